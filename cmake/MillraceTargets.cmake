@@ -1,0 +1,43 @@
+# The vocabulary of the build: a module is a folder, a namespace and a library; DEPS is the architecture.
+
+add_library(millrace_warnings INTERFACE)
+target_compile_options(millrace_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
+if(MILLRACE_WERROR)
+  target_compile_options(millrace_warnings INTERFACE -Werror)
+endif()
+
+# millrace_add_module(NAME SOURCES a.cc b.cc DEPS base model LIBS Arrow::arrow)
+#
+# DEPS name other modules of ours: an edge of the architecture, checked against the includes by tests/tidy.
+# LIBS name third-party targets that the module's headers may use; PRIVATE_LIBS those that stay inside.
+function(millrace_add_module name)
+  cmake_parse_arguments(M "" "" "SOURCES;DEPS;LIBS;PRIVATE_LIBS" ${ARGN})
+  add_library(millrace_${name} STATIC ${M_SOURCES})
+  add_library(millrace::${name} ALIAS millrace_${name})
+  target_include_directories(millrace_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  list(TRANSFORM M_DEPS PREPEND millrace::)
+  target_link_libraries(millrace_${name} PUBLIC ${M_DEPS} ${M_LIBS} PRIVATE ${M_PRIVATE_LIBS} millrace_warnings)
+endfunction()
+
+# millrace_add_test(NAME SOURCES a_test.cc DEPS delta testing): one gtest binary, its cases known to ctest.
+function(millrace_add_test name)
+  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;DEPS;LIBS;LABELS" ${ARGN})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  if(NOT T_LABELS)
+    set(T_LABELS unit)
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  list(TRANSFORM T_DEPS PREPEND millrace::)
+  target_link_libraries(${name} PRIVATE ${T_DEPS} ${T_LIBS} GTest::gmock GTest::gtest GTest::gtest_main millrace_warnings)
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
+endfunction()
+
+function(millrace_add_benchmark name)
+  cmake_parse_arguments(B "" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  add_executable(${name} ${B_SOURCES})
+  list(TRANSFORM B_DEPS PREPEND millrace::)
+  target_link_libraries(${name} PRIVATE ${B_DEPS} ${B_LIBS} benchmark::benchmark millrace_warnings)
+endfunction()

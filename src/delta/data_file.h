@@ -1,0 +1,76 @@
+/// Data files of a table: Parquet with zstd, written with the statistics that the log wants, and read back by schema.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "delta/table.h"
+
+namespace millrace::delta {
+
+struct DataFileOptions {
+  std::int64_t row_group_rows_max = 1 << 20;
+  int zstd_level = 1;
+  std::int32_t num_indexed_columns = 32;  ///< Leaf columns with statistics (delta.dataSkippingNumIndexedCols).
+};
+
+/// Writes one file under a fresh name. Not thread-safe. Dropping it without Finish() leaves nothing visible.
+class DataFileWriter {
+ public:
+  /// `schema`: the file's columns (no partition columns), as batches will have them; dictionary columns allowed.
+  static Result<std::unique_ptr<DataFileWriter>> Make(std::shared_ptr<objectstore::ObjectStore> store,
+                                                      std::shared_ptr<arrow::Schema> schema,
+                                                      PartitionValues partition_values,
+                                                      const DataFileOptions& options = {},
+                                                      const Clock& clock = SystemClock());
+  ~DataFileWriter();
+
+  Status Append(const arrow::RecordBatch& batch);
+
+  std::int64_t num_rows() const;
+  /// Written so far plus what the open row group is estimated to add.
+  std::int64_t num_bytes() const;
+  /// Memory that the writer holds now (open pages, dictionaries).
+  std::int64_t memory_bytes() const;
+
+  /// The file is complete and durable; it is part of the table once the returned action is committed.
+  Result<AddFile> Finish();
+
+ private:
+  class Impl;
+  explicit DataFileWriter(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Splits a batch by the values of `partition_columns` (date(…) expressions have been evaluated to columns before), and
+/// drops those columns.
+struct PartitionedBatch {
+  PartitionValues values;
+  std::shared_ptr<arrow::RecordBatch> rows;
+};
+Result<std::vector<PartitionedBatch>> SplitByPartition(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                       const std::vector<std::string>& partition_columns);
+
+/// The rows of one live file in the table's schema: partition columns filled in, missing columns null, deletion
+/// vector applied. `columns`: names, in order; empty: all. Errors name the file: kNotFound, kCorrupt (size or bytes not as
+/// logged), kUnsupported.
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(const objectstore::ObjectStore& store,
+                                                                      const Snapshot& snapshot, const AddFile& file,
+                                                                      const std::vector<std::string>& columns = {});
+
+/// Bounds of one column by the file's statistics, for pruning. A timestamp's max is widened by 1 ms, because writers
+/// truncate it. nullopt: not known (then the file must be read).
+struct TimestampBounds {
+  std::int64_t min_us = 0;
+  std::int64_t max_us = 0;
+};
+std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::string& column);
+std::optional<std::int64_t> NumRecords(const AddFile& file);
+
+}  // namespace millrace::delta

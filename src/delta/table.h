@@ -1,0 +1,131 @@
+/// A Delta table: open, follow, append, checkpoint. Spec: Delta PROTOCOL.md; the commit protocol is docs/architecture.md.
+///
+/// Calls block on the object store; run them on an I/O thread. A Table may be shared: snapshot() from any thread, the
+/// other calls from one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "delta/actions.h"
+#include "objectstore/object_store.h"
+
+namespace millrace::delta {
+
+/// The state of a table at one version. Immutable.
+struct Snapshot {
+  TableVersion version = -1;
+  Protocol protocol;
+  Metadata metadata;
+  std::shared_ptr<arrow::Schema> schema;  ///< Of metadata.schema_string, partition columns included.
+  std::map<std::string, Txn> txns;        ///< By app_id. Never expired, whatever the table's properties say.
+  std::map<std::string, AddFile> files;   ///< Live files by path (and deletion vector id).
+  std::map<std::string, RemoveFile> tombstones;  ///< Removed files that a checkpoint must still carry.
+  std::map<std::string, DomainMetadata> domains;
+  std::int64_t num_bytes = 0;             ///< Sum of live files' sizes.
+
+  std::optional<std::int64_t> TxnVersion(const std::string& app_id) const;
+};
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+/// What one commit shall do. `fence`: per application id the version that the commit was planned from (nullopt: none
+/// yet); if another commit has moved any of them since, the commit is not made.
+struct CommitRequest {
+  std::vector<Txn> txns;
+  std::vector<AddFile> adds;
+  std::vector<RemoveFile> removes;
+  std::optional<Metadata> metadata;
+  std::map<std::string, std::optional<std::int64_t>> fence;
+
+  std::string operation = "STREAMING UPDATE";
+  std::map<std::string, std::string> operation_parameters;
+  std::map<std::string, std::string> operation_metrics;
+  bool is_blind_append = true;
+  std::map<std::string, std::string> info;  ///< More members of commitInfo: name -> JSON text.
+};
+
+struct Committed {
+  SnapshotPtr snapshot;  ///< At the version that holds our commit, or a later one.
+  TableVersion version = 0;
+};
+/// Another writer moved `app_id` to `found`: whatever was planned must be dropped and its offsets read again.
+struct Fenced {
+  std::string app_id;
+  std::optional<std::int64_t> found;
+  SnapshotPtr snapshot;
+};
+using CommitOutcome = std::variant<Committed, Fenced>;
+
+struct CreateOptions {
+  std::shared_ptr<arrow::Schema> schema;
+  std::vector<std::string> partition_columns;
+  std::map<std::string, std::string> configuration;
+  std::string name;
+};
+
+/// How long and how often Commit() tries against rivals and a failing store before it gives up (kTransient, kUnknownOutcome).
+struct RetryPolicy {
+  int attempts_max = 50;
+  std::chrono::milliseconds backoff_min{5};
+  std::chrono::milliseconds backoff_max{2000};
+};
+
+class Table {
+ public:
+  /// `store` holds the table at its root. kNotFound: no table there. kUnsupported: a reader feature or version that we do
+  /// not know, by name. kCorrupt: the log has a gap or a broken file, by name.
+  static Result<std::shared_ptr<Table>> Open(std::shared_ptr<objectstore::ObjectStore> store,
+                                             const Clock& clock = SystemClock());
+
+  /// Creates version 0; if another process was first, opens what it made (schemas are the caller's to compare).
+  static Result<std::shared_ptr<Table>> OpenOrCreate(std::shared_ptr<objectstore::ObjectStore> store,
+                                                     const CreateOptions& options, const Clock& clock = SystemClock());
+
+  /// As of the last Open, Refresh or Commit. Any thread.
+  SnapshotPtr snapshot() const;
+  const std::shared_ptr<objectstore::ObjectStore>& store() const;
+
+  /// Reads commits newer than snapshot(); costs one failed read when there are none.
+  Result<SnapshotPtr> Refresh();
+
+  /// kUnsupported if this table must not be written by us (writer features, constraints, generated columns, a
+  /// transaction retention), by name. Commit() checks it too, after every rebase.
+  Status CheckWritable() const;
+
+  /// Puts the request as the next version; rebases over others' commits with back-off; resolves a lost reply by
+  /// reading back. `deadline`: no request is started after it. Errors: kTransient or kUnknownOutcome (the store failed us
+  /// for too long: call Refresh() and look for our txns before anything else), kUnsupported, kCorrupt.
+  Result<CommitOutcome> Commit(const CommitRequest& request, RetryPolicy policy = {},
+                               std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt);
+
+  /// Writes a classic checkpoint of snapshot(), reads it back, then points _last_checkpoint at it.
+  Status WriteCheckpoint();
+
+  struct HistoryEntry {
+    TableVersion version = 0;
+    std::string commit_info_json;  ///< "{}" if the commit has none.
+    std::vector<Txn> txns;
+    std::int64_t num_added = 0;
+    std::int64_t num_removed = 0;
+  };
+  /// Newest first, at most `limit`, as far back as the log's JSON files reach.
+  Result<std::vector<HistoryEntry>> History(std::int64_t limit) const;
+
+ private:
+  class Impl;
+  explicit Table(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+
+ public:
+  ~Table();
+};
+
+}  // namespace millrace::delta

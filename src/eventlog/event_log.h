@@ -1,0 +1,138 @@
+/// The durable event log, behind one interface: `kafka` (Kafka, Redpanda) and `embedded` (RocksDB, one process).
+///
+/// A Consumer is a member of a group that shares a topic's partitions. It never decides where to read from: the
+/// owner answers each Assigned with the offsets that its tables hold. Everything arrives through Poll(), in order.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "model/event_batch.h"
+#include "model/topic_partition.h"
+
+namespace millrace::eventlog {
+
+using model::FetchedRecords;
+using model::Offset;
+using model::OffsetRange;
+using model::OffsetRanges;
+using model::OffsetVector;
+using model::TopicPartition;
+
+/// These partitions are ours from now on. Nothing is read from them until Start() names their offsets.
+struct Assigned {
+  std::vector<TopicPartition> partitions;
+};
+
+/// These partitions are being taken away. No record of them follows. The owner commits what it has and then calls
+/// Release(); another member gets them only after that. `lost`: someone else may have them already, a commit now
+/// would be fenced; Release() is still owed.
+struct Revoked {
+  std::vector<TopicPartition> partitions;
+  bool lost = false;
+};
+
+/// The consumer has read everything below `end` (aborted records and markers included), and there is no more now.
+struct ReachedEnd {
+  TopicPartition source;
+  Offset end = 0;
+  std::int64_t generation = 0;
+};
+
+/// Something that the consumer cannot mend. kTransient: it goes on trying (broker down), the message is for the
+/// operator. Anything else is final: the topic is gone, the offset is out of range (kCorrupt, names partition, offset and
+/// the range that the log holds), authorisation refused.
+struct Failed {
+  Status status;
+  std::optional<TopicPartition> source;
+};
+
+using Event = std::variant<FetchedRecords, Assigned, Revoked, ReachedEnd, Failed>;
+
+/// Not thread-safe: one thread calls everything, but for wake_fd()'s descriptor, which may be watched anywhere.
+class Consumer {
+ public:
+  virtual ~Consumer() = default;
+
+  /// Joins the group. kInvalidInput or kNotFound names a topic that does not exist; kTransient: no broker answered in
+  /// time.
+  virtual Status Subscribe(std::vector<std::string> topics, std::chrono::milliseconds timeout) = 0;
+
+  /// Readable whenever Poll() may have something new; Poll() drains it.
+  virtual int wake_fd() const = 0;
+
+  /// What has arrived, never waiting. At most about `max_records` records, one FetchedRecords per partition at most;
+  /// if that limit cut it short, the descriptor stays readable.
+  virtual std::vector<Event> Poll(std::size_t max_records) = 0;
+
+  /// Answers Assigned, or moves partitions that are already started (a seek): reading goes on at `next`. Records
+  /// polled before are stale; those after carry the returned generation.
+  virtual Result<std::int64_t> Start(const OffsetVector& next) = 0;
+
+  /// Answers Revoked.
+  virtual Status Release(const std::vector<TopicPartition>& partitions) = 0;
+
+  /// Backpressure: a paused partition delivers nothing, and keeps its place and its membership.
+  virtual Status Pause(const std::vector<TopicPartition>& partitions) = 0;
+  virtual Status Resume(const std::vector<TopicPartition>& partitions) = 0;
+
+  /// The offsets that the log holds now: [earliest, end). May wait for the broker until the timeout (kTransient).
+  virtual Result<OffsetRanges> Bounds(const std::vector<TopicPartition>& partitions,
+                                      std::chrono::milliseconds timeout) = 0;
+
+  /// Per partition the first offset whose timestamp is at or after `time`; the end if there is none.
+  virtual Result<OffsetVector> OffsetsAt(UnixMicros time, const std::vector<TopicPartition>& partitions,
+                                         std::chrono::milliseconds timeout) = 0;
+
+  /// A checksum (CRC-32 over timestamp, key and payload, see Fingerprint()) of the record at exactly this offset; nullopt
+  /// if there is none there (a hole, or retention took it). Works for partitions not assigned to this member.
+  virtual Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
+                                                             std::chrono::milliseconds timeout) = 0;
+
+  /// For lag tools only, best effort and asynchronous: nothing of ours ever reads these back.
+  virtual void ReportProgress(const OffsetVector& next) = 0;
+
+  /// All partitions of the subscribed topics, owned by us or not.
+  virtual Result<std::vector<TopicPartition>> Partitions(std::chrono::milliseconds timeout) = 0;
+
+  /// Leaves the group. No other call may follow.
+  virtual void Close() = 0;
+};
+
+/// Of one record, to notice a topic that was deleted and made anew under the offsets that we hold.
+std::uint32_t Fingerprint(const model::RawRecord& record);
+
+/// What a producer appends.
+struct OutgoingRecord {
+  std::string topic;
+  std::int32_t partition = -1;  ///< -1: by the key's hash, or spread if there is no key.
+  std::optional<UnixMicros> timestamp;  ///< nullopt: now.
+  std::optional<std::string> key;
+  std::optional<std::string> payload;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+/// Appends records. Any thread.
+class Producer {
+ public:
+  virtual ~Producer() = default;
+
+  /// Queues one record; blocks while the producer's buffer is full. Its fate is known after Flush().
+  virtual Status Append(OutgoingRecord record) = 0;
+
+  /// Waits until every record appended so far is durable in the log. The first failure since the last Flush(), if any.
+  virtual Status Flush(std::chrono::milliseconds timeout) = 0;
+};
+
+}  // namespace millrace::eventlog

@@ -1,0 +1,35 @@
+/// What a user declares of the events' shape: `decode:` and `event_time:` of pipeline.yaml, parsed and checked.
+#pragma once
+
+#include <arrow/type.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace millrace::ingest {
+
+/// How the JSON value of a timestamp column reads.
+enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros };
+
+enum class UnknownFields { kIgnore, kReject };
+
+/// One declared column. `type` is one of utf8, boolean, int32, int64, float64, decimal128(p,s), date32,
+/// timestamp[us, UTC], or list of one of these (element field named "element", nullable).
+struct ColumnSpec {
+  std::string name;
+  std::shared_ptr<arrow::DataType> type;
+  TimestampForm timestamp_form = TimestampForm::kRfc3339;  ///< Of the column or of the list's elements.
+  std::vector<std::string> path;  ///< Object keys from the document's root; {name} unless the user gave a path.
+};
+
+struct DecodeSpec {
+  std::vector<ColumnSpec> columns;
+  UnknownFields unknown_fields = UnknownFields::kIgnore;
+};
+
+/// The declared columns (nullable, in order), then _topic dictionary<int32, utf8>, _partition int32, _offset int64,
+/// _timestamp timestamp[us, UTC] (not null).
+std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec);
+
+}  // namespace millrace::ingest

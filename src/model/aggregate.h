@@ -1,0 +1,63 @@
+/// What an aggregate is, as a value: the shape of its partial rows, and how they merge into an answer.
+///
+/// process/ makes one from the user's SQL, pipeline/ stores it with the table, query/ merges by it.
+/// A partial row holds mergeable accumulators ("states") of one window and key; any number of partial rows may exist for
+/// the same window and key, and merging them in any order gives the same answer (sums of doubles: up to rounding order).
+#pragma once
+
+#include <arrow/type.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace millrace::model {
+
+enum class MergeFunction { kSum, kMin, kMax };
+
+/// One state column of a partial row. kSum states of counts are int64, of integers decimal(38,0), of decimals
+/// decimal(38,s), of doubles float64. A null state merges as if its row were absent.
+struct AggregateState {
+  std::string name;
+  std::shared_ptr<arrow::DataType> type;
+  MergeFunction merge = MergeFunction::kSum;
+};
+
+/// A GROUP BY column other than the window. `name` is its column in partial rows and in answers.
+struct AggregateKey {
+  std::string name;
+  std::shared_ptr<arrow::DataType> type;
+};
+
+/// An output column that is not a key: `sql` computes it from the merged states, by their names, in DuckDB's SQL, with
+/// exactly the type and NULL behaviour that DuckDB gives the user's own expression over the raw rows.
+struct AggregateMeasure {
+  std::string name;
+  std::string sql;
+  std::string duckdb_type;  ///< Such as BIGINT, HUGEINT, DECIMAL(38,2), DOUBLE.
+};
+
+struct AggregateDefinition {
+  std::string name;
+  std::string sql;                   ///< As the user wrote it.
+  std::string input;                 ///< The relation in TUMBLE(...): "input" or a transform.
+  std::string time_column;           ///< Of that relation; timestamp in UTC microseconds.
+  std::int64_t window_size_us = 0;   ///< Windows are [start, start + size), aligned to 1970-01-01T00:00:00Z
+                                     ///< (as DuckDB's time_bucket with that origin).
+  std::vector<AggregateKey> keys;
+  std::vector<AggregateState> states;
+  std::vector<AggregateMeasure> measures;
+  std::vector<std::string> output_order;  ///< Names of the answer's columns in the user's order: window_start,
+                                          ///< window_end, keys, measures, each at most once.
+  std::string having_sql;                 ///< Over merged states and keys; empty: none.
+};
+
+inline constexpr const char* kWindowStart = "window_start";  // timestamp[us, UTC], not null
+inline constexpr const char* kWindowEnd = "window_end";      // timestamp[us, UTC], not null
+inline constexpr const char* kPartialRows = "_rows";         // int64, not null: events folded into this partial row
+
+/// window_start, window_end, the keys, the states, _rows.
+std::shared_ptr<arrow::Schema> PartialSchema(const AggregateDefinition& definition);
+
+}  // namespace millrace::model

@@ -1,0 +1,64 @@
+#include "model/dead_letters.h"
+
+#include <arrow/builder.h>
+
+#include "base/status.h"
+
+namespace millrace::model {
+
+std::shared_ptr<arrow::Schema> DeadLetterSchema() {
+  static const auto schema = arrow::schema({
+      arrow::field("topic", arrow::utf8(), false),
+      arrow::field("partition", arrow::int32(), false),
+      arrow::field("offset", arrow::int64(), false),
+      arrow::field("timestamp", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), false),
+      arrow::field("key", arrow::binary()),
+      arrow::field("payload", arrow::binary(), false),
+      arrow::field("headers", arrow::list(arrow::field("element", arrow::struct_({arrow::field("key", arrow::utf8()),
+                                                                                 arrow::field("value", arrow::binary())})))),
+      arrow::field("stage", arrow::utf8(), false),
+      arrow::field("reason", arrow::utf8(), false),
+      arrow::field("detail", arrow::utf8(), false),
+  });
+  return schema;
+}
+
+namespace {
+
+Status AppendLetters(const std::vector<DeadLetter>& letters, arrow::RecordBatchBuilder& builder) {
+  auto* headers = builder.GetFieldAs<arrow::ListBuilder>(6);
+  auto* header = static_cast<arrow::StructBuilder*>(headers->value_builder());
+  auto* header_key = static_cast<arrow::StringBuilder*>(header->field_builder(0));
+  auto* header_value = static_cast<arrow::BinaryBuilder*>(header->field_builder(1));
+  for (const auto& letter : letters) {
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(0)->Append(letter.source.topic));
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::Int32Builder>(1)->Append(letter.source.partition));
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::Int64Builder>(2)->Append(letter.offset));
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::TimestampBuilder>(3)->Append(letter.timestamp));
+    auto* key = builder.GetFieldAs<arrow::BinaryBuilder>(4);
+    RETURN_NOT_OK(letter.key ? key->Append(*letter.key) : key->AppendNull());
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::BinaryBuilder>(5)->Append(letter.payload));
+    RETURN_NOT_OK(headers->Append());
+    for (const auto& [name, value] : letter.headers) {
+      RETURN_NOT_OK(header->Append());
+      RETURN_NOT_OK(header_key->Append(name));
+      RETURN_NOT_OK(header_value->Append(value));
+    }
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(7)->Append(letter.stage));
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(8)->Append(letter.reason));
+    RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(9)->Append(letter.detail));
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+std::shared_ptr<arrow::RecordBatch> ToRecordBatch(const std::vector<DeadLetter>& letters) {
+  // Only running out of memory can fail here.
+  auto builder = arrow::RecordBatchBuilder::Make(DeadLetterSchema(), arrow::default_memory_pool()).ValueOrDie();
+  const Status appended = AppendLetters(letters, *builder);
+  MILLRACE_CHECK(appended.ok(), "{}", appended.ToString());
+  return builder->Flush().ValueOrDie();
+}
+
+}  // namespace millrace::model

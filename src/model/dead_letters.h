@@ -1,0 +1,19 @@
+/// The shape of the dead-letter table, `<pipeline>_dead_letters`.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <memory>
+#include <vector>
+
+#include "model/event_batch.h"
+
+namespace millrace::model {
+
+/// topic utf8, partition int32, offset int64, timestamp timestamp[us, UTC], key binary (null: none), payload binary,
+/// headers list<struct<key utf8, value binary>>, stage utf8, reason utf8, detail utf8.
+std::shared_ptr<arrow::Schema> DeadLetterSchema();
+
+std::shared_ptr<arrow::RecordBatch> ToRecordBatch(const std::vector<DeadLetter>& letters);
+
+}  // namespace millrace::model

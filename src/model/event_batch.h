@@ -1,0 +1,59 @@
+/// Decoded events with their provenance, and the records that could not become events.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "model/topic_partition.h"
+
+namespace millrace::model {
+
+/// One record as the log delivered it. The views are owned by the FetchedRecords that holds it.
+struct RawRecord {
+  Offset offset = 0;
+  UnixMicros timestamp = 0;                   ///< The log's timestamp (create or append time), UTC microseconds.
+  std::optional<std::string_view> key;        ///< nullopt: no key.
+  std::optional<std::string_view> payload;    ///< nullopt: a tombstone.
+  std::vector<std::pair<std::string_view, std::string_view>> headers;  ///< In log order; names may repeat.
+};
+
+/// Consecutive records of one partition, all at once and without a copy of their bytes.
+///
+/// [begin, end) is covered whole: begin is where the fetch before ended, offsets without a record are the log's holes.
+struct FetchedRecords {
+  TopicPartition source;
+  OffsetRange range;
+  std::int64_t generation = 0;      ///< Rises at each seek or assignment; records of an older one are stale.
+  std::vector<RawRecord> records;   ///< Ascending offsets within range. May be empty (markers only).
+  std::size_t bytes = 0;            ///< Payloads and keys, for the memory budget.
+  std::shared_ptr<void> owner;      ///< Keeps the viewed bytes alive.
+};
+
+/// A record that is not a row: its original bytes, all that is known of it, and why.
+struct DeadLetter {
+  TopicPartition source;
+  Offset offset = 0;
+  UnixMicros timestamp = 0;
+  std::optional<std::string> key;
+  std::string payload;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string stage;   ///< decode | event_time | transform:NAME | aggregate:NAME | table:NAME
+  std::string reason;  ///< A short fixed word for metrics, such as bad_json, type_mismatch, future_timestamp.
+  std::string detail;  ///< A sentence that names the field and the value's place.
+};
+
+/// Names of the columns that every batch of decoded events carries after the declared ones.
+inline constexpr std::string_view kTopicColumn = "_topic";          // utf8, not null
+inline constexpr std::string_view kPartitionColumn = "_partition";  // int32, not null
+inline constexpr std::string_view kOffsetColumn = "_offset";        // int64, not null, ascending within a batch
+inline constexpr std::string_view kTimestampColumn = "_timestamp";  // timestamp[us, UTC], not null
+
+}  // namespace millrace::model

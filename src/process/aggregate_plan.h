@@ -1,0 +1,51 @@
+/// From the SQL of an aggregate to its definition and to what must be computed per batch.
+///
+/// `SELECT window_start, keys…, aggregates… FROM TUMBLE(relation, time_column, INTERVAL …) [WHERE …] GROUP BY … [HAVING …]`
+/// in DuckDB's dialect, parsed by DuckDB's own parser. Aggregates: count(*), count(x), sum, min, max, avg, each with
+/// an optional FILTER (WHERE …); expressions over them and over keys are computed when partial rows are merged.
+#pragma once
+
+#include <arrow/type.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/aggregate.h"
+
+namespace millrace::process {
+
+enum class AccumulatorKind { kCountRows, kCountValues, kSumInt, kSumDecimal, kSumDouble, kMin, kMax };
+
+/// One accumulator, kept in the state column of the same index in the definition.
+struct AccumulatorPlan {
+  AccumulatorKind kind = AccumulatorKind::kCountRows;
+  int argument = -1;  ///< Index into AggregatePlan::inputs; -1 for kCountRows without a filter.
+  int filter = -1;    ///< Index into inputs of a boolean that must be true; -1: none.
+};
+
+struct AggregatePlan {
+  model::AggregateDefinition definition;
+
+  /// What is needed per row: time first, then the keys, then arguments and filters, each once.
+  /// `column` >= 0: that column of the input batch as it is. -1: `sql` must be evaluated.
+  struct Input {
+    std::string sql;
+    int column = -1;
+    std::shared_ptr<arrow::DataType> type;
+  };
+  std::vector<Input> inputs;
+  std::vector<AccumulatorPlan> accumulators;
+  std::string where_sql;  ///< Empty: none.
+  bool needs_sql() const;  ///< Some input is not a plain column, or there is a WHERE.
+};
+
+/// kInvalidInput names the aggregate and the place (line and column in its SQL) of what is wrong or not supported.
+Result<AggregatePlan> PlanAggregate(const std::string& name, const std::string& sql,
+                                    const std::shared_ptr<arrow::Schema>& input_schema);
+
+/// The relation inside TUMBLE(…).
+Result<std::string> AggregateInputOf(const std::string& name, const std::string& sql);
+
+}  // namespace millrace::process

@@ -1,0 +1,55 @@
+/// A named, row-wise SQL step: `SELECT … FROM <relation> WHERE …`, run in DuckDB on each batch.
+///
+/// A transform maps a row to one row or to none: aggregates, DISTINCT, ORDER BY, LIMIT, joins, window functions, set-returning
+/// functions, subqueries and functions that are not deterministic (duckdb_functions().stability) are refused by name and place,
+/// because a row read twice must give the same row. The provenance columns (_topic, _partition, _offset, _timestamp)
+/// are carried along whether or not the SELECT names them.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace millrace::process {
+
+/// A row whose expression failed (a cast, an overflow): by its place in the input batch.
+struct FailedRow {
+  std::int64_t row = 0;
+  std::string message;  ///< DuckDB's.
+};
+
+/// input rows == rows->num_rows() + filtered + failed.size()
+struct Transformed {
+  std::shared_ptr<arrow::RecordBatch> rows;  ///< output_schema(), in input order.
+  std::int64_t filtered = 0;
+  std::vector<FailedRow> failed;
+};
+
+/// Not thread-safe: one per shard.
+class Transform {
+ public:
+  /// kInvalidInput names the transform and, for SQL, the place. `relation` is the name that FROM must hold.
+  static Result<std::unique_ptr<Transform>> Make(const std::string& name, const std::string& sql,
+                                                 const std::string& relation,
+                                                 std::shared_ptr<arrow::Schema> input_schema);
+  ~Transform();
+
+  const std::string& name() const;
+  const std::shared_ptr<arrow::Schema>& output_schema() const;
+  Result<Transformed> Apply(const std::shared_ptr<arrow::RecordBatch>& input);
+
+  /// The relation after FROM, for ordering transforms before they are made. kInvalidInput if there is not exactly one.
+  static Result<std::string> RelationOf(const std::string& name, const std::string& sql);
+
+ private:
+  class Impl;
+  explicit Transform(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::process

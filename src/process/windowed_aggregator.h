@@ -1,0 +1,56 @@
+/// Our windowed hash aggregation: rows in, mergeable partial rows out.
+///
+/// One hash table of (window, keys) -> accumulators. Seal() takes everything out as partial rows and starts from empty;
+/// Export() copies the partial rows of a range of windows for a query. Never drops a row for being late.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "process/aggregate_plan.h"
+#include "process/transform.h"
+
+namespace millrace::process {
+
+/// Rows given == aggregated + filtered + failed.size().
+struct Aggregated {
+  std::int64_t aggregated = 0;
+  std::int64_t filtered = 0;          ///< Removed by WHERE.
+  std::vector<FailedRow> failed;      ///< An expression failed, or the time is null.
+};
+
+/// Not thread-safe: one per shard and aggregate.
+class WindowedAggregator {
+ public:
+  static Result<std::unique_ptr<WindowedAggregator>> Make(AggregatePlan plan);
+  ~WindowedAggregator();
+
+  Result<Aggregated> Add(const std::shared_ptr<arrow::RecordBatch>& input);
+
+  /// The partial rows (PartialSchema) of windows with from <= window_start < to; no order. State stays.
+  Result<std::shared_ptr<arrow::RecordBatch>> Export(
+      UnixMicros from = std::numeric_limits<UnixMicros>::min(),
+      UnixMicros to = std::numeric_limits<UnixMicros>::max()) const;
+
+  /// All partial rows, ordered by window_start and then keys; the aggregator is empty afterwards.
+  Result<std::shared_ptr<arrow::RecordBatch>> Seal();
+
+  std::int64_t num_groups() const;
+  /// Bytes that the groups hold now: what the memory budget must count.
+  std::int64_t bytes() const;
+
+ private:
+  class Impl;
+  explicit WindowedAggregator(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::process

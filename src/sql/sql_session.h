@@ -1,0 +1,61 @@
+/// DuckDB behind one header: Arrow batches in, SQL, Arrow batches out. No type of DuckDB's leaves this folder.
+///
+/// Every session is closed to files and network (enable_external_access=false, lock_configuration=true), runs on the
+/// calling thread (threads=1) in UTC, and holds no data but the relations registered in it.
+#pragma once
+
+#include <arrow/record_batch.h>
+#include <arrow/table.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace millrace::sql {
+
+/// One column of a query's result, with DuckDB's own name for its type ("DECIMAL(38,2)", "TIMESTAMP WITH TIME ZONE").
+struct ResultColumn {
+  std::string name;
+  std::string duckdb_type;
+};
+
+/// Not thread-safe; may be moved between threads. Costs about a millisecond to make: keep it.
+class SqlSession {
+ public:
+  static Result<std::unique_ptr<SqlSession>> Make();
+  ~SqlSession();
+
+  /// `name` means these batches (all of `schema`) in every later query, until registered again.
+  Status Register(const std::string& name, std::shared_ptr<arrow::Schema> schema,
+                  std::vector<std::shared_ptr<arrow::RecordBatch>> batches);
+
+  /// Runs one statement. The result's Arrow types are DuckDB's export: HUGEINT becomes decimal128(38,0), timestamps
+  /// are timestamp[us] (with "UTC" for TIMESTAMPTZ), strings utf8.
+  /// kInvalidInput with DuckDB's message, which names the place, when the SQL or a value in it is at fault.
+  Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql);
+
+  /// Names and types of a SELECT's columns, without running it.
+  Result<std::vector<ResultColumn>> Describe(const std::string& sql);
+
+  /// DuckDB's parse tree as JSON (json_serialize_sql), for one SELECT. kInvalidInput names the place.
+  Result<std::string> ParseToJson(const std::string& select);
+  /// The SQL text of such a tree.
+  Result<std::string> JsonToSql(const std::string& tree);
+
+  /// Interrupts a running Query() from another thread; it fails with kCancelled.
+  void Interrupt();
+
+ private:
+  class Impl;
+  explicit SqlSession(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// "name" with its quotes doubled, as an SQL identifier; 'text' likewise as a string literal.
+std::string QuoteIdentifier(std::string_view name);
+std::string QuoteLiteral(std::string_view text);
+
+}  // namespace millrace::sql
