@@ -1,6 +1,7 @@
 #include "model/dead_letters.h"
 
 #include <arrow/builder.h>
+#include <arrow/table_builder.h>
 
 #include "base/status.h"
 

@@ -1,0 +1,148 @@
+/// pipeline.yaml as a value: parsed, defaulted and checked. The file's reference is docs/configuration.md.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "ingest/decode_spec.h"
+#include "model/topic_partition.h"
+
+namespace millrace::pipeline {
+
+struct KafkaSource {
+  std::map<std::string, std::string> properties;  ///< librdkafka's own names, passed through unchanged.
+};
+
+struct EmbeddedSource {
+  std::string path;
+  int partitions = 4;
+  std::chrono::microseconds retention = std::chrono::hours(24 * 7);
+};
+
+struct StartEarliest {};
+struct StartLatest {};
+struct StartTimestamp {
+  UnixMicros time = 0;
+};
+struct StartOffsets {
+  std::map<std::int32_t, model::Offset> next;  ///< By partition; a partition not named starts at the earliest.
+};
+using StartPosition = std::variant<StartEarliest, StartLatest, StartTimestamp, StartOffsets>;
+
+enum class OnRetentionGap { kStop, kRecord };
+
+struct SourceConfig {
+  std::variant<KafkaSource, EmbeddedSource> log;
+  std::vector<std::string> topics;
+  StartPosition start = StartEarliest{};
+  OnRetentionGap on_retention_gap = OnRetentionGap::kStop;  ///< `on_gap: stop | record`
+};
+
+enum class OnDecodeError { kDeadLetter, kFail };
+
+struct EventTimeConfig {
+  std::string column;  ///< A timestamp column of the events, or "_timestamp" (the log's own).
+  std::chrono::microseconds watermark_delay = std::chrono::seconds(10);
+  std::chrono::microseconds idle_timeout = std::chrono::seconds(30);
+  std::chrono::microseconds max_future = std::chrono::minutes(5);
+};
+
+struct TransformConfig {
+  std::string name;
+  std::string sql;
+};
+
+struct CommitTrigger {
+  std::chrono::microseconds interval = std::chrono::seconds(10);
+  std::int64_t bytes = 256 << 20;
+};
+
+struct TableConfig {
+  std::string name;
+  std::string from = "input";
+  std::vector<std::string> partition_by;  ///< A column, or "date(column)", which adds the column `<column>_date`.
+  CommitTrigger commit;
+  std::map<std::string, std::string> properties;
+  bool metadata = true;  ///< _topic, _partition, _offset, _timestamp as columns.
+};
+
+struct AggregateConfig {
+  std::string name;
+  std::string sql;
+  CommitTrigger commit;
+  std::map<std::string, std::string> properties;
+};
+
+struct LakeConfig {
+  std::string uri = "./lake";
+};
+
+struct LimitsConfig {
+  std::int64_t memory = std::int64_t{1} << 30;  ///< Bytes.
+  int threads = 0;                              ///< Compute shards; 0: one per core.
+};
+
+struct ServeConfig {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 8080;
+  std::optional<std::string> bearer;  ///< Needed on every /v1 request when set.
+};
+
+struct LogConfig {
+  std::string level = "info";
+  std::string format = "text";  ///< text | json
+};
+
+struct PipelineConfig {
+  std::string name;    ///< `pipeline:`, also the app_id unless that is given.
+  std::string app_id;  ///< Prefix of the Delta transaction ids: `<app_id>-<partition>`.
+  SourceConfig source;
+  ingest::DecodeSpec decode;
+  OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
+  std::optional<EventTimeConfig> event_time;
+  std::vector<TransformConfig> transforms;
+  std::vector<TableConfig> tables;
+  std::vector<AggregateConfig> aggregates;
+  LakeConfig lake;
+  LimitsConfig limits;
+  std::optional<ServeConfig> serve;
+  std::chrono::microseconds shutdown_timeout = std::chrono::seconds(25);
+  LogConfig log;
+};
+
+/// One thing wrong with a file.
+struct Finding {
+  std::string file;
+  int line = 0;    ///< From 1; 0: not known.
+  int column = 0;  ///< From 1.
+  std::string message;
+};
+/// "pipeline.yaml:12:5: unknown key 'colums' in decode; did you mean 'columns'?"
+std::string ToString(const Finding& finding);
+
+struct LoadOptions {
+  bool environment = true;                     ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
+  std::vector<std::pair<std::string, std::string>> overrides;  ///< `--set source.topics=[a]`: dotted key, YAML value.
+};
+
+/// Reads and checks a whole file; every finding in one pass. The SQL is checked too (it is planned against the schema).
+/// An empty vector of findings means that `config` holds.
+struct LoadedConfig {
+  PipelineConfig config;
+  std::vector<Finding> findings;
+};
+LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options = {});
+LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options = {});
+
+/// "10s", "5m", "24h", "7d", "250ms"; "64MiB", "1GiB", "500kB", "1024".
+Result<std::chrono::microseconds> ParseDuration(const std::string& text);
+Result<std::int64_t> ParseSize(const std::string& text);
+
+}  // namespace millrace::pipeline

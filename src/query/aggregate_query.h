@@ -1,0 +1,84 @@
+/// Questions to an aggregate, and their answers: the merge of hot and committed partial rows.
+///
+/// An answer equals the same question asked of the raw events up to `as_of.offsets`: committed rows at one version of the
+/// table, joined with the hot rows that begin exactly where that version ends.
+#pragma once
+
+#include <arrow/record_batch.h>
+#include <arrow/table.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "delta/table.h"
+#include "model/aggregate.h"
+#include "model/topic_partition.h"
+#include "sql/sql_session.h"
+
+namespace millrace::query {
+
+enum class Freshness { kHot, kCommitted };
+
+struct AggregateRequest {
+  std::optional<UnixMicros> from;               ///< Windows with window_start >= from.
+  std::optional<UnixMicros> to;                 ///< Windows with window_start < to.
+  std::optional<std::int64_t> step_us;          ///< Coarser windows: a multiple of the aggregate's. 0: one window in all.
+  std::optional<std::vector<std::string>> group_by;  ///< Keys, and window_start; absent: all of them.
+  std::string where;                            ///< DuckDB expression over the window columns and keys; empty: none.
+  std::vector<std::string> measures;            ///< Empty: all.
+  std::vector<std::string> order_by;            ///< "revenue desc", "country"; empty: window_start, then keys.
+  std::optional<std::int64_t> limit;
+  Freshness freshness = Freshness::kHot;
+};
+
+/// Rows that are not (known to be) committed: of one shard, over these offsets. PartialSchema().
+struct HotSegment {
+  model::OffsetRanges ranges;
+  std::shared_ptr<arrow::RecordBatch> rows;
+};
+
+struct AsOf {
+  delta::TableVersion version = -1;
+  model::OffsetVector offsets;               ///< Next offset per partition: everything below is in the answer.
+  std::optional<UnixMicros> watermark;
+};
+
+struct Answer {
+  std::shared_ptr<arrow::Table> rows;
+  std::vector<sql::ResultColumn> columns;    ///< Names with DuckDB's types, in the table's order.
+  std::int64_t rows_read = 0;                ///< Partial rows merged.
+  std::int64_t bytes_read = 0;
+  double elapsed_seconds = 0;
+  AsOf as_of;
+};
+
+/// Which of the hot segments belong on top of a snapshot whose next offsets are `committed`.
+///
+/// A segment that lies wholly below is already in the snapshot and is left out; one that begins exactly where the snapshot
+/// or an included segment ends goes in. Anything else (a gap, a partial overlap) is kConflict: refresh the older side and ask
+/// again. Partitions whose range is empty fit anywhere.
+Result<std::vector<HotSegment>> JoinAtOffsets(const model::OffsetVector& committed, std::vector<HotSegment> hot,
+                                              model::OffsetVector* covered);
+
+/// Decoded committed files, shared by all queries of a process; bounded, least recently used go first. Any thread.
+class PartialFileCache;
+std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max);
+
+/// Committed partial rows whose windows may lie in [from, to), by statistics; whole files, filtered by the merge.
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(
+    const delta::Table& table, const delta::Snapshot& snapshot, const model::AggregateDefinition& definition,
+    std::optional<UnixMicros> from, std::optional<UnixMicros> to, PartialFileCache& cache, std::int64_t* bytes_read);
+
+/// Merges partial rows and computes the measures. kInvalidInput names the parameter that is wrong ("group_by: no key
+/// 'contry' in clicks_1m; did you mean 'country'?"). Fills everything of Answer but as_of.
+Result<Answer> MergeAndFinalize(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                                const AggregateRequest& request,
+                                std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows);
+
+}  // namespace millrace::query

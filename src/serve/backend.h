@@ -1,0 +1,28 @@
+/// What the HTTP API asks of the rest of the program. Implemented by pipeline/ (a worker) and by nothing else.
+#pragma once
+
+#include <boost/json/value.hpp>
+
+#include <string>
+
+#include "base/status.h"
+#include "query/aggregate_query.h"
+
+namespace millrace::serve {
+
+/// Any thread; calls may block for as long as a query takes. kNotFound, kInvalidInput and kTransient become 404, 400, 503.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual Result<boost::json::value> Tables() = 0;
+  virtual Result<boost::json::value> Table(const std::string& name) = 0;
+  virtual Result<boost::json::value> Aggregates() = 0;
+  virtual Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) = 0;
+  virtual Result<boost::json::value> Pipeline() = 0;
+  /// Prometheus text.
+  virtual std::string Metrics() = 0;
+  virtual bool Ready() = 0;
+};
+
+}  // namespace millrace::serve
