@@ -1,0 +1,55 @@
+# The front door. `make help` lists the targets; CONTRIBUTING.md says more.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo build test soak bench fmt lint clean
+
+MILLRACE_DEPS ?= $(HOME)/.cache/millrace/deps
+export MILLRACE_DEPS
+PYTHON := $(MILLRACE_DEPS)/venv/bin/python
+JOBS ?= $(shell nproc)
+CXX_FILES = git ls-files -z '*.h' '*.cc'
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## Simulator, log, lake, API and page in one process (DEMO_FLAGS="--rate 20000")
+	@scripts/setup build
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS) --target millrace
+	@build/release/bin/millrace demo $(DEMO_FLAGS)
+
+build:  ## Build everything; the program is build/release/bin/millrace
+	@scripts/setup build
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+
+test:  ## Build and run every test but the long ones, with a real Kafka on loopback
+	@scripts/setup test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+	@ctest --preset release -j 2 -LE soak
+
+soak:  ## The long tests: kills, zombies, millions of events
+	@scripts/setup test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+	@ctest --preset release -L soak
+
+bench:  ## Cost and freshness, beside the same job in Python (BENCH_FLAGS="--events 200000")
+	@scripts/setup test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS) --target millrace
+	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
+
+fmt:  ## Format the C++ files
+	@$(CXX_FILES) | xargs -0r clang-format -i
+
+lint:  ## Formatting, and the house rules of tests/tidy
+	@scripts/setup test
+	@$(CXX_FILES) | xargs -0r clang-format --dry-run -Werror
+	@python3 tests/tidy/tidy.py
+
+clean:  ## Delete what was built
+	@rm -rf build
