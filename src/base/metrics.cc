@@ -1,0 +1,76 @@
+#include "base/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <mutex>
+
+namespace millrace {
+
+void Counter::Increment(double by) {
+  if (impl_ != nullptr) impl_->Increment(by);
+}
+
+void Gauge::Set(double value) {
+  if (impl_ != nullptr) impl_->Set(value);
+}
+
+void Histogram::Observe(double value) {
+  if (impl_ != nullptr) impl_->Observe(value);
+}
+
+class Metrics::Impl {
+ public:
+  // The registry compares a family's help text too, so the first family of a name is kept here.
+  template <typename Family, typename Make>
+  Family& FamilyOf(std::map<std::string, Family*>& families, const std::string& name, Make make) {
+    const std::lock_guard lock(mutex_);
+    auto [it, added] = families.try_emplace(name, nullptr);
+    if (added) it->second = &make();
+    return *it->second;
+  }
+
+  prometheus::Registry registry_;
+  std::mutex mutex_;
+  std::map<std::string, prometheus::Family<prometheus::Counter>*> counters_;
+  std::map<std::string, prometheus::Family<prometheus::Gauge>*> gauges_;
+  std::map<std::string, prometheus::Family<prometheus::Histogram>*> histograms_;
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::~Metrics() = default;
+
+Counter Metrics::MakeCounter(const std::string& name, const std::string& help, const Labels& labels) {
+  auto& family = impl_->FamilyOf(
+      impl_->counters_,
+      name, [&]() -> auto& { return prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry_); });
+  return Counter(&family.Add(labels));
+}
+
+Gauge Metrics::MakeGauge(const std::string& name, const std::string& help, const Labels& labels) {
+  auto& family = impl_->FamilyOf(
+      impl_->gauges_,
+      name, [&]() -> auto& { return prometheus::BuildGauge().Name(name).Help(help).Register(impl_->registry_); });
+  return Gauge(&family.Add(labels));
+}
+
+Histogram Metrics::MakeHistogram(const std::string& name, const std::string& help, const std::vector<double>& bounds,
+                                 const Labels& labels) {
+  auto& family = impl_->FamilyOf(
+      impl_->histograms_,
+      name, [&]() -> auto& { return prometheus::BuildHistogram().Name(name).Help(help).Register(impl_->registry_); });
+  return Histogram(&family.Add(labels, bounds));
+}
+
+std::string Metrics::Render() const { return prometheus::TextSerializer().Serialize(impl_->registry_.Collect()); }
+
+const std::vector<double>& DurationBounds() {
+  static const std::vector<double> kBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                              0.25,   0.5,   1,      2.5,   5,    10,    30};
+  return kBounds;
+}
+
+}  // namespace millrace

@@ -1,0 +1,18 @@
+/// "did you mean ...?": the known name that is closest to what somebody typed.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace {
+
+/// The candidate with the fewest edits (insert, delete, replace, swap neighbours; case is free), if they are few for
+/// its length: at most one in three letters, and at least one. Ties: the first.
+std::optional<std::string> NearestName(std::string_view name, const std::vector<std::string>& candidates);
+
+/// "; did you mean 'country'?", or nothing if no name is near.
+std::string DidYouMean(std::string_view name, const std::vector<std::string>& candidates);
+
+}  // namespace millrace
