@@ -72,7 +72,7 @@ Status WithContext(const Status& status, fmt::format_string<Args...> format, Arg
 /// For coroutines, which may not contain `return`. The result is held by value in a named local.
 #define CO_RETURN_NOT_OK(expr) CO_RETURN_NOT_OK_IMPL(MILLRACE_CONCAT(co_status_, __COUNTER__), expr)
 #define CO_RETURN_NOT_OK_IMPL(name, expr)                      \
-  ::arrow::Status name = ::arrow::internal::GenericToStatus(expr); \
+  ::arrow::Status name = ::arrow::ToStatus(expr); \
   if (!name.ok()) co_return name
 
 #define CO_ASSIGN_OR_RETURN(lhs, expr) CO_ASSIGN_OR_RETURN_IMPL(MILLRACE_CONCAT(co_result_, __COUNTER__), lhs, expr)

@@ -100,6 +100,9 @@ class Consumer {
   virtual Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
                                                              std::chrono::milliseconds timeout) = 0;
 
+  /// The partition's end as the log last told it in passing, for lag figures; nullopt: not known. Asks nobody.
+  virtual std::optional<Offset> KnownEnd(const TopicPartition& source) const = 0;
+
   /// For lag tools only, best effort and asynchronous: nothing of ours ever reads these back.
   virtual void ReportProgress(const OffsetVector& next) = 0;
 

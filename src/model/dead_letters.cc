@@ -7,6 +7,22 @@
 
 namespace millrace::model {
 
+DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record, std::string stage, std::string reason,
+                          std::string detail) {
+  DeadLetter letter{.source = source,
+                    .offset = record.offset,
+                    .timestamp = record.timestamp,
+                    .key = std::nullopt,
+                    .payload = std::string(record.payload.value_or("")),
+                    .headers = {},
+                    .stage = std::move(stage),
+                    .reason = std::move(reason),
+                    .detail = std::move(detail)};
+  if (record.key) letter.key = std::string(*record.key);
+  for (const auto& [name, value] : record.headers) letter.headers.emplace_back(name, value);
+  return letter;
+}
+
 std::shared_ptr<arrow::Schema> DeadLetterSchema() {
   static const auto schema = arrow::schema({
       arrow::field("topic", arrow::utf8(), false),

@@ -50,6 +50,9 @@ struct DeadLetter {
   std::string detail;  ///< A sentence that names the field and the value's place.
 };
 
+DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record, std::string stage, std::string reason,
+                          std::string detail);
+
 /// Names of the columns that every batch of decoded events carries after the declared ones.
 inline constexpr std::string_view kTopicColumn = "_topic";          // utf8, not null
 inline constexpr std::string_view kPartitionColumn = "_partition";  // int32, not null

@@ -7,7 +7,7 @@
 
 #define MILLRACE_ASSERT_OK(expr)                                       \
   do {                                                                 \
-    const ::arrow::Status _status = ::arrow::internal::GenericToStatus(expr); \
+    const ::arrow::Status _status = ::arrow::ToStatus(expr); \
     ASSERT_TRUE(_status.ok()) << _status.ToString();                   \
   } while (false)
 
@@ -21,7 +21,7 @@
 /// The expression fails with this kind; its message is given to the test as the value of the macro's status.
 #define MILLRACE_ASSERT_KIND(kind, expr)                                        \
   do {                                                                          \
-    const ::arrow::Status _status = ::arrow::internal::GenericToStatus(expr);   \
+    const ::arrow::Status _status = ::arrow::ToStatus(expr);   \
     ASSERT_FALSE(_status.ok());                                                 \
     ASSERT_EQ(::millrace::KindOf(_status), kind) << _status.ToString();         \
   } while (false)

@@ -1,0 +1,155 @@
+#include "pipeline/epoch_commit.h"
+
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/kill_point.h"
+#include "model/dead_letters.h"
+
+namespace millrace::pipeline {
+namespace {
+
+namespace json = boost::json;
+
+/// Few tries at a time: between them the worker looks whether it should stop.
+constexpr delta::RetryPolicy kRetry{.attempts_max = 10, .backoff_min = std::chrono::milliseconds(5),
+                                    .backoff_max = std::chrono::milliseconds(500)};
+
+json::object LedgerJson(const model::TopicPartition& source, const PartitionPart& part) {
+  return {{"topic", source.topic},
+          {"partition", source.partition},
+          {"begin", part.range.begin},
+          {"end", part.range.end},
+          {"read", part.ledger.read},
+          {"written", part.ledger.written},
+          {"dead_lettered", part.ledger.dead_lettered},
+          {"filtered", part.ledger.filtered},
+          {"deduplicated", part.ledger.deduplicated},
+          {"tombstones", part.ledger.tombstones}};
+}
+
+delta::CommitRequest RequestFor(const Plan& plan, std::vector<delta::AddFile> files, std::int64_t epoch,
+                                json::array partitions) {
+  delta::CommitRequest request;
+  std::int64_t rows = 0;
+  for (const auto& file : files) rows += delta::NumRecords(file).value_or(0);
+  request.operation_parameters = {
+      {"outputMode", "Append"}, {"queryId", plan.config.app_id}, {"epochId", std::to_string(epoch)}};
+  request.operation_metrics = {{"numAddedFiles", std::to_string(files.size())}, {"numOutputRows", std::to_string(rows)}};
+  request.adds = std::move(files);
+  request.info["millrace"] =
+      json::serialize(json::object{{"pipeline", plan.config.name}, {"epoch", epoch}, {"partitions", std::move(partitions)}});
+  return request;
+}
+
+}  // namespace
+
+Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& table, std::vector<SealedPart> parts) {
+  PreparedEpoch prepared;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows;
+  for (auto& part : parts) {
+    prepared.epoch = std::max(prepared.epoch, part.epoch);
+    for (auto& [source, partition] : part.partitions) {
+      const bool is_new = prepared.partitions.emplace(source, partition).second;
+      MILLRACE_CHECK(is_new, "table {}: {} is in two shards", plan.name, model::ToString(source));
+    }
+    if (part.partial_rows != nullptr && part.partial_rows->num_rows() > 0) partial_rows.push_back(part.partial_rows);
+    for (auto& writer : part.files) {
+      if (writer->num_rows() == 0) continue;
+      ASSIGN_OR_RETURN(auto file, writer->Finish());
+      prepared.files.push_back(std::move(file));
+    }
+  }
+  if (!partial_rows.empty()) {
+    ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), plan.schema, {}));
+    for (const auto& rows : partial_rows) RETURN_NOT_OK(writer->Append(*rows));
+    ASSIGN_OR_RETURN(auto file, writer->Finish());
+    prepared.files.push_back(std::move(file));
+  }
+  KillPoint("epoch.prepared");
+  return prepared;
+}
+
+Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
+                                 const PreparedEpoch& epoch) {
+  const auto snapshot = table.snapshot();
+  json::array partitions;
+  std::int64_t written = 0;
+  for (const auto& [source, part] : epoch.partitions) {
+    partitions.push_back(LedgerJson(source, part));
+    written += part.ledger.written;
+  }
+  auto request = RequestFor(plan, epoch.files, epoch.epoch, std::move(partitions));
+  bool landed_before = !epoch.partitions.empty();
+  for (const auto& [source, part] : epoch.partitions) {
+    auto txns = plan.progress.Advance(*snapshot, source, part.range, part.ledger, part.fingerprint);
+    request.txns.insert(request.txns.end(), txns.begin(), txns.end());
+    const std::string id = plan.progress.AppId(source);
+    request.fence[id] = part.fence;
+    landed_before &= snapshot->TxnVersion(id) == part.range.end - 1 && part.fence != snapshot->TxnVersion(id);
+  }
+  if (landed_before) {
+    // An earlier try of this very epoch may have landed unseen; its files tell it from another worker's commit.
+    for (const auto& file : epoch.files) landed_before &= snapshot->files.contains(file.path);
+    if (landed_before && !epoch.files.empty()) {
+      return EpochCommitted{snapshot, snapshot->version, written, static_cast<std::int64_t>(epoch.files.size())};
+    }
+  }
+  auto outcome = table.Commit(request, kRetry);
+  if (!outcome.ok()) return WithContext(outcome.status(), "table {}: committing epoch {}", table_plan.name, epoch.epoch);
+  KillPoint("epoch.committed");
+  if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) return *std::move(fenced);
+  auto& committed = std::get<delta::Committed>(*outcome);
+  return EpochCommitted{std::move(committed.snapshot), committed.version, written,
+                        static_cast<std::int64_t>(epoch.files.size())};
+}
+
+Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const LetterEpoch& epoch) {
+  const auto snapshot = table.snapshot();
+  ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), model::DeadLetterSchema(), {}));
+  RETURN_NOT_OK(writer->Append(*model::ToRecordBatch(epoch.letters)));
+  ASSIGN_OR_RETURN(auto file, writer->Finish());
+
+  std::map<model::TopicPartition, std::int64_t> counts;
+  for (const auto& letter : epoch.letters) ++counts[letter.source];
+  json::array partitions;
+  std::vector<delta::Txn> txns;
+  for (const auto& [source, count] : counts) {
+    const model::Offset end = epoch.ends.at(source);
+    const model::Offset before = plan.progress.NextOffset(*snapshot, source).value_or(0);
+    const model::Offset covered = std::max(end, before);
+    const PartitionPart part{.range = {std::min(before, covered), covered},
+                             .ledger = {.read = count, .written = count},
+                             .fingerprint = 0,
+                             .fence = std::nullopt};
+    partitions.push_back(LedgerJson(source, part));
+    auto advanced = plan.progress.Advance(*snapshot, source, part.range, part.ledger, 0);
+    txns.insert(txns.end(), advanced.begin(), advanced.end());
+    for (int t = 0; t < plan.dead_letters(); ++t) {
+      for (const auto& stage : plan.StagesOf(t)) {
+        const std::string id = plan.progress.StageId(source, stage);
+        const bool known = std::any_of(txns.begin(), txns.end(), [&](const auto& txn) { return txn.app_id == id; });
+        if (known || snapshot->TxnVersion(id).value_or(-1) >= end - 1) continue;
+        txns.push_back({.app_id = id, .version = end - 1, .last_updated_ms = std::nullopt});
+      }
+    }
+  }
+  auto request = RequestFor(plan, {std::move(file)}, 0, std::move(partitions));
+  request.txns = std::move(txns);
+  for (const auto& txn : request.txns) {
+    const auto fence = epoch.fence.find(txn.app_id);
+    if (fence != epoch.fence.end()) request.fence[txn.app_id] = fence->second;
+  }
+  auto outcome = table.Commit(request, kRetry);
+  if (!outcome.ok()) return WithContext(outcome.status(), "dead letters");
+  KillPoint("letters.committed");
+  if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) return *std::move(fenced);
+  auto& committed = std::get<delta::Committed>(*outcome);
+  return EpochCommitted{std::move(committed.snapshot), committed.version,
+                        static_cast<std::int64_t>(epoch.letters.size()), 1};
+}
+
+}  // namespace millrace::pipeline

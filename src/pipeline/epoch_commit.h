@@ -1,0 +1,51 @@
+/// From sealed parts to one atomic commit. Blocks; runs on an I/O thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "delta/data_file.h"
+#include "delta/table.h"
+#include "model/event_batch.h"
+#include "pipeline/plan.h"
+#include "pipeline/sink.h"
+
+namespace millrace::pipeline {
+
+struct EpochCommitted {
+  delta::SnapshotPtr snapshot;
+  delta::TableVersion version = 0;
+  std::int64_t num_rows = 0;   ///< Records folded in: rows of events, or events behind partial rows.
+  std::int64_t num_files = 0;
+};
+using EpochOutcome = std::variant<EpochCommitted, delta::Fenced>;
+
+/// An epoch whose files are complete and durable, ready to be committed as often as it takes.
+struct PreparedEpoch {
+  std::int64_t epoch = 0;
+  std::map<model::TopicPartition, PartitionPart> partitions;
+  std::vector<delta::AddFile> files;
+};
+
+/// Finishes the files of all shards' parts. kTransient: a file could not be written; nothing of the epoch can be committed, it must
+/// be discarded and read again.
+Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& table, std::vector<SealedPart> parts);
+
+/// One commit with the files and, per partition, the txn family of progress.h; fenced by each partition's txn. May be
+/// repeated with the same epoch after kTransient or kUnknownOutcome: a try that landed is found by its offsets.
+Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
+                                 const PreparedEpoch& epoch);
+
+/// Dead letters and how far each stage's letters are complete.
+struct LetterEpoch {
+  std::vector<model::DeadLetter> letters;
+  std::map<model::TopicPartition, model::Offset> ends;  ///< Letters of all stages below these are in this or earlier epochs.
+  std::map<std::string, std::optional<std::int64_t>> fence;  ///< By txn id of the dead-letter table.
+};
+Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const LetterEpoch& epoch);
+
+}  // namespace millrace::pipeline

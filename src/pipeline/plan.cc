@@ -1,0 +1,169 @@
+#include "pipeline/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "model/dead_letters.h"
+#include "process/transform.h"
+
+namespace millrace::pipeline {
+namespace {
+
+constexpr std::array kProvenance = {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn,
+                                    model::kTimestampColumn};
+
+Result<int> FindRelation(const std::vector<RelationPlan>& relations, const std::string& name,
+                         const std::string& wanted_by) {
+  for (std::size_t i = 0; i < relations.size(); ++i) {
+    if (relations[i].name == name) return static_cast<int>(i);
+  }
+  return InvalidInput("{} reads from '{}', which is neither 'input' nor a transform", wanted_by, name);
+}
+
+/// Transforms may be written in any order; each is made once its input is.
+Status AddTransforms(const PipelineConfig& config, std::vector<RelationPlan>& relations) {
+  std::vector<const TransformConfig*> waiting;
+  for (const auto& transform : config.transforms) waiting.push_back(&transform);
+  while (!waiting.empty()) {
+    bool progressed = false;
+    for (auto it = waiting.begin(); it != waiting.end();) {
+      const auto& transform = **it;
+      ASSIGN_OR_RETURN(const auto from, process::Transform::RelationOf(transform.name, transform.sql));
+      const auto parent = std::find_if(relations.begin(), relations.end(), [&](const auto& r) { return r.name == from; });
+      if (parent == relations.end()) {
+        ++it;
+        continue;
+      }
+      const int parent_index = static_cast<int>(parent - relations.begin());
+      ASSIGN_OR_RETURN(const auto made,
+                       process::Transform::Make(transform.name, transform.sql, from, parent->schema));
+      relations.push_back({transform.name, parent_index, transform.sql, made->output_schema()});
+      it = waiting.erase(it);
+      progressed = true;
+    }
+    if (!progressed) {
+      ASSIGN_OR_RETURN(const auto from, process::Transform::RelationOf(waiting.front()->name, waiting.front()->sql));
+      return InvalidInput("transform '{}' reads from '{}', which is not there or reads from it in turn",
+                          waiting.front()->name, from);
+    }
+  }
+  return Status::OK();
+}
+
+/// "date(ts)" -> "ts"; nullopt for a plain column.
+std::optional<std::string> DateArgument(const std::string& expression) {
+  if (!expression.starts_with("date(") || !expression.ends_with(")")) return std::nullopt;
+  return expression.substr(5, expression.size() - 6);
+}
+
+Result<TablePlan> PlanEventTable(const TableConfig& config, const std::vector<RelationPlan>& relations) {
+  TablePlan table;
+  table.name = config.name;
+  table.commit = config.commit;
+  table.properties = config.properties;
+  ASSIGN_OR_RETURN(table.relation, FindRelation(relations, config.from, "table '" + config.name + "'"));
+  const auto& source = *relations[table.relation].schema;
+  arrow::FieldVector fields;
+  for (int i = 0; i < source.num_fields(); ++i) {
+    const auto& name = source.field(i)->name();
+    if (!config.metadata && std::find(kProvenance.begin(), kProvenance.end(), name) != kProvenance.end()) continue;
+    table.columns.push_back(i);
+    fields.push_back(source.field(i));
+  }
+  for (const auto& expression : config.partition_by) {
+    if (const auto argument = DateArgument(expression)) {
+      const auto field = source.GetFieldByName(*argument);
+      if (field == nullptr || field->type()->id() != arrow::Type::TIMESTAMP) {
+        return InvalidInput("table '{}': partition_by {}: no timestamp column '{}'", config.name, expression, *argument);
+      }
+      table.derived_dates.push_back(*argument);
+      table.partition_columns.push_back(*argument + "_date");
+      fields.push_back(arrow::field(*argument + "_date", arrow::date32()));
+    } else {
+      const auto field = arrow::schema(fields)->GetFieldByName(expression);
+      if (field == nullptr) return InvalidInput("table '{}': partition_by: no column '{}'", config.name, expression);
+      table.partition_columns.push_back(expression);
+    }
+  }
+  table.schema = arrow::schema(std::move(fields));
+  ASSIGN_OR_RETURN(const auto checked, delta::SchemaToJson(*table.schema));
+  static_cast<void>(checked);
+  return table;
+}
+
+Result<TablePlan> PlanAggregateTable(const AggregateConfig& config, const std::vector<RelationPlan>& relations) {
+  TablePlan table;
+  table.name = config.name;
+  table.kind = TableKind::kAggregate;
+  table.commit = config.commit;
+  table.properties = config.properties;
+  ASSIGN_OR_RETURN(const auto from, process::AggregateInputOf(config.name, config.sql));
+  ASSIGN_OR_RETURN(table.relation, FindRelation(relations, from, "aggregate '" + config.name + "'"));
+  ASSIGN_OR_RETURN(table.aggregate, process::PlanAggregate(config.name, config.sql, relations[table.relation].schema));
+  table.schema = model::PartialSchema(table.aggregate->definition);
+  return table;
+}
+
+}  // namespace
+
+std::string_view ToString(TableKind kind) {
+  switch (kind) {
+    case TableKind::kEvents:
+      return "events";
+    case TableKind::kAggregate:
+      return "aggregate";
+    case TableKind::kDeadLetters:
+      return "dead_letters";
+  }
+  return "events";
+}
+
+std::vector<std::string> Plan::StagesOf(int table) const {
+  std::vector<std::string> stages = {"decode", "event_time"};
+  const auto& plan = tables[table];
+  for (int r = plan.relation; r > 0; r = relations[r].parent) stages.push_back("transform:" + relations[r].name);
+  if (plan.kind == TableKind::kAggregate) stages.push_back("aggregate:" + plan.name);
+  return stages;
+}
+
+Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
+  auto event_schema = ingest::EventSchema(config.decode);
+  std::vector<RelationPlan> relations = {{"input", -1, "", event_schema}};
+  RETURN_NOT_OK(AddTransforms(config, relations));
+
+  std::vector<TablePlan> tables;
+  for (const auto& table : config.tables) {
+    ASSIGN_OR_RETURN(auto planned, PlanEventTable(table, relations));
+    tables.push_back(std::move(planned));
+  }
+  for (const auto& aggregate : config.aggregates) {
+    ASSIGN_OR_RETURN(auto planned, PlanAggregateTable(aggregate, relations));
+    tables.push_back(std::move(planned));
+  }
+  TablePlan letters;
+  letters.name = config.name + "_dead_letters";
+  letters.kind = TableKind::kDeadLetters;
+  letters.schema = model::DeadLetterSchema();
+  tables.push_back(std::move(letters));
+
+  int event_time_column = -1;
+  if (config.event_time) {
+    event_time_column = event_schema->GetFieldIndex(config.event_time->column);
+    if (event_time_column < 0) {
+      return InvalidInput("event_time.column: no column '{}' in decode.columns", config.event_time->column);
+    }
+    if (event_schema->field(event_time_column)->type()->id() != arrow::Type::TIMESTAMP) {
+      return InvalidInput("event_time.column: '{}' is not a timestamp", config.event_time->column);
+    }
+  }
+  Progress progress(config.app_id, config.source.topics.size() == 1);
+  return std::make_shared<const Plan>(Plan{.config = std::move(config),
+                                           .event_schema = std::move(event_schema),
+                                           .event_time_column = event_time_column,
+                                           .relations = std::move(relations),
+                                           .tables = std::move(tables),
+                                           .progress = std::move(progress)});
+}
+
+}  // namespace millrace::pipeline

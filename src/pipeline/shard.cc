@@ -1,0 +1,234 @@
+#include "pipeline/shard.h"
+
+#include <arrow/array.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/clock.h"
+#include "eventlog/event_log.h"
+
+namespace millrace::pipeline {
+namespace {
+
+/// The records of `whole` with begin <= offset < end. Shares the bytes.
+model::FetchedRecords Slice(const model::FetchedRecords& whole, model::OffsetRange range) {
+  model::FetchedRecords piece;
+  piece.source = whole.source;
+  piece.range = range;
+  piece.generation = whole.generation;
+  piece.owner = whole.owner;
+  for (const auto& record : whole.records) {
+    if (record.offset < range.begin || record.offset >= range.end) continue;
+    piece.records.push_back(record);
+    piece.bytes += record.payload.value_or("").size() + record.key.value_or("").size();
+  }
+  return piece;
+}
+
+std::uint32_t FingerprintOfLast(const model::FetchedRecords& piece) {
+  if (piece.records.empty() || piece.records.back().offset != piece.range.end - 1) return 0;
+  return eventlog::Fingerprint(piece.records.back());
+}
+
+const arrow::Int64Array& Offsets(const arrow::RecordBatch& rows) {
+  return static_cast<const arrow::Int64Array&>(*rows.GetColumnByName(std::string(model::kOffsetColumn)));
+}
+
+/// `rows` without the (ascending) indexes in `dropped`.
+Result<std::shared_ptr<arrow::RecordBatch>> Without(const std::shared_ptr<arrow::RecordBatch>& rows,
+                                                    const std::vector<std::int64_t>& dropped) {
+  std::vector<std::shared_ptr<arrow::RecordBatch>> kept;
+  std::int64_t from = 0;
+  for (const std::int64_t index : dropped) {
+    if (index > from) kept.push_back(rows->Slice(from, index - from));
+    from = index + 1;
+  }
+  if (from < rows->num_rows()) kept.push_back(rows->Slice(from));
+  if (kept.empty()) return rows->Slice(0, 0);
+  return arrow::ConcatenateRecordBatches(kept);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
+                                           std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores) {
+  auto shard = std::unique_ptr<Shard>(new Shard(std::move(plan)));
+  ASSIGN_OR_RETURN(shard->decoder_, ingest::JsonDecoder::Make(shard->plan_->config.decode));
+  const auto& relations = shard->plan_->relations;
+  shard->transforms_.resize(relations.size());
+  for (std::size_t r = 1; r < relations.size(); ++r) {
+    const auto& parent = relations[relations[r].parent];
+    ASSIGN_OR_RETURN(shard->transforms_[r],
+                     process::Transform::Make(relations[r].name, relations[r].sql, parent.name, parent.schema));
+  }
+  shard->relation_rows_.resize(relations.size());
+  for (int t = 0; t < shard->plan_->dead_letters(); ++t) {
+    ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t]));
+    shard->sinks_.push_back(std::move(sink));
+  }
+  return shard;
+}
+
+void Shard::Start(PartitionStart start) {
+  for (std::size_t t = 0; t < sinks_.size(); ++t) sinks_[t]->Start(start.source, start.sinks[t]);
+  partitions_.insert_or_assign(
+      start.source, Partition{start.generation, std::move(start.letter_stages), std::move(start.progress)});
+}
+
+void Shard::Stop(const model::TopicPartition& source) {
+  for (auto& sink : sinks_) sink->Stop(source);
+  partitions_.erase(source);
+}
+
+Status Shard::Process(const model::FetchedRecords& records) {
+  const auto it = partitions_.find(records.source);
+  if (it == partitions_.end() || it->second.generation != records.generation) return Status::OK();
+  auto& partition = it->second;
+
+  // After a recovery the tables may stand at different offsets: cut the fetch where one of them joins in, so that every
+  // piece is whole for each sink that takes it.
+  std::set<model::Offset> cuts = {records.range.end};
+  for (const auto& sink : sinks_) {
+    const auto next = *sink->Next(records.source);
+    if (next > records.range.begin && next < records.range.end) cuts.insert(next);
+  }
+  model::Offset begin = records.range.begin;
+  for (const model::Offset end : cuts) {
+    if (begin == records.range.begin && end == records.range.end) {
+      RETURN_NOT_OK(ProcessPiece(records, partition));
+    } else {
+      RETURN_NOT_OK(ProcessPiece(Slice(records, {begin, end}), partition));
+    }
+    begin = end;
+  }
+  partition.progress->next = records.range.end;
+  partition.progress->records += static_cast<std::int64_t>(records.records.size());
+  partition.progress->bytes += static_cast<std::int64_t>(records.bytes);
+  if (!records.records.empty()) partition.progress->last_record_seen = SystemClock().Now();
+  return Status::OK();
+}
+
+Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
+  for (auto& relation : relation_rows_) relation = {};
+  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(piece));
+  auto& input = relation_rows_[0];
+  input.rows = std::move(decoded.rows);
+  input.dead_lettered = static_cast<std::int64_t>(decoded.dead_letters.size());
+  input.computed = true;
+  if (!decoded.dead_letters.empty() && plan_->config.on_decode_error == OnDecodeError::kFail) {
+    const auto& first = decoded.dead_letters.front();
+    return InvalidInput("{} offset {}: {} ({}); decode.on_error is 'fail'", model::ToString(first.source), first.offset,
+                        first.reason, first.detail);
+  }
+  for (auto& letter : decoded.dead_letters) AddLetter(std::move(letter), partition);
+  if (plan_->event_time_column >= 0) RETURN_NOT_OK(Quarantine(piece, partition, input));
+
+  const std::uint32_t fingerprint = FingerprintOfLast(piece);
+  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    auto& sink = *sinks_[t];
+    if (*sink.Next(piece.source) > piece.range.begin) continue;  // The table has these already.
+    const auto& table = plan_->tables[t];
+    ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(table.relation, piece, partition));
+    const Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
+                        .dead_lettered = relation->dead_lettered,
+                        .filtered = relation->filtered,
+                        .tombstones = decoded.tombstones};
+    ASSIGN_OR_RETURN(const auto failed, sink.Take(piece.source, piece.range, relation->rows, counts, fingerprint));
+    if (!failed.empty()) {
+      AddFailed(failed, *relation->rows, "aggregate:" + table.name, "aggregate_error", piece, partition);
+    }
+  }
+  return Status::OK();
+}
+
+/// Sets aside the rows whose event time is too far ahead of the log's own time. The log's time and not the wall clock: a record
+/// that is read twice must be judged alike.
+Status Shard::Quarantine(const model::FetchedRecords& piece, Partition& partition, RelationRows& input) {
+  const auto& times = static_cast<const arrow::TimestampArray&>(*input.rows->column(plan_->event_time_column));
+  const auto& logged = static_cast<const arrow::TimestampArray&>(
+      *input.rows->GetColumnByName(std::string(model::kTimestampColumn)));
+  const std::int64_t lead_max = plan_->config.event_time->max_future.count();
+  const bool is_logged_time = plan_->config.event_time->column == model::kTimestampColumn;
+  UnixMicros latest = INT64_MIN;
+  std::vector<std::int64_t> ahead;
+  for (std::int64_t i = 0; i < times.length(); ++i) {
+    if (times.IsNull(i)) continue;
+    const UnixMicros time = times.Value(i);
+    if (!is_logged_time && time > logged.Value(i) + lead_max) {
+      ahead.push_back(i);
+    } else {
+      latest = std::max(latest, time);
+    }
+  }
+  if (latest > partition.progress->max_event_time) partition.progress->max_event_time = latest;
+  if (ahead.empty()) return Status::OK();
+
+  std::vector<process::FailedRow> failed;
+  for (const std::int64_t row : ahead) {
+    failed.push_back({row, fmt::format("'{}' is {:.1f} s ahead of the log's timestamp; event_time.max_future is {:.1f} s",
+                                       plan_->config.event_time->column,
+                                       static_cast<double>(times.Value(row) - logged.Value(row)) / 1e6,
+                                       static_cast<double>(lead_max) / 1e6)});
+  }
+  AddFailed(failed, *input.rows, "event_time", "future_timestamp", piece, partition);
+  input.dead_lettered += static_cast<std::int64_t>(ahead.size());
+  ASSIGN_OR_RETURN(input.rows, Without(input.rows, ahead));
+  return Status::OK();
+}
+
+Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedRecords& piece, Partition& partition) {
+  auto& relation = relation_rows_[index];
+  if (relation.computed) return &relation;
+  ASSIGN_OR_RETURN(const RelationRows* const parent, Relation(plan_->relations[index].parent, piece, partition));
+  ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(parent->rows));
+  AddFailed(transformed.failed, *parent->rows, "transform:" + plan_->relations[index].name, "transform_error", piece,
+            partition);
+  relation.rows = std::move(transformed.rows);
+  relation.filtered = parent->filtered + transformed.filtered;
+  relation.dead_lettered = parent->dead_lettered + static_cast<std::int64_t>(transformed.failed.size());
+  relation.computed = true;
+  return &relation;
+}
+
+void Shard::AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows,
+                      const std::string& stage, const std::string& reason, const model::FetchedRecords& piece,
+                      Partition& partition) {
+  if (failed.empty()) return;
+  const auto& offsets = Offsets(rows);
+  for (const auto& row : failed) {
+    const model::Offset offset = offsets.Value(row.row);
+    const auto record = std::lower_bound(piece.records.begin(), piece.records.end(), offset,
+                                         [](const auto& r, model::Offset wanted) { return r.offset < wanted; });
+    MILLRACE_CHECK(record != piece.records.end() && record->offset == offset, "row of offset {} has no record", offset);
+    AddLetter(model::MakeDeadLetter(piece.source, *record, stage, reason, row.message), partition);
+  }
+}
+
+void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
+  const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
+  if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
+  letter_bytes_ += static_cast<std::int64_t>(sizeof(letter) + letter.payload.size() + letter.detail.size());
+  letters_.push_back(std::move(letter));
+}
+
+std::vector<model::DeadLetter> Shard::TakeLetters() {
+  letter_bytes_ = 0;
+  return std::exchange(letters_, {});
+}
+
+void Shard::Discard() {
+  for (auto& sink : sinks_) sink->Discard();
+  partitions_.clear();
+  letters_.clear();
+  letter_bytes_ = 0;
+}
+
+std::int64_t Shard::memory_bytes() const {
+  std::int64_t bytes = letter_bytes_;
+  for (const auto& sink : sinks_) bytes += sink->memory_bytes();
+  return bytes;
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,97 @@
+/// One compute shard: fetched records in, the open epochs of every table out. Plain and synchronous; the worker gives each
+/// shard a thread, and a partition belongs to one shard at a time, so nothing here is locked.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "ingest/json_decoder.h"
+#include "model/event_batch.h"
+#include "pipeline/plan.h"
+#include "pipeline/sink.h"
+#include "process/transform.h"
+
+namespace millrace::pipeline {
+
+/// What a partition's records have shown so far. Written by its shard, read by anyone.
+struct PartitionProgress {
+  std::atomic<model::Offset> next{0};
+  std::atomic<std::int64_t> records{0};
+  std::atomic<std::int64_t> bytes{0};
+  std::atomic<UnixMicros> max_event_time{INT64_MIN};   ///< Ignoring rows that were quarantined.
+  std::atomic<UnixMicros> last_record_seen{0};         ///< Wall clock; 0: none yet.
+};
+
+class Shard {
+ public:
+  static Result<std::unique_ptr<Shard>> Make(std::shared_ptr<const Plan> plan,
+                                             std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores);
+
+  /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage the first
+  /// offset whose letters are not durable yet. Only records of `generation` are taken from now on.
+  struct PartitionStart {
+    model::TopicPartition source;
+    std::int64_t generation = 0;
+    std::vector<SinkStart> sinks;
+    std::map<std::string, model::Offset> letter_stages;
+    std::shared_ptr<PartitionProgress> progress;
+  };
+  void Start(PartitionStart start);
+  void Stop(const model::TopicPartition& source);
+
+  /// Decodes, transforms and hands to every sink that has not had these offsets yet. Records of another generation are
+  /// ignored. kTransient: a file could not be written (Discard everything, read again); kInvalidInput: decode.on_error
+  /// is `fail` and a record did not fit.
+  Status Process(const model::FetchedRecords& records);
+
+  /// Takes the dead letters collected since the last call. Whoever seals a sink takes these at the same moment, and makes
+  /// them durable before it commits.
+  std::vector<model::DeadLetter> TakeLetters();
+
+  Sink& sink(int table) { return *sinks_[table]; }
+  const Sink& sink(int table) const { return *sinks_[table]; }
+  int num_sinks() const { return static_cast<int>(sinks_.size()); }
+
+  /// Forgets everything that is not committed and all partitions.
+  void Discard();
+
+  std::int64_t memory_bytes() const;
+
+ private:
+  struct Partition {
+    std::int64_t generation;
+    std::map<std::string, model::Offset> letter_stages;
+    std::shared_ptr<PartitionProgress> progress;
+  };
+  /// One relation's share of a fetch: its rows, and what was lost on the way there.
+  struct RelationRows {
+    std::shared_ptr<arrow::RecordBatch> rows;
+    std::int64_t filtered = 0;
+    std::int64_t dead_lettered = 0;
+    bool computed = false;
+  };
+
+  Shard(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
+  Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
+  Status Quarantine(const model::FetchedRecords& piece, Partition& partition, RelationRows& input);
+  Result<RelationRows*> Relation(int index, const model::FetchedRecords& piece, Partition& partition);
+  void AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows, const std::string& stage,
+                 const std::string& reason, const model::FetchedRecords& piece, Partition& partition);
+  void AddLetter(model::DeadLetter letter, Partition& partition);
+
+  std::shared_ptr<const Plan> plan_;
+  std::unique_ptr<ingest::JsonDecoder> decoder_;
+  std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; [0] is empty.
+  std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
+  std::map<model::TopicPartition, Partition> partitions_;
+  std::vector<RelationRows> relation_rows_;                      // Of the piece at hand.
+  std::vector<model::DeadLetter> letters_;
+  std::int64_t letter_bytes_ = 0;
+};
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,336 @@
+#include "pipeline/worker_backend.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/value_from.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/time_text.h"
+#include "base/version.h"
+
+namespace millrace::pipeline {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+/// While a shard or another worker is between two states, hot and committed rows may not join; it takes a moment.
+constexpr auto kJoinPatience = 3s;
+constexpr std::int64_t kFileCacheBytesMax = 64 << 20;
+
+json::value TimeOrNull(const std::optional<UnixMicros>& time) {
+  return time ? json::value(FormatRfc3339(*time)) : json::value(nullptr);
+}
+
+std::string WindowText(std::int64_t micros) {
+  const struct {
+    std::int64_t unit;
+    const char* suffix;
+  } units[] = {{86'400'000'000, "d"}, {3'600'000'000, "h"}, {60'000'000, "m"}, {1'000'000, "s"}, {1'000, "ms"}};
+  for (const auto& [unit, suffix] : units) {
+    if (micros % unit == 0) return std::to_string(micros / unit) + suffix;
+  }
+  return std::to_string(micros) + "us";
+}
+
+std::int64_t NumRows(const delta::Snapshot& snapshot) {
+  std::int64_t rows = 0;
+  for (const auto& [path, file] : snapshot.files) rows += delta::NumRecords(file).value_or(0);
+  return rows;
+}
+
+json::array ColumnsJson(const arrow::Schema& schema) {
+  json::array columns;
+  for (const auto& field : schema.fields()) {
+    columns.push_back(json::object{{"name", field->name()}, {"type", field->type()->ToString()}});
+  }
+  return columns;
+}
+
+class WorkerBackend final : public serve::Backend {
+ public:
+  explicit WorkerBackend(Worker& worker)
+      : worker_(worker), readers_(worker.plan().tables.size()), cache_(query::MakePartialFileCache(kFileCacheBytesMax)) {}
+
+  Result<json::value> Tables() override {
+    ASSIGN_OR_RETURN(const auto status, worker_.Describe());
+    json::array tables;
+    for (std::size_t t = 0; t < status.tables.size(); ++t) tables.push_back(TableJson(status, t, true));
+    return json::object{{"tables", std::move(tables)}};
+  }
+
+  Result<json::value> Table(const std::string& name) override {
+    ASSIGN_OR_RETURN(const auto status, worker_.Describe());
+    std::vector<std::string> names;
+    for (std::size_t t = 0; t < status.tables.size(); ++t) {
+      if (status.tables[t].name == name) return TableJson(status, t, true);
+      names.push_back(status.tables[t].name);
+    }
+    return NotFound("no table '{}'; there are: {}", name, fmt::join(names, ", "));
+  }
+
+  Result<json::value> Aggregates() override {
+    json::array aggregates;
+    for (const auto& table : worker_.plan().tables) {
+      if (table.kind != TableKind::kAggregate) continue;
+      const auto& definition = table.aggregate->definition;
+      json::array keys;
+      for (const auto& key : definition.keys) {
+        keys.push_back(json::object{{"name", key.name}, {"type", key.type->ToString()}});
+      }
+      json::array measures;
+      for (const auto& measure : definition.measures) {
+        measures.push_back(json::object{{"name", measure.name}, {"type", measure.duckdb_type}});
+      }
+      aggregates.push_back(json::object{{"name", definition.name},
+                                        {"window", WindowText(definition.window_size_us)},
+                                        {"window_us", definition.window_size_us},
+                                        {"keys", std::move(keys)},
+                                        {"measures", std::move(measures)},
+                                        {"sql", definition.sql}});
+    }
+    return json::object{{"aggregates", std::move(aggregates)}};
+  }
+
+  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
+    const auto begun = steady_clock::now();
+    ASSIGN_OR_RETURN(const int index, FindAggregate(aggregate));
+    const auto& definition = worker_.plan().tables[index].aggregate->definition;
+    query::AsOf as_of;
+    std::vector<query::HotSegment> hot;
+    delta::SnapshotPtr snapshot;
+    for (;;) {
+      // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
+      if (request.freshness == query::Freshness::kHot) {
+        ASSIGN_OR_RETURN(hot, worker_.Hot(index, request.from.value_or(INT64_MIN), request.to.value_or(INT64_MAX)));
+      }
+      ASSIGN_OR_RETURN(snapshot, RefreshedSnapshot(index));
+      const auto committed = worker_.plan().progress.NextOffsets(*snapshot, worker_.plan().config.source.topics);
+      auto joined = query::JoinAtOffsets(committed, std::move(hot), &as_of.offsets);
+      if (joined.ok()) {
+        hot = *std::move(joined);
+        break;
+      }
+      if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
+        return WithContext(joined.status(), "aggregate {}", aggregate);
+      }
+      std::this_thread::sleep_for(2ms);
+    }
+    as_of.version = snapshot->version;
+    if (const auto status = worker_.Describe(); status.ok()) as_of.watermark = status->watermark;
+
+    std::int64_t bytes_read = 0;
+    ASSIGN_OR_RETURN(auto rows, query::ReadCommitted(*Reader(index), *snapshot, definition, request.from, request.to, *cache_,
+                                                     &bytes_read));
+    for (auto& segment : hot) {
+      if (segment.rows != nullptr && segment.rows->num_rows() > 0) rows.push_back(std::move(segment.rows));
+    }
+    ASSIGN_OR_RETURN(auto session, TakeSession());
+    auto answer = query::MergeAndFinalize(*session, definition, request, std::move(rows));
+    ReturnSession(std::move(session));
+    RETURN_NOT_OK(answer.status());
+    answer->as_of = std::move(as_of);
+    answer->bytes_read = bytes_read;
+    answer->elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
+    return answer;
+  }
+
+  Result<json::value> Pipeline() override {
+    ASSIGN_OR_RETURN(const auto status, worker_.Describe());
+    const auto& plan = worker_.plan();
+    json::array partitions;
+    for (const auto& partition : status.partitions) {
+      json::object entry{{"topic", partition.source.topic},
+                         {"partition", partition.source.partition},
+                         {"next_offset", partition.next},
+                         {"end_offset", nullptr},
+                         {"lag", nullptr},
+                         {"watermark", TimeOrNull(partition.watermark)},
+                         {"paused", partition.paused}};
+      if (partition.end) {
+        entry["end_offset"] = *partition.end;
+        entry["lag"] = std::max<std::int64_t>(0, *partition.end - partition.next);
+      }
+      partitions.push_back(std::move(entry));
+    }
+    json::array tables;
+    for (std::size_t t = 0; t < status.tables.size(); ++t) tables.push_back(TableJson(status, t, false));
+    json::array aggregates;
+    for (const auto& table : plan.tables) {
+      if (table.kind == TableKind::kAggregate) aggregates.push_back(json::value(table.name));
+    }
+    std::int64_t dead_letters = 0;
+    for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
+    const bool is_kafka = std::holds_alternative<KafkaSource>(plan.config.source.log);
+    return json::object{
+        {"pipeline", plan.config.name},
+        {"state", status.state},
+        {"version", kVersion},
+        {"uptime_seconds", status.uptime_seconds},
+        {"watermark", TimeOrNull(status.watermark)},
+        {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
+                                {"topics", json::value_from(plan.config.source.topics)},
+                                {"partitions", std::move(partitions)}}},
+        {"rates", json::object{{"records_per_second", status.records_per_second},
+                               {"bytes_per_second", status.bytes_per_second}}},
+        {"totals", json::object{{"records", status.records},
+                                {"bytes", status.bytes},
+                                {"dead_letters", dead_letters},
+                                {"filtered", status.filtered},
+                                {"tombstones", status.tombstones}}},
+        {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
+        {"tables", std::move(tables)},
+        {"aggregates", std::move(aggregates)},
+        {"errors", json::value_from(status.errors)}};
+  }
+
+  std::string Metrics() override {
+    const auto described = worker_.Describe();
+    if (!described.ok()) return "";
+    const auto& status = *described;
+    const auto& plan = worker_.plan();
+    std::string text;
+    auto out = std::back_inserter(text);
+    const auto family = [&](const char* name, const char* type, const char* help) {
+      fmt::format_to(out, "# HELP {0} {2}\n# TYPE {0} {1}\n", name, type, help);
+    };
+    family("millrace_records_total", "counter", "Records taken from the log.");
+    fmt::format_to(out, "millrace_records_total{{topic=\"{}\"}} {}\n", fmt::join(plan.config.source.topics, ","),
+                   status.records);
+    family("millrace_bytes_total", "counter", "Payload and key bytes taken from the log.");
+    fmt::format_to(out, "millrace_bytes_total {}\n", status.bytes);
+    family("millrace_lag_records", "gauge", "Records in the log that are not processed yet.");
+    for (const auto& partition : status.partitions) {
+      if (!partition.end) continue;
+      fmt::format_to(out, "millrace_lag_records{{topic=\"{}\",partition=\"{}\"}} {}\n", partition.source.topic,
+                     partition.source.partition, std::max<std::int64_t>(0, *partition.end - partition.next));
+    }
+    family("millrace_watermark_timestamp_seconds", "gauge", "Event time up to which windows are complete.");
+    if (status.watermark) {
+      fmt::format_to(out, "millrace_watermark_timestamp_seconds {:.6f}\n", static_cast<double>(*status.watermark) / 1e6);
+    }
+    family("millrace_dead_letters_total", "counter", "Records that became dead letters, durable in their table.");
+    for (const auto& [reason, count] : status.dead_letters) {
+      fmt::format_to(out, "millrace_dead_letters_total{{reason=\"{}\"}} {}\n", reason, count);
+    }
+    family("millrace_commit_duration_seconds", "summary", "Time from a cut to its commit.");
+    for (const auto& table : status.tables) {
+      fmt::format_to(out, "millrace_commit_duration_seconds_sum{{table=\"{0}\"}} {1:.6f}\n"
+                          "millrace_commit_duration_seconds_count{{table=\"{0}\"}} {2}\n",
+                     table.name, table.commit_seconds_sum, table.commits);
+    }
+    family("millrace_rows_committed_total", "counter", "Records whose rows this process has committed.");
+    for (const auto& table : status.tables) {
+      fmt::format_to(out, "millrace_rows_committed_total{{table=\"{}\"}} {}\n", table.name, table.rows_committed);
+    }
+    family("millrace_fenced_total", "counter", "Epochs dropped because another worker was first.");
+    for (const auto& table : status.tables) {
+      fmt::format_to(out, "millrace_fenced_total{{table=\"{}\"}} {}\n", table.name, table.fenced);
+    }
+    family("millrace_memory_bytes", "gauge", "Buffers and open epochs, against limits.memory.");
+    fmt::format_to(out, "millrace_memory_bytes {}\n", status.memory_used);
+    return text;
+  }
+
+  bool Ready() override {
+    const auto status = worker_.Describe();
+    return status.ok() && (status->state == "running" || status->state == "recovering");
+  }
+
+ private:
+  /// A reader's own view of a table: it follows the log on its own, so a query never waits for a commit in flight.
+  struct ReaderSlot {
+    std::mutex mutex;
+    std::shared_ptr<delta::Table> table;
+  };
+
+  Result<int> FindAggregate(const std::string& name) const {
+    std::vector<std::string> names;
+    for (std::size_t t = 0; t < worker_.plan().tables.size(); ++t) {
+      const auto& table = worker_.plan().tables[t];
+      if (table.kind != TableKind::kAggregate) continue;
+      if (table.name == name) return static_cast<int>(t);
+      names.push_back(table.name);
+    }
+    return NotFound("no aggregate '{}'; there are: {}", name, fmt::join(names, ", "));
+  }
+
+  Result<delta::SnapshotPtr> RefreshedSnapshot(int index) {
+    auto& slot = readers_[index];
+    const std::scoped_lock lock(slot.mutex);
+    if (slot.table == nullptr) {
+      ASSIGN_OR_RETURN(slot.table, delta::Table::Open(worker_.TableStore(index)));
+      return slot.table->snapshot();
+    }
+    return slot.table->Refresh();
+  }
+  std::shared_ptr<delta::Table> Reader(int index) {
+    const std::scoped_lock lock(readers_[index].mutex);
+    return readers_[index].table;
+  }
+
+  Result<std::unique_ptr<sql::SqlSession>> TakeSession() {
+    {
+      const std::scoped_lock lock(sessions_mutex_);
+      if (!sessions_.empty()) {
+        auto session = std::move(sessions_.back());
+        sessions_.pop_back();
+        return session;
+      }
+    }
+    return sql::SqlSession::Make();
+  }
+  void ReturnSession(std::unique_ptr<sql::SqlSession> session) {
+    const std::scoped_lock lock(sessions_mutex_);
+    sessions_.push_back(std::move(session));
+  }
+
+  json::object TableJson(const WorkerStatus& status, std::size_t index, bool whole) const {
+    const auto& table = status.tables[index];
+    const auto& snapshot = *table.snapshot;
+    std::int64_t lag = 0;
+    const auto committed = worker_.plan().progress.NextOffsets(snapshot, worker_.plan().config.source.topics);
+    for (const auto& partition : status.partitions) {
+      const auto it = committed.find(partition.source);
+      lag += std::max<std::int64_t>(0, partition.next - (it == committed.end() ? 0 : it->second));
+    }
+    json::object entry{{"name", table.name},
+                       {"kind", ToString(table.kind)},
+                       {"version", snapshot.version},
+                       {"files", static_cast<std::int64_t>(snapshot.files.size())},
+                       {"bytes", snapshot.num_bytes},
+                       {"rows", NumRows(snapshot)},
+                       {"hot_rows", table.hot_rows},
+                       {"last_commit", TimeOrNull(table.last_commit)},
+                       {"commit_seconds", table.commit_seconds},
+                       {"committed_lag_records", table.kind == TableKind::kDeadLetters ? 0 : lag}};
+    if (whole) {
+      entry["columns"] = ColumnsJson(*snapshot.schema);
+      entry["partition_by"] = json::value_from(snapshot.metadata.partition_columns);
+      entry["uri"] = worker_.TableStore(static_cast<int>(index))->uri();
+      entry["watermark"] = TimeOrNull(status.watermark);
+    }
+    return entry;
+  }
+
+  Worker& worker_;
+  std::vector<ReaderSlot> readers_;
+  std::shared_ptr<query::PartialFileCache> cache_;
+  std::mutex sessions_mutex_;
+  std::vector<std::unique_ptr<sql::SqlSession>> sessions_;
+};
+
+}  // namespace
+
+std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker) { return std::make_unique<WorkerBackend>(worker); }
+
+}  // namespace millrace::pipeline
