@@ -111,6 +111,7 @@ struct PipelineConfig {
   std::vector<TableConfig> tables;
   std::vector<AggregateConfig> aggregates;
   LakeConfig lake;
+  std::optional<std::string> dead_letters_uri;  ///< Only for `ingest`: the dead-letter table's own place.
   LimitsConfig limits;
   std::optional<ServeConfig> serve;
   std::chrono::microseconds shutdown_timeout = std::chrono::seconds(25);

@@ -127,6 +127,14 @@ std::vector<std::string> Plan::StagesOf(int table) const {
   return stages;
 }
 
+Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
+                                                                 const std::shared_ptr<objectstore::ObjectStore>& lake) {
+  if (table == plan.dead_letters() && plan.config.dead_letters_uri) {
+    return objectstore::OpenStore(*plan.config.dead_letters_uri);
+  }
+  return objectstore::Below(lake, plan.tables[table].name);
+}
+
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
   auto event_schema = ingest::EventSchema(config.decode);
   std::vector<RelationPlan> relations = {{"input", -1, "", event_schema}};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "objectstore/object_store.h"
 #include "pipeline/config.h"
 #include "pipeline/progress.h"
 #include "process/aggregate_plan.h"
@@ -53,6 +54,10 @@ struct Plan {
   /// The stages whose dead letters can concern this table: of decoding, of each transform on its way, of itself.
   std::vector<std::string> StagesOf(int table) const;
 };
+
+/// Where a table of the plan lives, given the lake's store.
+Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
+                                                                 const std::shared_ptr<objectstore::ObjectStore>& lake);
 
 /// kInvalidInput names the table, transform or aggregate that does not fit.
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config);

@@ -28,6 +28,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t kPollRecordsMax = 8192;
 /// A shard with more than this waiting gets no more: the log keeps the rest.
 constexpr std::int64_t kShardBacklogBytesMax = 8 << 20;
+/// Commits come every few seconds: a checkpoint every hundred keeps opening fast and costs little.
+constexpr std::int64_t kCheckpointIntervalDefault = 100;
 constexpr auto kLogTimeout = 5s;
 constexpr auto kDescribeTimeout = 2s;
 /// Share of limits.memory at which all tables are cut early, and at which intake stops.
@@ -94,8 +96,10 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
                                              std::unique_ptr<eventlog::Consumer> consumer,
                                              std::shared_ptr<objectstore::ObjectStore> lake, Options options) {
   auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), options));
-  for (const auto& table_plan : worker->plan_->tables) {
-    worker->stores_.push_back(objectstore::Below(lake, table_plan.name));
+  for (int t = 0; t <= worker->plan_->dead_letters(); ++t) {
+    const auto& table_plan = worker->plan_->tables[t];
+    ASSIGN_OR_RETURN(auto store, OpenTableStore(*worker->plan_, t, lake));
+    worker->stores_.push_back(std::move(store));
     auto state = std::make_unique<TableState>(worker->control_.get_executor());
     auto opened = delta::Table::OpenOrCreate(worker->stores_.back(), {.schema = table_plan.schema,
                                                                       .partition_columns = table_plan.partition_columns,
@@ -105,6 +109,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
     state->table = std::move(*opened);
     RETURN_NOT_OK(WithContext(state->table->CheckWritable(), "table {}", table_plan.name));
     RETURN_NOT_OK(CheckSchema(table_plan, *state->table->snapshot()));
+    state->last_checkpoint = state->table->snapshot()->version;
     state->status.name = table_plan.name;
     state->status.kind = table_plan.kind;
     worker->tables_.push_back(std::move(state));
@@ -750,6 +755,7 @@ asio::awaitable<Status> Worker::Cut(int table) {
         if (low) lowest[source] = *low;
       }
       if (!lowest.empty()) consumer_->ReportProgress(lowest);
+      co_await CheckpointIfDue(table, committed.version);
       for (const auto& [source, part] : epoch.partitions) {
         if (table == 0) status_.tombstones += part.ledger.tombstones;
         status_.filtered += part.ledger.filtered;
@@ -767,6 +773,20 @@ asio::awaitable<Status> Worker::Cut(int table) {
     if (stopping_ && steady_clock::now() > StopDeadline()) co_return status;
     co_await Sleep(Backoff(attempt));
   }
+}
+
+/// Under the table's lock, so that one checkpoint is written at a time. A checkpoint only saves time: failing is not an error.
+asio::awaitable<void> Worker::CheckpointIfDue(int table, delta::TableVersion version) {
+  auto& state = *tables_[table];
+  const auto& properties = state.status.snapshot->metadata.configuration;
+  const auto property = properties.find("delta.checkpointInterval");
+  const std::int64_t interval =
+      property == properties.end() ? kCheckpointIntervalDefault : std::max(1, std::atoi(property->second.c_str()));
+  if (version - state.last_checkpoint < interval) co_return;
+  state.last_checkpoint = version;
+  const Status written =
+      co_await RunOn(io_pool_.get_executor(), [&state] { return state.table->WriteCheckpoint(); });
+  if (!written.ok()) Note(WithContext(written, "table {}: checkpoint of version {}", state.status.name, version));
 }
 
 // ---- What others see --------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ class Worker {
     AsyncMutex mutex;                       // One epoch of a table is in flight at a time.
     asio::steady_timer timer;
     std::atomic<bool> cut_requested{false};
+    delta::TableVersion last_checkpoint = 0;  // By us, or where we began to count.
     WorkerStatus::Table status;
   };
   struct OwnedPartition {
@@ -149,6 +150,7 @@ class Worker {
   asio::awaitable<Status> CutAll();
   asio::awaitable<Result<Sealed>> Seal(int table);
   asio::awaitable<Status> FlushLetters();
+  asio::awaitable<void> CheckpointIfDue(int table, delta::TableVersion version);
   void Dispatch(model::FetchedRecords records);
   void RequestReset(const Status& why);
   void Fail(const Status& status);

@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/time_text.h"
 #include "base/version.h"
 
 namespace millrace::pipeline {
@@ -28,7 +27,7 @@ constexpr auto kJoinPatience = 3s;
 constexpr std::int64_t kFileCacheBytesMax = 64 << 20;
 
 json::value TimeOrNull(const std::optional<UnixMicros>& time) {
-  return time ? json::value(FormatRfc3339(*time)) : json::value(nullptr);
+  return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
 }
 
 std::string WindowText(std::int64_t micros) {
@@ -58,8 +57,8 @@ json::array ColumnsJson(const arrow::Schema& schema) {
 
 class WorkerBackend final : public serve::Backend {
  public:
-  explicit WorkerBackend(Worker& worker)
-      : worker_(worker), readers_(worker.plan().tables.size()), cache_(query::MakePartialFileCache(kFileCacheBytesMax)) {}
+  WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
+      : worker_(worker), metrics_(metrics), readers_(worker.plan().tables.size()), cache_(query::MakePartialFileCache(kFileCacheBytesMax)) {}
 
   Result<json::value> Tables() override {
     ASSIGN_OR_RETURN(const auto status, worker_.Describe());
@@ -195,7 +194,7 @@ class WorkerBackend final : public serve::Backend {
 
   std::string Metrics() override {
     const auto described = worker_.Describe();
-    if (!described.ok()) return "";
+    if (!described.ok()) return metrics_.Render();
     const auto& status = *described;
     const auto& plan = worker_.plan();
     std::string text;
@@ -238,7 +237,7 @@ class WorkerBackend final : public serve::Backend {
     }
     family("millrace_memory_bytes", "gauge", "Buffers and open epochs, against limits.memory.");
     fmt::format_to(out, "millrace_memory_bytes {}\n", status.memory_used);
-    return text;
+    return text + metrics_.Render();
   }
 
   bool Ready() override {
@@ -323,6 +322,7 @@ class WorkerBackend final : public serve::Backend {
   }
 
   Worker& worker_;
+  const ::millrace::Metrics& metrics_;
   std::vector<ReaderSlot> readers_;
   std::shared_ptr<query::PartialFileCache> cache_;
   std::mutex sessions_mutex_;
@@ -331,6 +331,8 @@ class WorkerBackend final : public serve::Backend {
 
 }  // namespace
 
-std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker) { return std::make_unique<WorkerBackend>(worker); }
+std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics) {
+  return std::make_unique<WorkerBackend>(worker, metrics);
+}
 
 }  // namespace millrace::pipeline

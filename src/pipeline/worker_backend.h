@@ -3,12 +3,13 @@
 
 #include <memory>
 
+#include "base/metrics.h"
 #include "pipeline/worker.h"
 #include "serve/backend.h"
 
 namespace millrace::pipeline {
 
-/// `worker` must outlive the backend.
-std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker);
+/// Both arguments must outlive the backend. /metrics shows the worker's own figures and whatever is in `metrics`.
+std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics);
 
 }  // namespace millrace::pipeline

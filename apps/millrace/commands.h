@@ -1,0 +1,37 @@
+/// The verbs of the command line. Each adds its options to `app` and says what to run; the file is named after the verb.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace millrace::app {
+
+/// Exit codes: 0 ok, 1 failed, 2 usage, 78 bad configuration (EX_CONFIG).
+inline constexpr int kOk = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;
+inline constexpr int kBadConfiguration = 78;
+
+using Run = std::function<int()>;
+
+Run AddRun(CLI::App& app);
+Run AddDemo(CLI::App& app);
+Run AddIngest(CLI::App& app);
+Run AddSimulate(CLI::App& app);
+Run AddValidate(CLI::App& app);
+Run AddAudit(CLI::App& app);
+Run AddQuery(CLI::App& app);
+Run AddLakeDescribe(CLI::App& app);
+Run AddLakeHistory(CLI::App& app);
+Run AddVersion(CLI::App& app);
+
+/// "millrace: message" on stderr.
+int Complain(const Status& status, int code = kFailed);
+
+}  // namespace millrace::app

@@ -1,0 +1,203 @@
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <future>
+#include <memory>
+#include <thread>
+
+#include "audit_report.h"
+#include "base/log.h"
+#include "commands.h"
+#include "devices/simulator.h"
+#include "objectstore/object_store.h"
+#include "service.h"
+#include "text_table.h"
+
+namespace millrace::app {
+namespace {
+
+using std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr const char* kPipeline = R"(version: 1
+pipeline: clicks
+source:
+  embedded: {{path: "{dir}/log", partitions: 4, retention: 1d}}
+  topics: [clicks]
+decode:
+  format: json
+  columns:
+    event_id: string
+    ts: timestamp
+    device_id: string
+    user_id: int64
+    session_id: string
+    country: string
+    page: string
+    action: string
+    latency_ms: double
+    amount: decimal(12,2)
+event_time: {{column: ts, watermark_delay: 10s, idle_timeout: 30s, max_future: 5m}}
+tables:
+  - name: clicks
+    partition_by: ["date(ts)"]
+    commit: {{interval: 10s}}
+aggregates:
+  - name: clicks_1m
+    sql: |
+      SELECT window_start, country, page, count(*) AS views, sum(amount) AS revenue, max(latency_ms) AS slowest
+      FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+    commit: {{interval: 10s}}
+  - name: clicks_1s
+    sql: |
+      SELECT window_start, country, count(*) AS views, avg(latency_ms) AS latency
+      FROM TUMBLE(input, ts, INTERVAL 1 SECOND) GROUP BY ALL
+    commit: {{interval: 10s}}
+lake: {{uri: "{dir}/lake"}}
+limits: {{memory: 512MiB}}
+serve: {{listen: "127.0.0.1:{port}"}}
+log: {{level: warn}}
+)";
+
+struct Options {
+  double rate = 5000;
+  std::string dir = "./millrace-demo";
+  int port = 8080;
+  std::string duration;
+};
+
+void PrintWelcome(const Service& service, const Options& options) {
+  const std::string& url = service.url();
+  std::printf(
+      "\n"
+      "  Millrace demo: %.0f events/s from simulated devices, through a durable log, into Delta tables.\n"
+      "\n"
+      "  Page      %s/\n"
+      "  Lake      %s/lake\n"
+      "  Pipeline  %s/pipeline.yaml   (run it yourself: millrace run -c ...)\n"
+      "\n"
+      "  Ask it:\n"
+      "    curl '%s/v1/aggregates/clicks_1m?from=-5m&group_by=country&order_by=views+desc&limit=5'\n"
+      "    curl '%s/v1/aggregates/clicks_1m?from=-5m&group_by=window_start&format=csv'\n"
+      "    curl '%s/v1/pipeline'\n"
+      "\n"
+      "  Ctrl-C stops it and proves the books.\n\n",
+      options.rate, url.c_str(), options.dir.c_str(), options.dir.c_str(), url.c_str(), url.c_str(), url.c_str());
+  std::fflush(stdout);
+}
+
+/// Everything in the log is in a table, or there is no hope of it soon.
+void WaitUntilRead(pipeline::Worker& worker) {
+  const auto deadline = steady_clock::now() + 20s;
+  while (steady_clock::now() < deadline) {
+    const auto status = worker.Describe();
+    if (!status.ok() || status->state == "failed") return;
+    bool read = true;
+    for (const auto& partition : status->partitions) read &= partition.end && partition.next >= *partition.end;
+    if (read) return;
+    std::this_thread::sleep_for(50ms);
+  }
+}
+
+Status WriteFile(const std::filesystem::path& path, const std::string& text) {
+  std::FILE* const file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) return InvalidInput("{}: cannot be written", path.string());
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (std::fclose(file) != 0 || !written) return InvalidInput("{}: cannot be written", path.string());
+  return Status::OK();
+}
+
+int RunDemo(const Options& options) {
+  std::optional<std::chrono::microseconds> duration;
+  if (!options.duration.empty()) {
+    const auto parsed = pipeline::ParseDuration(options.duration);
+    if (!parsed.ok()) return Complain(WithContext(parsed.status(), "--for"), kUsage);
+    duration = *parsed;
+  }
+  std::error_code ec;
+  std::filesystem::create_directories(options.dir, ec);
+  if (ec) return Complain(InvalidInput("{}: {}", options.dir, ec.message()));
+  const std::string text = fmt::format(kPipeline, fmt::arg("dir", options.dir), fmt::arg("port", options.port));
+  if (const Status written = WriteFile(std::filesystem::path(options.dir) / "pipeline.yaml", text); !written.ok()) {
+    return Complain(written);
+  }
+  auto config = LoadConfigOrComplain((std::filesystem::path(options.dir) / "pipeline.yaml").string(), {});
+  if (!config) return kBadConfiguration;
+
+  // This thread waits for the signals; every thread that is started from here on inherits the block.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  const auto lake_uri = config->lake.uri;
+  auto service = Service::Start(*std::move(config), {.handle_signals = false});
+  if (!service.ok()) return Complain(service.status());
+  auto& worker = (*service)->worker();
+  auto running = std::async(std::launch::async, [&] { return (*service)->Run(); });
+  const auto producer = (*service)->embedded_log()->NewProducer();
+  std::stop_source stop_devices;
+  auto devices = std::async(std::launch::async, [&] {
+    devices::SimulatorOptions fleet;
+    fleet.topic = "clicks";
+    fleet.rate = options.rate;
+    fleet.clickstream.late_fraction = 0.02;
+    fleet.clickstream.malformed_fraction = 0.001;
+    return devices::RunSimulator(fleet, *producer, stop_devices.get_token());
+  });
+  PrintWelcome(**service, options);
+
+  const auto begun = steady_clock::now();
+  for (;;) {
+    timespec wait{.tv_sec = 0, .tv_nsec = 200'000'000};
+    if (sigtimedwait(&signals, nullptr, &wait) > 0) break;
+    if (duration && steady_clock::now() - begun >= *duration) break;
+    if (running.wait_for(0s) == std::future_status::ready || devices.wait_for(0s) == std::future_status::ready) break;
+  }
+  std::printf("\n  Stopping: the devices first, then what they sent is committed ...\n");
+  std::fflush(stdout);
+  stop_devices.request_stop();
+  const auto sent = devices.get();
+  if (running.wait_for(0s) != std::future_status::ready) WaitUntilRead(worker);
+  worker.Stop();
+  const Status done = running.get();
+  if (!sent.ok()) return Complain(WithContext(sent.status(), "simulator"));
+  if (!done.ok()) return Complain(done);
+
+  const auto lake = objectstore::OpenStore(lake_uri);
+  if (!lake.ok()) return Complain(lake.status());
+  const auto report = pipeline::Audit(worker.plan(), *lake);
+  if (!report.ok()) return Complain(report.status());
+  const double seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
+  std::printf("\n  %s events sent in %.0f s, of them %s late and %s malformed on purpose.\n\n", WithThousands(sent->sent).c_str(),
+              seconds, WithThousands(sent->late).c_str(), WithThousands(sent->malformed).c_str());
+  std::printf("%s\n", AuditToText(*report).c_str());
+  std::printf("  Audit: %s\n\n", report->ok() ? "every event is in its table, once, or in the dead letters"
+                                             : "THE BOOKS DO NOT BALANCE");
+  std::printf(
+      "  The lake is in %s/lake: Delta tables that Spark, Trino, Polars and DuckDB read. For example:\n"
+      "    duckdb -c \"SELECT country, count(*) FROM delta_scan('%s/lake/clicks') GROUP BY ALL\"\n"
+      "  Start the demo again and it goes on where it stopped; delete %s to begin anew.\n",
+      options.dir.c_str(), options.dir.c_str(), options.dir.c_str());
+  return report->ok() ? kOk : kFailed;
+}
+
+}  // namespace
+
+Run AddDemo(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("--rate", options->rate, "Events a second")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--dir", options->dir, "Where the log and the lake go")->capture_default_str();
+  app.add_option("--port", options->port, "Of the page and the API; 0: any free one")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  app.add_option("--for", options->duration, "Stop after this long: 60s, 5m")->type_name("DURATION");
+  return [options] { return RunDemo(*options); };
+}
+
+}  // namespace millrace::app

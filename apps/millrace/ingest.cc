@@ -1,0 +1,308 @@
+/// `millrace ingest`: the command line and environment of kafka-delta-ingest v0.4.0, onto our pipeline.
+///
+/// The table keeps its transaction ids (`<app_id>-<partition>`), so a deployment changes one word and goes on where it was.
+
+#include <CLI/CLI.hpp>
+#include <boost/json/parse.hpp>
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "base/log.h"
+#include "commands.h"
+#include "delta/table.h"
+#include "objectstore/object_store.h"
+#include "service.h"
+#include "sql/sql_session.h"
+
+namespace millrace::app {
+namespace {
+
+namespace json = boost::json;
+
+struct Options {
+  std::string topic;
+  std::string table_location;
+  std::string kafka = "localhost:9092";
+  std::string consumer_group = "kafka_delta_ingest";
+  std::string app_id = "kafka_delta_ingest";
+  std::string seek_offsets;
+  std::string auto_offset_reset = "earliest";
+  std::int64_t allowed_latency = 300;
+  std::int64_t max_messages_per_batch = 5000;
+  std::int64_t min_bytes_per_file = 134217728;
+  std::vector<std::string> transforms;
+  std::string dlq_table_location;
+  std::vector<std::string> dlq_transforms;
+  bool checkpoints = false;
+  std::vector<std::string> kafka_settings;
+  std::string statsd_endpoint;
+  std::string json_registry;
+  std::string avro;
+  std::string soe_avro;
+  bool ends_at_latest_offsets = false;
+  bool decompress_gzip = false;
+};
+
+Status NotYet(const std::string& what) {
+  return Unsupported("{} is not supported yet in this version of millrace ingest", what);
+}
+
+Status CheckSupported(const Options& options) {
+  if (!options.json_registry.empty()) return NotYet("--json with a schema registry");
+  if (!options.avro.empty()) return NotYet("--avro");
+  if (!options.soe_avro.empty()) return NotYet("--soe-avro");
+  if (options.decompress_gzip) return NotYet("--decompress_gzip");
+  if (!options.dlq_transforms.empty()) return NotYet("--dlq_transform");
+  return Status::OK();
+}
+
+/// 'PROPERTY: kafka.SOURCE', the transforms that are not JMESPath.
+struct MetaColumn {
+  std::string property;
+  std::string sql;  ///< Over the provenance columns.
+};
+
+Result<std::vector<MetaColumn>> ParseTransforms(const std::vector<std::string>& transforms, const arrow::Schema& schema) {
+  std::vector<MetaColumn> columns;
+  for (const auto& text : transforms) {
+    const auto colon = text.find(':');
+    if (colon == std::string::npos) {
+      return InvalidInput("--transform '{}': expected 'PROPERTY: SOURCE'", text);
+    }
+    const std::string property = text.substr(0, colon);
+    std::string source = text.substr(colon + 1);
+    source.erase(0, source.find_first_not_of(' '));
+    source.erase(source.find_last_not_of(' ') + 1);
+    const auto field = schema.GetFieldByName(property);
+    if (field == nullptr) return InvalidInput("--transform '{}': the table has no column '{}'", text, property);
+    if (source == "kafka.partition") {
+      columns.push_back({property, "_partition"});
+    } else if (source == "kafka.offset") {
+      columns.push_back({property, "_offset"});
+    } else if (source == "kafka.topic") {
+      columns.push_back({property, "_topic"});
+    } else if (source == "kafka.timestamp") {
+      columns.push_back({property, field->type()->id() == arrow::Type::TIMESTAMP ? "_timestamp" : "epoch_us(_timestamp)"});
+    } else if (source == "kafka.timestamp_type") {
+      return NotYet("--transform '" + text + "' (kafka.timestamp_type)");
+    } else {
+      return NotYet("--transform '" + text + "' (JMESPath)");
+    }
+  }
+  return columns;
+}
+
+/// kafka-delta-ingest has no schema of its own: the table's decides what is read from a message.
+Result<ingest::ColumnSpec> ColumnFor(const arrow::Field& field) {
+  ingest::ColumnSpec column{.name = field.name(), .type = field.type(), .path = {field.name()}};
+  const auto& element = field.type()->id() == arrow::Type::LIST
+                            ? *static_cast<const arrow::ListType&>(*field.type()).value_type()
+                            : *field.type();
+  switch (element.id()) {
+    case arrow::Type::STRING:
+    case arrow::Type::BOOL:
+    case arrow::Type::INT32:
+    case arrow::Type::INT64:
+    case arrow::Type::DOUBLE:
+    case arrow::Type::DECIMAL128:
+    case arrow::Type::DATE32:
+    case arrow::Type::TIMESTAMP:
+      return column;
+    default:
+      return NotYet(fmt::format("column '{}' of type {}", field.name(), field.type()->ToString()));
+  }
+}
+
+Result<std::string> ReadEnvironmentFile(const char* variable) {
+  const char* const value = std::getenv(variable);
+  if (value == nullptr) return "";
+  const std::string text = value;
+  if (text.starts_with("-----BEGIN")) return text;
+  std::ifstream file(text);
+  if (!file) return InvalidInput("{}={}: neither PEM nor a file that can be read", variable, text);
+  std::stringstream content;
+  content << file.rdbuf();
+  return content.str();
+}
+
+Status AddSecurity(std::map<std::string, std::string>& properties) {
+  const std::pair<const char*, const char*> files[] = {{"KAFKA_DELTA_INGEST_CERT", "ssl.certificate.pem"},
+                                                       {"KAFKA_DELTA_INGEST_KEY", "ssl.key.pem"},
+                                                       {"KAFKA_DELTA_INGEST_CA", "ssl.ca.pem"}};
+  for (const auto& [variable, property] : files) {
+    ASSIGN_OR_RETURN(auto pem, ReadEnvironmentFile(variable));
+    if (pem.empty()) continue;
+    properties[property] = std::move(pem);
+    properties.try_emplace("security.protocol", "ssl");
+  }
+  if (const char* const scram = std::getenv("KAFKA_DELTA_INGEST_SCRAM_JSON"); scram != nullptr) {
+    boost::system::error_code ec;
+    const auto parsed = json::parse(scram, ec);
+    if (ec || !parsed.is_object() || !parsed.as_object().contains("username") || !parsed.as_object().contains("password")) {
+      return InvalidInput("KAFKA_DELTA_INGEST_SCRAM_JSON: expected {{\"username\": …, \"password\": …}}");
+    }
+    properties["security.protocol"] = "sasl_ssl";
+    properties.try_emplace("sasl.mechanism", "SCRAM-SHA-512");
+    properties["sasl.username"] = json::value_to<std::string>(parsed.at("username"));
+    properties["sasl.password"] = json::value_to<std::string>(parsed.at("password"));
+  }
+  return Status::OK();
+}
+
+Result<pipeline::StartPosition> StartPositionOf(const Options& options, const delta::Snapshot& snapshot) {
+  if (options.seek_offsets.empty()) {
+    if (options.auto_offset_reset == "latest") return pipeline::StartLatest{};
+    return pipeline::StartEarliest{};
+  }
+  boost::system::error_code ec;
+  const auto parsed = json::parse(options.seek_offsets, ec);
+  if (ec || !parsed.is_object()) return InvalidInput("--seek_offsets: expected JSON such as {{\"0\":123}}");
+  pipeline::StartOffsets start;
+  const pipeline::Progress progress(options.app_id, true);
+  for (const auto& [key, value] : parsed.as_object()) {
+    std::int32_t partition = 0;
+    const auto end = key.data() + key.size();
+    const auto parsed_key = std::from_chars(key.data(), end, partition);
+    if (parsed_key.ec != std::errc() || parsed_key.ptr != end || !value.is_int64()) {
+      return InvalidInput("--seek_offsets: expected JSON such as {{\"0\":123}}");
+    }
+    // As there: the offset given counts as processed.
+    const model::Offset next = value.as_int64() + 1;
+    const auto stored = progress.NextOffset(snapshot, {options.topic, partition});
+    if (stored && *stored < next) {
+      return InvalidInput("--seek_offsets: partition {} is stored at offset {}, which is before {} (InconsistentStoredOffsets)",
+                          partition, *stored - 1, next - 1);
+    }
+    start.next[partition] = next;
+  }
+  return start;
+}
+
+Result<pipeline::PipelineConfig> BuildConfig(const Options& options) {
+  RETURN_NOT_OK(CheckSupported(options));
+  std::string location = options.table_location;
+  while (location.size() > 1 && location.ends_with('/')) location.pop_back();
+  const auto slash = location.find_last_of('/');
+  const std::string name = slash == std::string::npos ? location : location.substr(slash + 1);
+  const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : location.substr(0, slash);
+
+  ASSIGN_OR_RETURN(const auto store, objectstore::OpenExistingStore(location));
+  const auto table = delta::Table::Open(store);
+  if (!table.ok()) return WithContext(table.status(), "{}", location);
+  const auto snapshot = (*table)->snapshot();
+
+  pipeline::PipelineConfig config;
+  config.name = name;
+  config.app_id = options.app_id;
+  config.source.topics = {options.topic};
+  ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, *snapshot));
+  pipeline::KafkaSource kafka;
+  for (const auto& setting : options.kafka_settings) {
+    const auto equals = setting.find('=');
+    if (equals == std::string::npos) return InvalidInput("--kafka_setting '{}': expected key=value", setting);
+    kafka.properties[setting.substr(0, equals)] = setting.substr(equals + 1);
+  }
+  RETURN_NOT_OK(AddSecurity(kafka.properties));
+  kafka.properties["bootstrap.servers"] = options.kafka;
+  kafka.properties["group.id"] = options.consumer_group;
+  config.source.log = std::move(kafka);
+
+  ASSIGN_OR_RETURN(const auto meta_columns, ParseTransforms(options.transforms, *snapshot->schema));
+  std::vector<std::string> select;
+  for (const auto& field : snapshot->schema->fields()) {
+    const auto meta = std::find_if(meta_columns.begin(), meta_columns.end(),
+                                   [&](const auto& column) { return column.property == field->name(); });
+    if (meta != meta_columns.end()) {
+      select.push_back(meta->sql + " AS " + sql::QuoteIdentifier(field->name()));
+      continue;
+    }
+    ASSIGN_OR_RETURN(auto column, ColumnFor(*field));
+    config.decode.columns.push_back(std::move(column));
+    select.push_back(sql::QuoteIdentifier(field->name()));
+  }
+  pipeline::TableConfig table_config;
+  table_config.name = name;
+  table_config.metadata = false;
+  table_config.partition_by = snapshot->metadata.partition_columns;
+  table_config.commit.interval = std::chrono::seconds(options.allowed_latency);
+  table_config.commit.bytes = options.min_bytes_per_file;
+  if (!meta_columns.empty()) {
+    config.transforms.push_back({"kafka_columns", fmt::format("SELECT {} FROM input", fmt::join(select, ", "))});
+    table_config.from = "kafka_columns";
+  }
+  config.tables.push_back(std::move(table_config));
+  config.lake.uri = parent;
+  if (!options.dlq_table_location.empty()) config.dead_letters_uri = options.dlq_table_location;
+  return config;
+}
+
+}  // namespace
+
+Run AddIngest(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("topic", options->topic, "Kafka topic")->required()->envname("KAFKA_TOPIC");
+  app.add_option("table_location", options->table_location, "The Delta table, which must exist")
+      ->required()
+      ->envname("TABLE_LOCATION");
+  app.add_option("-k,--kafka", options->kafka, "Bootstrap servers")->envname("KAFKA_BROKERS")->capture_default_str();
+  app.add_option("-g,--consumer_group", options->consumer_group)->envname("KAFKA_CONSUMER_GROUP")->capture_default_str();
+  app.add_option("-a,--app_id", options->app_id, "Prefix of the table's transaction ids")
+      ->envname("APP_ID")
+      ->capture_default_str();
+  app.add_option("--seek_offsets", options->seek_offsets, "JSON, partition to last offset: {\"0\":123}")
+      ->envname("KAFKA_SEEK_OFFSETS");
+  app.add_option("-o,--auto_offset_reset", options->auto_offset_reset)
+      ->envname("KAFKA_AUTO_OFFSET_RESET")
+      ->check(CLI::IsMember({"earliest", "latest"}))
+      ->capture_default_str();
+  app.add_option("-l,--allowed_latency", options->allowed_latency, "Seconds between commits")
+      ->envname("ALLOWED_LATENCY")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("-m,--max_messages_per_batch", options->max_messages_per_batch,
+                 "Accepted; row groups are sized by themselves here")
+      ->envname("MAX_MESSAGES_PER_BATCH");
+  app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file)
+      ->envname("MIN_BYTES_PER_FILE")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("-t,--transform", options->transforms, "'PROPERTY: SOURCE'")->envname("TRANSFORMS")->expected(1);
+  app.add_option("--dlq_table_location", options->dlq_table_location)->envname("DLQ_TABLE_LOCATION");
+  app.add_option("--dlq_transform", options->dlq_transforms)->envname("DLQ_TRANSFORMS")->expected(1);
+  app.add_flag("-c,--checkpoints", options->checkpoints, "Accepted; checkpoints are always written here")
+      ->envname("WRITE_CHECKPOINTS");
+  app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")->expected(1);
+  app.add_option("-s,--statsd_endpoint", options->statsd_endpoint, "Accepted; figures are at /metrics of 'millrace run'")
+      ->envname("STATSD_ENDPOINT");
+  auto* const json_format = app.add_option("--json", options->json_registry, "Schema registry; empty: plain JSON")
+                                ->envname("JSON_REGISTRY");
+  auto* const avro = app.add_option("--avro", options->avro, "Schema registry or file")->envname("AVRO_REGISTRY");
+  auto* const soe = app.add_option("--soe-avro", options->soe_avro, "Schema file or folder");
+  json_format->excludes(avro)->excludes(soe);
+  avro->excludes(soe);
+  app.add_flag("-e,--ends_at_latest_offsets", options->ends_at_latest_offsets)->envname("ENDS_AT_LATEST_OFFSETS");
+  app.add_flag("--decompress_gzip", options->decompress_gzip)->envname("DECOMPRESS_GZIP");
+  return [options, avro] {
+    if (avro->count() > 0 && options->avro.empty()) options->avro = "container";
+    auto config = BuildConfig(*options);
+    if (!config.ok()) {
+      const auto kind = KindOf(config.status());
+      return Complain(config.status(), kind == ErrorKind::kUnsupported || kind == ErrorKind::kInvalidInput
+                                           ? kBadConfiguration
+                                           : kFailed);
+    }
+    InitLogging("info", LogFormat::kText);
+    auto service = Service::Start(*std::move(config), {.until_end = options->ends_at_latest_offsets});
+    if (!service.ok()) return Complain(service.status());
+    const Status done = (*service)->Run();
+    return done.ok() ? kOk : Complain(done);
+  };
+}
+
+}  // namespace millrace::app

@@ -1,0 +1,66 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "commands.h"
+
+namespace {
+
+using millrace::app::Run;
+
+struct Verb {
+  CLI::App* app;
+  Run run;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace millrace::app;
+  CLI::App app{"Millrace: events from a durable log into Delta Lake tables, exactly once, with answers in milliseconds."};
+  app.name("millrace");
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return "millrace: " + std::string(error.what()) + "\nSee '" + failed->get_display_name() + " --help'.\n";
+  });
+
+  std::vector<Verb> verbs;
+  const auto add = [&verbs](CLI::App& parent, const char* name, const char* description, Run (*make)(CLI::App&)) {
+    CLI::App* const verb = parent.add_subcommand(name, description);
+    verbs.push_back({verb, make(*verb)});
+  };
+  add(app, "demo", "Simulator, log, pipeline, lake, API and page in one process; nothing to install", AddDemo);
+  add(app, "run", "Run a pipeline from its file", AddRun);
+  add(app, "ingest", "One topic into one table, with kafka-delta-ingest's arguments", AddIngest);
+  add(app, "simulate", "A fleet of devices that sends events", AddSimulate);
+  add(app, "validate", "Check pipeline files; all findings at once", AddValidate);
+  add(app, "audit", "Prove that the books of every table balance over its whole history", AddAudit);
+  add(app, "query", "Ask an aggregate, over HTTP or straight from the lake", AddQuery);
+  CLI::App* const lake = app.add_subcommand("lake", "Look at Delta tables");
+  lake->require_subcommand(1);
+  add(*lake, "describe", "Schema, version, files and offsets of a table", AddLakeDescribe);
+  add(*lake, "history", "Commits of a table, newest first", AddLakeHistory);
+  add(app, "version", "Version of this program and of the libraries in it", AddVersion);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kOk : kUsage;
+  }
+  for (const auto& verb : verbs) {
+    if (verb.app->parsed()) return verb.run();
+  }
+  return kUsage;
+}
+
+namespace millrace::app {
+
+int Complain(const Status& status, int code) {
+  std::fprintf(stderr, "millrace: %s\n", status.message().c_str());
+  return code;
+}
+
+}  // namespace millrace::app

@@ -1,0 +1,202 @@
+#include <CLI/CLI.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <curl/curl.h>
+
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "commands.h"
+#include "objectstore/object_store.h"
+#include "query/aggregate_query.h"
+#include "query/time_expression.h"
+#include "serve/answer_writer.h"
+#include "service.h"
+#include "text_table.h"
+
+namespace millrace::app {
+namespace {
+
+namespace json = boost::json;
+
+struct Options {
+  std::string aggregate;
+  std::string from;
+  std::string to;
+  std::string step;
+  std::string group_by;
+  std::string where;
+  std::string measures;
+  std::string order_by;
+  std::int64_t limit = 0;
+  std::string freshness;
+  std::string output = "table";
+  std::string url = "http://127.0.0.1:8080";
+  std::string config;
+  std::string token;
+};
+
+std::vector<std::string> SplitList(const std::string& text) {
+  std::vector<std::string> items;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const auto end = std::min(text.find(',', begin), text.size());
+    std::string item = text.substr(begin, end - begin);
+    item.erase(0, item.find_first_not_of(' '));
+    item.erase(item.find_last_not_of(' ') + 1);
+    if (!item.empty()) items.push_back(std::move(item));
+    begin = end + 1;
+  }
+  return items;
+}
+
+/// {"data": [...]} as a table, in the order of "meta".
+std::string AnswerToTable(const std::string& answer) {
+  const auto parsed = json::parse(answer);
+  std::vector<std::vector<std::string>> rows(1);
+  for (const auto& column : parsed.at("meta").as_array()) {
+    rows.front().push_back(json::value_to<std::string>(column.at("name")));
+  }
+  for (const auto& row : parsed.at("data").as_array()) {
+    std::vector<std::string> cells;
+    for (const auto& name : rows.front()) {
+      const auto& value = row.at(name);
+      cells.push_back(value.is_string() ? json::value_to<std::string>(value)
+                      : value.is_null() ? "NULL"
+                                        : json::serialize(value));
+    }
+    rows.push_back(std::move(cells));
+  }
+  return RenderTable(rows);
+}
+
+struct CurlDeleter {
+  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
+Result<std::string> AskOverHttp(const Options& options) {
+  const std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
+  std::string url = options.url + "/v1/aggregates/";
+  const auto escape = [&](const std::string& text) {
+    char* const escaped = curl_easy_escape(curl.get(), text.data(), static_cast<int>(text.size()));
+    std::string result = escaped;
+    curl_free(escaped);
+    return result;
+  };
+  url += escape(options.aggregate) + "?format=" + (options.output == "csv" ? "csv" : "json");
+  const std::pair<const char*, std::string> parameters[] = {
+      {"from", options.from},   {"to", options.to},           {"step", options.step},
+      {"where", options.where}, {"group_by", options.group_by}, {"measures", options.measures},
+      {"order_by", options.order_by}, {"freshness", options.freshness},
+      {"limit", options.limit > 0 ? std::to_string(options.limit) : ""}};
+  for (const auto& [name, value] : parameters) {
+    if (!value.empty()) url += std::string("&") + name + "=" + escape(value);
+  }
+  std::string body;
+  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT_MS, 3000L);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &body);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION,
+                   +[](char* data, std::size_t, std::size_t size, void* out) {
+                     static_cast<std::string*>(out)->append(data, size);
+                     return size;
+                   });
+  std::unique_ptr<curl_slist, CurlDeleter> headers;
+  if (!options.token.empty()) {
+    headers.reset(curl_slist_append(nullptr, ("Authorization: Bearer " + options.token).c_str()));
+    curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
+  }
+  const CURLcode code = curl_easy_perform(curl.get());
+  if (code != CURLE_OK) {
+    return Transient("{}: {}. Is 'millrace run' or 'millrace demo' up? With -c FILE the lake is asked instead", options.url,
+                     curl_easy_strerror(code));
+  }
+  long status = 0;
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
+  if (status == 200) return body;
+  boost::system::error_code ec;
+  const auto problem = json::parse(body, ec);
+  if (ec || !problem.is_object() || !problem.as_object().contains("detail")) {
+    return InvalidInput("{} answered {}", options.url, status);
+  }
+  return InvalidInput("{}", json::value_to<std::string>(problem.at("detail")));
+}
+
+Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig config) {
+  const UnixMicros now = SystemClock().Now();
+  query::AggregateRequest request;
+  if (!options.from.empty()) {
+    ASSIGN_OR_RETURN(request.from, query::ParseTime(options.from, now));
+  }
+  if (!options.to.empty()) {
+    ASSIGN_OR_RETURN(request.to, query::ParseTime(options.to, now));
+  }
+  if (!options.step.empty()) {
+    ASSIGN_OR_RETURN(request.step_us, query::ParseDuration(options.step));
+  }
+  if (!options.group_by.empty()) request.group_by = SplitList(options.group_by);
+  request.where = options.where;
+  request.measures = SplitList(options.measures);
+  request.order_by = SplitList(options.order_by);
+  if (options.limit > 0) request.limit = options.limit;
+
+  ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
+  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(plan->config.lake.uri));
+  for (const auto& table_plan : plan->tables) {
+    if (table_plan.name != options.aggregate || table_plan.kind != pipeline::TableKind::kAggregate) continue;
+    const auto& definition = table_plan.aggregate->definition;
+    ASSIGN_OR_RETURN(const auto table, delta::Table::Open(objectstore::Below(lake, table_plan.name)));
+    const auto snapshot = table->snapshot();
+    const auto cache = query::MakePartialFileCache(0);
+    std::int64_t bytes_read = 0;
+    ASSIGN_OR_RETURN(auto rows, query::ReadCommitted(*table, *snapshot, definition, request.from, request.to, *cache,
+                                                     &bytes_read));
+    ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
+    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, definition, request, std::move(rows)));
+    answer.as_of.version = snapshot->version;
+    answer.as_of.offsets = plan->progress.NextOffsets(*snapshot, plan->config.source.topics);
+    answer.bytes_read = bytes_read;
+    return options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer);
+  }
+  return NotFound("no aggregate '{}' in {}", options.aggregate, options.config);
+}
+
+}  // namespace
+
+Run AddQuery(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("aggregate", options->aggregate, "Name of an aggregate")->required();
+  app.add_option("--from", options->from, "Windows that begin at or after: -1h, 2026-11-22T10:00:00Z");
+  app.add_option("--to", options->to, "Windows that begin before");
+  app.add_option("--step", options->step, "Coarser windows: 5m, 1h; 0: one in all");
+  app.add_option("--group-by", options->group_by, "Keys, comma-separated");
+  app.add_option("--where", options->where, "DuckDB expression over keys and window_start");
+  app.add_option("--measures", options->measures, "Comma-separated; all unless given");
+  app.add_option("--order-by", options->order_by, "Such as 'views desc, country'");
+  app.add_option("--limit", options->limit, "Rows at most")->check(CLI::PositiveNumber);
+  app.add_option("--freshness", options->freshness)->check(CLI::IsMember({"hot", "committed"}));
+  app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json", "csv"}))->capture_default_str();
+  auto* const url = app.add_option("--url", options->url, "Of a running pipeline")->envname("MILLRACE_URL")->capture_default_str();
+  app.add_option("--token", options->token, "Bearer token")->envname("MILLRACE_TOKEN");
+  app.add_option("-c,--config", options->config, "Ask the lake of this pipeline, committed rows only")
+      ->type_name("FILE")
+      ->excludes(url);
+  return [options] {
+    Result<std::string> answer;
+    if (options->config.empty()) {
+      answer = AskOverHttp(*options);
+    } else {
+      auto config = LoadConfigOrComplain(options->config, {});
+      if (!config) return kBadConfiguration;
+      answer = AskTheLake(*options, *std::move(config));
+    }
+    if (!answer.ok()) return Complain(answer.status());
+    std::fputs(options->output == "table" ? AnswerToTable(*answer).c_str() : answer->c_str(), stdout);
+    if (options->output == "json") std::fputs("\n", stdout);
+    return kOk;
+  };
+}
+
+}  // namespace millrace::app

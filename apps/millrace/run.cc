@@ -1,0 +1,38 @@
+#include <CLI/CLI.hpp>
+
+#include <memory>
+
+#include "base/log.h"
+#include "commands.h"
+#include "service.h"
+
+namespace millrace::app {
+
+Run AddRun(CLI::App& app) {
+  struct Options {
+    std::string config;
+    std::vector<std::string> overrides;
+    std::string role = "all";
+    bool until_end = false;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_option("-c,--config", options->config, "The pipeline's file")->required()->type_name("FILE");
+  app.add_option("--set", options->overrides, "Set a key of the file: source.topics=[a]")->type_name("KEY=VALUE");
+  app.add_option("--role", options->role, "all: ingest and serve; ingest: no HTTP")
+      ->check(CLI::IsMember({"all", "ingest"}))
+      ->capture_default_str();
+  app.add_flag("--until-end", options->until_end, "Stop, all committed, at the end offsets seen at the start");
+  return [options] {
+    auto config = LoadConfigOrComplain(options->config, options->overrides);
+    if (!config) return kBadConfiguration;
+    auto service = Service::Start(*std::move(config), {.until_end = options->until_end, .serve = options->role == "all"});
+    if (!service.ok()) {
+      return Complain(service.status(), KindOf(service.status()) == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed);
+    }
+    if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
+    const Status done = (*service)->Run();
+    return done.ok() ? kOk : Complain(done);
+  };
+}
+
+}  // namespace millrace::app

@@ -1,0 +1,75 @@
+#include "service.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <utility>
+
+#include "base/log.h"
+#include "base/version.h"
+#include "eventlog/kafka/kafka_log.h"
+#include "pipeline/worker_backend.h"
+
+namespace millrace::app {
+
+using pipeline::EmbeddedSource;
+using pipeline::KafkaSource;
+
+Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config, const Options& options) {
+  auto service = std::unique_ptr<Service>(new Service);
+  std::unique_ptr<eventlog::Consumer> consumer;
+  if (const auto* embedded = std::get_if<EmbeddedSource>(&config.source.log)) {
+    ASSIGN_OR_RETURN(service->embedded_log_, eventlog::EmbeddedLog::Open({.path = embedded->path,
+                                                                          .partitions = embedded->partitions,
+                                                                          .retention = embedded->retention}));
+    consumer = service->embedded_log_->NewConsumer();
+  } else {
+    auto properties = std::get<KafkaSource>(config.source.log).properties;
+    properties.try_emplace("group.id", config.app_id);
+    ASSIGN_OR_RETURN(consumer, eventlog::MakeKafkaConsumer(std::move(properties)));
+  }
+  const auto serve = config.serve;
+  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(config.lake.uri));
+  ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
+  ASSIGN_OR_RETURN(service->worker_,
+                   pipeline::Worker::Make(std::move(plan), std::move(consumer), lake,
+                                          {.until_end = options.until_end, .handle_signals = options.handle_signals}));
+  if (serve && options.serve) {
+    service->backend_ = pipeline::MakeWorkerBackend(*service->worker_, service->metrics_);
+    service->api_ = std::make_unique<serve::Api>(*service->backend_, service->metrics_,
+                                                 serve::ApiOptions{.version = kVersion, .bearer = serve->bearer});
+    ASSIGN_OR_RETURN(service->server_, serve::HttpServer::Start({.address = serve->address, .port = serve->port},
+                                                                [api = service->api_.get()](const auto& request) {
+                                                                  return api->Handle(request);
+                                                                }));
+    service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
+  }
+  return service;
+}
+
+Status Service::Run() {
+  const Status done = worker_->Run();
+  if (server_ != nullptr) server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
+  return done;
+}
+
+std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
+                                                             const std::vector<std::string>& overrides) {
+  pipeline::LoadOptions options;
+  for (const auto& text : overrides) {
+    const auto equals = text.find('=');
+    if (equals == std::string::npos) {
+      std::fprintf(stderr, "millrace: --set %s: expected key=value\n", text.c_str());
+      return std::nullopt;
+    }
+    options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  auto loaded = pipeline::LoadConfigFile(path, options);
+  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", pipeline::ToString(finding).c_str());
+  if (!loaded.findings.empty()) return std::nullopt;
+  InitLogging(loaded.config.log.level, loaded.config.log.format == "json" ? LogFormat::kJson : LogFormat::kText);
+  return std::move(loaded.config);
+}
+
+}  // namespace millrace::app

@@ -1,0 +1,53 @@
+/// One process of a pipeline: its log, worker and HTTP server, put together from a configuration.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/status.h"
+#include "eventlog/embedded/embedded_log.h"
+#include "pipeline/worker.h"
+#include "serve/api.h"
+
+namespace millrace::app {
+
+class Service {
+ public:
+  struct Options {
+    bool until_end = false;
+    bool handle_signals = true;
+    bool serve = true;
+  };
+
+  /// Opens the log and the lake and starts the HTTP server; reads nothing yet. Errors name the part.
+  static Result<std::unique_ptr<Service>> Start(pipeline::PipelineConfig config, const Options& options);
+
+  /// Worker::Run(), then the server drains.
+  Status Run();
+
+  pipeline::Worker& worker() { return *worker_; }
+  /// nullptr for Kafka.
+  const std::shared_ptr<eventlog::EmbeddedLog>& embedded_log() const { return embedded_log_; }
+  /// "http://127.0.0.1:8080"; empty: not serving.
+  const std::string& url() const { return url_; }
+
+ private:
+  Service() = default;
+
+  std::shared_ptr<eventlog::EmbeddedLog> embedded_log_;
+  std::unique_ptr<pipeline::Worker> worker_;
+  Metrics metrics_;
+  std::unique_ptr<serve::Backend> backend_;
+  std::unique_ptr<serve::Api> api_;
+  std::unique_ptr<serve::HttpServer> server_;
+  std::string url_;
+};
+
+/// Reads the file, prints its findings to stderr and applies `log:`; nullopt: there were findings.
+std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
+                                                             const std::vector<std::string>& overrides);
+
+}  // namespace millrace::app

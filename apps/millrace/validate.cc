@@ -1,0 +1,31 @@
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <memory>
+
+#include "commands.h"
+#include "pipeline/config.h"
+
+namespace millrace::app {
+
+Run AddValidate(CLI::App& app) {
+  struct Options {
+    std::vector<std::string> files;
+    bool no_environment = false;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_option("files", options->files, "Pipeline files")->required();
+  app.add_flag("--no-environment", options->no_environment, "Variables without a value are fine");
+  return [options] {
+    bool valid = true;
+    for (const auto& file : options->files) {
+      const auto loaded = pipeline::LoadConfigFile(file, {.environment = !options->no_environment, .overrides = {}});
+      for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", pipeline::ToString(finding).c_str());
+      if (loaded.findings.empty()) std::fprintf(stderr, "%s: ok\n", file.c_str());
+      valid &= loaded.findings.empty();
+    }
+    return valid ? kOk : kBadConfiguration;
+  };
+}
+
+}  // namespace millrace::app
