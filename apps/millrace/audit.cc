@@ -68,7 +68,7 @@ Run AddAudit(CLI::App& app) {
     if (!config) return kBadConfiguration;
     const auto plan = pipeline::MakePlan(*std::move(config));
     if (!plan.ok()) return Complain(plan.status(), kBadConfiguration);
-    const auto lake = objectstore::OpenStore((*plan)->config.lake.uri);
+    const auto lake = objectstore::OpenStore((*plan)->config.lake.uri, objectstore::IfMissing::kRefuse);
     if (!lake.ok()) return Complain(lake.status());
     const auto report = pipeline::Audit(**plan, *lake);
     if (!report.ok()) return Complain(report.status());

@@ -192,7 +192,7 @@ Result<pipeline::PipelineConfig> BuildConfig(const Options& options) {
   const std::string name = slash == std::string::npos ? location : location.substr(slash + 1);
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : location.substr(0, slash);
 
-  ASSIGN_OR_RETURN(const auto store, objectstore::OpenExistingStore(location));
+  ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(location, objectstore::IfMissing::kRefuse));
   const auto table = delta::Table::Open(store);
   if (!table.ok()) return WithContext(table.status(), "{}", location);
   const auto snapshot = (*table)->snapshot();

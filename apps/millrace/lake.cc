@@ -32,7 +32,7 @@ std::shared_ptr<Options> AddTableOptions(CLI::App& app) {
 }
 
 Result<std::shared_ptr<delta::Table>> OpenTable(const std::string& uri) {
-  ASSIGN_OR_RETURN(const auto store, objectstore::OpenExistingStore(uri));
+  ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(uri, objectstore::IfMissing::kRefuse));
   return delta::Table::Open(store);
 }
 

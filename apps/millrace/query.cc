@@ -143,7 +143,7 @@ Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig 
   if (options.limit > 0) request.limit = options.limit;
 
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
-  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(plan->config.lake.uri));
+  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(plan->config.lake.uri, objectstore::IfMissing::kRefuse));
   for (const auto& table_plan : plan->tables) {
     if (table_plan.name != options.aggregate || table_plan.kind != pipeline::TableKind::kAggregate) continue;
     const auto& definition = table_plan.aggregate->definition;

@@ -20,9 +20,11 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
   auto service = std::unique_ptr<Service>(new Service);
   std::unique_ptr<eventlog::Consumer> consumer;
   if (const auto* embedded = std::get_if<EmbeddedSource>(&config.source.log)) {
-    ASSIGN_OR_RETURN(service->embedded_log_, eventlog::EmbeddedLog::Open({.path = embedded->path,
-                                                                          .partitions = embedded->partitions,
-                                                                          .retention = embedded->retention}));
+    eventlog::EmbeddedOptions log;
+    log.path = embedded->path;
+    log.partitions = embedded->partitions;
+    log.retention = std::chrono::duration_cast<std::chrono::milliseconds>(embedded->retention);
+    ASSIGN_OR_RETURN(service->embedded_log_, eventlog::EmbeddedLog::Open(log));
     consumer = service->embedded_log_->NewConsumer();
   } else {
     auto properties = std::get<KafkaSource>(config.source.log).properties;

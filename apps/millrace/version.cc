@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <arrow/config.h>
+#include <arrow/scalar.h>
+#include <arrow/table.h>
 #include <boost/version.hpp>
 
 #include <cstdio>

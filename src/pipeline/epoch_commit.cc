@@ -45,6 +45,18 @@ delta::CommitRequest RequestFor(const Plan& plan, std::vector<delta::AddFile> fi
   return request;
 }
 
+/// An earlier try of this very epoch landed while its reply was lost: the offsets are ours and so are the files.
+bool IsIn(const Plan& plan, const PreparedEpoch& epoch, const delta::Snapshot& snapshot) {
+  if (epoch.files.empty()) return false;
+  for (const auto& file : epoch.files) {
+    if (snapshot.files.Find(file.path) == nullptr) return false;
+  }
+  for (const auto& [source, part] : epoch.partitions) {
+    if (snapshot.TxnVersion(plan.progress.AppId(source)) != part.range.end - 1) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& table, std::vector<SealedPart> parts) {
@@ -83,28 +95,23 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
     written += part.ledger.written;
   }
   auto request = RequestFor(plan, epoch.files, epoch.epoch, std::move(partitions));
-  bool landed_before = !epoch.partitions.empty();
   for (const auto& [source, part] : epoch.partitions) {
     auto txns = plan.progress.Advance(*snapshot, source, part.range, part.ledger, part.fingerprint);
     request.txns.insert(request.txns.end(), txns.begin(), txns.end());
-    const std::string id = plan.progress.AppId(source);
-    request.fence[id] = part.fence;
-    landed_before &= snapshot->TxnVersion(id) == part.range.end - 1 && part.fence != snapshot->TxnVersion(id);
-  }
-  if (landed_before) {
-    // An earlier try of this very epoch may have landed unseen; its files tell it from another worker's commit.
-    for (const auto& file : epoch.files) landed_before &= snapshot->files.contains(file.path);
-    if (landed_before && !epoch.files.empty()) {
-      return EpochCommitted{snapshot, snapshot->version, written, static_cast<std::int64_t>(epoch.files.size())};
-    }
+    request.fence[plan.progress.AppId(source)] = part.fence;
   }
   auto outcome = table.Commit(request, kRetry);
   if (!outcome.ok()) return WithContext(outcome.status(), "table {}: committing epoch {}", table_plan.name, epoch.epoch);
   KillPoint("epoch.committed");
-  if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) return *std::move(fenced);
+  const auto num_files = static_cast<std::int64_t>(epoch.files.size());
+  if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
+    if (IsIn(plan, epoch, *fenced->snapshot)) {
+      return EpochCommitted{fenced->snapshot, fenced->snapshot->version, written, num_files};
+    }
+    return *std::move(fenced);
+  }
   auto& committed = std::get<delta::Committed>(*outcome);
-  return EpochCommitted{std::move(committed.snapshot), committed.version, written,
-                        static_cast<std::int64_t>(epoch.files.size())};
+  return EpochCommitted{std::move(committed.snapshot), committed.version, written, num_files};
 }
 
 Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const LetterEpoch& epoch) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/version.h"
+#include "query/time_expression.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -293,7 +294,18 @@ class WorkerBackend final : public serve::Backend {
     sessions_.push_back(std::move(session));
   }
 
-  json::object TableJson(const WorkerStatus& status, std::size_t index, bool whole) const {
+  /// Counted once a version: the page asks each second.
+  std::int64_t RowsOf(std::size_t index, const delta::Snapshot& snapshot) {
+    const std::scoped_lock lock(rows_mutex_);
+    auto& [version, rows] = rows_[index];
+    if (version != snapshot.version) {
+      version = snapshot.version;
+      rows = NumRows(snapshot);
+    }
+    return rows;
+  }
+
+  json::object TableJson(const WorkerStatus& status, std::size_t index, bool whole) {
     const auto& table = status.tables[index];
     const auto& snapshot = *table.snapshot;
     std::int64_t lag = 0;
@@ -307,7 +319,7 @@ class WorkerBackend final : public serve::Backend {
                        {"version", snapshot.version},
                        {"files", static_cast<std::int64_t>(snapshot.files.size())},
                        {"bytes", snapshot.num_bytes},
-                       {"rows", NumRows(snapshot)},
+                       {"rows", RowsOf(index, snapshot)},
                        {"hot_rows", table.hot_rows},
                        {"last_commit", TimeOrNull(table.last_commit)},
                        {"commit_seconds", table.commit_seconds},
@@ -325,6 +337,8 @@ class WorkerBackend final : public serve::Backend {
   const ::millrace::Metrics& metrics_;
   std::vector<ReaderSlot> readers_;
   std::shared_ptr<query::PartialFileCache> cache_;
+  std::mutex rows_mutex_;
+  std::map<std::size_t, std::pair<delta::TableVersion, std::int64_t>> rows_;
   std::mutex sessions_mutex_;
   std::vector<std::unique_ptr<sql::SqlSession>> sessions_;
 };
