@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/json/value.hpp>
-
 #include <string>
 
 #include "base/status.h"
@@ -10,7 +9,8 @@
 
 namespace millrace::serve {
 
-/// Any thread; calls may block for as long as a query takes. kNotFound, kInvalidInput and kTransient become 404, 400, 503.
+/// Any thread; calls may block for as long as a query takes. kNotFound, kInvalidInput and kTransient become 404, 400,
+/// 503.
 class Backend {
  public:
   virtual ~Backend() = default;

@@ -1,0 +1,264 @@
+#include "serve/answer_writer.h"
+
+#include <arrow/array.h>
+#include <arrow/scalar.h>
+#include <arrow/util/decimal.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <functional>
+#include <string_view>
+
+#include "query/time_expression.h"
+#include "serve/json_text.h"
+
+namespace millrace::serve {
+namespace {
+
+void AppendCsvString(std::string_view text, std::string& out) {
+  if (!text.empty() && text.find_first_of(",\"\r\n") == std::string_view::npos) {
+    out += text;
+    return;
+  }
+  out += '"';
+  for (const char c : text) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  out += '"';
+}
+
+// arrow::Decimal128::ToString turns to scientific notation; a price should look like one.
+void AppendDecimal(const arrow::Decimal128& value, int scale, std::string& out) {
+  std::string digits = value.ToIntegerString();
+  if (scale > 0) {
+    const bool negative = digits.front() == '-';
+    if (negative) digits.erase(0, 1);
+    const auto places = static_cast<std::size_t>(scale);
+    if (digits.size() <= places) digits.insert(0, places + 1 - digits.size(), '0');
+    digits.insert(digits.size() - places, ".");
+    if (negative) digits.insert(0, "-");
+  }
+  out += digits;
+}
+
+template <typename Float>
+void AppendFloat(Float value, std::string& out, std::string_view null) {
+  if (std::isfinite(value)) {
+    fmt::format_to(std::back_inserter(out), "{}", value);
+  } else {
+    out += null;
+  }
+}
+
+enum class Text { kJson, kCsv };
+
+// Appends the value at a row of one chunk; null is handled here too.
+using AppendValue = std::function<Status(std::int64_t row, std::string& out)>;
+
+template <typename ArrayType, typename Append>
+AppendValue Typed(const std::shared_ptr<arrow::Array>& array, std::string_view null, Append append) {
+  return [array, &typed = static_cast<const ArrayType&>(*array), null, append](std::int64_t row, std::string& out) {
+    if (typed.IsNull(row)) {
+      out += null;
+    } else {
+      append(typed, row, out);
+    }
+    return Status::OK();
+  };
+}
+
+template <typename ArrayType>
+AppendValue Number(const std::shared_ptr<arrow::Array>& array, std::string_view null) {
+  return Typed<ArrayType>(array, null, [](const ArrayType& typed, std::int64_t row, std::string& out) {
+    fmt::format_to(std::back_inserter(out), "{}", typed.Value(row));
+  });
+}
+
+AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
+  const std::string_view null = text == Text::kJson ? "null" : "";
+  const auto append_string = text == Text::kJson ? AppendJsonString : AppendCsvString;
+  const std::string quote = text == Text::kJson ? "\"" : "";
+  switch (array->type_id()) {
+    case arrow::Type::BOOL:
+      return Typed<arrow::BooleanArray>(array, null, [](const auto& typed, std::int64_t row, std::string& out) {
+        out += typed.Value(row) ? "true" : "false";
+      });
+    case arrow::Type::INT8:
+      return Number<arrow::Int8Array>(array, null);
+    case arrow::Type::INT16:
+      return Number<arrow::Int16Array>(array, null);
+    case arrow::Type::INT32:
+      return Number<arrow::Int32Array>(array, null);
+    case arrow::Type::INT64:
+      return Number<arrow::Int64Array>(array, null);
+    case arrow::Type::UINT8:
+      return Number<arrow::UInt8Array>(array, null);
+    case arrow::Type::UINT16:
+      return Number<arrow::UInt16Array>(array, null);
+    case arrow::Type::UINT32:
+      return Number<arrow::UInt32Array>(array, null);
+    case arrow::Type::UINT64:
+      return Number<arrow::UInt64Array>(array, null);
+    case arrow::Type::FLOAT:
+      return Typed<arrow::FloatArray>(array, null, [null](const auto& typed, std::int64_t row, std::string& out) {
+        AppendFloat(typed.Value(row), out, null);
+      });
+    case arrow::Type::DOUBLE:
+      return Typed<arrow::DoubleArray>(array, null, [null](const auto& typed, std::int64_t row, std::string& out) {
+        AppendFloat(typed.Value(row), out, null);
+      });
+    case arrow::Type::DECIMAL128: {
+      const int scale = static_cast<const arrow::Decimal128Type&>(*array->type()).scale();
+      return Typed<arrow::Decimal128Array>(array, null, [scale](const auto& typed, std::int64_t row, std::string& out) {
+        AppendDecimal(arrow::Decimal128(typed.GetValue(row)), scale, out);
+      });
+    }
+    case arrow::Type::STRING:
+      return Typed<arrow::StringArray>(array, null,
+                                       [append_string](const auto& typed, std::int64_t row, std::string& out) {
+                                         append_string(typed.GetView(row), out);
+                                       });
+    case arrow::Type::BINARY:
+      return Typed<arrow::BinaryArray>(array, null, [quote](const auto& typed, std::int64_t row, std::string& out) {
+        out += quote;
+        for (const char c : typed.GetView(row)) {
+          fmt::format_to(std::back_inserter(out), "{:02x}", static_cast<unsigned char>(c));
+        }
+        out += quote;
+      });
+    case arrow::Type::DATE32:
+      return Typed<arrow::Date32Array>(array, null, [quote](const auto& typed, std::int64_t row, std::string& out) {
+        constexpr std::int64_t kMicrosPerDay = 86'400'000'000;
+        const std::string time = query::FormatTime(typed.Value(row) * kMicrosPerDay);
+        out += quote + time.substr(0, time.find('T')) + quote;
+      });
+    case arrow::Type::TIMESTAMP: {
+      const auto& type = static_cast<const arrow::TimestampType&>(*array->type());
+      if (type.unit() != arrow::TimeUnit::MICRO) break;
+      return Typed<arrow::TimestampArray>(
+          array, null,
+          [quote, zoned = !type.timezone().empty()](const auto& typed, std::int64_t row, std::string& out) {
+            std::string time = query::FormatTime(typed.Value(row));
+            if (!zoned) time.pop_back();
+            out += quote + time + quote;
+          });
+    }
+    default:
+      break;
+  }
+  // Rare types, as Arrow prints them.
+  return [array, null, append_string](std::int64_t row, std::string& out) -> Status {
+    if (array->IsNull(row)) {
+      out += null;
+      return Status::OK();
+    }
+    ASSIGN_OR_RETURN(const auto scalar, array->GetScalar(row));
+    append_string(scalar->ToString(), out);
+    return Status::OK();
+  };
+}
+
+// Calls `row` once per row, with a writer for each column.
+Status ForEachRow(const query::Answer& answer, Text text,
+                  const std::function<Status(const std::vector<AppendValue>&, std::int64_t)>& row) {
+  arrow::TableBatchReader reader(*answer.rows);
+  while (true) {
+    std::shared_ptr<arrow::RecordBatch> batch;
+    RETURN_NOT_OK(reader.ReadNext(&batch));
+    if (batch == nullptr) return Status::OK();
+    std::vector<AppendValue> writers;
+    for (const auto& column : batch->columns()) writers.push_back(WriterOf(column, text));
+    for (std::int64_t i = 0; i < batch->num_rows(); ++i) RETURN_NOT_OK(row(writers, i));
+  }
+}
+
+Status AppendJsonRows(const query::Answer& answer, std::string_view separator, std::string_view end, std::string& out) {
+  std::vector<std::string> prefixes;
+  for (const auto& field : answer.rows->schema()->fields()) {
+    std::string prefix = prefixes.empty() ? "{" : ",";
+    AppendJsonString(field->name(), prefix);
+    prefixes.push_back(prefix + ":");
+  }
+  bool first = true;
+  return ForEachRow(answer, Text::kJson, [&](const std::vector<AppendValue>& writers, std::int64_t row) -> Status {
+    if (!first) out += separator;
+    first = false;
+    for (std::size_t i = 0; i < writers.size(); ++i) {
+      out += prefixes[i];
+      RETURN_NOT_OK(writers[i](row, out));
+    }
+    out += '}';
+    out += end;
+    return Status::OK();
+  });
+}
+
+}  // namespace
+
+std::string AsOfToJson(const query::AsOf& as_of) {
+  std::string out = fmt::format("{{\"version\":{},\"offsets\":{{", as_of.version);
+  const std::string* topic = nullptr;
+  for (const auto& [partition, offset] : as_of.offsets) {
+    if (topic != nullptr && *topic == partition.topic) {
+      out += ',';
+    } else {
+      if (topic != nullptr) out += "},";
+      topic = &partition.topic;
+      AppendJsonString(partition.topic, out);
+      out += ":{";
+    }
+    fmt::format_to(std::back_inserter(out), "\"{}\":{}", partition.partition, offset);
+  }
+  if (topic != nullptr) out += '}';
+  out += "},\"watermark\":";
+  out += as_of.watermark ? '"' + query::FormatTime(*as_of.watermark) + '"' : "null";
+  out += '}';
+  return out;
+}
+
+Result<std::string> AnswerToJson(const query::Answer& answer) {
+  std::string out = "{\"meta\":[";
+  for (std::size_t i = 0; i < answer.columns.size(); ++i) {
+    out += i == 0 ? "{\"name\":" : ",{\"name\":";
+    AppendJsonString(answer.columns[i].name, out);
+    out += ",\"type\":";
+    AppendJsonString(answer.columns[i].duckdb_type, out);
+    out += '}';
+  }
+  out += "],\n\"data\":[";
+  RETURN_NOT_OK(AppendJsonRows(answer, ",\n", "", out));
+  fmt::format_to(
+      std::back_inserter(out),
+      "],\n\"rows\":{},\"statistics\":{{\"elapsed\":{:.6f},\"rows_read\":{},\"bytes_read\":{}}},\n\"as_of\":{},"
+      "\"next\":null}}\n",
+      answer.rows->num_rows(), answer.elapsed_seconds, answer.rows_read, answer.bytes_read, AsOfToJson(answer.as_of));
+  return out;
+}
+
+Result<std::string> AnswerToNdjson(const query::Answer& answer) {
+  std::string out;
+  RETURN_NOT_OK(AppendJsonRows(answer, "", "\n", out));
+  return out;
+}
+
+Result<std::string> AnswerToCsv(const query::Answer& answer) {
+  std::string out;
+  for (const auto& field : answer.rows->schema()->fields()) {
+    if (!out.empty()) out += ',';
+    AppendCsvString(field->name(), out);
+  }
+  out += '\n';
+  RETURN_NOT_OK(
+      ForEachRow(answer, Text::kCsv, [&](const std::vector<AppendValue>& writers, std::int64_t row) -> Status {
+        for (std::size_t i = 0; i < writers.size(); ++i) {
+          if (i != 0) out += ',';
+          RETURN_NOT_OK(writers[i](row, out));
+        }
+        out += '\n';
+        return Status::OK();
+      }));
+  return out;
+}
+
+}  // namespace millrace::serve

@@ -1,0 +1,103 @@
+#include "serve/answer_writer.h"
+
+#include <arrow/table.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "serve/json_text.h"
+#include "testing/batch_from_json.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::serve {
+namespace {
+
+query::Answer AnswerOf(const arrow::FieldVector& fields, const std::string& rows) {
+  const auto batch = testing::BatchFromJson(arrow::schema(fields), rows);
+  query::Answer answer;
+  answer.rows = arrow::Table::FromRecordBatches({batch}).ValueOrDie();
+  for (const auto& field : fields) answer.columns.push_back({field->name(), "T"});
+  return answer;
+}
+
+TEST(AnswerWriter, WritesEachTypeExactly) {
+  using arrow::field;
+  struct Case {
+    std::shared_ptr<arrow::DataType> type;
+    std::string value;  // As Arrow's JSON reads it.
+    std::string json;
+    std::string csv;
+  };
+  const auto us = arrow::TimeUnit::MICRO;
+  const std::vector<Case> cases = {
+      {arrow::int64(), "9223372036854775807", "9223372036854775807", "9223372036854775807"},
+      {arrow::uint64(), "18446744073709551615", "18446744073709551615", "18446744073709551615"},
+      {arrow::int8(), "-5", "-5", "-5"},
+      {arrow::boolean(), "true", "true", "true"},
+      {arrow::decimal128(38, 0), R"("99999999999999999999999999999999999999")",
+       "99999999999999999999999999999999999999", "99999999999999999999999999999999999999"},
+      {arrow::decimal128(38, 2), R"("-0.05")", "-0.05", "-0.05"},
+      {arrow::decimal128(12, 9), R"("0.000000001")", "0.000000001", "0.000000001"},
+      {arrow::decimal128(12, 2), R"("1234.50")", "1234.50", "1234.50"},
+      {arrow::float64(), "0.1", "0.1", "0.1"},
+      {arrow::float64(), "5e300", "5e+300", "5e+300"},
+      {arrow::float64(), "NaN", "null", ""},
+      {arrow::float64(), "-Inf", "null", ""},
+      {arrow::float32(), "0.1", "0.1", "0.1"},
+      {arrow::utf8(), R"("a\"b\\c\nd\u0001é")", R"("a\"b\\c\nd\u0001é")", "\"a\"\"b\\c\nd\x01é\""},
+      {arrow::utf8(), R"("plain")", R"("plain")", "plain"},
+      {arrow::utf8(), R"("a,b")", R"("a,b")", R"("a,b")"},
+      {arrow::utf8(), R"("")", R"("")", R"("")"},
+      {arrow::utf8(), "null", "null", ""},
+      {arrow::binary(), R"("AZ")", R"("415a")", "415a"},
+      {arrow::date32(), "-1", R"("1969-12-31")", "1969-12-31"},
+      {arrow::timestamp(us, "UTC"), "1795341600000000", R"("2026-11-22T10:00:00Z")", "2026-11-22T10:00:00Z"},
+      {arrow::timestamp(us, "UTC"), "1795341600000007", R"("2026-11-22T10:00:00.000007Z")",
+       "2026-11-22T10:00:00.000007Z"},
+      {arrow::timestamp(us), "1795341600000000", R"("2026-11-22T10:00:00")", "2026-11-22T10:00:00"},
+      {arrow::list(arrow::int32()), "[1, 2]", R"("list<item: int32>[1, 2]")", R"("list<item: int32>[1, 2]")"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.type->ToString() + " " + c.value);
+    const auto answer = AnswerOf({field("k", arrow::int32()), field("x", c.type)}, "[[7, " + c.value + "]]");
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, AnswerToNdjson(answer));
+    EXPECT_EQ(json, "{\"k\":7,\"x\":" + c.json + "}\n");
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, AnswerToCsv(answer));
+    EXPECT_EQ(csv, "k,x\n7," + c.csv + "\n");
+  }
+}
+
+TEST(AnswerWriter, JsonSaysWhatTheAnswerContains) {
+  auto answer = AnswerOf({arrow::field("a b", arrow::int32())}, "[[1], [2]]");
+  answer.rows_read = 5;
+  answer.bytes_read = 100;
+  answer.elapsed_seconds = 0.0125;
+  answer.as_of = {7, {{{"clicks", 0}, 123}, {{"clicks", 11}, 5}, {{"other", 2}, 0}}, 1'795'341'600'000'000};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto text, AnswerToJson(answer));
+  EXPECT_EQ(boost::json::parse(text), boost::json::parse(R"({
+      "meta": [{"name": "a b", "type": "T"}], "data": [{"a b": 1}, {"a b": 2}], "rows": 2,
+      "statistics": {"elapsed": 0.0125, "rows_read": 5, "bytes_read": 100},
+      "as_of": {"version": 7, "offsets": {"clicks": {"0": 123, "11": 5}, "other": {"2": 0}},
+                "watermark": "2026-11-22T10:00:00Z"}, "next": null})"));
+}
+
+TEST(AnswerWriter, AnEmptyAnswerIsWellFormed) {
+  auto answer = AnswerOf({arrow::field("x", arrow::int32()), arrow::field("y", arrow::int32())}, "[]");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, AnswerToJson(answer));
+  const auto parsed = boost::json::parse(json);
+  EXPECT_TRUE(parsed.at("data").as_array().empty());
+  EXPECT_EQ(parsed.at("as_of"), boost::json::parse(R"({"version": -1, "offsets": {}, "watermark": null})"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto ndjson, AnswerToNdjson(answer));
+  EXPECT_EQ(ndjson, "");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, AnswerToCsv(answer));
+  EXPECT_EQ(csv, "x,y\n");
+}
+
+TEST(JsonText, WritesPlainNumbersAndOnlyJson) {
+  boost::json::value value =
+      boost::json::object{{"a", 5000.5}, {"b", INFINITY}, {"c", {1, -2, nullptr, true}}, {"d\n", "é\""}};
+  EXPECT_EQ(JsonText(value), R"({"a":5000.5,"b":null,"c":[1,-2,null,true],"d\n":"é\""})");
+}
+
+}  // namespace
+}  // namespace millrace::serve

@@ -1,0 +1,46 @@
+/// The routes of the HTTP API and the first page: requests to questions, answers to bytes.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "serve/backend.h"
+#include "serve/http_server.h"
+
+namespace millrace::serve {
+
+struct ApiOptions {
+  std::string version;                ///< Of Millrace, for the OpenAPI document.
+  std::optional<std::string> bearer;  ///< Needed on /v1 when set.
+};
+
+/// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/pipeline, /livez, /readyz,
+/// /metrics, /openapi.json and / (docs: openapi.json). Any thread, several calls at once.
+class Api {
+ public:
+  /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
+  /// to `metrics`, the registry that Backend::Metrics() renders.
+  Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& clock = SystemClock());
+
+  HttpResponse Handle(const HttpRequest& request);
+
+ private:
+  struct Routed {
+    std::string route;  // As in the OpenAPI document; "other" for what is not there.
+    HttpResponse response;
+  };
+  Routed Route(const HttpRequest& request);
+  HttpResponse AnswerAggregate(const std::string& name, const struct Target& target, const HttpRequest& request);
+  bool Authorized(const HttpRequest& request) const;
+
+  Backend& backend_;
+  Metrics& metrics_;
+  const ApiOptions options_;
+  const Clock& clock_;
+  const std::string page_;
+  const std::string open_api_;
+};
+
+}  // namespace millrace::serve

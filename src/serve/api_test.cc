@@ -1,0 +1,347 @@
+// Every route, format and error of the API, with a fake backend; the last test goes over a socket.
+#include "serve/api.h"
+
+#include <arrow/table.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "serve/http_test_client.h"
+#include "testing/batch_from_json.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::serve {
+namespace {
+
+namespace json = boost::json;
+using ::testing::HasSubstr;
+
+constexpr UnixMicros kNow = 1'795'341'600'000'000;
+
+class FakeClock : public Clock {
+ public:
+  UnixMicros Now() const override { return kNow; }
+  std::chrono::steady_clock::time_point SteadyNow() const override { return {}; }
+};
+
+class FakeBackend : public Backend {
+ public:
+  explicit FakeBackend(millrace::Metrics& metrics) : metrics_(metrics) {}
+  Result<json::value> Tables() override {
+    return json::parse(R"({"tables":[{"name":"clicks"},{"name":"clicks_1m"}]})");
+  }
+  Result<json::value> Table(const std::string& name) override {
+    if (name == "clicks") return json::parse(R"({"name":"clicks"})");
+    if (name == "broken") return Corrupt("table broken: the log has a gap at version 3");
+    return NotFound("no table '{}'", name);
+  }
+  Result<json::value> Aggregates() override { return json::parse(R"({"aggregates":[{"name":"clicks_1m"}]})"); }
+  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
+    if (aggregate != "clicks_1m") return NotFound("no aggregate");
+    asked = request;
+    if (!fail.ok()) return fail;
+    query::Answer answer;
+    const auto batch = testing::BatchFromJson(
+        arrow::schema({arrow::field("country", arrow::utf8()), arrow::field("views", arrow::int64())}),
+        R"([["de", 3]])");
+    answer.rows = arrow::Table::FromRecordBatches({batch}).ValueOrDie();
+    answer.columns = {{"country", "VARCHAR"}, {"views", "BIGINT"}};
+    answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
+    return answer;
+  }
+  Result<json::value> Pipeline() override {
+    return json::parse(R"({"pipeline":"clicks","rates":{"records_per_second":5000.5}})");
+  }
+  std::string Metrics() override { return metrics_.Render(); }
+  bool Ready() override { return ready; }
+
+  bool ready = true;
+  Status fail;
+  query::AggregateRequest asked;
+
+ private:
+  millrace::Metrics& metrics_;
+};
+
+class ApiTest : public ::testing::Test {
+ protected:
+  HttpResponse Get(const std::string& target, const std::string& accept = "", const std::string& authorization = "") {
+    return Send({"GET", target, accept, authorization, ""});
+  }
+  HttpResponse Send(const HttpRequest& request) {
+    if (!api_) api_ = std::make_unique<Api>(backend_, metrics_, options_, clock_);
+    return api_->Handle(request);
+  }
+  static std::string Header(const HttpResponse& response, const std::string& name) {
+    for (const auto& [key, value] : response.headers) {
+      if (key == name) return value;
+    }
+    return "";
+  }
+
+  Metrics metrics_;
+  FakeBackend backend_{metrics_};
+  FakeClock clock_;
+  ApiOptions options_{"1.2.3", std::nullopt};
+  std::unique_ptr<Api> api_;
+};
+
+TEST_F(ApiTest, EveryRouteAnswers) {
+  struct Case {
+    const char* target;
+    const char* type;
+    const char* part;
+  };
+  const std::vector<Case> cases = {
+      {"/", "text/html; charset=utf-8", "uPlot"},
+      {"/?utm=x", "text/html; charset=utf-8", "</html>"},
+      {"/livez", "text/plain; charset=utf-8", "ok"},
+      {"/readyz", "text/plain; charset=utf-8", "ready"},
+      {"/metrics", "text/plain; version=0.0.4; charset=utf-8",
+       "millrace_http_requests_total{route=\"/livez\",status=\"200\"} 2"},
+      {"/openapi.json", "application/json", "\"version\": \"1.2.3\""},
+      {"/v1/tables", "application/json", R"({"tables":[{"name":"clicks"},)"},
+      {"/v1/tables/clicks", "application/json", R"({"name":"clicks"})"},
+      {"/v1/tables/%63licks", "application/json", R"({"name":"clicks"})"},
+      {"/v1/aggregates", "application/json", R"({"aggregates")"},
+      {"/v1/aggregates/clicks_1m", "application/json", R"("data":[{"country":"de","views":3}])"},
+      {"/v1/pipeline", "application/json", R"("records_per_second":5000.5)"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.target);
+    const auto response = Get(c.target);
+    EXPECT_EQ(response.status, 200);
+    EXPECT_EQ(response.content_type, c.type);
+    EXPECT_THAT(response.body, HasSubstr(c.part));
+    EXPECT_EQ(Send({"HEAD", c.target, "", "", ""}).status, 200);
+    const auto post = Send({"POST", c.target, "", "", ""});
+    EXPECT_EQ(post.status, 405);
+    EXPECT_EQ(Header(post, "Allow"), "GET, HEAD");
+  }
+}
+
+TEST_F(ApiTest, ThePageAsksNobodyElse) {
+  const auto page = Get("/");
+  EXPECT_THAT(Header(page, "Content-Security-Policy"), HasSubstr("connect-src 'self'"));
+  for (const char* outside : {"src=\"http", "href=\"http", "@import", "url(http"}) {
+    EXPECT_EQ(page.body.find(outside), std::string::npos) << outside;
+  }
+}
+
+TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
+  const auto document = json::parse(Get("/openapi.json").body);
+  const auto& paths = document.at("paths").as_object();
+  for (const char* route : {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}",
+                            "/v1/pipeline", "/livez", "/readyz", "/metrics", "/openapi.json", "/"}) {
+    EXPECT_TRUE(paths.contains(route)) << route;
+  }
+  std::vector<std::string> parameters;
+  for (const auto& parameter : paths.at("/v1/aggregates/{aggregate}").at("get").at("parameters").as_array()) {
+    parameters.emplace_back(parameter.at("name").as_string());
+  }
+  EXPECT_THAT(parameters, ::testing::ElementsAre("aggregate", "from", "to", "step", "group_by", "where", "measures",
+                                                 "order_by", "limit", "freshness", "format"));
+  // Every $ref points at something.
+  const std::string text = json::serialize(document);
+  for (auto at = text.find("\"$ref\":\"#"); at != std::string::npos; at = text.find("\"$ref\":\"#", at + 1)) {
+    const std::string pointer = text.substr(at + 9, text.find('"', at + 9) - at - 9);
+    json::error_code error;
+    EXPECT_NE(document.find_pointer(pointer, error), nullptr) << pointer;
+  }
+}
+
+TEST_F(ApiTest, AQuestionReachesTheBackendAsItWasMeant) {
+  ASSERT_EQ(
+      Get("/v1/aggregates/"
+          "clicks_1m?from=-1h&to=2026-11-22T11:00:00%2B01:00&step=5m&group_by=country,%20page&group_by=window_start"
+          "&where=country+%3D+%27de%27&measures=views,revenue&order_by=revenue+desc,country&limit=10&freshness="
+          "committed")
+          .status,
+      200);
+  const auto& q = backend_.asked;
+  EXPECT_EQ(q.from, kNow - 3'600'000'000);
+  EXPECT_EQ(q.to, kNow);
+  EXPECT_EQ(q.step_us, 300'000'000);
+  EXPECT_EQ(q.group_by, (std::vector<std::string>{"country", "page", "window_start"}));
+  EXPECT_EQ(q.where, "country = 'de'");
+  EXPECT_EQ(q.measures, (std::vector<std::string>{"views", "revenue"}));
+  EXPECT_EQ(q.order_by, (std::vector<std::string>{"revenue desc", "country"}));
+  EXPECT_EQ(q.limit, 10);
+  EXPECT_EQ(q.freshness, query::Freshness::kCommitted);
+
+  ASSERT_EQ(Get("/v1/aggregates/clicks_1m").status, 200);
+  EXPECT_EQ(q.from, std::nullopt);
+  EXPECT_EQ(q.group_by, std::nullopt);
+  EXPECT_EQ(q.freshness, query::Freshness::kHot);
+  ASSERT_EQ(Get("/v1/aggregates/clicks_1m?group_by=&step=0").status, 200);
+  EXPECT_EQ(q.group_by, std::vector<std::string>{});
+  EXPECT_EQ(q.step_us, 0);
+}
+
+TEST_F(ApiTest, FormatsByParameterAndByAccept) {
+  struct Case {
+    const char* parameter;
+    const char* accept;
+    int status;
+    const char* type;
+    const char* body;
+  };
+  const char* json_type = "application/json";
+  const char* ndjson = "application/x-ndjson";
+  const char* csv = "text/csv; charset=utf-8";
+  const std::vector<Case> cases = {
+      {"", "", 200, json_type, "\"rows\":1"},
+      {"", "*/*", 200, json_type, "\"rows\":1"},
+      {"", "text/csv", 200, csv, "country,views\nde,3\n"},
+      {"", "application/x-ndjson", 200, ndjson, "{\"country\":\"de\",\"views\":3}\n"},
+      {"", "text/csv;q=0.5, application/x-ndjson;q=0.9, */*;q=0.1", 200, ndjson, "{"},
+      {"", "text/html, */*;q=0.8", 200, json_type, "{"},
+      {"", "application/json;q=0, text/csv;q=0.001", 200, csv, "country"},
+      {"", "image/png", 406, "application/problem+json", "not_acceptable"},
+      {"?format=csv", "application/json", 200, csv, "country"},
+      {"?format=ndjson", "", 200, ndjson, "{"},
+      {"?format=json", "text/csv", 200, json_type, "{"},
+      {"?format=xml", "", 400, "application/problem+json", "format: 'xml' is not json, ndjson or csv"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(std::string(c.parameter) + " " + c.accept);
+    const auto response = Get("/v1/aggregates/clicks_1m" + std::string(c.parameter), c.accept);
+    EXPECT_EQ(response.status, c.status);
+    EXPECT_EQ(response.content_type, c.type);
+    EXPECT_THAT(response.body, HasSubstr(c.body));
+    if (c.status == 200) {
+      EXPECT_EQ(Header(response, "Millrace-As-Of"), R"({"version":4,"offsets":{"clicks":{"0":9}},"watermark":null})");
+    }
+  }
+}
+
+TEST_F(ApiTest, ErrorsAreProblemsThatNameWhatIsWrong) {
+  struct Case {
+    const char* target;
+    int status;
+    const char* code;
+    const char* detail;
+    const char* hint;
+  };
+  const std::vector<Case> cases = {
+      {"/v1/aggregates/clicks_1m?form=-1h", 400, "unknown_parameter", "There is no parameter 'form'.",
+       "Did you mean 'from'?"},
+      {"/v1/aggregates/clicks_1m?zebra=1", 400, "unknown_parameter", "There is no parameter 'zebra'.",
+       "Known are from, to,"},
+      {"/v1/aggregates/clicks_1m?from=1&from=2", 400, "repeated_parameter", "The parameter 'from' is given twice.", ""},
+      {"/v1/aggregates/clicks_1m?from=soon", 400, "invalid_parameter", "from: 'soon' is not a time", ""},
+      {"/v1/aggregates/clicks_1m?to=", 400, "invalid_parameter", "to: '' is not a time", ""},
+      {"/v1/aggregates/clicks_1m?step=-5m", 400, "invalid_parameter", "step: '-5m' is not a duration", ""},
+      {"/v1/aggregates/clicks_1m?limit=ten", 400, "invalid_parameter", "limit: 'ten' is not a count of rows", ""},
+      {"/v1/aggregates/clicks_1m?limit=-1", 400, "invalid_parameter", "limit: '-1'", ""},
+      {"/v1/aggregates/clicks_1m?limit=99999999999999999999", 400, "invalid_parameter", "limit:", ""},
+      {"/v1/aggregates/clicks_1m?freshness=warm", 400, "invalid_parameter", "freshness: 'warm' is neither", ""},
+      {"/v1/aggregates/clicks_1m?where=%zz", 400, "malformed_url", "broken escape at '%zz'", ""},
+      {"/v1/aggregates/clicks_1m?where=%4", 400, "malformed_url", "broken escape", ""},
+      {"/v1/aggregates/clicks_1m?where=%00", 400, "malformed_url", "NUL", ""},
+      {"/v1/aggregates/clicks_1m?where=%ff", 400, "malformed_url", "UTF-8", ""},
+      {"*", 400, "malformed_url", "does not begin with '/'", ""},
+      {"/v1/aggregates/click_1m", 404, "not_found", "There is no aggregate 'click_1m'.", "Did you mean 'clicks_1m'?"},
+      {"/v1/tables/click", 404, "not_found", "There is no table 'click'.", "Did you mean 'clicks'?"},
+      {"/v1/tables/zebra", 404, "not_found", "There is no table 'zebra'.", ""},
+      {"/v1/tables/broken", 500, "corrupt_data", "gap at version 3", ""},
+      {"/v1/tables?x=1", 400, "unknown_parameter", "There is no parameter 'x' here.", ""},
+      {"/v1/table", 404, "not_found", "There is nothing at '/v1/table'.", "Did you mean '/v1/tables'?"},
+      {"/v1/tables/", 404, "not_found", "There is nothing at '/v1/tables/'.", "Did you mean '/v1/tables'?"},
+      {"/v1/tables/a/b", 404, "not_found", "There is nothing at", ""},
+      {"/v1", 404, "not_found", "There is nothing at '/v1'.", ""},
+      {"/v2/tables", 404, "not_found", "There is nothing at", "Did you mean '/v1/tables'?"},
+      {"/..%2f..%2fetc/passwd", 404, "not_found", "There is nothing at", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.target);
+    const auto response = Get(c.target);
+    EXPECT_EQ(response.status, c.status);
+    ASSERT_EQ(response.content_type, "application/problem+json");
+    const auto problem = json::parse(response.body).as_object();
+    EXPECT_EQ(problem.at("status").as_int64(), c.status);
+    EXPECT_EQ(problem.at("code").as_string(), c.code);
+    EXPECT_FALSE(problem.at("title").as_string().empty());
+    EXPECT_EQ(problem.at("type").as_string(), std::string("urn:millrace:problem:") + c.code);
+    EXPECT_THAT(std::string(problem.at("detail").as_string()), HasSubstr(c.detail));
+    const std::string hint = problem.contains("hint") ? std::string(problem.at("hint").as_string()) : "";
+    EXPECT_THAT(hint, HasSubstr(c.hint));
+  }
+}
+
+TEST_F(ApiTest, TheKindOfAFailureIsItsStatus) {
+  const std::vector<std::pair<Status, int>> cases = {{InvalidInput("group_by: no key 'x'"), 400},
+                                                     {Transient("starting"), 503},
+                                                     {Conflict("offsets"), 503},
+                                                     {Cancelled("stopping"), 503},
+                                                     {Unsupported("sketches"), 501},
+                                                     {Corrupt("file"), 500},
+                                                     {Internal("bug"), 500},
+                                                     {UnknownOutcome("lost"), 503},
+                                                     {Status::IOError("disk"), 500}};
+  for (const auto& [status, want] : cases) {
+    SCOPED_TRACE(status.ToString());
+    backend_.fail = status;
+    const auto response = Get("/v1/aggregates/clicks_1m");
+    EXPECT_EQ(response.status, want);
+    EXPECT_THAT(response.body, HasSubstr(status.message()));
+    EXPECT_EQ(Header(response, "Retry-After"), want == 503 ? "1" : "");
+  }
+}
+
+TEST_F(ApiTest, NotReadyIs503) {
+  backend_.ready = false;
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/livez").status, 200);
+}
+
+TEST_F(ApiTest, ABearerTokenGuardsV1) {
+  options_.bearer = "s3cret";
+  for (const char* wrong : {"", "s3cret", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crett", "Bearer s3cret ",
+                            "Basic s3cret", "Bearer s3creT", "Bearer s3crets3cret"}) {
+    SCOPED_TRACE(wrong);
+    const auto response = Get("/v1/tables", "", wrong);
+    EXPECT_EQ(response.status, 401);
+    EXPECT_EQ(Header(response, "WWW-Authenticate"), "Bearer");
+    EXPECT_EQ(Get("/v1/nothing", "", wrong).status, 401);
+  }
+  EXPECT_EQ(Get("/v1/tables", "", "Bearer s3cret").status, 200);
+  EXPECT_EQ(Get("/v1/tables", "", "bearer s3cret").status, 200);
+  EXPECT_EQ(Get("/livez").status, 200);
+  EXPECT_EQ(Get("/").status, 200);
+  options_.bearer = "";
+  api_.reset();
+  EXPECT_EQ(Get("/v1/tables", "", "Bearer x").status, 401);
+}
+
+TEST_F(ApiTest, CountsRequestsAndTimesQuestions) {
+  Get("/v1/aggregates/clicks_1m");
+  Get("/v1/aggregates/nothing");
+  Get("/no/such/route");
+  const std::string text = Get("/metrics").body;
+  EXPECT_THAT(text, HasSubstr(R"(millrace_http_requests_total{route="/v1/aggregates/{aggregate}",status="200"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(millrace_http_requests_total{route="/v1/aggregates/{aggregate}",status="404"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(millrace_http_requests_total{route="other",status="404"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(millrace_query_duration_seconds_count{aggregate="clicks_1m"} 1)"));
+  EXPECT_EQ(text.find("nothing"), std::string::npos) << "what a client types must not become a series";
+}
+
+TEST_F(ApiTest, OverASocket) {
+  Api api(backend_, metrics_, options_, clock_);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto server,
+                                HttpServer::Start({}, [&](const HttpRequest& request) { return api.Handle(request); }));
+  TestClient client(server->port());
+  client.Send("GET /v1/aggregates/clicks_1m HTTP/1.1\r\nHost: x\r\nAccept: text/csv\r\n\r\n");
+  const std::string csv = client.ReadOne();
+  EXPECT_THAT(csv, HasSubstr("\r\n\r\ncountry,views\nde,3\n"));
+  client.Send("HEAD /v1/aggregates/clicks_1m HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.ReadOne(/*head=*/true), HasSubstr("Content-Length: "));
+  client.Send("DELETE /v1/tables/clicks HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string refused = client.ReadOne();
+  EXPECT_EQ(StatusOf(refused), 405);
+  EXPECT_THAT(refused, HasSubstr("Allow: GET, HEAD\r\n"));
+}
+
+}  // namespace
+}  // namespace millrace::serve

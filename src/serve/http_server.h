@@ -1,0 +1,76 @@
+/// HTTP/1.1 over TCP: bytes in, one Handler call per request, bytes out. Knows nothing of the API.
+///
+/// One I/O thread parses and writes; the handler runs on a small pool, because it may block. Every request, however
+/// slow, broken or large, ends in a response or a closed connection within the limits below. Requests that never reach
+/// the handler (malformed, too large, too slow) are answered with problem+json.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+
+namespace millrace::serve {
+
+struct HttpRequest {
+  std::string method;         ///< "GET"; any token.
+  std::string target;         ///< As sent, without scheme and authority: "/v1/tables?x=1".
+  std::string accept;         ///< All Accept headers, joined by ", "; empty: none.
+  std::string authorization;  ///< Empty: none.
+  std::string body;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type;
+  std::string body;  ///< Sent without its bytes in answer to HEAD, Content-Length kept.
+  std::vector<std::pair<std::string, std::string>> headers;  ///< More; values must be free of line breaks.
+};
+
+/// Called on a thread of the pool, several at once. What it throws becomes a 500.
+using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
+
+struct HttpServerOptions {
+  std::string address = "127.0.0.1";  ///< An IPv4 or IPv6 address.
+  std::uint16_t port = 0;             ///< 0: the system chooses; see port().
+  int handler_threads = 4;
+  int connections_max = 1024;  ///< One more is answered 503 and closed.
+
+  std::uint32_t header_bytes_max = 16 << 10;  ///< Request line and headers; more is 431 (414 if the line alone is).
+  std::uint32_t target_bytes_max = 8 << 10;   ///< More is 414.
+  std::uint64_t body_bytes_max = 1 << 20;     ///< More is 413.
+
+  std::chrono::milliseconds header_timeout{10'000};  ///< From a request's first byte to its last header; then 408.
+  std::chrono::milliseconds body_timeout{10'000};    ///< For the body, after the headers; then 408.
+  std::chrono::milliseconds write_timeout{30'000};   ///< For a response; then the connection is closed.
+  std::chrono::milliseconds idle_timeout{60'000};    ///< Between requests; then the connection is closed.
+};
+
+class HttpServer {
+ public:
+  /// Listens when it returns. kInvalidInput: not an address. kTransient: the address and port are not to be had, with
+  /// the system's reason.
+  static Result<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options, HttpHandler handler);
+
+  /// Stops with a deadline of now, if Stop() was not called.
+  ~HttpServer();
+
+  std::uint16_t port() const;
+
+  /// Takes no more connections, closes the idle ones, lets running requests end, and cuts off at the deadline what is
+  /// not done. Returns when the last connection is closed and the last handler has returned: a handler that blocks for
+  /// ever blocks this too.
+  void Stop(std::chrono::steady_clock::time_point deadline);
+
+ private:
+  class Impl;
+  explicit HttpServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::serve

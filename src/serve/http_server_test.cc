@@ -1,0 +1,249 @@
+// The server over real sockets on loopback: every limit, every way to be malformed, and how it stops.
+#include "serve/http_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include "serve/http_test_client.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::serve {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+HttpResponse Echo(const HttpRequest& request) {
+  return {200, "text/plain", request.method + " " + request.target + " " + request.body + "|" + request.accept, {}};
+}
+
+std::unique_ptr<HttpServer> StartServer(HttpServerOptions options = {}, HttpHandler handler = Echo) {
+  auto server = HttpServer::Start(options, std::move(handler));
+  EXPECT_TRUE(server.ok()) << server.status().ToString();
+  return *std::move(server);
+}
+
+std::string Ask(std::uint16_t port, const std::string& bytes) {
+  TestClient client(port);
+  client.Send(bytes);
+  return client.ReadAll();
+}
+
+TEST(HttpServer, AnswersOneRequestAfterTheOtherOnAConnection) {
+  const auto server = StartServer();
+  TestClient client(server->port());
+  // The second arrives with the first.
+  client.Send(
+      "GET /a HTTP/1.1\r\nHost: x\r\nAccept: a\r\nAccept: b\r\n\r\nPOST /b HTTP/1.1\r\nHost: x\r\nContent-Length: "
+      "2\r\n\r\nhi");
+  EXPECT_THAT(client.ReadOne(), HasSubstr("GET /a |a, b"));
+  EXPECT_THAT(client.ReadOne(), HasSubstr("POST /b hi|"));
+  client.Send("HEAD /c HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string head = client.ReadOne(/*head=*/true);
+  EXPECT_EQ(StatusOf(head), 200);
+  EXPECT_THAT(head, HasSubstr("Content-Length: 9\r\n"));
+  EXPECT_THAT(head, HasSubstr("Cache-Control: no-cache\r\n"));
+  client.Send("GET http://x/d?e=f HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const std::string last = client.ReadAll();
+  EXPECT_THAT(last, HasSubstr("GET /d?e=f |"));
+  EXPECT_THAT(last, HasSubstr("Connection: close\r\n"));
+}
+
+TEST(HttpServer, TakesChunkedBodiesAndHttp10AndExpect) {
+  const auto server = StartServer();
+  EXPECT_THAT(
+      Ask(server->port(),
+          "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+      HasSubstr("POST / hi|"));
+  EXPECT_THAT(Ask(server->port(), "GET /old HTTP/1.0\r\n\r\n"), HasSubstr("GET /old |"));
+  TestClient client(server->port());
+  client.Send("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  EXPECT_EQ(client.ReadOne(), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.Send("hi");
+  EXPECT_THAT(client.ReadOne(), HasSubstr("POST / hi|"));
+}
+
+TEST(HttpServer, RefusesWhatIsMalformedOrAmbiguous) {
+  const auto server = StartServer();
+  const std::string host = "Host: x\r\n";
+  struct Case {
+    const char* name;
+    std::string bytes;
+    int want;
+  };
+  const std::vector<Case> cases = {
+      {"no HTTP", "hello\r\n\r\n", 400},
+      {"TLS hello", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15), 400},
+      {"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
+      {"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
+      {"two Hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400},
+      {"length and chunks",
+       "POST / HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"chunks and length",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400},
+      {"two lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", 400},
+      {"a signed length", "POST / HTTP/1.1\r\n" + host + "Content-Length: +4\r\n\r\nabcd", 400},
+      {"a negative length", "POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", 400},
+      {"a list of two lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 4, 5\r\n\r\nabcd", 400},
+      {"a blank before the colon", "POST / HTTP/1.1\r\n" + host + "Content-Length : 4\r\n\r\nabcd", 400},
+      {"bare line feeds", "GET / HTTP/1.1\nHost: x\n\n", 400},
+      {"a bare line feed in the headers", "GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", 400},
+      {"a broken chunk size", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\nhi\r\n0\r\n\r\n",
+       400},
+      {"a chunk without its end", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n2\r\nhixx0\r\n\r\n",
+       400},
+      {"a NUL in a header", "GET / HTTP/1.1\r\n" + host + std::string("X: a\0b\r\n\r\n", 10), 400},
+      {"a control character in the URL", "GET /\x01 HTTP/1.1\r\n" + host + "\r\n", 400},
+      {"a long URL", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n" + host + "\r\n", 414},
+      {"an endless URL", "GET /" + std::string(100000, 'a'), 414},
+      {"long headers", "GET / HTTP/1.1\r\n" + host + "X: " + std::string(20000, 'a') + "\r\n\r\n", 431},
+      {"many headers",
+       "GET / HTTP/1.1\r\n" + host +
+           [] {
+             std::string s;
+             for (int i = 0; i < 3000; ++i) s += "A: b\r\n";
+             return s;
+           }() +
+           "\r\n",
+       431},
+      {"a long body", "POST / HTTP/1.1\r\n" + host + "Content-Length: 2000000\r\n\r\n" + std::string(2000000, 'a'),
+       413},
+      {"long chunks",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n200000\r\n" + std::string(0x200000, 'a') +
+           "\r\n0\r\n\r\n",
+       413},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    // A request behind the broken one must not be served: that is what smuggling is.
+    const std::string response = Ask(server->port(), c.bytes + "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_EQ(StatusOf(response), c.want) << response.substr(0, 300);
+    EXPECT_THAT(response, HasSubstr("application/problem+json"));
+    EXPECT_EQ(response.find("smuggled"), std::string::npos);
+  }
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET / HTTP/1.0\r\n\r\n")), 200);
+}
+
+TEST(HttpServer, AHalfRequestGetsNoAnswer) {
+  const auto server = StartServer();
+  {
+    TestClient client(server->port());
+    client.Send("GET / HTT");
+  }
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET / HTTP/1.0\r\n\r\n")), 200);
+}
+
+TEST(HttpServer, SlowClientsAreCutOff) {
+  const auto server = StartServer({.header_timeout = 100ms, .body_timeout = 100ms, .idle_timeout = 100ms});
+  struct Case {
+    const char* name;
+    std::string bytes;
+    int want;
+  };
+  for (const auto& c :
+       std::vector<Case>{{"nothing", "", 0},
+                         {"half a request line", "GET / ", 408},
+                         {"no end of headers", "GET / HTTP/1.1\r\nHost: x\r\n", 408},
+                         {"half a body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", 408}}) {
+    SCOPED_TRACE(c.name);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(StatusOf(Ask(server->port(), c.bytes)), c.want);
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, 90ms);
+  }
+  // A byte now and then does not buy more time: the limit is for the whole head.
+  TestClient drip(server->port());
+  std::thread dripper([&] {
+    for (int i = 0; i < 100 && drip.Send("G"); ++i) std::this_thread::sleep_for(10ms);
+  });
+  EXPECT_EQ(StatusOf(drip.ReadAll()), 408);
+  dripper.join();
+}
+
+TEST(HttpServer, AClientThatDoesNotReadIsCutOff) {
+  const auto server = StartServer({.write_timeout = 100ms}, [](const HttpRequest&) {
+    return HttpResponse{200, "text/plain", std::string(64 << 20, 'a'), {}};
+  });
+  TestClient client(server->port());
+  client.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  std::this_thread::sleep_for(300ms);
+  EXPECT_LT(client.ReadAll().size(), std::size_t{64} << 20);
+}
+
+TEST(HttpServer, OneConnectionTooManyIsTold) {
+  const auto server = StartServer({.connections_max = 1});
+  TestClient first(server->port());
+  first.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+  const std::string refused = Ask(server->port(), "");
+  EXPECT_EQ(StatusOf(refused), 503);
+  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
+  first.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+}
+
+TEST(HttpServer, AHandlerThatThrowsIsA500) {
+  const auto server = StartServer({}, [](const HttpRequest&) -> HttpResponse { throw std::runtime_error("secret"); });
+  const std::string response = Ask(server->port(), "GET / HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(StatusOf(response), 500);
+  EXPECT_EQ(response.find("secret"), std::string::npos);
+}
+
+TEST(HttpServer, HandlersRunSideBySide) {
+  // Each waits for the other: this ends only if both run at once.
+  std::promise<void> a, b;
+  const auto server = StartServer({.handler_threads = 2}, [&](const HttpRequest& request) {
+    (request.target == "/a" ? a : b).set_value();
+    (request.target == "/a" ? b : a).get_future().wait();
+    return Echo(request);
+  });
+  auto other = std::async(std::launch::async, [&] { return Ask(server->port(), "GET /b HTTP/1.0\r\n\r\n"); });
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET /a HTTP/1.0\r\n\r\n")), 200);
+  EXPECT_EQ(StatusOf(other.get()), 200);
+}
+
+TEST(HttpServer, StopLetsARunningRequestEndAndClosesIdleConnections) {
+  std::promise<void> entered, leave;
+  auto server = StartServer({}, [&](const HttpRequest& request) {
+    entered.set_value();
+    leave.get_future().wait();
+    return Echo(request);
+  });
+  TestClient idle(server->port());
+  auto running =
+      std::async(std::launch::async, [&] { return Ask(server->port(), "GET /last HTTP/1.1\r\nHost: x\r\n\r\n"); });
+  entered.get_future().wait();
+  auto stopped = std::async(std::launch::async, [&] { server->Stop(std::chrono::steady_clock::now() + 30s); });
+  EXPECT_EQ(idle.ReadAll(), "");
+  leave.set_value();
+  const std::string last = running.get();
+  EXPECT_THAT(last, HasSubstr("GET /last |"));
+  EXPECT_THAT(last, HasSubstr("Connection: close\r\n"));
+  stopped.wait();
+  EXPECT_THROW(TestClient client(server->port()), boost::system::system_error);
+}
+
+TEST(HttpServer, StopCutsOffAtItsDeadline) {
+  const auto server = StartServer();
+  TestClient slow(server->port());
+  slow.Send("GET / HTTP/1.1\r\n");
+  TestClient other(server->port());  // Accepted after `slow`, so `slow` is being read when this one is answered.
+  other.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(other.ReadOne()), 200);
+  server->Stop(std::chrono::steady_clock::now() + 50ms);
+  EXPECT_EQ(slow.ReadAll(), "");
+}
+
+TEST(HttpServer, StartSaysWhyItCannotListen) {
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, HttpServer::Start({.address = "localhost"}, Echo));
+  const auto server = StartServer();
+  const auto second = HttpServer::Start({.port = server->port()}, Echo);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, second);
+  EXPECT_THAT(second.status().message(), HasSubstr("127.0.0.1:" + std::to_string(server->port())));
+}
+
+}  // namespace
+}  // namespace millrace::serve

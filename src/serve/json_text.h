@@ -1,0 +1,17 @@
+/// JSON as people read it in a terminal.
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <string>
+#include <string_view>
+
+namespace millrace::serve {
+
+/// Boost's own serializer writes 5000.5 as 5.0005E3 and infinity as 1e99999; here doubles are the shortest plain text,
+/// and null if they are not finite.
+std::string JsonText(const boost::json::value& value);
+
+/// `text` with its quotes, escaped.
+void AppendJsonString(std::string_view text, std::string& out);
+
+}  // namespace millrace::serve

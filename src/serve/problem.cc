@@ -1,0 +1,62 @@
+#include "serve/problem.h"
+
+#include <boost/beast/http/status.hpp>
+#include <boost/json.hpp>
+
+namespace millrace::serve {
+
+HttpResponse ToResponse(const Problem& problem) {
+  boost::json::object body;
+  body["type"] = "urn:millrace:problem:" + problem.code;
+  body["title"] =
+      std::string(boost::beast::http::obsolete_reason(static_cast<boost::beast::http::status>(problem.status)));
+  body["status"] = problem.status;
+  body["detail"] = problem.detail;
+  body["code"] = problem.code;
+  if (!problem.hint.empty()) body["hint"] = problem.hint;
+  HttpResponse response;
+  response.status = problem.status;
+  response.content_type = "application/problem+json";
+  response.body = boost::json::serialize(body) + "\n";
+  if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");
+  return response;
+}
+
+Problem ToProblem(const Status& status) {
+  Problem problem;
+  // The message of Arrow's status is ours; its code in front of it would only repeat the kind.
+  problem.detail = status.message();
+  switch (KindOf(status)) {
+    case ErrorKind::kNotFound:
+      problem.status = 404;
+      problem.code = "not_found";
+      break;
+    case ErrorKind::kInvalidInput:
+      problem.status = 400;
+      problem.code = "invalid_request";
+      break;
+    case ErrorKind::kUnsupported:
+      problem.status = 501;
+      problem.code = "not_supported";
+      break;
+    case ErrorKind::kTransient:
+    case ErrorKind::kConflict:
+    case ErrorKind::kCancelled:
+    case ErrorKind::kUnknownOutcome:
+      problem.status = 503;
+      problem.code = "unavailable";
+      problem.hint = "Ask again.";
+      break;
+    case ErrorKind::kCorrupt:
+      problem.status = 500;
+      problem.code = "corrupt_data";
+      break;
+    case ErrorKind::kInternal:
+      problem.status = 500;
+      problem.code = "internal";
+      break;
+  }
+  return problem;
+}
+
+}  // namespace millrace::serve

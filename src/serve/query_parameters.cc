@@ -1,0 +1,200 @@
+#include "serve/query_parameters.h"
+
+#include <arrow/util/utf8.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <set>
+
+#include "base/nearest_name.h"
+#include "query/time_expression.h"
+
+namespace millrace::serve {
+namespace {
+
+const std::vector<std::string>& KnownParameters() {
+  static const std::vector<std::string> kNames = {"from",     "to",       "step",  "group_by",  "where",
+                                                  "measures", "order_by", "limit", "freshness", "format"};
+  return kNames;
+}
+
+std::optional<int> HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return std::nullopt;
+}
+
+Result<std::string> Decode(std::string_view text, bool plus_is_blank) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '+' && plus_is_blank) {
+      out += ' ';
+    } else if (text[i] != '%') {
+      out += text[i];
+    } else {
+      const auto high = i + 2 < text.size() ? HexDigit(text[i + 1]) : std::nullopt;
+      const auto low = i + 2 < text.size() ? HexDigit(text[i + 2]) : std::nullopt;
+      if (!high || !low) return InvalidInput("the URL has a broken escape at '{}'", text.substr(i, 3));
+      if (*high == 0 && *low == 0) return InvalidInput("the URL has an escaped NUL");
+      out += static_cast<char>(*high * 16 + *low);
+      i += 2;
+    }
+  }
+  static const bool kTablesReady = (arrow::util::InitializeUTF8(), true);  // Without them everything is valid.
+  if (!kTablesReady || !arrow::util::ValidateUTF8(out)) return InvalidInput("the URL is not UTF-8");
+  return out;
+}
+
+std::vector<std::string> Split(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    std::string part = text.substr(begin, end - begin);
+    part.erase(0, std::min(part.find_first_not_of(' '), part.size()));
+    part.erase(part.find_last_not_of(' ') + 1);
+    if (!part.empty()) parts.push_back(std::move(part));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+void Append(const std::vector<std::string>& more, std::vector<std::string>& to) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+Status SetParameter(const std::string& name, const std::string& value, UnixMicros now,
+                    query::AggregateRequest& request) {
+  if (name == "from") {
+    ASSIGN_OR_RETURN(request.from, query::ParseTime(value, now));
+  } else if (name == "to") {
+    ASSIGN_OR_RETURN(request.to, query::ParseTime(value, now));
+  } else if (name == "step") {
+    ASSIGN_OR_RETURN(request.step_us, query::ParseDuration(value));
+  } else if (name == "group_by") {
+    if (!request.group_by) request.group_by.emplace();
+    Append(Split(value), *request.group_by);
+  } else if (name == "where") {
+    request.where = value;
+  } else if (name == "measures") {
+    Append(Split(value), request.measures);
+  } else if (name == "order_by") {
+    Append(Split(value), request.order_by);
+  } else if (name == "limit") {
+    std::int64_t limit = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), limit);
+    if (error != std::errc() || end != value.data() + value.size() || limit < 0) {
+      return InvalidInput("'{}' is not a count of rows", value);
+    }
+    request.limit = limit;
+  } else if (name == "freshness") {
+    if (value != "hot" && value != "committed") return InvalidInput("'{}' is neither hot nor committed", value);
+    request.freshness = value == "hot" ? query::Freshness::kHot : query::Freshness::kCommitted;
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+Result<Target> ParseTarget(std::string_view target) {
+  Target out;
+  const std::size_t question = std::min(target.find('?'), target.size());
+  std::string_view path = target.substr(0, question);
+  if (path.empty() || path.front() != '/') return InvalidInput("the URL's path does not begin with '/'");
+  path.remove_prefix(1);
+  while (!path.empty()) {
+    const std::size_t slash = std::min(path.find('/'), path.size());
+    ASSIGN_OR_RETURN(std::string segment, Decode(path.substr(0, slash), /*plus_is_blank=*/false));
+    out.segments.push_back(std::move(segment));
+    if (slash == path.size()) break;
+    path.remove_prefix(slash + 1);
+    if (path.empty()) out.segments.emplace_back();
+  }
+  std::string_view rest = question < target.size() ? target.substr(question + 1) : std::string_view();
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('&'), rest.size());
+    const std::string_view pair = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (pair.empty()) continue;
+    const std::size_t equals = std::min(pair.find('='), pair.size());
+    ASSIGN_OR_RETURN(std::string name, Decode(pair.substr(0, equals), /*plus_is_blank=*/true));
+    ASSIGN_OR_RETURN(std::string value, Decode(pair.substr(std::min(equals + 1, pair.size())), /*plus_is_blank=*/true));
+    out.parameters.emplace_back(std::move(name), std::move(value));
+  }
+  return out;
+}
+
+bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request, Problem* problem) {
+  const auto& known = KnownParameters();
+  static const std::set<std::string> kLists = {"group_by", "measures", "order_by"};
+  std::set<std::string> seen;
+  for (const auto& [name, value] : target.parameters) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      const auto nearest = NearestName(name, known);
+      *problem = {
+          400, "unknown_parameter", fmt::format("There is no parameter '{}'.", name),
+          nearest ? fmt::format("Did you mean '{}'?", *nearest) : fmt::format("Known are {}.", fmt::join(known, ", "))};
+      return false;
+    }
+    if (!seen.insert(name).second && kLists.count(name) == 0) {
+      *problem = {400, "repeated_parameter", fmt::format("The parameter '{}' is given twice.", name), {}};
+      return false;
+    }
+    const Status status = SetParameter(name, value, now, *request);
+    if (!status.ok()) {
+      *problem = {400, "invalid_parameter", fmt::format("{}: {}", name, status.message()), {}};
+      return false;
+    }
+  }
+  return true;
+}
+
+bool RefuseParameters(const Target& target, Problem* problem) {
+  if (target.parameters.empty()) return true;
+  *problem = {
+      400, "unknown_parameter", fmt::format("There is no parameter '{}' here.", target.parameters[0].first), {}};
+  return false;
+}
+
+bool ChooseFormat(const Target& target, const std::string& accept, Format* format, Problem* problem) {
+  for (const auto& [name, value] : target.parameters) {
+    if (name != "format") continue;
+    const std::vector<std::string> known = {"json", "ndjson", "csv"};
+    const auto it = std::find(known.begin(), known.end(), value);
+    if (it == known.end()) {
+      *problem = {400, "invalid_parameter", fmt::format("format: '{}' is not json, ndjson or csv", value), {}};
+      return false;
+    }
+    *format = static_cast<Format>(it - known.begin());
+    return true;
+  }
+  *format = Format::kJson;
+  if (accept.empty()) return true;
+  // Weights as in RFC 9110, 12.5.1; of equal ones the first wins.
+  double best = 0;
+  for (const auto& range : Split(accept)) {
+    std::string type = range.substr(0, range.find(';'));
+    type.erase(type.find_last_not_of(' ') + 1);
+    std::transform(type.begin(), type.end(), type.begin(), [](unsigned char c) { return std::tolower(c); });
+    double weight = 1;
+    if (const auto q = range.find("q="); q != std::string::npos) {
+      std::from_chars(range.data() + q + 2, range.data() + range.size(), weight);
+    }
+    std::optional<Format> offered;
+    if (type == "application/json" || type == "application/*" || type == "*/*") offered = Format::kJson;
+    if (type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl") {
+      offered = Format::kNdjson;
+    }
+    if (type == "text/csv" || type == "text/*") offered = Format::kCsv;
+    if (!offered || weight <= best) continue;
+    best = weight;
+    *format = *offered;
+  }
+  if (best > 0) return true;
+  *problem = {406, "not_acceptable", "The answer can be application/json, application/x-ndjson or text/csv.", {}};
+  return false;
+}
+
+}  // namespace millrace::serve

@@ -1,0 +1,34 @@
+/// The query part of a URL, and a question to an aggregate as its parameters.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "query/aggregate_query.h"
+#include "serve/answer_writer.h"
+#include "serve/problem.h"
+
+namespace millrace::serve {
+
+struct Target {
+  std::vector<std::string> segments;  ///< "/v1/tables" is {"v1", "tables"}, "/" is {}; "/v1/" is {"v1", ""}.
+  std::vector<std::pair<std::string, std::string>> parameters;  ///< In order, decoded ('+' is a blank).
+};
+
+/// kInvalidInput: a broken percent escape, an escaped NUL or bytes that are not UTF-8.
+Result<Target> ParseTarget(std::string_view target);
+
+/// Sets `problem` and returns false if a parameter is unknown (with the nearest known name), repeated or wrong. Times
+/// count from `now`. group_by, measures and order_by are comma-separated and may be repeated.
+bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request, Problem* problem);
+
+/// By ?format= first, then by Accept's weights; JSON when both are silent. False sets `problem`: 400 or 406.
+bool ChooseFormat(const Target& target, const std::string& accept, Format* format, Problem* problem);
+
+/// For a route that takes no parameters: false sets `problem` if there is one.
+bool RefuseParameters(const Target& target, Problem* problem);
+
+}  // namespace millrace::serve
