@@ -18,6 +18,10 @@ enum class MergeFunction { kSum, kMin, kMax };
 
 /// One state column of a partial row. kSum states of counts are int64, of integers decimal(38,0), of decimals
 /// decimal(38,s), of doubles float64. A null state merges as if its row were absent.
+///
+/// In the SQL of measures and HAVING a merged state has this type: kSum of int64 BIGINT, and 0 where no row was merged;
+/// kSum of decimal128(38,0) HUGEINT; every other the DuckDB type of its Arrow type. A measure that needs another type
+/// (the sum of decimal(12,0) is DECIMAL(38,0)) casts in its own `sql`.
 struct AggregateState {
   std::string name;
   std::shared_ptr<arrow::DataType> type;

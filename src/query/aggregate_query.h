@@ -1,7 +1,7 @@
 /// Questions to an aggregate, and their answers: the merge of hot and committed partial rows.
 ///
-/// An answer equals the same question asked of the raw events up to `as_of.offsets`: committed rows at one version of the
-/// table, joined with the hot rows that begin exactly where that version ends.
+/// An answer equals the same question asked of the raw events up to `as_of.offsets`: committed rows at one version of
+/// the table, joined with the hot rows that begin exactly where that version ends.
 #pragma once
 
 #include <arrow/record_batch.h>
@@ -26,14 +26,18 @@ namespace millrace::query {
 enum class Freshness { kHot, kCommitted };
 
 struct AggregateRequest {
-  std::optional<UnixMicros> from;               ///< Windows with window_start >= from.
-  std::optional<UnixMicros> to;                 ///< Windows with window_start < to.
-  std::optional<std::int64_t> step_us;          ///< Coarser windows: a multiple of the aggregate's. 0: one window in all.
-  std::optional<std::vector<std::string>> group_by;  ///< Keys, and window_start; absent: all of them.
-  std::string where;                            ///< DuckDB expression over the window columns and keys; empty: none.
-  std::vector<std::string> measures;            ///< Empty: all.
-  std::vector<std::string> order_by;            ///< "revenue desc", "country"; empty: window_start, then keys.
-  std::optional<std::int64_t> limit;
+  std::optional<UnixMicros> from{};  ///< Windows with window_start >= from.
+  std::optional<UnixMicros> to{};    ///< Windows with window_start < to.
+  /// Size of the answer's windows, aligned to 1970: a multiple of the aggregate's. 0: no windows, one row per group of
+  /// keys. `from` and `to` choose windows of the aggregate, so the first and last answer may be of a part of their
+  /// window.
+  std::optional<std::int64_t> step_us{};
+  /// Keys, and window_start; absent: all of them. Windows stay apart whatever it says when step_us is above 0.
+  std::optional<std::vector<std::string>> group_by{};
+  std::string where{};                  ///< DuckDB expression over the window columns and keys; empty: none.
+  std::vector<std::string> measures{};  ///< Empty: all.
+  std::vector<std::string> order_by{};  ///< "revenue desc", "country"; empty: window_start, then keys.
+  std::optional<std::int64_t> limit{};
   Freshness freshness = Freshness::kHot;
 };
 
@@ -45,14 +49,14 @@ struct HotSegment {
 
 struct AsOf {
   delta::TableVersion version = -1;
-  model::OffsetVector offsets;               ///< Next offset per partition: everything below is in the answer.
+  model::OffsetVector offsets;  ///< Next offset per partition: everything below is in the answer.
   std::optional<UnixMicros> watermark;
 };
 
 struct Answer {
   std::shared_ptr<arrow::Table> rows;
-  std::vector<sql::ResultColumn> columns;    ///< Names with DuckDB's types, in the table's order.
-  std::int64_t rows_read = 0;                ///< Partial rows merged.
+  std::vector<sql::ResultColumn> columns;  ///< Names with DuckDB's types, in the table's order.
+  std::int64_t rows_read = 0;              ///< Partial rows merged.
   std::int64_t bytes_read = 0;
   double elapsed_seconds = 0;
   AsOf as_of;
@@ -60,9 +64,13 @@ struct Answer {
 
 /// Which of the hot segments belong on top of a snapshot whose next offsets are `committed`.
 ///
-/// A segment that lies wholly below is already in the snapshot and is left out; one that begins exactly where the snapshot
-/// or an included segment ends goes in. Anything else (a gap, a partial overlap) is kConflict: refresh the older side and ask
-/// again. Partitions whose range is empty fit anywhere.
+/// A segment that lies wholly below is already in the snapshot and is left out; one that begins exactly where the
+/// snapshot or an included segment ends goes in. Anything else (a gap, a partial overlap) is kConflict: refresh the
+/// older side and ask again. Ranges that are empty fit anywhere. A partition that `committed` does not name has nothing
+/// committed, and begins at its lowest hot offset; for this to be true, take the hot rows first and read the snapshot
+/// after them.
+///
+/// \param covered  out, may be null: next offset per partition of the snapshot and the returned segments together
 Result<std::vector<HotSegment>> JoinAtOffsets(const model::OffsetVector& committed, std::vector<HotSegment> hot,
                                               model::OffsetVector* covered);
 

@@ -1,0 +1,350 @@
+// Merging partial rows: random partials against DuckDB's answer over the raw rows, and by hand; and the gate for SQL
+// from outside.
+#include <arrow/array.h>
+#include <arrow/scalar.h>
+#include <fmt/ranges.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "query/aggregate_query.h"
+#include "query/where_expression.h"
+#include "testing/batch_from_json.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::query {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Batches = std::vector<std::shared_ptr<arrow::RecordBatch>>;
+
+constexpr std::int64_t kMinute = 60'000'000;
+constexpr std::int64_t kHour = 60 * kMinute;
+
+model::AggregateDefinition Clicks() {
+  model::AggregateDefinition d;
+  d.name = "clicks_1m";
+  d.window_size_us = kMinute;
+  d.keys = {{"country", arrow::utf8()}, {"page", arrow::int32()}};
+  using model::MergeFunction;
+  d.states = {{"_s0", arrow::int64(), MergeFunction::kSum},
+              {"_s1", arrow::decimal128(38, 2), MergeFunction::kSum},
+              {"_s2", arrow::decimal128(38, 0), MergeFunction::kSum},
+              {"_s3", arrow::float64(), MergeFunction::kMax},
+              {"_s4", arrow::float64(), MergeFunction::kSum},
+              {"_s5", arrow::int64(), MergeFunction::kSum},
+              {"_s6", arrow::utf8(), MergeFunction::kMin}};
+  d.measures = {{"views", "_s0", "BIGINT"},   {"revenue", "_s1", "DECIMAL(38,2)"}, {"users", "_s2", "HUGEINT"},
+                {"slowest", "_s3", "DOUBLE"}, {"latency", "_s4 / _s5", "DOUBLE"},  {"first_city", "_s6", "VARCHAR"}};
+  d.output_order = {"window_start", "window_end", "country", "page",    "views",
+                    "revenue",      "users",      "slowest", "latency", "first_city"};
+  return d;
+}
+
+constexpr const char* kRawMeasures =
+    "count(*) AS views, sum(amount) AS revenue, sum(user_id) AS users, max(latency) AS slowest, avg(latency) AS "
+    "latency, "
+    "min(city) AS first_city";
+constexpr const char* kPartialSql =
+    "SELECT time_bucket(INTERVAL 1 MINUTE, ts::TIMESTAMP)::TIMESTAMPTZ AS window_start, "
+    "(time_bucket(INTERVAL 1 MINUTE, ts::TIMESTAMP) + INTERVAL 1 MINUTE)::TIMESTAMPTZ AS window_end, country, page, "
+    "count(*) AS _s0, sum(amount)::DECIMAL(38,2) AS _s1, sum(user_id)::DECIMAL(38,0) AS _s2, max(latency) AS _s3, "
+    "sum(latency) AS _s4, count(latency) AS _s5, min(city) AS _s6, count(*) AS _rows FROM raw GROUP BY ALL";
+
+class MergeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(session_, sql::SqlSession::Make());
+    schema_ = model::PartialSchema(definition_);
+  }
+
+  // One partial row; the states follow from `n`.
+  static std::string Row(const std::string& minute, const std::string& country, int page, int n) {
+    return fmt::format(
+        R"(["2026-11-22 10:{0}:00", "2026-11-22 10:{0}:59", "{1}", {2}, {3}, "{3}.50", "{4}", {3}, {3}, 1, "c{3}", {3}])",
+        minute, country, page, n, 10 * n);
+  }
+  Batches Rows(const std::vector<std::string>& rows) {
+    return {testing::BatchFromJson(schema_, fmt::format("[{}]", fmt::join(rows, ",")))};
+  }
+  Batches Sample() {
+    return Rows({Row("00", "de", 1, 1), Row("00", "de", 1, 2), Row("00", "fr", 1, 4), Row("01", "de", 2, 8)});
+  }
+
+  Result<Answer> Ask(const AggregateRequest& request, Batches rows) {
+    return MergeAndFinalize(*session_, definition_, request, std::move(rows));
+  }
+  std::string Csv(const std::shared_ptr<arrow::Table>& table) {
+    std::string out;
+    for (std::int64_t row = 0; row < table->num_rows(); ++row) {
+      for (const auto& column : table->columns()) {
+        const auto value = column->GetScalar(row).ValueOrDie();
+        out += (value->is_valid ? value->ToString() : "null") + ",";
+      }
+      out.back() = '\n';
+    }
+    return out;
+  }
+
+  model::AggregateDefinition definition_ = Clicks();
+  std::shared_ptr<arrow::Schema> schema_;
+  std::unique_ptr<sql::SqlSession> session_;
+};
+
+TEST_F(MergeTest, AnyCutIntoPartialRowsGivesDuckDbsAnswerOverTheRawRows) {
+  const auto raw_schema =
+      arrow::schema({arrow::field("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")),
+                     arrow::field("country", arrow::utf8()), arrow::field("page", arrow::int32()),
+                     arrow::field("amount", arrow::decimal128(12, 2)), arrow::field("user_id", arrow::int64()),
+                     arrow::field("latency", arrow::float64()), arrow::field("city", arrow::utf8())});
+  struct Question {
+    AggregateRequest request;
+    std::string groups;  // Of the same question in SQL.
+    std::string where;
+    std::string order;
+  };
+  const std::int64_t base = 1'795'341'600'000'000 / kHour * kHour;
+  const auto window = [](const char* step) {
+    return fmt::format(
+        "time_bucket(INTERVAL '{0}', ts::TIMESTAMP)::TIMESTAMPTZ AS window_start, (time_bucket(INTERVAL "
+        "'{0}', ts::TIMESTAMP) + INTERVAL '{0}')::TIMESTAMPTZ AS window_end",
+        step);
+  };
+  const std::string all = window("1 minute") + ", country, page, ";
+  const std::vector<Question> questions = {
+      {{}, all, "true", "window_start, country, page"},
+      {{.step_us = 5 * kMinute}, window("5 minutes") + ", country, page, ", "true", "window_start, country, page"},
+      {{.step_us = 0}, "country, page, ", "true", "country, page"},
+      {{.step_us = kHour, .group_by = std::vector<std::string>{"country"}},
+       window("1 hour") + ", country, ",
+       "true",
+       "window_start, country"},
+      {{.group_by = std::vector<std::string>{}}, "", "true", "1"},
+      {{.from = base + 3 * kMinute,
+        .to = base + 9 * kMinute,
+        .group_by = std::vector<std::string>{"page"},
+        .where = "country <> 'de' OR page = 2"},
+       "page, ",
+       fmt::format("epoch_us(ts) >= {} AND epoch_us(ts) < {} AND (country <> 'de' OR page = 2)", base + 3 * kMinute,
+                   base + 9 * kMinute),
+       "page"},
+      {{.order_by = {"revenue desc", "window_start"}, .limit = 7},
+       all,
+       "true",
+       "revenue DESC, window_start, country, page LIMIT 7"},
+  };
+
+  std::mt19937 random(20261122);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  for (int round = 0; round < 12; ++round) {
+    Batches raw, partials;
+    for (int cut = 0, cuts = 1 + below(6); cut < cuts; ++cut) {
+      std::vector<std::string> rows;
+      for (int i = 0, n = below(60); i < n; ++i) {
+        // Latencies are quarters, so that sums of doubles are exact in any order.
+        const auto or_null = [&](std::string text) { return below(9) == 0 ? std::string("null") : text; };
+        rows.push_back(
+            fmt::format(R"([{}, {}, {}, {}, {}, {}, {}])", base + below(12) * kMinute + below(60'000'000),
+                        or_null(fmt::format("\"{}\"", below(2) ? "de" : "fr")), or_null(std::to_string(below(3))),
+                        or_null(fmt::format("\"{}.{:02}\"", below(2'000'000'000), below(100))),
+                        or_null(std::to_string(9'000'000'000'000'000'000 - below(100))),
+                        or_null(fmt::format("{}", below(1000) * 0.25)), or_null(fmt::format("\"c{}\"", below(5)))));
+      }
+      const auto batch = testing::BatchFromJson(raw_schema, fmt::format("[{}]", fmt::join(rows, ",")));
+      raw.push_back(batch);
+      MILLRACE_ASSERT_OK(session_->Register("raw", raw_schema, {batch}));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partial, session_->Query(kPartialSql));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto combined, partial->CombineChunksToBatch());
+      partials.push_back(combined);
+    }
+    std::shuffle(partials.begin(), partials.end(), random);
+    for (std::size_t q = 0; q < questions.size(); ++q) {
+      SCOPED_TRACE(fmt::format("round {} question {}", round, q));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask(questions[q].request, partials));
+      MILLRACE_ASSERT_OK(session_->Register("raw", raw_schema, raw));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(
+          const auto want,
+          session_->Query(fmt::format("SELECT {}{} FROM raw WHERE {}{} ORDER BY {}", questions[q].groups, kRawMeasures,
+                                      questions[q].where, questions[q].groups.empty() ? "" : " GROUP BY ALL",
+                                      questions[q].order)));
+      ASSERT_TRUE(answer.rows->schema()->Equals(*want->schema(), false))
+          << answer.rows->schema()->ToString() << "\nnot\n"
+          << want->schema()->ToString();
+      ASSERT_EQ(Csv(answer.rows), Csv(want));
+    }
+  }
+}
+
+TEST_F(MergeTest, TypesAreThoseOfTheUsersOwnExpressions) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({}, Sample()));
+  ASSERT_EQ(answer.columns.size(), 10u);
+  EXPECT_EQ(answer.columns[0].duckdb_type, "TIMESTAMP WITH TIME ZONE");
+  for (const auto& measure : definition_.measures) {
+    const auto column = std::find_if(answer.columns.begin(), answer.columns.end(),
+                                     [&](const auto& c) { return c.name == measure.name; });
+    ASSERT_NE(column, answer.columns.end()) << measure.name;
+    EXPECT_EQ(column->duckdb_type, measure.duckdb_type) << measure.name;
+  }
+  EXPECT_EQ(answer.rows_read, 4);
+  EXPECT_GT(answer.elapsed_seconds, 0);
+}
+
+TEST_F(MergeTest, ColumnsFollowTheRequest) {
+  const auto names = [&](const AggregateRequest& request) {
+    const auto answer = Ask(request, Sample());
+    EXPECT_TRUE(answer.ok()) << answer.status().ToString();
+    return answer.ok() ? answer->rows->ColumnNames() : std::vector<std::string>();
+  };
+  EXPECT_THAT(names({.measures = {"users", "VIEWS"}}),
+              ElementsAre("window_start", "window_end", "country", "page", "users", "views"));
+  EXPECT_THAT(names({.group_by = {{"page", "country"}}, .measures = {"views"}}),
+              ElementsAre("country", "page", "views"));
+  EXPECT_THAT(names({.step_us = 0, .group_by = {{}}, .measures = {"views"}}), ElementsAre("views"));
+  definition_.output_order = {"views", "country"};  // The user's SELECT has no window.
+  EXPECT_THAT(names({}), ElementsAre("views", "country"));
+  EXPECT_THAT(names({.step_us = kHour}), ElementsAre("window_start", "views", "country"));
+  EXPECT_THAT(names({.group_by = {{"window_start", "page"}}}), ElementsAre("window_start", "page", "views"));
+}
+
+TEST_F(MergeTest, NoRowsAtAll) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto grouped, Ask({}, {}));
+  EXPECT_EQ(grouped.rows->num_rows(), 0);
+  EXPECT_EQ(grouped.columns.size(), 10u);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto total, Ask({.group_by = {{}}, .measures = {"views", "revenue"}}, {}));
+  EXPECT_EQ(Csv(total.rows), "0,null\n");
+}
+
+TEST_F(MergeTest, HavingSeesMergedRows) {
+  definition_.having_sql = "_s0 > 2 AND country IS NOT NULL";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.measures = {"views"}}, Sample()));
+  EXPECT_EQ(answer.rows->num_rows(), 3);  // de/1 has 1 + 2.
+  const auto total = Ask({.group_by = {{"page"}}, .measures = {"views"}}, Sample());
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, total);
+  EXPECT_EQ(total.status().message(), "group_by: HAVING of clicks_1m needs 'country'");
+}
+
+TEST_F(MergeTest, ErrorsNameTheParameterAndTheNearestName) {
+  definition_.measures.push_back({"page_views", "_s0 * page", "BIGINT"});
+  struct Case {
+    AggregateRequest request;
+    std::string want;
+  };
+  const std::vector<Case> cases = {
+      {{.group_by = {{"contry"}}}, "group_by: no key 'contry' in clicks_1m; did you mean 'country'?"},
+      {{.group_by = {{"country", "Country"}}}, "group_by: 'country' is named twice"},
+      {{.step_us = 90'000'000}, "step: 90000000 us is not a multiple of the window of clicks_1m, which is 60000000 us"},
+      {{.step_us = -kMinute}, "step: -60000000 us is not a multiple"},
+      {{.step_us = 0, .group_by = {{"window_start"}}}, "group_by: window_start cannot be a group when step is 0"},
+      {{.group_by = {{"country"}}}, "group_by: measure 'page_views' of clicks_1m needs 'page'"},
+      {{.measures = {"view"}}, "measures: no measure 'view' in clicks_1m; did you mean 'views'?"},
+      {{.measures = {"views", "views"}}, "measures: 'views' is named twice"},
+      {{.order_by = {"revenu desc"}},
+       "order_by: no column 'revenu' in the answer of clicks_1m; did you mean 'revenue'?"},
+      {{.measures = {"views"}, .order_by = {"revenue"}}, "order_by: no column 'revenue' in the answer of clicks_1m"},
+      {{.order_by = {"views down"}}, "order_by: 'views down' must be a column, or a column and asc or desc"},
+      {{.order_by = {"views; drop table x"}}, "order_by: 'views; drop table x' must be"},
+      {{.order_by = {"views", "views desc"}}, "order_by: 'views' is named twice"},
+      {{.order_by = {""}}, "order_by: no column ''"},
+      {{.where = "contry = 'de'"}, "where: no window column or key 'contry' in clicks_1m; did you mean 'country'?"},
+      {{.where = "views > 3"}, "where: no window column or key 'views' in clicks_1m"},
+      {{.where = "country ="}, "where: "},
+      {{.where = "page = 'x'"}, "Conversion"},  // Found out when it runs.
+      {{.limit = -1}, "limit: -1 is negative"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.want);
+    const auto answer = Ask(c.request, Sample());
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, answer);
+    EXPECT_THAT(answer.status().message(), HasSubstr(c.want));
+  }
+  MILLRACE_ASSERT_OK(Ask({}, Sample()));  // The session is none the worse for it.
+}
+
+TEST_F(MergeTest, RowsOfAnotherSchemaAreADefect) {
+  const auto other = testing::BatchFromJson(arrow::schema({arrow::field("x", arrow::int32())}), "[[1]]");
+  MILLRACE_ASSERT_KIND(ErrorKind::kInternal, Ask({}, {other}));
+}
+
+TEST_F(MergeTest, WhereTakesExpressionsOverWindowsAndKeys) {
+  for (const char* where : {
+           "country = 'de'",
+           "COUNTRY in ('de', 'fr') and not page between 1 and 2",
+           "country like 'd%' or country ilike '%F'",
+           "lower(country) = 'de' -- a comment",
+           "window_start >= '2026-11-22T10:00:00Z'",
+           "window_end > now() - interval 1 hour",
+           "extract(minute from window_start) = 0",
+           "date_trunc('hour', window_start) = '2026-11-22T10:00:00Z'",
+           "case when page = 1 then true else false end",
+           "page::varchar = '1'",
+           "country is not null",
+           "coalesce(country, '') <> ''",
+           "\"country\" = 'it''s; (select 1)'",
+           "starts_with(country, 'd')",
+           "regexp_matches(country, '^d')",
+           "country || '-x' = 'de-x'",
+           "-page + 1 * 2 % 3 < 4",
+       }) {
+    SCOPED_TRACE(where);
+    MILLRACE_ASSERT_OK(Ask({.where = where}, Sample()));
+  }
+  // "a) OR (b" is an expression too; it must not get around the other conditions.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto none, Ask({.to = 0, .where = "false) OR (true"}, Sample()));
+  EXPECT_EQ(none.rows->num_rows(), 0);
+}
+
+TEST_F(MergeTest, WhereLetsNothingElseThrough) {
+  for (const char* where : {
+           "",
+           " ",
+           "--",
+           "1; DROP TABLE partial_rows",
+           "1) UNION ALL SELECT (1",
+           "1) ORDER BY (1",
+           "1) LIMIT (1",
+           "1) GROUP BY (1",
+           "1) HAVING (true",
+           "true) FROM range(3",
+           "(SELECT true)",
+           "page IN (SELECT 1)",
+           "EXISTS (FROM duckdb_settings())",
+           "exists(select * from read_text('/etc/passwd'))",
+           "true) -- ",
+           "true /*",
+           "read_text('/etc/passwd') = ''",
+           "getenv('HOME') <> ''",
+           "current_setting('threads') = 1",
+           "random() < 0.5",
+           "length(repeat('x', 1000000000)) > 0",
+           "len(range(1000000000)) > 0",
+           "count(*) > 1",
+           "sum(page) > 1",
+           "row_number() over () = 1",
+           "_s0 > 1",
+           "_rows = 1",
+           "partial_rows.country = 'de'",
+           "COLUMNS(*) = 1",
+           "*",
+           "list_transform([1], x -> x) = [1]",
+           "$1 = 1",
+           "? = 1",
+           "query('select 1') = 1",
+           "nextval('x') = 1",
+           "pg_catalog.lower(country) = 'de'",
+           "country.x = 1",
+           "lower(country",
+       }) {
+    SCOPED_TRACE(where);
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput,
+                         CheckWhere(*session_, where, {"window_start", "country", "page"}, "clicks_1m"));
+  }
+  std::string deep = "page = 1";
+  for (int i = 0; i < 2000; ++i) deep = "(" + deep + " or page = 1) and page = 1";
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, CheckWhere(*session_, deep, {"page"}, "clicks_1m"));
+}
+
+}  // namespace
+}  // namespace millrace::query

@@ -1,0 +1,265 @@
+#include "query/where_expression.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <set>
+
+#include "base/nearest_name.h"
+
+namespace millrace::query {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kTreeDepthMax = 1000;
+
+// Pure functions whose result is at most about as long as their arguments.
+const std::vector<std::string>& AllowedFunctions() {
+  static const std::vector<std::string> kNames = {"!~~",
+                                                  "!~~*",
+                                                  "%",
+                                                  "*",
+                                                  "+",
+                                                  "-",
+                                                  "/",
+                                                  "//",
+                                                  "^@",
+                                                  "abs",
+                                                  "ceil",
+                                                  "ceiling",
+                                                  "concat",
+                                                  "contains",
+                                                  "date_diff",
+                                                  "date_part",
+                                                  "date_trunc",
+                                                  "datediff",
+                                                  "datepart",
+                                                  "datetrunc",
+                                                  "day",
+                                                  "dayname",
+                                                  "dayofmonth",
+                                                  "dayofweek",
+                                                  "dayofyear",
+                                                  "ends_with",
+                                                  "epoch",
+                                                  "epoch_ms",
+                                                  "epoch_us",
+                                                  "floor",
+                                                  "get_current_timestamp",
+                                                  "greatest",
+                                                  "hour",
+                                                  "ifnull",
+                                                  "ilike_escape",
+                                                  "isodow",
+                                                  "least",
+                                                  "left",
+                                                  "length",
+                                                  "like_escape",
+                                                  "lower",
+                                                  "ltrim",
+                                                  "make_date",
+                                                  "make_timestamp",
+                                                  "make_timestamptz",
+                                                  "minute",
+                                                  "mod",
+                                                  "month",
+                                                  "monthname",
+                                                  "not_ilike_escape",
+                                                  "not_like_escape",
+                                                  "now",
+                                                  "nullif",
+                                                  "prefix",
+                                                  "quarter",
+                                                  "regexp_extract",
+                                                  "regexp_full_match",
+                                                  "regexp_matches",
+                                                  "replace",
+                                                  "right",
+                                                  "round",
+                                                  "rtrim",
+                                                  "second",
+                                                  "sign",
+                                                  "starts_with",
+                                                  "strftime",
+                                                  "strip",
+                                                  "strlen",
+                                                  "substr",
+                                                  "substring",
+                                                  "suffix",
+                                                  "time_bucket",
+                                                  "to_days",
+                                                  "to_hours",
+                                                  "to_microseconds",
+                                                  "to_milliseconds",
+                                                  "to_minutes",
+                                                  "to_months",
+                                                  "to_seconds",
+                                                  "to_timestamp",
+                                                  "to_weeks",
+                                                  "to_years",
+                                                  "trim",
+                                                  "today",
+                                                  "trunc",
+                                                  "upper",
+                                                  "week",
+                                                  "weekday",
+                                                  "year",
+                                                  "||",
+                                                  "~~",
+                                                  "~~*"};
+  return kNames;
+}
+
+std::string Lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
+  return out;
+}
+
+std::string_view Text(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
+}
+
+bool IsEmpty(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) return true;
+  if (value->is_array()) return value->get_array().empty();
+  if (const auto* map = value->if_object()) return map->contains("map") && map->at("map").get_array().empty();
+  return false;
+}
+
+Result<json::object> ParseTree(const std::string& text) {
+  json::parse_options options;
+  options.max_depth = kTreeDepthMax;
+  json::error_code error;
+  json::value tree = json::parse(text, error, {}, options);
+  if (error == json::error::too_deep) return InvalidInput("the expression is nested too deeply");
+  if (error || !tree.is_object()) return Internal("DuckDB's parse tree: {}", error.message());
+  return std::move(tree.get_object());
+}
+
+// The condition of `SELECT 1 WHERE (…)`, if the statement is exactly that and nothing that was smuggled in.
+Result<const json::value*> ConditionOf(const json::object& tree) {
+  const auto not_one = [] { return InvalidInput("one expression is expected, not a statement or a list"); };
+  const auto* statements = tree.if_contains("statements");
+  if (statements == nullptr || !statements->is_array() || statements->get_array().size() != 1) return not_one();
+  const auto* node = statements->get_array()[0].get_object().if_contains("node");
+  if (node == nullptr || !node->is_object()) return not_one();
+  const json::object& select = node->get_object();
+  if (Text(select, "type") != "SELECT_NODE") return not_one();
+  for (const char* part : {"modifiers", "cte_map", "group_expressions", "group_sets", "having", "sample", "qualify"}) {
+    if (!IsEmpty(select, part)) return not_one();
+  }
+  const auto* from = select.if_contains("from_table");
+  if (from == nullptr || !from->is_object() || Text(from->get_object(), "type") != "EMPTY") return not_one();
+  const auto* list = select.if_contains("select_list");
+  if (list == nullptr || !list->is_array() || list->get_array().size() != 1) return not_one();
+  const auto* where = select.if_contains("where_clause");
+  if (where == nullptr || !where->is_object()) return not_one();
+  return where;
+}
+
+class Checker {
+ public:
+  Checker(const std::vector<std::string>& columns, const std::string& relation)
+      : columns_(columns), relation_(relation) {}
+
+  // Every object with a "class" is an expression node; the rest of the tree holds their parts.
+  Status Check(const json::value& value) {
+    if (const auto* array = value.if_array()) {
+      for (const auto& element : *array) RETURN_NOT_OK(Check(element));
+      return Status::OK();
+    }
+    const auto* object = value.if_object();
+    if (object == nullptr) return Status::OK();
+    if (object->contains("class")) {
+      RETURN_NOT_OK(CheckNode(*object));
+      if (Text(*object, "class") == "CONSTANT") return Status::OK();
+    }
+    for (const auto& member : *object) RETURN_NOT_OK(Check(member.value()));
+    return Status::OK();
+  }
+
+ private:
+  Status CheckNode(const json::object& node) {
+    const std::string_view kind = Text(node, "class");
+    if (kind == "COLUMN_REF") return CheckColumn(node);
+    if (kind == "FUNCTION") return CheckFunction(node);
+    static const std::set<std::string_view> kHarmless = {"CONSTANT", "COMPARISON", "CONJUNCTION", "OPERATOR",
+                                                         "CAST",     "CASE",       "BETWEEN"};
+    if (kHarmless.count(kind) != 0) return Status::OK();
+    if (kind == "SUBQUERY") return InvalidInput("subqueries are not allowed");
+    return InvalidInput("{} expressions are not allowed", Lower(kind));
+  }
+
+  Status CheckColumn(const json::object& node) {
+    const auto* names = node.if_contains("column_names");
+    if (names == nullptr || !names->is_array() || names->get_array().empty())
+      return InvalidInput("a column has no name");
+    const auto& parts = names->get_array();
+    const std::string name(parts[0].get_string());
+    const bool known = std::any_of(columns_.begin(), columns_.end(),
+                                   [&](const std::string& column) { return Lower(column) == Lower(name); });
+    if (!known) {
+      return InvalidInput("no window column or key '{}' in {}{}", name, relation_, DidYouMean(name, columns_));
+    }
+    if (parts.size() > 1)
+      return InvalidInput("'{}' must be written without a qualifier", std::string(parts.at(1).get_string()));
+    return Status::OK();
+  }
+
+  Status CheckFunction(const json::object& node) {
+    const std::string name = Lower(Text(node, "function_name"));
+    const auto& allowed = AllowedFunctions();
+    const std::string_view schema = Text(node, "schema");  // The parser itself writes extract() as main.date_part().
+    if ((schema.empty() || schema == "main") && Text(node, "catalog").empty() &&
+        std::find(allowed.begin(), allowed.end(), name) != allowed.end()) {
+      return Status::OK();
+    }
+    return InvalidInput("the function {}() is not allowed{}", name, DidYouMean(name, allowed));
+  }
+
+  const std::vector<std::string>& columns_;
+  const std::string& relation_;
+};
+
+void CollectColumns(const json::value& value, std::vector<std::string>& out) {
+  if (const auto* array = value.if_array()) {
+    for (const auto& element : *array) CollectColumns(element, out);
+  } else if (const auto* object = value.if_object()) {
+    if (Text(*object, "class") == "COLUMN_REF") {
+      for (const auto& name : object->at("column_names").get_array()) out.emplace_back(name.get_string());
+      return;
+    }
+    for (const auto& member : *object) CollectColumns(member.value(), out);
+  }
+}
+
+}  // namespace
+
+Result<std::string> CheckWhere(sql::SqlSession& session, const std::string& where,
+                               const std::vector<std::string>& columns, const std::string& relation) {
+  // The newlines end a comment in the expression, which would otherwise take our parenthesis with it.
+  ASSIGN_OR_RETURN(const std::string tree_text, session.ParseToJson("SELECT 1 WHERE (\n" + where + "\n)"));
+  ASSIGN_OR_RETURN(const json::object tree, ParseTree(tree_text));
+  ASSIGN_OR_RETURN(const json::value* condition, ConditionOf(tree));
+  RETURN_NOT_OK(Checker(columns, relation).Check(*condition));
+
+  // "a) OR (b" parses too; only the printed form keeps its parts together.
+  ASSIGN_OR_RETURN(const std::string printed, session.JsonToSql(tree_text));
+  constexpr std::string_view kPrefix = "SELECT 1 WHERE ";
+  if (!printed.starts_with(kPrefix)) return Internal("DuckDB printed the condition as: {}", printed);
+  return "(" + printed.substr(kPrefix.size()) + ")";
+}
+
+Result<std::vector<std::string>> ColumnsOf(sql::SqlSession& session, const std::string& expression) {
+  ASSIGN_OR_RETURN(const std::string tree_text, session.ParseToJson("SELECT 1 WHERE (\n" + expression + "\n)"));
+  ASSIGN_OR_RETURN(const json::object tree, ParseTree(tree_text));
+  ASSIGN_OR_RETURN(const json::value* condition, ConditionOf(tree));
+  std::vector<std::string> columns;
+  CollectColumns(*condition, columns);
+  return columns;
+}
+
+}  // namespace millrace::query
