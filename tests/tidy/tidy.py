@@ -3,7 +3,7 @@
 
   edges     an #include "folder/x.h" in src/ is covered by DEPS of that folder's own CMakeLists.txt
   readme    every folder of src/ says why it exists
-  markers   no FIXME, XXX or HACK, no conflict marker, no bare TODO (a TODO says what and when it matters)
+  markers   no fix-me and the like, no conflict marker; a to-do says what it is and when it matters
   paths     no absolute path of somebody's home folder
   length    a source file has at most 1000 lines
   header    a header starts with a /// comment and has #pragma once

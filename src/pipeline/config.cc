@@ -1,0 +1,406 @@
+#include "pipeline/config.h"
+
+#include <arrow/util/value_parsing.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "base/nearest_name.h"
+#include "pipeline/config_internal.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using std::chrono::microseconds;
+
+// librdkafka properties that would break what Millrace promises, and what to use instead.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kOwnedKafkaProperties = {{
+    {"enable.auto.commit", "offsets are kept in the tables"},
+    {"enable.auto.offset.store", "offsets are kept in the tables"},
+    {"auto.offset.reset", "use source.start"},
+    {"isolation.level", "only committed records are read"},
+    {"enable.partition.eof", "Millrace needs it for its own use"},
+    {"allow.auto.create.topics", "a missing topic is an error"},
+}};
+
+// `what` such as "pipeline": names become folder names, transaction ids and SQL names.
+bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
+                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
+                    });
+  if (!good) {
+    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
+                                               what, name, hyphens ? " and -" : ""));
+  }
+  return good;
+}
+
+bool ParseRfc3339(const std::string& text, UnixMicros& time) {
+  bool has_zone = false;
+  return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &time, &has_zone) &&
+         has_zone;
+}
+
+void ReadStart(Section& source, SourceConfig& config) {
+  const auto* node = source.Find("start");
+  if (node == nullptr) return;
+  if (node->kind != ConfigNode::Kind::kMap) {
+    source.Choice<StartPosition>("start", {{"earliest", StartEarliest{}}, {"latest", StartLatest{}}}, config.start);
+    return;
+  }
+  auto start = source.Child("start");
+  std::string timestamp;
+  const auto* timestamp_node = start.Text("timestamp", timestamp);
+  const auto* offsets = start.Find("offsets");
+  if (start.Has("timestamp") == start.Has("offsets")) {
+    start.AddFinding(node->place, "source.start must be earliest, latest, {timestamp: ...} or {offsets: {...}}");
+  } else if (timestamp_node != nullptr) {
+    StartTimestamp from;
+    if (ParseRfc3339(timestamp, from.time)) {
+      config.start = from;
+    } else {
+      start.AddFinding(timestamp_node->place,
+                       fmt::format("source.start.timestamp: '{}' is not an RFC 3339 time with its zone, such as "
+                                   "2026-11-01T00:00:00Z",
+                                   timestamp));
+    }
+  } else if (offsets != nullptr) {
+    std::map<std::string, std::string> written;
+    start.TextMap("offsets", written);
+    StartOffsets from;
+    for (const auto& [partition_text, offset_text] : written) {
+      std::int32_t partition = 0;
+      model::Offset offset = 0;
+      const auto whole = [](const std::string& text, auto& number) {
+        const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        return error == std::errc() && rest == text.data() + text.size() && number >= 0;
+      };
+      if (whole(partition_text, partition) && whole(offset_text, offset)) {
+        from.next[partition] = offset;
+      } else {
+        start.AddFinding(offsets->place,
+                         fmt::format("source.start.offsets: '{}: {}' is not a partition and the offset to "
+                                     "begin with",
+                                     partition_text, offset_text));
+      }
+    }
+    if (config.topics.size() > 1) {
+      start.AddFinding(offsets->place,
+                       "source.start.offsets names partitions of one topic, and source.topics has several");
+    }
+    config.start = std::move(from);
+  }
+  start.Finish();
+}
+
+void ReadKafka(Section& source, PipelineConfig& config) {
+  KafkaSource kafka;
+  const auto* node = source.Find("kafka");
+  source.TextMap("kafka", kafka.properties);
+  if (node->kind == ConfigNode::Kind::kMap) {
+    if (!kafka.properties.contains("bootstrap.servers") && !kafka.properties.contains("metadata.broker.list")) {
+      source.AddFinding(node->place, "source.kafka: the key 'bootstrap.servers' is missing");
+    }
+    for (const auto& [property, reason] : kOwnedKafkaProperties) {
+      for (const auto& entry : node->entries) {
+        if (entry.key == property) {
+          source.AddFinding(entry.place, fmt::format("source.kafka: '{}' cannot be set: {}", property, reason));
+        }
+      }
+    }
+  }
+  if (!config.name.empty()) kafka.properties.try_emplace("group.id", config.name);
+  config.source.log = std::move(kafka);
+}
+
+void ReadEmbedded(Section& source, PipelineConfig& config) {
+  EmbeddedSource embedded;
+  auto section = source.Child("embedded");
+  section.RequireText("path", embedded.path);
+  section.Int("partitions", 1, 1024, embedded.partitions);
+  section.Duration("retention", std::chrono::seconds(1), embedded.retention);
+  section.Finish();
+  config.source.log = std::move(embedded);
+}
+
+void ReadSource(Section source, PipelineConfig& config) {
+  const auto* kafka = source.Find("kafka");
+  const auto* embedded = source.Find("embedded");
+  if (source.Has("kafka") && source.Has("embedded")) {
+    source.AddFinding(source.place(), "source: choose one of 'kafka' and 'embedded', not both");
+  } else if (kafka != nullptr) {
+    ReadKafka(source, config);
+  } else if (embedded != nullptr) {
+    ReadEmbedded(source, config);
+  } else if (source.exists() && !source.Has("kafka") && !source.Has("embedded")) {
+    source.AddFinding(source.place(), "source: one of the keys 'kafka' and 'embedded' is missing");
+  }
+  if (const auto* topics = source.Require("topics")) {
+    const auto nodes = source.TextList("topics", config.source.topics);
+    if (topics->kind == ConfigNode::Kind::kSequence && topics->items.empty()) {
+      source.AddFinding(topics->place, "source.topics names no topic");
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const auto& topic = config.source.topics[i];
+      const auto& earlier_end = config.source.topics.begin() + static_cast<std::ptrdiff_t>(i);
+      if (std::find(config.source.topics.begin(), earlier_end, topic) != earlier_end) {
+        source.AddFinding(nodes[i]->place, fmt::format("source.topics: '{}' is here twice", topic));
+      }
+      // Kafka's own rule; a pattern (^clicks.*) would subscribe to topics that are not known when the tables are made.
+      const bool good = topic.size() <= 249 && topic != "." && topic != ".." &&
+                        topic.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+                            std::string::npos;
+      if (!good) {
+        source.AddFinding(nodes[i]->place,
+                          fmt::format("source.topics: '{}' is not the name of a topic (letters, digits, "
+                                      ". _ and -, at most 249)",
+                                      topic));
+      }
+    }
+  }
+  ReadStart(source, config.source);
+  source.Choice<OnRetentionGap>("on_gap", {{"stop", OnRetentionGap::kStop}, {"record", OnRetentionGap::kRecord}},
+                                config.source.on_retention_gap);
+  source.Finish();
+}
+
+CommitTrigger ReadCommit(Section& parent) {
+  CommitTrigger commit;
+  auto section = parent.Child("commit");
+  section.Duration("interval", std::chrono::milliseconds(1), commit.interval);
+  section.Size("bytes", 1, commit.bytes);
+  section.Finish();
+  return commit;
+}
+
+void ReadProperties(Section& parent, std::map<std::string, std::string>& properties) {
+  parent.TextMap("properties", properties);
+  const auto* node = parent.Find("properties");
+  if (node == nullptr) return;
+  for (const auto& entry : node->entries) {
+    if (entry.key == "delta.setTransactionRetentionDuration") {
+      parent.AddFinding(entry.place, parent.path() +
+                                         ".properties: 'delta.setTransactionRetentionDuration' cannot be set: "
+                                         "it lets other writers forget the offsets that the table holds");
+    }
+  }
+}
+
+void ReadTransforms(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  for (auto& section : root.Children("transforms")) {
+    TransformConfig transform;
+    ConfigNodes::Transform at;
+    at.name = section.RequireText("name", transform.name);
+    if (at.name != nullptr && !CheckName(transform.name, "a transform's name", false, *at.name, section))
+      at.name = nullptr;
+    at.sql = section.RequireText("sql", transform.sql);
+    section.Finish();
+    config.transforms.push_back(std::move(transform));
+    nodes.transforms.push_back(at);
+  }
+}
+
+void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  for (auto& section : root.Children("tables")) {
+    TableConfig table;
+    ConfigNodes::Table at;
+    at.name = section.RequireText("name", table.name);
+    if (at.name != nullptr && !CheckName(table.name, "a table's name", false, *at.name, section)) at.name = nullptr;
+    at.from = section.Text("from", table.from);
+    at.partition_by = section.TextList("partition_by", table.partition_by);
+    table.commit = ReadCommit(section);
+    ReadProperties(section, table.properties);
+    section.Bool("metadata", table.metadata);
+    section.Finish();
+    config.tables.push_back(std::move(table));
+    nodes.tables.push_back(std::move(at));
+  }
+}
+
+void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  for (auto& section : root.Children("aggregates")) {
+    AggregateConfig aggregate;
+    ConfigNodes::Transform at;
+    at.name = section.RequireText("name", aggregate.name);
+    if (at.name != nullptr && !CheckName(aggregate.name, "an aggregate's name", false, *at.name, section)) {
+      at.name = nullptr;
+    }
+    at.sql = section.RequireText("sql", aggregate.sql);
+    aggregate.commit = ReadCommit(section);
+    ReadProperties(section, aggregate.properties);
+    section.Later("retention");
+    section.Finish();
+    config.aggregates.push_back(std::move(aggregate));
+    nodes.aggregates.push_back(at);
+  }
+}
+
+void ReadEventTime(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  auto section = root.Child("event_time");
+  EventTimeConfig event_time;
+  nodes.event_time_column = section.RequireText("column", event_time.column);
+  section.Duration("watermark_delay", microseconds(0), event_time.watermark_delay);
+  section.Duration("idle_timeout", std::chrono::milliseconds(1), event_time.idle_timeout);
+  section.Duration("max_future", microseconds(0), event_time.max_future);
+  section.Finish();
+  if (root.Find("event_time") != nullptr) config.event_time = std::move(event_time);
+}
+
+void ReadLake(Section lake, LakeConfig& config) {
+  if (const auto* uri = lake.Text("uri", config.uri)) {
+    const auto scheme_end = config.uri.find("://");
+    const auto scheme = config.uri.substr(0, scheme_end);
+    if (scheme_end != std::string::npos && scheme != "file") {
+      const bool known = scheme == "s3" || scheme == "s3a" || scheme == "gs" || scheme == "abfss" || scheme == "az";
+      lake.AddFinding(uri->place,
+                      known ? fmt::format("lake.uri: {}:// is not yet supported in this version; use a folder "
+                                          "or file://",
+                                          scheme)
+                            : fmt::format("lake.uri: '{}' is neither a folder nor file://", config.uri));
+    }
+  }
+  // For object stores; harmless with a folder, so that one file can serve both.
+  auto s3 = lake.Child("s3");
+  std::string text;
+  bool path_style = false;
+  if (const auto* endpoint = s3.Find("endpoint"); endpoint != nullptr && !endpoint->text.empty())
+    s3.Text("endpoint", text);
+  s3.Text("region", text);
+  s3.Bool("path_style", path_style);
+  s3.Finish();
+  lake.Finish();
+}
+
+void ReadListen(Section& section, ServeConfig& serve) {
+  std::string listen;
+  const auto* node = section.Text("listen", listen);
+  if (node == nullptr) return;
+  const auto colon = listen.rfind(':');
+  std::string host = listen.substr(0, colon);
+  const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string::npos) {
+    host.clear();  // An IPv6 address without brackets: its end cannot be told from a port.
+  }
+  std::uint16_t number = 0;
+  const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (host.empty() || port.empty() || error != std::errc() || rest != port.data() + port.size()) {
+    section.AddFinding(node->place, fmt::format("serve.listen must be an address and a port such as 127.0.0.1:8080 or "
+                                                "[::1]:8080, not '{}'",
+                                                listen));
+    return;
+  }
+  serve.address = host;
+  serve.port = number;
+}
+
+void ReadServe(Section& root, PipelineConfig& config) {
+  auto section = root.Child("serve");
+  ServeConfig serve;
+  ReadListen(section, serve);
+  auto auth = section.Child("auth");
+  std::string bearer;
+  if (auth.Text("bearer", bearer) != nullptr) serve.bearer = std::move(bearer);
+  if (auth.exists() && !auth.Has("bearer")) auth.AddFinding(auth.place(), "serve.auth: the key 'bearer' is missing");
+  auth.Finish();
+  section.Finish();
+  if (root.Find("serve") != nullptr) config.serve = std::move(serve);
+}
+
+void ReadLog(Section log, LogConfig& config) {
+  const auto same = [](std::initializer_list<const char*> words) {
+    std::vector<std::pair<std::string, std::string>> choices;
+    for (const char* word : words) choices.emplace_back(word, word);
+    return choices;
+  };
+  log.Choice("level", same({"trace", "debug", "info", "warn", "error", "off"}), config.level);
+  log.Choice("format", same({"text", "json"}), config.format);
+  log.Finish();
+}
+
+void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConfig& config, ConfigNodes& nodes) {
+  Section root(document, "", context);
+  std::string version;
+  if (const auto* node = root.RequireText("version", version); node != nullptr && version != "1") {
+    root.AddFinding(node->place,
+                    fmt::format("version '{}' is not known; this version of Millrace reads version 1", version));
+  }
+  if (const auto* node = root.RequireText("pipeline", config.name)) {
+    if (CheckName(config.name, "pipeline", true, *node, root)) nodes.pipeline = node;
+  }
+  config.app_id = config.name;
+  if (const auto* node = root.Text("app_id", config.app_id)) {
+    if (config.app_id.find_first_of(" \t\r\n") != std::string::npos || config.app_id.size() > 256) {
+      root.AddFinding(node->place, "app_id must not hold white space and be at most 256 bytes long");
+    }
+  }
+  if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config);
+  if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
+  ReadEventTime(root, config, nodes);
+  ReadTransforms(root, config, nodes);
+  ReadTables(root, config, nodes);
+  ReadAggregates(root, config, nodes);
+  if (root.exists() && !root.Has("tables") && !root.Has("aggregates")) {
+    root.AddFinding(root.place(), "nothing to write: give 'tables' or 'aggregates'");
+  } else if (root.exists() && config.tables.empty() && config.aggregates.empty() && context.findings.empty()) {
+    root.AddFinding(root.place(), "nothing to write: 'tables' and 'aggregates' are empty");
+  }
+  ReadLake(root.Child("lake"), config.lake);
+  auto limits = root.Child("limits");
+  limits.Size("memory", std::int64_t{64} << 20, config.limits.memory);
+  limits.Int("threads", 0, 1024, config.limits.threads);
+  limits.Finish();
+  ReadServe(root, config);
+  root.Duration("shutdown_timeout", std::chrono::milliseconds(1), config.shutdown_timeout);
+  ReadLog(root.Child("log"), config.log);
+  root.Later("maintenance");
+  root.Finish();
+}
+
+}  // namespace
+
+LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,
+                        std::set<std::string>& known_keys) {
+  LoadedConfig loaded;
+  ReadContext context;
+  auto document = ParseConfigTree(text, file_name, context.findings);
+  if (!context.findings.empty() && document.kind == ConfigNode::Kind::kNull) {
+    loaded.findings = context.findings.Sorted();
+    return loaded;
+  }
+  for (const auto& [key, value] : options.overrides) ApplyOverride(document, key, value, context.findings);
+  SubstituteVariables(document, options.environment, context.findings);
+  ConfigNodes nodes;
+  ReadDocument(document, context, loaded.config, nodes);
+  CheckReferences(loaded.config, nodes, context.findings);
+  loaded.findings = context.findings.Sorted();
+  known_keys = std::move(context.known_keys);
+  return loaded;
+}
+
+LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options) {
+  std::set<std::string> known_keys;
+  return LoadTraced(text, file_name, options, known_keys);
+}
+
+LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return {.config = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
+  }
+  std::ifstream in(path, std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  if (!in.is_open() || in.bad()) {
+    return {.config = {},
+            .findings = {{path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)}}};
+  }
+  return LoadConfigText(text, path, options);
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,182 @@
+// The SQL inside the configuration: planned against the declared columns, with findings at their place in the file.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "pipeline/config.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
+
+// Six lines; what is appended begins on line 7.
+constexpr const char* kHead = R"yaml(version: 1
+pipeline: clicks
+source: {embedded: {path: ./log}, topics: [clicks]}
+decode:
+  columns: {ts: timestamp, country: string, amount: "decimal(12,2)", latency_ms: double}
+lake: {uri: ./lake}
+)yaml";
+
+std::vector<std::string> FindingsOf(const std::string& rest) {
+  std::vector<std::string> messages;
+  for (const auto& finding : LoadConfigText(kHead + rest, "p.yaml").findings) messages.push_back(ToString(finding));
+  return messages;
+}
+
+TEST(ConfigSql, TransformsMayStandInAnyOrderAndFeedTablesAndAggregates) {
+  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  - {name: second, sql: "SELECT * FROM first WHERE c <> 'x'"}
+  - {name: first, sql: "SELECT *, lower(country) AS c FROM input"}
+tables:
+  - {name: t, from: second, partition_by: [c, "date(ts)"]}
+aggregates:
+  - name: a
+    sql: SELECT window_start, c, sum(amount) AS s FROM TUMBLE(second, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+)yaml"),
+              IsEmpty());
+}
+
+TEST(ConfigSql, AMistakeInABlockIsAtItsLineAndColumnOfTheFile) {
+  EXPECT_THAT(FindingsOf(R"yaml(aggregates:
+  - name: a
+    sql: |
+      SELECT window_start,
+        sum(amunt) AS s
+      FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+)yaml"),
+              ElementsAre(AllOf(StartsWith("p.yaml:11:13: "), HasSubstr("amunt"), Not(HasSubstr("line 2")))));
+}
+
+TEST(ConfigSql, AMistakeOnOneLineIsAtItsColumnOfTheFile) {
+  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  - {name: t, sql: "SELECT cuntry FROM input"}
+tables: [{name: x}]
+)yaml"),
+              ElementsAre(AllOf(StartsWith("p.yaml:8:28: "), HasSubstr("cuntry"))));
+}
+
+TEST(ConfigSql, AMistakeInALongLineThatDuckDbShowsInPart) {
+  const std::string columns =
+      "amount, country, latency_ms, amount AS a1, country AS c1, latency_ms AS l1, amount AS a2, ";
+  const auto sql =
+      "SELECT " + columns + "nope, country AS c2, latency_ms AS l2, amount AS a3, country AS c3 FROM input";
+  const auto findings = FindingsOf("transforms:\n  - {name: t, sql: \"" + sql + "\"}\ntables: [{name: x}]\n");
+  EXPECT_THAT(findings, ElementsAre(AllOf(StartsWith("p.yaml:8:" + std::to_string(21 + 7 + columns.size()) + ": "),
+                                          HasSubstr("nope"), Not(HasSubstr("LINE")))));
+}
+
+TEST(ConfigSql, WhereThePlaceIsNotKnownTheMessageKeepsTheSqlsOwn) {
+  // A folded block has other lines than the file; an override has none.
+  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  - name: t
+    sql: >
+      SELECT
+      cuntry FROM input
+tables: [{name: x}]
+)yaml"),
+              ElementsAre(AllOf(StartsWith("p.yaml:9:10: "), HasSubstr("line 1"))));
+}
+
+TEST(ConfigSql, AfterASubstitutionTheLineIsStillKnown) {
+  setenv("MILLRACE_TEST_UNIT", "MINUTE", 1);
+  EXPECT_THAT(FindingsOf(R"yaml(aggregates:
+  - name: a
+    sql: |
+      SELECT window_start, sum(amunt) AS s
+      FROM TUMBLE(input, ts, INTERVAL 1 ${MILLRACE_TEST_UNIT}) GROUP BY ALL
+)yaml"),
+              ElementsAre(AllOf(StartsWith("p.yaml:10:"), HasSubstr("amunt"))));
+  unsetenv("MILLRACE_TEST_UNIT");
+}
+
+TEST(ConfigSql, RelationsThatAreNotThere) {
+  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  - {name: clean, sql: "SELECT * FROM inpt"}
+tables:
+  - {name: t, from: claen}
+aggregates:
+  - {name: a, sql: "SELECT window_start, count(*) AS n FROM TUMBLE(cleen, ts, INTERVAL 1 MINUTE) GROUP BY ALL"}
+)yaml"),
+              UnorderedElementsAre(
+                  "p.yaml:8:24: transform 'clean' reads from 'inpt', which is neither 'input' nor a transform; did you "
+                  "mean 'input'?",
+                  "p.yaml:10:21: table 't' reads from 'claen', which is neither 'input' nor a transform; did you mean "
+                  "'clean'?",
+                  "p.yaml:12:20: aggregate 'a' reads from 'cleen', which is neither 'input' nor a transform; did you "
+                  "mean 'clean'?"));
+}
+
+TEST(ConfigSql, TransformsThatReadFromEachOther) {
+  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  - {name: a, sql: "SELECT * FROM b"}
+  - {name: b, sql: "SELECT * FROM a"}
+  - {name: c, sql: "SELECT * FROM b"}
+  - {name: d, sql: "SELECT * FROM d"}
+tables: [{name: t, from: c}]
+)yaml"),
+              ElementsAre(HasSubstr("p.yaml:8:20: transform 'a' reads from 'b', which reads from it in turn"),
+                          HasSubstr("p.yaml:9:20: transform 'b' reads from 'a', which reads from it in turn"),
+                          HasSubstr("p.yaml:11:20: transform 'd' reads from 'd', which reads from it in turn")));
+}
+
+TEST(ConfigSql, WhatReadsFromABrokenTransformHasNoFindingOfItsOwn) {
+  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  - {name: a, sql: "SELECT nope FROM input"}
+  - {name: b, sql: "SELECT also_nope FROM a"}
+tables: [{name: t, from: b, partition_by: [x]}]
+)yaml"),
+              ElementsAre(StartsWith("p.yaml:8:")));
+}
+
+TEST(ConfigSql, IsNotPlannedAgainstBrokenColumns) {
+  EXPECT_THAT(FindingsOf("transforms:\n  - {name: a, sql: SELECT b FROM input}\ntables: [{name: t}]\n").size(), 1u);
+  std::string text = std::string(kHead) + "transforms:\n  - {name: a, sql: SELECT b FROM input}\ntables: [{name: t}]\n";
+  text.replace(text.find("latency_ms: double"), 18, "b: nosuchtype");
+  const auto findings = LoadConfigText(text, "p.yaml").findings;
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_THAT(findings[0].message, HasSubstr("unknown type 'nosuchtype'"));
+}
+
+TEST(ConfigSql, WhatIsRefusedInTransformsAndAggregates) {
+  struct Case {
+    const char* rest;
+    const char* want;
+  };
+  const Case cases[] = {
+      {"transforms: [{name: a, sql: \"SELECT FROM WHERE\"}]\ntables: [{name: t}]\n", "p.yaml:7:"},
+      {"transforms: [{name: a, sql: \"SELECT count(*) FROM input\"}]\ntables: [{name: t}]\n", "count"},
+      {"transforms: [{name: a, sql: \"SELECT random() AS r FROM input\"}]\ntables: [{name: t}]\n", "random"},
+      {"transforms: [{name: input, sql: \"SELECT * FROM input\"}]\ntables: [{name: t}]\n",
+       "the name 'input' is taken by the decoded events"},
+      {"transforms: [{name: a, sql: \"\"}]\ntables: [{name: t}]\n", "transforms.a.sql is empty"},
+      {"transforms: [{name: a}]\ntables: [{name: t}]\n", "transforms.a: the key 'sql' is missing"},
+      {"aggregates: [{name: a, sql: \"SELECT country FROM input GROUP BY ALL\"}]\n", "TUMBLE"},
+      {"aggregates: [{name: a, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, country, INTERVAL 1 "
+       "MINUTE) "
+       "GROUP BY ALL\"}]\n",
+       "country"},
+      {"tables: [{name: x}]\naggregates: [{name: X, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, "
+       "INTERVAL 1 MINUTE) GROUP BY ALL\"}]\n",
+       "the name 'X' is taken by a table"},
+      {"aggregates: [{name: x, retention: 7d, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, "
+       "INTERVAL "
+       "1 MINUTE) GROUP BY ALL\"}]\n",
+       "aggregates.x.retention is not yet supported in this version"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.rest);
+    EXPECT_THAT(FindingsOf(c.rest), ElementsAre(HasSubstr(c.want)));
+  }
+}
+
+}  // namespace
+}  // namespace millrace::pipeline

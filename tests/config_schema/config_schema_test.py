@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""The editors' schema accepts every configuration that we show, and refuses what the loader refuses by shape.
+
+config_test (C++) checks that loader and schema know the same keys; this checks the schema as an editor uses it.
+"""
+
+import copy
+import json
+import pathlib
+import re
+import unittest
+
+import jsonschema
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as our loader and YAML 1.2 read it: a time is a text."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def with_text_keys(value):
+    """JSON has no other keys than texts; editors convert likewise."""
+    if isinstance(value, dict):
+        return {str(key): with_text_keys(item) for key, item in value.items()}
+    return [with_text_keys(item) for item in value] if isinstance(value, list) else value
+
+
+def load(text: str):
+    return with_text_keys(yaml.load(text, Loader))
+
+
+def set_in(document: dict, path: str, value) -> None:
+    *parents, last = [int(key) if key.isdigit() else key for key in path.split("/")]
+    for key in parents:
+        document = document[key]
+    document[last] = value
+
+
+class ConfigSchema(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        schema = json.loads((ROOT / "share/millrace/pipeline.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        cls.validator = jsonschema.Draft202012Validator(schema)
+        cls.example = load((ROOT / "examples/kafka.yaml").read_text())
+
+    def errors(self, document) -> list[str]:
+        return [f"{error.json_path}: {error.message}" for error in self.validator.iter_errors(document)]
+
+    def test_the_examples_match(self):
+        for name in ["examples/clicks.yaml", "examples/kafka.yaml", "bench/clicks.yaml"]:
+            with self.subTest(name):
+                self.assertEqual(self.errors(load((ROOT / name).read_text())), [])
+
+    def test_the_snippets_of_the_reference_match(self):
+        snippets = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/configuration.md").read_text(), re.S | re.M)
+        self.assertGreater(len(snippets), 10)
+        whole = load(snippets[0])
+        for snippet in snippets:
+            with self.subTest(snippet):
+                self.assertEqual(self.errors(whole | load(snippet)), [])
+
+    def test_what_the_loader_refuses_by_shape_is_refused(self):
+        cases = [
+            ("version", 2),
+            ("pipeline", "9lives"),
+            ("sorce", {}),
+            ("source/embedded", {"path": "./log"}),
+            ("source/kafka", {"group.id": "x"}),
+            ("source/start", "begin"),
+            ("source/start", {"timestamp": "2026-11-01T00:00:00Z", "offsets": {"0": 1}}),
+            ("source/start", {"offsets": {"first": 1}}),
+            ("source/on_gap", "skip"),
+            ("decode/format", "avro"),
+            ("decode/columns", {}),
+            ("decode/columns/ts", "timestmp"),
+            ("decode/columns/ts", "list<list<string>>"),
+            ("decode/columns/ts", {"type": "timestamp", "pth": "x"}),
+            ("tables/0/name", "_delta_log"),
+            ("tables/0/commit/interval", "10"),
+            ("tables/0/commit/bytes", "1Gb"),
+            ("tables/0/metadata", "nope"),
+            ("aggregates/0/retention", "7d"),
+            ("limits/threads", -1),
+            ("log/level", "warning"),
+            ("serve/auth", {}),
+        ]
+        for path, value in cases:
+            with self.subTest(f"{path} = {value}"):
+                document = copy.deepcopy(self.example)
+                document["tables"][0].setdefault("metadata", True)
+                set_in(document, path, value)
+                self.assertNotEqual(self.errors(document), [])
+
+    def test_what_is_required(self):
+        for key in ["version", "pipeline", "source", "decode"]:
+            with self.subTest(key):
+                self.assertNotEqual(self.errors({k: v for k, v in self.example.items() if k != key}), [])
+        neither = {k: v for k, v in self.example.items() if k not in ("tables", "aggregates")}
+        self.assertNotEqual(self.errors(neither), [])
+
+    def test_variables_may_stand_for_any_value(self):
+        for path in ["limits/threads", "limits/memory", "tables/0/commit/interval", "tables/0/name", "log/level"]:
+            with self.subTest(path):
+                document = copy.deepcopy(self.example)
+                set_in(document, path, "${VALUE:-1}")
+                self.assertEqual(self.errors(document), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
