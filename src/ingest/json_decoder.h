@@ -1,11 +1,35 @@
-/// JSON documents to an Arrow batch by the declared schema, with simdjson.
+/// JSON documents to an Arrow batch by the declared schema, in one pass over the text.
 ///
-/// One record holds one JSON object. A record that does not fit (not JSON, not an object, a value of another type, out of
-/// range) becomes a dead letter with its bytes; the other records go on. A field that is absent or null is null.
+/// One record holds one JSON object (RFC 8259, UTF-8, no byte order mark). A record that does not fit becomes a dead
+/// letter with its bytes; the other records go on. The whole document is checked, also what the schema does not name.
+///
+/// - A field that is absent or null is null. Keys are compared exactly, escapes decoded; case counts.
+/// - A key that occurs twice in one object: the last one wins, and each occurrence must fit its column.
+/// - string: any JSON string. bool: true, false. int32, int64: a number written without fraction and exponent.
+/// - double: any number, rounded to nearest; what is too small becomes zero.
+/// - decimal(p,s): a number, or a string that holds one, exactly: digits beyond the scale must be zeros.
+/// - date: "YYYY-MM-DD". timestamp: RFC 3339 text with an offset; digits beyond microseconds are cut off; 23:59:60 is
+///   the next day's first second. Numbers: seconds (with fraction, cut off alike), or whole millis or micros.
+///   Years 0001 to 9999.
+/// - list: an array of these; its elements may be null.
+///
+/// Reasons of dead letters (stage "decode"):
+/// | reason         | the record                                                                     |
+/// |----------------|--------------------------------------------------------------------------------|
+/// | empty_payload  | has no bytes                                                                   |
+/// | too_large      | has more than kMaxPayloadBytes                                                 |
+/// | bad_json       | is not one JSON document                                                       |
+/// | bad_utf8       | has bytes that are not UTF-8, or an escape of half a surrogate pair            |
+/// | too_deep       | nests deeper than kMaxDepth                                                    |
+/// | not_object     | is JSON, but not an object                                                     |
+/// | type_mismatch  | has a value of another type or form than its column's                          |
+/// | out_of_range   | has a value of the right form that the column cannot hold, such as February 30 |
+/// | unknown_field  | has a key that is not declared, and unknown_fields is kReject                  |
 #pragma once
 
 #include <arrow/record_batch.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -15,6 +39,12 @@
 #include "model/event_batch.h"
 
 namespace millrace::ingest {
+
+/// Longer payloads are dead letters, so that one record cannot take the memory of all.
+inline constexpr std::size_t kMaxPayloadBytes = std::size_t{16} << 20;
+
+/// Arrays and objects within each other, the document's root included.
+inline constexpr int kMaxDepth = 1024;
 
 /// records.size() == rows->num_rows() + dead_letters.size() + tombstones
 struct Decoded {
@@ -26,10 +56,13 @@ struct Decoded {
 /// Not thread-safe: one per shard.
 class JsonDecoder {
  public:
+  /// kInvalidInput: a type that ColumnSpec does not allow, a name that is empty or taken, two columns of one path, or a
+  /// column whose path goes through another column.
   static Result<std::unique_ptr<JsonDecoder>> Make(DecodeSpec spec);
   ~JsonDecoder();
 
-  /// Fails only when memory runs out.
+  /// Fails only when memory runs out, or with kInvalidInput if the payloads together exceed 2 GiB, which is what one
+  /// Arrow string column holds.
   Result<Decoded> Decode(const model::FetchedRecords& records);
 
  private:

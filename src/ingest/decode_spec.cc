@@ -1,0 +1,23 @@
+#include "ingest/decode_spec.h"
+
+#include <string>
+
+#include "model/event_batch.h"
+
+namespace millrace::ingest {
+
+std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec) {
+  arrow::FieldVector fields;
+  fields.reserve(spec.columns.size() + 4);
+  for (const ColumnSpec& column : spec.columns) fields.push_back(arrow::field(column.name, column.type));
+  const auto metadata = [&](std::string_view name, std::shared_ptr<arrow::DataType> type) {
+    fields.push_back(arrow::field(std::string(name), std::move(type), /*nullable=*/false));
+  };
+  metadata(model::kTopicColumn, arrow::dictionary(arrow::int32(), arrow::utf8()));
+  metadata(model::kPartitionColumn, arrow::int32());
+  metadata(model::kOffsetColumn, arrow::int64());
+  metadata(model::kTimestampColumn, arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"));
+  return arrow::schema(std::move(fields));
+}
+
+}  // namespace millrace::ingest

@@ -1,0 +1,122 @@
+// Decoding of click events: 10 fields, about 250 bytes, all columns built. Argument: records in one batch.
+// "per_event" is the time of one event, "bytes_per_second" counts payload bytes.
+#include <benchmark/benchmark.h>
+#include <simdjson.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ingest/json_decoder.h"
+
+namespace millrace::ingest {
+namespace {
+
+DecodeSpec ClickSpec() {
+  const auto utc_micros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  const auto column = [](std::string name, std::shared_ptr<arrow::DataType> type) {
+    return ColumnSpec{name, std::move(type), TimestampForm::kRfc3339, {name}};
+  };
+  DecodeSpec spec;
+  spec.columns = {
+      column("event_id", arrow::utf8()),      column("ts", utc_micros),
+      column("device_id", arrow::utf8()),     column("user_id", arrow::int64()),
+      column("country", arrow::utf8()),       column("page", arrow::utf8()),
+      column("latency_ms", arrow::float64()), column("amount", arrow::decimal128(12, 2)),
+      column("referrer", arrow::utf8()),      {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}}};
+  return spec;
+}
+
+// `spaced`: as Python's json.dumps writes it. `sparse`: every third document lacks a field and has one more.
+std::vector<std::string> ClickDocuments(std::size_t count, bool spaced, bool sparse) {
+  std::mt19937_64 random(7);
+  const char* const countries[] = {"DE", "FR", "US", "IN", "BR", "JP"};
+  const char* const cities[] = {"Berlin", "Lyon", "Z\u00fcrich", "Pune", "Recife", "Osaka"};
+  std::vector<std::string> documents;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t millis = i * 3;
+    std::string text = fmt::format(
+        R"({{"event_id":"{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}","ts":"2026-03-01T12:{:02}:{:02}.{:03}Z",)"
+        R"("device_id":"dev-{:06}","user_id":{},"country":"{}","page":"/products/{}/reviews","latency_ms":{:.2f},)",
+        random() & 0xFFFFFFFF, random() & 0xFFFF, random() & 0xFFF, random() & 0xFFF, random() & 0xFFFFFFFFFFFF,
+        millis / 60000 % 60, millis / 1000 % 60, millis % 1000, random() % 100000, random() % 10000000,
+        countries[random() % 6], random() % 5000, static_cast<double>(random() % 100000) / 100);
+    if (!sparse || i % 3 != 0) text += fmt::format(R"("amount":{}.{:02},)", random() % 500, random() % 100);
+    if (sparse && i % 3 == 1) text += R"("session":{"id":17,"tags":["a","b"]},)";
+    text += fmt::format(R"("referrer":"https://search.example/q{}","geo":{{"city":"{}"}}}})", random() % 1000,
+                        cities[random() % (sparse ? 6 : 2)]);
+    if (spaced) {
+      std::string wide;
+      bool quoted = false;
+      for (const char c : text) {
+        wide += c;
+        quoted ^= c == '"';
+        if (!quoted && (c == ':' || c == ',')) wide += ' ';
+      }
+      text = wide;
+    }
+    documents.push_back(std::move(text));
+  }
+  return documents;
+}
+
+void Decode(benchmark::State& state, bool spaced, bool sparse) {
+  constexpr std::size_t kDocuments = 20000;
+  const auto batch_rows = static_cast<std::size_t>(state.range(0));
+  const std::vector<std::string> documents = ClickDocuments(kDocuments, spaced, sparse);
+  std::vector<model::FetchedRecords> batches;
+  std::size_t bytes = 0;
+  for (std::size_t begin = 0; begin < kDocuments; begin += batch_rows) {
+    model::FetchedRecords& batch = batches.emplace_back();
+    batch.source = {"clicks", 0};
+    for (std::size_t i = begin; i < begin + batch_rows; ++i) {
+      model::RawRecord& record = batch.records.emplace_back();
+      record.offset = static_cast<model::Offset>(i);
+      record.payload = documents[i];
+      bytes += documents[i].size();
+    }
+  }
+  auto decoder = JsonDecoder::Make(ClickSpec()).ValueOrDie();
+  for (auto _ : state) {
+    for (const model::FetchedRecords& batch : batches) {
+      Decoded decoded = decoder->Decode(batch).ValueOrDie();
+      if (decoded.rows->num_rows() != static_cast<std::int64_t>(batch.records.size())) {
+        state.SkipWithError("a document was rejected");
+      }
+      benchmark::DoNotOptimize(decoded);
+    }
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(kDocuments) * state.iterations());
+  state.SetBytesProcessed(static_cast<std::int64_t>(bytes) * state.iterations());
+  state.counters["per_event"] =
+      benchmark::Counter(static_cast<double>(kDocuments) * static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["document_bytes"] = static_cast<double>(bytes) / kDocuments;
+}
+
+// For comparison: simdjson's DOM parser on the same documents, one after the other, with no column built.
+void SimdjsonDom(benchmark::State& state) {
+  const std::vector<std::string> texts = ClickDocuments(20000, false, false);
+  std::vector<simdjson::padded_string> documents(texts.begin(), texts.end());
+  simdjson::dom::parser parser;
+  for (auto _ : state) {
+    for (const simdjson::padded_string& document : documents) {
+      simdjson::dom::element root;
+      if (parser.parse(document).get(root) != simdjson::SUCCESS) state.SkipWithError("a document was rejected");
+      benchmark::DoNotOptimize(root);
+    }
+  }
+  state.counters["per_event"] =
+      benchmark::Counter(static_cast<double>(documents.size()) * static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+BENCHMARK(SimdjsonDom);
+
+BENCHMARK_CAPTURE(Decode, compact, false, false)->Arg(100)->Arg(1000)->Arg(10000);
+BENCHMARK_CAPTURE(Decode, spaced, true, false)->Arg(10000);
+BENCHMARK_CAPTURE(Decode, sparse, false, true)->Arg(10000);
+
+}  // namespace
+}  // namespace millrace::ingest
+
+BENCHMARK_MAIN();
