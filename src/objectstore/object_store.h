@@ -66,9 +66,14 @@ class ObjectStore {
   virtual Status Delete(const std::string& key) = 0;
 };
 
-/// "./lake", "/data/lake" or "file:///data/lake": a folder, created if it does not exist.
+enum class IfMissing {
+  kCreate,  ///< And the folder must be writable.
+  kRefuse,  ///< kNotFound; for verbs that only read.
+};
+
+/// "./lake", "/data/lake" or "file:///data/lake": a folder.
 /// kUnsupported: a scheme that is not built yet; kInvalidInput: not a folder, not writable, not a URI.
-Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri);
+Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri, IfMissing if_missing = IfMissing::kCreate);
 
 /// The same store with every key below `prefix` (no trailing slash).
 std::shared_ptr<ObjectStore> Below(std::shared_ptr<ObjectStore> store, const std::string& prefix);

@@ -1,0 +1,42 @@
+#include "objectstore/prefixed_store.h"
+
+#include <utility>
+
+namespace millrace::objectstore {
+
+PrefixedStore::PrefixedStore(std::shared_ptr<ObjectStore> store, const std::string& prefix)
+    : store_(std::move(store)), prefix_(prefix + "/"), uri_(store_->uri() + "/" + prefix) {}
+
+Result<PutOutcome> PrefixedStore::PutIfAbsent(const std::string& key, std::string_view bytes) {
+  return store_->PutIfAbsent(prefix_ + key, bytes);
+}
+
+Status PrefixedStore::Put(const std::string& key, std::string_view bytes) { return store_->Put(prefix_ + key, bytes); }
+
+Result<std::shared_ptr<Upload>> PrefixedStore::StartUpload(const std::string& key) {
+  return store_->StartUpload(prefix_ + key);
+}
+
+Result<std::shared_ptr<arrow::Buffer>> PrefixedStore::Read(const std::string& key) {
+  return store_->Read(prefix_ + key);
+}
+
+Result<std::shared_ptr<arrow::io::RandomAccessFile>> PrefixedStore::Open(const std::string& key) {
+  return store_->Open(prefix_ + key);
+}
+
+Result<std::optional<ObjectInfo>> PrefixedStore::Stat(const std::string& key) {
+  ASSIGN_OR_RETURN(auto info, store_->Stat(prefix_ + key));
+  if (info) info->key = key;
+  return info;
+}
+
+Result<std::vector<ObjectInfo>> PrefixedStore::List(const std::string& prefix, const std::string& start_after) {
+  ASSIGN_OR_RETURN(auto found, store_->List(prefix_ + prefix, start_after.empty() ? "" : prefix_ + start_after));
+  for (auto& info : found) info.key.erase(0, prefix_.size());
+  return found;
+}
+
+Status PrefixedStore::Delete(const std::string& key) { return store_->Delete(prefix_ + key); }
+
+}  // namespace millrace::objectstore

@@ -1,0 +1,32 @@
+/// What Below() returns. Any thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "objectstore/object_store.h"
+
+namespace millrace::objectstore {
+
+class PrefixedStore final : public ObjectStore {
+ public:
+  PrefixedStore(std::shared_ptr<ObjectStore> store, const std::string& prefix);
+
+  const std::string& uri() const override { return uri_; }
+  Result<PutOutcome> PutIfAbsent(const std::string& key, std::string_view bytes) override;
+  Status Put(const std::string& key, std::string_view bytes) override;
+  Result<std::shared_ptr<Upload>> StartUpload(const std::string& key) override;
+  Result<std::shared_ptr<arrow::Buffer>> Read(const std::string& key) override;
+  Result<std::shared_ptr<arrow::io::RandomAccessFile>> Open(const std::string& key) override;
+  Result<std::optional<ObjectInfo>> Stat(const std::string& key) override;
+  Result<std::vector<ObjectInfo>> List(const std::string& prefix, const std::string& start_after) override;
+  Status Delete(const std::string& key) override;
+
+ private:
+  const std::shared_ptr<ObjectStore> store_;
+  const std::string prefix_;  // With the slash.
+  const std::string uri_;
+};
+
+}  // namespace millrace::objectstore
