@@ -20,18 +20,18 @@ using TableVersion = std::int64_t;
 struct Protocol {
   std::int32_t min_reader_version = 1;
   std::int32_t min_writer_version = 2;
-  std::optional<std::vector<std::string>> reader_features;
-  std::optional<std::vector<std::string>> writer_features;
+  std::optional<std::vector<std::string>> reader_features{};
+  std::optional<std::vector<std::string>> writer_features{};
 };
 
 struct Metadata {
   std::string id;
-  std::optional<std::string> name;
-  std::optional<std::string> description;
+  std::optional<std::string> name{};
+  std::optional<std::string> description{};
   std::string schema_string;  ///< Delta's schema JSON, as stored.
-  std::vector<std::string> partition_columns;
-  std::map<std::string, std::string> configuration;
-  std::optional<std::int64_t> created_time_ms;
+  std::vector<std::string> partition_columns{};
+  std::map<std::string, std::string> configuration{};
+  std::optional<std::int64_t> created_time_ms{};
 };
 
 /// Partition column -> value as the log spells it; nullopt is null.
@@ -40,42 +40,42 @@ using PartitionValues = std::map<std::string, std::optional<std::string>>;
 struct DeletionVectorDescriptor {
   std::string storage_type;  // u | i | p
   std::string path_or_inline_dv;
-  std::optional<std::int32_t> offset;
+  std::optional<std::int32_t> offset{};
   std::int32_t size_in_bytes = 0;
   std::int64_t cardinality = 0;
 };
 
 struct AddFile {
   std::string path;  ///< As logged: relative to the table's root and URL-encoded, or absolute.
-  PartitionValues partition_values;
+  PartitionValues partition_values{};
   std::int64_t size = 0;  ///< Bytes, exact.
   std::int64_t modification_time_ms = 0;
   bool data_change = true;
-  std::optional<std::string> stats;  ///< JSON text, valid or absent.
-  std::optional<DeletionVectorDescriptor> deletion_vector;
-  std::map<std::string, std::string> tags;
+  std::optional<std::string> stats{};  ///< JSON text, valid or absent.
+  std::optional<DeletionVectorDescriptor> deletion_vector{};
+  std::map<std::string, std::string> tags{};
 };
 
 struct RemoveFile {
   std::string path;
-  std::optional<std::int64_t> deletion_timestamp_ms;
+  std::optional<std::int64_t> deletion_timestamp_ms{};
   bool data_change = true;
   bool extended_file_metadata = false;
-  PartitionValues partition_values;
-  std::optional<std::int64_t> size;
-  std::optional<DeletionVectorDescriptor> deletion_vector;
+  PartitionValues partition_values{};
+  std::optional<std::int64_t> size{};
+  std::optional<DeletionVectorDescriptor> deletion_vector{};
 };
 
 /// Progress of an application: "SetTransaction". The newest version of each app_id holds.
 struct Txn {
   std::string app_id;
   std::int64_t version = 0;
-  std::optional<std::int64_t> last_updated_ms;
+  std::optional<std::int64_t> last_updated_ms{};
 };
 
 struct CommitInfo {
-  std::string json;                   ///< The whole object, as stored.
-  std::optional<std::string> txn_id;  ///< Unique id of the commit attempt: how a lost reply is resolved.
+  std::string json;                     ///< The whole object, as stored.
+  std::optional<std::string> txn_id{};  ///< Unique id of the commit attempt: how a lost reply is resolved.
 };
 
 struct DomainMetadata {
@@ -86,10 +86,10 @@ struct DomainMetadata {
 
 using Action = std::variant<CommitInfo, Protocol, Metadata, Txn, AddFile, RemoveFile, DomainMetadata>;
 
-/// Our Arrow schema as Delta's schema JSON and back. Dictionary-encoded columns count as their values. Types: utf8 string,
-/// binary, bool, int8/16/32/64, float, double, decimal128, date32, timestamp[us, UTC], timestamp[us] (timestamp_ntz),
-/// list, struct, map. kUnsupported names the column and type; kInvalidInput names a column name that Spark would refuse
-/// (one of " ,;{}()\n\t=") or that differs from another only in case.
+/// Our Arrow schema as Delta's schema JSON and back. Dictionary-encoded columns count as their values. Types: utf8
+/// string, binary, bool, int8/16/32/64, float, double, decimal128, date32, timestamp[us, UTC], timestamp[us]
+/// (timestamp_ntz), list, struct, map. kUnsupported names the column and type; kInvalidInput names a column name that
+/// Spark would refuse (one of " ,;{}()\n\t=") or that differs from another only in case.
 arrow::Result<std::string> SchemaToJson(const arrow::Schema& schema);
 arrow::Result<std::shared_ptr<arrow::Schema>> SchemaFromJson(const std::string& json);
 

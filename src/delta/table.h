@@ -1,4 +1,5 @@
-/// A Delta table: open, follow, append, checkpoint. Spec: Delta PROTOCOL.md; the commit protocol is docs/architecture.md.
+/// A Delta table: open, follow, append, checkpoint. Spec: Delta PROTOCOL.md; the commit protocol is
+/// docs/architecture.md.
 ///
 /// Calls block on the object store; run them on an I/O thread. A Table may be shared: snapshot() from any thread, the
 /// other calls from one thread at a time.
@@ -16,6 +17,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "delta/actions.h"
+#include "delta/persistent_map.h"
 #include "objectstore/object_store.h"
 
 namespace millrace::delta {
@@ -27,10 +29,11 @@ struct Snapshot {
   Metadata metadata;
   std::shared_ptr<arrow::Schema> schema;  ///< Of metadata.schema_string, partition columns included.
   std::map<std::string, Txn> txns;        ///< By app_id. Never expired, whatever the table's properties say.
-  std::map<std::string, AddFile> files;   ///< Live files by path (and deletion vector id).
-  std::map<std::string, RemoveFile> tombstones;  ///< Removed files that a checkpoint must still carry.
+  PersistentMap<AddFile> files;           ///< Live files by path (and deletion vector id); shared between versions.
+  PersistentMap<RemoveFile> tombstones;   ///< Removed files that a checkpoint must still carry.
   std::map<std::string, DomainMetadata> domains;
   std::int64_t num_bytes = 0;             ///< Sum of live files' sizes.
+  std::int64_t num_deletion_vectors = 0;  ///< Live files that have one.
 
   std::optional<std::int64_t> TxnVersion(const std::string& app_id) const;
 };
@@ -71,7 +74,8 @@ struct CreateOptions {
   std::string name;
 };
 
-/// How long and how often Commit() tries against rivals and a failing store before it gives up (kTransient, kUnknownOutcome).
+/// How long and how often Commit() tries against rivals and a failing store before it gives up (kTransient,
+/// kUnknownOutcome).
 struct RetryPolicy {
   int attempts_max = 50;
   std::chrono::milliseconds backoff_min{5};
@@ -80,8 +84,8 @@ struct RetryPolicy {
 
 class Table {
  public:
-  /// `store` holds the table at its root. kNotFound: no table there. kUnsupported: a reader feature or version that we do
-  /// not know, by name. kCorrupt: the log has a gap or a broken file, by name.
+  /// `store` holds the table at its root. kNotFound: no table there. kUnsupported: a reader feature or version that we
+  /// do not know, by name. kCorrupt: the log has a gap or a broken file, by name.
   static Result<std::shared_ptr<Table>> Open(std::shared_ptr<objectstore::ObjectStore> store,
                                              const Clock& clock = SystemClock());
 
@@ -93,7 +97,7 @@ class Table {
   SnapshotPtr snapshot() const;
   const std::shared_ptr<objectstore::ObjectStore>& store() const;
 
-  /// Reads commits newer than snapshot(); costs one failed read when there are none.
+  /// Reads commits newer than snapshot(); costs one failed read and one Stat when there are none.
   Result<SnapshotPtr> Refresh();
 
   /// kUnsupported if this table must not be written by us (writer features, constraints, generated columns, a
@@ -101,8 +105,9 @@ class Table {
   Status CheckWritable() const;
 
   /// Puts the request as the next version; rebases over others' commits with back-off; resolves a lost reply by
-  /// reading back. `deadline`: no request is started after it. Errors: kTransient or kUnknownOutcome (the store failed us
-  /// for too long: call Refresh() and look for our txns before anything else), kUnsupported, kCorrupt.
+  /// reading back. `deadline`: no request is started after it. Errors: kTransient or kUnknownOutcome (the store failed
+  /// us for too long: call Refresh() and look for our txns before anything else), kConflict (a file to remove was
+  /// removed by another commit: plan again), kInvalidInput (the request is not a valid commit), kUnsupported, kCorrupt.
   Result<CommitOutcome> Commit(const CommitRequest& request, RetryPolicy policy = {},
                                std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt);
 

@@ -1,0 +1,33 @@
+/// Classic (V1) checkpoints: one Parquet file that holds one action a row. Spec: Delta PROTOCOL.md, "Checkpoints".
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "delta/actions.h"
+#include "delta/table.h"
+#include "objectstore/object_store.h"
+
+namespace millrace::delta {
+
+/// "_delta_log/00000000000000000010.checkpoint.parquet"
+std::string CheckpointKey(TableVersion version);
+
+/// Hands every action of one checkpoint file to `sink`. Errors name the file: kNotFound, kCorrupt, kUnsupported (it
+/// refers to sidecars: v2Checkpoint).
+Status ReadCheckpointFile(objectstore::ObjectStore& store, const std::string& key,
+                          const std::function<Status(Action&&)>& sink);
+
+/// Writes the snapshot's checkpoint, reads it back, then points `_last_checkpoint` at it. Tombstones older than
+/// delta.deletedFileRetentionDuration (a week if not set) at `now_ms` are left out; every txn stays.
+Status WriteCheckpointFile(objectstore::ObjectStore& store, const Snapshot& snapshot, std::int64_t now_ms);
+
+/// The version that `_last_checkpoint` names; nullopt if it is absent or unusable. Only ever a hint.
+Result<std::optional<TableVersion>> ReadLastCheckpointHint(objectstore::ObjectStore& store);
+
+/// "interval 7 days", "interval 1 week 12 hours" in milliseconds; nullopt: not understood.
+std::optional<std::int64_t> IntervalToMillis(const std::string& text);
+
+}  // namespace millrace::delta

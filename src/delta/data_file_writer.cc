@@ -1,0 +1,210 @@
+#include <arrow/array.h>
+#include <arrow/memory_pool.h>
+#include <parquet/arrow/writer.h>
+#include <parquet/file_writer.h>
+#include <parquet/metadata.h>
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "base/uuid.h"
+#include "delta/data_file.h"
+#include "delta/file_path.h"
+#include "delta/file_stats.h"
+
+namespace millrace::delta {
+namespace {
+
+// Rows that are looked at before the encodings are chosen.
+constexpr std::int64_t kSampleRows = 4096;
+// Above this share of distinct values in the sample (about 9,000 distinct values or more) a dictionary costs a hash per
+// value and saves little.
+constexpr double kDistinctShareMax = 0.8;
+// An open row group lives in memory, compressed, until it is written.
+constexpr std::int64_t kOpenRowGroupBytesMax = 64 << 20;
+
+// Folders only for values that need no escaping in any system: dates and numbers.
+bool IsPlain(std::string_view text, std::string_view more) {
+  return !text.empty() && text.front() != '.' && std::all_of(text.begin(), text.end(), [&](unsigned char c) {
+    return (c >= '0' && c <= '9') || more.find(static_cast<char>(c)) != std::string_view::npos;
+  });
+}
+
+std::string FreshKey(const PartitionValues& values) {
+  constexpr std::string_view kNameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+  std::string key;
+  for (const auto& [column, value] : values) {
+    if (value && IsPlain(column, kNameChars) && IsPlain(*value, "-.")) key += column + "=" + *value + "/";
+  }
+  return key + "part-00000-" + RandomUuid() + ".zstd.parquet";
+}
+
+// The share of distinct values among the non-null rows of the sample; 0 for types that are not looked at.
+double DistinctShare(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sample, int column) {
+  std::unordered_set<std::string_view> distinct;
+  std::int64_t rows = 0;
+  for (const auto& batch : sample) {
+    const arrow::Array& array = *batch->column(column);
+    const bool text = array.type_id() == arrow::Type::STRING || array.type_id() == arrow::Type::BINARY;
+    const int width = array.type()->byte_width();
+    const bool fixed = width >= 4 && array.type()->num_fields() == 0 && array.type_id() != arrow::Type::DICTIONARY;
+    if (!text && !fixed) return 0;
+    for (std::int64_t i = 0; i < array.length() && rows < kSampleRows; ++i) {
+      if (array.IsNull(i)) continue;
+      ++rows;
+      if (text) {
+        distinct.insert(static_cast<const arrow::BinaryArray&>(array).GetView(i));
+      } else {
+        const auto* bytes = array.data()->GetValues<char>(1, 0);
+        distinct.emplace(bytes + (array.offset() + i) * width, static_cast<std::size_t>(width));
+      }
+    }
+  }
+  // A handful of rows says nothing, and then nothing is at stake.
+  return rows < 64 ? 0 : static_cast<double>(distinct.size()) / static_cast<double>(rows);
+}
+
+bool IsIntegerInParquet(const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::INT32:
+    case arrow::Type::INT64:
+    case arrow::Type::DATE32:
+    case arrow::Type::TIMESTAMP:
+      return true;
+    case arrow::Type::DECIMAL128:
+      return static_cast<const arrow::Decimal128Type&>(type).precision() <= 18;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+class DataFileWriter::Impl {
+ public:
+  Impl(std::shared_ptr<arrow::Schema> schema, PartitionValues values, const DataFileOptions& options,
+       const Clock& clock)
+      : schema_(std::move(schema)),
+        values_(std::move(values)),
+        options_(options),
+        clock_(clock),
+        key_(FreshKey(values_)),
+        pool_(arrow::default_memory_pool()),
+        nans_(*schema_) {}
+
+  Status Start(objectstore::ObjectStore& store) {
+    for (const auto& [column, value] : values_) {
+      if (schema_->GetFieldIndex(column) >= 0) {
+        return InvalidInput("the partition column '{}' must not be in the rows of a data file", column);
+      }
+    }
+    ASSIGN_OR_RETURN(upload_, store.StartUpload(key_));
+    return Status::OK();
+  }
+
+  Status Append(const arrow::RecordBatch& batch) {
+    if (failed_) return InvalidInput("data file {}: an earlier append failed", key_);
+    if (!batch.schema()->Equals(*schema_, false)) {
+      return InvalidInput("data file {}: the batch has another schema: {}; expected: {}", key_,
+                          batch.schema()->ToString(), schema_->ToString());
+    }
+    const Status status = AppendChecked(batch);
+    failed_ = !status.ok();
+    return WithContext(status, "writing data file {}", key_);
+  }
+
+  std::int64_t num_rows() const { return num_rows_; }
+  std::int64_t memory_bytes() const { return pool_.bytes_allocated(); }
+  std::int64_t num_bytes() const { return upload_->Tell().ValueOr(0) + pool_.bytes_allocated(); }
+
+  Result<AddFile> Finish() {
+    if (failed_) return InvalidInput("data file {}: an earlier append failed", key_);
+    failed_ = true;
+    if (!file_) RETURN_NOT_OK(WithContext(OpenFile(), "writing data file {}", key_));
+    RETURN_NOT_OK(WithContext(file_->Close(), "writing data file {}", key_));
+    AddFile add;
+    ASSIGN_OR_RETURN(add.size, upload_->Tell());
+    RETURN_NOT_OK(WithContext(upload_->Finish(), "finishing data file {}", key_));
+    add.path = EncodePath(key_);
+    add.partition_values = values_;
+    add.modification_time_ms = clock_.Now() / 1000;
+    add.stats = StatsJson(*schema_, *file_->metadata(), nans_, options_.num_indexed_columns);
+    return add;
+  }
+
+ private:
+  Status AppendChecked(const arrow::RecordBatch& batch) {
+    num_rows_ += batch.num_rows();
+    nans_.Observe(batch);
+    if (file_) return Write(batch);
+    sample_.push_back(batch.Slice(0));
+    return num_rows_ >= kSampleRows ? OpenFile() : Status::OK();
+  }
+
+  // Chooses the encodings by what has been appended so far, and writes that.
+  Status OpenFile() {
+    parquet::WriterProperties::Builder builder;
+    builder.memory_pool(&pool_)
+        ->version(parquet::ParquetVersion::PARQUET_2_6)
+        ->compression(parquet::Compression::ZSTD)
+        ->compression_level(options_.zstd_level)
+        ->enable_store_decimal_as_integer()
+        ->write_batch_size(kWriteBatchRows)
+        ->max_row_group_length(options_.row_group_rows_max)
+        ->created_by("millrace");
+    for (int i = 0; i < schema_->num_fields(); ++i) {
+      const arrow::Field& field = *schema_->field(i);
+      if (DistinctShare(sample_, i) <= kDistinctShareMax) continue;
+      builder.disable_dictionary(field.name());
+      if (IsIntegerInParquet(*field.type())) builder.encoding(field.name(), parquet::Encoding::DELTA_BINARY_PACKED);
+    }
+    const auto arrow_properties = parquet::ArrowWriterProperties::Builder().build();
+    ASSIGN_OR_RETURN(file_,
+                     parquet::arrow::FileWriter::Open(*schema_, &pool_, upload_, builder.build(), arrow_properties));
+    for (const auto& batch : std::exchange(sample_, {})) RETURN_NOT_OK(Write(*batch));
+    return Status::OK();
+  }
+
+  Status Write(const arrow::RecordBatch& batch) {
+    if (pool_.bytes_allocated() > kOpenRowGroupBytesMax) RETURN_NOT_OK(file_->NewBufferedRowGroup());
+    return file_->WriteRecordBatch(batch);
+  }
+
+  static constexpr std::int64_t kWriteBatchRows = 16'384;
+
+  const std::shared_ptr<arrow::Schema> schema_;
+  const PartitionValues values_;
+  const DataFileOptions options_;
+  const Clock& clock_;
+  const std::string key_;
+
+  arrow::ProxyMemoryPool pool_;  // Counts what this writer holds; outlives file_.
+  std::shared_ptr<objectstore::Upload> upload_;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> sample_;  // Until the file is open.
+  std::unique_ptr<parquet::arrow::FileWriter> file_;
+  NanTracker nans_;
+  std::int64_t num_rows_ = 0;
+  bool failed_ = false;  // Or finished.
+};
+
+DataFileWriter::DataFileWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DataFileWriter::~DataFileWriter() = default;
+
+Result<std::unique_ptr<DataFileWriter>> DataFileWriter::Make(std::shared_ptr<objectstore::ObjectStore> store,
+                                                             std::shared_ptr<arrow::Schema> schema,
+                                                             PartitionValues partition_values,
+                                                             const DataFileOptions& options, const Clock& clock) {
+  auto impl = std::make_unique<Impl>(std::move(schema), std::move(partition_values), options, clock);
+  RETURN_NOT_OK(impl->Start(*store));
+  return std::unique_ptr<DataFileWriter>(new DataFileWriter(std::move(impl)));
+}
+
+Status DataFileWriter::Append(const arrow::RecordBatch& batch) { return impl_->Append(batch); }
+std::int64_t DataFileWriter::num_rows() const { return impl_->num_rows(); }
+std::int64_t DataFileWriter::num_bytes() const { return impl_->num_bytes(); }
+std::int64_t DataFileWriter::memory_bytes() const { return impl_->memory_bytes(); }
+Result<AddFile> DataFileWriter::Finish() { return impl_->Finish(); }
+
+}  // namespace millrace::delta

@@ -1,0 +1,331 @@
+#include "delta/file_stats.h"
+
+#include <arrow/array.h>
+#include <arrow/util/decimal.h>
+#include <fmt/format.h>
+#include <parquet/metadata.h>
+#include <parquet/statistics.h>
+#include <simdjson.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "delta/json_text.h"
+#include "delta/time_text.h"
+
+namespace millrace::delta {
+namespace {
+
+constexpr std::size_t kCodePointsMax = 32;
+
+bool IsNested(const arrow::DataType& type) {
+  return type.id() == arrow::Type::LIST || type.id() == arrow::Type::MAP || type.id() == arrow::Type::STRUCT;
+}
+
+int CountLeaves(const arrow::DataType& type) {
+  if (!IsNested(type)) return 1;
+  int n = 0;
+  for (const auto& field : type.fields()) n += CountLeaves(*field->type());
+  return n;
+}
+
+// A loop without an early exit, so that it becomes SIMD: is any value's exponent all ones with a fraction?
+template <typename Bits, Bits kInfinity>
+bool AnyNan(const void* values, std::int64_t n) {
+  const char* p = static_cast<const char*>(values);
+  Bits found = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    Bits bits;
+    std::memcpy(&bits, p + i * static_cast<std::int64_t>(sizeof(Bits)), sizeof(Bits));
+    found |= static_cast<Bits>((bits & static_cast<Bits>(~(Bits{1} << (sizeof(Bits) * 8 - 1)))) > kInfinity);
+  }
+  return found != 0;
+}
+
+void ObserveArray(const arrow::Array& array, std::vector<bool>& has_nan, std::size_t& leaf) {
+  switch (array.type_id()) {
+    case arrow::Type::STRUCT: {
+      const auto& members = static_cast<const arrow::StructArray&>(array);
+      for (int i = 0; i < members.num_fields(); ++i) ObserveArray(*members.field(i), has_nan, leaf);
+      return;
+    }
+    case arrow::Type::DOUBLE:
+      if (AnyNan<std::uint64_t, 0x7FF0'0000'0000'0000>(static_cast<const arrow::DoubleArray&>(array).raw_values(),
+                                                       array.length())) {
+        has_nan[leaf] = true;
+      }
+      break;
+    case arrow::Type::FLOAT:
+      if (AnyNan<std::uint32_t, 0x7F80'0000>(static_cast<const arrow::FloatArray&>(array).raw_values(),
+                                             array.length())) {
+        has_nan[leaf] = true;
+      }
+      break;
+    default:
+      break;
+  }
+  leaf += static_cast<std::size_t>(CountLeaves(*array.type()));
+}
+
+bool HasFloat(const arrow::DataType& type) {
+  if (type.id() == arrow::Type::DOUBLE || type.id() == arrow::Type::FLOAT) return true;
+  return std::any_of(type.fields().begin(), type.fields().end(), [](const auto& f) { return HasFloat(*f->type()); });
+}
+
+// JSON text of one column's bounds; nullopt: leave out.
+struct Bounds {
+  std::optional<std::string> min;
+  std::optional<std::string> max;
+};
+
+template <typename T>
+std::optional<std::string> FloatText(T value) {
+  if (!std::isfinite(value)) return std::nullopt;
+  std::array<char, 32> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
+  std::string text(buffer.data(), end);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::optional<std::string> QuotedIf(const std::optional<std::string>& text) {
+  if (!text) return std::nullopt;
+  return Quoted(*text);
+}
+
+std::optional<std::string> IntegerText(std::int64_t value, const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::DATE32:
+      return QuotedIf(FormatDate(value));
+    case arrow::Type::TIMESTAMP:
+      return QuotedIf(FormatTimestampMillis(value, !static_cast<const arrow::TimestampType&>(type).timezone().empty()));
+    case arrow::Type::DECIMAL128:
+      return arrow::Decimal128(value).ToString(static_cast<const arrow::Decimal128Type&>(type).scale());
+    default:
+      return std::to_string(value);
+  }
+}
+
+std::optional<std::string> BytesText(std::string_view bytes, const arrow::DataType& type, bool is_max) {
+  if (type.id() == arrow::Type::STRING) return QuotedIf(is_max ? UpperBound(bytes) : LowerBound(bytes));
+  if (type.id() != arrow::Type::DECIMAL128) return std::nullopt;
+  const auto decimal = arrow::Decimal128::FromBigEndian(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                                        static_cast<std::int32_t>(bytes.size()));
+  if (!decimal.ok()) return std::nullopt;
+  return decimal->ToString(static_cast<const arrow::Decimal128Type&>(type).scale());
+}
+
+// Decimal128::ToString may use an exponent for great scales; "0E-38" is JSON too, but not for every reader of decimals.
+std::optional<std::string> PlainDecimal(std::optional<std::string> text) {
+  if (text && text->find('E') != std::string::npos) return std::nullopt;
+  return text;
+}
+
+// Reads the bounds of one column over all row groups with the given statistics class.
+template <typename Statistics, typename Format>
+Bounds MergeGroups(const std::vector<std::shared_ptr<parquet::Statistics>>& groups, Format format) {
+  const Statistics* lowest = nullptr;
+  const Statistics* highest = nullptr;
+  for (const auto& group : groups) {
+    const auto& typed = static_cast<const Statistics&>(*group);
+    if (!typed.HasMinMax()) continue;  // All null; the caller has looked.
+    if (lowest == nullptr) {
+      lowest = highest = &typed;
+      continue;
+    }
+    if (format.Less(typed.min(), lowest->min())) lowest = &typed;
+    if (format.Less(highest->max(), typed.max())) highest = &typed;
+  }
+  if (lowest == nullptr) return {};
+  return {format.Text(lowest->min(), false), format.Text(highest->max(), true)};
+}
+
+template <typename T>
+struct NumberFormat {
+  const arrow::DataType& type;
+  bool Less(T a, T b) const { return a < b; }
+  std::optional<std::string> Text(T value, bool) const {
+    if constexpr (std::is_floating_point_v<T>) {
+      return FloatText(value);
+    } else {
+      return PlainDecimal(IntegerText(value, type));
+    }
+  }
+};
+
+struct ByteArrayFormat {
+  const arrow::DataType& type;
+  static std::string_view View(const parquet::ByteArray& value) {
+    return {reinterpret_cast<const char*>(value.ptr), value.len};
+  }
+  bool Less(const parquet::ByteArray& a, const parquet::ByteArray& b) const { return View(a) < View(b); }
+  std::optional<std::string> Text(const parquet::ByteArray& value, bool is_max) const {
+    return BytesText(View(value), type, is_max);
+  }
+};
+
+// Big-endian two's complement of a decimal.
+struct FixedFormat {
+  const arrow::DataType& type;
+  std::size_t width;
+  arrow::Decimal128 Value(const parquet::FixedLenByteArray& value) const {
+    return arrow::Decimal128::FromBigEndian(value.ptr, static_cast<std::int32_t>(width)).ValueOr(arrow::Decimal128());
+  }
+  bool Less(const parquet::FixedLenByteArray& a, const parquet::FixedLenByteArray& b) const {
+    return Value(a) < Value(b);
+  }
+  std::optional<std::string> Text(const parquet::FixedLenByteArray& value, bool is_max) const {
+    return PlainDecimal(BytesText({reinterpret_cast<const char*>(value.ptr), width}, type, is_max));
+  }
+};
+
+class StatsWriter {
+ public:
+  StatsWriter(const parquet::FileMetaData& footer, const NanTracker& nans, int num_indexed)
+      : footer_(footer), nans_(nans), num_indexed_(num_indexed) {}
+
+  void Field(const arrow::Field& field) { Visit(field, min_, max_, nulls_); }
+
+  std::string Finish() {
+    return fmt::format(R"({{"numRecords":{},"minValues":{{{}}},"maxValues":{{{}}},"nullCount":{{{}}}}})",
+                       footer_.num_rows(), min_, max_, nulls_);
+  }
+
+ private:
+  static void AppendMember(std::string& out, const std::string& name, const std::string& json) {
+    if (!out.empty()) out += ',';
+    AppendQuoted(out, name);
+    out += ':';
+    out += json;
+  }
+
+  void Visit(const arrow::Field& field, std::string& min, std::string& max, std::string& nulls) {
+    const arrow::DataType* type = field.type().get();
+    if (type->id() == arrow::Type::DICTIONARY)
+      type = static_cast<const arrow::DictionaryType*>(type)->value_type().get();
+    if (type->id() == arrow::Type::STRUCT) {
+      std::string inner_min;
+      std::string inner_max;
+      std::string inner_nulls;
+      for (const auto& member : type->fields()) Visit(*member, inner_min, inner_max, inner_nulls);
+      if (!inner_min.empty()) AppendMember(min, field.name(), "{" + inner_min + "}");
+      if (!inner_max.empty()) AppendMember(max, field.name(), "{" + inner_max + "}");
+      if (!inner_nulls.empty()) AppendMember(nulls, field.name(), "{" + inner_nulls + "}");
+      return;
+    }
+    const int leaf = next_leaf_;
+    next_leaf_ += CountLeaves(*type);
+    if (num_visited_++ >= num_indexed_ || IsNested(*type)) return;
+
+    std::vector<std::shared_ptr<parquet::Statistics>> groups;
+    std::int64_t null_count = 0;
+    bool bounds_known = true;
+    for (int g = 0; g < footer_.num_row_groups(); ++g) {
+      const auto chunk = footer_.RowGroup(g)->ColumnChunk(leaf);
+      const auto statistics = chunk->statistics();
+      if (statistics == nullptr || !statistics->HasNullCount()) return;
+      null_count += statistics->null_count();
+      // Without bounds although there are values: too long for the footer, or NaN only.
+      if (!statistics->HasMinMax() && statistics->null_count() < chunk->num_values()) bounds_known = false;
+      groups.push_back(statistics);
+    }
+    AppendMember(nulls, field.name(), std::to_string(null_count));
+    if (!bounds_known || nans_.Has(leaf)) return;
+    const Bounds bounds = BoundsOf(groups, *type, leaf);
+    if (bounds.min) AppendMember(min, field.name(), *bounds.min);
+    if (bounds.max) AppendMember(max, field.name(), *bounds.max);
+  }
+
+  Bounds BoundsOf(const std::vector<std::shared_ptr<parquet::Statistics>>& groups, const arrow::DataType& type,
+                  int leaf) const {
+    const parquet::ColumnDescriptor& column = *footer_.schema()->Column(leaf);
+    switch (column.physical_type()) {
+      case parquet::Type::INT32:
+        return MergeGroups<parquet::Int32Statistics>(groups, NumberFormat<std::int32_t>{type});
+      case parquet::Type::INT64:
+        return MergeGroups<parquet::Int64Statistics>(groups, NumberFormat<std::int64_t>{type});
+      case parquet::Type::FLOAT:
+        return MergeGroups<parquet::FloatStatistics>(groups, NumberFormat<float>{type});
+      case parquet::Type::DOUBLE:
+        return MergeGroups<parquet::DoubleStatistics>(groups, NumberFormat<double>{type});
+      case parquet::Type::BYTE_ARRAY:
+        return MergeGroups<parquet::ByteArrayStatistics>(groups, ByteArrayFormat{type});
+      case parquet::Type::FIXED_LEN_BYTE_ARRAY:
+        return MergeGroups<parquet::FLBAStatistics>(groups,
+                                                    FixedFormat{type, static_cast<std::size_t>(column.type_length())});
+      default:
+        return {};
+    }
+  }
+
+  const parquet::FileMetaData& footer_;
+  const NanTracker& nans_;
+  const int num_indexed_;
+  int next_leaf_ = 0;    // Of the file.
+  int num_visited_ = 0;  // A list or map counts as one column here.
+  std::string min_;
+  std::string max_;
+  std::string nulls_;
+};
+
+// Bytes of the first `count` code points of valid UTF-8.
+std::size_t PrefixBytes(std::string_view text, std::size_t count) {
+  std::size_t i = 0;
+  while (i < text.size()) {
+    const bool starts = (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;
+    if (starts && count-- == 0) break;
+    ++i;
+  }
+  return i;
+}
+
+}  // namespace
+
+NanTracker::NanTracker(const arrow::Schema& schema) {
+  std::size_t leaves = 0;
+  for (const auto& field : schema.fields()) {
+    leaves += static_cast<std::size_t>(CountLeaves(*field->type()));
+    any_float_ = any_float_ || HasFloat(*field->type());
+  }
+  has_nan_.resize(leaves);
+}
+
+void NanTracker::Observe(const arrow::RecordBatch& batch) {
+  if (!any_float_) return;
+  std::size_t leaf = 0;
+  for (const auto& column : batch.columns()) ObserveArray(*column, has_nan_, leaf);
+}
+
+std::string StatsJson(const arrow::Schema& schema, const parquet::FileMetaData& footer, const NanTracker& nans,
+                      int num_indexed_columns) {
+  StatsWriter writer(footer, nans, num_indexed_columns);
+  for (const auto& field : schema.fields()) writer.Field(*field);
+  return writer.Finish();
+}
+
+std::optional<std::string> LowerBound(std::string_view text) {
+  if (!simdjson::validate_utf8(text.data(), text.size())) return std::nullopt;
+  return std::string(text.substr(0, PrefixBytes(text, kCodePointsMax)));
+}
+
+std::optional<std::string> UpperBound(std::string_view text) {
+  if (!simdjson::validate_utf8(text.data(), text.size())) return std::nullopt;
+  const std::size_t size = PrefixBytes(text, kCodePointsMax);
+  std::string bound(text.substr(0, size));
+  if (size == text.size()) return bound;
+  const std::string_view rest = text.substr(size);
+  constexpr std::string_view kGreatest = "\xF4\x8F\xBF\xBF";  // U+10FFFF
+  if (static_cast<unsigned char>(rest[0]) < 0x7F) {
+    bound += '\x7F';
+  } else if (!rest.starts_with(kGreatest)) {
+    bound += kGreatest;
+  } else {
+    return std::nullopt;
+  }
+  return bound;
+}
+
+}  // namespace millrace::delta

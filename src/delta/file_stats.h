@@ -1,0 +1,44 @@
+/// Statistics of a data file as the log wants them, out of the Parquet footer: no second pass over the rows.
+/// Spec: Delta PROTOCOL.md, "Per-file Statistics".
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace parquet {
+class FileMetaData;
+}
+
+namespace millrace::delta {
+
+/// Which leaf columns hold a NaN. Parquet leaves NaN out of its bounds, but for Spark NaN is above every number: bounds
+/// of such a column would hide rows.
+class NanTracker {
+ public:
+  explicit NanTracker(const arrow::Schema& schema);
+  void Observe(const arrow::RecordBatch& batch);
+  bool Has(int leaf) const { return has_nan_[static_cast<std::size_t>(leaf)]; }
+
+ private:
+  std::vector<bool> has_nan_;
+  bool any_float_ = false;
+};
+
+/// The `stats` text of a file with this footer. `num_indexed_columns`: leaf columns, in order, that have statistics.
+/// Left out: bounds of bool, binary, lists and maps, bounds that are not finite or not valid UTF-8, columns without any
+/// non-null value.
+std::string StatsJson(const arrow::Schema& schema, const parquet::FileMetaData& footer, const NanTracker& nans,
+                      int num_indexed_columns);
+
+/// The first 32 code points, not above `text` in byte order; nullopt: not UTF-8.
+std::optional<std::string> LowerBound(std::string_view text);
+/// The first 32 code points and, if something was cut off, one more that puts the bound above `text`. nullopt: not
+/// UTF-8, or no such bound.
+std::optional<std::string> UpperBound(std::string_view text);
+
+}  // namespace millrace::delta

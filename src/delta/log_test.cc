@@ -1,0 +1,531 @@
+// The log as text and as state: actions and schemas there and back, replay of good and broken logs, checkpoints. Broken
+// logs are made by writing their files by hand into a fresh folder.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/uuid.h"
+#include "delta/action_json.h"
+#include "delta/checkpoint.h"
+#include "delta/file_path.h"
+#include "delta/json_text.h"
+#include "delta/log_replay.h"
+#include "delta/protocol_support.h"
+#include "delta/table.h"
+#include "delta/time_text.h"
+#include "testing/faulty_store.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::delta {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kProtocolLine = R"({"protocol":{"minReaderVersion":1,"minWriterVersion":2}})";
+
+std::string MetadataLine(const std::string& configuration = "{}", const std::string& field_metadata = "{}") {
+  const std::string schema =
+      R"({"type":"struct","fields":[{"name":"n","type":"long","nullable":true,"metadata":)" + field_metadata + "}]}";
+  return R"({"metaData":{"id":"t","format":{"provider":"parquet","options":{}},"schemaString":)" + Quoted(schema) +
+         R"(,"partitionColumns":[],"configuration":)" + configuration + "}}";
+}
+
+std::string AddLine(const std::string& path, std::int64_t size = 10) {
+  return R"({"add":{"path":")" + path + R"(","partitionValues":{},"size":)" + std::to_string(size) +
+         R"(,"modificationTime":1,"dataChange":true}})";
+}
+
+std::string TxnLine(const std::string& app_id, std::int64_t version) {
+  return R"({"txn":{"appId":")" + app_id + R"(","version":)" + std::to_string(version) + "}}";
+}
+
+class LogTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("delta-log-" + RandomUuid());
+    MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore(folder_.string()));
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void Put(const std::string& name, const std::string& text) {
+    ASSERT_TRUE(store_->Put("_delta_log/" + name, text).ok());
+  }
+  void Commit(TableVersion version, const std::vector<std::string>& lines) {
+    std::string text;
+    for (const auto& line : lines) text += line + "\n";
+    ASSERT_TRUE(store_->Put(CommitKey(version), text).ok());
+  }
+  // Versions 0 to `last`: version v adds file f<v> and moves application "a" to v.
+  void GoodLog(TableVersion last) {
+    Commit(0, {kProtocolLine, MetadataLine(), AddLine("f0"), TxnLine("a", 0)});
+    for (TableVersion v = 1; v <= last; ++v) Commit(v, {AddLine("f" + std::to_string(v)), TxnLine("a", v)});
+  }
+  Status CheckpointAt(TableVersion version) {
+    // The snapshot of an older version: open a copy of the log that ends there.
+    ARROW_ASSIGN_OR_RAISE(auto copy, objectstore::OpenStore((folder_ / "copy").string()));
+    for (TableVersion v = 0; v <= version; ++v) {
+      ARROW_ASSIGN_OR_RAISE(auto bytes, store_->Read(CommitKey(v)));
+      ARROW_RETURN_NOT_OK(copy->Put(CommitKey(v), std::string_view(*bytes)));
+    }
+    ARROW_ASSIGN_OR_RAISE(auto snapshot, LoadLatest(*copy));
+    fs::remove_all(folder_ / "copy");
+    return WriteCheckpointFile(*store_, *snapshot, 0);
+  }
+  Status OpenStatus() { return LoadLatest(*store_).status(); }
+
+  fs::path folder_;
+  std::shared_ptr<objectstore::ObjectStore> store_;
+};
+
+TEST(ActionJson, EncodeThenDecodeIsTheIdentity) {
+  AddFile add{.path = "d=1/f%20x.parquet",
+              .partition_values = {{"d", "1"}, {"e", std::nullopt}},
+              .size = 123,
+              .modification_time_ms = 5,
+              .data_change = false,
+              .stats = R"({"numRecords":1,"minValues":{"s":"\"\\"}})",
+              .deletion_vector = DeletionVectorDescriptor{"u", "ab^-", 3, 40, 2},
+              .tags = {{"k", "v"}}};
+  RemoveFile remove{.path = "f",
+                    .deletion_timestamp_ms = 7,
+                    .data_change = false,
+                    .extended_file_metadata = true,
+                    .partition_values = {{"d", "1"}},
+                    .size = 9,
+                    .deletion_vector = std::nullopt};
+  Protocol protocol{3, 7, {{"timestampNtz"}}, std::vector<std::string>{}};
+  Metadata metadata{.id = "i",
+                    .name = "n",
+                    .description = std::nullopt,
+                    .schema_string = "{\"a\":\"\\u0001\n\"}",
+                    .partition_columns = {"d"},
+                    .configuration = {{"delta.appendOnly", "true"}},
+                    .created_time_ms = 11};
+  std::string text;
+  for (const Action& action :
+       std::vector<Action>{CommitInfo{R"({"txnId":"x","n":[1,{"a":null}]})", "x"}, protocol, metadata, Txn{"a", 3, 4},
+                           Txn{"b", -1, std::nullopt}, add, remove, DomainMetadata{"d", "{}", true}}) {
+    AppendActionLine(text, action);
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto actions, ParseCommit(text, "test"));
+  std::string again;
+  for (const auto& action : actions) AppendActionLine(again, action);
+  EXPECT_EQ(again, text);
+  ASSERT_EQ(actions.size(), 8u);
+  EXPECT_EQ(std::get<CommitInfo>(actions[0]).txn_id, "x");
+  EXPECT_EQ(std::get<AddFile>(actions[5]).stats, add.stats);
+  EXPECT_EQ(std::get<AddFile>(actions[5]).partition_values, add.partition_values);
+}
+
+TEST(ActionJson, UnknownActionsAndMembersAreIgnored) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto actions,
+      ParseCommit("{\"cdc\":{\"path\":\"x\"}}\n\n{\"txn\":{\"appId\":\"a\",\"version\":1,\"new\":[]}}\r\n", "t"));
+  ASSERT_EQ(actions.size(), 1u);
+  EXPECT_EQ(std::get<Txn>(actions[0]).version, 1);
+}
+
+TEST(ActionJson, InvalidUtf8IsReplacedSoThatTheCommitStaysReadable) {
+  std::string text;
+  AppendActionLine(text, Txn{"a\xFF\x80 \xED\xA0\x80 \xC3\xA9", 1, std::nullopt});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto actions, ParseCommit(text, "t"));
+  EXPECT_EQ(std::get<Txn>(actions[0]).app_id.find("\xC3\xA9"), std::get<Txn>(actions[0]).app_id.size() - 2);
+}
+
+TEST_F(LogTest, BrokenCommitsAreCorruptAndNamed) {
+  const std::string good = AddLine("f1");
+  struct Case {
+    const char* name;
+    std::string text;
+    std::string want;  // In the message.
+  };
+  const std::vector<Case> cases = {
+      {"zero length", "", "empty"},
+      {"blank lines", "\n \n", "empty"},
+      {"garbage", "hello", "not JSON"},
+      {"cut off", good.substr(0, good.size() / 2), "not JSON"},
+      {"second line cut off", good + "\n" + good.substr(0, 20), "line 2"},
+      {"not an object", "[1]", "expected an object"},
+      {"action not an object", R"({"add":3})", "add"},
+      {"not UTF-8", "{\"txn\":{\"appId\":\"\xFF\",\"version\":1}}", "UTF-8"},
+      {"add without path", R"({"add":{"partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}})",
+       "add.path"},
+      {"add without size", R"({"add":{"path":"x","partitionValues":{},"modificationTime":1,"dataChange":true}})",
+       "add.size"},
+      {"size is text", R"({"add":{"path":"x","partitionValues":{},"size":"1","modificationTime":1,"dataChange":true}})",
+       "add.size"},
+      {"txn version too large", R"({"txn":{"appId":"a","version":99999999999999999999}})", "number"},
+      {"remove without path", R"({"remove":{"dataChange":true}})", "remove.path"},
+      {"protocol out of range", R"({"protocol":{"minReaderVersion":99999999999,"minWriterVersion":2}})",
+       "minReaderVersion"},
+      {"nul bytes", std::string(100, '\0'), "not JSON"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    GoodLog(2);
+    Put("00000000000000000001.json", c.text);
+    const Status status = OpenStatus();
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+    EXPECT_NE(status.message().find("00000000000000000001.json"), std::string::npos) << status;
+    EXPECT_NE(status.message().find(c.want), std::string::npos) << status;
+  }
+}
+
+TEST_F(LogTest, GapsAreCorruptAndNamed) {
+  GoodLog(5);
+  MILLRACE_ASSERT_OK(store_->Delete(CommitKey(3)));
+  const Status status = OpenStatus();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+  EXPECT_NE(status.message().find(CommitKey(3)), std::string::npos) << status;
+  MILLRACE_ASSERT_OK(store_->Delete(CommitKey(0)));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, OpenStatus());
+}
+
+TEST_F(LogTest, MissingProtocolMetadataOrLog) {
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, OpenStatus());
+  Commit(0, {MetadataLine()});
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, OpenStatus());
+  Commit(0, {kProtocolLine});
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, OpenStatus());
+}
+
+TEST_F(LogTest, ReplayReconcilesFilesAndTransactions) {
+  GoodLog(3);
+  Commit(4, {R"({"remove":{"path":"f1","deletionTimestamp":5,"dataChange":true}})", AddLine("f2", 25)});
+  Put("00000000000000000002.00000000000000000004.compacted.json", "ignored");
+  Put(".00000000000000000005.json.tmp", "ignored");
+  Put("00000000000000000004.crc", "ignored");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadLatest(*store_));
+  EXPECT_EQ(snapshot->version, 4);
+  EXPECT_EQ(snapshot->files.size(), 3u);
+  EXPECT_EQ(snapshot->files.Find("f1"), nullptr);
+  EXPECT_EQ(snapshot->files.Find("f2")->size, 25);
+  EXPECT_EQ(snapshot->num_bytes, 10 + 25 + 10);
+  EXPECT_EQ(snapshot->tombstones.size(), 1u);
+  EXPECT_EQ(snapshot->TxnVersion("a"), 3);
+  EXPECT_EQ(snapshot->TxnVersion("b"), std::nullopt);
+}
+
+TEST_F(LogTest, CheckpointAloneKeepsEverything) {
+  GoodLog(3);
+  Commit(
+      4,
+      {R"({"remove":{"path":"f1","deletionTimestamp":5,"dataChange":true,"extendedFileMetadata":true,"partitionValues":{"d":null},"size":10}})",
+       TxnLine("b", 7), R"({"domainMetadata":{"domain":"d","configuration":"{}","removed":false}})"});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto before, LoadLatest(*store_));
+  MILLRACE_ASSERT_OK(WriteCheckpointFile(*store_, *before, 6));
+  for (TableVersion v = 0; v <= 4; ++v) MILLRACE_ASSERT_OK(store_->Delete(CommitKey(v)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto after, LoadLatest(*store_));
+  EXPECT_EQ(after->version, 4);
+  EXPECT_EQ(after->TxnVersion("a"), 3);
+  EXPECT_EQ(after->TxnVersion("b"), 7);
+  EXPECT_EQ(after->files.size(), 3u);
+  EXPECT_EQ(after->num_bytes, before->num_bytes);
+  ASSERT_EQ(after->tombstones.size(), 1u);
+  EXPECT_EQ(after->tombstones.Find("f1")->deletion_timestamp_ms, 5);
+  EXPECT_EQ(after->tombstones.Find("f1")->partition_values, (PartitionValues{{"d", std::nullopt}}));
+  EXPECT_EQ(after->domains.count("d"), 1u);
+  EXPECT_EQ(after->metadata.schema_string, before->metadata.schema_string);
+}
+
+TEST_F(LogTest, OldTombstonesLeaveTheCheckpointTransactionsNever) {
+  GoodLog(1);
+  Commit(2, {R"({"remove":{"path":"f0","deletionTimestamp":1000,"dataChange":true}})"});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto before, LoadLatest(*store_));
+  const std::int64_t ten_days_ms = 10LL * 86'400'000;
+  MILLRACE_ASSERT_OK(WriteCheckpointFile(*store_, *before, ten_days_ms));
+  for (TableVersion v = 0; v <= 2; ++v) MILLRACE_ASSERT_OK(store_->Delete(CommitKey(v)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto after, LoadLatest(*store_));
+  EXPECT_TRUE(after->tombstones.empty());
+  EXPECT_EQ(after->TxnVersion("a"), 1);
+}
+
+TEST_F(LogTest, LastCheckpointIsOnlyAHint) {
+  GoodLog(6);
+  MILLRACE_ASSERT_OK(CheckpointAt(2));
+  MILLRACE_ASSERT_OK(CheckpointAt(4));
+  for (const char* hint :
+       {"", "garbage", "{}", R"({"version":"x"})", R"({"version":3,"size":1})", R"({"version":2,"size":1})",
+        R"({"version":4,"size":1})", R"({"version":-1})", R"({"version":99,"size":1})", "\xFF\xFE"}) {
+    SCOPED_TRACE(hint);
+    Put("_last_checkpoint", hint);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadLatest(*store_));
+    EXPECT_EQ(snapshot->version, 6);
+    EXPECT_EQ(snapshot->files.size(), 7u);
+  }
+}
+
+TEST_F(LogTest, BrokenCheckpointFallsBackOnlyWhereNothingIsLost) {
+  GoodLog(6);
+  MILLRACE_ASSERT_OK(CheckpointAt(2));
+  MILLRACE_ASSERT_OK(CheckpointAt(4));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, store_->Read(CheckpointKey(4)));
+  for (const std::string& broken :
+       {std::string(), std::string("PAR1"), std::string(1000, 'x'),
+        std::string(std::string_view(*whole)).substr(0, static_cast<std::size_t>(whole->size() / 2))}) {
+    MILLRACE_ASSERT_OK(store_->Put(CheckpointKey(4), broken));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadLatest(*store_));
+    EXPECT_EQ(snapshot->version, 6);
+    EXPECT_EQ(snapshot->files.size(), 7u);
+  }
+  // Without commit 3 the older checkpoint no longer leads to version 6.
+  MILLRACE_ASSERT_OK(store_->Delete(CommitKey(3)));
+  const Status status = OpenStatus();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+  EXPECT_NE(status.message().find(CheckpointKey(4)), std::string::npos) << status;
+}
+
+TEST_F(LogTest, BrokenCheckpointIsReplacedByTheNextWrite) {
+  GoodLog(3);
+  MILLRACE_ASSERT_OK(store_->Put(CheckpointKey(3), "broken"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadLatest(*store_));
+  MILLRACE_ASSERT_OK(WriteCheckpointFile(*store_, *snapshot, 0));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto hint, ReadLastCheckpointHint(*store_));
+  EXPECT_EQ(hint, 3);
+  std::int64_t rows = 0;
+  MILLRACE_ASSERT_OK(ReadCheckpointFile(*store_, CheckpointKey(3), [&](Action&&) {
+    ++rows;
+    return Status::OK();
+  }));
+  EXPECT_EQ(rows, 2 + 1 + 4);
+}
+
+TEST_F(LogTest, CheckpointThatCannotBeReadBackIsNotPointedAt) {
+  GoodLog(3);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadLatest(*store_));
+  testing::FaultyStore faulty(store_);
+  faulty.Inject(testing::StoreOperation::kOpen, 2, testing::StoreFault::kFail, "checkpoint");
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, WriteCheckpointFile(faulty, *snapshot, 0));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto hint, ReadLastCheckpointHint(*store_));
+  EXPECT_EQ(hint, std::nullopt);
+  MILLRACE_ASSERT_OK(WriteCheckpointFile(faulty, *snapshot, 0));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto later, ReadLastCheckpointHint(*store_));
+  EXPECT_EQ(later, 3);
+}
+
+TEST_F(LogTest, UnfinishedMultiPartCheckpointIsIgnored) {
+  GoodLog(3);
+  Put("00000000000000000002.checkpoint.0000000001.0000000002.parquet", "never read");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadLatest(*store_));
+  EXPECT_EQ(snapshot->files.size(), 4u);
+}
+
+TEST_F(LogTest, OnlyV2CheckpointIsRefusedByName) {
+  GoodLog(3);
+  Put("00000000000000000002.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json", "{}");
+  MILLRACE_ASSERT_OK(OpenStatus());
+  MILLRACE_ASSERT_OK(store_->Delete(CommitKey(0)));
+  const Status status = OpenStatus();
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, status);
+  EXPECT_NE(status.message().find("v2Checkpoint"), std::string::npos) << status;
+}
+
+TEST_F(LogTest, ProtocolSupportByName) {
+  struct Case {
+    const char* name;
+    std::string protocol;
+    std::string configuration;
+    std::string field_metadata;
+    std::string read;   // In the reader's refusal; empty: readable.
+    std::string write;  // In the writer's refusal; empty: writable.
+  };
+  const std::string v12 = R"("minReaderVersion":1,"minWriterVersion":2)";
+  const std::string v37 = R"("minReaderVersion":3,"minWriterVersion":7)";
+  const std::vector<Case> cases = {
+      {"plain", v12, "{}", "{}", "", ""},
+      {"no lists at 3/7", v37, "{}", "{}", "", ""},
+      {"empty lists at 3/7", v37 + R"(,"readerFeatures":[],"writerFeatures":[])", "{}", "{}", "", ""},
+      {"reader 4", R"("minReaderVersion":4,"minWriterVersion":7)", "{}", "{}", "reader version 4", ""},
+      {"writer 8", R"("minReaderVersion":1,"minWriterVersion":8)", "{}", "{}", "", "writer version 8"},
+      {"unknown reader feature", v37 + R"(,"readerFeatures":["x1"],"writerFeatures":["x1"])", "{}", "{}", "x1", "x1"},
+      {"unknown writer feature", v37 + R"(,"readerFeatures":[],"writerFeatures":["clustering"])", "{}", "{}", "",
+       "clustering"},
+      {"ntz", v37 + R"(,"readerFeatures":["timestampNtz"],"writerFeatures":["timestampNtz"])", "{}", "{}", "", ""},
+      {"v2 checkpoints", v37 + R"(,"readerFeatures":["v2Checkpoint"],"writerFeatures":["v2Checkpoint"])", "{}", "{}",
+       "v2Checkpoint", ""},
+      {"vectors listed, none in use",
+       v37 + R"(,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"])", "{}", "{}", "", ""},
+      {"column mapping", R"("minReaderVersion":2,"minWriterVersion":5)", R"({"delta.columnMapping.mode":"name"})", "{}",
+       "columnMapping", ""},
+      {"column mapping none", R"("minReaderVersion":2,"minWriterVersion":5)", R"({"delta.columnMapping.mode":"none"})",
+       "{}", "", ""},
+      {"legacy 6 without use", R"("minReaderVersion":1,"minWriterVersion":6)", "{}", "{}", "", ""},
+      {"constraint", R"("minReaderVersion":1,"minWriterVersion":3)", R"({"delta.constraints.positive":"n > 0"})", "{}",
+       "", "positive"},
+      {"invariant", v12, "{}", R"({"delta.invariants":"{}"})", "", "invariants"},
+      {"generated", R"("minReaderVersion":1,"minWriterVersion":4)", "{}", R"({"delta.generationExpression":"1"})", "",
+       "generatedColumns"},
+      {"identity", R"("minReaderVersion":1,"minWriterVersion":6)", "{}", R"({"delta.identity.start":1})", "",
+       "identityColumns"},
+      {"default", v37 + R"(,"readerFeatures":[],"writerFeatures":["allowColumnDefaults"])", "{}",
+       R"({"CURRENT_DEFAULT":"1"})", "", "allowColumnDefaults"},
+      {"append only", v12, R"({"delta.appendOnly":"true"})", "{}", "", ""},
+      {"retention of transactions", v12, R"({"delta.setTransactionRetentionDuration":"interval 1 day"})", "{}", "",
+       "setTransactionRetentionDuration"},
+      {"in-commit timestamps", v37 + R"(,"readerFeatures":[],"writerFeatures":["inCommitTimestamp"])",
+       R"({"delta.enableInCommitTimestamps":"true"})", "{}", "", "inCommitTimestamp"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Commit(0, {R"({"protocol":{)" + c.protocol + "}}", MetadataLine(c.configuration, c.field_metadata)});
+    const auto table = Table::Open(store_);
+    if (!c.read.empty()) {
+      MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, table);
+      EXPECT_NE(table.status().message().find(c.read), std::string::npos) << table.status();
+      continue;
+    }
+    MILLRACE_ASSERT_OK(table);
+    const Status status = (*table)->CheckWritable();
+    if (c.write.empty()) {
+      MILLRACE_ASSERT_OK(status);
+    } else {
+      MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, status);
+      EXPECT_NE(status.message().find(c.write), std::string::npos) << status;
+      MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, (*table)->Commit({}));
+      MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, (*table)->WriteCheckpoint());
+    }
+  }
+}
+
+TEST_F(LogTest, LiveDeletionVectorIsRefusedByName) {
+  GoodLog(0);
+  Commit(
+      1,
+      {R"({"add":{"path":"g","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{"storageType":"i","pathOrInlineDv":"x","sizeInBytes":1,"cardinality":1}}})"});
+  const Status status = OpenStatus();
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, status);
+  EXPECT_NE(status.message().find("deletionVectors"), std::string::npos) << status;
+  Commit(
+      2,
+      {R"({"remove":{"path":"g","dataChange":true,"deletionVector":{"storageType":"i","pathOrInlineDv":"x","sizeInBytes":1,"cardinality":1}}})"});
+  MILLRACE_ASSERT_OK(OpenStatus());
+}
+
+TEST(SchemaJson, ThereAndBack) {
+  const auto schema = arrow::schema({
+      arrow::field("s", arrow::utf8(), false),
+      arrow::field("b", arrow::binary()),
+      arrow::field("t", arrow::boolean()),
+      arrow::field("i8", arrow::int8()),
+      arrow::field("i16", arrow::int16()),
+      arrow::field("i32", arrow::int32()),
+      arrow::field("i64", arrow::int64()),
+      arrow::field("f", arrow::float32()),
+      arrow::field("d", arrow::float64()),
+      arrow::field("dec", arrow::decimal128(12, 2)),
+      arrow::field("date", arrow::date32()),
+      arrow::field("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")),
+      arrow::field("ntz", arrow::timestamp(arrow::TimeUnit::MICRO)),
+      arrow::field("list",
+                   arrow::list(arrow::field("element", arrow::struct_({arrow::field("x", arrow::int64(), false)})))),
+      arrow::field("map", arrow::map(arrow::utf8(), arrow::field("value", arrow::int32(), false))),
+  });
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::string json, SchemaToJson(*schema));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto back, SchemaFromJson(json));
+  EXPECT_TRUE(back->Equals(*schema)) << back->ToString();
+  const auto dictionary = arrow::schema({arrow::field("s", arrow::dictionary(arrow::int32(), arrow::utf8()))});
+  EXPECT_NE(SchemaToJson(*dictionary).ValueOrDie().find(R"("type":"string")"), std::string::npos);
+}
+
+TEST(SchemaJson, FieldMetadataSurvives) {
+  const std::string json =
+      R"({"type":"struct","fields":[{"name":"a","type":"long","nullable":true,"metadata":{"comment":"x","n":1}}]})";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto schema, SchemaFromJson(json));
+  EXPECT_EQ(SchemaToJson(*schema).ValueOrDie(), json);
+}
+
+TEST(SchemaJson, RefusesWhatOthersCannotRead) {
+  const auto refuse = [](const std::string& name, const std::shared_ptr<arrow::DataType>& type) {
+    return SchemaToJson(*arrow::schema({arrow::field("ok", arrow::int64()), arrow::field(name, type)})).status();
+  };
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refuse("a b", arrow::int64()));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refuse("OK", arrow::int64()));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refuse("", arrow::int64()));
+  const Status unsigned_type = refuse("u", arrow::uint64());
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, unsigned_type);
+  EXPECT_NE(unsigned_type.message().find("'u'"), std::string::npos);
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, refuse("t", arrow::timestamp(arrow::TimeUnit::NANO, "UTC")));
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, refuse("t", arrow::timestamp(arrow::TimeUnit::MICRO, "Europe/Berlin")));
+  for (const char* json :
+       {"", "[]", "{}", R"({"type":"struct","fields":[{"name":"a"}]})",
+        R"json({"type":"struct","fields":[{"name":"a","type":"decimal(99,2)","nullable":true}]})json"}) {
+    SCOPED_TRACE(json);
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, SchemaFromJson(json));
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported,
+                       SchemaFromJson(R"({"type":"struct","fields":[{"name":"a","type":"variant","nullable":true}]})"));
+}
+
+TEST(FilePath, EncodedOnceAndKeptBelowTheTable) {
+  for (const std::string key :
+       {"part-1.parquet", "d=2024-01-02/p.parquet", "x=A%2FA/ü &?#.parquet", "ts=1970-01-01 00:00:00/a"}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto back, DecodePath(EncodePath(key)));
+    EXPECT_EQ(back, key);
+  }
+  EXPECT_EQ(EncodePath("x=A%2FA/f"), "x=A%252FA/f");
+  for (const char* path : {"/etc/passwd", "file:///etc/passwd", "s3://bucket/x", "hdfs:x"}) {
+    SCOPED_TRACE(path);
+    MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, DecodePath(path));
+  }
+  for (const char* path :
+       {"../x", "a/../../x", "%2e%2e/x", "a/%2E%2E/b", "%2Fetc/passwd", "a%00b", "a%zz", "a%2", "", "./a"}) {
+    SCOPED_TRACE(path);
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, DecodePath(path));
+  }
+}
+
+TEST(TimeText, ThereAndBack) {
+  for (const std::int64_t us :
+       {0LL, -1LL, 1'700'000'000'123'456LL, -62'135'596'800'000'000LL, 253'402'300'799'999'999LL}) {
+    EXPECT_EQ(ParseTimestampMicros(*FormatTimestampMicros(us, true)), us);
+    EXPECT_EQ(ParseTimestampMicros(*FormatTimestampMicros(us, false)), us);
+  }
+  EXPECT_EQ(FormatTimestampMillis(-1, true), "1969-12-31T23:59:59.999Z");
+  EXPECT_EQ(FormatTimestampMillis(1'999, true), "1970-01-01T00:00:00.001Z");
+  EXPECT_EQ(FormatTimestampMillis(253'402'300'800'000'000LL, true), std::nullopt);
+  EXPECT_EQ(ParseTimestampMicros("1970-01-01T01:00:00+01:00"), 0);
+  EXPECT_EQ(ParseTimestampMicros("1970-01-01 00:00:01"), 1'000'000);
+  EXPECT_EQ(ParseDate("1970-01-02"), 1);
+  for (const char* text :
+       {"", "1970", "1970-13-01", "1970-02-30", "1970-01-01T25:00:00", "1970-01-01x", "-970-01-01"}) {
+    EXPECT_EQ(ParseTimestampMicros(text), std::nullopt) << text;
+    EXPECT_EQ(ParseDate(text), std::nullopt) << text;
+  }
+}
+
+TEST(Interval, InMilliseconds) {
+  EXPECT_EQ(IntervalToMillis("interval 7 days"), 7LL * 86'400'000);
+  EXPECT_EQ(IntervalToMillis("interval 1 week 12 hours"), (7LL * 24 + 12) * 3'600'000);
+  for (const char* text : {"", "7 days", "interval", "interval x days", "interval 1 month", "interval 1"}) {
+    EXPECT_EQ(IntervalToMillis(text), std::nullopt) << text;
+  }
+}
+
+TEST(PersistentMapTest, EqualsAnOrdinaryMapAndNeverChangesItsCopies) {
+  std::map<std::string, int> plain;
+  PersistentMap<int> map;
+  std::vector<std::pair<PersistentMap<int>, std::map<std::string, int>>> copies;
+  std::uint64_t random = 12345;
+  for (int step = 0; step < 5000; ++step) {
+    random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+    const std::string key = "f" + std::to_string((random >> 33) % 300);
+    if ((random >> 20) % 3 == 0) {
+      EXPECT_EQ(map.Erase(key), plain.erase(key) == 1);
+    } else {
+      map.Set(key, step);
+      plain[key] = step;
+    }
+    if (step % 500 == 0) copies.emplace_back(map, plain);
+  }
+  copies.emplace_back(map, plain);
+  for (const auto& [copy, want] : copies) {
+    std::map<std::string, int> got;
+    for (const auto& [key, value] : copy) got.emplace(key, value);
+    EXPECT_EQ(got, want);
+    EXPECT_EQ(copy.size(), want.size());
+    EXPECT_TRUE(std::is_sorted(copy.begin(), copy.end()));
+  }
+}
+
+}  // namespace
+}  // namespace millrace::delta

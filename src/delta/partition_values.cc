@@ -1,0 +1,233 @@
+#include "delta/partition_values.h"
+
+#include <arrow/array/util.h>
+#include <arrow/compute/api.h>
+#include <arrow/scalar.h>
+#include <arrow/util/decimal.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <unordered_map>
+
+#include "delta/data_file.h"
+#include "delta/time_text.h"
+
+namespace millrace::delta {
+namespace {
+
+template <typename T>
+std::string NumberText(T value) {
+  std::array<char, 32> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
+  return std::string(buffer.data(), end);
+}
+
+template <typename ArrayType>
+std::string NumberAt(const arrow::Array& array, std::int64_t row) {
+  return NumberText(static_cast<const ArrayType&>(array).Value(row));
+}
+
+template <typename ScalarType, typename T>
+std::optional<std::shared_ptr<arrow::Scalar>> ParseNumber(const std::string& text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return std::make_shared<ScalarType>(value);
+}
+
+std::optional<std::shared_ptr<arrow::Scalar>> ParseScalar(const std::string& text,
+                                                          const std::shared_ptr<arrow::DataType>& type) {
+  switch (type->id()) {
+    case arrow::Type::STRING:
+      return std::make_shared<arrow::StringScalar>(text);
+    case arrow::Type::BINARY:
+      return std::make_shared<arrow::BinaryScalar>(text);
+    case arrow::Type::BOOL:
+      if (text != "true" && text != "false") return std::nullopt;
+      return std::make_shared<arrow::BooleanScalar>(text == "true");
+    case arrow::Type::INT8:
+      return ParseNumber<arrow::Int8Scalar, std::int8_t>(text);
+    case arrow::Type::INT16:
+      return ParseNumber<arrow::Int16Scalar, std::int16_t>(text);
+    case arrow::Type::INT32:
+      return ParseNumber<arrow::Int32Scalar, std::int32_t>(text);
+    case arrow::Type::INT64:
+      return ParseNumber<arrow::Int64Scalar, std::int64_t>(text);
+    case arrow::Type::FLOAT:
+      return ParseNumber<arrow::FloatScalar, float>(text);
+    case arrow::Type::DOUBLE:
+      return ParseNumber<arrow::DoubleScalar, double>(text);
+    case arrow::Type::DATE32: {
+      const auto days = ParseDate(text);
+      if (!days) return std::nullopt;
+      return std::make_shared<arrow::Date32Scalar>(*days);
+    }
+    case arrow::Type::TIMESTAMP: {
+      const auto micros = ParseTimestampMicros(text);
+      if (!micros) return std::nullopt;
+      return std::make_shared<arrow::TimestampScalar>(*micros, type);
+    }
+    case arrow::Type::DECIMAL128: {
+      arrow::Decimal128 value;
+      std::int32_t precision = 0;
+      std::int32_t scale = 0;
+      const auto& decimal = static_cast<const arrow::Decimal128Type&>(*type);
+      if (!arrow::Decimal128::FromString(text, &value, &precision, &scale).ok()) return std::nullopt;
+      const auto rescaled = value.Rescale(scale, decimal.scale());
+      if (!rescaled.ok() || !rescaled->FitsInPrecision(decimal.precision())) return std::nullopt;
+      return std::make_shared<arrow::Decimal128Scalar>(*rescaled, type);
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
+// The number of each row's value among the distinct values of its column, and one row for each number.
+struct Codes {
+  std::shared_ptr<arrow::Int32Array> of_row;  // Null where the value is null.
+  std::shared_ptr<arrow::Array> values;
+};
+
+Result<Codes> Encode(const std::shared_ptr<arrow::Array>& column) {
+  std::shared_ptr<arrow::Array> encoded = column;
+  if (column->type_id() == arrow::Type::DICTIONARY) {
+    // The same value may stand in a dictionary twice.
+    const auto& type = static_cast<const arrow::DictionaryType&>(*column->type());
+    ASSIGN_OR_RETURN(encoded, arrow::compute::Cast(*column, type.value_type()));
+  }
+  ASSIGN_OR_RETURN(const arrow::Datum datum, arrow::compute::DictionaryEncode(encoded));
+  const auto dictionary = std::static_pointer_cast<arrow::DictionaryArray>(datum.make_array());
+  return Codes{std::static_pointer_cast<arrow::Int32Array>(dictionary->indices()), dictionary->dictionary()};
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array, std::int64_t row,
+                                                      const std::string& column) {
+  if (array.IsNull(row)) return std::nullopt;
+  std::optional<std::string> text;
+  switch (array.type_id()) {
+    case arrow::Type::STRING:
+      text = static_cast<const arrow::StringArray&>(array).GetString(row);
+      if (text->empty()) return std::nullopt;
+      break;
+    case arrow::Type::BOOL:
+      text = static_cast<const arrow::BooleanArray&>(array).Value(row) ? "true" : "false";
+      break;
+    case arrow::Type::INT8:
+      text = NumberAt<arrow::Int8Array>(array, row);
+      break;
+    case arrow::Type::INT16:
+      text = NumberAt<arrow::Int16Array>(array, row);
+      break;
+    case arrow::Type::INT32:
+      text = NumberAt<arrow::Int32Array>(array, row);
+      break;
+    case arrow::Type::INT64:
+      text = NumberAt<arrow::Int64Array>(array, row);
+      break;
+    case arrow::Type::FLOAT:
+      if (std::isfinite(static_cast<const arrow::FloatArray&>(array).Value(row)))
+        text = NumberAt<arrow::FloatArray>(array, row);
+      break;
+    case arrow::Type::DOUBLE:
+      if (std::isfinite(static_cast<const arrow::DoubleArray&>(array).Value(row))) {
+        text = NumberAt<arrow::DoubleArray>(array, row);
+      }
+      break;
+    case arrow::Type::DECIMAL128:
+      text = static_cast<const arrow::Decimal128Array&>(array).FormatValue(row);
+      break;
+    case arrow::Type::DATE32:
+      text = FormatDate(static_cast<const arrow::Date32Array&>(array).Value(row));
+      break;
+    case arrow::Type::TIMESTAMP: {
+      const auto& type = static_cast<const arrow::TimestampType&>(*array.type());
+      text =
+          FormatTimestampMicros(static_cast<const arrow::TimestampArray&>(array).Value(row), !type.timezone().empty());
+      break;
+    }
+    default:
+      return Unsupported("column '{}' cannot partition a table: its type is {}", column, array.type()->ToString());
+  }
+  if (!text)
+    return InvalidInput("column '{}' has a value that cannot be a partition's: NaN, infinite or out of range", column);
+  return text;
+}
+
+Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::string>& text,
+                                                      const std::shared_ptr<arrow::DataType>& type, std::int64_t length,
+                                                      const std::string& column) {
+  if (!text || (text->empty() && type->id() != arrow::Type::BINARY)) return arrow::MakeArrayOfNull(type, length);
+  const auto scalar = ParseScalar(*text, type);
+  if (!scalar) return Corrupt("the partition value '{}' of column '{}' is not a {}", *text, column, type->ToString());
+  return arrow::MakeArrayFromScalar(**scalar, length);
+}
+
+Result<std::vector<PartitionedBatch>> SplitByPartition(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                       const std::vector<std::string>& partition_columns) {
+  std::vector<PartitionedBatch> out;
+  if (batch->num_rows() == 0) return out;
+  if (partition_columns.empty()) {
+    out.push_back({{}, batch});
+    return out;
+  }
+  std::shared_ptr<arrow::RecordBatch> rest = batch;
+  std::vector<Codes> codes;
+  for (const auto& name : partition_columns) {
+    const auto column = batch->GetColumnByName(name);
+    if (column == nullptr) return InvalidInput("the batch has no partition column '{}'", name);
+    ASSIGN_OR_RETURN(Codes encoded, Encode(column));
+    codes.push_back(std::move(encoded));
+    ASSIGN_OR_RETURN(rest, rest->RemoveColumn(rest->schema()->GetFieldIndex(name)));
+  }
+
+  // Rows by the combination of their codes. Most batches have one date and so one group; neighbours often are alike.
+  std::vector<std::vector<std::int64_t>> groups;
+  std::map<std::vector<std::int32_t>, std::size_t> group_of;
+  std::vector<std::int32_t> key(codes.size());
+  std::vector<std::int32_t> last_key;
+  std::size_t group = 0;
+  for (std::int64_t row = 0; row < batch->num_rows(); ++row) {
+    for (std::size_t c = 0; c < codes.size(); ++c) {
+      key[c] = codes[c].of_row->IsNull(row) ? -1 : codes[c].of_row->Value(row);
+    }
+    if (key != last_key) {
+      group = group_of.try_emplace(key, groups.size()).first->second;
+      if (group == groups.size()) groups.emplace_back();
+      last_key = key;
+    }
+    groups[group].push_back(row);
+  }
+
+  std::map<PartitionValues, std::vector<std::int64_t>> rows_of;
+  for (const auto& [codes_of_group, index] : group_of) {
+    PartitionValues values;
+    for (std::size_t c = 0; c < codes.size(); ++c) {
+      std::optional<std::string> text;
+      if (codes_of_group[c] >= 0) {
+        ASSIGN_OR_RETURN(text, PartitionValueText(*codes[c].values, codes_of_group[c], partition_columns[c]));
+      }
+      values.emplace(partition_columns[c], std::move(text));
+    }
+    // "" and null are one partition.
+    auto& rows = rows_of[std::move(values)];
+    rows.insert(rows.end(), groups[index].begin(), groups[index].end());
+  }
+  for (auto& [values, rows] : rows_of) {
+    if (std::ssize(rows) == batch->num_rows()) {
+      out.push_back({values, rest});
+      break;
+    }
+    std::sort(rows.begin(), rows.end());
+    const auto indices = std::make_shared<arrow::Int64Array>(std::ssize(rows), arrow::Buffer::Wrap(rows));
+    ASSIGN_OR_RETURN(const arrow::Datum taken,
+                     arrow::compute::Take(rest, indices, arrow::compute::TakeOptions::NoBoundsCheck()));
+    out.push_back({values, taken.record_batch()});
+  }
+  return out;
+}
+
+}  // namespace millrace::delta

@@ -1,0 +1,158 @@
+#include "delta/protocol_support.h"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string_view>
+
+namespace millrace::delta {
+namespace {
+
+using simdjson::dom::element;
+using simdjson::dom::object;
+
+// deletionVectors: accepted as long as no live file has one. columnMapping: as long as its mode is none.
+constexpr std::array<std::string_view, 4> kReaderFeatures = {"timestampNtz", "vacuumProtocolCheck", "deletionVectors",
+                                                             "columnMapping"};
+
+// Features that ask nothing of a writer that appends and compacts, or whose use we look for in the schema and
+// properties.
+constexpr std::array<std::string_view, 13> kWriterFeatures = {
+    "appendOnly",     "invariants",          "checkConstraints", "changeDataFeed",      "generatedColumns",
+    "columnMapping",  "timestampNtz",        "identityColumns",  "allowColumnDefaults", "deletionVectors",
+    "domainMetadata", "vacuumProtocolCheck", "inCommitTimestamp"};
+
+template <typename Names>
+bool Contains(const Names& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+const std::string* Property(const Metadata& metadata, const std::string& key) {
+  const auto it = metadata.configuration.find(key);
+  return it == metadata.configuration.end() ? nullptr : &it->second;
+}
+
+bool IsTrue(const Metadata& metadata, const std::string& key) {
+  const std::string* value = Property(metadata, key);
+  return value != nullptr && (*value == "true" || *value == "TRUE" || *value == "True");
+}
+
+// Keys of a field's metadata that bind a writer, and the feature that each belongs to.
+struct ColumnRule {
+  std::string_view key;
+  std::string_view feature;
+};
+constexpr std::array<ColumnRule, 6> kColumnRules = {{{"delta.invariants", "invariants"},
+                                                     {"delta.generationExpression", "generatedColumns"},
+                                                     {"delta.identity.start", "identityColumns"},
+                                                     {"delta.identity.step", "identityColumns"},
+                                                     {"CURRENT_DEFAULT", "allowColumnDefaults"},
+                                                     {"EXISTS_DEFAULT", "allowColumnDefaults"}}};
+
+// Walks a type of the schema JSON, fields at every depth.
+Status CheckColumns(const element& type, const std::string& path) {
+  std::string_view name;
+  if (type.get(name) == simdjson::SUCCESS) {
+    return name == "void" ? Unsupported("column '{}' has the type void, which we do not write", path) : Status::OK();
+  }
+  simdjson::dom::array fields;
+  if (type["fields"].get(fields) == simdjson::SUCCESS) {
+    for (const element field : fields) {
+      std::string_view field_name;
+      element field_type;
+      if (field["name"].get(field_name) != simdjson::SUCCESS || field["type"].get(field_type) != simdjson::SUCCESS)
+        continue;
+      const std::string full = path.empty() ? std::string(field_name) : path + "." + std::string(field_name);
+      for (const auto& rule : kColumnRules) {
+        if (field["metadata"][rule.key].error() == simdjson::SUCCESS) {
+          return Unsupported("column '{}' uses the table feature {} ({}), which we do not write", full, rule.feature,
+                             rule.key);
+        }
+      }
+      RETURN_NOT_OK(CheckColumns(field_type, full));
+    }
+  }
+  for (const char* inner : {"elementType", "keyType", "valueType"}) {
+    element nested;
+    if (type[inner].get(nested) == simdjson::SUCCESS) RETURN_NOT_OK(CheckColumns(nested, path + "." + inner));
+  }
+  return Status::OK();
+}
+
+bool UsesTimestampNtz(const arrow::DataType& type) {
+  if (type.id() == arrow::Type::TIMESTAMP) return static_cast<const arrow::TimestampType&>(type).timezone().empty();
+  if (type.id() == arrow::Type::DICTIONARY) {
+    return UsesTimestampNtz(*static_cast<const arrow::DictionaryType&>(type).value_type());
+  }
+  return std::any_of(type.fields().begin(), type.fields().end(),
+                     [](const auto& field) { return UsesTimestampNtz(*field->type()); });
+}
+
+}  // namespace
+
+Status CheckReadable(const Protocol& protocol, const Metadata& metadata) {
+  if (protocol.reader_features) {
+    for (const auto& feature : *protocol.reader_features) {
+      if (!Contains(kReaderFeatures, feature)) return Unsupported("the table needs the reader feature {}", feature);
+    }
+  }
+  if (protocol.min_reader_version < 1 || protocol.min_reader_version > 3) {
+    return Unsupported("the table needs reader version {}; we read up to 3", protocol.min_reader_version);
+  }
+  const std::string* mode = Property(metadata, "delta.columnMapping.mode");
+  if (mode != nullptr && *mode != "none" && protocol.min_reader_version >= 2) {
+    return Unsupported("the table uses the feature columnMapping (delta.columnMapping.mode = {})", *mode);
+  }
+  return Status::OK();
+}
+
+Status CheckWritable(const Protocol& protocol, const Metadata& metadata) {
+  if (protocol.min_writer_version < 1 || protocol.min_writer_version > 7) {
+    return Unsupported("the table needs writer version {}; we write up to 7", protocol.min_writer_version);
+  }
+  if (protocol.writer_features) {
+    for (const auto& feature : *protocol.writer_features) {
+      if (!Contains(kWriterFeatures, feature)) return Unsupported("the table needs the writer feature {}", feature);
+    }
+  }
+  // Engines drop txn actions that are older than this, and with them our offsets: rows would be read twice.
+  if (const std::string* value = Property(metadata, "delta.setTransactionRetentionDuration")) {
+    return Unsupported(
+        "the table has delta.setTransactionRetentionDuration = {}: engines may then forget how far each partition was "
+        "read, "
+        "and rows would come twice; remove the property",
+        *value);
+  }
+  if (IsTrue(metadata, "delta.enableInCommitTimestamps")) {
+    return Unsupported("the table uses the feature inCommitTimestamp, which we do not write");
+  }
+  if (IsTrue(metadata, "delta.enableRowTracking")) {
+    return Unsupported("the table uses the feature rowTracking, which we do not write");
+  }
+  for (const auto& [key, value] : metadata.configuration) {
+    if (key.starts_with("delta.constraints.")) {
+      return Unsupported("the table has the CHECK constraint {} (feature checkConstraints), which we do not verify",
+                         key.substr(std::string_view("delta.constraints.").size()));
+    }
+  }
+  simdjson::dom::parser parser;
+  element root;
+  if (parser.parse(metadata.schema_string).get(root) != simdjson::SUCCESS) return Corrupt("schema: not JSON");
+  return CheckColumns(root, "");
+}
+
+bool IsAppendOnly(const Metadata& metadata) { return IsTrue(metadata, "delta.appendOnly"); }
+
+Protocol ProtocolFor(const arrow::Schema& schema) {
+  const bool ntz = std::any_of(schema.fields().begin(), schema.fields().end(),
+                               [](const auto& field) { return UsesTimestampNtz(*field->type()); });
+  if (!ntz) return Protocol{};
+  return Protocol{.min_reader_version = 3,
+                  .min_writer_version = 7,
+                  .reader_features = {{"timestampNtz"}},
+                  .writer_features = {{"timestampNtz"}}};
+}
+
+}  // namespace millrace::delta

@@ -1,0 +1,388 @@
+#include "delta/table.h"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <mutex>
+#include <random>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "base/kill_point.h"
+#include "base/log.h"
+#include "base/uuid.h"
+#include "delta/action_json.h"
+#include "delta/checkpoint.h"
+#include "delta/json_text.h"
+#include "delta/log_replay.h"
+#include "delta/protocol_support.h"
+
+namespace millrace::delta {
+namespace {
+
+constexpr const char* kEngineInfo = "millrace/0.1.0";
+
+using Deadline = std::optional<std::chrono::steady_clock::time_point>;
+
+// Sleeps between tries: full jitter, doubling (Brooker, "Exponential Backoff and Jitter"), so that rivals who collided
+// once do not collide again at the same moment.
+class Backoff {
+ public:
+  explicit Backoff(const RetryPolicy& policy) : policy_(policy), random_(std::random_device{}()) {}
+
+  void Sleep(const Clock& clock, const Deadline& deadline) {
+    const auto ceiling =
+        std::min<std::int64_t>(policy_.backoff_max.count(), policy_.backoff_min.count() << std::min(step_, 20));
+    ++step_;
+    std::chrono::nanoseconds pause = std::chrono::milliseconds(
+        std::uniform_int_distribution<std::int64_t>(0, std::max<std::int64_t>(0, ceiling))(random_));
+    if (deadline) pause = std::min<std::chrono::nanoseconds>(pause, *deadline - clock.SteadyNow());
+    if (pause.count() > 0) std::this_thread::sleep_for(pause);
+  }
+
+ private:
+  RetryPolicy policy_;
+  std::minstd_rand random_;
+  int step_ = 0;
+};
+
+std::int64_t NowMillis(const Clock& clock) { return clock.Now() / 1000; }
+
+std::optional<std::string> TxnIdOf(const std::vector<Action>& actions) {
+  for (const auto& action : actions) {
+    if (const auto* info = std::get_if<CommitInfo>(&action)) return info->txn_id;
+  }
+  return std::nullopt;
+}
+
+// What must hold of a request whatever the table's state is.
+Status CheckRequest(const CommitRequest& request) {
+  std::set<std::string> app_ids;
+  for (const auto& txn : request.txns) {
+    if (!app_ids.insert(txn.app_id).second)
+      return InvalidInput("two txn actions for application {} in one commit", txn.app_id);
+  }
+  std::set<std::string> paths;
+  for (const auto& add : request.adds) {
+    if (!paths.insert(FileKey(add.path, add.deletion_vector)).second)
+      return InvalidInput("file {} is added twice", add.path);
+  }
+  for (const auto& remove : request.removes) {
+    if (!paths.insert(FileKey(remove.path, remove.deletion_vector)).second) {
+      return InvalidInput("file {} is added or removed twice", remove.path);
+    }
+  }
+  simdjson::dom::parser parser;
+  for (const auto& [name, json] : request.info) {
+    if (parser.parse(json).error() != simdjson::SUCCESS) return InvalidInput("commitInfo member {} is not JSON", name);
+  }
+  return Status::OK();
+}
+
+std::string CommitInfoJson(const CommitRequest& request, TableVersion read_version, std::int64_t now_ms,
+                           const std::string& txn_id) {
+  std::string json = fmt::format(R"({{"timestamp":{},"operation":{},"operationParameters":{})", now_ms,
+                                 Quoted(request.operation), StringMapToJson(request.operation_parameters));
+  if (read_version >= 0) json += fmt::format(R"(,"readVersion":{})", read_version);
+  json += fmt::format(R"(,"isolationLevel":"Serializable","isBlindAppend":{})", request.is_blind_append);
+  if (!request.operation_metrics.empty())
+    json += R"(,"operationMetrics":)" + StringMapToJson(request.operation_metrics);
+  json += fmt::format(R"(,"engineInfo":"{}","txnId":"{}")", kEngineInfo, txn_id);
+  for (const auto& [name, value] : request.info) {
+    json += ',';
+    AppendQuoted(json, name);
+    json += ':';
+    json += value;
+  }
+  json += '}';
+  return json;
+}
+
+// The actions of a request, commitInfo first, as one of the attempts writes them.
+std::vector<Action> ActionsOf(const CommitRequest& request, TableVersion read_version, std::int64_t now_ms,
+                              const std::string& txn_id) {
+  std::vector<Action> actions;
+  actions.emplace_back(CommitInfo{CommitInfoJson(request, read_version, now_ms, txn_id), txn_id});
+  if (request.metadata) actions.emplace_back(*request.metadata);
+  for (Txn txn : request.txns) {
+    // Spark drops a txn without a time from its checkpoints as soon as a retention is set.
+    if (!txn.last_updated_ms) txn.last_updated_ms = now_ms;
+    actions.emplace_back(std::move(txn));
+  }
+  for (const auto& remove : request.removes) actions.emplace_back(remove);
+  for (const auto& add : request.adds) actions.emplace_back(add);
+  return actions;
+}
+
+std::string ToText(const std::vector<Action>& actions) {
+  std::string text;
+  for (const auto& action : actions) AppendActionLine(text, action);
+  return text;
+}
+
+// The fenced application that moved since the request was planned, if any.
+std::optional<Fenced> FindFence(const CommitRequest& request, const SnapshotPtr& snapshot) {
+  for (const auto& [app_id, planned] : request.fence) {
+    const auto found = snapshot->TxnVersion(app_id);
+    if (found != planned) return Fenced{app_id, found, snapshot};
+  }
+  return std::nullopt;
+}
+
+bool MayHaveLanded(const Status& status) {
+  return KindOf(status) == ErrorKind::kUnknownOutcome || KindOf(status) == ErrorKind::kTransient;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> Snapshot::TxnVersion(const std::string& app_id) const {
+  const auto it = txns.find(app_id);
+  return it == txns.end() ? std::nullopt : std::optional(it->second.version);
+}
+
+class Table::Impl {
+ public:
+  Impl(std::shared_ptr<objectstore::ObjectStore> store, const Clock& clock, SnapshotPtr snapshot)
+      : store_(std::move(store)), clock_(clock), snapshot_(std::move(snapshot)) {}
+
+  const std::shared_ptr<objectstore::ObjectStore>& store() const { return store_; }
+  const Clock& clock() const { return clock_; }
+
+  SnapshotPtr snapshot() const {
+    const std::lock_guard lock(mutex_);
+    return snapshot_;
+  }
+
+  Result<SnapshotPtr> Refresh() {
+    std::optional<TableVersion> none;
+    RETURN_NOT_OK(ReadNews("", none));
+    return snapshot();
+  }
+
+  Result<CommitOutcome> Commit(const CommitRequest& request, const RetryPolicy& policy, const Deadline& deadline);
+
+ private:
+  // Reads every commit after snapshot() and publishes each. `ours` becomes the version that carries `txn_id`, also if a
+  // later step fails: what has been published is not read again.
+  Status ReadNews(const std::string& txn_id, std::optional<TableVersion>& ours);
+  // Refuses what this table does not allow at `base`.
+  static Status CheckAgainst(const CommitRequest& request, const Snapshot& base);
+
+  void Publish(SnapshotPtr snapshot) {
+    const std::lock_guard lock(mutex_);
+    snapshot_ = std::move(snapshot);
+  }
+
+  const std::shared_ptr<objectstore::ObjectStore> store_;
+  const Clock& clock_;
+  mutable std::mutex mutex_;  // Guards snapshot_ alone.
+  SnapshotPtr snapshot_;
+};
+
+Status Table::Impl::ReadNews(const std::string& txn_id, std::optional<TableVersion>& ours) {
+  SnapshotPtr newest = snapshot();
+  while (true) {
+    ASSIGN_OR_RETURN(const auto actions, ReadCommit(*store_, newest->version + 1));
+    if (!actions) break;
+    auto next = Advance(*newest, *actions);
+    if (!next.ok()) return WithContext(next.status(), "applying commit {}", CommitKey(newest->version + 1));
+    newest = std::move(*next);
+    if (!txn_id.empty() && TxnIdOf(*actions) == txn_id) ours = newest->version;
+    Publish(newest);
+  }
+  // Nothing after our version. Either it is the newest, or log cleanup has removed what came next while we slept; in
+  // that case it has removed our version's file too.
+  ASSIGN_OR_RETURN(const auto own, store_->Stat(CommitKey(newest->version)));
+  if (own) return Status::OK();
+  ASSIGN_OR_RETURN(const auto latest, LatestListedVersion(*store_));
+  if (!latest) return NotFound("the table at {} is gone: its log is empty", store_->uri());
+  if (*latest < newest->version) {
+    return Corrupt("the log of {} ends at version {}, but version {} was read before", store_->uri(), *latest,
+                   newest->version);
+  }
+  if (*latest > newest->version) {
+    ASSIGN_OR_RETURN(newest, LoadLatest(*store_));
+    Publish(newest);
+  }
+  return Status::OK();
+}
+
+Status Table::Impl::CheckAgainst(const CommitRequest& request, const Snapshot& base) {
+  RETURN_NOT_OK(delta::CheckWritable(base.protocol, base.metadata));
+  if (request.metadata) RETURN_NOT_OK(delta::CheckWritable(base.protocol, *request.metadata));
+  for (const auto& remove : request.removes) {
+    if (remove.data_change && IsAppendOnly(base.metadata)) {
+      return Unsupported("the table is append-only (delta.appendOnly): {} cannot be removed", remove.path);
+    }
+    if (base.files.Find(FileKey(remove.path, remove.deletion_vector)) == nullptr) {
+      return Conflict("file {} is not live at version {}: another commit has removed it", remove.path, base.version);
+    }
+  }
+  return Status::OK();
+}
+
+Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const RetryPolicy& policy,
+                                          const Deadline& deadline) {
+  RETURN_NOT_OK(CheckRequest(request));
+  const std::string txn_id = RandomUuid();
+  Backoff backoff(policy);
+
+  // The attempt at one version: its bytes stay the same until that version is known to be another's.
+  struct Attempt {
+    TableVersion version = -1;
+    std::vector<Action> actions;
+    std::string text;
+  };
+  Attempt attempt;
+  std::optional<Status> last_error;
+  std::optional<TableVersion> ours;  // The version under which our commit was found.
+  bool may_have_landed = false;      // A PUT of ours has no known outcome yet.
+  bool look_first = false;           // Read forward before the next PUT.
+
+  for (int tries = 0; tries < policy.attempts_max; ++tries) {
+    if (tries > 0) backoff.Sleep(clock_, deadline);
+    if (deadline && clock_.SteadyNow() >= *deadline) break;
+
+    // Before the first PUT too, our version's file must be there: if log cleanup has passed us, the next version's name
+    // is free again, and a commit under it would be seen by nobody.
+    if (look_first || attempt.version < 0) {
+      bool confirmed = false;
+      if (!look_first) {
+        const auto own = store_->Stat(CommitKey(snapshot()->version));
+        if (!own.ok() && !MayHaveLanded(own.status())) return own.status();
+        if (!own.ok()) {
+          last_error = own.status();
+          continue;
+        }
+        confirmed = own->has_value();
+      }
+      if (!confirmed) {
+        const Status read = ReadNews(txn_id, ours);
+        if (ours) return Committed{snapshot(), *ours};
+        // A version that another holds cannot become ours any more.
+        if (snapshot()->version >= attempt.version) may_have_landed = false;
+        if (!read.ok()) {
+          if (!MayHaveLanded(read)) return read;
+          last_error = read;
+          continue;
+        }
+        look_first = false;
+      }
+    }
+
+    const SnapshotPtr base = snapshot();
+    if (auto fenced = FindFence(request, base)) return *std::move(fenced);
+    RETURN_NOT_OK(CheckAgainst(request, *base));
+    if (attempt.version != base->version + 1) {
+      attempt.version = base->version + 1;
+      attempt.actions = ActionsOf(request, base->version, NowMillis(clock_), txn_id);
+      attempt.text = ToText(attempt.actions);
+    }
+    // What we could not read back ourselves must not be written.
+    ASSIGN_OR_RETURN(SnapshotPtr next, Advance(*base, attempt.actions));
+    if (deadline && clock_.SteadyNow() >= *deadline) break;
+
+    KillPoint("commit.before_put");
+    const auto put = store_->PutIfAbsent(CommitKey(attempt.version), attempt.text);
+    KillPoint("commit.after_put");
+    if (put.ok() && *put == objectstore::PutOutcome::kCreated) {
+      Publish(next);
+      return Committed{std::move(next), attempt.version};
+    }
+    if (!put.ok()) {
+      if (!MayHaveLanded(put.status())) return put.status();
+      last_error = put.status();
+      may_have_landed = may_have_landed || KindOf(put.status()) == ErrorKind::kUnknownOutcome;
+    }
+    look_first = true;
+  }
+  const std::string why = last_error ? last_error->message() : "other writers were faster each time";
+  const std::string message = fmt::format("commit of version {} of {} gave up after its retries or deadline: {}",
+                                          attempt.version, store_->uri(), why);
+  return may_have_landed ? UnknownOutcome("{}", message) : Transient("{}", message);
+}
+
+Table::Table(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Table::~Table() = default;
+
+Result<std::shared_ptr<Table>> Table::Open(std::shared_ptr<objectstore::ObjectStore> store, const Clock& clock) {
+  ASSIGN_OR_RETURN(auto snapshot, LoadLatest(*store));
+  return std::shared_ptr<Table>(new Table(std::make_unique<Impl>(std::move(store), clock, std::move(snapshot))));
+}
+
+Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::ObjectStore> store,
+                                                   const CreateOptions& options, const Clock& clock) {
+  auto existing = Open(store, clock);
+  if (existing.ok() || KindOf(existing.status()) != ErrorKind::kNotFound) return existing;
+
+  Metadata metadata;
+  metadata.id = RandomUuid();
+  if (!options.name.empty()) metadata.name = options.name;
+  ASSIGN_OR_RETURN(metadata.schema_string, SchemaToJson(*options.schema));
+  for (const auto& column : options.partition_columns) {
+    const auto field = options.schema->GetFieldByName(column);
+    if (field == nullptr) return InvalidInput("the partition column '{}' is not in the schema", column);
+    if (field->type()->num_fields() > 0) return InvalidInput("the partition column '{}' has a nested type", column);
+  }
+  if (!options.partition_columns.empty() &&
+      options.partition_columns.size() == static_cast<std::size_t>(options.schema->num_fields())) {
+    return InvalidInput("every column is a partition column; at least one must be left for the files");
+  }
+  metadata.partition_columns = options.partition_columns;
+  metadata.configuration = options.configuration;
+  metadata.created_time_ms = NowMillis(clock);
+  const Protocol protocol = ProtocolFor(*options.schema);
+  RETURN_NOT_OK(delta::CheckWritable(protocol, metadata));
+
+  CommitRequest request;
+  request.operation = "CREATE TABLE";
+  std::vector<Action> actions = ActionsOf(request, -1, *metadata.created_time_ms, RandomUuid());
+  actions.emplace_back(protocol);
+  actions.emplace_back(std::move(metadata));
+  // Whoever comes first, the table that exists then is the table.
+  RETURN_NOT_OK(store->PutIfAbsent(CommitKey(0), ToText(actions)).status());
+  return Open(std::move(store), clock);
+}
+
+SnapshotPtr Table::snapshot() const { return impl_->snapshot(); }
+
+const std::shared_ptr<objectstore::ObjectStore>& Table::store() const { return impl_->store(); }
+
+Result<SnapshotPtr> Table::Refresh() { return impl_->Refresh(); }
+
+Status Table::CheckWritable() const {
+  const SnapshotPtr snapshot = impl_->snapshot();
+  return delta::CheckWritable(snapshot->protocol, snapshot->metadata);
+}
+
+Result<CommitOutcome> Table::Commit(const CommitRequest& request, RetryPolicy policy,
+                                    std::optional<std::chrono::steady_clock::time_point> deadline) {
+  return impl_->Commit(request, policy, deadline);
+}
+
+Status Table::WriteCheckpoint() {
+  RETURN_NOT_OK(CheckWritable());
+  return WriteCheckpointFile(*impl_->store(), *impl_->snapshot(), NowMillis(impl_->clock()));
+}
+
+Result<std::vector<Table::HistoryEntry>> Table::History(std::int64_t limit) const {
+  std::vector<HistoryEntry> history;
+  for (TableVersion version = impl_->snapshot()->version; version >= 0 && std::ssize(history) < limit; --version) {
+    ASSIGN_OR_RETURN(const auto actions, ReadCommit(*impl_->store(), version));
+    if (!actions) break;
+    HistoryEntry entry;
+    entry.version = version;
+    entry.commit_info_json = "{}";
+    for (const auto& action : *actions) {
+      if (const auto* info = std::get_if<CommitInfo>(&action)) entry.commit_info_json = info->json;
+      if (const auto* txn = std::get_if<Txn>(&action)) entry.txns.push_back(*txn);
+      entry.num_added += std::holds_alternative<AddFile>(action) ? 1 : 0;
+      entry.num_removed += std::holds_alternative<RemoveFile>(action) ? 1 : 0;
+    }
+    history.push_back(std::move(entry));
+  }
+  return history;
+}
+
+}  // namespace millrace::delta
