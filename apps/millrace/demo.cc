@@ -23,7 +23,7 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr const char* kPipeline = R"(version: 1
+constexpr const char* kPipeline = R"yaml(version: 1
 pipeline: clicks
 source:
   embedded: {{path: "{dir}/log", partitions: 4, retention: 1d}}
@@ -61,7 +61,7 @@ lake: {{uri: "{dir}/lake"}}
 limits: {{memory: 512MiB}}
 serve: {{listen: "127.0.0.1:{port}"}}
 log: {{level: warn}}
-)";
+)yaml";
 
 struct Options {
   double rate = 5000;

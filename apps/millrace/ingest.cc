@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json/parse.hpp>
+#include <boost/json/value_to.hpp>
 #include <fmt/format.h>
 
 #include <charconv>

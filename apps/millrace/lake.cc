@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <boost/json/parse.hpp>
+#include <boost/json/value_to.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_from.hpp>
 

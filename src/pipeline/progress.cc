@@ -84,7 +84,8 @@ model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot,
       std::int32_t partition = 0;
       const auto parsed = std::from_chars(begin, end, partition);
       if (parsed.ec != std::errc() || parsed.ptr != end) continue;  // A totals' or a stage's id, or another app's.
-      next[{topic, partition}] = it->second.version + 1;
+      // "-1" and "01" are numbers too, but not as we write them.
+      if (partition >= 0 && it->first == AppId({topic, partition})) next[{topic, partition}] = it->second.version + 1;
     }
   }
   return next;

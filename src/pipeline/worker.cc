@@ -240,6 +240,9 @@ asio::awaitable<void> Worker::Control() {
     failure_ = Transient("stopped while recovering; what is not committed will be read again: {}",
                          status_.errors.empty() ? "" : status_.errors.back());
   }
+  // Cuts that are still trying hold locks and look at the tables: none may be left when this loop, and then the worker, ends.
+  std::vector<AsyncMutex::Guard> idle;
+  for (auto& table : tables_) idle.push_back(co_await table->mutex.Lock());
   std::vector<model::TopicPartition> partitions;
   for (const auto& [source, partition] : owned_) partitions.push_back(source);
   const Status released = consumer_->Release(partitions);
@@ -264,7 +267,10 @@ asio::awaitable<Status> Worker::Intake() {
       for (auto& event : events) {
         CO_RETURN_NOT_OK(co_await HandleEvent(std::move(event)));
       }
-      if (options_.until_end && AtEnd()) co_return Status::OK();
+      if (options_.until_end && AtEnd()) {
+        const Status cut = co_await CutAll();
+        if (!reset_needed_) co_return cut;
+      }
     }
     if (stopping_ || reset_needed_) continue;
     if (!waiting && !backpressure_) {
@@ -325,9 +331,11 @@ asio::awaitable<Status> Worker::HandleEvent(eventlog::Event event) {
       for (const auto& source : assigned->partitions) names.push_back(model::ToString(source));
       spdlog::info("assigned partitions={}", fmt::join(names, ","));
       for (const auto& source : assigned->partitions) owned_[source];
-      CO_RETURN_NOT_OK(co_await StartPartitions(assigned->partitions));
+      const Status started = co_await StartAssigned(assigned->partitions);
+      if (!started.ok() && KindOf(started) != ErrorKind::kTransient) co_return started;
+      if (!started.ok()) RequestReset(started);
     }
-    status_.state = "running";
+    if (!reset_needed_) status_.state = "running";
   } else if (auto* revoked = std::get_if<eventlog::Revoked>(&event)) {
     CO_RETURN_NOT_OK(co_await Revoke(std::move(*revoked)));
   } else if (auto* end = std::get_if<eventlog::ReachedEnd>(&event)) {
@@ -447,6 +455,14 @@ Status Worker::CheckFingerprints(const std::vector<model::TopicPartition>& parti
   return Status::OK();
 }
 
+asio::awaitable<Status> Worker::StartAssigned(std::vector<model::TopicPartition> partitions) {
+  // A table is refreshed here, and a commit of it may be under way: one at a time.
+  std::vector<AsyncMutex::Guard> guards;
+  for (auto& table : tables_) guards.push_back(co_await table->mutex.Lock());
+  co_return co_await StartPartitions(std::move(partitions));
+}
+
+/// With every table's lock held.
 asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartition> partitions) {
   for (auto& table : tables_) {
     auto refreshed = co_await RunOn(io_pool_.get_executor(), [&table] { return table->table->Refresh(); });

@@ -143,6 +143,7 @@ class Worker {
   asio::awaitable<void> CutRegularly(int table);
   asio::awaitable<void> Tick();
   asio::awaitable<Status> HandleEvent(eventlog::Event event);
+  asio::awaitable<Status> StartAssigned(std::vector<model::TopicPartition> partitions);
   asio::awaitable<Status> StartPartitions(std::vector<model::TopicPartition> partitions);
   asio::awaitable<Status> Revoke(eventlog::Revoked revoked);
   asio::awaitable<Status> Reset();

@@ -1,0 +1,44 @@
+/// The proof that the books balance: every table of a pipeline, over its whole history, from the lake alone.
+///
+/// What is proved, per table and partition:
+///   - the commits' ranges form one chain: each begins where the one before ended (as far back as the log's JSON reaches);
+///   - read == written + dead-lettered + filtered + deduplicated + tombstones, in running totals;
+///   - read <= the offsets covered (Kafka's holes may make it less, nothing may make it more);
+///   - written == rows that are in the table's live files, counted in the files (aggregates: the sum of _rows);
+///   - no offset twice, none outside the covered range (tables that keep _partition and _offset);
+///   - dead-lettered == the rows of the dead-letter table for this table's stages in the covered range;
+///   - every live file exists with its exact size.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/ledger.h"
+#include "objectstore/object_store.h"
+#include "pipeline/plan.h"
+
+namespace millrace::pipeline {
+
+struct TableAudit {
+  std::string name;
+  TableKind kind = TableKind::kEvents;
+  std::int64_t version = -1;
+  std::int64_t num_files = 0;
+  std::int64_t rows = 0;                   ///< Events behind the rows, counted in the files.
+  model::Ledger totals;                    ///< Over all partitions.
+  model::OffsetVector next;
+  std::vector<std::string> findings;       ///< Empty: everything holds. Each names the partition, file or version.
+};
+
+struct AuditReport {
+  std::vector<TableAudit> tables;
+  bool ok() const;
+};
+
+/// Blocks; reads every live file. Fails only if a table cannot be read at all; the error names it.
+Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
+
+}  // namespace millrace::pipeline
