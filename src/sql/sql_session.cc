@@ -1,0 +1,561 @@
+#include "sql/sql_session.h"
+
+#include <arrow/array.h>
+#include <arrow/c/bridge.h>
+#include <arrow/extension_type.h>
+#include <arrow/scalar.h>
+#include <duckdb.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <list>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+namespace millrace::sql {
+
+namespace {
+
+// A query over it sorts or groups at most what one request may; spilling to disk is off.
+constexpr const char* kMemoryLimit = "1GiB";
+// Statements kept prepared. A shard runs a handful over and over; ad-hoc queries push the oldest out.
+constexpr std::size_t kPreparedMax = 64;
+
+// Frees a C handle when it leaves its scope.
+template <typename Handle, void (*kDestroy)(Handle*)>
+class Owned {
+ public:
+  Owned() = default;
+  explicit Owned(Handle handle) : handle_(handle) {}
+  Owned(Owned&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Owned() {
+    if (handle_ != nullptr) kDestroy(&handle_);
+  }
+  Handle get() const { return handle_; }
+  Handle* out() { return &handle_; }
+
+ private:
+  Handle handle_ = nullptr;
+};
+
+using OwnedConfig = Owned<duckdb_config, duckdb_destroy_config>;
+using OwnedDatabase = Owned<duckdb_database, duckdb_close>;
+using OwnedConnection = Owned<duckdb_connection, duckdb_disconnect>;
+using OwnedPrepared = Owned<duckdb_prepared_statement, duckdb_destroy_prepare>;
+using OwnedChunk = Owned<duckdb_data_chunk, duckdb_destroy_data_chunk>;
+using OwnedType = Owned<duckdb_logical_type, duckdb_destroy_logical_type>;
+using OwnedArrowType = Owned<duckdb_arrow_converted_schema, duckdb_destroy_arrow_converted_schema>;
+using OwnedArrowOptions = Owned<duckdb_arrow_options, duckdb_destroy_arrow_options>;
+using OwnedError = Owned<duckdb_error_data, duckdb_destroy_error_data>;
+using OwnedTableFunction = Owned<duckdb_table_function, duckdb_destroy_table_function>;
+using OwnedScalarFunction = Owned<duckdb_scalar_function, duckdb_destroy_scalar_function>;
+using OwnedValue = Owned<duckdb_value, duckdb_destroy_value>;
+
+struct OwnedResult {
+  duckdb_result result{};
+  OwnedResult() = default;
+  OwnedResult(const OwnedResult&) = delete;
+  OwnedResult& operator=(const OwnedResult&) = delete;
+  ~OwnedResult() { duckdb_destroy_result(&result); }
+};
+
+// DuckDB's identifiers compare without regard to ASCII case.
+std::string Folded(std::string_view name) {
+  std::string folded(name);
+  std::transform(folded.begin(), folded.end(), folded.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return folded;
+}
+
+Status FromDuckDb(duckdb_error_type type, const char* message) {
+  const char* text = message == nullptr ? "DuckDB gave no message" : message;
+  switch (type) {
+    case DUCKDB_ERROR_INTERRUPT:
+      return Cancelled("query interrupted");
+    case DUCKDB_ERROR_INTERNAL:
+    case DUCKDB_ERROR_FATAL:
+    case DUCKDB_ERROR_NULL_POINTER:
+    case DUCKDB_ERROR_OUT_OF_MEMORY:
+    case DUCKDB_ERROR_IO:
+      return Internal("DuckDB: {}", text);
+    default:
+      return InvalidInput("{}", text);
+  }
+}
+
+Status Check(const OwnedError& error) {
+  if (error.get() == nullptr || !duckdb_error_data_has_error(error.get())) return Status::OK();
+  return FromDuckDb(duckdb_error_data_error_type(error.get()), duckdb_error_data_message(error.get()));
+}
+
+struct Relation {
+  struct Column {
+    OwnedArrowType arrow;  // For duckdb_data_chunk_from_arrow on a struct of this column alone.
+    OwnedType type;
+    std::shared_ptr<arrow::Schema> schema;
+  };
+  std::shared_ptr<arrow::Schema> schema;
+  std::vector<Column> columns;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+};
+
+// What the callbacks of DuckDB see. Address is stable for the session's life.
+struct Relations {
+  duckdb_connection connection = nullptr;  // Owned by the session.
+  std::map<std::string, Relation> by_folded_name;
+};
+
+constexpr const char* kScanFunction = "millrace_relation";
+
+// One scan of a relation: where it stands.
+struct Scan {
+  const Relation* relation = nullptr;
+  std::vector<idx_t> projected;
+  std::size_t batch = 0;
+  std::int64_t row = 0;
+};
+
+// Any table name that is a registered relation becomes a scan of it: no catalog entry is made or changed.
+void ReplaceByScan(duckdb_replacement_scan_info info, const char* table_name, void* data) {
+  const auto* relations = static_cast<const Relations*>(data);
+  const std::string folded = Folded(table_name);
+  if (!relations->by_folded_name.contains(folded)) return;
+  duckdb_replacement_scan_set_function_name(info, kScanFunction);
+  const OwnedValue name(duckdb_create_varchar(folded.c_str()));
+  duckdb_replacement_scan_add_parameter(info, name.get());
+}
+
+void BindScan(duckdb_bind_info info) {
+  auto* relations = static_cast<Relations*>(duckdb_bind_get_extra_info(info));
+  const OwnedValue parameter(duckdb_bind_get_parameter(info, 0));
+  char* text = duckdb_get_varchar(parameter.get());
+  const auto found = relations->by_folded_name.find(text == nullptr ? "" : text);
+  duckdb_free(text);
+  if (found == relations->by_folded_name.end()) {
+    duckdb_bind_set_error(info, "no such relation");
+    return;
+  }
+  const Relation& relation = found->second;
+  for (std::size_t i = 0; i < relation.columns.size(); ++i) {
+    duckdb_bind_add_result_column(info, relation.schema->field(static_cast<int>(i))->name().c_str(),
+                                  relation.columns[i].type.get());
+  }
+  duckdb_bind_set_bind_data(info, const_cast<Relation*>(&relation), nullptr);
+}
+
+void InitScan(duckdb_init_info info) {
+  auto scan = std::make_unique<Scan>();
+  scan->relation = static_cast<const Relation*>(duckdb_init_get_bind_data(info));
+  for (idx_t i = 0; i < duckdb_init_get_column_count(info); ++i) {
+    scan->projected.push_back(duckdb_init_get_column_index(info, i));
+  }
+  duckdb_init_set_max_threads(info, 1);
+  duckdb_init_set_init_data(info, scan.release(), [](void* p) { delete static_cast<Scan*>(p); });
+}
+
+Status FillChunk(duckdb_connection connection, Scan* scan, duckdb_data_chunk output) {
+  const auto& batches = scan->relation->batches;
+  while (scan->batch < batches.size() && scan->row == batches[scan->batch]->num_rows()) {
+    ++scan->batch;
+    scan->row = 0;
+  }
+  if (scan->batch == batches.size()) {
+    duckdb_data_chunk_set_size(output, 0);
+    return Status::OK();
+  }
+  const arrow::RecordBatch& batch = *batches[scan->batch];
+  const std::int64_t num_rows =
+      std::min<std::int64_t>(batch.num_rows() - scan->row, static_cast<std::int64_t>(duckdb_vector_size()));
+  for (std::size_t i = 0; i < scan->projected.size(); ++i) {
+    const idx_t column = scan->projected[i];
+    if (column >= scan->relation->columns.size()) continue;  // count(*) asks for a row id and never looks at it.
+    const Relation::Column& source = scan->relation->columns[column];
+    const auto slice = arrow::RecordBatch::Make(
+        source.schema, num_rows, {batch.column_data(static_cast<int>(column))->Slice(scan->row, num_rows)});
+    ArrowArray exported{};
+    RETURN_NOT_OK(arrow::ExportRecordBatch(*slice, &exported));
+    OwnedChunk chunk;
+    const OwnedError error(duckdb_data_chunk_from_arrow(connection, &exported, source.arrow.get(), chunk.out()));
+    if (exported.release != nullptr) exported.release(&exported);
+    RETURN_NOT_OK(Check(error));
+    duckdb_vector_reference_vector(duckdb_data_chunk_get_vector(output, i),
+                                   duckdb_data_chunk_get_vector(chunk.get(), 0));
+  }
+  scan->row += num_rows;
+  duckdb_data_chunk_set_size(output, static_cast<idx_t>(num_rows));
+  return Status::OK();
+}
+
+void RunScan(duckdb_function_info info, duckdb_data_chunk output) {
+  const auto* relations = static_cast<const Relations*>(duckdb_function_get_extra_info(info));
+  auto* scan = static_cast<Scan*>(duckdb_function_get_init_data(info));
+  const Status status = FillChunk(relations->connection, scan, output);
+  if (!status.ok()) duckdb_function_set_error(info, status.message().c_str());
+}
+
+// As DuckDB casts HUGEINT to long double, which its avg() divides in.
+long double ToLongDouble(duckdb_hugeint value) {
+  constexpr auto kMax = static_cast<long double>(UINT64_MAX);
+  if (value.upper == -1) return -static_cast<long double>(UINT64_MAX - value.lower) - 1;
+  return static_cast<long double>(value.lower) + static_cast<long double>(value.upper) * kMax;
+}
+
+// millrace_avg(sum HUGEINT, count BIGINT, scale INTEGER): see sql_session.h.
+void RunAverage(duckdb_function_info, duckdb_data_chunk input, duckdb_vector output) {
+  const idx_t num_rows = duckdb_data_chunk_get_size(input);
+  duckdb_vector vectors[3];
+  std::uint64_t* validity[3];
+  for (idx_t i = 0; i < 3; ++i) {
+    vectors[i] = duckdb_data_chunk_get_vector(input, i);
+    validity[i] = duckdb_vector_get_validity(vectors[i]);
+  }
+  const auto* sums = static_cast<const duckdb_hugeint*>(duckdb_vector_get_data(vectors[0]));
+  const auto* counts = static_cast<const std::int64_t*>(duckdb_vector_get_data(vectors[1]));
+  const auto* scales = static_cast<const std::int32_t*>(duckdb_vector_get_data(vectors[2]));
+  auto* results = static_cast<double*>(duckdb_vector_get_data(output));
+  duckdb_vector_ensure_validity_writable(output);
+  std::uint64_t* result_validity = duckdb_vector_get_validity(output);
+  for (idx_t row = 0; row < num_rows; ++row) {
+    bool valid = true;
+    for (const std::uint64_t* mask : validity)
+      valid = valid && (mask == nullptr || duckdb_validity_row_is_valid(const_cast<std::uint64_t*>(mask), row));
+    if (!valid || counts[row] == 0) {
+      duckdb_validity_set_row_invalid(result_validity, row);
+      continue;
+    }
+    long double divisor = static_cast<long double>(counts[row]);
+    if (scales[row] != 0) divisor *= static_cast<long double>(std::pow(10.0, scales[row]));
+    results[row] = static_cast<double>(ToLongDouble(sums[row]) / divisor);
+  }
+}
+
+// The type as the rest of Millrace has it: extension types that DuckDB marks its text with (JSON) are what they are
+// stored as, and the elements of lists are named "element".
+std::shared_ptr<arrow::DataType> PlainType(const std::shared_ptr<arrow::DataType>& type) {
+  switch (type->id()) {
+    case arrow::Type::EXTENSION:
+      return PlainType(static_cast<const arrow::ExtensionType&>(*type).storage_type());
+    case arrow::Type::LIST:
+      return arrow::list(arrow::field("element", PlainType(type->field(0)->type())));
+    case arrow::Type::STRUCT: {
+      arrow::FieldVector fields;
+      for (const auto& field : type->fields()) fields.push_back(arrow::field(field->name(), PlainType(field->type())));
+      return arrow::struct_(std::move(fields));
+    }
+    default:
+      return type;
+  }
+}
+
+// The same buffers under the plain type.
+std::shared_ptr<arrow::ArrayData> Retyped(const arrow::ArrayData& data, const std::shared_ptr<arrow::DataType>& plain) {
+  auto retyped = data.Copy();
+  retyped->type = plain;
+  if (plain->id() == arrow::Type::LIST || plain->id() == arrow::Type::STRUCT) {
+    for (std::size_t i = 0; i < retyped->child_data.size(); ++i) {
+      retyped->child_data[i] = Retyped(*retyped->child_data[i], plain->field(static_cast<int>(i))->type());
+    }
+  }
+  return retyped;
+}
+
+std::shared_ptr<arrow::RecordBatch> WithPlainTypes(const arrow::RecordBatch& batch,
+                                                   const std::shared_ptr<arrow::Schema>& plain) {
+  std::vector<std::shared_ptr<arrow::ArrayData>> columns = batch.column_data();
+  for (int i = 0; i < plain->num_fields(); ++i) columns[i] = Retyped(*columns[i], plain->field(i)->type());
+  return arrow::RecordBatch::Make(plain, batch.num_rows(), std::move(columns));
+}
+
+std::shared_ptr<arrow::Schema> PlainSchema(const arrow::Schema& schema) {
+  arrow::FieldVector fields;
+  for (const auto& field : schema.fields()) fields.push_back(arrow::field(field->name(), PlainType(field->type())));
+  return arrow::schema(std::move(fields));
+}
+
+}  // namespace
+
+class SqlSession::Impl {
+ public:
+  Status Open() {
+    OwnedConfig config;
+    if (duckdb_create_config(config.out()) != DuckDBSuccess) return Internal("DuckDB: cannot make a configuration");
+    const std::pair<const char*, const char*> settings[] = {
+        {"threads", "1"},
+        {"temp_directory", ""},  // Before external access ends, which freezes it.
+        {"temp_directory", ""},  // Before external access is closed: after it DuckDB refuses.
+        {"enable_external_access", "false"},
+        {"autoload_known_extensions", "false"},
+        {"autoinstall_known_extensions", "false"},
+        {"memory_limit", kMemoryLimit},
+    };
+    for (const auto& [name, value] : settings) {
+      if (duckdb_set_config(config.get(), name, value) != DuckDBSuccess) {
+        return Internal("DuckDB: cannot set {} to {}", name, value);
+      }
+    }
+    char* message = nullptr;
+    if (duckdb_open_ext(nullptr, database_.out(), config.get(), &message) != DuckDBSuccess) {
+      const Status status = Internal("DuckDB: cannot open: {}", message == nullptr ? "" : message);
+      duckdb_free(message);
+      return status;
+    }
+    if (duckdb_connect(database_.get(), connection_.out()) != DuckDBSuccess) {
+      return Internal("DuckDB: cannot connect");
+    }
+    relations_.connection = connection_.get();
+    RETURN_NOT_OK(RegisterFunctions());
+    duckdb_add_replacement_scan(database_.get(), ReplaceByScan, &relations_, nullptr);
+    RETURN_NOT_OK(Query("SET TimeZone = 'UTC'").status());
+    return Query("SET lock_configuration = true").status();
+  }
+
+  Status Register(const std::string& name, std::shared_ptr<arrow::Schema> schema,
+                  std::vector<std::shared_ptr<arrow::RecordBatch>> batches) {
+    for (const auto& batch : batches) {
+      if (batch->schema() != schema && !batch->schema()->Equals(*schema, false)) {
+        return Internal("register relation {}: a batch has schema {} instead of {}", name, batch->schema()->ToString(),
+                        schema->ToString());
+      }
+    }
+    const std::string folded = Folded(name);
+    const auto found = relations_.by_folded_name.find(folded);
+    if (found == relations_.by_folded_name.end() || !SameSchema(*found->second.schema, *schema)) {
+      Relation relation;
+      relation.schema = schema;
+      for (const auto& field : schema->fields()) {
+        auto column = MakeColumn(field);
+        if (!column.ok()) return WithContext(column.status(), "column {} of relation {}", field->name(), name);
+        relation.columns.push_back(std::move(column).ValueUnsafe());
+      }
+      // A plan holds the relation's address and column types.
+      prepared_.clear();
+      by_use_.clear();
+      relations_.by_folded_name[folded] = std::move(relation);
+    }
+    relations_.by_folded_name[folded].batches = std::move(batches);
+    return Status::OK();
+  }
+
+  Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql) {
+    ASSIGN_OR_RETURN(const duckdb_prepared_statement statement, Prepare(sql));
+    OwnedResult owned;
+    duckdb_result* result = &owned.result;
+    if (duckdb_execute_prepared(statement, result) != DuckDBSuccess) {
+      return FromDuckDb(duckdb_result_error_type(result), duckdb_result_error(result));
+    }
+    const OwnedArrowOptions options(duckdb_result_get_arrow_options(result));
+    const idx_t num_columns = duckdb_column_count(result);
+    std::vector<OwnedType> types;
+    std::vector<duckdb_logical_type> raw_types;
+    std::vector<const char*> names;
+    for (idx_t i = 0; i < num_columns; ++i) {
+      types.emplace_back(duckdb_column_logical_type(result, i));
+      raw_types.push_back(types.back().get());
+      names.push_back(duckdb_column_name(result, i));
+    }
+    ArrowSchema exported_schema{};
+    const OwnedError schema_error(
+        duckdb_to_arrow_schema(options.get(), raw_types.data(), names.data(), num_columns, &exported_schema));
+    RETURN_NOT_OK(Check(schema_error));
+    ASSIGN_OR_RETURN(const auto schema, arrow::ImportSchema(&exported_schema));
+    const auto plain = PlainSchema(*schema);
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    while (true) {
+      const OwnedChunk chunk(duckdb_fetch_chunk(*result));
+      if (chunk.get() == nullptr || duckdb_data_chunk_get_size(chunk.get()) == 0) break;
+      ArrowArray exported{};
+      const OwnedError error(duckdb_data_chunk_to_arrow(options.get(), chunk.get(), &exported));
+      RETURN_NOT_OK(Check(error));
+      ASSIGN_OR_RETURN(const auto batch, arrow::ImportRecordBatch(&exported, schema));
+      batches.push_back(WithPlainTypes(*batch, plain));
+    }
+    return arrow::Table::FromRecordBatches(plain, batches);
+  }
+
+  void Interrupt() { duckdb_interrupt(connection_.get()); }
+
+  // Fails as the statement itself would, so that places in messages are places in `sql`.
+  Result<duckdb_prepared_statement> Prepare(const std::string& sql) {
+    const auto found = prepared_.find(sql);
+    if (found != prepared_.end()) {
+      by_use_.splice(by_use_.begin(), by_use_, found->second.use);
+      return found->second.statement.get();
+    }
+    OwnedPrepared statement;
+    if (duckdb_prepare(connection_.get(), sql.c_str(), statement.out()) != DuckDBSuccess) {
+      const char* message = duckdb_prepare_error(statement.get());
+      // The C interface gives no type for these, but each message begins with its name.
+      const std::string_view text = message == nullptr ? "" : message;
+      const auto type = text.starts_with("INTERRUPT Error")  ? DUCKDB_ERROR_INTERRUPT
+                        : text.starts_with("INTERNAL Error") ? DUCKDB_ERROR_INTERNAL
+                                                             : DUCKDB_ERROR_BINDER;
+      return FromDuckDb(type, message);
+    }
+    if (by_use_.size() == kPreparedMax) {
+      prepared_.erase(by_use_.back());
+      by_use_.pop_back();
+    }
+    by_use_.push_front(sql);
+    auto& kept = prepared_[sql];
+    kept.statement = std::move(statement);
+    kept.use = by_use_.begin();
+    return kept.statement.get();
+  }
+
+ private:
+  static bool SameSchema(const arrow::Schema& a, const arrow::Schema& b) { return a.Equals(b, false); }
+
+  Result<Relation::Column> MakeColumn(const std::shared_ptr<arrow::Field>& field) {
+    Relation::Column column;
+    // Nullability is no part of DuckDB's types, and a slice of a batch may not repeat the batch's promise.
+    column.schema = arrow::schema({field->WithNullable(true)});
+    ArrowSchema exported_schema{};
+    RETURN_NOT_OK(arrow::ExportSchema(*column.schema, &exported_schema));
+    const OwnedError error(duckdb_schema_from_arrow(connection_.get(), &exported_schema, column.arrow.out()));
+    if (exported_schema.release != nullptr) exported_schema.release(&exported_schema);
+    RETURN_NOT_OK(Check(error));
+    // The converted schema is opaque; an empty chunk of it tells the type.
+    ASSIGN_OR_RETURN(const auto empty, arrow::RecordBatch::MakeEmpty(column.schema));
+    ArrowArray exported{};
+    RETURN_NOT_OK(arrow::ExportRecordBatch(*empty, &exported));
+    OwnedChunk chunk;
+    const OwnedError chunk_error(
+        duckdb_data_chunk_from_arrow(connection_.get(), &exported, column.arrow.get(), chunk.out()));
+    if (exported.release != nullptr) exported.release(&exported);
+    RETURN_NOT_OK(Check(chunk_error));
+    column.type = OwnedType(duckdb_vector_get_column_type(duckdb_data_chunk_get_vector(chunk.get(), 0)));
+    return column;
+  }
+
+  Status RegisterFunctions() {
+    const OwnedType text(duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR));
+    const OwnedTableFunction scan(duckdb_create_table_function());
+    duckdb_table_function_set_name(scan.get(), kScanFunction);
+    duckdb_table_function_add_parameter(scan.get(), text.get());
+    duckdb_table_function_set_extra_info(scan.get(), &relations_, nullptr);
+    duckdb_table_function_set_bind(scan.get(), BindScan);
+    duckdb_table_function_set_init(scan.get(), InitScan);
+    duckdb_table_function_set_function(scan.get(), RunScan);
+    duckdb_table_function_supports_projection_pushdown(scan.get(), true);
+    if (duckdb_register_table_function(connection_.get(), scan.get()) != DuckDBSuccess) {
+      return Internal("DuckDB: cannot register {}", kScanFunction);
+    }
+    const OwnedType hugeint(duckdb_create_logical_type(DUCKDB_TYPE_HUGEINT));
+    const OwnedType bigint(duckdb_create_logical_type(DUCKDB_TYPE_BIGINT));
+    const OwnedType integer(duckdb_create_logical_type(DUCKDB_TYPE_INTEGER));
+    const OwnedType number(duckdb_create_logical_type(DUCKDB_TYPE_DOUBLE));
+    const OwnedScalarFunction average(duckdb_create_scalar_function());
+    duckdb_scalar_function_set_name(average.get(), "millrace_avg");
+    duckdb_scalar_function_add_parameter(average.get(), hugeint.get());
+    duckdb_scalar_function_add_parameter(average.get(), bigint.get());
+    duckdb_scalar_function_add_parameter(average.get(), integer.get());
+    duckdb_scalar_function_set_return_type(average.get(), number.get());
+    duckdb_scalar_function_set_function(average.get(), RunAverage);
+    if (duckdb_register_scalar_function(connection_.get(), average.get()) != DuckDBSuccess) {
+      return Internal("DuckDB: cannot register millrace_avg");
+    }
+    return Status::OK();
+  }
+
+  struct Prepared {
+    OwnedPrepared statement;
+    std::list<std::string>::iterator use;
+  };
+
+  // Destroyed from the last to the first: statements before the connection, the connection before what it reads.
+  Relations relations_;
+  OwnedDatabase database_;
+  OwnedConnection connection_;
+  std::list<std::string> by_use_;  // The SQL of prepared_, latest use first.
+  std::unordered_map<std::string, Prepared> prepared_;
+};
+
+SqlSession::SqlSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+SqlSession::~SqlSession() = default;
+
+Result<std::unique_ptr<SqlSession>> SqlSession::Make() {
+  auto impl = std::make_unique<Impl>();
+  RETURN_NOT_OK(impl->Open());
+  return std::unique_ptr<SqlSession>(new SqlSession(std::move(impl)));
+}
+
+Status SqlSession::Register(const std::string& name, std::shared_ptr<arrow::Schema> schema,
+                            std::vector<std::shared_ptr<arrow::RecordBatch>> batches) {
+  return impl_->Register(name, std::move(schema), std::move(batches));
+}
+
+Result<std::shared_ptr<arrow::Table>> SqlSession::Query(const std::string& sql) { return impl_->Query(sql); }
+
+Result<std::vector<ResultColumn>> SqlSession::Describe(const std::string& sql) {
+  RETURN_NOT_OK(impl_->Prepare(sql).status());
+  ASSIGN_OR_RETURN(const auto table, impl_->Query("DESCRIBE " + sql));
+  std::vector<ResultColumn> columns;
+  for (std::int64_t row = 0; row < table->num_rows(); ++row) {
+    ASSIGN_OR_RETURN(const auto name, table->GetColumnByName("column_name")->GetScalar(row));
+    ASSIGN_OR_RETURN(const auto type, table->GetColumnByName("column_type")->GetScalar(row));
+    columns.push_back({name->ToString(), type->ToString()});
+  }
+  return columns;
+}
+
+Result<std::string> SqlSession::ParseToJson(const std::string& select) {
+  ASSIGN_OR_RETURN(
+      const auto table,
+      impl_->Query("SELECT CAST(tree AS VARCHAR), tree->>'error_message', CAST(tree->>'position' AS BIGINT), "
+                   "json_array_length(tree->'statements') FROM (SELECT json_serialize_sql(CAST(" +
+                   QuoteLiteral(select) + " AS VARCHAR), skip_null := false) AS tree)"));
+  std::vector<std::shared_ptr<arrow::Scalar>> cells;
+  for (const auto& column : table->columns()) {
+    ASSIGN_OR_RETURN(auto cell, column->GetScalar(0));
+    cells.push_back(std::move(cell));
+  }
+  if (cells[1]->is_valid) {
+    if (!cells[2]->is_valid) return InvalidInput("{}", cells[1]->ToString());
+    const auto position = static_cast<std::size_t>(std::stoll(cells[2]->ToString()));
+    return InvalidInput("{} at {}", cells[1]->ToString(), PlaceOf(select, position));
+  }
+  if (cells[3]->ToString() != "1") return InvalidInput("one SELECT is needed, there are {}", cells[3]->ToString());
+  return cells[0]->ToString();
+}
+
+Result<std::string> SqlSession::JsonToSql(const std::string& tree) {
+  ASSIGN_OR_RETURN(const auto table,
+                   impl_->Query("SELECT json_deserialize_sql(CAST(" + QuoteLiteral(tree) + " AS JSON))"));
+  ASSIGN_OR_RETURN(const auto text, table->column(0)->GetScalar(0));
+  return text->ToString();
+}
+
+void SqlSession::Interrupt() { impl_->Interrupt(); }
+
+namespace {
+
+std::string Quoted(std::string_view text, char quote) {
+  std::string quoted(1, quote);
+  for (const char c : text) {
+    if (c == quote) quoted += quote;
+    quoted += c;
+  }
+  quoted += quote;
+  return quoted;
+}
+
+}  // namespace
+
+std::string QuoteIdentifier(std::string_view name) { return Quoted(name, '"'); }
+std::string QuoteLiteral(std::string_view text) { return Quoted(text, '\''); }
+
+std::string PlaceOf(std::string_view sql, std::size_t offset) {
+  const std::string_view before = sql.substr(0, std::min(offset, sql.size()));
+  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+  const auto line_start = before.rfind('\n');
+  const auto column = before.size() - (line_start == std::string_view::npos ? 0 : line_start + 1) + 1;
+  return fmt::format("line {} column {}", line, column);
+}
+
+}  // namespace millrace::sql
