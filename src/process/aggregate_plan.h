@@ -1,8 +1,8 @@
 /// From the SQL of an aggregate to its definition and to what must be computed per batch.
 ///
-/// `SELECT window_start, keys…, aggregates… FROM TUMBLE(relation, time_column, INTERVAL …) [WHERE …] GROUP BY … [HAVING …]`
-/// in DuckDB's dialect, parsed by DuckDB's own parser. Aggregates: count(*), count(x), sum, min, max, avg, each with
-/// an optional FILTER (WHERE …); expressions over them and over keys are computed when partial rows are merged.
+/// `SELECT window_start, keys…, aggregates… FROM TUMBLE(relation, time_column, INTERVAL …) [WHERE …] GROUP BY … [HAVING
+/// …]` in DuckDB's dialect, parsed by DuckDB's own parser. Aggregates: count(*), count(x), sum, min, max, avg, each
+/// with an optional FILTER (WHERE …); expressions over them and over keys are computed when partial rows are merged.
 #pragma once
 
 #include <arrow/type.h>
@@ -16,6 +16,7 @@
 
 namespace millrace::process {
 
+/// kSumInt and kSumDecimal keep 128 bits; a NULL argument, or a filter that is not true, leaves every kind unchanged.
 enum class AccumulatorKind { kCountRows, kCountValues, kSumInt, kSumDecimal, kSumDouble, kMin, kMax };
 
 /// One accumulator, kept in the state column of the same index in the definition.
@@ -27,6 +28,7 @@ struct AccumulatorPlan {
 
 struct AggregatePlan {
   model::AggregateDefinition definition;
+  std::shared_ptr<arrow::Schema> input_schema;  ///< Of the batches that it takes.
 
   /// What is needed per row: time first, then the keys, then arguments and filters, each once.
   /// `column` >= 0: that column of the input batch as it is. -1: `sql` must be evaluated.
@@ -37,7 +39,7 @@ struct AggregatePlan {
   };
   std::vector<Input> inputs;
   std::vector<AccumulatorPlan> accumulators;
-  std::string where_sql;  ///< Empty: none.
+  std::string where_sql;   ///< Empty: none.
   bool needs_sql() const;  ///< Some input is not a plain column, or there is a WHERE.
 };
 

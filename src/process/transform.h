@@ -1,9 +1,9 @@
 /// A named, row-wise SQL step: `SELECT … FROM <relation> WHERE …`, run in DuckDB on each batch.
 ///
-/// A transform maps a row to one row or to none: aggregates, DISTINCT, ORDER BY, LIMIT, joins, window functions, set-returning
-/// functions, subqueries and functions that are not deterministic (duckdb_functions().stability) are refused by name and place,
-/// because a row read twice must give the same row. The provenance columns (_topic, _partition, _offset, _timestamp)
-/// are carried along whether or not the SELECT names them.
+/// A transform maps a row to one row or to none: aggregates, DISTINCT, ORDER BY, LIMIT, joins, window functions,
+/// set-returning functions, subqueries and functions that are not deterministic (duckdb_functions().stability) are
+/// refused by name and place, because a row read twice must give the same row. The provenance columns (_topic,
+/// _partition, _offset, _timestamp) are carried along whether or not the SELECT names them.
 #pragma once
 
 #include <arrow/record_batch.h>

@@ -23,8 +23,8 @@ namespace millrace::process {
 /// Rows given == aggregated + filtered + failed.size().
 struct Aggregated {
   std::int64_t aggregated = 0;
-  std::int64_t filtered = 0;          ///< Removed by WHERE.
-  std::vector<FailedRow> failed;      ///< An expression failed, or the time is null.
+  std::int64_t filtered = 0;      ///< Removed by WHERE.
+  std::vector<FailedRow> failed;  ///< An expression failed, or the time is null.
 };
 
 /// Not thread-safe: one per shard and aggregate.
@@ -36,9 +36,8 @@ class WindowedAggregator {
   Result<Aggregated> Add(const std::shared_ptr<arrow::RecordBatch>& input);
 
   /// The partial rows (PartialSchema) of windows with from <= window_start < to; no order. State stays.
-  Result<std::shared_ptr<arrow::RecordBatch>> Export(
-      UnixMicros from = std::numeric_limits<UnixMicros>::min(),
-      UnixMicros to = std::numeric_limits<UnixMicros>::max()) const;
+  Result<std::shared_ptr<arrow::RecordBatch>> Export(UnixMicros from = std::numeric_limits<UnixMicros>::min(),
+                                                     UnixMicros to = std::numeric_limits<UnixMicros>::max()) const;
 
   /// All partial rows, ordered by window_start and then keys; the aggregator is empty afterwards.
   Result<std::shared_ptr<arrow::RecordBatch>> Seal();

@@ -1,0 +1,696 @@
+#include "process/aggregate_plan.h"
+
+#include <arrow/scalar.h>
+#include <arrow/table.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "process/column_view.h"
+#include "process/select_statement.h"
+#include "sql/sql_session.h"
+
+namespace millrace::process {
+
+namespace {
+
+constexpr std::int64_t kMicrosPerDay = std::int64_t{24} * 3600 * 1000 * 1000;
+
+// An aggregate function of the user's, in terms of the state columns that it needs.
+struct AggregateCall {
+  ParseTree call;
+  std::string function;       // count_star, count, sum, min, max, avg.
+  ParseTree argument;         // Null tree for count_star.
+  ParseTree filter;           // Null tree: none.
+  std::string argument_type;  // DuckDB's name; empty for count_star.
+  std::string result_type;
+};
+
+std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
+
+bool IsNull(const ParseTree& tree) { return tree.kind == ParseTree::Kind::kNull; }
+
+// FROM TUMBLE(relation, time_column, INTERVAL ...), looked at but not yet understood.
+struct Tumble {
+  std::string relation;
+  ParseTree time;
+  ParseTree interval;
+  std::string alias;  // Empty: none.
+};
+
+Result<Tumble> ParseTumble(const SelectStatement& statement) {
+  const ParseTree& from = statement.from();
+  const ParseTree& function = from["function"];
+  if (from.type() != "TABLE_FUNCTION" || Folded(function["function_name"].text) != "tumble" ||
+      !from["column_name_alias"].empty()) {
+    return statement.RefuseAt(from, "FROM must be TUMBLE(relation, time_column, INTERVAL ...)");
+  }
+  const auto& children = function["children"].items;
+  if (children.size() != 3) {
+    return statement.RefuseAt(
+        from, fmt::format("TUMBLE takes a relation, a time column and an INTERVAL, not {} things", children.size()));
+  }
+  for (int i = 0; i < 2; ++i) {
+    if (!children[i].is_column() || children[i]["column_names"].items.size() != 1) {
+      return statement.RefuseAt(children[i], i == 0 ? "the first argument of TUMBLE must be the name of a relation"
+                                                    : "the second argument of TUMBLE must be the name of a column");
+    }
+  }
+  return Tumble{children[0]["column_names"].items[0].text, children[1], children[2], from.alias()};
+}
+
+// The statement with TUMBLE(...) overwritten by the relation's name and spaces: DuckDB can bind it, and the places in
+// its messages are places in the user's text.
+Result<std::string> WithoutTumble(const SelectStatement& statement, const std::string& relation) {
+  std::string sql = statement.sql();
+  const std::size_t begin = std::stoull(statement.from()["query_location"].text);
+  std::size_t end = begin;
+  int depth = 0;
+  for (; end < sql.size(); ++end) {
+    const char c = sql[end];
+    if (c == '\'' || c == '"') {
+      end = sql.find(c, end + 1);  // A doubled quote opens the next literal at once.
+      if (end == std::string::npos) break;
+    } else if (c == '-' && sql.compare(end, 2, "--") == 0) {
+      end = sql.find('\n', end);
+      if (end == std::string::npos) break;
+    } else if (c == '/' && sql.compare(end, 2, "/*") == 0) {
+      end = sql.find("*/", end + 2);
+      if (end == std::string::npos) break;
+      ++end;
+    } else if (c == '(') {
+      ++depth;
+    } else if (c == ')' && --depth == 0) {
+      break;
+    }
+  }
+  if (end >= sql.size()) return Internal("{}: no end of TUMBLE(...) found", statement.what());
+  const std::string name = sql::QuoteIdentifier(relation);
+  const std::size_t length = end + 1 - begin;
+  if (name.size() > length) return statement.RefuseAt(statement.from(), "the relation's name has too many quotes");
+  return sql.replace(begin, length, name + std::string(length - name.size(), ' '));
+}
+
+// Letters, digits and underscores: a column name that every reader of the table takes.
+std::string Sanitized(std::string_view name) {
+  std::string sanitized;
+  for (const char c : name) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+    if (plain || !sanitized.empty()) sanitized.push_back(plain ? c : '_');
+  }
+  while (!sanitized.empty() && sanitized.back() == '_') sanitized.pop_back();
+  return sanitized.empty() ? "measure" : sanitized;
+}
+
+bool IsInteger(const std::string& type) {
+  static const std::set<std::string> kIntegers = {"BOOLEAN", "TINYINT",  "SMALLINT",  "INTEGER",  "BIGINT",
+                                                  "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"};
+  return kIntegers.contains(type);
+}
+
+// DECIMAL(p,s) -> {p, s}.
+struct DecimalType {
+  int precision = 0;
+  int scale = 0;
+};
+std::optional<DecimalType> ParseDecimal(const std::string& type) {
+  DecimalType decimal;
+  if (std::sscanf(type.c_str(), "DECIMAL(%d,%d)", &decimal.precision, &decimal.scale) != 2) return std::nullopt;
+  return decimal;
+}
+
+class Planner {
+ public:
+  Planner(const std::string& name, const std::string& sql, std::shared_ptr<arrow::Schema> input_schema)
+      : name_(name), sql_(sql), input_schema_(std::move(input_schema)) {}
+
+  Result<AggregatePlan> Plan() {
+    ASSIGN_OR_RETURN(session_, sql::SqlSession::Make());
+    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(session_.get(), What(name_), sql_));
+    auto& definition = plan_.definition;
+    definition.name = name_;
+    definition.sql = sql_;
+    plan_.input_schema = input_schema_;
+    ASSIGN_OR_RETURN(const auto tumble, ParseTumble(statement_));
+    definition.input = tumble.relation;
+    statement_.SetScope(input_schema_, {tumble.alias.empty() ? tumble.relation : tumble.alias});
+    RETURN_NOT_OK(PlanWindow(tumble));
+    RETURN_NOT_OK(Bind(tumble));
+    RETURN_NOT_OK(PlanWhere());
+    RETURN_NOT_OK(Classify());
+    RETURN_NOT_OK(PlanKeys());
+    RETURN_NOT_OK(PlanCalls());
+    RETURN_NOT_OK(PlanMeasures());
+    RETURN_NOT_OK(PlanHaving());
+    RETURN_NOT_OK(CheckAnswer());
+    return std::move(plan_);
+  }
+
+ private:
+  enum class ItemKind { kWindow, kKey, kMeasure };
+  struct Item {
+    ItemKind kind = ItemKind::kKey;
+    std::string name;
+    std::string duckdb_type;
+    const ParseTree* original = nullptr;
+    ParseTree expression;  // Resolved.
+    std::vector<ParseTree> calls;
+  };
+
+  Status PlanWindow(const Tumble& tumble) {
+    auto& definition = plan_.definition;
+    for (const char* reserved : {model::kWindowStart, model::kWindowEnd, model::kPartialRows}) {
+      if (statement_.ColumnNamed(reserved) >= 0) {
+        return statement_.RefuseAt(statement_.from(),
+                                   fmt::format("the input has a column {}, which is the window's", reserved));
+      }
+    }
+    const int time = statement_.ColumnOf(tumble.time);
+    if (time < 0) {
+      return statement_.RefuseAt(tumble.time,
+                                 fmt::format("the input has no column {}", tumble.time["column_names"].items[0].text));
+    }
+    const auto& field = input_schema_->field(time);
+    if (!field->type()->Equals(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))) {
+      return statement_.RefuseAt(
+          tumble.time, fmt::format("{} must be a timestamp, it is {}", field->name(), field->type()->ToString()));
+    }
+    definition.time_column = field->name();
+    plan_.inputs.push_back({sql::QuoteIdentifier(field->name()), time, field->type()});
+
+    RETURN_NOT_OK(statement_.CheckRowWise(tumble.interval));
+    ASSIGN_OR_RETURN(const auto interval, statement_.ToSql(tumble.interval));
+    const auto evaluated =
+        session_->Query(fmt::format("SELECT typeof(i) = 'INTERVAL', datepart('year', i) * 12 + datepart('month', i), "
+                                    "CAST(epoch_us(i) AS BIGINT) FROM (SELECT {} AS i)",
+                                    interval));
+    const std::string fixed = "the window size must be a constant INTERVAL";
+    if (!evaluated.ok()) return statement_.RefuseAt(tumble.interval, fixed);
+    std::vector<std::shared_ptr<arrow::Scalar>> cells;
+    for (const auto& column : (*evaluated)->columns()) {
+      ASSIGN_OR_RETURN(auto cell, column->GetScalar(0));
+      if (!cell->is_valid) return statement_.RefuseAt(tumble.interval, fixed);
+      cells.push_back(std::move(cell));
+    }
+    if (cells[0]->ToString() != "true") return statement_.RefuseAt(tumble.interval, fixed);
+    if (cells[1]->ToString() != "0") {
+      return statement_.RefuseAt(tumble.interval,
+                                 "months differ in length: the window size must be fixed, at most in days");
+    }
+    definition.window_size_us = std::stoll(cells[2]->ToString());
+    if (definition.window_size_us <= 0) {
+      return statement_.RefuseAt(tumble.interval, "the window size must be more than zero");
+    }
+    if (definition.window_size_us > 366 * kMicrosPerDay) {
+      return statement_.RefuseAt(tumble.interval, "the window size must be at most 366 days");
+    }
+    return Status::OK();
+  }
+
+  // DuckDB binds the user's own text over an empty relation: its messages, its types.
+  Status Bind(const Tumble& tumble) {
+    const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+    auto fields = input_schema_->fields();
+    fields.push_back(arrow::field(model::kWindowStart, utc));
+    fields.push_back(arrow::field(model::kWindowEnd, utc));
+    for (const auto& item : statement_.node()["select_list"].items) {
+      if (item.node_class() == "STAR") return statement_.RefuseAt(item, "name the columns: * cannot be aggregated");
+    }
+    RETURN_NOT_OK(session_->Register(tumble.relation, arrow::schema(std::move(fields)), {}));
+    ASSIGN_OR_RETURN(const auto bound, WithoutTumble(statement_, tumble.relation));
+    auto described = session_->Describe(bound);
+    if (!described.ok()) return WithContext(described.status(), "{}", What(name_));
+    described_ = std::move(described).ValueUnsafe();
+    RETURN_NOT_OK(session_->Register(kInput, input_schema_, {}));
+    return Status::OK();
+  }
+
+  Status PlanWhere() {
+    ParseTree where = statement_.node()["where_clause"];
+    if (IsNull(where)) return Status::OK();
+    for (const auto& item : statement_.node()["select_list"].items) {
+      if (!item.alias().empty()) where_aliases_.try_emplace(Folded(item.alias()), item);
+    }
+    where = statement_.Resolve(where, where_aliases_);
+    RETURN_NOT_OK(statement_.CheckRowWise(where));
+    if (NamesWindow(where)) return statement_.NotYetAt(statement_.node()["where_clause"], "the window in WHERE");
+    ASSIGN_OR_RETURN(plan_.where_sql, statement_.ToSql(where));
+    return Status::OK();
+  }
+
+  static bool NamesWindow(const ParseTree& tree) {
+    if (tree.is_column()) {
+      const std::string name = Folded(tree["column_names"].items.back().text);
+      return name == model::kWindowStart || name == model::kWindowEnd;
+    }
+    return std::any_of(tree.items.begin(), tree.items.end(), [](const ParseTree& item) { return NamesWindow(item); });
+  }
+
+  static bool IsWindowColumn(const ParseTree& tree) { return tree.is_column() && NamesWindow(tree); }
+
+  // Every item of SELECT is the window, a key or a measure.
+  Status Classify() {
+    const auto& list = statement_.node()["select_list"].items;
+    if (list.size() != described_.size()) {
+      return Internal("{}: {} columns instead of DuckDB's {}", What(name_), list.size(), described_.size());
+    }
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      Item item;
+      item.original = &list[i];
+      item.duckdb_type = described_[i].duckdb_type;
+      item.name = described_[i].name;
+      item.expression = statement_.Resolve(list[i], aliases_);
+      RETURN_NOT_OK(statement_.CheckRowWise(item.expression, &item.calls));
+      if (!list[i].alias().empty()) aliases_.try_emplace(Folded(list[i].alias()), item.expression);
+      if (IsWindowColumn(item.expression)) {
+        item.kind = ItemKind::kWindow;
+        if (Folded(item.name) != Folded(item.expression["column_names"].items.back().text)) {
+          return statement_.NotYetAt(list[i], "another name for window_start or window_end");
+        }
+        item.name = Folded(item.name);
+      } else if (NamesWindow(item.expression)) {
+        return statement_.NotYetAt(list[i], "an expression over the window");
+      } else if (!item.calls.empty()) {
+        item.kind = ItemKind::kMeasure;
+      }
+      plan_.definition.output_order.push_back(item.name);
+      items_.push_back(std::move(item));
+    }
+    return CheckUniqueNames(What(name_), plan_.definition.output_order);
+  }
+
+  Status PlanKeys() {
+    RETURN_NOT_OK(CheckGroupBy());
+    for (auto& item : items_) {
+      if (item.kind != ItemKind::kKey) continue;
+      if (IsConstant(item.expression)) {
+        item.kind = ItemKind::kMeasure;  // The same in every row of the answer: nothing to group by.
+        continue;
+      }
+      RETURN_NOT_OK(AddKey(item.name, item.expression, *item.original));
+    }
+    for (const auto& [name, expression, place] : hidden_keys_) RETURN_NOT_OK(AddKey(name, expression, place));
+    return Status::OK();
+  }
+
+  static bool IsConstant(const ParseTree& tree) {
+    if (tree.is_column()) return false;
+    return std::all_of(tree.items.begin(), tree.items.end(), [](const ParseTree& item) { return IsConstant(item); });
+  }
+
+  Status AddKey(const std::string& name, const ParseTree& expression, const ParseTree& place) {
+    if (name.find_first_of(" ,;{}()\n\t=\"'") != std::string::npos) {
+      return statement_.RefuseAt(place, fmt::format("key {} needs a name: write AS and one after it", name));
+    }
+    if (Folded(name) == model::kPartialRows || Folded(name) == model::kWindowStart ||
+        Folded(name) == model::kWindowEnd) {
+      return statement_.RefuseAt(place, fmt::format("{} cannot be the name of a key", name));
+    }
+    ASSIGN_OR_RETURN(const int input, AddInput(expression, place));
+    const auto& type = plan_.inputs[input].type;
+    const auto value_type = ValueType(type);
+    if (!IsKeyType(*value_type)) {
+      return statement_.NotYetAt(place, fmt::format("key {} of type {}", name, value_type->ToString()));
+    }
+    if (input != 1 + static_cast<int>(plan_.definition.keys.size())) {
+      return statement_.RefuseAt(place, fmt::format("key {} is already grouped by under another name", name));
+    }
+    plan_.definition.keys.push_back({name, value_type});
+    keys_by_canonical_[Canonical(expression)] = name;
+    taken_names_.insert(Folded(name));
+    return Status::OK();
+  }
+
+  static std::shared_ptr<arrow::DataType> ValueType(const std::shared_ptr<arrow::DataType>& type) {
+    if (type->id() != arrow::Type::DICTIONARY) return type;
+    return static_cast<const arrow::DictionaryType&>(*type).value_type();
+  }
+
+  // GROUP BY ALL, or a list that holds window_start; DuckDB has checked already that it covers the SELECT.
+  Status CheckGroupBy() {
+    const ParseTree& node = statement_.node();
+    const bool window_selected = std::any_of(items_.begin(), items_.end(), [](const Item& item) {
+      return item.kind == ItemKind::kWindow && item.name == model::kWindowStart;
+    });
+    const std::string needed = "an aggregate is per window: GROUP BY must hold window_start";
+    if (node["aggregate_handling"].text == "FORCE_AGGREGATES") {
+      if (!window_selected) return statement_.RefuseAt(statement_.from(), needed);
+      return Status::OK();
+    }
+    if (node["group_sets"].items.size() > 1) {
+      return statement_.RefuseAt(statement_.from(), "GROUPING SETS, ROLLUP and CUBE are not supported");
+    }
+    bool window_grouped = false;
+    for (const auto& group : node["group_expressions"].items) {
+      ParseTree expression = statement_.Resolve(group, aliases_);
+      if (expression.node_class() == "CONSTANT") {
+        std::size_t position = 0;
+        const std::string& text = expression["value"]["value"].text;
+        if (text.find_first_not_of("0123456789") == std::string::npos && !text.empty()) position = std::stoul(text);
+        if (position < 1 || position > items_.size()) {
+          return statement_.RefuseAt(group, "GROUP BY takes columns, names and positions of SELECT");
+        }
+        expression = items_[position - 1].expression;
+      }
+      RETURN_NOT_OK(statement_.CheckRowWise(expression));
+      if (IsWindowColumn(expression)) {
+        window_grouped = window_grouped || Folded(expression["column_names"].items.back().text) == model::kWindowStart;
+        continue;
+      }
+      if (NamesWindow(expression)) return statement_.NotYetAt(group, "an expression over the window");
+      const std::string canonical = Canonical(expression);
+      const bool selected = std::any_of(items_.begin(), items_.end(), [&](const Item& item) {
+        return item.kind == ItemKind::kKey && Canonical(item.expression) == canonical;
+      });
+      if (selected) continue;
+      const int column = statement_.ColumnOf(expression);
+      if (column < 0) {
+        return statement_.RefuseAt(group, "an expression in GROUP BY must be in SELECT too, so that it has a name");
+      }
+      hidden_keys_.push_back({input_schema_->field(column)->name(), expression, group});
+    }
+    if (!window_grouped) return statement_.RefuseAt(statement_.from(), needed);
+    return Status::OK();
+  }
+
+  // The index of the expression among the inputs, each once.
+  Result<int> AddInput(const ParseTree& expression, const ParseTree& place) {
+    const std::string canonical = Canonical(expression);
+    const auto found = inputs_by_canonical_.find(canonical);
+    if (found != inputs_by_canonical_.end()) return found->second;
+    AggregatePlan::Input input;
+    ASSIGN_OR_RETURN(input.sql, statement_.ToSql(expression));
+    input.column = statement_.ColumnOf(expression);
+    if (input.column >= 0) {
+      input.type = input_schema_->field(input.column)->type();
+    } else {
+      const auto table = session_->Query(fmt::format("SELECT ({}) FROM {}", input.sql, kInput));
+      if (!table.ok()) return statement_.RefuseAt(place, table.status().message());
+      input.type = (*table)->schema()->field(0)->type();
+    }
+    const int index = static_cast<int>(plan_.inputs.size());
+    plan_.inputs.push_back(std::move(input));
+    inputs_by_canonical_[canonical] = index;
+    return index;
+  }
+
+  Result<std::string> TypeOf(const ParseTree& expression, const ParseTree& place) const {
+    ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
+    const auto described = session_->Describe(fmt::format("SELECT ({}) FROM {}", sql, kInput));
+    if (!described.ok()) return statement_.RefuseAt(place, described.status().message());
+    return described->at(0).duckdb_type;
+  }
+
+  Result<AggregateCall> Understand(const ParseTree& call) const {
+    AggregateCall understood;
+    understood.call = call;
+    understood.function = Folded(call["function_name"].text);
+    if (understood.function == "mean") understood.function = "avg";
+    const auto& arguments = call["children"].items;
+    if (understood.function == "count" && arguments.empty()) understood.function = "count_star";
+    static const std::set<std::string> kKnown = {"count_star", "count", "sum", "min", "max", "avg"};
+    if (!kKnown.contains(understood.function)) {
+      return statement_.NotYetAt(call, fmt::format("aggregate function {}()", understood.function));
+    }
+    if (call["distinct"].text == "true") {
+      return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", understood.function));
+    }
+    if (!call["order_bys"]["orders"].empty()) {
+      return statement_.RefuseAt(call, fmt::format("ORDER BY has no meaning in {}()", understood.function));
+    }
+    if (arguments.size() > 1) {
+      return statement_.NotYetAt(call, fmt::format("{}() of {} arguments", understood.function, arguments.size()));
+    }
+    if (NamesWindow(call)) return statement_.NotYetAt(call, "an expression over the window");
+    understood.filter = call["filter"];
+    if (!arguments.empty()) {
+      understood.argument = arguments[0];
+      ASSIGN_OR_RETURN(understood.argument_type, TypeOf(arguments[0], call));
+    }
+    ASSIGN_OR_RETURN(understood.result_type, TypeOf(call, call));
+    return understood;
+  }
+
+  // The index of the accumulator, each (kind, argument, filter) once; its state gets the name or one like it.
+  Result<std::size_t> AddState(AccumulatorKind kind, const ParseTree& argument, const ParseTree& filter,
+                               const std::string& wanted_name, const std::shared_ptr<arrow::DataType>& type,
+                               model::MergeFunction merge, const ParseTree& place) {
+    AccumulatorPlan accumulator;
+    accumulator.kind = kind;
+    if (!IsNull(argument)) {
+      ASSIGN_OR_RETURN(accumulator.argument, AddInput(argument, place));
+    }
+    if (!IsNull(filter)) {
+      ASSIGN_OR_RETURN(accumulator.filter, AddInput(filter, place));
+      if (plan_.inputs[accumulator.filter].type->id() != arrow::Type::BOOL) {
+        return statement_.RefuseAt(place, "the condition of FILTER must be a boolean");
+      }
+    }
+    for (std::size_t i = 0; i < plan_.accumulators.size(); ++i) {
+      const auto& other = plan_.accumulators[i];
+      if (other.kind == kind && other.argument == accumulator.argument && other.filter == accumulator.filter) return i;
+    }
+    std::string name = Sanitized(wanted_name);
+    for (int i = 2; taken_names_.contains(Folded(name)); ++i) name = fmt::format("{}_{}", Sanitized(wanted_name), i);
+    taken_names_.insert(Folded(name));
+    plan_.accumulators.push_back(accumulator);
+    plan_.definition.states.push_back({name, type, merge});
+    return plan_.accumulators.size() - 1;
+  }
+
+  std::string StateName(std::size_t index) const { return sql::QuoteIdentifier(plan_.definition.states[index].name); }
+
+  Result<std::size_t> AddSum(const AggregateCall& call, const std::string& name) {
+    using enum model::MergeFunction;
+    if (IsInteger(call.argument_type)) {
+      // DuckDB's casts widen every kind of integer alike; the direct path takes what Arrow has as signed.
+      ParseTree argument = call.argument;
+      const bool is_signed = call.argument_type == "BOOLEAN" || call.argument_type == "TINYINT" ||
+                             call.argument_type == "SMALLINT" || call.argument_type == "INTEGER" ||
+                             call.argument_type == "BIGINT" || call.argument_type == "HUGEINT";
+      if (!is_signed) {
+        ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(argument));
+        ASSIGN_OR_RETURN(argument, statement_.ParseExpression(fmt::format("CAST(({}) AS HUGEINT)", sql)));
+      }
+      return AddState(AccumulatorKind::kSumInt, argument, call.filter, name, arrow::decimal128(38, 0), kSum, call.call);
+    }
+    if (const auto decimal = ParseDecimal(call.argument_type)) {
+      return AddState(AccumulatorKind::kSumDecimal, call.argument, call.filter, name,
+                      arrow::decimal128(38, decimal->scale), kSum, call.call);
+    }
+    if (call.argument_type == "DOUBLE" || call.argument_type == "FLOAT") {
+      return AddState(AccumulatorKind::kSumDouble, call.argument, call.filter, name, arrow::float64(), kSum, call.call);
+    }
+    return statement_.NotYetAt(call.call, fmt::format("{}() of {}", call.function, call.argument_type));
+  }
+
+  // Adds the call's states; returns what computes its value from them, with DuckDB's own type.
+  Result<std::string> SqlOf(const AggregateCall& call, const std::string& base, bool alone) {
+    using enum model::MergeFunction;
+    const auto named = [&](const char* suffix) { return fmt::format("{}__{}", base, suffix); };
+    const std::string own = alone ? base : named(call.function == "count_star" ? "count" : call.function.c_str());
+    if (call.function == "count_star" || call.function == "count") {
+      const auto kind = call.function == "count" ? AccumulatorKind::kCountValues : AccumulatorKind::kCountRows;
+      ASSIGN_OR_RETURN(const auto state,
+                       AddState(kind, call.argument, call.filter, own, arrow::int64(), kSum, call.call));
+      return fmt::format("CAST({} AS BIGINT)", StateName(state));
+    }
+    if (call.function == "sum") {
+      ASSIGN_OR_RETURN(const auto state, AddSum(call, own));
+      return fmt::format("CAST({} AS {})", StateName(state), call.result_type);
+    }
+    if (call.function == "min" || call.function == "max") {
+      // Asks for the input first: its Arrow type is the state's.
+      ASSIGN_OR_RETURN(const int input, AddInput(call.argument, call.call));
+      const auto type = ValueType(plan_.inputs[input].type);
+      if (!IsKeyType(*type)) {
+        return statement_.NotYetAt(call.call, fmt::format("{}() of {}", call.function, call.argument_type));
+      }
+      const bool is_min = call.function == "min";
+      ASSIGN_OR_RETURN(const auto state, AddState(is_min ? AccumulatorKind::kMin : AccumulatorKind::kMax, call.argument,
+                                                  call.filter, own, type, is_min ? kMin : kMax, call.call));
+      return fmt::format("CAST({} AS {})", StateName(state), call.result_type);
+    }
+    return AverageSql(call, named("sum"), named("count"));
+  }
+
+  Result<std::string> AverageSql(const AggregateCall& call, const std::string& sum_name,
+                                 const std::string& count_name) {
+    if (call.result_type != "DOUBLE") {
+      return statement_.NotYetAt(call.call, fmt::format("avg() of {}", call.argument_type));
+    }
+    ASSIGN_OR_RETURN(const auto sum_state, AddSum(call, sum_name));
+    ASSIGN_OR_RETURN(const auto count_state,
+                     AddState(AccumulatorKind::kCountValues, call.argument, call.filter, count_name, arrow::int64(),
+                              model::MergeFunction::kSum, call.call));
+    const std::string sum = StateName(sum_state);
+    const std::string count = fmt::format("CAST({} AS BIGINT)", StateName(count_state));
+    const auto decimal = ParseDecimal(call.argument_type);
+    // DuckDB divides sums of up to 32 bits wide values in double, of wider ones in long double.
+    const bool narrow = decimal ? decimal->precision <= 9
+                                : call.argument_type == "TINYINT" || call.argument_type == "SMALLINT" ||
+                                      call.argument_type == "INTEGER" || call.argument_type == "UTINYINT" ||
+                                      call.argument_type == "USMALLINT" || call.argument_type == "BOOLEAN";
+    const int scale = decimal ? decimal->scale : 0;
+    // A DECIMAL(38,s) holds its unscaled value: read it as an integer by multiplying the point away.
+    std::string unscaled = fmt::format("CAST({} AS HUGEINT)", sum);
+    if (scale > 0) {
+      unscaled =
+          fmt::format("CAST(replace(CAST(CAST({} AS DECIMAL(38,{})) AS VARCHAR), '.', '') AS HUGEINT)", sum, scale);
+    }
+    if (plan_.accumulators[sum_state].kind == AccumulatorKind::kSumDouble) {
+      return fmt::format("(CASE WHEN {} > 0 THEN CAST({} AS DOUBLE) / CAST({} AS DOUBLE) END)", count, sum, count);
+    }
+    if (narrow) {
+      return fmt::format(
+          "(CASE WHEN {} > 0 THEN CAST({} AS DOUBLE) / (CAST({} AS DOUBLE) * CAST('1e{}' AS DOUBLE)) END)", count,
+          unscaled, count, scale);
+    }
+    return fmt::format("millrace_avg({}, {}, {})", unscaled, count, scale);
+  }
+
+  // States of measures that are one call come first, so that they get the plain names; then the rest.
+  Status PlanCalls() {
+    for (const bool alone : {true, false}) {
+      for (const auto& item : items_) {
+        for (const auto& call : item.calls) {
+          const bool is_alone = Canonical(call) == Canonical(item.expression);
+          ASSIGN_OR_RETURN(const auto understood, Understand(call));
+          const bool first = is_alone && understood.function != "avg";
+          if (first != alone) continue;
+          RETURN_NOT_OK(AddCall(understood, item.name, is_alone));
+        }
+      }
+    }
+    const ParseTree& having = statement_.node()["having"];
+    if (IsNull(having)) return Status::OK();
+    having_ = statement_.Resolve(having, aliases_);
+    std::vector<ParseTree> calls;
+    RETURN_NOT_OK(statement_.CheckRowWise(having_, &calls));
+    if (NamesWindow(having_)) return statement_.NotYetAt(having, "the window in HAVING");
+    for (const auto& call : calls) {
+      ASSIGN_OR_RETURN(const auto understood, Understand(call));
+      RETURN_NOT_OK(AddCall(understood, "having", false));
+    }
+    return Status::OK();
+  }
+
+  Status AddCall(const AggregateCall& call, const std::string& base, bool alone) {
+    const std::string canonical = Canonical(call.call);
+    if (calls_by_canonical_.contains(canonical)) return Status::OK();
+    ASSIGN_OR_RETURN(const auto sql, SqlOf(call, Sanitized(base), alone));
+    ASSIGN_OR_RETURN(auto tree, statement_.ParseExpression(sql));
+    calls_by_canonical_.emplace(canonical, std::move(tree));
+    return Status::OK();
+  }
+
+  // The expression with its aggregates computed from states and its keys by their names.
+  ParseTree OverStates(const ParseTree& expression) const {
+    const std::string canonical = Canonical(expression);
+    if (const auto call = calls_by_canonical_.find(canonical); call != calls_by_canonical_.end()) return call->second;
+    if (const auto key = keys_by_canonical_.find(canonical); key != keys_by_canonical_.end()) {
+      return ColumnReference(key->second);
+    }
+    ParseTree rewritten = expression;
+    for (auto& item : rewritten.items) {
+      if (!item.items.empty()) item = OverStates(item);
+    }
+    return rewritten;
+  }
+
+  static ParseTree ColumnReference(const std::string& name) {
+    ParseTree names;
+    names.kind = ParseTree::Kind::kArray;
+    names.items.push_back(ParseTree::String(name));
+    ParseTree column;
+    column.kind = ParseTree::Kind::kObject;
+    column.Set("class", ParseTree::String("COLUMN_REF"));
+    column.Set("type", ParseTree::String("COLUMN_REF"));
+    column.Set("alias", ParseTree::String(""));
+    column.Set("column_names", std::move(names));
+    return column;
+  }
+
+  Status PlanMeasures() {
+    for (const auto& item : items_) {
+      if (item.kind != ItemKind::kMeasure) continue;
+      ASSIGN_OR_RETURN(auto sql, statement_.ToSql(OverStates(item.expression)));
+      plan_.definition.measures.push_back({item.name, std::move(sql), item.duckdb_type});
+    }
+    return Status::OK();
+  }
+
+  Status PlanHaving() {
+    if (IsNull(having_)) return Status::OK();
+    ASSIGN_OR_RETURN(plan_.definition.having_sql, statement_.ToSql(OverStates(having_)));
+    return Status::OK();
+  }
+
+  // What we wrote must mean what the user wrote: the same types over merged states as over the raw rows.
+  Status CheckAnswer() {
+    const auto& definition = plan_.definition;
+    RETURN_NOT_OK(session_->Register("merged", model::PartialSchema(definition), {}));
+    std::string sql = fmt::format("SELECT {}", model::kWindowStart);
+    for (const auto& measure : definition.measures) sql += ", " + measure.sql;
+    sql += " FROM merged";
+    if (!definition.having_sql.empty()) sql += " WHERE " + definition.having_sql;
+    const auto described = session_->Describe(sql);
+    if (!described.ok()) return Internal("{}: {}: {}", What(name_), sql, described.status().message());
+    for (std::size_t i = 0; i < definition.measures.size(); ++i) {
+      if ((*described)[i + 1].duckdb_type != definition.measures[i].duckdb_type) {
+        return Internal("{}: measure {} is {} over states and {} over rows", What(name_), definition.measures[i].name,
+                        (*described)[i + 1].duckdb_type, definition.measures[i].duckdb_type);
+      }
+    }
+    return Status::OK();
+  }
+
+  static constexpr const char* kInput = "_millrace_input";
+  struct HiddenKey {
+    std::string name;
+    ParseTree expression;
+    ParseTree place;
+  };
+
+  const std::string& name_;
+  const std::string& sql_;
+  const std::shared_ptr<arrow::Schema> input_schema_;
+  std::unique_ptr<sql::SqlSession> session_;
+  SelectStatement statement_;
+  AggregatePlan plan_;
+  std::vector<sql::ResultColumn> described_;
+  std::vector<Item> items_;
+  std::vector<HiddenKey> hidden_keys_;
+  ParseTree having_;
+  std::map<std::string, ParseTree> aliases_;
+  std::map<std::string, ParseTree> where_aliases_;
+  std::map<std::string, std::string> keys_by_canonical_;
+  std::map<std::string, ParseTree> calls_by_canonical_;
+  std::map<std::string, int> inputs_by_canonical_;
+  std::set<std::string> taken_names_ = {model::kWindowStart, model::kWindowEnd, model::kPartialRows};
+};
+
+}  // namespace
+
+bool AggregatePlan::needs_sql() const {
+  return !where_sql.empty() || std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.column < 0; });
+}
+
+Result<AggregatePlan> PlanAggregate(const std::string& name, const std::string& sql,
+                                    const std::shared_ptr<arrow::Schema>& input_schema) {
+  return Planner(name, sql, input_schema).Plan();
+}
+
+Result<std::string> AggregateInputOf(const std::string& name, const std::string& sql) {
+  ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
+  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(session.get(), What(name), sql));
+  ASSIGN_OR_RETURN(const auto tumble, ParseTumble(statement));
+  return tumble.relation;
+}
+
+}  // namespace millrace::process

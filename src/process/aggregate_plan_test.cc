@@ -1,0 +1,233 @@
+// The planner: what each SQL becomes, and what is refused and where.
+#include "process/aggregate_plan.h"
+
+#include <gmock/gmock.h>
+
+#include "testing/status_matchers.h"
+
+namespace millrace::process {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const auto kUtc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+
+std::shared_ptr<arrow::Schema> InputSchema() {
+  return arrow::schema({arrow::field("country", arrow::utf8()), arrow::field("page", arrow::utf8()),
+                        arrow::field("amount", arrow::decimal128(12, 2)), arrow::field("latency_ms", arrow::float64()),
+                        arrow::field("n", arrow::int64()), arrow::field("small", arrow::int32()),
+                        arrow::field("ok", arrow::boolean()), arrow::field("ts", kUtc),
+                        arrow::field("tags", arrow::list(arrow::utf8())),
+                        arrow::field("_topic", arrow::dictionary(arrow::int32(), arrow::utf8()), false)});
+}
+
+Result<AggregatePlan> Plan(const std::string& sql) { return PlanAggregate("a", sql, InputSchema()); }
+
+std::vector<std::string> StateNames(const AggregatePlan& plan) {
+  std::vector<std::string> names;
+  for (const auto& state : plan.definition.states) names.push_back(state.name);
+  return names;
+}
+
+std::vector<std::string> KeyNames(const AggregatePlan& plan) {
+  std::vector<std::string> names;
+  for (const auto& key : plan.definition.keys) names.push_back(key.name);
+  return names;
+}
+
+TEST(AggregatePlan, TheExampleOfTheConfiguration) {
+  const std::string sql =
+      "SELECT window_start, country, page, count(*) AS views, sum(amount) AS revenue, max(latency_ms) AS slowest\n"
+      "FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP BY ALL";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan(sql));
+  const auto& definition = plan.definition;
+  EXPECT_EQ(definition.name, "a");
+  EXPECT_EQ(definition.sql, sql);
+  EXPECT_EQ(definition.input, "clean");
+  EXPECT_EQ(definition.time_column, "ts");
+  EXPECT_EQ(definition.window_size_us, 60'000'000);
+  EXPECT_THAT(KeyNames(plan), ElementsAre("country", "page"));
+  EXPECT_THAT(StateNames(plan), ElementsAre("views", "revenue", "slowest"));
+  EXPECT_EQ(definition.states[0].type->ToString(), "int64");
+  EXPECT_EQ(definition.states[1].type->ToString(), "decimal128(38, 2)");
+  EXPECT_EQ(definition.states[2].type->ToString(), "double");
+  EXPECT_EQ(definition.states[0].merge, model::MergeFunction::kSum);
+  EXPECT_EQ(definition.states[1].merge, model::MergeFunction::kSum);
+  EXPECT_EQ(definition.states[2].merge, model::MergeFunction::kMax);
+  EXPECT_THAT(definition.output_order, ElementsAre("window_start", "country", "page", "views", "revenue", "slowest"));
+  ASSERT_EQ(definition.measures.size(), 3u);
+  EXPECT_EQ(definition.measures[0].duckdb_type, "BIGINT");
+  EXPECT_EQ(definition.measures[1].duckdb_type, "DECIMAL(38,2)");
+  EXPECT_EQ(definition.measures[2].duckdb_type, "DOUBLE");
+  EXPECT_FALSE(plan.needs_sql());
+  EXPECT_TRUE(definition.having_sql.empty());
+}
+
+TEST(AggregatePlan, SharesAccumulators) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan, Plan("SELECT window_start, avg(n) AS mean, sum(n) AS total, sum(n) / count(n) AS again, "
+                            "count(n) FILTER (WHERE ok) AS good FROM TUMBLE(clean, ts, INTERVAL 1 HOUR) GROUP BY 1"));
+  EXPECT_THAT(StateNames(plan), ElementsAre("total", "good", "mean__count"));
+  EXPECT_EQ(plan.accumulators[1].filter, plan.accumulators[1].filter);
+  EXPECT_GE(plan.accumulators[1].filter, 0);
+  EXPECT_EQ(plan.accumulators[2].filter, -1);
+}
+
+TEST(AggregatePlan, AvgAloneKeepsSumAndCount) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("SELECT window_start, avg(amount) AS a FROM TUMBLE(clean, ts, INTERVAL 1 HOUR) GROUP BY ALL"));
+  EXPECT_THAT(StateNames(plan), ElementsAre("a__sum", "a__count"));
+  EXPECT_EQ(plan.definition.measures[0].duckdb_type, "DOUBLE");
+}
+
+TEST(AggregatePlan, StateNamesAreUniqueAndPlain) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("SELECT window_start, country AS a__sum, avg(n) AS a, max(n) AS \"_rows\", min(n) AS \"x y\", "
+           "sum(n) + 1 FROM TUMBLE(clean, ts, INTERVAL 1 HOUR) GROUP BY ALL"));
+  EXPECT_THAT(StateNames(plan), ElementsAre("_rows_2", "x_y", "a__sum_2", "a__count"));
+}
+
+TEST(AggregatePlan, ExpressionsAsKeysArgumentsAndWhereNeedSql) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("SELECT window_start, window_end, lower(country) AS cc, sum(n * 2) AS s, lower(country) || '!' AS loud "
+           "FROM TUMBLE(clean, ts, INTERVAL '90 seconds') AS t WHERE t.n > 0 AND cc <> 'x' GROUP BY ALL"));
+  EXPECT_TRUE(plan.needs_sql());
+  EXPECT_EQ(plan.definition.window_size_us, 90'000'000);
+  EXPECT_THAT(plan.where_sql, HasSubstr("lower(country)"));
+  EXPECT_THAT(KeyNames(plan), ElementsAre("cc", "loud"));
+  EXPECT_EQ(plan.inputs[0].column, 7);
+  EXPECT_EQ(plan.inputs[1].column, -1);
+}
+
+TEST(AggregatePlan, HavingSpeaksOfStatesAndKeys) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan, Plan("SELECT window_start, country, count(*) AS views FROM TUMBLE(clean, ts, INTERVAL 1 DAY) "
+                            "GROUP BY window_start, country HAVING views > 10 AND max(n) > 3 AND country <> 'DE'"));
+  EXPECT_THAT(StateNames(plan), ElementsAre("views", "having__max"));
+  EXPECT_THAT(plan.definition.having_sql, HasSubstr("views"));
+  EXPECT_THAT(plan.definition.having_sql, HasSubstr("having__max"));
+}
+
+TEST(AggregatePlan, KeysOfGroupByThatAreNotSelectedAreKept) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan,
+                                Plan("SELECT window_start, count(*) AS views FROM TUMBLE(clean, ts, INTERVAL 1 DAY) "
+                                     "GROUP BY window_start, page"));
+  EXPECT_THAT(KeyNames(plan), ElementsAre("page"));
+  EXPECT_THAT(plan.definition.output_order, ElementsAre("window_start", "views"));
+}
+
+TEST(AggregatePlan, DictionaryKeysAreTheirValues) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("SELECT window_start, _topic, count(*) AS c FROM TUMBLE(clean, ts, INTERVAL 1 DAY) GROUP BY ALL"));
+  EXPECT_EQ(plan.definition.keys[0].type->ToString(), "string");
+  EXPECT_FALSE(plan.needs_sql());
+}
+
+TEST(AggregatePlan, ResultTypesAreDuckDbs) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("SELECT window_start, sum(n) AS a, sum(small) AS b, sum(amount) AS c, sum(latency_ms) AS d, avg(n) AS e, "
+           "avg(amount) AS f, min(country) AS g, max(ts) AS h, count(tags) AS i, sum(amount) / count(*) AS j, min(ok) "
+           "AS k, "
+           "sum(ok) AS l, max(amount) AS m, sum(latency_ms::FLOAT) AS o, min(small::UTINYINT::INTEGER) AS p, "
+           "sum(n::UBIGINT) AS q, avg(small) AS r, 1 + 1 AS s FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP BY ALL"));
+  std::vector<std::string> types;
+  for (const auto& measure : plan.definition.measures) types.push_back(measure.duckdb_type);
+  EXPECT_THAT(types, ElementsAre("HUGEINT", "HUGEINT", "DECIMAL(38,2)", "DOUBLE", "DOUBLE", "DOUBLE", "VARCHAR",
+                                 "TIMESTAMP WITH TIME ZONE", "BIGINT", "DOUBLE", "BOOLEAN", "HUGEINT", "DECIMAL(12,2)",
+                                 "DOUBLE", "INTEGER", "HUGEINT", "DOUBLE", "INTEGER"));
+}
+
+TEST(AggregatePlan, InputOfIsTheRelationInTumble) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto input,
+      AggregateInputOf("a", "SELECT window_start FROM TUMBLE(clean, ts, INTERVAL 1 DAY) GROUP BY ALL"));
+  EXPECT_EQ(input, "clean");
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, AggregateInputOf("a", "SELECT 1 FROM clean"));
+}
+
+TEST(AggregatePlan, CommentsAndQuotesInsideTumbleAreSkipped) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan,
+                                Plan("SELECT window_start, count(*) AS c FROM\n TUMBLE(\"clean\", /* ) */ ts, -- )\n"
+                                     " INTERVAL '1 minute') GROUP BY ALL"));
+  EXPECT_EQ(plan.definition.window_size_us, 60'000'000);
+}
+
+TEST(AggregatePlan, RefusesWithThePlace) {
+  struct Case {
+    const char* sql;
+    const char* want;
+    const char* place = "line 1 column";
+  };
+  const Case cases[] = {
+      {"SELECT window_start, median(n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "aggregate function median() is not supported yet", "line 1 column 22"},
+      {"SELECT window_start,\n COUNT(DISTINCT n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "count(DISTINCT ...) is not supported yet", "line 2 column 2"},
+      {"SELECT window_start, min(n, 2) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "min() of 2 arguments"},
+      {"SELECT window_start, sum(n ORDER BY n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "ORDER BY"},
+      {"SELECT window_start, avg(ts) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "avg() of TIMESTAMP"},
+      {"SELECT window_start, min(tags) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "min() of VARCHAR[]"},
+      {"SELECT window_start, max(n::UBIGINT) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "max() of UBIGINT"},
+      {"SELECT window_start, tags, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "key tags"},
+      {"SELECT window_start, lower(country), count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "needs a name"},
+      {"SELECT country, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "must hold window_start"},
+      {"SELECT country, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY country", "must hold window_start"},
+      {"SELECT window_start AS w, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "another name"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 MONTH) GROUP BY ALL", "months"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 0 DAY) GROUP BY ALL", "more than zero"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL (-1) DAY) GROUP BY ALL", "more than zero"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 400 DAY) GROUP BY ALL", "at most 366 days"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, to_seconds(n)) GROUP BY ALL", "constant INTERVAL"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, 60) GROUP BY ALL", "constant INTERVAL"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts) GROUP BY ALL", "TUMBLE takes"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, nope, INTERVAL 1 DAY) GROUP BY ALL", "no column nope"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, n, INTERVAL 1 DAY) GROUP BY ALL", "n must be a timestamp"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE('i', ts, INTERVAL 1 DAY) GROUP BY ALL", "name of a relation"},
+      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "FROM must be TUMBLE"},
+      {"SELECT window_start, count(*) AS m FROM i GROUP BY ALL", "FROM must be TUMBLE"},
+      {"SELECT * FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "name the columns"},
+      {"SELECT window_start, sum(random()) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "random()"},
+      {"SELECT window_start, count(*) FILTER (WHERE now() > ts) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "now()"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) WHERE ts < now() GROUP BY ALL", "now()"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) WHERE n IN (SELECT 1) GROUP BY ALL",
+       "subquery"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) WHERE window_start > ts GROUP BY ALL",
+       "the window in WHERE"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL ORDER BY m", "ORDER BY", ""},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ROLLUP (window_start)",
+       "ROLLUP"},
+      {"SELECT window_start, country, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY window_start",
+       "country", "LINE 1"},
+      {"SELECT window_start, nope AS k FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "nope", "LINE 1"},
+      {"SELECT window_start, n AS a, max(n) AS A FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "two columns", ""},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY", "syntax error"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.sql);
+    const auto plan = PlanAggregate("views_1m", c.sql, InputSchema());
+    ASSERT_FALSE(plan.ok());
+    EXPECT_TRUE(KindOf(plan.status()) == ErrorKind::kInvalidInput || KindOf(plan.status()) == ErrorKind::kUnsupported)
+        << plan.status().ToString();
+    EXPECT_THAT(plan.status().message(), HasSubstr(c.want));
+    EXPECT_THAT(plan.status().message(), HasSubstr(c.place));
+    EXPECT_THAT(plan.status().message(), HasSubstr("aggregate views_1m"));
+  }
+}
+
+TEST(AggregatePlan, AnInputColumnNamedAsTheWindowIsRefused) {
+  const auto schema = arrow::schema({arrow::field("ts", kUtc), arrow::field("Window_Start", arrow::int64())});
+  const auto plan = PlanAggregate("a", "SELECT count(*) AS c FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", schema);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, plan);
+  EXPECT_THAT(plan.status().message(), HasSubstr("the input has a column window_start"));
+}
+
+}  // namespace
+}  // namespace millrace::process

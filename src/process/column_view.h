@@ -1,0 +1,60 @@
+/// An input column of a batch in one of four physical forms, for loops without a type switch per row.
+///
+/// Of the folder only.
+#pragma once
+
+#include <arrow/array.h>
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace millrace::process {
+
+__extension__ using Int128 = __int128;
+
+enum class PhysicalType { kInt64, kInt128, kDouble, kBytes };
+
+/// A type that keys, min() and max() may have: booleans, signed integers, floats, decimals, dates, microsecond
+/// timestamps, text and binary.
+bool IsKeyType(const arrow::DataType& type);
+
+/// For IsKeyType() types.
+PhysicalType PhysicalTypeOf(const arrow::DataType& type);
+
+/// Valid until the next Load(); keeps the array alive. Reused from batch to batch, so that buffers are made once.
+class ColumnView {
+ public:
+  /// Dictionaries (int32 codes) count as their values.
+  Status Load(std::shared_ptr<arrow::Array> array);
+
+  PhysicalType physical() const { return physical_; }
+  const std::int64_t* int64s() const { return int64s_; }
+  const Int128* int128s() const { return int128s_; }
+  const double* doubles() const { return doubles_; }
+  const std::string_view* bytes() const { return bytes_.data(); }
+  /// One byte per row, 0 for null; nullptr if no row is null. Values of null rows are readable and mean nothing.
+  const std::uint8_t* valid() const { return valid_; }
+
+ private:
+  template <typename ArrayType>
+  void LoadIntegers();
+  Status LoadDictionary();
+  void LoadValidity();
+
+  std::shared_ptr<arrow::Array> array_;
+  PhysicalType physical_ = PhysicalType::kInt64;
+  const std::int64_t* int64s_ = nullptr;
+  const Int128* int128s_ = nullptr;
+  const double* doubles_ = nullptr;
+  const std::uint8_t* valid_ = nullptr;
+  std::vector<std::int64_t> int64_buffer_;
+  std::vector<double> double_buffer_;
+  std::vector<std::string_view> bytes_;
+  std::vector<std::uint8_t> valid_buffer_;
+};
+
+}  // namespace millrace::process

@@ -1,0 +1,274 @@
+#include "process/select_statement.h"
+
+#include <arrow/array.h>
+#include <arrow/table.h>
+
+#include <array>
+#include <charconv>
+#include <mutex>
+#include <set>
+#include <utility>
+
+namespace millrace::process {
+
+namespace {
+
+// What duckdb_functions() says of all functions of one name together.
+struct FunctionFacts {
+  bool aggregate = false;
+  bool scalar = false;
+  bool set_returning = false;
+  bool consistent = true;
+  std::vector<std::string> macros;
+};
+using FunctionCatalog = std::map<std::string, FunctionFacts>;
+
+// Marked consistent by DuckDB 1.5 though they depend on the moment or on the session.
+constexpr std::array<std::string_view, 5> kInconsistentFunctions = {"current_localtimestamp", "current_localtime",
+                                                                    "current_setting", "getvariable", "getenv"};
+// Written without parentheses, they parse as columns and become functions when no column has the name.
+constexpr std::array<std::string_view, 8> kInconsistentNames = {
+    "current_date",   "current_time",    "current_timestamp", "localtime",
+    "localtimestamp", "current_catalog", "current_schema",    "current_database"};
+// Macros may use macros; DuckDB's own go three deep.
+constexpr int kMacroDepthMax = 16;
+
+Result<FunctionCatalog> LoadCatalog(sql::SqlSession* session) {
+  ASSIGN_OR_RETURN(const auto table,
+                   session->Query("SELECT lower(function_name), function_type, coalesce(stability, ''), "
+                                  "coalesce(macro_definition, '') FROM duckdb_functions() GROUP BY ALL"));
+  ASSIGN_OR_RETURN(const auto batch, table->CombineChunksToBatch());
+  const auto text = [&](int column, std::int64_t row) {
+    return static_cast<const arrow::StringArray&>(*batch->column(column)).GetString(row);
+  };
+  FunctionCatalog catalog;
+  for (std::int64_t row = 0; row < batch->num_rows(); ++row) {
+    FunctionFacts& facts = catalog[text(0, row)];
+    const std::string type = text(1, row);
+    if (type == "aggregate") facts.aggregate = true;
+    if (type == "table" || type == "table_macro") facts.set_returning = true;
+    if (type == "scalar") {
+      facts.scalar = true;
+      facts.consistent = facts.consistent && text(2, row) == "CONSISTENT";
+    }
+    if (type == "macro") facts.macros.push_back(text(3, row));
+  }
+  for (const auto name : kInconsistentFunctions) catalog[std::string(name)].consistent = false;
+  return catalog;
+}
+
+// The same for every session of the process, and costs some ten milliseconds to ask for.
+Result<const FunctionCatalog*> Catalog(sql::SqlSession* session) {
+  static std::mutex mutex;
+  static std::unique_ptr<const FunctionCatalog> catalog;
+  const std::lock_guard lock(mutex);
+  if (catalog == nullptr) {
+    ASSIGN_OR_RETURN(auto loaded, LoadCatalog(session));
+    catalog = std::make_unique<const FunctionCatalog>(std::move(loaded));
+  }
+  return catalog.get();
+}
+
+std::string_view ModifierName(std::string_view type) {
+  if (type == "DISTINCT_MODIFIER") return "DISTINCT";
+  if (type == "ORDER_MODIFIER") return "ORDER BY";
+  return "LIMIT";
+}
+
+bool HasPlace(const ParseTree& node) {
+  const std::string& location = node["query_location"].text;
+  return !location.empty() && location != "18446744073709551615";
+}
+
+}  // namespace
+
+Result<SelectStatement> SelectStatement::Parse(sql::SqlSession* session, std::string what, std::string sql) {
+  SelectStatement statement;
+  statement.session_ = session;
+  const auto json = session->ParseToJson(sql);
+  if (!json.ok()) return WithContext(json.status(), "{}", what);
+  ASSIGN_OR_RETURN(statement.document_, ParseTree::FromJson(*json));
+  statement.what_ = std::move(what);
+  statement.sql_ = std::move(sql);
+  statement.node_ = statement.document_["statements"].items.at(0)["node"];
+  const ParseTree& node = statement.node_;
+  if (node.type() != "SELECT_NODE") return statement.RefuseAt(node, "UNION, INTERSECT and EXCEPT are not row-wise");
+  if (!node["cte_map"]["map"].empty()) return statement.RefuseAt(node, "WITH is not supported");
+  if (!node["modifiers"].empty()) {
+    return statement.RefuseAt(node, fmt::format("{} is not row-wise", ModifierName(node["modifiers"].items[0].type())));
+  }
+  if (node["sample"].kind != ParseTree::Kind::kNull || statement.from()["sample"].kind != ParseTree::Kind::kNull) {
+    return statement.RefuseAt(statement.from(), "SAMPLE gives another answer each time");
+  }
+  if (node["qualify"].kind != ParseTree::Kind::kNull) {
+    return statement.RefuseAt(node["qualify"], "QUALIFY is not row-wise");
+  }
+  return statement;
+}
+
+void SelectStatement::SetScope(std::shared_ptr<arrow::Schema> schema, std::vector<std::string> qualifiers) {
+  schema_ = std::move(schema);
+  qualifiers_ = std::move(qualifiers);
+}
+
+std::string SelectStatement::Place(const ParseTree& node) const {
+  if (!HasPlace(node)) return "";
+  const std::string& text = node["query_location"].text;
+  std::size_t offset = 0;
+  std::from_chars(text.data(), text.data() + text.size(), offset);
+  return " at " + sql::PlaceOf(sql_, offset);
+}
+
+Status SelectStatement::RefuseAt(const ParseTree& place, std::string_view message) const {
+  return InvalidInput("{}: {}{}", what_, message, Place(place));
+}
+
+Status SelectStatement::NotYetAt(const ParseTree& place, std::string_view message) const {
+  return Unsupported("{}: {} is not supported yet{}", what_, message, Place(place));
+}
+
+bool SelectStatement::IsQualifier(std::string_view name) const {
+  const std::string folded = Folded(name);
+  for (const auto& qualifier : qualifiers_) {
+    if (folded == Folded(qualifier)) return true;
+  }
+  return false;
+}
+
+int SelectStatement::ColumnNamed(std::string_view name) const {
+  const std::string folded = Folded(name);
+  for (int i = 0; i < schema_->num_fields(); ++i) {
+    if (Folded(schema_->field(i)->name()) == folded) return i;
+  }
+  return -1;
+}
+
+int SelectStatement::ColumnOf(const ParseTree& expression) const {
+  if (!expression.is_column() || expression["column_names"].items.size() != 1) return -1;
+  return ColumnNamed(expression["column_names"].items[0].text);
+}
+
+ParseTree SelectStatement::Resolve(const ParseTree& expression,
+                                   const std::map<std::string, ParseTree>& by_folded_alias) const {
+  if (expression.is_column()) {
+    ParseTree column = expression;
+    ParseTree names = expression["column_names"];
+    if (names.items.size() > 1 && IsQualifier(names.items[0].text) && ColumnNamed(names.items[0].text) < 0) {
+      names.items.erase(names.items.begin());
+      column.Set("column_names", names);
+    }
+    if (names.items.size() == 1 && ColumnNamed(names.items[0].text) < 0) {
+      const auto alias = by_folded_alias.find(Folded(names.items[0].text));
+      if (alias != by_folded_alias.end()) return alias->second;
+    }
+    return column;
+  }
+  ParseTree resolved = expression;
+  for (auto& item : resolved.items) {
+    if (!item.items.empty()) item = Resolve(item, by_folded_alias);
+  }
+  return resolved;
+}
+
+Status SelectStatement::CheckRowWise(const ParseTree& expression, std::vector<ParseTree>* aggregates) const {
+  return CheckNode(expression, expression, aggregates, 0);
+}
+
+Status SelectStatement::CheckNode(const ParseTree& tree, const ParseTree& place, std::vector<ParseTree>* aggregates,
+                                  int depth) const {
+  // The constructs that DuckDB writes itself (a cast of an INTERVAL's number) have no place: keep the nearest one.
+  const ParseTree& here = depth == 0 && HasPlace(tree) ? tree : place;
+  const std::string& node_class = tree.node_class();
+  if (node_class == "SUBQUERY") return RefuseAt(here, "a subquery is not row-wise");
+  if (node_class == "WINDOW") return RefuseAt(here, "a window function is not row-wise");
+  if (node_class == "PARAMETER") return RefuseAt(here, "a parameter has no value here");
+  if (node_class == "STAR") return RefuseAt(here, "* and COLUMNS(...) cannot be part of an expression");
+  if (tree.is_function()) RETURN_NOT_OK(CheckFunction(tree["function_name"].text, tree, here, aggregates, depth));
+  if (tree.is_column() && tree["column_names"].items.size() == 1) {
+    const std::string name = Folded(tree["column_names"].items[0].text);
+    for (const auto inconsistent : kInconsistentNames) {
+      if (name == inconsistent && ColumnNamed(name) < 0) {
+        return RefuseAt(here, fmt::format("{} gives another value when a row is read again", name));
+      }
+    }
+  }
+  // The arguments of an aggregate may not hold another one.
+  auto* below = aggregates;
+  if (aggregates != nullptr && tree.is_function()) {
+    ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
+    const auto facts = catalog->find(Folded(tree["function_name"].text));
+    if (facts != catalog->end() && facts->second.aggregate) below = nullptr;
+  }
+  for (const auto& item : tree.items) {
+    if (!item.items.empty()) RETURN_NOT_OK(CheckNode(item, here, below, depth));
+  }
+  return Status::OK();
+}
+
+Status SelectStatement::CheckFunction(const std::string& name, const ParseTree& call, const ParseTree& place,
+                                      std::vector<ParseTree>* aggregates, int depth) const {
+  const std::string folded = Folded(name);
+  ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
+  const auto found = catalog->find(folded);
+  if (found == catalog->end()) return Status::OK();  // DuckDB's own message for it, with suggestions, is better.
+  const FunctionFacts& facts = found->second;
+  if (folded == "unnest" || (facts.set_returning && !facts.scalar && facts.macros.empty())) {
+    return RefuseAt(place, fmt::format("{}() returns more than one row", folded));
+  }
+  const bool now_inside = folded == "age" && call["children"].items.size() == 1;
+  if (!facts.consistent || now_inside) {
+    return RefuseAt(place, fmt::format("{}() gives another value when a row is read again", folded));
+  }
+  if (facts.aggregate) {
+    if (aggregates == nullptr)
+      return RefuseAt(place, fmt::format("aggregate function {}() cannot be used here", folded));
+    aggregates->push_back(call);
+  }
+  if (depth == kMacroDepthMax) return RefuseAt(place, fmt::format("{}() is a macro nested too deeply", folded));
+  for (const auto& macro : facts.macros) {
+    // A name that is scalar and macro at once is a thin macro over the scalar function, checked above.
+    if (facts.scalar) continue;
+    ASSIGN_OR_RETURN(const auto body, ParseExpression(macro));
+    const Status status = CheckNode(body, place, nullptr, depth + 1);
+    if (!status.ok())
+      return RefuseAt(place, fmt::format("macro {}() is not row-wise or not the same on replay", folded));
+  }
+  return Status::OK();
+}
+
+Result<ParseTree> SelectStatement::ParseExpression(const std::string& sql) const {
+  ASSIGN_OR_RETURN(const auto json, session_->ParseToJson("SELECT " + sql));
+  ASSIGN_OR_RETURN(const auto document, ParseTree::FromJson(json));
+  return document["statements"].items.at(0)["node"]["select_list"].items.at(0);
+}
+
+Result<std::string> SelectStatement::ToSql(const ParseTree& expression) const {
+  // DuckDB turns statements, not expressions, into text: the smallest one around it is taken off again.
+  ParseTree bare = expression;
+  bare.Set("alias", ParseTree::String(""));
+  ASSIGN_OR_RETURN(const auto json, session_->ParseToJson("SELECT 1"));
+  ASSIGN_OR_RETURN(auto document, ParseTree::FromJson(json));
+  ParseTree statement = document["statements"].items.at(0);
+  ParseTree node = statement["node"];
+  ParseTree list = node["select_list"];
+  list.items.at(0) = std::move(bare);
+  node.Set("select_list", std::move(list));
+  statement.Set("node", std::move(node));
+  ParseTree statements = document["statements"];
+  statements.items.at(0) = std::move(statement);
+  document.Set("statements", std::move(statements));
+  ASSIGN_OR_RETURN(const auto sql, session_->JsonToSql(document.ToJson()));
+  constexpr std::string_view kSelect = "SELECT ";
+  if (!sql.starts_with(kSelect)) return Internal("unexpected text of an expression: {}", sql);
+  return sql.substr(kSelect.size());
+}
+
+Status CheckUniqueNames(const std::string& what, const std::vector<std::string>& names) {
+  std::set<std::string> seen;
+  for (const auto& name : names) {
+    if (!seen.insert(Folded(name)).second) return InvalidInput("{}: two columns are named {}", what, name);
+  }
+  return Status::OK();
+}
+
+}  // namespace millrace::process

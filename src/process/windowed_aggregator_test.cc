@@ -1,0 +1,400 @@
+// The promise of partial aggregates: rows split in any way over batches and aggregators, in any order, merged, give
+// DuckDB's own answer to the user's SQL over the raw rows. DuckDB is the oracle; seeds are fixed.
+#include "process/windowed_aggregator.h"
+
+#include <arrow/array.h>
+#include <arrow/builder.h>
+#include <arrow/compute/api_vector.h>
+#include <arrow/datum.h>
+#include <arrow/scalar.h>
+#include <arrow/table.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+#include "sql/sql_session.h"
+#include "testing/batch_from_json.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::process {
+namespace {
+
+using millrace::testing::BatchFromJson;
+using ::testing::HasSubstr;
+
+const auto kUtc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+constexpr std::int64_t kMinute = 60'000'000;
+
+std::shared_ptr<arrow::Schema> RowSchema() {
+  return arrow::schema({arrow::field("ts", kUtc), arrow::field("country", arrow::utf8()),
+                        arrow::field("topic", arrow::dictionary(arrow::int32(), arrow::utf8())),
+                        arrow::field("n", arrow::int64()), arrow::field("small", arrow::int32()),
+                        arrow::field("amount", arrow::decimal128(12, 2)), arrow::field("tiny", arrow::decimal128(4, 1)),
+                        arrow::field("wide", arrow::decimal128(30, 6)), arrow::field("d", arrow::float64()),
+                        arrow::field("ok", arrow::boolean()), arrow::field("day", arrow::date32()),
+                        arrow::field("f", arrow::float64())});
+}
+
+// Doubles d are multiples of 1/1024 and small, so that their sums are exact in any order; f are not.
+std::shared_ptr<arrow::RecordBatch> RandomRows(std::mt19937_64* random, int num_rows) {
+  const auto below = [&](std::int64_t n) {
+    return static_cast<std::int64_t>((*random)() % static_cast<std::uint64_t>(n));
+  };
+  const auto null = [&] { return below(10) == 0; };
+  arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+  arrow::StringBuilder country;
+  arrow::StringDictionary32Builder topic;
+  arrow::Int64Builder n;
+  arrow::Int32Builder small;
+  arrow::Decimal128Builder amount(arrow::decimal128(12, 2));
+  arrow::Decimal128Builder tiny(arrow::decimal128(4, 1));
+  arrow::Decimal128Builder wide(arrow::decimal128(30, 6));
+  arrow::DoubleBuilder d;
+  arrow::BooleanBuilder ok;
+  arrow::Date32Builder day;
+  arrow::DoubleBuilder f;
+  const char* countries[] = {"", "DE", "FR", "a country with a name that is not inlined", "\xC3\xA4", "zz", "Z"};
+  const auto check = [](const Status& status) { ASSERT_TRUE(status.ok()) << status.ToString(); };
+  for (int i = 0; i < num_rows; ++i) {
+    // Around the epoch, so that windows before it are floored and not truncated; some rows are very late.
+    check(ts.Append(below(20) == 0 ? -below(400LL * 365 * 1440 * kMinute) : below(6 * kMinute) - 3 * kMinute));
+    check(null() ? country.AppendNull() : country.Append(countries[below(7)]));
+    check(null() ? topic.AppendNull() : topic.Append(below(2) == 0 ? "clicks" : "views"));
+    const std::int64_t extremes[] = {INT64_MAX, INT64_MIN, INT64_MAX - 1, 0, -1, 1};
+    check(null() ? n.AppendNull() : n.Append(below(3) == 0 ? extremes[below(6)] : below(2000) - 1000));
+    check(null() ? small.AppendNull() : small.Append(static_cast<std::int32_t>((*random)())));
+    check(null() ? amount.AppendNull() : amount.Append(arrow::Decimal128(below(2'000'000'000'000) - 999'999'999'999)));
+    check(null() ? tiny.AppendNull() : tiny.Append(arrow::Decimal128(below(20000) - 9999)));
+    check(null() ? wide.AppendNull()
+                 : wide.Append(arrow::Decimal128(below(54'000'000'000) - 27'000'000'000, (*random)())));
+    const double doubles[] = {0.0, -0.0, std::numeric_limits<double>::quiet_NaN()};
+    check(null() ? d.AppendNull() : d.Append(static_cast<double>(below(1 << 20) - (1 << 19)) / 1024));
+    check(null() ? ok.AppendNull() : ok.Append(below(2) == 0));
+    check(null() ? day.AppendNull() : day.Append(static_cast<std::int32_t>(below(3) - 1)));
+    check(null() ? f.AppendNull() : f.Append(below(30) == 0 ? doubles[below(3)] : static_cast<double>(below(5)) - 2.5));
+  }
+  std::vector<std::shared_ptr<arrow::Array>> columns;
+  for (arrow::ArrayBuilder* builder : std::initializer_list<arrow::ArrayBuilder*>{
+           &ts, &country, &topic, &n, &small, &amount, &tiny, &wide, &d, &ok, &day, &f}) {
+    columns.push_back(builder->Finish().ValueOrDie());
+  }
+  return arrow::RecordBatch::Make(RowSchema(), num_rows, std::move(columns));
+}
+
+// The merge that query/ does, over all the partial rows there are.
+std::string MergeSql(const model::AggregateDefinition& definition) {
+  std::string keys = "window_start, window_end";
+  for (const auto& key : definition.keys) keys += ", " + sql::QuoteIdentifier(key.name);
+  std::string states;
+  for (const auto& state : definition.states) {
+    const char* function = state.merge == model::MergeFunction::kSum   ? "sum"
+                           : state.merge == model::MergeFunction::kMin ? "min"
+                                                                       : "max";
+    const auto name = sql::QuoteIdentifier(state.name);
+    states += fmt::format(", {}({}) AS {}", function, name, name);
+  }
+  std::string outputs;
+  for (const auto& name : definition.output_order) {
+    std::string text = sql::QuoteIdentifier(name);
+    for (const auto& measure : definition.measures) {
+      if (measure.name == name) text = fmt::format("{} AS {}", measure.sql, sql::QuoteIdentifier(name));
+    }
+    outputs += (outputs.empty() ? "" : ", ") + text;
+  }
+  const std::string where = definition.having_sql.empty() ? "" : " WHERE " + definition.having_sql;
+  return fmt::format("SELECT {} FROM (SELECT {}{} FROM partials GROUP BY {}){}", outputs, keys, states, keys, where);
+}
+
+// `from` takes the place of FROM TUMBLE(rows, ts, INTERVAL ...).
+std::string RawSql(const std::string& select, const std::string& rest) {
+  return select +
+         " FROM (SELECT *, time_bucket(INTERVAL 1 MINUTE, ts, TIMESTAMPTZ '1970-01-01 00:00:00+00') AS window_start, "
+         "window_start + INTERVAL 1 MINUTE AS window_end FROM rows) " +
+         rest;
+}
+std::string TumbleSql(const std::string& select, const std::string& rest) {
+  return select + " FROM TUMBLE(rows, ts, INTERVAL 1 MINUTE) " + rest;
+}
+
+std::string Cell(sql::SqlSession* session, const std::string& sql) {
+  const auto table = session->Query(sql);
+  if (!table.ok()) return table.status().ToString();
+  if ((*table)->num_rows() == 0) return "no rows";
+  return (*table)->column(0)->GetScalar(0).ValueOrDie()->ToString();
+}
+
+// Shuffles the rows, deals them in batches to a few aggregators, seals these now and then.
+void AggregateAnyhow(const AggregatePlan& plan, const std::shared_ptr<arrow::RecordBatch>& rows,
+                     std::mt19937_64* random, std::vector<std::shared_ptr<arrow::RecordBatch>>* partials) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(rows->num_rows()));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), *random);
+  arrow::Int64Builder indices;
+  ASSERT_TRUE(indices.AppendValues(order).ok());
+  const auto taken =
+      arrow::compute::Take(arrow::Datum(rows), arrow::Datum(indices.Finish().ValueOrDie())).ValueOrDie().record_batch();
+  std::vector<std::unique_ptr<WindowedAggregator>> aggregators;
+  for (int i = 0; i < 3; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto aggregator, WindowedAggregator::Make(plan));
+    aggregators.push_back(std::move(aggregator));
+  }
+  for (std::int64_t begin = 0; begin < taken->num_rows();) {
+    const std::int64_t count =
+        std::min<std::int64_t>(taken->num_rows() - begin, static_cast<std::int64_t>((*random)() % 1500));
+    auto& aggregator = aggregators[(*random)() % aggregators.size()];
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto added, aggregator->Add(taken->Slice(begin, count)));
+    EXPECT_EQ(added.aggregated + added.filtered + static_cast<std::int64_t>(added.failed.size()), count);
+    EXPECT_TRUE(added.failed.empty());
+    begin += count;
+    if ((*random)() % 4 == 0) {
+      MILLRACE_ASSERT_OK_AND_ASSIGN(auto sealed, aggregator->Seal());
+      EXPECT_EQ(aggregator->num_groups(), 0);
+      partials->push_back(std::move(sealed));
+    }
+  }
+  for (auto& aggregator : aggregators) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto exported, aggregator->Export());
+    EXPECT_EQ(exported->num_rows(), aggregator->num_groups());
+    partials->push_back(std::move(exported));
+  }
+}
+
+TEST(WindowedAggregatorProperty, AnySplitAndOrderMergesToDuckDbsAnswer) {
+  struct Case {
+    const char* select;
+    const char* rest;
+  };
+  const Case cases[] = {
+      {"SELECT window_start, count(*) AS c, count(n) AS cn, sum(n) AS s, min(n) AS lo, max(n) AS hi, avg(n) AS a",
+       "GROUP BY ALL"},
+      {"SELECT window_start, window_end, country, topic, count(*) AS c, sum(amount) AS s, max(d) AS hi, avg(amount) AS "
+       "a, "
+       "avg(small) AS b, avg(tiny) AS t, avg(wide) AS w, sum(wide) AS sw",
+       "GROUP BY ALL"},
+      {"SELECT window_start, country, min(country) AS a, max(country) AS b, min(topic) AS c, min(f) AS lo, max(f) AS "
+       "hi, "
+       "min(ok) AS ol, max(day) AS dd, max(ts) AS last, sum(d) AS sd, avg(d) AS ad",
+       "GROUP BY ALL"},
+      {"SELECT window_start, f AS k, ok, day, amount > 0 AS rich, count(*) AS c", "GROUP BY ALL"},
+      {"SELECT window_start, lower(country) AS cc, sum(small * 2) AS s, sum(ok) AS oks, avg(small::SMALLINT % 7) AS g",
+       "WHERE small BETWEEN -16000 AND 16000 OR small IS NULL AND country <> 'DE' GROUP BY ALL"},
+      {"SELECT window_start, country, sum(n) FILTER (WHERE ok) AS s, count(*) FILTER (WHERE small > 0) AS c, "
+       "avg(n) FILTER (WHERE topic = 'clicks') AS a, max(amount) FILTER (WHERE ok AND d > 0) AS m",
+       "GROUP BY ALL"},
+      {"SELECT window_start, country, sum(amount) / count(*) AS mean, sum(small) + max(small) AS x, "
+       "coalesce(country, '?') || count(*) AS label, 7 AS seven",
+       "GROUP BY window_start, country HAVING count(*) > 3 AND (country IS NULL OR country <> 'FR')"},
+      {"SELECT window_start, count(*) AS c", "GROUP BY window_start, country, day"},
+      {"SELECT window_start, amount AS k, wide AS w, sum(wide::DOUBLE * 0) AS z, sum(small::HUGEINT * 1000) AS h, "
+       "sum(abs(small)::UINTEGER) AS u, avg(small::HUGEINT) AS ah, max(tiny) AS t",
+       "GROUP BY 1, 2, 3"},
+  };
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
+  for (const Case& c : cases) {
+    for (const std::uint64_t seed : {1u, 2u}) {
+      SCOPED_TRACE(::testing::Message() << c.select << " " << c.rest << " seed " << seed);
+      std::mt19937_64 random(seed);
+      // small = INT32_MIN has no absolute value in INTEGER: the UINTEGER case would fail in both engines.
+      const auto rows = RandomRows(&random, 4000);
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, PlanAggregate("a", TumbleSql(c.select, c.rest), rows->schema()));
+      std::vector<std::shared_ptr<arrow::RecordBatch>> partials;
+      AggregateAnyhow(plan, rows, &random, &partials);
+      if (HasFatalFailure()) return;
+      MILLRACE_ASSERT_OK(session->Register("rows", rows->schema(), {rows}));
+      MILLRACE_ASSERT_OK(session->Register("partials", model::PartialSchema(plan.definition), partials));
+      const std::string raw = RawSql(c.select, c.rest);
+      const std::string merged = MergeSql(plan.definition);
+      EXPECT_NE(Cell(session.get(), "SELECT count(*) FROM (" + raw + ")"), "0");
+      EXPECT_EQ(Cell(session.get(), "SELECT count(*) FROM ((" + raw + ") EXCEPT ALL (" + merged + "))"), "0") << merged;
+      EXPECT_EQ(Cell(session.get(), "SELECT count(*) FROM ((" + merged + ") EXCEPT ALL (" + raw + "))"), "0") << merged;
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto want, session->Describe(raw));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto got, session->Describe(merged));
+      for (std::size_t i = 0; i < want.size(); ++i) EXPECT_EQ(got[i].duckdb_type, want[i].duckdb_type) << want[i].name;
+    }
+  }
+}
+
+TEST(WindowedAggregatorProperty, SumsOfDoublesAreWithinTheStatedBound) {
+  std::mt19937_64 random(7);
+  std::normal_distribution<double> normal(0, 1e6);
+  arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+  arrow::DoubleBuilder values;
+  double sum_of_sizes = 0;
+  constexpr int kRows = 20000;
+  for (int i = 0; i < kRows; ++i) {
+    const double value = normal(random);
+    sum_of_sizes += std::abs(value);
+    ASSERT_TRUE(ts.Append(i % kMinute).ok());
+    ASSERT_TRUE(values.Append(value).ok());
+  }
+  const auto rows =
+      arrow::RecordBatch::Make(arrow::schema({arrow::field("ts", kUtc), arrow::field("v", arrow::float64())}), kRows,
+                               {ts.Finish().ValueOrDie(), values.Finish().ValueOrDie()});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      PlanAggregate("a", "SELECT window_start, sum(v) AS s FROM TUMBLE(rows, ts, INTERVAL 1 MINUTE) GROUP BY ALL",
+                    rows->schema()));
+  std::vector<std::shared_ptr<arrow::RecordBatch>> partials;
+  AggregateAnyhow(plan, rows, &random, &partials);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
+  MILLRACE_ASSERT_OK(session->Register("rows", rows->schema(), {rows}));
+  MILLRACE_ASSERT_OK(session->Register("partials", model::PartialSchema(plan.definition), partials));
+  const double bound = 2.0 * kRows * std::numeric_limits<double>::epsilon() * sum_of_sizes;
+  EXPECT_EQ(Cell(session.get(),
+                 fmt::format("SELECT abs((SELECT sum(v) FROM rows) - (SELECT sum(s) FROM partials)) <= {}", bound)),
+            "true");
+}
+
+class WindowedAggregatorTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<WindowedAggregator> Make(const std::string& select, const std::shared_ptr<arrow::Schema>& schema,
+                                           const std::string& rest = "GROUP BY ALL",
+                                           const std::string& size = "INTERVAL 1 MINUTE") {
+    auto plan = PlanAggregate("a", select + " FROM TUMBLE(rows, ts, " + size + ") " + rest, schema);
+    EXPECT_TRUE(plan.ok()) << plan.status().ToString();
+    if (!plan.ok()) return nullptr;
+    return WindowedAggregator::Make(*plan).ValueOrDie();
+  }
+};
+
+const auto kSimple = arrow::schema(
+    {arrow::field("ts", kUtc), arrow::field("k", arrow::utf8()), arrow::field("v", arrow::decimal128(38, 0))});
+
+TEST_F(WindowedAggregatorTest, SealOrdersByWindowAndKeysAndStartsFromEmpty) {
+  const auto aggregator = Make("SELECT window_start, k, count(*) AS c, sum(v) AS s", kSimple);
+  MILLRACE_ASSERT_OK(aggregator->Add(BatchFromJson(kSimple, R"([
+    [60000000, "b", "1"], [-1, "z", "2"], [60000001, "a", null], [119999999, null, "4"], [60000000, "b", "5"]])")));
+  EXPECT_EQ(aggregator->num_groups(), 4);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sealed, aggregator->Seal());
+  const auto want = BatchFromJson(sealed->schema(), R"([
+    [-60000000, 0, "z", 1, "2", 1],
+    [60000000, 120000000, null, 1, "4", 1],
+    [60000000, 120000000, "a", 1, null, 1],
+    [60000000, 120000000, "b", 2, "6", 2]])");
+  EXPECT_TRUE(sealed->Equals(*want)) << sealed->ToString();
+  EXPECT_EQ(aggregator->num_groups(), 0);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto again, aggregator->Seal());
+  EXPECT_EQ(again->num_rows(), 0);
+}
+
+TEST_F(WindowedAggregatorTest, ExportTakesTheWindowsOfARangeAndKeepsThem) {
+  const auto aggregator = Make("SELECT window_start, count(*) AS c", kSimple);
+  MILLRACE_ASSERT_OK(
+      aggregator->Add(BatchFromJson(kSimple, R"([[0, null, null], [60000000, null, null], [120000000, null, null]])")));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto middle, aggregator->Export(60'000'000, 120'000'000));
+  ASSERT_EQ(middle->num_rows(), 1);
+  EXPECT_EQ(middle->column(0)->GetScalar(0).ValueOrDie()->ToString(), "1970-01-01 00:01:00.000000Z");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, aggregator->Export());
+  EXPECT_EQ(all->num_rows(), 3);
+  EXPECT_EQ(aggregator->num_groups(), 3);
+}
+
+TEST_F(WindowedAggregatorTest, TimesWithoutAWindowFail) {
+  const auto aggregator =
+      Make("SELECT window_start, count(*) AS c", kSimple, "WHERE k IS NULL OR k <> 'out' GROUP BY ALL");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto added, aggregator->Add(BatchFromJson(kSimple, R"([
+    [null, "out", null], [null, null, null], [0, null, null], [253402300800000000, null, null],
+    [253402300799999999, null, null], [-62135596800000001, null, null], [-62135596800000000, null, null],
+    [9223372036854775807, null, null], [-9223372036854775808, null, null]])")));
+  EXPECT_EQ(added.filtered, 1);
+  EXPECT_EQ(added.aggregated, 3);
+  ASSERT_EQ(added.failed.size(), 5u);
+  EXPECT_EQ(added.failed[0].row, 1);
+  EXPECT_EQ(added.failed[0].message, "event time is null");
+  EXPECT_EQ(added.failed[1].row, 3);
+  EXPECT_THAT(added.failed[1].message, HasSubstr("years 0001 to 9999"));
+  EXPECT_EQ(added.failed[2].row, 5);
+  EXPECT_EQ(aggregator->num_groups(), 3);
+}
+
+TEST_F(WindowedAggregatorTest, WindowsAreFlooredAlsoBeforeTheEpoch) {
+  const auto aggregator = Make("SELECT window_start, count(*) AS c", kSimple, "GROUP BY ALL", "INTERVAL 7 DAY");
+  MILLRACE_ASSERT_OK(aggregator->Add(
+      BatchFromJson(kSimple, R"([[-1, null, null], [-604800000000, null, null], [-604800000001, null, null]])")));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sealed, aggregator->Seal());
+  const auto want = BatchFromJson(sealed->schema(), R"([
+    [-1209600000000, -604800000000, 1, 1], [-604800000000, 0, 2, 2]])");
+  EXPECT_TRUE(sealed->Equals(*want)) << sealed->ToString();
+}
+
+TEST_F(WindowedAggregatorTest, ASumThatLeavesTheTypeGoesOnInAnotherPartialRow) {
+  const auto aggregator = Make("SELECT window_start, sum(v) AS s, count(*) AS c, max(v) AS m", kSimple);
+  const std::string most(38, '9');
+  MILLRACE_ASSERT_OK(aggregator->Add(
+      BatchFromJson(kSimple, fmt::format(R"([[0, null, "{}"], [0, null, "{}"], [0, null, "-5"]])", most, most))));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sealed, aggregator->Seal());
+  ASSERT_EQ(sealed->num_rows(), 2);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
+  MILLRACE_ASSERT_OK(session->Register("p", sealed->schema(), {sealed}));
+  EXPECT_EQ(Cell(session.get(), "SELECT sum(s::HUGEINT - 10::HUGEINT ** 0) IS NOT NULL FROM p WHERE _rows = 0"),
+            "true");
+  EXPECT_EQ(Cell(session.get(), "SELECT s::VARCHAR FROM p WHERE _rows = 0"), most);
+  EXPECT_EQ(Cell(session.get(), "SELECT s::VARCHAR FROM p WHERE _rows = 3"), std::string(37, '9') + "4");
+  EXPECT_EQ(Cell(session.get(), "SELECT (sum(c), sum(_rows), count(m))::VARCHAR FROM p"), "(3, 3, 1)");
+}
+
+TEST_F(WindowedAggregatorTest, IntegersBeyondADecimalFailTheirRow) {
+  const auto aggregator = Make("SELECT window_start, sum(k::HUGEINT) AS s, count(*) AS c", kSimple);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto added,
+      aggregator->Add(BatchFromJson(
+          kSimple, R"([[0, "170141183460469231731687303715884105727", null], [0, "12", null], [0, "what", null]])")));
+  ASSERT_EQ(added.failed.size(), 2u);
+  EXPECT_THAT(added.failed[0].message, HasSubstr("more than 38 digits"));
+  EXPECT_EQ(added.failed[0].row, 0);
+  EXPECT_THAT(added.failed[1].message, HasSubstr("'what'"));
+  EXPECT_EQ(added.failed[1].row, 2);
+  EXPECT_EQ(added.aggregated, 1);
+}
+
+TEST_F(WindowedAggregatorTest, ZeroesAndNansAreOneKeyEach) {
+  const auto schema = arrow::schema({arrow::field("ts", kUtc), arrow::field("f", arrow::float64())});
+  const auto aggregator = Make("SELECT window_start, f, count(*) AS c", schema);
+  arrow::DoubleBuilder f;
+  arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+  for (const double value : {0.0, -0.0, std::nan("1"), -std::nan("2")}) {
+    ASSERT_TRUE(f.Append(value).ok());
+    ASSERT_TRUE(ts.Append(0).ok());
+  }
+  MILLRACE_ASSERT_OK(
+      aggregator->Add(arrow::RecordBatch::Make(schema, 4, {ts.Finish().ValueOrDie(), f.Finish().ValueOrDie()})));
+  EXPECT_EQ(aggregator->num_groups(), 2);
+}
+
+TEST_F(WindowedAggregatorTest, ManyGroupsAreFoundAgainAndCounted) {
+  const auto schema =
+      arrow::schema({arrow::field("ts", kUtc), arrow::field("n", arrow::int64()), arrow::field("t", arrow::utf8())});
+  const auto aggregator = Make("SELECT window_start, n, max(t) AS t, count(*) AS c", schema);
+  const std::int64_t empty = aggregator->bytes();
+  constexpr int kGroups = 50000;
+  for (int round = 0; round < 2; ++round) {
+    arrow::Int64Builder n;
+    arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+    arrow::StringBuilder t;
+    for (int i = 0; i < kGroups; ++i) {
+      ASSERT_TRUE(n.Append(i).ok());
+      ASSERT_TRUE(ts.Append(0).ok());
+      ASSERT_TRUE(t.Append(std::string(100, 'x')).ok());
+    }
+    MILLRACE_ASSERT_OK(aggregator->Add(arrow::RecordBatch::Make(
+        schema, kGroups, {ts.Finish().ValueOrDie(), n.Finish().ValueOrDie(), t.Finish().ValueOrDie()})));
+    EXPECT_EQ(aggregator->num_groups(), kGroups);
+  }
+  // Per group: packed key, slot, reference, count, rows, text.
+  EXPECT_GT(aggregator->bytes() - empty, kGroups * (17 + 16 + 24 + 8 + 8 + 32 + 100));
+  EXPECT_LT(aggregator->bytes() - empty, kGroups * 500);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sealed, aggregator->Seal());
+  EXPECT_EQ(sealed->num_rows(), kGroups);
+  EXPECT_LT(aggregator->bytes(), empty + 100'000);
+}
+
+TEST_F(WindowedAggregatorTest, ABatchOfAnotherSchemaIsRefused) {
+  const auto aggregator = Make("SELECT window_start, count(*) AS c", kSimple);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInternal,
+                       aggregator->Add(BatchFromJson(arrow::schema({arrow::field("ts", kUtc)}), "[]")));
+}
+
+}  // namespace
+}  // namespace millrace::process
