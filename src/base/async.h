@@ -15,21 +15,23 @@ namespace millrace {
 
 namespace asio = boost::asio;
 
+/// Name a `work` that captures anything with a destructor before the co_await: GCC 12 would destroy it twice.
 /// Runs `work` on `executor` and gives its (non-void) result to the awaiting coroutine, back on the coroutine's own executor.
 template <typename Executor, typename Work>
 asio::awaitable<std::invoke_result_t<Work>> RunOn(Executor executor, Work work) {
   using Outcome = std::invoke_result_t<Work>;
+  // Named, because GCC 12 destroys a capturing lambda twice when it is written inside a co_await expression.
+  auto initiate = [executor](auto handler, Work body) {
+    asio::post(executor, [handler = std::move(handler), body = std::move(body)]() mutable {
+      Outcome outcome = body();
+      const auto home = asio::get_associated_executor(handler);
+      asio::post(home, [handler = std::move(handler), outcome = std::move(outcome)]() mutable {
+        std::move(handler)(std::move(outcome));
+      });
+    });
+  };
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Outcome)>(
-      [executor](auto handler, Work body) {
-        asio::post(executor, [handler = std::move(handler), body = std::move(body)]() mutable {
-          Outcome outcome = body();
-          const auto home = asio::get_associated_executor(handler);
-          asio::post(home, [handler = std::move(handler), outcome = std::move(outcome)]() mutable {
-            std::move(handler)(std::move(outcome));
-          });
-        });
-      },
-      asio::use_awaitable, std::move(work));
+      std::move(initiate), asio::use_awaitable, std::move(work));
 }
 
 /// First come, first served. All calls on one strand. Unlock by destroying the guard.

@@ -653,11 +653,11 @@ asio::awaitable<Status> Worker::FlushLetters() {
   epoch->letters = std::exchange(pending_letters_, {});
   epoch->ends = std::exchange(letter_ends_, {});
   epoch->fence = letter_fence_;
+  // Named, because GCC 12 destroys a capturing lambda twice when it is written inside a co_await expression.
+  const auto commit = [this, &state, epoch] { return CommitLetters(*plan_, *state.table, *epoch); };
   for (int attempt = 0;; ++attempt) {
     const auto begun = steady_clock::now();
-    auto outcome = co_await RunOn(io_pool_.get_executor(), [this, &state, epoch] {
-      return CommitLetters(*plan_, *state.table, *epoch);
-    });
+    auto outcome = co_await RunOn(io_pool_.get_executor(), commit);
     if (outcome.ok()) {
       if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
         ++state.status.fenced;
@@ -715,10 +715,11 @@ asio::awaitable<Status> Worker::Cut(int table) {
 
   const auto begun = steady_clock::now();
   auto parts = std::make_shared<std::vector<SealedPart>>(std::move(sealed->parts));
-  auto prepared = co_await RunOn(io_pool_.get_executor(), [this, &state, table, parts] {
+  const auto prepare = [this, &state, table, parts] {
     auto result = PrepareEpoch(plan_->tables[table], *state.table, std::move(*parts));
     return std::make_shared<Result<PreparedEpoch>>(std::move(result));
-  });
+  };
+  const auto prepared = co_await RunOn(io_pool_.get_executor(), prepare);
   if (!prepared->ok()) {
     const Status status = WithContext(prepared->status(), "table {}", state.status.name);
     if (KindOf(status) == ErrorKind::kTransient) {
@@ -730,11 +731,12 @@ asio::awaitable<Status> Worker::Cut(int table) {
     co_return status;
   }
   const PreparedEpoch& epoch = **prepared;
+  const auto commit = [this, &state, table, prepared] {
+    return CommitEpoch(*plan_, plan_->tables[table], *state.table, **prepared);
+  };
   for (int attempt = 0;; ++attempt) {
     if (reset_needed_ || sealed_resets != resets_) co_return Status::OK();
-    auto outcome = co_await RunOn(io_pool_.get_executor(), [this, &state, table, prepared] {
-      return CommitEpoch(*plan_, plan_->tables[table], *state.table, **prepared);
-    });
+    auto outcome = co_await RunOn(io_pool_.get_executor(), commit);
     if (outcome.ok()) {
       if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
         ++state.status.fenced;
