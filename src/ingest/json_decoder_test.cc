@@ -428,13 +428,13 @@ TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
   const std::string payload = R"({"user_id":"seven"})";
   model::FetchedRecords records;
   records.source = {"clicks", 3};
-  model::RawRecord& record = records.records.emplace_back();
+  model::RawRecord record;
   record.offset = 41;
   record.timestamp = 1234567;
-  record.key = "k\0y";
+  record.key = std::string_view("k\0y", 3);
   record.payload = payload;
   record.headers = {{"h", "1"}, {"h", "2"}};
-  records.records.push_back(record);
+  records.records = {record, record};
   records.records[1].key.reset();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const Decoded decoded, decoder->Decode(records));
   ASSERT_EQ(decoded.dead_letters.size(), 2U);
