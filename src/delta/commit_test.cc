@@ -382,7 +382,9 @@ TEST_F(CommitTest, RandomFaultsLoseAndRepeatNothing) {
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto actions, ReadCommit(*below, v));
       ASSERT_TRUE(actions.has_value()) << "version " << v;
       for (const auto& action : *actions) {
-        if (const auto* txn = std::get_if<Txn>(&action)) EXPECT_EQ(txn->version, ++last[txn->app_id]);
+        if (const auto* txn = std::get_if<Txn>(&action)) {
+          EXPECT_EQ(txn->version, ++last[txn->app_id]);
+        }
       }
     }
   }

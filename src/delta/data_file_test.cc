@@ -184,7 +184,7 @@ TEST_F(DataFileTest, ManyRowsInSeveralRowGroupsWithChosenEncodings) {
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
   std::vector<std::shared_ptr<arrow::Array>> all;
   std::int64_t row = 0;
-  for (const int rows : {10, 5'000, 1, 10'000, 0, 4'989}) {
+  for (const int rows : {10, 0, 5'000, 1, 10'000, 0, 4'989}) {
     arrow::StringBuilder id;
     arrow::Int64Builder n;
     arrow::StringBuilder low;
