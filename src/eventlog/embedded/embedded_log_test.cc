@@ -1,0 +1,524 @@
+// The embedded log keeps its promises: durable after Flush(), contiguous offsets for ever, clear errors. Each test has
+// a folder of its own; time is a fake clock; consumers are read as the pipeline reads them, through their descriptor.
+#include "eventlog/embedded/embedded_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "testing/status_matchers.h"
+
+namespace millrace::eventlog {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+class ManualClock final : public Clock {
+ public:
+  UnixMicros Now() const override { return now; }
+  std::chrono::steady_clock::time_point SteadyNow() const override { return {}; }
+  std::atomic<UnixMicros> now{1'700'000'000'000'000};
+};
+
+struct Read {
+  std::map<TopicPartition, std::vector<std::string>> payloads;
+  std::map<TopicPartition, OffsetRange> ranges;
+  std::map<TopicPartition, Offset> ends;
+  std::vector<Status> failures;
+};
+
+class EmbeddedLogTest : public ::testing::Test {
+ protected:
+  EmbeddedLogTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "millrace-embedded-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~EmbeddedLogTest() override { std::filesystem::remove_all(path_); }
+
+  EmbeddedOptions Options(int partitions = 2) { return {.path = path_, .partitions = partitions, .clock = &clock_}; }
+
+  static OutgoingRecord Record(std::string payload, std::int32_t partition = 0) {
+    OutgoingRecord record;
+    record.topic = "clicks";
+    record.partition = partition;
+    record.payload = std::move(payload);
+    return record;
+  }
+
+  static bool Readable(const Consumer& consumer, int timeout_ms) {
+    pollfd fd{consumer.wake_fd(), POLLIN, 0};
+    return poll(&fd, 1, timeout_ms) == 1;
+  }
+
+  // Polls while the descriptor says so. Checks on the way that ranges are contiguous and hold their records.
+  static void ReadAll(Consumer& consumer, Read& read, std::size_t max_records = 1000) {
+    while (Readable(consumer, 0)) {
+      for (Event& event : consumer.Poll(max_records)) {
+        if (auto* fetched = std::get_if<FetchedRecords>(&event)) {
+          auto [at, first] = read.ranges.try_emplace(fetched->source, fetched->range);
+          if (!first) {
+            ASSERT_EQ(at->second.end, fetched->range.begin);
+            at->second.end = fetched->range.end;
+          }
+          ASSERT_LE(fetched->records.size(), max_records);
+          Offset offset = fetched->range.begin;
+          for (const auto& record : fetched->records) {
+            ASSERT_EQ(record.offset, offset++);
+            read.payloads[fetched->source].emplace_back(record.payload.value_or("(none)"));
+          }
+        } else if (auto* end = std::get_if<ReachedEnd>(&event)) {
+          read.ends[end->source] = end->end;
+        } else if (auto* failed = std::get_if<Failed>(&event)) {
+          read.failures.push_back(failed->status);
+        }
+      }
+    }
+  }
+
+  // A consumer of "clicks" that reads from the given offsets.
+  static void Begin(EmbeddedLog& log, OffsetVector next, std::unique_ptr<Consumer>& consumer) {
+    consumer = log.NewConsumer();
+    MILLRACE_ASSERT_OK(consumer->Subscribe({"clicks"}, 1s));
+    const std::vector<Event> events = consumer->Poll(1);
+    ASSERT_EQ(events.size(), 1u);
+    ASSERT_TRUE(std::holds_alternative<Assigned>(events.front()));
+    MILLRACE_ASSERT_OK(consumer->Start(next));
+  }
+
+  std::string path_;
+  ManualClock clock_;
+};
+
+const TopicPartition kZero{"clicks", 0};
+const TopicPartition kOne{"clicks", 1};
+
+TEST_F(EmbeddedLogTest, DeliversWhatWasAppended) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  OutgoingRecord record = Record("payload");
+  record.key = "key";
+  record.timestamp = 1'234'567'000'000;
+  record.headers = {{"a", "1"}, {"a", ""}};
+  MILLRACE_ASSERT_OK(producer->Append(record));
+  OutgoingRecord tombstone = Record("");
+  tombstone.payload.reset();
+  MILLRACE_ASSERT_OK(producer->Append(tombstone));
+  MILLRACE_ASSERT_OK(producer->Append(Record("")));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+  const std::vector<Event> events = consumer->Poll(100);
+  ASSERT_EQ(events.size(), 2u);
+  const auto& fetched = std::get<FetchedRecords>(events[0]);
+  EXPECT_EQ(fetched.source, kZero);
+  EXPECT_EQ(fetched.range, (OffsetRange{0, 3}));
+  EXPECT_EQ(fetched.generation, 1);
+  EXPECT_EQ(fetched.bytes, 10u);
+  ASSERT_EQ(fetched.records.size(), 3u);
+  EXPECT_EQ(fetched.records[0].key, "key");
+  EXPECT_EQ(fetched.records[0].payload, "payload");
+  EXPECT_EQ(fetched.records[0].timestamp, 1'234'567'000'000);
+  ASSERT_EQ(fetched.records[0].headers.size(), 2u);
+  EXPECT_EQ(fetched.records[0].headers[0], (std::pair<std::string_view, std::string_view>("a", "1")));
+  EXPECT_EQ(fetched.records[0].headers[1].second, "");
+  EXPECT_EQ(fetched.records[1].payload, std::nullopt);
+  EXPECT_EQ(fetched.records[1].key, std::nullopt);
+  EXPECT_EQ(fetched.records[1].timestamp, clock_.now);
+  EXPECT_EQ(fetched.records[2].payload, "");
+  EXPECT_EQ(std::get<ReachedEnd>(events[1]).end, 3);
+}
+
+TEST_F(EmbeddedLogTest, RecordsOutliveConsumerAndLog) {
+  FetchedRecords kept;
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+    auto producer = log->NewProducer();
+    MILLRACE_ASSERT_OK(producer->Append(Record("still here")));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+    std::unique_ptr<Consumer> consumer;
+    ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+    kept = std::get<FetchedRecords>(consumer->Poll(10).front());
+  }
+  EXPECT_EQ(kept.records.at(0).payload, "still here");
+}
+
+TEST_F(EmbeddedLogTest, OffsetsGoOnAfterReopening) {
+  for (int run = 0; run < 3; ++run) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+    auto producer = log->NewProducer();
+    for (int i = 0; i < 10; ++i) MILLRACE_ASSERT_OK(producer->Append(Record(std::to_string(run * 10 + i))));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}, {kOne, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read, 7);
+  ASSERT_EQ(read.payloads[kZero].size(), 30u);
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(read.payloads[kZero][static_cast<std::size_t>(i)], std::to_string(i));
+  EXPECT_EQ(read.ends[kZero], 30);
+  EXPECT_EQ(read.ends[kOne], 0);
+}
+
+TEST_F(EmbeddedLogTest, AcknowledgedRecordsSurviveAKill) {
+  int acknowledged[2];
+  ASSERT_EQ(pipe(acknowledged), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    auto log = EmbeddedLog::Open(Options()).ValueOrDie();
+    auto producer = log->NewProducer();
+    for (int i = 0;; ++i) {
+      if (!producer->Append(Record(std::to_string(i))).ok()) _exit(1);
+      if (i % 50 != 49) continue;
+      if (!producer->Flush(10s).ok()) _exit(1);
+      const int count = i + 1;
+      if (write(acknowledged[1], &count, sizeof(count)) != sizeof(count)) _exit(1);
+    }
+  }
+  close(acknowledged[1]);
+  int count = 0;
+  for (int i = 0; i < 20; ++i)
+    ASSERT_EQ(read(acknowledged[0], &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
+  kill(child, SIGKILL);
+  while (read(acknowledged[0], &count, sizeof(count)) == static_cast<ssize_t>(sizeof(count))) {
+  }
+  close(acknowledged[0]);
+  waitpid(child, nullptr, 0);
+
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read);
+  ASSERT_GE(count, 1000);
+  ASSERT_GE(read.payloads[kZero].size(), static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < read.payloads[kZero].size(); ++i) ASSERT_EQ(read.payloads[kZero][i], std::to_string(i));
+}
+
+TEST_F(EmbeddedLogTest, WakesTheConsumerWhenRecordsAreDurable) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read);
+  EXPECT_FALSE(Readable(*consumer, 0));
+  MILLRACE_ASSERT_OK(log->NewProducer()->Append(Record("x")));
+  EXPECT_TRUE(Readable(*consumer, 10'000));
+  ReadAll(*consumer, read);
+  EXPECT_EQ(read.payloads[kZero], std::vector<std::string>{"x"});
+}
+
+TEST_F(EmbeddedLogTest, ManyProducersAndOneConsumerMeetExactlyOnce) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options(4)));
+  OffsetVector next;
+  for (int p = 0; p < 4; ++p) next[{"clicks", p}] = 0;
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, next, consumer));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      auto producer = log->NewProducer();
+      for (int i = 0; i < 500; ++i) EXPECT_TRUE(producer->Append(Record(fmt::format("{}-{}", t, i), -1)).ok());
+      EXPECT_TRUE(producer->Flush(30s).ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  Read read;
+  ReadAll(*consumer, read, 64);
+  std::set<std::string> distinct;
+  std::size_t total = 0;
+  for (const auto& [tp, payloads] : read.payloads) {
+    EXPECT_GT(payloads.size(), 0u) << "records without a key are spread";
+    total += payloads.size();
+    distinct.insert(payloads.begin(), payloads.end());
+  }
+  EXPECT_EQ(total, 2000u);
+  EXPECT_EQ(distinct.size(), 2000u);
+}
+
+TEST_F(EmbeddedLogTest, EqualKeysShareAPartition) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options(4)));
+  auto producer = log->NewProducer();
+  for (int i = 0; i < 20; ++i) {
+    OutgoingRecord record = Record("x", -1);
+    record.key = "device-7";
+    MILLRACE_ASSERT_OK(producer->Append(record));
+  }
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  auto consumer = log->NewConsumer();
+  MILLRACE_ASSERT_OK(consumer->Subscribe({"clicks"}, 1s));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto partitions, consumer->Partitions(1s));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto bounds, consumer->Bounds(partitions, 1s));
+  std::vector<Offset> ends;
+  for (const auto& [tp, range] : bounds) ends.push_back(range.end);
+  EXPECT_THAT(ends, ::testing::UnorderedElementsAre(20, 0, 0, 0));
+}
+
+TEST_F(EmbeddedLogTest, PausedPartitionKeepsItsPlace) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}, {kOne, 0}}, consumer));
+  MILLRACE_ASSERT_OK(consumer->Pause({kZero}));
+  for (int p : {0, 1}) MILLRACE_ASSERT_OK(producer->Append(Record("x", p)));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  Read read;
+  ReadAll(*consumer, read);
+  EXPECT_EQ(read.payloads[kZero].size(), 0u);
+  EXPECT_EQ(read.payloads[kOne].size(), 1u);
+  MILLRACE_ASSERT_OK(consumer->Resume({kZero}));
+  ReadAll(*consumer, read);
+  EXPECT_EQ(read.payloads[kZero].size(), 1u);
+}
+
+TEST_F(EmbeddedLogTest, StartMovesAndRaisesTheGeneration) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  for (int i = 0; i < 10; ++i) MILLRACE_ASSERT_OK(producer->Append(Record(std::to_string(i))));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+  EXPECT_EQ(std::get<FetchedRecords>(consumer->Poll(100).front()).generation, 1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto generation, consumer->Start({{kZero, 8}}));
+  EXPECT_EQ(generation, 2);
+  const auto events = consumer->Poll(100);
+  const auto& fetched = std::get<FetchedRecords>(events.front());
+  EXPECT_EQ(fetched.generation, 2);
+  EXPECT_EQ(fetched.range, (OffsetRange{8, 10}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, consumer->Start({{TopicPartition{"other", 0}, 0}}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, consumer->Start({{kZero, -1}}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, consumer->Pause({TopicPartition{"other", 0}}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, consumer->Release({kZero}));
+}
+
+TEST_F(EmbeddedLogTest, PollStopsAtItsLimitAndStaysReadable) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  for (int i = 0; i < 10; ++i) {
+    for (int p : {0, 1}) MILLRACE_ASSERT_OK(producer->Append(Record("x", p)));
+  }
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}, {kOne, 0}}, consumer));
+  std::set<TopicPartition> seen;
+  for (int i = 0; i < 2; ++i) {
+    const auto events = consumer->Poll(4);
+    ASSERT_EQ(events.size(), 1u);
+    const auto& fetched = std::get<FetchedRecords>(events.front());
+    EXPECT_EQ(fetched.records.size(), 4u);
+    seen.insert(fetched.source);
+    EXPECT_TRUE(Readable(*consumer, 0));
+  }
+  EXPECT_EQ(seen.size(), 2u) << "no partition starves another";
+}
+
+TEST_F(EmbeddedLogTest, RetentionMovesTheBeginningAndNothingElse) {
+  EmbeddedOptions options = Options();
+  options.retention = 1h;
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(options));
+    auto producer = log->NewProducer();
+    for (int i = 0; i < 5; ++i) MILLRACE_ASSERT_OK(producer->Append(Record("old")));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+    clock_.now += 2'000'000LL * 3600;
+    for (int i = 0; i < 3; ++i) MILLRACE_ASSERT_OK(producer->Append(Record("new")));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+    MILLRACE_ASSERT_OK(log->EnforceRetention());
+    std::unique_ptr<Consumer> consumer;
+    ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 5}}, consumer));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto bounds, consumer->Bounds({kZero}, 1s));
+    EXPECT_EQ(bounds[kZero], (OffsetRange{5, 8}));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto gone, consumer->FingerprintAt(kZero, 4, 1s));
+    EXPECT_EQ(gone, std::nullopt);
+    Read read;
+    ReadAll(*consumer, read);
+    EXPECT_EQ(read.payloads[kZero], (std::vector<std::string>(3, "new")));
+
+    MILLRACE_ASSERT_OK(consumer->Start({{kZero, 2}}));
+    Read failing;
+    ReadAll(*consumer, failing);
+    ASSERT_EQ(failing.failures.size(), 1u);
+    EXPECT_EQ(KindOf(failing.failures[0]), ErrorKind::kCorrupt);
+    EXPECT_EQ(failing.failures[0].message(), "offset 2 of clicks[0] is out of range: the log holds [5, 8)");
+
+    clock_.now += 2'000'000LL * 3600;
+    MILLRACE_ASSERT_OK(log->EnforceRetention());
+  }
+  // With every record gone the offsets still go on where they were.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(options));
+  auto producer = log->NewProducer();
+  MILLRACE_ASSERT_OK(producer->Append(Record("later")));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 8}}, consumer));
+  EXPECT_EQ(consumer->KnownEnd(kZero), 9);
+  Read read;
+  ReadAll(*consumer, read);
+  EXPECT_EQ(read.ranges[kZero], (OffsetRange{8, 9}));
+}
+
+TEST_F(EmbeddedLogTest, OffsetsAtFindsTheFirstRecordAtOrAfterATime) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options(1)));
+  auto producer = log->NewProducer();
+  std::mt19937_64 random(7);
+  std::vector<UnixMicros> times;
+  for (int i = 0; i < 200; ++i) {
+    OutgoingRecord record = Record("x");
+    record.timestamp = static_cast<UnixMicros>(random() % 100);  // Not in order.
+    times.push_back(*record.timestamp);
+    MILLRACE_ASSERT_OK(producer->Append(record));
+  }
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  auto consumer = log->NewConsumer();
+  for (UnixMicros time = -1; time <= 101; ++time) {
+    const auto at = std::find_if(times.begin(), times.end(), [&](UnixMicros t) { return t >= time; });
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto offsets, consumer->OffsetsAt(time, {kZero}, 1s));
+    EXPECT_EQ(offsets[kZero], at - times.begin()) << time;
+  }
+}
+
+TEST_F(EmbeddedLogTest, FingerprintTellsRecordsApart) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  // All different, and the first repeated at last.
+  std::vector<OutgoingRecord> records(6, Record("b"));
+  for (OutgoingRecord& record : records) record.timestamp = 5'000;
+  records[0].key = "a";
+  records[1].key = "ab";
+  records[1].payload = "";
+  records[2].key = "";
+  records[4].timestamp = 6'000;
+  records[5].key = "a";
+  std::set<std::uint32_t> sums;
+  auto consumer = log->NewConsumer();
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    MILLRACE_ASSERT_OK(producer->Append(records[i]));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto sum, consumer->FingerprintAt(kZero, static_cast<Offset>(i), 1s));
+    ASSERT_TRUE(sum.has_value());
+    sums.insert(*sum);
+  }
+  EXPECT_EQ(sums.size(), 5u);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto none, consumer->FingerprintAt(kZero, 6, 1s));
+  EXPECT_EQ(none, std::nullopt);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, consumer->FingerprintAt({"clicks", 9}, 0, 1s));
+}
+
+TEST_F(EmbeddedLogTest, SecondOpenIsRefusedByName) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  const auto second = EmbeddedLog::Open(Options());
+  MILLRACE_ASSERT_KIND(ErrorKind::kConflict, second);
+  EXPECT_EQ(second.status().message(), "embedded log " + path_ + " is in use by another process");
+}
+
+TEST_F(EmbeddedLogTest, PartitionsMayGrowAndNotShrink) {
+  { MILLRACE_ASSERT_OK(EmbeddedLog::Open(Options(2))); }
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options(3)));
+    MILLRACE_ASSERT_OK(log->NewProducer()->Append(Record("x", 2)));
+  }
+  const auto shrunk = EmbeddedLog::Open(Options(2));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, shrunk);
+  EXPECT_THAT(shrunk.status().message(), HasSubstr("has 3 partitions and cannot shrink to 2"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, EmbeddedLog::Open(Options(0)));
+  EmbeddedOptions as_it_is = Options();
+  as_it_is.partitions.reset();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(as_it_is));
+  MILLRACE_ASSERT_OK(log->NewProducer()->Append(Record("x", 2)));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, log->NewProducer()->Append(Record("x", 3)));
+}
+
+TEST_F(EmbeddedLogTest, BadArgumentsAreNamed) {
+  EmbeddedOptions options = Options();
+  options.path = path_ + "/file/below";
+  std::ofstream(path_ + "/file") << "x";
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, EmbeddedLog::Open(options));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, producer->Append(Record("x", 2)));
+  OutgoingRecord nameless = Record("x");
+  nameless.topic = "";
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, producer->Append(nameless));
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, log->NewConsumer()->Bounds({kZero}, 1s));
+}
+
+// A limit on the size of files stands for a full disk: both fail the write of RocksDB's log.
+TEST_F(EmbeddedLogTest, FailedWriteIsReportedAndLaterOnesWork) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  MILLRACE_ASSERT_OK(producer->Append(Record("before")));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+
+  rlimit old{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+  signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{64 * 1024, old.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  MILLRACE_ASSERT_OK(producer->Append(Record(std::string(256 * 1024, 'x'))));
+  const Status failed = producer->Flush(10s);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, failed);
+  EXPECT_THAT(failed.message(), HasSubstr(path_));
+
+  MILLRACE_ASSERT_OK(producer->Append(Record("after")));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read);
+  EXPECT_EQ(read.payloads[kZero], (std::vector<std::string>{"before", "after"}));
+}
+
+// Bytes flipped in RocksDB's files must not come out as records.
+TEST_F(EmbeddedLogTest, DamageIsNoticed) {
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+    auto producer = log->NewProducer();
+    // More than the write buffer, so that records are in table files.
+    for (int i = 0; i < 20; ++i)
+      MILLRACE_ASSERT_OK(producer->Append(Record(std::string(1 << 20, static_cast<char>('a' + i)))));
+    MILLRACE_ASSERT_OK(producer->Flush(30s));
+    for (int i = 0; i < 20; ++i)
+      MILLRACE_ASSERT_OK(producer->Append(Record(std::string(1 << 20, static_cast<char>('a' + i)))));
+    MILLRACE_ASSERT_OK(producer->Flush(30s));
+  }
+  // Reopening flushes what was replayed from the write-ahead log.
+  { MILLRACE_ASSERT_OK(EmbeddedLog::Open(Options())); }
+  int tables = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+    if (entry.path().extension() != ".sst") continue;
+    ++tables;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    for (std::uintmax_t at = 10; at + 2000 < entry.file_size(); at += 500) {
+      file.seekp(static_cast<std::streamoff>(at));
+      file.put('#');
+    }
+  }
+  ASSERT_GT(tables, 0);
+  auto log = EmbeddedLog::Open(Options());
+  if (!log.ok()) {
+    EXPECT_EQ(KindOf(log.status()), ErrorKind::kCorrupt) << log.status().ToString();
+    return;
+  }
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(**log, {{kZero, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read);
+  ASSERT_EQ(read.failures.size(), 1u);
+  EXPECT_EQ(KindOf(read.failures[0]), ErrorKind::kCorrupt) << read.failures[0].ToString();
+}
+
+}  // namespace
+}  // namespace millrace::eventlog

@@ -1,0 +1,512 @@
+#include <fcntl.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/db.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/log.h"
+#include "eventlog/embedded/embedded_storage_internal.h"
+
+namespace millrace::eventlog {
+namespace {
+
+// Appenders wait while this much is on its way to the disk.
+constexpr std::size_t kPendingBytes = 16 << 20;
+constexpr std::chrono::seconds kRetentionInterval{60};
+constexpr int kDefaultPartitions = 4;
+constexpr const char* kPartitionsKey = "mpartitions";
+
+template <typename Integer>
+Integer BigEndian(Integer value) {
+  if constexpr (std::endian::native == std::endian::little) {
+    if constexpr (sizeof(Integer) == 8)
+      return static_cast<Integer>(__builtin_bswap64(static_cast<std::uint64_t>(value)));
+    return static_cast<Integer>(__builtin_bswap32(static_cast<std::uint32_t>(value)));
+  }
+  return value;
+}
+
+template <typename Integer>
+void PutRaw(std::string& out, Integer value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+/// Reads what PutRaw() and PutBytes() wrote; `ok` turns false when bytes are missing.
+struct Cursor {
+  std::string_view left;
+  bool ok = true;
+
+  std::string_view Bytes(std::size_t size) {
+    if (left.size() < size) {
+      ok = false;
+      return {};
+    }
+    const std::string_view bytes = left.substr(0, size);
+    left.remove_prefix(size);
+    return bytes;
+  }
+  template <typename Integer>
+  Integer Raw() {
+    Integer value{};
+    const std::string_view bytes = Bytes(sizeof(value));
+    if (ok) std::memcpy(&value, bytes.data(), sizeof(value));
+    return value;
+  }
+  std::string_view Sized() { return Bytes(Raw<std::uint32_t>()); }
+};
+
+void PutSized(std::string& out, std::string_view bytes) {
+  PutRaw(out, static_cast<std::uint32_t>(bytes.size()));
+  out.append(bytes);
+}
+
+std::string PartitionKey(char kind, const TopicPartition& source) {
+  std::string key(1, kind);
+  key += source.topic;
+  key += '\0';
+  PutRaw(key, BigEndian(source.partition));
+  return key;
+}
+
+std::string RecordKey(const TopicPartition& source, Offset offset) {
+  std::string key = PartitionKey('r', source);
+  PutRaw(key, BigEndian(offset));
+  return key;
+}
+
+std::string PartitionValue(OffsetRange range, UnixMicros max_timestamp) {
+  std::string value;
+  PutRaw(value, range.begin);
+  PutRaw(value, range.end);
+  PutRaw(value, max_timestamp);
+  return value;
+}
+
+enum : std::uint8_t { kHasKey = 1, kHasPayload = 2 };
+constexpr std::size_t kMaxTimestampAt = sizeof(UnixMicros);
+
+// timestamp(8) max_timestamp(8) flags(1) headers(4) {name, value}* key payload; the strings with their length before
+// them, but for the payload, which is the rest. max_timestamp is the highest of the partition so far: it never falls,
+// so the first record at or after a time is found by bisection. It is filled in when the order of the records is known.
+std::string EncodeRecord(const OutgoingRecord& record, UnixMicros timestamp) {
+  std::string value;
+  value.reserve(32 + record.key.value_or("").size() + record.payload.value_or("").size());
+  PutRaw(value, timestamp);
+  PutRaw(value, UnixMicros{0});
+  value += static_cast<char>((record.key ? kHasKey : 0) | (record.payload ? kHasPayload : 0));
+  PutRaw(value, static_cast<std::uint32_t>(record.headers.size()));
+  for (const auto& [name, header] : record.headers) {
+    PutSized(value, name);
+    PutSized(value, header);
+  }
+  PutSized(value, record.key ? std::string_view(*record.key) : std::string_view());
+  if (record.payload) value += *record.payload;
+  return value;
+}
+
+// The record's views point into `value`.
+bool DecodeRecord(std::string_view value, model::RawRecord& record) {
+  Cursor in{value};
+  record.timestamp = in.Raw<UnixMicros>();
+  in.Raw<UnixMicros>();
+  const auto flags = in.Raw<std::uint8_t>();
+  const auto num_headers = in.Raw<std::uint32_t>();
+  for (std::uint32_t i = 0; in.ok && i < num_headers; ++i) {
+    const std::string_view name = in.Sized();
+    record.headers.emplace_back(name, in.Sized());
+  }
+  const std::string_view key = in.Sized();
+  if (flags & kHasKey) record.key = key;
+  if (flags & kHasPayload) record.payload = in.left;
+  return in.ok;
+}
+
+Status ToStatus(const rocksdb::Status& status, const std::string& path) {
+  if (status.ok()) return Status::OK();
+  if (status.IsCorruption()) return Corrupt("embedded log {}: {}", path, status.ToString());
+  if (status.IsIOError()) return Transient("embedded log {}: {}", path, status.ToString());
+  return Internal("embedded log {}: {}", path, status.ToString());
+}
+
+}  // namespace
+
+EmbeddedStorage::EmbeddedStorage(EmbeddedOptions options) : options_(std::move(options)) {}
+
+Result<std::shared_ptr<EmbeddedStorage>> EmbeddedStorage::Open(EmbeddedOptions options) {
+  if (options.partitions && *options.partitions < 1) {
+    return InvalidInput("embedded log {}: {} partitions, must be at least 1", options.path, *options.partitions);
+  }
+  auto storage = std::shared_ptr<EmbeddedStorage>(new EmbeddedStorage(std::move(options)));
+  RETURN_NOT_OK(storage->Load());
+  storage->thread_ = std::thread([raw = storage.get()] { raw->Run(); });
+  return storage;
+}
+
+Status EmbeddedStorage::OpenDatabase() {
+  rocksdb::Options db_options;
+  db_options.create_if_missing = true;
+  db_options.write_buffer_size = 16 << 20;
+  db_options.max_total_wal_size = 64 << 20;
+  db_options.keep_log_file_num = 2;
+  db_options.info_log_level = rocksdb::WARN_LEVEL;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(8 << 20);
+  db_options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  rocksdb::DB* db = nullptr;
+  RETURN_NOT_OK(ToStatus(rocksdb::DB::Open(db_options, options_.path, &db), options_.path));
+  db_.reset(db);
+  return Status::OK();
+}
+
+Status EmbeddedStorage::Recover() {
+  // Enough when the disk was full. After other failures RocksDB wants to be opened anew: what it replays then may hold
+  // records of the failed write, which nobody was told of; the next write takes their places.
+  if (db_ && db_->Resume().ok()) return Status::OK();
+  std::unique_lock exclusive(db_mutex_);
+  db_.reset();
+  return OpenDatabase();
+}
+
+Status EmbeddedStorage::Load() {
+  const std::string& path = options_.path;
+  std::error_code ec;
+  std::filesystem::create_directories(path, ec);
+  if (ec) return InvalidInput("embedded log {}: cannot make the folder: {}", path, ec.message());
+  // RocksDB has a lock of its own, but no kind of error of its own for it.
+  const std::string lock_path = path + "/millrace.lock";
+  lock_fd_ = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_fd_ < 0) return InvalidInput("embedded log {}: cannot open {}: {}", path, lock_path, std::strerror(errno));
+  if (flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return Conflict("embedded log {} is in use by another process", path);
+    return Transient("embedded log {}: cannot lock {}: {}", path, lock_path, std::strerror(errno));
+  }
+
+  RETURN_NOT_OK(OpenDatabase());
+  std::string stored;
+  const rocksdb::Status found = db_->Get({}, kPartitionsKey, &stored);
+  if (!found.ok() && !found.IsNotFound()) return ToStatus(found, path);
+  const auto before = found.ok() ? Cursor{stored}.Raw<std::int32_t>() : 0;
+  num_partitions_ = options_.partitions.value_or(before > 0 ? before : kDefaultPartitions);
+  if (before > num_partitions_) {
+    return InvalidInput("embedded log {} has {} partitions and cannot shrink to {}", path, before, num_partitions_);
+  }
+  if (before < num_partitions_) {
+    std::string value;
+    PutRaw(value, static_cast<std::int32_t>(num_partitions_));
+    rocksdb::WriteOptions synced;
+    synced.sync = true;
+    RETURN_NOT_OK(ToStatus(db_->Put(synced, kPartitionsKey, value), path));
+  }
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+  std::set<std::string> topics;
+  for (it->Seek("p"); it->Valid() && it->key().starts_with("p"); it->Next()) {
+    const std::string_view key(it->key().data() + 1, it->key().size() - 1);
+    const std::size_t end = key.find('\0');
+    Cursor number{end == std::string_view::npos ? std::string_view() : key.substr(end + 1)};
+    Cursor value{{it->value().data(), it->value().size()}};
+    TopicPartition source{std::string(key.substr(0, end)), BigEndian(number.Raw<std::int32_t>())};
+    PartitionState state;
+    state.range.begin = value.Raw<Offset>();
+    state.range.end = value.Raw<Offset>();
+    state.max_timestamp = value.Raw<UnixMicros>();
+    if (!number.ok || !value.ok)
+      return Corrupt("embedded log {}: the entry of a partition of {} is damaged", path, source.topic);
+    topics.insert(source.topic);
+    partitions_[std::move(source)] = state;
+  }
+  RETURN_NOT_OK(ToStatus(it->status(), path));
+  return Partitions({topics.begin(), topics.end()}).status();
+}
+
+EmbeddedStorage::~EmbeddedStorage() {
+  if (thread_.joinable()) {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    pending_changed_.notify_all();
+    thread_.join();
+  }
+  db_.reset();
+  if (lock_fd_ >= 0) close(lock_fd_);
+}
+
+Result<std::vector<TopicPartition>> EmbeddedStorage::Partitions(const std::vector<std::string>& topics) {
+  std::vector<TopicPartition> all;
+  for (const std::string& topic : topics) {
+    if (topic.empty() || topic.find('\0') != std::string::npos) {
+      return InvalidInput("embedded log {}: a topic's name is empty or contains a zero byte", options_.path);
+    }
+    for (int p = 0; p < num_partitions_; ++p) all.push_back({topic, p});
+  }
+  std::sort(all.begin(), all.end());
+  std::lock_guard lock(mutex_);
+  for (const TopicPartition& tp : all) partitions_.try_emplace(tp);
+  return all;
+}
+
+Status EmbeddedStorage::Append(OutgoingRecord record, const std::shared_ptr<Fate>& fate) {
+  const int count = num_partitions_;
+  if (record.partition >= count || record.partition < -1) {
+    return InvalidInput("embedded log {}: {} has partitions 0 to {}, not {}", options_.path, record.topic, count - 1,
+                        record.partition);
+  }
+  const UnixMicros timestamp = record.timestamp ? *record.timestamp : options_.clock->Now();
+  std::string value = EncodeRecord(record, timestamp);
+  TopicPartition target{std::move(record.topic), record.partition};
+  std::unique_lock lock(mutex_);
+  if (target.partition < 0) {
+    const auto hash = record.key ? static_cast<std::uint32_t>(crc32_z(
+                                       0, reinterpret_cast<const Bytef*>(record.key->data()), record.key->size()))
+                                 : next_partition_[target.topic]++;
+    target.partition = static_cast<std::int32_t>(hash % static_cast<std::uint32_t>(count));
+  }
+  if (!partitions_.contains(target)) {
+    lock.unlock();
+    RETURN_NOT_OK(Partitions({target.topic}).status());
+    lock.lock();
+  }
+  settled_.wait(lock, [&] { return pending_bytes_ < kPendingBytes; });
+  pending_bytes_ += value.size();
+  pending_.push_back({std::move(target), timestamp, std::move(value), fate});
+  ++fate->appended;
+  if (pending_.size() == 1) pending_changed_.notify_one();
+  return Status::OK();
+}
+
+Status EmbeddedStorage::Flush(const std::shared_ptr<Fate>& fate, std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  const std::int64_t target = fate->appended;
+  if (!settled_.wait_for(lock, timeout, [&] { return fate->settled >= target; })) {
+    return Transient("embedded log {}: {} records not yet durable after {} ms", options_.path, target - fate->settled,
+                     timeout.count());
+  }
+  return std::exchange(fate->first_failure, Status::OK());
+}
+
+void EmbeddedStorage::Run() {
+  auto next_retention = std::chrono::steady_clock::now();
+  while (true) {
+    std::vector<Pending> batch;
+    bool stopping = false;
+    {
+      std::unique_lock lock(mutex_);
+      pending_changed_.wait_until(lock, next_retention, [&] { return stopping_ || !pending_.empty(); });
+      batch.swap(pending_);
+      stopping = stopping_;
+    }
+    if (!batch.empty()) {
+      const Status status = Write(batch);
+      std::lock_guard lock(mutex_);
+      for (const Pending& p : batch) {
+        pending_bytes_ -= p.value.size();
+        ++p.fate->settled;
+        if (!status.ok() && p.fate->first_failure.ok()) p.fate->first_failure = status;
+      }
+      settled_.notify_all();
+      const std::uint64_t one = 1;
+      for (const int fd : watchers_) static_cast<void>(!write(fd, &one, sizeof(one)));
+    } else if (stopping) {
+      return;
+    }
+    if (std::chrono::steady_clock::now() >= next_retention) {
+      next_retention = std::chrono::steady_clock::now() + kRetentionInterval;
+      if (const Status status = EnforceRetention(); !status.ok())
+        spdlog::warn("retention failed: {}", status.message());
+    }
+  }
+}
+
+Status EmbeddedStorage::Write(std::vector<Pending>& batch) {
+  std::lock_guard write_lock(write_mutex_);
+  if (write_failed_) {
+    RETURN_NOT_OK(Recover());
+    write_failed_ = false;
+  }
+  std::map<TopicPartition, PartitionState> changed;
+  rocksdb::WriteBatch writes;
+  for (Pending& p : batch) {
+    auto at = changed.find(p.target);
+    if (at == changed.end()) {
+      std::lock_guard lock(mutex_);
+      at = changed.emplace(p.target, partitions_.at(p.target)).first;
+    }
+    PartitionState& state = at->second;
+    state.max_timestamp = std::max(state.max_timestamp, p.timestamp);
+    std::memcpy(p.value.data() + kMaxTimestampAt, &state.max_timestamp, sizeof(state.max_timestamp));
+    writes.Put(RecordKey(p.target, state.range.end++), p.value);
+  }
+  for (const auto& [tp, state] : changed)
+    writes.Put(PartitionKey('p', tp), PartitionValue(state.range, state.max_timestamp));
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  const rocksdb::Status status = db_->Write(synced, &writes);
+  if (!status.ok()) {
+    write_failed_ = true;
+    return WithContext(ToStatus(status, options_.path), "appending {} records", batch.size());
+  }
+  std::lock_guard lock(mutex_);
+  for (const auto& [tp, state] : changed) partitions_.at(tp) = state;
+  return Status::OK();
+}
+
+Result<OffsetRange> EmbeddedStorage::Bounds(const TopicPartition& source) const {
+  std::lock_guard lock(mutex_);
+  const auto at = partitions_.find(source);
+  if (at == partitions_.end()) return NotFound("embedded log {} has no partition {}", options_.path, ToString(source));
+  return at->second.range;
+}
+
+Result<FetchedRecords> EmbeddedStorage::Read(const TopicPartition& source, Offset next, std::size_t max_records) const {
+  ASSIGN_OR_RETURN(const OffsetRange bounds, Bounds(source));
+  if (next < bounds.begin || next > bounds.end) {
+    return Corrupt("offset {} of {} is out of range: the log holds [{}, {})", next, ToString(source), bounds.begin,
+                   bounds.end);
+  }
+  FetchedRecords fetched;
+  fetched.source = source;
+  const Offset end = std::min(bounds.end, next + static_cast<Offset>(max_records));
+  fetched.range = {next, end};
+  if (fetched.range.empty()) return fetched;
+
+  std::shared_lock in_use(db_mutex_);
+  if (!db_) return Transient("embedded log {}: closed after a failed write", options_.path);
+  auto arena = std::make_shared<std::string>();
+  std::vector<std::size_t> ends;
+  ends.reserve(static_cast<std::size_t>(end - next));
+  const std::string limit = RecordKey(source, end);
+  const rocksdb::Slice limit_slice(limit);
+  rocksdb::ReadOptions options;
+  options.iterate_upper_bound = &limit_slice;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options));
+  Offset offset = next;
+  for (it->Seek(RecordKey(source, next)); it->Valid(); it->Next(), ++offset) {
+    Cursor key{{it->key().data(), it->key().size()}};
+    key.Bytes(key.left.size() - sizeof(Offset));
+    if (BigEndian(key.Raw<Offset>()) != offset) break;
+    arena->append(it->value().data(), it->value().size());
+    ends.push_back(arena->size());
+  }
+  RETURN_NOT_OK(ToStatus(it->status(), options_.path));
+  if (offset != end) {
+    // Retention may have taken it since; the owner then hears of the range as it is now.
+    ASSIGN_OR_RETURN(const OffsetRange now, Bounds(source));
+    if (next < now.begin) return Read(source, next, max_records);
+    return Corrupt("embedded log {}: the record at offset {} of {} is missing", options_.path, offset,
+                   ToString(source));
+  }
+  fetched.records.resize(ends.size());
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    model::RawRecord& record = fetched.records[i];
+    record.offset = next + static_cast<Offset>(i);
+    if (!DecodeRecord(std::string_view(*arena).substr(begin, ends[i] - begin), record)) {
+      return Corrupt("embedded log {}: the record at offset {} of {} is damaged", options_.path, record.offset,
+                     ToString(source));
+    }
+    begin = ends[i];
+    fetched.bytes += record.key.value_or("").size() + record.payload.value_or("").size();
+  }
+  fetched.owner = std::move(arena);
+  return fetched;
+}
+
+Result<Offset> EmbeddedStorage::FirstAtOrAfter(const TopicPartition& source, OffsetRange range, UnixMicros time) const {
+  if (!db_) return Transient("embedded log {}: closed after a failed write", options_.path);
+  std::string value;
+  while (!range.empty()) {
+    const Offset middle = range.begin + (range.end - range.begin) / 2;
+    RETURN_NOT_OK(ToStatus(db_->Get({}, RecordKey(source, middle), &value), options_.path));
+    Cursor in{value};
+    in.Raw<UnixMicros>();
+    const auto max_timestamp = in.Raw<UnixMicros>();
+    if (!in.ok)
+      return Corrupt("embedded log {}: the record at offset {} of {} is damaged", options_.path, middle,
+                     ToString(source));
+    if (max_timestamp >= time) {
+      range.end = middle;
+    } else {
+      range.begin = middle + 1;
+    }
+  }
+  return range.begin;
+}
+
+Result<Offset> EmbeddedStorage::OffsetAt(const TopicPartition& source, UnixMicros time) const {
+  // Retention may not take records in the middle of the search.
+  std::lock_guard write_lock(write_mutex_);
+  ASSIGN_OR_RETURN(const OffsetRange range, Bounds(source));
+  ASSIGN_OR_RETURN(Offset offset, FirstAtOrAfter(source, range, time));
+  // The maximum may be that of a record that retention took: go on to the first that is itself late enough.
+  std::string value;
+  for (; offset < range.end; ++offset) {
+    RETURN_NOT_OK(ToStatus(db_->Get({}, RecordKey(source, offset), &value), options_.path));
+    if (Cursor{value}.Raw<UnixMicros>() >= time) break;
+  }
+  return offset;
+}
+
+Status EmbeddedStorage::EnforceRetention() {
+  if (!options_.retention) return Status::OK();
+  const UnixMicros oldest =
+      options_.clock->Now() - std::chrono::duration_cast<std::chrono::microseconds>(*options_.retention).count();
+  std::lock_guard write_lock(write_mutex_);
+  std::map<TopicPartition, PartitionState> all;
+  {
+    std::lock_guard lock(mutex_);
+    all = partitions_;
+  }
+  for (auto& [tp, state] : all) {
+    ASSIGN_OR_RETURN(const Offset begin, FirstAtOrAfter(tp, state.range, oldest));
+    if (begin == state.range.begin) continue;
+    const Offset before = state.range.begin;
+    const std::string from = RecordKey(tp, before);
+    const std::string to = RecordKey(tp, begin);
+    state.range.begin = begin;
+    rocksdb::WriteBatch writes;
+    writes.DeleteRange(from, to);
+    writes.Put(PartitionKey('p', tp), PartitionValue(state.range, state.max_timestamp));
+    rocksdb::WriteOptions synced;
+    synced.sync = true;
+    // Announced first: a reader that misses a record must find it outside the range.
+    const auto announce = [this, &tp](Offset earliest) {
+      std::lock_guard lock(mutex_);
+      partitions_.at(tp).range.begin = earliest;
+    };
+    announce(begin);
+    if (const rocksdb::Status status = db_->Write(synced, &writes); !status.ok()) {
+      announce(before);
+      write_failed_ = true;
+      return ToStatus(status, options_.path);
+    }
+    const rocksdb::Slice from_slice(from);
+    const rocksdb::Slice to_slice(to);
+    RETURN_NOT_OK(
+        ToStatus(rocksdb::DeleteFilesInRange(db_.get(), db_->DefaultColumnFamily(), &from_slice, &to_slice, false),
+                 options_.path));
+  }
+  return Status::OK();
+}
+
+void EmbeddedStorage::Watch(int fd) {
+  std::lock_guard lock(mutex_);
+  watchers_.insert(fd);
+}
+
+void EmbeddedStorage::Unwatch(int fd) {
+  std::lock_guard lock(mutex_);
+  watchers_.erase(fd);
+}
+
+}  // namespace millrace::eventlog

@@ -1,0 +1,697 @@
+/// One member of a consumer group.
+///
+/// librdkafka's rules that shape this file: a rebalance callback may be answered later, by assign() or unassign(), and
+/// the group waits for that; messages are operations on a queue and views into its receive buffers; seek, pause and
+/// assign raise the partition's version at once, and messages of an older version are dropped as they leave the queue.
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <set>
+#include <span>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "eventlog/kafka/fetch_waker_internal.h"
+#include "eventlog/kafka/kafka_client_internal.h"
+#include "eventlog/kafka/kafka_log.h"
+
+namespace millrace::eventlog {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How long a blocking answer to the group, or a lookup after an error, may take within a call that should not wait.
+constexpr milliseconds kSeekTimeout{10'000};
+constexpr milliseconds kLookupTimeout{2'000};
+
+// 16 MiB wait at most in librdkafka's queue: the whole process has 256 MiB. One fetch may add 8 MiB to that.
+constexpr const char* kQueuedKilobytes = "16384";
+constexpr const char* kFetchBytes = "8388608";
+
+/// Messages of one partition and one poll.
+struct MessageOwner {
+  explicit MessageOwner(Handle client) : handle(std::move(client)) {}
+  MessageOwner(const MessageOwner&) = delete;
+  MessageOwner& operator=(const MessageOwner&) = delete;
+  ~MessageOwner() {
+    for (rd_kafka_message_t* message : messages) rd_kafka_message_destroy(message);
+  }
+  Handle handle;  // A client may not be destroyed before its messages.
+  std::vector<rd_kafka_message_t*> messages;
+};
+
+std::optional<std::string_view> View(const void* data, std::size_t size) {
+  if (data == nullptr) return std::nullopt;
+  return std::string_view(static_cast<const char*>(data), size);
+}
+
+model::RawRecord ToRecord(const rd_kafka_message_t* message) {
+  model::RawRecord record;
+  record.offset = message->offset;
+  rd_kafka_timestamp_type_t type;
+  record.timestamp = std::max<std::int64_t>(0, rd_kafka_message_timestamp(message, &type)) * 1000;
+  record.key = View(message->key, message->key_len);
+  record.payload = View(message->payload, message->len);
+  rd_kafka_headers_t* headers = nullptr;
+  // Costs a look at a length when the message has none.
+  if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    const char* name;
+    const void* value;
+    std::size_t size;
+    for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
+      record.headers.emplace_back(name, View(value, size).value_or(std::string_view()));
+    }
+  }
+  return record;
+}
+
+// At once for a long run, and still doubling for many short ones.
+template <typename Element>
+void ReserveMore(std::vector<Element>& vector, std::size_t count) {
+  const std::size_t wanted = vector.size() + count;
+  if (wanted > vector.capacity()) vector.reserve(std::max(wanted, 2 * vector.capacity()));
+}
+
+class KafkaConsumer final : public Consumer {
+ public:
+  static Result<std::unique_ptr<Consumer>> Make(Properties properties) {
+    if (const auto group = properties.find("group.id"); group == properties.end() || group->second.empty()) {
+      return InvalidInput("Kafka property group.id is missing");
+    }
+    for (const auto& [name, value] : {std::pair{"enable.auto.commit", "false"},
+                                      {"enable.auto.offset.store", "false"},
+                                      {"auto.offset.reset", "error"},
+                                      {"enable.partition.eof", "true"}}) {
+      const auto [at, added] = properties.try_emplace(name, value);
+      if (added || at->second == value) continue;
+      spdlog::warn("Kafka property {}={} has no effect: offsets come from the tables alone", name, at->second);
+      at->second = value;
+    }
+    properties.try_emplace("client.id", "millrace");
+    properties.try_emplace("isolation.level", "read_committed");
+    properties.try_emplace("partition.assignment.strategy", "cooperative-sticky");
+    properties.try_emplace("queued.max.messages.kbytes", kQueuedKilobytes);
+    // A seek or a resume waits for the fetch under way, which at the log's end is answered after this long.
+    properties.try_emplace("fetch.wait.max.ms", "100");
+    // librdkafka wants fetch.max.bytes to be at least message.max.bytes.
+    if (!properties.contains("message.max.bytes")) properties.try_emplace("fetch.max.bytes", kFetchBytes);
+
+    auto consumer = std::unique_ptr<KafkaConsumer>(new KafkaConsumer());
+    const auto servers = properties.find("bootstrap.servers");
+    consumer->servers_ = servers == properties.end() ? "" : servers->second;
+    ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
+    rd_kafka_conf_set_opaque(conf.get(), consumer.get());
+    rd_kafka_conf_set_rebalance_cb(conf.get(), OnRebalance);
+    rd_kafka_conf_set_error_cb(conf.get(), OnError);
+    consumer->wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (consumer->wake_fd_ < 0) return Internal("eventfd: {}", std::strerror(errno));
+    ASSIGN_OR_RETURN(consumer->handle_, MakeHandle(RD_KAFKA_CONSUMER, std::move(conf)));
+    rd_kafka_poll_set_consumer(consumer->handle_.get());
+    consumer->queue_ = rd_kafka_queue_get_consumer(consumer->handle_.get());
+    const std::uint64_t one = 1;
+    rd_kafka_queue_io_event_enable(consumer->queue_, consumer->wake_fd_, &one, sizeof(one));
+    consumer->properties_ = std::move(properties);
+    consumer->waker_ = std::make_unique<FetchWaker>(
+        consumer->handle_, std::stoll(consumer->properties_.at("queued.max.messages.kbytes")) * 1024);
+    return consumer;
+  }
+
+  ~KafkaConsumer() override { Close(); }
+
+  Status Subscribe(std::vector<std::string> topics, milliseconds timeout) override {
+    topics_ = std::move(topics);
+    RETURN_NOT_OK(Partitions(timeout).status());
+    PartitionList list = MakePartitionList(topics_.size());
+    for (const std::string& topic : topics_)
+      rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
+    return ToStatus(rd_kafka_subscribe(handle_.get(), list.get()), "subscribing");
+  }
+
+  int wake_fd() const override { return wake_fd_; }
+
+  std::vector<Event> Poll(std::size_t max_records) override;
+
+  Result<std::int64_t> Start(const OffsetVector& next) override;
+  Status Release(const std::vector<TopicPartition>& partitions) override;
+  Status Pause(const std::vector<TopicPartition>& partitions) override { return SetPaused(partitions, true); }
+  Status Resume(const std::vector<TopicPartition>& partitions) override { return SetPaused(partitions, false); }
+
+  Result<OffsetRanges> Bounds(const std::vector<TopicPartition>& partitions, milliseconds timeout) override;
+  Result<OffsetVector> OffsetsAt(UnixMicros time, const std::vector<TopicPartition>& partitions,
+                                 milliseconds timeout) override;
+  Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
+                                                     milliseconds timeout) override;
+  std::optional<Offset> KnownEnd(const TopicPartition& source) const override;
+  void ReportProgress(const OffsetVector& next) override;
+  Result<std::vector<TopicPartition>> Partitions(milliseconds timeout) override;
+  void Close() override;
+
+ private:
+  /// A partition of ours. It is `started` once librdkafka has it in its assignment.
+  struct Partition {
+    Offset position = 0;  // Everything below was delivered.
+    std::int64_t generation = 0;
+    bool started = false;
+    bool paused = false;
+  };
+
+  /// What one poll gathers of one partition.
+  struct Gathered {
+    FetchedRecords fetched;
+    std::shared_ptr<MessageOwner> owner;
+    std::optional<Offset> end;
+  };
+
+  KafkaConsumer() = default;
+
+  static void OnRebalance(rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t* list, void* opaque) {
+    static_cast<KafkaConsumer*>(opaque)->Rebalance(error, list);
+  }
+
+  static void OnError(rd_kafka_t* handle, int code, const char* reason, void* opaque) {
+    auto* self = static_cast<KafkaConsumer*>(opaque);
+    auto error = static_cast<rd_kafka_resp_err_t>(code);
+    std::string text = reason;
+    if (error == RD_KAFKA_RESP_ERR__FATAL) {
+      char fatal[512];
+      error = rd_kafka_fatal_error(handle, fatal, sizeof(fatal));
+      text = fatal;
+    }
+    self->events_.push_back(Failed{MakeStatus(KindOfKafkaError(error), "Kafka: " + text), std::nullopt});
+  }
+
+  void Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* list);
+  Status AnswerAssign(const PartitionList& added);
+  Status AnswerRevoke(const PartitionList& removed);
+
+  /// Takes ownership of the messages, all of one partition (or of none: errors). Returns the bytes of their payloads.
+  std::size_t TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
+  Gathered& GatheredOf(const TopicPartition& source, const Partition& partition, std::vector<Gathered>& gathered);
+  void HandleMessageError(const rd_kafka_message_t* message);
+  Status SeekTo(const OffsetVector& next);
+  Status SetPaused(const std::vector<TopicPartition>& partitions, bool paused);
+  Result<OffsetVector> ListOffsets(const std::vector<TopicPartition>& partitions, std::int64_t time_ms,
+                                   Deadline deadline);
+  Status NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, const std::string& what);
+
+  // Constant after construction.
+  Properties properties_;
+  std::string servers_;
+  Handle handle_;
+  rd_kafka_queue_t* queue_ = nullptr;
+  int wake_fd_ = -1;
+
+  std::vector<std::string> topics_;
+  std::map<TopicPartition, Partition> partitions_;
+  std::int64_t generation_ = 0;
+  bool cooperative_ = false;           // The protocol that the group agreed on; known from the first rebalance.
+  bool awaiting_start_ = false;        // librdkafka waits for the answer to an assignment.
+  std::set<TopicPartition> revoking_;  // Revoked, Release() still owed.
+  std::vector<TopicPartition> revoking_started_;  // Those of the whole revocation that librdkafka has assigned.
+  bool closing_ = false;
+  std::vector<Event> events_;  // Rebalances and errors since the last poll.
+  std::vector<rd_kafka_message_t*> buffer_;
+  std::unique_ptr<FetchWaker> waker_;
+  Handle lookup_;  // A second client without a group, for single records; made when first needed.
+};
+
+void KafkaConsumer::Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* list) {
+  if (closing_) {
+    // librdkafka takes any answer as "give up everything" by now.
+    rd_kafka_assign(handle_.get(), nullptr);
+    return;
+  }
+  cooperative_ = std::string_view(rd_kafka_rebalance_protocol(handle_.get())) == "COOPERATIVE";
+  std::vector<TopicPartition> named;
+  for (int i = 0; i < list->cnt; ++i) named.push_back({list->elems[i].topic, list->elems[i].partition});
+  Status answer;
+  if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    for (const TopicPartition& tp : named) partitions_[tp] = Partition{};
+    if (named.empty()) {
+      answer = AnswerAssign(MakePartitionList());
+    } else {
+      awaiting_start_ = true;
+      events_.push_back(Assigned{std::move(named)});
+    }
+  } else if (error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+    for (const TopicPartition& tp : named) {
+      const auto at = partitions_.find(tp);
+      if (at == partitions_.end()) continue;
+      if (at->second.started) revoking_started_.push_back(tp);
+      revoking_.insert(tp);
+      partitions_.erase(at);
+    }
+    if (revoking_.empty()) {
+      answer = AnswerRevoke(MakePartitionList());
+    } else {
+      events_.push_back(Revoked{{revoking_.begin(), revoking_.end()}, rd_kafka_assignment_lost(handle_.get()) != 0});
+    }
+  } else {
+    rd_kafka_assign(handle_.get(), nullptr);
+    answer = ToStatus(error, "rebalancing the group");
+  }
+  if (!answer.ok()) events_.push_back(Failed{std::move(answer), std::nullopt});
+}
+
+Status KafkaConsumer::AnswerAssign(const PartitionList& added) {
+  awaiting_start_ = false;
+  if (cooperative_) return ToStatus(rd_kafka_incremental_assign(handle_.get(), added.get()), "assigning partitions");
+  // The eager protocol replaces the whole assignment; what was running goes on from its place.
+  for (const auto& [tp, state] : partitions_) {
+    if (state.started && rd_kafka_topic_partition_list_find(added.get(), tp.topic.c_str(), tp.partition) == nullptr) {
+      AddTo(added, tp, state.position);
+    }
+  }
+  return ToStatus(rd_kafka_assign(handle_.get(), added.get()), "assigning partitions");
+}
+
+Status KafkaConsumer::AnswerRevoke(const PartitionList& removed) {
+  if (cooperative_) {
+    return ToStatus(rd_kafka_incremental_unassign(handle_.get(), removed.get()), "giving up partitions");
+  }
+  return ToStatus(rd_kafka_assign(handle_.get(), nullptr), "giving up partitions");
+}
+
+KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source, const Partition& partition,
+                                                   std::vector<Gathered>& gathered) {
+  for (Gathered& g : gathered) {
+    if (g.fetched.source == source) return g;
+  }
+  Gathered& g = gathered.emplace_back();
+  g.fetched.source = source;
+  g.fetched.range = {partition.position, partition.position};
+  g.fetched.generation = partition.generation;
+  g.owner = std::make_shared<MessageOwner>(handle_);
+  return g;
+}
+
+std::size_t KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered) {
+  Gathered* into = nullptr;
+  Partition* partition = nullptr;
+  if (const rd_kafka_topic_t* topic = messages.front()->rkt; topic != nullptr) {
+    const auto at = partitions_.find(TopicPartition{rd_kafka_topic_name(topic), messages.front()->partition});
+    if (at != partitions_.end() && at->second.started) {
+      partition = &at->second;
+      into = &GatheredOf(at->first, *partition, gathered);
+      ReserveMore(into->fetched.records, messages.size());
+      ReserveMore(into->owner->messages, messages.size());
+    }
+  }
+  std::size_t bytes = 0;
+  for (rd_kafka_message_t* message : messages) {
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && into != nullptr && message->offset >= partition->position) {
+      FetchedRecords& fetched = into->fetched;
+      fetched.records.push_back(ToRecord(message));
+      fetched.bytes += message->len + message->key_len;
+      into->owner->messages.push_back(message);
+      partition->position = message->offset + 1;
+      fetched.range.end = partition->position;
+      bytes += message->len;
+      continue;
+    }
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+      if (into != nullptr && message->offset >= partition->position) {
+        partition->position = message->offset;
+        into->fetched.range.end = message->offset;
+        into->end = message->offset;
+      }
+    } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      HandleMessageError(message);
+    }
+    rd_kafka_message_destroy(message);
+  }
+  return bytes;
+}
+
+std::vector<Event> KafkaConsumer::Poll(std::size_t max_records) {
+  // Drained before the queue is read: what comes in between wakes us once too often, never once too little.
+  std::uint64_t wakes;
+  static_cast<void>(!read(wake_fd_, &wakes, sizeof(wakes)));
+
+  buffer_.resize(std::max<std::size_t>(max_records, 1));
+  std::vector<Gathered> gathered;
+  std::size_t taken = 0;
+  std::size_t bytes = 0;
+  while (taken < buffer_.size()) {
+    const ssize_t count = rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), buffer_.size() - taken);
+    if (count <= 0) break;
+    taken += static_cast<std::size_t>(count);
+    // Messages come in long runs of one partition.
+    for (std::size_t begin = 0, end = 0; begin < static_cast<std::size_t>(count); begin = end) {
+      const rd_kafka_message_t* first = buffer_[begin];
+      for (end = begin + 1; end < static_cast<std::size_t>(count); ++end) {
+        if (buffer_[end]->rkt != first->rkt || buffer_[end]->partition != first->partition) break;
+      }
+      bytes += TakeRun({buffer_.data() + begin, end - begin}, gathered);
+    }
+  }
+  if (taken == buffer_.size()) {
+    const std::uint64_t one = 1;
+    static_cast<void>(!write(wake_fd_, &one, sizeof(one)));
+  }
+  if (bytes > 0) waker_->OnConsumed(bytes, taken, rd_kafka_queue_length(queue_));
+
+  std::vector<Event> events;
+  events.reserve(gathered.size() * 2 + events_.size());
+  for (Gathered& g : gathered) {
+    FetchedRecords& fetched = g.fetched;
+    // An end that more records have overtaken is not the end; another report follows.
+    std::optional<ReachedEnd> end;
+    if (g.end == fetched.range.end) end = ReachedEnd{fetched.source, *g.end, fetched.generation};
+    if (!fetched.range.empty()) {
+      fetched.owner = std::move(g.owner);
+      events.emplace_back(std::move(fetched));
+    }
+    if (end) events.emplace_back(std::move(*end));
+  }
+  std::move(events_.begin(), events_.end(), std::back_inserter(events));
+  events_.clear();
+  return events;
+}
+
+void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
+  std::optional<TopicPartition> source;
+  if (message->rkt != nullptr && message->partition >= 0) {
+    source = TopicPartition{rd_kafka_topic_name(message->rkt), message->partition};
+  }
+  const char* text = rd_kafka_message_errstr(message);
+  if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+    std::string reason = source ? ToString(*source) + ": " + text : std::string(text);
+    events_.push_back(Failed{MakeStatus(KindOfKafkaError(message->err), "Kafka: " + reason), source});
+    return;
+  }
+  const auto at = source ? partitions_.find(*source) : partitions_.end();
+  if (at == partitions_.end() || !at->second.started) return;
+  const Offset wanted = at->second.position;
+  const Result<OffsetRanges> bounds = Bounds({*source}, kLookupTimeout);
+  if (!bounds.ok()) {
+    events_.push_back(
+        Failed{WithContext(Corrupt("offset {} of {} is out of the log's range: {}", wanted, ToString(*source), text),
+                           "the range is unknown ({})", bounds.status().message()),
+               source});
+    return;
+  }
+  const OffsetRange range = bounds->at(*source);
+  if (wanted >= range.begin && wanted <= range.end) {
+    // Not so after all: a replica that lagged behind said it. Ask again.
+    if (const Status status = SeekTo({{*source, wanted}}); !status.ok()) events_.push_back(Failed{status, source});
+    return;
+  }
+  events_.push_back(Failed{Corrupt("offset {} of {} is out of range: the log holds [{}, {})", wanted, ToString(*source),
+                                   range.begin, range.end),
+                           source});
+}
+
+Result<std::int64_t> KafkaConsumer::Start(const OffsetVector& next) {
+  PartitionList added = MakePartitionList(next.size());
+  OffsetVector moved;
+  for (const auto& [tp, offset] : next) {
+    const auto at = partitions_.find(tp);
+    if (at == partitions_.end()) return InvalidInput("starting {}: it is not assigned to this consumer", ToString(tp));
+    if (offset < 0) return InvalidInput("starting {}: offset {} is negative", ToString(tp), offset);
+    if (at->second.started) {
+      moved[tp] = offset;
+    } else {
+      AddTo(added, tp, offset);
+    }
+  }
+  if (!moved.empty()) RETURN_NOT_OK(SeekTo(moved));
+  const std::int64_t generation = ++generation_;
+  std::vector<TopicPartition> paused;
+  for (const auto& [tp, offset] : next) {
+    Partition& state = partitions_.at(tp);
+    if (!state.started && state.paused) paused.push_back(tp);
+    state.position = offset;
+    state.generation = generation;
+  }
+  if (added->cnt > 0) {
+    RETURN_NOT_OK(AnswerAssign(added));
+    for (const auto& [tp, offset] : next) partitions_.at(tp).started = true;
+  }
+  if (!paused.empty()) RETURN_NOT_OK(SetPaused(paused, true));
+  std::vector<TopicPartition> started;
+  for (const auto& [tp, state] : partitions_) {
+    if (state.started) started.push_back(tp);
+  }
+  waker_->SetPartitions(std::move(started));
+  return generation;
+}
+
+Status KafkaConsumer::SeekTo(const OffsetVector& next) {
+  // A partition that was assigned a moment ago may not be fetching yet, and then cannot seek.
+  const Deadline deadline(kSeekTimeout);
+  OffsetVector left = next;
+  while (true) {
+    PartitionList list = MakePartitionList(left.size());
+    for (const auto& [tp, offset] : left) AddTo(list, tp, offset);
+    RETURN_NOT_OK(ToStatus(rd_kafka_seek_partitions(handle_.get(), list.get(), deadline.remaining_ms()), "seeking"));
+    left.clear();
+    Status failure;
+    for (int i = 0; i < list->cnt; ++i) {
+      const rd_kafka_topic_partition_t& p = list->elems[i];
+      if (p.err == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+      left[{p.topic, p.partition}] = next.at({p.topic, p.partition});
+      failure = ToStatus(p.err, fmt::format("seeking {}[{}] to offset {}", p.topic, p.partition, p.offset));
+      if (p.err != RD_KAFKA_RESP_ERR__STATE && p.err != RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS) return failure;
+    }
+    if (left.empty()) return Status::OK();
+    if (deadline.remaining_ms() == 0) return failure;
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+}
+
+Status KafkaConsumer::Release(const std::vector<TopicPartition>& partitions) {
+  for (const TopicPartition& tp : partitions) {
+    if (revoking_.erase(tp) == 0) return InvalidInput("releasing {}: it was not revoked", ToString(tp));
+  }
+  // librdkafka takes one answer for the whole revocation.
+  if (!revoking_.empty() || partitions.empty()) return Status::OK();
+  PartitionList removed = MakePartitionList(revoking_started_.size());
+  for (const TopicPartition& tp : revoking_started_) AddTo(removed, tp, RD_KAFKA_OFFSET_INVALID);
+  // The pause would outlast the assignment.
+  if (removed->cnt > 0) rd_kafka_resume_partitions(handle_.get(), removed.get());
+  revoking_started_.clear();
+  return AnswerRevoke(removed);
+}
+
+Status KafkaConsumer::SetPaused(const std::vector<TopicPartition>& partitions, bool paused) {
+  PartitionList list = MakePartitionList(partitions.size());
+  for (const TopicPartition& tp : partitions) {
+    const auto at = partitions_.find(tp);
+    if (at == partitions_.end()) {
+      return InvalidInput("{} {}: it is not assigned to this consumer", paused ? "pausing" : "resuming", ToString(tp));
+    }
+    at->second.paused = paused;
+    if (at->second.started) AddTo(list, tp, RD_KAFKA_OFFSET_INVALID);
+  }
+  if (list->cnt == 0) return Status::OK();
+  const char* what = paused ? "pausing partitions" : "resuming partitions";
+  RETURN_NOT_OK(ToStatus(paused ? rd_kafka_pause_partitions(handle_.get(), list.get())
+                                : rd_kafka_resume_partitions(handle_.get(), list.get()),
+                         what));
+  for (int i = 0; i < list->cnt; ++i) RETURN_NOT_OK(ToStatus(list->elems[i].err, what));
+  return Status::OK();
+}
+
+Status KafkaConsumer::NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, const std::string& what) {
+  // The connection's own words, "Connection refused" or "SASL authentication error", say more than "timed out".
+  std::string reason = rd_kafka_err2str(error);
+  ErrorKind kind = KindOfKafkaError(error);
+  // They wait in the queue that Poll() reads. It holds no records before the first partition.
+  if (partitions_.empty()) {
+    rd_kafka_message_t* message = rd_kafka_consumer_poll(handle_.get(), 0);
+    if (message != nullptr) rd_kafka_message_destroy(message);
+  }
+  for (const Event& event : events_) {
+    const auto* failed = std::get_if<Failed>(&event);
+    if (failed == nullptr) continue;
+    reason = failed->status.message();
+    kind = KindOf(failed->status);
+    if (kind == ErrorKind::kInvalidInput) break;
+  }
+  return MakeStatus(kind,
+                    fmt::format("{}: no answer from {} within {} ms: {}", what, servers_, timeout.count(), reason));
+}
+
+Result<std::vector<TopicPartition>> KafkaConsumer::Partitions(milliseconds timeout) {
+  const rd_kafka_metadata_t* metadata = nullptr;
+  const rd_kafka_resp_err_t error =
+      rd_kafka_metadata(handle_.get(), 1, nullptr, &metadata, static_cast<int>(timeout.count()));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return NoAnswer(error, timeout, "listing Kafka's topics");
+  std::unique_ptr<const rd_kafka_metadata_t, void (*)(const rd_kafka_metadata_t*)> guard(metadata,
+                                                                                         rd_kafka_metadata_destroy);
+  std::vector<TopicPartition> partitions;
+  for (const std::string& topic : topics_) {
+    const rd_kafka_metadata_topic_t* const begin = metadata->topics;
+    const rd_kafka_metadata_topic_t* const end = begin + metadata->topic_cnt;
+    const rd_kafka_metadata_topic_t* const found =
+        std::find_if(begin, end, [&](const auto& t) { return topic == t.topic; });
+    if (found == end || found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+      std::string known;
+      for (int i = 0; i < metadata->topic_cnt; ++i) {
+        if (std::string_view(metadata->topics[i].topic).starts_with("__")) continue;
+        known += (known.empty() ? "" : ", ") + std::string(metadata->topics[i].topic);
+      }
+      return NotFound("topic {} does not exist in Kafka at {}; there are: {}", topic, servers_,
+                      known.empty() ? "none" : known);
+    }
+    RETURN_NOT_OK(ToStatus(found->err, "topic " + topic));
+    for (int i = 0; i < found->partition_cnt; ++i) partitions.push_back({topic, found->partitions[i].id});
+  }
+  std::sort(partitions.begin(), partitions.end());
+  return partitions;
+}
+
+Result<OffsetVector> KafkaConsumer::ListOffsets(const std::vector<TopicPartition>& partitions, std::int64_t time_ms,
+                                                Deadline deadline) {
+  OffsetVector offsets;
+  if (partitions.empty()) return offsets;
+  PartitionList list = MakePartitionList(partitions.size());
+  for (const TopicPartition& tp : partitions) AddTo(list, tp, time_ms);
+  const milliseconds timeout(deadline.remaining_ms());
+  const rd_kafka_resp_err_t error =
+      rd_kafka_offsets_for_times(handle_.get(), list.get(), static_cast<int>(timeout.count()));
+  if (KindOfKafkaError(error) == ErrorKind::kTransient) {
+    return NoAnswer(error, timeout, "asking for offsets of " + ToString(partitions.front()));
+  }
+  RETURN_NOT_OK(ToStatus(error, "asking for offsets of " + ToString(partitions.front())));
+  for (int i = 0; i < list->cnt; ++i) {
+    const rd_kafka_topic_partition_t& p = list->elems[i];
+    RETURN_NOT_OK(ToStatus(p.err, fmt::format("asking for offsets of {}[{}]", p.topic, p.partition)));
+    offsets[{p.topic, p.partition}] = p.offset;
+  }
+  return offsets;
+}
+
+Result<OffsetRanges> KafkaConsumer::Bounds(const std::vector<TopicPartition>& partitions, milliseconds timeout) {
+  // The end first: if retention moves the beginning past it in between, the range is still one.
+  const Deadline deadline(timeout);
+  ASSIGN_OR_RETURN(const OffsetVector ends, ListOffsets(partitions, RD_KAFKA_OFFSET_END, deadline));
+  ASSIGN_OR_RETURN(const OffsetVector begins, ListOffsets(partitions, RD_KAFKA_OFFSET_BEGINNING, deadline));
+  OffsetRanges ranges;
+  for (const auto& [tp, begin] : begins) ranges[tp] = {begin, std::max(begin, ends.at(tp))};
+  return ranges;
+}
+
+Result<OffsetVector> KafkaConsumer::OffsetsAt(UnixMicros time, const std::vector<TopicPartition>& partitions,
+                                              milliseconds timeout) {
+  const Deadline deadline(timeout);
+  // The first millisecond that is at or after `time`.
+  const std::int64_t time_ms = std::max<std::int64_t>(0, time / 1000 + (time % 1000 > 0 ? 1 : 0));
+  ASSIGN_OR_RETURN(OffsetVector offsets, ListOffsets(partitions, time_ms, deadline));
+  std::vector<TopicPartition> later;
+  for (const auto& [tp, offset] : offsets) {
+    if (offset < 0) later.push_back(tp);
+  }
+  ASSIGN_OR_RETURN(const OffsetVector ends, ListOffsets(later, RD_KAFKA_OFFSET_END, deadline));
+  for (const auto& [tp, end] : ends) offsets[tp] = end;
+  return offsets;
+}
+
+Result<std::optional<std::uint32_t>> KafkaConsumer::FingerprintAt(const TopicPartition& source, Offset offset,
+                                                                  milliseconds timeout) {
+  const Deadline deadline(timeout);
+  // Outside the range there is nothing to fetch, and a partition that does not exist has no range.
+  ASSIGN_OR_RETURN(const OffsetRanges bounds, Bounds({source}, timeout));
+  const OffsetRange range = bounds.at(source);
+  if (offset < range.begin || offset >= range.end) return std::nullopt;
+  if (!lookup_) {
+    Properties properties = properties_;
+    for (const char* name : {"group.id", "group.instance.id", "partition.assignment.strategy"}) properties.erase(name);
+    // One record is wanted, not a megabyte of them.
+    properties["queued.min.messages"] = "1";
+    properties["fetch.message.max.bytes"] = "65536";
+    ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
+    ASSIGN_OR_RETURN(lookup_, MakeHandle(RD_KAFKA_CONSUMER, std::move(conf)));
+  }
+  std::unique_ptr<rd_kafka_topic_t, void (*)(rd_kafka_topic_t*)> topic(
+      rd_kafka_topic_new(lookup_.get(), source.topic.c_str(), nullptr), rd_kafka_topic_destroy);
+  if (topic == nullptr) return ToStatus(rd_kafka_last_error(), "looking up " + ToString(source));
+  if (rd_kafka_consume_start(topic.get(), source.partition, offset) != 0) {
+    return ToStatus(rd_kafka_last_error(), "looking up " + ToString(source));
+  }
+  Result<std::optional<std::uint32_t>> answer = Transient("looking up offset {} of {}: no answer from {} within {} ms",
+                                                          offset, ToString(source), servers_, timeout.count());
+  bool answered = false;
+  while (!answered && deadline.remaining_ms() > 0) {
+    rd_kafka_message_t* message = rd_kafka_consume(topic.get(), source.partition, deadline.remaining_ms());
+    if (message == nullptr) continue;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset >= offset) {
+      answer = message->offset == offset ? std::optional(Fingerprint(ToRecord(message))) : std::nullopt;
+      answered = true;
+    } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+               message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+               message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+      answer = std::nullopt;
+      answered = true;
+    } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && KindOfKafkaError(message->err) != ErrorKind::kTransient) {
+      answer = ToStatus(message->err, "looking up " + ToString(source));
+      answered = true;
+    }
+    rd_kafka_message_destroy(message);
+  }
+  rd_kafka_consume_stop(topic.get(), source.partition);
+  return answer;
+}
+
+std::optional<Offset> KafkaConsumer::KnownEnd(const TopicPartition& source) const {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  // Every fetch's answer carries the end; librdkafka keeps the last.
+  if (rd_kafka_get_watermark_offsets(handle_.get(), source.topic.c_str(), source.partition, &begin, &end) !=
+          RD_KAFKA_RESP_ERR_NO_ERROR ||
+      end < 0) {
+    return std::nullopt;
+  }
+  return end;
+}
+
+void KafkaConsumer::ReportProgress(const OffsetVector& next) {
+  PartitionList list = MakePartitionList(next.size());
+  for (const auto& [tp, offset] : next) {
+    const auto at = partitions_.find(tp);
+    if (at != partitions_.end() && at->second.started) AddTo(list, tp, offset);
+  }
+  if (list->cnt == 0) return;
+  const rd_kafka_resp_err_t error = rd_kafka_commit(handle_.get(), list.get(), 1);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+    spdlog::debug("reporting progress to the group: {}", rd_kafka_err2str(error));
+}
+
+void KafkaConsumer::Close() {
+  if (!handle_) {
+    if (wake_fd_ >= 0) close(std::exchange(wake_fd_, -1));
+    return;
+  }
+  closing_ = true;
+  waker_.reset();
+  // The group still waits for an answer that nobody is going to give.
+  if (awaiting_start_ || !revoking_.empty()) {
+    PartitionList none = MakePartitionList();
+    for (const TopicPartition& tp : revoking_started_) AddTo(none, tp, RD_KAFKA_OFFSET_INVALID);
+    if (!revoking_.empty()) {
+      static_cast<void>(AnswerRevoke(none));
+    } else {
+      static_cast<void>(AnswerAssign(none));
+    }
+  }
+  rd_kafka_queue_io_event_enable(queue_, -1, nullptr, 0);
+  rd_kafka_queue_destroy(queue_);
+  rd_kafka_consumer_close(handle_.get());
+  lookup_.reset();
+  handle_.reset();
+  close(std::exchange(wake_fd_, -1));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties) {
+  return KafkaConsumer::Make(std::move(properties));
+}
+
+}  // namespace millrace::eventlog

@@ -1,0 +1,27 @@
+/// The event log in Kafka (or Redpanda), over librdkafka.
+///
+/// `properties` are librdkafka's own, passed through unchanged. Ours win over what the user gives: enable.auto.commit,
+/// enable.auto.offset.store, auto.offset.reset and enable.partition.eof, because offsets come from the tables alone.
+/// What the user leaves out gets a default of ours where librdkafka's does not fit; see kafka_consumer.cc.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "eventlog/event_log.h"
+
+namespace millrace::eventlog {
+
+/// Connects to nothing yet: Subscribe() does. kInvalidInput with librdkafka's own text: a property is wrong;
+/// bootstrap.servers or group.id is missing.
+///
+/// The bytes of fetched records live in librdkafka's receive buffers until the FetchedRecords dies, on any thread; that
+/// keeps the client's memory, but not its place in the group, alive beyond Close().
+Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties);
+
+/// linger.ms 5, idempotent, keys spread as Java clients do (murmur2), unless given.
+Result<std::unique_ptr<Producer>> MakeKafkaProducer(std::map<std::string, std::string> properties);
+
+}  // namespace millrace::eventlog

@@ -1,0 +1,105 @@
+#include <mutex>
+#include <utility>
+
+#include "eventlog/kafka/kafka_client_internal.h"
+#include "eventlog/kafka/kafka_log.h"
+
+namespace millrace::eventlog {
+namespace {
+
+class KafkaProducer final : public Producer {
+ public:
+  static Result<std::unique_ptr<Producer>> Make(Properties properties) {
+    properties.try_emplace("client.id", "millrace");
+    properties.try_emplace("linger.ms", "5");
+    properties.try_emplace("enable.idempotence", "true");
+    properties.try_emplace("partitioner", "murmur2_random");
+    // Successes need no callback, so nobody has to poll for them.
+    properties["delivery.report.only.error"] = "true";
+    auto producer = std::unique_ptr<KafkaProducer>(new KafkaProducer());
+    ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
+    rd_kafka_conf_set_dr_msg_cb(conf.get(), OnDelivery);
+    rd_kafka_conf_set_error_cb(conf.get(), OnError);
+    rd_kafka_conf_set_opaque(conf.get(), producer.get());
+    ASSIGN_OR_RETURN(producer->handle_, MakeHandle(RD_KAFKA_PRODUCER, std::move(conf)));
+    return producer;
+  }
+
+  ~KafkaProducer() override {
+    // Records that were never flushed were never promised; do not wait for a broker that is gone.
+    if (handle_) rd_kafka_purge(handle_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+  }
+
+  Status Append(OutgoingRecord record) override {
+    rd_kafka_headers_t* headers = nullptr;
+    if (!record.headers.empty()) {
+      headers = rd_kafka_headers_new(record.headers.size());
+      for (const auto& [name, value] : record.headers) {
+        rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(),
+                            static_cast<ssize_t>(value.size()));
+      }
+    }
+    // A null pointer is a tombstone, an empty payload is not.
+    const char* const key = record.key ? record.key->data() : nullptr;
+    const std::size_t key_size = record.key ? record.key->size() : 0;
+    const char* const payload = record.payload ? record.payload->data() : nullptr;
+    const std::size_t payload_size = record.payload ? record.payload->size() : 0;
+    const std::int64_t timestamp_ms = record.timestamp ? *record.timestamp / 1000 : 0;
+    while (true) {
+      const rd_kafka_resp_err_t error = rd_kafka_producev(
+          handle_.get(), RD_KAFKA_V_TOPIC(record.topic.c_str()), RD_KAFKA_V_PARTITION(record.partition),
+          RD_KAFKA_V_TIMESTAMP(timestamp_ms), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+          RD_KAFKA_V_KEY(const_cast<char*>(key), key_size), RD_KAFKA_V_VALUE(const_cast<char*>(payload), payload_size),
+          RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+      if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return Status::OK();
+      if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+        if (headers != nullptr) rd_kafka_headers_destroy(headers);
+        return ToStatus(error, "appending to topic " + record.topic);
+      }
+      // Failed records hold their place in the queue until their report is served.
+      rd_kafka_poll(handle_.get(), 10);
+    }
+  }
+
+  Status Flush(std::chrono::milliseconds timeout) override {
+    const rd_kafka_resp_err_t error = rd_kafka_flush(handle_.get(), static_cast<int>(timeout.count()));
+    std::lock_guard lock(mutex_);
+    Status failure = std::exchange(first_failure_, Status::OK());
+    const std::string connection = std::exchange(connection_error_, {});
+    if (!failure.ok()) return failure;
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return Status::OK();
+    return WithContext(ToStatus(error, connection.empty() ? "Kafka" : connection),
+                       "{} records not yet durable after {} ms", rd_kafka_outq_len(handle_.get()), timeout.count());
+  }
+
+ private:
+  KafkaProducer() = default;
+
+  static void OnDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+    auto* self = static_cast<KafkaProducer*>(opaque);
+    std::lock_guard lock(self->mutex_);
+    if (!self->first_failure_.ok()) return;
+    self->first_failure_ =
+        ToStatus(message->err, std::string("appending to topic ") + rd_kafka_topic_name(message->rkt));
+  }
+
+  static void OnError(rd_kafka_t*, int, const char* reason, void* opaque) {
+    auto* self = static_cast<KafkaProducer*>(opaque);
+    std::lock_guard lock(self->mutex_);
+    self->connection_error_ = reason;
+  }
+
+  std::mutex mutex_;
+  Status first_failure_;          // Guarded by mutex_.
+  std::string connection_error_;  // Guarded by mutex_; the latest, to say why Flush() timed out.
+  Handle handle_;                 // The last member: its destruction may still call back.
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Producer>> MakeKafkaProducer(std::map<std::string, std::string> properties) {
+  return KafkaProducer::Make(std::move(properties));
+}
+
+}  // namespace millrace::eventlog

@@ -1,0 +1,614 @@
+// The Kafka log against a real broker: `broker.py run -- kafka_log_test`. Each test has a topic and a group of its own.
+// A Member behaves as the pipeline does (waits on the descriptor, starts at the offsets it keeps, releases when told)
+// and checks at each step what must always hold: contiguous ranges, nothing of a partition that was revoked.
+#include "eventlog/kafka/kafka_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <librdkafka/rdkafka.h>
+#include <poll.h>
+
+#include <cstdlib>
+#include <functional>
+#include <set>
+#include <thread>
+
+#include "testing/status_matchers.h"
+
+namespace millrace::eventlog {
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+using ::testing::HasSubstr;
+using Properties = std::map<std::string, std::string>;
+
+std::string Brokers() {
+  const char* brokers = std::getenv("KAFKA_BROKERS");
+  if (brokers == nullptr) {
+    std::fprintf(stderr, "KAFKA_BROKERS is not set: run under broker.py\n");
+    std::exit(2);
+  }
+  return brokers;
+}
+
+std::string TestName() { return ::testing::UnitTest::GetInstance()->current_test_info()->name(); }
+
+std::string UniqueName() {
+  std::string name = TestName();
+  std::replace(name.begin(), name.end(), '/', '-');
+  return name;
+}
+
+Properties ConsumerProperties() {
+  return {{"bootstrap.servers", Brokers()},
+          {"group.id", UniqueName()},
+          {"session.timeout.ms", "6000"},
+          {"heartbeat.interval.ms", "200"}};
+}
+
+using RawHandle = std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)>;
+
+RawHandle RawClient(rd_kafka_type_t type, const Properties& properties) {
+  rd_kafka_conf_t* conf = rd_kafka_conf_new();
+  char text[512];
+  for (const auto& [name, value] : properties) {
+    EXPECT_EQ(rd_kafka_conf_set(conf, name.c_str(), value.c_str(), text, sizeof(text)), RD_KAFKA_CONF_OK) << text;
+  }
+  return {rd_kafka_new(type, conf, text, sizeof(text)), rd_kafka_destroy};
+}
+
+void CreateTopic(const std::string& topic, int partitions) {
+  const RawHandle client = RawClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", Brokers()}});
+  char text[512];
+  rd_kafka_NewTopic_t* wanted = rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, text, sizeof(text));
+  rd_kafka_queue_t* queue = rd_kafka_queue_new(client.get());
+  rd_kafka_CreateTopics(client.get(), &wanted, 1, nullptr, queue);
+  rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 30'000);
+  ASSERT_NE(event, nullptr);
+  std::size_t count = 0;
+  const auto** results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+  ASSERT_EQ(count, 1u);
+  EXPECT_EQ(rd_kafka_topic_result_error(results[0]), RD_KAFKA_RESP_ERR_NO_ERROR)
+      << rd_kafka_topic_result_error_string(results[0]);
+  rd_kafka_event_destroy(event);
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_NewTopic_destroy(wanted);
+}
+
+void DeleteTopic(const std::string& topic) {
+  const RawHandle client = RawClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", Brokers()}});
+  rd_kafka_DeleteTopic_t* wanted = rd_kafka_DeleteTopic_new(topic.c_str());
+  rd_kafka_queue_t* queue = rd_kafka_queue_new(client.get());
+  rd_kafka_DeleteTopics(client.get(), &wanted, 1, nullptr, queue);
+  rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 30'000);
+  ASSERT_NE(event, nullptr);
+  EXPECT_EQ(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
+  rd_kafka_event_destroy(event);
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_DeleteTopic_destroy(wanted);
+}
+
+OutgoingRecord Record(const std::string& topic, std::string payload, std::int32_t partition = 0) {
+  OutgoingRecord record;
+  record.topic = topic;
+  record.partition = partition;
+  record.payload = std::move(payload);
+  return record;
+}
+
+void Produce(const std::vector<OutgoingRecord>& records) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto producer, MakeKafkaProducer({{"bootstrap.servers", Brokers()}}));
+  for (const OutgoingRecord& record : records) MILLRACE_ASSERT_OK(producer->Append(record));
+  MILLRACE_ASSERT_OK(producer->Flush(30s));
+}
+
+/// What the tables hold: shared by the members of a group, as a lake is.
+struct Lake {
+  OffsetVector next;
+  std::map<TopicPartition, std::vector<std::string>> payloads;
+  std::size_t total() const {
+    std::size_t sum = 0;
+    for (const auto& [tp, list] : payloads) sum += list.size();
+    return sum;
+  }
+};
+
+class Member {
+ public:
+  Member(Properties properties, std::string topic, Lake* lake) : lake_(lake) {
+    auto made = MakeKafkaConsumer(std::move(properties));
+    EXPECT_TRUE(made.ok()) << made.status().ToString();
+    consumer = std::move(*made);
+    const Status status = consumer->Subscribe({std::move(topic)}, 20s);
+    EXPECT_TRUE(status.ok()) << status.ToString();
+  }
+
+  /// Waits for the descriptor, up to 100 ms, and handles what there is.
+  void Step(std::size_t max_records = 500) {
+    pollfd fd{consumer->wake_fd(), POLLIN, 0};
+    if (::poll(&fd, 1, 100) == 0) return;
+    for (Event& event : consumer->Poll(max_records)) std::visit([this](auto& e) { Handle(e); }, event);
+  }
+
+  std::unique_ptr<Consumer> consumer;
+  std::set<TopicPartition> owned;
+  std::map<TopicPartition, Offset> ends;
+  std::vector<Failed> failures;
+  std::int64_t generation = 0;
+  int revocations = 0;
+  bool release = true;
+  std::vector<TopicPartition> to_release;
+
+ private:
+  void Handle(FetchedRecords& fetched) {
+    EXPECT_TRUE(owned.contains(fetched.source)) << "a record of " << ToString(fetched.source) << ", which is not ours";
+    EXPECT_EQ(fetched.range.begin, lake_->next[fetched.source]);
+    EXPECT_EQ(fetched.generation, generations_[fetched.source]);
+    EXPECT_LT(fetched.range.begin, fetched.range.end);
+    Offset before = fetched.range.begin - 1;
+    for (const auto& record : fetched.records) {
+      EXPECT_GT(record.offset, before);
+      before = record.offset;
+      lake_->payloads[fetched.source].emplace_back(record.payload.value_or("(none)"));
+    }
+    EXPECT_LT(before, fetched.range.end);
+    lake_->next[fetched.source] = fetched.range.end;
+  }
+  void Handle(Assigned& assigned) {
+    OffsetVector next;
+    for (const TopicPartition& tp : assigned.partitions) {
+      EXPECT_TRUE(owned.insert(tp).second);
+      next[tp] = lake_->next[tp];
+    }
+    Start(next);
+  }
+  void Handle(Revoked& revoked) {
+    ++revocations;
+    EXPECT_FALSE(revoked.lost);
+    for (const TopicPartition& tp : revoked.partitions) EXPECT_EQ(owned.erase(tp), 1u);
+    if (!release) {
+      to_release = revoked.partitions;
+      return;
+    }
+    const Status status = consumer->Release(revoked.partitions);
+    EXPECT_TRUE(status.ok()) << status.ToString();
+  }
+  void Handle(ReachedEnd& end) {
+    EXPECT_EQ(end.end, lake_->next[end.source]);
+    ends[end.source] = end.end;
+  }
+  void Handle(Failed& failed) { failures.push_back(failed); }
+
+ public:
+  void Start(const OffsetVector& next) {
+    const auto started = consumer->Start(next);
+    ASSERT_TRUE(started.ok()) << started.status().ToString();
+    EXPECT_GT(*started, generation);
+    generation = *started;
+    for (const auto& [tp, offset] : next) {
+      generations_[tp] = generation;
+      lake_->next[tp] = offset;
+      ends.erase(tp);
+    }
+  }
+
+ private:
+  Lake* const lake_;
+  std::map<TopicPartition, std::int64_t> generations_;
+};
+
+// Steps until the condition holds; the test fails after 30 s.
+void StepUntil(std::vector<Member*> members, const std::function<bool()>& condition) {
+  const auto deadline = steady_clock::now() + 30s;
+  while (!condition()) {
+    ASSERT_LT(steady_clock::now(), deadline) << "waited in vain";
+    for (Member* member : members) member->Step();
+  }
+}
+
+class KafkaLogTest : public ::testing::Test {
+ protected:
+  KafkaLogTest() : topic_(UniqueName()) {}
+  const std::string topic_;
+  const TopicPartition zero_{topic_, 0};
+  const TopicPartition one_{topic_, 1};
+  Lake lake_;
+};
+
+TEST_F(KafkaLogTest, DeliversWhatWasProduced) {
+  CreateTopic(topic_, 1);
+  OutgoingRecord full = Record(topic_, "payload");
+  full.key = "key";
+  full.timestamp = 1'700'000'000'123'000;
+  full.headers = {{"a", "1"}, {"a", ""}};
+  OutgoingRecord tombstone = Record(topic_, "");
+  tombstone.key = "gone";
+  tombstone.payload.reset();
+  Produce({full, tombstone, Record(topic_, "")});
+
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer, MakeKafkaConsumer(ConsumerProperties()));
+  MILLRACE_ASSERT_OK(consumer->Subscribe({topic_}, 20s));
+  FetchedRecords got;
+  std::optional<ReachedEnd> end;
+  const auto deadline = steady_clock::now() + 30s;
+  while (!end && steady_clock::now() < deadline) {
+    pollfd fd{consumer->wake_fd(), POLLIN, 0};
+    ::poll(&fd, 1, 1000);
+    for (Event& event : consumer->Poll(100)) {
+      if (std::holds_alternative<Assigned>(event)) MILLRACE_ASSERT_OK(consumer->Start({{zero_, 0}}));
+      if (auto* fetched = std::get_if<FetchedRecords>(&event)) got = std::move(*fetched);
+      if (auto* reached = std::get_if<ReachedEnd>(&event)) end = *reached;
+    }
+  }
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->end, 3);
+  EXPECT_EQ(consumer->KnownEnd(zero_), 3);
+  EXPECT_EQ(consumer->KnownEnd({topic_, 7}), std::nullopt);
+  consumer.reset();
+
+  // The records outlive the consumer, and may die on another thread.
+  EXPECT_EQ(got.range, (OffsetRange{0, 3}));
+  EXPECT_EQ(got.bytes, 14u);
+  ASSERT_EQ(got.records.size(), 3u);
+  EXPECT_EQ(got.records[0].key, "key");
+  EXPECT_EQ(got.records[0].payload, "payload");
+  EXPECT_EQ(got.records[0].timestamp, 1'700'000'000'123'000);
+  ASSERT_EQ(got.records[0].headers.size(), 2u);
+  EXPECT_EQ(got.records[0].headers[0], (std::pair<std::string_view, std::string_view>("a", "1")));
+  EXPECT_EQ(got.records[1].key, "gone");
+  EXPECT_EQ(got.records[1].payload, std::nullopt);
+  EXPECT_EQ(got.records[2].key, std::nullopt);
+  EXPECT_EQ(got.records[2].payload, "");
+  EXPECT_TRUE(got.records[2].headers.empty());
+  std::thread([records = std::move(got)]() mutable { records = {}; }).join();
+}
+
+TEST_F(KafkaLogTest, PausedPartitionKeepsItsPlace) {
+  CreateTopic(topic_, 2);
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 1000; ++i) records.push_back(Record(topic_, std::to_string(i), i % 2));
+  Produce(records);
+  Member member(ConsumerProperties(), topic_, &lake_);
+  StepUntil({&member}, [&] { return lake_.payloads[zero_].size() > 0; });
+  // More of it is in the client's queue by now, surely of this small topic.
+  MILLRACE_ASSERT_OK(member.consumer->Pause({zero_}));
+  const std::size_t before = lake_.payloads[zero_].size();
+  StepUntil({&member}, [&] { return lake_.payloads[one_].size() == 500; });
+  Produce({Record(topic_, "zero", 0), Record(topic_, "one", 1)});
+  StepUntil({&member}, [&] { return lake_.payloads[one_].size() == 501; });
+  EXPECT_EQ(lake_.payloads[zero_].size(), before);
+  MILLRACE_ASSERT_OK(member.consumer->Resume({zero_}));
+  StepUntil({&member}, [&] { return lake_.payloads[zero_].size() == 501; });
+  for (std::size_t i = 0; i < 500; ++i) ASSERT_EQ(lake_.payloads[zero_][i], std::to_string(2 * i));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, member.consumer->Pause({TopicPartition{topic_, 9}}));
+}
+
+TEST_F(KafkaLogTest, StartMovesAndDropsWhatIsStale) {
+  CreateTopic(topic_, 1);
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 2000; ++i) records.push_back(Record(topic_, std::to_string(i)));
+  Produce(records);
+  Member member(ConsumerProperties(), topic_, &lake_);
+  // Backwards and forwards, in the middle of a stream and at its end. The member checks each range and generation.
+  for (const Offset to : {1500, 0, 100, 1999, 2000, 3}) {
+    StepUntil({&member}, [&] { return lake_.next[zero_] > 0; });
+    lake_.payloads.clear();
+    member.Start({{zero_, to}});
+    StepUntil({&member}, [&] { return member.ends.contains(zero_); });
+    EXPECT_EQ(member.ends[zero_], 2000);
+    ASSERT_EQ(lake_.payloads[zero_].size(), static_cast<std::size_t>(2000 - to));
+    for (std::size_t i = 0; i < lake_.payloads[zero_].size(); ++i) {
+      ASSERT_EQ(lake_.payloads[zero_][i], std::to_string(static_cast<std::size_t>(to) + i));
+    }
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, member.consumer->Start({{TopicPartition{topic_, 9}, 0}}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, member.consumer->Start({{zero_, -1}}));
+}
+
+class KafkaGroupTest : public KafkaLogTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  Properties MemberProperties() {
+    Properties properties = ConsumerProperties();
+    properties["partition.assignment.strategy"] = GetParam();
+    return properties;
+  }
+  bool cooperative() const { return std::string_view(GetParam()) == "cooperative-sticky"; }
+};
+
+TEST_P(KafkaGroupTest, PartitionsChangeHandsWithoutLossOrRepeat) {
+  CreateTopic(topic_, 4);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto producer, MakeKafkaProducer({{"bootstrap.servers", Brokers()}}));
+  int sent = 0;
+  const auto produce = [&] {
+    for (int i = 0; i < 400; ++i, ++sent)
+      MILLRACE_ASSERT_OK(producer->Append(Record(topic_, std::to_string(sent), sent % 4)));
+    MILLRACE_ASSERT_OK(producer->Flush(30s));
+  };
+  produce();
+  Member a(MemberProperties(), topic_, &lake_);
+  StepUntil({&a}, [&] { return a.owned.size() == 4 && lake_.total() == 400; });
+
+  // The second member gets nothing before the first has let go.
+  a.release = false;
+  Member b(MemberProperties(), topic_, &lake_);
+  StepUntil({&a, &b}, [&] { return a.revocations == 1; });
+  EXPECT_EQ(a.to_release.size(), cooperative() ? 2u : 4u);
+  produce();
+  for (int i = 0; i < 5; ++i) b.Step();
+  EXPECT_TRUE(b.owned.empty());
+  a.release = true;
+  MILLRACE_ASSERT_OK(a.consumer->Release(a.to_release));
+  StepUntil({&a, &b}, [&] { return a.owned.size() == 2 && b.owned.size() == 2 && lake_.total() == 800; });
+  produce();
+  StepUntil({&a, &b}, [&] { return lake_.total() == 1200; });
+
+  b.consumer->Close();
+  produce();
+  StepUntil({&a}, [&] { return a.owned.size() == 4 && lake_.total() == 1600; });
+  for (const auto& [tp, payloads] : lake_.payloads) {
+    ASSERT_EQ(payloads.size(), 400u);
+    for (std::size_t i = 0; i < 400; ++i)
+      ASSERT_EQ(payloads[i], std::to_string(4 * i + static_cast<std::size_t>(tp.partition)));
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, a.consumer->Release({zero_}));
+  EXPECT_TRUE(a.failures.empty());
+}
+
+TEST_P(KafkaGroupTest, CloseIsQuickWithTheGroupWaitingForAnAnswer) {
+  CreateTopic(topic_, 2);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto unanswered, MakeKafkaConsumer(MemberProperties()));
+  MILLRACE_ASSERT_OK(unanswered->Subscribe({topic_}, 20s));
+  bool assigned = false;
+  while (!assigned) {
+    pollfd fd{unanswered->wake_fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&fd, 1, 30'000), 1);
+    for (const Event& event : unanswered->Poll(10)) assigned |= std::holds_alternative<Assigned>(event);
+  }
+  const auto begun = steady_clock::now();
+  unanswered.reset();
+  Member a(MemberProperties(), topic_, &lake_);
+  StepUntil({&a}, [&] { return a.owned.size() == 2; });
+  a.release = false;
+  Member b(MemberProperties(), topic_, &lake_);
+  StepUntil({&a, &b}, [&] { return a.revocations == 1; });
+  a.consumer->Close();
+  StepUntil({&b}, [&] { return b.owned.size() == 2; });
+  EXPECT_LT(steady_clock::now() - begun, 20s);
+}
+
+INSTANTIATE_TEST_SUITE_P(Strategies, KafkaGroupTest, ::testing::Values("cooperative-sticky", "range", "roundrobin"),
+                         [](const auto& strategy) { return std::string(strategy.param).substr(0, 5); });
+
+TEST_F(KafkaLogTest, TransactionsLeaveNoGap) {
+  CreateTopic(topic_, 1);
+  const RawHandle producer =
+      RawClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", Brokers()}, {"transactional.id", topic_}});
+  ASSERT_EQ(rd_kafka_init_transactions(producer.get(), 30'000), nullptr);
+  const auto transaction = [&](const std::string& payload, int count, bool commit) {
+    ASSERT_EQ(rd_kafka_begin_transaction(producer.get()), nullptr);
+    for (int i = 0; i < count; ++i) {
+      ASSERT_EQ(rd_kafka_producev(producer.get(), RD_KAFKA_V_TOPIC(topic_.c_str()), RD_KAFKA_V_PARTITION(0),
+                                  RD_KAFKA_V_VALUE(const_cast<char*>(payload.data()), payload.size()),
+                                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+                RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    rd_kafka_flush(producer.get(), 30'000);
+    ASSERT_EQ(commit ? rd_kafka_commit_transaction(producer.get(), 30'000)
+                     : rd_kafka_abort_transaction(producer.get(), 30'000),
+              nullptr);
+  };
+  Member member(ConsumerProperties(), topic_, &lake_);
+  // Offsets 0-4, marker 5; 6-8 aborted, marker 9; 10-11, marker 12; 13-16 aborted, marker 17.
+  transaction("a", 5, true);
+  StepUntil({&member}, [&] { return member.ends[zero_] == 6; });
+  EXPECT_EQ(lake_.payloads[zero_].size(), 5u);
+  transaction("no", 3, false);
+  StepUntil({&member}, [&] { return member.ends[zero_] == 10; });
+  transaction("b", 2, true);
+  transaction("no", 4, false);
+  StepUntil({&member}, [&] { return member.ends[zero_] == 18; });
+  EXPECT_EQ(lake_.payloads[zero_], (std::vector<std::string>{"a", "a", "a", "a", "a", "b", "b"}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto bounds, member.consumer->Bounds({zero_}, 10s));
+  EXPECT_EQ(bounds[zero_], (OffsetRange{0, 18}));
+  // The whole again, from the middle of what was aborted.
+  lake_.payloads.clear();
+  member.Start({{zero_, 7}});
+  StepUntil({&member}, [&] { return member.ends.contains(zero_) && member.ends[zero_] == 18; });
+  EXPECT_EQ(lake_.payloads[zero_], (std::vector<std::string>{"b", "b"}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto marker, member.consumer->FingerprintAt(zero_, 5, 10s));
+  EXPECT_EQ(marker, std::nullopt);
+}
+
+TEST_F(KafkaLogTest, LooksUpOffsetsTimesAndFingerprints) {
+  CreateTopic(topic_, 2);
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 10; ++i) {
+    records.push_back(Record(topic_, "p" + std::to_string(i)));
+    records.back().timestamp = 1'700'000'000'000'000 + i * 1'000'000;
+    if (i % 2 == 0) records.back().key = "k";
+  }
+  Produce(records);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer, MakeKafkaConsumer(ConsumerProperties()));
+  MILLRACE_ASSERT_OK(consumer->Subscribe({topic_}, 20s));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto partitions, consumer->Partitions(10s));
+  EXPECT_EQ(partitions, (std::vector<TopicPartition>{zero_, one_}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto bounds, consumer->Bounds(partitions, 10s));
+  EXPECT_EQ(bounds[zero_], (OffsetRange{0, 10}));
+  EXPECT_EQ(bounds[one_], (OffsetRange{0, 0}));
+  const auto at = [&](UnixMicros time) { return consumer->OffsetsAt(time, partitions, 10s).ValueOrDie()[zero_]; };
+  EXPECT_EQ(at(1'700'000'003'000'000), 3);
+  EXPECT_EQ(at(1'700'000'003'000'001), 4) << "at or after, and not at the millisecond below";
+  EXPECT_EQ(at(0), 0);
+  EXPECT_EQ(at(1'800'000'000'000'000), 10);
+  EXPECT_EQ(consumer->OffsetsAt(0, partitions, 10s).ValueOrDie()[one_], 0);
+  for (const Offset offset : {4, 5, 0, 9}) {
+    const OutgoingRecord& sent = records[static_cast<std::size_t>(offset)];
+    model::RawRecord same;
+    same.timestamp = *sent.timestamp;
+    if (sent.key) same.key = *sent.key;
+    same.payload = *sent.payload;
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto sum, consumer->FingerprintAt(zero_, offset, 10s));
+    EXPECT_EQ(sum, Fingerprint(same)) << offset;
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto none, consumer->FingerprintAt(zero_, 10, 10s));
+  EXPECT_EQ(none, std::nullopt);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, consumer->FingerprintAt({topic_, 7}, 0, 3s));
+}
+
+TEST_F(KafkaLogTest, ReportsProgressToTheGroup) {
+  CreateTopic(topic_, 1);
+  Produce({Record(topic_, "x")});
+  Member member(ConsumerProperties(), topic_, &lake_);
+  StepUntil({&member}, [&] { return lake_.total() == 1; });
+  member.consumer->ReportProgress({{zero_, 1}, {{topic_, 9}, 5}});
+  const RawHandle group = RawClient(RD_KAFKA_CONSUMER, {{"bootstrap.servers", Brokers()}, {"group.id", UniqueName()}});
+  std::unique_ptr<rd_kafka_topic_partition_list_t, void (*)(rd_kafka_topic_partition_list_t*)> list(
+      rd_kafka_topic_partition_list_new(1), rd_kafka_topic_partition_list_destroy);
+  rd_kafka_topic_partition_list_add(list.get(), topic_.c_str(), 0);
+  StepUntil({&member}, [&] {
+    return rd_kafka_committed(group.get(), list.get(), 10'000) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+           list->elems[0].offset == 1;
+  });
+}
+
+// librdkafka alone sleeps up to a second whenever its queue was full: here at each fetch, for one
+// fills it.
+TEST_F(KafkaLogTest, SmallQueueDoesNotSlowReading) {
+  CreateTopic(topic_, 2);
+  const std::string payload(1000, 'x');
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 40'000; ++i) records.push_back(Record(topic_, payload, i % 2));
+  Produce(records);
+  Properties properties = ConsumerProperties();
+  properties["queued.max.messages.kbytes"] = "256";
+  Member member(properties, topic_, &lake_);
+  StepUntil({&member}, [&] { return lake_.total() > 0; });
+  const auto begun = steady_clock::now();
+  StepUntil({&member}, [&] { return lake_.total() == records.size(); });
+  EXPECT_LT(steady_clock::now() - begun, 15s);
+}
+
+TEST_F(KafkaLogTest, MissingTopicIsNamed) {
+  CreateTopic(topic_, 1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer, MakeKafkaConsumer(ConsumerProperties()));
+  const Status missing = consumer->Subscribe({topic_, "no-such-topic"}, 20s);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, missing);
+  EXPECT_THAT(missing.message(), HasSubstr("topic no-such-topic does not exist in Kafka at " + Brokers()));
+  EXPECT_THAT(missing.message(), HasSubstr(topic_));
+}
+
+TEST_F(KafkaLogTest, DeletedTopicIsReported) {
+  CreateTopic(topic_, 1);
+  Produce({Record(topic_, "x")});
+  Properties properties = ConsumerProperties();
+  properties["topic.metadata.refresh.interval.ms"] = "300";
+  Member member(properties, topic_, &lake_);
+  StepUntil({&member}, [&] { return lake_.total() == 1; });
+  DeleteTopic(topic_);
+  StepUntil({&member}, [&] { return !member.failures.empty(); });
+  EXPECT_EQ(KindOf(member.failures[0].status), ErrorKind::kNotFound) << member.failures[0].status.ToString();
+  EXPECT_THAT(member.failures[0].status.message(), HasSubstr(topic_));
+}
+
+TEST_F(KafkaLogTest, OffsetOutsideTheLogIsNamedWithItsRange) {
+  CreateTopic(topic_, 1);
+  Produce({Record(topic_, "a"), Record(topic_, "b")});
+  lake_.next[zero_] = 1000;
+  Member member(ConsumerProperties(), topic_, &lake_);
+  StepUntil({&member}, [&] { return !member.failures.empty(); });
+  EXPECT_EQ(member.failures[0].source, zero_);
+  EXPECT_EQ(KindOf(member.failures[0].status), ErrorKind::kCorrupt);
+  EXPECT_EQ(member.failures[0].status.message(),
+            "offset 1000 of " + ToString(zero_) + " is out of range: the log holds [0, 2)");
+  EXPECT_EQ(lake_.total(), 0u) << "and nothing was read from elsewhere";
+}
+
+TEST(KafkaProperties, MistakesComeBackInLibrdkafkasWords) {
+  struct Case {
+    const char* name;
+    Properties properties;
+    const char* want;
+  };
+  for (const Case& c : {
+           Case{"unknown",
+                {{"no.such.property", "1"}},
+                "Kafka property no.such.property: No such configuration property"},
+           Case{"value", {{"fetch.wait.max.ms", "soon"}}, "fetch.wait.max.ms"},
+           Case{"combination",
+                {{"session.timeout.ms", "5000"}, {"max.poll.interval.ms", "1000"}},
+                "max.poll.interval.ms"},
+           Case{"no servers", {{"bootstrap.servers", ""}}, "bootstrap.servers is missing"},
+           Case{"no group", {{"group.id", ""}}, "group.id is missing"},
+       }) {
+    SCOPED_TRACE(c.name);
+    Properties properties{{"bootstrap.servers", "127.0.0.1:1"}, {"group.id", "g"}};
+    for (const auto& [name, value] : c.properties) properties[name] = value;
+    const auto made = MakeKafkaConsumer(properties);
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, made);
+    EXPECT_THAT(made.status().message(), HasSubstr(c.want));
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeKafkaProducer({{"bootstrap.servers", "x"}, {"no.such", "1"}}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeKafkaProducer({}));
+}
+
+TEST(KafkaProperties, OffsetsAreNeverTakenFromTheGroup) {
+  // A user's own choice is overruled, with a warning, and does not fail.
+  MILLRACE_ASSERT_OK(MakeKafkaConsumer({{"bootstrap.servers", "127.0.0.1:1"},
+                                        {"group.id", "g"},
+                                        {"enable.auto.commit", "true"},
+                                        {"auto.offset.reset", "earliest"}}));
+}
+
+// Port 1 of loopback refuses connections.
+TEST(KafkaDown, SubscribeSaysWhichBrokerRefused) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer,
+                                MakeKafkaConsumer({{"bootstrap.servers", "127.0.0.1:1"}, {"group.id", "g"}}));
+  const auto begun = steady_clock::now();
+  const Status status = consumer->Subscribe({"clicks"}, 1500ms);
+  EXPECT_LT(steady_clock::now() - begun, 5s);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, status);
+  EXPECT_THAT(status.message(), HasSubstr("no answer from 127.0.0.1:1 within 1500 ms"));
+  EXPECT_THAT(status.message(), HasSubstr("refused"));
+  // It goes on trying, and says so through Poll() too.
+  const std::vector<Event> events = consumer->Poll(10);
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(KindOf(std::get<Failed>(events[0]).status), ErrorKind::kTransient);
+}
+
+TEST(KafkaDown, ProducerSaysWhatIsNotDurable) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto producer, MakeKafkaProducer({{"bootstrap.servers", "127.0.0.1:1"}}));
+  MILLRACE_ASSERT_OK(producer->Append(Record("clicks", "x", -1)));
+  const Status status = producer->Flush(500ms);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, status);
+  EXPECT_THAT(status.message(), HasSubstr("1 records not yet durable after 500 ms"));
+  EXPECT_THAT(status.message(), HasSubstr("127.0.0.1:1"));
+}
+
+TEST_F(KafkaLogTest, ProducerReportsWhatFailed) {
+  CreateTopic(topic_, 1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto producer, MakeKafkaProducer({{"bootstrap.servers", Brokers()},
+                                                                  {"topic.metadata.propagation.max.ms", "100"}}));
+  MILLRACE_ASSERT_OK(producer->Append(Record("nowhere", "x", -1)));
+  const Status status = producer->Flush(30s);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, status);
+  EXPECT_THAT(status.message(), HasSubstr("appending to topic nowhere"));
+  MILLRACE_ASSERT_OK(producer->Append(Record(topic_, "x")));
+  MILLRACE_ASSERT_OK(producer->Flush(30s));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, producer->Append(Record(topic_, std::string(2'000'000, 'x'))));
+}
+
+// More records than the queue holds: Append() waits for room.
+TEST_F(KafkaLogTest, ProducerBlocksWhileItsQueueIsFull) {
+  CreateTopic(topic_, 1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      auto producer, MakeKafkaProducer({{"bootstrap.servers", Brokers()}, {"queue.buffering.max.messages", "50"}}));
+  for (int i = 0; i < 1000; ++i) MILLRACE_ASSERT_OK(producer->Append(Record(topic_, std::to_string(i))));
+  MILLRACE_ASSERT_OK(producer->Flush(30s));
+  Member member(ConsumerProperties(), topic_, &lake_);
+  StepUntil({&member}, [&] { return lake_.total() == 1000; });
+  for (std::size_t i = 0; i < 1000; ++i) ASSERT_EQ(lake_.payloads[zero_][i], std::to_string(i));
+}
+
+}  // namespace
+}  // namespace millrace::eventlog
