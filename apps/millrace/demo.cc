@@ -47,15 +47,15 @@ tables:
     partition_by: ["date(ts)"]
     commit: {{interval: 10s}}
 aggregates:
-  - name: clicks_1m
-    sql: |
-      SELECT window_start, country, page, count(*) AS views, sum(amount) AS revenue, max(latency_ms) AS slowest
-      FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
-    commit: {{interval: 10s}}
   - name: clicks_1s
     sql: |
       SELECT window_start, country, count(*) AS views, avg(latency_ms) AS latency
       FROM TUMBLE(input, ts, INTERVAL 1 SECOND) GROUP BY ALL
+    commit: {{interval: 10s}}
+  - name: clicks_1m
+    sql: |
+      SELECT window_start, country, page, count(*) AS views, sum(amount) AS revenue, max(latency_ms) AS slowest
+      FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
     commit: {{interval: 10s}}
 lake: {{uri: "{dir}/lake"}}
 limits: {{memory: 512MiB}}

@@ -243,10 +243,6 @@ asio::awaitable<void> Worker::Control() {
   // Cuts that are still trying hold locks and look at the tables: none may be left when this loop, and then the worker, ends.
   std::vector<AsyncMutex::Guard> idle;
   for (auto& table : tables_) idle.push_back(co_await table->mutex.Lock());
-  std::vector<model::TopicPartition> partitions;
-  for (const auto& [source, partition] : owned_) partitions.push_back(source);
-  const Status released = consumer_->Release(partitions);
-  if (!released.ok()) spdlog::warn("leaving the group: {}", released.message());
   consumer_->Close();
   status_.state = failure_ ? "failed" : "stopped";
 }
@@ -562,7 +558,8 @@ asio::awaitable<Status> Worker::Reset() {
   }
   if (failed_resets_ > 0) co_await Sleep(Backoff(failed_resets_));
   ++failed_resets_;  // Until a commit succeeds again.
-  const Status started = partitions.empty() ? Status::OK() : co_await StartPartitions(partitions);
+  Status started = Status::OK();  // Not `?:`: GCC 12 loses the result of a co_await in its operands.
+  if (!partitions.empty()) started = co_await StartPartitions(partitions);
   if (started.ok()) {
     reset_needed_ = false;
     status_.state = "running";
@@ -838,8 +835,11 @@ WorkerStatus Worker::BuildStatus() {
   const auto& event_time = plan_->config.event_time;
   const UnixMicros now = SystemClock().Now();
   for (const auto& [source, owned] : owned_) {
-    WorkerStatus::Partition partition{.source = source, .next = owned.next, .paused = owned.paused};
+    WorkerStatus::Partition partition;
+    partition.source = source;
+    partition.next = owned.next;
     partition.end = consumer_->KnownEnd(source);
+    partition.paused = owned.paused;
     if (owned.progress != nullptr) {
       partition.next = owned.progress->next;
       status.records += owned.progress->records;

@@ -1,0 +1,246 @@
+// A shard and its sinks: every record ends in the books of every table once, wherever the tables stood.
+#include "pipeline/shard.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "eventlog/event_log.h"
+#include "pipeline/test_pipeline_internal.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using ::testing::HasSubstr;
+
+PartitionPart PartOf(const Result<SealedPart>& sealed) {
+  EXPECT_TRUE(sealed.ok()) << sealed.status().ToString();
+  EXPECT_EQ(sealed->partitions.size(), 1u);
+  return sealed->partitions.at(kSource);
+}
+
+TEST(Shard, AFetchIsCutWhereTablesJoinIn) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 5, 3});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
+  const model::OffsetRange want[] = {{0, 10}, {5, 10}, {3, 10}};
+  for (const int t : {kRaw, kCleaned, kSums}) {
+    SCOPED_TRACE(t);
+    const auto part = PartOf(pipeline.shard().sink(t).Seal(1));
+    const auto rows = want[t].end - want[t].begin;
+    EXPECT_EQ(part.range, want[t]);
+    EXPECT_EQ(part.ledger, (model::Ledger{.read = rows, .written = rows}));
+  }
+}
+
+TEST(Shard, ATableThatIsAheadOfTheWholeFetchTakesNothing) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 30, 10});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
+  EXPECT_TRUE(pipeline.shard().sink(kCleaned).empty());
+  EXPECT_TRUE(pipeline.shard().sink(kSums).empty());
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({10, 12})));
+  EXPECT_TRUE(pipeline.shard().sink(kCleaned).empty());
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kSums).Seal(1)).range, (model::OffsetRange{10, 12}));
+}
+
+TEST(Shard, HolesAreCoveredAndNotCounted) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 10}, {{2, Row(2)}, {3, Row(3)}})));
+  const auto with_hole = PartOf(pipeline.shard().sink(kRaw).Seal(1));
+  EXPECT_EQ(with_hole.range, (model::OffsetRange{0, 10}));
+  EXPECT_EQ(with_hole.ledger, (model::Ledger{.read = 2, .written = 2}));
+  EXPECT_EQ(with_hole.fingerprint, 0u) << "there is no record at offset 9";
+
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({10, 20}, {})));
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(2)).range, (model::OffsetRange{10, 20}));
+
+  const auto last = FetchedRows({20, 21});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(last));
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(3)).fingerprint, eventlog::Fingerprint(last.records.back()));
+}
+
+TEST(ShardDeathTest, AGapIsADefectAndAborts) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        TestPipeline pipeline;
+        pipeline.StartAt({0, 0, 0});
+        static_cast<void>(pipeline.shard().Process(FetchedRows({0, 10})));
+        static_cast<void>(pipeline.shard().Process(FetchedRows({12, 13})));
+      },
+      "continues at 12, but 10 comes next");
+}
+
+TEST(Shard, RecordsOfAnotherGenerationAreStale) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  auto stale = FetchedRows({40, 50});
+  stale.generation = 0;
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(stale));
+  EXPECT_TRUE(pipeline.shard().sink(kRaw).empty());
+  pipeline.shard().Stop(kSource);
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
+  EXPECT_TRUE(pipeline.shard().sink(kRaw).empty());
+}
+
+TEST(Shard, EveryRecordIsInTheBooksOfEveryTable) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(
+      pipeline.shard().Process(Fetched({0, 8}, {{0, Row(0)},
+                                                {1, "{"},                                 // decode
+                                                {2, std::nullopt},                        // tombstone
+                                                {3, Row(-1)},                             // filtered
+                                                {4, Row(4, "many")},                      // the cast fails
+                                                {5, Row(5, "1", kLogTime + 61'000'000)},  // too far ahead
+                                                {6, R"({"id": 6, "txt": "6"})"},          // no time
+                                                {7, Row(-1, "many")}})));                 // filtered before the cast
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger,
+            (model::Ledger{.read = 8, .written = 5, .dead_lettered = 2, .tombstones = 1}));
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kCleaned).Seal(1)).ledger,
+            (model::Ledger{.read = 8, .written = 2, .dead_lettered = 3, .filtered = 2, .tombstones = 1}));
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kSums).Seal(1)).ledger,
+            (model::Ledger{.read = 8, .written = 1, .dead_lettered = 4, .filtered = 2, .tombstones = 1}));
+
+  const auto letters = pipeline.shard().TakeLetters();
+  std::map<model::Offset, std::string> stages;
+  for (const auto& letter : letters) {
+    EXPECT_TRUE(stages.emplace(letter.offset, letter.stage + " " + letter.reason).second) << letter.offset;
+    EXPECT_EQ(letter.source, kSource);
+    EXPECT_EQ(letter.timestamp, kLogTime);
+  }
+  EXPECT_EQ(stages, (std::map<model::Offset, std::string>{{1, "decode bad_json"},
+                                                          {4, "transform:clean transform_error"},
+                                                          {5, "event_time future_timestamp"},
+                                                          {6, "aggregate:sums aggregate_error"}}));
+  for (const auto& letter : letters) {
+    if (letter.offset == 4) {
+      EXPECT_EQ(letter.payload, Row(4, "many"));
+    }
+  }
+  EXPECT_TRUE(pipeline.shard().TakeLetters().empty());
+}
+
+TEST(Shard, DurableDeadLettersAreNotRepeated) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0}, {{"decode", 5}, {"event_time", 5}, {"transform:clean", 3}, {"aggregate:sums", 0}});
+  const auto no_time = [](int id) { return fmt::format(R"({{"id": {}, "txt": "1"}})", id); };
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 10}, {{0, "{"},
+                                                                {1, no_time(1)},
+                                                                {2, Row(2, "many")},
+                                                                {3, Row(3, "many")},
+                                                                {4, Row(4, "1", kLogTime + 61'000'000)},
+                                                                {5, "{"}})));
+  std::vector<model::Offset> offsets;
+  for (const auto& letter : pipeline.shard().TakeLetters()) offsets.push_back(letter.offset);
+  EXPECT_THAT(offsets, ::testing::UnorderedElementsAre(1, 3, 5));
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger.dead_lettered, 3) << "the books count them all the same";
+}
+
+TEST(Shard, QuarantineComparesWithTheLogsTimestamp) {
+  // The log's time here is years from the wall clock: what is judged must not depend on when it is read.
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched(
+      {0, 3},
+      {{0, Row(0, "1", kLogTime + 60'000'000)}, {1, Row(1, "1", kLogTime + 60'000'001)}, {2, Row(2, "1", 0)}})));
+  const auto letters = pipeline.shard().TakeLetters();
+  ASSERT_EQ(letters.size(), 1u);
+  EXPECT_EQ(letters[0].offset, 1);
+  EXPECT_THAT(letters[0].detail, HasSubstr("'ts' is 60.0 s ahead"));
+}
+
+TEST(Shard, WithOnErrorFailABadRecordIsNamed) {
+  auto config = TestConfig();
+  config.on_decode_error = OnDecodeError::kFail;
+  TestPipeline pipeline(config);
+  pipeline.StartAt({0, 0, 0});
+  const auto status = pipeline.shard().Process(Fetched({0, 3}, {{0, Row(0)}, {2, "{"}}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, status);
+  EXPECT_THAT(status.message(), HasSubstr("events[0] offset 2: bad_json"));
+}
+
+TEST(Sink, AnEpochBeginsWhereTheOneBeforeEnded) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
+  const auto first = PartOf(pipeline.shard().sink(kSums).Seal(1));
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({10, 15})));
+  const auto second = PartOf(pipeline.shard().sink(kSums).Seal(2));
+  EXPECT_EQ(first.fence, std::nullopt);
+  EXPECT_EQ(second.range, (model::OffsetRange{10, 15}));
+  EXPECT_EQ(second.fence, 9);
+  const auto nothing = pipeline.shard().sink(kSums).Seal(3);
+  MILLRACE_ASSERT_OK(nothing.status());
+  EXPECT_TRUE(nothing->partitions.empty());
+}
+
+TEST(Sink, ARecordedGapBelongsToTheFirstEpoch) {
+  TestPipeline pipeline;
+  const auto store = OpenTableStore(pipeline.plan(), kRaw, pipeline.lake());
+  MILLRACE_ASSERT_OK(store.status());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sink, Sink::Make(pipeline.plan().tables[kSums], *store));
+  sink->Start(kSource, {.next = 50, .covered_from = 20, .fence = 19});
+  MILLRACE_ASSERT_OK(sink->Take(kSource, {50, 60}, nullptr, {.read = 3, .filtered = 3}, 0).status());
+  const auto part = PartOf(sink->Seal(1));
+  EXPECT_EQ(part.range, (model::OffsetRange{20, 60}));
+  EXPECT_EQ(part.fence, 19);
+  EXPECT_EQ(part.ledger.read, 3);
+}
+
+TEST(Sink, RowsStayHotUntilTheirEpochIsCommitted) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  auto& sink = pipeline.shard().sink(kSums);
+  const auto ranges = [&sink] {
+    std::vector<std::pair<model::Offset, model::Offset>> found;
+    const auto segments = sink.Hot(INT64_MIN, INT64_MAX).ValueOrDie();
+    for (const auto& segment : segments) {
+      const auto& range = segment.ranges.at(kSource);
+      found.emplace_back(range.begin, range.end);
+      EXPECT_NE(segment.rows, nullptr);
+    }
+    return found;
+  };
+  using Ranges = std::vector<std::pair<model::Offset, model::Offset>>;
+  EXPECT_EQ(ranges(), Ranges{});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
+  EXPECT_EQ(ranges(), (Ranges{{0, 10}}));
+  MILLRACE_ASSERT_OK(sink.Seal(1).status());
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({10, 12})));
+  EXPECT_EQ(ranges(), (Ranges{{0, 10}, {10, 12}}));
+  sink.Committed(1);
+  EXPECT_EQ(ranges(), (Ranges{{10, 12}}));
+  pipeline.shard().Discard();
+  EXPECT_EQ(ranges(), Ranges{});
+  EXPECT_EQ(sink.Next(kSource), std::nullopt);
+  EXPECT_EQ(sink.num_rows(), 0);
+}
+
+TEST(Sink, RowsArePartitionedByTheFlooredDate) {
+  auto config = TestConfig();
+  config.tables[0].partition_by = {"date(ts)"};
+  TestPipeline pipeline(config);
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched(
+      {0, 4}, {{0, Row(0, "1", -1)}, {1, Row(1, "1", 0)}, {2, Row(2, "1", 86'399'999'999)}, {3, R"({"id": 3})"}})));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(kRaw));
+  std::map<std::string, std::int64_t> rows;
+  for (const auto& file : epoch.files) {
+    rows[file.partition_values.at("ts_date").value_or("null")] = delta::NumRecords(file).value_or(-1);
+  }
+  EXPECT_EQ(rows, (std::map<std::string, std::int64_t>{{"1969-12-31", 1}, {"1970-01-01", 2}, {"null", 1}}));
+}
+
+TEST(Sink, AFileThatCannotBeWrittenIsTransient) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
+  pipeline.store().Inject(testing::StoreOperation::kFinish, 1, testing::StoreFault::kFail);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, pipeline.Prepare(kRaw).status());
+}
+
+}  // namespace
+}  // namespace millrace::pipeline

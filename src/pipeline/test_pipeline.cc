@@ -1,0 +1,135 @@
+#include <unistd.h>
+
+#include <atomic>
+#include <utility>
+
+#include "pipeline/test_pipeline_internal.h"
+
+namespace millrace::pipeline {
+
+PipelineConfig TestConfig() {
+  PipelineConfig config;
+  config.name = config.app_id = "test";
+  config.source.log = EmbeddedSource{};
+  config.source.topics = {kSource.topic};
+  config.decode.columns = {
+      {.name = "id", .type = arrow::int64(), .path = {"id"}},
+      {.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
+      {.name = "ts",
+       .type = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),
+       .timestamp_form = ingest::TimestampForm::kMicros,
+       .path = {"ts"}},
+  };
+  config.event_time = EventTimeConfig{.column = "ts", .max_future = std::chrono::seconds(60)};
+  config.transforms = {{"clean", "SELECT id, CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 0"}};
+  config.tables = {{.name = "raw"}, {.name = "cleaned", .from = "clean"}};
+  config.aggregates = {{.name = "sums",
+                        .sql = "SELECT window_start, num, count(*) AS n, sum(id) AS total "
+                               "FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP BY ALL"}};
+  return config;
+}
+
+std::string Row(std::int64_t id, const std::string& txt, UnixMicros ts) {
+  return fmt::format(R"({{"id": {}, "txt": "{}", "ts": {}}})", id, txt, ts);
+}
+
+model::FetchedRecords Fetched(model::OffsetRange range, std::map<model::Offset, std::optional<std::string>> payloads,
+                              std::int64_t generation) {
+  auto owned = std::make_shared<const std::map<model::Offset, std::optional<std::string>>>(std::move(payloads));
+  model::FetchedRecords fetched{.source = kSource, .range = range, .generation = generation};
+  for (const auto& [offset, payload] : *owned) {
+    fetched.records.push_back({.offset = offset, .timestamp = kLogTime, .payload = payload});
+    fetched.bytes += payload ? payload->size() : 0;
+  }
+  fetched.owner = std::const_pointer_cast<std::map<model::Offset, std::optional<std::string>>>(owned);
+  return fetched;
+}
+
+model::FetchedRecords FetchedRows(model::OffsetRange range) {
+  std::map<model::Offset, std::optional<std::string>> payloads;
+  for (model::Offset offset = range.begin; offset < range.end; ++offset) payloads[offset] = Row(offset);
+  return Fetched(range, std::move(payloads));
+}
+
+TestPipeline::TestPipeline(PipelineConfig config) {
+  static std::atomic<int> count{0};
+  folder_ = std::filesystem::temp_directory_path() / fmt::format("millrace_pipeline_{}_{}", ::getpid(), ++count);
+  std::filesystem::create_directories(folder_);
+  plan_ = MakePlan(std::move(config)).ValueOrDie();
+  store_ = std::make_shared<testing::FaultyStore>(objectstore::OpenStore(folder_.string()).ValueOrDie());
+  lake_ = store_;
+  std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
+  for (int t = 0; t <= plan_->dead_letters(); ++t) {
+    const auto& table = plan_->tables[t];
+    stores.push_back(OpenTableStore(*plan_, t, lake_).ValueOrDie());
+    tables_.push_back(delta::Table::OpenOrCreate(stores.back(), {.schema = table.schema,
+                                                                 .partition_columns = table.partition_columns,
+                                                                 .configuration = table.properties,
+                                                                 .name = table.name})
+                          .ValueOrDie());
+  }
+  shard_ = Shard::Make(plan_, std::move(stores)).ValueOrDie();
+}
+
+TestPipeline::~TestPipeline() {
+  shard_.reset();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+void TestPipeline::Start() {
+  std::vector<model::Offset> next;
+  for (int t = 0; t < plan_->dead_letters(); ++t) {
+    next.push_back(plan_->progress.NextOffset(*tables_[t]->snapshot(), kSource).value_or(0));
+  }
+  StartAt(next);
+}
+
+void TestPipeline::StartAt(const std::vector<model::Offset>& next, std::map<std::string, model::Offset> letter_stages) {
+  Shard::PartitionStart start{.source = kSource,
+                              .generation = 1,
+                              .sinks = {},
+                              .letter_stages = std::move(letter_stages),
+                              .progress = std::make_shared<PartitionProgress>()};
+  for (std::size_t t = 0; t < next.size(); ++t) {
+    start.sinks.push_back({.next = next[t],
+                           .covered_from = next[t],
+                           .fence = plan_->progress.NextOffset(*tables_[t]->snapshot(), kSource)
+                                        ? std::optional(next[t] - 1)
+                                        : std::nullopt});
+  }
+  shard_->Start(std::move(start));
+}
+
+Result<PreparedEpoch> TestPipeline::Prepare(int table) {
+  ASSIGN_OR_RETURN(auto sealed, shard_->sink(table).Seal(next_epoch_++));
+  std::vector<SealedPart> parts;
+  parts.push_back(std::move(sealed));
+  return PrepareEpoch(plan_->tables[table], *tables_[table], std::move(parts));
+}
+
+Result<EpochOutcome> TestPipeline::CommitLettersOf(std::vector<model::DeadLetter> letters, model::Offset end) {
+  LetterEpoch epoch{.letters = std::move(letters), .ends = {{kSource, end}}, .fence = {}};
+  const std::string id = plan_->progress.AppId(kSource);
+  epoch.fence[id] = tables_.back()->snapshot()->TxnVersion(id);
+  return CommitLetters(*plan_, *tables_.back(), epoch);
+}
+
+Result<EpochOutcome> TestPipeline::Commit(int table) {
+  const model::Offset end = *shard_->sink(table).Next(kSource);
+  if (auto letters = shard_->TakeLetters(); !letters.empty()) {
+    RETURN_NOT_OK(CommitLettersOf(std::move(letters), end).status());
+  }
+  ASSIGN_OR_RETURN(const auto epoch, Prepare(table));
+  return CommitEpoch(*plan_, plan_->tables[table], *tables_[table], epoch);
+}
+
+Status TestPipeline::CommitAll() {
+  for (int t = 0; t < plan_->dead_letters(); ++t) {
+    ASSIGN_OR_RETURN(const auto outcome, Commit(t));
+    if (!std::holds_alternative<EpochCommitted>(outcome)) return Conflict("table {} was fenced", plan_->tables[t].name);
+  }
+  return Status::OK();
+}
+
+}  // namespace millrace::pipeline

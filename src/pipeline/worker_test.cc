@@ -1,0 +1,233 @@
+// A whole worker on a log in memory: what it does when partitions, the log or the store misbehave in one known way.
+// (Random ways: tests/oracle.)
+#include "pipeline/worker.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "pipeline/audit.h"
+#include "pipeline/test_pipeline_internal.h"
+#include "testing/memory_event_log.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::MemoryEventLog;
+using testing::StoreFault;
+using testing::StoreOperation;
+using namespace std::chrono_literals;
+
+PipelineConfig WorkerConfig() {
+  auto config = TestConfig();
+  config.limits.threads = 1;
+  config.shutdown_timeout = 5s;
+  return config;
+}
+
+class WorkerTest : public ::testing::Test {
+ protected:
+  explicit WorkerTest(PipelineConfig config = WorkerConfig()) : pipeline_(std::move(config)) {}
+
+  void AppendRows(int count, int partition = 0) {
+    for (int i = 0; i < count; ++i) {
+      log_->Append(partition, {.payload = Row(next_id_++), .key = std::nullopt, .timestamp = kLogTime});
+    }
+  }
+
+  // Runs a worker that owns every partition to the end of the log.
+  Status RunToEnd() {
+    auto worker = Worker::Make(pipeline_.shared_plan(), log_->NewConsumer(), pipeline_.lake(),
+                               {.until_end = true, .handle_signals = false});
+    RETURN_NOT_OK(worker.status());
+    log_->Rebalance({{member_++, {0, 1}}});
+    auto done = std::async(std::launch::async, [&worker] { return (*worker)->Run(); });
+    if (done.wait_for(30s) != std::future_status::ready) (*worker)->Stop();
+    return done.get();
+  }
+
+  model::OffsetVector Next(int table) {
+    const auto snapshot = pipeline_.table(table).Refresh().ValueOrDie();
+    return pipeline_.plan().progress.NextOffsets(*snapshot, {kSource.topic});
+  }
+
+  void ExpectSound() {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto report, Audit(pipeline_.plan(), pipeline_.lake()));
+    for (const auto& table : report.tables) {
+      for (const auto& finding : table.findings) ADD_FAILURE() << table.name << ": " << finding;
+    }
+  }
+
+  TestPipeline pipeline_;
+  std::shared_ptr<MemoryEventLog> log_ = MemoryEventLog::Make(kSource.topic, 2, 1);
+  int member_ = 0;
+  int next_id_ = 0;
+};
+
+TEST_F(WorkerTest, UntilEndCommitsAllThatTheLogHolds) {
+  AppendRows(1000);
+  AppendRows(500, 1);
+  log_->Skip(1, 3);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  for (const int t : {kRaw, kCleaned, kSums}) {
+    EXPECT_EQ(Next(t), (model::OffsetVector{{{"events", 0}, 1000}, {{"events", 1}, 503}}));
+  }
+  ExpectSound();
+  AppendRows(10);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  EXPECT_EQ(Next(kRaw).at(kSource), 1010);
+  ExpectSound();
+}
+
+TEST_F(WorkerTest, AStoreThatFailsWhilePartitionsAreAssignedIsTriedAgain) {
+  AppendRows(10);
+  pipeline_.store().SetPolicy(
+      [armed = false, left = 3](StoreOperation operation, const std::string& key) mutable -> std::optional<StoreFault> {
+        // Make() opens the dead letters' table last; what fails is the refreshing after that.
+        if (key.find("dead_letters") != std::string::npos) armed = true;
+        if (!armed || operation != StoreOperation::kStat || left == 0) return std::nullopt;
+        --left;
+        return StoreFault::kFail;
+      });
+  MILLRACE_ASSERT_OK(RunToEnd());
+  EXPECT_EQ(Next(kRaw).at(kSource), 10);
+  ExpectSound();
+}
+
+TEST_F(WorkerTest, AFileThatCannotBeWrittenIsReadAgainFromTheLog) {
+  AppendRows(2000);
+  pipeline_.store().Inject(StoreOperation::kFinish, 1, StoreFault::kFail, "raw/");
+  MILLRACE_ASSERT_OK(RunToEnd());
+  EXPECT_EQ(Next(kRaw).at(kSource), 2000);
+  ExpectSound();
+}
+
+class HastyWorkerTest : public WorkerTest {
+ protected:
+  HastyWorkerTest() : WorkerTest(HastyConfig()) {}
+
+  static PipelineConfig HastyConfig() {
+    auto config = WorkerConfig();
+    for (auto& table : config.tables) table.commit.interval = 2ms;
+    for (auto& aggregate : config.aggregates) aggregate.commit.interval = 2ms;
+    config.shutdown_timeout = 100ms;
+    return config;
+  }
+};
+
+TEST_F(HastyWorkerTest, AStopWhileTheStoreFailsEndsInTimeAndSaysWhatIsLeft) {
+  AppendRows(100);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto worker, Worker::Make(pipeline_.shared_plan(), log_->NewConsumer(),
+                                                          pipeline_.lake(), {.handle_signals = false}));
+  std::promise<void> committing;
+  pipeline_.store().SetPolicy([](StoreOperation operation, const std::string&) -> std::optional<StoreFault> {
+    return operation == StoreOperation::kPutIfAbsent ? std::optional(StoreFault::kFail) : std::nullopt;
+  });
+  pipeline_.store().Before(StoreOperation::kPutIfAbsent, 1, [&committing] { committing.set_value(); });
+  log_->Rebalance({{member_++, {0, 1}}});
+  auto done = std::async(std::launch::async, [&worker] { return worker->Run(); });
+  committing.get_future().wait();
+  worker->Stop();
+  ASSERT_EQ(done.wait_for(30s), std::future_status::ready);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, done.get());
+  worker.reset();
+  pipeline_.store().SetPolicy(nullptr);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  EXPECT_EQ(Next(kRaw).at(kSource), 100);
+  ExpectSound();
+}
+
+TEST_F(WorkerTest, AnEpochThatARivalFencedIsReadAgain) {
+  AppendRows(100);
+  // While we are at the end and about to commit, a rival commits the first half.
+  pipeline_.store().Before(
+      StoreOperation::kPutIfAbsent, 1,
+      [this] {
+        auto& rival = pipeline_.table(kSums);
+        MILLRACE_ASSERT_OK(rival
+                               .Commit({.txns = {{.app_id = "test-0", .version = 49, .last_updated_ms = {}},
+                                                 {.app_id = "test-0#from", .version = 0, .last_updated_ms = {}},
+                                                 {.app_id = "test-0#read", .version = 50, .last_updated_ms = {}},
+                                                 {.app_id = "test-0#filtered", .version = 50, .last_updated_ms = {}}}})
+                               .status());
+      },
+      "sums/_delta_log");
+  MILLRACE_ASSERT_OK(RunToEnd());
+  EXPECT_EQ(Next(kSums).at(kSource), 100);
+  const auto totals = pipeline_.plan().progress.Totals(*pipeline_.table(kSums).snapshot(), kSource);
+  EXPECT_EQ(totals, (model::Ledger{.read = 100, .written = 50, .filtered = 50}));
+  ExpectSound();
+}
+
+TEST_F(WorkerTest, RetentionPastOurOffsetStopsWithBothOffsets) {
+  AppendRows(100);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  AppendRows(100);
+  log_->Truncate(0, 150);
+  const Status status = RunToEnd();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+  EXPECT_THAT(status.message(), HasSubstr("events[0] continues at offset 100, but the log begins at 150"));
+  EXPECT_EQ(Next(kRaw).at(kSource), 100);
+}
+
+class RecordingWorkerTest : public WorkerTest {
+ protected:
+  RecordingWorkerTest()
+      : WorkerTest([] {
+          auto config = WorkerConfig();
+          config.source.on_retention_gap = OnRetentionGap::kRecord;
+          return config;
+        }()) {}
+};
+
+TEST_F(RecordingWorkerTest, ARetentionGapCanBeRecorded) {
+  AppendRows(100);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  AppendRows(100);
+  log_->Truncate(0, 150);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  EXPECT_EQ(Next(kRaw).at(kSource), 200);
+  const auto totals = pipeline_.plan().progress.Totals(*pipeline_.table(kRaw).snapshot(), kSource);
+  EXPECT_EQ(totals.read, 150);
+  ExpectSound();
+}
+
+TEST_F(WorkerTest, ATopicThatBecameShorterWasRecreated) {
+  AppendRows(100);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  log_->Recreate(0);
+  AppendRows(20);
+  const Status status = RunToEnd();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+  EXPECT_THAT(status.message(), HasSubstr("is covered up to offset 100, but the log ends at 20"));
+}
+
+TEST_F(WorkerTest, ATopicWithOtherRecordsWasRecreated) {
+  AppendRows(100);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  log_->Recreate(0);
+  AppendRows(200);
+  const Status status = RunToEnd();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+  EXPECT_THAT(status.message(), HasSubstr("the record at events[0] offset 99 is not the one that was read there"));
+  EXPECT_EQ(Next(kRaw).at(kSource), 100);
+}
+
+TEST_F(WorkerTest, AnotherColumnTypeInTheLakeIsNamed) {
+  auto config = WorkerConfig();
+  config.decode.columns[0].type = arrow::utf8();
+  config.transforms.clear();
+  config.tables.resize(1);
+  config.aggregates.clear();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(config));
+  const auto worker = Worker::Make(plan, log_->NewConsumer(), pipeline_.lake(), {.handle_signals = false});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, worker.status());
+  EXPECT_THAT(worker.status().message(),
+              HasSubstr("table raw: column 'id' is int64 in the lake, but string in the pipeline"));
+}
+
+}  // namespace
+}  // namespace millrace::pipeline

@@ -1,0 +1,344 @@
+#include "testing/memory_event_log.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace millrace::testing {
+
+using eventlog::Assigned;
+using eventlog::Event;
+using eventlog::FetchedRecords;
+using eventlog::Offset;
+using eventlog::OffsetRanges;
+using eventlog::OffsetVector;
+using eventlog::ReachedEnd;
+using eventlog::Revoked;
+using eventlog::TopicPartition;
+
+class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
+ public:
+  MemoryConsumer(std::shared_ptr<MemoryEventLog> log, int member)
+      : log_(std::move(log)), member_(member), wake_fd_(log_->members_[member].wake_fd) {}
+  ~MemoryConsumer() override {
+    Close();
+    ::close(wake_fd_);
+  }
+
+  Status Subscribe(std::vector<std::string> topics, std::chrono::milliseconds) override {
+    for (const auto& topic : topics) {
+      if (topic != log_->topic_) return NotFound("no topic '{}'", topic);
+    }
+    const std::lock_guard lock(log_->mutex_);
+    self().joined = true;
+    log_->Wake(member_);
+    return Status::OK();
+  }
+
+  int wake_fd() const override { return wake_fd_; }
+
+  std::vector<Event> Poll(std::size_t max_records) override {
+    const std::lock_guard lock(log_->mutex_);
+    eventfd_t drained = 0;
+    static_cast<void>(::eventfd_read(wake_fd_, &drained));
+    std::vector<Event> events;
+    if (!self().joined || self().closed) return events;
+    TellLost();
+    while (!self().events.empty()) {
+      events.push_back(std::move(self().events.front()));
+      self().events.pop_front();
+    }
+    bool more = !self().lost_after_polls.empty();
+    for (auto& [partition, reading] : self().reading) {
+      if (reading.paused) continue;
+      if (reading.stale) {
+        auto stale = log_->Fetch(partition, reading.stale->second, 10);
+        stale.generation = reading.stale->first;
+        reading.stale.reset();
+        events.push_back(std::move(stale));
+        more = true;
+        continue;
+      }
+      const auto& log = log_->partitions_[partition];
+      if (reading.next < log.begin) {
+        events.push_back(
+            eventlog::Failed{Corrupt("{}: offset {} is out of range: the log holds [{}, {})",
+                                     model::ToString(log_->Source(partition)), reading.next, log.begin, log.end),
+                             log_->Source(partition)});
+        reading.paused = true;
+        continue;
+      }
+      if (reading.next < log.end) {
+        if (log_->Random(0, 3) == 0) {  // This partition's broker is slow today.
+          more = true;
+          continue;
+        }
+        auto fetched =
+            log_->Fetch(partition, reading.next, log_->Random(1, std::min<int>(200, static_cast<int>(max_records))));
+        fetched.generation = reading.generation;
+        reading.next = fetched.range.end;
+        reading.told_end = false;
+        events.push_back(std::move(fetched));
+        more = true;
+      } else if (!reading.told_end) {
+        events.push_back(ReachedEnd{log_->Source(partition), log.end, reading.generation});
+        reading.told_end = true;
+      }
+    }
+    if (more) log_->Wake(member_);
+    return events;
+  }
+
+  Result<std::int64_t> Start(const OffsetVector& next) override {
+    const std::lock_guard lock(log_->mutex_);
+    const std::int64_t generation = ++log_->generation_;
+    for (const auto& [source, offset] : next) {
+      auto& reading = self().reading[source.partition];
+      std::optional<std::pair<std::int64_t, Offset>> stale;
+      if (reading.generation > 0 && log_->Random(0, 1) == 0) stale = {reading.generation, reading.next};
+      reading = {.generation = generation, .next = offset, .stale = stale};
+    }
+    log_->Wake(member_);
+    return generation;
+  }
+
+  Status Release(const std::vector<TopicPartition>& partitions) override {
+    const std::lock_guard lock(log_->mutex_);
+    for (const auto& source : partitions) {
+      const auto lost = self().lost_releases.find(source.partition);
+      if (lost != self().lost_releases.end()) {
+        self().lost_releases.erase(lost);
+        continue;
+      }
+      self().reading.erase(source.partition);
+      const auto& partition = log_->partitions_[source.partition];
+      if (partition.owner == member_) {
+        log_->Own(source.partition, partition.is_leaving ? partition.wanted : std::nullopt);
+      }
+    }
+    return Status::OK();
+  }
+
+  Status Pause(const std::vector<TopicPartition>& partitions) override { return SetPaused(partitions, true); }
+  Status Resume(const std::vector<TopicPartition>& partitions) override { return SetPaused(partitions, false); }
+
+  Result<OffsetRanges> Bounds(const std::vector<TopicPartition>& partitions, std::chrono::milliseconds) override {
+    const std::lock_guard lock(log_->mutex_);
+    OffsetRanges bounds;
+    for (const auto& source : partitions) {
+      const auto& partition = log_->partitions_[source.partition];
+      bounds[source] = {partition.begin, partition.end};
+    }
+    return bounds;
+  }
+
+  Result<OffsetVector> OffsetsAt(UnixMicros time, const std::vector<TopicPartition>& partitions,
+                                 std::chrono::milliseconds) override {
+    const std::lock_guard lock(log_->mutex_);
+    OffsetVector offsets;
+    for (const auto& source : partitions) {
+      const auto& partition = log_->partitions_[source.partition];
+      const auto found = std::find_if(partition.records.begin(), partition.records.end(),
+                                      [time](const auto& entry) { return entry.second->timestamp >= time; });
+      offsets[source] = found == partition.records.end() ? partition.end : found->first;
+    }
+    return offsets;
+  }
+
+  Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
+                                                     std::chrono::milliseconds) override {
+    const std::lock_guard lock(log_->mutex_);
+    const auto& records = log_->partitions_[source.partition].records;
+    const auto found = records.find(offset);
+    if (found == records.end()) return std::optional<std::uint32_t>();
+    const auto& record = *found->second;
+    return std::optional(eventlog::Fingerprint(
+        {.offset = offset, .timestamp = record.timestamp, .key = record.key, .payload = record.payload}));
+  }
+
+  std::optional<Offset> KnownEnd(const TopicPartition& source) const override { return log_->end(source.partition); }
+
+  void ReportProgress(const OffsetVector&) override {}
+
+  Result<std::vector<TopicPartition>> Partitions(std::chrono::milliseconds) override {
+    std::vector<TopicPartition> partitions;
+    for (std::size_t p = 0; p < log_->partitions_.size(); ++p) {
+      partitions.push_back(log_->Source(static_cast<std::int32_t>(p)));
+    }
+    return partitions;
+  }
+
+  void Close() override {
+    const std::lock_guard lock(log_->mutex_);
+    if (self().closed) return;
+    self().closed = true;
+    self().reading.clear();
+    for (std::size_t p = 0; p < log_->partitions_.size(); ++p) {
+      const auto& partition = log_->partitions_[p];
+      if (partition.owner != member_) continue;
+      log_->Own(static_cast<std::int32_t>(p), partition.is_leaving ? partition.wanted : std::nullopt);
+    }
+  }
+
+ private:
+  Member& self() { return log_->members_[member_]; }
+
+  // Partitions that were lost some polls ago; until now their records kept coming.
+  void TellLost() {
+    std::vector<std::int32_t> told;
+    for (auto& [partition, polls] : self().lost_after_polls) {
+      if (--polls <= 0) told.push_back(partition);
+    }
+    for (const auto partition : told) log_->TellLost(member_, partition);
+  }
+
+  Status SetPaused(const std::vector<TopicPartition>& partitions, bool paused) {
+    const std::lock_guard lock(log_->mutex_);
+    for (const auto& source : partitions) {
+      const auto it = self().reading.find(source.partition);
+      if (it != self().reading.end()) it->second.paused = paused;
+    }
+    log_->Wake(member_);
+    return Status::OK();
+  }
+
+  const std::shared_ptr<MemoryEventLog> log_;
+  const int member_;
+  const int wake_fd_;
+};
+
+std::shared_ptr<MemoryEventLog> MemoryEventLog::Make(std::string topic, int num_partitions, std::uint32_t seed) {
+  return std::shared_ptr<MemoryEventLog>(new MemoryEventLog(std::move(topic), num_partitions, seed));
+}
+
+void MemoryEventLog::Wake(int member) const {
+  if (IsOpen(member)) static_cast<void>(::eventfd_write(members_[member].wake_fd, 1));
+}
+
+Offset MemoryEventLog::Append(std::int32_t partition, Record record) {
+  const std::lock_guard lock(mutex_);
+  auto& log = partitions_[partition];
+  log.records.emplace(log.end, std::make_shared<const Record>(std::move(record)));
+  for (int m = 0; m < std::ssize(members_); ++m) {
+    if (members_[m].reading.contains(partition)) Wake(m);
+  }
+  return log.end++;
+}
+
+void MemoryEventLog::Skip(std::int32_t partition, std::int64_t count) {
+  const std::lock_guard lock(mutex_);
+  partitions_[partition].end += count;
+}
+
+void MemoryEventLog::Truncate(std::int32_t partition, Offset begin) {
+  const std::lock_guard lock(mutex_);
+  auto& log = partitions_[partition];
+  log.begin = begin;
+  log.end = std::max(log.end, begin);
+  log.records.erase(log.records.begin(), log.records.lower_bound(begin));
+}
+
+void MemoryEventLog::Recreate(std::int32_t partition) {
+  const std::lock_guard lock(mutex_);
+  auto& log = partitions_[partition];
+  log.begin = log.end = 0;
+  log.records.clear();
+}
+
+Offset MemoryEventLog::end(std::int32_t partition) const {
+  const std::lock_guard lock(mutex_);
+  return partitions_[partition].end;
+}
+
+std::unique_ptr<eventlog::Consumer> MemoryEventLog::NewConsumer() {
+  int member = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    member = static_cast<int>(members_.size());
+    members_.push_back({.wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)});
+  }
+  return std::make_unique<MemoryConsumer>(shared_from_this(), member);
+}
+
+void MemoryEventLog::Own(std::int32_t partition, std::optional<int> member) {
+  auto& log = partitions_[partition];
+  if (member && !IsOpen(*member)) member.reset();
+  log.owner = member;
+  log.is_leaving = false;
+  log.wanted.reset();
+  if (!member) return;
+  // Ours again before we knew of the loss: first the one news, then the other.
+  if (members_[*member].lost_after_polls.contains(partition)) TellLost(*member, partition);
+  members_[*member].events.emplace_back(Assigned{{Source(partition)}});
+  Wake(*member);
+}
+
+void MemoryEventLog::TellLost(int member, std::int32_t partition) {
+  auto& loser = members_[member];
+  loser.lost_after_polls.erase(partition);
+  loser.reading.erase(partition);
+  loser.lost_releases.insert(partition);
+  loser.events.emplace_back(Revoked{{Source(partition)}, true});
+}
+
+void MemoryEventLog::Rebalance(const std::map<int, std::vector<std::int32_t>>& members, Handover handover) {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::optional<int>> wanted(partitions_.size());
+  for (const auto& [member, owned] : members) {
+    for (const auto partition : owned) {
+      if (IsOpen(member)) wanted[partition] = member;
+    }
+  }
+  for (std::int32_t p = 0; p < std::ssize(partitions_); ++p) {
+    auto& partition = partitions_[p];
+    if (partition.is_leaving) {  // Its Revoked is on the way; Release() hands over to whoever is wanted then.
+      partition.wanted = wanted[p];
+      continue;
+    }
+    if (partition.owner == wanted[p]) continue;
+    if (!partition.owner) {
+      Own(p, wanted[p]);
+      continue;
+    }
+    auto& before = members_[*partition.owner];
+    if (handover == Handover::kLost) {
+      before.lost_after_polls.emplace(p, Random(1, 12));
+      Wake(*partition.owner);
+      Own(p, wanted[p]);
+    } else {
+      before.reading.erase(p);
+      before.events.emplace_back(Revoked{{Source(p)}});
+      Wake(*partition.owner);
+      partition.is_leaving = true;
+      partition.wanted = wanted[p];
+    }
+  }
+}
+
+FetchedRecords MemoryEventLog::Fetch(std::int32_t partition, Offset from, int records_max) {
+  const auto& log = partitions_[partition];
+  FetchedRecords fetched;
+  fetched.source = Source(partition);
+  fetched.range = {from, from};
+  auto kept = std::make_shared<std::vector<std::shared_ptr<const Record>>>();
+  auto it = log.records.lower_bound(from);
+  for (; it != log.records.end() && std::ssize(fetched.records) < records_max; ++it) {
+    const auto& record = *it->second;
+    fetched.records.push_back(
+        {.offset = it->first, .timestamp = record.timestamp, .key = record.key, .payload = record.payload});
+    fetched.bytes += (record.payload ? record.payload->size() : 0) + (record.key ? record.key->size() : 0);
+    fetched.range.end = it->first + 1;
+    kept->push_back(it->second);
+  }
+  // A hole after the last record belongs to this fetch, to the next one, or to both in part.
+  const Offset hole_end = it == log.records.end() ? log.end : it->first;
+  if (hole_end > fetched.range.end && (fetched.records.empty() || Random(0, 1) == 0)) {
+    const auto most = static_cast<int>(std::min<Offset>(hole_end - fetched.range.end, 1000));
+    fetched.range.end += Random(1, most);
+  }
+  fetched.owner = std::move(kept);
+  return fetched;
+}
+
+}  // namespace millrace::testing

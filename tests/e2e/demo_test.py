@@ -1,0 +1,76 @@
+"""Goal: a person runs the demo, opens the page, asks the printed questions and reads the summary.
+
+Method: `millrace demo --for 20s` on a free port; the curl lines are taken from its own output; the page is loaded in
+headless Chromium, whose DOM must show rates that are not zero; the summary must say that the books balance.
+"""
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+BINARY = sys.argv[1]
+CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+                  "--disable-component-update", "--disable-sync", "--window-size=1400,1000"]
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return reply.read().decode()
+
+
+def main():
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="millrace-demo-"))
+    demo = subprocess.Popen([BINARY, "demo", "--rate", "3000", "--dir", str(folder / "demo"), "--port", "0", "--for", "20s"],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(iter(demo.stdout.readline, "")), daemon=True)
+    reader.start()
+    try:
+        deadline = time.time() + 15
+        while not any("v1/pipeline" in line for line in lines):
+            assert time.time() < deadline, "the demo printed no questions to ask: " + "".join(lines)
+            assert demo.poll() is None, demo.stderr.read()
+            time.sleep(0.1)
+        welcome = "".join(lines)
+        page = re.search(r"Page\s+(\S+)", welcome).group(1)
+        questions = re.findall(r"curl '([^']+)'", welcome)
+        assert len(questions) >= 3, welcome
+        time.sleep(5)
+        for question in questions:
+            answer = get(question)
+            assert answer.strip(), question
+        by_country = json.loads(get(questions[0]))
+        assert by_country["rows"] > 0 and by_country["data"][0]["views"] > 0, by_country
+        assert by_country["as_of"]["offsets"]["clicks"], by_country
+
+        dom = subprocess.run(["chromium", *CHROMIUM_FLAGS, f"--user-data-dir={folder}/chromium", "--virtual-time-budget=6000",
+                              "--dump-dom", page], capture_output=True, text=True, timeout=90).stdout
+        rate = re.search(r'id="f-in"[^>]*>([^<]*)<', dom)
+        assert rate and re.search(r"[1-9]", rate.group(1)), "the page shows no rate: " + str(rate and rate.group(0))
+        assert "clicks_1m" in dom, "the page names no aggregate"
+        assert "<canvas" in dom, "the page draws no chart"
+
+        code = demo.wait(timeout=60)
+        reader.join(timeout=5)
+        summary = "".join(lines)[len(welcome):]
+        assert code == 0, summary + demo.stderr.read()
+        assert "every event is in its table, once" in summary, summary
+        sent = int(re.search(r"([\d,]+) events sent", summary).group(1).replace(",", ""))
+        assert sent > 20_000, summary
+        clicks = re.search(r"^clicks +.*$", summary, re.M).group(0).split()
+        read, dead = int(clicks[3].replace(",", "")), int(clicks[5].replace(",", ""))
+        assert read == sent, f"{sent} sent, {read} read"
+        assert dead > 0, "no malformed event became a dead letter"
+        print("1 passed, 0 failed")
+    finally:
+        demo.kill()
+    shutil.rmtree(folder)
+
+
+main()

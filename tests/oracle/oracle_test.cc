@@ -1,0 +1,714 @@
+// The oracle: random pipelines over random events, run by workers that come, go, stall and die, against DuckDB over the
+// raw events.
+//
+// Goal: at any moment the answer of a worker equals the same question asked of the raw events up to as_of.offsets, and
+// in the end every table holds every offset once. Method: one seed chooses the pipeline, the events and a script of
+// actions (append, rebalance, kill, stall, stop, query); the workers are real and have their threads, so a seed fixes
+// the script and not the interleaving. The reference SQL is written by hand here and shares no code with process/ and
+// query/.
+//
+// MILLRACE_ORACLE_SEED=n runs one seed, MILLRACE_ORACLE_SEEDS=n runs seeds 1 to n.
+#include <arrow/array.h>
+#include <arrow/scalar.h>
+#include <arrow/table.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "delta/data_file.h"
+#include "oracle_events.h"
+#include "pipeline/audit.h"
+#include "pipeline/plan.h"
+#include "pipeline/worker.h"
+#include "pipeline/worker_backend.h"
+#include "sql/sql_session.h"
+#include "testing/faulty_store.h"
+#include "testing/memory_event_log.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::oracle {
+namespace {
+
+using pipeline::Worker;
+using std::chrono::steady_clock;
+using testing::FaultyStore;
+using testing::MemoryEventLog;
+using testing::StoreFault;
+using testing::StoreOperation;
+using namespace std::chrono_literals;
+
+constexpr std::int64_t kSecond = 1'000'000;
+
+// ---- The pipelines, each in its own words and in the reference's -------------------------------------------------
+
+/// What `clean` keeps of the events. A row whose cast fails is a dead letter, unless the WHERE removes it first.
+constexpr const char* kClean =
+    "SELECT id, k1, k2, amount, x, q, ts, CAST(txt AS INTEGER) AS num FROM input WHERE q IS NULL OR q >= 0";
+constexpr const char* kCleanReference =
+    "SELECT id, k1, k2, amount, x, q, ts, TRY_CAST(txt AS INTEGER) AS num, _partition, _offset FROM events "
+    "WHERE (q IS NULL OR q >= 0) AND (txt IS NULL OR TRY_CAST(txt AS INTEGER) IS NOT NULL)";
+
+struct Measure {
+  std::string name;
+  std::string sql;
+  bool approximate = false;  ///< A sum of doubles: its order, and so its last bits, are not promised.
+};
+
+struct Aggregate {
+  std::string name;
+  std::string relation;
+  std::string window;
+  std::int64_t window_us;
+  std::vector<std::string> keys;
+  std::vector<Measure> measures;
+  std::string where = "true";
+  std::string select_extra;  ///< window_end or nothing.
+
+  std::string Sql() const {
+    std::string sql = "SELECT window_start" + select_extra;
+    for (const auto& key : keys) sql += ", " + key;
+    for (const auto& measure : measures) sql += ", " + measure.sql + " AS " + measure.name;
+    sql += " FROM TUMBLE(" + relation + ", ts, " + window + ")";
+    if (where != "true") sql += " WHERE " + where;
+    return sql + " GROUP BY ALL";
+  }
+};
+
+std::vector<Aggregate> AllAggregates() {
+  return {
+      {"by_two_keys",
+       "clean",
+       "INTERVAL 1 MINUTE",
+       60 * kSecond,
+       {"k1", "k2"},
+       {{"n", "count(*)"},
+        {"n_x", "count(x)"},
+        {"s_amount", "sum(amount)"},
+        {"s_q", "sum(q)"},
+        {"s_num", "sum(num)"},
+        {"s_x", "sum(x)", true},
+        {"lo_amount", "min(amount)"},
+        {"hi_amount", "max(amount)"},
+        {"lo_q", "min(q)"},
+        {"hi_q", "max(q)"},
+        {"lo_x", "min(x)"},
+        {"hi_x", "max(x)"},
+        {"a_amount", "avg(amount)"},
+        {"a_q", "avg(q)"},
+        {"a_num", "avg(num)"},
+        {"a_x", "avg(x)", true}},
+       "true",
+       ", window_end"},
+      {"filtered",
+       "input",
+       "INTERVAL '10 seconds'",
+       10 * kSecond,
+       {"k1"},
+       {{"n_flag", "count(*) FILTER (WHERE flag)"},
+        {"s_twice", "sum(amount * 2)"},
+        {"lo_k1", "min(k1)"},
+        {"last", "max(ts)"},
+        {"s_short", "sum(k2) FILTER (WHERE length(k1) < 2)"}},
+       "k2 IS DISTINCT FROM 3"},
+      {"no_keys",
+       "clean",
+       "INTERVAL 1 HOUR",
+       3600 * kSecond,
+       {},
+       {{"n", "count(*)"}, {"s_q", "sum(q)"}, {"a", "avg(amount)"}}},
+  };
+}
+
+struct Scenario {
+  pipeline::PipelineConfig config;
+  std::vector<Aggregate> aggregates;
+  bool has_raw = false;
+  bool has_clean = false;
+};
+
+Scenario RandomScenario(std::mt19937& random) {
+  Scenario scenario;
+  const auto one_in = [&random](unsigned n) { return random() % n == 0; };
+  const auto trigger = [&random, &one_in] {
+    return pipeline::CommitTrigger{.interval = std::chrono::milliseconds(2 + random() % 40),
+                                   .bytes = one_in(3) ? 4096 : 256 << 20};
+  };
+  const auto properties = [&one_in]() -> std::map<std::string, std::string> {
+    if (one_in(2)) return {};
+    return {{"delta.checkpointInterval", "5"}};
+  };
+  auto& config = scenario.config;
+  config.name = config.app_id = "oracle";
+  config.source.log = pipeline::EmbeddedSource{};
+  config.source.topics = {"events"};
+  config.decode = Columns();
+  config.event_time =
+      pipeline::EventTimeConfig{.column = "ts", .max_future = std::chrono::microseconds(kMaxFutureMicros)};
+  config.transforms = {{"clean", kClean}};
+  config.limits.threads = static_cast<int>(1 + random() % 3);
+  if (one_in(4)) config.limits.memory = 2 << 20;
+  config.shutdown_timeout = 10s;
+  scenario.has_raw = !one_in(3);
+  scenario.has_clean = one_in(2);
+  if (scenario.has_raw) {
+    config.tables.push_back({.name = "raw", .commit = trigger(), .properties = properties()});
+    if (one_in(3)) config.tables.back().partition_by = {"date(ts)"};
+  }
+  if (scenario.has_clean) {
+    config.tables.push_back({.name = "cleaned", .from = "clean", .commit = trigger(), .properties = properties()});
+    if (one_in(3)) config.tables.back().partition_by = {"k2"};
+  }
+  auto aggregates = AllAggregates();
+  std::shuffle(aggregates.begin(), aggregates.end(), random);
+  aggregates.resize(1 + random() % 2);
+  for (const auto& aggregate : aggregates) {
+    config.aggregates.push_back(
+        {.name = aggregate.name, .sql = aggregate.Sql(), .commit = trigger(), .properties = properties()});
+  }
+  scenario.aggregates = std::move(aggregates);
+  return scenario;
+}
+
+// ---- Questions ----------------------------------------------------------------------------------------------------
+
+struct Question {
+  query::AggregateRequest request;
+  std::vector<std::string> keys;        ///< That the answer is grouped by.
+  std::optional<std::int64_t> step_us;  ///< nullopt: no windows in the answer.
+  std::string where = "true";
+};
+
+Question RandomQuestion(const Aggregate& aggregate, std::mt19937& random) {
+  const auto one_in = [&random](unsigned n) { return random() % n == 0; };
+  Question question{.request = {}, .keys = aggregate.keys, .step_us = aggregate.window_us};
+  auto& request = question.request;
+  if (one_in(4)) request.freshness = query::Freshness::kCommitted;
+  const UnixMicros begin = 1'767'225'600 * kSecond;
+  if (one_in(3)) request.from = begin + aggregate.window_us * static_cast<std::int64_t>(random() % 3);
+  if (one_in(3)) request.to = begin + aggregate.window_us * static_cast<std::int64_t>(1 + random() % 5);
+  if (one_in(4)) {
+    question.step_us = aggregate.window_us * static_cast<std::int64_t>(1 + random() % 4);
+    request.step_us = question.step_us;
+  } else if (one_in(4)) {
+    question.step_us.reset();
+    request.step_us = 0;
+  }
+  if (!aggregate.keys.empty() && one_in(4)) {
+    question.keys = {aggregate.keys.front()};
+    request.group_by = question.keys;
+    if (question.step_us && !request.step_us) request.group_by->push_back("window_start");
+  }
+  if (!aggregate.keys.empty() && one_in(5)) question.where = request.where = "k1 = 'a' OR k1 IS NULL";
+  return question;
+}
+
+std::string ReferenceSql(const Aggregate& aggregate, const Question& question, const model::OffsetVector& offsets) {
+  const auto floor_to = [](const std::string& value, std::int64_t step) {
+    return fmt::format("({0} - (({0} % {1}) + {1}) % {1})", value, step);
+  };
+  std::string covered = "false";
+  for (const auto& [source, next] : offsets) {
+    covered += fmt::format(" OR (_partition = {} AND _offset < {})", source.partition, next);
+  }
+  const std::string window = floor_to("epoch_us(ts)", aggregate.window_us);
+  std::string base =
+      fmt::format("SELECT *, {} AS w FROM ({}) WHERE ts IS NOT NULL AND ({}) AND ({})", window,
+                  aggregate.relation == "clean" ? kCleanReference : "SELECT * FROM events", aggregate.where, covered);
+  std::string filter = question.where;
+  if (question.request.from) filter = fmt::format("({}) AND w >= {}", filter, *question.request.from);
+  if (question.request.to) filter = fmt::format("({}) AND w < {}", filter, *question.request.to);
+  std::string select = "SELECT ";
+  std::string group;
+  if (question.step_us) {
+    select += floor_to("w", *question.step_us) + " AS window_start, ";
+    group = "window_start";
+  }
+  for (const auto& key : question.keys) {
+    select += key + ", ";
+    group += (group.empty() ? "" : ", ") + key;
+  }
+  for (const auto& measure : aggregate.measures) select += measure.sql + " AS " + measure.name + ", ";
+  return select + "0 AS end_of_list FROM (" + base + ") WHERE " + filter + (group.empty() ? "" : " GROUP BY " + group);
+}
+
+struct Recorded {
+  const Aggregate* aggregate;
+  Question question;
+  query::Answer answer;
+  std::string when;
+};
+
+std::string CellText(const arrow::Table& table, const std::string& column, std::int64_t row) {
+  const auto scalar = table.GetColumnByName(column)->GetScalar(row).ValueOrDie();
+  if (!scalar->is_valid) return "NULL";
+  if (scalar->type->id() == arrow::Type::TIMESTAMP) {
+    return std::to_string(static_cast<const arrow::TimestampScalar&>(*scalar).value);
+  }
+  if (scalar->type->id() == arrow::Type::DOUBLE) {
+    return fmt::format("{}", static_cast<const arrow::DoubleScalar&>(*scalar).value);
+  }
+  return scalar->ToString();
+}
+
+/// Rows by their keys: window and key columns -> the row's number.
+std::map<std::vector<std::string>, std::int64_t> RowsByKey(const arrow::Table& table, const Question& question) {
+  std::map<std::vector<std::string>, std::int64_t> rows;
+  for (std::int64_t row = 0; row < table.num_rows(); ++row) {
+    std::vector<std::string> key;
+    if (question.step_us) key.push_back(CellText(table, "window_start", row));
+    for (const auto& name : question.keys) key.push_back(CellText(table, name, row));
+    EXPECT_TRUE(rows.emplace(std::move(key), row).second) << "two rows of one group";
+  }
+  return rows;
+}
+
+bool NearlyEqual(const std::string& a, const std::string& b) {
+  if (a == "NULL" || b == "NULL") return a == b;
+  const double x = std::strtod(a.c_str(), nullptr);
+  const double y = std::strtod(b.c_str(), nullptr);
+  return std::abs(x - y) <= 1e-9 * std::max(std::abs(x), std::abs(y));
+}
+
+void CheckAnswer(sql::SqlSession& reference, const Recorded& recorded) {
+  const auto& aggregate = *recorded.aggregate;
+  const auto sql = ReferenceSql(aggregate, recorded.question, recorded.answer.as_of.offsets);
+  SCOPED_TRACE(fmt::format("{}: {} where={} committed={}\n{}", recorded.when, aggregate.name,
+                           recorded.question.request.where,
+                           recorded.question.request.freshness == query::Freshness::kCommitted, sql));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto wanted, reference.Query(sql));
+  const auto& got = *recorded.answer.rows;
+  const auto wanted_rows = RowsByKey(*wanted, recorded.question);
+  const auto got_rows = RowsByKey(got, recorded.question);
+  // An aggregation without groups has a row over no input too, and so may the answer.
+  const bool no_groups = recorded.question.keys.empty() && !recorded.question.step_us;
+  if (!no_groups) {
+    ASSERT_EQ(got.num_rows(), wanted->num_rows());
+  }
+  for (const auto& [key, wanted_row] : wanted_rows) {
+    const auto found = got_rows.find(key);
+    if (no_groups && found == got_rows.end()) {
+      for (const auto& measure : aggregate.measures) {
+        const auto of_nothing = CellText(*wanted, measure.name, wanted_row);
+        ASSERT_TRUE(of_nothing == "0" || of_nothing == "NULL") << "no row, but " << measure.sql << " is " << of_nothing;
+      }
+      continue;
+    }
+    ASSERT_NE(found, got_rows.end()) << "no row of " << fmt::format("{}", fmt::join(key, ", "));
+    for (const auto& measure : aggregate.measures) {
+      ASSERT_NE(got.GetColumnByName(measure.name), nullptr) << measure.name;
+      const auto expected = CellText(*wanted, measure.name, wanted_row);
+      const auto actual = CellText(got, measure.name, found->second);
+      const bool equal = measure.approximate ? NearlyEqual(actual, expected) : actual == expected;
+      ASSERT_TRUE(equal) << measure.sql << " of " << fmt::format("{}", fmt::join(key, ", ")) << " is " << actual
+                         << ", but DuckDB says " << expected;
+    }
+  }
+  for (const auto& measure : aggregate.measures) {
+    EXPECT_TRUE(got.schema()
+                    ->GetFieldByName(measure.name)
+                    ->type()
+                    ->Equals(wanted->schema()->GetFieldByName(measure.name)->type()))
+        << measure.sql << ": " << got.schema()->GetFieldByName(measure.name)->type()->ToString();
+  }
+}
+
+// ---- The run ------------------------------------------------------------------------------------------------------
+
+/// A worker with its thread. Dropping it without Kill() waits for a clean stop.
+struct Running {
+  int member = 0;
+  std::shared_ptr<FaultyStore> store;
+  std::unique_ptr<Worker> worker;
+  Metrics metrics;
+  std::unique_ptr<serve::Backend> backend;
+  std::thread thread;
+  Status result = Status::OK();
+  std::atomic<bool> ended{false};
+};
+
+class Rehearsal {
+ public:
+  explicit Rehearsal(std::uint32_t seed) : seed_(seed), random_(seed), scenario_(RandomScenario(random_)) {
+    folder_ = std::filesystem::path(::testing::TempDir()) / fmt::format("millrace_oracle_{}_{}", ::getpid(), seed);
+    std::filesystem::create_directories(folder_);
+    log_ = MemoryEventLog::Make("events", num_partitions_, seed + 1);
+  }
+  ~Rehearsal() {
+    for (auto& running : workers_) {
+      if (running->thread.joinable()) {
+        running->worker->Stop();
+        running->thread.join();
+      }
+    }
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+
+  void Play() {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, pipeline::MakePlan(scenario_.config));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(lake_, objectstore::OpenStore(folder_.string()));
+    AppendEvents();
+    StartWorker();
+    Rebalance(MemoryEventLog::Handover::kCooperative);
+    for (step_ = 0; step_ < 60 && !::testing::Test::HasFatalFailure(); ++step_) Act();
+    if (::testing::Test::HasFatalFailure()) return;
+    Finish();
+    if (::testing::Test::HasFatalFailure()) return;
+    CheckAll();
+  }
+
+ private:
+  bool OneIn(unsigned n) { return random_() % n == 0; }
+  int Between(int from, int to) { return std::uniform_int_distribution<int>(from, to)(random_); }
+
+  void Act() {
+    const int dice = Between(0, 99);
+    if (dice < 35) {
+      AppendEvents();
+    } else if (dice < 60) {
+      Ask();
+    } else if (dice < 70) {
+      Rebalance(OneIn(3) ? MemoryEventLog::Handover::kLost : MemoryEventLog::Handover::kCooperative);
+    } else if (dice < 74) {
+      Stall();
+    } else if (dice < 82) {
+      if (std::ssize(workers_) < 3) {
+        StartWorker();
+        Rebalance(MemoryEventLog::Handover::kCooperative);
+      }
+    } else if (dice < 88) {
+      Kill();
+    } else if (dice < 90) {
+      StopWorker();
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(Between(1, 15)));
+    }
+    CheckNoneEnded();
+  }
+
+  void AppendEvents() {
+    const int count = Between(1, 300);
+    for (int i = 0; i < count; ++i) {
+      Event event = RandomEvent(random_, next_id_++);
+      event.partition = Between(0, num_partitions_ - 1);
+      if (OneIn(100)) log_->Skip(event.partition, Between(1, 20));
+      event.offset = log_->Append(
+          event.partition, {.payload = ToPayload(event, random_), .key = std::nullopt, .timestamp = event.logged});
+      events_.push_back(std::move(event));
+    }
+  }
+
+  void StartWorker() {
+    auto running = std::make_unique<Running>();
+    running->member = next_member_++;
+    running->store = std::make_shared<FaultyStore>(lake_);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(running->worker,
+                                  Worker::Make(plan_, log_->NewConsumer(), running->store, {.handle_signals = false}));
+    running->backend = pipeline::MakeWorkerBackend(*running->worker, running->metrics);
+    const auto faults = std::make_shared<std::minstd_rand>(random_());
+    const auto one_in = std::array{0, 0, 400, 60}[random_() % 4];  // How often this worker's store fails.
+    running->store->SetPolicy(
+        [faults, one_in](StoreOperation operation, const std::string&) -> std::optional<StoreFault> {
+          if (one_in == 0 || (*faults)() % one_in != 0) return std::nullopt;
+          if (operation != StoreOperation::kPutIfAbsent) return StoreFault::kFail;
+          return std::array{StoreFault::kFail, StoreFault::kLoseRequest, StoreFault::kLoseReply}[(*faults)() % 3];
+        });
+    running->thread = std::thread([r = running.get()] {
+      r->result = r->worker->Run();
+      r->ended = true;
+    });
+    workers_.push_back(std::move(running));
+  }
+
+  void Rebalance(MemoryEventLog::Handover handover) {
+    if (workers_.empty()) return;
+    std::map<int, std::vector<std::int32_t>> members;
+    for (std::int32_t p = 0; p < num_partitions_; ++p) {
+      members[workers_[random_() % workers_.size()]->member].push_back(p);
+    }
+    log_->Rebalance(members, handover);
+  }
+
+  // A slow store in the middle of a commit, while the partitions move on: a zombie.
+  void Stall() {
+    if (workers_.size() < 2) return;
+    const auto duration = std::chrono::milliseconds(Between(10, 60));
+    workers_[random_() % workers_.size()]->store->Before(StoreOperation::kPutIfAbsent, 1,
+                                                         [duration] { std::this_thread::sleep_for(duration); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(Between(0, 15)));
+    Rebalance(MemoryEventLog::Handover::kLost);
+    AppendEvents();
+  }
+
+  std::unique_ptr<Running> TakeWorker() {
+    const auto it = workers_.begin() + static_cast<std::ptrdiff_t>(random_() % workers_.size());
+    auto running = std::move(*it);
+    workers_.erase(it);
+    return running;
+  }
+
+  // From a random call on, its store does nothing more (the first such call may still take effect): to the lake, and
+  // to everyone else, the process is gone. What it held uncommitted is dropped with it.
+  void Kill() {
+    if (workers_.empty()) return;
+    auto running = TakeWorker();
+    AppendEvents();
+    const auto calls = std::make_shared<int>(Between(1, 60));
+    const bool first_lands = OneIn(2);
+    running->store->SetPolicy([calls, first_lands](StoreOperation, const std::string&) -> std::optional<StoreFault> {
+      if (--*calls > 0) return std::nullopt;
+      return *calls == 0 && first_lands ? StoreFault::kCrashAfter : StoreFault::kCrash;
+    });
+    const auto deadline = steady_clock::now() + std::chrono::milliseconds(Between(5, 100));
+    while (!running->ended && steady_clock::now() < deadline) std::this_thread::sleep_for(1ms);
+    running->store->SetPolicy([](StoreOperation, const std::string&) { return std::optional(StoreFault::kCrash); });
+    running->worker->Stop();
+    running->thread.join();
+    ++kills_;
+    if (workers_.empty()) StartWorker();
+    Rebalance(MemoryEventLog::Handover::kCooperative);
+  }
+
+  void StopWorker() {
+    if (workers_.empty()) return;
+    auto running = TakeWorker();
+    running->worker->Stop();
+    running->thread.join();
+    if (!running->result.ok()) {
+      // It was in the middle of a recovery, or another worker has taken over what it held.
+      const auto kind = KindOf(running->result);
+      EXPECT_TRUE(kind == ErrorKind::kTransient || kind == ErrorKind::kConflict) << running->result.ToString();
+    }
+    if (workers_.empty()) StartWorker();
+    Rebalance(MemoryEventLog::Handover::kCooperative);
+  }
+
+  void CheckNoneEnded() {
+    for (const auto& running : workers_) {
+      ASSERT_FALSE(running->ended) << "step " << step_ << ": a worker ended by itself: " << running->result.ToString();
+    }
+  }
+
+  void Ask() {
+    if (workers_.empty()) return;
+    const auto& running = workers_[random_() % workers_.size()];
+    const auto& aggregate = scenario_.aggregates[random_() % scenario_.aggregates.size()];
+    AskWorker(*running, aggregate, RandomQuestion(aggregate, random_));
+  }
+
+  void AskWorker(Running& running, const Aggregate& aggregate, const Question& question) {
+    if (!running.worker->running()) return;
+    auto answer = running.backend->Query(aggregate.name, question.request);
+    ++questions_;
+    if (!answer.ok()) {
+      // A store that fails, or partitions on the move for as long as the backend is patient.
+      const auto kind = KindOf(answer.status());
+      ASSERT_TRUE(kind == ErrorKind::kTransient || kind == ErrorKind::kConflict) << answer.status().ToString();
+      ++refused_;
+      return;
+    }
+    recorded_.push_back({&aggregate, question, *std::move(answer), fmt::format("seed {} step {}", seed_, step_)});
+  }
+
+  model::OffsetVector Ends() const {
+    model::OffsetVector ends;
+    for (std::int32_t p = 0; p < num_partitions_; ++p) {
+      if (log_->end(p) > 0) ends[log_->Source(p)] = log_->end(p);
+    }
+    return ends;
+  }
+
+  // Healthy stores again; waits until every table has everything, then asks all that there is to ask and stops.
+  void Finish() {
+    for (const auto& running : workers_) running->store->SetPolicy(nullptr);
+    Rebalance(MemoryEventLog::Handover::kCooperative);
+    const auto ends = Ends();
+    const auto deadline = steady_clock::now() + 60s;
+    for (int t = 0; t < plan_->dead_letters(); ++t) {
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, pipeline::OpenTableStore(*plan_, t, lake_));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::Open(store));
+      for (;;) {
+        MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, table->Refresh());
+        const auto next = plan_->progress.NextOffsets(*snapshot, {"events"});
+        if (next == ends) break;
+        for (const auto& [source, offset] : next) {
+          ASSERT_LE(offset, ends.at(source)) << plan_->tables[t].name << " " << model::ToString(source);
+        }
+        CheckNoneEnded();
+        ASSERT_LT(steady_clock::now(), deadline) << "table " << plan_->tables[t].name << " does not reach the end";
+        std::this_thread::sleep_for(2ms);
+      }
+    }
+    for (const auto& running : workers_) {
+      for (const auto& aggregate : scenario_.aggregates) {
+        const auto before = recorded_.size();
+        AskWorker(*running, aggregate, {.request = {}, .keys = aggregate.keys, .step_us = aggregate.window_us});
+        ASSERT_EQ(recorded_.size(), before + 1) << "the last question got no answer";
+        EXPECT_EQ(recorded_.back().answer.as_of.offsets, ends);
+        AskWorker(*running, aggregate, RandomQuestion(aggregate, random_));
+      }
+    }
+    for (auto& running : workers_) {
+      running->worker->Stop();
+      running->thread.join();
+      MILLRACE_ASSERT_OK(running->result);
+    }
+  }
+
+  void CheckAll() {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reference, sql::SqlSession::Make());
+    const auto events = ToBatch(events_);
+    MILLRACE_ASSERT_OK(reference->Register("events", events->schema(), {events}));
+    for (const auto& recorded : recorded_) {
+      CheckAnswer(*reference, recorded);
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+    // Refusals are for moments; a backend that refuses most of the time would make this test empty.
+    EXPECT_LE(refused_ * 2, questions_ + 10);
+    CheckTables(*reference);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto report, pipeline::Audit(*plan_, lake_));
+    for (const auto& table : report.tables) {
+      for (const auto& finding : table.findings) ADD_FAILURE() << table.name << ": " << finding;
+    }
+    std::printf("seed %u: %zd events, %d kills, %d questions (%d refused), %s\n", seed_, std::ssize(events_), kills_,
+                questions_, refused_, Describe().c_str());
+  }
+
+  std::string Describe() const {
+    std::string text;
+    for (const auto& table : plan_->tables) text += table.name + " ";
+    return text;
+  }
+
+  Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadTable(int index,
+                                                                     const std::vector<std::string>& columns) {
+    ASSIGN_OR_RETURN(const auto store, pipeline::OpenTableStore(*plan_, index, lake_));
+    ASSIGN_OR_RETURN(const auto table, delta::Table::Open(store));
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    const auto snapshot = table->snapshot();
+    for (const auto& [path, file] : snapshot->files) {
+      ASSIGN_OR_RETURN(auto read, delta::ReadDataFile(*store, *snapshot, file, columns));
+      batches.insert(batches.end(), read.begin(), read.end());
+    }
+    return batches;
+  }
+
+  // Every offset once: as exactly its row, as a dead letter of the right stage, or not at all where a WHERE says so.
+  void CheckTables(sql::SqlSession& reference) {
+    std::multiset<std::string> letters;
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto letter_rows,
+                                  ReadTable(plan_->dead_letters(), {"partition", "offset", "stage"}));
+    for (const auto& batch : letter_rows) {
+      for (std::int64_t i = 0; i < batch->num_rows(); ++i) {
+        letters.insert(fmt::format("{}:{}:{}", static_cast<const arrow::Int32Array&>(*batch->column(0)).Value(i),
+                                   static_cast<const arrow::Int64Array&>(*batch->column(1)).Value(i),
+                                   static_cast<const arrow::StringArray&>(*batch->column(2)).GetString(i)));
+      }
+    }
+    std::multiset<std::string> wanted;
+    for (const auto& event : events_) {
+      if (event.fate == Fate::kBadPayload) wanted.insert(fmt::format("{}:{}:decode", event.partition, event.offset));
+      if (event.fate == Fate::kTooFarAhead)
+        wanted.insert(fmt::format("{}:{}:event_time", event.partition, event.offset));
+    }
+    bool clean_is_used = scenario_.has_clean;
+    for (const auto& aggregate : scenario_.aggregates) clean_is_used |= aggregate.relation == "clean";
+    if (clean_is_used) {
+      ExpectLetters(reference, wanted,
+                    "SELECT _partition, _offset, 'transform:clean' FROM events WHERE (q IS NULL OR q >= 0) AND "
+                    "txt IS NOT NULL AND TRY_CAST(txt AS INTEGER) IS NULL");
+    }
+    for (const auto& aggregate : scenario_.aggregates) {
+      ExpectLetters(
+          reference, wanted,
+          fmt::format("SELECT _partition, _offset, 'aggregate:{}' FROM ({}) WHERE ts IS NULL AND ({})", aggregate.name,
+                      aggregate.relation == "clean" ? kCleanReference : "SELECT * FROM events", aggregate.where));
+    }
+    EXPECT_EQ(letters, wanted);
+
+    for (int t = 0; t < plan_->dead_letters(); ++t) {
+      const auto& table = plan_->tables[t];
+      if (table.kind != pipeline::TableKind::kEvents) continue;
+      const bool is_raw = table.name == "raw";
+      std::vector<std::string> columns = {"id", "k1", "k2", "amount", "x", "q", "ts", is_raw ? "txt" : "num"};
+      if (is_raw) columns.push_back("flag");
+      columns.insert(columns.end(), {"_partition", "_offset"});
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, ReadTable(t, columns));
+      ASSERT_FALSE(rows.empty());
+      MILLRACE_ASSERT_OK(reference.Register("stored", rows.front()->schema(), rows));
+      const std::string stored = fmt::format("SELECT {} FROM stored", fmt::join(columns, ", "));
+      const std::string made = fmt::format("SELECT {} FROM ({})", fmt::join(columns, ", "),
+                                           is_raw ? "SELECT * FROM events" : kCleanReference);
+      for (const auto& [left, right] : {std::pair(stored, made), std::pair(made, stored)}) {
+        MILLRACE_ASSERT_OK_AND_ASSIGN(const auto difference, reference.Query(left + " EXCEPT ALL " + right));
+        EXPECT_EQ(difference->num_rows(), 0) << table.name << ": " << (left == stored ? "too much" : "missing") << "\n"
+                                             << difference->ToString();
+      }
+    }
+  }
+
+  static void ExpectLetters(sql::SqlSession& reference, std::multiset<std::string>& wanted, const std::string& sql) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, reference.Query(sql));
+    const auto& columns = rows->columns();
+    for (std::int64_t i = 0; i < rows->num_rows(); ++i) {
+      wanted.insert(fmt::format("{}:{}:{}", columns[0]->GetScalar(i).ValueOrDie()->ToString(),
+                                columns[1]->GetScalar(i).ValueOrDie()->ToString(),
+                                columns[2]->GetScalar(i).ValueOrDie()->ToString()));
+    }
+  }
+
+  const std::uint32_t seed_;
+  std::mt19937 random_;
+  const int num_partitions_ = 3;
+  const Scenario scenario_;
+  std::filesystem::path folder_;
+  std::shared_ptr<MemoryEventLog> log_;
+  std::shared_ptr<const pipeline::Plan> plan_;
+  std::shared_ptr<objectstore::ObjectStore> lake_;
+  std::vector<std::unique_ptr<Running>> workers_;
+  std::vector<Event> events_;
+  std::vector<Recorded> recorded_;
+  std::int64_t next_id_ = 0;
+  int next_member_ = 0;
+  int step_ = 0;
+  int kills_ = 0;
+  int questions_ = 0;
+  int refused_ = 0;
+};
+
+int FromEnvironment(const char* name, int fallback) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? fallback : std::atoi(text);
+}
+
+TEST(Oracle, EveryAnswerEqualsDuckDBOverTheRawEvents) {
+  InitLogging(std::getenv("MILLRACE_ORACLE_LOG") != nullptr ? "debug" : "off", LogFormat::kText);
+  const int only = FromEnvironment("MILLRACE_ORACLE_SEED", 0);
+  const int first = only > 0 ? only : 1;
+  const int last = only > 0 ? only : FromEnvironment("MILLRACE_ORACLE_SEEDS", 12);
+  for (int seed = first; seed <= last; ++seed) {
+    SCOPED_TRACE(fmt::format("MILLRACE_ORACLE_SEED={}", seed));
+    Rehearsal(static_cast<std::uint32_t>(seed)).Play();
+    if (HasFailure()) {
+      std::printf("failed; to see it again: MILLRACE_ORACLE_SEED=%d oracle_test\n", seed);
+      return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace::oracle
