@@ -1,7 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_from.hpp>
-
 #include <cstdio>
 #include <memory>
 
@@ -16,8 +15,8 @@ namespace millrace::app {
 namespace json = boost::json;
 
 std::string AuditToText(const pipeline::AuditReport& report) {
-  std::vector<std::vector<std::string>> rows = {{"table", "version", "files", "read", "written", "dead letters", "filtered",
-                                                 "tombstones", "books"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"table", "version", "files", "read", "written", "dead letters", "filtered", "tombstones", "books"}};
   for (const auto& table : report.tables) {
     rows.push_back({table.name, std::to_string(table.version), WithThousands(table.num_files),
                     WithThousands(table.totals.read), WithThousands(table.totals.written),

@@ -1,4 +1,5 @@
-/// The verbs of the command line. Each adds its options to `app` and says what to run; the file is named after the verb.
+/// The verbs of the command line. Each adds its options to `app` and says what to run; the file is named after the
+/// verb.
 #pragma once
 
 #include <functional>

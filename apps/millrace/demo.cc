@@ -1,6 +1,6 @@
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
@@ -174,11 +174,12 @@ int RunDemo(const Options& options) {
   const auto report = pipeline::Audit(worker.plan(), *lake);
   if (!report.ok()) return Complain(report.status());
   const double seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
-  std::printf("\n  %s events sent in %.0f s, of them %s late and %s malformed on purpose.\n\n", WithThousands(sent->sent).c_str(),
-              seconds, WithThousands(sent->late).c_str(), WithThousands(sent->malformed).c_str());
+  std::printf("\n  %s events sent in %.0f s, of them %s late and %s malformed on purpose.\n\n",
+              WithThousands(sent->sent).c_str(), seconds, WithThousands(sent->late).c_str(),
+              WithThousands(sent->malformed).c_str());
   std::printf("%s\n", AuditToText(*report).c_str());
-  std::printf("  Audit: %s\n\n", report->ok() ? "every event is in its table, once, or in the dead letters"
-                                             : "THE BOOKS DO NOT BALANCE");
+  std::printf("  Audit: %s\n\n",
+              report->ok() ? "every event is in its table, once, or in the dead letters" : "THE BOOKS DO NOT BALANCE");
   std::printf(
       "  The lake is in %s/lake: Delta tables that Spark, Trino, Polars and DuckDB read. For example:\n"
       "    duckdb -c \"SELECT country, count(*) FROM delta_scan('%s/lake/clicks') GROUP BY ALL\"\n"

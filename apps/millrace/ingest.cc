@@ -1,12 +1,13 @@
 /// `millrace ingest`: the command line and environment of kafka-delta-ingest v0.4.0, onto our pipeline.
 ///
-/// The table keeps its transaction ids (`<app_id>-<partition>`), so a deployment changes one word and goes on where it was.
+/// The table keeps its transaction ids (`<app_id>-<partition>`), so a deployment changes one word and goes on where it
+/// was.
+
+#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/value_to.hpp>
-#include <fmt/format.h>
-
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -69,7 +70,8 @@ struct MetaColumn {
   std::string sql;  ///< Over the provenance columns.
 };
 
-Result<std::vector<MetaColumn>> ParseTransforms(const std::vector<std::string>& transforms, const arrow::Schema& schema) {
+Result<std::vector<MetaColumn>> ParseTransforms(const std::vector<std::string>& transforms,
+                                                const arrow::Schema& schema) {
   std::vector<MetaColumn> columns;
   for (const auto& text : transforms) {
     const auto colon = text.find(':');
@@ -89,7 +91,8 @@ Result<std::vector<MetaColumn>> ParseTransforms(const std::vector<std::string>& 
     } else if (source == "kafka.topic") {
       columns.push_back({property, "_topic"});
     } else if (source == "kafka.timestamp") {
-      columns.push_back({property, field->type()->id() == arrow::Type::TIMESTAMP ? "_timestamp" : "epoch_us(_timestamp)"});
+      columns.push_back(
+          {property, field->type()->id() == arrow::Type::TIMESTAMP ? "_timestamp" : "epoch_us(_timestamp)"});
     } else if (source == "kafka.timestamp_type") {
       return NotYet("--transform '" + text + "' (kafka.timestamp_type)");
     } else {
@@ -145,7 +148,8 @@ Status AddSecurity(std::map<std::string, std::string>& properties) {
   if (const char* const scram = std::getenv("KAFKA_DELTA_INGEST_SCRAM_JSON"); scram != nullptr) {
     boost::system::error_code ec;
     const auto parsed = json::parse(scram, ec);
-    if (ec || !parsed.is_object() || !parsed.as_object().contains("username") || !parsed.as_object().contains("password")) {
+    if (ec || !parsed.is_object() || !parsed.as_object().contains("username") ||
+        !parsed.as_object().contains("password")) {
       return InvalidInput("KAFKA_DELTA_INGEST_SCRAM_JSON: expected {{\"username\": …, \"password\": …}}");
     }
     properties["security.protocol"] = "sasl_ssl";
@@ -177,8 +181,9 @@ Result<pipeline::StartPosition> StartPositionOf(const Options& options, const de
     const model::Offset next = value.as_int64() + 1;
     const auto stored = progress.NextOffset(snapshot, {options.topic, partition});
     if (stored && *stored < next) {
-      return InvalidInput("--seek_offsets: partition {} is stored at offset {}, which is before {} (InconsistentStoredOffsets)",
-                          partition, *stored - 1, next - 1);
+      return InvalidInput(
+          "--seek_offsets: partition {} is stored at offset {}, which is before {} (InconsistentStoredOffsets)",
+          partition, *stored - 1, next - 1);
     }
     start.next[partition] = next;
   }
@@ -252,7 +257,9 @@ Run AddIngest(CLI::App& app) {
       ->required()
       ->envname("TABLE_LOCATION");
   app.add_option("-k,--kafka", options->kafka, "Bootstrap servers")->envname("KAFKA_BROKERS")->capture_default_str();
-  app.add_option("-g,--consumer_group", options->consumer_group)->envname("KAFKA_CONSUMER_GROUP")->capture_default_str();
+  app.add_option("-g,--consumer_group", options->consumer_group)
+      ->envname("KAFKA_CONSUMER_GROUP")
+      ->capture_default_str();
   app.add_option("-a,--app_id", options->app_id, "Prefix of the table's transaction ids")
       ->envname("APP_ID")
       ->capture_default_str();
@@ -279,10 +286,11 @@ Run AddIngest(CLI::App& app) {
   app.add_flag("-c,--checkpoints", options->checkpoints, "Accepted; checkpoints are always written here")
       ->envname("WRITE_CHECKPOINTS");
   app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")->expected(1);
-  app.add_option("-s,--statsd_endpoint", options->statsd_endpoint, "Accepted; figures are at /metrics of 'millrace run'")
+  app.add_option("-s,--statsd_endpoint", options->statsd_endpoint,
+                 "Accepted; figures are at /metrics of 'millrace run'")
       ->envname("STATSD_ENDPOINT");
-  auto* const json_format = app.add_option("--json", options->json_registry, "Schema registry; empty: plain JSON")
-                                ->envname("JSON_REGISTRY");
+  auto* const json_format =
+      app.add_option("--json", options->json_registry, "Schema registry; empty: plain JSON")->envname("JSON_REGISTRY");
   auto* const avro = app.add_option("--avro", options->avro, "Schema registry or file")->envname("AVRO_REGISTRY");
   auto* const soe = app.add_option("--soe-avro", options->soe_avro, "Schema file or folder");
   json_format->excludes(avro)->excludes(soe);

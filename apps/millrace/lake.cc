@@ -1,9 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <boost/json/parse.hpp>
-#include <boost/json/value_to.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_from.hpp>
-
+#include <boost/json/value_to.hpp>
 #include <cstdio>
 #include <memory>
 
@@ -81,15 +80,17 @@ Run AddLakeDescribe(CLI::App& app) {
       std::printf("%s\n", json::serialize(description).c_str());
       return kOk;
     }
-    std::printf("%s\n", RenderTable({{"table", (*table)->store()->uri()},
-                                     {"version", std::to_string(snapshot->version)},
-                                     {"protocol", fmt::format("reader {}, writer {}", snapshot->protocol.min_reader_version,
-                                                              snapshot->protocol.min_writer_version)},
-                                     {"files", WithThousands(static_cast<long long>(snapshot->files.size()))},
-                                     {"size", HumanBytes(snapshot->num_bytes)},
-                                     {"rows", rows_known ? WithThousands(rows) : "not known"},
-                                     {"partitioned by", fmt::format("{}", fmt::join(snapshot->metadata.partition_columns, ", "))}})
-                            .c_str());
+    std::printf(
+        "%s\n",
+        RenderTable({{"table", (*table)->store()->uri()},
+                     {"version", std::to_string(snapshot->version)},
+                     {"protocol", fmt::format("reader {}, writer {}", snapshot->protocol.min_reader_version,
+                                              snapshot->protocol.min_writer_version)},
+                     {"files", WithThousands(static_cast<long long>(snapshot->files.size()))},
+                     {"size", HumanBytes(snapshot->num_bytes)},
+                     {"rows", rows_known ? WithThousands(rows) : "not known"},
+                     {"partitioned by", fmt::format("{}", fmt::join(snapshot->metadata.partition_columns, ", "))}})
+            .c_str());
     std::vector<std::vector<std::string>> columns = {{"column", "type", "nullable"}};
     for (const auto& field : snapshot->schema->fields()) {
       columns.push_back({field->name(), field->type()->ToString(), field->nullable() ? "yes" : "no"});
@@ -106,7 +107,9 @@ Run AddLakeDescribe(CLI::App& app) {
 
 Run AddLakeHistory(CLI::App& app) {
   auto options = AddTableOptions(app);
-  app.add_option("--limit", options->limit, "Newest commits to show")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--limit", options->limit, "Newest commits to show")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   return [options] {
     const auto table = OpenTable(options->table);
     if (!table.ok()) return Complain(table.status());
@@ -130,11 +133,12 @@ Run AddLakeHistory(CLI::App& app) {
       }
       const auto* timestamp = info.if_contains("timestamp");
       const auto* metrics = info.if_contains("operationMetrics");
-      rows.push_back({std::to_string(entry.version),
-                      timestamp != nullptr && timestamp->is_int64() ? query::FormatTime(timestamp->as_int64() * 1000) : "",
-                      TextOf(info, "operation"), std::to_string(entry.num_added), std::to_string(entry.num_removed),
-                      metrics != nullptr && metrics->is_object() ? TextOf(metrics->as_object(), "numOutputRows") : "",
-                      TextOf(info, "engineInfo")});
+      rows.push_back(
+          {std::to_string(entry.version),
+           timestamp != nullptr && timestamp->is_int64() ? query::FormatTime(timestamp->as_int64() * 1000) : "",
+           TextOf(info, "operation"), std::to_string(entry.num_added), std::to_string(entry.num_removed),
+           metrics != nullptr && metrics->is_object() ? TextOf(metrics->as_object(), "numOutputRows") : "",
+           TextOf(info, "engineInfo")});
     }
     if (options->output != "json") std::printf("%s", RenderTable(rows).c_str());
     return kOk;

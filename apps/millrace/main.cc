@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <cstdio>
 #include <utility>
 #include <vector>
@@ -19,7 +18,8 @@ struct Verb {
 
 int main(int argc, char** argv) {
   using namespace millrace::app;
-  CLI::App app{"Millrace: events from a durable log into Delta Lake tables, exactly once, with answers in milliseconds."};
+  CLI::App app{
+      "Millrace: events from a durable log into Delta Lake tables, exactly once, with answers in milliseconds."};
   app.name("millrace");
   app.require_subcommand(1);
   app.failure_message([](const CLI::App* failed, const CLI::Error& error) {

@@ -1,9 +1,9 @@
-#include <CLI/CLI.hpp>
-#include <boost/json/parse.hpp>
-#include <boost/json/value_to.hpp>
-#include <boost/json/serialize.hpp>
 #include <curl/curl.h>
 
+#include <CLI/CLI.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value_to.hpp>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -88,9 +88,14 @@ Result<std::string> AskOverHttp(const Options& options) {
   };
   url += escape(options.aggregate) + "?format=" + (options.output == "csv" ? "csv" : "json");
   const std::pair<const char*, std::string> parameters[] = {
-      {"from", options.from},   {"to", options.to},           {"step", options.step},
-      {"where", options.where}, {"group_by", options.group_by}, {"measures", options.measures},
-      {"order_by", options.order_by}, {"freshness", options.freshness},
+      {"from", options.from},
+      {"to", options.to},
+      {"step", options.step},
+      {"where", options.where},
+      {"group_by", options.group_by},
+      {"measures", options.measures},
+      {"order_by", options.order_by},
+      {"freshness", options.freshness},
       {"limit", options.limit > 0 ? std::to_string(options.limit) : ""}};
   for (const auto& [name, value] : parameters) {
     if (!value.empty()) url += std::string("&") + name + "=" + escape(value);
@@ -99,11 +104,11 @@ Result<std::string> AskOverHttp(const Options& options) {
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT_MS, 3000L);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &body);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION,
-                   +[](char* data, std::size_t, std::size_t size, void* out) {
-                     static_cast<std::string*>(out)->append(data, size);
-                     return size;
-                   });
+  curl_easy_setopt(
+      curl.get(), CURLOPT_WRITEFUNCTION, +[](char* data, std::size_t, std::size_t size, void* out) {
+        static_cast<std::string*>(out)->append(data, size);
+        return size;
+      });
   std::unique_ptr<curl_slist, CurlDeleter> headers;
   if (!options.token.empty()) {
     headers.reset(curl_slist_append(nullptr, ("Authorization: Bearer " + options.token).c_str()));
@@ -111,8 +116,8 @@ Result<std::string> AskOverHttp(const Options& options) {
   }
   const CURLcode code = curl_easy_perform(curl.get());
   if (code != CURLE_OK) {
-    return Transient("{}: {}. Is 'millrace run' or 'millrace demo' up? With -c FILE the lake is asked instead", options.url,
-                     curl_easy_strerror(code));
+    return Transient("{}: {}. Is 'millrace run' or 'millrace demo' up? With -c FILE the lake is asked instead",
+                     options.url, curl_easy_strerror(code));
   }
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -152,8 +157,8 @@ Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig 
     const auto snapshot = table->snapshot();
     const auto cache = query::MakePartialFileCache(0);
     std::int64_t bytes_read = 0;
-    ASSIGN_OR_RETURN(auto rows, query::ReadCommitted(*table, *snapshot, definition, request.from, request.to, *cache,
-                                                     &bytes_read));
+    ASSIGN_OR_RETURN(
+        auto rows, query::ReadCommitted(*table, *snapshot, definition, request.from, request.to, *cache, &bytes_read));
     ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
     ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, definition, request, std::move(rows)));
     answer.as_of.version = snapshot->version;
@@ -179,7 +184,8 @@ Run AddQuery(CLI::App& app) {
   app.add_option("--limit", options->limit, "Rows at most")->check(CLI::PositiveNumber);
   app.add_option("--freshness", options->freshness)->check(CLI::IsMember({"hot", "committed"}));
   app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json", "csv"}))->capture_default_str();
-  auto* const url = app.add_option("--url", options->url, "Of a running pipeline")->envname("MILLRACE_URL")->capture_default_str();
+  auto* const url =
+      app.add_option("--url", options->url, "Of a running pipeline")->envname("MILLRACE_URL")->capture_default_str();
   app.add_option("--token", options->token, "Bearer token")->envname("MILLRACE_TOKEN");
   app.add_option("-c,--config", options->config, "Ask the lake of this pipeline, committed rows only")
       ->type_name("FILE")

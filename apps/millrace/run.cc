@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <memory>
 
 #include "base/log.h"
@@ -25,9 +24,11 @@ Run AddRun(CLI::App& app) {
   return [options] {
     auto config = LoadConfigOrComplain(options->config, options->overrides);
     if (!config) return kBadConfiguration;
-    auto service = Service::Start(*std::move(config), {.until_end = options->until_end, .serve = options->role == "all"});
+    auto service =
+        Service::Start(*std::move(config), {.until_end = options->until_end, .serve = options->role == "all"});
     if (!service.ok()) {
-      return Complain(service.status(), KindOf(service.status()) == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed);
+      return Complain(service.status(),
+                      KindOf(service.status()) == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed);
     }
     if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
     const Status done = (*service)->Run();

@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -105,12 +104,15 @@ Run AddSimulate(CLI::App& app) {
   app.add_option("--count", options->simulator.count, "Stop after so many; 0: at Ctrl-C")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--devices", options->simulator.clickstream.devices)->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--devices", options->simulator.clickstream.devices)
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app.add_option("--late", options->late, "Share of late events")->capture_default_str();
   app.add_option("--duplicates", options->duplicates, "Share of repeated events")->capture_default_str();
   app.add_option("--malformed", options->malformed, "Share of broken events")->capture_default_str();
   app.add_option("--seed", options->simulator.clickstream.seed)->capture_default_str();
-  app.add_option("--to", options->to, "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, or - for stdout")->capture_default_str();
+  app.add_option("--to", options->to, "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, or - for stdout")
+      ->capture_default_str();
   app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")->expected(1);
   return [options] {
     InitLogging("info", LogFormat::kText);

@@ -1,13 +1,14 @@
-#include <CLI/CLI.hpp>
+#include "base/version.h"
+
 #include <arrow/config.h>
 #include <arrow/scalar.h>
 #include <arrow/table.h>
-#include <boost/version.hpp>
 
+#include <CLI/CLI.hpp>
+#include <boost/version.hpp>
 #include <cstdio>
 #include <memory>
 
-#include "base/version.h"
 #include "commands.h"
 #include "sql/sql_session.h"
 
@@ -21,7 +22,8 @@ Run AddVersion(CLI::App& app) {
     auto session = sql::SqlSession::Make();
     if (session.ok()) {
       const auto answer = (*session)->Query("SELECT version()");
-      if (answer.ok()) std::printf("  duckdb %s\n", (*answer)->column(0)->GetScalar(0).ValueOrDie()->ToString().c_str());
+      if (answer.ok())
+        std::printf("  duckdb %s\n", (*answer)->column(0)->GetScalar(0).ValueOrDie()->ToString().c_str());
     }
     std::printf("  boost %d.%d\n", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000);
     return kOk;

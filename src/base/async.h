@@ -1,4 +1,5 @@
-/// The few pieces that coroutines need here beyond Asio: work on another thread, and a lock that waits without blocking.
+/// The few pieces that coroutines need here beyond Asio: work on another thread, and a lock that waits without
+/// blocking.
 #pragma once
 
 #include <boost/asio/associated_executor.hpp>
@@ -7,7 +8,6 @@
 #include <boost/asio/experimental/channel.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
-
 #include <type_traits>
 #include <utility>
 
@@ -16,7 +16,8 @@ namespace millrace {
 namespace asio = boost::asio;
 
 /// Name a `work` that captures anything with a destructor before the co_await: GCC 12 would destroy it twice.
-/// Runs `work` on `executor` and gives its (non-void) result to the awaiting coroutine, back on the coroutine's own executor.
+/// Runs `work` on `executor` and gives its (non-void) result to the awaiting coroutine, back on the coroutine's own
+/// executor.
 template <typename Executor, typename Work>
 asio::awaitable<std::invoke_result_t<Work>> RunOn(Executor executor, Work work) {
   using Outcome = std::invoke_result_t<Work>;

@@ -40,9 +40,9 @@ Status MakeStatus(ErrorKind kind, std::string message);
 /// The same status with "context: " before its message; kind and detail are kept. OK stays OK.
 Status WithContextMessage(const Status& status, std::string_view context);
 
-#define MILLRACE_DEFINE_STATUS_MAKER(Name)                                       \
-  template <typename... Args>                                                    \
-  Status Name(fmt::format_string<Args...> format, Args&&... args) {              \
+#define MILLRACE_DEFINE_STATUS_MAKER(Name)                                                   \
+  template <typename... Args>                                                                \
+  Status Name(fmt::format_string<Args...> format, Args&&... args) {                          \
     return MakeStatus(ErrorKind::k##Name, fmt::format(format, std::forward<Args>(args)...)); \
   }
 MILLRACE_DEFINE_STATUS_MAKER(Transient)
@@ -71,7 +71,7 @@ Status WithContext(const Status& status, fmt::format_string<Args...> format, Arg
 
 /// For coroutines, which may not contain `return`. The result is held by value in a named local.
 #define CO_RETURN_NOT_OK(expr) CO_RETURN_NOT_OK_IMPL(MILLRACE_CONCAT(co_status_, __COUNTER__), expr)
-#define CO_RETURN_NOT_OK_IMPL(name, expr)                      \
+#define CO_RETURN_NOT_OK_IMPL(name, expr)         \
   ::arrow::Status name = ::arrow::ToStatus(expr); \
   if (!name.ok()) co_return name
 
@@ -82,9 +82,10 @@ Status WithContext(const Status& status, fmt::format_string<Args...> format, Arg
   lhs = std::move(name).ValueUnsafe()
 
 /// A broken assumption that would write wrong data if we went on: abort, in release too.
-#define MILLRACE_CHECK(condition, ...)                                                                  \
-  do {                                                                                                  \
-    if (!(condition)) [[unlikely]] ::millrace::CheckFailed(__FILE__, __LINE__, #condition, fmt::format("" __VA_ARGS__)); \
+#define MILLRACE_CHECK(condition, ...)                                                      \
+  do {                                                                                      \
+    if (!(condition)) [[unlikely]]                                                          \
+      ::millrace::CheckFailed(__FILE__, __LINE__, #condition, fmt::format("" __VA_ARGS__)); \
   } while (false)
 
 #ifdef NDEBUG

@@ -51,8 +51,8 @@ struct ReachedEnd {
 };
 
 /// Something that the consumer cannot mend. kTransient: it goes on trying (broker down), the message is for the
-/// operator. Anything else is final: the topic is gone, the offset is out of range (kCorrupt, names partition, offset and
-/// the range that the log holds), authorisation refused.
+/// operator. Anything else is final: the topic is gone, the offset is out of range (kCorrupt, names partition, offset
+/// and the range that the log holds), authorisation refused.
 struct Failed {
   Status status;
   std::optional<TopicPartition> source;
@@ -95,8 +95,8 @@ class Consumer {
   virtual Result<OffsetVector> OffsetsAt(UnixMicros time, const std::vector<TopicPartition>& partitions,
                                          std::chrono::milliseconds timeout) = 0;
 
-  /// A checksum (CRC-32 over timestamp, key and payload, see Fingerprint()) of the record at exactly this offset; nullopt
-  /// if there is none there (a hole, or retention took it). Works for partitions not assigned to this member.
+  /// A checksum (CRC-32 over timestamp, key and payload, see Fingerprint()) of the record at exactly this offset;
+  /// nullopt if there is none there (a hole, or retention took it). Works for partitions not assigned to this member.
   virtual Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
                                                              std::chrono::milliseconds timeout) = 0;
 
@@ -119,7 +119,7 @@ std::uint32_t Fingerprint(const model::RawRecord& record);
 /// What a producer appends.
 struct OutgoingRecord {
   std::string topic;
-  std::int32_t partition = -1;  ///< -1: by the key's hash, or spread if there is no key.
+  std::int32_t partition = -1;          ///< -1: by the key's hash, or spread if there is no key.
   std::optional<UnixMicros> timestamp;  ///< nullopt: now.
   std::optional<std::string> key;
   std::optional<std::string> payload;

@@ -1,8 +1,9 @@
 /// What an aggregate is, as a value: the shape of its partial rows, and how they merge into an answer.
 ///
 /// process/ makes one from the user's SQL, pipeline/ stores it with the table, query/ merges by it.
-/// A partial row holds mergeable accumulators ("states") of one window and key; any number of partial rows may exist for
-/// the same window and key, and merging them in any order gives the same answer (sums of doubles: up to rounding order).
+/// A partial row holds mergeable accumulators ("states") of one window and key; any number of partial rows may exist
+/// for the same window and key, and merging them in any order gives the same answer (sums of doubles: up to rounding
+/// order).
 #pragma once
 
 #include <arrow/type.h>
@@ -44,11 +45,11 @@ struct AggregateMeasure {
 
 struct AggregateDefinition {
   std::string name;
-  std::string sql;                   ///< As the user wrote it.
-  std::string input;                 ///< The relation in TUMBLE(...): "input" or a transform.
-  std::string time_column;           ///< Of that relation; timestamp in UTC microseconds.
-  std::int64_t window_size_us = 0;   ///< Windows are [start, start + size), aligned to 1970-01-01T00:00:00Z
-                                     ///< (as DuckDB's time_bucket with that origin).
+  std::string sql;                  ///< As the user wrote it.
+  std::string input;                ///< The relation in TUMBLE(...): "input" or a transform.
+  std::string time_column;          ///< Of that relation; timestamp in UTC microseconds.
+  std::int64_t window_size_us = 0;  ///< Windows are [start, start + size), aligned to 1970-01-01T00:00:00Z
+                                    ///< (as DuckDB's time_bucket with that origin).
   std::vector<AggregateKey> keys;
   std::vector<AggregateState> states;
   std::vector<AggregateMeasure> measures;

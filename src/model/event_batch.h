@@ -19,9 +19,9 @@ namespace millrace::model {
 /// One record as the log delivered it. The views are owned by the FetchedRecords that holds it.
 struct RawRecord {
   Offset offset = 0;
-  UnixMicros timestamp = 0;                   ///< The log's timestamp (create or append time), UTC microseconds.
-  std::optional<std::string_view> key;        ///< nullopt: no key.
-  std::optional<std::string_view> payload;    ///< nullopt: a tombstone.
+  UnixMicros timestamp = 0;                 ///< The log's timestamp (create or append time), UTC microseconds.
+  std::optional<std::string_view> key;      ///< nullopt: no key.
+  std::optional<std::string_view> payload;  ///< nullopt: a tombstone.
   std::vector<std::pair<std::string_view, std::string_view>> headers;  ///< In log order; names may repeat.
 };
 
@@ -31,10 +31,10 @@ struct RawRecord {
 struct FetchedRecords {
   TopicPartition source;
   OffsetRange range;
-  std::int64_t generation = 0;      ///< Rises at each seek or assignment; records of an older one are stale.
-  std::vector<RawRecord> records;   ///< Ascending offsets within range. May be empty (markers only).
-  std::size_t bytes = 0;            ///< Payloads and keys, for the memory budget.
-  std::shared_ptr<void> owner;      ///< Keeps the viewed bytes alive.
+  std::int64_t generation = 0;     ///< Rises at each seek or assignment; records of an older one are stale.
+  std::vector<RawRecord> records;  ///< Ascending offsets within range. May be empty (markers only).
+  std::size_t bytes = 0;           ///< Payloads and keys, for the memory budget.
+  std::shared_ptr<void> owner;     ///< Keeps the viewed bytes alive.
 };
 
 /// A record that is not a row: its original bytes, all that is known of it, and why.

@@ -21,7 +21,7 @@ namespace millrace::objectstore {
 
 struct ObjectInfo {
   std::string key;
-  std::int64_t size = 0;         ///< Bytes.
+  std::int64_t size = 0;  ///< Bytes.
   UnixMicros modified = 0;
 };
 

@@ -2,10 +2,10 @@
 
 #include <arrow/array.h>
 #include <arrow/scalar.h>
-#include <boost/json/parse.hpp>
-#include <boost/json/value_to.hpp>
 
 #include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/value_to.hpp>
 #include <limits>
 #include <set>
 #include <utility>
@@ -113,8 +113,8 @@ bool HasColumn(const delta::Snapshot& snapshot, std::string_view name) {
 void AuditEvents(const Plan& plan, const delta::Table& table, const delta::Snapshot& snapshot, TableAudit& audit) {
   const std::vector<std::string> provenance = {std::string(model::kTopicColumn), std::string(model::kPartitionColumn),
                                                std::string(model::kOffsetColumn)};
-  const bool traceable = std::all_of(provenance.begin(), provenance.end(),
-                                     [&](const auto& name) { return HasColumn(snapshot, name); });
+  const bool traceable =
+      std::all_of(provenance.begin(), provenance.end(), [&](const auto& name) { return HasColumn(snapshot, name); });
   std::map<model::TopicPartition, std::vector<model::Offset>> offsets;
   const auto columns = traceable ? provenance : std::vector<std::string>{snapshot.schema->field(0)->name()};
   VisitFiles(table, snapshot, columns, audit, [&](const arrow::RecordBatch& batch) {
@@ -142,14 +142,15 @@ void AuditEvents(const Plan& plan, const delta::Table& table, const delta::Snaps
     std::sort(list.begin(), list.end());
     const auto twice = std::adjacent_find(list.begin(), list.end());
     if (twice != list.end()) {
-      audit.findings.push_back(fmt::format("{}: offset {} is in the table more than once", model::ToString(source), *twice));
+      audit.findings.push_back(
+          fmt::format("{}: offset {} is in the table more than once", model::ToString(source), *twice));
     }
     const auto from = plan.progress.BooksBeginAt(snapshot, source).value_or(0);
     const auto it = audit.next.find(source);
     const auto next = it == audit.next.end() ? from : it->second;
     if (!list.empty() && (list.front() < from || list.back() >= next)) {
-      audit.findings.push_back(fmt::format("{}: rows of offsets {} to {}, but [{}, {}) is covered", model::ToString(source),
-                                           list.front(), list.back(), from, next));
+      audit.findings.push_back(fmt::format("{}: rows of offsets {} to {}, but [{}, {}) is covered",
+                                           model::ToString(source), list.front(), list.back(), from, next));
     }
     const auto written = plan.progress.Totals(snapshot, source).written;
     if (written != static_cast<std::int64_t>(list.size())) {
@@ -172,7 +173,8 @@ std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snap
     const auto& partition = static_cast<const arrow::Int32Array&>(*batch.column(1));
     const auto& offset = static_cast<const arrow::Int64Array&>(*batch.column(2));
     for (std::int64_t i = 0; i < batch.num_rows(); ++i) {
-      letters.push_back({{TextAt(*batch.column(0), i), partition.Value(i)}, offset.Value(i), TextAt(*batch.column(3), i)});
+      letters.push_back(
+          {{TextAt(*batch.column(0), i), partition.Value(i)}, offset.Value(i), TextAt(*batch.column(3), i)});
     }
   });
   audit.rows = static_cast<std::int64_t>(letters.size());
@@ -186,8 +188,8 @@ std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snap
 }
 
 /// A table's books against the dead letters of its own stages.
-void CheckDeadLetters(const Plan& plan, int table, const delta::Snapshot& snapshot, const std::vector<LetterKey>& letters,
-                      TableAudit& audit) {
+void CheckDeadLetters(const Plan& plan, int table, const delta::Snapshot& snapshot,
+                      const std::vector<LetterKey>& letters, TableAudit& audit) {
   const auto stages = plan.StagesOf(table);
   std::map<model::TopicPartition, std::int64_t> counted;
   for (const auto& letter : letters) {
@@ -200,8 +202,9 @@ void CheckDeadLetters(const Plan& plan, int table, const delta::Snapshot& snapsh
   for (const auto& [source, next] : audit.next) {
     const auto expected = plan.progress.Totals(snapshot, source).dead_lettered;
     if (counted[source] != expected) {
-      audit.findings.push_back(fmt::format("{}: the books say {} records were dead-lettered, the dead-letter table holds {}",
-                                           model::ToString(source), expected, counted[source]));
+      audit.findings.push_back(
+          fmt::format("{}: the books say {} records were dead-lettered, the dead-letter table holds {}",
+                      model::ToString(source), expected, counted[source]));
     }
   }
 }

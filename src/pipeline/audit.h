@@ -1,7 +1,8 @@
 /// The proof that the books balance: every table of a pipeline, over its whole history, from the lake alone.
 ///
 /// What is proved, per table and partition:
-///   - the commits' ranges form one chain: each begins where the one before ended (as far back as the log's JSON reaches);
+///   - the commits' ranges form one chain: each begins where the one before ended (as far back as the log's JSON
+///   reaches);
 ///   - read == written + dead-lettered + filtered + deduplicated + tombstones, in running totals;
 ///   - read <= the offsets covered (Kafka's holes may make it less, nothing may make it more);
 ///   - written == rows that are in the table's live files, counted in the files (aggregates: the sum of _rows);
@@ -27,10 +28,10 @@ struct TableAudit {
   TableKind kind = TableKind::kEvents;
   std::int64_t version = -1;
   std::int64_t num_files = 0;
-  std::int64_t rows = 0;                   ///< Events behind the rows, counted in the files.
-  model::Ledger totals;                    ///< Over all partitions.
+  std::int64_t rows = 0;  ///< Events behind the rows, counted in the files.
+  model::Ledger totals;   ///< Over all partitions.
   model::OffsetVector next;
-  std::vector<std::string> findings;       ///< Empty: everything holds. Each names the partition, file or version.
+  std::vector<std::string> findings;  ///< Empty: everything holds. Each names the partition, file or version.
 };
 
 struct AuditReport {

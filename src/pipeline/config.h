@@ -129,7 +129,7 @@ struct Finding {
 std::string ToString(const Finding& finding);
 
 struct LoadOptions {
-  bool environment = true;                     ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
+  bool environment = true;  ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
   std::vector<std::pair<std::string, std::string>> overrides;  ///< `--set source.topics=[a]`: dotted key, YAML value.
 };
 

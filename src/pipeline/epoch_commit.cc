@@ -1,9 +1,8 @@
 #include "pipeline/epoch_commit.h"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
-
-#include <algorithm>
 #include <utility>
 
 #include "base/kill_point.h"
@@ -15,8 +14,8 @@ namespace {
 namespace json = boost::json;
 
 /// Few tries at a time: between them the worker looks whether it should stop.
-constexpr delta::RetryPolicy kRetry{.attempts_max = 10, .backoff_min = std::chrono::milliseconds(5),
-                                    .backoff_max = std::chrono::milliseconds(500)};
+constexpr delta::RetryPolicy kRetry{
+    .attempts_max = 10, .backoff_min = std::chrono::milliseconds(5), .backoff_max = std::chrono::milliseconds(500)};
 
 json::object LedgerJson(const model::TopicPartition& source, const PartitionPart& part) {
   return {{"topic", source.topic},
@@ -38,10 +37,11 @@ delta::CommitRequest RequestFor(const Plan& plan, std::vector<delta::AddFile> fi
   for (const auto& file : files) rows += delta::NumRecords(file).value_or(0);
   request.operation_parameters = {
       {"outputMode", "Append"}, {"queryId", plan.config.app_id}, {"epochId", std::to_string(epoch)}};
-  request.operation_metrics = {{"numAddedFiles", std::to_string(files.size())}, {"numOutputRows", std::to_string(rows)}};
+  request.operation_metrics = {{"numAddedFiles", std::to_string(files.size())},
+                               {"numOutputRows", std::to_string(rows)}};
   request.adds = std::move(files);
-  request.info["millrace"] =
-      json::serialize(json::object{{"pipeline", plan.config.name}, {"epoch", epoch}, {"partitions", std::move(partitions)}});
+  request.info["millrace"] = json::serialize(
+      json::object{{"pipeline", plan.config.name}, {"epoch", epoch}, {"partitions", std::move(partitions)}});
   return request;
 }
 
@@ -101,7 +101,8 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
     request.fence[plan.progress.AppId(source)] = part.fence;
   }
   auto outcome = table.Commit(request, kRetry);
-  if (!outcome.ok()) return WithContext(outcome.status(), "table {}: committing epoch {}", table_plan.name, epoch.epoch);
+  if (!outcome.ok())
+    return WithContext(outcome.status(), "table {}: committing epoch {}", table_plan.name, epoch.epoch);
   KillPoint("epoch.committed");
   const auto num_files = static_cast<std::int64_t>(epoch.files.size());
   if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {

@@ -19,7 +19,7 @@ namespace millrace::pipeline {
 struct EpochCommitted {
   delta::SnapshotPtr snapshot;
   delta::TableVersion version = 0;
-  std::int64_t num_rows = 0;   ///< Records folded in: rows of events, or events behind partial rows.
+  std::int64_t num_rows = 0;  ///< Records folded in: rows of events, or events behind partial rows.
   std::int64_t num_files = 0;
 };
 using EpochOutcome = std::variant<EpochCommitted, delta::Fenced>;
@@ -31,8 +31,8 @@ struct PreparedEpoch {
   std::vector<delta::AddFile> files;
 };
 
-/// Finishes the files of all shards' parts. kTransient: a file could not be written; nothing of the epoch can be committed, it must
-/// be discarded and read again.
+/// Finishes the files of all shards' parts. kTransient: a file could not be written; nothing of the epoch can be
+/// committed, it must be discarded and read again.
 Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& table, std::vector<SealedPart> parts);
 
 /// One commit with the files and, per partition, the txn family of progress.h; fenced by each partition's txn. May be
@@ -43,7 +43,8 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
 /// Dead letters and how far each stage's letters are complete.
 struct LetterEpoch {
   std::vector<model::DeadLetter> letters;
-  std::map<model::TopicPartition, model::Offset> ends;  ///< Letters of all stages below these are in this or earlier epochs.
+  std::map<model::TopicPartition, model::Offset>
+      ends;  ///< Letters of all stages below these are in this or earlier epochs.
   std::map<std::string, std::optional<std::int64_t>> fence;  ///< By txn id of the dead-letter table.
 };
 Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const LetterEpoch& epoch);

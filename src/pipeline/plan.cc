@@ -30,14 +30,14 @@ Status AddTransforms(const PipelineConfig& config, std::vector<RelationPlan>& re
     for (auto it = waiting.begin(); it != waiting.end();) {
       const auto& transform = **it;
       ASSIGN_OR_RETURN(const auto from, process::Transform::RelationOf(transform.name, transform.sql));
-      const auto parent = std::find_if(relations.begin(), relations.end(), [&](const auto& r) { return r.name == from; });
+      const auto parent =
+          std::find_if(relations.begin(), relations.end(), [&](const auto& r) { return r.name == from; });
       if (parent == relations.end()) {
         ++it;
         continue;
       }
       const int parent_index = static_cast<int>(parent - relations.begin());
-      ASSIGN_OR_RETURN(const auto made,
-                       process::Transform::Make(transform.name, transform.sql, from, parent->schema));
+      ASSIGN_OR_RETURN(const auto made, process::Transform::Make(transform.name, transform.sql, from, parent->schema));
       relations.push_back({transform.name, parent_index, transform.sql, made->output_schema()});
       it = waiting.erase(it);
       progressed = true;
@@ -75,7 +75,8 @@ Result<TablePlan> PlanEventTable(const TableConfig& config, const std::vector<Re
     if (const auto argument = DateArgument(expression)) {
       const auto field = source.GetFieldByName(*argument);
       if (field == nullptr || field->type()->id() != arrow::Type::TIMESTAMP) {
-        return InvalidInput("table '{}': partition_by {}: no timestamp column '{}'", config.name, expression, *argument);
+        return InvalidInput("table '{}': partition_by {}: no timestamp column '{}'", config.name, expression,
+                            *argument);
       }
       table.derived_dates.push_back(*argument);
       table.partition_columns.push_back(*argument + "_date");
@@ -127,8 +128,8 @@ std::vector<std::string> Plan::StagesOf(int table) const {
   return stages;
 }
 
-Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
-                                                                 const std::shared_ptr<objectstore::ObjectStore>& lake) {
+Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
+    const Plan& plan, int table, const std::shared_ptr<objectstore::ObjectStore>& lake) {
   if (table == plan.dead_letters() && plan.config.dead_letters_uri) {
     return objectstore::OpenStore(*plan.config.dead_letters_uri);
   }

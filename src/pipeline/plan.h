@@ -16,8 +16,8 @@
 
 namespace millrace::pipeline {
 
-/// A named stream of batches: relation 0 is "input" (the decoded events), the others are transforms. A relation's parent
-/// always has a smaller index.
+/// A named stream of batches: relation 0 is "input" (the decoded events), the others are transforms. A relation's
+/// parent always has a smaller index.
 struct RelationPlan {
   std::string name;
   int parent = -1;
@@ -32,8 +32,8 @@ std::string_view ToString(TableKind kind);
 struct TablePlan {
   std::string name;
   TableKind kind = TableKind::kEvents;
-  int relation = 0;                                 ///< Events and aggregates: what feeds it.
-  std::shared_ptr<arrow::Schema> schema;            ///< As rows reach the table's sink: partition columns included.
+  int relation = 0;                       ///< Events and aggregates: what feeds it.
+  std::shared_ptr<arrow::Schema> schema;  ///< As rows reach the table's sink: partition columns included.
   std::vector<std::string> partition_columns;
   std::vector<std::string> derived_dates;           ///< For date(x) in partition_by: the x of each, in schema order.
   std::vector<int> columns;                         ///< Events: the relation's columns that the table keeps, in order.
@@ -45,9 +45,9 @@ struct TablePlan {
 struct Plan {
   PipelineConfig config;
   std::shared_ptr<arrow::Schema> event_schema;
-  int event_time_column = -1;                       ///< In event_schema; -1: none is configured.
+  int event_time_column = -1;  ///< In event_schema; -1: none is configured.
   std::vector<RelationPlan> relations;
-  std::vector<TablePlan> tables;                    ///< The dead-letter table is the last.
+  std::vector<TablePlan> tables;  ///< The dead-letter table is the last.
   Progress progress;
 
   int dead_letters() const { return static_cast<int>(tables.size()) - 1; }

@@ -78,7 +78,8 @@ model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot,
   model::OffsetVector next;
   for (const auto& topic : topics) {
     const std::string prefix = single_topic_ ? app_id_ + "-" : app_id_ + "-" + topic + "-";
-    for (auto it = snapshot.txns.lower_bound(prefix); it != snapshot.txns.end() && it->first.starts_with(prefix); ++it) {
+    for (auto it = snapshot.txns.lower_bound(prefix); it != snapshot.txns.end() && it->first.starts_with(prefix);
+         ++it) {
       const char* begin = it->first.data() + prefix.size();
       const char* end = it->first.data() + it->first.size();
       std::int32_t partition = 0;

@@ -9,8 +9,8 @@
 ///   clicks-3#crc             fingerprint of the record at the last offset; 0 if there is no record there
 ///   clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///
-/// Why txn actions: they are part of the table's state, so checkpoints carry them and log cleanup cannot lose them, and they
-/// become visible together with the rows. (commitInfo holds the same figures per epoch, for people.)
+/// Why txn actions: they are part of the table's state, so checkpoints carry them and log cleanup cannot lose them, and
+/// they become visible together with the rows. (commitInfo holds the same figures per epoch, for people.)
 #pragma once
 
 #include <cstdint>

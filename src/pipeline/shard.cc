@@ -73,8 +73,8 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
 
 void Shard::Start(PartitionStart start) {
   for (std::size_t t = 0; t < sinks_.size(); ++t) sinks_[t]->Start(start.source, start.sinks[t]);
-  partitions_.insert_or_assign(
-      start.source, Partition{start.generation, std::move(start.letter_stages), std::move(start.progress)});
+  partitions_.insert_or_assign(start.source,
+                               Partition{start.generation, std::move(start.letter_stages), std::move(start.progress)});
 }
 
 void Shard::Stop(const model::TopicPartition& source) {
@@ -143,12 +143,12 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   return Status::OK();
 }
 
-/// Sets aside the rows whose event time is too far ahead of the log's own time. The log's time and not the wall clock: a record
-/// that is read twice must be judged alike.
+/// Sets aside the rows whose event time is too far ahead of the log's own time. The log's time and not the wall clock:
+/// a record that is read twice must be judged alike.
 Status Shard::Quarantine(const model::FetchedRecords& piece, Partition& partition, RelationRows& input) {
   const auto& times = static_cast<const arrow::TimestampArray&>(*input.rows->column(plan_->event_time_column));
-  const auto& logged = static_cast<const arrow::TimestampArray&>(
-      *input.rows->GetColumnByName(std::string(model::kTimestampColumn)));
+  const auto& logged =
+      static_cast<const arrow::TimestampArray&>(*input.rows->GetColumnByName(std::string(model::kTimestampColumn)));
   const std::int64_t lead_max = plan_->config.event_time->max_future.count();
   const bool is_logged_time = plan_->config.event_time->column == model::kTimestampColumn;
   UnixMicros latest = INT64_MIN;
@@ -167,10 +167,11 @@ Status Shard::Quarantine(const model::FetchedRecords& piece, Partition& partitio
 
   std::vector<process::FailedRow> failed;
   for (const std::int64_t row : ahead) {
-    failed.push_back({row, fmt::format("'{}' is {:.1f} s ahead of the log's timestamp; event_time.max_future is {:.1f} s",
-                                       plan_->config.event_time->column,
-                                       static_cast<double>(times.Value(row) - logged.Value(row)) / 1e6,
-                                       static_cast<double>(lead_max) / 1e6)});
+    failed.push_back(
+        {row,
+         fmt::format("'{}' is {:.1f} s ahead of the log's timestamp; event_time.max_future is {:.1f} s",
+                     plan_->config.event_time->column, static_cast<double>(times.Value(row) - logged.Value(row)) / 1e6,
+                     static_cast<double>(lead_max) / 1e6)});
   }
   AddFailed(failed, *input.rows, "event_time", "future_timestamp", piece, partition);
   input.dead_lettered += static_cast<std::int64_t>(ahead.size());

@@ -1,5 +1,5 @@
-/// One compute shard: fetched records in, the open epochs of every table out. Plain and synchronous; the worker gives each
-/// shard a thread, and a partition belongs to one shard at a time, so nothing here is locked.
+/// One compute shard: fetched records in, the open epochs of every table out. Plain and synchronous; the worker gives
+/// each shard a thread, and a partition belongs to one shard at a time, so nothing here is locked.
 #pragma once
 
 #include <atomic>
@@ -23,8 +23,8 @@ struct PartitionProgress {
   std::atomic<model::Offset> next{0};
   std::atomic<std::int64_t> records{0};
   std::atomic<std::int64_t> bytes{0};
-  std::atomic<UnixMicros> max_event_time{INT64_MIN};   ///< Ignoring rows that were quarantined.
-  std::atomic<UnixMicros> last_record_seen{0};         ///< Wall clock; 0: none yet.
+  std::atomic<UnixMicros> max_event_time{INT64_MIN};  ///< Ignoring rows that were quarantined.
+  std::atomic<UnixMicros> last_record_seen{0};        ///< Wall clock; 0: none yet.
 };
 
 class Shard {
@@ -32,8 +32,8 @@ class Shard {
   static Result<std::unique_ptr<Shard>> Make(std::shared_ptr<const Plan> plan,
                                              std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores);
 
-  /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage the first
-  /// offset whose letters are not durable yet. Only records of `generation` are taken from now on.
+  /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage
+  /// the first offset whose letters are not durable yet. Only records of `generation` are taken from now on.
   struct PartitionStart {
     model::TopicPartition source;
     std::int64_t generation = 0;
@@ -49,8 +49,8 @@ class Shard {
   /// is `fail` and a record did not fit.
   Status Process(const model::FetchedRecords& records);
 
-  /// Takes the dead letters collected since the last call. Whoever seals a sink takes these at the same moment, and makes
-  /// them durable before it commits.
+  /// Takes the dead letters collected since the last call. Whoever seals a sink takes these at the same moment, and
+  /// makes them durable before it commits.
   std::vector<model::DeadLetter> TakeLetters();
 
   Sink& sink(int table) { return *sinks_[table]; }
@@ -80,8 +80,9 @@ class Shard {
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
   Status Quarantine(const model::FetchedRecords& piece, Partition& partition, RelationRows& input);
   Result<RelationRows*> Relation(int index, const model::FetchedRecords& piece, Partition& partition);
-  void AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows, const std::string& stage,
-                 const std::string& reason, const model::FetchedRecords& piece, Partition& partition);
+  void AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows,
+                 const std::string& stage, const std::string& reason, const model::FetchedRecords& piece,
+                 Partition& partition);
   void AddLetter(model::DeadLetter letter, Partition& partition);
 
   std::shared_ptr<const Plan> plan_;
@@ -89,7 +90,7 @@ class Shard {
   std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; [0] is empty.
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
   std::map<model::TopicPartition, Partition> partitions_;
-  std::vector<RelationRows> relation_rows_;                      // Of the piece at hand.
+  std::vector<RelationRows> relation_rows_;  // Of the piece at hand.
   std::vector<model::DeadLetter> letters_;
   std::int64_t letter_bytes_ = 0;
 };

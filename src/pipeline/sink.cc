@@ -82,9 +82,11 @@ Result<std::vector<process::FailedRow>> Sink::Take(const model::TopicPartition& 
     }
     num_rows_ += ledger.written;
   }
-  MILLRACE_CHECK(ledger.Balances(), "table {}: the books of {} [{}, {}) do not balance: read {}, written {}, dead {}, filtered {}, tombstones {}",
-                 plan_.name, model::ToString(source), range.begin, range.end, ledger.read, ledger.written,
-                 ledger.dead_lettered, ledger.filtered, ledger.tombstones);
+  MILLRACE_CHECK(
+      ledger.Balances(),
+      "table {}: the books of {} [{}, {}) do not balance: read {}, written {}, dead {}, filtered {}, tombstones {}",
+      plan_.name, model::ToString(source), range.begin, range.end, ledger.read, ledger.written, ledger.dead_lettered,
+      ledger.filtered, ledger.tombstones);
   auto [part, is_new] = parts_.try_emplace(source);
   if (is_new) {
     part->second.range.begin = position.covered_from;

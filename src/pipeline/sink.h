@@ -23,16 +23,16 @@ namespace millrace::pipeline {
 
 /// Where a table stands in a partition when reading starts.
 struct SinkStart {
-  model::Offset next = 0;            ///< The first offset that the sink will take.
-  model::Offset covered_from = 0;    ///< Where the table's coverage ended: `next`, or less after a recorded gap.
-  std::optional<std::int64_t> fence; ///< The table's txn version now: what the next commit must find unmoved.
+  model::Offset next = 0;             ///< The first offset that the sink will take.
+  model::Offset covered_from = 0;     ///< Where the table's coverage ended: `next`, or less after a recorded gap.
+  std::optional<std::int64_t> fence;  ///< The table's txn version now: what the next commit must find unmoved.
 };
 
 /// One partition's part of an epoch. `range` begins where the table's coverage ended: no gap, no overlap.
 struct PartitionPart {
   model::OffsetRange range;
   model::Ledger ledger;
-  std::uint32_t fingerprint = 0;     ///< Of the record at range.end - 1; 0: a hole.
+  std::uint32_t fingerprint = 0;  ///< Of the record at range.end - 1; 0: a hole.
   std::optional<std::int64_t> fence;
 };
 
@@ -54,8 +54,8 @@ struct Counts {
 
 /// Not thread-safe: owned by a shard.
 ///
-/// Invariant: per partition, the ranges taken since Start() are contiguous; a range that does not begin at `next` is a defect
-/// and aborts, because going on would lose or double rows.
+/// Invariant: per partition, the ranges taken since Start() are contiguous; a range that does not begin at `next` is a
+/// defect and aborts, because going on would lose or double rows.
 class Sink {
  public:
   static Result<std::unique_ptr<Sink>> Make(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store);
@@ -94,7 +94,8 @@ class Sink {
     query::HotSegment segment;
   };
 
-  Sink(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store) : plan_(plan), store_(std::move(store)) {}
+  Sink(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store)
+      : plan_(plan), store_(std::move(store)) {}
   Status AppendEvents(const std::shared_ptr<arrow::RecordBatch>& rows);
   Result<delta::DataFileWriter*> WriterFor(const delta::PartitionValues& values);
 

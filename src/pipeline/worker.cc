@@ -1,13 +1,12 @@
 #include "pipeline/worker.h"
 
+#include <algorithm>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/signal_set.hpp>
-
-#include <algorithm>
 #include <future>
 #include <random>
 #include <set>
@@ -23,8 +22,8 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-/// Records taken from the log at a time: enough to amortise a wake-up, few enough that a query waits a few milliseconds at
-/// most for its turn on a shard.
+/// Records taken from the log at a time: enough to amortise a wake-up, few enough that a query waits a few milliseconds
+/// at most for its turn on a shard.
 constexpr std::size_t kPollRecordsMax = 8192;
 /// A shard with more than this waiting gets no more: the log keeps the rest.
 constexpr std::int64_t kShardBacklogBytesMax = 8 << 20;
@@ -55,8 +54,9 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
   for (const auto& field : wanted->fields()) {
     const auto found = snapshot.schema->GetFieldByName(field->name());
     if (found == nullptr) {
-      return InvalidInput("table {}: the table in the lake has no column '{}'; changing a table's columns is not supported yet",
-                          plan.name, field->name());
+      return InvalidInput(
+          "table {}: the table in the lake has no column '{}'; changing a table's columns is not supported yet",
+          plan.name, field->name());
     }
     if (!found->type()->Equals(field->type())) {
       return InvalidInput("table {}: column '{}' is {} in the lake, but {} in the pipeline", plan.name, field->name(),
@@ -66,8 +66,9 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
   if (snapshot.schema->num_fields() != wanted->num_fields()) {
     for (const auto& field : snapshot.schema->fields()) {
       if (wanted->GetFieldByName(field->name()) == nullptr && !field->nullable()) {
-        return InvalidInput("table {}: column '{}' of the table in the lake must not be null, and the pipeline has none",
-                            plan.name, field->name());
+        return InvalidInput(
+            "table {}: column '{}' of the table in the lake must not be null, and the pipeline has none", plan.name,
+            field->name());
       }
     }
   }
@@ -240,7 +241,8 @@ asio::awaitable<void> Worker::Control() {
     failure_ = Transient("stopped while recovering; what is not committed will be read again: {}",
                          status_.errors.empty() ? "" : status_.errors.back());
   }
-  // Cuts that are still trying hold locks and look at the tables: none may be left when this loop, and then the worker, ends.
+  // Cuts that are still trying hold locks and look at the tables: none may be left when this loop, and then the worker,
+  // ends.
   std::vector<AsyncMutex::Guard> idle;
   for (auto& table : tables_) idle.push_back(co_await table->mutex.Lock());
   consumer_->Close();
@@ -393,7 +395,8 @@ bool Worker::AtEnd() const {
 Result<model::OffsetVector> Worker::StartOffsets(const std::vector<model::TopicPartition>& partitions,
                                                  const model::OffsetRanges& bounds) {
   const auto& start = plan_->config.source.start;
-  if (const auto* at = std::get_if<StartTimestamp>(&start)) return consumer_->OffsetsAt(at->time, partitions, kLogTimeout);
+  if (const auto* at = std::get_if<StartTimestamp>(&start))
+    return consumer_->OffsetsAt(at->time, partitions, kLogTimeout);
   model::OffsetVector offsets;
   for (const auto& source : partitions) {
     const auto& range = bounds.at(source);
@@ -412,16 +415,18 @@ Result<SinkStart> Worker::CheckedStart(const TablePlan& table, const model::Topi
   SinkStart sink{.next = committed.value_or(start), .covered_from = committed.value_or(start), .fence = std::nullopt};
   if (committed) sink.fence = *committed - 1;
   if (sink.next > bounds.end) {
-    return Corrupt("table {}: {} is covered up to offset {}, but the log ends at {}: the topic was recreated or truncated. "
-                   "Reading it would mix two histories; give the pipeline a new app_id, or restore the topic",
-                   table.name, model::ToString(source), sink.next, bounds.end);
+    return Corrupt(
+        "table {}: {} is covered up to offset {}, but the log ends at {}: the topic was recreated or truncated. "
+        "Reading it would mix two histories; give the pipeline a new app_id, or restore the topic",
+        table.name, model::ToString(source), sink.next, bounds.end);
   }
   if (sink.next < bounds.begin) {
     const auto lost = bounds.begin - sink.next;
     if (plan_->config.source.on_retention_gap == OnRetentionGap::kStop) {
-      return Corrupt("table {}: {} continues at offset {}, but the log begins at {}: retention has deleted {} offsets that "
-                     "were never read. Set source.on_gap to 'record' to go on without them",
-                     table.name, model::ToString(source), sink.next, bounds.begin, lost);
+      return Corrupt(
+          "table {}: {} continues at offset {}, but the log begins at {}: retention has deleted {} offsets that "
+          "were never read. Set source.on_gap to 'record' to go on without them",
+          table.name, model::ToString(source), sink.next, bounds.begin, lost);
     }
     spdlog::warn("table {}: {} offsets {} to {} are gone from the log; recorded as covered without records", table.name,
                  model::ToString(source), sink.next, bounds.begin - 1);
@@ -442,9 +447,10 @@ Status Worker::CheckFingerprints(const std::vector<model::TopicPartition>& parti
       if (!next || !expected || *next - 1 < bounds.at(source).begin || !checked.insert(*next).second) continue;
       ASSIGN_OR_RETURN(const auto found, consumer_->FingerprintAt(source, *next - 1, kLogTimeout));
       if (found && *found != *expected) {
-        return Corrupt("table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
-                       "Give the pipeline a new app_id, or restore the topic",
-                       plan_->tables[t].name, model::ToString(source), *next - 1);
+        return Corrupt(
+            "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
+            "Give the pipeline a new app_id, or restore the topic",
+            plan_->tables[t].name, model::ToString(source), *next - 1);
       }
     }
   }
@@ -509,7 +515,8 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     start.generation = generation;
     start.progress = owned.progress;
     auto* const thread = shards_[owned.shard].get();
-    asio::post(thread->context, [thread, start = std::move(start)]() mutable { thread->shard->Start(std::move(start)); });
+    asio::post(thread->context,
+               [thread, start = std::move(start)]() mutable { thread->shard->Start(std::move(start)); });
   }
   co_return Status::OK();
 }
@@ -557,7 +564,7 @@ asio::awaitable<Status> Worker::Reset() {
     partitions.push_back(source);
   }
   if (failed_resets_ > 0) co_await Sleep(Backoff(failed_resets_));
-  ++failed_resets_;  // Until a commit succeeds again.
+  ++failed_resets_;               // Until a commit succeeds again.
   Status started = Status::OK();  // Not `?:`: GCC 12 loses the result of a co_await in its operands.
   if (!partitions.empty()) started = co_await StartPartitions(partitions);
   if (started.ok()) {
@@ -737,9 +744,9 @@ asio::awaitable<Status> Worker::Cut(int table) {
     if (outcome.ok()) {
       if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
         ++state.status.fenced;
-        const Status status = Conflict("table {}: another worker has moved {} to {}; this epoch is dropped",
-                                       state.status.name, fenced->app_id,
-                                       fenced->found ? std::to_string(*fenced->found) : "nothing");
+        const Status status =
+            Conflict("table {}: another worker has moved {} to {}; this epoch is dropped", state.status.name,
+                     fenced->app_id, fenced->found ? std::to_string(*fenced->found) : "nothing");
         RequestReset(status);
         co_return Status::OK();
       }
@@ -790,7 +797,8 @@ asio::awaitable<Status> Worker::Cut(int table) {
   }
 }
 
-/// Under the table's lock, so that one checkpoint is written at a time. A checkpoint only saves time: failing is not an error.
+/// Under the table's lock, so that one checkpoint is written at a time. A checkpoint only saves time: failing is not an
+/// error.
 asio::awaitable<void> Worker::CheckpointIfDue(int table, delta::TableVersion version) {
   auto& state = *tables_[table];
   const auto& properties = state.status.snapshot->metadata.configuration;
@@ -799,8 +807,7 @@ asio::awaitable<void> Worker::CheckpointIfDue(int table, delta::TableVersion ver
       property == properties.end() ? kCheckpointIntervalDefault : std::max(1, std::atoi(property->second.c_str()));
   if (version - state.last_checkpoint < interval) co_return;
   state.last_checkpoint = version;
-  const Status written =
-      co_await RunOn(io_pool_.get_executor(), [&state] { return state.table->WriteCheckpoint(); });
+  const Status written = co_await RunOn(io_pool_.get_executor(), [&state] { return state.table->WriteCheckpoint(); });
   if (!written.ok()) Note(WithContext(written, "table {}: checkpoint of version {}", state.status.name, version));
 }
 

@@ -1,18 +1,18 @@
 /// One worker: joins a consumer, the compute shards and the tables into a running pipeline.
 ///
-/// Threads: Run() is the control loop (intake, rebalances, timers; everything marked "control"); each shard has a thread of
-/// its own; commits run on a small I/O pool. Records go control -> shard; sealed epochs come back shard -> control -> pool.
+/// Threads: Run() is the control loop (intake, rebalances, timers; everything marked "control"); each shard has a
+/// thread of its own; commits run on a small I/O pool. Records go control -> shard; sealed epochs come back shard ->
+/// control -> pool.
 ///
-/// Every table is cut on its own: seal each shard's open epoch, make the dead letters so far durable, then commit. When a
-/// commit is fenced, a file cannot be written or the store has failed for long, everything uncommitted is discarded and the
-/// partitions are read again from what the tables hold: recovery and error handling are the same path.
+/// Every table is cut on its own: seal each shard's open epoch, make the dead letters so far durable, then commit. When
+/// a commit is fenced, a file cannot be written or the store has failed for long, everything uncommitted is discarded
+/// and the partitions are read again from what the tables hold: recovery and error handling are the same path.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
-
-#include <atomic>
 #include <chrono>
 #include <deque>
 #include <map>
@@ -39,7 +39,7 @@ struct WorkerStatus {
   struct Partition {
     model::TopicPartition source;
     model::Offset next = 0;
-    std::optional<model::Offset> end;         ///< As the log last said.
+    std::optional<model::Offset> end;  ///< As the log last said.
     std::optional<UnixMicros> watermark;
     bool paused = false;
   };
@@ -48,14 +48,14 @@ struct WorkerStatus {
     TableKind kind = TableKind::kEvents;
     delta::SnapshotPtr snapshot;
     std::int64_t hot_rows = 0;
-    std::int64_t rows_committed = 0;          ///< By this process.
-    std::int64_t commits = 0;                 ///< By this process.
+    std::int64_t rows_committed = 0;  ///< By this process.
+    std::int64_t commits = 0;         ///< By this process.
     std::optional<UnixMicros> last_commit;
-    double commit_seconds = 0;                ///< Of the last commit.
+    double commit_seconds = 0;  ///< Of the last commit.
     double commit_seconds_sum = 0;
     std::int64_t fenced = 0;
   };
-  std::string state;                          ///< starting | running | recovering | draining | stopped | failed
+  std::string state;  ///< starting | running | recovering | draining | stopped | failed
   double uptime_seconds = 0;
   std::vector<Partition> partitions;
   std::vector<Table> tables;
@@ -68,7 +68,7 @@ struct WorkerStatus {
   std::int64_t filtered = 0;
   std::int64_t tombstones = 0;
   std::int64_t memory_used = 0;
-  std::vector<std::string> errors;            ///< The newest last, at most 10.
+  std::vector<std::string> errors;  ///< The newest last, at most 10.
 };
 
 class Worker {
@@ -84,8 +84,8 @@ class Worker {
                                               std::shared_ptr<objectstore::ObjectStore> lake, Options options);
   ~Worker();
 
-  /// Works until Stop(), a signal, the end (until_end) or a failure that needs a person. On the way out commits what it has,
-  /// within shutdown_timeout. OK: everything read is committed. Call once.
+  /// Works until Stop(), a signal, the end (until_end) or a failure that needs a person. On the way out commits what it
+  /// has, within shutdown_timeout. OK: everything read is committed. Call once.
   Status Run();
 
   /// Any thread, any number of times.
@@ -113,7 +113,7 @@ class Worker {
   struct TableState {
     explicit TableState(const asio::any_io_executor& executor) : mutex(executor), timer(executor) {}
     std::shared_ptr<delta::Table> table;
-    AsyncMutex mutex;                       // One epoch of a table is in flight at a time.
+    AsyncMutex mutex;  // One epoch of a table is in flight at a time.
     asio::steady_timer timer;
     std::atomic<bool> cut_requested{false};
     delta::TableVersion last_checkpoint = 0;  // By us, or where we began to count.
@@ -122,8 +122,8 @@ class Worker {
   struct OwnedPartition {
     int shard = 0;
     std::int64_t generation = 0;
-    model::Offset next = 0;                 // After what was handed to the shard.
-    std::optional<model::Offset> target;    // until_end
+    model::Offset next = 0;               // After what was handed to the shard.
+    std::optional<model::Offset> target;  // until_end
     bool reached_end = false;
     bool paused = false;
     std::shared_ptr<PartitionProgress> progress;
@@ -131,7 +131,7 @@ class Worker {
   /// What the shards gave for one cut of one table.
   struct Sealed {
     std::vector<SealedPart> parts;
-    std::int64_t resets = 0;                // resets_ when it was sealed.
+    std::int64_t resets = 0;  // resets_ when it was sealed.
   };
 
   Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consumer> consumer, Options options);
@@ -173,9 +173,9 @@ class Worker {
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores_;
 
   asio::io_context control_{1};
-  std::unique_ptr<eventlog::Consumer> consumer_;             // Control thread only.
+  std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread only.
   std::vector<std::unique_ptr<ShardThread>> shards_;
-  std::vector<std::unique_ptr<TableState>> tables_;          // By table of the plan; the last: dead letters.
+  std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
   asio::thread_pool io_pool_{4};
 
   // Control thread only.
@@ -196,7 +196,7 @@ class Worker {
   WorkerStatus status_;
   std::int64_t sampled_records_ = 0;
   std::int64_t sampled_bytes_ = 0;
-  std::int64_t past_records_ = 0;                            // Of partitions that we gave up.
+  std::int64_t past_records_ = 0;  // Of partitions that we gave up.
   std::int64_t past_bytes_ = 0;
   std::chrono::steady_clock::time_point started_;
   bool backpressure_ = false;

@@ -1,10 +1,9 @@
 #include "pipeline/worker_backend.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/value_from.hpp>
-
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <map>
@@ -59,7 +58,10 @@ json::array ColumnsJson(const arrow::Schema& schema) {
 class WorkerBackend final : public serve::Backend {
  public:
   WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
-      : worker_(worker), metrics_(metrics), readers_(worker.plan().tables.size()), cache_(query::MakePartialFileCache(kFileCacheBytesMax)) {}
+      : worker_(worker),
+        metrics_(metrics),
+        readers_(worker.plan().tables.size()),
+        cache_(query::MakePartialFileCache(kFileCacheBytesMax)) {}
 
   Result<json::value> Tables() override {
     ASSIGN_OR_RETURN(const auto status, worker_.Describe());
@@ -129,8 +131,8 @@ class WorkerBackend final : public serve::Backend {
     if (const auto status = worker_.Describe(); status.ok()) as_of.watermark = status->watermark;
 
     std::int64_t bytes_read = 0;
-    ASSIGN_OR_RETURN(auto rows, query::ReadCommitted(*Reader(index), *snapshot, definition, request.from, request.to, *cache_,
-                                                     &bytes_read));
+    ASSIGN_OR_RETURN(auto rows, query::ReadCommitted(*Reader(index), *snapshot, definition, request.from, request.to,
+                                                     *cache_, &bytes_read));
     for (auto& segment : hot) {
       if (segment.rows != nullptr && segment.rows->num_rows() > 0) rows.push_back(std::move(segment.rows));
     }
@@ -171,26 +173,25 @@ class WorkerBackend final : public serve::Backend {
     std::int64_t dead_letters = 0;
     for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
     const bool is_kafka = std::holds_alternative<KafkaSource>(plan.config.source.log);
-    return json::object{
-        {"pipeline", plan.config.name},
-        {"state", status.state},
-        {"version", kVersion},
-        {"uptime_seconds", status.uptime_seconds},
-        {"watermark", TimeOrNull(status.watermark)},
-        {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
-                                {"topics", json::value_from(plan.config.source.topics)},
-                                {"partitions", std::move(partitions)}}},
-        {"rates", json::object{{"records_per_second", status.records_per_second},
-                               {"bytes_per_second", status.bytes_per_second}}},
-        {"totals", json::object{{"records", status.records},
-                                {"bytes", status.bytes},
-                                {"dead_letters", dead_letters},
-                                {"filtered", status.filtered},
-                                {"tombstones", status.tombstones}}},
-        {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
-        {"tables", std::move(tables)},
-        {"aggregates", std::move(aggregates)},
-        {"errors", json::value_from(status.errors)}};
+    return json::object{{"pipeline", plan.config.name},
+                        {"state", status.state},
+                        {"version", kVersion},
+                        {"uptime_seconds", status.uptime_seconds},
+                        {"watermark", TimeOrNull(status.watermark)},
+                        {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
+                                                {"topics", json::value_from(plan.config.source.topics)},
+                                                {"partitions", std::move(partitions)}}},
+                        {"rates", json::object{{"records_per_second", status.records_per_second},
+                                               {"bytes_per_second", status.bytes_per_second}}},
+                        {"totals", json::object{{"records", status.records},
+                                                {"bytes", status.bytes},
+                                                {"dead_letters", dead_letters},
+                                                {"filtered", status.filtered},
+                                                {"tombstones", status.tombstones}}},
+                        {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
+                        {"tables", std::move(tables)},
+                        {"aggregates", std::move(aggregates)},
+                        {"errors", json::value_from(status.errors)}};
   }
 
   std::string Metrics() override {
@@ -216,7 +217,8 @@ class WorkerBackend final : public serve::Backend {
     }
     family("millrace_watermark_timestamp_seconds", "gauge", "Event time up to which windows are complete.");
     if (status.watermark) {
-      fmt::format_to(out, "millrace_watermark_timestamp_seconds {:.6f}\n", static_cast<double>(*status.watermark) / 1e6);
+      fmt::format_to(out, "millrace_watermark_timestamp_seconds {:.6f}\n",
+                     static_cast<double>(*status.watermark) / 1e6);
     }
     family("millrace_dead_letters_total", "counter", "Records that became dead letters, durable in their table.");
     for (const auto& [reason, count] : status.dead_letters) {
@@ -224,8 +226,9 @@ class WorkerBackend final : public serve::Backend {
     }
     family("millrace_commit_duration_seconds", "summary", "Time from a cut to its commit.");
     for (const auto& table : status.tables) {
-      fmt::format_to(out, "millrace_commit_duration_seconds_sum{{table=\"{0}\"}} {1:.6f}\n"
-                          "millrace_commit_duration_seconds_count{{table=\"{0}\"}} {2}\n",
+      fmt::format_to(out,
+                     "millrace_commit_duration_seconds_sum{{table=\"{0}\"}} {1:.6f}\n"
+                     "millrace_commit_duration_seconds_count{{table=\"{0}\"}} {2}\n",
                      table.name, table.commit_seconds_sum, table.commits);
     }
     family("millrace_rows_committed_total", "counter", "Records whose rows this process has committed.");

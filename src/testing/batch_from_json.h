@@ -9,6 +9,7 @@
 namespace millrace::testing {
 
 /// `rows`: a JSON array of arrays or objects. Aborts the test on a mistake.
-std::shared_ptr<arrow::RecordBatch> BatchFromJson(const std::shared_ptr<arrow::Schema>& schema, const std::string& rows);
+std::shared_ptr<arrow::RecordBatch> BatchFromJson(const std::shared_ptr<arrow::Schema>& schema,
+                                                  const std::string& rows);
 
 }  // namespace millrace::testing
