@@ -19,7 +19,7 @@ DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record,
                     .reason = std::move(reason),
                     .detail = std::move(detail)};
   if (record.key) letter.key = std::string(*record.key);
-  for (const auto& [name, value] : record.headers) letter.headers.emplace_back(name, value);
+  for (const auto& [name, value] : record.Headers()) letter.headers.emplace_back(name, value);
   return letter;
 }
 

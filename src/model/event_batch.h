@@ -16,13 +16,22 @@
 
 namespace millrace::model {
 
+using RecordHeaders = std::vector<std::pair<std::string_view, std::string_view>>;
+
 /// One record as the log delivered it. The views are owned by the FetchedRecords that holds it.
 struct RawRecord {
   Offset offset = 0;
   UnixMicros timestamp = 0;                 ///< The log's timestamp (create or append time), UTC microseconds.
   std::optional<std::string_view> key;      ///< nullopt: no key.
   std::optional<std::string_view> payload;  ///< nullopt: a tombstone.
-  std::vector<std::pair<std::string_view, std::string_view>> headers;  ///< In log order; names may repeat.
+  RecordHeaders headers;                    ///< Read Headers() instead: a log may leave this empty.
+  /// How to read the headers when somebody wants them: looking for them in each record of a Kafka topic costs a third
+  /// of the consumer's CPU time, and only dead letters have a use for them.
+  RecordHeaders (*read_headers)(const void* source) = nullptr;
+  const void* headers_source = nullptr;
+
+  /// In log order; names may repeat. One thread at a time for one record.
+  RecordHeaders Headers() const { return read_headers != nullptr ? read_headers(headers_source) : headers; }
 };
 
 /// Consecutive records of one partition, all at once and without a copy of their bytes.

@@ -84,9 +84,18 @@ void Shard::Stop(const model::TopicPartition& source) {
 
 Status Shard::Process(const model::FetchedRecords& records) {
   const auto it = partitions_.find(records.source);
-  if (it == partitions_.end() || it->second.generation != records.generation) return Status::OK();
-  auto& partition = it->second;
+  if (is_broken_ || it == partitions_.end() || it->second.generation != records.generation) return Status::OK();
+  const Status status = ProcessWhole(records, it->second);
+  is_broken_ = !status.ok();
+  return status;
+}
 
+Result<SealedPart> Shard::Seal(int table, std::int64_t epoch) {
+  if (is_broken_) return Transient("table {}: a fetch was taken in part; it is read again", plan_->tables[table].name);
+  return sinks_[table]->Seal(epoch);
+}
+
+Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& partition) {
   // After a recovery the tables may stand at different offsets: cut the fetch where one of them joins in, so that every
   // piece is whole for each sink that takes it.
   std::set<model::Offset> cuts = {records.range.end};
@@ -224,6 +233,7 @@ void Shard::Discard() {
   partitions_.clear();
   letters_.clear();
   letter_bytes_ = 0;
+  is_broken_ = false;
 }
 
 std::int64_t Shard::memory_bytes() const {

@@ -46,8 +46,12 @@ class Shard {
 
   /// Decodes, transforms and hands to every sink that has not had these offsets yet. Records of another generation are
   /// ignored. kTransient: a file could not be written (Discard everything, read again); kInvalidInput: decode.on_error
-  /// is `fail` and a record did not fit.
+  /// is `fail` and a record did not fit. After a failure some sinks have the fetch and some do not: nothing more is
+  /// taken, and nothing can be sealed, until Discard().
   Status Process(const model::FetchedRecords& records);
+
+  /// The open epoch of one table, see Sink::Seal. kTransient after a failed Process(): what is there must be discarded.
+  Result<SealedPart> Seal(int table, std::int64_t epoch);
 
   /// Takes the dead letters collected since the last call. Whoever seals a sink takes these at the same moment, and
   /// makes them durable before it commits.
@@ -77,6 +81,7 @@ class Shard {
   };
 
   Shard(std::shared_ptr<const Plan> plan) : plan_(std::move(plan)) {}
+  Status ProcessWhole(const model::FetchedRecords& records, Partition& partition);
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
   Status Quarantine(const model::FetchedRecords& piece, Partition& partition, RelationRows& input);
   Result<RelationRows*> Relation(int index, const model::FetchedRecords& piece, Partition& partition);
@@ -93,6 +98,7 @@ class Shard {
   std::vector<RelationRows> relation_rows_;  // Of the piece at hand.
   std::vector<model::DeadLetter> letters_;
   std::int64_t letter_bytes_ = 0;
+  bool is_broken_ = false;  // A fetch was processed in part.
 };
 
 }  // namespace millrace::pipeline

@@ -234,6 +234,35 @@ TEST(Sink, RowsArePartitionedByTheFlooredDate) {
   EXPECT_EQ(rows, (std::map<std::string, std::int64_t>{{"1969-12-31", 1}, {"1970-01-01", 2}, {"null", 1}}));
 }
 
+TEST(Sink, AFileThatCannotBeStartedIsTransient) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  pipeline.store().Inject(testing::StoreOperation::kStartUpload, 1, testing::StoreFault::kFail, "raw/");
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, pipeline.shard().Process(FetchedRows({0, 10})));
+  EXPECT_GE(pipeline.shard().memory_bytes(), 0) << "it is measured before it is discarded";
+}
+
+// What was read before the failure is known to the shard only later: fetches and cuts may be on the way to it.
+TEST(Shard, AfterAFetchThatFailedHalfwayNothingIsTakenOrSealedUntilDiscard) {
+  TestPipeline pipeline;
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 1}, {{0, std::nullopt}})));
+  pipeline.store().Inject(testing::StoreOperation::kStartUpload, 1, testing::StoreFault::kFail, "cleaned/");
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, pipeline.shard().Process(FetchedRows({1, 10})));
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({10, 20})));
+  EXPECT_EQ(pipeline.shard().sink(kRaw).Next(kSource), 10);
+  EXPECT_EQ(pipeline.shard().sink(kCleaned).Next(kSource), 1);
+  for (const int t : {kRaw, kCleaned, kSums}) {
+    MILLRACE_ASSERT_KIND(ErrorKind::kTransient, pipeline.shard().Seal(t, 1).status());
+  }
+  pipeline.shard().Discard();
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
+  for (const int t : {kRaw, kCleaned, kSums}) {
+    EXPECT_EQ(PartOf(pipeline.shard().Seal(t, 2)).ledger, (model::Ledger{.read = 10, .written = 10}));
+  }
+}
+
 TEST(Sink, AFileThatCannotBeWrittenIsTransient) {
   TestPipeline pipeline;
   pipeline.StartAt({0, 0, 0});

@@ -125,11 +125,12 @@ Status Sink::AppendEvents(const std::shared_ptr<arrow::RecordBatch>& rows) {
 }
 
 Result<delta::DataFileWriter*> Sink::WriterFor(const delta::PartitionValues& values) {
-  auto& writer = writers_[values];
-  if (writer == nullptr) {
-    ASSIGN_OR_RETURN(writer, delta::DataFileWriter::Make(store_, file_schema_, values));
+  auto it = writers_.find(values);
+  if (it == writers_.end()) {
+    ASSIGN_OR_RETURN(auto writer, delta::DataFileWriter::Make(store_, file_schema_, values));
+    it = writers_.emplace(values, std::move(writer)).first;
   }
-  return writer.get();
+  return it->second.get();
 }
 
 std::int64_t Sink::memory_bytes() const {

@@ -237,14 +237,16 @@ asio::awaitable<void> Worker::Control() {
   if (!reset_needed_) {
     const Status cut = co_await CutAll();
     if (!cut.ok() && !failure_) failure_ = cut;
-  } else if (!failure_) {
-    failure_ = Transient("stopped while recovering; what is not committed will be read again: {}",
-                         status_.errors.empty() ? "" : status_.errors.back());
   }
   // Cuts that are still trying hold locks and look at the tables: none may be left when this loop, and then the worker,
   // ends.
   std::vector<AsyncMutex::Guard> idle;
   for (auto& table : tables_) idle.push_back(co_await table->mutex.Lock());
+  // Now it is known: an epoch may have been fenced, or given up at the deadline, at the very end.
+  if (reset_needed_ && !failure_) {
+    failure_ = Transient("stopped while recovering; what is not committed will be read again: {}",
+                         status_.errors.empty() ? "" : status_.errors.back());
+  }
   consumer_->Close();
   status_.state = failure_ ? "failed" : "stopped";
 }
@@ -626,7 +628,7 @@ asio::awaitable<Result<Worker::Sealed>> Worker::Seal(int table) {
   const std::int64_t epoch = next_epoch_++;
   for (auto& thread : shards_) {
     auto from_shard = co_await RunOn(thread->context.get_executor(), [shard = thread->shard.get(), table, epoch] {
-      auto part = shard->sink(table).Seal(epoch);
+      auto part = shard->Seal(table, epoch);
       return std::make_shared<FromShard>(FromShard{std::move(part), shard->TakeLetters()});
     });
     if (!from_shard->part.ok()) co_return from_shard->part.status();
@@ -792,7 +794,10 @@ asio::awaitable<Status> Worker::Cut(int table) {
       co_return status;
     }
     Note(status);
-    if (stopping_ && steady_clock::now() > StopDeadline()) co_return status;
+    if (stopping_ && steady_clock::now() > StopDeadline()) {
+      RequestReset(status);  // The epoch is out of the sinks: this process cannot say any more that all is committed.
+      co_return status;
+    }
     co_await Sleep(Backoff(attempt));
   }
 }

@@ -254,13 +254,13 @@ TEST_F(KafkaLogTest, DeliversWhatWasProduced) {
   EXPECT_EQ(got.records[0].key, "key");
   EXPECT_EQ(got.records[0].payload, "payload");
   EXPECT_EQ(got.records[0].timestamp, 1'700'000'000'123'000);
-  ASSERT_EQ(got.records[0].headers.size(), 2u);
-  EXPECT_EQ(got.records[0].headers[0], (std::pair<std::string_view, std::string_view>("a", "1")));
+  ASSERT_EQ(got.records[0].Headers().size(), 2u);
+  EXPECT_EQ(got.records[0].Headers()[0], (std::pair<std::string_view, std::string_view>("a", "1")));
   EXPECT_EQ(got.records[1].key, "gone");
   EXPECT_EQ(got.records[1].payload, std::nullopt);
   EXPECT_EQ(got.records[2].key, std::nullopt);
   EXPECT_EQ(got.records[2].payload, "");
-  EXPECT_TRUE(got.records[2].headers.empty());
+  EXPECT_TRUE(got.records[2].Headers().empty());
   std::thread([records = std::move(got)]() mutable { records = {}; }).join();
 }
 

@@ -68,7 +68,7 @@ class Modules:
 
     def may_include(self, name: str, other: str) -> bool:
         path = pathlib.PurePosixPath(name)
-        table = self.allowed_in_tests if re.search(r"_(test|benchmark)\.cc$", path.name) else self.allowed
+        table = self.allowed_in_tests if re.search(r"_(test|benchmark)\.cc$|^test_\w+\.(h|cc)$", path.name) else self.allowed
         return other in table.get(path.parts[1], {path.parts[1]})
 
 

@@ -49,6 +49,23 @@ std::optional<std::string_view> View(const void* data, std::size_t size) {
   return std::string_view(static_cast<const char*>(data), size);
 }
 
+// librdkafka parses them, and keeps what it found in the message, when first asked. Even that there are none costs it
+// two allocations.
+model::RecordHeaders ReadHeaders(const void* source) {
+  model::RecordHeaders headers;
+  rd_kafka_headers_t* parsed = nullptr;
+  if (rd_kafka_message_headers(static_cast<const rd_kafka_message_t*>(source), &parsed) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    const char* name;
+    const void* value;
+    std::size_t size;
+    for (std::size_t i = 0; rd_kafka_header_get_all(parsed, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
+      headers.emplace_back(name, View(value, size).value_or(std::string_view()));
+    }
+  }
+  return headers;
+}
+
 model::RawRecord ToRecord(const rd_kafka_message_t* message) {
   model::RawRecord record;
   record.offset = message->offset;
@@ -56,17 +73,8 @@ model::RawRecord ToRecord(const rd_kafka_message_t* message) {
   record.timestamp = std::max<std::int64_t>(0, rd_kafka_message_timestamp(message, &type)) * 1000;
   record.key = View(message->key, message->key_len);
   record.payload = View(message->payload, message->len);
-  rd_kafka_headers_t* headers = nullptr;
-  // Costs a look at a length when the message has none.
-  if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    const char* name;
-    const void* value;
-    std::size_t size;
-    for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
-         ++i) {
-      record.headers.emplace_back(name, View(value, size).value_or(std::string_view()));
-    }
-  }
+  record.read_headers = ReadHeaders;
+  record.headers_source = message;
   return record;
 }
 
