@@ -47,7 +47,7 @@ def main():
     (FOLDER / "clicks.yaml").write_text(PIPELINE)
     claim("0.1.0" in millrace("version").stdout, "version prints itself")
     claim("--help" in millrace(code=2).stderr, "no verb is a usage error that points to the help")
-    claim("--nonsense" in millrace("run", "--nonsense", code=2).stderr, "an unknown option is named")
+    claim("--nonsense" in millrace("version", "--nonsense", code=2).stderr, "an unknown option is named")
     claim("ok" in millrace("validate", "clicks.yaml").stderr, "a valid file is ok")
 
     (FOLDER / "wrong.yaml").write_text(PIPELINE.replace("columns:", "colums:"))
