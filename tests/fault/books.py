@@ -397,11 +397,16 @@ class Books:
         self.differences(name, "B1 dead letters of records that are not malformed",
                          "SELECT _partition, _offset, stage, reason FROM letters ANTI JOIN (SELECT * FROM truth WHERE outcome = "
                          "'dead') t USING (_partition, _offset) ORDER BY 1, 2")
+        fields = ("value", "key", "headers", "log_us", "stage", "reason")
+        wanted = {field: f"t.{field}" for field in fields} | {"reason": "coalesce(t.reason, l.reason)"}
+        differs = {field: f"l.{field} IS DISTINCT FROM {wanted[field]}" for field in fields}
+        named = ", ".join(f"CASE WHEN {differs[field]} THEN '{field}: ' || coalesce(l.{field}::VARCHAR, 'null') || ' is not ' || "
+                          f"coalesce({wanted[field]}::VARCHAR, 'null') END" for field in fields)
         self.differences(name, "B1 dead letters with other bytes, key, headers, time, stage or reason",
-                         f"SELECT t._partition, t._offset, l.stage, l.reason, t.stage, t.reason, l.value, t.value FROM truth t JOIN "
-                         f"letters l USING (_partition, _offset) WHERE t.outcome = 'dead' AND (l.value IS DISTINCT FROM t.value OR "
-                         f"l.key IS DISTINCT FROM t.key OR l.headers <> t.headers OR l.log_us <> t.log_us OR l.stage <> t.stage "
-                         f"OR l.reason <> coalesce(t.reason, l.reason) OR l.topic <> '{self.truth.topic}') ORDER BY 1, 2")
+                         f"SELECT t._partition, t._offset, concat_ws('; ', {named}) FROM truth t JOIN letters l USING (_partition, "
+                         f"_offset) WHERE t.outcome = 'dead' AND ({' OR '.join(differs.values())}) ORDER BY 1, 2")
+        self.differences(name, "B1 dead letters of another topic",
+                         f"SELECT _partition, _offset, topic FROM letters WHERE topic <> '{self.truth.topic}' ORDER BY 1, 2")
 
     def lowest_offsets(self):
         lowest = {}
