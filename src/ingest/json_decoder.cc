@@ -38,21 +38,6 @@ std::size_t FirstInvalidUtf8(std::string_view text) {
   return at;
 }
 
-model::DeadLetter MakeDeadLetter(const model::TopicPartition& source, const model::RawRecord& record,
-                                 DocumentReader::Failure failure) {
-  model::DeadLetter letter;
-  letter.source = source;
-  letter.offset = record.offset;
-  letter.timestamp = record.timestamp;
-  if (record.key) letter.key = std::string(*record.key);
-  letter.payload = std::string(*record.payload);
-  for (const auto& [name, value] : record.headers) letter.headers.emplace_back(name, value);
-  letter.stage = "decode";
-  letter.reason = failure.reason;
-  letter.detail = std::move(failure.detail);
-  return letter;
-}
-
 // The columns of the batch that do not depend on its documents.
 class MetadataColumns {
  public:
@@ -259,7 +244,9 @@ Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) 
       metadata_.Set(row_++, record);
     } else {
       RETURN_NOT_OK(memory_);
-      decoded.dead_letters.push_back(MakeDeadLetter(records.source, record, reader_.TakeFailure()));
+      auto failure = reader_.TakeFailure();
+      decoded.dead_letters.push_back(
+          model::MakeDeadLetter(records.source, record, "decode", failure.reason, std::move(failure.detail)));
     }
   }
   if (scratch_.size() > kScratchKeptBytes) std::vector<char>().swap(scratch_);

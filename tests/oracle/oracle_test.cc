@@ -508,9 +508,11 @@ class Rehearsal {
 
   void Ask() {
     if (workers_.empty()) return;
-    const auto& running = workers_[random_() % workers_.size()];
-    const auto& aggregate = scenario_.aggregates[random_() % scenario_.aggregates.size()];
-    AskWorker(*running, aggregate, RandomQuestion(aggregate, random_));
+    for (int i = Between(1, 4); i > 0; --i) {
+      const auto& running = workers_[random_() % workers_.size()];
+      const auto& aggregate = scenario_.aggregates[random_() % scenario_.aggregates.size()];
+      AskWorker(*running, aggregate, RandomQuestion(aggregate, random_));
+    }
   }
 
   void AskWorker(Running& running, const Aggregate& aggregate, const Question& question) {
@@ -576,10 +578,13 @@ class Rehearsal {
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reference, sql::SqlSession::Make());
     const auto events = ToBatch(events_);
     MILLRACE_ASSERT_OK(reference->Register("events", events->schema(), {events}));
+    std::int64_t rows = 0;
     for (const auto& recorded : recorded_) {
       CheckAnswer(*reference, recorded);
       if (::testing::Test::HasFatalFailure()) return;
+      rows += recorded.answer.rows->num_rows();
     }
+    EXPECT_GT(rows, 0) << "no answer had a row to compare";
     // Refusals are for moments; a backend that refuses most of the time would make this test empty.
     EXPECT_LE(refused_ * 2, questions_ + 10);
     CheckTables(*reference);
@@ -587,8 +592,8 @@ class Rehearsal {
     for (const auto& table : report.tables) {
       for (const auto& finding : table.findings) ADD_FAILURE() << table.name << ": " << finding;
     }
-    std::printf("seed %u: %zd events, %d kills, %d questions (%d refused), %s\n", seed_, std::ssize(events_), kills_,
-                questions_, refused_, Describe().c_str());
+    std::printf("seed %u: %zd events, %d kills, %d questions (%d refused), %ld rows compared, tables %s\n", seed_,
+                std::ssize(events_), kills_, questions_, refused_, static_cast<long>(rows), Describe().c_str());
   }
 
   std::string Describe() const {
@@ -702,7 +707,7 @@ TEST(Oracle, EveryAnswerEqualsDuckDBOverTheRawEvents) {
   InitLogging(std::getenv("MILLRACE_ORACLE_LOG") != nullptr ? "debug" : "off", LogFormat::kText);
   const int only = FromEnvironment("MILLRACE_ORACLE_SEED", 0);
   const int first = only > 0 ? only : 1;
-  const int last = only > 0 ? only : FromEnvironment("MILLRACE_ORACLE_SEEDS", 12);
+  const int last = only > 0 ? only : FromEnvironment("MILLRACE_ORACLE_SEEDS", 8);
   for (int seed = first; seed <= last; ++seed) {
     SCOPED_TRACE(fmt::format("MILLRACE_ORACLE_SEED={}", seed));
     Rehearsal(static_cast<std::uint32_t>(seed)).Play();

@@ -189,6 +189,8 @@ class KafkaConsumer final : public Consumer {
       char fatal[512];
       error = rd_kafka_fatal_error(handle, fatal, sizeof(fatal));
       text = fatal;
+    } else if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+      text += " (" + self->servers_ + ")";
     }
     self->events_.push_back(Failed{MakeStatus(KindOfKafkaError(error), "Kafka: " + text), std::nullopt});
   }
@@ -515,12 +517,16 @@ Status KafkaConsumer::NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, 
     rd_kafka_message_t* message = rd_kafka_consumer_poll(handle_.get(), 0);
     if (message != nullptr) rd_kafka_message_destroy(message);
   }
+  // The first says why; "all brokers are down" follows from it. What the user must mend goes before what may pass.
+  const Status* cause = nullptr;
   for (const Event& event : events_) {
     const auto* failed = std::get_if<Failed>(&event);
     if (failed == nullptr) continue;
-    reason = failed->status.message();
-    kind = KindOf(failed->status);
-    if (kind == ErrorKind::kInvalidInput) break;
+    if (cause == nullptr || KindOf(failed->status) == ErrorKind::kInvalidInput) cause = &failed->status;
+  }
+  if (cause != nullptr) {
+    reason = cause->message();
+    kind = KindOf(*cause);
   }
   return MakeStatus(kind,
                     fmt::format("{}: no answer from {} within {} ms: {}", what, servers_, timeout.count(), reason));

@@ -84,8 +84,10 @@ class KafkaProducer final : public Producer {
         ToStatus(message->err, std::string("appending to topic ") + rd_kafka_topic_name(message->rkt));
   }
 
-  static void OnError(rd_kafka_t*, int, const char* reason, void* opaque) {
+  static void OnError(rd_kafka_t*, int code, const char* reason, void* opaque) {
     auto* self = static_cast<KafkaProducer*>(opaque);
+    // It follows the errors of each broker, which say which and why.
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) return;
     std::lock_guard lock(self->mutex_);
     self->connection_error_ = reason;
   }
