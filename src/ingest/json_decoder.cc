@@ -245,8 +245,8 @@ Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) 
     } else {
       RETURN_NOT_OK(memory_);
       auto failure = reader_.TakeFailure();
-      decoded.dead_letters.push_back(
-          model::MakeDeadLetter(records.source, record, "decode", failure.reason, std::move(failure.detail)));
+      decoded.dead_letters.push_back(model::MakeDeadLetter(records.source, record, "decode",
+                                                           std::string(failure.reason), std::move(failure.detail)));
     }
   }
   if (scratch_.size() > kScratchKeptBytes) std::vector<char>().swap(scratch_);
