@@ -1,5 +1,7 @@
 #include "pipeline/worker.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -138,9 +140,13 @@ Status Worker::Run() {
   started_ = steady_clock::now();
   status_.state = "starting";
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
-  for (auto& shard : shards_) {
-    guards.emplace_back(shard->context.get_executor());
-    shard->thread = std::thread([context = &shard->context] { context->run(); });
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    auto& shard = *shards_[i];
+    guards.emplace_back(shard.context.get_executor());
+    shard.thread = std::thread([context = &shard.context, name = fmt::format("shard-{}", i)] {
+      ::pthread_setname_np(::pthread_self(), name.c_str());
+      context->run();
+    });
   }
   asio::signal_set signals(control_);
   if (options_.handle_signals) {
@@ -653,7 +659,9 @@ asio::awaitable<Result<Worker::Sealed>> Worker::Seal(int table) {
 asio::awaitable<Status> Worker::FlushLetters() {
   auto& state = *tables_.back();
   const auto guard = co_await state.mutex.Lock();
-  if (pending_letters_.empty()) co_return Status::OK();
+  // Letters before these may have been dropped by a flush that failed: to write these now would claim that those are
+  // durable.
+  if (reset_needed_ || pending_letters_.empty()) co_return Status::OK();
   const auto resets = resets_;
   auto epoch = std::make_shared<LetterEpoch>();
   epoch->letters = std::exchange(pending_letters_, {});
@@ -672,10 +680,11 @@ asio::awaitable<Status> Worker::FlushLetters() {
         co_return status;
       }
       auto& committed = std::get<EpochCommitted>(*outcome);
+      // What we have written, and not what the snapshot says: it may be a later one, with another worker's commits.
       for (const auto& [source, end] : epoch->ends) {
+        const std::string base = plan_->progress.AppId(source);
         for (auto& [id, version] : letter_fence_) {
-          const std::string base = plan_->progress.AppId(source);
-          if (id == base || id.starts_with(base + "@")) version = committed.snapshot->TxnVersion(id);
+          if (id == base || id.starts_with(base + "@")) version = std::max(version.value_or(-1), end - 1);
         }
       }
       state.status.snapshot = committed.snapshot;
@@ -715,6 +724,7 @@ asio::awaitable<Status> Worker::Cut(int table) {
     if (!reset_needed_) RequestReset(flushed);
     co_return flushed;
   }
+  if (reset_needed_) co_return Status::OK();
   const bool nothing = std::all_of(sealed->parts.begin(), sealed->parts.end(),
                                    [](const SealedPart& part) { return part.partitions.empty(); });
   if (nothing) co_return Status::OK();

@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <future>
+#include <thread>
 
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
@@ -159,6 +161,63 @@ TEST_F(WorkerTest, AnEpochThatARivalFencedIsReadAgain) {
   EXPECT_EQ(Next(kSums).at(kSource), 100);
   const auto totals = pipeline_.plan().progress.Totals(*pipeline_.table(kSums).snapshot(), kSource);
   EXPECT_EQ(totals, (model::Ledger{.read = 100, .written = 50, .filtered = 50}));
+  ExpectSound();
+}
+
+class LettersTest : public WorkerTest {
+ protected:
+  // `raw` is cut all the time, `sums` a little later, `cleaned` at the end only.
+  LettersTest()
+      : WorkerTest([] {
+          auto config = WorkerConfig();
+          config.tables[0].commit.interval = 2ms;
+          config.tables[1].commit.interval = 1h;
+          config.aggregates[0].commit.interval = 50ms;
+          return config;
+        }()) {}
+
+  void AppendBad(int partition) {
+    log_->Append(partition, {.payload = "{", .key = std::nullopt, .timestamp = kLogTime});
+  }
+};
+
+// Dead letters of one partition wait in line: a flush fails because of another partition, and with it go the letters
+// before them. They must not be written as if those were there.
+TEST_F(LettersTest, LettersBehindAFlushThatWasFencedAreReadAgain) {
+  AppendRows(1);
+  AppendBad(0);
+  AppendBad(1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto worker, Worker::Make(pipeline_.shared_plan(), log_->NewConsumer(),
+                                                          pipeline_.lake(), {.handle_signals = false}));
+  bool sealed_behind = false;
+  pipeline_.store().Before(
+      StoreOperation::kPutIfAbsent, 1,
+      [&] {
+        // A rival moves partition 0 in the dead letters' table, and partition 1 goes on until `sums` has sealed it too.
+        MILLRACE_ASSERT_OK(pipeline_.table(kLetters)
+                               .Commit({.txns = {{.app_id = "test-0", .version = 0, .last_updated_ms = {}}}})
+                               .status());
+        AppendBad(1);
+        const auto deadline = std::chrono::steady_clock::now() + 20s;
+        while (!sealed_behind && std::chrono::steady_clock::now() < deadline) {
+          AppendRows(1, 1);
+          std::this_thread::sleep_for(5ms);
+          const auto segments = worker->Hot(kSums, INT64_MIN, INT64_MAX);
+          sealed_behind = segments.ok() && segments->size() >= 2 && segments->front().ranges.contains({"events", 1}) &&
+                          segments->front().ranges.at({"events", 1}).end >= 2;
+        }
+      },
+      "dead_letters/_delta_log");
+  log_->Rebalance({{member_++, {0, 1}}});
+  auto done = std::async(std::launch::async, [&worker] { return worker->Run(); });
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  while (std::chrono::steady_clock::now() < deadline) {
+    if (Next(kRaw)[{"events", 1}] == log_->end(1) && Next(kSums)[{"events", 1}] == log_->end(1)) break;
+    std::this_thread::sleep_for(5ms);
+  }
+  worker->Stop();
+  MILLRACE_ASSERT_OK(done.get());
+  EXPECT_TRUE(sealed_behind) << "the case did not arise";
   ExpectSound();
 }
 
