@@ -11,6 +11,7 @@
 #include <arrow/array.h>
 #include <arrow/scalar.h>
 #include <arrow/table.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
@@ -354,6 +356,10 @@ class Rehearsal {
         running->thread.join();
       }
     }
+    if (::testing::Test::HasFailure()) {
+      std::printf("the lake is kept in %s\n", folder_.c_str());
+      return;
+    }
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
@@ -646,7 +652,12 @@ class Rehearsal {
           fmt::format("SELECT _partition, _offset, 'aggregate:{}' FROM ({}) WHERE ts IS NULL AND ({})", aggregate.name,
                       aggregate.relation == "clean" ? kCleanReference : "SELECT * FROM events", aggregate.where));
     }
-    EXPECT_EQ(letters, wanted);
+    std::vector<std::string> missing;
+    std::vector<std::string> surplus;
+    std::set_difference(wanted.begin(), wanted.end(), letters.begin(), letters.end(), std::back_inserter(missing));
+    std::set_difference(letters.begin(), letters.end(), wanted.begin(), wanted.end(), std::back_inserter(surplus));
+    EXPECT_THAT(missing, ::testing::IsEmpty()) << "dead letters that were lost";
+    EXPECT_THAT(surplus, ::testing::IsEmpty()) << "dead letters that were doubled or made up";
 
     for (int t = 0; t < plan_->dead_letters(); ++t) {
       const auto& table = plan_->tables[t];
@@ -707,7 +718,7 @@ TEST(Oracle, EveryAnswerEqualsDuckDBOverTheRawEvents) {
   InitLogging(std::getenv("MILLRACE_ORACLE_LOG") != nullptr ? "debug" : "off", LogFormat::kText);
   const int only = FromEnvironment("MILLRACE_ORACLE_SEED", 0);
   const int first = only > 0 ? only : 1;
-  const int last = only > 0 ? only : FromEnvironment("MILLRACE_ORACLE_SEEDS", 8);
+  const int last = only > 0 ? only : FromEnvironment("MILLRACE_ORACLE_SEEDS", 6);
   for (int seed = first; seed <= last; ++seed) {
     SCOPED_TRACE(fmt::format("MILLRACE_ORACLE_SEED={}", seed));
     Rehearsal(static_cast<std::uint32_t>(seed)).Play();
