@@ -8,9 +8,12 @@
 #include <gtest/gtest.h>
 #include <simdjson.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <random>
+#include <string_view>
 
 #include "base/uuid.h"
 #include "delta/file_stats.h"
@@ -144,6 +147,45 @@ TEST_F(DataFileTest, InvalidUtf8HasNoBounds) {
   const auto schema = arrow::schema({arrow::field("c", arrow::utf8())});
   MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile add, Write({arrow::RecordBatch::Make(schema, 1, {array})}));
   EXPECT_EQ(BoundsOf(*add.stats), "-|-|0|");
+}
+
+// Texts that share prefixes, are prefixes of each other or hold zeros, over several batches, against
+// std::minmax_element.
+TEST(TextBoundsTest, EqualThoseOfAllValues) {
+  std::mt19937 random(11);
+  const auto schema = arrow::schema({arrow::field("n", arrow::int64()), arrow::field("s", arrow::utf8())});
+  for (int round = 0; round < 300; ++round) {
+    TextBounds bounds(*schema);
+    std::vector<std::string> all;
+    std::int64_t nulls = 0;
+    for (int batch = 0; batch < 3; ++batch) {
+      arrow::StringBuilder builder;
+      const int rows = static_cast<int>(random() % 6);
+      for (int i = 0; i < rows; ++i) {
+        if (random() % 4 == 0) {
+          MILLRACE_ASSERT_OK(builder.AppendNull());
+          ++nulls;
+          continue;
+        }
+        std::string text(random() % 12, 'a');
+        for (char& c : text) c = std::string_view("\0a\xC3z", 4)[random() % 4 == 0 ? random() % 4 : 1];
+        MILLRACE_ASSERT_OK(builder.Append(text));
+        all.push_back(text);
+      }
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto texts, builder.Finish());
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto numbers, arrow::MakeArrayOfNull(arrow::int64(), rows));
+      bounds.Observe(*arrow::RecordBatch::Make(schema, rows, {numbers, texts}));
+    }
+    EXPECT_EQ(bounds.Find(0), nullptr);
+    const auto* column = bounds.Find(1);
+    ASSERT_NE(column, nullptr);
+    EXPECT_EQ(column->num_nulls, nulls);
+    ASSERT_EQ(column->min.has_value(), !all.empty());
+    if (all.empty()) continue;
+    const auto [min, max] = std::minmax_element(all.begin(), all.end());
+    EXPECT_EQ(*column->min, *min);
+    EXPECT_EQ(*column->max, *max);
+  }
 }
 
 TEST(StringBounds, ThirtyTwoCodePointsAndATieBreaker) {

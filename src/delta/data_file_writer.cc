@@ -139,7 +139,8 @@ class DataFileWriter::Impl {
         clock_(clock),
         key_(FreshKey(values_)),
         pool_(arrow::default_memory_pool()),
-        nans_(*schema_) {}
+        nans_(*schema_),
+        texts_(*schema_) {}
 
   Status Start(objectstore::ObjectStore& store) {
     for (const auto& [column, value] : values_) {
@@ -177,7 +178,7 @@ class DataFileWriter::Impl {
     add.path = EncodePath(key_);
     add.partition_values = values_;
     add.modification_time_ms = clock_.Now() / 1000;
-    add.stats = StatsJson(*schema_, *file_->metadata(), nans_, options_.num_indexed_columns);
+    add.stats = StatsJson(*schema_, *file_->metadata(), nans_, texts_, options_.num_indexed_columns);
     return add;
   }
 
@@ -185,6 +186,7 @@ class DataFileWriter::Impl {
   Status AppendChecked(const arrow::RecordBatch& batch) {
     num_rows_ += batch.num_rows();
     nans_.Observe(batch);
+    texts_.Observe(batch);
     if (file_) return Write(batch);
     sample_.push_back(batch.Slice(0));
     return num_rows_ >= kSampleRows ? OpenFile() : Status::OK();
@@ -203,6 +205,7 @@ class DataFileWriter::Impl {
         ->created_by("millrace");
     for (int i = 0; i < schema_->num_fields(); ++i) {
       const arrow::Field& field = *schema_->field(i);
+      if (TextBounds::Covers(field)) builder.disable_statistics(field.name());
       if (DistinctShare(sample_, i) <= kDistinctShareMax) continue;
       builder.disable_dictionary(field.name());
       if (IsIntegerInParquet(*field.type())) {
@@ -237,6 +240,7 @@ class DataFileWriter::Impl {
   std::vector<std::shared_ptr<arrow::RecordBatch>> sample_;  // Until the file is open.
   std::unique_ptr<parquet::arrow::FileWriter> file_;
   NanTracker nans_;
+  TextBounds texts_;
   std::int64_t num_rows_ = 0;
   bool failed_ = false;  // Or finished.
 };

@@ -70,6 +70,67 @@ void ObserveArray(const arrow::Array& array, std::vector<bool>& has_nan, std::si
   leaf += static_cast<std::size_t>(CountLeaves(*array.type()));
 }
 
+// The first eight bytes as a number that orders as the bytes do; shorter texts are filled up with zeros.
+std::uint64_t Prefix(std::string_view text) {
+  std::uint64_t prefix = 0;
+  if (text.size() >= sizeof(prefix)) {
+    std::memcpy(&prefix, text.data(), sizeof(prefix));
+    return __builtin_bswap64(prefix);
+  }
+  int shift = 56;
+  for (const char c : text) {
+    prefix |= static_cast<std::uint64_t>(static_cast<unsigned char>(c)) << shift;
+    shift -= 8;
+  }
+  return prefix;
+}
+
+// A bound that is widened as values pass. The value itself stays in the batch until the batch ends.
+class Extreme {
+ public:
+  explicit Extreme(const std::optional<std::string>& so_far) {
+    if (!so_far) return;
+    text_ = *so_far;
+    prefix_ = Prefix(text_);
+  }
+  std::uint64_t prefix() const { return prefix_; }
+  std::string_view text() const { return text_; }
+  void Set(std::string_view text, std::uint64_t prefix) {
+    text_ = text;
+    prefix_ = prefix;
+  }
+
+ private:
+  std::string_view text_;
+  std::uint64_t prefix_ = 0;
+};
+
+void ObserveTexts(const arrow::StringArray& array, TextBounds::Column& column) {
+  column.num_nulls += array.null_count();
+  if (array.null_count() == array.length()) return;
+  Extreme min(column.min);
+  Extreme max(column.max);
+  bool any = column.min.has_value();
+  const bool has_nulls = array.null_count() > 0;
+  for (std::int64_t i = 0; i < array.length(); ++i) {
+    if (has_nulls && array.IsNull(i)) continue;
+    const std::string_view text = array.GetView(i);
+    const std::uint64_t prefix = Prefix(text);
+    if (!any) {
+      min.Set(text, prefix);
+      max.Set(text, prefix);
+      any = true;
+    } else if (prefix < min.prefix() || (prefix == min.prefix() && text < min.text())) {
+      min.Set(text, prefix);
+    } else if (prefix > max.prefix() || (prefix == max.prefix() && text > max.text())) {
+      max.Set(text, prefix);
+    }
+  }
+  // Assigned at the end, and each only if it moved: until then the views may point into these very strings.
+  if (!column.min || *column.min != min.text()) column.min = std::string(min.text());
+  if (!column.max || *column.max != max.text()) column.max = std::string(max.text());
+}
+
 bool HasFloat(const arrow::DataType& type) {
   if (type.id() == arrow::Type::DOUBLE || type.id() == arrow::Type::FLOAT) return true;
   return std::any_of(type.fields().begin(), type.fields().end(), [](const auto& f) { return HasFloat(*f->type()); });
@@ -184,8 +245,8 @@ struct FixedFormat {
 
 class StatsWriter {
  public:
-  StatsWriter(const parquet::FileMetaData& footer, const NanTracker& nans, int num_indexed)
-      : footer_(footer), nans_(nans), num_indexed_(num_indexed) {}
+  StatsWriter(const parquet::FileMetaData& footer, const NanTracker& nans, const TextBounds& texts, int num_indexed)
+      : footer_(footer), nans_(nans), texts_(texts), num_indexed_(num_indexed) {}
 
   void Field(const arrow::Field& field) { Visit(field, min_, max_, nulls_); }
 
@@ -219,6 +280,13 @@ class StatsWriter {
     const int leaf = next_leaf_;
     next_leaf_ += CountLeaves(*type);
     if (num_visited_++ >= num_indexed_ || IsNested(*type)) return;
+    if (const TextBounds::Column* text = texts_.Find(leaf); text != nullptr) {
+      AppendMember(nulls, field.name(), std::to_string(text->num_nulls));
+      if (!text->min) return;
+      if (const auto bound = BytesText(*text->min, *type, false)) AppendMember(min, field.name(), *bound);
+      if (const auto bound = BytesText(*text->max, *type, true)) AppendMember(max, field.name(), *bound);
+      return;
+    }
 
     std::vector<std::shared_ptr<parquet::Statistics>> groups;
     std::int64_t null_count = 0;
@@ -263,6 +331,7 @@ class StatsWriter {
 
   const parquet::FileMetaData& footer_;
   const NanTracker& nans_;
+  const TextBounds& texts_;
   const int num_indexed_;
   int next_leaf_ = 0;    // Of the file.
   int num_visited_ = 0;  // A list or map counts as one column here.
@@ -299,9 +368,32 @@ void NanTracker::Observe(const arrow::RecordBatch& batch) {
   for (const auto& column : batch.columns()) ObserveArray(*column, has_nan_, leaf);
 }
 
+TextBounds::TextBounds(const arrow::Schema& schema) {
+  int leaf = 0;
+  for (const auto& field : schema.fields()) {
+    if (Covers(*field)) columns_.push_back({.leaf = leaf, .num_nulls = 0, .min = {}, .max = {}});
+    leaf += CountLeaves(*field->type());
+  }
+}
+
+bool TextBounds::Covers(const arrow::Field& field) { return field.type()->id() == arrow::Type::STRING; }
+
+void TextBounds::Observe(const arrow::RecordBatch& batch) {
+  auto column = columns_.begin();
+  for (int i = 0; i < batch.num_columns(); ++i) {
+    if (!Covers(*batch.schema()->field(i))) continue;
+    ObserveTexts(static_cast<const arrow::StringArray&>(*batch.column(i)), *column++);
+  }
+}
+
+const TextBounds::Column* TextBounds::Find(int leaf) const {
+  const auto at = std::find_if(columns_.begin(), columns_.end(), [leaf](const Column& c) { return c.leaf == leaf; });
+  return at == columns_.end() ? nullptr : &*at;
+}
+
 std::string StatsJson(const arrow::Schema& schema, const parquet::FileMetaData& footer, const NanTracker& nans,
-                      int num_indexed_columns) {
-  StatsWriter writer(footer, nans, num_indexed_columns);
+                      const TextBounds& texts, int num_indexed_columns) {
+  StatsWriter writer(footer, nans, texts, num_indexed_columns);
   for (const auto& field : schema.fields()) writer.Field(*field);
   return writer.Finish();
 }
