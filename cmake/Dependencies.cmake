@@ -13,6 +13,7 @@ find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 find_package(CURL REQUIRED)
 pkg_check_modules(RDKAFKA REQUIRED IMPORTED_TARGET rdkafka)
+pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
 include(Arrow)
 include(DuckDB)
