@@ -453,25 +453,32 @@ Result<std::int64_t> KafkaConsumer::Start(const OffsetVector& next) {
 }
 
 Status KafkaConsumer::SeekTo(const OffsetVector& next) {
-  // A partition that was assigned a moment ago may not be fetching yet, and then cannot seek.
   const Deadline deadline(kSeekTimeout);
   OffsetVector left = next;
   while (true) {
     PartitionList list = MakePartitionList(left.size());
     for (const auto& [tp, offset] : left) AddTo(list, tp, offset);
-    RETURN_NOT_OK(ToStatus(rd_kafka_seek_partitions(handle_.get(), list.get(), deadline.remaining_ms()), "seeking"));
+    rd_kafka_error_t* error = rd_kafka_seek_partitions(handle_.get(), list.get(), deadline.remaining_ms());
+    // librdkafka 2.0 takes these milliseconds for microseconds and gives up after a thousandth of them.
+    const bool gave_up = error != nullptr && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__TIMED_OUT;
+    const Status status = ToStatus(error, "seeking");
+    if (!status.ok() && !gave_up) return status;
     left.clear();
     Status failure;
     for (int i = 0; i < list->cnt; ++i) {
       const rd_kafka_topic_partition_t& p = list->elems[i];
       if (p.err == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
-      left[{p.topic, p.partition}] = next.at({p.topic, p.partition});
+      left[{p.topic, p.partition}] = p.offset;
       failure = ToStatus(p.err, fmt::format("seeking {}[{}] to offset {}", p.topic, p.partition, p.offset));
-      if (p.err != RD_KAFKA_RESP_ERR__STATE && p.err != RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS) return failure;
+      // A partition that was assigned a moment ago may not be fetching yet, and then cannot seek.
+      if (p.err != RD_KAFKA_RESP_ERR__STATE && p.err != RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS &&
+          p.err != RD_KAFKA_RESP_ERR__IN_PROGRESS) {
+        return failure;
+      }
     }
     if (left.empty()) return Status::OK();
     if (deadline.remaining_ms() == 0) return failure;
-    std::this_thread::sleep_for(milliseconds(5));
+    if (!gave_up) std::this_thread::sleep_for(milliseconds(5));
   }
 }
 
