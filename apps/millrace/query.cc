@@ -134,10 +134,10 @@ Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig 
   const UnixMicros now = SystemClock().Now();
   query::AggregateRequest request;
   if (!options.from.empty()) {
-    ASSIGN_OR_RETURN(request.from, query::ParseTime(options.from, now));
+    ASSIGN_OR_RETURN(request.range.from, query::ParseTime(options.from, now));
   }
   if (!options.to.empty()) {
-    ASSIGN_OR_RETURN(request.to, query::ParseTime(options.to, now));
+    ASSIGN_OR_RETURN(request.range.to, query::ParseTime(options.to, now));
   }
   if (!options.step.empty()) {
     ASSIGN_OR_RETURN(request.step_us, query::ParseDuration(options.step));
@@ -157,10 +157,12 @@ Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig 
     const auto snapshot = table->snapshot();
     const auto cache = query::MakePartialFileCache(0);
     std::int64_t bytes_read = 0;
-    ASSIGN_OR_RETURN(
-        auto rows, query::ReadCommitted(*table, *snapshot, definition, request.from, request.to, *cache, &bytes_read));
+    ASSIGN_OR_RETURN(auto rows,
+                     query::ReadCommitted(*table, *snapshot, definition, request.range, *cache, &bytes_read));
     ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
-    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, definition, request, std::move(rows)));
+    ASSIGN_OR_RETURN(const auto merge, query::PlanMerge(*session, definition, request));
+    ASSIGN_OR_RETURN(auto answer,
+                     query::MergeAndFinalize(*session, definition, *merge, request.range, std::move(rows)));
     answer.as_of.version = snapshot->version;
     answer.as_of.offsets = plan->progress.NextOffsets(*snapshot, plan->config.source.topics);
     answer.bytes_read = bytes_read;

@@ -526,6 +526,7 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     asio::post(thread->context,
                [thread, start = std::move(start)]() mutable { thread->shard->Start(std::move(start)); });
   }
+  PublishProgress();
   co_return Status::OK();
 }
 
@@ -549,6 +550,7 @@ asio::awaitable<Status> Worker::Revoke(eventlog::Revoked revoked) {
     }
     owned_.erase(it);
   }
+  PublishProgress();
   co_return consumer_->Release(revoked.partitions);
 }
 
@@ -854,8 +856,7 @@ WorkerStatus Worker::BuildStatus() {
   status.uptime_seconds = std::chrono::duration<double>(steady_clock::now() - started_).count();
   status.records = past_records_;
   status.bytes = past_bytes_;
-  const auto& event_time = plan_->config.event_time;
-  const UnixMicros now = SystemClock().Now();
+  status.watermark = Watermark();
   for (const auto& [source, owned] : owned_) {
     WorkerStatus::Partition partition;
     partition.source = source;
@@ -866,12 +867,7 @@ WorkerStatus Worker::BuildStatus() {
       partition.next = owned.progress->next;
       status.records += owned.progress->records;
       status.bytes += owned.progress->bytes;
-      const UnixMicros latest = owned.progress->max_event_time;
-      const bool idle = event_time && now - owned.progress->last_record_seen > event_time->idle_timeout.count();
-      if (event_time && latest != INT64_MIN) {
-        partition.watermark = latest - event_time->watermark_delay.count();
-        if (!idle) status.watermark = std::min(status.watermark.value_or(*partition.watermark), *partition.watermark);
-      }
+      partition.watermark = WatermarkOf(*owned.progress);
     }
     status.partitions.push_back(partition);
   }
@@ -882,6 +878,33 @@ WorkerStatus Worker::BuildStatus() {
     status.tables.push_back(std::move(entry));
   }
   return status;
+}
+
+void Worker::PublishProgress() {
+  std::vector<std::shared_ptr<const PartitionProgress>> progress;
+  for (const auto& [source, owned] : owned_) {
+    if (owned.progress != nullptr) progress.push_back(owned.progress);
+  }
+  const std::scoped_lock lock(progress_mutex_);
+  progress_ = std::move(progress);
+}
+
+std::optional<UnixMicros> Worker::WatermarkOf(const PartitionProgress& progress) const {
+  const UnixMicros latest = progress.max_event_time;
+  if (!plan_->config.event_time || latest == INT64_MIN) return std::nullopt;
+  return latest - plan_->config.event_time->watermark_delay.count();
+}
+
+std::optional<UnixMicros> Worker::Watermark() const {
+  if (!plan_->config.event_time) return std::nullopt;
+  const UnixMicros now = SystemClock().Now();
+  std::optional<UnixMicros> lowest;
+  const std::scoped_lock lock(progress_mutex_);
+  for (const auto& progress : progress_) {
+    if (now - progress->last_record_seen > plan_->config.event_time->idle_timeout.count()) continue;
+    if (const auto watermark = WatermarkOf(*progress)) lowest = std::min(lowest.value_or(*watermark), *watermark);
+  }
+  return lowest;
 }
 
 Result<WorkerStatus> Worker::Describe() {

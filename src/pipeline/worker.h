@@ -94,6 +94,8 @@ class Worker {
   /// Any thread; kTransient when the worker does not answer in time.
   Result<WorkerStatus> Describe();
   Result<std::vector<query::HotSegment>> Hot(int table, UnixMicros from, UnixMicros to);
+  /// The lowest watermark of this worker's partitions, idle ones left out. Any thread, without waiting.
+  std::optional<UnixMicros> Watermark() const;
   const Plan& plan() const { return *plan_; }
   std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return stores_[table]; }
   bool running() const { return running_; }
@@ -166,6 +168,8 @@ class Worker {
                                  model::Offset start) const;
   Status CheckFingerprints(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
   WorkerStatus BuildStatus();
+  void PublishProgress();
+  std::optional<UnixMicros> WatermarkOf(const PartitionProgress& progress) const;
   std::chrono::steady_clock::time_point StopDeadline() const;
 
   const std::shared_ptr<const Plan> plan_;
@@ -177,6 +181,9 @@ class Worker {
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
   asio::thread_pool io_pool_{4};
+
+  mutable std::mutex progress_mutex_;
+  std::vector<std::shared_ptr<const PartitionProgress>> progress_;  // Of owned_; guarded by progress_mutex_.
 
   // Control thread only.
   std::map<model::TopicPartition, OwnedPartition> owned_;

@@ -24,7 +24,8 @@ using namespace std::chrono_literals;
 
 /// While a shard or another worker is between two states, hot and committed rows may not join; it takes a moment.
 constexpr auto kJoinPatience = 3s;
-constexpr std::int64_t kFileCacheBytesMax = 64 << 20;
+constexpr std::int64_t kFileCacheBytesMax = 32 << 20;  // Of all tables together.
+constexpr std::int64_t kFoldedBytesMax = 32 << 20;     // Of each aggregate.
 
 json::value TimeOrNull(const std::optional<UnixMicros>& time) {
   return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
@@ -58,10 +59,12 @@ json::array ColumnsJson(const arrow::Schema& schema) {
 class WorkerBackend final : public serve::Backend {
  public:
   WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
-      : worker_(worker),
-        metrics_(metrics),
-        readers_(worker.plan().tables.size()),
-        cache_(query::MakePartialFileCache(kFileCacheBytesMax)) {}
+      : worker_(worker), metrics_(metrics), readers_(worker.plan().tables.size()) {
+    const auto files = query::MakePartialFileCache(kFileCacheBytesMax);
+    for (std::size_t t = 0; t < readers_.size(); ++t) {
+      committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, kFoldedBytesMax));
+    }
+  }
 
   Result<json::value> Tables() override {
     ASSIGN_OR_RETURN(const auto status, worker_.Describe());
@@ -113,7 +116,8 @@ class WorkerBackend final : public serve::Backend {
     for (;;) {
       // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
       if (request.freshness == query::Freshness::kHot) {
-        ASSIGN_OR_RETURN(hot, worker_.Hot(index, request.from.value_or(INT64_MIN), request.to.value_or(INT64_MAX)));
+        ASSIGN_OR_RETURN(
+            hot, worker_.Hot(index, request.range.from.value_or(INT64_MIN), request.range.to.value_or(INT64_MAX)));
       }
       ASSIGN_OR_RETURN(snapshot, RefreshedSnapshot(index));
       const auto committed = worker_.plan().progress.NextOffsets(*snapshot, worker_.plan().config.source.topics);
@@ -128,16 +132,16 @@ class WorkerBackend final : public serve::Backend {
       std::this_thread::sleep_for(2ms);
     }
     as_of.version = snapshot->version;
-    if (const auto status = worker_.Describe(); status.ok()) as_of.watermark = status->watermark;
+    as_of.watermark = worker_.Watermark();
 
     std::int64_t bytes_read = 0;
-    ASSIGN_OR_RETURN(auto rows, query::ReadCommitted(*Reader(index), *snapshot, definition, request.from, request.to,
-                                                     *cache_, &bytes_read));
+    ASSIGN_OR_RETURN(auto rows,
+                     committed_rows_[index]->Read(*Reader(index), snapshot, definition, request.range, &bytes_read));
     for (auto& segment : hot) {
       if (segment.rows != nullptr && segment.rows->num_rows() > 0) rows.push_back(std::move(segment.rows));
     }
     ASSIGN_OR_RETURN(auto session, TakeSession());
-    auto answer = query::MergeAndFinalize(*session, definition, request, std::move(rows));
+    auto answer = Merge(*session, definition, request, std::move(rows));
     ReturnSession(std::move(session));
     RETURN_NOT_OK(answer.status());
     answer->as_of = std::move(as_of);
@@ -281,6 +285,13 @@ class WorkerBackend final : public serve::Backend {
     return readers_[index].table;
   }
 
+  Result<query::Answer> Merge(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                              const query::AggregateRequest& request,
+                              std::vector<std::shared_ptr<arrow::RecordBatch>> rows) {
+    ASSIGN_OR_RETURN(const auto plan, merge_plans_.Get(session, definition, request));
+    return query::MergeAndFinalize(session, definition, *plan, request.range, std::move(rows));
+  }
+
   Result<std::unique_ptr<sql::SqlSession>> TakeSession() {
     {
       const std::scoped_lock lock(sessions_mutex_);
@@ -339,7 +350,8 @@ class WorkerBackend final : public serve::Backend {
   Worker& worker_;
   const ::millrace::Metrics& metrics_;
   std::vector<ReaderSlot> readers_;
-  std::shared_ptr<query::PartialFileCache> cache_;
+  std::vector<std::unique_ptr<query::CommittedRows>> committed_rows_;  // By table.
+  query::MergePlans merge_plans_;
   std::mutex rows_mutex_;
   std::map<std::size_t, std::pair<delta::TableVersion, std::int64_t>> rows_;
   std::mutex sessions_mutex_;

@@ -11,13 +11,15 @@
 #include <set>
 #include <utility>
 
-#include "process/column_view.h"
 #include "process/select_statement.h"
 #include "sql/sql_session.h"
 
 namespace millrace::process {
 
 namespace {
+
+using aggregate::AccumulatorKind;
+using aggregate::IsKeyType;
 
 constexpr std::int64_t kMicrosPerDay = std::int64_t{24} * 3600 * 1000 * 1000;
 

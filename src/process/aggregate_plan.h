@@ -11,17 +11,15 @@
 #include <string>
 #include <vector>
 
+#include "aggregate/partial_table.h"
 #include "base/status.h"
 #include "model/aggregate.h"
 
 namespace millrace::process {
 
-/// kSumInt and kSumDecimal keep 128 bits; a NULL argument, or a filter that is not true, leaves every kind unchanged.
-enum class AccumulatorKind { kCountRows, kCountValues, kSumInt, kSumDecimal, kSumDouble, kMin, kMax };
-
 /// One accumulator, kept in the state column of the same index in the definition.
 struct AccumulatorPlan {
-  AccumulatorKind kind = AccumulatorKind::kCountRows;
+  aggregate::AccumulatorKind kind = aggregate::AccumulatorKind::kCountRows;
   int argument = -1;  ///< Index into AggregatePlan::inputs; -1 for kCountRows without a filter.
   int filter = -1;    ///< Index into inputs of a boolean that must be true; -1: none.
 };

@@ -8,10 +8,11 @@
 #include <arrow/table.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #include "delta/table.h"
 #include "model/aggregate.h"
 #include "model/topic_partition.h"
+#include "query/fold.h"
 #include "sql/sql_session.h"
 
 namespace millrace::query {
@@ -26,10 +28,9 @@ namespace millrace::query {
 enum class Freshness { kHot, kCommitted };
 
 struct AggregateRequest {
-  std::optional<UnixMicros> from{};  ///< Windows with window_start >= from.
-  std::optional<UnixMicros> to{};    ///< Windows with window_start < to.
+  FoldRange range{};  ///< Of window_start.
   /// Size of the answer's windows, aligned to 1970: a multiple of the aggregate's. 0: no windows, one row per group of
-  /// keys. `from` and `to` choose windows of the aggregate, so the first and last answer may be of a part of their
+  /// keys. `range` chooses windows of the aggregate, so the first and last answer may be of a part of their
   /// window.
   std::optional<std::int64_t> step_us{};
   /// Keys, and window_start; absent: all of them. Windows stay apart whatever it says when step_us is above 0.
@@ -78,15 +79,59 @@ Result<std::vector<HotSegment>> JoinAtOffsets(const model::OffsetVector& committ
 class PartialFileCache;
 std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max);
 
-/// Committed partial rows whose windows may lie in [from, to), by statistics; whole files, filtered by the merge.
-Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(
-    const delta::Table& table, const delta::Snapshot& snapshot, const model::AggregateDefinition& definition,
-    std::optional<UnixMicros> from, std::optional<UnixMicros> to, PartialFileCache& cache, std::int64_t* bytes_read);
+/// Committed partial rows whose windows may lie in `range`, by statistics; whole files, filtered by the merge.
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(const delta::Table& table,
+                                                                       const delta::Snapshot& snapshot,
+                                                                       const model::AggregateDefinition& definition,
+                                                                       const FoldRange& range, PartialFileCache& cache,
+                                                                       std::int64_t* bytes_read);
 
-/// Merges partial rows and computes the measures. kInvalidInput names the parameter that is wrong ("group_by: no key
-/// 'contry' in clicks_1m; did you mean 'country'?"). Fills everything of Answer but as_of.
+/// The committed rows of one aggregate as its queries need them: recent windows stay folded in memory and follow the
+/// table's log, so that a question costs what its answer holds and not what was committed since. Any thread.
+class CommittedRows {
+ public:
+  /// `cache`: of files, for what is not kept folded. `bytes_max`: of folded rows.
+  CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max);
+  ~CommittedRows();
+
+  /// As ReadCommitted(), and maybe rows of other windows as well.
+  Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> Read(const delta::Table& table,
+                                                                const delta::SnapshotPtr& snapshot,
+                                                                const model::AggregateDefinition& definition,
+                                                                const FoldRange& range, std::int64_t* bytes_read);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// How questions are answered that differ in their time range only: what is folded, and the SQL that finalizes it.
+struct MergePlan {
+  model::AggregateDefinition folded;
+  std::string relation;  ///< Name of the folded rows in `sql`.
+  std::string sql;
+  std::vector<sql::ResultColumn> columns;  ///< Names with DuckDB's types.
+};
+/// kInvalidInput names the parameter that is wrong ("group_by: no key 'contry' in clicks_1m; did you mean 'country'?").
+Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
+                                                   const model::AggregateDefinition& definition,
+                                                   const AggregateRequest& request);
+
+/// Plans of the questions asked so far: planning parses SQL several times, and dashboards repeat themselves. Bounded;
+/// any thread.
+class MergePlans {
+ public:
+  Result<std::shared_ptr<const MergePlan>> Get(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                                               const AggregateRequest& request);
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<const MergePlan>> plans_;
+};
+
+/// Merges partial rows and computes the measures. Fills everything of Answer but as_of.
 Result<Answer> MergeAndFinalize(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                                const AggregateRequest& request,
+                                const MergePlan& plan, const FoldRange& range,
                                 std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows);
 
 }  // namespace millrace::query

@@ -12,7 +12,7 @@
 namespace millrace::query {
 namespace {
 
-constexpr const char* kRelation = "partial_rows";
+constexpr std::size_t kPlansMax = 256;
 
 std::string Lower(std::string_view text) {
   std::string out(text);
@@ -182,19 +182,12 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
 }
 
 Result<std::string> BuildSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                             const AggregateRequest& request) {
-  if (request.limit && *request.limit < 0) return InvalidInput("limit: {} is negative", *request.limit);
-  Plan plan;
-  RETURN_NOT_OK(PlanGroups(definition, request, plan));
-  RETURN_NOT_OK(PlanMeasures(definition, request, plan));
-  PlanColumns(definition, request, plan);
+                             const AggregateRequest& request, const Plan& plan, const std::string& relation) {
   for (const auto* measure : plan.measures) {
     RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, "measure '" + measure->name + "'", measure->sql));
   }
 
   std::vector<std::string> conditions;
-  if (request.from) conditions.push_back(fmt::format("epoch_us(window_start) >= {}", *request.from));
-  if (request.to) conditions.push_back(fmt::format("epoch_us(window_start) < {}", *request.to));
   if (!request.where.empty()) {
     std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
     for (const auto& key : definition.keys) columns.push_back(key.name);
@@ -221,7 +214,8 @@ Result<std::string> BuildSql(sql::SqlSession& session, const model::AggregateDef
   std::vector<std::string> positions;
   for (std::size_t i = 1; i <= num_groups; ++i) positions.push_back(std::to_string(i));
 
-  std::string sql = fmt::format("WITH merged AS (SELECT {} FROM {}", fmt::join(merged, ", "), kRelation);
+  std::string sql =
+      fmt::format("WITH merged AS (SELECT {} FROM {}", fmt::join(merged, ", "), sql::QuoteIdentifier(relation));
   if (!conditions.empty()) sql += fmt::format(" WHERE {}", fmt::join(conditions, " AND "));
   if (num_groups > 0) sql += fmt::format(" GROUP BY {}", fmt::join(positions, ", "));
   sql += "), windowed AS (SELECT *";
@@ -255,8 +249,59 @@ Result<std::string> BuildSql(sql::SqlSession& session, const model::AggregateDef
 
 }  // namespace
 
+Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
+                                                   const model::AggregateDefinition& definition,
+                                                   const AggregateRequest& request) {
+  if (request.limit && *request.limit < 0) return InvalidInput("limit: {} is negative", *request.limit);
+  Plan plan;
+  RETURN_NOT_OK(PlanGroups(definition, request, plan));
+  RETURN_NOT_OK(PlanMeasures(definition, request, plan));
+  PlanColumns(definition, request, plan);
+
+  auto merge = std::make_shared<MergePlan>();
+  if (request.where.empty()) {
+    merge->folded = Coarser(definition, plan.keys, plan.windows ? plan.step_us : 0);
+  } else {
+    merge->folded = definition;  // The condition may look at each window and key.
+  }
+  std::vector<std::string> keys;
+  for (const auto& key : merge->folded.keys) keys.push_back(key.name);
+  merge->relation = fmt::format("{} by {}", definition.name, fmt::join(keys, ","));
+  ASSIGN_OR_RETURN(merge->sql, BuildSql(session, definition, request, plan, merge->relation));
+  RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(merge->folded), {}));
+  auto columns = session.Describe(merge->sql);
+  if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);
+  merge->columns = std::move(columns).ValueUnsafe();
+  return merge;
+}
+
+Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& session,
+                                                         const model::AggregateDefinition& definition,
+                                                         const AggregateRequest& request) {
+  // Every part by its length, so that no two requests have the same text.
+  std::string key = fmt::format("{}:{}:{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
+                                request.limit.value_or(-1));
+  const auto add = [&key](const std::vector<std::string>& names) {
+    key += fmt::format("{};", names.size());
+    for (const auto& name : names) key += fmt::format("{}:{}", name.size(), name);
+  };
+  add({request.where});
+  add(request.measures);
+  add(request.order_by);
+  if (request.group_by) add(*request.group_by);
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
+  }
+  ASSIGN_OR_RETURN(auto plan, PlanMerge(session, definition, request));
+  const std::lock_guard lock(mutex_);
+  if (plans_.size() >= kPlansMax) plans_.clear();
+  plans_[key] = plan;
+  return plan;
+}
+
 Result<Answer> MergeAndFinalize(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                                const AggregateRequest& request,
+                                const MergePlan& plan, const FoldRange& range,
                                 std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows) {
   const auto begin = std::chrono::steady_clock::now();
   const auto schema = model::PartialSchema(definition);
@@ -277,18 +322,15 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const model::Aggregate
     batch = arrow::RecordBatch::Make(schema, batch->num_rows(), batch->columns());
   }
 
-  ASSIGN_OR_RETURN(const std::string sql, BuildSql(session, definition, request));
-  RETURN_NOT_OK(session.Register(kRelation, schema, std::move(partial_rows)));
+  ASSIGN_OR_RETURN(auto folded, Fold(definition, plan.folded, range, partial_rows));
+  const auto folded_schema = folded->schema();
+  RETURN_NOT_OK(session.Register(plan.relation, folded_schema, {std::move(folded)}));
+  answer.columns = plan.columns;
+  auto finalized = session.Query(plan.sql);
   // The relation must not keep the rows alive until the next question.
-  struct Release {
-    sql::SqlSession& session;
-    const std::shared_ptr<arrow::Schema>& schema;
-    ~Release() { static_cast<void>(session.Register(kRelation, schema, {})); }
-  } release{session, schema};
-  const auto describe = session.Describe(sql);
-  if (!describe.ok()) return WithContext(describe.status(), "aggregate {}", definition.name);
-  answer.columns = *describe;
-  ASSIGN_OR_RETURN(answer.rows, session.Query(sql));
+  RETURN_NOT_OK(session.Register(plan.relation, folded_schema, {}));
+  if (!finalized.ok()) return WithContext(finalized.status(), "aggregate {}", definition.name);
+  answer.rows = std::move(finalized).ValueUnsafe();
   answer.elapsed_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return answer;
 }

@@ -75,7 +75,8 @@ class MergeTest : public ::testing::Test {
   }
 
   Result<Answer> Ask(const AggregateRequest& request, Batches rows) {
-    return MergeAndFinalize(*session_, definition_, request, std::move(rows));
+    ASSIGN_OR_RETURN(const auto plan, plans_.Get(*session_, definition_, request));
+    return MergeAndFinalize(*session_, definition_, *plan, request.range, std::move(rows));
   }
   std::string Csv(const std::shared_ptr<arrow::Table>& table) {
     std::string out;
@@ -92,6 +93,7 @@ class MergeTest : public ::testing::Test {
   model::AggregateDefinition definition_ = Clicks();
   std::shared_ptr<arrow::Schema> schema_;
   std::unique_ptr<sql::SqlSession> session_;
+  MergePlans plans_;
 };
 
 TEST_F(MergeTest, AnyCutIntoPartialRowsGivesDuckDbsAnswerOverTheRawRows) {
@@ -123,8 +125,12 @@ TEST_F(MergeTest, AnyCutIntoPartialRowsGivesDuckDbsAnswerOverTheRawRows) {
        "true",
        "window_start, country"},
       {{.group_by = std::vector<std::string>{}}, "", "true", "1"},
-      {{.from = base + 3 * kMinute,
-        .to = base + 9 * kMinute,
+      {{.range = {.from = base + 3 * kMinute, .to = base + 9 * kMinute},
+        .group_by = std::vector<std::string>{"country"}},
+       "country, ",
+       fmt::format("epoch_us(ts) >= {} AND epoch_us(ts) < {}", base + 3 * kMinute, base + 9 * kMinute),
+       "country"},
+      {{.range = {.from = base + 3 * kMinute, .to = base + 9 * kMinute},
         .group_by = std::vector<std::string>{"page"},
         .where = "country <> 'de' OR page = 2"},
        "page, ",
@@ -292,7 +298,8 @@ TEST_F(MergeTest, WhereTakesExpressionsOverWindowsAndKeys) {
     MILLRACE_ASSERT_OK(Ask({.where = where}, Sample()));
   }
   // "a) OR (b" is an expression too; it must not get around the other conditions.
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto none, Ask({.to = 0, .where = "false) OR (true"}, Sample()));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto none,
+                                Ask({.range = {.from = {}, .to = 0}, .where = "false) OR (true"}, Sample()));
   EXPECT_EQ(none.rows->num_rows(), 0);
 }
 

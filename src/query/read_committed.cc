@@ -1,9 +1,11 @@
 #include <arrow/array.h>
 #include <arrow/util/byte_size.h>
 
+#include <algorithm>
 #include <list>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "delta/data_file.h"
 #include "query/aggregate_query.h"
@@ -58,36 +60,143 @@ std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max) {
   return std::make_shared<PartialFileCache>(bytes_max);
 }
 
-Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& snapshot,
-                              const model::AggregateDefinition& definition, std::optional<UnixMicros> from,
-                              std::optional<UnixMicros> to, PartialFileCache& cache, std::int64_t* bytes_read) {
+namespace {
+
+struct SelectedFile {
+  std::string name;  // Of the snapshot's map: the path, and which deletion vector.
+  const delta::AddFile* file;
+};
+
+bool MayHold(const std::optional<delta::TimestampBounds>& windows, const FoldRange& range) {
+  if (!windows) return true;
+  return (!range.from || windows->max_us >= *range.from) && (!range.to || windows->min_us < *range.to);
+}
+
+Result<Batches> ReadFiles(const delta::Table& table, const delta::Snapshot& snapshot,
+                          const model::AggregateDefinition& definition, const std::vector<SelectedFile>& files,
+                          PartialFileCache& cache, std::int64_t* bytes_read) {
   const auto schema = model::PartialSchema(definition);
   Batches out;
-  for (const auto& [name, file] : snapshot.files) {
-    if (const auto bounds = delta::TimestampStats(file, model::kWindowStart)) {
-      if ((from && bounds->max_us < *from) || (to && bounds->min_us >= *to)) continue;
-    }
+  for (const auto& [name, file] : files) {
     // Files of several tables share the cache, and a deletion vector makes another file of the same path: `name` has
     // it.
     const std::string key = snapshot.metadata.id + '/' + name;
     auto batches = cache.Get(key);
     if (!batches) {
-      ASSIGN_OR_RETURN(Batches decoded, delta::ReadDataFile(*table.store(), snapshot, file, schema->field_names()));
+      ASSIGN_OR_RETURN(Batches decoded, delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names()));
       for (const auto& batch : decoded) {
         for (int i = 0; i < schema->num_fields(); ++i) {
           if (!batch->column(i)->type()->Equals(schema->field(i)->type())) {
             return Corrupt("aggregate {}: column '{}' of {} is {}, not {}", definition.name, schema->field(i)->name(),
-                           file.path, batch->column(i)->type()->ToString(), schema->field(i)->type()->ToString());
+                           file->path, batch->column(i)->type()->ToString(), schema->field(i)->type()->ToString());
           }
         }
       }
-      if (bytes_read != nullptr) *bytes_read += file.size;
+      if (bytes_read != nullptr) *bytes_read += file->size;
       cache.Put(key, decoded);
       batches = std::move(decoded);
     }
     out.insert(out.end(), batches->begin(), batches->end());
   }
   return out;
+}
+
+}  // namespace
+
+Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& snapshot,
+                              const model::AggregateDefinition& definition, const FoldRange& range,
+                              PartialFileCache& cache, std::int64_t* bytes_read) {
+  std::vector<SelectedFile> selected;
+  for (const auto& [name, file] : snapshot.files) {
+    if (MayHold(delta::TimestampStats(file, model::kWindowStart), range)) selected.push_back({name, &file});
+  }
+  return ReadFiles(table, snapshot, definition, selected, cache, bytes_read);
+}
+
+class CommittedRows::Impl {
+ public:
+  Impl(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max)
+      : cache_(std::move(cache)), bytes_max_(bytes_max) {}
+
+  Result<Batches> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
+                       const model::AggregateDefinition& definition, const FoldRange& range, std::int64_t* bytes_read) {
+    std::vector<SelectedFile> selected;
+    std::vector<SelectedFile> missing;
+    std::int64_t missing_bytes = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      Follow(snapshot);
+      for (const auto& [name, known] : known_) {
+        if (!MayHold(known.windows, range)) continue;
+        selected.push_back({name, known.file});
+        if (folded_files_.count(name) != 0) continue;
+        missing.push_back(selected.back());
+        missing_bytes += known.file->size;
+      }
+      // A long look back reads what it needs and leaves the recent windows, and who asks for them, alone.
+      if (missing_bytes <= bytes_max_ / 8) {
+        if (missing.empty() && folded_ != nullptr) return Batches{folded_};
+        ASSIGN_OR_RETURN(auto rows, ReadFiles(table, *snapshot, definition, missing, *cache_, bytes_read));
+        if (folded_ != nullptr) rows.push_back(folded_);
+        ASSIGN_OR_RETURN(auto folded, Fold(definition, definition, {}, rows));
+        if (arrow::util::TotalBufferSize(*folded) > bytes_max_) {
+          Forget();
+        } else {
+          folded_ = folded;
+          for (const auto& file : missing) folded_files_.insert(file.name);
+        }
+        return Batches{std::move(folded)};
+      }
+    }
+    return ReadFiles(table, *snapshot, definition, selected, *cache_, bytes_read);
+  }
+
+ private:
+  struct Known {
+    const delta::AddFile* file = nullptr;  // Of snapshot_.
+    std::optional<delta::TimestampBounds> windows;
+  };
+
+  void Forget() {
+    folded_ = nullptr;
+    folded_files_.clear();
+  }
+
+  // Brings known_ to this snapshot; statistics of a file are parsed once. Rows of files that are not in it are
+  // forgotten.
+  void Follow(const delta::SnapshotPtr& snapshot) {
+    if (snapshot_ == snapshot) return;
+    std::unordered_map<std::string, Known> known;
+    for (const auto& [name, file] : snapshot->files) {
+      const auto before = known_.find(name);
+      known[name] = {
+          &file, before != known_.end() ? before->second.windows : delta::TimestampStats(file, model::kWindowStart)};
+    }
+    const bool same_table = snapshot_ == nullptr || snapshot_->metadata.id == snapshot->metadata.id;
+    const bool all_live = std::all_of(folded_files_.begin(), folded_files_.end(),
+                                      [&](const std::string& name) { return known.count(name) != 0; });
+    if (!same_table || !all_live) Forget();
+    known_ = std::move(known);
+    snapshot_ = snapshot;
+  }
+
+  const std::shared_ptr<PartialFileCache> cache_;
+  const std::int64_t bytes_max_;
+  std::mutex mutex_;
+  delta::SnapshotPtr snapshot_;
+  std::unordered_map<std::string, Known> known_;
+  std::shared_ptr<arrow::RecordBatch> folded_;  // The rows of folded_files_; nullptr: none.
+  std::unordered_set<std::string> folded_files_;
+};
+
+CommittedRows::CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max)
+    : impl_(std::make_unique<Impl>(std::move(cache), bytes_max)) {}
+CommittedRows::~CommittedRows() = default;
+
+Result<Batches> CommittedRows::Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
+                                    const model::AggregateDefinition& definition, const FoldRange& range,
+                                    std::int64_t* bytes_read) {
+  return impl_->Read(table, snapshot, definition, range, bytes_read);
 }
 
 }  // namespace millrace::query

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "delta/data_file.h"
 #include "objectstore/object_store.h"
@@ -62,7 +63,7 @@ class ReadCommittedTest : public ::testing::Test {
   std::vector<std::int64_t> Read(std::optional<UnixMicros> from, std::optional<UnixMicros> to,
                                  PartialFileCache& cache) {
     bytes_read_ = 0;
-    const auto batches = ReadCommitted(*table_, *table_->snapshot(), definition_, from, to, cache, &bytes_read_);
+    const auto batches = ReadCommitted(*table_, *table_->snapshot(), definition_, {from, to}, cache, &bytes_read_);
     EXPECT_TRUE(batches.ok()) << batches.status().ToString();
     std::vector<std::int64_t> hours;
     if (!batches.ok()) return hours;
@@ -124,11 +125,75 @@ TEST_F(ReadCommittedTest, TheCacheForgetsTheLeastRecentlyUsed) {
   EXPECT_EQ(bytes_read_, bytes_[1]);
 }
 
+// The sum of _s0 by hour, over whatever rows come back.
+class CommittedRowsTest : public ReadCommittedTest {
+ protected:
+  std::map<std::int64_t, std::int64_t> Sums(CommittedRows& rows, const FoldRange& range = {}) {
+    bytes_read_ = 0;
+    const auto batches = rows.Read(*table_, table_->snapshot(), definition_, range, &bytes_read_);
+    EXPECT_TRUE(batches.ok()) << batches.status().ToString();
+    std::map<std::int64_t, std::int64_t> sums;
+    num_rows_ = 0;
+    if (!batches.ok()) return sums;
+    for (const auto& batch : *batches) {
+      num_rows_ += batch->num_rows();
+      const auto& starts = static_cast<const arrow::TimestampArray&>(*batch->column(0));
+      const auto& values = static_cast<const arrow::Int64Array&>(*batch->GetColumnByName("_s0"));
+      for (std::int64_t i = 0; i < batch->num_rows(); ++i) sums[starts.Value(i) / kHour % 24] += values.Value(i);
+    }
+    return sums;
+  }
+  using SumsByHour = std::map<std::int64_t, std::int64_t>;
+  std::int64_t num_rows_ = 0;
+};
+
+TEST_F(CommittedRowsTest, FollowTheLogAndReadEachFileOnce) {
+  CommittedRows rows(MakePartialFileCache(0), 1 << 20);
+  EXPECT_EQ(Sums(rows), (SumsByHour{{10, 20}, {11, 22}, {12, 24}}));
+  EXPECT_EQ(bytes_read_, bytes_[0] + bytes_[1] + bytes_[2]);
+  Commit(12);
+  EXPECT_EQ(Sums(rows), (SumsByHour{{10, 20}, {11, 22}, {12, 48}}));
+  EXPECT_EQ(bytes_read_, bytes_[3]);
+  EXPECT_EQ(num_rows_, 6) << "rows of one window and key are folded";
+  EXPECT_EQ(Sums(rows), (SumsByHour{{10, 20}, {11, 22}, {12, 48}}));
+  EXPECT_EQ(bytes_read_, 0);
+}
+
+TEST_F(CommittedRowsTest, OnlyWhatIsAskedForIsRead) {
+  CommittedRows rows(MakePartialFileCache(0), 1 << 20);
+  EXPECT_EQ(Sums(rows, {.from = kTen + 2 * kHour, .to = {}}), (SumsByHour{{12, 24}}));
+  EXPECT_EQ(bytes_read_, bytes_[2]);
+  EXPECT_EQ(Sums(rows, {.from = kTen + kHour, .to = {}}), (SumsByHour{{11, 22}, {12, 24}}));
+  EXPECT_EQ(bytes_read_, bytes_[1]);
+}
+
+TEST_F(CommittedRowsTest, RowsOfFilesThatLeftTheTableAreForgotten) {
+  CommittedRows rows(MakePartialFileCache(0), 1 << 20);
+  Sums(rows);
+  auto snapshot = std::make_shared<delta::Snapshot>(*table_->snapshot());
+  const std::string gone = snapshot->files.begin()->first;
+  const std::int64_t size = snapshot->files.begin()->second.size;
+  snapshot->files.Erase(gone);
+  bytes_read_ = 0;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto left, rows.Read(*table_, snapshot, definition_, {}, &bytes_read_));
+  EXPECT_EQ(bytes_read_, bytes_[0] + bytes_[1] + bytes_[2] - size);
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0]->num_rows(), 4);
+}
+
+TEST_F(CommittedRowsTest, BeyondTheBudgetNothingIsKept) {
+  CommittedRows rows(MakePartialFileCache(0), 64);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(Sums(rows), (SumsByHour{{10, 20}, {11, 22}, {12, 24}}));
+    EXPECT_EQ(bytes_read_, bytes_[0] + bytes_[1] + bytes_[2]);
+  }
+}
+
 TEST_F(ReadCommittedTest, AMissingFileIsNamed) {
   const std::string path = table_->snapshot()->files.begin()->second.path;
   std::filesystem::remove(folder_ / path);
   const auto cache = MakePartialFileCache(0);
-  const auto rows = ReadCommitted(*table_, *table_->snapshot(), definition_, {}, {}, *cache, nullptr);
+  const auto rows = ReadCommitted(*table_, *table_->snapshot(), definition_, {}, *cache, nullptr);
   MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, rows);
   EXPECT_NE(rows.status().message().find(path), std::string::npos) << rows.status().ToString();
 }
@@ -136,7 +201,7 @@ TEST_F(ReadCommittedTest, AMissingFileIsNamed) {
 TEST_F(ReadCommittedTest, AColumnOfAnotherTypeIsCorrupt) {
   definition_.states[0].type = arrow::float64();
   const auto cache = MakePartialFileCache(0);
-  const auto rows = ReadCommitted(*table_, *table_->snapshot(), definition_, {}, {}, *cache, nullptr);
+  const auto rows = ReadCommitted(*table_, *table_->snapshot(), definition_, {}, *cache, nullptr);
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, rows);
   EXPECT_NE(rows.status().message().find("column '_s0'"), std::string::npos) << rows.status().ToString();
 }

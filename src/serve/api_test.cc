@@ -160,8 +160,8 @@ TEST_F(ApiTest, AQuestionReachesTheBackendAsItWasMeant) {
           .status,
       200);
   const auto& q = backend_.asked;
-  EXPECT_EQ(q.from, kNow - 3'600'000'000);
-  EXPECT_EQ(q.to, kNow);
+  EXPECT_EQ(q.range.from, kNow - 3'600'000'000);
+  EXPECT_EQ(q.range.to, kNow);
   EXPECT_EQ(q.step_us, 300'000'000);
   EXPECT_EQ(q.group_by, (std::vector<std::string>{"country", "page", "window_start"}));
   EXPECT_EQ(q.where, "country = 'de'");
@@ -171,7 +171,7 @@ TEST_F(ApiTest, AQuestionReachesTheBackendAsItWasMeant) {
   EXPECT_EQ(q.freshness, query::Freshness::kCommitted);
 
   ASSERT_EQ(Get("/v1/aggregates/clicks_1m").status, 200);
-  EXPECT_EQ(q.from, std::nullopt);
+  EXPECT_EQ(q.range.from, std::nullopt);
   EXPECT_EQ(q.group_by, std::nullopt);
   EXPECT_EQ(q.freshness, query::Freshness::kHot);
   ASSERT_EQ(Get("/v1/aggregates/clicks_1m?group_by=&step=0").status, 200);

@@ -68,9 +68,9 @@ void Append(const std::vector<std::string>& more, std::vector<std::string>& to) 
 Status SetParameter(const std::string& name, const std::string& value, UnixMicros now,
                     query::AggregateRequest& request) {
   if (name == "from") {
-    ASSIGN_OR_RETURN(request.from, query::ParseTime(value, now));
+    ASSIGN_OR_RETURN(request.range.from, query::ParseTime(value, now));
   } else if (name == "to") {
-    ASSIGN_OR_RETURN(request.to, query::ParseTime(value, now));
+    ASSIGN_OR_RETURN(request.range.to, query::ParseTime(value, now));
   } else if (name == "step") {
     ASSIGN_OR_RETURN(request.step_us, query::ParseDuration(value));
   } else if (name == "group_by") {

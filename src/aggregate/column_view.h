@@ -1,6 +1,4 @@
 /// An input column of a batch in one of four physical forms, for loops without a type switch per row.
-///
-/// Of the folder only.
 #pragma once
 
 #include <arrow/array.h>
@@ -12,7 +10,7 @@
 
 #include "base/status.h"
 
-namespace millrace::process {
+namespace millrace::aggregate {
 
 __extension__ using Int128 = __int128;
 
@@ -57,4 +55,4 @@ class ColumnView {
   std::vector<std::uint8_t> valid_buffer_;
 };
 
-}  // namespace millrace::process
+}  // namespace millrace::aggregate

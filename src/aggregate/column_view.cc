@@ -1,8 +1,8 @@
-#include "process/column_view.h"
+#include "aggregate/column_view.h"
 
 #include <utility>
 
-namespace millrace::process {
+namespace millrace::aggregate {
 
 bool IsKeyType(const arrow::DataType& type) {
   switch (type.id()) {
@@ -136,4 +136,4 @@ Status ColumnView::Load(std::shared_ptr<arrow::Array> array) {
   return Status::OK();
 }
 
-}  // namespace millrace::process
+}  // namespace millrace::aggregate

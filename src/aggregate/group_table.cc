@@ -1,11 +1,11 @@
-#include "process/group_table.h"
+#include "aggregate/group_table.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 
-namespace millrace::process {
+namespace millrace::aggregate {
 
 namespace {
 
@@ -248,4 +248,4 @@ int GroupTable::Compare(std::uint32_t a, std::uint32_t b) const {
   return 0;
 }
 
-}  // namespace millrace::process
+}  // namespace millrace::aggregate

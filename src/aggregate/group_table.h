@@ -3,8 +3,7 @@
 /// A key is one packed row of bytes: the window's start (8 bytes), then per key a byte that is 0 for null, else 1 and
 /// the value: 8 bytes for integers and floats, 16 for decimals, length (4) and bytes for text. Equal keys have equal
 /// bytes: nulls are one group, -0.0 is 0.0, every NaN is one NaN, as in DuckDB. Open addressing with linear probing
-/// over 8 byte slots (32 bits of the hash, 32 of the group); packed rows live in blocks that never move. Of the folder
-/// only.
+/// over 8 byte slots (32 bits of the hash, 32 of the group); packed rows live in blocks that never move.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "process/column_view.h"
+#include "aggregate/column_view.h"
 
-namespace millrace::process {
+namespace millrace::aggregate {
 
 class GroupTable {
  public:
@@ -84,4 +83,4 @@ class GroupTable {
   std::vector<std::uint32_t> lengths_;
 };
 
-}  // namespace millrace::process
+}  // namespace millrace::aggregate

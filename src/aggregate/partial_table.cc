@@ -1,0 +1,482 @@
+#include "aggregate/partial_table.h"
+
+#include <arrow/builder.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace millrace::aggregate {
+namespace {
+
+constexpr Int128 PowerOfTen(int exponent) {
+  Int128 power = 1;
+  for (int i = 0; i < exponent; ++i) power *= 10;
+  return power;
+}
+// A DECIMAL(38, s) holds less than this in either direction.
+constexpr Int128 kDecimalEnd = PowerOfTen(38);
+
+bool FitsDecimal(Int128 value) { return value < kDecimalEnd && value > -kDecimalEnd; }
+
+// DuckDB's order: NaN is the greatest.
+bool Less(double a, double b) { return std::isnan(b) ? !std::isnan(a) : a < b; }
+template <typename T>
+bool Less(const T& a, const T& b) {
+  return a < b;
+}
+
+template <typename Fold>
+void ForRows(const GroupedRows& rows, Fold fold) {
+  if (rows.mask == nullptr) {
+    for (std::int64_t i = 0; i < rows.num_rows; ++i) fold(i, rows.groups[i]);
+    return;
+  }
+  for (std::int64_t i = 0; i < rows.num_rows; ++i) {
+    if (rows.mask[i] != 0) fold(i, rows.groups[i]);
+  }
+}
+
+template <bool kIsMin, typename T>
+void UpdateExtreme(const GroupedRows& rows, const T* values, std::vector<T>* extremes, std::vector<std::uint8_t>* has) {
+  ForRows(rows, [=](std::int64_t i, std::uint32_t g) {
+    const bool better = kIsMin ? Less(values[i], (*extremes)[g]) : Less((*extremes)[g], values[i]);
+    if ((*has)[g] != 0 && !better) return;
+    (*extremes)[g] = values[i];
+    (*has)[g] = 1;
+  });
+}
+
+// The values of one column of the output, in one of the physical forms; only the vector of its form is used.
+struct Values {
+  std::vector<std::uint8_t> valid;
+  std::vector<std::int64_t> int64s;
+  std::vector<Int128> int128s;
+  std::vector<double> doubles;
+  std::vector<std::string_view> bytes;
+
+  void Reserve(PhysicalType physical, std::size_t n) {
+    valid.reserve(n);
+    switch (physical) {
+      case PhysicalType::kInt64:
+        return int64s.reserve(n);
+      case PhysicalType::kInt128:
+        return int128s.reserve(n);
+      case PhysicalType::kDouble:
+        return doubles.reserve(n);
+      case PhysicalType::kBytes:
+        return bytes.reserve(n);
+    }
+  }
+  void AddNull(PhysicalType physical) {
+    valid.push_back(0);
+    switch (physical) {
+      case PhysicalType::kInt64:
+        return int64s.push_back(0);
+      case PhysicalType::kInt128:
+        return int128s.push_back(0);
+      case PhysicalType::kDouble:
+        return doubles.push_back(0);
+      case PhysicalType::kBytes:
+        return bytes.push_back({});
+    }
+  }
+};
+
+template <typename Builder, typename T>
+Result<std::shared_ptr<arrow::Array>> Narrowed(Builder builder, const std::vector<T>& values,
+                                               const std::vector<std::uint8_t>& valid) {
+  RETURN_NOT_OK(builder.Reserve(std::ssize(values)));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (valid[i] != 0) {
+      builder.UnsafeAppend(static_cast<typename Builder::value_type>(values[i]));
+    } else {
+      builder.UnsafeAppendNull();
+    }
+  }
+  return builder.Finish();
+}
+
+template <typename Builder>
+Result<std::shared_ptr<arrow::Array>> Texts(Builder builder, const Values& values) {
+  std::int64_t total = 0;
+  for (const std::string_view text : values.bytes) total += std::ssize(text);
+  RETURN_NOT_OK(builder.Reserve(std::ssize(values.bytes)));
+  RETURN_NOT_OK(builder.ReserveData(total));
+  for (std::size_t i = 0; i < values.bytes.size(); ++i) {
+    if (values.valid[i] != 0) {
+      builder.UnsafeAppend(values.bytes[i]);
+    } else {
+      builder.UnsafeAppendNull();
+    }
+  }
+  return builder.Finish();
+}
+
+Result<std::shared_ptr<arrow::Array>> ToArray(const std::shared_ptr<arrow::DataType>& type, const Values& values) {
+  switch (type->id()) {
+    case arrow::Type::BOOL:
+      return Narrowed(arrow::BooleanBuilder(), values.int64s, values.valid);
+    case arrow::Type::INT8:
+      return Narrowed(arrow::Int8Builder(), values.int64s, values.valid);
+    case arrow::Type::INT16:
+      return Narrowed(arrow::Int16Builder(), values.int64s, values.valid);
+    case arrow::Type::INT32:
+      return Narrowed(arrow::Int32Builder(), values.int64s, values.valid);
+    case arrow::Type::DATE32:
+      return Narrowed(arrow::Date32Builder(), values.int64s, values.valid);
+    case arrow::Type::INT64: {
+      arrow::Int64Builder builder;
+      RETURN_NOT_OK(builder.AppendValues(values.int64s.data(), std::ssize(values.int64s), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::TIMESTAMP: {
+      arrow::TimestampBuilder builder(type, arrow::default_memory_pool());
+      RETURN_NOT_OK(builder.AppendValues(values.int64s.data(), std::ssize(values.int64s), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::FLOAT:
+      return Narrowed(arrow::FloatBuilder(), values.doubles, values.valid);
+    case arrow::Type::DOUBLE: {
+      arrow::DoubleBuilder builder;
+      RETURN_NOT_OK(builder.AppendValues(values.doubles.data(), std::ssize(values.doubles), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::DECIMAL128: {
+      arrow::Decimal128Builder builder(type);
+      RETURN_NOT_OK(builder.AppendValues(reinterpret_cast<const std::uint8_t*>(values.int128s.data()),
+                                         std::ssize(values.int128s), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::BINARY:
+      return Texts(arrow::BinaryBuilder(), values);
+    case arrow::Type::STRING:
+      return Texts(arrow::StringBuilder(), values);
+    default:
+      return Internal("a partial row cannot hold a {}", type->ToString());
+  }
+}
+
+std::vector<PhysicalType> KeyTypes(const model::AggregateDefinition& definition) {
+  std::vector<PhysicalType> types;
+  for (const auto& key : definition.keys) types.push_back(PhysicalTypeOf(*key.type));
+  return types;
+}
+
+}  // namespace
+
+std::vector<AccumulatorKind> MergeKinds(const model::AggregateDefinition& definition) {
+  std::vector<AccumulatorKind> kinds;
+  for (const auto& state : definition.states) {
+    switch (state.merge) {
+      case model::MergeFunction::kMin:
+        kinds.push_back(AccumulatorKind::kMin);
+        break;
+      case model::MergeFunction::kMax:
+        kinds.push_back(AccumulatorKind::kMax);
+        break;
+      case model::MergeFunction::kSum:
+        kinds.push_back(state.type->id() == arrow::Type::INT64    ? AccumulatorKind::kSumCounts
+                        : state.type->id() == arrow::Type::DOUBLE ? AccumulatorKind::kSumDouble
+                                                                  : AccumulatorKind::kSumDecimal);
+        break;
+    }
+  }
+  return kinds;
+}
+
+bool PartialTable::Accumulator::is_count() const {
+  return kind == AccumulatorKind::kCountRows || kind == AccumulatorKind::kCountValues ||
+         kind == AccumulatorKind::kSumCounts;
+}
+
+void PartialTable::Accumulator::Resize(std::size_t num_groups) {
+  if (is_count()) {
+    int64s.resize(num_groups);
+    return;
+  }
+  has.resize(num_groups);
+  switch (physical) {
+    case PhysicalType::kInt64:
+      return int64s.resize(num_groups);
+    case PhysicalType::kInt128:
+      return int128s.resize(num_groups);
+    case PhysicalType::kDouble:
+      return doubles.resize(num_groups);
+    case PhysicalType::kBytes:
+      return texts.resize(num_groups);
+  }
+}
+
+std::int64_t PartialTable::Accumulator::bytes() const {
+  return static_cast<std::int64_t>(has.capacity() + int64s.capacity() * sizeof(std::int64_t) +
+                                   int128s.capacity() * sizeof(Int128) + doubles.capacity() * sizeof(double) +
+                                   texts.capacity() * sizeof(std::string)) +
+         text_bytes;
+}
+
+PartialTable::PartialTable(const model::AggregateDefinition& definition, const std::vector<AccumulatorKind>& kinds)
+    : schema_(model::PartialSchema(definition)),
+      window_size_us_(definition.window_size_us),
+      key_types_(KeyTypes(definition)),
+      table_(key_types_) {
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    Accumulator accumulator;
+    accumulator.kind = kinds[i];
+    accumulator.type = definition.states[i].type;
+    accumulator.physical = PhysicalTypeOf(*accumulator.type);
+    accumulators_.push_back(std::move(accumulator));
+  }
+}
+
+void PartialTable::FindOrMake(std::int64_t num_rows, const std::int64_t* windows,
+                              const std::vector<const ColumnView*>& keys, const std::uint8_t* ok,
+                              std::uint32_t* groups) {
+  table_.FindOrMake(num_rows, windows, keys, ok, groups);
+  events_.resize(table_.size());
+  for (auto& accumulator : accumulators_) accumulator.Resize(table_.size());
+}
+
+void PartialTable::AddEvents(const GroupedRows& rows, const std::int64_t* counts) {
+  std::int64_t* events = events_.data();
+  if (counts == nullptr) {
+    ForRows(rows, [=](std::int64_t, std::uint32_t g) { ++events[g]; });
+  } else {
+    ForRows(rows, [=](std::int64_t i, std::uint32_t g) { events[g] += counts[i]; });
+  }
+}
+
+void PartialTable::Update(std::size_t state, const ColumnView* argument, const GroupedRows& rows) {
+  Accumulator& accumulator = accumulators_[state];
+  switch (accumulator.kind) {
+    case AccumulatorKind::kCountRows:
+    case AccumulatorKind::kCountValues: {
+      std::int64_t* counts = accumulator.int64s.data();
+      ForRows(rows, [=](std::int64_t, std::uint32_t g) { ++counts[g]; });
+      break;
+    }
+    case AccumulatorKind::kSumCounts: {
+      std::int64_t* sums = accumulator.int64s.data();
+      const std::int64_t* counts = argument->int64s();
+      ForRows(rows, [=](std::int64_t i, std::uint32_t g) { sums[g] += counts[i]; });
+      break;
+    }
+    case AccumulatorKind::kSumInt:
+    case AccumulatorKind::kSumDecimal:
+      AddToSums(state, *argument, rows);
+      break;
+    case AccumulatorKind::kSumDouble: {
+      double* sums = accumulator.doubles.data();
+      std::uint8_t* has = accumulator.has.data();
+      const double* values = argument->doubles();
+      ForRows(rows, [=](std::int64_t i, std::uint32_t g) {
+        sums[g] += values[i];
+        has[g] = 1;
+      });
+      break;
+    }
+    case AccumulatorKind::kMin:
+      UpdateExtremes<true>(&accumulator, *argument, rows);
+      break;
+    case AccumulatorKind::kMax:
+      UpdateExtremes<false>(&accumulator, *argument, rows);
+      break;
+  }
+}
+
+void PartialTable::AddToSums(std::size_t state, const ColumnView& argument, const GroupedRows& rows) {
+  Accumulator& accumulator = accumulators_[state];
+  Int128* sums = accumulator.int128s.data();
+  std::uint8_t* has = accumulator.has.data();
+  if (argument.physical() == PhysicalType::kInt64) {
+    // 2^63 times the rows that a process can read in its life stays far below 10^38.
+    const std::int64_t* values = argument.int64s();
+    ForRows(rows, [=](std::int64_t i, std::uint32_t g) {
+      sums[g] += values[i];
+      has[g] = 1;
+    });
+    return;
+  }
+  const Int128* values = argument.int128s();
+  ForRows(rows, [&](std::int64_t i, std::uint32_t g) {
+    // Both are below 10^38 in size, so the sum fits 128 bits (1.7 * 10^38) or shows by wrapping.
+    Int128 sum = 0;
+    if (__builtin_add_overflow(sums[g], values[i], &sum) || !FitsDecimal(sum)) [[unlikely]] {
+      overflowed_.push_back({g, state, sums[g]});
+      sum = values[i];
+    }
+    sums[g] = sum;
+    has[g] = 1;
+  });
+}
+
+template <bool kIsMin>
+void PartialTable::UpdateExtremes(Accumulator* accumulator, const ColumnView& argument, const GroupedRows& rows) {
+  switch (accumulator->physical) {
+    case PhysicalType::kInt64:
+      UpdateExtreme<kIsMin>(rows, argument.int64s(), &accumulator->int64s, &accumulator->has);
+      break;
+    case PhysicalType::kInt128:
+      UpdateExtreme<kIsMin>(rows, argument.int128s(), &accumulator->int128s, &accumulator->has);
+      break;
+    case PhysicalType::kDouble:
+      UpdateExtreme<kIsMin>(rows, argument.doubles(), &accumulator->doubles, &accumulator->has);
+      break;
+    case PhysicalType::kBytes: {
+      const std::string_view* values = argument.bytes();
+      ForRows(rows, [=](std::int64_t i, std::uint32_t g) {
+        std::string& text = accumulator->texts[g];
+        const bool better = kIsMin ? values[i] < text : text < values[i];
+        if (accumulator->has[g] != 0 && !better) return;
+        const std::size_t before = text.capacity();
+        text.assign(values[i]);
+        accumulator->has[g] = 1;
+        // Up to 15 bytes live in the string itself.
+        accumulator->text_bytes += static_cast<std::int64_t>(text.capacity() > 15 ? text.capacity() : 0) -
+                                   static_cast<std::int64_t>(before > 15 ? before : 0);
+      });
+      break;
+    }
+  }
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::Export(UnixMicros from, UnixMicros to) const {
+  std::vector<Row> rows;
+  const auto inside = [&](std::uint32_t group) {
+    const UnixMicros window = table_.window(group);
+    return from <= window && window < to;
+  };
+  for (std::uint32_t g = 0; g < table_.size(); ++g) {
+    if (inside(g)) rows.push_back({g});
+  }
+  for (const auto& overflowed : overflowed_) {
+    if (inside(overflowed.group)) rows.push_back({overflowed.group, &overflowed});
+  }
+  return ToBatch(rows);
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ExportSorted() const {
+  std::vector<std::uint32_t> order(table_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) { return table_.Compare(a, b) < 0; });
+  std::vector<std::vector<const Overflowed*>> overflowed_of;
+  if (!overflowed_.empty()) overflowed_of.resize(table_.size());
+  for (const auto& overflowed : overflowed_) overflowed_of[overflowed.group].push_back(&overflowed);
+  std::vector<Row> rows;
+  rows.reserve(order.size() + overflowed_.size());
+  for (const std::uint32_t g : order) {
+    rows.push_back({g});
+    if (overflowed_of.empty()) continue;
+    for (const Overflowed* overflowed : overflowed_of[g]) rows.push_back({g, overflowed});
+  }
+  return ToBatch(rows);
+}
+
+std::int64_t PartialTable::bytes() const {
+  std::int64_t total = table_.bytes();
+  total += static_cast<std::int64_t>(events_.capacity() * sizeof(std::int64_t) +
+                                     overflowed_.capacity() * sizeof(Overflowed));
+  for (const auto& accumulator : accumulators_) total += accumulator.bytes();
+  return total;
+}
+
+Status PartialTable::AppendKeys(const std::vector<Row>& rows,
+                                std::vector<std::shared_ptr<arrow::Array>>* columns) const {
+  std::vector<Values> keys(key_types_.size());
+  for (std::size_t k = 0; k < keys.size(); ++k) keys[k].Reserve(key_types_[k], rows.size());
+  for (const Row& row : rows) {
+    auto reader = table_.keys(row.group);
+    for (std::size_t k = 0; k < keys.size(); ++k) {
+      if (!reader.NextIsValid()) {
+        keys[k].AddNull(key_types_[k]);
+        continue;
+      }
+      keys[k].valid.push_back(1);
+      switch (key_types_[k]) {
+        case PhysicalType::kInt64:
+          keys[k].int64s.push_back(reader.Next<std::int64_t>());
+          break;
+        case PhysicalType::kInt128:
+          keys[k].int128s.push_back(reader.Next<Int128>());
+          break;
+        case PhysicalType::kDouble:
+          keys[k].doubles.push_back(reader.Next<double>());
+          break;
+        case PhysicalType::kBytes:
+          keys[k].bytes.push_back(reader.NextBytes());
+          break;
+      }
+    }
+  }
+  for (std::size_t k = 0; k < keys.size(); ++k) {
+    ASSIGN_OR_RETURN(auto column, ToArray(schema_->field(static_cast<int>(2 + k))->type(), keys[k]));
+    columns->push_back(std::move(column));
+  }
+  return Status::OK();
+}
+
+Result<std::shared_ptr<arrow::Array>> PartialTable::StateColumn(std::size_t state, const std::vector<Row>& rows) const {
+  const Accumulator& accumulator = accumulators_[state];
+  Values values;
+  values.Reserve(accumulator.physical, rows.size());
+  for (const Row& row : rows) {
+    const std::uint32_t g = row.group;
+    if (row.overflowed != nullptr && row.overflowed->state == state) {
+      values.valid.push_back(1);
+      values.int128s.push_back(row.overflowed->value);
+      continue;
+    }
+    if (row.overflowed != nullptr || (!accumulator.is_count() && accumulator.has[g] == 0)) {
+      values.AddNull(accumulator.physical);
+      continue;
+    }
+    values.valid.push_back(1);
+    switch (accumulator.physical) {
+      case PhysicalType::kInt64:
+        values.int64s.push_back(accumulator.int64s[g]);
+        break;
+      case PhysicalType::kInt128:
+        values.int128s.push_back(accumulator.int128s[g]);
+        break;
+      case PhysicalType::kDouble:
+        values.doubles.push_back(accumulator.doubles[g]);
+        break;
+      case PhysicalType::kBytes:
+        values.bytes.push_back(accumulator.texts[g]);
+        break;
+    }
+  }
+  return ToArray(accumulator.type, values);
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(const std::vector<Row>& rows) const {
+  Values starts;
+  Values ends;
+  Values events;
+  for (Values* column : {&starts, &ends, &events}) {
+    column->valid.assign(rows.size(), 1);
+    column->int64s.reserve(rows.size());
+  }
+  for (const Row& row : rows) {
+    const UnixMicros window = table_.window(row.group);
+    starts.int64s.push_back(window);
+    ends.int64s.push_back(window + window_size_us_);
+    events.int64s.push_back(row.overflowed == nullptr ? events_[row.group] : 0);
+  }
+  std::vector<std::shared_ptr<arrow::Array>> columns;
+  for (const Values* times : {&starts, &ends}) {
+    ASSIGN_OR_RETURN(auto column, ToArray(schema_->field(0)->type(), *times));
+    columns.push_back(std::move(column));
+  }
+  RETURN_NOT_OK(AppendKeys(rows, &columns));
+  for (std::size_t i = 0; i < accumulators_.size(); ++i) {
+    ASSIGN_OR_RETURN(auto column, StateColumn(i, rows));
+    columns.push_back(std::move(column));
+  }
+  ASSIGN_OR_RETURN(auto column, ToArray(arrow::int64(), events));
+  columns.push_back(std::move(column));
+  return arrow::RecordBatch::Make(schema_, std::ssize(rows), std::move(columns));
+}
+
+}  // namespace millrace::aggregate

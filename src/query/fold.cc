@@ -1,0 +1,95 @@
+#include "query/fold.h"
+
+#include <arrow/array.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "aggregate/partial_table.h"
+
+namespace millrace::query {
+namespace {
+
+using aggregate::ColumnView;
+using aggregate::PartialTable;
+
+constexpr int kFirstKey = 2;  // After window_start and window_end.
+
+}  // namespace
+
+model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
+                                   std::int64_t window_size_us) {
+  model::AggregateDefinition coarser = definition;
+  std::erase_if(coarser.keys, [&](const model::AggregateKey& key) {
+    return std::find(keys.begin(), keys.end(), key.name) == keys.end();
+  });
+  coarser.window_size_us = window_size_us;
+  return coarser;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
+                                                 const model::AggregateDefinition& coarser, const FoldRange& range,
+                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows) {
+  std::vector<int> key_columns;
+  for (std::size_t k = 0; k < definition.keys.size(); ++k) {
+    const bool kept = std::any_of(coarser.keys.begin(), coarser.keys.end(),
+                                  [&](const auto& key) { return key.name == definition.keys[k].name; });
+    if (kept) key_columns.push_back(kFirstKey + static_cast<int>(k));
+  }
+  const int first_state = kFirstKey + static_cast<int>(definition.keys.size());
+  const UnixMicros from = range.from.value_or(std::numeric_limits<UnixMicros>::min());
+  const UnixMicros to = range.to.value_or(std::numeric_limits<UnixMicros>::max());
+  const std::int64_t step = coarser.window_size_us;
+
+  PartialTable table(coarser, aggregate::MergeKinds(definition));
+  std::vector<ColumnView> keys(key_columns.size());
+  std::vector<const ColumnView*> key_views;
+  for (const auto& key : keys) key_views.push_back(&key);
+  ColumnView starts;
+  ColumnView state;
+  std::vector<std::int64_t> windows;
+  std::vector<std::uint8_t> in_range;
+  std::vector<std::uint8_t> mask;
+  std::vector<std::uint32_t> groups;
+  for (const auto& batch : rows) {
+    const std::int64_t num_rows = batch->num_rows();
+    const auto size = static_cast<std::size_t>(num_rows);
+    RETURN_NOT_OK(starts.Load(batch->column(0)));
+    windows.resize(size);
+    in_range.resize(size);
+    bool all = true;
+    bool none = true;
+    for (std::int64_t i = 0; i < num_rows; ++i) {
+      const std::int64_t start = starts.int64s()[i];
+      const bool inside = from <= start && start < to;
+      in_range[i] = inside ? 1 : 0;
+      all = all && inside;
+      none = none && !inside;
+      windows[i] = 0;
+      if (step > 0) {
+        const std::int64_t remainder = start % step;
+        windows[i] = start - (remainder < 0 ? remainder + step : remainder);
+      }
+    }
+    if (none) continue;
+    for (std::size_t k = 0; k < keys.size(); ++k) RETURN_NOT_OK(keys[k].Load(batch->column(key_columns[k])));
+    groups.resize(size);
+    const std::uint8_t* const ok = all ? nullptr : in_range.data();
+    table.FindOrMake(num_rows, windows.data(), key_views, ok, groups.data());
+    RETURN_NOT_OK(state.Load(batch->column(batch->num_columns() - 1)));
+    table.AddEvents({num_rows, groups.data(), ok}, state.int64s());
+    for (std::size_t s = 0; s < definition.states.size(); ++s) {
+      RETURN_NOT_OK(state.Load(batch->column(first_state + static_cast<int>(s))));
+      const std::uint8_t* states_mask = ok;
+      if (const std::uint8_t* valid = state.valid(); valid != nullptr) {
+        mask.resize(size);
+        for (std::size_t i = 0; i < size; ++i) mask[i] = static_cast<std::uint8_t>(valid[i] & in_range[i]);
+        states_mask = mask.data();
+      }
+      table.Update(s, &state, {num_rows, groups.data(), states_mask});
+    }
+  }
+  return table.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
+}
+
+}  // namespace millrace::query

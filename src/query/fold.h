@@ -1,0 +1,36 @@
+/// Folding partial rows: what many epochs, workers and files hold of one window and key becomes one partial row.
+///
+/// Merging is associative, so a folded row stands for the rows that it was made of in every later merge (sums of
+/// doubles: up to rounding order). Queries fold before they finalize; compaction folds finished windows.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "model/aggregate.h"
+
+namespace millrace::query {
+
+struct FoldRange {
+  std::optional<UnixMicros> from{};  ///< Rows with window_start >= from; absent: from the first.
+  std::optional<UnixMicros> to{};    ///< Rows with window_start < to.
+};
+
+/// `definition` with fewer keys (`keys`, in its order) and larger windows (`window_size_us`: a multiple of its own,
+/// aligned to 1970). 0: all windows in one, whose window_start is 0 and means nothing.
+model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
+                                   std::int64_t window_size_us);
+
+/// The partial rows of `range` as partial rows of `coarser`: one per group, no order; after it one more for each sum
+/// that left DECIMAL(38, s) on the way. `rows` have the columns of PartialSchema(definition), in its order.
+Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
+                                                 const model::AggregateDefinition& coarser, const FoldRange& range,
+                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows);
+
+}  // namespace millrace::query
