@@ -161,8 +161,8 @@ Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig 
                      query::ReadCommitted(*table, *snapshot, definition, request.range, *cache, &bytes_read));
     ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
     ASSIGN_OR_RETURN(const auto merge, query::PlanMerge(*session, definition, request));
-    ASSIGN_OR_RETURN(auto answer,
-                     query::MergeAndFinalize(*session, definition, *merge, request.range, std::move(rows)));
+    ASSIGN_OR_RETURN(auto folded, query::Fold(definition, *merge->folded, request.range, rows));
+    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *merge, {std::move(folded)}));
     answer.as_of.version = snapshot->version;
     answer.as_of.offsets = plan->progress.NextOffsets(*snapshot, plan->config.source.topics);
     answer.bytes_read = bytes_read;

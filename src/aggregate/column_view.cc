@@ -84,6 +84,27 @@ Status ColumnView::LoadDictionary() {
   return Status::OK();
 }
 
+void ColumnView::Point(const std::int64_t* values, const std::uint8_t* valid) {
+  physical_ = PhysicalType::kInt64;
+  int64s_ = values;
+  valid_ = valid;
+}
+void ColumnView::Point(const Int128* values, const std::uint8_t* valid) {
+  physical_ = PhysicalType::kInt128;
+  int128s_ = values;
+  valid_ = valid;
+}
+void ColumnView::Point(const double* values, const std::uint8_t* valid) {
+  physical_ = PhysicalType::kDouble;
+  doubles_ = values;
+  valid_ = valid;
+}
+void ColumnView::Point(const std::vector<std::string_view>& values, const std::uint8_t* valid) {
+  physical_ = PhysicalType::kBytes;
+  bytes_ = values;
+  valid_ = valid;
+}
+
 Status ColumnView::Load(std::shared_ptr<arrow::Array> array) {
   array_ = std::move(array);
   if (array_->type_id() == arrow::Type::DICTIONARY) return LoadDictionary();

@@ -29,6 +29,12 @@ class ColumnView {
   /// Dictionaries (int32 codes) count as their values.
   Status Load(std::shared_ptr<arrow::Array> array);
 
+  /// Values that lie elsewhere, in the form of their type, and outlive the view. `valid`: as valid() below.
+  void Point(const std::int64_t* values, const std::uint8_t* valid);
+  void Point(const Int128* values, const std::uint8_t* valid);
+  void Point(const double* values, const std::uint8_t* valid);
+  void Point(const std::vector<std::string_view>& values, const std::uint8_t* valid);
+
   PhysicalType physical() const { return physical_; }
   const std::int64_t* int64s() const { return int64s_; }
   const Int128* int128s() const { return int128s_; }

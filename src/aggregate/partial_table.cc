@@ -48,42 +48,6 @@ void UpdateExtreme(const GroupedRows& rows, const T* values, std::vector<T>* ext
   });
 }
 
-// The values of one column of the output, in one of the physical forms; only the vector of its form is used.
-struct Values {
-  std::vector<std::uint8_t> valid;
-  std::vector<std::int64_t> int64s;
-  std::vector<Int128> int128s;
-  std::vector<double> doubles;
-  std::vector<std::string_view> bytes;
-
-  void Reserve(PhysicalType physical, std::size_t n) {
-    valid.reserve(n);
-    switch (physical) {
-      case PhysicalType::kInt64:
-        return int64s.reserve(n);
-      case PhysicalType::kInt128:
-        return int128s.reserve(n);
-      case PhysicalType::kDouble:
-        return doubles.reserve(n);
-      case PhysicalType::kBytes:
-        return bytes.reserve(n);
-    }
-  }
-  void AddNull(PhysicalType physical) {
-    valid.push_back(0);
-    switch (physical) {
-      case PhysicalType::kInt64:
-        return int64s.push_back(0);
-      case PhysicalType::kInt128:
-        return int128s.push_back(0);
-      case PhysicalType::kDouble:
-        return doubles.push_back(0);
-      case PhysicalType::kBytes:
-        return bytes.push_back({});
-    }
-  }
-};
-
 template <typename Builder, typename T>
 Result<std::shared_ptr<arrow::Array>> Narrowed(Builder builder, const std::vector<T>& values,
                                                const std::vector<std::uint8_t>& valid) {
@@ -99,63 +63,20 @@ Result<std::shared_ptr<arrow::Array>> Narrowed(Builder builder, const std::vecto
 }
 
 template <typename Builder>
-Result<std::shared_ptr<arrow::Array>> Texts(Builder builder, const Values& values) {
+Result<std::shared_ptr<arrow::Array>> Texts(Builder builder, const std::vector<std::string_view>& texts,
+                                            const std::vector<std::uint8_t>& valid) {
   std::int64_t total = 0;
-  for (const std::string_view text : values.bytes) total += std::ssize(text);
-  RETURN_NOT_OK(builder.Reserve(std::ssize(values.bytes)));
+  for (const std::string_view text : texts) total += std::ssize(text);
+  RETURN_NOT_OK(builder.Reserve(std::ssize(texts)));
   RETURN_NOT_OK(builder.ReserveData(total));
-  for (std::size_t i = 0; i < values.bytes.size(); ++i) {
-    if (values.valid[i] != 0) {
-      builder.UnsafeAppend(values.bytes[i]);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (valid[i] != 0) {
+      builder.UnsafeAppend(texts[i]);
     } else {
       builder.UnsafeAppendNull();
     }
   }
   return builder.Finish();
-}
-
-Result<std::shared_ptr<arrow::Array>> ToArray(const std::shared_ptr<arrow::DataType>& type, const Values& values) {
-  switch (type->id()) {
-    case arrow::Type::BOOL:
-      return Narrowed(arrow::BooleanBuilder(), values.int64s, values.valid);
-    case arrow::Type::INT8:
-      return Narrowed(arrow::Int8Builder(), values.int64s, values.valid);
-    case arrow::Type::INT16:
-      return Narrowed(arrow::Int16Builder(), values.int64s, values.valid);
-    case arrow::Type::INT32:
-      return Narrowed(arrow::Int32Builder(), values.int64s, values.valid);
-    case arrow::Type::DATE32:
-      return Narrowed(arrow::Date32Builder(), values.int64s, values.valid);
-    case arrow::Type::INT64: {
-      arrow::Int64Builder builder;
-      RETURN_NOT_OK(builder.AppendValues(values.int64s.data(), std::ssize(values.int64s), values.valid.data()));
-      return builder.Finish();
-    }
-    case arrow::Type::TIMESTAMP: {
-      arrow::TimestampBuilder builder(type, arrow::default_memory_pool());
-      RETURN_NOT_OK(builder.AppendValues(values.int64s.data(), std::ssize(values.int64s), values.valid.data()));
-      return builder.Finish();
-    }
-    case arrow::Type::FLOAT:
-      return Narrowed(arrow::FloatBuilder(), values.doubles, values.valid);
-    case arrow::Type::DOUBLE: {
-      arrow::DoubleBuilder builder;
-      RETURN_NOT_OK(builder.AppendValues(values.doubles.data(), std::ssize(values.doubles), values.valid.data()));
-      return builder.Finish();
-    }
-    case arrow::Type::DECIMAL128: {
-      arrow::Decimal128Builder builder(type);
-      RETURN_NOT_OK(builder.AppendValues(reinterpret_cast<const std::uint8_t*>(values.int128s.data()),
-                                         std::ssize(values.int128s), values.valid.data()));
-      return builder.Finish();
-    }
-    case arrow::Type::BINARY:
-      return Texts(arrow::BinaryBuilder(), values);
-    case arrow::Type::STRING:
-      return Texts(arrow::StringBuilder(), values);
-    default:
-      return Internal("a partial row cannot hold a {}", type->ToString());
-  }
 }
 
 std::vector<PhysicalType> KeyTypes(const model::AggregateDefinition& definition) {
@@ -177,7 +98,7 @@ std::vector<AccumulatorKind> MergeKinds(const model::AggregateDefinition& defini
         kinds.push_back(AccumulatorKind::kMax);
         break;
       case model::MergeFunction::kSum:
-        kinds.push_back(state.type->id() == arrow::Type::INT64    ? AccumulatorKind::kSumCounts
+        kinds.push_back(state.type->id() == arrow::Type::INT64    ? AccumulatorKind::kCountValues
                         : state.type->id() == arrow::Type::DOUBLE ? AccumulatorKind::kSumDouble
                                                                   : AccumulatorKind::kSumDecimal);
         break;
@@ -186,9 +107,19 @@ std::vector<AccumulatorKind> MergeKinds(const model::AggregateDefinition& defini
   return kinds;
 }
 
+std::vector<std::size_t> KeptKeys(const model::AggregateDefinition& definition,
+                                  const model::AggregateDefinition& coarser) {
+  std::vector<std::size_t> kept;
+  for (std::size_t k = 0; k < definition.keys.size(); ++k) {
+    const bool has = std::any_of(coarser.keys.begin(), coarser.keys.end(),
+                                 [&](const auto& key) { return key.name == definition.keys[k].name; });
+    if (has) kept.push_back(k);
+  }
+  return kept;
+}
+
 bool PartialTable::Accumulator::is_count() const {
-  return kind == AccumulatorKind::kCountRows || kind == AccumulatorKind::kCountValues ||
-         kind == AccumulatorKind::kSumCounts;
+  return kind == AccumulatorKind::kCountRows || kind == AccumulatorKind::kCountValues;
 }
 
 void PartialTable::Accumulator::Resize(std::size_t num_groups) {
@@ -256,12 +187,6 @@ void PartialTable::Update(std::size_t state, const ColumnView* argument, const G
       ForRows(rows, [=](std::int64_t, std::uint32_t g) { ++counts[g]; });
       break;
     }
-    case AccumulatorKind::kSumCounts: {
-      std::int64_t* sums = accumulator.int64s.data();
-      const std::int64_t* counts = argument->int64s();
-      ForRows(rows, [=](std::int64_t i, std::uint32_t g) { sums[g] += counts[i]; });
-      break;
-    }
     case AccumulatorKind::kSumInt:
     case AccumulatorKind::kSumDecimal:
       AddToSums(state, *argument, rows);
@@ -283,6 +208,14 @@ void PartialTable::Update(std::size_t state, const ColumnView* argument, const G
       UpdateExtremes<false>(&accumulator, *argument, rows);
       break;
   }
+}
+
+void PartialTable::Merge(std::size_t state, const ColumnView& states, const GroupedRows& rows) {
+  Accumulator& accumulator = accumulators_[state];
+  if (!accumulator.is_count()) return Update(state, &states, rows);
+  std::int64_t* sums = accumulator.int64s.data();
+  const std::int64_t* counts = states.int64s();
+  ForRows(rows, [=](std::int64_t i, std::uint32_t g) { sums[g] += counts[i]; });
 }
 
 void PartialTable::AddToSums(std::size_t state, const ColumnView& argument, const GroupedRows& rows) {
@@ -341,6 +274,92 @@ void PartialTable::UpdateExtremes(Accumulator* accumulator, const ColumnView& ar
   }
 }
 
+void PartialTable::Values::Reserve(PhysicalType physical, std::size_t n) {
+  valid.reserve(n);
+  switch (physical) {
+    case PhysicalType::kInt64:
+      return int64s.reserve(n);
+    case PhysicalType::kInt128:
+      return int128s.reserve(n);
+    case PhysicalType::kDouble:
+      return doubles.reserve(n);
+    case PhysicalType::kBytes:
+      return bytes.reserve(n);
+  }
+}
+
+void PartialTable::Values::AddNull(PhysicalType physical) {
+  valid.push_back(0);
+  switch (physical) {
+    case PhysicalType::kInt64:
+      return int64s.push_back(0);
+    case PhysicalType::kInt128:
+      return int128s.push_back(0);
+    case PhysicalType::kDouble:
+      return doubles.push_back(0);
+    case PhysicalType::kBytes:
+      return bytes.push_back({});
+  }
+}
+
+void PartialTable::Values::Show(PhysicalType physical, ColumnView* view) const {
+  switch (physical) {
+    case PhysicalType::kInt64:
+      return view->Point(int64s.data(), valid.data());
+    case PhysicalType::kInt128:
+      return view->Point(int128s.data(), valid.data());
+    case PhysicalType::kDouble:
+      return view->Point(doubles.data(), valid.data());
+    case PhysicalType::kBytes:
+      return view->Point(bytes, valid.data());
+  }
+}
+
+Result<std::shared_ptr<arrow::Array>> PartialTable::ToArray(const std::shared_ptr<arrow::DataType>& type,
+                                                            const Values& values) {
+  switch (type->id()) {
+    case arrow::Type::BOOL:
+      return Narrowed(arrow::BooleanBuilder(), values.int64s, values.valid);
+    case arrow::Type::INT8:
+      return Narrowed(arrow::Int8Builder(), values.int64s, values.valid);
+    case arrow::Type::INT16:
+      return Narrowed(arrow::Int16Builder(), values.int64s, values.valid);
+    case arrow::Type::INT32:
+      return Narrowed(arrow::Int32Builder(), values.int64s, values.valid);
+    case arrow::Type::DATE32:
+      return Narrowed(arrow::Date32Builder(), values.int64s, values.valid);
+    case arrow::Type::INT64: {
+      arrow::Int64Builder builder;
+      RETURN_NOT_OK(builder.AppendValues(values.int64s.data(), std::ssize(values.int64s), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::TIMESTAMP: {
+      arrow::TimestampBuilder builder(type, arrow::default_memory_pool());
+      RETURN_NOT_OK(builder.AppendValues(values.int64s.data(), std::ssize(values.int64s), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::FLOAT:
+      return Narrowed(arrow::FloatBuilder(), values.doubles, values.valid);
+    case arrow::Type::DOUBLE: {
+      arrow::DoubleBuilder builder;
+      RETURN_NOT_OK(builder.AppendValues(values.doubles.data(), std::ssize(values.doubles), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::DECIMAL128: {
+      arrow::Decimal128Builder builder(type);
+      RETURN_NOT_OK(builder.AppendValues(reinterpret_cast<const std::uint8_t*>(values.int128s.data()),
+                                         std::ssize(values.int128s), values.valid.data()));
+      return builder.Finish();
+    }
+    case arrow::Type::BINARY:
+      return Texts(arrow::BinaryBuilder(), values.bytes, values.valid);
+    case arrow::Type::STRING:
+      return Texts(arrow::StringBuilder(), values.bytes, values.valid);
+    default:
+      return Internal("a partial row cannot hold a {}", type->ToString());
+  }
+}
+
 Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::Export(UnixMicros from, UnixMicros to) const {
   std::vector<Row> rows;
   const auto inside = [&](std::uint32_t group) {
@@ -381,12 +400,11 @@ std::int64_t PartialTable::bytes() const {
   return total;
 }
 
-Status PartialTable::AppendKeys(const std::vector<Row>& rows,
-                                std::vector<std::shared_ptr<arrow::Array>>* columns) const {
+std::vector<PartialTable::Values> PartialTable::KeysOf(const std::vector<std::uint32_t>& groups) const {
   std::vector<Values> keys(key_types_.size());
-  for (std::size_t k = 0; k < keys.size(); ++k) keys[k].Reserve(key_types_[k], rows.size());
-  for (const Row& row : rows) {
-    auto reader = table_.keys(row.group);
+  for (std::size_t k = 0; k < keys.size(); ++k) keys[k].Reserve(key_types_[k], groups.size());
+  for (const std::uint32_t group : groups) {
+    auto reader = table_.keys(group);
     for (std::size_t k = 0; k < keys.size(); ++k) {
       if (!reader.NextIsValid()) {
         keys[k].AddNull(key_types_[k]);
@@ -409,14 +427,50 @@ Status PartialTable::AppendKeys(const std::vector<Row>& rows,
       }
     }
   }
-  for (std::size_t k = 0; k < keys.size(); ++k) {
-    ASSIGN_OR_RETURN(auto column, ToArray(schema_->field(static_cast<int>(2 + k))->type(), keys[k]));
-    columns->push_back(std::move(column));
-  }
-  return Status::OK();
+  return keys;
 }
 
-Result<std::shared_ptr<arrow::Array>> PartialTable::StateColumn(std::size_t state, const std::vector<Row>& rows) const {
+void PartialTable::FoldInto(PartialTable& coarser, const std::vector<std::size_t>& kept_keys, UnixMicros from,
+                            UnixMicros to) const {
+  std::vector<std::uint32_t> inside;
+  std::vector<std::int64_t> windows;
+  std::vector<std::int64_t> events;
+  for (std::uint32_t g = 0; g < table_.size(); ++g) {
+    const UnixMicros window = table_.window(g);
+    if (window < from || window >= to) continue;
+    inside.push_back(g);
+    windows.push_back(WindowStart(window, coarser.window_size_us_));
+    events.push_back(events_[g]);
+  }
+  const std::vector<Values> keys = KeysOf(inside);
+  std::vector<ColumnView> views(kept_keys.size());
+  std::vector<const ColumnView*> kept;
+  for (std::size_t k = 0; k < kept_keys.size(); ++k) {
+    keys[kept_keys[k]].Show(key_types_[kept_keys[k]], &views[k]);
+    kept.push_back(&views[k]);
+  }
+  std::vector<std::uint32_t> groups(inside.size());
+  const std::int64_t num_rows = std::ssize(inside);
+  coarser.FindOrMake(num_rows, windows.data(), kept, nullptr, groups.data());
+  coarser.AddEvents({num_rows, groups.data(), nullptr}, events.data());
+  std::vector<Row> rows;
+  rows.reserve(inside.size());
+  for (const std::uint32_t g : inside) rows.push_back({g});
+  ColumnView view;
+  for (std::size_t state = 0; state < accumulators_.size(); ++state) {
+    const Values values = StateValues(state, rows);
+    values.Show(accumulators_[state].physical, &view);
+    coarser.Merge(state, view, {num_rows, groups.data(), values.valid.data()});
+  }
+  for (const Overflowed& overflowed : overflowed_) {
+    const auto at = std::lower_bound(inside.begin(), inside.end(), overflowed.group);
+    if (at == inside.end() || *at != overflowed.group) continue;
+    view.Point(&overflowed.value, nullptr);
+    coarser.Merge(overflowed.state, view, {1, &groups[at - inside.begin()], nullptr});
+  }
+}
+
+PartialTable::Values PartialTable::StateValues(std::size_t state, const std::vector<Row>& rows) const {
   const Accumulator& accumulator = accumulators_[state];
   Values values;
   values.Reserve(accumulator.physical, rows.size());
@@ -447,7 +501,7 @@ Result<std::shared_ptr<arrow::Array>> PartialTable::StateColumn(std::size_t stat
         break;
     }
   }
-  return ToArray(accumulator.type, values);
+  return values;
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(const std::vector<Row>& rows) const {
@@ -469,9 +523,16 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(const std::vec
     ASSIGN_OR_RETURN(auto column, ToArray(schema_->field(0)->type(), *times));
     columns.push_back(std::move(column));
   }
-  RETURN_NOT_OK(AppendKeys(rows, &columns));
+  std::vector<std::uint32_t> groups;
+  groups.reserve(rows.size());
+  for (const Row& row : rows) groups.push_back(row.group);
+  const std::vector<Values> keys = KeysOf(groups);
+  for (std::size_t k = 0; k < keys.size(); ++k) {
+    ASSIGN_OR_RETURN(auto column, ToArray(schema_->field(static_cast<int>(2 + k))->type(), keys[k]));
+    columns.push_back(std::move(column));
+  }
   for (std::size_t i = 0; i < accumulators_.size(); ++i) {
-    ASSIGN_OR_RETURN(auto column, StateColumn(i, rows));
+    ASSIGN_OR_RETURN(auto column, ToArray(accumulators_[i].type, StateValues(i, rows)));
     columns.push_back(std::move(column));
   }
   ASSIGN_OR_RETURN(auto column, ToArray(arrow::int64(), events));

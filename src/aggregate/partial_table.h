@@ -17,12 +17,22 @@
 
 namespace millrace::aggregate {
 
-/// kSumInt and kSumDecimal keep 128 bits, kSumCounts adds up counts (int64). A NULL argument, or a filter that is not
-/// true, leaves every kind unchanged.
-enum class AccumulatorKind { kCountRows, kCountValues, kSumCounts, kSumInt, kSumDecimal, kSumDouble, kMin, kMax };
+/// kSumInt and kSumDecimal keep 128 bits. A NULL argument, or a filter that is not true, leaves every kind unchanged.
+enum class AccumulatorKind { kCountRows, kCountValues, kSumInt, kSumDecimal, kSumDouble, kMin, kMax };
 
-/// How the states of partial rows merge: by AggregateState::merge and the state's type.
+/// Kinds that keep and merge the states of partial rows: by AggregateState::merge and the state's type.
 std::vector<AccumulatorKind> MergeKinds(const model::AggregateDefinition& definition);
+
+/// The start of the window of `size` micros, aligned to 1970, that `time` is in; `size` 0: 0, one window for all.
+inline UnixMicros WindowStart(UnixMicros time, std::int64_t size) {
+  if (size == 0) return 0;
+  const std::int64_t remainder = time % size;
+  return time - (remainder < 0 ? remainder + size : remainder);
+}
+
+/// Which of the keys of `definition` are kept in `coarser`.
+std::vector<std::size_t> KeptKeys(const model::AggregateDefinition& definition,
+                                  const model::AggregateDefinition& coarser);
 
 /// Rows of a batch by group. `mask`: one byte per row, rows with 0 are left out; nullptr: none is.
 struct GroupedRows {
@@ -45,6 +55,12 @@ class PartialTable {
   void AddEvents(const GroupedRows& rows, const std::int64_t* counts);
   /// Folds the rows into one state. `argument`: not looked at for kCountRows and kCountValues, whose mask says all.
   void Update(std::size_t state, const ColumnView* argument, const GroupedRows& rows);
+  /// The same with rows that are partial rows already: `states` has their values of this state.
+  void Merge(std::size_t state, const ColumnView& states, const GroupedRows& rows);
+
+  /// Folds the groups of windows with from <= window_start < to into a table of fewer keys and larger windows: what
+  /// Export() and a fold of its rows would give, without the rows. `kept_keys`: indexes of the keys that `coarser` has.
+  void FoldInto(PartialTable& coarser, const std::vector<std::size_t>& kept_keys, UnixMicros from, UnixMicros to) const;
 
   /// The partial rows of windows with from <= window_start < to; no order. One row per group, and one more for each sum
   /// that left DECIMAL(38, s) on the way: merging adds them up again, where the reader sees that it is too large.
@@ -53,6 +69,7 @@ class PartialTable {
   Result<std::shared_ptr<arrow::RecordBatch>> ExportSorted() const;
 
   std::int64_t num_groups() const { return table_.size(); }
+  std::size_t num_keys() const { return key_types_.size(); }
   std::int64_t bytes() const;
 
  private:
@@ -84,12 +101,27 @@ class PartialTable {
     const Overflowed* overflowed = nullptr;
   };
 
+  /// The values of one column in one of the physical forms; only the vector of its form is used.
+  struct Values {
+    std::vector<std::uint8_t> valid;
+    std::vector<std::int64_t> int64s;
+    std::vector<Int128> int128s;
+    std::vector<double> doubles;
+    std::vector<std::string_view> bytes;
+
+    void Reserve(PhysicalType physical, std::size_t n);
+    void AddNull(PhysicalType physical);
+    void Show(PhysicalType physical, ColumnView* view) const;
+  };
+
+  static Result<std::shared_ptr<arrow::Array>> ToArray(const std::shared_ptr<arrow::DataType>& type,
+                                                       const Values& values);
   void AddToSums(std::size_t state, const ColumnView& argument, const GroupedRows& rows);
   template <bool kIsMin>
   void UpdateExtremes(Accumulator* accumulator, const ColumnView& argument, const GroupedRows& rows);
   Result<std::shared_ptr<arrow::RecordBatch>> ToBatch(const std::vector<Row>& rows) const;
-  Status AppendKeys(const std::vector<Row>& rows, std::vector<std::shared_ptr<arrow::Array>>* columns) const;
-  Result<std::shared_ptr<arrow::Array>> StateColumn(std::size_t state, const std::vector<Row>& rows) const;
+  std::vector<Values> KeysOf(const std::vector<std::uint32_t>& groups) const;
+  Values StateValues(std::size_t state, const std::vector<Row>& rows) const;
 
   std::shared_ptr<arrow::Schema> schema_;
   std::int64_t window_size_us_;

@@ -194,9 +194,10 @@ TEST(Sink, RowsStayHotUntilTheirEpochIsCommitted) {
   TestPipeline pipeline;
   pipeline.StartAt({0, 0, 0});
   auto& sink = pipeline.shard().sink(kSums);
-  const auto ranges = [&sink] {
+  const auto& definition = pipeline.plan().tables[kSums].aggregate->definition;
+  const auto ranges = [&sink, &definition] {
     std::vector<std::pair<model::Offset, model::Offset>> found;
-    const auto segments = sink.Hot(INT64_MIN, INT64_MAX).ValueOrDie();
+    const auto segments = sink.Hot(definition, {}).ValueOrDie();
     for (const auto& segment : segments) {
       const auto& range = segment.ranges.at(kSource);
       found.emplace_back(range.begin, range.end);

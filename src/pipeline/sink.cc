@@ -189,13 +189,21 @@ void Sink::Discard() {
   }
 }
 
-Result<std::vector<query::HotSegment>> Sink::Hot(UnixMicros from, UnixMicros to) const {
+Result<std::vector<query::HotSegment>> Sink::Hot(const model::AggregateDefinition& coarser,
+                                                 const query::FoldRange& range) {
   std::vector<query::HotSegment> segments;
-  for (const auto& pending : pending_) segments.push_back(pending.segment);
+  for (const auto& pending : pending_) {
+    query::HotSegment segment{.ranges = pending.segment.ranges, .rows = nullptr};
+    if (pending.segment.rows != nullptr) {
+      ASSIGN_OR_RETURN(segment.rows, query::Fold(aggregator_->definition(), coarser, range, {pending.segment.rows}));
+    }
+    segments.push_back(std::move(segment));
+  }
   if (parts_.empty()) return segments;
   query::HotSegment open;
   for (const auto& [source, part] : parts_) open.ranges[source] = part.range;
-  ASSIGN_OR_RETURN(open.rows, aggregator_->Export(from, to));
+  ASSIGN_OR_RETURN(open.rows,
+                   aggregator_->Export(coarser, range.from.value_or(INT64_MIN), range.to.value_or(INT64_MAX)));
   segments.push_back(std::move(open));
   return segments;
 }

@@ -84,8 +84,9 @@ class Sink {
   /// Forgets everything that is not committed, and all partitions.
   void Discard();
 
-  /// Aggregates: the rows of windows in [from, to) that may not be in the table yet, oldest segment first.
-  Result<std::vector<query::HotSegment>> Hot(UnixMicros from, UnixMicros to) const;
+  /// Aggregates: the rows of `range` that may not be in the table yet, as partial rows of `coarser`, oldest segment
+  /// first.
+  Result<std::vector<query::HotSegment>> Hot(const model::AggregateDefinition& coarser, const query::FoldRange& range);
 
  private:
   struct Pending {

@@ -917,14 +917,15 @@ Result<WorkerStatus> Worker::Describe() {
   return future.get();
 }
 
-Result<std::vector<query::HotSegment>> Worker::Hot(int table, UnixMicros from, UnixMicros to) {
+Result<std::vector<query::HotSegment>> Worker::Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
+                                                   const query::FoldRange& range) {
   using Segments = Result<std::vector<query::HotSegment>>;
   std::vector<std::future<Segments>> answers;
   for (auto& thread : shards_) {
     auto promise = std::make_shared<std::promise<Segments>>();
     answers.push_back(promise->get_future());
-    asio::post(thread->context, [thread = thread.get(), promise, table, from, to] {
-      promise->set_value(thread->shard->sink(table).Hot(from, to));
+    asio::post(thread->context, [thread = thread.get(), promise, table, coarser, range] {
+      promise->set_value(thread->shard->sink(table).Hot(*coarser, range));
     });
   }
   std::vector<query::HotSegment> segments;

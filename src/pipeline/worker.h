@@ -93,7 +93,9 @@ class Worker {
 
   /// Any thread; kTransient when the worker does not answer in time.
   Result<WorkerStatus> Describe();
-  Result<std::vector<query::HotSegment>> Hot(int table, UnixMicros from, UnixMicros to);
+  /// The hot rows of every shard, see Sink::Hot.
+  Result<std::vector<query::HotSegment>> Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
+                                             const query::FoldRange& range);
   /// The lowest watermark of this worker's partitions, idle ones left out. Any thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
   const Plan& plan() const { return *plan_; }

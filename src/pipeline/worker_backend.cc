@@ -107,46 +107,10 @@ class WorkerBackend final : public serve::Backend {
   }
 
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
-    const auto begun = steady_clock::now();
     ASSIGN_OR_RETURN(const int index, FindAggregate(aggregate));
-    const auto& definition = worker_.plan().tables[index].aggregate->definition;
-    query::AsOf as_of;
-    std::vector<query::HotSegment> hot;
-    delta::SnapshotPtr snapshot;
-    for (;;) {
-      // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
-      if (request.freshness == query::Freshness::kHot) {
-        ASSIGN_OR_RETURN(
-            hot, worker_.Hot(index, request.range.from.value_or(INT64_MIN), request.range.to.value_or(INT64_MAX)));
-      }
-      ASSIGN_OR_RETURN(snapshot, RefreshedSnapshot(index));
-      const auto committed = worker_.plan().progress.NextOffsets(*snapshot, worker_.plan().config.source.topics);
-      auto joined = query::JoinAtOffsets(committed, std::move(hot), &as_of.offsets);
-      if (joined.ok()) {
-        hot = *std::move(joined);
-        break;
-      }
-      if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
-        return WithContext(joined.status(), "aggregate {}", aggregate);
-      }
-      std::this_thread::sleep_for(2ms);
-    }
-    as_of.version = snapshot->version;
-    as_of.watermark = worker_.Watermark();
-
-    std::int64_t bytes_read = 0;
-    ASSIGN_OR_RETURN(auto rows,
-                     committed_rows_[index]->Read(*Reader(index), snapshot, definition, request.range, &bytes_read));
-    for (auto& segment : hot) {
-      if (segment.rows != nullptr && segment.rows->num_rows() > 0) rows.push_back(std::move(segment.rows));
-    }
     ASSIGN_OR_RETURN(auto session, TakeSession());
-    auto answer = Merge(*session, definition, request, std::move(rows));
-    ReturnSession(std::move(session));
-    RETURN_NOT_OK(answer.status());
-    answer->as_of = std::move(as_of);
-    answer->bytes_read = bytes_read;
-    answer->elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
+    auto answer = Ask(*session, index, request);
+    ReturnSession(std::move(session));  // SQL that failed leaves it as it was.
     return answer;
   }
 
@@ -285,11 +249,45 @@ class WorkerBackend final : public serve::Backend {
     return readers_[index].table;
   }
 
-  Result<query::Answer> Merge(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                              const query::AggregateRequest& request,
-                              std::vector<std::shared_ptr<arrow::RecordBatch>> rows) {
+  Result<query::Answer> Ask(sql::SqlSession& session, int index, const query::AggregateRequest& request) {
+    const auto begun = steady_clock::now();
+    const auto& definition = worker_.plan().tables[index].aggregate->definition;
     ASSIGN_OR_RETURN(const auto plan, merge_plans_.Get(session, definition, request));
-    return query::MergeAndFinalize(session, definition, *plan, request.range, std::move(rows));
+    query::AsOf as_of;
+    std::vector<query::HotSegment> hot;
+    delta::SnapshotPtr snapshot;
+    for (;;) {
+      // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
+      if (request.freshness == query::Freshness::kHot) {
+        ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan->folded, request.range));
+      }
+      ASSIGN_OR_RETURN(snapshot, RefreshedSnapshot(index));
+      const auto committed = worker_.plan().progress.NextOffsets(*snapshot, worker_.plan().config.source.topics);
+      auto joined = query::JoinAtOffsets(committed, std::move(hot), &as_of.offsets);
+      if (joined.ok()) {
+        hot = *std::move(joined);
+        break;
+      }
+      if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
+        return WithContext(joined.status(), "aggregate {}", definition.name);
+      }
+      std::this_thread::sleep_for(2ms);
+    }
+    as_of.version = snapshot->version;
+    as_of.watermark = worker_.Watermark();
+
+    std::int64_t bytes_read = 0;
+    std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
+    ASSIGN_OR_RETURN(rows.emplace_back(), committed_rows_[index]->Read(*Reader(index), snapshot, definition,
+                                                                       plan->folded, request.range, &bytes_read));
+    for (auto& segment : hot) {
+      if (segment.rows != nullptr) rows.push_back(std::move(segment.rows));
+    }
+    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(session, *plan, std::move(rows)));
+    answer.as_of = std::move(as_of);
+    answer.bytes_read = bytes_read;
+    answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
+    return answer;
   }
 
   Result<std::unique_ptr<sql::SqlSession>> TakeSession() {

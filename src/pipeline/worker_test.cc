@@ -190,6 +190,8 @@ TEST_F(LettersTest, LettersBehindAFlushThatWasFencedAreReadAgain) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto worker, Worker::Make(pipeline_.shared_plan(), log_->NewConsumer(),
                                                           pipeline_.lake(), {.handle_signals = false}));
   bool sealed_behind = false;
+  const auto definition =
+      std::make_shared<const model::AggregateDefinition>(pipeline_.plan().tables[kSums].aggregate->definition);
   pipeline_.store().Before(
       StoreOperation::kPutIfAbsent, 1,
       [&] {
@@ -202,7 +204,7 @@ TEST_F(LettersTest, LettersBehindAFlushThatWasFencedAreReadAgain) {
         while (!sealed_behind && std::chrono::steady_clock::now() < deadline) {
           AppendRows(1, 1);
           std::this_thread::sleep_for(5ms);
-          const auto segments = worker->Hot(kSums, INT64_MIN, INT64_MAX);
+          const auto segments = worker->Hot(kSums, definition, {});
           sealed_behind = segments.ok() && segments->size() >= 2 && segments->front().ranges.contains({"events", 1}) &&
                           segments->front().ranges.at({"events", 1}).end >= 2;
         }

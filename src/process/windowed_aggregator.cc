@@ -3,6 +3,8 @@
 #include <arrow/builder.h>
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 #include <utility>
 
 #include "aggregate/partial_table.h"
@@ -39,6 +41,8 @@ class WindowedAggregator::Impl {
   Status Init(AggregatePlan plan) {
     plan_ = std::move(plan);
     for (const auto& accumulator : plan_.accumulators) kinds_.push_back(accumulator.kind);
+    all_keys_.resize(plan_.definition.keys.size());
+    std::iota(all_keys_.begin(), all_keys_.end(), 0);
     std::vector<std::string> expressions;
     for (const auto& input : plan_.inputs) {
       if (input.column < 0) expressions.push_back(input.sql);
@@ -76,33 +80,97 @@ class WindowedAggregator::Impl {
     }
     aggregated.aggregated = num_rows - static_cast<std::int64_t>(bad_.size());
 
-    std::vector<const ColumnView*> keys;
-    for (std::size_t k = 0; k < plan_.definition.keys.size(); ++k) keys.push_back(&views_[1 + k]);
-    groups_.resize(static_cast<std::size_t>(num_rows));
-    table_->FindOrMake(num_rows, windows_.data(), keys, ok, groups_.data());
-    table_->AddEvents({num_rows, groups_.data(), ok}, nullptr);
-    for (std::size_t i = 0; i < plan_.accumulators.size(); ++i) {
-      const AccumulatorPlan& accumulator = plan_.accumulators[i];
-      const ColumnView* argument = accumulator.argument < 0 ? nullptr : &views_[accumulator.argument];
-      table_->Update(i, argument, {num_rows, groups_.data(), Mask(accumulator, num_rows, ok)});
-    }
+    AddTo(*table_, all_keys_, num_rows, ok);
+    for (const Rollup& rollup : rollups_) AddTo(*rollup.table, rollup.kept_keys, num_rows, ok);
     return aggregated;
   }
 
-  Result<std::shared_ptr<arrow::RecordBatch>> Export(UnixMicros from, UnixMicros to) const {
-    return table_->Export(from, to);
+  Result<std::shared_ptr<arrow::RecordBatch>> Export(const model::AggregateDefinition& coarser, UnixMicros from,
+                                                     UnixMicros to) {
+    const auto& own = plan_.definition;
+    const std::vector<std::size_t> kept_keys = aggregate::KeptKeys(own, coarser);
+    const PartialTable* source = table_.get();
+    std::vector<std::size_t> kept_of_source = kept_keys;
+    if (kept_keys != all_keys_) {
+      if (const PartialTable* const rollup = FindOrMakeRollup(coarser, kept_keys); rollup != nullptr) {
+        source = rollup;
+        std::iota(kept_of_source.begin(), kept_of_source.end(), 0);
+      }
+    }
+    const bool as_it_is = kept_of_source.size() == source->num_keys() && coarser.window_size_us == own.window_size_us;
+    if (as_it_is) return source->Export(from, to);
+    PartialTable folded(coarser, aggregate::MergeKinds(own));
+    source->FoldInto(folded, kept_of_source, from, to);
+    return folded.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
   }
 
   Result<std::shared_ptr<arrow::RecordBatch>> Seal() {
     ASSIGN_OR_RETURN(auto batch, table_->ExportSorted());
     table_ = std::make_unique<PartialTable>(plan_.definition, kinds_);
+    std::erase_if(rollups_, [](const Rollup& rollup) { return !rollup.asked; });
+    for (Rollup& rollup : rollups_) {
+      rollup.table = std::make_unique<PartialTable>(rollup.definition, kinds_);
+      rollup.asked = false;
+    }
     return batch;
   }
 
+  const model::AggregateDefinition& definition() const { return plan_.definition; }
   std::int64_t num_groups() const { return table_->num_groups(); }
-  std::int64_t bytes() const { return table_->bytes(); }
+  std::int64_t bytes() const {
+    std::int64_t total = table_->bytes();
+    for (const Rollup& rollup : rollups_) total += rollup.table->bytes();
+    return total;
+  }
 
  private:
+  /// The open groups with fewer keys, kept up row by row because a question asks for them.
+  struct Rollup {
+    std::vector<std::size_t> kept_keys;
+    model::AggregateDefinition definition;
+    std::unique_ptr<PartialTable> table;
+    bool asked = true;  // Since the last Seal().
+  };
+  static constexpr std::size_t kRollupsMax = 8;
+  /// Keys that leave more than this share of the groups apart are not worth a second table.
+  static constexpr double kRollupShareMax = 0.25;
+
+  /// nullptr: there are enough, or it would save little.
+  const PartialTable* FindOrMakeRollup(const model::AggregateDefinition& coarser,
+                                       const std::vector<std::size_t>& kept_keys) {
+    for (Rollup& rollup : rollups_) {
+      if (rollup.kept_keys != kept_keys) continue;
+      rollup.asked = true;
+      return rollup.table.get();
+    }
+    if (rollups_.size() == kRollupsMax) return nullptr;
+    Rollup rollup{.kept_keys = kept_keys, .definition = coarser, .table = nullptr};
+    rollup.definition.window_size_us = plan_.definition.window_size_us;
+    rollup.table = std::make_unique<PartialTable>(rollup.definition, kinds_);
+    table_->FoldInto(*rollup.table, kept_keys, std::numeric_limits<UnixMicros>::min(),
+                     std::numeric_limits<UnixMicros>::max());
+    if (static_cast<double>(rollup.table->num_groups()) > kRollupShareMax * static_cast<double>(table_->num_groups())) {
+      return nullptr;
+    }
+    rollups_.push_back(std::move(rollup));
+    return rollups_.back().table.get();
+  }
+
+  /// Folds the batch at hand into a table of these keys.
+  void AddTo(PartialTable& table, const std::vector<std::size_t>& kept_keys, std::int64_t num_rows,
+             const std::uint8_t* ok) {
+    std::vector<const ColumnView*> keys;
+    for (const std::size_t k : kept_keys) keys.push_back(&views_[1 + k]);
+    groups_.resize(static_cast<std::size_t>(num_rows));
+    table.FindOrMake(num_rows, windows_.data(), keys, ok, groups_.data());
+    table.AddEvents({num_rows, groups_.data(), ok}, nullptr);
+    for (std::size_t i = 0; i < plan_.accumulators.size(); ++i) {
+      const AccumulatorPlan& accumulator = plan_.accumulators[i];
+      const ColumnView* argument = accumulator.argument < 0 ? nullptr : &views_[accumulator.argument];
+      table.Update(i, argument, {num_rows, groups_.data(), Mask(accumulator, num_rows, ok)});
+    }
+  }
+
   Status LoadViews(const arrow::RecordBatch& input, const Evaluated& evaluated) {
     std::size_t computed = 0;
     for (std::size_t i = 0; i < plan_.inputs.size(); ++i) {
@@ -215,9 +283,11 @@ class WindowedAggregator::Impl {
   // Constant after Init().
   AggregatePlan plan_;
   std::vector<AccumulatorKind> kinds_;
+  std::vector<std::size_t> all_keys_;
   std::unique_ptr<BatchEvaluator> evaluator_;
 
   std::unique_ptr<PartialTable> table_;  // From one Seal() to the next.
+  std::vector<Rollup> rollups_;
 
   // Of the batch at hand; kept for their memory.
   std::vector<ColumnView> views_;
@@ -240,10 +310,12 @@ Result<std::unique_ptr<WindowedAggregator>> WindowedAggregator::Make(AggregatePl
 Result<Aggregated> WindowedAggregator::Add(const std::shared_ptr<arrow::RecordBatch>& input) {
   return impl_->Add(input);
 }
-Result<std::shared_ptr<arrow::RecordBatch>> WindowedAggregator::Export(UnixMicros from, UnixMicros to) const {
-  return impl_->Export(from, to);
+Result<std::shared_ptr<arrow::RecordBatch>> WindowedAggregator::Export(const model::AggregateDefinition& coarser,
+                                                                       UnixMicros from, UnixMicros to) {
+  return impl_->Export(coarser, from, to);
 }
 Result<std::shared_ptr<arrow::RecordBatch>> WindowedAggregator::Seal() { return impl_->Seal(); }
+const model::AggregateDefinition& WindowedAggregator::definition() const { return impl_->definition(); }
 std::int64_t WindowedAggregator::num_groups() const { return impl_->num_groups(); }
 std::int64_t WindowedAggregator::bytes() const { return impl_->bytes(); }
 

@@ -35,13 +35,19 @@ class WindowedAggregator {
 
   Result<Aggregated> Add(const std::shared_ptr<arrow::RecordBatch>& input);
 
-  /// The partial rows (PartialSchema) of windows with from <= window_start < to; no order. State stays.
-  Result<std::shared_ptr<arrow::RecordBatch>> Export(UnixMicros from = std::numeric_limits<UnixMicros>::min(),
-                                                     UnixMicros to = std::numeric_limits<UnixMicros>::max()) const;
+  /// The partial rows of windows with from <= window_start < to, folded to `coarser`: the plan's own definition, or one
+  /// with fewer keys or larger windows. PartialSchema(coarser), no order. State stays.
+  ///
+  /// Keys that were asked for stay folded, row by row, until a Seal() that nobody asked before: the next answer costs
+  /// what it holds, and not what the aggregate does.
+  Result<std::shared_ptr<arrow::RecordBatch>> Export(const model::AggregateDefinition& coarser,
+                                                     UnixMicros from = std::numeric_limits<UnixMicros>::min(),
+                                                     UnixMicros to = std::numeric_limits<UnixMicros>::max());
 
   /// All partial rows, ordered by window_start and then keys; the aggregator is empty afterwards.
   Result<std::shared_ptr<arrow::RecordBatch>> Seal();
 
+  const model::AggregateDefinition& definition() const;
   std::int64_t num_groups() const;
   /// Bytes that the groups hold now: what the memory budget must count.
   std::int64_t bytes() const;

@@ -42,7 +42,8 @@ struct AggregateRequest {
   Freshness freshness = Freshness::kHot;
 };
 
-/// Rows that are not (known to be) committed: of one shard, over these offsets. PartialSchema().
+/// Rows that are not (known to be) committed: of one shard, over these offsets. Partial rows of whatever definition
+/// was asked for; nullptr: none.
 struct HotSegment {
   model::OffsetRanges ranges;
   std::shared_ptr<arrow::RecordBatch> rows;
@@ -94,11 +95,11 @@ class CommittedRows {
   CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max);
   ~CommittedRows();
 
-  /// As ReadCommitted(), and maybe rows of other windows as well.
-  Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> Read(const delta::Table& table,
-                                                                const delta::SnapshotPtr& snapshot,
-                                                                const model::AggregateDefinition& definition,
-                                                                const FoldRange& range, std::int64_t* bytes_read);
+  /// The committed rows of `range`, folded to `coarser`.
+  Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
+                                                   const model::AggregateDefinition& definition,
+                                                   const std::shared_ptr<const model::AggregateDefinition>& coarser,
+                                                   const FoldRange& range, std::int64_t* bytes_read);
 
  private:
   class Impl;
@@ -107,9 +108,10 @@ class CommittedRows {
 
 /// How questions are answered that differ in their time range only: what is folded, and the SQL that finalizes it.
 struct MergePlan {
-  model::AggregateDefinition folded;
-  std::string relation;  ///< Name of the folded rows in `sql`.
-  std::string sql;
+  std::shared_ptr<const model::AggregateDefinition> folded;  ///< The coarsest that has all that the question needs.
+  std::string relation;                                      ///< Name of the folded rows in the SQL.
+  std::string merging_sql;                                   ///< Over any number of rows of a group.
+  std::string plain_sql;  ///< Over one row of each group, which are the answer's; empty: there is no such case.
   std::vector<sql::ResultColumn> columns;  ///< Names with DuckDB's types.
 };
 /// kInvalidInput names the parameter that is wrong ("group_by: no key 'contry' in clicks_1m; did you mean 'country'?").
@@ -129,9 +131,9 @@ class MergePlans {
   std::unordered_map<std::string, std::shared_ptr<const MergePlan>> plans_;
 };
 
-/// Merges partial rows and computes the measures. Fills everything of Answer but as_of.
-Result<Answer> MergeAndFinalize(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                                const MergePlan& plan, const FoldRange& range,
+/// Merges partial rows of `plan.folded`, all of the range that was asked for, and computes the measures. Fills
+/// everything of Answer but as_of.
+Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
                                 std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows);
 
 }  // namespace millrace::query

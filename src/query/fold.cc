@@ -30,19 +30,13 @@ model::AggregateDefinition Coarser(const model::AggregateDefinition& definition,
 Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
                                                  const model::AggregateDefinition& coarser, const FoldRange& range,
                                                  const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows) {
-  std::vector<int> key_columns;
-  for (std::size_t k = 0; k < definition.keys.size(); ++k) {
-    const bool kept = std::any_of(coarser.keys.begin(), coarser.keys.end(),
-                                  [&](const auto& key) { return key.name == definition.keys[k].name; });
-    if (kept) key_columns.push_back(kFirstKey + static_cast<int>(k));
-  }
+  const std::vector<std::size_t> kept = aggregate::KeptKeys(definition, coarser);
   const int first_state = kFirstKey + static_cast<int>(definition.keys.size());
   const UnixMicros from = range.from.value_or(std::numeric_limits<UnixMicros>::min());
   const UnixMicros to = range.to.value_or(std::numeric_limits<UnixMicros>::max());
-  const std::int64_t step = coarser.window_size_us;
 
   PartialTable table(coarser, aggregate::MergeKinds(definition));
-  std::vector<ColumnView> keys(key_columns.size());
+  std::vector<ColumnView> keys(kept.size());
   std::vector<const ColumnView*> key_views;
   for (const auto& key : keys) key_views.push_back(&key);
   ColumnView starts;
@@ -65,14 +59,12 @@ Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinitio
       in_range[i] = inside ? 1 : 0;
       all = all && inside;
       none = none && !inside;
-      windows[i] = 0;
-      if (step > 0) {
-        const std::int64_t remainder = start % step;
-        windows[i] = start - (remainder < 0 ? remainder + step : remainder);
-      }
+      windows[i] = aggregate::WindowStart(start, coarser.window_size_us);
     }
     if (none) continue;
-    for (std::size_t k = 0; k < keys.size(); ++k) RETURN_NOT_OK(keys[k].Load(batch->column(key_columns[k])));
+    for (std::size_t k = 0; k < keys.size(); ++k) {
+      RETURN_NOT_OK(keys[k].Load(batch->column(kFirstKey + static_cast<int>(kept[k]))));
+    }
     groups.resize(size);
     const std::uint8_t* const ok = all ? nullptr : in_range.data();
     table.FindOrMake(num_rows, windows.data(), key_views, ok, groups.data());
@@ -86,7 +78,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinitio
         for (std::size_t i = 0; i < size; ++i) mask[i] = static_cast<std::uint8_t>(valid[i] & in_range[i]);
         states_mask = mask.data();
       }
-      table.Update(s, &state, {num_rows, groups.data(), states_mask});
+      table.Merge(s, state, {num_rows, groups.data(), states_mask});
     }
   }
   return table.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());

@@ -1,3 +1,4 @@
+#include <arrow/array.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -149,6 +150,18 @@ std::string MergedStateSql(const model::AggregateState& state) {
   return fmt::format("sum({})", column);
 }
 
+// The same for a state that is merged already.
+std::string MergedStateTypeSql(const model::AggregateState& state) {
+  const std::string column = sql::QuoteIdentifier(state.name);
+  if (state.merge != model::MergeFunction::kSum) return column;
+  if (state.type->id() == arrow::Type::INT64) return fmt::format("coalesce({}, 0)::BIGINT", column);
+  if (state.type->id() == arrow::Type::DECIMAL128 &&
+      static_cast<const arrow::Decimal128Type&>(*state.type).scale() == 0) {
+    return fmt::format("{}::HUGEINT", column);
+  }
+  return column;
+}
+
 Result<std::string> OrderSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
                              const Plan& plan) {
   std::vector<std::string> terms;
@@ -181,21 +194,17 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
   return terms.empty() ? std::string() : fmt::format(" ORDER BY {}", fmt::join(terms, ", "));
 }
 
-Result<std::string> BuildSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                             const AggregateRequest& request, const Plan& plan, const std::string& relation) {
-  for (const auto* measure : plan.measures) {
-    RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, "measure '" + measure->name + "'", measure->sql));
-  }
-
-  std::vector<std::string> conditions;
+// Rows of the relation merged by group: _start_us, the keys and the states.
+Result<std::string> MergingSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                               const AggregateRequest& request, const Plan& plan, const std::string& relation) {
+  std::string where;
   if (!request.where.empty()) {
     std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
     for (const auto& key : definition.keys) columns.push_back(key.name);
-    auto where = CheckWhere(session, request.where, columns, definition.name);
-    if (!where.ok()) return WithContext(where.status(), "where");
-    conditions.push_back(*std::move(where));
+    auto checked = CheckWhere(session, request.where, columns, definition.name);
+    if (!checked.ok()) return WithContext(checked.status(), "where");
+    where = " WHERE " + *checked;
   }
-
   // Windows are aligned to 1970; `%` keeps the sign of the dividend, hence the second one.
   std::vector<std::string> merged;
   std::size_t num_groups = plan.keys.size();
@@ -213,12 +222,25 @@ Result<std::string> BuildSql(sql::SqlSession& session, const model::AggregateDef
   merged.push_back("count(*) AS _merged_rows");
   std::vector<std::string> positions;
   for (std::size_t i = 1; i <= num_groups; ++i) positions.push_back(std::to_string(i));
+  return fmt::format("SELECT {} FROM {}{}{}", fmt::join(merged, ", "), sql::QuoteIdentifier(relation), where,
+                     num_groups > 0 ? fmt::format(" GROUP BY {}", fmt::join(positions, ", ")) : "");
+}
 
-  std::string sql =
-      fmt::format("WITH merged AS (SELECT {} FROM {}", fmt::join(merged, ", "), sql::QuoteIdentifier(relation));
-  if (!conditions.empty()) sql += fmt::format(" WHERE {}", fmt::join(conditions, " AND "));
-  if (num_groups > 0) sql += fmt::format(" GROUP BY {}", fmt::join(positions, ", "));
-  sql += "), windowed AS (SELECT *";
+// The same when each group has one row, whose window is the answer's.
+std::string PlainSql(const model::AggregateDefinition& definition, const Plan& plan, const std::string& relation) {
+  std::vector<std::string> columns;
+  if (plan.windows) columns.push_back("epoch_us(window_start) AS _start_us");
+  for (const auto& key : plan.keys) columns.push_back(sql::QuoteIdentifier(key));
+  for (const auto& state : definition.states) {
+    columns.push_back(fmt::format("{} AS {}", MergedStateTypeSql(state), sql::QuoteIdentifier(state.name)));
+  }
+  return fmt::format("SELECT {} FROM {}", fmt::join(columns, ", "), sql::QuoteIdentifier(relation));
+}
+
+// The answer out of merged rows. Has been checked for everything but the order.
+Result<std::string> FinalSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                             const Plan& plan, const std::string& merged) {
+  std::string sql = fmt::format("WITH merged AS ({}), windowed AS (SELECT *", merged);
   if (plan.windows) {
     sql += fmt::format(
         ", make_timestamp(_start_us)::TIMESTAMPTZ AS window_start, make_timestamp(_start_us + {})::TIMESTAMPTZ AS "
@@ -233,10 +255,7 @@ Result<std::string> BuildSql(sql::SqlSession& session, const model::AggregateDef
     finals.push_back(fmt::format("({}) AS {}", measure->sql, sql::QuoteIdentifier(measure->name)));
   }
   sql += fmt::format("{} FROM windowed", fmt::join(finals, ", "));
-  if (!definition.having_sql.empty()) {
-    RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, "HAVING", definition.having_sql));
-    sql += fmt::format(" WHERE ({})", definition.having_sql);
-  }
+  if (!definition.having_sql.empty()) sql += fmt::format(" WHERE ({})", definition.having_sql);
 
   std::vector<std::string> columns;
   for (const auto& column : plan.columns) columns.push_back(sql::QuoteIdentifier(column));
@@ -245,6 +264,13 @@ Result<std::string> BuildSql(sql::SqlSession& session, const model::AggregateDef
   sql += order;
   if (request.limit) sql += fmt::format(" LIMIT {}", *request.limit);
   return sql;
+}
+
+// Fold() puts what left its type on the way into rows of no events, after all others.
+bool HasOneRowPerGroup(const arrow::RecordBatch& folded) {
+  if (folded.num_rows() == 0) return true;
+  const auto& events = static_cast<const arrow::Int64Array&>(*folded.column(folded.num_columns() - 1));
+  return events.Value(folded.num_rows() - 1) > 0;
 }
 
 }  // namespace
@@ -258,18 +284,29 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
   RETURN_NOT_OK(PlanMeasures(definition, request, plan));
   PlanColumns(definition, request, plan);
 
-  auto merge = std::make_shared<MergePlan>();
-  if (request.where.empty()) {
-    merge->folded = Coarser(definition, plan.keys, plan.windows ? plan.step_us : 0);
-  } else {
-    merge->folded = definition;  // The condition may look at each window and key.
+  for (const auto* measure : plan.measures) {
+    RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, "measure '" + measure->name + "'", measure->sql));
   }
+  if (!definition.having_sql.empty()) {
+    RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, "HAVING", definition.having_sql));
+  }
+
+  auto merge = std::make_shared<MergePlan>();
+  // A condition may look at each window and key.
+  merge->folded = std::make_shared<const model::AggregateDefinition>(
+      request.where.empty() ? Coarser(definition, plan.keys, plan.windows ? plan.step_us : 0) : definition);
   std::vector<std::string> keys;
-  for (const auto& key : merge->folded.keys) keys.push_back(key.name);
+  for (const auto& key : merge->folded->keys) keys.push_back(key.name);
   merge->relation = fmt::format("{} by {}", definition.name, fmt::join(keys, ","));
-  ASSIGN_OR_RETURN(merge->sql, BuildSql(session, definition, request, plan, merge->relation));
-  RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(merge->folded), {}));
-  auto columns = session.Describe(merge->sql);
+  ASSIGN_OR_RETURN(const auto merging, MergingSql(session, definition, request, plan, merge->relation));
+  ASSIGN_OR_RETURN(merge->merging_sql, FinalSql(definition, request, plan, merging));
+  const bool has_groups = plan.windows || !plan.keys.empty();
+  if (request.where.empty() && has_groups) {
+    ASSIGN_OR_RETURN(merge->plain_sql,
+                     FinalSql(definition, request, plan, PlainSql(definition, plan, merge->relation)));
+  }
+  RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(*merge->folded), {}));
+  auto columns = session.Describe(merge->merging_sql);
   if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);
   merge->columns = std::move(columns).ValueUnsafe();
   return merge;
@@ -300,15 +337,13 @@ Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& sessio
   return plan;
 }
 
-Result<Answer> MergeAndFinalize(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                                const MergePlan& plan, const FoldRange& range,
+Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
                                 std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto schema = model::PartialSchema(definition);
+  const auto schema = model::PartialSchema(*plan.folded);
   Answer answer;
-  for (auto& batch : partial_rows) {
+  for (const auto& batch : partial_rows) {
     answer.rows_read += batch->num_rows();
-    if (batch->schema()->Equals(*schema, /*check_metadata=*/false)) continue;
     // Nullability may be lost on the way through a file or an engine; names and types must be right.
     bool same = batch->num_columns() == schema->num_fields();
     for (int i = 0; same && i < schema->num_fields(); ++i) {
@@ -316,20 +351,19 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const model::Aggregate
       same = field.name() == schema->field(i)->name() && field.type()->Equals(schema->field(i)->type());
     }
     if (!same) {
-      return Internal("aggregate {}: partial rows of schema [{}], not [{}]", definition.name,
+      return Internal("aggregate {}: partial rows of schema [{}], not [{}]", plan.folded->name,
                       batch->schema()->ToString(), schema->ToString());
     }
-    batch = arrow::RecordBatch::Make(schema, batch->num_rows(), batch->columns());
   }
 
-  ASSIGN_OR_RETURN(auto folded, Fold(definition, plan.folded, range, partial_rows));
-  const auto folded_schema = folded->schema();
-  RETURN_NOT_OK(session.Register(plan.relation, folded_schema, {std::move(folded)}));
+  ASSIGN_OR_RETURN(auto folded, Fold(*plan.folded, *plan.folded, {}, partial_rows));
+  const bool plain = !plan.plain_sql.empty() && HasOneRowPerGroup(*folded);
+  RETURN_NOT_OK(session.Register(plan.relation, schema, {std::move(folded)}));
   answer.columns = plan.columns;
-  auto finalized = session.Query(plan.sql);
+  auto finalized = session.Query(plain ? plan.plain_sql : plan.merging_sql);
   // The relation must not keep the rows alive until the next question.
-  RETURN_NOT_OK(session.Register(plan.relation, folded_schema, {}));
-  if (!finalized.ok()) return WithContext(finalized.status(), "aggregate {}", definition.name);
+  RETURN_NOT_OK(session.Register(plan.relation, schema, {}));
+  if (!finalized.ok()) return WithContext(finalized.status(), "aggregate {}", plan.folded->name);
   answer.rows = std::move(finalized).ValueUnsafe();
   answer.elapsed_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return answer;

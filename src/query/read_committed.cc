@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "aggregate/partial_table.h"
 #include "delta/data_file.h"
 #include "query/aggregate_query.h"
 
@@ -118,14 +119,20 @@ class CommittedRows::Impl {
   Impl(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max)
       : cache_(std::move(cache)), bytes_max_(bytes_max) {}
 
-  Result<Batches> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
-                       const model::AggregateDefinition& definition, const FoldRange& range, std::int64_t* bytes_read) {
+  Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
+                                                   const model::AggregateDefinition& definition,
+                                                   const std::shared_ptr<const model::AggregateDefinition>& coarser,
+                                                   const FoldRange& range, std::int64_t* bytes_read) {
     std::vector<SelectedFile> selected;
     std::vector<SelectedFile> missing;
     std::int64_t missing_bytes = 0;
     {
       const std::lock_guard lock(mutex_);
       Follow(snapshot);
+      const Question question{coarser, FirstWindow(range.from, definition), FirstWindow(range.to, definition)};
+      for (const auto& [asked, answer] : answers_) {
+        if (asked == question) return answer;
+      }
       for (const auto& [name, known] : known_) {
         if (!MayHold(known.windows, range)) continue;
         selected.push_back({name, known.file});
@@ -135,20 +142,26 @@ class CommittedRows::Impl {
       }
       // A long look back reads what it needs and leaves the recent windows, and who asks for them, alone.
       if (missing_bytes <= bytes_max_ / 8) {
-        if (missing.empty() && folded_ != nullptr) return Batches{folded_};
         ASSIGN_OR_RETURN(auto rows, ReadFiles(table, *snapshot, definition, missing, *cache_, bytes_read));
         if (folded_ != nullptr) rows.push_back(folded_);
-        ASSIGN_OR_RETURN(auto folded, Fold(definition, definition, {}, rows));
-        if (arrow::util::TotalBufferSize(*folded) > bytes_max_) {
-          Forget();
-        } else {
-          folded_ = folded;
-          for (const auto& file : missing) folded_files_.insert(file.name);
+        if (!missing.empty()) {
+          ASSIGN_OR_RETURN(auto folded, Fold(definition, definition, {}, rows));
+          rows = {folded};
+          if (arrow::util::TotalBufferSize(*folded) > bytes_max_) {
+            Forget();
+          } else {
+            folded_ = std::move(folded);
+            for (const auto& file : missing) folded_files_.insert(file.name);
+          }
         }
-        return Batches{std::move(folded)};
+        ASSIGN_OR_RETURN(auto answer, Fold(definition, *coarser, range, rows));
+        if (std::ssize(answers_) == kAnswersMax) answers_.erase(answers_.begin());
+        if (arrow::util::TotalBufferSize(*answer) <= bytes_max_ / kAnswersMax) answers_.emplace_back(question, answer);
+        return answer;
       }
     }
-    return ReadFiles(table, *snapshot, definition, selected, *cache_, bytes_read);
+    ASSIGN_OR_RETURN(const auto rows, ReadFiles(table, *snapshot, definition, selected, *cache_, bytes_read));
+    return Fold(definition, *coarser, range, rows);
   }
 
  private:
@@ -156,6 +169,23 @@ class CommittedRows::Impl {
     const delta::AddFile* file = nullptr;  // Of snapshot_.
     std::optional<delta::TimestampBounds> windows;
   };
+
+  // Between two commits a dashboard asks the same again and again. Windows, and not times: its range moves all the
+  // while.
+  struct Question {
+    std::shared_ptr<const model::AggregateDefinition> coarser;
+    std::optional<UnixMicros> from;
+    std::optional<UnixMicros> to;
+    bool operator==(const Question&) const = default;
+  };
+  static constexpr std::int64_t kAnswersMax = 16;
+
+  static std::optional<UnixMicros> FirstWindow(const std::optional<UnixMicros>& at_or_after,
+                                               const model::AggregateDefinition& definition) {
+    if (!at_or_after) return std::nullopt;
+    const UnixMicros start = aggregate::WindowStart(*at_or_after, definition.window_size_us);
+    return start == *at_or_after ? start : start + definition.window_size_us;
+  }
 
   void Forget() {
     folded_ = nullptr;
@@ -176,6 +206,7 @@ class CommittedRows::Impl {
     const bool all_live = std::all_of(folded_files_.begin(), folded_files_.end(),
                                       [&](const std::string& name) { return known.count(name) != 0; });
     if (!same_table || !all_live) Forget();
+    answers_.clear();
     known_ = std::move(known);
     snapshot_ = snapshot;
   }
@@ -187,16 +218,18 @@ class CommittedRows::Impl {
   std::unordered_map<std::string, Known> known_;
   std::shared_ptr<arrow::RecordBatch> folded_;  // The rows of folded_files_; nullptr: none.
   std::unordered_set<std::string> folded_files_;
+  std::vector<std::pair<Question, std::shared_ptr<arrow::RecordBatch>>> answers_;  // At snapshot_; the oldest first.
 };
 
 CommittedRows::CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max)
     : impl_(std::make_unique<Impl>(std::move(cache), bytes_max)) {}
 CommittedRows::~CommittedRows() = default;
 
-Result<Batches> CommittedRows::Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
-                                    const model::AggregateDefinition& definition, const FoldRange& range,
-                                    std::int64_t* bytes_read) {
-  return impl_->Read(table, snapshot, definition, range, bytes_read);
+Result<std::shared_ptr<arrow::RecordBatch>> CommittedRows::Read(
+    const delta::Table& table, const delta::SnapshotPtr& snapshot, const model::AggregateDefinition& definition,
+    const std::shared_ptr<const model::AggregateDefinition>& coarser, const FoldRange& range,
+    std::int64_t* bytes_read) {
+  return impl_->Read(table, snapshot, definition, coarser, range, bytes_read);
 }
 
 }  // namespace millrace::query
