@@ -1,3 +1,5 @@
+#include "objectstore/local_store.h"
+
 #include <arrow/io/file.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -6,15 +8,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "base/kill_point.h"
 #include "base/uuid.h"
-#include "objectstore/object_store.h"
-#include "objectstore/prefixed_store.h"
+#include "objectstore/object_key.h"
 
 namespace millrace::objectstore {
 namespace {
@@ -102,22 +102,6 @@ Status WriteAll(int fd, const void* data, std::int64_t size, const std::string& 
     }
     p += n;
     size -= n;
-  }
-  return Status::OK();
-}
-
-// Keys are paths below the root, and stay below it.
-Status CheckKey(const std::string& key) {
-  if (key.empty() || key.front() == '/' || key.back() == '/') return InvalidInput("not a key: '{}'", key);
-  if (key.find('\0') != std::string::npos) return InvalidInput("a key must not contain NUL");
-  std::size_t begin = 0;
-  while (begin <= key.size()) {
-    const std::size_t end = std::min(key.find('/', begin), key.size());
-    const std::string_view segment = std::string_view(key).substr(begin, end - begin);
-    if (segment.empty() || segment == "." || segment == "..") {
-      return InvalidInput("a key must not contain the segment '{}': '{}'", segment, key);
-    }
-    begin = end + 1;
   }
   return Status::OK();
 }
@@ -376,16 +360,9 @@ class LocalStore final : public ObjectStore {
 
 }  // namespace
 
-Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri, IfMissing if_missing) {
-  std::string path = uri;
-  if (uri.starts_with("file://")) {
-    path = uri.substr(std::string_view("file://").size());
-    if (path.starts_with("localhost/")) path = path.substr(std::string_view("localhost").size());
-    if (!path.starts_with("/")) return InvalidInput("a file URI needs an absolute path, as in file:///data: '{}'", uri);
-  } else if (const auto colon = uri.find("://"); colon != std::string::npos) {
-    return Unsupported("storage scheme '{}' of '{}' is not supported yet; use a folder", uri.substr(0, colon), uri);
-  }
-  if (path.empty() || path.find('\0') != std::string::npos) return InvalidInput("not a folder or URI: '{}'", uri);
+Result<std::shared_ptr<ObjectStore>> OpenLocalStore(const std::string& folder, IfMissing if_missing) {
+  std::string path = folder;
+  if (path.empty() || path.find('\0') != std::string::npos) return InvalidInput("not a folder or URI: '{}'", path);
   if (path.front() != '/') {
     const auto here = RealPath(".");
     if (!here) return FromErrno(errno, "open", ".");
@@ -407,10 +384,6 @@ Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri, IfMissing
     return InvalidInput("no right to use the folder {}: {}", path, std::strerror(errno));
   }
   return std::make_shared<LocalStore>(*root);
-}
-
-std::shared_ptr<ObjectStore> Below(std::shared_ptr<ObjectStore> store, const std::string& prefix) {
-  return std::make_shared<PrefixedStore>(std::move(store), prefix);
 }
 
 }  // namespace millrace::objectstore

@@ -39,4 +39,11 @@ Result<std::vector<ObjectInfo>> PrefixedStore::List(const std::string& prefix, c
 
 Status PrefixedStore::Delete(const std::string& key) { return store_->Delete(prefix_ + key); }
 
+Status PrefixedStore::DeleteMany(const std::vector<std::string>& keys) {
+  std::vector<std::string> full;
+  full.reserve(keys.size());
+  for (const auto& key : keys) full.push_back(prefix_ + key);
+  return store_->DeleteMany(full);
+}
+
 }  // namespace millrace::objectstore

@@ -22,6 +22,9 @@ class PrefixedStore final : public ObjectStore {
   Result<std::optional<ObjectInfo>> Stat(const std::string& key) override;
   Result<std::vector<ObjectInfo>> List(const std::string& prefix, const std::string& start_after) override;
   Status Delete(const std::string& key) override;
+  Status DeleteMany(const std::vector<std::string>& keys) override;
+  StoreUsage usage() const override { return store_->usage(); }
+  void Interrupt() override { store_->Interrupt(); }
 
  private:
   const std::shared_ptr<ObjectStore> store_;
