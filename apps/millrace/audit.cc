@@ -7,6 +7,7 @@
 #include "audit_report.h"
 #include "commands.h"
 #include "objectstore/object_store.h"
+#include "pipeline/plan.h"
 #include "service.h"
 #include "text_table.h"
 
@@ -67,7 +68,7 @@ Run AddAudit(CLI::App& app) {
     if (!config) return kBadConfiguration;
     const auto plan = pipeline::MakePlan(*std::move(config));
     if (!plan.ok()) return Complain(plan.status(), kBadConfiguration);
-    const auto lake = objectstore::OpenStore((*plan)->config.lake.uri, objectstore::IfMissing::kRefuse);
+    const auto lake = pipeline::OpenLake((*plan)->config.lake, objectstore::IfMissing::kRefuse);
     if (!lake.ok()) return Complain(lake.status());
     const auto report = pipeline::Audit(**plan, *lake);
     if (!report.ok()) return Complain(report.status());

@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "devices/simulator.h"
 #include "objectstore/object_store.h"
+#include "pipeline/plan.h"
 #include "service.h"
 #include "text_table.h"
 
@@ -135,7 +136,7 @@ int RunDemo(const Options& options) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const auto lake_uri = config->lake.uri;
+  const auto lake_config = config->lake;
   auto service = Service::Start(*std::move(config), {.handle_signals = false});
   if (!service.ok()) return Complain(service.status());
   auto& worker = (*service)->worker();
@@ -169,7 +170,7 @@ int RunDemo(const Options& options) {
   if (!sent.ok()) return Complain(WithContext(sent.status(), "simulator"));
   if (!done.ok()) return Complain(done);
 
-  const auto lake = objectstore::OpenStore(lake_uri);
+  const auto lake = pipeline::OpenLake(lake_config, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return Complain(lake.status());
   const auto report = pipeline::Audit(worker.plan(), *lake);
   if (!report.ok()) return Complain(report.status());

@@ -197,6 +197,9 @@ Result<pipeline::PipelineConfig> BuildConfig(const Options& options) {
   const auto slash = location.find_last_of('/');
   const std::string name = slash == std::string::npos ? location : location.substr(slash + 1);
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : location.substr(0, slash);
+  if (parent.ends_with(":/")) {
+    return InvalidInput("the table cannot be at the root of a bucket: '{}'; move it below a prefix", location);
+  }
 
   ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(location, objectstore::IfMissing::kRefuse));
   const auto table = delta::Table::Open(store);

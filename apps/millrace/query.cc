@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "objectstore/object_store.h"
+#include "pipeline/plan.h"
 #include "query/aggregate_query.h"
 #include "query/time_expression.h"
 #include "serve/answer_writer.h"
@@ -149,7 +150,7 @@ Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig 
   if (options.limit > 0) request.limit = options.limit;
 
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
-  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(plan->config.lake.uri, objectstore::IfMissing::kRefuse));
+  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse));
   for (const auto& table_plan : plan->tables) {
     if (table_plan.name != options.aggregate || table_plan.kind != pipeline::TableKind::kAggregate) continue;
     const auto& definition = table_plan.aggregate->definition;

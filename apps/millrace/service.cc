@@ -32,7 +32,7 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
     ASSIGN_OR_RETURN(consumer, eventlog::MakeKafkaConsumer(std::move(properties)));
   }
   const auto serve = config.serve;
-  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(config.lake.uri));
+  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kCreate));
   ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
   ASSIGN_OR_RETURN(service->worker_,
                    pipeline::Worker::Make(std::move(plan), std::move(consumer), lake,

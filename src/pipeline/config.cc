@@ -251,27 +251,65 @@ void ReadEventTime(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   if (root.Find("event_time") != nullptr) config.event_time = std::move(event_time);
 }
 
-void ReadLake(Section lake, LakeConfig& config) {
-  if (const auto* uri = lake.Text("uri", config.uri)) {
-    const auto scheme_end = config.uri.find("://");
-    const auto scheme = config.uri.substr(0, scheme_end);
-    if (scheme_end != std::string::npos && scheme != "file") {
-      const bool known = scheme == "s3" || scheme == "s3a" || scheme == "gs" || scheme == "abfss" || scheme == "az";
+// The part of an s3:// URI after the scheme is a bucket and perhaps a prefix.
+bool IsS3Place(const std::string& rest) {
+  const std::string bucket = rest.substr(0, rest.find('/'));
+  return bucket.size() >= 3 && bucket.size() <= 63 &&
+         bucket.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") == std::string::npos;
+}
+
+void ReadLakeUri(Section& lake, LakeConfig& config) {
+  const auto* uri = lake.Text("uri", config.uri);
+  if (uri == nullptr) return;
+  const auto scheme_end = config.uri.find("://");
+  if (scheme_end == std::string::npos) return;
+  const auto scheme = config.uri.substr(0, scheme_end);
+  if (scheme == "s3" || scheme == "s3a") {
+    if (!IsS3Place(config.uri.substr(scheme_end + 3))) {
       lake.AddFinding(uri->place,
-                      known ? fmt::format("lake.uri: {}:// is not yet supported in this version; use a folder "
-                                          "or file://",
-                                          scheme)
-                            : fmt::format("lake.uri: '{}' is neither a folder nor file://", config.uri));
+                      fmt::format("lake.uri: '{}' is not s3://bucket/prefix with the name of a bucket (3 to 63 "
+                                  "of a-z, 0-9, '.' and '-')",
+                                  config.uri));
+    }
+  } else if (scheme == "gs" || scheme == "abfss" || scheme == "az") {
+    lake.AddFinding(uri->place,
+                    fmt::format("lake.uri: {}:// is not yet supported in this version; use a folder, file:// "
+                                "or s3://",
+                                scheme));
+  } else if (scheme != "file") {
+    lake.AddFinding(uri->place, fmt::format("lake.uri: '{}' is neither a folder nor file:// nor s3://", config.uri));
+  }
+}
+
+// The s3 keys are harmless with a folder, so that one file can serve both.
+void ReadLake(Section lake, LakeConfig& config) {
+  ReadLakeUri(lake, config);
+  auto s3 = lake.Child("s3");
+  // Empty is as good as absent: "${AWS_ENDPOINT_URL:-}".
+  const auto text = [&s3](const char* key, std::string& out) -> const ConfigNode* {
+    const auto* node = s3.Find(key);
+    return node == nullptr || node->text.empty() ? nullptr : s3.Text(key, out);
+  };
+  if (const auto* endpoint = text("endpoint", config.s3_endpoint)) {
+    const auto& url = config.s3_endpoint;
+    const auto scheme_end = url.find("://");
+    const std::string host = scheme_end == std::string::npos ? "" : url.substr(scheme_end + 3);
+    const bool known = url.starts_with("http://") || url.starts_with("https://");
+    const auto path = host.find_first_of("/?#@ ");
+    if (!known || host.empty() || path == 0 || (path != std::string::npos && path + 1 != host.size())) {
+      s3.AddFinding(endpoint->place,
+                    fmt::format("lake.s3.endpoint must be http:// or https://, a host and perhaps a port, "
+                                "not '{}'",
+                                url));
     }
   }
-  // For object stores; harmless with a folder, so that one file can serve both.
-  auto s3 = lake.Child("s3");
-  std::string text;
+  text("region", config.s3_region);
   bool path_style = false;
-  if (const auto* endpoint = s3.Find("endpoint"); endpoint != nullptr && !endpoint->text.empty())
-    s3.Text("endpoint", text);
-  s3.Text("region", text);
-  s3.Bool("path_style", path_style);
+  if (s3.Find("path_style") != nullptr) {
+    s3.Bool("path_style", path_style);
+    config.s3_path_style = path_style;
+  }
+  text("ca_file", config.s3_ca_file);
   s3.Finish();
   lake.Finish();
 }

@@ -81,7 +81,12 @@ struct AggregateConfig {
 };
 
 struct LakeConfig {
-  std::string uri = "./lake";
+  std::string uri = "./lake";  ///< A folder, file:// or s3://bucket/prefix.
+  // Only for s3://. What is empty comes from the environment and the AWS profile.
+  std::string s3_endpoint;
+  std::string s3_region;
+  std::optional<bool> s3_path_style;
+  std::string s3_ca_file;
 };
 
 struct LimitsConfig {

@@ -114,7 +114,9 @@ tables:
     commit: {interval: 500ms, bytes: 1kB}
     properties: {delta.logRetentionDuration: interval 30 days, x: 7}
     metadata: false
-lake: {uri: "file:///data/lake"}
+lake:
+  uri: "s3://bucket/lake"
+  s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: ca.pem}
 limits: {memory: 512MiB, threads: 3}
 serve: {listen: "[::1]:0", auth: {bearer: secret}}
 shutdown_timeout: 1m
@@ -124,6 +126,11 @@ log: {level: debug, format: json}
   ASSERT_THAT(Messages(loaded), IsEmpty());
   const auto& config = loaded.config;
   EXPECT_EQ(config.app_id, "lake");
+  EXPECT_EQ(config.lake.uri, "s3://bucket/lake");
+  EXPECT_EQ(config.lake.s3_endpoint, "https://store:9000");
+  EXPECT_EQ(config.lake.s3_region, "eu-west-1");
+  EXPECT_EQ(config.lake.s3_path_style, false);
+  EXPECT_EQ(config.lake.s3_ca_file, "ca.pem");
   EXPECT_THAT(std::get<KafkaSource>(config.source.log).properties,
               ElementsAre(Pair("bootstrap.servers", "a:1,b:2"), Pair("enable.ssl.certificate.verification", "false"),
                           Pair("fetch.min.bytes", "100"), Pair("group.id", "web-clicks")));
@@ -279,8 +286,13 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"- name: clicks", "- name: clicks\n    properties: {delta.setTransactionRetentionDuration: interval 1 day}",
        "'delta.setTransactionRetentionDuration' cannot be set"},
       // The lake and the API.
-      {"tables:", "lake: {uri: \"s3://b/p\"}\ntables:", "lake.uri: s3:// is not yet supported in this version"},
-      {"tables:", "lake: {uri: \"ftp://b/p\"}\ntables:", "lake.uri: 'ftp://b/p' is neither a folder nor file://"},
+      {"tables:", "lake: {uri: \"gs://b/p\"}\ntables:", "lake.uri: gs:// is not yet supported in this version"},
+      {"tables:", "lake: {uri: \"ftp://b/p\"}\ntables:",
+       "lake.uri: 'ftp://b/p' is neither a folder nor file:// nor s3://"},
+      {"tables:", "lake: {uri: \"s3:///p\"}\ntables:", "lake.uri: 's3:///p' is not s3://bucket/prefix"},
+      {"tables:", "lake: {uri: \"s3://Bucket/p\"}\ntables:", "lake.uri: 's3://Bucket/p' is not s3://bucket/prefix"},
+      {"tables:", "lake: {s3: {endpoint: minio}}\ntables:", "lake.s3.endpoint must be http:// or https://"},
+      {"tables:", "lake: {s3: {endpoint: \"http://h/path\"}}\ntables:", "lake.s3.endpoint must be http:// or https://"},
       {"tables:", "lake: {s3: {endpont: x}}\ntables:", "unknown key 'endpont' in lake.s3; did you mean 'endpoint'?"},
       {"tables:", "serve: {listen: 8080}\ntables:", "serve.listen must be an address and a port"},
       {"tables:", "serve: {listen: \"::1:80\"}\ntables:", "serve.listen must be an address and a port"},
@@ -306,14 +318,14 @@ tables:
   - name: clicks
     from: claen
     commit: {interval: 10}
-lake: {uri: "s3://bucket"}
+lake: {uri: "s3:bucket://x"}
 )"),
               ElementsAre(StartsWith("p.yaml:4:21: the environment variable MILLRACE_TEST_UNSET is not set"),
                           StartsWith("p.yaml:6:3: unknown key 'strat' in source; did you mean 'start'?"),
                           StartsWith("p.yaml:8:17: decode.columns.ts: unknown type 'timestmp'"),
                           StartsWith("p.yaml:11:11: table 'clicks' reads from 'claen'"),
                           StartsWith("p.yaml:12:24: tables.clicks.commit.interval: '10' is not a duration"),
-                          StartsWith("p.yaml:13:13: lake.uri: s3:// is not yet supported")));
+                          StartsWith("p.yaml:13:13: lake.uri: 's3:bucket://x' is neither a folder nor")));
 }
 
 TEST(ConfigFindings, TextThatIsNoConfiguration) {

@@ -128,6 +128,14 @@ std::vector<std::string> Plan::StagesOf(int table) const {
   return stages;
 }
 
+Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const LakeConfig& lake, objectstore::IfMissing if_missing) {
+  return objectstore::OpenStore(lake.uri, if_missing,
+                                {.endpoint = lake.s3_endpoint,
+                                 .region = lake.s3_region,
+                                 .path_style = lake.s3_path_style,
+                                 .ca_file = lake.s3_ca_file});
+}
+
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
     const Plan& plan, int table, const std::shared_ptr<objectstore::ObjectStore>& lake) {
   if (table == plan.dead_letters() && plan.config.dead_letters_uri) {

@@ -55,6 +55,9 @@ struct Plan {
   std::vector<std::string> StagesOf(int table) const;
 };
 
+/// The store that `lake` names.
+Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const LakeConfig& lake, objectstore::IfMissing if_missing);
+
 /// Where a table of the plan lives, given the lake's store.
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
                                                                  const std::shared_ptr<objectstore::ObjectStore>& lake);

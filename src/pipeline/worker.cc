@@ -189,11 +189,23 @@ Status Worker::Run() {
 void Worker::Stop() {
   asio::post(control_, [this] {
     if (stopping_) return;
-    stopping_ = true;
-    stop_deadline_ = steady_clock::now() + plan_->config.shutdown_timeout;
+    StartStopping();
     wake_.cancel();
     for (auto& table : tables_) table->timer.cancel();
   });
+}
+
+void Worker::StartStopping() {
+  stopping_ = true;
+  if (stop_deadline_) return;
+  stop_deadline_ = steady_clock::now() + plan_->config.shutdown_timeout;
+  asio::co_spawn(control_, InterruptStoresAtDeadline(), asio::detached);
+}
+
+asio::awaitable<void> Worker::InterruptStoresAtDeadline() {
+  co_await Sleep(*stop_deadline_ - steady_clock::now());
+  spdlog::warn("shutdown_timeout is over: requests to the store are given up");
+  for (const auto& store : stores_) store->Interrupt();
 }
 
 steady_clock::time_point Worker::StopDeadline() const {
@@ -237,8 +249,7 @@ asio::awaitable<void> Worker::Control() {
   }
 
   status_.state = "draining";
-  stopping_ = true;
-  if (!stop_deadline_) stop_deadline_ = steady_clock::now() + plan_->config.shutdown_timeout;
+  StartStopping();
   // A failure that needs a person is no reason to lose the work before it: commit what is whole.
   if (!reset_needed_) {
     const Status cut = co_await CutAll();

@@ -100,6 +100,8 @@ class Worker {
   std::optional<UnixMicros> Watermark() const;
   const Plan& plan() const { return *plan_; }
   std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return stores_[table]; }
+  /// Requests to the lake's store so far.
+  objectstore::StoreUsage LakeUsage() const { return stores_.front()->usage(); }
   bool running() const { return running_; }
 
  private:
@@ -173,6 +175,9 @@ class Worker {
   void PublishProgress();
   std::optional<UnixMicros> WatermarkOf(const PartitionProgress& progress) const;
   std::chrono::steady_clock::time_point StopDeadline() const;
+  void StartStopping();
+  // A request to a store that hangs must not hold the process beyond the deadline.
+  asio::awaitable<void> InterruptStoresAtDeadline();
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;

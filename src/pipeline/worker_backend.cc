@@ -209,6 +209,19 @@ class WorkerBackend final : public serve::Backend {
     }
     family("millrace_memory_bytes", "gauge", "Buffers and open epochs, against limits.memory.");
     fmt::format_to(out, "millrace_memory_bytes {}\n", status.memory_used);
+    const objectstore::StoreUsage usage = worker_.LakeUsage();
+    family("millrace_store_requests_total", "counter", "Requests to the lake's object store, as it bills them.");
+    for (std::size_t i = 0; i < objectstore::kNumRequestKinds; ++i) {
+      fmt::format_to(out, "millrace_store_requests_total{{kind=\"{}\"}} {}\n",
+                     objectstore::ToString(static_cast<objectstore::RequestKind>(i)), usage.requests[i]);
+    }
+    family("millrace_store_retries_total", "counter", "Of these requests, those that repeat one that failed.");
+    fmt::format_to(out, "millrace_store_retries_total {}\n", usage.retries);
+    family("millrace_store_bytes_total", "counter", "Bodies of these requests and their replies.");
+    fmt::format_to(out,
+                   "millrace_store_bytes_total{{direction=\"sent\"}} {}\n"
+                   "millrace_store_bytes_total{{direction=\"received\"}} {}\n",
+                   usage.bytes_sent, usage.bytes_received);
     return text + metrics_.Render();
   }
 
