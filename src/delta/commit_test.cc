@@ -72,6 +72,17 @@ class CommitTest : public ::testing::Test {
   std::shared_ptr<Table> rival_;
 };
 
+TEST_F(CommitTest, CreatingSurvivesALostRequestAndALostReply) {
+  int n = 0;
+  for (const auto fault : {testing::StoreFault::kLoseRequest, testing::StoreFault::kLoseReply}) {
+    const std::string name = "lossy" + std::to_string(n++);
+    const auto lossy = std::make_shared<FaultyStore>(disk_);
+    lossy->Inject(testing::StoreOperation::kPutIfAbsent, 1, fault, name);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::OpenOrCreate(objectstore::Below(lossy, name), options_));
+    EXPECT_EQ(table->snapshot()->version, 0);
+  }
+}
+
 TEST_F(CommitTest, CreateThenAppend) {
   EXPECT_EQ(ours_->snapshot()->version, 0);
   EXPECT_TRUE(ours_->snapshot()->schema->Equals(*options_.schema));

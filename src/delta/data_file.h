@@ -36,7 +36,7 @@ class DataFileWriter {
   std::int64_t num_rows() const;
   /// Written so far plus what the open row group is estimated to add.
   std::int64_t num_bytes() const;
-  /// Memory that the writer holds now (open pages, dictionaries).
+  /// Memory that the writer holds now: open pages, dictionaries, and what the store has not sent yet.
   std::int64_t memory_bytes() const;
 
   /// The file is complete and durable; it is part of the table once the returned action is committed.

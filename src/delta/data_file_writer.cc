@@ -164,7 +164,7 @@ class DataFileWriter::Impl {
   }
 
   std::int64_t num_rows() const { return num_rows_; }
-  std::int64_t memory_bytes() const { return pool_.bytes_allocated(); }
+  std::int64_t memory_bytes() const { return pool_.bytes_allocated() + upload_->buffered_bytes(); }
   std::int64_t num_bytes() const { return upload_->Tell().ValueOr(0) + pool_.bytes_allocated(); }
 
   Result<AddFile> Finish() {

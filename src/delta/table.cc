@@ -340,9 +340,20 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
   std::vector<Action> actions = ActionsOf(request, -1, *metadata.created_time_ms, RandomUuid());
   actions.emplace_back(protocol);
   actions.emplace_back(std::move(metadata));
-  // Whoever comes first, the table that exists then is the table.
-  RETURN_NOT_OK(store->PutIfAbsent(CommitKey(0), ToText(actions)).status());
-  return Open(std::move(store), clock);
+  // Whoever comes first, the table that exists then is the table. After a lost reply the same bytes are put again, until
+  // there is one.
+  const std::string text = ToText(actions);
+  const RetryPolicy policy;
+  Backoff backoff(policy);
+  Status put;
+  for (int attempt = 0; attempt < policy.attempts_max; ++attempt) {
+    if (attempt > 0) backoff.Sleep(clock, std::nullopt);
+    put = store->PutIfAbsent(CommitKey(0), text).status();
+    if (!put.ok() && KindOf(put) != ErrorKind::kUnknownOutcome) return put;
+    auto opened = Open(store, clock);
+    if (opened.ok() || KindOf(opened.status()) != ErrorKind::kNotFound) return opened;
+  }
+  return put.ok() ? Transient("the table at {} vanished while it was made", store->uri()) : put;
 }
 
 SnapshotPtr Table::snapshot() const { return impl_->snapshot(); }
