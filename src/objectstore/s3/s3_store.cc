@@ -87,21 +87,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   Result<PutOutcome> PutIfAbsent(const std::string& key, std::string_view bytes) override {
     RETURN_NOT_OK(CheckKey(key));
-    auto reply = client_.Send({.kind = RequestKind::kPut,
-                               .method = "PUT",
-                               .key = prefix_ + key,
-                               .headers = {{"if-none-match", "*"}},
-                               .body = bytes,
-                               .repeatable = false});
-    if (!reply.ok()) {
-      if (KindOf(reply.status()) != ErrorKind::kUnsupported) return reply.status();
-      return Unsupported("the store at {} cannot put an object only if it is absent (If-None-Match): {}", uri_,
-                         reply.status().message());
-    }
-    if (IsSuccess(*reply)) return PutOutcome::kCreated;
-    // MinIO of before 2024 said "not modified" to the loser.
-    if (reply->status == 412 || reply->status == 304) return PutOutcome::kExists;
-    return UnknownOutcome("put {}/{}: HTTP {} {}", uri_, key, reply->status, reply->body.substr(0, 300));
+    return PutConditionally(key, bytes, false);
   }
 
   Status Put(const std::string& key, std::string_view bytes) override {
@@ -193,28 +179,35 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
  private:
   static bool ByKey(const ObjectInfo& a, const ObjectInfo& b) { return a.key < b.key; }
 
+  // The object is there before the conditional PUT, so whatever becomes of a try, the next one has the same answer.
   Status ProveConditionalPut(const std::string& key) {
-    constexpr int kTries = 5;
-    bool created = false;
-    Status lost;
-    for (int attempt = 0; attempt < kTries; ++attempt) {
-      const auto put = PutIfAbsent(key, "Millrace tries whether this store refuses a second put. Safe to delete.\n");
-      if (!put.ok()) {
-        // Whether it landed shows at the next try: it is refused, or it creates.
-        if (KindOf(put.status()) != ErrorKind::kUnknownOutcome) return put.status();
-        lost = put.status();
-      } else if (*put == PutOutcome::kExists) {
-        return Status::OK();
-      } else if (created) {
-        return Unsupported(
-            "the store at {} ignores If-None-Match: a second put of the same key replaced the first. Commits would "
-            "overwrite each other; Millrace needs a store with conditional writes",
-            uri_);
-      } else {
-        created = true;
-      }
+    constexpr std::string_view kText = "Millrace tries whether this store refuses a second put. Safe to delete.\n";
+    RETURN_NOT_OK(Put(key, kText));
+    ASSIGN_OR_RETURN(const PutOutcome second, PutConditionally(key, kText, true));
+    if (second == PutOutcome::kExists) return Status::OK();
+    return Unsupported(
+        "the store at {} ignores If-None-Match: a second put of the same key replaced the first. Commits would "
+        "overwrite "
+        "each other; Millrace needs a store with conditional writes",
+        uri_);
+  }
+
+  Result<PutOutcome> PutConditionally(const std::string& key, std::string_view bytes, bool repeatable) {
+    auto reply = client_.Send({.kind = RequestKind::kPut,
+                               .method = "PUT",
+                               .key = prefix_ + key,
+                               .headers = {{"if-none-match", "*"}},
+                               .body = bytes,
+                               .repeatable = repeatable});
+    if (!reply.ok()) {
+      if (KindOf(reply.status()) != ErrorKind::kUnsupported) return reply.status();
+      return Unsupported("the store at {} cannot put an object only if it is absent (If-None-Match): {}", uri_,
+                         reply.status().message());
     }
-    return lost.ok() ? Internal("the probe of {} did not end", uri_) : Transient("{}", lost.message());
+    if (IsSuccess(*reply)) return PutOutcome::kCreated;
+    // MinIO of before 2024 said "not modified" to the loser.
+    if (reply->status == 412 || reply->status == 304) return PutOutcome::kExists;
+    return UnknownOutcome("put {}/{}: HTTP {} {}", uri_, key, reply->status, reply->body.substr(0, 300));
   }
 
   // Appends a page; the token for the next one, "" after the last.
