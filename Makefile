@@ -25,7 +25,7 @@ build:  ## Build everything; the program is build/release/bin/millrace
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
 
-test:  ## Build and run every test but the long ones, with a real Kafka on loopback
+test:  ## Build and run every test but the long ones, with a real Kafka and S3 on loopback
 	@scripts/setup test
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
