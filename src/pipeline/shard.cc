@@ -115,7 +115,13 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
   partition.progress->next = records.range.end;
   partition.progress->records += static_cast<std::int64_t>(records.records.size());
   partition.progress->bytes += static_cast<std::int64_t>(records.bytes);
-  if (!records.records.empty()) partition.progress->last_record_seen = SystemClock().Now();
+  if (!records.records.empty()) {
+    const UnixMicros now = SystemClock().Now();
+    partition.progress->last_record_seen = now;
+    // Clocks of producers may be ahead of ours.
+    const UnixMicros appended = records.records.back().timestamp;
+    if (appended > 0) partition.progress->freshness_us = std::max<std::int64_t>(0, now - appended);
+  }
   return Status::OK();
 }
 

@@ -25,6 +25,8 @@ struct PartitionProgress {
   std::atomic<std::int64_t> bytes{0};
   std::atomic<UnixMicros> max_event_time{INT64_MIN};  ///< Ignoring rows that were quarantined.
   std::atomic<UnixMicros> last_record_seen{0};        ///< Wall clock; 0: none yet.
+  /// Of the newest record, from its timestamp in the log until answers had it; -1: none yet, or the log has none.
+  std::atomic<std::int64_t> freshness_us{-1};
 };
 
 class Shard {

@@ -879,6 +879,8 @@ WorkerStatus Worker::BuildStatus() {
       status.records += owned.progress->records;
       status.bytes += owned.progress->bytes;
       partition.watermark = WatermarkOf(*owned.progress);
+      const std::int64_t freshness = owned.progress->freshness_us;
+      if (freshness >= 0) status.freshness_us = std::max(status.freshness_us.value_or(0), freshness);
     }
     status.partitions.push_back(partition);
   }

@@ -60,6 +60,7 @@ struct WorkerStatus {
   std::vector<Partition> partitions;
   std::vector<Table> tables;
   std::optional<UnixMicros> watermark;
+  std::optional<std::int64_t> freshness_us;  ///< The slowest partition's, see PartitionProgress.
   double records_per_second = 0;
   double bytes_per_second = 0;
   std::int64_t records = 0;

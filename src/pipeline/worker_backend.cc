@@ -31,6 +31,10 @@ json::value TimeOrNull(const std::optional<UnixMicros>& time) {
   return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
 }
 
+json::value SecondsOrNull(const std::optional<std::int64_t>& micros) {
+  return micros ? json::value(static_cast<double>(*micros) / 1e6) : json::value(nullptr);
+}
+
 std::string WindowText(std::int64_t micros) {
   const struct {
     std::int64_t unit;
@@ -146,6 +150,7 @@ class WorkerBackend final : public serve::Backend {
                         {"version", kVersion},
                         {"uptime_seconds", status.uptime_seconds},
                         {"watermark", TimeOrNull(status.watermark)},
+                        {"freshness_seconds", SecondsOrNull(status.freshness_us)},
                         {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
                                                 {"topics", json::value_from(plan.config.source.topics)},
                                                 {"partitions", std::move(partitions)}}},
@@ -187,6 +192,11 @@ class WorkerBackend final : public serve::Backend {
     if (status.watermark) {
       fmt::format_to(out, "millrace_watermark_timestamp_seconds {:.6f}\n",
                      static_cast<double>(*status.watermark) / 1e6);
+    }
+    family("millrace_freshness_seconds", "gauge",
+           "From the newest record's timestamp in the log until answers had it; the slowest partition's.");
+    if (status.freshness_us) {
+      fmt::format_to(out, "millrace_freshness_seconds {:.6f}\n", static_cast<double>(*status.freshness_us) / 1e6);
     }
     family("millrace_dead_letters_total", "counter", "Records that became dead letters, durable in their table.");
     for (const auto& [reason, count] : status.dead_letters) {
