@@ -186,7 +186,14 @@ std::optional<Action> ReadAction(std::string_view kind, MemberReader& m) {
     // A foreign writer may hold anything here; only a string can be one of our ids.
     std::string_view id;
     if (m.members()["txnId"].get(id) == simdjson::SUCCESS) info.txn_id = std::string(id);
+    std::int64_t timestamp = 0;
+    if (m.members()["inCommitTimestamp"].get(timestamp) == simdjson::SUCCESS) info.in_commit_timestamp_ms = timestamp;
     return info;
+  }
+  if (kind == "sidecar") {
+    Sidecar sidecar;
+    m.Required("path", sidecar.path);
+    return sidecar;
   }
   return std::nullopt;
 }
@@ -299,6 +306,8 @@ void WriteMembers(ObjectWriter& w, const Metadata& metadata) {
   w.Number("createdTime", metadata.created_time_ms);
 }
 
+void WriteMembers(ObjectWriter& w, const Sidecar& sidecar) { w.Text("path", sidecar.path); }
+
 void WriteMembers(ObjectWriter& w, const DomainMetadata& domain) {
   w.Text("domain", domain.domain);
   w.Text("configuration", domain.configuration);
@@ -311,6 +320,7 @@ constexpr const char* NameOf(const Txn&) { return "txn"; }
 constexpr const char* NameOf(const Protocol&) { return "protocol"; }
 constexpr const char* NameOf(const Metadata&) { return "metaData"; }
 constexpr const char* NameOf(const DomainMetadata&) { return "domainMetadata"; }
+constexpr const char* NameOf(const Sidecar&) { return "sidecar"; }
 
 }  // namespace
 

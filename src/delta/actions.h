@@ -76,6 +76,7 @@ struct Txn {
 struct CommitInfo {
   std::string json;                     ///< The whole object, as stored.
   std::optional<std::string> txn_id{};  ///< Unique id of the commit attempt: how a lost reply is resolved.
+  std::optional<std::int64_t> in_commit_timestamp_ms{};
 };
 
 struct DomainMetadata {
@@ -84,7 +85,15 @@ struct DomainMetadata {
   bool removed = false;
 };
 
-using Action = std::variant<CommitInfo, Protocol, Metadata, Txn, AddFile, RemoveFile, DomainMetadata>;
+/// Of v2 checkpoints alone: a Parquet file with more of the checkpoint's actions.
+struct Sidecar {
+  std::string path;  ///< A file name below _delta_log/_sidecars/.
+};
+
+using Action = std::variant<CommitInfo, Protocol, Metadata, Txn, AddFile, RemoveFile, DomainMetadata, Sidecar>;
+
+/// A column's or member's "metadata" object travels as JSON text under this key of the Arrow field's metadata.
+inline constexpr const char* kFieldMetadataKey = "delta:metadata";
 
 /// Our Arrow schema as Delta's schema JSON and back. Dictionary-encoded columns count as their values. Types: utf8
 /// string, binary, bool, int8/16/32/64, float, double, decimal128, date32, timestamp[us, UTC], timestamp[us]

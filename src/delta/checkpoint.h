@@ -1,4 +1,5 @@
-/// Classic (V1) checkpoints: one Parquet file that holds one action a row. Spec: Delta PROTOCOL.md, "Checkpoints".
+/// Checkpoints: the state of a table in one file, one action a row. All forms are read, the classic one is written.
+/// Spec: Delta PROTOCOL.md, "Checkpoints".
 #pragma once
 
 #include <functional>
@@ -7,16 +8,15 @@
 
 #include "base/status.h"
 #include "delta/actions.h"
+#include "delta/log_listing.h"
 #include "delta/table.h"
 #include "objectstore/object_store.h"
 
 namespace millrace::delta {
 
-/// "_delta_log/00000000000000000010.checkpoint.parquet"
-std::string CheckpointKey(TableVersion version);
-
-/// Hands every action of one checkpoint file to `sink`. Errors name the file: kNotFound, kCorrupt, kUnsupported (it
-/// refers to sidecars: v2Checkpoint).
+/// Hands every action of one checkpoint file, Parquet or JSON, and of its sidecar files to `sink`. Statistics that are
+/// stored in parsed form alone come as text. Errors name the file: kNotFound, kCorrupt, kUnsupported (a sidecar outside
+/// of the table).
 Status ReadCheckpointFile(objectstore::ObjectStore& store, const std::string& key,
                           const std::function<Status(Action&&)>& sink);
 

@@ -1,195 +1,378 @@
 #include <arrow/array.h>
 #include <arrow/array/util.h>
-#include <arrow/buffer_builder.h>
 #include <arrow/compute/api.h>
 #include <arrow/table.h>
+#include <arrow/util/bit_util.h>
+#include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/arrow/schema.h>
 #include <parquet/file_reader.h>
+#include <parquet/statistics.h>
 #include <simdjson.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "delta/data_file.h"
+#include "delta/deletion_vector.h"
 #include "delta/file_path.h"
+#include "delta/file_scan_internal.h"
 #include "delta/partition_values.h"
 #include "delta/time_text.h"
 
 namespace millrace::delta {
 namespace {
 
-// One column of the answer and where it comes from.
-struct Source {
-  std::shared_ptr<arrow::Field> field;
-  bool is_partition = false;
-};
+// Rows decoded at a time: large enough that calls do not count, small enough to stay in the cache with a few columns.
+constexpr std::int64_t kBatchRows = 65'536;
 
 void CollectLeaves(const parquet::arrow::SchemaField& field, std::vector<int>& leaves) {
   if (field.column_index >= 0) leaves.push_back(field.column_index);
   for (const auto& child : field.children) CollectLeaves(child, leaves);
 }
 
-Result<std::shared_ptr<arrow::Array>> Conform(const std::shared_ptr<arrow::Array>& array,
-                                              const std::shared_ptr<arrow::DataType>& type);
+// What Parquet itself reports has no kind of ours: the bytes are not what was written.
+Status Broken(const Status& status) {
+  if (status.ok() || KindOf(status) != ErrorKind::kInternal) return status;
+  return Corrupt("it is not readable Parquet: {}", status.message());
+}
 
-// Members by name, in the order of `type`; missing ones are null.
-Result<std::shared_ptr<arrow::Array>> ConformStruct(const arrow::StructArray& array,
-                                                    const std::shared_ptr<arrow::DataType>& type) {
-  std::vector<std::shared_ptr<arrow::Array>> members;
-  for (const auto& field : type->fields()) {
-    std::shared_ptr<arrow::Array> member = array.GetFieldByName(field->name());
-    if (member == nullptr) {
-      ASSIGN_OR_RETURN(member, arrow::MakeArrayOfNull(field->type(), array.length()));
-    } else {
-      ASSIGN_OR_RETURN(member, Conform(member, field->type()));
+template <typename ParquetType, typename Convert>
+ColumnBounds BoundsOf(const parquet::Statistics& statistics, Convert convert) {
+  const auto& typed = static_cast<const parquet::TypedStatistics<ParquetType>&>(statistics);
+  return {.min = convert(typed.min()), .max = convert(typed.max())};
+}
+
+// The bounds of one leaf in one row group, if its stored values are the column's own.
+ColumnBounds GroupBounds(const parquet::ColumnChunkMetaData& chunk, const arrow::DataType& stored,
+                         const arrow::DataType& type, std::int64_t num_rows) {
+  ColumnBounds bounds;
+  std::shared_ptr<parquet::Statistics> statistics;
+  if (chunk.is_stats_set()) statistics = chunk.statistics();
+  if (statistics == nullptr) return bounds;
+  if (statistics->HasMinMax() && stored.Equals(type)) {
+    const auto integer = [](auto v) { return std::optional<Value>(static_cast<std::int64_t>(v)); };
+    const auto floating = [](auto v) { return v == v ? std::optional<Value>(static_cast<double>(v)) : std::nullopt; };
+    const auto text = [](const parquet::ByteArray& v) {
+      return std::optional<Value>(std::string(reinterpret_cast<const char*>(v.ptr), v.len));
+    };
+    const bool whole = type.id() != arrow::Type::DECIMAL128;
+    switch (statistics->physical_type()) {
+      case parquet::Type::BOOLEAN:
+        bounds = BoundsOf<parquet::BooleanType>(*statistics, integer);
+        break;
+      case parquet::Type::INT32:
+        if (whole) bounds = BoundsOf<parquet::Int32Type>(*statistics, integer);
+        break;
+      case parquet::Type::INT64:
+        if (whole) bounds = BoundsOf<parquet::Int64Type>(*statistics, integer);
+        break;
+      case parquet::Type::FLOAT:
+        bounds = BoundsOf<parquet::FloatType>(*statistics, floating);
+        break;
+      case parquet::Type::DOUBLE:
+        bounds = BoundsOf<parquet::DoubleType>(*statistics, floating);
+        break;
+      case parquet::Type::BYTE_ARRAY:
+        if (type.id() == arrow::Type::STRING) bounds = BoundsOf<parquet::ByteArrayType>(*statistics, text);
+        break;
+      default:
+        break;
     }
-    members.push_back(std::move(member));
   }
-  std::shared_ptr<arrow::Buffer> validity;
-  if (array.null_count() > 0) {
-    // field() has applied the offset to the members; the bitmap follows suit by a copy.
-    arrow::TypedBufferBuilder<bool> bits;
-    RETURN_NOT_OK(bits.Reserve(array.length()));
-    for (std::int64_t i = 0; i < array.length(); ++i) bits.UnsafeAppend(array.IsValid(i));
-    ASSIGN_OR_RETURN(validity, bits.Finish());
-  }
-  return std::make_shared<arrow::StructArray>(type, array.length(), std::move(members), std::move(validity));
+  if (statistics->HasNullCount()) bounds.null_count = statistics->null_count();
+  bounds.num_rows = num_rows;
+  return bounds;
 }
 
-// The same values in the table's type. Foreign files may hold narrower integers, other time units or other member
-// orders.
-Result<std::shared_ptr<arrow::Array>> Conform(const std::shared_ptr<arrow::Array>& array,
-                                              const std::shared_ptr<arrow::DataType>& type) {
-  if (array->type()->Equals(*type)) return array;
-  if (type->id() == arrow::Type::STRUCT && array->type_id() == arrow::Type::STRUCT) {
-    return ConformStruct(static_cast<const arrow::StructArray&>(*array), type);
+}  // namespace
+
+Result<std::shared_ptr<const ScanPlan>> ScanPlan::Make(SnapshotPtr snapshot, const std::vector<std::string>& columns,
+                                                       Conjunction where) {
+  auto plan = std::make_shared<ScanPlan>();
+  ASSIGN_OR_RETURN(const ColumnMapping mapping, ColumnMappingOf(snapshot->protocol, snapshot->metadata));
+  const auto& partition_columns = snapshot->metadata.partition_columns;
+  const auto find = [&](const std::string& name) -> Result<ScanColumn> {
+    auto field = snapshot->schema->GetFieldByName(name);
+    if (field == nullptr) return InvalidInput("the table has no column '{}'", name);
+    ASSIGN_OR_RETURN(auto physical, PhysicalColumnOf(*field, mapping));
+    const bool is_partition =
+        std::find(partition_columns.begin(), partition_columns.end(), name) != partition_columns.end();
+    return ScanColumn{std::move(field), std::move(physical), is_partition};
+  };
+  arrow::FieldVector fields;
+  for (const auto& name : columns.empty() ? snapshot->schema->field_names() : columns) {
+    ASSIGN_OR_RETURN(auto column, find(name));
+    fields.push_back(column.field);
+    plan->columns.push_back(std::move(column));
   }
-  if (type->id() == arrow::Type::LIST && array->type_id() == arrow::Type::LIST) {
-    const auto& list = static_cast<const arrow::ListArray&>(*array);
-    ASSIGN_OR_RETURN(auto values, Conform(list.values(), type->field(0)->type()));
-    auto data = list.data()->Copy();
-    data->type = type;
-    data->child_data = {values->data()};
-    return arrow::MakeArray(data);
+  for (const auto& comparison : where) {
+    ASSIGN_OR_RETURN(auto column, find(comparison.column));
+    plan->conditions.push_back(std::move(column));
   }
-  if (type->id() == arrow::Type::MAP && array->type_id() == arrow::Type::MAP) {
-    const auto& map = static_cast<const arrow::MapArray&>(*array);
-    const auto& map_type = static_cast<const arrow::MapType&>(*type);
-    ASSIGN_OR_RETURN(auto keys, Conform(map.keys(), map_type.key_type()));
-    ASSIGN_OR_RETURN(auto items, Conform(map.items(), map_type.item_type()));
-    const auto entries = std::make_shared<arrow::StructArray>(map_type.value_type(), keys->length(),
-                                                              arrow::ArrayVector{std::move(keys), std::move(items)});
-    auto data = map.data()->Copy();
-    data->type = type;
-    data->child_data = {entries->data()};
-    return arrow::MakeArray(data);
-  }
-  arrow::compute::CastOptions options = arrow::compute::CastOptions::Safe(type);
-  options.allow_time_truncate = true;
-  return arrow::compute::Cast(*array, type, options);
+  plan->snapshot = std::move(snapshot);
+  plan->where = std::move(where);
+  plan->schema = arrow::schema(std::move(fields));
+  return plan;
 }
 
-class FileReader {
+class FileScan::Impl {
  public:
-  FileReader(const Snapshot& snapshot, const AddFile& file) : snapshot_(snapshot), file_(file) {}
+  Impl(std::shared_ptr<const ScanPlan> plan, AddFile file) : plan_(std::move(plan)), file_(std::move(file)) {}
 
-  Status Plan(const std::vector<std::string>& columns) {
-    std::vector<std::string> names = columns;
-    if (names.empty()) names = snapshot_.schema->field_names();
-    const auto& partition_columns = snapshot_.metadata.partition_columns;
-    for (const auto& name : names) {
-      auto field = snapshot_.schema->GetFieldByName(name);
-      if (field == nullptr) return InvalidInput("the table has no column '{}'", name);
-      const bool is_partition =
-          std::find(partition_columns.begin(), partition_columns.end(), name) != partition_columns.end();
-      sources_.push_back({std::move(field), is_partition});
+  Status Open(objectstore::ObjectStore& store) {
+    where_ = fmt::format("data file {} of {}", file_.path, store.uri());
+    return WithContext(OpenFile(store), "{}", where_);
+  }
+
+  int num_row_groups() const { return metadata_->num_row_groups(); }
+
+  bool MayMatch(int group) const {
+    const auto row_group = metadata_->RowGroup(group);
+    for (std::size_t i = 0; i < plan_->where.size(); ++i) {
+      const auto& column = plan_->conditions[i];
+      if (column.is_partition) continue;
+      ColumnBounds bounds;
+      const int leaf = condition_places_[i] ? tops_[*condition_places_[i]].leaf : -1;
+      if (!condition_places_[i]) {
+        bounds.null_count = bounds.num_rows = row_group->num_rows();
+      } else if (leaf >= 0) {
+        bounds = GroupBounds(*row_group->ColumnChunk(leaf), *tops_[*condition_places_[i]].type, *column.physical.type,
+                             row_group->num_rows());
+      }
+      if (!delta::MayMatch(bounds, plan_->where[i], *column.physical.type)) return false;
+    }
+    return true;
+  }
+
+  Status ReadRowGroup(int group, const Sink& sink) const {
+    // A failure of the sink is not the file's, and keeps its own words.
+    Status from_sink;
+    const Status status = Read(group, [&](std::shared_ptr<arrow::RecordBatch> batch) {
+      from_sink = sink(std::move(batch));
+      return from_sink;
+    });
+    return from_sink.ok() ? WithContext(status, "{}", where_) : from_sink;
+  }
+
+ private:
+  // A column of the file at the top level.
+  struct Top {
+    std::vector<int> leaves;
+    int leaf = -1;  // The only one, if its values are the column's.
+    std::shared_ptr<arrow::DataType> type;
+  };
+
+  Status OpenFile(objectstore::ObjectStore& store) {
+    ASSIGN_OR_RETURN(const std::string key, DecodePath(file_.path, store.uri()));
+    ASSIGN_OR_RETURN(input_, store.Open(key));
+    ASSIGN_OR_RETURN(const std::int64_t size, input_->GetSize());
+    if (size != file_.size) return Corrupt("it has {} bytes, the log says {}", size, file_.size);
+    ASSIGN_OR_RETURN(const auto reader, MakeReader());
+    metadata_ = reader->parquet_reader()->metadata();
+    const auto& fields = reader->manifest().schema_fields;
+    for (const auto& field : fields) {
+      Top top{.leaves = {}, .leaf = field.column_index, .type = field.field->type()};
+      CollectLeaves(field, top.leaves);
+      tops_.push_back(std::move(top));
+    }
+    const auto place_of = [&](const ScanColumn& column) -> std::optional<std::size_t> {
+      if (column.is_partition) return std::nullopt;
+      const auto it = std::find_if(fields.begin(), fields.end(),
+                                   [&](const auto& field) { return IsColumn(*field.field, column.physical); });
+      return it == fields.end() ? std::nullopt : std::optional(static_cast<std::size_t>(it - fields.begin()));
+    };
+    for (const auto& column : plan_->columns) places_.push_back(place_of(column));
+    for (const auto& column : plan_->conditions) condition_places_.push_back(place_of(column));
+    const bool by_id = std::any_of(plan_->columns.begin(), plan_->columns.end(),
+                                   [](const auto& column) { return column.physical.field_id.has_value(); });
+    const bool has_ids = std::any_of(fields.begin(), fields.end(), [](const auto& field) {
+      return field.field->metadata() != nullptr && field.field->metadata()->FindKey("PARQUET:field_id") >= 0;
+    });
+    if (by_id && !has_ids && !fields.empty()) {
+      return Corrupt("its columns have no field ids, but the table maps columns by id (columnMapping)");
+    }
+    first_rows_.push_back(0);
+    for (int group = 0; group < metadata_->num_row_groups(); ++group) {
+      first_rows_.push_back(first_rows_.back() + metadata_->RowGroup(group)->num_rows());
+    }
+    if (file_.deletion_vector) {
+      ASSIGN_OR_RETURN(live_, ReadLiveRows(store, *file_.deletion_vector, first_rows_.back()));
     }
     return Status::OK();
   }
 
-  Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> Read(objectstore::ObjectStore& store) {
-    ASSIGN_OR_RETURN(const std::string key, DecodePath(file_.path));
-    ASSIGN_OR_RETURN(const auto input, store.Open(key));
-    ASSIGN_OR_RETURN(const std::int64_t size, input->GetSize());
-    if (size != file_.size) return Corrupt("it has {} bytes, the log says {}", size, file_.size);
-
-    parquet::ArrowReaderProperties properties;
+  // One for each use: Arrow's readers hold state.
+  Result<std::unique_ptr<parquet::arrow::FileReader>> MakeReader() const {
+    parquet::ArrowReaderProperties properties(/*use_threads=*/false);
     properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MICRO);
+    properties.set_batch_size(kBatchRows);
     parquet::arrow::FileReaderBuilder builder;
-    RETURN_NOT_OK(Broken(builder.Open(input)));
+    RETURN_NOT_OK(Broken(builder.Open(input_, parquet::default_reader_properties(), metadata_)));
     std::unique_ptr<parquet::arrow::FileReader> reader;
     RETURN_NOT_OK(Broken(builder.properties(properties)->Build(&reader)));
-    const std::vector<int> leaves = LeavesOf(*reader);
-
-    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
-    for (int group = 0; group < reader->num_row_groups(); ++group) {
-      const std::int64_t rows = reader->parquet_reader()->metadata()->RowGroup(group)->num_rows();
-      std::shared_ptr<arrow::RecordBatch> stored;
-      if (!leaves.empty()) {
-        auto table = reader->ReadRowGroup(group, leaves);
-        RETURN_NOT_OK(Broken(table.status()));
-        auto combined = (*table)->CombineChunksToBatch();
-        RETURN_NOT_OK(Broken(combined.status()));
-        stored = std::move(*combined);
-      }
-      ASSIGN_OR_RETURN(auto batch, Assemble(stored, rows));
-      if (rows > 0) batches.push_back(std::move(batch));
-    }
-    return batches;
+    return reader;
   }
 
- private:
-  // What Parquet itself reports has no kind of ours: the bytes are not what was written.
-  static Status Broken(const Status& status) {
-    if (status.ok() || KindOf(status) != ErrorKind::kInternal) return status;
-    return Corrupt("it is not readable Parquet: {}", status.message());
-  }
-
-  std::vector<int> LeavesOf(const parquet::arrow::FileReader& reader) const {
+  // Streams the columns at these places of one row group; each batch's columns are in the order of `places`.
+  Result<std::unique_ptr<arrow::RecordBatchReader>> Stream(const parquet::arrow::FileReader& reader, int group,
+                                                           const std::vector<std::size_t>& places) const {
     std::vector<int> leaves;
-    for (const auto& field : reader.manifest().schema_fields) {
-      const bool wanted = std::any_of(sources_.begin(), sources_.end(), [&](const Source& source) {
-        return !source.is_partition && source.field->name() == field.field->name();
-      });
-      if (wanted) CollectLeaves(field, leaves);
+    for (const std::size_t place : places) {
+      leaves.insert(leaves.end(), tops_[place].leaves.begin(), tops_[place].leaves.end());
     }
-    return leaves;
+    auto stream = const_cast<parquet::arrow::FileReader&>(reader).GetRecordBatchReader({group}, leaves);
+    RETURN_NOT_OK(Broken(stream.status()));
+    return stream;
   }
 
-  Result<std::shared_ptr<arrow::RecordBatch>> Assemble(const std::shared_ptr<arrow::RecordBatch>& stored,
-                                                       std::int64_t rows) const {
-    arrow::FieldVector fields;
-    arrow::ArrayVector columns;
-    for (const auto& source : sources_) {
-      const auto& type = source.field->type();
-      const auto found =
-          stored == nullptr || source.is_partition ? nullptr : stored->GetColumnByName(source.field->name());
-      std::shared_ptr<arrow::Array> column;
-      if (source.is_partition) {
-        const auto value = file_.partition_values.find(source.field->name());
-        ASSIGN_OR_RETURN(column, PartitionColumn(value == file_.partition_values.end() ? std::nullopt : value->second,
-                                                 type, rows, source.field->name()));
-      } else if (found == nullptr) {
-        ASSIGN_OR_RETURN(column, arrow::MakeArrayOfNull(type, rows));
+  Result<std::shared_ptr<arrow::Array>> Column(const ScanColumn& column, const std::shared_ptr<arrow::Array>& stored,
+                                               std::int64_t rows) const {
+    if (column.is_partition) {
+      const auto value = file_.partition_values.find(column.physical.name);
+      return PartitionColumn(value == file_.partition_values.end() ? std::nullopt : value->second, column.physical.type,
+                             rows, column.field->name());
+    }
+    if (stored == nullptr) return arrow::MakeArrayOfNull(column.physical.type, rows);
+    auto conformed = Conform(stored, column.physical);
+    if (!conformed.ok()) {
+      return Corrupt("its column '{}' of type {} does not fit the table's type {}: {}", column.field->name(),
+                     stored->type()->ToString(), column.physical.type->ToString(), conformed.status().message());
+    }
+    return conformed;
+  }
+
+  using StoredColumns = std::map<std::size_t, std::shared_ptr<arrow::Array>>;  // By place, a whole row group long.
+
+  // Which rows of the group go into the answer; nullptr: all. Fills `stored` with the columns that were read for it.
+  Result<std::shared_ptr<arrow::BooleanArray>> Select(int group, const parquet::arrow::FileReader& reader,
+                                                      StoredColumns& stored) const {
+    const std::int64_t rows = first_rows_[group + 1] - first_rows_[group];
+    std::shared_ptr<arrow::BooleanArray> mask;
+    if (live_ != nullptr) mask = std::make_shared<arrow::BooleanArray>(rows, live_, nullptr, 0, first_rows_[group]);
+    std::vector<std::size_t> places;
+    for (const auto& place : condition_places_) {
+      if (place) places.push_back(*place);
+    }
+    std::sort(places.begin(), places.end());
+    places.erase(std::unique(places.begin(), places.end()), places.end());
+    if (!places.empty()) {
+      ASSIGN_OR_RETURN(const auto stream, Stream(reader, group, places));
+      auto table = stream->ToTable();
+      RETURN_NOT_OK(Broken(table.status()));
+      auto batch = (*table)->CombineChunksToBatch();
+      RETURN_NOT_OK(Broken(batch.status()));
+      for (std::size_t i = 0; i < places.size(); ++i) stored[places[i]] = (*batch)->column(static_cast<int>(i));
+    }
+    for (std::size_t i = 0; i < plan_->where.size(); ++i) {
+      const auto& column = plan_->conditions[i];
+      if (column.is_partition && !IsNan(column)) continue;  // The file's value satisfies it, or it would not be read.
+      const auto found = condition_places_[i] ? stored.at(*condition_places_[i]) : nullptr;
+      ASSIGN_OR_RETURN(const auto values, Column(column, found, rows));
+      ASSIGN_OR_RETURN(auto matches, Matches(values, plan_->where[i]));
+      if (mask == nullptr) {
+        mask = std::move(matches);
       } else {
-        auto conformed = Conform(found, type);
-        if (!conformed.ok()) {
-          return Corrupt("its column '{}' of type {} does not fit the table's type {}: {}", source.field->name(),
-                         found->type()->ToString(), type->ToString(), conformed.status().message());
-        }
-        column = std::move(*conformed);
+        ASSIGN_OR_RETURN(mask, And(*mask, *matches));
       }
-      fields.push_back(source.field);
-      columns.push_back(std::move(column));
     }
-    return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), rows, std::move(columns));
+    return mask;
   }
 
-  const Snapshot& snapshot_;
-  const AddFile& file_;
-  std::vector<Source> sources_;
+  bool IsNan(const ScanColumn& column) const {
+    const auto value = file_.partition_values.find(column.physical.name);
+    return value != file_.partition_values.end() && value->second == "NaN";
+  }
+
+  Status Read(int group, const Sink& sink) const {
+    const std::int64_t rows = first_rows_[group + 1] - first_rows_[group];
+    ASSIGN_OR_RETURN(const auto reader, MakeReader());
+    StoredColumns stored;
+    std::shared_ptr<arrow::BooleanArray> mask;
+    if (live_ != nullptr || !plan_->where.empty()) {
+      ASSIGN_OR_RETURN(mask, Select(group, *reader, stored));
+      if (mask != nullptr && mask->true_count() == 0) return Status::OK();
+    }
+    std::vector<std::size_t> places;
+    for (const auto& place : places_) {
+      if (place && stored.count(*place) == 0) places.push_back(*place);
+    }
+    std::sort(places.begin(), places.end());
+    places.erase(std::unique(places.begin(), places.end()), places.end());
+
+    std::unique_ptr<arrow::RecordBatchReader> stream;
+    if (!places.empty()) {
+      ASSIGN_OR_RETURN(stream, Stream(*reader, group, places));
+    }
+    std::int64_t done = 0;
+    while (done < rows) {
+      std::shared_ptr<arrow::RecordBatch> next;
+      std::int64_t length = std::min(kBatchRows, rows - done);
+      if (stream != nullptr) {
+        RETURN_NOT_OK(Broken(stream->ReadNext(&next)));
+        if (next == nullptr) return Corrupt("row group {} has {} rows, its columns {}", group, rows, done);
+        length = next->num_rows();
+        if (length > rows - done) return Corrupt("row group {} has {} rows, its columns more", group, rows);
+      }
+      const std::int64_t begin = std::exchange(done, done + length);
+      std::shared_ptr<arrow::BooleanArray> selected;
+      if (mask != nullptr) {
+        selected = std::static_pointer_cast<arrow::BooleanArray>(mask->Slice(begin, length));
+        const std::int64_t count = selected->true_count();
+        if (count == 0) continue;
+        if (count == length) selected = nullptr;
+      }
+      arrow::ArrayVector columns;
+      for (std::size_t i = 0; i < places_.size(); ++i) {
+        std::shared_ptr<arrow::Array> found;
+        if (places_[i]) {
+          const auto whole = stored.find(*places_[i]);
+          found = whole != stored.end()
+                      ? whole->second->Slice(begin, length)
+                      : next->column(static_cast<int>(std::lower_bound(places.begin(), places.end(), *places_[i]) -
+                                                      places.begin()));
+        }
+        ASSIGN_OR_RETURN(auto column, Column(plan_->columns[i], found, length));
+        if (selected != nullptr) {
+          ASSIGN_OR_RETURN(const auto kept, arrow::compute::Filter(column, selected));
+          column = kept.make_array();
+        }
+        columns.push_back(std::move(column));
+      }
+      const std::int64_t kept = selected == nullptr ? length : selected->true_count();
+      RETURN_NOT_OK(sink(arrow::RecordBatch::Make(plan_->schema, kept, std::move(columns))));
+    }
+    return Status::OK();
+  }
+
+  const std::shared_ptr<const ScanPlan> plan_;
+  const AddFile file_;
+  std::string where_;
+  std::shared_ptr<arrow::io::RandomAccessFile> input_;
+  std::shared_ptr<parquet::FileMetaData> metadata_;
+  std::vector<Top> tops_;
+  std::vector<std::optional<std::size_t>> places_;            // Of plan_->columns among tops_.
+  std::vector<std::optional<std::size_t>> condition_places_;  // Of plan_->conditions.
+  std::vector<std::int64_t> first_rows_;                      // By row group, and after the last.
+  std::shared_ptr<arrow::Buffer> live_;                       // Null: no row is deleted.
 };
+
+FileScan::FileScan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FileScan::~FileScan() = default;
+
+Result<std::unique_ptr<FileScan>> FileScan::Open(objectstore::ObjectStore& store, std::shared_ptr<const ScanPlan> plan,
+                                                 AddFile file) {
+  auto impl = std::make_unique<Impl>(std::move(plan), std::move(file));
+  RETURN_NOT_OK(impl->Open(store));
+  return std::unique_ptr<FileScan>(new FileScan(std::move(impl)));
+}
+
+int FileScan::num_row_groups() const { return impl_->num_row_groups(); }
+bool FileScan::MayMatch(int group) const { return impl_->MayMatch(group); }
+Status FileScan::ReadRowGroup(int group, const Sink& sink) const { return impl_->ReadRowGroup(group, sink); }
+
+namespace {
 
 // The member `column` of stats.`group`, as text.
 std::optional<std::string> StatsText(const simdjson::dom::object& stats, const char* group, const std::string& column) {
@@ -206,14 +389,16 @@ std::optional<std::string> StatsText(const simdjson::dom::object& stats, const c
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(objectstore::ObjectStore& store,
                                                                       const Snapshot& snapshot, const AddFile& file,
                                                                       const std::vector<std::string>& columns) {
-  if (file.deletion_vector) {
-    return Unsupported("data file {} of {}: it has a deletion vector (feature deletionVectors)", file.path,
-                       store.uri());
+  // The caller's snapshot outlives the plan.
+  ASSIGN_OR_RETURN(auto plan, ScanPlan::Make(SnapshotPtr(SnapshotPtr(), &snapshot), columns, {}));
+  ASSIGN_OR_RETURN(const auto scan, FileScan::Open(store, std::move(plan), file));
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  for (int group = 0; group < scan->num_row_groups(); ++group) {
+    RETURN_NOT_OK(scan->ReadRowGroup(group, [&](std::shared_ptr<arrow::RecordBatch> batch) {
+      batches.push_back(std::move(batch));
+      return Status::OK();
+    }));
   }
-  FileReader reader(snapshot, file);
-  RETURN_NOT_OK(reader.Plan(columns));
-  auto batches = reader.Read(store);
-  if (!batches.ok()) return WithContext(batches.status(), "data file {} of {}", file.path, store.uri());
   return batches;
 }
 

@@ -345,8 +345,9 @@ TEST_F(DataFileTest, BrokenFilesAreNamed) {
   expect(ErrorKind::kCorrupt, outside);
   outside.path = "file:///etc/passwd";
   expect(ErrorKind::kUnsupported, outside);
+  MILLRACE_ASSERT_OK(store_->Put(add.path, whole));
   AddFile with_vector = add;
-  with_vector.deletion_vector.emplace();
+  with_vector.deletion_vector = DeletionVectorDescriptor{.storage_type = "x", .path_or_inline_dv = "y"};
   expect(ErrorKind::kUnsupported, with_vector);
 }
 

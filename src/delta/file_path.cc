@@ -22,6 +22,14 @@ bool HasScheme(std::string_view path) {
                      [](unsigned char c) { return std::isalnum(c) != 0 || c == '+' || c == '-' || c == '.'; });
 }
 
+std::string_view WithoutFileScheme(std::string_view uri) {
+  constexpr std::string_view kScheme = "file:";
+  if (!uri.starts_with(kScheme)) return uri;
+  uri.remove_prefix(kScheme.size());
+  while (uri.starts_with("//")) uri.remove_prefix(1);
+  return uri;
+}
+
 }  // namespace
 
 std::string EncodePath(const std::string& key) {
@@ -42,8 +50,14 @@ std::string EncodePath(const std::string& key) {
   return path;
 }
 
-Result<std::string> DecodePath(const std::string& path) {
+Result<std::string> DecodePath(const std::string& path, const std::string& table_uri) {
   if (path.starts_with('/') || HasScheme(path)) {
+    // "/data/t/x", "file:/data/t/x" and "file:///data/t/x" are one file; what follows the root is judged as ever.
+    const std::string_view root = WithoutFileScheme(table_uri);
+    const std::string_view absolute = WithoutFileScheme(path);
+    if (!root.empty() && absolute.size() > root.size() && absolute.starts_with(root) && absolute[root.size()] == '/') {
+      return DecodePath(std::string(absolute.substr(root.size() + 1)));
+    }
     return Unsupported("the file '{}' has an absolute path; only files below the table are read", path);
   }
   std::string key;

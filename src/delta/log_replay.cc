@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <map>
-#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -14,84 +12,32 @@
 namespace millrace::delta {
 namespace {
 
-// What the names of the log's files tell.
-struct Listing {
-  struct Checkpoint {
-    TableVersion version = 0;
-    std::vector<std::string> keys;  // One, or all parts in order.
-  };
-  std::set<TableVersion> commits;
-  std::vector<Checkpoint>
-      checkpoints;  // Complete classic ones, ascending; single files after multi-part of one version.
-  std::optional<TableVersion> v2_checkpoint;  // The newest with a UUID in its name.
-
-  std::optional<TableVersion> Latest() const {
-    std::optional<TableVersion> latest;
-    if (!commits.empty()) latest = *commits.rbegin();
-    if (!checkpoints.empty()) latest = std::max(latest.value_or(-1), checkpoints.back().version);
-    if (v2_checkpoint) latest = std::max(latest.value_or(-1), *v2_checkpoint);
-    return latest;
-  }
-};
-
-// Digits only, as many as `text` has.
-std::optional<std::int64_t> ParseDigits(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || text.front() == '-' || error != std::errc() || end != text.data() + text.size())
-    return std::nullopt;
-  return value;
-}
-
-Result<Listing> ListLog(objectstore::ObjectStore& store, const std::string& start_after) {
-  ASSIGN_OR_RETURN(const auto objects, store.List(kLogPrefix, start_after));
-  Listing listing;
-  // (version, number of parts) -> part -> key
-  std::map<std::pair<TableVersion, std::int64_t>, std::map<std::int64_t, std::string>> parts;
-  constexpr std::size_t kVersionDigits = 20;
-  for (const auto& object : objects) {
-    const std::string_view name = std::string_view(object.key).substr(std::string_view(kLogPrefix).size());
-    if (name.find('/') != std::string_view::npos || name.size() <= kVersionDigits) continue;
-    const auto version = ParseDigits(name.substr(0, kVersionDigits));
-    if (!version) continue;
-    std::string_view rest = name.substr(kVersionDigits);
-    if (rest == ".json") {
-      listing.commits.insert(*version);
-    } else if (rest == ".checkpoint.parquet") {
-      listing.checkpoints.push_back({*version, {object.key}});
-    } else if (rest.starts_with(".checkpoint.")) {
-      rest.remove_prefix(std::string_view(".checkpoint.").size());
-      // 10 digits, '.', 10 digits, ".parquet": part and number of parts.
-      const auto part =
-          rest.size() == 29 && rest.ends_with(".parquet") ? ParseDigits(rest.substr(0, 10)) : std::nullopt;
-      const auto total = part ? ParseDigits(rest.substr(11, 10)) : std::nullopt;
-      if (part && total) {
-        parts[{*version, *total}][*part] = object.key;
-      } else if (rest.ends_with(".json") || rest.ends_with(".parquet")) {
-        listing.v2_checkpoint = std::max(listing.v2_checkpoint.value_or(-1), *version);
-      }
-    }
-  }
-  for (auto& [id, keys] : parts) {
-    const auto& [version, total] = id;
-    if (total < 1 || static_cast<std::int64_t>(keys.size()) != total || keys.begin()->first != 1 ||
-        keys.rbegin()->first != total) {
-      continue;  // Incomplete: its writer died.
-    }
-    Listing::Checkpoint checkpoint{version, {}};
-    for (auto& [part, key] : keys) checkpoint.keys.push_back(std::move(key));
-    listing.checkpoints.insert(listing.checkpoints.begin(), std::move(checkpoint));
-  }
-  std::stable_sort(listing.checkpoints.begin(), listing.checkpoints.end(),
-                   [](const auto& a, const auto& b) { return a.version < b.version; });
-  return listing;
-}
-
 // Collects actions in log order into a snapshot.
 class Replay {
  public:
   Replay() = default;
   explicit Replay(const Snapshot& base) : snapshot_(base), has_protocol_(true), has_metadata_(true) {}
+
+  // Before anything else: an action of the checkpoint that the log begins with. Its files are put in order all at once.
+  void ApplyFromCheckpoint(Action&& action) {
+    if (auto* add = std::get_if<AddFile>(&action)) {
+      std::string key = FileKey(add->path, add->deletion_vector);
+      checkpoint_files_.emplace_back(std::move(key), std::move(*add));
+    } else if (auto* remove = std::get_if<RemoveFile>(&action)) {
+      std::string key = FileKey(remove->path, remove->deletion_vector);
+      checkpoint_tombstones_.emplace_back(std::move(key), std::move(*remove));
+    } else {
+      Apply(action);
+    }
+  }
+  void EndCheckpoint() {
+    snapshot_.files = Ordered(std::move(checkpoint_files_));
+    snapshot_.tombstones = Ordered(std::move(checkpoint_tombstones_));
+    for (const auto& [key, add] : snapshot_.files) {
+      snapshot_.num_bytes += add.size;
+      snapshot_.num_deletion_vectors += add.deletion_vector ? 1 : 0;
+    }
+  }
 
   void Apply(const Action& action) {
     std::visit([this](const auto& value) { ApplyOne(value); }, action);
@@ -110,16 +56,24 @@ class Replay {
         }
       }
     }
-    if (snapshot_.num_deletion_vectors > 0) {
-      return Unsupported("the table uses the feature deletionVectors: {} of its files at version {} have one",
-                         snapshot_.num_deletion_vectors, version);
-    }
     snapshot_.version = version;
     return std::make_shared<const Snapshot>(std::move(snapshot_));
   }
 
  private:
-  void ApplyOne(const CommitInfo&) {}
+  template <typename V>
+  static PersistentMap<V> Ordered(std::vector<std::pair<std::string, V>> entries) {
+    const auto by_key = [](const auto& a, const auto& b) { return a.first < b.first; };
+    if (!std::is_sorted(entries.begin(), entries.end(), by_key)) {
+      std::stable_sort(entries.begin(), entries.end(), by_key);
+    }
+    const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
+    entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
+    return PersistentMap<V>::FromSorted(std::move(entries));
+  }
+
+  void ApplyOne(const CommitInfo& info) { snapshot_.in_commit_timestamp_ms = info.in_commit_timestamp_ms; }
+  void ApplyOne(const Sidecar&) {}  // Of checkpoints alone, which resolve them.
   void ApplyOne(const Protocol& protocol) {
     snapshot_.protocol = protocol;
     has_protocol_ = definition_changed_ = true;
@@ -159,35 +113,63 @@ class Replay {
   }
 
   Snapshot snapshot_;
+  std::vector<std::pair<std::string, AddFile>> checkpoint_files_;
+  std::vector<std::pair<std::string, RemoveFile>> checkpoint_tombstones_;
   bool has_protocol_ = false;
   bool has_metadata_ = false;
   bool definition_changed_ = false;
 };
 
+// The file that holds commit `version` and as many after it, up to `latest`, as possible.
+const LogListing::Compaction* FindCompaction(const LogListing& listing, TableVersion version, TableVersion latest) {
+  const LogListing::Compaction* best = nullptr;
+  auto it = std::lower_bound(listing.compactions.begin(), listing.compactions.end(), version,
+                             [](const auto& compaction, TableVersion wanted) { return compaction.first < wanted; });
+  for (; it != listing.compactions.end() && it->first == version; ++it) {
+    if (it->last > version && it->last <= latest && (best == nullptr || it->last > best->last)) best = &*it;
+  }
+  return best;
+}
+
 // Replays `checkpoint` (none: from version 0) and the commits after it, up to `latest`.
-Result<SnapshotPtr> ReplayFrom(objectstore::ObjectStore& store, const Listing& listing,
-                               const Listing::Checkpoint* checkpoint, TableVersion latest) {
+Result<SnapshotPtr> ReplayFrom(objectstore::ObjectStore& store, const LogListing& listing,
+                               const LogListing::Checkpoint* checkpoint, TableVersion latest) {
   Replay replay;
   TableVersion next = 0;
   if (checkpoint != nullptr) {
     for (const auto& key : checkpoint->keys) {
       RETURN_NOT_OK(ReadCheckpointFile(store, key, [&](Action&& action) {
-        replay.Apply(action);
+        replay.ApplyFromCheckpoint(std::move(action));
         return Status::OK();
       }));
     }
+    replay.EndCheckpoint();
     next = checkpoint->version + 1;
   }
   // A gap is found before anything is read: the message is then about the gap, whatever else is broken.
   for (TableVersion version = next; version <= latest; ++version) {
-    if (!listing.commits.contains(version)) {
+    if (!listing.HasCommit(version)) {
       return Corrupt("the log has a gap: {} is missing, but version {} exists", CommitKey(version), latest);
     }
   }
-  for (; next <= latest; ++next) {
+  while (next <= latest) {
+    if (const auto* compaction = FindCompaction(listing, next, latest)) {
+      const auto bytes = store.Read(compaction->key);
+      auto actions = bytes.ok() ? ParseCommit(std::string_view(**bytes), compaction->key) : bytes.status();
+      if (actions.ok()) {
+        // One action a file, says the spec, and then the order is all one. Some writers put several, the newest first.
+        for (auto action = actions->rbegin(); action != actions->rend(); ++action) replay.Apply(*action);
+        next = compaction->last + 1;
+        continue;
+      }
+      // It only saves reading: the commits themselves are there.
+      spdlog::warn("delta log compaction passed over table={} file={} error=\"{}\"", store.uri(), compaction->key,
+                   actions.status().message());
+    }
     ASSIGN_OR_RETURN(const auto actions, ReadCommit(store, next));
     if (!actions) return Transient("{} vanished while the log was read", CommitKey(next));
     for (const auto& action : *actions) replay.Apply(action);
+    ++next;
   }
   return replay.Finish(latest);
 }
@@ -197,33 +179,71 @@ bool MayTryOlder(const Status& status) {
   return kind == ErrorKind::kCorrupt || kind == ErrorKind::kNotFound || kind == ErrorKind::kInternal;
 }
 
-Result<SnapshotPtr> LoadFromListing(objectstore::ObjectStore& store, const Listing& listing) {
-  const auto latest = listing.Latest();
-  if (!latest) return NotFound("no Delta table at {}: _delta_log has no commit", store.uri());
+Result<SnapshotPtr> LoadFromListing(objectstore::ObjectStore& store, const LogListing& listing, TableVersion version) {
   std::optional<Status> first_error;
   for (auto it = listing.checkpoints.rbegin(); it != listing.checkpoints.rend(); ++it) {
-    auto snapshot = ReplayFrom(store, listing, &*it, *latest);
+    if (it->version > version) continue;
+    auto snapshot = ReplayFrom(store, listing, &*it, version);
     if (snapshot.ok() || !MayTryOlder(snapshot.status())) return snapshot;
     spdlog::warn("delta checkpoint passed over table={} checkpoint={} error=\"{}\"", store.uri(), it->keys.front(),
                  snapshot.status().message());
-    if (!first_error) first_error = snapshot.status();
+    // A part that is missing must not read as "no such table": somebody would create one on top of it.
+    const bool gone = KindOf(snapshot.status()) == ErrorKind::kNotFound;
+    if (!first_error) first_error = gone ? Corrupt("{}", snapshot.status().message()) : snapshot.status();
   }
-  if (listing.commits.contains(0)) {
-    auto snapshot = ReplayFrom(store, listing, nullptr, *latest);
+  if (listing.HasCommit(0)) {
+    auto snapshot = ReplayFrom(store, listing, nullptr, version);
     return snapshot.ok() || !first_error ? snapshot : Result<SnapshotPtr>(*first_error);
   }
   if (first_error) return *first_error;
-  if (listing.v2_checkpoint) {
-    return Unsupported("the table needs the feature v2Checkpoint: its only checkpoint, of version {}, has that form",
-                       *listing.v2_checkpoint);
+  return Corrupt("the log has a gap: {} is missing and there is no checkpoint up to version {}", CommitKey(0), version);
+}
+
+std::optional<std::int64_t> NumberProperty(const Metadata& metadata, const std::string& key) {
+  const auto it = metadata.configuration.find(key);
+  if (it == metadata.configuration.end()) return std::nullopt;
+  std::int64_t value = 0;
+  const char* const end = it->second.data() + it->second.size();
+  const auto parsed = std::from_chars(it->second.data(), end, value);
+  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(value) : std::nullopt;
+}
+
+// The last of commits[begin, end) whose time is at or before `timestamp_ms`; times ascend.
+Result<std::optional<TableVersion>> LastInCommit(objectstore::ObjectStore& store, const LogListing& listing,
+                                                 std::size_t begin, std::size_t end, std::int64_t timestamp_ms) {
+  const std::size_t first = begin;
+  while (begin < end) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    const TableVersion version = listing.commits[middle].version;
+    ASSIGN_OR_RETURN(const auto actions, ReadCommit(store, version));
+    if (!actions) return Transient("{} vanished while the log was read", CommitKey(version));
+    const auto* info = actions->empty() ? nullptr : std::get_if<CommitInfo>(&actions->front());
+    if (info == nullptr || !info->in_commit_timestamp_ms) {
+      return Corrupt("commit {} has no inCommitTimestamp, which the table's protocol demands", CommitKey(version));
+    }
+    if (*info->in_commit_timestamp_ms <= timestamp_ms) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
   }
-  return Corrupt("the log has a gap: {} is missing and there is no checkpoint, but version {} exists", CommitKey(0),
-                 *latest);
+  return begin == first ? std::nullopt : std::optional(listing.commits[begin - 1].version);
+}
+
+// The same by the files' times. Clocks step back: a commit counts as at least 1 ms later than the one before it.
+std::optional<TableVersion> LastByFileTime(const LogListing& listing, std::size_t end, std::int64_t timestamp_ms) {
+  std::optional<TableVersion> found;
+  std::int64_t last_ms = INT64_MIN;
+  for (std::size_t i = 0; i < end; ++i) {
+    const std::int64_t modified_ms = listing.commits[i].modified / 1000;
+    last_ms = i == 0 ? modified_ms : std::max(modified_ms, last_ms + 1);
+    if (last_ms > timestamp_ms) break;
+    found = listing.commits[i].version;
+  }
+  return found;
 }
 
 }  // namespace
-
-std::string CommitKey(TableVersion version) { return fmt::format("{}{:020d}.json", kLogPrefix, version); }
 
 std::string FileKey(const std::string& path, const std::optional<DeletionVectorDescriptor>& deletion_vector) {
   if (!deletion_vector) return path;
@@ -236,18 +256,55 @@ Result<SnapshotPtr> LoadLatest(objectstore::ObjectStore& store) {
   // The hint spares listing the whole log. Whatever is wrong with it, or with what it points at, the full list decides.
   ASSIGN_OR_RETURN(const auto hint, ReadLastCheckpointHint(store));
   if (hint) {
-    ASSIGN_OR_RETURN(const Listing recent, ListLog(store, fmt::format("{}{:020d}", kLogPrefix, *hint)));
+    ASSIGN_OR_RETURN(const LogListing recent, ListLog(store, fmt::format("{}{:020d}", kLogPrefix, *hint)));
     if (!recent.checkpoints.empty()) {
-      auto snapshot = LoadFromListing(store, recent);
+      auto snapshot = LoadFromListing(store, recent, *recent.Latest());
       if (snapshot.ok() || !MayTryOlder(snapshot.status())) return snapshot;
     }
   }
-  ASSIGN_OR_RETURN(const Listing listing, ListLog(store, ""));
-  if (hint && listing.Latest() && *hint > *listing.Latest()) {
+  ASSIGN_OR_RETURN(const LogListing listing, ListLog(store));
+  const auto latest = listing.Latest();
+  if (!latest) return NotFound("no Delta table at {}: _delta_log has no commit", store.uri());
+  if (hint && *hint > *latest) {
     spdlog::warn("delta _last_checkpoint names a version beyond the log table={} hint={} latest={}", store.uri(), *hint,
-                 *listing.Latest());
+                 *latest);
   }
-  return LoadFromListing(store, listing);
+  return LoadFromListing(store, listing, *latest);
+}
+
+Result<SnapshotPtr> LoadVersion(objectstore::ObjectStore& store, TableVersion version) {
+  ASSIGN_OR_RETURN(const LogListing listing, ListLog(store));
+  const auto latest = listing.Latest();
+  if (!latest) return NotFound("no Delta table at {}: _delta_log has no commit", store.uri());
+  if (version < 0 || version > *latest) {
+    return InvalidInput("the table at {} has no version {}; the latest is {}", store.uri(), version, *latest);
+  }
+  auto snapshot = LoadFromListing(store, listing, version);
+  if (!snapshot.ok()) return WithContext(snapshot.status(), "version {} of {}", version, store.uri());
+  return snapshot;
+}
+
+Result<TableVersion> VersionAsOf(objectstore::ObjectStore& store, std::int64_t timestamp_ms) {
+  ASSIGN_OR_RETURN(const SnapshotPtr latest, LoadLatest(store));
+  ASSIGN_OR_RETURN(const LogListing listing, ListLog(store));
+  const auto& commits = listing.commits;
+  std::optional<TableVersion> found;
+  std::size_t by_file_time = commits.size();
+  if (UsesInCommitTimestamps(latest->metadata)) {
+    // The feature may have been switched on later: commits before it have their files' times.
+    const auto version = NumberProperty(latest->metadata, "delta.inCommitTimestampEnablementVersion").value_or(0);
+    by_file_time = static_cast<std::size_t>(
+        std::lower_bound(commits.begin(), commits.end(), version,
+                         [](const auto& commit, TableVersion wanted) { return commit.version < wanted; }) -
+        commits.begin());
+    ASSIGN_OR_RETURN(found, LastInCommit(store, listing, by_file_time, commits.size(), timestamp_ms));
+  }
+  if (!found) found = LastByFileTime(listing, by_file_time, timestamp_ms);
+  if (!found) {
+    return InvalidInput("the table at {} has no version as old as that; its log begins with version {}", store.uri(),
+                        commits.empty() ? latest->version : commits.front().version);
+  }
+  return *found;
 }
 
 Result<std::optional<std::vector<Action>>> ReadCommit(objectstore::ObjectStore& store, TableVersion version) {
@@ -268,7 +325,7 @@ Result<SnapshotPtr> Advance(const Snapshot& base, const std::vector<Action>& act
 }
 
 Result<std::optional<TableVersion>> LatestListedVersion(objectstore::ObjectStore& store) {
-  ASSIGN_OR_RETURN(const Listing listing, ListLog(store, ""));
+  ASSIGN_OR_RETURN(const LogListing listing, ListLog(store));
   return listing.Latest();
 }
 

@@ -7,15 +7,11 @@
 
 #include "base/status.h"
 #include "delta/actions.h"
+#include "delta/log_listing.h"
 #include "delta/table.h"
 #include "objectstore/object_store.h"
 
 namespace millrace::delta {
-
-/// "_delta_log/00000000000000000007.json"
-std::string CommitKey(TableVersion version);
-inline constexpr const char* kLogPrefix = "_delta_log/";
-inline constexpr const char* kLastCheckpointKey = "_delta_log/_last_checkpoint";
 
 /// The key of a file in Snapshot::files and ::tombstones.
 std::string FileKey(const std::string& path, const std::optional<DeletionVectorDescriptor>& deletion_vector);
@@ -24,6 +20,14 @@ std::string FileKey(const std::string& path, const std::optional<DeletionVectorD
 /// cannot be read is passed over only if older files still lead to the same version. kNotFound: no log. kCorrupt: a
 /// gap, or a broken file, by name. kUnsupported: see CheckReadable().
 Result<SnapshotPtr> LoadLatest(objectstore::ObjectStore& store);
+
+/// The same for an older version. kInvalidInput: the table has no such version. kCorrupt: the log does not reach back
+/// to it any more, among others.
+Result<SnapshotPtr> LoadVersion(objectstore::ObjectStore& store, TableVersion version);
+
+/// The newest version made at or before this time (UTC, since 1970): by in-commit timestamps where the table has them,
+/// else by the times of the log's files. kInvalidInput: none is that old.
+Result<TableVersion> VersionAsOf(objectstore::ObjectStore& store, std::int64_t timestamp_ms);
 
 /// nullopt: there is no such commit (yet, or any more).
 Result<std::optional<std::vector<Action>>> ReadCommit(objectstore::ObjectStore& store, TableVersion version);

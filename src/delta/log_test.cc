@@ -310,14 +310,47 @@ TEST_F(LogTest, UnfinishedMultiPartCheckpointIsIgnored) {
   EXPECT_EQ(snapshot->files.size(), 4u);
 }
 
-TEST_F(LogTest, OnlyV2CheckpointIsRefusedByName) {
+TEST_F(LogTest, V2CheckpointsWithAndWithoutSidecars) {
   GoodLog(3);
-  Put("00000000000000000002.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json", "{}");
-  MILLRACE_ASSERT_OK(OpenStatus());
-  MILLRACE_ASSERT_OK(store_->Delete(CommitKey(0)));
-  const Status status = OpenStatus();
-  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, status);
-  EXPECT_NE(status.message().find("v2Checkpoint"), std::string::npos) << status;
+  const std::string name = "00000000000000000002.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json";
+  const std::string head = R"({"checkpointMetadata":{"version":2}})" + std::string("\n") + kProtocolLine + "\n" +
+                           MetadataLine() + "\n" + TxnLine("a", 2) + "\n";
+  const auto sidecar = [](const std::string& path) {
+    return R"({"sidecar":{"path":")" + path + R"(","sizeInBytes":1,"modificationTime":1}})";
+  };
+  for (TableVersion v = 0; v <= 2; ++v) MILLRACE_ASSERT_OK(store_->Delete(CommitKey(v)));
+  Put(name, head + AddLine("f0") + "\n" + AddLine("f1") + "\n" + AddLine("f2"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto inline_files, LoadLatest(*store_));
+  EXPECT_EQ(inline_files->files.size(), 4u);
+  EXPECT_EQ(inline_files->TxnVersion("a"), 3);
+
+  // A sidecar has the form of a classic checkpoint without the actions that are not about files.
+  MILLRACE_ASSERT_OK(WriteCheckpointFile(*store_, *inline_files, 0));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto bytes, store_->Read(CheckpointKey(3)));
+  MILLRACE_ASSERT_OK(store_->Delete(CheckpointKey(3)));
+  MILLRACE_ASSERT_OK(store_->Delete(kLastCheckpointKey));
+  MILLRACE_ASSERT_OK(store_->Put("_delta_log/_sidecars/s1.parquet", std::string_view(*bytes)));
+  Put(name, head + sidecar("s1.parquet"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto with_sidecar, LoadLatest(*store_));
+  EXPECT_EQ(with_sidecar->files.size(), 4u);
+
+  struct Case {
+    std::string text;
+    ErrorKind kind;
+    std::string want;
+  };
+  for (const auto& c : std::vector<Case>{{"{}", ErrorKind::kCorrupt, "no protocol"},
+                                         {"broken", ErrorKind::kCorrupt, name},
+                                         {head + sidecar("missing.parquet"), ErrorKind::kCorrupt, "missing.parquet"},
+                                         {head + sidecar("../../x.parquet"), ErrorKind::kCorrupt, "x.parquet"},
+                                         {head + sidecar("a/b.parquet"), ErrorKind::kCorrupt, "a/b.parquet"},
+                                         {head + sidecar("file:///etc/passwd"), ErrorKind::kUnsupported, "passwd"}}) {
+    SCOPED_TRACE(c.text);
+    Put(name, c.text);
+    const Status status = OpenStatus();
+    MILLRACE_ASSERT_KIND(c.kind, status);
+    EXPECT_NE(status.message().find(c.want), std::string::npos) << status;
+  }
 }
 
 TEST_F(LogTest, ProtocolSupportByName) {
@@ -342,11 +375,16 @@ TEST_F(LogTest, ProtocolSupportByName) {
        "clustering"},
       {"ntz", v37 + R"(,"readerFeatures":["timestampNtz"],"writerFeatures":["timestampNtz"])", "{}", "{}", "", ""},
       {"v2 checkpoints", v37 + R"(,"readerFeatures":["v2Checkpoint"],"writerFeatures":["v2Checkpoint"])", "{}", "{}",
-       "v2Checkpoint", ""},
+       "", ""},
       {"vectors listed, none in use",
        v37 + R"(,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"])", "{}", "{}", "", ""},
       {"column mapping", R"("minReaderVersion":2,"minWriterVersion":5)", R"({"delta.columnMapping.mode":"name"})", "{}",
-       "columnMapping", ""},
+       "", "columnMapping"},
+      {"column mapping of an unknown mode", R"("minReaderVersion":2,"minWriterVersion":5)",
+       R"({"delta.columnMapping.mode":"x"})", "{}", "columnMapping", ""},
+      {"column mapping without the feature", v12, R"({"delta.columnMapping.mode":"name"})", "{}", "", ""},
+      {"type widening", v37 + R"(,"readerFeatures":["typeWidening"],"writerFeatures":["typeWidening"])", "{}", "{}", "",
+       "typeWidening"},
       {"column mapping none", R"("minReaderVersion":2,"minWriterVersion":5)", R"({"delta.columnMapping.mode":"none"})",
        "{}", "", ""},
       {"legacy 6 without use", R"("minReaderVersion":1,"minWriterVersion":6)", "{}", "{}", "", ""},
@@ -363,7 +401,7 @@ TEST_F(LogTest, ProtocolSupportByName) {
       {"retention of transactions", v12, R"({"delta.setTransactionRetentionDuration":"interval 1 day"})", "{}", "",
        "setTransactionRetentionDuration"},
       {"in-commit timestamps", v37 + R"(,"readerFeatures":[],"writerFeatures":["inCommitTimestamp"])",
-       R"({"delta.enableInCommitTimestamps":"true"})", "{}", "", "inCommitTimestamp"},
+       R"({"delta.enableInCommitTimestamps":"true"})", "{}", "", ""},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
@@ -387,18 +425,88 @@ TEST_F(LogTest, ProtocolSupportByName) {
   }
 }
 
-TEST_F(LogTest, LiveDeletionVectorIsRefusedByName) {
-  GoodLog(0);
-  Commit(
-      1,
-      {R"({"add":{"path":"g","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{"storageType":"i","pathOrInlineDv":"x","sizeInBytes":1,"cardinality":1}}})"});
-  const Status status = OpenStatus();
-  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, status);
-  EXPECT_NE(status.message().find("deletionVectors"), std::string::npos) << status;
-  Commit(
-      2,
-      {R"({"remove":{"path":"g","dataChange":true,"deletionVector":{"storageType":"i","pathOrInlineDv":"x","sizeInBytes":1,"cardinality":1}}})"});
-  MILLRACE_ASSERT_OK(OpenStatus());
+TEST_F(LogTest, CompactedCommitsAreUsedWhereTheyCanBeRead) {
+  GoodLog(5);
+  // Says something that the commits do not: so it is seen whether it was read.
+  Put("00000000000000000001.00000000000000000004.compacted.json", AddLine("from-compaction") + "\n" + TxnLine("a", 4));
+  Put("00000000000000000001.00000000000000000009.compacted.json", AddLine("beyond-the-end"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadLatest(*store_));
+  EXPECT_EQ(snapshot->files.size(), 3u);
+  EXPECT_NE(snapshot->files.Find("from-compaction"), nullptr);
+  EXPECT_EQ(snapshot->TxnVersion("a"), 5);
+  Put("00000000000000000001.00000000000000000004.compacted.json", "broken");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto again, LoadLatest(*store_));
+  EXPECT_EQ(again->files.size(), 6u);
+}
+
+TEST_F(LogTest, OlderVersionsByNumber) {
+  GoodLog(6);
+  MILLRACE_ASSERT_OK(CheckpointAt(4));
+  for (TableVersion v = 0; v <= 6; ++v) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, LoadVersion(*store_, v));
+    EXPECT_EQ(snapshot->version, v);
+    EXPECT_EQ(snapshot->TxnVersion("a"), v);
+    EXPECT_EQ(snapshot->files.size(), static_cast<std::size_t>(v) + 1);
+  }
+  for (const TableVersion none : {-1, 7}) MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, LoadVersion(*store_, none));
+  for (TableVersion v = 0; v <= 3; ++v) MILLRACE_ASSERT_OK(store_->Delete(CommitKey(v)));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, LoadVersion(*store_, 3));
+  MILLRACE_ASSERT_OK(LoadVersion(*store_, 4));
+}
+
+TEST_F(LogTest, OlderVersionsByTheTimesOfTheirFiles) {
+  GoodLog(3);
+  const auto set_time = [&](TableVersion v, std::int64_t seconds) {
+    fs::last_write_time(folder_ / CommitKey(v),
+                        std::chrono::file_clock::from_sys(std::chrono::sys_seconds(std::chrono::seconds(seconds))));
+  };
+  set_time(0, 1000);
+  set_time(1, 2000);
+  set_time(2, 1500);  // A clock that stepped back: counts as 1 ms after version 1.
+  set_time(3, 3000);
+  struct Case {
+    std::int64_t at_ms;
+    TableVersion want;
+  };
+  for (const auto& c : std::vector<Case>{{1'000'000, 0},
+                                         {1'999'999, 0},
+                                         {2'000'000, 1},
+                                         {2'000'001, 2},
+                                         {2'999'999, 2},
+                                         {3'000'000, 3},
+                                         {9'000'000'000, 3}}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto version, VersionAsOf(*store_, c.at_ms));
+    EXPECT_EQ(version, c.want) << c.at_ms;
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, VersionAsOf(*store_, 999'999));
+}
+
+TEST_F(LogTest, InCommitTimestampsAreReadAndWritten) {
+  const auto stamped = [](std::int64_t ms) {
+    return R"({"commitInfo":{"inCommitTimestamp":)" + std::to_string(ms) + R"(,"timestamp":1}})";
+  };
+  constexpr std::int64_t kFarFuture = 99'000'000'000'000;
+  Commit(0, {stamped(1000),
+             R"({"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["inCommitTimestamp"]}})",
+             MetadataLine(R"({"delta.enableInCommitTimestamps":"true"})")});
+  Commit(1, {stamped(2000), AddLine("f1")});
+  Commit(2, {stamped(kFarFuture), AddLine("f2")});
+  EXPECT_EQ(VersionAsOf(*store_, 1000).ValueOr(-1), 0);
+  EXPECT_EQ(VersionAsOf(*store_, 1999).ValueOr(-1), 0);
+  EXPECT_EQ(VersionAsOf(*store_, 2000).ValueOr(-1), 1);
+  EXPECT_EQ(VersionAsOf(*store_, kFarFuture).ValueOr(-1), 2);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, VersionAsOf(*store_, 999));
+
+  // The next is later than the last, whatever the clock says, also when only a checkpoint tells of the last.
+  for (const bool from_checkpoint : {false, true}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(store_));
+    CommitRequest request;
+    request.txns = {{from_checkpoint ? "c" : "a", 1, std::nullopt}};
+    MILLRACE_ASSERT_OK(table->Commit(request));
+    const auto last = table->snapshot()->in_commit_timestamp_ms;
+    EXPECT_EQ(last, kFarFuture + (from_checkpoint ? 2 : 1));
+    MILLRACE_ASSERT_OK(table->WriteCheckpoint());
+  }
 }
 
 TEST(SchemaJson, ThereAndBack) {

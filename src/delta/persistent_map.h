@@ -32,6 +32,26 @@ class PersistentMap {
  public:
   using value_type = std::pair<const std::string, V>;
 
+  PersistentMap() = default;
+
+  /// From entries with ascending keys, each key once; O(n), where as many calls of Set() would be O(n log n).
+  static PersistentMap FromSorted(std::vector<std::pair<std::string, V>> entries) {
+    // The right spine of the treap so far, top first: a new largest key goes below it, over all of lower priority.
+    std::vector<NodePtr*> spine;
+    PersistentMap map;
+    for (auto& [key, value] : entries) {
+      const std::uint64_t priority = Priority(key);
+      auto node = std::make_shared<Node>(Node{{std::move(key), std::move(value)}, priority, nullptr, nullptr});
+      while (!spine.empty() && (*spine.back())->priority < priority) spine.pop_back();
+      NodePtr& place = spine.empty() ? map.root_ : (*spine.back())->right;
+      node->left = std::move(place);
+      place = std::move(node);
+      spine.push_back(&place);
+    }
+    map.size_ = entries.size();
+    return map;
+  }
+
   /// Ascending by key. Valid while the map, or a copy of it, is unchanged.
   class const_iterator {
    public:

@@ -13,16 +13,16 @@ namespace {
 using simdjson::dom::element;
 using simdjson::dom::object;
 
-// deletionVectors: accepted as long as no live file has one. columnMapping: as long as its mode is none.
-constexpr std::array<std::string_view, 4> kReaderFeatures = {"timestampNtz", "vacuumProtocolCheck", "deletionVectors",
-                                                             "columnMapping"};
+constexpr std::array<std::string_view, 7> kReaderFeatures = {
+    "timestampNtz", "vacuumProtocolCheck", "deletionVectors",     "columnMapping",
+    "v2Checkpoint", "typeWidening",        "typeWidening-preview"};
 
 // Features that ask nothing of a writer that appends and compacts, or whose use we look for in the schema and
 // properties.
-constexpr std::array<std::string_view, 13> kWriterFeatures = {
-    "appendOnly",     "invariants",          "checkConstraints", "changeDataFeed",      "generatedColumns",
-    "columnMapping",  "timestampNtz",        "identityColumns",  "allowColumnDefaults", "deletionVectors",
-    "domainMetadata", "vacuumProtocolCheck", "inCommitTimestamp"};
+constexpr std::array<std::string_view, 14> kWriterFeatures = {
+    "appendOnly",     "invariants",          "checkConstraints",  "changeDataFeed",      "generatedColumns",
+    "columnMapping",  "timestampNtz",        "identityColumns",   "allowColumnDefaults", "deletionVectors",
+    "domainMetadata", "vacuumProtocolCheck", "inCommitTimestamp", "v2Checkpoint"};
 
 template <typename Names>
 bool Contains(const Names& names, std::string_view name) {
@@ -101,12 +101,20 @@ Status CheckReadable(const Protocol& protocol, const Metadata& metadata) {
   if (protocol.min_reader_version < 1 || protocol.min_reader_version > 3) {
     return Unsupported("the table needs reader version {}; we read up to 3", protocol.min_reader_version);
   }
-  const std::string* mode = Property(metadata, "delta.columnMapping.mode");
-  if (mode != nullptr && *mode != "none" && protocol.min_reader_version >= 2) {
-    return Unsupported("the table uses the feature columnMapping (delta.columnMapping.mode = {})", *mode);
-  }
-  return Status::OK();
+  return ColumnMappingOf(protocol, metadata).status();
 }
+
+Result<ColumnMapping> ColumnMappingOf(const Protocol& protocol, const Metadata& metadata) {
+  const std::string* mode = Property(metadata, "delta.columnMapping.mode");
+  // A table whose protocol does not have the feature has no mapping, whatever its properties say.
+  const bool listed = protocol.reader_features && Contains(*protocol.reader_features, "columnMapping");
+  if (mode == nullptr || *mode == "none" || !(protocol.min_reader_version == 2 || listed)) return ColumnMapping::kNone;
+  if (*mode == "name") return ColumnMapping::kName;
+  if (*mode == "id") return ColumnMapping::kId;
+  return Unsupported("the table uses the feature columnMapping with delta.columnMapping.mode = {}", *mode);
+}
+
+bool UsesInCommitTimestamps(const Metadata& metadata) { return IsTrue(metadata, "delta.enableInCommitTimestamps"); }
 
 Status CheckWritable(const Protocol& protocol, const Metadata& metadata) {
   if (protocol.min_writer_version < 1 || protocol.min_writer_version > 7) {
@@ -125,8 +133,9 @@ Status CheckWritable(const Protocol& protocol, const Metadata& metadata) {
         "and rows would come twice; remove the property",
         *value);
   }
-  if (IsTrue(metadata, "delta.enableInCommitTimestamps")) {
-    return Unsupported("the table uses the feature inCommitTimestamp, which we do not write");
+  ASSIGN_OR_RETURN(const ColumnMapping mapping, ColumnMappingOf(protocol, metadata));
+  if (mapping != ColumnMapping::kNone) {
+    return Unsupported("the table uses the feature columnMapping, which we read but do not write");
   }
   if (IsTrue(metadata, "delta.enableRowTracking")) {
     return Unsupported("the table uses the feature rowTracking, which we do not write");

@@ -16,9 +16,6 @@ namespace {
 using simdjson::dom::element;
 using simdjson::dom::object;
 
-// A field's own "metadata" object travels as JSON text under this key of the Arrow field, so that nothing is lost on
-// the way through Arrow.
-constexpr const char* kFieldMetadataKey = "delta:metadata";
 constexpr int kDepthMax = 64;
 
 std::string Lowered(std::string_view text) {

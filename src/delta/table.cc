@@ -80,15 +80,25 @@ Status CheckRequest(const CommitRequest& request) {
   return Status::OK();
 }
 
-std::string CommitInfoJson(const CommitRequest& request, TableVersion read_version, std::int64_t now_ms,
-                           const std::string& txn_id) {
-  std::string json = fmt::format(R"({{"timestamp":{},"operation":{},"operationParameters":{})", now_ms,
-                                 Quoted(request.operation), StringMapToJson(request.operation_parameters));
-  if (read_version >= 0) json += fmt::format(R"(,"readVersion":{})", read_version);
+// Who commits, when, on top of what.
+struct AttemptContext {
+  TableVersion read_version = -1;
+  std::int64_t now_ms = 0;
+  std::string txn_id;
+  std::optional<std::int64_t> in_commit_timestamp_ms;  // If the table has them.
+};
+
+std::string CommitInfoJson(const CommitRequest& request, const AttemptContext& attempt) {
+  std::string json = "{";
+  if (attempt.in_commit_timestamp_ms)
+    json += fmt::format(R"("inCommitTimestamp":{},)", *attempt.in_commit_timestamp_ms);
+  json += fmt::format(R"("timestamp":{},"operation":{},"operationParameters":{})", attempt.now_ms,
+                      Quoted(request.operation), StringMapToJson(request.operation_parameters));
+  if (attempt.read_version >= 0) json += fmt::format(R"(,"readVersion":{})", attempt.read_version);
   json += fmt::format(R"(,"isolationLevel":"Serializable","isBlindAppend":{})", request.is_blind_append);
   if (!request.operation_metrics.empty())
     json += R"(,"operationMetrics":)" + StringMapToJson(request.operation_metrics);
-  json += fmt::format(R"(,"engineInfo":"{}","txnId":"{}")", kEngineInfo, txn_id);
+  json += fmt::format(R"(,"engineInfo":"{}","txnId":"{}")", kEngineInfo, attempt.txn_id);
   for (const auto& [name, value] : request.info) {
     json += ',';
     AppendQuoted(json, name);
@@ -100,14 +110,13 @@ std::string CommitInfoJson(const CommitRequest& request, TableVersion read_versi
 }
 
 // The actions of a request, commitInfo first, as one of the attempts writes them.
-std::vector<Action> ActionsOf(const CommitRequest& request, TableVersion read_version, std::int64_t now_ms,
-                              const std::string& txn_id) {
+std::vector<Action> ActionsOf(const CommitRequest& request, const AttemptContext& attempt) {
   std::vector<Action> actions;
-  actions.emplace_back(CommitInfo{CommitInfoJson(request, read_version, now_ms, txn_id), txn_id});
+  actions.emplace_back(CommitInfo{CommitInfoJson(request, attempt), attempt.txn_id, attempt.in_commit_timestamp_ms});
   if (request.metadata) actions.emplace_back(*request.metadata);
   for (Txn txn : request.txns) {
     // Spark drops a txn without a time from its checkpoints as soon as a retention is set.
-    if (!txn.last_updated_ms) txn.last_updated_ms = now_ms;
+    if (!txn.last_updated_ms) txn.last_updated_ms = attempt.now_ms;
     actions.emplace_back(std::move(txn));
   }
   for (const auto& remove : request.removes) actions.emplace_back(remove);
@@ -166,6 +175,9 @@ class Table::Impl {
   // Reads every commit after snapshot() and publishes each. `ours` becomes the version that carries `txn_id`, also if a
   // later step fails: what has been published is not read again.
   Status ReadNews(const std::string& txn_id, std::optional<TableVersion>& ours);
+  // Of the commit after `base`: strictly later than the one before, whatever the clock says. nullopt: the table has
+  // none.
+  Result<std::optional<std::int64_t>> NextInCommitTimestamp(const Snapshot& base) const;
   // Refuses what this table does not allow at `base`.
   static Status CheckAgainst(const CommitRequest& request, const Snapshot& base);
 
@@ -206,6 +218,20 @@ Status Table::Impl::ReadNews(const std::string& txn_id, std::optional<TableVersi
     Publish(newest);
   }
   return Status::OK();
+}
+
+Result<std::optional<std::int64_t>> Table::Impl::NextInCommitTimestamp(const Snapshot& base) const {
+  if (!UsesInCommitTimestamps(base.metadata)) return std::nullopt;
+  std::optional<std::int64_t> last = base.in_commit_timestamp_ms;
+  if (!last) {
+    // The snapshot is a checkpoint's, which has no commitInfo.
+    ASSIGN_OR_RETURN(const auto actions, ReadCommit(*store_, base.version));
+    if (!actions) return Corrupt("commit {} is missing: its inCommitTimestamp is needed", CommitKey(base.version));
+    for (const auto& action : *actions) {
+      if (const auto* info = std::get_if<CommitInfo>(&action)) last = info->in_commit_timestamp_ms;
+    }
+  }
+  return std::max(NowMillis(clock_), last.value_or(-1) + 1);
 }
 
 Status Table::Impl::CheckAgainst(const CommitRequest& request, const Snapshot& base) {
@@ -276,7 +302,8 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
     RETURN_NOT_OK(CheckAgainst(request, *base));
     if (attempt.version != base->version + 1) {
       attempt.version = base->version + 1;
-      attempt.actions = ActionsOf(request, base->version, NowMillis(clock_), txn_id);
+      ASSIGN_OR_RETURN(const auto in_commit_timestamp, NextInCommitTimestamp(*base));
+      attempt.actions = ActionsOf(request, {base->version, NowMillis(clock_), txn_id, in_commit_timestamp});
       attempt.text = ToText(attempt.actions);
     }
     // What we could not read back ourselves must not be written.
@@ -337,7 +364,7 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
 
   CommitRequest request;
   request.operation = "CREATE TABLE";
-  std::vector<Action> actions = ActionsOf(request, -1, *metadata.created_time_ms, RandomUuid());
+  std::vector<Action> actions = ActionsOf(request, {-1, *metadata.created_time_ms, RandomUuid(), std::nullopt});
   actions.emplace_back(protocol);
   actions.emplace_back(std::move(metadata));
   // Whoever comes first, the table that exists then is the table. After a lost reply the same bytes are put again, until

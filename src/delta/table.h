@@ -34,6 +34,8 @@ struct Snapshot {
   std::map<std::string, DomainMetadata> domains;
   std::int64_t num_bytes = 0;             ///< Sum of live files' sizes.
   std::int64_t num_deletion_vectors = 0;  ///< Live files that have one.
+  /// Of this version's commit; nullopt if it has none, or if the snapshot comes from a checkpoint alone.
+  std::optional<std::int64_t> in_commit_timestamp_ms;
 
   std::optional<std::int64_t> TxnVersion(const std::string& app_id) const;
 };

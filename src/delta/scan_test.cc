@@ -1,0 +1,385 @@
+// Scans: whatever is pruned or filtered on the way, the rows are those that a plain loop over all rows would keep.
+// Deletion vectors are serialized here, in all three kinds of container.
+#include "delta/scan.h"
+
+#include <arrow/array.h>
+#include <arrow/compute/api.h>
+#include <arrow/table.h>
+#include <arrow/util/key_value_metadata.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+
+#include "base/uuid.h"
+#include "delta/data_file.h"
+#include "delta/deletion_vector.h"
+#include "delta/file_pruning.h"
+#include "testing/batch_from_json.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::delta {
+namespace {
+
+namespace fs = std::filesystem;
+using arrow::field;
+using testing::BatchFromJson;
+
+class ScanTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("delta-scan-" + RandomUuid());
+    MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore(folder_.string()));
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void Create(const std::shared_ptr<arrow::Schema>& schema, const std::vector<std::string>& partition_by = {}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(
+        table_, Table::OpenOrCreate(
+                    store_, {.schema = schema, .partition_columns = partition_by, .configuration = {}, .name = ""}));
+  }
+  // One commit with a file per partition; row groups of `row_group_rows`.
+  void Append(const std::shared_ptr<arrow::RecordBatch>& batch, std::int64_t row_group_rows = 1 << 20) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto parts,
+                                  SplitByPartition(batch, table_->snapshot()->metadata.partition_columns));
+    CommitRequest request;
+    for (const auto& part : parts) {
+      const DataFileOptions options{.row_group_rows_max = row_group_rows};
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto writer,
+                                    DataFileWriter::Make(store_, part.rows->schema(), part.values, options));
+      MILLRACE_ASSERT_OK(writer->Append(*part.rows));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(auto add, writer->Finish());
+      request.adds.push_back(std::move(add));
+    }
+    MILLRACE_ASSERT_OK(table_->Commit(request));
+  }
+  Result<std::shared_ptr<arrow::Table>> Read(const ScanOptions& options = {}, ScanCounts* counts = nullptr) {
+    ARROW_ASSIGN_OR_RAISE(const auto reader, OpenScan(store_, table_->snapshot(), options, counts));
+    return reader->ToTable();
+  }
+  std::vector<std::int64_t> Ids(const ScanOptions& options, ScanCounts* counts = nullptr) {
+    const auto table = Read(options, counts);
+    EXPECT_TRUE(table.ok()) << table.status();
+    std::vector<std::int64_t> ids;
+    if (!table.ok()) return ids;
+    const auto column = (*table)->GetColumnByName("id");
+    for (const auto& chunk : column->chunks()) {
+      const auto& values = static_cast<const arrow::Int64Array&>(*chunk);
+      for (std::int64_t i = 0; i < values.length(); ++i) ids.push_back(values.Value(i));
+    }
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  }
+
+  fs::path folder_;
+  std::shared_ptr<objectstore::ObjectStore> store_;
+  std::shared_ptr<Table> table_;
+};
+
+template <typename T>
+void Put(std::string& out, T value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+// A vector of one 32-bit bitmap with one container.
+enum class Container { kArray, kBits, kRuns };
+std::string Serialize(const std::vector<std::uint16_t>& positions, Container kind) {
+  std::string out;
+  Put(out, std::uint32_t{1681511377});
+  Put(out, std::uint64_t{1});
+  Put(out, std::uint32_t{0});
+  if (kind == Container::kRuns) {
+    Put(out, std::uint32_t{12347});
+    out += '\1';
+  } else {
+    Put(out, std::uint32_t{12346});
+    Put(out, std::uint32_t{1});
+  }
+  Put(out, std::uint16_t{0});
+  Put(out, static_cast<std::uint16_t>(positions.size() - 1));
+  if (kind != Container::kRuns) Put(out, std::uint32_t{16});
+  if (kind == Container::kArray) {
+    for (const auto p : positions) Put(out, p);
+  } else if (kind == Container::kBits) {
+    std::string bits(8192, '\0');
+    for (const auto p : positions) bits[p / 8] = static_cast<char>(bits[p / 8] | 1 << p % 8);
+    out += bits;
+  } else {
+    Put(out, static_cast<std::uint16_t>(positions.size()));
+    for (const auto p : positions) {
+      Put(out, p);
+      Put(out, std::uint16_t{0});
+    }
+  }
+  return out;
+}
+
+TEST(DeletionVector, EveryKindOfContainer) {
+  std::vector<std::uint16_t> many;
+  for (int p = 0; p < 10'000; p += 2) many.push_back(static_cast<std::uint16_t>(p));
+  struct Case {
+    const char* name;
+    std::vector<std::uint16_t> positions;
+    Container kind;
+  };
+  for (const auto& c : std::vector<Case>{{"array", {0, 3, 9'999}, Container::kArray},
+                                         {"bits", many, Container::kBits},
+                                         {"runs", {1, 5, 7}, Container::kRuns}}) {
+    SCOPED_TRACE(c.name);
+    const std::string bytes = Serialize(c.positions, c.kind);
+    std::vector<std::uint8_t> live(1250, 0xFF);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto cleared, ClearDeleted(bytes, live.data(), 10'000));
+    EXPECT_EQ(cleared, std::ssize(c.positions));
+    for (int p = 0; p < 10'000; ++p) {
+      const bool deleted = std::binary_search(c.positions.begin(), c.positions.end(), p);
+      EXPECT_EQ((live[p / 8] >> p % 8 & 1) == 0, deleted) << p;
+    }
+    // A file with fewer rows, and every way of cutting it off.
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, ClearDeleted(bytes, live.data(), c.positions.back()));
+    for (std::size_t size = 0; size < bytes.size(); size += std::max<std::size_t>(1, size / 8)) {
+      MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt,
+                           ClearDeleted(std::string_view(bytes).substr(0, size), live.data(), 10'000));
+    }
+  }
+}
+
+TEST(DeletionVector, Z85AsInItsSpecification) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto bytes, DecodeZ85("HelloWorld"));
+  EXPECT_EQ(bytes, "\x86\x4F\xD2\x6F\xB5\x59\xF7\x5B");
+  for (const char* bad : {"Hell", "Hello Worl", "\xFF\xFF\xFF\xFF\xFF", "%%%%%"}) {
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, DecodeZ85(bad));
+  }
+}
+
+TEST(DeletionVector, PathsStayBelowTheTable) {
+  const auto key = [](const char* type, const std::string& path) {
+    return DeletionVectorKey({.storage_type = type, .path_or_inline_dv = path}, "file:///lake/t");
+  };
+  // The example of the specification.
+  EXPECT_EQ(key("u", "ab^-aqEH.-t@S}K{vb[*k^").ValueOr(""),
+            "ab/deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin");
+  EXPECT_EQ(key("p", "file:///lake/t/x/y.bin").ValueOr(""), "x/y.bin");
+  EXPECT_EQ(key("i", "whatever").ValueOr("?"), "");
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, key("p", "file:///lake/other/y.bin"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("p", "file:///lake/t/../other/y.bin"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("u", "..^-aqEH.-t@S}K{vb[*k^"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("u", "short"));
+}
+
+TEST_F(ScanTest, EqualsAPlainLoopOverAllRows) {
+  const auto schema =
+      arrow::schema({field("id", arrow::int64()), field("s", arrow::utf8()), field("d", arrow::float64()),
+                     field("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")), field("m", arrow::decimal128(9, 2)),
+                     field("p", arrow::int32())});
+  Create(schema, {"p"});
+  std::mt19937 random(7);
+  const auto pick = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  struct Row {
+    std::optional<Value> s, d, ts, m, p;
+  };
+  std::vector<Row> rows;
+  for (int file = 0; file < 12; ++file) {
+    std::string json = "[";
+    for (int i = 0; i < 50; ++i) {
+      Row row;
+      const auto maybe = [&](Value value) { return pick(10) == 0 ? std::nullopt : std::optional(std::move(value)); };
+      row.s = maybe("v" + std::to_string(file * 3 + pick(6)));
+      const bool nan = pick(15) == 0;
+      row.d = maybe(file + pick(4) / 2.0);
+      row.ts = maybe(std::int64_t{1'700'000'000'000'000} + file * 1'000'000 + pick(3'000'000));
+      row.m = maybe(arrow::Decimal128(file * 100 + pick(300)));
+      row.p = maybe(std::int64_t{pick(3)});
+      const auto text = [](const std::optional<Value>& v, auto show) { return v ? show(*v) : std::string("null"); };
+      json += i > 0 ? ",[" : "[";
+      json += std::to_string(rows.size()) + "," +
+              text(row.s, [](const Value& v) { return '"' + std::get<std::string>(v) + '"'; }) + ",";
+      if (nan) {
+        row.d = 1e308;  // Stands for NaN: above every constant below.
+        json += "NaN,";
+      } else {
+        json += text(row.d, [](const Value& v) { return std::to_string(std::get<double>(v)); }) + ",";
+      }
+      json += text(row.ts, [](const Value& v) { return std::to_string(std::get<std::int64_t>(v)); }) + ",";
+      json += text(row.m, [](const Value& v) { return '"' + std::get<arrow::Decimal128>(v).ToString(2) + '"'; }) + ",";
+      json += text(row.p, [](const Value& v) { return std::to_string(std::get<std::int64_t>(v)); }) + "]";
+      rows.push_back(std::move(row));
+    }
+    Append(BatchFromJson(schema, json + "]"), 16);
+  }
+  const auto constant = [&](const std::string& column) -> Value {
+    if (column == "s") return "v" + std::to_string(pick(40));
+    if (column == "d") return pick(30) / 2.0;
+    if (column == "ts") return std::int64_t{1'700'000'000'000'000} + pick(14'000) * 1000;
+    if (column == "m") return arrow::Decimal128(pick(1500));
+    return std::int64_t{pick(4)};
+  };
+  const auto member = [](const Row& row, const std::string& column) {
+    return column == "s" ? row.s : column == "d" ? row.d : column == "ts" ? row.ts : column == "m" ? row.m : row.p;
+  };
+  ScanCounts total;
+  for (int round = 0; round < 300; ++round) {
+    ScanOptions options{.columns = {"id"}, .num_threads = 1 + pick(4), .buffer_bytes_max = 1 + pick(5000)};
+    for (int n = 1 + pick(2); n > 0; --n) {
+      Comparison comparison;
+      comparison.column = std::vector<std::string>{"s", "d", "ts", "m", "p"}[static_cast<std::size_t>(pick(5))];
+      comparison.comparator = static_cast<Comparator>(pick(9));
+      if (comparison.comparator < Comparator::kIsNull) comparison.values.push_back(constant(comparison.column));
+      if (comparison.comparator == Comparator::kIn) comparison.values.push_back(constant(comparison.column));
+      options.where.push_back(std::move(comparison));
+    }
+    std::vector<std::int64_t> want;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const bool all = std::all_of(options.where.begin(), options.where.end(),
+                                   [&](const Comparison& c) { return Satisfies(member(rows[i], c.column), c); });
+      if (all) want.push_back(static_cast<std::int64_t>(i));
+    }
+    ScanCounts counts;
+    ASSERT_EQ(Ids(options, &counts), want) << "round " << round << " on " << options.where[0].column;
+    total.files += counts.files;
+    total.files_read += counts.files_read;
+    total.row_groups += counts.row_groups;
+    total.row_groups_read += counts.row_groups_read;
+  }
+  // Pruning does something: on this data more than half of the files and a part of the row groups are not touched.
+  EXPECT_LT(total.files_read, total.files / 2);
+  EXPECT_LT(total.row_groups_read, total.row_groups);
+}
+
+TEST_F(ScanTest, OrderLimitAndEarlyEnd) {
+  const auto schema = arrow::schema({field("id", arrow::int64())});
+  Create(schema);
+  for (int file = 0; file < 5; ++file) {
+    std::string json = "[";
+    for (int i = 0; i < 100; ++i) json += (i > 0 ? ",[" : "[") + std::to_string(file * 100 + i) + "]";
+    Append(BatchFromJson(schema, json + "]"), 10);
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto one, Read({.num_threads = 1}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto four, Read({.num_threads = 4, .buffer_bytes_max = 1}));
+  EXPECT_EQ(one->num_rows(), 500);
+  EXPECT_TRUE(one->CombineChunks().ValueOrDie()->Equals(*four->CombineChunks().ValueOrDie()));
+  for (const std::int64_t limit : {0, 1, 15, 499, 500, 1000}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto some, Read({.limit = limit}));
+    EXPECT_EQ(some->num_rows(), std::min<std::int64_t>(limit, 500));
+  }
+  // Dropped after one batch: its threads end.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader,
+                                OpenScan(store_, table_->snapshot(), {.num_threads = 3, .buffer_bytes_max = 1}));
+  std::shared_ptr<arrow::RecordBatch> batch;
+  MILLRACE_ASSERT_OK(reader->ReadNext(&batch));
+  ASSERT_NE(batch, nullptr);
+}
+
+TEST_F(ScanTest, ErrorsNameColumnOrFileAndEndTheStream) {
+  const auto schema = arrow::schema({field("id", arrow::int64()), field("b", arrow::binary())});
+  Create(schema);
+  Append(BatchFromJson(schema, R"([[1, "x"]])"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, OpenScan(store_, table_->snapshot(), {.columns = {"nope"}}));
+  for (const char* column : {"nope", "b"}) {
+    const ScanOptions options{.where = {{column, Comparator::kEqual, {std::int64_t{1}}}}};
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, OpenScan(store_, table_->snapshot(), options));
+  }
+  const std::string path = table_->snapshot()->files.begin()->second.path;
+  MILLRACE_ASSERT_OK(store_->Delete(path));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, OpenScan(store_, table_->snapshot()));
+  std::shared_ptr<arrow::RecordBatch> batch;
+  const Status status = reader->ReadNext(&batch);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, status);
+  EXPECT_NE(status.message().find(path), std::string::npos) << status;
+  MILLRACE_ASSERT_OK(reader->ReadNext(&batch));
+  EXPECT_EQ(batch, nullptr);
+}
+
+// What only other writers make: a schema whose names are not those of the files, and types that have grown.
+TEST_F(ScanTest, ColumnsByNameByIdAndWidened) {
+  const auto stored =
+      arrow::schema({field("col-1", arrow::int32(), true, arrow::key_value_metadata({{"PARQUET:field_id", "1"}})),
+                     field("col-2",
+                           arrow::struct_({field("col-3", arrow::utf8(), true,
+                                                 arrow::key_value_metadata({{"PARQUET:field_id", "3"}}))}),
+                           true, arrow::key_value_metadata({{"PARQUET:field_id", "2"}})),
+                     field("col-4", arrow::date32(), true, arrow::key_value_metadata({{"PARQUET:field_id", "4"}}))});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto writer, DataFileWriter::Make(store_, stored, {{"col-5", "x"}}));
+  MILLRACE_ASSERT_OK(writer->Append(*BatchFromJson(stored, R"([[7, {"col-3": "a"}, 1], [8, null, null]])")));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile add, writer->Finish());
+  const auto named = [](int id, const std::string& name, std::shared_ptr<arrow::DataType> type) {
+    const std::string json = R"({"delta.columnMapping.id":)" + std::to_string(id) +
+                             R"(,"delta.columnMapping.physicalName":"col-)" + std::to_string(id) + R"("})";
+    return field(name, std::move(type), true, arrow::key_value_metadata({{kFieldMetadataKey, json}}));
+  };
+  for (const char* mode : {"name", "id"}) {
+    SCOPED_TRACE(mode);
+    Snapshot snapshot;
+    snapshot.protocol = {.min_reader_version = 2, .min_writer_version = 5};
+    snapshot.metadata.configuration = {{"delta.columnMapping.mode", mode}};
+    snapshot.metadata.partition_columns = {"part"};
+    snapshot.schema = arrow::schema({named(1, "a number", arrow::int64()),
+                                     named(2, "nested", arrow::struct_({named(3, "text", arrow::utf8())})),
+                                     named(4, "day", arrow::timestamp(arrow::TimeUnit::MICRO)),
+                                     named(5, "part", arrow::utf8()), named(6, "later", arrow::int64())});
+    snapshot.files.Set(add.path, add);
+    const auto shared = std::make_shared<const Snapshot>(snapshot);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, OpenScan(store_, shared));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, reader->ToTable());
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto batch, table->CombineChunksToBatch());
+    const auto want = BatchFromJson(
+        snapshot.schema, R"([[7, {"text": "a"}, "1970-01-02 00:00:00", "x", null], [8, null, null, "x", null]])");
+    EXPECT_TRUE(batch->Equals(*want)) << batch->ToString();
+    // Statistics and partition values are by physical name.
+    const std::vector<std::pair<Comparison, std::int64_t>> cases = {
+        {{"a number", Comparator::kGreater, {std::int64_t{8}}}, 0},
+        {{"a number", Comparator::kGreater, {std::int64_t{7}}}, 1},
+        {{"part", Comparator::kEqual, {"x"}}, 2},
+        {{"part", Comparator::kEqual, {"y"}}, 0},
+        {{"later", Comparator::kIsNull, {}}, 2},
+        {{"later", Comparator::kIsNotNull, {}}, 0}};
+    for (const auto& [comparison, rows] : cases) {
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto some, OpenScan(store_, shared, {.where = {comparison}}));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto found, some->ToTable());
+      EXPECT_EQ(found->num_rows(), rows) << comparison.column;
+    }
+  }
+}
+
+TEST(FilePruning, StatisticsOfOtherWriters) {
+  struct Case {
+    const char* name;
+    std::shared_ptr<arrow::DataType> type;
+    std::string stats;
+    Comparator comparator;
+    Value value;
+    bool want;
+  };
+  const auto micros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  const std::vector<Case> cases = {
+      {"max cut to the millisecond", micros, R"({"maxValues":{"c":"1970-01-01T00:00:00.001Z"}})", Comparator::kEqual,
+       std::int64_t{1999}, true},
+      {"beyond the cut", micros, R"({"maxValues":{"c":"1970-01-01T00:00:00.001Z"}})", Comparator::kEqual,
+       std::int64_t{2000}, false},
+      {"float is not its decimal spelling", arrow::float32(), R"({"maxValues":{"c":1.1}})", Comparator::kEqual,
+       double{1.1F}, true},
+      {"NaN may hide above the max", arrow::float64(), R"({"minValues":{"c":1.0},"maxValues":{"c":2.0}})",
+       Comparator::kGreater, 5.0, true},
+      {"decimal as a floating number", arrow::decimal128(38, 2), R"({"maxValues":{"c":12345678901234567.89}})",
+       Comparator::kGreaterEqual, arrow::Decimal128("1234567890123456789"), true},
+      {"far beyond", arrow::decimal128(9, 2), R"({"maxValues":{"c":1.5}})", Comparator::kGreaterEqual,
+       arrow::Decimal128(200), false},
+      {"only nulls", arrow::int64(), R"({"numRecords":3,"nullCount":{"c":3}})", Comparator::kNotEqual, std::int64_t{1},
+       false},
+      {"another type", arrow::int64(), R"({"minValues":{"c":"x"}})", Comparator::kLess, std::int64_t{1}, true},
+      {"not JSON", arrow::int64(), "{", Comparator::kLess, std::int64_t{1}, true},
+      {"no bounds", arrow::int64(), "{}", Comparator::kLess, std::int64_t{1}, true},
+      {"wide bounds still bound", arrow::int64(), R"({"tightBounds":false,"minValues":{"c":5}})", Comparator::kLess,
+       std::int64_t{5}, false}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Snapshot snapshot;
+    snapshot.schema = arrow::schema({field("c", c.type)});
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto pruner, FilePruner::Make(snapshot, {{"c", c.comparator, {c.value}}}));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const bool may_match, pruner->MayMatch({.path = "f", .stats = c.stats}));
+    EXPECT_EQ(may_match, c.want);
+  }
+}
+
+}  // namespace
+}  // namespace millrace::delta
