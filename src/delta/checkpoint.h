@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "delta/actions.h"
@@ -19,6 +20,9 @@ namespace millrace::delta {
 /// of the table).
 Status ReadCheckpointFile(objectstore::ObjectStore& store, const std::string& key,
                           const std::function<Status(Action&&)>& sink);
+
+/// The keys of the sidecar files that a checkpoint file names. Errors as ReadCheckpointFile().
+Result<std::vector<std::string>> SidecarKeysOf(objectstore::ObjectStore& store, const std::string& key);
 
 /// Writes the snapshot's checkpoint, reads it back, then points `_last_checkpoint` at it. Tombstones older than
 /// delta.deletedFileRetentionDuration (a week if not set) at `now_ms` are left out; every txn stays.

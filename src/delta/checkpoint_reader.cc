@@ -437,7 +437,10 @@ std::vector<int> WantedLeaves(const parquet::SchemaDescriptor& schema, const par
   return wanted;
 }
 
-Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, const Sink& sink) {
+enum class Wanted { kAll, kSidecars };
+
+Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, const Sink& sink,
+                   Wanted wanted = Wanted::kAll) {
   ASSIGN_OR_RETURN(const auto file, store.Open(key));
   // What Parquet itself cannot read has no kind of ours: the file is broken.
   const auto broken = [&](const Status& status) {
@@ -449,7 +452,14 @@ Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, cons
   reader->set_use_threads(true);
   const auto metadata = reader->parquet_reader()->metadata();
   for (int group = 0; group < reader->num_row_groups(); ++group) {
-    auto table = reader->ReadRowGroup(group, WantedLeaves(*metadata->schema(), *metadata->RowGroup(group)));
+    std::vector<int> leaves = WantedLeaves(*metadata->schema(), *metadata->RowGroup(group));
+    if (wanted == Wanted::kSidecars) {
+      std::erase_if(leaves, [&](int leaf) {
+        return !metadata->schema()->Column(leaf)->path()->ToDotString().starts_with("sidecar.");
+      });
+      if (leaves.empty()) return Status::OK();
+    }
+    auto table = reader->ReadRowGroup(group, leaves);
     if (!table.ok()) return broken(table.status());
     auto batch = (*table)->CombineChunksToBatch();
     if (!batch.ok()) return broken(batch.status());
@@ -478,28 +488,43 @@ Result<std::string> SidecarKey(const Sidecar& sidecar, const std::string& checkp
 
 }  // namespace
 
-Status ReadCheckpointFile(objectstore::ObjectStore& store, const std::string& key, const Sink& sink) {
-  std::vector<Sidecar> sidecars;
-  const Sink keep_sidecars = [&](Action&& action) {
-    if (auto* sidecar = std::get_if<Sidecar>(&action)) {
-      sidecars.push_back(std::move(*sidecar));
+namespace {
+
+// Everything but sidecars goes to `sink`; what they name is returned.
+Status ReadTop(objectstore::ObjectStore& store, const std::string& key, const Sink& sink, Wanted wanted,
+               std::vector<std::string>& sidecar_keys) {
+  const Sink keep_sidecars = [&](Action&& action) -> Status {
+    if (const auto* sidecar = std::get_if<Sidecar>(&action)) {
+      ASSIGN_OR_RETURN(auto sidecar_key, SidecarKey(*sidecar, key, store.uri()));
+      sidecar_keys.push_back(std::move(sidecar_key));
       return Status::OK();
     }
     return sink(std::move(action));
   };
-  if (key.ends_with(".json")) {
-    ASSIGN_OR_RETURN(const auto bytes, store.Read(key));
-    ASSIGN_OR_RETURN(auto actions, ParseCommit(std::string_view(*bytes), key));
-    for (auto& action : actions) RETURN_NOT_OK(keep_sidecars(std::move(action)));
-  } else {
-    RETURN_NOT_OK(ReadParquet(store, key, keep_sidecars));
-  }
+  if (!key.ends_with(".json")) return ReadParquet(store, key, keep_sidecars, wanted);
+  ASSIGN_OR_RETURN(const auto bytes, store.Read(key));
+  ASSIGN_OR_RETURN(auto actions, ParseCommit(std::string_view(*bytes), key));
+  for (auto& action : actions) RETURN_NOT_OK(keep_sidecars(std::move(action)));
+  return Status::OK();
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> SidecarKeysOf(objectstore::ObjectStore& store, const std::string& key) {
+  std::vector<std::string> keys;
+  RETURN_NOT_OK(ReadTop(
+      store, key, [](Action&&) { return Status::OK(); }, Wanted::kSidecars, keys));
+  return keys;
+}
+
+Status ReadCheckpointFile(objectstore::ObjectStore& store, const std::string& key, const Sink& sink) {
+  std::vector<std::string> sidecars;
+  RETURN_NOT_OK(ReadTop(store, key, sink, Wanted::kAll, sidecars));
   for (const auto& sidecar : sidecars) {
-    ASSIGN_OR_RETURN(const std::string sidecar_key, SidecarKey(sidecar, key, store.uri()));
     // A sidecar holds files alone; one that names others would be a loop.
-    RETURN_NOT_OK(ReadParquet(store, sidecar_key, [&](Action&& action) {
+    RETURN_NOT_OK(ReadParquet(store, sidecar, [&](Action&& action) {
       if (std::holds_alternative<Sidecar>(action)) {
-        return Corrupt("checkpoint {}: its sidecar {} names a sidecar", key, sidecar_key);
+        return Corrupt("checkpoint {}: its sidecar {} names a sidecar", key, sidecar);
       }
       return sink(std::move(action));
     }));

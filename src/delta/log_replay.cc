@@ -284,6 +284,12 @@ Result<SnapshotPtr> LoadVersion(objectstore::ObjectStore& store, TableVersion ve
   return snapshot;
 }
 
+Result<SnapshotPtr> LoadFromCheckpoint(objectstore::ObjectStore& store, const LogListing::Checkpoint& checkpoint,
+                                       TableVersion version) {
+  ASSIGN_OR_RETURN(const LogListing listing, ListLog(store));
+  return ReplayFrom(store, listing, &checkpoint, version);
+}
+
 Result<TableVersion> VersionAsOf(objectstore::ObjectStore& store, std::int64_t timestamp_ms) {
   ASSIGN_OR_RETURN(const SnapshotPtr latest, LoadLatest(store));
   ASSIGN_OR_RETURN(const LogListing listing, ListLog(store));

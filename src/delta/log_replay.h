@@ -29,6 +29,10 @@ Result<SnapshotPtr> LoadVersion(objectstore::ObjectStore& store, TableVersion ve
 /// else by the times of the log's files. kInvalidInput: none is that old.
 Result<TableVersion> VersionAsOf(objectstore::ObjectStore& store, std::int64_t timestamp_ms);
 
+/// `version` from this very checkpoint and the commits after it; nothing else is tried. Errors as LoadLatest().
+Result<SnapshotPtr> LoadFromCheckpoint(objectstore::ObjectStore& store, const LogListing::Checkpoint& checkpoint,
+                                       TableVersion version);
+
 /// nullopt: there is no such commit (yet, or any more).
 Result<std::optional<std::vector<Action>>> ReadCommit(objectstore::ObjectStore& store, TableVersion version);
 

@@ -237,6 +237,9 @@ Result<std::optional<std::int64_t>> Table::Impl::NextInCommitTimestamp(const Sna
 Status Table::Impl::CheckAgainst(const CommitRequest& request, const Snapshot& base) {
   RETURN_NOT_OK(delta::CheckWritable(base.protocol, base.metadata));
   if (request.metadata) RETURN_NOT_OK(delta::CheckWritable(base.protocol, *request.metadata));
+  if (request.planned_schema && *request.planned_schema != base.metadata.schema_string) {
+    return Conflict("the table's schema has changed by version {}: what was planned does not fit it", base.version);
+  }
   for (const auto& remove : request.removes) {
     if (remove.data_change && IsAppendOnly(base.metadata)) {
       return Unsupported("the table is append-only (delta.appendOnly): {} cannot be removed", remove.path);

@@ -49,6 +49,9 @@ struct CommitRequest {
   std::vector<RemoveFile> removes;
   std::optional<Metadata> metadata;
   std::map<std::string, std::optional<std::int64_t>> fence;
+  /// Metadata::schema_string that the files were made for. If the table's is another by now, the commit is not made:
+  /// kConflict. Absent: the files fit whatever the schema is.
+  std::optional<std::string> planned_schema;
 
   std::string operation = "STREAMING UPDATE";
   std::map<std::string, std::string> operation_parameters;
@@ -109,7 +112,8 @@ class Table {
   /// Puts the request as the next version; rebases over others' commits with back-off; resolves a lost reply by
   /// reading back. `deadline`: no request is started after it. Errors: kTransient or kUnknownOutcome (the store failed
   /// us for too long: call Refresh() and look for our txns before anything else), kConflict (a file to remove was
-  /// removed by another commit: plan again), kInvalidInput (the request is not a valid commit), kUnsupported, kCorrupt.
+  /// removed by another commit, or the schema is not the planned one any more: plan again), kInvalidInput (the request
+  /// is not a valid commit), kUnsupported, kCorrupt.
   Result<CommitOutcome> Commit(const CommitRequest& request, RetryPolicy policy = {},
                                std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt);
 

@@ -1,0 +1,57 @@
+// Any bytes as a commit file are refused, or are actions that survive being written and read again, and that replay
+// into a snapshot or are refused there.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "delta/action_json.h"
+#include "delta/deletion_vector.h"
+#include "delta/file_path.h"
+#include "delta/log_replay.h"
+
+using namespace millrace::delta;
+
+namespace {
+
+void Require(bool condition) {
+  if (!condition) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto actions = ParseCommit(text, "fuzz");
+  if (!actions.ok()) return 0;
+  std::string written;
+  for (const auto& action : *actions) {
+    AppendActionLine(written, action);
+    if (const auto* add = std::get_if<AddFile>(&action)) {
+      const auto key = DecodePath(add->path, "file:///lake/t");
+      Require(!key.ok() || (key->find("..") != 0 && key->find("/../") == std::string::npos && key->front() != '/'));
+      if (add->deletion_vector) (void)DeletionVectorKey(*add->deletion_vector, "file:///lake/t");
+    }
+    if (const auto* metadata = std::get_if<Metadata>(&action)) (void)SchemaFromJson(metadata->schema_string);
+  }
+  if (!actions->empty()) {
+    const auto again = ParseCommit(written, "again");
+    Require(again.ok() && again->size() == actions->size());
+    std::string twice;
+    for (const auto& action : *again) AppendActionLine(twice, action);
+    Require(twice == written);
+  }
+  static const Snapshot kEmpty = [] {
+    Snapshot snapshot;
+    snapshot.metadata.id = "t";
+    snapshot.metadata.schema_string = R"({"type":"struct","fields":[]})";
+    snapshot.schema = arrow::schema(arrow::FieldVector());
+    return snapshot;
+  }();
+  const auto next = Advance(kEmpty, *actions);
+  if (!next.ok()) return 0;
+  std::int64_t bytes = 0;
+  for (const auto& [path, file] : (*next)->files) bytes += file.size;
+  Require(bytes == (*next)->num_bytes);
+  return 0;
+}

@@ -1,0 +1,202 @@
+#include "delta/vacuum.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+#include "base/kill_point.h"
+#include "delta/checkpoint.h"
+#include "delta/deletion_vector.h"
+#include "delta/file_path.h"
+#include "delta/log_replay.h"
+
+namespace millrace::delta {
+namespace {
+
+constexpr std::int64_t kDayMs = 86'400'000;
+constexpr std::size_t kDeletesAtOnce = 1000;  // As many as one request of S3's takes.
+
+// A property such as "interval 7 days". kUnsupported: not understood.
+Result<std::int64_t> IntervalProperty(const Metadata& metadata, const std::string& key, std::int64_t if_absent_ms) {
+  const auto it = metadata.configuration.find(key);
+  if (it == metadata.configuration.end()) return if_absent_ms;
+  const auto value = IntervalToMillis(it->second);
+  if (!value) return Unsupported("the table's property {} = '{}' is not understood", key, it->second);
+  return *value;
+}
+
+// "a/b" -> a, b. Folders of partitions are called column=value, whatever the column's name begins with.
+bool IsHidden(std::string_view key) {
+  std::size_t begin = 0;
+  while (begin < key.size()) {
+    const std::size_t end = std::min(key.find('/', begin), key.size());
+    const std::string_view segment = key.substr(begin, end - begin);
+    const bool is_partition = segment.find('=') != std::string_view::npos && end < key.size();
+    const bool is_change_data = segment == "_change_data" && begin == 0;
+    if ((segment.starts_with('_') || segment.starts_with('.')) && !is_partition && !is_change_data) return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+// The keys that the snapshot's files and recent tombstones need. A path that is not below the table needs none here.
+Result<std::unordered_set<std::string>> NeededKeys(const Snapshot& snapshot, const std::string& uri,
+                                                   std::int64_t cutoff_ms) {
+  std::unordered_set<std::string> needed;
+  const auto keep = [&](const std::string& path,
+                        const std::optional<DeletionVectorDescriptor>& deletion_vector) -> Status {
+    const auto key = DecodePath(path, uri);
+    if (key.ok()) {
+      needed.insert(*key);
+    } else if (KindOf(key.status()) != ErrorKind::kUnsupported) {
+      return key.status();
+    }
+    if (!deletion_vector) return Status::OK();
+    const auto vector_key = DeletionVectorKey(*deletion_vector, uri);
+    if (vector_key.ok()) {
+      needed.insert(*vector_key);
+    } else if (KindOf(vector_key.status()) != ErrorKind::kUnsupported) {
+      return vector_key.status();
+    }
+    return Status::OK();
+  };
+  for (const auto& [key, file] : snapshot.files) RETURN_NOT_OK(keep(file.path, file.deletion_vector));
+  for (const auto& [key, file] : snapshot.tombstones) {
+    // Without a time of deletion the spec counts a tombstone as old.
+    if (file.deletion_timestamp_ms.value_or(0) >= cutoff_ms) RETURN_NOT_OK(keep(file.path, file.deletion_vector));
+  }
+  return needed;
+}
+
+// The version in a log file's name; nullopt: it is not of a version.
+std::optional<TableVersion> VersionOf(std::string_view key) {
+  const std::string_view name = key.substr(std::string_view(kLogPrefix).size());
+  TableVersion version = 0;
+  if (name.size() <= 20) return std::nullopt;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + 20, version);
+  return error == std::errc() && end == name.data() + 20 ? std::optional(version) : std::nullopt;
+}
+
+// The newest checkpoint that was made at or before the cutoff, or nullptr. Times are made to ascend, as for time
+// travel.
+const LogListing::Checkpoint* NewestBefore(const LogListing& listing, std::int64_t cutoff_ms) {
+  std::int64_t last_ms = INT64_MIN;
+  std::optional<TableVersion> newest;
+  for (const auto& commit : listing.commits) {
+    last_ms = std::max(commit.modified / 1000, last_ms == INT64_MIN ? INT64_MIN : last_ms + 1);
+    if (last_ms > cutoff_ms) break;
+    newest = commit.version;
+  }
+  if (!newest) return nullptr;
+  const LogListing::Checkpoint* found = nullptr;
+  for (const auto& checkpoint : listing.checkpoints) {
+    // Its own commit stays too: time travel and a writer that looks for its last version need it.
+    if (checkpoint.version <= *newest && listing.HasCommit(checkpoint.version)) found = &checkpoint;
+  }
+  return found;
+}
+
+}  // namespace
+
+Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Clock& clock) {
+  auto& store = *table.store();
+  ASSIGN_OR_RETURN(const auto objects, store.List(""));
+  KillPoint("vacuum.listed");
+  ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
+  RETURN_NOT_OK(table.CheckWritable());
+  std::int64_t retention_ms = 0;
+  if (options.retention) {
+    retention_ms = options.retention->count();
+  } else {
+    ASSIGN_OR_RETURN(retention_ms,
+                     IntervalProperty(snapshot->metadata, "delta.deletedFileRetentionDuration", 7 * kDayMs));
+  }
+  const std::int64_t cutoff_ms = clock.Now() / 1000 - retention_ms;
+  ASSIGN_OR_RETURN(const auto needed, NeededKeys(*snapshot, store.uri(), cutoff_ms));
+  VacuumResult result;
+  for (const auto& object : objects) {
+    if (IsHidden(object.key) || needed.contains(object.key)) continue;
+    if (object.modified / 1000 >= cutoff_ms) {
+      ++result.kept_young;
+      continue;
+    }
+    result.deleted.push_back(object.key);
+    result.bytes += object.size;
+  }
+  if (options.dry_run) return result;
+  for (std::size_t begin = 0; begin < result.deleted.size(); begin += kDeletesAtOnce) {
+    const std::size_t end = std::min(begin + kDeletesAtOnce, result.deleted.size());
+    RETURN_NOT_OK(store.DeleteMany({result.deleted.begin() + static_cast<std::ptrdiff_t>(begin),
+                                    result.deleted.begin() + static_cast<std::ptrdiff_t>(end)}));
+    KillPoint("vacuum.mid");
+  }
+  return result;
+}
+
+Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::milliseconds> retention,
+                                    const Clock& clock) {
+  auto& store = *table.store();
+  ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
+  RETURN_NOT_OK(table.CheckWritable());
+  LogCleanupResult result;
+  const auto& properties = snapshot->metadata.configuration;
+  const auto enabled = properties.find("delta.enableExpiredLogCleanup");
+  if (enabled != properties.end() && enabled->second == "false") return result;
+  std::int64_t retention_ms = 0;
+  if (retention) {
+    retention_ms = retention->count();
+  } else {
+    ASSIGN_OR_RETURN(retention_ms, IntervalProperty(snapshot->metadata, "delta.logRetentionDuration", 30 * kDayMs));
+  }
+  const std::int64_t cutoff_ms = (clock.Now() / 1000 - retention_ms) / kDayMs * kDayMs;
+
+  ASSIGN_OR_RETURN(LogListing listing, ListLog(store));
+  ASSIGN_OR_RETURN(const auto hint, ReadLastCheckpointHint(store));
+  if (hint) {
+    // What _last_checkpoint names stays, and with it all that comes after.
+    std::erase_if(listing.checkpoints, [&](const auto& checkpoint) { return checkpoint.version > *hint; });
+  }
+  const auto* first = NewestBefore(listing, cutoff_ms);
+  if (first == nullptr) return result;
+  const TableVersion begins_at = first->version;
+  bool anything = listing.commits.front().version < begins_at;
+  for (const auto& checkpoint : listing.checkpoints) anything |= checkpoint.version < begins_at;
+  if (!anything) return result;
+  // From here on everything hangs on this checkpoint: replay the table from it alone.
+  ASSIGN_OR_RETURN(const auto replayed, LoadFromCheckpoint(store, *first, snapshot->version));
+  if (replayed->files.size() != snapshot->files.size() || replayed->num_bytes != snapshot->num_bytes ||
+      replayed->txns.size() != snapshot->txns.size()) {
+    return Corrupt("checkpoint {} of {} does not lead to the table's state: the log is left as it is",
+                   first->keys.front(), store.uri());
+  }
+
+  ASSIGN_OR_RETURN(const auto objects, store.List(kLogPrefix));
+  for (const auto& object : objects) {  // Ascending by name, and so by version.
+    const auto version = VersionOf(object.key);
+    if (!version || *version >= begins_at) continue;
+    RETURN_NOT_OK(store.Delete(object.key));
+    ++result.files_deleted;
+    KillPoint("cleanup.mid");
+  }
+  std::set<std::string> sidecars;
+  for (const auto& checkpoint : listing.checkpoints) {
+    if (checkpoint.version < begins_at) continue;
+    for (const auto& key : checkpoint.keys) {
+      ASSIGN_OR_RETURN(const auto named, SidecarKeysOf(store, key));
+      sidecars.insert(named.begin(), named.end());
+    }
+  }
+  ASSIGN_OR_RETURN(const auto sidecar_objects, store.List(kSidecarPrefix));
+  for (const auto& object : sidecar_objects) {
+    // A young one may belong to a checkpoint that is being written.
+    if (sidecars.contains(object.key) || object.modified / 1000 >= clock.Now() / 1000 - kDayMs) continue;
+    RETURN_NOT_OK(store.Delete(object.key));
+    ++result.files_deleted;
+  }
+  result.begins_at = begins_at;
+  return result;
+}
+
+}  // namespace millrace::delta

@@ -1,0 +1,53 @@
+/// Deletes what no reader needs any more: files outside of the table's recent versions, and old parts of its log. Spec:
+/// Delta PROTOCOL.md, "Action Reconciliation" (tombstones) and "Metadata Cleanup".
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "delta/table.h"
+
+namespace millrace::delta {
+
+struct VacuumOptions {
+  /// Only files older than this go; absent: delta.deletedFileRetentionDuration of the table, or a week. Uploads that
+  /// are not committed yet, and versions that are still to be read, must be younger.
+  std::optional<std::chrono::milliseconds> retention{};
+  bool dry_run = false;
+};
+
+struct VacuumResult {
+  std::vector<std::string> deleted;  ///< Keys; in a dry run those that would be.
+  std::int64_t bytes = 0;
+  std::int64_t kept_young = 0;  ///< Not referenced, but younger than the retention.
+};
+
+/// Deletes data files and deletion vectors that are neither live nor removed within the retention, and older than it by
+/// the store's clock. Names with a segment that begins with '_' or '.' (but for partition folders and _change_data) are
+/// not the table's and stay. Lists the files before it reads the newest version, so a file that is committed meanwhile
+/// is known to be.
+///
+/// kUnsupported: the table must not be written, or its retention is not understood.
+Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options = {}, const Clock& clock = SystemClock());
+
+struct LogCleanupResult {
+  std::optional<TableVersion> begins_at;  ///< The log reaches back to here; nullopt: nothing was to be deleted.
+  std::int64_t files_deleted = 0;
+};
+
+/// Deletes commits, checkpoints, compacted commits and checksums before the newest checkpoint that is older than
+/// delta.logRetentionDuration (30 days if not set) at the last midnight UTC, and sidecars that no checkpoint names.
+/// What _last_checkpoint names stays. Deletes from the oldest on, so that a log that is cut half-way has no gap.
+/// Nothing happens when delta.enableExpiredLogCleanup is false. `retention`: instead of the property.
+///
+/// kCorrupt: the checkpoint that the log would begin with cannot be read; nothing was deleted.
+Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::milliseconds> retention = std::nullopt,
+                                    const Clock& clock = SystemClock());
+
+}  // namespace millrace::delta
