@@ -28,8 +28,16 @@ Run AddSimulate(CLI::App& app);
 Run AddValidate(CLI::App& app);
 Run AddAudit(CLI::App& app);
 Run AddQuery(CLI::App& app);
+Run AddLakeCreate(CLI::App& app);
 Run AddLakeDescribe(CLI::App& app);
 Run AddLakeHistory(CLI::App& app);
+Run AddLakeFiles(CLI::App& app);
+Run AddLakeRead(CLI::App& app);
+Run AddLakeOptimize(CLI::App& app);
+Run AddLakeVacuum(CLI::App& app);
+Run AddLakeCheckpoint(CLI::App& app);
+Run AddLakeCleanup(CLI::App& app);
+Run AddLakeView(CLI::App& app);
 Run AddVersion(CLI::App& app);
 
 /// "millrace: message" on stderr.

@@ -8,8 +8,7 @@
 
 #include "commands.h"
 #include "delta/data_file.h"
-#include "delta/table.h"
-#include "objectstore/object_store.h"
+#include "lake_table.h"
 #include "query/time_expression.h"
 #include "text_table.h"
 
@@ -19,21 +18,16 @@ namespace {
 namespace json = boost::json;
 
 struct Options {
-  std::string table;
+  lake::TableAt at;
   std::string output = "table";
   std::int64_t limit = 20;
 };
 
 std::shared_ptr<Options> AddTableOptions(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("table", options->table, "Path or URI of a Delta table")->required();
+  lake::AddTable(app, options->at);
   app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json"}))->capture_default_str();
   return options;
-}
-
-Result<std::shared_ptr<delta::Table>> OpenTable(const std::string& uri) {
-  ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(uri, objectstore::IfMissing::kRefuse));
-  return delta::Table::Open(store);
 }
 
 std::string TextOf(const json::object& object, const char* member) {
@@ -42,14 +36,19 @@ std::string TextOf(const json::object& object, const char* member) {
   return value->is_string() ? json::value_to<std::string>(*value) : json::serialize(*value);
 }
 
+std::vector<std::string> FeaturesOf(const std::optional<std::vector<std::string>>& features) {
+  return features.value_or(std::vector<std::string>());
+}
+
 }  // namespace
 
 Run AddLakeDescribe(CLI::App& app) {
   auto options = AddTableOptions(app);
+  lake::AddVersion(app, options->at);
   return [options] {
-    const auto table = OpenTable(options->table);
-    if (!table.ok()) return Complain(table.status());
-    const auto snapshot = (*table)->snapshot();
+    const auto opened = lake::Open(options->at);
+    if (!opened.ok()) return Complain(opened.status());
+    const auto& [store, snapshot] = *opened;
     std::int64_t rows = 0;
     bool rows_known = true;
     for (const auto& [path, file] : snapshot->files) {
@@ -65,11 +64,13 @@ Run AddLakeDescribe(CLI::App& app) {
       }
       json::object txns;
       for (const auto& [id, txn] : snapshot->txns) txns[id] = txn.version;
-      json::object description{{"uri", (*table)->store()->uri()},
+      json::object description{{"uri", store->uri()},
                                {"id", snapshot->metadata.id},
                                {"version", snapshot->version},
                                {"min_reader_version", snapshot->protocol.min_reader_version},
                                {"min_writer_version", snapshot->protocol.min_writer_version},
+                               {"reader_features", json::value_from(FeaturesOf(snapshot->protocol.reader_features))},
+                               {"writer_features", json::value_from(FeaturesOf(snapshot->protocol.writer_features))},
                                {"files", static_cast<std::int64_t>(snapshot->files.size())},
                                {"bytes", snapshot->num_bytes},
                                {"rows", rows_known ? json::value(rows) : json::value(nullptr)},
@@ -82,7 +83,7 @@ Run AddLakeDescribe(CLI::App& app) {
     }
     std::printf(
         "%s\n",
-        RenderTable({{"table", (*table)->store()->uri()},
+        RenderTable({{"table", store->uri()},
                      {"version", std::to_string(snapshot->version)},
                      {"protocol", fmt::format("reader {}, writer {}", snapshot->protocol.min_reader_version,
                                               snapshot->protocol.min_writer_version)},
@@ -111,7 +112,7 @@ Run AddLakeHistory(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   return [options] {
-    const auto table = OpenTable(options->table);
+    const auto table = lake::OpenTable(options->at);
     if (!table.ok()) return Complain(table.status());
     const auto history = (*table)->History(options->limit);
     if (!history.ok()) return Complain(history.status());
@@ -139,6 +140,42 @@ Run AddLakeHistory(CLI::App& app) {
            TextOf(info, "operation"), std::to_string(entry.num_added), std::to_string(entry.num_removed),
            metrics != nullptr && metrics->is_object() ? TextOf(metrics->as_object(), "numOutputRows") : "",
            TextOf(info, "engineInfo")});
+    }
+    if (options->output != "json") std::printf("%s", RenderTable(rows).c_str());
+    return kOk;
+  };
+}
+
+Run AddLakeFiles(CLI::App& app) {
+  auto options = AddTableOptions(app);
+  lake::AddVersion(app, options->at);
+  return [options] {
+    const auto opened = lake::Open(options->at);
+    if (!opened.ok()) return Complain(opened.status());
+    std::vector<std::vector<std::string>> rows = {{"path", "size", "rows", "deleted", "partition", "modified"}};
+    for (const auto& [key, file] : opened->snapshot->files) {
+      const auto count = delta::NumRecords(file);
+      const std::int64_t deleted = file.deletion_vector ? file.deletion_vector->cardinality : 0;
+      if (options->output == "json") {
+        json::object partition;
+        for (const auto& [column, value] : file.partition_values) {
+          partition[column] = value ? json::value(*value) : json::value(nullptr);
+        }
+        std::printf("%s\n", json::serialize(json::object{{"path", file.path},
+                                                         {"size", file.size},
+                                                         {"rows", count ? json::value(*count) : json::value(nullptr)},
+                                                         {"deleted_rows", deleted},
+                                                         {"partition", std::move(partition)},
+                                                         {"modified_ms", file.modification_time_ms}})
+                                .c_str());
+        continue;
+      }
+      std::vector<std::string> partition;
+      for (const auto& [column, value] : file.partition_values)
+        partition.push_back(column + "=" + value.value_or("null"));
+      rows.push_back({file.path, std::to_string(file.size), count ? std::to_string(*count) : "",
+                      deleted > 0 ? std::to_string(deleted) : "", fmt::format("{}", fmt::join(partition, " ")),
+                      query::FormatTime(file.modification_time_ms * 1000)});
     }
     if (options->output != "json") std::printf("%s", RenderTable(rows).c_str());
     return kOk;

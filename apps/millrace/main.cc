@@ -41,10 +41,18 @@ int main(int argc, char** argv) {
   add(app, "validate", "Check pipeline files; all findings at once", AddValidate);
   add(app, "audit", "Prove that the books of every table balance over its whole history", AddAudit);
   add(app, "query", "Ask an aggregate, over HTTP or straight from the lake", AddQuery);
-  CLI::App* const lake = app.add_subcommand("lake", "Look at Delta tables");
+  CLI::App* const lake = app.add_subcommand("lake", "Look at Delta tables, and after them");
   lake->require_subcommand(1);
+  add(*lake, "create", "Make an empty table", AddLakeCreate);
   add(*lake, "describe", "Schema, version, files and offsets of a table", AddLakeDescribe);
   add(*lake, "history", "Commits of a table, newest first", AddLakeHistory);
+  add(*lake, "files", "Live data files of a table", AddLakeFiles);
+  add(*lake, "read", "Rows of a table on standard output", AddLakeRead);
+  add(*lake, "optimize", "Pack small files into large ones", AddLakeOptimize);
+  add(*lake, "vacuum", "Delete files that no recent version needs", AddLakeVacuum);
+  add(*lake, "checkpoint", "Write a checkpoint of the newest version", AddLakeCheckpoint);
+  add(*lake, "cleanup", "Delete old parts of the log", AddLakeCleanup);
+  add(*lake, "view", "SQL that merges an aggregate's partial rows in another engine", AddLakeView);
   add(app, "version", "Version of this program and of the libraries in it", AddVersion);
 
   try {

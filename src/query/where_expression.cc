@@ -5,13 +5,12 @@
 #include <set>
 
 #include "base/nearest_name.h"
+#include "query/condition_tree_internal.h"
 
 namespace millrace::query {
 namespace {
 
 namespace json = boost::json;
-
-constexpr std::size_t kTreeDepthMax = 1000;
 
 // Pure functions whose result is at most about as long as their arguments.
 const std::vector<std::string>& AllowedFunctions() {
@@ -116,50 +115,6 @@ std::string Lower(std::string_view text) {
   return out;
 }
 
-std::string_view Text(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string_view(value->get_string()) : std::string_view();
-}
-
-bool IsEmpty(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  if (value == nullptr || value->is_null()) return true;
-  if (value->is_array()) return value->get_array().empty();
-  if (const auto* map = value->if_object()) return map->contains("map") && map->at("map").get_array().empty();
-  return false;
-}
-
-Result<json::object> ParseTree(const std::string& text) {
-  json::parse_options options;
-  options.max_depth = kTreeDepthMax;
-  json::error_code error;
-  json::value tree = json::parse(text, error, {}, options);
-  if (error == json::error::too_deep) return InvalidInput("the expression is nested too deeply");
-  if (error || !tree.is_object()) return Internal("DuckDB's parse tree: {}", error.message());
-  return std::move(tree.get_object());
-}
-
-// The condition of `SELECT 1 WHERE (…)`, if the statement is exactly that and nothing that was smuggled in.
-Result<const json::value*> ConditionOf(const json::object& tree) {
-  const auto not_one = [] { return InvalidInput("one expression is expected, not a statement or a list"); };
-  const auto* statements = tree.if_contains("statements");
-  if (statements == nullptr || !statements->is_array() || statements->get_array().size() != 1) return not_one();
-  const auto* node = statements->get_array()[0].get_object().if_contains("node");
-  if (node == nullptr || !node->is_object()) return not_one();
-  const json::object& select = node->get_object();
-  if (Text(select, "type") != "SELECT_NODE") return not_one();
-  for (const char* part : {"modifiers", "cte_map", "group_expressions", "group_sets", "having", "sample", "qualify"}) {
-    if (!IsEmpty(select, part)) return not_one();
-  }
-  const auto* from = select.if_contains("from_table");
-  if (from == nullptr || !from->is_object() || Text(from->get_object(), "type") != "EMPTY") return not_one();
-  const auto* list = select.if_contains("select_list");
-  if (list == nullptr || !list->is_array() || list->get_array().size() != 1) return not_one();
-  const auto* where = select.if_contains("where_clause");
-  if (where == nullptr || !where->is_object()) return not_one();
-  return where;
-}
-
 class Checker {
  public:
   Checker(const std::vector<std::string>& columns, const std::string& relation)
@@ -175,7 +130,7 @@ class Checker {
     if (object == nullptr) return Status::OK();
     if (object->contains("class")) {
       RETURN_NOT_OK(CheckNode(*object));
-      if (Text(*object, "class") == "CONSTANT") return Status::OK();
+      if (TextMember(*object, "class") == "CONSTANT") return Status::OK();
     }
     for (const auto& member : *object) RETURN_NOT_OK(Check(member.value()));
     return Status::OK();
@@ -183,7 +138,7 @@ class Checker {
 
  private:
   Status CheckNode(const json::object& node) {
-    const std::string_view kind = Text(node, "class");
+    const std::string_view kind = TextMember(node, "class");
     if (kind == "COLUMN_REF") return CheckColumn(node);
     if (kind == "FUNCTION") return CheckFunction(node);
     static const std::set<std::string_view> kHarmless = {"CONSTANT", "COMPARISON", "CONJUNCTION", "OPERATOR",
@@ -210,10 +165,11 @@ class Checker {
   }
 
   Status CheckFunction(const json::object& node) {
-    const std::string name = Lower(Text(node, "function_name"));
+    const std::string name = Lower(TextMember(node, "function_name"));
     const auto& allowed = AllowedFunctions();
-    const std::string_view schema = Text(node, "schema");  // The parser itself writes extract() as main.date_part().
-    if ((schema.empty() || schema == "main") && Text(node, "catalog").empty() &&
+    const std::string_view schema =
+        TextMember(node, "schema");  // The parser itself writes extract() as main.date_part().
+    if ((schema.empty() || schema == "main") && TextMember(node, "catalog").empty() &&
         std::find(allowed.begin(), allowed.end(), name) != allowed.end()) {
       return Status::OK();
     }
@@ -228,7 +184,7 @@ void CollectColumns(const json::value& value, std::vector<std::string>& out) {
   if (const auto* array = value.if_array()) {
     for (const auto& element : *array) CollectColumns(element, out);
   } else if (const auto* object = value.if_object()) {
-    if (Text(*object, "class") == "COLUMN_REF") {
+    if (TextMember(*object, "class") == "COLUMN_REF") {
       for (const auto& name : object->at("column_names").get_array()) out.emplace_back(name.get_string());
       return;
     }
@@ -241,24 +197,15 @@ void CollectColumns(const json::value& value, std::vector<std::string>& out) {
 Result<std::string> CheckWhere(sql::SqlSession& session, const std::string& where,
                                const std::vector<std::string>& columns, const std::string& relation) {
   // The newlines end a comment in the expression, which would otherwise take our parenthesis with it.
-  ASSIGN_OR_RETURN(const std::string tree_text, session.ParseToJson("SELECT 1 WHERE (\n" + where + "\n)"));
-  ASSIGN_OR_RETURN(const json::object tree, ParseTree(tree_text));
-  ASSIGN_OR_RETURN(const json::value* condition, ConditionOf(tree));
-  RETURN_NOT_OK(Checker(columns, relation).Check(*condition));
-
-  // "a) OR (b" parses too; only the printed form keeps its parts together.
-  ASSIGN_OR_RETURN(const std::string printed, session.JsonToSql(tree_text));
-  constexpr std::string_view kPrefix = "SELECT 1 WHERE ";
-  if (!printed.starts_with(kPrefix)) return Internal("DuckDB printed the condition as: {}", printed);
-  return "(" + printed.substr(kPrefix.size()) + ")";
+  ASSIGN_OR_RETURN(const ConditionTree tree, ParseCondition(session, where));
+  RETURN_NOT_OK(Checker(columns, relation).Check(tree.condition()));
+  return tree.sql;
 }
 
 Result<std::vector<std::string>> ColumnsOf(sql::SqlSession& session, const std::string& expression) {
-  ASSIGN_OR_RETURN(const std::string tree_text, session.ParseToJson("SELECT 1 WHERE (\n" + expression + "\n)"));
-  ASSIGN_OR_RETURN(const json::object tree, ParseTree(tree_text));
-  ASSIGN_OR_RETURN(const json::value* condition, ConditionOf(tree));
+  ASSIGN_OR_RETURN(const ConditionTree tree, ParseCondition(session, expression));
   std::vector<std::string> columns;
-  CollectColumns(*condition, columns);
+  CollectColumns(tree.condition(), columns);
   return columns;
 }
 

@@ -75,6 +75,8 @@ AppendValue Number(const std::shared_ptr<arrow::Array>& array, std::string_view 
   });
 }
 
+AppendValue NestedWriterOf(const std::shared_ptr<arrow::Array>& array);
+
 AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
   const std::string_view null = text == Text::kJson ? "null" : "";
   const auto append_string = text == Text::kJson ? AppendJsonString : AppendCsvString;
@@ -144,6 +146,17 @@ AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
             out += quote + time + quote;
           });
     }
+    case arrow::Type::LIST:
+    case arrow::Type::STRUCT:
+    case arrow::Type::MAP:
+      if (text == Text::kJson) return NestedWriterOf(array);
+      return [array, json = NestedWriterOf(array)](std::int64_t row, std::string& out) -> Status {
+        if (array->IsNull(row)) return Status::OK();
+        std::string value;
+        RETURN_NOT_OK(json(row, value));
+        AppendCsvString(value, out);
+        return Status::OK();
+      };
     default:
       break;
   }
@@ -159,29 +172,99 @@ AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
   };
 }
 
-// Calls `row` once per row, with a writer for each column.
-Status ForEachRow(const query::Answer& answer, Text text,
-                  const std::function<Status(const std::vector<AppendValue>&, std::int64_t)>& row) {
+// A JSON array, or an object.
+AppendValue NestedWriterOf(const std::shared_ptr<arrow::Array>& array) {
+  if (array->type_id() == arrow::Type::LIST) {
+    const auto& list = static_cast<const arrow::ListArray&>(*array);
+    return [array, &list, values = WriterOf(list.values(), Text::kJson)](std::int64_t row, std::string& out) -> Status {
+      if (list.IsNull(row)) {
+        out += "null";
+        return Status::OK();
+      }
+      out += '[';
+      for (std::int64_t i = list.value_offset(row); i < list.value_offset(row + 1); ++i) {
+        if (i > list.value_offset(row)) out += ',';
+        RETURN_NOT_OK(values(i, out));
+      }
+      out += ']';
+      return Status::OK();
+    };
+  }
+  if (array->type_id() == arrow::Type::MAP) {
+    const auto& map = static_cast<const arrow::MapArray&>(*array);
+    const bool text_keys = map.keys()->type_id() == arrow::Type::STRING;
+    return [array, &map, text_keys, keys = WriterOf(map.keys(), Text::kJson),
+            items = WriterOf(map.items(), Text::kJson)](std::int64_t row, std::string& out) -> Status {
+      if (map.IsNull(row)) {
+        out += "null";
+        return Status::OK();
+      }
+      out += '{';
+      for (std::int64_t i = map.value_offset(row); i < map.value_offset(row + 1); ++i) {
+        if (i > map.value_offset(row)) out += ',';
+        if (text_keys) {
+          RETURN_NOT_OK(keys(i, out));
+        } else {
+          std::string key;
+          RETURN_NOT_OK(keys(i, key));
+          AppendJsonString(key, out);
+        }
+        out += ':';
+        RETURN_NOT_OK(items(i, out));
+      }
+      out += '}';
+      return Status::OK();
+    };
+  }
+  const auto& structs = static_cast<const arrow::StructArray&>(*array);
+  std::vector<std::pair<std::string, AppendValue>> members;
+  for (int i = 0; i < structs.num_fields(); ++i) {
+    std::string prefix = i == 0 ? "{" : ",";
+    AppendJsonString(structs.struct_type()->field(i)->name(), prefix);
+    members.emplace_back(prefix + ":", WriterOf(structs.field(i), Text::kJson));
+  }
+  return [array, members = std::move(members)](std::int64_t row, std::string& out) -> Status {
+    if (array->IsNull(row)) {
+      out += "null";
+      return Status::OK();
+    }
+    for (const auto& [prefix, member] : members) {
+      out += prefix;
+      RETURN_NOT_OK(member(row, out));
+    }
+    out += members.empty() ? "{}" : "}";
+    return Status::OK();
+  };
+}
+
+std::vector<AppendValue> WritersOf(const arrow::RecordBatch& batch, Text text) {
+  std::vector<AppendValue> writers;
+  for (const auto& column : batch.columns()) writers.push_back(WriterOf(column, text));
+  return writers;
+}
+
+// Calls `append` with one batch after the other.
+Status ForEachBatch(const query::Answer& answer, const std::function<Status(const arrow::RecordBatch&)>& append) {
   arrow::TableBatchReader reader(*answer.rows);
   while (true) {
     std::shared_ptr<arrow::RecordBatch> batch;
     RETURN_NOT_OK(reader.ReadNext(&batch));
     if (batch == nullptr) return Status::OK();
-    std::vector<AppendValue> writers;
-    for (const auto& column : batch->columns()) writers.push_back(WriterOf(column, text));
-    for (std::int64_t i = 0; i < batch->num_rows(); ++i) RETURN_NOT_OK(row(writers, i));
+    RETURN_NOT_OK(append(*batch));
   }
 }
 
-Status AppendJsonRows(const query::Answer& answer, std::string_view separator, std::string_view end, std::string& out) {
+// `first`: no row was written before; kept up to date.
+Status AppendJsonRows(const arrow::RecordBatch& batch, std::string_view separator, std::string_view end, bool& first,
+                      std::string& out) {
   std::vector<std::string> prefixes;
-  for (const auto& field : answer.rows->schema()->fields()) {
+  for (const auto& field : batch.schema()->fields()) {
     std::string prefix = prefixes.empty() ? "{" : ",";
     AppendJsonString(field->name(), prefix);
     prefixes.push_back(prefix + ":");
   }
-  bool first = true;
-  return ForEachRow(answer, Text::kJson, [&](const std::vector<AppendValue>& writers, std::int64_t row) -> Status {
+  const auto writers = WritersOf(batch, Text::kJson);
+  for (std::int64_t row = 0; row < batch.num_rows(); ++row) {
     if (!first) out += separator;
     first = false;
     for (std::size_t i = 0; i < writers.size(); ++i) {
@@ -190,8 +273,8 @@ Status AppendJsonRows(const query::Answer& answer, std::string_view separator, s
     }
     out += '}';
     out += end;
-    return Status::OK();
-  });
+  }
+  return Status::OK();
 }
 
 }  // namespace
@@ -227,7 +310,9 @@ Result<std::string> AnswerToJson(const query::Answer& answer) {
     out += '}';
   }
   out += "],\n\"data\":[";
-  RETURN_NOT_OK(AppendJsonRows(answer, ",\n", "", out));
+  bool first = true;
+  RETURN_NOT_OK(ForEachBatch(
+      answer, [&](const arrow::RecordBatch& batch) { return AppendJsonRows(batch, ",\n", "", first, out); }));
   fmt::format_to(
       std::back_inserter(out),
       "],\n\"rows\":{},\"statistics\":{{\"elapsed\":{:.6f},\"rows_read\":{},\"bytes_read\":{}}},\n\"as_of\":{},"
@@ -236,28 +321,42 @@ Result<std::string> AnswerToJson(const query::Answer& answer) {
   return out;
 }
 
+Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out) {
+  bool first = true;
+  return AppendJsonRows(batch, "", "\n", first, out);
+}
+
 Result<std::string> AnswerToNdjson(const query::Answer& answer) {
   std::string out;
-  RETURN_NOT_OK(AppendJsonRows(answer, "", "\n", out));
+  RETURN_NOT_OK(ForEachBatch(answer, [&](const arrow::RecordBatch& batch) { return AppendNdjson(batch, out); }));
   return out;
 }
 
-Result<std::string> AnswerToCsv(const query::Answer& answer) {
+std::string CsvHeader(const arrow::Schema& schema) {
   std::string out;
-  for (const auto& field : answer.rows->schema()->fields()) {
+  for (const auto& field : schema.fields()) {
     if (!out.empty()) out += ',';
     AppendCsvString(field->name(), out);
   }
   out += '\n';
-  RETURN_NOT_OK(
-      ForEachRow(answer, Text::kCsv, [&](const std::vector<AppendValue>& writers, std::int64_t row) -> Status {
-        for (std::size_t i = 0; i < writers.size(); ++i) {
-          if (i != 0) out += ',';
-          RETURN_NOT_OK(writers[i](row, out));
-        }
-        out += '\n';
-        return Status::OK();
-      }));
+  return out;
+}
+
+Status AppendCsv(const arrow::RecordBatch& batch, std::string& out) {
+  const auto writers = WritersOf(batch, Text::kCsv);
+  for (std::int64_t row = 0; row < batch.num_rows(); ++row) {
+    for (std::size_t i = 0; i < writers.size(); ++i) {
+      if (i != 0) out += ',';
+      RETURN_NOT_OK(writers[i](row, out));
+    }
+    out += '\n';
+  }
+  return Status::OK();
+}
+
+Result<std::string> AnswerToCsv(const query::Answer& answer) {
+  std::string out = CsvHeader(*answer.rows->schema());
+  RETURN_NOT_OK(ForEachBatch(answer, [&](const arrow::RecordBatch& batch) { return AppendCsv(batch, out); }));
   return out;
 }
 

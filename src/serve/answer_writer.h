@@ -24,6 +24,12 @@ Result<std::string> AnswerToNdjson(const query::Answer& answer);
 /// A header line, then the rows (RFC 4180 quoting, lines end in \n).
 Result<std::string> AnswerToCsv(const query::Answer& answer);
 
+/// The same rows without an answer around them, one batch at a time. Values of nested types are JSON (in CSV too), maps
+/// objects.
+Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out);
+Status AppendCsv(const arrow::RecordBatch& batch, std::string& out);
+std::string CsvHeader(const arrow::Schema& schema);
+
 /// The as_of object alone, on one line of ASCII.
 std::string AsOfToJson(const query::AsOf& as_of);
 

@@ -1,0 +1,86 @@
+// millrace lake create: a new, empty table.
+#include <CLI/CLI.hpp>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "commands.h"
+#include "delta/table.h"
+#include "objectstore/object_store.h"
+
+namespace millrace::app {
+namespace {
+
+namespace json = boost::json;
+
+struct Options {
+  std::string table;
+  std::vector<std::string> columns;
+  std::vector<std::string> not_null;
+  std::vector<std::string> partition_by;
+  std::vector<std::string> properties;
+  std::string schema;
+};
+
+// "name:type" one by one, as Delta's schema JSON.
+Result<std::string> SchemaText(const Options& options) {
+  if (!options.schema.empty()) return options.schema;
+  json::array fields;
+  for (const auto& column : options.columns) {
+    const auto colon = column.rfind(':');
+    if (colon == std::string::npos || colon == 0) {
+      return InvalidInput("--column {}: expected NAME:TYPE, as in id:long", column);
+    }
+    const std::string name = column.substr(0, colon);
+    const bool nullable = std::find(options.not_null.begin(), options.not_null.end(), name) == options.not_null.end();
+    fields.push_back(json::object{
+        {"name", name}, {"type", column.substr(colon + 1)}, {"nullable", nullable}, {"metadata", json::object()}});
+  }
+  if (fields.empty()) return InvalidInput("a table needs at least one --column NAME:TYPE");
+  return json::serialize(json::object{{"type", "struct"}, {"fields", std::move(fields)}});
+}
+
+Status Create(const Options& options) {
+  delta::CreateOptions create;
+  ASSIGN_OR_RETURN(const std::string schema, SchemaText(options));
+  ASSIGN_OR_RETURN(create.schema, delta::SchemaFromJson(schema));
+  create.partition_columns = options.partition_by;
+  for (const auto& property : options.properties) {
+    const auto equals = property.find('=');
+    if (equals == std::string::npos || equals == 0) return InvalidInput("--property {}: expected KEY=VALUE", property);
+    create.configuration[property.substr(0, equals)] = property.substr(equals + 1);
+  }
+  ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(options.table));
+  const auto existing = delta::Table::Open(store);
+  if (existing.ok()) return InvalidInput("there is a table at {} already", store->uri());
+  if (KindOf(existing.status()) != ErrorKind::kNotFound) return existing.status();
+  ASSIGN_OR_RETURN(const auto table, delta::Table::OpenOrCreate(store, create));
+  std::fprintf(stderr, "created %s\n", store->uri().c_str());
+  return Status::OK();
+}
+
+}  // namespace
+
+Run AddLakeCreate(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("table", options->table, "Path or URI of the table to make")->required();
+  auto* const columns =
+      app.add_option("--column", options->columns,
+                     "NAME:TYPE, once for each column, in order. Types are Delta's: string, long, integer, "
+                     "short, byte, double, float, boolean, binary, date, timestamp, timestamp_ntz, "
+                     "decimal(12,2)");
+  app.add_option("--not-null", options->not_null, "A column that is never null");
+  app.add_option("--partition-by", options->partition_by, "Partition columns, in order")->delimiter(',');
+  app.add_option("--property", options->properties, "KEY=VALUE, as in delta.appendOnly=true");
+  app.add_option("--schema", options->schema, "Instead of --column: the schema as Delta's JSON, for nested types")
+      ->excludes(columns);
+  return [options] {
+    const Status status = Create(*options);
+    return status.ok() ? kOk : Complain(status);
+  };
+}
+
+}  // namespace millrace::app

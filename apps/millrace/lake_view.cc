@@ -1,0 +1,70 @@
+// millrace lake view: the SQL with which another engine reads an aggregate.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "commands.h"
+#include "objectstore/object_store.h"
+#include "pipeline/plan.h"
+#include "query/merge_view.h"
+#include "service.h"
+
+namespace millrace::app {
+namespace {
+
+struct Options {
+  std::string aggregate;
+  std::string config;
+  std::string dialect = "duckdb";
+  std::string relation;
+};
+
+Status PrintView(const Options& options, pipeline::PipelineConfig config) {
+  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(config.lake.uri, objectstore::IfMissing::kRefuse));
+  ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
+  const pipeline::TablePlan* found = nullptr;
+  std::vector<std::string> names;
+  for (const auto& table : plan->tables) {
+    if (table.kind != pipeline::TableKind::kAggregate) continue;
+    names.push_back(table.name);
+    if (table.name == options.aggregate) found = &table;
+  }
+  if (found == nullptr) return NotFound("no aggregate '{}'; there are: {}", options.aggregate, fmt::join(names, ", "));
+  const std::string uri = lake->uri() + "/" + found->name;
+  std::string relation = options.relation;
+  auto dialect = query::Dialect::kDuckDb;
+  if (options.dialect == "duckdb" && relation.empty()) relation = "delta_scan('" + uri + "')";
+  if (options.dialect == "spark") {
+    dialect = query::Dialect::kSpark;
+    if (relation.empty()) relation = "delta.`" + uri + "`";
+  }
+  if (options.dialect == "trino") {
+    dialect = query::Dialect::kTrino;
+    if (relation.empty()) relation = "delta.default." + found->name;
+  }
+  ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
+  ASSIGN_OR_RETURN(const auto sql, query::MergeViewSql(*session, found->aggregate->definition, dialect, relation));
+  std::printf("CREATE OR REPLACE VIEW %s AS\n%s;\n", found->name.c_str(), sql.c_str());
+  return Status::OK();
+}
+
+}  // namespace
+
+Run AddLakeView(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("aggregate", options->aggregate, "Name of an aggregate of the pipeline")->required();
+  app.add_option("-c,--config", options->config, "The pipeline's file")->required()->type_name("FILE");
+  app.add_option("--dialect", options->dialect)
+      ->check(CLI::IsMember({"duckdb", "spark", "trino"}))
+      ->capture_default_str();
+  app.add_option("--from", options->relation,
+                 "What the view reads, in the dialect's words; else the table by its path (Trino: delta.default.NAME)");
+  return [options] {
+    auto config = LoadConfigOrComplain(options->config, {});
+    if (!config) return kBadConfiguration;
+    const Status status = PrintView(*options, *std::move(config));
+    return status.ok() ? kOk : Complain(status);
+  };
+}
+
+}  // namespace millrace::app

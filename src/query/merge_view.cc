@@ -1,0 +1,207 @@
+#include "query/merge_view.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <vector>
+
+#include "query/condition_tree_internal.h"
+
+namespace millrace::query {
+namespace {
+
+namespace json = boost::json;
+
+// Says a measure's expression in another dialect: the constructs that the planner of aggregates writes, and the common
+// arithmetic around them. Anything else is an error rather than a guess.
+class Printer {
+ public:
+  explicit Printer(Dialect dialect) : dialect_(dialect) {}
+
+  std::string Identifier(const std::string& name) const {
+    const char quote = dialect_ == Dialect::kSpark ? '`' : '"';
+    std::string out(1, quote);
+    for (const char c : name) {
+      if (c == quote) out += quote;
+      out += c;
+    }
+    return out + quote;
+  }
+
+  Result<std::string> Type(const json::object& type) const {
+    const std::string id(TextMember(type, "id"));
+    if (id == "DECIMAL") {
+      const auto* info = type.if_contains("type_info");
+      if (info == nullptr || !info->is_object()) return std::string("DECIMAL(18,3)");
+      return fmt::format("DECIMAL({},{})", info->get_object().at("width").to_number<int>(),
+                         info->get_object().at("scale").to_number<int>());
+    }
+    if (dialect_ == Dialect::kDuckDb) return id == "TIMESTAMP WITH TIME ZONE" ? std::string("TIMESTAMPTZ") : id;
+    const bool spark = dialect_ == Dialect::kSpark;
+    if (id == "HUGEINT") return std::string("DECIMAL(38,0)");
+    if (id == "VARCHAR") return std::string(spark ? "STRING" : "VARCHAR");
+    if (id == "FLOAT") return std::string(spark ? "FLOAT" : "REAL");
+    if (id == "TIMESTAMP WITH TIME ZONE") return std::string(spark ? "TIMESTAMP" : "TIMESTAMP(6) WITH TIME ZONE");
+    if (id == "TIMESTAMP") return std::string(spark ? "TIMESTAMP_NTZ" : "TIMESTAMP(6)");
+    for (const char* same : {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "DOUBLE", "BOOLEAN", "DATE"}) {
+      if (id == same) return id;
+    }
+    return Unsupported("the type {}", id);
+  }
+
+  Result<std::string> Expression(const json::value& value) const {
+    const auto& node = value.as_object();
+    const auto kind = TextMember(node, "class");
+    if (kind == "COLUMN_REF") return Identifier(std::string(node.at("column_names").get_array().at(0).get_string()));
+    if (kind == "CONSTANT") return Constant(node.at("value").get_object());
+    if (kind == "CAST") {
+      ASSIGN_OR_RETURN(const auto child, Expression(node.at("child")));
+      ASSIGN_OR_RETURN(const auto type, Type(node.at("cast_type").get_object()));
+      return fmt::format("CAST({} AS {})", child, type);
+    }
+    if (kind == "COMPARISON") {
+      ASSIGN_OR_RETURN(const auto left, Expression(node.at("left")));
+      ASSIGN_OR_RETURN(const auto right, Expression(node.at("right")));
+      ASSIGN_OR_RETURN(const auto sign, Sign(TextMember(node, "type")));
+      return fmt::format("({} {} {})", left, sign, right);
+    }
+    if (kind == "CONJUNCTION") {
+      ASSIGN_OR_RETURN(const auto parts, List(node.at("children").get_array()));
+      return fmt::format("({})", fmt::join(parts, TextMember(node, "type") == "CONJUNCTION_AND" ? " AND " : " OR "));
+    }
+    if (kind == "CASE") return Case(node);
+    if (kind == "OPERATOR") return Operator(node);
+    if (kind == "FUNCTION") return Function(node);
+    return Unsupported("{} expressions", kind);
+  }
+
+ private:
+  static Result<std::string> Sign(std::string_view type) {
+    if (type == "COMPARE_EQUAL") return std::string("=");
+    if (type == "COMPARE_NOTEQUAL") return std::string("<>");
+    if (type == "COMPARE_LESSTHAN") return std::string("<");
+    if (type == "COMPARE_LESSTHANOREQUALTO") return std::string("<=");
+    if (type == "COMPARE_GREATERTHAN") return std::string(">");
+    if (type == "COMPARE_GREATERTHANOREQUALTO") return std::string(">=");
+    return Unsupported("the comparison {}", type);
+  }
+
+  static Result<std::string> Constant(const json::object& constant) {
+    const auto* is_null = constant.if_contains("is_null");
+    if (is_null != nullptr && is_null->is_bool() && is_null->get_bool()) return std::string("NULL");
+    const auto& value = constant.at("value");
+    const std::string type(TextMember(constant.at("type").get_object(), "id"));
+    if (value.is_string()) return sql::QuoteLiteral(std::string(value.get_string()));
+    if (type == "DECIMAL") {
+      // Unscaled, with the scale beside it.
+      const int scale = constant.at("type").at("type_info").at("scale").to_number<int>();
+      return fmt::format("({} / {})", json::serialize(value), "1" + std::string(static_cast<std::size_t>(scale), '0'));
+    }
+    return json::serialize(value);
+  }
+
+  Result<std::vector<std::string>> List(const json::array& items) const {
+    std::vector<std::string> out;
+    for (const auto& item : items) {
+      ASSIGN_OR_RETURN(auto text, Expression(item));
+      out.push_back(std::move(text));
+    }
+    return out;
+  }
+
+  Result<std::string> Case(const json::object& node) const {
+    std::string out = "CASE";
+    for (const auto& check : node.at("case_checks").get_array()) {
+      ASSIGN_OR_RETURN(const auto when, Expression(check.at("when_expr")));
+      ASSIGN_OR_RETURN(const auto then, Expression(check.at("then_expr")));
+      out += fmt::format(" WHEN {} THEN {}", when, then);
+    }
+    ASSIGN_OR_RETURN(const auto otherwise, Expression(node.at("else_expr")));
+    return fmt::format("{} ELSE {} END", out, otherwise);
+  }
+
+  Result<std::string> Operator(const json::object& node) const {
+    const auto type = TextMember(node, "type");
+    ASSIGN_OR_RETURN(const auto parts, List(node.at("children").get_array()));
+    if (type == "OPERATOR_IS_NULL") return fmt::format("({} IS NULL)", parts.at(0));
+    if (type == "OPERATOR_IS_NOT_NULL") return fmt::format("({} IS NOT NULL)", parts.at(0));
+    if (type == "OPERATOR_NOT") return fmt::format("(NOT {})", parts.at(0));
+    if (type == "OPERATOR_COALESCE") return fmt::format("coalesce({})", fmt::join(parts, ", "));
+    return Unsupported("the operator {}", type);
+  }
+
+  Result<std::string> Function(const json::object& node) const {
+    const std::string name(TextMember(node, "function_name"));
+    ASSIGN_OR_RETURN(const auto arguments, List(node.at("children").get_array()));
+    if (name == "millrace_avg") {
+      return fmt::format(
+          "CASE WHEN {1} > 0 THEN CAST({0} AS DOUBLE) / CAST({1} AS DOUBLE) / CAST('1e{2}' AS DOUBLE) END",
+          arguments.at(0), arguments.at(1), arguments.at(2));
+    }
+    if (arguments.size() == 2) {
+      // DuckDB divides in double; the others divide integers as such, and decimals to a scale of their own.
+      if (name == "/") return fmt::format("(CAST({} AS DOUBLE) / CAST({} AS DOUBLE))", arguments[0], arguments[1]);
+      for (const char* same : {"+", "-", "*"}) {
+        if (name == same) return fmt::format("({} {} {})", arguments[0], name, arguments[1]);
+      }
+    }
+    if (name == "-" && arguments.size() == 1) return fmt::format("(-{})", arguments[0]);
+    for (const char* same : {"replace", "round", "abs", "nullif", "coalesce", "greatest", "least", "floor"}) {
+      if (name == same) return fmt::format("{}({})", name, fmt::join(arguments, ", "));
+    }
+    return Unsupported("the function {}()", name);
+  }
+
+  const Dialect dialect_;
+};
+
+// A literal of the other dialects cannot be told from a string by its quotes alone; they agree on '…' with '' inside.
+std::string MergedState(const Printer& printer, const model::AggregateState& state) {
+  const std::string column = printer.Identifier(state.name);
+  const char* const function = state.merge == model::MergeFunction::kMin   ? "min"
+                               : state.merge == model::MergeFunction::kMax ? "max"
+                                                                           : "sum";
+  const bool is_count = state.merge == model::MergeFunction::kSum && state.type->id() == arrow::Type::INT64;
+  if (is_count) return fmt::format("CAST(coalesce(sum({0}), 0) AS BIGINT) AS {0}", column);
+  return fmt::format("{}({}) AS {}", function, column, column);
+}
+
+}  // namespace
+
+Result<std::string> MergeViewSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                                 Dialect dialect, const std::string& relation) {
+  const Printer printer(dialect);
+  const auto translate = [&](const std::string& what, const std::string& sql) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto tree, ParseCondition(session, sql));
+    auto text = printer.Expression(tree.condition());
+    if (!text.ok()) return WithContext(text.status(), "{} cannot be said in that dialect", what);
+    return text;
+  };
+  std::vector<std::string> groups = {printer.Identifier(model::kWindowStart), printer.Identifier(model::kWindowEnd)};
+  for (const auto& key : definition.keys) groups.push_back(printer.Identifier(key.name));
+  std::vector<std::string> merged = groups;
+  for (const auto& state : definition.states) merged.push_back(MergedState(printer, state));
+
+  std::vector<std::string> columns;
+  for (const auto& name : definition.output_order) {
+    const auto measure = std::find_if(definition.measures.begin(), definition.measures.end(),
+                                      [&](const auto& m) { return m.name == name; });
+    if (measure == definition.measures.end()) {
+      columns.push_back(printer.Identifier(name));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const auto text, translate("measure '" + name + "'", measure->sql));
+    columns.push_back(text + " AS " + printer.Identifier(name));
+  }
+  std::string sql = fmt::format("SELECT {}\nFROM (\n  SELECT {}\n  FROM {}\n  GROUP BY {}\n) AS merged",
+                                fmt::join(columns, ",\n       "), fmt::join(merged, ",\n         "), relation,
+                                fmt::join(groups, ", "));
+  if (!definition.having_sql.empty()) {
+    ASSIGN_OR_RETURN(const auto having, translate("HAVING", definition.having_sql));
+    sql += "\nWHERE " + having;
+  }
+  return sql;
+}
+
+}  // namespace millrace::query
