@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "base/status.h"
 #include "eventlog/embedded/embedded_log.h"
+#include "pipeline/maintainer.h"
 #include "pipeline/worker.h"
 #include "serve/api.h"
 
@@ -40,6 +41,7 @@ class Service {
   std::shared_ptr<eventlog::EmbeddedLog> embedded_log_;
   std::unique_ptr<pipeline::Worker> worker_;
   Metrics metrics_;
+  std::unique_ptr<pipeline::Maintainer> maintainer_;
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
   std::unique_ptr<serve::HttpServer> server_;

@@ -247,6 +247,7 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
         AuditEvents(plan, table, *snapshot, audit);
       } else {
         AuditAggregate(table, *snapshot, audit);
+        audit.rows += snapshot->TxnVersion(plan.progress.ExpiredRowsId()).value_or(0);
       }
       CheckDeadLetters(plan, t, *snapshot, letters, audit);
     }

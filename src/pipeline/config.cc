@@ -216,10 +216,19 @@ void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     table.commit = ReadCommit(section);
     ReadProperties(section, table.properties);
     section.Bool("metadata", table.metadata);
+    section.Choice<OnNewColumn>("on_new_column", {{"reject", OnNewColumn::kReject}, {"add", OnNewColumn::kAdd}},
+                                table.on_new_column);
     section.Finish();
     config.tables.push_back(std::move(table));
     nodes.tables.push_back(std::move(at));
   }
+}
+
+void ReadOptionalDuration(Section& section, const std::string& key, std::chrono::microseconds min,
+                          std::optional<std::chrono::microseconds>& out) {
+  std::chrono::microseconds value{-1};
+  section.Duration(key, min, value);
+  if (value.count() >= 0) out = value;
 }
 
 void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
@@ -233,7 +242,7 @@ void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     at.sql = section.RequireText("sql", aggregate.sql);
     aggregate.commit = ReadCommit(section);
     ReadProperties(section, aggregate.properties);
-    section.Later("retention");
+    ReadOptionalDuration(section, "retention", std::chrono::hours(1), aggregate.retention);
     section.Finish();
     config.aggregates.push_back(std::move(aggregate));
     nodes.aggregates.push_back(at);
@@ -362,6 +371,31 @@ void ReadLog(Section log, LogConfig& config) {
   log.Finish();
 }
 
+void ReadMaintenance(Section section, MaintenanceConfig& config) {
+  section.Bool("enabled", config.enabled);
+  section.Duration("interval", std::chrono::seconds(1), config.interval);
+  auto compaction = section.Child("compaction");
+  compaction.Bool("enabled", config.compaction);
+  compaction.Int("min_files", 2, 100'000, config.compaction_min_files);
+  compaction.Size("target", std::int64_t{1} << 20, config.compaction_target);
+  compaction.Finish();
+  auto folding = section.Child("folding");
+  folding.Bool("enabled", config.folding);
+  folding.Int("min_files", 2, 100'000, config.folding_min_files);
+  folding.Finish();
+  auto vacuum = section.Child("vacuum");
+  vacuum.Bool("enabled", config.vacuum);
+  vacuum.Duration("interval", std::chrono::seconds(1), config.vacuum_interval);
+  // Below an hour the files of a commit in flight, or of a query that is still reading, could go.
+  ReadOptionalDuration(vacuum, "retention", std::chrono::hours(1), config.vacuum_retention);
+  vacuum.Finish();
+  auto log_cleanup = section.Child("log_cleanup");
+  log_cleanup.Bool("enabled", config.log_cleanup);
+  log_cleanup.Duration("interval", std::chrono::seconds(1), config.log_cleanup_interval);
+  log_cleanup.Finish();
+  section.Finish();
+}
+
 void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConfig& config, ConfigNodes& nodes) {
   Section root(document, "", context);
   std::string version;
@@ -397,7 +431,7 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
   ReadServe(root, config);
   root.Duration("shutdown_timeout", std::chrono::milliseconds(1), config.shutdown_timeout);
   ReadLog(root.Child("log"), config.log);
-  root.Later("maintenance");
+  ReadMaintenance(root.Child("maintenance"), config.maintenance);
   root.Finish();
 }
 

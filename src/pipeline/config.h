@@ -64,6 +64,9 @@ struct CommitTrigger {
   std::int64_t bytes = 256 << 20;
 };
 
+/// A column of the pipeline that the table in the lake does not have.
+enum class OnNewColumn { kReject, kAdd };
+
 struct TableConfig {
   std::string name;
   std::string from = "input";
@@ -71,6 +74,7 @@ struct TableConfig {
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
   bool metadata = true;  ///< _topic, _partition, _offset, _timestamp as columns.
+  OnNewColumn on_new_column = OnNewColumn::kReject;
 };
 
 struct AggregateConfig {
@@ -78,6 +82,7 @@ struct AggregateConfig {
   std::string sql;
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
+  std::optional<std::chrono::microseconds> retention;  ///< Of event time; windows that ended before it go.
 };
 
 struct LakeConfig {
@@ -100,6 +105,22 @@ struct ServeConfig {
   std::optional<std::string> bearer;  ///< Needed on every /v1 request when set.
 };
 
+/// Upkeep of the tables by the worker that reads the first partition.
+struct MaintenanceConfig {
+  bool enabled = true;
+  std::chrono::microseconds interval = std::chrono::minutes(5);  ///< From one round over all tables to the next.
+  bool compaction = true;
+  int compaction_min_files = 16;
+  std::int64_t compaction_target = 128 << 20;  ///< Bytes.
+  bool folding = true;
+  int folding_min_files = 8;
+  bool vacuum = true;
+  std::chrono::microseconds vacuum_interval = std::chrono::hours(24);
+  std::optional<std::chrono::microseconds> vacuum_retention;  ///< Absent: the table's property, or a week.
+  bool log_cleanup = true;
+  std::chrono::microseconds log_cleanup_interval = std::chrono::hours(24);
+};
+
 struct LogConfig {
   std::string level = "info";
   std::string format = "text";  ///< text | json
@@ -120,6 +141,7 @@ struct PipelineConfig {
   LimitsConfig limits;
   std::optional<ServeConfig> serve;
   std::chrono::microseconds shutdown_timeout = std::chrono::seconds(25);
+  MaintenanceConfig maintenance;
   LogConfig log;
 };
 

@@ -167,10 +167,10 @@ TEST(ConfigSql, WhatIsRefusedInTransformsAndAggregates) {
       {"tables: [{name: x}]\naggregates: [{name: X, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, "
        "INTERVAL 1 MINUTE) GROUP BY ALL\"}]\n",
        "the name 'X' is taken by a table"},
-      {"aggregates: [{name: x, retention: 7d, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, "
+      {"aggregates: [{name: x, retention: 7m, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, "
        "INTERVAL "
        "1 MINUTE) GROUP BY ALL\"}]\n",
-       "aggregates.x.retention is not yet supported in this version"},
+       "aggregates.x.retention must be at least"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.rest);

@@ -62,6 +62,7 @@ Result<TablePlan> PlanEventTable(const TableConfig& config, const std::vector<Re
   table.name = config.name;
   table.commit = config.commit;
   table.properties = config.properties;
+  table.on_new_column = config.on_new_column;
   ASSIGN_OR_RETURN(table.relation, FindRelation(relations, config.from, "table '" + config.name + "'"));
   const auto& source = *relations[table.relation].schema;
   arrow::FieldVector fields;
@@ -99,6 +100,7 @@ Result<TablePlan> PlanAggregateTable(const AggregateConfig& config, const std::v
   table.kind = TableKind::kAggregate;
   table.commit = config.commit;
   table.properties = config.properties;
+  table.retention = config.retention;
   ASSIGN_OR_RETURN(const auto from, process::AggregateInputOf(config.name, config.sql));
   ASSIGN_OR_RETURN(table.relation, FindRelation(relations, from, "aggregate '" + config.name + "'"));
   ASSIGN_OR_RETURN(table.aggregate, process::PlanAggregate(config.name, config.sql, relations[table.relation].schema));

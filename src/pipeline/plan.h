@@ -40,6 +40,8 @@ struct TablePlan {
   std::optional<process::AggregatePlan> aggregate;  ///< Aggregates only.
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
+  OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Events only.
+  std::optional<std::chrono::microseconds> retention;  ///< Aggregates only.
 };
 
 struct Plan {

@@ -7,6 +7,7 @@
 ///   clicks-3#read            running totals of the ledger since then …
 ///   clicks-3#written, #dead_lettered, #filtered, #deduplicated, #tombstones
 ///   clicks-3#crc             fingerprint of the record at the last offset; 0 if there is no record there
+///   clicks#expired_rows      aggregates only: records in the windows that retention has removed
 ///   clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///
 /// Why txn actions: they are part of the table's state, so checkpoints carry them and log cleanup cannot lose them, and
@@ -34,6 +35,9 @@ class Progress {
   std::string AppId(const model::TopicPartition& source) const;
   /// Of a dead-letter stage; "decode" and "event_time" share the plain id.
   std::string StageId(const model::TopicPartition& source, const std::string& stage) const;
+
+  /// Of the whole table, not of a partition.
+  std::string ExpiredRowsId() const { return app_id_ + "#expired_rows"; }
 
   /// The next offset to read, by the table's own txn; nullopt if the table has none for this partition.
   std::optional<model::Offset> NextOffset(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/kill_point.h"
 #include "base/log.h"
+#include "delta/schema_change.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -56,9 +57,8 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
   for (const auto& field : wanted->fields()) {
     const auto found = snapshot.schema->GetFieldByName(field->name());
     if (found == nullptr) {
-      return InvalidInput(
-          "table {}: the table in the lake has no column '{}'; changing a table's columns is not supported yet",
-          plan.name, field->name());
+      return InvalidInput("table {}: the table in the lake has no column '{}'; set on_new_column: add to let it grow",
+                          plan.name, field->name());
     }
     if (!found->type()->Equals(field->type())) {
       return InvalidInput("table {}: column '{}' is {} in the lake, but {} in the pipeline", plan.name, field->name(),
@@ -111,6 +111,10 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
     if (!opened.ok()) return WithContext(opened.status(), "table {}", table_plan.name);
     state->table = std::move(*opened);
     RETURN_NOT_OK(WithContext(state->table->CheckWritable(), "table {}", table_plan.name));
+    if (table_plan.on_new_column == OnNewColumn::kAdd) {
+      RETURN_NOT_OK(
+          WithContext(delta::AddColumns(*state->table, table_plan.schema->fields()), "table {}", table_plan.name));
+    }
     RETURN_NOT_OK(CheckSchema(table_plan, *state->table->snapshot()));
     state->last_checkpoint = state->table->snapshot()->version;
     state->status.name = table_plan.name;

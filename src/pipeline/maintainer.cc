@@ -1,0 +1,160 @@
+#include "pipeline/maintainer.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "delta/compaction.h"
+#include "delta/vacuum.h"
+#include "pipeline/window_upkeep.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using std::chrono::steady_clock;
+
+// Behind ingest and answers, which share the cores.
+constexpr int kNiceness = 10;
+
+bool Leads(const WorkerStatus& status, const SourceConfig& source) {
+  return std::any_of(status.partitions.begin(), status.partitions.end(), [&](const auto& partition) {
+    return partition.source.partition == 0 && partition.source.topic == source.topics.front();
+  });
+}
+
+}  // namespace
+
+Maintainer::Maintainer(Worker& worker, Metrics& metrics)
+    : worker_(worker),
+      metrics_(metrics),
+      config_(worker.plan().config.maintenance),
+      tables_(worker.plan().tables.size()) {
+  if (config_.enabled) thread_ = std::thread([this] { Loop(); });
+}
+
+Maintainer::~Maintainer() { Stop(); }
+
+void Maintainer::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  stop_changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Maintainer::stopping() {
+  const std::lock_guard lock(mutex_);
+  return stop_;
+}
+
+void Maintainer::Loop() {
+  // On Linux this is of the calling thread alone.
+  if (::setpriority(PRIO_PROCESS, 0, kNiceness) != 0) spdlog::debug("maintenance keeps the process's priority");
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      if (stop_changed_.wait_for(lock, config_.interval, [this] { return stop_; })) return;
+    }
+    RunRound();
+  }
+}
+
+void Maintainer::RunRound() {
+  const auto status = worker_.Describe();
+  if (!status.ok() || status->state != "running" || !Leads(*status, worker_.plan().config.source)) return;
+  for (std::size_t i = 0; i < tables_.size() && !stopping(); ++i) {
+    MaintainTable(static_cast<int>(i), tables_[i], status->watermark);
+  }
+}
+
+template <typename Task>
+void Maintainer::Do(const char* name, const std::string& table, Task task) {
+  if (stopping()) return;
+  const Metrics::Labels labels = {{"table", table}, {"task", name}};
+  const auto begun = steady_clock::now();
+  const Result<Work> work = task();
+  metrics_.MakeCounter("millrace_maintenance_runs_total", "Tasks of maintenance that were begun.", labels).Increment();
+  metrics_.MakeCounter("millrace_maintenance_seconds_total", "Time spent in tasks of maintenance.", labels)
+      .Increment(std::chrono::duration<double>(steady_clock::now() - begun).count());
+  auto failures =
+      metrics_.MakeCounter("millrace_maintenance_failures_total", "Tasks of maintenance that failed.", labels);
+  if (!work.ok()) {
+    failures.Increment();
+    spdlog::warn("maintenance failed table={} task={} error=\"{}\"", table, name, work.status().message());
+    return;
+  }
+  metrics_.MakeCounter("millrace_maintenance_files_removed_total", "Files that maintenance took out.", labels)
+      .Increment(static_cast<double>(work->files_removed));
+  metrics_.MakeCounter("millrace_maintenance_files_added_total", "Files that maintenance wrote.", labels)
+      .Increment(static_cast<double>(work->files_added));
+  if (work->files_removed > 0) {
+    spdlog::info("maintenance table={} task={} files_removed={} files_added={}", table, name, work->files_removed,
+                 work->files_added);
+  }
+}
+
+void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixMicros> watermark) {
+  const TablePlan& plan = worker_.plan().tables[index];
+  if (state.table == nullptr) {
+    auto opened = delta::Table::Open(worker_.TableStore(index));
+    if (!opened.ok()) {
+      spdlog::warn("maintenance failed table={} error=\"{}\"", plan.name, opened.status().message());
+      return;
+    }
+    state.table = std::move(*opened);
+  }
+  auto& table = *state.table;
+  const bool is_aggregate = plan.kind == TableKind::kAggregate;
+  if (is_aggregate && plan.retention) {
+    Do("retention", plan.name, [&]() -> Result<Work> {
+      const UnixMicros cutoff = SystemClock().Now() - plan.retention->count();
+      ASSIGN_OR_RETURN(const auto expired, ExpireWindows(table, plan.aggregate->definition, cutoff,
+                                                         worker_.plan().progress.ExpiredRowsId()));
+      return Work{.files_removed = expired.files_removed};
+    });
+  }
+  if (is_aggregate && config_.folding && watermark) {
+    Do("folding", plan.name, [&]() -> Result<Work> {
+      ASSIGN_OR_RETURN(const auto folded,
+                       FoldFinishedWindows(table, plan.aggregate->definition, *watermark,
+                                           {.min_files = static_cast<std::size_t>(config_.folding_min_files)}));
+      return Work{.files_removed = folded.files_removed, .files_added = folded.files_added};
+    });
+  }
+  // Folded files are few and disjoint; packing them would only undo the days.
+  if (config_.compaction && !(is_aggregate && config_.folding)) {
+    Do("compaction", plan.name, [&]() -> Result<Work> {
+      ASSIGN_OR_RETURN(const auto compacted,
+                       delta::Compact(table,
+                                      {.target_bytes = config_.compaction_target,
+                                       .min_files = static_cast<std::size_t>(config_.compaction_min_files),
+                                       .tiered = true},
+                                      [this](std::size_t, std::size_t) { return !stopping(); }));
+      return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
+    });
+  }
+  const auto now = steady_clock::now();
+  if (config_.vacuum && now >= state.next_vacuum) {
+    state.next_vacuum = now + config_.vacuum_interval;
+    Do("vacuum", plan.name, [&]() -> Result<Work> {
+      delta::VacuumOptions options;
+      if (config_.vacuum_retention) {
+        options.retention = std::chrono::duration_cast<std::chrono::milliseconds>(*config_.vacuum_retention);
+      }
+      ASSIGN_OR_RETURN(const auto vacuumed, delta::Vacuum(table, options));
+      return Work{.files_removed = std::ssize(vacuumed.deleted)};
+    });
+  }
+  if (config_.log_cleanup && now >= state.next_log_cleanup) {
+    state.next_log_cleanup = now + config_.log_cleanup_interval;
+    Do("log_cleanup", plan.name, [&]() -> Result<Work> {
+      ASSIGN_OR_RETURN(const auto cleaned, delta::CleanUpLog(table));
+      return Work{.files_removed = cleaned.files_deleted};
+    });
+  }
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,48 @@
+/// Upkeep of an aggregate's table: folding of finished windows, and retention.
+///
+/// Each epoch leaves one partial row per window and key that it saw, so a busy key has many rows a window. Folding
+/// rewrites the files of finished windows: per day one file with one row per window and key, tagged as folded. What
+/// comes late is one more small file, and joins its day at the next folding.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "delta/table.h"
+#include "model/aggregate.h"
+
+namespace millrace::pipeline {
+
+struct FoldOptions {
+  std::size_t min_files = 8;           ///< Files of finished windows that make a folding worth it.
+  std::int64_t bytes_max = 256 << 20;  ///< Of files taken in at once; the rest waits for the next call.
+};
+
+struct FoldResult {
+  std::int64_t files_removed = 0;
+  std::int64_t files_added = 0;
+  std::int64_t rows_before = 0;
+  std::int64_t rows_after = 0;
+  bool lost = false;  ///< Another commit was first; nothing was done.
+};
+
+/// One commit (none if there is too little to do), which changes no answer. `finished_before`: windows that end at or
+/// before it are finished (the watermark). Errors: as delta::Table::Commit().
+Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::AggregateDefinition& definition,
+                                       UnixMicros finished_before, const FoldOptions& options = {});
+
+struct ExpiryResult {
+  std::int64_t files_removed = 0;
+  std::int64_t rows = 0;
+};
+
+/// Removes the files all of whose windows end before `cutoff`. How many records were folded into them is added to the
+/// txn `expired_rows_id`, in the same commit, so that the books still balance.
+/// kUnsupported: the table is append-only.
+Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
+                                   const std::string& expired_rows_id);
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,151 @@
+// Folding and retention of an aggregate's table: the books and the answers stay what they were.
+#include "pipeline/window_upkeep.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "delta/data_file.h"
+#include "pipeline/audit.h"
+#include "pipeline/test_pipeline_internal.h"
+#include "query/aggregate_query.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::pipeline {
+namespace {
+
+constexpr std::int64_t kMinute = 60'000'000;
+constexpr std::int64_t kDay = 24 * 60 * kMinute;
+
+class WindowUpkeepTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(session_, sql::SqlSession::Make());
+    pipeline_.Start();
+  }
+
+  // One epoch with a row in each of these minutes after kLogTime.
+  void Epoch(const std::vector<std::int64_t>& minutes) {
+    std::map<model::Offset, std::optional<std::string>> payloads;
+    const model::Offset begin = next_;
+    for (const auto minute : minutes) {
+      payloads[next_] = Row(next_, std::to_string(next_ % 3), kLogTime + minute * kMinute);
+      ++next_;
+    }
+    MILLRACE_ASSERT_OK(pipeline_.shard().Process(Fetched({begin, next_}, payloads)));
+    MILLRACE_ASSERT_OK(pipeline_.CommitAll());
+  }
+  const model::AggregateDefinition& definition() const { return pipeline_.plan().tables[kSums].aggregate->definition; }
+  FoldResult Fold(UnixMicros finished_before, std::size_t min_files = 2) {
+    auto result = FoldFinishedWindows(pipeline_.table(kSums), definition(), finished_before, {.min_files = min_files});
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? *result : FoldResult();
+  }
+  std::shared_ptr<arrow::Table> Answer() {
+    const auto cache = query::MakePartialFileCache(1 << 20);
+    const auto& table = pipeline_.table(kSums);
+    auto rows = query::ReadCommitted(table, *table.snapshot(), definition(), {}, *cache, nullptr);
+    EXPECT_TRUE(rows.ok()) << rows.status();
+    const auto plan = query::PlanMerge(*session_, definition(), {});
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    auto answer = query::MergeAndFinalize(*session_, definition(), **plan, {}, *rows);
+    EXPECT_TRUE(answer.ok()) << answer.status();
+    return answer->rows;
+  }
+  std::int64_t NumRows() {
+    std::int64_t rows = 0;
+    for (const auto& [path, file] : pipeline_.table(kSums).snapshot()->files) rows += *delta::NumRecords(file);
+    return rows;
+  }
+  void ExpectSoundBooks() {
+    const auto report = Audit(pipeline_.plan(), pipeline_.lake());
+    ASSERT_TRUE(report.ok()) << report.status();
+    for (const auto& table : report->tables) EXPECT_THAT(table.findings, ::testing::IsEmpty()) << table.name;
+  }
+
+  TestPipeline pipeline_;
+  std::unique_ptr<sql::SqlSession> session_;
+  model::Offset next_ = 0;
+};
+
+TEST_F(WindowUpkeepTest, FinishedWindowsBecomeOneRowEachAndLateRowsJoinThem) {
+  for (int i = 0; i < 6; ++i) Epoch({0, 0, 1, 1, 1, 0});
+  Epoch({50});  // Not finished below.
+  const auto before = Answer();
+  const std::int64_t answers = before->num_rows();
+  const auto folded = Fold(kLogTime + 10 * kMinute);
+  EXPECT_EQ(folded.files_removed, 6);
+  EXPECT_EQ(folded.files_added, 1);
+  EXPECT_TRUE(Answer()->Equals(*before));
+  EXPECT_EQ(NumRows(), answers) << "one row per window and key";
+  EXPECT_EQ(pipeline_.table(kSums).snapshot()->files.size(), 2u);
+  ExpectSoundBooks();
+  EXPECT_EQ(Fold(kLogTime + 10 * kMinute).files_removed, 0) << "nothing new";
+
+  Epoch({0, 1});
+  Epoch({1, 2});
+  const auto with_late = Answer();
+  const auto again = Fold(kLogTime + 10 * kMinute);
+  EXPECT_EQ(again.files_removed, 3) << "two late ones and the folded one";
+  EXPECT_EQ(again.files_added, 1);
+  EXPECT_TRUE(Answer()->Equals(*with_late));
+  EXPECT_EQ(NumRows(), with_late->num_rows());
+  ExpectSoundBooks();
+}
+
+TEST_F(WindowUpkeepTest, DaysAreFoldedApart) {
+  const std::int64_t day = kDay / kMinute;
+  Epoch({0, day, 2 * day});
+  Epoch({1, day + 1});
+  const auto before = Answer();
+  EXPECT_EQ(Fold(kLogTime + 9 * kDay).files_added, 3);
+  EXPECT_TRUE(Answer()->Equals(*before));
+  // A late row of the second day touches the second day's file alone.
+  Epoch({day});
+  EXPECT_EQ(Fold(kLogTime + 9 * kDay, 1).files_removed, 2);
+  ExpectSoundBooks();
+}
+
+TEST_F(WindowUpkeepTest, ALostRaceChangesNothing) {
+  for (int i = 0; i < 3; ++i) Epoch({0, 1});
+  const auto before = Answer();
+  pipeline_.store().Before(
+      testing::StoreOperation::kPutIfAbsent, 1,
+      [&] {
+        auto rival = delta::Table::Open(pipeline_.table(kSums).store());
+        MILLRACE_ASSERT_OK(rival);
+        MILLRACE_ASSERT_OK(FoldFinishedWindows(**rival, definition(), kLogTime + kDay, {.min_files = 2}));
+      },
+      "sums/_delta_log");
+  const auto lost = Fold(kLogTime + kDay);
+  EXPECT_TRUE(lost.lost);
+  MILLRACE_ASSERT_OK(pipeline_.table(kSums).Refresh());
+  EXPECT_TRUE(Answer()->Equals(*before));
+  ExpectSoundBooks();
+}
+
+TEST_F(WindowUpkeepTest, RetentionRemovesOldWindowsAndTheBooksStillBalance) {
+  const std::int64_t day = kDay / kMinute;
+  Epoch({0, 1, 2});
+  Epoch({day, day + 1});
+  Epoch({2 * day});
+  const std::string id = pipeline_.plan().progress.ExpiredRowsId();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first,
+                                ExpireWindows(pipeline_.table(kSums), definition(), kLogTime + kDay, id));
+  EXPECT_EQ(first.files_removed, 1);
+  EXPECT_EQ(first.rows, 3);
+  EXPECT_EQ(Answer()->num_rows(), 3);
+  ExpectSoundBooks();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto nothing,
+                                ExpireWindows(pipeline_.table(kSums), definition(), kLogTime + kDay, id));
+  EXPECT_EQ(nothing.files_removed, 0);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto second,
+                                ExpireWindows(pipeline_.table(kSums), definition(), kLogTime + 2 * kDay, id));
+  EXPECT_EQ(second.rows, 2);
+  EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(id), 5);
+  ExpectSoundBooks();
+}
+
+}  // namespace
+}  // namespace millrace::pipeline
