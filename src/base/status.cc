@@ -3,6 +3,11 @@
 #include <cstdio>
 #include <cstdlib>
 
+#if FMT_VERSION < 100000
+template void fmt::detail::vformat_to<char>(fmt::detail::buffer<char>&, fmt::basic_string_view<char>,
+                                            fmt::basic_format_args<fmt::buffer_context<char>>, fmt::detail::locale_ref);
+#endif
+
 namespace millrace {
 namespace {
 

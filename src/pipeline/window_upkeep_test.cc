@@ -49,7 +49,9 @@ class WindowUpkeepTest : public ::testing::Test {
     EXPECT_TRUE(rows.ok()) << rows.status();
     const auto plan = query::PlanMerge(*session_, definition(), {});
     EXPECT_TRUE(plan.ok()) << plan.status();
-    auto answer = query::MergeAndFinalize(*session_, definition(), **plan, {}, *rows);
+    auto folded = query::Fold(definition(), *(*plan)->folded, {}, *rows);
+    EXPECT_TRUE(folded.ok()) << folded.status();
+    auto answer = query::MergeAndFinalize(*session_, **plan, {*folded});
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer->rows;
   }

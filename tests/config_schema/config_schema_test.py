@@ -88,7 +88,7 @@ class ConfigSchema(unittest.TestCase):
             ("tables/0/commit/interval", "10"),
             ("tables/0/commit/bytes", "1Gb"),
             ("tables/0/metadata", "nope"),
-            ("aggregates/0/retention", "7d"),
+            ("aggregates/0/retention", "a week"),
             ("limits/threads", -1),
             ("log/level", "warning"),
             ("serve/auth", {}),
