@@ -1,5 +1,5 @@
-# millrace_embed_file(NAME FILE OUT): generates the source OUT, which defines
-# `extern const std::string_view NAME` in millrace::serve::embedded with the bytes of FILE.
+# millrace_embed_file(NAME FILE OUT [NAMESPACE]): generates the source OUT, which defines
+# `extern const std::string_view NAME` in NAMESPACE (millrace::serve::embedded) with the bytes of FILE.
 #
 # Run as a script (cmake -P) it does the work at build time.
 if(CMAKE_SCRIPT_MODE_FILE)
@@ -9,7 +9,7 @@ if(CMAKE_SCRIPT_MODE_FILE)
                        "${bytes}")
   file(WRITE ${OUT} "// Generated from ${FILE}.
 #include <string_view>
-namespace millrace::serve::embedded {
+namespace ${NAMESPACE} {
 static const unsigned char kBytes[] = {
 ${bytes}0};
 extern const std::string_view ${NAME};
@@ -21,9 +21,14 @@ endif()
 
 set(MILLRACE_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
 function(millrace_embed_file name file out)
+  set(namespace millrace::serve::embedded)
+  if(ARGC GREATER 3)
+    set(namespace ${ARGV3})
+  endif()
   add_custom_command(
     OUTPUT ${out}
-    COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DFILE=${file} -DOUT=${out} -P ${MILLRACE_EMBED_SCRIPT}
+    COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DFILE=${file} -DOUT=${out} -DNAMESPACE=${namespace}
+            -P ${MILLRACE_EMBED_SCRIPT}
     DEPENDS ${file} ${MILLRACE_EMBED_SCRIPT}
     VERBATIM)
 endfunction()

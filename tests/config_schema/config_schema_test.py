@@ -115,5 +115,35 @@ class ConfigSchema(unittest.TestCase):
                 self.assertEqual(self.errors(document), [])
 
 
+class PriceSheets(unittest.TestCase):
+    """The shipped price sheets, and the snippet of their README, match their schema; broken ones do not."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = ROOT / "share/millrace/prices"
+        schema = json.loads((cls.folder / "prices.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        cls.validator = jsonschema.Draft202012Validator(schema)
+
+    def errors(self, document) -> list[str]:
+        return [f"{error.json_path}: {error.message}" for error in self.validator.iter_errors(document)]
+
+    def test_the_shipped_sheets_match(self):
+        sheets = sorted(self.folder.glob("*.yaml"))
+        self.assertGreater(len(sheets), 0)
+        snippet = re.search(r"^```yaml\n(.*?)^```$", (self.folder / "README.md").read_text(), re.S | re.M).group(1)
+        for text in [*(sheet.read_text() for sheet in sheets), snippet]:
+            self.assertEqual(self.errors(load(text)), [])
+
+    def test_mistakes_are_refused(self):
+        sheet = load(sorted(self.folder.glob("*.yaml"))[-1].read_text())
+        for path, value in [("version", 2), ("currency", "EUR"), ("prices/0/usd", 0.02), ("prices/0/usd", "-1"),
+                            ("prices/0/unit", "hour"), ("prices/0/usdd", "1"), ("prices/0/per", 0)]:
+            with self.subTest(f"{path} = {value}"):
+                document = copy.deepcopy(sheet)
+                set_in(document, path, value)
+                self.assertNotEqual(self.errors(document), [])
+
+
 if __name__ == "__main__":
     unittest.main()

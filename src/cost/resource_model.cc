@@ -1,0 +1,382 @@
+#include "cost/resource_model.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+namespace millrace::cost {
+namespace {
+
+constexpr double kGB = 1e9;
+constexpr double kMiB = 1024.0 * 1024.0;
+// S3's own clients cut uploads at 8 MiB by default.
+constexpr double kPartBytes = 8 * kMiB;
+// Rows of a month that `optimize` rewrites come out in files of this size.
+constexpr double kOptimizedFileBytes = 128 * kMiB;
+// "1 vCPU = 20 MiB/s in, 80 MiB/s out": cloud.google.com/managed-service-for-apache-kafka/docs (sizing).
+constexpr double kBrokerInPerVcpu = 20 * kMiB;
+constexpr double kBrokerOutPerVcpu = 80 * kMiB;
+// A Standard throughput unit takes 1 MB/s or 1,000 events/s in and gives 2 MB/s; a namespace has 40 at most.
+constexpr double kThroughputUnitsMax = 40;
+// How long an idle client keeps its connection; sizes the load balancer's count of active ones.
+constexpr double kKeepAliveSeconds = 60;
+// What somebody who runs machines of their own keeps of each byte: two disks.
+constexpr double kOwnCopies = 2;
+
+struct MachineType {
+  const char* sku;
+  const char* name;
+  double vcpus;
+  double memory_gib;
+};
+
+const MachineType& MachineOf(Provider provider, Machine machine) {
+  static constexpr std::array<std::array<MachineType, 3>, 4> kMachines = {{
+      {{{"aws.compute.t3.small", "t3.small", 2, 2},
+        {"aws.compute.m6i.large", "m6i.large", 2, 8},
+        {"aws.compute.m6i.2xlarge", "m6i.2xlarge", 8, 32}}},
+      {{{"gcp.compute.e2-small", "e2-small", 2, 2},
+        {"gcp.compute.n2-standard-2", "n2-standard-2", 2, 8},
+        {"gcp.compute.n2-standard-8", "n2-standard-8", 8, 32}}},
+      {{{"azure.compute.b2s", "B2s", 2, 4},
+        {"azure.compute.d2s-v5", "D2s v5", 2, 8},
+        {"azure.compute.d8s-v5", "D8s v5", 8, 32}}},
+      {{{"own.core", "2 cores", 2, 2}, {"own.core", "2 cores", 2, 8}, {"own.core", "8 cores", 8, 32}}},
+  }};
+  return kMachines[static_cast<std::size_t>(provider)][static_cast<std::size_t>(machine)];
+}
+
+// The SKUs of one provider by role; empty: the provider does not charge for it.
+struct SkuSet {
+  const char* disk;
+  const char* storage;
+  const char* put;
+  const char* get;
+  const char* balancer_hour;
+  const char* balancer_load;
+  const char* egress;
+  const char* cdn_out;
+  const char* cdn_request;
+  const char* cdn_fill;
+  const char* zone;
+  const char* kubernetes;
+  const char* nat_hour;
+  const char* nat_data;
+  const char* sql_hour;
+  const char* sql_storage;
+};
+
+const SkuSet& SkusOf(Provider provider) {
+  static constexpr SkuSet kSets[] = {
+      {"aws.disk.gp3", "aws.s3.standard.storage", "aws.s3.standard.put", "aws.s3.standard.get", "aws.alb.hour",
+       "aws.alb.lcu", "aws.egress.internet", "aws.cloudfront.out", "aws.cloudfront.https", "", "aws.network.zone",
+       "aws.eks", "aws.nat.hour", "aws.nat.data", "aws.rds.postgres.t3.large", "aws.rds.storage"},
+      {"gcp.disk.pd-ssd", "gcp.gcs.standard.storage", "gcp.gcs.standard.class-a", "gcp.gcs.standard.class-b",
+       "gcp.lb.rule", "gcp.lb.data", "gcp.egress.internet", "gcp.cdn.out", "gcp.cdn.lookup", "gcp.cdn.fill",
+       "gcp.network.zone", "gcp.gke", "gcp.nat.hour", "gcp.nat.data", "gcp.sql.postgres.2vcpu", "gcp.sql.storage"},
+      {"azure.disk.standard-ssd", "azure.blob.hot-lrs.storage", "azure.blob.hot-lrs.write", "azure.blob.hot-lrs.read",
+       "azure.lb.hour", "azure.lb.data", "azure.egress.internet", "azure.cdn.out", "", "", "azure.network.zone",
+       "azure.aks", "azure.nat.hour", "azure.nat.data", "azure.postgres.d4s-v3", "azure.postgres.storage"},
+      {"own.disk", "own.disk", "", "", "own.core", "own.memory", "own.bandwidth", "", "", "", "", "", "", "", "", ""},
+  };
+  return kSets[static_cast<std::size_t>(provider)];
+}
+
+std::string Number(double value) {
+  if (!(value < 9e12)) return fmt::format("{:.3g}", value);
+  return ToPeople(Quantity::FromMicros(std::llround(value * 1e6)));
+}
+
+double PartsOf(double file_bytes) { return file_bytes < kPartBytes ? 1 : std::ceil(file_bytes / kPartBytes) + 2; }
+
+class Model {
+ public:
+  Model(const Usage& usage, Provider provider)
+      : usage_(usage), provider_(provider), skus_(SkusOf(provider)), own_(provider == Provider::kOwn) {}
+
+  Result<std::vector<ResourceLine>> Build() {
+    Compute();
+    EventLog();
+    Lake();
+    Serving();
+    Surroundings();
+    RETURN_NOT_OK(failure_);
+    std::stable_sort(lines_.begin(), lines_.end(),
+                     [](const auto& a, const auto& b) { return a.category < b.category; });
+    return std::move(lines_);
+  }
+
+ private:
+  void Add(Category category, std::string name, const char* sku, double quantity, std::string rule,
+           bool scales = false) {
+    if (sku[0] == '\0' || !failure_.ok()) return;
+    const auto counted = Quantity::FromDouble(quantity);
+    if (!counted.ok()) {
+      failure_ = WithContext(counted.status(), "{}", name);
+    } else if (*counted > Quantity()) {
+      lines_.push_back({category, std::move(name), sku, *counted, std::move(rule), scales});
+    }
+  }
+
+  void AddNodes(Category category, const std::string& role, double nodes, const MachineType& type,
+                const std::string& why) {
+    if (own_) {
+      Add(category, fmt::format("{}: {} x {}", role, Number(nodes), type.name), "own.core", nodes * type.vcpus, why);
+      Add(category, fmt::format("{}: memory", role), "own.memory", nodes * type.memory_gib,
+          fmt::format("{} nodes x {} GiB", Number(nodes), type.memory_gib));
+      return;
+    }
+    Add(category, fmt::format("{}: {} x {}", role, Number(nodes), type.name), type.sku, nodes * kHoursPerMonth,
+        fmt::format("{}; {} x 730 h", why, Number(nodes)));
+  }
+
+  void AddDisk(Category category, const std::string& name, double gb, const std::string& rule) {
+    Add(category, name, skus_.disk, own_ ? gb / 1000 : gb, own_ ? rule + " / 1000 GB" : rule, true);
+  }
+
+  // Rule: docs/cost.md; max(2, ceil((events x peak / events per vCPU + queries x peak / queries per vCPU) / vCPUs)).
+  void Compute() {
+    const auto& type = MachineOf(provider_, usage_.machine);
+    const double vcpus = usage_.events_per_second * usage_.peak_factor / usage_.events_per_vcpu +
+                         usage_.queries_per_second * usage_.peak_factor / usage_.queries_per_vcpu;
+    const double nodes = std::max(usage_.nodes_min, std::ceil(vcpus / type.vcpus));
+    AddNodes(Category::kCompute, "Workers and query nodes", nodes, type,
+             fmt::format("peak needs {} vCPU = {} events/s / {} + {} queries/s / {}; at least {} nodes", Number(vcpus),
+                         Number(usage_.events_per_second * usage_.peak_factor), Number(usage_.events_per_vcpu),
+                         Number(usage_.queries_per_second * usage_.peak_factor), Number(usage_.queries_per_vcpu),
+                         Number(usage_.nodes_min)));
+    if (usage_.broker_mode == BrokerMode::kEmbedded) {
+      AddDisk(Category::kCompute, "Disk of the embedded log", LogGb(1), LogRule(1));
+    }
+  }
+
+  double WireBytesPerSecond() const {
+    return usage_.events_per_second * usage_.bytes_per_event * usage_.wire_compression;
+  }
+  double LogGb(double copies) const {
+    return WireBytesPerSecond() * usage_.broker_retention_hours * 3600 * copies * usage_.broker_headroom / kGB;
+  }
+  std::string LogRule(double copies) const {
+    return fmt::format("{} events/s x {} B x {} x {} h x {} copies x {} headroom", Number(usage_.events_per_second),
+                       Number(usage_.bytes_per_event), usage_.wire_compression, Number(usage_.broker_retention_hours),
+                       Number(copies), usage_.broker_headroom);
+  }
+
+  void EventLog() {
+    if (usage_.broker_mode == BrokerMode::kEmbedded || usage_.broker_mode == BrokerMode::kNone) return;
+    const double in = WireBytesPerSecond() * usage_.peak_factor;
+    const double vcpus = std::max(in / kBrokerInPerVcpu, in * usage_.fan_out / kBrokerOutPerVcpu);
+    const std::string why = fmt::format("peak {} MB/s in needs {} vCPU; at least {} brokers", Number(in / 1e6),
+                                        Number(vcpus), Number(usage_.broker_nodes_min));
+    const auto& type = MachineOf(provider_, Machine::kGeneral);
+    const double nodes = std::max(usage_.broker_nodes_min, std::ceil(vcpus / type.vcpus));
+    // A provider's service runs in the provider's rooms: on machines of one's own the brokers are one's own too.
+    const bool managed = usage_.broker_mode == BrokerMode::kManaged && !own_;
+    if (!managed) {
+      AddNodes(Category::kEventLog, "Brokers", nodes, type, why);
+      AddDisk(Category::kEventLog, "Broker disk", LogGb(usage_.replication), LogRule(usage_.replication));
+    } else if (provider_ == Provider::kAws) {
+      Add(Category::kEventLog, fmt::format("Managed brokers: {} x kafka.m5.large", Number(nodes)), "aws.msk.m5.large",
+          nodes * kHoursPerMonth, why);
+      Add(Category::kEventLog, "Managed broker storage", "aws.msk.storage", LogGb(usage_.replication),
+          LogRule(usage_.replication), true);
+    } else if (provider_ == Provider::kGcp) {
+      const double units = std::max(usage_.broker_nodes_min, std::ceil(vcpus));
+      Add(Category::kEventLog, fmt::format("Managed Kafka: {} vCPU", Number(units)), "gcp.kafka.dcu",
+          units * kHoursPerMonth, why);
+      Add(Category::kEventLog, "Managed Kafka storage", "gcp.kafka.storage", LogGb(usage_.replication),
+          LogRule(usage_.replication), true);
+    } else {
+      EventHubs(in);
+    }
+    ZoneTraffic(managed);
+  }
+
+  void EventHubs(double in) {
+    const double units = std::max({1.0, std::ceil(in / 1e6), std::ceil(in * usage_.fan_out / 2e6),
+                                   std::ceil(usage_.events_per_second * usage_.peak_factor / 1000)});
+    const std::string why =
+        fmt::format("peak of {} MB/s and {} events/s; a unit takes 1 MB/s or 1,000 events/s in, gives 2 MB/s",
+                    Number(in / 1e6), Number(usage_.events_per_second * usage_.peak_factor));
+    if (units > kThroughputUnitsMax) {
+      // The size of a dedicated unit depends on the workload; the smallest is priced and the rule says so.
+      Add(Category::kEventLog, "Event Hubs Dedicated", "azure.eventhubs.dedicated",
+          std::ceil(in / 100e6) * kHoursPerMonth, why + "; above 40 units: dedicated, about 100 MB/s each");
+      return;
+    }
+    Add(Category::kEventLog, fmt::format("Event Hubs: {} throughput units", Number(units)), "azure.eventhubs.tu",
+        units * kHoursPerMonth, why);
+    Add(Category::kEventLog, "Event Hubs ingress", "azure.eventhubs.events",
+        usage_.events_per_second * kSecondsPerMonth,
+        fmt::format("{} events/s x 2,628,000 s", Number(usage_.events_per_second)), true);
+  }
+
+  // Rule: redpanda.com/blog/calculate-cloud-data-transfer-costs. A producer or consumer meets a leader in another zone
+  // (zones-1)/zones of the time; each follower in another zone gets every byte once. A managed service does not charge
+  // for its own replication.
+  void ZoneTraffic(bool managed) {
+    if (usage_.zones < 2) return;
+    const double away = (usage_.zones - 1) / usage_.zones;
+    const double consume = usage_.follower_fetch ? 0 : away * usage_.fan_out;
+    const double replicate = managed ? 0 : usage_.replication - std::ceil(usage_.replication / usage_.zones);
+    const double wire_gb = WireBytesPerSecond() * kSecondsPerMonth / kGB;
+    Add(Category::kZoneTraffic, "Producers, consumers and replicas", skus_.zone, wire_gb * (away + consume + replicate),
+        fmt::format("{} GB on the wire x ({:.3g} produce + {:.3g} consume + {:.3g} replicate)", Number(wire_gb), away,
+                    consume, replicate),
+        true);
+  }
+
+  void Lake() {
+    double gb = 0;
+    double puts = usage_.lists_per_second * kSecondsPerMonth;
+    double checks = 0;
+    double rewritten_puts = 0;
+    double rewritten_gets = 0;
+    for (const auto& table : TablesOf(usage_)) {
+      const double bytes_per_day = usage_.events_per_second * usage_.bytes_per_event * table.ratio * 86'400;
+      double days = table.retention_days;
+      if (usage_.optimize) days += std::min(usage_.vacuum_days, table.retention_days);
+      gb += bytes_per_day * days / kGB;
+      const auto requests = RequestsOf(table, usage_);
+      puts += requests.puts;
+      checks += requests.gets;
+      if (usage_.optimize && requests.bytes_per_commit > 0) {
+        const double bytes = bytes_per_day / 86'400 * kSecondsPerMonth;
+        rewritten_puts += bytes / kOptimizedFileBytes * PartsOf(kOptimizedFileBytes) + kHoursPerMonth;
+        rewritten_gets += bytes / requests.bytes_per_commit * table.files_per_commit;
+      }
+    }
+    const std::string kept =
+        fmt::format("{} events/s x {} B x 86,400 s x days kept x stored share, over {} tables",
+                    Number(usage_.events_per_second), Number(usage_.bytes_per_event), TablesOf(usage_).size());
+    const std::string extra = usage_.optimize ? "; rewritten files stay until vacuum" : "";
+    if (own_) {
+      Add(Category::kStorage, "Lake: Parquet files and Delta log", "own.disk", gb / 1000 * kOwnCopies,
+          kept + extra + "; two copies", true);
+      return;
+    }
+    Add(Category::kStorage, "Lake: Parquet files and Delta log", skus_.storage, gb, kept + extra, true);
+    Add(Category::kStorage, "Writes: files, commits, checkpoints", skus_.put, puts + rewritten_puts,
+        "per commit: parts of its files + 1 log entry + 2 per checkpoint" +
+            std::string(usage_.optimize ? "; + rewriting" : ""));
+    Add(Category::kStorage, "Reads: query nodes look for new versions", skus_.get,
+        usage_.reads_per_second * kSecondsPerMonth,
+        fmt::format("{} requests/s x 2,628,000 s", Number(usage_.reads_per_second)));
+    Add(Category::kStorage, "Reads: writers check their version", skus_.get, checks + rewritten_gets,
+        fmt::format("{} per commit", Number(usage_.checks_per_commit)) +
+            std::string(usage_.optimize ? "; + rewriting" : ""));
+  }
+
+  // LCU: the largest of new connections/25 per s, active connections/3000, GB per h (handbook.vantage.sh, "ELB
+  // pricing"); rule evaluations are left out, ten are free.
+  void Serving() {
+    const double responses = usage_.queries_per_second * kSecondsPerMonth;
+    const double gb = responses * usage_.bytes_per_response / kGB;
+    const bool cdn = usage_.cdn && !own_;
+    const double through = cdn ? 1 - usage_.cdn_hit : 1;
+    if (usage_.load_balancer) Balancer(gb * through, through);
+    const std::string answers = fmt::format("{} queries/s x 2,628,000 s x {} B", Number(usage_.queries_per_second),
+                                            Number(usage_.bytes_per_response));
+    if (!cdn) {
+      Add(Category::kBandwidth, "Answers to the internet", skus_.egress, gb, answers, true);
+      return;
+    }
+    Add(Category::kBandwidth, "CDN to viewers", skus_.cdn_out, gb, answers, true);
+    Add(Category::kBandwidth, "CDN requests", skus_.cdn_request, responses,
+        fmt::format("{} queries/s x 2,628,000 s", Number(usage_.queries_per_second)), true);
+    Add(Category::kBandwidth, "CDN fill on a miss", skus_.cdn_fill, gb * through,
+        fmt::format("{} x {:.3g} missed", answers, through), true);
+  }
+
+  void Balancer(double gb, double through) {
+    const std::string shared =
+        usage_.load_balancer_share < 1 ? fmt::format(" x {} of it", usage_.load_balancer_share) : "";
+    if (own_) {
+      Add(Category::kLoadBalancer, "Load balancer: one core", "own.core", usage_.load_balancer_share,
+          "1 core" + shared);
+      Add(Category::kLoadBalancer, "Load balancer: memory", "own.memory", 2 * usage_.load_balancer_share,
+          "2 GiB" + shared);
+      return;
+    }
+    Add(Category::kLoadBalancer, "Load balancer", skus_.balancer_hour, kHoursPerMonth * usage_.load_balancer_share,
+        "730 h" + shared);
+    if (provider_ != Provider::kAws) {
+      Add(Category::kLoadBalancer, "Load balancer data", skus_.balancer_load, gb, "answers through it", true);
+      return;
+    }
+    const double connections = usage_.queries_per_second * through / usage_.requests_per_connection;
+    const double gb_per_hour = gb / kHoursPerMonth;
+    const double units = std::max({connections / 25, connections * kKeepAliveSeconds / 3000, gb_per_hour});
+    Add(Category::kLoadBalancer, "Load balancer capacity", skus_.balancer_load, units * kHoursPerMonth,
+        fmt::format("largest of {} new connections/s / 25, {} active / 3,000, {} GB/h; x 730 h", Number(connections),
+                    Number(connections * kKeepAliveSeconds), Number(gb_per_hour)),
+        true);
+  }
+
+  void Surroundings() {
+    if (usage_.kubernetes) Add(Category::kKubernetes, "Cluster", skus_.kubernetes, kHoursPerMonth, "730 h");
+    Add(Category::kKubernetes, "NAT gateways", skus_.nat_hour, usage_.nat_gateways * kHoursPerMonth,
+        fmt::format("{} x 730 h; none is needed where the lake has a gateway endpoint", Number(usage_.nat_gateways)));
+    Add(Category::kKubernetes, "NAT data", skus_.nat_data, usage_.nat_gb, "as given");
+    if (!usage_.sql_database) return;
+    Add(Category::kSqlDatabase, "Managed Postgres", skus_.sql_hour, kHoursPerMonth, "730 h, one zone");
+    Add(Category::kSqlDatabase, "Managed Postgres storage", skus_.sql_storage, usage_.sql_gb, "as given");
+  }
+
+  const Usage& usage_;
+  const Provider provider_;
+  const SkuSet& skus_;
+  const bool own_;
+  std::vector<ResourceLine> lines_;
+  Status failure_ = Status::OK();
+};
+
+}  // namespace
+
+std::string_view ToString(Category category) {
+  constexpr std::string_view kNames[kNumCategories] = {"Compute",
+                                                       "Event log",
+                                                       "Database storage",
+                                                       "Load balancer",
+                                                       "CDN and bandwidth",
+                                                       "Traffic between zones",
+                                                       "Kubernetes and NAT",
+                                                       "SQL database"};
+  return kNames[static_cast<int>(category)];
+}
+
+std::vector<TableUsage> TablesOf(const Usage& usage) {
+  if (!usage.tables_detail.empty()) return usage.tables_detail;
+  const auto table = [&](const char* kind, double number, double ratio) {
+    return TableUsage{.name = fmt::format("{} {}", kind, number),
+                      .commit_seconds = usage.commit_seconds,
+                      .ratio = ratio,
+                      .files_per_commit = usage.files_per_commit,
+                      .checkpoint_interval = usage.checkpoint_interval,
+                      .retention_days = usage.retention_days};
+  };
+  std::vector<TableUsage> tables;
+  for (int i = 1; i <= usage.tables; ++i) tables.push_back(table("events", i, usage.parquet_ratio));
+  for (int i = 1; i <= usage.aggregates; ++i) tables.push_back(table("aggregate", i, usage.aggregate_ratio));
+  return tables;
+}
+
+TableRequests RequestsOf(const TableUsage& table, const Usage& usage) {
+  // With less than one event between two cuts there is less than one commit.
+  const double commits = std::min(kSecondsPerMonth / table.commit_seconds, usage.events_per_second * kSecondsPerMonth);
+  if (commits <= 0) return {};
+  TableRequests requests;
+  requests.bytes_per_commit =
+      usage.events_per_second * usage.bytes_per_event * table.ratio * kSecondsPerMonth / commits;
+  const double file_bytes = table.files_per_commit > 0 ? requests.bytes_per_commit / table.files_per_commit : 0;
+  requests.puts = commits * (table.files_per_commit * PartsOf(file_bytes) + 1 + 2 / table.checkpoint_interval);
+  requests.gets = commits * usage.checks_per_commit;
+  return requests;
+}
+
+Result<std::vector<ResourceLine>> ResourcesFor(const Usage& usage, Provider provider) {
+  return Model(usage, provider).Build();
+}
+
+}  // namespace millrace::cost
