@@ -38,6 +38,11 @@ Run AddLakeVacuum(CLI::App& app);
 Run AddLakeCheckpoint(CLI::App& app);
 Run AddLakeCleanup(CLI::App& app);
 Run AddLakeView(CLI::App& app);
+Run AddCostEstimate(CLI::App& app);
+Run AddCostDiff(CLI::App& app);
+Run AddCostPricesList(CLI::App& app);
+Run AddCostPricesShow(CLI::App& app);
+Run AddCostPricesVerify(CLI::App& app);
 Run AddVersion(CLI::App& app);
 
 /// "millrace: message" on stderr.

@@ -53,6 +53,15 @@ int main(int argc, char** argv) {
   add(*lake, "checkpoint", "Write a checkpoint of the newest version", AddLakeCheckpoint);
   add(*lake, "cleanup", "Delete old parts of the log", AddLakeCleanup);
   add(*lake, "view", "SQL that merges an aggregate's partial rows in another engine", AddLakeView);
+  CLI::App* const cost = app.add_subcommand("cost", "What a pipeline costs a month");
+  cost->require_subcommand(1);
+  add(*cost, "estimate", "A load's bill, by provider and region, line by line", AddCostEstimate);
+  add(*cost, "diff", "What changed between two estimates", AddCostDiff);
+  CLI::App* const prices = cost->add_subcommand("prices", "The prices behind the estimates");
+  prices->require_subcommand(1);
+  add(*prices, "list", "Every price, or every gap", AddCostPricesList);
+  add(*prices, "show", "One SKU in every region, with its sources", AddCostPricesShow);
+  add(*prices, "verify", "Check price sheets; all findings at once", AddCostPricesVerify);
   add(app, "version", "Version of this program and of the libraries in it", AddVersion);
 
   try {

@@ -279,8 +279,7 @@ TEST(Requests, FollowTheCommitsAndTheSizeOfFiles) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    const auto requests =
-        RequestsOf({.name = "t", .commit_seconds = 60, .ratio = c.ratio, .files_per_commit = c.files}, usage);
+    const auto requests = RequestsOf({.commit_seconds = 60, .ratio = c.ratio, .files_per_commit = c.files}, usage);
     EXPECT_NEAR(requests.puts / 43'800, c.puts_per_commit, 1e-9);
     EXPECT_NEAR(requests.gets, 43'800, 1e-6);
   }

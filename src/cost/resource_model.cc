@@ -346,23 +346,23 @@ std::string_view ToString(Category category) {
   return kNames[static_cast<int>(category)];
 }
 
-std::vector<TableUsage> TablesOf(const Usage& usage) {
-  if (!usage.tables_detail.empty()) return usage.tables_detail;
-  const auto table = [&](const char* kind, double number, double ratio) {
-    return TableUsage{.name = fmt::format("{} {}", kind, number),
-                      .commit_seconds = usage.commit_seconds,
-                      .ratio = ratio,
-                      .files_per_commit = usage.files_per_commit,
-                      .checkpoint_interval = usage.checkpoint_interval,
-                      .retention_days = usage.retention_days};
+std::vector<TableLoad> TablesOf(const Usage& usage) {
+  const auto load = [&](const TableUsage& table) {
+    return TableLoad{.commit_seconds = table.commit_seconds.value_or(usage.commit_seconds),
+                     .ratio = table.ratio.value_or(table.aggregate ? usage.aggregate_ratio : usage.parquet_ratio),
+                     .files_per_commit = table.files_per_commit.value_or(usage.files_per_commit),
+                     .checkpoint_interval = table.checkpoint_interval.value_or(usage.checkpoint_interval),
+                     .retention_days = table.retention_days.value_or(usage.retention_days)};
   };
-  std::vector<TableUsage> tables;
-  for (int i = 1; i <= usage.tables; ++i) tables.push_back(table("events", i, usage.parquet_ratio));
-  for (int i = 1; i <= usage.aggregates; ++i) tables.push_back(table("aggregate", i, usage.aggregate_ratio));
+  std::vector<TableLoad> tables;
+  for (const auto& table : usage.tables_detail) tables.push_back(load(table));
+  if (!tables.empty()) return tables;
+  tables.insert(tables.end(), static_cast<std::size_t>(usage.tables), load({}));
+  tables.insert(tables.end(), static_cast<std::size_t>(usage.aggregates), load({.name = "", .aggregate = true}));
   return tables;
 }
 
-TableRequests RequestsOf(const TableUsage& table, const Usage& usage) {
+TableRequests RequestsOf(const TableLoad& table, const Usage& usage) {
   // With less than one event between two cuts there is less than one commit.
   const double commits = std::min(kSecondsPerMonth / table.commit_seconds, usage.events_per_second * kSecondsPerMonth);
   if (commits <= 0) return {};

@@ -44,6 +44,17 @@ struct ResourceLine {
 /// Lines of a quantity of 0 are left out. kInvalidInput: more than can be counted, by line.
 Result<std::vector<ResourceLine>> ResourcesFor(const Usage& usage, Provider provider);
 
+/// One table of the load, everything known.
+struct TableLoad {
+  double commit_seconds = 60;
+  double ratio = 0;
+  double files_per_commit = 1;
+  double checkpoint_interval = 100;
+  double retention_days = 30;
+};
+/// The tables that a load names, or as many as it counts.
+std::vector<TableLoad> TablesOf(const Usage& usage);
+
 /// Requests of one table in a month, by price class.
 struct TableRequests {
   double puts = 0;  ///< PUT, POST, parts of uploads, LIST.
@@ -52,9 +63,6 @@ struct TableRequests {
 };
 /// An upload of less than 8 MiB is one PUT; a larger one is a PUT for each 8 MiB and two more to begin and end it. A
 /// commit is one more, a checkpoint (and `_last_checkpoint`) two. Nothing is committed when nothing came in.
-TableRequests RequestsOf(const TableUsage& table, const Usage& usage);
-
-/// The tables that a load names, or as many as it counts.
-std::vector<TableUsage> TablesOf(const Usage& usage);
+TableRequests RequestsOf(const TableLoad& table, const Usage& usage);
 
 }  // namespace millrace::cost

@@ -234,35 +234,48 @@ class UsageReader {
   }
 
   void ReadTables(const YAML::Node& list) {
-    static const std::vector<std::string> kKeys = {
-        "name", "commit", "ratio", "files_per_commit", "checkpoint_interval", "retention"};
+    // The checks of a single table are those of the field that stands for all of them.
+    struct Key {
+      const char* name;
+      const char* field;
+      double Usage::*value;
+      std::optional<double> TableUsage::*out;
+    };
+    static const Key kKeys[] = {
+        {"commit", "lake.commit", &Usage::commit_seconds, &TableUsage::commit_seconds},
+        {"ratio", "lake.parquet_ratio", &Usage::parquet_ratio, &TableUsage::ratio},
+        {"files_per_commit", "lake.files_per_commit", &Usage::files_per_commit, &TableUsage::files_per_commit},
+        {"checkpoint_interval", "lake.checkpoint_interval", &Usage::checkpoint_interval,
+         &TableUsage::checkpoint_interval},
+        {"retention", "lake.retention", &Usage::retention_days, &TableUsage::retention_days}};
     usage_.tables_detail.clear();
     for (const auto& item : list) {
       if (!item.IsMap()) {
         findings_.Add(item.Mark(), "lake.tables: each table is a mapping");
         continue;
       }
-      // The checks of a single table are those of the field that stands for all of them.
-      Usage one = usage_;
       TableUsage table;
       for (const auto& entry : item) {
         const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "";
         const std::string text = entry.second.IsScalar() ? entry.second.Scalar() : "";
+        const auto* const known =
+            std::find_if(std::begin(kKeys), std::end(kKeys), [&](const Key& k) { return k.name == key; });
         if (key == "name") {
           table.name = text;
-        } else if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end()) {
+        } else if (key == "aggregate") {
+          table.aggregate = text == "true";
+        } else if (known == std::end(kKeys)) {
+          std::vector<std::string> names = {"name", "aggregate"};
+          for (const auto& k : kKeys) names.emplace_back(k.name);
           findings_.Add(entry.first.Mark(),
-                        fmt::format("lake.tables: unknown key '{}'{}", key, DidYouMean(key, kKeys)));
+                        fmt::format("lake.tables: unknown key '{}'{}", key, DidYouMean(key, names)));
         } else {
-          const Status set = SetUsageField(one, key == "ratio" ? "lake.parquet_ratio" : "lake." + key, text, origin_);
+          Usage one;
+          const Status set = SetUsageField(one, known->field, text, origin_);
           if (!set.ok()) findings_.Add(entry.second.Mark(), set.message());
+          table.*(known->out) = one.*(known->value);
         }
       }
-      table.commit_seconds = one.commit_seconds;
-      table.ratio = one.parquet_ratio;
-      table.files_per_commit = one.files_per_commit;
-      table.checkpoint_interval = one.checkpoint_interval;
-      table.retention_days = one.retention_days;
       if (table.name.empty()) findings_.Add(item.Mark(), "lake.tables: a table has no name");
       usage_.tables_detail.push_back(std::move(table));
     }
@@ -347,19 +360,29 @@ std::vector<std::string> UsagePresetNames() {
   return names;
 }
 
+namespace {
+
+std::string TableToYaml(const TableUsage& table) {
+  std::string text = fmt::format("  - {{name: {}, aggregate: {}", table.name, table.aggregate);
+  if (table.commit_seconds) text += ", commit: " + DurationText(*table.commit_seconds);
+  if (table.ratio) text += fmt::format(", ratio: {}", *table.ratio);
+  if (table.files_per_commit) text += fmt::format(", files_per_commit: {}", *table.files_per_commit);
+  if (table.checkpoint_interval) text += fmt::format(", checkpoint_interval: {}", *table.checkpoint_interval);
+  if (table.retention_days) text += ", retention: " + DurationText(*table.retention_days * 86'400);
+  return text + "}\n";
+}
+
+}  // namespace
+
 std::string UsageToYaml(const Usage& usage) {
   std::string text;
   for (const auto& field : UsageFields()) {
     if (field.name == "lake.tables" && !usage.tables_detail.empty()) {
       text += "lake.tables:\n";
-      for (const auto& table : usage.tables_detail) {
-        text += fmt::format(
-            "  - {{name: {}, commit: {}, ratio: {}, files_per_commit: {}, checkpoint_interval: {}, retention: {}}}\n",
-            table.name, DurationText(table.commit_seconds), table.ratio, table.files_per_commit,
-            table.checkpoint_interval, DurationText(table.retention_days * 86'400));
-      }
+      for (const auto& table : usage.tables_detail) text += TableToYaml(table);
       continue;
     }
+    if (field.name == "lake.aggregates" && !usage.tables_detail.empty()) continue;
     text += fmt::format("{}: {}", field.name, field.get(usage));
     if (usage.assumed(field.name)) text += "  # assumed";
     text += "\n";

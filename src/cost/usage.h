@@ -25,14 +25,15 @@ enum class BrokerMode {
   kNone,      ///< Somebody else's: not in this bill.
 };
 
-/// A table of the lake, where more is known than the counts in `Usage`.
+/// A table of the lake, where more is known than the counts in `Usage`. What is not known is as for all of its kind.
 struct TableUsage {
   std::string name;
-  double commit_seconds = 60;
-  double ratio = 0;             ///< Stored bytes per byte of event payload.
-  double files_per_commit = 1;  ///< Data files.
-  double checkpoint_interval = 100;
-  double retention_days = 30;
+  bool aggregate = false;
+  std::optional<double> commit_seconds = std::nullopt;
+  std::optional<double> ratio = std::nullopt;             ///< Stored bytes per byte of event payload.
+  std::optional<double> files_per_commit = std::nullopt;  ///< Data files.
+  std::optional<double> checkpoint_interval = std::nullopt;
+  std::optional<double> retention_days = std::nullopt;
 };
 
 /// Rates are averages over a month. GB are decimal (10^9 bytes) unless a SKU says GiB.

@@ -37,13 +37,13 @@ lake:
   retention: 10d
   tables:
     - {name: clicks, commit: 10s, ratio: 0.08, files_per_commit: 2, checkpoint_interval: 100}
-    - {name: clicks_1m, commit: 11s, ratio: 0.01, retention: 400d}
+    - {name: clicks_1m, aggregate: true, commit: 11s, retention: 400d}
 )",
                                "usage.yaml", "given", usage));
   ASSERT_EQ(usage.tables_detail.size(), 2u);
   EXPECT_EQ(usage.tables_detail[0].files_per_commit, 2);
-  EXPECT_EQ(usage.tables_detail[0].retention_days, 10);
-  EXPECT_EQ(usage.tables_detail[1].ratio, 0.01);
+  EXPECT_EQ(usage.tables_detail[0].retention_days, std::nullopt);
+  EXPECT_TRUE(usage.tables_detail[1].aggregate);
   EXPECT_EQ(usage.tables_detail[1].retention_days, 400);
   EXPECT_EQ(usage.origins["lake.tables"], "measured over 600 s");
   MILLRACE_ASSERT_OK(SetUsageField(usage, "lake.tables", "3", "given"));
@@ -57,6 +57,12 @@ TEST(Usage, EveryFieldIsWrittenAndReadBack) {
   usage.cdn = true;
   Usage again;
   MILLRACE_ASSERT_OK(ReadUsage(UsageToYaml(usage), "usage.yaml", "given", again));
+  usage.tables_detail = {{.name = "clicks", .commit_seconds = 10, .ratio = 0.1}, {.name = "m", .aggregate = true}};
+  Usage with_tables;
+  MILLRACE_ASSERT_OK(ReadUsage(UsageToYaml(usage), "usage.yaml", "given", with_tables));
+  ASSERT_EQ(with_tables.tables_detail.size(), 2u);
+  EXPECT_EQ(with_tables.tables_detail[0].ratio, 0.1);
+  EXPECT_TRUE(with_tables.tables_detail[1].aggregate);
   for (const auto& field : UsageFields()) {
     EXPECT_EQ(field.get(again), field.get(usage)) << field.name;
     EXPECT_FALSE(again.assumed(field.name)) << field.name;
