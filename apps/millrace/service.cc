@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "eventlog/kafka/kafka_log.h"
+#include "objectstore/counted_store.h"
 #include "pipeline/worker_backend.h"
 
 namespace millrace::app {

@@ -35,7 +35,7 @@ inline constexpr std::size_t kNumRequestKinds = 8;
 /// "put", "multipart_start", …
 std::string_view ToString(RequestKind kind);
 
-/// What a store has done since it was opened. All zero for a folder.
+/// What a store has done since it was opened; of a folder, what a bucket would have billed.
 struct StoreUsage {
   std::array<std::int64_t, kNumRequestKinds> requests{};  ///< By RequestKind, repeated ones included.
   std::int64_t retries = 0;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/uuid.h"
+#include "objectstore/counted_store.h"
 #include "objectstore/object_store.h"
 #include "testing/faulty_store.h"
 #include "testing/status_matchers.h"
@@ -209,6 +210,34 @@ TEST_F(LocalStoreTest, FullDiskIsTransientAndLeavesNoHalfObject) {
     EXPECT_EQ(outcome, PutOutcome::kCreated);
   }
   ::umount(disk.c_str());
+}
+
+TEST_F(LocalStoreTest, CountedStoreCountsWhatIsBilled) {
+  const auto counted = Below(Counted(store_), "t");
+  MILLRACE_ASSERT_OK(counted->PutIfAbsent("a", "12345").status());
+  MILLRACE_ASSERT_OK(counted->PutIfAbsent("a", "again").status());  // Refused, and billed all the same.
+  MILLRACE_ASSERT_OK(counted->Put("b", "123"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto upload, counted->StartUpload("c"));
+  MILLRACE_ASSERT_OK(upload->Write("0123456789", 10));
+  EXPECT_EQ(counted->usage().Of(RequestKind::kPut), 3);  // Nothing is there before Finish().
+  MILLRACE_ASSERT_OK(upload->Finish());
+  MILLRACE_ASSERT_OK(counted->Read("a").status());
+  EXPECT_FALSE(counted->Read("none").ok());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto file, counted->Open("c"));
+  MILLRACE_ASSERT_OK(file->ReadAt(2, 4).status());
+  char bytes[3];
+  MILLRACE_ASSERT_OK(file->ReadAt(0, 3, bytes).status());
+  MILLRACE_ASSERT_OK(counted->Stat("a").status());
+  MILLRACE_ASSERT_OK(counted->List("").status());
+  MILLRACE_ASSERT_OK(counted->Delete("a"));
+  const auto usage = counted->usage();
+  EXPECT_EQ(usage.Of(RequestKind::kPut), 4);
+  EXPECT_EQ(usage.Of(RequestKind::kGet), 4);   // Two whole reads, two ranges.
+  EXPECT_EQ(usage.Of(RequestKind::kHead), 2);  // Stat, and the size of the file that was opened.
+  EXPECT_EQ(usage.Of(RequestKind::kList), 1);
+  EXPECT_EQ(usage.Of(RequestKind::kDelete), 1);
+  EXPECT_EQ(usage.bytes_sent, 5 + 5 + 3 + 10);
+  EXPECT_EQ(usage.bytes_received, 5 + 4 + 3);
 }
 
 TEST_F(LocalStoreTest, FaultyStoreFailsTheNamedCall) {

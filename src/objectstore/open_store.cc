@@ -1,3 +1,4 @@
+#include "objectstore/counted_store.h"
 #include "objectstore/local_store.h"
 #include "objectstore/object_store.h"
 #include "objectstore/prefixed_store.h"
@@ -34,13 +35,17 @@ Status ObjectStore::DeleteMany(const std::vector<std::string>& keys) {
 
 Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri, IfMissing if_missing, const S3Settings& s3) {
   const auto colon = uri.find("://");
-  if (colon == std::string::npos) return OpenLocalStore(uri, if_missing);
+  const auto open_folder = [if_missing](const std::string& path) -> Result<std::shared_ptr<ObjectStore>> {
+    ASSIGN_OR_RETURN(auto folder, OpenLocalStore(path, if_missing));
+    return Counted(std::move(folder));
+  };
+  if (colon == std::string::npos) return open_folder(uri);
   const std::string scheme = uri.substr(0, colon);
   std::string rest = uri.substr(colon + 3);
   if (scheme == "file") {
     if (rest.starts_with("localhost/")) rest.erase(0, std::string_view("localhost").size());
     if (!rest.starts_with("/")) return InvalidInput("a file URI needs an absolute path, as in file:///data: '{}'", uri);
-    return OpenLocalStore(rest, if_missing);
+    return open_folder(rest);
   }
   if (scheme == "s3" || scheme == "s3a") {
     const auto slash = rest.find('/');

@@ -105,14 +105,16 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
     return WithContext(outcome.status(), "table {}: committing epoch {}", table_plan.name, epoch.epoch);
   KillPoint("epoch.committed");
   const auto num_files = static_cast<std::int64_t>(epoch.files.size());
+  std::int64_t num_bytes = 0;
+  for (const auto& file : epoch.files) num_bytes += file.size;
   if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
     if (IsIn(plan, epoch, *fenced->snapshot)) {
-      return EpochCommitted{fenced->snapshot, fenced->snapshot->version, written, num_files};
+      return EpochCommitted{fenced->snapshot, fenced->snapshot->version, written, num_files, num_bytes};
     }
     return *std::move(fenced);
   }
   auto& committed = std::get<delta::Committed>(*outcome);
-  return EpochCommitted{std::move(committed.snapshot), committed.version, written, num_files};
+  return EpochCommitted{std::move(committed.snapshot), committed.version, written, num_files, num_bytes};
 }
 
 Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const LetterEpoch& epoch) {
@@ -120,6 +122,7 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
   ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), model::DeadLetterSchema(), {}));
   RETURN_NOT_OK(writer->Append(*model::ToRecordBatch(epoch.letters)));
   ASSIGN_OR_RETURN(auto file, writer->Finish());
+  const std::int64_t num_bytes = file.size;
 
   std::map<model::TopicPartition, std::int64_t> counts;
   for (const auto& letter : epoch.letters) ++counts[letter.source];
@@ -157,7 +160,7 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
   if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) return *std::move(fenced);
   auto& committed = std::get<delta::Committed>(*outcome);
   return EpochCommitted{std::move(committed.snapshot), committed.version,
-                        static_cast<std::int64_t>(epoch.letters.size()), 1};
+                        static_cast<std::int64_t>(epoch.letters.size()), 1, num_bytes};
 }
 
 }  // namespace millrace::pipeline

@@ -21,6 +21,7 @@ struct EpochCommitted {
   delta::TableVersion version = 0;
   std::int64_t num_rows = 0;  ///< Records folded in: rows of events, or events behind partial rows.
   std::int64_t num_files = 0;
+  std::int64_t num_bytes = 0;  ///< Of these files.
 };
 using EpochOutcome = std::variant<EpochCommitted, delta::Fenced>;
 

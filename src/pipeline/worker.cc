@@ -83,6 +83,12 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
 
 }  // namespace
 
+std::int64_t CheckpointInterval(const delta::Snapshot& snapshot) {
+  const auto& properties = snapshot.metadata.configuration;
+  const auto property = properties.find("delta.checkpointInterval");
+  return property == properties.end() ? kCheckpointIntervalDefault : std::max(1, std::atoi(property->second.c_str()));
+}
+
 void Worker::ShardThread::Measure() {
   memory_bytes = shard->memory_bytes();
   for (int t = 0; t < shard->num_sinks(); ++t) open_rows[t] = shard->sink(t).num_rows();
@@ -706,6 +712,8 @@ asio::awaitable<Status> Worker::FlushLetters() {
       }
       state.status.snapshot = committed.snapshot;
       state.status.rows_committed += committed.num_rows;
+      state.status.files_committed += committed.num_files;
+      state.status.bytes_committed += committed.num_bytes;
       ++state.status.commits;
       state.status.last_commit = SystemClock().Now();
       state.status.commit_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
@@ -783,6 +791,8 @@ asio::awaitable<Status> Worker::Cut(int table) {
       failed_resets_ = 0;
       state.status.snapshot = committed.snapshot;
       state.status.rows_committed += committed.num_rows;
+      state.status.files_committed += committed.num_files;
+      state.status.bytes_committed += committed.num_bytes;
       ++state.status.commits;
       state.status.last_commit = SystemClock().Now();
       state.status.commit_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
@@ -833,11 +843,7 @@ asio::awaitable<Status> Worker::Cut(int table) {
 /// error.
 asio::awaitable<void> Worker::CheckpointIfDue(int table, delta::TableVersion version) {
   auto& state = *tables_[table];
-  const auto& properties = state.status.snapshot->metadata.configuration;
-  const auto property = properties.find("delta.checkpointInterval");
-  const std::int64_t interval =
-      property == properties.end() ? kCheckpointIntervalDefault : std::max(1, std::atoi(property->second.c_str()));
-  if (version - state.last_checkpoint < interval) co_return;
+  if (version - state.last_checkpoint < CheckpointInterval(*state.status.snapshot)) co_return;
   state.last_checkpoint = version;
   const Status written = co_await RunOn(io_pool_.get_executor(), [&state] { return state.table->WriteCheckpoint(); });
   if (!written.ok()) Note(WithContext(written, "table {}: checkpoint of version {}", state.status.name, version));

@@ -48,8 +48,10 @@ struct WorkerStatus {
     TableKind kind = TableKind::kEvents;
     delta::SnapshotPtr snapshot;
     std::int64_t hot_rows = 0;
-    std::int64_t rows_committed = 0;  ///< By this process.
-    std::int64_t commits = 0;         ///< By this process.
+    std::int64_t rows_committed = 0;   ///< By this process.
+    std::int64_t commits = 0;          ///< By this process.
+    std::int64_t files_committed = 0;  ///< By this process.
+    std::int64_t bytes_committed = 0;  ///< Of these files.
     std::optional<UnixMicros> last_commit;
     double commit_seconds = 0;  ///< Of the last commit.
     double commit_seconds_sum = 0;
@@ -71,6 +73,9 @@ struct WorkerStatus {
   std::int64_t memory_used = 0;
   std::vector<std::string> errors;  ///< The newest last, at most 10.
 };
+
+/// Commits between two checkpoints: `delta.checkpointInterval` of the table, or ours.
+std::int64_t CheckpointInterval(const delta::Snapshot& snapshot);
 
 class Worker {
  public:

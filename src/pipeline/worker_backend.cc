@@ -1,6 +1,9 @@
 #include "pipeline/worker_backend.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
+#include <atomic>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/value_from.hpp>
@@ -60,6 +63,15 @@ json::array ColumnsJson(const arrow::Schema& schema) {
   return columns;
 }
 
+double ProcessCpuSeconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 class WorkerBackend final : public serve::Backend {
  public:
   WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
@@ -111,6 +123,7 @@ class WorkerBackend final : public serve::Backend {
   }
 
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
+    ++queries_;
     ASSIGN_OR_RETURN(const int index, FindAggregate(aggregate));
     ASSIGN_OR_RETURN(auto session, TakeSession());
     auto answer = Ask(*session, index, request);
@@ -217,6 +230,15 @@ class WorkerBackend final : public serve::Backend {
     for (const auto& table : status.tables) {
       fmt::format_to(out, "millrace_fenced_total{{table=\"{}\"}} {}\n", table.name, table.fenced);
     }
+    family("millrace_files_committed_total", "counter", "Data files that this process has committed.");
+    for (const auto& table : status.tables) {
+      fmt::format_to(out, "millrace_files_committed_total{{table=\"{}\"}} {}\n", table.name, table.files_committed);
+    }
+    family("millrace_file_bytes_committed_total", "counter", "Bytes of these files.");
+    for (const auto& table : status.tables) {
+      fmt::format_to(out, "millrace_file_bytes_committed_total{{table=\"{}\"}} {}\n", table.name,
+                     table.bytes_committed);
+    }
     family("millrace_memory_bytes", "gauge", "Buffers and open epochs, against limits.memory.");
     fmt::format_to(out, "millrace_memory_bytes {}\n", status.memory_used);
     const objectstore::StoreUsage usage = worker_.LakeUsage();
@@ -233,6 +255,60 @@ class WorkerBackend final : public serve::Backend {
                    "millrace_store_bytes_total{{direction=\"received\"}} {}\n",
                    usage.bytes_sent, usage.bytes_received);
     return text + metrics_.Render();
+  }
+
+  /// Averages since this process began to read. What it cannot know (retention, copies, zones of a broker) it leaves
+  /// out.
+  Result<json::value> CostUsage() override {
+    ASSIGN_OR_RETURN(const auto status, worker_.Describe());
+    if (status.records == 0 || status.uptime_seconds <= 0) {
+      return Transient("nothing has been read yet, so there is no rate to report");
+    }
+    const auto records = static_cast<double>(status.records);
+    json::array tables;
+    double commits = 0;
+    for (std::size_t t = 0; t < status.tables.size(); ++t) {
+      const auto& table = status.tables[t];
+      if (table.commits == 0 || !table.last_commit) continue;
+      const auto num_commits = static_cast<double>(table.commits);
+      commits += num_commits;
+      // Up to its last commit: what came after is in no file yet.
+      const double since_commit = static_cast<double>(SystemClock().Now() - *table.last_commit) / 1e6;
+      const double seconds = std::max(0.1 * num_commits, status.uptime_seconds - since_commit);
+      const double behind = table.kind == TableKind::kDeadLetters ? 0 : static_cast<double>(CommitLag(status, t));
+      const double committed_bytes = static_cast<double>(status.bytes) * std::max(0.0, records - behind) / records;
+      tables.push_back(json::object{
+          {"name", table.name},
+          {"aggregate", table.kind == TableKind::kAggregate},
+          {"commit", fmt::format("{:.3f}s", seconds / num_commits)},
+          {"ratio", committed_bytes > 0 ? static_cast<double>(table.bytes_committed) / committed_bytes : 0},
+          {"files_per_commit", static_cast<double>(table.files_committed) / num_commits},
+          {"checkpoint_interval", CheckpointInterval(*table.snapshot)}});
+    }
+    json::object lake;
+    if (!tables.empty()) lake["tables"] = std::move(tables);
+    using objectstore::RequestKind;
+    const auto store = worker_.LakeUsage();
+    const auto reads = static_cast<double>(store.Of(RequestKind::kGet) + store.Of(RequestKind::kHead));
+    // A commit asks once whether its version is still the newest; the rest is queries and the opening of tables.
+    lake["checks_per_commit"] = 1;
+    lake["reads_per_second"] = std::max(0.0, reads - commits) / status.uptime_seconds;
+    lake["lists_per_second"] = static_cast<double>(store.Of(RequestKind::kList)) / status.uptime_seconds;
+    json::object usage{
+        {"origin", fmt::format("measured over {:.0f} s", status.uptime_seconds)},
+        {"events_per_second", records / status.uptime_seconds},
+        {"bytes_per_event", std::max(1.0, static_cast<double>(status.bytes) / records)},
+        {"compute", json::object{{"events_per_vcpu", std::max(1.0, records / std::max(1e-3, ProcessCpuSeconds()))}}},
+        {"lake", std::move(lake)},
+        {"serve", json::object{{"queries_per_second", static_cast<double>(queries_) / status.uptime_seconds}}}};
+    if (const auto* embedded = std::get_if<EmbeddedSource>(&worker_.plan().config.source.log)) {
+      usage["broker"] = json::object{
+          {"mode", "embedded"},
+          {"zones", 1},
+          {"replication", 1},
+          {"retention", fmt::format("{:.0f}s", std::chrono::duration<double>(embedded->retention).count())}};
+    }
+    return usage;
   }
 
   bool Ready() override {
@@ -340,15 +416,21 @@ class WorkerBackend final : public serve::Backend {
     return rows;
   }
 
-  json::object TableJson(const WorkerStatus& status, std::size_t index, bool whole) {
-    const auto& table = status.tables[index];
-    const auto& snapshot = *table.snapshot;
+  /// Records handed to the shards that no commit of this table covers yet.
+  std::int64_t CommitLag(const WorkerStatus& status, std::size_t index) const {
+    const auto committed =
+        worker_.plan().progress.NextOffsets(*status.tables[index].snapshot, worker_.plan().config.source.topics);
     std::int64_t lag = 0;
-    const auto committed = worker_.plan().progress.NextOffsets(snapshot, worker_.plan().config.source.topics);
     for (const auto& partition : status.partitions) {
       const auto it = committed.find(partition.source);
       lag += std::max<std::int64_t>(0, partition.next - (it == committed.end() ? 0 : it->second));
     }
+    return lag;
+  }
+
+  json::object TableJson(const WorkerStatus& status, std::size_t index, bool whole) {
+    const auto& table = status.tables[index];
+    const auto& snapshot = *table.snapshot;
     json::object entry{{"name", table.name},
                        {"kind", ToString(table.kind)},
                        {"version", snapshot.version},
@@ -358,7 +440,7 @@ class WorkerBackend final : public serve::Backend {
                        {"hot_rows", table.hot_rows},
                        {"last_commit", TimeOrNull(table.last_commit)},
                        {"commit_seconds", table.commit_seconds},
-                       {"committed_lag_records", table.kind == TableKind::kDeadLetters ? 0 : lag}};
+                       {"committed_lag_records", table.kind == TableKind::kDeadLetters ? 0 : CommitLag(status, index)}};
     if (whole) {
       entry["columns"] = ColumnsJson(*snapshot.schema);
       entry["partition_by"] = json::value_from(snapshot.metadata.partition_columns);
@@ -370,6 +452,7 @@ class WorkerBackend final : public serve::Backend {
 
   Worker& worker_;
   const ::millrace::Metrics& metrics_;
+  std::atomic<std::int64_t> queries_{0};
   std::vector<ReaderSlot> readers_;
   std::vector<std::unique_ptr<query::CommittedRows>> committed_rows_;  // By table.
   query::MergePlans merge_plans_;

@@ -9,7 +9,8 @@
 
 namespace millrace::pipeline {
 
-/// Both arguments must outlive the backend. /metrics shows the worker's own figures and whatever is in `metrics`.
+/// The references must outlive the backend. /metrics shows the worker's own figures, the requests to the lake and
+/// whatever is in `metrics`.
 std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics);
 
 }  // namespace millrace::pipeline

@@ -8,6 +8,7 @@
 
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
+#include "serve/cost_api.h"
 #include "serve/json_text.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
@@ -15,6 +16,7 @@
 namespace millrace::serve {
 
 namespace embedded {
+extern const std::string_view kCostHtml;
 extern const std::string_view kIndexHtml;
 extern const std::string_view kOpenApi;
 extern const std::string_view kUplotJs;
@@ -38,6 +40,14 @@ HttpResponse Plain(std::string body, std::string content_type) {
   HttpResponse response;
   response.content_type = std::move(content_type);
   response.body = std::move(body);
+  return response;
+}
+
+HttpResponse Page(const std::string& html) {
+  HttpResponse response = Plain(html, "text/html; charset=utf-8");
+  response.headers.emplace_back("Content-Security-Policy",
+                                "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                                "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'");
   return response;
 }
 
@@ -127,17 +137,12 @@ Api::Routed Api::Route(const HttpRequest& request) {
     std::string route;
     bool takes_parameters;
     std::function<HttpResponse()> answer;
+    bool takes_post = false;  // Instead of GET and HEAD.
   };
   const std::string named = segments.size() == 3 ? segments[2] : std::string();
   const std::vector<Handler> handlers = {
-      {"/", true,
-       [&] {
-         HttpResponse response = Plain(page_, "text/html; charset=utf-8");
-         response.headers.emplace_back("Content-Security-Policy",
-                                       "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-                                       "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'");
-         return response;
-       }},
+      {"/", true, [&] { return Page(page_); }},
+      {"/cost", true, [&] { return Page(std::string(embedded::kCostHtml)); }},
       {"/livez", true, [] { return Plain("ok\n", "text/plain; charset=utf-8"); }},
       {"/readyz", true,
        [&] {
@@ -157,6 +162,15 @@ Api::Routed Api::Route(const HttpRequest& request) {
          return Json(table, request.target);
        }},
       {"/v1/aggregates", false, [&] { return Json(backend_.Aggregates(), request.target); }},
+      {"/v1/cost/usage", false, [&] { return Json(backend_.CostUsage(), request.target); }},
+      {"/v1/cost/estimate", false,
+       [&] {
+         constexpr UnixMicros kDay = 86'400'000'000;
+         auto estimate = EstimateCost(request.body, static_cast<cost::Day>(clock_.Now() / kDay));
+         if (!estimate.ok()) return Failure(estimate.status(), request.target);
+         return Plain(*std::move(estimate), "application/json");
+       },
+       true},
       {"/v1/aggregates/{aggregate}", true, [&] { return AnswerAggregate(named, *target, request); }},
   };
 
@@ -172,9 +186,14 @@ Api::Routed Api::Route(const HttpRequest& request) {
   for (const auto& handler : handlers) {
     known.push_back(handler.route);
     if (handler.route != route) continue;
-    if (request.method != "GET" && request.method != "HEAD") {
-      HttpResponse response = ToResponse({405, "method_not_allowed", fmt::format("{} takes GET and HEAD.", route), {}});
-      response.headers.emplace_back("Allow", "GET, HEAD");
+    const bool asks = request.method == "GET" || request.method == "HEAD";
+    if (handler.takes_post ? request.method != "POST" : !asks) {
+      HttpResponse response =
+          ToResponse({405,
+                      "method_not_allowed",
+                      fmt::format("{} takes {}.", route, handler.takes_post ? "POST" : "GET and HEAD"),
+                      {}});
+      response.headers.emplace_back("Allow", handler.takes_post ? "POST" : "GET, HEAD");
       return {route, std::move(response)};
     }
     Problem problem;

@@ -16,8 +16,9 @@ struct ApiOptions {
   std::optional<std::string> bearer;  ///< Needed on /v1 when set.
 };
 
-/// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/pipeline, /livez, /readyz,
-/// /metrics, /openapi.json and / (docs: openapi.json). Any thread, several calls at once.
+/// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/pipeline, /v1/cost/usage,
+/// /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/cost/estimate (docs: openapi.json). Any thread,
+/// several calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go

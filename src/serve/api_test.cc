@@ -36,6 +36,9 @@ class FakeBackend : public Backend {
     if (name == "broken") return Corrupt("table broken: the log has a gap at version 3");
     return NotFound("no table '{}'", name);
   }
+  Result<json::value> CostUsage() override {
+    return json::parse(R"({"origin":"measured over 60 s","events_per_second":2500,"bytes_per_event":400})");
+  }
   Result<json::value> Aggregates() override { return json::parse(R"({"aggregates":[{"name":"clicks_1m"}]})"); }
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
     if (aggregate != "clicks_1m") return NotFound("no aggregate");
@@ -121,19 +124,22 @@ TEST_F(ApiTest, EveryRouteAnswers) {
   }
 }
 
-TEST_F(ApiTest, ThePageAsksNobodyElse) {
-  const auto page = Get("/");
-  EXPECT_THAT(Header(page, "Content-Security-Policy"), HasSubstr("connect-src 'self'"));
-  for (const char* outside : {"src=\"http", "href=\"http", "@import", "url(http"}) {
-    EXPECT_EQ(page.body.find(outside), std::string::npos) << outside;
+TEST_F(ApiTest, ThePagesAskNobodyElse) {
+  for (const char* target : {"/", "/cost"}) {
+    const auto page = Get(target);
+    EXPECT_THAT(Header(page, "Content-Security-Policy"), HasSubstr("connect-src 'self'"));
+    for (const char* outside : {"src=\"http", "href=\"http", "@import", "url(http"}) {
+      EXPECT_EQ(page.body.find(outside), std::string::npos) << outside;
+    }
   }
 }
 
 TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   const auto document = json::parse(Get("/openapi.json").body);
   const auto& paths = document.at("paths").as_object();
-  for (const char* route : {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}",
-                            "/v1/pipeline", "/livez", "/readyz", "/metrics", "/openapi.json", "/"}) {
+  for (const char* route :
+       {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}", "/v1/pipeline",
+        "/v1/cost/usage", "/v1/cost/estimate", "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
     EXPECT_TRUE(paths.contains(route)) << route;
   }
   std::vector<std::string> parameters;
@@ -288,6 +294,58 @@ TEST_F(ApiTest, TheKindOfAFailureIsItsStatus) {
     EXPECT_THAT(response.body, HasSubstr(status.message()));
     EXPECT_EQ(Header(response, "Retry-After"), want == 503 ? "1" : "");
   }
+}
+
+TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {
+  const auto post = [&](const std::string& body) { return Send({"POST", "/v1/cost/estimate", "", "", body}); };
+  const auto reference = post(R"({"preset": "reference", "providers": ["aws"], "curves": true})");
+  ASSERT_EQ(reference.status, 200) << reference.body;
+  EXPECT_EQ(reference.content_type, "application/json");
+  const auto document = json::parse(reference.body);
+  EXPECT_EQ(document.at("totalMonthlyCost").as_string(), "1104.0874");
+  EXPECT_EQ(document.at("curves").at(0).at("points").as_array().size(), 13u);
+  EXPECT_EQ(json::parse(post("").body).at("projects").as_array().size(), 3u);
+  const auto region = json::parse(
+      post(R"({"usage": {"events_per_second": 5}, "providers": ["gcp"], "regions": {"gcp": "europe-west3"}})").body);
+  EXPECT_EQ(region.at("projects").at(0).at("name").as_string(), "gcp/europe-west3");
+  // What an instance measured is a load like any other.
+  const auto usage = Get("/v1/cost/usage");
+  ASSERT_EQ(usage.status, 200);
+  const auto live = json::parse(post(R"({"usage": )" + usage.body + "}").body);
+  EXPECT_EQ(live.at("usage").at(0).at("origin").as_string(), "measured over 60 s");
+  EXPECT_EQ(live.at("usage").at(0).at("value").as_string(), "2500");
+}
+
+TEST_F(ApiTest, AWrongLoadIsRefusedWithItsPlaceAndTheNearestName) {
+  struct Case {
+    const char* body;
+    const char* detail;
+  };
+  const Case cases[] = {
+      {"{", "not JSON"},
+      {"[]", "must be a JSON object"},
+      {R"({"usge": {}})", "unknown member 'usge'; did you mean 'usage'?"},
+      {R"({"usage": 3})", "usage: a JSON object is expected"},
+      {R"({"usage": {"events_per_second": -1}})", "usage:1:22: events_per_second: -1 is less than 0"},
+      {R"({"usage": {"lake": {"retenton": "3d"}}})", "did you mean 'lake.retention'?"},
+      {R"({"providers": ["awss"]})", "did you mean 'aws'?"},
+      {R"({"providers": ["aws", "aws"]})", "aws is here twice"},
+      {R"({"providers": []})", "a list of names is expected"},
+      {R"({"regions": {"aws": "us-esat-1"}})", "did you mean 'us-east-1'?"},
+      {R"({"regions": {"aws": 1}})", "a text is expected"},
+      {R"({"preset": "startr"})", "did you mean 'starter'?"},
+      {R"({"curves": 1})", "curves: true or false"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.body);
+    const auto response = Send({"POST", "/v1/cost/estimate", "", "", c.body});
+    EXPECT_EQ(response.status, 400);
+    EXPECT_THAT(response.body, HasSubstr(c.detail));
+  }
+  EXPECT_EQ(Send({"POST", "/v1/cost/estimate", "", "", std::string(70'000, ' ')}).status, 400);
+  const auto get = Get("/v1/cost/estimate");
+  EXPECT_EQ(get.status, 405);
+  EXPECT_EQ(Header(get, "Allow"), "POST");
 }
 
 TEST_F(ApiTest, NotReadyIs503) {

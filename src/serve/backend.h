@@ -20,6 +20,8 @@ class Backend {
   virtual Result<boost::json::value> Aggregates() = 0;
   virtual Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) = 0;
   virtual Result<boost::json::value> Pipeline() = 0;
+  /// The load as this instance measured it: a document of cost::ReadUsage(). kTransient before the first record.
+  virtual Result<boost::json::value> CostUsage() = 0;
   /// Prometheus text.
   virtual std::string Metrics() = 0;
   virtual bool Ready() = 0;
