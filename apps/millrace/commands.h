@@ -43,6 +43,7 @@ Run AddCostDiff(CLI::App& app);
 Run AddCostPricesList(CLI::App& app);
 Run AddCostPricesShow(CLI::App& app);
 Run AddCostPricesVerify(CLI::App& app);
+Run AddCostPricesUpdate(CLI::App& app);
 Run AddVersion(CLI::App& app);
 
 /// "millrace: message" on stderr.

@@ -13,6 +13,7 @@
 
 #include "base/nearest_name.h"
 #include "commands.h"
+#include "cost/price_update.h"
 #include "cost/report.h"
 #include "cost/usage.h"
 #include "http_get.h"
@@ -481,6 +482,41 @@ Run AddCostPricesVerify(CLI::App& app) {
       check(sheet, file);
     }
     return valid ? kOk : kBadConfiguration;
+  };
+}
+
+Run AddCostPricesUpdate(CLI::App& app) {
+  struct Options {
+    std::string provider;
+    std::string from;
+    std::string out_file;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_option("--provider", options->provider, "aws | azure")->required();
+  app.add_option(
+         "--from", options->from,
+         "The price file, or its URL. aws: "
+         "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonS3/current/us-east-1/index.json; azure: "
+         "https://prices.azure.com/api/retail/prices?$filter=armRegionName eq 'eastus'")
+      ->type_name("FILE|URL")
+      ->required();
+  app.add_option("--out-file", options->out_file, "The sheet, for --prices or /etc/millrace/prices.d; default: stdout")
+      ->type_name("FILE");
+  return [options] {
+    const auto provider = cost::ParseProvider(options->provider);
+    if (!provider.ok()) return Complain(provider.status(), kUsage);
+    const auto known = cost::PriceSheet::Shipped();
+    if (!known.ok()) return Complain(known.status());
+    const bool is_url = options->from.starts_with("https://") || options->from.starts_with("http://");
+    constexpr std::int64_t kPriceFileBytesMax = 512 << 20;
+    const auto text = is_url ? HttpGet(options->from, "", kPriceFileBytesMax) : ReadFile(options->from);
+    if (!text.ok()) return Complain(text.status());
+    const auto update = cost::ReadPriceFile(*provider, *text, options->from, Today(), *known);
+    if (!update.ok()) return Complain(update.status());
+    if (const Status written = WriteOut(update->sheet, options->out_file); !written.ok()) return Complain(written);
+    std::fprintf(stderr, "%d prices; not in this file: %s\n", update->num_prices,
+                 fmt::format("{}", fmt::join(update->not_in_it, ", ")).c_str());
+    return kOk;
   };
 }
 

@@ -49,12 +49,14 @@ Result<std::string> HttpGet(const std::string& url, const std::string& token, st
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
   if (status == 200) return std::move(body.text);
+  std::string detail;
   boost::system::error_code ec;
   const auto problem = boost::json::parse(body.text, ec);
   if (!ec && problem.is_object() && problem.as_object().contains("detail") && problem.at("detail").is_string()) {
-    return InvalidInput("{} answered {}: {}", url, status, boost::json::value_to<std::string>(problem.at("detail")));
+    detail = ": " + boost::json::value_to<std::string>(problem.at("detail"));
   }
-  return InvalidInput("{} answered {}", url, status);
+  if (status >= 500) return Transient("{} answered {}{}", url, status, detail);
+  return InvalidInput("{} answered {}{}", url, status, detail);
 }
 
 }  // namespace millrace::app

@@ -9,8 +9,8 @@
 namespace millrace::app {
 
 /// The body of a 200. `token`: sent as a bearer token unless empty. At most `bytes_max` are taken.
-/// Errors: kTransient (nobody answers, or the answer is too long or too late), kInvalidInput (another status; the
-/// message is the problem document's detail where there is one).
+/// Errors: kTransient (nobody answers, a 5xx, or the answer is too long or too late), kInvalidInput (another status);
+/// the message has the problem document's detail where there is one.
 Result<std::string> HttpGet(const std::string& url, const std::string& token, std::int64_t bytes_max = 64 << 20);
 
 }  // namespace millrace::app

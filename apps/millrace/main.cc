@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   add(*prices, "list", "Every price, or every gap", AddCostPricesList);
   add(*prices, "show", "One SKU in every region, with its sources", AddCostPricesShow);
   add(*prices, "verify", "Check price sheets; all findings at once", AddCostPricesVerify);
+  add(*prices, "update", "A price sheet from a provider's public price file", AddCostPricesUpdate);
   add(app, "version", "Version of this program and of the libraries in it", AddVersion);
 
   try {

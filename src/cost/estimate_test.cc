@@ -84,6 +84,7 @@ TEST(Estimate, TheStarterIsThePictureOfTheReadme) {
   std::set<Category> categories;
   for (const auto& line : estimate.lines) categories.insert(line.resource.category);
   EXPECT_EQ(categories.size(), 4u);
+  EXPECT_EQ(ToCents(estimate.total), "55.85");
 }
 
 Usage RandomUsage(std::mt19937_64& random) {

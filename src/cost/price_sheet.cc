@@ -296,7 +296,7 @@ Result<std::vector<Charge>> ChargeFor(const PriceRow& row, Quantity quantity, bo
 }
 
 Result<PriceSheet> PriceSheet::Shipped() {
-  // Read once: half a millisecond a row is too much for each request of a page.
+  // Read once: parsing takes tens of milliseconds, too long for each request of a page.
   static const Result<PriceSheet> shipped = Read(std::string(embedded::kPriceSheet), "the shipped price sheet");
   return shipped;
 }

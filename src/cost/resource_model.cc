@@ -233,11 +233,16 @@ class Model {
     double checks = 0;
     double rewritten_puts = 0;
     double rewritten_gets = 0;
+    std::string shares;  // "0.12 stored x 30 d + 0.01 stored x 400 d"
     for (const auto& table : TablesOf(usage_)) {
       const double bytes_per_day = usage_.events_per_second * usage_.bytes_per_event * table.ratio * 86'400;
       double days = table.retention_days;
       if (usage_.optimize) days += std::min(usage_.vacuum_days, table.retention_days);
       gb += bytes_per_day * days / kGB;
+      constexpr std::size_t kSharesBytesMax = 120;
+      if (table.ratio > 0 && shares.size() < kSharesBytesMax) {
+        shares += fmt::format("{}{:.3g} stored x {:g} d", shares.empty() ? "" : " + ", table.ratio, days);
+      }
       const auto requests = RequestsOf(table, usage_);
       puts += requests.puts;
       checks += requests.gets;
@@ -247,9 +252,8 @@ class Model {
         rewritten_gets += bytes / requests.bytes_per_commit * table.files_per_commit;
       }
     }
-    const std::string kept =
-        fmt::format("{} events/s x {} B x 86,400 s x days kept x stored share, over {} tables",
-                    Number(usage_.events_per_second), Number(usage_.bytes_per_event), TablesOf(usage_).size());
+    const std::string kept = fmt::format("{} events/s x {} B x 86,400 s x ({})", Number(usage_.events_per_second),
+                                         Number(usage_.bytes_per_event), shares);
     const std::string extra = usage_.optimize ? "; rewritten files stay until vacuum" : "";
     if (own_) {
       Add(Category::kStorage, "Lake: Parquet files and Delta log", "own.disk", gb / 1000 * kOwnCopies,
