@@ -43,6 +43,65 @@ def claim(condition, what, details=""):
     passed += 1
 
 
+def cost():
+    """What a load costs: every format, every error, the verbs around them."""
+    one_screen = millrace("cost", "estimate", "--events-per-second", "10000").stdout
+    claim(all(text in one_screen for text in ["AWS", "Google Cloud", "Azure", "Total", "Why", "Advice"])
+          and one_screen.count("\n") <= 50, "one command answers for each provider, and why, on one screen", one_screen)
+    reference = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws").stdout
+    claim("1,104.09" in reference and "438.00" in reference, "the worked example", reference)
+    (FOLDER / "a.json").write_text(millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--format", "json").stdout)
+    (FOLDER / "b.json").write_text(millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--format", "json",
+                                            "--broker-follower-fetch", "true").stdout)
+    diff = millrace("cost", "diff", "a.json", "b.json").stdout
+    claim("438.00 -> 350.40 (-87.60)" in diff and diff.count("~") == 1, "diff names the line that changed", diff)
+    claim("the second file: not JSON" in millrace("cost", "diff", "a.json", "clicks.yaml", code=1).stderr, "diff wants estimates")
+    for form, part in [("csv", "monthly_cost"), ("focus", "ListCost"), ("html", "<!doctype html>")]:
+        millrace("cost", "estimate", "--format", form, "--out-file", f"cost.{form}")
+        claim(part in (FOLDER / f"cost.{form}").read_text(), f"--format {form} --out-file")
+    claim("more than --fail-over 1000.00" in
+          millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--fail-over", "1000", code=1).stderr, "--fail-over")
+    millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--fail-over", "1200")
+    from_pipeline = millrace("cost", "estimate", "-c", "clicks.yaml", "--provider", "aws", "--assumptions").stdout
+    claim("pipeline clicks" in from_pipeline and "embedded" in from_pipeline, "tables and log of a pipeline.yaml", from_pipeline)
+    own = millrace("cost", "estimate", "--preset", "reference", "--provider", "own", "--set-price", "own.core@own=6", "--set-price",
+                   "own.memory@own=1.5", "--set-price", "own.disk@own=12", "--set-price", "own.bandwidth@own=0.002").stdout
+    claim("Own machines" in own and "no price" not in own and "Prices of yours" in own, "own machines at own prices", own)
+
+    (FOLDER / "usage.yaml").write_text("events_per_second: 100\nlake: {retenton: 3d}\n")
+    for arguments, code, message in [
+            (["-f", "usage.yaml"], 78, "usage.yaml:2:8: unknown key 'lake.retenton'; did you mean 'lake.retention'?"),
+            (["--events-per-second", "-1"], 2, "events_per_second: -1 is less than 0"),
+            (["--events-per-second", "1000000000000000000"], 2, "is more than 1000000000"),
+            (["--region", "eu-cntral-1"], 2, "did you mean 'eu-central-1'?"),
+            (["--provider", "awz"], 2, "did you mean 'aws'?"),
+            (["--preset", "startr"], 78, "did you mean 'starter'?"),
+            (["--set-price", "aws.ekss@us-east-1=1"], 78, "did you mean 'aws.eks'?"),
+            (["--near", "frankfrut"], 2, "did you mean 'Frankfurt'?"),
+            (["--from-live", "http://127.0.0.1:9"], 1, "http://127.0.0.1:9")]:
+        wrong = millrace("cost", "estimate", *arguments, code=code)
+        claim(message in wrong.stderr and wrong.stdout == "", f"cost estimate {' '.join(arguments)}", wrong.stderr)
+    sheet = "version: 1\nsheet: mine\ncurrency: USD\nprices:\n  - {sku: aws.eks, region: us-east-1, unit: h, usd: 0.05}\n"
+    (FOLDER / "mine.yaml").write_text(sheet)
+    claim("mine.yaml:5:5: aws.eks@us-east-1: a price needs a source" in millrace("cost", "prices", "verify", "mine.yaml", code=78).stderr,
+          "a sheet without a source is refused with its place")
+    (FOLDER / "mine.yaml").write_text(sheet.replace("0.05}", "0.05, source: {url: 'https://example.org', retrieved: 2026-11-01, kind: list}}"))
+    millrace("cost", "prices", "verify", "mine.yaml")
+    laid = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--prices", "mine.yaml").stdout
+    claim("1,067.59" in laid and "Prices of yours: aws.eks@us-east-1" in laid, "a sheet laid over the shipped one", laid)
+    claim("each with unit, source and days" in millrace("cost", "prices", "verify").stdout, "the shipped sheet is verified")
+    claim("ic-aws-s3" in millrace("cost", "prices", "list", "--region", "us-east-1").stdout, "prices list")
+    claim("aws.s3.standard.storage" in millrace("cost", "prices", "list", "--region", "eu-central-1", "--missing").stdout, "prices list --missing")
+    shown = millrace("cost", "prices", "show", "aws.s3.standard.storage").stdout
+    claim("https://" in shown and "No sourced price: us-east-2" in shown, "prices show names sources and gaps", shown)
+    (FOLDER / "azure.json").write_text(json.dumps({"Items": [{
+        "type": "Consumption", "currencyCode": "USD", "armRegionName": "eastus", "productName": "General Block Blob v2",
+        "meterName": "Hot LRS Write Operations", "unitOfMeasure": "10K", "retailPrice": 0.05, "tierMinimumUnits": 0.0}]}))
+    millrace("cost", "prices", "update", "--provider", "azure", "--from", "azure.json", "--out-file", "azure.yaml")
+    updated = millrace("cost", "estimate", "--provider", "azure", "--prices", "azure.yaml").stdout
+    claim("azure.blob.hot-lrs.write" not in updated, "an updated price is no longer missing", updated)
+
+
 def main():
     (FOLDER / "clicks.yaml").write_text(PIPELINE)
     claim("0.1.0" in millrace("version").stdout, "version prints itself")
@@ -90,6 +149,7 @@ def main():
     claim("nowhere" in missing.stderr and not (FOLDER / "nowhere").exists(), "a missing table is named, not made", missing.stderr)
     claim(missing.stdout == "", "an error leaves stdout empty")
 
+    cost()
     ingest = millrace("ingest", "clicks", "lake/clicks", "--avro", "x", code=78).stderr
     claim("--avro" in ingest and "not supported yet" in ingest, "what ingest cannot do yet is said", ingest)
     jmespath = millrace("ingest", "clicks", "lake/clicks", "-t", "country: substr(ts, 0, 4)", code=78).stderr
