@@ -99,7 +99,7 @@ def cost():
         "meterName": "Hot LRS Write Operations", "unitOfMeasure": "10K", "retailPrice": 0.05, "tierMinimumUnits": 0.0}]}))
     millrace("cost", "prices", "update", "--provider", "azure", "--from", "azure.json", "--out-file", "azure.yaml")
     updated = millrace("cost", "estimate", "--provider", "azure", "--prices", "azure.yaml").stdout
-    claim("azure.blob.hot-lrs.write" not in updated, "an updated price is no longer missing", updated)
+    claim("request of azure.blob.hot-lrs.write" not in updated, "an updated price is no longer missing", updated)
 
 
 def main():
