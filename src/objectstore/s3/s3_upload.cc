@@ -25,18 +25,6 @@ class Multipart : public std::enable_shared_from_this<Multipart> {
   Multipart(S3Client& client, PartSenders& senders, std::string key)
       : client_(client), senders_(senders), key_(std::move(key)) {}
 
-  Status Start() {
-    ASSIGN_OR_RETURN(
-        const HttpReply reply,
-        client_.Send(
-            {.kind = RequestKind::kMultipartStart, .method = "POST", .key = key_, .query = {{"uploads", ""}}}));
-    if (!IsSuccess(reply)) return Unexpected(reply, "starting the upload of", key_);
-    ASSIGN_OR_RETURN(const XmlElement document, ParseXml(reply.body));
-    id_ = document.TextOf("UploadId");
-    if (id_.empty()) return Transient("starting the upload of {}: the reply has no UploadId", key_);
-    return Status::OK();
-  }
-
   // Waits while too many parts are on their way. An error may be that of an earlier part.
   Status SendPart(std::string bytes) {
     int number = 0;
@@ -119,7 +107,23 @@ class Multipart : public std::enable_shared_from_this<Multipart> {
     if (abort) Abort();
   }
 
+  // The first part's sender starts the upload, so that a writer waits for nothing but room.
+  Status EnsureStarted() {
+    const std::lock_guard lock(start_mutex_);
+    if (!id_.empty()) return Status::OK();
+    ASSIGN_OR_RETURN(
+        const HttpReply reply,
+        client_.Send(
+            {.kind = RequestKind::kMultipartStart, .method = "POST", .key = key_, .query = {{"uploads", ""}}}));
+    if (!IsSuccess(reply)) return Unexpected(reply, "starting the upload of", key_);
+    ASSIGN_OR_RETURN(const XmlElement document, ParseXml(reply.body));
+    id_ = document.TextOf("UploadId");
+    if (id_.empty()) return Transient("starting the upload of {}: the reply has no UploadId", key_);
+    return Status::OK();
+  }
+
   Result<std::string> PutPart(int number, const std::string& bytes) {
+    RETURN_NOT_OK(EnsureStarted());
     ASSIGN_OR_RETURN(const HttpReply reply,
                      client_.Send({.kind = RequestKind::kMultipartPart,
                                    .method = "PUT",
@@ -133,6 +137,7 @@ class Multipart : public std::enable_shared_from_this<Multipart> {
   }
 
   void Abort() {
+    if (id_.empty()) return;
     const auto reply =
         client_.Send({.kind = RequestKind::kDelete, .method = "DELETE", .key = key_, .query = {{"uploadId", id_}}});
     if (!reply.ok()) {
@@ -144,7 +149,8 @@ class Multipart : public std::enable_shared_from_this<Multipart> {
   S3Client& client_;
   PartSenders& senders_;
   const std::string key_;
-  std::string id_;  // Constant once Start() has returned.
+  std::mutex start_mutex_;
+  std::string id_;  // Constant once set, under start_mutex_; read after a part that was sent.
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -208,11 +214,7 @@ class S3Upload final : public Upload {
 
  private:
   Status SendBuffer() {
-    if (multipart_ == nullptr) {
-      auto multipart = std::make_shared<Multipart>(client_, senders_, key_);
-      RETURN_NOT_OK(multipart->Start());
-      multipart_ = std::move(multipart);
-    }
+    if (multipart_ == nullptr) multipart_ = std::make_shared<Multipart>(client_, senders_, key_);
     return multipart_->SendPart(std::exchange(buffer_, {}));
   }
 
