@@ -20,7 +20,7 @@ struct Options {
 };
 
 Status PrintView(const Options& options, pipeline::PipelineConfig config) {
-  ASSIGN_OR_RETURN(const auto lake, objectstore::OpenStore(config.lake.uri, objectstore::IfMissing::kRefuse));
+  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kRefuse));
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
   const pipeline::TablePlan* found = nullptr;
   std::vector<std::string> names;
