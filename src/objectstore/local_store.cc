@@ -336,6 +336,8 @@ class LocalStore final : public ObjectStore {
       const bool under_prefix = key.starts_with(prefix);
       const bool above_prefix = prefix.starts_with(key + "/");
       if (!under_prefix && !above_prefix) continue;
+      // A log may have a million files, of which a reader wants the last few: no look at the others.
+      if (entry->d_type == DT_REG && key <= start_after) continue;
       const auto resolved = ResolveInside(PathOf(key));
       struct stat info;
       // Gone since, or a link to elsewhere: not an object of this store.
