@@ -117,7 +117,9 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
     if (!opened.ok()) return WithContext(opened.status(), "table {}", table_plan.name);
     state->table = std::move(*opened);
     RETURN_NOT_OK(WithContext(state->table->CheckWritable(), "table {}", table_plan.name));
-    if (table_plan.on_new_column == OnNewColumn::kAdd) {
+    // A partition column cannot be added: CheckSchema says so.
+    const bool same_partitions = state->table->snapshot()->metadata.partition_columns == table_plan.partition_columns;
+    if (table_plan.on_new_column == OnNewColumn::kAdd && same_partitions) {
       RETURN_NOT_OK(
           WithContext(delta::AddColumns(*state->table, table_plan.schema->fields()), "table {}", table_plan.name));
     }
