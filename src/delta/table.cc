@@ -370,8 +370,8 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
   std::vector<Action> actions = ActionsOf(request, {-1, *metadata.created_time_ms, RandomUuid(), std::nullopt});
   actions.emplace_back(protocol);
   actions.emplace_back(std::move(metadata));
-  // Whoever comes first, the table that exists then is the table. After a lost reply the same bytes are put again, until
-  // there is one.
+  // Whoever comes first, the table that exists then is the table. After a lost reply the same bytes are put again,
+  // until there is one.
   const std::string text = ToText(actions);
   const RetryPolicy policy;
   Backoff backoff(policy);

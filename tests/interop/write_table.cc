@@ -158,6 +158,15 @@ Status Run(const std::string& verb, const std::string& folder, std::int64_t coun
     const std::int64_t begin = table->snapshot()->TxnVersion(kAppId).value_or(-1) + 1;
     return Append(*table, begin, begin + count);
   }
+  if (verb == "ingest") {
+    // One long-lived writer, as a worker is: `count` commits of 20 rows.
+    for (std::int64_t n = 0; n < count; ++n) {
+      const std::int64_t begin = table->snapshot()->TxnVersion(kAppId).value_or(-1) + 1;
+      RETURN_NOT_OK(Append(*table, begin, begin + 20));
+      if (n % 25 == 24) RETURN_NOT_OK(table->WriteCheckpoint());
+    }
+    return Status::OK();
+  }
   if (verb == "show") return Show(*table);
   return InvalidInput("unknown verb {}", verb);
 }
@@ -167,7 +176,7 @@ Status Run(const std::string& verb, const std::string& folder, std::int64_t coun
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: write_table create|append|show DIR [N]\n");
+    std::fprintf(stderr, "usage: write_table create|append|ingest|show DIR [N]\n");
     return 64;
   }
   const auto status = millrace::delta::Run(argv[1], argv[2], argc > 3 ? std::atoll(argv[3]) : 0);
