@@ -205,7 +205,7 @@ def check_create(folder):
 PIPELINE = """version: 1
 pipeline: clicks
 source:
-  embedded: {path: log, partitions: 2}
+  embedded: {path: log, partitions: 4}
   topics: [clicks]
 decode:
   format: json
