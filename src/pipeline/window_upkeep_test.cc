@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::int64_t kMinute = 60'000'000;
 constexpr std::int64_t kDay = 24 * 60 * kMinute;
+// Early on a day, and so long ago that no row of these tests lies in the future of the log.
+constexpr UnixMicros kStart = (kLogTime / kDay - 10) * kDay + 60 * kMinute;
 
 class WindowUpkeepTest : public ::testing::Test {
  protected:
@@ -25,12 +27,12 @@ class WindowUpkeepTest : public ::testing::Test {
     pipeline_.Start();
   }
 
-  // One epoch with a row in each of these minutes after kLogTime.
+  // One epoch with a row in each of these minutes after kStart.
   void Epoch(const std::vector<std::int64_t>& minutes) {
     std::map<model::Offset, std::optional<std::string>> payloads;
     const model::Offset begin = next_;
     for (const auto minute : minutes) {
-      payloads[next_] = Row(next_, std::to_string(next_ % 3), kLogTime + minute * kMinute);
+      payloads[next_] = Row(next_, std::to_string(next_ % 3), kStart + minute * kMinute);
       ++next_;
     }
     MILLRACE_ASSERT_OK(pipeline_.shard().Process(Fetched({begin, next_}, payloads)));
@@ -76,19 +78,19 @@ TEST_F(WindowUpkeepTest, FinishedWindowsBecomeOneRowEachAndLateRowsJoinThem) {
   Epoch({50});  // Not finished below.
   const auto before = Answer();
   const std::int64_t answers = before->num_rows();
-  const auto folded = Fold(kLogTime + 10 * kMinute);
+  const auto folded = Fold(kStart + 10 * kMinute);
   EXPECT_EQ(folded.files_removed, 6);
   EXPECT_EQ(folded.files_added, 1);
   EXPECT_TRUE(Answer()->Equals(*before));
   EXPECT_EQ(NumRows(), answers) << "one row per window and key";
   EXPECT_EQ(pipeline_.table(kSums).snapshot()->files.size(), 2u);
   ExpectSoundBooks();
-  EXPECT_EQ(Fold(kLogTime + 10 * kMinute).files_removed, 0) << "nothing new";
+  EXPECT_EQ(Fold(kStart + 10 * kMinute).files_removed, 0) << "nothing new";
 
   Epoch({0, 1});
   Epoch({1, 2});
   const auto with_late = Answer();
-  const auto again = Fold(kLogTime + 10 * kMinute);
+  const auto again = Fold(kStart + 10 * kMinute);
   EXPECT_EQ(again.files_removed, 3) << "two late ones and the folded one";
   EXPECT_EQ(again.files_added, 1);
   EXPECT_TRUE(Answer()->Equals(*with_late));
@@ -101,11 +103,11 @@ TEST_F(WindowUpkeepTest, DaysAreFoldedApart) {
   Epoch({0, day, 2 * day});
   Epoch({1, day + 1});
   const auto before = Answer();
-  EXPECT_EQ(Fold(kLogTime + 9 * kDay).files_added, 3);
+  EXPECT_EQ(Fold(kStart + 9 * kDay).files_added, 3);
   EXPECT_TRUE(Answer()->Equals(*before));
   // A late row of the second day touches the second day's file alone.
   Epoch({day});
-  EXPECT_EQ(Fold(kLogTime + 9 * kDay, 1).files_removed, 2);
+  EXPECT_EQ(Fold(kStart + 9 * kDay, 1).files_removed, 2);
   ExpectSoundBooks();
 }
 
@@ -117,10 +119,10 @@ TEST_F(WindowUpkeepTest, ALostRaceChangesNothing) {
       [&] {
         auto rival = delta::Table::Open(pipeline_.table(kSums).store());
         MILLRACE_ASSERT_OK(rival);
-        MILLRACE_ASSERT_OK(FoldFinishedWindows(**rival, definition(), kLogTime + kDay, {.min_files = 2}));
+        MILLRACE_ASSERT_OK(FoldFinishedWindows(**rival, definition(), kStart + kDay, {.min_files = 2}));
       },
       "sums/_delta_log");
-  const auto lost = Fold(kLogTime + kDay);
+  const auto lost = Fold(kStart + kDay);
   EXPECT_TRUE(lost.lost);
   MILLRACE_ASSERT_OK(pipeline_.table(kSums).Refresh());
   EXPECT_TRUE(Answer()->Equals(*before));
@@ -134,16 +136,16 @@ TEST_F(WindowUpkeepTest, RetentionRemovesOldWindowsAndTheBooksStillBalance) {
   Epoch({2 * day});
   const std::string id = pipeline_.plan().progress.ExpiredRowsId();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first,
-                                ExpireWindows(pipeline_.table(kSums), definition(), kLogTime + kDay, id));
+                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + kDay, id));
   EXPECT_EQ(first.files_removed, 1);
   EXPECT_EQ(first.rows, 3);
   EXPECT_EQ(Answer()->num_rows(), 3);
   ExpectSoundBooks();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto nothing,
-                                ExpireWindows(pipeline_.table(kSums), definition(), kLogTime + kDay, id));
+                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + kDay, id));
   EXPECT_EQ(nothing.files_removed, 0);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto second,
-                                ExpireWindows(pipeline_.table(kSums), definition(), kLogTime + 2 * kDay, id));
+                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + 2 * kDay, id));
   EXPECT_EQ(second.rows, 2);
   EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(id), 5);
   ExpectSoundBooks();

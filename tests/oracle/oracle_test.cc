@@ -200,8 +200,8 @@ Question RandomQuestion(const Aggregate& aggregate, std::mt19937& random) {
   auto& request = question.request;
   if (one_in(4)) request.freshness = query::Freshness::kCommitted;
   const UnixMicros begin = 1'767'225'600 * kSecond;
-  if (one_in(3)) request.from = begin + aggregate.window_us * static_cast<std::int64_t>(random() % 3);
-  if (one_in(3)) request.to = begin + aggregate.window_us * static_cast<std::int64_t>(1 + random() % 5);
+  if (one_in(3)) request.range.from = begin + aggregate.window_us * static_cast<std::int64_t>(random() % 3);
+  if (one_in(3)) request.range.to = begin + aggregate.window_us * static_cast<std::int64_t>(1 + random() % 5);
   if (one_in(4)) {
     question.step_us = aggregate.window_us * static_cast<std::int64_t>(1 + random() % 4);
     request.step_us = question.step_us;
@@ -231,8 +231,8 @@ std::string ReferenceSql(const Aggregate& aggregate, const Question& question, c
       fmt::format("SELECT *, {} AS w FROM ({}) WHERE ts IS NOT NULL AND ({}) AND ({})", window,
                   aggregate.relation == "clean" ? kCleanReference : "SELECT * FROM events", aggregate.where, covered);
   std::string filter = question.where;
-  if (question.request.from) filter = fmt::format("({}) AND w >= {}", filter, *question.request.from);
-  if (question.request.to) filter = fmt::format("({}) AND w < {}", filter, *question.request.to);
+  if (question.request.range.from) filter = fmt::format("({}) AND w >= {}", filter, *question.request.range.from);
+  if (question.request.range.to) filter = fmt::format("({}) AND w < {}", filter, *question.request.range.to);
   std::string select = "SELECT ";
   std::string group;
   if (question.step_us) {
