@@ -442,8 +442,8 @@ enum class Wanted { kAll, kSidecars };
 Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, const Sink& sink,
                    Wanted wanted = Wanted::kAll) {
   ASSIGN_OR_RETURN(const auto file, store.Open(key));
-  // What Parquet itself cannot read has no kind of ours: the file is broken. A read that the store failed is not: whoever
-  // hears "corrupt" may delete the file.
+  // What Parquet itself cannot read has no kind of ours: the file is broken. A read that the store failed is not:
+  // whoever hears "corrupt" may delete the file.
   const auto broken = [&](const Status& status) {
     if (KindOf(status) != ErrorKind::kInternal) return WithContext(status, "checkpoint {}", key);
     return Corrupt("checkpoint {} cannot be read: {}", key, status.message());
