@@ -167,7 +167,7 @@ class Adviser {
     if (tables.empty() || writes == nullptr || !writes->price) return Status::OK();
     double now_s = 0;
     for (const auto& table : tables) now_s = std::max(now_s, table.commit_seconds);
-    const double faster_s = now_s > 10 ? 10 : now_s / 2;
+    const double faster_s = now_s >= 20 ? 10 : now_s / 2;
     const double slower_s = std::min(now_s * 5, 86'400.0);
     ASSIGN_OR_RETURN(const auto now, With(Committing(now_s)));
     ASSIGN_OR_RETURN(const auto faster, With(Committing(faster_s)));
@@ -175,14 +175,15 @@ class Adviser {
     const double per_second = (RequestCost(faster) - RequestCost(now)).dollars() / (now_s - faster_s);
     const Money saved = RequestCost(now) - RequestCost(slower);
     Add("freshness", saved,
-        fmt::format("Each second of freshness in the lake costs {:.2g} a month; commits every {:g} s instead of {:g} s "
-                    "save {}.",
-                    per_second, slower_s, now_s, Usd(saved)),
         fmt::format(
-            "requests of commits: every {:g} s {}, every {:g} s {}, every {:g} s {}; ({} - {}) / ({:g} s - {:g} "
-            "s). Answers over HTTP are fresh from memory at any interval",
-            faster_s, Usd(RequestCost(faster)), now_s, Usd(RequestCost(now)), slower_s, Usd(RequestCost(slower)),
-            Usd(RequestCost(faster)), Usd(RequestCost(now)), now_s, faster_s));
+            "Each second of freshness in the lake costs {:.2g} a month; commits every {:.3g} s instead of {:.3g} s "
+            "save {}.",
+            per_second, slower_s, now_s, Usd(saved)),
+        fmt::format("requests of commits: every {:.3g} s {}, every {:.3g} s {}, every {:.3g} s {}; ({} - {}) / ({:.3g} "
+                    "s - {:g} "
+                    "s). Answers over HTTP are fresh from memory at any interval",
+                    faster_s, Usd(RequestCost(faster)), now_s, Usd(RequestCost(now)), slower_s,
+                    Usd(RequestCost(slower)), Usd(RequestCost(faster)), Usd(RequestCost(now)), now_s, faster_s));
     return Status::OK();
   }
 

@@ -52,7 +52,7 @@ std::string BytesText(double bytes) {
       return Plain(bytes / unit.factor) + unit.suffix;
     }
   }
-  return Plain(bytes) + "B";
+  return fmt::format("{:.6g}B", bytes);  // What was measured has more digits than it has meaning.
 }
 
 template <std::size_t N>
