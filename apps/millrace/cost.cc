@@ -129,7 +129,17 @@ void TakePipeline(const pipeline::PipelineConfig& config, cost::Usage& usage) {
   };
   usage.tables_detail.clear();
   for (const auto& table : config.tables) add(table.name, false, table);
-  for (const auto& aggregate : config.aggregates) add(aggregate.name, true, aggregate);
+  using Days = std::chrono::duration<double, std::ratio<86'400>>;
+  for (const auto& aggregate : config.aggregates) {
+    add(aggregate.name, true, aggregate);
+    if (aggregate.retention) usage.tables_detail.back().retention_days = Days(*aggregate.retention).count();
+  }
+  usage.optimize = config.maintenance.enabled && config.maintenance.compaction;
+  usage.origins["lake.optimize"] = origin;
+  if (config.maintenance.vacuum_retention) {
+    usage.vacuum_days = Days(*config.maintenance.vacuum_retention).count();
+    usage.origins["lake.vacuum"] = origin;
+  }
   usage.origins["lake.tables"] = origin;
   usage.origins["lake.commit"] = origin;
   if (const auto* embedded = std::get_if<pipeline::EmbeddedSource>(&config.source.log)) {
