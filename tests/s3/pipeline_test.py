@@ -159,6 +159,22 @@ def refusals(server):
     shutil.rmtree(product.folder)
 
 
+def over_tls():
+    """The program holds two copies of OpenSSL, one inside of Arrow's wheel: here it shows which one libcurl got."""
+    with Minio(tls=True) as server:
+        server.create_bucket("lake")
+        product = Product(server, server.endpoint)
+        product.environment["AWS_CA_BUNDLE"] = ""
+        product("simulate", "clickstream", "--count", "2000", "--rate", "0", "--to", "embedded:log/clicks")
+        untrusted = product("run", "-c", "clicks.yaml", "--until-end", code=78).stderr
+        claim("lake.s3.ca_file" in untrusted, "an unknown authority is refused with what to do", untrusted)
+        trusted = ("--set", f"lake.s3.ca_file={server.ca_file}")
+        product("run", "-c", "clicks.yaml", "--until-end", *trusted)
+        audit = json.loads(product("audit", "-c", "clicks.yaml", "-o", "json", *trusted).stdout)
+        claim(audit["ok"] and audit["tables"][0]["read"] == 2000, "the product works over TLS", audit)
+        shutil.rmtree(product.folder)
+
+
 def through_faults(server, seed):
     """30 % of all requests fail in every way that the proxy knows; the product neither loses nor doubles anything."""
     with FaultProxy(server.endpoint) as proxy:
@@ -186,6 +202,7 @@ def main():
         server.create_bucket("lake")
         on_a_good_store(server)
         refusals(server)
+        over_tls()
         for seed in (1, 2, 3):
             through_faults(server, seed)
     print(f"{passed} passed, 0 failed")

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/uuid.h"
+#include "delta/checkpoint.h"
 #include "delta/log_replay.h"
 #include "delta/table.h"
 #include "objectstore/s3/s3_store.h"
@@ -223,6 +224,28 @@ TEST_F(S3Faults, ACommitThatLandsLateIsNotMadeTwice) {
   delta::TableVersion latest = 0;
   EXPECT_EQ(Committed(latest).size(), 3u);
   EXPECT_EQ(latest, 3);
+}
+
+TEST_F(S3Faults, AReadThatFailsIsNotTakenForABrokenFile) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::OpenOrCreate(store_, CreateOptions()));
+  delta::CommitRequest request;
+  for (int i = 0; i < 3000; ++i) {
+    request.adds.push_back({.path = RandomUuid() + ".parquet", .size = i + 1, .data_change = true});
+  }
+  MILLRACE_ASSERT_OK(table->Commit(request));
+  MILLRACE_ASSERT_OK(table->WriteCheckpoint());
+  const std::string checkpoint = delta::CheckpointKey(1);
+  ASSERT_GT(direct_->Stat(checkpoint).ValueOrDie()->size, 100'000) << "its footer is not the whole of it";
+  const auto hasty = Open(HastyOptions());
+  // The footer arrives, the rest does not.
+  Tell("plan", R"([{"fault":"error_503","method":"GET","match":"checkpoint.parquet","skip":1,"times":-1}])");
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, delta::Table::Open(hasty));
+  Tell("plan", R"([{"fault":"error_503","method":"GET","match":"checkpoint.parquet","skip":1,"times":-1}])");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, delta::Table::Open(direct_));
+  EXPECT_EQ(reader->snapshot()->files.size(), 3000u);
+  const auto again = delta::ReadCheckpointFile(*hasty, checkpoint, [](delta::Action&&) { return Status::OK(); });
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, again);
+  EXPECT_TRUE(direct_->Stat(checkpoint).ValueOrDie().has_value());
 }
 
 TEST_F(S3Faults, FiveRivalsWinEachVersionOnce) {
