@@ -229,7 +229,7 @@ TEST_F(S3Faults, ACommitThatLandsLateIsNotMadeTwice) {
 TEST_F(S3Faults, AReadThatFailsIsNotTakenForABrokenFile) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::OpenOrCreate(store_, CreateOptions()));
   delta::CommitRequest request;
-  for (int i = 0; i < 3000; ++i) {
+  for (int i = 0; i < 5000; ++i) {
     request.adds.push_back({.path = RandomUuid() + ".parquet", .size = i + 1, .data_change = true});
   }
   MILLRACE_ASSERT_OK(table->Commit(request));
@@ -242,7 +242,7 @@ TEST_F(S3Faults, AReadThatFailsIsNotTakenForABrokenFile) {
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, delta::Table::Open(hasty));
   Tell("plan", R"([{"fault":"error_503","method":"GET","match":"checkpoint.parquet","skip":1,"times":-1}])");
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, delta::Table::Open(direct_));
-  EXPECT_EQ(reader->snapshot()->files.size(), 3000u);
+  EXPECT_EQ(reader->snapshot()->files.size(), 5000u);
   const auto again = delta::ReadCheckpointFile(*hasty, checkpoint, [](delta::Action&&) { return Status::OK(); });
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, again);
   EXPECT_TRUE(direct_->Stat(checkpoint).ValueOrDie().has_value());
