@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "commands.h"
+#include "http_get.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
 #include "query/aggregate_query.h"
@@ -21,6 +22,9 @@ namespace millrace::app {
 namespace {
 
 namespace json = boost::json;
+
+/// An answer is held whole before it is printed.
+constexpr std::int64_t kAnswerBytesMax = std::int64_t{1} << 30;
 
 struct Options {
   std::string aggregate;
@@ -73,16 +77,10 @@ std::string AnswerToTable(const std::string& answer) {
   return RenderTable(rows);
 }
 
-struct CurlDeleter {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-
 Result<std::string> AskOverHttp(const Options& options) {
-  const std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
   std::string url = options.url + "/v1/aggregates/";
-  const auto escape = [&](const std::string& text) {
-    char* const escaped = curl_easy_escape(curl.get(), text.data(), static_cast<int>(text.size()));
+  const auto escape = [](const std::string& text) {
+    char* const escaped = curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size()));
     std::string result = escaped;
     curl_free(escaped);
     return result;
@@ -101,34 +99,12 @@ Result<std::string> AskOverHttp(const Options& options) {
   for (const auto& [name, value] : parameters) {
     if (!value.empty()) url += std::string("&") + name + "=" + escape(value);
   }
-  std::string body;
-  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT_MS, 3000L);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &body);
-  curl_easy_setopt(
-      curl.get(), CURLOPT_WRITEFUNCTION, +[](char* data, std::size_t, std::size_t size, void* out) {
-        static_cast<std::string*>(out)->append(data, size);
-        return size;
-      });
-  std::unique_ptr<curl_slist, CurlDeleter> headers;
-  if (!options.token.empty()) {
-    headers.reset(curl_slist_append(nullptr, ("Authorization: Bearer " + options.token).c_str()));
-    curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
+  auto body = HttpGet(url, options.token, kAnswerBytesMax);
+  if (!body.ok() && KindOf(body.status()) == ErrorKind::kTransient) {
+    return Transient("{}. Is 'millrace run' or 'millrace demo' up? With -c FILE the lake is asked instead",
+                     body.status().message());
   }
-  const CURLcode code = curl_easy_perform(curl.get());
-  if (code != CURLE_OK) {
-    return Transient("{}: {}. Is 'millrace run' or 'millrace demo' up? With -c FILE the lake is asked instead",
-                     options.url, curl_easy_strerror(code));
-  }
-  long status = 0;
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
-  if (status == 200) return body;
-  boost::system::error_code ec;
-  const auto problem = json::parse(body, ec);
-  if (ec || !problem.is_object() || !problem.as_object().contains("detail")) {
-    return InvalidInput("{} answered {}", options.url, status);
-  }
-  return InvalidInput("{}", json::value_to<std::string>(problem.at("detail")));
+  return body;
 }
 
 Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig config) {
