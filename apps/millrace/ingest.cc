@@ -283,12 +283,15 @@ Run AddIngest(CLI::App& app) {
       ->envname("MIN_BYTES_PER_FILE")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("-t,--transform", options->transforms, "'PROPERTY: SOURCE'")->envname("TRANSFORMS")->expected(1);
+  app.add_option("-t,--transform", options->transforms, "'PROPERTY: SOURCE'")
+      ->envname("TRANSFORMS")
+      ->allow_extra_args(false);
   app.add_option("--dlq_table_location", options->dlq_table_location)->envname("DLQ_TABLE_LOCATION");
-  app.add_option("--dlq_transform", options->dlq_transforms)->envname("DLQ_TRANSFORMS")->expected(1);
+  app.add_option("--dlq_transform", options->dlq_transforms)->envname("DLQ_TRANSFORMS")->allow_extra_args(false);
   app.add_flag("-c,--checkpoints", options->checkpoints, "Accepted; checkpoints are always written here")
       ->envname("WRITE_CHECKPOINTS");
-  app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")->expected(1);
+  app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")
+      ->allow_extra_args(false);
   app.add_option("-s,--statsd_endpoint", options->statsd_endpoint,
                  "Accepted; figures are at /metrics of 'millrace run'")
       ->envname("STATSD_ENDPOINT");

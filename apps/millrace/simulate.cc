@@ -113,7 +113,8 @@ Run AddSimulate(CLI::App& app) {
   app.add_option("--seed", options->simulator.clickstream.seed)->capture_default_str();
   app.add_option("--to", options->to, "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, or - for stdout")
       ->capture_default_str();
-  app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")->expected(1);
+  app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")
+      ->allow_extra_args(false);
   return [options] {
     InitLogging("info", LogFormat::kText);
     // The signals end the stream, not the process: what was sent is flushed and counted.

@@ -27,6 +27,11 @@ std::optional<model::Offset> After(std::optional<std::int64_t> last) {
   return *last + 1;
 }
 
+// The version of the fingerprint's txn, of the record at `last`; it stays positive.
+std::int64_t FingerprintVersion(model::Offset last, std::uint32_t fingerprint) {
+  return (last & 0x7FFFFFFF) << 32 | fingerprint;
+}
+
 }  // namespace
 
 Progress::Progress(std::string app_id, bool single_topic) : app_id_(std::move(app_id)), single_topic_(single_topic) {}
@@ -54,9 +59,12 @@ std::optional<model::Offset> Progress::NextOffsetOfStage(const delta::Snapshot& 
 
 std::optional<std::uint32_t> Progress::FingerprintOf(const delta::Snapshot& snapshot,
                                                      const model::TopicPartition& source) const {
-  const auto crc = snapshot.TxnVersion(WithSuffix(AppId(source), "#crc"));
-  if (!crc || *crc == 0) return std::nullopt;
-  return static_cast<std::uint32_t>(*crc);
+  const auto last = snapshot.TxnVersion(AppId(source));
+  const auto version = snapshot.TxnVersion(WithSuffix(AppId(source), "#crc"));
+  if (!last || !version) return std::nullopt;
+  const auto fingerprint = static_cast<std::uint32_t>(*version);
+  if (fingerprint == 0 || *version != FingerprintVersion(*last, fingerprint)) return std::nullopt;
+  return fingerprint;
 }
 
 model::Ledger Progress::Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const {
@@ -105,7 +113,7 @@ std::vector<delta::Txn> Progress::Advance(const delta::Snapshot& snapshot, const
   for (const auto& field : kLedgerFields) {
     if (epoch.*field.member != 0) put(field.suffix, before.*field.member + epoch.*field.member);
   }
-  if (FingerprintOf(snapshot, source).value_or(0) != fingerprint) put("#crc", fingerprint);
+  put("#crc", FingerprintVersion(range.end - 1, fingerprint));
   return txns;
 }
 

@@ -6,7 +6,8 @@
 ///   clicks-3#from            first offset that our books cover
 ///   clicks-3#read            running totals of the ledger since then …
 ///   clicks-3#written, #dead_lettered, #filtered, #deduplicated, #tombstones
-///   clicks-3#crc             fingerprint of the record at the last offset; 0 if there is no record there
+///   clicks-3#crc             fingerprint of the record at our last offset, below that offset's lower 31 bits: so it
+///                            says nothing once another writer of the same ids has gone on
 ///   clicks#expired_rows      aggregates only: records in the windows that retention has removed
 ///   clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///
@@ -43,7 +44,7 @@ class Progress {
   std::optional<model::Offset> NextOffset(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> NextOffsetOfStage(const delta::Snapshot& snapshot, const model::TopicPartition& source,
                                                  const std::string& stage) const;
-  /// 0 or nullopt: none.
+  /// Of the record at the last offset covered; nullopt: there is no record, or it was not we who covered it.
   std::optional<std::uint32_t> FingerprintOf(const delta::Snapshot& snapshot,
                                              const model::TopicPartition& source) const;
   /// Running totals; zero where there are none.
@@ -54,6 +55,7 @@ class Progress {
   model::OffsetVector NextOffsets(const delta::Snapshot& snapshot, const std::vector<std::string>& topics) const;
 
   /// What one epoch of one partition adds to a commit: the family's new versions, given the totals so far.
+  /// `fingerprint`: of the record at the last offset; 0: there is none.
   std::vector<delta::Txn> Advance(const delta::Snapshot& snapshot, const model::TopicPartition& source,
                                   const model::OffsetRange& range, const model::Ledger& epoch,
                                   std::uint32_t fingerprint) const;

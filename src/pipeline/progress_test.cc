@@ -90,5 +90,20 @@ TEST(Progress, AFingerprintKeepsItsUpperHalf) {
   EXPECT_EQ(progress.FingerprintOf(snapshot, kClicks3), 0xFFFFFFFF);
 }
 
+TEST(Progress, AFingerprintIsOfOneOffset) {
+  const Progress progress("app", true);
+  for (const model::Offset end : {model::Offset{1}, model::Offset{120}, (model::Offset{1} << 40) + 3}) {
+    SCOPED_TRACE(end);
+    delta::Snapshot snapshot;
+    Apply(progress.Advance(snapshot, kClicks3, {end - 1, end}, {.read = 1, .written = 1}, 77), snapshot);
+    EXPECT_EQ(progress.FingerprintOf(snapshot, kClicks3), 77u);
+    // Another writer goes on from our offset and knows nothing of fingerprints.
+    Apply({{.app_id = "app-3", .version = end + 9, .last_updated_ms = std::nullopt}}, snapshot);
+    EXPECT_EQ(progress.FingerprintOf(snapshot, kClicks3), std::nullopt);
+    Apply(progress.Advance(snapshot, kClicks3, {end + 10, end + 20}, {.read = 10, .written = 10}, 78), snapshot);
+    EXPECT_EQ(progress.FingerprintOf(snapshot, kClicks3), 78u);
+  }
+}
+
 }  // namespace
 }  // namespace millrace::pipeline
