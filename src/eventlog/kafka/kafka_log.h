@@ -21,7 +21,7 @@ namespace millrace::eventlog {
 /// keeps the client's memory, but not its place in the group, alive beyond Close().
 Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties);
 
-/// linger.ms 5, idempotent, keys spread as Java clients do (murmur2), unless given.
+/// linger.ms 20, idempotent, keys spread as Java clients do (murmur2), unless given.
 Result<std::unique_ptr<Producer>> MakeKafkaProducer(std::map<std::string, std::string> properties);
 
 }  // namespace millrace::eventlog
