@@ -10,10 +10,10 @@ if(CMAKE_SCRIPT_MODE_FILE)
   file(WRITE ${OUT} "// Generated from ${FILE}.
 #include <string_view>
 namespace ${NAMESPACE} {
-static const unsigned char kBytes[] = {
+static const unsigned char ${NAME}Bytes[] = {
 ${bytes}0};
 extern const std::string_view ${NAME};
-const std::string_view ${NAME}(reinterpret_cast<const char*>(kBytes), sizeof kBytes - 1);
+const std::string_view ${NAME}(reinterpret_cast<const char*>(${NAME}Bytes), sizeof ${NAME}Bytes - 1);
 }
 ")
   return()

@@ -64,14 +64,14 @@ serve: {{listen: "127.0.0.1:{port}"}}
 log: {{level: warn}}
 )yaml";
 
-struct Options {
+struct DemoFlags {
   double rate = 5000;
   std::string dir = "./millrace-demo";
   int port = 8080;
   std::string duration;
 };
 
-void PrintWelcome(const Service& service, const Options& options) {
+void PrintWelcome(const Service& service, const DemoFlags& options) {
   const std::string& url = service.url();
   std::printf(
       "\n"
@@ -112,7 +112,7 @@ Status WriteFile(const std::filesystem::path& path, const std::string& text) {
   return Status::OK();
 }
 
-int RunDemo(const Options& options) {
+int RunDemo(const DemoFlags& options) {
   std::optional<std::chrono::microseconds> duration;
   if (!options.duration.empty()) {
     const auto parsed = pipeline::ParseDuration(options.duration);
@@ -192,7 +192,7 @@ int RunDemo(const Options& options) {
 }  // namespace
 
 Run AddDemo(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DemoFlags>();
   app.add_option("--rate", options->rate, "Events a second")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--dir", options->dir, "Where the log and the lake go")->capture_default_str();
   app.add_option("--port", options->port, "Of the page and the API; 0: any free one")

@@ -27,7 +27,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct IngestFlags {
   std::string topic;
   std::string table_location;
   std::string kafka = "localhost:9092";
@@ -55,7 +55,7 @@ Status NotYet(const std::string& what) {
   return Unsupported("{} is not supported yet in this version of millrace ingest", what);
 }
 
-Status CheckSupported(const Options& options) {
+Status CheckSupported(const IngestFlags& options) {
   if (!options.json_registry.empty()) return NotYet("--json with a schema registry");
   if (!options.avro.empty()) return NotYet("--avro");
   if (!options.soe_avro.empty()) return NotYet("--soe-avro");
@@ -160,7 +160,7 @@ Status AddSecurity(std::map<std::string, std::string>& properties) {
   return Status::OK();
 }
 
-Result<pipeline::StartPosition> StartPositionOf(const Options& options, const delta::Snapshot& snapshot) {
+Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, const delta::Snapshot& snapshot) {
   if (options.seek_offsets.empty()) {
     if (options.auto_offset_reset == "latest") return pipeline::StartLatest{};
     return pipeline::StartEarliest{};
@@ -190,7 +190,7 @@ Result<pipeline::StartPosition> StartPositionOf(const Options& options, const de
   return start;
 }
 
-Result<pipeline::PipelineConfig> BuildConfig(const Options& options) {
+Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
   RETURN_NOT_OK(CheckSupported(options));
   std::string location = options.table_location;
   while (location.size() > 1 && location.ends_with('/')) location.pop_back();
@@ -254,7 +254,7 @@ Result<pipeline::PipelineConfig> BuildConfig(const Options& options) {
 }  // namespace
 
 Run AddIngest(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<IngestFlags>();
   app.add_option("topic", options->topic, "Kafka topic")->required()->envname("KAFKA_TOPIC");
   app.add_option("table_location", options->table_location, "The Delta table, which must exist")
       ->required()

@@ -17,14 +17,14 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct LakeFlags {
   lake::TableAt at;
   std::string output = "table";
   std::int64_t limit = 20;
 };
 
-std::shared_ptr<Options> AddTableOptions(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+std::shared_ptr<LakeFlags> AddTableOptions(CLI::App& app) {
+  auto options = std::make_shared<LakeFlags>();
   lake::AddTable(app, options->at);
   app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json"}))->capture_default_str();
   return options;

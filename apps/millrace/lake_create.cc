@@ -16,7 +16,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct LakeCreateFlags {
   std::string table;
   std::vector<std::string> columns;
   std::vector<std::string> not_null;
@@ -26,7 +26,7 @@ struct Options {
 };
 
 // "name:type" one by one, as Delta's schema JSON.
-Result<std::string> SchemaText(const Options& options) {
+Result<std::string> SchemaText(const LakeCreateFlags& options) {
   if (!options.schema.empty()) return options.schema;
   json::array fields;
   for (const auto& column : options.columns) {
@@ -43,7 +43,7 @@ Result<std::string> SchemaText(const Options& options) {
   return json::serialize(json::object{{"type", "struct"}, {"fields", std::move(fields)}});
 }
 
-Status Create(const Options& options) {
+Status Create(const LakeCreateFlags& options) {
   delta::CreateOptions create;
   ASSIGN_OR_RETURN(const std::string schema, SchemaText(options));
   ASSIGN_OR_RETURN(create.schema, delta::SchemaFromJson(schema));
@@ -65,7 +65,7 @@ Status Create(const Options& options) {
 }  // namespace
 
 Run AddLakeCreate(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LakeCreateFlags>();
   app.add_option("table", options->table, "Path or URI of the table to make")->required();
   auto* const columns =
       app.add_option("--column", options->columns,

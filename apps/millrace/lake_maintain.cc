@@ -38,7 +38,7 @@ Result<std::optional<std::chrono::milliseconds>> Retention(const std::string& te
   return std::chrono::milliseconds(*micros / 1000);
 }
 
-struct Options {
+struct LakeMaintainFlags {
   lake::TableAt at;
   std::string retention;
   bool dry_run = false;
@@ -47,7 +47,7 @@ struct Options {
   int min_files = 2;
 };
 
-Status Optimize(const Options& options) {
+Status Optimize(const LakeMaintainFlags& options) {
   ASSIGN_OR_RETURN(const auto table, lake::OpenTable(options.at));
   ASSIGN_OR_RETURN(const auto result, delta::Compact(*table,
                                                      {.target_bytes = options.target_mib << 20,
@@ -66,7 +66,7 @@ Status Optimize(const Options& options) {
   return Status::OK();
 }
 
-Status Vacuum(const Options& options) {
+Status Vacuum(const LakeMaintainFlags& options) {
   constexpr std::chrono::milliseconds kWeek = std::chrono::hours(24 * 7);
   ASSIGN_OR_RETURN(const auto retention, Retention(options.retention));
   if (retention && *retention < kWeek && !options.force) {
@@ -84,7 +84,7 @@ Status Vacuum(const Options& options) {
   return Status::OK();
 }
 
-Status Checkpoint(const Options& options) {
+Status Checkpoint(const LakeMaintainFlags& options) {
   ASSIGN_OR_RETURN(const auto table, lake::OpenTable(options.at));
   RETURN_NOT_OK(table->WriteCheckpoint());
   Print(
@@ -92,7 +92,7 @@ Status Checkpoint(const Options& options) {
   return Status::OK();
 }
 
-Status Cleanup(const Options& options) {
+Status Cleanup(const LakeMaintainFlags& options) {
   ASSIGN_OR_RETURN(const auto retention, Retention(options.retention));
   ASSIGN_OR_RETURN(const auto table, lake::OpenTable(options.at));
   ASSIGN_OR_RETURN(const auto result, delta::CleanUpLog(*table, retention));
@@ -101,7 +101,7 @@ Status Cleanup(const Options& options) {
   return Status::OK();
 }
 
-Run RunWith(const std::shared_ptr<Options>& options, Status (*verb)(const Options&)) {
+Run RunWith(const std::shared_ptr<LakeMaintainFlags>& options, Status (*verb)(const LakeMaintainFlags&)) {
   return [options, verb] {
     const Status status = verb(*options);
     return status.ok() ? kOk : Complain(status);
@@ -111,7 +111,7 @@ Run RunWith(const std::shared_ptr<Options>& options, Status (*verb)(const Option
 }  // namespace
 
 Run AddLakeOptimize(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LakeMaintainFlags>();
   lake::AddTable(app, options->at);
   app.add_option("--target-mib", options->target_mib, "Size of the files to make, in MiB")
       ->check(CLI::Range(1, 16384))
@@ -123,7 +123,7 @@ Run AddLakeOptimize(CLI::App& app) {
 }
 
 Run AddLakeVacuum(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LakeMaintainFlags>();
   lake::AddTable(app, options->at);
   app.add_option(
       "--retention", options->retention,
@@ -134,13 +134,13 @@ Run AddLakeVacuum(CLI::App& app) {
 }
 
 Run AddLakeCheckpoint(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LakeMaintainFlags>();
   lake::AddTable(app, options->at);
   return RunWith(options, Checkpoint);
 }
 
 Run AddLakeCleanup(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LakeMaintainFlags>();
   lake::AddTable(app, options->at);
   app.add_option("--retention", options->retention,
                  "Keep the log of this long, as in 30d; else the table's delta.logRetentionDuration, or 30 days");

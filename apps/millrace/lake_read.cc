@@ -19,7 +19,7 @@
 namespace millrace::app {
 namespace {
 
-struct Options {
+struct LakeReadFlags {
   lake::TableAt at;
   std::string output = "ndjson";
   std::vector<std::string> columns;
@@ -110,7 +110,7 @@ std::shared_ptr<arrow::Schema> Plain(const arrow::Schema& schema) {
   return arrow::schema(std::move(fields));
 }
 
-Status Read(const Options& options) {
+Status Read(const LakeReadFlags& options) {
   ASSIGN_OR_RETURN(const auto opened, lake::Open(options.at));
   const auto& schema = opened.snapshot->schema;
   const std::vector<std::string> columns = options.columns.empty() ? schema->field_names() : options.columns;
@@ -162,7 +162,7 @@ Status Read(const Options& options) {
 }  // namespace
 
 Run AddLakeRead(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LakeReadFlags>();
   lake::AddTable(app, options->at);
   lake::AddVersion(app, options->at);
   app.add_option("-o,--output", options->output, "Format of the rows")

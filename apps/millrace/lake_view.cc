@@ -12,14 +12,14 @@
 namespace millrace::app {
 namespace {
 
-struct Options {
+struct LakeViewFlags {
   std::string aggregate;
   std::string config;
   std::string dialect = "duckdb";
   std::string relation;
 };
 
-Status PrintView(const Options& options, pipeline::PipelineConfig config) {
+Status PrintView(const LakeViewFlags& options, pipeline::PipelineConfig config) {
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kRefuse));
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
   const pipeline::TablePlan* found = nullptr;
@@ -51,7 +51,7 @@ Status PrintView(const Options& options, pipeline::PipelineConfig config) {
 }  // namespace
 
 Run AddLakeView(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LakeViewFlags>();
   app.add_option("aggregate", options->aggregate, "Name of an aggregate of the pipeline")->required();
   app.add_option("-c,--config", options->config, "The pipeline's file")->required()->type_name("FILE");
   app.add_option("--dialect", options->dialect)

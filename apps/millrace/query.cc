@@ -26,7 +26,7 @@ namespace json = boost::json;
 /// An answer is held whole before it is printed.
 constexpr std::int64_t kAnswerBytesMax = std::int64_t{1} << 30;
 
-struct Options {
+struct QueryFlags {
   std::string aggregate;
   std::string from;
   std::string to;
@@ -77,7 +77,7 @@ std::string AnswerToTable(const std::string& answer) {
   return RenderTable(rows);
 }
 
-Result<std::string> AskOverHttp(const Options& options) {
+Result<std::string> AskOverHttp(const QueryFlags& options) {
   std::string url = options.url + "/v1/aggregates/";
   const auto escape = [](const std::string& text) {
     char* const escaped = curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size()));
@@ -107,7 +107,7 @@ Result<std::string> AskOverHttp(const Options& options) {
   return body;
 }
 
-Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig config) {
+Result<std::string> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig config) {
   const UnixMicros now = SystemClock().Now();
   query::AggregateRequest request;
   if (!options.from.empty()) {
@@ -151,7 +151,7 @@ Result<std::string> AskTheLake(const Options& options, pipeline::PipelineConfig 
 }  // namespace
 
 Run AddQuery(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QueryFlags>();
   app.add_option("aggregate", options->aggregate, "Name of an aggregate")->required();
   app.add_option("--from", options->from, "Windows that begin at or after: -1h, 2026-11-22T10:00:00Z");
   app.add_option("--to", options->to, "Windows that begin before");

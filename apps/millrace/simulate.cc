@@ -15,7 +15,7 @@
 namespace millrace::app {
 namespace {
 
-struct Options {
+struct SimulateFlags {
   std::string fleet;
   std::string to = "-";
   std::string late = "0%";
@@ -45,7 +45,7 @@ struct Target {
 };
 
 /// kafka://broker:9092,broker2:9092/topic or embedded:folder/topic.
-Result<Target> OpenTarget(const Options& options) {
+Result<Target> OpenTarget(const SimulateFlags& options) {
   Target target;
   const auto split = [&](std::string_view scheme) -> Result<std::pair<std::string, std::string>> {
     const std::string rest = options.to.substr(scheme.size());
@@ -79,7 +79,7 @@ Result<Target> OpenTarget(const Options& options) {
   return InvalidInput("--to {}: expected kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC or - for stdout", options.to);
 }
 
-Result<devices::SimulatorStats> Simulate(Options& options, std::stop_token stop) {
+Result<devices::SimulatorStats> Simulate(SimulateFlags& options, std::stop_token stop) {
   auto& clickstream = options.simulator.clickstream;
   ASSIGN_OR_RETURN(clickstream.late_fraction, ParseShare("--late", options.late));
   ASSIGN_OR_RETURN(clickstream.duplicate_fraction, ParseShare("--duplicates", options.duplicates));
@@ -96,7 +96,7 @@ Result<devices::SimulatorStats> Simulate(Options& options, std::stop_token stop)
 }  // namespace
 
 Run AddSimulate(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SimulateFlags>();
   app.add_option("fleet", options->fleet, "clickstream")->required()->check(CLI::IsMember({"clickstream"}));
   app.add_option("--rate", options->simulator.rate, "Events a second; 0: as fast as it goes")
       ->capture_default_str()

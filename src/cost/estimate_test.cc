@@ -15,12 +15,12 @@
 namespace millrace::cost {
 namespace {
 
-const Day kToday = *ParseDay("2026-11-22");
+const Day kEstimateDay = *ParseDay("2026-11-22");
 
 PriceSheet Prices() { return PriceSheet::Shipped().ValueOrDie(); }
 
 Estimate EstimateOf(const Usage& usage, Provider provider) {
-  return MakeEstimate(usage, provider, std::string(DefaultRegion(provider)), Prices(), kToday).ValueOrDie();
+  return MakeEstimate(usage, provider, std::string(DefaultRegion(provider)), Prices(), kEstimateDay).ValueOrDie();
 }
 
 Usage UsageFrom(const std::string& yaml) {
@@ -200,7 +200,7 @@ TEST(Estimate, EverySkuInEveryRegionHasAPriceOrIsReported) {
   for (const auto& region : prices.regions()) {
     for (const auto& usage : loads) {
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto estimate,
-                                    MakeEstimate(usage, region.provider, region.name, prices, kToday));
+                                    MakeEstimate(usage, region.provider, region.name, prices, kEstimateDay));
       const auto missing = estimate.Missing();
       for (const auto& line : estimate.lines) {
         asked.insert(line.resource.sku);
@@ -222,28 +222,28 @@ TEST(Estimate, EverySkuInEveryRegionHasAPriceOrIsReported) {
 
 TEST(Estimate, AMissingPriceIsNotZeroAndNotAnotherRegions) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto estimate,
-                                MakeEstimate(Usage(), Provider::kAws, "eu-central-1", Prices(), kToday));
+                                MakeEstimate(Usage(), Provider::kAws, "eu-central-1", Prices(), kEstimateDay));
   EXPECT_FALSE(estimate.complete());
   EXPECT_THAT(estimate.Missing(), ::testing::Contains("aws.s3.standard.storage in eu-central-1"));
 }
 
 TEST(Estimate, UnknownRegionsAndImpossibleLoadsAreErrors) {
-  const auto nowhere = MakeEstimate(Usage(), Provider::kAws, "us-east1", Prices(), kToday);
+  const auto nowhere = MakeEstimate(Usage(), Provider::kAws, "us-east1", Prices(), kEstimateDay);
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, nowhere.status());
   EXPECT_THAT(nowhere.status().message(), ::testing::HasSubstr("did you mean 'us-east-1'?"));
 
   Usage huge;
   huge.events_per_second = 1e9;
   huge.bytes_per_event = 1e8;
-  const auto estimate = MakeEstimate(huge, Provider::kAws, "us-east-1", Prices(), kToday);
+  const auto estimate = MakeEstimate(huge, Provider::kAws, "us-east-1", Prices(), kEstimateDay);
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, estimate.status());
 }
 
 TEST(Estimate, SaysWhichPricesAreOldOrReplaced) {
   auto prices = Prices();
-  MILLRACE_ASSERT_OK(prices.Set("aws.disk.gp3@us-east-1=0.07", kToday));
+  MILLRACE_ASSERT_OK(prices.Set("aws.disk.gp3@us-east-1=0.07", kEstimateDay));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto estimate,
-                                MakeEstimate(Usage(), Provider::kAws, "us-east-1", prices, kToday));
+                                MakeEstimate(Usage(), Provider::kAws, "us-east-1", prices, kEstimateDay));
   EXPECT_THAT(estimate.overridden, ::testing::ElementsAre("aws.disk.gp3@us-east-1"));
   EXPECT_GT(estimate.old_prices, 0);
   EXPECT_EQ(ToText(estimate.oldest_price), "2024-07-01");

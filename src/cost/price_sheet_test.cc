@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const Day kToday = *ParseDay("2026-11-22");
+const Day kSheetDay = *ParseDay("2026-11-22");
 
 constexpr const char* kSheet = R"(version: 1
 sheet: test
@@ -100,7 +100,7 @@ TEST(PriceSheet, FindsARegionOrEveryRegionsPriceAndNothingElse) {
   EXPECT_NE(sheet.Find("aws.s3.standard.put", "us-east-1"), nullptr);
   EXPECT_EQ(sheet.Find("aws.s3.standard.put", "eu-west-1"), nullptr);
   EXPECT_EQ(sheet.Find("aws.s3.standard.get", "us-east-1"), nullptr);
-  MILLRACE_ASSERT_OK(sheet.Set("aws.s3.standard.put@*=0.006", kToday));
+  MILLRACE_ASSERT_OK(sheet.Set("aws.s3.standard.put@*=0.006", kSheetDay));
   EXPECT_EQ(ToDecimal(sheet.Find("aws.s3.standard.put", "eu-west-1")->tiers[0].usd), "0.006");
   EXPECT_EQ(sheet.Find("aws.s3.standard.put", "eu-west-1")->per, 1000);  // As the price that it replaces.
   EXPECT_EQ(ToDecimal(sheet.Find("aws.s3.standard.put", "us-east-1")->tiers[0].usd), "0.005");
@@ -186,7 +186,7 @@ TEST(PriceSheet, RefusesWrongAssignments) {
                                                         {"aws.eks@us-east-1=cheap", "'cheap' is not a decimal number"},
                                                         {"aws.eks@us-east-1=-1", "a price is not negative"}}) {
     SCOPED_TRACE(assignment);
-    const Status set = sheet.Set(assignment, kToday);
+    const Status set = sheet.Set(assignment, kSheetDay);
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, set);
     EXPECT_THAT(set.message(), HasSubstr(message));
   }
@@ -202,7 +202,7 @@ TEST(ShippedSheet, EveryRowHasUnitSourceAndDays) {
     EXPECT_TRUE(row.source->url.starts_with("https://"));
     EXPECT_GT(row.source->as_of, *ParseDay("2020-01-01"));
     EXPECT_LE(row.source->as_of, row.source->retrieved);
-    EXPECT_LE(row.source->retrieved, kToday);
+    EXPECT_LE(row.source->retrieved, kSheetDay);
   }
 }
 

@@ -19,14 +19,14 @@ namespace json = boost::json;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const Day kToday = *ParseDay("2026-11-22");
+const Day kReportDay = *ParseDay("2026-11-22");
 
 Report ReportOf(const Usage& usage, const std::vector<Provider>& providers) {
   const auto prices = PriceSheet::Shipped().ValueOrDie();
   Report report;
   for (const auto provider : providers) {
     report.estimates.push_back(
-        MakeEstimate(usage, provider, std::string(DefaultRegion(provider)), prices, kToday).ValueOrDie());
+        MakeEstimate(usage, provider, std::string(DefaultRegion(provider)), prices, kReportDay).ValueOrDie());
     report.curves.push_back(CurveFor(report.estimates.back(), prices).ValueOrDie());
   }
   report.advice = AdviceFor(report.estimates[0], prices, std::nullopt).ValueOrDie();

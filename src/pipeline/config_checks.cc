@@ -16,13 +16,6 @@ namespace {
 
 using Schema = std::shared_ptr<arrow::Schema>;
 
-std::string LowerCase(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
 int ToInt(const std::ssub_match& digits) {
   int number = 0;
   std::from_chars(&*digits.first, &*digits.first + digits.length(), number);
@@ -312,6 +305,13 @@ class Checker {
 };
 
 }  // namespace
+
+std::string LowerCase(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
 
 void CheckReferences(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings) {
   Checker(config, nodes, findings).Run();

@@ -96,13 +96,6 @@ std::optional<std::string> ProblemOfColumnName(const std::string& name) {
   return std::nullopt;
 }
 
-std::string LowerCase(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
 std::vector<std::string> SplitPath(const std::string& text) {
   std::vector<std::string> path(1);
   for (const char c : text) {

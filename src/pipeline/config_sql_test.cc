@@ -26,14 +26,14 @@ decode:
 lake: {uri: ./lake}
 )yaml";
 
-std::vector<std::string> FindingsOf(const std::string& rest) {
+std::vector<std::string> FindingsOfSql(const std::string& rest) {
   std::vector<std::string> messages;
   for (const auto& finding : LoadConfigText(kHead + rest, "p.yaml").findings) messages.push_back(ToString(finding));
   return messages;
 }
 
 TEST(ConfigSql, TransformsMayStandInAnyOrderAndFeedTablesAndAggregates) {
-  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  EXPECT_THAT(FindingsOfSql(R"yaml(transforms:
   - {name: second, sql: "SELECT * FROM first WHERE c <> 'x'"}
   - {name: first, sql: "SELECT *, lower(country) AS c FROM input"}
 tables:
@@ -46,7 +46,7 @@ aggregates:
 }
 
 TEST(ConfigSql, AMistakeInABlockIsAtItsLineAndColumnOfTheFile) {
-  EXPECT_THAT(FindingsOf(R"yaml(aggregates:
+  EXPECT_THAT(FindingsOfSql(R"yaml(aggregates:
   - name: a
     sql: |
       SELECT window_start,
@@ -57,7 +57,7 @@ TEST(ConfigSql, AMistakeInABlockIsAtItsLineAndColumnOfTheFile) {
 }
 
 TEST(ConfigSql, AMistakeOnOneLineIsAtItsColumnOfTheFile) {
-  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  EXPECT_THAT(FindingsOfSql(R"yaml(transforms:
   - {name: t, sql: "SELECT cuntry FROM input"}
 tables: [{name: x}]
 )yaml"),
@@ -69,14 +69,14 @@ TEST(ConfigSql, AMistakeInALongLineThatDuckDbShowsInPart) {
       "amount, country, latency_ms, amount AS a1, country AS c1, latency_ms AS l1, amount AS a2, ";
   const auto sql =
       "SELECT " + columns + "nope, country AS c2, latency_ms AS l2, amount AS a3, country AS c3 FROM input";
-  const auto findings = FindingsOf("transforms:\n  - {name: t, sql: \"" + sql + "\"}\ntables: [{name: x}]\n");
+  const auto findings = FindingsOfSql("transforms:\n  - {name: t, sql: \"" + sql + "\"}\ntables: [{name: x}]\n");
   EXPECT_THAT(findings, ElementsAre(AllOf(StartsWith("p.yaml:8:" + std::to_string(21 + 7 + columns.size()) + ": "),
                                           HasSubstr("nope"), Not(HasSubstr("LINE")))));
 }
 
 TEST(ConfigSql, WhereThePlaceIsNotKnownTheMessageKeepsTheSqlsOwn) {
   // A folded block has other lines than the file; an override has none.
-  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  EXPECT_THAT(FindingsOfSql(R"yaml(transforms:
   - name: t
     sql: >
       SELECT
@@ -88,7 +88,7 @@ tables: [{name: x}]
 
 TEST(ConfigSql, AfterASubstitutionTheLineIsStillKnown) {
   setenv("MILLRACE_TEST_UNIT", "MINUTE", 1);
-  EXPECT_THAT(FindingsOf(R"yaml(aggregates:
+  EXPECT_THAT(FindingsOfSql(R"yaml(aggregates:
   - name: a
     sql: |
       SELECT window_start, sum(amunt) AS s
@@ -99,7 +99,7 @@ TEST(ConfigSql, AfterASubstitutionTheLineIsStillKnown) {
 }
 
 TEST(ConfigSql, RelationsThatAreNotThere) {
-  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  EXPECT_THAT(FindingsOfSql(R"yaml(transforms:
   - {name: clean, sql: "SELECT * FROM inpt"}
 tables:
   - {name: t, from: claen}
@@ -116,7 +116,7 @@ aggregates:
 }
 
 TEST(ConfigSql, TransformsThatReadFromEachOther) {
-  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  EXPECT_THAT(FindingsOfSql(R"yaml(transforms:
   - {name: a, sql: "SELECT * FROM b"}
   - {name: b, sql: "SELECT * FROM a"}
   - {name: c, sql: "SELECT * FROM b"}
@@ -129,7 +129,7 @@ tables: [{name: t, from: c}]
 }
 
 TEST(ConfigSql, WhatReadsFromABrokenTransformHasNoFindingOfItsOwn) {
-  EXPECT_THAT(FindingsOf(R"yaml(transforms:
+  EXPECT_THAT(FindingsOfSql(R"yaml(transforms:
   - {name: a, sql: "SELECT nope FROM input"}
   - {name: b, sql: "SELECT also_nope FROM a"}
 tables: [{name: t, from: b, partition_by: [x]}]
@@ -138,7 +138,7 @@ tables: [{name: t, from: b, partition_by: [x]}]
 }
 
 TEST(ConfigSql, IsNotPlannedAgainstBrokenColumns) {
-  EXPECT_THAT(FindingsOf("transforms:\n  - {name: a, sql: SELECT b FROM input}\ntables: [{name: t}]\n").size(), 1u);
+  EXPECT_THAT(FindingsOfSql("transforms:\n  - {name: a, sql: SELECT b FROM input}\ntables: [{name: t}]\n").size(), 1u);
   std::string text = std::string(kHead) + "transforms:\n  - {name: a, sql: SELECT b FROM input}\ntables: [{name: t}]\n";
   text.replace(text.find("latency_ms: double"), 18, "b: nosuchtype");
   const auto findings = LoadConfigText(text, "p.yaml").findings;
@@ -174,7 +174,7 @@ TEST(ConfigSql, WhatIsRefusedInTransformsAndAggregates) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.rest);
-    EXPECT_THAT(FindingsOf(c.rest), ElementsAre(HasSubstr(c.want)));
+    EXPECT_THAT(FindingsOfSql(c.rest), ElementsAre(HasSubstr(c.want)));
   }
 }
 

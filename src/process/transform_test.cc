@@ -15,17 +15,17 @@ using millrace::testing::BatchFromJson;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const auto kUtc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+const auto kMicros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 
-std::shared_ptr<arrow::Schema> InputSchema() {
+std::shared_ptr<arrow::Schema> DecodedSchema() {
   return arrow::schema({arrow::field("country", arrow::utf8()), arrow::field("latency_ms", arrow::int64()),
-                        arrow::field("amount", arrow::decimal128(10, 2)), arrow::field("ts", kUtc),
+                        arrow::field("amount", arrow::decimal128(10, 2)), arrow::field("ts", kMicros),
                         arrow::field("_topic", arrow::utf8(), false), arrow::field("_partition", arrow::int32(), false),
-                        arrow::field("_offset", arrow::int64(), false), arrow::field("_timestamp", kUtc, false)});
+                        arrow::field("_offset", arrow::int64(), false), arrow::field("_timestamp", kMicros, false)});
 }
 
 std::shared_ptr<arrow::RecordBatch> Input() {
-  return BatchFromJson(InputSchema(), R"([
+  return BatchFromJson(DecodedSchema(), R"([
     ["DE", 12, "1.50", 1000000, "clicks", 0, 100, 0],
     ["12", -1, "2.00", 2000000, "clicks", 0, 101, 0],
     [null, 7, null, null, "clicks", 0, 102, 0],
@@ -35,7 +35,7 @@ std::shared_ptr<arrow::RecordBatch> Input() {
 std::vector<std::string> Names(const arrow::Schema& schema) { return schema.field_names(); }
 
 Result<Transformed> RunSql(const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto transform, Transform::Make("clean", sql, "input", InputSchema()));
+  ASSIGN_OR_RETURN(const auto transform, Transform::Make("clean", sql, "input", DecodedSchema()));
   return transform->Apply(Input());
 }
 
@@ -95,9 +95,9 @@ TEST(Transform, AllRowsMayFail) {
 }
 
 TEST(Transform, EmptyBatchesKeepTheSchema) {
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto transform,
-                                Transform::Make("t", "SELECT upper(country) AS c FROM input", "input", InputSchema()));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto out, transform->Apply(BatchFromJson(InputSchema(), "[]")));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto transform, Transform::Make("t", "SELECT upper(country) AS c FROM input", "input", DecodedSchema()));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto out, transform->Apply(BatchFromJson(DecodedSchema(), "[]")));
   EXPECT_TRUE(out.rows->schema()->Equals(*transform->output_schema()));
   EXPECT_EQ(out.rows->num_rows(), 0);
   EXPECT_EQ(transform->name(), "t");
@@ -123,7 +123,7 @@ TEST(Transform, NamesOfSelectCanBeUsedLaterAndInWhere) {
 
 TEST(Transform, ColumnsThatAreOnlyPassedOnAreNotCopied) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto transform,
-                                Transform::Make("t", "SELECT *, 1 AS one FROM input", "input", InputSchema()));
+                                Transform::Make("t", "SELECT *, 1 AS one FROM input", "input", DecodedSchema()));
   const auto input = Input();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto out, transform->Apply(input));
   EXPECT_EQ(out.rows->column(0).get(), input->column(0).get());
@@ -166,7 +166,7 @@ TEST(Transform, RelationOfIsTheNameAfterFrom) {
 
 TEST(Transform, ABatchOfAnotherSchemaIsRefused) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto transform,
-                                Transform::Make("t", "SELECT * FROM input", "input", InputSchema()));
+                                Transform::Make("t", "SELECT * FROM input", "input", DecodedSchema()));
   MILLRACE_ASSERT_KIND(ErrorKind::kInternal,
                        transform->Apply(BatchFromJson(arrow::schema({arrow::field("a", arrow::int64())}), "[]")));
 }
@@ -227,7 +227,7 @@ TEST(Transform, WhatIsNotRowWiseOrNotTheSameOnReplayIsRefusedWithItsPlace) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.sql);
-    const auto made = Transform::Make("clean", c.sql, "input", InputSchema());
+    const auto made = Transform::Make("clean", c.sql, "input", DecodedSchema());
     ASSERT_FALSE(made.ok());
     EXPECT_TRUE(KindOf(made.status()) == ErrorKind::kInvalidInput || KindOf(made.status()) == ErrorKind::kUnsupported)
         << made.status().ToString();

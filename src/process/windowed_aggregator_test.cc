@@ -24,11 +24,11 @@ namespace {
 using millrace::testing::BatchFromJson;
 using ::testing::HasSubstr;
 
-const auto kUtc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+const auto kInstant = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 constexpr std::int64_t kMinute = 60'000'000;
 
 std::shared_ptr<arrow::Schema> RowSchema() {
-  return arrow::schema({arrow::field("ts", kUtc), arrow::field("country", arrow::utf8()),
+  return arrow::schema({arrow::field("ts", kInstant), arrow::field("country", arrow::utf8()),
                         arrow::field("topic", arrow::dictionary(arrow::int32(), arrow::utf8())),
                         arrow::field("n", arrow::int64()), arrow::field("small", arrow::int32()),
                         arrow::field("amount", arrow::decimal128(12, 2)), arrow::field("tiny", arrow::decimal128(4, 1)),
@@ -43,7 +43,7 @@ std::shared_ptr<arrow::RecordBatch> RandomRows(std::mt19937_64* random, int num_
     return static_cast<std::int64_t>((*random)() % static_cast<std::uint64_t>(n));
   };
   const auto null = [&] { return below(10) == 0; };
-  arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+  arrow::TimestampBuilder ts(kInstant, arrow::default_memory_pool());
   arrow::StringBuilder country;
   arrow::StringDictionary32Builder topic;
   arrow::Int64Builder n;
@@ -219,7 +219,7 @@ TEST(WindowedAggregatorProperty, AnySplitAndOrderMergesToDuckDbsAnswer) {
 TEST(WindowedAggregatorProperty, SumsOfDoublesAreWithinTheStatedBound) {
   std::mt19937_64 random(7);
   std::normal_distribution<double> normal(0, 1e6);
-  arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+  arrow::TimestampBuilder ts(kInstant, arrow::default_memory_pool());
   arrow::DoubleBuilder values;
   double sum_of_sizes = 0;
   constexpr int kRows = 20000;
@@ -230,8 +230,8 @@ TEST(WindowedAggregatorProperty, SumsOfDoublesAreWithinTheStatedBound) {
     ASSERT_TRUE(values.Append(value).ok());
   }
   const auto rows =
-      arrow::RecordBatch::Make(arrow::schema({arrow::field("ts", kUtc), arrow::field("v", arrow::float64())}), kRows,
-                               {ts.Finish().ValueOrDie(), values.Finish().ValueOrDie()});
+      arrow::RecordBatch::Make(arrow::schema({arrow::field("ts", kInstant), arrow::field("v", arrow::float64())}),
+                               kRows, {ts.Finish().ValueOrDie(), values.Finish().ValueOrDie()});
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       const auto plan,
       PlanAggregate("a", "SELECT window_start, sum(v) AS s FROM TUMBLE(rows, ts, INTERVAL 1 MINUTE) GROUP BY ALL",
@@ -260,7 +260,7 @@ class WindowedAggregatorTest : public ::testing::Test {
 };
 
 const auto kSimple = arrow::schema(
-    {arrow::field("ts", kUtc), arrow::field("k", arrow::utf8()), arrow::field("v", arrow::decimal128(38, 0))});
+    {arrow::field("ts", kInstant), arrow::field("k", arrow::utf8()), arrow::field("v", arrow::decimal128(38, 0))});
 
 TEST_F(WindowedAggregatorTest, SealOrdersByWindowAndKeysAndStartsFromEmpty) {
   const auto aggregator = Make("SELECT window_start, k, count(*) AS c, sum(v) AS s", kSimple);
@@ -402,10 +402,10 @@ TEST_F(WindowedAggregatorTest, IntegersBeyondADecimalFailTheirRow) {
 }
 
 TEST_F(WindowedAggregatorTest, ZeroesAndNansAreOneKeyEach) {
-  const auto schema = arrow::schema({arrow::field("ts", kUtc), arrow::field("f", arrow::float64())});
+  const auto schema = arrow::schema({arrow::field("ts", kInstant), arrow::field("f", arrow::float64())});
   const auto aggregator = Make("SELECT window_start, f, count(*) AS c", schema);
   arrow::DoubleBuilder f;
-  arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+  arrow::TimestampBuilder ts(kInstant, arrow::default_memory_pool());
   for (const double value : {0.0, -0.0, std::nan("1"), -std::nan("2")}) {
     ASSERT_TRUE(f.Append(value).ok());
     ASSERT_TRUE(ts.Append(0).ok());
@@ -416,14 +416,14 @@ TEST_F(WindowedAggregatorTest, ZeroesAndNansAreOneKeyEach) {
 }
 
 TEST_F(WindowedAggregatorTest, ManyGroupsAreFoundAgainAndCounted) {
-  const auto schema =
-      arrow::schema({arrow::field("ts", kUtc), arrow::field("n", arrow::int64()), arrow::field("t", arrow::utf8())});
+  const auto schema = arrow::schema(
+      {arrow::field("ts", kInstant), arrow::field("n", arrow::int64()), arrow::field("t", arrow::utf8())});
   const auto aggregator = Make("SELECT window_start, n, max(t) AS t, count(*) AS c", schema);
   const std::int64_t empty = aggregator->bytes();
   constexpr int kGroups = 50000;
   for (int round = 0; round < 2; ++round) {
     arrow::Int64Builder n;
-    arrow::TimestampBuilder ts(kUtc, arrow::default_memory_pool());
+    arrow::TimestampBuilder ts(kInstant, arrow::default_memory_pool());
     arrow::StringBuilder t;
     for (int i = 0; i < kGroups; ++i) {
       ASSERT_TRUE(n.Append(i).ok());
@@ -445,7 +445,7 @@ TEST_F(WindowedAggregatorTest, ManyGroupsAreFoundAgainAndCounted) {
 TEST_F(WindowedAggregatorTest, ABatchOfAnotherSchemaIsRefused) {
   const auto aggregator = Make("SELECT window_start, count(*) AS c", kSimple);
   MILLRACE_ASSERT_KIND(ErrorKind::kInternal,
-                       aggregator->Add(BatchFromJson(arrow::schema({arrow::field("ts", kUtc)}), "[]")));
+                       aggregator->Add(BatchFromJson(arrow::schema({arrow::field("ts", kInstant)}), "[]")));
 }
 
 }  // namespace

@@ -21,13 +21,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Batches = std::vector<std::shared_ptr<arrow::RecordBatch>>;
 
-constexpr std::int64_t kMinute = 60'000'000;
-constexpr std::int64_t kHour = 60 * kMinute;
+constexpr std::int64_t kWindow = 60'000'000;
+constexpr std::int64_t kHour = 60 * kWindow;
 
 model::AggregateDefinition Clicks() {
   model::AggregateDefinition d;
   d.name = "clicks_1m";
-  d.window_size_us = kMinute;
+  d.window_size_us = kWindow;
   d.keys = {{"country", arrow::utf8()}, {"page", arrow::int32()}};
   using model::MergeFunction;
   d.states = {{"_s0", arrow::int64(), MergeFunction::kSum},
@@ -119,24 +119,24 @@ TEST_F(MergeTest, AnyCutIntoPartialRowsGivesDuckDbsAnswerOverTheRawRows) {
   const std::string all = window("1 minute") + ", country, page, ";
   const std::vector<Question> questions = {
       {{}, all, "true", "window_start, country, page"},
-      {{.step_us = 5 * kMinute}, window("5 minutes") + ", country, page, ", "true", "window_start, country, page"},
+      {{.step_us = 5 * kWindow}, window("5 minutes") + ", country, page, ", "true", "window_start, country, page"},
       {{.step_us = 0}, "country, page, ", "true", "country, page"},
       {{.step_us = kHour, .group_by = std::vector<std::string>{"country"}},
        window("1 hour") + ", country, ",
        "true",
        "window_start, country"},
       {{.group_by = std::vector<std::string>{}}, "", "true", "1"},
-      {{.range = {.from = base + 3 * kMinute, .to = base + 9 * kMinute},
+      {{.range = {.from = base + 3 * kWindow, .to = base + 9 * kWindow},
         .group_by = std::vector<std::string>{"country"}},
        "country, ",
-       fmt::format("epoch_us(ts) >= {} AND epoch_us(ts) < {}", base + 3 * kMinute, base + 9 * kMinute),
+       fmt::format("epoch_us(ts) >= {} AND epoch_us(ts) < {}", base + 3 * kWindow, base + 9 * kWindow),
        "country"},
-      {{.range = {.from = base + 3 * kMinute, .to = base + 9 * kMinute},
+      {{.range = {.from = base + 3 * kWindow, .to = base + 9 * kWindow},
         .group_by = std::vector<std::string>{"page"},
         .where = "country <> 'de' OR page = 2"},
        "page, ",
-       fmt::format("epoch_us(ts) >= {} AND epoch_us(ts) < {} AND (country <> 'de' OR page = 2)", base + 3 * kMinute,
-                   base + 9 * kMinute),
+       fmt::format("epoch_us(ts) >= {} AND epoch_us(ts) < {} AND (country <> 'de' OR page = 2)", base + 3 * kWindow,
+                   base + 9 * kWindow),
        "page"},
       {{.order_by = {"revenue desc", "window_start"}, .limit = 7},
        all,
@@ -154,7 +154,7 @@ TEST_F(MergeTest, AnyCutIntoPartialRowsGivesDuckDbsAnswerOverTheRawRows) {
         // Latencies are quarters, so that sums of doubles are exact in any order.
         const auto or_null = [&](std::string text) { return below(9) == 0 ? std::string("null") : text; };
         rows.push_back(
-            fmt::format(R"([{}, {}, {}, {}, {}, {}, {}])", base + below(12) * kMinute + below(60'000'000),
+            fmt::format(R"([{}, {}, {}, {}, {}, {}, {}])", base + below(12) * kWindow + below(60'000'000),
                         or_null(fmt::format("\"{}\"", below(2) ? "de" : "fr")), or_null(std::to_string(below(3))),
                         or_null(fmt::format("\"{}.{:02}\"", below(2'000'000'000), below(100))),
                         or_null(std::to_string(9'000'000'000'000'000'000 - below(100))),
@@ -243,7 +243,7 @@ TEST_F(MergeTest, ErrorsNameTheParameterAndTheNearestName) {
       {{.group_by = {{"contry"}}}, "group_by: no key 'contry' in clicks_1m; did you mean 'country'?"},
       {{.group_by = {{"country", "Country"}}}, "group_by: 'country' is named twice"},
       {{.step_us = 90'000'000}, "step: 90000000 us is not a multiple of the window of clicks_1m, which is 60000000 us"},
-      {{.step_us = -kMinute}, "step: -60000000 us is not a multiple"},
+      {{.step_us = -kWindow}, "step: -60000000 us is not a multiple"},
       {{.step_us = 0, .group_by = {{"window_start"}}}, "group_by: window_start cannot be a group when step is 0"},
       {{.group_by = {{"country"}}}, "group_by: measure 'page_views' of clicks_1m needs 'page'"},
       {{.measures = {"view"}}, "measures: no measure 'view' in clicks_1m; did you mean 'views'?"},

@@ -21,7 +21,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr UnixMicros kHour = 3'600'000'000;
+constexpr UnixMicros kOneHour = 3'600'000'000;
 constexpr UnixMicros kTen = 1'795'341'600'000'000;  // 2026-11-22T10:00:00Z
 
 class ReadCommittedTest : public ::testing::Test {
@@ -86,13 +86,14 @@ TEST_F(ReadCommittedTest, ReadsOnlyFilesThatMayHaveTheWindows) {
   const auto cache = MakePartialFileCache(0);
   EXPECT_THAT(Read({}, {}, *cache), ElementsAre(10, 11, 12));
   EXPECT_EQ(bytes_read_, bytes_[0] + bytes_[1] + bytes_[2]);
-  EXPECT_THAT(Read(kTen + kHour, {}, *cache), ElementsAre(11, 12));
-  EXPECT_THAT(Read({}, kTen + kHour, *cache), ElementsAre(10));
-  EXPECT_THAT(Read({}, kTen + kHour + 1, *cache), ElementsAre(10, 11));
-  EXPECT_THAT(Read(kTen + kHour, kTen + 2 * kHour, *cache), ElementsAre(11));
+  EXPECT_THAT(Read(kTen + kOneHour, {}, *cache), ElementsAre(11, 12));
+  EXPECT_THAT(Read({}, kTen + kOneHour, *cache), ElementsAre(10));
+  EXPECT_THAT(Read({}, kTen + kOneHour + 1, *cache), ElementsAre(10, 11));
+  EXPECT_THAT(Read(kTen + kOneHour, kTen + 2 * kOneHour, *cache), ElementsAre(11));
   EXPECT_EQ(bytes_read_, bytes_[1]);
-  EXPECT_THAT(Read(kTen + kHour - 60'000'000, kTen + kHour, *cache), ElementsAre(10));  // 10:59 is its last window.
-  EXPECT_THAT(Read(kTen + 3 * kHour, {}, *cache), IsEmpty());
+  EXPECT_THAT(Read(kTen + kOneHour - 60'000'000, kTen + kOneHour, *cache),
+              ElementsAre(10));  // 10:59 is its last window.
+  EXPECT_THAT(Read(kTen + 3 * kOneHour, {}, *cache), IsEmpty());
   EXPECT_EQ(bytes_read_, 0);
 }
 
@@ -109,19 +110,19 @@ TEST_F(ReadCommittedTest, TheCacheForgetsTheLeastRecentlyUsed) {
   std::int64_t room = 0;
   for (room = 64;; room += 64) {
     const auto cache = MakePartialFileCache(room);
-    Read({}, kTen + 2 * kHour, *cache);
-    Read({}, kTen + 2 * kHour, *cache);
+    Read({}, kTen + 2 * kOneHour, *cache);
+    Read({}, kTen + 2 * kOneHour, *cache);
     if (bytes_read_ == 0) break;
     ASSERT_LT(room, 1 << 20);
   }
   const auto cache = MakePartialFileCache(room);
-  Read(kTen, kTen + kHour, *cache);                  // 10
-  Read(kTen + kHour, kTen + 2 * kHour, *cache);      // 11
-  Read(kTen, kTen + kHour, *cache);                  // 10 again: now 11 is the oldest.
-  Read(kTen + 2 * kHour, kTen + 3 * kHour, *cache);  // 12 takes the place of 11.
-  Read(kTen, kTen + kHour, *cache);
+  Read(kTen, kTen + kOneHour, *cache);                     // 10
+  Read(kTen + kOneHour, kTen + 2 * kOneHour, *cache);      // 11
+  Read(kTen, kTen + kOneHour, *cache);                     // 10 again: now 11 is the oldest.
+  Read(kTen + 2 * kOneHour, kTen + 3 * kOneHour, *cache);  // 12 takes the place of 11.
+  Read(kTen, kTen + kOneHour, *cache);
   EXPECT_EQ(bytes_read_, 0);
-  Read(kTen + kHour, kTen + 2 * kHour, *cache);
+  Read(kTen + kOneHour, kTen + 2 * kOneHour, *cache);
   EXPECT_EQ(bytes_read_, bytes_[1]);
 }
 
@@ -137,7 +138,7 @@ class CommittedRowsTest : public ReadCommittedTest {
     num_rows_ = (*batch)->num_rows();
     const auto& starts = static_cast<const arrow::TimestampArray&>(*(*batch)->column(0));
     const auto& values = static_cast<const arrow::Int64Array&>(*(*batch)->GetColumnByName("_s0"));
-    for (std::int64_t i = 0; i < num_rows_; ++i) sums[starts.Value(i) / kHour % 24] += values.Value(i);
+    for (std::int64_t i = 0; i < num_rows_; ++i) sums[starts.Value(i) / kOneHour % 24] += values.Value(i);
     return sums;
   }
   void SetUp() override {
@@ -164,9 +165,9 @@ TEST_F(CommittedRowsTest, FollowTheLogAndReadEachFileOnce) {
 
 TEST_F(CommittedRowsTest, OnlyWhatIsAskedForIsRead) {
   CommittedRows rows(MakePartialFileCache(0), 1 << 20);
-  EXPECT_EQ(Sums(rows, {.from = kTen + 2 * kHour, .to = {}}), (SumsByHour{{12, 24}}));
+  EXPECT_EQ(Sums(rows, {.from = kTen + 2 * kOneHour, .to = {}}), (SumsByHour{{12, 24}}));
   EXPECT_EQ(bytes_read_, bytes_[2]);
-  EXPECT_EQ(Sums(rows, {.from = kTen + kHour, .to = {}}), (SumsByHour{{11, 22}, {12, 24}}));
+  EXPECT_EQ(Sums(rows, {.from = kTen + kOneHour, .to = {}}), (SumsByHour{{11, 22}, {12, 24}}));
   EXPECT_EQ(bytes_read_, bytes_[1]);
 }
 
@@ -184,7 +185,7 @@ TEST_F(CommittedRowsTest, ARangeWithinTheSameWindowsIsTheSameQuestion) {
 
 TEST_F(CommittedRowsTest, FoldsToWhatIsAskedFor) {
   CommittedRows rows(MakePartialFileCache(0), 1 << 20);
-  const auto by_hour = std::make_shared<const model::AggregateDefinition>(Coarser(definition_, {}, kHour));
+  const auto by_hour = std::make_shared<const model::AggregateDefinition>(Coarser(definition_, {}, kOneHour));
   for (int again = 0; again < 2; ++again) {
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto batch,
                                   rows.Read(*table_, table_->snapshot(), definition_, by_hour, {}, &bytes_read_));

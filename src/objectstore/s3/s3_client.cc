@@ -42,6 +42,12 @@ std::optional<UnixMicros> ParseHttpDate(const std::string& text) {
 
 }  // namespace
 
+bool IsSuccess(const HttpReply& reply) { return reply.status >= 200 && reply.status < 300; }
+
+Status Unexpected(const HttpReply& reply, std::string_view what, const std::string& key) {
+  return Transient("{} {}: HTTP {} {}", what, key, reply.status, reply.body.substr(0, 300));
+}
+
 Result<S3Target> ResolveTarget(const std::string& bucket, const S3Settings& settings, const Environment& environment) {
   if (!IsBucketName(bucket)) {
     return InvalidInput("'{}' is not the name of a bucket (3 to 63 of a-z, 0-9, '.' and '-')", bucket);

@@ -50,6 +50,12 @@ struct S3Request {
   bool repeatable = true;
 };
 
+/// 2xx.
+bool IsSuccess(const HttpReply& reply);
+
+/// kTransient, for a definite reply of S3Client::Send() that is no success: "{what} {key}: HTTP 409 …".
+Status Unexpected(const HttpReply& reply, std::string_view what, const std::string& key);
+
 class S3Client {
  public:
   S3Client(S3Target target, Environment environment, HttpTimeouts timeouts, S3RetryPolicy retry,

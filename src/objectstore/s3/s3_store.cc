@@ -19,12 +19,6 @@ namespace {
 
 constexpr std::size_t kDeletesInOneRequest = 1000;
 
-bool IsSuccess(const HttpReply& reply) { return reply.status >= 200 && reply.status < 300; }
-
-Status Unexpected(const HttpReply& reply, std::string_view what, const std::string& key) {
-  return Transient("{} {}: HTTP {} {}", what, key, reply.status, reply.body.substr(0, 300));
-}
-
 std::string EscapeXml(const std::string& text) {
   std::string escaped;
   for (const char c : text) {

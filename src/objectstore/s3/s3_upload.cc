@@ -12,13 +12,6 @@
 namespace millrace::objectstore::s3 {
 namespace {
 
-/// The definite replies of S3Client::Send() that are no success.
-Status Unexpected(const HttpReply& reply, std::string_view what, const std::string& key) {
-  return Transient("{} {}: HTTP {} {}", what, key, reply.status, reply.body.substr(0, 300));
-}
-
-bool IsSuccess(const HttpReply& reply) { return reply.status >= 200 && reply.status < 300; }
-
 // One multipart upload, shared by its stream and the parts on their way.
 class Multipart : public std::enable_shared_from_this<Multipart> {
  public:
