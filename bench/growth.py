@@ -1,85 +1,75 @@
-"""Opening tables as they grow: `millrace lake describe` against deltalake, on synthetic logs.
+#!/usr/bin/env python3
+"""A table that has grown: opening it, committing to it, answering from it; and deltalake opening the same one.
 
-usage: growth.py MILLRACE; needs the private Python environment. Each table has a checkpoint with its live files, as many
-commits after it as stated, and the log before it cleaned up. Prints wall and CPU seconds and peak memory, the best of three.
+    growth.py [--binary PATH_OF_table_growth] [--output FILE]
+
+Tables of 100, 10,000 and 1,000,000 commits and of 100,000 live files, each with a checkpoint and 99 commits after it, on a
+local disk. Opening means that the live files are known. Each opening is a process of its own, the least of three counts,
+without the start of the process; the same for deltalake, whose peak memory is its process's, with Python. "Parquet" is
+what reading the checkpoint's columns with Arrow takes. A commit includes the Parquet file that it adds; an answer is of
+the newest windows, once after every commit.
 """
+import argparse
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-import time
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-MILLRACE = sys.argv[1]
-SCHEMA = json.dumps({"type": "struct", "fields": [
-    {"name": name, "type": kind, "nullable": True, "metadata": {}}
-    for name, kind in [("id", "long"), ("ts", "timestamp"), ("country", "string"), ("page", "string"), ("amount", "decimal(12,2)")]
-]})
-
-
-def add(i):
-    stats = json.dumps({
-        "numRecords": 1000,
-        "minValues": {"id": i * 1000, "ts": "2024-01-01T00:00:00.000Z", "country": "AU", "page": "/products/0", "amount": 0.01},
-        "maxValues": {"id": i * 1000 + 999, "ts": "2024-01-01T00:10:00.000Z", "country": "US", "page": "/products/99", "amount": 999.99},
-        "nullCount": {"id": 0, "ts": 0, "country": 0, "page": 0, "amount": 0}}, separators=(",", ":"))
-    return {"path": f"part-{i:08d}-9f2c4e0a-7d1b-4f63-8a55-3f1b{i:08x}.zstd.parquet", "partitionValues": [], "size": 100_000 + i,
-            "modificationTime": 1_700_000_000_000 + i, "dataChange": False, "stats": stats}
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+CASES = [("100 commits", 100, 50), ("10,000 commits", 10_000, 10_000), ("1,000,000 commits", 1_000_000, 10_000),
+         ("100,000 files", 200_000, 100_000)]
+OPEN_MS_MAX, OPEN_MIB_MAX, TIMES_FASTER_MIN = 1000, 500, 3
+DELTALAKE = """
+import json, resource, sys, time
+from deltalake import DeltaTable
+begun = time.perf_counter()
+files = len(DeltaTable(sys.argv[1]).file_uris())
+print(json.dumps({"files": files, "open_ms": (time.perf_counter() - begun) * 1000,
+                  "open_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
 
 
-def make(path, version, files, commits_after):
-    log = pathlib.Path(path, "_delta_log")
-    log.mkdir(parents=True)
-    text_map = pa.map_(pa.string(), pa.string())
-    schema = pa.schema([
-        ("txn", pa.struct([("appId", pa.string()), ("version", pa.int64()), ("lastUpdated", pa.int64())])),
-        ("add", pa.struct([("path", pa.string()), ("partitionValues", text_map), ("size", pa.int64()),
-                           ("modificationTime", pa.int64()), ("dataChange", pa.bool_()), ("stats", pa.string())])),
-        ("metaData", pa.struct([("id", pa.string()), ("format", pa.struct([("provider", pa.string()), ("options", text_map)])),
-                                ("schemaString", pa.string()), ("partitionColumns", pa.list_(pa.string())),
-                                ("configuration", text_map), ("createdTime", pa.int64())])),
-        ("protocol", pa.struct([("minReaderVersion", pa.int32()), ("minWriterVersion", pa.int32())])),
-    ])
-    rows = [{"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
-            {"metaData": {"id": "t", "format": {"provider": "parquet", "options": []}, "schemaString": SCHEMA,
-                          "partitionColumns": [], "configuration": [], "createdTime": 1}}]
-    rows += [{"txn": {"appId": f"app-{p}", "version": version, "lastUpdated": 1}} for p in range(64)]
-    rows += [{"add": add(i)} for i in range(files)]
-    at = version - commits_after
-    pq.write_table(pa.Table.from_pylist(rows, schema), log / f"{at:020d}.checkpoint.parquet", compression="zstd",
-                   row_group_size=32_768)
-    (log / "_last_checkpoint").write_text(json.dumps({"version": at, "size": len(rows)}))
-    for v in range(at, version + 1):
-        lines = [{"commitInfo": {"timestamp": v, "operation": "STREAMING UPDATE"}},
-                 {"txn": {"appId": "app-0", "version": v, "lastUpdated": 1}}, {"add": {**add(10_000_000 + v), "partitionValues": {}, "dataChange": True}}]
-        (log / f"{v:020d}.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+def run(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def timed(arguments):
-    begun = time.monotonic()
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, arguments
-    return time.monotonic() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def measure(binary, table):
+    """Opens first, all that changes the table last."""
+    theirs = [json.loads(run(sys.executable, "-c", DELTALAKE, table)) for _ in range(3)]
+    ours = [json.loads(run(binary, "open", table)) for _ in range(3)]
+    if theirs[0]["files"] != ours[0]["files"]:
+        raise SystemExit(f"{table}: {ours[0]['files']} files, but deltalake sees {theirs[0]['files']}")
+    least = lambda runs: min(runs, key=lambda figures: figures["open_ms"])  # noqa: E731
+    return {**least(ours), **json.loads(run(binary, "use", table)), "deltalake": least(theirs)}
 
 
 def main():
-    with tempfile.TemporaryDirectory() as folder:
-        print("the process's start included; empty: a table with nothing in it")
-        for name, version, files, after in [("empty", 10, 1, 5), ("100 commits", 100, 50, 50), ("10,000 commits", 10_000, 10_000, 50),
-                                            ("1,000,000 commits", 1_000_000, 10_000, 99), ("100,000 files", 200_000, 100_000, 99)]:
-            table = str(pathlib.Path(folder, name.replace(" ", "-").replace(",", "")))
-            make(table, version, files, after)
-            for reader, arguments in [
-                ("millrace", [MILLRACE, "lake", "describe", table, "-o", "json"]),
-                ("deltalake", [sys.executable, "-c", "import sys; from deltalake import DeltaTable; t = DeltaTable(sys.argv[1]); len(t.file_uris())", table]),
-            ]:
-                wall, cpu, rss = min(timed(arguments) for _ in range(3))
-                print(f"{name:18} {reader:10} wall {wall:6.3f} s   cpu {cpu:6.3f} s   {rss:6.0f} MiB")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", default=str(ROOT / "build/release/bin/table_growth"))
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/growth.json")
+    arguments = parser.parse_args()
+    figures = {}
+    print(f"{'Growth':20}{'open':>9}{'memory':>10}{'Parquet':>10}{'commit':>10}{'answer':>10}{'first':>10}"
+          f"{'deltalake':>22}{'ratio':>8}")
+    for name, commits, files in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            run(arguments.binary, "make", folder, str(commits), str(files))
+            of = figures[name] = measure(arguments.binary, folder)
+        peer = of["deltalake"]
+        print(f"{name:20}{of['open_ms']:6.0f} ms{of['open_mib']:6.0f} MiB{of['parquet_ms']:7.0f} ms{of['commit_ms']:7.1f} ms"
+              f"{of['answer_ms']:7.2f} ms{of['first_answer_ms']:7.0f} ms{peer['open_ms']:11.0f} ms {peer['open_mib']:3.0f} MiB"
+              f"{peer['open_ms'] / of['open_ms']:7.1f}x")
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(json.dumps(figures, indent=1) + "\n")
+    worst_ms = max(of["open_ms"] for of in figures.values())
+    worst_mib = max(of["open_mib"] for of in figures.values())
+    ratio = min(of["deltalake"]["open_ms"] / of["open_ms"] for of in figures.values())
+    for what, value, bound, met in [("open, at most ms", worst_ms, OPEN_MS_MAX, worst_ms <= OPEN_MS_MAX),
+                                    ("peak memory, at most MiB", worst_mib, OPEN_MIB_MAX, worst_mib <= OPEN_MIB_MAX),
+                                    ("times as fast as deltalake, at least", ratio, TIMES_FASTER_MIN,
+                                     ratio >= TIMES_FASTER_MIN)]:
+        print(f"{what} {bound}: {value:.1f}, {'met' if met else 'NOT met'}")
 
 
 main()

@@ -404,7 +404,7 @@ Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(objectstor
 
 std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::string& column) {
   if (!file.stats) return std::nullopt;
-  simdjson::dom::parser parser;
+  thread_local simdjson::dom::parser parser;
   simdjson::dom::object stats;
   if (parser.parse(*file.stats).get(stats) != simdjson::SUCCESS) return std::nullopt;
   const auto min_text = StatsText(stats, "minValues", column);
@@ -418,7 +418,7 @@ std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::st
 
 std::optional<std::int64_t> NumRecords(const AddFile& file) {
   if (!file.stats) return std::nullopt;
-  simdjson::dom::parser parser;
+  thread_local simdjson::dom::parser parser;
   simdjson::dom::object stats;
   std::int64_t records = 0;
   if (parser.parse(*file.stats).get(stats) != simdjson::SUCCESS ||

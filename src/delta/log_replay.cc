@@ -22,17 +22,17 @@ class Replay {
   void ApplyFromCheckpoint(Action&& action) {
     if (auto* add = std::get_if<AddFile>(&action)) {
       std::string key = FileKey(add->path, add->deletion_vector);
-      checkpoint_files_.emplace_back(std::move(key), std::move(*add));
+      checkpoint_files_.Add(std::move(key), std::move(*add));
     } else if (auto* remove = std::get_if<RemoveFile>(&action)) {
       std::string key = FileKey(remove->path, remove->deletion_vector);
-      checkpoint_tombstones_.emplace_back(std::move(key), std::move(*remove));
+      checkpoint_tombstones_.Add(std::move(key), std::move(*remove));
     } else {
       Apply(action);
     }
   }
   void EndCheckpoint() {
-    snapshot_.files = Ordered(std::move(checkpoint_files_));
-    snapshot_.tombstones = Ordered(std::move(checkpoint_tombstones_));
+    snapshot_.files = std::move(checkpoint_files_).Build();
+    snapshot_.tombstones = std::move(checkpoint_tombstones_).Build();
     for (const auto& [key, add] : snapshot_.files) {
       snapshot_.num_bytes += add.size;
       snapshot_.num_deletion_vectors += add.deletion_vector ? 1 : 0;
@@ -61,17 +61,6 @@ class Replay {
   }
 
  private:
-  template <typename V>
-  static PersistentMap<V> Ordered(std::vector<std::pair<std::string, V>> entries) {
-    const auto by_key = [](const auto& a, const auto& b) { return a.first < b.first; };
-    if (!std::is_sorted(entries.begin(), entries.end(), by_key)) {
-      std::stable_sort(entries.begin(), entries.end(), by_key);
-    }
-    const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
-    entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
-    return PersistentMap<V>::FromSorted(std::move(entries));
-  }
-
   void ApplyOne(const CommitInfo& info) { snapshot_.in_commit_timestamp_ms = info.in_commit_timestamp_ms; }
   void ApplyOne(const Sidecar&) {}  // Of checkpoints alone, which resolve them.
   void ApplyOne(const Protocol& protocol) {
@@ -113,8 +102,8 @@ class Replay {
   }
 
   Snapshot snapshot_;
-  std::vector<std::pair<std::string, AddFile>> checkpoint_files_;
-  std::vector<std::pair<std::string, RemoveFile>> checkpoint_tombstones_;
+  PersistentMap<AddFile>::Builder checkpoint_files_;
+  PersistentMap<RemoveFile>::Builder checkpoint_tombstones_;
   bool has_protocol_ = false;
   bool has_metadata_ = false;
   bool definition_changed_ = false;

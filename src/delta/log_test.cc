@@ -635,5 +635,59 @@ TEST(PersistentMapTest, EqualsAnOrdinaryMapAndNeverChangesItsCopies) {
   }
 }
 
+TEST(PersistentMapTest, DifferencesLeadFromAnyVersionToAnyOther) {
+  PersistentMap<int> map;
+  std::vector<PersistentMap<int>> versions = {map};
+  std::uint64_t random = 54321;
+  for (int step = 0; step < 2000; ++step) {
+    random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+    const std::string key = "f" + std::to_string((random >> 33) % 300);
+    if ((random >> 20) % 3 == 0) {
+      map.Erase(key);
+    } else {
+      map.Set(key, step);
+    }
+    if (step % 180 == 0) versions.push_back(map);
+  }
+  using Entry = PersistentMap<int>::value_type;
+  for (const auto& before : versions) {
+    for (const auto& after : versions) {
+      std::map<std::string, int> got(before.begin(), before.end());
+      std::string last;
+      PersistentMap<int>::ForEachDifference(before, after, [&](const Entry* old, const Entry* now) {
+        const std::string& key = old != nullptr ? old->first : now->first;
+        EXPECT_LT(last, key);
+        last = key;
+        if (old != nullptr) {
+          EXPECT_EQ(got.at(key), old->second);
+        }
+        got.erase(key);
+        if (now != nullptr) got.emplace(*now);
+      });
+      EXPECT_EQ(got, (std::map<std::string, int>(after.begin(), after.end())));
+    }
+  }
+}
+
+TEST(PersistentMapTest, DifferencesCostWhatHasChanged) {
+  PersistentMap<int>::Builder builder;
+  for (int i = 0; i < 100'000; ++i) builder.Add("part-" + std::to_string(i * 7919 % 100'000), i);
+  const PersistentMap<int> before = std::move(builder).Build();
+  ASSERT_EQ(before.size(), 100'000U);
+  PersistentMap<int> after = before;
+  after.Set("part-x", 1);
+  after.Erase("part-77");
+  int visits = 0;
+  PersistentMap<int>::ForEachDifference(before, after, [&](const auto*, const auto*) { ++visits; });
+  EXPECT_LT(visits, 200);  // A path to either place: 17 nodes where the tree is balanced, some 40 in a treap.
+}
+
+TEST(PersistentMapTest, OfEntriesWithOneKeyTheFirstIsBuiltIn) {
+  PersistentMap<int>::Builder builder;
+  for (const auto& [key, value] : {std::pair("b", 1), std::pair("a", 2), std::pair("b", 3)}) builder.Add(key, value);
+  const PersistentMap<int> map = std::move(builder).Build();
+  EXPECT_EQ((std::map<std::string, int>(map.begin(), map.end())), (std::map<std::string, int>{{"a", 2}, {"b", 1}}));
+}
+
 }  // namespace
 }  // namespace millrace::delta

@@ -5,6 +5,7 @@
 /// of a change; nodes that nobody else holds are changed in place.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -23,6 +24,8 @@ class PersistentMap {
   using NodePtr = std::shared_ptr<Node>;
 
   struct Node {
+    Node(std::string key, V value) : entry(std::move(key), std::move(value)), priority(Priority(entry.first)) {}
+
     std::pair<const std::string, V> entry;
     std::uint64_t priority;
     NodePtr left;
@@ -34,22 +37,63 @@ class PersistentMap {
 
   PersistentMap() = default;
 
-  /// From entries with ascending keys, each key once; O(n), where as many calls of Set() would be O(n log n).
-  static PersistentMap FromSorted(std::vector<std::pair<std::string, V>> entries) {
-    // The right spine of the treap so far, top first: a new largest key goes below it, over all of lower priority.
-    std::vector<NodePtr*> spine;
-    PersistentMap map;
-    for (auto& [key, value] : entries) {
-      const std::uint64_t priority = Priority(key);
-      auto node = std::make_shared<Node>(Node{{std::move(key), std::move(value)}, priority, nullptr, nullptr});
-      while (!spine.empty() && (*spine.back())->priority < priority) spine.pop_back();
-      NodePtr& place = spine.empty() ? map.root_ : (*spine.back())->right;
-      node->left = std::move(place);
-      place = std::move(node);
-      spine.push_back(&place);
+  /// Collects entries in any order and makes a map of them at once; O(n) if they come in order, else O(n log n), and
+  /// cheaper than as many calls of Set().
+  class Builder {
+   public:
+    void Add(std::string key, V value) { nodes_.push_back(std::make_shared<Node>(std::move(key), std::move(value))); }
+
+    /// Of several entries with one key the first counts.
+    PersistentMap Build() && {
+      const auto by_key = [](const NodePtr& a, const NodePtr& b) { return a->entry.first < b->entry.first; };
+      if (!std::is_sorted(nodes_.begin(), nodes_.end(), by_key)) std::stable_sort(nodes_.begin(), nodes_.end(), by_key);
+      const auto same = [](const NodePtr& a, const NodePtr& b) { return a->entry.first == b->entry.first; };
+      nodes_.erase(std::unique(nodes_.begin(), nodes_.end(), same), nodes_.end());
+      PersistentMap map;
+      map.size_ = nodes_.size();
+      // The right spine of the treap so far, top first: a new largest key goes below it, over all of lower priority.
+      std::vector<NodePtr*> spine;
+      for (NodePtr& node : nodes_) {
+        while (!spine.empty() && (*spine.back())->priority < node->priority) spine.pop_back();
+        NodePtr& place = spine.empty() ? map.root_ : (*spine.back())->right;
+        node->left = std::move(place);
+        place = std::move(node);
+        spine.push_back(&place);
+      }
+      return map;
     }
-    map.size_ = entries.size();
-    return map;
+
+   private:
+    std::vector<NodePtr> nodes_;
+  };
+
+  /// Calls visit(const value_type* before, const value_type* after) in the order of keys for every entry that only one
+  /// of two maps has (the other is nullptr), and for those that both have in places of their own: mostly the replaced
+  /// ones, and some that are equal. What is shared is not looked at, so between a map and a changed copy it costs
+  /// O(changes · log n).
+  template <typename Visit>
+  static void ForEachDifference(const PersistentMap& before, const PersistentMap& after, Visit visit) {
+    Walk old(before.root_.get());
+    Walk now(after.root_.get());
+    while (!old.AtEnd() || !now.AtEnd()) {
+      if (!old.AtEnd() && !now.AtEnd() && old.Top() == now.Top()) {
+        old.Skip();
+        now.Skip();
+      } else if (old.AtTree() && (!now.AtTree() || old.Top().node->priority >= now.Top().node->priority)) {
+        // The higher root first: then trees that both have come up on both sides at the same time.
+        if (now.AtTree() && old.Top().node->priority == now.Top().node->priority) now.Open();
+        old.Open();
+      } else if (now.AtTree()) {
+        now.Open();
+      } else {
+        const int order = old.AtEnd() ? 1 : now.AtEnd() ? -1 : old.Entry()->first.compare(now.Entry()->first);
+        const value_type* const gone = order <= 0 ? old.Entry() : nullptr;
+        const value_type* const come = order >= 0 ? now.Entry() : nullptr;
+        visit(gone, come);
+        if (gone != nullptr) old.Skip();
+        if (come != nullptr) now.Skip();
+      }
+    }
   }
 
   /// Ascending by key. Valid while the map, or a copy of it, is unchanged.
@@ -108,7 +152,7 @@ class PersistentMap {
   }
 
   /// Inserts or replaces.
-  void Set(const std::string& key, V value) { SetBelow(root_, key, std::move(value), Priority(key)); }
+  void Set(const std::string& key, V value) { SetBelow(root_, key, std::move(value)); }
 
   /// Returns whether the key was there.
   bool Erase(const std::string& key) {
@@ -124,6 +168,37 @@ class PersistentMap {
     return std::hash<std::string>{}(key)*0x9E3779B97F4A7C15ULL;
   }
 
+  // What is still to come of a map in the order of its keys: whole trees, and single entries between them.
+  class Walk {
+   public:
+    struct Item {
+      const Node* node;
+      bool is_tree;
+      bool operator==(const Item&) const = default;
+    };
+    explicit Walk(const Node* root) { Push({root, true}); }
+
+    bool AtEnd() const { return items_.empty(); }
+    bool AtTree() const { return !items_.empty() && items_.back().is_tree; }
+    const Item& Top() const { return items_.back(); }
+    const value_type* Entry() const { return &items_.back().node->entry; }
+    void Skip() { items_.pop_back(); }
+    // Replaces the tree at the top by its parts.
+    void Open() {
+      const Node* const node = items_.back().node;
+      items_.pop_back();
+      Push({node->right.get(), true});
+      Push({node, false});
+      Push({node->left.get(), true});
+    }
+
+   private:
+    void Push(Item item) {
+      if (item.node != nullptr) items_.push_back(item);
+    }
+    std::vector<Item> items_;
+  };
+
   // Makes the node behind `p` ours alone.
   static Node& Own(NodePtr& p) {
     if (p.use_count() != 1) {
@@ -135,9 +210,9 @@ class PersistentMap {
     return *p;
   }
 
-  void SetBelow(NodePtr& p, const std::string& key, V&& value, std::uint64_t priority) {
+  void SetBelow(NodePtr& p, const std::string& key, V&& value) {
     if (!p) {
-      p = std::make_shared<Node>(Node{{key, std::move(value)}, priority, nullptr, nullptr});
+      p = std::make_shared<Node>(key, std::move(value));
       ++size_;
       return;
     }
@@ -146,10 +221,10 @@ class PersistentMap {
     if (order == 0) {
       node.entry.second = std::move(value);
     } else if (order < 0) {
-      SetBelow(node.left, key, std::move(value), priority);
+      SetBelow(node.left, key, std::move(value));
       if (node.left->priority > node.priority) RotateRight(p);
     } else {
-      SetBelow(node.right, key, std::move(value), priority);
+      SetBelow(node.right, key, std::move(value));
       if (node.right->priority > node.priority) RotateLeft(p);
     }
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <list>
+#include <map>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
@@ -133,10 +134,12 @@ class CommittedRows::Impl {
       for (const auto& [asked, answer] : answers_) {
         if (asked == question) return answer;
       }
-      for (const auto& [name, known] : known_) {
+      const auto first = range.from ? known_.lower_bound({*range.from, ""}) : known_.begin();
+      for (auto it = first; it != known_.end(); ++it) {
+        const auto& [key, known] = *it;
         if (!MayHold(known.windows, range)) continue;
-        selected.push_back({name, known.file});
-        if (folded_files_.count(name) != 0) continue;
+        selected.push_back({key.second, known.file});
+        if (folded_files_.count(key.second) != 0) continue;
         missing.push_back(selected.back());
         missing_bytes += known.file->size;
       }
@@ -169,6 +172,8 @@ class CommittedRows::Impl {
     const delta::AddFile* file = nullptr;  // Of snapshot_.
     std::optional<delta::TimestampBounds> windows;
   };
+  // The last window that a file may hold, and its name: questions are mostly of what is new.
+  using KnownKey = std::pair<UnixMicros, std::string>;
 
   // Between two commits a dashboard asks the same again and again. Windows, and not times: its range moves all the
   // while.
@@ -192,22 +197,28 @@ class CommittedRows::Impl {
     folded_files_.clear();
   }
 
-  // Brings known_ to this snapshot; statistics of a file are parsed once. Rows of files that are not in it are
-  // forgotten.
+  // Brings known_ to this snapshot by what has changed since the last one. Rows of files that are gone are forgotten.
   void Follow(const delta::SnapshotPtr& snapshot) {
     if (snapshot_ == snapshot) return;
-    std::unordered_map<std::string, Known> known;
-    for (const auto& [name, file] : snapshot->files) {
-      const auto before = known_.find(name);
-      known[name] = {
-          &file, before != known_.end() ? before->second.windows : delta::TimestampStats(file, model::kWindowStart)};
+    if (snapshot_ == nullptr || snapshot_->metadata.id != snapshot->metadata.id) {
+      Forget();
+      known_.clear();
+      snapshot_ = std::make_shared<const delta::Snapshot>();
     }
-    const bool same_table = snapshot_ == nullptr || snapshot_->metadata.id == snapshot->metadata.id;
-    const bool all_live = std::all_of(folded_files_.begin(), folded_files_.end(),
-                                      [&](const std::string& name) { return known.count(name) != 0; });
-    if (!same_table || !all_live) Forget();
+    using Files = delta::PersistentMap<delta::AddFile>;
+    const auto follow = [this](const Files::value_type* before, const Files::value_type* after) {
+      if (before != nullptr) {
+        const auto windows = delta::TimestampStats(before->second, model::kWindowStart);
+        known_.erase({windows ? windows->max_us : INT64_MAX, before->first});
+        if (after == nullptr && folded_files_.count(before->first) != 0) Forget();
+      }
+      if (after != nullptr) {
+        const auto windows = delta::TimestampStats(after->second, model::kWindowStart);
+        known_[{windows ? windows->max_us : INT64_MAX, after->first}] = {&after->second, windows};
+      }
+    };
+    Files::ForEachDifference(snapshot_->files, snapshot->files, follow);
     answers_.clear();
-    known_ = std::move(known);
     snapshot_ = snapshot;
   }
 
@@ -215,7 +226,7 @@ class CommittedRows::Impl {
   const std::int64_t bytes_max_;
   std::mutex mutex_;
   delta::SnapshotPtr snapshot_;
-  std::unordered_map<std::string, Known> known_;
+  std::map<KnownKey, Known> known_;
   std::shared_ptr<arrow::RecordBatch> folded_;  // The rows of folded_files_; nullptr: none.
   std::unordered_set<std::string> folded_files_;
   std::vector<std::pair<Question, std::shared_ptr<arrow::RecordBatch>>> answers_;  // At snapshot_; the oldest first.
