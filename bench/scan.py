@@ -14,22 +14,23 @@ MILLRACE = sys.argv[1]
 ROWS = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000_000
 
 MAKE = """
-import pyarrow as pa, numpy as np, sys
+import polars, sys
 from deltalake import write_deltalake
 rows, path = int(sys.argv[2]), sys.argv[1]
-rng, part = np.random.default_rng(1), 1_000_000
+part = 1_000_000
 for begin in range(0, rows, part):
     n = min(part, rows - begin)
-    ts = 1_700_000_000_000_000 + (begin + np.arange(n)) * 20_000 + rng.integers(0, 2_000_000, n)
-    t = pa.table({
-        "ts": pa.array(ts, pa.timestamp("us", "UTC")),
-        "user_id": pa.array(rng.integers(0, 1_000_000, n)),
-        "country": pa.array(np.array(["DE", "US", "FR", "GB", "JP", "BR", "IN", "CN", "AU", "CA"])[rng.integers(0, 10, n)]),
-        "page": pa.array(np.char.add("/products/", rng.integers(0, 200, n).astype(str))),
-        "latency_ms": pa.array(rng.random(n) * 1000),
-        "amount": pa.array(rng.integers(0, 100_000, n)),
+    drawn = lambda below, seed: polars.int_range(n, eager=True).hash(seed + begin) % below
+    t = polars.DataFrame({
+        "ts": ((1_700_000_000_000_000 + (begin + polars.int_range(n, eager=True)) * 20_000 + drawn(2_000_000, 1).cast(polars.Int64))
+               .cast(polars.Datetime("us", "UTC"))),
+        "user_id": drawn(1_000_000, 2).cast(polars.Int64),
+        "country": polars.Series(["DE", "US", "FR", "GB", "JP", "BR", "IN", "CN", "AU", "CA"]).gather(drawn(10, 3)),
+        "page": polars.select("/products/" + drawn(200, 4).cast(polars.String)).to_series(),
+        "latency_ms": drawn(1_000_000, 5).cast(polars.Float64) / 1000,
+        "amount": drawn(100_000, 6).cast(polars.Int64),
     })
-    write_deltalake(path, t, mode="append")
+    write_deltalake(path, t.to_arrow(), mode="append")
 """
 FILTER = "country = 'DE' AND latency_ms > 900"
 READERS = {
@@ -40,10 +41,12 @@ t = polars.scan_delta(sys.argv[1]).filter((polars.col("country") == "DE") & (pol
 print(t.height)
 """,
     "deltalake": """
-import sys, pyarrow.compute as pc
+import os, sys, pyarrow.compute as pc
 from deltalake import DeltaTable
-t = DeltaTable(sys.argv[1]).to_pyarrow_table(columns=["ts", "user_id", "amount"], filters=(pc.field("country") == "DE") & (pc.field("latency_ms") > 900))
-print(t.num_rows)
+wanted = (pc.field("country") == "DE") & (pc.field("latency_ms") > 900)
+t = DeltaTable(sys.argv[1]).to_pyarrow_dataset().to_table(columns=["ts", "user_id", "amount"], filter=wanted)
+print(t.num_rows, flush=True)
+os._exit(0)  # Ending in order, its readers' threads abort the process now and then.
 """,
     "duckdb": """
 import duckdb, sys
