@@ -43,7 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   OneObjectStore store(std::string_view(reinterpret_cast<const char*>(data), size));
   for (const char* key : {"_delta_log/1.checkpoint.parquet", "_delta_log/1.checkpoint.x.json"}) {
     const auto sink = [](delta::Action&&) { return Status::OK(); };
-    (void)delta::ReadCheckpointFile(store, key, sink);
+    (void)delta::ReadCheckpointFiles(store, {key}, sink);
     (void)delta::SidecarKeysOf(store, key);
   }
   (void)delta::ReadLastCheckpointHint(store);

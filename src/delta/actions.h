@@ -1,5 +1,6 @@
-/// The actions of the Delta log as values. Spec: Delta PROTOCOL.md, "Actions". Field names keep the spec's spelling
-/// where they differ only in case.
+/// The actions of the Delta log as values. Spec: Delta PROTOCOL.md, "Actions". Names of members are the spec's, in our
+/// spelling (`partitionValues` is partition_values); what each means is there, and here only what it leaves open.
+/// Members that we do not know are dropped when an action is read.
 #pragma once
 
 #include <arrow/type.h>
@@ -17,6 +18,8 @@ namespace millrace::delta {
 /// A table's version; commits are numbered from 0 without a gap.
 using TableVersion = std::int64_t;
 
+/// What a reader and a writer must know to touch the table. Features are listed from reader version 3 and writer
+/// version 7 on; nullopt below.
 struct Protocol {
   std::int32_t min_reader_version = 1;
   std::int32_t min_writer_version = 2;
@@ -24,38 +27,42 @@ struct Protocol {
   std::optional<std::vector<std::string>> writer_features{};
 };
 
+/// What the table is: schema, partitioning, properties.
 struct Metadata {
-  std::string id;
+  std::string id;  ///< A UUID, for the table's whole life.
   std::optional<std::string> name{};
   std::optional<std::string> description{};
   std::string schema_string;  ///< Delta's schema JSON, as stored.
   std::vector<std::string> partition_columns{};
-  std::map<std::string, std::string> configuration{};
+  std::map<std::string, std::string> configuration{};  ///< The table's properties: "delta.appendOnly" -> "true".
   std::optional<std::int64_t> created_time_ms{};
 };
 
 /// Partition column -> value as the log spells it; nullopt is null.
 using PartitionValues = std::map<std::string, std::optional<std::string>>;
 
+/// Which rows of a file are gone. Scans apply it; see Snapshot::num_deletion_vectors.
 struct DeletionVectorDescriptor {
-  std::string storage_type;  // u | i | p
+  std::string storage_type;  ///< "u": file below the table, "i": inline, "p": absolute path.
   std::string path_or_inline_dv;
   std::optional<std::int32_t> offset{};
   std::int32_t size_in_bytes = 0;
   std::int64_t cardinality = 0;
 };
 
+/// A live file. DataFileWriter::Finish() makes one for rows that we wrote.
 struct AddFile {
   std::string path;  ///< As logged: relative to the table's root and URL-encoded, or absolute.
   PartitionValues partition_values{};
   std::int64_t size = 0;  ///< Bytes, exact.
   std::int64_t modification_time_ms = 0;
-  bool data_change = true;
-  std::optional<std::string> stats{};  ///< JSON text, valid or absent.
+  bool data_change = true;             ///< false: rows that the table had already, as compaction writes them.
+  std::optional<std::string> stats{};  ///< JSON text, valid or absent; see NumRecords() and TimestampStats().
   std::optional<DeletionVectorDescriptor> deletion_vector{};
   std::map<std::string, std::string> tags{};
 };
 
+/// A file that is live no longer; RemoveOf() makes one for a live file. Vacuum() deletes the file after the retention.
 struct RemoveFile {
   std::string path;
   std::optional<std::int64_t> deletion_timestamp_ms{};
@@ -66,7 +73,8 @@ struct RemoveFile {
   std::optional<DeletionVectorDescriptor> deletion_vector{};
 };
 
-/// Progress of an application: "SetTransaction". The newest version of each app_id holds.
+/// Progress of an application, kept with the rows that it is about: "Transaction Identifiers". The newest version of
+/// each app_id holds. What the number counts is the application's: an offset, a batch, a day.
 struct Txn {
   std::string app_id;
   std::int64_t version = 0;
@@ -79,6 +87,7 @@ struct CommitInfo {
   std::optional<std::int64_t> in_commit_timestamp_ms{};
 };
 
+/// State of a table feature, by its name.
 struct DomainMetadata {
   std::string domain;
   std::string configuration;

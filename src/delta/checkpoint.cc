@@ -252,7 +252,7 @@ Result<std::int64_t> VerifyCheckpoint(objectstore::ObjectStore& store, const std
   Contents found;
   std::map<std::string, std::int64_t> txns;
   std::string metadata_id;
-  RETURN_NOT_OK(ReadCheckpointFile(store, key, [&](Action&& action) {
+  RETURN_NOT_OK(ReadCheckpointFiles(store, {key}, [&](Action&& action) {
     ++found.rows;
     if (const auto* add = std::get_if<AddFile>(&action)) {
       ++found.adds;

@@ -15,13 +15,13 @@
 
 namespace millrace::delta {
 
-/// Hands every action of one checkpoint file, Parquet or JSON, and of its sidecar files to `sink`. Statistics that are
-/// stored in parsed form alone come as text. Errors name the file: kNotFound, kCorrupt, kUnsupported (a sidecar outside
-/// of the table).
-Status ReadCheckpointFile(objectstore::ObjectStore& store, const std::string& key,
-                          const std::function<Status(Action&&)>& sink);
+/// Hands every action of one checkpoint's files, Parquet or JSON, and of their sidecar files to `sink`, which is called
+/// on this thread; a few files are read at once. Statistics that are stored in parsed form alone come as text. Errors
+/// name the file: kNotFound, kCorrupt, kUnsupported (a sidecar outside of the table).
+Status ReadCheckpointFiles(objectstore::ObjectStore& store, const std::vector<std::string>& keys,
+                           const std::function<Status(Action&&)>& sink);
 
-/// The keys of the sidecar files that a checkpoint file names. Errors as ReadCheckpointFile().
+/// The keys of the sidecar files that a checkpoint file names. Errors as ReadCheckpointFiles().
 Result<std::vector<std::string>> SidecarKeysOf(objectstore::ObjectStore& store, const std::string& key);
 
 /// Writes the snapshot's checkpoint, reads it back, then points `_last_checkpoint` at it. Tombstones older than

@@ -16,12 +16,16 @@
 #include "delta/file_path.h"
 #include "delta/json_text.h"
 #include "delta/log_replay.h"
+#include "delta/read_in_order_internal.h"
 #include "delta/time_text.h"
 
 namespace millrace::delta {
 namespace {
 
 constexpr std::string_view kStatsParsed = "add.stats_parsed.";
+// A Parquet file in hand takes memory and cores, unlike a commit, which is mostly waited for.
+constexpr int kPartsAtOnce = 4;
+constexpr std::size_t kActionsAtOnce = 4096;
 
 std::optional<std::string_view> TextAt(const arrow::Array& values, std::int64_t row) {
   switch (values.type_id()) {
@@ -510,6 +514,50 @@ Status ReadTop(objectstore::ObjectStore& store, const std::string& key, const Si
   return Status::OK();
 }
 
+// Files of actions, a few at once. `read` hands the actions of one to its sink.
+using ReadPart = std::function<Status(const std::string& key, const Sink& sink)>;
+Status ReadParts(objectstore::ObjectStore& store, const std::vector<std::string>& keys, const ReadPart& read,
+                 const Sink& sink) {
+  // One file's actions need not be kept for their turn.
+  if (keys.size() == 1) return read(keys.front(), sink);
+  using Actions = std::vector<Action>;
+  return ReadInOrder<Actions>(
+      keys.size(), std::min(kPartsAtOnce, store.requests_at_once()),
+      [&](std::size_t i, const Emit<Actions>& emit) -> Status {
+        Actions actions;
+        const auto hand_on = [&] {
+          const std::int64_t memory = MemoryOf(actions);
+          return emit(std::exchange(actions, {}), memory);
+        };
+        RETURN_NOT_OK(read(keys[i], [&](Action&& action) {
+          actions.push_back(std::move(action));
+          return actions.size() < kActionsAtOnce ? Status::OK() : hand_on();
+        }));
+        return hand_on();
+      },
+      [&](Actions actions) {
+        for (auto& action : actions) RETURN_NOT_OK(sink(std::move(action)));
+        return Status::OK();
+      });
+}
+
+Status ReadWithSidecars(objectstore::ObjectStore& store, const std::string& key, const Sink& sink) {
+  std::vector<std::string> sidecars;
+  RETURN_NOT_OK(ReadTop(store, key, sink, Wanted::kAll, sidecars));
+  return ReadParts(
+      store, sidecars,
+      [&](const std::string& sidecar, const Sink& part_sink) {
+        // A sidecar holds files alone; one that names others would be a loop.
+        return ReadParquet(store, sidecar, [&](Action&& action) {
+          if (std::holds_alternative<Sidecar>(action)) {
+            return Corrupt("checkpoint {}: its sidecar {} names a sidecar", key, sidecar);
+          }
+          return part_sink(std::move(action));
+        });
+      },
+      sink);
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> SidecarKeysOf(objectstore::ObjectStore& store, const std::string& key) {
@@ -519,19 +567,10 @@ Result<std::vector<std::string>> SidecarKeysOf(objectstore::ObjectStore& store, 
   return keys;
 }
 
-Status ReadCheckpointFile(objectstore::ObjectStore& store, const std::string& key, const Sink& sink) {
-  std::vector<std::string> sidecars;
-  RETURN_NOT_OK(ReadTop(store, key, sink, Wanted::kAll, sidecars));
-  for (const auto& sidecar : sidecars) {
-    // A sidecar holds files alone; one that names others would be a loop.
-    RETURN_NOT_OK(ReadParquet(store, sidecar, [&](Action&& action) {
-      if (std::holds_alternative<Sidecar>(action)) {
-        return Corrupt("checkpoint {}: its sidecar {} names a sidecar", key, sidecar);
-      }
-      return sink(std::move(action));
-    }));
-  }
-  return Status::OK();
+Status ReadCheckpointFiles(objectstore::ObjectStore& store, const std::vector<std::string>& keys, const Sink& sink) {
+  return ReadParts(
+      store, keys,
+      [&](const std::string& key, const Sink& part_sink) { return ReadWithSidecars(store, key, part_sink); }, sink);
 }
 
 }  // namespace millrace::delta

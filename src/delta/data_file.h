@@ -15,15 +15,17 @@
 namespace millrace::delta {
 
 struct DataFileOptions {
-  std::int64_t row_group_rows_max = 1 << 20;
-  int zstd_level = 1;
-  std::int32_t num_indexed_columns = 32;  ///< Leaf columns with statistics (delta.dataSkippingNumIndexedCols).
+  std::int64_t row_group_rows_max = 1 << 20;  ///< A group also ends at about 32 MiB compressed.
+  int zstd_level = 1;                         ///< Higher: smaller files for much more CPU time.
+  std::int32_t num_indexed_columns = 32;      ///< Leaf columns with statistics (delta.dataSkippingNumIndexedCols).
 };
 
-/// Writes one file under a fresh name. Not thread-safe. Dropping it without Finish() leaves nothing visible.
+/// Writes one file under a fresh name. Not thread-safe. Dropping it without Finish() leaves nothing visible. Each
+/// column's encoding is chosen by the first 4,096 rows.
 class DataFileWriter {
  public:
-  /// `schema`: the file's columns (no partition columns), as batches will have them; dictionary columns allowed.
+  /// `schema`: the file's columns (no partition columns), as batches will have them; dictionary columns allowed. That
+  /// it is the table's is the caller's care: CommitRequest::planned_schema. `clock` outlives the writer.
   static Result<std::unique_ptr<DataFileWriter>> Make(std::shared_ptr<objectstore::ObjectStore> store,
                                                       std::shared_ptr<arrow::Schema> schema,
                                                       PartitionValues partition_values,
@@ -31,6 +33,7 @@ class DataFileWriter {
                                                       const Clock& clock = SystemClock());
   ~DataFileWriter();
 
+  /// kInvalidInput: another schema. kTransient: the store. After an error the writer is of no more use.
   Status Append(const arrow::RecordBatch& batch);
 
   std::int64_t num_rows() const;
@@ -39,7 +42,8 @@ class DataFileWriter {
   /// Memory that the writer holds now: open pages, dictionaries, and what the store has not sent yet.
   std::int64_t memory_bytes() const;
 
-  /// The file is complete and durable; it is part of the table once the returned action is committed.
+  /// The file is complete and durable; it is part of the table once the returned action is committed. If it never is,
+  /// Vacuum() deletes the file after the retention, or DropUncommitted() at once. Call once; kTransient: the store.
   Result<AddFile> Finish();
 
  private:
@@ -71,6 +75,7 @@ struct TimestampBounds {
   std::int64_t max_us = 0;
 };
 std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::string& column);
+/// Rows of the file by its statistics, deleted ones included; nullopt: not known.
 std::optional<std::int64_t> NumRecords(const AddFile& file);
 
 }  // namespace millrace::delta

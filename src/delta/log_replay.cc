@@ -8,6 +8,7 @@
 #include "delta/action_json.h"
 #include "delta/checkpoint.h"
 #include "delta/protocol_support.h"
+#include "delta/read_in_order_internal.h"
 
 namespace millrace::delta {
 namespace {
@@ -120,18 +121,59 @@ const LogListing::Compaction* FindCompaction(const LogListing& listing, TableVer
   return best;
 }
 
+// Files of the log to be read one after the other: a commit, or a file with several.
+struct LogStep {
+  TableVersion first = 0;
+  TableVersion last = 0;
+  const LogListing::Compaction* compaction = nullptr;
+};
+
+std::vector<LogStep> PlanSteps(const LogListing& listing, TableVersion next, TableVersion latest) {
+  std::vector<LogStep> steps;
+  while (next <= latest) {
+    const auto* compaction = FindCompaction(listing, next, latest);
+    steps.push_back({next, compaction != nullptr ? compaction->last : next, compaction});
+    next = steps.back().last + 1;
+  }
+  return steps;
+}
+
+// What is applied at once.
+using Actions = std::vector<Action>;
+
+Status ReadStep(objectstore::ObjectStore& store, const LogStep& step, const Emit<Actions>& emit) {
+  if (step.compaction != nullptr) {
+    const auto bytes = store.Read(step.compaction->key);
+    auto actions = bytes.ok() ? ParseCommit(std::string_view(**bytes), step.compaction->key) : bytes.status();
+    if (actions.ok()) {
+      // One action a file, says the spec, and then the order is all one. Some writers put several, the newest first.
+      std::reverse(actions->begin(), actions->end());
+      const std::int64_t memory = MemoryOf(*actions);
+      return emit(std::move(*actions), memory);
+    }
+    // It only saves reading: the commits themselves are there.
+    spdlog::warn("delta log compaction passed over table={} file={} error=\"{}\"", store.uri(), step.compaction->key,
+                 actions.status().message());
+  }
+  for (TableVersion version = step.first; version <= step.last; ++version) {
+    ASSIGN_OR_RETURN(auto actions, ReadCommit(store, version));
+    if (!actions) return Transient("{} vanished while the log was read", CommitKey(version));
+    const std::int64_t memory = MemoryOf(*actions);
+    RETURN_NOT_OK(emit(std::move(*actions), memory));
+  }
+  return Status::OK();
+}
+
 // Replays `checkpoint` (none: from version 0) and the commits after it, up to `latest`.
 Result<SnapshotPtr> ReplayFrom(objectstore::ObjectStore& store, const LogListing& listing,
                                const LogListing::Checkpoint* checkpoint, TableVersion latest) {
   Replay replay;
   TableVersion next = 0;
   if (checkpoint != nullptr) {
-    for (const auto& key : checkpoint->keys) {
-      RETURN_NOT_OK(ReadCheckpointFile(store, key, [&](Action&& action) {
-        replay.ApplyFromCheckpoint(std::move(action));
-        return Status::OK();
-      }));
-    }
+    RETURN_NOT_OK(ReadCheckpointFiles(store, checkpoint->keys, [&](Action&& action) {
+      replay.ApplyFromCheckpoint(std::move(action));
+      return Status::OK();
+    }));
     replay.EndCheckpoint();
     next = checkpoint->version + 1;
   }
@@ -141,25 +183,14 @@ Result<SnapshotPtr> ReplayFrom(objectstore::ObjectStore& store, const LogListing
       return Corrupt("the log has a gap: {} is missing, but version {} exists", CommitKey(version), latest);
     }
   }
-  while (next <= latest) {
-    if (const auto* compaction = FindCompaction(listing, next, latest)) {
-      const auto bytes = store.Read(compaction->key);
-      auto actions = bytes.ok() ? ParseCommit(std::string_view(**bytes), compaction->key) : bytes.status();
-      if (actions.ok()) {
-        // One action a file, says the spec, and then the order is all one. Some writers put several, the newest first.
-        for (auto action = actions->rbegin(); action != actions->rend(); ++action) replay.Apply(*action);
-        next = compaction->last + 1;
-        continue;
-      }
-      // It only saves reading: the commits themselves are there.
-      spdlog::warn("delta log compaction passed over table={} file={} error=\"{}\"", store.uri(), compaction->key,
-                   actions.status().message());
-    }
-    ASSIGN_OR_RETURN(const auto actions, ReadCommit(store, next));
-    if (!actions) return Transient("{} vanished while the log was read", CommitKey(next));
-    for (const auto& action : *actions) replay.Apply(action);
-    ++next;
-  }
+  const std::vector<LogStep> steps = PlanSteps(listing, next, latest);
+  RETURN_NOT_OK(ReadInOrder<Actions>(
+      steps.size(), store.requests_at_once(),
+      [&](std::size_t i, const Emit<Actions>& emit) { return ReadStep(store, steps[i], emit); },
+      [&](const Actions& actions) {
+        for (const auto& action : actions) replay.Apply(action);
+        return Status::OK();
+      }));
   return replay.Finish(latest);
 }
 
@@ -311,6 +342,24 @@ Result<std::optional<std::vector<Action>>> ReadCommit(objectstore::ObjectStore& 
   }
   ASSIGN_OR_RETURN(auto actions, ParseCommit(std::string_view(**bytes), key));
   return actions;
+}
+
+Status ReadCommits(objectstore::ObjectStore& store, const std::vector<TableVersion>& versions,
+                   const std::function<Status(TableVersion, const std::vector<Action>&)>& sink) {
+  std::size_t done = 0;
+  bool missing = false;
+  const Status status = ReadInOrder<std::optional<Actions>>(
+      versions.size(), store.requests_at_once(),
+      [&](std::size_t i, const Emit<std::optional<Actions>>& emit) -> Status {
+        ASSIGN_OR_RETURN(auto actions, ReadCommit(store, versions[i]));
+        const std::int64_t memory = actions ? MemoryOf(*actions) : 0;
+        return emit(std::move(actions), memory);
+      },
+      [&](const std::optional<Actions>& actions) {
+        missing = !actions;
+        return missing ? Cancelled("the end of what is there") : sink(versions[done++], *actions);
+      });
+  return missing ? Status::OK() : status;
 }
 
 Result<SnapshotPtr> Advance(const Snapshot& base, const std::vector<Action>& actions) {

@@ -1,6 +1,9 @@
-/// From the files of `_delta_log` to a Snapshot. Spec: Delta PROTOCOL.md, "Action Reconciliation" and "Checkpoints".
+/// From the files of `_delta_log` to a Snapshot, of now or of an older version. Spec: Delta PROTOCOL.md, "Action
+/// Reconciliation" and "Checkpoints". Reads as many files at once as the store says (ObjectStore::requests_at_once())
+/// and keeps about 64 MiB of them beside the snapshot. Any thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +38,10 @@ Result<SnapshotPtr> LoadFromCheckpoint(objectstore::ObjectStore& store, const Lo
 
 /// nullopt: there is no such commit (yet, or any more).
 Result<std::optional<std::vector<Action>>> ReadCommit(objectstore::ObjectStore& store, TableVersion version);
+
+/// Hands these commits to `sink`, in this order; ends early, without an error, at the first that is not there.
+Status ReadCommits(objectstore::ObjectStore& store, const std::vector<TableVersion>& versions,
+                   const std::function<Status(TableVersion version, const std::vector<Action>& actions)>& sink);
 
 /// The snapshot after `actions`, which are commit base.version + 1. Checks that we can read the outcome.
 Result<SnapshotPtr> Advance(const Snapshot& base, const std::vector<Action>& actions);

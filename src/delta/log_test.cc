@@ -283,7 +283,7 @@ TEST_F(LogTest, BrokenCheckpointIsReplacedByTheNextWrite) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto hint, ReadLastCheckpointHint(*store_));
   EXPECT_EQ(hint, 3);
   std::int64_t rows = 0;
-  MILLRACE_ASSERT_OK(ReadCheckpointFile(*store_, CheckpointKey(3), [&](Action&&) {
+  MILLRACE_ASSERT_OK(ReadCheckpointFiles(*store_, {CheckpointKey(3)}, [&](Action&&) {
     ++rows;
     return Status::OK();
   }));

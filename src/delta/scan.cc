@@ -20,13 +20,17 @@ namespace {
 // file when there is none; the caller takes batches from the first task that is not exhausted. A thread that is ahead
 // of the caller waits while too much is buffered; the one whose task is first never waits with nothing buffered, so the
 // stream always moves.
+//
+// Opening a file is a wait for its footer, reading one takes memory and a core: many threads may open at once, few
+// read.
 class ScanReader final : public arrow::RecordBatchReader {
  public:
   ScanReader(std::shared_ptr<objectstore::ObjectStore> store, std::shared_ptr<const ScanPlan> plan,
-             std::vector<AddFile> files, const ScanOptions& options, ScanCounts* counts)
+             std::vector<AddFile> files, const ScanOptions& options, int num_readers, ScanCounts* counts)
       : store_(std::move(store)),
         plan_(std::move(plan)),
         buffer_bytes_max_(options.buffer_bytes_max),
+        num_readers_(num_readers),
         counts_(counts),
         files_(std::move(files)),
         rows_left_(options.limit.value_or(INT64_MAX)) {}
@@ -109,6 +113,8 @@ class ScanReader final : public arrow::RecordBatchReader {
       std::shared_ptr<Task> task;
       Place place;
       for (auto& [at, candidate] : tasks_) {
+        // The stream's next task never waits for those that come after it.
+        if (reading_ >= num_readers_ && candidate != tasks_.begin()->second) break;
         if (!candidate->taken) {
           place = at;
           task = candidate;
@@ -133,7 +139,9 @@ class ScanReader final : public arrow::RecordBatchReader {
       if (place.second < 0) {
         OpenFile(lock, place, *task);
       } else {
+        ++reading_;
         ReadGroup(lock, place, *task);
+        --reading_;
       }
       changed_.notify_all();
     }
@@ -200,6 +208,7 @@ class ScanReader final : public arrow::RecordBatchReader {
   const std::shared_ptr<objectstore::ObjectStore> store_;
   const std::shared_ptr<const ScanPlan> plan_;
   const std::int64_t buffer_bytes_max_;
+  const int num_readers_;
   ScanCounts* const counts_;
   const std::vector<AddFile> files_;
   std::vector<std::thread> threads_;
@@ -209,6 +218,7 @@ class ScanReader final : public arrow::RecordBatchReader {
   // Guarded by mutex_.
   std::map<Place, std::shared_ptr<Task>> tasks_;
   std::size_t next_file_ = 0;
+  int reading_ = 0;  // Threads that are at a row group.
   std::int64_t buffered_bytes_ = 0;
   std::int64_t rows_left_;
   bool stop_ = false;
@@ -227,10 +237,13 @@ Result<std::shared_ptr<arrow::RecordBatchReader>> OpenScan(std::shared_ptr<objec
   }
   if (counts != nullptr) *counts = {.files = static_cast<std::int64_t>(snapshot->files.size())};
   ASSIGN_OR_RETURN(auto plan, ScanPlan::Make(std::move(snapshot), options.columns, options.where));
-  const int cores =
-      options.num_threads > 0 ? options.num_threads : static_cast<int>(std::thread::hardware_concurrency());
-  auto reader = std::make_shared<ScanReader>(std::move(store), std::move(plan), std::move(files), options, counts);
-  reader->Start(std::max(1, cores));
+  const int at_once = store->requests_at_once();
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int num_readers = options.num_threads > 0 ? options.num_threads : std::max(cores, at_once / 4);
+  const int num_threads = std::clamp<int>(static_cast<int>(files.size()), num_readers, std::max(num_readers, at_once));
+  auto reader =
+      std::make_shared<ScanReader>(std::move(store), std::move(plan), std::move(files), options, num_readers, counts);
+  reader->Start(num_threads);
   return reader;
 }
 

@@ -23,6 +23,9 @@ namespace {
 
 constexpr const char* kEngineInfo = "millrace/0.1.0";
 
+// Commits that Refresh() reads one by one before it asks how many there are.
+constexpr int kReadsBeforeList = 3;
+
 using Deadline = std::optional<std::chrono::steady_clock::time_point>;
 
 // Sleeps between tries: full jitter, doubling (Brooker, "Exponential Backoff and Jitter"), so that rivals who collided
@@ -194,14 +197,25 @@ class Table::Impl {
 
 Status Table::Impl::ReadNews(const std::string& txn_id, std::optional<TableVersion>& ours) {
   SnapshotPtr newest = snapshot();
-  while (true) {
+  const auto apply = [&](TableVersion version, const std::vector<Action>& actions) -> Status {
+    auto next = Advance(*newest, actions);
+    if (!next.ok()) return WithContext(next.status(), "applying commit {}", CommitKey(version));
+    newest = std::move(*next);
+    if (!txn_id.empty() && TxnIdOf(actions) == txn_id) ours = version;
+    Publish(newest);
+    return Status::OK();
+  };
+  for (int num_read = 0;; ++num_read) {
+    if (num_read == kReadsBeforeList) {
+      // Far behind: a list says how far, and the rest is read at once.
+      ASSIGN_OR_RETURN(const LogListing listing, ListLog(*store_, CommitKey(newest->version)));
+      std::vector<TableVersion> versions;
+      for (TableVersion v = newest->version + 1; listing.HasCommit(v); ++v) versions.push_back(v);
+      RETURN_NOT_OK(ReadCommits(*store_, versions, apply));
+    }
     ASSIGN_OR_RETURN(const auto actions, ReadCommit(*store_, newest->version + 1));
     if (!actions) break;
-    auto next = Advance(*newest, *actions);
-    if (!next.ok()) return WithContext(next.status(), "applying commit {}", CommitKey(newest->version + 1));
-    newest = std::move(*next);
-    if (!txn_id.empty() && TxnIdOf(*actions) == txn_id) ours = newest->version;
-    Publish(newest);
+    RETURN_NOT_OK(apply(newest->version + 1, *actions));
   }
   // Nothing after our version. Either it is the newest, or log cleanup has removed what came next while we slept; in
   // that case it has removed our version's file too.
@@ -408,21 +422,23 @@ Status Table::WriteCheckpoint() {
 }
 
 Result<std::vector<Table::HistoryEntry>> Table::History(std::int64_t limit) const {
+  std::vector<TableVersion> versions;
+  const TableVersion newest = impl_->snapshot()->version;
+  for (TableVersion version = newest; version >= 0 && newest - version < limit; --version) versions.push_back(version);
   std::vector<HistoryEntry> history;
-  for (TableVersion version = impl_->snapshot()->version; version >= 0 && std::ssize(history) < limit; --version) {
-    ASSIGN_OR_RETURN(const auto actions, ReadCommit(*impl_->store(), version));
-    if (!actions) break;
+  RETURN_NOT_OK(ReadCommits(*impl_->store(), versions, [&](TableVersion version, const std::vector<Action>& actions) {
     HistoryEntry entry;
     entry.version = version;
     entry.commit_info_json = "{}";
-    for (const auto& action : *actions) {
+    for (const auto& action : actions) {
       if (const auto* info = std::get_if<CommitInfo>(&action)) entry.commit_info_json = info->json;
       if (const auto* txn = std::get_if<Txn>(&action)) entry.txns.push_back(*txn);
       entry.num_added += std::holds_alternative<AddFile>(action) ? 1 : 0;
       entry.num_removed += std::holds_alternative<RemoveFile>(action) ? 1 : 0;
     }
     history.push_back(std::move(entry));
-  }
+    return Status::OK();
+  }));
   return history;
 }
 

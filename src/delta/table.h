@@ -1,8 +1,18 @@
-/// A Delta table: open, follow, append, checkpoint. Spec: Delta PROTOCOL.md; the commit protocol is
-/// docs/architecture.md.
+/// A Delta table: open, follow, commit, checkpoint. Spec: Delta PROTOCOL.md; the commit protocol is
+/// docs/architecture.md. The short way to add rows is append.h, to read them scan.h; an older version is log_replay.h.
 ///
-/// Calls block on the object store; run them on an I/O thread. A Table may be shared: snapshot() from any thread, the
-/// other calls from one thread at a time.
+///     ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore("s3://bucket/lake/clicks"));
+///     ASSIGN_OR_RETURN(const auto table, delta::Table::OpenOrCreate(store, {.schema = schema}));
+///     ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(store, schema, {}));
+///     RETURN_NOT_OK(writer->Append(*batch));
+///     ASSIGN_OR_RETURN(auto file, writer->Finish());
+///     ASSIGN_OR_RETURN(const auto outcome, table->Commit({.adds = {std::move(file)}}));
+///
+/// Any number of processes, ours and others', may commit to one table at once: one of them gets a version, the others
+/// rebase. Rows are visible when Commit() says so, or when a later look at the table finds them; never in part.
+///
+/// Calls block on the object store; run them on an I/O thread. A Table may be shared: snapshot() and store() from any
+/// thread, the other calls from one thread at a time. Snapshots are immutable and any thread's.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +32,7 @@
 
 namespace millrace::delta {
 
-/// The state of a table at one version. Immutable.
+/// The state of a table at one version. Immutable; costs what changed since the one before, so keeping some is cheap.
 struct Snapshot {
   TableVersion version = -1;
   Protocol protocol;
@@ -37,27 +47,33 @@ struct Snapshot {
   /// Of this version's commit; nullopt if it has none, or if the snapshot comes from a checkpoint alone.
   std::optional<std::int64_t> in_commit_timestamp_ms;
 
+  /// How far the application has come; nullopt: nothing of it yet.
   std::optional<std::int64_t> TxnVersion(const std::string& app_id) const;
 };
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
-/// What one commit shall do. `fence`: per application id the version that the commit was planned from (nullopt: none
-/// yet); if another commit has moved any of them since, the commit is not made.
+/// What one commit shall do.
+///
+/// Exactly once, over crashes: put the progress that the rows stand for into `txns`, and into `fence` the progress that
+/// they were made from. After a restart, and after any error, Snapshot::TxnVersion() says where to go on.
 struct CommitRequest {
-  std::vector<Txn> txns;
-  std::vector<AddFile> adds;
-  std::vector<RemoveFile> removes;
-  std::optional<Metadata> metadata;
-  std::map<std::string, std::optional<std::int64_t>> fence;
+  std::vector<Txn> txns{};             ///< At most one an application. A missing time is filled in.
+  std::vector<AddFile> adds{};         ///< Files that are there already, durable, under names that were never used.
+  std::vector<RemoveFile> removes{};   ///< Must be live, or the commit is kConflict.
+  std::optional<Metadata> metadata{};  ///< Replaces the table's, as it is then; schema_change.h rebases such a change.
+  /// Per application id the version that the commit was planned from (nullopt: none yet); if another commit has moved
+  /// any of them since, the commit is not made: Fenced.
+  std::map<std::string, std::optional<std::int64_t>> fence{};
   /// Metadata::schema_string that the files were made for. If the table's is another by now, the commit is not made:
   /// kConflict. Absent: the files fit whatever the schema is.
-  std::optional<std::string> planned_schema;
+  std::optional<std::string> planned_schema{};
 
+  // For people, in the table's history. None of it changes what the commit does.
   std::string operation = "STREAMING UPDATE";
-  std::map<std::string, std::string> operation_parameters;
-  std::map<std::string, std::string> operation_metrics;
-  bool is_blind_append = true;
-  std::map<std::string, std::string> info;  ///< More members of commitInfo: name -> JSON text.
+  std::map<std::string, std::string> operation_parameters{};
+  std::map<std::string, std::string> operation_metrics{};
+  bool is_blind_append = true;                ///< What is added does not depend on rows of the table.
+  std::map<std::string, std::string> info{};  ///< More members of commitInfo: name -> JSON text.
 };
 
 struct Committed {
@@ -73,10 +89,10 @@ struct Fenced {
 using CommitOutcome = std::variant<Committed, Fenced>;
 
 struct CreateOptions {
-  std::shared_ptr<arrow::Schema> schema;
-  std::vector<std::string> partition_columns;
-  std::map<std::string, std::string> configuration;
-  std::string name;
+  std::shared_ptr<arrow::Schema> schema{};  ///< Types as SchemaToJson() takes them; partition columns included.
+  std::vector<std::string> partition_columns{};
+  std::map<std::string, std::string> configuration{};  ///< Properties, as "delta.appendOnly" -> "true".
+  std::string name{};                                  ///< Empty: none.
 };
 
 /// How long and how often Commit() tries against rivals and a failing store before it gives up (kTransient,
@@ -89,12 +105,15 @@ struct RetryPolicy {
 
 class Table {
  public:
-  /// `store` holds the table at its root. kNotFound: no table there. kUnsupported: a reader feature or version that we
-  /// do not know, by name. kCorrupt: the log has a gap or a broken file, by name.
+  /// `store` holds the table at its root: OpenStore() of the table's own path, or Below(lake, "clicks"). kNotFound: no
+  /// table there. kUnsupported: a reader feature or version that we do not know, by name. kCorrupt: the log has a gap
+  /// or a broken file, by name. kTransient: the store. `clock` outlives the table.
   static Result<std::shared_ptr<Table>> Open(std::shared_ptr<objectstore::ObjectStore> store,
                                              const Clock& clock = SystemClock());
 
-  /// Creates version 0; if another process was first, opens what it made (schemas are the caller's to compare).
+  /// Creates version 0; if another process was first, opens what it made (schemas are the caller's to compare). The
+  /// protocol is (1,2), which every engine reads, or (3,7) with timestampNtz if a column needs it. Errors besides those
+  /// of Open(): kInvalidInput names a column; kUnsupported a type, or a property that we do not honour.
   static Result<std::shared_ptr<Table>> OpenOrCreate(std::shared_ptr<objectstore::ObjectStore> store,
                                                      const CreateOptions& options, const Clock& clock = SystemClock());
 
@@ -102,7 +121,8 @@ class Table {
   SnapshotPtr snapshot() const;
   const std::shared_ptr<objectstore::ObjectStore>& store() const;
 
-  /// Reads commits newer than snapshot(); costs one failed read and one Stat when there are none.
+  /// Reads commits newer than snapshot(); costs one failed read and one Stat when there are none. Errors as Open(); the
+  /// snapshot is then the newest that could be read.
   Result<SnapshotPtr> Refresh();
 
   /// kUnsupported if this table must not be written by us (writer features, constraints, generated columns, a
@@ -117,7 +137,10 @@ class Table {
   Result<CommitOutcome> Commit(const CommitRequest& request, RetryPolicy policy = {},
                                std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt);
 
-  /// Writes a classic checkpoint of snapshot(), reads it back, then points _last_checkpoint at it.
+  /// Writes a classic checkpoint of snapshot(), reads it back, then points _last_checkpoint at it. Opening a table
+  /// reads the newest checkpoint and the commits after it, so one every 10 to 100 commits pays. Harmless beside other
+  /// writers, and when it fails: kTransient, kUnsupported (the table must not be written), kCorrupt (it read back
+  /// otherwise).
   Status WriteCheckpoint();
 
   struct HistoryEntry {
@@ -127,7 +150,7 @@ class Table {
     std::int64_t num_added = 0;
     std::int64_t num_removed = 0;
   };
-  /// Newest first, at most `limit`, as far back as the log's JSON files reach.
+  /// Newest first, at most `limit`, as far back as the log's JSON files reach. kCorrupt names a commit.
   Result<std::vector<HistoryEntry>> History(std::int64_t limit) const;
 
  private:

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "base/kill_point.h"
@@ -207,6 +208,7 @@ class LocalStore final : public ObjectStore {
   explicit LocalStore(std::string root) : root_(std::move(root)), uri_("file://" + root_) {}
 
   const std::string& uri() const override { return uri_; }
+  int requests_at_once() const override { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
   Result<PutOutcome> PutIfAbsent(const std::string& key, std::string_view bytes) override {
     ASSIGN_OR_RETURN(HiddenFile file, CreateFor(key));

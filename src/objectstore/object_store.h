@@ -1,8 +1,15 @@
 /// Where tables live: a flat space of keys ("clicks/_delta_log/00000000000000000000.json") over a folder or a bucket.
 ///
-/// Calls block; callers run them on an I/O thread. Keys are relative, '/'-separated, without "." or ".." segments.
-/// A store tries again by itself where that is safe, for under a minute; kTransient says that it has given up.
-/// Any thread.
+///     ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore("s3://bucket/lake"));
+///     ASSIGN_OR_RETURN(const auto put, store->PutIfAbsent("note.txt", "first"));   // kExists: somebody else's stays
+///
+/// Calls block; callers run them on an I/O thread. A key is relative and '/'-separated, with no empty, "." or ".."
+/// segment, no slash at its end and no NUL; kInvalidInput for any other, from every call that takes one. What the
+/// store acknowledged is durable, and every later call of anybody sees it.
+///
+/// A store tries again by itself where that is safe, for under a minute; kTransient says that it has given up. The
+/// error kinds are those of base/status.h; KindOf(status) tells them apart, the message names the key. Any thread, also
+/// at once; files and uploads that a store hands out have rules of their own below.
 #pragma once
 
 #include <arrow/buffer.h>
@@ -23,11 +30,14 @@ namespace millrace::objectstore {
 
 struct ObjectInfo {
   std::string key;
-  std::int64_t size = 0;  ///< Bytes.
-  UnixMicros modified = 0;
+  std::int64_t size = 0;    ///< Bytes.
+  UnixMicros modified = 0;  ///< By the store's clock; of a bucket to the second.
 };
 
-enum class PutOutcome { kCreated, kExists };
+enum class PutOutcome {
+  kCreated,  ///< The object is ours.
+  kExists,   ///< There was one already, which is unchanged. It may be ours, if an earlier try's reply was lost.
+};
 
 /// Requests as object stores bill them.
 enum class RequestKind { kPut, kMultipartStart, kMultipartPart, kMultipartEnd, kGet, kHead, kList, kDelete };
@@ -45,7 +55,8 @@ struct StoreUsage {
   std::int64_t Of(RequestKind kind) const { return requests[static_cast<std::size_t>(kind)]; }
 };
 
-/// An object in the making: an Arrow output stream, invisible under its key until Finish().
+/// An object in the making: an Arrow output stream, invisible under its key until Finish(). One thread at a time.
+/// Write() may wait until earlier bytes have been sent. Close() and dropping it before Finish() give it up.
 class Upload : public arrow::io::OutputStream {
  public:
   /// Makes the object visible and durable. Call once; then the stream is closed. Errors: kTransient (the object is not
@@ -56,6 +67,8 @@ class Upload : public arrow::io::OutputStream {
   virtual std::int64_t buffered_bytes() const { return 0; }
 };
 
+/// Implement it for another kind of storage: all that is above asks for nothing else. PutIfAbsent() and the visibility
+/// promised above are what exactly-once commits rest on; `tests/s3/s3_contract_test.cc` checks both.
 class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
@@ -70,12 +83,14 @@ class ObjectStore {
   /// Creates or replaces, whole or not at all, durable. kTransient: done or not; to do it again is safe.
   virtual Status Put(const std::string& key, std::string_view bytes) = 0;
 
-  /// A large object, written piece by piece. Dropping the upload without Finish() leaves nothing visible.
+  /// A large object, written piece by piece; of a bucket, small ones go in one request and large ones in parts.
+  /// Replaces what has that key. The upload keeps what it needs of the store alive.
   virtual Result<std::shared_ptr<Upload>> StartUpload(const std::string& key) = 0;
 
-  /// kNotFound if there is none.
+  /// The whole object, in memory. kNotFound if there is none.
   virtual Result<std::shared_ptr<arrow::Buffer>> Read(const std::string& key) = 0;
-  /// For ranged reads. kNotFound if there is none.
+  /// For ranged reads: ReadAt() is any thread's, at once; the stream's position is one thread's. Each read of a bucket
+  /// is a request. The file keeps what it needs of the store alive. kNotFound if there is none.
   virtual Result<std::shared_ptr<arrow::io::RandomAccessFile>> Open(const std::string& key) = 0;
   /// Size and time; nullopt if there is none.
   virtual Result<std::optional<ObjectInfo>> Stat(const std::string& key) = 0;
@@ -88,6 +103,10 @@ class ObjectStore {
   virtual Status Delete(const std::string& key) = 0;
   /// Likewise, with as few requests as the store can. After an error some may be deleted.
   virtual Status DeleteMany(const std::vector<std::string>& keys);
+
+  /// How many calls at once make reading many objects faster: of a folder about one a core, of a bucket, where each
+  /// waits for the network, many more.
+  virtual int requests_at_once() const { return 1; }
 
   virtual StoreUsage usage() const { return {}; }
 
@@ -102,6 +121,7 @@ enum class IfMissing {
 };
 
 /// How to reach a bucket. What is empty comes from the environment and the profile, as for the AWS command line.
+/// Credentials are never given here: they come from the AWS chain, see `docs/library.md`.
 struct S3Settings {
   std::string endpoint = {};  ///< "https://minio.example:9000"; AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL; else AWS.
   std::string region = {};    ///< AWS_REGION, AWS_DEFAULT_REGION, the profile's; else us-east-1.
@@ -111,12 +131,12 @@ struct S3Settings {
 };
 
 /// "./lake", "/data/lake" or "file:///data/lake": a folder. "s3://bucket/prefix" (or s3a://): a bucket; `s3` is for it.
-/// kUnsupported: a scheme that is not built yet, or a bucket that cannot put if absent; kInvalidInput: not a folder,
-/// not writable, no such bucket, no right, not a URI; kTransient: the store does not answer.
+/// kUnsupported: another scheme, or a bucket that cannot put if absent; kInvalidInput: not a folder, not writable, no
+/// such bucket, no right, no credentials, not a URI; kTransient: the store does not answer.
 Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri, IfMissing if_missing = IfMissing::kCreate,
                                                const S3Settings& s3 = {});
 
-/// The same store with every key below `prefix` (no trailing slash).
+/// The same store with every key below `prefix` (no trailing slash): a table in a lake.
 std::shared_ptr<ObjectStore> Below(std::shared_ptr<ObjectStore> store, const std::string& prefix);
 
 }  // namespace millrace::objectstore

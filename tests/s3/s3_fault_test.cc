@@ -243,7 +243,7 @@ TEST_F(S3Faults, AReadThatFailsIsNotTakenForABrokenFile) {
   Tell("plan", R"([{"fault":"error_503","method":"GET","match":"checkpoint.parquet","skip":1,"times":-1}])");
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, delta::Table::Open(direct_));
   EXPECT_EQ(reader->snapshot()->files.size(), 5000u);
-  const auto again = delta::ReadCheckpointFile(*hasty, checkpoint, [](delta::Action&&) { return Status::OK(); });
+  const auto again = delta::ReadCheckpointFiles(*hasty, {checkpoint}, [](delta::Action&&) { return Status::OK(); });
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, again);
   EXPECT_TRUE(direct_->Stat(checkpoint).ValueOrDie().has_value());
 }

@@ -17,6 +17,8 @@
 namespace millrace::objectstore::s3 {
 namespace {
 
+// With a reply in 20 ms this makes 800 requests a second of one reader; a prefix of S3 takes 5,500.
+constexpr int kRequestsAtOnce = 16;
 constexpr std::size_t kDeletesInOneRequest = 1000;
 
 std::string EscapeXml(const std::string& text) {
@@ -150,6 +152,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
   }
 
   StoreUsage usage() const override { return client_.usage(); }
+  int requests_at_once() const override { return kRequestsAtOnce; }
   void Interrupt() override { client_.Interrupt(); }
 
   /// OpenS3Store's kCreate.
