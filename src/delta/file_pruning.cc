@@ -143,14 +143,7 @@ Result<std::unique_ptr<FilePruner>> FilePruner::Make(const Snapshot& snapshot, c
   for (const auto& comparison : where) {
     const auto field = snapshot.schema->GetFieldByName(comparison.column);
     if (field == nullptr) return InvalidInput("the table has no column '{}'", comparison.column);
-    const bool tests_null =
-        comparison.comparator == Comparator::kIsNull || comparison.comparator == Comparator::kIsNotNull;
-    if (!tests_null && !IsComparable(*field->type())) {
-      return InvalidInput("column '{}' of type {} cannot be compared", comparison.column, field->type()->ToString());
-    }
-    if (!tests_null && comparison.comparator != Comparator::kIn && comparison.values.size() != 1) {
-      return InvalidInput("the comparison of column '{}' needs one value", comparison.column);
-    }
+    RETURN_NOT_OK(CheckComparison(comparison, *field->type()));
     ASSIGN_OR_RETURN(auto column, PhysicalColumnOf(*field, mapping));
     const bool is_partition =
         std::find(partition_columns.begin(), partition_columns.end(), comparison.column) != partition_columns.end();

@@ -16,7 +16,7 @@ namespace millrace::delta {
 /// Not thread-safe.
 class FilePruner {
  public:
-  /// kInvalidInput: `where` names a column that the table does not have, or one that cannot be compared.
+  /// kInvalidInput: `where` names a column that the table does not have, or CheckComparison() refuses.
   static Result<std::unique_ptr<FilePruner>> Make(const Snapshot& snapshot, const Conjunction& where);
   ~FilePruner();
 

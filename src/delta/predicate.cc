@@ -181,6 +181,30 @@ bool IsComparable(const arrow::DataType& type) {
   }
 }
 
+Status CheckComparison(const Comparison& comparison, const arrow::DataType& type) {
+  if (comparison.comparator == Comparator::kIsNull || comparison.comparator == Comparator::kIsNotNull) {
+    return Status::OK();
+  }
+  if (!IsComparable(type)) {
+    return InvalidInput("column '{}' of type {} cannot be compared", comparison.column, type.ToString());
+  }
+  if (comparison.comparator != Comparator::kIn && comparison.values.size() != 1) {
+    return InvalidInput("the comparison of column '{}' needs one value", comparison.column);
+  }
+  const Value example = type.id() == arrow::Type::STRING       ? Value(std::string())
+                        : type.id() == arrow::Type::DECIMAL128 ? Value(arrow::Decimal128())
+                        : IsFloating(type)                     ? Value(0.0)
+                                                               : Value(std::int64_t{0});
+  for (const auto& value : comparison.values) {
+    const auto* number = std::get_if<double>(&value);
+    if (value.index() != example.index() || (number != nullptr && std::isnan(*number))) {
+      return InvalidInput("a value that column '{}' of type {} is compared with is not of that type", comparison.column,
+                          type.ToString());
+    }
+  }
+  return Status::OK();
+}
+
 std::optional<Value> ValueFromText(const std::string& text, const arrow::DataType& type) {
   switch (type.id()) {
     case arrow::Type::BOOL:

@@ -23,6 +23,11 @@ using Value = std::variant<std::int64_t, double, std::string, arrow::Decimal128>
 enum class Comparator { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kIsNull, kIsNotNull };
 
 /// As in SQL: a null satisfies kIsNull alone. NaN equals nothing but is above every number, as in Spark and DuckDB.
+///
+///     {.column = "country", .comparator = Comparator::kIn, .values = {std::string("DE"), std::string("FR")}}
+///     {.column = "day", .comparator = Comparator::kGreaterEqual, .values = {std::int64_t{20'000}}}   // 2024-10-04
+///
+/// Values are of the alternative that the column's type has: {9} is an integer, and refused for a column of doubles.
 struct Comparison {
   std::string column;  ///< Of the table, top level.
   Comparator comparator = Comparator::kEqual;
@@ -34,6 +39,10 @@ using Conjunction = std::vector<Comparison>;
 
 /// Whether columns of this type can stand in a Comparison other than a test of null.
 bool IsComparable(const arrow::DataType& type);
+
+/// Whether the comparison can be made with a column of this type: the functions below assume so. kInvalidInput: the
+/// type is not comparable, or there are too few or too many values, or one is NaN or of another alternative.
+Status CheckComparison(const Comparison& comparison, const arrow::DataType& type);
 
 /// The value that partition values and statistics spell as `text`; nullopt: not of this type, or NaN.
 std::optional<Value> ValueFromText(const std::string& text, const arrow::DataType& type);

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <random>
 
@@ -268,6 +269,33 @@ TEST_F(ScanTest, OrderLimitAndEarlyEnd) {
   std::shared_ptr<arrow::RecordBatch> batch;
   MILLRACE_ASSERT_OK(reader->ReadNext(&batch));
   ASSERT_NE(batch, nullptr);
+}
+
+TEST_F(ScanTest, AComparisonThatDoesNotFitItsColumnIsRefused) {
+  const auto schema = arrow::schema({field("id", arrow::int64()), field("s", arrow::utf8()),
+                                     field("d", arrow::float64()), field("m", arrow::decimal128(5, 2))});
+  Create(schema);
+  Append(BatchFromJson(schema, R"([[1, "x", 0.5, "1.25"]])"));
+  const Comparison cases[] = {
+      {"d", Comparator::kGreater, {std::int64_t{0}}},
+      {"d", Comparator::kEqual, {std::nan("")}},
+      {"id", Comparator::kEqual, {1.0}},
+      {"id", Comparator::kEqual, {std::string("1")}},
+      {"id", Comparator::kIn, {std::int64_t{1}, 2.0}},
+      {"s", Comparator::kLess, {std::int64_t{1}}},
+      {"m", Comparator::kLess, {1.25}},
+      {"id", Comparator::kLess, {}},
+      {"id", Comparator::kLess, {std::int64_t{1}, std::int64_t{2}}},
+  };
+  for (const auto& comparison : cases) {
+    SCOPED_TRACE(&comparison - cases);
+    const auto scan = OpenScan(store_, table_->snapshot(), {.where = {comparison}});
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, scan);
+    EXPECT_NE(scan.status().message().find("'" + comparison.column + "'"), std::string::npos) << scan.status();
+  }
+  EXPECT_EQ(Ids({.where = {{"m", Comparator::kEqual, {arrow::Decimal128(125)}}, {"id", Comparator::kIn, {}}}}),
+            std::vector<std::int64_t>{})
+      << "in an empty list is nothing";
 }
 
 TEST_F(ScanTest, ErrorsNameColumnOrFileAndEndTheStream) {
