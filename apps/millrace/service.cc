@@ -54,7 +54,7 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
 Status Service::Run() {
   maintainer_ = std::make_unique<pipeline::Maintainer>(*worker_, metrics_);
   const Status done = worker_->Run();
-  maintainer_->Stop();
+  maintainer_->Stop(worker_->StopDeadline());
   if (server_ != nullptr) server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
   return done;
 }

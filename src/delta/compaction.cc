@@ -13,9 +13,9 @@
 namespace millrace::delta {
 namespace {
 
-// The group's rows in one new file. nullopt: they have none.
+// The group's rows in one new file. nullopt: they have none. kCancelled: `stop` said so; nothing is left of the file.
 Result<std::optional<AddFile>> Rewrite(const Table& table, const SnapshotPtr& snapshot, const CompactionGroup& group,
-                                       const DataFileOptions& options, std::int64_t& rows) {
+                                       const DataFileOptions& options, const StopRequested& stop, std::int64_t& rows) {
   std::vector<std::string> columns;
   arrow::FieldVector fields;
   const auto& partition_columns = snapshot->metadata.partition_columns;
@@ -32,6 +32,7 @@ Result<std::optional<AddFile>> Rewrite(const Table& table, const SnapshotPtr& sn
     const std::int64_t before = writer->num_rows();
     ASSIGN_OR_RETURN(const auto scan, FileScan::Open(*table.store(), plan, file));
     for (int row_group = 0; row_group < scan->num_row_groups(); ++row_group) {
+      if (stop && stop()) return Cancelled("compaction was stopped");
       RETURN_NOT_OK(scan->ReadRowGroup(
           row_group, [&](const std::shared_ptr<arrow::RecordBatch>& batch) { return writer->Append(*batch); }));
     }
@@ -103,7 +104,8 @@ std::vector<CompactionGroup> PlanCompaction(const Snapshot& snapshot, const Comp
   return groups;
 }
 
-Result<CompactionResult> Compact(Table& table, const CompactionOptions& options, const CompactionProgress& progress) {
+Result<CompactionResult> Compact(Table& table, const CompactionOptions& options, const CompactionProgress& progress,
+                                 const StopRequested& stop) {
   ASSIGN_OR_RETURN(SnapshotPtr snapshot, table.Refresh());
   RETURN_NOT_OK(table.CheckWritable());
   const auto groups = PlanCompaction(*snapshot, options);
@@ -111,8 +113,9 @@ Result<CompactionResult> Compact(Table& table, const CompactionOptions& options,
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const auto& group = groups[i];
     std::int64_t rows = 0;
-    auto output = Rewrite(table, snapshot, group, options.file, rows);
+    auto output = Rewrite(table, snapshot, group, options.file, stop, rows);
     if (!output.ok()) {
+      if (KindOf(output.status()) == ErrorKind::kCancelled && stop && stop()) break;
       // Vacuum may have taken the input of a group that somebody else has compacted meanwhile.
       ASSIGN_OR_RETURN(const auto now, table.Refresh());
       const bool lost = std::any_of(group.files.begin(), group.files.end(),

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "delta/data_file.h"
+#include "delta/stop_requested.h"
 #include "delta/table.h"
 
 namespace millrace::delta {
@@ -50,12 +51,13 @@ using CompactionProgress = std::function<bool(std::size_t done, std::size_t tota
 
 /// One commit a group, so that a rival costs one group. Appends of others are no conflict: no row of theirs is touched.
 /// Whatever ends it, the table's rows are unchanged at every version; an output that was not committed is deleted, or
-/// left for Vacuum() if the process dies.
+/// left for Vacuum() if the process dies. `stop` is asked before every row group that is read.
 ///
 /// Errors: as Table::Commit() but kConflict; kCorrupt names a data file that cannot be read or has other rows than its
-/// statistics say; kUnsupported: the table must not be written.
+/// statistics say; kUnsupported: the table must not be written. Being stopped is no error: the result says what was
+/// done. The table's thread. Memory: one row group and the open file.
 Result<CompactionResult> Compact(Table& table, const CompactionOptions& options = {},
-                                 const CompactionProgress& progress = {});
+                                 const CompactionProgress& progress = {}, const StopRequested& stop = {});
 
 /// The remove action for a live file.
 RemoveFile RemoveOf(const AddFile& file, std::int64_t deletion_timestamp_ms, bool data_change);

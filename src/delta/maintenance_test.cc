@@ -187,6 +187,26 @@ TEST_F(MaintenanceTest, CompactionGivesUpWhatAnotherHasRemovedOrReshaped) {
   EXPECT_EQ(Ids(snapshot).ValueOr({}).size(), 30u);
 }
 
+TEST_F(MaintenanceTest, CompactionIsStoppedBetweenTwoRowGroupsAndLeavesNoTrace) {
+  Create({}, {"p"});
+  for (int i = 0; i < 5; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  const std::size_t files_before = NumDataFiles();
+  const auto version_before = table_->snapshot()->version;
+  int asked = 0;
+  // Each of the two groups has five row groups: the third of the second is not read any more.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto stopped, Compact(*table_, {}, {}, [&] { return ++asked > 7; }));
+  EXPECT_EQ(stopped.files_removed, 5) << "the first group was committed";
+  EXPECT_EQ(table_->snapshot()->version, version_before + 1);
+  EXPECT_EQ(NumDataFiles(), files_before + 1) << "the second group's output is gone";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto ids, Ids(table_->snapshot()));
+  EXPECT_EQ(ids, Range(50));
+
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto at_once, Compact(*table_, {}, {}, [] { return true; }));
+  EXPECT_EQ(at_once.files_removed, 0);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, Compact(*table_, {}));
+  EXPECT_EQ(whole.files_removed, 5) << "what was given up is done the next time";
+}
+
 TEST_F(MaintenanceTest, CompactionRefusesRowsThatAreNotThere) {
   Create();
   for (int i = 0; i < 2; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));

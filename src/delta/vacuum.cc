@@ -116,27 +116,36 @@ Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Cl
   const std::int64_t cutoff_ms = clock.Now() / 1000 - retention_ms;
   ASSIGN_OR_RETURN(const auto needed, NeededKeys(*snapshot, store.uri(), cutoff_ms));
   VacuumResult result;
+  std::vector<objectstore::ObjectInfo> garbage;
   for (const auto& object : objects) {
     if (IsHidden(object.key) || needed.contains(object.key)) continue;
     if (object.modified / 1000 >= cutoff_ms) {
       ++result.kept_young;
-      continue;
+    } else {
+      garbage.push_back(object);
     }
-    result.deleted.push_back(object.key);
-    result.bytes += object.size;
   }
-  if (options.dry_run) return result;
-  for (std::size_t begin = 0; begin < result.deleted.size(); begin += kDeletesAtOnce) {
-    const std::size_t end = std::min(begin + kDeletesAtOnce, result.deleted.size());
-    RETURN_NOT_OK(store.DeleteMany({result.deleted.begin() + static_cast<std::ptrdiff_t>(begin),
-                                    result.deleted.begin() + static_cast<std::ptrdiff_t>(end)}));
-    KillPoint("vacuum.mid");
+  std::vector<std::string> batch;
+  for (std::size_t done = 0; done < garbage.size(); done += batch.size()) {
+    if (options.stop && options.stop()) break;
+    batch.clear();
+    std::int64_t bytes = 0;
+    for (std::size_t i = done; i < garbage.size() && batch.size() < kDeletesAtOnce; ++i) {
+      batch.push_back(garbage[i].key);
+      bytes += garbage[i].size;
+    }
+    if (!options.dry_run) {
+      RETURN_NOT_OK(store.DeleteMany(batch));
+      KillPoint("vacuum.mid");
+    }
+    result.deleted.insert(result.deleted.end(), batch.begin(), batch.end());
+    result.bytes += bytes;
   }
   return result;
 }
 
 Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::milliseconds> retention,
-                                    const Clock& clock) {
+                                    const Clock& clock, const StopRequested& stop) {
   auto& store = *table.store();
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
   RETURN_NOT_OK(table.CheckWritable());
@@ -176,6 +185,7 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   for (const auto& object : objects) {  // Ascending by name, and so by version.
     const auto version = VersionOf(object.key);
     if (!version || *version >= begins_at) continue;
+    if (stop && stop()) return result;
     RETURN_NOT_OK(store.Delete(object.key));
     ++result.files_deleted;
     KillPoint("cleanup.mid");
@@ -192,6 +202,7 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   for (const auto& object : sidecar_objects) {
     // A young one may belong to a checkpoint that is being written.
     if (sidecars.contains(object.key) || object.modified / 1000 >= clock.Now() / 1000 - kDayMs) continue;
+    if (stop && stop()) return result;
     RETURN_NOT_OK(store.Delete(object.key));
     ++result.files_deleted;
   }

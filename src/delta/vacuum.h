@@ -4,13 +4,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "delta/stop_requested.h"
 #include "delta/table.h"
 
 namespace millrace::delta {
@@ -20,12 +20,13 @@ struct VacuumOptions {
   /// are not committed yet, and versions that are still to be read, must be younger.
   std::optional<std::chrono::milliseconds> retention{};
   bool dry_run = false;
+  StopRequested stop{};  ///< Asked before every request that deletes.
 };
 
 struct VacuumResult {
   std::vector<std::string> deleted;  ///< Keys; in a dry run those that would be.
-  std::int64_t bytes = 0;
-  std::int64_t kept_young = 0;  ///< Not referenced, but younger than the retention.
+  std::int64_t bytes = 0;            ///< Of these.
+  std::int64_t kept_young = 0;       ///< Not referenced, but younger than the retention.
 };
 
 /// Deletes data files and deletion vectors that are neither live nor removed within the retention, and older than it by
@@ -37,17 +38,18 @@ struct VacuumResult {
 Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options = {}, const Clock& clock = SystemClock());
 
 struct LogCleanupResult {
-  std::optional<TableVersion> begins_at;  ///< The log reaches back to here; nullopt: nothing was to be deleted.
+  std::optional<TableVersion> begins_at;  ///< The log reaches back to here; nullopt: as far as before, or stopped.
   std::int64_t files_deleted = 0;
 };
 
 /// Deletes commits, checkpoints, compacted commits and checksums before the newest checkpoint that is older than
 /// delta.logRetentionDuration (30 days if not set) at the last midnight UTC, and sidecars that no checkpoint names.
 /// What _last_checkpoint names stays. Deletes from the oldest on, so that a log that is cut half-way has no gap.
-/// Nothing happens when delta.enableExpiredLogCleanup is false. `retention`: instead of the property.
+/// Nothing happens when delta.enableExpiredLogCleanup is false. `retention`: instead of the property. `stop` is asked
+/// before every file that is deleted; what is left over goes the next time.
 ///
 /// kCorrupt: the checkpoint that the log would begin with cannot be read; nothing was deleted.
 Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::milliseconds> retention = std::nullopt,
-                                    const Clock& clock = SystemClock());
+                                    const Clock& clock = SystemClock(), const StopRequested& stop = {});
 
 }  // namespace millrace::delta

@@ -34,20 +34,25 @@ Maintainer::Maintainer(Worker& worker, Metrics& metrics)
   if (config_.enabled) thread_ = std::thread([this] { Loop(); });
 }
 
-Maintainer::~Maintainer() { Stop(); }
+Maintainer::~Maintainer() { Stop(steady_clock::now()); }
 
-void Maintainer::Stop() {
+void Maintainer::Stop(steady_clock::time_point deadline) {
+  if (!thread_.joinable()) return;
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     stop_ = true;
+    changed_.notify_all();
+    if (!changed_.wait_until(lock, deadline, [this] { return ended_; })) {
+      spdlog::warn("shutdown_timeout is over: requests of maintenance to the store are given up");
+      for (std::size_t i = 0; i < tables_.size(); ++i) worker_.TableStore(static_cast<int>(i))->Interrupt();
+    }
   }
-  stop_changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 bool Maintainer::stopping() {
   const std::lock_guard lock(mutex_);
-  return stop_;
+  return stop_ || worker_.stopping();
 }
 
 void Maintainer::Loop() {
@@ -56,10 +61,13 @@ void Maintainer::Loop() {
   while (true) {
     {
       std::unique_lock lock(mutex_);
-      if (stop_changed_.wait_for(lock, config_.interval, [this] { return stop_; })) return;
+      if (changed_.wait_for(lock, config_.interval, [this] { return stop_; })) break;
     }
     RunRound();
   }
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  changed_.notify_all();
 }
 
 void Maintainer::RunRound() {
@@ -81,6 +89,7 @@ void Maintainer::Do(const char* name, const std::string& table, Task task) {
       .Increment(std::chrono::duration<double>(steady_clock::now() - begun).count());
   auto failures =
       metrics_.MakeCounter("millrace_maintenance_failures_total", "Tasks of maintenance that failed.", labels);
+  if (!work.ok() && KindOf(work.status()) == ErrorKind::kCancelled) return;
   if (!work.ok()) {
     failures.Increment();
     spdlog::warn("maintenance failed table={} task={} error=\"{}\"", table, name, work.status().message());
@@ -108,19 +117,21 @@ void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixM
   }
   auto& table = *state.table;
   const bool is_aggregate = plan.kind == TableKind::kAggregate;
+  const delta::StopRequested stop = [this] { return stopping(); };
   if (is_aggregate && plan.retention) {
     Do("retention", plan.name, [&]() -> Result<Work> {
       const UnixMicros cutoff = SystemClock().Now() - plan.retention->count();
       ASSIGN_OR_RETURN(const auto expired, ExpireWindows(table, plan.aggregate->definition, cutoff,
-                                                         worker_.plan().progress.ExpiredRowsId()));
+                                                         worker_.plan().progress.ExpiredRowsId(), stop));
       return Work{.files_removed = expired.files_removed};
     });
   }
   if (is_aggregate && config_.folding && watermark) {
     Do("folding", plan.name, [&]() -> Result<Work> {
-      ASSIGN_OR_RETURN(const auto folded,
-                       FoldFinishedWindows(table, plan.aggregate->definition, *watermark,
-                                           {.min_files = static_cast<std::size_t>(config_.folding_min_files)}));
+      ASSIGN_OR_RETURN(
+          const auto folded,
+          FoldFinishedWindows(table, plan.aggregate->definition, *watermark,
+                              {.min_files = static_cast<std::size_t>(config_.folding_min_files), .stop = stop}));
       return Work{.files_removed = folded.files_removed, .files_added = folded.files_added};
     });
   }
@@ -132,7 +143,7 @@ void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixM
                                       {.target_bytes = config_.compaction_target,
                                        .min_files = static_cast<std::size_t>(config_.compaction_min_files),
                                        .tiered = true},
-                                      [this](std::size_t, std::size_t) { return !stopping(); }));
+                                      {}, stop));
       return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
     });
   }
@@ -141,6 +152,7 @@ void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixM
     state.next_vacuum = now + config_.vacuum_interval;
     Do("vacuum", plan.name, [&]() -> Result<Work> {
       delta::VacuumOptions options;
+      options.stop = stop;
       if (config_.vacuum_retention) {
         options.retention = std::chrono::duration_cast<std::chrono::milliseconds>(*config_.vacuum_retention);
       }
@@ -151,7 +163,7 @@ void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixM
   if (config_.log_cleanup && now >= state.next_log_cleanup) {
     state.next_log_cleanup = now + config_.log_cleanup_interval;
     Do("log_cleanup", plan.name, [&]() -> Result<Work> {
-      ASSIGN_OR_RETURN(const auto cleaned, delta::CleanUpLog(table));
+      ASSIGN_OR_RETURN(const auto cleaned, delta::CleanUpLog(table, std::nullopt, SystemClock(), stop));
       return Work{.files_removed = cleaned.files_deleted};
     });
   }

@@ -1,5 +1,6 @@
 /// Upkeep of a running worker's tables: compaction, folding, retention, vacuum, log cleanup, on a thread of its own at
-/// low priority. It sees the tables as any other writer does, through their logs; ingest and it never wait for each
+/// low priority. A task that fails is counted and tried again in the next round; a worker that begins to leave ends the
+/// round. It sees the tables as any other writer does, through their logs; ingest and it never wait for each
 /// other.
 ///
 /// Of several workers the one that reads the first partition of the first topic does it. Two at once, in the moment of
@@ -26,8 +27,10 @@ class Maintainer {
   Maintainer(Worker& worker, Metrics& metrics);
   ~Maintainer();
 
-  /// Ends the round that is under way, between two commits. Any number of times.
-  void Stop();
+  /// Ends the round that is under way: what is not committed is given up at the next row group or request. A request to
+  /// a store that has not ended by `deadline` is interrupted, and with it every later one of the worker's. Any number
+  /// of times, from one thread.
+  void Stop(std::chrono::steady_clock::time_point deadline);
 
  private:
   struct TableState {
@@ -46,6 +49,7 @@ class Maintainer {
   void MaintainTable(int index, TableState& state, std::optional<UnixMicros> watermark);
   template <typename Task>
   void Do(const char* name, const std::string& table, Task task);
+  /// Any thread.
   bool stopping();
 
   Worker& worker_;
@@ -54,8 +58,9 @@ class Maintainer {
   std::vector<TableState> tables_;  // The thread's own.
 
   std::mutex mutex_;
-  std::condition_variable stop_changed_;
-  bool stop_ = false;  // Guarded by mutex_.
+  std::condition_variable changed_;
+  bool stop_ = false;   // Guarded by mutex_.
+  bool ended_ = false;  // Guarded by mutex_: the thread touches nothing of ours any more.
   std::thread thread_;
 };
 

@@ -58,10 +58,16 @@ Candidates FindCandidates(const delta::Snapshot& snapshot, const model::Aggregat
   return found;
 }
 
+Status CheckStop(const delta::StopRequested& stop) {
+  return stop && stop() ? Cancelled("upkeep was stopped") : Status::OK();
+}
+
 Result<Batches> ReadRows(const delta::Table& table, const delta::Snapshot& snapshot,
-                         const std::vector<delta::AddFile>& files, const std::vector<std::string>& columns) {
+                         const std::vector<delta::AddFile>& files, const std::vector<std::string>& columns,
+                         const delta::StopRequested& stop) {
   Batches rows;
   for (const auto& file : files) {
+    RETURN_NOT_OK(CheckStop(stop));
     ASSIGN_OR_RETURN(auto batches, delta::ReadDataFile(*table.store(), snapshot, file, columns));
     std::move(batches.begin(), batches.end(), std::back_inserter(rows));
   }
@@ -113,7 +119,7 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
   }
 
   const auto schema = model::PartialSchema(definition);
-  ASSIGN_OR_RETURN(const auto rows, ReadRows(table, *snapshot, inputs, schema->field_names()));
+  ASSIGN_OR_RETURN(const auto rows, ReadRows(table, *snapshot, inputs, schema->field_names(), options.stop));
   std::int64_t records = 0;
   for (const auto& batch : rows) {
     result.rows_before += batch->num_rows();
@@ -127,6 +133,11 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
     if (folded->num_rows() == 0) continue;
     kept += SumOf(*folded->GetColumnByName(model::kPartialRows));
     result.rows_after += folded->num_rows();
+    const Status stopped = CheckStop(options.stop);
+    if (!stopped.ok()) {
+      delta::DropUncommitted(table, request.adds);
+      return stopped;
+    }
     ASSIGN_OR_RETURN(auto file, WriteBucket(table, *folded, bucket));
     request.adds.push_back(std::move(file));
   }
@@ -153,7 +164,7 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
 }
 
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
-                                   const std::string& expired_rows_id) {
+                                   const std::string& expired_rows_id, const delta::StopRequested& stop) {
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
   std::vector<delta::AddFile> expired;
   for (const auto& [key, file] : snapshot->files) {
@@ -162,7 +173,7 @@ Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDe
   }
   ExpiryResult result;
   if (expired.empty()) return result;
-  ASSIGN_OR_RETURN(const auto rows, ReadRows(table, *snapshot, expired, {model::kPartialRows}));
+  ASSIGN_OR_RETURN(const auto rows, ReadRows(table, *snapshot, expired, {model::kPartialRows}, stop));
   for (const auto& batch : rows) result.rows += SumOf(*batch->column(0));
 
   delta::CommitRequest request;

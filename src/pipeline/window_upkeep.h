@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "delta/stop_requested.h"
 #include "delta/table.h"
 #include "model/aggregate.h"
 
@@ -19,6 +20,7 @@ namespace millrace::pipeline {
 struct FoldOptions {
   std::size_t min_files = 8;           ///< Files of finished windows that make a folding worth it.
   std::int64_t bytes_max = 256 << 20;  ///< Of files taken in at once; the rest waits for the next call.
+  delta::StopRequested stop{};         ///< Asked before each file that is read or written.
 };
 
 struct FoldResult {
@@ -30,7 +32,7 @@ struct FoldResult {
 };
 
 /// One commit (none if there is too little to do), which changes no answer. `finished_before`: windows that end at or
-/// before it are finished (the watermark). Errors: as delta::Table::Commit().
+/// before it are finished (the watermark). Errors: as delta::Table::Commit(); kCancelled: stopped, nothing was done.
 Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::AggregateDefinition& definition,
                                        UnixMicros finished_before, const FoldOptions& options = {});
 
@@ -41,8 +43,8 @@ struct ExpiryResult {
 
 /// Removes the files all of whose windows end before `cutoff`. How many records were folded into them is added to the
 /// txn `expired_rows_id`, in the same commit, so that the books still balance.
-/// kUnsupported: the table is append-only.
+/// kUnsupported: the table is append-only. kCancelled: stopped, nothing was done; asked before each file that is read.
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
-                                   const std::string& expired_rows_id);
+                                   const std::string& expired_rows_id, const delta::StopRequested& stop = {});
 
 }  // namespace millrace::pipeline

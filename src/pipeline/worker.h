@@ -109,6 +109,10 @@ class Worker {
   /// Requests to the lake's store so far.
   objectstore::StoreUsage LakeUsage() const { return stores_.front()->usage(); }
   bool running() const { return running_; }
+  /// It has begun to leave. Any thread.
+  bool stopping() const { return stopping_; }
+  /// When shutdown_timeout is over; counted from now if it has not begun to leave. Any thread once Run() has returned.
+  std::chrono::steady_clock::time_point StopDeadline() const;
 
  private:
   struct ShardThread {
@@ -180,7 +184,6 @@ class Worker {
   WorkerStatus BuildStatus();
   void PublishProgress();
   std::optional<UnixMicros> WatermarkOf(const PartitionProgress& progress) const;
-  std::chrono::steady_clock::time_point StopDeadline() const;
   void StartStopping();
   // A request to a store that hangs must not hold the process beyond the deadline.
   asio::awaitable<void> InterruptStoresAtDeadline();
@@ -201,7 +204,7 @@ class Worker {
   // Control thread only.
   std::map<model::TopicPartition, OwnedPartition> owned_;
   bool assigned_once_ = false;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_{false};  // Written by control alone.
   std::optional<std::chrono::steady_clock::time_point> stop_deadline_;
   std::optional<Status> failure_;
   bool reset_needed_ = false;

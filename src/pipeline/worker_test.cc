@@ -2,13 +2,16 @@
 // (Random ways: tests/oracle.)
 #include "pipeline/worker.h"
 
+#include <arrow/array.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <thread>
 
+#include "delta/data_file.h"
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/memory_event_log.h"
@@ -275,6 +278,76 @@ TEST_F(WorkerTest, ATopicWithOtherRecordsWasRecreated) {
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
   EXPECT_THAT(status.message(), HasSubstr("the record at events[0] offset 99 is not the one that was read there"));
   EXPECT_EQ(Next(kRaw).at(kSource), 100);
+}
+
+// The pipeline that wrote the table, with one more column in its file.
+PipelineConfig WithACity(OnNewColumn on_new_column) {
+  auto config = WorkerConfig();
+  config.decode.columns.push_back({.name = "city", .type = arrow::utf8(), .path = {"city"}});
+  config.tables[0].on_new_column = on_new_column;
+  return config;
+}
+
+TEST_F(WorkerTest, ANewColumnIsRefusedUnlessTheTableMayGrow) {
+  AppendRows(10);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(WithACity(OnNewColumn::kReject)));
+  const auto worker = Worker::Make(plan, log_->NewConsumer(), pipeline_.lake(), {.handle_signals = false});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, worker.status());
+  EXPECT_THAT(worker.status().message(), HasSubstr("table raw: the table in the lake has no column 'city'; set "
+                                                   "on_new_column: add"));
+  EXPECT_EQ(pipeline_.table(kRaw).Refresh().ValueOrDie()->schema->GetFieldIndex("city"), -1) << "nothing was changed";
+}
+
+TEST_F(WorkerTest, ATableThatMayGrowHasTheColumnFromThenOn) {
+  AppendRows(10);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(WithACity(OnNewColumn::kAdd)));
+  log_->Append(0, {.payload = R"({"id": 10, "txt": "1", "ts": 1767225600000000, "city": "Porto"})",
+                   .key = std::nullopt,
+                   .timestamp = kLogTime});
+  for (int run = 0; run < 2; ++run) {  // The second finds nothing to add.
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto worker, Worker::Make(plan, log_->NewConsumer(), pipeline_.lake(),
+                                                                  {.until_end = true, .handle_signals = false}));
+    log_->Rebalance({{member_++, {0, 1}}});
+    MILLRACE_ASSERT_OK(worker->Run());
+  }
+  auto& table = pipeline_.table(kRaw);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, table.Refresh());
+  EXPECT_TRUE(snapshot->schema->GetFieldByName("city")->nullable());
+  std::int64_t nulls = 0;
+  std::vector<std::string> cities;
+  for (const auto& [key, file] : snapshot->files) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto batches, delta::ReadDataFile(*table.store(), *snapshot, file, {"city"}));
+    for (const auto& batch : batches) {
+      const auto& values = static_cast<const arrow::StringArray&>(*batch->column(0));
+      nulls += values.null_count();
+      for (std::int64_t i = 0; i < values.length(); ++i) {
+        if (values.IsValid(i)) cities.push_back(values.GetString(i));
+      }
+    }
+  }
+  EXPECT_EQ(nulls, 10) << "older rows";
+  EXPECT_EQ(cities, std::vector<std::string>{"Porto"});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto history, table.History(100));
+  EXPECT_EQ(
+      std::count_if(history.begin(), history.end(),
+                    [](const auto& entry) { return entry.commit_info_json.find("ADD COLUMNS") != std::string::npos; }),
+      1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto report, Audit(*plan, pipeline_.lake()));
+  for (const auto& t : report.tables) EXPECT_THAT(t.findings, ::testing::IsEmpty()) << t.name;
+}
+
+TEST_F(WorkerTest, APartitionColumnIsNotAddedToATable) {
+  AppendRows(1);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  auto config = WithACity(OnNewColumn::kAdd);
+  config.tables[0].partition_by = {"city"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(config));
+  const auto worker = Worker::Make(plan, log_->NewConsumer(), pipeline_.lake(), {.handle_signals = false});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, worker.status());
+  EXPECT_THAT(worker.status().message(), HasSubstr("table raw"));
+  EXPECT_EQ(pipeline_.table(kRaw).Refresh().ValueOrDie()->schema->GetFieldIndex("city"), -1);
 }
 
 TEST_F(WorkerTest, AnotherColumnTypeInTheLakeIsNamed) {

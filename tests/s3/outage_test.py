@@ -60,9 +60,9 @@ class Pipeline:
         self.environment = {**os.environ, **server.environment(proxy.endpoint)}
         self.worker = None
 
-    def start(self):
+    def start(self, *arguments):
         self.log = open(self.folder / "worker.log", "ab")
-        self.worker = subprocess.Popen([BINARY, "run", "-c", "clicks.yaml"], cwd=self.folder, env=self.environment,
+        self.worker = subprocess.Popen([BINARY, "run", "-c", "clicks.yaml", *arguments], cwd=self.folder, env=self.environment,
                                        stdout=self.log, stderr=self.log)
 
     def run(self, *arguments):
@@ -154,11 +154,32 @@ def it_can_be_stopped_while_the_store_hangs(broker, server, proxy):
     claim(False, "a shutdown with the store hanging takes at most 10 s", took)
 
 
+def upkeep_that_hangs_does_not_keep_it(broker, server, proxy):
+    """Ingest writes data files, and upkeep alone reads them: it hangs, and the worker leaves in peace all the same."""
+    pipeline = Pipeline(broker, server, proxy, "upkeep")
+    proxy.always("hang", match="/part-", method="GET")
+    hangs = proxy.counts().get("hang", 0)
+    pipeline.start("--set", "maintenance.interval=100ms", "--set", "maintenance.compaction.min_files=2")
+    for seed in range(3):
+        rows = pipeline.metric("millrace_rows_committed_total")
+        pipeline.run("simulate", "clickstream", "--count", "1000", "--rate", "0", "--seed", str(seed), "--to", pipeline.target)
+        pipeline.wait_until(lambda: pipeline.metric("millrace_rows_committed_total") >= rows + 1000, "a commit")
+    pipeline.wait_until(lambda: proxy.counts().get("hang", 0) > hangs, "upkeep hangs")
+    pipeline.worker.send_signal(signal.SIGTERM)
+    code = pipeline.worker.wait(300)
+    log = (pipeline.folder / "worker.log").read_text()
+    claim(code == 0, "all that was read is committed", log[-2000:])
+    claim("requests of maintenance to the store are given up" in log, "and upkeep was ended", log[-2000:])
+    proxy.quiet()
+    pipeline.check(3000)
+
+
 def main():
     with Broker() as broker, Minio() as server, FaultProxy(server.endpoint) as proxy:
         server.create_bucket("lake")
         the_store_goes_away_and_comes_back(broker, server, proxy)
         it_can_be_stopped_while_the_store_hangs(broker, server, proxy)
+        upkeep_that_hangs_does_not_keep_it(broker, server, proxy)
     print(f"{passed} passed, 0 failed")
 
 
