@@ -1,8 +1,10 @@
 #include "objectstore/s3/credentials.h"
 
 #include <arrow/util/value_parsing.h>
+#include <openssl/evp.h>
 #include <simdjson.h>
 
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -11,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/uuid.h"
+#include "objectstore/s3/credential_process.h"
 #include "objectstore/s3/http_client.h"
 #include "objectstore/s3/sigv4.h"
 #include "objectstore/s3/xml.h"
@@ -21,6 +24,7 @@ namespace {
 /// Fresh ones are asked for this long before the old ones end, so that none end on the way.
 constexpr UnixMicros kRefreshBefore = 5 * 60 * 1'000'000LL;
 constexpr int kAttemptsMax = 4;
+constexpr std::chrono::seconds kProcessTimeout(60);
 
 std::string Trimmed(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -68,7 +72,18 @@ Result<UnixMicros> ParseExpiry(const std::string& text) {
   return time;
 }
 
-/// What ECS and IMDS answer.
+/// The AWS command line names the files of its token cache so.
+std::string Sha1Hex(std::string_view text) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int size = 0;
+  const int done = EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha1(), nullptr);
+  MILLRACE_CHECK(done == 1, "SHA-1");
+  std::string hex;
+  for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
+  return hex;
+}
+
+/// What ECS, IMDS and a credential_process answer; the token has another name with the last.
 Result<Credentials> ParseCredentialsJson(const std::string& body, std::string_view from) {
   simdjson::dom::parser parser;
   simdjson::dom::object object;
@@ -77,7 +92,7 @@ Result<Credentials> ParseCredentialsJson(const std::string& body, std::string_vi
     std::string_view value;
     return object[name].get(value) == simdjson::SUCCESS ? std::string(value) : std::string();
   };
-  Credentials credentials{text("AccessKeyId"), text("SecretAccessKey"), text("Token"), {}};
+  Credentials credentials{text("AccessKeyId"), text("SecretAccessKey"), text("Token") + text("SessionToken"), {}};
   if (credentials.access_key_id.empty() || credentials.secret_access_key.empty()) {
     return Transient("{} answered without AccessKeyId and SecretAccessKey (code '{}')", from, text("Code"));
   }
@@ -201,13 +216,15 @@ Result<Credentials> CredentialsChain::FromProfile(bool& found) {
   const std::string profile = ProfileName(environment_);
   found = true;
   if (!id) {
-    for (const char* other : {"credential_process", "sso_session", "sso_account_id", "source_profile"}) {
-      if (ProfileValue(environment_, other)) {
-        return InvalidInput(
-            "the AWS profile '{}' gets its credentials by {}, which is not supported; 'aws configure "
-            "export-credentials --profile {} --format env' prints variables that are",
-            profile, other, profile);
-      }
+    if (const auto command = ProfileValue(environment_, "credential_process")) return FromProcess(*command);
+    if (ProfileValue(environment_, "sso_session") || ProfileValue(environment_, "sso_start_url")) {
+      return FromSso(profile);
+    }
+    if (ProfileValue(environment_, "source_profile")) {
+      return InvalidInput(
+          "the AWS profile '{}' gets its credentials by source_profile, which is not supported; 'aws configure "
+          "export-credentials --profile {} --format env' prints variables that are",
+          profile, profile);
     }
     found = environment_("AWS_PROFILE").has_value();
     return InvalidInput("the AWS profile '{}' has no aws_access_key_id in the shared files", profile);
@@ -215,6 +232,79 @@ Result<Credentials> CredentialsChain::FromProfile(bool& found) {
   const auto secret = ProfileValue(environment_, "aws_secret_access_key");
   if (!secret) return InvalidInput("the AWS profile '{}' has no aws_secret_access_key", profile);
   return Credentials{*id, *secret, ProfileValue(environment_, "aws_session_token").value_or(""), {}};
+}
+
+Result<Credentials> CredentialsChain::FromProcess(const std::string& command) {
+  ASSIGN_OR_RETURN(const std::string output,
+                   RunCredentialProcess(command, kProcessTimeout, [this] { return http_->interrupted(); }));
+  auto credentials = ParseCredentialsJson(output, "the credential_process");
+  // It is the user's own program: asking it again helps as little as asking a file.
+  if (!credentials.ok()) return InvalidInput("{}", credentials.status().message());
+  return credentials;
+}
+
+Result<Credentials> CredentialsChain::FromSso(const std::string& profile) {
+  // Several profiles may share a session, which then has a section and a token of its own. Before there were sessions
+  // the profile said it all, and the token is filed under the start URL.
+  const auto session = ProfileValue(environment_, "sso_session");
+  const std::string home = environment_("HOME").value_or("");
+  const std::string config = environment_("AWS_CONFIG_FILE").value_or(home + "/.aws/config");
+  const auto setting = [&](const char* key) -> Result<std::string> {
+    auto value = session ? IniValue(config, "sso-session " + *session, key) : std::nullopt;
+    if (!value) value = ProfileValue(environment_, key);
+    if (!value) return InvalidInput("the AWS profile '{}' gets its credentials by SSO, but has no {}", profile, key);
+    return *value;
+  };
+  ASSIGN_OR_RETURN(const std::string start_url, setting("sso_start_url"));
+  ASSIGN_OR_RETURN(const std::string region, setting("sso_region"));
+  ASSIGN_OR_RETURN(const std::string account, setting("sso_account_id"));
+  ASSIGN_OR_RETURN(const std::string role, setting("sso_role_name"));
+
+  const std::string path = home + "/.aws/sso/cache/" + Sha1Hex(session.value_or(start_url)) + ".json";
+  const std::string hint = fmt::format("'aws sso login --profile {}' makes a new one", profile);
+  const auto cached = ReadSmallFile(path, "the SSO token");
+  if (!cached.ok()) return InvalidInput("{}; {}", cached.status().message(), hint);
+  simdjson::dom::parser parser;
+  simdjson::dom::object token;
+  std::string_view access_token;
+  std::string_view expires_text;
+  if (parser.parse(*cached).get(token) != simdjson::SUCCESS ||
+      token["accessToken"].get(access_token) != simdjson::SUCCESS ||
+      token["expiresAt"].get(expires_text) != simdjson::SUCCESS) {
+    return InvalidInput("the SSO token in {} is not one; {}", path, hint);
+  }
+  // Old versions of the AWS command line write "UTC" for Z.
+  std::string expires(expires_text);
+  if (expires.ends_with("UTC")) expires.replace(expires.size() - 3, 3, "Z");
+  ASSIGN_OR_RETURN(const UnixMicros token_ends, ParseExpiry(expires));
+  if (token_ends <= clock_.Now()) return InvalidInput("the SSO token in {} ended at {}; {}", path, expires, hint);
+
+  const std::string endpoint =
+      environment_("AWS_ENDPOINT_URL_SSO").value_or(fmt::format("https://portal.sso.{}.amazonaws.com", region));
+  const std::string from = fmt::format("SSO at {} for role {} of account {}", endpoint, role, account);
+  const HttpRequest request{
+      "GET",
+      endpoint + "/federation/credentials?" + CanonicalQuery({{"account_id", account}, {"role_name", role}}),
+      {{"x-amz-sso_bearer_token", std::string(access_token)}},
+      {}};
+  const auto reply = Ask(*http_, request, from);
+  if (!reply.ok() && KindOf(reply.status()) == ErrorKind::kInvalidInput) {
+    return InvalidInput("{}; if the token is at fault, {}", reply.status().message(), hint);
+  }
+  RETURN_NOT_OK(reply.status());
+  simdjson::dom::object found;
+  std::string_view id;
+  std::string_view secret;
+  std::string_view session_token;
+  std::int64_t expires_ms = 0;
+  simdjson::dom::parser reply_parser;
+  if (reply_parser.parse(*reply)["roleCredentials"].get(found) != simdjson::SUCCESS ||
+      found["accessKeyId"].get(id) != simdjson::SUCCESS || found["secretAccessKey"].get(secret) != simdjson::SUCCESS ||
+      found["sessionToken"].get(session_token) != simdjson::SUCCESS ||
+      found["expiration"].get(expires_ms) != simdjson::SUCCESS) {
+    return Transient("{} answered without credentials", from);
+  }
+  return Credentials{std::string(id), std::string(secret), std::string(session_token), expires_ms * 1000};
 }
 
 Result<Credentials> CredentialsChain::FromWebIdentity(const std::string& token_file, const std::string& role) {

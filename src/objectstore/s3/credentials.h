@@ -33,13 +33,15 @@ std::optional<std::string> ProfileValue(const Environment& environment, const st
 /// The first of these that is set up decides; if it then fails, that is the error, and no later one is asked:
 ///   1. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 ///   2. AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN: a role by STS (EKS)
-///   3. the profile's aws_access_key_id, aws_secret_access_key, aws_session_token
+///   3. the profile: its aws_access_key_id, aws_secret_access_key, aws_session_token; or what its credential_process
+///      prints; or a role by IAM Identity Center, with the token that `aws sso login` has left in ~/.aws/sso/cache
+///      (sso_session, or sso_start_url and sso_region; sso_account_id, sso_role_name)
 ///   4. AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI (ECS, EKS Pod Identity)
 ///   5. the instance's role by IMDSv2, unless AWS_EC2_METADATA_DISABLED=true
 /// Any thread.
 class CredentialsChain {
  public:
-  /// `region` names the STS endpoint, unless AWS_ENDPOINT_URL_STS does.
+  /// `region` names the STS endpoint, unless AWS_ENDPOINT_URL_STS does; AWS_ENDPOINT_URL_SSO is the portal's.
   CredentialsChain(Environment environment, std::string region, std::string ca_file,
                    const Clock& clock = SystemClock());
   ~CredentialsChain();
@@ -58,6 +60,8 @@ class CredentialsChain {
   Result<Credentials> Load();
   Result<Credentials> FromWebIdentity(const std::string& token_file, const std::string& role);
   Result<Credentials> FromProfile(bool& found);
+  Result<Credentials> FromProcess(const std::string& command);
+  Result<Credentials> FromSso(const std::string& profile);
   Result<Credentials> FromContainer(const std::string& url);
   Result<Credentials> FromInstance();
 

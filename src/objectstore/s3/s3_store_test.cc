@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/uuid.h"
+#include "objectstore/s3/credential_process.h"
 #include "objectstore/s3/s3_upload.h"
 #include "objectstore/s3/xml.h"
 #include "testing/status_matchers.h"
@@ -395,7 +396,7 @@ TEST_F(CredentialsTest, ProfilesOfTheSharedFiles) {
   const std::string config = File("config",
                                   "[default]\nregion = eu-north-1\ns3 =\n  region = wrong\n"
                                   "[profile only-config]\naws_access_key_id=c-id\naws_secret_access_key=c-secret\n"
-                                  "[profile sso]\nsso_account_id=1\n");
+                                  "[profile sso]\nsso_session=corp\n[profile chained]\nsource_profile=other\n");
   const auto with_profile = [&](const char* profile) {
     std::map<std::string, std::string> variables = {{"AWS_SHARED_CREDENTIALS_FILE", credentials},
                                                     {"AWS_CONFIG_FILE", config}};
@@ -407,13 +408,114 @@ TEST_F(CredentialsTest, ProfilesOfTheSharedFiles) {
   EXPECT_EQ(Get(with_profile("only-config"))->secret_access_key, "c-secret");
   EXPECT_EQ(ProfileValue(EnvironmentOf(with_profile("")), "region"), "eu-north-1");
   for (const auto& [profile, message] :
-       {std::pair{"half", "has no aws_secret_access_key"}, std::pair{"sso", "sso_account_id, which is not supported"},
+       {std::pair{"half", "has no aws_secret_access_key"}, std::pair{"sso", "has no sso_start_url"},
+        std::pair{"chained", "source_profile, which is not supported"},
         std::pair{"none", "the AWS profile 'none' has no aws_access_key_id"}}) {
     SCOPED_TRACE(profile);
     const auto found = Get(with_profile(profile));
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, found);
     EXPECT_THAT(found.status().message(), HasSubstr(message));
   }
+}
+
+TEST_F(CredentialsTest, AProgramOfTheProfileIsAsked) {
+  const auto get = [&](const std::string& command) {
+    const std::string config = File("config", "[default]\ncredential_process = " + command + "\n");
+    return Get({{"AWS_SHARED_CREDENTIALS_FILE", "/nonexistent"}, {"AWS_CONFIG_FILE", config}});
+  };
+  const std::string script = File(
+      "helper.sh",
+      R"(echo '{"Version": 1, "AccessKeyId": "'"$1"'", "SecretAccessKey": "S", "SessionToken": "T", "Expiration": "2099-01-01T00:00:00Z"}')");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto found, get("sh " + script + " 'an id'"));
+  EXPECT_EQ(found.access_key_id, "an id");
+  EXPECT_EQ(found.secret_access_key, "S");
+  EXPECT_EQ(found.session_token, "T");
+  EXPECT_TRUE(found.expires.has_value());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto lasting,
+                                get(R"(echo '{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S"}')"));
+  EXPECT_FALSE(lasting.expires.has_value());
+  struct Case {
+    const char* command;
+    const char* want;
+  };
+  for (const auto& c : {Case{"echo TOPSECRET; exit 3", "status 3"}, Case{"kill -9 $$", "signal 9"},
+                        Case{"echo TOPSECRET", "did not answer with JSON"},
+                        Case{R"(echo '{"Version": 1, "SecretAccessKey": "TOPSECRET"}')", "without AccessKeyId"},
+                        Case{"/nonexistent/helper", "status 127"}, Case{"yes TOPSECRET", "more than credentials"}}) {
+    SCOPED_TRACE(c.command);
+    const auto refused = get(c.command);
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused);
+    EXPECT_THAT(refused.status().message(), HasSubstr(c.want));
+    EXPECT_THAT(refused.status().message(), ::testing::Not(HasSubstr("TOPSECRET")));
+  }
+}
+
+TEST(CredentialProcess, OneThatDoesNotEndIsEnded) {
+  const auto never = [] { return false; };
+  // Its child holds the pipe, too, and must go with it.
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient,
+                       RunCredentialProcess("sleep 1000 & sleep 1000", std::chrono::milliseconds(50), never));
+  int asked = 0;
+  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled,
+                       RunCredentialProcess("sleep 1000", std::chrono::hours(1), [&] { return ++asked > 1; }));
+}
+
+class SsoTest : public CredentialsTest {
+ protected:
+  void SetUp() override {
+    CredentialsTest::SetUp();
+    std::filesystem::create_directories(folder_ / ".aws/sso/cache");
+    File(".aws/config",
+         "[profile work]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Read Only\n"
+         "[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = https://corp.awsapps.com/start\n"
+         "[profile old]\nsso_start_url = https://corp.awsapps.com/start\nsso_region = eu-west-1\n"
+         "sso_account_id = 123456789012\nsso_role_name = Read Only\n");
+  }
+  // By `aws sso login`: named after the session, or, without one, the start URL.
+  void Login(const std::string& name, const std::string& expires) {
+    File(".aws/sso/cache/" + name + ".json",
+         R"({"startUrl": "https://corp.awsapps.com/start", "accessToken": "TOPSECRET", "expiresAt": ")" + expires +
+             R"("})");
+  }
+  Result<Credentials> GetAs(const std::string& profile) {
+    return Get({{"HOME", folder_.string()}, {"AWS_PROFILE", profile}, {"AWS_ENDPOINT_URL_SSO", portal_.url()}});
+  }
+
+  static constexpr const char* kSession = "ee0bfd2552fbd840c02cc48b6e823320543c450f";
+  static constexpr const char* kStartUrl = "a51746d4aa793ae07b25e90c3a5db96fc7832bd7";
+  StubHttpServer portal_{[](const StubRequest& request) -> StubReply {
+    if (request.headers.at("x-amz-sso_bearer_token") != "TOPSECRET") return {401};
+    if (request.target != "/federation/credentials?account_id=123456789012&role_name=Read%20Only") return {404};
+    return {200, R"({"roleCredentials": {"accessKeyId": "A", "secretAccessKey": "S", "sessionToken": "T",)"
+                 R"( "expiration": 4070908800000}})"};
+  }};
+};
+
+TEST_F(SsoTest, ATokenThatALoginHasLeftBuysCredentials) {
+  Login(kSession, "2099-01-01T00:00:00Z");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto found, GetAs("work"));
+  EXPECT_EQ(found.access_key_id, "A");
+  EXPECT_EQ(found.session_token, "T");
+  EXPECT_EQ(found.expires, 4'070'908'800'000'000);
+  Login(kStartUrl, "2099-01-01T00:00:00UTC");
+  MILLRACE_ASSERT_OK(GetAs("old"));
+}
+
+TEST_F(SsoTest, WithoutAGoodTokenTheMessageSaysHowToGetOne) {
+  const auto refused = [&] {
+    const auto found = GetAs("work");
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, found);
+    EXPECT_THAT(found.status().message(), HasSubstr("aws sso login --profile work"));
+    EXPECT_THAT(found.status().message(), ::testing::Not(HasSubstr("TOPSECRET")));
+  };
+  refused();
+  Login(kSession, "2020-01-01T00:00:00Z");
+  refused();
+  File(std::string(".aws/sso/cache/") + kSession + ".json", "{}");
+  refused();
+  File(std::string(".aws/sso/cache/") + kSession + ".json",
+       R"({"accessToken": "revoked", "expiresAt": "2099-01-01T00:00:00Z"})");
+  refused();
 }
 
 TEST_F(CredentialsTest, WebIdentityAsksSts) {
