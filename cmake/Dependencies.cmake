@@ -1,4 +1,5 @@
 # Third-party libraries: Debian's by find_package, the rest from the folder that scripts/setup fills.
+include(MillraceDeps)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(OpenSSL REQUIRED)

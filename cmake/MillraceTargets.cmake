@@ -16,9 +16,22 @@ function(millrace_add_module name)
   cmake_parse_arguments(M "" "" "SOURCES;DEPS;LIBS;PRIVATE_LIBS" ${ARGN})
   add_library(millrace_${name} STATIC ${M_SOURCES})
   add_library(millrace::${name} ALIAS millrace_${name})
-  target_include_directories(millrace_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_include_directories(millrace_${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/src>)
   list(TRANSFORM M_DEPS PREPEND millrace::)
-  target_link_libraries(millrace_${name} PUBLIC ${M_DEPS} ${M_LIBS} PRIVATE ${M_PRIVATE_LIBS} millrace_warnings)
+  target_link_libraries(millrace_${name} PUBLIC ${M_DEPS} ${M_LIBS}
+                        PRIVATE ${M_PRIVATE_LIBS} $<BUILD_INTERFACE:millrace_warnings>)
+endfunction()
+
+# millrace_install_module(NAME HEADERS a.h b.h): the module as millrace::NAME of the installed package, with these of its
+# headers, under <prefix>/include/millrace/NAME. All modules in its DEPS must be installed too.
+function(millrace_install_module name)
+  cmake_parse_arguments(I "" "" "HEADERS" ${ARGN})
+  set_target_properties(millrace_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(millrace_${name} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/millrace>)
+  target_compile_features(millrace_${name} INTERFACE $<INSTALL_INTERFACE:cxx_std_20>)
+  install(TARGETS millrace_${name} EXPORT MillraceTargets
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
+  install(FILES ${I_HEADERS} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/millrace/${name} COMPONENT library)
 endfunction()
 
 # millrace_add_test(NAME SOURCES a_test.cc DEPS delta testing): one gtest binary, its cases known to ctest.

@@ -1,0 +1,116 @@
+#include "delta/append.h"
+
+#include <arrow/array.h>
+#include <arrow/array/util.h>
+
+#include <map>
+#include <utility>
+
+#include "delta/compaction.h"
+#include "delta/json_text.h"
+
+namespace millrace::delta {
+namespace {
+
+// The batch with the table's columns, in the table's order.
+Result<std::shared_ptr<arrow::RecordBatch>> Conform(const arrow::RecordBatch& batch,
+                                                    const std::shared_ptr<arrow::Schema>& schema) {
+  for (const auto& name : batch.schema()->field_names()) {
+    if (schema->GetFieldIndex(name) < 0) return InvalidInput("the table has no column '{}'", name);
+  }
+  arrow::ArrayVector columns;
+  for (const auto& field : schema->fields()) {
+    if (batch.schema()->GetAllFieldIndices(field->name()).size() > 1) {
+      return InvalidInput("the rows have two columns '{}'", field->name());
+    }
+    auto column = batch.GetColumnByName(field->name());
+    if (column == nullptr) {
+      ASSIGN_OR_RETURN(column, arrow::MakeArrayOfNull(field->type(), batch.num_rows()));
+    }
+    if (!column->type()->Equals(*field->type())) {
+      return InvalidInput("column '{}' is {} in the table, but {} in the rows", field->name(),
+                          field->type()->ToString(), column->type()->ToString());
+    }
+    if (!field->nullable() && column->null_count() > 0) {
+      return InvalidInput("column '{}' must not be null in the table, but is in {} rows", field->name(),
+                          column->null_count());
+    }
+    columns.push_back(std::move(column));
+  }
+  return arrow::RecordBatch::Make(schema, batch.num_rows(), std::move(columns));
+}
+
+std::string JsonArray(const std::vector<std::string>& texts) {
+  std::string json = "[";
+  for (const auto& text : texts) {
+    if (json.size() > 1) json += ',';
+    AppendQuoted(json, text);
+  }
+  return json + "]";
+}
+
+bool Has(const Snapshot& snapshot, const Txn& txn) { return snapshot.TxnVersion(txn.app_id) >= txn.version; }
+
+}  // namespace
+
+Result<AppendResult> Append(Table& table, const arrow::RecordBatchVector& batches, const AppendOptions& options) {
+  SnapshotPtr snapshot = table.snapshot();
+  if (options.txn) {
+    ASSIGN_OR_RETURN(snapshot, table.Refresh());
+    if (Has(*snapshot, *options.txn)) return AppendResult{snapshot, false};
+  }
+  RETURN_NOT_OK(table.CheckWritable());
+
+  const auto& partition_columns = snapshot->metadata.partition_columns;
+  arrow::RecordBatchVector conformed;
+  for (const auto& batch : batches) {
+    if (batch->num_rows() == 0) continue;
+    ASSIGN_OR_RETURN(auto rows, Conform(*batch, snapshot->schema));
+    conformed.push_back(std::move(rows));
+  }
+  if (conformed.empty() && !options.txn) return AppendResult{snapshot, false};
+
+  std::map<PartitionValues, std::unique_ptr<DataFileWriter>> writers;
+  for (const auto& batch : conformed) {
+    ASSIGN_OR_RETURN(const auto parts, SplitByPartition(batch, partition_columns));
+    for (const auto& part : parts) {
+      auto& writer = writers[part.values];
+      if (writer == nullptr) {
+        ASSIGN_OR_RETURN(writer, DataFileWriter::Make(table.store(), part.rows->schema(), part.values, options.file));
+      }
+      RETURN_NOT_OK(writer->Append(*part.rows));
+    }
+  }
+  CommitRequest request;
+  std::int64_t num_rows = 0;
+  std::int64_t num_bytes = 0;
+  for (const auto& [values, writer] : writers) {
+    ASSIGN_OR_RETURN(auto file, writer->Finish());
+    num_rows += writer->num_rows();
+    num_bytes += file.size;
+    request.adds.push_back(std::move(file));
+  }
+  request.operation = "WRITE";
+  request.operation_parameters = {{"mode", "Append"}, {"partitionBy", JsonArray(partition_columns)}};
+  request.operation_metrics = {{"numFiles", std::to_string(request.adds.size())},
+                               {"numOutputRows", std::to_string(num_rows)},
+                               {"numOutputBytes", std::to_string(num_bytes)}};
+  request.planned_schema = snapshot->metadata.schema_string;
+  if (options.txn) {
+    request.txns = {*options.txn};
+    request.fence = {{options.txn->app_id, snapshot->TxnVersion(options.txn->app_id)}};
+  }
+  auto outcome = table.Commit(request);
+  if (!outcome.ok()) {
+    if (KindOf(outcome.status()) == ErrorKind::kConflict) DropUncommitted(table, request.adds);
+    return outcome.status();
+  }
+  if (auto* committed = std::get_if<Committed>(&*outcome)) return AppendResult{std::move(committed->snapshot)};
+  const auto& fenced = std::get<Fenced>(*outcome);
+  DropUncommitted(table, request.adds);
+  if (Has(*fenced.snapshot, *options.txn)) return AppendResult{fenced.snapshot, false};
+  return Conflict("another process has appended as application {}: it is at version {} now", fenced.app_id,
+                  fenced.found.value_or(-1));
+}
+
+}  // namespace millrace::delta
