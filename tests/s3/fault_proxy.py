@@ -9,7 +9,9 @@ It is told what to do on its own port, below /-proxy-/:
                          the first entry that fits a request (method and a part of its target; both may be left out) makes
                          its fault, after `skip` requests that fit and then `times` times (-1: always). Replaces the plan.
     PUT /-proxy-/random  {"rate": 0.3, "seed": 7, "faults": [F, ...]}   for requests that the plan leaves alone
+    PUT /-proxy-/delay   {"seconds": 0.02}   every request takes that much longer: a store that is far away
     GET /-proxy-/counts  {"forwarded": 12, "error_503": 3, ...}
+    GET /-proxy-/peak    {"requests": 16}    under way at once since the last PUT of a delay, at most
 
 The faults; those above the line never reach the server, those below do:
 
@@ -46,6 +48,9 @@ class Proxy:
         self.rate = 0.0
         self.random = random.Random(0)
         self.faults = RANDOM_FAULTS
+        self.delay_s = 0.0
+        self.under_way = 0
+        self.peak = 0
         self.counts = collections.Counter(forwarded=0)
 
     def control(self, method, path, body):
@@ -55,6 +60,10 @@ class Proxy:
             value = json.loads(body)
             self.rate, self.random = value["rate"], random.Random(value["seed"])
             self.faults = value.get("faults", RANDOM_FAULTS)
+        elif path == "delay":
+            self.delay_s, self.peak = json.loads(body)["seconds"], 0
+        elif path == "peak":
+            return {"requests": self.peak}
         return dict(self.counts)
 
     def fault_of(self, method, target):
@@ -135,7 +144,13 @@ class Proxy:
         if fault == "slow":
             await asyncio.sleep(self.random.random() * 0.2)
         self.counts["forwarded"] += 1
-        reply = await self.forward(head, body, method)
+        self.under_way += 1
+        self.peak = max(self.peak, self.under_way)
+        try:
+            await asyncio.sleep(self.delay_s)
+            reply = await self.forward(head, body, method)
+        finally:
+            self.under_way -= 1
         if fault == "drop_reply":
             return reset(writer)
         if fault == "hang_after":

@@ -289,6 +289,13 @@ class FaultProxy:
     def always(self, fault, match="", method=""):
         self._control("plan", [{"fault": fault, "match": match, "method": method, "times": -1}])
 
+    def delay(self, seconds):
+        self._control("delay", {"seconds": seconds})
+
+    def peak(self):
+        """Requests under way at once since delay(), at most."""
+        return self._control("peak")["requests"]
+
     def quiet(self):
         self._control("plan", [])
         self._control("random", {"rate": 0, "seed": 0})
