@@ -1,13 +1,12 @@
 """What our code writes, read by deltalake, DuckDB and Polars; what deltalake writes, continued by our code.
 
 Usage: delta_readers_test.py PATH_OF_write_table
-The expected rows are computed here, from the same rule as in write_table.cc, so no reader is the judge of another.
+The expected rows are those of expected_rows.py, so no reader is the judge of another.
 """
 
 import datetime
 import decimal
 import glob
-import math
 import os
 import subprocess
 import sys
@@ -19,54 +18,15 @@ import pyarrow
 import pyarrow.compute
 from deltalake import DeltaTable, write_deltalake
 
+from expected_rows import check_rows, expected_row, timestamp_of
+
 WRITE_TABLE = sys.argv[1]
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def run(*args):
     done = subprocess.run([WRITE_TABLE, *args], capture_output=True, text=True)
     assert done.returncode == 0, f"{args}: {done.stderr}"
     return done.stdout.strip()
-
-
-def expected_row(i):
-    null = i % 7 == 3
-    row = {
-        "s": f'"quoted" straße {i % 50}',
-        "b": b"\x00\xff" + str(i).encode(),
-        "t": i % 2 == 0,
-        "i8": i % 256 - 128,
-        "i16": i,
-        "i32": -i,
-        "f": i / 4,
-        "d": math.nan if i % 100 == 50 else i / 3,
-        "amount": decimal.Decimal(i * 101 - 5000).scaleb(-2),
-        "huge": decimal.Decimal(123456789012345678901234567890 + i).scaleb(-6, decimal.Context(prec=38)),
-        "ts": EPOCH + datetime.timedelta(microseconds=1_700_000_000_123_456 + i * 1_000_001),
-        "list": [i + n for n in range(i % 3)],
-        "st": {"x": i, "y": str(i)},
-    }
-    if null:
-        row = dict.fromkeys(row)
-    row["id"] = i
-    row["uuid"] = f"{i * 2654435761:08x}-a-rather-long-text-that-is-cut-in-statistics"
-    row["_topic"] = "clicks"
-    row["day"] = datetime.date(1970, 1, 1) + datetime.timedelta(days=19_700 + i % 2)
-    return row
-
-
-def same(a, b):
-    if isinstance(a, float) and isinstance(b, float):
-        return a == b or (math.isnan(a) and math.isnan(b))
-    return a == b
-
-
-def check_rows(rows, begin, end, reader):
-    rows = sorted(rows, key=lambda r: r["id"])
-    assert len(rows) == end - begin, f"{reader}: {len(rows)} rows, expected {end - begin}"
-    for got, i in zip(rows, range(begin, end)):
-        for name, want in expected_row(i).items():
-            assert same(got[name], want), f"{reader}: row {i} column {name}: {got[name]!r}, expected {want!r}"
 
 
 def add_actions(table):
@@ -84,7 +44,7 @@ def check_readers(path, count):
     # Filters make readers use the statistics. NaN in d: its bounds must not hide rows.
     scan = polars.scan_delta(path)
     check_rows(scan.collect().to_dicts(), 0, count, "polars")
-    after = EPOCH + datetime.timedelta(microseconds=1_700_000_000_123_456 + 2500 * 1_000_001)
+    after = timestamp_of(2500)
     got = scan.filter(polars.col("ts") >= after).select("id").collect()["id"].to_list()
     assert sorted(got) == [i for i in range(2500, count) if i % 7 != 3], "polars: filter on ts"
     got = scan.filter(polars.col("d") > 900.0).select("id").collect()["id"].to_list()

@@ -1,8 +1,10 @@
 // Writes a Delta table with our code, for tests that read it with other engines.
 //
-//   write_table create DIR     version 0, then four commits of 1,000 rows each over two dates, then a checkpoint
-//   write_table append DIR N   one more commit of N rows, whose transaction goes on from the table's
-//   write_table show DIR       "version=V files=F rows=R sum=S txn=T": as our reader sees it
+//   write_table create DIR [COLUMNS [N]]   version 0, then four commits of N rows each (1,000), then a checkpoint;
+//                                          partitioned by COLUMNS, as in "t,day"; by "day" if not given, "" is none
+//   write_table append DIR N               one more commit of N rows, whose transaction goes on from the table's
+//   write_table ingest DIR N               N more such commits of 20 rows by one writer, a checkpoint at times
+//   write_table show DIR                   "version=V files=F rows=R sum=S txn=T": as our reader sees it
 //
 // Row i (from 0) of the whole table: see MakeBatch(). Exit 1 and a message on any error.
 #include <arrow/array.h>
@@ -12,7 +14,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "delta/data_file.h"
 #include "delta/table.h"
@@ -106,7 +110,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeBatch(std::int64_t begin, std::i
 
 Status Append(Table& table, std::int64_t begin, std::int64_t end) {
   ASSIGN_OR_RETURN(const auto batch, MakeBatch(begin, end));
-  ASSIGN_OR_RETURN(const auto parts, SplitByPartition(batch, {"day"}));
+  ASSIGN_OR_RETURN(const auto parts, SplitByPartition(batch, table.snapshot()->metadata.partition_columns));
   CommitRequest request;
   for (const auto& part : parts) {
     ASSIGN_OR_RETURN(const auto writer, DataFileWriter::Make(table.store(), part.rows->schema(), part.values));
@@ -142,18 +146,37 @@ Status Show(Table& table) {
   return Status::OK();
 }
 
-Status Run(const std::string& verb, const std::string& folder, std::int64_t count) {
+// "a,b": two; "": none.
+std::vector<std::string> Columns(const std::string& text) {
+  std::vector<std::string> columns;
+  std::stringstream list(text);
+  for (std::string column; std::getline(list, column, ',');) columns.push_back(column);
+  return columns;
+}
+
+Status Create(const std::string& folder, const std::string& partition_columns, std::int64_t rows_per_commit) {
   ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(folder));
-  if (verb == "create") {
-    CreateOptions options;
-    options.schema = TableSchema();
-    options.partition_columns = {"day"};
-    options.name = "interop";
-    ASSIGN_OR_RETURN(const auto table, Table::OpenOrCreate(store, options));
-    for (std::int64_t i = 0; i < 4; ++i) RETURN_NOT_OK(Append(*table, i * 1000, (i + 1) * 1000));
-    return table->WriteCheckpoint();
+  CreateOptions options;
+  options.schema = TableSchema();
+  options.partition_columns = Columns(partition_columns);
+  options.name = "interop";
+  ASSIGN_OR_RETURN(const auto table, Table::OpenOrCreate(store, options));
+  for (std::int64_t i = 0; i < 4; ++i) {
+    RETURN_NOT_OK(Append(*table, i * rows_per_commit, (i + 1) * rows_per_commit));
   }
+  return table->WriteCheckpoint();
+}
+
+Status Run(const std::vector<std::string>& arguments) {
+  const std::string& verb = arguments[0];
+  const std::string& folder = arguments[1];
+  if (verb == "create") {
+    return Create(folder, arguments.size() > 2 ? arguments[2] : "day",
+                  arguments.size() > 3 ? std::atoll(arguments[3].c_str()) : 1000);
+  }
+  ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(folder));
   ASSIGN_OR_RETURN(const auto table, Table::Open(store));
+  const std::int64_t count = arguments.size() > 2 ? std::atoll(arguments[2].c_str()) : 0;
   if (verb == "append") {
     const std::int64_t begin = table->snapshot()->TxnVersion(kAppId).value_or(-1) + 1;
     return Append(*table, begin, begin + count);
@@ -175,11 +198,12 @@ Status Run(const std::string& verb, const std::string& folder, std::int64_t coun
 }  // namespace millrace::delta
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::fprintf(stderr, "usage: write_table create|append|ingest|show DIR [N]\n");
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments.size() < 2) {
+    std::fprintf(stderr, "usage: write_table create|append|ingest|show DIR ...\n");
     return 64;
   }
-  const auto status = millrace::delta::Run(argv[1], argv[2], argc > 3 ? std::atoll(argv[3]) : 0);
+  const auto status = millrace::delta::Run(arguments);
   if (status.ok()) return 0;
   std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return 1;
