@@ -1,0 +1,261 @@
+"""`millrace ingest` in the place of kafka-delta-ingest: a table that another writer filled up to some offsets of a real Kafka
+topic is continued at exactly the next ones, with the same command line or environment.
+
+Usage: broker.py run -- ingest_takeover_test.py PATH_OF_millrace
+
+The table before us is laid out as kafka-delta-ingest v0.4.0 does it, from a reading of its source (writer.rs, delta_helpers.rs;
+the program itself is written in Rust, which a machine that runs these tests need not have): snappy files that hold the
+partition column too, its naive statistics (dates and decimals as the bare integers of Parquet), commits with a txn
+`<app_id>-<partition>` for each assigned partition that has rows, the last offset inclusive, a checkpoint at each tenth version,
+the log before it cleaned up. It stores nothing in Kafka's consumer group. The user made the table, here with deltalake.
+"""
+
+import datetime
+import decimal
+import glob
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+import pyarrow
+import pyarrow.parquet
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from deltalake import DeltaTable
+
+MILLRACE = sys.argv[1]
+BROKERS = os.environ["KAFKA_BROKERS"]
+TOPIC = "web_requests"
+APP = "web-requests"
+START = datetime.datetime(2024, 3, 1, 22, tzinfo=datetime.timezone.utc)
+SCHEMA = pyarrow.schema([
+    ("request_id", pyarrow.string()),
+    ("status", pyarrow.int32()),
+    ("bytes", pyarrow.int64()),
+    ("seconds", pyarrow.float64()),
+    ("cached", pyarrow.bool_()),
+    ("price", pyarrow.decimal128(10, 2)),
+    ("ts", pyarrow.timestamp("us", "UTC")),
+    ("tags", pyarrow.list_(pyarrow.string())),
+    ("kafka_topic", pyarrow.string()),
+    ("kafka_partition", pyarrow.int32()),
+    ("kafka_offset", pyarrow.int64()),
+    ("kafka_timestamp", pyarrow.timestamp("us", "UTC")),
+    ("due", pyarrow.date32()),
+    ("date", pyarrow.string()),
+])
+TRANSFORMS = [f"kafka_{name}: kafka.{name}" for name in ("topic", "partition", "offset", "timestamp")]
+TOMBSTONE, MALFORMED = 7, 11  # Offsets of partition 1, behind what the table has, where the messages are no rows.
+passed = 0
+
+
+def claim(condition, what, details=""):
+    global passed
+    assert condition, f"{what}\n{details}"
+    passed += 1
+
+
+def row_of(partition, offset):
+    at = START + datetime.timedelta(minutes=offset, seconds=partition)
+    return {
+        "request_id": f"{partition}/{offset}",
+        "status": None if offset % 5 == 4 else 200 + offset % 3,
+        "bytes": offset << 33,
+        "seconds": offset / 8,
+        "cached": offset % 2 == 0,
+        "price": decimal.Decimal(offset * 7).scaleb(-2),
+        "ts": at,
+        "tags": ["a"] * (offset % 3),
+        "kafka_topic": TOPIC,
+        "kafka_partition": partition,
+        "kafka_offset": offset,
+        "kafka_timestamp": at + datetime.timedelta(milliseconds=250),
+        "due": at.date() + datetime.timedelta(days=offset % 4),
+        "date": None if offset % 50 == 2 else at.date().isoformat(),
+    }
+
+
+def message_of(partition, offset):
+    row = {key: value for key, value in row_of(partition, offset).items() if not key.startswith("kafka_")}
+    row.update(ts=row["ts"].isoformat(), due=row["due"].isoformat(), price=str(row["price"]))
+    return json.dumps({key: value for key, value in row.items() if value is not None}).encode()
+
+
+class Topic:
+    """What was sent, so what the table must hold in the end."""
+
+    def __init__(self, partitions):
+        self.admin = AdminClient({"bootstrap.servers": BROKERS})
+        self.admin.create_topics([NewTopic(TOPIC, partitions, 1)])[TOPIC].result()
+        self.ends = [0] * partitions
+        self.no_rows = {(1, TOMBSTONE), (1, MALFORMED)}
+
+    def send(self, partition, count):
+        producer = Producer({"bootstrap.servers": BROKERS})
+        for offset in range(self.ends[partition], self.ends[partition] + count):
+            value = message_of(partition, offset)
+            if (partition, offset) == (1, TOMBSTONE):
+                value = None
+            if (partition, offset) == (1, MALFORMED):
+                value = b'{"request_id": "cut off'
+            time = int(row_of(partition, offset)["kafka_timestamp"].timestamp() * 1000)
+            producer.produce(TOPIC, value, partition=partition, timestamp=time, key=b"k")
+        assert producer.flush(60) == 0
+        self.ends[partition] += count
+
+    def add_partition(self):
+        self.ends.append(0)
+        self.admin.create_partitions([NewPartitions(TOPIC, len(self.ends))])[TOPIC].result()
+
+    def rows(self):
+        return [row_of(p, o) for p, end in enumerate(self.ends) for o in range(end) if (p, o) not in self.no_rows]
+
+
+class KafkaDeltaIngest:
+    """What it writes, without Kafka."""
+
+    def __init__(self, table):
+        self.table = pathlib.Path(table)
+        self.offsets = {}
+
+    def _stats(self, path):
+        """It takes the bounds from the footer and knows texts and timestamps; all else is the number that Parquet stores."""
+        file = pyarrow.parquet.ParquetFile(path)
+        low, high, nulls = {}, {}, {}
+        for index, field in enumerate(file.schema_arrow):
+            if field.name == "date":
+                continue
+            column = file.read(columns=[field.name]).column(0)
+            nulls[field.name] = column.null_count
+            if pyarrow.types.is_list(field.type):
+                continue
+            statistics = file.metadata.row_group(0).column(index).statistics
+            assert file.metadata.row_group(0).column(index).path_in_schema == field.name and file.num_row_groups == 1
+            if not statistics.has_min_max:
+                continue
+            for bounds, raw, value in [(low, statistics.min_raw, statistics.min), (high, statistics.max_raw, statistics.max)]:
+                if pyarrow.types.is_timestamp(field.type):
+                    bounds[field.name] = f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03}Z"
+                else:
+                    bounds[field.name] = value if isinstance(value, str) else raw
+        return {"numRecords": file.metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
+
+    def _file(self, date, rows):
+        path = f"date={date or '__HIVE_DEFAULT_PARTITION__'}/part-00000-{uuid.uuid4()}-c000.snappy.parquet"
+        (self.table / path).parent.mkdir(exist_ok=True)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, SCHEMA), self.table / path, compression="snappy",
+                                    store_decimal_as_integer=True)
+        return {"path": path, "partitionValues": {"date": date}, "size": (self.table / path).stat().st_size,
+                "modificationTime": int(time.time() * 1000), "dataChange": True,
+                "stats": json.dumps(self._stats(self.table / path), separators=(",", ":")), "tags": None,
+                "deletionVector": None, "baseRowId": None, "defaultRowCommitVersion": None, "clusteringProvider": None}
+
+    def commit(self, ranges):
+        """`ranges`: by partition the offsets that become rows, exclusive end."""
+        rows = [row_of(partition, offset) for partition, offsets in ranges.items() for offset in offsets]
+        self.offsets.update({partition: offsets[-1] for partition, offsets in ranges.items() if offsets})
+        now = int(time.time() * 1000)
+        actions = [{"commitInfo": {
+            "timestamp": now, "operation": "STREAMING UPDATE", "clientVersion": "delta-rs.0.26.2",
+            "operationParameters": {"outputMode": "Append", "queryId": APP, "epochId": str(now)}}}]
+        actions += [{"txn": {"appId": f"{APP}-{partition}", "version": last, "lastUpdated": now}}
+                    for partition, last in self.offsets.items()]
+        actions += [{"add": self._file(date, [row for row in rows if row["date"] == date])}
+                    for date in {row["date"] for row in rows}]
+        version = DeltaTable(self.table).version() + 1
+        with open(self.table / "_delta_log" / f"{version:020}.json", "x") as file:
+            file.write("\n".join(json.dumps(action, separators=(",", ":")) for action in actions))
+        if version % 10 == 0:
+            DeltaTable(self.table).create_checkpoint()
+
+
+def as_kafka_delta_ingest_leaves_it(table, lasts):
+    """Rows up to and including the last offset of each partition, in twelve commits."""
+    DeltaTable.create(table, SCHEMA, partition_by=["date"])
+    writer, commits = KafkaDeltaIngest(table), 12
+    for commit in range(commits):
+        writer.commit({partition: range((last + 1) * commit // commits, (last + 1) * (commit + 1) // commits)
+                       for partition, last in lasts.items()})
+    # The table's commits are young, so the thirty days of its cleanup are passed over here.
+    for path in glob.glob(f"{table}/_delta_log/*.json"):
+        if int(os.path.basename(path)[:20]) < 10:
+            os.remove(path)
+    return writer
+
+
+def ingest(*arguments, code=0, environment=None):
+    done = subprocess.run([MILLRACE, "ingest", *map(str, arguments)], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, **(environment or {})})
+    assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+    return done.stderr
+
+
+def check(table, topic, what):
+    key = lambda row: (row["kafka_partition"], row["kafka_offset"])  # noqa: E731
+    delta = DeltaTable(table)
+    got = sorted(delta.to_pyarrow_table().to_pylist(), key=key)
+    want = sorted(topic.rows(), key=key)
+    claim([key(row) for row in got] == [key(row) for row in want], f"{what}: every message is a row, once",
+          (len(got), len(want), set(map(key, want)) ^ set(map(key, got))))
+    for row, expected in zip(got, want):
+        assert row == expected, f"{what}: {row}, expected {expected}"
+    lasts = [delta.transaction_version(f"{APP}-{partition}") for partition in range(len(topic.ends))]
+    claim(lasts == [end - 1 for end in topic.ends], f"{what}: the last offsets are in the table", (lasts, topic.ends))
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        table = str(pathlib.Path(name, "web_requests"))
+        topic = Topic(4)
+        # Partition 3 has messages that the table knows nothing of; 2 has none beyond the table's.
+        for partition, count in enumerate([400, 37, 25, 60]):
+            topic.send(partition, count)
+        lasts = {0: 299, 1: 5, 2: 24}
+        other = as_kafka_delta_ingest_leaves_it(table, lasts)
+        before = DeltaTable(table)
+        claim([before.transaction_version(f"{APP}-{p}") for p in range(4)] == [299, 5, 24, None], "the table before us")
+        claim(before.to_pyarrow_table().num_rows == 300 + 6 + 25, "its rows before us")
+
+        options = ["-k", BROKERS, "-a", APP, "-g", "web_requests_group", "-o", "earliest", "-l", 1, "-m", 100, "-b", 1 << 20, "-c"]
+        options += [word for transform in TRANSFORMS for word in ("-t", transform)]
+        options += ["-K", "fetch.wait.max.ms=50", "-e"]
+
+        # Offsets given by hand do not move what is stored: behind it they are ignored, before it they are refused.
+        refused = ingest(TOPIC, table, *options, "--seek_offsets", '{"0": 350}', code=78)
+        claim("stored at offset 299" in refused and "InconsistentStoredOffsets" in refused, "a jump ahead is refused", refused)
+        claim(DeltaTable(table).version() == before.version(), "and nothing is written")
+        ingest(TOPIC, table, *options, "--seek_offsets", '{"0": 100}')
+        check(table, topic, "taken over")
+        version = DeltaTable(table).version()
+        ingest(TOPIC, table, *options)
+        check(table, topic, "nothing new")
+        claim(DeltaTable(table).version() == version, "no commit without messages")
+
+        # The same by environment, with a partition that is new to all.
+        topic.add_partition()
+        for partition, count in enumerate([5, 90, 1, 0, 12]):
+            topic.send(partition, count)
+        ingest(*[word for transform in TRANSFORMS for word in ("-t", transform)], environment={
+            "KAFKA_TOPIC": TOPIC, "TABLE_LOCATION": table, "APP_ID": APP, "KAFKA_CONSUMER_GROUP": "web_requests_group",
+            "ALLOWED_LATENCY": "1", "ENDS_AT_LATEST_OFFSETS": "true"})
+        check(table, topic, "by environment")
+
+        # Back again: the other writer goes on from our offsets, and after it we from its.
+        begin = topic.ends[2]
+        topic.send(2, 10)
+        other.offsets = {partition: end - 1 for partition, end in enumerate(topic.ends)}
+        other.commit({2: range(begin, begin + 10)})
+        topic.send(2, 10)
+        topic.send(0, 3)
+        ingest(TOPIC, table, *options)
+        check(table, topic, "back and forth")
+    print(f"{passed} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
