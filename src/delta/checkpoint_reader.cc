@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <future>
 #include <utility>
 
 #include "delta/action_json.h"
@@ -443,6 +444,25 @@ std::vector<int> WantedLeaves(const parquet::SchemaDescriptor& schema, const par
 
 enum class Wanted { kAll, kSidecars };
 
+// Rows that are decoded at once: enough to keep the cost of a batch small, few enough to stay in the caches.
+constexpr std::int64_t kBatchRows = 16'384;
+
+// The same as a result: Parquet throws at a footer that contradicts itself.
+Result<std::vector<int>> WantedLeaves(const parquet::FileMetaData& metadata, int group, Wanted wanted) {
+  std::vector<int> leaves;
+  try {
+    leaves = WantedLeaves(*metadata.schema(), *metadata.RowGroup(group));
+  } catch (const parquet::ParquetException& e) {
+    return Internal("{}", e.what());
+  }
+  if (wanted == Wanted::kSidecars) {
+    std::erase_if(leaves, [&](int leaf) {
+      return !metadata.schema()->Column(leaf)->path()->ToDotString().starts_with("sidecar.");
+    });
+  }
+  return leaves;
+}
+
 Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, const Sink& sink,
                    Wanted wanted = Wanted::kAll) {
   ASSIGN_OR_RETURN(const auto file, store.Open(key));
@@ -456,27 +476,32 @@ Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, cons
   if (!opened.ok()) return broken(opened.status());
   const auto& reader = *opened;
   reader->set_use_threads(true);
+  reader->set_batch_size(kBatchRows);
   const auto metadata = reader->parquet_reader()->metadata();
   for (int group = 0; group < reader->num_row_groups(); ++group) {
-    std::vector<int> leaves = WantedLeaves(*metadata->schema(), *metadata->RowGroup(group));
-    if (wanted == Wanted::kSidecars) {
-      std::erase_if(leaves, [&](int leaf) {
-        return !metadata->schema()->Column(leaf)->path()->ToDotString().starts_with("sidecar.");
+    const auto leaves = WantedLeaves(*metadata, group, wanted);
+    if (!leaves.ok()) return broken(leaves.status());
+    if (leaves->empty()) continue;
+    auto batches = reader->GetRecordBatchReader({group}, *leaves);
+    if (!batches.ok()) return broken(batches.status());
+    const auto decode = [&] { return (*batches)->Next(); };
+    auto batch = decode();
+    for (std::int64_t rows_left = metadata->RowGroup(group)->num_rows();;) {
+      if (!batch.ok()) return broken(batch.status());
+      if (*batch == nullptr) break;
+      // The next rows are decoded while these become actions: either is half of the work.
+      rows_left -= (*batch)->num_rows();
+      auto next = std::async(rows_left > 0 ? std::launch::async : std::launch::deferred, decode);
+      // The sink's own failures pass unchanged.
+      Status from_sink;
+      const Status status = ReadBatch(**batch, [&](Action&& action) {
+        from_sink = sink(std::move(action));
+        return from_sink;
       });
-      if (leaves.empty()) return Status::OK();
+      if (!from_sink.ok()) return from_sink;
+      if (!status.ok()) return WithContext(status, "checkpoint {}", key);
+      batch = next.get();
     }
-    auto table = reader->ReadRowGroup(group, leaves);
-    if (!table.ok()) return broken(table.status());
-    auto batch = (*table)->CombineChunksToBatch();
-    if (!batch.ok()) return broken(batch.status());
-    // The sink's own failures pass unchanged.
-    Status from_sink;
-    const Status status = ReadBatch(**batch, [&](Action&& action) {
-      from_sink = sink(std::move(action));
-      return from_sink;
-    });
-    if (!from_sink.ok()) return from_sink;
-    if (!status.ok()) return WithContext(status, "checkpoint {}", key);
   }
   return Status::OK();
 }

@@ -1,4 +1,5 @@
 #include <arrow/array.h>
+#include <arrow/array/concatenate.h>
 #include <arrow/array/util.h>
 #include <arrow/compute/api.h>
 #include <arrow/table.h>
@@ -123,12 +124,35 @@ class FileScan::Impl {
 
   Status Open(objectstore::ObjectStore& store) {
     where_ = fmt::format("data file {} of {}", file_.path, store.uri());
-    return WithContext(OpenFile(store), "{}", where_);
+    try {
+      return WithContext(OpenFile(store), "{}", where_);
+    } catch (const parquet::ParquetException& e) {
+      return Corrupt("{}: {}", where_, e.what());
+    }
   }
 
   int num_row_groups() const { return metadata_->num_row_groups(); }
 
   bool MayMatch(int group) const {
+    try {
+      return MayMatchByFooter(group);
+    } catch (const parquet::ParquetException&) {
+      return true;  // The footer contradicts itself. Reading the group will say how.
+    }
+  }
+
+  Status ReadRowGroup(int group, const Sink& sink) const {
+    // A failure of the sink is not the file's, and keeps its own words.
+    Status from_sink;
+    const Status status = Read(group, [&](std::shared_ptr<arrow::RecordBatch> batch) {
+      from_sink = sink(std::move(batch));
+      return from_sink;
+    });
+    return from_sink.ok() ? WithContext(status, "{}", where_) : from_sink;
+  }
+
+ private:
+  bool MayMatchByFooter(int group) const {
     const auto row_group = metadata_->RowGroup(group);
     for (std::size_t i = 0; i < plan_->where.size(); ++i) {
       const auto& column = plan_->conditions[i];
@@ -146,17 +170,6 @@ class FileScan::Impl {
     return true;
   }
 
-  Status ReadRowGroup(int group, const Sink& sink) const {
-    // A failure of the sink is not the file's, and keeps its own words.
-    Status from_sink;
-    const Status status = Read(group, [&](std::shared_ptr<arrow::RecordBatch> batch) {
-      from_sink = sink(std::move(batch));
-      return from_sink;
-    });
-    return from_sink.ok() ? WithContext(status, "{}", where_) : from_sink;
-  }
-
- private:
   // A column of the file at the top level.
   struct Top {
     std::vector<int> leaves;
@@ -204,8 +217,9 @@ class FileScan::Impl {
   }
 
   // One for each use: Arrow's readers hold state.
-  Result<std::unique_ptr<parquet::arrow::FileReader>> MakeReader() const {
+  Result<std::unique_ptr<parquet::arrow::FileReader>> MakeReader(const std::vector<int>& dictionary_leaves = {}) const {
     parquet::ArrowReaderProperties properties(/*use_threads=*/false);
+    for (const int leaf : dictionary_leaves) properties.set_read_dictionary(leaf, true);
     properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MICRO);
     properties.set_batch_size(kBatchRows);
     parquet::arrow::FileReaderBuilder builder;
@@ -245,7 +259,48 @@ class FileScan::Impl {
 
   using StoredColumns = std::map<std::size_t, std::shared_ptr<arrow::Array>>;  // By place, a whole row group long.
 
-  // Which rows of the group go into the answer; nullptr: all. Fills `stored` with the columns that were read for it.
+  // Leaves of texts that conditions look at and the answer does not have, where each value is the index of one in the
+  // group's dictionary: the comparison is made once for each text.
+  std::vector<int> DictionaryLeaves(int group) const {
+    std::vector<int> leaves;
+    for (const auto& place : condition_places_) {
+      if (!place || tops_[*place].leaf < 0 || !arrow::is_base_binary_like(tops_[*place].type->id())) continue;
+      if (std::find(places_.begin(), places_.end(), place) != places_.end()) continue;
+      const auto pages = metadata_->RowGroup(group)->ColumnChunk(tops_[*place].leaf)->encoding_stats();
+      const auto is_index = [](const parquet::PageEncodingStats& page) {
+        return page.page_type == parquet::PageType::DICTIONARY_PAGE ||
+               page.encoding == parquet::Encoding::RLE_DICTIONARY ||
+               page.encoding == parquet::Encoding::PLAIN_DICTIONARY;
+      };
+      if (!pages.empty() && std::all_of(pages.begin(), pages.end(), is_index)) leaves.push_back(tops_[*place].leaf);
+    }
+    return leaves;
+  }
+
+  // Which of these rows satisfy a condition. `stored`: the column as the file has it; nullptr: the file has it not.
+  Result<std::shared_ptr<arrow::BooleanArray>> Satisfying(std::size_t condition,
+                                                          const std::shared_ptr<arrow::Array>& stored,
+                                                          std::int64_t rows) const {
+    const auto& column = plan_->conditions[condition];
+    const auto& comparison = plan_->where[condition];
+    if (stored == nullptr || stored->type_id() != arrow::Type::DICTIONARY) {
+      ASSIGN_OR_RETURN(const auto values, Column(column, stored, rows));
+      return Matches(values, comparison);
+    }
+    const auto& indexed = static_cast<const arrow::DictionaryArray&>(*stored);
+    ASSIGN_OR_RETURN(const auto texts, Column(column, indexed.dictionary(), indexed.dictionary()->length()));
+    ASSIGN_OR_RETURN(const auto text_matches, Matches(texts, comparison));
+    const bool null_matches = Satisfies(std::nullopt, comparison);
+    ASSIGN_OR_RETURN(auto bits, arrow::AllocateEmptyBitmap(rows));
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const bool matches = indexed.IsNull(i) ? null_matches : text_matches->Value(indexed.GetValueIndex(i));
+      arrow::bit_util::SetBitTo(bits->mutable_data(), i, matches);
+    }
+    return std::make_shared<arrow::BooleanArray>(rows, std::move(bits));
+  }
+
+  // Which rows of the group go into the answer; nullptr: all. Fills `stored` with the columns that were read for it and
+  // that the answer has.
   Result<std::shared_ptr<arrow::BooleanArray>> Select(int group, const parquet::arrow::FileReader& reader,
                                                       StoredColumns& stored) const {
     const std::int64_t rows = first_rows_[group + 1] - first_rows_[group];
@@ -257,27 +312,50 @@ class FileScan::Impl {
     }
     std::sort(places.begin(), places.end());
     places.erase(std::unique(places.begin(), places.end()), places.end());
+    std::unique_ptr<arrow::RecordBatchReader> stream;
     if (!places.empty()) {
-      ASSIGN_OR_RETURN(const auto stream, Stream(reader, group, places));
-      auto table = stream->ToTable();
-      RETURN_NOT_OK(Broken(table.status()));
-      auto batch = (*table)->CombineChunksToBatch();
-      RETURN_NOT_OK(Broken(batch.status()));
-      for (std::size_t i = 0; i < places.size(); ++i) stored[places[i]] = (*batch)->column(static_cast<int>(i));
+      ASSIGN_OR_RETURN(stream, Stream(reader, group, places));
     }
-    for (std::size_t i = 0; i < plan_->where.size(); ++i) {
-      const auto& column = plan_->conditions[i];
-      if (column.is_partition && !IsNan(column)) continue;  // The file's value satisfies it, or it would not be read.
-      const auto found = condition_places_[i] ? stored.at(*condition_places_[i]) : nullptr;
-      ASSIGN_OR_RETURN(const auto values, Column(column, found, rows));
-      ASSIGN_OR_RETURN(auto matches, Matches(values, plan_->where[i]));
-      if (mask == nullptr) {
-        mask = std::move(matches);
-      } else {
-        ASSIGN_OR_RETURN(mask, And(*mask, *matches));
+    arrow::ArrayVector masks;
+    std::map<std::size_t, arrow::ArrayVector> kept;
+    for (std::int64_t done = 0; done < rows;) {
+      std::shared_ptr<arrow::RecordBatch> batch;
+      std::int64_t length = rows;
+      if (stream != nullptr) {
+        RETURN_NOT_OK(Broken(stream->ReadNext(&batch)));
+        if (batch == nullptr) return Corrupt("row group {} has {} rows, its columns {}", group, rows, done);
+        length = batch->num_rows();
+        if (length > rows - done) return Corrupt("row group {} has {} rows, its columns more", group, rows);
       }
+      std::shared_ptr<arrow::BooleanArray> of_batch;
+      if (mask != nullptr) of_batch = std::static_pointer_cast<arrow::BooleanArray>(mask->Slice(done, length));
+      const auto stored_at = [&](std::size_t place) {
+        return batch->column(static_cast<int>(std::lower_bound(places.begin(), places.end(), place) - places.begin()));
+      };
+      for (std::size_t i = 0; i < plan_->where.size(); ++i) {
+        const auto& column = plan_->conditions[i];
+        // The file's value satisfies it, or it would not be read.
+        if (column.is_partition && !IsNan(column)) continue;
+        ASSIGN_OR_RETURN(auto matches,
+                         Satisfying(i, condition_places_[i] ? stored_at(*condition_places_[i]) : nullptr, length));
+        if (of_batch == nullptr) {
+          of_batch = std::move(matches);
+        } else {
+          ASSIGN_OR_RETURN(of_batch, And(*of_batch, *matches));
+        }
+      }
+      for (const std::size_t place : places) {
+        if (std::find(places_.begin(), places_.end(), place) != places_.end()) kept[place].push_back(stored_at(place));
+      }
+      if (of_batch != nullptr) masks.push_back(std::move(of_batch));
+      done += length;
     }
-    return mask;
+    for (auto& [place, chunks] : kept) {
+      ASSIGN_OR_RETURN(stored[place], arrow::Concatenate(chunks));
+    }
+    if (masks.empty()) return nullptr;
+    ASSIGN_OR_RETURN(const auto whole, arrow::Concatenate(masks));
+    return std::static_pointer_cast<arrow::BooleanArray>(whole);
   }
 
   bool IsNan(const ScanColumn& column) const {
@@ -287,7 +365,13 @@ class FileScan::Impl {
 
   Status Read(int group, const Sink& sink) const {
     const std::int64_t rows = first_rows_[group + 1] - first_rows_[group];
-    ASSIGN_OR_RETURN(const auto reader, MakeReader());
+    std::vector<int> dictionary_leaves;
+    try {
+      dictionary_leaves = DictionaryLeaves(group);
+    } catch (const parquet::ParquetException& e) {
+      return Corrupt("row group {}: {}", group, e.what());
+    }
+    ASSIGN_OR_RETURN(const auto reader, MakeReader(dictionary_leaves));
     StoredColumns stored;
     std::shared_ptr<arrow::BooleanArray> mask;
     if (live_ != nullptr || !plan_->where.empty()) {

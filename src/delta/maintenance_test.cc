@@ -154,8 +154,12 @@ TEST_F(MaintenanceTest, CompactionKeepsRowsTransactionsAndOlderVersions) {
   // Other readers see no change of data in it.
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto actions, ReadCommit(*store_, snapshot->version));
   for (const auto& action : *actions) {
-    if (const auto* file = std::get_if<AddFile>(&action)) EXPECT_FALSE(file->data_change);
-    if (const auto* file = std::get_if<RemoveFile>(&action)) EXPECT_FALSE(file->data_change);
+    if (const auto* file = std::get_if<AddFile>(&action)) {
+      EXPECT_FALSE(file->data_change);
+    }
+    if (const auto* file = std::get_if<RemoveFile>(&action)) {
+      EXPECT_FALSE(file->data_change);
+    }
   }
 }
 

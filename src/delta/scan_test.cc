@@ -409,5 +409,22 @@ TEST(FilePruning, StatisticsOfOtherWriters) {
   }
 }
 
+// Parquet's own library throws at such a footer where its statistics are asked for.
+TEST_F(ScanTest, AFooterThatContradictsItselfIsCorruptAndNothingWorse) {
+  Create(arrow::schema({field("id", arrow::int64())}));
+  Append(BatchFromJson(table_->snapshot()->schema, "[[1], [2]]"));
+  const fs::path file = folder_ / table_->snapshot()->files.begin()->second.path;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, store_->Read(file.filename().string()));
+  std::string bytes = whole->ToString();
+  // ColumnMetaData begins with its type, INT64, and the list of its encodings; the schema keeps saying INT64.
+  const std::size_t at = bytes.rfind("\x15\x04\x19");
+  ASSERT_NE(at, std::string::npos);
+  bytes[at + 1] = '\x0c';
+  MILLRACE_ASSERT_OK(store_->Put(file.filename().string(), bytes));
+  const ScanOptions above_one{.where = {{"id", Comparator::kGreater, {std::int64_t{1}}}}};
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, Read(above_one));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, Read());
+}
+
 }  // namespace
 }  // namespace millrace::delta
