@@ -13,8 +13,8 @@ namespace millrace::delta {
 namespace {
 
 // The batch with the table's columns, in the table's order.
-Result<std::shared_ptr<arrow::RecordBatch>> Conform(const arrow::RecordBatch& batch,
-                                                    const std::shared_ptr<arrow::Schema>& schema) {
+Result<std::shared_ptr<arrow::RecordBatch>> InTableOrder(const arrow::RecordBatch& batch,
+                                                         const std::shared_ptr<arrow::Schema>& schema) {
   for (const auto& name : batch.schema()->field_names()) {
     if (schema->GetFieldIndex(name) < 0) return InvalidInput("the table has no column '{}'", name);
   }
@@ -65,7 +65,7 @@ Result<AppendResult> Append(Table& table, const arrow::RecordBatchVector& batche
   arrow::RecordBatchVector conformed;
   for (const auto& batch : batches) {
     if (batch->num_rows() == 0) continue;
-    ASSIGN_OR_RETURN(auto rows, Conform(*batch, snapshot->schema));
+    ASSIGN_OR_RETURN(auto rows, InTableOrder(*batch, snapshot->schema));
     conformed.push_back(std::move(rows));
   }
   if (conformed.empty() && !options.txn) return AppendResult{snapshot, false};

@@ -25,9 +25,9 @@ using testing::StoreFault;
 using testing::StoreOperation;
 using namespace std::chrono_literals;
 
-constexpr std::int64_t kMinute = 60'000'000;
+constexpr std::int64_t kWindowSize = 60'000'000;
 // A day before the log's time: no row of these tests lies in its future.
-constexpr UnixMicros kStart = kLogTime - 24 * 60 * kMinute;
+constexpr UnixMicros kFirstWindow = kLogTime - 24 * 60 * kWindowSize;
 
 PipelineConfig MaintainedConfig() {
   auto config = TestConfig();
@@ -45,8 +45,9 @@ class MaintainerTest : public ::testing::Test {
 
   // One file in every table.
   void CommitOneRow() {
-    log_->Append(
-        0, {.payload = Row(next_id_, "1", kStart + next_id_ * kMinute), .key = std::nullopt, .timestamp = kLogTime});
+    log_->Append(0, {.payload = Row(next_id_, "1", kFirstWindow + next_id_ * kWindowSize),
+                     .key = std::nullopt,
+                     .timestamp = kLogTime});
     ++next_id_;
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto worker,
                                   Worker::Make(pipeline_.shared_plan(), log_->NewConsumer(), pipeline_.lake(),
@@ -115,7 +116,8 @@ TEST_F(MaintainerTest, SmallFilesArePackedAndFinishedWindowsFolded) {
   Start();
   EXPECT_TRUE(Eventually([&] { return NumFiles(kRaw) == 1 && NumFiles(kCleaned) == 1; }));
   // A restarted worker knows of event time what it reads anew; then the windows before it are finished.
-  log_->Append(0, {.payload = Row(next_id_, "1", kStart + 50 * kMinute), .key = std::nullopt, .timestamp = kLogTime});
+  log_->Append(
+      0, {.payload = Row(next_id_, "1", kFirstWindow + 50 * kWindowSize), .key = std::nullopt, .timestamp = kLogTime});
   EXPECT_TRUE(Eventually([&] { return Metric("millrace_maintenance_files_removed_total", "sums", "folding") >= 6; }));
   EXPECT_EQ(Runs("sums", "compaction"), 0) << "a folded table is not packed as well";
   StopAndCheck();
