@@ -159,7 +159,7 @@ def upkeep_that_hangs_does_not_keep_it(broker, server, proxy):
     pipeline = Pipeline(broker, server, proxy, "upkeep")
     proxy.always("hang", match="/part-", method="GET")
     hangs = proxy.counts().get("hang", 0)
-    pipeline.start("--set", "maintenance.interval=100ms", "--set", "maintenance.compaction.min_files=2")
+    pipeline.start("--set", "maintenance.interval=1s", "--set", "maintenance.compaction.min_files=2")
     for seed in range(3):
         rows = pipeline.metric("millrace_rows_committed_total")
         pipeline.run("simulate", "clickstream", "--count", "1000", "--rate", "0", "--seed", str(seed), "--to", pipeline.target)
