@@ -93,7 +93,14 @@ Status Checkpoint(const LakeMaintainFlags& options) {
 }
 
 Status Cleanup(const LakeMaintainFlags& options) {
+  constexpr std::chrono::milliseconds kDay = std::chrono::hours(24);
   ASSIGN_OR_RETURN(const auto retention, Retention(options.retention));
+  if (retention && *retention < kDay && !options.force) {
+    return InvalidInput(
+        "--retention {} is less than a day: readers and writers that are slower would find their part of the log gone; "
+        "--force if there are none",
+        options.retention);
+  }
   ASSIGN_OR_RETURN(const auto table, lake::OpenTable(options.at));
   ASSIGN_OR_RETURN(const auto result, delta::CleanUpLog(*table, retention));
   Print({{"log_begins_at", result.begins_at ? json::value(*result.begins_at) : json::value(nullptr)},
@@ -144,6 +151,7 @@ Run AddLakeCleanup(CLI::App& app) {
   lake::AddTable(app, options->at);
   app.add_option("--retention", options->retention,
                  "Keep the log of this long, as in 30d; else the table's delta.logRetentionDuration, or 30 days");
+  app.add_flag("--force", options->force, "Allow a retention of less than a day");
   return RunWith(options, Cleanup);
 }
 

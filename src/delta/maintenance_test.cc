@@ -284,6 +284,52 @@ TEST_F(MaintenanceTest, LogCleanupKeepsACheckpointOlderThanTheRetention) {
   EXPECT_EQ(nothing.files_deleted, 0);
 }
 
+TEST_F(MaintenanceTest, LogCleanupWithARetentionOfItsOwnDoesNotWaitForMidnight) {
+  Create();
+  for (int i = 0; i < 4; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  MILLRACE_ASSERT_OK(table_->WriteCheckpoint());
+  for (int version = 0; version <= 4; ++version) Age(CommitKey(version), std::chrono::hours(2));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto young, CleanUpLog(*table_, std::chrono::hours(3)));
+  EXPECT_EQ(young.files_deleted, 0);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto old, CleanUpLog(*table_, std::chrono::hours(1)));
+  EXPECT_EQ(old.begins_at, 4);
+  EXPECT_EQ(old.files_deleted, 4);
+}
+
+// The store deletes some of a batch, not the oldest first, and fails.
+TEST_F(MaintenanceTest, LogCleanupThatFailsInsideABatchLeavesNoWrongVersion) {
+  Create();
+  for (int i = 0; i < 8; ++i) {
+    MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+    if (i == 2 || i == 7) MILLRACE_ASSERT_OK(table_->WriteCheckpoint());
+  }
+  auto faulty = std::make_shared<testing::FaultyStore>(store_);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty));
+  const ShiftedClock later(std::chrono::hours(24));
+  // Versions 7 and 6 go, then the store fails, and once more when their batch is tried key by key.
+  faulty->Inject(StoreOperation::kDelete, 3, StoreFault::kFail);
+  faulty->Inject(StoreOperation::kDelete, 5, StoreFault::kFail);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, CleanUpLog(*table, std::chrono::hours(1), later));
+  const auto left = [&] {
+    std::vector<TableVersion> versions;
+    for (const auto& commit : ListLog(*store_).ValueOrDie().commits) versions.push_back(commit.version);
+    return versions;
+  };
+  EXPECT_EQ(left(), (std::vector<TableVersion>{1, 2, 3, 4, 5, 8}));
+  EXPECT_EQ(Ids(LoadLatest(*store_).ValueOrDie()).ValueOr({}), Range(80));
+  EXPECT_EQ(Ids(LoadVersion(*store_, 5).ValueOrDie()).ValueOr({}), Range(50)) << "still whole";
+  for (const TableVersion version : {1, 2, 6, 7})
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, LoadVersion(*store_, version));
+  MILLRACE_ASSERT_OK(Append(*table, 80, 90));
+
+  // A failure that passes: key by key the batch is finished.
+  faulty->Inject(StoreOperation::kDelete, 2, StoreFault::kFail);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, CleanUpLog(*table, std::chrono::hours(1), later));
+  EXPECT_EQ(result.begins_at, 8);
+  EXPECT_EQ(left(), (std::vector<TableVersion>{8, 9}));
+  EXPECT_EQ(Ids(LoadLatest(*store_).ValueOrDie()).ValueOr({}), Range(90));
+}
+
 TEST_F(MaintenanceTest, LogCleanupStopsWhereTheLogWouldBreak) {
   Create();
   for (int i = 0; i < 6; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));

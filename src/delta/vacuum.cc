@@ -70,6 +70,26 @@ Result<std::unordered_set<std::string>> NeededKeys(const Snapshot& snapshot, con
   return needed;
 }
 
+// In batches, and by a batch that failed key by key: the part that is left is then the newer one. Less than all if told
+// to stop.
+Result<std::int64_t> DeleteInOrder(objectstore::ObjectStore& store, const std::vector<std::string>& keys,
+                                   const StopRequested& stop) {
+  std::size_t done = 0;
+  while (done < keys.size() && !(stop && stop())) {
+    const std::size_t end = std::min(done + kDeletesAtOnce, keys.size());
+    const std::vector<std::string> batch(keys.begin() + static_cast<std::ptrdiff_t>(done),
+                                         keys.begin() + static_cast<std::ptrdiff_t>(end));
+    const Status deleted = store.DeleteMany(batch);
+    if (!deleted.ok() && KindOf(deleted) != ErrorKind::kTransient) return deleted;
+    if (!deleted.ok()) {
+      for (const auto& key : batch) RETURN_NOT_OK(store.Delete(key));
+    }
+    KillPoint("cleanup.mid");
+    done = end;
+  }
+  return static_cast<std::int64_t>(done);
+}
+
 // The version in a log file's name; nullopt: it is not of a version.
 std::optional<TableVersion> VersionOf(std::string_view key) {
   const std::string_view name = key.substr(std::string_view(kLogPrefix).size());
@@ -153,13 +173,14 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   const auto& properties = snapshot->metadata.configuration;
   const auto enabled = properties.find("delta.enableExpiredLogCleanup");
   if (enabled != properties.end() && enabled->second == "false") return result;
-  std::int64_t retention_ms = 0;
+  std::int64_t cutoff_ms = clock.Now() / 1000;
   if (retention) {
-    retention_ms = retention->count();
+    cutoff_ms -= retention->count();
   } else {
-    ASSIGN_OR_RETURN(retention_ms, IntervalProperty(snapshot->metadata, "delta.logRetentionDuration", 30 * kDayMs));
+    ASSIGN_OR_RETURN(const auto kept_ms,
+                     IntervalProperty(snapshot->metadata, "delta.logRetentionDuration", 30 * kDayMs));
+    cutoff_ms = (cutoff_ms - kept_ms) / kDayMs * kDayMs;
   }
-  const std::int64_t cutoff_ms = (clock.Now() / 1000 - retention_ms) / kDayMs * kDayMs;
 
   ASSIGN_OR_RETURN(LogListing listing, ListLog(store));
   ASSIGN_OR_RETURN(const auto hint, ReadLastCheckpointHint(store));
@@ -182,14 +203,14 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   }
 
   ASSIGN_OR_RETURN(const auto objects, store.List(kLogPrefix));
+  std::vector<std::string> expired;
   for (const auto& object : objects) {  // Ascending by name, and so by version.
     const auto version = VersionOf(object.key);
-    if (!version || *version >= begins_at) continue;
-    if (stop && stop()) return result;
-    RETURN_NOT_OK(store.Delete(object.key));
-    ++result.files_deleted;
-    KillPoint("cleanup.mid");
+    if (version && *version < begins_at) expired.push_back(object.key);
   }
+  ASSIGN_OR_RETURN(result.files_deleted, DeleteInOrder(store, expired, stop));
+  if (result.files_deleted < std::ssize(expired)) return result;
+  expired.clear();
   std::set<std::string> sidecars;
   for (const auto& checkpoint : listing.checkpoints) {
     if (checkpoint.version < begins_at) continue;
@@ -201,11 +222,13 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   ASSIGN_OR_RETURN(const auto sidecar_objects, store.List(kSidecarPrefix));
   for (const auto& object : sidecar_objects) {
     // A young one may belong to a checkpoint that is being written.
-    if (sidecars.contains(object.key) || object.modified / 1000 >= clock.Now() / 1000 - kDayMs) continue;
-    if (stop && stop()) return result;
-    RETURN_NOT_OK(store.Delete(object.key));
-    ++result.files_deleted;
+    if (!sidecars.contains(object.key) && object.modified / 1000 < clock.Now() / 1000 - kDayMs) {
+      expired.push_back(object.key);
+    }
   }
+  ASSIGN_OR_RETURN(const auto num_sidecars, DeleteInOrder(store, expired, stop));
+  result.files_deleted += num_sidecars;
+  if (num_sidecars < std::ssize(expired)) return result;
   result.begins_at = begins_at;
   return result;
 }

@@ -44,9 +44,15 @@ struct LogCleanupResult {
 
 /// Deletes commits, checkpoints, compacted commits and checksums before the newest checkpoint that is older than
 /// delta.logRetentionDuration (30 days if not set) at the last midnight UTC, and sidecars that no checkpoint names.
-/// What _last_checkpoint names stays. Deletes from the oldest on, so that a log that is cut half-way has no gap.
-/// Nothing happens when delta.enableExpiredLogCleanup is false. `retention`: instead of the property. `stop` is asked
-/// before every file that is deleted; what is left over goes the next time.
+/// What _last_checkpoint names stays. Nothing happens when delta.enableExpiredLogCleanup is false. `retention`: instead
+/// of the property, and to the millisecond instead of from midnight. Requests of other writers that are still on their
+/// way must be younger.
+///
+/// Deletes from the oldest on in batches of 1,000, each gone before the next is begun, so a log that is cut half-way
+/// has no gap. A store that deletes a part of a batch and then fails can leave one inside that batch. It is before the
+/// checkpoint that the log is to begin with, so no version that is kept needs what is missing there; and as replay
+/// refuses a gap, no other version reads as something that it never was. The next cleanup deletes the rest. `stop` is
+/// asked before every batch; what is left over then goes the next time, too.
 ///
 /// kCorrupt: the checkpoint that the log would begin with cannot be read; nothing was deleted.
 Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::milliseconds> retention = std::nullopt,

@@ -121,4 +121,9 @@ Status FaultyStore::Delete(const std::string& key) {
   return Run(StoreOperation::kDelete, key, [&] { return store_->Delete(key); });
 }
 
+Status FaultyStore::DeleteMany(const std::vector<std::string>& keys) {
+  for (auto key = keys.rbegin(); key != keys.rend(); ++key) RETURN_NOT_OK(Delete(*key));
+  return Status::OK();
+}
+
 }  // namespace millrace::testing

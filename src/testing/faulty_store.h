@@ -56,6 +56,8 @@ class FaultyStore final : public objectstore::ObjectStore {
   Result<std::optional<objectstore::ObjectInfo>> Stat(const std::string& key) override;
   Result<std::vector<objectstore::ObjectInfo>> List(const std::string& prefix, const std::string& start_after) override;
   Status Delete(const std::string& key) override;
+  /// One kDelete a key, the last first: a store owes nobody an order.
+  Status DeleteMany(const std::vector<std::string>& keys) override;
   objectstore::StoreUsage usage() const override { return store_->usage(); }
   void Interrupt() override { store_->Interrupt(); }
 
