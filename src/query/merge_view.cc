@@ -87,12 +87,23 @@ class Printer {
     return Unsupported("the comparison {}", type);
   }
 
-  static Result<std::string> Constant(const json::object& constant) {
+  // Spark takes '' for the end of one text and the begin of the next, and a backslash for the begin of an escape.
+  std::string Text(const std::string& text) const {
+    if (dialect_ != Dialect::kSpark) return sql::QuoteLiteral(text);
+    std::string out = "'";
+    for (const char c : text) {
+      if (c == '\'' || c == '\\') out += '\\';
+      out += c;
+    }
+    return out + "'";
+  }
+
+  Result<std::string> Constant(const json::object& constant) const {
     const auto* is_null = constant.if_contains("is_null");
     if (is_null != nullptr && is_null->is_bool() && is_null->get_bool()) return std::string("NULL");
     const auto& value = constant.at("value");
     const std::string type(TextMember(constant.at("type").get_object(), "id"));
-    if (value.is_string()) return sql::QuoteLiteral(std::string(value.get_string()));
+    if (value.is_string()) return Text(std::string(value.get_string()));
     if (type == "DECIMAL") {
       // Unscaled, with the scale beside it.
       const int scale = constant.at("type").at("type_info").at("scale").to_number<int>();
@@ -156,7 +167,6 @@ class Printer {
   const Dialect dialect_;
 };
 
-// A literal of the other dialects cannot be told from a string by its quotes alone; they agree on '…' with '' inside.
 std::string MergedState(const Printer& printer, const model::AggregateState& state) {
   const std::string column = printer.Identifier(state.name);
   const char* const function = state.merge == model::MergeFunction::kMin   ? "min"
