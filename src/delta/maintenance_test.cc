@@ -330,6 +330,26 @@ TEST_F(MaintenanceTest, LogCleanupThatFailsInsideABatchLeavesNoWrongVersion) {
   EXPECT_EQ(Ids(LoadLatest(*store_).ValueOrDie()).ValueOr({}), Range(90));
 }
 
+TEST_F(MaintenanceTest, LogCleanupGivesWayToOneThatIsAhead) {
+  Create();
+  for (int i = 0; i < 8; ++i) {
+    MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+    if (i == 2 || i == 7) MILLRACE_ASSERT_OK(table_->WriteCheckpoint());
+  }
+  for (int version = 0; version <= 3; ++version) Age(CommitKey(version), std::chrono::hours(4));
+  auto faulty = std::make_shared<testing::FaultyStore>(store_);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty));
+  // This one would let the log begin at 3, and finds that it begins at 8 already.
+  faulty->Before(
+      StoreOperation::kOpen, 1,
+      [&] { MILLRACE_ASSERT_OK(CleanUpLog(*table_, std::chrono::hours(1), ShiftedClock(std::chrono::hours(24)))); },
+      CheckpointKey(3));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, CleanUpLog(*table, std::chrono::hours(1)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto listing, ListLog(*store_));
+  EXPECT_EQ(listing.commits.front().version, 8);
+  EXPECT_EQ(Ids(LoadLatest(*store_).ValueOrDie()).ValueOr({}), Range(80));
+}
+
 TEST_F(MaintenanceTest, LogCleanupStopsWhereTheLogWouldBreak) {
   Create();
   for (int i = 0; i < 6; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));

@@ -195,9 +195,15 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   for (const auto& checkpoint : listing.checkpoints) anything |= checkpoint.version < begins_at;
   if (!anything) return result;
   // From here on everything hangs on this checkpoint: replay the table from it alone.
-  ASSIGN_OR_RETURN(const auto replayed, LoadFromCheckpoint(store, *first, snapshot->version));
-  if (replayed->files.size() != snapshot->files.size() || replayed->num_bytes != snapshot->num_bytes ||
-      replayed->txns.size() != snapshot->txns.size()) {
+  const auto loaded = LoadFromCheckpoint(store, *first, snapshot->version);
+  if (!loaded.ok()) {
+    ASSIGN_OR_RETURN(const auto still_there, store.Stat(first->keys.front()));
+    if (!still_there) return Transient("{} of {} vanished: another cleanup is ahead", first->keys.front(), store.uri());
+    return loaded.status();
+  }
+  const Snapshot& replayed = **loaded;
+  if (replayed.files.size() != snapshot->files.size() || replayed.num_bytes != snapshot->num_bytes ||
+      replayed.txns.size() != snapshot->txns.size()) {
     return Corrupt("checkpoint {} of {} does not lead to the table's state: the log is left as it is",
                    first->keys.front(), store.uri());
   }
@@ -215,8 +221,12 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   for (const auto& checkpoint : listing.checkpoints) {
     if (checkpoint.version < begins_at) continue;
     for (const auto& key : checkpoint.keys) {
-      ASSIGN_OR_RETURN(const auto named, SidecarKeysOf(store, key));
-      sidecars.insert(named.begin(), named.end());
+      const auto named = SidecarKeysOf(store, key);
+      if (!named.ok() && KindOf(named.status()) == ErrorKind::kNotFound) {
+        return Transient("{} of {} vanished: another cleanup is ahead", key, store.uri());
+      }
+      RETURN_NOT_OK(named.status());
+      sidecars.insert(named->begin(), named->end());
     }
   }
   ASSIGN_OR_RETURN(const auto sidecar_objects, store.List(kSidecarPrefix));

@@ -54,7 +54,8 @@ struct LogCleanupResult {
 /// refuses a gap, no other version reads as something that it never was. The next cleanup deletes the rest. `stop` is
 /// asked before every batch; what is left over then goes the next time, too.
 ///
-/// kCorrupt: the checkpoint that the log would begin with cannot be read; nothing was deleted.
+/// kCorrupt: the checkpoint that the log would begin with cannot be read; nothing was deleted. kTransient, besides:
+/// another cleanup has gone further meanwhile.
 Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::milliseconds> retention = std::nullopt,
                                     const Clock& clock = SystemClock(), const StopRequested& stop = {});
 
