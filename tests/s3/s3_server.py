@@ -36,6 +36,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+UNIX_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def free_port():
@@ -206,8 +207,9 @@ class S3Server:
             raise ServerError(f"reading {key}: {status} {body}")
         return body
 
-    def keys(self, bucket, prefix=""):
-        keys, token = [], None
+    def objects(self, bucket, prefix=""):
+        """Key -> last change, in Unix milliseconds."""
+        found, token = {}, None
         while True:
             query = {"list-type": "2", "prefix": prefix}
             if token:
@@ -217,10 +219,15 @@ class S3Server:
                 raise ServerError(f"listing {bucket}: {status} {body}")
             root = xml.etree.ElementTree.fromstring(body)
             space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
-            keys += [e.text for e in root.iter(f"{space}Key")]
+            for entry in root.iter(f"{space}Contents"):
+                modified = datetime.datetime.fromisoformat(entry.findtext(f"{space}LastModified").replace("Z", "+00:00"))
+                found[entry.findtext(f"{space}Key")] = (modified - UNIX_EPOCH) // datetime.timedelta(milliseconds=1)
             token = root.findtext(f"{space}NextContinuationToken")
             if root.findtext(f"{space}IsTruncated") != "true":
-                return keys
+                return found
+
+    def keys(self, bucket, prefix=""):
+        return list(self.objects(bucket, prefix))
 
 
 class Minio(S3Server):
