@@ -1,6 +1,8 @@
 // Any bytes decode to a sound row or to a dead letter that holds them, whatever was decoded before.
 //
 // libFuzzer under Clang (-fsanitize=fuzzer); elsewhere fuzz/replay_main.cc runs the corpus.
+#include <arrow/array.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -12,11 +14,13 @@ namespace {
 using millrace::ingest::ColumnSpec;
 using millrace::ingest::DecodeSpec;
 using millrace::ingest::TimestampForm;
+using millrace::ingest::UnknownFields;
 
-DecodeSpec AllTypes() {
+DecodeSpec AllTypes(UnknownFields unknown_fields) {
   const auto utc_micros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
   const auto list = arrow::list(arrow::field("element", arrow::utf8()));
   DecodeSpec spec;
+  spec.unknown_fields = unknown_fields;
   spec.columns = {{"s", arrow::utf8(), TimestampForm::kRfc3339, {}},
                   {"b", arrow::boolean(), TimestampForm::kRfc3339, {}},
                   {"i", arrow::int32(), TimestampForm::kRfc3339, {}},
@@ -39,7 +43,10 @@ void Require(bool condition) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const auto decoder = millrace::ingest::JsonDecoder::Make(AllTypes()).ValueOrDie();
+  static const auto ignoring = millrace::ingest::JsonDecoder::Make(AllTypes(UnknownFields::kIgnore)).ValueOrDie();
+  static const auto rescuing = millrace::ingest::JsonDecoder::Make(AllTypes(UnknownFields::kRescue)).ValueOrDie();
+  static const auto any =
+      millrace::ingest::JsonDecoder::Make({.columns = {}, .unknown_fields = UnknownFields::kIgnore}).ValueOrDie();
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
   millrace::model::FetchedRecords records;
   records.source = {"fuzz", 0};
@@ -49,12 +56,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     record.offset = i;
     record.payload = payload;
   }
-  const auto decoded = decoder->Decode(records).ValueOrDie();
-  Require(decoded.rows->ValidateFull().ok());
-  Require(decoded.rows->num_rows() + static_cast<std::int64_t>(decoded.dead_letters.size()) == 2);
-  Require(decoded.rows->num_rows() != 1);
-  for (const millrace::model::DeadLetter& letter : decoded.dead_letters) {
-    Require(letter.payload == payload && !letter.reason.empty() && !letter.detail.empty());
+  for (const auto* decoder : {&ignoring, &rescuing}) {
+    const auto decoded = (*decoder)->Decode(records).ValueOrDie();
+    Require(decoded.rows->ValidateFull().ok());
+    Require(decoded.rows->num_rows() + static_cast<std::int64_t>(decoded.dead_letters.size()) == 2);
+    Require(decoded.rows->num_rows() != 1);
+    for (const millrace::model::DeadLetter& letter : decoded.dead_letters) {
+      Require(letter.payload == payload && !letter.reason.empty() && !letter.detail.empty());
+    }
+    const auto rescued = decoded.rows->GetColumnByName(std::string(millrace::ingest::kRescuedColumn));
+    if (rescued == nullptr || rescued->length() == 0 || rescued->IsNull(0)) continue;
+    // What was rescued is a document again, and no longer than the first.
+    const std::string_view text = static_cast<const arrow::StringArray&>(*rescued).GetView(0);
+    Require(text.size() <= size && text == static_cast<const arrow::StringArray&>(*rescued).GetView(1));
+    records.records.resize(1);
+    records.records[0].payload = text;
+    Require(any->Decode(records).ValueOrDie().rows->num_rows() == 1);
   }
   return 0;
 }

@@ -8,8 +8,9 @@ namespace millrace::ingest {
 
 std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec) {
   arrow::FieldVector fields;
-  fields.reserve(spec.columns.size() + 4);
+  fields.reserve(spec.columns.size() + 5);
   for (const ColumnSpec& column : spec.columns) fields.push_back(arrow::field(column.name, column.type));
+  if (spec.has_rescued_column()) fields.push_back(arrow::field(std::string(kRescuedColumn), arrow::utf8()));
   const auto metadata = [&](std::string_view name, std::shared_ptr<arrow::DataType> type) {
     fields.push_back(arrow::field(std::string(name), std::move(type), /*nullable=*/false));
   };

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace millrace::ingest {
@@ -12,7 +13,15 @@ namespace millrace::ingest {
 /// How the JSON value of a timestamp column reads.
 enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros };
 
-enum class UnknownFields { kIgnore, kReject };
+/// What becomes of the keys that no declared column takes.
+enum class UnknownFields {
+  kIgnore,  ///< Left out.
+  kReject,  ///< The record is a dead letter.
+  kRescue   ///< Kept in kRescuedColumn.
+};
+
+/// utf8, null if every key was taken; else a JSON object of the others, each as it was written.
+inline constexpr std::string_view kRescuedColumn = "_rescued";
 
 /// One declared column. `type` is one of utf8, boolean, int32, int64, float64, decimal128(p,s), date32,
 /// timestamp[us, UTC], or list of one of these (element field named "element", nullable).
@@ -26,10 +35,12 @@ struct ColumnSpec {
 struct DecodeSpec {
   std::vector<ColumnSpec> columns;
   UnknownFields unknown_fields = UnknownFields::kIgnore;
+
+  bool has_rescued_column() const { return unknown_fields == UnknownFields::kRescue; }
 };
 
-/// The declared columns (nullable, in order), then _topic dictionary<int32, utf8>, _partition int32, _offset int64,
-/// _timestamp timestamp[us, UTC] (not null).
+/// The declared columns (nullable, in order), kRescuedColumn if there is one, then _topic dictionary<int32, utf8>,
+/// _partition int32, _offset int64, _timestamp timestamp[us, UTC] (not null).
 std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec);
 
 }  // namespace millrace::ingest

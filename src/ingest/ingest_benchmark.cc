@@ -12,12 +12,13 @@
 namespace millrace::ingest {
 namespace {
 
-DecodeSpec ClickSpec() {
+DecodeSpec ClickSpec(UnknownFields unknown_fields) {
   const auto utc_micros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
   const auto column = [](std::string name, std::shared_ptr<arrow::DataType> type) {
     return ColumnSpec{name, std::move(type), TimestampForm::kRfc3339, {name}};
   };
   DecodeSpec spec;
+  spec.unknown_fields = unknown_fields;
   spec.columns = {
       column("event_id", arrow::utf8()),      column("ts", utc_micros),
       column("device_id", arrow::utf8()),     column("user_id", arrow::int64()),
@@ -60,7 +61,7 @@ std::vector<std::string> ClickDocuments(std::size_t count, bool spaced, bool spa
   return documents;
 }
 
-void Decode(benchmark::State& state, bool spaced, bool sparse) {
+void Decode(benchmark::State& state, bool spaced, bool sparse, UnknownFields unknown_fields = UnknownFields::kIgnore) {
   constexpr std::size_t kDocuments = 20000;
   const auto batch_rows = static_cast<std::size_t>(state.range(0));
   const std::vector<std::string> documents = ClickDocuments(kDocuments, spaced, sparse);
@@ -76,7 +77,7 @@ void Decode(benchmark::State& state, bool spaced, bool sparse) {
       bytes += documents[i].size();
     }
   }
-  auto decoder = JsonDecoder::Make(ClickSpec()).ValueOrDie();
+  auto decoder = JsonDecoder::Make(ClickSpec(unknown_fields)).ValueOrDie();
   for (auto _ : state) {
     for (const model::FetchedRecords& batch : batches) {
       Decoded decoded = decoder->Decode(batch).ValueOrDie();
@@ -115,6 +116,8 @@ BENCHMARK(SimdjsonDom);
 BENCHMARK_CAPTURE(Decode, compact, false, false)->Arg(100)->Arg(1000)->Arg(10000);
 BENCHMARK_CAPTURE(Decode, spaced, true, false)->Arg(10000);
 BENCHMARK_CAPTURE(Decode, sparse, false, true)->Arg(10000);
+BENCHMARK_CAPTURE(Decode, compact_rescue, false, false, UnknownFields::kRescue)->Arg(10000);
+BENCHMARK_CAPTURE(Decode, sparse_rescue, false, true, UnknownFields::kRescue)->Arg(10000);
 
 }  // namespace
 }  // namespace millrace::ingest

@@ -9,13 +9,16 @@
 #include <cstring>
 #include <deque>
 #include <limits>
+#include <optional>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include "ingest/column_internal.h"
 #include "ingest/document_reader_internal.h"
 #include "ingest/key_table_internal.h"
 #include "ingest/number_text_internal.h"
+#include "ingest/rescued_text_internal.h"
 #include "ingest/time_text_internal.h"
 
 namespace millrace::ingest {
@@ -107,11 +110,27 @@ class JsonDecoder::Impl {
  private:
   Status DeclareColumn(const ColumnSpec& spec, std::size_t index);
 
-  // Each takes the place of a value's first byte and returns the place behind it, or nullptr after a failure.
   bool DecodeDocument(std::string_view payload);
-  const char* ReadObject(KeyTable& table, const char* p);
+
+  // Scope: RescueScope, or NoScope if unknown members are left out: then nothing is spent on them.
+  struct NoScope {};
+
+  // Each takes the place of a value's first byte and returns the place behind it, or nullptr after a failure.
+  template <typename Scope>
+  const char* ReadObject(KeyTable& table, const char* p, Scope scope);
   const char* ReadKey(KeyTable& table, const char* p, KeySlot** slot);
-  const char* ReadMember(const KeySlot& slot, const KeyTable& table, const char* p);
+  template <typename Scope>
+  [[gnu::always_inline]] const char* ReadMember(const KeySlot& slot, const KeyTable& table, const char* key,
+                                                const char* p, Scope& scope);
+  template <typename Scope>
+  const char* ReadUnknown(const KeyTable& table, const char* key, const char* p, Scope& scope);
+  // Apart from ReadObject(), which is as short as without them then.
+  [[gnu::noinline]] const char* RescueUnknown(const KeyTable& table, const char* key, const char* p,
+                                              RescueScope& scope);
+  [[gnu::noinline]] const char* RescueInner(const KeySlot& slot, const KeyTable& table, const char* key, const char* p,
+                                            RescueScope& scope);
+  template <typename Scope>
+  const char* EndObject(const char* p, Scope& scope);
   const char* ReadList(const KeySlot& slot, Column& column, const char* p);
   const char* ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
@@ -151,7 +170,8 @@ class JsonDecoder::Impl {
   std::deque<KeyTable> tables_;  // The first is the document's root.
 
   // Of the batch.
-  std::vector<Column> columns_;
+  std::vector<Column> columns_;  // One for each of spec_.columns, then perhaps that of rescued_.
+  std::optional<RescuedText> rescued_;
   MetadataColumns metadata_;
   Status memory_;  // Not OK: the batch fails.
   std::int64_t row_ = 0;
@@ -170,10 +190,12 @@ class JsonDecoder::Impl {
 Status JsonDecoder::Impl::Prepare() {
   std::set<std::string_view> names = {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn,
                                       model::kTimestampColumn};
-  seen_.assign((spec_.columns.size() + 63) / 64, 0);
+  const std::size_t num_columns = spec_.columns.size() + (spec_.has_rescued_column() ? 1 : 0);
+  if (spec_.has_rescued_column()) names.insert(kRescuedColumn);
+  seen_.assign((num_columns + 63) / 64, 0);
   all_ = seen_;
-  tables_.emplace_back("", 1, spec_.columns.size());
-  columns_.reserve(spec_.columns.size());
+  tables_.emplace_back("", 1, num_columns);
+  columns_.reserve(num_columns);
   if (spec_.columns.size() > kMaxColumns) return InvalidInput("{} columns", spec_.columns.size());
   for (const ColumnSpec& column : spec_.columns) {
     if (column.name.empty()) return InvalidInput("a column has no name");
@@ -182,6 +204,10 @@ Status JsonDecoder::Impl::Prepare() {
       return WithContext(kind.status(), "column '{}'", column.name);
     }
     RETURN_NOT_OK(DeclareColumn(column, columns_.size()));
+  }
+  if (spec_.has_rescued_column()) {
+    all_.back() |= std::uint64_t{1} << (columns_.size() % 64);
+    rescued_.emplace(&columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339));
   }
   for (KeyTable& table : tables_) table.Freeze();
   return Status::OK();
@@ -211,7 +237,7 @@ Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t inde
     if (slot == nullptr) {
       slot = &table->Declare(path[level]);
       slot->kind = ValueKind::kObject;
-      slot->child = &tables_.emplace_back(slot->path, table->depth() + 1, spec_.columns.size());
+      slot->child = &tables_.emplace_back(slot->path, table->depth() + 1, all_.size() * 64);
     }
     table = slot->child;
     table->columns()[index / 64] |= bit;
@@ -292,7 +318,12 @@ bool JsonDecoder::Impl::DecodeDocument(std::string_view payload) {
     }
     return false;
   }
-  p = ReadObject(tables_.front(), p + 1);
+  if (rescued_) {
+    rescued_->BeginDocument(row_);
+    p = ReadObject(tables_.front(), p + 1, RescueScope{.table = &tables_.front()});
+  } else {
+    p = ReadObject(tables_.front(), p + 1, NoScope());
+  }
   if (p == nullptr) return false;
   p = DocumentReader::SkipSpace(p);
   if (p != end) {
@@ -307,21 +338,24 @@ bool JsonDecoder::Impl::DecodeDocument(std::string_view payload) {
 }
 
 // Behind the opening brace.
-const char* JsonDecoder::Impl::ReadObject(KeyTable& table, const char* p) {
+template <typename Scope>
+const char* JsonDecoder::Impl::ReadObject(KeyTable& table, const char* p, Scope scope) {
   if (static_cast<unsigned char>(*p) <= ' ') p = DocumentReader::SkipSpace(p);
-  if (*p == '}') return p + 1;
+  if (*p == '}') return EndObject(p, scope);
   KeySlot** guess = &table.first();
   for (bool first = true;; first = false) {
     KeySlot* slot = *guess;
+    const char* key = p + 1;
     if (!first && slot != nullptr && slot->MatchesBehindComma(p)) [[likely]] {
       p += slot->text_length();
     } else {
       if (!first) {
         p = DocumentReader::SkipSpace(p);
-        if (*p == '}') return p + 1;
+        if (*p == '}') return EndObject(p, scope);
         if (*p != ',') return reader_.FailSyntax(p, "',' or '}'");
         p = DocumentReader::SkipSpace(p + 1);
       }
+      key = p;
       if (slot != nullptr && slot->Matches(p)) {
         p += slot->text_length() - 1;
       } else {
@@ -333,16 +367,33 @@ const char* JsonDecoder::Impl::ReadObject(KeyTable& table, const char* p) {
     if (static_cast<unsigned char>(*p) <= ' ') p = DocumentReader::SkipSpace(p);
 
     if (slot == nullptr) {
-      p = reader_.SkipValue(p, table.depth());
+      p = ReadUnknown(table, key, p, scope);
     } else {
       guess = &slot->next;
-      p = ReadMember(*slot, table, p);
+      p = ReadMember(*slot, table, key, p, scope);
     }
     if (p == nullptr) return nullptr;
   }
 }
 
-inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyTable& table, const char* p) {
+// At the closing brace.
+template <typename Scope>
+inline const char* JsonDecoder::Impl::EndObject(const char* p, Scope& scope) {
+  if constexpr (std::is_same_v<Scope, RescueScope>) {
+    if (scope.is_open) {
+      if (Status status = rescued_->Close(scope); !status.ok()) return FailMemory(std::move(status));
+      if (scope.around == nullptr) {
+        rescued_->EndDocument(row_);
+        seen_.back() |= std::uint64_t{1} << (spec_.columns.size() % 64);
+      }
+    }
+  }
+  return p + 1;
+}
+
+template <typename Scope>
+inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyTable& table, const char* key,
+                                                 const char* p, Scope& scope) {
   if (slot.kind >= ValueKind::kList) [[likely]] {
     if (*p == 'n') {
       if (std::memcmp(p, "null", 4) != 0) return reader_.FailSyntax(p, "a value");
@@ -352,10 +403,45 @@ inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyT
     *slot.seen |= slot.seen_bit;
     return slot.kind == ValueKind::kList ? ReadList(slot, *slot.column, p) : ReadLeaf(slot, *slot.column, row_, p);
   }
-  if (slot.kind == ValueKind::kSkip) return reader_.SkipValue(p, table.depth());
+  if (slot.kind == ValueKind::kSkip) return ReadUnknown(table, key, p, scope);
   Unset(slot.child->columns());
-  if (*p == '{') return ReadObject(*slot.child, p + 1);
-  if (std::memcmp(p, "null", 4) == 0) return p + 4;
+  if constexpr (std::is_same_v<Scope, RescueScope>) {
+    return RescueInner(slot, table, key, p, scope);
+  } else {
+    if (*p == '{') return ReadObject(*slot.child, p + 1, scope);
+    if (std::memcmp(p, "null", 4) == 0) return p + 4;
+    return FailType(slot, "object", p, table.depth());
+  }
+}
+
+template <typename Scope>
+inline const char* JsonDecoder::Impl::ReadUnknown(const KeyTable& table, const char* key, const char* p, Scope& scope) {
+  if constexpr (std::is_same_v<Scope, RescueScope>) {
+    return RescueUnknown(table, key, p, scope);
+  } else {
+    return reader_.SkipValue(p, table.depth());
+  }
+}
+
+const char* JsonDecoder::Impl::RescueUnknown(const KeyTable& table, const char* key, const char* p,
+                                             RescueScope& scope) {
+  p = reader_.SkipValue(p, table.depth());
+  if (p == nullptr) return nullptr;
+  Status status = rescued_->Keep(scope, {key, static_cast<std::size_t>(p - key)});
+  return status.ok() ? p : FailMemory(std::move(status));
+}
+
+const char* JsonDecoder::Impl::RescueInner(const KeySlot& slot, const KeyTable& table, const char* key, const char* p,
+                                           RescueScope& scope) {
+  const bool is_repeated = rescued_->IsRepeated(*slot.child);
+  if (*p == '{') {
+    RescueScope inner{.around = &scope, .table = slot.child, .key = {key, static_cast<std::size_t>(p - key)}};
+    if (is_repeated) {
+      if (Status status = rescued_->Open(inner); !status.ok()) return FailMemory(std::move(status));
+    }
+    return ReadObject(*slot.child, p + 1, inner);
+  }
+  if (std::memcmp(p, "null", 4) == 0) return is_repeated ? RescueUnknown(table, key, p, scope) : p + 4;
   return FailType(slot, "object", p, table.depth());
 }
 

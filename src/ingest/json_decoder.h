@@ -12,6 +12,11 @@
 ///   the next day's first second. Numbers: seconds (with fraction, cut off alike), or whole millis or micros.
 ///   Years 0001 to 9999.
 /// - list: an array of these; its elements may be null.
+/// - kRescue: the members that no column takes, in the order of the record and each as it was written, from its key's
+///   quote to its value's end; those of nested objects within these objects. A key that occurs twice is there twice,
+///   and so is an object that follows one of which something was rescued: for readers that take the last of two keys,
+///   `_rescued` and the columns together say what the record said. A field that does not fit its column makes the
+///   record a dead letter as ever.
 ///
 /// Reasons of dead letters (stage "decode"):
 /// | reason         | the record                                                                     |

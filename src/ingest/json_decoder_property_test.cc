@@ -9,8 +9,12 @@
 #include <charconv>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <random>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ingest/decoder_testing_internal.h"
@@ -100,7 +104,7 @@ class Generator {
     std::string text = "{" + Space();
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (i > 0) text += Space() + "," + Space();
-      const std::string unknown = "unknown" + std::to_string(Below(4));
+      const std::string unknown = "unknown" + std::to_string(Below(4)) + (OneIn(8) ? Text() : "");
       text += String(keys[i].empty() ? unknown : keys[i]) + Space() + ":" + Space();
       text += keys[i].empty() ? Anything(0) : Member(columns, level, keys[i]);
     }
@@ -329,6 +333,131 @@ TEST(JsonDecoderProperty, RowsHoldWhatTheDocumentsSay) {
     ASSERT_EQ(got.size(), rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(got[i], rows[i]) << texts[i];
   }
+}
+
+// What simdjson's on-demand parser, which gives each value's own bytes, finds in an object: for declared objects their
+// members, for all else the bytes. Of two members with one key the last counts.
+struct Tree {
+  std::map<std::string, Tree> members;
+  std::string bytes;
+  bool operator==(const Tree&) const = default;
+};
+
+class TreeReader {
+ public:
+  explicit TreeReader(const DecodeSpec& spec) {
+    for (const ColumnSpec& column : spec.columns) {
+      std::vector<std::string> path;
+      for (const std::string& key : column.path) {
+        if (!path.empty()) objects_.insert(path);
+        path.push_back(key);
+      }
+      leaves_.insert(path);
+    }
+  }
+
+  /// The text's members but for declared columns, and for objects and nulls that hold nothing else.
+  Tree Read(const std::string& text) {
+    const simdjson::padded_string padded(text);
+    simdjson::ondemand::document document;
+    EXPECT_EQ(parser_.iterate(padded).get(document), simdjson::SUCCESS);
+    simdjson::ondemand::object root;
+    EXPECT_EQ(document.get_object().get(root), simdjson::SUCCESS) << text;
+    Tree tree;
+    ReadObject(root, {}, tree);
+    return tree;
+  }
+  int declared() const { return declared_; }
+
+ private:
+  void ReadObject(simdjson::ondemand::object object, const std::vector<std::string>& around, Tree& tree) {
+    for (auto field : object) {
+      std::string_view key;
+      ASSERT_EQ(field.unescaped_key().get(key), simdjson::SUCCESS);
+      std::vector<std::string> path = around;
+      path.emplace_back(key);
+      simdjson::ondemand::value value;
+      ASSERT_EQ(std::move(field).value().get(value), simdjson::SUCCESS);
+      Tree& member = tree.members[path.back()];
+      member = {};
+      if (leaves_.contains(path)) {
+        ++declared_;
+        tree.members.erase(path.back());
+        continue;
+      }
+      if (objects_.contains(path)) {
+        simdjson::ondemand::object inner;
+        if (value.get_object().get(inner) == simdjson::SUCCESS) ReadObject(inner, path, member);
+        if (member.members.empty()) tree.members.erase(path.back());
+        continue;
+      }
+      member.bytes = Bytes(value);
+    }
+  }
+
+  static std::string Bytes(simdjson::ondemand::value value) {
+    std::string_view bytes;
+    const auto type = value.type().value();
+    if (type == simdjson::ondemand::json_type::object) {
+      auto object = value.get_object().value();
+      bytes = object.raw_json().value();
+    } else if (type == simdjson::ondemand::json_type::array) {
+      auto array = value.get_array().value();
+      bytes = array.raw_json().value();
+    } else {
+      bytes = value.raw_json_token();
+    }
+    return std::string(bytes.substr(0, bytes.find_last_not_of(" \t\r\n") + 1));
+  }
+
+  simdjson::ondemand::parser parser_;
+  std::set<std::vector<std::string>> objects_;
+  std::set<std::vector<std::string>> leaves_;
+  int declared_ = 0;
+};
+
+TEST(JsonDecoderProperty, WhatNoColumnTakesIsRescuedByteForByte) {
+  Generator generator(20260304);
+  DecodeSpec spec = generator.spec();
+  auto ignoring = JsonDecoder::Make(spec).ValueOrDie();
+  spec.unknown_fields = UnknownFields::kRescue;
+  auto rescuing = JsonDecoder::Make(spec).ValueOrDie();
+  const int columns = static_cast<int>(spec.columns.size());
+  TreeReader of_documents(spec);
+  TreeReader of_rescued(spec);
+  int rescued_rows = 0;
+  int null_rows = 0;
+  for (int batch = 0; batch < 200; ++batch) {
+    std::vector<std::string> texts;
+    // Damaged ones fail after some of their members were kept.
+    for (std::uint64_t i = 0, n = generator.Below(100); i < n; ++i) {
+      std::string text = generator.Make().text;
+      if (generator.OneIn(10)) text.resize(generator.Below(text.size()));
+      texts.push_back(std::move(text));
+    }
+    const Decoded plain = DecodeAll(*ignoring, texts);
+    const Decoded decoded = DecodeAll(*rescuing, texts);
+    MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
+    ASSERT_EQ(RowTexts(*decoded.rows, columns), RowTexts(*plain.rows, columns));
+    ASSERT_EQ(decoded.dead_letters.size(), plain.dead_letters.size());
+    const auto& rescued = static_cast<const arrow::StringArray&>(*decoded.rows->column(columns));
+    const auto& offsets = static_cast<const arrow::Int64Array&>(*decoded.rows->GetColumnByName("_offset"));
+    for (std::int64_t row = 0; row < rescued.length(); ++row) {
+      const std::string& text = texts[static_cast<std::size_t>(offsets.Value(row))];
+      if (rescued.IsNull(row)) {
+        ++null_rows;
+        ASSERT_EQ(of_documents.Read(text), Tree()) << text;
+        continue;
+      }
+      ++rescued_rows;
+      ASSERT_LE(rescued.GetView(row).size(), text.size());
+      ASSERT_EQ(of_rescued.Read(rescued.GetString(row)), of_documents.Read(text)) << text << "\n"
+                                                                                  << rescued.GetView(row);
+    }
+  }
+  EXPECT_EQ(of_rescued.declared(), 0);
+  EXPECT_GT(rescued_rows, 3000);
+  EXPECT_GT(null_rows, 3000);
 }
 
 std::string Damage(Generator& generator, std::string text) {

@@ -419,6 +419,103 @@ TEST(JsonDecoder, UnknownFieldsCanBeRefused) {
   EXPECT_EQ(decoded.dead_letters[2].detail, decoded.dead_letters[0].detail);
 }
 
+TEST(JsonDecoder, UnknownFieldsCanBeRescued) {
+  DecodeSpec spec{.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}},
+                              {"c", arrow::utf8(), TimestampForm::kRfc3339, {"o", "c"}},
+                              {"e", arrow::int64(), TimestampForm::kRfc3339, {"o", "d", "e"}}},
+                  .unknown_fields = UnknownFields::kRescue};
+  struct Case {
+    std::string document;
+    std::string want;
+  };
+  const Case cases[] = {
+      // Nothing is left.
+      {R"({})", "null"},
+      {R"({"a":1,"o":{"c":"x","d":{"e":3}}})", "null"},
+      {R"({"a":null,"o":null})", "null"},
+      {R"({"o":{"d":{}}})", "null"},
+      // Values keep their bytes, in the order of the record.
+      {R"({"a":1,"n":1.10,"big":12345678901234567890,"m":-0.0e+05})",
+       R"({"n":1.10,"big":12345678901234567890,"m":-0.0e+05})"},
+      {R"({"z":"\u0041\/\n","a":1,"y":null,"x":[1, {"a" : 2}],"w":{ }})",
+       R"({"z":"\u0041\/\n","y":null,"x":[1, {"a" : 2}],"w":{ }})"},
+      {"{ \"a\" : 1 ,\n \"n\" :\t2 , \"m\":3 }", "{\"n\" :\t2,\"m\":3}"},
+      {"{\"gr\u00f6\u00dfe\":\"\u20ac\"}", "{\"gr\u00f6\u00dfe\":\"\u20ac\"}"},
+      // Keys are those of the record: case counts, escapes stay.
+      {R"({"A":1,"\u0061":2,"b\u0062":3})", R"({"A":1,"b\u0062":3})"},
+      {R"({"_rescued":{},"_offset":7,"":8,"o.c":9})", R"({"_rescued":{},"_offset":7,"":8,"o.c":9})"},
+      // Nested.
+      {R"({"x":0,"o":{"c":"x","u":1,"d":{"e":3,"v":2},"w":3},"y":4})",
+       R"({"x":0,"o":{"u":1,"d":{"v":2},"w":3},"y":4})"},
+      {R"({"o" : {"d":{"v":2} , "c":"x"}})", R"({"o" : {"d":{"v":2}}})"},
+      {R"({"o":{"a":1},"d":{"e":2}})", R"({"o":{"a":1},"d":{"e":2}})"},
+      // A key as often as it comes. What follows a rescued object is there too: the last one counts.
+      {R"({"x":1,"x":2})", R"({"x":1,"x":2})"},
+      {R"({"o":{"u":1},"o":{"c":"x"}})", R"({"o":{"u":1},"o":{}})"},
+      {R"({"o":{"c":"x"},"o":{"u":1}})", R"({"o":{"u":1}})"},
+      {R"({"o":{"u":1},"o":null})", R"({"o":{"u":1},"o":null})"},
+      {R"({"o":{"d":{"u":1}},"o":{"d":{"e":1}}})", R"({"o":{"d":{"u":1}},"o":{"d":{}}})"},
+      // Declared fields must fit as ever.
+      {R"({"u":1,"a":"one"})", "type_mismatch"},
+      {R"({"u":1,"o":7})", "type_mismatch"},
+      {R"({"u":1)", "bad_json"},
+      {R"({"u":1}})", "bad_json"},
+      {R"({"u":01})", "bad_json"},
+  };
+  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  // All in one decoder, twice: no document leaves a trace in the next, and the second time its keys have been learned.
+  for (int round = 0; round < 2; ++round) {
+    for (const Case& c : cases) {
+      SCOPED_TRACE(c.document);
+      const Decoded decoded = DecodeAll(*decoder, {c.document});
+      MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
+      if (!decoded.dead_letters.empty()) {
+        EXPECT_EQ(decoded.dead_letters[0].reason, c.want);
+        continue;
+      }
+      EXPECT_TRUE(decoded.rows->schema()->Equals(*EventSchema(spec)));
+      EXPECT_EQ(decoded.rows->schema()->field(3)->name(), kRescuedColumn);
+      EXPECT_EQ(CellText(*decoded.rows->column(3), 0), c.want == "null" ? c.want : "'" + c.want + "'");
+    }
+  }
+}
+
+TEST(JsonDecoder, RescuedTextIsAsLongAsItTakes) {
+  DecodeSpec spec{.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}},
+                  .unknown_fields = UnknownFields::kRescue};
+  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  std::vector<std::string> documents;
+  for (std::size_t length = 1; length < 100'000; length *= 3) {
+    documents.push_back("{\"x\":\"" + std::string(length, 'x') + "\"}");
+    documents.push_back("{\"x\":\"" + std::string(length, 'y') + "\",\"a\":false}");  // Fails with its text written.
+    documents.push_back("{\"a\":1}");
+  }
+  const Decoded decoded = DecodeAll(*decoder, documents);
+  MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
+  std::vector<std::string> want;
+  for (std::size_t i = 0; i < documents.size(); i += 3) {
+    want.push_back("null|'" + documents[i] + "'");
+    want.emplace_back("1|null");
+  }
+  EXPECT_EQ(RowTexts(*decoded.rows, 2), want);
+}
+
+TEST(JsonDecoder, ManyColumnsAndTheRescued) {
+  // The bit of the rescued column is the first of a word of its own.
+  for (const int columns : {0, 63, 64, 65, 128}) {
+    DecodeSpec spec{.columns = {}, .unknown_fields = UnknownFields::kRescue};
+    for (int i = 0; i < columns; ++i) {
+      const std::string name = "c" + std::to_string(i);
+      spec.columns.push_back({name, arrow::int64(), TimestampForm::kRfc3339, {"o", name}});
+    }
+    auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+    const Decoded decoded = DecodeAll(*decoder, {R"({"o":{"c0":1},"u":1})", R"({"o":{"c0":1}})"});
+    const arrow::Array& rescued = *decoded.rows->column(columns);
+    EXPECT_EQ(CellText(rescued, 0), columns == 0 ? R"('{"o":{"c0":1},"u":1}')" : R"('{"u":1}')");
+    EXPECT_EQ(CellText(rescued, 1), columns == 0 ? R"('{"o":{"c0":1}}')" : "null");
+  }
+}
+
 TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
   auto decoder = JsonDecoder::Make({.columns = {{"user_id", arrow::int64(), TimestampForm::kRfc3339, {}},
                                                 {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
@@ -540,6 +637,11 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, made);
     EXPECT_THAT(made.status().message(), HasSubstr(c.message));
   }
+  EXPECT_TRUE(JsonDecoder::Make({.columns = {column("_rescued", arrow::utf8())}}).ok());
+  const auto taken =
+      JsonDecoder::Make({.columns = {column("_rescued", arrow::utf8())}, .unknown_fields = UnknownFields::kRescue});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, taken);
+  EXPECT_THAT(taken.status().message(), HasSubstr("column '_rescued': the name is taken"));
 }
 
 TEST(JsonDecoder, ManyColumns) {

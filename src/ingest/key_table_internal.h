@@ -79,6 +79,10 @@ class KeyTable {
   /// The columns below this object, as a bit set: they start anew when a document repeats the object.
   std::vector<std::uint64_t>& columns() { return columns_; }
 
+  /// The last document of which a member of this object was rescued, see RescuedText.
+  std::int64_t rescued_in() const { return rescued_in_; }
+  void set_rescued_in(std::int64_t document) { rescued_in_ = document; }
+
  private:
   void Index(KeySlot* slot);
   static std::size_t Hash(std::string_view key);
@@ -90,6 +94,7 @@ class KeyTable {
   std::size_t slots_max_ = 0;
   KeySlot* first_ = nullptr;
   std::vector<std::uint64_t> columns_;
+  std::int64_t rescued_in_ = 0;
 };
 
 }  // namespace millrace::ingest
