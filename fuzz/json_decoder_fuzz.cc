@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "ingest/added_columns.h"
 #include "ingest/json_decoder.h"
 
 namespace {
@@ -69,6 +70,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // What was rescued is a document again, and no longer than the first.
     const std::string_view text = static_cast<const arrow::StringArray&>(*rescued).GetView(0);
     Require(text.size() <= size && text == static_cast<const arrow::StringArray&>(*rescued).GetView(1));
+    // Columns for all of it: what they take and what is left, as often as one asks.
+    millrace::ingest::RescuedFields fields;
+    const auto& texts = static_cast<const arrow::StringArray&>(*rescued);
+    const auto columns = fields.FindNew(texts);
+    fields.SetColumns(columns, {});
+    Require(fields.columns() == columns && fields.FindNew(texts).empty());
+    const auto parts = fields.Split(texts).ValueOrDie();
+    Require(parts.columns.size() == columns.size() && parts.rescued->ValidateFull().ok());
+    for (const auto& column : parts.columns) Require(column->ValidateFull().ok() && column->length() == texts.length());
     records.records.resize(1);
     records.records[0].payload = text;
     Require(any->Decode(records).ValueOrDie().rows->num_rows() == 1);

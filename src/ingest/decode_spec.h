@@ -17,7 +17,8 @@ enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros };
 enum class UnknownFields {
   kIgnore,  ///< Left out.
   kReject,  ///< The record is a dead letter.
-  kRescue   ///< Kept in kRescuedColumn.
+  kRescue,  ///< Kept in kRescuedColumn.
+  kAdd      ///< As kRescue; tables then give them columns, see added_columns.h.
 };
 
 /// utf8, null if every key was taken; else a JSON object of the others, each as it was written.
@@ -36,7 +37,9 @@ struct DecodeSpec {
   std::vector<ColumnSpec> columns;
   UnknownFields unknown_fields = UnknownFields::kIgnore;
 
-  bool has_rescued_column() const { return unknown_fields == UnknownFields::kRescue; }
+  bool has_rescued_column() const {
+    return unknown_fields == UnknownFields::kRescue || unknown_fields == UnknownFields::kAdd;
+  }
 };
 
 /// The declared columns (nullable, in order), kRescuedColumn if there is one, then _topic dictionary<int32, utf8>,

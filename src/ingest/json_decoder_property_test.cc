@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
@@ -17,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "ingest/added_columns.h"
 #include "ingest/decoder_testing_internal.h"
 #include "ingest/json_decoder.h"
 #include "testing/status_matchers.h"
@@ -458,6 +460,71 @@ TEST(JsonDecoderProperty, WhatNoColumnTakesIsRescuedByteForByte) {
   EXPECT_EQ(of_rescued.declared(), 0);
   EXPECT_GT(rescued_rows, 3000);
   EXPECT_GT(null_rows, 3000);
+}
+
+// Is this JSON text what the cell holds?
+bool Holds(const arrow::Array& column, std::int64_t row, AddedType type, const std::string& json) {
+  switch (type) {
+    case AddedType::kBool:
+    case AddedType::kInt64:
+      return CellText(column, row) == json;
+    case AddedType::kDouble:
+      return static_cast<const arrow::DoubleArray&>(column).Value(row) == std::strtod(json.c_str(), nullptr);
+    case AddedType::kJson:
+      return static_cast<const arrow::StringArray&>(column).GetView(row) == json;
+    case AddedType::kString:
+      break;
+  }
+  simdjson::dom::parser parser;
+  std::string_view text;
+  return parser.parse(simdjson::padded_string(json)).get(text) == simdjson::SUCCESS &&
+         static_cast<const arrow::StringArray&>(column).GetView(row) == text;
+}
+
+TEST(JsonDecoderProperty, AddedColumnsAndTheRestSayWhatWasRescued) {
+  Generator generator(20260305);
+  DecodeSpec spec = generator.spec();
+  spec.unknown_fields = UnknownFields::kAdd;
+  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  TreeReader reader(spec);
+  int taken = 0;
+  int left = 0;
+  for (int batch = 0; batch < 600; ++batch) {
+    std::vector<std::string> texts;
+    for (std::uint64_t i = 0, n = generator.Below(40); i < n; ++i) texts.push_back(generator.Make().text);
+    const Decoded decoded = DecodeAll(*decoder, texts);
+    const auto& rescued =
+        static_cast<const arrow::StringArray&>(*decoded.rows->GetColumnByName(std::string(kRescuedColumn)));
+    RescuedFields fields;
+    fields.SetColumns({}, {"geo"});
+    const std::vector<AddedColumn> columns = fields.FindNew(rescued);
+    fields.SetColumns(columns, {"geo"});
+    ASSERT_EQ(fields.columns(), columns);
+    ASSERT_TRUE(fields.FindNew(rescued).empty());
+    const auto parts = fields.Split(rescued).ValueOrDie();
+    MILLRACE_ASSERT_OK(parts.rescued->ValidateFull());
+    const auto& rest = static_cast<const arrow::StringArray&>(*parts.rescued);
+    for (std::int64_t row = 0; row < rescued.length(); ++row) {
+      Tree want = rescued.IsNull(row) ? Tree() : reader.Read(rescued.GetString(row));
+      Tree got = rest.IsNull(row) ? Tree() : reader.Read(rest.GetString(row));
+      left += static_cast<int>(got.members.size());
+      for (std::size_t i = 0; i < columns.size(); ++i) {
+        const auto member = want.members.find(columns[i].name);
+        if (parts.columns[i]->IsNull(row)) {
+          const bool is_null = member != want.members.end() && member->second.bytes == "null";
+          if (is_null && !got.members.contains(member->first)) want.members.erase(member);
+          continue;
+        }
+        ++taken;
+        ASSERT_TRUE(member != want.members.end());
+        ASSERT_TRUE(Holds(*parts.columns[i], row, columns[i].type, member->second.bytes)) << member->second.bytes;
+        ASSERT_TRUE(got.members.emplace(*member).second) << "in both: " << member->first;
+      }
+      ASSERT_EQ(got, want) << rescued.GetView(row);
+    }
+  }
+  EXPECT_GT(taken, 1000);
+  EXPECT_GT(left, 1000);
 }
 
 std::string Damage(Generator& generator, std::string text) {
