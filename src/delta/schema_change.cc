@@ -7,7 +7,7 @@
 
 namespace millrace::delta {
 
-Status AddColumns(Table& table, const arrow::FieldVector& fields) {
+Status AddColumns(Table& table, const arrow::FieldVector& fields, RetryPolicy policy) {
   constexpr int kTriesMax = 20;  // Each lost to another change of the schema.
   for (int tries = 0; tries < kTriesMax; ++tries) {
     ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
@@ -34,7 +34,7 @@ Status AddColumns(Table& table, const arrow::FieldVector& fields) {
     request.operation = "ADD COLUMNS";
     request.operation_parameters = {{"columns", fmt::format("{}", fmt::join(added, ","))}};
     request.is_blind_append = false;
-    const auto outcome = table.Commit(request);
+    const auto outcome = table.Commit(request, policy);
     if (outcome.ok()) return Status::OK();
     if (KindOf(outcome.status()) != ErrorKind::kConflict) return outcome.status();
   }

@@ -170,9 +170,12 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
   int json = 0;
   decode.Choice<int>("format", {{"json", 0}}, json, {"avro", "protobuf", "csv"});
-  decode.Choice<ingest::UnknownFields>(
-      "unknown_fields", {{"ignore", ingest::UnknownFields::kIgnore}, {"reject", ingest::UnknownFields::kReject}},
-      config.decode.unknown_fields, {"rescue", "add"});
+  decode.Choice<ingest::UnknownFields>("unknown_fields",
+                                       {{"ignore", ingest::UnknownFields::kIgnore},
+                                        {"reject", ingest::UnknownFields::kReject},
+                                        {"rescue", ingest::UnknownFields::kRescue},
+                                        {"add", ingest::UnknownFields::kAdd}},
+                                       config.decode.unknown_fields);
   decode.Choice<OnDecodeError>("on_error",
                                {{"dead_letter", OnDecodeError::kDeadLetter}, {"fail", OnDecodeError::kFail}},
                                config.on_decode_error);
@@ -187,6 +190,12 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
     } else {
       for (const auto& entry : columns->entries) {
         ReadColumn(entry, "decode.columns." + entry.key, context, config.decode);
+        if (config.decode.has_rescued_column() && LowerCase(entry.key) == ingest::kRescuedColumn) {
+          context.findings.Add(entry.place,
+                               fmt::format("decode.columns: the name '{}' is that of the column of unknown fields, "
+                                           "which decode.unknown_fields asks for",
+                                           entry.key));
+        }
       }
     }
     nodes.columns_are_good =

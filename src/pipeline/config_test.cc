@@ -234,7 +234,10 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"decode:\n", "decode:\n  format: avro\n",
        "decode.format: 'avro' is not yet supported in this version (it has json)"},
       {"decode:\n", "decode:\n  format: xml\n", "decode.format must be one of json, not 'xml'"},
-      {"decode:\n", "decode:\n  unknown_fields: rescue\n", "decode.unknown_fields: 'rescue' is not yet supported"},
+      {"decode:\n", "decode:\n  unknown_fields: keep\n",
+       "decode.unknown_fields must be one of ignore, reject, rescue, add, not 'keep'"},
+      {"  columns:\n", "  unknown_fields: rescue\n  columns:\n    _Rescued: string\n",
+       "decode.columns: the name '_Rescued' is that of the column of unknown fields"},
       {"decode:\n", "decode:\n  on_error: skip\n", "decode.on_error must be one of dead_letter, fail, not 'skip'"},
       {"country: string", "country: strng",
        "p.yaml:9:14: decode.columns.country: unknown type 'strng'; did you mean "

@@ -64,6 +64,7 @@ Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& ta
   std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows;
   for (auto& part : parts) {
     prepared.epoch = std::max(prepared.epoch, part.epoch);
+    prepared.rescued_rows += part.rescued_rows;
     for (auto& [source, partition] : part.partitions) {
       const bool is_new = prepared.partitions.emplace(source, partition).second;
       MILLRACE_CHECK(is_new, "table {}: {} is in two shards", plan.name, model::ToString(source));

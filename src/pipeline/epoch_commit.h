@@ -30,6 +30,7 @@ struct PreparedEpoch {
   std::int64_t epoch = 0;
   std::map<model::TopicPartition, PartitionPart> partitions;
   std::vector<delta::AddFile> files;
+  std::int64_t rescued_rows = 0;  ///< See SealedPart.
 };
 
 /// Finishes the files of all shards' parts. kTransient: a file could not be written; nothing of the epoch can be

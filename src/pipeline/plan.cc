@@ -57,7 +57,20 @@ std::optional<std::string> DateArgument(const std::string& expression) {
   return expression.substr(5, expression.size() - 6);
 }
 
-Result<TablePlan> PlanEventTable(const TableConfig& config, const std::vector<RelationPlan>& relations) {
+/// A transform may pass the rescued column on, drop it, or make something else of that name.
+void PlanRescued(const ingest::DecodeSpec& decode, TablePlan& table) {
+  if (!decode.has_rescued_column()) return;
+  const int column = table.schema->GetFieldIndex(std::string(ingest::kRescuedColumn));
+  if (column < 0 || table.schema->field(column)->type()->id() != arrow::Type::STRING) return;
+  table.rescued_column = column;
+  table.adds_columns = decode.unknown_fields == ingest::UnknownFields::kAdd;
+  for (const auto& declared : decode.columns) {
+    if (declared.path.size() > 1) table.object_keys.push_back(declared.path.front());
+  }
+}
+
+Result<TablePlan> PlanEventTable(const TableConfig& config, const ingest::DecodeSpec& decode,
+                                 const std::vector<RelationPlan>& relations) {
   TablePlan table;
   table.name = config.name;
   table.commit = config.commit;
@@ -89,6 +102,7 @@ Result<TablePlan> PlanEventTable(const TableConfig& config, const std::vector<Re
     }
   }
   table.schema = arrow::schema(std::move(fields));
+  PlanRescued(decode, table);
   ASSIGN_OR_RETURN(const auto checked, delta::SchemaToJson(*table.schema));
   static_cast<void>(checked);
   return table;
@@ -153,7 +167,7 @@ Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
 
   std::vector<TablePlan> tables;
   for (const auto& table : config.tables) {
-    ASSIGN_OR_RETURN(auto planned, PlanEventTable(table, relations));
+    ASSIGN_OR_RETURN(auto planned, PlanEventTable(table, config.decode, relations));
     tables.push_back(std::move(planned));
   }
   for (const auto& aggregate : config.aggregates) {

@@ -35,8 +35,11 @@ struct TablePlan {
   int relation = 0;                       ///< Events and aggregates: what feeds it.
   std::shared_ptr<arrow::Schema> schema;  ///< As rows reach the table's sink: partition columns included.
   std::vector<std::string> partition_columns;
-  std::vector<std::string> derived_dates;           ///< For date(x) in partition_by: the x of each, in schema order.
-  std::vector<int> columns;                         ///< Events: the relation's columns that the table keeps, in order.
+  std::vector<std::string> derived_dates;  ///< For date(x) in partition_by: the x of each, in schema order.
+  std::vector<int> columns;                ///< Events: the relation's columns that the table keeps, in order.
+  int rescued_column = -1;    ///< Events: ingest::kRescuedColumn in `schema`; -1: the table does not keep it.
+  bool adds_columns = false;  ///< Events: decode.unknown_fields is `add`, and there is a rescued_column.
+  std::vector<std::string> object_keys{};  ///< If adds_columns: keys of objects that declared columns read from.
   std::optional<process::AggregatePlan> aggregate;  ///< Aggregates only.
   CommitTrigger commit;
   std::map<std::string, std::string> properties;

@@ -35,15 +35,23 @@ Result<std::unique_ptr<Sink>> Sink::Make(const TablePlan& plan, std::shared_ptr<
   if (plan.kind == TableKind::kAggregate) {
     ASSIGN_OR_RETURN(sink->aggregator_, process::WindowedAggregator::Make(*plan.aggregate));
   } else {
-    arrow::FieldVector fields;
-    for (const auto& field : plan.schema->fields()) {
-      bool is_partition = false;
-      for (const auto& name : plan.partition_columns) is_partition |= name == field->name();
-      if (!is_partition) fields.push_back(field);
-    }
-    sink->file_schema_ = arrow::schema(std::move(fields));
+    sink->SetFileSchema(*plan.schema);
+    if (plan.adds_columns) sink->adder_ = std::make_unique<ColumnAdder>(plan, sink->store_);
   }
   return sink;
+}
+
+/// Files are open with the columns that there were when they began: readers see null in the others.
+void Sink::SetFileSchema(const arrow::Schema& schema) {
+  arrow::FieldVector fields;
+  for (const auto& field : schema.fields()) {
+    bool is_partition = false;
+    for (const auto& name : plan_.partition_columns) is_partition |= name == field->name();
+    if (!is_partition) fields.push_back(field);
+  }
+  file_schema_ = arrow::schema(std::move(fields));
+  for (auto& [values, writer] : writers_) narrow_files_.push_back(std::move(writer));
+  writers_.clear();
 }
 
 void Sink::Start(const model::TopicPartition& source, const SinkStart& start) {
@@ -112,6 +120,14 @@ Status Sink::AppendEvents(const std::shared_ptr<arrow::RecordBatch>& rows) {
     }
   }
   auto batch = arrow::RecordBatch::Make(plan_.schema, rows->num_rows(), std::move(columns));
+  if (adder_ != nullptr) {
+    const auto num_columns = adder_->num_added();
+    ASSIGN_OR_RETURN(batch, adder_->Spread(batch));
+    if (adder_->num_added() != num_columns) SetFileSchema(*batch->schema());
+  }
+  if (plan_.rescued_column >= 0) {
+    rescued_rows_ += batch->num_rows() - batch->column(plan_.rescued_column)->null_count();
+  }
   if (plan_.partition_columns.empty()) {
     ASSIGN_OR_RETURN(auto* const writer, WriterFor({}));
     return writer->Append(*batch);
@@ -136,6 +152,7 @@ Result<delta::DataFileWriter*> Sink::WriterFor(const delta::PartitionValues& val
 std::int64_t Sink::memory_bytes() const {
   std::int64_t bytes = aggregator_ != nullptr ? aggregator_->bytes() : 0;
   for (const auto& [values, writer] : writers_) bytes += writer->memory_bytes();
+  for (const auto& writer : narrow_files_) bytes += writer->memory_bytes();
   for (const auto& pending : pending_) bytes += pending.bytes;
   return bytes;
 }
@@ -143,6 +160,7 @@ std::int64_t Sink::memory_bytes() const {
 std::int64_t Sink::file_bytes() const {
   std::int64_t bytes = aggregator_ != nullptr ? aggregator_->bytes() : 0;
   for (const auto& [values, writer] : writers_) bytes += writer->num_bytes();
+  for (const auto& writer : narrow_files_) bytes += writer->num_bytes();
   return bytes;
 }
 
@@ -153,8 +171,11 @@ Result<SealedPart> Sink::Seal(std::int64_t epoch) {
   if (aggregator_ != nullptr && aggregator_->num_groups() > 0) {
     ASSIGN_OR_RETURN(sealed.partial_rows, aggregator_->Seal());
   }
+  sealed.files = std::move(narrow_files_);
+  narrow_files_.clear();
   for (auto& [values, writer] : writers_) sealed.files.push_back(std::move(writer));
   writers_.clear();
+  sealed.rescued_rows = std::exchange(rescued_rows_, 0);
   sealed.partitions = std::move(parts_);
   parts_.clear();
   num_rows_ = 0;
@@ -181,8 +202,10 @@ void Sink::Discard() {
   positions_.clear();
   parts_.clear();
   writers_.clear();
+  narrow_files_.clear();
   pending_.clear();
   num_rows_ = 0;
+  rescued_rows_ = 0;
   if (aggregator_ != nullptr) {
     const auto dropped = aggregator_->Seal();
     MILLRACE_CHECK(dropped.ok(), "{}", dropped.status().ToString());

@@ -15,6 +15,7 @@
 #include "model/event_batch.h"
 #include "model/ledger.h"
 #include "objectstore/object_store.h"
+#include "pipeline/column_adder.h"
 #include "pipeline/plan.h"
 #include "process/windowed_aggregator.h"
 #include "query/aggregate_query.h"
@@ -42,6 +43,7 @@ struct SealedPart {
   std::map<model::TopicPartition, PartitionPart> partitions;  ///< Only those that moved.
   std::vector<std::unique_ptr<delta::DataFileWriter>> files;  ///< Events.
   std::shared_ptr<arrow::RecordBatch> partial_rows;           ///< Aggregates; nullptr: none.
+  std::int64_t rescued_rows = 0;                              ///< Events: rows whose rescued column is not null.
 };
 
 /// What became of the records of one fetch, for one table.
@@ -67,8 +69,8 @@ class Sink {
   std::optional<model::Offset> Next(const model::TopicPartition& source) const;
 
   /// Takes one fetch's rows of this table's relation (nullptr: none) and its books. Rows that an aggregate cannot take
-  /// come back as failed; they count as dead-lettered. kTransient: a data file could not be written, the epoch must be
-  /// discarded and read again.
+  /// come back as failed; they count as dead-lettered. kTransient: a data file could not be written, or a column not be
+  /// added; the epoch must be discarded and read again.
   Result<std::vector<process::FailedRow>> Take(const model::TopicPartition& source, model::OffsetRange range,
                                                const std::shared_ptr<arrow::RecordBatch>& rows, const Counts& counts,
                                                std::uint32_t fingerprint);
@@ -99,10 +101,12 @@ class Sink {
       : plan_(plan), store_(std::move(store)) {}
   Status AppendEvents(const std::shared_ptr<arrow::RecordBatch>& rows);
   Result<delta::DataFileWriter*> WriterFor(const delta::PartitionValues& values);
+  void SetFileSchema(const arrow::Schema& schema);
 
   const TablePlan& plan_;  // The shared Plan outlives every sink.
   std::shared_ptr<objectstore::ObjectStore> store_;
   std::shared_ptr<arrow::Schema> file_schema_;
+  std::unique_ptr<ColumnAdder> adder_;  // If the table grows columns.
 
   struct Position {
     model::Offset next;
@@ -111,7 +115,9 @@ class Sink {
   };
   std::map<model::TopicPartition, Position> positions_;
   std::map<model::TopicPartition, PartitionPart> parts_;
-  std::map<delta::PartitionValues, std::unique_ptr<delta::DataFileWriter>> writers_;
+  std::map<delta::PartitionValues, std::unique_ptr<delta::DataFileWriter>> writers_;  // All of file_schema_.
+  std::vector<std::unique_ptr<delta::DataFileWriter>> narrow_files_;  // Begun before the table had its last columns.
+  std::int64_t rescued_rows_ = 0;
   std::unique_ptr<process::WindowedAggregator> aggregator_;
   std::vector<Pending> pending_;
   std::int64_t num_rows_ = 0;

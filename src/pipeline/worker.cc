@@ -793,6 +793,7 @@ asio::awaitable<Status> Worker::Cut(int table) {
       failed_resets_ = 0;
       state.status.snapshot = committed.snapshot;
       state.status.rows_committed += committed.num_rows;
+      state.status.rows_rescued += epoch.rescued_rows;
       state.status.files_committed += committed.num_files;
       state.status.bytes_committed += committed.num_bytes;
       ++state.status.commits;

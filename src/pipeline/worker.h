@@ -49,6 +49,7 @@ struct WorkerStatus {
     delta::SnapshotPtr snapshot;
     std::int64_t hot_rows = 0;
     std::int64_t rows_committed = 0;   ///< By this process.
+    std::int64_t rows_rescued = 0;     ///< Of these: with fields that no column takes.
     std::int64_t commits = 0;          ///< By this process.
     std::int64_t files_committed = 0;  ///< By this process.
     std::int64_t bytes_committed = 0;  ///< Of these files.

@@ -226,6 +226,10 @@ class WorkerBackend final : public serve::Backend {
     for (const auto& table : status.tables) {
       fmt::format_to(out, "millrace_rows_committed_total{{table=\"{}\"}} {}\n", table.name, table.rows_committed);
     }
+    family("millrace_rows_rescued_total", "counter", "Of these, rows with fields that no column takes.");
+    for (const auto& table : status.tables) {
+      fmt::format_to(out, "millrace_rows_rescued_total{{table=\"{}\"}} {}\n", table.name, table.rows_rescued);
+    }
     family("millrace_fenced_total", "counter", "Epochs dropped because another worker was first.");
     for (const auto& table : status.tables) {
       fmt::format_to(out, "millrace_fenced_total{{table=\"{}\"}} {}\n", table.name, table.fenced);
