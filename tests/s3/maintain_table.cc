@@ -50,7 +50,7 @@ class WorkingClock : public Clock {
 
  private:
   void Tick(const std::stop_token& stop) {
-    constexpr UnixMicros kTick = 20'000;
+    constexpr UnixMicros kTick = 50'000;
     UnixMicros last = SystemClock().Now();
     while (!stop.stop_requested()) {
       std::this_thread::sleep_for(std::chrono::microseconds(kTick));

