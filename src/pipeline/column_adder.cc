@@ -23,7 +23,7 @@ namespace json = boost::json;
 constexpr const char* kIsJson = "millrace.json";
 constexpr std::size_t kWarningsMax = 100;
 /// Few tries: the shard waits, and what failed is read again with a back-off of its own.
-constexpr delta::RetryPolicy kRetry{
+constexpr delta::RetryPolicy kAddingRetry{
     .attempts_max = 6, .backoff_min = std::chrono::milliseconds(5), .backoff_max = std::chrono::milliseconds(500)};
 
 bool IsJson(const arrow::Field& field) {
@@ -104,7 +104,7 @@ Status ColumnAdder::AddMissing(const std::vector<ingest::AddedColumn>& found) {
       }
     }
     if (missing.empty()) return Status::OK();
-    const Status added = delta::AddColumns(*table, missing, kRetry);
+    const Status added = delta::AddColumns(*table, missing, kAddingRetry);
     if (added.ok()) {
       KillPoint("columns.added");
       for (const auto& field : missing) {
