@@ -445,7 +445,7 @@ std::vector<int> WantedLeaves(const parquet::SchemaDescriptor& schema, const par
 enum class Wanted { kAll, kSidecars };
 
 // Rows that are decoded at once: enough to keep the cost of a batch small, few enough to stay in the caches.
-constexpr std::int64_t kBatchRows = 16'384;
+constexpr std::int64_t kBatchRows = 4096;
 
 // The same as a result: Parquet throws at a footer that contradicts itself.
 Result<std::vector<int>> WantedLeaves(const parquet::FileMetaData& metadata, int group, Wanted wanted) {
