@@ -70,61 +70,57 @@ void ObserveArray(const arrow::Array& array, std::vector<bool>& has_nan, std::si
   leaf += static_cast<std::size_t>(CountLeaves(*array.type()));
 }
 
-// The first eight bytes as a number that orders as the bytes do; shorter texts are filled up with zeros.
-std::uint64_t Prefix(std::string_view text) {
-  std::uint64_t prefix = 0;
-  if (text.size() >= sizeof(prefix)) {
-    std::memcpy(&prefix, text.data(), sizeof(prefix));
-    return __builtin_bswap64(prefix);
+// The first sixteen bytes as a number that orders as the bytes do; shorter texts are filled up with zeros.
+__extension__ using Prefix = unsigned __int128;
+constexpr std::size_t kPrefixBytes = sizeof(Prefix);
+
+// `readable`: bytes that may be read from the text's begin on, whatever lies after its end.
+Prefix PrefixOf(std::string_view text, std::size_t readable) {
+  if (text.empty()) return 0;
+  std::array<std::uint64_t, 2> words{};
+  if (readable >= kPrefixBytes) {
+    std::memcpy(words.data(), text.data(), kPrefixBytes);
+  } else {
+    std::memcpy(words.data(), text.data(), std::min(text.size(), kPrefixBytes));
   }
-  int shift = 56;
-  for (const char c : text) {
-    prefix |= static_cast<std::uint64_t>(static_cast<unsigned char>(c)) << shift;
-    shift -= 8;
-  }
-  return prefix;
+  const Prefix prefix = Prefix{__builtin_bswap64(words[0])} << 64 | __builtin_bswap64(words[1]);
+  return text.size() >= kPrefixBytes ? prefix : prefix & (~Prefix{0} << 8 * (kPrefixBytes - text.size()));
 }
 
 // A bound that is widened as values pass. The value itself stays in the batch until the batch ends.
 class Extreme {
  public:
-  explicit Extreme(const std::optional<std::string>& so_far) {
-    if (!so_far) return;
-    text_ = *so_far;
-    prefix_ = Prefix(text_);
-  }
-  std::uint64_t prefix() const { return prefix_; }
+  explicit Extreme(std::string_view text) : text_(text), prefix_(PrefixOf(text, text.size())) {}
+  Prefix prefix() const { return prefix_; }
   std::string_view text() const { return text_; }
-  void Set(std::string_view text, std::uint64_t prefix) {
-    text_ = text;
-    prefix_ = prefix;
+  // Certain when true; long texts are not looked at to their end.
+  bool Is(std::string_view text, Prefix prefix) const {
+    return prefix == prefix_ && text.size() == text_.size() && text.size() <= kPrefixBytes;
   }
 
  private:
   std::string_view text_;
-  std::uint64_t prefix_ = 0;
+  Prefix prefix_;
 };
 
 void ObserveTexts(const arrow::StringArray& array, TextBounds::Column& column) {
-  column.num_nulls += array.null_count();
-  if (array.null_count() == array.length()) return;
-  Extreme min(column.min);
-  Extreme max(column.max);
-  bool any = column.min.has_value();
   const bool has_nulls = array.null_count() > 0;
-  for (std::int64_t i = 0; i < array.length(); ++i) {
-    if (has_nulls && array.IsNull(i)) continue;
+  column.num_nulls += array.null_count();
+  std::int64_t i = 0;
+  while (i < array.length() && has_nulls && array.IsNull(i)) ++i;
+  if (i == array.length()) return;
+  Extreme min(column.min ? std::string_view(*column.min) : array.GetView(i));
+  Extreme max(column.max ? std::string_view(*column.max) : array.GetView(i));
+  const auto& bytes = array.value_data();
+  const char* const end = bytes == nullptr ? nullptr : reinterpret_cast<const char*>(bytes->data()) + bytes->size();
+  for (; i < array.length(); ++i) {
     const std::string_view text = array.GetView(i);
-    const std::uint64_t prefix = Prefix(text);
-    if (!any) {
-      min.Set(text, prefix);
-      max.Set(text, prefix);
-      any = true;
-    } else if (prefix < min.prefix() || (prefix == min.prefix() && text < min.text())) {
-      min.Set(text, prefix);
-    } else if (prefix > max.prefix() || (prefix == max.prefix() && text > max.text())) {
-      max.Set(text, prefix);
-    }
+    const Prefix prefix = PrefixOf(text, static_cast<std::size_t>(end - text.data()));
+    if (prefix > min.prefix() && prefix < max.prefix()) continue;
+    if (min.Is(text, prefix) || max.Is(text, prefix) || (has_nulls && array.IsNull(i))) continue;
+    // Only equal prefixes need the whole text: zeros within it count as much as its end does.
+    if (prefix < min.prefix() || (prefix == min.prefix() && text < min.text())) min = Extreme(text);
+    if (prefix > max.prefix() || (prefix == max.prefix() && text > max.text())) max = Extreme(text);
   }
   // Assigned at the end, and each only if it moved: until then the views may point into these very strings.
   if (!column.min || *column.min != min.text()) column.min = std::string(min.text());

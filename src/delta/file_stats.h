@@ -30,7 +30,7 @@ class NanTracker {
 };
 
 /// Bounds and nulls of the text columns at the top level, kept while the rows pass. Parquet's own statistics compare
-/// every value twice by memcmp, a tenth of what writing a file costs; here the first eight bytes mostly decide.
+/// every value twice by memcmp, a tenth of what writing a file costs; here the first sixteen bytes mostly decide.
 class TextBounds {
  public:
   struct Column {
