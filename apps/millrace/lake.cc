@@ -52,7 +52,7 @@ Run AddLakeDescribe(CLI::App& app) {
     std::int64_t rows = 0;
     bool rows_known = true;
     for (const auto& [path, file] : snapshot->files) {
-      const auto count = delta::NumRecords(file);
+      const auto count = delta::NumLiveRecords(file);
       rows_known &= count.has_value();
       rows += count.value_or(0);
     }

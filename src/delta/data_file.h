@@ -77,5 +77,7 @@ struct TimestampBounds {
 std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::string& column);
 /// Rows of the file by its statistics, deleted ones included; nullopt: not known.
 std::optional<std::int64_t> NumRecords(const AddFile& file);
+/// Without the deleted ones.
+std::optional<std::int64_t> NumLiveRecords(const AddFile& file);
 
 }  // namespace millrace::delta

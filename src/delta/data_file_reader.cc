@@ -512,4 +512,10 @@ std::optional<std::int64_t> NumRecords(const AddFile& file) {
   return records;
 }
 
+std::optional<std::int64_t> NumLiveRecords(const AddFile& file) {
+  auto records = NumRecords(file);
+  if (records && file.deletion_vector) *records -= file.deletion_vector->cardinality;
+  return records;
+}
+
 }  // namespace millrace::delta

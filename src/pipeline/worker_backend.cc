@@ -49,12 +49,6 @@ std::string WindowText(std::int64_t micros) {
   return std::to_string(micros) + "us";
 }
 
-std::int64_t NumRows(const delta::Snapshot& snapshot) {
-  std::int64_t rows = 0;
-  for (const auto& [path, file] : snapshot.files) rows += delta::NumRecords(file).value_or(0);
-  return rows;
-}
-
 json::array ColumnsJson(const arrow::Schema& schema) {
   json::array columns;
   for (const auto& field : schema.fields()) {
@@ -409,14 +403,17 @@ class WorkerBackend final : public serve::Backend {
     sessions_.push_back(std::move(session));
   }
 
-  /// Counted once a version: the page asks each second.
-  std::int64_t RowsOf(std::size_t index, const delta::Snapshot& snapshot) {
+  /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
+  std::int64_t RowsOf(std::size_t index, const delta::SnapshotPtr& snapshot) {
+    using Files = delta::PersistentMap<delta::AddFile>;
     const std::scoped_lock lock(rows_mutex_);
-    auto& [version, rows] = rows_[index];
-    if (version != snapshot.version) {
-      version = snapshot.version;
-      rows = NumRows(snapshot);
-    }
+    auto& [counted, rows] = rows_[index];
+    const auto count = [&rows](const Files::value_type* before, const Files::value_type* after) {
+      if (before != nullptr) rows -= delta::NumLiveRecords(before->second).value_or(0);
+      if (after != nullptr) rows += delta::NumLiveRecords(after->second).value_or(0);
+    };
+    Files::ForEachDifference(counted == nullptr ? Files() : counted->files, snapshot->files, count);
+    counted = snapshot;
     return rows;
   }
 
@@ -440,7 +437,7 @@ class WorkerBackend final : public serve::Backend {
                        {"version", snapshot.version},
                        {"files", static_cast<std::int64_t>(snapshot.files.size())},
                        {"bytes", snapshot.num_bytes},
-                       {"rows", RowsOf(index, snapshot)},
+                       {"rows", RowsOf(index, table.snapshot)},
                        {"hot_rows", table.hot_rows},
                        {"last_commit", TimeOrNull(table.last_commit)},
                        {"commit_seconds", table.commit_seconds},
@@ -461,7 +458,7 @@ class WorkerBackend final : public serve::Backend {
   std::vector<std::unique_ptr<query::CommittedRows>> committed_rows_;  // By table.
   query::MergePlans merge_plans_;
   std::mutex rows_mutex_;
-  std::map<std::size_t, std::pair<delta::TableVersion, std::int64_t>> rows_;
+  std::map<std::size_t, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
   std::mutex sessions_mutex_;
   std::vector<std::unique_ptr<sql::SqlSession>> sessions_;
 };
