@@ -482,13 +482,18 @@ TEST_F(KafkaLogTest, SmallQueueDoesNotSlowReading) {
   std::vector<OutgoingRecord> records;
   for (int i = 0; i < 40'000; ++i) records.push_back(Record(topic_, payload, i % 2));
   Produce(records);
-  Properties properties = ConsumerProperties();
-  properties["queued.max.messages.kbytes"] = "256";
-  Member member(properties, topic_, &lake_);
-  StepUntil({&member}, [&] { return lake_.total() > 0; });
-  const auto begun = steady_clock::now();
-  StepUntil({&member}, [&] { return lake_.total() == records.size(); });
-  EXPECT_LT(steady_clock::now() - begun, 15s);
+  for (const auto& [limit, value] : {std::pair{"queued.max.messages.kbytes", "256"}, {"queued.min.messages", "250"}}) {
+    SCOPED_TRACE(limit);
+    Lake lake;
+    Properties properties = ConsumerProperties();
+    properties["group.id"] += limit;
+    properties[limit] = value;
+    Member member(properties, topic_, &lake);
+    StepUntil({&member}, [&] { return lake.total() > 0; });
+    const auto begun = steady_clock::now();
+    StepUntil({&member}, [&] { return lake.total() == records.size(); });
+    EXPECT_LT(steady_clock::now() - begun, 15s);
+  }
 }
 
 TEST_F(KafkaLogTest, MissingTopicIsNamed) {

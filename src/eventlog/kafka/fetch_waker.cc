@@ -5,14 +5,15 @@
 namespace millrace::eventlog {
 namespace {
 
-// The other limit of librdkafka's queue, queued.min.messages, is 100,000 by default.
-constexpr std::size_t kManyMessages = 50'000;
 constexpr int kRequestTimeoutMs = 1'000;
 
 }  // namespace
 
-FetchWaker::FetchWaker(Handle handle, std::int64_t queue_bytes)
-    : handle_(std::move(handle)), queue_bytes_(static_cast<double>(queue_bytes)), thread_([this] { Run(); }) {}
+FetchWaker::FetchWaker(Handle handle, std::int64_t queue_bytes, std::int64_t queue_messages)
+    : handle_(std::move(handle)),
+      queue_bytes_(static_cast<double>(queue_bytes)),
+      queue_messages_(static_cast<std::size_t>(queue_messages)),
+      thread_([this] { Run(); }) {}
 
 FetchWaker::~FetchWaker() {
   {
@@ -32,7 +33,7 @@ void FetchWaker::OnConsumed(std::size_t bytes, std::size_t messages, std::size_t
   // librdkafka tells the length of its queue, not its size.
   const double message_bytes = static_cast<double>(bytes) / static_cast<double>(messages);
   const auto much = [&](std::size_t count) {
-    return static_cast<double>(count) * message_bytes >= queue_bytes_ / 2 || count >= kManyMessages;
+    return static_cast<double>(count) * message_bytes >= queue_bytes_ / 2 || count >= queue_messages_ / 2;
   };
   if (much(messages + messages_left)) may_have_stopped_ = true;
   if (!may_have_stopped_ || much(messages_left)) return;

@@ -19,8 +19,8 @@ namespace millrace::eventlog {
 
 class FetchWaker {
  public:
-  /// `queue_bytes`: librdkafka's queued.max.messages.kbytes, in bytes.
-  FetchWaker(Handle handle, std::int64_t queue_bytes);
+  /// librdkafka's queued.max.messages.kbytes, in bytes, and its queued.min.messages.
+  FetchWaker(Handle handle, std::int64_t queue_bytes, std::int64_t queue_messages);
   ~FetchWaker();
 
   /// Where fetches go to: one request reaches every leader of these.
@@ -34,6 +34,7 @@ class FetchWaker {
 
   const Handle handle_;
   const double queue_bytes_;
+  const std::size_t queue_messages_;
   bool may_have_stopped_ = false;  // Of the consumer's thread.
 
   std::mutex mutex_;

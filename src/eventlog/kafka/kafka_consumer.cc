@@ -31,6 +31,7 @@ constexpr milliseconds kLookupTimeout{2'000};
 // 16 MiB wait at most in librdkafka's queue: the whole process has 256 MiB. One fetch may add 8 MiB to that.
 constexpr const char* kQueuedKilobytes = "16384";
 constexpr const char* kFetchBytes = "8388608";
+constexpr const char* kQueuedMessages = "100000";  // Its own default.
 
 /// Messages of one partition and one poll.
 struct MessageOwner {
@@ -104,6 +105,7 @@ class KafkaConsumer final : public Consumer {
     properties.try_emplace("isolation.level", "read_committed");
     properties.try_emplace("partition.assignment.strategy", "cooperative-sticky");
     properties.try_emplace("queued.max.messages.kbytes", kQueuedKilobytes);
+    properties.try_emplace("queued.min.messages", kQueuedMessages);
     // A seek or a resume waits for the fetch under way, which at the log's end is answered after this long.
     properties.try_emplace("fetch.wait.max.ms", "100");
     // librdkafka wants fetch.max.bytes to be at least message.max.bytes.
@@ -124,8 +126,9 @@ class KafkaConsumer final : public Consumer {
     const std::uint64_t one = 1;
     rd_kafka_queue_io_event_enable(consumer->queue_, consumer->wake_fd_, &one, sizeof(one));
     consumer->properties_ = std::move(properties);
-    consumer->waker_ = std::make_unique<FetchWaker>(
-        consumer->handle_, std::stoll(consumer->properties_.at("queued.max.messages.kbytes")) * 1024);
+    const auto number = [&](const char* name) { return std::stoll(consumer->properties_.at(name)); };
+    consumer->waker_ = std::make_unique<FetchWaker>(consumer->handle_, number("queued.max.messages.kbytes") * 1024,
+                                                    number("queued.min.messages"));
     return consumer;
   }
 
