@@ -128,14 +128,18 @@ void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixM
   }
   if (is_aggregate && config_.folding && watermark) {
     Do("folding", plan.name, [&]() -> Result<Work> {
-      ASSIGN_OR_RETURN(
-          const auto folded,
-          FoldFinishedWindows(table, plan.aggregate->definition, *watermark,
-                              {.min_files = static_cast<std::size_t>(config_.folding_min_files), .stop = stop}));
-      return Work{.files_removed = folded.files_removed, .files_added = folded.files_added};
+      const FoldOptions options{.min_files = static_cast<std::size_t>(config_.folding_min_files), .stop = stop};
+      Work work;
+      for (;;) {
+        ASSIGN_OR_RETURN(const auto folded,
+                         FoldFinishedWindows(table, plan.aggregate->definition, *watermark, options));
+        work.files_removed += folded.files_removed;
+        work.files_added += folded.files_added;
+        if (folded.files_removed == 0) return work;
+      }
     });
   }
-  // Folded files are few and disjoint; packing them would only undo the days.
+  // Folded files are few and disjoint; packing them would only undo that.
   if (config_.compaction && !(is_aggregate && config_.folding)) {
     Do("compaction", plan.name, [&]() -> Result<Work> {
       ASSIGN_OR_RETURN(const auto compacted,

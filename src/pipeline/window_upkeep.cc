@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "base/kill_point.h"
@@ -29,15 +29,18 @@ std::int64_t BucketSize(const model::AggregateDefinition& definition) {
 
 std::int64_t FloorTo(std::int64_t value, std::int64_t step) { return value - ((value % step) + step) % step; }
 
+// Rows up to which neighbours always grow together: a thirty-second of a full file.
+constexpr std::int64_t kSmallShare = 32;
+
 struct Candidate {
   delta::AddFile file;
   delta::TimestampBounds windows;
 };
 
-// By bucket the files that are folded already, and the others whose windows are finished.
+// Both by their first window.
 struct Candidates {
-  std::map<std::int64_t, std::vector<delta::AddFile>> folded;
-  std::vector<Candidate> unfolded;
+  std::vector<Candidate> folded;
+  std::vector<Candidate> unfolded;  // All of whose windows are finished.
 };
 
 Candidates FindCandidates(const delta::Snapshot& snapshot, const model::AggregateDefinition& definition,
@@ -48,14 +51,103 @@ Candidates FindCandidates(const delta::Snapshot& snapshot, const model::Aggregat
     const auto bounds = delta::TimestampStats(file, model::kWindowStart);
     if (!bounds) continue;
     if (file.tags.count(kFoldedTag) != 0) {
-      found.folded[FloorTo(bounds->min_us, BucketSize(definition))].push_back(file);
+      found.folded.push_back({file, *bounds});
     } else if (bounds->max_us + definition.window_size_us <= finished_before) {
       found.unfolded.push_back({file, *bounds});
     }
   }
-  std::sort(found.unfolded.begin(), found.unfolded.end(),
-            [](const Candidate& a, const Candidate& b) { return a.windows.min_us < b.windows.min_us; });
+  for (auto* files : {&found.folded, &found.unfolded}) {
+    std::sort(files->begin(), files->end(),
+              [](const Candidate& a, const Candidate& b) { return a.windows.min_us < b.windows.min_us; });
+  }
   return found;
+}
+
+// A span of windows that becomes one folded file, or a few if it has too many rows for one.
+struct Span {
+  UnixMicros min_us = 0;
+  UnixMicros max_us = 0;                // The last window's start, or a little after it.
+  std::int64_t rows = 0;                // At most, once folded.
+  std::vector<delta::AddFile> files{};  // Folded before.
+  bool stale = false;                   // Has new rows, or files to be joined.
+
+  void Take(const Span& other) {
+    min_us = std::min(min_us, other.min_us);
+    max_us = std::max(max_us, other.max_us);
+    rows += other.rows;
+    files.insert(files.end(), other.files.begin(), other.files.end());
+    stale = true;
+  }
+};
+
+// One for each folded file; for those that overlap, as two foldings at the same time may leave them, one together.
+std::vector<Span> SpansOf(const std::vector<Candidate>& folded) {
+  std::vector<Span> spans;
+  for (const auto& [file, windows] : folded) {
+    Span span{windows.min_us, windows.max_us, delta::NumRecords(file).value_or(0), {file}};
+    if (!spans.empty() && span.min_us <= spans.back().max_us) {
+      spans.back().Take(span);
+    } else {
+      spans.push_back(std::move(span));
+    }
+  }
+  return spans;
+}
+
+std::map<UnixMicros, std::int64_t> RowsByWindow(const arrow::RecordBatch& rows) {
+  const auto& windows = static_cast<const arrow::TimestampArray&>(*rows.column(0));
+  std::map<UnixMicros, std::int64_t> counts;
+  for (std::int64_t i = 0; i < windows.length(); ++i) ++counts[windows.Value(i)];
+  return counts;
+}
+
+// Puts each new window into the span that it lies in, or into a new one with its neighbours of the same bucket.
+std::vector<Span> WithWindows(const std::vector<Span>& spans, const std::map<UnixMicros, std::int64_t>& new_windows,
+                              std::int64_t bucket_us) {
+  std::vector<Span> all;
+  auto next = spans.begin();
+  const auto take_until = [&](UnixMicros window) {
+    for (; next != spans.end() && next->min_us <= window; ++next) all.push_back(*next);
+  };
+  bool last_is_new = false;
+  for (const auto& [window, rows] : new_windows) {
+    const std::size_t before = all.size();
+    take_until(window);
+    last_is_new = last_is_new && all.size() == before;
+    if (!all.empty() && window <= all.back().max_us) {
+      all.back().rows += rows;
+      all.back().stale = true;
+    } else if (last_is_new && FloorTo(all.back().min_us, bucket_us) == FloorTo(window, bucket_us)) {
+      all.back().max_us = window;
+      all.back().rows += rows;
+    } else {
+      all.push_back({.min_us = window, .max_us = window, .rows = rows, .stale = true});
+      last_is_new = true;
+    }
+  }
+  take_until(std::numeric_limits<UnixMicros>::max());
+  return all;
+}
+
+// Neighbours of a bucket that become one file. Newest first: a span takes its older neighbour if that is not larger.
+std::vector<Span> Joined(const std::vector<Span>& spans, std::int64_t bucket_us, UnixMicros finished_before,
+                         std::int64_t file_rows_max) {
+  std::vector<Span> joined;
+  for (auto span = spans.rbegin(); span != spans.rend(); ++span) {
+    const std::int64_t bucket = FloorTo(span->min_us, bucket_us);
+    const auto grow_together = [&](const Span& newer) {
+      const std::int64_t rows = newer.rows + span->rows;
+      if (FloorTo(newer.min_us, bucket_us) != bucket || rows > file_rows_max) return false;
+      if (bucket + bucket_us <= finished_before) return true;
+      return (newer.stale || span->stale) && (span->rows <= newer.rows || rows <= file_rows_max / kSmallShare);
+    };
+    if (!joined.empty() && grow_together(joined.back())) {
+      joined.back().Take(*span);
+    } else {
+      joined.push_back(*span);
+    }
+  }
+  return joined;
 }
 
 Status CheckStop(const delta::StopRequested& stop) {
@@ -81,76 +173,127 @@ std::int64_t SumOf(const arrow::Array& column) {
   return sum;
 }
 
-// The rows of one bucket, folded, in a file of their own.
-Result<delta::AddFile> WriteBucket(const delta::Table& table, const arrow::RecordBatch& rows, std::int64_t bucket) {
-  ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), rows.schema(), {}));
-  RETURN_NOT_OK(writer->Append(rows));
-  ASSIGN_OR_RETURN(auto file, writer->Finish());
-  file.data_change = false;
-  file.tags[kFoldedTag] = std::to_string(bucket);
-  return file;
-}
+// Files and what becomes of them, before it is committed.
+class Rewrite {
+ public:
+  Rewrite(const delta::Table& table, const delta::Snapshot& snapshot, const model::AggregateDefinition& definition,
+          UnixMicros finished_before, const FoldOptions& options)
+      : table_(table),
+        snapshot_(snapshot),
+        definition_(definition),
+        finished_before_(finished_before),
+        options_(options) {}
+
+  Status Fold(const std::vector<delta::AddFile>& unfolded, const std::vector<Candidate>& folded) {
+    const Status status = FoldAll(unfolded, folded);
+    if (!status.ok()) delta::DropUncommitted(table_, adds);
+    return status;
+  }
+
+  std::vector<delta::AddFile> inputs;
+  std::vector<delta::AddFile> adds;
+  std::int64_t rows_before = 0;
+  std::int64_t rows_after = 0;
+
+ private:
+  Status FoldAll(const std::vector<delta::AddFile>& unfolded, const std::vector<Candidate>& folded) {
+    ASSIGN_OR_RETURN(const auto new_rows, Read(unfolded));
+    ASSIGN_OR_RETURN(const auto fresh, query::Fold(definition_, definition_, {}, new_rows));
+    const std::int64_t bucket_us = BucketSize(definition_);
+    const auto spans = WithWindows(SpansOf(folded), RowsByWindow(*fresh), bucket_us);
+    for (const Span& span : Joined(spans, bucket_us, finished_before_, options_.file_rows_max)) {
+      if (span.stale) RETURN_NOT_OK(FoldSpan(span, fresh, FloorTo(span.min_us, bucket_us)));
+    }
+    if (kept_ == records_) return Status::OK();
+    return Internal("folding {}: {} records became {}", definition_.name, records_, kept_);
+  }
+
+  Status FoldSpan(const Span& span, const std::shared_ptr<arrow::RecordBatch>& fresh, std::int64_t bucket) {
+    ASSIGN_OR_RETURN(auto rows, Read(span.files));
+    rows.push_back(fresh);
+    ASSIGN_OR_RETURN(const auto folded,
+                     query::Fold(definition_, definition_, {.from = span.min_us, .to = span.max_us + 1}, rows));
+    kept_ += RecordsOf(*folded);
+    rows_after += folded->num_rows();
+    for (const auto& piece : Pieces(*folded)) {
+      RETURN_NOT_OK(CheckStop(options_.stop));
+      ASSIGN_OR_RETURN(const auto part, query::Fold(definition_, definition_, piece, {folded}));
+      ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table_.store(), part->schema(), {}));
+      RETURN_NOT_OK(writer->Append(*part));
+      ASSIGN_OR_RETURN(adds.emplace_back(), writer->Finish());
+      adds.back().data_change = false;
+      adds.back().tags[kFoldedTag] = std::to_string(bucket);
+    }
+    return Status::OK();
+  }
+
+  // Cut between windows.
+  std::vector<query::FoldRange> Pieces(const arrow::RecordBatch& folded) const {
+    std::vector<query::FoldRange> pieces(1);
+    std::int64_t rows = 0;
+    for (const auto& [window, count] : RowsByWindow(folded)) {
+      if (rows > 0 && rows + count > options_.file_rows_max) {
+        pieces.back().to = window;
+        pieces.push_back({.from = window});
+        rows = 0;
+      }
+      rows += count;
+    }
+    return pieces;
+  }
+
+  Result<Batches> Read(const std::vector<delta::AddFile>& files) {
+    ASSIGN_OR_RETURN(
+        auto rows, ReadRows(table_, snapshot_, files, model::PartialSchema(definition_)->field_names(), options_.stop));
+    for (const auto& batch : rows) {
+      rows_before += batch->num_rows();
+      records_ += RecordsOf(*batch);
+    }
+    inputs.insert(inputs.end(), files.begin(), files.end());
+    return rows;
+  }
+
+  static std::int64_t RecordsOf(const arrow::RecordBatch& rows) {
+    return SumOf(*rows.GetColumnByName(model::kPartialRows));
+  }
+
+  const delta::Table& table_;
+  const delta::Snapshot& snapshot_;
+  const model::AggregateDefinition& definition_;
+  const UnixMicros finished_before_;
+  const FoldOptions& options_;
+  std::int64_t records_ = 0;  // That the rows read stand for, and those written.
+  std::int64_t kept_ = 0;
+};
 
 }  // namespace
 
 Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::AggregateDefinition& definition,
                                        UnixMicros finished_before, const FoldOptions& options) {
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
-  FoldResult result;
-  const std::int64_t bucket_us = BucketSize(definition);
-  Candidates candidates = FindCandidates(*snapshot, definition, finished_before);
-  if (candidates.unfolded.size() < options.min_files) return result;
+  const Candidates candidates = FindCandidates(*snapshot, definition, finished_before);
+  if (candidates.unfolded.size() < options.min_files) return FoldResult();
 
-  std::vector<delta::AddFile> inputs;
-  std::set<std::int64_t> buckets;
-  std::int64_t bytes = 0;
+  std::vector<delta::AddFile> unfolded;
+  std::int64_t rows = 0;
   for (const auto& candidate : candidates.unfolded) {
-    if (bytes > 0 && bytes + candidate.file.size > options.bytes_max) break;
-    bytes += candidate.file.size;
-    inputs.push_back(candidate.file);
-    for (auto bucket = FloorTo(candidate.windows.min_us, bucket_us); bucket <= candidate.windows.max_us;
-         bucket += bucket_us) {
-      buckets.insert(bucket);
-    }
+    rows += delta::NumRecords(candidate.file).value_or(options.rows_at_once);
+    if (!unfolded.empty() && rows > options.rows_at_once) break;
+    unfolded.push_back(candidate.file);
   }
-  for (const auto bucket : buckets) {
-    const auto folded = candidates.folded.find(bucket);
-    if (folded != candidates.folded.end()) inputs.insert(inputs.end(), folded->second.begin(), folded->second.end());
-  }
-
-  const auto schema = model::PartialSchema(definition);
-  ASSIGN_OR_RETURN(const auto rows, ReadRows(table, *snapshot, inputs, schema->field_names(), options.stop));
-  std::int64_t records = 0;
-  for (const auto& batch : rows) {
-    result.rows_before += batch->num_rows();
-    records += SumOf(*batch->GetColumnByName(model::kPartialRows));
-  }
-  delta::CommitRequest request;
-  std::int64_t kept = 0;
-  for (const auto bucket : buckets) {
-    const query::FoldRange range{.from = bucket, .to = bucket + bucket_us};
-    ASSIGN_OR_RETURN(const auto folded, query::Fold(definition, definition, range, rows));
-    if (folded->num_rows() == 0) continue;
-    kept += SumOf(*folded->GetColumnByName(model::kPartialRows));
-    result.rows_after += folded->num_rows();
-    const Status stopped = CheckStop(options.stop);
-    if (!stopped.ok()) {
-      delta::DropUncommitted(table, request.adds);
-      return stopped;
-    }
-    ASSIGN_OR_RETURN(auto file, WriteBucket(table, *folded, bucket));
-    request.adds.push_back(std::move(file));
-  }
-  if (kept != records) return Internal("folding {}: {} records became {}", definition.name, records, kept);
+  Rewrite rewrite(table, *snapshot, definition, finished_before, options);
+  RETURN_NOT_OK(rewrite.Fold(unfolded, candidates.folded));
   KillPoint("fold.written");
+  delta::CommitRequest request;
+  request.adds = rewrite.adds;
   request.operation = "OPTIMIZE";
   request.operation_parameters = {{"fold", "finished windows"}};
-  request.operation_metrics = {{"numRemovedFiles", std::to_string(inputs.size())},
-                               {"numAddedFiles", std::to_string(request.adds.size())}};
+  request.operation_metrics = {{"numRemovedFiles", std::to_string(rewrite.inputs.size())},
+                               {"numAddedFiles", std::to_string(rewrite.adds.size())}};
   request.is_blind_append = false;
   request.planned_schema = snapshot->metadata.schema_string;
   const std::int64_t now_ms = SystemClock().Now() / 1000;
-  for (const auto& file : inputs) request.removes.push_back(delta::RemoveOf(file, now_ms, false));
+  for (const auto& file : rewrite.inputs) request.removes.push_back(delta::RemoveOf(file, now_ms, false));
   const auto outcome = table.Commit(request);
   if (!outcome.ok()) {
     if (KindOf(outcome.status()) != ErrorKind::kConflict) return outcome.status();
@@ -158,9 +301,10 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
     return FoldResult{.lost = true};
   }
   KillPoint("fold.committed");
-  result.files_removed = std::ssize(inputs);
-  result.files_added = std::ssize(request.adds);
-  return result;
+  return FoldResult{.files_removed = std::ssize(rewrite.inputs),
+                    .files_added = std::ssize(rewrite.adds),
+                    .rows_before = rewrite.rows_before,
+                    .rows_after = rewrite.rows_after};
 }
 
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,

@@ -1,8 +1,11 @@
 /// Upkeep of an aggregate's table: folding of finished windows, and retention.
 ///
 /// Each epoch leaves one partial row per window and key that it saw, so a busy key has many rows a window. Folding
-/// rewrites the files of finished windows: per day one file with one row per window and key, tagged as folded. What
-/// comes late is one more small file, and joins its day at the next folding.
+/// rewrites the files of finished windows as files with one row per window and key, tagged as folded. They are apart
+/// by window and by day, and bounded: a question about an hour reads little more than that hour, and a folding holds
+/// little in memory, however many rows a day has. Small neighbours grow together as a log-structured merge tree's runs
+/// do, each row being written again a logarithmic number of times; a day that is over is packed. What comes late is
+/// one more small file, and joins the folded file of its windows at the next folding.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +21,10 @@
 namespace millrace::pipeline {
 
 struct FoldOptions {
-  std::size_t min_files = 8;           ///< Files of finished windows that make a folding worth it.
-  std::int64_t bytes_max = 256 << 20;  ///< Of files taken in at once; the rest waits for the next call.
-  delta::StopRequested stop{};         ///< Asked before each file that is read or written.
+  std::size_t min_files = 8;             ///< Files of finished windows that make a folding worth it.
+  std::int64_t rows_at_once = 262'144;   ///< Of new files, or one file; the rest waits for the next call.
+  std::int64_t file_rows_max = 131'072;  ///< Of a folded file; only a window that has more is larger.
+  delta::StopRequested stop{};           ///< Asked before each file that is read or written.
 };
 
 struct FoldResult {

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <random>
 
 #include "delta/data_file.h"
 #include "pipeline/audit.h"
@@ -109,6 +111,71 @@ TEST_F(WindowUpkeepTest, DaysAreFoldedApart) {
   Epoch({day});
   EXPECT_EQ(Fold(kStart + 9 * kDay, 1).files_removed, 2);
   ExpectSoundBooks();
+}
+
+// Busy and quiet minutes of three days, late rows, foldings in between with limits so small that files are cut, grow
+// together and are packed.
+TEST_F(WindowUpkeepTest, FoldedFilesStayBoundedAndApart) {
+  constexpr std::int64_t kRowsMax = 12;
+  const std::int64_t day = kDay / kMinute;
+  std::mt19937 random(5);
+  for (int round = 0; round < 60; ++round) {
+    const std::int64_t now = round * 2 * day / 60;
+    std::vector<std::int64_t> minutes;
+    for (int i = 0; i < 12; ++i)
+      minutes.push_back(now - static_cast<std::int64_t>(random() % (random() % 8 == 0 ? 600 : 20)));
+    for (auto& minute : minutes) minute = std::max<std::int64_t>(minute, 0);
+    Epoch(minutes);
+    if (round % 3 != 2) continue;
+    const auto before = Answer();
+    const auto folded = FoldFinishedWindows(pipeline_.table(kSums), definition(), kStart + (now - 25) * kMinute,
+                                            {.min_files = 2, .rows_at_once = 40, .file_rows_max = kRowsMax});
+    MILLRACE_ASSERT_OK(folded);
+    EXPECT_TRUE(Answer()->Equals(*before)) << "round " << round;
+  }
+  // The last rows are of another day: what the days before hold is known exactly by then.
+  const UnixMicros end = kStart + 9 * kDay;
+  const auto fold_all = [&] {
+    const FoldOptions options{.min_files = 1, .rows_at_once = 40, .file_rows_max = kRowsMax};
+    while (FoldFinishedWindows(pipeline_.table(kSums), definition(), end, options)->files_removed > 0) {
+    }
+  };
+  fold_all();
+  Epoch({5 * day});
+  fold_all();
+  EXPECT_EQ(NumRows(), Answer()->num_rows()) << "one row per window and key";
+  ExpectSoundBooks();
+
+  std::map<UnixMicros, std::pair<UnixMicros, std::int64_t>> spans;
+  for (const auto& [key, file] : pipeline_.table(kSums).snapshot()->files) {
+    const auto windows = delta::TimestampStats(file, model::kWindowStart);
+    ASSERT_TRUE(windows);
+    EXPECT_TRUE(spans.emplace(windows->min_us, std::pair(windows->max_us, *delta::NumRecords(file))).second);
+    EXPECT_LE(*delta::NumRecords(file), kRowsMax);
+  }
+  for (auto span = spans.begin(), next = std::next(span); next != spans.end(); span = next++) {
+    EXPECT_LT(span->second.first, next->first) << "apart";
+    EXPECT_EQ(span->first / kDay == next->first / kDay && span->second.second + next->second.second <= kRowsMax, false)
+        << "neighbours of a day that is over are packed";
+  }
+  EXPECT_GT(spans.size(), 15u) << "the limits have been at work";
+}
+
+TEST_F(WindowUpkeepTest, NewWindowsLeaveLargeFilesAlone) {
+  constexpr std::int64_t kRowsMax = 150;
+  std::int64_t rows_read = 0;
+  std::size_t files_max = 0;
+  for (int minute = 0; minute < 100; ++minute) {
+    Epoch({minute, minute, minute});
+    MILLRACE_ASSERT_OK_AND_ASSIGN(
+        const auto folded, FoldFinishedWindows(pipeline_.table(kSums), definition(), kStart + (minute + 1) * kMinute,
+                                               {.min_files = 1, .file_rows_max = kRowsMax}));
+    rows_read += folded.rows_before;
+    files_max = std::max(files_max, pipeline_.table(kSums).snapshot()->files.size());
+  }
+  // 300 rows in runs of up to 150: each is read once when new, and when its run grows, to 6, 12, 24, 48, 96.
+  EXPECT_LT(rows_read, 300 * 8);
+  EXPECT_LE(files_max, 12u);
 }
 
 TEST_F(WindowUpkeepTest, ALostRaceChangesNothing) {

@@ -3,8 +3,8 @@
 
     soak.py PATH_OF_millrace [--minutes 60] [--rate 20000] [--output FILE]
 
-At the end memory, live files and freshness of the last third of the time are those of the middle third (the first is
-warm-up), and the books hold: by `millrace audit`, by deltalake's count of rows, and every event is asked for once.
+At the end memory, live files, freshness and the time of an answer are in the last third those of the middle third (the
+first is warm-up), and the books hold: by `millrace audit`, by deltalake's count of rows, and every event is asked for once.
 """
 import argparse
 import json
@@ -158,6 +158,7 @@ def main():
     for name, files in last["files_max"].items():
         assert files <= middle["files_max"][name] * 1.25 + 16, f"live files of {name} grow"
     assert last["freshness_p50_ms"] <= middle["freshness_p50_ms"] * 2 + 20, "answers get older"
+    assert last["answer_p50_ms"] <= middle["answer_p50_ms"] * 2 + 20, "answers take longer"
     print(f"{events:,} events in {arguments.minutes:g} minutes, {rows:,} rows, {books['dead_lettered']:,} dead letters; books hold")
 
 
