@@ -35,6 +35,7 @@ constexpr std::int64_t kSmallShare = 32;
 struct Candidate {
   delta::AddFile file;
   delta::TimestampBounds windows;
+  std::int64_t rows = 0;
 };
 
 // Both by their first window.
@@ -44,16 +45,17 @@ struct Candidates {
 };
 
 Candidates FindCandidates(const delta::Snapshot& snapshot, const model::AggregateDefinition& definition,
-                          UnixMicros finished_before) {
+                          UnixMicros finished_before, std::int64_t rows_max) {
   Candidates found;
   for (const auto& [key, file] : snapshot.files) {
     if (file.deletion_vector) continue;
     const auto bounds = delta::TimestampStats(file, model::kWindowStart);
-    if (!bounds) continue;
+    const auto rows = delta::NumRecords(file);
+    if (!bounds || !rows) continue;
     if (file.tags.count(kFoldedTag) != 0) {
-      found.folded.push_back({file, *bounds});
-    } else if (bounds->max_us + definition.window_size_us <= finished_before) {
-      found.unfolded.push_back({file, *bounds});
+      found.folded.push_back({file, *bounds, *rows});
+    } else if (bounds->max_us + definition.window_size_us <= finished_before && *rows <= rows_max) {
+      found.unfolded.push_back({file, *bounds, *rows});
     }
   }
   for (auto* files : {&found.folded, &found.unfolded}) {
@@ -83,8 +85,8 @@ struct Span {
 // One for each folded file; for those that overlap, as two foldings at the same time may leave them, one together.
 std::vector<Span> SpansOf(const std::vector<Candidate>& folded) {
   std::vector<Span> spans;
-  for (const auto& [file, windows] : folded) {
-    Span span{windows.min_us, windows.max_us, delta::NumRecords(file).value_or(0), {file}};
+  for (const auto& [file, windows, rows] : folded) {
+    Span span{windows.min_us, windows.max_us, rows, {file}};
     if (!spans.empty() && span.min_us <= spans.back().max_us) {
       spans.back().Take(span);
     } else {
@@ -271,13 +273,13 @@ class Rewrite {
 Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::AggregateDefinition& definition,
                                        UnixMicros finished_before, const FoldOptions& options) {
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
-  const Candidates candidates = FindCandidates(*snapshot, definition, finished_before);
+  const Candidates candidates = FindCandidates(*snapshot, definition, finished_before, options.rows_max);
   if (candidates.unfolded.size() < options.min_files) return FoldResult();
 
   std::vector<delta::AddFile> unfolded;
   std::int64_t rows = 0;
   for (const auto& candidate : candidates.unfolded) {
-    rows += delta::NumRecords(candidate.file).value_or(options.rows_at_once);
+    rows += candidate.rows;
     if (!unfolded.empty() && rows > options.rows_at_once) break;
     unfolded.push_back(candidate.file);
   }

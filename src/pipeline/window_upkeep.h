@@ -23,6 +23,7 @@ namespace millrace::pipeline {
 struct FoldOptions {
   std::size_t min_files = 8;             ///< Files of finished windows that make a folding worth it.
   std::int64_t rows_at_once = 262'144;   ///< Of new files, or one file; the rest waits for the next call.
+  std::int64_t rows_max = 2'097'152;     ///< Of one new file; larger ones, another writer's OPTIMIZE, stay as they are.
   std::int64_t file_rows_max = 131'072;  ///< Of a folded file; only a window that has more is larger.
   delta::StopRequested stop{};           ///< Asked before each file that is read or written.
 };

@@ -178,6 +178,20 @@ TEST_F(WindowUpkeepTest, NewWindowsLeaveLargeFilesAlone) {
   EXPECT_LE(files_max, 12u);
 }
 
+TEST_F(WindowUpkeepTest, AFileThatIsTooLargeStaysAsItIs) {
+  Epoch({0, 1, 2, 3});
+  Epoch({0});
+  Epoch({1});
+  const auto before = Answer();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto folded, FoldFinishedWindows(pipeline_.table(kSums), definition(), kStart + kDay, {.rows_max = 3}));
+  EXPECT_EQ(folded.files_removed, 0) << "of the other two there are too few";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto two, FoldFinishedWindows(pipeline_.table(kSums), definition(), kStart + kDay,
+                                                                    {.min_files = 2, .rows_max = 3}));
+  EXPECT_EQ(two.files_removed, 2);
+  EXPECT_TRUE(Answer()->Equals(*before));
+}
+
 TEST_F(WindowUpkeepTest, ALostRaceChangesNothing) {
   for (int i = 0; i < 3; ++i) Epoch({0, 1});
   const auto before = Answer();
