@@ -81,11 +81,12 @@ Result<AppendResult> Append(Table& table, const arrow::RecordBatchVector& batche
       RETURN_NOT_OK(writer->Append(*part.rows));
     }
   }
+  ASSIGN_OR_RETURN(const auto stats, StatsColumnsOf(*snapshot));
   CommitRequest request;
   std::int64_t num_rows = 0;
   std::int64_t num_bytes = 0;
   for (const auto& [values, writer] : writers) {
-    ASSIGN_OR_RETURN(auto file, writer->Finish());
+    ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
     num_rows += writer->num_rows();
     num_bytes += file.size;
     request.adds.push_back(std::move(file));

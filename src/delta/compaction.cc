@@ -45,7 +45,8 @@ Result<std::optional<AddFile>> Rewrite(const Table& table, const SnapshotPtr& sn
   rows = writer->num_rows();
   if (rows == 0) return std::nullopt;
   KillPoint("compaction.rewritten");
-  ASSIGN_OR_RETURN(AddFile add, writer->Finish());
+  ASSIGN_OR_RETURN(const auto stats, StatsColumnsOf(*snapshot));
+  ASSIGN_OR_RETURN(AddFile add, writer->Finish(stats));
   add.data_change = false;
   return add;
 }

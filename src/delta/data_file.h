@@ -11,13 +11,13 @@
 
 #include "base/status.h"
 #include "delta/table.h"
+#include "delta/table_properties.h"
 
 namespace millrace::delta {
 
 struct DataFileOptions {
   std::int64_t row_group_rows_max = 1 << 20;  ///< A group also ends at about 32 MiB compressed.
   int zstd_level = 1;                         ///< Higher: smaller files for much more CPU time.
-  std::int32_t num_indexed_columns = 32;      ///< Leaf columns with statistics (delta.dataSkippingNumIndexedCols).
 };
 
 /// Writes one file under a fresh name. Not thread-safe. Dropping it without Finish() leaves nothing visible. Each
@@ -43,8 +43,9 @@ class DataFileWriter {
   std::int64_t memory_bytes() const;
 
   /// The file is complete and durable; it is part of the table once the returned action is committed. If it never is,
-  /// Vacuum() deletes the file after the retention, or DropUncommitted() at once. Call once; kTransient: the store.
-  Result<AddFile> Finish();
+  /// Vacuum() deletes the file after the retention, or DropUncommitted() at once. `stats`: the columns that the table
+  /// wants statistics of, StatsColumnsOf() it. Call once; kTransient: the store.
+  Result<AddFile> Finish(const StatsColumns& stats = {});
 
  private:
   class Impl;

@@ -208,10 +208,9 @@ TEST_F(DataFileTest, OnlyTheFirstColumnsAreIndexed) {
   const auto inner = arrow::struct_({arrow::field("x", arrow::int64()), arrow::field("y", arrow::int64())});
   const auto schema = arrow::schema({arrow::field("a", arrow::int64()), arrow::field("l", arrow::list(arrow::int64())),
                                      arrow::field("s", inner), arrow::field("z", arrow::int64())});
-  DataFileOptions options;
-  options.num_indexed_columns = 3;
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile add,
-                                Write({BatchFromJson(schema, R"([[1, [2], {"x": 3, "y": 4}, 5]])")}, options));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto writer, DataFileWriter::Make(store_, schema, {}));
+  MILLRACE_ASSERT_OK(writer->Append(*BatchFromJson(schema, R"([[1, [2], {"x": 3, "y": 4}, 5]])")));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile add, writer->Finish({.leaves = {}, .num_others = 3}));
   EXPECT_EQ(
       *add.stats,
       R"({"numRecords":1,"minValues":{"a":1,"s":{"x":3}},"maxValues":{"a":1,"s":{"x":3}},"nullCount":{"a":0,"s":{"x":0}}})");

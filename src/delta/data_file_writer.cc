@@ -167,7 +167,7 @@ class DataFileWriter::Impl {
   std::int64_t memory_bytes() const { return pool_.bytes_allocated() + upload_->buffered_bytes(); }
   std::int64_t num_bytes() const { return upload_->Tell().ValueOr(0) + pool_.bytes_allocated(); }
 
-  Result<AddFile> Finish() {
+  Result<AddFile> Finish(const StatsColumns& stats) {
     if (failed_) return InvalidInput("data file {}: an earlier append failed", key_);
     failed_ = true;
     if (!file_) RETURN_NOT_OK(WithContext(OpenFile(), "writing data file {}", key_));
@@ -178,7 +178,7 @@ class DataFileWriter::Impl {
     add.path = EncodePath(key_);
     add.partition_values = values_;
     add.modification_time_ms = clock_.Now() / 1000;
-    add.stats = StatsJson(*schema_, *file_->metadata(), nans_, texts_, options_.num_indexed_columns);
+    add.stats = StatsJson(*schema_, *file_->metadata(), nans_, texts_, stats);
     return add;
   }
 
@@ -261,6 +261,6 @@ Status DataFileWriter::Append(const arrow::RecordBatch& batch) { return impl_->A
 std::int64_t DataFileWriter::num_rows() const { return impl_->num_rows(); }
 std::int64_t DataFileWriter::num_bytes() const { return impl_->num_bytes(); }
 std::int64_t DataFileWriter::memory_bytes() const { return impl_->memory_bytes(); }
-Result<AddFile> DataFileWriter::Finish() { return impl_->Finish(); }
+Result<AddFile> DataFileWriter::Finish(const StatsColumns& stats) { return impl_->Finish(stats); }
 
 }  // namespace millrace::delta

@@ -241,8 +241,9 @@ struct FixedFormat {
 
 class StatsWriter {
  public:
-  StatsWriter(const parquet::FileMetaData& footer, const NanTracker& nans, const TextBounds& texts, int num_indexed)
-      : footer_(footer), nans_(nans), texts_(texts), num_indexed_(num_indexed) {}
+  StatsWriter(const parquet::FileMetaData& footer, const NanTracker& nans, const TextBounds& texts,
+              const StatsColumns& columns)
+      : footer_(footer), nans_(nans), texts_(texts), columns_(columns), num_others_(columns.num_others) {}
 
   void Field(const arrow::Field& field) { Visit(field, min_, max_, nulls_); }
 
@@ -267,7 +268,9 @@ class StatsWriter {
       std::string inner_min;
       std::string inner_max;
       std::string inner_nulls;
+      path_.push_back(field.name());
       for (const auto& member : type->fields()) Visit(*member, inner_min, inner_max, inner_nulls);
+      path_.pop_back();
       if (!inner_min.empty()) AppendMember(min, field.name(), "{" + inner_min + "}");
       if (!inner_max.empty()) AppendMember(max, field.name(), "{" + inner_max + "}");
       if (!inner_nulls.empty()) AppendMember(nulls, field.name(), "{" + inner_nulls + "}");
@@ -275,7 +278,7 @@ class StatsWriter {
     }
     const int leaf = next_leaf_;
     next_leaf_ += CountLeaves(*type);
-    if (num_visited_++ >= num_indexed_ || IsNested(*type)) return;
+    if (!IsIndexed(field.name()) || IsNested(*type)) return;
     if (const TextBounds::Column* text = texts_.Find(leaf); text != nullptr) {
       AppendMember(nulls, field.name(), std::to_string(text->num_nulls));
       if (!text->min) return;
@@ -303,6 +306,13 @@ class StatsWriter {
     if (bounds.max) AppendMember(max, field.name(), *bounds.max);
   }
 
+  bool IsIndexed(const std::string& name) {
+    path_.push_back(name);
+    const bool listed = columns_.leaves.contains(path_);
+    path_.pop_back();
+    return listed || num_others_-- > 0;
+  }
+
   Bounds BoundsOf(const std::vector<std::shared_ptr<parquet::Statistics>>& groups, const arrow::DataType& type,
                   int leaf) const {
     const parquet::ColumnDescriptor& column = *footer_.schema()->Column(leaf);
@@ -328,9 +338,10 @@ class StatsWriter {
   const parquet::FileMetaData& footer_;
   const NanTracker& nans_;
   const TextBounds& texts_;
-  const int num_indexed_;
-  int next_leaf_ = 0;    // Of the file.
-  int num_visited_ = 0;  // A list or map counts as one column here.
+  const StatsColumns& columns_;
+  std::int32_t num_others_;  // Left.
+  StatsColumns::Path path_;  // Of the struct that is visited.
+  int next_leaf_ = 0;        // Of the file.
   std::string min_;
   std::string max_;
   std::string nulls_;
@@ -388,8 +399,8 @@ const TextBounds::Column* TextBounds::Find(int leaf) const {
 }
 
 std::string StatsJson(const arrow::Schema& schema, const parquet::FileMetaData& footer, const NanTracker& nans,
-                      const TextBounds& texts, int num_indexed_columns) {
-  StatsWriter writer(footer, nans, texts, num_indexed_columns);
+                      const TextBounds& texts, const StatsColumns& columns) {
+  StatsWriter writer(footer, nans, texts, columns);
   for (const auto& field : schema.fields()) writer.Field(*field);
   return writer.Finish();
 }

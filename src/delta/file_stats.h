@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "delta/table_properties.h"
+
 namespace parquet {
 class FileMetaData;
 }
@@ -52,11 +54,10 @@ class TextBounds {
   std::vector<Column> columns_;  // In the schema's order.
 };
 
-/// The `stats` text of a file with this footer. `num_indexed_columns`: leaf columns, in order, that have statistics.
-/// Left out: bounds of bool, binary, lists and maps, bounds that are not finite or not valid UTF-8, columns without any
-/// non-null value.
+/// The `stats` text of a file with this footer. `columns`: those that have statistics. Left out: bounds of bool,
+/// binary, lists and maps, bounds that are not finite or not valid UTF-8, columns without any non-null value.
 std::string StatsJson(const arrow::Schema& schema, const parquet::FileMetaData& footer, const NanTracker& nans,
-                      const TextBounds& texts, int num_indexed_columns);
+                      const TextBounds& texts, const StatsColumns& columns);
 
 /// The first 32 code points, not above `text` in byte order; nullopt: not UTF-8.
 std::optional<std::string> LowerBound(std::string_view text);

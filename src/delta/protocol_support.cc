@@ -7,6 +7,8 @@
 #include <set>
 #include <string_view>
 
+#include "delta/table_properties.h"
+
 namespace millrace::delta {
 namespace {
 
@@ -125,26 +127,13 @@ Status CheckWritable(const Protocol& protocol, const Metadata& metadata) {
       if (!Contains(kWriterFeatures, feature)) return Unsupported("the table needs the writer feature {}", feature);
     }
   }
-  // Engines drop txn actions that are older than this, and with them our offsets: rows would be read twice.
-  if (const std::string* value = Property(metadata, "delta.setTransactionRetentionDuration")) {
-    return Unsupported(
-        "the table has delta.setTransactionRetentionDuration = {}: engines may then forget how far each partition was "
-        "read, "
-        "and rows would come twice; remove the property",
-        *value);
-  }
+  RETURN_NOT_OK(CheckProperties(metadata));
   ASSIGN_OR_RETURN(const ColumnMapping mapping, ColumnMappingOf(protocol, metadata));
   if (mapping != ColumnMapping::kNone) {
     return Unsupported("the table uses the feature columnMapping, which we read but do not write");
   }
   if (IsTrue(metadata, "delta.enableRowTracking")) {
     return Unsupported("the table uses the feature rowTracking, which we do not write");
-  }
-  for (const auto& [key, value] : metadata.configuration) {
-    if (key.starts_with("delta.constraints.")) {
-      return Unsupported("the table has the CHECK constraint {} (feature checkConstraints), which we do not verify",
-                         key.substr(std::string_view("delta.constraints.").size()));
-    }
   }
   simdjson::dom::parser parser;
   element root;

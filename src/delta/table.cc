@@ -17,6 +17,7 @@
 #include "delta/json_text.h"
 #include "delta/log_replay.h"
 #include "delta/protocol_support.h"
+#include "delta/table_properties.h"
 
 namespace millrace::delta {
 namespace {
@@ -378,6 +379,7 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
   metadata.created_time_ms = NowMillis(clock);
   const Protocol protocol = ProtocolFor(*options.schema);
   RETURN_NOT_OK(delta::CheckWritable(protocol, metadata));
+  RETURN_NOT_OK(CheckPropertiesOfNewTable(metadata));
 
   CommitRequest request;
   request.operation = "CREATE TABLE";

@@ -61,6 +61,9 @@ bool IsIn(const Plan& plan, const PreparedEpoch& epoch, const delta::Snapshot& s
 
 Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& table, std::vector<SealedPart> parts) {
   PreparedEpoch prepared;
+  ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(*table.snapshot()));
+  // Queries, folding and retention go by it, whatever the table's properties leave out.
+  if (plan.kind == TableKind::kAggregate) stats.leaves.insert({model::kWindowStart});
   std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows;
   for (auto& part : parts) {
     prepared.epoch = std::max(prepared.epoch, part.epoch);
@@ -72,14 +75,14 @@ Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& ta
     if (part.partial_rows != nullptr && part.partial_rows->num_rows() > 0) partial_rows.push_back(part.partial_rows);
     for (auto& writer : part.files) {
       if (writer->num_rows() == 0) continue;
-      ASSIGN_OR_RETURN(auto file, writer->Finish());
+      ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
       prepared.files.push_back(std::move(file));
     }
   }
   if (!partial_rows.empty()) {
     ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), plan.schema, {}));
     for (const auto& rows : partial_rows) RETURN_NOT_OK(writer->Append(*rows));
-    ASSIGN_OR_RETURN(auto file, writer->Finish());
+    ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
     prepared.files.push_back(std::move(file));
   }
   KillPoint("epoch.prepared");
@@ -122,7 +125,8 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
   const auto snapshot = table.snapshot();
   ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), model::DeadLetterSchema(), {}));
   RETURN_NOT_OK(writer->Append(*model::ToRecordBatch(epoch.letters)));
-  ASSIGN_OR_RETURN(auto file, writer->Finish());
+  ASSIGN_OR_RETURN(const auto stats, delta::StatsColumnsOf(*snapshot));
+  ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
   const std::int64_t num_bytes = file.size;
 
   std::map<model::TopicPartition, std::int64_t> counts;

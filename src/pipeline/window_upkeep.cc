@@ -217,12 +217,14 @@ class Rewrite {
                      query::Fold(definition_, definition_, {.from = span.min_us, .to = span.max_us + 1}, rows));
     kept_ += RecordsOf(*folded);
     rows_after += folded->num_rows();
+    ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(snapshot_));
+    stats.leaves.insert({model::kWindowStart});  // What the next folding goes by.
     for (const auto& piece : Pieces(*folded)) {
       RETURN_NOT_OK(CheckStop(options_.stop));
       ASSIGN_OR_RETURN(const auto part, query::Fold(definition_, definition_, piece, {folded}));
       ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table_.store(), part->schema(), {}));
       RETURN_NOT_OK(writer->Append(*part));
-      ASSIGN_OR_RETURN(adds.emplace_back(), writer->Finish());
+      ASSIGN_OR_RETURN(adds.emplace_back(), writer->Finish(stats));
       adds.back().data_change = false;
       adds.back().tags[kFoldedTag] = std::to_string(bucket);
     }

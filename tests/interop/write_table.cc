@@ -111,11 +111,12 @@ Result<std::shared_ptr<arrow::RecordBatch>> MakeBatch(std::int64_t begin, std::i
 Status Append(Table& table, std::int64_t begin, std::int64_t end) {
   ASSIGN_OR_RETURN(const auto batch, MakeBatch(begin, end));
   ASSIGN_OR_RETURN(const auto parts, SplitByPartition(batch, table.snapshot()->metadata.partition_columns));
+  ASSIGN_OR_RETURN(const auto stats, StatsColumnsOf(*table.snapshot()));
   CommitRequest request;
   for (const auto& part : parts) {
     ASSIGN_OR_RETURN(const auto writer, DataFileWriter::Make(table.store(), part.rows->schema(), part.values));
     RETURN_NOT_OK(writer->Append(*part.rows));
-    ASSIGN_OR_RETURN(AddFile add, writer->Finish());
+    ASSIGN_OR_RETURN(AddFile add, writer->Finish(stats));
     request.adds.push_back(std::move(add));
   }
   request.fence = {{kAppId, table.snapshot()->TxnVersion(kAppId)}};
