@@ -20,6 +20,8 @@ namespace {
 // With a reply in 20 ms this makes 800 requests a second of one reader; a prefix of S3 takes 5,500.
 constexpr int kRequestsAtOnce = 16;
 constexpr std::size_t kDeletesInOneRequest = 1000;
+constexpr const char* kProbePrefix = ".millrace-probe-";
+constexpr UnixMicros kProbeAgeMax = 86'400'000'000;  // A day: longer than any start.
 
 std::string EscapeXml(const std::string& text) {
   std::string escaped;
@@ -77,6 +79,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
       : prefix_(std::move(prefix)),
         uri_(prefix_.empty() ? "s3://" + target.bucket
                              : "s3://" + target.bucket + "/" + prefix_.substr(0, prefix_.size() - 1)),
+        clock_(*options.clock),
         client_(std::move(target), options.environment, options.timeouts, options.retry, *options.clock) {}
 
   const std::string& uri() const override { return uri_; }
@@ -157,12 +160,13 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   /// OpenS3Store's kCreate.
   Status Probe() {
-    const std::string key = ".millrace-probe-" + RandomUuid();
+    const std::string key = kProbePrefix + RandomUuid();
     const Status proven = ProveConditionalPut(key);
     const Status deleted = Delete(key);
     if (proven.ok() && !deleted.ok()) {
       spdlog::warn("s3 probe object not deleted uri={} key={} error=\"{}\"", uri_, key, deleted.message());
     }
+    if (proven.ok()) DropOldProbes();
     return proven;
   }
 
@@ -175,6 +179,21 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
  private:
   static bool ByKey(const ObjectInfo& a, const ObjectInfo& b) { return a.key < b.key; }
+
+  // Those of processes that were killed between their PUTs and the deletion. No vacuum comes by: they may lie above all
+  // tables. Whether it succeeds is nothing that a start depends on.
+  void DropOldProbes() {
+    const auto drop = [this]() -> Status {
+      ASSIGN_OR_RETURN(const auto probes, List(kProbePrefix, ""));
+      std::vector<std::string> old;
+      for (const auto& probe : probes) {
+        if (probe.modified < clock_.Now() - kProbeAgeMax) old.push_back(probe.key);
+      }
+      return old.empty() ? Status::OK() : DeleteMany(old);
+    };
+    const Status dropped = drop();
+    if (!dropped.ok()) spdlog::debug("s3 old probes left uri={} error=\"{}\"", uri_, dropped.message());
+  }
 
   // The object is there before the conditional PUT, so whatever becomes of a try, the next one has the same answer.
   Status ProveConditionalPut(const std::string& key) {
@@ -276,6 +295,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   const std::string prefix_;  // "" or with the slash at its end.
   const std::string uri_;
+  const Clock& clock_;
   S3Client client_;
   PartSenders senders_;  // After client_: its threads use it and end first.
 };

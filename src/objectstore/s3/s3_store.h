@@ -20,8 +20,8 @@ struct S3Options {
 };
 
 /// kCreate: proves by two PUTs of a small object, deleted again, that the store refuses the second; if it does not,
-/// that is kUnsupported with what it did. kRefuse: kNotFound unless some key begins with the prefix. Otherwise as
-/// objectstore::OpenStore().
+/// that is kUnsupported with what it did. Such objects that killed processes left more than a day ago are deleted, too.
+/// kRefuse: kNotFound unless some key begins with the prefix. Otherwise as objectstore::OpenStore().
 Result<std::shared_ptr<ObjectStore>> OpenS3Store(const std::string& bucket, const std::string& prefix,
                                                  IfMissing if_missing, const S3Settings& settings,
                                                  const S3Options& options = {});

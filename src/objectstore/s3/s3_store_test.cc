@@ -196,6 +196,30 @@ TEST_F(StubbedS3, ProbeRefusesAStoreThatCannotPutIfAbsent) {
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, OpenAt("lake", IfMissing::kCreate));
 }
 
+TEST_F(StubbedS3, ProbesOfKilledProcessesAreDeletedAfterADay) {
+  const auto object = [](const std::string& key, const std::string& modified) {
+    return "<Contents><Key>lake/.millrace-probe-" + key + "</Key><LastModified>" + modified +
+           "</LastModified><Size>1</Size></Contents>";
+  };
+  std::vector<std::string> deletions;
+  server_ = std::make_unique<StubHttpServer>([&, probes = 0](const StubRequest& request) mutable {
+    if (request.method == "PUT") return StubReply{probes++ == 0 ? 200 : 412};
+    if (request.method == "GET") {
+      return StubReply{200, "<ListBucketResult>" + object("old", "2020-01-01T00:00:00.000Z") +
+                                object("young", "2099-01-01T00:00:00.000Z") + "</ListBucketResult>"};
+    }
+    if (request.method == "POST") {
+      deletions.push_back(request.body);
+      return StubReply{200, "<DeleteResult></DeleteResult>"};
+    }
+    return StubReply{204};
+  });
+  MILLRACE_ASSERT_OK(OpenAt("lake", IfMissing::kCreate));
+  ASSERT_EQ(deletions.size(), 1u);
+  EXPECT_THAT(deletions[0], HasSubstr(".millrace-probe-old<"));
+  EXPECT_THAT(deletions[0], Not(HasSubstr("young")));
+}
+
 TEST_F(StubbedS3, ProbeSurvivesALostReply) {
   int puts = 0;
   server_ = std::make_unique<StubHttpServer>([&puts](const StubRequest& request) -> StubReply {
