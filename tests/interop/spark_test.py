@@ -22,6 +22,7 @@ import pyarrow
 from deltalake import DeltaTable
 
 from expected_rows import check_rows, expected_row, timestamp_of
+from table_properties import deltalakes_properties, every_property_is_documented, statistics_as_spark_writes_them
 
 WRITE_TABLE, MILLRACE = sys.argv[1:3]
 KINDS = {"by_day": "day", "unpartitioned": "", "by_many": "s,t,i8,i16,i32,f,d,amount,huge,ts,day"}
@@ -105,6 +106,9 @@ class Spark:
         frame.collect()
         leaves = frame._jdf.queryExecution().executedPlan().collectLeaves()
         return leaves.head().metrics().apply("numFiles").value()
+
+    def checkpoint(self, table):
+        self.session._jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.session._jsparkSession, str(table)).checkpoint()
 
 
 FILTERS = [
@@ -211,7 +215,6 @@ def they_change_and_we_go_on(spark, table):
     append(50)
     compare(spark, table, "ADD COLUMNS")
 
-    spark.session.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
     spark.sql("VACUUM {t} RETAIN 0 HOURS", t=table)
     count = compare(spark, table, "VACUUM")
 
@@ -226,6 +229,16 @@ def they_change_and_we_go_on(spark, table):
     spark.sql("INSERT INTO {t} (id, uuid, _topic) VALUES (-1, 'last', 'spark')", t=table)
     append(50)
     claim(compare(spark, table, "the last appends") == count + 51, "51 more")
+
+
+def properties_that_others_set(spark, folder):
+    table = folder / "properties"
+    write_table("create", table, "day", 7)
+    columns = ", ".join(f"`{name}`" for name in ALL_COLUMNS if name != "id")
+    statistics_as_spark_writes_them(spark, table, lambda: write_table("append", table, 7), columns, claim)
+    deltalakes_properties(table, WRITE_TABLE, claim)
+    compare(spark, table, "changes of properties")
+    every_property_is_documented(spark, claim)
 
 
 def tables_that_spark_makes(spark, folder):
@@ -314,6 +327,8 @@ def main():
             said("Spark reads our tables")
             they_change_and_we_go_on(spark, folder / "by_day")
             said("Spark and we take turns")
+            properties_that_others_set(spark, folder)
+            said("properties that others set")
             tables_that_spark_makes(spark, folder)
             said("tables that Spark makes")
             what_a_pipeline_writes(spark, folder)
