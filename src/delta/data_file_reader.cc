@@ -4,6 +4,8 @@
 #include <arrow/compute/api.h>
 #include <arrow/table.h>
 #include <arrow/util/bit_util.h>
+#include <arrow/util/bitmap_generate.h>
+#include <arrow/util/bitmap_ops.h>
 #include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/arrow/schema.h>
@@ -12,6 +14,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -20,23 +23,15 @@
 #include "delta/file_path.h"
 #include "delta/file_scan_internal.h"
 #include "delta/partition_values.h"
+#include "delta/row_group_internal.h"
 #include "delta/time_text.h"
 
 namespace millrace::delta {
 namespace {
 
-// Rows decoded at a time: large enough that calls do not count, small enough to stay in the cache with a few columns.
-constexpr std::int64_t kBatchRows = 65'536;
-
 void CollectLeaves(const parquet::arrow::SchemaField& field, std::vector<int>& leaves) {
   if (field.column_index >= 0) leaves.push_back(field.column_index);
   for (const auto& child : field.children) CollectLeaves(child, leaves);
-}
-
-// What Parquet itself reports has no kind of ours: the bytes are not what was written.
-Status Broken(const Status& status) {
-  if (status.ok() || KindOf(status) != ErrorKind::kInternal) return status;
-  return Corrupt("it is not readable Parquet: {}", status.message());
 }
 
 template <typename ParquetType, typename Convert>
@@ -144,10 +139,18 @@ class FileScan::Impl {
   Status ReadRowGroup(int group, const Sink& sink) const {
     // A failure of the sink is not the file's, and keeps its own words.
     Status from_sink;
-    const Status status = Read(group, [&](std::shared_ptr<arrow::RecordBatch> batch) {
+    const auto guarded = [&](std::shared_ptr<arrow::RecordBatch> batch) {
       from_sink = sink(std::move(batch));
       return from_sink;
-    });
+    };
+    Status status;
+    try {
+      status = live_ == nullptr && plan_->where.empty() ? ReadAll(group, guarded) : ReadSelected(group, guarded);
+    } catch (const parquet::ParquetStatusException& e) {
+      status = BrokenParquet(e.status());
+    } catch (const parquet::ParquetException& e) {
+      status = Corrupt("row group {}: {}", group, e.what());
+    }
     return from_sink.ok() ? WithContext(status, "{}", where_) : from_sink;
   }
 
@@ -182,7 +185,12 @@ class FileScan::Impl {
     ASSIGN_OR_RETURN(input_, store.Open(key));
     ASSIGN_OR_RETURN(const std::int64_t size, input_->GetSize());
     if (size != file_.size) return Corrupt("it has {} bytes, the log says {}", size, file_.size);
-    ASSIGN_OR_RETURN(const auto reader, MakeReader());
+    parquet::ArrowReaderProperties properties;
+    properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MICRO);
+    parquet::arrow::FileReaderBuilder builder;
+    RETURN_NOT_OK(BrokenParquet(builder.Open(input_)));
+    std::unique_ptr<parquet::arrow::FileReader> reader;
+    RETURN_NOT_OK(BrokenParquet(builder.properties(properties)->Build(&reader)));
     metadata_ = reader->parquet_reader()->metadata();
     const auto& fields = reader->manifest().schema_fields;
     for (const auto& field : fields) {
@@ -216,31 +224,6 @@ class FileScan::Impl {
     return Status::OK();
   }
 
-  // One for each use: Arrow's readers hold state.
-  Result<std::unique_ptr<parquet::arrow::FileReader>> MakeReader(const std::vector<int>& dictionary_leaves = {}) const {
-    parquet::ArrowReaderProperties properties(/*use_threads=*/false);
-    for (const int leaf : dictionary_leaves) properties.set_read_dictionary(leaf, true);
-    properties.set_coerce_int96_timestamp_unit(arrow::TimeUnit::MICRO);
-    properties.set_batch_size(kBatchRows);
-    parquet::arrow::FileReaderBuilder builder;
-    RETURN_NOT_OK(Broken(builder.Open(input_, parquet::default_reader_properties(), metadata_)));
-    std::unique_ptr<parquet::arrow::FileReader> reader;
-    RETURN_NOT_OK(Broken(builder.properties(properties)->Build(&reader)));
-    return reader;
-  }
-
-  // Streams the columns at these places of one row group; each batch's columns are in the order of `places`.
-  Result<std::unique_ptr<arrow::RecordBatchReader>> Stream(const parquet::arrow::FileReader& reader, int group,
-                                                           const std::vector<std::size_t>& places) const {
-    std::vector<int> leaves;
-    for (const std::size_t place : places) {
-      leaves.insert(leaves.end(), tops_[place].leaves.begin(), tops_[place].leaves.end());
-    }
-    auto stream = const_cast<parquet::arrow::FileReader&>(reader).GetRecordBatchReader({group}, leaves);
-    RETURN_NOT_OK(Broken(stream.status()));
-    return stream;
-  }
-
   Result<std::shared_ptr<arrow::Array>> Column(const ScanColumn& column, const std::shared_ptr<arrow::Array>& stored,
                                                std::int64_t rows) const {
     if (column.is_partition) {
@@ -257,105 +240,84 @@ class FileScan::Impl {
     return conformed;
   }
 
-  using StoredColumns = std::map<std::size_t, std::shared_ptr<arrow::Array>>;  // By place, a whole row group long.
+  std::int64_t RowsOf(int group) const { return first_rows_[group + 1] - first_rows_[group]; }
 
-  // Leaves of texts that conditions look at and the answer does not have, where each value is the index of one in the
-  // group's dictionary: the comparison is made once for each text.
-  std::vector<int> DictionaryLeaves(int group) const {
+  // Whether every page of the leaf holds indices into one dictionary.
+  bool IsDictionary(int group, int leaf) const {
+    const auto pages = metadata_->RowGroup(group)->ColumnChunk(leaf)->encoding_stats();
+    const auto is_index = [](const parquet::PageEncodingStats& page) {
+      return page.page_type == parquet::PageType::DICTIONARY_PAGE ||
+             page.encoding == parquet::Encoding::RLE_DICTIONARY || page.encoding == parquet::Encoding::PLAIN_DICTIONARY;
+    };
+    return !pages.empty() && std::all_of(pages.begin(), pages.end(), is_index);
+  }
+
+  std::vector<int> LeavesOf(const std::vector<std::size_t>& places) const {
     std::vector<int> leaves;
-    for (const auto& place : condition_places_) {
-      if (!place || tops_[*place].leaf < 0 || !arrow::is_base_binary_like(tops_[*place].type->id())) continue;
-      if (std::find(places_.begin(), places_.end(), place) != places_.end()) continue;
-      const auto pages = metadata_->RowGroup(group)->ColumnChunk(tops_[*place].leaf)->encoding_stats();
-      const auto is_index = [](const parquet::PageEncodingStats& page) {
-        return page.page_type == parquet::PageType::DICTIONARY_PAGE ||
-               page.encoding == parquet::Encoding::RLE_DICTIONARY ||
-               page.encoding == parquet::Encoding::PLAIN_DICTIONARY;
-      };
-      if (!pages.empty() && std::all_of(pages.begin(), pages.end(), is_index)) leaves.push_back(tops_[*place].leaf);
+    for (const std::size_t place : places) {
+      leaves.insert(leaves.end(), tops_[place].leaves.begin(), tops_[place].leaves.end());
     }
     return leaves;
   }
 
-  // Which of these rows satisfy a condition. `stored`: the column as the file has it; nullptr: the file has it not.
-  Result<std::shared_ptr<arrow::BooleanArray>> Satisfying(std::size_t condition,
-                                                          const std::shared_ptr<arrow::Array>& stored,
-                                                          std::int64_t rows) const {
-    const auto& column = plan_->conditions[condition];
-    const auto& comparison = plan_->where[condition];
-    if (stored == nullptr || stored->type_id() != arrow::Type::DICTIONARY) {
-      ASSIGN_OR_RETURN(const auto values, Column(column, stored, rows));
-      return Matches(values, comparison);
-    }
-    const auto& indexed = static_cast<const arrow::DictionaryArray&>(*stored);
-    ASSIGN_OR_RETURN(const auto texts, Column(column, indexed.dictionary(), indexed.dictionary()->length()));
-    ASSIGN_OR_RETURN(const auto text_matches, Matches(texts, comparison));
-    const bool null_matches = Satisfies(std::nullopt, comparison);
-    ASSIGN_OR_RETURN(auto bits, arrow::AllocateEmptyBitmap(rows));
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const bool matches = indexed.IsNull(i) ? null_matches : text_matches->Value(indexed.GetValueIndex(i));
-      arrow::bit_util::SetBitTo(bits->mutable_data(), i, matches);
-    }
-    return std::make_shared<arrow::BooleanArray>(rows, std::move(bits));
-  }
-
-  // Which rows of the group go into the answer; nullptr: all. Fills `stored` with the columns that were read for it and
-  // that the answer has.
-  Result<std::shared_ptr<arrow::BooleanArray>> Select(int group, const parquet::arrow::FileReader& reader,
-                                                      StoredColumns& stored) const {
-    const std::int64_t rows = first_rows_[group + 1] - first_rows_[group];
-    std::shared_ptr<arrow::BooleanArray> mask;
-    if (live_ != nullptr) mask = std::make_shared<arrow::BooleanArray>(rows, live_, nullptr, 0, first_rows_[group]);
-    std::vector<std::size_t> places;
-    for (const auto& place : condition_places_) {
-      if (place) places.push_back(*place);
-    }
-    std::sort(places.begin(), places.end());
-    places.erase(std::unique(places.begin(), places.end()), places.end());
+  // Every row of the group, its columns decoded side by side.
+  Status ReadAll(int group, const Sink& sink) const {
+    const std::int64_t rows = RowsOf(group);
+    const std::vector<std::size_t> places = Distinct(places_);
+    ASSIGN_OR_RETURN(const auto row_group, RowGroup::Open(input_, metadata_, group, {}));
     std::unique_ptr<arrow::RecordBatchReader> stream;
     if (!places.empty()) {
-      ASSIGN_OR_RETURN(stream, Stream(reader, group, places));
+      ASSIGN_OR_RETURN(stream, row_group->Columns(LeavesOf(places)));
     }
-    arrow::ArrayVector masks;
-    std::map<std::size_t, arrow::ArrayVector> kept;
     for (std::int64_t done = 0; done < rows;) {
-      std::shared_ptr<arrow::RecordBatch> batch;
-      std::int64_t length = rows;
+      std::shared_ptr<arrow::RecordBatch> next;
+      std::int64_t length = std::min(kDecodedRows, rows - done);
       if (stream != nullptr) {
-        RETURN_NOT_OK(Broken(stream->ReadNext(&batch)));
-        if (batch == nullptr) return Corrupt("row group {} has {} rows, its columns {}", group, rows, done);
-        length = batch->num_rows();
+        RETURN_NOT_OK(BrokenParquet(stream->ReadNext(&next)));
+        if (next == nullptr) return Corrupt("row group {} has {} rows, its columns {}", group, rows, done);
+        length = next->num_rows();
         if (length > rows - done) return Corrupt("row group {} has {} rows, its columns more", group, rows);
       }
-      std::shared_ptr<arrow::BooleanArray> of_batch;
-      if (mask != nullptr) of_batch = std::static_pointer_cast<arrow::BooleanArray>(mask->Slice(done, length));
-      const auto stored_at = [&](std::size_t place) {
-        return batch->column(static_cast<int>(std::lower_bound(places.begin(), places.end(), place) - places.begin()));
-      };
-      for (std::size_t i = 0; i < plan_->where.size(); ++i) {
-        const auto& column = plan_->conditions[i];
-        // The file's value satisfies it, or it would not be read.
-        if (column.is_partition && !IsNan(column)) continue;
-        ASSIGN_OR_RETURN(auto matches,
-                         Satisfying(i, condition_places_[i] ? stored_at(*condition_places_[i]) : nullptr, length));
-        if (of_batch == nullptr) {
-          of_batch = std::move(matches);
-        } else {
-          ASSIGN_OR_RETURN(of_batch, And(*of_batch, *matches));
-        }
-      }
-      for (const std::size_t place : places) {
-        if (std::find(places_.begin(), places_.end(), place) != places_.end()) kept[place].push_back(stored_at(place));
-      }
-      if (of_batch != nullptr) masks.push_back(std::move(of_batch));
       done += length;
+      arrow::ArrayVector columns;
+      for (std::size_t i = 0; i < places_.size(); ++i) {
+        std::shared_ptr<arrow::Array> stored;
+        if (places_[i]) {
+          const auto at = std::lower_bound(places.begin(), places.end(), *places_[i]) - places.begin();
+          stored = next->column(static_cast<int>(at));
+        }
+        ASSIGN_OR_RETURN(auto column, Column(plan_->columns[i], stored, length));
+        columns.push_back(std::move(column));
+      }
+      RETURN_NOT_OK(sink(arrow::RecordBatch::Make(plan_->schema, length, std::move(columns))));
     }
-    for (auto& [place, chunks] : kept) {
-      ASSIGN_OR_RETURN(stored[place], arrow::Concatenate(chunks));
+    return Status::OK();
+  }
+
+  using Rows = std::shared_ptr<arrow::BooleanArray>;  // Which rows of a group; without nulls.
+
+  static Rows Part(const Rows& rows, std::int64_t begin, std::int64_t length) {
+    return std::static_pointer_cast<arrow::BooleanArray>(rows->Slice(begin, length));
+  }
+
+  // The rows that the answer may have, as far as no column of the file is needed to tell.
+  Result<Rows> Candidates(int group) const {
+    const std::int64_t rows = RowsOf(group);
+    bool none = false;
+    for (std::size_t i = 0; i < plan_->where.size(); ++i) {
+      const auto& column = plan_->conditions[i];
+      // The file's partition value satisfies it, or it would not be read; only NaN is not decided before.
+      if (condition_places_[i] || (column.is_partition && !IsNan(column))) continue;
+      ASSIGN_OR_RETURN(const auto value, Column(column, nullptr, 1));
+      ASSIGN_OR_RETURN(const auto matches, Matches(value, plan_->where[i]));
+      none = none || !matches->Value(0);
     }
-    if (masks.empty()) return nullptr;
-    ASSIGN_OR_RETURN(const auto whole, arrow::Concatenate(masks));
-    return std::static_pointer_cast<arrow::BooleanArray>(whole);
+    if (live_ != nullptr && !none) {
+      return std::make_shared<arrow::BooleanArray>(rows, live_, nullptr, 0, first_rows_[group]);
+    }
+    ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateBitmap(rows));
+    arrow::bit_util::SetBitsTo(bits->mutable_data(), 0, rows, !none);
+    return std::make_shared<arrow::BooleanArray>(rows, std::move(bits));
   }
 
   bool IsNan(const ScanColumn& column) const {
@@ -363,71 +325,201 @@ class FileScan::Impl {
     return value != file_.partition_values.end() && value->second == "NaN";
   }
 
-  Status Read(int group, const Sink& sink) const {
-    const std::int64_t rows = first_rows_[group + 1] - first_rows_[group];
-    std::vector<int> dictionary_leaves;
-    try {
-      dictionary_leaves = DictionaryLeaves(group);
-    } catch (const parquet::ParquetException& e) {
-      return Corrupt("row group {}: {}", group, e.what());
+  // Which of these rows satisfy a condition. `stored`: the column as the file has it.
+  Result<Rows> Satisfying(std::size_t condition, const std::shared_ptr<arrow::Array>& stored) const {
+    const auto& column = plan_->conditions[condition];
+    const auto& comparison = plan_->where[condition];
+    const std::int64_t rows = stored->length();
+    if (stored->type_id() != arrow::Type::DICTIONARY) {
+      ASSIGN_OR_RETURN(const auto values, Column(column, stored, rows));
+      return Matches(values, comparison);
     }
-    ASSIGN_OR_RETURN(const auto reader, MakeReader(dictionary_leaves));
-    StoredColumns stored;
-    std::shared_ptr<arrow::BooleanArray> mask;
-    if (live_ != nullptr || !plan_->where.empty()) {
-      ASSIGN_OR_RETURN(mask, Select(group, *reader, stored));
-      if (mask != nullptr && mask->true_count() == 0) return Status::OK();
-    }
-    std::vector<std::size_t> places;
-    for (const auto& place : places_) {
-      if (place && stored.count(*place) == 0) places.push_back(*place);
-    }
-    std::sort(places.begin(), places.end());
-    places.erase(std::unique(places.begin(), places.end()), places.end());
-
-    std::unique_ptr<arrow::RecordBatchReader> stream;
-    if (!places.empty()) {
-      ASSIGN_OR_RETURN(stream, Stream(*reader, group, places));
-    }
-    std::int64_t done = 0;
-    while (done < rows) {
-      std::shared_ptr<arrow::RecordBatch> next;
-      std::int64_t length = std::min(kBatchRows, rows - done);
-      if (stream != nullptr) {
-        RETURN_NOT_OK(Broken(stream->ReadNext(&next)));
-        if (next == nullptr) return Corrupt("row group {} has {} rows, its columns {}", group, rows, done);
-        length = next->num_rows();
-        if (length > rows - done) return Corrupt("row group {} has {} rows, its columns more", group, rows);
+    // The comparison is made once for each text of the dictionary.
+    const auto& indexed = static_cast<const arrow::DictionaryArray&>(*stored);
+    const std::int64_t num_texts = indexed.dictionary()->length();
+    ASSIGN_OR_RETURN(const auto texts, Column(column, indexed.dictionary(), num_texts));
+    ASSIGN_OR_RETURN(const auto text_matches, Matches(texts, comparison));
+    std::vector<std::uint8_t> by_index(static_cast<std::size_t>(num_texts));
+    for (std::int64_t i = 0; i < num_texts; ++i) by_index[static_cast<std::size_t>(i)] = text_matches->Value(i);
+    const bool null_matches = Satisfies(std::nullopt, comparison);
+    const auto* indices = static_cast<const arrow::Int32Array&>(*indexed.indices()).raw_values();
+    const bool has_nulls = indexed.null_count() > 0;
+    // Nothing of Parquet's has compared the indices with the dictionary.
+    bool is_corrupt = false;
+    ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateBitmap(rows));
+    std::int64_t row = 0;
+    arrow::internal::GenerateBitsUnrolled(bits->mutable_data(), 0, rows, [&]() -> bool {
+      const std::int64_t i = row++;
+      if (has_nulls && indexed.IsNull(i)) return null_matches;
+      const auto index = static_cast<std::size_t>(static_cast<std::uint32_t>(indices[i]));
+      if (index >= by_index.size()) {
+        is_corrupt = true;
+        return false;
       }
-      const std::int64_t begin = std::exchange(done, done + length);
-      std::shared_ptr<arrow::BooleanArray> selected;
-      if (mask != nullptr) {
-        selected = std::static_pointer_cast<arrow::BooleanArray>(mask->Slice(begin, length));
-        const std::int64_t count = selected->true_count();
+      return by_index[index] != 0;
+    });
+    if (is_corrupt) return Corrupt("its column '{}' has an index beyond its dictionary", column.field->name());
+    return std::make_shared<arrow::BooleanArray>(rows, std::move(bits));
+  }
+
+  // A column on its way into the answer.
+  struct Source {
+    std::unique_ptr<ColumnStream> stream;  // Null: `pieces` are all.
+    std::deque<ColumnPiece> pieces;        // Decoded for a condition.
+    arrow::ArrayVector ready;              // Of the answer's rows alone, in the table's type.
+    std::int64_t num_ready = 0;
+  };
+
+  // Columns of conditions, each once, those first that are read with the least effort.
+  std::vector<std::size_t> ConditionOrder(int group) const {
+    std::vector<std::size_t> places = Distinct(condition_places_);
+    const auto row_group = metadata_->RowGroup(group);
+    const auto effort = [&](std::size_t place) {
+      std::int64_t bytes = 0;
+      for (const int leaf : tops_[place].leaves) {
+        bytes += row_group->ColumnChunk(leaf)->total_compressed_size();
+      }
+      return bytes;
+    };
+    std::stable_sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return effort(a) < effort(b); });
+    return places;
+  }
+
+  // Only the rows that are live and satisfy the conditions: condition after condition, then the rest of the answer's
+  // columns, and of each column only pages with a row that is still wanted.
+  Status ReadSelected(int group, const Sink& sink) const {
+    const std::int64_t num_rows = RowsOf(group);
+    const std::vector<std::size_t> answer = Distinct(places_);
+    const std::vector<std::size_t> conditions = ConditionOrder(group);
+    ASSIGN_OR_RETURN(Rows rows, Candidates(group));
+    std::int64_t left = rows->true_count();
+    if (left == 0) return Status::OK();
+
+    // Where few rows are wanted, indices are less work than texts.
+    std::vector<int> dictionaries;
+    for (const auto& places : {answer, conditions}) {
+      for (const std::size_t place : places) {
+        const int leaf = tops_[place].leaf;
+        if (conditions.empty() || leaf < 0 || !arrow::is_base_binary_like(tops_[place].type->id())) continue;
+        if (IsDictionary(group, leaf)) dictionaries.push_back(leaf);
+      }
+    }
+    ASSIGN_OR_RETURN(const auto row_group, RowGroup::Open(input_, metadata_, group, dictionaries));
+
+    std::map<std::size_t, Source> sources;
+    row_group->Fetch(LeavesOf(conditions));
+    for (const std::size_t place : conditions) {
+      const bool is_answer = std::binary_search(answer.begin(), answer.end(), place);
+      ASSIGN_OR_RETURN(const auto stream, row_group->Column(tops_[place].leaves, rows));
+      ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(num_rows));
+      left = 0;
+      while (true) {
+        ASSIGN_OR_RETURN(auto piece, stream->Next());
+        if (!piece) break;
+        Rows wanted = Part(rows, piece->first_row, piece->values->length());
+        for (std::size_t i = 0; i < plan_->where.size(); ++i) {
+          if (condition_places_[i] != place) continue;
+          ASSIGN_OR_RETURN(const auto matches, Satisfying(i, piece->values));
+          ASSIGN_OR_RETURN(wanted, And(*wanted, *matches));
+        }
+        const std::int64_t count = wanted->true_count();
         if (count == 0) continue;
-        if (count == length) selected = nullptr;
+        left += count;
+        arrow::internal::CopyBitmap(wanted->values()->data(), wanted->offset(), wanted->length(), bits->mutable_data(),
+                                    piece->first_row);
+        if (is_answer) sources[place].pieces.push_back(std::move(*piece));
+      }
+      if (left == 0) return Status::OK();
+      rows = std::make_shared<arrow::BooleanArray>(num_rows, std::move(bits));
+    }
+    std::vector<std::size_t> rest;
+    for (const std::size_t place : answer) {
+      if (sources.count(place) == 0) rest.push_back(place);
+    }
+    row_group->Fetch(LeavesOf(rest));
+    for (const std::size_t place : rest) {
+      ASSIGN_OR_RETURN(sources[place].stream, row_group->Column(tops_[place].leaves, rows));
+    }
+    return Send(rows, left, sources, sink);
+  }
+
+  // The next rows of the answer from a column, into `ready`.
+  Status Advance(std::size_t place, const Rows& rows, Source& source) const {
+    std::optional<ColumnPiece> piece;
+    if (source.stream != nullptr) {
+      ASSIGN_OR_RETURN(piece, source.stream->Next());
+    } else if (!source.pieces.empty()) {
+      piece = std::move(source.pieces.front());
+      source.pieces.pop_front();
+    }
+    if (!piece) return Corrupt("a column ends before the rows of its row group");
+    const std::int64_t length = piece->values->length();
+    const Rows wanted = Part(rows, piece->first_row, length);
+    const std::int64_t count = wanted->true_count();
+    if (count == 0) return Status::OK();
+    auto values = std::move(piece->values);
+    if (count < length) {
+      ASSIGN_OR_RETURN(const auto kept, arrow::compute::Filter(values, wanted));
+      values = kept.make_array();
+    }
+    const auto i = std::find(places_.begin(), places_.end(), place) - places_.begin();
+    ASSIGN_OR_RETURN(values, Column(plan_->columns[static_cast<std::size_t>(i)], values, count));
+    source.ready.push_back(std::move(values));
+    source.num_ready += count;
+    return Status::OK();
+  }
+
+  // Takes `length` rows off what is ready.
+  static Result<std::shared_ptr<arrow::Array>> Take(Source& source, std::int64_t length) {
+    source.num_ready -= length;
+    arrow::ArrayVector taken;
+    while (length > 0) {
+      auto& front = source.ready.front();
+      const std::int64_t part = std::min(length, front->length());
+      length -= part;
+      taken.push_back(front->Slice(0, part));
+      front = front->Slice(part);
+      if (front->length() == 0) source.ready.erase(source.ready.begin());
+    }
+    if (taken.size() == 1) return taken.front();
+    return arrow::Concatenate(taken);
+  }
+
+  // Columns come in pieces that differ from column to column: a batch is as long as all of them reach.
+  Status Send(const Rows& rows, std::int64_t left, std::map<std::size_t, Source>& sources, const Sink& sink) const {
+    while (left > 0) {
+      std::int64_t length = std::min(left, kDecodedRows);
+      for (auto& [place, source] : sources) {
+        while (source.num_ready < std::min(left, kDecodedRows / 2)) RETURN_NOT_OK(Advance(place, rows, source));
+        length = std::min(length, source.num_ready);
+      }
+      left -= length;
+      std::map<std::size_t, std::shared_ptr<arrow::Array>> taken;
+      for (auto& [place, source] : sources) {
+        ASSIGN_OR_RETURN(taken[place], Take(source, length));
       }
       arrow::ArrayVector columns;
       for (std::size_t i = 0; i < places_.size(); ++i) {
-        std::shared_ptr<arrow::Array> found;
         if (places_[i]) {
-          const auto whole = stored.find(*places_[i]);
-          found = whole != stored.end()
-                      ? whole->second->Slice(begin, length)
-                      : next->column(static_cast<int>(std::lower_bound(places.begin(), places.end(), *places_[i]) -
-                                                      places.begin()));
+          columns.push_back(taken.at(*places_[i]));
+        } else {
+          ASSIGN_OR_RETURN(auto column, Column(plan_->columns[i], nullptr, length));
+          columns.push_back(std::move(column));
         }
-        ASSIGN_OR_RETURN(auto column, Column(plan_->columns[i], found, length));
-        if (selected != nullptr) {
-          ASSIGN_OR_RETURN(const auto kept, arrow::compute::Filter(column, selected));
-          column = kept.make_array();
-        }
-        columns.push_back(std::move(column));
       }
-      const std::int64_t kept = selected == nullptr ? length : selected->true_count();
-      RETURN_NOT_OK(sink(arrow::RecordBatch::Make(plan_->schema, kept, std::move(columns))));
+      RETURN_NOT_OK(sink(arrow::RecordBatch::Make(plan_->schema, length, std::move(columns))));
     }
     return Status::OK();
+  }
+
+  static std::vector<std::size_t> Distinct(const std::vector<std::optional<std::size_t>>& places) {
+    std::vector<std::size_t> distinct;
+    for (const auto& place : places) {
+      if (place) distinct.push_back(*place);
+    }
+    std::sort(distinct.begin(), distinct.end());
+    distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+    return distinct;
   }
 
   const std::shared_ptr<const ScanPlan> plan_;

@@ -3,14 +3,20 @@
 #include "delta/scan.h"
 
 #include <arrow/array.h>
+#include <arrow/builder.h>
 #include <arrow/compute/api.h>
+#include <arrow/io/memory.h>
 #include <arrow/table.h>
 #include <arrow/util/key_value_metadata.h>
 #include <gtest/gtest.h>
+#include <parquet/arrow/writer.h>
+#include <parquet/file_reader.h>
+#include <parquet/page_index.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <random>
 
 #include "base/uuid.h"
@@ -406,6 +412,217 @@ TEST(FilePruning, StatisticsOfOtherWriters) {
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto pruner, FilePruner::Make(snapshot, {{"c", c.comparator, {c.value}}}));
     MILLRACE_ASSERT_OK_AND_ASSIGN(const bool may_match, pruner->MayMatch({.path = "f", .stats = c.stats}));
     EXPECT_EQ(may_match, c.want);
+  }
+}
+
+std::string EncodeZ85(const std::string& bytes) {
+  constexpr std::string_view kDigits =
+      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); i += 4) {
+    std::uint32_t word = 0;
+    for (std::size_t k = 0; k < 4; ++k) word = word << 8 | (i + k < bytes.size() ? std::uint8_t(bytes[i + k]) : 0);
+    std::string five;
+    for (int k = 0; k < 5; ++k, word /= 85) five.insert(five.begin(), kDigits[word % 85]);
+    text += five;
+  }
+  return text;
+}
+
+// Files as other writers make them: small pages, of both versions, in dictionaries or not, compressed or not.
+struct ForeignFile {
+  parquet::Compression::type compression = parquet::Compression::SNAPPY;
+  parquet::ParquetDataPageVersion page_version = parquet::ParquetDataPageVersion::V1;
+  std::int64_t dictionary_bytes = 1 << 20;  // 0: no dictionary. When it is full, the next pages have none.
+  std::int64_t row_group_rows = 1 << 20;
+  std::int64_t page_bytes = 400;
+};
+
+std::shared_ptr<arrow::Buffer> Write(const arrow::Table& rows, const ForeignFile& like) {
+  parquet::WriterProperties::Builder properties;
+  properties.compression(like.compression)->data_page_version(like.page_version);
+  properties.data_pagesize(like.page_bytes)->write_batch_size(16)->enable_write_page_index();
+  properties.dictionary_pagesize_limit(like.dictionary_bytes);
+  if (like.dictionary_bytes == 0) properties.disable_dictionary();
+  const auto out = arrow::io::BufferOutputStream::Create().ValueOrDie();
+  EXPECT_TRUE(
+      parquet::arrow::WriteTable(rows, arrow::default_memory_pool(), out, like.row_group_rows, properties.build())
+          .ok());
+  return out->Finish().ValueOrDie();
+}
+
+SnapshotPtr OneFile(std::shared_ptr<arrow::Schema> schema, std::int64_t size) {
+  Snapshot snapshot;
+  snapshot.protocol = {.min_reader_version = 1, .min_writer_version = 2};
+  snapshot.schema = std::move(schema);
+  snapshot.files.Set("f.parquet", AddFile{.path = "f.parquet", .size = size});
+  return std::make_shared<const Snapshot>(std::move(snapshot));
+}
+
+// The oracle is the table in memory and a comparison row by row: nothing of it is read from a file.
+TEST_F(ScanTest, WhateverThePagesTheRowsAreThoseWanted) {
+  const auto schema =
+      arrow::schema({field("id", arrow::int64(), false), field("k", arrow::int64()), field("s", arrow::utf8()),
+                     field("t", arrow::utf8()), field("x", arrow::float64()), field("l", arrow::list(arrow::int64()))});
+  std::mt19937 random(11);
+  const auto pick = [&](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(n)); };
+  constexpr std::int64_t kRows = 3000;
+  std::map<std::string, std::vector<std::optional<Value>>> values;
+  arrow::Int64Builder id;
+  arrow::Int32Builder k;  // Narrower than the table's. Sorted, so that pages can be passed over.
+  arrow::StringBuilder s;
+  arrow::StringBuilder t;
+  arrow::DoubleBuilder x;
+  arrow::ListBuilder l(arrow::default_memory_pool(), std::make_shared<arrow::Int64Builder>());
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    const auto put = [&](const char* name, auto& builder, bool is_null, auto value) {
+      ASSERT_TRUE((is_null ? builder.AppendNull() : builder.Append(value)).ok());
+      if constexpr (std::is_arithmetic_v<decltype(value)>) {
+        using Wide = std::conditional_t<std::is_floating_point_v<decltype(value)>, double, std::int64_t>;
+        values[name].push_back(is_null ? std::nullopt : std::optional<Value>(static_cast<Wide>(value)));
+      } else {
+        values[name].push_back(is_null ? std::nullopt : std::optional<Value>(std::move(value)));
+      }
+    };
+    put("id", id, false, row);
+    put("k", k, row % 500 > 450, static_cast<std::int32_t>(row / 40));
+    put("s", s, pick(20) == 0, "v" + std::to_string(pick(6) + row / 1000));
+    put("t", t, pick(20) == 0, "text " + std::to_string(pick(100'000)));
+    put("x", x, pick(5) == 0, static_cast<double>(pick(1000)) / 8);
+    const bool is_null = pick(7) == 0;
+    ASSERT_TRUE((is_null ? l.AppendNull() : l.Append()).ok());
+    for (std::int64_t n = is_null ? 0 : pick(3); n > 0; --n) {
+      ASSERT_TRUE(static_cast<arrow::Int64Builder*>(l.value_builder())->Append(row + n).ok());
+    }
+    values["l"].push_back(is_null ? std::nullopt : std::optional<Value>(std::int64_t{0}));
+  }
+  arrow::ArrayVector arrays;
+  for (arrow::ArrayBuilder* builder : std::initializer_list<arrow::ArrayBuilder*>{&id, &k, &s, &t, &x, &l}) {
+    arrays.push_back(builder->Finish().ValueOrDie());
+  }
+  auto fields = schema->fields();
+  fields[1] = field("k", arrow::int32());
+  const auto stored = arrow::Table::Make(arrow::schema(fields), arrays);
+  arrays[1] = arrow::compute::Cast(*arrays[1], arrow::int64()).ValueOrDie();
+  const auto all = arrow::Table::Make(schema, arrays);
+
+  const auto constant = [&](const std::string& column) -> Value {
+    if (column == "id") return pick(kRows);
+    if (column == "k") return pick(kRows / 40);
+    if (column == "s") return "v" + std::to_string(pick(9));
+    if (column == "t") return "text " + std::to_string(pick(100'000));
+    return static_cast<double>(pick(1000)) / 8;
+  };
+  using Pages = parquet::ParquetDataPageVersion;
+  std::int64_t found = 0;
+  for (int file = 0; file < 24; ++file) {
+    const ForeignFile like{
+        .compression = std::vector{parquet::Compression::SNAPPY, parquet::Compression::ZSTD,
+                                   parquet::Compression::UNCOMPRESSED}[static_cast<std::size_t>(file % 3)],
+        .page_version = file / 3 % 2 == 0 ? Pages::V1 : Pages::V2,
+        .dictionary_bytes = std::vector<std::int64_t>{0, 500, 1 << 20}[static_cast<std::size_t>(pick(3))],
+        .row_group_rows = 500 + pick(kRows),
+        .page_bytes = 100 + pick(2000)};
+    const auto bytes = Write(*stored, like);
+    MILLRACE_ASSERT_OK(store_->Put("f.parquet", std::string_view(*bytes)));
+    const auto whole = OneFile(schema, bytes->size());
+    for (int round = 0; round < 25; ++round) {
+      SCOPED_TRACE("file " + std::to_string(file) + " round " + std::to_string(round));
+      std::vector<bool> wanted(kRows, true);
+      Snapshot snapshot = *whole;
+      if (pick(3) == 0) {
+        AddFile add{.path = "f.parquet", .size = bytes->size()};
+        std::vector<std::uint16_t> deleted;
+        const std::int64_t every = 1 + pick(5);
+        for (std::int64_t row = pick(1000); row < kRows; row += 1 + pick(every)) {
+          deleted.push_back(static_cast<std::uint16_t>(row));
+          wanted[static_cast<std::size_t>(row)] = false;
+        }
+        std::string serialized = Serialize(deleted, pick(2) == 0 ? Container::kArray : Container::kRuns);
+        const auto size = static_cast<std::int32_t>(serialized.size());
+        serialized.resize((serialized.size() + 3) / 4 * 4);
+        add.deletion_vector = DeletionVectorDescriptor{.storage_type = "i",
+                                                       .path_or_inline_dv = EncodeZ85(serialized),
+                                                       .size_in_bytes = size,
+                                                       .cardinality = std::ssize(deleted)};
+        snapshot.files.Set("f.parquet", std::move(add));
+      }
+      ScanOptions options{.num_threads = 1 + static_cast<int>(pick(3))};
+      for (std::int64_t n = pick(4); n > 0; --n) {
+        Comparison comparison;
+        comparison.column = std::vector<std::string>{"id", "k", "s", "t", "x", "l"}[static_cast<std::size_t>(pick(6))];
+        comparison.comparator = comparison.column == "l" ? Comparator::kIsNotNull : static_cast<Comparator>(pick(9));
+        for (int c = comparison.comparator == Comparator::kIn ? 3 : 1;
+             comparison.comparator < Comparator::kIsNull && c > 0; --c) {
+          comparison.values.push_back(constant(comparison.column));
+        }
+        for (std::size_t row = 0; row < wanted.size(); ++row) {
+          wanted[row] = wanted[row] && Satisfies(values[comparison.column][row], comparison);
+        }
+        options.where.push_back(std::move(comparison));
+      }
+      options.columns = schema->field_names();
+      std::shuffle(options.columns.begin(), options.columns.end(), random);
+      options.columns.resize(static_cast<std::size_t>(1 + pick(6)));
+      if (pick(4) == 0) options.limit = pick(kRows / 4);
+
+      arrow::BooleanBuilder mask;
+      for (const bool row : wanted) ASSERT_TRUE(mask.Append(row).ok());
+      const arrow::Datum filtered = arrow::compute::Filter(all, mask.Finish().ValueOrDie()).ValueOrDie();
+      auto want = filtered.table()->Slice(0, options.limit.value_or(kRows));
+      std::vector<int> places;
+      for (const auto& column : options.columns) places.push_back(schema->GetFieldIndex(column));
+      want = want->SelectColumns(places).ValueOrDie();
+
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader,
+                                    OpenScan(store_, std::make_shared<const Snapshot>(std::move(snapshot)), options));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto got, reader->ToTable());
+      MILLRACE_ASSERT_OK(got->ValidateFull());
+      ASSERT_TRUE(got->CombineChunks().ValueOrDie()->Equals(*want->CombineChunks().ValueOrDie()))
+          << got->ToString() << want->ToString();
+      found += got->num_rows();
+    }
+  }
+  EXPECT_GT(found, 100'000);  // The conditions are not all so narrow that they say nothing.
+}
+
+// Pages are broken one after the other. What a page holds matters only to those who want a row of it.
+TEST_F(ScanTest, PagesWithoutAWantedRowAreNotDecompressed) {
+  arrow::Int64Builder id;
+  arrow::StringBuilder text;
+  for (std::int64_t row = 0; row < 2000; ++row) {
+    ASSERT_TRUE(id.Append(row).ok() && text.Append("text of row " + std::to_string(row)).ok());
+  }
+  const auto schema = arrow::schema({field("id", arrow::int64()), field("text", arrow::utf8())});
+  const auto rows = arrow::Table::Make(schema, {id.Finish().ValueOrDie(), text.Finish().ValueOrDie()});
+  for (const auto compression : {parquet::Compression::SNAPPY, parquet::Compression::ZSTD}) {
+    const auto bytes = Write(*rows, {.compression = compression, .dictionary_bytes = 0});
+    const auto file = parquet::ParquetFileReader::Open(std::make_shared<arrow::io::BufferReader>(bytes));
+    const auto index = file->GetPageIndexReader()->RowGroup(0)->GetOffsetIndex(1);
+    const auto& pages = index->page_locations();
+    ASSERT_GT(pages.size(), 10U);
+    for (std::size_t page = 0; page < pages.size(); page += 5) {
+      std::string broken = bytes->ToString();
+      // At a page's end, because its header must stay.
+      broken.replace(static_cast<std::size_t>(pages[page].offset + pages[page].compressed_page_size - 12), 12, 12,
+                     '\xff');
+      MILLRACE_ASSERT_OK(store_->Put("f.parquet", broken));
+      const auto snapshot = OneFile(schema, std::ssize(broken));
+      const std::int64_t begin = pages[page].first_row_index;
+      const std::int64_t end = page + 1 < pages.size() ? pages[page + 1].first_row_index : 2000;
+      const auto read = [&](Conjunction where) -> Result<std::int64_t> {
+        ARROW_ASSIGN_OR_RAISE(const auto reader, OpenScan(store_, snapshot, {.where = std::move(where)}));
+        ARROW_ASSIGN_OR_RAISE(const auto table, reader->ToTable());
+        return table->num_rows();
+      };
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto before, read({{"id", Comparator::kLess, {begin}}}));
+      EXPECT_EQ(before, begin);
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto after, read({{"id", Comparator::kGreaterEqual, {end}}}));
+      EXPECT_EQ(after, 2000 - end);
+      MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, read({{"id", Comparator::kEqual, {begin}}}));
+      MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, read({{"id", Comparator::kEqual, {end - 1}}}));
+      MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, read({}));
+    }
   }
 }
 
