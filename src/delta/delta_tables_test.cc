@@ -173,7 +173,9 @@ TEST(DeltaTables, OfOtherWritersReadAsExpectedOrAreRefusedByName) {
     }
     if (rows.ok() && want.ok()) {
       EXPECT_EQ(*rows, *want);
-      if (all_counted) EXPECT_EQ(counted, std::ssize(*rows)) << "by the statistics";
+      if (all_counted) {
+        EXPECT_EQ(counted, std::ssize(*rows)) << "by the statistics";
+      }
     }
   }
   fs::remove_all(scratch);
