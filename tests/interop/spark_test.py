@@ -24,7 +24,6 @@ from deltalake import DeltaTable
 from expected_rows import check_rows, expected_row, timestamp_of
 from table_properties import deltalakes_properties, every_property_is_documented, statistics_as_spark_writes_them
 
-WRITE_TABLE, MILLRACE = sys.argv[1:3]
 KINDS = {"by_day": "day", "unpartitioned": "", "by_many": "s,t,i8,i16,i32,f,d,amount,huge,ts,day"}
 ROWS_PER_COMMIT = {"by_day": 250, "unpartitioned": 100, "by_many": 12}
 ALL_COLUMNS = list(expected_row(0))
@@ -94,6 +93,9 @@ class Spark:
 
     def sql(self, text, **names):
         return self.session.sql(text.format(**{name: f"delta.`{path}`" for name, path in names.items()}))
+
+    def table(self, path):
+        return self.session.read.format("delta").load(str(path))
 
     def rows(self, table, where="true"):
         """From the files, as a new process would."""
@@ -317,6 +319,8 @@ def what_a_pipeline_writes(spark, folder):
 
 
 def main():
+    global WRITE_TABLE, MILLRACE
+    WRITE_TABLE, MILLRACE = sys.argv[1:3]
     started = time.monotonic()
     said = lambda what: print(f"[{time.monotonic() - started:5.1f}] {what}", flush=True)  # noqa: E731
     with tempfile.TemporaryDirectory() as name:
