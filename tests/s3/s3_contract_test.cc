@@ -186,8 +186,9 @@ TEST_F(S3Contract, ManyObjectsAreListedInPagesAndDeletedInBatches) {
   }
   for (auto& writer : writers) writer.join();
   ASSERT_EQ(failed, 0);
+  const auto lists = store_->usage().Of(RequestKind::kList);
   EXPECT_EQ(Keys("m/"), keys);
-  EXPECT_EQ(store_->usage().Of(RequestKind::kList), 2);
+  EXPECT_EQ(store_->usage().Of(RequestKind::kList) - lists, 2);
   EXPECT_EQ(Keys("m/", "m/1049").size(), 50u);
   const auto before = store_->usage().Of(RequestKind::kDelete);
   keys.push_back("m/never-there");
