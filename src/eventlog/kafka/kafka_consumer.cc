@@ -28,10 +28,10 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSeekTimeout{10'000};
 constexpr milliseconds kLookupTimeout{2'000};
 
-// 16 MiB or 10,000 messages wait at most in librdkafka's queue: the whole process has 256 MiB, and a message takes more
+// 16 MiB or 30,000 messages wait at most in librdkafka's queue: the whole process has 256 MiB, and a message takes more
 // than its own bytes. One fetch may add 8 MiB to that.
 constexpr const char* kQueuedKilobytes = "16384";
-constexpr const char* kQueuedMessages = "10000";
+constexpr const char* kQueuedMessages = "30000";
 constexpr const char* kFetchBytes = "8388608";
 
 /// Messages of one partition and one poll.
