@@ -13,11 +13,12 @@ find_package(prometheus-cpp REQUIRED)
 find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 find_package(CURL REQUIRED)
-pkg_check_modules(RDKAFKA REQUIRED IMPORTED_TARGET rdkafka)
+find_package(ZLIB REQUIRED)
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
 include(Arrow)
 include(DuckDB)
+include(RdKafka)
 
 # Asio without the deprecated parts; header-only.
 add_library(millrace_asio INTERFACE)

@@ -379,6 +379,19 @@ TEST_P(KafkaGroupTest, CloseIsQuickWithTheGroupWaitingForAnAnswer) {
   EXPECT_LT(steady_clock::now() - begun, 20s);
 }
 
+// librdkafka 2.0 aborted the process between the answers to JoinGroup and to SyncGroup.
+TEST_P(KafkaGroupTest, ClosesAtEachMomentOfJoining) {
+  CreateTopic(topic_, 2);
+  for (int round = 0; round < 40; ++round) {
+    Properties properties = MemberProperties();
+    properties["group.id"] += "-" + std::to_string(round);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto joining, MakeKafkaConsumer(std::move(properties)));
+    MILLRACE_ASSERT_OK(joining->Subscribe({topic_}, 20s));
+    std::this_thread::sleep_for(round * 1ms);
+    joining->Close();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Strategies, KafkaGroupTest, ::testing::Values("cooperative-sticky", "range", "roundrobin"),
                          [](const auto& strategy) { return std::string(strategy.param).substr(0, 5); });
 
@@ -474,8 +487,7 @@ TEST_F(KafkaLogTest, ReportsProgressToTheGroup) {
   });
 }
 
-// librdkafka alone sleeps up to a second whenever its queue was full: here at each fetch, for one
-// fills it.
+// librdkafka sleeps a second whenever its queue was full, unless told otherwise: here at each fetch, for one fills it.
 TEST_F(KafkaLogTest, SmallQueueDoesNotSlowReading) {
   CreateTopic(topic_, 2);
   const std::string payload(1000, 'x');

@@ -1,6 +1,4 @@
-#include <future>
 #include <string_view>
-#include <thread>
 
 #include "base/log.h"
 #include "eventlog/kafka/kafka_client_internal.h"
@@ -21,21 +19,7 @@ void LogCallback(const rd_kafka_t*, int level, const char* facility, const char*
   }
 }
 
-// librdkafka 2.0 never finishes destroying a consumer whose topic was deleted: a broker's thread waits for a reference
-// that nobody gives back. A process must be able to end all the same.
-constexpr std::chrono::seconds kDestroyTimeout{3};
-
-void Destroy(rd_kafka_t* handle) {
-  auto done = std::make_shared<std::promise<void>>();
-  std::future<void> destroyed = done->get_future();
-  std::thread([handle, done] {
-    rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    done->set_value();
-  }).detach();
-  if (destroyed.wait_for(kDestroyTimeout) == std::future_status::timeout) {
-    spdlog::warn("a Kafka client did not end within {} s; leaving it behind", kDestroyTimeout.count());
-  }
-}
+void Destroy(rd_kafka_t* handle) { rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); }
 
 }  // namespace
 

@@ -15,7 +15,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "eventlog/kafka/fetch_waker_internal.h"
 #include "eventlog/kafka/kafka_client_internal.h"
 #include "eventlog/kafka/kafka_log.h"
 
@@ -33,6 +32,9 @@ constexpr milliseconds kLookupTimeout{2'000};
 constexpr const char* kQueuedKilobytes = "16384";
 constexpr const char* kQueuedMessages = "30000";
 constexpr const char* kFetchBytes = "8388608";
+// How long librdkafka waits before it looks whether a full queue has room again; nothing tells it. Its own second would
+// leave us idle: we read the queue in a tenth of that.
+constexpr const char* kQueueBackoffMs = "10";
 
 /// Messages of one partition and one poll.
 struct MessageOwner {
@@ -107,6 +109,7 @@ class KafkaConsumer final : public Consumer {
     properties.try_emplace("partition.assignment.strategy", "cooperative-sticky");
     properties.try_emplace("queued.max.messages.kbytes", kQueuedKilobytes);
     properties.try_emplace("queued.min.messages", kQueuedMessages);
+    properties.try_emplace("fetch.queue.backoff.ms", kQueueBackoffMs);
     // A seek or a resume waits for the fetch under way, which at the log's end is answered after this long.
     properties.try_emplace("fetch.wait.max.ms", "100");
     // librdkafka wants fetch.max.bytes to be at least message.max.bytes.
@@ -127,9 +130,6 @@ class KafkaConsumer final : public Consumer {
     const std::uint64_t one = 1;
     rd_kafka_queue_io_event_enable(consumer->queue_, consumer->wake_fd_, &one, sizeof(one));
     consumer->properties_ = std::move(properties);
-    const auto number = [&](const char* name) { return std::stoll(consumer->properties_.at(name)); };
-    consumer->waker_ = std::make_unique<FetchWaker>(consumer->handle_, number("queued.max.messages.kbytes") * 1024,
-                                                    number("queued.min.messages"));
     return consumer;
   }
 
@@ -203,8 +203,8 @@ class KafkaConsumer final : public Consumer {
   Status AnswerAssign(const PartitionList& added);
   Status AnswerRevoke(const PartitionList& removed);
 
-  /// Takes ownership of the messages, all of one partition (or of none: errors). Returns the bytes of their payloads.
-  std::size_t TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
+  /// Takes ownership of the messages, all of one partition (or of none: errors).
+  void TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
   Gathered& GatheredOf(const TopicPartition& source, const Partition& partition, std::vector<Gathered>& gathered);
   void HandleMessageError(const rd_kafka_message_t* message);
   Status SeekTo(const OffsetVector& next);
@@ -230,7 +230,6 @@ class KafkaConsumer final : public Consumer {
   bool closing_ = false;
   std::vector<Event> events_;  // Rebalances and errors since the last poll.
   std::vector<rd_kafka_message_t*> buffer_;
-  std::unique_ptr<FetchWaker> waker_;
   Handle lookup_;  // A second client without a group, for single records; made when first needed.
 };
 
@@ -304,7 +303,7 @@ KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source,
   return g;
 }
 
-std::size_t KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered) {
+void KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered) {
   Gathered* into = nullptr;
   Partition* partition = nullptr;
   if (const rd_kafka_topic_t* topic = messages.front()->rkt; topic != nullptr) {
@@ -316,7 +315,6 @@ std::size_t KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages
       ReserveMore(into->owner->messages, messages.size());
     }
   }
-  std::size_t bytes = 0;
   for (rd_kafka_message_t* message : messages) {
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && into != nullptr && message->offset >= partition->position) {
       FetchedRecords& fetched = into->fetched;
@@ -325,7 +323,6 @@ std::size_t KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages
       into->owner->messages.push_back(message);
       partition->position = message->offset + 1;
       fetched.range.end = partition->position;
-      bytes += message->len;
       continue;
     }
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -339,7 +336,6 @@ std::size_t KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages
     }
     rd_kafka_message_destroy(message);
   }
-  return bytes;
 }
 
 std::vector<Event> KafkaConsumer::Poll(std::size_t max_records) {
@@ -350,7 +346,6 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records) {
   buffer_.resize(std::max<std::size_t>(max_records, 1));
   std::vector<Gathered> gathered;
   std::size_t taken = 0;
-  std::size_t bytes = 0;
   while (taken < buffer_.size()) {
     const ssize_t count = rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), buffer_.size() - taken);
     if (count <= 0) break;
@@ -361,14 +356,13 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records) {
       for (end = begin + 1; end < static_cast<std::size_t>(count); ++end) {
         if (buffer_[end]->rkt != first->rkt || buffer_[end]->partition != first->partition) break;
       }
-      bytes += TakeRun({buffer_.data() + begin, end - begin}, gathered);
+      TakeRun({buffer_.data() + begin, end - begin}, gathered);
     }
   }
   if (taken == buffer_.size()) {
     const std::uint64_t one = 1;
     static_cast<void>(!write(wake_fd_, &one, sizeof(one)));
   }
-  if (bytes > 0) waker_->OnConsumed(bytes, taken, rd_kafka_queue_length(queue_));
 
   std::vector<Event> events;
   events.reserve(gathered.size() * 2 + events_.size());
@@ -448,11 +442,6 @@ Result<std::int64_t> KafkaConsumer::Start(const OffsetVector& next) {
     for (const auto& [tp, offset] : next) partitions_.at(tp).started = true;
   }
   if (!paused.empty()) RETURN_NOT_OK(SetPaused(paused, true));
-  std::vector<TopicPartition> started;
-  for (const auto& [tp, state] : partitions_) {
-    if (state.started) started.push_back(tp);
-  }
-  waker_->SetPartitions(std::move(started));
   return generation;
 }
 
@@ -462,11 +451,8 @@ Status KafkaConsumer::SeekTo(const OffsetVector& next) {
   while (true) {
     PartitionList list = MakePartitionList(left.size());
     for (const auto& [tp, offset] : left) AddTo(list, tp, offset);
-    rd_kafka_error_t* error = rd_kafka_seek_partitions(handle_.get(), list.get(), deadline.remaining_ms());
-    // librdkafka 2.0 takes these milliseconds for microseconds and gives up after a thousandth of them.
-    const bool gave_up = error != nullptr && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__TIMED_OUT;
-    const Status status = ToStatus(error, "seeking");
-    if (!status.ok() && !gave_up) return status;
+    RETURN_NOT_OK(ToStatus(rd_kafka_seek_partitions(handle_.get(), list.get(), deadline.remaining_ms()),
+                           "seeking " + ToString(left.begin()->first)));
     left.clear();
     Status failure;
     for (int i = 0; i < list->cnt; ++i) {
@@ -475,14 +461,11 @@ Status KafkaConsumer::SeekTo(const OffsetVector& next) {
       left[{p.topic, p.partition}] = p.offset;
       failure = ToStatus(p.err, fmt::format("seeking {}[{}] to offset {}", p.topic, p.partition, p.offset));
       // A partition that was assigned a moment ago may not be fetching yet, and then cannot seek.
-      if (p.err != RD_KAFKA_RESP_ERR__STATE && p.err != RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS &&
-          p.err != RD_KAFKA_RESP_ERR__IN_PROGRESS) {
-        return failure;
-      }
+      if (p.err != RD_KAFKA_RESP_ERR__STATE && p.err != RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS) return failure;
     }
     if (left.empty()) return Status::OK();
     if (deadline.remaining_ms() == 0) return failure;
-    if (!gave_up) std::this_thread::sleep_for(milliseconds(5));
+    std::this_thread::sleep_for(milliseconds(5));
   }
 }
 
@@ -694,7 +677,6 @@ void KafkaConsumer::Close() {
     return;
   }
   closing_ = true;
-  waker_.reset();
   // The group still waits for an answer that nobody is going to give.
   if (awaiting_start_ || !revoking_.empty()) {
     PartitionList none = MakePartitionList();
