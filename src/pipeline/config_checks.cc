@@ -75,6 +75,11 @@ class Checker {
   void Run() {
     CheckUniqueNames();
     CheckEventTime();
+    if (!config_.transforms.empty() || !config_.aggregates.empty()) {
+      auto session = sql::SqlSession::Make();
+      if (!session.ok()) return findings_.Add({}, session.status().message());
+      session_ = *std::move(session);
+    }
     for (const auto& transform : config_.transforms) relation_names_.push_back(transform.name);
     FindTransformInputs();
     if (nodes_.columns_are_good) {
@@ -161,7 +166,7 @@ class Checker {
       const auto& at = nodes_.transforms[i];
       if (at.name == nullptr || at.sql == nullptr) continue;
       const auto& transform = config_.transforms[i];
-      auto relation = process::Transform::RelationOf(transform.name, transform.sql);
+      auto relation = process::Transform::RelationOf(*session_, transform.name, transform.sql);
       if (!relation.ok()) {
         AddSqlFinding(*at.sql, relation.status());
       } else if (!IsRelation(*relation)) {
@@ -187,7 +192,8 @@ class Checker {
           schemas_[transform.name] = nullptr;
           continue;
         }
-        const auto made = process::Transform::Make(transform.name, transform.sql, *inputs_[i], input->second);
+        const auto made =
+            process::Transform::Make(*session_, transform.name, transform.sql, *inputs_[i], input->second);
         if (!made.ok()) AddSqlFinding(*nodes_.transforms[i].sql, made.status());
         // A null schema: the transform is there, and what reads from it cannot be checked.
         schemas_[transform.name] = made.ok() ? (*made)->output_schema() : nullptr;
@@ -280,7 +286,7 @@ class Checker {
       const auto& aggregate = config_.aggregates[i];
       const auto& at = nodes_.aggregates[i];
       if (at.name == nullptr || at.sql == nullptr) continue;
-      const auto input = process::AggregateInputOf(aggregate.name, aggregate.sql);
+      const auto input = process::AggregateInputOf(*session_, aggregate.name, aggregate.sql);
       if (!input.ok()) {
         AddSqlFinding(*at.sql, input.status());
         continue;
@@ -291,7 +297,7 @@ class Checker {
       }
       const auto schema = schemas_.find(*input);
       if (schema == schemas_.end() || schema->second == nullptr) continue;
-      const auto plan = process::PlanAggregate(aggregate.name, aggregate.sql, schema->second);
+      const auto plan = process::PlanAggregate(*session_, aggregate.name, aggregate.sql, schema->second);
       if (!plan.ok()) AddSqlFinding(*at.sql, plan.status());
     }
   }
@@ -299,6 +305,7 @@ class Checker {
   const PipelineConfig& config_;
   const ConfigNodes& nodes_;
   Findings& findings_;
+  std::unique_ptr<sql::SqlSession> session_;  ///< Null if there is no SQL.
   std::vector<std::string> relation_names_;
   std::vector<std::optional<std::string>> inputs_;  ///< Of the transforms; nullopt: has a finding.
   std::map<std::string, Schema> schemas_;           ///< By relation; null: it is there, but it has a finding.

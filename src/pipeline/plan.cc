@@ -22,14 +22,14 @@ Result<int> FindRelation(const std::vector<RelationPlan>& relations, const std::
 }
 
 /// Transforms may be written in any order; each is made once its input is.
-Status AddTransforms(const PipelineConfig& config, std::vector<RelationPlan>& relations) {
+Status AddTransforms(const PipelineConfig& config, sql::SqlSession* session, std::vector<RelationPlan>& relations) {
   std::vector<const TransformConfig*> waiting;
   for (const auto& transform : config.transforms) waiting.push_back(&transform);
   while (!waiting.empty()) {
     bool progressed = false;
     for (auto it = waiting.begin(); it != waiting.end();) {
       const auto& transform = **it;
-      ASSIGN_OR_RETURN(const auto from, process::Transform::RelationOf(transform.name, transform.sql));
+      ASSIGN_OR_RETURN(const auto from, process::Transform::RelationOf(*session, transform.name, transform.sql));
       const auto parent =
           std::find_if(relations.begin(), relations.end(), [&](const auto& r) { return r.name == from; });
       if (parent == relations.end()) {
@@ -37,13 +37,15 @@ Status AddTransforms(const PipelineConfig& config, std::vector<RelationPlan>& re
         continue;
       }
       const int parent_index = static_cast<int>(parent - relations.begin());
-      ASSIGN_OR_RETURN(const auto made, process::Transform::Make(transform.name, transform.sql, from, parent->schema));
+      ASSIGN_OR_RETURN(const auto made,
+                       process::Transform::Make(*session, transform.name, transform.sql, from, parent->schema));
       relations.push_back({transform.name, parent_index, transform.sql, made->output_schema()});
       it = waiting.erase(it);
       progressed = true;
     }
     if (!progressed) {
-      ASSIGN_OR_RETURN(const auto from, process::Transform::RelationOf(waiting.front()->name, waiting.front()->sql));
+      ASSIGN_OR_RETURN(const auto from,
+                       process::Transform::RelationOf(*session, waiting.front()->name, waiting.front()->sql));
       return InvalidInput("transform '{}' reads from '{}', which is not there or reads from it in turn",
                           waiting.front()->name, from);
     }
@@ -108,16 +110,18 @@ Result<TablePlan> PlanEventTable(const TableConfig& config, const ingest::Decode
   return table;
 }
 
-Result<TablePlan> PlanAggregateTable(const AggregateConfig& config, const std::vector<RelationPlan>& relations) {
+Result<TablePlan> PlanAggregateTable(const AggregateConfig& config, sql::SqlSession& session,
+                                     const std::vector<RelationPlan>& relations) {
   TablePlan table;
   table.name = config.name;
   table.kind = TableKind::kAggregate;
   table.commit = config.commit;
   table.properties = config.properties;
   table.retention = config.retention;
-  ASSIGN_OR_RETURN(const auto from, process::AggregateInputOf(config.name, config.sql));
+  ASSIGN_OR_RETURN(const auto from, process::AggregateInputOf(session, config.name, config.sql));
   ASSIGN_OR_RETURN(table.relation, FindRelation(relations, from, "aggregate '" + config.name + "'"));
-  ASSIGN_OR_RETURN(table.aggregate, process::PlanAggregate(config.name, config.sql, relations[table.relation].schema));
+  ASSIGN_OR_RETURN(table.aggregate,
+                   process::PlanAggregate(session, config.name, config.sql, relations[table.relation].schema));
   table.schema = model::PartialSchema(table.aggregate->definition);
   return table;
 }
@@ -163,7 +167,11 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
   auto event_schema = ingest::EventSchema(config.decode);
   std::vector<RelationPlan> relations = {{"input", -1, "", event_schema}};
-  RETURN_NOT_OK(AddTransforms(config, relations));
+  std::unique_ptr<sql::SqlSession> session;
+  if (!config.transforms.empty() || !config.aggregates.empty()) {
+    ASSIGN_OR_RETURN(session, sql::SqlSession::Make());
+  }
+  RETURN_NOT_OK(AddTransforms(config, session.get(), relations));
 
   std::vector<TablePlan> tables;
   for (const auto& table : config.tables) {
@@ -171,7 +179,7 @@ Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
     tables.push_back(std::move(planned));
   }
   for (const auto& aggregate : config.aggregates) {
-    ASSIGN_OR_RETURN(auto planned, PlanAggregateTable(aggregate, relations));
+    ASSIGN_OR_RETURN(auto planned, PlanAggregateTable(aggregate, *session, relations));
     tables.push_back(std::move(planned));
   }
   TablePlan letters;

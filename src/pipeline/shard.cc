@@ -58,10 +58,14 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
   ASSIGN_OR_RETURN(shard->decoder_, ingest::JsonDecoder::Make(shard->plan_->config.decode));
   const auto& relations = shard->plan_->relations;
   shard->transforms_.resize(relations.size());
+  std::unique_ptr<sql::SqlSession> session;
+  if (relations.size() > 1) {
+    ASSIGN_OR_RETURN(session, sql::SqlSession::Make());
+  }
   for (std::size_t r = 1; r < relations.size(); ++r) {
     const auto& parent = relations[relations[r].parent];
-    ASSIGN_OR_RETURN(shard->transforms_[r],
-                     process::Transform::Make(relations[r].name, relations[r].sql, parent.name, parent.schema));
+    ASSIGN_OR_RETURN(shard->transforms_[r], process::Transform::Make(*session, relations[r].name, relations[r].sql,
+                                                                     parent.name, parent.schema));
   }
   shard->relation_rows_.resize(relations.size());
   for (int t = 0; t < shard->plan_->dead_letters(); ++t) {

@@ -128,12 +128,12 @@ std::optional<DecimalType> ParseDecimal(const std::string& type) {
 
 class Planner {
  public:
-  Planner(const std::string& name, const std::string& sql, std::shared_ptr<arrow::Schema> input_schema)
-      : name_(name), sql_(sql), input_schema_(std::move(input_schema)) {}
+  Planner(sql::SqlSession& session, const std::string& name, const std::string& sql,
+          std::shared_ptr<arrow::Schema> input_schema)
+      : session_(session), name_(name), sql_(sql), input_schema_(std::move(input_schema)) {}
 
   Result<AggregatePlan> Plan() {
-    ASSIGN_OR_RETURN(session_, sql::SqlSession::Make());
-    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(session_.get(), What(name_), sql_));
+    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(&session_, What(name_), sql_));
     auto& definition = plan_.definition;
     definition.name = name_;
     definition.sql = sql_;
@@ -188,9 +188,9 @@ class Planner {
     RETURN_NOT_OK(statement_.CheckRowWise(tumble.interval));
     ASSIGN_OR_RETURN(const auto interval, statement_.ToSql(tumble.interval));
     const auto evaluated =
-        session_->Query(fmt::format("SELECT typeof(i) = 'INTERVAL', datepart('year', i) * 12 + datepart('month', i), "
-                                    "CAST(epoch_us(i) AS BIGINT) FROM (SELECT {} AS i)",
-                                    interval));
+        session_.Query(fmt::format("SELECT typeof(i) = 'INTERVAL', datepart('year', i) * 12 + datepart('month', i), "
+                                   "CAST(epoch_us(i) AS BIGINT) FROM (SELECT {} AS i)",
+                                   interval));
     const std::string fixed = "the window size must be a constant INTERVAL";
     if (!evaluated.ok()) return statement_.RefuseAt(tumble.interval, fixed);
     std::vector<std::shared_ptr<arrow::Scalar>> cells;
@@ -223,12 +223,12 @@ class Planner {
     for (const auto& item : statement_.node()["select_list"].items) {
       if (item.node_class() == "STAR") return statement_.RefuseAt(item, "name the columns: * cannot be aggregated");
     }
-    RETURN_NOT_OK(session_->Register(tumble.relation, arrow::schema(std::move(fields)), {}));
+    RETURN_NOT_OK(session_.Register(tumble.relation, arrow::schema(std::move(fields)), {}));
     ASSIGN_OR_RETURN(const auto bound, WithoutTumble(statement_, tumble.relation));
-    auto described = session_->Describe(bound);
+    auto described = session_.Describe(bound);
     if (!described.ok()) return WithContext(described.status(), "{}", What(name_));
     described_ = std::move(described).ValueUnsafe();
-    RETURN_NOT_OK(session_->Register(kInput, input_schema_, {}));
+    RETURN_NOT_OK(session_.Register(kInput, input_schema_, {}));
     return Status::OK();
   }
 
@@ -391,7 +391,7 @@ class Planner {
     if (input.column >= 0) {
       input.type = input_schema_->field(input.column)->type();
     } else {
-      const auto table = session_->Query(fmt::format("SELECT ({}) FROM {}", input.sql, kInput));
+      const auto table = session_.Query(fmt::format("SELECT ({}) FROM {}", input.sql, kInput));
       if (!table.ok()) return statement_.RefuseAt(place, table.status().message());
       input.type = (*table)->schema()->field(0)->type();
     }
@@ -403,7 +403,7 @@ class Planner {
 
   Result<std::string> TypeOf(const ParseTree& expression, const ParseTree& place) const {
     ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
-    const auto described = session_->Describe(fmt::format("SELECT ({}) FROM {}", sql, kInput));
+    const auto described = session_.Describe(fmt::format("SELECT ({}) FROM {}", sql, kInput));
     if (!described.ok()) return statement_.RefuseAt(place, described.status().message());
     return described->at(0).duckdb_type;
   }
@@ -636,12 +636,12 @@ class Planner {
   // What we wrote must mean what the user wrote: the same types over merged states as over the raw rows.
   Status CheckAnswer() {
     const auto& definition = plan_.definition;
-    RETURN_NOT_OK(session_->Register("merged", model::PartialSchema(definition), {}));
+    RETURN_NOT_OK(session_.Register("merged", model::PartialSchema(definition), {}));
     std::string sql = fmt::format("SELECT {}", model::kWindowStart);
     for (const auto& measure : definition.measures) sql += ", " + measure.sql;
     sql += " FROM merged";
     if (!definition.having_sql.empty()) sql += " WHERE " + definition.having_sql;
-    const auto described = session_->Describe(sql);
+    const auto described = session_.Describe(sql);
     if (!described.ok()) return Internal("{}: {}: {}", What(name_), sql, described.status().message());
     for (std::size_t i = 0; i < definition.measures.size(); ++i) {
       if ((*described)[i + 1].duckdb_type != definition.measures[i].duckdb_type) {
@@ -659,10 +659,10 @@ class Planner {
     ParseTree place;
   };
 
+  sql::SqlSession& session_;
   const std::string& name_;
   const std::string& sql_;
   const std::shared_ptr<arrow::Schema> input_schema_;
-  std::unique_ptr<sql::SqlSession> session_;
   SelectStatement statement_;
   AggregatePlan plan_;
   std::vector<sql::ResultColumn> described_;
@@ -683,14 +683,13 @@ bool AggregatePlan::needs_sql() const {
   return !where_sql.empty() || std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.column < 0; });
 }
 
-Result<AggregatePlan> PlanAggregate(const std::string& name, const std::string& sql,
+Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string& name, const std::string& sql,
                                     const std::shared_ptr<arrow::Schema>& input_schema) {
-  return Planner(name, sql, input_schema).Plan();
+  return Planner(session, name, sql, input_schema).Plan();
 }
 
-Result<std::string> AggregateInputOf(const std::string& name, const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
-  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(session.get(), What(name), sql));
+Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
+  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
   ASSIGN_OR_RETURN(const auto tumble, ParseTumble(statement));
   return tumble.relation;
 }

@@ -14,6 +14,7 @@
 #include "aggregate/partial_table.h"
 #include "base/status.h"
 #include "model/aggregate.h"
+#include "sql/sql_session.h"
 
 namespace millrace::process {
 
@@ -42,10 +43,11 @@ struct AggregatePlan {
 };
 
 /// kInvalidInput names the aggregate and the place (line and column in its SQL) of what is wrong or not supported.
-Result<AggregatePlan> PlanAggregate(const std::string& name, const std::string& sql,
+/// Registers relations in the session; one session may plan any number of aggregates and transforms.
+Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string& name, const std::string& sql,
                                     const std::shared_ptr<arrow::Schema>& input_schema);
 
 /// The relation inside TUMBLE(…).
-Result<std::string> AggregateInputOf(const std::string& name, const std::string& sql);
+Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql);
 
 }  // namespace millrace::process

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "process/session_testing_internal.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::process {
@@ -22,7 +23,7 @@ std::shared_ptr<arrow::Schema> InputSchema() {
                         arrow::field("_topic", arrow::dictionary(arrow::int32(), arrow::utf8()), false)});
 }
 
-Result<AggregatePlan> Plan(const std::string& sql) { return PlanAggregate("a", sql, InputSchema()); }
+Result<AggregatePlan> Plan(const std::string& sql) { return PlanAggregate(Session(), "a", sql, InputSchema()); }
 
 std::vector<std::string> StateNames(const AggregatePlan& plan) {
   std::vector<std::string> names;
@@ -146,9 +147,9 @@ TEST(AggregatePlan, ResultTypesAreDuckDbs) {
 TEST(AggregatePlan, InputOfIsTheRelationInTumble) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       const auto input,
-      AggregateInputOf("a", "SELECT window_start FROM TUMBLE(clean, ts, INTERVAL 1 DAY) GROUP BY ALL"));
+      AggregateInputOf(Session(), "a", "SELECT window_start FROM TUMBLE(clean, ts, INTERVAL 1 DAY) GROUP BY ALL"));
   EXPECT_EQ(input, "clean");
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, AggregateInputOf("a", "SELECT 1 FROM clean"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, AggregateInputOf(Session(), "a", "SELECT 1 FROM clean"));
 }
 
 TEST(AggregatePlan, CommentsAndQuotesInsideTumbleAreSkipped) {
@@ -212,7 +213,7 @@ TEST(AggregatePlan, RefusesWithThePlace) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.sql);
-    const auto plan = PlanAggregate("views_1m", c.sql, InputSchema());
+    const auto plan = PlanAggregate(Session(), "views_1m", c.sql, InputSchema());
     ASSERT_FALSE(plan.ok());
     EXPECT_TRUE(KindOf(plan.status()) == ErrorKind::kInvalidInput || KindOf(plan.status()) == ErrorKind::kUnsupported)
         << plan.status().ToString();
@@ -224,7 +225,8 @@ TEST(AggregatePlan, RefusesWithThePlace) {
 
 TEST(AggregatePlan, AnInputColumnNamedAsTheWindowIsRefused) {
   const auto schema = arrow::schema({arrow::field("ts", kUtc), arrow::field("Window_Start", arrow::int64())});
-  const auto plan = PlanAggregate("a", "SELECT count(*) AS c FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", schema);
+  const auto plan =
+      PlanAggregate(Session(), "a", "SELECT count(*) AS c FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", schema);
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, plan);
   EXPECT_THAT(plan.status().message(), HasSubstr("the input has a column window_start"));
 }

@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "process/session_testing_internal.h"
 #include "process/transform.h"
 #include "process/windowed_aggregator.h"
 #include "sql/sql_session.h"
@@ -48,7 +49,7 @@ void Count(benchmark::State& state, std::int64_t rows_per_iteration) {
 
 void Aggregate(benchmark::State& state, const char* sql) {
   const auto batch = Clicks(state.range(0));
-  const auto plan = PlanAggregate("clicks_1m", sql, batch->schema()).ValueOrDie();
+  const auto plan = PlanAggregate(Session(), "clicks_1m", sql, batch->schema()).ValueOrDie();
   const auto aggregator = WindowedAggregator::Make(plan).ValueOrDie();
   for (auto _ : state) MILLRACE_CHECK(aggregator->Add(batch).ok());
   Count(state, state.range(0));
@@ -70,9 +71,10 @@ BENCHMARK(ExpressionsAndWhere)->Arg(100)->Arg(1000)->Arg(10000);
 
 void TransformAddsAColumn(benchmark::State& state) {
   const auto batch = Clicks(state.range(0));
-  const auto transform = Transform::Make("clean", "SELECT *, lower(country) AS cc FROM input WHERE latency_ms >= 10",
-                                         "input", batch->schema())
-                             .ValueOrDie();
+  const auto transform =
+      Transform::Make(Session(), "clean", "SELECT *, lower(country) AS cc FROM input WHERE latency_ms >= 10", "input",
+                      batch->schema())
+          .ValueOrDie();
   for (auto _ : state) MILLRACE_CHECK(transform->Apply(batch).ok());
   Count(state, state.range(0));
 }
@@ -80,7 +82,7 @@ BENCHMARK(TransformAddsAColumn)->Arg(100)->Arg(1000)->Arg(10000);
 
 void SealThousandGroups(benchmark::State& state) {
   const auto batch = Clicks(10000);
-  const auto plan = PlanAggregate("clicks_1m",
+  const auto plan = PlanAggregate(Session(), "clicks_1m",
                                   "SELECT window_start, country, page, count(*) AS views, sum(amount) AS revenue "
                                   "FROM TUMBLE(clicks, ts, INTERVAL 1 MINUTE) GROUP BY ALL",
                                   batch->schema())

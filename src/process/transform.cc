@@ -105,12 +105,11 @@ Status ExpandStar(const SelectStatement& statement, const ParseTree& star,
 
 class Transform::Impl {
  public:
-  Status Init(const std::string& name, const std::string& sql, const std::string& relation,
+  Status Init(sql::SqlSession& session, const std::string& name, const std::string& sql, const std::string& relation,
               std::shared_ptr<arrow::Schema> input_schema) {
     name_ = name;
     input_schema_ = std::move(input_schema);
-    ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
-    ASSIGN_OR_RETURN(auto statement, SelectStatement::Parse(session.get(), What(name), sql));
+    ASSIGN_OR_RETURN(auto statement, SelectStatement::Parse(&session, What(name), sql));
     ASSIGN_OR_RETURN(const auto from, RelationName(statement));
     if (from != relation) {
       return statement.RefuseAt(statement.from(), fmt::format("FROM must be {}, not {}", relation, from));
@@ -119,8 +118,8 @@ class Transform::Impl {
     statement.SetScope(input_schema_, {alias.empty() ? relation : alias});
     RETURN_NOT_OK(CheckClauses(statement));
     // DuckDB's own message shows the place of what it does not know.
-    RETURN_NOT_OK(session->Register(relation, input_schema_, {}));
-    const auto described = session->Describe(sql);
+    RETURN_NOT_OK(session.Register(relation, input_schema_, {}));
+    const auto described = session.Describe(sql);
     if (!described.ok()) return WithContext(described.status(), "{}", What(name));
 
     ASSIGN_OR_RETURN(auto outputs, Outputs(statement));
@@ -259,11 +258,11 @@ class Transform::Impl {
 Transform::Transform(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Transform::~Transform() = default;
 
-Result<std::unique_ptr<Transform>> Transform::Make(const std::string& name, const std::string& sql,
-                                                   const std::string& relation,
+Result<std::unique_ptr<Transform>> Transform::Make(sql::SqlSession& session, const std::string& name,
+                                                   const std::string& sql, const std::string& relation,
                                                    std::shared_ptr<arrow::Schema> input_schema) {
   auto impl = std::make_unique<Impl>();
-  RETURN_NOT_OK(impl->Init(name, sql, relation, std::move(input_schema)));
+  RETURN_NOT_OK(impl->Init(session, name, sql, relation, std::move(input_schema)));
   return std::unique_ptr<Transform>(new Transform(std::move(impl)));
 }
 
@@ -271,9 +270,8 @@ const std::string& Transform::name() const { return impl_->name(); }
 const std::shared_ptr<arrow::Schema>& Transform::output_schema() const { return impl_->output_schema(); }
 Result<Transformed> Transform::Apply(const std::shared_ptr<arrow::RecordBatch>& input) { return impl_->Apply(input); }
 
-Result<std::string> Transform::RelationOf(const std::string& name, const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
-  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(session.get(), What(name), sql));
+Result<std::string> Transform::RelationOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
+  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
   return RelationName(statement);
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "sql/sql_session.h"
 
 namespace millrace::process {
 
@@ -33,9 +34,10 @@ struct Transformed {
 /// Not thread-safe: one per shard.
 class Transform {
  public:
-  /// kInvalidInput names the transform and, for SQL, the place. `relation` is the name that FROM must hold.
-  static Result<std::unique_ptr<Transform>> Make(const std::string& name, const std::string& sql,
-                                                 const std::string& relation,
+  /// kInvalidInput names the transform and, for SQL, the place. `relation` is the name that FROM must hold. The session
+  /// serves the planning only, and any number of transforms and aggregates may be planned with it.
+  static Result<std::unique_ptr<Transform>> Make(sql::SqlSession& session, const std::string& name,
+                                                 const std::string& sql, const std::string& relation,
                                                  std::shared_ptr<arrow::Schema> input_schema);
   ~Transform();
 
@@ -44,7 +46,7 @@ class Transform {
   Result<Transformed> Apply(const std::shared_ptr<arrow::RecordBatch>& input);
 
   /// The relation after FROM, for ordering transforms before they are made. kInvalidInput if there is not exactly one.
-  static Result<std::string> RelationOf(const std::string& name, const std::string& sql);
+  static Result<std::string> RelationOf(sql::SqlSession& session, const std::string& name, const std::string& sql);
 
  private:
   class Impl;

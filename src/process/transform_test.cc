@@ -5,6 +5,7 @@
 #include <arrow/builder.h>
 #include <gmock/gmock.h>
 
+#include "process/session_testing_internal.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
@@ -35,7 +36,7 @@ std::shared_ptr<arrow::RecordBatch> Input() {
 std::vector<std::string> Names(const arrow::Schema& schema) { return schema.field_names(); }
 
 Result<Transformed> RunSql(const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto transform, Transform::Make("clean", sql, "input", DecodedSchema()));
+  ASSIGN_OR_RETURN(const auto transform, Transform::Make(Session(), "clean", sql, "input", DecodedSchema()));
   return transform->Apply(Input());
 }
 
@@ -96,7 +97,8 @@ TEST(Transform, AllRowsMayFail) {
 
 TEST(Transform, EmptyBatchesKeepTheSchema) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(
-      const auto transform, Transform::Make("t", "SELECT upper(country) AS c FROM input", "input", DecodedSchema()));
+      const auto transform,
+      Transform::Make(Session(), "t", "SELECT upper(country) AS c FROM input", "input", DecodedSchema()));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto out, transform->Apply(BatchFromJson(DecodedSchema(), "[]")));
   EXPECT_TRUE(out.rows->schema()->Equals(*transform->output_schema()));
   EXPECT_EQ(out.rows->num_rows(), 0);
@@ -122,8 +124,8 @@ TEST(Transform, NamesOfSelectCanBeUsedLaterAndInWhere) {
 }
 
 TEST(Transform, ColumnsThatAreOnlyPassedOnAreNotCopied) {
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto transform,
-                                Transform::Make("t", "SELECT *, 1 AS one FROM input", "input", DecodedSchema()));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto transform, Transform::Make(Session(), "t", "SELECT *, 1 AS one FROM input", "input", DecodedSchema()));
   const auto input = Input();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto out, transform->Apply(input));
   EXPECT_EQ(out.rows->column(0).get(), input->column(0).get());
@@ -136,7 +138,7 @@ TEST(Transform, DictionaryEncodedTopicsWorkAsInput) {
   const auto schema = arrow::schema({arrow::field("_topic", topics->type(), false)});
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       const auto transform,
-      Transform::Make("t", "SELECT _topic || '!' AS t FROM input WHERE _topic = 'a'", "input", schema));
+      Transform::Make(Session(), "t", "SELECT _topic || '!' AS t FROM input WHERE _topic = 'a'", "input", schema));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto out, transform->Apply(arrow::RecordBatch::Make(schema, 3, {topics})));
   EXPECT_THAT(Values(out, "t"), ElementsAre("a!", "a!"));
   EXPECT_THAT(Names(*out.rows->schema()), ElementsAre("t", "_topic"));
@@ -157,16 +159,17 @@ TEST(Transform, OutputTypesAreThePlainOnes) {
 }
 
 TEST(Transform, RelationOfIsTheNameAfterFrom) {
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto relation, Transform::RelationOf("t", "SELECT a FROM clean WHERE b"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto relation,
+                                Transform::RelationOf(Session(), "t", "SELECT a FROM clean WHERE b"));
   EXPECT_EQ(relation, "clean");
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf("t", "SELECT a FROM x, y"));
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf("t", "SELECT 1"));
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf("t", "SELECT"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf(Session(), "t", "SELECT a FROM x, y"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf(Session(), "t", "SELECT 1"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf(Session(), "t", "SELECT"));
 }
 
 TEST(Transform, ABatchOfAnotherSchemaIsRefused) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto transform,
-                                Transform::Make("t", "SELECT * FROM input", "input", DecodedSchema()));
+                                Transform::Make(Session(), "t", "SELECT * FROM input", "input", DecodedSchema()));
   MILLRACE_ASSERT_KIND(ErrorKind::kInternal,
                        transform->Apply(BatchFromJson(arrow::schema({arrow::field("a", arrow::int64())}), "[]")));
 }
@@ -227,7 +230,7 @@ TEST(Transform, WhatIsNotRowWiseOrNotTheSameOnReplayIsRefusedWithItsPlace) {
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.sql);
-    const auto made = Transform::Make("clean", c.sql, "input", DecodedSchema());
+    const auto made = Transform::Make(Session(), "clean", c.sql, "input", DecodedSchema());
     ASSERT_FALSE(made.ok());
     EXPECT_TRUE(KindOf(made.status()) == ErrorKind::kInvalidInput || KindOf(made.status()) == ErrorKind::kUnsupported)
         << made.status().ToString();

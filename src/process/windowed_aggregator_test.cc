@@ -14,6 +14,7 @@
 #include <numeric>
 #include <random>
 
+#include "process/session_testing_internal.h"
 #include "sql/sql_session.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
@@ -198,7 +199,8 @@ TEST(WindowedAggregatorProperty, AnySplitAndOrderMergesToDuckDbsAnswer) {
       std::mt19937_64 random(seed);
       // small = INT32_MIN has no absolute value in INTEGER: the UINTEGER case would fail in both engines.
       const auto rows = RandomRows(&random, 4000);
-      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, PlanAggregate("a", TumbleSql(c.select, c.rest), rows->schema()));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan,
+                                    PlanAggregate(Session(), "a", TumbleSql(c.select, c.rest), rows->schema()));
       std::vector<std::shared_ptr<arrow::RecordBatch>> partials;
       AggregateAnyhow(plan, rows, &random, &partials);
       if (HasFatalFailure()) return;
@@ -234,7 +236,8 @@ TEST(WindowedAggregatorProperty, SumsOfDoublesAreWithinTheStatedBound) {
                                kRows, {ts.Finish().ValueOrDie(), values.Finish().ValueOrDie()});
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       const auto plan,
-      PlanAggregate("a", "SELECT window_start, sum(v) AS s FROM TUMBLE(rows, ts, INTERVAL 1 MINUTE) GROUP BY ALL",
+      PlanAggregate(Session(), "a",
+                    "SELECT window_start, sum(v) AS s FROM TUMBLE(rows, ts, INTERVAL 1 MINUTE) GROUP BY ALL",
                     rows->schema()));
   std::vector<std::shared_ptr<arrow::RecordBatch>> partials;
   AggregateAnyhow(plan, rows, &random, &partials);
@@ -252,7 +255,7 @@ class WindowedAggregatorTest : public ::testing::Test {
   std::unique_ptr<WindowedAggregator> Make(const std::string& select, const std::shared_ptr<arrow::Schema>& schema,
                                            const std::string& rest = "GROUP BY ALL",
                                            const std::string& size = "INTERVAL 1 MINUTE") {
-    auto plan = PlanAggregate("a", select + " FROM TUMBLE(rows, ts, " + size + ") " + rest, schema);
+    auto plan = PlanAggregate(Session(), "a", select + " FROM TUMBLE(rows, ts, " + size + ") " + rest, schema);
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
     if (!plan.ok()) return nullptr;
     return WindowedAggregator::Make(*plan).ValueOrDie();
@@ -286,7 +289,7 @@ TEST_F(WindowedAggregatorTest, ExportFoldsToACoarserDefinition) {
       "AS "
       "ds, max(day) AS last, min(ok) AS o";
   const auto make = [&](const std::string& keys, int minutes) {
-    const auto plan = PlanAggregate("a",
+    const auto plan = PlanAggregate(Session(), "a",
                                     fmt::format("SELECT window_start{}, {} FROM TUMBLE(input, ts, INTERVAL {} MINUTE) "
                                                 "GROUP BY ALL",
                                                 keys, states, minutes),
