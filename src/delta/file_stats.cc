@@ -74,23 +74,26 @@ void ObserveArray(const arrow::Array& array, std::vector<bool>& has_nan, std::si
 __extension__ using Prefix = unsigned __int128;
 constexpr std::size_t kPrefixBytes = sizeof(Prefix);
 
-// `readable`: bytes that may be read from the text's begin on, whatever lies after its end.
-Prefix PrefixOf(std::string_view text, std::size_t readable) {
-  if (text.empty()) return 0;
-  std::array<std::uint64_t, 2> words{};
-  if (readable >= kPrefixBytes) {
-    std::memcpy(words.data(), text.data(), kPrefixBytes);
-  } else {
-    std::memcpy(words.data(), text.data(), std::min(text.size(), kPrefixBytes));
-  }
-  const Prefix prefix = Prefix{__builtin_bswap64(words[0])} << 64 | __builtin_bswap64(words[1]);
-  return text.size() >= kPrefixBytes ? prefix : prefix & (~Prefix{0} << 8 * (kPrefixBytes - text.size()));
+// Eight of these bytes, of which `size` count. All eight can be read, whatever lies after the text's end.
+std::uint64_t EightOf(const char* text, std::size_t size) {
+  std::uint64_t word;
+  std::memcpy(&word, text, sizeof(word));
+  word = __builtin_bswap64(word);
+  // Shifted twice, because a shift by all 64 bits at once is none.
+  return size >= 8 ? word : word & ~(~std::uint64_t{0} >> 4 * size >> 4 * size);
+}
+
+Prefix PrefixOf(std::string_view text) {
+  std::array<char, kPrefixBytes> bytes{};
+  std::copy_n(text.data(), std::min(text.size(), kPrefixBytes), bytes.data());
+  return Prefix{EightOf(bytes.data(), 8)} << 64 | EightOf(bytes.data() + 8, 8);
 }
 
 // A bound that is widened as values pass. The value itself stays in the batch until the batch ends.
 class Extreme {
  public:
-  explicit Extreme(std::string_view text) : text_(text), prefix_(PrefixOf(text, text.size())) {}
+  explicit Extreme(std::string_view text) : text_(text), prefix_(PrefixOf(text)) {}
+  std::uint64_t first8() const { return static_cast<std::uint64_t>(prefix_ >> 64); }
   Prefix prefix() const { return prefix_; }
   std::string_view text() const { return text_; }
   // Certain when true; long texts are not looked at to their end.
@@ -115,7 +118,14 @@ void ObserveTexts(const arrow::StringArray& array, TextBounds::Column& column) {
   const char* const end = bytes == nullptr ? nullptr : reinterpret_cast<const char*>(bytes->data()) + bytes->size();
   for (; i < array.length(); ++i) {
     const std::string_view text = array.GetView(i);
-    const Prefix prefix = PrefixOf(text, static_cast<std::size_t>(end - text.data()));
+    Prefix prefix;
+    if (static_cast<std::size_t>(end - text.data()) >= kPrefixBytes) [[likely]] {
+      const std::uint64_t first = EightOf(text.data(), text.size());
+      if (first > min.first8() && first < max.first8()) continue;
+      prefix = Prefix{first} << 64 | (text.size() > 8 ? EightOf(text.data() + 8, text.size() - 8) : 0);
+    } else {
+      prefix = PrefixOf(text);
+    }
     if (prefix > min.prefix() && prefix < max.prefix()) continue;
     if (min.Is(text, prefix) || max.Is(text, prefix) || (has_nulls && array.IsNull(i))) continue;
     // Only equal prefixes need the whole text: zeros within it count as much as its end does.
