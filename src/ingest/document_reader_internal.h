@@ -54,6 +54,31 @@ class DocumentReader {
     return stop + 1;
   }
 
+  /// A string behind its opening quote that has no escapes, as almost all have: stores its text at *out, which has room
+  /// for `limit - *out` bytes, and returns the place behind the closing quote. Null, with nothing done but bytes
+  /// behind *out written over, if it is not such a string or may not have room.
+  const char* CopyPlainText(const char* p, char** out, const char* limit) {
+    std::uint32_t seen_high = 0;
+    for (char* to = *out; limit - to >= kCopyStep; p += 32, to += 32) {
+      const Bytes16 low = Bytes16::Load(p);
+      const Bytes16 high = Bytes16::Load(p + 16);
+      low.Store(to);
+      high.Store(to + 16);
+      const std::uint32_t stops = low.StringStops() | high.StringStops() << 16;
+      const std::uint32_t high_bytes = low.High() | high.High() << 16;
+      if (stops == 0) {
+        seen_high |= high_bytes;
+        continue;
+      }
+      const int plain = std::countr_zero(stops);
+      if (p[plain] != '"') return nullptr;
+      high_bytes_ |= seen_high | (high_bytes & ((1U << plain) - 1));
+      *out = to + plain;
+      return p + plain + 1;
+    }
+    return nullptr;
+  }
+
   /// Store a string's text at *out, which has room for `limit - *out` bytes. Returns the place behind the closing
   /// quote, or, when less than kCopyStep bytes are left, the place to go on from with `*more` set.
   const char* CopyText(const char* p, char** out, const char* limit, bool* more) {

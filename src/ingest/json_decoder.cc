@@ -134,9 +134,10 @@ class JsonDecoder::Impl {
   const char* ReadList(const KeySlot& slot, Column& column, const char* p);
   const char* ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  [[gnu::noinline]] const char* ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadBool(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   template <typename Integer>
-  const char* ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  [[gnu::noinline]] const char* ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadQuotedDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
@@ -540,6 +541,15 @@ const char* JsonDecoder::Impl::ReadDouble(const KeySlot& slot, Column& column, s
 }
 
 const char* JsonDecoder::Impl::ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  char* out = column.text_begin(row);
+  const char* behind = *p == '"' ? reader_.CopyPlainText(p + 1, &out, column.text_limit()) : nullptr;
+  if (behind == nullptr) [[unlikely]]
+    return ReadAnyString(slot, column, row, p);
+  column.SetTextEnd(row, out);
+  return behind;
+}
+
+const char* JsonDecoder::Impl::ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p != '"') return FailType(slot, "string", p, slot.leaf_depth);
   ++p;
   char* out = column.text_begin(row);
@@ -649,13 +659,9 @@ const char* JsonDecoder::Impl::ReadRfc3339(const KeySlot& slot, Column& column, 
     UnixMicros result = minute_ + (tens * 10 + ones) * UnixMicros{1'000'000};
     const char* at = p + 20;
     if (*at == '.') {
-      ++at;
-      UnixMicros unit = 1'000'000;
-      for (unsigned digit; unit > 1 && (digit = static_cast<unsigned char>(*at - '0')) <= 9; ++at) {
-        unit /= 10;
-        result += digit * unit;
-      }
-      if (unit == 1'000'000) at = p;  // No digit: not this shape.
+      const Fraction fraction = ScanFraction(at + 1);
+      result += fraction.micros;
+      at = fraction.num_digits == 0 ? p : at + 1 + fraction.num_digits;  // No digit: not this shape.
     }
     if (at[0] == 'Z' && at[1] == '"') [[likely]] {
       column.Set(row, result);

@@ -55,6 +55,21 @@ TEST(TimeText, EveryDateTextIsADayOrNot) {
   }
 }
 
+TEST(TimeText, FractionsOfUpToSixDigits) {
+  for (int digits = 0; digits <= 8; ++digits) {
+    for (int value : {0, 1, 9, 12, 345, 999, 6789, 40506, 123456, 999999, 7654321, 12345678, 99999999}) {
+      const std::string written = fmt::format("{:08}", value).substr(8 - static_cast<std::size_t>(digits));
+      for (const char* behind :
+           {"Z\"}      ", "+02:00   ", "/        ", ":        ", "\xFF\x39\x39      ", "        9"}) {
+        const Fraction fraction = ScanFraction((written + behind).c_str());
+        const std::string six = (written + "000000").substr(0, 6);
+        ASSERT_EQ(fraction.num_digits, std::min(digits, 6)) << written << behind;
+        ASSERT_EQ(fraction.micros, std::stoi(six)) << written << behind;
+      }
+    }
+  }
+}
+
 TEST(TimeText, TimestampsThatAreTaken) {
   struct Case {
     const char* text;
