@@ -6,8 +6,8 @@
 #include <parquet/metadata.h>
 
 #include <algorithm>
+#include <functional>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 #include "base/uuid.h"
@@ -44,9 +44,27 @@ std::string FreshKey(const PartitionValues& values) {
   return key + "part-00000-" + RandomUuid() + ".zstd.parquet";
 }
 
+// Counts distinct values, up to kSampleRows of them. Equal hashes pass for equal values: it is for an estimate.
+class DistinctCounter {
+ public:
+  void Add(std::string_view value) {
+    const std::uint64_t hash = std::hash<std::string_view>()(value) | 1;
+    std::size_t slot = hash >> 32 & kMask;
+    while (slots_[slot] != 0 && slots_[slot] != hash) slot = (slot + 1) & kMask;
+    count_ += slots_[slot] == 0;
+    slots_[slot] = hash;
+  }
+  std::int64_t count() const { return count_; }
+
+ private:
+  static constexpr std::size_t kMask = 4 * kSampleRows - 1;
+  std::vector<std::uint64_t> slots_ = std::vector<std::uint64_t>(kMask + 1);  // 0: free.
+  std::int64_t count_ = 0;
+};
+
 // The share of distinct values among the non-null rows of the sample; 0 for types that are not looked at.
 double DistinctShare(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sample, int column) {
-  std::unordered_set<std::string_view> distinct;
+  DistinctCounter distinct;
   std::int64_t rows = 0;
   for (const auto& batch : sample) {
     const arrow::Array& array = *batch->column(column);
@@ -58,15 +76,15 @@ double DistinctShare(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sam
       if (array.IsNull(i)) continue;
       ++rows;
       if (text) {
-        distinct.insert(static_cast<const arrow::BinaryArray&>(array).GetView(i));
+        distinct.Add(static_cast<const arrow::BinaryArray&>(array).GetView(i));
       } else {
         const auto* bytes = array.data()->GetValues<char>(1, 0);
-        distinct.emplace(bytes + (array.offset() + i) * width, static_cast<std::size_t>(width));
+        distinct.Add({bytes + (array.offset() + i) * width, static_cast<std::size_t>(width)});
       }
     }
   }
   // A handful of rows says nothing, and then nothing is at stake.
-  return rows < 64 ? 0 : static_cast<double>(distinct.size()) / static_cast<double>(rows);
+  return rows < 64 ? 0 : static_cast<double>(distinct.count()) / static_cast<double>(rows);
 }
 
 // Zstd that hardly looks for matches but still codes literals by Huffman: for hexadecimal ids nearly as small as level
