@@ -261,6 +261,43 @@ TEST_F(DataFileTest, ManyRowsInSeveralRowGroupsWithChosenEncodings) {
   EXPECT_NE(add.stats->find(R"("dec":198.99)"), std::string::npos) << *add.stats;
 }
 
+// Few texts at first, so that a dictionary is chosen; then so many that it is given up, again in each row group.
+TEST_F(DataFileTest, TextsThatOutgrowTheirDictionary) {
+  const auto schema = arrow::schema({arrow::field("s", arrow::utf8()), arrow::field("always", arrow::utf8(), false),
+                                     arrow::field("none", arrow::utf8()), arrow::field("n", arrow::int64(), false)});
+  DataFileOptions options;
+  options.row_group_rows_max = 60'000;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  std::int64_t row = 0;
+  for (const int rows : {5'000, 30'000, 1, 70'000}) {
+    arrow::StringBuilder s;
+    arrow::StringBuilder always;
+    arrow::StringBuilder none;
+    arrow::Int64Builder n;
+    for (int i = 0; i < rows; ++i, ++row) {
+      const bool few = row % 60'000 < 10'000;
+      MILLRACE_ASSERT_OK(row % 13 == 0
+                             ? s.AppendNull()
+                             : s.Append("text " + std::to_string(few ? row % 50 : row) + std::string(30, '.')));
+      MILLRACE_ASSERT_OK(always.Append(row % 3 == 0 ? "three" : "no"));
+      MILLRACE_ASSERT_OK(none.AppendNull());
+      MILLRACE_ASSERT_OK(n.Append(row));
+    }
+    batches.push_back(arrow::RecordBatch::Make(
+        schema, rows,
+        {s.Finish().ValueOrDie(), always.Finish().ValueOrDie(), none.Finish().ValueOrDie(), n.Finish().ValueOrDie()}));
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile add, Write(batches, options));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto back, ReadDataFile(*store_, SnapshotOf(schema), add));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto want, arrow::Table::FromRecordBatches(batches));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto got, arrow::Table::FromRecordBatches(back));
+  EXPECT_TRUE(got->Equals(*want));
+  const std::string dots(30 - 8, '.');  // Bounds have 32 characters.
+  EXPECT_EQ(*add.stats, R"({"numRecords":105001,"minValues":{"s":"text 0)" + std::string(26, '.') +
+                            R"(","always":"no","n":0},"maxValues":{"s":"text 99999)" + dots + "\x7F" +
+                            R"(","always":"three","n":105000},"nullCount":{"s":8077,"always":0,"none":105001,"n":0}})");
+}
+
 TEST_F(DataFileTest, DictionaryColumnsWhoseDictionaryChanges) {
   const auto type = arrow::dictionary(arrow::int32(), arrow::utf8());
   const auto schema = arrow::schema({arrow::field("_topic", type, false)});

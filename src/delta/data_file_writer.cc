@@ -1,9 +1,7 @@
 #include <arrow/array.h>
 #include <arrow/memory_pool.h>
 #include <arrow/util/compression.h>
-#include <parquet/arrow/writer.h>
-#include <parquet/file_writer.h>
-#include <parquet/metadata.h>
+#include <parquet/properties.h>
 
 #include <algorithm>
 #include <functional>
@@ -14,6 +12,7 @@
 #include "delta/data_file.h"
 #include "delta/file_path.h"
 #include "delta/file_stats.h"
+#include "delta/parquet_rows_internal.h"
 
 namespace millrace::delta {
 namespace {
@@ -25,6 +24,8 @@ constexpr std::int64_t kSampleRows = 4096;
 constexpr double kDistinctShareMax = 0.8;
 // An open row group lives in memory, compressed, until it is written.
 constexpr std::int64_t kOpenRowGroupBytesMax = 32 << 20;
+// Rows after which a page's size is looked at.
+constexpr std::int64_t kPageCheckRows = 16'384;
 // Bytes of a column that are compressed both ways to see whether searching for matches pays.
 constexpr std::size_t kTrialBytes = 128 << 10;
 
@@ -188,15 +189,15 @@ class DataFileWriter::Impl {
   Result<AddFile> Finish(const StatsColumns& stats) {
     if (failed_) return InvalidInput("data file {}: an earlier append failed", key_);
     failed_ = true;
-    if (!file_) RETURN_NOT_OK(WithContext(OpenFile(), "writing data file {}", key_));
-    RETURN_NOT_OK(WithContext(file_->Close(), "writing data file {}", key_));
+    if (!rows_) RETURN_NOT_OK(WithContext(OpenFile(), "writing data file {}", key_));
+    RETURN_NOT_OK(WithContext(rows_->Close(), "writing data file {}", key_));
     AddFile add;
     ASSIGN_OR_RETURN(add.size, upload_->Tell());
     RETURN_NOT_OK(WithContext(upload_->Finish(), "finishing data file {}", key_));
     add.path = EncodePath(key_);
     add.partition_values = values_;
     add.modification_time_ms = clock_.Now() / 1000;
-    add.stats = StatsJson(*schema_, *file_->metadata(), nans_, texts_, stats);
+    add.stats = StatsJson(*schema_, rows_->footer(), nans_, texts_, stats);
     return add;
   }
 
@@ -204,8 +205,7 @@ class DataFileWriter::Impl {
   Status AppendChecked(const arrow::RecordBatch& batch) {
     num_rows_ += batch.num_rows();
     nans_.Observe(batch);
-    texts_.Observe(batch);
-    if (file_) return Write(batch);
+    if (rows_) return Write(batch);
     sample_.push_back(batch.Slice(0));
     return num_rows_ >= kSampleRows ? OpenFile() : Status::OK();
   }
@@ -218,7 +218,7 @@ class DataFileWriter::Impl {
         ->compression(parquet::Compression::ZSTD)
         ->compression_level(options_.zstd_level)
         ->enable_store_decimal_as_integer()
-        ->write_batch_size(kWriteBatchRows)
+        ->write_batch_size(kPageCheckRows)
         ->max_row_group_length(options_.row_group_rows_max)
         ->created_by("millrace");
     for (int i = 0; i < schema_->num_fields(); ++i) {
@@ -233,19 +233,15 @@ class DataFileWriter::Impl {
       ASSIGN_OR_RETURN(const bool pays, MatchingPays(ColumnBytes(sample_, i), options_.zstd_level));
       if (!pays) builder.codec_options(field.name(), LiteralsOnly());
     }
-    const auto arrow_properties = parquet::ArrowWriterProperties::Builder().build();
-    ASSIGN_OR_RETURN(file_,
-                     parquet::arrow::FileWriter::Open(*schema_, &pool_, upload_, builder.build(), arrow_properties));
+    ASSIGN_OR_RETURN(rows_, ParquetRows::Open(schema_, builder.build(), upload_, pool_, texts_));
     for (const auto& batch : std::exchange(sample_, {})) RETURN_NOT_OK(Write(*batch));
     return Status::OK();
   }
 
   Status Write(const arrow::RecordBatch& batch) {
-    if (pool_.bytes_allocated() > kOpenRowGroupBytesMax) RETURN_NOT_OK(file_->NewBufferedRowGroup());
-    return file_->WriteRecordBatch(batch);
+    if (pool_.bytes_allocated() > kOpenRowGroupBytesMax) RETURN_NOT_OK(rows_->EndRowGroup());
+    return rows_->Write(batch);
   }
-
-  static constexpr std::int64_t kWriteBatchRows = 16'384;
 
   const std::shared_ptr<arrow::Schema> schema_;
   const PartitionValues values_;
@@ -253,12 +249,12 @@ class DataFileWriter::Impl {
   const Clock& clock_;
   const std::string key_;
 
-  arrow::ProxyMemoryPool pool_;  // Counts what this writer holds; outlives file_.
+  arrow::ProxyMemoryPool pool_;  // Counts what this writer holds; outlives rows_.
   std::shared_ptr<objectstore::Upload> upload_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> sample_;  // Until the file is open.
-  std::unique_ptr<parquet::arrow::FileWriter> file_;
   NanTracker nans_;
   TextBounds texts_;
+  std::unique_ptr<ParquetRows> rows_;
   std::int64_t num_rows_ = 0;
   bool failed_ = false;  // Or finished.
 };

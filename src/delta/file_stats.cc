@@ -1,6 +1,5 @@
 #include "delta/file_stats.h"
 
-#include <arrow/array.h>
 #include <arrow/util/decimal.h>
 #include <fmt/format.h>
 #include <parquet/metadata.h>
@@ -401,6 +400,14 @@ void TextBounds::Observe(const arrow::RecordBatch& batch) {
     if (!Covers(*batch.schema()->field(i))) continue;
     ObserveTexts(static_cast<const arrow::StringArray&>(*batch.column(i)), *column++);
   }
+}
+
+void TextBounds::Observe(int leaf, const arrow::StringArray& rows) { ObserveTexts(rows, At(leaf)); }
+
+void TextBounds::AddNulls(int leaf, std::int64_t num_nulls) { At(leaf).num_nulls += num_nulls; }
+
+TextBounds::Column& TextBounds::At(int leaf) {
+  return *std::find_if(columns_.begin(), columns_.end(), [leaf](const Column& c) { return c.leaf == leaf; });
 }
 
 const TextBounds::Column* TextBounds::Find(int leaf) const {

@@ -2,6 +2,7 @@
 /// Spec: Delta PROTOCOL.md, "Per-file Statistics".
 #pragma once
 
+#include <arrow/array.h>
 #include <arrow/record_batch.h>
 
 #include <cstdint>
@@ -44,6 +45,9 @@ class TextBounds {
 
   explicit TextBounds(const arrow::Schema& schema);
   void Observe(const arrow::RecordBatch& batch);
+  /// Only the rows of one column; Covers() it.
+  void Observe(int leaf, const arrow::StringArray& rows);
+  void AddNulls(int leaf, std::int64_t num_nulls);
   /// nullptr: not a text column at the top level.
   const Column* Find(int leaf) const;
 
@@ -51,6 +55,8 @@ class TextBounds {
   static bool Covers(const arrow::Field& field);
 
  private:
+  Column& At(int leaf);
+
   std::vector<Column> columns_;  // In the schema's order.
 };
 
