@@ -4,6 +4,10 @@ add_library(millrace_warnings INTERFACE)
 # Members that a designated initialiser leaves out have their defaults: that is what it is for.
 target_compile_options(millrace_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
                        -Wno-missing-field-initializers)
+# In a unity build no source is its unit's main file, so GCC takes the local types of each for those of a header.
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(millrace_warnings INTERFACE -Wno-subobject-linkage)
+endif()
 if(MILLRACE_WERROR)
   target_compile_options(millrace_warnings INTERFACE -Werror)
 endif()
