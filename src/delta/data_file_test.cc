@@ -5,6 +5,7 @@
 #include <arrow/array.h>
 #include <arrow/builder.h>
 #include <arrow/table.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <simdjson.h>
 
@@ -296,6 +297,34 @@ TEST_F(DataFileTest, TextsThatOutgrowTheirDictionary) {
   EXPECT_EQ(*add.stats, R"({"numRecords":105001,"minValues":{"s":"text 0)" + std::string(26, '.') +
                             R"(","always":"no","n":0},"maxValues":{"s":"text 99999)" + dots + "\x7F" +
                             R"(","always":"three","n":105000},"nullCount":{"s":8077,"always":0,"none":105001,"n":0}})");
+}
+
+TEST_F(DataFileTest, TextThatIsTooLongForADictionary) {
+  const auto schema = arrow::schema({arrow::field("s", arrow::utf8(), false)});
+  arrow::StringBuilder s;
+  for (int i = 0; i < 6'000; ++i) {
+    MILLRACE_ASSERT_OK(i == 5'000 ? s.Append(std::string(2 << 20, 'z')) : s.Append(i % 2 == 0 ? "a" : "b"));
+  }
+  const auto rows = arrow::RecordBatch::Make(schema, 6'000, {s.Finish().ValueOrDie()});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile add, Write({rows}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto back, ReadDataFile(*store_, SnapshotOf(schema), add));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto want, arrow::Table::FromRecordBatches({rows}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto got, arrow::Table::FromRecordBatches(back));
+  EXPECT_TRUE(got->Equals(*want));
+  EXPECT_EQ(*add.stats, R"({"numRecords":6000,"minValues":{"s":"a"},"maxValues":{"s":")" + std::string(32, 'z') +
+                            "\x7F" + R"("},"nullCount":{"s":0}})");
+}
+
+TEST_F(DataFileTest, NullsInAColumnThatMustNotBeNull) {
+  for (const auto& type : {arrow::int64(), arrow::utf8(), arrow::dictionary(arrow::int32(), arrow::utf8())}) {
+    SCOPED_TRACE(type->ToString());
+    const auto schema = arrow::schema({arrow::field("good", arrow::int64()), arrow::field("bad", type, false)});
+    const auto nulls = arrow::MakeArrayOfNull(type, 2).ValueOrDie();
+    const auto good = arrow::MakeArrayOfNull(arrow::int64(), 2).ValueOrDie();
+    const auto written = Write({arrow::RecordBatch::Make(schema, 2, {good, nulls})});
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, written);
+    EXPECT_THAT(written.status().message(), ::testing::HasSubstr("column bad must not be null; 2 of 2 rows are"));
+  }
 }
 
 TEST_F(DataFileTest, DictionaryColumnsWhoseDictionaryChanges) {

@@ -105,7 +105,12 @@ class FlatRows final : public ParquetRows {
   }
 
   Status WriteColumn(int c, std::shared_ptr<arrow::Array> rows) {
-    if (!TextBounds::Covers(*schema_->field(c))) return WriteLeaf(c, *rows);
+    const arrow::Field& field = *schema_->field(c);
+    if (!field.nullable() && rows->null_count() > 0) {
+      return InvalidInput("column {} must not be null; {} of {} rows are", field.name(), rows->null_count(),
+                          rows->length());
+    }
+    if (!TextBounds::Covers(field)) return WriteLeaf(c, *rows);
     if (auto& dictionary = dictionaries_[static_cast<std::size_t>(c)]) {
       ASSIGN_OR_RETURN(const auto taken, dictionary->Add(static_cast<const arrow::StringArray&>(*rows)));
       if (!dictionary->full()) return Status::OK();
@@ -126,8 +131,7 @@ class FlatRows final : public ParquetRows {
     const auto type = arrow::dictionary(arrow::int32(), arrow::utf8());
     for (std::int64_t begin = 0; begin < rows.indices->length(); begin += kRunRows) {
       // The very same dictionary each time: Parquet compares it with the last one.
-      RETURN_NOT_OK(
-          WriteLeaf(c, arrow::DictionaryArray(type, rows.indices->Slice(begin, kRunRows), rows.dictionary)));
+      RETURN_NOT_OK(WriteLeaf(c, arrow::DictionaryArray(type, rows.indices->Slice(begin, kRunRows), rows.dictionary)));
     }
     return Status::OK();
   }

@@ -62,8 +62,8 @@ TEST(TextDictionaryTest, GivesBackEveryRow) {
           for (char& c : *text) c = std::string_view("\0abz", 4)[random() % 8 == 0 ? random() % 4 : 1];
         }
         const std::size_t skipped = texts.empty() ? 0 : random() % texts.size();
-        const auto slice = std::static_pointer_cast<arrow::StringArray>(
-            ArrayOf(texts)->Slice(static_cast<std::int64_t>(skipped)));
+        const auto slice =
+            std::static_pointer_cast<arrow::StringArray>(ArrayOf(texts)->Slice(static_cast<std::int64_t>(skipped)));
         MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*slice));
         EXPECT_EQ(taken, slice->length());
         all.insert(all.end(), texts.begin() + static_cast<std::ptrdiff_t>(skipped), texts.end());
