@@ -253,6 +253,36 @@ TEST_F(ScanTest, EqualsAPlainLoopOverAllRows) {
   EXPECT_LT(total.row_groups_read, total.row_groups);
 }
 
+// Arrow counts fields in one place and leaves in the other: behind a struct they differ, and a column's neighbour of the
+// same type would be read for it.
+TEST_F(ScanTest, ColumnsBehindStructsAreThemselvesUnderAFilter) {
+  const auto pair = arrow::struct_({field("x", arrow::int64()), field("y", arrow::int64()), field("z", arrow::int64())});
+  const auto schema = arrow::schema({field("id", arrow::int64()), field("s", pair), field("l", arrow::list(pair)),
+                                     field("a", arrow::int64()), field("b", arrow::int64()), field("c", arrow::int64()),
+                                     field("d", arrow::int64()), field("e", arrow::int64()), field("f", arrow::int64()),
+                                     field("g", arrow::int64()), field("h", arrow::int64())});
+  Create(schema);
+  std::string rows;
+  for (int i = 0; i < 5; ++i) {
+    rows += fmt::format(R"({}{{"id": {}, "s": {{"x": 1}}, "l": [{{"y": 2}}], "a": {}, "b": {}, "c": {}, "d": {}, "e": {},
+                            "f": {}, "g": {}, "h": {}}})",
+                        i == 0 ? "[" : ",", i, 10 + i, 20 + i, 30 + i, 40 + i, 50 + i, 60 + i, 70 + i, 80 + i);
+  }
+  Append(BatchFromJson(schema, rows + "]"));
+  int number = 1;
+  for (const char* name : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    SCOPED_TRACE(name);
+    const std::int64_t base = 10 * number++;
+    // As a column of the answer, and as the one that is compared.
+    for (const auto& where : {Comparison{.column = "id", .comparator = Comparator::kEqual, .values = {std::int64_t{3}}},
+                              Comparison{.column = name, .comparator = Comparator::kEqual, .values = {base + 3}}}) {
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Read({.columns = {name}, .where = {where}}));
+      ASSERT_EQ(table->num_rows(), 1);
+      EXPECT_EQ(static_cast<const arrow::Int64Array&>(*table->column(0)->chunk(0)).Value(0), base + 3);
+    }
+  }
+}
+
 TEST_F(ScanTest, OrderLimitAndEarlyEnd) {
   const auto schema = arrow::schema({field("id", arrow::int64())});
   Create(schema);
