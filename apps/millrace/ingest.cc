@@ -19,6 +19,7 @@
 #include "commands.h"
 #include "delta/table.h"
 #include "objectstore/object_store.h"
+#include "pipeline/progress.h"
 #include "service.h"
 #include "sql/sql_session.h"
 
@@ -160,7 +161,7 @@ Status AddSecurity(std::map<std::string, std::string>& properties) {
   return Status::OK();
 }
 
-Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, const delta::Snapshot& snapshot) {
+Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, const delta::Table& table) {
   if (options.seek_offsets.empty()) {
     if (options.auto_offset_reset == "latest") return pipeline::StartLatest{};
     return pipeline::StartEarliest{};
@@ -169,7 +170,8 @@ Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, cons
   const auto parsed = json::parse(options.seek_offsets, ec);
   if (ec || !parsed.is_object()) return InvalidInput("--seek_offsets: expected JSON such as {{\"0\":123}}");
   pipeline::StartOffsets start;
-  const pipeline::Progress progress(options.app_id, true);
+  ASSIGN_OR_RETURN(const auto progress,
+                   pipeline::Progress::Of(table, options.app_id, {options.topic}, pipeline::TxnIdForm::kShort));
   for (const auto& [key, value] : parsed.as_object()) {
     std::int32_t partition = 0;
     const auto end = key.data() + key.size();
@@ -179,7 +181,7 @@ Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, cons
     }
     // As there: the offset given counts as processed.
     const model::Offset next = value.as_int64() + 1;
-    const auto stored = progress.NextOffset(snapshot, {options.topic, partition});
+    const auto stored = progress.NextOffset(*table.snapshot(), {options.topic, partition});
     if (stored && *stored < next) {
       return InvalidInput(
           "--seek_offsets: partition {} is stored at offset {}, which is before {} (InconsistentStoredOffsets)",
@@ -209,8 +211,9 @@ Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
   pipeline::PipelineConfig config;
   config.name = name;
   config.app_id = options.app_id;
+  config.txn_ids = pipeline::TxnIdForm::kShort;
   config.source.topics = {options.topic};
-  ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, *snapshot));
+  ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, **table));
   pipeline::KafkaSource kafka;
   for (const auto& setting : options.kafka_settings) {
     const auto equals = setting.find('=');

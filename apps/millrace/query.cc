@@ -12,6 +12,7 @@
 #include "http_get.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
+#include "pipeline/progress.h"
 #include "query/aggregate_query.h"
 #include "query/time_expression.h"
 #include "serve/answer_writer.h"
@@ -141,7 +142,9 @@ Result<std::string> AskTheLake(const QueryFlags& options, pipeline::PipelineConf
     ASSIGN_OR_RETURN(auto folded, query::Fold(definition, *merge->folded, request.range, rows));
     ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *merge, {std::move(folded)}));
     answer.as_of.version = snapshot->version;
-    answer.as_of.offsets = plan->progress.NextOffsets(*snapshot, plan->config.source.topics);
+    ASSIGN_OR_RETURN(const auto progress, pipeline::Progress::Of(*table, plan->config.app_id,
+                                                                 plan->config.source.topics, plan->config.txn_ids));
+    answer.as_of.offsets = progress.NextOffsets(*snapshot);
     answer.bytes_read = bytes_read;
     return options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer);
   }

@@ -253,10 +253,11 @@ TEST_F(ScanTest, EqualsAPlainLoopOverAllRows) {
   EXPECT_LT(total.row_groups_read, total.row_groups);
 }
 
-// Arrow counts fields in one place and leaves in the other: behind a struct they differ, and a column's neighbour of the
-// same type would be read for it.
+// Arrow counts fields in one place and leaves in the other: behind a struct they differ, and a column's neighbour of
+// the same type would be read for it.
 TEST_F(ScanTest, ColumnsBehindStructsAreThemselvesUnderAFilter) {
-  const auto pair = arrow::struct_({field("x", arrow::int64()), field("y", arrow::int64()), field("z", arrow::int64())});
+  const auto pair =
+      arrow::struct_({field("x", arrow::int64()), field("y", arrow::int64()), field("z", arrow::int64())});
   const auto schema = arrow::schema({field("id", arrow::int64()), field("s", pair), field("l", arrow::list(pair)),
                                      field("a", arrow::int64()), field("b", arrow::int64()), field("c", arrow::int64()),
                                      field("d", arrow::int64()), field("e", arrow::int64()), field("f", arrow::int64()),
@@ -264,9 +265,10 @@ TEST_F(ScanTest, ColumnsBehindStructsAreThemselvesUnderAFilter) {
   Create(schema);
   std::string rows;
   for (int i = 0; i < 5; ++i) {
-    rows += fmt::format(R"({}{{"id": {}, "s": {{"x": 1}}, "l": [{{"y": 2}}], "a": {}, "b": {}, "c": {}, "d": {}, "e": {},
+    rows +=
+        fmt::format(R"({}{{"id": {}, "s": {{"x": 1}}, "l": [{{"y": 2}}], "a": {}, "b": {}, "c": {}, "d": {}, "e": {},
                             "f": {}, "g": {}, "h": {}}})",
-                        i == 0 ? "[" : ",", i, 10 + i, 20 + i, 30 + i, 40 + i, 50 + i, 60 + i, 70 + i, 80 + i);
+                    i == 0 ? "[" : ",", i, 10 + i, 20 + i, 30 + i, 40 + i, 50 + i, 60 + i, 70 + i, 80 + i);
   }
   Append(BatchFromJson(schema, rows + "]"));
   int number = 1;

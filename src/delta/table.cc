@@ -255,6 +255,9 @@ Status Table::Impl::CheckAgainst(const CommitRequest& request, const Snapshot& b
   if (request.planned_schema && *request.planned_schema != base.metadata.schema_string) {
     return Conflict("the table's schema has changed by version {}: what was planned does not fit it", base.version);
   }
+  if (request.planned_metadata && *request.planned_metadata != base.metadata) {
+    return Conflict("the table's metadata has changed by version {}: what was planned does not fit it", base.version);
+  }
   for (const auto& remove : request.removes) {
     if (remove.data_change && IsAppendOnly(base.metadata)) {
       return Unsupported("the table is append-only (delta.appendOnly): {} cannot be removed", remove.path);

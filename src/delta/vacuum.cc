@@ -120,20 +120,23 @@ const LogListing::Checkpoint* NewestBefore(const LogListing& listing, std::int64
 
 }  // namespace
 
+Result<std::chrono::milliseconds> VacuumRetention(const Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const auto retention_ms,
+                   IntervalProperty(snapshot.metadata, "delta.deletedFileRetentionDuration", 7 * kDayMs));
+  return std::chrono::milliseconds(retention_ms);
+}
+
 Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Clock& clock) {
   auto& store = *table.store();
   ASSIGN_OR_RETURN(const auto objects, store.List(""));
   KillPoint("vacuum.listed");
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
   RETURN_NOT_OK(table.CheckWritable());
-  std::int64_t retention_ms = 0;
-  if (options.retention) {
-    retention_ms = options.retention->count();
-  } else {
-    ASSIGN_OR_RETURN(retention_ms,
-                     IntervalProperty(snapshot->metadata, "delta.deletedFileRetentionDuration", 7 * kDayMs));
+  auto retention = options.retention;
+  if (!retention) {
+    ASSIGN_OR_RETURN(retention, VacuumRetention(*snapshot));
   }
-  const std::int64_t cutoff_ms = clock.Now() / 1000 - retention_ms;
+  const std::int64_t cutoff_ms = clock.Now() / 1000 - retention->count();
   ASSIGN_OR_RETURN(const auto needed, NeededKeys(*snapshot, store.uri(), cutoff_ms));
   VacuumResult result;
   std::vector<objectstore::ObjectInfo> garbage;

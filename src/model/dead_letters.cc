@@ -6,6 +6,12 @@
 #include "base/status.h"
 
 namespace millrace::model {
+namespace {
+
+std::size_t SizeOf(const std::string& text) { return text.size(); }
+[[maybe_unused]] std::size_t SizeOf(const std::optional<std::string>& text) { return text ? text->size() : 0; }
+
+}  // namespace
 
 DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record, std::string stage, std::string reason,
                           std::string detail) {
@@ -21,6 +27,14 @@ DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record,
   if (record.key) letter.key = std::string(*record.key);
   for (const auto& [name, value] : record.Headers()) letter.headers.emplace_back(name, value);
   return letter;
+}
+
+std::int64_t SizeOf(const DeadLetter& letter) {
+  std::size_t bytes = sizeof(letter) + letter.source.topic.size() + letter.payload.size() + letter.stage.size() +
+                      letter.reason.size() + letter.detail.size();
+  if (letter.key) bytes += letter.key->size();
+  for (const auto& header : letter.headers) bytes += sizeof(header) + SizeOf(header.first) + SizeOf(header.second);
+  return static_cast<std::int64_t>(bytes);
 }
 
 std::shared_ptr<arrow::Schema> DeadLetterSchema() {

@@ -43,7 +43,9 @@ struct FetchedRecords {
   std::int64_t generation = 0;     ///< Rises at each seek or assignment; records of an older one are stale.
   std::vector<RawRecord> records;  ///< Ascending offsets within range. May be empty (markers only).
   std::size_t bytes = 0;           ///< Payloads and keys, for the memory budget.
-  std::shared_ptr<void> owner;     ///< Keeps the viewed bytes alive.
+  /// All timestamps are the log's own (Kafka's LogAppendTime); else they are what the producers' clocks said.
+  bool append_time = false;
+  std::shared_ptr<void> owner;  ///< Keeps the viewed bytes alive.
 };
 
 /// A record that is not a row: its original bytes, all that is known of it, and why.

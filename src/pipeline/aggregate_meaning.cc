@@ -62,7 +62,8 @@ Result<AggregateMeaning> FromProperty(const std::string& text) {
   if (ec || !parsed.is_object()) return Corrupt("the property {} is not a JSON object: {}", kAggregateProperty, text);
   AggregateMeaning meaning;
   for (const auto& [part, value] : parsed.as_object()) {
-    if (!value.is_string()) return Corrupt("the property {}: '{}' is not a text", kAggregateProperty, std::string(part));
+    if (!value.is_string())
+      return Corrupt("the property {}: '{}' is not a text", kAggregateProperty, std::string(part));
     meaning[part] = value.as_string();
   }
   return meaning;

@@ -126,9 +126,16 @@ struct LogConfig {
   std::string format = "text";  ///< text | json
 };
 
+/// How a table that has no offsets yet names them; see progress.h.
+enum class TxnIdForm {
+  kWithTopic,  ///< `<app_id>-<topic>-<partition>`
+  kShort,      ///< `<app_id>-<partition>`, kafka-delta-ingest's, for a pipeline of one topic.
+};
+
 struct PipelineConfig {
-  std::string name;    ///< `pipeline:`, also the app_id unless that is given.
-  std::string app_id;  ///< Prefix of the Delta transaction ids: `<app_id>-<partition>`.
+  std::string name;                           ///< `pipeline:`, also the app_id unless that is given.
+  std::string app_id;                         ///< Prefix of the Delta transaction ids.
+  TxnIdForm txn_ids = TxnIdForm::kWithTopic;  ///< kShort only for `ingest`.
   SourceConfig source;
   ingest::DecodeSpec decode;
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;

@@ -1,6 +1,7 @@
 #include "pipeline/earlier_judgements.h"
 
 #include <arrow/array.h>
+#include <arrow/scalar.h>
 
 #include <algorithm>
 #include <utility>
@@ -36,16 +37,15 @@ Result<EarlierJudgements> ReadOne(const delta::Table& dead_letters, const model:
   using delta::Comparator;
   ASSIGN_OR_RETURN(
       const auto rows,
-      delta::OpenScan(
-          dead_letters.store(), dead_letters.snapshot(),
-          {.columns = {"stage", "offset"},
-           .where = {{.column = "topic", .comparator = Comparator::kEqual, .values = {source.topic}},
-                     {.column = "partition",
-                      .comparator = Comparator::kEqual,
-                      .values = {static_cast<std::int64_t>(source.partition)}},
-                     {.column = "offset", .comparator = Comparator::kGreaterEqual, .values = {range.begin}},
-                     {.column = "offset", .comparator = Comparator::kLess, .values = {range.end}}},
-           .num_threads = 1}));
+      delta::OpenScan(dead_letters.store(), dead_letters.snapshot(),
+                      {.columns = {"stage", "offset"},
+                       .where = {{.column = "topic", .comparator = Comparator::kEqual, .values = {source.topic}},
+                                 {.column = "partition",
+                                  .comparator = Comparator::kEqual,
+                                  .values = {static_cast<std::int64_t>(source.partition)}},
+                                 {.column = "offset", .comparator = Comparator::kGreaterEqual, .values = {range.begin}},
+                                 {.column = "offset", .comparator = Comparator::kLess, .values = {range.end}}},
+                       .num_threads = 1}));
   for (std::shared_ptr<arrow::RecordBatch> batch;;) {
     RETURN_NOT_OK(rows->ReadNext(&batch));
     if (batch == nullptr) break;

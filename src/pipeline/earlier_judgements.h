@@ -36,7 +36,6 @@ inline constexpr std::int64_t kEarlierLettersMax = 8'000'000;
 /// The letters of these offsets, from the table's snapshot. Every partition named is in the answer. Blocks. Errors as
 /// delta::OpenScan().
 Result<std::map<model::TopicPartition, EarlierJudgements>> ReadEarlierJudgements(
-    const delta::Table& dead_letters, const model::OffsetRanges& ranges,
-    std::int64_t letters_max = kEarlierLettersMax);
+    const delta::Table& dead_letters, const model::OffsetRanges& ranges, std::int64_t letters_max = kEarlierLettersMax);
 
 }  // namespace millrace::pipeline

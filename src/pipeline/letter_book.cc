@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "model/dead_letters.h"
+
 namespace millrace::pipeline {
 
 void LetterBook::Start(const std::map<std::string, std::optional<std::int64_t>>& versions) {

@@ -2,8 +2,8 @@
 ///
 /// Invariant: a commit of the dead-letter table with Take()'s letters says of each of their partitions "letters below
 /// `end` are all there". That holds because letters are handed in with the part of a table that was sealed at the same
-/// moment (Add, then Reach), are taken all at once, and are dropped only by Discard(), after which their offsets are read
-/// again. Whoever failed to commit what it took must Discard() before anybody takes more.
+/// moment (Add, then Reach), are taken all at once, and are dropped only by Discard(), after which their offsets are
+/// read again. Whoever failed to commit what it took must Discard() before anybody takes more.
 ///
 /// A value; the worker's control thread owns it.
 #pragma once
@@ -22,8 +22,8 @@ namespace millrace::pipeline {
 
 class LetterBook {
  public:
-  /// A partition is read from now on, or again: what the dead-letter table holds under these ids is what the next commit
-  /// of its letters must find.
+  /// A partition is read from now on, or again: what the dead-letter table holds under these ids is what the next
+  /// commit of its letters must find.
   void Start(const std::map<std::string, std::optional<std::int64_t>>& versions);
 
   void Add(std::vector<model::DeadLetter> letters);

@@ -19,13 +19,13 @@ struct OpenTable {
   Progress progress;
 };
 
-/// Whether every table that is there fits the plan, and every other can be made. Changes nothing. Errors name the table:
-/// kInvalidInput: its columns, partitioning or, for an aggregate, its meaning is another, or its offsets are of an unknown
-/// topic; kUnsupported: it must not be written by us; as delta::Table::Open() else.
+/// Whether every table that is there fits the plan, and every other can be made. Changes nothing. Errors name the
+/// table: kInvalidInput: its columns, partitioning or, for an aggregate, its meaning is another, or its offsets are of
+/// an unknown topic; kUnsupported: it must not be written by us; as delta::Table::Open() else.
 Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
 
-/// By table of the plan: as CheckTables(), then makes the tables that are missing, adds columns (on_new_column: add), and
-/// keeps the meaning of aggregates whose table does not have it yet. Blocks.
+/// By table of the plan: as CheckTables(), then makes the tables that are missing, adds columns (on_new_column: add),
+/// and keeps the meaning of aggregates whose table does not have it yet. Blocks.
 Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
 
 /// For readers: the tables as they are, unchecked. kNotFound names one that is not there.

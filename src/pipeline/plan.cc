@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "delta/table.h"
 #include "model/dead_letters.h"
 #include "process/transform.h"
 
@@ -198,13 +199,11 @@ Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
       return InvalidInput("event_time.column: '{}' is not a timestamp", config.event_time->column);
     }
   }
-  Progress progress(config.app_id, config.source.topics.size() == 1);
   return std::make_shared<const Plan>(Plan{.config = std::move(config),
                                            .event_schema = std::move(event_schema),
                                            .event_time_column = event_time_column,
                                            .relations = std::move(relations),
-                                           .tables = std::move(tables),
-                                           .progress = std::move(progress)});
+                                           .tables = std::move(tables)});
 }
 
 }  // namespace millrace::pipeline

@@ -17,6 +17,7 @@
 #include "objectstore/object_store.h"
 #include "pipeline/column_adder.h"
 #include "pipeline/plan.h"
+#include "pipeline/progress.h"
 #include "process/windowed_aggregator.h"
 #include "query/aggregate_query.h"
 
@@ -27,14 +28,6 @@ struct SinkStart {
   model::Offset next = 0;             ///< The first offset that the sink will take.
   model::Offset covered_from = 0;     ///< Where the table's coverage ended: `next`, or less after a recorded gap.
   std::optional<std::int64_t> fence;  ///< The table's txn version now: what the next commit must find unmoved.
-};
-
-/// One partition's part of an epoch. `range` begins where the table's coverage ended: no gap, no overlap.
-struct PartitionPart {
-  model::OffsetRange range;
-  model::Ledger ledger;
-  std::uint32_t fingerprint = 0;  ///< Of the record at range.end - 1; 0: a hole.
-  std::optional<std::int64_t> fence;
 };
 
 /// What a sink hands over at a cut. Files are open still: Finish() them on an I/O thread.

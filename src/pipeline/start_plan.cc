@@ -8,7 +8,8 @@ namespace {
 Status BeyondTheLog(const TablePosition& position, const model::TopicPartition& partition,
                     const model::OffsetRange& bounds) {
   return Corrupt(
-      "table {}: {} is covered up to offset {}, but the log ends at {}: the topic was recreated or truncated. Reading it "
+      "table {}: {} is covered up to offset {}, but the log ends at {}: the topic was recreated or truncated. Reading "
+      "it "
       "would mix two histories; give the pipeline a new app_id, or restore the topic",
       position.table, model::ToString(partition), *position.next, bounds.end);
 }
@@ -58,7 +59,8 @@ Result<model::Offset> ResolveStart(const SourceConfig& source, const model::Topi
   }
   if (at->second < bounds.begin && source.on_retention_gap == OnRetentionGap::kStop) {
     return InvalidInput(
-        "source.start.offsets: {}: the log holds {} from offset {} on, {} is gone; name that one, or set source.on_gap to "
+        "source.start.offsets: {}: the log holds {} from offset {} on, {} is gone; name that one, or set source.on_gap "
+        "to "
         "'record'",
         partition.partition, model::ToString(partition), bounds.begin, at->second);
   }
@@ -83,9 +85,10 @@ Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::To
     if (start.next > bounds.end) return BeyondTheLog(position, partition, bounds);
     if (start.next < bounds.begin) {
       if (source.on_retention_gap == OnRetentionGap::kStop) return BeforeTheLog(position, partition, bounds);
-      plan.gaps.push_back(fmt::format("table {}: {} offsets {} to {} are gone from the log; recorded as covered "
-                                      "without records",
-                                      position.table, model::ToString(partition), start.next, bounds.begin - 1));
+      plan.gaps.push_back(
+          fmt::format("table {}: {} offsets {} to {} are gone from the log; recorded as covered "
+                      "without records",
+                      position.table, model::ToString(partition), start.next, bounds.begin - 1));
       start.next = bounds.begin;
     }
     plan.lowest = plan.tables.empty() ? start.next : std::min(plan.lowest, start.next);

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "pipeline/config.h"
 #include "model/topic_partition.h"
+#include "pipeline/config.h"
 
 namespace millrace::pipeline {
 
@@ -35,7 +35,8 @@ struct TableStart {
 struct PartitionStartPlan {
   std::vector<TableStart> tables;  ///< As the positions.
   model::Offset lowest = 0;        ///< Where the partition is read from.
-  /// Offsets that retention has deleted and no table has covered, as `on_gap: record` goes on without them; for the log.
+  /// Offsets that retention has deleted and no table has covered, as `on_gap: record` goes on without them; for the
+  /// log.
   std::vector<std::string> gaps;
 };
 

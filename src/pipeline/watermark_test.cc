@@ -26,8 +26,7 @@ TEST(Watermark, AnEventMovesItNoFurtherThanTheTrustedClock) {
 TEST(Watermark, TheSlowestPartitionThatIsNotIdleDecides) {
   const auto now = kStart + 60s;
   EXPECT_EQ(LowestWatermark({}, kConfig, now), std::nullopt);
-  EXPECT_EQ(LowestWatermark({{kNow, now}, {kNow - 3600 * kSecond, now - 30s}}, kConfig, now),
-            kNow - 3610 * kSecond);
+  EXPECT_EQ(LowestWatermark({{kNow, now}, {kNow - 3600 * kSecond, now - 30s}}, kConfig, now), kNow - 3610 * kSecond);
   EXPECT_EQ(LowestWatermark({{kNow, now}, {kNow - 3600 * kSecond, now - 30s - 1us}}, kConfig, now),
             kNow - 10 * kSecond);
   EXPECT_EQ(LowestWatermark({{kNow, now}, {std::nullopt, now}}, kConfig, now), kNow - 10 * kSecond);

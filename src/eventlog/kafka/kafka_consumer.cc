@@ -70,11 +70,10 @@ model::RecordHeaders ReadHeaders(const void* source) {
   return headers;
 }
 
-model::RawRecord ToRecord(const rd_kafka_message_t* message) {
+model::RawRecord ToRecord(const rd_kafka_message_t* message, rd_kafka_timestamp_type_t* type) {
   model::RawRecord record;
   record.offset = message->offset;
-  rd_kafka_timestamp_type_t type;
-  record.timestamp = std::max<std::int64_t>(0, rd_kafka_message_timestamp(message, &type)) * 1000;
+  record.timestamp = std::max<std::int64_t>(0, rd_kafka_message_timestamp(message, type)) * 1000;
   record.key = View(message->key, message->key_len);
   record.payload = View(message->payload, message->len);
   record.read_headers = ReadHeaders;
@@ -299,6 +298,7 @@ KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source,
   g.fetched.source = source;
   g.fetched.range = {partition.position, partition.position};
   g.fetched.generation = partition.generation;
+  g.fetched.append_time = true;
   g.owner = std::make_shared<MessageOwner>(handle_);
   return g;
 }
@@ -318,7 +318,9 @@ void KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::
   for (rd_kafka_message_t* message : messages) {
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && into != nullptr && message->offset >= partition->position) {
       FetchedRecords& fetched = into->fetched;
-      fetched.records.push_back(ToRecord(message));
+      rd_kafka_timestamp_type_t type;
+      fetched.records.push_back(ToRecord(message, &type));
+      fetched.append_time &= type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
       fetched.bytes += message->len + message->key_len;
       into->owner->messages.push_back(message);
       partition->position = message->offset + 1;
@@ -638,7 +640,8 @@ Result<std::optional<std::uint32_t>> KafkaConsumer::FingerprintAt(const TopicPar
     rd_kafka_message_t* message = rd_kafka_consume(topic.get(), source.partition, deadline.remaining_ms());
     if (message == nullptr) continue;
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset >= offset) {
-      answer = message->offset == offset ? std::optional(Fingerprint(ToRecord(message))) : std::nullopt;
+      rd_kafka_timestamp_type_t type;
+      answer = message->offset == offset ? std::optional(Fingerprint(ToRecord(message, &type))) : std::nullopt;
       answered = true;
     } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
                message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
