@@ -67,7 +67,7 @@ void DropUncommitted(const Table& table, const std::vector<AddFile>& files) {
   const auto snapshot = table.snapshot();
   for (const auto& file : files) {
     if (snapshot->files.Find(FileKey(file.path, file.deletion_vector)) != nullptr) continue;
-    const auto key = DecodePath(file.path, table.store()->uri());
+    const auto key = DecodePath(file.path, *table.store());
     const Status deleted = key.ok() ? table.store()->Delete(*key) : key.status();
     if (!deleted.ok()) spdlog::debug("delta orphan left file={} error=\"{}\"", file.path, deleted.message());
   }
@@ -120,7 +120,7 @@ Result<CompactionResult> Compact(Table& table, const CompactionOptions& options,
       // Vacuum may have taken the input of a group that somebody else has compacted meanwhile.
       ASSIGN_OR_RETURN(const auto now, table.Refresh());
       const bool lost = std::any_of(group.files.begin(), group.files.end(),
-                                    [&](const AddFile& file) { return now->files.Find(file.path) == nullptr; });
+                                    [&](const AddFile& file) { return now->files.Find(FileKey(file.path, file.deletion_vector)) == nullptr; });
       if (!lost) return output.status();
       ++result.groups_lost;
       continue;

@@ -181,7 +181,7 @@ class FileScan::Impl {
   };
 
   Status OpenFile(objectstore::ObjectStore& store) {
-    ASSIGN_OR_RETURN(const std::string key, DecodePath(file_.path, store.uri()));
+    ASSIGN_OR_RETURN(const std::string key, DecodePath(file_.path, store));
     ASSIGN_OR_RETURN(input_, store.Open(key));
     ASSIGN_OR_RETURN(const std::int64_t size, input_->GetSize());
     if (size != file_.size) return Corrupt("it has {} bytes, the log says {}", size, file_.size);

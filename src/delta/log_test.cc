@@ -7,7 +7,6 @@
 #include "base/uuid.h"
 #include "delta/action_json.h"
 #include "delta/checkpoint.h"
-#include "delta/file_path.h"
 #include "delta/json_text.h"
 #include "delta/log_replay.h"
 #include "delta/protocol_support.h"
@@ -562,24 +561,6 @@ TEST(SchemaJson, RefusesWhatOthersCannotRead) {
   }
   MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported,
                        SchemaFromJson(R"({"type":"struct","fields":[{"name":"a","type":"variant","nullable":true}]})"));
-}
-
-TEST(FilePath, EncodedOnceAndKeptBelowTheTable) {
-  for (const std::string key :
-       {"part-1.parquet", "d=2024-01-02/p.parquet", "x=A%2FA/ü &?#.parquet", "ts=1970-01-01 00:00:00/a"}) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto back, DecodePath(EncodePath(key)));
-    EXPECT_EQ(back, key);
-  }
-  EXPECT_EQ(EncodePath("x=A%2FA/f"), "x=A%252FA/f");
-  for (const char* path : {"/etc/passwd", "file:///etc/passwd", "s3://bucket/x", "hdfs:x"}) {
-    SCOPED_TRACE(path);
-    MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, DecodePath(path));
-  }
-  for (const char* path :
-       {"../x", "a/../../x", "%2e%2e/x", "a/%2E%2E/b", "%2Fetc/passwd", "a%00b", "a%zz", "a%2", "", "./a"}) {
-    SCOPED_TRACE(path);
-    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, DecodePath(path));
-  }
 }
 
 TEST(TimeText, ThereAndBack) {

@@ -160,18 +160,21 @@ TEST(DeletionVector, Z85AsInItsSpecification) {
 }
 
 TEST(DeletionVector, PathsStayBelowTheTable) {
-  const auto key = [](const char* type, const std::string& path) {
-    return DeletionVectorKey({.storage_type = type, .path_or_inline_dv = path}, "file:///lake/t");
+  const fs::path lake = fs::temp_directory_path() / ("delta-vectors-" + RandomUuid());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, objectstore::OpenStore((lake / "t").string()));
+  const auto key = [&](const char* type, const std::string& path) {
+    return DeletionVectorKey({.storage_type = type, .path_or_inline_dv = path}, *store);
   };
   // The example of the specification.
   EXPECT_EQ(key("u", "ab^-aqEH.-t@S}K{vb[*k^").ValueOr(""),
             "ab/deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin");
-  EXPECT_EQ(key("p", "file:///lake/t/x/y.bin").ValueOr(""), "x/y.bin");
+  EXPECT_EQ(key("p", "file://" + (lake / "t/x/y.bin").string()).ValueOr(""), "x/y.bin");
   EXPECT_EQ(key("i", "whatever").ValueOr("?"), "");
-  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, key("p", "file:///lake/other/y.bin"));
-  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("p", "file:///lake/t/../other/y.bin"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, key("p", "file://" + (lake / "other/y.bin").string()));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("p", "file://" + (lake / "t/../other/y.bin").string()));
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("u", "..^-aqEH.-t@S}K{vb[*k^"));
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("u", "short"));
+  fs::remove_all(lake);
 }
 
 TEST_F(ScanTest, EqualsAPlainLoopOverAllRows) {
