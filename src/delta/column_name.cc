@@ -61,7 +61,8 @@ bool IsSameName(std::string_view a, std::string_view b) {
 const std::optional<std::string>* FindPartitionValue(const PartitionValues& values, const std::string& column) {
   auto found = values.find(column);
   if (found == values.end()) {
-    found = std::find_if(values.begin(), values.end(), [&](const auto& value) { return IsSameName(value.first, column); });
+    found =
+        std::find_if(values.begin(), values.end(), [&](const auto& value) { return IsSameName(value.first, column); });
   }
   return found == values.end() ? nullptr : &found->second;
 }

@@ -34,9 +34,8 @@ TEST(FilePath, EncodedOnceAndKeptBelowTheTable) {
     SCOPED_TRACE(path);
     MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, DecodeRelativePath(path));
   }
-  for (const char* path :
-       {"../x", "a/../../x", "a/../x", "%2e%2e/x", "a/%2E%2E/b", "%2Fetc/passwd", "a%00b", "a%zz", "a%2", "", ".", "a/.",
-        "./", "a//b", "a/"}) {
+  for (const char* path : {"../x", "a/../../x", "a/../x", "%2e%2e/x", "a/%2E%2E/b", "%2Fetc/passwd", "a%00b", "a%zz",
+                           "a%2", "", ".", "a/.", "./", "a//b", "a/"}) {
     SCOPED_TRACE(path);
     MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, DecodeRelativePath(path));
   }
@@ -113,19 +112,18 @@ TEST_F(FilePathTest, AFileIsReadAndKeptHoweverItIsSpelled) {
     std::string key;
     std::string path;
   };
-  for (const auto& c : std::vector<Case>{
-           {"b.parquet", "b.parquet"},
-           {"b.parquet", "./b.parquet"},
-           {"a:b=1/b.parquet", "a:b=1/b.parquet"},
-           {"a:b=1/b.parquet", "file://" + encoded + "/lake/t/a:b=1/b.parquet"},
-           {"p=x y/b.parquet", "p=x%20y/b.parquet"},
-           {"b.parquet", encoded + "/lake/t/b.parquet"},
-           {"b.parquet", "file:" + encoded + "/lake/t/b.parquet"},
-           {"b.parquet", "file://" + encoded + "/lake/t/./b.parquet"},
-           {"b.parquet", "file://localhost" + encoded + "/lake/t/b.parquet"},
-           {"b.parquet", "file://" + encoded + "/link/t/b.parquet"},
-           {"b.parquet", "file://" + encoded + "/link/alias/b.parquet"},
-           {"sub/b.parquet", "file://" + encoded + "/lake/alias/sub/b.parquet"}}) {
+  for (const auto& c : std::vector<Case>{{"b.parquet", "b.parquet"},
+                                         {"b.parquet", "./b.parquet"},
+                                         {"a:b=1/b.parquet", "a:b=1/b.parquet"},
+                                         {"a:b=1/b.parquet", "file://" + encoded + "/lake/t/a:b=1/b.parquet"},
+                                         {"p=x y/b.parquet", "p=x%20y/b.parquet"},
+                                         {"b.parquet", encoded + "/lake/t/b.parquet"},
+                                         {"b.parquet", "file:" + encoded + "/lake/t/b.parquet"},
+                                         {"b.parquet", "file://" + encoded + "/lake/t/./b.parquet"},
+                                         {"b.parquet", "file://localhost" + encoded + "/lake/t/b.parquet"},
+                                         {"b.parquet", "file://" + encoded + "/link/t/b.parquet"},
+                                         {"b.parquet", "file://" + encoded + "/link/alias/b.parquet"},
+                                         {"sub/b.parquet", "file://" + encoded + "/lake/alias/sub/b.parquet"}}) {
     SCOPED_TRACE(c.path);
     // Opened directly, through links, and as a part of a lake.
     for (int way = 0; way < 4; ++way) {

@@ -42,11 +42,37 @@ TEST(Interval, EverySpellingThatSparkTakes) {
 }
 
 TEST(Interval, WhatSparkRefusesIsNotUnderstood) {
-  for (const char* text :
-       {"", " ", "interval", "interval ", "interval interval 1 day", "7", "days", "7days", "interval7 days", "x days",
-        "1 month", "1 year 2 days", "1 fortnight", "1 dayss", "1 d", "1.5 days", "1.5 milliseconds", "1.2.3 seconds",
-        ". seconds", "0.1234567890 seconds", "-1 day", "1 day -2 days", "- - 1 day", "-+1 day", "1e3 days", "0x1 days",
-        "1 day 2", "1 day and 2 hours", "99999999999999999999 days", "9223372036854775807 weeks", "1,000 days"}) {
+  for (const char* text : {"",
+                           " ",
+                           "interval",
+                           "interval ",
+                           "interval interval 1 day",
+                           "7",
+                           "days",
+                           "7days",
+                           "interval7 days",
+                           "x days",
+                           "1 month",
+                           "1 year 2 days",
+                           "1 fortnight",
+                           "1 dayss",
+                           "1 d",
+                           "1.5 days",
+                           "1.5 milliseconds",
+                           "1.2.3 seconds",
+                           ". seconds",
+                           "0.1234567890 seconds",
+                           "-1 day",
+                           "1 day -2 days",
+                           "- - 1 day",
+                           "-+1 day",
+                           "1e3 days",
+                           "0x1 days",
+                           "1 day 2",
+                           "1 day and 2 hours",
+                           "99999999999999999999 days",
+                           "9223372036854775807 weeks",
+                           "1,000 days"}) {
     EXPECT_EQ(IntervalToMillis(text), std::nullopt) << text;
   }
 }

@@ -257,7 +257,8 @@ Result<StatsColumns> StatsColumnsOf(const Snapshot& snapshot) {
 Status CheckProperties(const Metadata& metadata) {
   const auto& properties = metadata.configuration;
   RETURN_NOT_OK(CheckDemands(properties));
-  if (Find(properties, kStatsColumns) == nullptr && Find(properties, kNumIndexedColumns) == nullptr) return Status::OK();
+  if (Find(properties, kStatsColumns) == nullptr && Find(properties, kNumIndexedColumns) == nullptr)
+    return Status::OK();
   ASSIGN_OR_RETURN(const auto schema, SchemaFromJson(metadata.schema_string));
   return StatsColumnsOf(metadata, *schema).status();
 }

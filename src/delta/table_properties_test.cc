@@ -245,7 +245,10 @@ TEST(CheckTableProperties, AValueThatDeltaRefusesIsNamedWithWhatIsAllowed) {
     const char* allowed;
   };
   for (const auto& c : std::vector<Case>{
-           {"delta.appendOnly", {"true", "false", "TRUE", "False"}, {"maybe", "", "1", "yes", " true"}, "true or false"},
+           {"delta.appendOnly",
+            {"true", "false", "TRUE", "False"},
+            {"maybe", "", "1", "yes", " true"},
+            "true or false"},
            {"delta.enableExpiredLogCleanup", {"true", "false"}, {"maybe"}, "true or false"},
            {"delta.enableDeletionVectors", {"false"}, {"maybe"}, "true or false"},
            {"delta.checkpointInterval",

@@ -54,9 +54,10 @@ Result<std::unordered_set<std::string>> NeededObjects(const Snapshot& snapshot, 
   std::unordered_set<std::string> needed;
   const auto need = [&](const Result<std::string>& key) -> Status {
     if (!key.ok()) {
-      return WithContext(key.status(),
-                         "nothing was deleted, because which object is a file of the table cannot be told (a rewrite of "
-                         "it, or its removal and the retention, would help)");
+      return WithContext(
+          key.status(),
+          "nothing was deleted, because which object is a file of the table cannot be told (a rewrite of "
+          "it, or its removal and the retention, would help)");
     }
     needed.insert(ObjectOf(*key, store));
     return Status::OK();

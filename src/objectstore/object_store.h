@@ -105,8 +105,9 @@ class ObjectStore {
   virtual Status DeleteMany(const std::vector<std::string>& keys);
 
   /// The key that `location` is in this store: an absolute path or URI, as others spell it ("/data/lake/x",
-  /// "file:///link/x", "s3a://bucket/prefix/x"; not percent-encoded). In a folder, links are followed, and so the key is
-  /// without them; it may have others by which calls reach the same object. nullopt: not in this store. Asks no network.
+  /// "file:///link/x", "s3a://bucket/prefix/x"; not percent-encoded). In a folder, links are followed, and so the key
+  /// is without them; it may have others by which calls reach the same object. nullopt: not in this store. Asks no
+  /// network.
   virtual std::optional<std::string> KeyOf(const std::string& /*location*/) const { return std::nullopt; }
 
   /// How many calls at once make reading many objects faster: of a folder about one a core, of a bucket, where each
