@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "delta/column_name.h"
+
 namespace millrace::delta {
 namespace {
 
@@ -116,15 +118,16 @@ class FilePruner::Impl {
 
  private:
   static Result<bool> PartitionSatisfies(const AddFile& file, const Condition& condition) {
-    const auto it = file.partition_values.find(condition.column.name);
-    const bool is_null = it == file.partition_values.end() || !it->second || it->second->empty();
+    const auto* const found = FindPartitionValue(file.partition_values, condition.column.name);
+    const bool is_null = found == nullptr || !*found || (*found)->empty();
     std::optional<Value> value;
     if (!is_null) {
-      value = ValueFromText(*it->second, *condition.column.type);
+      const std::string& text = **found;
+      value = ValueFromText(text, *condition.column.type);
       if (!value && IsComparable(*condition.column.type)) {
         // NaN is a value, but none that can be compared: the rows decide, and they are filtered like any other.
-        if (const auto text = *it->second; text == "NaN") return true;
-        return Corrupt("data file {}: the partition value '{}' of column '{}' is not a {}", file.path, *it->second,
+        if (text == "NaN") return true;
+        return Corrupt("data file {}: the partition value '{}' of column '{}' is not a {}", file.path, text,
                        condition.comparison.column, condition.column.type->ToString());
       }
       if (!value) return condition.comparison.comparator == Comparator::kIsNotNull;
