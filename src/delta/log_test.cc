@@ -124,6 +124,36 @@ TEST(ActionJson, UnknownActionsAndMembersAreIgnored) {
   EXPECT_EQ(std::get<Txn>(actions[0]).version, 1);
 }
 
+TEST(ActionJson, UnknownActionsOfAnyTypeAndAnyCommitInfoAreIgnored) {
+  for (const char* value : {R"(["x", 1])", R"("x")", "5", "-1.5", "true", "null", "[]", R"([{"path": "x"}])"}) {
+    for (const char* kind : {"newAction", "commitInfo", "add2"}) {
+      SCOPED_TRACE(std::string(kind) + ": " + value);
+      const std::string line = std::string("{\"") + kind + "\": " + value + "}\n";
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto actions,
+                                    ParseCommit(line + "{\"txn\":{\"appId\":\"a\",\"version\":1}}\n" + line, "t"));
+      ASSERT_EQ(actions.size(), 1u);
+      EXPECT_EQ(std::get<Txn>(actions[0]).version, 1);
+      // A commit may have nothing else.
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto none, ParseCommit(line, "t"));
+      EXPECT_TRUE(none.empty());
+    }
+    // What a table consists of must be what it says.
+    for (const char* kind : {"add", "remove", "txn", "protocol", "metaData", "domainMetadata", "sidecar"}) {
+      if (std::string_view(value) == "null") continue;
+      SCOPED_TRACE(std::string(kind) + ": " + value);
+      MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, ParseCommit(std::string("{\"") + kind + "\": " + value + "}", "t"));
+    }
+  }
+}
+
+TEST(ActionJson, AByteOrderMarkBeginsACommitAndNothingElse) {
+  const std::string line = "{\"txn\":{\"appId\":\"a\",\"version\":1}}\n";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto actions, ParseCommit("\xEF\xBB\xBF" + line, "t"));
+  EXPECT_EQ(actions.size(), 1u);
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, ParseCommit(line + "\xEF\xBB\xBF" + line, "t"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, ParseCommit("\xEF\xBB\xBF", "t"));
+}
+
 TEST(ActionJson, InvalidUtf8IsReplacedSoThatTheCommitStaysReadable) {
   std::string text;
   AppendActionLine(text, Txn{"a\xFF\x80 \xED\xA0\x80 \xC3\xA9", 1, std::nullopt});
