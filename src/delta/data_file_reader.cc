@@ -593,10 +593,10 @@ std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::st
   const auto min_text = StatsText(stats, "minValues", column);
   const auto max_text = StatsText(stats, "maxValues", column);
   if (!min_text || !max_text) return std::nullopt;
-  const auto min = ParseTimestampMicros(*min_text);
-  const auto max = ParseTimestampMicros(*max_text);
+  const auto min = TimestampStatsMin(*min_text);
+  const auto max = TimestampStatsMax(*max_text);
   if (!min || !max) return std::nullopt;
-  return TimestampBounds{.min_us = *min, .max_us = *max + 1000};
+  return TimestampBounds{.min_us = *min, .max_us = *max};
 }
 
 std::optional<std::int64_t> NumRecords(const AddFile& file) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "delta/column_name.h"
+#include "delta/time_text.h"
 
 namespace millrace::delta {
 namespace {
@@ -19,9 +20,6 @@ struct Condition {
   PhysicalColumn column;
   bool is_partition = false;
 };
-
-// Writers cut timestamps down to the millisecond.
-constexpr std::int64_t kTruncationMicros = 999;
 
 enum class Side { kMin, kMax };
 
@@ -37,12 +35,9 @@ std::optional<Value> DecimalBound(double number, const arrow::Decimal128Type& ty
 std::optional<Value> Bound(const element& json, const arrow::DataType& type, Side side) {
   std::string_view text;
   if (json.get(text) == simdjson::SUCCESS) {
-    auto value = ValueFromText(std::string(text), type);
-    if (value && type.id() == arrow::Type::TIMESTAMP && side == Side::kMax) {
-      auto& micros = std::get<std::int64_t>(*value);
-      micros = micros > INT64_MAX - kTruncationMicros ? INT64_MAX : micros + kTruncationMicros;
-    }
-    return value;
+    if (type.id() != arrow::Type::TIMESTAMP) return ValueFromText(std::string(text), type);
+    const auto micros = side == Side::kMin ? TimestampStatsMin(text) : TimestampStatsMax(text);
+    return micros ? std::optional<Value>(*micros) : std::nullopt;
   }
   bool flag = false;
   if (json.get(flag) == simdjson::SUCCESS) {
