@@ -44,17 +44,23 @@ std::string FoldedName(std::string_view name) {
   while (!name.empty()) {
     const std::uint32_t point = TakeCodePoint(name);
     const std::uint32_t lower = kUnicode == nullptr ? point : ::towlower_l(static_cast<wint_t>(point), kUnicode);
-    // Fixed width: it is compared, and never shown.
-    for (int shift = 24; shift >= 0; shift -= 8) folded += static_cast<char>(lower >> shift & 0xFF);
+    // It is compared, and never shown. Some letters' lower case is an English one: the Kelvin sign's is k.
+    if (lower < 0x80) {
+      folded += static_cast<char>(lower);
+      continue;
+    }
+    folded += '\x80';
+    for (int shift = 16; shift >= 0; shift -= 8) folded += static_cast<char>(lower >> shift & 0xFF);
   }
   return folded;
 }
 
 bool IsSameName(std::string_view a, std::string_view b) {
-  if (a == b) return true;
-  if (IsAscii(a) && IsAscii(b)) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return Lower(x) == Lower(y); });
-  }
+  // Up to here they are equal but for the case of English letters. Most names differ in their first letter.
+  std::size_t i = 0;
+  while (i < a.size() && i < b.size() && Lower(a[i]) == Lower(b[i])) ++i;
+  if (i == a.size() || i == b.size()) return a.size() == b.size();
+  if (static_cast<unsigned char>(a[i]) < 0x80 && static_cast<unsigned char>(b[i]) < 0x80) return false;
   return FoldedName(a) == FoldedName(b);
 }
 

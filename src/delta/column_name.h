@@ -14,7 +14,7 @@ namespace millrace::delta {
 /// Equal for names that are one column's, and for no others. To be compared, not to be shown.
 std::string FoldedName(std::string_view name);
 
-/// Without allocation for names of ASCII alone.
+/// FoldedName() of both is equal; without allocation for names of ASCII alone.
 bool IsSameName(std::string_view a, std::string_view b);
 
 /// The value of a partition column; nullptr: the file has none. The spelling of the column counts before others.
