@@ -37,13 +37,13 @@ std::string_view TakeWord(std::string_view& text) {
   return word;
 }
 
-struct Number {
+struct Amount {
   std::int64_t whole = 0;
   std::optional<std::int64_t> billionths;  // With a point.
 };
 
-std::optional<Number> ParseNumber(std::string_view word) {
-  Number number;
+std::optional<Amount> ParseAmount(std::string_view word) {
+  Amount amount;
   const std::size_t point = std::min(word.find('.'), word.size());
   const std::string_view whole = word.substr(0, point);
   const std::string_view decimals = word.substr(std::min(point + 1, word.size()));
@@ -54,14 +54,14 @@ std::optional<Number> ParseNumber(std::string_view word) {
     return error == std::errc() && end == text.data() + text.size();
   };
   if (whole.empty() && decimals.empty()) return std::nullopt;
-  if (!digits(whole, number.whole)) return std::nullopt;
-  if (point == word.size()) return number;
+  if (!digits(whole, amount.whole)) return std::nullopt;
+  if (point == word.size()) return amount;
   if (decimals.size() > kDecimalsMax) return std::nullopt;
   std::int64_t value = 0;
   if (!digits(decimals, value)) return std::nullopt;
   for (std::size_t i = decimals.size(); i < kDecimalsMax; ++i) value *= 10;
-  number.billionths = value;
-  return number;
+  amount.billionths = value;
+  return amount;
 }
 
 }  // namespace
@@ -80,14 +80,14 @@ std::optional<std::int64_t> IntervalToMillis(std::string_view text) {
     const bool is_negative = word.front() == '-';
     if (is_signed) word.remove_prefix(1);
     if (is_signed && word.empty()) word = TakeWord(rest);  // The sign may stand apart.
-    const auto number = ParseNumber(word);
-    if (!number) return std::nullopt;
+    const auto amount = ParseAmount(word);
+    if (!amount) return std::nullopt;
     std::string_view name = TakeWord(rest);
     if (name.ends_with('s')) name.remove_suffix(1);
     const auto* const unit =
         std::find_if(kUnits.begin(), kUnits.end(), [&](const Unit& candidate) { return candidate.name == name; });
-    if (unit == kUnits.end() || (number->billionths && unit->nanos != kSecond)) return std::nullopt;
-    const Wide nanos = Wide{number->whole} * unit->nanos + number->billionths.value_or(0);
+    if (unit == kUnits.end() || (amount->billionths && unit->nanos != kSecond)) return std::nullopt;
+    const Wide nanos = Wide{amount->whole} * unit->nanos + amount->billionths.value_or(0);
     total += is_negative ? -nanos : nanos;
     if (total > kNanosMax || total < -kNanosMax) return std::nullopt;
   }

@@ -143,7 +143,7 @@ Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Cl
   VacuumResult result;
   std::vector<objectstore::ObjectInfo> garbage;
   for (const auto& object : objects) {
-    if (IsHidden(object.key) || needed.contains(ObjectOf(object.key, store))) continue;
+    if (IsHidden(object.key) || needed.contains(object.key) || needed.contains(ObjectOf(object.key, store))) continue;
     if (object.modified / 1000 >= cutoff_ms) {
       ++result.kept_young;
     } else {
