@@ -245,10 +245,30 @@ def folders(folder):
     as_polars_reads_it(table, "what optimize has packed")
 
 
+AGGREGATE = PIPELINE[:PIPELINE.index("transforms:")] + """aggregates:
+  - name: clicks_1m
+    sql: >
+      SELECT window_start, country, sum(CASE WHEN country = 'DE' THEN NULL ELSE length(page) END) AS total
+      FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+lake: {uri: sums}
+log: {level: warn}
+"""
+
+
+def columns_of_numbers(folder):
+    (folder / "sums.yaml").write_text(AGGREGATE)
+    millrace("simulate", "clickstream", "--count", "500", "--rate", "0", "--to", "embedded:log/clicks", cwd=folder)
+    millrace("run", "-c", "sums.yaml", "--until-end", cwd=folder)
+    text = millrace("query", "clicks_1m", "-c", "sums.yaml", "--step", "0", "--group-by", "country", cwd=folder).stdout.decode()
+    lines = text.splitlines()
+    claim(any(line.startswith("DE") and line.endswith("NULL") for line in lines), "a sum of nothing", text)
+    claim(len({len(line) for line in lines}) == 1, "null does not make a column of numbers one of texts", text)
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name).resolve()
-        for check in [maps, paths, cases, commits, warnings, statistics, intervals, creation, folders]:
+        for check in [maps, paths, cases, commits, warnings, statistics, intervals, creation, folders, columns_of_numbers]:
             check(folder)
     print(f"{passed} passed, 0 failed")
 
