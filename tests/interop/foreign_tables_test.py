@@ -7,6 +7,7 @@ Usage: foreign_tables_test.py PATH_OF_millrace PATH_OF_write_table
 import csv
 import io
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -160,6 +161,18 @@ def intervals(folder):
     claim(b"1 month" in done.stderr, "a month is of no length", done.stderr)
 
 
+def numbers(folder):
+    values = [1.5, math.nan, math.inf, -math.inf, None]
+    table = HandTable(folder / "numbers", {"id": "long", "d": "double", "f": "float", "l": {"type": "array", "elementType": "double",
+                                                                                             "containsNull": True}})
+    table.add("a.parquet", rows(id=range(5), d=values, f=pyarrow.array(values, pyarrow.float32()), l=[[value] for value in values]))
+    table = table.commit()
+    want = [1.5, "nan", "inf", "-inf", None]
+    claim(by_id(table) == [{"id": i, "d": v, "f": v, "l": [v]} for i, v in enumerate(want)], "NaN and infinity as NDJSON", read(table))
+    text = list(csv.reader(io.StringIO(millrace("lake", "read", table, "-o", "csv", "--columns", "d,f").stdout.decode())))
+    claim(text == [["d", "f"]] + [[v, v] for v in ["1.5", "nan", "inf", "-inf", ""]], "and as CSV", text)
+
+
 def creation(folder):
     columns = ["--column", "a:long", "--column", "b:string", "--column", "c:binary"]
     for what, (arguments, words) in {
@@ -268,7 +281,7 @@ def columns_of_numbers(folder):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name).resolve()
-        for check in [maps, paths, cases, commits, warnings, statistics, intervals, creation, folders, columns_of_numbers]:
+        for check in [maps, paths, cases, commits, warnings, statistics, intervals, creation, folders, columns_of_numbers, numbers]:
             check(folder)
     print(f"{passed} passed, 0 failed")
 
