@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <string_view>
 #include <unordered_map>
 
 #include "delta/data_file.h"
@@ -84,6 +85,22 @@ std::optional<std::shared_ptr<arrow::Scalar>> ParseScalar(const std::string& tex
   }
 }
 
+// As Spark's ExternalCatalogUtils.escapePathName(); NUL besides, which no file system takes.
+void AppendEscaped(std::string_view text, bool first_dot, std::string& out) {
+  constexpr std::string_view kEscaped = "\"#%'*/:=?\\\x7F{[]^";
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || kEscaped.find(text[i]) != std::string_view::npos || (first_dot && i == 0 && text[i] == '.')) {
+      out += '%';
+      out += kHex[byte >> 4];
+      out += kHex[byte & 0xF];
+    } else {
+      out += text[i];
+    }
+  }
+}
+
 // The number of each row's value among the distinct values of its column, and one row for each number.
 struct Codes {
   std::shared_ptr<arrow::Int32Array> of_row;  // Null where the value is null.
@@ -155,6 +172,26 @@ Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array,
   if (!text)
     return InvalidInput("column '{}' has a value that cannot be a partition's: NaN, infinite or out of range", column);
   return text;
+}
+
+std::string PartitionFolders(const PartitionValues& values) {
+  constexpr std::size_t kFolderBytesMax = 255;
+  constexpr std::size_t kFoldersBytesMax = 768;
+  std::string folders;
+  for (const auto& [column, value] : values) {
+    std::string folder;
+    // What begins with a dot is hidden from who lists the table.
+    AppendEscaped(column, /*first_dot=*/true, folder);
+    folder += '=';
+    if (value && !value->empty()) {
+      AppendEscaped(*value, /*first_dot=*/false, folder);
+    } else {
+      folder += "__HIVE_DEFAULT_PARTITION__";
+    }
+    if (folder.size() > kFolderBytesMax) return "";
+    folders += folder + "/";
+  }
+  return folders.size() > kFoldersBytesMax ? "" : folders;
 }
 
 Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::string>& text,

@@ -97,6 +97,10 @@ struct CreateOptions {
   std::string name{};                                  ///< Empty: none.
 };
 
+/// What OpenOrCreate() would refuse, before there is anything. kInvalidInput names a column, kUnsupported a type or a
+/// property.
+Status CheckCreateOptions(const CreateOptions& options);
+
 /// How long and how often Commit() tries against rivals and a failing store before it gives up (kTransient,
 /// kUnknownOutcome).
 struct RetryPolicy {

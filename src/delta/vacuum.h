@@ -38,7 +38,8 @@ Result<std::chrono::milliseconds> VacuumRetention(const Snapshot& snapshot);
 /// not the table's and stay. Lists the files before it reads the newest version, so a file that is committed meanwhile
 /// is known to be.
 ///
-/// kUnsupported: the table must not be written, or its retention is not understood.
+/// kUnsupported: the table must not be written, or its retention is not understood. kUnsupported or kCorrupt, by name:
+/// a file, live or removed within the retention, that DecodePath() cannot place; then nothing is deleted.
 Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options = {}, const Clock& clock = SystemClock());
 
 struct LogCleanupResult {
