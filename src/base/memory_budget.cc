@@ -1,0 +1,75 @@
+#include "base/memory_budget.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace {
+
+MemoryShare::MemoryShare(MemoryShare&& other) noexcept
+    : budget_(std::move(other.budget_)), named_(other.named_), bytes_(std::exchange(other.bytes_, 0)) {}
+
+MemoryShare& MemoryShare::operator=(MemoryShare&& other) noexcept {
+  if (this == &other) return *this;
+  Set(0);
+  budget_ = std::move(other.budget_);
+  named_ = other.named_;
+  bytes_ = std::exchange(other.bytes_, 0);
+  return *this;
+}
+
+MemoryShare::~MemoryShare() { Set(0); }
+
+void MemoryShare::Set(std::int64_t bytes) {
+  bytes = std::max<std::int64_t>(bytes, 0);
+  const std::int64_t change = bytes - std::exchange(bytes_, bytes);
+  if (budget_ == nullptr || change == 0) return;
+  named_->fetch_add(change, std::memory_order_relaxed);
+  budget_->Change(change);
+}
+
+bool MemoryShare::TryAdd(std::int64_t bytes) {
+  if (budget_ != nullptr) {
+    if (!budget_->TryDraw(bytes)) return false;
+    named_->fetch_add(bytes, std::memory_order_relaxed);
+  }
+  bytes_ += bytes;
+  return true;
+}
+
+std::shared_ptr<MemoryBudget> MemoryBudget::Make(std::int64_t limit_bytes) {
+  return std::shared_ptr<MemoryBudget>(new MemoryBudget(limit_bytes));
+}
+
+MemoryShare MemoryBudget::NewShare(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return MemoryShare(shared_from_this(), &by_name_[name]);
+}
+
+std::map<std::string, std::int64_t> MemoryBudget::ByName() const {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, std::int64_t> bytes;
+  for (const auto& [name, sum] : by_name_) bytes[name] = sum.load(std::memory_order_relaxed);
+  return bytes;
+}
+
+void MemoryBudget::Change(std::int64_t bytes) {
+  const std::int64_t used = used_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (bytes > 0) NotePeak(used);
+}
+
+bool MemoryBudget::TryDraw(std::int64_t bytes) {
+  std::int64_t used = used_.load(std::memory_order_relaxed);
+  do {
+    if (used > limit_ - bytes) return false;
+  } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+  NotePeak(used + bytes);
+  return true;
+}
+
+void MemoryBudget::NotePeak(std::int64_t used) {
+  std::int64_t peak = peak_.load(std::memory_order_relaxed);
+  while (used > peak && !peak_.compare_exchange_weak(peak, used, std::memory_order_relaxed)) {
+  }
+}
+
+}  // namespace millrace
