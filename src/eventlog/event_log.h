@@ -58,6 +58,10 @@ struct Failed {
   std::optional<TopicPartition> source;
 };
 
+/// Of keys, payloads and headers, that one Poll() takes unless it is told otherwise: thousands of small records, a few
+/// large ones.
+inline constexpr std::size_t kPollBytesMax = 4 << 20;
+
 using Event = std::variant<FetchedRecords, Assigned, Revoked, ReachedEnd, Failed>;
 
 /// Not thread-safe: one thread calls everything, but for wake_fd()'s descriptor, which may be watched anywhere.
@@ -72,9 +76,10 @@ class Consumer {
   /// Readable whenever Poll() may have something new; Poll() drains it.
   virtual int wake_fd() const = 0;
 
-  /// What has arrived, never waiting. At most about `max_records` records, one FetchedRecords per partition at most;
-  /// if that limit cut it short, the descriptor stays readable.
-  virtual std::vector<Event> Poll(std::size_t max_records) = 0;
+  /// What has arrived, never waiting. At most about `max_records` records and `max_bytes` of their keys, payloads and
+  /// headers, but the first record whatever its size; one FetchedRecords per partition at most. If a limit cut it
+  /// short, the descriptor stays readable.
+  virtual std::vector<Event> Poll(std::size_t max_records, std::size_t max_bytes = kPollBytesMax) = 0;
 
   /// Answers Assigned, or moves partitions that are already started (a seek): reading goes on at `next`. Records
   /// polled before are stale; those after carry the returned generation.

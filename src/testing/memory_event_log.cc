@@ -38,7 +38,7 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
 
   int wake_fd() const override { return wake_fd_; }
 
-  std::vector<Event> Poll(std::size_t max_records) override {
+  std::vector<Event> Poll(std::size_t max_records, std::size_t) override {
     const std::lock_guard lock(log_->mutex_);
     eventfd_t drained = 0;
     static_cast<void>(::eventfd_read(wake_fd_, &drained));

@@ -8,6 +8,7 @@
 #include <librdkafka/rdkafka.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <set>
@@ -125,16 +126,22 @@ class Member {
   }
 
   /// Waits for the descriptor, up to 100 ms, and handles what there is.
-  void Step(std::size_t max_records = 500) {
+  void Step(std::size_t max_records = 500, std::size_t max_bytes = kPollBytesMax) {
     pollfd fd{consumer->wake_fd(), POLLIN, 0};
     if (::poll(&fd, 1, 100) == 0) return;
-    for (Event& event : consumer->Poll(max_records)) std::visit([this](auto& e) { Handle(e); }, event);
+    std::size_t polled = 0;
+    for (Event& event : consumer->Poll(max_records, max_bytes)) {
+      if (const auto* fetched = std::get_if<FetchedRecords>(&event)) polled += fetched->bytes;
+      std::visit([this](auto& e) { Handle(e); }, event);
+    }
+    polled_bytes_max = std::max(polled_bytes_max, polled);
   }
 
   std::unique_ptr<Consumer> consumer;
   std::set<TopicPartition> owned;
   std::map<TopicPartition, Offset> ends;
   std::vector<Failed> failures;
+  std::size_t polled_bytes_max = 0;  ///< Of one Poll().
   std::int64_t generation = 0;
   int revocations = 0;
   int losses = 0;
@@ -505,6 +512,26 @@ TEST_F(KafkaLogTest, SmallQueueDoesNotSlowReading) {
     const auto begun = steady_clock::now();
     StepUntil({&member}, [&] { return lake.total() == records.size(); });
     EXPECT_LT(steady_clock::now() - begun, 15s);
+  }
+}
+
+TEST_F(KafkaLogTest, PollStopsAtItsBytesWithAtLeastOneRecord) {
+  constexpr std::size_t kSize = 100'000;
+  CreateTopic(topic_, 2);
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 200; ++i) records.push_back(Record(topic_, std::string(kSize, 'x'), i % 2));
+  Produce(records);
+  for (const std::size_t limit : {std::size_t{1}, 5 * kSize, 30 * kSize}) {
+    SCOPED_TRACE(limit);
+    Lake lake;
+    Properties properties = ConsumerProperties();
+    properties["group.id"] += std::to_string(limit);
+    Member member(properties, topic_, &lake);
+    const auto begun = steady_clock::now();
+    while (lake.total() < records.size() && steady_clock::now() - begun < 60s) member.Step(8192, limit);
+    EXPECT_EQ(lake.total(), records.size());
+    // The first messages of a poll show how large they are.
+    EXPECT_LE(member.polled_bytes_max, std::max(limit + kSize, 16 * kSize));
   }
 }
 

@@ -15,6 +15,15 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// With the headers, which FetchedRecords::bytes leaves out.
+std::size_t SizeOf(const FetchedRecords& fetched) {
+  std::size_t bytes = fetched.bytes;
+  for (const auto& record : fetched.records) {
+    for (const auto& [name, value] : record.headers) bytes += name.size() + value.size();
+  }
+  return bytes;
+}
+
 class EmbeddedConsumer final : public Consumer {
  public:
   explicit EmbeddedConsumer(std::shared_ptr<EmbeddedStorage> storage)
@@ -35,11 +44,12 @@ class EmbeddedConsumer final : public Consumer {
 
   int wake_fd() const override { return wake_fd_; }
 
-  std::vector<Event> Poll(std::size_t max_records) override {
+  std::vector<Event> Poll(std::size_t max_records, std::size_t max_bytes) override {
     std::uint64_t wakes;
     static_cast<void>(!read(wake_fd_, &wakes, sizeof(wakes)));
     std::vector<Event> events = std::exchange(events_, {});
     std::size_t left = std::max<std::size_t>(max_records, 1);
+    std::size_t bytes_left = std::max<std::size_t>(max_bytes, 1);
     // Begins with another partition each time, or a busy one would starve those after it.
     std::vector<std::pair<const TopicPartition, Partition>*> order;
     for (auto& entry : partitions_) {
@@ -49,13 +59,14 @@ class EmbeddedConsumer final : public Consumer {
       std::rotate(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(turn_++ % order.size()), order.end());
     for (auto* entry : order) {
       auto& [source, state] = *entry;
-      Result<FetchedRecords> fetched = storage_->Read(source, state.position, left);
+      Result<FetchedRecords> fetched = storage_->Read(source, state.position, left, bytes_left);
       if (!fetched.ok()) {
         state.failed = KindOf(fetched.status()) != ErrorKind::kTransient;
         events.emplace_back(Failed{fetched.status(), source});
         continue;
       }
       left -= fetched->records.size();
+      bytes_left -= std::min(bytes_left, SizeOf(*fetched));
       state.position = fetched->range.end;
       fetched->generation = state.generation;
       if (!fetched->records.empty()) events.emplace_back(std::move(*fetched));
@@ -64,7 +75,7 @@ class EmbeddedConsumer final : public Consumer {
         state.reported_end = state.position;
         events.emplace_back(ReachedEnd{source, state.position, state.generation});
       }
-      if (left == 0) {
+      if (left == 0 || bytes_left == 0) {
         Wake();
         break;
       }
@@ -116,7 +127,7 @@ class EmbeddedConsumer final : public Consumer {
                                                      milliseconds) override {
     ASSIGN_OR_RETURN(const OffsetRange range, storage_->Bounds(source));
     if (offset < range.begin || offset >= range.end) return std::nullopt;
-    ASSIGN_OR_RETURN(const FetchedRecords fetched, storage_->Read(source, offset, 1));
+    ASSIGN_OR_RETURN(const FetchedRecords fetched, storage_->Read(source, offset, 1, 1));
     return Fingerprint(fetched.records.front());
   }
 

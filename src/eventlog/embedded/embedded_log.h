@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,9 @@
 namespace millrace::eventlog {
 
 class EmbeddedStorage;
+
+/// Of one record with its headers. Producer::Append() refuses a larger one (kInvalidInput).
+inline constexpr std::size_t kEmbeddedRecordBytesMax = 64 << 20;
 
 struct EmbeddedOptions {
   std::string path;

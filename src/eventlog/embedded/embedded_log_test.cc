@@ -324,6 +324,64 @@ TEST_F(EmbeddedLogTest, PollStopsAtItsLimitAndStaysReadable) {
   EXPECT_EQ(seen.size(), 2u) << "no partition starves another";
 }
 
+TEST_F(EmbeddedLogTest, PollStopsAtItsBytesWithAtLeastOneRecord) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  for (const int size : {100, 100, 100, 5000, 100, 100}) {
+    for (const int p : {0, 1}) {
+      OutgoingRecord record = Record(std::string(static_cast<std::size_t>(size) / 2, 'x'), p);
+      record.headers = {{"h", std::string(static_cast<std::size_t>(size) / 2, 'y')}};
+      MILLRACE_ASSERT_OK(producer->Append(record));
+    }
+  }
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  // By its bytes a poll holds: exactly reached, not reached by one record more than reached, less than one record.
+  for (const std::size_t bytes : {1, 101, 300, 1000, 1 << 20}) {
+    SCOPED_TRACE(bytes);
+    std::unique_ptr<Consumer> consumer;
+    ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}, {kOne, 0}}, consumer));
+    std::map<TopicPartition, Offset> next;
+    int polls = 0;
+    while (next[kZero] + next[kOne] < 12) {
+      ASSERT_TRUE(Readable(*consumer, 0)) << "what a limit has left is announced";
+      std::size_t taken = 0;
+      std::size_t last = 0;
+      ++polls;
+      for (const Event& event : consumer->Poll(1000, bytes)) {
+        const auto* fetched = std::get_if<FetchedRecords>(&event);
+        if (fetched == nullptr) continue;
+        ASSERT_FALSE(fetched->records.empty());
+        EXPECT_EQ(fetched->range.begin, next[fetched->source]);
+        EXPECT_EQ(fetched->range.end, fetched->range.begin + std::ssize(fetched->records));
+        next[fetched->source] = fetched->range.end;
+        for (const auto& record : fetched->records) {
+          last = record.payload->size() + record.Headers()[0].second.size();
+          taken += last;
+        }
+      }
+      EXPECT_LT(taken - last, bytes) << "no record is taken when the bytes are reached";
+    }
+    EXPECT_EQ(next, (std::map<TopicPartition, Offset>{{kZero, 6}, {kOne, 6}}));
+    if (bytes == 1) EXPECT_EQ(polls, 12);
+    if (bytes == 1 << 20) EXPECT_EQ(polls, 1);
+  }
+}
+
+TEST_F(EmbeddedLogTest, ARecordBeyondTheLimitIsRefusedAndHarmsNoOther) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  const Status refused = producer->Append(Record(std::string(kEmbeddedRecordBytesMax, 'x')));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused);
+  EXPECT_THAT(refused.message(), HasSubstr("at most 67108864"));
+  MILLRACE_ASSERT_OK(producer->Append(Record("small")));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read);
+  EXPECT_EQ(read.payloads[kZero], std::vector<std::string>{"small"});
+}
+
 TEST_F(EmbeddedLogTest, RetentionMovesTheBeginningAndNothingElse) {
   EmbeddedOptions options = Options();
   options.retention = 1h;

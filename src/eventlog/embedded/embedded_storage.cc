@@ -22,6 +22,12 @@ namespace {
 
 // Appenders wait while this much is on its way to the disk.
 constexpr std::size_t kPendingBytes = 16 << 20;
+// Of RocksDB's tables that are open at a time, each with a descriptor: a log may be a thousand of them.
+constexpr int kOpenTablesMax = 32;
+// Of the cache of blocks and of the tables' indexes, which RocksDB would else hold for each open table.
+constexpr std::size_t kBlockCacheBytes = 8 << 20;
+// Records are read in order: larger blocks make the indexes smaller.
+constexpr std::size_t kBlockBytes = 32 << 10;
 constexpr std::chrono::seconds kRetentionInterval{60};
 constexpr int kDefaultPartitions = 4;
 constexpr const char* kPartitionsKey = "mpartitions";
@@ -159,8 +165,11 @@ Status EmbeddedStorage::OpenDatabase() {
   db_options.max_total_wal_size = 64 << 20;
   db_options.keep_log_file_num = 2;
   db_options.info_log_level = rocksdb::WARN_LEVEL;
+  db_options.max_open_files = kOpenTablesMax;
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(8 << 20);
+  table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
+  table.cache_index_and_filter_blocks = true;
+  table.block_size = kBlockBytes;
   db_options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   rocksdb::DB* db = nullptr;
   RETURN_NOT_OK(ToStatus(rocksdb::DB::Open(db_options, options_.path, &db), options_.path));
@@ -263,6 +272,10 @@ Status EmbeddedStorage::Append(OutgoingRecord record, const std::shared_ptr<Fate
   }
   const UnixMicros timestamp = record.timestamp ? *record.timestamp : options_.clock->Now();
   std::string value = EncodeRecord(record, timestamp);
+  if (value.size() > kEmbeddedRecordBytesMax) {
+    return InvalidInput("embedded log {}: a record of {} has {} bytes; at most {} are allowed", options_.path,
+                        record.topic, value.size(), kEmbeddedRecordBytesMax);
+  }
   TopicPartition target{std::move(record.topic), record.partition};
   std::unique_lock lock(mutex_);
   if (target.partition < 0) {
@@ -367,7 +380,8 @@ Result<OffsetRange> EmbeddedStorage::Bounds(const TopicPartition& source) const 
   return at->second.range;
 }
 
-Result<FetchedRecords> EmbeddedStorage::Read(const TopicPartition& source, Offset next, std::size_t max_records) const {
+Result<FetchedRecords> EmbeddedStorage::Read(const TopicPartition& source, Offset next, std::size_t max_records,
+                                             std::size_t max_bytes) const {
   ASSIGN_OR_RETURN(const OffsetRange bounds, Bounds(source));
   if (next < bounds.begin || next > bounds.end) {
     return Corrupt("offset {} of {} is out of range: the log holds [{}, {})", next, ToString(source), bounds.begin,
@@ -375,7 +389,7 @@ Result<FetchedRecords> EmbeddedStorage::Read(const TopicPartition& source, Offse
   }
   FetchedRecords fetched;
   fetched.source = source;
-  const Offset end = std::min(bounds.end, next + static_cast<Offset>(max_records));
+  Offset end = std::min(bounds.end, next + static_cast<Offset>(max_records));
   fetched.range = {next, end};
   if (fetched.range.empty()) return fetched;
 
@@ -397,12 +411,16 @@ Result<FetchedRecords> EmbeddedStorage::Read(const TopicPartition& source, Offse
     if (BigEndian(key.Raw<Offset>()) != offset) break;
     arena->append(it->value().data(), it->value().size());
     ends.push_back(arena->size());
+    if (arena->size() >= max_bytes) {
+      end = fetched.range.end = ++offset;
+      break;
+    }
   }
   RETURN_NOT_OK(ToStatus(it->status(), options_.path));
   if (offset != end) {
     // Retention may have taken it since; the owner then hears of the range as it is now.
     ASSIGN_OR_RETURN(const OffsetRange now, Bounds(source));
-    if (next < now.begin) return Read(source, next, max_records);
+    if (next < now.begin) return Read(source, next, max_records, max_bytes);
     return Corrupt("embedded log {}: the record at offset {} of {} is missing", options_.path, offset,
                    ToString(source));
   }

@@ -46,9 +46,11 @@ class EmbeddedStorage {
   /// kNotFound: no such topic or partition.
   Result<OffsetRange> Bounds(const TopicPartition& source) const;
 
-  /// At most `max_records` records from `next` on, below the durable end. `range` is what they cover. kCorrupt: `next`
+  /// At most `max_records` records from `next` on, below the durable end, and no more of them once their keys, payloads
+  /// and headers have reached `max_bytes`: one at least, if there is one. `range` is what they cover. kCorrupt: `next`
   /// is outside the log, or a record within it is missing or damaged.
-  Result<FetchedRecords> Read(const TopicPartition& source, Offset next, std::size_t max_records) const;
+  Result<FetchedRecords> Read(const TopicPartition& source, Offset next, std::size_t max_records,
+                              std::size_t max_bytes) const;
 
   Result<Offset> OffsetAt(const TopicPartition& source, UnixMicros time) const;
 

@@ -146,7 +146,7 @@ class KafkaConsumer final : public Consumer {
 
   int wake_fd() const override { return wake_fd_; }
 
-  std::vector<Event> Poll(std::size_t max_records) override;
+  std::vector<Event> Poll(std::size_t max_records, std::size_t max_bytes) override;
 
   Result<std::int64_t> Start(const OffsetVector& next) override;
   Status Release(const std::vector<TopicPartition>& partitions) override;
@@ -338,7 +338,7 @@ void KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::
   }
 }
 
-std::vector<Event> KafkaConsumer::Poll(std::size_t max_records) {
+std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_bytes) {
   // Drained before the queue is read: what comes in between wakes us once too often, never once too little.
   std::uint64_t wakes;
   static_cast<void>(!read(wake_fd_, &wakes, sizeof(wakes)));
@@ -346,10 +346,18 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records) {
   buffer_.resize(std::max<std::size_t>(max_records, 1));
   std::vector<Gathered> gathered;
   std::size_t taken = 0;
-  while (taken < buffer_.size()) {
-    const ssize_t count = rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), buffer_.size() - taken);
+  std::size_t bytes_taken = 0;
+  std::size_t should_fit = 16;  // Messages; a few show how large they are.
+  max_bytes = std::max<std::size_t>(max_bytes, 1);
+  while (taken < buffer_.size() && bytes_taken < max_bytes) {
+    // What has left librdkafka's queue cannot go back. Where sizes change much it may be more than `max_bytes`, and
+    // never more than that queue holds.
+    const ssize_t count =
+        rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), std::min(buffer_.size() - taken, should_fit));
     if (count <= 0) break;
     taken += static_cast<std::size_t>(count);
+    for (ssize_t i = 0; i < count; ++i) bytes_taken += buffer_[i]->len + buffer_[i]->key_len;
+    should_fit = (max_bytes - std::min(bytes_taken, max_bytes)) / (bytes_taken / taken + 1) + 1;
     // Messages come in long runs of one partition.
     for (std::size_t begin = 0, end = 0; begin < static_cast<std::size_t>(count); begin = end) {
       const rd_kafka_message_t* first = buffer_[begin];
@@ -359,7 +367,7 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records) {
       TakeRun({buffer_.data() + begin, end - begin}, gathered);
     }
   }
-  if (taken == buffer_.size()) {
+  if (taken == buffer_.size() || bytes_taken >= max_bytes) {
     const std::uint64_t one = 1;
     static_cast<void>(!write(wake_fd_, &one, sizeof(one)));
   }
