@@ -23,6 +23,16 @@ DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record,
   return letter;
 }
 
+std::int64_t BytesOf(const DeadLetter& letter) {
+  std::size_t bytes = sizeof(letter) + letter.source.topic.capacity() + letter.key.value_or("").capacity() +
+                      letter.payload.capacity() + letter.stage.capacity() + letter.reason.capacity() +
+                      letter.detail.capacity();
+  for (const auto& header : letter.headers) {
+    bytes += sizeof(header) + header.first.capacity() + header.second.capacity();
+  }
+  return static_cast<std::int64_t>(bytes);
+}
+
 std::shared_ptr<arrow::Schema> DeadLetterSchema() {
   static const auto schema = arrow::schema({
       arrow::field("topic", arrow::utf8(), false),

@@ -3,6 +3,7 @@
 
 #include <arrow/record_batch.h>
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace millrace::model {
 /// topic utf8, partition int32, offset int64, timestamp timestamp[us, UTC], key binary (null: none), payload binary,
 /// headers list<struct<key utf8, value binary>>, stage utf8, reason utf8, detail utf8.
 std::shared_ptr<arrow::Schema> DeadLetterSchema();
+
+/// Memory that it takes.
+std::int64_t BytesOf(const DeadLetter& letter);
 
 std::shared_ptr<arrow::RecordBatch> ToRecordBatch(const std::vector<DeadLetter>& letters);
 

@@ -51,7 +51,8 @@ model::FetchedRecords FetchedRows(model::OffsetRange range) {
   return Fetched(range, std::move(payloads));
 }
 
-TestPipeline::TestPipeline(PipelineConfig config) {
+TestPipeline::TestPipeline(PipelineConfig config, ShardOptions options,
+                           const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas) {
   static std::atomic<int> count{0};
   folder_ = std::filesystem::temp_directory_path() / fmt::format("millrace_pipeline_{}_{}", ::getpid(), ++count);
   std::filesystem::create_directories(folder_);
@@ -62,13 +63,14 @@ TestPipeline::TestPipeline(PipelineConfig config) {
   for (int t = 0; t <= plan_->dead_letters(); ++t) {
     const auto& table = plan_->tables[t];
     stores.push_back(OpenTableStore(*plan_, t, lake_).ValueOrDie());
-    tables_.push_back(delta::Table::OpenOrCreate(stores.back(), {.schema = table.schema,
+    const auto schema = lake_schemas.contains(t) ? lake_schemas.at(t) : table.schema;
+    tables_.push_back(delta::Table::OpenOrCreate(stores.back(), {.schema = schema,
                                                                  .partition_columns = table.partition_columns,
                                                                  .configuration = table.properties,
                                                                  .name = table.name})
                           .ValueOrDie());
   }
-  shard_ = Shard::Make(plan_, std::move(stores)).ValueOrDie();
+  shard_ = Shard::Make(plan_, std::move(stores), std::move(options)).ValueOrDie();
 }
 
 TestPipeline::~TestPipeline() {
@@ -96,7 +98,8 @@ void TestPipeline::StartAt(const std::vector<model::Offset>& next, std::map<std:
                            .covered_from = next[t],
                            .fence = plan_->progress.NextOffset(*tables_[t]->snapshot(), kSource)
                                         ? std::optional(next[t] - 1)
-                                        : std::nullopt});
+                                        : std::nullopt,
+                           .table_schema = tables_[t]->snapshot()->schema});
   }
   shard_->Start(std::move(start));
 }

@@ -35,7 +35,9 @@ model::FetchedRecords FetchedRows(model::OffsetRange range);
 
 class TestPipeline {
  public:
-  explicit TestPipeline(PipelineConfig config = TestConfig());
+  /// `lake_schemas`: by table, where it is not the plan's.
+  explicit TestPipeline(PipelineConfig config = TestConfig(), ShardOptions options = {},
+                        const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas = {});
   ~TestPipeline();
 
   const Plan& plan() const { return *plan_; }

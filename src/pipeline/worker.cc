@@ -90,7 +90,6 @@ std::int64_t CheckpointInterval(const delta::Snapshot& snapshot) {
 }
 
 void Worker::ShardThread::Measure() {
-  memory_bytes = shard->memory_bytes();
   for (int t = 0; t < shard->num_sinks(); ++t) open_rows[t] = shard->sink(t).num_rows();
 }
 
@@ -98,6 +97,7 @@ Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consu
     : plan_(std::move(plan)),
       options_(options),
       consumer_(std::move(consumer)),
+      budget_(MemoryBudget::Make(plan_->config.limits.memory)),
       seal_mutex_(control_.get_executor()),
       wake_(control_) {}
 
@@ -133,7 +133,9 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   const int num_shards = configured > 0 ? configured : std::max(1u, std::thread::hardware_concurrency());
   for (int i = 0; i < num_shards; ++i) {
     auto thread = std::make_unique<ShardThread>();
-    ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, worker->stores_));
+    ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, worker->stores_,
+                                                {.budget = worker->budget_,
+                                                 .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards)}));
     thread->open_rows = std::make_unique<std::atomic<std::int64_t>[]>(worker->plan_->tables.size());
     worker->shards_.push_back(std::move(thread));
   }
@@ -329,9 +331,10 @@ void Worker::Backpressure() {
   for (const auto& shard : shards_) {
     const std::int64_t backlog = shard->backlog_bytes;
     behind |= backlog > kShardBacklogBytesMax;
-    used += backlog + shard->memory_bytes;
+    used += backlog;
   }
-  const auto budget = static_cast<double>(plan_->config.limits.memory);
+  used += budget_->used();
+  const auto budget = static_cast<double>(budget_->limit());
   status_.memory_used = used;
   if (static_cast<double>(used) > kCutShare * budget) {
     for (int t = 0; t < plan_->dead_letters(); ++t) RequestCut(t);
@@ -518,6 +521,7 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
       CO_ASSIGN_OR_RETURN(const auto sink,
                           CheckedStart(plan_->tables[t], source, committed, bounds.at(source), fresh.at(source)));
       start.sinks.push_back(sink);
+      start.sinks.back().table_schema = tables_[t]->table->snapshot()->schema;
       const auto [low, is_first] = lowest.emplace(source, sink.next);
       if (!is_first) low->second = std::min(low->second, sink.next);
       for (const auto& stage : plan_->StagesOf(t)) {

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/async.h"
+#include "base/memory_budget.h"
 #include "base/status.h"
 #include "delta/table.h"
 #include "eventlog/event_log.h"
@@ -121,7 +122,6 @@ class Worker {
     std::unique_ptr<Shard> shard;
     std::thread thread;
     std::atomic<std::int64_t> backlog_bytes{0};
-    std::atomic<std::int64_t> memory_bytes{0};
     std::unique_ptr<std::atomic<std::int64_t>[]> open_rows;  // By table: in its open epoch.
 
     /// After every change of the shard's state; on the shard's thread.
@@ -195,6 +195,7 @@ class Worker {
 
   asio::io_context control_{1};
   std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread only.
+  const std::shared_ptr<MemoryBudget> budget_;
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
   asio::thread_pool io_pool_{4};
