@@ -3,11 +3,11 @@
 #include <arrow/array.h>
 #include <arrow/array/util.h>
 
-#include <map>
 #include <utility>
 
 #include "delta/compaction.h"
 #include "delta/json_text.h"
+#include "delta/partitioned_writer.h"
 
 namespace millrace::delta {
 namespace {
@@ -70,27 +70,15 @@ Result<AppendResult> Append(Table& table, const arrow::RecordBatchVector& batche
   }
   if (conformed.empty() && !options.txn) return AppendResult{snapshot, false};
 
-  std::map<PartitionValues, std::unique_ptr<DataFileWriter>> writers;
-  for (const auto& batch : conformed) {
-    ASSIGN_OR_RETURN(const auto parts, SplitByPartition(batch, partition_columns));
-    for (const auto& part : parts) {
-      auto& writer = writers[part.values];
-      if (writer == nullptr) {
-        ASSIGN_OR_RETURN(writer, DataFileWriter::Make(table.store(), part.rows->schema(), part.values, options.file));
-      }
-      RETURN_NOT_OK(writer->Append(*part.rows));
-    }
-  }
+  const auto writer =
+      PartitionedWriter::Make(table.store(), snapshot->schema, partition_columns, {.file = options.file});
+  for (const auto& batch : conformed) RETURN_NOT_OK(writer->Append(batch));
   ASSIGN_OR_RETURN(const auto stats, StatsColumnsOf(*snapshot));
   CommitRequest request;
-  std::int64_t num_rows = 0;
+  ASSIGN_OR_RETURN(request.adds, writer->Finish(stats));
+  const std::int64_t num_rows = writer->num_rows();
   std::int64_t num_bytes = 0;
-  for (const auto& [values, writer] : writers) {
-    ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
-    num_rows += writer->num_rows();
-    num_bytes += file.size;
-    request.adds.push_back(std::move(file));
-  }
+  for (const auto& file : request.adds) num_bytes += file.size;
   request.operation = "WRITE";
   request.operation_parameters = {{"mode", "Append"}, {"partitionBy", JsonArray(partition_columns)}};
   request.operation_metrics = {{"numFiles", std::to_string(request.adds.size())},

@@ -39,8 +39,13 @@ class DataFileWriter {
   std::int64_t num_rows() const;
   /// Written so far plus what the open row group is estimated to add.
   std::int64_t num_bytes() const;
-  /// Memory that the writer holds now: open pages, dictionaries, and what the store has not sent yet.
+  /// Memory that the writer holds now: rows that wait for their encoding, open pages, dictionaries, and what the store
+  /// has not sent yet.
   std::int64_t memory_bytes() const;
+
+  /// Takes no more rows: makes the file complete and durable, and gives its descriptor back. Finish() does it
+  /// otherwise. Call once; kTransient: the store.
+  Status Close();
 
   /// The file is complete and durable; it is part of the table once the returned action is committed. If it never is,
   /// Vacuum() deletes the file after the retention, or DropUncommitted() at once. `stats`: the columns that the table

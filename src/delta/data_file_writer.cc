@@ -1,10 +1,12 @@
 #include <arrow/array.h>
 #include <arrow/memory_pool.h>
+#include <arrow/util/byte_size.h>
 #include <arrow/util/compression.h>
 #include <parquet/properties.h>
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -20,6 +22,15 @@ namespace {
 
 // Rows that are looked at before the encodings are chosen.
 constexpr std::int64_t kSampleRows = 4096;
+// Or so many bytes, if that is less.
+constexpr std::int64_t kSampleBytesMax = 4 << 20;
+// Batches of the sample are joined when they are so many: a batch of one row takes kilobytes.
+constexpr std::size_t kSampleBatchesMax = 64;
+// Fewer rows say nothing about encodings, and then nothing is at stake.
+constexpr std::int64_t kSampleRowsMin = 64;
+// What an open file takes beside pages and dictionaries, which its pool counts: at first, and for each column.
+constexpr std::int64_t kOpenFileBytes = 128 << 10;
+constexpr std::int64_t kOpenColumnBytes = 8 << 10;
 // Above this share of distinct values in the sample (about 9,000 distinct values or more) a dictionary costs a hash per
 // value and saves little.
 constexpr double kDistinctShareMax = 0.8;
@@ -73,8 +84,7 @@ double DistinctShare(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sam
       }
     }
   }
-  // A handful of rows says nothing, and then nothing is at stake.
-  return rows < 64 ? 0 : static_cast<double>(distinct.count()) / static_cast<double>(rows);
+  return rows < kSampleRowsMin ? 0 : static_cast<double>(distinct.count()) / static_cast<double>(rows);
 }
 
 // Zstd that hardly looks for matches but still codes literals by Huffman: for hexadecimal ids nearly as small as level
@@ -172,17 +182,30 @@ class DataFileWriter::Impl {
   }
 
   std::int64_t num_rows() const { return num_rows_; }
-  std::int64_t memory_bytes() const { return pool_.bytes_allocated() + upload_->buffered_bytes(); }
-  std::int64_t num_bytes() const { return upload_->Tell().ValueOr(0) + pool_.bytes_allocated(); }
+  std::int64_t memory_bytes() const {
+    const std::int64_t open = rows_ ? kOpenFileBytes + kOpenColumnBytes * schema_->num_fields() : 0;
+    return pool_.bytes_allocated() + upload_->buffered_bytes() + sample_bytes_ + open;
+  }
+  std::int64_t num_bytes() const {
+    if (size_) return *size_;
+    return upload_->Tell().ValueOr(0) + pool_.bytes_allocated();
+  }
 
-  Result<AddFile> Finish(const StatsColumns& stats) {
+  Status Close() {
     if (failed_) return InvalidInput("data file {}: an earlier append failed", key_);
     failed_ = true;
     if (!rows_) RETURN_NOT_OK(WithContext(OpenFile(), "writing data file {}", key_));
     RETURN_NOT_OK(WithContext(rows_->Close(), "writing data file {}", key_));
-    AddFile add;
-    ASSIGN_OR_RETURN(add.size, upload_->Tell());
+    ASSIGN_OR_RETURN(const std::int64_t size, upload_->Tell());
     RETURN_NOT_OK(WithContext(upload_->Finish(), "finishing data file {}", key_));
+    size_ = size;
+    return Status::OK();
+  }
+
+  Result<AddFile> Finish(const StatsColumns& stats) {
+    if (!size_) RETURN_NOT_OK(Close());
+    AddFile add;
+    add.size = *std::exchange(size_, std::nullopt);
     add.path = EncodePath(key_);
     add.partition_values = values_;
     add.modification_time_ms = clock_.Now() / 1000;
@@ -195,8 +218,14 @@ class DataFileWriter::Impl {
     num_rows_ += batch.num_rows();
     nans_.Observe(batch);
     if (rows_) return Write(batch);
+    ASSIGN_OR_RETURN(const std::int64_t bytes, arrow::util::ReferencedBufferSize(batch));
+    sample_bytes_ += bytes;
     sample_.push_back(batch.Slice(0));
-    return num_rows_ >= kSampleRows ? OpenFile() : Status::OK();
+    if (num_rows_ >= kSampleRows || sample_bytes_ >= kSampleBytesMax) return OpenFile();
+    if (sample_.size() < kSampleBatchesMax) return Status::OK();
+    ASSIGN_OR_RETURN(auto joined, arrow::ConcatenateRecordBatches(std::exchange(sample_, {})));
+    sample_.push_back(std::move(joined));
+    return Status::OK();
   }
 
   // Chooses the encodings by what has been appended so far, and writes that.
@@ -213,7 +242,7 @@ class DataFileWriter::Impl {
     for (int i = 0; i < schema_->num_fields(); ++i) {
       const arrow::Field& field = *schema_->field(i);
       if (TextBounds::Covers(field)) builder.disable_statistics(field.name());
-      if (DistinctShare(sample_, i) <= kDistinctShareMax) continue;
+      if (num_rows_ < kSampleRowsMin || DistinctShare(sample_, i) <= kDistinctShareMax) continue;
       builder.disable_dictionary(field.name());
       if (IsIntegerInParquet(*field.type())) {
         builder.encoding(field.name(), parquet::Encoding::DELTA_BINARY_PACKED);
@@ -223,6 +252,7 @@ class DataFileWriter::Impl {
       if (!pays) builder.codec_options(field.name(), LiteralsOnly());
     }
     ASSIGN_OR_RETURN(rows_, ParquetRows::Open(schema_, builder.build(), upload_, pool_, texts_));
+    sample_bytes_ = 0;
     for (const auto& batch : std::exchange(sample_, {})) RETURN_NOT_OK(Write(*batch));
     return Status::OK();
   }
@@ -241,11 +271,13 @@ class DataFileWriter::Impl {
   arrow::ProxyMemoryPool pool_;  // Counts what this writer holds; outlives rows_.
   std::shared_ptr<objectstore::Upload> upload_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> sample_;  // Until the file is open.
+  std::int64_t sample_bytes_ = 0;
   NanTracker nans_;
   TextBounds texts_;
   std::unique_ptr<ParquetRows> rows_;
   std::int64_t num_rows_ = 0;
-  bool failed_ = false;  // Or finished.
+  std::optional<std::int64_t> size_;  // Closed: of the file.
+  bool failed_ = false;               // Or closed.
 };
 
 DataFileWriter::DataFileWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -264,6 +296,7 @@ Status DataFileWriter::Append(const arrow::RecordBatch& batch) { return impl_->A
 std::int64_t DataFileWriter::num_rows() const { return impl_->num_rows(); }
 std::int64_t DataFileWriter::num_bytes() const { return impl_->num_bytes(); }
 std::int64_t DataFileWriter::memory_bytes() const { return impl_->memory_bytes(); }
+Status DataFileWriter::Close() { return impl_->Close(); }
 Result<AddFile> DataFileWriter::Finish(const StatsColumns& stats) { return impl_->Finish(stats); }
 
 }  // namespace millrace::delta

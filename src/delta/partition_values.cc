@@ -5,12 +5,12 @@
 #include <arrow/scalar.h>
 #include <arrow/util/decimal.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <map>
 #include <string_view>
-#include <unordered_map>
 
 #include "delta/data_file.h"
 #include "delta/time_text.h"
@@ -101,13 +101,8 @@ void AppendEscaped(std::string_view text, bool first_dot, std::string& out) {
   }
 }
 
-// The number of each row's value among the distinct values of its column, and one row for each number.
-struct Codes {
-  std::shared_ptr<arrow::Int32Array> of_row;  // Null where the value is null.
-  std::shared_ptr<arrow::Array> values;
-};
-
-Result<Codes> Encode(const std::shared_ptr<arrow::Array>& column) {
+// Distinct values numbered; an array of each row's number, and one of the values.
+Result<std::shared_ptr<arrow::DictionaryArray>> Encode(const std::shared_ptr<arrow::Array>& column) {
   std::shared_ptr<arrow::Array> encoded = column;
   if (column->type_id() == arrow::Type::DICTIONARY) {
     // The same value may stand in a dictionary twice.
@@ -115,8 +110,12 @@ Result<Codes> Encode(const std::shared_ptr<arrow::Array>& column) {
     ASSIGN_OR_RETURN(encoded, arrow::compute::Cast(*column, type.value_type()));
   }
   ASSIGN_OR_RETURN(const arrow::Datum datum, arrow::compute::DictionaryEncode(encoded));
-  const auto dictionary = std::static_pointer_cast<arrow::DictionaryArray>(datum.make_array());
-  return Codes{std::static_pointer_cast<arrow::Int32Array>(dictionary->indices()), dictionary->dictionary()};
+  return std::static_pointer_cast<arrow::DictionaryArray>(datum.make_array());
+}
+
+bool IsEscapedInFolders(char c) {
+  constexpr std::string_view kEscaped = "\"#%'*/:=?\\{[]^\x7F";
+  return static_cast<unsigned char>(c) < 0x20 || kEscaped.find(c) != std::string_view::npos;
 }
 
 }  // namespace
@@ -203,6 +202,79 @@ Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::s
   return arrow::MakeArrayFromScalar(**scalar, length);
 }
 
+bool FitsFolderName(std::string_view column, std::string_view value) {
+  std::size_t bytes = column.size() + 1 + value.size();
+  if (bytes > kFolderNameBytesMax) return false;
+  for (const std::string_view text : {column, value}) {
+    bytes += 2 * static_cast<std::size_t>(std::count_if(text.begin(), text.end(), IsEscapedInFolders));
+  }
+  return bytes <= kFolderNameBytesMax;
+}
+
+Result<PartitionGroups> PartitionGroups::Make(const arrow::RecordBatch& batch,
+                                              const std::vector<std::string>& partition_columns) {
+  PartitionGroups groups;
+  for (const auto& name : partition_columns) {
+    const auto column = batch.GetColumnByName(name);
+    if (column == nullptr) return InvalidInput("the batch has no partition column '{}'", name);
+    ASSIGN_OR_RETURN(const auto encoded, Encode(column));
+    groups.codes_.push_back(
+        {name, std::static_pointer_cast<arrow::Int32Array>(encoded->indices()), encoded->dictionary()});
+  }
+  const auto& codes = groups.codes_;
+  groups.of_row_.reserve(static_cast<std::size_t>(batch.num_rows()));
+  // Most batches have one date and so one group; neighbours often are alike.
+  std::map<std::vector<std::int32_t>, std::uint32_t> group_of;
+  std::vector<std::int32_t> key(codes.size());
+  std::vector<std::int32_t> last_key;
+  std::uint32_t group = 0;
+  for (std::int64_t row = 0; row < batch.num_rows(); ++row) {
+    for (std::size_t c = 0; c < codes.size(); ++c) {
+      key[c] = codes[c].of_row->IsNull(row) ? -1 : codes[c].of_row->Value(row);
+    }
+    if (row == 0 || key != last_key) {
+      group = group_of.try_emplace(key, static_cast<std::uint32_t>(groups.size())).first->second;
+      if (group == groups.size()) {
+        groups.num_rows_.push_back(0);
+        groups.first_rows_.push_back(row);
+      }
+      last_key = key;
+    }
+    ++groups.num_rows_[group];
+    groups.of_row_.push_back(group);
+  }
+  return groups;
+}
+
+Result<PartitionValues> PartitionGroups::ValuesOf(std::size_t group) const {
+  PartitionValues values;
+  const std::int64_t row = first_rows_[group];
+  for (const auto& codes : codes_) {
+    std::optional<std::string> text;
+    if (codes.of_row->IsValid(row)) {
+      ASSIGN_OR_RETURN(text, PartitionValueText(*codes.values, codes.of_row->Value(row), codes.column));
+    }
+    values.emplace(codes.column, std::move(text));
+  }
+  return values;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> WithoutColumns(std::shared_ptr<arrow::RecordBatch> batch,
+                                                           const std::vector<std::string>& columns) {
+  for (const auto& name : columns) {
+    ASSIGN_OR_RETURN(batch, batch->RemoveColumn(batch->schema()->GetFieldIndex(name)));
+  }
+  return batch;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> TakeRows(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                     const std::vector<std::int64_t>& rows) {
+  const auto indices = std::make_shared<arrow::Int64Array>(std::ssize(rows), arrow::Buffer::Wrap(rows));
+  ASSIGN_OR_RETURN(const arrow::Datum taken,
+                   arrow::compute::Take(batch, indices, arrow::compute::TakeOptions::NoBoundsCheck()));
+  return taken.record_batch();
+}
+
 Result<std::vector<PartitionedBatch>> SplitByPartition(const std::shared_ptr<arrow::RecordBatch>& batch,
                                                        const std::vector<std::string>& partition_columns) {
   std::vector<PartitionedBatch> out;
@@ -211,58 +283,24 @@ Result<std::vector<PartitionedBatch>> SplitByPartition(const std::shared_ptr<arr
     out.push_back({{}, batch});
     return out;
   }
-  std::shared_ptr<arrow::RecordBatch> rest = batch;
-  std::vector<Codes> codes;
-  for (const auto& name : partition_columns) {
-    const auto column = batch->GetColumnByName(name);
-    if (column == nullptr) return InvalidInput("the batch has no partition column '{}'", name);
-    ASSIGN_OR_RETURN(Codes encoded, Encode(column));
-    codes.push_back(std::move(encoded));
-    ASSIGN_OR_RETURN(rest, rest->RemoveColumn(rest->schema()->GetFieldIndex(name)));
-  }
-
-  // Rows by the combination of their codes. Most batches have one date and so one group; neighbours often are alike.
-  std::vector<std::vector<std::int64_t>> groups;
-  std::map<std::vector<std::int32_t>, std::size_t> group_of;
-  std::vector<std::int32_t> key(codes.size());
-  std::vector<std::int32_t> last_key;
-  std::size_t group = 0;
-  for (std::int64_t row = 0; row < batch->num_rows(); ++row) {
-    for (std::size_t c = 0; c < codes.size(); ++c) {
-      key[c] = codes[c].of_row->IsNull(row) ? -1 : codes[c].of_row->Value(row);
-    }
-    if (key != last_key) {
-      group = group_of.try_emplace(key, groups.size()).first->second;
-      if (group == groups.size()) groups.emplace_back();
-      last_key = key;
-    }
-    groups[group].push_back(row);
-  }
-
+  ASSIGN_OR_RETURN(const auto groups, PartitionGroups::Make(*batch, partition_columns));
+  ASSIGN_OR_RETURN(const auto rest, WithoutColumns(batch, partition_columns));
   std::map<PartitionValues, std::vector<std::int64_t>> rows_of;
-  for (const auto& [codes_of_group, index] : group_of) {
-    PartitionValues values;
-    for (std::size_t c = 0; c < codes.size(); ++c) {
-      std::optional<std::string> text;
-      if (codes_of_group[c] >= 0) {
-        ASSIGN_OR_RETURN(text, PartitionValueText(*codes[c].values, codes_of_group[c], partition_columns[c]));
-      }
-      values.emplace(partition_columns[c], std::move(text));
-    }
-    // "" and null are one partition.
-    auto& rows = rows_of[std::move(values)];
-    rows.insert(rows.end(), groups[index].begin(), groups[index].end());
+  std::vector<std::vector<std::int64_t>*> rows_of_group;
+  for (std::size_t group = 0; group < groups.size(); ++group) {
+    ASSIGN_OR_RETURN(auto values, groups.ValuesOf(group));
+    rows_of_group.push_back(&rows_of[std::move(values)]);
+  }
+  for (std::int64_t row = 0; row < batch->num_rows(); ++row) {
+    rows_of_group[groups.of_row()[static_cast<std::size_t>(row)]]->push_back(row);
   }
   for (auto& [values, rows] : rows_of) {
     if (std::ssize(rows) == batch->num_rows()) {
       out.push_back({values, rest});
       break;
     }
-    std::sort(rows.begin(), rows.end());
-    const auto indices = std::make_shared<arrow::Int64Array>(std::ssize(rows), arrow::Buffer::Wrap(rows));
-    ASSIGN_OR_RETURN(const arrow::Datum taken,
-                     arrow::compute::Take(rest, indices, arrow::compute::TakeOptions::NoBoundsCheck()));
-    out.push_back({values, taken.record_batch()});
+    ASSIGN_OR_RETURN(auto taken, TakeRows(rest, rows));
+    out.push_back({values, std::move(taken)});
   }
   return out;
 }

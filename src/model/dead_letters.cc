@@ -29,7 +29,7 @@ DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record,
   return letter;
 }
 
-std::int64_t SizeOf(const DeadLetter& letter) {
+std::int64_t BytesOf(const DeadLetter& letter) {
   std::size_t bytes = sizeof(letter) + letter.source.topic.size() + letter.payload.size() + letter.stage.size() +
                       letter.reason.size() + letter.detail.size();
   if (letter.key) bytes += letter.key->size();

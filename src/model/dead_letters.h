@@ -16,7 +16,7 @@ namespace millrace::model {
 std::shared_ptr<arrow::Schema> DeadLetterSchema();
 
 /// Bytes that it takes in memory, for the memory budget.
-std::int64_t SizeOf(const DeadLetter& letter);
+std::int64_t BytesOf(const DeadLetter& letter);
 
 std::shared_ptr<arrow::RecordBatch> ToRecordBatch(const std::vector<DeadLetter>& letters);
 

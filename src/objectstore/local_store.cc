@@ -3,6 +3,7 @@
 #include <arrow/io/file.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,10 +52,17 @@ Status FromErrno(int error, std::string_view what, const std::string& path) {
     case EDQUOT:
     case EIO:
     case EROFS:
-    case EMFILE:
-    case ENFILE:
     case ESTALE:
       return Transient("{} {}: {}; nothing was written", what, path, text);
+    case EMFILE: {
+      // It does not pass by itself as a full disk may: whoever tries again does so for ever.
+      struct rlimit limit = {};
+      ::getrlimit(RLIMIT_NOFILE, &limit);
+      return Internal("{} {}: {}: this process may have {} (ulimit -n); raise it", what, path, text, limit.rlim_cur);
+    }
+    case ENFILE:
+      return Internal("{} {}: {}: the system's limit (fs.file-max), not that of this process (ulimit -n)", what, path,
+                      text);
     case ENAMETOOLONG:
       return InvalidInput("{} {}: {}", what, path, text);
     default:

@@ -1,7 +1,9 @@
 // The local store and its prefixed view: what is visible, when, and what each failure leaves behind. Each test has a
 // fresh folder; failures of the disk come from a tiny tmpfs where the test may mount one.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -249,6 +251,32 @@ TEST_F(LocalStoreTest, FullDiskIsTransientAndLeavesNoHalfObject) {
     EXPECT_EQ(outcome, PutOutcome::kCreated);
   }
   ::umount(disk.c_str());
+}
+
+// A fault that passes would be tried again for ever; this one stays until somebody raises the limit.
+TEST_F(LocalStoreTest, NoMoreDescriptorsIsALimitThatIsNamedAndNoPassingFault) {
+  MILLRACE_ASSERT_OK(store_->Put("there", "x"));
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &old), 0);
+  std::vector<int> taken;
+  rlimit few = old;
+  few.rlim_cur = 200;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  for (int fd; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) taken.push_back(fd);
+  const std::vector<Status> failed = {
+      store_->Put("a", "x"),          store_->PutIfAbsent("b", "x").status(), store_->StartUpload("c").status(),
+      store_->Read("there").status(), store_->Open("there").status(),         store_->List("").status()};
+  for (const int fd : taken) ::close(fd);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &old), 0);
+  ASSERT_FALSE(taken.empty());
+  for (const Status& status : failed) {
+    MILLRACE_ASSERT_KIND(ErrorKind::kInternal, status);
+    EXPECT_NE(status.message().find("Too many open files: this process may have 200 (ulimit -n); raise it"),
+              std::string::npos)
+        << status.message();
+  }
+  EXPECT_EQ(Keys(""), std::vector<std::string>{"there"});
+  EXPECT_EQ(FilesOnDisk(), 1u);
 }
 
 TEST_F(LocalStoreTest, CountedStoreCountsWhatIsBilled) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <iterator>
 #include <utility>
 
 #include "base/kill_point.h"
@@ -74,9 +75,9 @@ Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& ta
     }
     if (part.partial_rows != nullptr && part.partial_rows->num_rows() > 0) partial_rows.push_back(part.partial_rows);
     for (auto& writer : part.files) {
-      if (writer->num_rows() == 0) continue;
-      ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
-      prepared.files.push_back(std::move(file));
+      ASSIGN_OR_RETURN(auto files, writer->Finish(stats));
+      std::move(files.begin(), files.end(), std::back_inserter(prepared.files));
+      writer.reset();
     }
   }
   if (!partial_rows.empty()) {

@@ -132,7 +132,8 @@ TEST(EpochCommit, DeadLettersAreFencedPerPartition) {
 
   const auto& progress = pipeline.progress();
   const auto snapshot = pipeline.table(kLetters).snapshot();
-  for (const auto* stage : {"decode", "event_time", "transform:clean", "aggregate:sums"}) {
+  for (const auto* stage :
+       {"decode", "event_time", "transform:clean", "table:raw", "table:cleaned", "aggregate:sums"}) {
     EXPECT_EQ(progress.NextOffsetOfStage(*snapshot, kSource, stage), 10) << stage;
   }
 }

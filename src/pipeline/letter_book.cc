@@ -16,7 +16,7 @@ void LetterBook::Add(std::vector<model::DeadLetter> letters) {
   for (const auto& letter : letters) {
     auto& end = ends_[letter.source];
     end = std::max(end, letter.offset + 1);
-    bytes_ += model::SizeOf(letter);
+    bytes_ += model::BytesOf(letter);
   }
   std::move(letters.begin(), letters.end(), std::back_inserter(letters_));
 }

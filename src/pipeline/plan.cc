@@ -146,6 +146,7 @@ std::vector<std::string> Plan::StagesOf(int table) const {
   const auto& plan = tables[table];
   for (int r = plan.relation; r > 0; r = relations[r].parent) stages.push_back("transform:" + relations[r].name);
   if (plan.kind == TableKind::kAggregate) stages.push_back("aggregate:" + plan.name);
+  if (plan.kind == TableKind::kEvents) stages.push_back("table:" + plan.name);
   return stages;
 }
 

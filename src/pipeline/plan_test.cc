@@ -26,8 +26,8 @@ TEST(Plan, KnowsRelationsTablesAndStages) {
   EXPECT_EQ(plan->tables[kSums].kind, TableKind::kAggregate);
   EXPECT_EQ(plan->dead_letters(), kLetters);
   EXPECT_EQ(plan->tables[kLetters].name, "test_dead_letters");
-  EXPECT_THAT(plan->StagesOf(kRaw), ElementsAre("decode", "event_time"));
-  EXPECT_THAT(plan->StagesOf(kCleaned), ElementsAre("decode", "event_time", "transform:clean"));
+  EXPECT_THAT(plan->StagesOf(kRaw), ElementsAre("decode", "event_time", "table:raw"));
+  EXPECT_THAT(plan->StagesOf(kCleaned), ElementsAre("decode", "event_time", "transform:clean", "table:cleaned"));
   EXPECT_THAT(plan->StagesOf(kSums), ElementsAre("decode", "event_time", "transform:clean", "aggregate:sums"));
   EXPECT_EQ(plan->event_time_column, 2);
 }

@@ -38,19 +38,16 @@ const arrow::Int64Array& Offsets(const arrow::RecordBatch& rows) {
   return static_cast<const arrow::Int64Array&>(*rows.GetColumnByName(std::string(model::kOffsetColumn)));
 }
 
-/// `rows` without the (ascending) indexes in `dropped`.
-Result<std::shared_ptr<arrow::RecordBatch>> Without(const std::shared_ptr<arrow::RecordBatch>& rows,
-                                                    const std::vector<std::int64_t>& dropped) {
-  std::vector<std::shared_ptr<arrow::RecordBatch>> kept;
-  std::int64_t from = 0;
-  for (const std::int64_t index : dropped) {
-    if (index > from) kept.push_back(rows->Slice(from, index - from));
-    from = index + 1;
-  }
-  if (from < rows->num_rows()) kept.push_back(rows->Slice(from));
-  if (kept.empty()) return rows->Slice(0, 0);
-  return arrow::ConcatenateRecordBatches(kept);
+/// The record of a row, by its offset.
+const model::RawRecord& RecordAt(const model::FetchedRecords& piece, model::Offset offset) {
+  const auto record = std::lower_bound(piece.records.begin(), piece.records.end(), offset,
+                                       [](const auto& r, model::Offset wanted) { return r.offset < wanted; });
+  MILLRACE_CHECK(record != piece.records.end() && record->offset == offset, "row of offset {} has no record", offset);
+  return *record;
 }
+
+// Of a worker. Shells often allow a process 1,024 descriptors, some systems 256.
+constexpr int kOpenDataFilesMax = 128;
 
 }  // namespace
 
@@ -59,10 +56,17 @@ PartitionTimes PartitionProgress::times() const {
   return {.latest = latest == INT64_MIN ? std::nullopt : std::optional(latest), .last_record = last_record};
 }
 
+int OpenFilesPerTable(const Plan& plan, int num_shards) {
+  const auto is_events = [](const TablePlan& table) { return table.kind == TableKind::kEvents; };
+  const auto tables = static_cast<int>(std::count_if(plan.tables.begin(), plan.tables.end(), is_events));
+  return std::clamp(kOpenDataFilesMax / std::max(1, num_shards * tables), 1, ShardOptions().open_files_max);
+}
+
 Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
                                            std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores,
-                                           const Clock& clock) {
-  auto shard = std::unique_ptr<Shard>(new Shard(std::move(plan), clock));
+                                           ShardOptions options, const Clock& clock) {
+  auto shard = std::unique_ptr<Shard>(new Shard(std::move(plan), std::move(options), clock));
+  if (shard->options_.budget != nullptr) shard->letter_memory_ = shard->options_.budget->NewShare("dead letters");
   ASSIGN_OR_RETURN(shard->decoder_, ingest::JsonDecoder::Make(shard->plan_->config.decode));
   const auto& relations = shard->plan_->relations;
   shard->transforms_.resize(relations.size());
@@ -77,7 +81,8 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
   }
   shard->relation_rows_.resize(relations.size());
   for (int t = 0; t < shard->plan_->dead_letters(); ++t) {
-    ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t]));
+    ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t],
+                                           {shard->options_.budget, shard->options_.open_files_max}));
     shard->sinks_.push_back(std::move(sink));
   }
   return shard;
@@ -114,6 +119,15 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
   for (const auto& sink : sinks_) {
     const auto next = *sink->Next(records.source);
     if (next > records.range.begin && next < records.range.end) cuts.insert(next);
+  }
+  std::size_t piece_bytes = 0;
+  for (const auto& record : records.records) {
+    const std::size_t bytes = record.payload.value_or("").size() + record.key.value_or("").size();
+    if (piece_bytes > 0 && piece_bytes + bytes > options_.piece_bytes_max) {
+      cuts.insert(record.offset);
+      piece_bytes = 0;
+    }
+    piece_bytes += bytes;
   }
   model::Offset begin = records.range.begin;
   for (const model::Offset end : cuts) {
@@ -163,10 +177,10 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
                   .dead_lettered = relation->dead_lettered,
                   .filtered = relation->filtered,
                   .tombstones = decoded.tombstones};
-    const std::string stage = "aggregate:" + table.name;
-    ASSIGN_OR_RETURN(const auto rows, WithoutDead(stage, relation->rows, piece, partition, &counts.dead_lettered));
-    ASSIGN_OR_RETURN(const auto failed, sink.Take(piece.source, piece.range, rows, counts, fingerprint));
-    if (!failed.empty()) AddFailed(failed, *rows, stage, "aggregate_error", piece, partition);
+    ASSIGN_OR_RETURN(const auto rows,
+                     WithoutDead(sink.stage(), relation->rows, piece, partition, &counts.dead_lettered));
+    ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, fingerprint));
+    if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece, partition);
   }
   return Status::OK();
 }
@@ -254,11 +268,17 @@ void Shard::AddFailed(const std::vector<process::FailedRow>& failed, const arrow
   if (failed.empty()) return;
   const auto& offsets = Offsets(rows);
   for (const auto& row : failed) {
-    const model::Offset offset = offsets.Value(row.row);
-    const auto record = std::lower_bound(piece.records.begin(), piece.records.end(), offset,
-                                         [](const auto& r, model::Offset wanted) { return r.offset < wanted; });
-    MILLRACE_CHECK(record != piece.records.end() && record->offset == offset, "row of offset {} has no record", offset);
-    AddLetter(model::MakeDeadLetter(piece.source, *record, stage, reason, row.message), partition);
+    const auto& record = RecordAt(piece, offsets.Value(row.row));
+    AddLetter(model::MakeDeadLetter(piece.source, record, stage, reason, row.message), partition);
+  }
+}
+
+void Shard::AddRefused(const std::vector<RefusedRow>& refused, const arrow::RecordBatch& rows, const std::string& stage,
+                       const model::FetchedRecords& piece, Partition& partition) {
+  const auto& offsets = Offsets(rows);
+  for (const auto& row : refused) {
+    const auto& record = RecordAt(piece, offsets.Value(row.row));
+    AddLetter(model::MakeDeadLetter(piece.source, record, stage, row.reason, row.message), partition);
   }
 }
 
@@ -269,12 +289,13 @@ void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
     const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
     if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
   }
-  letter_bytes_ += model::SizeOf(letter);
+  letter_bytes_ += model::BytesOf(letter);
+  letter_memory_.Set(letter_bytes_);
   letters_.push_back(std::move(letter));
 }
 
 std::vector<model::DeadLetter> Shard::TakeLetters() {
-  letter_bytes_ = 0;
+  letter_memory_.Set(letter_bytes_ = 0);
   return std::exchange(letters_, {});
 }
 
@@ -282,7 +303,7 @@ void Shard::Discard() {
   for (auto& sink : sinks_) sink->Discard();
   partitions_.clear();
   letters_.clear();
-  letter_bytes_ = 0;
+  letter_memory_.Set(letter_bytes_ = 0);
   is_broken_ = false;
 }
 

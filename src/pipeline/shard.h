@@ -34,12 +34,24 @@ struct PartitionProgress {
   PartitionTimes times() const;
 };
 
+struct ShardOptions {
+  /// What all of the shard's memory draws from; nullptr: counted nowhere but by memory_bytes().
+  std::shared_ptr<MemoryBudget> budget = nullptr;
+  /// Keys and payloads that become one batch; a record is never split. Arrow's text columns end at 2 GiB, and a batch
+  /// is several times its records' size while it is made.
+  std::size_t piece_bytes_max = 8 << 20;
+  int open_files_max = 16;  ///< Of each event table, at least 1.
+};
+
+/// What to give each shard, so that all of a worker's data files that are open are about a hundred.
+int OpenFilesPerTable(const Plan& plan, int num_shards);
+
 class Shard {
  public:
   /// `clock` outlives it.
   static Result<std::unique_ptr<Shard>> Make(std::shared_ptr<const Plan> plan,
                                              std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores,
-                                             const Clock& clock = SystemClock());
+                                             ShardOptions options = {}, const Clock& clock = SystemClock());
 
   /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage
   /// the first offset whose letters are not durable yet; `earlier`: what was decided about records that are read again,
@@ -75,6 +87,7 @@ class Shard {
   /// Forgets everything that is not committed and all partitions.
   void Discard();
 
+  /// Of open epochs, rows that are not committed, and letters that were not taken.
   std::int64_t memory_bytes() const;
 
  private:
@@ -92,7 +105,8 @@ class Shard {
     bool computed = false;
   };
 
-  Shard(std::shared_ptr<const Plan> plan, const Clock& clock) : plan_(std::move(plan)), clock_(clock) {}
+  Shard(std::shared_ptr<const Plan> plan, ShardOptions options, const Clock& clock)
+      : plan_(std::move(plan)), options_(std::move(options)), clock_(clock) {}
   Status ProcessWhole(const model::FetchedRecords& records, Partition& partition);
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
   Status JudgeTimes(const model::FetchedRecords& piece, Partition& partition, RelationRows& input);
@@ -105,9 +119,12 @@ class Shard {
   void AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows,
                  const std::string& stage, const std::string& reason, const model::FetchedRecords& piece,
                  Partition& partition);
+  void AddRefused(const std::vector<RefusedRow>& refused, const arrow::RecordBatch& rows, const std::string& stage,
+                  const model::FetchedRecords& piece, Partition& partition);
   void AddLetter(model::DeadLetter letter, Partition& partition);
 
   std::shared_ptr<const Plan> plan_;
+  const ShardOptions options_;
   const Clock& clock_;
   std::unique_ptr<ingest::JsonDecoder> decoder_;
   std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; [0] is empty.
@@ -116,6 +133,7 @@ class Shard {
   std::vector<RelationRows> relation_rows_;  // Of the piece at hand.
   std::vector<model::DeadLetter> letters_;
   std::int64_t letter_bytes_ = 0;
+  MemoryShare letter_memory_;
   bool is_broken_ = false;  // A fetch was processed in part.
 };
 

@@ -181,7 +181,7 @@ TEST(Shard, ClocksThatAreWrongMoveNothingAndRightEventsAreKept) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     const testing::ManualClock clock(c.our_clock);
-    TestPipeline pipeline(TestConfig(), clock);
+    TestPipeline pipeline(TestConfig(), {}, {}, clock);
     const auto progress = pipeline.StartAt({0, 0, 0});
     MILLRACE_ASSERT_OK(pipeline.shard().Process(Sent(c.event_time, c.timestamp, c.append_time)));
     EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger.written, c.is_row ? 1 : 0);
@@ -284,6 +284,189 @@ TEST(Sink, RowsArePartitionedByTheFlooredDate) {
     rows[file.partition_values.at("ts_date").value_or("null")] = delta::NumRecords(file).value_or(-1);
   }
   EXPECT_EQ(rows, (std::map<std::string, std::int64_t>{{"1969-12-31", 1}, {"1970-01-01", 2}, {"null", 1}}));
+}
+
+/// The rows of a table's epoch by partition value, once it is committed.
+std::map<std::string, std::int64_t> RowsByPartition(const PreparedEpoch& epoch, const std::string& column) {
+  std::map<std::string, std::int64_t> rows;
+  for (const auto& file : epoch.files) {
+    rows[file.partition_values.at(column).value_or("null")] += delta::NumRecords(file).value_or(-1);
+  }
+  return rows;
+}
+
+// A table may be stricter than the pipeline: made by somebody else, or altered since.
+TEST(Sink, ANullThatTheTableInTheLakeForbidsIsALetterOfThatTableAlone) {
+  const auto id_required = [](const arrow::Schema& schema) {
+    auto fields = schema.fields();
+    for (auto& field : fields) {
+      if (field->name() == "id") field = field->WithNullable(false);
+    }
+    return arrow::schema(fields);
+  };
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(TestConfig()));
+  TestPipeline pipeline(TestConfig(), {}, {{kRaw, id_required(*plan->tables[kRaw].schema)}});
+  pipeline.StartAt({0, 0, 0});
+  auto fetched = Fetched({0, 4}, {{0, Row(0)}, {1, R"({"txt": "1", "ts": 0})"}, {2, "{"}, {3, Row(3)}});
+  fetched.records[1].key = "k";
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(fetched));
+  const auto letters = pipeline.shard().TakeLetters();
+  ASSERT_EQ(letters.size(), 2u);
+  const auto& letter = letters[1];
+  EXPECT_EQ(letter.offset, 1);
+  EXPECT_EQ(letter.stage, "table:raw");
+  EXPECT_EQ(letter.reason, "null_value");
+  EXPECT_EQ(letter.detail, "'id' is null; the table in the lake has it as NOT NULL");
+  EXPECT_EQ(letter.payload, R"({"txt": "1", "ts": 0})");
+  EXPECT_EQ(letter.key, "k");
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger,
+            (model::Ledger{.read = 4, .written = 2, .dead_lettered = 2}));
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kCleaned).Seal(1)).ledger,
+            (model::Ledger{.read = 4, .written = 2, .dead_lettered = 1, .filtered = 1}));
+
+  // Read again after these letters became durable: the books count them, and they are not written twice.
+  pipeline.shard().Discard();
+  pipeline.StartAt({0, 0, 0}, {{"decode", 4}, {"table:raw", 4}});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(fetched));
+  EXPECT_TRUE(pipeline.shard().TakeLetters().empty());
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(2)).ledger.dead_lettered, 2);
+}
+
+TEST(Sink, APartitionValueThatCannotBeIsALetterAndTheOthersGoOn) {
+  auto config = TestConfig();
+  config.transforms = {{"clean", "SELECT id, CAST(txt AS DOUBLE) AS ratio, ts, txt FROM input"}};
+  config.tables[0].partition_by = {"txt"};
+  config.tables[1].partition_by = {"ratio"};
+  config.aggregates.clear();
+  TestPipeline pipeline(config);
+  pipeline.StartAt({0, 0});
+  const std::string digits = "1." + std::string(300, '0');
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 6}, {{0, Row(0, "0.5")},
+                                                               {1, Row(1, "nan")},
+                                                               {2, Row(2, "-inf")},
+                                                               {3, Row(3, digits)},
+                                                               {4, R"({"id": 4})"},
+                                                               {5, Row(5, "1")}})));
+  std::map<model::Offset, std::string> stages;
+  for (const auto& letter : pipeline.shard().TakeLetters()) {
+    EXPECT_TRUE(stages.emplace(letter.offset, letter.stage + " " + letter.reason).second) << letter.offset;
+  }
+  EXPECT_EQ(stages, (std::map<model::Offset, std::string>{{1, "table:cleaned partition_value"},
+                                                          {2, "table:cleaned partition_value"},
+                                                          {3, "table:raw partition_value"}}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto cleaned, pipeline.Prepare(1));
+  EXPECT_EQ(RowsByPartition(cleaned, "ratio"),
+            (std::map<std::string, std::int64_t>{{"0.5", 1}, {"1", 2}, {"null", 1}}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto raw, pipeline.Prepare(0));
+  EXPECT_EQ(raw.files.size(), 5u);
+  EXPECT_EQ(raw.partitions.at(kSource).ledger, (model::Ledger{.read = 6, .written = 5, .dead_lettered = 1}));
+}
+
+TEST(Sink, AFetchOfRefusedRowsAloneIsCovered) {
+  auto config = TestConfig();
+  config.transforms = {{"clean", "SELECT id, CAST('nan' AS DOUBLE) AS ratio FROM input"}};
+  config.tables = {{.name = "cleaned", .from = "clean", .partition_by = {"ratio"}}};
+  config.aggregates.clear();
+  TestPipeline pipeline(config);
+  pipeline.StartAt({0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 3})));
+  EXPECT_EQ(pipeline.shard().TakeLetters().size(), 3u);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(0));
+  EXPECT_TRUE(epoch.files.empty());
+  EXPECT_EQ(epoch.partitions.at(kSource).range, (model::OffsetRange{0, 3}));
+  EXPECT_EQ(epoch.partitions.at(kSource).ledger, (model::Ledger{.read = 3, .dead_lettered = 3}));
+}
+
+TEST(Sink, ATimeThatReadersDoNotAgreeAboutIsALetter) {
+  auto config = TestConfig();
+  config.transforms = {{"clean", "SELECT id, CAST(txt AS TIMESTAMP) AS at FROM input"}};
+  config.tables[1].partition_by = {"date(at)"};
+  config.aggregates.clear();
+  TestPipeline pipeline(config);
+  pipeline.StartAt({0, 0});
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(
+      Fetched({0, 3}, {{0, Row(0, "infinity")}, {1, Row(1, "2024-01-02 03:04:05")}, {2, Row(2, "-infinity")}})));
+  std::vector<std::pair<model::Offset, std::string>> reasons;
+  for (const auto& letter : pipeline.shard().TakeLetters()) {
+    EXPECT_EQ(letter.stage, "table:cleaned");
+    reasons.emplace_back(letter.offset, letter.reason);
+  }
+  EXPECT_THAT(reasons, ::testing::ElementsAre(std::pair{0, "out_of_range"}, std::pair{2, "out_of_range"}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(1));
+  EXPECT_EQ(RowsByPartition(epoch, "at_date"), (std::map<std::string, std::int64_t>{{"2024-01-02", 1}}));
+}
+
+// One batch of all would be more than an Arrow column holds, and several times its size while it is made.
+TEST(Shard, AFetchIsDecodedInPiecesOfBoundedBytes) {
+  const std::size_t row = Row(0).size();
+  for (const std::size_t limit : {std::size_t{1}, row - 1, row, 3 * row - 1, 3 * row, 1000 * row}) {
+    SCOPED_TRACE(limit);
+    TestPipeline pipeline(TestConfig(), {.piece_bytes_max = limit});
+    pipeline.StartAt({0, 5, 3});
+    // With holes at the ends and in between, and a letter in the middle.
+    auto payloads = std::map<model::Offset, std::optional<std::string>>();
+    for (int id = 2; id < 18; ++id) payloads[id + (id >= 10 ? 5 : 0)] = Row(id % 10);
+    payloads[20] = "{";
+    const auto fetched = Fetched({0, 30}, payloads);
+    MILLRACE_ASSERT_OK(pipeline.shard().Process(fetched));
+    EXPECT_EQ(pipeline.shard().TakeLetters().size(), 1u);
+    const auto raw = PartOf(pipeline.shard().sink(kRaw).Seal(1));
+    EXPECT_EQ(raw.range, (model::OffsetRange{0, 30}));
+    EXPECT_EQ(raw.ledger, (model::Ledger{.read = 16, .written = 15, .dead_lettered = 1}));
+    EXPECT_EQ(raw.fingerprint, 0u) << "the fetch ends in a hole";
+    const auto cleaned = PartOf(pipeline.shard().sink(kCleaned).Seal(1));
+    EXPECT_EQ(cleaned.range, (model::OffsetRange{5, 30}));
+    EXPECT_EQ(cleaned.ledger.read, 13);
+    EXPECT_EQ(PartOf(pipeline.shard().sink(kSums).Seal(1)).ledger.read, 15);
+  }
+}
+
+TEST(Shard, EverythingItHoldsIsInTheBudgetUntilItIsGone) {
+  const auto budget = MemoryBudget::Make(1 << 30);
+  {
+    TestPipeline pipeline(TestConfig(), {.budget = budget});
+    pipeline.StartAt({0, 0, 0});
+    MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 500})));
+    MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({500, 501}, {{500, std::string(100'000, '{')}})));
+    EXPECT_EQ(budget->used(), pipeline.shard().memory_bytes());
+    EXPECT_GE(budget->ByName().at("dead letters"), 100'000);
+    EXPECT_GT(budget->ByName().at("open epochs"), 500 * 8);
+    pipeline.shard().TakeLetters();
+    EXPECT_EQ(budget->ByName().at("dead letters"), 0) << "they are the taker's now";
+
+    // Files that are sealed take memory until they are written.
+    const auto open = budget->used();
+    auto sealed = pipeline.shard().Seal(kRaw, 1);
+    MILLRACE_ASSERT_OK(sealed.status());
+    EXPECT_GT(budget->ByName().at("sealed epochs"), 0);
+    EXPECT_EQ(budget->used(), open);
+    sealed = Transient("gone");
+    EXPECT_EQ(budget->ByName().at("sealed epochs"), 0);
+
+    // An aggregate's rows are asked for until their commit.
+    MILLRACE_ASSERT_OK(pipeline.Prepare(kSums).status());
+    const auto uncommitted = budget->used();
+    pipeline.shard().sink(kSums).Committed(100);
+    EXPECT_LT(budget->used(), uncommitted);
+    pipeline.shard().Discard();
+    EXPECT_EQ(budget->used(), pipeline.shard().memory_bytes());
+  }
+  EXPECT_EQ(budget->used(), 0);
+}
+
+TEST(Shard, AHundredDataFilesAreOpenAtMostWhateverThePlanAndTheMachine) {
+  auto config = TestConfig();
+  for (const int num_tables : {1, 2, 20}) {
+    config.tables.assign(static_cast<std::size_t>(num_tables), {});
+    for (int t = 0; t < num_tables; ++t) config.tables[static_cast<std::size_t>(t)].name = fmt::format("t{}", t);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(config));
+    for (const int num_shards : {1, 4, 64}) {
+      const int each = OpenFilesPerTable(*plan, num_shards);
+      EXPECT_GE(each, 1);
+      EXPECT_LE(each, 16);
+      EXPECT_TRUE(each == 1 || each * num_tables * num_shards <= 128) << each;
+    }
+  }
 }
 
 TEST(Sink, AFileThatCannotBeStartedIsTransient) {

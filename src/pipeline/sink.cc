@@ -2,6 +2,7 @@
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
+#include <arrow/util/byte_size.h>
 
 #include <utility>
 
@@ -30,32 +31,23 @@ Result<std::shared_ptr<arrow::Array>> DateOf(const arrow::Array& timestamps) {
 
 }  // namespace
 
-Result<std::unique_ptr<Sink>> Sink::Make(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store) {
-  auto sink = std::unique_ptr<Sink>(new Sink(plan, std::move(store)));
+Result<std::unique_ptr<Sink>> Sink::Make(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store,
+                                         SinkOptions options) {
+  auto sink = std::unique_ptr<Sink>(new Sink(plan, std::move(store), std::move(options)));
+  if (sink->options_.budget != nullptr) sink->memory_ = sink->options_.budget->NewShare("open epochs");
   if (plan.kind == TableKind::kAggregate) {
     ASSIGN_OR_RETURN(sink->aggregator_, process::WindowedAggregator::Make(*plan.aggregate));
-  } else {
-    sink->SetFileSchema(*plan.schema);
-    if (plan.adds_columns) sink->adder_ = std::make_unique<ColumnAdder>(plan, sink->store_);
+  } else if (plan.adds_columns) {
+    sink->adder_ = std::make_unique<ColumnAdder>(plan, sink->store_);
   }
   return sink;
 }
 
-/// Files are open with the columns that there were when they began: readers see null in the others.
-void Sink::SetFileSchema(const arrow::Schema& schema) {
-  arrow::FieldVector fields;
-  for (const auto& field : schema.fields()) {
-    bool is_partition = false;
-    for (const auto& name : plan_.partition_columns) is_partition |= name == field->name();
-    if (!is_partition) fields.push_back(field);
-  }
-  file_schema_ = arrow::schema(std::move(fields));
-  for (auto& [values, writer] : writers_) narrow_files_.push_back(std::move(writer));
-  writers_.clear();
-}
+std::string Sink::stage() const { return (plan_.kind == TableKind::kAggregate ? "aggregate:" : "table:") + plan_.name; }
 
 void Sink::Start(const model::TopicPartition& source, const SinkStart& start) {
   positions_[source] = {start.next, start.covered_from, start.fence};
+  if (start.table_schema != nullptr) row_check_.SetTableSchema(*start.table_schema);
 }
 
 void Sink::Stop(const model::TopicPartition& source) { positions_.erase(source); }
@@ -66,13 +58,13 @@ std::optional<model::Offset> Sink::Next(const model::TopicPartition& source) con
   return it->second.next;
 }
 
-Result<std::vector<process::FailedRow>> Sink::Take(const model::TopicPartition& source, model::OffsetRange range,
-                                                   const std::shared_ptr<arrow::RecordBatch>& rows,
-                                                   const Counts& counts, std::uint32_t fingerprint) {
+Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, model::OffsetRange range,
+                                           const std::shared_ptr<arrow::RecordBatch>& rows, const Counts& counts,
+                                           std::uint32_t fingerprint) {
   auto& position = positions_.at(source);
   MILLRACE_CHECK(range.begin == position.next, "table {}: {} continues at {}, but {} comes next", plan_.name,
                  model::ToString(source), range.begin, position.next);
-  std::vector<process::FailedRow> failed;
+  std::vector<RefusedRow> refused;
   model::Ledger ledger{.read = counts.read,
                        .dead_lettered = counts.dead_lettered,
                        .filtered = counts.filtered,
@@ -82,13 +74,21 @@ Result<std::vector<process::FailedRow>> Sink::Take(const model::TopicPartition& 
       ASSIGN_OR_RETURN(auto added, aggregator_->Add(rows));
       ledger.written = added.aggregated;
       ledger.filtered += added.filtered;
-      ledger.dead_lettered += static_cast<std::int64_t>(added.failed.size());
-      failed = std::move(added.failed);
+      for (auto& failed : added.failed) refused.push_back({failed.row, "aggregate_error", std::move(failed.message)});
     } else {
-      RETURN_NOT_OK(AppendEvents(rows));
-      ledger.written = rows->num_rows();
+      ASSIGN_OR_RETURN(auto taken, TableRows(*rows));
+      refused = row_check_.Find(*taken);
+      if (!refused.empty()) {
+        std::vector<std::int64_t> dropped;
+        for (const auto& row : refused) dropped.push_back(row.row);
+        ASSIGN_OR_RETURN(taken, Without(taken, dropped));
+      }
+      ledger.written = taken->num_rows();
+      if (ledger.written > 0) RETURN_NOT_OK(AppendEvents(std::move(taken)));
     }
+    ledger.dead_lettered += std::ssize(refused);
     num_rows_ += ledger.written;
+    Measure();
   }
   MILLRACE_CHECK(
       ledger.Balances(),
@@ -104,77 +104,65 @@ Result<std::vector<process::FailedRow>> Sink::Take(const model::TopicPartition& 
   part->second.ledger += ledger;
   part->second.fingerprint = fingerprint;
   position.next = range.end;
-  return failed;
+  return refused;
 }
 
-Status Sink::AppendEvents(const std::shared_ptr<arrow::RecordBatch>& rows) {
+/// The columns that the table keeps of its relation's rows.
+Result<std::shared_ptr<arrow::RecordBatch>> Sink::TableRows(const arrow::RecordBatch& rows) const {
   std::vector<std::shared_ptr<arrow::Array>> columns;
   columns.reserve(plan_.schema->num_fields());
-  if (plan_.kind == TableKind::kDeadLetters) {
-    columns = rows->columns();
-  } else {
-    for (const int column : plan_.columns) columns.push_back(rows->column(column));
-    for (const auto& time : plan_.derived_dates) {
-      ASSIGN_OR_RETURN(auto days, DateOf(*rows->GetColumnByName(time)));
-      columns.push_back(std::move(days));
-    }
+  for (const int column : plan_.columns) columns.push_back(rows.column(column));
+  for (const auto& time : plan_.derived_dates) {
+    ASSIGN_OR_RETURN(auto days, DateOf(*rows.GetColumnByName(time)));
+    columns.push_back(std::move(days));
   }
-  auto batch = arrow::RecordBatch::Make(plan_.schema, rows->num_rows(), std::move(columns));
-  if (adder_ != nullptr) {
-    const auto num_columns = adder_->num_added();
-    ASSIGN_OR_RETURN(batch, adder_->Spread(batch));
-    if (adder_->num_added() != num_columns) SetFileSchema(*batch->schema());
-  }
-  if (plan_.rescued_column >= 0) {
-    rescued_rows_ += batch->num_rows() - batch->column(plan_.rescued_column)->null_count();
-  }
-  if (plan_.partition_columns.empty()) {
-    ASSIGN_OR_RETURN(auto* const writer, WriterFor({}));
-    return writer->Append(*batch);
-  }
-  ASSIGN_OR_RETURN(const auto split, delta::SplitByPartition(batch, plan_.partition_columns));
-  for (const auto& piece : split) {
-    ASSIGN_OR_RETURN(auto* const writer, WriterFor(piece.values));
-    RETURN_NOT_OK(writer->Append(*piece.rows));
-  }
-  return Status::OK();
+  return arrow::RecordBatch::Make(plan_.schema, rows.num_rows(), std::move(columns));
 }
 
-Result<delta::DataFileWriter*> Sink::WriterFor(const delta::PartitionValues& values) {
-  auto it = writers_.find(values);
-  if (it == writers_.end()) {
-    ASSIGN_OR_RETURN(auto writer, delta::DataFileWriter::Make(store_, file_schema_, values));
-    it = writers_.emplace(values, std::move(writer)).first;
+Status Sink::AppendEvents(std::shared_ptr<arrow::RecordBatch> rows) {
+  if (adder_ != nullptr) {
+    const auto num_columns = adder_->num_added();
+    ASSIGN_OR_RETURN(rows, adder_->Spread(rows));
+    if (adder_->num_added() != num_columns && files_ != nullptr) {
+      // Files are open with the columns that there were when they began: readers see null in the others.
+      RETURN_NOT_OK(files_->Close());
+      narrow_files_.push_back(std::move(files_));
+    }
   }
-  return it->second.get();
+  if (plan_.rescued_column >= 0) {
+    rescued_rows_ += rows->num_rows() - rows->column(plan_.rescued_column)->null_count();
+  }
+  if (files_ == nullptr) {
+    files_ = delta::PartitionedWriter::Make(store_, rows->schema(), plan_.partition_columns,
+                                            {.open_files_max = options_.open_files_max});
+  }
+  return files_->Append(rows);
 }
 
 std::int64_t Sink::memory_bytes() const {
   std::int64_t bytes = aggregator_ != nullptr ? aggregator_->bytes() : 0;
-  for (const auto& [values, writer] : writers_) bytes += writer->memory_bytes();
-  for (const auto& writer : narrow_files_) bytes += writer->memory_bytes();
+  if (files_ != nullptr) bytes += files_->memory_bytes();
+  for (const auto& files : narrow_files_) bytes += files->memory_bytes();
   for (const auto& pending : pending_) bytes += pending.bytes;
   return bytes;
 }
 
 std::int64_t Sink::file_bytes() const {
   std::int64_t bytes = aggregator_ != nullptr ? aggregator_->bytes() : 0;
-  for (const auto& [values, writer] : writers_) bytes += writer->num_bytes();
-  for (const auto& writer : narrow_files_) bytes += writer->num_bytes();
+  if (files_ != nullptr) bytes += files_->num_bytes();
+  for (const auto& files : narrow_files_) bytes += files->num_bytes();
   return bytes;
 }
 
 Result<SealedPart> Sink::Seal(std::int64_t epoch) {
   SealedPart sealed;
   sealed.epoch = epoch;
-  const std::int64_t bytes = aggregator_ != nullptr ? aggregator_->bytes() : 0;
   if (aggregator_ != nullptr && aggregator_->num_groups() > 0) {
     ASSIGN_OR_RETURN(sealed.partial_rows, aggregator_->Seal());
   }
   sealed.files = std::move(narrow_files_);
   narrow_files_.clear();
-  for (auto& [values, writer] : writers_) sealed.files.push_back(std::move(writer));
-  writers_.clear();
+  if (files_ != nullptr) sealed.files.push_back(std::move(files_));
   sealed.rescued_rows = std::exchange(rescued_rows_, 0);
   sealed.partitions = std::move(parts_);
   parts_.clear();
@@ -189,19 +177,30 @@ Result<SealedPart> Sink::Seal(std::int64_t epoch) {
   }
   if (aggregator_ != nullptr && !segment.ranges.empty()) {
     segment.rows = sealed.partial_rows;
+    const std::int64_t bytes = segment.rows == nullptr ? 0 : arrow::util::TotalBufferSize(*segment.rows);
     pending_.push_back({epoch, bytes, std::move(segment)});
   }
+  if (options_.budget != nullptr) {
+    std::int64_t bytes = 0;
+    for (const auto& files : sealed.files) bytes += files->memory_bytes();
+    // Their file's pages take as much as they do, at most.
+    if (sealed.partial_rows != nullptr) bytes += arrow::util::TotalBufferSize(*sealed.partial_rows);
+    sealed.memory = options_.budget->NewShare("sealed epochs");
+    sealed.memory.Set(bytes);
+  }
+  Measure();
   return sealed;
 }
 
 void Sink::Committed(std::int64_t epoch) {
   std::erase_if(pending_, [epoch](const Pending& pending) { return pending.epoch <= epoch; });
+  Measure();
 }
 
 void Sink::Discard() {
   positions_.clear();
   parts_.clear();
-  writers_.clear();
+  files_.reset();
   narrow_files_.clear();
   pending_.clear();
   num_rows_ = 0;
@@ -210,6 +209,7 @@ void Sink::Discard() {
     const auto dropped = aggregator_->Seal();
     MILLRACE_CHECK(dropped.ok(), "{}", dropped.status().ToString());
   }
+  Measure();
 }
 
 Result<std::vector<query::HotSegment>> Sink::Hot(const model::AggregateDefinition& coarser,

@@ -10,14 +10,16 @@
 #include <string>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "base/status.h"
-#include "delta/data_file.h"
+#include "delta/partitioned_writer.h"
 #include "model/event_batch.h"
 #include "model/ledger.h"
 #include "objectstore/object_store.h"
 #include "pipeline/column_adder.h"
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
+#include "pipeline/row_check.h"
 #include "process/windowed_aggregator.h"
 #include "query/aggregate_query.h"
 
@@ -28,15 +30,18 @@ struct SinkStart {
   model::Offset next = 0;             ///< The first offset that the sink will take.
   model::Offset covered_from = 0;     ///< Where the table's coverage ended: `next`, or less after a recorded gap.
   std::optional<std::int64_t> fence;  ///< The table's txn version now: what the next commit must find unmoved.
+  /// The table's schema in the lake now, which may have columns NOT NULL; nullptr: it has none.
+  std::shared_ptr<arrow::Schema> table_schema = nullptr;
 };
 
 /// What a sink hands over at a cut. Files are open still: Finish() them on an I/O thread.
 struct SealedPart {
   std::int64_t epoch = 0;
-  std::map<model::TopicPartition, PartitionPart> partitions;  ///< Only those that moved.
-  std::vector<std::unique_ptr<delta::DataFileWriter>> files;  ///< Events.
-  std::shared_ptr<arrow::RecordBatch> partial_rows;           ///< Aggregates; nullptr: none.
-  std::int64_t rescued_rows = 0;                              ///< Events: rows whose rescued column is not null.
+  std::map<model::TopicPartition, PartitionPart> partitions;     ///< Only those that moved.
+  std::vector<std::unique_ptr<delta::PartitionedWriter>> files;  ///< Events; each of other columns.
+  std::shared_ptr<arrow::RecordBatch> partial_rows;              ///< Aggregates; nullptr: none.
+  std::int64_t rescued_rows = 0;                                 ///< Events: rows whose rescued column is not null.
+  MemoryShare memory;  ///< Of files, or of what writing the partial rows takes; given back with the part.
 };
 
 /// What became of the records of one fetch, for one table.
@@ -47,13 +52,19 @@ struct Counts {
   std::int64_t tombstones = 0;
 };
 
+struct SinkOptions {
+  std::shared_ptr<MemoryBudget> budget = nullptr;  ///< What open and sealed epochs draw from; nullptr: counted nowhere.
+  int open_files_max = 16;                         ///< Of one sink, at least 1.
+};
+
 /// Not thread-safe: owned by a shard.
 ///
 /// Invariant: per partition, the ranges taken since Start() are contiguous; a range that does not begin at `next` is a
 /// defect and aborts, because going on would lose or double rows.
 class Sink {
  public:
-  static Result<std::unique_ptr<Sink>> Make(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store);
+  static Result<std::unique_ptr<Sink>> Make(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store,
+                                            SinkOptions options = {});
 
   void Start(const model::TopicPartition& source, const SinkStart& start);
   void Stop(const model::TopicPartition& source);
@@ -61,12 +72,15 @@ class Sink {
   /// nullopt: the partition is not started here.
   std::optional<model::Offset> Next(const model::TopicPartition& source) const;
 
-  /// Takes one fetch's rows of this table's relation (nullptr: none) and its books. Rows that an aggregate cannot take
-  /// come back as failed; they count as dead-lettered. kTransient: a data file could not be written, or a column not be
-  /// added; the epoch must be discarded and read again.
-  Result<std::vector<process::FailedRow>> Take(const model::TopicPartition& source, model::OffsetRange range,
-                                               const std::shared_ptr<arrow::RecordBatch>& rows, const Counts& counts,
-                                               std::uint32_t fingerprint);
+  /// Takes one fetch's rows of this table's relation (nullptr: none) and its books. Rows that the table or aggregate
+  /// cannot take come back, for dead letters of stage(); they count as dead-lettered. kTransient: a data file could not
+  /// be written, or a column not be added; the epoch must be discarded and read again.
+  Result<std::vector<RefusedRow>> Take(const model::TopicPartition& source, model::OffsetRange range,
+                                       const std::shared_ptr<arrow::RecordBatch>& rows, const Counts& counts,
+                                       std::uint32_t fingerprint);
+
+  /// Of the dead letters of rows that Take() gives back: `table:NAME` or `aggregate:NAME`.
+  std::string stage() const;
 
   bool empty() const { return parts_.empty(); }
   std::int64_t num_rows() const { return num_rows_; }
@@ -90,16 +104,18 @@ class Sink {
     query::HotSegment segment;
   };
 
-  Sink(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store)
-      : plan_(plan), store_(std::move(store)) {}
-  Status AppendEvents(const std::shared_ptr<arrow::RecordBatch>& rows);
-  Result<delta::DataFileWriter*> WriterFor(const delta::PartitionValues& values);
-  void SetFileSchema(const arrow::Schema& schema);
+  Sink(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store, SinkOptions options)
+      : plan_(plan), store_(std::move(store)), options_(std::move(options)), row_check_(plan) {}
+  Result<std::shared_ptr<arrow::RecordBatch>> TableRows(const arrow::RecordBatch& rows) const;
+  Status AppendEvents(std::shared_ptr<arrow::RecordBatch> rows);
+  void Measure() { memory_.Set(memory_bytes()); }
 
   const TablePlan& plan_;  // The shared Plan outlives every sink.
   std::shared_ptr<objectstore::ObjectStore> store_;
-  std::shared_ptr<arrow::Schema> file_schema_;
+  const SinkOptions options_;
+  RowCheck row_check_;                  // Events.
   std::unique_ptr<ColumnAdder> adder_;  // If the table grows columns.
+  MemoryShare memory_;                  // Of the open epoch, and of rows that are not committed.
 
   struct Position {
     model::Offset next;
@@ -108,8 +124,8 @@ class Sink {
   };
   std::map<model::TopicPartition, Position> positions_;
   std::map<model::TopicPartition, PartitionPart> parts_;
-  std::map<delta::PartitionValues, std::unique_ptr<delta::DataFileWriter>> writers_;  // All of file_schema_.
-  std::vector<std::unique_ptr<delta::DataFileWriter>> narrow_files_;  // Begun before the table had its last columns.
+  std::unique_ptr<delta::PartitionedWriter> files_;                      // nullptr: no row yet.
+  std::vector<std::unique_ptr<delta::PartitionedWriter>> narrow_files_;  // Begun before the table had its last columns.
   std::int64_t rescued_rows_ = 0;
   std::unique_ptr<process::WindowedAggregator> aggregator_;
   std::vector<Pending> pending_;

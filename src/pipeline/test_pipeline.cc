@@ -52,7 +52,8 @@ model::FetchedRecords FetchedRows(model::OffsetRange range) {
   return Fetched(range, std::move(payloads));
 }
 
-TestPipeline::TestPipeline(PipelineConfig config, const Clock& clock) {
+TestPipeline::TestPipeline(PipelineConfig config, ShardOptions options,
+                           const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas, const Clock& clock) {
   static std::atomic<int> count{0};
   folder_ = std::filesystem::temp_directory_path() / fmt::format("millrace_pipeline_{}_{}", ::getpid(), ++count);
   std::filesystem::create_directories(folder_);
@@ -60,11 +61,16 @@ TestPipeline::TestPipeline(PipelineConfig config, const Clock& clock) {
   store_ = std::make_shared<testing::FaultyStore>(objectstore::OpenStore(folder_.string()).ValueOrDie());
   lake_ = store_;
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
+  for (const auto& [t, schema] : lake_schemas) {
+    delta::Table::OpenOrCreate(OpenTableStore(*plan_, t, lake_).ValueOrDie(),
+                               {.schema = schema, .partition_columns = plan_->tables[t].partition_columns})
+        .ValueOrDie();
+  }
   for (auto& opened : OpenTables(*plan_, lake_).ValueOrDie()) {
     stores.push_back(opened.table->store());
     tables_.push_back(std::move(opened.table));
   }
-  shard_ = Shard::Make(plan_, std::move(stores), clock).ValueOrDie();
+  shard_ = Shard::Make(plan_, std::move(stores), std::move(options), clock).ValueOrDie();
 }
 
 TestPipeline::~TestPipeline() {
@@ -90,8 +96,10 @@ std::shared_ptr<const PartitionProgress> TestPipeline::StartAt(const std::vector
                               .earlier = nullptr,
                               .progress = std::make_shared<PartitionProgress>()};
   for (std::size_t t = 0; t < next.size(); ++t) {
-    start.sinks.push_back(
-        {.next = next[t], .covered_from = next[t], .fence = progress_.Fence(*tables_[t]->snapshot(), kSource)});
+    start.sinks.push_back({.next = next[t],
+                           .covered_from = next[t],
+                           .fence = progress_.Fence(*tables_[t]->snapshot(), kSource),
+                           .table_schema = tables_[t]->snapshot()->schema});
   }
   const auto progress = start.progress;
   shard_->Start(std::move(start));

@@ -35,7 +35,10 @@ model::FetchedRecords FetchedRows(model::OffsetRange range);
 
 class TestPipeline {
  public:
-  explicit TestPipeline(PipelineConfig config = TestConfig(), const Clock& clock = SystemClock());
+  /// `lake_schemas`: by table, where it is not the plan's.
+  explicit TestPipeline(PipelineConfig config = TestConfig(), ShardOptions options = {},
+                        const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas = {},
+                        const Clock& clock = SystemClock());
   ~TestPipeline();
 
   const Plan& plan() const { return *plan_; }

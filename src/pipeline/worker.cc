@@ -39,7 +39,6 @@ constexpr std::size_t kIoThreadsMax = 16;
 }  // namespace
 
 void Worker::ShardThread::Measure() {
-  memory_bytes = shard->memory_bytes();
   for (int t = 0; t < shard->num_sinks(); ++t) open_rows[t] = shard->sink(t).num_rows();
 }
 
@@ -74,7 +73,9 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   const int num_shards = configured > 0 ? configured : std::max(1u, std::thread::hardware_concurrency());
   for (int i = 0; i < num_shards; ++i) {
     auto thread = std::make_unique<ShardThread>();
-    ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, stores));
+    ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, stores,
+                                                {.budget = worker->budget_,
+                                                 .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards)}));
     thread->open_rows = std::make_unique<std::atomic<std::int64_t>[]>(worker->plan_->tables.size());
     worker->shards_.push_back(std::move(thread));
   }
@@ -539,7 +540,8 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
       }
       start.sinks.push_back({.next = table_start.next,
                              .covered_from = table_start.covered_from,
-                             .fence = state.progress.Fence(*snapshot, source)});
+                             .fence = state.progress.Fence(*snapshot, source),
+                             .table_schema = snapshot->schema});
       if (!table_start.is_new) known_to = std::max(known_to, table_start.next);
       for (const auto& stage : plan_->StagesOf(t)) {
         const auto [entry, is_new] = lowest_of_stage.emplace(stage, table_start.next);

@@ -135,7 +135,6 @@ class Worker {
     std::unique_ptr<Shard> shard;
     std::thread thread;
     std::atomic<std::int64_t> backlog_bytes{0};
-    std::atomic<std::int64_t> memory_bytes{0};
     std::unique_ptr<std::atomic<std::int64_t>[]> open_rows;  // By table: in its open epoch.
 
     /// After every change of the shard's state; on the shard's thread.
