@@ -64,7 +64,7 @@ model::RecordHeaders ReadHeaders(const void* source) {
     std::size_t size;
     for (std::size_t i = 0; rd_kafka_header_get_all(parsed, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
          ++i) {
-      headers.emplace_back(name, View(value, size).value_or(std::string_view()));
+      headers.emplace_back(name, View(value, size));
     }
   }
   return headers;
