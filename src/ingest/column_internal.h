@@ -31,6 +31,7 @@ enum class ValueKind : std::uint8_t {
   kSeconds,
   kMillis,
   kMicros,
+  kNanos,
 };
 
 /// Fails if `type` is none of those that ColumnSpec allows.

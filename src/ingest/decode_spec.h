@@ -11,7 +11,7 @@
 namespace millrace::ingest {
 
 /// How the JSON value of a timestamp column reads.
-enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros };
+enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros, kNanos };
 
 /// What becomes of the keys that no declared column takes.
 enum class UnknownFields {

@@ -28,6 +28,8 @@ constexpr UnixMicros kMinute = 60'000'000;
 constexpr std::size_t kMaxBatchBytes = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t kMaxColumns = 10'000;
 constexpr std::size_t kScratchKeptBytes = std::size_t{1} << 20;
+constexpr int kInt64Digits = 19;
+constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
 
 // The first byte that does not belong to UTF-8. Only for messages.
 std::size_t FirstInvalidUtf8(std::string_view text) {
@@ -38,6 +40,27 @@ std::size_t FirstInvalidUtf8(std::string_view text) {
     if (at + length > text.size() || !simdjson::validate_utf8(text.data() + at, length)) break;
     at += length;
   }
+  return at;
+}
+
+// A number written in digits alone that Integer holds, as almost all are: the place behind it, else `p` itself.
+template <typename Integer>
+inline const char* ScanPlainInteger(const char* p, Integer* value) {
+  const bool negative = *p == '-';
+  const char* const digits = p + negative;
+  const char* at = digits;
+  std::uint64_t magnitude = static_cast<unsigned char>(*at - '0');
+  if (magnitude > 9) [[unlikely]]
+    return p;
+  ++at;
+  if (magnitude != 0) {
+    for (unsigned digit; (digit = static_cast<unsigned char>(*at - '0')) <= 9; ++at) magnitude = magnitude * 10 + digit;
+  }
+  // 19 digits fit an uint64; more never fit an int64, because the first is not zero.
+  const std::uint64_t limit = static_cast<std::uint64_t>(std::numeric_limits<Integer>::max()) + negative;
+  if (*at == '.' || (*at | 0x20) == 'e' || at - digits > kInt64Digits || magnitude > limit) [[unlikely]]
+    return p;
+  *value = static_cast<Integer>(negative ? 0 - magnitude : magnitude);
   return at;
 }
 
@@ -146,8 +169,10 @@ class JsonDecoder::Impl {
   const char* ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // Numbers that ScanPlainInteger() leaves.
   template <typename Integer>
-  const char* ScanInteger(const KeySlot& slot, const char* p, Integer* value);
+  [[gnu::noinline]] const char* ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  [[gnu::noinline]] const char* ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
 
   // Commit the row: what no field set is null.
   Status FillNulls();
@@ -566,37 +591,26 @@ const char* JsonDecoder::Impl::ReadAnyString(const KeySlot& slot, Column& column
 template <typename Integer>
 const char* JsonDecoder::Impl::ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   Integer value = 0;
-  p = ScanInteger(slot, p, &value);
+  const char* const behind = ScanPlainInteger(p, &value);
+  if (behind == p) [[unlikely]]
+    return ReadWholeNumber<Integer>(slot, column, row, p);
   column.Set(row, value);
-  return p;
+  return behind;
 }
 
 template <typename Integer>
-inline const char* JsonDecoder::Impl::ScanInteger(const KeySlot& slot, const char* p, Integer* value) {
+const char* JsonDecoder::Impl::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   constexpr const char* kName = sizeof(Integer) == 4 ? "int32" : "int64";
-  const char* begin = p;
-  const bool negative = *p == '-';
-  p += negative;
-  const char* digits = p;
-  std::uint64_t magnitude = static_cast<unsigned char>(*p - '0');
-  if (magnitude > 9) [[unlikely]] {
-    return FailType(slot, kName, begin, slot.leaf_depth);
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, kName, p, slot.leaf_depth);
+  Int128 value = 0;
+  const NumberError error = ToScaledInteger(number, kInt64Digits, 0, &value);
+  if (error == NumberError::kTooManyDecimals) return FailType(slot, kName, p, slot.leaf_depth);
+  if (error != NumberError::kNone || value != static_cast<Integer>(value)) {
+    return FailRange(slot, p, number.end, fmt::format("is out of the range of {}", kName));
   }
-  ++p;
-  if (magnitude != 0) {
-    for (unsigned digit; (digit = static_cast<unsigned char>(*p - '0')) <= 9; ++p) magnitude = magnitude * 10 + digit;
-  }
-  if (*p == '.' || (*p | 0x20) == 'e') [[unlikely]] {
-    return FailType(slot, kName, begin, slot.leaf_depth);
-  }
-  // 19 digits fit an uint64; more never fit an int64, because the first is not zero.
-  const std::uint64_t limit = static_cast<std::uint64_t>(std::numeric_limits<Integer>::max()) + negative;
-  if (p - digits > 19 || magnitude > limit) [[unlikely]] {
-    return FailRange(slot, begin, p,
-                     sizeof(Integer) == 4 ? "is out of the range of int32" : "is out of the range of int64");
-  }
-  *value = static_cast<Integer>(negative ? 0 - magnitude : magnitude);
-  return p;
+  column.Set(row, static_cast<Integer>(value));
+  return number.end;
 }
 
 const char* JsonDecoder::Impl::ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
@@ -682,28 +696,57 @@ const char* JsonDecoder::Impl::ReadRfc3339(const KeySlot& slot, Column& column, 
     return behind;
   }
   if (error == TimeError::kShape) return FailType(slot, "RFC 3339 timestamp", p, slot.leaf_depth);
-  return FailRange(slot, p, behind, "is no time of the years 0001 to 9999");
+  return FailRange(slot, p, behind, kNoTime);
 }
 
 const char* JsonDecoder::Impl::ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  const char* behind = nullptr;
-  UnixMicros micros = 0;
+  std::int64_t units = 0;
+  const char* const behind = ScanPlainInteger(p, &units);
+  if (behind == p) [[unlikely]]
+    return ReadAnyEpoch(slot, column, row, p);
+  UnixMicros micros = units;
   bool in_range = true;
-  if (column.kind() == ValueKind::kSeconds) {
-    NumberText number;
-    if (!ScanNumber(p, &number)) return FailType(slot, "number of seconds", p, slot.leaf_depth);
-    behind = number.end;
-    in_range = ToMicros(number, &micros) == NumberError::kNone;
-  } else {
-    behind = ScanInteger(slot, p, &micros);
-    if (behind == nullptr) return nullptr;
-    if (column.kind() == ValueKind::kMillis) in_range = !__builtin_mul_overflow(micros, 1000, &micros);
+  switch (column.kind()) {
+    case ValueKind::kSeconds:
+      in_range = !__builtin_mul_overflow(units, 1'000'000, &micros);
+      break;
+    case ValueKind::kMillis:
+      in_range = !__builtin_mul_overflow(units, 1000, &micros);
+      break;
+    case ValueKind::kNanos:
+      micros = units / 1000 - (units % 1000 < 0);
+      break;
+    default:
+      break;
   }
   if (!in_range || micros < kMinTimestamp || micros > kMaxTimestamp) [[unlikely]] {
-    return FailRange(slot, p, behind, "is no time of the years 0001 to 9999");
+    return FailRange(slot, p, behind, kNoTime);
   }
   column.Set(row, micros);
   return behind;
+}
+
+const char* JsonDecoder::Impl::ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  std::string_view expected = "number of microseconds";
+  int scale = 0;  // From the number's unit to microseconds.
+  if (column.kind() == ValueKind::kSeconds) {
+    expected = "number of seconds";
+    scale = 6;
+  } else if (column.kind() == ValueKind::kMillis) {
+    expected = "number of milliseconds";
+    scale = 3;
+  } else if (column.kind() == ValueKind::kNanos) {
+    expected = "number of nanoseconds";
+    scale = -3;
+  }
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, expected, p, slot.leaf_depth);
+  UnixMicros micros = 0;
+  if (ToMicros(number, scale, &micros) != NumberError::kNone || micros < kMinTimestamp || micros > kMaxTimestamp) {
+    return FailRange(slot, p, number.end, kNoTime);
+  }
+  column.Set(row, micros);
+  return number.end;
 }
 
 Status JsonDecoder::Impl::FillNulls() {

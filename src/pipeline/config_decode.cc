@@ -34,6 +34,7 @@ const std::vector<NamedType>& SimpleTypes() {
       {"timestamp_s", {timestamp, ingest::TimestampForm::kSeconds}},
       {"timestamp_ms", {timestamp, ingest::TimestampForm::kMillis}},
       {"timestamp_us", {timestamp, ingest::TimestampForm::kMicros}},
+      {"timestamp_ns", {timestamp, ingest::TimestampForm::kNanos}},
   };
   return types;
 }
