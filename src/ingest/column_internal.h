@@ -17,8 +17,9 @@ namespace millrace::ingest {
 
 /// What the decoder does with a value. The kinds from kString on are leaves: they fill one column.
 enum class ValueKind : std::uint8_t {
-  kSkip,    ///< Not declared.
-  kObject,  ///< Holds declared fields.
+  kSkip,     ///< Not declared.
+  kObject,   ///< Holds declared fields.
+  kSeveral,  ///< Fills several columns.
   kList,
   kString,
   kBool,

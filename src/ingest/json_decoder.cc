@@ -14,10 +14,13 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/nearest_name.h"
 #include "ingest/column_internal.h"
 #include "ingest/document_reader_internal.h"
+#include "ingest/field_watch.h"
 #include "ingest/key_table_internal.h"
 #include "ingest/number_text_internal.h"
+#include "ingest/payload_form.h"
 #include "ingest/rescued_text_internal.h"
 #include "ingest/time_text_internal.h"
 
@@ -132,6 +135,10 @@ class JsonDecoder::Impl {
 
  private:
   Status DeclareColumn(const ColumnSpec& spec, std::size_t index);
+  // The slot for a column with this field; null if the field is an object of other columns' fields.
+  KeySlot* DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index);
+  // The columns whose field no document had so far.
+  std::vector<FieldWatch::Unmet> FindUnmet();
 
   bool DecodeDocument(std::string_view payload);
 
@@ -154,6 +161,7 @@ class JsonDecoder::Impl {
                                             RescueScope& scope);
   template <typename Scope>
   const char* EndObject(const char* p, Scope& scope);
+  [[gnu::noinline]] const char* ReadSeveral(const KeySlot& slot, const char* p);
   const char* ReadList(const KeySlot& slot, Column& column, const char* p);
   const char* ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
@@ -247,12 +255,12 @@ Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t inde
   KeyTable* table = &tables_.front();
   for (std::size_t level = 0; level < path.size(); ++level) {
     const bool last = level + 1 == path.size();
-    KeySlot* slot = table->FindDeclared(path[level]);
-    if (slot != nullptr && (last || slot->kind != ValueKind::kObject)) {
-      return InvalidInput("column '{}': another column reads '{}' or a part of it", spec.name, slot->path);
+    KeySlot* slot = last ? DeclareLeaf(*table, path[level], index) : table->FindDeclared(path[level]);
+    if (last ? slot == nullptr : slot != nullptr && slot->kind != ValueKind::kObject) {
+      return InvalidInput("column '{}': its path '{}' goes through the field of another column", spec.name,
+                          fmt::join(path, "."));
     }
     if (last) {
-      slot = &table->Declare(path[level]);
       slot->column = &columns_.emplace_back(spec.type, spec.timestamp_form);
       slot->kind = slot->column->kind();
       slot->leaf_depth = table->depth() + (slot->kind == ValueKind::kList ? 1 : 0);
@@ -269,6 +277,29 @@ Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t inde
     table->columns()[index / 64] |= bit;
   }
   return Status::OK();
+}
+
+KeySlot* JsonDecoder::Impl::DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index) {
+  KeySlot* const slot = table.FindDeclared(key);
+  if (slot == nullptr) return &table.Declare(key);
+  if (slot->kind == ValueKind::kObject) return nullptr;
+  if (slot->kind != ValueKind::kSeveral) {
+    KeyTable& columns = tables_.emplace_back("", table.depth(), all_.size() * 64);
+    KeySlot& first = columns.Declare(key);
+    first.kind = slot->kind;
+    first.leaf_depth = slot->leaf_depth;
+    first.column = slot->column;
+    first.seen = slot->seen;
+    first.seen_bit = slot->seen_bit;
+    first.path = slot->path;
+    columns.columns()[static_cast<std::size_t>(first.seen - seen_.data())] |= first.seen_bit;
+    slot->kind = ValueKind::kSeveral;
+    slot->child = &columns;
+  }
+  slot->child->columns()[index / 64] |= std::uint64_t{1} << (index % 64);
+  KeySlot& added = slot->child->Declare(key);
+  added.path = slot->path;
+  return &added;
 }
 
 Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) {
@@ -297,6 +328,10 @@ Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) 
     } else {
       RETURN_NOT_OK(memory_);
       auto failure = reader_.TakeFailure();
+      if (failure.reason == "bad_json" || failure.reason == "bad_utf8" || failure.reason == "not_object") {
+        const std::string form = FormOfPayload(*record.payload);
+        if (!form.empty()) failure.detail += "; the payload looks like " + form;
+      }
       decoded.dead_letters.push_back(model::MakeDeadLetter(records.source, record, "decode",
                                                            std::string(failure.reason), std::move(failure.detail)));
     }
@@ -311,7 +346,32 @@ Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) 
   }
   RETURN_NOT_OK(metadata_.Finish(*schema_, row_, &data));
   decoded.rows = arrow::RecordBatch::Make(schema_, row_, std::move(data));
+  if (spec_.watch != nullptr && !spec_.watch->done()) spec_.watch->Add(row_, FindUnmet());
   return decoded;
+}
+
+std::vector<FieldWatch::Unmet> JsonDecoder::Impl::FindUnmet() {
+  std::vector<FieldWatch::Unmet> unmet;
+  for (std::size_t column = 0; column < spec_.columns.size(); ++column) {
+    const ColumnSpec& spec = spec_.columns[column];
+    const std::vector<std::string> path = spec.path.empty() ? std::vector<std::string>{spec.name} : spec.path;
+    KeyTable* table = &tables_.front();
+    for (const std::string& key : path) {
+      const KeySlot& slot = *table->Find(key);
+      if (slot.met) {
+        table = slot.child;
+        continue;
+      }
+      std::vector<std::string> others;
+      for (const KeySlot& other : table->slots()) {
+        if (other.kind == ValueKind::kSkip) others.push_back(other.key);
+      }
+      const auto nearest = NearestName(key, others);
+      unmet.push_back({column, nearest ? table->PathOf(*nearest) : ""});
+      break;
+    }
+  }
+  return unmet;
 }
 
 bool JsonDecoder::Impl::DecodeDocument(std::string_view payload) {
@@ -431,6 +491,7 @@ inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyT
   }
   if (slot.kind == ValueKind::kSkip) return ReadUnknown(table, key, p, scope);
   Unset(slot.child->columns());
+  if (slot.kind == ValueKind::kSeveral) return ReadSeveral(slot, p);
   if constexpr (std::is_same_v<Scope, RescueScope>) {
     return RescueInner(slot, table, key, p, scope);
   } else {
@@ -479,6 +540,8 @@ const char* JsonDecoder::Impl::ReadKey(KeyTable& table, const char* p, KeySlot**
   p = reader_.ReadText(p + 1, &key);
   if (p == nullptr) return nullptr;
   *slot = table.Find(key);
+  // Guesses are keys that were here before, so each is met here first.
+  if (*slot != nullptr) (*slot)->met = true;
   const bool declared = *slot != nullptr && (*slot)->kind != ValueKind::kSkip;
   if (!declared && spec_.unknown_fields == UnknownFields::kReject) {
     return reader_.Fail("unknown_field", begin,
@@ -487,6 +550,17 @@ const char* JsonDecoder::Impl::ReadKey(KeyTable& table, const char* p, KeySlot**
   p = DocumentReader::SkipSpace(p);
   if (*p != ':') return reader_.FailSyntax(p, "':'");
   return p + 1;
+}
+
+const char* JsonDecoder::Impl::ReadSeveral(const KeySlot& slot, const char* p) {
+  if (*p == 'n') return std::memcmp(p, "null", 4) == 0 ? p + 4 : reader_.FailSyntax(p, "a value");
+  const char* behind = nullptr;
+  for (const KeySlot& one : slot.child->slots()) {
+    behind = one.kind == ValueKind::kList ? ReadList(one, *one.column, p) : ReadLeaf(one, *one.column, row_, p);
+    if (behind == nullptr) return nullptr;
+    *one.seen |= one.seen_bit;
+  }
+  return behind;
 }
 
 const char* JsonDecoder::Impl::ReadList(const KeySlot& slot, Column& column, const char* p) {

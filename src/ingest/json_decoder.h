@@ -19,6 +19,8 @@
 ///   `_rescued` and the columns together say what the record said. A field that does not fit its column makes the
 ///   record a dead letter as ever.
 ///
+/// Details of the first three below and of not_object say so if the payload looks like something known, such as gzip.
+///
 /// Reasons of dead letters (stage "decode"):
 /// | reason         | the record                                                                     |
 /// |----------------|--------------------------------------------------------------------------------|
@@ -62,8 +64,8 @@ struct Decoded {
 /// Not thread-safe: one per shard.
 class JsonDecoder {
  public:
-  /// kInvalidInput: a type that ColumnSpec does not allow, a name that is empty or taken, two columns of one path, or a
-  /// column whose path goes through another column.
+  /// kInvalidInput: a type that ColumnSpec does not allow, a name that is empty or taken, or a column whose path goes
+  /// through another column.
   static Result<std::unique_ptr<JsonDecoder>> Make(DecodeSpec spec);
   ~JsonDecoder();
 

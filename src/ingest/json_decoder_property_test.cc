@@ -60,6 +60,8 @@ class Generator {
     add({"s"}, utc_micros, TimestampForm::kSeconds);
     add({"ms"}, utc_micros, TimestampForm::kMillis);
     add({"us"}, utc_micros, TimestampForm::kMicros);
+    add({"ns"}, utc_micros, TimestampForm::kNanos);
+    add({"ms"}, arrow::decimal128(20, 3));  // A second column of that field: what it stores are microseconds too.
     add({"tags"}, list(arrow::utf8()));
     add({"marks"}, list(arrow::int64()));
     add({"flags"}, list(arrow::boolean()));
@@ -124,7 +126,7 @@ class Generator {
     const ColumnSpec& column = spec_.columns[below[0]];
     const Value value =
         column.type->id() == arrow::Type::LIST ? List(column) : Leaf(*column.type, column.timestamp_form);
-    cells_[below[0]] = value.cell;
+    for (const std::size_t each : below) cells_[each] = value.cell;
     return value.json;
   }
 

@@ -689,8 +689,10 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
       {{column("a", arrow::decimal128(5, -1))}, "decimal128(5, -1)"},
       {{column("a", ListOf(ListOf(arrow::int64())))}, "list<"},
       {{column("a", arrow::struct_({}))}, "struct<"},
-      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x"})}, "column 'b': another column reads 'x'"},
-      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x", "y"})}, "column 'b'"},
+      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x", "y"})},
+       "column 'b': its path 'x.y' goes through the field of another column"},
+      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x"}), column("c", arrow::utf8(), {"x", "y"})},
+       "column 'c'"},
       {{column("a", arrow::utf8(), {"x", "y"}), column("b", arrow::utf8(), {"x"})}, "column 'b'"},
   };
   for (const Case& c : cases) {
@@ -703,6 +705,73 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
       JsonDecoder::Make({.columns = {column("_rescued", arrow::utf8())}, .unknown_fields = UnknownFields::kRescue});
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, taken);
   EXPECT_THAT(taken.status().message(), HasSubstr("column '_rescued': the name is taken"));
+}
+
+TEST(JsonDecoder, OneFieldFillsEveryColumnOfItsPath) {
+  DecodeSpec spec{.columns = {{"ts", kUtcMicros, TimestampForm::kMillis, {"o", "t"}},
+                              {"raw", arrow::int64(), TimestampForm::kRfc3339, {"o", "t"}},
+                              {"n", arrow::int64(), TimestampForm::kRfc3339, {}},
+                              {"d", arrow::decimal128(20, 3), TimestampForm::kRfc3339, {"o", "t"}},
+                              {"l", ListOf(arrow::int64()), TimestampForm::kRfc3339, {}},
+                              {"m", ListOf(arrow::float64()), TimestampForm::kRfc3339, {"l"}}}};
+  // More columns than one word of the set of columns seen.
+  for (int i = 0; i < 64; ++i) {
+    spec.columns.push_back({"t" + std::to_string(i), arrow::int64(), TimestampForm::kRfc3339, {"o", "t"}});
+  }
+  for (const UnknownFields unknown : {UnknownFields::kIgnore, UnknownFields::kRescue}) {
+    spec.unknown_fields = unknown;
+    auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+    for (int round = 0; round < 2; ++round) {  // The second time with the order of keys learned.
+      const Decoded decoded = DecodeAll(
+          *decoder, {R"({"n":1,"o":{"t":1700000000123},"l":[1,null]})", R"({"n":2,"o":{"t":7,"t":null},"l":[]})",
+                     R"({"n":3,"o":{"t":"x"}})", R"({"n":4,"o":{"t":5},"o":{}})", R"({"n":5,"l":[1.5]})",
+                     R"({"n":6,"o":{"t":nul}})", R"({"n":7,"o":{"t":5.0}})"});
+      MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
+      EXPECT_THAT(RowTexts(*decoded.rows, 6),
+                  ElementsAre("1700000000123000|1700000000123|1|1700000000123000|[1,null]|[0x1p+0,null]",
+                              "null|null|2|null|[]|[]", "null|null|4|null|null|null", "5000|5|7|5000|null|null"));
+      EXPECT_EQ(CellText(*decoded.rows->column(69), 0), "1700000000123");
+      EXPECT_EQ(CellText(*decoded.rows->column(69), 1), "null");
+      ASSERT_EQ(decoded.dead_letters.size(), 3U);
+      EXPECT_EQ(decoded.dead_letters[0].detail,
+                "field 'o.t': expected number of milliseconds, found string \"x\" at byte 16");
+      EXPECT_EQ(decoded.dead_letters[1].detail, "field 'l': expected int64, found number 1.5 at byte 12");
+      EXPECT_EQ(decoded.dead_letters[2].reason, "bad_json");
+    }
+  }
+}
+
+TEST(JsonDecoder, PayloadsThatAreNoJsonSayWhatTheyLookLike) {
+  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
+  struct Case {
+    std::string payload;
+    std::string want;  // At the end of the detail.
+  };
+  using namespace std::string_literals;
+  const Case cases[] = {
+      {"\x1F\x8B\x08\0\0"s, "at byte 0; the payload looks like gzip"},
+      {"\x28\xB5\x2F\xFD\x20"s, "; the payload looks like zstd"},
+      {"\x04\x22\x4D\x18"s, "; the payload looks like LZ4"},
+      {"\xFF\x06\0\0sNaPpY"s, "; the payload looks like Snappy"},
+      {"\x78\x9C\x03"s, "; the payload looks like zlib"},
+      {"\0\0\0\1\2{\"a\":1}"s, "; the payload looks like Confluent's schema registry framing (schema id 258)"},
+      {"\0\0\0\0\7\x02"s, "; the payload looks like Confluent's schema registry framing (schema id 7)"},
+      {"Obj\x01\x02"s, "; the payload looks like an Avro container file"},
+      {"\xC3\x01\x00"s, "; the payload looks like Avro's single object encoding"},
+      {"{\0\"\0"s, "; the payload looks like UTF-16 text"},
+      {"\0{\0\"\0a\0\""s, "; the payload looks like UTF-16 text"},
+      // Nothing that is known, and nothing that is JSON.
+      {"\0\0\0\0\7"s, "expected a value, found byte 0x00 at byte 0"},
+      {"<a/>", "expected a value, found '<' at byte 0"},
+      {"[1]", "expected an object, found array at byte 0"},
+      {"{\"a\":1", "expected ',' or '}', found the document's end at byte 6"},
+  };
+  for (const Case& c : cases) {
+    const Decoded decoded = DecodeAll(*decoder, {c.payload});
+    ASSERT_EQ(decoded.dead_letters.size(), 1U);
+    EXPECT_THAT(decoded.dead_letters[0].detail, ::testing::EndsWith(c.want));
+    EXPECT_EQ(decoded.dead_letters[0].payload, c.payload);
+  }
 }
 
 TEST(JsonDecoder, ManyColumns) {

@@ -165,6 +165,7 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
 }
 
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
+  config.decode.watch = ingest::MakeFieldWatch(config.decode.columns);
   auto event_schema = ingest::EventSchema(config.decode);
   std::vector<RelationPlan> relations = {{"input", -1, "", event_schema}};
   std::unique_ptr<sql::SqlSession> session;
