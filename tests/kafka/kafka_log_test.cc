@@ -3,11 +3,13 @@
 // and checks at each step what must always hold: contiguous ranges, nothing of a partition that was revoked.
 #include "eventlog/kafka/kafka_log.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <set>
@@ -507,13 +509,19 @@ TEST_F(KafkaLogTest, SmallQueueDoesNotSlowReading) {
   }
 }
 
-TEST_F(KafkaLogTest, MissingTopicIsNamed) {
+TEST_F(KafkaLogTest, MissingTopicIsNamedWithTheNearestAndNotWithAll) {
   CreateTopic(topic_, 1);
+  for (int i = 0; i < 6; ++i) CreateTopic(fmt::format("{}-{}-of-many-topics-of-another-kind", topic_, i), 1);
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer, MakeKafkaConsumer(ConsumerProperties()));
   const Status missing = consumer->Subscribe({topic_, "no-such-topic"}, 20s);
   MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, missing);
   EXPECT_THAT(missing.message(), HasSubstr("topic no-such-topic does not exist in Kafka at " + Brokers()));
-  EXPECT_THAT(missing.message(), HasSubstr(topic_));
+  EXPECT_THAT(missing.message(), HasSubstr("; there are "));
+  EXPECT_THAT(missing.message(), HasSubstr(" more"));
+  EXPECT_EQ(std::ranges::count(missing.message(), ','), 4 + std::ranges::count(Brokers(), ',')) << missing.message();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(consumer, MakeKafkaConsumer(ConsumerProperties()));
+  const Status misspelt = consumer->Subscribe({topic_ + "x"}, 20s);
+  EXPECT_THAT(misspelt.message(), HasSubstr("; did you mean '" + topic_ + "'?"));
 }
 
 TEST_F(KafkaLogTest, DeletedTopicIsReported) {
