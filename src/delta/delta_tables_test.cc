@@ -13,6 +13,7 @@
 #include <regex>
 
 #include "base/uuid.h"
+#include "delta/data_file.h"
 #include "delta/log_replay.h"
 #include "delta/scan.h"
 #include "delta/table.h"

@@ -601,14 +601,6 @@ TEST(TimeText, ThereAndBack) {
   }
 }
 
-TEST(Interval, InMilliseconds) {
-  EXPECT_EQ(IntervalToMillis("interval 7 days"), 7LL * 86'400'000);
-  EXPECT_EQ(IntervalToMillis("interval 1 week 12 hours"), (7LL * 24 + 12) * 3'600'000);
-  for (const char* text : {"", "7 days", "interval", "interval x days", "interval 1 month", "interval 1"}) {
-    EXPECT_EQ(IntervalToMillis(text), std::nullopt) << text;
-  }
-}
-
 TEST(PersistentMapTest, EqualsAnOrdinaryMapAndNeverChangesItsCopies) {
   std::map<std::string, int> plain;
   PersistentMap<int> map;

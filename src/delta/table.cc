@@ -361,6 +361,7 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
   auto existing = Open(store, clock);
   if (existing.ok() || KindOf(existing.status()) != ErrorKind::kNotFound) return existing;
 
+  RETURN_NOT_OK(CheckTableProperties(options.configuration));
   Metadata metadata;
   metadata.id = RandomUuid();
   if (!options.name.empty()) metadata.name = options.name;
@@ -379,7 +380,6 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
   metadata.created_time_ms = NowMillis(clock);
   const Protocol protocol = ProtocolFor(*options.schema);
   RETURN_NOT_OK(delta::CheckWritable(protocol, metadata));
-  RETURN_NOT_OK(CheckPropertiesOfNewTable(metadata));
 
   CommitRequest request;
   request.operation = "CREATE TABLE";

@@ -8,8 +8,10 @@
 
 #include "base/kill_point.h"
 #include "delta/checkpoint.h"
+#include "delta/column_name.h"
 #include "delta/deletion_vector.h"
 #include "delta/file_path.h"
+#include "delta/interval_text.h"
 #include "delta/log_replay.h"
 
 namespace millrace::delta {
@@ -172,7 +174,7 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   LogCleanupResult result;
   const auto& properties = snapshot->metadata.configuration;
   const auto enabled = properties.find("delta.enableExpiredLogCleanup");
-  if (enabled != properties.end() && enabled->second == "false") return result;
+  if (enabled != properties.end() && IsSameName(enabled->second, "false")) return result;
   std::int64_t cutoff_ms = clock.Now() / 1000;
   if (retention) {
     cutoff_ms -= retention->count();
