@@ -11,6 +11,9 @@
 
 namespace millrace::delta {
 
+/// A column of this type may partition a table.
+bool CanPartition(const arrow::DataType& type);
+
 /// Row `row` of `array` as the log spells it; nullopt for null, and for the empty string, which the log cannot tell
 /// from null. kUnsupported: a type that cannot partition. kInvalidInput: a value that the log cannot spell.
 Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array, std::int64_t row,

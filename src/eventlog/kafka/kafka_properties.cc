@@ -77,9 +77,10 @@ void CheckFiles(const Properties& properties, const std::array<FileProperty, N>&
     if (path.empty() || (file.may_be_folder && path == "probe")) continue;
     std::error_code ignored;
     if (!file.may_be_folder && std::filesystem::is_directory(path, ignored)) {
-      problems.push_back({name, fmt::format("{}: '{}' is a folder, not a file", name, path)});
+      problems.push_back({.property = name, .message = fmt::format("{}: '{}' is a folder, not a file", name, path)});
     } else if (access(path.c_str(), R_OK) != 0) {
-      problems.push_back({name, fmt::format("{}: cannot read '{}': {}", name, path, std::strerror(errno))});
+      problems.push_back(
+          {.property = name, .message = fmt::format("{}: cannot read '{}': {}", name, path, std::strerror(errno))});
     }
   }
 }
@@ -90,10 +91,10 @@ void CheckMechanism(const Properties& properties, std::vector<KafkaPropertyProbl
     if (!ValueOf(properties, name).empty()) return;
   }
   problems.push_back(
-      {"security.protocol", fmt::format("security.protocol is {}, and sasl.mechanism is not set: set it to PLAIN, "
-                                        "SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER, or to GSSAPI (Kerberos) with "
-                                        "sasl.kerberos.keytab",
-                                        ValueOf(properties, "security.protocol"))});
+      {.property = "security.protocol",
+       .message = fmt::format("security.protocol is {}, and sasl.mechanism is not set: set it to PLAIN, SCRAM-SHA-256, "
+                              "SCRAM-SHA-512 or OAUTHBEARER, or to GSSAPI (Kerberos) with sasl.kerberos.keytab",
+                              ValueOf(properties, "security.protocol"))});
 }
 
 }  // namespace
@@ -114,7 +115,7 @@ std::vector<KafkaPropertyProblem> FindProblems(const Properties& properties) {
       if (message.find(name) == std::string::npos) message = name + ": " + message;
       if (message.starts_with("Invalid value for")) message += fmt::format(": '{}'", value);
     }
-    problems.push_back({name, std::move(message)});
+    problems.push_back({.property = name, .message = std::move(message), .of_text = true});
   }
   const std::string protocol = Lower(ValueOf(properties, "security.protocol"));
   if (protocol.ends_with("ssl")) CheckFiles(properties, kFilesOfSsl, problems);
@@ -136,7 +137,7 @@ std::vector<KafkaPropertyProblem> CheckKafkaConsumerProperties(const std::map<st
   char text[512];
   for (const auto& [name, value] : all) {
     if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text, sizeof(text)) != RD_KAFKA_CONF_OK) {
-      return {{name, text}};
+      return {{.property = name, .message = text}};
     }
   }
   rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t*, int, const char*, const char*) {});

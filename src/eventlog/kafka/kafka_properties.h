@@ -10,6 +10,7 @@ namespace millrace::eventlog {
 struct KafkaPropertyProblem {
   std::string property;  ///< Whose value is to be changed; empty: not known, or of several together.
   std::string message;   ///< Names the property.
+  bool of_text = false;  ///< Of what is written there alone, whatever else is: no file, no other property.
 };
 
 /// All that MakeKafkaConsumer() would refuse, but for what is not there at all (bootstrap.servers, group.id).
