@@ -254,6 +254,12 @@ Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
   return config;
 }
 
+/// What is wrong with the command line, or only with the world around it.
+int CodeOf(const Status& status) {
+  const auto kind = KindOf(status);
+  return kind == ErrorKind::kUnsupported || kind == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed;
+}
+
 }  // namespace
 
 Run AddIngest(CLI::App& app) {
@@ -263,7 +269,7 @@ Run AddIngest(CLI::App& app) {
       ->required()
       ->envname("TABLE_LOCATION");
   app.add_option("-k,--kafka", options->kafka, "Bootstrap servers")->envname("KAFKA_BROKERS")->capture_default_str();
-  app.add_option("-g,--consumer_group", options->consumer_group)
+  app.add_option("-g,--consumer_group", options->consumer_group, "Kafka's group.id")
       ->envname("KAFKA_CONSUMER_GROUP")
       ->capture_default_str();
   app.add_option("-a,--app_id", options->app_id, "Prefix of the table's transaction ids")
@@ -271,7 +277,8 @@ Run AddIngest(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--seek_offsets", options->seek_offsets, "JSON, partition to last offset: {\"0\":123}")
       ->envname("KAFKA_SEEK_OFFSETS");
-  app.add_option("-o,--auto_offset_reset", options->auto_offset_reset)
+  app.add_option("-o,--auto_offset_reset", options->auto_offset_reset,
+                 "Where to begin a partition that the table does not know")
       ->envname("KAFKA_AUTO_OFFSET_RESET")
       ->check(CLI::IsMember({"earliest", "latest"}))
       ->capture_default_str();
@@ -282,42 +289,47 @@ Run AddIngest(CLI::App& app) {
   app.add_option("-m,--max_messages_per_batch", options->max_messages_per_batch,
                  "Accepted; row groups are sized by themselves here")
       ->envname("MAX_MESSAGES_PER_BATCH");
-  app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file)
+  app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file, "Of rows in memory that start a commit sooner")
       ->envname("MIN_BYTES_PER_FILE")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("-t,--transform", options->transforms, "'PROPERTY: SOURCE'")
+  app.add_option("-t,--transform", options->transforms,
+                 "'PROPERTY: SOURCE'; the source is kafka.topic, .partition, .offset or .timestamp")
       ->envname("TRANSFORMS")
       ->allow_extra_args(false);
-  app.add_option("--dlq_table_location", options->dlq_table_location)->envname("DLQ_TABLE_LOCATION");
-  app.add_option("--dlq_transform", options->dlq_transforms)->envname("DLQ_TRANSFORMS")->allow_extra_args(false);
+  app.add_option("--dlq_table_location", options->dlq_table_location,
+                 "The table of dead letters; made if it is not there")
+      ->envname("DLQ_TABLE_LOCATION");
   app.add_flag("-c,--checkpoints", options->checkpoints, "Accepted; checkpoints are always written here")
       ->envname("WRITE_CHECKPOINTS");
   app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(CheckKeyValue);
   app.add_option("-s,--statsd_endpoint", options->statsd_endpoint,
                  "Accepted; figures are at /metrics of 'millrace run'")
       ->envname("STATSD_ENDPOINT");
-  auto* const json_format =
-      app.add_option("--json", options->json_registry, "Schema registry; empty: plain JSON")->envname("JSON_REGISTRY");
-  auto* const avro = app.add_option("--avro", options->avro, "Schema registry or file")->envname("AVRO_REGISTRY");
-  auto* const soe = app.add_option("--soe-avro", options->soe_avro, "Schema file or folder");
-  json_format->excludes(avro)->excludes(soe);
-  avro->excludes(soe);
-  app.add_flag("-e,--ends_at_latest_offsets", options->ends_at_latest_offsets)->envname("ENDS_AT_LATEST_OFFSETS");
-  app.add_flag("--decompress_gzip", options->decompress_gzip)->envname("DECOMPRESS_GZIP");
+  app.add_option("--json", options->json_registry, "Plain JSON, with an empty value; the default")
+      ->envname("JSON_REGISTRY");
+  // What is refused is understood, so that it is refused by its name, but not shown.
+  auto* const avro = app.add_option("--avro", options->avro)->envname("AVRO_REGISTRY")->group("");
+  app.add_option("--soe-avro", options->soe_avro)->group("");
+  app.add_option("--dlq_transform", options->dlq_transforms)
+      ->envname("DLQ_TRANSFORMS")
+      ->allow_extra_args(false)
+      ->group("");
+  app.add_flag("-e,--ends_at_latest_offsets", options->ends_at_latest_offsets,
+               "Stop, all committed, at the end offsets seen at the start")
+      ->envname("ENDS_AT_LATEST_OFFSETS");
+  app.add_flag("--decompress_gzip", options->decompress_gzip)->envname("DECOMPRESS_GZIP")->group("");
   return [options, avro] {
     if (avro->count() > 0 && options->avro.empty()) options->avro = "container";
     auto config = BuildConfig(*options);
     if (!config.ok()) {
-      const auto kind = KindOf(config.status());
-      return Complain(config.status(), kind == ErrorKind::kUnsupported || kind == ErrorKind::kInvalidInput
-                                           ? kBadConfiguration
-                                           : kFailed);
+      return Complain(config.status(), CodeOf(config.status()));
     }
     InitLogging("info", LogFormat::kText);
     auto service = Service::Start(*std::move(config), {.until_end = options->ends_at_latest_offsets});
-    if (!service.ok()) return Complain(service.status());
+    if (!service.ok()) return Complain(service.status(), CodeOf(service.status()));
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);
   };

@@ -82,6 +82,11 @@ int main(int argc, char** argv) {
 
 namespace millrace::app {
 
+std::string CheckKeyValue(const std::string& text) {
+  const auto equals = text.find('=');
+  return equals == std::string::npos || equals == 0 ? "expected key=value, not '" + text + "'" : "";
+}
+
 int Complain(const Status& status, int code) {
   std::fprintf(stderr, "millrace: %s\n", status.message().c_str());
   return code;

@@ -164,8 +164,11 @@ Run AddQuery(CLI::App& app) {
   app.add_option("--measures", options->measures, "Comma-separated; all unless given");
   app.add_option("--order-by", options->order_by, "Such as 'views desc, country'");
   app.add_option("--limit", options->limit, "Rows at most")->check(CLI::PositiveNumber);
-  app.add_option("--freshness", options->freshness)->check(CLI::IsMember({"hot", "committed"}));
-  app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json", "csv"}))->capture_default_str();
+  app.add_option("--freshness", options->freshness, "hot: with the rows in memory; committed: without")
+      ->check(CLI::IsMember({"hot", "committed"}));
+  app.add_option("-o,--output", options->output, "Format")
+      ->check(CLI::IsMember({"table", "json", "csv"}))
+      ->capture_default_str();
   auto* const url =
       app.add_option("--url", options->url, "Of a running pipeline")->envname("MILLRACE_URL")->capture_default_str();
   app.add_option("--token", options->token, "Bearer token")->envname("MILLRACE_TOKEN");
@@ -177,7 +180,7 @@ Run AddQuery(CLI::App& app) {
     if (options->config.empty()) {
       answer = AskOverHttp(*options);
     } else {
-      auto config = LoadConfigOrComplain(options->config, {});
+      auto config = LoadConfigOrComplain(options->config, {}, ReadsLog::kNo);
       if (!config) return kBadConfiguration;
       answer = AskTheLake(*options, *std::move(config));
     }

@@ -120,6 +120,27 @@ bool IsEscapedInFolders(char c) {
 
 }  // namespace
 
+bool CanPartition(const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::STRING:
+    case arrow::Type::BOOL:
+    case arrow::Type::INT8:
+    case arrow::Type::INT16:
+    case arrow::Type::INT32:
+    case arrow::Type::INT64:
+    case arrow::Type::FLOAT:
+    case arrow::Type::DOUBLE:
+    case arrow::Type::DECIMAL128:
+    case arrow::Type::DATE32:
+    case arrow::Type::TIMESTAMP:
+      return true;
+    case arrow::Type::DICTIONARY:
+      return CanPartition(*static_cast<const arrow::DictionaryType&>(type).value_type());
+    default:
+      return false;
+  }
+}
+
 Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array, std::int64_t row,
                                                       const std::string& column) {
   if (array.IsNull(row)) return std::nullopt;

@@ -17,6 +17,9 @@
 
 namespace millrace::delta {
 
+/// A column of this type may partition a table.
+bool CanPartition(const arrow::DataType& type);
+
 /// What file systems allow a folder's name.
 inline constexpr std::size_t kFolderNameBytesMax = 255;
 

@@ -74,7 +74,7 @@ Status AppendLetters(const std::vector<DeadLetter>& letters, arrow::RecordBatchB
     for (const auto& [name, value] : letter.headers) {
       RETURN_NOT_OK(header->Append());
       RETURN_NOT_OK(header_key->Append(name));
-      RETURN_NOT_OK(header_value->Append(value));
+      RETURN_NOT_OK(value ? header_value->Append(*value) : header_value->AppendNull());
     }
     RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(7)->Append(letter.stage));
     RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(8)->Append(letter.reason));

@@ -76,12 +76,15 @@ Result<OpenTable> WithProgress(const Plan& plan, std::shared_ptr<delta::Table> t
   return OpenTable{std::move(table), std::move(progress)};
 }
 
-/// nullopt: there is no table yet.
+/// nullopt: there is no table yet, and it can be made.
 Result<std::optional<OpenTable>> OpenChecked(const Plan& plan, int index,
                                              const std::shared_ptr<objectstore::ObjectStore>& lake) {
   ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, index, lake));
   auto table = delta::Table::Open(std::move(store));
-  if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) return std::nullopt;
+  if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
+    RETURN_NOT_OK(delta::CheckCreateOptions(CreateOptionsOf(plan.tables[index])));
+    return std::nullopt;
+  }
   RETURN_NOT_OK(table.status());
   RETURN_NOT_OK(CheckTable(plan.tables[index], **table));
   return WithProgress(plan, *std::move(table));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "delta/table.h"
+#include "ingest/json_decoder.h"
 #include "model/dead_letters.h"
 #include "process/transform.h"
 
@@ -167,6 +168,11 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
 }
 
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
+  RETURN_NOT_OK(ingest::JsonDecoder::Make(config.decode).status());
+  if (const auto overlaps = OverlappingPlaces(config); !overlaps.empty()) {
+    return InvalidInput("{}", overlaps.front());
+  }
+  config.decode.watch = ingest::MakeFieldWatch(config.decode.columns);
   auto event_schema = ingest::EventSchema(config.decode);
   std::vector<RelationPlan> relations = {{"input", -1, "", event_schema}};
   std::unique_ptr<sql::SqlSession> session;
