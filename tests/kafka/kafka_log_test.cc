@@ -478,6 +478,33 @@ TEST_F(KafkaLogTest, LooksUpOffsetsTimesAndFingerprints) {
   MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, consumer->FingerprintAt({topic_, 7}, 0, 3s));
 }
 
+// Kafka's own session timeout, 45 s: a stop must not make the others wait for it, and a start not for the one before.
+TEST_F(KafkaLogTest, AMemberThatClosesLeavesItsPartitionsToTheOthersAtOnce) {
+  CreateTopic(topic_, 2);
+  Properties properties = ConsumerProperties();
+  properties.erase("session.timeout.ms");
+  Member stays(properties, topic_, &lake_);
+  auto leaves = std::make_unique<Member>(properties, topic_, &lake_);
+  StepUntil({&stays, leaves.get()}, [&] { return stays.owned.size() == 1 && leaves->owned.size() == 1; });
+  const auto begun = steady_clock::now();
+  leaves.reset();
+  StepUntil({&stays}, [&] { return stays.owned.size() == 2; });
+  EXPECT_LT(steady_clock::now() - begun, 20s);
+}
+
+TEST_F(KafkaLogTest, AFencedMemberSaysWhatFencedIt) {
+  CreateTopic(topic_, 1);
+  Properties properties = ConsumerProperties();
+  properties["group.instance.id"] = "twice";
+  Member first(properties, topic_, &lake_);
+  StepUntil({&first}, [&] { return first.owned.size() == 1; });
+  Lake other_lake;
+  Member second(properties, topic_, &other_lake);
+  StepUntil({&first, &second}, [&] { return !first.failures.empty(); });
+  EXPECT_THAT(first.failures.front().status.message(), HasSubstr("under our group.instance.id 'twice' and fenced us"));
+  EXPECT_NE(KindOf(first.failures.front().status), ErrorKind::kTransient);
+}
+
 TEST_F(KafkaLogTest, ReportsProgressToTheGroup) {
   CreateTopic(topic_, 1);
   Produce({Record(topic_, "x")});

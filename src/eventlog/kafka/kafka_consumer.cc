@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/nearest_name.h"
+#include "eventlog/kafka/instance_slot.h"
 #include "eventlog/kafka/kafka_client_internal.h"
 #include "eventlog/kafka/kafka_log.h"
 
@@ -27,6 +28,8 @@ using std::chrono::milliseconds;
 // How long a blocking answer to the group, or a lookup after an error, may take within a call that should not wait.
 constexpr milliseconds kSeekTimeout{10'000};
 constexpr milliseconds kLookupTimeout{2'000};
+// Without a broker there is nobody to tell.
+constexpr milliseconds kLeaveTimeout{2'000};
 
 // 16 MiB or 30,000 messages wait at most in librdkafka's queue: the whole process has 256 MiB, and a message takes more
 // than its own bytes. One fetch may add 8 MiB to that.
@@ -109,6 +112,12 @@ class KafkaConsumer final : public Consumer {
     }
     properties = WithConsumerDefaults(std::move(properties));
     auto consumer = std::unique_ptr<KafkaConsumer>(new KafkaConsumer());
+    if (!properties.contains("group.instance.id")) {
+      if (auto slot = InstanceSlot::Take(properties.at("group.id"))) {
+        properties["group.instance.id"] = slot->instance_id();
+        consumer->slot_.emplace(*std::move(slot));
+      }
+    }
     const auto servers = properties.find("bootstrap.servers");
     consumer->servers_ = servers == properties.end() ? "" : servers->second;
     ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
@@ -186,6 +195,7 @@ class KafkaConsumer final : public Consumer {
       char fatal[512];
       error = rd_kafka_fatal_error(handle, fatal, sizeof(fatal));
       text = fatal;
+      if (error == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) text = self->FencedText();
     } else if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
       text += " (" + self->servers_ + ")";
     }
@@ -200,6 +210,8 @@ class KafkaConsumer final : public Consumer {
   void TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
   Gathered& GatheredOf(const TopicPartition& source, const Partition& partition, std::vector<Gathered>& gathered);
   void HandleMessageError(const rd_kafka_message_t* message);
+  void LeaveGroup();
+  std::string FencedText() const;
   Status SeekTo(const OffsetVector& next);
   Status SetPaused(const std::vector<TopicPartition>& partitions, bool paused);
   Result<OffsetVector> ListOffsets(const std::vector<TopicPartition>& partitions, std::int64_t time_ms,
@@ -207,6 +219,7 @@ class KafkaConsumer final : public Consumer {
   Status NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, const std::string& what);
 
   // Constant after construction.
+  std::optional<InstanceSlot> slot_;  // The first, so that the member is gone before another can have its id.
   Properties properties_;
   std::string servers_;
   Handle handle_;
@@ -394,6 +407,7 @@ void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
   const char* text = rd_kafka_message_errstr(message);
   if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
     std::string reason = source ? ToString(*source) + ": " + text : std::string(text);
+    if (message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) reason = FencedText();
     events_.push_back(Failed{MakeStatus(KindOfKafkaError(message->err), "Kafka: " + reason), source});
     return;
   }
@@ -674,6 +688,35 @@ void KafkaConsumer::ReportProgress(const OffsetVector& next) {
     spdlog::debug("reporting progress to the group: {}", rd_kafka_err2str(error));
 }
 
+// A static member stays in its group when it closes, and the others would wait for its session to end. Only its
+// unsubscribing makes librdkafka tell the group that it leaves, which is what a stop means here.
+void KafkaConsumer::LeaveGroup() {
+  if (!properties_.contains("group.instance.id")) return;
+  rd_kafka_unsubscribe(handle_.get());
+  const Deadline deadline(kLeaveTimeout);
+  while (deadline.remaining_ms() > 0) {
+    char* const member = rd_kafka_memberid(handle_.get());
+    const bool is_out = member == nullptr || *member == '\0';
+    if (member != nullptr) rd_kafka_mem_free(handle_.get(), member);
+    if (is_out) return;
+    // Runs the callback that lets go of the partitions.
+    rd_kafka_message_t* message = nullptr;
+    if (rd_kafka_consume_batch_queue(queue_, 10, &message, 1) == 1) rd_kafka_message_destroy(message);
+  }
+}
+
+std::string KafkaConsumer::FencedText() const {
+  const auto property = [this](const char* name) {
+    const auto found = properties_.find(name);
+    return found == properties_.end() ? std::string() : found->second;
+  };
+  return fmt::format(
+      "another process has joined the group '{}' under our group.instance.id '{}' and fenced us. Give each process an "
+      "id "
+      "of its own, or leave the property out",
+      property("group.id"), property("group.instance.id"));
+}
+
 void KafkaConsumer::Close() {
   if (!handle_) {
     if (wake_fd_ >= 0) close(std::exchange(wake_fd_, -1));
@@ -691,6 +734,7 @@ void KafkaConsumer::Close() {
     }
   }
   rd_kafka_queue_io_event_enable(queue_, -1, nullptr, 0);
+  LeaveGroup();
   rd_kafka_queue_destroy(queue_);
   rd_kafka_consumer_close(handle_.get());
   lookup_.reset();
