@@ -59,7 +59,7 @@ class DataFileWriter {
 };
 
 /// Splits a batch by the values of `partition_columns` (date(…) expressions have been evaluated to columns before), and
-/// drops those columns. Empty texts become null, with a warning in the log, once for a column's name.
+/// drops those columns.
 struct PartitionedBatch {
   PartitionValues values;
   std::shared_ptr<arrow::RecordBatch> rows;
