@@ -32,6 +32,8 @@ DecodeSpec AllTypes(UnknownFields unknown_fields) {
                   {"t", utc_micros, TimestampForm::kRfc3339, {}},
                   {"ts", utc_micros, TimestampForm::kSeconds, {}},
                   {"tm", utc_micros, TimestampForm::kMillis, {}},
+                  {"tm_raw", arrow::int64(), TimestampForm::kRfc3339, {"tm"}},
+                  {"tn", utc_micros, TimestampForm::kNanos, {}},
                   {"tags", list, TimestampForm::kRfc3339, {}},
                   {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}}};
   return spec;

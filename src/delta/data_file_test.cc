@@ -8,14 +8,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <simdjson.h>
+#include <spdlog/sinks/ostream_sink.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
 #include <random>
+#include <sstream>
 #include <string_view>
 
+#include "base/log.h"
 #include "base/uuid.h"
 #include "delta/file_stats.h"
 #include "testing/batch_from_json.h"
@@ -495,6 +498,31 @@ TEST(SplitByPartitionTest, GroupsRowsAndDropsTheColumns) {
             (std::map<PartitionValues, std::string>{{{{"d", "1970-01-01"}, {"s", "a"}}, rows("[[1],[5]]")},
                                                     {{{"d", "1970-01-02"}, {"s", "a"}}, rows("[[2]]")},
                                                     {{{"d", "1970-01-01"}, {"s", std::nullopt}}, rows("[[3],[4]]")}}));
+}
+
+TEST(SplitByPartitionTest, EmptyTextsBecomeNullWithOneWarning) {
+  std::ostringstream log;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  const auto batch =
+      BatchFromJson(arrow::schema({arrow::field("empties", arrow::utf8()), arrow::field("x", arrow::int64())}),
+                    R"([["", 1], [null, 2], ["a", 3]])");
+  for (int i = 0; i < 2; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto parts, SplitByPartition(batch, {"empties"}));
+    ASSERT_EQ(parts.size(), 2u);
+    EXPECT_EQ(parts[0].values.at("empties"), std::nullopt);
+    EXPECT_EQ(parts[0].rows->num_rows(), 2);
+  }
+  // Nulls alone are nothing to speak of.
+  const auto nulls = BatchFromJson(
+      arrow::schema({arrow::field("nulls", arrow::utf8()), arrow::field("x", arrow::int64())}), R"([[null, 1]])");
+  MILLRACE_ASSERT_OK(SplitByPartition(nulls, {"nulls"}).status());
+  spdlog::set_default_logger(before);
+  const std::string said = log.str();
+  EXPECT_NE(said.find("partition column 'empties': there are empty texts, and they are read back as null"),
+            std::string::npos);
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
 }
 
 TEST(SplitByPartitionTest, OnePartitionIsNotCopied) {

@@ -10,8 +10,11 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <mutex>
+#include <set>
 #include <string_view>
 
+#include "base/log.h"
 #include "delta/data_file.h"
 #include "delta/time_text.h"
 
@@ -116,6 +119,18 @@ Result<std::shared_ptr<arrow::DictionaryArray>> Encode(const std::shared_ptr<arr
 bool IsEscapedInFolders(char c) {
   constexpr std::string_view kEscaped = "\"#%'*/:=?\\{[]^\x7F";
   return static_cast<unsigned char>(c) < 0x20 || kEscaped.find(c) != std::string_view::npos;
+}
+
+// Once for each name in the life of the process: the next batch has it again.
+void WarnOfEmptyText(const std::string& column) {
+  static std::mutex mutex;
+  static std::set<std::string> told;
+  const std::scoped_lock lock(mutex);
+  if (!told.insert(column).second) return;
+  spdlog::warn(
+      "partition column '{}': there are empty texts, and they are read back as null: Delta's log cannot tell "
+      "them apart",
+      column);
 }
 
 }  // namespace
@@ -274,6 +289,7 @@ Result<PartitionValues> PartitionGroups::ValuesOf(std::size_t group) const {
     std::optional<std::string> text;
     if (codes.of_row->IsValid(row)) {
       ASSIGN_OR_RETURN(text, PartitionValueText(*codes.values, codes.of_row->Value(row), codes.column));
+      if (!text) WarnOfEmptyText(codes.column);
     }
     values.emplace(codes.column, std::move(text));
   }

@@ -185,8 +185,4 @@ std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
 Result<std::chrono::microseconds> ParseDuration(const std::string& text);
 Result<std::int64_t> ParseSize(const std::string& text);
 
-/// As a user would write it, in the largest unit that takes a whole number: "1h", "90s"; "64MiB", "1000B".
-std::string FormatDuration(std::chrono::microseconds duration);
-std::string FormatSize(std::int64_t bytes);
-
 }  // namespace millrace::pipeline

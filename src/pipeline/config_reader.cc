@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "base/nearest_name.h"
+#include "base/quantity_text.h"
 #include "pipeline/config_reader_internal.h"
 
 namespace millrace::pipeline {
@@ -160,7 +161,7 @@ void Section::Duration(const std::string& key, std::chrono::microseconds min, st
     AddFinding(value->place, NameOf(key) + ": " + parsed.status().message());
   } else if (*parsed < min) {
     AddFinding(value->place,
-               fmt::format("{} must be at least {}, not {}", NameOf(key), FormatDuration(min), value->text));
+               fmt::format("{} must be at least {}, not {}", NameOf(key), DurationText(min), value->text));
   } else {
     out = *parsed;
   }
@@ -173,7 +174,7 @@ void Section::Size(const std::string& key, std::int64_t min, std::int64_t& out) 
   if (!parsed.ok()) {
     AddFinding(value->place, NameOf(key) + ": " + parsed.status().message());
   } else if (*parsed < min) {
-    AddFinding(value->place, fmt::format("{} must be at least {}, not {}", NameOf(key), FormatSize(min), value->text));
+    AddFinding(value->place, fmt::format("{} must be at least {}, not {}", NameOf(key), SizeText(min), value->text));
   } else {
     out = *parsed;
   }

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <regex>
 
+#include "base/quantity_text.h"
 #include "pipeline/config_internal.h"
 #include "testing/status_matchers.h"
 
@@ -602,7 +603,7 @@ TEST(ConfigValues, Durations) {
   }
 }
 
-TEST(ConfigValues, AreWrittenAsTheyAreRead) {
+TEST(ConfigValues, AreReadAsMessagesWriteThem) {
   const std::pair<std::int64_t, const char*> durations[] = {{0, "0"},
                                                             {1, "1us"},
                                                             {1500, "1500us"},
@@ -611,13 +612,13 @@ TEST(ConfigValues, AreWrittenAsTheyAreRead) {
                                                             {3'600'000'000, "1h"},
                                                             {172'800'000'000, "2d"}};
   for (const auto& [value, text] : durations) {
-    EXPECT_EQ(FormatDuration(std::chrono::microseconds(value)), text);
+    EXPECT_EQ(DurationText(std::chrono::microseconds(value)), text);
     EXPECT_EQ(ParseDuration(text).ValueOrDie().count(), value);
   }
   const std::pair<std::int64_t, const char*> sizes[] = {
       {0, "0"}, {1, "1B"}, {1000, "1000B"}, {2048, "2KiB"}, {64 << 20, "64MiB"}, {std::int64_t{3} << 40, "3TiB"}};
   for (const auto& [value, text] : sizes) {
-    EXPECT_EQ(FormatSize(value), text);
+    EXPECT_EQ(SizeText(value), text);
     EXPECT_EQ(ParseSize(text).ValueOrDie(), value);
   }
 }

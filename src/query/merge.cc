@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/nearest_name.h"
+#include "base/quantity_text.h"
 #include "query/aggregate_query.h"
 #include "query/where_expression.h"
 
@@ -64,8 +65,9 @@ Status PlanGroups(const model::AggregateDefinition& definition, const AggregateR
 
   if (request.step_us) {
     if (*request.step_us < 0 || *request.step_us % definition.window_size_us != 0) {
-      return InvalidInput("step: {} us is not a multiple of the window of {}, which is {} us", *request.step_us,
-                          definition.name, definition.window_size_us);
+      return InvalidInput("step: {} is not a multiple of the window of {}, which is {}",
+                          DurationText(std::chrono::microseconds(*request.step_us)), definition.name,
+                          DurationText(std::chrono::microseconds(definition.window_size_us)));
     }
     if (*request.step_us == 0 && by_window) {
       return InvalidInput("group_by: window_start cannot be a group when step is 0 (one window in all)");
