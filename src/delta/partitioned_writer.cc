@@ -109,8 +109,10 @@ Status PartitionedWriter::AppendChecked(const std::shared_ptr<arrow::RecordBatch
   if (groups.size() == 1) return writer_of[0]->Append(*file_rows);
 
   std::map<DataFileWriter*, std::vector<std::int64_t>> rows_of;  // nullptr: those that wait.
+  std::vector<std::vector<std::int64_t>*> rows_of_group;
+  for (DataFileWriter* const writer : writer_of) rows_of_group.push_back(&rows_of[writer]);
   for (std::int64_t row = 0; row < rows->num_rows(); ++row) {
-    rows_of[writer_of[groups.of_row()[static_cast<std::size_t>(row)]]].push_back(row);
+    rows_of_group[groups.of_row()[static_cast<std::size_t>(row)]]->push_back(row);
   }
   for (const auto& [writer, indexes] : rows_of) {
     ASSIGN_OR_RETURN(auto taken, TakeRows(writer == nullptr ? rows : file_rows, indexes));
