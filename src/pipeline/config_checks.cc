@@ -268,8 +268,9 @@ class Checker {
         refuse(fmt::format("date({}) needs a timestamp, and it is {}", column, field->type()->ToString()));
       } else if (is_date && schema.GetFieldByName(column + "_date") != nullptr) {
         refuse(fmt::format("date({}) adds the column {}_date, which is there already", column, column));
-      } else if (!is_date && field->type()->id() == arrow::Type::LIST) {
-        refuse(fmt::format("'{}' is a list; a table cannot be partitioned by it", column));
+      } else if (const auto type = field->type()->id();
+                 !is_date && (arrow::is_nested(type) || type == arrow::Type::BINARY)) {
+        refuse(fmt::format("'{}' is a {}; a table cannot be partitioned by it", column, field->type()->name()));
       }
     }
     const bool keeps_a_column = std::any_of(columns.begin(), columns.end(), [&](const auto& column) {
