@@ -2,6 +2,7 @@
 // into a snapshot or are refused there.
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,14 @@ void Require(bool condition) {
   if (!condition) std::abort();
 }
 
+// A folder: absolute paths are looked up there. Nothing is read of it.
+const millrace::objectstore::ObjectStore& Store() {
+  static const auto kStore = millrace::objectstore::OpenStore(std::filesystem::temp_directory_path().string(),
+                                                              millrace::objectstore::IfMissing::kRefuse)
+                                 .ValueOrDie();
+  return *kStore;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -28,12 +37,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& action : *actions) {
     AppendActionLine(written, action);
     if (const auto* add = std::get_if<AddFile>(&action)) {
-      const auto key = DecodePath(add->path, "file:///lake/t");
+      const auto key = DecodePath(add->path, Store());
       // No segment of the key leads upwards; one that only begins with dots is a name.
       if (key.ok()) {
         Require(!key->empty() && ("/" + *key + "/").find("/../") == std::string::npos && key->front() != '/');
       }
-      if (add->deletion_vector) (void)DeletionVectorKey(*add->deletion_vector, "file:///lake/t");
+      if (add->deletion_vector) (void)DeletionVectorKey(*add->deletion_vector, Store());
     }
     if (const auto* metadata = std::get_if<Metadata>(&action)) (void)SchemaFromJson(metadata->schema_string);
   }

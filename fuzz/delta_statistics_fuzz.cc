@@ -1,11 +1,14 @@
 // Any text as the statistics of a file: pruning neither fails nor hides a row that statistics of a sound file would
 // show.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
 #include "delta/data_file.h"
+#include "delta/file_path.h"
 #include "delta/file_pruning.h"
+#include "delta/interval_text.h"
 #include "delta/partition_values.h"
 
 namespace {
@@ -53,6 +56,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // The same text as a partition value is of the column's type, or it is refused.
     (void)PartitionColumn(file.stats, field->type(), 1, field->name());
   }
+  // As a folder of its partition it is one segment of a key, and decodes to itself there and back.
+  const std::string folder = PartitionFolders({{"p", file.stats}});
+  Require(folder.empty() || DecodeRelativePath(EncodePath(folder + "x")).ValueOr("") == folder + "x");
+  Require(std::count(folder.begin(), folder.end(), '/') == (folder.empty() ? 0 : 1));
+  Require(IntervalToMillis(*file.stats).value_or(0) >= 0);
   (void)NumRecords(file);
   (void)TimestampStats(file, "ts");
   return 0;

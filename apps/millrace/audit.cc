@@ -61,10 +61,12 @@ Run AddAudit(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   app.add_option("-c,--config", options->config, "The pipeline's file")->required()->type_name("FILE");
-  app.add_option("--set", options->overrides, "Set a key of the file")->type_name("KEY=VALUE");
-  app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  app.add_option("--set", options->overrides, "Set a key of the file")->type_name("KEY=VALUE")->check(CheckKeyValue);
+  app.add_option("-o,--output", options->output, "Format")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   return [options] {
-    auto config = LoadConfigOrComplain(options->config, options->overrides);
+    auto config = LoadConfigOrComplain(options->config, options->overrides, ReadsLog::kNo);
     if (!config) return kBadConfiguration;
     const auto plan = pipeline::MakePlan(*std::move(config));
     if (!plan.ok()) return Complain(plan.status(), kBadConfiguration);

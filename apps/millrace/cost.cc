@@ -328,10 +328,10 @@ Run AddCostEstimate(CLI::App& app) {
   app.add_option("--provider", options->providers, "aws, gcp, azure, own; comma-separated; default: the clouds");
   app.add_option("--region", options->regions, "eu-west-1, or gcp=europe-west3; comma-separated");
   AddPriceOptions(app, options->prices);
-  app.add_option("--format", options->format)
+  app.add_option("--format", options->format, "Of the answer")
       ->check(CLI::IsMember({"table", "json", "csv", "html", "focus"}))
       ->capture_default_str();
-  app.add_option("--out-file", options->out_file)->type_name("FILE");
+  app.add_option("--out-file", options->out_file, "Instead of standard output")->type_name("FILE");
   app.add_option("--fail-over", options->fail_over, "Exit 1 if a total is above this")
       ->type_name("USD")
       ->check(CLI::NonNegativeNumber);

@@ -119,15 +119,17 @@ int RunDemo(const DemoFlags& options) {
     if (!parsed.ok()) return Complain(WithContext(parsed.status(), "--for"), kUsage);
     duration = *parsed;
   }
+  const std::string text = fmt::format(kPipeline, fmt::arg("dir", options.dir), fmt::arg("port", options.port));
+  const auto file = std::filesystem::path(options.dir) / "pipeline.yaml";
+  auto loaded = pipeline::LoadConfigText(text, file.string());
+  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", pipeline::ToString(finding).c_str());
+  if (!loaded.findings.empty()) return kBadConfiguration;
+  auto& config = loaded.config;
   std::error_code ec;
   std::filesystem::create_directories(options.dir, ec);
   if (ec) return Complain(InvalidInput("{}: {}", options.dir, ec.message()));
-  const std::string text = fmt::format(kPipeline, fmt::arg("dir", options.dir), fmt::arg("port", options.port));
-  if (const Status written = WriteFile(std::filesystem::path(options.dir) / "pipeline.yaml", text); !written.ok()) {
-    return Complain(written);
-  }
-  auto config = LoadConfigOrComplain((std::filesystem::path(options.dir) / "pipeline.yaml").string(), {});
-  if (!config) return kBadConfiguration;
+  if (const Status written = WriteFile(file, text); !written.ok()) return Complain(written);
+  InitLogging(config.log.level, LogFormat::kText);
 
   // This thread waits for the signals; every thread that is started from here on inherits the block.
   sigset_t signals;
@@ -136,8 +138,8 @@ int RunDemo(const DemoFlags& options) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const auto lake_config = config->lake;
-  auto service = Service::Start(*std::move(config), {.handle_signals = false});
+  const auto lake_config = config.lake;
+  auto service = Service::Start(std::move(config), {.handle_signals = false});
   if (!service.ok()) return Complain(service.status());
   auto& worker = (*service)->worker();
   auto running = std::async(std::launch::async, [&] { return (*service)->Run(); });

@@ -19,6 +19,7 @@
 #include "commands.h"
 #include "delta/table.h"
 #include "objectstore/object_store.h"
+#include "pipeline/progress.h"
 #include "service.h"
 #include "sql/sql_session.h"
 
@@ -160,7 +161,7 @@ Status AddSecurity(std::map<std::string, std::string>& properties) {
   return Status::OK();
 }
 
-Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, const delta::Snapshot& snapshot) {
+Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, const delta::Table& table) {
   if (options.seek_offsets.empty()) {
     if (options.auto_offset_reset == "latest") return pipeline::StartLatest{};
     return pipeline::StartEarliest{};
@@ -169,7 +170,8 @@ Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, cons
   const auto parsed = json::parse(options.seek_offsets, ec);
   if (ec || !parsed.is_object()) return InvalidInput("--seek_offsets: expected JSON such as {{\"0\":123}}");
   pipeline::StartOffsets start;
-  const pipeline::Progress progress(options.app_id, true);
+  ASSIGN_OR_RETURN(const auto progress,
+                   pipeline::Progress::Of(table, options.app_id, {options.topic}, pipeline::TxnIdForm::kShort));
   for (const auto& [key, value] : parsed.as_object()) {
     std::int32_t partition = 0;
     const auto end = key.data() + key.size();
@@ -179,7 +181,7 @@ Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, cons
     }
     // As there: the offset given counts as processed.
     const model::Offset next = value.as_int64() + 1;
-    const auto stored = progress.NextOffset(snapshot, {options.topic, partition});
+    const auto stored = progress.NextOffset(*table.snapshot(), {options.topic, partition});
     if (stored && *stored < next) {
       return InvalidInput(
           "--seek_offsets: partition {} is stored at offset {}, which is before {} (InconsistentStoredOffsets)",
@@ -209,8 +211,9 @@ Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
   pipeline::PipelineConfig config;
   config.name = name;
   config.app_id = options.app_id;
+  config.txn_ids = pipeline::TxnIdForm::kShort;
   config.source.topics = {options.topic};
-  ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, *snapshot));
+  ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, **table));
   pipeline::KafkaSource kafka;
   for (const auto& setting : options.kafka_settings) {
     const auto equals = setting.find('=');
@@ -251,6 +254,12 @@ Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
   return config;
 }
 
+/// What is wrong with the command line, or only with the world around it.
+int CodeOf(const Status& status) {
+  const auto kind = KindOf(status);
+  return kind == ErrorKind::kUnsupported || kind == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed;
+}
+
 }  // namespace
 
 Run AddIngest(CLI::App& app) {
@@ -260,7 +269,7 @@ Run AddIngest(CLI::App& app) {
       ->required()
       ->envname("TABLE_LOCATION");
   app.add_option("-k,--kafka", options->kafka, "Bootstrap servers")->envname("KAFKA_BROKERS")->capture_default_str();
-  app.add_option("-g,--consumer_group", options->consumer_group)
+  app.add_option("-g,--consumer_group", options->consumer_group, "Kafka's group.id")
       ->envname("KAFKA_CONSUMER_GROUP")
       ->capture_default_str();
   app.add_option("-a,--app_id", options->app_id, "Prefix of the table's transaction ids")
@@ -268,7 +277,8 @@ Run AddIngest(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--seek_offsets", options->seek_offsets, "JSON, partition to last offset: {\"0\":123}")
       ->envname("KAFKA_SEEK_OFFSETS");
-  app.add_option("-o,--auto_offset_reset", options->auto_offset_reset)
+  app.add_option("-o,--auto_offset_reset", options->auto_offset_reset,
+                 "Where to begin a partition that the table does not know")
       ->envname("KAFKA_AUTO_OFFSET_RESET")
       ->check(CLI::IsMember({"earliest", "latest"}))
       ->capture_default_str();
@@ -279,42 +289,47 @@ Run AddIngest(CLI::App& app) {
   app.add_option("-m,--max_messages_per_batch", options->max_messages_per_batch,
                  "Accepted; row groups are sized by themselves here")
       ->envname("MAX_MESSAGES_PER_BATCH");
-  app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file)
+  app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file, "Of rows in memory that start a commit sooner")
       ->envname("MIN_BYTES_PER_FILE")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("-t,--transform", options->transforms, "'PROPERTY: SOURCE'")
+  app.add_option("-t,--transform", options->transforms,
+                 "'PROPERTY: SOURCE'; the source is kafka.topic, .partition, .offset or .timestamp")
       ->envname("TRANSFORMS")
       ->allow_extra_args(false);
-  app.add_option("--dlq_table_location", options->dlq_table_location)->envname("DLQ_TABLE_LOCATION");
-  app.add_option("--dlq_transform", options->dlq_transforms)->envname("DLQ_TRANSFORMS")->allow_extra_args(false);
+  app.add_option("--dlq_table_location", options->dlq_table_location,
+                 "The table of dead letters; made if it is not there")
+      ->envname("DLQ_TABLE_LOCATION");
   app.add_flag("-c,--checkpoints", options->checkpoints, "Accepted; checkpoints are always written here")
       ->envname("WRITE_CHECKPOINTS");
   app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(CheckKeyValue);
   app.add_option("-s,--statsd_endpoint", options->statsd_endpoint,
                  "Accepted; figures are at /metrics of 'millrace run'")
       ->envname("STATSD_ENDPOINT");
-  auto* const json_format =
-      app.add_option("--json", options->json_registry, "Schema registry; empty: plain JSON")->envname("JSON_REGISTRY");
-  auto* const avro = app.add_option("--avro", options->avro, "Schema registry or file")->envname("AVRO_REGISTRY");
-  auto* const soe = app.add_option("--soe-avro", options->soe_avro, "Schema file or folder");
-  json_format->excludes(avro)->excludes(soe);
-  avro->excludes(soe);
-  app.add_flag("-e,--ends_at_latest_offsets", options->ends_at_latest_offsets)->envname("ENDS_AT_LATEST_OFFSETS");
-  app.add_flag("--decompress_gzip", options->decompress_gzip)->envname("DECOMPRESS_GZIP");
+  app.add_option("--json", options->json_registry, "Plain JSON, with an empty value; the default")
+      ->envname("JSON_REGISTRY");
+  // What is refused is understood, so that it is refused by its name, but not shown.
+  auto* const avro = app.add_option("--avro", options->avro)->envname("AVRO_REGISTRY")->group("");
+  app.add_option("--soe-avro", options->soe_avro)->group("");
+  app.add_option("--dlq_transform", options->dlq_transforms)
+      ->envname("DLQ_TRANSFORMS")
+      ->allow_extra_args(false)
+      ->group("");
+  app.add_flag("-e,--ends_at_latest_offsets", options->ends_at_latest_offsets,
+               "Stop, all committed, at the end offsets seen at the start")
+      ->envname("ENDS_AT_LATEST_OFFSETS");
+  app.add_flag("--decompress_gzip", options->decompress_gzip)->envname("DECOMPRESS_GZIP")->group("");
   return [options, avro] {
     if (avro->count() > 0 && options->avro.empty()) options->avro = "container";
     auto config = BuildConfig(*options);
     if (!config.ok()) {
-      const auto kind = KindOf(config.status());
-      return Complain(config.status(), kind == ErrorKind::kUnsupported || kind == ErrorKind::kInvalidInput
-                                           ? kBadConfiguration
-                                           : kFailed);
+      return Complain(config.status(), CodeOf(config.status()));
     }
     InitLogging("info", LogFormat::kText);
     auto service = Service::Start(*std::move(config), {.until_end = options->ends_at_latest_offsets});
-    if (!service.ok()) return Complain(service.status());
+    if (!service.ok()) return Complain(service.status(), CodeOf(service.status()));
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);
   };

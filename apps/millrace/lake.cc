@@ -26,7 +26,9 @@ struct LakeFlags {
 std::shared_ptr<LakeFlags> AddTableOptions(CLI::App& app) {
   auto options = std::make_shared<LakeFlags>();
   lake::AddTable(app, options->at);
-  app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  app.add_option("-o,--output", options->output, "Format")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   return options;
 }
 

@@ -54,13 +54,13 @@ Run AddLakeView(CLI::App& app) {
   auto options = std::make_shared<LakeViewFlags>();
   app.add_option("aggregate", options->aggregate, "Name of an aggregate of the pipeline")->required();
   app.add_option("-c,--config", options->config, "The pipeline's file")->required()->type_name("FILE");
-  app.add_option("--dialect", options->dialect)
+  app.add_option("--dialect", options->dialect, "Of the SQL")
       ->check(CLI::IsMember({"duckdb", "spark", "trino"}))
       ->capture_default_str();
   app.add_option("--from", options->relation,
                  "What the view reads, in the dialect's words; else the table by its path (Trino: delta.default.NAME)");
   return [options] {
-    auto config = LoadConfigOrComplain(options->config, {});
+    auto config = LoadConfigOrComplain(options->config, {}, ReadsLog::kNo);
     if (!config) return kBadConfiguration;
     const Status status = PrintView(*options, *std::move(config));
     return status.ok() ? kOk : Complain(status);

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "commands.h"
 
 namespace {
@@ -21,6 +22,8 @@ int main(int argc, char** argv) {
   using namespace millrace::app;
   // Arrow would keep a pool of its own beside the process's allocator: a quarter more memory, and more CPU time.
   ::setenv("ARROW_DEFAULT_MEMORY_POOL", "system", /*overwrite=*/0);
+  // Standard output is for data, whatever goes wrong. Verbs that log more say so themselves.
+  millrace::InitLogging("warn", millrace::LogFormat::kText);
   CLI::App app{
       "Millrace: events from a durable log into Delta Lake tables, exactly once, with answers in milliseconds."};
   app.name("millrace");
@@ -78,6 +81,11 @@ int main(int argc, char** argv) {
 }
 
 namespace millrace::app {
+
+std::string CheckKeyValue(const std::string& text) {
+  const auto equals = text.find('=');
+  return equals == std::string::npos || equals == 0 ? "expected key=value, not '" + text + "'" : "";
+}
 
 int Complain(const Status& status, int code) {
   std::fprintf(stderr, "millrace: %s\n", status.message().c_str());

@@ -12,6 +12,7 @@
 #include "http_get.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
+#include "pipeline/progress.h"
 #include "query/aggregate_query.h"
 #include "query/time_expression.h"
 #include "serve/answer_writer.h"
@@ -141,7 +142,9 @@ Result<std::string> AskTheLake(const QueryFlags& options, pipeline::PipelineConf
     ASSIGN_OR_RETURN(auto folded, query::Fold(definition, *merge->folded, request.range, rows));
     ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *merge, {std::move(folded)}));
     answer.as_of.version = snapshot->version;
-    answer.as_of.offsets = plan->progress.NextOffsets(*snapshot, plan->config.source.topics);
+    ASSIGN_OR_RETURN(const auto progress, pipeline::Progress::Of(*table, plan->config.app_id,
+                                                                 plan->config.source.topics, plan->config.txn_ids));
+    answer.as_of.offsets = progress.NextOffsets(*snapshot);
     answer.bytes_read = bytes_read;
     return options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer);
   }
@@ -161,8 +164,11 @@ Run AddQuery(CLI::App& app) {
   app.add_option("--measures", options->measures, "Comma-separated; all unless given");
   app.add_option("--order-by", options->order_by, "Such as 'views desc, country'");
   app.add_option("--limit", options->limit, "Rows at most")->check(CLI::PositiveNumber);
-  app.add_option("--freshness", options->freshness)->check(CLI::IsMember({"hot", "committed"}));
-  app.add_option("-o,--output", options->output)->check(CLI::IsMember({"table", "json", "csv"}))->capture_default_str();
+  app.add_option("--freshness", options->freshness, "hot: with the rows in memory; committed: without")
+      ->check(CLI::IsMember({"hot", "committed"}));
+  app.add_option("-o,--output", options->output, "Format")
+      ->check(CLI::IsMember({"table", "json", "csv"}))
+      ->capture_default_str();
   auto* const url =
       app.add_option("--url", options->url, "Of a running pipeline")->envname("MILLRACE_URL")->capture_default_str();
   app.add_option("--token", options->token, "Bearer token")->envname("MILLRACE_TOKEN");
@@ -174,7 +180,7 @@ Run AddQuery(CLI::App& app) {
     if (options->config.empty()) {
       answer = AskOverHttp(*options);
     } else {
-      auto config = LoadConfigOrComplain(options->config, {});
+      auto config = LoadConfigOrComplain(options->config, {}, ReadsLog::kNo);
       if (!config) return kBadConfiguration;
       answer = AskTheLake(*options, *std::move(config));
     }

@@ -16,13 +16,15 @@ Run AddRun(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   app.add_option("-c,--config", options->config, "The pipeline's file")->required()->type_name("FILE");
-  app.add_option("--set", options->overrides, "Set a key of the file: source.topics=[a]")->type_name("KEY=VALUE");
+  app.add_option("--set", options->overrides, "Set a key of the file: source.topics=[a]")
+      ->type_name("KEY=VALUE")
+      ->check(CheckKeyValue);
   app.add_option("--role", options->role, "all: ingest and serve; ingest: no HTTP")
       ->check(CLI::IsMember({"all", "ingest"}))
       ->capture_default_str();
   app.add_flag("--until-end", options->until_end, "Stop, all committed, at the end offsets seen at the start");
   return [options] {
-    auto config = LoadConfigOrComplain(options->config, options->overrides);
+    auto config = LoadConfigOrComplain(options->config, options->overrides, ReadsLog::kYes);
     if (!config) return kBadConfiguration;
     auto service =
         Service::Start(*std::move(config), {.until_end = options->until_end, .serve = options->role == "all"});

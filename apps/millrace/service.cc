@@ -19,22 +19,24 @@ using pipeline::KafkaSource;
 
 Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config, const Options& options) {
   auto service = std::unique_ptr<Service>(new Service);
+  const auto serve = config.serve;
+  ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
   std::unique_ptr<eventlog::Consumer> consumer;
-  if (const auto* embedded = std::get_if<EmbeddedSource>(&config.source.log)) {
+  if (const auto* kafka = std::get_if<KafkaSource>(&plan->config.source.log)) {
+    auto properties = kafka->properties;
+    properties.try_emplace("group.id", plan->config.app_id);
+    ASSIGN_OR_RETURN(consumer, eventlog::MakeKafkaConsumer(std::move(properties)));
+  }
+  // Up to here there is nothing new on any disk.
+  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kCreate));
+  if (const auto* embedded = std::get_if<EmbeddedSource>(&plan->config.source.log)) {
     eventlog::EmbeddedOptions log;
     log.path = embedded->path;
     log.partitions = embedded->partitions;
     log.retention = std::chrono::duration_cast<std::chrono::milliseconds>(embedded->retention);
     ASSIGN_OR_RETURN(service->embedded_log_, eventlog::EmbeddedLog::Open(log));
     consumer = service->embedded_log_->NewConsumer();
-  } else {
-    auto properties = std::get<KafkaSource>(config.source.log).properties;
-    properties.try_emplace("group.id", config.app_id);
-    ASSIGN_OR_RETURN(consumer, eventlog::MakeKafkaConsumer(std::move(properties)));
   }
-  const auto serve = config.serve;
-  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kCreate));
-  ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
   ASSIGN_OR_RETURN(service->worker_,
                    pipeline::Worker::Make(std::move(plan), std::move(consumer), lake,
                                           {.until_end = options.until_end, .handle_signals = options.handle_signals}));
@@ -60,14 +62,12 @@ Status Service::Run() {
 }
 
 std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                             const std::vector<std::string>& overrides) {
+                                                             const std::vector<std::string>& overrides,
+                                                             ReadsLog reads_log) {
   pipeline::LoadOptions options;
+  options.files = reads_log == ReadsLog::kYes;
   for (const auto& text : overrides) {
     const auto equals = text.find('=');
-    if (equals == std::string::npos) {
-      std::fprintf(stderr, "millrace: --set %s: expected key=value\n", text.c_str());
-      return std::nullopt;
-    }
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   auto loaded = pipeline::LoadConfigFile(path, options);

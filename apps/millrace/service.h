@@ -23,7 +23,8 @@ class Service {
     bool serve = true;
   };
 
-  /// Opens the log and the lake and starts the HTTP server; reads nothing yet. Errors name the part.
+  /// Opens the log and the lake and starts the HTTP server; reads nothing yet. Errors name the part. What can be
+  /// checked without them is checked before anything is made.
   static Result<std::unique_ptr<Service>> Start(pipeline::PipelineConfig config, const Options& options);
 
   /// Worker::Run(), then the server drains.
@@ -48,8 +49,13 @@ class Service {
   std::string url_;
 };
 
-/// Reads the file, prints its findings to stderr and applies `log:`; nullopt: there were findings.
+/// Whether a command reads the log: only then must the certificates and such be there.
+enum class ReadsLog { kYes, kNo };
+
+/// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullopt: there were
+/// findings.
 std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                             const std::vector<std::string>& overrides);
+                                                             const std::vector<std::string>& overrides,
+                                                             ReadsLog reads_log);
 
 }  // namespace millrace::app

@@ -104,17 +104,19 @@ Run AddSimulate(CLI::App& app) {
   app.add_option("--count", options->simulator.count, "Stop after so many; 0: at Ctrl-C")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--devices", options->simulator.clickstream.devices)
+  app.add_option("--devices", options->simulator.clickstream.devices, "That send events")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--late", options->late, "Share of late events")->capture_default_str();
   app.add_option("--duplicates", options->duplicates, "Share of repeated events")->capture_default_str();
   app.add_option("--malformed", options->malformed, "Share of broken events")->capture_default_str();
-  app.add_option("--seed", options->simulator.clickstream.seed)->capture_default_str();
+  app.add_option("--seed", options->simulator.clickstream.seed, "The same gives the same events")
+      ->capture_default_str();
   app.add_option("--to", options->to, "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, or - for stdout")
       ->capture_default_str();
   app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(CheckKeyValue);
   return [options] {
     InitLogging("info", LogFormat::kText);
     // The signals end the stream, not the process: what was sent is flushed and counted.

@@ -7,8 +7,12 @@
 namespace millrace::app {
 namespace {
 
+// Or what stands in a column of numbers for a value that is none.
 bool IsNumber(const std::string& text) {
-  return text.empty() || text.find_first_not_of("0123456789.,-+eE") == std::string::npos;
+  for (const char* const other : {"", "NULL", "inf", "-inf", "nan"}) {
+    if (text == other) return true;
+  }
+  return text.find_first_not_of("0123456789.,-+eE") == std::string::npos;
 }
 
 /// Columns on a terminal: code points, which is right for the names and numbers that we print.

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 namespace millrace {
 namespace {
@@ -40,7 +41,9 @@ class EscapedMessage final : public spdlog::custom_flag_formatter {
 
 void InitLogging(const std::string& level, LogFormat format) {
   const auto color = std::getenv("NO_COLOR") != nullptr ? spdlog::color_mode::never : spdlog::color_mode::automatic;
-  auto logger = spdlog::stderr_color_mt("millrace", color);
+  // Not in spdlog's registry, which allows a name once.
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(color);
+  auto logger = std::make_shared<spdlog::logger>("millrace", std::move(sink));
   if (format == LogFormat::kJson) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
     formatter->add_flag<EscapedMessage>('*').set_pattern(R"({"ts":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","msg":"%*"})");

@@ -9,7 +9,8 @@ namespace millrace {
 
 enum class LogFormat { kText, kJson };
 
-/// Once, at start of the program. `level`: trace, debug, info, warn, error, off.
+/// At the start of the program, since spdlog's own default is standard output; again once its configuration is known,
+/// while no other thread logs. `level`: trace, debug, info, warn, error, off.
 void InitLogging(const std::string& level, LogFormat format);
 
 }  // namespace millrace

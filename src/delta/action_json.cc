@@ -2,6 +2,8 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "delta/json_text.h"
@@ -198,6 +200,13 @@ std::optional<Action> ReadAction(std::string_view kind, MemberReader& m) {
   return std::nullopt;
 }
 
+// The kinds that ReadAction() knows, but for commitInfo.
+bool IsOfTheState(std::string_view kind) {
+  constexpr std::array<std::string_view, 7> kKinds = {"add",      "remove",         "txn",    "protocol",
+                                                      "metaData", "domainMetadata", "sidecar"};
+  return std::find(kKinds.begin(), kKinds.end(), kind) != kKinds.end();
+}
+
 // Writes {"a":1,...} member by member.
 class ObjectWriter {
  public:
@@ -354,6 +363,9 @@ Result<std::vector<Action>> ParseCommit(std::string_view text, const std::string
   simdjson::dom::parser parser;
   std::size_t line_number = 0;
   bool any = false;
+  if (constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF"; text.starts_with(kByteOrderMark)) {
+    text.remove_prefix(kByteOrderMark.size());
+  }
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
@@ -373,6 +385,8 @@ Result<std::vector<Action>> ParseCommit(std::string_view text, const std::string
       if (field.value.is_null()) continue;
       object inner;
       if (field.value.get(inner) != simdjson::SUCCESS) {
+        // What we do not know may be anything, and so may a commitInfo, which changes nothing.
+        if (!IsOfTheState(field.key)) continue;
         return Corrupt("commit {} line {}: {} is not an object", name, line_number, field.key);
       }
       MemberReader reader(inner, field.key);

@@ -36,6 +36,8 @@ struct Metadata {
   std::vector<std::string> partition_columns{};
   std::map<std::string, std::string> configuration{};  ///< The table's properties: "delta.appendOnly" -> "true".
   std::optional<std::int64_t> created_time_ms{};
+
+  bool operator==(const Metadata&) const = default;
 };
 
 /// Partition column -> value as the log spells it; nullopt is null.

@@ -7,10 +7,10 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <sstream>
 #include <utility>
 
 #include "base/kill_point.h"
+#include "delta/interval_text.h"
 #include "delta/log_replay.h"
 
 namespace millrace::delta {
@@ -341,30 +341,6 @@ Result<std::optional<TableVersion>> ReadLastCheckpointHint(objectstore::ObjectSt
     return std::nullopt;
   }
   return version;
-}
-
-std::optional<std::int64_t> IntervalToMillis(const std::string& text) {
-  std::istringstream words(text);
-  std::string word;
-  if (!(words >> word) || (word != "interval" && word != "INTERVAL")) return std::nullopt;
-  std::int64_t total = 0;
-  std::int64_t count = 0;
-  bool any = false;
-  while (words >> count >> word) {
-    if (word.ends_with('s')) word.pop_back();
-    std::int64_t unit = 0;
-    if (word == "week") unit = 7 * kDayMs;
-    if (word == "day") unit = kDayMs;
-    if (word == "hour") unit = 3'600'000;
-    if (word == "minute") unit = 60'000;
-    if (word == "second") unit = 1000;
-    if (word == "millisecond") unit = 1;
-    if (unit == 0 || count < 0 || count > 1'000'000'000) return std::nullopt;
-    total += count * unit;
-    any = true;
-  }
-  if (!any || !words.eof()) return std::nullopt;
-  return total;
 }
 
 }  // namespace millrace::delta

@@ -31,7 +31,4 @@ Status WriteCheckpointFile(objectstore::ObjectStore& store, const Snapshot& snap
 /// The version that `_last_checkpoint` names; nullopt if it is absent or unusable. Only ever a hint.
 Result<std::optional<TableVersion>> ReadLastCheckpointHint(objectstore::ObjectStore& store);
 
-/// "interval 7 days", "interval 1 week 12 hours" in milliseconds; nullopt: not understood.
-std::optional<std::int64_t> IntervalToMillis(const std::string& text);
-
 }  // namespace millrace::delta

@@ -506,11 +506,10 @@ Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, cons
   return Status::OK();
 }
 
-Result<std::string> SidecarKey(const Sidecar& sidecar, const std::string& checkpoint, const std::string& table_uri) {
-  if (sidecar.path.find("://") != std::string::npos || sidecar.path.starts_with('/')) {
-    return DecodePath(sidecar.path, table_uri);
-  }
-  ASSIGN_OR_RETURN(auto name, DecodePath(sidecar.path));
+Result<std::string> SidecarKey(const Sidecar& sidecar, const std::string& checkpoint,
+                               const objectstore::ObjectStore& store) {
+  if (IsAbsolutePath(sidecar.path)) return DecodePath(sidecar.path, store);
+  ASSIGN_OR_RETURN(auto name, DecodeRelativePath(sidecar.path));
   if (name.find('/') != std::string::npos) {
     return Corrupt("checkpoint {}: the sidecar '{}' is not a file name", checkpoint, sidecar.path);
   }
@@ -526,7 +525,7 @@ Status ReadTop(objectstore::ObjectStore& store, const std::string& key, const Si
                std::vector<std::string>& sidecar_keys) {
   const Sink keep_sidecars = [&](Action&& action) -> Status {
     if (const auto* sidecar = std::get_if<Sidecar>(&action)) {
-      ASSIGN_OR_RETURN(auto sidecar_key, SidecarKey(*sidecar, key, store.uri()));
+      ASSIGN_OR_RETURN(auto sidecar_key, SidecarKey(*sidecar, key, store));
       sidecar_keys.push_back(std::move(sidecar_key));
       return Status::OK();
     }

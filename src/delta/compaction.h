@@ -2,6 +2,7 @@
 /// Remove File" (dataChange).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -22,6 +23,12 @@ struct CompactionOptions {
   /// Leave a file that is larger than all newer ones of its group together: a table that is compacted again and again
   /// then rewrites each row a logarithmic number of times, not once a round.
   bool tiered = false;
+  /// A run is one commit, but for these: one that would remove more files than this is committed in parts, which bounds
+  /// the commit's size (about 400 bytes a file) and memory.
+  std::size_t files_per_commit_max = 100'000;
+  /// What waits for longer is committed. It must be less than any retention that somebody's vacuum goes by, which takes
+  /// files that no commit knows for garbage.
+  std::chrono::milliseconds uncommitted_max = std::chrono::minutes(30);
   DataFileOptions file{};
 };
 
@@ -46,16 +53,19 @@ struct CompactionResult {
   std::int64_t groups_lost = 0;  ///< Given up because another commit was first.
 };
 
-/// Called after each group: how many are done, of how many. false stops; what was committed stays.
+/// Called after each group: how many are done, of how many. false stops; what is done is committed.
 using CompactionProgress = std::function<bool(std::size_t done, std::size_t total)>;
 
-/// One commit a group, so that a rival costs one group. Appends of others are no conflict: no row of theirs is touched.
-/// Whatever ends it, the table's rows are unchanged at every version; an output that was not committed is deleted, or
-/// left for Vacuum() if the process dies. `stop` is asked before every row group that is read.
+/// One commit in all, but for the two limits of the options. A rival that removes a file or changes the schema costs
+/// the groups that are concerned, the others are committed without them. Appends of others are no conflict: no row of
+/// theirs is touched. Whatever ends it, the table's rows are unchanged at every version; an output that was not
+/// committed is deleted, or left for Vacuum() if the process dies. `stop` is asked before every row group that is read;
+/// what is done then is committed.
 ///
 /// Errors: as Table::Commit() but kConflict; kCorrupt names a data file that cannot be read or has other rows than its
-/// statistics say; kUnsupported: the table must not be written. Being stopped is no error: the result says what was
-/// done. The table's thread. Memory: one row group and the open file.
+/// statistics say, and the groups before it are committed; kUnsupported: the table must not be written. Being stopped
+/// is no error: the result says what was done. The table's thread. Memory: one row group, the open file, and an action
+/// for each file that waits for its commit.
 Result<CompactionResult> Compact(Table& table, const CompactionOptions& options = {},
                                  const CompactionProgress& progress = {}, const StopRequested& stop = {});
 

@@ -74,8 +74,8 @@ Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(objectstor
                                                                       const Snapshot& snapshot, const AddFile& file,
                                                                       const std::vector<std::string>& columns = {});
 
-/// Bounds of one column by the file's statistics, for pruning. A timestamp's max is widened by 1 ms, because writers
-/// truncate it. nullopt: not known (then the file must be read).
+/// Bounds of one column by the file's statistics, for pruning; both inclusive. They are widened as far as writers cut
+/// what they write. nullopt: not known (then the file must be read).
 struct TimestampBounds {
   std::int64_t min_us = 0;
   std::int64_t max_us = 0;

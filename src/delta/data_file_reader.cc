@@ -18,6 +18,7 @@
 #include <map>
 #include <utility>
 
+#include "delta/column_name.h"
 #include "delta/data_file.h"
 #include "delta/deletion_vector.h"
 #include "delta/file_path.h"
@@ -181,7 +182,7 @@ class FileScan::Impl {
   };
 
   Status OpenFile(objectstore::ObjectStore& store) {
-    ASSIGN_OR_RETURN(const std::string key, DecodePath(file_.path, store.uri()));
+    ASSIGN_OR_RETURN(const std::string key, DecodePath(file_.path, store));
     ASSIGN_OR_RETURN(input_, store.Open(key));
     ASSIGN_OR_RETURN(const std::int64_t size, input_->GetSize());
     if (size != file_.size) return Corrupt("it has {} bytes, the log says {}", size, file_.size);
@@ -198,14 +199,20 @@ class FileScan::Impl {
       CollectLeaves(field, top.leaves);
       tops_.push_back(std::move(top));
     }
-    const auto place_of = [&](const ScanColumn& column) -> std::optional<std::size_t> {
-      if (column.is_partition) return std::nullopt;
-      const auto it = std::find_if(fields.begin(), fields.end(),
-                                   [&](const auto& field) { return IsColumn(*field.field, column.physical); });
-      return it == fields.end() ? std::nullopt : std::optional(static_cast<std::size_t>(it - fields.begin()));
+    arrow::FieldVector stored;
+    for (const auto& field : fields) stored.push_back(field.field);
+    const auto find = [&](const std::vector<ScanColumn>& columns, auto& places) -> Status {
+      for (const auto& column : columns) {
+        std::optional<std::size_t> place;
+        if (!column.is_partition) {
+          ASSIGN_OR_RETURN(place, FindColumn(stored, column.physical));
+        }
+        places.push_back(place);
+      }
+      return Status::OK();
     };
-    for (const auto& column : plan_->columns) places_.push_back(place_of(column));
-    for (const auto& column : plan_->conditions) condition_places_.push_back(place_of(column));
+    RETURN_NOT_OK(find(plan_->columns, places_));
+    RETURN_NOT_OK(find(plan_->conditions, condition_places_));
     const bool by_id = std::any_of(plan_->columns.begin(), plan_->columns.end(),
                                    [](const auto& column) { return column.physical.field_id.has_value(); });
     const bool has_ids = std::any_of(fields.begin(), fields.end(), [](const auto& field) {
@@ -227,9 +234,9 @@ class FileScan::Impl {
   Result<std::shared_ptr<arrow::Array>> Column(const ScanColumn& column, const std::shared_ptr<arrow::Array>& stored,
                                                std::int64_t rows) const {
     if (column.is_partition) {
-      const auto value = file_.partition_values.find(column.physical.name);
-      return PartitionColumn(value == file_.partition_values.end() ? std::nullopt : value->second, column.physical.type,
-                             rows, column.field->name());
+      const auto* const value = FindPartitionValue(file_.partition_values, column.physical.name);
+      return PartitionColumn(value == nullptr ? std::nullopt : *value, column.physical.type, rows,
+                             column.field->name());
     }
     if (stored == nullptr) return arrow::MakeArrayOfNull(column.physical.type, rows);
     auto conformed = Conform(stored, column.physical);
@@ -321,8 +328,8 @@ class FileScan::Impl {
   }
 
   bool IsNan(const ScanColumn& column) const {
-    const auto value = file_.partition_values.find(column.physical.name);
-    return value != file_.partition_values.end() && value->second == "NaN";
+    const auto* const value = FindPartitionValue(file_.partition_values, column.physical.name);
+    return value != nullptr && *value == "NaN";
   }
 
   // Which of these rows satisfy a condition. `stored`: the column as the file has it.
@@ -586,10 +593,10 @@ std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::st
   const auto min_text = StatsText(stats, "minValues", column);
   const auto max_text = StatsText(stats, "maxValues", column);
   if (!min_text || !max_text) return std::nullopt;
-  const auto min = ParseTimestampMicros(*min_text);
-  const auto max = ParseTimestampMicros(*max_text);
+  const auto min = TimestampStatsMin(*min_text);
+  const auto max = TimestampStatsMax(*max_text);
   if (!min || !max) return std::nullopt;
-  return TimestampBounds{.min_us = *min, .max_us = *max + 1000};
+  return TimestampBounds{.min_us = *min, .max_us = *max};
 }
 
 std::optional<std::int64_t> NumRecords(const AddFile& file) {

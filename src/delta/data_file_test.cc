@@ -371,14 +371,54 @@ TEST_F(DataFileTest, SchemaMismatchAndFailingStoreAreErrors) {
   EXPECT_TRUE(store_->List("").ValueOrDie().empty());
 }
 
-TEST_F(DataFileTest, PartitionFoldersOnlyForDatesAndNumbers) {
+TEST_F(DataFileTest, AFileIsInTheFoldersOfItsPartition) {
   const auto batch = BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[1]]");
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile dated, Write({batch}, {}, {{"d", "2024-01-02"}, {"h", "7"}}));
-  EXPECT_TRUE(dated.path.starts_with("d=2024-01-02/h=7/part-")) << dated.path;
-  EXPECT_EQ(dated.partition_values, (PartitionValues{{"d", "2024-01-02"}, {"h", "7"}}));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile odd,
-                                Write({batch}, {}, {{"s", "../../x"}, {"t", ".."}, {"u", std::nullopt}}));
-  EXPECT_TRUE(odd.path.starts_with("part-")) << odd.path;
+  struct Case {
+    PartitionValues values;
+    std::string logged;
+    std::string folder;
+  };
+  for (const auto& c :
+       std::vector<Case>{{{}, "", ""},
+                         {{{"d", "2024-01-02"}, {"h", "7"}}, "d=2024-01-02/h=7/", "d=2024-01-02/h=7/"},
+                         {{{"s", "A/A %"}}, "s=A%252FA%20%2525/", "s=A%2FA %25/"},
+                         {{{"s", "../../x"}, {"t", ".."}}, "s=..%252F..%252Fx/t=../", "s=..%2F..%2Fx/t=../"},
+                         {{{"s", std::nullopt}, {"t", ""}},
+                          "s=__HIVE_DEFAULT_PARTITION__/t=__HIVE_DEFAULT_PARTITION__/",
+                          "s=__HIVE_DEFAULT_PARTITION__/t=__HIVE_DEFAULT_PARTITION__/"},
+                         {{{"t", "2024-01-02T03:04:05.678901Z"}},
+                          "t=2024-01-02T03%253A04%253A05.678901Z/",
+                          "t=2024-01-02T03%3A04%3A05.678901Z/"},
+                         {{{"a:b", "=\n\x7F\"#'*?\\{[]^"}},
+                          "a%253Ab=%253D%250A%257F%2522%2523%2527%252A%253F%255C%257B%255B%255D%255E/",
+                          "a%3Ab=%3D%0A%7F%22%23%27%2A%3F%5C%7B%5B%5D%5E/"},
+                         {{{"u", "\u00FC \u20AC"}}, "u=%C3%BC%20%E2%82%AC/", "u=\u00FC \u20AC/"},
+                         {{{".x", ".y"}, {"_z", "_"}}, "%252Ex=.y/_z=_/", "%2Ex=.y/_z=_/"}}) {
+    SCOPED_TRACE(c.folder);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const AddFile add, Write({batch}, {}, c.values));
+    EXPECT_TRUE(add.path.starts_with(c.logged + "part-")) << add.path;
+    EXPECT_EQ(add.partition_values, c.values);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto listed, store_->List(""));
+    ASSERT_EQ(listed.size(), 1u);
+    EXPECT_TRUE(listed[0].key.starts_with(c.folder + "part-")) << listed[0].key;
+    MILLRACE_ASSERT_OK(store_->Delete(listed[0].key));
+  }
+}
+
+TEST_F(DataFileTest, AFolderThatNoFileSystemTakesIsLeftOut) {
+  const auto batch = BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[1]]");
+  const auto path = [&](const PartitionValues& values) {
+    const auto add = Write({batch}, {}, values);
+    return add.ok() ? add->path : add.status().ToString();
+  };
+  const std::string longest(253, 'x');
+  EXPECT_TRUE(path({{"p", longest}}).starts_with("p=x"));
+  EXPECT_TRUE(path({{"p", longest + "x"}}).starts_with("part-"));
+  EXPECT_TRUE(path({{"a", "1"}, {"p", longest + "x"}}).starts_with("part-"));
+  EXPECT_TRUE(path({{"p", std::string(84, ':')}}).starts_with("p=%253A"));
+  EXPECT_TRUE(path({{"p", std::string(85, ':')}}).starts_with("part-"));
+  EXPECT_TRUE(path({{"a", longest}, {"b", longest}, {"c", longest}}).starts_with("a=x"));
+  EXPECT_TRUE(path({{"a", longest}, {"b", longest}, {"c", longest}, {"d", "1"}}).starts_with("part-"));
 }
 
 TEST_F(DataFileTest, BrokenFilesAreNamed) {

@@ -15,6 +15,7 @@
 #include "delta/file_path.h"
 #include "delta/file_stats.h"
 #include "delta/parquet_rows_internal.h"
+#include "delta/partition_values.h"
 
 namespace millrace::delta {
 namespace {
@@ -42,20 +43,8 @@ constexpr std::int64_t kPageCheckRows = 16'384;
 // Bytes of a column that are compressed both ways to see whether searching for matches pays.
 constexpr std::size_t kTrialBytes = 128 << 10;
 
-// Folders only for values that need no escaping in any system: dates and numbers.
-bool IsPlain(std::string_view text, std::string_view more) {
-  return !text.empty() && text.front() != '.' && std::all_of(text.begin(), text.end(), [&](unsigned char c) {
-    return (c >= '0' && c <= '9') || more.find(static_cast<char>(c)) != std::string_view::npos;
-  });
-}
-
 std::string FreshKey(const PartitionValues& values) {
-  constexpr std::string_view kNameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
-  std::string key;
-  for (const auto& [column, value] : values) {
-    if (value && IsPlain(column, kNameChars) && IsPlain(*value, "-.")) key += column + "=" + *value + "/";
-  }
-  return key + "part-00000-" + RandomUuid() + ".zstd.parquet";
+  return PartitionFolders(values) + "part-00000-" + RandomUuid() + ".zstd.parquet";
 }
 
 // Counts distinct values, up to kSampleRows of them. Equal hashes pass for equal values: it is for an estimate.

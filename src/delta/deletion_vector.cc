@@ -210,11 +210,12 @@ Result<std::string> DecodeZ85(std::string_view text) {
   return out;
 }
 
-Result<std::string> DeletionVectorKey(const DeletionVectorDescriptor& descriptor, const std::string& table_uri) {
+Result<std::string> DeletionVectorKey(const DeletionVectorDescriptor& descriptor,
+                                      const objectstore::ObjectStore& store) {
   constexpr std::size_t kUuidCharacters = 20;
   const std::string& text = descriptor.path_or_inline_dv;
   if (descriptor.storage_type == "i") return std::string();
-  if (descriptor.storage_type == "p") return DecodePath(text, table_uri);
+  if (descriptor.storage_type == "p") return DecodePath(text, store);
   if (descriptor.storage_type != "u") {
     return Unsupported("deletion vector: the storage type '{}' is not known", descriptor.storage_type);
   }
@@ -223,7 +224,7 @@ Result<std::string> DeletionVectorKey(const DeletionVectorDescriptor& descriptor
   auto uuid = UuidFromZ85(std::string_view(text).substr(prefix.size()));
   if (!uuid.ok()) return WithContext(uuid.status(), "deletion vector '{}'", text);
   const std::string name = "deletion_vector_" + *uuid + ".bin";
-  return DecodePath(EncodePath(prefix.empty() ? name : prefix + "/" + name));
+  return DecodeRelativePath(EncodePath(prefix.empty() ? name : prefix + "/" + name));
 }
 
 Result<std::int64_t> ClearDeleted(std::string_view bytes, std::uint8_t* live, std::int64_t num_rows) {
@@ -246,7 +247,7 @@ Result<std::int64_t> ClearDeleted(std::string_view bytes, std::uint8_t* live, st
 
 Result<std::shared_ptr<arrow::Buffer>> ReadLiveRows(objectstore::ObjectStore& store,
                                                     const DeletionVectorDescriptor& descriptor, std::int64_t num_rows) {
-  ASSIGN_OR_RETURN(const std::string key, DeletionVectorKey(descriptor, store.uri()));
+  ASSIGN_OR_RETURN(const std::string key, DeletionVectorKey(descriptor, store));
   const std::string name = key.empty() ? "inline deletion vector" : "deletion vector " + key;
   const auto bytes = ReadSerialized(store, descriptor, key);
   if (!bytes.ok()) return WithContext(bytes.status(), "{}", name);

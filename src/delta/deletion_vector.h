@@ -21,8 +21,9 @@ namespace millrace::delta {
 Result<std::shared_ptr<arrow::Buffer>> ReadLiveRows(objectstore::ObjectStore& store,
                                                     const DeletionVectorDescriptor& descriptor, std::int64_t num_rows);
 
-/// The key of the file that holds the vector, below the table at `table_uri`; "" if it is stored inline.
-Result<std::string> DeletionVectorKey(const DeletionVectorDescriptor& descriptor, const std::string& table_uri);
+/// The key of the file that holds the vector in the table's store, as DecodePath(); "" if it is stored inline.
+Result<std::string> DeletionVectorKey(const DeletionVectorDescriptor& descriptor,
+                                      const objectstore::ObjectStore& store);
 
 /// ZeroMQ's base 85 (RFC 32/Z85). kCorrupt: a length that is not a multiple of 5, or a character outside of it.
 Result<std::string> DecodeZ85(std::string_view text);

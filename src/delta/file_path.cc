@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <string_view>
 
 namespace millrace::delta {
 namespace {
@@ -14,20 +13,42 @@ int HexValue(char c) {
   return -1;
 }
 
-// "s3:", "file:" and the like. A '=' before the colon is a partition folder such as ts=12:00.
-bool HasScheme(std::string_view path) {
-  const auto colon = path.find(':');
-  if (colon == std::string_view::npos || colon == 0) return false;
-  return std::all_of(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(colon),
-                     [](unsigned char c) { return std::isalnum(c) != 0 || c == '+' || c == '-' || c == '.'; });
+Result<std::string> UrlDecode(const std::string& path) {
+  std::string text;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    if (path[i] != '%') {
+      text += path[i];
+      continue;
+    }
+    const int high = i + 2 < path.size() ? HexValue(path[i + 1]) : -1;
+    const int low = i + 2 < path.size() ? HexValue(path[i + 2]) : -1;
+    if (high < 0 || low < 0) return Corrupt("the path of file '{}' is not URL-encoded", path);
+    text += static_cast<char>(high * 16 + low);
+    i += 2;
+  }
+  return text;
 }
 
-std::string_view WithoutFileScheme(std::string_view uri) {
-  constexpr std::string_view kScheme = "file:";
-  if (!uri.starts_with(kScheme)) return uri;
-  uri.remove_prefix(kScheme.size());
-  while (uri.starts_with("//")) uri.remove_prefix(1);
-  return uri;
+// Without "." segments. `path`: as logged, for the message.
+Result<std::string> CleanKey(std::string_view key, const std::string& path) {
+  std::string clean;
+  std::size_t begin = 0;
+  while (begin <= key.size()) {
+    const std::size_t end = std::min(key.find('/', begin), key.size());
+    const std::string_view segment = key.substr(begin, end - begin);
+    // What ends in a dot is a folder.
+    const bool is_dot = segment == "." && end < key.size();
+    if (segment.empty() || (segment == "." && !is_dot) || segment == ".." ||
+        segment.find('\0') != std::string_view::npos) {
+      return Corrupt("the file '{}' is not a path below the table", path);
+    }
+    if (!is_dot) {
+      if (!clean.empty()) clean += '/';
+      clean += segment;
+    }
+    begin = end + 1;
+  }
+  return clean;
 }
 
 }  // namespace
@@ -50,38 +71,37 @@ std::string EncodePath(const std::string& key) {
   return path;
 }
 
-Result<std::string> DecodePath(const std::string& path, const std::string& table_uri) {
-  if (path.starts_with('/') || HasScheme(path)) {
-    // "/data/t/x", "file:/data/t/x" and "file:///data/t/x" are one file; what follows the root is judged as ever.
-    const std::string_view root = WithoutFileScheme(table_uri);
-    const std::string_view absolute = WithoutFileScheme(path);
-    if (!root.empty() && absolute.size() > root.size() && absolute.starts_with(root) && absolute[root.size()] == '/') {
-      return DecodePath(std::string(absolute.substr(root.size() + 1)));
-    }
-    return Unsupported("the file '{}' has an absolute path; only files below the table are read", path);
+bool IsAbsolutePath(std::string_view path) {
+  if (path.starts_with('/')) return true;
+  const auto colon = path.find(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  const bool is_scheme = std::all_of(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(colon), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.';
+  });
+  if (!is_scheme) return false;
+  // deltalake leaves the colon in the folder of a column "a:b".
+  const auto slash = std::min(path.find('/'), path.size());
+  return slash == colon + 1 || path.substr(colon, slash - colon).find('=') == std::string_view::npos;
+}
+
+Result<std::string> DecodeRelativePath(const std::string& path) {
+  if (IsAbsolutePath(path)) return Unsupported("the file '{}' has an absolute path", path);
+  ASSIGN_OR_RETURN(const std::string key, UrlDecode(path));
+  return CleanKey(key, path);
+}
+
+Result<std::string> DecodePath(const std::string& path, const objectstore::ObjectStore& store) {
+  if (!IsAbsolutePath(path)) return DecodeRelativePath(path);
+  ASSIGN_OR_RETURN(const std::string location, UrlDecode(path));
+  if ((location + "/").find("/../") != std::string::npos || location.find('\0') != std::string::npos) {
+    return Corrupt("the file '{}' is not a path below the table", path);
   }
-  std::string key;
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i] != '%') {
-      key += path[i];
-      continue;
-    }
-    const int high = i + 2 < path.size() ? HexValue(path[i + 1]) : -1;
-    const int low = i + 2 < path.size() ? HexValue(path[i + 2]) : -1;
-    if (high < 0 || low < 0) return Corrupt("the path of file '{}' is not URL-encoded", path);
-    key += static_cast<char>(high * 16 + low);
-    i += 2;
+  const auto key = store.KeyOf(location);
+  if (!key) {
+    return Unsupported("the file '{}' has an absolute path that is not below {}; only the table's own files are read",
+                       path, store.uri());
   }
-  std::size_t begin = 0;
-  while (begin <= key.size()) {
-    const std::size_t end = std::min(key.find('/', begin), key.size());
-    const std::string_view segment = std::string_view(key).substr(begin, end - begin);
-    if (segment.empty() || segment == "." || segment == ".." || segment.find('\0') != std::string_view::npos) {
-      return Corrupt("the file '{}' is not a path below the table", path);
-    }
-    begin = end + 1;
-  }
-  return key;
+  return CleanKey(*key, path);
 }
 
 }  // namespace millrace::delta

@@ -6,6 +6,9 @@
 #include <cmath>
 #include <utility>
 
+#include "delta/column_name.h"
+#include "delta/time_text.h"
+
 namespace millrace::delta {
 namespace {
 
@@ -17,9 +20,6 @@ struct Condition {
   PhysicalColumn column;
   bool is_partition = false;
 };
-
-// Writers cut timestamps down to the millisecond.
-constexpr std::int64_t kTruncationMicros = 999;
 
 enum class Side { kMin, kMax };
 
@@ -35,12 +35,9 @@ std::optional<Value> DecimalBound(double number, const arrow::Decimal128Type& ty
 std::optional<Value> Bound(const element& json, const arrow::DataType& type, Side side) {
   std::string_view text;
   if (json.get(text) == simdjson::SUCCESS) {
-    auto value = ValueFromText(std::string(text), type);
-    if (value && type.id() == arrow::Type::TIMESTAMP && side == Side::kMax) {
-      auto& micros = std::get<std::int64_t>(*value);
-      micros = micros > INT64_MAX - kTruncationMicros ? INT64_MAX : micros + kTruncationMicros;
-    }
-    return value;
+    if (type.id() != arrow::Type::TIMESTAMP) return ValueFromText(std::string(text), type);
+    const auto micros = side == Side::kMin ? TimestampStatsMin(text) : TimestampStatsMax(text);
+    return micros ? std::optional<Value>(*micros) : std::nullopt;
   }
   bool flag = false;
   if (json.get(flag) == simdjson::SUCCESS) {
@@ -116,15 +113,16 @@ class FilePruner::Impl {
 
  private:
   static Result<bool> PartitionSatisfies(const AddFile& file, const Condition& condition) {
-    const auto it = file.partition_values.find(condition.column.name);
-    const bool is_null = it == file.partition_values.end() || !it->second || it->second->empty();
+    const auto* const found = FindPartitionValue(file.partition_values, condition.column.name);
+    const bool is_null = found == nullptr || !*found || (*found)->empty();
     std::optional<Value> value;
     if (!is_null) {
-      value = ValueFromText(*it->second, *condition.column.type);
+      const std::string& text = **found;
+      value = ValueFromText(text, *condition.column.type);
       if (!value && IsComparable(*condition.column.type)) {
         // NaN is a value, but none that can be compared: the rows decide, and they are filtered like any other.
-        if (const auto text = *it->second; text == "NaN") return true;
-        return Corrupt("data file {}: the partition value '{}' of column '{}' is not a {}", file.path, *it->second,
+        if (text == "NaN") return true;
+        return Corrupt("data file {}: the partition value '{}' of column '{}' is not a {}", file.path, text,
                        condition.comparison.column, condition.column.type->ToString());
       }
       if (!value) return condition.comparison.comparator == Comparator::kIsNotNull;

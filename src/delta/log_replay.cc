@@ -266,8 +266,12 @@ std::optional<TableVersion> LastByFileTime(const LogListing& listing, std::size_
 }  // namespace
 
 std::string FileKey(const std::string& path, const std::optional<DeletionVectorDescriptor>& deletion_vector) {
-  if (!deletion_vector) return path;
-  std::string key = path + "\n" + deletion_vector->storage_type + deletion_vector->path_or_inline_dv;
+  // As other engines do: a writer may add "./x" and another remove "x".
+  std::string_view name = path;
+  while (name.starts_with("./")) name.remove_prefix(2);
+  std::string key(name);
+  if (!deletion_vector) return key;
+  key += "\n" + deletion_vector->storage_type + deletion_vector->path_or_inline_dv;
   if (deletion_vector->offset) key += "@" + std::to_string(*deletion_vector->offset);
   return key;
 }

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/uuid.h"
+#include "delta/append.h"
 #include "delta/checkpoint.h"
 #include "delta/compaction.h"
 #include "delta/log_replay.h"
@@ -108,6 +109,7 @@ class MaintenanceTest : public ::testing::Test {
 
 TEST_F(MaintenanceTest, PlanPacksSmallFilesOfOnePartition) {
   Snapshot snapshot;
+  snapshot.metadata.partition_columns = {"p"};
   const auto add = [&](const std::string& path, std::int64_t size, std::int64_t time, const std::string& partition,
                        bool vector = false) {
     AddFile file{.path = path, .partition_values = {{"p", partition}}, .size = size, .modification_time_ms = time};
@@ -139,7 +141,9 @@ TEST_F(MaintenanceTest, CompactionKeepsRowsTransactionsAndOlderVersions) {
   Create({{"delta.appendOnly", "true"}}, {"p"});
   for (int i = 0; i < 10; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
   MILLRACE_ASSERT_OK(table_->Commit({.txns = {{"a", 7, std::nullopt}}}));
+  const auto version_before = table_->snapshot()->version;
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Compact(*table_));
+  EXPECT_EQ(table_->snapshot()->version, version_before + 1) << "one commit for both partitions";
   EXPECT_EQ(result.files_removed, 20);
   EXPECT_EQ(result.files_added, 2);
   EXPECT_EQ(result.rows, 100);
@@ -189,6 +193,68 @@ TEST_F(MaintenanceTest, CompactionGivesUpWhatAnotherHasRemovedOrReshaped) {
   rival_does(remove);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, table_->Refresh());
   EXPECT_EQ(Ids(snapshot).ValueOr({}).size(), 30u);
+}
+
+// Each case packs four partitions, of which a rival takes a file of one away, just before the commit.
+TEST_F(MaintenanceTest, CompactionIsOneCommitOfTheGroupsThatNobodyElseHasChanged) {
+  const auto schema = arrow::schema({arrow::field("id", arrow::int64()), arrow::field("p", arrow::int64())});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(table_, Table::OpenOrCreate(store_, {.schema = schema, .partition_columns = {"p"}}));
+  for (int i = 0; i < 12; ++i) {
+    const std::string row = "[[" + std::to_string(i) + ", " + std::to_string(i % 4) + "]]";
+    MILLRACE_ASSERT_OK(delta::Append(*table_, {BatchFromJson(schema, row)}));
+  }
+  const auto version_before = table_->snapshot()->version;
+  auto faulty = std::make_shared<testing::FaultyStore>(store_);
+  // Two rivals, one after the other: the second meets the commit that is made without the first one's group.
+  for (int nth = 1; nth <= 2; ++nth) {
+    faulty->Before(StoreOperation::kPutIfAbsent, nth, [&, nth] {
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rival, Table::Open(store_));
+      for (const auto& [key, file] : rival->snapshot()->files) {
+        if (file.partition_values.at("p") != std::to_string(nth)) continue;
+        MILLRACE_ASSERT_OK(rival->Commit({.removes = {RemoveOf(file, 1, true)}}));
+        return;
+      }
+    });
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Compact(*table));
+  EXPECT_EQ(result.groups_lost, 2);
+  EXPECT_EQ(result.files_removed, 6);
+  EXPECT_EQ(result.files_added, 2);
+  EXPECT_EQ(result.rows, 6);
+  EXPECT_EQ(table->snapshot()->version, version_before + 3) << "two of the rivals', one of ours";
+  EXPECT_EQ(NumDataFiles(), 12u + 2u) << "the outputs that were not committed are gone";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, table_->Refresh());
+  EXPECT_EQ(Ids(snapshot).ValueOr({}).size(), 10u);
+}
+
+TEST_F(MaintenanceTest, CompactionIsCommittedInPartsWhereOneWouldBeTooLargeOrTooLate) {
+  for (const auto& options : {CompactionOptions{.files_per_commit_max = 1},
+                              CompactionOptions{.uncommitted_max = std::chrono::milliseconds(0)}}) {
+    fs::remove_all(folder_);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore(folder_.string()));
+    Create({}, {"p"});
+    for (int i = 0; i < 3; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+    const auto version_before = table_->snapshot()->version;
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Compact(*table_, options));
+    EXPECT_EQ(result.files_removed, 6);
+    EXPECT_EQ(table_->snapshot()->version, version_before + 2);
+    EXPECT_EQ(Ids(table_->snapshot()).ValueOr({}), Range(30));
+  }
+}
+
+TEST_F(MaintenanceTest, CompactionCommitsWhatIsDoneBeforeAFileThatIsBroken) {
+  Create({}, {"p"});
+  for (int i = 0; i < 2; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  std::string broken;
+  for (const auto& [key, file] : table_->snapshot()->files) {
+    if (file.partition_values.at("p") == "1") broken = file.path;
+  }
+  MILLRACE_ASSERT_OK(store_->Put(broken, "broken"));
+  const Status status = Compact(*table_).status();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+  EXPECT_NE(status.message().find(broken), std::string::npos) << status;
+  EXPECT_EQ(table_->snapshot()->files.size(), 3u) << "the other partition is packed";
 }
 
 TEST_F(MaintenanceTest, CompactionIsStoppedBetweenTwoRowGroupsAndLeavesNoTrace) {

@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <string_view>
 
 #include "delta/data_file.h"
 #include "delta/time_text.h"
@@ -84,6 +85,22 @@ std::optional<std::shared_ptr<arrow::Scalar>> ParseScalar(const std::string& tex
   }
 }
 
+// As Spark's ExternalCatalogUtils.escapePathName(); NUL besides, which no file system takes.
+void AppendEscaped(std::string_view text, bool first_dot, std::string& out) {
+  constexpr std::string_view kEscaped = "\"#%'*/:=?\\\x7F{[]^";
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || kEscaped.find(text[i]) != std::string_view::npos || (first_dot && i == 0 && text[i] == '.')) {
+      out += '%';
+      out += kHex[byte >> 4];
+      out += kHex[byte & 0xF];
+    } else {
+      out += text[i];
+    }
+  }
+}
+
 // Distinct values numbered; an array of each row's number, and one of the values.
 Result<std::shared_ptr<arrow::DictionaryArray>> Encode(const std::shared_ptr<arrow::Array>& column) {
   std::shared_ptr<arrow::Array> encoded = column;
@@ -96,12 +113,38 @@ Result<std::shared_ptr<arrow::DictionaryArray>> Encode(const std::shared_ptr<arr
   return std::static_pointer_cast<arrow::DictionaryArray>(datum.make_array());
 }
 
-bool IsEscapedInFolders(char c) {
-  constexpr std::string_view kEscaped = "\"#%'*/:=?\\{[]^\x7F";
-  return static_cast<unsigned char>(c) < 0x20 || kEscaped.find(c) != std::string_view::npos;
+// "column=value", escaped.
+std::string FolderName(std::string_view column, std::string_view value) {
+  std::string name;
+  // What begins with a dot is hidden from who lists the table.
+  AppendEscaped(column, /*first_dot=*/true, name);
+  name += '=';
+  AppendEscaped(value, /*first_dot=*/false, name);
+  return name;
 }
 
 }  // namespace
+
+bool CanPartition(const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::STRING:
+    case arrow::Type::BOOL:
+    case arrow::Type::INT8:
+    case arrow::Type::INT16:
+    case arrow::Type::INT32:
+    case arrow::Type::INT64:
+    case arrow::Type::FLOAT:
+    case arrow::Type::DOUBLE:
+    case arrow::Type::DECIMAL128:
+    case arrow::Type::DATE32:
+    case arrow::Type::TIMESTAMP:
+      return true;
+    case arrow::Type::DICTIONARY:
+      return CanPartition(*static_cast<const arrow::DictionaryType&>(type).value_type());
+    default:
+      return false;
+  }
+}
 
 Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array, std::int64_t row,
                                                       const std::string& column) {
@@ -156,6 +199,18 @@ Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array,
   return text;
 }
 
+std::string PartitionFolders(const PartitionValues& values) {
+  constexpr std::size_t kFoldersBytesMax = 768;
+  std::string folders;
+  for (const auto& [column, value] : values) {
+    const std::string folder =
+        FolderName(column, value && !value->empty() ? *value : std::string_view("__HIVE_DEFAULT_PARTITION__"));
+    if (folder.size() > kFolderNameBytesMax) return "";
+    folders += folder + "/";
+  }
+  return folders.size() > kFoldersBytesMax ? "" : folders;
+}
+
 Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::string>& text,
                                                       const std::shared_ptr<arrow::DataType>& type, std::int64_t length,
                                                       const std::string& column) {
@@ -166,12 +221,10 @@ Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::s
 }
 
 bool FitsFolderName(std::string_view column, std::string_view value) {
-  std::size_t bytes = column.size() + 1 + value.size();
-  if (bytes > kFolderNameBytesMax) return false;
-  for (const std::string_view text : {column, value}) {
-    bytes += 2 * static_cast<std::size_t>(std::count_if(text.begin(), text.end(), IsEscapedInFolders));
-  }
-  return bytes <= kFolderNameBytesMax;
+  const std::size_t bytes = column.size() + value.size();
+  // Mostly it is short even if every byte is escaped.
+  if (3 * bytes < kFolderNameBytesMax) return true;
+  return bytes < kFolderNameBytesMax && FolderName(column, value).size() <= kFolderNameBytesMax;
 }
 
 Result<PartitionGroups> PartitionGroups::Make(const arrow::RecordBatch& batch,

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "delta/actions.h"
+#include "delta/column_name.h"
 
 namespace millrace::delta {
 namespace {
@@ -60,16 +61,21 @@ Status CheckTypeChanges(const simdjson::dom::object& metadata, const std::string
   return Status::OK();
 }
 
+bool IsColumn(const arrow::Field& stored, const PhysicalColumn& column) {
+  if (!column.field_id) return IsSameName(stored.name(), column.name);
+  const std::string* id = MetadataValue(stored, kParquetFieldId);
+  return id != nullptr && *id == std::to_string(*column.field_id);
+}
+
 Result<std::shared_ptr<arrow::Array>> ConformStruct(const arrow::StructArray& array, const PhysicalColumn& column) {
   std::vector<std::shared_ptr<arrow::Array>> members;
   for (const auto& child : column.children) {
-    const auto& stored = array.type()->fields();
-    const auto found = std::find_if(stored.begin(), stored.end(), [&](const auto& f) { return IsColumn(*f, child); });
+    ASSIGN_OR_RETURN(const auto found, FindColumn(array.type()->fields(), child));
     std::shared_ptr<arrow::Array> member;
-    if (found == stored.end()) {
-      ASSIGN_OR_RETURN(member, arrow::MakeArrayOfNull(child.type, array.length()));
+    if (found) {
+      ASSIGN_OR_RETURN(member, Conform(array.field(static_cast<int>(*found)), child));
     } else {
-      ASSIGN_OR_RETURN(member, Conform(array.field(static_cast<int>(found - stored.begin())), child));
+      ASSIGN_OR_RETURN(member, arrow::MakeArrayOfNull(child.type, array.length()));
     }
     members.push_back(std::move(member));
   }
@@ -147,10 +153,17 @@ Result<PhysicalColumn> PhysicalColumnOf(const arrow::Field& field, ColumnMapping
   return column;
 }
 
-bool IsColumn(const arrow::Field& stored, const PhysicalColumn& column) {
-  if (!column.field_id) return stored.name() == column.name;
-  const std::string* id = MetadataValue(stored, kParquetFieldId);
-  return id != nullptr && *id == std::to_string(*column.field_id);
+Result<std::optional<std::size_t>> FindColumn(const arrow::FieldVector& stored, const PhysicalColumn& column) {
+  std::optional<std::size_t> found;
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    if (!IsColumn(*stored[i], column)) continue;
+    if (found) {
+      return Corrupt("it has the columns '{}' and '{}': which of them is the table's '{}' cannot be told",
+                     stored[*found]->name(), stored[i]->name(), column.name);
+    }
+    found = i;
+  }
+  return found;
 }
 
 Result<std::shared_ptr<arrow::Array>> Conform(const std::shared_ptr<arrow::Array>& array,
@@ -176,10 +189,10 @@ Result<std::shared_ptr<arrow::Array>> Conform(const std::shared_ptr<arrow::Array
   if (type->id() == arrow::Type::MAP && from == arrow::Type::MAP) {
     const auto& map = static_cast<const arrow::MapArray&>(*array);
     const auto& map_type = static_cast<const arrow::MapType&>(*type);
-    ASSIGN_OR_RETURN(auto keys, Conform(map.keys(), column.children[0]));
-    ASSIGN_OR_RETURN(auto items, Conform(map.items(), column.children[1]));
-    const auto entries = std::make_shared<arrow::StructArray>(map_type.value_type(), keys->length(),
-                                                              arrow::ArrayVector{std::move(keys), std::move(items)});
+    ASSIGN_OR_RETURN(const auto keys, Conform(map.keys(), column.children[0]));
+    ASSIGN_OR_RETURN(const auto items, Conform(map.items(), column.children[1]));
+    const auto entries =
+        std::make_shared<arrow::StructArray>(map_type.value_type(), keys->length(), arrow::ArrayVector{keys, items});
     auto data = map.data()->Copy();
     data->type = type;
     data->child_data = {entries->data()};

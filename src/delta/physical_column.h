@@ -28,8 +28,9 @@ struct PhysicalColumn {
 /// type from which we cannot read (delta.typeChanges).
 Result<PhysicalColumn> PhysicalColumnOf(const arrow::Field& field, ColumnMapping mapping);
 
-/// Whether a field that Arrow read from a Parquet file is `column`.
-bool IsColumn(const arrow::Field& stored, const PhysicalColumn& column);
+/// Which of the fields that Arrow read from a Parquet file is `column`; nullopt: none of them. Names have no case, as
+/// for Spark. kCorrupt: two of them are.
+Result<std::optional<std::size_t>> FindColumn(const arrow::FieldVector& stored, const PhysicalColumn& column);
 
 /// The same values in the column's type: members in the table's order, missing ones null; narrower numbers, other time
 /// units, dictionaries and large types converted. Fails if a value does not fit.

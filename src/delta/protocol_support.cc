@@ -7,6 +7,7 @@
 #include <set>
 #include <string_view>
 
+#include "delta/column_name.h"
 #include "delta/table_properties.h"
 
 namespace millrace::delta {
@@ -38,7 +39,7 @@ const std::string* Property(const Metadata& metadata, const std::string& key) {
 
 bool IsTrue(const Metadata& metadata, const std::string& key) {
   const std::string* value = Property(metadata, key);
-  return value != nullptr && (*value == "true" || *value == "TRUE" || *value == "True");
+  return value != nullptr && IsSameName(*value, "true");
 }
 
 // Keys of a field's metadata that bind a writer, and the feature that each belongs to.

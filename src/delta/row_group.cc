@@ -318,7 +318,9 @@ Result<std::unique_ptr<ColumnStream>> RowGroup::Column(const std::vector<int>& l
   }
   stream->selection_ = std::make_shared<PageSelection>(std::move(wanted));
   contents_->Select(leaves.front(), stream->selection_);
-  const Status status = reader_->GetColumn(leaves.front(), &stream->flat_);
+  // Arrow counts fields here, and leaves everywhere else: a struct before this column is one of the former.
+  const int field = schema->group_node()->FieldIndex(*schema->GetColumnRoot(leaves.front()));
+  const Status status = reader_->GetColumn(field, &stream->flat_);
   contents_->SelectAll(leaves.front());
   RETURN_NOT_OK(BrokenParquet(status));
   return stream;

@@ -160,18 +160,21 @@ TEST(DeletionVector, Z85AsInItsSpecification) {
 }
 
 TEST(DeletionVector, PathsStayBelowTheTable) {
-  const auto key = [](const char* type, const std::string& path) {
-    return DeletionVectorKey({.storage_type = type, .path_or_inline_dv = path}, "file:///lake/t");
+  const fs::path lake = fs::temp_directory_path() / ("delta-vectors-" + RandomUuid());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, objectstore::OpenStore((lake / "t").string()));
+  const auto key = [&](const char* type, const std::string& path) {
+    return DeletionVectorKey({.storage_type = type, .path_or_inline_dv = path}, *store);
   };
   // The example of the specification.
   EXPECT_EQ(key("u", "ab^-aqEH.-t@S}K{vb[*k^").ValueOr(""),
             "ab/deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin");
-  EXPECT_EQ(key("p", "file:///lake/t/x/y.bin").ValueOr(""), "x/y.bin");
+  EXPECT_EQ(key("p", "file://" + (lake / "t/x/y.bin").string()).ValueOr(""), "x/y.bin");
   EXPECT_EQ(key("i", "whatever").ValueOr("?"), "");
-  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, key("p", "file:///lake/other/y.bin"));
-  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("p", "file:///lake/t/../other/y.bin"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, key("p", "file://" + (lake / "other/y.bin").string()));
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("p", "file://" + (lake / "t/../other/y.bin").string()));
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("u", "..^-aqEH.-t@S}K{vb[*k^"));
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, key("u", "short"));
+  fs::remove_all(lake);
 }
 
 TEST_F(ScanTest, EqualsAPlainLoopOverAllRows) {
@@ -251,6 +254,38 @@ TEST_F(ScanTest, EqualsAPlainLoopOverAllRows) {
   // Pruning does something: on this data more than half of the files and a part of the row groups are not touched.
   EXPECT_LT(total.files_read, total.files / 2);
   EXPECT_LT(total.row_groups_read, total.row_groups);
+}
+
+// Arrow counts fields in one place and leaves in the other: behind a struct they differ, and a column's neighbour of
+// the same type would be read for it.
+TEST_F(ScanTest, ColumnsBehindStructsAreThemselvesUnderAFilter) {
+  const auto pair =
+      arrow::struct_({field("x", arrow::int64()), field("y", arrow::int64()), field("z", arrow::int64())});
+  const auto schema = arrow::schema({field("id", arrow::int64()), field("s", pair), field("l", arrow::list(pair)),
+                                     field("a", arrow::int64()), field("b", arrow::int64()), field("c", arrow::int64()),
+                                     field("d", arrow::int64()), field("e", arrow::int64()), field("f", arrow::int64()),
+                                     field("g", arrow::int64()), field("h", arrow::int64())});
+  Create(schema);
+  std::string rows;
+  for (int i = 0; i < 5; ++i) {
+    rows +=
+        fmt::format(R"({}{{"id": {}, "s": {{"x": 1}}, "l": [{{"y": 2}}], "a": {}, "b": {}, "c": {}, "d": {}, "e": {},
+                            "f": {}, "g": {}, "h": {}}})",
+                    i == 0 ? "[" : ",", i, 10 + i, 20 + i, 30 + i, 40 + i, 50 + i, 60 + i, 70 + i, 80 + i);
+  }
+  Append(BatchFromJson(schema, rows + "]"));
+  int number = 1;
+  for (const char* name : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    SCOPED_TRACE(name);
+    const std::int64_t base = 10 * number++;
+    // As a column of the answer, and as the one that is compared.
+    for (const auto& where : {Comparison{.column = "id", .comparator = Comparator::kEqual, .values = {std::int64_t{3}}},
+                              Comparison{.column = name, .comparator = Comparator::kEqual, .values = {base + 3}}}) {
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Read({.columns = {name}, .where = {where}}));
+      ASSERT_EQ(table->num_rows(), 1);
+      EXPECT_EQ(static_cast<const arrow::Int64Array&>(*table->column(0)->chunk(0)).Value(0), base + 3);
+    }
+  }
 }
 
 TEST_F(ScanTest, OrderLimitAndEarlyEnd) {
@@ -388,6 +423,20 @@ TEST(FilePruning, StatisticsOfOtherWriters) {
   const std::vector<Case> cases = {
       {"max cut to the millisecond", micros, R"({"maxValues":{"c":"1970-01-01T00:00:00.001Z"}})", Comparator::kEqual,
        std::int64_t{1999}, true},
+      // Berlin's time was 00:53:28 ahead: this was 1850-01-01T00:07:33Z, not 00:08:01.
+      {"offset cut to the minute", micros,
+       R"({"minValues":{"c":"1850-01-01T01:01:01.000+00:53"},"maxValues":{"c":"1850-01-01T01:01:01.000+00:53"}})",
+       Comparator::kEqual, std::int64_t{-3786825147000000}, true},
+      {"min up to a minute before", micros, R"({"minValues":{"c":"1850-01-01T01:01:01.000+00:53"}})",
+       Comparator::kEqual, std::int64_t{-3786825119000000 - 59'000'000}, true},
+      {"and no further", micros, R"({"minValues":{"c":"1850-01-01T01:01:01.000+00:53"}})", Comparator::kEqual,
+       std::int64_t{-3786825119000000 - 59'000'001}, false},
+      {"max up to a minute after", micros, R"({"maxValues":{"c":"1849-12-31T23:15:01.000-00:53"}})", Comparator::kEqual,
+       std::int64_t{-3786825119000000 + 59'000'999}, true},
+      {"and no later", micros, R"({"maxValues":{"c":"1849-12-31T23:15:01.000-00:53"}})", Comparator::kEqual,
+       std::int64_t{-3786825119000000 + 59'001'000}, false},
+      {"UTC is exact", micros, R"({"minValues":{"c":"1850-01-01T00:08:01.000Z"}})", Comparator::kEqual,
+       std::int64_t{-3786825119000001}, false},
       {"beyond the cut", micros, R"({"maxValues":{"c":"1970-01-01T00:00:00.001Z"}})", Comparator::kEqual,
        std::int64_t{2000}, false},
       {"float is not its decimal spelling", arrow::float32(), R"({"maxValues":{"c":1.1}})", Comparator::kEqual,

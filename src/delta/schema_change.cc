@@ -7,17 +7,39 @@
 
 namespace millrace::delta {
 
-Status AddColumns(Table& table, const arrow::FieldVector& fields, RetryPolicy policy) {
-  constexpr int kTriesMax = 20;  // Each lost to another change of the schema.
+namespace {
+
+constexpr int kTriesMax = 20;  // Each lost to another change of the metadata.
+
+// Commits what `change` makes of the table's metadata, anew each time another writer has changed it meanwhile.
+// `change` fills `request`, or leaves its metadata empty: nothing is to be done.
+template <typename Change>
+Status CommitChange(Table& table, const RetryPolicy& policy, Change change) {
   for (int tries = 0; tries < kTriesMax; ++tries) {
     ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
+    CommitRequest request;
+    RETURN_NOT_OK(change(*snapshot, request));
+    if (!request.metadata) return Status::OK();
+    request.planned_metadata = snapshot->metadata;
+    request.is_blind_append = false;
+    const auto outcome = table.Commit(request, policy);
+    if (outcome.ok()) return Status::OK();
+    if (KindOf(outcome.status()) != ErrorKind::kConflict) return outcome.status();
+  }
+  return Transient("the table could not be changed: other writers changed its metadata each time");
+}
+
+}  // namespace
+
+Status AddColumns(Table& table, const arrow::FieldVector& fields, RetryPolicy policy) {
+  return CommitChange(table, policy, [&](const Snapshot& snapshot, CommitRequest& request) -> Status {
     // By the types that Delta knows: dictionaries and the like are the writer's own business.
     ASSIGN_OR_RETURN(const auto wanted_json, SchemaToJson(*arrow::schema(fields)));
     ASSIGN_OR_RETURN(const auto wanted, SchemaFromJson(wanted_json));
-    arrow::FieldVector columns = snapshot->schema->fields();
+    arrow::FieldVector columns = snapshot.schema->fields();
     std::vector<std::string> added;
     for (const auto& field : wanted->fields()) {
-      const auto present = snapshot->schema->GetFieldByName(field->name());
+      const auto present = snapshot.schema->GetFieldByName(field->name());
       if (present == nullptr) {
         columns.push_back(field->WithNullable(true));
         added.push_back(field->name());
@@ -27,18 +49,24 @@ Status AddColumns(Table& table, const arrow::FieldVector& fields, RetryPolicy po
       }
     }
     if (added.empty()) return Status::OK();
-    CommitRequest request;
-    request.metadata = snapshot->metadata;
+    request.metadata = snapshot.metadata;
     ASSIGN_OR_RETURN(request.metadata->schema_string, SchemaToJson(*arrow::schema(std::move(columns))));
-    request.planned_schema = snapshot->metadata.schema_string;
     request.operation = "ADD COLUMNS";
     request.operation_parameters = {{"columns", fmt::format("{}", fmt::join(added, ","))}};
-    request.is_blind_append = false;
-    const auto outcome = table.Commit(request, policy);
-    if (outcome.ok()) return Status::OK();
-    if (KindOf(outcome.status()) != ErrorKind::kConflict) return outcome.status();
-  }
-  return Transient("columns could not be added: other writers changed the schema each time");
+    return Status::OK();
+  });
+}
+
+Status SetProperty(Table& table, const std::string& name, const std::string& value, RetryPolicy policy) {
+  return CommitChange(table, policy, [&](const Snapshot& snapshot, CommitRequest& request) {
+    const auto present = snapshot.metadata.configuration.find(name);
+    if (present != snapshot.metadata.configuration.end() && present->second == value) return Status::OK();
+    request.metadata = snapshot.metadata;
+    request.metadata->configuration[name] = value;
+    request.operation = "SET TBLPROPERTIES";
+    request.operation_parameters = {{"properties", name}};
+    return Status::OK();
+  });
 }
 
 }  // namespace millrace::delta

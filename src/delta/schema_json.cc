@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "delta/actions.h"
+#include "delta/column_name.h"
 #include "delta/json_text.h"
 
 namespace millrace::delta {
@@ -17,12 +18,6 @@ using simdjson::dom::element;
 using simdjson::dom::object;
 
 constexpr int kDepthMax = 64;
-
-std::string Lowered(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 Status WriteType(std::string& out, const arrow::DataType& type, const std::string& path);
 
@@ -36,7 +31,7 @@ Status WriteFields(std::string& out, const arrow::FieldVector& fields, const std
     if (const auto bad = field.name().find_first_of(" ,;{}()\n\t="); bad != std::string::npos) {
       return InvalidInput("column '{}': the name must not contain '{}' (Spark refuses it)", name, field.name()[bad]);
     }
-    if (!seen.insert(Lowered(field.name())).second) {
+    if (!seen.insert(FoldedName(field.name())).second) {
       return InvalidInput("column '{}': another column differs only in case", name);
     }
     if (i > 0) out += ',';

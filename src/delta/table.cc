@@ -143,6 +143,30 @@ std::optional<Fenced> FindFence(const CommitRequest& request, const SnapshotPtr&
   return std::nullopt;
 }
 
+// Of a table that is about to be made; all that can be wrong with its definition is found here.
+Result<Metadata> MetadataOf(const CreateOptions& options) {
+  RETURN_NOT_OK(CheckTableProperties(options.configuration));
+  Metadata metadata;
+  metadata.id = RandomUuid();
+  if (!options.name.empty()) metadata.name = options.name;
+  ASSIGN_OR_RETURN(metadata.schema_string, SchemaToJson(*options.schema));
+  std::set<std::string> seen;
+  for (const auto& column : options.partition_columns) {
+    const auto field = options.schema->GetFieldByName(column);
+    if (field == nullptr) return InvalidInput("the partition column '{}' is not in the schema", column);
+    if (field->type()->num_fields() > 0) return InvalidInput("the partition column '{}' has a nested type", column);
+    if (!seen.insert(column).second) return InvalidInput("the partition column '{}' is named twice", column);
+  }
+  if (!options.partition_columns.empty() &&
+      options.partition_columns.size() == static_cast<std::size_t>(options.schema->num_fields())) {
+    return InvalidInput("every column is a partition column; at least one must be left for the files");
+  }
+  metadata.partition_columns = options.partition_columns;
+  metadata.configuration = options.configuration;
+  RETURN_NOT_OK(delta::CheckWritable(ProtocolFor(*options.schema), metadata));
+  return metadata;
+}
+
 bool MayHaveLanded(const Status& status) {
   return KindOf(status) == ErrorKind::kUnknownOutcome || KindOf(status) == ErrorKind::kTransient;
 }
@@ -255,6 +279,9 @@ Status Table::Impl::CheckAgainst(const CommitRequest& request, const Snapshot& b
   if (request.planned_schema && *request.planned_schema != base.metadata.schema_string) {
     return Conflict("the table's schema has changed by version {}: what was planned does not fit it", base.version);
   }
+  if (request.planned_metadata && *request.planned_metadata != base.metadata) {
+    return Conflict("the table's metadata has changed by version {}: what was planned does not fit it", base.version);
+  }
   for (const auto& remove : request.removes) {
     if (remove.data_change && IsAppendOnly(base.metadata)) {
       return Unsupported("the table is append-only (delta.appendOnly): {} cannot be removed", remove.path);
@@ -348,6 +375,8 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
   return may_have_landed ? UnknownOutcome("{}", message) : Transient("{}", message);
 }
 
+Status CheckCreateOptions(const CreateOptions& options) { return MetadataOf(options).status(); }
+
 Table::Table(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Table::~Table() = default;
 
@@ -361,25 +390,9 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
   auto existing = Open(store, clock);
   if (existing.ok() || KindOf(existing.status()) != ErrorKind::kNotFound) return existing;
 
-  Metadata metadata;
-  metadata.id = RandomUuid();
-  if (!options.name.empty()) metadata.name = options.name;
-  ASSIGN_OR_RETURN(metadata.schema_string, SchemaToJson(*options.schema));
-  for (const auto& column : options.partition_columns) {
-    const auto field = options.schema->GetFieldByName(column);
-    if (field == nullptr) return InvalidInput("the partition column '{}' is not in the schema", column);
-    if (field->type()->num_fields() > 0) return InvalidInput("the partition column '{}' has a nested type", column);
-  }
-  if (!options.partition_columns.empty() &&
-      options.partition_columns.size() == static_cast<std::size_t>(options.schema->num_fields())) {
-    return InvalidInput("every column is a partition column; at least one must be left for the files");
-  }
-  metadata.partition_columns = options.partition_columns;
-  metadata.configuration = options.configuration;
+  ASSIGN_OR_RETURN(Metadata metadata, MetadataOf(options));
   metadata.created_time_ms = NowMillis(clock);
   const Protocol protocol = ProtocolFor(*options.schema);
-  RETURN_NOT_OK(delta::CheckWritable(protocol, metadata));
-  RETURN_NOT_OK(CheckPropertiesOfNewTable(metadata));
 
   CommitRequest request;
   request.operation = "CREATE TABLE";

@@ -67,6 +67,8 @@ struct CommitRequest {
   /// Metadata::schema_string that the files were made for. If the table's is another by now, the commit is not made:
   /// kConflict. Absent: the files fit whatever the schema is.
   std::optional<std::string> planned_schema{};
+  /// What `metadata` was made from. If the table's is another by now, the commit is not made: kConflict.
+  std::optional<Metadata> planned_metadata{};
 
   // For people, in the table's history. None of it changes what the commit does.
   std::string operation = "STREAMING UPDATE";
@@ -94,6 +96,10 @@ struct CreateOptions {
   std::map<std::string, std::string> configuration{};  ///< Properties, as "delta.appendOnly" -> "true".
   std::string name{};                                  ///< Empty: none.
 };
+
+/// What OpenOrCreate() would refuse, before there is anything. kInvalidInput names a column, kUnsupported a type or a
+/// property.
+Status CheckCreateOptions(const CreateOptions& options);
 
 /// How long and how often Commit() tries against rivals and a failing store before it gives up (kTransient,
 /// kUnknownOutcome).

@@ -5,6 +5,7 @@
 #include <arrow/type.h>
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,8 +36,11 @@ Result<StatsColumns> StatsColumnsOf(const Snapshot& snapshot);
 /// kUnsupported names a property that forbids our writing to the table, or one that is not understood.
 Status CheckProperties(const Metadata& metadata);
 
-/// Besides, for a table that is about to be made: properties that ask for a table feature, which our new tables do not
-/// have, are kUnsupported. Spark refuses a table whose properties want what its protocol does not list.
-Status CheckPropertiesOfNewTable(const Metadata& metadata);
+/// Properties that somebody wants on a table that is about to be made, before there is anything of it. kUnsupported
+/// names the key, the value and what is allowed: a value that the key does not have in Delta, a key that differs from
+/// one of Delta's in case alone, a property that asks for a table feature, which our new tables do not have (Spark
+/// refuses a table whose properties want what its protocol does not list), or one that forbids our writing. Whether the
+/// columns that a property names are the table's is CheckProperties()'s to say. Keys that Delta does not know pass.
+Status CheckTableProperties(const std::map<std::string, std::string>& properties);
 
 }  // namespace millrace::delta

@@ -199,7 +199,8 @@ TEST_F(TableProperties, EachIsHonouredRefusedByNameOrIgnored) {
            {"delta.enableVariantShredding", "true", "", "variantShredding"},
            {"delta.feature.deletionVectors", "supported", "", protocol},
            {"delta.ignoreProtocolDefaults", "true", "", protocol},
-           {"delta.isolationLevel", "SnapshotIsolation"},
+           {"delta.isolationLevel", "Serializable"},
+           {"delta.isolationLevel", "SnapshotIsolation", "", "must be Serializable"},
            {"delta.logRetentionDuration", "interval 9 days"},
            {"delta.minReaderVersion", "3", "", protocol},
            {"delta.minWriterVersion", "7", "", protocol},
@@ -233,6 +234,55 @@ TEST_F(TableProperties, EachIsHonouredRefusedByNameOrIgnored) {
       EXPECT_NE(writable.message().find(refused), std::string::npos) << writable;
     }
   }
+}
+
+// spark_test.py asks Spark's connector about the same values.
+TEST(CheckTableProperties, AValueThatDeltaRefusesIsNamedWithWhatIsAllowed) {
+  struct Case {
+    const char* key;
+    std::vector<const char*> good;
+    std::vector<const char*> bad;
+    const char* allowed;
+  };
+  for (const auto& c : std::vector<Case>{
+           {"delta.appendOnly",
+            {"true", "false", "TRUE", "False"},
+            {"maybe", "", "1", "yes", " true"},
+            "true or false"},
+           {"delta.enableExpiredLogCleanup", {"true", "false"}, {"maybe"}, "true or false"},
+           {"delta.enableDeletionVectors", {"false"}, {"maybe"}, "true or false"},
+           {"delta.checkpointInterval",
+            {"1", "10", "2147483647"},
+            {"0", "-1", "often", "", "1.5", "10 ", "2147483648"},
+            "a whole number above 0"},
+           {kNumber, {"-1", "0", "32"}, {"-2", "all", ""}, "or -1"},
+           {"delta.deletedFileRetentionDuration",
+            {"interval 7 days", "1 week", "INTERVAL 720 HOURS", "0 hours"},
+            {"a week", "7", "1 month", "-1 day", "", "7d"},
+            "interval 7 days"},
+           {"delta.logRetentionDuration", {"30 days"}, {"forever"}, "interval 7 days"},
+           {"delta.checkpointPolicy", {"classic"}, {"v3", "CLASSIC"}, "classic or v2"},
+           {"delta.autoOptimize.autoCompact", {"true", "false"}, {"auto"}, "true or false"},
+           {"delta.columnMapping.mode", {"none"}, {"names"}, "none, name or id"},
+           {"delta.isolationLevel", {"Serializable", "serializable"}, {"WriteSerializable"}, "Serializable"},
+           {kList, {"a", "a, s.x"}, {"", "a,", "`a"}, "list of columns"}}) {
+    for (const char* value : c.good) {
+      MILLRACE_ASSERT_OK(CheckTableProperties({{c.key, value}}));
+    }
+    for (const char* value : c.bad) {
+      const Status status = CheckTableProperties({{"owner", "somebody"}, {c.key, value}});
+      MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, status);
+      for (const std::string& part : {std::string(c.key), "'" + std::string(value) + "'", std::string(c.allowed)}) {
+        EXPECT_NE(status.message().find(part), std::string::npos) << status << "\n" << part;
+      }
+    }
+  }
+}
+
+TEST(CheckTableProperties, AKeyInAnotherCaseIsAnsweredWithItsSpelling) {
+  const Status status = CheckTableProperties({{"delta.appendonly", "true"}});
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, status);
+  EXPECT_EQ(status.message(), "the property delta.appendonly is spelled delta.appendOnly");
 }
 
 }  // namespace

@@ -60,6 +60,13 @@ std::optional<Parts> Split(std::int64_t micros) {
                static_cast<int>(rest / 1'000'000 % 60), static_cast<int>(rest % 1'000'000)};
 }
 
+// How far the moment may be from what the text of it says, if its offset has lost its seconds.
+std::int64_t OffsetSlack(std::string_view text) {
+  const auto time = text.find_first_of("T ");
+  const bool has_offset = time != std::string_view::npos && text.find_first_of("+-", time) != std::string_view::npos;
+  return has_offset ? 59'000'000 : 0;
+}
+
 }  // namespace
 
 std::optional<std::string> FormatDate(std::int64_t days_since_epoch) {
@@ -122,6 +129,17 @@ std::optional<std::int64_t> ParseTimestampMicros(std::string_view text) {
   if (!text.empty() && !TakeDigits(text, 2, offset_minute)) return std::nullopt;
   if (!text.empty()) return std::nullopt;
   return micros + sign * (offset_hour * 3600LL + offset_minute * 60LL) * 1'000'000;
+}
+
+std::optional<std::int64_t> TimestampStatsMin(std::string_view text) {
+  const auto micros = ParseTimestampMicros(text);
+  return micros ? std::optional(*micros - OffsetSlack(text)) : std::nullopt;
+}
+
+std::optional<std::int64_t> TimestampStatsMax(std::string_view text) {
+  constexpr std::int64_t kTruncationMicros = 999;
+  const auto micros = ParseTimestampMicros(text);
+  return micros ? std::optional(*micros + kTruncationMicros + OffsetSlack(text)) : std::nullopt;
 }
 
 }  // namespace millrace::delta

@@ -22,4 +22,10 @@ std::optional<std::int32_t> ParseDate(std::string_view text);
 /// With 'T' or a blank, any number of decimals, and Z, an offset or nothing (then UTC).
 std::optional<std::int64_t> ParseTimestampMicros(std::string_view text);
 
+/// Statistics say when the first and the last moment of a column is, but cut down: to the millisecond, and in a zone
+/// whose offset is not in whole minutes, as all were once, the offset is cut to the minute (delta issue 5249). So no
+/// value is before the first or after the second of these two, which lie up to a minute outside of what is written.
+std::optional<std::int64_t> TimestampStatsMin(std::string_view text);
+std::optional<std::int64_t> TimestampStatsMax(std::string_view text);
+
 }  // namespace millrace::delta

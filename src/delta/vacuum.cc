@@ -8,8 +8,10 @@
 
 #include "base/kill_point.h"
 #include "delta/checkpoint.h"
+#include "delta/column_name.h"
 #include "delta/deletion_vector.h"
 #include "delta/file_path.h"
+#include "delta/interval_text.h"
 #include "delta/log_replay.h"
 
 namespace millrace::delta {
@@ -41,31 +43,34 @@ bool IsHidden(std::string_view key) {
   return false;
 }
 
-// The keys that the snapshot's files and recent tombstones need. A path that is not below the table needs none here.
-Result<std::unordered_set<std::string>> NeededKeys(const Snapshot& snapshot, const std::string& uri,
-                                                   std::int64_t cutoff_ms) {
+// The object's key without links: in a folder it may have several.
+std::string ObjectOf(const std::string& key, const objectstore::ObjectStore& store) {
+  return store.KeyOf(store.uri() + "/" + key).value_or(key);
+}
+
+// The objects that the snapshot's files and recent tombstones need. A file that cannot be placed may be any of them.
+Result<std::unordered_set<std::string>> NeededObjects(const Snapshot& snapshot, const objectstore::ObjectStore& store,
+                                                      std::int64_t cutoff_ms) {
   std::unordered_set<std::string> needed;
-  const auto keep = [&](const std::string& path,
-                        const std::optional<DeletionVectorDescriptor>& deletion_vector) -> Status {
-    const auto key = DecodePath(path, uri);
-    if (key.ok()) {
-      needed.insert(*key);
-    } else if (KindOf(key.status()) != ErrorKind::kUnsupported) {
-      return key.status();
+  const auto need = [&](const Result<std::string>& key) -> Status {
+    if (!key.ok()) {
+      return WithContext(
+          key.status(),
+          "nothing was deleted, because which object is a file of the table cannot be told (a rewrite of "
+          "it, or its removal and the retention, would help)");
     }
-    if (!deletion_vector) return Status::OK();
-    const auto vector_key = DeletionVectorKey(*deletion_vector, uri);
-    if (vector_key.ok()) {
-      needed.insert(*vector_key);
-    } else if (KindOf(vector_key.status()) != ErrorKind::kUnsupported) {
-      return vector_key.status();
-    }
+    needed.insert(ObjectOf(*key, store));
     return Status::OK();
   };
-  for (const auto& [key, file] : snapshot.files) RETURN_NOT_OK(keep(file.path, file.deletion_vector));
+  const auto need_all = [&](const std::string& path,
+                            const std::optional<DeletionVectorDescriptor>& deletion_vector) -> Status {
+    RETURN_NOT_OK(need(DecodePath(path, store)));
+    return deletion_vector ? need(DeletionVectorKey(*deletion_vector, store)) : Status::OK();
+  };
+  for (const auto& [key, file] : snapshot.files) RETURN_NOT_OK(need_all(file.path, file.deletion_vector));
   for (const auto& [key, file] : snapshot.tombstones) {
     // Without a time of deletion the spec counts a tombstone as old.
-    if (file.deletion_timestamp_ms.value_or(0) >= cutoff_ms) RETURN_NOT_OK(keep(file.path, file.deletion_vector));
+    if (file.deletion_timestamp_ms.value_or(0) >= cutoff_ms) RETURN_NOT_OK(need_all(file.path, file.deletion_vector));
   }
   return needed;
 }
@@ -120,25 +125,28 @@ const LogListing::Checkpoint* NewestBefore(const LogListing& listing, std::int64
 
 }  // namespace
 
+Result<std::chrono::milliseconds> VacuumRetention(const Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const auto retention_ms,
+                   IntervalProperty(snapshot.metadata, "delta.deletedFileRetentionDuration", 7 * kDayMs));
+  return std::chrono::milliseconds(retention_ms);
+}
+
 Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Clock& clock) {
   auto& store = *table.store();
   ASSIGN_OR_RETURN(const auto objects, store.List(""));
   KillPoint("vacuum.listed");
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
   RETURN_NOT_OK(table.CheckWritable());
-  std::int64_t retention_ms = 0;
-  if (options.retention) {
-    retention_ms = options.retention->count();
-  } else {
-    ASSIGN_OR_RETURN(retention_ms,
-                     IntervalProperty(snapshot->metadata, "delta.deletedFileRetentionDuration", 7 * kDayMs));
+  auto retention = options.retention;
+  if (!retention) {
+    ASSIGN_OR_RETURN(retention, VacuumRetention(*snapshot));
   }
-  const std::int64_t cutoff_ms = clock.Now() / 1000 - retention_ms;
-  ASSIGN_OR_RETURN(const auto needed, NeededKeys(*snapshot, store.uri(), cutoff_ms));
+  const std::int64_t cutoff_ms = clock.Now() / 1000 - retention->count();
+  ASSIGN_OR_RETURN(const auto needed, NeededObjects(*snapshot, store, cutoff_ms));
   VacuumResult result;
   std::vector<objectstore::ObjectInfo> garbage;
   for (const auto& object : objects) {
-    if (IsHidden(object.key) || needed.contains(object.key)) continue;
+    if (IsHidden(object.key) || needed.contains(object.key) || needed.contains(ObjectOf(object.key, store))) continue;
     if (object.modified / 1000 >= cutoff_ms) {
       ++result.kept_young;
     } else {
@@ -172,7 +180,7 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   LogCleanupResult result;
   const auto& properties = snapshot->metadata.configuration;
   const auto enabled = properties.find("delta.enableExpiredLogCleanup");
-  if (enabled != properties.end() && enabled->second == "false") return result;
+  if (enabled != properties.end() && IsSameName(enabled->second, "false")) return result;
   std::int64_t cutoff_ms = clock.Now() / 1000;
   if (retention) {
     cutoff_ms -= retention->count();

@@ -29,12 +29,17 @@ struct VacuumResult {
   std::int64_t kept_young = 0;       ///< Not referenced, but younger than the retention.
 };
 
+/// How old a file is at least that Vacuum() deletes, if its options do not say: the table's
+/// delta.deletedFileRetentionDuration, or a week. kUnsupported: the property is not understood.
+Result<std::chrono::milliseconds> VacuumRetention(const Snapshot& snapshot);
+
 /// Deletes data files and deletion vectors that are neither live nor removed within the retention, and older than it by
 /// the store's clock. Names with a segment that begins with '_' or '.' (but for partition folders and _change_data) are
 /// not the table's and stay. Lists the files before it reads the newest version, so a file that is committed meanwhile
 /// is known to be.
 ///
-/// kUnsupported: the table must not be written, or its retention is not understood.
+/// kUnsupported: the table must not be written, or its retention is not understood. kUnsupported or kCorrupt, by name:
+/// a file, live or removed within the retention, that DecodePath() cannot place; then nothing is deleted.
 Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options = {}, const Clock& clock = SystemClock());
 
 struct LogCleanupResult {

@@ -128,7 +128,7 @@ struct OutgoingRecord {
   std::optional<UnixMicros> timestamp;  ///< nullopt: now.
   std::optional<std::string> key;
   std::optional<std::string> payload;
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<std::pair<std::string, std::optional<std::string>>> headers;  ///< nullopt: a null value.
 };
 
 /// Appends records. Any thread.

@@ -36,7 +36,7 @@ bool ReadInt64(const NumberText& number, std::int64_t* value) {
 
 bool ReadDouble(const NumberText& number, double* value) {
   if (number.integer && (!number.exact || number.digits > kExactDoubleMax)) return false;
-  return ToDouble(number, value) == NumberError::kNone;
+  return ToDouble(number, value) == NumberError::kNone && HoldsAllDigits(number, *value);
 }
 
 // The value at `p`, which is JSON.

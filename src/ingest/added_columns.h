@@ -12,12 +12,13 @@
 /// | true, false                      | kBool   | true, false                                                     |
 /// | a number without fraction and    | kInt64  | such numbers                                                    |
 /// | exponent that an int64 holds     |         |                                                                 |
-/// | another number                   | kDouble | numbers, to the nearest; whole ones only up to 2^53, which is   |
-/// |                                  |         | as far as doubles hold them all                                 |
+/// | another number                   | kDouble | numbers, if the double written with as many digits is the same; |
+/// |                                  |         | whole ones only up to 2^53, as far as doubles hold them all     |
 /// | a string                         | kString | strings                                                         |
 /// | an object or an array            | kJson   | objects and arrays, as the text that they are                   |
 /// | null, a whole number beyond      | none    |                                                                 |
-/// | int64, a number beyond double    |         |                                                                 |
+/// | int64, a number that no double   |         |                                                                 |
+/// | holds                            |         |                                                                 |
 ///
 /// Every column takes null. The first values of one batch are judged together: whole numbers and others are a kDouble.
 /// A key that occurs twice in a record stays in the rescued text of this record, as often as it occurs.

@@ -166,6 +166,10 @@ TEST(AddedColumns, ColumnsTakeWhatFitsAndTheRestStays) {
       {R"({"d":9007199254740993})", R"(null|null|null|null|null|'{"d":9007199254740993}')"},
       {R"({"d":-12345678901234567890})", R"(null|null|null|null|null|'{"d":-12345678901234567890}')"},
       {R"({"d":1e400})", R"(null|null|null|null|null|'{"d":1e400}')"},
+      // Digits that a double does not hold stay.
+      {R"({"d":9007199254740993.5})", R"(null|null|null|null|null|'{"d":9007199254740993.5}')"},
+      {R"({"d":1e-400})", R"(null|null|null|null|null|'{"d":1e-400}')"},
+      {R"({"d":0.10000000000000001})", R"(null|null|0x1.999999999999ap-4|null|null|null)"},
       // Twice in one record.
       {R"({"i":1,"s":"x","i":2})", R"(null|null|null|'x'|null|'{"i":1,"i":2}')"},
       {R"({"i":1,"i":"x","i":3})", R"(null|null|null|null|null|'{"i":1,"i":"x","i":3}')"},

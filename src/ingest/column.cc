@@ -56,6 +56,8 @@ Result<ValueKind> KindOfColumn(const arrow::DataType& type, TimestampForm form) 
           return ValueKind::kMillis;
         case TimestampForm::kMicros:
           return ValueKind::kMicros;
+        case TimestampForm::kNanos:
+          return ValueKind::kNanos;
       }
       break;
     }

@@ -17,8 +17,9 @@ namespace millrace::ingest {
 
 /// What the decoder does with a value. The kinds from kString on are leaves: they fill one column.
 enum class ValueKind : std::uint8_t {
-  kSkip,    ///< Not declared.
-  kObject,  ///< Holds declared fields.
+  kSkip,     ///< Not declared.
+  kObject,   ///< Holds declared fields.
+  kSeveral,  ///< Fills several columns.
   kList,
   kString,
   kBool,
@@ -31,6 +32,7 @@ enum class ValueKind : std::uint8_t {
   kSeconds,
   kMillis,
   kMicros,
+  kNanos,
 };
 
 /// Fails if `type` is none of those that ColumnSpec allows.

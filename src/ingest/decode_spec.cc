@@ -1,10 +1,23 @@
 #include "ingest/decode_spec.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <string>
 
+#include "ingest/field_watch.h"
 #include "model/event_batch.h"
 
 namespace millrace::ingest {
+
+std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& columns) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  for (const ColumnSpec& column : columns) {
+    fields.emplace_back(column.name,
+                        column.path.empty() ? column.name : fmt::format("{}", fmt::join(column.path, ".")));
+  }
+  return std::make_shared<FieldWatch>(std::move(fields));
+}
 
 std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec) {
   arrow::FieldVector fields;

@@ -10,8 +10,10 @@
 
 namespace millrace::ingest {
 
+class FieldWatch;
+
 /// How the JSON value of a timestamp column reads.
-enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros };
+enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros, kNanos };
 
 /// What becomes of the keys that no declared column takes.
 enum class UnknownFields {
@@ -30,17 +32,23 @@ struct ColumnSpec {
   std::string name;
   std::shared_ptr<arrow::DataType> type;
   TimestampForm timestamp_form = TimestampForm::kRfc3339;  ///< Of the column or of the list's elements.
-  std::vector<std::string> path;  ///< Object keys from the document's root; {name} unless the user gave a path.
+  /// Object keys from the document's root; {name} unless the user gave a path. Columns may have the same path, but not
+  /// one through another's.
+  std::vector<std::string> path;
 };
 
 struct DecodeSpec {
   std::vector<ColumnSpec> columns;
   UnknownFields unknown_fields = UnknownFields::kIgnore;
+  std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
 
   bool has_rescued_column() const {
     return unknown_fields == UnknownFields::kRescue || unknown_fields == UnknownFields::kAdd;
   }
 };
+
+/// For `watch`, of these columns.
+std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& columns);
 
 /// The declared columns (nullable, in order), kRescuedColumn if there is one, then _topic dictionary<int32, utf8>,
 /// _partition int32, _offset int64, _timestamp timestamp[us, UTC] (not null).

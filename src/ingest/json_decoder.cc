@@ -14,10 +14,13 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/nearest_name.h"
 #include "ingest/column_internal.h"
 #include "ingest/document_reader_internal.h"
+#include "ingest/field_watch.h"
 #include "ingest/key_table_internal.h"
 #include "ingest/number_text_internal.h"
+#include "ingest/payload_form.h"
 #include "ingest/rescued_text_internal.h"
 #include "ingest/time_text_internal.h"
 
@@ -28,6 +31,8 @@ constexpr UnixMicros kMinute = 60'000'000;
 constexpr std::size_t kMaxBatchBytes = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t kMaxColumns = 10'000;
 constexpr std::size_t kScratchKeptBytes = std::size_t{1} << 20;
+constexpr int kInt64Digits = 19;
+constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
 
 // The first byte that does not belong to UTF-8. Only for messages.
 std::size_t FirstInvalidUtf8(std::string_view text) {
@@ -38,6 +43,27 @@ std::size_t FirstInvalidUtf8(std::string_view text) {
     if (at + length > text.size() || !simdjson::validate_utf8(text.data() + at, length)) break;
     at += length;
   }
+  return at;
+}
+
+// A number written in digits alone that Integer holds, as almost all are: the place behind it, else `p` itself.
+template <typename Integer>
+inline const char* ScanPlainInteger(const char* p, Integer* value) {
+  const bool negative = *p == '-';
+  const char* const digits = p + negative;
+  const char* at = digits;
+  std::uint64_t magnitude = static_cast<unsigned char>(*at - '0');
+  if (magnitude > 9) [[unlikely]]
+    return p;
+  ++at;
+  if (magnitude != 0) {
+    for (unsigned digit; (digit = static_cast<unsigned char>(*at - '0')) <= 9; ++at) magnitude = magnitude * 10 + digit;
+  }
+  // 19 digits fit an uint64; more never fit an int64, because the first is not zero.
+  const std::uint64_t limit = static_cast<std::uint64_t>(std::numeric_limits<Integer>::max()) + negative;
+  if (*at == '.' || (*at | 0x20) == 'e' || at - digits > kInt64Digits || magnitude > limit) [[unlikely]]
+    return p;
+  *value = static_cast<Integer>(negative ? 0 - magnitude : magnitude);
   return at;
 }
 
@@ -109,6 +135,10 @@ class JsonDecoder::Impl {
 
  private:
   Status DeclareColumn(const ColumnSpec& spec, std::size_t index);
+  // The slot for a column with this field; null if the field is an object of other columns' fields.
+  KeySlot* DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index);
+  // The columns whose field no document had so far.
+  std::vector<FieldWatch::Unmet> FindUnmet();
 
   bool DecodeDocument(std::string_view payload);
 
@@ -131,6 +161,7 @@ class JsonDecoder::Impl {
                                             RescueScope& scope);
   template <typename Scope>
   const char* EndObject(const char* p, Scope& scope);
+  [[gnu::noinline]] const char* ReadSeveral(const KeySlot& slot, const char* p);
   const char* ReadList(const KeySlot& slot, Column& column, const char* p);
   const char* ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
@@ -146,8 +177,10 @@ class JsonDecoder::Impl {
   const char* ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // Numbers that ScanPlainInteger() leaves.
   template <typename Integer>
-  const char* ScanInteger(const KeySlot& slot, const char* p, Integer* value);
+  [[gnu::noinline]] const char* ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  [[gnu::noinline]] const char* ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
 
   // Commit the row: what no field set is null.
   Status FillNulls();
@@ -222,12 +255,12 @@ Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t inde
   KeyTable* table = &tables_.front();
   for (std::size_t level = 0; level < path.size(); ++level) {
     const bool last = level + 1 == path.size();
-    KeySlot* slot = table->FindDeclared(path[level]);
-    if (slot != nullptr && (last || slot->kind != ValueKind::kObject)) {
-      return InvalidInput("column '{}': another column reads '{}' or a part of it", spec.name, slot->path);
+    KeySlot* slot = last ? DeclareLeaf(*table, path[level], index) : table->FindDeclared(path[level]);
+    if (last ? slot == nullptr : slot != nullptr && slot->kind != ValueKind::kObject) {
+      return InvalidInput("column '{}': its path '{}' goes through the field of another column", spec.name,
+                          fmt::join(path, "."));
     }
     if (last) {
-      slot = &table->Declare(path[level]);
       slot->column = &columns_.emplace_back(spec.type, spec.timestamp_form);
       slot->kind = slot->column->kind();
       slot->leaf_depth = table->depth() + (slot->kind == ValueKind::kList ? 1 : 0);
@@ -244,6 +277,29 @@ Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t inde
     table->columns()[index / 64] |= bit;
   }
   return Status::OK();
+}
+
+KeySlot* JsonDecoder::Impl::DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index) {
+  KeySlot* const slot = table.FindDeclared(key);
+  if (slot == nullptr) return &table.Declare(key);
+  if (slot->kind == ValueKind::kObject) return nullptr;
+  if (slot->kind != ValueKind::kSeveral) {
+    KeyTable& columns = tables_.emplace_back("", table.depth(), all_.size() * 64);
+    KeySlot& first = columns.Declare(key);
+    first.kind = slot->kind;
+    first.leaf_depth = slot->leaf_depth;
+    first.column = slot->column;
+    first.seen = slot->seen;
+    first.seen_bit = slot->seen_bit;
+    first.path = slot->path;
+    columns.columns()[static_cast<std::size_t>(first.seen - seen_.data())] |= first.seen_bit;
+    slot->kind = ValueKind::kSeveral;
+    slot->child = &columns;
+  }
+  slot->child->columns()[index / 64] |= std::uint64_t{1} << (index % 64);
+  KeySlot& added = slot->child->Declare(key);
+  added.path = slot->path;
+  return &added;
 }
 
 Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) {
@@ -272,6 +328,10 @@ Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) 
     } else {
       RETURN_NOT_OK(memory_);
       auto failure = reader_.TakeFailure();
+      if (failure.reason == "bad_json" || failure.reason == "bad_utf8" || failure.reason == "not_object") {
+        const std::string form = FormOfPayload(*record.payload);
+        if (!form.empty()) failure.detail += "; the payload looks like " + form;
+      }
       decoded.dead_letters.push_back(model::MakeDeadLetter(records.source, record, "decode",
                                                            std::string(failure.reason), std::move(failure.detail)));
     }
@@ -286,7 +346,32 @@ Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) 
   }
   RETURN_NOT_OK(metadata_.Finish(*schema_, row_, &data));
   decoded.rows = arrow::RecordBatch::Make(schema_, row_, std::move(data));
+  if (spec_.watch != nullptr && !spec_.watch->done()) spec_.watch->Add(row_, FindUnmet());
   return decoded;
+}
+
+std::vector<FieldWatch::Unmet> JsonDecoder::Impl::FindUnmet() {
+  std::vector<FieldWatch::Unmet> unmet;
+  for (std::size_t column = 0; column < spec_.columns.size(); ++column) {
+    const ColumnSpec& spec = spec_.columns[column];
+    const std::vector<std::string> path = spec.path.empty() ? std::vector<std::string>{spec.name} : spec.path;
+    KeyTable* table = &tables_.front();
+    for (const std::string& key : path) {
+      const KeySlot& slot = *table->Find(key);
+      if (slot.met) {
+        table = slot.child;
+        continue;
+      }
+      std::vector<std::string> others;
+      for (const KeySlot& other : table->slots()) {
+        if (other.kind == ValueKind::kSkip) others.push_back(other.key);
+      }
+      const auto nearest = NearestName(key, others);
+      unmet.push_back({column, nearest ? table->PathOf(*nearest) : ""});
+      break;
+    }
+  }
+  return unmet;
 }
 
 bool JsonDecoder::Impl::DecodeDocument(std::string_view payload) {
@@ -406,6 +491,7 @@ inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyT
   }
   if (slot.kind == ValueKind::kSkip) return ReadUnknown(table, key, p, scope);
   Unset(slot.child->columns());
+  if (slot.kind == ValueKind::kSeveral) return ReadSeveral(slot, p);
   if constexpr (std::is_same_v<Scope, RescueScope>) {
     return RescueInner(slot, table, key, p, scope);
   } else {
@@ -454,6 +540,8 @@ const char* JsonDecoder::Impl::ReadKey(KeyTable& table, const char* p, KeySlot**
   p = reader_.ReadText(p + 1, &key);
   if (p == nullptr) return nullptr;
   *slot = table.Find(key);
+  // Guesses are keys that were here before, so each is met here first.
+  if (*slot != nullptr) (*slot)->met = true;
   const bool declared = *slot != nullptr && (*slot)->kind != ValueKind::kSkip;
   if (!declared && spec_.unknown_fields == UnknownFields::kReject) {
     return reader_.Fail("unknown_field", begin,
@@ -462,6 +550,17 @@ const char* JsonDecoder::Impl::ReadKey(KeyTable& table, const char* p, KeySlot**
   p = DocumentReader::SkipSpace(p);
   if (*p != ':') return reader_.FailSyntax(p, "':'");
   return p + 1;
+}
+
+const char* JsonDecoder::Impl::ReadSeveral(const KeySlot& slot, const char* p) {
+  if (*p == 'n') return std::memcmp(p, "null", 4) == 0 ? p + 4 : reader_.FailSyntax(p, "a value");
+  const char* behind = nullptr;
+  for (const KeySlot& one : slot.child->slots()) {
+    behind = one.kind == ValueKind::kList ? ReadList(one, *one.column, p) : ReadLeaf(one, *one.column, row_, p);
+    if (behind == nullptr) return nullptr;
+    *one.seen |= one.seen_bit;
+  }
+  return behind;
 }
 
 const char* JsonDecoder::Impl::ReadList(const KeySlot& slot, Column& column, const char* p) {
@@ -566,37 +665,26 @@ const char* JsonDecoder::Impl::ReadAnyString(const KeySlot& slot, Column& column
 template <typename Integer>
 const char* JsonDecoder::Impl::ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   Integer value = 0;
-  p = ScanInteger(slot, p, &value);
+  const char* const behind = ScanPlainInteger(p, &value);
+  if (behind == p) [[unlikely]]
+    return ReadWholeNumber<Integer>(slot, column, row, p);
   column.Set(row, value);
-  return p;
+  return behind;
 }
 
 template <typename Integer>
-inline const char* JsonDecoder::Impl::ScanInteger(const KeySlot& slot, const char* p, Integer* value) {
+const char* JsonDecoder::Impl::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   constexpr const char* kName = sizeof(Integer) == 4 ? "int32" : "int64";
-  const char* begin = p;
-  const bool negative = *p == '-';
-  p += negative;
-  const char* digits = p;
-  std::uint64_t magnitude = static_cast<unsigned char>(*p - '0');
-  if (magnitude > 9) [[unlikely]] {
-    return FailType(slot, kName, begin, slot.leaf_depth);
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, kName, p, slot.leaf_depth);
+  Int128 value = 0;
+  const NumberError error = ToScaledInteger(number, kInt64Digits, 0, &value);
+  if (error == NumberError::kTooManyDecimals) return FailType(slot, kName, p, slot.leaf_depth);
+  if (error != NumberError::kNone || value != static_cast<Integer>(value)) {
+    return FailRange(slot, p, number.end, fmt::format("is out of the range of {}", kName));
   }
-  ++p;
-  if (magnitude != 0) {
-    for (unsigned digit; (digit = static_cast<unsigned char>(*p - '0')) <= 9; ++p) magnitude = magnitude * 10 + digit;
-  }
-  if (*p == '.' || (*p | 0x20) == 'e') [[unlikely]] {
-    return FailType(slot, kName, begin, slot.leaf_depth);
-  }
-  // 19 digits fit an uint64; more never fit an int64, because the first is not zero.
-  const std::uint64_t limit = static_cast<std::uint64_t>(std::numeric_limits<Integer>::max()) + negative;
-  if (p - digits > 19 || magnitude > limit) [[unlikely]] {
-    return FailRange(slot, begin, p,
-                     sizeof(Integer) == 4 ? "is out of the range of int32" : "is out of the range of int64");
-  }
-  *value = static_cast<Integer>(negative ? 0 - magnitude : magnitude);
-  return p;
+  column.Set(row, static_cast<Integer>(value));
+  return number.end;
 }
 
 const char* JsonDecoder::Impl::ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
@@ -682,28 +770,57 @@ const char* JsonDecoder::Impl::ReadRfc3339(const KeySlot& slot, Column& column, 
     return behind;
   }
   if (error == TimeError::kShape) return FailType(slot, "RFC 3339 timestamp", p, slot.leaf_depth);
-  return FailRange(slot, p, behind, "is no time of the years 0001 to 9999");
+  return FailRange(slot, p, behind, kNoTime);
 }
 
 const char* JsonDecoder::Impl::ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  const char* behind = nullptr;
-  UnixMicros micros = 0;
+  std::int64_t units = 0;
+  const char* const behind = ScanPlainInteger(p, &units);
+  if (behind == p) [[unlikely]]
+    return ReadAnyEpoch(slot, column, row, p);
+  UnixMicros micros = units;
   bool in_range = true;
-  if (column.kind() == ValueKind::kSeconds) {
-    NumberText number;
-    if (!ScanNumber(p, &number)) return FailType(slot, "number of seconds", p, slot.leaf_depth);
-    behind = number.end;
-    in_range = ToMicros(number, &micros) == NumberError::kNone;
-  } else {
-    behind = ScanInteger(slot, p, &micros);
-    if (behind == nullptr) return nullptr;
-    if (column.kind() == ValueKind::kMillis) in_range = !__builtin_mul_overflow(micros, 1000, &micros);
+  switch (column.kind()) {
+    case ValueKind::kSeconds:
+      in_range = !__builtin_mul_overflow(units, 1'000'000, &micros);
+      break;
+    case ValueKind::kMillis:
+      in_range = !__builtin_mul_overflow(units, 1000, &micros);
+      break;
+    case ValueKind::kNanos:
+      micros = units / 1000 - (units % 1000 < 0);
+      break;
+    default:
+      break;
   }
   if (!in_range || micros < kMinTimestamp || micros > kMaxTimestamp) [[unlikely]] {
-    return FailRange(slot, p, behind, "is no time of the years 0001 to 9999");
+    return FailRange(slot, p, behind, kNoTime);
   }
   column.Set(row, micros);
   return behind;
+}
+
+const char* JsonDecoder::Impl::ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  std::string_view expected = "number of microseconds";
+  int scale = 0;  // From the number's unit to microseconds.
+  if (column.kind() == ValueKind::kSeconds) {
+    expected = "number of seconds";
+    scale = 6;
+  } else if (column.kind() == ValueKind::kMillis) {
+    expected = "number of milliseconds";
+    scale = 3;
+  } else if (column.kind() == ValueKind::kNanos) {
+    expected = "number of nanoseconds";
+    scale = -3;
+  }
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, expected, p, slot.leaf_depth);
+  UnixMicros micros = 0;
+  if (ToMicros(number, scale, &micros) != NumberError::kNone || micros < kMinTimestamp || micros > kMaxTimestamp) {
+    return FailRange(slot, p, number.end, kNoTime);
+  }
+  column.Set(row, micros);
+  return number.end;
 }
 
 Status JsonDecoder::Impl::FillNulls() {

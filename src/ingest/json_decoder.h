@@ -5,11 +5,12 @@
 ///
 /// - A field that is absent or null is null. Keys are compared exactly, escapes decoded; case counts.
 /// - A key that occurs twice in one object: the last one wins, and each occurrence must fit its column.
-/// - string: any JSON string. bool: true, false. int32, int64: a number written without fraction and exponent.
+/// - string: any JSON string. bool: true, false. int32, int64: a whole number, however it is written: 5, 5.0, 1.7e12.
 /// - double: any number, rounded to nearest; what is too small becomes zero.
 /// - decimal(p,s): a number, or a string that holds one, exactly: digits beyond the scale must be zeros.
 /// - date: "YYYY-MM-DD". timestamp: RFC 3339 text with an offset; digits beyond microseconds are cut off; 23:59:60 is
-///   the next day's first second. Numbers: seconds (with fraction, cut off alike), or whole millis or micros.
+///   the next day's first second. Numbers: seconds, millis, micros or nanos, with a fraction or an exponent or
+///   without; exactly, and what is below a microsecond cut off towards the past.
 ///   Years 0001 to 9999.
 /// - list: an array of these; its elements may be null.
 /// - kRescue: the members that no column takes, in the order of the record and each as it was written, from its key's
@@ -17,6 +18,8 @@
 ///   and so is an object that follows one of which something was rescued: for readers that take the last of two keys,
 ///   `_rescued` and the columns together say what the record said. A field that does not fit its column makes the
 ///   record a dead letter as ever.
+///
+/// Details of the first three below and of not_object say so if the payload looks like something known, such as gzip.
 ///
 /// Reasons of dead letters (stage "decode"):
 /// | reason         | the record                                                                     |
@@ -61,8 +64,8 @@ struct Decoded {
 /// Not thread-safe: one per shard.
 class JsonDecoder {
  public:
-  /// kInvalidInput: a type that ColumnSpec does not allow, a name that is empty or taken, two columns of one path, or a
-  /// column whose path goes through another column.
+  /// kInvalidInput: a type that ColumnSpec does not allow, a name that is empty or taken, or a column whose path goes
+  /// through another column.
   static Result<std::unique_ptr<JsonDecoder>> Make(DecodeSpec spec);
   ~JsonDecoder();
 

@@ -60,6 +60,8 @@ class Generator {
     add({"s"}, utc_micros, TimestampForm::kSeconds);
     add({"ms"}, utc_micros, TimestampForm::kMillis);
     add({"us"}, utc_micros, TimestampForm::kMicros);
+    add({"ns"}, utc_micros, TimestampForm::kNanos);
+    add({"ms"}, arrow::decimal128(20, 3));  // A second column of that field: what it stores are microseconds too.
     add({"tags"}, list(arrow::utf8()));
     add({"marks"}, list(arrow::int64()));
     add({"flags"}, list(arrow::boolean()));
@@ -124,7 +126,7 @@ class Generator {
     const ColumnSpec& column = spec_.columns[below[0]];
     const Value value =
         column.type->id() == arrow::Type::LIST ? List(column) : Leaf(*column.type, column.timestamp_form);
-    cells_[below[0]] = value.cell;
+    for (const std::size_t each : below) cells_[each] = value.cell;
     return value.json;
   }
 
@@ -148,12 +150,12 @@ class Generator {
       case arrow::Type::BOOL:
         return OneIn(2) ? Value{"true", "true"} : Value{"false", "false"};
       case arrow::Type::INT32: {
-        const std::string text = std::to_string(static_cast<std::int32_t>(random_()) >> Below(31));
-        return {text, text};
+        const std::int32_t value = static_cast<std::int32_t>(random_()) >> Below(31);
+        return {Written(value, 0), std::to_string(value)};
       }
       case arrow::Type::INT64: {
-        const std::string text = std::to_string(static_cast<std::int64_t>(random_()) >> Below(63));
-        return {text, text};
+        const std::int64_t value = static_cast<std::int64_t>(random_()) >> Below(63);
+        return {Written(value, 0), std::to_string(value)};
       }
       case arrow::Type::DOUBLE: {
         double value = 0;
@@ -195,6 +197,22 @@ class Generator {
     return {OneIn(3) ? String(sign + text) : sign + text, sign + digits};
   }
 
+  // value * 10^-decimals, in one of the ways to write it.
+  std::string Written(std::int64_t value, int decimals) {
+    if (OneIn(4)) return fmt::format("{}{}-{}", value, OneIn(2) ? 'e' : 'E', decimals);
+    if (value != 0 && OneIn(4)) return fmt::format("{}000e-{}", value, decimals + 3);
+    const std::string sign = value < 0 ? "-" : "";
+    std::string digits = std::to_string(value).substr(sign.size());
+    const auto scale = static_cast<std::size_t>(decimals);
+    if (digits.size() <= scale) digits.insert(0, scale + 1 - digits.size(), '0');
+    if (OneIn(4)) return fmt::format("{}{}.{}e{}", sign, digits[0], digits.substr(1) + "0", digits.size() - 1 - scale);
+    std::string text = sign + digits;
+    if (scale == 0) return OneIn(4) ? text + ".0" : text;
+    text.insert(text.size() - scale, ".");
+    if (text.ends_with(std::string(scale, '0')) && OneIn(2)) text.resize(text.size() - scale - 1);
+    return text;
+  }
+
   Value Timestamp(TimestampForm form) {
     // Half of them in one hour, as in a stream; half anywhere from 1900 to 2100.
     const auto second = OneIn(2) ? 1'770'000'000 + static_cast<std::int64_t>(Below(3600))
@@ -203,12 +221,13 @@ class Generator {
     const std::int64_t value = second * 1'000'000 + micros;
     switch (form) {
       case TimestampForm::kSeconds:
-        if (second < 0) return {std::to_string(second), std::to_string(second * 1'000'000)};
-        return {fmt::format("{}.{:06}", second, micros), std::to_string(value)};
+        return {Written(value, 6), std::to_string(value)};
       case TimestampForm::kMillis:
-        return {std::to_string(second), std::to_string(second * 1000)};
+        return {Written(value, 3), std::to_string(value)};
       case TimestampForm::kMicros:
-        return {std::to_string(value), std::to_string(value)};
+        return {Written(value, 0), std::to_string(value)};
+      case TimestampForm::kNanos:
+        return {Written(value * 1000, 0), std::to_string(value)};
       case TimestampForm::kRfc3339:
         break;
     }

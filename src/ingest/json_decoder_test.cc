@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ingest/decoder_testing_internal.h"
+#include "model/dead_letters.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::ingest {
@@ -78,8 +79,15 @@ TEST(JsonDecoder, Values) {
       {arrow::int32(), "-2147483648", "-2147483648"},
       {arrow::int32(), "2147483648", "out_of_range"},
       {arrow::int32(), "-2147483649", "out_of_range"},
-      {arrow::int32(), "1.0", "type_mismatch"},
-      {arrow::int32(), "1e3", "type_mismatch"},
+      {arrow::int32(), "1.0", "1"},
+      {arrow::int32(), "1e3", "1000"},
+      {arrow::int32(), "-21474836480e-1", "-2147483648"},
+      {arrow::int32(), "2147483647.00000000000000000000", "2147483647"},
+      {arrow::int32(), "2147483648.0", "out_of_range"},
+      {arrow::int32(), "1.5", "type_mismatch"},
+      {arrow::int32(), "1e", "bad_json"},
+      {arrow::int32(), "1.e1", "bad_json"},
+      {arrow::int32(), "0e5", "0"},
       {arrow::int32(), "\"1\"", "type_mismatch"},
       {arrow::int32(), "01", "bad_json"},
       {arrow::int32(), "1.", "bad_json"},
@@ -94,6 +102,20 @@ TEST(JsonDecoder, Values) {
       {arrow::int64(), "-9223372036854775809", "out_of_range"},
       {arrow::int64(), "18446744073709551616", "out_of_range"},
       {arrow::int64(), "100000000000000000000000000", "out_of_range"},
+      {arrow::int64(), "5.0", "5"},
+      {arrow::int64(), "-5.0E0", "-5"},
+      {arrow::int64(), "1.7e12", "1700000000000"},
+      {arrow::int64(), "9223372036854775807.0", "9223372036854775807"},
+      {arrow::int64(), "9.223372036854775807e18", "9223372036854775807"},
+      {arrow::int64(), "9007199254740993.0", "9007199254740993"},
+      {arrow::int64(), "-9223372036854775808e0", "-9223372036854775808"},
+      {arrow::int64(), "92233720368547758070e-1", "9223372036854775807"},
+      {arrow::int64(), "9223372036854775808.0", "out_of_range"},
+      {arrow::int64(), "1e19", "out_of_range"},
+      {arrow::int64(), "1e400", "out_of_range"},
+      {arrow::int64(), "5.5", "type_mismatch"},
+      {arrow::int64(), "1e-400", "type_mismatch"},
+      {arrow::int64(), "9007199254740993.00000000000000000000000000000000000001", "type_mismatch"},
       {arrow::int64(), "true", "type_mismatch"},
       {arrow::int64(), "[1]", "type_mismatch"},
       {arrow::float64(), "1", "0x1p+0"},
@@ -147,7 +169,32 @@ TEST(JsonDecoder, Values) {
       {kUtcMicros, "1700000000123", "1700000000123000", TimestampForm::kMillis},
       {kUtcMicros, "1700000000123456", "out_of_range", TimestampForm::kMillis},
       {kUtcMicros, "9223372036854775807", "out_of_range", TimestampForm::kMillis},
-      {kUtcMicros, "1.5", "type_mismatch", TimestampForm::kMillis},
+      {kUtcMicros, "1700000000", "1700000000000000", TimestampForm::kSeconds},
+      {kUtcMicros, "1.7e9", "1700000000000000", TimestampForm::kSeconds},
+      {kUtcMicros, "9223372036854775807", "out_of_range", TimestampForm::kSeconds},
+      {kUtcMicros, "18446744073709551616", "out_of_range", TimestampForm::kSeconds},
+      {kUtcMicros, "1.5", "1500", TimestampForm::kMillis},
+      {kUtcMicros, "1761955200000.5", "1761955200000500", TimestampForm::kMillis},
+      {kUtcMicros, "1.761955200123e12", "1761955200123000", TimestampForm::kMillis},
+      {kUtcMicros, "1761955200123.4569", "1761955200123456", TimestampForm::kMillis},
+      {kUtcMicros, "-0.0001", "-1", TimestampForm::kMillis},
+      {kUtcMicros, "253402300799999.999", "253402300799999999", TimestampForm::kMillis},
+      {kUtcMicros, "253402300800000.0", "out_of_range", TimestampForm::kMillis},
+      {kUtcMicros, "1e400", "out_of_range", TimestampForm::kMillis},
+      {kUtcMicros, "\"1.5\"", "type_mismatch", TimestampForm::kMillis},
+      {kUtcMicros, "1.5x", "bad_json", TimestampForm::kMillis},
+      {kUtcMicros, "-", "bad_json", TimestampForm::kMillis},
+      {kUtcMicros, "1.761955200123456e15", "1761955200123456", TimestampForm::kMicros},
+      {kUtcMicros, "5.0", "5", TimestampForm::kMicros},
+      {kUtcMicros, "5.9", "5", TimestampForm::kMicros},
+      {kUtcMicros, "1761955200123456789", "1761955200123456", TimestampForm::kNanos},
+      {kUtcMicros, "1.761955200123456789e18", "1761955200123456", TimestampForm::kNanos},
+      {kUtcMicros, "-1", "-1", TimestampForm::kNanos},
+      {kUtcMicros, "-1000", "-1", TimestampForm::kNanos},
+      {kUtcMicros, "-1001", "-2", TimestampForm::kNanos},
+      {kUtcMicros, "999.9", "0", TimestampForm::kNanos},
+      {kUtcMicros, "253402300799999999999", "253402300799999999", TimestampForm::kNanos},
+      {kUtcMicros, "253402300800000000000", "out_of_range", TimestampForm::kNanos},
       {kUtcMicros, "1700000000123456", "1700000000123456", TimestampForm::kMicros},
       {kUtcMicros, "9223372036854775807", "out_of_range", TimestampForm::kMicros},
       {kUtcMicros, "253402300799999999", "253402300799999999", TimestampForm::kMicros},
@@ -516,6 +563,20 @@ TEST(JsonDecoder, ManyColumnsAndTheRescued) {
   }
 }
 
+// The headers of the first row of a dead-letter table.
+std::string HeadersText(const arrow::RecordBatch& letters) {
+  const auto& lists = static_cast<const arrow::ListArray&>(*letters.GetColumnByName("headers"));
+  const auto headers = std::static_pointer_cast<arrow::StructArray>(lists.value_slice(0));
+  const auto& keys = static_cast<const arrow::StringArray&>(*headers->field(0));
+  const auto& values = static_cast<const arrow::BinaryArray&>(*headers->field(1));
+  std::string text;
+  for (std::int64_t i = 0; i < headers->length(); ++i) {
+    text += (i == 0 ? "" : " ") + keys.GetString(i) + "=";
+    text += values.IsNull(i) ? "null" : "'" + values.GetString(i) + "'";
+  }
+  return text;
+}
+
 TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
   auto decoder = JsonDecoder::Make({.columns = {{"user_id", arrow::int64(), TimestampForm::kRfc3339, {}},
                                                 {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
@@ -531,7 +592,7 @@ TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
   record.key = std::string_view("k\0y", 3);
   record.payload = payload;
   // As the Kafka log gives them: not there until somebody asks.
-  const model::RecordHeaders headers = {{"h", "1"}, {"h", "2"}};
+  const model::RecordHeaders headers = {{"h", "1"}, {"h", ""}, {"n", std::nullopt}};
   record.headers_source = &headers;
   record.read_headers = [](const void* source) { return *static_cast<const model::RecordHeaders*>(source); };
   records.records = {record, record};
@@ -544,12 +605,12 @@ TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
   EXPECT_EQ(letter.timestamp, 1234567);
   EXPECT_EQ(letter.key, std::string(*record.key));
   EXPECT_EQ(letter.payload, payload);
-  EXPECT_THAT(letter.headers, ElementsAre(std::pair<std::string, std::string>("h", "1"),
-                                          std::pair<std::string, std::string>("h", "2")));
+  EXPECT_EQ(letter.headers, (decltype(letter.headers){{"h", "1"}, {"h", ""}, {"n", std::nullopt}}));
   EXPECT_EQ(letter.stage, "decode");
   EXPECT_EQ(letter.reason, "type_mismatch");
   EXPECT_EQ(letter.detail, "field 'user_id': expected int64, found string \"seven\" at byte 11");
   EXPECT_FALSE(decoded.dead_letters[1].key.has_value());
+  EXPECT_EQ(HeadersText(*model::ToRecordBatch(decoded.dead_letters)), "h='1' h='' n=null");
 
   struct Case {
     std::string document;
@@ -628,8 +689,10 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
       {{column("a", arrow::decimal128(5, -1))}, "decimal128(5, -1)"},
       {{column("a", ListOf(ListOf(arrow::int64())))}, "list<"},
       {{column("a", arrow::struct_({}))}, "struct<"},
-      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x"})}, "column 'b': another column reads 'x'"},
-      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x", "y"})}, "column 'b'"},
+      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x", "y"})},
+       "column 'b': its path 'x.y' goes through the field of another column"},
+      {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x"}), column("c", arrow::utf8(), {"x", "y"})},
+       "column 'c'"},
       {{column("a", arrow::utf8(), {"x", "y"}), column("b", arrow::utf8(), {"x"})}, "column 'b'"},
   };
   for (const Case& c : cases) {
@@ -642,6 +705,73 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
       JsonDecoder::Make({.columns = {column("_rescued", arrow::utf8())}, .unknown_fields = UnknownFields::kRescue});
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, taken);
   EXPECT_THAT(taken.status().message(), HasSubstr("column '_rescued': the name is taken"));
+}
+
+TEST(JsonDecoder, OneFieldFillsEveryColumnOfItsPath) {
+  DecodeSpec spec{.columns = {{"ts", kUtcMicros, TimestampForm::kMillis, {"o", "t"}},
+                              {"raw", arrow::int64(), TimestampForm::kRfc3339, {"o", "t"}},
+                              {"n", arrow::int64(), TimestampForm::kRfc3339, {}},
+                              {"d", arrow::decimal128(20, 3), TimestampForm::kRfc3339, {"o", "t"}},
+                              {"l", ListOf(arrow::int64()), TimestampForm::kRfc3339, {}},
+                              {"m", ListOf(arrow::float64()), TimestampForm::kRfc3339, {"l"}}}};
+  // More columns than one word of the set of columns seen.
+  for (int i = 0; i < 64; ++i) {
+    spec.columns.push_back({"t" + std::to_string(i), arrow::int64(), TimestampForm::kRfc3339, {"o", "t"}});
+  }
+  for (const UnknownFields unknown : {UnknownFields::kIgnore, UnknownFields::kRescue}) {
+    spec.unknown_fields = unknown;
+    auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+    for (int round = 0; round < 2; ++round) {  // The second time with the order of keys learned.
+      const Decoded decoded = DecodeAll(
+          *decoder, {R"({"n":1,"o":{"t":1700000000123},"l":[1,null]})", R"({"n":2,"o":{"t":7,"t":null},"l":[]})",
+                     R"({"n":3,"o":{"t":"x"}})", R"({"n":4,"o":{"t":5},"o":{}})", R"({"n":5,"l":[1.5]})",
+                     R"({"n":6,"o":{"t":nul}})", R"({"n":7,"o":{"t":5.0}})"});
+      MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
+      EXPECT_THAT(RowTexts(*decoded.rows, 6),
+                  ElementsAre("1700000000123000|1700000000123|1|1700000000123000|[1,null]|[0x1p+0,null]",
+                              "null|null|2|null|[]|[]", "null|null|4|null|null|null", "5000|5|7|5000|null|null"));
+      EXPECT_EQ(CellText(*decoded.rows->column(69), 0), "1700000000123");
+      EXPECT_EQ(CellText(*decoded.rows->column(69), 1), "null");
+      ASSERT_EQ(decoded.dead_letters.size(), 3U);
+      EXPECT_EQ(decoded.dead_letters[0].detail,
+                "field 'o.t': expected number of milliseconds, found string \"x\" at byte 16");
+      EXPECT_EQ(decoded.dead_letters[1].detail, "field 'l': expected int64, found number 1.5 at byte 12");
+      EXPECT_EQ(decoded.dead_letters[2].reason, "bad_json");
+    }
+  }
+}
+
+TEST(JsonDecoder, PayloadsThatAreNoJsonSayWhatTheyLookLike) {
+  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
+  struct Case {
+    std::string payload;
+    std::string want;  // At the end of the detail.
+  };
+  using namespace std::string_literals;
+  const Case cases[] = {
+      {"\x1F\x8B\x08\0\0"s, "at byte 0; the payload looks like gzip"},
+      {"\x28\xB5\x2F\xFD\x20"s, "; the payload looks like zstd"},
+      {"\x04\x22\x4D\x18"s, "; the payload looks like LZ4"},
+      {"\xFF\x06\0\0sNaPpY"s, "; the payload looks like Snappy"},
+      {"\x78\x9C\x03"s, "; the payload looks like zlib"},
+      {"\0\0\0\1\2{\"a\":1}"s, "; the payload looks like Confluent's schema registry framing (schema id 258)"},
+      {"\0\0\0\0\7\x02"s, "; the payload looks like Confluent's schema registry framing (schema id 7)"},
+      {"Obj\x01\x02"s, "; the payload looks like an Avro container file"},
+      {"\xC3\x01\x00"s, "; the payload looks like Avro's single object encoding"},
+      {"{\0\"\0"s, "; the payload looks like UTF-16 text"},
+      {"\0{\0\"\0a\0\""s, "; the payload looks like UTF-16 text"},
+      // Nothing that is known, and nothing that is JSON.
+      {"\0\0\0\0\7"s, "expected a value, found byte 0x00 at byte 0"},
+      {"<a/>", "expected a value, found '<' at byte 0"},
+      {"[1]", "expected an object, found array at byte 0"},
+      {"{\"a\":1", "expected ',' or '}', found the document's end at byte 6"},
+  };
+  for (const Case& c : cases) {
+    const Decoded decoded = DecodeAll(*decoder, {c.payload});
+    ASSERT_EQ(decoded.dead_letters.size(), 1U);
+    EXPECT_THAT(decoded.dead_letters[0].detail, ::testing::EndsWith(c.want));
+    EXPECT_EQ(decoded.dead_letters[0].payload, c.payload);
+  }
 }
 
 TEST(JsonDecoder, ManyColumns) {

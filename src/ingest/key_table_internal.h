@@ -35,7 +35,8 @@ class KeySlot {
   Column* column = nullptr;       ///< Of leaves and lists.
   std::uint64_t* seen = nullptr;  ///< Has `seen_bit` set if the document has a value for the column.
   std::uint64_t seen_bit = 0;
-  KeyTable* child = nullptr;  ///< kObject only.
+  KeyTable* child = nullptr;  ///< kObject; kSeveral: one slot for each of the columns.
+  bool met = false;           ///< Some document had it.
   std::string key;
   std::string path;  ///< Dotted, for messages.
 
@@ -74,6 +75,7 @@ class KeyTable {
 
   KeySlot*& first() { return first_; }  ///< The slot that began the object the last time.
   int depth() const { return depth_; }
+  const std::vector<KeySlot>& slots() const { return slots_; }
   std::string PathOf(std::string_view key) const;
 
   /// The columns below this object, as a bit set: they start anew when a document repeats the object.

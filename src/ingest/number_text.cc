@@ -1,6 +1,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <string>
 
 #include "ingest/number_text_internal.h"
 
@@ -9,7 +10,8 @@ namespace {
 
 __extension__ using Uint128 = unsigned __int128;
 
-constexpr int kMaxDigits = 38;  // 10^38 is the largest power of ten below 2^128.
+constexpr std::size_t kMaxDoubleDigits = 767;  // No double has more of them that count.
+constexpr int kMaxDigits = 38;                 // 10^38 is the largest power of ten below 2^128.
 
 constexpr std::array<Uint128, kMaxDigits + 1> MakePowers() {
   std::array<Uint128, kMaxDigits + 1> powers{};
@@ -110,14 +112,34 @@ NumberError ToScaledInteger(const NumberText& number, int precision, int scale, 
   return NumberError::kNone;
 }
 
-NumberError ToMicros(const NumberText& number, std::int64_t* value) {
+NumberError ToMicros(const NumberText& number, int scale, std::int64_t* value) {
   Uint128 magnitude = 0;
   bool cut = false;
-  const NumberError error = Scale(ReadSignificant(number), 18, 6, &magnitude, &cut);
+  const NumberError error = Scale(ReadSignificant(number), 18, scale, &magnitude, &cut);
   if (error != NumberError::kNone) return error;
   const auto whole = static_cast<std::int64_t>(magnitude);
   *value = number.negative ? -whole - cut : whole;
   return NumberError::kNone;
+}
+
+bool HoldsAllDigits(const NumberText& number, double value) {
+  // Any 15 digits are held, where doubles are not subnormal.
+  if (number.exact && number.digits < 1'000'000'000'000'000 && number.exponent > -290) return true;
+  std::string digits;
+  for (const char* p = number.begin + number.negative; p != number.end && (*p | 0x20) != 'e'; ++p) {
+    if (*p != '.' && (*p != '0' || !digits.empty())) digits += *p;
+  }
+  digits.erase(digits.find_last_not_of('0') + 1);
+  if (digits.empty()) return true;
+  if (digits.size() > kMaxDoubleDigits) return false;
+  std::array<char, kMaxDoubleDigits + 16> buffer;
+  const auto written = std::to_chars(buffer.data(), buffer.data() + buffer.size(), std::fabs(value),
+                                     std::chars_format::scientific, static_cast<int>(digits.size()) - 1);
+  std::string held;
+  for (const char* p = buffer.data(); p != written.ptr && *p != 'e'; ++p) {
+    if (*p != '.') held += *p;
+  }
+  return held == digits;
 }
 
 }  // namespace millrace::ingest

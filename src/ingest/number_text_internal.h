@@ -87,7 +87,13 @@ NumberError ToDouble(const NumberText& number, double* value);
 /// number * 10^scale, which must be an integer of at most `precision` (1 to 38) decimal digits.
 NumberError ToScaledInteger(const NumberText& number, int precision, int scale, Int128* value);
 
-/// Floor of number * 10^6, for seconds to microseconds. kOverflow if it has more than 18 digits.
-NumberError ToMicros(const NumberText& number, std::int64_t* value);
+/// Floor of number * 10^scale: with scale 6 seconds to microseconds, with -3 nanoseconds. kOverflow if it has more than
+/// 18 digits, which is as many as the microseconds of the year 9999.
+NumberError ToMicros(const NumberText& number, int scale, std::int64_t* value);
+
+/// `value`, from ToDouble(), written in decimal with as many digits as the number has, is the number: nothing that was
+/// written is lost. True of whatever a producer printed of a double, however many digits it prints; false of
+/// 9007199254740993.5, which is 9007199254740994 as a double, and of what became zero.
+bool HoldsAllDigits(const NumberText& number, double value);
 
 }  // namespace millrace::ingest

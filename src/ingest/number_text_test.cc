@@ -1,7 +1,9 @@
 // Numbers from their text: exact where the type is exact, nearest where it is not. Oracles: strtod, and 128-bit
 // integers that are printed here by the simplest means.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -193,12 +195,48 @@ TEST(NumberText, SecondsToMicrosCutOffTowardsThePast) {
         Case{"-1.0000009", -1'000'001}, Case{"1e-400", 0}, Case{"-1e-400", -1},
         Case{"1700000000.12345678901234567890", 1'700'000'000'123'456}}) {
     std::int64_t value = 7;
-    EXPECT_EQ(ToMicros(Scan(c.text), &value), NumberError::kNone) << c.text;
+    EXPECT_EQ(ToMicros(Scan(c.text), 6, &value), NumberError::kNone) << c.text;
     EXPECT_EQ(value, c.want) << c.text;
   }
   std::int64_t value = 0;
-  EXPECT_EQ(ToMicros(Scan("1e12"), &value), NumberError::kOverflow);
-  EXPECT_EQ(ToMicros(Scan("1e400"), &value), NumberError::kOverflow);
+  EXPECT_EQ(ToMicros(Scan("1e12"), 6, &value), NumberError::kOverflow);
+  EXPECT_EQ(ToMicros(Scan("1e400"), 6, &value), NumberError::kOverflow);
+}
+
+TEST(NumberText, DigitsThatADoubleDoesNotHold) {
+  const auto holds = [](const std::string& text) {
+    double value = 0;
+    EXPECT_EQ(ToDouble(Scan(text), &value), NumberError::kNone) << text;
+    return HoldsAllDigits(Scan(text), value);
+  };
+  for (const char* text :
+       {"0.0", "-0.0", "0e400", "0.1", "1.10", "-2.5e-3", "9007199254740991.0", "9007199254740994.0", "1e22", "1e300",
+        "0.30000000000000004", "0.30000000000000004441", "0.10000000000000001", "0.1000000000000000055511151231257827",
+        "5e-324", "1e-323", "1.7976931348623157e308", "123456789012345000000000000000.0", "2.2250738585072014e-308"}) {
+    EXPECT_TRUE(holds(text)) << text;
+  }
+  for (const char* text : {"9007199254740993.5", "-9007199254740993.5", "9007199254740993.0", "1e-400", "3e-324",
+                           "1.2345e-320", "12345678901234567890.5", "0.10000000000000000001"}) {
+    EXPECT_FALSE(holds(text)) << text;
+  }
+  EXPECT_FALSE(holds("0." + std::string(800, '1')));
+  EXPECT_TRUE(holds("1." + std::string(2000, '0')));
+}
+
+TEST(NumberText, EveryDoubleHoldsWhatIsPrintedOfIt) {
+  std::mt19937_64 random(14);
+  for (int i = 0; i < 20000; ++i) {
+    const double value = std::bit_cast<double>(random() >> 1);
+    if (!std::isfinite(value)) continue;
+    for (const std::string& text :
+         {fmt::format("{:e}", value), fmt::format("{:.16e}", value), fmt::format("{:.40e}", value)}) {
+      double read = 0;
+      ASSERT_EQ(ToDouble(Scan(text), &read), NumberError::kNone) << text;
+      if (read == value) {
+        ASSERT_TRUE(HoldsAllDigits(Scan(text), read)) << text;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -6,6 +6,12 @@
 #include "base/status.h"
 
 namespace millrace::model {
+namespace {
+
+std::size_t SizeOf(const std::string& text) { return text.size(); }
+[[maybe_unused]] std::size_t SizeOf(const std::optional<std::string>& text) { return text ? text->size() : 0; }
+
+}  // namespace
 
 DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record, std::string stage, std::string reason,
                           std::string detail) {
@@ -24,12 +30,10 @@ DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record,
 }
 
 std::int64_t BytesOf(const DeadLetter& letter) {
-  std::size_t bytes = sizeof(letter) + letter.source.topic.capacity() + letter.key.value_or("").capacity() +
-                      letter.payload.capacity() + letter.stage.capacity() + letter.reason.capacity() +
-                      letter.detail.capacity();
-  for (const auto& header : letter.headers) {
-    bytes += sizeof(header) + header.first.capacity() + header.second.capacity();
-  }
+  std::size_t bytes = sizeof(letter) + letter.source.topic.size() + letter.payload.size() + letter.stage.size() +
+                      letter.reason.size() + letter.detail.size();
+  if (letter.key) bytes += letter.key->size();
+  for (const auto& header : letter.headers) bytes += sizeof(header) + SizeOf(header.first) + SizeOf(header.second);
   return static_cast<std::int64_t>(bytes);
 }
 
@@ -70,7 +74,7 @@ Status AppendLetters(const std::vector<DeadLetter>& letters, arrow::RecordBatchB
     for (const auto& [name, value] : letter.headers) {
       RETURN_NOT_OK(header->Append());
       RETURN_NOT_OK(header_key->Append(name));
-      RETURN_NOT_OK(header_value->Append(value));
+      RETURN_NOT_OK(value ? header_value->Append(*value) : header_value->AppendNull());
     }
     RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(7)->Append(letter.stage));
     RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(8)->Append(letter.reason));

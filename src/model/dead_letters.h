@@ -12,10 +12,10 @@
 namespace millrace::model {
 
 /// topic utf8, partition int32, offset int64, timestamp timestamp[us, UTC], key binary (null: none), payload binary,
-/// headers list<struct<key utf8, value binary>>, stage utf8, reason utf8, detail utf8.
+/// headers list<struct<key utf8, value binary (null: null)>>, stage utf8, reason utf8, detail utf8.
 std::shared_ptr<arrow::Schema> DeadLetterSchema();
 
-/// Memory that it takes.
+/// Bytes that it takes in memory, for the memory budget.
 std::int64_t BytesOf(const DeadLetter& letter);
 
 std::shared_ptr<arrow::RecordBatch> ToRecordBatch(const std::vector<DeadLetter>& letters);

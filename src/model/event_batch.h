@@ -16,7 +16,8 @@
 
 namespace millrace::model {
 
-using RecordHeaders = std::vector<std::pair<std::string_view, std::string_view>>;
+/// Names and values, in log order; names may repeat. nullopt: a null value, which is not an empty one.
+using RecordHeaders = std::vector<std::pair<std::string_view, std::optional<std::string_view>>>;
 
 /// One record as the log delivered it. The views are owned by the FetchedRecords that holds it.
 struct RawRecord {
@@ -30,7 +31,7 @@ struct RawRecord {
   RecordHeaders (*read_headers)(const void* source) = nullptr;
   const void* headers_source = nullptr;
 
-  /// In log order; names may repeat. One thread at a time for one record.
+  /// One thread at a time for one record.
   RecordHeaders Headers() const { return read_headers != nullptr ? read_headers(headers_source) : headers; }
 };
 
@@ -43,7 +44,9 @@ struct FetchedRecords {
   std::int64_t generation = 0;     ///< Rises at each seek or assignment; records of an older one are stale.
   std::vector<RawRecord> records;  ///< Ascending offsets within range. May be empty (markers only).
   std::size_t bytes = 0;           ///< Payloads and keys, for the memory budget.
-  std::shared_ptr<void> owner;     ///< Keeps the viewed bytes alive.
+  /// All timestamps are the log's own (Kafka's LogAppendTime); else they are what the producers' clocks said.
+  bool append_time = false;
+  std::shared_ptr<void> owner;  ///< Keeps the viewed bytes alive.
 };
 
 /// A record that is not a row: its original bytes, all that is known of it, and why.
@@ -53,7 +56,7 @@ struct DeadLetter {
   UnixMicros timestamp = 0;
   std::optional<std::string> key;
   std::string payload;
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<std::pair<std::string, std::optional<std::string>>> headers;
   std::string stage;   ///< decode | event_time | transform:NAME | aggregate:NAME | table:NAME
   std::string reason;  ///< A short fixed word for metrics, such as bad_json, type_mismatch, future_timestamp.
   std::string detail;  ///< A sentence that names the field and the value's place.

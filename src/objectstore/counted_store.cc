@@ -136,6 +136,7 @@ class CountedStore final : public ObjectStore {
     return store_->Delete(key);
   }
   StoreUsage usage() const override { return counter_->Read(); }
+  std::optional<std::string> KeyOf(const std::string& location) const override { return store_->KeyOf(location); }
   int requests_at_once() const override { return store_->requests_at_once(); }
   void Interrupt() override { store_->Interrupt(); }
 

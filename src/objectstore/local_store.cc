@@ -287,6 +287,26 @@ class LocalStore final : public ObjectStore {
     return found;
   }
 
+  std::optional<std::string> KeyOf(const std::string& location) const override {
+    std::string_view path = location;
+    for (const std::string_view start : {"file:", "//localhost"}) {
+      if (path.starts_with(start)) path.remove_prefix(start.size());
+    }
+    while (path.starts_with("//")) path.remove_prefix(1);
+    if (!path.starts_with('/') || path.find('\0') != std::string_view::npos) return std::nullopt;
+    // Of what is not there, the nearest folder above it that is.
+    std::size_t known = path.size();
+    auto resolved = RealPath(std::string(path));
+    while (!resolved) {
+      known = path.substr(0, known).rfind('/');
+      resolved = RealPath(known == 0 ? "/" : std::string(path.substr(0, known)));
+    }
+    if (known < path.size()) *resolved = (*resolved == "/" ? "" : *resolved) + std::string(path.substr(known));
+    if (!IsInside(*resolved)) return std::nullopt;
+    std::string key = resolved->substr(std::min(root_ == "/" ? 1 : root_.size() + 1, resolved->size()));
+    return key.empty() || CheckKey(key).ok() ? std::optional(std::move(key)) : std::nullopt;
+  }
+
   Status Delete(const std::string& key) override {
     RETURN_NOT_OK(CheckKey(key));
     const auto folder = ResolveInside(ParentOf(PathOf(key)));
@@ -302,11 +322,13 @@ class LocalStore final : public ObjectStore {
   Result<std::string> ResolveInside(const std::string& path) const {
     const auto resolved = RealPath(path);
     if (!resolved) return FromErrno(errno, "open", path);
-    const bool inside =
-        *resolved == root_ || root_ == "/" ||
-        (resolved->starts_with(root_) && resolved->size() > root_.size() && (*resolved)[root_.size()] == '/');
-    if (!inside) return InvalidInput("{} is a link that leads out of {}", path, root_);
+    if (!IsInside(*resolved)) return InvalidInput("{} is a link that leads out of {}", path, root_);
     return *resolved;
+  }
+
+  // Of a path without links.
+  bool IsInside(const std::string& path) const {
+    return path == root_ || root_ == "/" || path.starts_with(root_ + "/");
   }
 
   Result<HiddenFile> CreateFor(const std::string& key) const {

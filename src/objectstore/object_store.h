@@ -104,6 +104,12 @@ class ObjectStore {
   /// Likewise, with as few requests as the store can. After an error some may be deleted.
   virtual Status DeleteMany(const std::vector<std::string>& keys);
 
+  /// The key that `location` is in this store: an absolute path or URI, as others spell it ("/data/lake/x",
+  /// "file:///link/x", "s3a://bucket/prefix/x"; not percent-encoded). In a folder, links are followed, and so the key
+  /// is without them; it may have others by which calls reach the same object. nullopt: not in this store. Asks no
+  /// network.
+  virtual std::optional<std::string> KeyOf(const std::string& /*location*/) const { return std::nullopt; }
+
   /// How many calls at once make reading many objects faster: of a folder about one a core, of a bucket, where each
   /// waits for the network, many more.
   virtual int requests_at_once() const { return 1; }

@@ -165,6 +165,45 @@ TEST_F(LocalStoreTest, LinksOutOfTheRootAreNotFollowed) {
   fs::remove_all(outside);
 }
 
+TEST_F(LocalStoreTest, LocationsAreKeysHoweverTheyAreSpelled) {
+  MILLRACE_ASSERT_OK(store_->Put("a/b", "x"));
+  fs::create_directory_symlink("a", folder_ / "link");
+  fs::create_symlink("a/b", folder_ / "file");
+  fs::create_directory_symlink("/usr", folder_ / "out");
+  const fs::path outside = folder_.string() + "-link";
+  fs::create_directory_symlink(folder_, outside);
+  const std::string here = folder_.string();
+  struct Case {
+    std::string location;
+    std::optional<std::string> key;
+  };
+  const std::vector<Case> cases = {{here + "/a/b", "a/b"},
+                                   {"file:" + here + "/a/b", "a/b"},
+                                   {"file://" + here + "/a/b", "a/b"},
+                                   {"file://localhost" + here + "/a/b", "a/b"},
+                                   {outside.string() + "/a/b", "a/b"},
+                                   {here + "/link/b", "a/b"},
+                                   {here + "/file", "a/b"},
+                                   {here + "//a/./b", "a/b"},
+                                   // What is not there, too.
+                                   {outside.string() + "/link/new/c", "a/new/c"},
+                                   {here, ""},
+                                   {here + "/out/bin", std::nullopt},
+                                   {here + "x/a", std::nullopt},
+                                   {here + "/new/../../x", std::nullopt},
+                                   {"/nowhere/a/b", std::nullopt},
+                                   {"a/b", std::nullopt},
+                                   {"", std::nullopt},
+                                   {"s3:/" + here + "/a/b", std::nullopt},
+                                   {"file://host" + here + "/a/b", std::nullopt},
+                                   {here + std::string("/a\0b", 4), std::nullopt}};
+  for (const auto& c : cases) EXPECT_EQ(store_->KeyOf(c.location), c.key) << c.location;
+  EXPECT_EQ(Below(store_, "a")->KeyOf(here + "/a/b"), "b");
+  EXPECT_EQ(Below(store_, "link")->KeyOf(outside.string() + "/a/b"), "b");
+  EXPECT_EQ(Below(store_, "a")->KeyOf(here + "/ab"), std::nullopt);
+  fs::remove(outside);
+}
+
 TEST_F(LocalStoreTest, RangedRead) {
   MILLRACE_ASSERT_OK(store_->Put("a", "0123456789"));
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto file, store_->Open("a"));

@@ -46,4 +46,12 @@ Status PrefixedStore::DeleteMany(const std::vector<std::string>& keys) {
   return store_->DeleteMany(full);
 }
 
+std::optional<std::string> PrefixedStore::KeyOf(const std::string& location) const {
+  // The prefix may itself be a link to another folder of the store.
+  const auto root = store_->KeyOf(uri_);
+  auto key = store_->KeyOf(location);
+  if (!root || !key || !key->starts_with(*root + "/")) return std::nullopt;
+  return key->substr(root->size() + 1);
+}
+
 }  // namespace millrace::objectstore

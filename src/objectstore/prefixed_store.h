@@ -23,6 +23,7 @@ class PrefixedStore final : public ObjectStore {
   Result<std::vector<ObjectInfo>> List(const std::string& prefix, const std::string& start_after) override;
   Status Delete(const std::string& key) override;
   Status DeleteMany(const std::vector<std::string>& keys) override;
+  std::optional<std::string> KeyOf(const std::string& location) const override;
   int requests_at_once() const override { return store_->requests_at_once(); }
   StoreUsage usage() const override { return store_->usage(); }
   void Interrupt() override { store_->Interrupt(); }

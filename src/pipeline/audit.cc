@@ -13,6 +13,7 @@
 #include "delta/data_file.h"
 #include "delta/table.h"
 #include "model/event_batch.h"
+#include "pipeline/open_tables.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -77,10 +78,10 @@ void CheckChain(const std::vector<delta::Table::HistoryEntry>& history, TableAud
   }
 }
 
-void CheckTotals(const Plan& plan, const delta::Snapshot& snapshot, TableAudit& audit) {
+void CheckTotals(const Progress& progress, const delta::Snapshot& snapshot, TableAudit& audit) {
   for (const auto& [source, next] : audit.next) {
-    const auto totals = plan.progress.Totals(snapshot, source);
-    const auto from = plan.progress.BooksBeginAt(snapshot, source);
+    const auto totals = progress.Totals(snapshot, source);
+    const auto from = progress.BooksBeginAt(snapshot, source);
     audit.totals += totals;
     if (!from) {
       audit.findings.push_back(fmt::format("{}: an offset, but no books", model::ToString(source)));
@@ -110,29 +111,25 @@ bool HasColumn(const delta::Snapshot& snapshot, std::string_view name) {
   return snapshot.schema->GetFieldByName(std::string(name)) != nullptr;
 }
 
-void AuditEvents(const Plan& plan, const delta::Table& table, const delta::Snapshot& snapshot, TableAudit& audit) {
+void AuditEvents(const OpenTable& opened, const delta::Snapshot& snapshot, TableAudit& audit) {
   const std::vector<std::string> provenance = {std::string(model::kTopicColumn), std::string(model::kPartitionColumn),
                                                std::string(model::kOffsetColumn)};
   const bool traceable =
       std::all_of(provenance.begin(), provenance.end(), [&](const auto& name) { return HasColumn(snapshot, name); });
   std::map<model::TopicPartition, std::vector<model::Offset>> offsets;
   const auto columns = traceable ? provenance : std::vector<std::string>{snapshot.schema->field(0)->name()};
-  VisitFiles(table, snapshot, columns, audit, [&](const arrow::RecordBatch& batch) {
+  VisitFiles(*opened.table, snapshot, columns, audit, [&](const arrow::RecordBatch& batch) {
     audit.rows += batch.num_rows();
     if (!traceable) return;
     const auto& partition = static_cast<const arrow::Int32Array&>(*batch.column(1));
     const auto& offset = static_cast<const arrow::Int64Array&>(*batch.column(2));
     std::vector<model::Offset>* list = nullptr;
     model::TopicPartition current{"", -1};
-    std::string topic;
+    const auto& topics = static_cast<const arrow::StringArray&>(*batch.column(0));
     for (std::int64_t i = 0; i < batch.num_rows(); ++i) {
-      if (plan.config.source.topics.size() == 1) {
-        topic = plan.config.source.topics.front();
-      } else {
-        topic = TextAt(*batch.column(0), i);
-      }
+      const std::string_view topic = topics.GetView(i);
       if (list == nullptr || current.partition != partition.Value(i) || current.topic != topic) {
-        current = {topic, partition.Value(i)};
+        current = {std::string(topic), partition.Value(i)};
         list = &offsets[current];
       }
       list->push_back(offset.Value(i));
@@ -145,14 +142,14 @@ void AuditEvents(const Plan& plan, const delta::Table& table, const delta::Snaps
       audit.findings.push_back(
           fmt::format("{}: offset {} is in the table more than once", model::ToString(source), *twice));
     }
-    const auto from = plan.progress.BooksBeginAt(snapshot, source).value_or(0);
+    const auto from = opened.progress.BooksBeginAt(snapshot, source).value_or(0);
     const auto it = audit.next.find(source);
     const auto next = it == audit.next.end() ? from : it->second;
     if (!list.empty() && (list.front() < from || list.back() >= next)) {
       audit.findings.push_back(fmt::format("{}: rows of offsets {} to {}, but [{}, {}) is covered",
                                            model::ToString(source), list.front(), list.back(), from, next));
     }
-    const auto written = plan.progress.Totals(snapshot, source).written;
+    const auto written = opened.progress.Totals(snapshot, source).written;
     if (written != static_cast<std::int64_t>(list.size())) {
       audit.findings.push_back(fmt::format("{}: the books say {} rows were written, the files hold {}",
                                            model::ToString(source), written, list.size()));
@@ -188,19 +185,18 @@ std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snap
 }
 
 /// A table's books against the dead letters of its own stages.
-void CheckDeadLetters(const Plan& plan, int table, const delta::Snapshot& snapshot,
+void CheckDeadLetters(const std::vector<std::string>& stages, const Progress& progress, const delta::Snapshot& snapshot,
                       const std::vector<LetterKey>& letters, TableAudit& audit) {
-  const auto stages = plan.StagesOf(table);
   std::map<model::TopicPartition, std::int64_t> counted;
   for (const auto& letter : letters) {
     if (std::find(stages.begin(), stages.end(), letter.stage) == stages.end()) continue;
     const auto next = audit.next.find(letter.source);
-    const auto from = plan.progress.BooksBeginAt(snapshot, letter.source);
+    const auto from = progress.BooksBeginAt(snapshot, letter.source);
     if (next == audit.next.end() || !from || letter.offset < *from || letter.offset >= next->second) continue;
     ++counted[letter.source];
   }
   for (const auto& [source, next] : audit.next) {
-    const auto expected = plan.progress.Totals(snapshot, source).dead_lettered;
+    const auto expected = progress.Totals(snapshot, source).dead_lettered;
     if (counted[source] != expected) {
       audit.findings.push_back(
           fmt::format("{}: the books say {} records were dead-lettered, the dead-letter table holds {}",
@@ -221,35 +217,30 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
   std::vector<LetterKey> letters;
   // The dead-letter table is opened last: no table runs ahead of its letters, so it holds all that the others count,
   // and what it holds beyond them is outside their ranges.
-  std::vector<std::shared_ptr<delta::Table>> opened;
-  for (int t = 0; t <= plan.dead_letters(); ++t) {
-    ASSIGN_OR_RETURN(const auto store, OpenTableStore(plan, t, lake));
-    auto table = delta::Table::Open(store);
-    if (!table.ok()) return WithContext(table.status(), "table {}", plan.tables[t].name);
-    opened.push_back(std::move(*table));
-  }
+  ASSIGN_OR_RETURN(const auto opened, OpenTablesToRead(plan, lake));
   for (int t = static_cast<int>(plan.tables.size()) - 1; t >= 0; --t) {
     const auto& table_plan = plan.tables[t];
-    const auto& table = *opened[t];
+    const auto& table = *opened[t].table;
+    const auto& progress = opened[t].progress;
     const auto snapshot = table.snapshot();
     auto& audit = report.tables[t];
     audit.name = table_plan.name;
     audit.kind = table_plan.kind;
     audit.version = snapshot->version;
-    audit.next = plan.progress.NextOffsets(*snapshot, plan.config.source.topics);
+    audit.next = progress.NextOffsets(*snapshot);
     ASSIGN_OR_RETURN(const auto history, table.History(std::numeric_limits<std::int64_t>::max()));
-    CheckTotals(plan, *snapshot, audit);
+    CheckTotals(progress, *snapshot, audit);
     if (table_plan.kind == TableKind::kDeadLetters) {
       letters = AuditLetters(table, *snapshot, audit);
     } else {
       CheckChain(history, audit);
       if (table_plan.kind == TableKind::kEvents) {
-        AuditEvents(plan, table, *snapshot, audit);
+        AuditEvents(opened[t], *snapshot, audit);
       } else {
         AuditAggregate(table, *snapshot, audit);
-        audit.rows += snapshot->TxnVersion(plan.progress.ExpiredRowsId()).value_or(0);
+        audit.rows += snapshot->TxnVersion(progress.ExpiredRowsId()).value_or(0);
       }
-      CheckDeadLetters(plan, t, *snapshot, letters, audit);
+      CheckDeadLetters(plan.StagesOf(t), progress, *snapshot, letters, audit);
     }
     CheckWritten(audit);
   }

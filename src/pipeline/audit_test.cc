@@ -94,37 +94,37 @@ TEST_F(AuditTest, RowsThatAreThereTwiceAreFound) {
 }
 
 TEST_F(AuditTest, ATotalThatWasChangedIsFound) {
-  Commit(kSums, {.txns = {Txn("test-0#written", 13)}});
+  Commit(kSums, {.txns = {Txn("test-events-0#written", 13)}});
   EXPECT_THAT(Findings(kSums), Contains(HasSubstr("events[0]: read 16 is not written 13")));
   EXPECT_THAT(Findings(kSums), Contains(HasSubstr("the books say 13 rows were written, the files hold 12")));
   // Two changes that balance each other do not hide from the files.
-  Commit(kRaw, {.txns = {Txn("test-0#written", 13), Txn("test-0#filtered", 1)}});
+  Commit(kRaw, {.txns = {Txn("test-events-0#written", 13), Txn("test-events-0#filtered", 1)}});
   EXPECT_THAT(Findings(kRaw), Contains(HasSubstr("the books say 13 rows were written, the files hold 14")));
   // Nor from the dead letters.
-  Commit(kCleaned, {.txns = {Txn("test-0#dead_lettered", 1), Txn("test-0#filtered", 2)}});
+  Commit(kCleaned, {.txns = {Txn("test-events-0#dead_lettered", 1), Txn("test-events-0#filtered", 2)}});
   EXPECT_THAT(Findings(kCleaned),
               Contains(HasSubstr("the books say 1 records were dead-lettered, the dead-letter table holds 2")));
 }
 
 TEST_F(AuditTest, MoreRecordsThanOffsetsAreFound) {
-  Commit(kRaw, {.txns = {Txn("test-0#read", 21), Txn("test-0#filtered", 5)}});
+  Commit(kRaw, {.txns = {Txn("test-events-0#read", 21), Txn("test-events-0#filtered", 5)}});
   EXPECT_THAT(Findings(kRaw), Contains(HasSubstr("events[0]: 21 records read from the 20 offsets [0, 20)")));
 }
 
 TEST_F(AuditTest, AGapBetweenCommitsIsFound) {
-  delta::CommitRequest request{.txns = {Txn("test-0", 39)}};
+  delta::CommitRequest request{.txns = {Txn("test-events-0", 39)}};
   request.info["millrace"] = R"({"partitions":[{"topic":"events","partition":0,"begin":30,"end":40}]})";
   Commit(kCleaned, request);
   EXPECT_THAT(Findings(kCleaned), Contains(HasSubstr("ends at offset 20, but the next commit begins at 30")));
 }
 
 TEST_F(AuditTest, AnOffsetThatNoCommitAccountsForIsFound) {
-  Commit(kCleaned, {.txns = {Txn("test-0", 39)}});
+  Commit(kCleaned, {.txns = {Txn("test-events-0", 39)}});
   EXPECT_THAT(Findings(kCleaned), Contains(HasSubstr("the newest commit's books end at offset 20, but 40 comes next")));
 }
 
 TEST_F(AuditTest, AnOffsetThatWasMovedBackIsFound) {
-  Commit(kRaw, {.txns = {Txn("test-0", 14)}});
+  Commit(kRaw, {.txns = {Txn("test-events-0", 14)}});
   EXPECT_THAT(Findings(kRaw), Contains(HasSubstr("rows of offsets 0 to 16, but [0, 15) is covered")));
 }
 

@@ -1,6 +1,8 @@
 #include "pipeline/config.h"
 
+#include <arpa/inet.h>
 #include <arrow/util/value_parsing.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +12,8 @@
 #include <iterator>
 
 #include "base/nearest_name.h"
+#include "delta/table_properties.h"
+#include "eventlog/kafka/kafka_properties.h"
 #include "pipeline/config_internal.h"
 
 namespace millrace::pipeline {
@@ -46,6 +50,45 @@ bool ParseRfc3339(const std::string& text, UnixMicros& time) {
          has_zone;
 }
 
+// An embedded log makes topics with the partitions of the configuration, but those that are there keep theirs.
+std::optional<int> KnownPartitions(const SourceConfig& config) {
+  const auto* embedded = std::get_if<EmbeddedSource>(&config.log);
+  std::error_code ignored;
+  if (embedded == nullptr || std::filesystem::exists(embedded->path, ignored)) return std::nullopt;
+  return embedded->partitions;
+}
+
+StartOffsets ReadStartOffsets(Section& start, const ConfigNode& node, const SourceConfig& config) {
+  StartOffsets from;
+  std::map<std::string, std::string> written;
+  start.TextMap("offsets", written);
+  if (node.kind == ConfigNode::Kind::kMap && node.entries.empty()) {
+    start.AddFinding(node.place, "source.start.offsets names no partition");
+  }
+  const auto whole = [](const std::string& text, auto& number) {
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc() && rest == text.data() + text.size() && number >= 0;
+  };
+  const auto partitions = KnownPartitions(config);
+  for (const auto& entry : node.entries) {
+    if (entry.value.kind != ConfigNode::Kind::kScalar || entry.value.unresolved) continue;
+    std::int32_t partition = 0;
+    model::Offset offset = 0;
+    if (!whole(entry.key, partition) || !whole(entry.value.text, offset)) {
+      start.AddFinding(entry.place, fmt::format("source.start.offsets: '{}: {}' is not a partition and the offset to "
+                                                "begin with, both from 0",
+                                                entry.key, entry.value.text));
+    } else if (partitions && partition >= *partitions) {
+      start.AddFinding(entry.place,
+                       fmt::format("source.start.offsets: there is no partition {}; source.embedded.partitions is {}",
+                                   partition, *partitions));
+    } else if (!from.next.emplace(partition, offset).second) {
+      start.AddFinding(entry.place, fmt::format("source.start.offsets: partition {} is here twice", partition));
+    }
+  }
+  return from;
+}
+
 void ReadStart(Section& source, SourceConfig& config) {
   const auto* node = source.Find("start");
   if (node == nullptr) return;
@@ -70,25 +113,7 @@ void ReadStart(Section& source, SourceConfig& config) {
                                    timestamp));
     }
   } else if (offsets != nullptr) {
-    std::map<std::string, std::string> written;
-    start.TextMap("offsets", written);
-    StartOffsets from;
-    for (const auto& [partition_text, offset_text] : written) {
-      std::int32_t partition = 0;
-      model::Offset offset = 0;
-      const auto whole = [](const std::string& text, auto& number) {
-        const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        return error == std::errc() && rest == text.data() + text.size() && number >= 0;
-      };
-      if (whole(partition_text, partition) && whole(offset_text, offset)) {
-        from.next[partition] = offset;
-      } else {
-        start.AddFinding(offsets->place,
-                         fmt::format("source.start.offsets: '{}: {}' is not a partition and the offset to "
-                                     "begin with",
-                                     partition_text, offset_text));
-      }
-    }
+    StartOffsets from = ReadStartOffsets(start, *offsets, config);
     if (config.topics.size() > 1) {
       start.AddFinding(offsets->place,
                        "source.start.offsets names partitions of one topic, and source.topics has several");
@@ -96,6 +121,28 @@ void ReadStart(Section& source, SourceConfig& config) {
     config.start = std::move(from);
   }
   start.Finish();
+}
+
+void CheckKafka(Section& source, const ConfigNode& node, std::map<std::string, std::string> properties) {
+  bool all_known = source.context().files;
+  for (const auto& entry : node.entries) {
+    const auto owned = std::find_if(kOwnedKafkaProperties.begin(), kOwnedKafkaProperties.end(),
+                                    [&](const auto& property) { return entry.key == property.first; });
+    if (owned != kOwnedKafkaProperties.end()) {
+      source.AddFinding(entry.place, fmt::format("source.kafka: '{}' cannot be set: {}", entry.key, owned->second));
+    }
+    all_known &= !entry.value.unresolved;
+    if (owned != kOwnedKafkaProperties.end() || entry.value.unresolved) properties.erase(entry.key);
+  }
+  properties.try_emplace("group.id", "any");
+  for (const auto& problem : eventlog::CheckKafkaConsumerProperties(properties)) {
+    if (!problem.of_text && !all_known) continue;
+    const auto* at = &node.place;
+    for (const auto& entry : node.entries) {
+      if (entry.key == problem.property) at = &entry.place;
+    }
+    source.AddFinding(*at, "source.kafka: " + problem.message);
+  }
 }
 
 void ReadKafka(Section& source, PipelineConfig& config) {
@@ -106,29 +153,23 @@ void ReadKafka(Section& source, PipelineConfig& config) {
     if (!kafka.properties.contains("bootstrap.servers") && !kafka.properties.contains("metadata.broker.list")) {
       source.AddFinding(node->place, "source.kafka: the key 'bootstrap.servers' is missing");
     }
-    for (const auto& [property, reason] : kOwnedKafkaProperties) {
-      for (const auto& entry : node->entries) {
-        if (entry.key == property) {
-          source.AddFinding(entry.place, fmt::format("source.kafka: '{}' cannot be set: {}", property, reason));
-        }
-      }
-    }
+    CheckKafka(source, *node, kafka.properties);
   }
   if (!config.name.empty()) kafka.properties.try_emplace("group.id", config.name);
   config.source.log = std::move(kafka);
 }
 
-void ReadEmbedded(Section& source, PipelineConfig& config) {
+void ReadEmbedded(Section& source, PipelineConfig& config, ConfigNodes& nodes) {
   EmbeddedSource embedded;
   auto section = source.Child("embedded");
-  section.RequireText("path", embedded.path);
+  nodes.embedded_path = section.RequireText("path", embedded.path);
   section.Int("partitions", 1, 1024, embedded.partitions);
   section.Duration("retention", std::chrono::seconds(1), embedded.retention);
   section.Finish();
   config.source.log = std::move(embedded);
 }
 
-void ReadSource(Section source, PipelineConfig& config) {
+void ReadSource(Section source, PipelineConfig& config, ConfigNodes& nodes) {
   const auto* kafka = source.Find("kafka");
   const auto* embedded = source.Find("embedded");
   if (source.Has("kafka") && source.Has("embedded")) {
@@ -136,27 +177,27 @@ void ReadSource(Section source, PipelineConfig& config) {
   } else if (kafka != nullptr) {
     ReadKafka(source, config);
   } else if (embedded != nullptr) {
-    ReadEmbedded(source, config);
+    ReadEmbedded(source, config, nodes);
   } else if (source.exists() && !source.Has("kafka") && !source.Has("embedded")) {
     source.AddFinding(source.place(), "source: one of the keys 'kafka' and 'embedded' is missing");
   }
   if (const auto* topics = source.Require("topics")) {
-    const auto nodes = source.TextList("topics", config.source.topics);
+    const auto topic_nodes = source.TextList("topics", config.source.topics);
     if (topics->kind == ConfigNode::Kind::kSequence && topics->items.empty()) {
       source.AddFinding(topics->place, "source.topics names no topic");
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
+    for (std::size_t i = 0; i < topic_nodes.size(); ++i) {
       const auto& topic = config.source.topics[i];
       const auto& earlier_end = config.source.topics.begin() + static_cast<std::ptrdiff_t>(i);
       if (std::find(config.source.topics.begin(), earlier_end, topic) != earlier_end) {
-        source.AddFinding(nodes[i]->place, fmt::format("source.topics: '{}' is here twice", topic));
+        source.AddFinding(topic_nodes[i]->place, fmt::format("source.topics: '{}' is here twice", topic));
       }
       // Kafka's own rule; a pattern (^clicks.*) would subscribe to topics that are not known when the tables are made.
       const bool good = topic.size() <= 249 && topic != "." && topic != ".." &&
                         topic.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
                             std::string::npos;
       if (!good) {
-        source.AddFinding(nodes[i]->place,
+        source.AddFinding(topic_nodes[i]->place,
                           fmt::format("source.topics: '{}' is not the name of a topic (letters, digits, "
                                       ". _ and -, at most 249)",
                                       topic));
@@ -187,6 +228,9 @@ void ReadProperties(Section& parent, std::map<std::string, std::string>& propert
       parent.AddFinding(entry.place, parent.path() +
                                          ".properties: 'delta.setTransactionRetentionDuration' cannot be set: "
                                          "it lets other writers forget the offsets that the table holds");
+    } else if (entry.value.kind == ConfigNode::Kind::kScalar && !entry.value.unresolved) {
+      const Status fits = delta::CheckTableProperties({{entry.key, entry.value.text}});
+      if (!fits.ok()) parent.AddFinding(entry.place, fmt::format("{}.properties: {}", parent.path(), fits.message()));
     }
   }
 }
@@ -318,7 +362,11 @@ void ReadLake(Section lake, LakeConfig& config) {
     s3.Bool("path_style", path_style);
     config.s3_path_style = path_style;
   }
-  text("ca_file", config.s3_ca_file);
+  if (const auto* file = text("ca_file", config.s3_ca_file);
+      file != nullptr && s3.context().files && config.uri.starts_with("s3") && access(file->text.c_str(), R_OK) != 0) {
+    s3.AddFinding(file->place, fmt::format("lake.s3.ca_file: cannot read '{}': {}", file->text,
+                                           std::generic_category().message(errno)));
+  }
   s3.Finish();
   lake.Finish();
 }
@@ -341,6 +389,13 @@ void ReadListen(Section& section, ServeConfig& serve) {
     section.AddFinding(node->place, fmt::format("serve.listen must be an address and a port such as 127.0.0.1:8080 or "
                                                 "[::1]:8080, not '{}'",
                                                 listen));
+    return;
+  }
+  in6_addr binary{};
+  if (inet_pton(AF_INET, host.c_str(), &binary) != 1 && inet_pton(AF_INET6, host.c_str(), &binary) != 1) {
+    section.AddFinding(node->place, fmt::format("serve.listen: '{}' is not an IP address; write 127.0.0.1 for this "
+                                                "machine alone, 0.0.0.0 for all of its addresses",
+                                                host));
     return;
   }
   serve.address = host;
@@ -412,7 +467,7 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
       root.AddFinding(node->place, "app_id must not hold white space and be at most 256 bytes long");
     }
   }
-  if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config);
+  if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config, nodes);
   if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
   ReadEventTime(root, config, nodes);
   ReadTransforms(root, config, nodes);
@@ -441,6 +496,7 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
                         std::set<std::string>& known_keys) {
   LoadedConfig loaded;
   ReadContext context;
+  context.files = options.environment && options.files;
   auto document = ParseConfigTree(text, file_name, context.findings);
   if (!context.findings.empty() && document.kind == ConfigNode::Kind::kNull) {
     loaded.findings = context.findings.Sorted();

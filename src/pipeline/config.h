@@ -126,9 +126,16 @@ struct LogConfig {
   std::string format = "text";  ///< text | json
 };
 
+/// How a table that has no offsets yet names them; see progress.h.
+enum class TxnIdForm {
+  kWithTopic,  ///< `<app_id>-<topic>-<partition>`
+  kShort,      ///< `<app_id>-<partition>`, kafka-delta-ingest's, for a pipeline of one topic.
+};
+
 struct PipelineConfig {
-  std::string name;    ///< `pipeline:`, also the app_id unless that is given.
-  std::string app_id;  ///< Prefix of the Delta transaction ids: `<app_id>-<partition>`.
+  std::string name;                           ///< `pipeline:`, also the app_id unless that is given.
+  std::string app_id;                         ///< Prefix of the Delta transaction ids.
+  TxnIdForm txn_ids = TxnIdForm::kWithTopic;  ///< kShort only for `ingest`.
   SourceConfig source;
   ingest::DecodeSpec decode;
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
@@ -157,6 +164,7 @@ std::string ToString(const Finding& finding);
 
 struct LoadOptions {
   bool environment = true;  ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
+  bool files = true;        ///< Off: certificates and such need not be there. Never looked for without `environment`.
   std::vector<std::pair<std::string, std::string>> overrides;  ///< `--set source.topics=[a]`: dotted key, YAML value.
 };
 
@@ -169,8 +177,16 @@ struct LoadedConfig {
 LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options = {});
 LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options = {});
 
+/// What would be kept in one folder, or in folders within each other, and would be taken for each other's: a sentence
+/// each. Follows links; looks at nothing else.
+std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
+
 /// "10s", "5m", "24h", "7d", "250ms"; "64MiB", "1GiB", "500kB", "1024".
 Result<std::chrono::microseconds> ParseDuration(const std::string& text);
 Result<std::int64_t> ParseSize(const std::string& text);
+
+/// As a user would write it, in the largest unit that takes a whole number: "1h", "90s"; "64MiB", "1000B".
+std::string FormatDuration(std::chrono::microseconds duration);
+std::string FormatSize(std::int64_t bytes);
 
 }  // namespace millrace::pipeline

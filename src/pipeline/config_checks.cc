@@ -6,10 +6,15 @@
 #include <regex>
 
 #include "base/nearest_name.h"
+#include "delta/actions.h"
+#include "delta/partition_values.h"
+#include "delta/protocol_support.h"
+#include "delta/table_properties.h"
 #include "model/event_batch.h"
 #include "pipeline/config_internal.h"
 #include "process/aggregate_plan.h"
 #include "process/transform.h"
+#include "sql/error_place.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -22,47 +27,14 @@ int ToInt(const std::ssub_match& digits) {
   return number;
 }
 
-struct SqlPlace {
-  int line = 0;  // Both from 1.
-  int column = 0;
-};
-
-std::string LineOf(const std::string& text, int line) {
-  std::size_t start = 0;
-  for (int i = 1; i < line; ++i) {
-    start = text.find('\n', start);
-    if (start == std::string::npos) return "";
-    ++start;
-  }
-  return text.substr(start, text.find('\n', start) - start);
-}
-
 // Takes the place in the SQL out of an error's message. A status carries it as text only, in one of two forms: ours,
-// "at line 2 column 9", and DuckDB's, the line itself, perhaps cut with "...", above a caret. The latter counts only if
-// it is a line of the user's SQL: DuckDB also sees SQL that was made from it.
-std::optional<SqlPlace> TakePlace(std::string& message, const std::string& sql) {
+// "at line 2 column 9", and DuckDB's.
+std::optional<sql::ErrorPlace> TakePlace(std::string& message, const std::string& sql) {
   static const std::regex kOurs(R"( ?\(?(?:at )?line (\d+),? column (\d+)\)?)");
-  static const std::regex kDuckDbs(R"(\n+LINE (\d+): (.*)\n( *)\^\s*)");
+  if (const auto place = sql::TakeErrorPlace(message, sql)) return place;
   std::smatch match;
-  if (std::regex_search(message, match, kDuckDbs)) {
-    const int line = ToInt(match[1]);
-    std::string shown = match[2];
-    const auto prefix = std::string("LINE : ").size() + static_cast<std::size_t>(match[1].length());
-    auto caret = static_cast<std::size_t>(match[3].length());
-    message = match.prefix().str() + match.suffix().str();
-    if (caret < prefix) return std::nullopt;
-    caret -= prefix;
-    if (shown.starts_with("...") && caret >= 3) {
-      shown.erase(0, 3);
-      caret -= 3;
-    }
-    if (shown.ends_with("...")) shown.erase(shown.size() - 3);
-    const auto at = LineOf(sql, line).find(shown);
-    if (shown.empty() || at == std::string::npos) return std::nullopt;
-    return SqlPlace{line, static_cast<int>(at + caret) + 1};
-  }
   if (!std::regex_search(message, match, kOurs)) return std::nullopt;
-  const SqlPlace place{ToInt(match[1]), ToInt(match[2])};
+  const sql::ErrorPlace place{ToInt(match[1]), ToInt(match[2])};
   message = match.prefix().str() + match.suffix().str();
   return place;
 }
@@ -88,6 +60,9 @@ class Checker {
     }
     CheckTables();
     CheckAggregates();
+    for (auto& overlap : OverlappingPlaces(config_)) {
+      if (nodes_.embedded_path != nullptr) Add(*nodes_.embedded_path, std::move(overlap));
+    }
   }
 
  private:
@@ -234,12 +209,30 @@ class Checker {
     }
   }
 
+  // Whether a new table with these columns can be made.
+  void CheckColumns(const ConfigNode& node, const std::string& what, const arrow::Schema& schema,
+                    const std::map<std::string, std::string>& properties) {
+    delta::Metadata metadata;
+    // Else each has a finding of its own.
+    if (delta::CheckTableProperties(properties).ok()) metadata.configuration = properties;
+    const auto json = delta::SchemaToJson(schema);
+    Status fits = json.status();
+    if (json.ok()) {
+      metadata.schema_string = *json;
+      fits = delta::CheckWritable(delta::ProtocolFor(schema), metadata);
+    }
+    if (!fits.ok()) Add(node, fmt::format("{}: {}", what, fits.message()));
+  }
+
   void CheckPartitioning(const TableConfig& table, const ConfigNodes::Table& at, const arrow::Schema& schema) {
     std::vector<std::string> columns;
+    arrow::FieldVector kept;
     for (const auto& field : schema.fields()) {
       const bool provenance = field->name() == model::kTopicColumn || field->name() == model::kPartitionColumn ||
                               field->name() == model::kOffsetColumn || field->name() == model::kTimestampColumn;
-      if (table.metadata || !provenance) columns.push_back(field->name());
+      if (!table.metadata && provenance) continue;
+      columns.push_back(field->name());
+      kept.push_back(field);
     }
     std::vector<std::string> seen;
     for (std::size_t i = 0; i < at.partition_by.size(); ++i) {
@@ -268,10 +261,10 @@ class Checker {
         refuse(fmt::format("date({}) needs a timestamp, and it is {}", column, field->type()->ToString()));
       } else if (is_date && schema.GetFieldByName(column + "_date") != nullptr) {
         refuse(fmt::format("date({}) adds the column {}_date, which is there already", column, column));
-      } else if (const auto type = field->type()->id();
-                 !is_date && (arrow::is_nested(type) || type == arrow::Type::BINARY)) {
-        refuse(fmt::format("'{}' is a {}; a table cannot be partitioned by it", column, field->type()->name()));
+      } else if (!is_date && !delta::CanPartition(*field->type())) {
+        refuse(fmt::format("'{}' is {}; a table cannot be partitioned by it", column, field->type()->ToString()));
       }
+      if (there && is_date) kept.push_back(arrow::field(column + "_date", arrow::date32()));
     }
     const bool keeps_a_column = std::any_of(columns.begin(), columns.end(), [&](const auto& column) {
       return std::find(seen.begin(), seen.end(), column) == seen.end();
@@ -279,6 +272,9 @@ class Checker {
     if (!keeps_a_column && !at.partition_by.empty()) {
       Add(*at.partition_by[0],
           fmt::format("table '{}': partition_by names every column; a file needs at least one", table.name));
+    }
+    if (at.name != nullptr) {
+      CheckColumns(*at.name, "table '" + table.name + "'", *arrow::schema(std::move(kept)), table.properties);
     }
   }
 
@@ -299,7 +295,12 @@ class Checker {
       const auto schema = schemas_.find(*input);
       if (schema == schemas_.end() || schema->second == nullptr) continue;
       const auto plan = process::PlanAggregate(*session_, aggregate.name, aggregate.sql, schema->second);
-      if (!plan.ok()) AddSqlFinding(*at.sql, plan.status());
+      if (!plan.ok()) {
+        AddSqlFinding(*at.sql, plan.status());
+      } else {
+        CheckColumns(*at.name, "aggregate '" + aggregate.name + "'", *model::PartialSchema(plan->definition),
+                     aggregate.properties);
+      }
     }
   }
 

@@ -34,6 +34,7 @@ const std::vector<NamedType>& SimpleTypes() {
       {"timestamp_s", {timestamp, ingest::TimestampForm::kSeconds}},
       {"timestamp_ms", {timestamp, ingest::TimestampForm::kMillis}},
       {"timestamp_us", {timestamp, ingest::TimestampForm::kMicros}},
+      {"timestamp_ns", {timestamp, ingest::TimestampForm::kNanos}},
   };
   return types;
 }
@@ -150,8 +151,8 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
     type = entry.value.text;
     if (entry.value.unresolved) type_node = nullptr;
   } else {
-    context.findings.Add(entry.value.place, fmt::format("{} must be a type or {{type: ..., path: ...}}, not {}", path,
-                                                        KindName(entry.value)));
+    context.findings.Add(entry.value.place, fmt::format("{} must be a type or {{type: ..., path: ...}}, not {}{}", path,
+                                                        KindName(entry.value), MissingSpaceIn(entry.key)));
     return;
   }
   if (type_node == nullptr) return;
@@ -159,6 +160,17 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
   if (!parsed.ok()) {
     context.findings.Add(type_node->place, path + ": " + parsed.status().message());
     return;
+  }
+  for (const auto& other : spec.columns) {
+    const auto& shorter = other.path.size() < column.path.size() ? other.path : column.path;
+    const auto& longer = other.path.size() < column.path.size() ? column.path : other.path;
+    if (shorter.size() < longer.size() && std::equal(shorter.begin(), shorter.end(), longer.begin())) {
+      context.findings.Add(entry.place,
+                           fmt::format("{}: the path {} goes through the field {} of another column; one of "
+                                       "'{}' and '{}' must go",
+                                       path, fmt::join(longer, "."), fmt::join(shorter, "."), other.name, column.name));
+      return;
+    }
   }
   column.type = parsed->type;
   column.timestamp_form = parsed->form;
@@ -183,8 +195,8 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
     auto& context = decode.context();
     const auto findings_before = context.findings.size();
     if (columns->kind != ConfigNode::Kind::kMap) {
-      decode.AddFinding(columns->place,
-                        fmt::format("decode.columns must be a mapping of names to types, not {}", KindName(*columns)));
+      decode.AddFinding(columns->place, fmt::format("decode.columns must be a mapping of names to types, not {}{}",
+                                                    KindName(*columns), MissingSpaceIn(columns->text)));
     } else if (columns->entries.empty()) {
       decode.AddFinding(columns->place, "decode.columns names no column");
     } else {

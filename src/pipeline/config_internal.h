@@ -21,6 +21,7 @@ struct ConfigNodes {
     std::vector<const ConfigNode*> partition_by;
   };
   const ConfigNode* pipeline = nullptr;
+  const ConfigNode* embedded_path = nullptr;
   const ConfigNode* event_time_column = nullptr;
   std::vector<Transform> transforms;
   std::vector<Table> tables;

@@ -37,8 +37,9 @@ std::string_view KindName(const ConfigNode& node) {
 Section::Section(const ConfigNode& node, std::string path, ReadContext& context)
     : node_(&node), path_(std::move(path)), pattern_(path_), context_(context) {
   if (node.kind == ConfigNode::Kind::kMap) return;
-  AddFinding(node.place, fmt::format("{} must be a mapping (keys with values), not {}",
-                                     path_.empty() ? "the document" : path_, KindName(node)));
+  AddFinding(node.place,
+             fmt::format("{} must be a mapping (keys with values), not {}{}", path_.empty() ? "the document" : path_,
+                         KindName(node), MissingSpaceIn(node.text)));
   node_ = &AbsentNode();
 }
 
@@ -158,7 +159,8 @@ void Section::Duration(const std::string& key, std::chrono::microseconds min, st
   if (!parsed.ok()) {
     AddFinding(value->place, NameOf(key) + ": " + parsed.status().message());
   } else if (*parsed < min) {
-    AddFinding(value->place, fmt::format("{} must be at least {} us, not {}", NameOf(key), min.count(), value->text));
+    AddFinding(value->place,
+               fmt::format("{} must be at least {}, not {}", NameOf(key), FormatDuration(min), value->text));
   } else {
     out = *parsed;
   }
@@ -171,7 +173,7 @@ void Section::Size(const std::string& key, std::int64_t min, std::int64_t& out) 
   if (!parsed.ok()) {
     AddFinding(value->place, NameOf(key) + ": " + parsed.status().message());
   } else if (*parsed < min) {
-    AddFinding(value->place, fmt::format("{} must be at least {} bytes, not {}", NameOf(key), min, value->text));
+    AddFinding(value->place, fmt::format("{} must be at least {}, not {}", NameOf(key), FormatSize(min), value->text));
   } else {
     out = *parsed;
   }
@@ -238,8 +240,9 @@ void Section::Later(const std::string& key) {
 void Section::Finish() {
   for (const auto& entry : node_->entries) {
     if (std::find(asked_.begin(), asked_.end(), entry.key) != asked_.end()) continue;
+    const std::string missing_space = MissingSpaceIn(entry.key);
     AddFinding(entry.place, fmt::format("unknown key '{}'{}{}", entry.key, path_.empty() ? "" : " in " + path_,
-                                        DidYouMean(entry.key, asked_)));
+                                        missing_space.empty() ? DidYouMean(entry.key, asked_) : missing_space));
   }
 }
 

@@ -17,6 +17,7 @@ namespace millrace::pipeline {
 struct ReadContext {
   Findings findings;
   std::set<std::string> known_keys;  ///< Every key that was asked for, such as "tables[].commit.interval".
+  bool files = true;                 ///< Files that values name must be there.
 };
 
 /// A typical use asks for every key that may be there and then calls Finish(), which reports the others.

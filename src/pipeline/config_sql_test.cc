@@ -74,16 +74,61 @@ TEST(ConfigSql, AMistakeInALongLineThatDuckDbShowsInPart) {
                                           HasSubstr("nope"), Not(HasSubstr("LINE")))));
 }
 
+// What YAML makes one line of stands on several in the file.
+TEST(ConfigSql, AMistakeInLinesThatAreFoldedIsAtItsLineAndColumnOfTheFile) {
+  for (const auto& [sql, place] : {std::pair{"sql: >\n      SELECT\n      cuntry FROM input", "p.yaml:11:7: "},
+                                   {"sql: >-\n      SELECT country,\n\n        cuntry FROM input", "p.yaml:12:9: "},
+                                   {"sql: SELECT country,\n      cuntry FROM input", "p.yaml:10:7: "},
+                                   {"sql: \"SELECT country,\n      cuntry FROM input\"", "p.yaml:10:7: "},
+                                   {"sql: 'SELECT cuntry\n      FROM input'", "p.yaml:9:18: "}}) {
+    EXPECT_THAT(FindingsOfSql(std::string("transforms:\n  - name: t\n    ") + sql + "\ntables: [{name: x}]\n"),
+                ElementsAre(AllOf(StartsWith(place), HasSubstr("cuntry"), Not(HasSubstr("line 1")))))
+        << sql;
+  }
+}
+
 TEST(ConfigSql, WhereThePlaceIsNotKnownTheMessageKeepsTheSqlsOwn) {
-  // A folded block has other lines than the file; an override has none.
-  EXPECT_THAT(FindingsOfSql(R"yaml(transforms:
-  - name: t
-    sql: >
-      SELECT
-      cuntry FROM input
-tables: [{name: x}]
-)yaml"),
-              ElementsAre(AllOf(StartsWith("p.yaml:9:10: "), HasSubstr("line 1"))));
+  // Escapes in quotes; an override has no lines at all.
+  EXPECT_THAT(FindingsOfSql("transforms:\n  - name: t\n    sql: \"SELECT 'a\\x62', cuntry FROM input\"\n"
+                            "tables: [{name: x}]\n"),
+              ElementsAre(AllOf(StartsWith("p.yaml:9:10: "), HasSubstr("line 1 column 14 of the SQL"))));
+}
+
+TEST(ConfigSql, AMistakeBesideTumbleIsAtItsPlaceWithTheNearestName) {
+  EXPECT_THAT(FindingsOfSql("aggregates:\n  - {name: a, sql: \"SELECT window_start, contry, count(*) AS n FROM "
+                            "TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL\"}\n"),
+              ElementsAre(AllOf(StartsWith("p.yaml:8:42: "), HasSubstr("\"contry\""), HasSubstr("\"country\""))));
+  EXPECT_THAT(FindingsOfSql("aggregates:\n  - {name: a, sql: \"SELECT window_start, count(*) AS n FROM "
+                            "TUMBLE(input, tss, INTERVAL 1 MINUTE) WHERE latency > 1 GROUP BY ALL\"}\n"),
+              ElementsAre(AllOf(StartsWith("p.yaml:8:75: "), HasSubstr("no column tss; did you mean 'ts'?"))));
+}
+
+TEST(ConfigSql, ATimeThatTumbleDoesNotTakeSaysWhatToDo) {
+  const auto over = [](const std::string& expression) {
+    return FindingsOfSql("transforms: [{name: t, sql: \"SELECT country, " + expression +
+                         " AS z FROM input\"}]\naggregates:\n  - {name: a, sql: \"SELECT window_start, count(*) AS n "
+                         "FROM TUMBLE(t, z, INTERVAL 1 MINUTE) GROUP BY ALL\"}\n");
+  };
+  EXPECT_THAT(over("ts::TIMESTAMP"),
+              ElementsAre(HasSubstr("TUMBLE needs a TIMESTAMP WITH TIME ZONE, and z is a TIMESTAMP without one: write "
+                                    "AT TIME ZONE 'UTC' behind it in the transform")));
+  EXPECT_THAT(over("(ts::TIMESTAMP) AT TIME ZONE 'UTC'"), IsEmpty());
+  EXPECT_THAT(over("latency_ms"), ElementsAre(HasSubstr("z is a number: declare it as timestamp_s, timestamp_ms")));
+  EXPECT_THAT(over("to_timestamp(latency_ms)"), IsEmpty());
+  EXPECT_THAT(over("country"), ElementsAre(HasSubstr("z is string: declare it as timestamp in decode.columns")));
+}
+
+TEST(ConfigSql, ColumnsThatTheLakeCannotHold) {
+  for (const auto& [expression, want] :
+       {std::pair{"INTERVAL 1 DAY", "transform x: column z has type INTERVAL, which a table cannot hold; cast it"},
+        {"latency_ms::UBIGINT", "transform x: column z has type UBIGINT, which a table cannot hold; cast it"}}) {
+    EXPECT_THAT(FindingsOfSql(std::string("transforms: [{name: x, sql: \"SELECT country, ") + expression +
+                              " AS z FROM input\"}]\ntables:\n  - {name: t, from: x}\n"),
+                ElementsAre(HasSubstr(want)));
+  }
+  EXPECT_THAT(FindingsOfSql("transforms: [{name: x, sql: \"SELECT country, country::BLOB AS z FROM input\"}]\n"
+                            "tables:\n  - {name: t, from: x, partition_by: [z]}\n"),
+              ElementsAre(HasSubstr("partition_by: 'z' is binary; a table cannot be partitioned by it")));
 }
 
 TEST(ConfigSql, AfterASubstitutionTheLineIsStillKnown) {
@@ -140,14 +185,15 @@ tables: [{name: t, from: b, partition_by: [x]}]
 // At run the first row would be refused, and the next start's again.
 TEST(ConfigSql, TypesThatCannotPartitionATable) {
   for (const auto& [expression, type] :
-       {std::pair{"encode(country)", "binary"}, {"[country]", "list"}, {"{'c': country}", "struct"}}) {
+       {std::pair{"encode(country)", "binary"}, {"[country]", "list<"}, {"{'c': country}", "struct<"}}) {
     SCOPED_TRACE(expression);
     EXPECT_THAT(FindingsOfSql(fmt::format(R"yaml(transforms:
   - {{name: a, sql: "SELECT {} AS x, ts FROM input"}}
 tables: [{{name: t, from: a, partition_by: [x]}}]
 )yaml",
                                           expression)),
-                ElementsAre(HasSubstr(fmt::format("'x' is a {}; a table cannot be partitioned by it", type))));
+                ElementsAre(AllOf(HasSubstr(fmt::format("'x' is {}", type)),
+                                  HasSubstr("a table cannot be partitioned by it"))));
   }
 }
 
@@ -184,7 +230,7 @@ TEST(ConfigSql, WhatIsRefusedInTransformsAndAggregates) {
       {"aggregates: [{name: x, retention: 7m, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, "
        "INTERVAL "
        "1 MINUTE) GROUP BY ALL\"}]\n",
-       "aggregates.x.retention must be at least"},
+       "aggregates.x.retention must be at least 1h, not 7m"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.rest);

@@ -21,6 +21,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Pair;
 using ::testing::StartsWith;
 
@@ -116,7 +117,7 @@ tables:
     metadata: false
 lake:
   uri: "s3://bucket/lake"
-  s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: ca.pem}
+  s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: /dev/null}
 limits: {memory: 512MiB, threads: 3}
 serve: {listen: "[::1]:0", auth: {bearer: secret}}
 shutdown_timeout: 1m
@@ -130,7 +131,7 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.lake.s3_endpoint, "https://store:9000");
   EXPECT_EQ(config.lake.s3_region, "eu-west-1");
   EXPECT_EQ(config.lake.s3_path_style, false);
-  EXPECT_EQ(config.lake.s3_ca_file, "ca.pem");
+  EXPECT_EQ(config.lake.s3_ca_file, "/dev/null");
   EXPECT_THAT(std::get<KafkaSource>(config.source.log).properties,
               ElementsAre(Pair("bootstrap.servers", "a:1,b:2"), Pair("enable.ssl.certificate.verification", "false"),
                           Pair("fetch.min.bytes", "100"), Pair("group.id", "web-clicks")));
@@ -189,12 +190,12 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"version: 1", "version: 1\nmaintenance: {compact: {}}", "unknown key 'compact' in maintenance"},
       {"version: 1", "version: 1\n? [a]\n: b", "p.yaml:2:3: a key must be a plain word"},
       {"version: 1", "version: 1\nshutdown_timeout: 5", "shutdown_timeout: '5' is not a duration"},
-      {"version: 1", "version: 1\nshutdown_timeout: 0", "shutdown_timeout must be at least 1000 us"},
+      {"version: 1", "version: 1\nshutdown_timeout: 0", "shutdown_timeout must be at least 1ms, not 0"},
       {"version: 1", "version: 1\nlog: {level: warning}",
        "log.level must be one of trace, debug, info, warn, error, off, "
        "not 'warning'"},
       {"version: 1", "version: 1\nlimits: {memory: 1Gb}", "limits.memory: '1Gb' is not a size"},
-      {"version: 1", "version: 1\nlimits: {memory: 1MiB}", "limits.memory must be at least 67108864 bytes, not 1MiB"},
+      {"version: 1", "version: 1\nlimits: {memory: 1MiB}", "limits.memory must be at least 64MiB, not 1MiB"},
       {"version: 1", "version: 1\nlimits: {threads: many}", "limits.threads must be a whole number from 0 to 1024"},
       {"version: 1", "version: 1\nlimits: {threads: -1}", "limits.threads must be a whole number from 0 to 1024"},
       {"version: 1", "version: 1\nlimits: [1]", "p.yaml:2:9: limits must be a mapping"},
@@ -208,6 +209,20 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"embedded: {path: ./log}", "kafka: {bootstrap.servers: a, sasl: {user: b}}",
        "source.kafka: 'sasl' must be a single value, not a mapping"},
       {"embedded: {path: ./log}", "kafka: a:9092", "p.yaml:4:10: source.kafka must be a mapping"},
+      {"embedded: {path: ./log}", "kafka: {bootstrap.servers: a, bootstrap.serverz: b}",
+       "p.yaml:4:33: source.kafka: 'bootstrap.serverz' is not a property of librdkafka; did you mean "
+       "'bootstrap.servers'?"},
+      {"embedded: {path: ./log}", "kafka: {bootstrap.servers: a, session.timeout.ms: abc}",
+       "p.yaml:4:33: source.kafka: Invalid value for configuration property \"session.timeout.ms\": 'abc'"},
+      {"embedded: {path: ./log}", "kafka: {bootstrap.servers: a, fetch.max.bytes: -1}", "is outside allowed range"},
+      {"embedded: {path: ./log}",
+       "kafka: {bootstrap.servers: a, security.protocol: sasl_ssl, sasl.username: u, sasl.password: p}",
+       "p.yaml:4:33: source.kafka: security.protocol is sasl_ssl, and sasl.mechanism is not set: set it to PLAIN,"},
+      {"embedded: {path: ./log}",
+       "kafka: {bootstrap.servers: a, security.protocol: ssl, ssl.ca.location: /nowhere/ca.pem}",
+       "p.yaml:4:57: source.kafka: ssl.ca.location: cannot read '/nowhere/ca.pem': No such file or directory"},
+      {"embedded: {path: ./log}", "kafka: {bootstrap.servers: a, max.poll.interval.ms: 1000}",
+       "p.yaml:4:33: source.kafka: Kafka client: `max.poll.interval.ms`must be >= `session.timeout.ms`"},
       {"{path: ./log}", "{}", "source.embedded: the key 'path' is missing"},
       {"{path: ./log}", "{path: ./log, partitions: 0}",
        "p.yaml:4:39: source.embedded.partitions must be a whole number"},
@@ -227,7 +242,14 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "source.start must be earliest, latest, {timestamp: ...} or {offsets: {...}}"},
       {"topics: [clicks]", "topics: [clicks]\n  start: {}", "source.start must be earliest, latest,"},
       {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {0: -1}}",
-       "'0: -1' is not a partition and the offset"},
+       "p.yaml:6:21: source.start.offsets: '0: -1' is not a partition and the offset to begin with, both from 0"},
+      {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {a: 1}}", "'a: 1' is not a partition and the offset"},
+      {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {0: 1.5}}", "'0: 1.5' is not a partition"},
+      {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {4: 1}}",
+       "p.yaml:6:21: source.start.offsets: there is no partition 4; source.embedded.partitions is 4"},
+      {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {1: 1, 01: 2}}",
+       "p.yaml:6:27: source.start.offsets: partition 1 is here twice"},
+      {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {}}", "source.start.offsets names no partition"},
       {"topics: [clicks]", "topics: [a, b]\n  start: {offsets: {0: 1}}", "source.topics has several"},
       {"topics: [clicks]", "topics: [clicks]\n  on_gap: skip", "source.on_gap must be one of stop, record, not 'skip'"},
       // Decoding.
@@ -251,6 +273,11 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"country: string", "country: {type: string, pth: a}",
        "unknown key 'pth' in decode.columns.country; did you mean "
        "'path'?"},
+      {"country: string", "country: {type: string, path: ts.zone}",
+       "p.yaml:9:5: decode.columns.country: the path ts.zone goes through the field ts of another column; one of 'ts' "
+       "and 'country' must go"},
+      {"country: string", "a: {type: string, path: x.y}\n    x: string",
+       "p.yaml:10:5: decode.columns.x: the path x.y goes through the field x of another column; one of 'a' and 'x'"},
       {"country: string", "country: [string]", "must be a type or {type: ..., path: ...}, not a list"},
       {"country: string", "TS: string", "'ts' and 'TS' differ only in case"},
       {"country: string", "_offset: int64", "the name '_offset' is reserved"},
@@ -288,9 +315,18 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"- name: clicks", "- name: clicks\n    commit: {intervall: 1s}",
        "p.yaml:12:14: unknown key 'intervall' in tables.clicks.commit; did you mean 'interval'?"},
       {"- name: clicks", "- name: clicks\n    commit: {bytes: 0}",
-       "tables.clicks.commit.bytes must be at least 1 bytes"},
+       "tables.clicks.commit.bytes must be at least 1B, not 0"},
       {"- name: clicks", "- name: clicks\n    properties: {delta.setTransactionRetentionDuration: interval 1 day}",
        "'delta.setTransactionRetentionDuration' cannot be set"},
+      {"- name: clicks", "- name: clicks\n    properties: {delta.checkpointInterval: 0}",
+       "p.yaml:12:18: tables.clicks.properties: the property delta.checkpointInterval = '0' must be a whole number"},
+      {"- name: clicks", "- name: clicks\n    properties: {delta.enableDeletionVectors: true}",
+       "p.yaml:12:18: tables.clicks.properties: the property delta.enableDeletionVectors = true"},
+      {"- name: clicks", "- name: clicks\n    properties: {delta.appendOnly: maybe}",
+       "tables.clicks.properties: the property delta.appendOnly"},
+      {"- name: clicks", "- name: clicks\n    properties: {delta.dataSkippingStatsColumns: contry}", "contry"},
+      {"tables:", "lake: {uri: ./log}\ntables:",
+       "p.yaml:4:20: source.embedded.path: the log at ./log and the table 'clicks' at ./log/clicks are in one folder"},
       // The lake and the API.
       {"tables:", "lake: {uri: \"gs://b/p\"}\ntables:", "lake.uri: gs:// is not yet supported in this version"},
       {"tables:", "lake: {uri: \"ftp://b/p\"}\ntables:",
@@ -303,7 +339,28 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:", "serve: {listen: 8080}\ntables:", "serve.listen must be an address and a port"},
       {"tables:", "serve: {listen: \"::1:80\"}\ntables:", "serve.listen must be an address and a port"},
       {"tables:", "serve: {listen: \"a:70000\"}\ntables:", "serve.listen must be an address and a port"},
+      {"tables:", "serve: {listen: \"localhost:80\"}\ntables:", "'localhost' is not an IP address; write 127.0.0.1"},
       {"tables:", "serve: {auth: {}}\ntables:", "serve.auth: the key 'bearer' is missing"},
+      {"tables:", "lake: {uri: \"s3://bucket\", s3: {ca_file: /nowhere/ca.pem}}\ntables:",
+       "p.yaml:10:42: lake.s3.ca_file: cannot read '/nowhere/ca.pem': No such file or directory"},
+      // A space that YAML wants.
+      {"country: string", "country:string", "p.yaml:9:13: not valid YAML; a space is missing after 'country:'"},
+      {"    ts: timestamp\n    country: string\n", "    country:string\n",
+       "p.yaml:8:5: decode.columns must be a mapping of names to types, not a value; a space is missing after "
+       "'country:'"},
+      {"  columns:\n    ts: timestamp\n    country: string\n", "  columns: {ts: timestamp, country:string}\n",
+       "not nothing; a space is missing after 'country:'"},
+      {"pipeline: clicks", "pipeline: clicks\nlimits: {threads:2}",
+       "unknown key 'threads:2' in limits; a space is missing after 'threads:'"},
+      {"pipeline: clicks", "pipeline:clicks", "p.yaml:2:10: not valid YAML; a space is missing after 'pipeline:'"},
+      {"country: string", "country:string # the user's\n\n  # more\n  format: json",
+       "p.yaml:9:13: not valid YAML; a space is missing after 'country:'"},
+      {"- name: clicks", "- name:clicks",
+       "p.yaml:11:5: tables[0] must be a mapping (keys with values), not a value; a space is missing after 'name:'"},
+      // Tabs.
+      {"    country: string", "\tcountry: string",
+       "p.yaml:9:1: not valid YAML: a tab in the indentation, where only spaces are allowed"},
+      {"    country: string", "  \tcountry: string", "p.yaml:9:3: not valid YAML: a tab in the indentation"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.replacement);
@@ -382,6 +439,64 @@ tables:
   EXPECT_EQ(loaded.config.serve->bearer, "s3cret");
   EXPECT_EQ(loaded.config.limits.threads, 2);
   EXPECT_EQ(loaded.config.tables[0].name, "events");
+}
+
+TEST(ConfigFindings, EachLineWithoutItsSpaceOrWithATab) {
+  EXPECT_THAT(FindingsOf("version: 1\ndecode:\n\tcolumns:\n\t\tts: timestamp\n"),
+              Contains(HasSubstr("p.yaml:3:1: not valid YAML: a tab in the indentation")));
+  EXPECT_THAT(FindingsOf("version: 1\na:b\nc:d\ne: f\n"),
+              ElementsAre(HasSubstr("p.yaml:2:3: not valid YAML; a space is missing after 'a:'"),
+                          HasSubstr("p.yaml:3:3: not valid YAML; a space is missing after 'c:'")));
+  // These are as they should be: the parser's own words stay.
+  EXPECT_THAT(FindingsOf("version: 1\nbrokers:\n  - broker:9092\n  x: y\n"),
+              ElementsAre(AllOf(HasSubstr("not valid YAML: "), Not(HasSubstr("space")))));
+  EXPECT_THAT(FindingsOf("version: 1\nlake: s3://bucket\n  x: y\n"),
+              ElementsAre(AllOf(HasSubstr("not valid YAML: "), Not(HasSubstr("space")))));
+}
+
+TEST(ConfigFindings, FilesNeedNotBeThereWhereNobodyReadsThem) {
+  const auto text = With("embedded: {path: ./log}",
+                         "kafka: {bootstrap.servers: a, security.protocol: ssl, ssl.ca.location: /nowhere/ca.pem}");
+  EXPECT_EQ(FindingsOf(text).size(), 1u);
+  EXPECT_THAT(FindingsOf(text, {.environment = true, .files = false, .overrides = {}}), IsEmpty());
+  EXPECT_THAT(FindingsOf(text, {.environment = false, .overrides = {}}), IsEmpty());
+  // With a value that is not known, only what the others are by themselves is said.
+  const auto unknown = With("embedded: {path: ./log}",
+                            "kafka: {bootstrap.servers: a, security.protocol: sasl_ssl, "
+                            "sasl.mechanism: \"${MILLRACE_TEST_UNSET}\", fetch.max.bytes: x}");
+  EXPECT_THAT(FindingsOf(unknown, {.environment = false, .overrides = {}}), ElementsAre(HasSubstr("fetch.max.bytes")));
+}
+
+TEST(ConfigFindings, PlacesWithinEachOther) {
+  const auto folder = std::filesystem::temp_directory_path() / fmt::format("millrace_places_test_{}", getpid());
+  std::filesystem::create_directories(folder / "real");
+  std::filesystem::create_directory_symlink(folder / "real", folder / "link");
+  PipelineConfig config;
+  config.name = "p";
+  config.tables = {{.name = "t"}};
+  const auto overlaps = [&](const std::string& lake, const std::string& log, std::optional<std::string> letters = {}) {
+    config.lake.uri = lake;
+    config.source.log = EmbeddedSource{.path = log};
+    config.dead_letters_uri = std::move(letters);
+    return OverlappingPlaces(config).size();
+  };
+  const std::string real = (folder / "real").string();
+  const std::string link = (folder / "link").string();
+  EXPECT_EQ(overlaps(real, real + "/log"), 0u);
+  EXPECT_EQ(overlaps(real, real + "/t2"), 0u);
+  EXPECT_EQ(overlaps(real, real + "/t"), 1u);
+  EXPECT_EQ(overlaps(real, real + "/t/log"), 1u);
+  EXPECT_EQ(overlaps(real, real + "/p_dead_letters/"), 1u);
+  EXPECT_EQ(overlaps(real, real), 1u);
+  EXPECT_EQ(overlaps("file://" + real, link + "/x/../t"), 1u);
+  EXPECT_EQ(overlaps("lake", "./lake//t"), 1u);
+  EXPECT_EQ(overlaps("s3://bucket/lake", "/bucket/lake/t"), 0u);
+  EXPECT_EQ(overlaps(real, "log", real + "/t"), 1u);
+  EXPECT_EQ(overlaps(real, "log", link + "/t/letters"), 1u);
+  EXPECT_EQ(overlaps(real, "log", real + "/letters"), 0u);
+  EXPECT_EQ(overlaps("s3://bucket/lake", "log", "s3a://bucket//lake/t/"), 1u);
+  EXPECT_EQ(overlaps("s3://bucket/lake", "log", "s3://other/lake/t/"), 0u);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(ConfigVariables, CannotInjectStructure) {
@@ -484,6 +599,26 @@ TEST(ConfigValues, Durations) {
   for (const char* bad : {"", "10", "s", "-1s", "1.5s", "1w", "1h30m", "10S", "106751992d", "99999999999999999999s"}) {
     SCOPED_TRACE(bad);
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, ParseDuration(bad));
+  }
+}
+
+TEST(ConfigValues, AreWrittenAsTheyAreRead) {
+  const std::pair<std::int64_t, const char*> durations[] = {{0, "0"},
+                                                            {1, "1us"},
+                                                            {1500, "1500us"},
+                                                            {250'000, "250ms"},
+                                                            {90'000'000, "90s"},
+                                                            {3'600'000'000, "1h"},
+                                                            {172'800'000'000, "2d"}};
+  for (const auto& [value, text] : durations) {
+    EXPECT_EQ(FormatDuration(std::chrono::microseconds(value)), text);
+    EXPECT_EQ(ParseDuration(text).ValueOrDie().count(), value);
+  }
+  const std::pair<std::int64_t, const char*> sizes[] = {
+      {0, "0"}, {1, "1B"}, {1000, "1000B"}, {2048, "2KiB"}, {64 << 20, "64MiB"}, {std::int64_t{3} << 40, "3TiB"}};
+  for (const auto& [value, text] : sizes) {
+    EXPECT_EQ(FormatSize(value), text);
+    EXPECT_EQ(ParseSize(text).ValueOrDie(), value);
   }
 }
 

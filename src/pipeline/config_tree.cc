@@ -100,13 +100,33 @@ class TreeBuilder {
       }
       return;
     }
-    if (first == '>') return;
     const bool quoted = first == '"' || first == '\'';
     const auto start = column + (quoted ? 1 : 0);
-    if (lines_[line].compare(start, node.text.size(), node.text) != 0) return;
+    if (first == '>') return LocateFolded(node, line + 1, 0);
+    if (lines_[line].compare(start, node.text.size(), node.text) != 0) return LocateFolded(node, line, start);
     node.style = ConfigNode::Style::kOneLine;
     node.first_line = node.place.line;
     node.indentation = static_cast<int>(start);
+  }
+
+  // A text that lines of the file make together, from `column` of `line` on (both from 0): what stands on each is there
+  // unchanged, with white space between. Gives up at an escape.
+  void LocateFolded(ConfigNode& node, std::size_t line, std::size_t column) const {
+    constexpr const char* kSpace = " \t\r\n";
+    std::vector<ConfigNode::Part> parts;
+    for (std::size_t at = 0; line < lines_.size(); ++line, column = 0) {
+      at = node.text.find_first_not_of(kSpace, at);
+      if (at == std::string::npos) break;
+      const std::size_t begin = lines_[line].find_first_not_of(kSpace, column);
+      if (begin == std::string::npos) continue;
+      const std::size_t length =
+          std::min(lines_[line].find_last_not_of(kSpace) + 1 - begin, node.text.find_last_not_of(kSpace) + 1 - at);
+      if (lines_[line].compare(begin, length, node.text, at, length) != 0) return;
+      parts.push_back({at, static_cast<int>(line) + 1, static_cast<int>(begin) + 1});
+      at += length;
+    }
+    node.style = ConfigNode::Style::kFolded;
+    node.parts = std::move(parts);
   }
 
   const std::vector<std::string> lines_;
@@ -115,6 +135,39 @@ class TreeBuilder {
   int num_nodes_ = 0;
   bool too_large_ = false;
 };
+
+// The parser notices some mistakes late: a tab, or "key:value", which is one word and goes on in the next line. So the
+// line before, which is neither empty nor a comment, is looked at too.
+void AddSyntaxFinding(const std::string& text, const Place& place, const std::string& message, Findings& findings) {
+  const auto lines = SplitLines(text);
+  auto last = static_cast<std::size_t>(std::max(place.line, 1)) - 1;
+  last = std::min(last, lines.size() - 1);
+  const auto findings_before = findings.size();
+  bool is_first = true;
+  for (std::size_t i = last + 1; i-- > 0;) {
+    const std::string& line = lines[i];
+    const std::size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string::npos || line[begin] == '#') continue;
+    const std::size_t tab = line.find('\t');
+    const std::size_t word = line.find_first_not_of("- ");
+    std::string missing_space = MissingSpaceIn(std::string_view(line).substr(word));
+    // "- broker:9092" is a good value.
+    const char behind = missing_space.empty() ? '\0' : line[line.find(':', word) + 1];
+    if (word > begin && behind >= '0' && behind <= '9') missing_space.clear();
+    const auto at = [&](std::size_t column) {
+      return Place{place.file, static_cast<int>(i) + 1, static_cast<int>(column) + 1};
+    };
+    if (tab < begin) {
+      findings.Add(at(tab), "not valid YAML: a tab in the indentation, where only spaces are allowed");
+    } else if (!missing_space.empty()) {
+      findings.Add(at(line.find(':', word) + 1), "not valid YAML" + missing_space);
+    } else if (!is_first) {
+      break;
+    }
+    is_first = false;
+  }
+  if (findings.size() == findings_before) findings.Add(place, "not valid YAML: " + message);
+}
 
 bool IsVariableName(std::string_view name) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
@@ -256,6 +309,17 @@ void MovePlaces(ConfigNode& node, const Place& place) {
 
 }  // namespace
 
+std::string MissingSpaceIn(std::string_view text) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  const auto in_name = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '.' || c == '-'; };
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size() || !letter(text[0])) return "";
+  if (!std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(colon), in_name)) return "";
+  const char next = text[colon + 1];
+  if (next == ' ' || next == '\t' || next == '\r' || next == '/') return "";
+  return fmt::format("; a space is missing after '{}'", text.substr(0, colon + 1));
+}
+
 void Findings::Add(const Place& place, std::string message) {
   findings_.push_back({place.file, place.line, place.column, std::move(message)});
 }
@@ -283,6 +347,16 @@ ConfigNode* ConfigNode::Find(std::string_view key) { return const_cast<ConfigNod
 Place ConfigNode::PlaceInText(int line, int column) const {
   if (style == Style::kUnknown || line < 1 || column < 1) return place;
   if (style == Style::kOneLine && (line != 1 || substituted)) return place;
+  if (style == Style::kFolded) {
+    std::size_t at = 0;
+    for (int i = 1; i < line && at != std::string::npos; ++i) at = text.find('\n', at) + 1;
+    at += static_cast<std::size_t>(column) - 1;
+    const auto next = std::upper_bound(parts.begin(), parts.end(), at,
+                                       [](std::size_t value, const Part& part) { return value < part.begin; });
+    if (substituted || next == parts.begin()) return place;
+    const Part& part = *std::prev(next);
+    return {place.file, part.line, part.column + static_cast<int>(at - part.begin)};
+  }
   return {place.file, first_line + line - 1, substituted ? indentation + 1 : indentation + column};
 }
 
@@ -294,7 +368,7 @@ ConfigNode ParseConfigTree(const std::string& text, const std::string& file, Fin
                                    ? std::string("the file holds no document")
                                    : fmt::format("the file holds {} documents; one is expected", documents.size()));
   } catch (const YAML::Exception& error) {
-    findings.Add({file, error.mark.line + 1, error.mark.column + 1}, "not valid YAML: " + error.msg);
+    AddSyntaxFinding(text, {file, error.mark.line + 1, error.mark.column + 1}, error.msg, findings);
   }
   return {};
 }

@@ -48,14 +48,21 @@ struct ConfigNode {
   const ConfigNode* Find(std::string_view key) const;
   ConfigNode* Find(std::string_view key);
 
-  /// The place of a line and column (from 1) of `text`. Exact for plain and quoted scalars on one line and for literal
-  /// blocks (`|`); otherwise, or after a substitution, as near as is known.
+  /// The place of a line and column (from 1) of `text`. Exact but for escapes in quotes; after a substitution, as near
+  /// as is known.
   Place PlaceInText(int line, int column) const;
 
-  enum class Style { kUnknown, kOneLine, kLiteralBlock };
+  enum class Style { kUnknown, kOneLine, kLiteralBlock, kFolded };
   Style style = Style::kUnknown;
   int first_line = 0;   ///< Of the text's first character in the file.
   int indentation = 0;  ///< Columns before the text's lines in the file.
+  /// kFolded: the parts of `text` that stand on a line of the file each, ascending.
+  struct Part {
+    std::size_t begin = 0;  ///< In `text`.
+    int line = 0;
+    int column = 0;
+  };
+  std::vector<Part> parts;
   bool substituted = false;
 };
 
@@ -64,6 +71,10 @@ struct ConfigEntry {
   Place place;  ///< Of the key.
   ConfigNode value;
 };
+
+/// "; a space is missing after 'country:'" if the text is such as "country:string", which YAML takes for one word; else
+/// empty.
+std::string MissingSpaceIn(std::string_view text);
 
 /// One document. On a syntax error, or if there is not exactly one document, a finding and a null node.
 ConfigNode ParseConfigTree(const std::string& text, const std::string& file, Findings& findings);

@@ -1,6 +1,7 @@
 // Durations, sizes and findings: the texts of the configuration that stand for one value.
 #include <array>
 #include <charconv>
+#include <iterator>
 #include <limits>
 
 #include "pipeline/config.h"
@@ -52,11 +53,32 @@ NumberError ParseWithUnit(std::string_view text, const std::array<Unit, N>& unit
   return NumberError::kUnknownUnit;
 }
 
+// `units` ascend.
+template <typename Units>
+std::string FormatWithUnit(std::int64_t value, const Units& units) {
+  const Unit* largest = &*std::begin(units);
+  for (const Unit& unit : units) {
+    if (value % unit.factor == 0) largest = &unit;
+  }
+  return fmt::format("{}{}", value / largest->factor, largest->name);
+}
+
 }  // namespace
 
 std::string ToString(const Finding& finding) {
   if (finding.line == 0) return fmt::format("{}: {}", finding.file, finding.message);
   return fmt::format("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message);
+}
+
+std::string FormatDuration(std::chrono::microseconds duration) {
+  return duration.count() == 0 ? "0" : FormatWithUnit(duration.count(), kDurationUnits);
+}
+
+std::string FormatSize(std::int64_t bytes) {
+  constexpr std::array kPowersOf1024 = {Unit{"B", 1}, Unit{"KiB", std::int64_t{1} << 10},
+                                        Unit{"MiB", std::int64_t{1} << 20}, Unit{"GiB", std::int64_t{1} << 30},
+                                        Unit{"TiB", std::int64_t{1} << 40}};
+  return bytes == 0 ? "0" : FormatWithUnit(bytes, kPowersOf1024);
 }
 
 Result<std::chrono::microseconds> ParseDuration(const std::string& text) {

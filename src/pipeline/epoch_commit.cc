@@ -47,13 +47,13 @@ delta::CommitRequest RequestFor(const Plan& plan, std::vector<delta::AddFile> fi
 }
 
 /// An earlier try of this very epoch landed while its reply was lost: the offsets are ours and so are the files.
-bool IsIn(const Plan& plan, const PreparedEpoch& epoch, const delta::Snapshot& snapshot) {
+bool IsIn(const Progress& progress, const PreparedEpoch& epoch, const delta::Snapshot& snapshot) {
   if (epoch.files.empty()) return false;
   for (const auto& file : epoch.files) {
     if (snapshot.files.Find(file.path) == nullptr) return false;
   }
   for (const auto& [source, part] : epoch.partitions) {
-    if (snapshot.TxnVersion(plan.progress.AppId(source)) != part.range.end - 1) return false;
+    if (progress.Fence(snapshot, source) != part.range.end - 1) return false;
   }
   return true;
 }
@@ -91,7 +91,7 @@ Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& ta
 }
 
 Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
-                                 const PreparedEpoch& epoch) {
+                                 const Progress& progress, const PreparedEpoch& epoch) {
   const auto snapshot = table.snapshot();
   json::array partitions;
   std::int64_t written = 0;
@@ -100,11 +100,15 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
     written += part.ledger.written;
   }
   auto request = RequestFor(plan, epoch.files, epoch.epoch, std::move(partitions));
+  std::vector<model::TopicPartition> sources;
   for (const auto& [source, part] : epoch.partitions) {
-    auto txns = plan.progress.Advance(*snapshot, source, part.range, part.ledger, part.fingerprint);
+    auto txns = progress.Advance(*snapshot, source, part);
     request.txns.insert(request.txns.end(), txns.begin(), txns.end());
-    request.fence[plan.progress.AppId(source)] = part.fence;
+    request.fence[progress.AppId(source)] = part.fence;
+    sources.push_back(source);
   }
+  const auto markers = progress.Markers(*snapshot, sources);
+  request.txns.insert(request.txns.end(), markers.begin(), markers.end());
   auto outcome = table.Commit(request, kRetry);
   if (!outcome.ok())
     return WithContext(outcome.status(), "table {}: committing epoch {}", table_plan.name, epoch.epoch);
@@ -113,7 +117,7 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
   std::int64_t num_bytes = 0;
   for (const auto& file : epoch.files) num_bytes += file.size;
   if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
-    if (IsIn(plan, epoch, *fenced->snapshot)) {
+    if (IsIn(progress, epoch, *fenced->snapshot)) {
       return EpochCommitted{fenced->snapshot, fenced->snapshot->version, written, num_files, num_bytes};
     }
     return *std::move(fenced);
@@ -122,7 +126,35 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
   return EpochCommitted{std::move(committed.snapshot), committed.version, written, num_files, num_bytes};
 }
 
-Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const LetterEpoch& epoch) {
+Result<EpochOutcome> CommitStarts(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
+                                  const Progress& progress, const model::OffsetVector& starts) {
+  const auto snapshot = table.snapshot();
+  json::array partitions;
+  std::vector<model::TopicPartition> sources;
+  for (const auto& [source, start] : starts) {
+    partitions.push_back(LedgerJson(source, {.range = {start, start}}));
+    sources.push_back(source);
+  }
+  auto request = RequestFor(plan, {}, 0, std::move(partitions));
+  for (const auto& [source, start] : starts) {
+    for (auto& txn : progress.Begin(source, start)) {
+      request.fence[txn.app_id] = std::nullopt;
+      request.txns.push_back(std::move(txn));
+    }
+    request.fence[progress.AppId(source)] = std::nullopt;
+  }
+  const auto markers = progress.Markers(*snapshot, sources);
+  request.txns.insert(request.txns.end(), markers.begin(), markers.end());
+  auto outcome = table.Commit(request, kRetry);
+  if (!outcome.ok()) return WithContext(outcome.status(), "table {}: committing where it starts", table_plan.name);
+  KillPoint("starts.committed");
+  if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) return *std::move(fenced);
+  auto& committed = std::get<delta::Committed>(*outcome);
+  return EpochCommitted{std::move(committed.snapshot), committed.version, 0, 0, 0};
+}
+
+Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const Progress& progress,
+                                   const LetterEpoch& epoch) {
   const auto snapshot = table.snapshot();
   ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), model::DeadLetterSchema(), {}));
   RETURN_NOT_OK(writer->Append(*model::ToRecordBatch(epoch.letters)));
@@ -134,26 +166,30 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
   for (const auto& letter : epoch.letters) ++counts[letter.source];
   json::array partitions;
   std::vector<delta::Txn> txns;
+  std::vector<model::TopicPartition> sources;
   for (const auto& [source, count] : counts) {
     const model::Offset end = epoch.ends.at(source);
-    const model::Offset before = plan.progress.NextOffset(*snapshot, source).value_or(0);
+    const model::Offset before = progress.NextOffset(*snapshot, source).value_or(0);
     const model::Offset covered = std::max(end, before);
     const PartitionPart part{.range = {std::min(before, covered), covered},
                              .ledger = {.read = count, .written = count},
                              .fingerprint = 0,
                              .fence = std::nullopt};
     partitions.push_back(LedgerJson(source, part));
-    auto advanced = plan.progress.Advance(*snapshot, source, part.range, part.ledger, 0);
+    auto advanced = progress.Advance(*snapshot, source, part);
     txns.insert(txns.end(), advanced.begin(), advanced.end());
+    sources.push_back(source);
     for (int t = 0; t < plan.dead_letters(); ++t) {
       for (const auto& stage : plan.StagesOf(t)) {
-        const std::string id = plan.progress.StageId(source, stage);
+        const std::string id = progress.StageId(source, stage);
         const bool known = std::any_of(txns.begin(), txns.end(), [&](const auto& txn) { return txn.app_id == id; });
         if (known || snapshot->TxnVersion(id).value_or(-1) >= end - 1) continue;
         txns.push_back({.app_id = id, .version = end - 1, .last_updated_ms = std::nullopt});
       }
     }
   }
+  const auto markers = progress.Markers(*snapshot, sources);
+  txns.insert(txns.end(), markers.begin(), markers.end());
   auto request = RequestFor(plan, {std::move(file)}, 0, std::move(partitions));
   request.txns = std::move(txns);
   for (const auto& txn : request.txns) {

@@ -12,6 +12,7 @@
 #include "delta/table.h"
 #include "model/event_batch.h"
 #include "pipeline/plan.h"
+#include "pipeline/progress.h"
 #include "pipeline/sink.h"
 
 namespace millrace::pipeline {
@@ -40,15 +41,20 @@ Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& ta
 /// One commit with the files and, per partition, the txn family of progress.h; fenced by each partition's txn. May be
 /// repeated with the same epoch after kTransient or kUnknownOutcome: a try that landed is found by its offsets.
 Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
-                                 const PreparedEpoch& epoch);
+                                 const Progress& progress, const PreparedEpoch& epoch);
+
+/// One commit without files that says where reading of these partitions begins; fenced by the table's knowing nothing
+/// of them. A start that another process wrote meanwhile is Fenced, the same one or not.
+Result<EpochOutcome> CommitStarts(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
+                                  const Progress& progress, const model::OffsetVector& starts);
 
 /// Dead letters and how far each stage's letters are complete.
 struct LetterEpoch {
   std::vector<model::DeadLetter> letters;
-  std::map<model::TopicPartition, model::Offset>
-      ends;  ///< Letters of all stages below these are in this or earlier epochs.
+  model::OffsetVector ends;  ///< Letters of all stages below these are in this or earlier epochs.
   std::map<std::string, std::optional<std::int64_t>> fence;  ///< By txn id of the dead-letter table.
 };
-Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const LetterEpoch& epoch);
+Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const Progress& progress,
+                                   const LetterEpoch& epoch);
 
 }  // namespace millrace::pipeline

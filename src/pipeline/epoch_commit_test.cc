@@ -25,7 +25,7 @@ TEST(EpochCommit, RowsOffsetsAndBooksComeTogether) {
   pipeline.Start();
   MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 12}, {{1, Row(1)}, {2, "{"}, {11, Row(11)}})));
   MILLRACE_ASSERT_OK(pipeline.CommitAll());
-  const auto& progress = pipeline.plan().progress;
+  const auto& progress = pipeline.progress();
   for (const int t : {kRaw, kCleaned, kSums}) {
     const auto snapshot = pipeline.table(t).snapshot();
     EXPECT_EQ(progress.NextOffset(*snapshot, kSource), 12);
@@ -44,7 +44,7 @@ TEST(EpochCommit, AnEpochWithoutRowsMovesTheOffset) {
   MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 3}, {{0, std::nullopt}})));
   MILLRACE_ASSERT_OK(pipeline.Commit(kSums).status());
   EXPECT_EQ(pipeline.table(kSums).snapshot()->files.size(), 0u);
-  EXPECT_EQ(pipeline.plan().progress.NextOffset(*pipeline.table(kSums).snapshot(), kSource), 3);
+  EXPECT_EQ(pipeline.progress().NextOffset(*pipeline.table(kSums).snapshot(), kSource), 3);
 }
 
 TEST(EpochCommit, ARivalThatWasFirstFencesUs) {
@@ -54,9 +54,10 @@ TEST(EpochCommit, ARivalThatWasFirstFencesUs) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(kRaw));
   // The rival has read less, or as much, or more: whatever it is, our epoch begins where its own began.
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rival, delta::Table::Open(pipeline.table(kRaw).store()));
-  MILLRACE_ASSERT_OK(rival->Commit({.txns = {{.app_id = "test-0", .version = 9, .last_updated_ms = {}}}}).status());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(
-      const auto outcome, CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), epoch));
+  MILLRACE_ASSERT_OK(
+      rival->Commit({.txns = {{.app_id = "test-events-0", .version = 9, .last_updated_ms = {}}}}).status());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto outcome, CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw],
+                                                                pipeline.table(kRaw), pipeline.progress(), epoch));
   ASSERT_TRUE(std::holds_alternative<delta::Fenced>(outcome));
   EXPECT_EQ(std::get<delta::Fenced>(outcome).found, 9);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto now, rival->Refresh());
@@ -69,7 +70,8 @@ TEST(EpochCommit, ARivalInAnotherPartitionIsRebasedOver) {
   pipeline.Start();
   MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rival, delta::Table::Open(pipeline.table(kRaw).store()));
-  MILLRACE_ASSERT_OK(rival->Commit({.txns = {{.app_id = "test-1", .version = 9, .last_updated_ms = {}}}}).status());
+  MILLRACE_ASSERT_OK(
+      rival->Commit({.txns = {{.app_id = "test-events-1", .version = 9, .last_updated_ms = {}}}}).status());
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto outcome, pipeline.Commit(kRaw));
   ASSERT_TRUE(std::holds_alternative<EpochCommitted>(outcome));
   EXPECT_EQ(std::get<EpochCommitted>(outcome).version, 2);
@@ -95,7 +97,7 @@ TEST(EpochCommit, ATryThatLandedUnseenIsFoundByTheNext) {
   MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(kRaw));
   const auto commit = [&] {
-    return CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), epoch);
+    return CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch);
   };
   bool landed = false;
   pipeline.store().SetPolicy([&landed](StoreOperation operation, const std::string&) -> std::optional<StoreFault> {
@@ -119,14 +121,16 @@ TEST(EpochCommit, DeadLettersAreFencedPerPartition) {
   MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 10}, {{4, "{"}})));
   const auto letters = pipeline.shard().TakeLetters();
   ASSERT_EQ(letters.size(), 1u);
-  const LetterEpoch epoch{.letters = letters, .ends = {{kSource, 10}}, .fence = {{"test-0", std::nullopt}}};
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first, CommitLetters(pipeline.plan(), pipeline.table(kLetters), epoch));
+  const LetterEpoch epoch{.letters = letters, .ends = {{kSource, 10}}, .fence = {{"test-events-0", std::nullopt}}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first,
+                                CommitLetters(pipeline.plan(), pipeline.table(kLetters), pipeline.progress(), epoch));
   EXPECT_TRUE(std::holds_alternative<EpochCommitted>(first));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto second, CommitLetters(pipeline.plan(), pipeline.table(kLetters), epoch));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto second,
+                                CommitLetters(pipeline.plan(), pipeline.table(kLetters), pipeline.progress(), epoch));
   EXPECT_TRUE(std::holds_alternative<delta::Fenced>(second));
   EXPECT_EQ(LiveRows(pipeline.table(kLetters)), 1);
 
-  const auto& progress = pipeline.plan().progress;
+  const auto& progress = pipeline.progress();
   const auto snapshot = pipeline.table(kLetters).snapshot();
   for (const auto* stage :
        {"decode", "event_time", "transform:clean", "table:raw", "table:cleaned", "aggregate:sums"}) {
@@ -140,11 +144,15 @@ TEST(EpochCommit, AStoreThatFailsIsTransientAndTheEpochCanBeTriedAgain) {
   MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(kRaw));
   pipeline.store().SetPolicy([](StoreOperation, const std::string&) { return std::optional(StoreFault::kFail); });
-  const auto failed = CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), epoch).status();
+  const auto failed =
+      CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch)
+          .status();
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, failed);
   EXPECT_THAT(failed.message(), HasSubstr("table raw: committing epoch 1"));
   pipeline.store().SetPolicy(nullptr);
-  MILLRACE_ASSERT_OK(CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), epoch).status());
+  MILLRACE_ASSERT_OK(
+      CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch)
+          .status());
   EXPECT_EQ(LiveRows(pipeline.table(kRaw)), 10);
 }
 

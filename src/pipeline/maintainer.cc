@@ -122,7 +122,7 @@ void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixM
     Do("retention", plan.name, [&]() -> Result<Work> {
       const UnixMicros cutoff = SystemClock().Now() - plan.retention->count();
       ASSIGN_OR_RETURN(const auto expired, ExpireWindows(table, plan.aggregate->definition, cutoff,
-                                                         worker_.plan().progress.ExpiredRowsId(), stop));
+                                                         worker_.progress(index).ExpiredRowsId(), stop));
       return Work{.files_removed = expired.files_removed};
     });
   }

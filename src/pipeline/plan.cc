@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "delta/table.h"
+#include "ingest/json_decoder.h"
 #include "model/dead_letters.h"
 #include "process/transform.h"
 
@@ -166,6 +168,11 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
 }
 
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
+  RETURN_NOT_OK(ingest::JsonDecoder::Make(config.decode).status());
+  if (const auto overlaps = OverlappingPlaces(config); !overlaps.empty()) {
+    return InvalidInput("{}", overlaps.front());
+  }
+  config.decode.watch = ingest::MakeFieldWatch(config.decode.columns);
   auto event_schema = ingest::EventSchema(config.decode);
   std::vector<RelationPlan> relations = {{"input", -1, "", event_schema}};
   std::unique_ptr<sql::SqlSession> session;
@@ -199,13 +206,11 @@ Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
       return InvalidInput("event_time.column: '{}' is not a timestamp", config.event_time->column);
     }
   }
-  Progress progress(config.app_id, config.source.topics.size() == 1);
   return std::make_shared<const Plan>(Plan{.config = std::move(config),
                                            .event_schema = std::move(event_schema),
                                            .event_time_column = event_time_column,
                                            .relations = std::move(relations),
-                                           .tables = std::move(tables),
-                                           .progress = std::move(progress)});
+                                           .tables = std::move(tables)});
 }
 
 }  // namespace millrace::pipeline

@@ -11,7 +11,6 @@
 #include "base/status.h"
 #include "objectstore/object_store.h"
 #include "pipeline/config.h"
-#include "pipeline/progress.h"
 #include "process/aggregate_plan.h"
 
 namespace millrace::pipeline {
@@ -53,7 +52,6 @@ struct Plan {
   int event_time_column = -1;  ///< In event_schema; -1: none is configured.
   std::vector<RelationPlan> relations;
   std::vector<TablePlan> tables;  ///< The dead-letter table is the last.
-  Progress progress;
 
   int dead_letters() const { return static_cast<int>(tables.size()) - 1; }
   /// The stages whose dead letters can concern this table: of decoding, of each transform on its way, of itself.

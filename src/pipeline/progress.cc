@@ -1,6 +1,9 @@
 #include "pipeline/progress.h"
 
+#include <algorithm>
+#include <boost/json/parse.hpp>
 #include <charconv>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -32,13 +35,91 @@ std::int64_t FingerprintVersion(model::Offset last, std::uint32_t fingerprint) {
   return (last & 0x7FFFFFFF) << 32 | fingerprint;
 }
 
+// "7" -> 7; nullopt for anything that is not written as we write partitions ("07", "-1", "7x").
+std::optional<std::int32_t> PartitionNumber(std::string_view text) {
+  std::int32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
+  if (std::to_string(number) != text) return std::nullopt;
+  return number;
+}
+
+// The partitions of ids "<prefix>N".
+template <typename Visit>
+void VisitPartitions(const std::map<std::string, delta::Txn>& txns, const std::string& prefix, Visit visit) {
+  for (auto it = txns.lower_bound(prefix); it != txns.end() && it->first.starts_with(prefix); ++it) {
+    if (const auto partition = PartitionNumber(std::string_view(it->first).substr(prefix.size()))) {
+      visit(*partition, it->second.version);
+    }
+  }
+}
+
+bool HoldsShortForm(const delta::Snapshot& snapshot, const std::string& app_id) {
+  bool found = false;
+  VisitPartitions(snapshot.txns, app_id + "-", [&](std::int32_t, std::int64_t) { found = true; });
+  return found;
+}
+
+// Commits that are asked whose offsets of the short form are: the newest of ours says it.
+constexpr std::int64_t kHistoryCommitsMax = 1000;
+
+// The topic that the books of a commit name beside ids of the short form.
+std::optional<std::string> TopicInHistory(const std::vector<delta::Table::HistoryEntry>& history,
+                                          const std::string& app_id) {
+  namespace json = boost::json;
+  for (const auto& entry : history) {  // Newest first.
+    const bool is_short = std::any_of(entry.txns.begin(), entry.txns.end(), [&](const delta::Txn& txn) {
+      return txn.app_id.starts_with(app_id + "-") &&
+             PartitionNumber(std::string_view(txn.app_id).substr(app_id.size() + 1)).has_value();
+    });
+    if (!is_short) continue;
+    boost::system::error_code ec;
+    const auto info = json::parse(entry.commit_info_json, ec);
+    if (ec || !info.is_object()) continue;
+    const auto* ours = info.as_object().if_contains("millrace");
+    const auto* partitions =
+        ours != nullptr && ours->is_object() ? ours->as_object().if_contains("partitions") : nullptr;
+    if (partitions == nullptr || !partitions->is_array() || partitions->as_array().empty()) continue;
+    const auto& first = partitions->as_array().front();
+    const auto* topic = first.is_object() ? first.as_object().if_contains("topic") : nullptr;
+    if (topic != nullptr && topic->is_string()) return std::string(topic->as_string());
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
-Progress::Progress(std::string app_id, bool single_topic) : app_id_(std::move(app_id)), single_topic_(single_topic) {}
+Progress::Progress(std::string app_id, std::vector<std::string> topics, std::optional<std::string> short_form_topic)
+    : app_id_(std::move(app_id)), topics_(std::move(topics)), short_form_topic_(std::move(short_form_topic)) {}
+
+Result<Progress> Progress::Of(const delta::Table& table, const std::string& app_id,
+                              const std::vector<std::string>& topics, TxnIdForm form) {
+  const auto snapshot = table.snapshot();
+  const std::string prefix = app_id + "#topic:";
+  bool marked = false;
+  for (auto it = snapshot->txns.lower_bound(prefix); it != snapshot->txns.end() && it->first.starts_with(prefix);
+       ++it) {
+    marked = true;
+    if (it->second.version == 1) return Progress(app_id, topics, it->first.substr(prefix.size()));
+  }
+  if (!HoldsShortForm(*snapshot, app_id)) {
+    const bool is_short = form == TxnIdForm::kShort && topics.size() == 1 && !marked;
+    return Progress(app_id, topics, is_short ? std::optional(topics.front()) : std::nullopt);
+  }
+  ASSIGN_OR_RETURN(const auto history, table.History(kHistoryCommitsMax));
+  if (auto topic = TopicInHistory(history, app_id)) return Progress(app_id, topics, std::move(topic));
+  if (topics.size() == 1) return Progress(app_id, topics, topics.front());
+  return InvalidInput(
+      "the table holds offsets without a topic's name ({}-0 and the like), and the pipeline reads several topics. Run "
+      "it once with the one topic that they belong to as source.topics; from then on the table says whose they are",
+      app_id);
+}
+
+std::string Progress::MarkerId(const std::string& topic) const { return app_id_ + "#topic:" + topic; }
 
 std::string Progress::AppId(const model::TopicPartition& source) const {
   const std::string partition = std::to_string(source.partition);
-  return single_topic_ ? app_id_ + "-" + partition : app_id_ + "-" + source.topic + "-" + partition;
+  return IsShort(source.topic) ? app_id_ + "-" + partition : app_id_ + "-" + source.topic + "-" + partition;
 }
 
 std::string Progress::StageId(const model::TopicPartition& source, const std::string& stage) const {
@@ -46,9 +127,21 @@ std::string Progress::StageId(const model::TopicPartition& source, const std::st
   return AppId(source) + "@" + stage;
 }
 
+std::optional<std::int64_t> Progress::Fence(const delta::Snapshot& snapshot,
+                                            const model::TopicPartition& source) const {
+  return snapshot.TxnVersion(AppId(source));
+}
+
 std::optional<model::Offset> Progress::NextOffset(const delta::Snapshot& snapshot,
                                                   const model::TopicPartition& source) const {
-  return After(snapshot.TxnVersion(AppId(source)));
+  auto next = After(Fence(snapshot, source));
+  if (!next) next = BooksBeginAt(snapshot, source);
+  if (IsShort(source.topic)) {
+    // While a second topic made the ids long, a table could get both. What either covers is covered.
+    const std::string with_topic = app_id_ + "-" + source.topic + "-" + std::to_string(source.partition);
+    next = std::max(next, After(snapshot.TxnVersion(with_topic)));
+  }
+  return next;
 }
 
 std::optional<model::Offset> Progress::NextOffsetOfStage(const delta::Snapshot& snapshot,
@@ -81,39 +174,66 @@ std::optional<model::Offset> Progress::BooksBeginAt(const delta::Snapshot& snaps
   return snapshot.TxnVersion(WithSuffix(AppId(source), "#from"));
 }
 
-model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot,
-                                          const std::vector<std::string>& topics) const {
+std::optional<UnixMicros> Progress::Watermark(const delta::Snapshot& snapshot,
+                                              const model::TopicPartition& source) const {
+  return snapshot.TxnVersion(WithSuffix(AppId(source), "#watermark"));
+}
+
+model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot) const {
+  std::set<std::string> topics(topics_.begin(), topics_.end());
+  const std::string markers = MarkerId("");
+  for (auto it = snapshot.txns.lower_bound(markers); it != snapshot.txns.end() && it->first.starts_with(markers);
+       ++it) {
+    topics.insert(it->first.substr(markers.size()));
+  }
+  if (short_form_topic_) topics.insert(*short_form_topic_);
   model::OffsetVector next;
   for (const auto& topic : topics) {
-    const std::string prefix = single_topic_ ? app_id_ + "-" : app_id_ + "-" + topic + "-";
-    for (auto it = snapshot.txns.lower_bound(prefix); it != snapshot.txns.end() && it->first.starts_with(prefix);
-         ++it) {
-      const char* begin = it->first.data() + prefix.size();
-      const char* end = it->first.data() + it->first.size();
-      std::int32_t partition = 0;
-      const auto parsed = std::from_chars(begin, end, partition);
-      if (parsed.ec != std::errc() || parsed.ptr != end) continue;  // A totals' or a stage's id, or another app's.
-      // "-1" and "01" are numbers too, but not as we write them.
-      if (partition >= 0 && it->first == AppId({topic, partition})) next[{topic, partition}] = it->second.version + 1;
-    }
+    const auto cover = [&](std::int32_t partition, std::int64_t last) {
+      auto& end = next[{topic, partition}];
+      end = std::max(end, last + 1);
+    };
+    VisitPartitions(snapshot.txns, app_id_ + "-" + topic + "-", cover);
+    if (IsShort(topic)) VisitPartitions(snapshot.txns, app_id_ + "-", cover);
   }
   return next;
 }
 
 std::vector<delta::Txn> Progress::Advance(const delta::Snapshot& snapshot, const model::TopicPartition& source,
-                                          const model::OffsetRange& range, const model::Ledger& epoch,
-                                          std::uint32_t fingerprint) const {
+                                          const PartitionPart& part) const {
   const std::string id = AppId(source);
-  std::vector<delta::Txn> txns = {{.app_id = id, .version = range.end - 1, .last_updated_ms = std::nullopt}};
+  std::vector<delta::Txn> txns = {{.app_id = id, .version = part.range.end - 1, .last_updated_ms = std::nullopt}};
   const auto put = [&](std::string_view suffix, std::int64_t version) {
     txns.push_back({.app_id = WithSuffix(id, suffix), .version = version, .last_updated_ms = std::nullopt});
   };
-  if (!BooksBeginAt(snapshot, source)) put("#from", range.begin);
+  if (!BooksBeginAt(snapshot, source)) put("#from", part.range.begin);
   const model::Ledger before = Totals(snapshot, source);
   for (const auto& field : kLedgerFields) {
-    if (epoch.*field.member != 0) put(field.suffix, before.*field.member + epoch.*field.member);
+    if (part.ledger.*field.member != 0) put(field.suffix, before.*field.member + part.ledger.*field.member);
   }
-  put("#crc", FingerprintVersion(range.end - 1, fingerprint));
+  put("#crc", FingerprintVersion(part.range.end - 1, part.fingerprint));
+  if (part.watermark && part.watermark > Watermark(snapshot, source)) put("#watermark", *part.watermark);
+  return txns;
+}
+
+std::vector<delta::Txn> Progress::Begin(const model::TopicPartition& source, model::Offset start) const {
+  const std::string id = AppId(source);
+  std::vector<delta::Txn> txns = {
+      {.app_id = WithSuffix(id, "#from"), .version = start, .last_updated_ms = std::nullopt}};
+  // Other readers of the short form look at the last offset alone; before offset 0 there is none.
+  if (start > 0) txns.push_back({.app_id = id, .version = start - 1, .last_updated_ms = std::nullopt});
+  return txns;
+}
+
+std::vector<delta::Txn> Progress::Markers(const delta::Snapshot& snapshot,
+                                          const std::vector<model::TopicPartition>& sources) const {
+  std::set<std::string> topics;
+  for (const auto& source : sources) topics.insert(source.topic);
+  std::vector<delta::Txn> txns;
+  for (const auto& topic : topics) {
+    if (snapshot.TxnVersion(MarkerId(topic))) continue;
+    txns.push_back({.app_id = MarkerId(topic), .version = IsShort(topic) ? 1 : 0, .last_updated_ms = std::nullopt});
+  }
   return txns;
 }
 

@@ -1,15 +1,22 @@
 /// How a table remembers what it has covered: `txn` actions of the Delta log, one family per topic partition.
 ///
-/// For app_id "clicks" and partition 3 of the only topic the family is (with several topics: "clicks-TOPIC-3"):
+/// For app_id "shop", topic "clicks" and partition 3 the family is
 ///
-///   clicks-3                 last offset covered (inclusive); kafka-delta-ingest's own scheme
-///   clicks-3#from            first offset that our books cover
-///   clicks-3#read            running totals of the ledger since then …
-///   clicks-3#written, #dead_lettered, #filtered, #deduplicated, #tombstones
-///   clicks-3#crc             fingerprint of the record at our last offset, below that offset's lower 31 bits: so it
-///                            says nothing once another writer of the same ids has gone on
-///   clicks#expired_rows      aggregates only: records in the windows that retention has removed
-///   clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
+///   shop-clicks-3                 last offset covered (inclusive)
+///   shop-clicks-3#from            first offset that our books cover, and where reading began
+///   shop-clicks-3#read            running totals of the ledger since then …
+///   shop-clicks-3#written, #dead_lettered, #filtered, #deduplicated, #tombstones
+///   shop-clicks-3#crc             fingerprint of the record at our last offset, below that offset's lower 31 bits: so
+///                                 it says nothing once another writer of the same ids has gone on
+///   shop-clicks-3#watermark       the watermark of whoever read it last, in UTC microseconds
+///   shop-clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
+///   shop#topic:clicks             that the table holds offsets of this topic: 0, under its name as above; 1, under the
+///                                 short form
+///   shop#expired_rows             aggregates only: records in the windows that retention has removed
+///
+/// The short form, `shop-3` for `shop-clicks-3`, is kafka-delta-ingest's, and was ours while a pipeline had one topic.
+/// A table that holds it for a topic goes on with it for all partitions of that topic, whatever other topics come and
+/// go, so that the table can be given back. One topic of a table at most has it.
 ///
 /// Why txn actions: they are part of the table's state, so checkpoints carry them and log cleanup cannot lose them, and
 /// they become visible together with the rows. (commitInfo holds the same figures per epoch, for people.)
@@ -21,17 +28,35 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "delta/table.h"
 #include "model/ledger.h"
 #include "model/topic_partition.h"
+#include "pipeline/config.h"
 
 namespace millrace::pipeline {
 
-/// Names and reads the txn family. A value; any thread.
+/// One partition's part of an epoch. `range` begins where the table's coverage ended: no gap, no overlap.
+struct PartitionPart {
+  model::OffsetRange range;
+  model::Ledger ledger;
+  std::uint32_t fingerprint = 0;          ///< Of the record at range.end - 1; 0: a hole.
+  std::optional<std::int64_t> fence;      ///< What the table's offset id must still be when this is committed.
+  std::optional<UnixMicros> watermark{};  ///< The reader's, when it had read this far.
+};
+
+/// Names and reads the txn family in one table. A value; any thread.
 class Progress {
  public:
-  /// `single_topic`: ids without the topic's name.
-  Progress(std::string app_id, bool single_topic);
+  /// `topics`: those that the pipeline reads. `short_form_topic`: whose ids in this table are without its name.
+  Progress(std::string app_id, std::vector<std::string> topics, std::optional<std::string> short_form_topic);
+
+  /// For a table that exists: by its marker; without one, when it holds ids of the short form, by the topic that its
+  /// history names with them; without that (kafka-delta-ingest's own tables), the pipeline's only topic. For a table
+  /// without offsets: `form`, which kShort asks a single topic of. kInvalidInput: the table holds the short form, there
+  /// are several topics, and nothing says which of them it is.
+  static Result<Progress> Of(const delta::Table& table, const std::string& app_id,
+                             const std::vector<std::string>& topics, TxnIdForm form);
 
   std::string AppId(const model::TopicPartition& source) const;
   /// Of a dead-letter stage; "decode" and "event_time" share the plain id.
@@ -40,8 +65,11 @@ class Progress {
   /// Of the whole table, not of a partition.
   std::string ExpiredRowsId() const { return app_id_ + "#expired_rows"; }
 
-  /// The next offset to read, by the table's own txn; nullopt if the table has none for this partition.
+  /// The next offset to read: after the table's own txn, or where reading shall begin (`#from`) if nothing is covered
+  /// yet; nullopt if the table knows nothing of this partition.
   std::optional<model::Offset> NextOffset(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+  /// The version of AppId() in the table, for a commit's fence.
+  std::optional<std::int64_t> Fence(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> NextOffsetOfStage(const delta::Snapshot& snapshot, const model::TopicPartition& source,
                                                  const std::string& stage) const;
   /// Of the record at the last offset covered; nullopt: there is no record, or it was not we who covered it.
@@ -50,19 +78,32 @@ class Progress {
   /// Running totals; zero where there are none.
   model::Ledger Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> BooksBeginAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+  std::optional<UnixMicros> Watermark(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
 
-  /// Every partition that the table has an offset of. `topics`: those that may occur in ids; for one topic its name.
-  model::OffsetVector NextOffsets(const delta::Snapshot& snapshot, const std::vector<std::string>& topics) const;
+  /// Every partition that the table has covered offsets of, of the pipeline's topics and of those that the table's
+  /// markers name: a topic that the pipeline no longer reads is still in the table.
+  model::OffsetVector NextOffsets(const delta::Snapshot& snapshot) const;
 
-  /// What one epoch of one partition adds to a commit: the family's new versions, given the totals so far.
-  /// `fingerprint`: of the record at the last offset; 0: there is none.
+  /// What one epoch of one partition adds to a commit: the family's new versions, given the totals so far. The commit
+  /// carries Markers() too.
   std::vector<delta::Txn> Advance(const delta::Snapshot& snapshot, const model::TopicPartition& source,
-                                  const model::OffsetRange& range, const model::Ledger& epoch,
-                                  std::uint32_t fingerprint) const;
+                                  const PartitionPart& part) const;
+
+  /// Says where reading shall begin, before anything is read: what follows goes on from there, whoever reads it. None
+  /// of these ids is in the table yet. The commit carries Markers() too.
+  std::vector<delta::Txn> Begin(const model::TopicPartition& source, model::Offset start) const;
+
+  /// The markers of these topics that the table lacks; part of each commit that moves offsets, once per topic.
+  std::vector<delta::Txn> Markers(const delta::Snapshot& snapshot,
+                                  const std::vector<model::TopicPartition>& sources) const;
 
  private:
+  std::string MarkerId(const std::string& topic) const;
+  bool IsShort(const std::string& topic) const { return short_form_topic_ == topic; }
+
   std::string app_id_;
-  bool single_topic_;
+  std::vector<std::string> topics_;
+  std::optional<std::string> short_form_topic_;
 };
 
 }  // namespace millrace::pipeline

@@ -19,6 +19,7 @@ model::FetchedRecords Slice(const model::FetchedRecords& whole, model::OffsetRan
   piece.source = whole.source;
   piece.range = range;
   piece.generation = whole.generation;
+  piece.append_time = whole.append_time;
   piece.owner = whole.owner;
   for (const auto& record : whole.records) {
     if (record.offset < range.begin || record.offset >= range.end) continue;
@@ -50,6 +51,11 @@ constexpr int kOpenDataFilesMax = 128;
 
 }  // namespace
 
+PartitionTimes PartitionProgress::times() const {
+  const UnixMicros latest = max_event_time;
+  return {.latest = latest == INT64_MIN ? std::nullopt : std::optional(latest), .last_record = last_record};
+}
+
 int OpenFilesPerTable(const Plan& plan, int num_shards) {
   const auto is_events = [](const TablePlan& table) { return table.kind == TableKind::kEvents; };
   const auto tables = static_cast<int>(std::count_if(plan.tables.begin(), plan.tables.end(), is_events));
@@ -58,8 +64,8 @@ int OpenFilesPerTable(const Plan& plan, int num_shards) {
 
 Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
                                            std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores,
-                                           ShardOptions options) {
-  auto shard = std::unique_ptr<Shard>(new Shard(std::move(plan), std::move(options)));
+                                           ShardOptions options, const Clock& clock) {
+  auto shard = std::unique_ptr<Shard>(new Shard(std::move(plan), std::move(options), clock));
   if (shard->options_.budget != nullptr) shard->letter_memory_ = shard->options_.budget->NewShare("dead letters");
   ASSIGN_OR_RETURN(shard->decoder_, ingest::JsonDecoder::Make(shard->plan_->config.decode));
   const auto& relations = shard->plan_->relations;
@@ -84,8 +90,8 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
 
 void Shard::Start(PartitionStart start) {
   for (std::size_t t = 0; t < sinks_.size(); ++t) sinks_[t]->Start(start.source, start.sinks[t]);
-  partitions_.insert_or_assign(start.source,
-                               Partition{start.generation, std::move(start.letter_stages), std::move(start.progress)});
+  partitions_.insert_or_assign(start.source, Partition{start.generation, std::move(start.letter_stages),
+                                                       std::move(start.earlier), std::move(start.progress)});
 }
 
 void Shard::Stop(const model::TopicPartition& source) {
@@ -135,12 +141,12 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
   partition.progress->next = records.range.end;
   partition.progress->records += static_cast<std::int64_t>(records.records.size());
   partition.progress->bytes += static_cast<std::int64_t>(records.bytes);
+  if (partition.earlier != nullptr && records.range.end >= partition.earlier->end) partition.earlier = nullptr;
   if (!records.records.empty()) {
-    const UnixMicros now = SystemClock().Now();
-    partition.progress->last_record_seen = now;
+    partition.progress->last_record = clock_.SteadyNow();
     // Clocks of producers may be ahead of ours.
     const UnixMicros appended = records.records.back().timestamp;
-    if (appended > 0) partition.progress->freshness_us = std::max<std::int64_t>(0, now - appended);
+    if (appended > 0) partition.progress->freshness_us = std::max<std::int64_t>(0, clock_.Now() - appended);
   }
   return Status::OK();
 }
@@ -158,7 +164,8 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
                         first.reason, first.detail);
   }
   for (auto& letter : decoded.dead_letters) AddLetter(std::move(letter), partition);
-  if (plan_->event_time_column >= 0) RETURN_NOT_OK(Quarantine(piece, partition, input));
+  ASSIGN_OR_RETURN(input.rows, WithoutDead("decode", input.rows, piece, partition, &input.dead_lettered));
+  if (plan_->event_time_column >= 0) RETURN_NOT_OK(JudgeTimes(piece, partition, input));
 
   const std::uint32_t fingerprint = FingerprintOfLast(piece);
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
@@ -166,49 +173,76 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
     if (*sink.Next(piece.source) > piece.range.begin) continue;  // The table has these already.
     const auto& table = plan_->tables[t];
     ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(table.relation, piece, partition));
-    const Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
-                        .dead_lettered = relation->dead_lettered,
-                        .filtered = relation->filtered,
-                        .tombstones = decoded.tombstones};
-    ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, relation->rows, counts, fingerprint));
-    if (!refused.empty()) AddRefused(refused, *relation->rows, sink.stage(), piece, partition);
+    Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
+                  .dead_lettered = relation->dead_lettered,
+                  .filtered = relation->filtered,
+                  .tombstones = decoded.tombstones};
+    ASSIGN_OR_RETURN(const auto rows,
+                     WithoutDead(sink.stage(), relation->rows, piece, partition, &counts.dead_lettered));
+    ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, fingerprint));
+    if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece, partition);
   }
   return Status::OK();
 }
 
-/// Sets aside the rows whose event time is too far ahead of the log's own time. The log's time and not the wall clock:
-/// a record that is read twice must be judged alike.
-Status Shard::Quarantine(const model::FetchedRecords& piece, Partition& partition, RelationRows& input) {
+Result<std::shared_ptr<arrow::RecordBatch>> Shard::WithoutDead(const std::string& stage,
+                                                               const std::shared_ptr<arrow::RecordBatch>& rows,
+                                                               const model::FetchedRecords& piece,
+                                                               const Partition& partition, std::int64_t* dead) const {
+  if (partition.earlier == nullptr || rows == nullptr || !partition.earlier->HasAny(stage, piece.range)) return rows;
+  std::vector<std::int64_t> dropped;
+  const auto& offsets = Offsets(*rows);
+  for (std::int64_t i = 0; i < rows->num_rows(); ++i) {
+    if (partition.earlier->IsDead(stage, offsets.Value(i))) dropped.push_back(i);
+  }
+  *dead += std::ssize(dropped);
+  return Without(rows, dropped);
+}
+
+/// Sets aside the rows whose event time is too far ahead of the time at which they came, and lets the others move the
+/// watermark. That time is the broker's where the log has it. Elsewhere the record's timestamp is the device's own: a
+/// device whose clock is ahead says so in both, and one that was offline has an old one. There a row is kept if either
+/// its record's timestamp or our clock bears it out, and our clock alone may move the watermark.
+///
+/// A record that is read again is judged as it was the first time, whatever our clock or the file says by now.
+Status Shard::JudgeTimes(const model::FetchedRecords& piece, Partition& partition, RelationRows& input) {
+  static const std::string kStage = "event_time";
   const auto& times = static_cast<const arrow::TimestampArray&>(*input.rows->column(plan_->event_time_column));
   const auto& logged =
       static_cast<const arrow::TimestampArray&>(*input.rows->GetColumnByName(std::string(model::kTimestampColumn)));
+  const auto& offsets = Offsets(*input.rows);
   const std::int64_t lead_max = plan_->config.event_time->max_future.count();
-  const bool is_logged_time = plan_->config.event_time->column == model::kTimestampColumn;
-  UnixMicros latest = INT64_MIN;
-  std::vector<std::int64_t> ahead;
-  for (std::int64_t i = 0; i < times.length(); ++i) {
-    if (times.IsNull(i)) continue;
-    const UnixMicros time = times.Value(i);
-    if (!is_logged_time && time > logged.Value(i) + lead_max) {
-      ahead.push_back(i);
-    } else {
-      latest = std::max(latest, time);
-    }
-  }
-  if (latest > partition.progress->max_event_time) partition.progress->max_event_time = latest;
-  if (ahead.empty()) return Status::OK();
-
+  const UnixMicros now = clock_.Now();
+  const EarlierJudgements* const earlier = partition.earlier.get();
+  UnixMicros latest = partition.progress->max_event_time;
+  std::vector<std::int64_t> dropped;
   std::vector<process::FailedRow> failed;
-  for (const std::int64_t row : ahead) {
-    failed.push_back(
-        {row,
-         fmt::format("'{}' is {:.1f} s ahead of the log's timestamp; event_time.max_future is {:.1f} s",
-                     plan_->config.event_time->column, static_cast<double>(times.Value(row) - logged.Value(row)) / 1e6,
-                     static_cast<double>(lead_max) / 1e6)});
+  for (std::int64_t i = 0; i < times.length(); ++i) {
+    if (earlier != nullptr && offsets.Value(i) < earlier->end) {
+      if (earlier->IsDead(kStage, offsets.Value(i))) {
+        dropped.push_back(i);
+        continue;
+      }
+    } else if (times.IsValid(i)) {
+      const UnixMicros came = piece.append_time ? logged.Value(i) : std::max(logged.Value(i), now);
+      if (times.Value(i) > came + lead_max) {
+        dropped.push_back(i);
+        failed.push_back(
+            {i, fmt::format("'{}' is {:.1f} s ahead of {}; event_time.max_future is {:.1f} s",
+                            plan_->config.event_time->column, static_cast<double>(times.Value(i) - came) / 1e6,
+                            piece.append_time ? "the log's time" : "the clock", static_cast<double>(lead_max) / 1e6)});
+        continue;
+      }
+    }
+    if (times.IsNull(i)) continue;
+    const auto witness = Witness(times.Value(i), piece.append_time ? logged.Value(i) : now, lead_max);
+    if (witness) latest = std::max(latest, *witness);
   }
-  AddFailed(failed, *input.rows, "event_time", "future_timestamp", piece, partition);
-  input.dead_lettered += static_cast<std::int64_t>(ahead.size());
-  ASSIGN_OR_RETURN(input.rows, Without(input.rows, ahead));
+  partition.progress->max_event_time = latest;
+  if (dropped.empty()) return Status::OK();
+  AddFailed(failed, *input.rows, kStage, "future_timestamp", piece, partition);
+  input.dead_lettered += std::ssize(dropped);
+  ASSIGN_OR_RETURN(input.rows, Without(input.rows, dropped));
   return Status::OK();
 }
 
@@ -216,12 +250,14 @@ Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedReco
   auto& relation = relation_rows_[index];
   if (relation.computed) return &relation;
   ASSIGN_OR_RETURN(const RelationRows* const parent, Relation(plan_->relations[index].parent, piece, partition));
-  ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(parent->rows));
-  AddFailed(transformed.failed, *parent->rows, "transform:" + plan_->relations[index].name, "transform_error", piece,
-            partition);
+  const std::string stage = "transform:" + plan_->relations[index].name;
+  relation.dead_lettered = parent->dead_lettered;
+  ASSIGN_OR_RETURN(const auto rows, WithoutDead(stage, parent->rows, piece, partition, &relation.dead_lettered));
+  ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(rows));
+  AddFailed(transformed.failed, *rows, stage, "transform_error", piece, partition);
   relation.rows = std::move(transformed.rows);
   relation.filtered = parent->filtered + transformed.filtered;
-  relation.dead_lettered = parent->dead_lettered + static_cast<std::int64_t>(transformed.failed.size());
+  relation.dead_lettered += static_cast<std::int64_t>(transformed.failed.size());
   relation.computed = true;
   return &relation;
 }
@@ -247,8 +283,12 @@ void Shard::AddRefused(const std::vector<RefusedRow>& refused, const arrow::Reco
 }
 
 void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
-  const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
-  if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
+  if (partition.earlier != nullptr && letter.offset < partition.earlier->end) {
+    if (partition.earlier->IsDead(letter.stage, letter.offset)) return;  // It is there already.
+  } else {
+    const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
+    if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
+  }
   letter_bytes_ += model::BytesOf(letter);
   letter_memory_.Set(letter_bytes_);
   letters_.push_back(std::move(letter));

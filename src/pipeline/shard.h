@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -12,8 +13,10 @@
 #include "base/status.h"
 #include "ingest/json_decoder.h"
 #include "model/event_batch.h"
+#include "pipeline/earlier_judgements.h"
 #include "pipeline/plan.h"
 #include "pipeline/sink.h"
+#include "pipeline/watermark.h"
 #include "process/transform.h"
 
 namespace millrace::pipeline {
@@ -23,10 +26,12 @@ struct PartitionProgress {
   std::atomic<model::Offset> next{0};
   std::atomic<std::int64_t> records{0};
   std::atomic<std::int64_t> bytes{0};
-  std::atomic<UnixMicros> max_event_time{INT64_MIN};  ///< Ignoring rows that were quarantined.
-  std::atomic<UnixMicros> last_record_seen{0};        ///< Wall clock; 0: none yet.
+  std::atomic<UnixMicros> max_event_time{INT64_MIN};  ///< Of the events that may move the watermark, see Witness().
+  std::atomic<std::chrono::steady_clock::time_point> last_record{};  ///< When it came; the epoch: none yet.
   /// Of the newest record, from its timestamp in the log until answers had it; -1: none yet, or the log has none.
   std::atomic<std::int64_t> freshness_us{-1};
+
+  PartitionTimes times() const;
 };
 
 struct ShardOptions {
@@ -43,17 +48,20 @@ int OpenFilesPerTable(const Plan& plan, int num_shards);
 
 class Shard {
  public:
+  /// `clock` outlives it.
   static Result<std::unique_ptr<Shard>> Make(std::shared_ptr<const Plan> plan,
                                              std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores,
-                                             ShardOptions options = {});
+                                             ShardOptions options = {}, const Clock& clock = SystemClock());
 
   /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage
-  /// the first offset whose letters are not durable yet. Only records of `generation` are taken from now on.
+  /// the first offset whose letters are not durable yet; `earlier`: what was decided about records that are read again,
+  /// nullptr: nothing. Only records of `generation` are taken from now on.
   struct PartitionStart {
     model::TopicPartition source;
     std::int64_t generation = 0;
     std::vector<SinkStart> sinks;
     std::map<std::string, model::Offset> letter_stages;
+    std::shared_ptr<const EarlierJudgements> earlier;
     std::shared_ptr<PartitionProgress> progress;
   };
   void Start(PartitionStart start);
@@ -86,6 +94,7 @@ class Shard {
   struct Partition {
     std::int64_t generation;
     std::map<std::string, model::Offset> letter_stages;
+    std::shared_ptr<const EarlierJudgements> earlier;  // nullptr once everything is new.
     std::shared_ptr<PartitionProgress> progress;
   };
   /// One relation's share of a fetch: its rows, and what was lost on the way there.
@@ -96,11 +105,16 @@ class Shard {
     bool computed = false;
   };
 
-  Shard(std::shared_ptr<const Plan> plan, ShardOptions options)
-      : plan_(std::move(plan)), options_(std::move(options)) {}
+  Shard(std::shared_ptr<const Plan> plan, ShardOptions options, const Clock& clock)
+      : plan_(std::move(plan)), options_(std::move(options)), clock_(clock) {}
   Status ProcessWhole(const model::FetchedRecords& records, Partition& partition);
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
-  Status Quarantine(const model::FetchedRecords& piece, Partition& partition, RelationRows& input);
+  Status JudgeTimes(const model::FetchedRecords& piece, Partition& partition, RelationRows& input);
+  /// Takes out the rows that are dead letters of this stage already.
+  Result<std::shared_ptr<arrow::RecordBatch>> WithoutDead(const std::string& stage,
+                                                          const std::shared_ptr<arrow::RecordBatch>& rows,
+                                                          const model::FetchedRecords& piece,
+                                                          const Partition& partition, std::int64_t* dead) const;
   Result<RelationRows*> Relation(int index, const model::FetchedRecords& piece, Partition& partition);
   void AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows,
                  const std::string& stage, const std::string& reason, const model::FetchedRecords& piece,
@@ -111,6 +125,7 @@ class Shard {
 
   std::shared_ptr<const Plan> plan_;
   const ShardOptions options_;
+  const Clock& clock_;
   std::unique_ptr<ingest::JsonDecoder> decoder_;
   std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; [0] is empty.
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.

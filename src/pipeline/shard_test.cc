@@ -6,6 +6,7 @@
 
 #include "eventlog/event_log.h"
 #include "pipeline/test_pipeline_internal.h"
+#include "testing/manual_clock.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::pipeline {
@@ -137,6 +138,56 @@ TEST(Shard, DurableDeadLettersAreNotRepeated) {
   for (const auto& letter : pipeline.shard().TakeLetters()) offsets.push_back(letter.offset);
   EXPECT_THAT(offsets, ::testing::UnorderedElementsAre(1, 3, 5));
   EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger.dead_lettered, 3) << "the books count them all the same";
+}
+
+/// One record as a device sent it: what its own clock says in the payload, and what the log has as its timestamp.
+model::FetchedRecords Sent(UnixMicros event_time, UnixMicros timestamp, bool append_time) {
+  auto fetched = Fetched({0, 1}, {{0, Row(0, "1", event_time)}});
+  fetched.records.front().timestamp = timestamp;
+  fetched.append_time = append_time;
+  return fetched;
+}
+
+TEST(Shard, ClocksThatAreWrongMoveNothingAndRightEventsAreKept) {
+  constexpr UnixMicros kMinute = 60'000'000;
+  constexpr UnixMicros kNow = kLogTime;
+  struct Case {
+    const char* name;
+    UnixMicros event_time;
+    UnixMicros timestamp;
+    bool append_time;
+    UnixMicros our_clock;
+    bool is_row;
+    std::optional<UnixMicros> latest;  // What the watermark is made from.
+  };
+  const Case cases[] = {
+      // max_future is a minute.
+      {"right, CreateTime", kNow - 1, kNow, false, kNow, true, kNow - 1},
+      {"right, LogAppendTime", kNow - 1, kNow, true, kNow, true, kNow - 1},
+      {"a little ahead, CreateTime", kNow + 500'000, kNow + 500'000, false, kNow, true, kNow},
+      {"a little ahead, LogAppendTime", kNow + 500'000, kNow, true, kNow, true, kNow},
+      {"50 minutes ahead in both, CreateTime", kNow + 50 * kMinute, kNow + 50 * kMinute, false, kNow, true,
+       std::nullopt},
+      {"50 minutes ahead, LogAppendTime", kNow + 50 * kMinute, kNow, true, kNow, false, std::nullopt},
+      {"years ahead in the payload alone, CreateTime", kNow + 999 * kMinute, kNow, false, kNow, false, std::nullopt},
+      {"sent an hour after it was made, CreateTime", kNow - 1, kNow - 60 * kMinute, false, kNow, true, kNow - 1},
+      {"an old CreateTime, and the payload's time is right", kNow, kNow - 60 * kMinute, false, kNow, true, kNow},
+      {"right, and our clock is a day behind, CreateTime", kNow, kNow, false, kNow - 1440 * kMinute, true,
+       std::nullopt},
+      {"right, and our clock is a day behind, LogAppendTime", kNow, kNow, true, kNow - 1440 * kMinute, true, kNow},
+      {"right, and our clock is a day ahead, CreateTime", kNow, kNow, false, kNow + 1440 * kMinute, true, kNow},
+      {"an hour late", kNow - 60 * kMinute, kNow, false, kNow, true, kNow - 60 * kMinute},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const testing::ManualClock clock(c.our_clock);
+    TestPipeline pipeline(TestConfig(), {}, {}, clock);
+    const auto progress = pipeline.StartAt({0, 0, 0});
+    MILLRACE_ASSERT_OK(pipeline.shard().Process(Sent(c.event_time, c.timestamp, c.append_time)));
+    EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger.written, c.is_row ? 1 : 0);
+    EXPECT_EQ(pipeline.shard().TakeLetters().size(), c.is_row ? 0u : 1u);
+    EXPECT_EQ(progress->times().latest, c.latest);
+  }
 }
 
 TEST(Shard, QuarantineComparesWithTheLogsTimestamp) {

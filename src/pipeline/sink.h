@@ -18,6 +18,7 @@
 #include "objectstore/object_store.h"
 #include "pipeline/column_adder.h"
 #include "pipeline/plan.h"
+#include "pipeline/progress.h"
 #include "pipeline/row_check.h"
 #include "process/windowed_aggregator.h"
 #include "query/aggregate_query.h"
@@ -31,14 +32,6 @@ struct SinkStart {
   std::optional<std::int64_t> fence;  ///< The table's txn version now: what the next commit must find unmoved.
   /// The table's schema in the lake now, which may have columns NOT NULL; nullptr: it has none.
   std::shared_ptr<arrow::Schema> table_schema = nullptr;
-};
-
-/// One partition's part of an epoch. `range` begins where the table's coverage ended: no gap, no overlap.
-struct PartitionPart {
-  model::OffsetRange range;
-  model::Ledger ledger;
-  std::uint32_t fingerprint = 0;  ///< Of the record at range.end - 1; 0: a hole.
-  std::optional<std::int64_t> fence;
 };
 
 /// What a sink hands over at a cut. Files are open still: Finish() them on an I/O thread.

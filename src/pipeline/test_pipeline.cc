@@ -3,6 +3,7 @@
 #include <atomic>
 #include <utility>
 
+#include "pipeline/open_tables.h"
 #include "pipeline/test_pipeline_internal.h"
 
 namespace millrace::pipeline {
@@ -36,7 +37,7 @@ std::string Row(std::int64_t id, const std::string& txt, UnixMicros ts) {
 model::FetchedRecords Fetched(model::OffsetRange range, std::map<model::Offset, std::optional<std::string>> payloads,
                               std::int64_t generation) {
   auto owned = std::make_shared<const std::map<model::Offset, std::optional<std::string>>>(std::move(payloads));
-  model::FetchedRecords fetched{.source = kSource, .range = range, .generation = generation};
+  model::FetchedRecords fetched{.source = kSource, .range = range, .generation = generation, .append_time = true};
   for (const auto& [offset, payload] : *owned) {
     fetched.records.push_back({.offset = offset, .timestamp = kLogTime, .payload = payload});
     fetched.bytes += payload ? payload->size() : 0;
@@ -52,7 +53,7 @@ model::FetchedRecords FetchedRows(model::OffsetRange range) {
 }
 
 TestPipeline::TestPipeline(PipelineConfig config, ShardOptions options,
-                           const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas) {
+                           const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas, const Clock& clock) {
   static std::atomic<int> count{0};
   folder_ = std::filesystem::temp_directory_path() / fmt::format("millrace_pipeline_{}_{}", ::getpid(), ++count);
   std::filesystem::create_directories(folder_);
@@ -60,17 +61,16 @@ TestPipeline::TestPipeline(PipelineConfig config, ShardOptions options,
   store_ = std::make_shared<testing::FaultyStore>(objectstore::OpenStore(folder_.string()).ValueOrDie());
   lake_ = store_;
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
-  for (int t = 0; t <= plan_->dead_letters(); ++t) {
-    const auto& table = plan_->tables[t];
-    stores.push_back(OpenTableStore(*plan_, t, lake_).ValueOrDie());
-    const auto schema = lake_schemas.contains(t) ? lake_schemas.at(t) : table.schema;
-    tables_.push_back(delta::Table::OpenOrCreate(stores.back(), {.schema = schema,
-                                                                 .partition_columns = table.partition_columns,
-                                                                 .configuration = table.properties,
-                                                                 .name = table.name})
-                          .ValueOrDie());
+  for (const auto& [t, schema] : lake_schemas) {
+    delta::Table::OpenOrCreate(OpenTableStore(*plan_, t, lake_).ValueOrDie(),
+                               {.schema = schema, .partition_columns = plan_->tables[t].partition_columns})
+        .ValueOrDie();
   }
-  shard_ = Shard::Make(plan_, std::move(stores), std::move(options)).ValueOrDie();
+  for (auto& opened : OpenTables(*plan_, lake_).ValueOrDie()) {
+    stores.push_back(opened.table->store());
+    tables_.push_back(std::move(opened.table));
+  }
+  shard_ = Shard::Make(plan_, std::move(stores), std::move(options), clock).ValueOrDie();
 }
 
 TestPipeline::~TestPipeline() {
@@ -82,26 +82,28 @@ TestPipeline::~TestPipeline() {
 void TestPipeline::Start() {
   std::vector<model::Offset> next;
   for (int t = 0; t < plan_->dead_letters(); ++t) {
-    next.push_back(plan_->progress.NextOffset(*tables_[t]->snapshot(), kSource).value_or(0));
+    next.push_back(progress_.NextOffset(*tables_[t]->snapshot(), kSource).value_or(0));
   }
   StartAt(next);
 }
 
-void TestPipeline::StartAt(const std::vector<model::Offset>& next, std::map<std::string, model::Offset> letter_stages) {
+std::shared_ptr<const PartitionProgress> TestPipeline::StartAt(const std::vector<model::Offset>& next,
+                                                               std::map<std::string, model::Offset> letter_stages) {
   Shard::PartitionStart start{.source = kSource,
                               .generation = 1,
                               .sinks = {},
                               .letter_stages = std::move(letter_stages),
+                              .earlier = nullptr,
                               .progress = std::make_shared<PartitionProgress>()};
   for (std::size_t t = 0; t < next.size(); ++t) {
     start.sinks.push_back({.next = next[t],
                            .covered_from = next[t],
-                           .fence = plan_->progress.NextOffset(*tables_[t]->snapshot(), kSource)
-                                        ? std::optional(next[t] - 1)
-                                        : std::nullopt,
+                           .fence = progress_.Fence(*tables_[t]->snapshot(), kSource),
                            .table_schema = tables_[t]->snapshot()->schema});
   }
+  const auto progress = start.progress;
   shard_->Start(std::move(start));
+  return progress;
 }
 
 Result<PreparedEpoch> TestPipeline::Prepare(int table) {
@@ -113,9 +115,9 @@ Result<PreparedEpoch> TestPipeline::Prepare(int table) {
 
 Result<EpochOutcome> TestPipeline::CommitLettersOf(std::vector<model::DeadLetter> letters, model::Offset end) {
   LetterEpoch epoch{.letters = std::move(letters), .ends = {{kSource, end}}, .fence = {}};
-  const std::string id = plan_->progress.AppId(kSource);
+  const std::string id = progress_.AppId(kSource);
   epoch.fence[id] = tables_.back()->snapshot()->TxnVersion(id);
-  return CommitLetters(*plan_, *tables_.back(), epoch);
+  return CommitLetters(*plan_, *tables_.back(), progress_, epoch);
 }
 
 Result<EpochOutcome> TestPipeline::Commit(int table) {
@@ -124,7 +126,7 @@ Result<EpochOutcome> TestPipeline::Commit(int table) {
     RETURN_NOT_OK(CommitLettersOf(std::move(letters), end).status());
   }
   ASSIGN_OR_RETURN(const auto epoch, Prepare(table));
-  return CommitEpoch(*plan_, plan_->tables[table], *tables_[table], epoch);
+  return CommitEpoch(*plan_, plan_->tables[table], *tables_[table], progress_, epoch);
 }
 
 Status TestPipeline::CommitAll() {

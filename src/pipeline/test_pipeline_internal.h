@@ -37,11 +37,14 @@ class TestPipeline {
  public:
   /// `lake_schemas`: by table, where it is not the plan's.
   explicit TestPipeline(PipelineConfig config = TestConfig(), ShardOptions options = {},
-                        const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas = {});
+                        const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas = {},
+                        const Clock& clock = SystemClock());
   ~TestPipeline();
 
   const Plan& plan() const { return *plan_; }
   std::shared_ptr<const Plan> shared_plan() const { return plan_; }
+  /// Every table is new, and so names its offsets alike.
+  const Progress& progress() const { return progress_; }
   Shard& shard() { return *shard_; }
   delta::Table& table(int index) { return *tables_[index]; }
   testing::FaultyStore& store() { return *store_; }
@@ -50,8 +53,9 @@ class TestPipeline {
 
   /// Starts kSource at what the tables hold, as the worker does.
   void Start();
-  /// Starts kSource at these offsets, by table of the plan.
-  void StartAt(const std::vector<model::Offset>& next, std::map<std::string, model::Offset> letter_stages = {});
+  /// Starts kSource at these offsets, by table of the plan. Gives what its records show from then on.
+  std::shared_ptr<const PartitionProgress> StartAt(const std::vector<model::Offset>& next,
+                                                   std::map<std::string, model::Offset> letter_stages = {});
 
   Result<PreparedEpoch> Prepare(int table);
   /// Dead letters first, then the table's open epoch.
@@ -62,6 +66,7 @@ class TestPipeline {
  private:
   std::filesystem::path folder_;
   std::shared_ptr<const Plan> plan_;
+  Progress progress_{"test", {kSource.topic}, std::nullopt};
   std::shared_ptr<testing::FaultyStore> store_;
   std::shared_ptr<objectstore::ObjectStore> lake_;
   std::vector<std::shared_ptr<delta::Table>> tables_;

@@ -215,7 +215,7 @@ TEST_F(WindowUpkeepTest, RetentionRemovesOldWindowsAndTheBooksStillBalance) {
   Epoch({0, 1, 2});
   Epoch({day, day + 1});
   Epoch({2 * day});
-  const std::string id = pipeline_.plan().progress.ExpiredRowsId();
+  const std::string id = pipeline_.progress().ExpiredRowsId();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first,
                                 ExpireWindows(pipeline_.table(kSums), definition(), kStart + kDay, id));
   EXPECT_EQ(first.files_removed, 1);

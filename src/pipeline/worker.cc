@@ -3,21 +3,19 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <future>
-#include <random>
 #include <set>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/kill_point.h"
 #include "base/log.h"
-#include "delta/schema_change.h"
+#include "pipeline/pressure.h"
+#include "pipeline/worker_internal.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -30,64 +28,15 @@ using namespace std::chrono_literals;
 constexpr std::size_t kPollRecordsMax = 8192;
 /// A shard with more than this waiting gets no more: the log keeps the rest.
 constexpr std::int64_t kShardBacklogBytesMax = 8 << 20;
-/// Commits come every few seconds: a checkpoint every hundred keeps opening fast and costs little.
-constexpr std::int64_t kCheckpointIntervalDefault = 100;
 constexpr auto kLogTimeout = 5s;
-constexpr auto kDescribeTimeout = 2s;
-/// Share of limits.memory at which all tables are cut early, and at which intake stops.
-constexpr double kCutShare = 0.5;
-constexpr double kStopShare = 0.8;
-
-asio::awaitable<void> Sleep(steady_clock::duration duration) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, duration);
-  boost::system::error_code ignored;
-  co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-}
-
-/// 100 ms, 200 ms … 5 s, each somewhere in its upper half.
-steady_clock::duration Backoff(int attempt) {
-  static thread_local std::minstd_rand random{std::random_device{}()};
-  const auto cap = std::min<std::int64_t>(5000, 100ll << std::min(attempt, 10));
-  return std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(cap / 2, cap)(random));
-}
-
-Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
-  ASSIGN_OR_RETURN(const auto wanted_json, delta::SchemaToJson(*plan.schema));
-  ASSIGN_OR_RETURN(const auto wanted, delta::SchemaFromJson(wanted_json));
-  for (const auto& field : wanted->fields()) {
-    const auto found = snapshot.schema->GetFieldByName(field->name());
-    if (found == nullptr) {
-      return InvalidInput("table {}: the table in the lake has no column '{}'; set on_new_column: add to let it grow",
-                          plan.name, field->name());
-    }
-    if (!found->type()->Equals(field->type())) {
-      return InvalidInput("table {}: column '{}' is {} in the lake, but {} in the pipeline", plan.name, field->name(),
-                          found->type()->ToString(), field->type()->ToString());
-    }
-  }
-  if (snapshot.schema->num_fields() != wanted->num_fields()) {
-    for (const auto& field : snapshot.schema->fields()) {
-      if (wanted->GetFieldByName(field->name()) == nullptr && !field->nullable()) {
-        return InvalidInput(
-            "table {}: column '{}' of the table in the lake must not be null, and the pipeline has none", plan.name,
-            field->name());
-      }
-    }
-  }
-  if (snapshot.metadata.partition_columns != plan.partition_columns) {
-    return InvalidInput("table {}: the table in the lake is partitioned by [{}], the pipeline asks for [{}]", plan.name,
-                        fmt::join(snapshot.metadata.partition_columns, ", "), fmt::join(plan.partition_columns, ", "));
-  }
-  return Status::OK();
-}
+/// What is taken away is committed within this (or shutdown_timeout, if that is shorter), or read again by its next
+/// owner. The group waits so long at most.
+constexpr std::chrono::microseconds kRevokeFlush = 10s;
+/// Threads that wait for the store: a commit of each table may be under way, in pipelines of usual size.
+constexpr std::size_t kIoThreadsMin = 4;
+constexpr std::size_t kIoThreadsMax = 16;
 
 }  // namespace
-
-std::int64_t CheckpointInterval(const delta::Snapshot& snapshot) {
-  const auto& properties = snapshot.metadata.configuration;
-  const auto property = properties.find("delta.checkpointInterval");
-  return property == properties.end() ? kCheckpointIntervalDefault : std::max(1, std::atoi(property->second.c_str()));
-}
 
 void Worker::ShardThread::Measure() {
   for (int t = 0; t < shard->num_sinks(); ++t) open_rows[t] = shard->sink(t).num_rows();
@@ -96,44 +45,35 @@ void Worker::ShardThread::Measure() {
 Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consumer> consumer, Options options)
     : plan_(std::move(plan)),
       options_(options),
-      consumer_(std::move(consumer)),
       budget_(MemoryBudget::Make(plan_->config.limits.memory)),
+      consumer_(std::move(consumer)),
+      io_pool_(std::clamp(plan_->tables.size(), kIoThreadsMin, kIoThreadsMax)),
       seal_mutex_(control_.get_executor()),
-      wake_(control_) {}
+      letters_memory_(budget_->NewShare("dead letters")),
+      backlog_memory_(budget_->NewShare("records")),
+      wake_(control_),
+      tasks_(control_.get_executor(),
+             [this](const std::string& task, const Status& failure) { Fail(WithContext(failure, "{}", task)); }) {}
 
 Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
                                              std::unique_ptr<eventlog::Consumer> consumer,
                                              std::shared_ptr<objectstore::ObjectStore> lake, Options options) {
   auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), options));
-  for (int t = 0; t <= worker->plan_->dead_letters(); ++t) {
-    const auto& table_plan = worker->plan_->tables[t];
-    ASSIGN_OR_RETURN(auto store, OpenTableStore(*worker->plan_, t, lake));
-    worker->stores_.push_back(std::move(store));
-    auto state = std::make_unique<TableState>(worker->control_.get_executor());
-    auto opened = delta::Table::OpenOrCreate(worker->stores_.back(), {.schema = table_plan.schema,
-                                                                      .partition_columns = table_plan.partition_columns,
-                                                                      .configuration = table_plan.properties,
-                                                                      .name = table_plan.name});
-    if (!opened.ok()) return WithContext(opened.status(), "table {}", table_plan.name);
-    state->table = std::move(*opened);
-    RETURN_NOT_OK(WithContext(state->table->CheckWritable(), "table {}", table_plan.name));
-    // A partition column cannot be added: CheckSchema says so.
-    const bool same_partitions = state->table->snapshot()->metadata.partition_columns == table_plan.partition_columns;
-    if (table_plan.on_new_column == OnNewColumn::kAdd && same_partitions) {
-      RETURN_NOT_OK(
-          WithContext(delta::AddColumns(*state->table, table_plan.schema->fields()), "table {}", table_plan.name));
-    }
-    RETURN_NOT_OK(CheckSchema(table_plan, *state->table->snapshot()));
+  ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
+  std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
+  for (std::size_t t = 0; t < opened.size(); ++t) {
+    stores.push_back(opened[t].table->store());
+    auto state = std::make_unique<TableState>(worker->control_.get_executor(), std::move(opened[t]));
     state->last_checkpoint = state->table->snapshot()->version;
-    state->status.name = table_plan.name;
-    state->status.kind = table_plan.kind;
+    state->status.name = worker->plan_->tables[t].name;
+    state->status.kind = worker->plan_->tables[t].kind;
     worker->tables_.push_back(std::move(state));
   }
   const int configured = worker->plan_->config.limits.threads;
   const int num_shards = configured > 0 ? configured : std::max(1u, std::thread::hardware_concurrency());
   for (int i = 0; i < num_shards; ++i) {
     auto thread = std::make_unique<ShardThread>();
-    ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, worker->stores_,
+    ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, stores,
                                                 {.budget = worker->budget_,
                                                  .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards)}));
     thread->open_rows = std::make_unique<std::atomic<std::int64_t>[]>(worker->plan_->tables.size());
@@ -148,6 +88,7 @@ Worker::~Worker() {
     if (shard->thread.joinable()) shard->thread.join();
   }
   io_pool_.join();
+  log_pool_.join();
 }
 
 Status Worker::Run() {
@@ -168,12 +109,7 @@ Status Worker::Run() {
     signals.add(SIGTERM);
     auto on_signal = [this, &signals](auto&& self, const boost::system::error_code& ec, int number) -> void {
       if (ec) return;
-      if (stopping_) {
-        spdlog::warn("second signal {}: leaving without a commit; what is not committed will be read again", number);
-        std::_Exit(1);
-      }
-      spdlog::info("signal {}: committing and leaving", number);
-      Stop();
+      OnSignal(number);
       signals.async_wait([self](const auto& e, int n) { self(self, e, n); });
     };
     signals.async_wait([on_signal](const auto& e, int n) { on_signal(on_signal, e, n); });
@@ -184,7 +120,9 @@ Status Worker::Run() {
       try {
         std::rethrow_exception(error);
       } catch (const std::exception& e) {
-        failure_ = Internal("the control loop threw: {}", e.what());
+        // What its tasks were doing is not known any more, and their owner is gone.
+        spdlog::critical("the control loop threw: {}; what is not committed will be read again", e.what());
+        std::_Exit(1);
       }
     }
     control_.stop();
@@ -197,33 +135,43 @@ Status Worker::Run() {
     shard->thread.join();
   }
   io_pool_.join();
+  log_pool_.join();
   return failure_.value_or(Status::OK());
 }
 
+void Worker::OnSignal(int number) {
+  if (++signals_ > 1) {
+    spdlog::warn("second signal {}: leaving without a commit; what is not committed will be read again", number);
+    std::_Exit(1);
+  }
+  spdlog::info("signal {}: {}", number, stopping_ ? "leaving already" : "committing and leaving");
+  Stop();
+}
+
 void Worker::Stop() {
-  asio::post(control_, [this] {
-    if (stopping_) return;
-    StartStopping();
-    wake_.cancel();
-    for (auto& table : tables_) table->timer.cancel();
-  });
+  asio::post(control_, [this] { StartStopping(); });
 }
 
 void Worker::StartStopping() {
+  if (stopping_) return;
+  stop_deadline_ns_ = (steady_clock::now() + plan_->config.shutdown_timeout).time_since_epoch().count();
   stopping_ = true;
-  if (stop_deadline_) return;
-  stop_deadline_ = steady_clock::now() + plan_->config.shutdown_timeout;
-  asio::co_spawn(control_, InterruptStoresAtDeadline(), asio::detached);
+  tasks_.Spawn("interrupting the stores at the deadline", InterruptStoresAtDeadline());
+  wake_.cancel();
+  for (auto& table : tables_) table->timer.cancel();
 }
 
 asio::awaitable<void> Worker::InterruptStoresAtDeadline() {
-  co_await Sleep(*stop_deadline_ - steady_clock::now());
+  co_await Sleep(StopDeadline() - steady_clock::now());
+  if (steady_clock::now() < StopDeadline()) co_return;  // Cancelled: everything has ended.
   spdlog::warn("shutdown_timeout is over: requests to the store are given up");
-  for (const auto& store : stores_) store->Interrupt();
+  for (const auto& table : tables_) table->table->store()->Interrupt();
 }
 
 steady_clock::time_point Worker::StopDeadline() const {
-  return stop_deadline_.value_or(steady_clock::now() + plan_->config.shutdown_timeout);
+  const std::int64_t ns = stop_deadline_ns_;
+  if (ns == 0) return steady_clock::now() + plan_->config.shutdown_timeout;
+  return steady_clock::time_point(steady_clock::duration(ns));
 }
 
 void Worker::Note(const Status& status) {
@@ -234,8 +182,7 @@ void Worker::Note(const Status& status) {
 
 void Worker::Fail(const Status& status) {
   if (!failure_) failure_ = status;
-  stopping_ = true;
-  wake_.cancel();
+  StartStopping();
 }
 
 void Worker::RequestReset(const Status& why) {
@@ -244,20 +191,23 @@ void Worker::RequestReset(const Status& why) {
   wake_.cancel();
 }
 
+template <typename Call>
+asio::awaitable<std::invoke_result_t<Call>> Worker::AskLog(Call call) {
+  log_busy_ = true;
+  auto answer = co_await RunOn(log_pool_.get_executor(), std::move(call));
+  log_busy_ = false;
+  co_return answer;
+}
+
 asio::awaitable<void> Worker::Control() {
-  const auto executor = co_await asio::this_coro::executor;
-  Status subscribed = Status::OK();
-  for (int attempt = 0; !stopping_; ++attempt) {
-    subscribed = consumer_->Subscribe(plan_->config.source.topics, kLogTimeout);
-    if (subscribed.ok() || KindOf(subscribed) != ErrorKind::kTransient) break;
-    Note(subscribed);
-    co_await Sleep(Backoff(attempt));
-  }
+  const Status subscribed = co_await Subscribe();
   if (!subscribed.ok() && !stopping_) {
     Fail(subscribed);
   } else if (!stopping_) {
-    for (int t = 0; t < plan_->dead_letters(); ++t) asio::co_spawn(executor, CutRegularly(t), asio::detached);
-    asio::co_spawn(executor, Tick(), asio::detached);
+    for (int t = 0; t < plan_->dead_letters(); ++t) {
+      tasks_.Spawn("cutting " + tables_[t]->status.name, CutRegularly(t));
+    }
+    tasks_.Spawn("rates", Tick());
     const Status done = co_await Intake();
     if (!done.ok()) Fail(done);
   }
@@ -266,8 +216,8 @@ asio::awaitable<void> Worker::Control() {
   StartStopping();
   // A failure that needs a person is no reason to lose the work before it: commit what is whole.
   if (!reset_needed_) {
-    const Status cut = co_await CutAll();
-    if (!cut.ok() && !failure_) failure_ = cut;
+    const bool all = co_await CutAllUntil(StopDeadline());
+    if (!all) RequestReset(Transient("shutdown_timeout was over before all was committed"));
   }
   // Cuts that are still trying hold locks and look at the tables: none may be left when this loop, and then the worker,
   // ends.
@@ -278,8 +228,35 @@ asio::awaitable<void> Worker::Control() {
     failure_ = Transient("stopped while recovering; what is not committed will be read again: {}",
                          status_.errors.empty() ? "" : status_.errors.back());
   }
-  consumer_->Close();
+  if (options_.until_end && !reached_end_ && !failure_) {
+    failure_ = Transient("stopped before the end of the log was reached; what was read is committed");
+  }
+  const auto close = [this] {
+    consumer_->Close();
+    return true;
+  };
+  co_await AskLog(close);
+  co_await tasks_.Stop();
   status_.state = failure_ ? "failed" : "stopped";
+}
+
+asio::awaitable<Status> Worker::Subscribe() {
+  const auto subscribe = [this]() -> Status {
+    RETURN_NOT_OK(consumer_->Subscribe(plan_->config.source.topics, kLogTimeout));
+    if (!std::holds_alternative<StartOffsets>(plan_->config.source.start)) return Status::OK();
+    ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(kLogTimeout));
+    return CheckStartPartitions(plan_->config.source, partitions);
+  };
+  Status subscribed = Status::OK();
+  for (int attempt = 0; !stopping_; ++attempt) {
+    subscribed = co_await AskLog(subscribe);
+    if (subscribed.ok() || KindOf(subscribed) != ErrorKind::kTransient) break;
+    Note(subscribed);
+    wake_.expires_after(Backoff(attempt));
+    boost::system::error_code ignored;
+    co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  co_return subscribed;
 }
 
 asio::awaitable<Status> Worker::Intake() {
@@ -292,19 +269,22 @@ asio::awaitable<Status> Worker::Intake() {
       continue;
     }
     Backpressure();
-    if (!backpressure_) {
+    if (!waiting_for_room_) {
       auto events = consumer_->Poll(kPollRecordsMax);
       KillPoint("poll.after");
       for (auto& event : events) {
         CO_RETURN_NOT_OK(co_await HandleEvent(std::move(event)));
       }
       if (options_.until_end && AtEnd()) {
-        const Status cut = co_await CutAll();
-        if (!reset_needed_) co_return cut;
+        const bool all = co_await CutAllUntil(steady_clock::now() + 1h);
+        if (all && !reset_needed_ && !failure_) {
+          reached_end_ = true;
+          co_return Status::OK();
+        }
       }
     }
     if (stopping_ || reset_needed_) continue;
-    if (!waiting && !backpressure_) {
+    if (!waiting && !waiting_for_room_) {
       waiting = true;
       descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
                             [this, &waiting](const boost::system::error_code& ec) {
@@ -319,37 +299,34 @@ asio::awaitable<Status> Worker::Intake() {
 }
 
 asio::awaitable<void> Worker::WaitForWork() {
-  wake_.expires_after(backpressure_ ? steady_clock::duration(20ms) : steady_clock::duration(500ms));
+  wake_.expires_after(waiting_for_room_ ? steady_clock::duration(20ms) : steady_clock::duration(500ms));
   boost::system::error_code ignored;
   co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
 
-/// Stops taking records while a shard is behind or memory is short; cuts early before that.
 void Worker::Backpressure() {
-  std::int64_t used = 0;
-  bool behind = false;
+  std::int64_t backlog = 0;
+  bool is_behind = false;
   for (const auto& shard : shards_) {
-    const std::int64_t backlog = shard->backlog_bytes;
-    behind |= backlog > kShardBacklogBytesMax;
-    used += backlog;
+    is_behind |= shard->backlog_bytes > kShardBacklogBytesMax;
+    backlog += shard->backlog_bytes;
   }
-  used += budget_->used();
-  const auto budget = static_cast<double>(budget_->limit());
-  status_.memory_used = used;
-  if (static_cast<double>(used) > kCutShare * budget) {
+  backlog_memory_.Set(backlog);
+  status_.memory_used = budget_->used();
+  const Pressure pressure = PressureOf(budget_->used(), budget_->limit(), is_behind);
+  if (pressure.cut) {
     for (int t = 0; t < plan_->dead_letters(); ++t) RequestCut(t);
   }
-  const bool short_of_memory = static_cast<double>(used) > kStopShare * budget;
-  backpressure_ = behind || short_of_memory;
+  waiting_for_room_ = pressure.wait;
   // A short wait leaves the records in the client's bounded queue; a long one pauses the partitions, so that the
   // group keeps hearing from us while nothing more is fetched.
   std::vector<model::TopicPartition> changed;
   for (auto& [source, partition] : owned_) {
-    if (partition.paused != short_of_memory) changed.push_back(source);
-    partition.paused = short_of_memory;
+    if (partition.paused != pressure.pause) changed.push_back(source);
+    partition.paused = pressure.pause;
   }
   if (changed.empty()) return;
-  const Status status = short_of_memory ? consumer_->Pause(changed) : consumer_->Resume(changed);
+  const Status status = pressure.pause ? consumer_->Pause(changed) : consumer_->Resume(changed);
   if (!status.ok()) Note(status);
 }
 
@@ -357,14 +334,13 @@ asio::awaitable<Status> Worker::HandleEvent(eventlog::Event event) {
   if (auto* records = std::get_if<model::FetchedRecords>(&event)) {
     Dispatch(std::move(*records));
   } else if (auto* assigned = std::get_if<eventlog::Assigned>(&event)) {
-    assigned_once_ = true;
     if (!assigned->partitions.empty()) {
       std::vector<std::string> names;
       for (const auto& source : assigned->partitions) names.push_back(model::ToString(source));
       spdlog::info("assigned partitions={}", fmt::join(names, ","));
       for (const auto& source : assigned->partitions) owned_[source];
       const Status started = co_await StartAssigned(assigned->partitions);
-      if (!started.ok() && KindOf(started) != ErrorKind::kTransient) co_return started;
+      if (!started.ok() && !MayPass(started)) co_return started;
       if (!started.ok()) RequestReset(started);
     }
     if (!reset_needed_) status_.state = "running";
@@ -374,12 +350,27 @@ asio::awaitable<Status> Worker::HandleEvent(eventlog::Event event) {
     const auto it = owned_.find(end->source);
     if (it != owned_.end() && it->second.generation == end->generation) it->second.reached_end = true;
   } else if (auto* failed = std::get_if<eventlog::Failed>(&event)) {
-    if (KindOf(failed->status) == ErrorKind::kTransient) {
-      Note(failed->status);
-    } else {
-      co_return failed->status;
-    }
+    co_return co_await HandleFailure(std::move(*failed));
   }
+  co_return Status::OK();
+}
+
+asio::awaitable<Status> Worker::HandleFailure(eventlog::Failed failed) {
+  const auto kind = KindOf(failed.status);
+  if (kind == ErrorKind::kTransient) {
+    Note(failed.status);
+    co_return Status::OK();
+  }
+  const auto owned = failed.source ? owned_.find(*failed.source) : owned_.end();
+  if (kind != ErrorKind::kCorrupt || owned == owned_.end()) co_return failed.status;
+  if (plan_->config.source.on_retention_gap == OnRetentionGap::kStop) co_return failed.status;
+  // Has retention overtaken us? Starting again records the gap. What is in memory cannot be read again: it goes first.
+  const auto next = owned->second.next;
+  const auto ask = [this, source = *failed.source] { return consumer_->Bounds({source}, kLogTimeout); };
+  const auto bounds = co_await AskLog(ask);
+  if (!bounds.ok() || next >= bounds->at(*failed.source).begin) co_return failed.status;
+  co_await CutAllUntil(steady_clock::now() + 1h);
+  RequestReset(failed.status);
   co_return Status::OK();
 }
 
@@ -426,69 +417,85 @@ bool Worker::AtEnd() const {
 
 // ---- Partitions come and go -------------------------------------------------------------------------------------
 
-Result<model::OffsetVector> Worker::StartOffsets(const std::vector<model::TopicPartition>& partitions,
-                                                 const model::OffsetRanges& bounds) {
-  const auto& start = plan_->config.source.start;
-  if (const auto* at = std::get_if<StartTimestamp>(&start))
-    return consumer_->OffsetsAt(at->time, partitions, kLogTimeout);
-  model::OffsetVector offsets;
+asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> Worker::PlanStarts(
+    const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds) {
+  const auto& config = plan_->config.source;
+  std::map<model::TopicPartition, std::vector<TablePosition>> positions;
+  std::vector<model::TopicPartition> unknown;
   for (const auto& source : partitions) {
-    const auto& range = bounds.at(source);
-    offsets[source] = std::holds_alternative<StartLatest>(start) ? range.end : range.begin;
-    if (const auto* given = std::get_if<pipeline::StartOffsets>(&start)) {
-      const auto it = given->next.find(source.partition);
-      if (it != given->next.end()) offsets[source] = it->second;
+    bool known = true;
+    for (int t = 0; t < plan_->dead_letters(); ++t) {
+      const auto& state = *tables_[t];
+      const auto snapshot = state.table->snapshot();
+      positions[source].push_back({.table = state.status.name,
+                                   .next = state.progress.NextOffset(*snapshot, source),
+                                   .begun = state.progress.BooksBeginAt(*snapshot, source)});
+      known &= positions[source].back().next.has_value();
     }
+    if (!known) unknown.push_back(source);
   }
-  return offsets;
+  model::OffsetVector at_time;
+  if (const auto* start = std::get_if<StartTimestamp>(&config.start); start != nullptr && !unknown.empty()) {
+    const auto ask = [this, time = start->time, unknown] { return consumer_->OffsetsAt(time, unknown, kLogTimeout); };
+    CO_ASSIGN_OR_RETURN(at_time, co_await AskLog(ask));
+  }
+  model::OffsetVector resolved;
+  for (const auto& source : unknown) {
+    const auto at = at_time.find(source);
+    CO_ASSIGN_OR_RETURN(resolved[source], ResolveStart(config, source, bounds.at(source),
+                                                       at == at_time.end() ? std::nullopt : std::optional(at->second)));
+  }
+  std::map<model::TopicPartition, PartitionStartPlan> plans;
+  for (const auto& [source, tables] : positions) {
+    CO_ASSIGN_OR_RETURN(plans[source], PlanStart(config, source, tables, bounds.at(source), resolved[source]));
+    for (const auto& gap : plans[source].gaps) spdlog::warn("{}", gap);
+  }
+  co_return plans;
 }
 
-Result<SinkStart> Worker::CheckedStart(const TablePlan& table, const model::TopicPartition& source,
-                                       std::optional<model::Offset> committed, const model::OffsetRange& bounds,
-                                       model::Offset start) const {
-  SinkStart sink{.next = committed.value_or(start), .covered_from = committed.value_or(start), .fence = std::nullopt};
-  if (committed) sink.fence = *committed - 1;
-  if (sink.next > bounds.end) {
-    return Corrupt(
-        "table {}: {} is covered up to offset {}, but the log ends at {}: the topic was recreated or truncated. "
-        "Reading it would mix two histories; give the pipeline a new app_id, or restore the topic",
-        table.name, model::ToString(source), sink.next, bounds.end);
-  }
-  if (sink.next < bounds.begin) {
-    const auto lost = bounds.begin - sink.next;
-    if (plan_->config.source.on_retention_gap == OnRetentionGap::kStop) {
-      return Corrupt(
-          "table {}: {} continues at offset {}, but the log begins at {}: retention has deleted {} offsets that "
-          "were never read. Set source.on_gap to 'record' to go on without them",
-          table.name, model::ToString(source), sink.next, bounds.begin, lost);
+/// Into every table that does not know them yet, before the first record is taken.
+asio::awaitable<Status> Worker::WriteStarts(const std::map<model::TopicPartition, PartitionStartPlan>& plans) {
+  if (!MustBeWritten(plan_->config.source.start)) co_return Status::OK();
+  for (int t = 0; t < plan_->dead_letters(); ++t) {
+    model::OffsetVector starts;
+    for (const auto& [source, plan] : plans) {
+      if (plan.tables[t].is_new) starts[source] = plan.tables[t].covered_from;
     }
-    spdlog::warn("table {}: {} offsets {} to {} are gone from the log; recorded as covered without records", table.name,
-                 model::ToString(source), sink.next, bounds.begin - 1);
-    sink.next = bounds.begin;
+    if (starts.empty()) continue;
+    auto& state = *tables_[t];
+    const CommitTry commit = [this, &state, t, starts] {
+      return CommitStarts(*plan_, plan_->tables[t], *state.table, state.progress, starts);
+    };
+    const auto outcome = co_await RunOn(io_pool_.get_executor(), commit);
+    if (!outcome.ok()) co_return outcome.status();
+    if (std::holds_alternative<delta::Fenced>(*outcome)) {
+      co_return Transient("table {}: another process has begun to read the same partitions", state.status.name);
+    }
   }
-  return sink;
+  co_return Status::OK();
 }
 
 /// A topic that was deleted and made anew holds other records under the offsets that we know.
-Status Worker::CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
-                                 const model::OffsetRanges& bounds) {
+asio::awaitable<Status> Worker::CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
+                                                  const model::OffsetRanges& bounds) {
   for (const auto& source : partitions) {
     std::set<model::Offset> checked;
     for (int t = 0; t < plan_->dead_letters(); ++t) {
       const auto snapshot = tables_[t]->table->snapshot();
-      const auto next = plan_->progress.NextOffset(*snapshot, source);
-      const auto expected = plan_->progress.FingerprintOf(*snapshot, source);
+      const auto next = tables_[t]->progress.NextOffset(*snapshot, source);
+      const auto expected = tables_[t]->progress.FingerprintOf(*snapshot, source);
       if (!next || !expected || *next - 1 < bounds.at(source).begin || !checked.insert(*next).second) continue;
-      ASSIGN_OR_RETURN(const auto found, consumer_->FingerprintAt(source, *next - 1, kLogTimeout));
+      const auto ask = [this, source, last = *next - 1] { return consumer_->FingerprintAt(source, last, kLogTimeout); };
+      CO_ASSIGN_OR_RETURN(const auto found, co_await AskLog(ask));
       if (found && *found != *expected) {
-        return Corrupt(
+        co_return Corrupt(
             "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
             "Give the pipeline a new app_id, or restore the topic",
             plan_->tables[t].name, model::ToString(source), *next - 1);
       }
     }
   }
-  return Status::OK();
+  co_return Status::OK();
 }
 
 asio::awaitable<Status> Worker::StartAssigned(std::vector<model::TopicPartition> partitions) {
@@ -501,42 +508,69 @@ asio::awaitable<Status> Worker::StartAssigned(std::vector<model::TopicPartition>
 /// With every table's lock held.
 asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartition> partitions) {
   for (auto& table : tables_) {
-    auto refreshed = co_await RunOn(io_pool_.get_executor(), [&table] { return table->table->Refresh(); });
+    const auto refresh = [&table] { return table->table->Refresh(); };
+    auto refreshed = co_await RunOn(io_pool_.get_executor(), refresh);
     if (!refreshed.ok()) co_return WithContext(refreshed.status(), "table {}", table->status.name);
-    table->status.snapshot = *refreshed;
   }
-  CO_ASSIGN_OR_RETURN(const auto bounds, consumer_->Bounds(partitions, kLogTimeout));
-  CO_ASSIGN_OR_RETURN(const auto fresh, StartOffsets(partitions, bounds));
-  CO_RETURN_NOT_OK(CheckFingerprints(partitions, bounds));
+  const auto ask_bounds = [this, partitions] { return consumer_->Bounds(partitions, kLogTimeout); };
+  CO_ASSIGN_OR_RETURN(const auto bounds, co_await AskLog(ask_bounds));
+  CO_ASSIGN_OR_RETURN(const auto plans, co_await PlanStarts(partitions, bounds));
+  CO_RETURN_NOT_OK(co_await CheckFingerprints(partitions, bounds));
+  CO_RETURN_NOT_OK(co_await WriteStarts(plans));
 
-  const auto letters = tables_.back()->table->snapshot();
+  const auto& letters = *tables_.back();
+  const auto letters_snapshot = letters.table->snapshot();
   model::OffsetVector lowest;
+  model::OffsetRanges read_again;
   std::map<model::TopicPartition, Shard::PartitionStart> starts;
-  for (const auto& source : partitions) {
+  for (const auto& [source, plan] : plans) {
     auto& start = starts[source];
     start.source = source;
+    lowest[source] = plan.lowest;
+    model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
     std::map<std::string, model::Offset> lowest_of_stage;
     for (int t = 0; t < plan_->dead_letters(); ++t) {
-      const auto committed = plan_->progress.NextOffset(*tables_[t]->table->snapshot(), source);
-      CO_ASSIGN_OR_RETURN(const auto sink,
-                          CheckedStart(plan_->tables[t], source, committed, bounds.at(source), fresh.at(source)));
-      start.sinks.push_back(sink);
-      start.sinks.back().table_schema = tables_[t]->table->snapshot()->schema;
-      const auto [low, is_first] = lowest.emplace(source, sink.next);
-      if (!is_first) low->second = std::min(low->second, sink.next);
-      for (const auto& stage : plan_->StagesOf(t)) {
-        const auto [entry, is_new] = lowest_of_stage.emplace(stage, sink.next);
-        if (!is_new) entry->second = std::min(entry->second, sink.next);
+      const auto& state = *tables_[t];
+      const auto& table_start = plan.tables[t];
+      // A commit of WriteStarts() may have brought news of other writers.
+      const auto snapshot = state.table->snapshot();
+      if (state.progress.NextOffset(*snapshot, source).value_or(table_start.covered_from) != table_start.covered_from) {
+        co_return Transient("table {}: another process has moved {} meanwhile", state.status.name,
+                            model::ToString(source));
       }
+      start.sinks.push_back({.next = table_start.next,
+                             .covered_from = table_start.covered_from,
+                             .fence = state.progress.Fence(*snapshot, source),
+                             .table_schema = snapshot->schema});
+      if (!table_start.is_new) known_to = std::max(known_to, table_start.next);
+      for (const auto& stage : plan_->StagesOf(t)) {
+        const auto [entry, is_new] = lowest_of_stage.emplace(stage, table_start.next);
+        if (!is_new) entry->second = std::min(entry->second, table_start.next);
+      }
+      if (!assigned_once_) watermark_.Raise(state.progress.Watermark(*snapshot, source));
     }
+    std::map<std::string, std::optional<std::int64_t>> fence;
     for (const auto& [stage, low] : lowest_of_stage) {
-      const auto own = plan_->progress.NextOffsetOfStage(*letters, source, stage);
+      const auto own = letters.progress.NextOffsetOfStage(*letters_snapshot, source, stage);
       start.letter_stages[stage] = std::max(own.value_or(low), low);
-      const std::string id = plan_->progress.StageId(source, stage);
-      letter_fence_[id] = letters->TxnVersion(id);
+      known_to = std::max(known_to, start.letter_stages[stage]);
+      const std::string id = letters.progress.StageId(source, stage);
+      fence[id] = letters_snapshot->TxnVersion(id);
+    }
+    letters_.Start(fence);
+    if (known_to > plan.lowest) read_again[source] = {plan.lowest, known_to};
+  }
+  if (!read_again.empty()) {
+    const auto read = [&letters, read_again] { return ReadEarlierJudgements(*letters.table, read_again); };
+    auto judgements = co_await RunOn(io_pool_.get_executor(), read);
+    if (!judgements.ok()) co_return WithContext(judgements.status(), "table {}", letters.status.name);
+    for (auto& [source, earlier] : *judgements) {
+      starts.at(source).earlier = std::make_shared<const EarlierJudgements>(std::move(earlier));
     }
   }
-  CO_ASSIGN_OR_RETURN(const auto generation, consumer_->Start(lowest));
+  const auto start_reading = [this, lowest] { return consumer_->Start(lowest); };
+  CO_ASSIGN_OR_RETURN(const auto generation, co_await AskLog(start_reading));
+  assigned_once_ = true;
   for (auto& [source, start] : starts) {
     auto& owned = owned_[source];
     owned.shard = static_cast<int>((std::hash<std::string>()(source.topic) + source.partition) % shards_.size());
@@ -562,9 +596,18 @@ asio::awaitable<Status> Worker::Revoke(eventlog::Revoked revoked) {
   for (const auto& source : revoked.partitions) names.push_back(model::ToString(source));
   spdlog::info("revoked partitions={} lost={}", fmt::join(names, ","), revoked.lost);
   // Commit before another member starts from these tables. When the partitions are lost already, the commit either
-  // comes first (and the other member is fenced) or is fenced itself: the table decides.
-  const Status cut = co_await CutAll();
-  if (!cut.ok() && !reset_needed_) RequestReset(cut);
+  // comes first (and the other member is fenced) or is fenced itself: the table decides. So it does about a commit that
+  // is still on its way when we give up waiting.
+  const auto patience = std::min(kRevokeFlush, plan_->config.shutdown_timeout);
+  flush_deadline_ = steady_clock::now() + patience;
+  const bool flushed = co_await CutAllUntil(*flush_deadline_);
+  flush_deadline_.reset();
+  if (!flushed) {
+    RequestReset(
+        Transient("partitions are given up before all was committed: the lake took longer than {:.1f} s. Their "
+                  "next owner reads the rest again",
+                  std::chrono::duration<double>(patience).count()));
+  }
   for (const auto& source : revoked.partitions) {
     const auto it = owned_.find(source);
     if (it == owned_.end()) continue;
@@ -578,7 +621,8 @@ asio::awaitable<Status> Worker::Revoke(eventlog::Revoked revoked) {
     owned_.erase(it);
   }
   PublishProgress();
-  co_return consumer_->Release(revoked.partitions);
+  const auto release = [this, partitions = revoked.partitions] { return consumer_->Release(partitions); };
+  co_return co_await AskLog(release);
 }
 
 asio::awaitable<Status> Worker::Reset() {
@@ -587,14 +631,15 @@ asio::awaitable<Status> Worker::Reset() {
   for (auto& table : tables_) guards.push_back(co_await table->mutex.Lock());
   ++resets_;
   for (auto& thread : shards_) {
-    co_await RunOn(thread->context.get_executor(), [shard = thread->shard.get(), thread = thread.get()] {
-      shard->Discard();
+    const auto discard = [thread = thread.get()] {
+      thread->shard->Discard();
       thread->Measure();
       return true;
-    });
+    };
+    co_await RunOn(thread->context.get_executor(), discard);
   }
-  pending_letters_.clear();
-  letter_ends_.clear();
+  letters_.Discard();
+  letters_memory_.Set(0);
   std::vector<model::TopicPartition> partitions;
   for (auto& [source, partition] : owned_) {
     partition.generation = -1;
@@ -610,363 +655,9 @@ asio::awaitable<Status> Worker::Reset() {
     spdlog::info("reading again from the tables' offsets");
     co_return started;
   }
-  if (KindOf(started) != ErrorKind::kTransient) co_return started;
+  if (!MayPass(started)) co_return started;
   Note(started);
   co_return Status::OK();  // reset_needed_ stays: the loop comes back here.
-}
-
-// ---- Epochs -----------------------------------------------------------------------------------------------------
-
-void Worker::RequestCut(int table) {
-  if (tables_[table]->cut_requested.exchange(true)) return;
-  tables_[table]->timer.cancel();
-}
-
-asio::awaitable<void> Worker::CutRegularly(int table) {
-  auto& state = *tables_[table];
-  const auto interval = plan_->tables[table].commit.interval;
-  auto next = steady_clock::now() + interval;
-  while (!stopping_) {
-    if (!state.cut_requested) {
-      state.timer.expires_at(next);
-      boost::system::error_code ignored;
-      co_await state.timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    }
-    if (stopping_) co_return;
-    if (!state.cut_requested && steady_clock::now() < next) continue;
-    const Status cut = co_await Cut(table);
-    if (!cut.ok()) Note(cut);
-    state.cut_requested = false;
-    next = steady_clock::now() + interval;
-  }
-}
-
-asio::awaitable<Status> Worker::CutAll() {
-  Status first = Status::OK();
-  for (int t = 0; t < plan_->dead_letters(); ++t) {
-    const Status cut = co_await Cut(t);
-    if (!cut.ok() && first.ok()) first = cut;
-  }
-  co_return first;
-}
-
-/// Takes the open epoch of one table out of every shard, and with it the dead letters so far. The lock keeps two cuts
-/// from taking letters out of turn: whatever was sealed before a cut is in pending_letters_ (or durable) after it.
-asio::awaitable<Result<Worker::Sealed>> Worker::Seal(int table) {
-  const auto guard = co_await seal_mutex_.Lock();
-  struct FromShard {
-    Result<SealedPart> part;
-    std::vector<model::DeadLetter> letters;
-  };
-  Sealed sealed;
-  sealed.resets = resets_;
-  const std::int64_t epoch = next_epoch_++;
-  for (auto& thread : shards_) {
-    auto from_shard = co_await RunOn(thread->context.get_executor(), [shard = thread->shard.get(), table, epoch] {
-      auto part = shard->Seal(table, epoch);
-      return std::make_shared<FromShard>(FromShard{std::move(part), shard->TakeLetters()});
-    });
-    if (!from_shard->part.ok()) co_return from_shard->part.status();
-    auto& letters = from_shard->letters;
-    for (auto& letter : letters) {
-      auto& end = letter_ends_[letter.source];
-      end = std::max(end, letter.offset + 1);
-    }
-    std::move(letters.begin(), letters.end(), std::back_inserter(pending_letters_));
-    sealed.parts.push_back(std::move(*from_shard->part));
-  }
-  // The letters reach as far as the shard has read: at least to where this table's part ends.
-  for (const auto& part : sealed.parts) {
-    for (const auto& [source, partition] : part.partitions) {
-      const auto end = letter_ends_.find(source);
-      if (end != letter_ends_.end()) end->second = std::max(end->second, partition.range.end);
-    }
-  }
-  co_return sealed;
-}
-
-asio::awaitable<Status> Worker::FlushLetters() {
-  auto& state = *tables_.back();
-  const auto guard = co_await state.mutex.Lock();
-  // Letters before these may have been dropped by a flush that failed: to write these now would claim that those are
-  // durable.
-  if (reset_needed_ || pending_letters_.empty()) co_return Status::OK();
-  const auto resets = resets_;
-  auto epoch = std::make_shared<LetterEpoch>();
-  epoch->letters = std::exchange(pending_letters_, {});
-  epoch->ends = std::exchange(letter_ends_, {});
-  epoch->fence = letter_fence_;
-  // Named, because GCC 12 destroys a capturing lambda twice when it is written inside a co_await expression.
-  const auto commit = [this, &state, epoch] { return CommitLetters(*plan_, *state.table, *epoch); };
-  for (int attempt = 0;; ++attempt) {
-    const auto begun = steady_clock::now();
-    auto outcome = co_await RunOn(io_pool_.get_executor(), commit);
-    if (outcome.ok()) {
-      if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
-        ++state.status.fenced;
-        const Status status = Conflict("dead letters: another worker has moved {}", fenced->app_id);
-        RequestReset(status);
-        co_return status;
-      }
-      auto& committed = std::get<EpochCommitted>(*outcome);
-      // What we have written, and not what the snapshot says: it may be a later one, with another worker's commits.
-      for (const auto& [source, end] : epoch->ends) {
-        const std::string base = plan_->progress.AppId(source);
-        for (auto& [id, version] : letter_fence_) {
-          if (id == base || id.starts_with(base + "@")) version = std::max(version.value_or(-1), end - 1);
-        }
-      }
-      state.status.snapshot = committed.snapshot;
-      state.status.rows_committed += committed.num_rows;
-      state.status.files_committed += committed.num_files;
-      state.status.bytes_committed += committed.num_bytes;
-      ++state.status.commits;
-      state.status.last_commit = SystemClock().Now();
-      state.status.commit_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
-      state.status.commit_seconds_sum += state.status.commit_seconds;
-      for (const auto& letter : epoch->letters) ++status_.dead_letters[letter.reason];
-      co_return Status::OK();
-    }
-    const Status& status = outcome.status();
-    const auto kind = KindOf(status);
-    if (kind != ErrorKind::kTransient && kind != ErrorKind::kUnknownOutcome) {
-      Fail(status);
-      co_return status;
-    }
-    Note(status);
-    if (stopping_ && steady_clock::now() > StopDeadline()) co_return status;
-    co_await Sleep(Backoff(attempt));
-    if (resets != resets_) co_return status;
-  }
-}
-
-asio::awaitable<Status> Worker::Cut(int table) {
-  auto& state = *tables_[table];
-  const auto guard = co_await state.mutex.Lock();
-  if (reset_needed_) co_return Status::OK();
-  auto sealed = co_await Seal(table);
-  if (!sealed.ok()) {
-    RequestReset(sealed.status());
-    co_return sealed.status();
-  }
-  KillPoint("epoch.sealed");
-  const auto sealed_resets = sealed->resets;
-  if (const Status flushed = co_await FlushLetters(); !flushed.ok()) {
-    if (!reset_needed_) RequestReset(flushed);
-    co_return flushed;
-  }
-  if (reset_needed_) co_return Status::OK();
-  const bool nothing = std::all_of(sealed->parts.begin(), sealed->parts.end(),
-                                   [](const SealedPart& part) { return part.partitions.empty(); });
-  if (nothing) co_return Status::OK();
-
-  const auto begun = steady_clock::now();
-  auto parts = std::make_shared<std::vector<SealedPart>>(std::move(sealed->parts));
-  const auto prepare = [this, &state, table, parts] {
-    auto result = PrepareEpoch(plan_->tables[table], *state.table, std::move(*parts));
-    return std::make_shared<Result<PreparedEpoch>>(std::move(result));
-  };
-  const auto prepared = co_await RunOn(io_pool_.get_executor(), prepare);
-  if (!prepared->ok()) {
-    const Status status = WithContext(prepared->status(), "table {}", state.status.name);
-    if (KindOf(status) == ErrorKind::kTransient) {
-      RequestReset(status);
-    } else {
-      Fail(status);
-      reset_needed_ = true;
-    }
-    co_return status;
-  }
-  const PreparedEpoch& epoch = **prepared;
-  const auto commit = [this, &state, table, prepared] {
-    return CommitEpoch(*plan_, plan_->tables[table], *state.table, **prepared);
-  };
-  for (int attempt = 0;; ++attempt) {
-    if (reset_needed_ || sealed_resets != resets_) co_return Status::OK();
-    auto outcome = co_await RunOn(io_pool_.get_executor(), commit);
-    if (outcome.ok()) {
-      if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) {
-        ++state.status.fenced;
-        const Status status =
-            Conflict("table {}: another worker has moved {} to {}; this epoch is dropped", state.status.name,
-                     fenced->app_id, fenced->found ? std::to_string(*fenced->found) : "nothing");
-        RequestReset(status);
-        co_return Status::OK();
-      }
-      auto& committed = std::get<EpochCommitted>(*outcome);
-      failed_resets_ = 0;
-      state.status.snapshot = committed.snapshot;
-      state.status.rows_committed += committed.num_rows;
-      state.status.rows_rescued += epoch.rescued_rows;
-      state.status.files_committed += committed.num_files;
-      state.status.bytes_committed += committed.num_bytes;
-      ++state.status.commits;
-      state.status.last_commit = SystemClock().Now();
-      state.status.commit_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
-      state.status.commit_seconds_sum += state.status.commit_seconds;
-      spdlog::debug("committed table={} version={} rows={} files={} seconds={:.3f}", state.status.name,
-                    committed.version, committed.num_rows, committed.num_files, state.status.commit_seconds);
-      for (auto& thread : shards_) {
-        asio::post(thread->context, [thread = thread.get(), table, id = epoch.epoch] {
-          thread->shard->sink(table).Committed(id);
-          thread->Measure();
-        });
-      }
-      model::OffsetVector lowest;
-      for (const auto& [source, owned] : owned_) {
-        std::optional<model::Offset> low;
-        for (int t = 0; t < plan_->dead_letters(); ++t) {
-          const auto next = plan_->progress.NextOffset(*tables_[t]->table->snapshot(), source);
-          if (!next) break;
-          low = std::min(low.value_or(*next), *next);
-        }
-        if (low) lowest[source] = *low;
-      }
-      if (!lowest.empty()) consumer_->ReportProgress(lowest);
-      co_await CheckpointIfDue(table, committed.version);
-      for (const auto& [source, part] : epoch.partitions) {
-        if (table == 0) status_.tombstones += part.ledger.tombstones;
-        status_.filtered += part.ledger.filtered;
-      }
-      wake_.cancel();
-      co_return Status::OK();
-    }
-    const Status& status = outcome.status();
-    const auto kind = KindOf(status);
-    if (kind != ErrorKind::kTransient && kind != ErrorKind::kUnknownOutcome) {
-      Fail(status);
-      co_return status;
-    }
-    Note(status);
-    if (stopping_ && steady_clock::now() > StopDeadline()) {
-      RequestReset(status);  // The epoch is out of the sinks: this process cannot say any more that all is committed.
-      co_return status;
-    }
-    co_await Sleep(Backoff(attempt));
-  }
-}
-
-/// Under the table's lock, so that one checkpoint is written at a time. A checkpoint only saves time: failing is not an
-/// error.
-asio::awaitable<void> Worker::CheckpointIfDue(int table, delta::TableVersion version) {
-  auto& state = *tables_[table];
-  if (version - state.last_checkpoint < CheckpointInterval(*state.status.snapshot)) co_return;
-  state.last_checkpoint = version;
-  const Status written = co_await RunOn(io_pool_.get_executor(), [&state] { return state.table->WriteCheckpoint(); });
-  if (!written.ok()) Note(WithContext(written, "table {}: checkpoint of version {}", state.status.name, version));
-}
-
-// ---- What others see --------------------------------------------------------------------------------------------
-
-asio::awaitable<void> Worker::Tick() {
-  auto before = steady_clock::now();
-  while (!stopping_) {
-    co_await Sleep(1s);
-    std::int64_t records = past_records_;
-    std::int64_t bytes = past_bytes_;
-    for (const auto& [source, partition] : owned_) {
-      if (partition.progress == nullptr) continue;
-      records += partition.progress->records;
-      bytes += partition.progress->bytes;
-    }
-    const auto now = steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - before).count();
-    status_.records_per_second = static_cast<double>(records - sampled_records_) / seconds;
-    status_.bytes_per_second = static_cast<double>(bytes - sampled_bytes_) / seconds;
-    sampled_records_ = records;
-    sampled_bytes_ = bytes;
-    before = now;
-  }
-}
-
-WorkerStatus Worker::BuildStatus() {
-  WorkerStatus status = status_;
-  status.uptime_seconds = std::chrono::duration<double>(steady_clock::now() - started_).count();
-  status.records = past_records_;
-  status.bytes = past_bytes_;
-  status.watermark = Watermark();
-  for (const auto& [source, owned] : owned_) {
-    WorkerStatus::Partition partition;
-    partition.source = source;
-    partition.next = owned.next;
-    partition.end = consumer_->KnownEnd(source);
-    partition.paused = owned.paused;
-    if (owned.progress != nullptr) {
-      partition.next = owned.progress->next;
-      status.records += owned.progress->records;
-      status.bytes += owned.progress->bytes;
-      partition.watermark = WatermarkOf(*owned.progress);
-      const std::int64_t freshness = owned.progress->freshness_us;
-      if (freshness >= 0) status.freshness_us = std::max(status.freshness_us.value_or(0), freshness);
-    }
-    status.partitions.push_back(partition);
-  }
-  for (std::size_t t = 0; t < tables_.size(); ++t) {
-    auto entry = tables_[t]->status;
-    entry.snapshot = tables_[t]->table->snapshot();
-    for (const auto& thread : shards_) entry.hot_rows += thread->open_rows[t];
-    status.tables.push_back(std::move(entry));
-  }
-  return status;
-}
-
-void Worker::PublishProgress() {
-  std::vector<std::shared_ptr<const PartitionProgress>> progress;
-  for (const auto& [source, owned] : owned_) {
-    if (owned.progress != nullptr) progress.push_back(owned.progress);
-  }
-  const std::scoped_lock lock(progress_mutex_);
-  progress_ = std::move(progress);
-}
-
-std::optional<UnixMicros> Worker::WatermarkOf(const PartitionProgress& progress) const {
-  const UnixMicros latest = progress.max_event_time;
-  if (!plan_->config.event_time || latest == INT64_MIN) return std::nullopt;
-  return latest - plan_->config.event_time->watermark_delay.count();
-}
-
-std::optional<UnixMicros> Worker::Watermark() const {
-  if (!plan_->config.event_time) return std::nullopt;
-  const UnixMicros now = SystemClock().Now();
-  std::optional<UnixMicros> lowest;
-  const std::scoped_lock lock(progress_mutex_);
-  for (const auto& progress : progress_) {
-    if (now - progress->last_record_seen > plan_->config.event_time->idle_timeout.count()) continue;
-    if (const auto watermark = WatermarkOf(*progress)) lowest = std::min(lowest.value_or(*watermark), *watermark);
-  }
-  return lowest;
-}
-
-Result<WorkerStatus> Worker::Describe() {
-  auto promise = std::make_shared<std::promise<WorkerStatus>>();
-  auto future = promise->get_future();
-  asio::post(control_, [this, promise] { promise->set_value(BuildStatus()); });
-  if (future.wait_for(kDescribeTimeout) != std::future_status::ready) {
-    return Transient("the worker did not answer within {} s", kDescribeTimeout.count());
-  }
-  return future.get();
-}
-
-Result<std::vector<query::HotSegment>> Worker::Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
-                                                   const query::FoldRange& range) {
-  using Segments = Result<std::vector<query::HotSegment>>;
-  std::vector<std::future<Segments>> answers;
-  for (auto& thread : shards_) {
-    auto promise = std::make_shared<std::promise<Segments>>();
-    answers.push_back(promise->get_future());
-    asio::post(thread->context, [thread = thread.get(), promise, table, coarser, range] {
-      promise->set_value(thread->shard->sink(table).Hot(*coarser, range));
-    });
-  }
-  std::vector<query::HotSegment> segments;
-  for (auto& answer : answers) {
-    if (answer.wait_for(kDescribeTimeout) != std::future_status::ready) {
-      return Transient("a shard did not answer within {} s", kDescribeTimeout.count());
-    }
-    ASSIGN_OR_RETURN(auto part, answer.get());
-    std::move(part.begin(), part.end(), std::back_inserter(segments));
-  }
-  return segments;
 }
 
 }  // namespace millrace::pipeline

@@ -7,6 +7,9 @@
 /// Every table is cut on its own: seal each shard's open epoch, make the dead letters so far durable, then commit. When
 /// a commit is fenced, a file cannot be written or the store has failed for long, everything uncommitted is discarded
 /// and the partitions are read again from what the tables hold: recovery and error handling are the same path.
+///
+/// Nothing here waits for ever. Partitions that are taken away are flushed for kRevokeFlush and then given up; a stop
+/// ends within shutdown_timeout, whatever the log and the store do; what was not committed by then is read again.
 #pragma once
 
 #include <atomic>
@@ -14,7 +17,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
-#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,12 +29,17 @@
 #include "base/async.h"
 #include "base/memory_budget.h"
 #include "base/status.h"
+#include "base/task_group.h"
 #include "delta/table.h"
 #include "eventlog/event_log.h"
 #include "objectstore/object_store.h"
 #include "pipeline/epoch_commit.h"
+#include "pipeline/letter_book.h"
+#include "pipeline/open_tables.h"
 #include "pipeline/plan.h"
 #include "pipeline/shard.h"
+#include "pipeline/start_plan.h"
+#include "pipeline/watermark.h"
 
 namespace millrace::pipeline {
 
@@ -86,14 +94,15 @@ class Worker {
     bool handle_signals = true;
   };
 
-  /// Opens or creates every table. Errors name the table.
+  /// Opens or creates every table, see OpenTables(). Errors name the table.
   static Result<std::unique_ptr<Worker>> Make(std::shared_ptr<const Plan> plan,
                                               std::unique_ptr<eventlog::Consumer> consumer,
                                               std::shared_ptr<objectstore::ObjectStore> lake, Options options);
   ~Worker();
 
   /// Works until Stop(), a signal, the end (until_end) or a failure that needs a person. On the way out commits what it
-  /// has, within shutdown_timeout. OK: everything read is committed. Call once.
+  /// has, within shutdown_timeout. OK: everything read is committed, and with until_end that is all there was. Call
+  /// once.
   Status Run();
 
   /// Any thread, any number of times.
@@ -104,16 +113,20 @@ class Worker {
   /// The hot rows of every shard, see Sink::Hot.
   Result<std::vector<query::HotSegment>> Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
                                              const query::FoldRange& range);
-  /// The lowest watermark of this worker's partitions, idle ones left out. Any thread, without waiting.
+  /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
+  /// thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
   const Plan& plan() const { return *plan_; }
-  std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return stores_[table]; }
+  std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return tables_[table]->table->store(); }
+  /// How this table names its offsets.
+  const Progress& progress(int table) const { return tables_[table]->progress; }
   /// Requests to the lake's store so far.
-  objectstore::StoreUsage LakeUsage() const { return stores_.front()->usage(); }
+  objectstore::StoreUsage LakeUsage() const { return TableStore(0)->usage(); }
+  const std::shared_ptr<MemoryBudget>& memory() const { return budget_; }
   bool running() const { return running_; }
   /// It has begun to leave. Any thread.
   bool stopping() const { return stopping_; }
-  /// When shutdown_timeout is over; counted from now if it has not begun to leave. Any thread once Run() has returned.
+  /// When shutdown_timeout is over; counted from now if it has not begun to leave. Any thread.
   std::chrono::steady_clock::time_point StopDeadline() const;
 
  private:
@@ -128,8 +141,10 @@ class Worker {
     void Measure();
   };
   struct TableState {
-    explicit TableState(const asio::any_io_executor& executor) : mutex(executor), timer(executor) {}
-    std::shared_ptr<delta::Table> table;
+    TableState(const asio::any_io_executor& executor, OpenTable opened)
+        : table(std::move(opened.table)), progress(std::move(opened.progress)), mutex(executor), timer(executor) {}
+    const std::shared_ptr<delta::Table> table;
+    const Progress progress;
     AsyncMutex mutex;  // One epoch of a table is in flight at a time.
     asio::steady_timer timer;
     std::atomic<bool> cut_requested{false};
@@ -141,6 +156,7 @@ class Worker {
     std::int64_t generation = 0;
     model::Offset next = 0;               // After what was handed to the shard.
     std::optional<model::Offset> target;  // until_end
+    std::optional<model::Offset> known_end;
     bool reached_end = false;
     bool paused = false;
     std::shared_ptr<PartitionProgress> progress;
@@ -150,73 +166,94 @@ class Worker {
     std::vector<SealedPart> parts;
     std::int64_t resets = 0;  // resets_ when it was sealed.
   };
+  using CommitTry = std::function<Result<EpochOutcome>()>;
 
   Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consumer> consumer, Options options);
 
-  // All control.
+  // All control. worker.cc: the loop, and partitions that come and go.
   asio::awaitable<void> Control();
+  asio::awaitable<Status> Subscribe();
   asio::awaitable<Status> Intake();
   asio::awaitable<void> WaitForWork();
-  asio::awaitable<void> CutRegularly(int table);
   asio::awaitable<void> Tick();
   asio::awaitable<Status> HandleEvent(eventlog::Event event);
+  asio::awaitable<Status> HandleFailure(eventlog::Failed failed);
   asio::awaitable<Status> StartAssigned(std::vector<model::TopicPartition> partitions);
   asio::awaitable<Status> StartPartitions(std::vector<model::TopicPartition> partitions);
+  asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> PlanStarts(
+      const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
+  asio::awaitable<Status> WriteStarts(const std::map<model::TopicPartition, PartitionStartPlan>& plans);
+  asio::awaitable<Status> CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
+                                            const model::OffsetRanges& bounds);
   asio::awaitable<Status> Revoke(eventlog::Revoked revoked);
   asio::awaitable<Status> Reset();
-  asio::awaitable<Status> Cut(int table);
-  asio::awaitable<Status> CutAll();
-  asio::awaitable<Result<Sealed>> Seal(int table);
-  asio::awaitable<Status> FlushLetters();
-  asio::awaitable<void> CheckpointIfDue(int table, delta::TableVersion version);
   void Dispatch(model::FetchedRecords records);
+  void Backpressure();
+  bool AtEnd() const;
   void RequestReset(const Status& why);
   void Fail(const Status& status);
   void Note(const Status& status);
+  void StartStopping();
+  void OnSignal(int number);
+  // A request to a store that hangs must not hold the process beyond the deadline.
+  asio::awaitable<void> InterruptStoresAtDeadline();
+  /// A call of the consumer that may wait for a broker, beside the control loop; the only one at that time.
+  template <typename Call>
+  asio::awaitable<std::invoke_result_t<Call>> AskLog(Call call);
+
+  // worker_epochs.cc: from open epochs to commits.
+  asio::awaitable<void> CutRegularly(int table);
+  asio::awaitable<void> Cut(int table);
+  /// Side by side; false: some were still at it at the deadline, and go on.
+  asio::awaitable<bool> CutAllUntil(std::chrono::steady_clock::time_point deadline);
+  asio::awaitable<Result<Sealed>> Seal(int table);
+  asio::awaitable<Status> FlushLetters();
+  asio::awaitable<Result<EpochOutcome>> CommitUntilDecided(
+      TableState& state, CommitTry attempt, std::int64_t resets,
+      std::optional<std::chrono::steady_clock::time_point> valid_until);
+  asio::awaitable<void> CheckpointIfDue(int table, delta::TableVersion version);
   void RequestCut(int table);
-  bool AtEnd() const;
-  void Backpressure();
-  Result<model::OffsetVector> StartOffsets(const std::vector<model::TopicPartition>& partitions,
-                                           const model::OffsetRanges& bounds);
-  Result<SinkStart> CheckedStart(const TablePlan& table, const model::TopicPartition& source,
-                                 std::optional<model::Offset> committed, const model::OffsetRange& bounds,
-                                 model::Offset start) const;
-  Status CheckFingerprints(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
+  void NoteCommitted(TableState& state, const EpochCommitted& committed, double seconds);
+  void ReportProgress();
+
+  // worker_status.cc: what others see.
   WorkerStatus BuildStatus();
   void PublishProgress();
   std::optional<UnixMicros> WatermarkOf(const PartitionProgress& progress) const;
-  void StartStopping();
-  // A request to a store that hangs must not hold the process beyond the deadline.
-  asio::awaitable<void> InterruptStoresAtDeadline();
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
-  std::vector<std::shared_ptr<objectstore::ObjectStore>> stores_;
+  const std::shared_ptr<MemoryBudget> budget_;
 
   asio::io_context control_{1};
-  std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread only.
-  const std::shared_ptr<MemoryBudget> budget_;
+  std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread, or the log pool while log_busy_.
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
-  asio::thread_pool io_pool_{4};
+  asio::thread_pool io_pool_;
+  asio::thread_pool log_pool_{1};
 
   mutable std::mutex progress_mutex_;
   std::vector<std::shared_ptr<const PartitionProgress>> progress_;  // Of owned_; guarded by progress_mutex_.
+  mutable RisingWatermark watermark_;
 
   // Control thread only.
   std::map<model::TopicPartition, OwnedPartition> owned_;
   bool assigned_once_ = false;
-  std::atomic<bool> stopping_{false};  // Written by control alone.
-  std::optional<std::chrono::steady_clock::time_point> stop_deadline_;
+  std::atomic<bool> stopping_{false};              // Written by control alone.
+  std::atomic<std::int64_t> stop_deadline_ns_{0};  // Of the steady clock; 0: none. Written by control alone.
+  int signals_ = 0;
+  bool reached_end_ = false;  // until_end: all of it is committed.
   std::optional<Status> failure_;
+  bool log_busy_ = false;
   bool reset_needed_ = false;
   std::int64_t resets_ = 0;
   int failed_resets_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> flush_deadline_;  // While partitions are being given up.
   std::int64_t next_epoch_ = 1;
   AsyncMutex seal_mutex_;
-  std::vector<model::DeadLetter> pending_letters_;
-  std::map<model::TopicPartition, model::Offset> letter_ends_;
-  std::map<std::string, std::optional<std::int64_t>> letter_fence_;
+  LetterBook letters_;
+  MemoryShare letters_memory_;
+  MemoryShare backlog_memory_;
   asio::steady_timer wake_;
   WorkerStatus status_;
   std::int64_t sampled_records_ = 0;
@@ -224,9 +261,10 @@ class Worker {
   std::int64_t past_records_ = 0;  // Of partitions that we gave up.
   std::int64_t past_bytes_ = 0;
   std::chrono::steady_clock::time_point started_;
-  bool backpressure_ = false;
+  bool waiting_for_room_ = false;
 
   std::atomic<bool> running_{false};
+  TaskGroup tasks_;  // The last: its tasks touch everything above.
 };
 
 }  // namespace millrace::pipeline

@@ -359,7 +359,7 @@ class WorkerBackend final : public serve::Backend {
         ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan->folded, request.range));
       }
       ASSIGN_OR_RETURN(snapshot, RefreshedSnapshot(index));
-      const auto committed = worker_.plan().progress.NextOffsets(*snapshot, worker_.plan().config.source.topics);
+      const auto committed = worker_.progress(index).NextOffsets(*snapshot);
       auto joined = query::JoinAtOffsets(committed, std::move(hot), &as_of.offsets);
       if (joined.ok()) {
         hot = *std::move(joined);
@@ -419,8 +419,7 @@ class WorkerBackend final : public serve::Backend {
 
   /// Records handed to the shards that no commit of this table covers yet.
   std::int64_t CommitLag(const WorkerStatus& status, std::size_t index) const {
-    const auto committed =
-        worker_.plan().progress.NextOffsets(*status.tables[index].snapshot, worker_.plan().config.source.topics);
+    const auto committed = worker_.progress(static_cast<int>(index)).NextOffsets(*status.tables[index].snapshot);
     std::int64_t lag = 0;
     for (const auto& partition : status.partitions) {
       const auto it = committed.find(partition.source);

@@ -57,7 +57,7 @@ class WorkerTest : public ::testing::Test {
 
   model::OffsetVector Next(int table) {
     const auto snapshot = pipeline_.table(table).Refresh().ValueOrDie();
-    return pipeline_.plan().progress.NextOffsets(*snapshot, {kSource.topic});
+    return pipeline_.progress().NextOffsets(*snapshot);
   }
 
   void ExpectSound() {
@@ -68,7 +68,7 @@ class WorkerTest : public ::testing::Test {
   }
 
   TestPipeline pipeline_;
-  std::shared_ptr<MemoryEventLog> log_ = MemoryEventLog::Make(kSource.topic, 2, 1);
+  std::shared_ptr<MemoryEventLog> log_ = MemoryEventLog::Make({{kSource.topic, 2}}, 1);
   int member_ = 0;
   int next_id_ = 0;
 };
@@ -153,17 +153,18 @@ TEST_F(WorkerTest, AnEpochThatARivalFencedIsReadAgain) {
       StoreOperation::kPutIfAbsent, 1,
       [this] {
         auto& rival = pipeline_.table(kSums);
-        MILLRACE_ASSERT_OK(rival
-                               .Commit({.txns = {{.app_id = "test-0", .version = 49, .last_updated_ms = {}},
-                                                 {.app_id = "test-0#from", .version = 0, .last_updated_ms = {}},
-                                                 {.app_id = "test-0#read", .version = 50, .last_updated_ms = {}},
-                                                 {.app_id = "test-0#filtered", .version = 50, .last_updated_ms = {}}}})
-                               .status());
+        MILLRACE_ASSERT_OK(
+            rival
+                .Commit({.txns = {{.app_id = "test-events-0", .version = 49, .last_updated_ms = {}},
+                                  {.app_id = "test-events-0#from", .version = 0, .last_updated_ms = {}},
+                                  {.app_id = "test-events-0#read", .version = 50, .last_updated_ms = {}},
+                                  {.app_id = "test-events-0#filtered", .version = 50, .last_updated_ms = {}}}})
+                .status());
       },
       "sums/_delta_log");
   MILLRACE_ASSERT_OK(RunToEnd());
   EXPECT_EQ(Next(kSums).at(kSource), 100);
-  const auto totals = pipeline_.plan().progress.Totals(*pipeline_.table(kSums).snapshot(), kSource);
+  const auto totals = pipeline_.progress().Totals(*pipeline_.table(kSums).snapshot(), kSource);
   EXPECT_EQ(totals, (model::Ledger{.read = 100, .written = 50, .filtered = 50}));
   ExpectSound();
 }
@@ -201,7 +202,7 @@ TEST_F(LettersTest, LettersBehindAFlushThatWasFencedAreReadAgain) {
       [&] {
         // A rival moves partition 0 in the dead letters' table, and partition 1 goes on until `sums` has sealed it too.
         MILLRACE_ASSERT_OK(pipeline_.table(kLetters)
-                               .Commit({.txns = {{.app_id = "test-0", .version = 0, .last_updated_ms = {}}}})
+                               .Commit({.txns = {{.app_id = "test-events-0", .version = 0, .last_updated_ms = {}}}})
                                .status());
         AppendBad(1);
         const auto deadline = std::chrono::steady_clock::now() + 20s;
@@ -255,7 +256,7 @@ TEST_F(RecordingWorkerTest, ARetentionGapCanBeRecorded) {
   log_->Truncate(0, 150);
   MILLRACE_ASSERT_OK(RunToEnd());
   EXPECT_EQ(Next(kRaw).at(kSource), 200);
-  const auto totals = pipeline_.plan().progress.Totals(*pipeline_.table(kRaw).snapshot(), kSource);
+  const auto totals = pipeline_.progress().Totals(*pipeline_.table(kRaw).snapshot(), kSource);
   EXPECT_EQ(totals.read, 150);
   ExpectSound();
 }

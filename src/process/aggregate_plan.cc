@@ -11,7 +11,9 @@
 #include <set>
 #include <utility>
 
+#include "base/nearest_name.h"
 #include "process/select_statement.h"
+#include "sql/error_place.h"
 #include "sql/sql_session.h"
 
 namespace millrace::process {
@@ -174,13 +176,13 @@ class Planner {
     }
     const int time = statement_.ColumnOf(tumble.time);
     if (time < 0) {
-      return statement_.RefuseAt(tumble.time,
-                                 fmt::format("the input has no column {}", tumble.time["column_names"].items[0].text));
+      const std::string& name = tumble.time["column_names"].items[0].text;
+      return statement_.RefuseAt(tumble.time, fmt::format("the input has no column {}{}", name,
+                                                          DidYouMean(name, input_schema_->field_names())));
     }
     const auto& field = input_schema_->field(time);
     if (!field->type()->Equals(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))) {
-      return statement_.RefuseAt(
-          tumble.time, fmt::format("{} must be a timestamp, it is {}", field->name(), field->type()->ToString()));
+      return statement_.RefuseAt(tumble.time, NoTimeOf(*field));
     }
     definition.time_column = field->name();
     plan_.inputs.push_back({sql::QuoteIdentifier(field->name()), time, field->type()});
@@ -214,6 +216,22 @@ class Planner {
     return Status::OK();
   }
 
+  // What to do with a column that is no time for TUMBLE.
+  static std::string NoTimeOf(const arrow::Field& field) {
+    const std::string& name = field.name();
+    const std::string needs = "TUMBLE needs a TIMESTAMP WITH TIME ZONE, and " + name;
+    if (field.type()->id() == arrow::Type::TIMESTAMP) {
+      return fmt::format("{} is a TIMESTAMP without one: write AT TIME ZONE 'UTC' behind it in the transform", needs);
+    }
+    if (arrow::is_numeric(field.type()->id())) {
+      return fmt::format(
+          "{} is a number: declare it as timestamp_s, timestamp_ms, timestamp_us or timestamp_ns in "
+          "decode.columns, or write to_timestamp(seconds) AS {} in a transform",
+          needs, name);
+    }
+    return fmt::format("{} is {}: declare it as timestamp in decode.columns", needs, field.type()->ToString());
+  }
+
   // DuckDB binds the user's own text over an empty relation: its messages, its types.
   Status Bind(const Tumble& tumble) {
     const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
@@ -226,7 +244,12 @@ class Planner {
     RETURN_NOT_OK(session_.Register(tumble.relation, arrow::schema(std::move(fields)), {}));
     ASSIGN_OR_RETURN(const auto bound, WithoutTumble(statement_, tumble.relation));
     auto described = session_.Describe(bound);
-    if (!described.ok()) return WithContext(described.status(), "{}", What(name_));
+    if (!described.ok()) {
+      std::string message = described.status().message();
+      const auto place = sql::TakeErrorPlace(message, bound);
+      if (place) message += fmt::format(" at line {} column {}", place->line, place->column);
+      return MakeStatus(KindOf(described.status()), fmt::format("{}: {}", What(name_), message));
+    }
     described_ = std::move(described).ValueUnsafe();
     RETURN_NOT_OK(session_.Register(kInput, input_schema_, {}));
     return Status::OK();

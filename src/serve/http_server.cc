@@ -1,27 +1,31 @@
 #include "serve/http_server.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <limits>
 #include <list>
 #include <optional>
 #include <thread>
 
+#include "base/task_group.h"
+#include "serve/handler_pool.h"
 #include "serve/problem.h"
 
 namespace millrace::serve {
@@ -38,6 +42,9 @@ constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kLingerBytesMax = 4 << 20;
 constexpr Milliseconds kLingerTimeout{1000};
 constexpr Milliseconds kAcceptPause{100};
+constexpr std::size_t kReadBytes = 4096;
+// Connections beyond the limit that are told so at the same time; more are closed without a word.
+constexpr std::size_t kRefusedMax = 64;
 
 // Cancels the socket's operation when it takes too long. An expiry that was overtaken by the operation's end does
 // nothing: it belongs to an earlier `round`.
@@ -80,6 +87,32 @@ struct Connection {
   bool refused = false;  // Over the limit of connections.
 };
 
+// Looks for a line of the head that begins with white space: in a request it makes the field before it go on (RFC 9112,
+// 5.2), which each server on the way may read in its own way. Beast joins such lines in silence.
+class FoldedLines {
+ public:
+  // False: there is one. What follows the head is not looked at.
+  bool Take(std::string_view bytes) {
+    for (const char c : bytes) {
+      if (done_) return true;
+      if (line_is_empty_ && seen_a_line_ && (c == ' ' || c == '\t')) return false;
+      if (c == '\n') {
+        done_ = line_is_empty_ && seen_a_line_;
+        line_is_empty_ = true;
+      } else if (c != '\r') {
+        line_is_empty_ = false;
+        seen_a_line_ = true;
+      }
+    }
+    return true;
+  }
+
+ private:
+  bool seen_a_line_ = false;
+  bool line_is_empty_ = true;
+  bool done_ = false;
+};
+
 std::string JoinedHeader(const Parser::value_type& message, http::field field) {
   std::string out;
   const auto [begin, end] = message.equal_range(field);
@@ -90,7 +123,8 @@ std::string JoinedHeader(const Parser::value_type& message, http::field field) {
   return out;
 }
 
-std::string Serialize(const HttpResponse& response, bool keep_alive, bool head, unsigned version) {
+// All of it but the body.
+std::string HeadOf(const HttpResponse& response, bool keep_alive, unsigned version) {
   const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
   std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
                                 std::string_view(reason.data(), reason.size()));
@@ -101,7 +135,6 @@ std::string Serialize(const HttpResponse& response, bool keep_alive, bool head, 
   if (keep_alive && version == 10) out += "Connection: keep-alive\r\n";
   for (const auto& [name, value] : response.headers) out += fmt::format("{}: {}\r\n", name, value);
   out += "\r\n";
-  if (!head) out += response.body;
   return out;
 }
 
@@ -142,6 +175,19 @@ std::string OriginForm(std::string_view target) {
   return (target[path] == '?' ? "/" : "") + std::string(target.substr(path));
 }
 
+// Where the body ends must not be a matter of taste (RFC 9112, 6.1 and 6.3): whoever stands before us and takes another
+// coding, or a length beside one, for something else would see other requests on this connection than we do.
+std::optional<Problem> CheckTransferCoding(const Parser::value_type& message) {
+  if (message.count(http::field::transfer_encoding) == 0) return std::nullopt;
+  if (message.version() < 11 || message.count(http::field::content_length) != 0) {
+    return Problem{
+        400, "malformed_request", "Transfer-Encoding is not for HTTP/1.0, and not beside Content-Length.", {}};
+  }
+  const std::string coding = JoinedHeader(message, http::field::transfer_encoding);
+  if (boost::beast::iequals(coding, "chunked")) return std::nullopt;
+  return Problem{501, "transfer_coding", "The only transfer coding that is understood is 'chunked', alone.", {}};
+}
+
 std::optional<Problem> CheckHead(const Parser::value_type& message, const HttpServerOptions& options) {
   if (message.target().size() > options.target_bytes_max) return UrlTooLong(options);
   const auto [begin, end] = message.equal_range(http::field::host);
@@ -149,21 +195,29 @@ std::optional<Problem> CheckHead(const Parser::value_type& message, const HttpSe
   if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
     return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
   }
-  return std::nullopt;
+  return CheckTransferCoding(message);
 }
 
-HttpResponse CallHandler(const HttpHandler& handler, const HttpRequest& request) {
-  try {
-    return handler(request);
-  } catch (const std::exception& e) {
-    spdlog::error("request failed target=\"{}\" error=\"{}\"", request.target, e.what());
-    return ToResponse({500, "internal", "The request failed inside the server; its log says why.", {}});
-  }
+// Half of the descriptors that the process may have: files and the store need theirs, however many clients come.
+std::size_t ConnectionsMax(int wanted) {
+  rlimit limit{};
+  const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  const rlim_t half = known ? limit.rlim_cur / 2 : std::numeric_limits<rlim_t>::max();
+  return static_cast<std::size_t>(std::clamp<rlim_t>(half, 1, static_cast<rlim_t>(std::max(1, wanted))));
 }
 
-asio::awaitable<HttpResponse> RunHandler(HttpHandler handler, HttpRequest request) {
-  co_return CallHandler(handler, request);
-}
+// Bytes of a shared allowance, given back at the end of the scope.
+class Drawn {
+ public:
+  Drawn(std::uint64_t* used, std::uint64_t bytes) : used_(used), bytes_(bytes) { *used_ += bytes_; }
+  Drawn(const Drawn&) = delete;
+  Drawn& operator=(const Drawn&) = delete;
+  ~Drawn() { *used_ -= bytes_; }
+
+ private:
+  std::uint64_t* const used_;
+  const std::uint64_t bytes_;
+};
 
 }  // namespace
 
@@ -175,7 +229,17 @@ class HttpServer::Impl {
         acceptor_(io_),
         accept_pause_(io_),
         drain_timer_(io_),
-        pool_(static_cast<std::size_t>(std::max(1, options.handler_threads))) {}
+        connections_max_(ConnectionsMax(options.connections_max)),
+        short_calls_(io_, handler_,
+                     {.threads = options.short_handlers_max,
+                      .waiting_max = options.waiting_max,
+                      .timeout = options.handler_timeout}),
+        long_calls_(io_, handler_,
+                    {.threads = options.long_handlers_max,
+                     .waiting_max = options.waiting_max,
+                     .timeout = options.handler_timeout,
+                     .ends_with_client = true}),
+        tasks_(io_.get_executor()) {}
 
   ~Impl() { Stop(std::chrono::steady_clock::now()); }
 
@@ -194,32 +258,28 @@ class HttpServer::Impl {
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return failed("listen on");
     port_ = acceptor_.local_endpoint().port();
-    asio::co_spawn(io_, Accept(), [](std::exception_ptr failure) { LogFailure("accept", failure); });
+    tasks_.Spawn("accept", Accept());
     thread_ = std::thread([this] { io_.run(); });
     return Status::OK();
   }
 
   void Stop(std::chrono::steady_clock::time_point deadline) {
     if (thread_.joinable()) {
-      asio::post(io_, [this, deadline] { BeginDrain(deadline); });
-      thread_.join();  // io_ runs out of work when the acceptor and the last connection are gone.
+      asio::co_spawn(io_, Drain(deadline), asio::use_future).get();
+      thread_.join();
     }
-    pool_.join();
+    short_calls_.Join();
+    long_calls_.Join();
+    io_.restart();
+    io_.poll();  // What handlers answered too late.
   }
 
   std::uint16_t port() const { return port_; }
 
  private:
-  static void LogFailure(const char* task, const std::exception_ptr& failure) {
-    if (!failure) return;
-    try {
-      std::rethrow_exception(failure);
-    } catch (const std::exception& e) {
-      spdlog::error("serve: task failed task={} error=\"{}\"", task, e.what());
-    }
-  }
+  using Connections = std::list<std::shared_ptr<Connection>>;
 
-  void BeginDrain(std::chrono::steady_clock::time_point deadline) {
+  asio::awaitable<void> Drain(std::chrono::steady_clock::time_point deadline) {
     draining_ = true;
     error_code ignored;
     acceptor_.close(ignored);
@@ -227,13 +287,10 @@ class HttpServer::Impl {
     for (const auto& connection : connections_) {
       if (connection->idle) connection->socket.close(ignored);
     }
-    if (connections_.empty()) return;
     drain_timer_.expires_at(deadline);
-    drain_timer_.async_wait([this](error_code error) {
-      if (error) return;
-      error_code closed;
-      for (const auto& connection : connections_) connection->socket.close(closed);
-    });
+    if (!connections_.empty()) co_await drain_timer_.async_wait(kUseTuple);
+    for (const auto& connection : connections_) connection->socket.close(ignored);
+    co_await tasks_.Stop();
   }
 
   asio::awaitable<void> Accept() {
@@ -250,21 +307,26 @@ class HttpServer::Impl {
       error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
       auto connection = std::make_shared<Connection>(std::move(socket));
-      connection->refused = connections_.size() >= static_cast<std::size_t>(options_.connections_max);
-      // Twice the limit is more than can be told so politely.
-      if (connections_.size() >= 2 * static_cast<std::size_t>(options_.connections_max)) continue;
-      connections_.push_back(connection);
-      const auto place = std::prev(connections_.end());
-      asio::co_spawn(io_, Serve(connection), [this, place](std::exception_ptr failure) {
-        LogFailure("connection", failure);
-        (*place)->watchdog.Stop();
-        connections_.erase(place);
-        if (draining_ && connections_.empty()) drain_timer_.cancel();
-      });
+      connection->refused = connections_.size() >= connections_max_;
+      if (connections_.size() >= connections_max_ + kRefusedMax) continue;
+      const auto place = connections_.insert(connections_.end(), connection);
+      if (!tasks_.Spawn("connection", Serve(connection, place))) connections_.erase(place);
     }
   }
 
-  asio::awaitable<void> Serve(std::shared_ptr<Connection> connection) {
+  // Takes a connection off the list when its task ends, in whatever way.
+  struct Place {
+    Impl* server;
+    Connections::iterator at;
+    ~Place() {
+      (*at)->watchdog.Stop();
+      server->connections_.erase(at);
+      if (server->connections_.empty()) server->drain_timer_.cancel();
+    }
+  };
+
+  asio::awaitable<void> Serve(std::shared_ptr<Connection> connection, Connections::iterator at) {
+    const Place place{this, at};
     bool open = true;
     if (connection->refused) {
       const Problem problem{503, "too_many_connections", "The server has as many connections as it may.",
@@ -293,7 +355,7 @@ class HttpServer::Impl {
     parser.header_limit(options_.header_bytes_max);
     parser.body_limit(options_.body_bytes_max);
     connection->watchdog.Start(options_.header_timeout, connection);
-    auto [head_error, head_bytes] = co_await http::async_read_header(socket, connection->buffer, parser, kUseTuple);
+    const error_code head_error = co_await ReadHead(connection, parser);
     connection->watchdog.Stop();
     std::optional<Problem> problem;
     const auto& message = parser.get();
@@ -310,14 +372,23 @@ class HttpServer::Impl {
       co_return false;
     }
 
+    // What a body may become: of chunks nobody says before.
+    const std::uint64_t body_bytes = parser.is_done() ? 0 : parser.content_length().value_or(options_.body_bytes_max);
+    if (bodies_bytes_ + body_bytes > options_.bodies_bytes_max) {
+      const Problem full{503, "overloaded", "Other requests' bodies fill the memory that there is for them.",
+                         "Ask again later."};
+      co_await Refuse(connection, full);
+      co_return false;
+    }
+    const Drawn body_drawn(&bodies_bytes_, body_bytes);
     if (!parser.is_done()) {
       if (boost::beast::iequals(message[http::field::expect], "100-continue")) {
         const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-        const bool written = co_await Write(connection, go_on);
+        const bool written = co_await Write(connection, go_on, {});
         if (!written) co_return false;
       }
       connection->watchdog.Start(options_.body_timeout, connection);
-      auto [body_error, body_bytes] = co_await http::async_read(socket, connection->buffer, parser, kUseTuple);
+      auto [body_error, body_read] = co_await http::async_read(socket, connection->buffer, parser, kUseTuple);
       connection->watchdog.Stop();
       if (connection->watchdog.expired()) {
         problem = TooSlow("body", options_.body_timeout);
@@ -338,25 +409,63 @@ class HttpServer::Impl {
     const bool head = message.method() == http::verb::head;
     request.body = std::move(parser.get().body());
 
-    auto run = RunHandler(handler_, std::move(request));
-    const HttpResponse response = co_await asio::co_spawn(pool_, std::move(run), asio::use_awaitable);
+    HttpResponse response = co_await Call(connection, std::move(request));
     const bool keep_alive = client_keeps && !draining_;
-    const std::string bytes = Serialize(response, keep_alive, head, version);
-    const bool sent = co_await Write(connection, bytes);
+    const std::string response_head = HeadOf(response, keep_alive, version);
+    if (head) response.body.clear();
+    const bool sent = co_await Write(connection, response_head, std::move(response.body));
     if (sent && !keep_alive) co_await Linger(connection);
-    co_return sent&& keep_alive;
+    const bool open = sent && keep_alive;
+    co_return open;
   }
 
-  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string bytes) {
+  asio::awaitable<error_code> ReadHead(std::shared_ptr<Connection> connection, Parser& parser) {
+    boost::beast::flat_buffer& buffer = connection->buffer;
+    FoldedLines lines;
+    std::size_t head_bytes = 0;
+    const auto text = [](asio::const_buffer bytes) {
+      return std::string_view(static_cast<const char*>(bytes.data()), bytes.size());
+    };
+    bool whole = lines.Take(text(buffer.data()));
+    for (;;) {
+      if (!whole) co_return http::error::bad_obs_fold;
+      error_code error;
+      const std::size_t parsed = parser.put(buffer.data(), error);
+      buffer.consume(parsed);
+      head_bytes += parsed;  // The parser's own limit is for what it has not parsed yet.
+      if (head_bytes > options_.header_bytes_max) co_return http::error::header_limit;
+      if (error == http::error::need_more) error = {};
+      if (error || parser.is_header_done()) co_return error;
+      auto [read_error, count] = co_await connection->socket.async_read_some(buffer.prepare(kReadBytes), kUseTuple);
+      if (read_error) co_return read_error;
+      buffer.commit(count);
+      const asio::const_buffer all = buffer.data();
+      whole = lines.Take(text(all).substr(all.size() - count));
+    }
+  }
+
+  asio::awaitable<HttpResponse> Call(std::shared_ptr<Connection> connection, HttpRequest request) {
+    const Lane lane = options_.lane(request);
+    if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
+    HandlerPool& pool = lane == Lane::kLong ? long_calls_ : short_calls_;
+    const std::shared_ptr<tcp::socket> socket(connection, &connection->socket);
+    co_return co_await pool.Run(std::move(request), socket);
+  }
+
+  // Two buffers, and not one that both were copied to: an answer may be large, and this is the thread of all
+  // connections.
+  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, std::string body) {
     connection->watchdog.Start(options_.write_timeout, connection);
-    auto [error, count] = co_await asio::async_write(connection->socket, asio::buffer(bytes), kUseTuple);
+    const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(body)};
+    auto [error, count] = co_await asio::async_write(connection->socket, buffers, kUseTuple);
     connection->watchdog.Stop();
     co_return !error;
   }
 
   asio::awaitable<void> Refuse(std::shared_ptr<Connection> connection, Problem problem) {
-    const std::string bytes = Serialize(ToResponse(problem), false, false, 11);
-    const bool sent = co_await Write(connection, bytes);
+    const HttpResponse response = ToResponse(problem);
+    const std::string head = HeadOf(response, false, 11);
+    const bool sent = co_await Write(connection, head, response.body);
     if (sent) co_await Linger(connection);
   }
 
@@ -385,10 +494,14 @@ class HttpServer::Impl {
   tcp::acceptor acceptor_;
   asio::steady_timer accept_pause_;
   asio::steady_timer drain_timer_;
-  std::list<std::shared_ptr<Connection>> connections_;
+  const std::size_t connections_max_;
+  Connections connections_;
+  std::uint64_t bodies_bytes_ = 0;  // Of requests that are being read or answered.
   bool draining_ = false;
+  HandlerPool short_calls_;
+  HandlerPool long_calls_;
+  TaskGroup tasks_;  // Accept(), and one Serve() for each connection.
 
-  asio::thread_pool pool_;
   std::thread thread_;
 };
 

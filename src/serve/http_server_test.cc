@@ -3,9 +3,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <future>
+#include <mutex>
+#include <stop_token>
 #include <thread>
 
 #include "serve/http_test_client.h"
@@ -59,6 +63,12 @@ TEST(HttpServer, TakesChunkedBodiesAndHttp10AndExpect) {
       Ask(server->port(),
           "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
       HasSubstr("POST / hi|"));
+  for (const char* coding : {"Chunked", "CHUNKED", " chunked \t", "\tchunked"}) {
+    EXPECT_THAT(Ask(server->port(), "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding:" +
+                                        std::string(coding) + "\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+                HasSubstr("POST / hi|"))
+        << coding;
+  }
   EXPECT_THAT(Ask(server->port(), "GET /old HTTP/1.0\r\n\r\n"), HasSubstr("GET /old |"));
   TestClient client(server->port());
   client.Send("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
@@ -98,6 +108,37 @@ TEST(HttpServer, RefusesWhatIsMalformedOrAmbiguous) {
        400},
       {"a NUL in a header", "GET / HTTP/1.1\r\n" + host + std::string("X: a\0b\r\n\r\n", 10), 400},
       {"a control character in the URL", "GET /\x01 HTTP/1.1\r\n" + host + "\r\n", 400},
+      {"chunks, then identity", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, identity\r\n\r\n", 501},
+      {"gzip in chunks", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
+      {"gzip in chunks, in two fields",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501},
+      {"chunks twice", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 501},
+      {"chunks twice, in two fields",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"chunks and identity, in two fields",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+       400},
+      {"something like chunked", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501},
+      {"something like chunked, the other way",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n", 501},
+      {"chunks in quotes", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 501},
+      {"chunks with a parameter", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+       501},
+      {"chunks and nothing", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n", 501},
+      {"no coding", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding:\r\n\r\n0\r\n\r\n", 501},
+      {"identity", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: identity\r\n\r\n", 501},
+      {"a vertical tab before the coding",
+       "POST / HTTP/1.1\r\n" + host +
+           "Transfer-Encoding: \x0b"
+           "chunked\r\n\r\n0\r\n\r\n",
+       400},
+      {"a blank before the colon of the coding",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400},
+      {"another coding beside a length",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\nContent-Length: 4\r\n\r\nabcd", 400},
+      {"a coding in HTTP/1.0", "POST / HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"a folded coding", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400},
+      {"a folded header", "GET / HTTP/1.1\r\n" + host + "X: a\r\n b\r\n\r\n", 400},
       {"a long URL", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n" + host + "\r\n", 414},
       {"an endless URL", "GET /" + std::string(100000, 'a'), 414},
       {"long headers", "GET / HTTP/1.1\r\n" + host + "X: " + std::string(20000, 'a') + "\r\n\r\n", 431},
@@ -198,7 +239,7 @@ TEST(HttpServer, AHandlerThatThrowsIsA500) {
 TEST(HttpServer, HandlersRunSideBySide) {
   // Each waits for the other: this ends only if both run at once.
   std::promise<void> a, b;
-  const auto server = StartServer({.handler_threads = 2}, [&](const HttpRequest& request) {
+  const auto server = StartServer({.short_handlers_max = 2}, [&](const HttpRequest& request) {
     (request.target == "/a" ? a : b).set_value();
     (request.target == "/a" ? b : a).get_future().wait();
     return Echo(request);
@@ -206,6 +247,200 @@ TEST(HttpServer, HandlersRunSideBySide) {
   auto other = std::async(std::launch::async, [&] { return Ask(server->port(), "GET /b HTTP/1.0\r\n\r\n"); });
   EXPECT_EQ(StatusOf(Ask(server->port(), "GET /a HTTP/1.0\r\n\r\n")), 200);
   EXPECT_EQ(StatusOf(other.get()), 200);
+}
+
+// Blocks until it is told to leave, or until nobody waits for it any more.
+class Gate {
+ public:
+  HttpResponse operator()(const HttpRequest& request) {
+    std::unique_lock lock(mutex_);
+    ++entered_;
+    changed_.notify_all();
+    changed_.wait(lock, heeds_stop ? request.stop : std::stop_token(), [&] { return open_; });
+    if (request.stop.stop_requested()) ++stopped_;
+    changed_.notify_all();
+    return Echo(request);
+  }
+  void WaitForEntered(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return entered_ >= count; });
+  }
+  void WaitForStopped(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return stopped_ >= count; });
+  }
+  void Open() {
+    const std::scoped_lock lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  int entered() {
+    const std::scoped_lock lock(mutex_);
+    return entered_;
+  }
+  bool heeds_stop = true;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  int entered_ = 0;
+  int stopped_ = 0;
+  bool open_ = false;
+};
+
+// /health at once, /short and /long in their lanes.
+Lane LaneByTarget(const HttpRequest& request) {
+  return request.target == "/health" ? Lane::kAtOnce : request.target == "/long" ? Lane::kLong : Lane::kShort;
+}
+
+HttpHandler BehindGate(Gate& gate) {
+  return [&gate](const HttpRequest& request) { return request.target == "/health" ? Echo(request) : gate(request); };
+}
+
+const std::string kGetLong = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
+const std::string kGetHealth = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+TEST(HttpServer, HealthIsAnsweredAtOnceWhileEveryHandlerBlocks) {
+  Gate gate;
+  const auto server =
+      StartServer({.lane = LaneByTarget, .short_handlers_max = 2, .long_handlers_max = 8}, BehindGate(gate));
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (int i = 0; i < 64; ++i) {
+    clients.push_back(std::make_unique<TestClient>(server->port()));
+    clients.back()->Send(i % 4 == 0 ? "GET /short HTTP/1.1\r\nHost: x\r\n\r\n" : kGetLong);
+  }
+  gate.WaitForEntered(10);  // All threads of both lanes.
+  TestClient prober(server->port());
+  for (int i = 0; i < 20; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    prober.Send(kGetHealth);
+    EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 50ms);
+  }
+  EXPECT_EQ(gate.entered(), 10);
+  gate.Open();
+  for (auto& client : clients) EXPECT_EQ(StatusOf(client->ReadOne()), 200);
+}
+
+TEST(HttpServer, OneRequestTooManyIsTold) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget, .long_handlers_max = 1, .waiting_max = 1}, BehindGate(gate));
+  TestClient running(server->port());
+  running.Send(kGetLong);
+  gate.WaitForEntered(1);
+  TestClient waiting(server->port());
+  waiting.Send(kGetLong);
+  // The I/O thread takes one after the other: once the prober is answered, the one before waits.
+  TestClient prober(server->port());
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  const std::string refused = Ask(server->port(), "GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(StatusOf(refused), 503);
+  EXPECT_THAT(refused, HasSubstr("\"code\":\"overloaded\""));
+  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
+  gate.Open();
+  EXPECT_EQ(StatusOf(running.ReadOne()), 200);
+  EXPECT_EQ(StatusOf(waiting.ReadOne()), 200);
+}
+
+TEST(HttpServer, AHandlerHasADeadline) {
+  Gate gate;
+  const auto server =
+      StartServer({.lane = LaneByTarget, .long_handlers_max = 1, .handler_timeout = 200ms}, BehindGate(gate));
+  TestClient running(server->port());
+  TestClient waiting(server->port());
+  gate.heeds_stop = false;  // As one that hangs in a request to a store.
+  running.Send(kGetLong);
+  gate.WaitForEntered(1);
+  waiting.Send(kGetLong);
+  const std::string late = running.ReadOne();
+  EXPECT_EQ(StatusOf(late), 504);
+  EXPECT_THAT(late, HasSubstr("\"code\":\"deadline_exceeded\""));
+  EXPECT_THAT(late, HasSubstr("200 ms"));
+  // Its thread is still taken, so the other never had its turn.
+  const std::string never = waiting.ReadOne();
+  EXPECT_EQ(StatusOf(never), 503);
+  EXPECT_THAT(never, HasSubstr("Retry-After: 1\r\n"));
+  EXPECT_EQ(gate.entered(), 1);
+  gate.Open();
+  // What it answers too late goes nowhere, and the connection goes on.
+  TestClient next(server->port());
+  next.Send(kGetLong);
+  EXPECT_THAT(next.ReadOne(), HasSubstr("GET /long"));
+  running.Send(kGetHealth);
+  EXPECT_THAT(running.ReadOne(), HasSubstr("GET /health"));
+}
+
+TEST(HttpServer, ALongHandlerEndsWhenItsClientLeaves) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget, .long_handlers_max = 1}, BehindGate(gate));
+  auto running = std::make_unique<TestClient>(server->port());
+  running->Send(kGetLong);
+  gate.WaitForEntered(1);
+  auto waiting = std::make_unique<TestClient>(server->port());
+  waiting->Send(kGetLong);
+  TestClient prober(server->port());
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  waiting = nullptr;  // Gives its place in the queue up, too: it never enters.
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  running = nullptr;
+  gate.WaitForStopped(1);
+  gate.Open();
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")), 200);
+  EXPECT_EQ(gate.entered(), 2);
+}
+
+TEST(HttpServer, AClientThatSendsItsNextRequestHasNotLeft) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget}, BehindGate(gate));
+  TestClient client(server->port());
+  client.Send(kGetLong);
+  gate.WaitForEntered(1);
+  client.Send(kGetHealth);
+  TestClient prober(server->port());
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  gate.Open();
+  EXPECT_THAT(client.ReadOne(), HasSubstr("GET /long"));
+  EXPECT_THAT(client.ReadOne(), HasSubstr("GET /health"));
+}
+
+TEST(HttpServer, BodiesTogetherAreBounded) {
+  Gate gate;
+  const auto server =
+      StartServer({.lane = LaneByTarget, .body_bytes_max = 100, .bodies_bytes_max = 150}, BehindGate(gate));
+  TestClient first(server->port());
+  first.Send("POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + std::string(100, 'a'));
+  gate.WaitForEntered(1);
+  const std::string chunked =
+      "POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+  const std::string refused = Ask(server->port(), chunked);
+  EXPECT_EQ(StatusOf(refused), 503);
+  EXPECT_THAT(refused, HasSubstr("\"code\":\"overloaded\""));
+  gate.Open();
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+  TestClient second(server->port());
+  second.Send(chunked);
+  EXPECT_EQ(StatusOf(second.ReadOne()), 200);
+}
+
+TEST(HttpServer, ConnectionsLeaveDescriptorsForOthers) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 64;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const auto server = StartServer();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  std::vector<std::unique_ptr<TestClient>> idle;
+  for (int i = 0; i < 32; ++i) {
+    idle.push_back(std::make_unique<TestClient>(server->port()));
+    idle.back()->Send(kGetHealth);
+    EXPECT_EQ(StatusOf(idle.back()->ReadOne()), 200);
+  }
+  EXPECT_EQ(StatusOf(Ask(server->port(), "")), 503);
 }
 
 TEST(HttpServer, StopLetsARunningRequestEndAndClosesIdleConnections) {
@@ -238,6 +473,16 @@ TEST(HttpServer, StopCutsOffAtItsDeadline) {
   EXPECT_EQ(StatusOf(other.ReadOne()), 200);
   server->Stop(std::chrono::steady_clock::now() + 50ms);
   EXPECT_EQ(slow.ReadAll(), "");
+}
+
+TEST(HttpServer, StopEndsWhatHeedsIt) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget}, BehindGate(gate));
+  TestClient client(server->port());
+  client.Send(kGetLong);
+  gate.WaitForEntered(1);
+  server->Stop(std::chrono::steady_clock::now() + 50ms);
+  EXPECT_EQ(client.ReadAll(), "");
 }
 
 TEST(HttpServer, StartSaysWhyItCannotListen) {

@@ -58,6 +58,7 @@ class FaultyStore final : public objectstore::ObjectStore {
   Status Delete(const std::string& key) override;
   /// One kDelete a key, the last first: a store owes nobody an order.
   Status DeleteMany(const std::vector<std::string>& keys) override;
+  std::optional<std::string> KeyOf(const std::string& location) const override { return store_->KeyOf(location); }
   objectstore::StoreUsage usage() const override { return store_->usage(); }
   void Interrupt() override { store_->Interrupt(); }
 

@@ -28,7 +28,7 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
 
   Status Subscribe(std::vector<std::string> topics, std::chrono::milliseconds) override {
     for (const auto& topic : topics) {
-      if (topic != log_->topic_) return NotFound("no topic '{}'", topic);
+      if (!log_->HasTopic(topic)) return NotFound("no topic '{}'", topic);
     }
     const std::lock_guard lock(log_->mutex_);
     self().joined = true;
@@ -94,7 +94,7 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
     const std::lock_guard lock(log_->mutex_);
     const std::int64_t generation = ++log_->generation_;
     for (const auto& [source, offset] : next) {
-      auto& reading = self().reading[source.partition];
+      auto& reading = self().reading[log_->SlotOf(source)];
       std::optional<std::pair<std::int64_t, Offset>> stale;
       if (reading.generation > 0 && log_->Random(0, 1) == 0) stale = {reading.generation, reading.next};
       reading = {.generation = generation, .next = offset, .stale = stale};
@@ -106,15 +106,15 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
   Status Release(const std::vector<TopicPartition>& partitions) override {
     const std::lock_guard lock(log_->mutex_);
     for (const auto& source : partitions) {
-      const auto lost = self().lost_releases.find(source.partition);
+      const auto lost = self().lost_releases.find(log_->SlotOf(source));
       if (lost != self().lost_releases.end()) {
         self().lost_releases.erase(lost);
         continue;
       }
-      self().reading.erase(source.partition);
-      const auto& partition = log_->partitions_[source.partition];
+      self().reading.erase(log_->SlotOf(source));
+      const auto& partition = log_->partitions_[log_->SlotOf(source)];
       if (partition.owner == member_) {
-        log_->Own(source.partition, partition.is_leaving ? partition.wanted : std::nullopt);
+        log_->Own(log_->SlotOf(source), partition.is_leaving ? partition.wanted : std::nullopt);
       }
     }
     return Status::OK();
@@ -127,7 +127,7 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
     const std::lock_guard lock(log_->mutex_);
     OffsetRanges bounds;
     for (const auto& source : partitions) {
-      const auto& partition = log_->partitions_[source.partition];
+      const auto& partition = log_->partitions_[log_->SlotOf(source)];
       bounds[source] = {partition.begin, partition.end};
     }
     return bounds;
@@ -138,7 +138,7 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
     const std::lock_guard lock(log_->mutex_);
     OffsetVector offsets;
     for (const auto& source : partitions) {
-      const auto& partition = log_->partitions_[source.partition];
+      const auto& partition = log_->partitions_[log_->SlotOf(source)];
       const auto found = std::find_if(partition.records.begin(), partition.records.end(),
                                       [time](const auto& entry) { return entry.second->timestamp >= time; });
       offsets[source] = found == partition.records.end() ? partition.end : found->first;
@@ -149,7 +149,7 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
   Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
                                                      std::chrono::milliseconds) override {
     const std::lock_guard lock(log_->mutex_);
-    const auto& records = log_->partitions_[source.partition].records;
+    const auto& records = log_->partitions_[log_->SlotOf(source)].records;
     const auto found = records.find(offset);
     if (found == records.end()) return std::optional<std::uint32_t>();
     const auto& record = *found->second;
@@ -157,7 +157,9 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
         {.offset = offset, .timestamp = record.timestamp, .key = record.key, .payload = record.payload}));
   }
 
-  std::optional<Offset> KnownEnd(const TopicPartition& source) const override { return log_->end(source.partition); }
+  std::optional<Offset> KnownEnd(const TopicPartition& source) const override {
+    return log_->end(log_->SlotOf(source));
+  }
 
   void ReportProgress(const OffsetVector&) override {}
 
@@ -196,7 +198,7 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
   Status SetPaused(const std::vector<TopicPartition>& partitions, bool paused) {
     const std::lock_guard lock(log_->mutex_);
     for (const auto& source : partitions) {
-      const auto it = self().reading.find(source.partition);
+      const auto it = self().reading.find(log_->SlotOf(source));
       if (it != self().reading.end()) it->second.paused = paused;
     }
     log_->Wake(member_);
@@ -208,12 +210,27 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
   const int wake_fd_;
 };
 
-std::shared_ptr<MemoryEventLog> MemoryEventLog::Make(std::string topic, int num_partitions, std::uint32_t seed) {
-  return std::shared_ptr<MemoryEventLog>(new MemoryEventLog(std::move(topic), num_partitions, seed));
+std::shared_ptr<MemoryEventLog> MemoryEventLog::Make(const std::vector<std::pair<std::string, int>>& topics,
+                                                     std::uint32_t seed) {
+  std::vector<TopicPartition> sources;
+  for (const auto& [topic, num_partitions] : topics) {
+    for (int partition = 0; partition < num_partitions; ++partition) sources.push_back({topic, partition});
+  }
+  return std::shared_ptr<MemoryEventLog>(new MemoryEventLog(std::move(sources), seed));
 }
 
 void MemoryEventLog::Wake(int member) const {
   if (IsOpen(member)) static_cast<void>(::eventfd_write(members_[member].wake_fd, 1));
+}
+
+bool MemoryEventLog::HasTopic(const std::string& topic) const {
+  return std::any_of(sources_.begin(), sources_.end(), [&](const auto& source) { return source.topic == topic; });
+}
+
+std::int32_t MemoryEventLog::SlotOf(const TopicPartition& source) const {
+  const auto found = std::find(sources_.begin(), sources_.end(), source);
+  MILLRACE_CHECK(found != sources_.end(), "there is no {}", model::ToString(source));
+  return static_cast<std::int32_t>(found - sources_.begin());
 }
 
 Offset MemoryEventLog::Append(std::int32_t partition, Record record) {

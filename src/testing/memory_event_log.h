@@ -35,9 +35,12 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
     kLost,  ///< The next owner starts at once; the one before learns of it some polls later and reads on until then.
   };
 
-  static std::shared_ptr<MemoryEventLog> Make(std::string topic, int num_partitions, std::uint32_t seed);
+  /// Topics with their numbers of partitions. Partitions are numbered through over all topics, in this order, wherever
+  /// a number stands alone.
+  static std::shared_ptr<MemoryEventLog> Make(const std::vector<std::pair<std::string, int>>& topics,
+                                              std::uint32_t seed);
 
-  model::TopicPartition Source(std::int32_t partition) const { return {topic_, partition}; }
+  model::TopicPartition Source(std::int32_t partition) const { return sources_[partition]; }
 
   /// The record's offset.
   model::Offset Append(std::int32_t partition, Record record);
@@ -83,8 +86,11 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
     std::multiset<std::int32_t> lost_releases;     // Release() is owed for a loss, and gives nothing up.
   };
 
-  MemoryEventLog(std::string topic, int num_partitions, std::uint32_t seed)
-      : topic_(std::move(topic)), random_(seed), partitions_(num_partitions) {}
+  MemoryEventLog(std::vector<model::TopicPartition> sources, std::uint32_t seed)
+      : sources_(std::move(sources)), random_(seed), partitions_(sources_.size()) {}
+
+  bool HasTopic(const std::string& topic) const;
+  std::int32_t SlotOf(const model::TopicPartition& source) const;
 
   // All with mutex_ held.
   int Random(int from, int to) { return std::uniform_int_distribution<int>(from, to)(random_); }
@@ -94,7 +100,7 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
   eventlog::FetchedRecords Fetch(std::int32_t partition, model::Offset from, int records_max);
   bool IsOpen(int member) const { return member < std::ssize(members_) && !members_[member].closed; }
 
-  const std::string topic_;
+  const std::vector<model::TopicPartition> sources_;  // By number.
   mutable std::mutex mutex_;
   std::minstd_rand random_;
   std::vector<Partition> partitions_;

@@ -19,10 +19,13 @@ import spark_session  # before anything of pyspark
 
 import duckdb
 import pyarrow
+import pyarrow.parquet
 from deltalake import DeltaTable
 
 from expected_rows import check_rows, expected_row, timestamp_of
-from table_properties import deltalakes_properties, every_property_is_documented, statistics_as_spark_writes_them
+from hand_table import HandTable, map_of, rows
+from table_properties import (deltalakes_properties, every_property_is_documented, statistics_as_spark_writes_them,
+                              values_as_spark_takes_them)
 
 KINDS = {"by_day": "day", "unpartitioned": "", "by_many": "s,t,i8,i16,i32,f,d,amount,huge,ts,day"}
 ROWS_PER_COMMIT = {"by_day": 250, "unpartitioned": 100, "by_many": 12}
@@ -168,7 +171,7 @@ def spark_reads_what_we_write(spark, folder):
 
 def compare(spark, table, what):
     """All rows, as Spark reads them and as our program does. The number of rows."""
-    ours = pyarrow.ipc.open_stream(lake("read", table, "-o", "arrow")).read_all().to_pylist()
+    ours = pyarrow.ipc.open_stream(lake("read", table, "-o", "arrow")).read_all().to_pylist(maps_as_pydicts="strict")
     theirs = spark.rows(table)
     claim(sorted_rows(ours) == sorted_rows(theirs), f"{table}: the same rows after {what}",
           (len(ours), len(theirs), ours[:1], theirs[:1]))
@@ -240,6 +243,7 @@ def properties_that_others_set(spark, folder):
     statistics_as_spark_writes_them(spark, table, lambda: write_table("append", table, 7), columns, claim)
     deltalakes_properties(table, WRITE_TABLE, claim)
     compare(spark, table, "changes of properties")
+    values_as_spark_takes_them(spark, folder, MILLRACE, claim)
     every_property_is_documented(spark, claim)
 
 
@@ -257,6 +261,36 @@ def tables_that_spark_makes(spark, folder):
     claim(vectors and count_as(spark, table) == 200, "deletion vectors", vectors)
     lake("optimize", table)
     claim(count_as(spark, table) == 200, "packed by us")
+
+
+def tables_that_others_got_wrong(spark, folder):
+    """Read as Spark reads them, which is what foreign_tables_test.py says is right; and so after our optimize."""
+    inner = {"type": "struct", "fields": [{"name": "Xx", "type": "long", "nullable": True, "metadata": {}}]}
+    tables = {
+        "map": HandTable(folder / "map", {"m": map_of("string", "long")}).add("a.parquet", rows(m=pyarrow.array(
+            [[("a", 1)], None], pyarrow.map_(pyarrow.string(), pyarrow.field("value", pyarrow.int64(), nullable=False))))),
+        "case": HandTable(folder / "case", {"UserId": "long", "S": inner, "É": "string"})
+        .add("a.parquet", rows(UserId=[1], S=[{"Xx": 1}])).add("b.parquet", rows(userid=[2], s=[{"xX": 2}], é=["x"])),
+        "unknown": HandTable(folder / "unknown", {"id": "long"}).add("a.parquet", rows(id=[1])).action({"newAction": ["x", 1]}),
+        "dot": HandTable(folder / "dot", {"id": "long"}).add("b.parquet", rows(id=[1]), path="./b.parquet"),
+        "link": HandTable(folder / "linked", {"id": "long"}).add("b.parquet", rows(id=[1]), path=f"file://{folder}/a_link/b.parquet"),
+    }
+    (folder / "a_link").symlink_to(folder / "linked")
+    for what, table in tables.items():
+        # A second file, so that there is something to pack.
+        table.add("z.parquet", pyarrow.parquet.read_table(next(table.folder.glob("*.parquet"))))
+        path = table.commit(before=b"\xef\xbb\xbf" if what == "dot" else b"")
+        count = compare(spark, path, f"what another wrote ({what})")
+        lake("optimize", path)
+        claim(compare(spark, path, f"our optimize ({what})") == count > 1, "as many rows")
+
+    ambiguous = HandTable(folder / "ambiguous", {"UserId": "long"}).add("a.parquet", rows(UserId=[1], userid=[2])).commit()
+    try:
+        spark.rows(ambiguous)
+        refused = False
+    except Exception as error:
+        refused = "duplicate" in str(error)
+    claim(refused, "Spark does not guess which of two columns is meant")
 
 
 def count_as(spark, table):
@@ -335,6 +369,8 @@ def main():
             said("properties that others set")
             tables_that_spark_makes(spark, folder)
             said("tables that Spark makes")
+            tables_that_others_got_wrong(spark, folder)
+            said("tables that others got wrong")
             what_a_pipeline_writes(spark, folder)
             said("what a pipeline writes")
         finally:

@@ -75,3 +75,64 @@ def every_property_is_documented(spark, claim):
         known.add(configs.next().key().lower())
     claim(len(known) > 30, "Spark's connector tells its properties", known)
     claim(known <= told, "docs/lake.md says what each means to us", sorted(known - told))
+
+
+# Spelling -> milliseconds; None: Spark refuses it as a retention. The same as in interval_text_test.cc.
+INTERVALS = {"interval 7 days": 604_800_000, "30 days": 2_592_000_000, "1 week": 604_800_000, "INTERVAL 720 HOURS": 2_592_000_000,
+             "Interval 1 Day": 86_400_000, "interval 1 week 12 hours": 648_000_000, "  2  weeks ": 1_209_600_000,
+             "3 minutes 2 seconds 1 millisecond": 182_001, "1500 microseconds": 1, "1.5 seconds": 1500, ".25 second": 250,
+             "1. second": 1000, "0.123456789 seconds": 123, "+1 day": 86_400_000, "+ 1 day": 86_400_000, "2 days -1 day": 86_400_000,
+             "2 days - 12 hours": 129_600_000, "1 second -.5 seconds": 500, "0 days": 0,
+             **dict.fromkeys(["", "interval", "interval interval 1 day", "7", "days", "7days", "interval7 days", "1 month",
+                              "1 year 2 days", "1 dayss", "1 d", "1.5 days", "1.5 milliseconds", ". seconds",
+                              "0.1234567890 seconds", "-1 day", "1 day -2 days", "- - 1 day", "-+1 day", "1e3 days", "1 day 2",
+                              "1 day and 2 hours", "99999999999999999999 days", "1,000 days"])}
+# Property -> values that Delta takes, and values that it does not.
+VALUES = {"delta.appendOnly": (["true", "FALSE"], ["maybe", "", "1"]),
+          "delta.autoOptimize.autoCompact": (["true", "false"], ["auto"]),
+          "delta.checkpointInterval": (["1", "10"], ["0", "-1", "often", "1.5"]),
+          "delta.checkpointPolicy": (["classic"], ["v3", "CLASSIC"]),
+          "delta.columnMapping.mode": (["none"], ["names"]),
+          "delta.dataSkippingNumIndexedCols": (["-1", "0"], ["-2", "all"]),
+          "delta.dataSkippingStatsColumns": (["a", "`a`,b"], ["a,", "`a"]),
+          "delta.deletedFileRetentionDuration": (["1 week"], ["1 month", "-1 day", "7d"]),
+          "delta.enableExpiredLogCleanup": (["true"], ["maybe"]),
+          "delta.isolationLevel": (["Serializable", "serializable"], ["WriteSerializable", "SnapshotIsolation", "x"]),
+          "delta.logRetentionDuration": (["INTERVAL 720 HOURS"], ["forever"]),
+          "delta.randomPrefixLength": (["3"], ["0"])}
+
+
+def values_as_spark_takes_them(spark, folder, millrace, claim):
+    """`lake create` takes the values that Spark's CREATE TABLE takes, and vacuum understands each interval that it does."""
+    configs = spark.session._jvm.org.apache.spark.sql.delta.DeltaConfigs
+    member = lambda value, name: spark.session._sc._gateway.jvm.java.lang.Long.valueOf(  # noqa: E731
+        str(value.getClass().getField(name).get(value)))
+
+    def millis_of(text):
+        try:
+            interval = configs.parseCalendarInterval(text)
+        except Exception:
+            return None
+        days, micros = member(interval, "days"), member(interval, "microseconds")
+        return (days * 86_400_000_000 + micros) // 1000 if configs.isValidIntervalConfigValue(interval) else None
+
+    def created(key, value):
+        table = folder / f"valued {created.count}"
+        created.count += 1
+        return subprocess.run([millrace, "lake", "create", table, "--column", "a:long", "--column", "b:long", "--property",
+                               f"{key}={value}"], capture_output=True).returncode == 0
+
+    created.count = 0
+    for text, millis in INTERVALS.items():
+        claim(millis_of(text) == millis, f"Spark's reading of '{text}'", (millis_of(text), millis))
+        claim(created("delta.deletedFileRetentionDuration", text) == (millis is not None), f"our reading of '{text}'")
+    for key, (good, bad) in VALUES.items():
+        for value in [*good, *bad]:
+            try:
+                spark.sql(f"CREATE TABLE {{t}} (a BIGINT, b BIGINT) USING delta TBLPROPERTIES ('{key}' = '{value}')",
+                          t=folder / f"spark valued {key} {value}".replace("`", "'"))
+                taken = True
+            except Exception:
+                taken = False
+            claim(taken == (value in good), f"Spark takes {key} = '{value}'", taken)
+            claim(created(key, value) == (value in good), f"we take {key} = '{value}'")

@@ -3,6 +3,7 @@
 // and checks at each step what must always hold: contiguous ranges, nothing of a partition that was revoked.
 #include "eventlog/kafka/kafka_log.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka.h>
@@ -229,7 +230,7 @@ TEST_F(KafkaLogTest, DeliversWhatWasProduced) {
   OutgoingRecord full = Record(topic_, "payload");
   full.key = "key";
   full.timestamp = 1'700'000'000'123'000;
-  full.headers = {{"a", "1"}, {"a", ""}};
+  full.headers = {{"a", "1"}, {"a", ""}, {"n", std::nullopt}, {"z", "2"}};
   OutgoingRecord tombstone = Record(topic_, "");
   tombstone.key = "gone";
   tombstone.payload.reset();
@@ -262,8 +263,7 @@ TEST_F(KafkaLogTest, DeliversWhatWasProduced) {
   EXPECT_EQ(got.records[0].key, "key");
   EXPECT_EQ(got.records[0].payload, "payload");
   EXPECT_EQ(got.records[0].timestamp, 1'700'000'000'123'000);
-  ASSERT_EQ(got.records[0].Headers().size(), 2u);
-  EXPECT_EQ(got.records[0].Headers()[0], (std::pair<std::string_view, std::string_view>("a", "1")));
+  EXPECT_EQ(got.records[0].Headers(), (model::RecordHeaders{{"a", "1"}, {"a", ""}, {"n", std::nullopt}, {"z", "2"}}));
   EXPECT_EQ(got.records[1].key, "gone");
   EXPECT_EQ(got.records[1].payload, std::nullopt);
   EXPECT_EQ(got.records[2].key, std::nullopt);
@@ -535,13 +535,19 @@ TEST_F(KafkaLogTest, PollStopsAtItsBytesWithAtLeastOneRecord) {
   }
 }
 
-TEST_F(KafkaLogTest, MissingTopicIsNamed) {
+TEST_F(KafkaLogTest, MissingTopicIsNamedWithTheNearestAndNotWithAll) {
   CreateTopic(topic_, 1);
+  for (int i = 0; i < 6; ++i) CreateTopic(fmt::format("{}-{}-of-many-topics-of-another-kind", topic_, i), 1);
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer, MakeKafkaConsumer(ConsumerProperties()));
   const Status missing = consumer->Subscribe({topic_, "no-such-topic"}, 20s);
   MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, missing);
   EXPECT_THAT(missing.message(), HasSubstr("topic no-such-topic does not exist in Kafka at " + Brokers()));
-  EXPECT_THAT(missing.message(), HasSubstr(topic_));
+  EXPECT_THAT(missing.message(), HasSubstr("; there are "));
+  EXPECT_THAT(missing.message(), HasSubstr(" more"));
+  EXPECT_EQ(std::ranges::count(missing.message(), ','), 4 + std::ranges::count(Brokers(), ',')) << missing.message();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(consumer, MakeKafkaConsumer(ConsumerProperties()));
+  const Status misspelt = consumer->Subscribe({topic_ + "x"}, 20s);
+  EXPECT_THAT(misspelt.message(), HasSubstr("; did you mean '" + topic_ + "'?"));
 }
 
 TEST_F(KafkaLogTest, DeletedTopicIsReported) {

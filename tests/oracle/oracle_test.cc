@@ -347,7 +347,7 @@ class Rehearsal {
   explicit Rehearsal(std::uint32_t seed) : seed_(seed), random_(seed), scenario_(RandomScenario(random_)) {
     folder_ = std::filesystem::path(::testing::TempDir()) / fmt::format("millrace_oracle_{}_{}", ::getpid(), seed);
     std::filesystem::create_directories(folder_);
-    log_ = MemoryEventLog::Make("events", num_partitions_, seed + 1);
+    log_ = MemoryEventLog::Make({{"events", num_partitions_}}, seed + 1);
   }
   ~Rehearsal() {
     for (auto& running : workers_) {
@@ -554,7 +554,7 @@ class Rehearsal {
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::Open(store));
       for (;;) {
         MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, table->Refresh());
-        const auto next = plan_->progress.NextOffsets(*snapshot, {"events"});
+        const auto next = Progress(plan_->config.app_id, {"events"}, std::nullopt).NextOffsets(*snapshot);
         if (next == ends) break;
         for (const auto& [source, offset] : next) {
           ASSERT_LE(offset, ends.at(source)) << plan_->tables[t].name << " " << model::ToString(source);

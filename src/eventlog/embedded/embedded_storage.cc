@@ -76,6 +76,9 @@ void PutSized(std::string& out, std::string_view bytes) {
   out.append(bytes);
 }
 
+// In the place of a header value's length. A record is far from being so long.
+constexpr std::uint32_t kNullValue = 0xFFFF'FFFF;
+
 std::string PartitionKey(char kind, const TopicPartition& source) {
   std::string key(1, kind);
   key += source.topic;
@@ -102,8 +105,9 @@ enum : std::uint8_t { kHasKey = 1, kHasPayload = 2 };
 constexpr std::size_t kMaxTimestampAt = sizeof(UnixMicros);
 
 // timestamp(8) max_timestamp(8) flags(1) headers(4) {name, value}* key payload; the strings with their length before
-// them, but for the payload, which is the rest. max_timestamp is the highest of the partition so far: it never falls,
-// so the first record at or after a time is found by bisection. It is filled in when the order of the records is known.
+// them, kNullValue for a null value, but for the payload, which is the rest. max_timestamp is the highest of the
+// partition so far: it never falls, so the first record at or after a time is found by bisection. It is filled in when
+// the order of the records is known.
 std::string EncodeRecord(const OutgoingRecord& record, UnixMicros timestamp) {
   std::string value;
   value.reserve(32 + record.key.value_or("").size() + record.payload.value_or("").size());
@@ -113,7 +117,11 @@ std::string EncodeRecord(const OutgoingRecord& record, UnixMicros timestamp) {
   PutRaw(value, static_cast<std::uint32_t>(record.headers.size()));
   for (const auto& [name, header] : record.headers) {
     PutSized(value, name);
-    PutSized(value, header);
+    if (header) {
+      PutSized(value, *header);
+    } else {
+      PutRaw(value, kNullValue);
+    }
   }
   PutSized(value, record.key ? std::string_view(*record.key) : std::string_view());
   if (record.payload) value += *record.payload;
@@ -129,7 +137,8 @@ bool DecodeRecord(std::string_view value, model::RawRecord& record) {
   const auto num_headers = in.Raw<std::uint32_t>();
   for (std::uint32_t i = 0; in.ok && i < num_headers; ++i) {
     const std::string_view name = in.Sized();
-    record.headers.emplace_back(name, in.Sized());
+    const auto size = in.Raw<std::uint32_t>();
+    record.headers.emplace_back(name, size == kNullValue ? std::nullopt : std::optional(in.Bytes(size)));
   }
   const std::string_view key = in.Sized();
   if (flags & kHasKey) record.key = key;

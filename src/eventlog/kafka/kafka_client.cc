@@ -38,6 +38,9 @@ Result<Conf> MakeConf(const Properties& properties) {
       (brokers == properties.end() || brokers->second.empty())) {
     return InvalidInput("Kafka property bootstrap.servers is missing");
   }
+  if (const auto problems = FindProblems(properties); !problems.empty()) {
+    return InvalidInput("Kafka: {}", problems.front().message);
+  }
   Conf conf(rd_kafka_conf_new());
   char text[512];
   for (const auto& [name, value] : properties) {

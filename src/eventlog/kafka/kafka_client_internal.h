@@ -7,8 +7,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
+#include "eventlog/kafka/kafka_properties.h"
 #include "model/topic_partition.h"
 
 namespace millrace::eventlog {
@@ -28,7 +30,14 @@ using PartitionList = std::unique_ptr<rd_kafka_topic_partition_list_t, Partition
 PartitionList MakePartitionList(std::size_t size = 0);
 void AddTo(const PartitionList& list, const model::TopicPartition& partition, model::Offset offset);
 
-/// kInvalidInput with librdkafka's own text. Its log goes to ours.
+/// What is wrong with each property, with the files that they name, and with SASL's. Not all that can be wrong with all
+/// of them together: that librdkafka says when a client is made.
+std::vector<KafkaPropertyProblem> FindProblems(const Properties& properties);
+
+/// What a consumer's client is made with: ours where the user has given nothing, or nothing that can be obeyed.
+Properties WithConsumerDefaults(Properties properties);
+
+/// kInvalidInput with the first of FindProblems(). librdkafka's log goes to ours.
 Result<Conf> MakeConf(const Properties& properties);
 
 /// Destroyed when the last one lets go of it, on any thread; that waits a few seconds at most.

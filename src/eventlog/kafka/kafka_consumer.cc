@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/nearest_name.h"
 #include "eventlog/kafka/kafka_client_internal.h"
 #include "eventlog/kafka/kafka_log.h"
 
@@ -64,17 +65,28 @@ model::RecordHeaders ReadHeaders(const void* source) {
     std::size_t size;
     for (std::size_t i = 0; rd_kafka_header_get_all(parsed, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
          ++i) {
-      headers.emplace_back(name, View(value, size).value_or(std::string_view()));
+      headers.emplace_back(name, View(value, size));
     }
   }
   return headers;
 }
 
-model::RawRecord ToRecord(const rd_kafka_message_t* message) {
+// What to say of the topics that there are: there may be thousands.
+std::string InsteadOf(const std::string& topic, std::vector<std::string> known) {
+  constexpr std::size_t kShownMax = 5;
+  if (std::string nearest = DidYouMean(topic, known); !nearest.empty()) return nearest;
+  if (known.empty()) return "; there are no topics";
+  const std::size_t there = known.size();
+  std::sort(known.begin(), known.end());
+  known.resize(std::min(there, kShownMax));
+  return fmt::format("; there {} {}{}", there == 1 ? "is" : "are", fmt::join(known, ", "),
+                     there > kShownMax ? fmt::format(" and {} more", there - kShownMax) : "");
+}
+
+model::RawRecord ToRecord(const rd_kafka_message_t* message, rd_kafka_timestamp_type_t* type) {
   model::RawRecord record;
   record.offset = message->offset;
-  rd_kafka_timestamp_type_t type;
-  record.timestamp = std::max<std::int64_t>(0, rd_kafka_message_timestamp(message, &type)) * 1000;
+  record.timestamp = std::max<std::int64_t>(0, rd_kafka_message_timestamp(message, type)) * 1000;
   record.key = View(message->key, message->key_len);
   record.payload = View(message->payload, message->len);
   record.read_headers = ReadHeaders;
@@ -95,26 +107,7 @@ class KafkaConsumer final : public Consumer {
     if (const auto group = properties.find("group.id"); group == properties.end() || group->second.empty()) {
       return InvalidInput("Kafka property group.id is missing");
     }
-    for (const auto& [name, value] : {std::pair{"enable.auto.commit", "false"},
-                                      {"enable.auto.offset.store", "false"},
-                                      {"auto.offset.reset", "error"},
-                                      {"enable.partition.eof", "true"}}) {
-      const auto [at, added] = properties.try_emplace(name, value);
-      if (added || at->second == value) continue;
-      spdlog::warn("Kafka property {}={} has no effect: offsets come from the tables alone", name, at->second);
-      at->second = value;
-    }
-    properties.try_emplace("client.id", "millrace");
-    properties.try_emplace("isolation.level", "read_committed");
-    properties.try_emplace("partition.assignment.strategy", "cooperative-sticky");
-    properties.try_emplace("queued.max.messages.kbytes", kQueuedKilobytes);
-    properties.try_emplace("queued.min.messages", kQueuedMessages);
-    properties.try_emplace("fetch.queue.backoff.ms", kQueueBackoffMs);
-    // A seek or a resume waits for the fetch under way, which at the log's end is answered after this long.
-    properties.try_emplace("fetch.wait.max.ms", "100");
-    // librdkafka wants fetch.max.bytes to be at least message.max.bytes.
-    if (!properties.contains("message.max.bytes")) properties.try_emplace("fetch.max.bytes", kFetchBytes);
-
+    properties = WithConsumerDefaults(std::move(properties));
     auto consumer = std::unique_ptr<KafkaConsumer>(new KafkaConsumer());
     const auto servers = properties.find("bootstrap.servers");
     consumer->servers_ = servers == properties.end() ? "" : servers->second;
@@ -299,6 +292,7 @@ KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source,
   g.fetched.source = source;
   g.fetched.range = {partition.position, partition.position};
   g.fetched.generation = partition.generation;
+  g.fetched.append_time = true;
   g.owner = std::make_shared<MessageOwner>(handle_);
   return g;
 }
@@ -318,7 +312,9 @@ void KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::
   for (rd_kafka_message_t* message : messages) {
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && into != nullptr && message->offset >= partition->position) {
       FetchedRecords& fetched = into->fetched;
-      fetched.records.push_back(ToRecord(message));
+      rd_kafka_timestamp_type_t type;
+      fetched.records.push_back(ToRecord(message, &type));
+      fetched.append_time &= type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
       fetched.bytes += message->len + message->key_len;
       into->owner->messages.push_back(message);
       partition->position = message->offset + 1;
@@ -548,13 +544,11 @@ Result<std::vector<TopicPartition>> KafkaConsumer::Partitions(milliseconds timeo
     const rd_kafka_metadata_topic_t* const found =
         std::find_if(begin, end, [&](const auto& t) { return topic == t.topic; });
     if (found == end || found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-      std::string known;
+      std::vector<std::string> known;
       for (int i = 0; i < metadata->topic_cnt; ++i) {
-        if (std::string_view(metadata->topics[i].topic).starts_with("__")) continue;
-        known += (known.empty() ? "" : ", ") + std::string(metadata->topics[i].topic);
+        if (!std::string_view(metadata->topics[i].topic).starts_with("__")) known.push_back(metadata->topics[i].topic);
       }
-      return NotFound("topic {} does not exist in Kafka at {}; there are: {}", topic, servers_,
-                      known.empty() ? "none" : known);
+      return NotFound("topic {} does not exist in Kafka at {}{}", topic, servers_, InsteadOf(topic, std::move(known)));
     }
     RETURN_NOT_OK(ToStatus(found->err, "topic " + topic));
     for (int i = 0; i < found->partition_cnt; ++i) partitions.push_back({topic, found->partitions[i].id});
@@ -638,7 +632,8 @@ Result<std::optional<std::uint32_t>> KafkaConsumer::FingerprintAt(const TopicPar
     rd_kafka_message_t* message = rd_kafka_consume(topic.get(), source.partition, deadline.remaining_ms());
     if (message == nullptr) continue;
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset >= offset) {
-      answer = message->offset == offset ? std::optional(Fingerprint(ToRecord(message))) : std::nullopt;
+      rd_kafka_timestamp_type_t type;
+      answer = message->offset == offset ? std::optional(Fingerprint(ToRecord(message, &type))) : std::nullopt;
       answered = true;
     } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
                message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
@@ -704,6 +699,29 @@ void KafkaConsumer::Close() {
 }
 
 }  // namespace
+
+Properties WithConsumerDefaults(Properties properties) {
+  for (const auto& [name, value] : {std::pair{"enable.auto.commit", "false"},
+                                    {"enable.auto.offset.store", "false"},
+                                    {"auto.offset.reset", "error"},
+                                    {"enable.partition.eof", "true"}}) {
+    const auto [at, added] = properties.try_emplace(name, value);
+    if (added || at->second == value) continue;
+    spdlog::warn("Kafka property {}={} has no effect: offsets come from the tables alone", name, at->second);
+    at->second = value;
+  }
+  properties.try_emplace("client.id", "millrace");
+  properties.try_emplace("isolation.level", "read_committed");
+  properties.try_emplace("partition.assignment.strategy", "cooperative-sticky");
+  properties.try_emplace("queued.max.messages.kbytes", kQueuedKilobytes);
+  properties.try_emplace("queued.min.messages", kQueuedMessages);
+  properties.try_emplace("fetch.queue.backoff.ms", kQueueBackoffMs);
+  // A seek or a resume waits for the fetch under way, which at the log's end is answered after this long.
+  properties.try_emplace("fetch.wait.max.ms", "100");
+  // librdkafka wants fetch.max.bytes to be at least message.max.bytes.
+  if (!properties.contains("message.max.bytes")) properties.try_emplace("fetch.max.bytes", kFetchBytes);
+  return properties;
+}
 
 Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties) {
   return KafkaConsumer::Make(std::move(properties));

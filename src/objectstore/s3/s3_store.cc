@@ -84,6 +84,20 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   const std::string& uri() const override { return uri_; }
 
+  // "s3a" and "s3n" are Hadoop's names for its clients of the same buckets.
+  std::optional<std::string> KeyOf(const std::string& location) const override {
+    std::string_view rest = location;
+    for (const std::string_view scheme : {"s3://", "s3a://", "s3n://"}) {
+      if (!rest.starts_with(scheme)) continue;
+      rest.remove_prefix(scheme.size());
+      const std::string_view root = std::string_view(uri_).substr(std::string_view("s3://").size());
+      if (rest == root) return "";
+      if (!rest.starts_with(root) || rest[root.size()] != '/') return std::nullopt;
+      return std::string(rest.substr(root.size() + 1));
+    }
+    return std::nullopt;
+  }
+
   Result<PutOutcome> PutIfAbsent(const std::string& key, std::string_view bytes) override {
     RETURN_NOT_OK(CheckKey(key));
     return PutConditionally(key, bytes, false);

@@ -130,6 +130,22 @@ TEST_F(StubbedS3, ConditionalPutAnswersMeanWhatTheProtocolSays) {
   }
 }
 
+TEST_F(StubbedS3, HadoopsNamesOfTheBucketAreItsOwn) {
+  Script({});
+  for (const std::string scheme : {"s3", "s3a", "s3n"}) {
+    EXPECT_EQ(store_->KeyOf(scheme + "://bucket/lake/t/b.parquet"), "t/b.parquet");
+    EXPECT_EQ(Below(store_, "t")->KeyOf(scheme + "://bucket/lake/t/b.parquet"), "b.parquet");
+    EXPECT_EQ(Below(store_, "t")->KeyOf(scheme + "://bucket/lake/tt/b.parquet"), std::nullopt);
+    EXPECT_EQ(store_->KeyOf(scheme + "://bucket/lake"), "");
+    EXPECT_EQ(store_->KeyOf(scheme + "://bucket/lakes/b.parquet"), std::nullopt);
+    EXPECT_EQ(store_->KeyOf(scheme + "://bucket/b.parquet"), std::nullopt);
+    EXPECT_EQ(store_->KeyOf(scheme + "://bucket2/lake/b.parquet"), std::nullopt);
+  }
+  for (const char* other : {"gs://bucket/lake/b.parquet", "/bucket/lake/b.parquet", "file:///lake/b.parquet", ""}) {
+    EXPECT_EQ(store_->KeyOf(other), std::nullopt) << other;
+  }
+}
+
 TEST_F(StubbedS3, ALostReplyToAConditionalPutIsUnknownAndNotSentAgain) {
   Script({{.drop = true}});
   MILLRACE_ASSERT_KIND(ErrorKind::kUnknownOutcome, store_->PutIfAbsent("a", "x"));

@@ -1,0 +1,89 @@
+#include "pipeline/aggregate_meaning.h"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+namespace millrace::pipeline {
+namespace {
+
+namespace json = boost::json;
+using aggregate::AccumulatorKind;
+
+std::string FunctionOf(AccumulatorKind kind) {
+  switch (kind) {
+    case AccumulatorKind::kCountRows:
+    case AccumulatorKind::kCountValues:
+      return "count";
+    case AccumulatorKind::kSumInt:
+    case AccumulatorKind::kSumDecimal:
+    case AccumulatorKind::kSumDouble:
+      return "sum";
+    case AccumulatorKind::kMin:
+      return "min";
+    case AccumulatorKind::kMax:
+      return "max";
+  }
+  return "";
+}
+
+}  // namespace
+
+AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
+  const auto& definition = plan.definition;
+  AggregateMeaning meaning;
+  meaning["window"] = fmt::format("tumbling {} us", definition.window_size_us);
+  meaning["time"] = plan.inputs.front().sql;
+  if (!plan.where_sql.empty()) meaning["where"] = plan.where_sql;
+  for (std::size_t k = 0; k < definition.keys.size(); ++k) {
+    const auto& key = definition.keys[k];
+    meaning["key " + key.name] = fmt::format("{} {}", plan.inputs[1 + k].sql, key.type->ToString());
+  }
+  for (std::size_t s = 0; s < definition.states.size(); ++s) {
+    const auto& accumulator = plan.accumulators[s];
+    const std::string argument = accumulator.argument < 0 ? "*" : plan.inputs[accumulator.argument].sql;
+    const std::string filter =
+        accumulator.filter < 0 ? "" : fmt::format(" filter {}", plan.inputs[accumulator.filter].sql);
+    const auto& state = definition.states[s];
+    meaning["state " + state.name] =
+        fmt::format("{}({}){} {}", FunctionOf(accumulator.kind), argument, filter, state.type->ToString());
+  }
+  return meaning;
+}
+
+std::string ToProperty(const AggregateMeaning& meaning) {
+  json::object object;
+  for (const auto& [part, text] : meaning) object[part] = text;
+  return json::serialize(object);
+}
+
+Result<AggregateMeaning> FromProperty(const std::string& text) {
+  boost::system::error_code ec;
+  const auto parsed = json::parse(text, ec);
+  if (ec || !parsed.is_object()) return Corrupt("the property {} is not a JSON object: {}", kAggregateProperty, text);
+  AggregateMeaning meaning;
+  for (const auto& [part, value] : parsed.as_object()) {
+    if (!value.is_string())
+      return Corrupt("the property {}: '{}' is not a text", kAggregateProperty, std::string(part));
+    meaning[part] = value.as_string();
+  }
+  return meaning;
+}
+
+std::string Difference(const AggregateMeaning& table, const AggregateMeaning& pipeline) {
+  std::string difference;
+  const auto add = [&](const std::string& text) { difference += (difference.empty() ? "" : "; ") + text; };
+  for (const auto& [part, text] : table) {
+    const auto now = pipeline.find(part);
+    if (now == pipeline.end()) {
+      add(fmt::format("{} is gone, it is '{}' in the table", part, text));
+    } else if (now->second != text) {
+      add(fmt::format("{}: it is '{}' in the table, '{}' in the pipeline", part, text, now->second));
+    }
+  }
+  for (const auto& [part, text] : pipeline) {
+    if (!table.contains(part)) add(fmt::format("{} is new: '{}'", part, text));
+  }
+  return difference;
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,109 @@
+// Which edits of an aggregate's SQL are the same question, and which are another.
+#include "pipeline/aggregate_meaning.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sql/sql_session.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using ::testing::HasSubstr;
+
+Result<AggregateMeaning> Meaning(const std::string& sql) {
+  static const auto session = sql::SqlSession::Make().ValueOrDie();
+  const auto schema = arrow::schema({arrow::field("country", arrow::utf8()), arrow::field("a", arrow::int64()),
+                                     arrow::field("x", arrow::float64()),
+                                     arrow::field("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")),
+                                     arrow::field("seen", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))});
+  ASSIGN_OR_RETURN(const auto plan, process::PlanAggregate(*session, "agg", sql, schema));
+  return MeaningOf(plan);
+}
+
+constexpr const char* kSql =
+    "SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) "
+    "WHERE a > 0 GROUP BY ALL";
+
+TEST(AggregateMeaning, AnotherWordingIsTheSame) {
+  const auto kept = Meaning(kSql).ValueOrDie();
+  for (const char* sql : {
+           "select window_start, country, COUNT(*) as n, SUM(a) as total\n  from tumble(clean, ts, interval '60 "
+           "seconds')"
+           "\n  where a > 0 -- positive\n  group by window_start, country",
+           // The order of columns, another name of the relation, a condition on merged rows, arithmetic on aggregates.
+           "SELECT country, window_start, sum(a) AS total, count(*) AS n FROM TUMBLE(renamed, ts, INTERVAL 1 MINUTE) "
+           "WHERE a > 0 GROUP BY ALL",
+           "SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) "
+           "WHERE a > 0 GROUP BY ALL HAVING count(*) > 3",
+           "SELECT window_start, country, count(*) AS n, sum(a) AS total, sum(a) / count(*) AS each FROM TUMBLE(clean, "
+           "ts, INTERVAL 1 MINUTE) WHERE a > 0 GROUP BY ALL",
+       }) {
+    SCOPED_TRACE(sql);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto now, Meaning(sql));
+    EXPECT_EQ(Difference(kept, now), "");
+  }
+}
+
+TEST(AggregateMeaning, WhatChangesTheRowsIsNamed) {
+  struct Case {
+    const char* sql;
+    const char* difference;
+  };
+  const auto kept = Meaning(kSql).ValueOrDie();
+  const Case cases[] = {
+      {"SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 5 MINUTE) WHERE a "
+       "> 0 GROUP BY ALL",
+       "window: it is 'tumbling 60000000 us' in the table, 'tumbling 300000000 us' in the pipeline"},
+      {"SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, seen, INTERVAL 1 MINUTE) WHERE "
+       "a > 0 GROUP BY ALL",
+       "time: "},
+      {"SELECT window_start, country, count(*) AS n, sum(a * 100) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) "
+       "WHERE a > 0 GROUP BY ALL",
+       "state total: "},
+      {"SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP "
+       "BY ALL",
+       "where is gone"},
+      {"SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE a "
+       "> 1 GROUP BY ALL",
+       "where: "},
+      {"SELECT window_start, lower(country) AS country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL "
+       "1 MINUTE) WHERE a > 0 GROUP BY ALL",
+       "key country: "},
+      {"SELECT window_start, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE a > 0 "
+       "GROUP BY ALL",
+       "key country is gone"},
+      {"SELECT window_start, country, count(*) AS n, sum(a) AS total, max(x) AS most FROM TUMBLE(clean, ts, INTERVAL 1 "
+       "MINUTE) WHERE a > 0 GROUP BY ALL",
+       "state most is new"},
+      {"SELECT window_start, country, count(*) AS n FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE a > 0 GROUP BY ALL",
+       "state total is gone"},
+      {"SELECT window_start, country, count(*) FILTER (WHERE a > 5) AS n, sum(a) AS total FROM TUMBLE(clean, ts, "
+       "INTERVAL 1 MINUTE) WHERE a > 0 GROUP BY ALL",
+       "state n: "},
+      {"SELECT window_start, country, count(*) AS n, max(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE a "
+       "> 0 GROUP BY ALL",
+       "state total: "},
+      {"SELECT window_start, country, count(x) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE a "
+       "> 0 GROUP BY ALL",
+       "state n: "},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.sql);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto now, Meaning(c.sql));
+    EXPECT_THAT(Difference(kept, now), HasSubstr(c.difference));
+  }
+}
+
+TEST(AggregateMeaning, ThePropertyIsReadBack) {
+  const auto meaning = Meaning(kSql).ValueOrDie();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto read, FromProperty(ToProperty(meaning)));
+  EXPECT_EQ(read, meaning);
+  for (const char* broken : {"", "[]", "{", R"({"window": 1})"}) {
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, FromProperty(broken).status());
+  }
+}
+
+}  // namespace
+}  // namespace millrace::pipeline

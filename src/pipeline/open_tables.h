@@ -1,0 +1,35 @@
+/// Opens a pipeline's tables. Everything is looked at before anything is made or changed: a file that does not fit one
+/// table leaves the others, and the lake, as they were.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "delta/table.h"
+#include "objectstore/object_store.h"
+#include "pipeline/plan.h"
+#include "pipeline/progress.h"
+
+namespace millrace::pipeline {
+
+struct OpenTable {
+  std::shared_ptr<delta::Table> table;
+  Progress progress;
+};
+
+/// Whether every table that is there fits the plan, and every other can be made. Changes nothing. Errors name the
+/// table: kInvalidInput: its columns, partitioning or, for an aggregate, its meaning is another, or its offsets are of
+/// an unknown topic; kUnsupported: it must not be written by us; as delta::Table::Open() else.
+Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
+
+/// By table of the plan: as CheckTables(), then makes the tables that are missing, adds columns (on_new_column: add),
+/// and keeps the meaning of aggregates whose table does not have it yet. Blocks.
+Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
+
+/// For readers: the tables as they are, unchecked. kNotFound names one that is not there.
+Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,
+                                                const std::shared_ptr<objectstore::ObjectStore>& lake);
+
+}  // namespace millrace::pipeline

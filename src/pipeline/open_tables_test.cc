@@ -1,0 +1,139 @@
+// Tables are made only when everything fits; what does not is named, and nothing is changed.
+#include "pipeline/open_tables.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/uuid.h"
+#include "delta/schema_change.h"
+#include "pipeline/aggregate_meaning.h"
+#include "pipeline/test_pipeline_internal.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class OpenTablesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("millrace_open_" + RandomUuid());
+    MILLRACE_ASSERT_OK_AND_ASSIGN(lake_, objectstore::OpenStore(folder_.string()));
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Result<std::vector<OpenTable>> Open(const PipelineConfig& config) {
+    ASSIGN_OR_RETURN(plan_, MakePlan(config));
+    return OpenTables(*plan_, lake_);
+  }
+  bool IsThere(const std::string& table) const { return std::filesystem::exists(folder_ / table / "_delta_log"); }
+  std::map<std::string, delta::TableVersion> Versions() const {
+    std::map<std::string, delta::TableVersion> versions;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+      const auto table = delta::Table::Open(objectstore::Below(lake_, entry.path().filename()));
+      if (table.ok()) versions[entry.path().filename()] = (*table)->snapshot()->version;
+    }
+    return versions;
+  }
+
+  std::filesystem::path folder_;
+  std::shared_ptr<objectstore::ObjectStore> lake_;
+  std::shared_ptr<const Plan> plan_;
+};
+
+TEST_F(OpenTablesTest, AllAreMadeAndOpenedAgain) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto made, Open(TestConfig()));
+  ASSERT_EQ(made.size(), 4u);
+  EXPECT_EQ(made[kSums].table->snapshot()->metadata.configuration.count(kAggregateProperty), 1u);
+  EXPECT_EQ(made[kRaw].progress.AppId(kSource), "test-events-0");
+  const auto versions = Versions();
+  EXPECT_EQ(versions.size(), 4u);
+  MILLRACE_ASSERT_OK(Open(TestConfig()).status());
+  EXPECT_EQ(Versions(), versions);
+}
+
+TEST_F(OpenTablesTest, OneThatDoesNotFitLeavesTheOthersUnmade) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto other, delta::Table::OpenOrCreate(objectstore::Below(lake_, "cleaned"),
+                                                   {.schema = arrow::schema({arrow::field("id", arrow::utf8())})}));
+  const auto opened = Open(TestConfig());
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, opened.status());
+  EXPECT_THAT(opened.status().message(),
+              AllOf(HasSubstr("table cleaned"), HasSubstr("column 'id' is string in the lake, but int64")));
+  EXPECT_FALSE(IsThere("raw"));
+  EXPECT_FALSE(IsThere("sums"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, CheckTables(*plan_, lake_));
+}
+
+TEST_F(OpenTablesTest, AnAggregateEditedUnderItsNameIsRefusedAndNothingChanges) {
+  MILLRACE_ASSERT_OK(Open(TestConfig()).status());
+  const auto versions = Versions();
+  for (const char* sql :
+       {"SELECT window_start, num, count(*) AS n, sum(id) AS total FROM TUMBLE(clean, ts, INTERVAL 5 MINUTE) GROUP BY "
+        "ALL",
+        "SELECT window_start, num, count(*) AS n, sum(id * 100) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) "
+        "GROUP "
+        "BY ALL",
+        "SELECT window_start, num, count(*) AS n, sum(id) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE id "
+        "> "
+        "1 GROUP BY ALL",
+        "SELECT window_start, num, count(*) AS n, sum(id) AS total, max(id) AS m FROM TUMBLE(clean, ts, INTERVAL 1 "
+        "MINUTE) GROUP BY ALL"}) {
+    SCOPED_TRACE(sql);
+    auto config = TestConfig();
+    config.aggregates[0].sql = sql;
+    config.tables.push_back({.name = "added"});
+    const auto opened = Open(config);
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, opened.status());
+    EXPECT_THAT(opened.status().message(),
+                AllOf(HasSubstr("table sums: the rows in the lake were made by another definition"),
+                      HasSubstr("Give the aggregate a new name"), HasSubstr("/sums away")));
+    EXPECT_EQ(Versions(), versions);
+  }
+  // The advice works.
+  auto config = TestConfig();
+  config.aggregates[0].name = "sums_5m";
+  config.aggregates[0].sql =
+      "SELECT window_start, num, count(*) AS n FROM TUMBLE(clean, ts, INTERVAL 5 MINUTE) GROUP BY ALL";
+  MILLRACE_ASSERT_OK(Open(config).status());
+}
+
+TEST_F(OpenTablesTest, AnotherWordingIsAccepted) {
+  MILLRACE_ASSERT_OK(Open(TestConfig()).status());
+  auto config = TestConfig();
+  config.transforms[0].name = "renamed";
+  config.tables[1].from = "renamed";
+  config.aggregates[0].sql =
+      "select window_start, num, sum(id) as total, count(*) as n from tumble(renamed, ts, interval '60 seconds') group "
+      "by "
+      "all";
+  MILLRACE_ASSERT_OK(Open(config).status());
+}
+
+TEST_F(OpenTablesTest, AnAggregateOfBeforeKeepsItsMeaningFromThenOn) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, MakePlan(TestConfig()));
+  MILLRACE_ASSERT_OK(
+      delta::Table::OpenOrCreate(objectstore::Below(lake_, "sums"), {.schema = plan_->tables[kSums].schema}).status());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto opened, Open(TestConfig()));
+  EXPECT_EQ(opened[kSums].table->snapshot()->metadata.configuration.count(kAggregateProperty), 1u);
+  EXPECT_EQ(opened[kSums].table->snapshot()->version, 1);
+}
+
+TEST_F(OpenTablesTest, PropertiesOfOthersOutliveOurs) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto opened, Open(TestConfig()));
+  auto& table = *opened[kRaw].table;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto other, delta::Table::Open(table.store()));
+  MILLRACE_ASSERT_OK(delta::SetProperty(*other, "theirs", "1"));
+  MILLRACE_ASSERT_OK(delta::SetProperty(table, "ours", "2"));
+  MILLRACE_ASSERT_OK(delta::SetProperty(table, "ours", "2"));
+  EXPECT_EQ(table.snapshot()->metadata.configuration,
+            (std::map<std::string, std::string>{{"ours", "2"}, {"theirs", "1"}}));
+  EXPECT_EQ(table.snapshot()->version, 2) << "what is there already makes no commit";
+}
+
+}  // namespace
+}  // namespace millrace::pipeline

@@ -1,0 +1,26 @@
+/// What to do about memory: a pure function of how much is drawn.
+#pragma once
+
+#include <cstdint>
+
+namespace millrace::pipeline {
+
+/// Of limits.memory: from the first share on the open epochs are committed before their time, from the second on
+/// nothing more is taken in, so that what is on its way (a fetch, a sealed file, an upload) has room.
+inline constexpr double kCutShare = 0.5;
+inline constexpr double kStopShare = 0.8;
+
+struct Pressure {
+  bool cut = false;    ///< Commit every open epoch now.
+  bool pause = false;  ///< Pause the partitions: memory is short, and may stay so for long.
+  bool wait = false;   ///< Take nothing for the moment: memory is short, or a shard is behind.
+};
+
+/// `used`, `limit`: bytes of limits.memory. `is_behind`: a shard has more waiting than it works off in a moment.
+inline Pressure PressureOf(std::int64_t used, std::int64_t limit, bool is_behind) {
+  const auto share = static_cast<double>(used) / static_cast<double>(limit);
+  const bool is_short = share > kStopShare;
+  return {.cut = share > kCutShare, .pause = is_short, .wait = is_short || is_behind};
+}
+
+}  // namespace millrace::pipeline

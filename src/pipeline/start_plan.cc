@@ -1,0 +1,100 @@
+#include "pipeline/start_plan.h"
+
+#include <algorithm>
+
+namespace millrace::pipeline {
+namespace {
+
+Status BeyondTheLog(const TablePosition& position, const model::TopicPartition& partition,
+                    const model::OffsetRange& bounds) {
+  return Corrupt(
+      "table {}: {} is covered up to offset {}, but the log ends at {}: the topic was recreated or truncated. Reading "
+      "it "
+      "would mix two histories; give the pipeline a new app_id, or restore the topic",
+      position.table, model::ToString(partition), *position.next, bounds.end);
+}
+
+Status BeforeTheLog(const TablePosition& position, const model::TopicPartition& partition,
+                    const model::OffsetRange& bounds) {
+  return Corrupt(
+      "table {}: {} continues at offset {}, but the log begins at {}: retention has deleted {} offsets that were never "
+      "read. Set source.on_gap to 'record' to go on without them",
+      position.table, model::ToString(partition), *position.next, bounds.begin, bounds.begin - *position.next);
+}
+
+}  // namespace
+
+bool MustBeWritten(const StartPosition& start) { return !std::holds_alternative<StartEarliest>(start); }
+
+Status CheckStartPartitions(const SourceConfig& source, const std::vector<model::TopicPartition>& partitions) {
+  const auto* given = std::get_if<StartOffsets>(&source.start);
+  if (given == nullptr) return Status::OK();
+  for (const auto& [number, offset] : given->next) {
+    const bool exists = std::any_of(partitions.begin(), partitions.end(),
+                                    [number = number](const auto& partition) { return partition.partition == number; });
+    if (exists) continue;
+    std::int32_t highest = -1;
+    for (const auto& partition : partitions) highest = std::max(highest, partition.partition);
+    return InvalidInput("source.start.offsets: there is no partition {} in {}; the partitions are 0 to {}", number,
+                        fmt::join(source.topics, ", "), highest);
+  }
+  return Status::OK();
+}
+
+Result<model::Offset> ResolveStart(const SourceConfig& source, const model::TopicPartition& partition,
+                                   const model::OffsetRange& bounds, std::optional<model::Offset> at_time) {
+  if (std::holds_alternative<StartLatest>(source.start)) return bounds.end;
+  if (std::holds_alternative<StartTimestamp>(source.start)) {
+    MILLRACE_CHECK(at_time.has_value(), "{}: the log was not asked for the offset of a time",
+                   model::ToString(partition));
+    return *at_time;
+  }
+  const auto* given = std::get_if<StartOffsets>(&source.start);
+  if (given == nullptr) return bounds.begin;
+  const auto at = given->next.find(partition.partition);
+  if (at == given->next.end()) return bounds.begin;
+  if (at->second > bounds.end) {
+    return InvalidInput("source.start.offsets: {}: offset {} is beyond the end of {}, which is {}", partition.partition,
+                        at->second, model::ToString(partition), bounds.end);
+  }
+  if (at->second < bounds.begin && source.on_retention_gap == OnRetentionGap::kStop) {
+    return InvalidInput(
+        "source.start.offsets: {}: the log holds {} from offset {} on, {} is gone; name that one, or set source.on_gap "
+        "to "
+        "'record'",
+        partition.partition, model::ToString(partition), bounds.begin, at->second);
+  }
+  return at->second;
+}
+
+Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::TopicPartition& partition,
+                                     const std::vector<TablePosition>& positions, const model::OffsetRange& bounds,
+                                     model::Offset resolved) {
+  // A start that was written and that nothing has been read from yet.
+  std::optional<model::Offset> written;
+  for (const auto& position : positions) {
+    if (!position.next || position.next != position.begun) continue;
+    written = std::min(written.value_or(*position.next), *position.next);
+  }
+  PartitionStartPlan plan;
+  for (auto position : positions) {
+    TableStart start;
+    start.is_new = !position.next;
+    if (!position.next) position.next = written.value_or(resolved);
+    start.next = start.covered_from = *position.next;
+    if (start.next > bounds.end) return BeyondTheLog(position, partition, bounds);
+    if (start.next < bounds.begin) {
+      if (source.on_retention_gap == OnRetentionGap::kStop) return BeforeTheLog(position, partition, bounds);
+      plan.gaps.push_back(
+          fmt::format("table {}: {} offsets {} to {} are gone from the log; recorded as covered "
+                      "without records",
+                      position.table, model::ToString(partition), start.next, bounds.begin - 1));
+      start.next = bounds.begin;
+    }
+    plan.lowest = plan.tables.empty() ? start.next : std::min(plan.lowest, start.next);
+    plan.tables.push_back(start);
+  }
+  return plan;
+}
+
+}  // namespace millrace::pipeline

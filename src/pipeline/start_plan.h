@@ -1,0 +1,61 @@
+/// Where reading begins: what the tables say of a partition, what the log holds and what the user asked for, made into
+/// an offset for each table. Pure functions on values; the worker fetches what they need and carries out what they say.
+///
+/// A partition that no table knows begins where `source.start` says. That place (the end of the log, the first record
+/// after a time) moves on while nothing is committed, so it is written into every table before the first record is
+/// taken. A process that dies between two of these commits leaves tables that know the start and have covered nothing,
+/// beside tables that know nothing: the latter take the start of the former. A table that was added later finds the
+/// others further on, and begins where `source.start` says now.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/topic_partition.h"
+#include "pipeline/config.h"
+
+namespace millrace::pipeline {
+
+/// What one table says of one partition.
+struct TablePosition {
+  std::string table;
+  std::optional<model::Offset> next;   ///< Progress::NextOffset(); nullopt: it knows nothing.
+  std::optional<model::Offset> begun;  ///< Progress::BooksBeginAt().
+};
+
+/// Where one table goes on.
+struct TableStart {
+  model::Offset next = 0;          ///< The first offset that it takes.
+  model::Offset covered_from = 0;  ///< Where its coverage ended: `next`, or less if a gap is to be recorded.
+  bool is_new = false;             ///< Not known to the table yet: to be written there before a record is taken.
+};
+
+struct PartitionStartPlan {
+  std::vector<TableStart> tables;  ///< As the positions.
+  model::Offset lowest = 0;        ///< Where the partition is read from.
+  /// Offsets that retention has deleted and no table has covered, as `on_gap: record` goes on without them; for the
+  /// log.
+  std::vector<std::string> gaps;
+};
+
+/// Where a partition begins that no table knows. `at_time`: what the log answered for StartTimestamp, else absent.
+/// kInvalidInput: source.start.offsets names an offset that the log does not hold.
+Result<model::Offset> ResolveStart(const SourceConfig& source, const model::TopicPartition& partition,
+                                   const model::OffsetRange& bounds, std::optional<model::Offset> at_time);
+
+/// `bounds`: what the log holds. `resolved`: of ResolveStart(), looked at only if a table knows nothing.
+/// kCorrupt: the log ends before a table's offset (it was recreated or truncated), or begins after it and on_gap is
+/// `stop`. Names the table, the partition and the ways out.
+Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::TopicPartition& partition,
+                                     const std::vector<TablePosition>& positions, const model::OffsetRange& bounds,
+                                     model::Offset resolved);
+
+/// Whether the place that source.start names can be another one tomorrow.
+bool MustBeWritten(const StartPosition& start);
+
+/// kInvalidInput: source.start.offsets names a partition that none of the topics has.
+Status CheckStartPartitions(const SourceConfig& source, const std::vector<model::TopicPartition>& partitions);
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,31 @@
+#include "pipeline/watermark.h"
+
+#include <algorithm>
+
+namespace millrace::pipeline {
+
+std::optional<UnixMicros> LowestWatermark(const std::vector<PartitionTimes>& partitions, const EventTimeConfig& config,
+                                          std::chrono::steady_clock::time_point now) {
+  std::optional<UnixMicros> lowest;
+  for (const auto& partition : partitions) {
+    if (!partition.latest || now - partition.last_record > config.idle_timeout) continue;
+    const UnixMicros own = *partition.latest - config.watermark_delay.count();
+    lowest = std::min(lowest.value_or(own), own);
+  }
+  return lowest;
+}
+
+std::optional<UnixMicros> RisingWatermark::value() const {
+  const UnixMicros value = value_;
+  return value == kNone ? std::nullopt : std::optional(value);
+}
+
+std::optional<UnixMicros> RisingWatermark::Raise(std::optional<UnixMicros> candidate) {
+  if (!candidate) return value();
+  UnixMicros current = value_;
+  while (*candidate > current && !value_.compare_exchange_weak(current, *candidate)) {
+  }
+  return value();
+}
+
+}  // namespace millrace::pipeline

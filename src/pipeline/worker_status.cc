@@ -1,0 +1,144 @@
+// What others see of a worker.
+#include <algorithm>
+#include <boost/asio/redirect_error.hpp>
+#include <future>
+#include <random>
+#include <utility>
+
+#include "base/clock.h"
+#include "pipeline/worker.h"
+#include "pipeline/worker_internal.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr auto kDescribeTimeout = 2s;
+
+}  // namespace
+
+asio::awaitable<void> Sleep(steady_clock::duration duration) {
+  asio::steady_timer timer(co_await asio::this_coro::executor, duration);
+  boost::system::error_code ignored;
+  co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+}
+
+steady_clock::duration Backoff(int attempt) {
+  static thread_local std::minstd_rand random{std::random_device{}()};
+  const auto cap = std::min<std::int64_t>(5000, 100ll << std::min(attempt, 10));
+  return std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(cap / 2, cap)(random));
+}
+
+asio::awaitable<void> Worker::Tick() {
+  auto before = steady_clock::now();
+  while (!stopping_) {
+    co_await Sleep(1s);
+    std::int64_t records = past_records_;
+    std::int64_t bytes = past_bytes_;
+    for (const auto& [source, partition] : owned_) {
+      if (partition.progress == nullptr) continue;
+      records += partition.progress->records;
+      bytes += partition.progress->bytes;
+    }
+    const auto now = steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - before).count();
+    status_.records_per_second = static_cast<double>(records - sampled_records_) / seconds;
+    status_.bytes_per_second = static_cast<double>(bytes - sampled_bytes_) / seconds;
+    sampled_records_ = records;
+    sampled_bytes_ = bytes;
+    before = now;
+  }
+}
+
+WorkerStatus Worker::BuildStatus() {
+  WorkerStatus status = status_;
+  status.uptime_seconds = std::chrono::duration<double>(steady_clock::now() - started_).count();
+  status.records = past_records_;
+  status.bytes = past_bytes_;
+  status.watermark = Watermark();
+  for (auto& [source, owned] : owned_) {
+    if (!log_busy_) owned.known_end = consumer_->KnownEnd(source);
+    WorkerStatus::Partition partition;
+    partition.source = source;
+    partition.next = owned.next;
+    partition.end = owned.known_end;
+    partition.paused = owned.paused;
+    if (owned.progress != nullptr) {
+      partition.next = owned.progress->next;
+      status.records += owned.progress->records;
+      status.bytes += owned.progress->bytes;
+      partition.watermark = WatermarkOf(*owned.progress);
+      const std::int64_t freshness = owned.progress->freshness_us;
+      if (freshness >= 0) status.freshness_us = std::max(status.freshness_us.value_or(0), freshness);
+    }
+    status.partitions.push_back(partition);
+  }
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    auto entry = tables_[t]->status;
+    entry.snapshot = tables_[t]->table->snapshot();
+    for (const auto& thread : shards_) entry.hot_rows += thread->open_rows[t];
+    status.tables.push_back(std::move(entry));
+  }
+  return status;
+}
+
+void Worker::PublishProgress() {
+  std::vector<std::shared_ptr<const PartitionProgress>> progress;
+  for (const auto& [source, owned] : owned_) {
+    if (owned.progress != nullptr) progress.push_back(owned.progress);
+  }
+  const std::scoped_lock lock(progress_mutex_);
+  progress_ = std::move(progress);
+}
+
+std::optional<UnixMicros> Worker::WatermarkOf(const PartitionProgress& progress) const {
+  const auto latest = progress.times().latest;
+  if (!plan_->config.event_time || !latest) return std::nullopt;
+  return *latest - plan_->config.event_time->watermark_delay.count();
+}
+
+std::optional<UnixMicros> Worker::Watermark() const {
+  if (!plan_->config.event_time) return std::nullopt;
+  std::vector<PartitionTimes> times;
+  {
+    const std::scoped_lock lock(progress_mutex_);
+    for (const auto& progress : progress_) times.push_back(progress->times());
+  }
+  return watermark_.Raise(LowestWatermark(times, *plan_->config.event_time, steady_clock::now()));
+}
+
+Result<WorkerStatus> Worker::Describe() {
+  auto promise = std::make_shared<std::promise<WorkerStatus>>();
+  auto future = promise->get_future();
+  asio::post(control_, [this, promise] { promise->set_value(BuildStatus()); });
+  if (future.wait_for(kDescribeTimeout) != std::future_status::ready) {
+    return Transient("the worker did not answer within {} s", kDescribeTimeout.count());
+  }
+  return future.get();
+}
+
+Result<std::vector<query::HotSegment>> Worker::Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
+                                                   const query::FoldRange& range) {
+  using Segments = Result<std::vector<query::HotSegment>>;
+  std::vector<std::future<Segments>> answers;
+  for (auto& thread : shards_) {
+    auto promise = std::make_shared<std::promise<Segments>>();
+    answers.push_back(promise->get_future());
+    asio::post(thread->context, [thread = thread.get(), promise, table, coarser, range] {
+      promise->set_value(thread->shard->sink(table).Hot(*coarser, range));
+    });
+  }
+  std::vector<query::HotSegment> segments;
+  for (auto& answer : answers) {
+    if (answer.wait_for(kDescribeTimeout) != std::future_status::ready) {
+      return Transient("a shard did not answer within {} s", kDescribeTimeout.count());
+    }
+    ASSIGN_OR_RETURN(auto part, answer.get());
+    std::move(part.begin(), part.end(), std::back_inserter(segments));
+  }
+  return segments;
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,18 @@
+/// Where in the SQL an error of DuckDB's is.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace millrace::sql {
+
+struct ErrorPlace {
+  int line = 0;    ///< From 1.
+  int column = 0;  ///< From 1, in bytes.
+};
+
+/// DuckDB shows the place as the line of the SQL, perhaps cut with "...", above a caret. Takes that out of the message;
+/// nullopt if there is none, or if the line shown is not of `sql`: it also sees SQL that was made of the user's.
+std::optional<ErrorPlace> TakeErrorPlace(std::string& message, const std::string& sql);
+
+}  // namespace millrace::sql

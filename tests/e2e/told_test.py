@@ -1,0 +1,129 @@
+"""Goal: a user is told in time. What `run` would refuse, `validate` finds, in the same words, with exit code 78; and then nothing
+has been made: no folder, no table, no log. The help shows what works, of every command. What the records do not have is said once.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+BINARY = sys.argv[1]
+FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="millrace-told-"))
+PIPELINE = """version: 1
+pipeline: clicks
+source:
+  embedded: {path: log, partitions: 4}
+  topics: [clicks]
+decode:
+  format: json
+  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)"}
+event_time: {column: ts}
+tables:
+  - name: clicks
+    partition_by: ["date(ts)"]
+lake: {uri: lake}
+log: {level: warn}
+"""
+KAFKA = "kafka: {bootstrap.servers: 'localhost:1', "
+passed = 0
+
+
+def millrace(*arguments, code=0):
+    done = subprocess.run([BINARY, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def claim(condition, what, details=""):
+    global passed
+    assert condition, f"{what}\n{details}"
+    passed += 1
+
+
+def refused_by_both():
+    """(a piece of PIPELINE, what stands there instead, what is said)"""
+    source = "embedded: {path: log, partitions: 4}"
+    table = "- name: clicks"
+    cases = [
+        (source, KAFKA + "bootstrap.serverz: x}", "did you mean 'bootstrap.servers'?"),
+        (source, KAFKA + "session.timeout.ms: abc}", '"session.timeout.ms": \'abc\''),
+        (source, KAFKA + "security.protocol: sasl_ssl, sasl.username: u, sasl.password: p}", "sasl.mechanism is not set"),
+        (source, KAFKA + "security.protocol: ssl, ssl.ca.location: /nowhere/ca.pem}", "cannot read '/nowhere/ca.pem': No such file"),
+        (source, KAFKA + "max.poll.interval.ms: 10}", "max.poll.interval.ms"),
+        (source, "embedded: {path: lake/clicks/log}", "are in one folder"),
+        (table, table + "\n    properties: {delta.checkpointInterval: 0}", "delta.checkpointInterval = '0'"),
+        (table, table + "\n    properties: {delta.enableDeletionVectors: true}", "delta.enableDeletionVectors = true"),
+        (table, table + "\n    commit: {interval: 0}", "must be at least 1ms, not 0"),
+        ("country: string", "country: string, c: {type: string, path: country.code}", "goes through the field country"),
+        ("topics: [clicks]", "topics: [clicks]\n  start: {offsets: {7: 1}}", "there is no partition 7"),
+        ("lake: {uri: lake}", "lake: {uri: lake}\nserve: {listen: 'localhost:0'}", "'localhost' is not an IP address"),
+        ("lake: {uri: lake}", "lake: {uri: lake}\ntransforms: [{name: t, sql: SELECT contry FROM input}]", '"contry" not found'),
+    ]
+    for piece, replacement, said in cases:
+        assert piece in PIPELINE
+        (FOLDER / "p.yaml").write_text(PIPELINE.replace(piece, replacement))
+        found = millrace("validate", "p.yaml", code=78)
+        claim(said in found.stderr and found.stdout == "", f"validate: {replacement}", found.stderr)
+        run = millrace("run", "-c", "p.yaml", "--until-end", code=78)
+        claim(run.stderr == found.stderr and run.stdout == "", f"run says the same: {replacement}", run.stderr)
+        claim([path.name for path in FOLDER.iterdir()] == ["p.yaml"], f"nothing is made: {replacement}", list(FOLDER.iterdir()))
+    (FOLDER / "p.yaml").unlink()
+    millrace("demo", "--dir", 'a"b', code=78)
+    claim(list(FOLDER.iterdir()) == [], "the demo makes nothing either")
+
+
+def one_field_in_two_columns():
+    (FOLDER / "p.yaml").write_text(PIPELINE.replace("ts: timestamp", "ts: timestamp, ts_raw: {type: string, path: ts}"))
+    millrace("validate", "p.yaml")
+    millrace("simulate", "clickstream", "--count", "10", "--rate", "0", "--to", "embedded:log/clicks")
+    millrace("run", "-c", "p.yaml", "--until-end")
+    row = json.loads(millrace("lake", "read", "lake/clicks", "--columns", "ts,ts_raw", "--limit", "1").stdout)
+    claim(row["ts_raw"][:19].replace("T", " ") == row["ts"][:19].replace("T", " "), "both columns have it", row)
+
+
+def a_field_that_no_record_has():
+    (FOLDER / "case.yaml").write_text(PIPELINE.replace("event_id: string", "Event_Id: string").replace("lake: {uri: lake}", "lake: {uri: other}"))
+    said = millrace("run", "-c", "case.yaml", "--until-end").stderr
+    claim(said.count("none of the first") == 1 and "has a field 'Event_Id'; they have 'event_id'" in said,
+          "one warning, with the nearest field, though there are few records", said)
+
+
+def help_shows_what_works():
+    def commands(*verb):
+        shown = millrace(*verb, "--help")
+        claim(shown.stderr == "", f"help of {verb} goes to stdout", shown.stderr)
+        yield verb, shown.stdout
+        if "Subcommands:" in shown.stdout:
+            for line in shown.stdout.split("Subcommands:")[1].splitlines():
+                name = re.match(r"  (\w+) +\S", line)
+                if name:
+                    yield from commands(*verb, name[1])
+
+    seen = list(commands())
+    claim(len(seen) > 25, "every command has help", [verb for verb, _ in seen])
+    for verb, text in seen:
+        claim("not supported" not in text and "Excludes:  " not in text, f"{verb}: nothing is shown that does not work", text)
+        # An option and its words from column 30 on, which are on the next line if the name is long.
+        lines = text.splitlines() + [""]
+        for line, following in zip(lines, lines[1:]):
+            if line.startswith("  -"):
+                claim((line[29:30] == " " and line[30:].strip()) or following.startswith(" " * 30),
+                      f"{verb}: an option without a word about it", line)
+        wrong = millrace(*verb, "--no-such-option", code=2)
+        claim("--no-such-option" in wrong.stderr or "required" in wrong.stderr.lower(), f"{verb}: usage errors are 2", wrong.stderr)
+    for option in ("--avro", "--soe-avro", "--dlq_transform", "--json"):
+        refused = millrace("ingest", "t", "lake/clicks", option, "x", code=78).stderr
+        claim("is not supported yet" in refused, f"ingest {option} is refused by name", refused)
+    for arguments in (("run", "-c", "p.yaml", "--set", "limits"), ("audit", "-c", "p.yaml", "--set", "=1")):
+        claim("expected key=value" in millrace(*arguments, code=2).stderr, "an override without a value is a usage error")
+
+
+refused_by_both()
+one_field_in_two_columns()
+a_field_that_no_record_has()
+help_shows_what_works()
+print(f"{passed} passed, 0 failed")
+shutil.rmtree(FOLDER)
