@@ -1,5 +1,6 @@
 #include "aggregate/partial_table.h"
 
+#include <arrow/array/concatenate.h>
 #include <arrow/builder.h>
 
 #include <algorithm>
@@ -17,6 +18,9 @@ constexpr Int128 PowerOfTen(int exponent) {
 }
 // A DECIMAL(38, s) holds less than this in either direction.
 constexpr Int128 kDecimalEnd = PowerOfTen(38);
+
+// Rows that become arrays at a time.
+constexpr std::size_t kChunkRows = 16 * 1024;
 
 bool FitsDecimal(Int128 value) { return value < kDecimalEnd && value > -kDecimalEnd; }
 
@@ -369,26 +373,23 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::Export(UnixMicros from
   for (std::uint32_t g = 0; g < table_.size(); ++g) {
     if (inside(g)) rows.push_back({g});
   }
-  for (const auto& overflowed : overflowed_) {
-    if (inside(overflowed.group)) rows.push_back({overflowed.group, &overflowed});
+  for (std::size_t i = 0; i < overflowed_.size(); ++i) {
+    if (inside(overflowed_[i].group)) rows.push_back({overflowed_[i].group, static_cast<std::int32_t>(i)});
   }
   return ToBatch(rows);
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ExportSorted() const {
-  std::vector<std::uint32_t> order(table_.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) { return table_.Compare(a, b) < 0; });
-  std::vector<std::vector<const Overflowed*>> overflowed_of;
-  if (!overflowed_.empty()) overflowed_of.resize(table_.size());
-  for (const auto& overflowed : overflowed_) overflowed_of[overflowed.group].push_back(&overflowed);
   std::vector<Row> rows;
-  rows.reserve(order.size() + overflowed_.size());
-  for (const std::uint32_t g : order) {
-    rows.push_back({g});
-    if (overflowed_of.empty()) continue;
-    for (const Overflowed* overflowed : overflowed_of[g]) rows.push_back({g, overflowed});
+  rows.reserve(table_.size() + overflowed_.size());
+  for (std::uint32_t g = 0; g < table_.size(); ++g) rows.push_back({g});
+  for (std::size_t i = 0; i < overflowed_.size(); ++i) {
+    rows.push_back({overflowed_[i].group, static_cast<std::int32_t>(i)});
   }
+  std::sort(rows.begin(), rows.end(), [this](const Row& a, const Row& b) {
+    const int order = table_.Compare(a.group, b.group);
+    return order != 0 ? order < 0 : a.overflowed < b.overflowed;
+  });
   return ToBatch(rows);
 }
 
@@ -470,18 +471,18 @@ void PartialTable::FoldInto(PartialTable& coarser, const std::vector<std::size_t
   }
 }
 
-PartialTable::Values PartialTable::StateValues(std::size_t state, const std::vector<Row>& rows) const {
+PartialTable::Values PartialTable::StateValues(std::size_t state, std::span<const Row> rows) const {
   const Accumulator& accumulator = accumulators_[state];
   Values values;
   values.Reserve(accumulator.physical, rows.size());
   for (const Row& row : rows) {
     const std::uint32_t g = row.group;
-    if (row.overflowed != nullptr && row.overflowed->state == state) {
+    if (row.overflowed >= 0 && overflowed_[row.overflowed].state == state) {
       values.valid.push_back(1);
-      values.int128s.push_back(row.overflowed->value);
+      values.int128s.push_back(overflowed_[row.overflowed].value);
       continue;
     }
-    if (row.overflowed != nullptr || (!accumulator.is_count() && accumulator.has[g] == 0)) {
+    if (row.overflowed >= 0 || (!accumulator.is_count() && accumulator.has[g] == 0)) {
       values.AddNull(accumulator.physical);
       continue;
     }
@@ -504,7 +505,26 @@ PartialTable::Values PartialTable::StateValues(std::size_t state, const std::vec
   return values;
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(const std::vector<Row>& rows) const {
+// A chunk of rows at a time: what stands between the groups and the batch would else take as much as both.
+Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(std::span<const Row> rows) const {
+  std::vector<arrow::ArrayVector> chunks(static_cast<std::size_t>(schema_->num_fields()));
+  const std::size_t num_rows = rows.size();
+  do {
+    const auto chunk = rows.first(std::min(rows.size(), kChunkRows));
+    rows = rows.subspan(chunk.size());
+    ASSIGN_OR_RETURN(auto columns, ToColumns(chunk));
+    for (std::size_t c = 0; c < chunks.size(); ++c) chunks[c].push_back(std::move(columns[c]));
+  } while (!rows.empty());
+  arrow::ArrayVector columns;
+  for (auto& chunk : chunks) {
+    ASSIGN_OR_RETURN(auto column, chunk.size() == 1 ? std::move(chunk.front()) : arrow::Concatenate(chunk));
+    columns.push_back(std::move(column));
+    chunk = {};
+  }
+  return arrow::RecordBatch::Make(schema_, static_cast<std::int64_t>(num_rows), std::move(columns));
+}
+
+Result<arrow::ArrayVector> PartialTable::ToColumns(std::span<const Row> rows) const {
   Values starts;
   Values ends;
   Values events;
@@ -516,9 +536,9 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(const std::vec
     const UnixMicros window = table_.window(row.group);
     starts.int64s.push_back(window);
     ends.int64s.push_back(window + window_size_us_);
-    events.int64s.push_back(row.overflowed == nullptr ? events_[row.group] : 0);
+    events.int64s.push_back(row.overflowed < 0 ? events_[row.group] : 0);
   }
-  std::vector<std::shared_ptr<arrow::Array>> columns;
+  arrow::ArrayVector columns;
   for (const Values* times : {&starts, &ends}) {
     ASSIGN_OR_RETURN(auto column, ToArray(schema_->field(0)->type(), *times));
     columns.push_back(std::move(column));
@@ -537,7 +557,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(const std::vec
   }
   ASSIGN_OR_RETURN(auto column, ToArray(arrow::int64(), events));
   columns.push_back(std::move(column));
-  return arrow::RecordBatch::Make(schema_, std::ssize(rows), std::move(columns));
+  return columns;
 }
 
 }  // namespace millrace::aggregate

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -98,7 +99,7 @@ class PartialTable {
   /// A row of the output: a group, or one of its overflowed sums.
   struct Row {
     std::uint32_t group;
-    const Overflowed* overflowed = nullptr;
+    std::int32_t overflowed = -1;  // In overflowed_; -1: the group itself.
   };
 
   /// The values of one column in one of the physical forms; only the vector of its form is used.
@@ -119,9 +120,10 @@ class PartialTable {
   void AddToSums(std::size_t state, const ColumnView& argument, const GroupedRows& rows);
   template <bool kIsMin>
   void UpdateExtremes(Accumulator* accumulator, const ColumnView& argument, const GroupedRows& rows);
-  Result<std::shared_ptr<arrow::RecordBatch>> ToBatch(const std::vector<Row>& rows) const;
+  Result<std::shared_ptr<arrow::RecordBatch>> ToBatch(std::span<const Row> rows) const;
+  Result<arrow::ArrayVector> ToColumns(std::span<const Row> rows) const;
   std::vector<Values> KeysOf(const std::vector<std::uint32_t>& groups) const;
-  Values StateValues(std::size_t state, const std::vector<Row>& rows) const;
+  Values StateValues(std::size_t state, std::span<const Row> rows) const;
 
   std::shared_ptr<arrow::Schema> schema_;
   std::int64_t window_size_us_;

@@ -1,7 +1,11 @@
 #include "base/memory_budget.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdlib>
 #include <utility>
+
+extern "C" int mallctl(const char*, void*, std::size_t*, void*, std::size_t) __attribute__((weak));
 
 namespace millrace {
 
@@ -55,6 +59,7 @@ std::map<std::string, std::int64_t> MemoryBudget::ByName() const {
 void MemoryBudget::Change(std::int64_t bytes) {
   const std::int64_t used = used_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   if (bytes > 0) NotePeak(used);
+  NoteMoved(std::abs(bytes));
 }
 
 bool MemoryBudget::TryDraw(std::int64_t bytes) {
@@ -64,6 +69,14 @@ bool MemoryBudget::TryDraw(std::int64_t bytes) {
   } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
   NotePeak(used + bytes);
   return true;
+}
+
+void MemoryBudget::NoteMoved(std::int64_t bytes) {
+  // Often enough that what is kept beside used() stays small against the limit, seldom enough to cost nothing.
+  const std::int64_t enough = limit_ / 16;
+  if (moved_.fetch_add(bytes, std::memory_order_relaxed) + bytes < enough) return;
+  if (moved_.exchange(0, std::memory_order_relaxed) < enough) return;                 // Another thread does it.
+  if (mallctl != nullptr) mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // 4096: MALLCTL_ARENAS_ALL.
 }
 
 void MemoryBudget::NotePeak(std::int64_t used) {

@@ -6,7 +6,9 @@
 ///     share.Set(sink.memory_bytes());                                   // Holders that can only say how much it is.
 ///     if (!answer.TryAdd(bytes)) return Transient("memory is spent");   // Those that can do without.
 ///
-/// It counts and does not allocate: what is true is what the holders say. Any thread.
+/// It counts and does not allocate: what is true is what the holders say. Allocators keep freed pages for seconds, and
+/// what grows leaves as many behind as what goes: whenever a sixteenth of the limit has come or gone, jemalloc (if the
+/// program has it) is told to give them to the system. Any thread.
 #pragma once
 
 #include <atomic>
@@ -65,11 +67,13 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   void Change(std::int64_t bytes);
   bool TryDraw(std::int64_t bytes);
   void NotePeak(std::int64_t used);
+  void NoteMoved(std::int64_t bytes);
 
   const std::int64_t limit_;
   std::atomic<std::int64_t> used_{0};
   std::atomic<std::int64_t> peak_{0};
-  mutable std::mutex mutex_;                                  // Guards the map, not the numbers.
+  std::atomic<std::int64_t> moved_{0};  // Drawn or given back since freed pages last went to the system.
+  mutable std::mutex mutex_;            // Guards the map, not the numbers.
   std::map<std::string, std::atomic<std::int64_t>> by_name_;  // Entries never move.
 };
 

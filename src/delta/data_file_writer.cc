@@ -36,6 +36,8 @@ constexpr std::int64_t kOpenColumnBytes = 8 << 10;
 constexpr double kDistinctShareMax = 0.8;
 // An open row group lives in memory, compressed, until it is written.
 constexpr std::int64_t kOpenRowGroupBytesMax = 32 << 20;
+// Rows after which the row group's size is looked at.
+constexpr std::int64_t kWriteRows = 65'536;
 // Rows after which a page's size is looked at.
 constexpr std::int64_t kPageCheckRows = 16'384;
 // Bytes of a column that are compressed both ways to see whether searching for matches pays.
@@ -258,8 +260,12 @@ class DataFileWriter::Impl {
   }
 
   Status Write(const arrow::RecordBatch& batch) {
-    if (pool_.bytes_allocated() > kOpenRowGroupBytesMax) RETURN_NOT_OK(rows_->EndRowGroup());
-    return rows_->Write(batch);
+    for (std::int64_t begin = 0; begin < batch.num_rows(); begin += kWriteRows) {
+      if (pool_.bytes_allocated() > kOpenRowGroupBytesMax) RETURN_NOT_OK(rows_->EndRowGroup());
+      RETURN_NOT_OK(batch.num_rows() <= kWriteRows ? rows_->Write(batch)
+                                                   : rows_->Write(*batch.Slice(begin, kWriteRows)));
+    }
+    return Status::OK();
   }
 
   const std::shared_ptr<arrow::Schema> schema_;

@@ -116,9 +116,14 @@ Result<std::shared_ptr<arrow::DictionaryArray>> Encode(const std::shared_ptr<arr
   return std::static_pointer_cast<arrow::DictionaryArray>(datum.make_array());
 }
 
-bool IsEscapedInFolders(char c) {
-  constexpr std::string_view kEscaped = "\"#%'*/:=?\\{[]^\x7F";
-  return static_cast<unsigned char>(c) < 0x20 || kEscaped.find(c) != std::string_view::npos;
+// "column=value", escaped.
+std::string FolderName(std::string_view column, std::string_view value) {
+  std::string name;
+  // What begins with a dot is hidden from who lists the table.
+  AppendEscaped(column, /*first_dot=*/true, name);
+  name += '=';
+  AppendEscaped(value, /*first_dot=*/false, name);
+  return name;
 }
 
 // Once for each name in the life of the process: the next batch has it again.
@@ -210,20 +215,12 @@ Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array,
 }
 
 std::string PartitionFolders(const PartitionValues& values) {
-  constexpr std::size_t kFolderBytesMax = 255;
   constexpr std::size_t kFoldersBytesMax = 768;
   std::string folders;
   for (const auto& [column, value] : values) {
-    std::string folder;
-    // What begins with a dot is hidden from who lists the table.
-    AppendEscaped(column, /*first_dot=*/true, folder);
-    folder += '=';
-    if (value && !value->empty()) {
-      AppendEscaped(*value, /*first_dot=*/false, folder);
-    } else {
-      folder += "__HIVE_DEFAULT_PARTITION__";
-    }
-    if (folder.size() > kFolderBytesMax) return "";
+    const std::string folder =
+        FolderName(column, value && !value->empty() ? *value : std::string_view("__HIVE_DEFAULT_PARTITION__"));
+    if (folder.size() > kFolderNameBytesMax) return "";
     folders += folder + "/";
   }
   return folders.size() > kFoldersBytesMax ? "" : folders;
@@ -239,12 +236,10 @@ Result<std::shared_ptr<arrow::Array>> PartitionColumn(const std::optional<std::s
 }
 
 bool FitsFolderName(std::string_view column, std::string_view value) {
-  std::size_t bytes = column.size() + 1 + value.size();
-  if (bytes > kFolderNameBytesMax) return false;
-  for (const std::string_view text : {column, value}) {
-    bytes += 2 * static_cast<std::size_t>(std::count_if(text.begin(), text.end(), IsEscapedInFolders));
-  }
-  return bytes <= kFolderNameBytesMax;
+  const std::size_t bytes = column.size() + value.size();
+  // Mostly it is short even if every byte is escaped.
+  if (3 * bytes < kFolderNameBytesMax) return true;
+  return bytes < kFolderNameBytesMax && FolderName(column, value).size() <= kFolderNameBytesMax;
 }
 
 Result<PartitionGroups> PartitionGroups::Make(const arrow::RecordBatch& batch,

@@ -23,8 +23,7 @@ bool CanPartition(const arrow::DataType& type);
 /// What file systems allow a folder's name.
 inline constexpr std::size_t kFolderNameBytesMax = 255;
 
-/// Whether the folder `column=value` can have its name: at most kFolderNameBytesMax bytes, once what Hive and Spark
-/// escape (control characters and "#%'*/:=?\{[]^) has become %XX.
+/// Whether the folder of a partition's value can have its name, see PartitionFolders().
 bool FitsFolderName(std::string_view column, std::string_view value);
 
 /// Row `row` of `array` as the log spells it; nullopt for null, and for the empty string, which the log cannot tell
@@ -34,8 +33,8 @@ Result<std::optional<std::string>> PartitionValueText(const arrow::Array& array,
 
 /// "day=2024-01-02/city=A%2FA/": the folders of a file, escaped as Hive and Spark do (which is not yet the encoding of
 /// a path in the log), null as __HIVE_DEFAULT_PARTITION__. Delta's readers go by the log, but some, Polars among them,
-/// by these. "" where a folder's name would be longer than a file system takes (255 bytes), or all of them longer than
-/// 768 bytes, which with a table's own prefix would be too long for a bucket.
+/// by these. "" where a folder's name would be longer than kFolderNameBytesMax, or all of them longer than 768 bytes,
+/// which with a table's own prefix would be too long for a bucket.
 std::string PartitionFolders(const PartitionValues& values);
 
 /// Which rows of a batch have the same partition values. Groups are numbered in the order of their first rows.

@@ -3,8 +3,11 @@
 #include <arrow/util/byte_size.h>
 
 #include <algorithm>
-#include <iterator>
-#include <numeric>
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <thread>
 #include <utility>
 
 #include "delta/partition_values.h"
@@ -22,6 +25,31 @@ constexpr std::size_t kWaitingBatchesMax = 64;
 constexpr std::int64_t kBytesPerFileByte = 3;
 // What a partition's values take in `numbers_` besides their text.
 constexpr std::int64_t kNumberBytes = 200;
+
+// Of the files that Finish() writes.
+constexpr int kFilesAtOnceMax = 8;
+
+// Runs task(0), task(1), … on so many threads, until one fails.
+Status RunEach(std::size_t count, int num_threads, const std::function<Status(std::size_t)>& task) {
+  std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  Status failure;  // Guarded by mutex.
+  const auto work = [&] {
+    for (std::size_t index; (index = next++) < count;) {
+      const Status status = task(index);
+      if (status.ok()) continue;
+      next = count;
+      const std::lock_guard lock(mutex);
+      if (failure.ok()) failure = status;
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    for (int t = 1; t < num_threads && static_cast<std::size_t>(t) < count; ++t) others.emplace_back(work);
+    work();
+  }
+  return failure;
+}
 
 }  // namespace
 
@@ -81,8 +109,10 @@ Status PartitionedWriter::AppendChecked(const std::shared_ptr<arrow::RecordBatch
   if (groups.size() == 1) return writer_of[0]->Append(*file_rows);
 
   std::map<DataFileWriter*, std::vector<std::int64_t>> rows_of;  // nullptr: those that wait.
+  std::vector<std::vector<std::int64_t>*> rows_of_group;
+  for (DataFileWriter* const writer : writer_of) rows_of_group.push_back(&rows_of[writer]);
   for (std::int64_t row = 0; row < rows->num_rows(); ++row) {
-    rows_of[writer_of[groups.of_row()[static_cast<std::size_t>(row)]]].push_back(row);
+    rows_of_group[groups.of_row()[static_cast<std::size_t>(row)]]->push_back(row);
   }
   for (const auto& [writer, indexes] : rows_of) {
     ASSIGN_OR_RETURN(auto taken, TakeRows(writer == nullptr ? rows : file_rows, indexes));
@@ -189,13 +219,8 @@ Result<std::vector<AddFile>> PartitionedWriter::Finish(const StatsColumns& stats
   std::vector<const PartitionValues*> values_of(numbers_.size());
   for (const auto& [values, number] : numbers_) values_of[number] = &values;
 
-  std::vector<AddFile> files;
-  const auto finish = [&](std::unique_ptr<DataFileWriter> writer) -> Status {
-    ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
-    files.push_back(std::move(file));
-    return Status::OK();
-  };
   // Those with a file of their own first: they hold descriptors.
+  std::vector<AddFile> files;
   for (auto& [values, writer] : open_) {
     const auto number = numbers_.find(values);
     if (number != numbers_.end() && !is_closed_) {
@@ -206,21 +231,29 @@ Result<std::vector<AddFile>> PartitionedWriter::Finish(const StatsColumns& stats
         RETURN_NOT_OK(writer->Append(*runs_[piece->run]->Slice(piece->begin, std::exchange(piece->length, 0))));
       }
     }
-    RETURN_NOT_OK(finish(std::move(writer)));
+    ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
+    files.push_back(std::move(file));
+    writer.reset();
   }
   open_.clear();
-  for (auto piece = pieces_.begin(); piece != pieces_.end();) {
-    const auto end =
-        std::find_if(piece, pieces_.end(), [&](const Piece& p) { return p.partition != piece->partition; });
-    if (piece->length > 0) {
-      ASSIGN_OR_RETURN(auto writer, NewFile(*values_of[piece->partition]));
-      for (; piece != end; ++piece) {
-        RETURN_NOT_OK(writer->Append(*runs_[piece->run]->Slice(piece->begin, piece->length)));
-      }
-      RETURN_NOT_OK(finish(std::move(writer)));
-    }
-    piece = end;
+
+  std::vector<std::span<const Piece>> waiting;  // By partition.
+  for (std::size_t begin = 0, end = 0; begin < pieces_.size(); begin = end) {
+    while (end < pieces_.size() && pieces_[end].partition == pieces_[begin].partition) ++end;
+    if (pieces_[begin].length > 0) waiting.push_back(std::span(pieces_).subspan(begin, end - begin));
   }
+  const std::size_t num_files = files.size();
+  files.resize(num_files + waiting.size());
+  const auto write = [&](std::size_t index) -> Status {
+    ASSIGN_OR_RETURN(const auto writer, NewFile(*values_of[waiting[index].front().partition]));
+    for (const Piece& piece : waiting[index]) {
+      RETURN_NOT_OK(writer->Append(*runs_[piece.run]->Slice(piece.begin, piece.length)));
+    }
+    ASSIGN_OR_RETURN(files[num_files + index], writer->Finish(stats));
+    return Status::OK();
+  };
+  // Each waits for the disk or the network most of its time.
+  RETURN_NOT_OK(RunEach(waiting.size(), std::clamp(store_->requests_at_once(), 1, kFilesAtOnceMax), write));
   runs_.clear();
   return files;
 }

@@ -24,7 +24,8 @@ struct PartitionedWriterOptions {
 ///
 /// A partition that a batch brings many rows of gets a file at once, as long as few enough are open. The rows of all
 /// others wait: many small files that are open would each take more memory than their rows do. They lie side by side as
-/// they came, are sorted by partition a few megabytes at a time, and Finish() writes one file after the other.
+/// they came, are sorted by partition a few megabytes at a time, and Finish() writes one file after the other, or a few
+/// at once if the store is faster then.
 class PartitionedWriter {
  public:
   /// `schema`: of the rows, partition columns included; see DataFileWriter::Make() for the rest. Touches nothing.

@@ -11,6 +11,16 @@ namespace {
 std::size_t SizeOf(const std::string& text) { return text.size(); }
 [[maybe_unused]] std::size_t SizeOf(const std::optional<std::string>& text) { return text ? text->size() : 0; }
 
+/// Errors quote the value that they are about, whatever its size. Cut between two code points.
+std::string Shortened(std::string text) {
+  if (text.size() <= kDetailBytesMax) return text;
+  std::size_t size = kDetailBytesMax;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) --size;
+  text.resize(size);
+  text.shrink_to_fit();
+  return text + "…";
+}
+
 }  // namespace
 
 DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record, std::string stage, std::string reason,
@@ -23,7 +33,7 @@ DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record,
                     .headers = {},
                     .stage = std::move(stage),
                     .reason = std::move(reason),
-                    .detail = std::move(detail)};
+                    .detail = Shortened(std::move(detail))};
   if (record.key) letter.key = std::string(*record.key);
   for (const auto& [name, value] : record.Headers()) letter.headers.emplace_back(name, value);
   return letter;

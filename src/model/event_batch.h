@@ -62,6 +62,9 @@ struct DeadLetter {
   std::string detail;  ///< A sentence that names the field and the value's place.
 };
 
+/// Of DeadLetter::detail; what is longer is cut, and ends in "…".
+inline constexpr std::size_t kDetailBytesMax = 1000;
+
 DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record, std::string stage, std::string reason,
                           std::string detail);
 

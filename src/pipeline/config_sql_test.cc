@@ -182,6 +182,21 @@ tables: [{name: t, from: b, partition_by: [x]}]
               ElementsAre(StartsWith("p.yaml:8:")));
 }
 
+// At run the first row would be refused, and the next start's again.
+TEST(ConfigSql, TypesThatCannotPartitionATable) {
+  for (const auto& [expression, type] :
+       {std::pair{"encode(country)", "binary"}, {"[country]", "list<"}, {"{'c': country}", "struct<"}}) {
+    SCOPED_TRACE(expression);
+    EXPECT_THAT(FindingsOfSql(fmt::format(R"yaml(transforms:
+  - {{name: a, sql: "SELECT {} AS x, ts FROM input"}}
+tables: [{{name: t, from: a, partition_by: [x]}}]
+)yaml",
+                                          expression)),
+                ElementsAre(AllOf(HasSubstr(fmt::format("'x' is {}", type)),
+                                  HasSubstr("a table cannot be partitioned by it"))));
+  }
+}
+
 TEST(ConfigSql, IsNotPlannedAgainstBrokenColumns) {
   EXPECT_THAT(FindingsOfSql("transforms:\n  - {name: a, sql: SELECT b FROM input}\ntables: [{name: t}]\n").size(), 1u);
   std::string text = std::string(kHead) + "transforms:\n  - {name: a, sql: SELECT b FROM input}\ntables: [{name: t}]\n";

@@ -124,6 +124,26 @@ TEST(Shard, EveryRecordIsInTheBooksOfEveryTable) {
   EXPECT_TRUE(pipeline.shard().TakeLetters().empty());
 }
 
+// DuckDB quotes the value that it could not cast, and the letter has it in its payload already.
+TEST(Shard, ALettersDetailIsShortWhateverTheValue) {
+  for (const std::string text : {"x", "ä", "€", "😀"}) {
+    SCOPED_TRACE(text);
+    std::string value;
+    while (value.size() < 100'000) value += text;
+    TestPipeline pipeline;
+    pipeline.StartAt({0, 0, 0});
+    MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 1}, {{0, Row(0, value)}})));
+    const auto letters = pipeline.shard().TakeLetters();
+    ASSERT_EQ(letters.size(), 1u);
+    EXPECT_EQ(letters[0].payload, Row(0, value));
+    const std::string& detail = letters[0].detail;
+    EXPECT_LE(detail.size(), model::kDetailBytesMax + 3);
+    EXPECT_GT(detail.size(), model::kDetailBytesMax - 4);
+    ASSERT_TRUE(detail.ends_with("…"));
+    EXPECT_TRUE(detail.ends_with(text + "…")) << "a code point is whole or gone";
+  }
+}
+
 TEST(Shard, DurableDeadLettersAreNotRepeated) {
   TestPipeline pipeline;
   pipeline.StartAt({0, 0, 0}, {{"decode", 5}, {"event_time", 5}, {"transform:clean", 3}, {"aggregate:sums", 0}});

@@ -36,12 +36,12 @@ struct SinkStart {
 
 /// What a sink hands over at a cut. Files are open still: Finish() them on an I/O thread.
 struct SealedPart {
+  MemoryShare memory;  ///< Of files, or of what writing the partial rows takes; given back after them.
   std::int64_t epoch = 0;
   std::map<model::TopicPartition, PartitionPart> partitions;     ///< Only those that moved.
   std::vector<std::unique_ptr<delta::PartitionedWriter>> files;  ///< Events; each of other columns.
   std::shared_ptr<arrow::RecordBatch> partial_rows;              ///< Aggregates; nullptr: none.
   std::int64_t rescued_rows = 0;                                 ///< Events: rows whose rescued column is not null.
-  MemoryShare memory;  ///< Of files, or of what writing the partial rows takes; given back with the part.
 };
 
 /// What became of the records of one fetch, for one table.

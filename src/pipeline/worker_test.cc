@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -362,6 +363,36 @@ TEST_F(WorkerTest, AnotherColumnTypeInTheLakeIsNamed) {
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, worker.status());
   EXPECT_THAT(worker.status().message(),
               HasSubstr("table raw: column 'id' is int64 in the lake, but string in the pipeline"));
+}
+
+class StrictTableWorkerTest : public WorkerTest {
+ protected:
+  /// `raw` as somebody made it before the pipeline came: `id` must not be null.
+  void SetUp() override {
+    auto fields = pipeline_.plan().tables[kRaw].schema->fields();
+    for (auto& field : fields) {
+      if (field->name() == "id") field = field->WithNullable(false);
+    }
+    std::filesystem::remove_all(pipeline_.folder() / "raw");
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, OpenTableStore(pipeline_.plan(), kRaw, pipeline_.lake()));
+    MILLRACE_ASSERT_OK(delta::Table::OpenOrCreate(store, {.schema = arrow::schema(fields)}).status());
+  }
+};
+
+TEST_F(StrictTableWorkerTest, ANullThatTheTableForbidsIsADurableLetterAndTheRestIsCommitted) {
+  AppendRows(5);
+  log_->Append(0, {.payload = R"({"txt": "1", "ts": 0})", .key = std::nullopt, .timestamp = kLogTime});
+  AppendRows(5);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto report, Audit(pipeline_.plan(), pipeline_.lake()));
+  for (const auto& table : report.tables) {
+    EXPECT_THAT(table.findings, ::testing::IsEmpty()) << table.name;
+  }
+  EXPECT_EQ(report.tables[kRaw].totals, (model::Ledger{.read = 11, .written = 10, .dead_lettered = 1}));
+  EXPECT_EQ(report.tables[kLetters].totals.written, 1);
+  MILLRACE_ASSERT_OK(RunToEnd());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto again, Audit(pipeline_.plan(), pipeline_.lake()));
+  EXPECT_EQ(again.tables[kLetters].totals.written, 1);
 }
 
 }  // namespace

@@ -240,12 +240,15 @@ class KafkaConsumer final : public Consumer {
 };
 
 void KafkaConsumer::Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* list) {
+  cooperative_ = std::string_view(rd_kafka_rebalance_protocol(handle_.get())) == "COOPERATIVE";
   if (closing_) {
-    // librdkafka takes any answer as "give up everything" by now.
-    rd_kafka_assign(handle_.get(), nullptr);
+    if (cooperative_ && error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+      rd_kafka_error_destroy(rd_kafka_incremental_unassign(handle_.get(), list));
+    } else {
+      rd_kafka_assign(handle_.get(), nullptr);
+    }
     return;
   }
-  cooperative_ = std::string_view(rd_kafka_rebalance_protocol(handle_.get())) == "COOPERATIVE";
   std::vector<TopicPartition> named;
   for (int i = 0; i < list->cnt; ++i) named.push_back({list->elems[i].topic, list->elems[i].partition});
   Status answer;
@@ -407,7 +410,12 @@ void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
   const char* text = rd_kafka_message_errstr(message);
   if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
     std::string reason = source ? ToString(*source) + ": " + text : std::string(text);
-    if (message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) reason = FencedText();
+    char fatal[512];
+    const bool is_fenced = message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
+                           (message->err == RD_KAFKA_RESP_ERR__FATAL &&
+                            rd_kafka_fatal_error(handle_.get(), fatal, sizeof(fatal)) ==
+                                RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    if (is_fenced) reason = FencedText();
     events_.push_back(Failed{MakeStatus(KindOfKafkaError(message->err), "Kafka: " + reason), source});
     return;
   }
