@@ -110,6 +110,8 @@ class Worker {
   /// Requests to the lake's store so far.
   objectstore::StoreUsage LakeUsage() const { return stores_.front()->usage(); }
   bool running() const { return running_; }
+  /// It has been given its partitions and has not begun to leave. Any thread, without waiting.
+  bool ready() const { return running_ && assigned_once_ && !stopping_; }
   /// It has begun to leave. Any thread.
   bool stopping() const { return stopping_; }
   /// When shutdown_timeout is over; counted from now if it has not begun to leave. Any thread once Run() has returned.
@@ -204,7 +206,7 @@ class Worker {
 
   // Control thread only.
   std::map<model::TopicPartition, OwnedPartition> owned_;
-  bool assigned_once_ = false;
+  std::atomic<bool> assigned_once_{false};  // Written by control alone.
   std::atomic<bool> stopping_{false};  // Written by control alone.
   std::optional<std::chrono::steady_clock::time_point> stop_deadline_;
   std::optional<Status> failure_;

@@ -1,5 +1,6 @@
 #include "pipeline/worker_backend.h"
 
+#include <arrow/util/byte_size.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/stoppable_lock.h"
 #include "base/version.h"
+#include "query/answer_memory.h"
 #include "query/time_expression.h"
 
 namespace millrace::pipeline {
@@ -29,6 +32,11 @@ using namespace std::chrono_literals;
 constexpr auto kJoinPatience = 3s;
 constexpr std::int64_t kFileCacheBytesMax = 32 << 20;  // Of all tables together.
 constexpr std::int64_t kFoldedBytesMax = 32 << 20;     // Of each aggregate.
+/// What a question draws before it merges its rows: a session at work takes the first, and the groups, their sorting,
+/// the answer and its text together some times the rows.
+constexpr std::int64_t kMergeBytesMin = 4 << 20;
+constexpr std::int64_t kMergeFactor = 6;
+constexpr std::int64_t kIdleSessionsMax = 8;
 
 json::value TimeOrNull(const std::optional<UnixMicros>& time) {
   return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
@@ -69,7 +77,10 @@ double ProcessCpuSeconds() {
 class WorkerBackend final : public serve::Backend {
  public:
   WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
-      : worker_(worker), metrics_(metrics), readers_(worker.plan().tables.size()) {
+      : worker_(worker),
+        metrics_(metrics),
+        readers_(worker.plan().tables.size()),
+        memory_(query::AnswerMemory::Make(AnswerMemoryShare(worker.plan().config.limits))) {
     const auto files = query::MakePartialFileCache(kFileCacheBytesMax);
     for (std::size_t t = 0; t < readers_.size(); ++t) {
       committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, kFoldedBytesMax));
@@ -116,13 +127,13 @@ class WorkerBackend final : public serve::Backend {
     return json::object{{"aggregates", std::move(aggregates)}};
   }
 
-  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
+  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
+                              const std::stop_token& stop) override {
     ++queries_;
     ASSIGN_OR_RETURN(const int index, FindAggregate(aggregate));
-    ASSIGN_OR_RETURN(auto session, TakeSession());
-    auto answer = Ask(*session, index, request);
-    ReturnSession(std::move(session));  // SQL that failed leaves it as it was.
-    return answer;
+    query::AggregateRequest bounded = request;
+    if (const auto& serve = worker_.plan().config.serve) bounded.rows_max = serve->answer_rows_max;
+    return Ask(index, bounded, stop);
   }
 
   Result<json::value> Pipeline() override {
@@ -309,16 +320,32 @@ class WorkerBackend final : public serve::Backend {
     return usage;
   }
 
-  bool Ready() override {
-    const auto status = worker_.Describe();
-    return status.ok() && (status->state == "running" || status->state == "recovering");
-  }
+  bool Ready() override { return worker_.ready(); }
 
  private:
   /// A reader's own view of a table: it follows the log on its own, so a query never waits for a commit in flight.
   struct ReaderSlot {
-    std::mutex mutex;
+    std::timed_mutex mutex;  // Held during requests to the store.
     std::shared_ptr<delta::Table> table;
+  };
+
+  /// A session for as long as this lives; SQL that fails leaves it as it was.
+  class SessionLease {
+   public:
+    SessionLease(WorkerBackend& backend, std::unique_ptr<sql::SqlSession> session)
+        : backend_(&backend), session_(std::move(session)) {}
+    SessionLease(SessionLease&&) = default;
+    SessionLease& operator=(SessionLease&&) = delete;
+    ~SessionLease() {
+      if (session_ == nullptr) return;
+      const std::scoped_lock lock(backend_->sessions_mutex_);
+      if (std::ssize(backend_->sessions_) < kIdleSessionsMax) backend_->sessions_.push_back(std::move(session_));
+    }
+    sql::SqlSession& operator*() const { return *session_; }
+
+   private:
+    WorkerBackend* backend_;
+    std::unique_ptr<sql::SqlSession> session_;
   };
 
   Result<int> FindAggregate(const std::string& name) const {
@@ -332,34 +359,41 @@ class WorkerBackend final : public serve::Backend {
     return NotFound("no aggregate '{}'; there are: {}", name, fmt::join(names, ", "));
   }
 
-  Result<delta::SnapshotPtr> RefreshedSnapshot(int index) {
+  struct Reading {
+    std::shared_ptr<delta::Table> table;
+    delta::SnapshotPtr snapshot;
+  };
+  Result<Reading> Refreshed(int index, const std::stop_token& stop) {
     auto& slot = readers_[index];
-    const std::scoped_lock lock(slot.mutex);
+    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(slot.mutex, stop));
     if (slot.table == nullptr) {
       ASSIGN_OR_RETURN(slot.table, delta::Table::Open(worker_.TableStore(index)));
-      return slot.table->snapshot();
+      return Reading{slot.table, slot.table->snapshot()};
     }
-    return slot.table->Refresh();
-  }
-  std::shared_ptr<delta::Table> Reader(int index) {
-    const std::scoped_lock lock(readers_[index].mutex);
-    return readers_[index].table;
+    ASSIGN_OR_RETURN(auto snapshot, slot.table->Refresh());
+    return Reading{slot.table, std::move(snapshot)};
   }
 
-  Result<query::Answer> Ask(sql::SqlSession& session, int index, const query::AggregateRequest& request) {
+  Result<query::Answer> Ask(int index, const query::AggregateRequest& request, const std::stop_token& stop) {
     const auto begun = steady_clock::now();
     const auto& definition = worker_.plan().tables[index].aggregate->definition;
-    ASSIGN_OR_RETURN(const auto plan, merge_plans_.Get(session, definition, request));
+    std::shared_ptr<const query::MergePlan> plan;
+    {
+      // Not kept while rows are fetched: that may take long, and sessions are few.
+      ASSIGN_OR_RETURN(const auto session, TakeSession());
+      ASSIGN_OR_RETURN(plan, merge_plans_.Get(*session, definition, request));
+    }
     query::AsOf as_of;
     std::vector<query::HotSegment> hot;
-    delta::SnapshotPtr snapshot;
+    Reading reading;
     for (;;) {
       // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
       if (request.freshness == query::Freshness::kHot) {
         ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan->folded, request.range));
       }
-      ASSIGN_OR_RETURN(snapshot, RefreshedSnapshot(index));
-      const auto committed = worker_.plan().progress.NextOffsets(*snapshot, worker_.plan().config.source.topics);
+      ASSIGN_OR_RETURN(reading, Refreshed(index, stop));
+      const auto committed =
+          worker_.plan().progress.NextOffsets(*reading.snapshot, worker_.plan().config.source.topics);
       auto joined = query::JoinAtOffsets(committed, std::move(hot), &as_of.offsets);
       if (joined.ok()) {
         hot = *std::move(joined);
@@ -368,39 +402,42 @@ class WorkerBackend final : public serve::Backend {
       if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
         return WithContext(joined.status(), "aggregate {}", definition.name);
       }
+      if (stop.stop_requested()) return Cancelled("aggregate {}: nobody waits for the answer", definition.name);
       std::this_thread::sleep_for(2ms);
     }
-    as_of.version = snapshot->version;
+    as_of.version = reading.snapshot->version;
     as_of.watermark = worker_.Watermark();
 
     std::int64_t bytes_read = 0;
     std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
-    ASSIGN_OR_RETURN(rows.emplace_back(), committed_rows_[index]->Read(*Reader(index), snapshot, definition,
-                                                                       plan->folded, request.range, &bytes_read));
+    ASSIGN_OR_RETURN(rows.emplace_back(), committed_rows_[index]->Read(*reading.table, reading.snapshot, definition,
+                                                                       plan->folded, request.range, &bytes_read, stop));
     for (auto& segment : hot) {
       if (segment.rows != nullptr) rows.push_back(std::move(segment.rows));
     }
-    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(session, *plan, std::move(rows)));
+    std::int64_t row_bytes = 0;
+    for (const auto& batch : rows) row_bytes += arrow::util::TotalBufferSize(*batch);
+    ASSIGN_OR_RETURN(auto memory, memory_->Draw(kMergeBytesMin + kMergeFactor * row_bytes, stop));
+    ASSIGN_OR_RETURN(const auto session, TakeSession());
+    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *plan, std::move(rows), stop));
+    answer.held = std::move(memory);
     answer.as_of = std::move(as_of);
     answer.bytes_read = bytes_read;
     answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
     return answer;
   }
 
-  Result<std::unique_ptr<sql::SqlSession>> TakeSession() {
+  Result<SessionLease> TakeSession() {
     {
       const std::scoped_lock lock(sessions_mutex_);
       if (!sessions_.empty()) {
-        auto session = std::move(sessions_.back());
+        auto idle = std::move(sessions_.back());
         sessions_.pop_back();
-        return session;
+        return SessionLease(*this, std::move(idle));
       }
     }
-    return sql::SqlSession::Make();
-  }
-  void ReturnSession(std::unique_ptr<sql::SqlSession> session) {
-    const std::scoped_lock lock(sessions_mutex_);
-    sessions_.push_back(std::move(session));
+    ASSIGN_OR_RETURN(auto session, sql::SqlSession::Make(memory_->bytes_max()));
+    return SessionLease(*this, std::move(session));
   }
 
   /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
@@ -459,11 +496,14 @@ class WorkerBackend final : public serve::Backend {
   query::MergePlans merge_plans_;
   std::mutex rows_mutex_;
   std::map<std::size_t, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
+  const std::shared_ptr<query::AnswerMemory> memory_;
   std::mutex sessions_mutex_;
-  std::vector<std::unique_ptr<sql::SqlSession>> sessions_;
+  std::vector<std::unique_ptr<sql::SqlSession>> sessions_;  // Idle ones.
 };
 
 }  // namespace
+
+std::int64_t AnswerMemoryShare(const LimitsConfig& limits) { return limits.memory / 4; }
 
 std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics) {
   return std::make_unique<WorkerBackend>(worker, metrics);
