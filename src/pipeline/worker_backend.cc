@@ -10,6 +10,7 @@
 #include <boost/json/value_from.hpp>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -32,11 +33,12 @@ using namespace std::chrono_literals;
 constexpr auto kJoinPatience = 3s;
 constexpr std::int64_t kFileCacheBytesMax = 32 << 20;  // Of all tables together.
 constexpr std::int64_t kFoldedBytesMax = 32 << 20;     // Of each aggregate.
-/// What a question draws before it merges its rows: a session at work takes the first, and the groups, their sorting,
+/// What a question draws before it fetches its rows: a session at work takes the first, and the groups, their sorting,
 /// the answer and its text together some times the rows.
 constexpr std::int64_t kMergeBytesMin = 4 << 20;
-constexpr std::int64_t kMergeFactor = 6;
-constexpr std::int64_t kIdleSessionsMax = 8;
+constexpr std::int64_t kMergeFactor = 10;
+constexpr std::int64_t kKeptSessionBytesMax = 4 << 20;  // Of rows that a session has merged.
+constexpr std::size_t kNeedsKnownMax = 1024;
 
 json::value TimeOrNull(const std::optional<UnixMicros>& time) {
   return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
@@ -338,14 +340,24 @@ class WorkerBackend final : public serve::Backend {
     SessionLease& operator=(SessionLease&&) = delete;
     ~SessionLease() {
       if (session_ == nullptr) return;
-      const std::scoped_lock lock(backend_->sessions_mutex_);
-      if (std::ssize(backend_->sessions_) < kIdleSessionsMax) backend_->sessions_.push_back(std::move(session_));
+      {
+        const std::scoped_lock lock(backend_->sessions_mutex_);
+        if (keeps_) {
+          backend_->sessions_.push_back(std::move(session_));
+        } else {
+          --backend_->num_sessions_;
+        }
+      }
+      backend_->session_free_.notify_one();
     }
+    /// Its plans hold what the last statement sorted and grouped, until they run again: not worth keeping after much.
+    void Drop() { keeps_ = false; }
     sql::SqlSession& operator*() const { return *session_; }
 
    private:
     WorkerBackend* backend_;
     std::unique_ptr<sql::SqlSession> session_;
+    bool keeps_ = true;
   };
 
   Result<int> FindAggregate(const std::string& name) const {
@@ -374,27 +386,66 @@ class WorkerBackend final : public serve::Backend {
     return Reading{slot.table, std::move(snapshot)};
   }
 
+  /// All partial rows that a question is about.
+  struct Gathered {
+    std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
+    std::int64_t row_bytes = 0;
+    std::int64_t bytes_read = 0;
+    query::AsOf as_of;
+  };
+
   Result<query::Answer> Ask(int index, const query::AggregateRequest& request, const std::stop_token& stop) {
     const auto begun = steady_clock::now();
     const auto& definition = worker_.plan().tables[index].aggregate->definition;
     std::shared_ptr<const query::MergePlan> plan;
     {
-      // Not kept while rows are fetched: that may take long, and sessions are few.
-      ASSIGN_OR_RETURN(const auto session, TakeSession());
+      // Not kept while rows are fetched: that may take long.
+      ASSIGN_OR_RETURN(const auto session, TakeSession(stop));
       ASSIGN_OR_RETURN(plan, merge_plans_.Get(*session, definition, request));
     }
-    query::AsOf as_of;
+    std::shared_ptr<void> memory;
+    Gathered gathered;
+    for (;;) {
+      const std::int64_t drawn = ExpectedBytes(plan);
+      ASSIGN_OR_RETURN(memory, memory_->Draw(drawn, stop));
+      ASSIGN_OR_RETURN(gathered, Gather(index, *plan, request, stop));
+      const std::int64_t needed = kMergeBytesMin + kMergeFactor * gathered.row_bytes;
+      Learn(plan, needed);
+      if (gathered.row_bytes > memory_->bytes_max()) {
+        return TooLarge("aggregate {}: the question merges {} bytes of rows, answers may take {} together",
+                        definition.name, gathered.row_bytes, memory_->bytes_max());
+      }
+      if (needed <= drawn || drawn == memory_->bytes_max()) break;
+      // It was more than expected. Whoever waits for memory must hold none, so the rows are fetched again.
+      gathered = {};
+      memory.reset();
+    }
+    ASSIGN_OR_RETURN(auto session, TakeSession(stop));
+    if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
+    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop));
+    answer.held = std::move(memory);
+    answer.as_of = std::move(gathered.as_of);
+    answer.bytes_read = gathered.bytes_read;
+    answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
+    return answer;
+  }
+
+  Result<Gathered> Gather(int index, const query::MergePlan& plan, const query::AggregateRequest& request,
+                          const std::stop_token& stop) {
+    const auto begun = steady_clock::now();
+    const auto& definition = worker_.plan().tables[index].aggregate->definition;
+    Gathered gathered;
     std::vector<query::HotSegment> hot;
     Reading reading;
     for (;;) {
       // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
       if (request.freshness == query::Freshness::kHot) {
-        ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan->folded, request.range));
+        ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan.folded, request.range));
       }
       ASSIGN_OR_RETURN(reading, Refreshed(index, stop));
       const auto committed =
           worker_.plan().progress.NextOffsets(*reading.snapshot, worker_.plan().config.source.topics);
-      auto joined = query::JoinAtOffsets(committed, std::move(hot), &as_of.offsets);
+      auto joined = query::JoinAtOffsets(committed, std::move(hot), &gathered.as_of.offsets);
       if (joined.ok()) {
         hot = *std::move(joined);
         break;
@@ -405,39 +456,48 @@ class WorkerBackend final : public serve::Backend {
       if (stop.stop_requested()) return Cancelled("aggregate {}: nobody waits for the answer", definition.name);
       std::this_thread::sleep_for(2ms);
     }
-    as_of.version = reading.snapshot->version;
-    as_of.watermark = worker_.Watermark();
-
-    std::int64_t bytes_read = 0;
-    std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
-    ASSIGN_OR_RETURN(rows.emplace_back(), committed_rows_[index]->Read(*reading.table, reading.snapshot, definition,
-                                                                       plan->folded, request.range, &bytes_read, stop));
+    gathered.as_of.version = reading.snapshot->version;
+    gathered.as_of.watermark = worker_.Watermark();
+    ASSIGN_OR_RETURN(gathered.rows.emplace_back(),
+                     committed_rows_[index]->Read(*reading.table, reading.snapshot, definition, plan.folded,
+                                                  request.range, &gathered.bytes_read, stop));
     for (auto& segment : hot) {
-      if (segment.rows != nullptr) rows.push_back(std::move(segment.rows));
+      if (segment.rows != nullptr) gathered.rows.push_back(std::move(segment.rows));
     }
-    std::int64_t row_bytes = 0;
-    for (const auto& batch : rows) row_bytes += arrow::util::TotalBufferSize(*batch);
-    ASSIGN_OR_RETURN(auto memory, memory_->Draw(kMergeBytesMin + kMergeFactor * row_bytes, stop));
-    ASSIGN_OR_RETURN(const auto session, TakeSession());
-    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *plan, std::move(rows), stop));
-    answer.held = std::move(memory);
-    answer.as_of = std::move(as_of);
-    answer.bytes_read = bytes_read;
-    answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
-    return answer;
+    for (const auto& batch : gathered.rows) gathered.row_bytes += arrow::util::TotalBufferSize(*batch);
+    return gathered;
   }
 
-  Result<SessionLease> TakeSession() {
+  /// What a question will need: somewhat more than it last did; of one that is new, half of what there is.
+  std::int64_t ExpectedBytes(const std::shared_ptr<const query::MergePlan>& plan) {
+    const std::scoped_lock lock(needed_mutex_);
+    const auto known = needed_.find(plan);
+    const std::int64_t expected = known == needed_.end() ? memory_->bytes_max() / 2 : known->second / 4 * 5;
+    return std::min(expected, memory_->bytes_max());
+  }
+  void Learn(const std::shared_ptr<const query::MergePlan>& plan, std::int64_t needed) {
+    const std::scoped_lock lock(needed_mutex_);
+    if (needed_.size() >= kNeedsKnownMax) needed_.clear();
+    needed_[plan] = needed;
+  }
+
+  Result<SessionLease> TakeSession(const std::stop_token& stop) {
     {
-      const std::scoped_lock lock(sessions_mutex_);
+      std::unique_lock lock(sessions_mutex_);
+      const auto there_is_one = [this] { return !sessions_.empty() || num_sessions_ < sessions_max_; };
+      if (!session_free_.wait(lock, stop, there_is_one)) return Cancelled("stopped while waiting for its turn");
       if (!sessions_.empty()) {
         auto idle = std::move(sessions_.back());
         sessions_.pop_back();
         return SessionLease(*this, std::move(idle));
       }
+      ++num_sessions_;
     }
-    ASSIGN_OR_RETURN(auto session, sql::SqlSession::Make(memory_->bytes_max()));
-    return SessionLease(*this, std::move(session));
+    auto session = sql::SqlSession::Make(memory_->bytes_max());
+    if (session.ok()) return SessionLease(*this, std::move(*session));
+    const std::scoped_lock lock(sessions_mutex_);
+    --num_sessions_;
+    return session.status();
   }
 
   /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
@@ -497,8 +557,14 @@ class WorkerBackend final : public serve::Backend {
   std::mutex rows_mutex_;
   std::map<std::size_t, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
   const std::shared_ptr<query::AnswerMemory> memory_;
+  std::mutex needed_mutex_;
+  std::map<std::shared_ptr<const query::MergePlan>, std::int64_t> needed_;  // Bytes, when it was last asked.
   std::mutex sessions_mutex_;
+  std::condition_variable_any session_free_;
   std::vector<std::unique_ptr<sql::SqlSession>> sessions_;  // Idle ones.
+  int num_sessions_ = 0;                                    // With those that are not.
+  // Each works on the thread that has it; more than there are cores would not be faster, and each takes some MiB.
+  const int sessions_max_ = std::max(4, static_cast<int>(std::thread::hardware_concurrency()));
 };
 
 }  // namespace

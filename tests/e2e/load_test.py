@@ -176,10 +176,12 @@ def idle_connections(worker, port):
 def main():
     worker, port = start()
     try:
+        quiet = status_kib(worker.pid, "VmHWM")
         heavy_questions(port)
+        peak = status_kib(worker.pid, "VmHWM")
+        claim(peak < 3 * 256 << 10, f"peak memory {quiet >> 10} MiB before the questions, {peak >> 10} MiB with them")
         clients_that_leave(worker, port)
         idle_connections(worker, port)
-        print(f"peak memory {status_kib(worker.pid, 'VmHWM') >> 10} MiB")
         worker.send_signal(signal.SIGTERM)
         claim(worker.wait(timeout=30) == 0, "it stops in order")
     finally:
