@@ -28,7 +28,8 @@ std::size_t Append(char* data, std::size_t, std::size_t size, void* out) {
 
 }  // namespace
 
-Result<std::string> HttpGet(const std::string& url, const std::string& token, std::int64_t bytes_max) {
+Result<std::string> HttpGet(const std::string& url, const std::string& token, std::int64_t bytes_max,
+                            const char* header, std::string* header_value) {
   const std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
   Body body{.text = {}, .bytes_max = static_cast<std::size_t>(bytes_max)};
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
@@ -48,7 +49,13 @@ Result<std::string> HttpGet(const std::string& url, const std::string& token, st
   if (code != CURLE_OK) return Transient("{}: {}", url, curl_easy_strerror(code));
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
-  if (status == 200) return std::move(body.text);
+  if (status == 200) {
+    curl_header* found = nullptr;
+    if (header != nullptr && curl_easy_header(curl.get(), header, 0, CURLH_HEADER, -1, &found) == CURLHE_OK) {
+      *header_value = found->value;
+    }
+    return std::move(body.text);
+  }
   std::string detail;
   boost::system::error_code ec;
   const auto problem = boost::json::parse(body.text, ec);

@@ -16,6 +16,7 @@
 #include "query/aggregate_query.h"
 #include "query/time_expression.h"
 #include "serve/answer_writer.h"
+#include "serve/json_text.h"
 #include "service.h"
 #include "text_table.h"
 
@@ -71,14 +72,32 @@ std::string AnswerToTable(const std::string& answer) {
       const auto& value = row.at(name);
       cells.push_back(value.is_string() ? json::value_to<std::string>(value)
                       : value.is_null() ? "NULL"
-                                        : json::serialize(value));
+                                        : serve::JsonText(value));
     }
     rows.push_back(std::move(cells));
   }
   return RenderTable(rows);
 }
 
-Result<std::string> AskOverHttp(const QueryFlags& options) {
+struct Reply {
+  std::string text;         // As JSON or CSV.
+  std::string errors_json;  // Groups in which a measure has no value; empty: none, or in the text.
+};
+
+/// Says on stderr which values are missing, so that nobody takes them for NULLs of the data.
+void ReportErrors(const Reply& reply, bool is_json) {
+  if (!is_json && reply.errors_json.empty()) return;
+  const auto document = json::parse(is_json ? reply.text : reply.errors_json);
+  const auto* errors = is_json ? document.as_object().if_contains("errors") : &document;
+  if (errors == nullptr) return;
+  for (const auto& error : errors->as_array()) {
+    std::fprintf(stderr, "millrace: no value of %s in %s: %s\n",
+                 json::value_to<std::string>(error.at("measure")).c_str(), serve::JsonText(error.at("group")).c_str(),
+                 json::value_to<std::string>(error.at("detail")).c_str());
+  }
+}
+
+Result<Reply> AskOverHttp(const QueryFlags& options) {
   std::string url = options.url + "/v1/aggregates/";
   const auto escape = [](const std::string& text) {
     char* const escaped = curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size()));
@@ -100,15 +119,17 @@ Result<std::string> AskOverHttp(const QueryFlags& options) {
   for (const auto& [name, value] : parameters) {
     if (!value.empty()) url += std::string("&") + name + "=" + escape(value);
   }
-  auto body = HttpGet(url, options.token, kAnswerBytesMax);
+  Reply reply;
+  auto body = HttpGet(url, options.token, kAnswerBytesMax, "Millrace-Errors", &reply.errors_json);
   if (!body.ok() && KindOf(body.status()) == ErrorKind::kTransient) {
     return Transient("{}. Is 'millrace run' or 'millrace demo' up? With -c FILE the lake is asked instead",
                      body.status().message());
   }
-  return body;
+  ASSIGN_OR_RETURN(reply.text, std::move(body));
+  return reply;
 }
 
-Result<std::string> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig config) {
+Result<Reply> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig config) {
   const UnixMicros now = SystemClock().Now();
   query::AggregateRequest request;
   if (!options.from.empty()) {
@@ -146,7 +167,10 @@ Result<std::string> AskTheLake(const QueryFlags& options, pipeline::PipelineConf
                                                                  plan->config.source.topics, plan->config.txn_ids));
     answer.as_of.offsets = progress.NextOffsets(*snapshot);
     answer.bytes_read = bytes_read;
-    return options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer);
+    Reply reply;
+    ASSIGN_OR_RETURN(reply.text, options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer));
+    ASSIGN_OR_RETURN(reply.errors_json, serve::ErrorsToJson(answer));
+    return reply;
   }
   return NotFound("no aggregate '{}' in {}", options.aggregate, options.config);
 }
@@ -176,7 +200,7 @@ Run AddQuery(CLI::App& app) {
       ->type_name("FILE")
       ->excludes(url);
   return [options] {
-    Result<std::string> answer;
+    Result<Reply> answer;
     if (options->config.empty()) {
       answer = AskOverHttp(*options);
     } else {
@@ -185,8 +209,9 @@ Run AddQuery(CLI::App& app) {
       answer = AskTheLake(*options, *std::move(config));
     }
     if (!answer.ok()) return Complain(answer.status());
-    std::fputs(options->output == "table" ? AnswerToTable(*answer).c_str() : answer->c_str(), stdout);
+    std::fputs(options->output == "table" ? AnswerToTable(answer->text).c_str() : answer->text.c_str(), stdout);
     if (options->output == "json") std::fputs("\n", stdout);
+    ReportErrors(*answer, options->output != "csv");
     return kOk;
   };
 }

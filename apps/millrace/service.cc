@@ -42,12 +42,21 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
                                           {.until_end = options.until_end, .handle_signals = options.handle_signals}));
   if (serve && options.serve) {
     service->backend_ = pipeline::MakeWorkerBackend(*service->worker_, service->metrics_);
-    service->api_ = std::make_unique<serve::Api>(*service->backend_, service->metrics_,
-                                                 serve::ApiOptions{.version = kVersion, .bearer = serve->bearer});
-    ASSIGN_OR_RETURN(service->server_, serve::HttpServer::Start({.address = serve->address, .port = serve->port},
-                                                                [api = service->api_.get()](const auto& request) {
-                                                                  return api->Handle(request);
-                                                                }));
+    const auto& limits = service->worker_->plan().config.limits;
+    service->api_ = std::make_unique<serve::Api>(
+        *service->backend_, service->metrics_,
+        serve::ApiOptions{
+            .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = pipeline::AnswerMemoryShare(limits)});
+    const serve::HttpServerOptions http{
+        .address = serve->address,
+        .port = serve->port,
+        .lane = serve::Api::LaneOf,
+        .long_handlers_max = serve->concurrent_queries,
+        .waiting_max = 4 * serve->concurrent_queries,
+        .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
+    ASSIGN_OR_RETURN(service->server_, serve::HttpServer::Start(http, [api = service->api_.get()](const auto& request) {
+                       return api->Handle(request);
+                     }));
     service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
   }
   return service;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -377,6 +378,39 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::Export(UnixMicros from
     if (inside(overflowed_[i].group)) rows.push_back({overflowed_[i].group, static_cast<std::int32_t>(i)});
   }
   return ToBatch(rows);
+}
+
+std::vector<PartialTable::OversizedSum> PartialTable::SettleSums() {
+  // In two digits of base 10^19, whose sums stay far from the ends of their type.
+  constexpr Int128 kBase = PowerOfTen(19);
+  struct Total {
+    Int128 high = 0;
+    Int128 low = 0;
+    void Add(Int128 value) {
+      high += value / kBase;
+      low += value % kBase;
+    }
+  };
+  std::map<std::pair<std::uint32_t, std::size_t>, Total> totals;
+  for (const auto& [group, state, value] : overflowed_) totals[{group, state}].Add(value);
+  overflowed_.clear();
+  std::vector<OversizedSum> oversized;
+  for (auto& [place, total] : totals) {
+    const auto [group, state] = place;
+    Accumulator& accumulator = accumulators_[state];
+    total.Add(accumulator.int128s[group]);
+    total.high += total.low / kBase;
+    total.low %= kBase;
+    const bool near = -kBase <= total.high && total.high <= kBase;  // Then this does not wrap:
+    const Int128 sum = near ? total.high * kBase + total.low : kDecimalEnd;
+    if (FitsDecimal(sum)) {
+      accumulator.int128s[group] = sum;
+    } else {
+      accumulator.has[group] = 0;
+      oversized.push_back({group, state});
+    }
+  }
+  return oversized;
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ExportSorted() const {

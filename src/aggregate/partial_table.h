@@ -66,6 +66,15 @@ class PartialTable {
   /// The partial rows of windows with from <= window_start < to; no order. One row per group, and one more for each sum
   /// that left DECIMAL(38, s) on the way: merging adds them up again, where the reader sees that it is too large.
   Result<std::shared_ptr<arrow::RecordBatch>> Export(UnixMicros from, UnixMicros to) const;
+  /// A sum of one group that is too large for DECIMAL(38, s).
+  struct OversizedSum {
+    std::uint32_t group = 0;  ///< From 0 in the order in which they were made: its row in an Export() of all windows.
+    std::size_t state = 0;
+  };
+  /// Makes one row of each group, for a reader who wants values and not mergeable rows: what left DECIMAL(38, s) on the
+  /// way is added up again. A sum that is too large at the end becomes NULL and is returned.
+  std::vector<OversizedSum> SettleSums();
+
   /// All partial rows, ordered by window_start and then keys, nulls first.
   Result<std::shared_ptr<arrow::RecordBatch>> ExportSorted() const;
 

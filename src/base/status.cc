@@ -36,6 +36,8 @@ arrow::StatusCode CodeOf(ErrorKind kind) {
       return arrow::StatusCode::Invalid;
     case ErrorKind::kNotFound:
       return arrow::StatusCode::KeyError;
+    case ErrorKind::kTooLarge:
+      return arrow::StatusCode::CapacityError;
     case ErrorKind::kUnsupported:
       return arrow::StatusCode::NotImplemented;
     case ErrorKind::kCancelled:
@@ -60,6 +62,8 @@ std::string_view ToString(ErrorKind kind) {
       return "invalid input";
     case ErrorKind::kNotFound:
       return "not found";
+    case ErrorKind::kTooLarge:
+      return "too large";
     case ErrorKind::kUnsupported:
       return "unsupported";
     case ErrorKind::kCorrupt:

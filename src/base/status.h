@@ -32,6 +32,7 @@ enum class ErrorKind {
   kUnknownOutcome,  ///< The request may have taken effect: read back before anything else.
   kInvalidInput,    ///< The input is at fault: dead letter, HTTP 400, or a message to the user.
   kNotFound,        ///< The named thing does not exist.
+  kTooLarge,        ///< Beyond a limit that the message names: ask for less.
   kUnsupported,     ///< Valid, but not something this version does; the message names it.
   kCorrupt,         ///< Stored bytes are not what they must be: stop and alert.
   kCancelled,       ///< Leave quietly.
@@ -58,6 +59,7 @@ MILLRACE_DEFINE_STATUS_MAKER(Conflict)
 MILLRACE_DEFINE_STATUS_MAKER(UnknownOutcome)
 MILLRACE_DEFINE_STATUS_MAKER(InvalidInput)
 MILLRACE_DEFINE_STATUS_MAKER(NotFound)
+MILLRACE_DEFINE_STATUS_MAKER(TooLarge)
 MILLRACE_DEFINE_STATUS_MAKER(Unsupported)
 MILLRACE_DEFINE_STATUS_MAKER(Corrupt)
 MILLRACE_DEFINE_STATUS_MAKER(Cancelled)

@@ -25,6 +25,7 @@
 #include "delta/file_scan_internal.h"
 #include "delta/partition_values.h"
 #include "delta/row_group_internal.h"
+#include "delta/stats_json_internal.h"
 #include "delta/time_text.h"
 
 namespace millrace::delta {
@@ -588,10 +589,10 @@ Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(objectstor
 std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::string& column) {
   if (!file.stats) return std::nullopt;
   thread_local simdjson::dom::parser parser;
-  simdjson::dom::object stats;
-  if (parser.parse(*file.stats).get(stats) != simdjson::SUCCESS) return std::nullopt;
-  const auto min_text = StatsText(stats, "minValues", column);
-  const auto max_text = StatsText(stats, "maxValues", column);
+  const auto stats = ParseStats(*file.stats, parser);
+  if (!stats) return std::nullopt;
+  const auto min_text = StatsText(*stats, "minValues", column);
+  const auto max_text = StatsText(*stats, "maxValues", column);
   if (!min_text || !max_text) return std::nullopt;
   const auto min = TimestampStatsMin(*min_text);
   const auto max = TimestampStatsMax(*max_text);
@@ -602,12 +603,9 @@ std::optional<TimestampBounds> TimestampStats(const AddFile& file, const std::st
 std::optional<std::int64_t> NumRecords(const AddFile& file) {
   if (!file.stats) return std::nullopt;
   thread_local simdjson::dom::parser parser;
-  simdjson::dom::object stats;
+  const auto stats = ParseStats(*file.stats, parser);
   std::int64_t records = 0;
-  if (parser.parse(*file.stats).get(stats) != simdjson::SUCCESS ||
-      stats["numRecords"].get(records) != simdjson::SUCCESS) {
-    return std::nullopt;
-  }
+  if (!stats || (*stats)["numRecords"].get(records) != simdjson::SUCCESS) return std::nullopt;
   return records;
 }
 

@@ -265,6 +265,26 @@ TEST_F(DataFileTest, ManyRowsInSeveralRowGroupsWithChosenEncodings) {
   EXPECT_NE(add.stats->find(R"("dec":198.99)"), std::string::npos) << *add.stats;
 }
 
+TEST(FileStats, ANumberBeyond64BitsTakesNothingElseAway) {
+  AddFile add;
+  const std::string large(38, '9');
+  for (const std::string& number : {large, "-" + large, std::string("1e400"), "1" + std::string(20, '0') + "e300"}) {
+    SCOPED_TRACE(number);
+    // Texts stay what they are, whatever is in them.
+    add.stats = R"({"numRecords":2,"minValues":{"total":)" + number +
+                R"(,"say \" 99999999999999999999":1,"ts":"2025-12-22T01:00:00.000Z"},"maxValues":{"total":)" + number +
+                R"(,"ts":"2025-12-22T01:00:00.000Z"},"nullCount":{"ts":0}})";
+    EXPECT_EQ(NumRecords(add), 2);
+    const auto bounds = TimestampStats(add, "ts");
+    ASSERT_TRUE(bounds.has_value());
+    EXPECT_EQ(bounds->min_us, 1'766'365'200'000'000);
+  }
+  add.stats = R"({"numRecords":)" + large + "}";
+  EXPECT_EQ(NumRecords(add), std::nullopt);
+  add.stats = "{\"numRecords\":" + large;
+  EXPECT_EQ(NumRecords(add), std::nullopt);
+}
+
 // Few texts at first, so that a dictionary is chosen; then so many that it is given up, again in each row group.
 TEST_F(DataFileTest, TextsThatOutgrowTheirDictionary) {
   const auto schema = arrow::schema({arrow::field("s", arrow::utf8()), arrow::field("always", arrow::utf8(), false),

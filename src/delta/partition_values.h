@@ -47,8 +47,8 @@ class PartitionGroups {
   std::size_t size() const { return num_rows_.size(); }
   std::int64_t num_rows(std::size_t group) const { return num_rows_[group]; }
   const std::vector<std::uint32_t>& of_row() const { return of_row_; }
-  /// kInvalidInput: a value that the log cannot spell. Two groups may have equal ones: "" and null are one partition, of
-  /// which the log warns once for a column's name.
+  /// kInvalidInput: a value that the log cannot spell. Two groups may have equal ones: "" and null are one partition,
+  /// of which the log warns once for a column's name.
   Result<PartitionValues> ValuesOf(std::size_t group) const;
 
  private:

@@ -411,6 +411,13 @@ void ReadServe(Section& root, PipelineConfig& config) {
   if (auth.Text("bearer", bearer) != nullptr) serve.bearer = std::move(bearer);
   if (auth.exists() && !auth.Has("bearer")) auth.AddFinding(auth.place(), "serve.auth: the key 'bearer' is missing");
   auth.Finish();
+  auto limits = section.Child("limits");
+  limits.Duration("query_timeout", std::chrono::milliseconds(1), serve.query_timeout);
+  int rows = static_cast<int>(serve.answer_rows_max);
+  limits.Int("rows", 1, 1'000'000'000, rows);
+  serve.answer_rows_max = rows;
+  limits.Int("concurrent_queries", 1, 1024, serve.concurrent_queries);
+  limits.Finish();
   section.Finish();
   if (root.Find("serve") != nullptr) config.serve = std::move(serve);
 }

@@ -102,7 +102,10 @@ struct LimitsConfig {
 struct ServeConfig {
   std::string address = "127.0.0.1";
   std::uint16_t port = 8080;
-  std::optional<std::string> bearer;  ///< Needed on every /v1 request when set.
+  std::optional<std::string> bearer;                                   ///< Needed on every /v1 request when set.
+  std::chrono::microseconds query_timeout = std::chrono::seconds(30);  ///< From a request to its answer.
+  std::int64_t answer_rows_max = 1'000'000;
+  int concurrent_queries = 32;  ///< At once; four times as many wait for their turn.
 };
 
 /// Upkeep of the tables by the worker that reads the first partition.

@@ -120,7 +120,7 @@ lake:
   uri: "s3://bucket/lake"
   s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: /dev/null}
 limits: {memory: 512MiB, threads: 3}
-serve: {listen: "[::1]:0", auth: {bearer: secret}}
+serve: {listen: "[::1]:0", auth: {bearer: secret}, limits: {query_timeout: 1500ms, rows: 10, concurrent_queries: 3}}
 shutdown_timeout: 1m
 log: {level: debug, format: json}
 )yaml",
@@ -156,6 +156,9 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.serve->address, "::1");
   EXPECT_EQ(config.serve->port, 0);
   EXPECT_EQ(config.serve->bearer, "secret");
+  EXPECT_EQ(config.serve->query_timeout, std::chrono::milliseconds(1500));
+  EXPECT_EQ(config.serve->answer_rows_max, 10);
+  EXPECT_EQ(config.serve->concurrent_queries, 3);
   EXPECT_EQ(config.log.format, "json");
 }
 
@@ -341,6 +344,11 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:", "serve: {listen: \"::1:80\"}\ntables:", "serve.listen must be an address and a port"},
       {"tables:", "serve: {listen: \"a:70000\"}\ntables:", "serve.listen must be an address and a port"},
       {"tables:", "serve: {listen: \"localhost:80\"}\ntables:", "'localhost' is not an IP address; write 127.0.0.1"},
+      {"tables:", "serve: {limits: {query_timeout: 0s}}\ntables:", "serve.limits.query_timeout must be at least"},
+      {"tables:", "serve: {limits: {rows: 0}}\ntables:", "serve.limits.rows must be"},
+      {"tables:", "serve: {limits: {concurrent_queries: 0}}\ntables:", "serve.limits.concurrent_queries must be"},
+      {"tables:", "serve: {limits: {concurrent_queries: 2000}}\ntables:", "serve.limits.concurrent_queries must be"},
+      {"tables:", "serve: {limits: {row: 5}}\ntables:", "did you mean 'rows'"},
       {"tables:", "serve: {auth: {}}\ntables:", "serve.auth: the key 'bearer' is missing"},
       {"tables:", "lake: {uri: \"s3://bucket\", s3: {ca_file: /nowhere/ca.pem}}\ntables:",
        "p.yaml:10:42: lake.s3.ca_file: cannot read '/nowhere/ca.pem': No such file or directory"},

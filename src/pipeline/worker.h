@@ -124,6 +124,8 @@ class Worker {
   objectstore::StoreUsage LakeUsage() const { return TableStore(0)->usage(); }
   const std::shared_ptr<MemoryBudget>& memory() const { return budget_; }
   bool running() const { return running_; }
+  /// It has been given its partitions and has not begun to leave. Any thread, without waiting.
+  bool ready() const { return running_ && assigned_once_ && !stopping_; }
   /// It has begun to leave. Any thread.
   bool stopping() const { return stopping_; }
   /// When shutdown_timeout is over; counted from now if it has not begun to leave. Any thread.
@@ -238,7 +240,7 @@ class Worker {
 
   // Control thread only.
   std::map<model::TopicPartition, OwnedPartition> owned_;
-  bool assigned_once_ = false;
+  std::atomic<bool> assigned_once_{false};         // Written by control alone.
   std::atomic<bool> stopping_{false};              // Written by control alone.
   std::atomic<std::int64_t> stop_deadline_ns_{0};  // Of the steady clock; 0: none. Written by control alone.
   int signals_ = 0;

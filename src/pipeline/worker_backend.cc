@@ -1,5 +1,6 @@
 #include "pipeline/worker_backend.h"
 
+#include <arrow/util/byte_size.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -9,13 +10,16 @@
 #include <boost/json/value_from.hpp>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/stoppable_lock.h"
 #include "base/version.h"
+#include "query/answer_memory.h"
 #include "query/time_expression.h"
 
 namespace millrace::pipeline {
@@ -29,6 +33,12 @@ using namespace std::chrono_literals;
 constexpr auto kJoinPatience = 3s;
 constexpr std::int64_t kFileCacheBytesMax = 32 << 20;  // Of all tables together.
 constexpr std::int64_t kFoldedBytesMax = 32 << 20;     // Of each aggregate.
+/// What a question draws before it fetches its rows: a session at work takes the first, and the groups, their sorting,
+/// the answer and its text together some times the rows.
+constexpr std::int64_t kMergeBytesMin = 4 << 20;
+constexpr std::int64_t kMergeFactor = 10;
+constexpr std::int64_t kKeptSessionBytesMax = 4 << 20;  // Of rows that a session has merged.
+constexpr std::size_t kNeedsKnownMax = 1024;
 
 json::value TimeOrNull(const std::optional<UnixMicros>& time) {
   return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
@@ -69,7 +79,10 @@ double ProcessCpuSeconds() {
 class WorkerBackend final : public serve::Backend {
  public:
   WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
-      : worker_(worker), metrics_(metrics), readers_(worker.plan().tables.size()) {
+      : worker_(worker),
+        metrics_(metrics),
+        readers_(worker.plan().tables.size()),
+        memory_(query::AnswerMemory::Make(AnswerMemoryShare(worker.plan().config.limits))) {
     const auto files = query::MakePartialFileCache(kFileCacheBytesMax);
     for (std::size_t t = 0; t < readers_.size(); ++t) {
       committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, kFoldedBytesMax));
@@ -116,13 +129,13 @@ class WorkerBackend final : public serve::Backend {
     return json::object{{"aggregates", std::move(aggregates)}};
   }
 
-  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
+  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
+                              const std::stop_token& stop) override {
     ++queries_;
     ASSIGN_OR_RETURN(const int index, FindAggregate(aggregate));
-    ASSIGN_OR_RETURN(auto session, TakeSession());
-    auto answer = Ask(*session, index, request);
-    ReturnSession(std::move(session));  // SQL that failed leaves it as it was.
-    return answer;
+    query::AggregateRequest bounded = request;
+    if (const auto& serve = worker_.plan().config.serve) bounded.rows_max = serve->answer_rows_max;
+    return Ask(index, bounded, stop);
   }
 
   Result<json::value> Pipeline() override {
@@ -309,16 +322,42 @@ class WorkerBackend final : public serve::Backend {
     return usage;
   }
 
-  bool Ready() override {
-    const auto status = worker_.Describe();
-    return status.ok() && (status->state == "running" || status->state == "recovering");
-  }
+  bool Ready() override { return worker_.ready(); }
 
  private:
   /// A reader's own view of a table: it follows the log on its own, so a query never waits for a commit in flight.
   struct ReaderSlot {
-    std::mutex mutex;
+    std::timed_mutex mutex;  // Held during requests to the store.
     std::shared_ptr<delta::Table> table;
+  };
+
+  /// A session for as long as this lives; SQL that fails leaves it as it was.
+  class SessionLease {
+   public:
+    SessionLease(WorkerBackend& backend, std::unique_ptr<sql::SqlSession> session)
+        : backend_(&backend), session_(std::move(session)) {}
+    SessionLease(SessionLease&&) = default;
+    SessionLease& operator=(SessionLease&&) = delete;
+    ~SessionLease() {
+      if (session_ == nullptr) return;
+      {
+        const std::scoped_lock lock(backend_->sessions_mutex_);
+        if (keeps_) {
+          backend_->sessions_.push_back(std::move(session_));
+        } else {
+          --backend_->num_sessions_;
+        }
+      }
+      backend_->session_free_.notify_one();
+    }
+    /// Its plans hold what the last statement sorted and grouped, until they run again: not worth keeping after much.
+    void Drop() { keeps_ = false; }
+    sql::SqlSession& operator*() const { return *session_; }
+
+   private:
+    WorkerBackend* backend_;
+    std::unique_ptr<sql::SqlSession> session_;
+    bool keeps_ = true;
   };
 
   Result<int> FindAggregate(const std::string& name) const {
@@ -332,35 +371,80 @@ class WorkerBackend final : public serve::Backend {
     return NotFound("no aggregate '{}'; there are: {}", name, fmt::join(names, ", "));
   }
 
-  Result<delta::SnapshotPtr> RefreshedSnapshot(int index) {
+  struct Reading {
+    std::shared_ptr<delta::Table> table;
+    delta::SnapshotPtr snapshot;
+  };
+  Result<Reading> Refreshed(int index, const std::stop_token& stop) {
     auto& slot = readers_[index];
-    const std::scoped_lock lock(slot.mutex);
+    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(slot.mutex, stop));
     if (slot.table == nullptr) {
       ASSIGN_OR_RETURN(slot.table, delta::Table::Open(worker_.TableStore(index)));
-      return slot.table->snapshot();
+      return Reading{slot.table, slot.table->snapshot()};
     }
-    return slot.table->Refresh();
-  }
-  std::shared_ptr<delta::Table> Reader(int index) {
-    const std::scoped_lock lock(readers_[index].mutex);
-    return readers_[index].table;
+    ASSIGN_OR_RETURN(auto snapshot, slot.table->Refresh());
+    return Reading{slot.table, std::move(snapshot)};
   }
 
-  Result<query::Answer> Ask(sql::SqlSession& session, int index, const query::AggregateRequest& request) {
+  /// All partial rows that a question is about.
+  struct Gathered {
+    std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
+    std::int64_t row_bytes = 0;
+    std::int64_t bytes_read = 0;
+    query::AsOf as_of;
+  };
+
+  Result<query::Answer> Ask(int index, const query::AggregateRequest& request, const std::stop_token& stop) {
     const auto begun = steady_clock::now();
     const auto& definition = worker_.plan().tables[index].aggregate->definition;
-    ASSIGN_OR_RETURN(const auto plan, merge_plans_.Get(session, definition, request));
-    query::AsOf as_of;
+    std::shared_ptr<const query::MergePlan> plan;
+    {
+      // Not kept while rows are fetched: that may take long.
+      ASSIGN_OR_RETURN(const auto session, TakeSession(stop));
+      ASSIGN_OR_RETURN(plan, merge_plans_.Get(*session, definition, request));
+    }
+    std::shared_ptr<void> memory;
+    Gathered gathered;
+    for (;;) {
+      const std::int64_t drawn = ExpectedBytes(plan);
+      ASSIGN_OR_RETURN(memory, memory_->Draw(drawn, stop));
+      ASSIGN_OR_RETURN(gathered, Gather(index, *plan, request, stop));
+      const std::int64_t needed = kMergeBytesMin + kMergeFactor * gathered.row_bytes;
+      Learn(plan, needed);
+      if (gathered.row_bytes > memory_->bytes_max()) {
+        return TooLarge("aggregate {}: the question merges {} bytes of rows, answers may take {} together",
+                        definition.name, gathered.row_bytes, memory_->bytes_max());
+      }
+      if (needed <= drawn || drawn == memory_->bytes_max()) break;
+      // It was more than expected. Whoever waits for memory must hold none, so the rows are fetched again.
+      gathered = {};
+      memory.reset();
+    }
+    ASSIGN_OR_RETURN(auto session, TakeSession(stop));
+    if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
+    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop));
+    answer.held = std::move(memory);
+    answer.as_of = std::move(gathered.as_of);
+    answer.bytes_read = gathered.bytes_read;
+    answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
+    return answer;
+  }
+
+  Result<Gathered> Gather(int index, const query::MergePlan& plan, const query::AggregateRequest& request,
+                          const std::stop_token& stop) {
+    const auto begun = steady_clock::now();
+    const auto& definition = worker_.plan().tables[index].aggregate->definition;
+    Gathered gathered;
     std::vector<query::HotSegment> hot;
-    delta::SnapshotPtr snapshot;
+    Reading reading;
     for (;;) {
       // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
       if (request.freshness == query::Freshness::kHot) {
-        ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan->folded, request.range));
+        ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan.folded, request.range));
       }
-      ASSIGN_OR_RETURN(snapshot, RefreshedSnapshot(index));
-      const auto committed = worker_.progress(index).NextOffsets(*snapshot);
-      auto joined = query::JoinAtOffsets(committed, std::move(hot), &as_of.offsets);
+      ASSIGN_OR_RETURN(reading, Refreshed(index, stop));
+      const auto committed = worker_.progress(index).NextOffsets(*reading.snapshot);
+      auto joined = query::JoinAtOffsets(committed, std::move(hot), &gathered.as_of.offsets);
       if (joined.ok()) {
         hot = *std::move(joined);
         break;
@@ -368,39 +452,51 @@ class WorkerBackend final : public serve::Backend {
       if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
         return WithContext(joined.status(), "aggregate {}", definition.name);
       }
+      if (stop.stop_requested()) return Cancelled("aggregate {}: nobody waits for the answer", definition.name);
       std::this_thread::sleep_for(2ms);
     }
-    as_of.version = snapshot->version;
-    as_of.watermark = worker_.Watermark();
-
-    std::int64_t bytes_read = 0;
-    std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
-    ASSIGN_OR_RETURN(rows.emplace_back(), committed_rows_[index]->Read(*Reader(index), snapshot, definition,
-                                                                       plan->folded, request.range, &bytes_read));
+    gathered.as_of.version = reading.snapshot->version;
+    gathered.as_of.watermark = worker_.Watermark();
+    ASSIGN_OR_RETURN(gathered.rows.emplace_back(),
+                     committed_rows_[index]->Read(*reading.table, reading.snapshot, definition, plan.folded,
+                                                  request.range, &gathered.bytes_read, stop));
     for (auto& segment : hot) {
-      if (segment.rows != nullptr) rows.push_back(std::move(segment.rows));
+      if (segment.rows != nullptr) gathered.rows.push_back(std::move(segment.rows));
     }
-    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(session, *plan, std::move(rows)));
-    answer.as_of = std::move(as_of);
-    answer.bytes_read = bytes_read;
-    answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
-    return answer;
+    for (const auto& batch : gathered.rows) gathered.row_bytes += arrow::util::TotalBufferSize(*batch);
+    return gathered;
   }
 
-  Result<std::unique_ptr<sql::SqlSession>> TakeSession() {
-    {
-      const std::scoped_lock lock(sessions_mutex_);
-      if (!sessions_.empty()) {
-        auto session = std::move(sessions_.back());
-        sessions_.pop_back();
-        return session;
-      }
-    }
-    return sql::SqlSession::Make();
+  /// What a question will need: somewhat more than it last did; of one that is new, half of what there is.
+  std::int64_t ExpectedBytes(const std::shared_ptr<const query::MergePlan>& plan) {
+    const std::scoped_lock lock(needed_mutex_);
+    const auto known = needed_.find(plan);
+    const std::int64_t expected = known == needed_.end() ? memory_->bytes_max() / 2 : known->second / 4 * 5;
+    return std::min(expected, memory_->bytes_max());
   }
-  void ReturnSession(std::unique_ptr<sql::SqlSession> session) {
+  void Learn(const std::shared_ptr<const query::MergePlan>& plan, std::int64_t needed) {
+    const std::scoped_lock lock(needed_mutex_);
+    if (needed_.size() >= kNeedsKnownMax) needed_.clear();
+    needed_[plan] = needed;
+  }
+
+  Result<SessionLease> TakeSession(const std::stop_token& stop) {
+    {
+      std::unique_lock lock(sessions_mutex_);
+      const auto there_is_one = [this] { return !sessions_.empty() || num_sessions_ < sessions_max_; };
+      if (!session_free_.wait(lock, stop, there_is_one)) return Cancelled("stopped while waiting for its turn");
+      if (!sessions_.empty()) {
+        auto idle = std::move(sessions_.back());
+        sessions_.pop_back();
+        return SessionLease(*this, std::move(idle));
+      }
+      ++num_sessions_;
+    }
+    auto session = sql::SqlSession::Make(memory_->bytes_max());
+    if (session.ok()) return SessionLease(*this, std::move(*session));
     const std::scoped_lock lock(sessions_mutex_);
-    sessions_.push_back(std::move(session));
+    --num_sessions_;
+    return session.status();
   }
 
   /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
@@ -458,11 +554,20 @@ class WorkerBackend final : public serve::Backend {
   query::MergePlans merge_plans_;
   std::mutex rows_mutex_;
   std::map<std::size_t, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
+  const std::shared_ptr<query::AnswerMemory> memory_;
+  std::mutex needed_mutex_;
+  std::map<std::shared_ptr<const query::MergePlan>, std::int64_t> needed_;  // Bytes, when it was last asked.
   std::mutex sessions_mutex_;
-  std::vector<std::unique_ptr<sql::SqlSession>> sessions_;
+  std::condition_variable_any session_free_;
+  std::vector<std::unique_ptr<sql::SqlSession>> sessions_;  // Idle ones.
+  int num_sessions_ = 0;                                    // With those that are not.
+  // Each works on the thread that has it; more than there are cores would not be faster, and each takes some MiB.
+  const int sessions_max_ = std::max(4, static_cast<int>(std::thread::hardware_concurrency()));
 };
 
 }  // namespace
+
+std::int64_t AnswerMemoryShare(const LimitsConfig& limits) { return limits.memory / 4; }
 
 std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics) {
   return std::make_unique<WorkerBackend>(worker, metrics);

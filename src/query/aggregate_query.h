@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -39,6 +40,7 @@ struct AggregateRequest {
   std::vector<std::string> measures{};  ///< Empty: all.
   std::vector<std::string> order_by{};  ///< "revenue desc", "country"; empty: window_start, then keys.
   std::optional<std::int64_t> limit{};
+  std::optional<std::int64_t> rows_max{};  ///< An answer of more rows is kTooLarge; it is never cut.
   Freshness freshness = Freshness::kHot;
 };
 
@@ -55,6 +57,13 @@ struct AsOf {
   std::optional<UnixMicros> watermark;
 };
 
+/// A measure that has no value in one group of an answer: NULL there, while the other groups have theirs.
+struct AnswerError {
+  std::int64_t group = 0;  ///< Row of Answer::error_groups.
+  std::string measure;     ///< Its name; "HAVING": whether the group belongs into the answer is not known, and it is.
+  std::string detail;      ///< A sentence: what does not fit, or what DuckDB says.
+};
+
 struct Answer {
   std::shared_ptr<arrow::Table> rows;
   std::vector<sql::ResultColumn> columns;  ///< Names with DuckDB's types, in the table's order.
@@ -62,6 +71,9 @@ struct Answer {
   std::int64_t bytes_read = 0;
   double elapsed_seconds = 0;
   AsOf as_of;
+  std::vector<AnswerError> errors{};                   ///< By row of the answer.
+  std::shared_ptr<arrow::RecordBatch> error_groups{};  ///< window_start and the keys that name them; nullptr: none.
+  std::shared_ptr<void> held{};                        ///< What the rows draw their memory from.
 };
 
 /// Which of the hot segments belong on top of a snapshot whose next offsets are `committed`.
@@ -81,11 +93,9 @@ class PartialFileCache;
 std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max);
 
 /// Committed partial rows whose windows may lie in `range`, by statistics; whole files, filtered by the merge.
-Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(const delta::Table& table,
-                                                                       const delta::Snapshot& snapshot,
-                                                                       const model::AggregateDefinition& definition,
-                                                                       const FoldRange& range, PartialFileCache& cache,
-                                                                       std::int64_t* bytes_read);
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(
+    const delta::Table& table, const delta::Snapshot& snapshot, const model::AggregateDefinition& definition,
+    const FoldRange& range, PartialFileCache& cache, std::int64_t* bytes_read, const std::stop_token& stop = {});
 
 /// The committed rows of one aggregate as its queries need them: recent windows stay folded in memory and follow the
 /// table's log, so that a question costs what its answer holds and not what was committed since. Any thread.
@@ -95,11 +105,13 @@ class CommittedRows {
   CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max);
   ~CommittedRows();
 
-  /// The committed rows of `range`, folded to `coarser`.
+  /// The committed rows of `range`, folded to `coarser`. kCancelled soon after `stop` was requested; a file that is
+  /// being read is read to its end.
   Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
                                                    const model::AggregateDefinition& definition,
                                                    const std::shared_ptr<const model::AggregateDefinition>& coarser,
-                                                   const FoldRange& range, std::int64_t* bytes_read);
+                                                   const FoldRange& range, std::int64_t* bytes_read,
+                                                   const std::stop_token& stop = {});
 
  private:
   class Impl;
@@ -109,10 +121,18 @@ class CommittedRows {
 /// How questions are answered that differ in their time range only: what is folded, and the SQL that finalizes it.
 struct MergePlan {
   std::shared_ptr<const model::AggregateDefinition> folded;  ///< The coarsest that has all that the question needs.
-  std::string relation;                                      ///< Name of the folded rows in the SQL.
-  std::string merging_sql;                                   ///< Over any number of rows of a group.
-  std::string plain_sql;  ///< Over one row of each group, which are the answer's; empty: there is no such case.
+  std::shared_ptr<const model::AggregateDefinition> groups;  ///< Of the answer; `folded` if there is no condition.
+  std::string folded_relation;                               ///< Name of the folded rows in filter_sql.
+  std::string filter_sql;  ///< Which of the folded rows count, as one boolean a row; empty: all.
+  std::string relation;    ///< Name of the rows of the answer's groups in what follows, one row each.
+  std::string final_sql;   ///< The answer.
+  /// The same where a value may fail: over the relation with columns of booleans after its own, see CarefulSchema() in
+  /// merge.cc. After the answer's columns come those that name the group, then one boolean for each of
+  /// careful_measures.
+  std::string careful_sql;
+  std::vector<std::string> careful_measures;
   std::vector<sql::ResultColumn> columns;  ///< Names with DuckDB's types.
+  std::optional<std::int64_t> rows_max;
 };
 /// kInvalidInput names the parameter that is wrong ("group_by: no key 'contry' in clicks_1m; did you mean 'country'?").
 Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
@@ -132,8 +152,11 @@ class MergePlans {
 };
 
 /// Merges partial rows of `plan.folded`, all of the range that was asked for, and computes the measures. Fills
-/// everything of Answer but as_of.
+/// everything of Answer but as_of. A sum that does not fit its type, or an expression of measures that fails for a
+/// group's values, makes an AnswerError of that group and not a failure. kTooLarge: more than rows_max rows, or more
+/// memory than the session has. kCancelled soon after `stop` was requested.
 Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
-                                std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows);
+                                std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows,
+                                const std::stop_token& stop = {});
 
 }  // namespace millrace::query

@@ -15,27 +15,14 @@ using aggregate::PartialTable;
 
 constexpr int kFirstKey = 2;  // After window_start and window_end.
 
-}  // namespace
-
-model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
-                                   std::int64_t window_size_us) {
-  model::AggregateDefinition coarser = definition;
-  std::erase_if(coarser.keys, [&](const model::AggregateKey& key) {
-    return std::find(keys.begin(), keys.end(), key.name) == keys.end();
-  });
-  coarser.window_size_us = window_size_us;
-  return coarser;
-}
-
-Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
-                                                 const model::AggregateDefinition& coarser, const FoldRange& range,
-                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows) {
+Status FoldInto(PartialTable& table, const model::AggregateDefinition& definition,
+                const model::AggregateDefinition& coarser, const FoldRange& range,
+                const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows, const std::stop_token& stop) {
   const std::vector<std::size_t> kept = aggregate::KeptKeys(definition, coarser);
   const int first_state = kFirstKey + static_cast<int>(definition.keys.size());
   const UnixMicros from = range.from.value_or(std::numeric_limits<UnixMicros>::min());
   const UnixMicros to = range.to.value_or(std::numeric_limits<UnixMicros>::max());
 
-  PartialTable table(coarser, aggregate::MergeKinds(definition));
   std::vector<ColumnView> keys(kept.size());
   std::vector<const ColumnView*> key_views;
   for (const auto& key : keys) key_views.push_back(&key);
@@ -46,6 +33,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinitio
   std::vector<std::uint8_t> mask;
   std::vector<std::uint32_t> groups;
   for (const auto& batch : rows) {
+    if (stop.stop_requested()) return Cancelled("the question is not waited for any more");
     const std::int64_t num_rows = batch->num_rows();
     const auto size = static_cast<std::size_t>(num_rows);
     RETURN_NOT_OK(starts.Load(batch->column(0)));
@@ -81,7 +69,42 @@ Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinitio
       table.Merge(s, state, {num_rows, groups.data(), states_mask});
     }
   }
+  return Status::OK();
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> ExportAll(const PartialTable& table) {
   return table.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
+}
+
+}  // namespace
+
+model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
+                                   std::int64_t window_size_us) {
+  model::AggregateDefinition coarser = definition;
+  std::erase_if(coarser.keys, [&](const model::AggregateKey& key) {
+    return std::find(keys.begin(), keys.end(), key.name) == keys.end();
+  });
+  coarser.window_size_us = window_size_us;
+  return coarser;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
+                                                 const model::AggregateDefinition& coarser, const FoldRange& range,
+                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows,
+                                                 const std::stop_token& stop) {
+  PartialTable table(coarser, aggregate::MergeKinds(definition));
+  RETURN_NOT_OK(FoldInto(table, definition, coarser, range, rows, stop));
+  return ExportAll(table);
+}
+
+Result<Totals> FoldTotals(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser,
+                          const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows, const std::stop_token& stop) {
+  PartialTable table(coarser, aggregate::MergeKinds(definition));
+  RETURN_NOT_OK(FoldInto(table, definition, coarser, {}, rows, stop));
+  Totals totals;
+  for (const auto& [group, state] : table.SettleSums()) totals.oversized.push_back({group, state});
+  ASSIGN_OR_RETURN(totals.rows, ExportAll(table));
+  return totals;
 }
 
 }  // namespace millrace::query

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,26 @@ model::AggregateDefinition Coarser(const model::AggregateDefinition& definition,
 
 /// The partial rows of `range` as partial rows of `coarser`: one per group, no order; after it one more for each sum
 /// that left DECIMAL(38, s) on the way. `rows` have the columns of PartialSchema(definition), in its order.
+/// kCancelled: `stop` was requested; looked at before each batch.
 Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
                                                  const model::AggregateDefinition& coarser, const FoldRange& range,
-                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows);
+                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows,
+                                                 const std::stop_token& stop = {});
+
+/// What an answer is made of.
+struct Totals {
+  /// A sum that does not fit DECIMAL(38, s); NULL in its row.
+  struct Oversized {
+    std::int64_t row = 0;
+    std::size_t state = 0;
+  };
+  std::shared_ptr<arrow::RecordBatch> rows;  ///< One per group, always; no order.
+  std::vector<Oversized> oversized{};        ///< By row.
+};
+
+/// The same as values, not to be merged any more.
+Result<Totals> FoldTotals(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser,
+                          const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows,
+                          const std::stop_token& stop = {});
 
 }  // namespace millrace::query

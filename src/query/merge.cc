@@ -1,10 +1,16 @@
 #include <arrow/array.h>
+#include <arrow/array/util.h>
+#include <arrow/builder.h>
+#include <arrow/compute/api.h>
+#include <arrow/scalar.h>
+#include <arrow/table.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "base/nearest_name.h"
 #include "base/quantity_text.h"
@@ -196,52 +202,24 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
   return terms.empty() ? std::string() : fmt::format(" ORDER BY {}", fmt::join(terms, ", "));
 }
 
-// Rows of the relation merged by group: _start_us, the keys and the states.
-Result<std::string> MergingSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
-                               const AggregateRequest& request, const Plan& plan, const std::string& relation) {
-  std::string where;
-  if (!request.where.empty()) {
-    std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
-    for (const auto& key : definition.keys) columns.push_back(key.name);
-    auto checked = CheckWhere(session, request.where, columns, definition.name);
-    if (!checked.ok()) return WithContext(checked.status(), "where");
-    where = " WHERE " + *checked;
-  }
-  // Windows are aligned to 1970; `%` keeps the sign of the dividend, hence the second one.
-  std::vector<std::string> merged;
-  std::size_t num_groups = plan.keys.size();
-  if (plan.windows) {
-    ++num_groups;
-    const std::string start =
-        fmt::format("epoch_us(window_start) - ((epoch_us(window_start) % {0}) + {0}) % {0}", plan.step_us);
-    merged.push_back(fmt::format("{} AS _start_us", start));
-  }
-  for (const auto& key : plan.keys) merged.push_back(sql::QuoteIdentifier(key));
-  for (const auto& state : definition.states) {
-    merged.push_back(fmt::format("{} AS {}", MergedStateSql(state), sql::QuoteIdentifier(state.name)));
-  }
-  // count(*) keeps the statement an aggregation when there is neither a group nor a state.
-  merged.push_back("count(*) AS _merged_rows");
-  std::vector<std::string> positions;
-  for (std::size_t i = 1; i <= num_groups; ++i) positions.push_back(std::to_string(i));
-  return fmt::format("SELECT {} FROM {}{}{}", fmt::join(merged, ", "), sql::QuoteIdentifier(relation), where,
-                     num_groups > 0 ? fmt::format(" GROUP BY {}", fmt::join(positions, ", ")) : "");
-}
-
-// The same when each group has one row, whose window is the answer's.
-std::string PlainSql(const model::AggregateDefinition& definition, const Plan& plan, const std::string& relation) {
+// One row with all merged when the answer has no groups: there is one even if nothing was merged. Else the rows are the
+// groups.
+std::string MergedSql(const model::AggregateDefinition& definition, const Plan& plan, const std::string& relation) {
+  const bool has_groups = plan.windows || !plan.keys.empty();
   std::vector<std::string> columns;
   if (plan.windows) columns.push_back("epoch_us(window_start) AS _start_us");
   for (const auto& key : plan.keys) columns.push_back(sql::QuoteIdentifier(key));
   for (const auto& state : definition.states) {
-    columns.push_back(fmt::format("{} AS {}", MergedStateTypeSql(state), sql::QuoteIdentifier(state.name)));
+    columns.push_back(fmt::format("{} AS {}", has_groups ? MergedStateTypeSql(state) : MergedStateSql(state),
+                                  sql::QuoteIdentifier(state.name)));
   }
+  // count(*) keeps the statement an aggregation when there is neither a group nor a state.
+  if (!has_groups) columns.push_back("count(*) AS _merged_rows");
   return fmt::format("SELECT {} FROM {}", fmt::join(columns, ", "), sql::QuoteIdentifier(relation));
 }
 
-// The answer out of merged rows. Has been checked for everything but the order.
-Result<std::string> FinalSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
-                             const Plan& plan, const std::string& merged) {
+// The merged rows with window_start and window_end instead of _start_us.
+std::string WindowedSql(const Plan& plan, const std::string& merged) {
   std::string sql = fmt::format("WITH merged AS ({}), windowed AS (SELECT *", merged);
   if (plan.windows) {
     sql += fmt::format(
@@ -249,31 +227,238 @@ Result<std::string> FinalSql(const model::AggregateDefinition& definition, const
         "window_end",
         plan.step_us);
   }
-  sql += " FROM merged), finalized AS (SELECT ";
-  std::vector<std::string> finals;
-  if (plan.windows) finals = {model::kWindowStart, model::kWindowEnd};
-  for (const auto& key : plan.keys) finals.push_back(sql::QuoteIdentifier(key));
-  for (const auto* measure : plan.measures) {
-    finals.push_back(fmt::format("({}) AS {}", measure->sql, sql::QuoteIdentifier(measure->name)));
-  }
-  sql += fmt::format("{} FROM windowed", fmt::join(finals, ", "));
-  if (!definition.having_sql.empty()) sql += fmt::format(" WHERE ({})", definition.having_sql);
+  return sql + " FROM merged)";
+}
 
+// Windows and keys, as columns of every step of the final SQL.
+std::vector<std::string> GroupColumns(const Plan& plan) {
+  std::vector<std::string> columns;
+  if (plan.windows) columns = {model::kWindowStart, model::kWindowEnd};
+  for (const auto& key : plan.keys) columns.push_back(sql::QuoteIdentifier(key));
+  return columns;
+}
+
+// The last step: the answer's columns in their order, and `more`.
+Result<std::string> SelectSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                              const Plan& plan, const std::vector<std::string>& more) {
   std::vector<std::string> columns;
   for (const auto& column : plan.columns) columns.push_back(sql::QuoteIdentifier(column));
-  sql += fmt::format(") SELECT {} FROM finalized", fmt::join(columns, ", "));
+  columns.insert(columns.end(), more.begin(), more.end());
   ASSIGN_OR_RETURN(const std::string order, OrderSql(definition, request, plan));
-  sql += order;
-  if (request.limit) sql += fmt::format(" LIMIT {}", *request.limit);
+  std::string sql = fmt::format(" SELECT {} FROM finalized{}", fmt::join(columns, ", "), order);
+  // One more than there may be shows that there are too many.
+  std::optional<std::int64_t> limit = request.limit;
+  if (request.rows_max && (!limit || *limit > *request.rows_max)) limit = *request.rows_max + 1;
+  if (limit) sql += fmt::format(" LIMIT {}", *limit);
   return sql;
 }
 
-// Fold() puts what left its type on the way into rows of no events, after all others.
-bool HasOneRowPerGroup(const arrow::RecordBatch& folded) {
-  if (folded.num_rows() == 0) return true;
-  const auto& events = static_cast<const arrow::Int64Array&>(*folded.column(folded.num_columns() - 1));
-  return events.Value(folded.num_rows() - 1) > 0;
+// The answer out of merged rows. Has been checked for everything but the order.
+Result<std::string> FinalSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                             const Plan& plan, const std::string& relation) {
+  std::vector<std::string> finals = GroupColumns(plan);
+  for (const auto* measure : plan.measures) {
+    finals.push_back(fmt::format("({}) AS {}", measure->sql, sql::QuoteIdentifier(measure->name)));
+  }
+  std::string sql = WindowedSql(plan, MergedSql(definition, plan, relation));
+  sql += fmt::format(", finalized AS (SELECT {} FROM windowed", fmt::join(finals, ", "));
+  if (!definition.having_sql.empty()) sql += fmt::format(" WHERE ({})", definition.having_sql);
+  ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, plan, {}));
+  return sql + ")" + select;
 }
+
+constexpr const char* kHaving = "HAVING";
+
+bool IsDecimalSum(const model::AggregateState& state) {
+  return state.merge == model::MergeFunction::kSum && state.type->id() == arrow::Type::DECIMAL128;
+}
+
+// Name of the column that says whether the sum of this state fits its type.
+std::string FitsColumn(std::size_t state) { return fmt::format("_fits_{}", state); }
+
+// PartialSchema() and one boolean for each sum that can leave its type; and one that is always true, which DuckDB
+// cannot know.
+std::shared_ptr<arrow::Schema> CarefulSchema(const model::AggregateDefinition& definition) {
+  arrow::FieldVector fields = model::PartialSchema(definition)->fields();
+  for (std::size_t i = 0; i < definition.states.size(); ++i) {
+    if (IsDecimalSum(definition.states[i])) fields.push_back(arrow::field(FitsColumn(i), arrow::boolean()));
+  }
+  fields.push_back(arrow::field("_true", arrow::boolean()));
+  return arrow::schema(std::move(fields));
+}
+
+// FinalSql() with each expression on its own, so that one that fails takes only its own value with it: as a struct,
+// which is NULL then. TRY stands in a CASE because DuckDB moves expressions that two TRYs share out of them, and leaves
+// those in a CASE alone.
+Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                               const AggregateRequest& request, const Plan& plan, const std::string& relation,
+                               std::vector<std::string>* measures) {
+  const auto carefully = [&](const std::string& expression) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto columns, ColumnsOf(session, expression));
+    std::vector<std::string> conditions = {"_true"};
+    for (std::size_t i = 0; i < definition.states.size(); ++i) {
+      const auto& state = definition.states[i];
+      if (IsDecimalSum(state) && Contains(columns, state.name)) conditions.push_back(FitsColumn(i));
+    }
+    return fmt::format("CASE WHEN {} THEN TRY({{'value': ({})}}) END", fmt::join(conditions, " AND "), expression);
+  };
+  const bool has_groups = plan.windows || !plan.keys.empty();
+  const auto flag = [&](const std::string& name) {
+    return has_groups ? name : fmt::format("coalesce(bool_and({0}), true) AS {0}", name);
+  };
+  std::vector<std::string> flags = {flag("_true")};
+  for (std::size_t i = 0; i < definition.states.size(); ++i) {
+    if (IsDecimalSum(definition.states[i])) flags.push_back(flag(FitsColumn(i)));
+  }
+  std::string merged = MergedSql(definition, plan, relation);
+  merged.insert(std::string_view("SELECT ").size(), fmt::format("{}, ", fmt::join(flags, ", ")));
+
+  const std::vector<std::string> groups = GroupColumns(plan);
+  std::vector<std::string> tried = groups;
+  std::vector<std::string> finals = groups;
+  std::vector<std::string> failed;
+  const auto add = [&](const std::string& name, const std::string& expression) -> Status {
+    ASSIGN_OR_RETURN(const auto sql, carefully(expression));
+    const std::string column = fmt::format("_tried_{}", measures->size());
+    const std::string flag_column = fmt::format("_failed_{}", measures->size());
+    tried.push_back(fmt::format("{} AS {}", sql, column));
+    finals.push_back(fmt::format("{} IS NULL AS {}", column, flag_column));
+    if (name != kHaving) finals.push_back(fmt::format("{}.value AS {}", column, sql::QuoteIdentifier(name)));
+    failed.push_back(flag_column);
+    measures->push_back(name);
+    return Status::OK();
+  };
+  for (const auto* measure : plan.measures) RETURN_NOT_OK(add(measure->name, measure->sql));
+  std::string where;
+  if (!definition.having_sql.empty()) {
+    const std::string column = fmt::format("_tried_{}", measures->size());
+    RETURN_NOT_OK(add(kHaving, definition.having_sql));
+    where = fmt::format(" WHERE {0} IS NULL OR {0}.value", column);
+  }
+  std::vector<std::string> more;
+  for (const auto& group : groups) {
+    if (group != model::kWindowEnd) more.push_back(group);
+  }
+  more.insert(more.end(), failed.begin(), failed.end());
+  ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, plan, more));
+  return fmt::format("{}, tried AS (SELECT {} FROM windowed), finalized AS (SELECT {} FROM tried{}){}",
+                     WindowedSql(plan, merged), fmt::join(tried, ", "), fmt::join(finals, ", "), where, select);
+}
+
+Result<std::string> FilterSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                              const AggregateRequest& request, const std::string& relation) {
+  std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
+  for (const auto& key : definition.keys) columns.push_back(key.name);
+  const auto checked = CheckWhere(session, request.where, columns, definition.name);
+  if (!checked.ok()) return WithContext(checked.status(), "where");
+  return fmt::format("SELECT coalesce(CAST({} AS BOOLEAN), false) AS keep FROM {}", *checked,
+                     sql::QuoteIdentifier(relation));
+}
+
+// Registers rows for one statement: a relation must not keep them alive until the next question.
+class Registered {
+ public:
+  static Result<Registered> Make(sql::SqlSession& session, const std::string& relation,
+                                 std::shared_ptr<arrow::RecordBatch> rows) {
+    Registered registered(session, relation, rows->schema());
+    RETURN_NOT_OK(session.Register(relation, registered.schema_, {std::move(rows)}));
+    return registered;
+  }
+  Registered(Registered&& other) noexcept
+      : session_(std::exchange(other.session_, nullptr)), relation_(other.relation_), schema_(other.schema_) {}
+  Registered& operator=(Registered&&) = delete;
+  ~Registered() {
+    if (session_ == nullptr) return;
+    const Status cleared = session_->Register(relation_, schema_, {});  // Of the schema that it has: nothing can fail.
+    MILLRACE_DCHECK(cleared.ok());
+  }
+
+ private:
+  Registered(sql::SqlSession& session, std::string relation, std::shared_ptr<arrow::Schema> schema)
+      : session_(&session), relation_(std::move(relation)), schema_(std::move(schema)) {}
+  sql::SqlSession* session_;
+  std::string relation_;
+  std::shared_ptr<arrow::Schema> schema_;
+};
+
+// Nullability may be lost on the way through a file or an engine; names and types must be right.
+Status CheckSchema(const arrow::Schema& expected, const arrow::RecordBatch& rows, const std::string& aggregate) {
+  bool same = rows.num_columns() == expected.num_fields();
+  for (int i = 0; same && i < expected.num_fields(); ++i) {
+    const auto& field = *rows.schema()->field(i);
+    same = field.name() == expected.field(i)->name() && field.type()->Equals(expected.field(i)->type());
+  }
+  if (same) return Status::OK();
+  return Internal("aggregate {}: partial rows of schema [{}], not [{}]", aggregate, rows.schema()->ToString(),
+                  expected.ToString());
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> Filtered(sql::SqlSession& session, const MergePlan& plan,
+                                                     const std::shared_ptr<arrow::RecordBatch>& rows,
+                                                     const std::stop_token& stop) {
+  ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.folded_relation, rows));
+  auto selected = session.Query(plan.filter_sql, stop);
+  if (!selected.ok()) return WithContext(selected.status(), "where");
+  if (rows->num_rows() == 0) return rows;
+  ASSIGN_OR_RETURN(const auto keep, (*selected)->CombineChunksToBatch());
+  ASSIGN_OR_RETURN(const auto kept, arrow::compute::Filter(rows, keep->column(0)));
+  return kept.record_batch();
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> WithCarefulColumns(const model::AggregateDefinition& groups,
+                                                               const Totals& totals) {
+  const std::int64_t num_rows = totals.rows->num_rows();
+  auto columns = totals.rows->columns();
+  for (std::size_t i = 0; i < groups.states.size(); ++i) {
+    if (!IsDecimalSum(groups.states[i])) continue;
+    std::vector<bool> fits(static_cast<std::size_t>(num_rows), true);
+    for (const auto& oversized : totals.oversized) {
+      if (oversized.state == i) fits[static_cast<std::size_t>(oversized.row)] = false;
+    }
+    arrow::BooleanBuilder builder;
+    RETURN_NOT_OK(builder.AppendValues(fits));
+    ASSIGN_OR_RETURN(columns.emplace_back(), builder.Finish());
+  }
+  ASSIGN_OR_RETURN(columns.emplace_back(), arrow::MakeArrayFromScalar(arrow::BooleanScalar(true), num_rows));
+  return arrow::RecordBatch::Make(CarefulSchema(groups), num_rows, std::move(columns));
+}
+
+// Takes the columns behind the answer's own off: who failed where.
+Status TakeErrors(const MergePlan& plan, const arrow::Table& careful, const std::string& reason, Answer& answer) {
+  const int num_columns = static_cast<int>(plan.columns.size());
+  const int num_measures = static_cast<int>(plan.careful_measures.size());
+  const int num_groups = careful.num_columns() - num_columns - num_measures;
+  ASSIGN_OR_RETURN(const auto rows, careful.CombineChunksToBatch());
+  arrow::Int64Builder failed_rows;
+  for (std::int64_t row = 0; row < rows->num_rows(); ++row) {
+    bool failed = false;
+    for (int m = 0; m < num_measures; ++m) {
+      const auto& flags = static_cast<const arrow::BooleanArray&>(*rows->column(num_columns + num_groups + m));
+      if (!flags.Value(row)) continue;
+      failed = true;
+      answer.errors.push_back({failed_rows.length(), plan.careful_measures[static_cast<std::size_t>(m)], reason});
+    }
+    if (failed) RETURN_NOT_OK(failed_rows.Append(row));
+  }
+  std::vector<int> indexes(static_cast<std::size_t>(num_columns));
+  std::iota(indexes.begin(), indexes.end(), 0);
+  ASSIGN_OR_RETURN(answer.rows, careful.SelectColumns(indexes));
+  if (answer.errors.empty()) return Status::OK();
+  std::vector<int> group_indexes(static_cast<std::size_t>(num_groups));
+  std::iota(group_indexes.begin(), group_indexes.end(), num_columns);
+  ASSIGN_OR_RETURN(const auto groups, rows->SelectColumns(group_indexes));
+  ASSIGN_OR_RETURN(const auto which, failed_rows.Finish());
+  if (num_groups == 0) {
+    answer.error_groups = arrow::RecordBatch::Make(arrow::schema({}), which->length(), arrow::ArrayVector());
+    return Status::OK();
+  }
+  ASSIGN_OR_RETURN(const auto taken, arrow::compute::Take(groups, which));
+  answer.error_groups = taken.record_batch();
+  return Status::OK();
+}
+
+// DuckDB's message without the SQL behind it, which is ours and not the user's.
+std::string FirstLineOf(const Status& status) { return status.message().substr(0, status.message().find('\n')); }
 
 }  // namespace
 
@@ -290,27 +475,35 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
     RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, "measure '" + measure->name + "'", measure->sql));
   }
   if (!definition.having_sql.empty()) {
-    RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, "HAVING", definition.having_sql));
+    RETURN_NOT_OK(CheckUsesGroups(session, definition, plan, kHaving, definition.having_sql));
   }
 
   auto merge = std::make_shared<MergePlan>();
-  // A condition may look at each window and key.
-  merge->folded = std::make_shared<const model::AggregateDefinition>(
-      request.where.empty() ? Coarser(definition, plan.keys, plan.windows ? plan.step_us : 0) : definition);
-  std::vector<std::string> keys;
-  for (const auto& key : merge->folded->keys) keys.push_back(key.name);
-  merge->relation = fmt::format("{} by {}", definition.name, fmt::join(keys, ","));
-  ASSIGN_OR_RETURN(const auto merging, MergingSql(session, definition, request, plan, merge->relation));
-  ASSIGN_OR_RETURN(merge->merging_sql, FinalSql(definition, request, plan, merging));
-  const bool has_groups = plan.windows || !plan.keys.empty();
-  if (request.where.empty() && has_groups) {
-    ASSIGN_OR_RETURN(merge->plain_sql,
-                     FinalSql(definition, request, plan, PlainSql(definition, plan, merge->relation)));
+  merge->rows_max = request.rows_max;
+  merge->groups = std::make_shared<const model::AggregateDefinition>(
+      Coarser(definition, plan.keys, plan.windows ? plan.step_us : 0));
+  merge->folded = merge->groups;
+  const auto describe = [&](const std::string& sql) -> Result<std::vector<sql::ResultColumn>> {
+    auto columns = session.Describe(sql);
+    if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);
+    return columns;
+  };
+  if (!request.where.empty()) {
+    // A condition may look at each window and key.
+    merge->folded = std::make_shared<const model::AggregateDefinition>(definition);
+    merge->folded_relation = definition.name + " rows";
+    ASSIGN_OR_RETURN(merge->filter_sql, FilterSql(session, definition, request, merge->folded_relation));
+    RETURN_NOT_OK(session.Register(merge->folded_relation, model::PartialSchema(definition), {}));
+    RETURN_NOT_OK(describe(merge->filter_sql).status());
   }
-  RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(*merge->folded), {}));
-  auto columns = session.Describe(merge->merging_sql);
-  if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);
-  merge->columns = std::move(columns).ValueUnsafe();
+  std::vector<std::string> keys;
+  for (const auto& key : merge->groups->keys) keys.push_back(key.name);
+  merge->relation = fmt::format("{} by {}", definition.name, fmt::join(keys, ","));
+  ASSIGN_OR_RETURN(merge->final_sql, FinalSql(definition, request, plan, merge->relation));
+  ASSIGN_OR_RETURN(merge->careful_sql, CarefulSql(session, definition, request, plan, merge->relation + " carefully",
+                                                  &merge->careful_measures));
+  RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(*merge->groups), {}));
+  ASSIGN_OR_RETURN(merge->columns, describe(merge->final_sql));
   return merge;
 }
 
@@ -318,8 +511,9 @@ Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& sessio
                                                          const model::AggregateDefinition& definition,
                                                          const AggregateRequest& request) {
   // Every part by its length, so that no two requests have the same text.
-  std::string key = fmt::format("{}:{}:{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
-                                request.limit.value_or(-1));
+  std::string key =
+      fmt::format("{}:{}:{};{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
+                  request.limit.value_or(-1), request.rows_max.value_or(-1));
   const auto add = [&key](const std::vector<std::string>& names) {
     key += fmt::format("{};", names.size());
     for (const auto& name : names) key += fmt::format("{}:{}", name.size(), name);
@@ -340,33 +534,47 @@ Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& sessio
 }
 
 Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
-                                std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows) {
+                                std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows,
+                                const std::stop_token& stop) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto schema = model::PartialSchema(*plan.folded);
+  const std::string& name = plan.groups->name;
   Answer answer;
   for (const auto& batch : partial_rows) {
     answer.rows_read += batch->num_rows();
-    // Nullability may be lost on the way through a file or an engine; names and types must be right.
-    bool same = batch->num_columns() == schema->num_fields();
-    for (int i = 0; same && i < schema->num_fields(); ++i) {
-      const auto& field = *batch->schema()->field(i);
-      same = field.name() == schema->field(i)->name() && field.type()->Equals(schema->field(i)->type());
-    }
-    if (!same) {
-      return Internal("aggregate {}: partial rows of schema [{}], not [{}]", plan.folded->name,
-                      batch->schema()->ToString(), schema->ToString());
-    }
+    RETURN_NOT_OK(CheckSchema(*model::PartialSchema(*plan.folded), *batch, name));
   }
+  if (!plan.filter_sql.empty()) {
+    ASSIGN_OR_RETURN(const auto all, Fold(*plan.folded, *plan.folded, {}, partial_rows, stop));
+    ASSIGN_OR_RETURN(auto counting, Filtered(session, plan, all, stop));
+    partial_rows = {std::move(counting)};
+  }
+  ASSIGN_OR_RETURN(const auto totals, FoldTotals(*plan.folded, *plan.groups, partial_rows, stop));
+  partial_rows.clear();
 
-  ASSIGN_OR_RETURN(auto folded, Fold(*plan.folded, *plan.folded, {}, partial_rows));
-  const bool plain = !plan.plain_sql.empty() && HasOneRowPerGroup(*folded);
-  RETURN_NOT_OK(session.Register(plan.relation, schema, {std::move(folded)}));
   answer.columns = plan.columns;
-  auto finalized = session.Query(plain ? plan.plain_sql : plan.merging_sql);
-  // The relation must not keep the rows alive until the next question.
-  RETURN_NOT_OK(session.Register(plan.relation, schema, {}));
-  if (!finalized.ok()) return WithContext(finalized.status(), "aggregate {}", plan.folded->name);
-  answer.rows = std::move(finalized).ValueUnsafe();
+  Result<std::shared_ptr<arrow::Table>> finalized = nullptr;
+  if (totals.oversized.empty()) {
+    ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.relation, totals.rows));
+    finalized = session.Query(plan.final_sql, stop);
+    if (finalized.ok()) answer.rows = *finalized;
+  }
+  // The SQL is right, or it would not have been planned: a value is at fault. Which one?
+  if (!totals.oversized.empty() || (!finalized.ok() && KindOf(finalized.status()) == ErrorKind::kInvalidInput)) {
+    const std::string reason = totals.oversized.empty()
+                                   ? FirstLineOf(finalized.status())
+                                   : "The sum has more digits than its type, or an expression over it fails.";
+    ASSIGN_OR_RETURN(auto careful_rows, WithCarefulColumns(*plan.groups, totals));
+    ASSIGN_OR_RETURN(const auto registered,
+                     Registered::Make(session, plan.relation + " carefully", std::move(careful_rows)));
+    finalized = session.Query(plan.careful_sql, stop);
+    if (finalized.ok()) RETURN_NOT_OK(TakeErrors(plan, **finalized, reason, answer));
+  }
+  if (!finalized.ok()) {
+    return WithContext(finalized.status().WithMessage(FirstLineOf(finalized.status())), "aggregate {}", name);
+  }
+  if (plan.rows_max && answer.rows->num_rows() > *plan.rows_max) {
+    return TooLarge("aggregate {}: the answer has more than {} rows, which is the limit", name, *plan.rows_max);
+  }
   answer.elapsed_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return answer;
 }

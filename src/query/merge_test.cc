@@ -270,6 +270,144 @@ TEST_F(MergeTest, ErrorsNameTheParameterAndTheNearestName) {
   MILLRACE_ASSERT_OK(Ask({}, Sample()));  // The session is none the worse for it.
 }
 
+// "de" overflows at 10:00 on page 1; `large` is all that its type can hold.
+std::string Large(int digits) { return std::string(static_cast<std::size_t>(digits), '9'); }
+std::string MoneyRow(const std::string& minute, const std::string& country, const std::string& users) {
+  return fmt::format(R"(["2026-11-22 10:{0}:00", "2026-11-22 10:{0}:59", "{1}", 1, 1, "1.50", "{2}", 3, 3, 1, "c", 1])",
+                     minute, country, users);
+}
+
+TEST_F(MergeTest, ASumThatIsTooLargeIsNamedAndLeavesTheOtherGroupsAlone) {
+  const Batches rows = Rows({MoneyRow("00", "de", Large(38)), MoneyRow("00", "de", Large(38)),
+                             MoneyRow("00", "fr", "7"), MoneyRow("01", "de", "5"), MoneyRow("01", "fr", Large(38))});
+  struct Case {
+    const char* name;
+    AggregateRequest request;
+    std::string rows;
+    std::string groups;  // Of the errors; empty: none.
+  };
+  const std::vector<Case> cases = {
+      {"every window",
+       {.group_by = {{"window_start", "country"}}, .measures = {"users", "views"}},
+       "2026-11-22 10:00:00.000000Z,2026-11-22 10:01:00.000000Z,de,null,2\n2026-11-22 10:00:00.000000Z,2026-11-22 "
+       "10:01:00.000000Z,fr,7,1\n2026-11-22 10:01:00.000000Z,2026-11-22 10:02:00.000000Z,de,5,1\n"
+       "2026-11-22 10:01:00.000000Z,2026-11-22 10:02:00.000000Z,fr," +
+           Large(38) + ",1\n",
+       "2026-11-22 10:00:00.000000Z,de\n"},
+      {"by country",
+       {.group_by = {{"country"}}, .measures = {"users"}, .order_by = {"country desc"}},
+       "fr,null\nde,null\n",
+       "fr\nde\n"},
+      {"with a condition",
+       {.group_by = {{"country"}}, .where = "country = 'de'", .measures = {"users"}},
+       "de,null\n",
+       "de\n"},
+      {"the condition leaves it out",
+       {.group_by = {{"country"}}, .where = "window_start >= '2026-11-22T10:01:00Z'", .measures = {"users"}},
+       "de,5\nfr," + Large(38) + "\n",
+       ""},
+      {"all in one", {.step_us = 0, .group_by = {{}}, .measures = {"users", "views"}}, "null,5\n", "\n"},
+      {"all in one, with a condition",
+       {.step_us = 0, .group_by = {{}}, .where = "country = 'fr'", .measures = {"users"}},
+       "null\n",
+       "\n"},
+      {"another measure", {.group_by = {{"country"}}, .measures = {"views"}}, "de,3\nfr,2\n", ""},
+      {"what the limit leaves out needs no name",
+       {.group_by = {{"window_start", "country"}},
+        .measures = {"users"},
+        .order_by = {"window_start desc"},
+        .limit = 1},
+       "2026-11-22 10:01:00.000000Z,2026-11-22 10:02:00.000000Z,de,5\n",
+       ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask(c.request, rows));
+    EXPECT_EQ(Csv(answer.rows), c.rows);
+    EXPECT_EQ(answer.rows->num_columns(), std::ssize(answer.columns));
+    if (c.groups.empty()) {
+      EXPECT_TRUE(answer.errors.empty());
+      continue;
+    }
+    ASSERT_FALSE(answer.errors.empty());
+    for (const auto& error : answer.errors) EXPECT_EQ(error.measure, "users");
+    if (answer.error_groups->num_columns() == 0) continue;
+    EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), c.groups);
+  }
+}
+
+TEST_F(MergeTest, ASumThatComesBackIntoItsTypeIsWhole) {
+  const std::string users = Large(38);
+  const Batches rows = Rows({MoneyRow("00", "de", users), MoneyRow("00", "de", users), MoneyRow("00", "de", "-5"),
+                             MoneyRow("00", "de", "-" + users)});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.group_by = {{"country"}}, .measures = {"users"}}, rows));
+  EXPECT_EQ(Csv(answer.rows), "de," + std::string(37, '9') + "4\n");
+  EXPECT_TRUE(answer.errors.empty());
+  // The same from the other end, and just beyond it.
+  const Batches negative = Rows({MoneyRow("00", "de", "-" + users), MoneyRow("00", "de", "-1")});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto beyond, Ask({.group_by = {{"country"}}, .measures = {"users"}}, negative));
+  EXPECT_EQ(Csv(beyond.rows), "de,null\n");
+  EXPECT_EQ(beyond.errors.size(), 1u);
+}
+
+TEST_F(MergeTest, AnExpressionThatFailsForOneGroupIsNamedToo) {
+  // Both share a part that fails, and both fail; the third does not.
+  definition_.measures.push_back({"tenfold", "_s1 * 10", "DECIMAL(38,2)"});
+  definition_.measures.push_back({"more", "_s1 * 10 + 1", "DECIMAL(38,2)"});
+  definition_.measures.push_back({"city_number", "CAST(_s6 AS INTEGER)", "INTEGER"});
+  const auto row = [](const std::string& country, const std::string& money, const std::string& city) {
+    return fmt::format(R"(["2026-11-22 10:00:00", "2026-11-22 10:00:59", "{}", 1, 1, "{}", "1", 3, 3, 1, "{}", 1])",
+                       country, money, city);
+  };
+  const Batches rows = Rows({row("de", Large(36) + ".00", "1"), row("fr", "2.00", "x"), row("it", "3.00", "7")});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto answer,
+      Ask({.group_by = {{"country"}}, .measures = {"tenfold", "more", "city_number", "views"}}, rows));
+  EXPECT_EQ(Csv(answer.rows), "de,null,null,1,1\nfr,20.00,21.00,null,1\nit,30.00,31.00,7,1\n");
+  std::vector<std::string> measures;
+  for (const auto& error : answer.errors) {
+    measures.push_back(fmt::format("{} {}", error.group, error.measure));
+    EXPECT_THAT(error.detail, HasSubstr("Error"));
+    EXPECT_EQ(error.detail.find('\n'), std::string::npos);
+  }
+  EXPECT_THAT(measures, ElementsAre("0 tenfold", "0 more", "1 city_number"));
+}
+
+TEST_F(MergeTest, AHavingThatFailsKeepsTheGroupAndSaysSo) {
+  definition_.having_sql = "CAST(_s6 AS INTEGER) > 1";
+  const auto row = [](const std::string& country, const std::string& city) {
+    return fmt::format(R"(["2026-11-22 10:00:00", "2026-11-22 10:00:59", "{}", 1, 1, "1.00", "1", 3, 3, 1, "{}", 1])",
+                       country, city);
+  };
+  const Batches rows = Rows({row("de", "1"), row("fr", "x"), row("it", "7")});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.measures = {"views"}}, rows));
+  EXPECT_EQ(answer.rows->num_rows(), 2);  // "de" is known to be out.
+  ASSERT_EQ(answer.errors.size(), 1u);
+  EXPECT_EQ(answer.errors[0].measure, "HAVING");
+  EXPECT_EQ(answer.error_groups->GetColumnByName("country")->GetScalar(0).ValueOrDie()->ToString(), "fr");
+}
+
+TEST_F(MergeTest, TooManyRowsAreAnErrorAndNeverCut) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, Ask({.rows_max = 3}, Sample()));
+  EXPECT_EQ(whole.rows->num_rows(), 3);
+  const auto refused = Ask({.rows_max = 2}, Sample());
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, refused);
+  EXPECT_THAT(refused.status().message(), HasSubstr("more than 2 rows"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto asked_for, Ask({.limit = 2, .rows_max = 2}, Sample()));
+  EXPECT_EQ(asked_for.rows->num_rows(), 2);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, Ask({.limit = 3, .rows_max = 2}, Sample()));
+}
+
+TEST_F(MergeTest, ItEndsWhenNobodyWaits) {
+  const auto stop = std::make_shared<std::stop_source>();
+  stop->request_stop();
+  for (const char* where : {"", "country = 'de'"}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, PlanMerge(*session_, definition_, {.where = where}));
+    MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, MergeAndFinalize(*session_, *plan, Sample(), stop->get_token()));
+    MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, MergeAndFinalize(*session_, *plan, {}, stop->get_token()));
+  }
+}
+
 TEST_F(MergeTest, RowsOfAnotherSchemaAreADefect) {
   const auto other = testing::BatchFromJson(arrow::schema({arrow::field("x", arrow::int32())}), "[[1]]");
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, PlanMerge(*session_, definition_, {}));

@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "aggregate/partial_table.h"
+#include "base/stoppable_lock.h"
 #include "delta/data_file.h"
 #include "query/aggregate_query.h"
 
@@ -76,10 +77,11 @@ bool MayHold(const std::optional<delta::TimestampBounds>& windows, const FoldRan
 
 Result<Batches> ReadFiles(const delta::Table& table, const delta::Snapshot& snapshot,
                           const model::AggregateDefinition& definition, const std::vector<SelectedFile>& files,
-                          PartialFileCache& cache, std::int64_t* bytes_read) {
+                          PartialFileCache& cache, std::int64_t* bytes_read, const std::stop_token& stop) {
   const auto schema = model::PartialSchema(definition);
   Batches out;
   for (const auto& [name, file] : files) {
+    if (stop.stop_requested()) return Cancelled("the question is not waited for any more");
     // Files of several tables share the cache, and a deletion vector makes another file of the same path: `name` has
     // it.
     const std::string key = snapshot.metadata.id + '/' + name;
@@ -107,12 +109,12 @@ Result<Batches> ReadFiles(const delta::Table& table, const delta::Snapshot& snap
 
 Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& snapshot,
                               const model::AggregateDefinition& definition, const FoldRange& range,
-                              PartialFileCache& cache, std::int64_t* bytes_read) {
+                              PartialFileCache& cache, std::int64_t* bytes_read, const std::stop_token& stop) {
   std::vector<SelectedFile> selected;
   for (const auto& [name, file] : snapshot.files) {
     if (MayHold(delta::TimestampStats(file, model::kWindowStart), range)) selected.push_back({name, &file});
   }
-  return ReadFiles(table, snapshot, definition, selected, cache, bytes_read);
+  return ReadFiles(table, snapshot, definition, selected, cache, bytes_read, stop);
 }
 
 class CommittedRows::Impl {
@@ -123,12 +125,13 @@ class CommittedRows::Impl {
   Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
                                                    const model::AggregateDefinition& definition,
                                                    const std::shared_ptr<const model::AggregateDefinition>& coarser,
-                                                   const FoldRange& range, std::int64_t* bytes_read) {
+                                                   const FoldRange& range, std::int64_t* bytes_read,
+                                                   const std::stop_token& stop) {
     std::vector<SelectedFile> selected;
     std::vector<SelectedFile> missing;
     std::int64_t missing_bytes = 0;
     {
-      const std::lock_guard lock(mutex_);
+      ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(mutex_, stop));
       Follow(snapshot);
       const Question question{coarser, FirstWindow(range.from, definition), FirstWindow(range.to, definition)};
       for (const auto& [asked, answer] : answers_) {
@@ -145,10 +148,10 @@ class CommittedRows::Impl {
       }
       // A long look back reads what it needs and leaves the recent windows, and who asks for them, alone.
       if (missing_bytes <= bytes_max_ / 8) {
-        ASSIGN_OR_RETURN(auto rows, ReadFiles(table, *snapshot, definition, missing, *cache_, bytes_read));
+        ASSIGN_OR_RETURN(auto rows, ReadFiles(table, *snapshot, definition, missing, *cache_, bytes_read, stop));
         if (folded_ != nullptr) rows.push_back(folded_);
         if (!missing.empty()) {
-          ASSIGN_OR_RETURN(auto folded, Fold(definition, definition, {}, rows));
+          ASSIGN_OR_RETURN(auto folded, Fold(definition, definition, {}, rows, stop));
           rows = {folded};
           if (arrow::util::TotalBufferSize(*folded) > bytes_max_) {
             Forget();
@@ -157,14 +160,14 @@ class CommittedRows::Impl {
             for (const auto& file : missing) folded_files_.insert(file.name);
           }
         }
-        ASSIGN_OR_RETURN(auto answer, Fold(definition, *coarser, range, rows));
+        ASSIGN_OR_RETURN(auto answer, Fold(definition, *coarser, range, rows, stop));
         if (std::ssize(answers_) == kAnswersMax) answers_.erase(answers_.begin());
         if (arrow::util::TotalBufferSize(*answer) <= bytes_max_ / kAnswersMax) answers_.emplace_back(question, answer);
         return answer;
       }
     }
-    ASSIGN_OR_RETURN(const auto rows, ReadFiles(table, *snapshot, definition, selected, *cache_, bytes_read));
-    return Fold(definition, *coarser, range, rows);
+    ASSIGN_OR_RETURN(const auto rows, ReadFiles(table, *snapshot, definition, selected, *cache_, bytes_read, stop));
+    return Fold(definition, *coarser, range, rows, stop);
   }
 
  private:
@@ -224,7 +227,7 @@ class CommittedRows::Impl {
 
   const std::shared_ptr<PartialFileCache> cache_;
   const std::int64_t bytes_max_;
-  std::mutex mutex_;
+  std::timed_mutex mutex_;
   delta::SnapshotPtr snapshot_;
   std::map<KnownKey, Known> known_;
   std::shared_ptr<arrow::RecordBatch> folded_;  // The rows of folded_files_; nullptr: none.
@@ -238,9 +241,9 @@ CommittedRows::~CommittedRows() = default;
 
 Result<std::shared_ptr<arrow::RecordBatch>> CommittedRows::Read(
     const delta::Table& table, const delta::SnapshotPtr& snapshot, const model::AggregateDefinition& definition,
-    const std::shared_ptr<const model::AggregateDefinition>& coarser, const FoldRange& range,
-    std::int64_t* bytes_read) {
-  return impl_->Read(table, snapshot, definition, coarser, range, bytes_read);
+    const std::shared_ptr<const model::AggregateDefinition>& coarser, const FoldRange& range, std::int64_t* bytes_read,
+    const std::stop_token& stop) {
+  return impl_->Read(table, snapshot, definition, coarser, range, bytes_read, stop);
 }
 
 }  // namespace millrace::query

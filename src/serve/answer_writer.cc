@@ -43,11 +43,13 @@ void AppendDecimal(const arrow::Decimal128& value, int scale, std::string& out) 
 }
 
 template <typename Float>
-void AppendFloat(Float value, std::string& out, std::string_view null) {
+void AppendFloat(Float value, std::string& out, std::string_view quote) {
   if (std::isfinite(value)) {
     fmt::format_to(std::back_inserter(out), "{}", value);
   } else {
-    out += null;
+    out += quote;
+    out += NonFiniteText(static_cast<double>(value));
+    out += quote;
   }
 }
 
@@ -103,12 +105,12 @@ AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
     case arrow::Type::UINT64:
       return Number<arrow::UInt64Array>(array, null);
     case arrow::Type::FLOAT:
-      return Typed<arrow::FloatArray>(array, null, [null](const auto& typed, std::int64_t row, std::string& out) {
-        AppendFloat(typed.Value(row), out, null);
+      return Typed<arrow::FloatArray>(array, null, [quote](const auto& typed, std::int64_t row, std::string& out) {
+        AppendFloat(typed.Value(row), out, quote);
       });
     case arrow::Type::DOUBLE:
-      return Typed<arrow::DoubleArray>(array, null, [null](const auto& typed, std::int64_t row, std::string& out) {
-        AppendFloat(typed.Value(row), out, null);
+      return Typed<arrow::DoubleArray>(array, null, [quote](const auto& typed, std::int64_t row, std::string& out) {
+        AppendFloat(typed.Value(row), out, quote);
       });
     case arrow::Type::DECIMAL128: {
       const int scale = static_cast<const arrow::Decimal128Type&>(*array->type()).scale();
@@ -243,14 +245,23 @@ std::vector<AppendValue> WritersOf(const arrow::RecordBatch& batch, Text text) {
   return writers;
 }
 
-// Calls `append` with one batch after the other.
-Status ForEachBatch(const query::Answer& answer, const std::function<Status(const arrow::RecordBatch&)>& append) {
+// Rows between two looks at the limits: some hundred KiB of text at most, mostly.
+constexpr std::int64_t kRowsAtOnce = 1024;
+
+// Calls `append`, which writes to `out`, with a piece of the rows after the other.
+Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, const std::string& out,
+                    const std::function<Status(const arrow::RecordBatch&)>& append) {
   arrow::TableBatchReader reader(*answer.rows);
+  reader.set_chunksize(kRowsAtOnce);
   while (true) {
     std::shared_ptr<arrow::RecordBatch> batch;
     RETURN_NOT_OK(reader.ReadNext(&batch));
     if (batch == nullptr) return Status::OK();
+    if (limits.stop.stop_requested()) return Cancelled("the answer is not waited for any more");
     RETURN_NOT_OK(append(*batch));
+    if (std::ssize(out) > limits.bytes_max) {
+      return TooLarge("the answer has more than {} bytes, which is the limit", limits.bytes_max);
+    }
   }
 }
 
@@ -300,7 +311,84 @@ std::string AsOfToJson(const query::AsOf& as_of) {
   return out;
 }
 
-Result<std::string> AnswerToJson(const query::Answer& answer) {
+namespace {
+
+Status AppendErrors(const query::Answer& answer, std::string& out) {
+  std::vector<AppendValue> writers;
+  std::vector<std::string> names;
+  if (answer.error_groups != nullptr) {
+    writers = WritersOf(*answer.error_groups, Text::kJson);
+    names = answer.error_groups->schema()->field_names();
+  }
+  out += '[';
+  bool first = true;
+  for (const auto& error : answer.errors) {
+    out += first ? "{\"group\":{" : ",{\"group\":{";
+    first = false;
+    for (std::size_t i = 0; i < writers.size(); ++i) {
+      if (i != 0) out += ',';
+      AppendJsonString(names[i], out);
+      out += ':';
+      RETURN_NOT_OK(writers[i](error.group, out));
+    }
+    out += "},\"measure\":";
+    AppendJsonString(error.measure, out);
+    out += ",\"detail\":";
+    AppendJsonString(error.detail, out);
+    out += '}';
+  }
+  out += ']';
+  return Status::OK();
+}
+
+// JSON of the same meaning: what is beyond ASCII is escaped, as UTF-16.
+std::string AsciiJson(std::string_view json) {
+  std::string out;
+  for (std::size_t i = 0; i < json.size();) {
+    const auto lead = static_cast<unsigned char>(json[i]);
+    const std::size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (length == 1) {
+      out += json[i++];
+      continue;
+    }
+    std::uint32_t code = lead & (0xFFu >> (length + 1));
+    for (std::size_t k = 1; k < length && i + k < json.size(); ++k) {
+      code = (code << 6) | (static_cast<unsigned char>(json[i + k]) & 0x3Fu);
+    }
+    i += length;
+    const auto append = [&out](std::uint32_t unit) { fmt::format_to(std::back_inserter(out), "\\u{:04x}", unit); };
+    if (code >= 0x10000) {
+      append(0xD800 + ((code - 0x10000) >> 10));
+      append(0xDC00 + ((code - 0x10000) & 0x3FF));
+    } else {
+      append(code);
+    }
+  }
+  return out;
+}
+
+// What clients and proxies take as one header, with room for the others.
+constexpr std::size_t kErrorsHeaderBytesMax = 4096;
+
+}  // namespace
+
+Result<std::string> ErrorsToJson(const query::Answer& answer) {
+  std::string json;
+  RETURN_NOT_OK(AppendErrors(answer, json));
+  return json;
+}
+
+Result<std::string> ErrorsToHeader(const query::Answer& answer) {
+  ASSIGN_OR_RETURN(const auto json, ErrorsToJson(answer));
+  std::string header = AsciiJson(json);
+  if (header.size() <= kErrorsHeaderBytesMax) return header;
+  return TooLarge(
+      "{} measures have no value in their group, which is more than the header Millrace-Errors can name; "
+      "ask for JSON",
+      answer.errors.size());
+}
+
+Result<std::string> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
   std::string out = "{\"meta\":[";
   for (std::size_t i = 0; i < answer.columns.size(); ++i) {
     out += i == 0 ? "{\"name\":" : ",{\"name\":";
@@ -311,13 +399,19 @@ Result<std::string> AnswerToJson(const query::Answer& answer) {
   }
   out += "],\n\"data\":[";
   bool first = true;
-  RETURN_NOT_OK(ForEachBatch(
-      answer, [&](const arrow::RecordBatch& batch) { return AppendJsonRows(batch, ",\n", "", first, out); }));
+  RETURN_NOT_OK(ForEachBatch(answer, limits, out, [&](const arrow::RecordBatch& batch) {
+    return AppendJsonRows(batch, ",\n", "", first, out);
+  }));
   fmt::format_to(
       std::back_inserter(out),
-      "],\n\"rows\":{},\"statistics\":{{\"elapsed\":{:.6f},\"rows_read\":{},\"bytes_read\":{}}},\n\"as_of\":{},"
-      "\"next\":null}}\n",
+      "],\n\"rows\":{},\"statistics\":{{\"elapsed\":{:.6f},\"rows_read\":{},\"bytes_read\":{}}},\n\"as_of\":{},",
       answer.rows->num_rows(), answer.elapsed_seconds, answer.rows_read, answer.bytes_read, AsOfToJson(answer.as_of));
+  if (!answer.errors.empty()) {
+    out += "\n\"errors\":";
+    RETURN_NOT_OK(AppendErrors(answer, out));
+    out += ',';
+  }
+  out += "\"next\":null}\n";
   return out;
 }
 
@@ -326,9 +420,10 @@ Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out) {
   return AppendJsonRows(batch, "", "\n", first, out);
 }
 
-Result<std::string> AnswerToNdjson(const query::Answer& answer) {
+Result<std::string> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits) {
   std::string out;
-  RETURN_NOT_OK(ForEachBatch(answer, [&](const arrow::RecordBatch& batch) { return AppendNdjson(batch, out); }));
+  RETURN_NOT_OK(
+      ForEachBatch(answer, limits, out, [&](const arrow::RecordBatch& batch) { return AppendNdjson(batch, out); }));
   return out;
 }
 
@@ -354,9 +449,10 @@ Status AppendCsv(const arrow::RecordBatch& batch, std::string& out) {
   return Status::OK();
 }
 
-Result<std::string> AnswerToCsv(const query::Answer& answer) {
+Result<std::string> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits) {
   std::string out = CsvHeader(*answer.rows->schema());
-  RETURN_NOT_OK(ForEachBatch(answer, [&](const arrow::RecordBatch& batch) { return AppendCsv(batch, out); }));
+  RETURN_NOT_OK(
+      ForEachBatch(answer, limits, out, [&](const arrow::RecordBatch& batch) { return AppendCsv(batch, out); }));
   return out;
 }
 

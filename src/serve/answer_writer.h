@@ -1,10 +1,14 @@
 /// An answer as bytes: JSON, NDJSON or CSV.
 ///
 /// Values, alike in all three: integers of any width and decimals as numbers with all their digits, doubles as the
-/// shortest text that reads back the same, NaN and infinities as null, times as RFC 3339 in UTC with microseconds only
-/// when there are some, dates as 2026-11-22, binary as hexadecimal. In CSV null is nothing and the empty text is "".
+/// shortest text that reads back the same, NaN and infinities as "nan", "inf" and "-inf" (without quotes in CSV), times
+/// as RFC 3339 in UTC with microseconds only when there are some, dates as 2026-11-22, binary as hexadecimal. In CSV
+/// null is nothing and the empty text is "".
 #pragma once
 
+#include <cstdint>
+#include <limits>
+#include <stop_token>
 #include <string>
 
 #include "base/status.h"
@@ -14,21 +18,35 @@ namespace millrace::serve {
 
 enum class Format { kJson, kNdjson, kCsv };
 
+/// kTooLarge, or kCancelled, while rows are being written: never a part of an answer.
+struct AnswerLimits {
+  std::int64_t bytes_max = std::numeric_limits<std::int64_t>::max();
+  std::stop_token stop{};
+};
+
 /// {"meta": [{"name", "type"}], "data": [{column: value}], "rows", "statistics": {"elapsed", "rows_read",
-/// "bytes_read"}, "as_of": {"version", "offsets": {topic: {partition: offset}}, "watermark"}, "next": null}
-Result<std::string> AnswerToJson(const query::Answer& answer);
+/// "bytes_read"}, "as_of": {"version", "offsets": {topic: {partition: offset}}, "watermark"}, "next": null}, and
+/// "errors": [{"group": {column: value}, "measure", "detail"}] before "next" when there are some.
+Result<std::string> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits = {});
 
 /// One JSON object a row and line.
-Result<std::string> AnswerToNdjson(const query::Answer& answer);
+Result<std::string> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits = {});
 
 /// A header line, then the rows (RFC 4180 quoting, lines end in \n).
-Result<std::string> AnswerToCsv(const query::Answer& answer);
+Result<std::string> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits = {});
 
 /// The same rows without an answer around them, one batch at a time. Values of nested types are JSON (in CSV too), maps
 /// objects.
 Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out);
 Status AppendCsv(const arrow::RecordBatch& batch, std::string& out);
 std::string CsvHeader(const arrow::Schema& schema);
+
+/// The array of an answer's errors alone.
+Result<std::string> ErrorsToJson(const query::Answer& answer);
+
+/// The errors of an answer for formats without a place for them: the array alone, on one line of ASCII. kTooLarge when
+/// they are more than a header may hold.
+Result<std::string> ErrorsToHeader(const query::Answer& answer);
 
 /// The as_of object alone, on one line of ASCII.
 std::string AsOfToJson(const query::AsOf& as_of);

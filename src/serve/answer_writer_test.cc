@@ -1,9 +1,13 @@
 #include "serve/answer_writer.h"
 
+#include <arrow/builder.h>
 #include <arrow/table.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <limits>
+#include <stop_token>
 
 #include "serve/json_text.h"
 #include "testing/batch_from_json.h"
@@ -41,8 +45,14 @@ TEST(AnswerWriter, WritesEachTypeExactly) {
       {arrow::decimal128(12, 2), R"("1234.50")", "1234.50", "1234.50"},
       {arrow::float64(), "0.1", "0.1", "0.1"},
       {arrow::float64(), "5e300", "5e+300", "5e+300"},
-      {arrow::float64(), "NaN", "null", ""},
-      {arrow::float64(), "-Inf", "null", ""},
+      {arrow::float64(), "NaN", R"("nan")", "nan"},
+      {arrow::float64(), "-Inf", R"("-inf")", "-inf"},
+      {arrow::float64(), "Inf", R"("inf")", "inf"},
+      {arrow::float64(), "null", "null", ""},
+      {arrow::float32(), "NaN", R"("nan")", "nan"},
+      {arrow::float32(), "Inf", R"("inf")", "inf"},
+      {arrow::list(arrow::float64()), "[1.5, NaN, -Inf, null]", R"([1.5,"nan","-inf",null])",
+       R"("[1.5,""nan"",""-inf"",null]")"},
       {arrow::float32(), "0.1", "0.1", "0.1"},
       {arrow::utf8(), R"("a\"b\\c\nd\u0001é")", R"("a\"b\\c\nd\u0001é")", "\"a\"\"b\\c\nd\x01é\""},
       {arrow::utf8(), R"("plain")", R"("plain")", "plain"},
@@ -81,6 +91,56 @@ TEST(AnswerWriter, JsonSaysWhatTheAnswerContains) {
                 "watermark": "2026-11-22T10:00:00Z"}, "next": null})"));
 }
 
+TEST(AnswerWriter, ANanWithASignIsANan) {
+  arrow::DoubleBuilder builder;
+  ASSERT_TRUE(builder.Append(-std::numeric_limits<double>::quiet_NaN()).ok());
+  query::Answer answer;
+  answer.rows = arrow::Table::Make(arrow::schema({arrow::field("x", arrow::float64())}), {*builder.Finish()});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, AnswerToCsv(answer));
+  EXPECT_EQ(csv, "x\nnan\n");
+}
+
+TEST(AnswerWriter, GroupsWithoutAValueAreNamed) {
+  auto answer =
+      AnswerOf({arrow::field("k", arrow::utf8()), arrow::field("total", arrow::int32())}, R"([["a", null], ["b", 2]])");
+  answer.errors = {{0, "total", "The sum does not fit."}};
+  answer.error_groups = testing::BatchFromJson(
+      arrow::schema({arrow::field("window_start", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")),
+                     arrow::field("k", arrow::utf8())}),
+      "[[1795341600000000, \"d\u00fcren \U0001F600\"]]");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto text, AnswerToJson(answer));
+  const auto errors = boost::json::parse(text).at("errors");
+  EXPECT_EQ(errors,
+            boost::json::parse(R"([{"group": {"window_start": "2026-11-22T10:00:00Z", "k": "d\u00fcren \ud83d\ude00"},
+                                            "measure": "total", "detail": "The sum does not fit."}])"));
+  // The same in a header, in ASCII.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto header, ErrorsToHeader(answer));
+  EXPECT_EQ(boost::json::parse(header), errors);
+  EXPECT_TRUE(std::all_of(header.begin(), header.end(), [](char c) { return c >= ' ' && c <= '~'; })) << header;
+  answer.errors.resize(100, answer.errors.front());
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, ErrorsToHeader(answer));
+
+  answer.errors = {{0, "total", "The sum does not fit."}};  // Of an answer without groups.
+  answer.error_groups = nullptr;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, ErrorsToHeader(answer));
+  EXPECT_EQ(whole, R"([{"group":{},"measure":"total","detail":"The sum does not fit."}])");
+}
+
+TEST(AnswerWriter, AnAnswerBeyondItsLimitIsAnErrorAndNoPartOfIt) {
+  std::string rows;
+  for (int i = 0; i < 3000; ++i) rows += (i == 0 ? "[" : ",[") + std::to_string(i) + "]";
+  const auto answer = AnswerOf({arrow::field("x", arrow::int32())}, "[" + rows + "]");
+  std::stop_source stopped;
+  stopped.request_stop();
+  for (const auto write : {&AnswerToJson, &AnswerToNdjson, &AnswerToCsv}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, write(answer, {}));
+    MILLRACE_ASSERT_OK(write(answer, {.bytes_max = std::ssize(whole)}));
+    const auto refused = write(answer, {.bytes_max = std::ssize(whole) / 2});
+    MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, refused);
+    MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, write(answer, {.stop = stopped.get_token()}));
+  }
+}
+
 TEST(AnswerWriter, AnEmptyAnswerIsWellFormed) {
   auto answer = AnswerOf({arrow::field("x", arrow::int32()), arrow::field("y", arrow::int32())}, "[]");
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, AnswerToJson(answer));
@@ -96,7 +156,7 @@ TEST(AnswerWriter, AnEmptyAnswerIsWellFormed) {
 TEST(JsonText, WritesPlainNumbersAndOnlyJson) {
   boost::json::value value =
       boost::json::object{{"a", 5000.5}, {"b", INFINITY}, {"c", {1, -2, nullptr, true}}, {"d\n", "é\""}};
-  EXPECT_EQ(JsonText(value), R"({"a":5000.5,"b":null,"c":[1,-2,null,true],"d\n":"é\""})");
+  EXPECT_EQ(JsonText(value), R"({"a":5000.5,"b":"inf","c":[1,-2,null,true],"d\n":"é\""})");
 }
 
 }  // namespace

@@ -110,6 +110,12 @@ HttpResponse Api::Handle(const HttpRequest& request) {
   return std::move(routed.response);
 }
 
+Lane Api::LaneOf(const HttpRequest& request) {
+  const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
+  if (path == "/livez" || path == "/readyz") return Lane::kAtOnce;
+  return path.starts_with("/v1/aggregates/") ? Lane::kLong : Lane::kShort;
+}
+
 bool Api::Authorized(const HttpRequest& request) const {
   if (!options_.bearer) return true;
   constexpr std::string_view kScheme = "bearer ";
@@ -214,23 +220,30 @@ HttpResponse Api::AnswerAggregate(const std::string& name, const Target& target,
       !ChooseFormat(target, request.accept, &format, &problem)) {
     return ToResponse(problem);
   }
-  const auto answer = backend_.Query(name, question);
+  const auto answer = backend_.Query(name, question, request.stop);
   if (!answer.ok()) {
     if (KindOf(answer.status()) == ErrorKind::kNotFound) {
       return UnknownName("aggregate", name, NamesIn(backend_.Aggregates(), "aggregates"));
     }
     return Failure(answer.status(), request.target);
   }
-  const auto written = format == Format::kJson     ? AnswerToJson(*answer)
-                       : format == Format::kNdjson ? AnswerToNdjson(*answer)
-                                                   : AnswerToCsv(*answer);
+  const AnswerLimits limits{options_.answer_bytes_max, request.stop};
+  auto written = format == Format::kJson     ? AnswerToJson(*answer, limits)
+                 : format == Format::kNdjson ? AnswerToNdjson(*answer, limits)
+                                             : AnswerToCsv(*answer, limits);
   if (!written.ok()) return Failure(written.status(), request.target);
-  HttpResponse response = Plain(*written, format == Format::kJson     ? "application/json"
-                                          : format == Format::kNdjson ? "application/x-ndjson"
-                                                                      : "text/csv; charset=utf-8");
+  HttpResponse response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
+                                                     : format == Format::kNdjson ? "application/x-ndjson"
+                                                                                 : "text/csv; charset=utf-8");
   response.headers.emplace_back("Vary", "Accept");
   // NDJSON and CSV have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer->as_of));
+  if (format != Format::kJson && !answer->errors.empty()) {
+    auto errors = ErrorsToHeader(*answer);
+    if (!errors.ok()) return Failure(errors.status(), request.target);
+    response.headers.emplace_back("Millrace-Errors", *std::move(errors));
+  }
+  response.held = answer->held;
   metrics_
       .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
                      {{"aggregate", name}})

@@ -14,6 +14,8 @@ namespace millrace::serve {
 struct ApiOptions {
   std::string version;                ///< Of Millrace, for the OpenAPI document.
   std::optional<std::string> bearer;  ///< Needed on /v1 when set.
+  /// Of an answer as it is sent; a larger one is 413.
+  std::int64_t answer_bytes_max = std::int64_t{256} << 20;
 };
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/pipeline, /v1/cost/usage,
@@ -26,6 +28,9 @@ class Api {
   Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& clock = SystemClock());
 
   HttpResponse Handle(const HttpRequest& request);
+
+  /// Health is answered at once, questions to an aggregate take long, the rest is short.
+  static Lane LaneOf(const HttpRequest& request);
 
  private:
   struct Routed {

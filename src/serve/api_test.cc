@@ -40,7 +40,8 @@ class FakeBackend : public Backend {
     return json::parse(R"({"origin":"measured over 60 s","events_per_second":2500,"bytes_per_event":400})");
   }
   Result<json::value> Aggregates() override { return json::parse(R"({"aggregates":[{"name":"clicks_1m"}]})"); }
-  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) override {
+  Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
+                              const std::stop_token&) override {
     if (aggregate != "clicks_1m") return NotFound("no aggregate");
     asked = request;
     if (!fail.ok()) return fail;
@@ -51,6 +52,12 @@ class FakeBackend : public Backend {
     answer.rows = arrow::Table::FromRecordBatches({batch}).ValueOrDie();
     answer.columns = {{"country", "VARCHAR"}, {"views", "BIGINT"}};
     answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
+    if (overflows) {
+      answer.errors = {{0, "views", "The sum does not fit."}};
+      answer.error_groups =
+          testing::BatchFromJson(arrow::schema({arrow::field("country", arrow::utf8())}), R"([["düren 😀"]])");
+      for (int i = 1; i < overflows; ++i) answer.errors.push_back(answer.errors[0]);
+    }
     return answer;
   }
   Result<json::value> Pipeline() override {
@@ -61,6 +68,7 @@ class FakeBackend : public Backend {
 
   bool ready = true;
   Status fail;
+  int overflows = 0;  // Errors in the answer.
   query::AggregateRequest asked;
 
  private:
@@ -219,6 +227,45 @@ TEST_F(ApiTest, FormatsByParameterAndByAccept) {
     if (c.status == 200) {
       EXPECT_EQ(Header(response, "Millrace-As-Of"), R"({"version":4,"offsets":{"clicks":{"0":9}},"watermark":null})");
     }
+  }
+}
+
+TEST_F(ApiTest, GroupsWithoutAValueAreNamedInEveryFormat) {
+  backend_.overflows = 1;
+  const auto json_answer = Get("/v1/aggregates/clicks_1m");
+  EXPECT_EQ(json_answer.status, 200);
+  EXPECT_EQ(json::parse(json_answer.body).at("errors").at(0).at("measure").as_string(), "views");
+  EXPECT_EQ(Header(json_answer, "Millrace-Errors"), "");
+  for (const char* format : {"csv", "ndjson"}) {
+    SCOPED_TRACE(format);
+    const std::string target = "/v1/aggregates/clicks_1m?format=" + std::string(format);
+    backend_.overflows = 1;
+    EXPECT_EQ(
+        Header(Get(target), "Millrace-Errors"),
+        R"([{"group":{"country":"d\u00fcren \ud83d\ude00"},"measure":"views","detail":"The sum does not fit."}])");
+    backend_.overflows = 1000;
+    const auto refused = Get(target);
+    EXPECT_EQ(refused.status, 413);
+    EXPECT_THAT(refused.body, HasSubstr("ask for JSON"));
+  }
+}
+
+TEST_F(ApiTest, AnAnswerHasABound) {
+  options_.answer_bytes_max = 100;
+  const auto response = Get("/v1/aggregates/clicks_1m?format=json");
+  EXPECT_EQ(response.status, 413);
+  EXPECT_THAT(response.body, HasSubstr("\"code\":\"answer_too_large\""));
+  EXPECT_THAT(response.body, HasSubstr("100 bytes"));
+  EXPECT_EQ(response.body.find("de"), response.body.find("detail")) << "a part of the answer";
+}
+
+TEST_F(ApiTest, OnlyHealthIsAnsweredAtOnceAndOnlyQuestionsTakeLong) {
+  const auto lane = [](const std::string& target) { return Api::LaneOf({"GET", target, "", "", ""}); };
+  EXPECT_EQ(lane("/livez"), Lane::kAtOnce);
+  EXPECT_EQ(lane("/readyz?verbose"), Lane::kAtOnce);
+  EXPECT_EQ(lane("/v1/aggregates/clicks_1m?from=-1h"), Lane::kLong);
+  for (const char* target : {"/", "/metrics", "/v1/aggregates", "/v1/tables/clicks", "/livez/x", "*", ""}) {
+    EXPECT_EQ(lane(target), Lane::kShort) << target;
   }
 }
 

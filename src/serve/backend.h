@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/json/value.hpp>
+#include <stop_token>
 #include <string>
 
 #include "base/status.h"
@@ -9,8 +10,8 @@
 
 namespace millrace::serve {
 
-/// Any thread; calls may block for as long as a query takes. kNotFound, kInvalidInput and kTransient become 404, 400,
-/// 503.
+/// Any thread; calls may block for as long as a query takes, Ready() excepted. kNotFound, kInvalidInput, kTooLarge and
+/// kTransient become 404, 400, 413, 503.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -18,12 +19,15 @@ class Backend {
   virtual Result<boost::json::value> Tables() = 0;
   virtual Result<boost::json::value> Table(const std::string& name) = 0;
   virtual Result<boost::json::value> Aggregates() = 0;
-  virtual Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request) = 0;
+  /// Ends soon after `stop` was requested, with whatever status.
+  virtual Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
+                                      const std::stop_token& stop) = 0;
   virtual Result<boost::json::value> Pipeline() = 0;
   /// The load as this instance measured it: a document of cost::ReadUsage(). kTransient before the first record.
   virtual Result<boost::json::value> CostUsage() = 0;
   /// Prometheus text.
   virtual std::string Metrics() = 0;
+  /// Without waiting for anything: it is asked on the thread that all connections share.
   virtual bool Ready() = 0;
 };
 

@@ -27,6 +27,7 @@ class HandlerPool {
     int waiting_max = 0;
     std::chrono::milliseconds timeout{};
     bool ends_with_client = false;  ///< A client that closes its side has left, and needs no response.
+    bool yields = false;            ///< Its threads get the processor after others: ingestion and health come first.
   };
 
   /// `io` and `handler` outlive the pool.

@@ -83,8 +83,9 @@ struct Connection {
   tcp::socket socket;
   Watchdog watchdog;
   boost::beast::flat_buffer buffer;
-  bool idle = false;     // Between requests: may be closed at any time.
-  bool refused = false;  // Over the limit of connections.
+  bool idle = false;       // Between requests: may be closed at any time.
+  bool evictable = false;  // Idle, or has not sent a whole head yet: goes when others need its place.
+  bool refused = false;    // Over the limit of connections.
 };
 
 // Looks for a line of the head that begins with white space: in a request it makes the field before it go on (RFC 9112,
@@ -238,7 +239,8 @@ class HttpServer::Impl {
                     {.threads = options.long_handlers_max,
                      .waiting_max = options.waiting_max,
                      .timeout = options.handler_timeout,
-                     .ends_with_client = true}),
+                     .ends_with_client = true,
+                     .yields = true}),
         tasks_(io_.get_executor()) {}
 
   ~Impl() { Stop(std::chrono::steady_clock::now()); }
@@ -307,11 +309,23 @@ class HttpServer::Impl {
       error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
       auto connection = std::make_shared<Connection>(std::move(socket));
-      connection->refused = connections_.size() >= connections_max_;
+      connection->refused = connections_.size() >= connections_max_ && !EvictOne();
       if (connections_.size() >= connections_max_ + kRefusedMax) continue;
       const auto place = connections_.insert(connections_.end(), connection);
       if (!tasks_.Spawn("connection", Serve(connection, place))) connections_.erase(place);
     }
+  }
+
+  // Closes the connection that has been there longest of those without a request: idle ones must not keep others out,
+  // however many there are. False: there is none.
+  bool EvictOne() {
+    const auto oldest =
+        std::find_if(connections_.begin(), connections_.end(), [](const auto& c) { return c->evictable; });
+    if (oldest == connections_.end()) return false;
+    (*oldest)->evictable = false;
+    error_code ignored;
+    (*oldest)->socket.close(ignored);
+    return true;
   }
 
   // Takes a connection off the list when its task ends, in whatever way.
@@ -343,7 +357,7 @@ class HttpServer::Impl {
   asio::awaitable<bool> ServeOne(std::shared_ptr<Connection> connection) {
     tcp::socket& socket = connection->socket;
     if (connection->buffer.size() == 0) {
-      connection->idle = true;
+      connection->idle = connection->evictable = true;
       connection->watchdog.Start(options_.idle_timeout, connection);
       auto [idle_error] = co_await socket.async_wait(tcp::socket::wait_read, kUseTuple);
       connection->watchdog.Stop();
@@ -355,7 +369,9 @@ class HttpServer::Impl {
     parser.header_limit(options_.header_bytes_max);
     parser.body_limit(options_.body_bytes_max);
     connection->watchdog.Start(options_.header_timeout, connection);
+    connection->evictable = true;
     const error_code head_error = co_await ReadHead(connection, parser);
+    connection->evictable = false;
     connection->watchdog.Stop();
     std::optional<Problem> problem;
     const auto& message = parser.get();

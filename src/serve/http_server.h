@@ -56,7 +56,8 @@ struct HttpServerOptions {
   int short_handlers_max = 4;  ///< At once.
   int long_handlers_max = 32;  ///< At once.
   int waiting_max = 128;       ///< Of each lane: requests that wait for their turn; one more is answered 503.
-  /// One more is answered 503 and closed. Never more than half of the descriptors that the process may have.
+  /// For one more the longest without a request is closed; where all have one, it is answered 503 and closed. Never
+  /// more than half of the descriptors that the process may have.
   int connections_max = 1024;
 
   std::uint32_t header_bytes_max = 16 << 10;  ///< Request line and headers; more is 431 (414 if the line alone is).

@@ -217,18 +217,6 @@ TEST(HttpServer, AClientThatDoesNotReadIsCutOff) {
   EXPECT_LT(client.ReadAll().size(), std::size_t{64} << 20);
 }
 
-TEST(HttpServer, OneConnectionTooManyIsTold) {
-  const auto server = StartServer({.connections_max = 1});
-  TestClient first(server->port());
-  first.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
-  const std::string refused = Ask(server->port(), "");
-  EXPECT_EQ(StatusOf(refused), 503);
-  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
-  first.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
-}
-
 TEST(HttpServer, AHandlerThatThrowsIsA500) {
   const auto server = StartServer({}, [](const HttpRequest&) -> HttpResponse { throw std::runtime_error("secret"); });
   const std::string response = Ask(server->port(), "GET / HTTP/1.0\r\n\r\n");
@@ -320,6 +308,32 @@ TEST(HttpServer, HealthIsAnsweredAtOnceWhileEveryHandlerBlocks) {
   EXPECT_EQ(gate.entered(), 10);
   gate.Open();
   for (auto& client : clients) EXPECT_EQ(StatusOf(client->ReadOne()), 200);
+}
+
+TEST(HttpServer, OneConnectionTooManyIsTold) {
+  Gate gate;
+  const auto server = StartServer({.connections_max = 1}, std::ref(gate));
+  TestClient first(server->port());
+  first.Send(kGetLong);
+  gate.WaitForEntered(1);
+  const std::string refused = Ask(server->port(), "");
+  EXPECT_EQ(StatusOf(refused), 503);
+  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
+  gate.Open();
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+  first.Send(kGetLong);
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+}
+
+TEST(HttpServer, ConnectionsWithoutARequestKeepNobodyOut) {
+  const auto server = StartServer({.connections_max = 8});
+  std::vector<std::unique_ptr<TestClient>> idle;
+  for (int i = 0; i < 100; ++i) {
+    idle.push_back(std::make_unique<TestClient>(server->port()));
+    if (i % 2 == 0) idle.back()->Send("GET / HTTP/1.1\r\nHos");
+    EXPECT_EQ(StatusOf(Ask(server->port(), "GET / HTTP/1.0\r\n\r\n")), 200) << i;
+  }
+  EXPECT_EQ(idle.front()->ReadAll(), "") << "the oldest went";
 }
 
 TEST(HttpServer, OneRequestTooManyIsTold) {
@@ -440,7 +454,10 @@ TEST(HttpServer, ConnectionsLeaveDescriptorsForOthers) {
     idle.back()->Send(kGetHealth);
     EXPECT_EQ(StatusOf(idle.back()->ReadOne()), 200);
   }
-  EXPECT_EQ(StatusOf(Ask(server->port(), "")), 503);
+  idle.push_back(std::make_unique<TestClient>(server->port()));
+  EXPECT_EQ(idle.front()->ReadAll(), "") << "a half of 64 are 32";
+  idle[1]->Send(kGetHealth);
+  EXPECT_EQ(StatusOf(idle[1]->ReadOne()), 200);
 }
 
 TEST(HttpServer, StopLetsARunningRequestEndAndClosesIdleConnections) {

@@ -42,7 +42,7 @@ void Append(const boost::json::value& value, std::string& out) {
       if (std::isfinite(value.get_double())) {
         fmt::format_to(std::back_inserter(out), "{}", value.get_double());
       } else {
-        out += "null";
+        AppendJsonString(NonFiniteText(value.get_double()), out);
       }
       break;
     case boost::json::kind::int64:
@@ -61,6 +61,11 @@ void Append(const boost::json::value& value, std::string& out) {
 }
 
 }  // namespace
+
+std::string_view NonFiniteText(double value) {
+  if (std::isnan(value)) return "nan";
+  return value < 0 ? "-inf" : "inf";
+}
 
 void AppendJsonString(std::string_view text, std::string& out) {
   out += '"';

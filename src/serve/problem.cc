@@ -35,6 +35,11 @@ Problem ToProblem(const Status& status) {
       problem.status = 400;
       problem.code = "invalid_request";
       break;
+    case ErrorKind::kTooLarge:
+      problem.status = 413;
+      problem.code = "answer_too_large";
+      problem.hint = "Ask for less: a shorter range, fewer keys, a coarser step, or limit=.";
+      break;
     case ErrorKind::kUnsupported:
       problem.status = 501;
       problem.code = "not_supported";

@@ -18,7 +18,7 @@ struct Problem {
 /// application/problem+json with type, title, status, detail, code and hint.
 HttpResponse ToResponse(const Problem& problem);
 
-/// 404, 400, 503 or 501 by the status' kind, else 500. Must not be asked of an OK status.
+/// 404, 400, 413, 503 or 501 by the status' kind, else 500. Must not be asked of an OK status.
 Problem ToProblem(const Status& status);
 
 }  // namespace millrace::serve

@@ -18,8 +18,6 @@ namespace millrace::sql {
 
 namespace {
 
-// A query over it sorts or groups at most what one request may; spilling to disk is off.
-constexpr const char* kMemoryLimit = "1GiB";
 // Statements kept prepared. A shard runs a handful over and over; ad-hoc queries push the oldest out.
 constexpr std::size_t kPreparedMax = 64;
 
@@ -48,6 +46,7 @@ using OwnedConfig = Owned<duckdb_config, duckdb_destroy_config>;
 using OwnedDatabase = Owned<duckdb_database, duckdb_close>;
 using OwnedConnection = Owned<duckdb_connection, duckdb_disconnect>;
 using OwnedPrepared = Owned<duckdb_prepared_statement, duckdb_destroy_prepare>;
+using OwnedPending = Owned<duckdb_pending_result, duckdb_destroy_pending>;
 using OwnedChunk = Owned<duckdb_data_chunk, duckdb_destroy_data_chunk>;
 using OwnedType = Owned<duckdb_logical_type, duckdb_destroy_logical_type>;
 using OwnedArrowType = Owned<duckdb_arrow_converted_schema, duckdb_destroy_arrow_converted_schema>;
@@ -73,15 +72,19 @@ std::string Folded(std::string_view name) {
   return folded;
 }
 
+// The rest is advice for people who can change DuckDB's settings.
+std::string_view FirstLine(std::string_view text) { return text.substr(0, text.find('\n')); }
+
 Status FromDuckDb(duckdb_error_type type, const char* message) {
   const char* text = message == nullptr ? "DuckDB gave no message" : message;
   switch (type) {
     case DUCKDB_ERROR_INTERRUPT:
       return Cancelled("query interrupted");
+    case DUCKDB_ERROR_OUT_OF_MEMORY:
+      return TooLarge("the query needs more memory than it may: {}", FirstLine(text));
     case DUCKDB_ERROR_INTERNAL:
     case DUCKDB_ERROR_FATAL:
     case DUCKDB_ERROR_NULL_POINTER:
-    case DUCKDB_ERROR_OUT_OF_MEMORY:
     case DUCKDB_ERROR_IO:
       return Internal("DuckDB: {}", text);
     default:
@@ -282,17 +285,17 @@ std::shared_ptr<arrow::Schema> PlainSchema(const arrow::Schema& schema) {
 
 class SqlSession::Impl {
  public:
-  Status Open() {
+  Status Open(std::int64_t memory_bytes) {
     OwnedConfig config;
     if (duckdb_create_config(config.out()) != DuckDBSuccess) return Internal("DuckDB: cannot make a configuration");
+    const std::string memory_limit = fmt::format("{}B", memory_bytes);
     const std::pair<const char*, const char*> settings[] = {
         {"threads", "1"},
-        {"temp_directory", ""},  // Before external access ends, which freezes it.
         {"temp_directory", ""},  // Before external access is closed: after it DuckDB refuses.
         {"enable_external_access", "false"},
         {"autoload_known_extensions", "false"},
         {"autoinstall_known_extensions", "false"},
-        {"memory_limit", kMemoryLimit},
+        {"memory_limit", memory_limit.c_str()},
     };
     for (const auto& [name, value] : settings) {
       if (duckdb_set_config(config.get(), name, value) != DuckDBSuccess) {
@@ -342,13 +345,11 @@ class SqlSession::Impl {
     return Status::OK();
   }
 
-  Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql) {
+  Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql, const std::stop_token& stop = {}) {
     ASSIGN_OR_RETURN(const duckdb_prepared_statement statement, Prepare(sql));
     OwnedResult owned;
     duckdb_result* result = &owned.result;
-    if (duckdb_execute_prepared(statement, result) != DuckDBSuccess) {
-      return FromDuckDb(duckdb_result_error_type(result), duckdb_result_error(result));
-    }
+    RETURN_NOT_OK(Execute(statement, stop, result));
     const OwnedArrowOptions options(duckdb_result_get_arrow_options(result));
     const idx_t num_columns = duckdb_column_count(result);
     std::vector<OwnedType> types;
@@ -377,8 +378,6 @@ class SqlSession::Impl {
     }
     return arrow::Table::FromRecordBatches(plain, batches);
   }
-
-  void Interrupt() { duckdb_interrupt(connection_.get()); }
 
   // Fails as the statement itself would, so that places in messages are places in `sql`.
   Result<duckdb_prepared_statement> Prepare(const std::string& sql) {
@@ -409,6 +408,17 @@ class SqlSession::Impl {
   }
 
  private:
+  Status Execute(duckdb_prepared_statement statement, const std::stop_token& stop, duckdb_result* result) {
+    // Getting ready takes earlier interrupts away, and running does not: an interrupt after this point is never lost.
+    OwnedPending pending;
+    if (duckdb_pending_prepared(statement, pending.out()) != DuckDBSuccess) {
+      return InvalidInput("{}", duckdb_pending_error(pending.get()));
+    }
+    const std::stop_callback interrupt(stop, [this] { duckdb_interrupt(connection_.get()); });
+    if (duckdb_execute_pending(pending.get(), result) == DuckDBSuccess) return Status::OK();
+    return FromDuckDb(duckdb_result_error_type(result), duckdb_result_error(result));
+  }
+
   static bool SameSchema(const arrow::Schema& a, const arrow::Schema& b) { return a.Equals(b, false); }
 
   Result<Relation::Column> MakeColumn(const std::shared_ptr<arrow::Field>& field) {
@@ -479,9 +489,9 @@ class SqlSession::Impl {
 SqlSession::SqlSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 SqlSession::~SqlSession() = default;
 
-Result<std::unique_ptr<SqlSession>> SqlSession::Make() {
+Result<std::unique_ptr<SqlSession>> SqlSession::Make(std::int64_t memory_bytes) {
   auto impl = std::make_unique<Impl>();
-  RETURN_NOT_OK(impl->Open());
+  RETURN_NOT_OK(impl->Open(memory_bytes));
   return std::unique_ptr<SqlSession>(new SqlSession(std::move(impl)));
 }
 
@@ -490,7 +500,9 @@ Status SqlSession::Register(const std::string& name, std::shared_ptr<arrow::Sche
   return impl_->Register(name, std::move(schema), std::move(batches));
 }
 
-Result<std::shared_ptr<arrow::Table>> SqlSession::Query(const std::string& sql) { return impl_->Query(sql); }
+Result<std::shared_ptr<arrow::Table>> SqlSession::Query(const std::string& sql, const std::stop_token& stop) {
+  return impl_->Query(sql, stop);
+}
 
 Result<std::vector<ResultColumn>> SqlSession::Describe(const std::string& sql) {
   RETURN_NOT_OK(impl_->Prepare(sql).status());
@@ -530,8 +542,6 @@ Result<std::string> SqlSession::JsonToSql(const std::string& tree) {
   ASSIGN_OR_RETURN(const auto text, table->column(0)->GetScalar(0));
   return text->ToString();
 }
-
-void SqlSession::Interrupt() { impl_->Interrupt(); }
 
 namespace {
 

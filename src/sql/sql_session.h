@@ -15,7 +15,9 @@
 #include <arrow/table.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,7 +35,8 @@ struct ResultColumn {
 /// Not thread-safe; may be moved between threads. A database of its own: costs some 15 ms to make, so keep it.
 class SqlSession {
  public:
-  static Result<std::unique_ptr<SqlSession>> Make();
+  /// `memory_bytes`: what a query may sort or group; nothing spills to disk. DuckDB needs some 4 MiB to do anything.
+  static Result<std::unique_ptr<SqlSession>> Make(std::int64_t memory_bytes = std::int64_t{1} << 30);
   ~SqlSession();
 
   /// `name` means these batches (all of `schema`) in every later query, until registered again.
@@ -42,8 +45,9 @@ class SqlSession {
 
   /// Runs one statement. The result's Arrow types are DuckDB's export: HUGEINT becomes decimal128(38,0), timestamps
   /// are timestamp[us] (with "UTC" for TIMESTAMPTZ), strings utf8.
-  /// kInvalidInput with DuckDB's message, which names the place, when the SQL or a value in it is at fault.
-  Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql);
+  /// kInvalidInput with DuckDB's message, which names the place, when the SQL or a value in it is at fault; kTooLarge
+  /// when it needs more memory than it may; kCancelled soon after `stop` was requested, on whatever thread.
+  Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql, const std::stop_token& stop = {});
 
   /// Names and types of a SELECT's columns, without running it.
   Result<std::vector<ResultColumn>> Describe(const std::string& sql);
@@ -52,9 +56,6 @@ class SqlSession {
   Result<std::string> ParseToJson(const std::string& select);
   /// The SQL text of such a tree.
   Result<std::string> JsonToSql(const std::string& tree);
-
-  /// Interrupts a running Query() from another thread; it fails with kCancelled.
-  void Interrupt();
 
  private:
   class Impl;

@@ -172,19 +172,35 @@ TEST_F(SqlSessionTest, ParsesToATreeAndBack) {
 }
 
 TEST_F(SqlSessionTest, AnInterruptedQueryIsCancelled) {
-  std::thread other([this] {
-    // Sent until it takes: an interrupt before the query starts has nothing to stop.
-    while (!done_.load()) {
-      session_->Interrupt();
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-  });
-  const auto result =
-      session_->Query("SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE (a.range * b.range) % 7 = 3");
-  done_ = true;
-  other.join();
-  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, result);
-  EXPECT_EQ(Cell("SELECT 1"), "1");
+  const std::string endless =
+      "SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE (a.range * b.range) % 7 = 3";
+  // Whenever the stop is requested: before, just when it begins, or while it runs.
+  std::stop_source before;
+  before.request_stop();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, session_->Query(endless, before.get_token()));
+  for (const int delay_us : {0, 10, 100, 1000, 20000}) {
+    SCOPED_TRACE(delay_us);
+    std::stop_source stop;
+    std::thread other([&] {
+      std::this_thread::sleep_for(std::chrono::microseconds(delay_us));
+      stop.request_stop();
+    });
+    const auto result = session_->Query(endless, stop.get_token());
+    other.join();
+    MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, result);
+    EXPECT_EQ(Cell("SELECT 1"), "1");
+  }
+}
+
+TEST_F(SqlSessionTest, AQueryHasABoundOnItsMemory) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(session_, SqlSession::Make(16 << 20));
+  const std::string sorted =
+      "SELECT count(*) FROM (SELECT hash(range) AS h, range::VARCHAR AS t FROM range({}) "
+      "ORDER BY h, t DESC LIMIT {} OFFSET 1)";
+  const auto too_much = session_->Query(fmt::format(fmt::runtime(sorted), 5'000'000, 4'000'000));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, too_much);
+  EXPECT_THAT(too_much.status().message(), HasSubstr("more memory than it may"));
+  EXPECT_EQ(Cell(fmt::format(fmt::runtime(sorted), 20'000, 10'000)), "10000");
 }
 
 TEST_F(SqlSessionTest, MillraceAvgIsDuckDbsOwn) {

@@ -242,8 +242,15 @@ class KafkaConsumer final : public Consumer {
 void KafkaConsumer::Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* list) {
   cooperative_ = std::string_view(rd_kafka_rebalance_protocol(handle_.get())) == "COOPERATIVE";
   if (closing_) {
+    // An answer that names a partition that was never assigned is none.
+    PartitionList removed = MakePartitionList();
+    for (int i = 0; i < list->cnt; ++i) {
+      const TopicPartition tp{list->elems[i].topic, list->elems[i].partition};
+      const auto at = partitions_.find(tp);
+      if (at != partitions_.end() && at->second.started) AddTo(removed, tp, RD_KAFKA_OFFSET_INVALID);
+    }
     if (cooperative_ && error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
-      rd_kafka_error_destroy(rd_kafka_incremental_unassign(handle_.get(), list));
+      static_cast<void>(AnswerRevoke(removed));
     } else {
       rd_kafka_assign(handle_.get(), nullptr);
     }
@@ -411,10 +418,10 @@ void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
   if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
     std::string reason = source ? ToString(*source) + ": " + text : std::string(text);
     char fatal[512];
-    const bool is_fenced = message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
-                           (message->err == RD_KAFKA_RESP_ERR__FATAL &&
-                            rd_kafka_fatal_error(handle_.get(), fatal, sizeof(fatal)) ==
-                                RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    const bool is_fenced =
+        message->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
+        (message->err == RD_KAFKA_RESP_ERR__FATAL &&
+         rd_kafka_fatal_error(handle_.get(), fatal, sizeof(fatal)) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     if (is_fenced) reason = FencedText();
     events_.push_back(Failed{MakeStatus(KindOfKafkaError(message->err), "Kafka: " + reason), source});
     return;
@@ -720,8 +727,7 @@ std::string KafkaConsumer::FencedText() const {
   };
   return fmt::format(
       "another process has joined the group '{}' under our group.instance.id '{}' and fenced us. Give each process an "
-      "id "
-      "of its own, or leave the property out",
+      "id of its own, or leave the property out",
       property("group.id"), property("group.instance.id"));
 }
 
