@@ -2,10 +2,12 @@
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <string_view>
 #include <vector>
 
 #include "delta/deletion_vector.h"
+#include "objectstore/object_store.h"
 
 namespace {
 
@@ -29,6 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (cleared.ok()) Require(*cleared == zeros);
   }
   if (const auto decoded = DecodeZ85(bytes); decoded.ok()) Require(decoded->size() == size / 5 * 4);
-  (void)DeletionVectorKey({.storage_type = "u", .path_or_inline_dv = std::string(bytes)}, "file:///lake/t");
+  static const auto kStore = millrace::objectstore::OpenStore(std::filesystem::temp_directory_path().string(),
+                                                              millrace::objectstore::IfMissing::kRefuse)
+                                 .ValueOrDie();
+  (void)DeletionVectorKey({.storage_type = "u", .path_or_inline_dv = std::string(bytes)}, *kStore);
   return 0;
 }

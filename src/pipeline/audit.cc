@@ -187,20 +187,22 @@ std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snap
 /// A table's books against the dead letters of its own stages.
 void CheckDeadLetters(const std::vector<std::string>& stages, const Progress& progress, const delta::Snapshot& snapshot,
                       const std::vector<LetterKey>& letters, TableAudit& audit) {
-  std::map<model::TopicPartition, std::int64_t> counted;
+  // Records, and not letters: one whose transform was renamed before it was read again may have two.
+  std::map<model::TopicPartition, std::set<model::Offset>> counted;
   for (const auto& letter : letters) {
     if (std::find(stages.begin(), stages.end(), letter.stage) == stages.end()) continue;
     const auto next = audit.next.find(letter.source);
     const auto from = progress.BooksBeginAt(snapshot, letter.source);
     if (next == audit.next.end() || !from || letter.offset < *from || letter.offset >= next->second) continue;
-    ++counted[letter.source];
+    counted[letter.source].insert(letter.offset);
   }
   for (const auto& [source, next] : audit.next) {
     const auto expected = progress.Totals(snapshot, source).dead_lettered;
-    if (counted[source] != expected) {
+    const auto found = std::ssize(counted[source]);
+    if (found != expected) {
       audit.findings.push_back(
           fmt::format("{}: the books say {} records were dead-lettered, the dead-letter table holds {}",
-                      model::ToString(source), expected, counted[source]));
+                      model::ToString(source), expected, found));
     }
   }
 }
@@ -240,7 +242,9 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
         AuditAggregate(table, *snapshot, audit);
         audit.rows += snapshot->TxnVersion(progress.ExpiredRowsId()).value_or(0);
       }
-      CheckDeadLetters(plan.StagesOf(t), progress, *snapshot, letters, audit);
+      auto stages = plan.StagesOf(t);
+      for (auto& stage : progress.StagesOf(*snapshot)) stages.push_back(std::move(stage));
+      CheckDeadLetters(stages, progress, *snapshot, letters, audit);
     }
     CheckWritten(audit);
   }

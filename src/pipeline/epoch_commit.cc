@@ -90,8 +90,8 @@ Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& ta
   return prepared;
 }
 
-Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
-                                 const Progress& progress, const PreparedEpoch& epoch) {
+Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table& table, const Progress& progress,
+                                 const PreparedEpoch& epoch) {
   const auto snapshot = table.snapshot();
   json::array partitions;
   std::int64_t written = 0;
@@ -107,11 +107,12 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, 
     request.fence[progress.AppId(source)] = part.fence;
     sources.push_back(source);
   }
-  const auto markers = progress.Markers(*snapshot, sources);
+  const auto markers = progress.Markers(*snapshot, sources, plan.StagesOf(table_index));
   request.txns.insert(request.txns.end(), markers.begin(), markers.end());
   auto outcome = table.Commit(request, kRetry);
-  if (!outcome.ok())
-    return WithContext(outcome.status(), "table {}: committing epoch {}", table_plan.name, epoch.epoch);
+  if (!outcome.ok()) {
+    return WithContext(outcome.status(), "table {}: committing epoch {}", plan.tables[table_index].name, epoch.epoch);
+  }
   KillPoint("epoch.committed");
   const auto num_files = static_cast<std::int64_t>(epoch.files.size());
   std::int64_t num_bytes = 0;

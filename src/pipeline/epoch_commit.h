@@ -40,8 +40,8 @@ Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& ta
 
 /// One commit with the files and, per partition, the txn family of progress.h; fenced by each partition's txn. May be
 /// repeated with the same epoch after kTransient or kUnknownOutcome: a try that landed is found by its offsets.
-Result<EpochOutcome> CommitEpoch(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
-                                 const Progress& progress, const PreparedEpoch& epoch);
+Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table& table, const Progress& progress,
+                                 const PreparedEpoch& epoch);
 
 /// One commit without files that says where reading of these partitions begins; fenced by the table's knowing nothing
 /// of them. A start that another process wrote meanwhile is Fenced, the same one or not.

@@ -56,8 +56,8 @@ TEST(EpochCommit, ARivalThatWasFirstFencesUs) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rival, delta::Table::Open(pipeline.table(kRaw).store()));
   MILLRACE_ASSERT_OK(
       rival->Commit({.txns = {{.app_id = "test-events-0", .version = 9, .last_updated_ms = {}}}}).status());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto outcome, CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw],
-                                                                pipeline.table(kRaw), pipeline.progress(), epoch));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto outcome,
+                                CommitEpoch(pipeline.plan(), kRaw, pipeline.table(kRaw), pipeline.progress(), epoch));
   ASSERT_TRUE(std::holds_alternative<delta::Fenced>(outcome));
   EXPECT_EQ(std::get<delta::Fenced>(outcome).found, 9);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto now, rival->Refresh());
@@ -97,7 +97,7 @@ TEST(EpochCommit, ATryThatLandedUnseenIsFoundByTheNext) {
   MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(kRaw));
   const auto commit = [&] {
-    return CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch);
+    return CommitEpoch(pipeline.plan(), kRaw, pipeline.table(kRaw), pipeline.progress(), epoch);
   };
   bool landed = false;
   pipeline.store().SetPolicy([&landed](StoreOperation operation, const std::string&) -> std::optional<StoreFault> {
@@ -144,15 +144,11 @@ TEST(EpochCommit, AStoreThatFailsIsTransientAndTheEpochCanBeTriedAgain) {
   MILLRACE_ASSERT_OK(pipeline.shard().Process(FetchedRows({0, 10})));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto epoch, pipeline.Prepare(kRaw));
   pipeline.store().SetPolicy([](StoreOperation, const std::string&) { return std::optional(StoreFault::kFail); });
-  const auto failed =
-      CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch)
-          .status();
+  const auto failed = CommitEpoch(pipeline.plan(), kRaw, pipeline.table(kRaw), pipeline.progress(), epoch).status();
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, failed);
   EXPECT_THAT(failed.message(), HasSubstr("table raw: committing epoch 1"));
   pipeline.store().SetPolicy(nullptr);
-  MILLRACE_ASSERT_OK(
-      CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch)
-          .status());
+  MILLRACE_ASSERT_OK(CommitEpoch(pipeline.plan(), kRaw, pipeline.table(kRaw), pipeline.progress(), epoch).status());
   EXPECT_EQ(LiveRows(pipeline.table(kRaw)), 10);
 }
 

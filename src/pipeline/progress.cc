@@ -225,14 +225,30 @@ std::vector<delta::Txn> Progress::Begin(const model::TopicPartition& source, mod
   return txns;
 }
 
+std::string Progress::StageMarkerId(const std::string& stage) const { return app_id_ + "#stage:" + stage; }
+
+std::vector<std::string> Progress::StagesOf(const delta::Snapshot& snapshot) const {
+  const std::string prefix = StageMarkerId("");
+  std::vector<std::string> stages;
+  for (auto it = snapshot.txns.lower_bound(prefix); it != snapshot.txns.end() && it->first.starts_with(prefix); ++it) {
+    stages.push_back(it->first.substr(prefix.size()));
+  }
+  return stages;
+}
+
 std::vector<delta::Txn> Progress::Markers(const delta::Snapshot& snapshot,
-                                          const std::vector<model::TopicPartition>& sources) const {
+                                          const std::vector<model::TopicPartition>& sources,
+                                          const std::vector<std::string>& stages) const {
   std::set<std::string> topics;
   for (const auto& source : sources) topics.insert(source.topic);
   std::vector<delta::Txn> txns;
   for (const auto& topic : topics) {
     if (snapshot.TxnVersion(MarkerId(topic))) continue;
     txns.push_back({.app_id = MarkerId(topic), .version = IsShort(topic) ? 1 : 0, .last_updated_ms = std::nullopt});
+  }
+  for (const auto& stage : stages) {
+    if (!stage.starts_with("transform:") || snapshot.TxnVersion(StageMarkerId(stage))) continue;
+    txns.push_back({.app_id = StageMarkerId(stage), .version = 0, .last_updated_ms = std::nullopt});
   }
   return txns;
 }

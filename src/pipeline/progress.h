@@ -12,6 +12,8 @@
 ///   shop-clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///   shop#topic:clicks             that the table holds offsets of this topic: 0, under its name as above; 1, under the
 ///                                 short form
+///   shop#stage:transform:NAME     events and aggregates: that records came through this transform, which may have been
+///                                 renamed since
 ///   shop#expired_rows             aggregates only: records in the windows that retention has removed
 ///
 /// The short form, `shop-3` for `shop-clicks-3`, is kafka-delta-ingest's, and was ours while a pipeline had one topic.
@@ -93,12 +95,16 @@ class Progress {
   /// of these ids is in the table yet. The commit carries Markers() too.
   std::vector<delta::Txn> Begin(const model::TopicPartition& source, model::Offset start) const;
 
-  /// The markers of these topics that the table lacks; part of each commit that moves offsets, once per topic.
-  std::vector<delta::Txn> Markers(const delta::Snapshot& snapshot,
-                                  const std::vector<model::TopicPartition>& sources) const;
+  /// The markers of these topics, and of these stages' transforms, that the table lacks; part of each commit that moves
+  /// offsets, once each. The dead-letter table needs none of stages.
+  std::vector<delta::Txn> Markers(const delta::Snapshot& snapshot, const std::vector<model::TopicPartition>& sources,
+                                  const std::vector<std::string>& stages = {}) const;
+  /// The stages of transforms that the table's rows have come through at some time, under the names of that time.
+  std::vector<std::string> StagesOf(const delta::Snapshot& snapshot) const;
 
  private:
   std::string MarkerId(const std::string& topic) const;
+  std::string StageMarkerId(const std::string& stage) const;
   bool IsShort(const std::string& topic) const { return short_form_topic_ == topic; }
 
   std::string app_id_;

@@ -126,7 +126,7 @@ Result<EpochOutcome> TestPipeline::Commit(int table) {
     RETURN_NOT_OK(CommitLettersOf(std::move(letters), end).status());
   }
   ASSIGN_OR_RETURN(const auto epoch, Prepare(table));
-  return CommitEpoch(*plan_, plan_->tables[table], *tables_[table], progress_, epoch);
+  return CommitEpoch(*plan_, table, *tables_[table], progress_, epoch);
 }
 
 Status TestPipeline::CommitAll() {

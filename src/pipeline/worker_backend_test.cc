@@ -120,7 +120,7 @@ class WorkerBackendTest : public ::testing::Test {
 
   TestPipeline pipeline_{ServedConfig()};
   StoreGate gate_;
-  std::shared_ptr<MemoryEventLog> log_ = MemoryEventLog::Make(kSource.topic, 2, 1);
+  std::shared_ptr<MemoryEventLog> log_ = MemoryEventLog::Make({{kSource.topic, 2}}, 1);
   std::int64_t next_id_ = 0;
   Metrics metrics_;
   std::unique_ptr<Worker> worker_;

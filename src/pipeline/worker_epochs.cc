@@ -229,7 +229,7 @@ asio::awaitable<void> Worker::Cut(int table) {
   }
   const PreparedEpoch& epoch = **prepared;
   const CommitTry commit = [this, &state, table, prepared] {
-    return CommitEpoch(*plan_, plan_->tables[table], *state.table, state.progress, **prepared);
+    return CommitEpoch(*plan_, table, *state.table, state.progress, **prepared);
   };
   const auto outcome = co_await CommitUntilDecided(state, commit, resets, valid_until);
   if (!outcome.ok()) {

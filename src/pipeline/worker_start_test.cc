@@ -348,6 +348,25 @@ TEST_F(RunsTest, WhatIsReadAgainIsJudgedAsItWas) {
   }
 }
 
+TEST_F(RunsTest, TheBooksBalanceWhenATransformIsRenamed) {
+  const auto append_bad = [this] {
+    log_->Append(kA0, {.payload = Row(1, "no number"), .key = std::nullopt, .timestamp = kLogTime});
+  };
+  auto config = Config({"a"});
+  append_bad();
+  MILLRACE_ASSERT_OK(Run(config));
+  config.transforms[0].name = "tidy";
+  config.tables[1].from = "tidy";
+  config.aggregates[0].sql =
+      "SELECT window_start, num, count(*) AS n, sum(id) AS total FROM TUMBLE(tidy, ts, INTERVAL 1 MINUTE) GROUP BY ALL";
+  append_bad();
+  Append(kA0, 2);
+  MILLRACE_ASSERT_OK(Run(config));
+  ExpectSound();
+  EXPECT_EQ(RowsOf("cleaned"), 2);
+  EXPECT_EQ(RowsOf("test_dead_letters"), 2);
+}
+
 TEST_F(RunsTest, TheWatermarkOutlivesTheProcess) {
   auto config = Config({"a"});
   config.event_time->watermark_delay = 10s;

@@ -337,6 +337,7 @@ FetchedRecords MemoryEventLog::Fetch(std::int32_t partition, Offset from, int re
   const auto& log = partitions_[partition];
   FetchedRecords fetched;
   fetched.source = Source(partition);
+  fetched.append_time = append_time_;
   fetched.range = {from, from};
   auto kept = std::make_shared<std::vector<std::shared_ptr<const Record>>>();
   auto it = log.records.lower_bound(from);

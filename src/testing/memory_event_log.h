@@ -5,6 +5,7 @@
 /// and then records of the generation before, as a client delivers them when it had them queued at a seek.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -41,6 +42,9 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
                                               std::uint32_t seed);
 
   model::TopicPartition Source(std::int32_t partition) const { return sources_[partition]; }
+
+  /// Whether the records' timestamps count as the log's own, as with Kafka's LogAppendTime; else as the producers'.
+  void SetAppendTime(bool append_time) { append_time_ = append_time; }
 
   /// The record's offset.
   model::Offset Append(std::int32_t partition, Record record);
@@ -106,6 +110,7 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
   std::vector<Partition> partitions_;
   std::vector<Member> members_;
   std::int64_t generation_ = 0;
+  std::atomic<bool> append_time_{false};
 };
 
 }  // namespace millrace::testing

@@ -218,13 +218,22 @@ Question RandomQuestion(const Aggregate& aggregate, std::mt19937& random) {
   return question;
 }
 
+/// Two topics of different partition counts. In the reference a partition is its number over both.
+const std::vector<std::pair<std::string, int>> kTopics = {{"events", 3}, {"more", 2}};
+constexpr int kNumPartitions = 5;
+
+std::int32_t NumberOf(const model::TopicPartition& source) {
+  return (source.topic == "more" ? 3 : 0) + source.partition;
+}
+constexpr const char* kNumberSql = "CAST(_partition + CASE _topic WHEN 'more' THEN 3 ELSE 0 END AS INTEGER)";
+
 std::string ReferenceSql(const Aggregate& aggregate, const Question& question, const model::OffsetVector& offsets) {
   const auto floor_to = [](const std::string& value, std::int64_t step) {
     return fmt::format("({0} - (({0} % {1}) + {1}) % {1})", value, step);
   };
   std::string covered = "false";
   for (const auto& [source, next] : offsets) {
-    covered += fmt::format(" OR (_partition = {} AND _offset < {})", source.partition, next);
+    covered += fmt::format(" OR (_partition = {} AND _offset < {})", NumberOf(source), next);
   }
   const std::string window = floor_to("epoch_us(ts)", aggregate.window_us);
   std::string base =
@@ -344,10 +353,12 @@ struct Running {
 
 class Rehearsal {
  public:
-  explicit Rehearsal(std::uint32_t seed) : seed_(seed), random_(seed), scenario_(RandomScenario(random_)) {
+  explicit Rehearsal(std::uint32_t seed)
+      : seed_(seed), random_(seed), scenario_(RandomScenario(random_)), config_(scenario_.config) {
     folder_ = std::filesystem::path(::testing::TempDir()) / fmt::format("millrace_oracle_{}_{}", ::getpid(), seed);
     std::filesystem::create_directories(folder_);
-    log_ = MemoryEventLog::Make({{"events", num_partitions_}}, seed + 1);
+    log_ = MemoryEventLog::Make(kTopics, seed + 1);
+    log_->SetAppendTime(true);
   }
   ~Rehearsal() {
     for (auto& running : workers_) {
@@ -365,7 +376,7 @@ class Rehearsal {
   }
 
   void Play() {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, pipeline::MakePlan(scenario_.config));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, pipeline::MakePlan(config_));
     MILLRACE_ASSERT_OK_AND_ASSIGN(lake_, objectstore::OpenStore(folder_.string()));
     AppendEvents();
     StartWorker();
@@ -400,6 +411,8 @@ class Rehearsal {
       Kill();
     } else if (dice < 90) {
       StopWorker();
+    } else if (dice < 95) {
+      Edit();
     } else {
       std::this_thread::sleep_for(std::chrono::milliseconds(Between(1, 15)));
     }
@@ -410,7 +423,7 @@ class Rehearsal {
     const int count = Between(1, 300);
     for (int i = 0; i < count; ++i) {
       Event event = RandomEvent(random_, next_id_++);
-      event.partition = Between(0, num_partitions_ - 1);
+      event.partition = Between(0, kNumPartitions - 1);
       if (OneIn(100)) log_->Skip(event.partition, Between(1, 20));
       event.offset = log_->Append(
           event.partition, {.payload = ToPayload(event, random_), .key = std::nullopt, .timestamp = event.logged});
@@ -443,7 +456,9 @@ class Rehearsal {
   void Rebalance(MemoryEventLog::Handover handover) {
     if (workers_.empty()) return;
     std::map<int, std::vector<std::int32_t>> members;
-    for (std::int32_t p = 0; p < num_partitions_; ++p) {
+    for (std::int32_t p = 0; p < kNumPartitions; ++p) {
+      const auto& topics = config_.source.topics;
+      if (std::find(topics.begin(), topics.end(), log_->Source(p).topic) == topics.end()) continue;
       members[workers_[random_() % workers_.size()]->member].push_back(p);
     }
     log_->Rebalance(members, handover);
@@ -499,6 +514,47 @@ class Rehearsal {
     Rebalance(MemoryEventLog::Handover::kCooperative);
   }
 
+  // All processes end, some of them badly, and come back with another file: topics added, removed and reordered, a
+  // transform renamed, other threads and intervals.
+  void Edit() {
+    bool clean = true;
+    while (!workers_.empty()) {
+      auto running = TakeWorker();
+      if (OneIn(3)) {
+        running->store->SetPolicy([](StoreOperation, const std::string&) { return std::optional(StoreFault::kCrash); });
+      }
+      running->worker->Stop();
+      running->thread.join();
+      clean &= running->result.ok();
+    }
+    const std::vector<std::string> choices[] = {{"events"}, {"more"}, {"events", "more"}, {"more", "events"}};
+    Restart(choices[random_() % 4], clean);
+  }
+
+  // A stage of dead letters is named after its transform, so it is renamed only when nothing is to be read again.
+  void Restart(std::vector<std::string> topics, bool may_rename) {
+    config_.source.topics = std::move(topics);
+    config_.limits.threads = Between(1, 3);
+    for (auto& table : config_.tables) table.commit.interval = std::chrono::milliseconds(Between(2, 40));
+    for (auto& aggregate : config_.aggregates) aggregate.commit.interval = std::chrono::milliseconds(Between(2, 40));
+    if (may_rename) {
+      const std::string before = config_.transforms[0].name;
+      const std::string now = before == "clean" ? "tidy" : "clean";
+      config_.transforms[0].name = now;
+      for (auto& table : config_.tables) {
+        if (table.from == before) table.from = now;
+      }
+      for (auto& aggregate : config_.aggregates) {
+        const auto at = aggregate.sql.find("TUMBLE(" + before + ",");
+        if (at != std::string::npos) aggregate.sql.replace(at + 7, before.size(), now);
+      }
+    }
+    MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, pipeline::MakePlan(config_));
+    ++edits_;
+    StartWorker();
+    Rebalance(MemoryEventLog::Handover::kCooperative);
+  }
+
   static void CheckStopped(const Running& running) {
     if (running.result.ok()) return;
     // It was in the middle of a recovery, or another worker has taken over what it held.
@@ -523,7 +579,7 @@ class Rehearsal {
 
   void AskWorker(Running& running, const Aggregate& aggregate, const Question& question) {
     if (!running.worker->running()) return;
-    auto answer = running.backend->Query(aggregate.name, question.request);
+    auto answer = running.backend->Query(aggregate.name, question.request, {});
     ++questions_;
     if (!answer.ok()) {
       // A store that fails, or partitions on the move for as long as the backend is patient.
@@ -537,7 +593,7 @@ class Rehearsal {
 
   model::OffsetVector Ends() const {
     model::OffsetVector ends;
-    for (std::int32_t p = 0; p < num_partitions_; ++p) {
+    for (std::int32_t p = 0; p < kNumPartitions; ++p) {
       if (log_->end(p) > 0) ends[log_->Source(p)] = log_->end(p);
     }
     return ends;
@@ -545,6 +601,15 @@ class Rehearsal {
 
   // Healthy stores again; waits until every table has everything, then asks all that there is to ask and stops.
   void Finish() {
+    if (config_.source.topics.size() < kTopics.size()) {
+      while (!workers_.empty()) {
+        auto running = TakeWorker();
+        running->store->SetPolicy(nullptr);
+        running->worker->Stop();
+        running->thread.join();
+      }
+      Restart({"events", "more"}, false);
+    }
     for (const auto& running : workers_) running->store->SetPolicy(nullptr);
     Rebalance(MemoryEventLog::Handover::kCooperative);
     const auto ends = Ends();
@@ -554,7 +619,8 @@ class Rehearsal {
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::Open(store));
       for (;;) {
         MILLRACE_ASSERT_OK_AND_ASSIGN(const auto snapshot, table->Refresh());
-        const auto next = Progress(plan_->config.app_id, {"events"}, std::nullopt).NextOffsets(*snapshot);
+        const auto next =
+            millrace::pipeline::Progress(plan_->config.app_id, {"events", "more"}, std::nullopt).NextOffsets(*snapshot);
         if (next == ends) break;
         for (const auto& [source, offset] : next) {
           ASSERT_LE(offset, ends.at(source)) << plan_->tables[t].name << " " << model::ToString(source);
@@ -598,8 +664,9 @@ class Rehearsal {
     for (const auto& table : report.tables) {
       for (const auto& finding : table.findings) ADD_FAILURE() << table.name << ": " << finding;
     }
-    std::printf("seed %u: %zd events, %d kills, %d questions (%d refused), %ld rows compared, tables %s\n", seed_,
-                std::ssize(events_), kills_, questions_, refused_, static_cast<long>(rows), Describe().c_str());
+    std::printf("seed %u: %zd events, %d kills, %d edits, %d questions (%d refused), %ld rows compared, tables %s\n",
+                seed_, std::ssize(events_), kills_, edits_, questions_, refused_, static_cast<long>(rows),
+                Describe().c_str());
   }
 
   std::string Describe() const {
@@ -625,12 +692,17 @@ class Rehearsal {
   void CheckTables(sql::SqlSession& reference) {
     std::multiset<std::string> letters;
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto letter_rows,
-                                  ReadTable(plan_->dead_letters(), {"partition", "offset", "stage"}));
+                                  ReadTable(plan_->dead_letters(), {"partition", "offset", "stage", "topic"}));
     for (const auto& batch : letter_rows) {
       for (std::int64_t i = 0; i < batch->num_rows(); ++i) {
-        letters.insert(fmt::format("{}:{}:{}", static_cast<const arrow::Int32Array&>(*batch->column(0)).Value(i),
-                                   static_cast<const arrow::Int64Array&>(*batch->column(1)).Value(i),
-                                   static_cast<const arrow::StringArray&>(*batch->column(2)).GetString(i)));
+        const auto text = [&](int column) {
+          return static_cast<const arrow::StringArray&>(*batch->column(column)).GetString(i);
+        };
+        std::string stage = text(2);
+        if (stage == "transform:tidy") stage = "transform:clean";
+        letters.insert(fmt::format(
+            "{}:{}:{}", NumberOf({text(3), static_cast<const arrow::Int32Array&>(*batch->column(0)).Value(i)}),
+            static_cast<const arrow::Int64Array&>(*batch->column(1)).Value(i), stage));
       }
     }
     std::multiset<std::string> wanted;
@@ -665,12 +737,13 @@ class Rehearsal {
       const bool is_raw = table.name == "raw";
       std::vector<std::string> columns = {"id", "k1", "k2", "amount", "x", "q", "ts", is_raw ? "txt" : "num"};
       if (is_raw) columns.push_back("flag");
-      columns.insert(columns.end(), {"_partition", "_offset"});
+      const std::string shared = fmt::format("{}", fmt::join(columns, ", "));
+      columns.insert(columns.end(), {"_topic", "_partition", "_offset"});
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, ReadTable(t, columns));
       ASSERT_FALSE(rows.empty());
       MILLRACE_ASSERT_OK(reference.Register("stored", rows.front()->schema(), rows));
-      const std::string stored = fmt::format("SELECT {} FROM stored", fmt::join(columns, ", "));
-      const std::string made = fmt::format("SELECT {} FROM ({})", fmt::join(columns, ", "),
+      const std::string stored = fmt::format("SELECT {}, {} AS _partition, _offset FROM stored", shared, kNumberSql);
+      const std::string made = fmt::format("SELECT {}, _partition, _offset FROM ({})", shared,
                                            is_raw ? "SELECT * FROM events" : kCleanReference);
       for (const auto& [left, right] : {std::pair(stored, made), std::pair(made, stored)}) {
         MILLRACE_ASSERT_OK_AND_ASSIGN(const auto difference, reference.Query(left + " EXCEPT ALL " + right));
@@ -692,8 +765,8 @@ class Rehearsal {
 
   const std::uint32_t seed_;
   std::mt19937 random_;
-  const int num_partitions_ = 3;
   const Scenario scenario_;
+  pipeline::PipelineConfig config_;  // As it was edited last.
   std::filesystem::path folder_;
   std::shared_ptr<MemoryEventLog> log_;
   std::shared_ptr<const pipeline::Plan> plan_;
@@ -705,6 +778,7 @@ class Rehearsal {
   int next_member_ = 0;
   int step_ = 0;
   int kills_ = 0;
+  int edits_ = 0;
   int questions_ = 0;
   int refused_ = 0;
 };
