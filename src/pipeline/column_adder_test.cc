@@ -94,8 +94,7 @@ void CommitRaw(TestPipeline& pipeline, Shard& shard) {
   std::vector<SealedPart> parts;
   parts.push_back(shard.sink(kRaw).Seal(1).ValueOrDie());
   const auto epoch = PrepareEpoch(pipeline.plan().tables[kRaw], pipeline.table(kRaw), std::move(parts)).ValueOrDie();
-  const auto outcome =
-      CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch);
+  const auto outcome = CommitEpoch(pipeline.plan(), kRaw, pipeline.table(kRaw), pipeline.progress(), epoch);
   ASSERT_TRUE(outcome.ok()) << outcome.status().ToString();
   ASSERT_TRUE(std::holds_alternative<EpochCommitted>(*outcome));
 }
@@ -216,8 +215,7 @@ TEST(ColumnAdder, AddsSoManyAndNoMore) {
   EXPECT_EQ(Added(pipeline).size(), kAddedColumnsMax);
   const auto epoch = pipeline.Prepare(kRaw).ValueOrDie();
   EXPECT_EQ(epoch.rescued_rows, 2);
-  const auto outcome =
-      CommitEpoch(pipeline.plan(), pipeline.plan().tables[kRaw], pipeline.table(kRaw), pipeline.progress(), epoch);
+  const auto outcome = CommitEpoch(pipeline.plan(), kRaw, pipeline.table(kRaw), pipeline.progress(), epoch);
   ASSERT_TRUE(outcome.ok()) << outcome.status().ToString();
   const auto rows = Rows(pipeline);
   EXPECT_TRUE(rows.at(0).starts_with(R"(_rescued={"k100":100,"k101":101} k0=0 k1=1 )")) << rows.at(0);

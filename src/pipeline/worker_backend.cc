@@ -567,7 +567,11 @@ class WorkerBackend final : public serve::Backend {
 
 }  // namespace
 
-std::int64_t AnswerMemoryShare(const LimitsConfig& limits) { return limits.memory / 4; }
+std::int64_t AnswerMemoryShare(const LimitsConfig& limits) {
+  // What DuckDB needs for a small question, and a quarter of the least that a file may give limits.memory.
+  constexpr std::int64_t kLeast = 16 << 20;
+  return std::max(limits.memory / 4, kLeast);
+}
 
 std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics) {
   return std::make_unique<WorkerBackend>(worker, metrics);

@@ -517,7 +517,6 @@ class Rehearsal {
   // All processes end, some of them badly, and come back with another file: topics added, removed and reordered, a
   // transform renamed, other threads and intervals.
   void Edit() {
-    bool clean = true;
     while (!workers_.empty()) {
       auto running = TakeWorker();
       if (OneIn(3)) {
@@ -525,19 +524,17 @@ class Rehearsal {
       }
       running->worker->Stop();
       running->thread.join();
-      clean &= running->result.ok();
     }
     const std::vector<std::string> choices[] = {{"events"}, {"more"}, {"events", "more"}, {"more", "events"}};
-    Restart(choices[random_() % 4], clean);
+    Restart(choices[random_() % 4]);
   }
 
-  // A stage of dead letters is named after its transform, so it is renamed only when nothing is to be read again.
-  void Restart(std::vector<std::string> topics, bool may_rename) {
+  void Restart(std::vector<std::string> topics) {
     config_.source.topics = std::move(topics);
     config_.limits.threads = Between(1, 3);
     for (auto& table : config_.tables) table.commit.interval = std::chrono::milliseconds(Between(2, 40));
     for (auto& aggregate : config_.aggregates) aggregate.commit.interval = std::chrono::milliseconds(Between(2, 40));
-    if (may_rename) {
+    if (OneIn(2)) {
       const std::string before = config_.transforms[0].name;
       const std::string now = before == "clean" ? "tidy" : "clean";
       config_.transforms[0].name = now;
@@ -588,6 +585,7 @@ class Rehearsal {
       ++refused_;
       return;
     }
+    answer->held.reset();  // All answers are kept to the end; the memory that they may take is for those on their way.
     recorded_.push_back({&aggregate, question, *std::move(answer), fmt::format("seed {} step {}", seed_, step_)});
   }
 
@@ -608,7 +606,7 @@ class Rehearsal {
         running->worker->Stop();
         running->thread.join();
       }
-      Restart({"events", "more"}, false);
+      Restart({"events", "more"});
     }
     for (const auto& running : workers_) running->store->SetPolicy(nullptr);
     Rebalance(MemoryEventLog::Handover::kCooperative);
@@ -690,7 +688,9 @@ class Rehearsal {
 
   // Every offset once: as exactly its row, as a dead letter of the right stage, or not at all where a WHERE says so.
   void CheckTables(sql::SqlSession& reference) {
+    // One letter a stage. A record that was read again after its transform was renamed may have one under either name.
     std::multiset<std::string> letters;
+    std::multiset<std::string> renamed;
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto letter_rows,
                                   ReadTable(plan_->dead_letters(), {"partition", "offset", "stage", "topic"}));
     for (const auto& batch : letter_rows) {
@@ -698,13 +698,16 @@ class Rehearsal {
         const auto text = [&](int column) {
           return static_cast<const arrow::StringArray&>(*batch->column(column)).GetString(i);
         };
-        std::string stage = text(2);
-        if (stage == "transform:tidy") stage = "transform:clean";
-        letters.insert(fmt::format(
-            "{}:{}:{}", NumberOf({text(3), static_cast<const arrow::Int32Array&>(*batch->column(0)).Value(i)}),
-            static_cast<const arrow::Int64Array&>(*batch->column(1)).Value(i), stage));
+        const bool is_renamed = text(2) == "transform:tidy";
+        const std::string stage = is_renamed ? "transform:clean" : text(2);
+        (is_renamed ? renamed : letters)
+            .insert(fmt::format("{}:{}:{}",
+                                NumberOf({text(3), static_cast<const arrow::Int32Array&>(*batch->column(0)).Value(i)}),
+                                static_cast<const arrow::Int64Array&>(*batch->column(1)).Value(i), stage));
       }
     }
+    std::erase_if(renamed, [&letters](const std::string& letter) { return letters.contains(letter); });
+    letters.merge(renamed);
     std::multiset<std::string> wanted;
     for (const auto& event : events_) {
       if (event.fate == Fate::kBadPayload) wanted.insert(fmt::format("{}:{}:decode", event.partition, event.offset));
