@@ -21,7 +21,7 @@ constexpr Int128 PowerOfTen(int exponent) {
 constexpr Int128 kDecimalEnd = PowerOfTen(38);
 
 // Rows that become arrays at a time.
-constexpr std::size_t kChunkRows = 16 * 1024;
+constexpr std::size_t kExportRows = 16 * 1024;
 
 bool FitsDecimal(Int128 value) { return value < kDecimalEnd && value > -kDecimalEnd; }
 
@@ -544,7 +544,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ToBatch(std::span<cons
   std::vector<arrow::ArrayVector> chunks(static_cast<std::size_t>(schema_->num_fields()));
   const std::size_t num_rows = rows.size();
   do {
-    const auto chunk = rows.first(std::min(rows.size(), kChunkRows));
+    const auto chunk = rows.first(std::min(rows.size(), kExportRows));
     rows = rows.subspan(chunk.size());
     ASSIGN_OR_RETURN(auto columns, ToColumns(chunk));
     for (std::size_t c = 0; c < chunks.size(); ++c) chunks[c].push_back(std::move(columns[c]));
