@@ -3,19 +3,45 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <stop_token>
+#include <thread>
 #include <utility>
 
 #include "base/log.h"
 #include "base/version.h"
 #include "eventlog/kafka/kafka_log.h"
 #include "objectstore/counted_store.h"
+#include "pipeline/open_tables.h"
 #include "pipeline/worker_backend.h"
 
 namespace millrace::app {
 
 using pipeline::EmbeddedSource;
 using pipeline::KafkaSource;
+
+namespace {
+
+/// A stop always ends: the last resort against a call that does not come back, into a client's library or a disk.
+void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& ended) {
+  constexpr auto kGrace = std::chrono::seconds(3);  // For what gives up at the deadline itself.
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::unique_lock lock(mutex);
+  while (!changed.wait_for(lock, ended, std::chrono::milliseconds(200), [&ended] { return ended.stop_requested(); })) {
+    if (!worker.stopping() || std::chrono::steady_clock::now() < worker.StopDeadline() + kGrace) continue;
+    spdlog::critical(
+        "shutdown_timeout is over and something does not end: leaving; what is not committed will be read "
+        "again");
+    std::_Exit(1);
+  }
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config, const Options& options) {
   auto service = std::unique_ptr<Service>(new Service);
@@ -30,6 +56,7 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
   // Up to here there is nothing new on any disk.
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kCreate));
   if (const auto* embedded = std::get_if<EmbeddedSource>(&plan->config.source.log)) {
+    RETURN_NOT_OK(pipeline::CheckTables(*plan, lake));  // Opening the log makes its folder.
     eventlog::EmbeddedOptions log;
     log.path = embedded->path;
     log.partitions = embedded->partitions;
@@ -63,6 +90,7 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
 }
 
 Status Service::Run() {
+  const std::jthread watchdog([this](const std::stop_token& ended) { EndAfterDeadline(*worker_, ended); });
   maintainer_ = std::make_unique<pipeline::Maintainer>(*worker_, metrics_);
   const Status done = worker_->Run();
   maintainer_->Stop(worker_->StopDeadline());

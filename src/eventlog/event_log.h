@@ -111,8 +111,9 @@ class Consumer {
   /// For lag tools only, best effort and asynchronous: nothing of ours ever reads these back.
   virtual void ReportProgress(const OffsetVector& next) = 0;
 
-  /// All partitions of the subscribed topics, owned by us or not.
-  virtual Result<std::vector<TopicPartition>> Partitions(std::chrono::milliseconds timeout) = 0;
+  /// All partitions of these topics, owned by us or not, subscribed or not. Errors as Subscribe().
+  virtual Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics,
+                                                         std::chrono::milliseconds timeout) = 0;
 
   /// Leaves the group. No other call may follow.
   virtual void Close() = 0;

@@ -225,6 +225,10 @@ std::vector<delta::Txn> Progress::Begin(const model::TopicPartition& source, mod
   return txns;
 }
 
+bool Progress::KnowsTopic(const delta::Snapshot& snapshot, const std::string& topic) const {
+  return snapshot.TxnVersion(MarkerId(topic)).has_value();
+}
+
 std::string Progress::StageMarkerId(const std::string& stage) const { return app_id_ + "#stage:" + stage; }
 
 std::vector<std::string> Progress::StagesOf(const delta::Snapshot& snapshot) const {

@@ -99,6 +99,8 @@ class Progress {
   /// offsets, once each. The dead-letter table needs none of stages.
   std::vector<delta::Txn> Markers(const delta::Snapshot& snapshot, const std::vector<model::TopicPartition>& sources,
                                   const std::vector<std::string>& stages = {}) const;
+  /// The table has a marker of this topic.
+  bool KnowsTopic(const delta::Snapshot& snapshot, const std::string& topic) const;
   /// The stages of transforms that the table's rows have come through at some time, under the names of that time.
   std::vector<std::string> StagesOf(const delta::Snapshot& snapshot) const;
 

@@ -67,20 +67,29 @@ Result<model::Offset> ResolveStart(const SourceConfig& source, const model::Topi
   return at->second;
 }
 
-Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::TopicPartition& partition,
-                                     const std::vector<TablePosition>& positions, const model::OffsetRange& bounds,
-                                     model::Offset resolved) {
+model::Offset FirstStart(const SourceConfig& source, const model::TopicPartition& partition,
+                         const std::vector<TablePosition>& positions, const TablePosition& table,
+                         const model::OffsetRange& bounds, model::Offset resolved) {
   // A start that was written and that nothing has been read from yet.
   std::optional<model::Offset> written;
   for (const auto& position : positions) {
     if (!position.next || position.next != position.begun) continue;
     written = std::min(written.value_or(*position.next), *position.next);
   }
+  if (written) return *written;
+  const auto* given = std::get_if<StartOffsets>(&source.start);
+  const bool is_given = given != nullptr && given->next.contains(partition.partition);
+  return table.knows_topic && !is_given ? bounds.begin : resolved;
+}
+
+Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::TopicPartition& partition,
+                                     const std::vector<TablePosition>& positions, const model::OffsetRange& bounds,
+                                     model::Offset resolved) {
   PartitionStartPlan plan;
   for (auto position : positions) {
     TableStart start;
     start.is_new = !position.next;
-    if (!position.next) position.next = written.value_or(resolved);
+    if (!position.next) position.next = FirstStart(source, partition, positions, position, bounds, resolved);
     start.next = start.covered_from = *position.next;
     if (start.next > bounds.end) return BeyondTheLog(position, partition, bounds);
     if (start.next < bounds.begin) {

@@ -3,9 +3,11 @@
 ///
 /// A partition that no table knows begins where `source.start` says. That place (the end of the log, the first record
 /// after a time) moves on while nothing is committed, so it is written into every table before the first record is
-/// taken. A process that dies between two of these commits leaves tables that know the start and have covered nothing,
-/// beside tables that know nothing: the latter take the start of the former. A table that was added later finds the
-/// others further on, and begins where `source.start` says now.
+/// taken: for all partitions of the topic at once, whoever reads them, so that a partition which a table does not know,
+/// while it knows the topic, is one that the topic got since, and is read from its beginning. A process that dies
+/// between two of these commits leaves tables that know the start and have covered nothing, beside tables that know
+/// nothing: the latter take the start of the former. A table that was added later finds the others further on, and
+/// begins where `source.start` says now.
 #pragma once
 
 #include <optional>
@@ -23,6 +25,7 @@ struct TablePosition {
   std::string table;
   std::optional<model::Offset> next;   ///< Progress::NextOffset(); nullopt: it knows nothing.
   std::optional<model::Offset> begun;  ///< Progress::BooksBeginAt().
+  bool knows_topic = false;            ///< Progress::KnowsTopic().
 };
 
 /// Where one table goes on.
@@ -44,6 +47,11 @@ struct PartitionStartPlan {
 /// kInvalidInput: source.start.offsets names an offset that the log does not hold.
 Result<model::Offset> ResolveStart(const SourceConfig& source, const model::TopicPartition& partition,
                                    const model::OffsetRange& bounds, std::optional<model::Offset> at_time);
+
+/// Where a table begins that knows nothing of the partition. `resolved`: of ResolveStart().
+model::Offset FirstStart(const SourceConfig& source, const model::TopicPartition& partition,
+                         const std::vector<TablePosition>& positions, const TablePosition& table,
+                         const model::OffsetRange& bounds, model::Offset resolved);
 
 /// `bounds`: what the log holds. `resolved`: of ResolveStart(), looked at only if a table knows nothing.
 /// kCorrupt: the log ends before a table's offset (it was recreated or truncated), or begins after it and on_gap is

@@ -87,6 +87,18 @@ TEST(StartPlan, ATableThatIsAddedLaterBeginsWhereTheUserSaysNow) {
   EXPECT_EQ(plan.lowest, 170);
 }
 
+// The topic got a partition: `latest` was about what was there when the pipeline began.
+TEST(StartPlan, APartitionOfATopicThatTheTableKnowsIsReadFromItsBeginning) {
+  auto table = Unknown("a");
+  table.knows_topic = true;
+  for (const StartPosition& start : {StartPosition(StartLatest{}), StartPosition(StartTimestamp{1})}) {
+    const auto plan = PlanStart(From(start), kPartition, {table, Unknown("new")}, kLog, 200).ValueOrDie();
+    EXPECT_EQ(Next(plan), (std::vector<model::Offset>{100, 200})) << "a new table begins where the user says now";
+  }
+  const auto given = PlanStart(From(StartOffsets{{{3, 150}}}), kPartition, {table}, kLog, 150).ValueOrDie();
+  EXPECT_EQ(Next(given), (std::vector<model::Offset>{150}));
+}
+
 TEST(StartPlan, TablesGoOnWhereEachStands) {
   const auto plan = PlanStart(From(StartEarliest{}), kPartition, {At("a", 170), At("b", 130)}, kLog, 100).ValueOrDie();
   EXPECT_EQ(Next(plan), (std::vector<model::Offset>{170, 130}));

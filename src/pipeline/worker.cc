@@ -59,6 +59,11 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
                                              std::unique_ptr<eventlog::Consumer> consumer,
                                              std::shared_ptr<objectstore::ObjectStore> lake, Options options) {
   auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), options));
+  // Before tables are made. A log that cannot be reached now may be there later: Run() tries again.
+  const auto& source = worker->plan_->config.source;
+  const auto partitions = worker->consumer_->Partitions(source.topics, kLogTimeout);
+  if (!partitions.ok() && !MayPass(partitions.status())) return partitions.status();
+  if (partitions.ok()) RETURN_NOT_OK(CheckStartPartitions(source, *partitions));
   ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (std::size_t t = 0; t < opened.size(); ++t) {
@@ -244,7 +249,7 @@ asio::awaitable<Status> Worker::Subscribe() {
   const auto subscribe = [this]() -> Status {
     RETURN_NOT_OK(consumer_->Subscribe(plan_->config.source.topics, kLogTimeout));
     if (!std::holds_alternative<StartOffsets>(plan_->config.source.start)) return Status::OK();
-    ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(kLogTimeout));
+    ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(plan_->config.source.topics, kLogTimeout));
     return CheckStartPartitions(plan_->config.source, partitions);
   };
   Status subscribed = Status::OK();
@@ -417,54 +422,95 @@ bool Worker::AtEnd() const {
 
 // ---- Partitions come and go -------------------------------------------------------------------------------------
 
-asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> Worker::PlanStarts(
-    const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds) {
-  const auto& config = plan_->config.source;
-  std::map<model::TopicPartition, std::vector<TablePosition>> positions;
-  std::vector<model::TopicPartition> unknown;
-  for (const auto& source : partitions) {
-    bool known = true;
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
-      const auto& state = *tables_[t];
-      const auto snapshot = state.table->snapshot();
-      positions[source].push_back({.table = state.status.name,
-                                   .next = state.progress.NextOffset(*snapshot, source),
-                                   .begun = state.progress.BooksBeginAt(*snapshot, source)});
-      known &= positions[source].back().next.has_value();
-    }
-    if (!known) unknown.push_back(source);
+std::vector<TablePosition> Worker::PositionsOf(const model::TopicPartition& source) const {
+  std::vector<TablePosition> positions;
+  for (int t = 0; t < plan_->dead_letters(); ++t) {
+    const auto& state = *tables_[t];
+    const auto snapshot = state.table->snapshot();
+    positions.push_back({.table = state.status.name,
+                         .next = state.progress.NextOffset(*snapshot, source),
+                         .begun = state.progress.BooksBeginAt(*snapshot, source),
+                         .knows_topic = state.progress.KnowsTopic(*snapshot, source.topic)});
   }
+  return positions;
+}
+
+/// Where these partitions begin that some table does not know.
+asio::awaitable<Result<model::OffsetVector>> Worker::ResolveStarts(const std::vector<model::TopicPartition>& partitions,
+                                                                   const model::OffsetRanges& bounds) {
+  const auto& config = plan_->config.source;
   model::OffsetVector at_time;
-  if (const auto* start = std::get_if<StartTimestamp>(&config.start); start != nullptr && !unknown.empty()) {
-    const auto ask = [this, time = start->time, unknown] { return consumer_->OffsetsAt(time, unknown, kLogTimeout); };
+  if (const auto* start = std::get_if<StartTimestamp>(&config.start); start != nullptr && !partitions.empty()) {
+    const auto ask = [this, time = start->time, partitions] {
+      return consumer_->OffsetsAt(time, partitions, kLogTimeout);
+    };
     CO_ASSIGN_OR_RETURN(at_time, co_await AskLog(ask));
   }
   model::OffsetVector resolved;
-  for (const auto& source : unknown) {
+  for (const auto& source : partitions) {
     const auto at = at_time.find(source);
     CO_ASSIGN_OR_RETURN(resolved[source], ResolveStart(config, source, bounds.at(source),
                                                        at == at_time.end() ? std::nullopt : std::optional(at->second)));
   }
+  co_return resolved;
+}
+
+asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> Worker::PlanStarts(
+    const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds) {
+  std::vector<model::TopicPartition> unknown;
+  for (const auto& source : partitions) {
+    const auto positions = PositionsOf(source);
+    if (std::any_of(positions.begin(), positions.end(), [](const auto& p) { return !p.next; })) {
+      unknown.push_back(source);
+    }
+  }
+  CO_ASSIGN_OR_RETURN(auto resolved, co_await ResolveStarts(unknown, bounds));
   std::map<model::TopicPartition, PartitionStartPlan> plans;
-  for (const auto& [source, tables] : positions) {
-    CO_ASSIGN_OR_RETURN(plans[source], PlanStart(config, source, tables, bounds.at(source), resolved[source]));
+  for (const auto& source : partitions) {
+    CO_ASSIGN_OR_RETURN(plans[source], PlanStart(plan_->config.source, source, PositionsOf(source), bounds.at(source),
+                                                 resolved[source]));
     for (const auto& gap : plans[source].gaps) spdlog::warn("{}", gap);
   }
   co_return plans;
 }
 
-/// Into every table that does not know them yet, before the first record is taken.
+/// Into every table that does not know them yet, before the first record is taken: where these partitions begin, and,
+/// where a table does not know the topic, where all of its others do.
 asio::awaitable<Status> Worker::WriteStarts(const std::map<model::TopicPartition, PartitionStartPlan>& plans) {
-  if (!MustBeWritten(plan_->config.source.start)) co_return Status::OK();
-  for (int t = 0; t < plan_->dead_letters(); ++t) {
-    model::OffsetVector starts;
-    for (const auto& [source, plan] : plans) {
-      if (plan.tables[t].is_new) starts[source] = plan.tables[t].covered_from;
+  const auto& config = plan_->config.source;
+  if (!MustBeWritten(config.start)) co_return Status::OK();
+  std::vector<model::OffsetVector> starts(plan_->dead_letters());
+  std::set<std::string> new_topics;
+  for (const auto& [source, plan] : plans) {
+    const auto positions = PositionsOf(source);
+    for (int t = 0; t < plan_->dead_letters(); ++t) {
+      if (!plan.tables[t].is_new) continue;
+      starts[t][source] = plan.tables[t].covered_from;
+      if (!positions[t].knows_topic) new_topics.insert(source.topic);
     }
-    if (starts.empty()) continue;
+  }
+  if (!new_topics.empty()) {
+    const auto list = [this, topics = std::vector(new_topics.begin(), new_topics.end())] {
+      return consumer_->Partitions(topics, kLogTimeout);
+    };
+    CO_ASSIGN_OR_RETURN(auto others, co_await AskLog(list));
+    std::erase_if(others, [&plans](const auto& source) { return plans.contains(source); });
+    const auto ask_bounds = [this, others] { return consumer_->Bounds(others, kLogTimeout); };
+    CO_ASSIGN_OR_RETURN(const auto bounds, co_await AskLog(ask_bounds));
+    CO_ASSIGN_OR_RETURN(const auto resolved, co_await ResolveStarts(others, bounds));
+    for (const auto& source : others) {
+      const auto positions = PositionsOf(source);
+      for (int t = 0; t < plan_->dead_letters(); ++t) {
+        if (positions[t].next || positions[t].knows_topic) continue;
+        starts[t][source] = FirstStart(config, source, positions, positions[t], bounds.at(source), resolved.at(source));
+      }
+    }
+  }
+  for (int t = 0; t < plan_->dead_letters(); ++t) {
+    if (starts[t].empty()) continue;
     auto& state = *tables_[t];
-    const CommitTry commit = [this, &state, t, starts] {
-      return CommitStarts(*plan_, plan_->tables[t], *state.table, state.progress, starts);
+    const CommitTry commit = [this, &state, t, table_starts = starts[t]] {
+      return CommitStarts(*plan_, plan_->tables[t], *state.table, state.progress, table_starts);
     };
     const auto outcome = co_await RunOn(io_pool_.get_executor(), commit);
     if (!outcome.ok()) co_return outcome.status();

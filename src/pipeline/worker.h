@@ -94,7 +94,7 @@ class Worker {
     bool handle_signals = true;
   };
 
-  /// Opens or creates every table, see OpenTables(). Errors name the table.
+  /// Asks the log for the topics, then opens or creates every table, see OpenTables(). Errors name the topic or table.
   static Result<std::unique_ptr<Worker>> Make(std::shared_ptr<const Plan> plan,
                                               std::unique_ptr<eventlog::Consumer> consumer,
                                               std::shared_ptr<objectstore::ObjectStore> lake, Options options);
@@ -184,6 +184,9 @@ class Worker {
   asio::awaitable<Status> StartPartitions(std::vector<model::TopicPartition> partitions);
   asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> PlanStarts(
       const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
+  std::vector<TablePosition> PositionsOf(const model::TopicPartition& source) const;
+  asio::awaitable<Result<model::OffsetVector>> ResolveStarts(const std::vector<model::TopicPartition>& partitions,
+                                                             const model::OffsetRanges& bounds);
   asio::awaitable<Status> WriteStarts(const std::map<model::TopicPartition, PartitionStartPlan>& plans);
   asio::awaitable<Status> CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
                                             const model::OffsetRanges& bounds);

@@ -71,9 +71,10 @@ class RunsTest : public ::testing::Test {
   Result<Running> Start(const PipelineConfig& config, bool until_end = false) {
     ASSIGN_OR_RETURN(plan_, MakePlan(config));
     Running running;
+    const int member = member_++;
     ASSIGN_OR_RETURN(running.worker, Worker::Make(plan_, log_->NewConsumer(), store_,
                                                   {.until_end = until_end, .handle_signals = false}));
-    log_->Rebalance({{member_++, SlotsOf(config)}});
+    log_->Rebalance({{member, SlotsOf(config)}});
     running.done = std::async(std::launch::async, [worker = running.worker.get()] { return worker->Run(); });
     return running;
   }
@@ -276,13 +277,47 @@ TEST_P(BeginningTest, ASecondWorkerBeforeTheFirstCommitBeginsThereToo) {
   ExpectRows(8);
 }
 
+TEST_P(BeginningTest, APartitionThatTheTopicGetsIsReadFromItsBeginning) {
+  MILLRACE_ASSERT_OK(Run(Wanted()));
+  EXPECT_EQ(RowsOf("raw"), 0);
+  const auto added = log_->AddPartition("a");
+  Append(added, 5);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(Wanted()));
+  log_->Rebalance({{member_ - 1, {kA0, kA1, added}}});
+  WaitFor(*running.worker, [](const WorkerStatus& status) { return status.records >= 5; });
+  running.worker->Stop();
+  MILLRACE_ASSERT_OK(running.done.get());
+  ExpectRows(5);
+}
+
+// Of two workers each writes the start of all partitions: the one that comes second must not take the others' for new.
+TEST_P(BeginningTest, TheOtherWorkersPartitionsBeginAtTheSameMoment) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, MakePlan(Wanted()));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto first,
+                                Worker::Make(plan_, log_->NewConsumer(), store_, {.handle_signals = false}));
+  log_->Rebalance({{member_++, {kA0}}});
+  auto done = std::async(std::launch::async, [&first] { return first->Run(); });
+  WaitFor(*first, IsRunning);
+  Append(kA1, 3);  // After the pipeline began, and before anybody has this partition.
+  first->Stop();
+  MILLRACE_ASSERT_OK(done.get());
+  first.reset();
+  MILLRACE_ASSERT_OK(Run(Wanted()));
+  ExpectRows(3);
+}
+
 INSTANTIATE_TEST_SUITE_P(Where, BeginningTest,
                          ::testing::Values(Beginning{"Latest", StartLatest{}},
                                            Beginning{"Timestamp", StartTimestamp{kLogTime + 1}},
                                            Beginning{"Offsets", StartOffsets{{{0, 7}, {1, 7}}}}),
                          [](const auto& test) { return test.param.name; });
 
-TEST_F(RunsTest, AStartThatTheLogDoesNotHoldNamesTheKeyAndMakesNothing) {
+TEST_F(RunsTest, ATopicThatIsNotThereMakesNothing) {
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, Run(Config({"a", "nowhere"})));
+  EXPECT_TRUE(!std::filesystem::exists(folder_) || std::filesystem::is_empty(folder_));
+}
+
+TEST_F(RunsTest, AStartThatTheLogDoesNotHoldNamesTheKey) {
   Append(kA0, 5);
   const Status beyond = Run(Config({"a"}, StartOffsets{{{0, 100}}}));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, beyond);

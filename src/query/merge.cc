@@ -15,18 +15,13 @@
 #include "base/nearest_name.h"
 #include "base/quantity_text.h"
 #include "query/aggregate_query.h"
+#include "query/lower_case_internal.h"
 #include "query/where_expression.h"
 
 namespace millrace::query {
 namespace {
 
 constexpr std::size_t kPlansMax = 256;
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();

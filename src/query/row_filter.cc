@@ -10,6 +10,7 @@
 
 #include "base/nearest_name.h"
 #include "query/condition_tree_internal.h"
+#include "query/lower_case_internal.h"
 
 namespace millrace::query {
 namespace {
@@ -18,12 +19,6 @@ namespace json = boost::json;
 using delta::Comparator;
 
 constexpr const char* kRelation = "rows_of_scan";
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 // DuckDB's name for a column's type; nullopt: comparisons of it are left to DuckDB. Not float: DuckDB compares it with
 // a constant in a type that depends on the constant.

@@ -6,6 +6,7 @@
 
 #include "base/nearest_name.h"
 #include "query/condition_tree_internal.h"
+#include "query/lower_case_internal.h"
 
 namespace millrace::query {
 namespace {
@@ -107,12 +108,6 @@ const std::vector<std::string>& AllowedFunctions() {
                                                   "~~",
                                                   "~~*"};
   return kNames;
-}
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
 }
 
 class Checker {

@@ -163,10 +163,14 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
 
   void ReportProgress(const OffsetVector&) override {}
 
-  Result<std::vector<TopicPartition>> Partitions(std::chrono::milliseconds) override {
+  Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics,
+                                                 std::chrono::milliseconds) override {
     std::vector<TopicPartition> partitions;
-    for (std::size_t p = 0; p < log_->partitions_.size(); ++p) {
-      partitions.push_back(log_->Source(static_cast<std::int32_t>(p)));
+    for (const auto& topic : topics) {
+      if (!log_->HasTopic(topic)) return NotFound("no topic '{}'", topic);
+      for (const auto& source : log_->sources_) {
+        if (source.topic == topic) partitions.push_back(source);
+      }
     }
     return partitions;
   }
@@ -221,6 +225,14 @@ std::shared_ptr<MemoryEventLog> MemoryEventLog::Make(const std::vector<std::pair
 
 void MemoryEventLog::Wake(int member) const {
   if (IsOpen(member)) static_cast<void>(::eventfd_write(members_[member].wake_fd, 1));
+}
+
+std::int32_t MemoryEventLog::AddPartition(const std::string& topic) {
+  const std::lock_guard lock(mutex_);
+  const auto count = std::count_if(sources_.begin(), sources_.end(), [&](const auto& s) { return s.topic == topic; });
+  sources_.push_back({topic, static_cast<std::int32_t>(count)});
+  partitions_.emplace_back();
+  return static_cast<std::int32_t>(sources_.size() - 1);
 }
 
 bool MemoryEventLog::HasTopic(const std::string& topic) const {

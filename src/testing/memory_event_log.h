@@ -46,6 +46,9 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
   /// Whether the records' timestamps count as the log's own, as with Kafka's LogAppendTime; else as the producers'.
   void SetAppendTime(bool append_time) { append_time_ = append_time; }
 
+  /// The topic gets a partition; its number comes after all others. With no member joined.
+  std::int32_t AddPartition(const std::string& topic);
+
   /// The record's offset.
   model::Offset Append(std::int32_t partition, Record record);
   /// A hole: `count` offsets that never get a record.
@@ -104,7 +107,7 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
   eventlog::FetchedRecords Fetch(std::int32_t partition, model::Offset from, int records_max);
   bool IsOpen(int member) const { return member < std::ssize(members_) && !members_[member].closed; }
 
-  const std::vector<model::TopicPartition> sources_;  // By number.
+  std::vector<model::TopicPartition> sources_;  // By number.
   mutable std::mutex mutex_;
   std::minstd_rand random_;
   std::vector<Partition> partitions_;

@@ -453,7 +453,7 @@ TEST_F(KafkaLogTest, LooksUpOffsetsTimesAndFingerprints) {
   Produce(records);
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer, MakeKafkaConsumer(ConsumerProperties()));
   MILLRACE_ASSERT_OK(consumer->Subscribe({topic_}, 20s));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(auto partitions, consumer->Partitions(10s));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto partitions, consumer->Partitions({topic_}, 10s));
   EXPECT_EQ(partitions, (std::vector<TopicPartition>{zero_, one_}));
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto bounds, consumer->Bounds(partitions, 10s));
   EXPECT_EQ(bounds[zero_], (OffsetRange{0, 10}));

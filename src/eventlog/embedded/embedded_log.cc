@@ -34,7 +34,7 @@ class EmbeddedConsumer final : public Consumer {
 
   Status Subscribe(std::vector<std::string> topics, milliseconds timeout) override {
     topics_ = std::move(topics);
-    ASSIGN_OR_RETURN(std::vector<TopicPartition> partitions, Partitions(timeout));
+    ASSIGN_OR_RETURN(std::vector<TopicPartition> partitions, Partitions(topics_, timeout));
     for (const TopicPartition& tp : partitions) partitions_[tp];
     events_.push_back(Assigned{std::move(partitions)});
     storage_->Watch(wake_fd_);
@@ -139,7 +139,9 @@ class EmbeddedConsumer final : public Consumer {
   /// There is no group, and so nobody to tell.
   void ReportProgress(const OffsetVector&) override {}
 
-  Result<std::vector<TopicPartition>> Partitions(milliseconds) override { return storage_->Partitions(topics_); }
+  Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics, milliseconds) override {
+    return storage_->Partitions(topics);
+  }
 
   void Close() override {
     if (wake_fd_ < 0) return;

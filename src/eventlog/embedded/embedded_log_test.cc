@@ -258,7 +258,7 @@ TEST_F(EmbeddedLogTest, EqualKeysShareAPartition) {
   MILLRACE_ASSERT_OK(producer->Flush(10s));
   auto consumer = log->NewConsumer();
   MILLRACE_ASSERT_OK(consumer->Subscribe({"clicks"}, 1s));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(auto partitions, consumer->Partitions(1s));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto partitions, consumer->Partitions({"clicks"}, 1s));
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto bounds, consumer->Bounds(partitions, 1s));
   std::vector<Offset> ends;
   for (const auto& [tp, range] : bounds) ends.push_back(range.end);

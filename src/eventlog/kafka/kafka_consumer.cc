@@ -30,6 +30,8 @@ constexpr milliseconds kSeekTimeout{10'000};
 constexpr milliseconds kLookupTimeout{2'000};
 // Without a broker there is nobody to tell.
 constexpr milliseconds kLeaveTimeout{2'000};
+// Who joins waits until the others have joined again, which they learn at their next heartbeat, 3 s apart by default.
+constexpr milliseconds kJoinTimeout{5'000};
 
 // 16 MiB or 30,000 messages wait at most in librdkafka's queue: the whole process has 256 MiB, and a message takes more
 // than its own bytes. One fetch may add 8 MiB to that.
@@ -139,7 +141,7 @@ class KafkaConsumer final : public Consumer {
 
   Status Subscribe(std::vector<std::string> topics, milliseconds timeout) override {
     topics_ = std::move(topics);
-    RETURN_NOT_OK(Partitions(timeout).status());
+    RETURN_NOT_OK(Partitions(topics_, timeout).status());
     PartitionList list = MakePartitionList(topics_.size());
     for (const std::string& topic : topics_)
       rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
@@ -162,7 +164,7 @@ class KafkaConsumer final : public Consumer {
                                                      milliseconds timeout) override;
   std::optional<Offset> KnownEnd(const TopicPartition& source) const override;
   void ReportProgress(const OffsetVector& next) override;
-  Result<std::vector<TopicPartition>> Partitions(milliseconds timeout) override;
+  Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics, milliseconds timeout) override;
   void Close() override;
 
  private:
@@ -198,6 +200,7 @@ class KafkaConsumer final : public Consumer {
       if (error == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) text = self->FencedText();
     } else if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
       text += " (" + self->servers_ + ")";
+      self->brokers_down_ = true;
     }
     self->events_.push_back(Failed{MakeStatus(KindOfKafkaError(error), "Kafka: " + text), std::nullopt});
   }
@@ -234,6 +237,7 @@ class KafkaConsumer final : public Consumer {
   std::set<TopicPartition> revoking_;  // Revoked, Release() still owed.
   std::vector<TopicPartition> revoking_started_;  // Those of the whole revocation that librdkafka has assigned.
   bool closing_ = false;
+  bool brokers_down_ = false;  // All of them, as last heard; an assignment shows otherwise.
   std::vector<Event> events_;  // Rebalances and errors since the last poll.
   std::vector<rd_kafka_message_t*> buffer_;
   Handle lookup_;  // A second client without a group, for single records; made when first needed.
@@ -251,6 +255,8 @@ void KafkaConsumer::Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_pa
     }
     if (cooperative_ && error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
       static_cast<void>(AnswerRevoke(removed));
+    } else if (cooperative_ && error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+      static_cast<void>(AnswerAssign(MakePartitionList()));
     } else {
       rd_kafka_assign(handle_.get(), nullptr);
     }
@@ -260,6 +266,7 @@ void KafkaConsumer::Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_pa
   for (int i = 0; i < list->cnt; ++i) named.push_back({list->elems[i].topic, list->elems[i].partition});
   Status answer;
   if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    brokers_down_ = false;
     for (const TopicPartition& tp : named) partitions_[tp] = Partition{};
     if (named.empty()) {
       answer = AnswerAssign(MakePartitionList());
@@ -559,7 +566,8 @@ Status KafkaConsumer::NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, 
                     fmt::format("{}: no answer from {} within {} ms: {}", what, servers_, timeout.count(), reason));
 }
 
-Result<std::vector<TopicPartition>> KafkaConsumer::Partitions(milliseconds timeout) {
+Result<std::vector<TopicPartition>> KafkaConsumer::Partitions(const std::vector<std::string>& topics,
+                                                              milliseconds timeout) {
   const rd_kafka_metadata_t* metadata = nullptr;
   const rd_kafka_resp_err_t error =
       rd_kafka_metadata(handle_.get(), 1, nullptr, &metadata, static_cast<int>(timeout.count()));
@@ -567,7 +575,7 @@ Result<std::vector<TopicPartition>> KafkaConsumer::Partitions(milliseconds timeo
   std::unique_ptr<const rd_kafka_metadata_t, void (*)(const rd_kafka_metadata_t*)> guard(metadata,
                                                                                          rd_kafka_metadata_destroy);
   std::vector<TopicPartition> partitions;
-  for (const std::string& topic : topics_) {
+  for (const std::string& topic : topics) {
     const rd_kafka_metadata_topic_t* const begin = metadata->topics;
     const rd_kafka_metadata_topic_t* const end = begin + metadata->topic_cnt;
     const rd_kafka_metadata_topic_t* const found =
@@ -706,18 +714,25 @@ void KafkaConsumer::ReportProgress(const OffsetVector& next) {
 // A static member stays in its group when it closes, and the others would wait for its session to end. Only its
 // unsubscribing makes librdkafka tell the group that it leaves, which is what a stop means here.
 void KafkaConsumer::LeaveGroup() {
-  if (!properties_.contains("group.instance.id")) return;
-  rd_kafka_unsubscribe(handle_.get());
-  const Deadline deadline(kLeaveTimeout);
-  while (deadline.remaining_ms() > 0) {
+  if (!properties_.contains("group.instance.id") || topics_.empty()) return;
+  const auto is_member = [this] {
     char* const member = rd_kafka_memberid(handle_.get());
-    const bool is_out = member == nullptr || *member == '\0';
+    const bool has_id = member != nullptr && *member != '\0';
     if (member != nullptr) rd_kafka_mem_free(handle_.get(), member);
-    if (is_out) return;
-    // Runs the callback that lets go of the partitions.
-    rd_kafka_message_t* message = nullptr;
-    if (rd_kafka_consume_batch_queue(queue_, 10, &message, 1) == 1) rd_kafka_message_destroy(message);
-  }
+    return has_id;
+  };
+  // Runs the callbacks that answer the group.
+  const auto poll_while = [this](milliseconds timeout, auto condition) {
+    const Deadline deadline(timeout);
+    while (deadline.remaining_ms() > 0 && condition()) {
+      rd_kafka_message_t* message = nullptr;
+      if (rd_kafka_consume_batch_queue(queue_, 10, &message, 1) == 1) rd_kafka_message_destroy(message);
+    }
+  };
+  // The broker has a static member from its first request to join on, and the member its id with the answer.
+  poll_while(kJoinTimeout, [&] { return !is_member() && !brokers_down_; });
+  rd_kafka_unsubscribe(handle_.get());
+  poll_while(kLeaveTimeout, is_member);
 }
 
 std::string KafkaConsumer::FencedText() const {
