@@ -89,9 +89,14 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
 }
 
 void Shard::Start(PartitionStart start) {
-  for (std::size_t t = 0; t < sinks_.size(); ++t) sinks_[t]->Start(start.source, start.sinks[t]);
-  partitions_.insert_or_assign(start.source, Partition{start.generation, std::move(start.letter_stages),
-                                                       std::move(start.earlier), std::move(start.progress)});
+  std::vector<std::vector<std::string>> retired_stages;
+  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    sinks_[t]->Start(start.source, start.sinks[t]);
+    retired_stages.push_back(std::move(start.sinks[t].retired_stages));
+  }
+  partitions_.insert_or_assign(start.source,
+                               Partition{start.generation, std::move(start.letter_stages), std::move(start.earlier),
+                                         std::move(retired_stages), std::move(start.progress)});
 }
 
 void Shard::Stop(const model::TopicPartition& source) {
@@ -177,8 +182,10 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
                   .dead_lettered = relation->dead_lettered,
                   .filtered = relation->filtered,
                   .tombstones = decoded.tombstones};
-    ASSIGN_OR_RETURN(const auto rows,
-                     WithoutDead(sink.stage(), relation->rows, piece, partition, &counts.dead_lettered));
+    ASSIGN_OR_RETURN(auto rows, WithoutDead(sink.stage(), relation->rows, piece, partition, &counts.dead_lettered));
+    for (const auto& stage : partition.retired_stages[t]) {
+      ASSIGN_OR_RETURN(rows, WithoutDead(stage, rows, piece, partition, &counts.dead_lettered));
+    }
     ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, fingerprint));
     if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece, partition);
   }

@@ -94,7 +94,8 @@ class Shard {
   struct Partition {
     std::int64_t generation;
     std::map<std::string, model::Offset> letter_stages;
-    std::shared_ptr<const EarlierJudgements> earlier;  // nullptr once everything is new.
+    std::shared_ptr<const EarlierJudgements> earlier;      // nullptr once everything is new.
+    std::vector<std::vector<std::string>> retired_stages;  // By table.
     std::shared_ptr<PartitionProgress> progress;
   };
   /// One relation's share of a fetch: its rows, and what was lost on the way there.

@@ -30,6 +30,9 @@ struct SinkStart {
   model::Offset next = 0;             ///< The first offset that the sink will take.
   model::Offset covered_from = 0;     ///< Where the table's coverage ended: `next`, or less after a recorded gap.
   std::optional<std::int64_t> fence;  ///< The table's txn version now: what the next commit must find unmoved.
+  /// Stages of transforms that the table's rows came through under names which the plan does not have any more: their
+  /// letters are this table's too.
+  std::vector<std::string> retired_stages{};
   /// The table's schema in the lake now, which may have columns NOT NULL; nullptr: it has none.
   std::shared_ptr<arrow::Schema> table_schema = nullptr;
 };

@@ -584,12 +584,17 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
         co_return Transient("table {}: another process has moved {} meanwhile", state.status.name,
                             model::ToString(source));
       }
+      const auto stages = plan_->StagesOf(t);
+      auto retired = state.progress.StagesOf(*snapshot);
+      std::erase_if(retired,
+                    [&stages](const auto& s) { return std::find(stages.begin(), stages.end(), s) != stages.end(); });
       start.sinks.push_back({.next = table_start.next,
                              .covered_from = table_start.covered_from,
                              .fence = state.progress.Fence(*snapshot, source),
+                             .retired_stages = std::move(retired),
                              .table_schema = snapshot->schema});
       if (!table_start.is_new) known_to = std::max(known_to, table_start.next);
-      for (const auto& stage : plan_->StagesOf(t)) {
+      for (const auto& stage : stages) {
         const auto [entry, is_new] = lowest_of_stage.emplace(stage, table_start.next);
         if (!is_new) entry->second = std::min(entry->second, table_start.next);
       }

@@ -31,8 +31,10 @@ using namespace std::chrono_literals;
 
 /// While a shard or another worker is between two states, hot and committed rows may not join; it takes a moment.
 constexpr auto kJoinPatience = 3s;
-constexpr std::int64_t kFileCacheBytesMax = 32 << 20;  // Of all tables together.
-constexpr std::int64_t kFoldedBytesMax = 32 << 20;     // Of each aggregate.
+/// What is kept of committed rows, so that the next question need not read them: of files, all tables together, and of
+/// folded rows of each aggregate. A sixteenth of limits.memory each, up to this.
+constexpr std::int64_t kCacheBytesMax = 32 << 20;
+std::int64_t CacheBytes(const LimitsConfig& limits) { return std::min(kCacheBytesMax, limits.memory / 16); }
 /// What a question draws before it fetches its rows: a session at work takes the first, and the groups, their sorting,
 /// the answer and its text together some times the rows.
 constexpr std::int64_t kMergeBytesMin = 4 << 20;
@@ -83,9 +85,9 @@ class WorkerBackend final : public serve::Backend {
         metrics_(metrics),
         readers_(worker.plan().tables.size()),
         memory_(query::AnswerMemory::Make(AnswerMemoryShare(worker.plan().config.limits))) {
-    const auto files = query::MakePartialFileCache(kFileCacheBytesMax);
+    const auto files = query::MakePartialFileCache(CacheBytes(worker.plan().config.limits));
     for (std::size_t t = 0; t < readers_.size(); ++t) {
-      committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, kFoldedBytesMax));
+      committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, CacheBytes(worker.plan().config.limits)));
     }
   }
 
