@@ -324,7 +324,7 @@ def retention(case):
     """Retention took records that were never read: stops naming partition and offsets; `on_gap: record` goes on."""
     case.topic_with(1000)
     case.run_to_end()
-    next_offset = books.Log(case.lake / "events").next_offsets(events.PIPELINE)[0]
+    next_offset = books.Log(case.lake / "events").next_offsets(f"{events.PIPELINE}-{case.topic}")[0]
     case.feed(1000)
     truth = books.read_truth(case.broker.address, case.topic)
     first = next_offset + 100
