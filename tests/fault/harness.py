@@ -90,11 +90,12 @@ class Worker:
     running = set()
     peak_rss_kib = 0
 
-    def __init__(self, folder, name, *, arguments=(), kill_at=None, environment=None, **settings):
+    def __init__(self, folder, name, *, arguments=(), kill_at=None, environment=None, pipeline=events.pipeline_yaml, **settings):
+        """`pipeline`: makes the configuration's text from `port` and the other settings."""
         self.name = name
         self.port = settings.setdefault("port", free_port())
         self.config = pathlib.Path(folder) / f"{name}.yaml"
-        self.config.write_text(events.pipeline_yaml(**settings))
+        self.config.write_text(pipeline(**settings))
         self.log_path = pathlib.Path(folder) / f"{name}.log"
         env = {**os.environ, **(environment or {})}
         env.pop("MILLRACE_KILL_AT", None)
