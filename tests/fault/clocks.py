@@ -67,7 +67,8 @@ def devices(case):
             latest = min(payload, 0) if payload <= 5 else -20
             wanted_us = max(now_us + latest * MINUTE_US, now_us - 20 * MINUTE_US) - 1_000_000
             if not wanted_us - 1 <= mark <= wanted_us + (5_000_000 if payload in range(1, 6) else 1):
-                raise Failure(f"{name}: the watermark is {(mark - now_us) / 1e6:.1f} s from now, right is {(wanted_us - now_us) / 1e6:.1f} s")
+                raise Failure(f"{name}: the watermark is {(mark - now_us) / 1e6:.1f} s from now, "
+                              f"right is {(wanted_us - now_us) / 1e6:.1f} s")
         say(f"    {name}: {'a row' if is_row else 'a dead letter'}, watermark {(marks[0] - now_us) / 1e6:.1f} s from now")
         pipeline.check_audit(worker)
 

@@ -106,13 +106,38 @@ def check_letters(pipeline, wanted):
         raise Failure(f"{pipeline.name}: dead letters {got}, right is {sorted(wanted)}")
 
 
+def renamed_transform(case):
+    """A transform that makes dead letters is renamed, its runs killed: one letter for each record, under the name of its time."""
+    pipeline = small.Small(case, "renamed-transform")
+    pipeline.create_topics("a")
+    cast = "SELECT *, CAST(country AS INTEGER) AS n FROM input"
+    good = records(1)[0]
+    killed, letters, rows = 0, [], []
+    for name in ("x", "y", "x"):
+        for partition in range(2):
+            first = pipeline.sent["a", partition]
+            pipeline.send("a", partition, {**good, "country": "1"}, {**good, "country": "one"}, {**good, "country": "2"})
+            letters.append((first + 1, f"transform:{name}", "transform_error"))
+            rows += [("a", partition, first), ("a", partition, first + 2)]
+        settings = {"topics": ["a"], "transforms": [(name, cast)], "tables": {small.TABLE: f"from: {name}"}}
+        for point in ("commit.after_put:1", "letters.committed:1", "epoch.prepared:1"):
+            worker = pipeline.run("--until-end", kill_at=point, **settings)
+            killed += worker.wait() == -9
+        last = pipeline.run_to_end(**settings)
+        pipeline.check_offsets(rows, f"as {name}")
+        check_letters(pipeline, letters)
+        pipeline.check_audit(last)
+    if killed < 3:
+        raise RuntimeError(f"only {killed} runs came to their kill points")
+
+
 def not_null(case):
     """A table that deltalake made with NOT NULL columns: rows without a value are dead letters of that table, the rest is there."""
     pipeline = small.Small(case, "not-null")
     pipeline.create_topics("a", partitions=1)
-    fields = [Field("id", "string", nullable=False), Field("ts", "timestamp"), Field("country", "string"), Field("a", "long", nullable=False),
-              Field("_topic", "string", nullable=False), Field("_partition", "integer"), Field("_offset", "long"),
-              Field("_timestamp", "timestamp")]
+    fields = [Field("id", "string", nullable=False), Field("ts", "timestamp"), Field("country", "string"),
+              Field("a", "long", nullable=False), Field("_topic", "string", nullable=False), Field("_partition", "integer"),
+              Field("_offset", "long"), Field("_timestamp", "timestamp")]
     pipeline.lake.mkdir()
     DeltaTable.create(str(pipeline.lake / small.TABLE), Schema(fields))
     good = records(1)[0]
@@ -149,7 +174,7 @@ def partition_value(case):
         pipeline.check_audit(last)
 
 
-CASES = [edited_aggregate, aggregate_of_a_new_name, same_aggregate, not_null, partition_value]
+CASES = [edited_aggregate, aggregate_of_a_new_name, same_aggregate, renamed_transform, not_null, partition_value]
 
 if __name__ == "__main__":
     cases.main("definitions", CASES)

@@ -84,8 +84,14 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def start(command, log, environment=None):
+    """A process that writes to the open file `log` and dies with this one. From the main thread only: the kernel ties the
+    child's life to the thread that forks."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=_die_with_parent)
+
+
 class Worker:
-    """One `millrace run`. Started from the main thread only: the kernel ties its life to the thread that forks."""
+    """One `millrace run`."""
 
     running = set()
     peak_rss_kib = 0
@@ -102,8 +108,7 @@ class Worker:
         if kill_at:
             env["MILLRACE_KILL_AT"] = kill_at
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([binary(), "run", "-c", str(self.config), *arguments], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=env, preexec_fn=_die_with_parent)
+            self.process = start([binary(), "run", "-c", str(self.config), *arguments], log, env)
         Worker.running.add(self)
 
     def log(self):

@@ -8,7 +8,9 @@ import re
 import signal
 import time
 
-from confluent_kafka import Consumer
+import pyarrow as pa
+from confluent_kafka import Consumer, Producer
+from deltalake import DeltaTable
 
 import cases
 import harness
@@ -117,6 +119,31 @@ def one_of_two_killed(case):
         raise Failure(f"the one that stayed was disturbed:\n{stays.tail()}")
     no_word_of_fencing(case)
     finish(case, [stays, again])
+
+
+def ingest_killed(case):
+    """`millrace ingest` is killed and started again, under Kafka's default session timeout: its rows are there within seconds."""
+    case.broker.create_topic(case.topic, PARTITIONS)
+    table = str(case.lake / "t")
+    case.lake.mkdir()
+    DeltaTable.create(table, pa.schema([("id", pa.string())]))
+    producer = Producer({"bootstrap.servers": case.broker.address, "log_level": 2})
+    for rows in range(1, 4):
+        producer.produce(case.topic, b'{"id": "%d"}' % rows, partition=rows % PARTITIONS)
+        producer.flush(30)
+        begun = time.monotonic()
+        with open(case.folder / "ingest.log", "ab") as log:
+            process = harness.start([harness.binary(), "ingest", case.topic, table, "--kafka", case.broker.address,
+                                     "--app_id", case.name, "--consumer_group", case.name, "--allowed_latency", "1"], log)
+        try:
+            wait_for(lambda: DeltaTable(table).count() == rows, f"{rows} rows", 60)
+        finally:
+            process.kill()
+            process.wait()
+        took = time.monotonic() - begun
+        say(f"    row {rows}: {took:.1f} s after the start, one of them --allowed_latency")
+        if took > CAUGHT_UP_MAX_S + 1:
+            raise Failure(f"a start took {took:.1f} s until the commit")
 
 
 def clean_stop_leaves(case):
@@ -245,8 +272,8 @@ def sigterm_after_failure(case):
     case.check_books(worker)
 
 
-CASES = [one_killed, two_killed, one_of_two_killed, clean_stop_leaves, same_instance_id, until_end_without_broker, broker_lost,
-         stuck_store, sigterm_after_failure]
+CASES = [one_killed, two_killed, one_of_two_killed, ingest_killed, clean_stop_leaves, same_instance_id, until_end_without_broker,
+         broker_lost, stuck_store, sigterm_after_failure]
 
 if __name__ == "__main__":
     cases.main("restarts", CASES)

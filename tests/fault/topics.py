@@ -101,6 +101,39 @@ def short_ids(case):
             raise Failure(f"{entry.name} has ids {family}… beside the short ones")
 
 
+def topics_of_similar_names(case):
+    """Topics whose names, with a partition's number, read like one another's transaction ids are told apart."""
+    pipeline = small.Small(case, "names")
+    names = ("a", "a-1", "a-1-0")
+    pipeline.create_topics(*names)
+    for topics in (names[:1], names[:2], names[:0:-1], names):
+        for short in names:
+            for partition in range(2):
+                pipeline.send(short, partition, *records("a", 2))
+        last = pipeline.run_to_end(topics=topics)
+        pipeline.check_audit(last)
+    pipeline.check_offsets(all_from(dict.fromkeys(pipeline.sent, 0), pipeline.sent), "all three")
+
+
+def tables_that_come_and_go(case):
+    """A table is taken out of the file and comes back: it has all records, and no dead letter is written twice."""
+    pipeline = small.Small(case, "tables")
+    pipeline.create_topics("a")
+    good, bad = [], []
+    for tables in (("t", "u"), ("t",), ("t", "u"), ("u",), ("t", "u")):
+        first = pipeline.sent["a", 0]
+        pipeline.send("a", 0, *records("a", 3), {"id": 5})
+        good += [("a", 0, first + n) for n in range(3)]
+        bad.append(first + 3)
+        last = pipeline.run_to_end(topics=["a"], tables=dict.fromkeys(tables, ""))
+        for table in tables:
+            pipeline.check_offsets(good, f"tables {tables}", table=table)
+        letters = sorted(row["offset"] for row in pipeline.rows(small.LETTERS))
+        if letters != bad:
+            raise Failure(f"tables {tables}: dead letters of the offsets {letters}, right is {bad}")
+        pipeline.check_audit(last)
+
+
 def starts(case):
     """A quiet first run writes down where it begins: the records that come before the next one are read, none is twice."""
     first_s = int(time.time()) - 3600
@@ -174,7 +207,8 @@ def start_that_is_not_there(case):
     pipeline.check_audit(last)
 
 
-CASES = [topics_edited, topics_edited_and_killed, short_ids, starts, latest_crash, latest_rolling_restart, start_that_is_not_there]
+CASES = [topics_edited, topics_edited_and_killed, short_ids, topics_of_similar_names, tables_that_come_and_go, starts,
+         latest_crash, latest_rolling_restart, start_that_is_not_there]
 
 if __name__ == "__main__":
     cases.main("topics", CASES)
