@@ -164,6 +164,40 @@ def clean_stop_leaves(case):
     finish(case, [stays])
 
 
+def stopped_while_joining(case):
+    """SIGTERM to a worker that is on its way into the group: it leaves no member behind that the others would wait for."""
+    case.topic_with(1000)
+    stays = case.run(properties=DEFAULT_SESSION)
+    case.wait_for_rows(stays)
+    for seconds in (0.2, 0.5, 1, 2):
+        # The group lets it in when the other one has heard of it, at a heartbeat: every 3 s.
+        joins = case.run(properties=DEFAULT_SESSION)
+        wait_for(lambda: joins.get("/livez"), "the process", 30, every_s=0.01)
+        time.sleep(seconds)
+        joins.stop()
+        stays.stop()
+        case.feed(100)
+        begun = time.monotonic()
+        stays = case.run(properties=DEFAULT_SESSION)
+        caught_up(case, [stays], begun, f"after a stop {seconds} s into joining")
+    finish(case, [stays])
+
+
+def stopped_at_assignment(case):
+    """SIGTERM around the moment at which the partitions come: it stops at once, and says nothing of librdkafka's errors."""
+    case.topic_with(100)
+    for number in range(30):
+        worker = case.run(properties=DEFAULT_SESSION)
+        wait_for(lambda: worker.get("/livez"), "the process", 30, every_s=0.001)
+        time.sleep(0.004 * number)
+        begun = time.monotonic()
+        worker.stop()
+        took = time.monotonic() - begun
+        if took > 1.5 or "call failed" in worker.log():
+            raise Failure(f"stop {number} took {took:.1f} s:\n{worker.tail()}")
+    case.check_books(case.run_to_end(properties=DEFAULT_SESSION))
+
+
 def same_instance_id(case):
     """Two workers are given one group.instance.id: the first is fenced, says so and ends with 1; the second works."""
     case.topic_with(1000)
@@ -272,8 +306,8 @@ def sigterm_after_failure(case):
     case.check_books(worker)
 
 
-CASES = [one_killed, two_killed, one_of_two_killed, ingest_killed, clean_stop_leaves, same_instance_id, until_end_without_broker,
-         broker_lost, stuck_store, sigterm_after_failure]
+CASES = [one_killed, two_killed, one_of_two_killed, ingest_killed, clean_stop_leaves, stopped_while_joining, stopped_at_assignment,
+         same_instance_id, until_end_without_broker, broker_lost, stuck_store, sigterm_after_failure]
 
 if __name__ == "__main__":
     cases.main("restarts", CASES)

@@ -187,6 +187,30 @@ def latest_rolling_restart(case):
     pipeline.check_audit(last)
 
 
+def latest_new_partitions(case):
+    """`start: latest` is about the partitions that were there: one that is added later is read from its beginning."""
+    for name, is_running in (("stopped", False), ("running", True)):
+        pipeline = small.Small(case, name)
+        pipeline.create_topics("a")
+        pipeline.send("a", 0, *records("a", 3))
+        settings = {"topics": ["a"], "start": "latest", "properties": {"topic.metadata.refresh.interval.ms": 3000}}
+        worker = pipeline.run(**settings)
+        small.wait_until_ready(worker)
+        if not is_running:
+            worker.stop()
+        case.broker.add_partitions(pipeline.topic("a"), 3)
+        pipeline.sent["a", 2] = 0
+        wait_for(lambda: len(pipeline.producer.list_topics(pipeline.topic("a"), 5).topics[pipeline.topic("a")].partitions) == 3,
+                 "the partition", 10)
+        pipeline.send("a", 2, *records("a", 5))
+        if is_running:
+            worker.wait_for_partitions(lambda p: len(p) == 3, "the new partition")
+            worker.stop()
+        last = pipeline.run_to_end(**settings)
+        pipeline.check_offsets([("a", 2, offset) for offset in range(5)], f"a partition added while it was {name}")
+        pipeline.check_audit(last)
+
+
 def start_that_is_not_there(case):
     """`start.offsets` beyond the log or of no partition: the message names the key, nothing is made, and the mended file works."""
     pipeline = small.Small(case, "offsets")
@@ -208,7 +232,7 @@ def start_that_is_not_there(case):
 
 
 CASES = [topics_edited, topics_edited_and_killed, short_ids, topics_of_similar_names, tables_that_come_and_go, starts,
-         latest_crash, latest_rolling_restart, start_that_is_not_there]
+         latest_crash, latest_rolling_restart, latest_new_partitions, start_that_is_not_there]
 
 if __name__ == "__main__":
     cases.main("topics", CASES)
