@@ -9,7 +9,7 @@ tables are read with deltalake and with DuckDB, the log also line by line. What 
   B1  rows, dead letters, filtered and tombstones together are the truth, each (partition, offset) exactly once, with
       equal contents; dead letters keep the original bytes, key and headers; the txn ledger counts the same
   B2  the merged aggregate equals the same SQL over the truth, computed by DuckDB
-  B3  per table and partition the commits' ranges form one chain that ends where the txn says
+  B3  per table and partition the commits' ranges form one chain that ends where the txn says, under the topic's name
   B4  versions without a hole, every live file there with its exact size, every txnId once
   B5  deltalake, DuckDB (with filters, so that statistics are used) and `millrace audit` agree
 
@@ -177,11 +177,14 @@ class Log:
             elif file.stat().st_size != add["size"]:
                 yield f"B4 live file {path} has {file.stat().st_size} bytes, its add action says {add['size']}"
 
-    def check_chain(self, app_id):
-        """begin == the end before; the last end == txn version + 1."""
+    def check_chain(self, family):
+        """begin == the end before; the last end == txn version + 1. `family`: "<app_id>-<topic>"."""
         ends = {}
         for version, info in self.commits:
             for part in (info.get("millrace") or {}).get("partitions", []):
+                if not family.endswith(f"-{part['topic']}"):
+                    yield f"B3 version {version} covers offsets of the topic {part['topic']}, which the pipeline does not read"
+                    continue
                 partition, begin, end = part["partition"], part["begin"], part["end"]
                 if partition in ends and begin != ends[partition]:
                     yield (f"B3 partition {partition}: version {version} begins at offset {begin}, the commit before "
@@ -190,12 +193,18 @@ class Log:
                     yield f"B3 partition {partition}: version {version} covers [{begin}, {end})"
                 ends[partition] = end
         for partition, end in ends.items():
-            txn = self.txns.get(f"{app_id}-{partition}")
+            txn = self.txns.get(f"{family}-{partition}")
             if txn is None or txn + 1 != end:
-                yield f"B3 partition {partition}: the commits end at offset {end}, txn {app_id}-{partition} says {txn}"
+                yield f"B3 partition {partition}: the commits end at offset {end}, txn {family}-{partition} says {txn}"
 
-    def next_offsets(self, app_id):
-        prefix = f"{app_id}-"
+    def check_marker(self, app_id, topic):
+        """The table says whose offsets it holds, and that their ids have the topic's name."""
+        marker = f"{app_id}#topic:{topic}"
+        if self.next_offsets(f"{app_id}-{topic}") and self.txns.get(marker) != 0:
+            yield f"B3 txn {marker} is {self.txns.get(marker)}, not 0"
+
+    def next_offsets(self, family):
+        prefix = f"{family}-"
         return {int(name[len(prefix):]): version + 1 for name, version in self.txns.items()
                 if name.startswith(prefix) and name[len(prefix):].isdigit()}
 
@@ -207,6 +216,7 @@ class Books:
         self.lake = pathlib.Path(lake)
         self.truth = truth
         self.app_id = app_id
+        self.family = f"{app_id}-{truth.topic}"  # Of transaction ids: one per partition, and their books.
         self.partial = partial
         self.findings = []
         self.rows = {}  # By table: rows as this check counts them.
@@ -236,7 +246,8 @@ class Books:
                 self.add(name, f"B4 no table at {path}")
                 continue
             log = Log(path)
-            for finding in [*log.findings, *log.check_files(), *log.check_chain(self.app_id)]:
+            for finding in [*log.findings, *log.check_files(), *log.check_chain(self.family),
+                            *log.check_marker(self.app_id, self.truth.topic)]:
                 self.add(name, finding)
             try:
                 reader = DeltaTable(str(path))
@@ -290,13 +301,13 @@ class Books:
             f"WHERE {self.covered(offsets)} GROUP BY 1").fetchall()
         for partition, *want in rows:
             fields = ("read", "written", "dead_lettered", "filtered", "tombstones")
-            got = [log.txns.get(f"{self.app_id}-{partition}#{field}", 0) for field in fields]
+            got = [log.txns.get(f"{self.family}-{partition}#{field}", 0) for field in fields]
             for field, w, g in zip(fields, want, got):
                 if w != g:
                     self.add(name, f"B1 partition {partition}: {g} {field} in the ledger, {w} in the topic")
 
     def check_events(self, name, log, reader):
-        offsets = log.next_offsets(self.app_id)
+        offsets = log.next_offsets(self.family)
         self.check_complete(name, offsets)
         self.check_ledger(name, log, offsets, ("decode", "event_time", "transform:clean"))
         table = self.register(name, log, reader)
@@ -358,7 +369,7 @@ class Books:
                   "avg(latency_ms) AS mean")
 
     def check_aggregate(self, name, log, reader):
-        offsets = log.next_offsets(self.app_id)
+        offsets = log.next_offsets(self.family)
         self.check_complete(name, offsets)
         self.check_ledger(name, log, offsets, ("decode", "event_time", "transform:clean"))
         self.register(name, log, reader)
@@ -411,7 +422,7 @@ class Books:
     def lowest_offsets(self):
         lowest = {}
         for name in ("events", "views_1m"):
-            offsets = Log(self.lake / name).next_offsets(self.app_id)
+            offsets = Log(self.lake / name).next_offsets(self.family)
             for partition in self.truth.ends:
                 lowest[partition] = min(lowest.get(partition, 2**62), offsets.get(partition, 0))
         return lowest

@@ -26,6 +26,7 @@ LETTERS = pa.schema([("topic", pa.string()), ("partition", pa.int32()), ("offset
                      ("headers", pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))), ("stage", pa.string()),
                      ("reason", pa.string()), ("detail", pa.string())])
 TOPIC = "selftest"
+FAMILY = f"{events.PIPELINE}-{TOPIC}"
 NAME = {"events": "events", "aggregate": "views_1m", "letters": "fault_dead_letters"}
 
 
@@ -45,7 +46,7 @@ class TableWriter:
     """The least of a Delta writer: one JSON file per commit."""
 
     def __init__(self, folder, schema, partition_by=()):
-        self.folder, self.version, self.ends, self.totals = folder, -1, {}, {}
+        self.folder, self.version, self.ends, self.totals = folder, -1, {}, {f"{events.PIPELINE}#topic:{TOPIC}": 0}
         (folder / "_delta_log").mkdir(parents=True)
         fields = [{"name": f.name, "type": delta_type(f.type), "nullable": True, "metadata": {}} for f in schema]
         self.commit([{"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
@@ -69,9 +70,9 @@ class TableWriter:
                             "size": (self.folder / name).stat().st_size,
                             "stats": json.dumps({"numRecords": table.num_rows})}}]
         for partition, (_, end) in ranges.items():
-            self.totals[f"fault-{partition}"] = end - 1
+            self.totals[f"{FAMILY}-{partition}"] = end - 1
             for field, count in (ledgers or {}).get(partition, {}).items():
-                key = f"fault-{partition}#{field}"
+                key = f"{FAMILY}-{partition}#{field}"
                 self.totals[key] = self.totals.get(key, 0) + count
         actions += [{"txn": {"appId": k, "version": v}} for k, v in self.totals.items()]
         self.commit(actions, ranges)
@@ -247,11 +248,35 @@ class BooksSelfTest(unittest.TestCase):
 
         def shift(actions):
             for action in actions:
-                if action.get("txn", {}).get("appId") == "fault-0":
+                if action.get("txn", {}).get("appId") == f"{FAMILY}-0":
                     action["txn"]["version"] -= 1
         self.edit(self.entry(lake, "events", 3), shift)
-        self.expect(lake, "B3", "txn fault-0 says")
+        self.expect(lake, "B3", f"txn {FAMILY}-0 says")
         self.expect(lake, "B1", "the topic ends at")
+
+    def test_ids_of_another_form_or_topic(self):
+        def rename(id_of_ours):
+            def change(actions):
+                for action in actions:
+                    if "txn" in action:
+                        action["txn"]["appId"] = id_of_ours(action["txn"]["appId"])
+            return change
+        lake = self.broken()
+        for version in (1, 2, 3):
+            self.edit(self.entry(lake, "events", version), rename(lambda name: name.replace(f"{FAMILY}-", f"{events.PIPELINE}-")))
+        self.expect(lake, "B3", f"txn {FAMILY}-0 says None")
+        lake = self.broken()
+        for version in (1, 2, 3):
+            self.edit(self.entry(lake, "events", version), rename(lambda name: name.replace("#topic:", "#topik:")))
+        self.expect(lake, "B3", f"#topic:{TOPIC} is None, not 0")
+
+    def test_a_range_of_another_topic(self):
+        lake = self.broken()
+
+        def rename(actions):
+            actions[0]["commitInfo"]["millrace"]["partitions"][0]["topic"] = "another"
+        self.edit(self.entry(lake, "aggregate", 2), rename)
+        self.expect(lake, "B3", "of the topic another")
 
     def test_a_ledger_that_counts_wrong(self):
         for field in ("read", "written", "dead_lettered", "filtered", "tombstones"):
@@ -259,7 +284,7 @@ class BooksSelfTest(unittest.TestCase):
 
             def shift(actions):
                 for action in actions:
-                    if action.get("txn", {}).get("appId") == f"fault-1#{field}":
+                    if action.get("txn", {}).get("appId") == f"{FAMILY}-1#{field}":
                         action["txn"]["version"] += 1
             self.edit(self.entry(lake, "aggregate", 3), shift)
             self.expect(lake, "B1", f"{field} in the ledger")

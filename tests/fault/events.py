@@ -164,11 +164,12 @@ def judge(value, log_us):
 
 
 def pipeline_yaml(*, brokers, topic, lake, port, group="fault", properties=None, commit_interval="1s",
-                  commit_bytes="1MiB", checkpoint_interval=3, on_gap=None, app_id=None, memory="256MiB"):
+                  commit_bytes="1MiB", checkpoint_interval=3, on_gap=None, app_id=None, memory="256MiB",
+                  shutdown_timeout="20s"):
     kafka = {"bootstrap.servers": brokers, "group.id": group, "session.timeout.ms": 2000,
              "heartbeat.interval.ms": 500, "partition.assignment.strategy": "cooperative-sticky",
-             "reconnect.backoff.max.ms": 1000, **(properties or {})}
-    kafka_lines = "\n".join(f"    {name}: {json.dumps(value)}" for name, value in kafka.items())
+             "reconnect.backoff.max.ms": 1000, **(properties or {})}  # None: as the client has it.
+    kafka_lines = "\n".join(f"    {name}: {json.dumps(value)}" for name, value in kafka.items() if value is not None)
     commit = f"{{interval: {commit_interval}, bytes: {commit_bytes}}}"
     table_properties = f'{{delta.checkpointInterval: "{checkpoint_interval}"}}'
     return f"""version: 1
@@ -212,6 +213,6 @@ aggregates:
 lake: {{uri: {json.dumps(str(lake))}}}
 limits: {{memory: {memory}, threads: 2}}
 serve: {{listen: "127.0.0.1:{port}"}}
-shutdown_timeout: 20s
+shutdown_timeout: {shutdown_timeout}
 log: {{level: debug}}
 """

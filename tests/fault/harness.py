@@ -84,25 +84,31 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def start(command, log, environment=None):
+    """A process that writes to the open file `log` and dies with this one. From the main thread only: the kernel ties the
+    child's life to the thread that forks."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=_die_with_parent)
+
+
 class Worker:
-    """One `millrace run`. Started from the main thread only: the kernel ties its life to the thread that forks."""
+    """One `millrace run`."""
 
     running = set()
     peak_rss_kib = 0
 
-    def __init__(self, folder, name, *, arguments=(), kill_at=None, environment=None, **settings):
+    def __init__(self, folder, name, *, arguments=(), kill_at=None, environment=None, pipeline=events.pipeline_yaml, **settings):
+        """`pipeline`: makes the configuration's text from `port` and the other settings."""
         self.name = name
         self.port = settings.setdefault("port", free_port())
         self.config = pathlib.Path(folder) / f"{name}.yaml"
-        self.config.write_text(events.pipeline_yaml(**settings))
+        self.config.write_text(pipeline(**settings))
         self.log_path = pathlib.Path(folder) / f"{name}.log"
         env = {**os.environ, **(environment or {})}
         env.pop("MILLRACE_KILL_AT", None)
         if kill_at:
             env["MILLRACE_KILL_AT"] = kill_at
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([binary(), "run", "-c", str(self.config), *arguments], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, env=env, preexec_fn=_die_with_parent)
+            self.process = start([binary(), "run", "-c", str(self.config), *arguments], log, env)
         Worker.running.add(self)
 
     def log(self):
