@@ -237,6 +237,7 @@ class KafkaConsumer final : public Consumer {
   std::set<TopicPartition> revoking_;  // Revoked, Release() still owed.
   std::vector<TopicPartition> revoking_started_;  // Those of the whole revocation that librdkafka has assigned.
   bool closing_ = false;
+  bool has_joined_ = false;    // The group has given us an assignment, be it an empty one.
   bool brokers_down_ = false;  // All of them, as last heard; an assignment shows otherwise.
   std::vector<Event> events_;  // Rebalances and errors since the last poll.
   std::vector<rd_kafka_message_t*> buffer_;
@@ -253,9 +254,10 @@ void KafkaConsumer::Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_pa
       const auto at = partitions_.find(tp);
       if (at != partitions_.end() && at->second.started) AddTo(removed, tp, RD_KAFKA_OFFSET_INVALID);
     }
-    if (cooperative_ && error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+    if (error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
       static_cast<void>(AnswerRevoke(removed));
-    } else if (cooperative_ && error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    } else if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+      has_joined_ = true;
       static_cast<void>(AnswerAssign(MakePartitionList()));
     } else {
       rd_kafka_assign(handle_.get(), nullptr);
@@ -267,6 +269,7 @@ void KafkaConsumer::Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_pa
   Status answer;
   if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
     brokers_down_ = false;
+    has_joined_ = true;
     for (const TopicPartition& tp : named) partitions_[tp] = Partition{};
     if (named.empty()) {
       answer = AnswerAssign(MakePartitionList());
@@ -729,8 +732,8 @@ void KafkaConsumer::LeaveGroup() {
       if (rd_kafka_consume_batch_queue(queue_, 10, &message, 1) == 1) rd_kafka_message_destroy(message);
     }
   };
-  // The broker has a static member from its first request to join on, and the member its id with the answer.
-  poll_while(kJoinTimeout, [&] { return !is_member() && !brokers_down_; });
+  // The broker has a static member from its first request to join on; only one that has joined can leave.
+  poll_while(kJoinTimeout, [this] { return !has_joined_ && !brokers_down_; });
   rd_kafka_unsubscribe(handle_.get());
   poll_while(kLeaveTimeout, is_member);
 }
