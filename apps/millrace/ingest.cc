@@ -179,6 +179,9 @@ Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, cons
     if (parsed_key.ec != std::errc() || parsed_key.ptr != end || !value.is_int64()) {
       return InvalidInput("--seek_offsets: expected JSON such as {{\"0\":123}}");
     }
+    if (value.as_int64() < 0) {
+      return InvalidInput("--seek_offsets: partition {}: {} is not an offset", partition, value.as_int64());
+    }
     // As there: the offset given counts as processed.
     const model::Offset next = value.as_int64() + 1;
     const auto stored = progress.NextOffset(*table.snapshot(), {options.topic, partition});
@@ -214,6 +217,7 @@ Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
   config.txn_ids = pipeline::TxnIdForm::kShort;
   config.source.topics = {options.topic};
   ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, **table));
+  config.source.start_key = "--seek_offsets (the next to read)";
   pipeline::KafkaSource kafka;
   for (const auto& setting : options.kafka_settings) {
     const auto equals = setting.find('=');

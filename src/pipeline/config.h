@@ -42,6 +42,7 @@ struct SourceConfig {
   std::variant<KafkaSource, EmbeddedSource> log;
   std::vector<std::string> topics;
   StartPosition start = StartEarliest{};
+  std::string start_key = "source.start.offsets";  ///< What messages call StartOffsets: where the user gave them.
   OnRetentionGap on_retention_gap = OnRetentionGap::kStop;  ///< `on_gap: stop | record`
 };
 

@@ -10,6 +10,13 @@ namespace {
 
 /// A column that only the pipeline has is good if it is going to be added.
 Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
+  // First: a partition column that is missing cannot be added.
+  if (snapshot.metadata.partition_columns != plan.partition_columns) {
+    return InvalidInput(
+        "the table in the lake is partitioned by [{}], the pipeline asks for [{}]; give the table "
+        "a new name to have it made anew",
+        fmt::join(snapshot.metadata.partition_columns, ", "), fmt::join(plan.partition_columns, ", "));
+  }
   ASSIGN_OR_RETURN(const auto wanted_json, delta::SchemaToJson(*plan.schema));
   ASSIGN_OR_RETURN(const auto wanted, delta::SchemaFromJson(wanted_json));
   for (const auto& field : wanted->fields()) {
@@ -33,10 +40,6 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
       return InvalidInput("column '{}' of the table in the lake must not be null, and the pipeline has none",
                           field->name());
     }
-  }
-  if (snapshot.metadata.partition_columns != plan.partition_columns) {
-    return InvalidInput("the table in the lake is partitioned by [{}], the pipeline asks for [{}]",
-                        fmt::join(snapshot.metadata.partition_columns, ", "), fmt::join(plan.partition_columns, ", "));
   }
   return Status::OK();
 }

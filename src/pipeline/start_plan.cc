@@ -35,7 +35,7 @@ Status CheckStartPartitions(const SourceConfig& source, const std::vector<model:
     if (exists) continue;
     std::int32_t highest = -1;
     for (const auto& partition : partitions) highest = std::max(highest, partition.partition);
-    return InvalidInput("source.start.offsets: there is no partition {} in {}; the partitions are 0 to {}", number,
+    return InvalidInput("{}: there is no partition {} in {}; the partitions are 0 to {}", source.start_key, number,
                         fmt::join(source.topics, ", "), highest);
   }
   return Status::OK();
@@ -54,15 +54,13 @@ Result<model::Offset> ResolveStart(const SourceConfig& source, const model::Topi
   const auto at = given->next.find(partition.partition);
   if (at == given->next.end()) return bounds.begin;
   if (at->second > bounds.end) {
-    return InvalidInput("source.start.offsets: {}: offset {} is beyond the end of {}, which is {}", partition.partition,
+    return InvalidInput("{}: {}: offset {} is beyond the end of {}, which is {}", source.start_key, partition.partition,
                         at->second, model::ToString(partition), bounds.end);
   }
   if (at->second < bounds.begin && source.on_retention_gap == OnRetentionGap::kStop) {
     return InvalidInput(
-        "source.start.offsets: {}: the log holds {} from offset {} on, {} is gone; name that one, or set source.on_gap "
-        "to "
-        "'record'",
-        partition.partition, model::ToString(partition), bounds.begin, at->second);
+        "{}: {}: the log holds {} from offset {} on, {} is gone; name that one, or set source.on_gap to 'record'",
+        source.start_key, partition.partition, model::ToString(partition), bounds.begin, at->second);
   }
   return at->second;
 }
