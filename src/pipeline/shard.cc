@@ -218,6 +218,9 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, Partition& partitio
   const auto& logged =
       static_cast<const arrow::TimestampArray&>(*input.rows->GetColumnByName(std::string(model::kTimestampColumn)));
   const auto& offsets = Offsets(*input.rows);
+  const std::int64_t* const time_of = times.raw_values();
+  const std::int64_t* const logged_of = logged.raw_values();
+  const bool has_nulls = times.null_count() > 0;
   const std::int64_t lead_max = plan_->config.event_time->max_future.count();
   const UnixMicros now = clock_.Now();
   const EarlierJudgements* const earlier = partition.earlier.get();
@@ -230,19 +233,19 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, Partition& partitio
         dropped.push_back(i);
         continue;
       }
-    } else if (times.IsValid(i)) {
-      const UnixMicros came = piece.append_time ? logged.Value(i) : std::max(logged.Value(i), now);
-      if (times.Value(i) > came + lead_max) {
+    } else if (!has_nulls || times.IsValid(i)) {
+      const UnixMicros came = piece.append_time ? logged_of[i] : std::max(logged_of[i], now);
+      if (time_of[i] > came + lead_max) {
         dropped.push_back(i);
         failed.push_back(
             {i, fmt::format("'{}' is {:.1f} s ahead of {}; event_time.max_future is {:.1f} s",
-                            plan_->config.event_time->column, static_cast<double>(times.Value(i) - came) / 1e6,
+                            plan_->config.event_time->column, static_cast<double>(time_of[i] - came) / 1e6,
                             piece.append_time ? "the log's time" : "the clock", static_cast<double>(lead_max) / 1e6)});
         continue;
       }
     }
-    if (times.IsNull(i)) continue;
-    const auto witness = Witness(times.Value(i), piece.append_time ? logged.Value(i) : now, lead_max);
+    if (has_nulls && times.IsNull(i)) continue;
+    const auto witness = Witness(time_of[i], piece.append_time ? logged_of[i] : now, lead_max);
     if (witness) latest = std::max(latest, *witness);
   }
   partition.progress->max_event_time = latest;
