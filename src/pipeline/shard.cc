@@ -125,14 +125,16 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
     const auto next = *sink->Next(records.source);
     if (next > records.range.begin && next < records.range.end) cuts.insert(next);
   }
-  std::size_t piece_bytes = 0;
-  for (const auto& record : records.records) {
-    const std::size_t bytes = record.payload.value_or("").size() + record.key.value_or("").size();
-    if (piece_bytes > 0 && piece_bytes + bytes > options_.piece_bytes_max) {
-      cuts.insert(record.offset);
-      piece_bytes = 0;
+  if (records.bytes > options_.piece_bytes_max) {
+    std::size_t piece_bytes = 0;
+    for (const auto& record : records.records) {
+      const std::size_t bytes = record.payload.value_or("").size() + record.key.value_or("").size();
+      if (piece_bytes > 0 && piece_bytes + bytes > options_.piece_bytes_max) {
+        cuts.insert(record.offset);
+        piece_bytes = 0;
+      }
+      piece_bytes += bytes;
     }
-    piece_bytes += bytes;
   }
   model::Offset begin = records.range.begin;
   for (const model::Offset end : cuts) {
