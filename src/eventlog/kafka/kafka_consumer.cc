@@ -209,8 +209,8 @@ class KafkaConsumer final : public Consumer {
   Status AnswerAssign(const PartitionList& added);
   Status AnswerRevoke(const PartitionList& removed);
 
-  /// Takes ownership of the messages, all of one partition (or of none: errors).
-  void TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
+  /// Takes ownership of the messages, all of one partition (or of none: errors). Their keys' and payloads' bytes.
+  std::size_t TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
   Gathered& GatheredOf(const TopicPartition& source, const Partition& partition, std::vector<Gathered>& gathered);
   void HandleMessageError(const rd_kafka_message_t* message);
   void LeaveGroup();
@@ -330,7 +330,7 @@ KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source,
   return g;
 }
 
-void KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered) {
+std::size_t KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered) {
   Gathered* into = nullptr;
   Partition* partition = nullptr;
   if (const rd_kafka_topic_t* topic = messages.front()->rkt; topic != nullptr) {
@@ -342,7 +342,9 @@ void KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::
       ReserveMore(into->owner->messages, messages.size());
     }
   }
+  std::size_t bytes = 0;
   for (rd_kafka_message_t* message : messages) {
+    bytes += message->len + message->key_len;
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && into != nullptr && message->offset >= partition->position) {
       FetchedRecords& fetched = into->fetched;
       rd_kafka_timestamp_type_t type;
@@ -365,6 +367,7 @@ void KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::
     }
     rd_kafka_message_destroy(message);
   }
+  return bytes;
 }
 
 std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_bytes) {
@@ -385,16 +388,15 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_
         rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), std::min(buffer_.size() - taken, should_fit));
     if (count <= 0) break;
     taken += static_cast<std::size_t>(count);
-    for (ssize_t i = 0; i < count; ++i) bytes_taken += buffer_[i]->len + buffer_[i]->key_len;
-    should_fit = (max_bytes - std::min(bytes_taken, max_bytes)) / (bytes_taken / taken + 1) + 1;
     // Messages come in long runs of one partition.
     for (std::size_t begin = 0, end = 0; begin < static_cast<std::size_t>(count); begin = end) {
       const rd_kafka_message_t* first = buffer_[begin];
       for (end = begin + 1; end < static_cast<std::size_t>(count); ++end) {
         if (buffer_[end]->rkt != first->rkt || buffer_[end]->partition != first->partition) break;
       }
-      TakeRun({buffer_.data() + begin, end - begin}, gathered);
+      bytes_taken += TakeRun({buffer_.data() + begin, end - begin}, gathered);
     }
+    should_fit = (max_bytes - std::min(bytes_taken, max_bytes)) / (bytes_taken / taken + 1) + 1;
   }
   if (taken == buffer_.size() || bytes_taken >= max_bytes) {
     const std::uint64_t one = 1;
