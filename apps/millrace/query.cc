@@ -168,7 +168,9 @@ Result<Reply> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig con
     answer.as_of.offsets = progress.NextOffsets(*snapshot);
     answer.bytes_read = bytes_read;
     Reply reply;
-    ASSIGN_OR_RETURN(reply.text, options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer));
+    ASSIGN_OR_RETURN(const auto text,
+                     options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer));
+    reply.text = text.Text();
     ASSIGN_OR_RETURN(reply.errors_json, serve::ErrorsToJson(answer));
     return reply;
   }

@@ -380,6 +380,15 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::Export(UnixMicros from
   return ToBatch(rows);
 }
 
+std::int64_t PartialTable::ExportBytes(UnixMicros from, UnixMicros to) const {
+  std::int64_t inside = 0;
+  for (std::uint32_t g = 0; g < table_.size(); ++g) {
+    const UnixMicros window = table_.window(g);
+    if (from <= window && window < to) ++inside;
+  }
+  return inside == 0 ? 0 : bytes() / num_groups() * inside;
+}
+
 std::vector<PartialTable::OversizedSum> PartialTable::SettleSums() {
   // In two digits of base 10^19, whose sums stay far from the ends of their type.
   constexpr Int128 kBase = PowerOfTen(19);

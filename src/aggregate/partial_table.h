@@ -66,6 +66,8 @@ class PartialTable {
   /// The partial rows of windows with from <= window_start < to; no order. One row per group, and one more for each sum
   /// that left DECIMAL(38, s) on the way: merging adds them up again, where the reader sees that it is too large.
   Result<std::shared_ptr<arrow::RecordBatch>> Export(UnixMicros from, UnixMicros to) const;
+  /// About what an Export() of these windows will take.
+  std::int64_t ExportBytes(UnixMicros from, UnixMicros to) const;
   /// A sum of one group that is too large for DECIMAL(38, s).
   struct OversizedSum {
     std::uint32_t group = 0;  ///< From 0 in the order in which they were made: its row in an Export() of all windows.

@@ -86,13 +86,22 @@ bool MemoryBudget::TryDraw(std::int64_t bytes) {
 }
 
 void MemoryBudget::NoteMoved(std::int64_t bytes) {
-  // Often enough that what is kept beside used() stays small against the limit. Not at all while the heap is within it:
-  // pages that are given back come back as page faults, which cost a fifth of the CPU time of an ingest.
+  // Often enough that what is kept beside used() stays small against the limit.
   const std::int64_t enough = limit_ / 16;
   if (moved_.fetch_add(bytes, std::memory_order_relaxed) + bytes < enough) return;
   if (moved_.exchange(0, std::memory_order_relaxed) < enough) return;  // Another thread does it.
-  if (ResidentHeap() > static_cast<std::size_t>(limit_))
-    mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // 4096: MALLCTL_ARENAS_ALL.
+  ReturnPagesFor(0);
+}
+
+void MemoryBudget::ReturnPagesFor(std::int64_t bytes) const {
+  // Not at all while the heap is well within the limit: pages that are given back come back as page faults, which cost
+  // a fifth of the CPU time of an ingest.
+  if (ResidentHeap() + static_cast<std::size_t>(bytes) <= static_cast<std::size_t>(limit_ / 4 * 3)) return;
+  mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // 4096: MALLCTL_ARENAS_ALL.
+}
+
+void MemoryShare::MakeRoom(std::int64_t bytes) const {
+  if (budget_ != nullptr && bytes >= budget_->limit_ / 16) budget_->ReturnPagesFor(bytes);
 }
 
 void MemoryBudget::NotePeak(std::int64_t used) {

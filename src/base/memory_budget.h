@@ -37,6 +37,10 @@ class MemoryShare {
   void Add(std::int64_t bytes) { Set(bytes_ + bytes); }
   /// Draws only what is left; false: nothing was drawn.
   [[nodiscard]] bool TryAdd(std::int64_t bytes);
+  /// To be called by who is about to allocate much and free most of it soon: gives pages that were freed before to the
+  /// system if the heap with `bytes` more were beyond three quarters of the limit. Nothing for less than a sixteenth of
+  /// the limit.
+  void MakeRoom(std::int64_t bytes) const;
 
  private:
   friend class MemoryBudget;
@@ -68,6 +72,7 @@ class MemoryBudget : public std::enable_shared_from_this<MemoryBudget> {
   bool TryDraw(std::int64_t bytes);
   void NotePeak(std::int64_t used);
   void NoteMoved(std::int64_t bytes);
+  void ReturnPagesFor(std::int64_t bytes) const;
 
   const std::int64_t limit_;
   std::atomic<std::int64_t> used_{0};

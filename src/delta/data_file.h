@@ -68,8 +68,13 @@ Result<std::vector<PartitionedBatch>> SplitByPartition(const std::shared_ptr<arr
                                                        const std::vector<std::string>& partition_columns);
 
 /// The rows of one live file in the table's schema: partition columns filled in, missing columns null, deletion
-/// vector applied. `columns`: names, in order; empty: all. Errors name the file: kNotFound, kCorrupt (size or bytes not
-/// as logged), kUnsupported.
+/// vector applied. `columns`: names, in order; empty: all. Handed to `take` batch by batch, none of them empty; a
+/// failure of it ends the reading and is returned. Errors name the file: kNotFound, kCorrupt (size or bytes not as
+/// logged), kUnsupported.
+Status ReadDataFile(objectstore::ObjectStore& store, const Snapshot& snapshot, const AddFile& file,
+                    const std::vector<std::string>& columns,
+                    const std::function<Status(const std::shared_ptr<arrow::RecordBatch>&)>& take);
+/// All of them.
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(objectstore::ObjectStore& store,
                                                                       const Snapshot& snapshot, const AddFile& file,
                                                                       const std::vector<std::string>& columns = {});

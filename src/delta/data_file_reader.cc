@@ -570,19 +570,27 @@ std::optional<std::string> StatsText(const simdjson::dom::object& stats, const c
 
 }  // namespace
 
-Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(objectstore::ObjectStore& store,
-                                                                      const Snapshot& snapshot, const AddFile& file,
-                                                                      const std::vector<std::string>& columns) {
+Status ReadDataFile(objectstore::ObjectStore& store, const Snapshot& snapshot, const AddFile& file,
+                    const std::vector<std::string>& columns,
+                    const std::function<Status(const std::shared_ptr<arrow::RecordBatch>&)>& take) {
   // The caller's snapshot outlives the plan.
   ASSIGN_OR_RETURN(auto plan, ScanPlan::Make(SnapshotPtr(SnapshotPtr(), &snapshot), columns, {}));
   ASSIGN_OR_RETURN(const auto scan, FileScan::Open(store, std::move(plan), file));
-  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
   for (int group = 0; group < scan->num_row_groups(); ++group) {
-    RETURN_NOT_OK(scan->ReadRowGroup(group, [&](std::shared_ptr<arrow::RecordBatch> batch) {
-      batches.push_back(std::move(batch));
-      return Status::OK();
-    }));
+    RETURN_NOT_OK(scan->ReadRowGroup(group, take));
   }
+  return Status::OK();
+}
+
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadDataFile(objectstore::ObjectStore& store,
+                                                                      const Snapshot& snapshot, const AddFile& file,
+                                                                      const std::vector<std::string>& columns) {
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  const auto take = [&batches](const std::shared_ptr<arrow::RecordBatch>& batch) {
+    batches.push_back(batch);
+    return Status::OK();
+  };
+  RETURN_NOT_OK(ReadDataFile(store, snapshot, file, columns, take));
   return batches;
 }
 

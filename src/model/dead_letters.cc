@@ -67,7 +67,7 @@ std::shared_ptr<arrow::Schema> DeadLetterSchema() {
 
 namespace {
 
-Status AppendLetters(const std::vector<DeadLetter>& letters, arrow::RecordBatchBuilder& builder) {
+Status AppendLetters(std::span<const DeadLetter> letters, arrow::RecordBatchBuilder& builder) {
   auto* headers = builder.GetFieldAs<arrow::ListBuilder>(6);
   auto* header = static_cast<arrow::StructBuilder*>(headers->value_builder());
   auto* header_key = static_cast<arrow::StringBuilder*>(header->field_builder(0));
@@ -95,7 +95,7 @@ Status AppendLetters(const std::vector<DeadLetter>& letters, arrow::RecordBatchB
 
 }  // namespace
 
-std::shared_ptr<arrow::RecordBatch> ToRecordBatch(const std::vector<DeadLetter>& letters) {
+std::shared_ptr<arrow::RecordBatch> ToRecordBatch(std::span<const DeadLetter> letters) {
   // Only running out of memory can fail here.
   auto builder = arrow::RecordBatchBuilder::Make(DeadLetterSchema(), arrow::default_memory_pool()).ValueOrDie();
   const Status appended = AppendLetters(letters, *builder);

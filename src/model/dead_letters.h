@@ -5,7 +5,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <span>
 
 #include "model/event_batch.h"
 
@@ -18,6 +18,6 @@ std::shared_ptr<arrow::Schema> DeadLetterSchema();
 /// Bytes that it takes in memory, for the memory budget.
 std::int64_t BytesOf(const DeadLetter& letter);
 
-std::shared_ptr<arrow::RecordBatch> ToRecordBatch(const std::vector<DeadLetter>& letters);
+std::shared_ptr<arrow::RecordBatch> ToRecordBatch(std::span<const DeadLetter> letters);
 
 }  // namespace millrace::model

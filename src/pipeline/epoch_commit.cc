@@ -154,11 +154,29 @@ Result<EpochOutcome> CommitStarts(const Plan& plan, const TablePlan& table_plan,
   return EpochCommitted{std::move(committed.snapshot), committed.version, 0, 0, 0};
 }
 
+namespace {
+
+// Some at a time: all of them once more as columns would be memory that nobody has counted.
+Status AppendLetters(std::span<const model::DeadLetter> letters, delta::DataFileWriter& writer) {
+  constexpr std::int64_t kBytesAtOnce = 4 << 20;
+  while (!letters.empty()) {
+    std::size_t count = 0;
+    for (std::int64_t bytes = 0; count < letters.size() && bytes < kBytesAtOnce; ++count) {
+      bytes += model::BytesOf(letters[count]);
+    }
+    RETURN_NOT_OK(writer.Append(*model::ToRecordBatch(letters.first(count))));
+    letters = letters.subspan(count);
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
 Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const Progress& progress,
                                    const LetterEpoch& epoch) {
   const auto snapshot = table.snapshot();
   ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), model::DeadLetterSchema(), {}));
-  RETURN_NOT_OK(writer->Append(*model::ToRecordBatch(epoch.letters)));
+  RETURN_NOT_OK(AppendLetters(epoch.letters, *writer));
   ASSIGN_OR_RETURN(const auto stats, delta::StatsColumnsOf(*snapshot));
   ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
   const std::int64_t num_bytes = file.size;

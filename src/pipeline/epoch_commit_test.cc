@@ -138,6 +138,29 @@ TEST(EpochCommit, DeadLettersAreFencedPerPartition) {
   }
 }
 
+TEST(EpochCommit, ManyLargeLettersAreAllInOneCommit) {
+  TestPipeline pipeline;
+  pipeline.Start();
+  std::vector<model::DeadLetter> letters;
+  for (int i = 0; i < 20; ++i) {
+    letters.push_back({.source = kSource,
+                       .offset = i,
+                       .timestamp = 0,
+                       .key = std::nullopt,
+                       .payload = std::string(1 << 20, 'x'),
+                       .headers = {},
+                       .stage = "decode",
+                       .reason = "bad_json",
+                       .detail = ""});
+  }
+  const LetterEpoch epoch{.letters = letters, .ends = {{kSource, 20}}, .fence = {{"test-events-0", std::nullopt}}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto outcome,
+                                CommitLetters(pipeline.plan(), pipeline.table(kLetters), pipeline.progress(), epoch));
+  EXPECT_EQ(std::get<EpochCommitted>(outcome).num_rows, 20);
+  EXPECT_EQ(LiveRows(pipeline.table(kLetters)), 20);
+  EXPECT_EQ(pipeline.table(kLetters).snapshot()->version, 1);
+}
+
 TEST(EpochCommit, AStoreThatFailsIsTransientAndTheEpochCanBeTriedAgain) {
   TestPipeline pipeline;
   pipeline.Start();

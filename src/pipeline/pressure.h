@@ -16,7 +16,8 @@ struct Pressure {
   bool wait = false;   ///< Take nothing for the moment: memory is short, or a shard is behind.
 };
 
-/// `used`, `limit`: bytes of limits.memory. `is_behind`: a shard has more waiting than it works off in a moment.
+/// `used`: bytes that ingestion has. `limit`: what it may have, limits.memory without what answers have. `is_behind`: a
+/// shard has more waiting than it works off in a moment.
 inline Pressure PressureOf(std::int64_t used, std::int64_t limit, bool is_behind) {
   const auto share = static_cast<double>(used) / static_cast<double>(limit);
   const bool is_short = share > kStopShare;

@@ -268,7 +268,7 @@ TEST(Sink, RowsStayHotUntilTheirEpochIsCommitted) {
   const auto& definition = pipeline.plan().tables[kSums].aggregate->definition;
   const auto ranges = [&sink, &definition] {
     std::vector<std::pair<model::Offset, model::Offset>> found;
-    const auto segments = sink.Hot(definition, {}).ValueOrDie();
+    const auto segments = sink.Hot(definition, {}, INT64_MAX).ValueOrDie();
     for (const auto& segment : segments) {
       const auto& range = segment.ranges.at(kSource);
       found.emplace_back(range.begin, range.end);

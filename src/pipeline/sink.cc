@@ -213,20 +213,21 @@ void Sink::Discard() {
 }
 
 Result<std::vector<query::HotSegment>> Sink::Hot(const model::AggregateDefinition& coarser,
-                                                 const query::FoldRange& range) {
+                                                 const query::FoldRange& range, std::int64_t bytes_max) {
   std::vector<query::HotSegment> segments;
   for (const auto& pending : pending_) {
     query::HotSegment segment{.ranges = pending.segment.ranges, .rows = nullptr};
     if (pending.segment.rows != nullptr) {
-      ASSIGN_OR_RETURN(segment.rows, query::Fold(aggregator_->definition(), coarser, range, {pending.segment.rows}));
+      ASSIGN_OR_RETURN(segment.rows, query::Fold(aggregator_->definition(), coarser, range, {pending.segment.rows},
+                                                 {.bytes_max = bytes_max}));
     }
     segments.push_back(std::move(segment));
   }
   if (parts_.empty()) return segments;
   query::HotSegment open;
   for (const auto& [source, part] : parts_) open.ranges[source] = part.range;
-  ASSIGN_OR_RETURN(open.rows,
-                   aggregator_->Export(coarser, range.from.value_or(INT64_MIN), range.to.value_or(INT64_MAX)));
+  ASSIGN_OR_RETURN(
+      open.rows, aggregator_->Export(coarser, range.from.value_or(INT64_MIN), range.to.value_or(INT64_MAX), bytes_max));
   segments.push_back(std::move(open));
   return segments;
 }

@@ -97,8 +97,9 @@ class Sink {
   void Discard();
 
   /// Aggregates: the rows of `range` that may not be in the table yet, as partial rows of `coarser`, oldest segment
-  /// first.
-  Result<std::vector<query::HotSegment>> Hot(const model::AggregateDefinition& coarser, const query::FoldRange& range);
+  /// first. kTooLarge: a segment takes more than about `bytes_max`.
+  Result<std::vector<query::HotSegment>> Hot(const model::AggregateDefinition& coarser, const query::FoldRange& range,
+                                             std::int64_t bytes_max);
 
  private:
   struct Pending {

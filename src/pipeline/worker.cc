@@ -46,6 +46,7 @@ Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consu
     : plan_(std::move(plan)),
       options_(options),
       budget_(MemoryBudget::Make(plan_->config.limits.memory)),
+      answer_budget_(MemoryBudget::Make(plan_->config.limits.memory)),
       consumer_(std::move(consumer)),
       io_pool_(std::clamp(plan_->tables.size(), kIoThreadsMin, kIoThreadsMax)),
       seal_mutex_(control_.get_executor()),
@@ -317,8 +318,9 @@ void Worker::Backpressure() {
     backlog += shard->backlog_bytes;
   }
   backlog_memory_.Set(backlog);
-  status_.memory_used = budget_->used();
-  const Pressure pressure = PressureOf(budget_->used(), budget_->limit(), is_behind);
+  const std::int64_t used_by_answers = answer_budget_->used();
+  status_.memory_used = budget_->used() + used_by_answers;
+  const Pressure pressure = PressureOf(budget_->used(), budget_->limit() - used_by_answers, is_behind);
   if (pressure.cut) {
     for (int t = 0; t < plan_->dead_letters(); ++t) RequestCut(t);
   }

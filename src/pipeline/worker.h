@@ -18,6 +18,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -112,7 +113,8 @@ class Worker {
   Result<WorkerStatus> Describe();
   /// The hot rows of every shard, see Sink::Hot.
   Result<std::vector<query::HotSegment>> Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
-                                             const query::FoldRange& range);
+                                             const query::FoldRange& range,
+                                             std::int64_t bytes_max = std::numeric_limits<std::int64_t>::max());
   /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
   /// thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
@@ -123,6 +125,8 @@ class Worker {
   /// Requests to the lake's store so far.
   objectstore::StoreUsage LakeUsage() const { return TableStore(0)->usage(); }
   const std::shared_ptr<MemoryBudget>& memory() const { return budget_; }
+  /// What answers, their sessions and caches draw from: whatever they have, ingestion has less of limits.memory.
+  const std::shared_ptr<MemoryBudget>& answer_memory() const { return answer_budget_; }
   bool running() const { return running_; }
   /// It has been given its partitions and has not begun to leave. Any thread, without waiting.
   bool ready() const { return running_ && assigned_once_ && !stopping_; }
@@ -228,7 +232,8 @@ class Worker {
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
-  const std::shared_ptr<MemoryBudget> budget_;
+  const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion.
+  const std::shared_ptr<MemoryBudget> answer_budget_;  // Both have all of limits.memory for their limit.
 
   asio::io_context control_{1};
   std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread, or the log pool while log_busy_.

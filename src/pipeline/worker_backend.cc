@@ -31,14 +31,24 @@ using namespace std::chrono_literals;
 
 /// While a shard or another worker is between two states, hot and committed rows may not join; it takes a moment.
 constexpr auto kJoinPatience = 3s;
-/// What is kept of committed rows, so that the next question need not read them: of files, all tables together, and of
-/// folded rows of each aggregate. A sixteenth of limits.memory each, up to this.
+/// What is kept of committed rows, so that the next question need not read them: this part of limits.memory for files,
+/// all tables together, and the same for folded rows of all aggregates together. Up to so many bytes of files, and of
+/// the rows of one aggregate.
+constexpr std::int64_t kCachesShare = 16;
 constexpr std::int64_t kCacheBytesMax = 32 << 20;
-std::int64_t CacheBytes(const LimitsConfig& limits) { return std::min(kCacheBytesMax, limits.memory / 16); }
+/// Of a DuckDB session that is idle (measured).
+constexpr std::int64_t kSessionBytes = 3 << 20;
+/// Each works on the thread that has it: more than there are cores would not be faster.
+int SessionsMax(const LimitsConfig& limits) {
+  const auto affordable = static_cast<int>(std::min<std::int64_t>(1000, limits.memory / kCachesShare / kSessionBytes));
+  return std::clamp(affordable, 1, std::max(4, static_cast<int>(std::thread::hardware_concurrency())));
+}
 /// What a question draws before it fetches its rows: a session at work takes the first, and the groups, their sorting,
 /// the answer and its text together some times the rows.
 constexpr std::int64_t kMergeBytesMin = 4 << 20;
 constexpr std::int64_t kMergeFactor = 10;
+/// Of what it draws, the groups may take this part while rows are fetched.
+constexpr std::int64_t kGroupsFactor = 4;
 constexpr std::int64_t kKeptSessionBytesMax = 4 << 20;  // Of rows that a session has merged.
 constexpr std::size_t kNeedsKnownMax = 1024;
 
@@ -84,10 +94,21 @@ class WorkerBackend final : public serve::Backend {
       : worker_(worker),
         metrics_(metrics),
         readers_(worker.plan().tables.size()),
-        memory_(query::AnswerMemory::Make(AnswerMemoryShare(worker.plan().config.limits))) {
-    const auto files = query::MakePartialFileCache(CacheBytes(worker.plan().config.limits));
+        memory_(query::AnswerMemory::Make(AnswerMemoryShare(worker.plan().config.limits),
+                                          worker.answer_memory()->NewShare("answers"))),
+        sessions_max_(SessionsMax(worker.plan().config.limits)),
+        sessions_memory_(worker.answer_memory()->NewShare("sessions")) {
+    const auto& tables = worker.plan().tables;
+    const auto& budget = worker.answer_memory();
+    const std::int64_t cache_bytes = worker.plan().config.limits.memory / kCachesShare;
+    const auto files =
+        query::MakePartialFileCache(std::min(kCacheBytesMax, cache_bytes), budget->NewShare("cached files"));
+    const auto num_aggregates =
+        std::count_if(tables.begin(), tables.end(), [](const auto& t) { return t.kind == TableKind::kAggregate; });
+    const std::int64_t rows_bytes = cache_bytes / std::max<std::int64_t>(1, num_aggregates);
     for (std::size_t t = 0; t < readers_.size(); ++t) {
-      committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, CacheBytes(worker.plan().config.limits)));
+      committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, std::min(kCacheBytesMax, rows_bytes),
+                                                                       budget->NewShare("cached rows")));
     }
   }
 
@@ -347,7 +368,7 @@ class WorkerBackend final : public serve::Backend {
         if (keeps_) {
           backend_->sessions_.push_back(std::move(session_));
         } else {
-          --backend_->num_sessions_;
+          backend_->CountSession(-1);
         }
       }
       backend_->session_free_.notify_one();
@@ -409,17 +430,19 @@ class WorkerBackend final : public serve::Backend {
     Gathered gathered;
     for (;;) {
       const std::int64_t drawn = ExpectedBytes(plan);
+      const bool is_all = drawn >= memory_->bytes_max();
       ASSIGN_OR_RETURN(memory, memory_->Draw(drawn, stop));
-      ASSIGN_OR_RETURN(gathered, Gather(index, *plan, request, stop));
-      const std::int64_t needed = kMergeBytesMin + kMergeFactor * gathered.row_bytes;
+      auto fetched = Gather(index, *plan, request, {is_all ? memory_->bytes_max() : drawn / kGroupsFactor, stop});
+      const bool too_large = !fetched.ok() && KindOf(fetched.status()) == ErrorKind::kTooLarge;
+      if (!fetched.ok() && !too_large) return fetched.status();
+      const std::int64_t needed =
+          kMergeBytesMin + kMergeFactor * (too_large ? memory_->bytes_max() : fetched->row_bytes);
       Learn(plan, needed);
-      if (gathered.row_bytes > memory_->bytes_max()) {
-        return TooLarge("aggregate {}: the question merges {} bytes of rows, answers may take {} together",
-                        definition.name, gathered.row_bytes, memory_->bytes_max());
+      if (is_all || needed <= drawn) {
+        ASSIGN_OR_RETURN(gathered, std::move(fetched));
+        break;
       }
-      if (needed <= drawn || drawn == memory_->bytes_max()) break;
       // It was more than expected. Whoever waits for memory must hold none, so the rows are fetched again.
-      gathered = {};
       memory.reset();
     }
     ASSIGN_OR_RETURN(auto session, TakeSession(stop));
@@ -433,7 +456,7 @@ class WorkerBackend final : public serve::Backend {
   }
 
   Result<Gathered> Gather(int index, const query::MergePlan& plan, const query::AggregateRequest& request,
-                          const std::stop_token& stop) {
+                          const query::FoldLimits& limits) {
     const auto begun = steady_clock::now();
     const auto& definition = worker_.plan().tables[index].aggregate->definition;
     Gathered gathered;
@@ -442,9 +465,9 @@ class WorkerBackend final : public serve::Backend {
     for (;;) {
       // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
       if (request.freshness == query::Freshness::kHot) {
-        ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan.folded, request.range));
+        ASSIGN_OR_RETURN(hot, worker_.Hot(index, plan.folded, request.range, limits.bytes_max));
       }
-      ASSIGN_OR_RETURN(reading, Refreshed(index, stop));
+      ASSIGN_OR_RETURN(reading, Refreshed(index, limits.stop));
       const auto committed = worker_.progress(index).NextOffsets(*reading.snapshot);
       auto joined = query::JoinAtOffsets(committed, std::move(hot), &gathered.as_of.offsets);
       if (joined.ok()) {
@@ -454,27 +477,28 @@ class WorkerBackend final : public serve::Backend {
       if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
         return WithContext(joined.status(), "aggregate {}", definition.name);
       }
-      if (stop.stop_requested()) return Cancelled("aggregate {}: nobody waits for the answer", definition.name);
+      if (limits.stop.stop_requested()) return Cancelled("aggregate {}: nobody waits for the answer", definition.name);
       std::this_thread::sleep_for(2ms);
     }
     gathered.as_of.version = reading.snapshot->version;
     gathered.as_of.watermark = worker_.Watermark();
     ASSIGN_OR_RETURN(gathered.rows.emplace_back(),
                      committed_rows_[index]->Read(*reading.table, reading.snapshot, definition, plan.folded,
-                                                  request.range, &gathered.bytes_read, stop));
+                                                  request.range, &gathered.bytes_read, limits));
     for (auto& segment : hot) {
       if (segment.rows != nullptr) gathered.rows.push_back(std::move(segment.rows));
     }
     for (const auto& batch : gathered.rows) gathered.row_bytes += arrow::util::TotalBufferSize(*batch);
-    return gathered;
+    if (gathered.row_bytes <= limits.bytes_max) return gathered;
+    return TooLarge("aggregate {}: the question merges {} bytes of rows, answers may take {}", definition.name,
+                    gathered.row_bytes, limits.bytes_max);
   }
 
   /// What a question will need: somewhat more than it last did; of one that is new, half of what there is.
   std::int64_t ExpectedBytes(const std::shared_ptr<const query::MergePlan>& plan) {
     const std::scoped_lock lock(needed_mutex_);
     const auto known = needed_.find(plan);
-    const std::int64_t expected = known == needed_.end() ? memory_->bytes_max() / 2 : known->second / 4 * 5;
-    return std::min(expected, memory_->bytes_max());
+    return known == needed_.end() ? memory_->bytes_max() / 2 : known->second / 4 * 5;
   }
   void Learn(const std::shared_ptr<const query::MergePlan>& plan, std::int64_t needed) {
     const std::scoped_lock lock(needed_mutex_);
@@ -492,13 +516,18 @@ class WorkerBackend final : public serve::Backend {
         sessions_.pop_back();
         return SessionLease(*this, std::move(idle));
       }
-      ++num_sessions_;
+      CountSession(1);
     }
     auto session = sql::SqlSession::Make(memory_->bytes_max());
     if (session.ok()) return SessionLease(*this, std::move(*session));
     const std::scoped_lock lock(sessions_mutex_);
-    --num_sessions_;
+    CountSession(-1);
     return session.status();
+  }
+  /// With sessions_mutex_ held.
+  void CountSession(int change) {
+    num_sessions_ += change;
+    sessions_memory_.Set(num_sessions_ * kSessionBytes);
   }
 
   /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
@@ -563,8 +592,8 @@ class WorkerBackend final : public serve::Backend {
   std::condition_variable_any session_free_;
   std::vector<std::unique_ptr<sql::SqlSession>> sessions_;  // Idle ones.
   int num_sessions_ = 0;                                    // With those that are not.
-  // Each works on the thread that has it; more than there are cores would not be faster, and each takes some MiB.
-  const int sessions_max_ = std::max(4, static_cast<int>(std::thread::hardware_concurrency()));
+  const int sessions_max_;
+  MemoryShare sessions_memory_;  // Guarded by sessions_mutex_.
 };
 
 }  // namespace

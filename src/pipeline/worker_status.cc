@@ -120,14 +120,14 @@ Result<WorkerStatus> Worker::Describe() {
 }
 
 Result<std::vector<query::HotSegment>> Worker::Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
-                                                   const query::FoldRange& range) {
+                                                   const query::FoldRange& range, std::int64_t bytes_max) {
   using Segments = Result<std::vector<query::HotSegment>>;
   std::vector<std::future<Segments>> answers;
   for (auto& thread : shards_) {
     auto promise = std::make_shared<std::promise<Segments>>();
     answers.push_back(promise->get_future());
-    asio::post(thread->context, [thread = thread.get(), promise, table, coarser, range] {
-      promise->set_value(thread->shard->sink(table).Hot(*coarser, range));
+    asio::post(thread->context, [thread = thread.get(), promise, table, coarser, range, bytes_max] {
+      promise->set_value(thread->shard->sink(table).Hot(*coarser, range, bytes_max));
     });
   }
   std::vector<query::HotSegment> segments;

@@ -86,7 +86,7 @@ class WindowedAggregator::Impl {
   }
 
   Result<std::shared_ptr<arrow::RecordBatch>> Export(const model::AggregateDefinition& coarser, UnixMicros from,
-                                                     UnixMicros to) {
+                                                     UnixMicros to, std::int64_t bytes_max) {
     const auto& own = plan_.definition;
     const std::vector<std::size_t> kept_keys = aggregate::KeptKeys(own, coarser);
     const PartialTable* source = table_.get();
@@ -98,9 +98,16 @@ class WindowedAggregator::Impl {
       }
     }
     const bool as_it_is = kept_of_source.size() == source->num_keys() && coarser.window_size_us == own.window_size_us;
-    if (as_it_is) return source->Export(from, to);
+    const auto too_large = [&] {
+      return TooLarge(
+          "aggregate {}: the groups of what is not committed yet take more than {} bytes, which is what "
+          "answers may",
+          own.name, bytes_max);
+    };
+    if (as_it_is) return source->ExportBytes(from, to) > bytes_max ? too_large() : source->Export(from, to);
     PartialTable folded(coarser, aggregate::MergeKinds(own));
     source->FoldInto(folded, kept_of_source, from, to);
+    if (folded.bytes() > bytes_max) return too_large();
     return folded.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
   }
 
@@ -311,8 +318,9 @@ Result<Aggregated> WindowedAggregator::Add(const std::shared_ptr<arrow::RecordBa
   return impl_->Add(input);
 }
 Result<std::shared_ptr<arrow::RecordBatch>> WindowedAggregator::Export(const model::AggregateDefinition& coarser,
-                                                                       UnixMicros from, UnixMicros to) {
-  return impl_->Export(coarser, from, to);
+                                                                       UnixMicros from, UnixMicros to,
+                                                                       std::int64_t bytes_max) {
+  return impl_->Export(coarser, from, to, bytes_max);
 }
 Result<std::shared_ptr<arrow::RecordBatch>> WindowedAggregator::Seal() { return impl_->Seal(); }
 const model::AggregateDefinition& WindowedAggregator::definition() const { return impl_->definition(); }

@@ -39,10 +39,11 @@ class WindowedAggregator {
   /// with fewer keys or larger windows. PartialSchema(coarser), no order. State stays.
   ///
   /// Keys that were asked for stay folded, row by row, until a Seal() that nobody asked before: the next answer costs
-  /// what it holds, and not what the aggregate does.
+  /// what it holds, and not what the aggregate does. kTooLarge: they would take more than about `bytes_max`.
   Result<std::shared_ptr<arrow::RecordBatch>> Export(const model::AggregateDefinition& coarser,
                                                      UnixMicros from = std::numeric_limits<UnixMicros>::min(),
-                                                     UnixMicros to = std::numeric_limits<UnixMicros>::max());
+                                                     UnixMicros to = std::numeric_limits<UnixMicros>::max(),
+                                                     std::int64_t bytes_max = std::numeric_limits<std::int64_t>::max());
 
   /// All partial rows, ordered by window_start and then keys; the aggregator is empty afterwards.
   Result<std::shared_ptr<arrow::RecordBatch>> Seal();

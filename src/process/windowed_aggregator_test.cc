@@ -344,6 +344,12 @@ TEST_F(WindowedAggregatorTest, ExportTakesTheWindowsOfARangeAndKeepsThem) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, aggregator->Export(aggregator->definition()));
   EXPECT_EQ(all->num_rows(), 3);
   EXPECT_EQ(aggregator->num_groups(), 3);
+
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, aggregator->Export(aggregator->definition(), INT64_MIN, INT64_MAX, 1));
+  model::AggregateDefinition coarser = aggregator->definition();
+  coarser.window_size_us = 0;
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, aggregator->Export(coarser, INT64_MIN, INT64_MAX, 1));
+  MILLRACE_ASSERT_OK(aggregator->Export(aggregator->definition(), 600'000'000, INT64_MAX, 1));
 }
 
 TEST_F(WindowedAggregatorTest, TimesWithoutAWindowFail) {

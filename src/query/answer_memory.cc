@@ -4,21 +4,22 @@
 
 namespace millrace::query {
 
-std::shared_ptr<AnswerMemory> AnswerMemory::Make(std::int64_t bytes_max) {
-  return std::shared_ptr<AnswerMemory>(new AnswerMemory(bytes_max));
+std::shared_ptr<AnswerMemory> AnswerMemory::Make(std::int64_t bytes_max, MemoryShare share) {
+  return std::shared_ptr<AnswerMemory>(new AnswerMemory(bytes_max, std::move(share)));
 }
 
 Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::stop_token& stop) {
   const std::int64_t drawn = std::clamp<std::int64_t>(bytes, 0, bytes_max_);
   std::unique_lock lock(mutex_);
-  if (!given_back_.wait(lock, stop, [&] { return free_ >= drawn; })) {
+  if (!given_back_.wait(lock, stop, [&] { return drawn_.bytes() + drawn <= bytes_max_; })) {
     return Cancelled("stopped while waiting for memory that other answers have");
   }
-  free_ -= drawn;
+  drawn_.Add(drawn);
+  drawn_.MakeRoom(bytes);
   const auto give_back = [memory = shared_from_this(), drawn](void*) {
     {
       const std::scoped_lock guard(memory->mutex_);
-      memory->free_ += drawn;
+      memory->drawn_.Add(-drawn);
     }
     memory->given_back_.notify_all();
   };

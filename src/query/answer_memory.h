@@ -7,7 +7,9 @@
 #include <memory>
 #include <mutex>
 #include <stop_token>
+#include <utility>
 
+#include "base/memory_budget.h"
 #include "base/status.h"
 
 namespace millrace::query {
@@ -15,21 +17,22 @@ namespace millrace::query {
 /// Any thread. Lives as long as the last share, in shared ownership.
 class AnswerMemory : public std::enable_shared_from_this<AnswerMemory> {
  public:
-  static std::shared_ptr<AnswerMemory> Make(std::int64_t bytes_max);
+  /// What is drawn here is drawn from `share` too, beyond its budget's limit if need be: others then take in less.
+  static std::shared_ptr<AnswerMemory> Make(std::int64_t bytes_max, MemoryShare share);
 
   std::int64_t bytes_max() const { return bytes_max_; }
 
-  /// Waits until `bytes` are free (all of it, if that is less), and gives them back when the last owner of the share
-  /// lets go. kCancelled when `stop` is requested before.
+  /// Waits until `bytes` are free (if that is more than there is: all of it), and gives them back when the last owner
+  /// of the share lets go. kCancelled when `stop` is requested before.
   Result<std::shared_ptr<void>> Draw(std::int64_t bytes, const std::stop_token& stop);
 
  private:
-  explicit AnswerMemory(std::int64_t bytes_max) : bytes_max_(bytes_max), free_(bytes_max) {}
+  AnswerMemory(std::int64_t bytes_max, MemoryShare share) : bytes_max_(bytes_max), drawn_(std::move(share)) {}
 
   const std::int64_t bytes_max_;
   std::mutex mutex_;
   std::condition_variable_any given_back_;
-  std::int64_t free_;  // Guarded by mutex_.
+  MemoryShare drawn_;  // Guarded by mutex_.
 };
 
 }  // namespace millrace::query

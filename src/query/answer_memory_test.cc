@@ -14,7 +14,7 @@ namespace millrace::query {
 namespace {
 
 TEST(AnswerMemory, NeverGivesMoreThanThereIs) {
-  const auto memory = AnswerMemory::Make(100);
+  const auto memory = AnswerMemory::Make(100, {});
   std::atomic<std::int64_t> used{0};
   std::atomic<std::int64_t> peak{0};
   std::vector<std::thread> threads;
@@ -38,7 +38,7 @@ TEST(AnswerMemory, NeverGivesMoreThanThereIs) {
 }
 
 TEST(AnswerMemory, AskingForMoreThanAllGetsAll) {
-  const auto memory = AnswerMemory::Make(100);
+  const auto memory = AnswerMemory::Make(100, {});
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, memory->Draw(1000, {}));
   std::stop_source stop;
   stop.request_stop();
@@ -46,7 +46,7 @@ TEST(AnswerMemory, AskingForMoreThanAllGetsAll) {
 }
 
 TEST(AnswerMemory, AWaiterStopsOrGoesOn) {
-  const auto memory = AnswerMemory::Make(100);
+  const auto memory = AnswerMemory::Make(100, {});
   auto held = *memory->Draw(60, {});
   std::stop_source stop;
   auto stopped = std::async(std::launch::async, [&] { return memory->Draw(50, stop.get_token()).status(); });

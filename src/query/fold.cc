@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "aggregate/partial_table.h"
 
@@ -15,68 +16,109 @@ using aggregate::PartialTable;
 
 constexpr int kFirstKey = 2;  // After window_start and window_end.
 
-Status FoldInto(PartialTable& table, const model::AggregateDefinition& definition,
-                const model::AggregateDefinition& coarser, const FoldRange& range,
-                const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows, const std::stop_token& stop) {
-  const std::vector<std::size_t> kept = aggregate::KeptKeys(definition, coarser);
-  const int first_state = kFirstKey + static_cast<int>(definition.keys.size());
-  const UnixMicros from = range.from.value_or(std::numeric_limits<UnixMicros>::min());
-  const UnixMicros to = range.to.value_or(std::numeric_limits<UnixMicros>::max());
+}  // namespace
 
-  std::vector<ColumnView> keys(kept.size());
-  std::vector<const ColumnView*> key_views;
-  for (const auto& key : keys) key_views.push_back(&key);
-  ColumnView starts;
-  ColumnView state;
-  std::vector<std::int64_t> windows;
-  std::vector<std::uint8_t> in_range;
-  std::vector<std::uint8_t> mask;
-  std::vector<std::uint32_t> groups;
-  for (const auto& batch : rows) {
-    if (stop.stop_requested()) return Cancelled("the question is not waited for any more");
-    const std::int64_t num_rows = batch->num_rows();
+class Folding::Impl {
+ public:
+  Impl(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser, const FoldRange& range,
+       FoldLimits limits)
+      : name_(definition.name),
+        limits_(std::move(limits)),
+        window_size_us_(coarser.window_size_us),
+        from_(range.from.value_or(std::numeric_limits<UnixMicros>::min())),
+        to_(range.to.value_or(std::numeric_limits<UnixMicros>::max())),
+        num_states_(definition.states.size()),
+        first_state_(kFirstKey + static_cast<int>(definition.keys.size())),
+        kept_(aggregate::KeptKeys(definition, coarser)),
+        table_(coarser, aggregate::MergeKinds(definition)),
+        keys_(kept_.size()) {
+    for (const auto& key : keys_) key_views_.push_back(&key);
+  }
+
+  Status Add(const arrow::RecordBatch& rows) {
+    if (limits_.stop.stop_requested()) return Cancelled("the question is not waited for any more");
+    const std::int64_t num_rows = rows.num_rows();
     const auto size = static_cast<std::size_t>(num_rows);
-    RETURN_NOT_OK(starts.Load(batch->column(0)));
-    windows.resize(size);
-    in_range.resize(size);
+    RETURN_NOT_OK(starts_.Load(rows.column(0)));
+    windows_.resize(size);
+    in_range_.resize(size);
     bool all = true;
     bool none = true;
     for (std::int64_t i = 0; i < num_rows; ++i) {
-      const std::int64_t start = starts.int64s()[i];
-      const bool inside = from <= start && start < to;
-      in_range[i] = inside ? 1 : 0;
+      const std::int64_t start = starts_.int64s()[i];
+      const bool inside = from_ <= start && start < to_;
+      in_range_[i] = inside ? 1 : 0;
       all = all && inside;
       none = none && !inside;
-      windows[i] = aggregate::WindowStart(start, coarser.window_size_us);
+      windows_[i] = aggregate::WindowStart(start, window_size_us_);
     }
-    if (none) continue;
-    for (std::size_t k = 0; k < keys.size(); ++k) {
-      RETURN_NOT_OK(keys[k].Load(batch->column(kFirstKey + static_cast<int>(kept[k]))));
+    if (none) return Status::OK();
+    for (std::size_t k = 0; k < keys_.size(); ++k) {
+      RETURN_NOT_OK(keys_[k].Load(rows.column(kFirstKey + static_cast<int>(kept_[k]))));
     }
-    groups.resize(size);
-    const std::uint8_t* const ok = all ? nullptr : in_range.data();
-    table.FindOrMake(num_rows, windows.data(), key_views, ok, groups.data());
-    RETURN_NOT_OK(state.Load(batch->column(batch->num_columns() - 1)));
-    table.AddEvents({num_rows, groups.data(), ok}, state.int64s());
-    for (std::size_t s = 0; s < definition.states.size(); ++s) {
-      RETURN_NOT_OK(state.Load(batch->column(first_state + static_cast<int>(s))));
+    groups_.resize(size);
+    const std::uint8_t* const ok = all ? nullptr : in_range_.data();
+    table_.FindOrMake(num_rows, windows_.data(), key_views_, ok, groups_.data());
+    RETURN_NOT_OK(state_.Load(rows.column(rows.num_columns() - 1)));
+    table_.AddEvents({num_rows, groups_.data(), ok}, state_.int64s());
+    for (std::size_t s = 0; s < num_states_; ++s) {
+      RETURN_NOT_OK(state_.Load(rows.column(first_state_ + static_cast<int>(s))));
       const std::uint8_t* states_mask = ok;
-      if (const std::uint8_t* valid = state.valid(); valid != nullptr) {
-        mask.resize(size);
-        for (std::size_t i = 0; i < size; ++i) mask[i] = static_cast<std::uint8_t>(valid[i] & in_range[i]);
-        states_mask = mask.data();
+      if (const std::uint8_t* valid = state_.valid(); valid != nullptr) {
+        mask_.resize(size);
+        for (std::size_t i = 0; i < size; ++i) mask_[i] = static_cast<std::uint8_t>(valid[i] & in_range_[i]);
+        states_mask = mask_.data();
       }
-      table.Merge(s, state, {num_rows, groups.data(), states_mask});
+      table_.Merge(s, state_, {num_rows, groups_.data(), states_mask});
     }
+    if (table_.bytes() > limits_.bytes_max) {
+      return TooLarge("aggregate {}: the question's groups take more than {} bytes, which is what answers may", name_,
+                      limits_.bytes_max);
+    }
+    return Status::OK();
   }
-  return Status::OK();
-}
 
-Result<std::shared_ptr<arrow::RecordBatch>> ExportAll(const PartialTable& table) {
-  return table.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
-}
+  Result<std::shared_ptr<arrow::RecordBatch>> Rows() const {
+    return table_.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
+  }
 
-}  // namespace
+  Result<Totals> TakeTotals() {
+    Totals totals;
+    for (const auto& [group, state] : table_.SettleSums()) totals.oversized.push_back({group, state});
+    ASSIGN_OR_RETURN(totals.rows, Rows());
+    return totals;
+  }
+
+ private:
+  const std::string name_;
+  const FoldLimits limits_;
+  const std::int64_t window_size_us_;
+  const UnixMicros from_;
+  const UnixMicros to_;
+  const std::size_t num_states_;
+  const int first_state_;  // Column.
+  const std::vector<std::size_t> kept_;
+  PartialTable table_;
+
+  // Of one batch; kept for their memory.
+  std::vector<ColumnView> keys_;
+  std::vector<const ColumnView*> key_views_;
+  ColumnView starts_;
+  ColumnView state_;
+  std::vector<std::int64_t> windows_;
+  std::vector<std::uint8_t> in_range_;
+  std::vector<std::uint8_t> mask_;
+  std::vector<std::uint32_t> groups_;
+};
+
+Folding::Folding(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser,
+                 const FoldRange& range, FoldLimits limits)
+    : impl_(std::make_unique<Impl>(definition, coarser, range, std::move(limits))) {}
+Folding::~Folding() = default;
+
+Status Folding::Add(const arrow::RecordBatch& rows) { return impl_->Add(rows); }
+Result<std::shared_ptr<arrow::RecordBatch>> Folding::Rows() const { return impl_->Rows(); }
+Result<Totals> Folding::TakeTotals() { return impl_->TakeTotals(); }
 
 model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
                                    std::int64_t window_size_us) {
@@ -91,20 +133,10 @@ model::AggregateDefinition Coarser(const model::AggregateDefinition& definition,
 Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
                                                  const model::AggregateDefinition& coarser, const FoldRange& range,
                                                  const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows,
-                                                 const std::stop_token& stop) {
-  PartialTable table(coarser, aggregate::MergeKinds(definition));
-  RETURN_NOT_OK(FoldInto(table, definition, coarser, range, rows, stop));
-  return ExportAll(table);
-}
-
-Result<Totals> FoldTotals(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser,
-                          const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows, const std::stop_token& stop) {
-  PartialTable table(coarser, aggregate::MergeKinds(definition));
-  RETURN_NOT_OK(FoldInto(table, definition, coarser, {}, rows, stop));
-  Totals totals;
-  for (const auto& [group, state] : table.SettleSums()) totals.oversized.push_back({group, state});
-  ASSIGN_OR_RETURN(totals.rows, ExportAll(table));
-  return totals;
+                                                 const FoldLimits& limits) {
+  Folding folding(definition, coarser, range, limits);
+  for (const auto& batch : rows) RETURN_NOT_OK(folding.Add(*batch));
+  return folding.Rows();
 }
 
 }  // namespace millrace::query

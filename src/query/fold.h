@@ -6,6 +6,8 @@
 
 #include <arrow/record_batch.h>
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -23,18 +25,16 @@ struct FoldRange {
   std::optional<UnixMicros> to{};    ///< Rows with window_start < to.
 };
 
+/// What a question may take. kTooLarge, or kCancelled: what ends it.
+struct FoldLimits {
+  std::int64_t bytes_max = std::numeric_limits<std::int64_t>::max();  ///< Of the groups that it folds to.
+  std::stop_token stop{};                                             ///< Looked at before each batch.
+};
+
 /// `definition` with fewer keys (`keys`, in its order) and larger windows (`window_size_us`: a multiple of its own,
 /// aligned to 1970). 0: all windows in one, whose window_start is 0 and means nothing.
 model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
                                    std::int64_t window_size_us);
-
-/// The partial rows of `range` as partial rows of `coarser`: one per group, no order; after it one more for each sum
-/// that left DECIMAL(38, s) on the way. `rows` have the columns of PartialSchema(definition), in its order.
-/// kCancelled: `stop` was requested; looked at before each batch.
-Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
-                                                 const model::AggregateDefinition& coarser, const FoldRange& range,
-                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows,
-                                                 const std::stop_token& stop = {});
 
 /// What an answer is made of.
 struct Totals {
@@ -47,9 +47,32 @@ struct Totals {
   std::vector<Oversized> oversized{};        ///< By row.
 };
 
-/// The same as values, not to be merged any more.
-Result<Totals> FoldTotals(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser,
-                          const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows,
-                          const std::stop_token& stop = {});
+/// Folds batch after batch and keeps none of them: what it takes is a table of the groups. One thread.
+class Folding {
+ public:
+  /// Partial rows of `definition` become partial rows of `coarser`, those outside of `range` left out.
+  Folding(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser,
+          const FoldRange& range, FoldLimits limits = {});
+  ~Folding();
+
+  /// `rows` have the columns of PartialSchema(definition), in its order. kTooLarge, kCancelled: as FoldLimits say; of
+  /// no more use afterwards.
+  Status Add(const arrow::RecordBatch& rows);
+
+  /// One row per group, no order; after it one more for each sum that left DECIMAL(38, s) on the way.
+  Result<std::shared_ptr<arrow::RecordBatch>> Rows() const;
+  /// The same as values, not to be merged any more. The last call.
+  Result<Totals> TakeTotals();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Folding::Rows() of all of `rows`.
+Result<std::shared_ptr<arrow::RecordBatch>> Fold(const model::AggregateDefinition& definition,
+                                                 const model::AggregateDefinition& coarser, const FoldRange& range,
+                                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows,
+                                                 const FoldLimits& limits = {});
 
 }  // namespace millrace::query

@@ -7,6 +7,7 @@
 #include <arrow/table.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -157,6 +158,28 @@ TEST_F(FoldTest, FoldedRowsStandForTheirRowsInEveryMerge) {
           << "a group has more than one row";
     }
   }
+}
+
+TEST_F(FoldTest, GroupsBeyondTheLimitAreRefusedAsSoonAsTheyAreSeen) {
+  model::AggregateDefinition d;
+  d.name = "a";
+  d.window_size_us = kMinute;
+  const auto group = [&](int i) {
+    return testing::BatchFromJson(model::PartialSchema(d),
+                                  fmt::format("[[{}, {}, 1]]", i * kMinute, (i + 1) * kMinute));
+  };
+  Folding folding(d, d, {}, {.bytes_max = 1 << 20});
+  int taken = 0;
+  Status status;
+  for (; status.ok() && taken < 100'000; ++taken) status = folding.Add(*group(taken));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, status);
+  EXPECT_THAT(status.message(), ::testing::HasSubstr("aggregate a"));
+  EXPECT_GT(taken, 50);
+  EXPECT_LT(taken, 50'000);
+
+  std::stop_source stopped;
+  stopped.request_stop();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, Fold(d, d, {}, {group(0)}, {.stop = stopped.get_token()}));
 }
 
 TEST_F(FoldTest, ASumThatLeavesItsTypeIsKeptInTwoRows) {

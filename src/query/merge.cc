@@ -539,12 +539,19 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     RETURN_NOT_OK(CheckSchema(*model::PartialSchema(*plan.folded), *batch, name));
   }
   if (!plan.filter_sql.empty()) {
-    ASSIGN_OR_RETURN(const auto all, Fold(*plan.folded, *plan.folded, {}, partial_rows, stop));
+    ASSIGN_OR_RETURN(const auto all, Fold(*plan.folded, *plan.folded, {}, partial_rows, {.stop = stop}));
     ASSIGN_OR_RETURN(auto counting, Filtered(session, plan, all, stop));
     partial_rows = {std::move(counting)};
   }
-  ASSIGN_OR_RETURN(const auto totals, FoldTotals(*plan.folded, *plan.groups, partial_rows, stop));
-  partial_rows.clear();
+  Totals totals;
+  {
+    Folding folding(*plan.folded, *plan.groups, {}, {.stop = stop});
+    for (auto& batch : partial_rows) {
+      RETURN_NOT_OK(folding.Add(*batch));
+      batch.reset();  // The answer may need its memory.
+    }
+    ASSIGN_OR_RETURN(totals, folding.TakeTotals());
+  }
 
   answer.columns = plan.columns;
   Result<std::shared_ptr<arrow::Table>> finalized = nullptr;

@@ -2,6 +2,7 @@
 #include <arrow/util/byte_size.h>
 
 #include <algorithm>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
@@ -19,7 +20,7 @@ using Batches = std::vector<std::shared_ptr<arrow::RecordBatch>>;
 
 class PartialFileCache {
  public:
-  explicit PartialFileCache(std::int64_t bytes_max) : bytes_max_(bytes_max) {}
+  PartialFileCache(std::int64_t bytes_max, MemoryShare memory) : bytes_max_(bytes_max), memory_(std::move(memory)) {}
 
   std::optional<Batches> Get(const std::string& key) {
     const std::lock_guard lock(mutex_);
@@ -29,13 +30,13 @@ class PartialFileCache {
     return it->second->batches;
   }
 
-  // A file larger than the whole cache is not kept.
-  void Put(const std::string& key, const Batches& batches) {
-    std::int64_t bytes = 0;
-    for (const auto& batch : batches) bytes += arrow::util::TotalBufferSize(*batch);
+  std::int64_t bytes_max() const { return bytes_max_; }
+
+  // `bytes`: of the batches; at most bytes_max().
+  void Put(const std::string& key, Batches batches, std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
-    if (bytes > bytes_max_ || entries_.count(key) != 0) return;
-    used_.push_front({key, batches, bytes});
+    if (entries_.count(key) != 0) return;
+    used_.push_front({key, std::move(batches), bytes});
     entries_[key] = used_.begin();
     bytes_ += bytes;
     while (bytes_ > bytes_max_) {
@@ -43,6 +44,7 @@ class PartialFileCache {
       entries_.erase(used_.back().key);
       used_.pop_back();
     }
+    memory_.Set(bytes_);
   }
 
  private:
@@ -57,10 +59,11 @@ class PartialFileCache {
   std::list<Entry> used_;  // Most recently used first.
   std::unordered_map<std::string, std::list<Entry>::iterator> entries_;
   std::int64_t bytes_ = 0;
+  MemoryShare memory_;
 };
 
-std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max) {
-  return std::make_shared<PartialFileCache>(bytes_max);
+std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max, MemoryShare memory) {
+  return std::make_shared<PartialFileCache>(bytes_max, std::move(memory));
 }
 
 namespace {
@@ -75,63 +78,78 @@ bool MayHold(const std::optional<delta::TimestampBounds>& windows, const FoldRan
   return (!range.from || windows->max_us >= *range.from) && (!range.to || windows->min_us < *range.to);
 }
 
-Result<Batches> ReadFiles(const delta::Table& table, const delta::Snapshot& snapshot,
-                          const model::AggregateDefinition& definition, const std::vector<SelectedFile>& files,
-                          PartialFileCache& cache, std::int64_t* bytes_read, const std::stop_token& stop) {
+// Calls `take` with the rows of one file after the other. Not all of them are in memory at once, and of a file that
+// the cache would not keep not even its own.
+Status ForEachBatch(const delta::Table& table, const delta::Snapshot& snapshot,
+                    const model::AggregateDefinition& definition, const std::vector<SelectedFile>& files,
+                    PartialFileCache& cache, std::int64_t* bytes_read,
+                    const std::function<Status(const std::shared_ptr<arrow::RecordBatch>&)>& take) {
   const auto schema = model::PartialSchema(definition);
-  Batches out;
   for (const auto& [name, file] : files) {
-    if (stop.stop_requested()) return Cancelled("the question is not waited for any more");
     // Files of several tables share the cache, and a deletion vector makes another file of the same path: `name` has
     // it.
     const std::string key = snapshot.metadata.id + '/' + name;
-    auto batches = cache.Get(key);
-    if (!batches) {
-      ASSIGN_OR_RETURN(Batches decoded, delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names()));
-      for (const auto& batch : decoded) {
-        for (int i = 0; i < schema->num_fields(); ++i) {
-          if (!batch->column(i)->type()->Equals(schema->field(i)->type())) {
-            return Corrupt("aggregate {}: column '{}' of {} is {}, not {}", definition.name, schema->field(i)->name(),
-                           file->path, batch->column(i)->type()->ToString(), schema->field(i)->type()->ToString());
-          }
+    if (const auto cached = cache.Get(key)) {
+      for (const auto& batch : *cached) RETURN_NOT_OK(take(batch));
+      continue;
+    }
+    Batches kept;
+    std::int64_t bytes = 0;
+    const auto keep_and_take = [&](const std::shared_ptr<arrow::RecordBatch>& batch) -> Status {
+      for (int i = 0; i < schema->num_fields(); ++i) {
+        if (!batch->column(i)->type()->Equals(schema->field(i)->type())) {
+          return Corrupt("aggregate {}: column '{}' of {} is {}, not {}", definition.name, schema->field(i)->name(),
+                         file->path, batch->column(i)->type()->ToString(), schema->field(i)->type()->ToString());
         }
       }
-      if (bytes_read != nullptr) *bytes_read += file->size;
-      cache.Put(key, decoded);
-      batches = std::move(decoded);
-    }
-    out.insert(out.end(), batches->begin(), batches->end());
+      bytes += arrow::util::TotalBufferSize(*batch);
+      if (bytes <= cache.bytes_max()) {
+        kept.push_back(batch);
+      } else {
+        kept.clear();
+      }
+      return take(batch);
+    };
+    RETURN_NOT_OK(delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names(), keep_and_take));
+    if (bytes_read != nullptr) *bytes_read += file->size;
+    if (bytes <= cache.bytes_max()) cache.Put(key, std::move(kept), bytes);
   }
-  return out;
+  return Status::OK();
 }
 
 }  // namespace
 
 Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& snapshot,
                               const model::AggregateDefinition& definition, const FoldRange& range,
-                              PartialFileCache& cache, std::int64_t* bytes_read, const std::stop_token& stop) {
+                              PartialFileCache& cache, std::int64_t* bytes_read) {
   std::vector<SelectedFile> selected;
   for (const auto& [name, file] : snapshot.files) {
     if (MayHold(delta::TimestampStats(file, model::kWindowStart), range)) selected.push_back({name, &file});
   }
-  return ReadFiles(table, snapshot, definition, selected, cache, bytes_read, stop);
+  Batches rows;
+  const auto take = [&rows](const std::shared_ptr<arrow::RecordBatch>& batch) {
+    rows.push_back(batch);
+    return Status::OK();
+  };
+  RETURN_NOT_OK(ForEachBatch(table, snapshot, definition, selected, cache, bytes_read, take));
+  return rows;
 }
 
 class CommittedRows::Impl {
  public:
-  Impl(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max)
-      : cache_(std::move(cache)), bytes_max_(bytes_max) {}
+  Impl(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max, MemoryShare memory)
+      : cache_(std::move(cache)), bytes_max_(bytes_max), memory_(std::move(memory)) {}
 
   Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
                                                    const model::AggregateDefinition& definition,
                                                    const std::shared_ptr<const model::AggregateDefinition>& coarser,
                                                    const FoldRange& range, std::int64_t* bytes_read,
-                                                   const std::stop_token& stop) {
+                                                   const FoldLimits& limits) {
     std::vector<SelectedFile> selected;
     std::vector<SelectedFile> missing;
     std::int64_t missing_bytes = 0;
     {
-      ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(mutex_, stop));
+      ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(mutex_, limits.stop));
       Follow(snapshot);
       const Question question{coarser, FirstWindow(range.from, definition), FirstWindow(range.to, definition)};
       for (const auto& [asked, answer] : answers_) {
@@ -148,10 +166,13 @@ class CommittedRows::Impl {
       }
       // A long look back reads what it needs and leaves the recent windows, and who asks for them, alone.
       if (missing_bytes <= bytes_max_ / 8) {
-        ASSIGN_OR_RETURN(auto rows, ReadFiles(table, *snapshot, definition, missing, *cache_, bytes_read, stop));
+        Batches rows;
         if (folded_ != nullptr) rows.push_back(folded_);
         if (!missing.empty()) {
-          ASSIGN_OR_RETURN(auto folded, Fold(definition, definition, {}, rows, stop));
+          Folding folding(definition, definition, {}, limits);
+          if (folded_ != nullptr) RETURN_NOT_OK(folding.Add(*folded_));
+          RETURN_NOT_OK(FoldFiles(table, *snapshot, definition, missing, bytes_read, folding));
+          ASSIGN_OR_RETURN(auto folded, folding.Rows());
           rows = {folded};
           if (arrow::util::TotalBufferSize(*folded) > bytes_max_) {
             Forget();
@@ -160,17 +181,32 @@ class CommittedRows::Impl {
             for (const auto& file : missing) folded_files_.insert(file.name);
           }
         }
-        ASSIGN_OR_RETURN(auto answer, Fold(definition, *coarser, range, rows, stop));
+        ASSIGN_OR_RETURN(auto answer, Fold(definition, *coarser, range, rows, limits));
         if (std::ssize(answers_) == kAnswersMax) answers_.erase(answers_.begin());
         if (arrow::util::TotalBufferSize(*answer) <= bytes_max_ / kAnswersMax) answers_.emplace_back(question, answer);
+        Measure();
         return answer;
       }
     }
-    ASSIGN_OR_RETURN(const auto rows, ReadFiles(table, *snapshot, definition, selected, *cache_, bytes_read, stop));
-    return Fold(definition, *coarser, range, rows, stop);
+    Folding folding(definition, *coarser, range, limits);
+    RETURN_NOT_OK(FoldFiles(table, *snapshot, definition, selected, bytes_read, folding));
+    return folding.Rows();
   }
 
  private:
+  void Measure() {
+    std::int64_t bytes = folded_ == nullptr ? 0 : arrow::util::TotalBufferSize(*folded_);
+    for (const auto& [question, answer] : answers_) bytes += arrow::util::TotalBufferSize(*answer);
+    memory_.Set(bytes);
+  }
+
+  Status FoldFiles(const delta::Table& table, const delta::Snapshot& snapshot,
+                   const model::AggregateDefinition& definition, const std::vector<SelectedFile>& files,
+                   std::int64_t* bytes_read, Folding& folding) {
+    const auto take = [&folding](const std::shared_ptr<arrow::RecordBatch>& batch) { return folding.Add(*batch); };
+    return ForEachBatch(table, snapshot, definition, files, *cache_, bytes_read, take);
+  }
+
   struct Known {
     const delta::AddFile* file = nullptr;  // Of snapshot_.
     std::optional<delta::TimestampBounds> windows;
@@ -228,6 +264,7 @@ class CommittedRows::Impl {
   const std::shared_ptr<PartialFileCache> cache_;
   const std::int64_t bytes_max_;
   std::timed_mutex mutex_;
+  MemoryShare memory_;  // What follows is guarded by mutex_.
   delta::SnapshotPtr snapshot_;
   std::map<KnownKey, Known> known_;
   std::shared_ptr<arrow::RecordBatch> folded_;  // The rows of folded_files_; nullptr: none.
@@ -235,15 +272,15 @@ class CommittedRows::Impl {
   std::vector<std::pair<Question, std::shared_ptr<arrow::RecordBatch>>> answers_;  // At snapshot_; the oldest first.
 };
 
-CommittedRows::CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max)
-    : impl_(std::make_unique<Impl>(std::move(cache), bytes_max)) {}
+CommittedRows::CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max, MemoryShare memory)
+    : impl_(std::make_unique<Impl>(std::move(cache), bytes_max, std::move(memory))) {}
 CommittedRows::~CommittedRows() = default;
 
 Result<std::shared_ptr<arrow::RecordBatch>> CommittedRows::Read(
     const delta::Table& table, const delta::SnapshotPtr& snapshot, const model::AggregateDefinition& definition,
     const std::shared_ptr<const model::AggregateDefinition>& coarser, const FoldRange& range, std::int64_t* bytes_read,
-    const std::stop_token& stop) {
-  return impl_->Read(table, snapshot, definition, coarser, range, bytes_read, stop);
+    const FoldLimits& limits) {
+  return impl_->Read(table, snapshot, definition, coarser, range, bytes_read, limits);
 }
 
 }  // namespace millrace::query

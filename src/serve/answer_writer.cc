@@ -8,6 +8,7 @@
 #include <cmath>
 #include <functional>
 #include <string_view>
+#include <utility>
 
 #include "query/time_expression.h"
 #include "serve/json_text.h"
@@ -247,9 +248,10 @@ std::vector<AppendValue> WritersOf(const arrow::RecordBatch& batch, Text text) {
 
 // Rows between two looks at the limits: some hundred KiB of text at most, mostly.
 constexpr std::int64_t kRowsAtOnce = 1024;
+constexpr std::size_t kPieceBytes = 256 << 10;
 
-// Calls `append`, which writes to `out`, with a piece of the rows after the other.
-Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, const std::string& out,
+// Calls `append`, which writes to `out`, with some of the rows after the others; moves `out` to `body` now and then.
+Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, HttpBody& body, std::string& out,
                     const std::function<Status(const arrow::RecordBatch&)>& append) {
   arrow::TableBatchReader reader(*answer.rows);
   reader.set_chunksize(kRowsAtOnce);
@@ -259,9 +261,12 @@ Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, con
     if (batch == nullptr) return Status::OK();
     if (limits.stop.stop_requested()) return Cancelled("the answer is not waited for any more");
     RETURN_NOT_OK(append(*batch));
-    if (std::ssize(out) > limits.bytes_max) {
+    if (static_cast<std::int64_t>(body.bytes() + out.size()) > limits.bytes_max) {
       return TooLarge("the answer has more than {} bytes, which is the limit", limits.bytes_max);
     }
+    if (out.size() < kPieceBytes) continue;
+    body.Append(std::exchange(out, {}));
+    out.reserve(kPieceBytes + kPieceBytes / 2);
   }
 }
 
@@ -388,7 +393,8 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer) {
       answer.errors.size());
 }
 
-Result<std::string> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
+Result<HttpBody> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
+  HttpBody body;
   std::string out = "{\"meta\":[";
   for (std::size_t i = 0; i < answer.columns.size(); ++i) {
     out += i == 0 ? "{\"name\":" : ",{\"name\":";
@@ -399,7 +405,7 @@ Result<std::string> AnswerToJson(const query::Answer& answer, const AnswerLimits
   }
   out += "],\n\"data\":[";
   bool first = true;
-  RETURN_NOT_OK(ForEachBatch(answer, limits, out, [&](const arrow::RecordBatch& batch) {
+  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, [&](const arrow::RecordBatch& batch) {
     return AppendJsonRows(batch, ",\n", "", first, out);
   }));
   fmt::format_to(
@@ -412,7 +418,8 @@ Result<std::string> AnswerToJson(const query::Answer& answer, const AnswerLimits
     out += ',';
   }
   out += "\"next\":null}\n";
-  return out;
+  body.Append(std::move(out));
+  return body;
 }
 
 Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out) {
@@ -420,11 +427,13 @@ Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out) {
   return AppendJsonRows(batch, "", "\n", first, out);
 }
 
-Result<std::string> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits) {
+Result<HttpBody> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits) {
+  HttpBody body;
   std::string out;
-  RETURN_NOT_OK(
-      ForEachBatch(answer, limits, out, [&](const arrow::RecordBatch& batch) { return AppendNdjson(batch, out); }));
-  return out;
+  const auto append = [&](const arrow::RecordBatch& batch) { return AppendNdjson(batch, out); };
+  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, append));
+  body.Append(std::move(out));
+  return body;
 }
 
 std::string CsvHeader(const arrow::Schema& schema) {
@@ -449,11 +458,13 @@ Status AppendCsv(const arrow::RecordBatch& batch, std::string& out) {
   return Status::OK();
 }
 
-Result<std::string> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits) {
+Result<HttpBody> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits) {
+  HttpBody body;
   std::string out = CsvHeader(*answer.rows->schema());
-  RETURN_NOT_OK(
-      ForEachBatch(answer, limits, out, [&](const arrow::RecordBatch& batch) { return AppendCsv(batch, out); }));
-  return out;
+  const auto append = [&](const arrow::RecordBatch& batch) { return AppendCsv(batch, out); };
+  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, append));
+  body.Append(std::move(out));
+  return body;
 }
 
 }  // namespace millrace::serve

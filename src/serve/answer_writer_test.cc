@@ -16,6 +16,11 @@
 namespace millrace::serve {
 namespace {
 
+Result<std::string> Text(const Result<HttpBody>& body) {
+  RETURN_NOT_OK(body.status());
+  return body->Text();
+}
+
 query::Answer AnswerOf(const arrow::FieldVector& fields, const std::string& rows) {
   const auto batch = testing::BatchFromJson(arrow::schema(fields), rows);
   query::Answer answer;
@@ -70,9 +75,9 @@ TEST(AnswerWriter, WritesEachTypeExactly) {
   for (const auto& c : cases) {
     SCOPED_TRACE(c.type->ToString() + " " + c.value);
     const auto answer = AnswerOf({field("k", arrow::int32()), field("x", c.type)}, "[[7, " + c.value + "]]");
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, AnswerToNdjson(answer));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, Text(AnswerToNdjson(answer)));
     EXPECT_EQ(json, "{\"k\":7,\"x\":" + c.json + "}\n");
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, AnswerToCsv(answer));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, Text(AnswerToCsv(answer)));
     EXPECT_EQ(csv, "k,x\n7," + c.csv + "\n");
   }
 }
@@ -83,7 +88,7 @@ TEST(AnswerWriter, JsonSaysWhatTheAnswerContains) {
   answer.bytes_read = 100;
   answer.elapsed_seconds = 0.0125;
   answer.as_of = {7, {{{"clicks", 0}, 123}, {{"clicks", 11}, 5}, {{"other", 2}, 0}}, 1'795'341'600'000'000};
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto text, AnswerToJson(answer));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto text, Text(AnswerToJson(answer)));
   EXPECT_EQ(boost::json::parse(text), boost::json::parse(R"({
       "meta": [{"name": "a b", "type": "T"}], "data": [{"a b": 1}, {"a b": 2}], "rows": 2,
       "statistics": {"elapsed": 0.0125, "rows_read": 5, "bytes_read": 100},
@@ -96,7 +101,7 @@ TEST(AnswerWriter, ANanWithASignIsANan) {
   ASSERT_TRUE(builder.Append(-std::numeric_limits<double>::quiet_NaN()).ok());
   query::Answer answer;
   answer.rows = arrow::Table::Make(arrow::schema({arrow::field("x", arrow::float64())}), {*builder.Finish()});
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, AnswerToCsv(answer));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, Text(AnswerToCsv(answer)));
   EXPECT_EQ(csv, "x\nnan\n");
 }
 
@@ -108,7 +113,7 @@ TEST(AnswerWriter, GroupsWithoutAValueAreNamed) {
       arrow::schema({arrow::field("window_start", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")),
                      arrow::field("k", arrow::utf8())}),
       "[[1795341600000000, \"d\u00fcren \U0001F600\"]]");
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto text, AnswerToJson(answer));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto text, Text(AnswerToJson(answer)));
   const auto errors = boost::json::parse(text).at("errors");
   EXPECT_EQ(errors,
             boost::json::parse(R"([{"group": {"window_start": "2026-11-22T10:00:00Z", "k": "d\u00fcren \ud83d\ude00"},
@@ -133,7 +138,7 @@ TEST(AnswerWriter, AnAnswerBeyondItsLimitIsAnErrorAndNoPartOfIt) {
   std::stop_source stopped;
   stopped.request_stop();
   for (const auto write : {&AnswerToJson, &AnswerToNdjson, &AnswerToCsv}) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, write(answer, {}));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, Text(write(answer, {})));
     MILLRACE_ASSERT_OK(write(answer, {.bytes_max = std::ssize(whole)}));
     const auto refused = write(answer, {.bytes_max = std::ssize(whole) / 2});
     MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, refused);
@@ -141,15 +146,38 @@ TEST(AnswerWriter, AnAnswerBeyondItsLimitIsAnErrorAndNoPartOfIt) {
   }
 }
 
+TEST(AnswerWriter, ALargeAnswerComesInPieces) {
+  constexpr int kRows = 100'000;
+  arrow::Int64Builder builder;
+  std::string csv = "x\n";
+  std::string ndjson;
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    ASSERT_TRUE(builder.Append(i).ok());
+    csv += std::to_string(i) + "\n";
+    ndjson += "{\"x\":" + std::to_string(i) + "}\n";
+  }
+  query::Answer answer;
+  answer.rows = arrow::Table::Make(arrow::schema({arrow::field("x", arrow::int64())}), {*builder.Finish()});
+  for (const auto& [write, text] : {std::pair(&AnswerToCsv, csv), std::pair(&AnswerToNdjson, ndjson)}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto body, write(answer, {}));
+    EXPECT_EQ(body.Text(), text);
+    EXPECT_EQ(body.bytes(), text.size());
+    EXPECT_GT(body.pieces().size(), 1u);
+    for (const auto& piece : body.pieces()) EXPECT_LT(piece.size(), text.size() / 2 + 1);
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, AnswerToJson(answer));
+  EXPECT_EQ(boost::json::parse(json.Text()).at("data").as_array().size(), kRows);
+}
+
 TEST(AnswerWriter, AnEmptyAnswerIsWellFormed) {
   auto answer = AnswerOf({arrow::field("x", arrow::int32()), arrow::field("y", arrow::int32())}, "[]");
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, AnswerToJson(answer));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, Text(AnswerToJson(answer)));
   const auto parsed = boost::json::parse(json);
   EXPECT_TRUE(parsed.at("data").as_array().empty());
   EXPECT_EQ(parsed.at("as_of"), boost::json::parse(R"({"version": -1, "offsets": {}, "watermark": null})"));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto ndjson, AnswerToNdjson(answer));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto ndjson, Text(AnswerToNdjson(answer)));
   EXPECT_EQ(ndjson, "");
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, AnswerToCsv(answer));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, Text(AnswerToCsv(answer)));
   EXPECT_EQ(csv, "x,y\n");
 }
 

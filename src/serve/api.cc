@@ -36,7 +36,7 @@ std::string BuildPage() {
   return ReplaceOnce(std::move(page), "/*UPLOT_JS*/", embedded::kUplotJs);
 }
 
-HttpResponse Plain(std::string body, std::string content_type) {
+HttpResponse Plain(HttpBody body, std::string content_type) {
   HttpResponse response;
   response.content_type = std::move(content_type);
   response.body = std::move(body);

@@ -124,7 +124,7 @@ TEST_F(ApiTest, EveryRouteAnswers) {
     const auto response = Get(c.target);
     EXPECT_EQ(response.status, 200);
     EXPECT_EQ(response.content_type, c.type);
-    EXPECT_THAT(response.body, HasSubstr(c.part));
+    EXPECT_THAT(response.body.Text(), HasSubstr(c.part));
     EXPECT_EQ(Send({"HEAD", c.target, "", "", ""}).status, 200);
     const auto post = Send({"POST", c.target, "", "", ""});
     EXPECT_EQ(post.status, 405);
@@ -137,13 +137,13 @@ TEST_F(ApiTest, ThePagesAskNobodyElse) {
     const auto page = Get(target);
     EXPECT_THAT(Header(page, "Content-Security-Policy"), HasSubstr("connect-src 'self'"));
     for (const char* outside : {"src=\"http", "href=\"http", "@import", "url(http"}) {
-      EXPECT_EQ(page.body.find(outside), std::string::npos) << outside;
+      EXPECT_EQ(page.body.Text().find(outside), std::string::npos) << outside;
     }
   }
 }
 
 TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
-  const auto document = json::parse(Get("/openapi.json").body);
+  const auto document = json::parse(Get("/openapi.json").body.Text());
   const auto& paths = document.at("paths").as_object();
   for (const char* route :
        {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}", "/v1/pipeline",
@@ -223,7 +223,7 @@ TEST_F(ApiTest, FormatsByParameterAndByAccept) {
     const auto response = Get("/v1/aggregates/clicks_1m" + std::string(c.parameter), c.accept);
     EXPECT_EQ(response.status, c.status);
     EXPECT_EQ(response.content_type, c.type);
-    EXPECT_THAT(response.body, HasSubstr(c.body));
+    EXPECT_THAT(response.body.Text(), HasSubstr(c.body));
     if (c.status == 200) {
       EXPECT_EQ(Header(response, "Millrace-As-Of"), R"({"version":4,"offsets":{"clicks":{"0":9}},"watermark":null})");
     }
@@ -234,7 +234,7 @@ TEST_F(ApiTest, GroupsWithoutAValueAreNamedInEveryFormat) {
   backend_.overflows = 1;
   const auto json_answer = Get("/v1/aggregates/clicks_1m");
   EXPECT_EQ(json_answer.status, 200);
-  EXPECT_EQ(json::parse(json_answer.body).at("errors").at(0).at("measure").as_string(), "views");
+  EXPECT_EQ(json::parse(json_answer.body.Text()).at("errors").at(0).at("measure").as_string(), "views");
   EXPECT_EQ(Header(json_answer, "Millrace-Errors"), "");
   for (const char* format : {"csv", "ndjson"}) {
     SCOPED_TRACE(format);
@@ -246,7 +246,7 @@ TEST_F(ApiTest, GroupsWithoutAValueAreNamedInEveryFormat) {
     backend_.overflows = 1000;
     const auto refused = Get(target);
     EXPECT_EQ(refused.status, 413);
-    EXPECT_THAT(refused.body, HasSubstr("ask for JSON"));
+    EXPECT_THAT(refused.body.Text(), HasSubstr("ask for JSON"));
   }
 }
 
@@ -254,9 +254,9 @@ TEST_F(ApiTest, AnAnswerHasABound) {
   options_.answer_bytes_max = 100;
   const auto response = Get("/v1/aggregates/clicks_1m?format=json");
   EXPECT_EQ(response.status, 413);
-  EXPECT_THAT(response.body, HasSubstr("\"code\":\"answer_too_large\""));
-  EXPECT_THAT(response.body, HasSubstr("100 bytes"));
-  EXPECT_EQ(response.body.find("de"), response.body.find("detail")) << "a part of the answer";
+  EXPECT_THAT(response.body.Text(), HasSubstr("\"code\":\"answer_too_large\""));
+  EXPECT_THAT(response.body.Text(), HasSubstr("100 bytes"));
+  EXPECT_EQ(response.body.Text().find("de"), response.body.Text().find("detail")) << "a part of the answer";
 }
 
 TEST_F(ApiTest, OnlyHealthIsAnsweredAtOnceAndOnlyQuestionsTakeLong) {
@@ -312,7 +312,7 @@ TEST_F(ApiTest, ErrorsAreProblemsThatNameWhatIsWrong) {
     const auto response = Get(c.target);
     EXPECT_EQ(response.status, c.status);
     ASSERT_EQ(response.content_type, "application/problem+json");
-    const auto problem = json::parse(response.body).as_object();
+    const auto problem = json::parse(response.body.Text()).as_object();
     EXPECT_EQ(problem.at("status").as_int64(), c.status);
     EXPECT_EQ(problem.at("code").as_string(), c.code);
     EXPECT_FALSE(problem.at("title").as_string().empty());
@@ -338,7 +338,7 @@ TEST_F(ApiTest, TheKindOfAFailureIsItsStatus) {
     backend_.fail = status;
     const auto response = Get("/v1/aggregates/clicks_1m");
     EXPECT_EQ(response.status, want);
-    EXPECT_THAT(response.body, HasSubstr(status.message()));
+    EXPECT_THAT(response.body.Text(), HasSubstr(status.message()));
     EXPECT_EQ(Header(response, "Retry-After"), want == 503 ? "1" : "");
   }
 }
@@ -346,19 +346,20 @@ TEST_F(ApiTest, TheKindOfAFailureIsItsStatus) {
 TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {
   const auto post = [&](const std::string& body) { return Send({"POST", "/v1/cost/estimate", "", "", body}); };
   const auto reference = post(R"({"preset": "reference", "providers": ["aws"], "curves": true})");
-  ASSERT_EQ(reference.status, 200) << reference.body;
+  ASSERT_EQ(reference.status, 200) << reference.body.Text();
   EXPECT_EQ(reference.content_type, "application/json");
-  const auto document = json::parse(reference.body);
+  const auto document = json::parse(reference.body.Text());
   EXPECT_EQ(document.at("totalMonthlyCost").as_string(), "1104.0874");
   EXPECT_EQ(document.at("curves").at(0).at("points").as_array().size(), 13u);
-  EXPECT_EQ(json::parse(post("").body).at("projects").as_array().size(), 3u);
+  EXPECT_EQ(json::parse(post("").body.Text()).at("projects").as_array().size(), 3u);
   const auto region = json::parse(
-      post(R"({"usage": {"events_per_second": 5}, "providers": ["gcp"], "regions": {"gcp": "europe-west3"}})").body);
+      post(R"({"usage": {"events_per_second": 5}, "providers": ["gcp"], "regions": {"gcp": "europe-west3"}})")
+          .body.Text());
   EXPECT_EQ(region.at("projects").at(0).at("name").as_string(), "gcp/europe-west3");
   // What an instance measured is a load like any other.
   const auto usage = Get("/v1/cost/usage");
   ASSERT_EQ(usage.status, 200);
-  const auto live = json::parse(post(R"({"usage": )" + usage.body + "}").body);
+  const auto live = json::parse(post(R"({"usage": )" + usage.body.Text() + "}").body.Text());
   EXPECT_EQ(live.at("usage").at(0).at("origin").as_string(), "measured over 60 s");
   EXPECT_EQ(live.at("usage").at(0).at("value").as_string(), "2500");
 }
@@ -387,7 +388,7 @@ TEST_F(ApiTest, AWrongLoadIsRefusedWithItsPlaceAndTheNearestName) {
     SCOPED_TRACE(c.body);
     const auto response = Send({"POST", "/v1/cost/estimate", "", "", c.body});
     EXPECT_EQ(response.status, 400);
-    EXPECT_THAT(response.body, HasSubstr(c.detail));
+    EXPECT_THAT(response.body.Text(), HasSubstr(c.detail));
   }
   EXPECT_EQ(Send({"POST", "/v1/cost/estimate", "", "", std::string(70'000, ' ')}).status, 400);
   const auto get = Get("/v1/cost/estimate");
@@ -424,7 +425,7 @@ TEST_F(ApiTest, CountsRequestsAndTimesQuestions) {
   Get("/v1/aggregates/clicks_1m");
   Get("/v1/aggregates/nothing");
   Get("/no/such/route");
-  const std::string text = Get("/metrics").body;
+  const std::string text = Get("/metrics").body.Text();
   EXPECT_THAT(text, HasSubstr(R"(millrace_http_requests_total{route="/v1/aggregates/{aggregate}",status="200"} 1)"));
   EXPECT_THAT(text, HasSubstr(R"(millrace_http_requests_total{route="/v1/aggregates/{aggregate}",status="404"} 1)"));
   EXPECT_THAT(text, HasSubstr(R"(millrace_http_requests_total{route="other",status="404"} 1)"));

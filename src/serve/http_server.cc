@@ -129,7 +129,7 @@ std::string HeadOf(const HttpResponse& response, bool keep_alive, unsigned versi
   const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
   std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
                                 std::string_view(reason.data(), reason.size()));
-  out += fmt::format("Content-Length: {}\r\n", response.body.size());
+  out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
   if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
   out += "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
   if (!keep_alive) out += "Connection: close\r\n";
@@ -428,7 +428,7 @@ class HttpServer::Impl {
     HttpResponse response = co_await Call(connection, std::move(request));
     const bool keep_alive = client_keeps && !draining_;
     const std::string response_head = HeadOf(response, keep_alive, version);
-    if (head) response.body.clear();
+    if (head) response.body = {};
     const bool sent = co_await Write(connection, response_head, std::move(response.body));
     if (sent && !keep_alive) co_await Linger(connection);
     const bool open = sent && keep_alive;
@@ -468,20 +468,28 @@ class HttpServer::Impl {
     co_return co_await pool.Run(std::move(request), socket);
   }
 
-  // Two buffers, and not one that both were copied to: an answer may be large, and this is the thread of all
-  // connections.
-  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, std::string body) {
+  // Nothing is copied: an answer may be large, and this is the thread of all connections.
+  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, HttpBody body) {
     connection->watchdog.Start(options_.write_timeout, connection);
-    const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(body)};
-    auto [error, count] = co_await asio::async_write(connection->socket, buffers, kUseTuple);
+    std::vector<std::string> pieces = std::move(body).TakePieces();
+    if (pieces.empty()) pieces.emplace_back();
+    bool sent = true;
+    for (auto& piece : pieces) {
+      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(piece)};
+      auto [error, count] = co_await asio::async_write(connection->socket, buffers, kUseTuple);
+      sent = !error;
+      if (!sent) break;
+      head.clear();
+      piece = {};
+    }
     connection->watchdog.Stop();
-    co_return !error;
+    co_return sent;
   }
 
   asio::awaitable<void> Refuse(std::shared_ptr<Connection> connection, Problem problem) {
-    const HttpResponse response = ToResponse(problem);
+    HttpResponse response = ToResponse(problem);
     const std::string head = HeadOf(response, false, 11);
-    const bool sent = co_await Write(connection, head, response.body);
+    const bool sent = co_await Write(connection, head, std::move(response.body));
     if (sent) co_await Linger(connection);
   }
 

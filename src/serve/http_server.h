@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "serve/http_body.h"
 
 namespace millrace::serve {
 
@@ -32,7 +33,7 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 200;
   std::string content_type;
-  std::string body;  ///< Sent without its bytes in answer to HEAD, Content-Length kept.
+  HttpBody body;  ///< Sent without its bytes in answer to HEAD, Content-Length kept.
   std::vector<std::pair<std::string, std::string>> headers;  ///< More; values must be free of line breaks.
   std::shared_ptr<void> held{};  ///< Released when the body has been sent or dropped: what it draws its memory from.
 };

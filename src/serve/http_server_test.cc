@@ -57,6 +57,26 @@ TEST(HttpServer, AnswersOneRequestAfterTheOtherOnAConnection) {
   EXPECT_THAT(last, HasSubstr("Connection: close\r\n"));
 }
 
+TEST(HttpServer, SendsABodyInPieces) {
+  const auto server = StartServer({}, [](const HttpRequest& request) {
+    HttpResponse response{200, "text/plain", {}, {}};
+    for (int i = 0; i < (request.target == "/none" ? 0 : 1000); ++i) {
+      response.body.Append(std::to_string(i) + std::string(1000, '.'));
+      response.body.Append("");
+    }
+    return response;
+  });
+  std::string whole;
+  for (int i = 0; i < 1000; ++i) whole += std::to_string(i) + std::string(1000, '.');
+  TestClient client(server->port());
+  client.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string answer = client.ReadOne();
+  EXPECT_EQ(answer.substr(answer.find("\r\n\r\n") + 4), whole);
+  EXPECT_THAT(client.ReadOne(), HasSubstr("Content-Length: 0\r\n"));
+  client.Send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.ReadOne(/*head=*/true), HasSubstr("Content-Length: " + std::to_string(whole.size()) + "\r\n"));
+}
+
 TEST(HttpServer, TakesChunkedBodiesAndHttp10AndExpect) {
   const auto server = StartServer();
   EXPECT_THAT(

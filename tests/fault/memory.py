@@ -4,27 +4,36 @@
     memory.py [NAME...]     all cases, or those whose names contain one of the words
 
 Each case reads a log of clickstream events to its end with the real program and prints its peak. Nothing is killed here; the
-books are checked all the same, because a limit that loses rows is none.
+books are checked all the same, because a limit that loses rows is none. MILLRACE_AWAY_SECONDS: how long a store is away (15).
 """
 
+import json
 import os
 import pathlib
 import re
 import resource
 import subprocess
 import sys
+import threading
 import time
 import traceback
+import urllib.error
+import urllib.request
 
 from deltalake import DeltaTable
 
 import harness
-from harness import Failure, Workspace, binary, say
+from harness import Failure, Workspace, binary, say, wait_for
+
+sys.path.insert(0, str(harness.ROOT / "tests" / "s3"))
+from s3_server import FaultProxy, Minio  # noqa: E402  (the path is set just above)
 
 LIMIT_MIB = 128
 PEAK_MIB = 256
 EVENTS = 2_000_000
 DESCRIPTORS = 256
+QUESTIONS = 64
+AWAY_SECONDS = float(os.environ.get("MILLRACE_AWAY_SECONDS", "15"))
 
 SOURCE = """version: 1
 pipeline: clicks
@@ -47,40 +56,80 @@ GROUP_PER_EVENT = """aggregates:
 PARTITION_PER_DEVICE = "tables:\n  - {name: clicks, partition_by: [device_id]}\n"
 
 
-def simulate(folder, events, devices):
+def simulate(folder, events, devices, *more):
     subprocess.run([binary(), "simulate", "clickstream", "--count", str(events), "--rate", "0", "--devices", str(devices),
-                    "--to", "embedded:./log/clicks"], cwd=folder, check=True, capture_output=True, timeout=600)
+                    "--to", "embedded:./log/clicks", *more], cwd=folder, check=True, capture_output=True, timeout=600)
 
 
-def run_to_end(folder, config, preexec=None, timeout_s=900):
-    """(peak RSS in MiB, most descriptors seen) of a run that must end with status 0."""
-    (folder / "pipeline.yaml").write_text(config)
-    log_path = folder / "run.log"
-    with open(log_path, "wb") as log:
-        process = subprocess.Popen([binary(), "run", "-c", "pipeline.yaml", "--until-end", "--set",
-                                    f"serve.listen=127.0.0.1:{harness.free_port()}"],
-                                   cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=preexec)
-    peak_kib = descriptors = 0
-    deadline = time.monotonic() + timeout_s
-    while process.poll() is None:
+class Worker:
+    """`millrace run` in a folder, watched from its start to its end."""
+
+    def __init__(self, folder, config, *arguments, environment=None, preexec=None):
+        (folder / "pipeline.yaml").write_text(config)
+        self.folder, self.environment, self.port = folder, environment, harness.free_port()
+        self.peak_mib = self.descriptors = 0
+        with open(folder / "run.log", "wb") as log:
+            self.process = subprocess.Popen([binary(), "run", "-c", "pipeline.yaml", *arguments, "--set",
+                                             f"serve.listen=127.0.0.1:{self.port}"], cwd=folder, env=environment,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=preexec)
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.watcher.start()
+
+    def _watch(self):
+        while self.process.poll() is None:
+            try:
+                status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+                self.descriptors = max(self.descriptors, len(os.listdir(f"/proc/{self.process.pid}/fd")))
+            except OSError:
+                continue
+            peak = re.search(r"VmHWM:\s+(\d+)", status)
+            if peak:
+                self.peak_mib = int(peak.group(1)) / 1024
+            time.sleep(0.01)
+
+    def log(self):
+        return (self.folder / "run.log").read_text()
+
+    def get(self, target):
+        """(status, body)"""
         try:
-            status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-            descriptors = max(descriptors, len(os.listdir(f"/proc/{process.pid}/fd")))
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{target}", timeout=120) as reply:
+                return reply.status, reply.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def metric(self, name):
+        try:
+            text = self.get("/metrics")[1].decode()
         except OSError:
-            continue
-        peak = re.search(r"VmHWM:\s+(\d+)", status)
-        if peak:
-            peak_kib = int(peak.group(1))
-        if time.monotonic() > deadline:
-            process.kill()
-            raise Failure(f"no end within {timeout_s} s:\n{log_path.read_text()[-2000:]}")
-        time.sleep(0.01)
-    if process.returncode != 0:
-        raise Failure(f"ended with status {process.returncode}:\n{log_path.read_text()[-2000:]}")
-    audit = subprocess.run([binary(), "audit", "-c", "pipeline.yaml"], cwd=folder, capture_output=True, text=True)
-    if audit.returncode != 0:
-        raise Failure(f"the books do not balance:\n{audit.stdout}{audit.stderr}")
-    return peak_kib / 1024, descriptors
+            return 0
+        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
+
+    def end(self, timeout_s=900):
+        """Waits for its end, which must be in order and with the books balanced."""
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise Failure(f"no end within {timeout_s} s:\n{self.log()[-2000:]}") from None
+        self.watcher.join()
+        if self.process.returncode != 0:
+            raise Failure(f"ended with status {self.process.returncode}:\n{self.log()[-2000:]}")
+        audit = subprocess.run([binary(), "audit", "-c", "pipeline.yaml"], cwd=self.folder, env=self.environment,
+                               capture_output=True, text=True)
+        if audit.returncode != 0:
+            raise Failure(f"the books do not balance:\n{audit.stdout}{audit.stderr}")
+
+    def stop(self):
+        self.process.terminate()
+        self.end(60)
+
+
+def run_to_end(folder, config, preexec=None):
+    """(peak RSS in MiB, most descriptors seen) of a run that must end with status 0."""
+    worker = Worker(folder, config, "--until-end", preexec=preexec)
+    worker.end()
+    return worker.peak_mib, worker.descriptors
 
 
 def files_of(folder, table):
@@ -136,7 +185,76 @@ def partitions_10000(folder):
     expect_peak(peak_mib)
 
 
-CASES = [unique_keys, partitions_1500, partitions_10000]
+def ask_all_at_once(worker, target):
+    """The statuses of QUESTIONS answers, by how often; each answer is whole."""
+    answers = [None] * QUESTIONS
+
+    def ask(i):
+        answers[i] = worker.get(target)
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(QUESTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for status, body in answers:
+        document = json.loads(body)
+        if status == 200 and document["rows"] != len(document["data"]):
+            raise Failure(f"{len(document['data'])} rows of {document['rows']}")
+    statuses = [status for status, _ in answers]
+    return {status: statuses.count(status) for status in set(statuses)}
+
+
+def questions_200000_groups(folder):
+    """64 questions at once that merge and sort 200,000 groups each."""
+    simulate(folder, 200_000, 1000)
+    worker = Worker(folder, SOURCE + GROUP_PER_EVENT + LIMITS)
+    wait_for(lambda: worker.metric("millrace_rows_committed_total") >= 200_000, "all rows are committed", 120)
+    statuses = ask_all_at_once(worker, "/v1/aggregates/per_event?order_by=event_id")
+    say(f"{QUESTIONS} questions: {statuses}")
+    if not statuses.get(200) or set(statuses) - {200, 503, 504}:
+        raise Failure(f"answers of status {statuses}")
+    worker.stop()
+    expect_peak(worker.peak_mib)
+
+
+def questions_too_large(folder):
+    """64 questions at once for two million groups: refused, without their memory being taken first."""
+    simulate(folder, EVENTS, 1000)
+    run_to_end(folder, SOURCE + GROUP_PER_EVENT + LIMITS)
+    worker = Worker(folder, SOURCE + GROUP_PER_EVENT + LIMITS)
+    wait_for(lambda: worker.metric("millrace_memory_bytes") > 0, "it runs", 60)
+    statuses = ask_all_at_once(worker, "/v1/aggregates/per_event?order_by=event_id")
+    say(f"{QUESTIONS} questions: {statuses}")
+    expect("answers", statuses, {413: QUESTIONS})
+    status, body = worker.get("/v1/aggregates/per_event?step=0&group_by=")
+    expect("a question of one group afterwards", (status, json.loads(body)["data"][0]["n"]), (200, EVENTS))
+    worker.stop()
+    expect_peak(worker.peak_mib)
+
+
+def letters_store_away(folder):
+    """Half of two million events are dead letters, and the store takes nothing for their table for a while."""
+    simulate(folder, EVENTS, 1000, "--malformed", "50%")
+    with Minio() as server, FaultProxy(server.endpoint) as proxy:
+        server.create_bucket("lake")
+        environment = {**os.environ, **server.environment(proxy.endpoint)}
+        config = SOURCE.replace("uri: ./lake", "uri: s3://lake/x") + "tables: [{name: clicks}]\n" + LIMITS
+        worker = Worker(folder, config, "--until-end", environment=environment)
+        wait_for(lambda: worker.metric("millrace_rows_committed_total") > 0, "the first commit", 60)
+        proxy.always("error_503", match="clicks_dead_letters/")
+        time.sleep(AWAY_SECONDS)
+        refused = proxy.counts().get("error_503", 0)
+        if worker.process.poll() is not None or not refused:
+            raise Failure(f"it ended, or never wrote letters, while their store was away: {refused} requests refused")
+        away_peak = worker.peak_mib
+        proxy.quiet()
+        worker.end()
+        say(f"away for {AWAY_SECONDS:.0f} s, {refused} requests refused, peak until then {away_peak:.0f} MiB")
+        expect_peak(worker.peak_mib)
+
+
+CASES = [unique_keys, partitions_1500, partitions_10000, questions_200000_groups, questions_too_large, letters_store_away]
 
 
 def main():
