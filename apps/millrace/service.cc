@@ -18,6 +18,7 @@
 #include "objectstore/counted_store.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/worker_backend.h"
+#include "query/answer_memory.h"
 
 namespace millrace::app {
 
@@ -73,7 +74,7 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
     service->api_ = std::make_unique<serve::Api>(
         *service->backend_, service->metrics_,
         serve::ApiOptions{
-            .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = pipeline::AnswerMemoryShare(limits)});
+            .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = query::AnswersBytesMax(limits.memory)});
     const serve::HttpServerOptions http{
         .address = serve->address,
         .port = serve->port,

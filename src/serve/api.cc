@@ -2,9 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <chrono>
-#include <functional>
+#include <optional>
 
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
@@ -81,6 +82,24 @@ HttpResponse UnknownName(const char* kind, const std::string& name, const std::v
   return ToResponse(problem);
 }
 
+// Whether the segments are those of `path`: then what stands for its {...}, or the empty text.
+std::optional<std::string> NameIn(std::string_view path, const std::vector<std::string>& segments) {
+  std::string name;
+  std::size_t matched = 0;
+  for (std::string_view rest = path.substr(1); !rest.empty(); ++matched) {
+    const std::string_view segment = rest.substr(0, rest.find('/'));
+    rest.remove_prefix(std::min(rest.size(), segment.size() + 1));
+    if (matched == segments.size()) return std::nullopt;
+    if (segment.starts_with('{')) {
+      if (segments[matched].empty()) return std::nullopt;
+      name = segments[matched];
+    } else if (segment != segments[matched]) {
+      return std::nullopt;
+    }
+  }
+  return matched == segments.size() ? std::optional(std::move(name)) : std::nullopt;
+}
+
 // Takes as long for a wrong first byte as for a wrong last one; only the length of the presented token shows.
 bool EqualInConstantTime(std::string_view presented, std::string_view expected) {
   volatile unsigned difference = presented.size() == expected.size() ? 0 : 1;
@@ -102,18 +121,12 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)) {}
 
 HttpResponse Api::Handle(const HttpRequest& request) {
-  Routed routed = Route(request);
+  Routed routed = Answer(request);
   metrics_
       .MakeCounter("millrace_http_requests_total", "Requests answered by the HTTP API.",
                    {{"route", routed.route}, {"status", std::to_string(routed.response.status)}})
       .Increment();
   return std::move(routed.response);
-}
-
-Lane Api::LaneOf(const HttpRequest& request) {
-  const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
-  if (path == "/livez" || path == "/readyz") return Lane::kAtOnce;
-  return path.starts_with("/v1/aggregates/") ? Lane::kLong : Lane::kShort;
 }
 
 bool Api::Authorized(const HttpRequest& request) const {
@@ -127,91 +140,119 @@ bool Api::Authorized(const HttpRequest& request) const {
   return EqualInConstantTime(value.substr(kScheme.size()), *options_.bearer);
 }
 
-Api::Routed Api::Route(const HttpRequest& request) {
+/// A request that has found its route.
+struct Api::Call {
+  const HttpRequest& request;
+  const Target& target;
+  std::string name;  // What stands for {...} in the path; empty: nothing does.
+};
+
+struct Api::Route {
+  std::string_view path;    // As in the OpenAPI document: {...} is one segment, of any name.
+  std::string_view method;  // GET: HEAD too.
+  Lane lane;
+  bool takes_parameters;
+  HttpResponse (Api::*answer)(const Call& call);
+};
+
+constexpr Api::Route Api::kRoutes[] = {
+    {"/", "GET", Lane::kShort, true, &Api::FirstPage},
+    {"/cost", "GET", Lane::kShort, true, &Api::CostPage},
+    {"/livez", "GET", Lane::kAtOnce, true, &Api::Livez},
+    {"/readyz", "GET", Lane::kAtOnce, true, &Api::Readyz},
+    {"/metrics", "GET", Lane::kShort, true, &Api::PrometheusText},
+    {"/openapi.json", "GET", Lane::kShort, true, &Api::OpenApi},
+    {"/v1/pipeline", "GET", Lane::kShort, false, &Api::Pipeline},
+    {"/v1/tables", "GET", Lane::kShort, false, &Api::Tables},
+    {"/v1/tables/{table}", "GET", Lane::kShort, false, &Api::Table},
+    {"/v1/aggregates", "GET", Lane::kShort, false, &Api::Aggregates},
+    {"/v1/aggregates/{aggregate}", "GET", Lane::kLong, true, &Api::Aggregate},
+    {"/v1/cost/usage", "GET", Lane::kShort, false, &Api::CostUsage},
+    {"/v1/cost/estimate", "POST", Lane::kShort, false, &Api::CostEstimate},
+};
+
+Lane Api::LaneOf(const HttpRequest& request) {
+  const auto target = ParseTarget(request.target);
+  if (!target.ok()) return Lane::kShort;
+  for (const Route& route : kRoutes) {
+    if (NameIn(route.path, target->segments)) return route.lane;
+  }
+  return Lane::kShort;
+}
+
+Api::Routed Api::Answer(const HttpRequest& request) {
   const auto target = ParseTarget(request.target);
   if (!target.ok()) return {"other", ToResponse({400, "malformed_url", target.status().message(), {}})};
   const auto& segments = target->segments;
-  const bool versioned = !segments.empty() && segments[0] == "v1";
-  if (versioned && !Authorized(request)) {
+  if (!segments.empty() && segments[0] == "v1" && !Authorized(request)) {
     HttpResponse response =
         ToResponse({401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return {"other", std::move(response)};
   }
 
-  struct Handler {
-    std::string route;
-    bool takes_parameters;
-    std::function<HttpResponse()> answer;
-    bool takes_post = false;  // Instead of GET and HEAD.
-  };
-  const std::string named = segments.size() == 3 ? segments[2] : std::string();
-  const std::vector<Handler> handlers = {
-      {"/", true, [&] { return Page(page_); }},
-      {"/cost", true, [&] { return Page(std::string(embedded::kCostHtml)); }},
-      {"/livez", true, [] { return Plain("ok\n", "text/plain; charset=utf-8"); }},
-      {"/readyz", true,
-       [&] {
-         if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
-         return ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
-       }},
-      {"/metrics", true, [&] { return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8"); }},
-      {"/openapi.json", true, [&] { return Plain(open_api_, "application/json"); }},
-      {"/v1/pipeline", false, [&] { return Json(backend_.Pipeline(), request.target); }},
-      {"/v1/tables", false, [&] { return Json(backend_.Tables(), request.target); }},
-      {"/v1/tables/{table}", false,
-       [&] {
-         auto table = backend_.Table(named);
-         if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
-           return UnknownName("table", named, NamesIn(backend_.Tables(), "tables"));
-         }
-         return Json(table, request.target);
-       }},
-      {"/v1/aggregates", false, [&] { return Json(backend_.Aggregates(), request.target); }},
-      {"/v1/cost/usage", false, [&] { return Json(backend_.CostUsage(), request.target); }},
-      {"/v1/cost/estimate", false,
-       [&] {
-         constexpr UnixMicros kDay = 86'400'000'000;
-         auto estimate = EstimateCost(request.body, static_cast<cost::Day>(clock_.Now() / kDay));
-         if (!estimate.ok()) return Failure(estimate.status(), request.target);
-         return Plain(*std::move(estimate), "application/json");
-       },
-       true},
-      {"/v1/aggregates/{aggregate}", true, [&] { return AnswerAggregate(named, *target, request); }},
-  };
-
-  std::string path;
-  for (const auto& segment : segments) path += "/" + segment;
-  if (path.empty()) path = "/";
-  std::string route = path;
-  if (versioned && segments.size() == 3 && !named.empty()) {
-    if (segments[1] == "tables") route = "/v1/tables/{table}";
-    if (segments[1] == "aggregates") route = "/v1/aggregates/{aggregate}";
-  }
-  std::vector<std::string> known;
-  for (const auto& handler : handlers) {
-    known.push_back(handler.route);
-    if (handler.route != route) continue;
-    const bool asks = request.method == "GET" || request.method == "HEAD";
-    if (handler.takes_post ? request.method != "POST" : !asks) {
+  for (const Route& route : kRoutes) {
+    auto name = NameIn(route.path, segments);
+    if (!name) continue;
+    const std::string path(route.path);
+    const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
+    if (method != route.method) {
+      const bool reads = route.method == "GET";
       HttpResponse response =
           ToResponse({405,
                       "method_not_allowed",
-                      fmt::format("{} takes {}.", route, handler.takes_post ? "POST" : "GET and HEAD"),
+                      fmt::format("{} takes {}.", path, reads ? "GET and HEAD" : std::string(route.method)),
                       {}});
-      response.headers.emplace_back("Allow", handler.takes_post ? "POST" : "GET, HEAD");
-      return {route, std::move(response)};
+      response.headers.emplace_back("Allow", reads ? "GET, HEAD" : std::string(route.method));
+      return {path, std::move(response)};
     }
     Problem problem;
-    if (!handler.takes_parameters && !RefuseParameters(*target, &problem)) return {route, ToResponse(problem)};
-    return {route, handler.answer()};
+    if (!route.takes_parameters && !RefuseParameters(*target, &problem)) return {path, ToResponse(problem)};
+    return {path, (this->*route.answer)({request, *target, *std::move(name)})};
   }
+
+  std::string path;
+  for (const auto& segment : segments) path += "/" + segment;
   Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path), "/openapi.json lists the API."};
+  std::vector<std::string> known;
+  for (const Route& route : kRoutes) known.emplace_back(route.path);
   if (const auto nearest = NearestName(path, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
   return {"other", ToResponse(problem)};
 }
 
-HttpResponse Api::AnswerAggregate(const std::string& name, const Target& target, const HttpRequest& request) {
+HttpResponse Api::FirstPage(const Call&) { return Page(page_); }
+HttpResponse Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml)); }
+HttpResponse Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
+HttpResponse Api::Readyz(const Call&) {
+  if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
+  return ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
+}
+HttpResponse Api::PrometheusText(const Call&) {
+  return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8");
+}
+HttpResponse Api::OpenApi(const Call&) { return Plain(open_api_, "application/json"); }
+HttpResponse Api::Pipeline(const Call& call) { return Json(backend_.Pipeline(), call.request.target); }
+HttpResponse Api::Tables(const Call& call) { return Json(backend_.Tables(), call.request.target); }
+HttpResponse Api::Aggregates(const Call& call) { return Json(backend_.Aggregates(), call.request.target); }
+HttpResponse Api::CostUsage(const Call& call) { return Json(backend_.CostUsage(), call.request.target); }
+
+HttpResponse Api::Table(const Call& call) {
+  const auto table = backend_.Table(call.name);
+  if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
+    return UnknownName("table", call.name, NamesIn(backend_.Tables(), "tables"));
+  }
+  return Json(table, call.request.target);
+}
+
+HttpResponse Api::CostEstimate(const Call& call) {
+  constexpr UnixMicros kDay = 86'400'000'000;
+  auto estimate = EstimateCost(call.request.body, static_cast<cost::Day>(clock_.Now() / kDay));
+  if (!estimate.ok()) return Failure(estimate.status(), call.request.target);
+  return Plain(*std::move(estimate), "application/json");
+}
+
+HttpResponse Api::Aggregate(const Call& call) {
+  const auto& [request, target, name] = call;
   const auto begin = clock_.SteadyNow();
   Problem problem;
   query::AggregateRequest question;

@@ -37,8 +37,24 @@ class Api {
     std::string route;  // As in the OpenAPI document; "other" for what is not there.
     HttpResponse response;
   };
-  Routed Route(const HttpRequest& request);
-  HttpResponse AnswerAggregate(const std::string& name, const struct Target& target, const HttpRequest& request);
+  struct Call;
+  struct Route;
+  static const Route kRoutes[];
+
+  Routed Answer(const HttpRequest& request);
+  HttpResponse FirstPage(const Call& call);
+  HttpResponse CostPage(const Call& call);
+  HttpResponse Livez(const Call& call);
+  HttpResponse Readyz(const Call& call);
+  HttpResponse PrometheusText(const Call& call);
+  HttpResponse OpenApi(const Call& call);
+  HttpResponse Pipeline(const Call& call);
+  HttpResponse Tables(const Call& call);
+  HttpResponse Table(const Call& call);
+  HttpResponse Aggregates(const Call& call);
+  HttpResponse Aggregate(const Call& call);
+  HttpResponse CostUsage(const Call& call);
+  HttpResponse CostEstimate(const Call& call);
   bool Authorized(const HttpRequest& request) const;
 
   Backend& backend_;
