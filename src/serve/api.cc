@@ -6,10 +6,10 @@
 #include <chrono>
 #include <functional>
 
+#include "base/json_text.h"
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
 #include "serve/cost_api.h"
-#include "serve/json_text.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
 
@@ -36,28 +36,28 @@ std::string BuildPage() {
   return ReplaceOnce(std::move(page), "/*UPLOT_JS*/", embedded::kUplotJs);
 }
 
-HttpResponse Plain(HttpBody body, std::string content_type) {
-  HttpResponse response;
+http::Response Plain(http::Body body, std::string content_type) {
+  http::Response response;
   response.content_type = std::move(content_type);
   response.body = std::move(body);
   return response;
 }
 
-HttpResponse Page(const std::string& html) {
-  HttpResponse response = Plain(html, "text/html; charset=utf-8");
+http::Response Page(const std::string& html) {
+  http::Response response = Plain(html, "text/html; charset=utf-8");
   response.headers.emplace_back("Content-Security-Policy",
                                 "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
                                 "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'");
   return response;
 }
 
-HttpResponse Failure(const Status& status, const std::string& target) {
-  const Problem problem = ToProblem(status);
+http::Response Failure(const Status& status, const std::string& target) {
+  const http::Problem problem = ToProblem(status);
   if (problem.status == 500) spdlog::error("request failed target=\"{}\" error=\"{}\"", target, status.ToString());
-  return ToResponse(problem);
+  return http::ToResponse(problem);
 }
 
-HttpResponse Json(const Result<boost::json::value>& value, const std::string& target) {
+http::Response Json(const Result<boost::json::value>& value, const std::string& target) {
   if (!value.ok()) return Failure(value.status(), target);
   return Plain(JsonText(*value) + "\n", "application/json");
 }
@@ -75,10 +75,10 @@ std::vector<std::string> NamesIn(const Result<boost::json::value>& list, std::st
   return names;
 }
 
-HttpResponse UnknownName(const char* kind, const std::string& name, const std::vector<std::string>& known) {
-  Problem problem{404, "not_found", fmt::format("There is no {} '{}'.", kind, name), {}};
+http::Response UnknownName(const char* kind, const std::string& name, const std::vector<std::string>& known) {
+  http::Problem problem{404, "not_found", fmt::format("There is no {} '{}'.", kind, name), {}};
   if (const auto nearest = NearestName(name, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
-  return ToResponse(problem);
+  return http::ToResponse(problem);
 }
 
 // Takes as long for a wrong first byte as for a wrong last one; only the length of the presented token shows.
@@ -101,7 +101,7 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       page_(BuildPage()),
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)) {}
 
-HttpResponse Api::Handle(const HttpRequest& request) {
+http::Response Api::Handle(const http::Request& request) {
   Routed routed = Route(request);
   metrics_
       .MakeCounter("millrace_http_requests_total", "Requests answered by the HTTP API.",
@@ -110,13 +110,13 @@ HttpResponse Api::Handle(const HttpRequest& request) {
   return std::move(routed.response);
 }
 
-Lane Api::LaneOf(const HttpRequest& request) {
+http::Lane Api::LaneOf(const http::Request& request) {
   const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
-  if (path == "/livez" || path == "/readyz") return Lane::kAtOnce;
-  return path.starts_with("/v1/aggregates/") ? Lane::kLong : Lane::kShort;
+  if (path == "/livez" || path == "/readyz") return http::Lane::kAtOnce;
+  return path.starts_with("/v1/aggregates/") ? http::Lane::kLong : http::Lane::kShort;
 }
 
-bool Api::Authorized(const HttpRequest& request) const {
+bool Api::Authorized(const http::Request& request) const {
   if (!options_.bearer) return true;
   constexpr std::string_view kScheme = "bearer ";
   std::string_view value = request.authorization;
@@ -127,14 +127,14 @@ bool Api::Authorized(const HttpRequest& request) const {
   return EqualInConstantTime(value.substr(kScheme.size()), *options_.bearer);
 }
 
-Api::Routed Api::Route(const HttpRequest& request) {
+Api::Routed Api::Route(const http::Request& request) {
   const auto target = ParseTarget(request.target);
-  if (!target.ok()) return {"other", ToResponse({400, "malformed_url", target.status().message(), {}})};
+  if (!target.ok()) return {"other", http::ToResponse({400, "malformed_url", target.status().message(), {}})};
   const auto& segments = target->segments;
   const bool versioned = !segments.empty() && segments[0] == "v1";
   if (versioned && !Authorized(request)) {
-    HttpResponse response =
-        ToResponse({401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
+    http::Response response = http::ToResponse(
+        {401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return {"other", std::move(response)};
   }
@@ -142,7 +142,7 @@ Api::Routed Api::Route(const HttpRequest& request) {
   struct Handler {
     std::string route;
     bool takes_parameters;
-    std::function<HttpResponse()> answer;
+    std::function<http::Response()> answer;
     bool takes_post = false;  // Instead of GET and HEAD.
   };
   const std::string named = segments.size() == 3 ? segments[2] : std::string();
@@ -153,7 +153,7 @@ Api::Routed Api::Route(const HttpRequest& request) {
       {"/readyz", true,
        [&] {
          if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
-         return ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
+         return http::ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
        }},
       {"/metrics", true, [&] { return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8"); }},
       {"/openapi.json", true, [&] { return Plain(open_api_, "application/json"); }},
@@ -194,31 +194,32 @@ Api::Routed Api::Route(const HttpRequest& request) {
     if (handler.route != route) continue;
     const bool asks = request.method == "GET" || request.method == "HEAD";
     if (handler.takes_post ? request.method != "POST" : !asks) {
-      HttpResponse response =
-          ToResponse({405,
-                      "method_not_allowed",
-                      fmt::format("{} takes {}.", route, handler.takes_post ? "POST" : "GET and HEAD"),
-                      {}});
+      http::Response response =
+          http::ToResponse({405,
+                            "method_not_allowed",
+                            fmt::format("{} takes {}.", route, handler.takes_post ? "POST" : "GET and HEAD"),
+                            {}});
       response.headers.emplace_back("Allow", handler.takes_post ? "POST" : "GET, HEAD");
       return {route, std::move(response)};
     }
-    Problem problem;
-    if (!handler.takes_parameters && !RefuseParameters(*target, &problem)) return {route, ToResponse(problem)};
+    http::Problem problem;
+    if (!handler.takes_parameters && !RefuseParameters(*target, &problem)) return {route, http::ToResponse(problem)};
     return {route, handler.answer()};
   }
-  Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path), "/openapi.json lists the API."};
+  http::Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path),
+                        "/openapi.json lists the API."};
   if (const auto nearest = NearestName(path, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
-  return {"other", ToResponse(problem)};
+  return {"other", http::ToResponse(problem)};
 }
 
-HttpResponse Api::AnswerAggregate(const std::string& name, const Target& target, const HttpRequest& request) {
+http::Response Api::AnswerAggregate(const std::string& name, const Target& target, const http::Request& request) {
   const auto begin = clock_.SteadyNow();
-  Problem problem;
+  http::Problem problem;
   query::AggregateRequest question;
   Format format = Format::kJson;
   if (!ParseAggregateRequest(target, clock_.Now(), &question, &problem) ||
       !ChooseFormat(target, request.accept, &format, &problem)) {
-    return ToResponse(problem);
+    return http::ToResponse(problem);
   }
   const auto answer = backend_.Query(name, question, request.stop);
   if (!answer.ok()) {
@@ -232,9 +233,9 @@ HttpResponse Api::AnswerAggregate(const std::string& name, const Target& target,
                  : format == Format::kNdjson ? AnswerToNdjson(*answer, limits)
                                              : AnswerToCsv(*answer, limits);
   if (!written.ok()) return Failure(written.status(), request.target);
-  HttpResponse response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
-                                                     : format == Format::kNdjson ? "application/x-ndjson"
-                                                                                 : "text/csv; charset=utf-8");
+  http::Response response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
+                                                       : format == Format::kNdjson ? "application/x-ndjson"
+                                                                                   : "text/csv; charset=utf-8");
   response.headers.emplace_back("Vary", "Accept");
   // NDJSON and CSV have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer->as_of));

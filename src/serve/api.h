@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "http/server.h"
 #include "serve/backend.h"
-#include "serve/http_server.h"
 
 namespace millrace::serve {
 
@@ -27,19 +27,19 @@ class Api {
   /// to `metrics`, the registry that Backend::Metrics() renders.
   Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& clock = SystemClock());
 
-  HttpResponse Handle(const HttpRequest& request);
+  http::Response Handle(const http::Request& request);
 
   /// Health is answered at once, questions to an aggregate take long, the rest is short.
-  static Lane LaneOf(const HttpRequest& request);
+  static http::Lane LaneOf(const http::Request& request);
 
  private:
   struct Routed {
     std::string route;  // As in the OpenAPI document; "other" for what is not there.
-    HttpResponse response;
+    http::Response response;
   };
-  Routed Route(const HttpRequest& request);
-  HttpResponse AnswerAggregate(const std::string& name, const struct Target& target, const HttpRequest& request);
-  bool Authorized(const HttpRequest& request) const;
+  Routed Route(const http::Request& request);
+  http::Response AnswerAggregate(const std::string& name, const struct Target& target, const http::Request& request);
+  bool Authorized(const http::Request& request) const;
 
   Backend& backend_;
   Metrics& metrics_;
