@@ -8,6 +8,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/json_text.h"
 #include "commands.h"
 #include "http_get.h"
 #include "objectstore/object_store.h"
@@ -16,7 +17,6 @@
 #include "query/aggregate_reader.h"
 #include "query/time_expression.h"
 #include "serve/answer_writer.h"
-#include "serve/json_text.h"
 #include "service.h"
 #include "text_table.h"
 
@@ -74,7 +74,7 @@ std::string AnswerToTable(const std::string& answer) {
       const auto& value = row.at(name);
       cells.push_back(value.is_string() ? json::value_to<std::string>(value)
                       : value.is_null() ? "NULL"
-                                        : serve::JsonText(value));
+                                        : JsonText(value));
     }
     rows.push_back(std::move(cells));
   }
@@ -94,7 +94,7 @@ void ReportErrors(const Reply& reply, bool is_json) {
   if (errors == nullptr) return;
   for (const auto& error : errors->as_array()) {
     std::fprintf(stderr, "millrace: no value of %s in %s: %s\n",
-                 json::value_to<std::string>(error.at("measure")).c_str(), serve::JsonText(error.at("group")).c_str(),
+                 json::value_to<std::string>(error.at("measure")).c_str(), JsonText(error.at("group")).c_str(),
                  json::value_to<std::string>(error.at("detail")).c_str());
   }
 }

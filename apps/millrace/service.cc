@@ -75,16 +75,17 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
         *service->backend_, service->metrics_,
         serve::ApiOptions{
             .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = query::AnswersBytesMax(limits.memory)});
-    const serve::HttpServerOptions http{
+    const http::ServerOptions server{
         .address = serve->address,
         .port = serve->port,
         .lane = serve::Api::LaneOf,
         .long_handlers_max = serve->concurrent_queries,
         .waiting_max = 4 * serve->concurrent_queries,
         .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
-    ASSIGN_OR_RETURN(service->server_, serve::HttpServer::Start(http, [api = service->api_.get()](const auto& request) {
-                       return api->Handle(request);
-                     }));
+    auto started =
+        http::Server::Start(server, [api = service->api_.get()](const auto& request) { return api->Handle(request); });
+    if (!started.ok()) return WithContext(started.status(), "serve");
+    service->server_ = *std::move(started);
     service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
   }
   return service;

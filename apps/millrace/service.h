@@ -45,7 +45,7 @@ class Service {
   std::unique_ptr<pipeline::Maintainer> maintainer_;
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
-  std::unique_ptr<serve::HttpServer> server_;
+  std::unique_ptr<http::Server> server_;
   std::string url_;
 };
 

@@ -7,10 +7,10 @@
 #include <chrono>
 #include <optional>
 
+#include "base/json_text.h"
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
 #include "serve/cost_api.h"
-#include "serve/json_text.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
 
@@ -37,28 +37,28 @@ std::string BuildPage() {
   return ReplaceOnce(std::move(page), "/*UPLOT_JS*/", embedded::kUplotJs);
 }
 
-HttpResponse Plain(HttpBody body, std::string content_type) {
-  HttpResponse response;
+http::Response Plain(http::Body body, std::string content_type) {
+  http::Response response;
   response.content_type = std::move(content_type);
   response.body = std::move(body);
   return response;
 }
 
-HttpResponse Page(const std::string& html) {
-  HttpResponse response = Plain(html, "text/html; charset=utf-8");
+http::Response Page(const std::string& html) {
+  http::Response response = Plain(html, "text/html; charset=utf-8");
   response.headers.emplace_back("Content-Security-Policy",
                                 "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
                                 "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'");
   return response;
 }
 
-HttpResponse Failure(const Status& status, const std::string& target) {
-  const Problem problem = ToProblem(status);
+http::Response Failure(const Status& status, const std::string& target) {
+  const http::Problem problem = ToProblem(status);
   if (problem.status == 500) spdlog::error("request failed target=\"{}\" error=\"{}\"", target, status.ToString());
-  return ToResponse(problem);
+  return http::ToResponse(problem);
 }
 
-HttpResponse Json(const Result<boost::json::value>& value, const std::string& target) {
+http::Response Json(const Result<boost::json::value>& value, const std::string& target) {
   if (!value.ok()) return Failure(value.status(), target);
   return Plain(JsonText(*value) + "\n", "application/json");
 }
@@ -76,10 +76,10 @@ std::vector<std::string> NamesIn(const Result<boost::json::value>& list, std::st
   return names;
 }
 
-HttpResponse UnknownName(const char* kind, const std::string& name, const std::vector<std::string>& known) {
-  Problem problem{404, "not_found", fmt::format("There is no {} '{}'.", kind, name), {}};
+http::Response UnknownName(const char* kind, const std::string& name, const std::vector<std::string>& known) {
+  http::Problem problem{404, "not_found", fmt::format("There is no {} '{}'.", kind, name), {}};
   if (const auto nearest = NearestName(name, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
-  return ToResponse(problem);
+  return http::ToResponse(problem);
 }
 
 // Whether the segments are those of `path`: then what stands for its {...}, or the empty text.
@@ -120,7 +120,7 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       page_(BuildPage()),
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)) {}
 
-HttpResponse Api::Handle(const HttpRequest& request) {
+http::Response Api::Handle(const http::Request& request) {
   Routed routed = Answer(request);
   metrics_
       .MakeCounter("millrace_http_requests_total", "Requests answered by the HTTP API.",
@@ -129,7 +129,7 @@ HttpResponse Api::Handle(const HttpRequest& request) {
   return std::move(routed.response);
 }
 
-bool Api::Authorized(const HttpRequest& request) const {
+bool Api::Authorized(const http::Request& request) const {
   if (!options_.bearer) return true;
   constexpr std::string_view kScheme = "bearer ";
   std::string_view value = request.authorization;
@@ -142,7 +142,7 @@ bool Api::Authorized(const HttpRequest& request) const {
 
 /// A request that has found its route.
 struct Api::Call {
-  const HttpRequest& request;
+  const http::Request& request;
   const Target& target;
   std::string name;  // What stands for {...} in the path; empty: nothing does.
 };
@@ -150,43 +150,43 @@ struct Api::Call {
 struct Api::Route {
   std::string_view path;    // As in the OpenAPI document: {...} is one segment, of any name.
   std::string_view method;  // GET: HEAD too.
-  Lane lane;
+  http::Lane lane;
   bool takes_parameters;
-  HttpResponse (Api::*answer)(const Call& call);
+  http::Response (Api::*answer)(const Call& call);
 };
 
 constexpr Api::Route Api::kRoutes[] = {
-    {"/", "GET", Lane::kShort, true, &Api::FirstPage},
-    {"/cost", "GET", Lane::kShort, true, &Api::CostPage},
-    {"/livez", "GET", Lane::kAtOnce, true, &Api::Livez},
-    {"/readyz", "GET", Lane::kAtOnce, true, &Api::Readyz},
-    {"/metrics", "GET", Lane::kShort, true, &Api::PrometheusText},
-    {"/openapi.json", "GET", Lane::kShort, true, &Api::OpenApi},
-    {"/v1/pipeline", "GET", Lane::kShort, false, &Api::Pipeline},
-    {"/v1/tables", "GET", Lane::kShort, false, &Api::Tables},
-    {"/v1/tables/{table}", "GET", Lane::kShort, false, &Api::Table},
-    {"/v1/aggregates", "GET", Lane::kShort, false, &Api::Aggregates},
-    {"/v1/aggregates/{aggregate}", "GET", Lane::kLong, true, &Api::Aggregate},
-    {"/v1/cost/usage", "GET", Lane::kShort, false, &Api::CostUsage},
-    {"/v1/cost/estimate", "POST", Lane::kShort, false, &Api::CostEstimate},
+    {"/", "GET", http::Lane::kShort, true, &Api::FirstPage},
+    {"/cost", "GET", http::Lane::kShort, true, &Api::CostPage},
+    {"/livez", "GET", http::Lane::kAtOnce, true, &Api::Livez},
+    {"/readyz", "GET", http::Lane::kAtOnce, true, &Api::Readyz},
+    {"/metrics", "GET", http::Lane::kShort, true, &Api::PrometheusText},
+    {"/openapi.json", "GET", http::Lane::kShort, true, &Api::OpenApi},
+    {"/v1/pipeline", "GET", http::Lane::kShort, false, &Api::Pipeline},
+    {"/v1/tables", "GET", http::Lane::kShort, false, &Api::Tables},
+    {"/v1/tables/{table}", "GET", http::Lane::kShort, false, &Api::Table},
+    {"/v1/aggregates", "GET", http::Lane::kShort, false, &Api::Aggregates},
+    {"/v1/aggregates/{aggregate}", "GET", http::Lane::kLong, true, &Api::Aggregate},
+    {"/v1/cost/usage", "GET", http::Lane::kShort, false, &Api::CostUsage},
+    {"/v1/cost/estimate", "POST", http::Lane::kShort, false, &Api::CostEstimate},
 };
 
-Lane Api::LaneOf(const HttpRequest& request) {
+http::Lane Api::LaneOf(const http::Request& request) {
   const auto target = ParseTarget(request.target);
-  if (!target.ok()) return Lane::kShort;
+  if (!target.ok()) return http::Lane::kShort;
   for (const Route& route : kRoutes) {
     if (NameIn(route.path, target->segments)) return route.lane;
   }
-  return Lane::kShort;
+  return http::Lane::kShort;
 }
 
-Api::Routed Api::Answer(const HttpRequest& request) {
+Api::Routed Api::Answer(const http::Request& request) {
   const auto target = ParseTarget(request.target);
-  if (!target.ok()) return {"other", ToResponse({400, "malformed_url", target.status().message(), {}})};
+  if (!target.ok()) return {"other", http::ToResponse({400, "malformed_url", target.status().message(), {}})};
   const auto& segments = target->segments;
   if (!segments.empty() && segments[0] == "v1" && !Authorized(request)) {
-    HttpResponse response =
-        ToResponse({401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
+    http::Response response = http::ToResponse(
+        {401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return {"other", std::move(response)};
   }
@@ -198,45 +198,46 @@ Api::Routed Api::Answer(const HttpRequest& request) {
     const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
     if (method != route.method) {
       const bool reads = route.method == "GET";
-      HttpResponse response =
-          ToResponse({405,
-                      "method_not_allowed",
-                      fmt::format("{} takes {}.", path, reads ? "GET and HEAD" : std::string(route.method)),
-                      {}});
+      http::Response response =
+          http::ToResponse({405,
+                            "method_not_allowed",
+                            fmt::format("{} takes {}.", path, reads ? "GET and HEAD" : std::string(route.method)),
+                            {}});
       response.headers.emplace_back("Allow", reads ? "GET, HEAD" : std::string(route.method));
       return {path, std::move(response)};
     }
-    Problem problem;
-    if (!route.takes_parameters && !RefuseParameters(*target, &problem)) return {path, ToResponse(problem)};
+    http::Problem problem;
+    if (!route.takes_parameters && !RefuseParameters(*target, &problem)) return {path, http::ToResponse(problem)};
     return {path, (this->*route.answer)({request, *target, *std::move(name)})};
   }
 
   std::string path;
   for (const auto& segment : segments) path += "/" + segment;
-  Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path), "/openapi.json lists the API."};
+  http::Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path),
+                        "/openapi.json lists the API."};
   std::vector<std::string> known;
   for (const Route& route : kRoutes) known.emplace_back(route.path);
   if (const auto nearest = NearestName(path, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
-  return {"other", ToResponse(problem)};
+  return {"other", http::ToResponse(problem)};
 }
 
-HttpResponse Api::FirstPage(const Call&) { return Page(page_); }
-HttpResponse Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml)); }
-HttpResponse Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
-HttpResponse Api::Readyz(const Call&) {
+http::Response Api::FirstPage(const Call&) { return Page(page_); }
+http::Response Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml)); }
+http::Response Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
+http::Response Api::Readyz(const Call&) {
   if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
-  return ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
+  return http::ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
 }
-HttpResponse Api::PrometheusText(const Call&) {
+http::Response Api::PrometheusText(const Call&) {
   return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8");
 }
-HttpResponse Api::OpenApi(const Call&) { return Plain(open_api_, "application/json"); }
-HttpResponse Api::Pipeline(const Call& call) { return Json(backend_.Pipeline(), call.request.target); }
-HttpResponse Api::Tables(const Call& call) { return Json(backend_.Tables(), call.request.target); }
-HttpResponse Api::Aggregates(const Call& call) { return Json(backend_.Aggregates(), call.request.target); }
-HttpResponse Api::CostUsage(const Call& call) { return Json(backend_.CostUsage(), call.request.target); }
+http::Response Api::OpenApi(const Call&) { return Plain(open_api_, "application/json"); }
+http::Response Api::Pipeline(const Call& call) { return Json(backend_.Pipeline(), call.request.target); }
+http::Response Api::Tables(const Call& call) { return Json(backend_.Tables(), call.request.target); }
+http::Response Api::Aggregates(const Call& call) { return Json(backend_.Aggregates(), call.request.target); }
+http::Response Api::CostUsage(const Call& call) { return Json(backend_.CostUsage(), call.request.target); }
 
-HttpResponse Api::Table(const Call& call) {
+http::Response Api::Table(const Call& call) {
   const auto table = backend_.Table(call.name);
   if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
     return UnknownName("table", call.name, NamesIn(backend_.Tables(), "tables"));
@@ -244,22 +245,22 @@ HttpResponse Api::Table(const Call& call) {
   return Json(table, call.request.target);
 }
 
-HttpResponse Api::CostEstimate(const Call& call) {
+http::Response Api::CostEstimate(const Call& call) {
   constexpr UnixMicros kDay = 86'400'000'000;
   auto estimate = EstimateCost(call.request.body, static_cast<cost::Day>(clock_.Now() / kDay));
   if (!estimate.ok()) return Failure(estimate.status(), call.request.target);
   return Plain(*std::move(estimate), "application/json");
 }
 
-HttpResponse Api::Aggregate(const Call& call) {
+http::Response Api::Aggregate(const Call& call) {
   const auto& [request, target, name] = call;
   const auto begin = clock_.SteadyNow();
-  Problem problem;
+  http::Problem problem;
   query::AggregateRequest question;
   Format format = Format::kJson;
   if (!ParseAggregateRequest(target, clock_.Now(), &question, &problem) ||
       !ChooseFormat(target, request.accept, &format, &problem)) {
-    return ToResponse(problem);
+    return http::ToResponse(problem);
   }
   const auto answer = backend_.Query(name, question, request.stop);
   if (!answer.ok()) {
@@ -273,9 +274,9 @@ HttpResponse Api::Aggregate(const Call& call) {
                  : format == Format::kNdjson ? AnswerToNdjson(*answer, limits)
                                              : AnswerToCsv(*answer, limits);
   if (!written.ok()) return Failure(written.status(), request.target);
-  HttpResponse response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
-                                                     : format == Format::kNdjson ? "application/x-ndjson"
-                                                                                 : "text/csv; charset=utf-8");
+  http::Response response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
+                                                       : format == Format::kNdjson ? "application/x-ndjson"
+                                                                                   : "text/csv; charset=utf-8");
   response.headers.emplace_back("Vary", "Accept");
   // NDJSON and CSV have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer->as_of));

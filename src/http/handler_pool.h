@@ -1,4 +1,4 @@
-/// Calls of an HttpHandler off the I/O thread: so many at once, so many waiting for their turn, each with a deadline.
+/// Calls of a Handler off the I/O thread: so many at once, so many waiting for their turn, each with a deadline.
 ///
 /// All calls, and the destructor once Join() has returned, on the thread of the I/O context; the handler runs on
 /// threads of the pool.
@@ -13,12 +13,12 @@
 #include <list>
 #include <memory>
 
-#include "serve/http_server.h"
+#include "http/server.h"
 
-namespace millrace::serve {
+namespace millrace::http {
 
 /// What a handler that throws answers.
-HttpResponse CallHandler(const HttpHandler& handler, const HttpRequest& request);
+Response CallHandler(const Handler& handler, const Request& request);
 
 class HandlerPool {
  public:
@@ -31,12 +31,12 @@ class HandlerPool {
   };
 
   /// `io` and `handler` outlive the pool.
-  HandlerPool(boost::asio::io_context& io, const HttpHandler& handler, const Options& options);
+  HandlerPool(boost::asio::io_context& io, const Handler& handler, const Options& options);
 
   /// The handler's response; 503 if too many wait already or it has not begun by the deadline; 504 if it has begun and
   /// not ended. Whenever this ends without the handler's response, the handler's stop is requested; it keeps its thread
   /// until it returns.
-  boost::asio::awaitable<HttpResponse> Run(HttpRequest request, std::shared_ptr<boost::asio::ip::tcp::socket> client);
+  boost::asio::awaitable<Response> Run(Request request, std::shared_ptr<boost::asio::ip::tcp::socket> client);
 
   /// Waits until the last handler has returned. When the I/O context does not run any more; may be called again.
   void Join() { threads_.join(); }
@@ -51,11 +51,11 @@ class HandlerPool {
   static void WatchClient(std::shared_ptr<boost::asio::ip::tcp::socket> client, std::weak_ptr<Call> watched);
 
   boost::asio::io_context& io_;
-  const HttpHandler& handler_;
+  const Handler& handler_;
   const Options options_;
   int running_ = 0;
   Calls waiting_;  // First come, first served.
   boost::asio::thread_pool threads_;
 };
 
-}  // namespace millrace::serve
+}  // namespace millrace::http

@@ -6,15 +6,15 @@
 #include <utility>
 #include <vector>
 
-namespace millrace::serve {
+namespace millrace::http {
 
 /// A value; one thread at a time.
-class HttpBody {
+class Body {
  public:
-  HttpBody() = default;
+  Body() = default;
   /// Most bodies are one text.
-  HttpBody(std::string text) { Append(std::move(text)); }
-  HttpBody(const char* text) : HttpBody(std::string(text)) {}
+  Body(std::string text) { Append(std::move(text)); }
+  Body(const char* text) : Body(std::string(text)) {}
 
   void Append(std::string piece) {
     bytes_ += piece.size();
@@ -38,4 +38,4 @@ class HttpBody {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace millrace::serve
+}  // namespace millrace::http

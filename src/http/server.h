@@ -10,36 +10,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <stop_token>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "base/status.h"
-#include "serve/http_body.h"
+#include "http/message.h"
 
-namespace millrace::serve {
-
-struct HttpRequest {
-  std::string method;         ///< "GET"; any token.
-  std::string target;         ///< As sent, without scheme and authority: "/v1/tables?x=1".
-  std::string accept;         ///< All Accept headers, joined by ", "; empty: none.
-  std::string authorization;  ///< Empty: none.
-  std::string body;
-  /// Requested when nobody waits for the response any more: at the deadline, or when the client has left.
-  std::stop_token stop{};
-};
-
-struct HttpResponse {
-  int status = 200;
-  std::string content_type;
-  HttpBody body;  ///< Sent without its bytes in answer to HEAD, Content-Length kept.
-  std::vector<std::pair<std::string, std::string>> headers;  ///< More; values must be free of line breaks.
-  std::shared_ptr<void> held{};  ///< Released when the body has been sent or dropped: what it draws its memory from.
-};
+namespace millrace::http {
 
 /// Called on a thread of its lane, several at once. What it throws becomes a 500.
-using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
+using Handler = std::function<Response(const Request&)>;
 
 /// Where the handler is called.
 enum class Lane {
@@ -48,12 +27,12 @@ enum class Lane {
   kLong,    ///< On one of many, apart from the short ones; ends when its client leaves.
 };
 /// Called on the I/O thread.
-using LaneOf = std::function<Lane(const HttpRequest&)>;
+using LaneOf = std::function<Lane(const Request&)>;
 
-struct HttpServerOptions {
+struct ServerOptions {
   std::string address = "127.0.0.1";  ///< An IPv4 or IPv6 address.
   std::uint16_t port = 0;             ///< 0: the system chooses; see port().
-  LaneOf lane = [](const HttpRequest&) { return Lane::kShort; };
+  LaneOf lane = [](const Request&) { return Lane::kShort; };
   int short_handlers_max = 4;  ///< At once.
   int long_handlers_max = 32;  ///< At once.
   int waiting_max = 128;       ///< Of each lane: requests that wait for their turn; one more is answered 503.
@@ -68,21 +47,21 @@ struct HttpServerOptions {
 
   std::chrono::milliseconds header_timeout{10'000};  ///< From a request's first byte to its last header; then 408.
   std::chrono::milliseconds body_timeout{10'000};    ///< For the body, after the headers; then 408.
-  /// From a request's last byte to its response; then 504, and HttpRequest::stop is requested. One that has not had its
+  /// From a request's last byte to its response; then 504, and Request::stop is requested. One that has not had its
   /// turn by then is answered 503.
   std::chrono::milliseconds handler_timeout{30'000};
   std::chrono::milliseconds write_timeout{30'000};  ///< For a response; then the connection is closed.
   std::chrono::milliseconds idle_timeout{60'000};   ///< Between requests; then the connection is closed.
 };
 
-class HttpServer {
+class Server {
  public:
   /// Listens when it returns. kInvalidInput: not an address. kTransient: the address and port are not to be had, with
   /// the system's reason.
-  static Result<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options, HttpHandler handler);
+  static Result<std::unique_ptr<Server>> Start(const ServerOptions& options, Handler handler);
 
   /// Stops with a deadline of now, if Stop() was not called.
-  ~HttpServer();
+  ~Server();
 
   std::uint16_t port() const;
 
@@ -93,8 +72,8 @@ class HttpServer {
 
  private:
   class Impl;
-  explicit HttpServer(std::unique_ptr<Impl> impl);
+  explicit Server(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace millrace::serve
+}  // namespace millrace::http

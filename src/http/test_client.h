@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <string>
 
-namespace millrace::serve {
+namespace millrace::http {
 
 class TestClient {
  public:
@@ -67,4 +67,4 @@ inline int StatusOf(const std::string& response) {
   return response.starts_with("HTTP/1.1 ") ? std::stoi(response.substr(9, 3)) : 0;
 }
 
-}  // namespace millrace::serve
+}  // namespace millrace::http

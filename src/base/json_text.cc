@@ -1,4 +1,4 @@
-#include "serve/json_text.h"
+#include "base/json_text.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <iterator>
 
-namespace millrace::serve {
+namespace millrace {
 namespace {
 
 void Append(const boost::json::value& value, std::string& out) {
@@ -94,4 +94,4 @@ std::string JsonText(const boost::json::value& value) {
   return out;
 }
 
-}  // namespace millrace::serve
+}  // namespace millrace

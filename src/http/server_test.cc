@@ -1,5 +1,5 @@
 // The server over real sockets on loopback: every limit, every way to be malformed, and how it stops.
-#include "serve/http_server.h"
+#include "http/server.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,21 +12,21 @@
 #include <stop_token>
 #include <thread>
 
-#include "serve/http_test_client.h"
+#include "http/test_client.h"
 #include "testing/status_matchers.h"
 
-namespace millrace::serve {
+namespace millrace::http {
 namespace {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
-HttpResponse Echo(const HttpRequest& request) {
+Response Echo(const Request& request) {
   return {200, "text/plain", request.method + " " + request.target + " " + request.body + "|" + request.accept, {}};
 }
 
-std::unique_ptr<HttpServer> StartServer(HttpServerOptions options = {}, HttpHandler handler = Echo) {
-  auto server = HttpServer::Start(options, std::move(handler));
+std::unique_ptr<Server> StartServer(ServerOptions options = {}, Handler handler = Echo) {
+  auto server = Server::Start(options, std::move(handler));
   EXPECT_TRUE(server.ok()) << server.status().ToString();
   return *std::move(server);
 }
@@ -58,8 +58,8 @@ TEST(HttpServer, AnswersOneRequestAfterTheOtherOnAConnection) {
 }
 
 TEST(HttpServer, SendsABodyInPieces) {
-  const auto server = StartServer({}, [](const HttpRequest& request) {
-    HttpResponse response{200, "text/plain", {}, {}};
+  const auto server = StartServer({}, [](const Request& request) {
+    Response response{200, "text/plain", {}, {}};
     for (int i = 0; i < (request.target == "/none" ? 0 : 1000); ++i) {
       response.body.Append(std::to_string(i) + std::string(1000, '.'));
       response.body.Append("");
@@ -225,8 +225,8 @@ TEST(HttpServer, SlowClientsAreCutOff) {
 }
 
 TEST(HttpServer, AClientThatDoesNotReadIsCutOff) {
-  const auto server = StartServer({.write_timeout = 100ms}, [](const HttpRequest&) {
-    return HttpResponse{200, "text/plain", std::string(64 << 20, 'a'), {}};
+  const auto server = StartServer({.write_timeout = 100ms}, [](const Request&) {
+    return Response{200, "text/plain", std::string(64 << 20, 'a'), {}};
   });
   TestClient client(server->port());
   client.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -238,7 +238,7 @@ TEST(HttpServer, AClientThatDoesNotReadIsCutOff) {
 }
 
 TEST(HttpServer, AHandlerThatThrowsIsA500) {
-  const auto server = StartServer({}, [](const HttpRequest&) -> HttpResponse { throw std::runtime_error("secret"); });
+  const auto server = StartServer({}, [](const Request&) -> Response { throw std::runtime_error("secret"); });
   const std::string response = Ask(server->port(), "GET / HTTP/1.0\r\n\r\n");
   EXPECT_EQ(StatusOf(response), 500);
   EXPECT_EQ(response.find("secret"), std::string::npos);
@@ -247,7 +247,7 @@ TEST(HttpServer, AHandlerThatThrowsIsA500) {
 TEST(HttpServer, HandlersRunSideBySide) {
   // Each waits for the other: this ends only if both run at once.
   std::promise<void> a, b;
-  const auto server = StartServer({.short_handlers_max = 2}, [&](const HttpRequest& request) {
+  const auto server = StartServer({.short_handlers_max = 2}, [&](const Request& request) {
     (request.target == "/a" ? a : b).set_value();
     (request.target == "/a" ? b : a).get_future().wait();
     return Echo(request);
@@ -260,7 +260,7 @@ TEST(HttpServer, HandlersRunSideBySide) {
 // Blocks until it is told to leave, or until nobody waits for it any more.
 class Gate {
  public:
-  HttpResponse operator()(const HttpRequest& request) {
+  Response operator()(const Request& request) {
     std::unique_lock lock(mutex_);
     ++entered_;
     changed_.notify_all();
@@ -297,12 +297,12 @@ class Gate {
 };
 
 // /health at once, /short and /long in their lanes.
-Lane LaneByTarget(const HttpRequest& request) {
+Lane LaneByTarget(const Request& request) {
   return request.target == "/health" ? Lane::kAtOnce : request.target == "/long" ? Lane::kLong : Lane::kShort;
 }
 
-HttpHandler BehindGate(Gate& gate) {
-  return [&gate](const HttpRequest& request) { return request.target == "/health" ? Echo(request) : gate(request); };
+Handler BehindGate(Gate& gate) {
+  return [&gate](const Request& request) { return request.target == "/health" ? Echo(request) : gate(request); };
 }
 
 const std::string kGetLong = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -482,7 +482,7 @@ TEST(HttpServer, ConnectionsLeaveDescriptorsForOthers) {
 
 TEST(HttpServer, StopLetsARunningRequestEndAndClosesIdleConnections) {
   std::promise<void> entered, leave;
-  auto server = StartServer({}, [&](const HttpRequest& request) {
+  auto server = StartServer({}, [&](const Request& request) {
     entered.set_value();
     leave.get_future().wait();
     return Echo(request);
@@ -523,12 +523,12 @@ TEST(HttpServer, StopEndsWhatHeedsIt) {
 }
 
 TEST(HttpServer, StartSaysWhyItCannotListen) {
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, HttpServer::Start({.address = "localhost"}, Echo));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Server::Start({.address = "localhost"}, Echo));
   const auto server = StartServer();
-  const auto second = HttpServer::Start({.port = server->port()}, Echo);
+  const auto second = Server::Start({.port = server->port()}, Echo);
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, second);
   EXPECT_THAT(second.status().message(), HasSubstr("127.0.0.1:" + std::to_string(server->port())));
 }
 
 }  // namespace
-}  // namespace millrace::serve
+}  // namespace millrace::http

@@ -1,4 +1,4 @@
-#include "serve/http_server.h"
+#include "http/server.h"
 
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -25,18 +25,18 @@
 #include <thread>
 
 #include "base/task_group.h"
-#include "serve/handler_pool.h"
-#include "serve/problem.h"
+#include "http/handler_pool.h"
+#include "http/problem.h"
 
-namespace millrace::serve {
+namespace millrace::http {
 namespace {
 
 namespace asio = boost::asio;
-namespace http = boost::beast::http;
+namespace beast = boost::beast;
 using asio::ip::tcp;
 using boost::system::error_code;
 using Milliseconds = std::chrono::milliseconds;
-using Parser = http::request_parser<http::string_body>;
+using Parser = beast::http::request_parser<beast::http::string_body>;
 
 constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kLingerBytesMax = 4 << 20;
@@ -82,7 +82,7 @@ struct Connection {
   explicit Connection(tcp::socket s) : socket(std::move(s)), watchdog(socket) {}
   tcp::socket socket;
   Watchdog watchdog;
-  boost::beast::flat_buffer buffer;
+  beast::flat_buffer buffer;
   bool idle = false;       // Between requests: may be closed at any time.
   bool evictable = false;  // Idle, or has not sent a whole head yet: goes when others need its place.
   bool refused = false;    // Over the limit of connections.
@@ -114,7 +114,7 @@ class FoldedLines {
   bool done_ = false;
 };
 
-std::string JoinedHeader(const Parser::value_type& message, http::field field) {
+std::string JoinedHeader(const Parser::value_type& message, beast::http::field field) {
   std::string out;
   const auto [begin, end] = message.equal_range(field);
   for (auto it = begin; it != end; ++it) {
@@ -125,8 +125,8 @@ std::string JoinedHeader(const Parser::value_type& message, http::field field) {
 }
 
 // All of it but the body.
-std::string HeadOf(const HttpResponse& response, bool keep_alive, unsigned version) {
-  const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
+std::string HeadOf(const Response& response, bool keep_alive, unsigned version) {
+  const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
   std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
                                 std::string_view(reason.data(), reason.size()));
   out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
@@ -139,22 +139,23 @@ std::string HeadOf(const HttpResponse& response, bool keep_alive, unsigned versi
   return out;
 }
 
-Problem UrlTooLong(const HttpServerOptions& options) {
+Problem UrlTooLong(const ServerOptions& options) {
   return {414, "uri_too_long", fmt::format("The URL is longer than {} bytes.", options.target_bytes_max), {}};
 }
 
 // A request that is answered without the handler, and after which the connection's bytes mean nothing more.
-std::optional<Problem> ProblemOf(error_code error, const Parser& parser, const HttpServerOptions& options) {
-  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+std::optional<Problem> ProblemOf(error_code error, const Parser& parser, const ServerOptions& options) {
+  if (error == beast::http::error::header_limit || error == beast::http::error::buffer_overflow) {
     if (parser.get().target().empty()) return UrlTooLong(options);  // The request line has no end yet.
     return Problem{431, "headers_too_large", fmt::format("The headers exceed {} bytes.", options.header_bytes_max), {}};
   }
-  if (error == http::error::body_limit) {
+  if (error == beast::http::error::body_limit) {
     return Problem{413, "body_too_large", fmt::format("The body exceeds {} bytes.", options.body_bytes_max), {}};
   }
-  // http::error covers every violation of the grammar; the rest are errors of the socket, and nobody is listening.
-  if (error.category() != http::make_error_code(http::error::bad_method).category()) return std::nullopt;
-  if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
+  // beast::http::error covers every violation of the grammar; the rest are errors of the socket, and nobody is
+  // listening.
+  if (error.category() != beast::http::make_error_code(beast::http::error::bad_method).category()) return std::nullopt;
+  if (error == beast::http::error::end_of_stream || error == beast::http::error::partial_message) return std::nullopt;
   return Problem{400,
                  "malformed_request",
                  fmt::format("The request's {} is not valid HTTP/1.1: {}.", parser.is_header_done() ? "body" : "head",
@@ -179,19 +180,19 @@ std::string OriginForm(std::string_view target) {
 // Where the body ends must not be a matter of taste (RFC 9112, 6.1 and 6.3): whoever stands before us and takes another
 // coding, or a length beside one, for something else would see other requests on this connection than we do.
 std::optional<Problem> CheckTransferCoding(const Parser::value_type& message) {
-  if (message.count(http::field::transfer_encoding) == 0) return std::nullopt;
-  if (message.version() < 11 || message.count(http::field::content_length) != 0) {
+  if (message.count(beast::http::field::transfer_encoding) == 0) return std::nullopt;
+  if (message.version() < 11 || message.count(beast::http::field::content_length) != 0) {
     return Problem{
         400, "malformed_request", "Transfer-Encoding is not for HTTP/1.0, and not beside Content-Length.", {}};
   }
-  const std::string coding = JoinedHeader(message, http::field::transfer_encoding);
-  if (boost::beast::iequals(coding, "chunked")) return std::nullopt;
+  const std::string coding = JoinedHeader(message, beast::http::field::transfer_encoding);
+  if (beast::iequals(coding, "chunked")) return std::nullopt;
   return Problem{501, "transfer_coding", "The only transfer coding that is understood is 'chunked', alone.", {}};
 }
 
-std::optional<Problem> CheckHead(const Parser::value_type& message, const HttpServerOptions& options) {
+std::optional<Problem> CheckHead(const Parser::value_type& message, const ServerOptions& options) {
   if (message.target().size() > options.target_bytes_max) return UrlTooLong(options);
-  const auto [begin, end] = message.equal_range(http::field::host);
+  const auto [begin, end] = message.equal_range(beast::http::field::host);
   const auto hosts = std::distance(begin, end);
   if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
     return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
@@ -222,9 +223,9 @@ class Drawn {
 
 }  // namespace
 
-class HttpServer::Impl {
+class Server::Impl {
  public:
-  Impl(const HttpServerOptions& options, HttpHandler handler)
+  Impl(const ServerOptions& options, Handler handler)
       : options_(options),
         handler_(std::move(handler)),
         acceptor_(io_),
@@ -248,10 +249,10 @@ class HttpServer::Impl {
   Status Listen() {
     error_code error;
     const auto address = asio::ip::make_address(options_.address, error);
-    if (error) return InvalidInput("serve: '{}' is not an IP address", options_.address);
+    if (error) return InvalidInput("'{}' is not an IP address", options_.address);
     const tcp::endpoint endpoint(address, options_.port);
     const auto failed = [&](const char* what) {
-      return Transient("serve: cannot {} {}:{}: {}", what, options_.address, options_.port, error.message());
+      return Transient("cannot {} {}:{}: {}", what, options_.address, options_.port, error.message());
     };
     acceptor_.open(endpoint.protocol(), error);
     if (error) return failed("open a socket for");
@@ -301,7 +302,7 @@ class HttpServer::Impl {
       if (!acceptor_.is_open()) break;
       if (error) {
         // Out of descriptors, most likely: a pause lets some be freed instead of spinning.
-        spdlog::warn("serve: cannot accept error=\"{}\"", error.message());
+        spdlog::warn("http: cannot accept error=\"{}\"", error.message());
         accept_pause_.expires_after(kAcceptPause);
         co_await accept_pause_.async_wait(kUseTuple);
         continue;
@@ -398,13 +399,13 @@ class HttpServer::Impl {
     }
     const Drawn body_drawn(&bodies_bytes_, body_bytes);
     if (!parser.is_done()) {
-      if (boost::beast::iequals(message[http::field::expect], "100-continue")) {
+      if (beast::iequals(message[beast::http::field::expect], "100-continue")) {
         const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
         const bool written = co_await Write(connection, go_on, {});
         if (!written) co_return false;
       }
       connection->watchdog.Start(options_.body_timeout, connection);
-      auto [body_error, body_read] = co_await http::async_read(socket, connection->buffer, parser, kUseTuple);
+      auto [body_error, body_read] = co_await beast::http::async_read(socket, connection->buffer, parser, kUseTuple);
       connection->watchdog.Stop();
       if (connection->watchdog.expired()) {
         problem = TooSlow("body", options_.body_timeout);
@@ -415,17 +416,17 @@ class HttpServer::Impl {
       if (problem || body_error) co_return false;
     }
 
-    HttpRequest request;
+    Request request;
     request.method = std::string_view(message.method_string().data(), message.method_string().size());
     request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
-    request.accept = JoinedHeader(message, http::field::accept);
-    request.authorization = JoinedHeader(message, http::field::authorization);
+    request.accept = JoinedHeader(message, beast::http::field::accept);
+    request.authorization = JoinedHeader(message, beast::http::field::authorization);
     const bool client_keeps = parser.keep_alive();
     const unsigned version = message.version();
-    const bool head = message.method() == http::verb::head;
+    const bool head = message.method() == beast::http::verb::head;
     request.body = std::move(parser.get().body());
 
-    HttpResponse response = co_await Call(connection, std::move(request));
+    Response response = co_await Call(connection, std::move(request));
     const bool keep_alive = client_keeps && !draining_;
     const std::string response_head = HeadOf(response, keep_alive, version);
     if (head) response.body = {};
@@ -436,7 +437,7 @@ class HttpServer::Impl {
   }
 
   asio::awaitable<error_code> ReadHead(std::shared_ptr<Connection> connection, Parser& parser) {
-    boost::beast::flat_buffer& buffer = connection->buffer;
+    beast::flat_buffer& buffer = connection->buffer;
     FoldedLines lines;
     std::size_t head_bytes = 0;
     const auto text = [](asio::const_buffer bytes) {
@@ -444,13 +445,13 @@ class HttpServer::Impl {
     };
     bool whole = lines.Take(text(buffer.data()));
     for (;;) {
-      if (!whole) co_return http::error::bad_obs_fold;
+      if (!whole) co_return beast::http::error::bad_obs_fold;
       error_code error;
       const std::size_t parsed = parser.put(buffer.data(), error);
       buffer.consume(parsed);
       head_bytes += parsed;  // The parser's own limit is for what it has not parsed yet.
-      if (head_bytes > options_.header_bytes_max) co_return http::error::header_limit;
-      if (error == http::error::need_more) error = {};
+      if (head_bytes > options_.header_bytes_max) co_return beast::http::error::header_limit;
+      if (error == beast::http::error::need_more) error = {};
       if (error || parser.is_header_done()) co_return error;
       auto [read_error, count] = co_await connection->socket.async_read_some(buffer.prepare(kReadBytes), kUseTuple);
       if (read_error) co_return read_error;
@@ -460,7 +461,7 @@ class HttpServer::Impl {
     }
   }
 
-  asio::awaitable<HttpResponse> Call(std::shared_ptr<Connection> connection, HttpRequest request) {
+  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request) {
     const Lane lane = options_.lane(request);
     if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
     HandlerPool& pool = lane == Lane::kLong ? long_calls_ : short_calls_;
@@ -469,7 +470,7 @@ class HttpServer::Impl {
   }
 
   // Nothing is copied: an answer may be large, and this is the thread of all connections.
-  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, HttpBody body) {
+  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, Body body) {
     connection->watchdog.Start(options_.write_timeout, connection);
     std::vector<std::string> pieces = std::move(body).TakePieces();
     if (pieces.empty()) pieces.emplace_back();
@@ -487,7 +488,7 @@ class HttpServer::Impl {
   }
 
   asio::awaitable<void> Refuse(std::shared_ptr<Connection> connection, Problem problem) {
-    HttpResponse response = ToResponse(problem);
+    Response response = ToResponse(problem);
     const std::string head = HeadOf(response, false, 11);
     const bool sent = co_await Write(connection, head, std::move(response.body));
     if (sent) co_await Linger(connection);
@@ -509,8 +510,8 @@ class HttpServer::Impl {
   }
 
   // Constant after construction.
-  const HttpServerOptions options_;
-  const HttpHandler handler_;
+  const ServerOptions options_;
+  const Handler handler_;
   std::uint16_t port_ = 0;
 
   // Of the I/O thread.
@@ -529,17 +530,17 @@ class HttpServer::Impl {
   std::thread thread_;
 };
 
-Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options, HttpHandler handler) {
+Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Handler handler) {
   auto impl = std::make_unique<Impl>(options, std::move(handler));
   RETURN_NOT_OK(impl->Listen());
-  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-HttpServer::~HttpServer() = default;
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
 
-std::uint16_t HttpServer::port() const { return impl_->port(); }
+std::uint16_t Server::port() const { return impl_->port(); }
 
-void HttpServer::Stop(std::chrono::steady_clock::time_point deadline) { impl_->Stop(deadline); }
+void Server::Stop(std::chrono::steady_clock::time_point deadline) { impl_->Stop(deadline); }
 
-}  // namespace millrace::serve
+}  // namespace millrace::http

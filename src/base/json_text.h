@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::serve {
+namespace millrace {
 
 /// Boost's own serializer writes 5000.5 as 5.0005E3 and infinity as 1e99999; here doubles are the shortest plain text,
 /// and "inf", "-inf" or "nan", in quotes, if they are not finite.
@@ -17,4 +17,4 @@ std::string_view NonFiniteText(double value);
 /// `text` with its quotes, escaped.
 void AppendJsonString(std::string_view text, std::string& out);
 
-}  // namespace millrace::serve
+}  // namespace millrace

@@ -1,4 +1,4 @@
-#include "serve/handler_pool.h"
+#include "http/handler_pool.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -13,9 +13,9 @@
 #include <optional>
 #include <utility>
 
-#include "serve/problem.h"
+#include "http/problem.h"
 
-namespace millrace::serve {
+namespace millrace::http {
 namespace {
 
 namespace asio = boost::asio;
@@ -30,13 +30,13 @@ void YieldToOthers() {
   static_cast<void>(done);
 }
 
-HttpResponse Overloaded(std::string detail) {
+Response Overloaded(std::string detail) {
   return ToResponse({503, "overloaded", std::move(detail), "Ask again later, or ask less at once."});
 }
 
 }  // namespace
 
-HttpResponse CallHandler(const HttpHandler& handler, const HttpRequest& request) {
+Response CallHandler(const Handler& handler, const Request& request) {
   try {
     return handler(request);
   } catch (const std::exception& e) {
@@ -46,12 +46,12 @@ HttpResponse CallHandler(const HttpHandler& handler, const HttpRequest& request)
 }
 
 struct HandlerPool::Call {
-  Call(asio::io_context& io, HttpRequest r) : request(std::move(r)), changed(io) { request.stop = stop.get_token(); }
-  HttpRequest request;
+  Call(asio::io_context& io, Request r) : request(std::move(r)), changed(io) { request.stop = stop.get_token(); }
+  Request request;
   std::stop_source stop;
   bool started = false;
   bool left = false;  // The client.
-  std::optional<HttpResponse> response;
+  std::optional<Response> response;
   asio::steady_timer changed;  // Expires at the deadline, cancelled when there is a response or the client has left.
 };
 
@@ -77,7 +77,7 @@ class HandlerPool::Turn {
   const std::shared_ptr<Call> call_;
 };
 
-HandlerPool::HandlerPool(asio::io_context& io, const HttpHandler& handler, const Options& options)
+HandlerPool::HandlerPool(asio::io_context& io, const Handler& handler, const Options& options)
     : io_(io), handler_(handler), options_(options), threads_(static_cast<std::size_t>(std::max(1, options.threads))) {}
 
 void HandlerPool::Start(const std::shared_ptr<Call>& call) {
@@ -85,7 +85,7 @@ void HandlerPool::Start(const std::shared_ptr<Call>& call) {
   call->started = true;
   asio::post(threads_, [this, call] {
     if (options_.yields) YieldToOthers();
-    HttpResponse response = CallHandler(handler_, call->request);
+    Response response = CallHandler(handler_, call->request);
     asio::post(io_, [this, call, response = std::move(response)]() mutable {
       call->response = std::move(response);
       call->changed.cancel();
@@ -118,7 +118,7 @@ void HandlerPool::WatchClient(std::shared_ptr<tcp::socket> client, std::weak_ptr
                     });
 }
 
-asio::awaitable<HttpResponse> HandlerPool::Run(HttpRequest request, std::shared_ptr<tcp::socket> client) {
+asio::awaitable<Response> HandlerPool::Run(Request request, std::shared_ptr<tcp::socket> client) {
   if (running_ >= options_.threads && std::ssize(waiting_) >= options_.waiting_max) {
     co_return Overloaded(fmt::format("{} requests of this kind are being answered and {} wait; no more are taken.",
                                      running_, waiting_.size()));
@@ -140,7 +140,7 @@ asio::awaitable<HttpResponse> HandlerPool::Run(HttpRequest request, std::shared_
   }
   co_return ToResponse({504, "deadline_exceeded",
                         fmt::format("There is no answer within {} ms.", options_.timeout.count()),
-                        "Ask for less: a shorter range, fewer keys."});
+                        "Ask for less at once."});
 }
 
-}  // namespace millrace::serve
+}  // namespace millrace::http
