@@ -18,7 +18,8 @@
 #include "delta/log_listing.h"
 #include "delta/table.h"
 #include "model/aggregate.h"
-#include "query/aggregate_query.h"
+#include "query/committed_rows.h"
+#include "query/merge.h"
 #include "testing/batch_from_json.h"
 
 namespace millrace {

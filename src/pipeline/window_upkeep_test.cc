@@ -12,7 +12,8 @@
 #include "delta/data_file.h"
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
-#include "query/aggregate_query.h"
+#include "query/committed_rows.h"
+#include "query/merge.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::pipeline {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/stoppable_lock.h"
+#include "query/merge.h"
 
 namespace millrace::query {
 namespace {

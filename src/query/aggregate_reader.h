@@ -19,6 +19,8 @@
 #include "model/topic_partition.h"
 #include "query/aggregate_query.h"
 #include "query/answer_memory.h"
+#include "query/committed_rows.h"
+#include "query/join_at_offsets.h"
 #include "sql/session_pool.h"
 
 namespace millrace::query {

@@ -1,5 +1,7 @@
 // Merging partial rows: random partials against DuckDB's answer over the raw rows, and by hand; and the gate for SQL
 // from outside.
+#include "query/merge.h"
+
 #include <arrow/array.h>
 #include <arrow/scalar.h>
 #include <fmt/ranges.h>
@@ -9,7 +11,6 @@
 #include <algorithm>
 #include <random>
 
-#include "query/aggregate_query.h"
 #include "query/where_expression.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"

@@ -1,3 +1,5 @@
+#include "query/committed_rows.h"
+
 #include <arrow/array.h>
 #include <arrow/util/byte_size.h>
 
@@ -12,7 +14,6 @@
 #include "aggregate/partial_table.h"
 #include "base/stoppable_lock.h"
 #include "delta/data_file.h"
-#include "query/aggregate_query.h"
 
 namespace millrace::query {
 

@@ -1,5 +1,7 @@
 // Reading committed partial rows: pruning by the log's statistics, and the cache, on a real table in a temporary
 // folder.
+#include "query/committed_rows.h"
+
 #include <arrow/array.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,7 +13,6 @@
 
 #include "delta/data_file.h"
 #include "objectstore/object_store.h"
-#include "query/aggregate_query.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
