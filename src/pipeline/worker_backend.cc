@@ -39,7 +39,7 @@ constexpr std::int64_t kCacheBytesMax = 32 << 20;
 /// Of a DuckDB session that is idle (measured).
 constexpr std::int64_t kSessionBytes = 3 << 20;
 /// Each works on the thread that has it: more than there are cores would not be faster.
-int SessionsMax(const LimitsConfig& limits) {
+int SessionsMax(const config::LimitsConfig& limits) {
   const auto affordable = static_cast<int>(std::min<std::int64_t>(1000, limits.memory / kCachesShare / kSessionBytes));
   return std::clamp(affordable, 1, std::max(4, static_cast<int>(std::thread::hardware_concurrency())));
 }
@@ -187,7 +187,7 @@ class WorkerBackend final : public serve::Backend {
     }
     std::int64_t dead_letters = 0;
     for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
-    const bool is_kafka = std::holds_alternative<KafkaSource>(plan.config.source.log);
+    const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
     return json::object{{"pipeline", plan.config.name},
                         {"state", status.state},
                         {"version", kVersion},
@@ -335,7 +335,7 @@ class WorkerBackend final : public serve::Backend {
         {"compute", json::object{{"events_per_vcpu", std::max(1.0, records / std::max(1e-3, ProcessCpuSeconds()))}}},
         {"lake", std::move(lake)},
         {"serve", json::object{{"queries_per_second", static_cast<double>(queries_) / status.uptime_seconds}}}};
-    if (const auto* embedded = std::get_if<EmbeddedSource>(&worker_.plan().config.source.log)) {
+    if (const auto* embedded = std::get_if<config::EmbeddedSource>(&worker_.plan().config.source.log)) {
       usage["broker"] = json::object{
           {"mode", "embedded"},
           {"zones", 1},
@@ -598,7 +598,7 @@ class WorkerBackend final : public serve::Backend {
 
 }  // namespace
 
-std::int64_t AnswerMemoryShare(const LimitsConfig& limits) {
+std::int64_t AnswerMemoryShare(const config::LimitsConfig& limits) {
   // What DuckDB needs for a small question, and a quarter of the least that a file may give limits.memory.
   constexpr std::int64_t kLeast = 16 << 20;
   return std::max(limits.memory / 4, kLeast);

@@ -11,7 +11,7 @@
 namespace millrace::pipeline {
 
 /// The part of `limits.memory` that answers may take together, in bytes: a quarter. No answer may have more.
-std::int64_t AnswerMemoryShare(const LimitsConfig& limits);
+std::int64_t AnswerMemoryShare(const config::LimitsConfig& limits);
 
 /// The references must outlive the backend. /metrics shows the worker's own figures, the requests to the lake and
 /// whatever is in `metrics`.
