@@ -131,7 +131,7 @@ Result<Reply> AskOverHttp(const QueryFlags& options) {
   return reply;
 }
 
-Result<Reply> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig config) {
+Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig config) {
   const UnixMicros now = SystemClock().Now();
   query::AggregateRequest request;
   if (!options.from.empty()) {

@@ -22,8 +22,8 @@
 
 namespace millrace::app {
 
-using pipeline::EmbeddedSource;
-using pipeline::KafkaSource;
+using config::EmbeddedSource;
+using config::KafkaSource;
 
 namespace {
 
@@ -44,7 +44,7 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
 
 }  // namespace
 
-Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config, const Options& options) {
+Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, const Options& options) {
   auto service = std::unique_ptr<Service>(new Service);
   const auto serve = config.serve;
   ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
@@ -100,17 +100,17 @@ Status Service::Run() {
   return done;
 }
 
-std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                             const std::vector<std::string>& overrides,
-                                                             ReadsLog reads_log) {
-  pipeline::LoadOptions options;
+std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& path,
+                                                           const std::vector<std::string>& overrides,
+                                                           ReadsLog reads_log) {
+  config::LoadOptions options;
   options.files = reads_log == ReadsLog::kYes;
   for (const auto& text : overrides) {
     const auto equals = text.find('=');
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  auto loaded = pipeline::LoadConfigFile(path, options);
-  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", pipeline::ToString(finding).c_str());
+  auto loaded = config::LoadConfigFile(path, options);
+  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
   if (!loaded.findings.empty()) return std::nullopt;
   InitLogging(loaded.config.log.level, loaded.config.log.format == "json" ? LogFormat::kJson : LogFormat::kText);
   return std::move(loaded.config);

@@ -25,7 +25,7 @@ class Service {
 
   /// Opens the log and the lake and starts the HTTP server; reads nothing yet. Errors name the part. What can be
   /// checked without them is checked before anything is made.
-  static Result<std::unique_ptr<Service>> Start(pipeline::PipelineConfig config, const Options& options);
+  static Result<std::unique_ptr<Service>> Start(config::PipelineConfig config, const Options& options);
 
   /// Worker::Run(), then the server drains.
   Status Run();
@@ -54,8 +54,8 @@ enum class ReadsLog { kYes, kNo };
 
 /// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullopt: there were
 /// findings.
-std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                             const std::vector<std::string>& overrides,
-                                                             ReadsLog reads_log);
+std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& path,
+                                                           const std::vector<std::string>& overrides,
+                                                           ReadsLog reads_log);
 
 }  // namespace millrace::app

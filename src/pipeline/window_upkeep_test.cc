@@ -26,7 +26,7 @@ constexpr UnixMicros kStart = (kLogTime / kDay - 10) * kDay + 60 * kMinute;
 
 class WindowUpkeepTest : public ::testing::Test {
  protected:
-  explicit WindowUpkeepTest(PipelineConfig config = TestConfig()) : pipeline_(std::move(config)) {}
+  explicit WindowUpkeepTest(config::PipelineConfig config = TestConfig()) : pipeline_(std::move(config)) {}
 
   void SetUp() override {
     MILLRACE_ASSERT_OK_AND_ASSIGN(session_, sql::SqlSession::Make());
@@ -104,7 +104,7 @@ TEST_F(WindowUpkeepTest, FinishedWindowsBecomeOneRowEachAndLateRowsJoinThem) {
   ExpectSoundBooks();
 }
 
-PipelineConfig MoneyConfig() {
+config::PipelineConfig MoneyConfig() {
   auto config = TestConfig();
   config.transforms = {{"clean", "SELECT id, id % 2 AS num, CAST(txt AS DECIMAL(38,0)) AS amount, ts FROM input"}};
   config.aggregates[0].sql =

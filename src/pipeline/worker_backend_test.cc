@@ -28,7 +28,7 @@ using ::testing::HasSubstr;
 using testing::MemoryEventLog;
 using namespace std::chrono_literals;
 
-PipelineConfig ServedConfig() {
+config::PipelineConfig ServedConfig() {
   auto config = TestConfig();
   config.limits.threads = 1;
   config.shutdown_timeout = 5s;
@@ -37,7 +37,7 @@ PipelineConfig ServedConfig() {
                         .sql =
                             "SELECT window_start, num, count(*) AS n, sum(amount) AS total, sum(amount) * 2 AS twice "
                             "FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP BY ALL"}};
-  config.serve = ServeConfig{.answer_rows_max = 3};
+  config.serve = config::ServeConfig{.answer_rows_max = 3};
   return config;
 }
 

@@ -126,7 +126,7 @@ json::value PipelineDocument(const WorkerView& view) {
   }
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
-  const bool is_kafka = std::holds_alternative<KafkaSource>(plan.config.source.log);
+  const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
   return json::object{{"pipeline", plan.config.name},
                       {"state", status.state},
                       {"version", kVersion},
@@ -190,7 +190,7 @@ Result<json::value> CostUsageDocument(const WorkerView& view) {
       {"compute", json::object{{"events_per_vcpu", std::max(1.0, records / std::max(1e-3, view.cpu_seconds))}}},
       {"lake", std::move(lake)},
       {"serve", json::object{{"queries_per_second", view.queries_served / status.uptime_seconds}}}};
-  if (const auto* embedded = std::get_if<EmbeddedSource>(&view.plan->config.source.log)) {
+  if (const auto* embedded = std::get_if<config::EmbeddedSource>(&view.plan->config.source.log)) {
     usage["broker"] =
         json::object{{"mode", "embedded"},
                      {"zones", 1},

@@ -6,17 +6,17 @@
 #include <regex>
 
 #include "base/nearest_name.h"
+#include "config/config_internal.h"
 #include "delta/actions.h"
 #include "delta/partition_values.h"
 #include "delta/protocol_support.h"
 #include "delta/table_properties.h"
 #include "model/event_batch.h"
-#include "pipeline/config_internal.h"
 #include "process/aggregate_plan.h"
 #include "process/transform.h"
 #include "sql/error_place.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 using Schema = std::shared_ptr<arrow::Schema>;
@@ -326,4 +326,4 @@ void CheckReferences(const PipelineConfig& config, const ConfigNodes& nodes, Fin
   Checker(config, nodes, findings).Run();
 }
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "pipeline/config_internal.h"
+#include "config/config_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 // One spelling for each place: a bucket's key, or an absolute path with the links of what is there followed.
@@ -61,4 +61,4 @@ std::vector<std::string> OverlappingPlaces(const PipelineConfig& config) {
   return overlaps;
 }
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

@@ -3,9 +3,9 @@
 #include <charconv>
 #include <limits>
 
-#include "pipeline/config.h"
+#include "config/config.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 struct Unit {
@@ -91,4 +91,4 @@ Result<std::int64_t> ParseSize(const std::string& text) {
       text);
 }
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

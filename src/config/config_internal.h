@@ -1,12 +1,12 @@
-/// Between reading the configuration (config.cc) and checking what needs several parts of it (config_checks.cc).
+/// Between reading the configuration (config.cc) and checking what needs several parts of it (checks.cc).
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "pipeline/config_reader_internal.h"
+#include "config/section_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 
 /// Where the parts of a configuration were written; nullptr: absent or not usable. The vectors are parallel to those of
 /// PipelineConfig.
@@ -42,4 +42,4 @@ void CheckReferences(const PipelineConfig& config, const ConfigNodes& nodes, Fin
 LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,
                         std::set<std::string>& known_keys);
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

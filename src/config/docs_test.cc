@@ -8,9 +8,9 @@
 #include <map>
 #include <set>
 
-#include "pipeline/config_internal.h"
+#include "config/config_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 using ::testing::IsEmpty;
@@ -169,4 +169,4 @@ aggregates: [{}]
 }
 
 }  // namespace
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

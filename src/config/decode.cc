@@ -5,10 +5,10 @@
 #include <optional>
 
 #include "base/nearest_name.h"
+#include "config/config_internal.h"
 #include "model/event_batch.h"
-#include "pipeline/config_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 struct ColumnType {
@@ -216,4 +216,4 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
   decode.Finish();
 }
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

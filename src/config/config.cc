@@ -1,4 +1,4 @@
-#include "pipeline/config.h"
+#include "config/config.h"
 
 #include <arpa/inet.h>
 #include <arrow/util/value_parsing.h>
@@ -12,11 +12,11 @@
 #include <iterator>
 
 #include "base/nearest_name.h"
+#include "config/config_internal.h"
 #include "delta/table_properties.h"
 #include "eventlog/kafka/kafka_properties.h"
-#include "pipeline/config_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 using std::chrono::microseconds;
@@ -538,4 +538,4 @@ LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options)
   return LoadConfigText(text, path, options);
 }
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

@@ -14,7 +14,7 @@
 #include "ingest/decode_spec.h"
 #include "model/topic_partition.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 
 struct KafkaSource {
   std::map<std::string, std::string> properties;  ///< librdkafka's own names, passed through unchanged.
@@ -189,4 +189,4 @@ std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
 Result<std::chrono::microseconds> ParseDuration(const std::string& text);
 Result<std::int64_t> ParseSize(const std::string& text);
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

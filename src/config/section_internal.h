@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "pipeline/config_tree_internal.h"
+#include "config/tree_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 
 /// What is shared by the reading of one document.
 struct ReadContext {
@@ -92,4 +92,4 @@ class Section {
 /// What a node is, in the words of messages: "a mapping", "a list", "a value".
 std::string_view KindName(const ConfigNode& node);
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

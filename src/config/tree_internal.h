@@ -1,6 +1,6 @@
 /// A YAML document as our own tree: every key and value knows its place, variables are substituted in values only.
 ///
-/// Text in, tree and findings out. yaml-cpp stays in config_tree.cc. Values are substituted after parsing, so that what
+/// Text in, tree and findings out. yaml-cpp stays in tree.cc. Values are substituted after parsing, so that what
 /// a variable holds can never become a key, a list or a comment.
 #pragma once
 
@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "pipeline/config.h"
+#include "config/config.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 
 /// Where something was written. Line and column count from 1; line 0: there is no such thing (an override).
 struct Place {
@@ -87,4 +87,4 @@ void ApplyOverride(ConfigNode& root, const std::string& key, const std::string& 
 /// With `require_values` off a variable or file that is not there only marks the value as unresolved.
 void SubstituteVariables(ConfigNode& node, bool require_values, Findings& findings);
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

@@ -3,9 +3,9 @@
 
 #include "base/nearest_name.h"
 #include "base/quantity_text.h"
-#include "pipeline/config_reader_internal.h"
+#include "config/section_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 const ConfigNode& AbsentNode() {
@@ -247,4 +247,4 @@ void Section::Finish() {
   }
 }
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

@@ -7,9 +7,9 @@
 #include <optional>
 #include <tuple>
 
-#include "pipeline/config_tree_internal.h"
+#include "config/tree_internal.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 // Aliases may name the same node many times over: a small file can stand for an endless tree.
@@ -412,4 +412,4 @@ void SubstituteVariables(ConfigNode& node, bool require_values, Findings& findin
   for (auto& entry : node.entries) SubstituteVariables(entry.value, require_values, findings);
 }
 
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

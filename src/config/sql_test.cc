@@ -4,9 +4,9 @@
 
 #include <cstdlib>
 
-#include "pipeline/config.h"
+#include "config/config.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 using ::testing::AllOf;
@@ -239,4 +239,4 @@ TEST(ConfigSql, WhatIsRefusedInTransformsAndAggregates) {
 }
 
 }  // namespace
-}  // namespace millrace::pipeline
+}  // namespace millrace::config

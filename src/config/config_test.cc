@@ -1,6 +1,6 @@
 // The configuration: what good files mean, what each mistake is answered with and where, and that the reference, the
-// examples and the editors' schema say the same as the loader. SQL findings are in config_sql_test.cc.
-#include "pipeline/config.h"
+// examples and the editors' schema say the same as the loader. SQL findings are in sql_test.cc.
+#include "config/config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,10 +11,10 @@
 #include <regex>
 
 #include "base/quantity_text.h"
-#include "pipeline/config_internal.h"
+#include "config/config_internal.h"
 #include "testing/status_matchers.h"
 
-namespace millrace::pipeline {
+namespace millrace::config {
 namespace {
 
 using ::testing::AllOf;
@@ -654,4 +654,4 @@ TEST(ConfigValues, Sizes) {
 }
 
 }  // namespace
-}  // namespace millrace::pipeline
+}  // namespace millrace::config
