@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "base/percent_coding.h"
 #include "query/time_expression.h"
@@ -156,9 +157,8 @@ bool ChooseFormat(const Target& target, const std::string& accept, Format* forma
   // Weights as in RFC 9110, 12.5.1; of equal ones the first wins.
   double best = 0;
   for (const auto& range : Split(accept)) {
-    std::string type = range.substr(0, range.find(';'));
+    std::string type = AsciiLower(range.substr(0, range.find(';')));
     type.erase(type.find_last_not_of(' ') + 1);
-    std::transform(type.begin(), type.end(), type.begin(), [](unsigned char c) { return std::tolower(c); });
     double weight = 1;
     if (const auto q = range.find("q="); q != std::string::npos) {
       std::from_chars(range.data() + q + 2, range.data() + range.size(), weight);
