@@ -1,12 +1,11 @@
 #include "base/nearest_name.h"
 
 #include <algorithm>
-#include <cctype>
+
+#include "base/ascii_case.h"
 
 namespace millrace {
 namespace {
-
-char Fold(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
 
 // Optimal string alignment distance (Damerau-Levenshtein without editing a substring twice).
 std::size_t Distance(std::string_view a, std::string_view b) {
@@ -17,9 +16,10 @@ std::size_t Distance(std::string_view a, std::string_view b) {
     std::swap(back, row);
     row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = Fold(a[i - 1]) == Fold(b[j - 1]) ? 0 : 1;
+      const std::size_t change = AsciiLower(a[i - 1]) == AsciiLower(b[j - 1]) ? 0 : 1;
       row[j] = std::min({back[j] + 1, row[j - 1] + 1, back[j - 1] + change});
-      if (i > 1 && j > 1 && Fold(a[i - 1]) == Fold(b[j - 2]) && Fold(a[i - 2]) == Fold(b[j - 1])) {
+      if (i > 1 && j > 1 && AsciiLower(a[i - 1]) == AsciiLower(b[j - 2]) &&
+          AsciiLower(a[i - 2]) == AsciiLower(b[j - 1])) {
         row[j] = std::min(row[j], two_back[j - 2] + 1);
       }
     }

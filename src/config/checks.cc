@@ -5,6 +5,7 @@
 #include <optional>
 #include <regex>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
 #include "delta/actions.h"
@@ -76,7 +77,7 @@ class Checker {
     }
     seen.clear();
     if (nodes_.pipeline != nullptr)
-      seen[LowerCase(config_.name + "_dead_letters")] = "the dead letters of this pipeline";
+      seen[AsciiLower(config_.name + "_dead_letters")] = "the dead letters of this pipeline";
     for (std::size_t i = 0; i < config_.tables.size(); ++i) {
       ClaimName(seen, nodes_.tables[i].name, config_.tables[i].name, "a table");
     }
@@ -88,7 +89,7 @@ class Checker {
   void ClaimName(std::map<std::string, std::string>& seen, const ConfigNode* node, const std::string& name,
                  const std::string& what) {
     if (node == nullptr) return;
-    const auto [it, fresh] = seen.emplace(LowerCase(name), what);
+    const auto [it, fresh] = seen.emplace(AsciiLower(name), what);
     if (!fresh) Add(*node, fmt::format("the name '{}' is taken by {}", name, it->second));
   }
 
@@ -314,13 +315,6 @@ class Checker {
 };
 
 }  // namespace
-
-std::string LowerCase(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
 
 void CheckReferences(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings) {
   Checker(config, nodes, findings).Run();

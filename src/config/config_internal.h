@@ -29,9 +29,6 @@ struct ConfigNodes {
   bool columns_are_good = false;  ///< decode.columns has no finding, so SQL can be planned against it.
 };
 
-/// By ASCII, as SQL compares names.
-std::string LowerCase(std::string text);
-
 /// decode: and its columns.
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes);
 

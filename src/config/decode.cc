@@ -4,6 +4,7 @@
 #include <charconv>
 #include <optional>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
 #include "model/event_batch.h"
@@ -132,7 +133,7 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
     return;
   }
   for (const auto& other : spec.columns) {
-    if (LowerCase(other.name) == LowerCase(column.name)) {
+    if (AsciiLower(other.name) == AsciiLower(column.name)) {
       context.findings.Add(entry.place,
                            fmt::format("decode.columns: '{}' and '{}' differ only in case; SQL could not tell "
                                        "them apart",
@@ -202,7 +203,7 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
     } else {
       for (const auto& entry : columns->entries) {
         ReadColumn(entry, "decode.columns." + entry.key, context, config.decode);
-        if (config.decode.has_rescued_column() && LowerCase(entry.key) == ingest::kRescuedColumn) {
+        if (config.decode.has_rescued_column() && AsciiLower(entry.key) == ingest::kRescuedColumn) {
           context.findings.Add(entry.place,
                                fmt::format("decode.columns: the name '{}' is that of the column of unknown fields, "
                                            "which decode.unknown_fields asks for",

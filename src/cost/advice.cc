@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 
 namespace millrace::cost {
@@ -13,11 +14,6 @@ namespace {
 
 std::string Usd(Money money) { return ToCents(money); }
 std::string Gb(double gb) { return ToPeople(Quantity::FromMicros(std::llround(gb * 1e6))) + " GB"; }
-
-bool SameText(const std::string& a, const std::string& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-}
 
 class Adviser {
  public:
@@ -347,7 +343,7 @@ Result<Near> ParseNear(const std::string& place, double round_trip_ms, const Pri
   std::vector<std::string> names;
   for (const auto& region : sheet.regions()) {
     if (region.provider == Provider::kOwn) continue;
-    if (SameText(place, region.name) || SameText(place, region.place)) {
+    if (EqualsIgnoringAsciiCase(place, region.name) || EqualsIgnoringAsciiCase(place, region.place)) {
       near.latitude = region.latitude;
       near.longitude = region.longitude;
       return near;

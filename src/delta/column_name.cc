@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/ascii_case.h"
+
 namespace millrace::delta {
 namespace {
-
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 bool IsAscii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
@@ -33,14 +33,10 @@ std::uint32_t TakeCodePoint(std::string_view& text) {
 }  // namespace
 
 std::string FoldedName(std::string_view name) {
-  std::string folded;
-  if (IsAscii(name)) {
-    folded.resize(name.size());
-    std::transform(name.begin(), name.end(), folded.begin(), Lower);
-    return folded;
-  }
+  if (IsAscii(name)) return AsciiLower(name);
   // The process's own locale may know no letters but English ones.
   static const locale_t kUnicode = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  std::string folded;
   while (!name.empty()) {
     const std::uint32_t point = TakeCodePoint(name);
     const std::uint32_t lower = kUnicode == nullptr ? point : ::towlower_l(static_cast<wint_t>(point), kUnicode);
@@ -58,7 +54,7 @@ std::string FoldedName(std::string_view name) {
 bool IsSameName(std::string_view a, std::string_view b) {
   // Up to here they are equal but for the case of English letters. Most names differ in their first letter.
   std::size_t i = 0;
-  while (i < a.size() && i < b.size() && Lower(a[i]) == Lower(b[i])) ++i;
+  while (i < a.size() && i < b.size() && AsciiLower(a[i]) == AsciiLower(b[i])) ++i;
   if (i == a.size() || i == b.size()) return a.size() == b.size();
   if (static_cast<unsigned char>(a[i]) < 0x80 && static_cast<unsigned char>(b[i]) < 0x80) return false;
   return FoldedName(a) == FoldedName(b);

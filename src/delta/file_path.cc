@@ -3,29 +3,15 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/percent_coding.h"
+
 namespace millrace::delta {
 namespace {
 
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
+// `path`: as logged.
 Result<std::string> UrlDecode(const std::string& path) {
-  std::string text;
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i] != '%') {
-      text += path[i];
-      continue;
-    }
-    const int high = i + 2 < path.size() ? HexValue(path[i + 1]) : -1;
-    const int low = i + 2 < path.size() ? HexValue(path[i + 2]) : -1;
-    if (high < 0 || low < 0) return Corrupt("the path of file '{}' is not URL-encoded", path);
-    text += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
+  auto text = PercentDecode(path);
+  if (!text.ok()) return Corrupt("the path of file '{}' is not URL-encoded", path);
   return text;
 }
 
@@ -55,7 +41,6 @@ Result<std::string> CleanKey(std::string_view key, const std::string& path) {
 
 std::string EncodePath(const std::string& key) {
   constexpr std::string_view kPlain = "-_.~/=+,!$&'()*@:";
-  constexpr char kHex[] = "0123456789ABCDEF";
   std::string path;
   for (const char c : key) {
     const auto byte = static_cast<unsigned char>(c);
@@ -63,9 +48,7 @@ std::string EncodePath(const std::string& key) {
     if (plain) {
       path += c;
     } else {
-      path += '%';
-      path += kHex[byte >> 4];
-      path += kHex[byte & 0xF];
+      AppendPercentEncoded(c, path);
     }
   }
   return path;

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <string>
 
+#include "base/ascii_case.h"
+
 namespace millrace::delta {
 namespace {
 
@@ -67,9 +69,7 @@ std::optional<Amount> ParseAmount(std::string_view word) {
 }  // namespace
 
 std::optional<std::int64_t> IntervalToMillis(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  const std::string lower = AsciiLower(text);
   std::string_view rest = lower;
   std::string_view word = TakeWord(rest);
   if (word == "interval") word = TakeWord(rest);

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "base/percent_coding.h"
 #include "delta/data_file.h"
 #include "delta/time_text.h"
 
@@ -91,13 +92,10 @@ std::optional<std::shared_ptr<arrow::Scalar>> ParseScalar(const std::string& tex
 // As Spark's ExternalCatalogUtils.escapePathName(); NUL besides, which no file system takes.
 void AppendEscaped(std::string_view text, bool first_dot, std::string& out) {
   constexpr std::string_view kEscaped = "\"#%'*/:=?\\\x7F{[]^";
-  constexpr std::string_view kHex = "0123456789ABCDEF";
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     if (byte < 0x20 || kEscaped.find(text[i]) != std::string_view::npos || (first_dot && i == 0 && text[i] == '.')) {
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 0xF];
+      AppendPercentEncoded(text[i], out);
     } else {
       out += text[i];
     }

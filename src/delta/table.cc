@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <mutex>
-#include <random>
 #include <set>
 #include <thread>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/kill_point.h"
 #include "base/log.h"
 #include "base/uuid.h"
@@ -29,27 +29,12 @@ constexpr int kReadsBeforeList = 3;
 
 using Deadline = std::optional<std::chrono::steady_clock::time_point>;
 
-// Sleeps between tries: full jitter, doubling (Brooker, "Exponential Backoff and Jitter"), so that rivals who collided
-// once do not collide again at the same moment.
-class Backoff {
- public:
-  explicit Backoff(const RetryPolicy& policy) : policy_(policy), random_(std::random_device{}()) {}
-
-  void Sleep(const Clock& clock, const Deadline& deadline) {
-    const auto ceiling =
-        std::min<std::int64_t>(policy_.backoff_max.count(), policy_.backoff_min.count() << std::min(step_, 20));
-    ++step_;
-    std::chrono::nanoseconds pause = std::chrono::milliseconds(
-        std::uniform_int_distribution<std::int64_t>(0, std::max<std::int64_t>(0, ceiling))(random_));
-    if (deadline) pause = std::min<std::chrono::nanoseconds>(pause, *deadline - clock.SteadyNow());
-    if (pause.count() > 0) std::this_thread::sleep_for(pause);
-  }
-
- private:
-  RetryPolicy policy_;
-  std::minstd_rand random_;
-  int step_ = 0;
-};
+// Between two tries against rivals: never beyond the deadline. `attempt`: see FullJitter().
+void PauseBetweenTries(int attempt, const RetryPolicy& policy, const Clock& clock, const Deadline& deadline) {
+  std::chrono::nanoseconds pause = FullJitter(attempt, {.min = policy.backoff_min, .max = policy.backoff_max});
+  if (deadline) pause = std::min<std::chrono::nanoseconds>(pause, *deadline - clock.SteadyNow());
+  if (pause.count() > 0) std::this_thread::sleep_for(pause);
+}
 
 std::int64_t NowMillis(const Clock& clock) { return clock.Now() / 1000; }
 
@@ -297,7 +282,6 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
                                           const Deadline& deadline) {
   RETURN_NOT_OK(CheckRequest(request));
   const std::string txn_id = RandomUuid();
-  Backoff backoff(policy);
 
   // The attempt at one version: its bytes stay the same until that version is known to be another's.
   struct Attempt {
@@ -312,7 +296,7 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
   bool look_first = false;           // Read forward before the next PUT.
 
   for (int tries = 0; tries < policy.attempts_max; ++tries) {
-    if (tries > 0) backoff.Sleep(clock_, deadline);
+    if (tries > 0) PauseBetweenTries(tries - 1, policy, clock_, deadline);
     if (deadline && clock_.SteadyNow() >= *deadline) break;
 
     // Before the first PUT too, our version's file must be there: if log cleanup has passed us, the next version's name
@@ -403,10 +387,9 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
   // until there is one.
   const std::string text = ToText(actions);
   const RetryPolicy policy;
-  Backoff backoff(policy);
   Status put;
   for (int attempt = 0; attempt < policy.attempts_max; ++attempt) {
-    if (attempt > 0) backoff.Sleep(clock, std::nullopt);
+    if (attempt > 0) PauseBetweenTries(attempt - 1, policy, clock, std::nullopt);
     put = store->PutIfAbsent(CommitKey(0), text).status();
     if (!put.ok() && KindOf(put) != ErrorKind::kUnknownOutcome) return put;
     auto opened = Open(store, clock);

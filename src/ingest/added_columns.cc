@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "base/ascii_case.h"
 #include "ingest/decode_spec.h"
 #include "ingest/document_reader_internal.h"
 #include "ingest/number_text_internal.h"
@@ -80,21 +81,13 @@ std::shared_ptr<arrow::DataType> ArrowType(AddedType type) {
   return arrow::utf8();
 }
 
-std::string FoldCase(std::string_view name) {
-  std::string folded(name);
-  for (char& c : folded) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return folded;
-}
-
 bool CanNameColumn(std::string_view key) {
   const auto is_good = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
            c == '@' || c == '$';
   };
   if (key.empty() || key.size() > kNameMax || !std::all_of(key.begin(), key.end(), is_good)) return false;
-  return key[0] != '_' || std::find(kReserved.begin(), kReserved.end(), FoldCase(key)) == kReserved.end();
+  return key[0] != '_' || std::find(kReserved.begin(), kReserved.end(), AsciiLower(key)) == kReserved.end();
 }
 
 class RescuedFields::Impl {
@@ -142,9 +135,9 @@ void RescuedFields::Impl::SetColumns(const std::vector<AddedColumn>& columns, co
   columns_.clear();
   index_.clear();
   taken_.clear();
-  for (const std::string& name : taken) taken_.insert(FoldCase(name));
+  for (const std::string& name : taken) taken_.insert(AsciiLower(name));
   for (const AddedColumn& column : columns) {
-    if (!taken_.insert(FoldCase(column.name)).second) continue;
+    if (!taken_.insert(AsciiLower(column.name)).second) continue;
     index_.emplace(column.name, static_cast<int>(columns_.size()));
     columns_.push_back(column);
   }
@@ -207,7 +200,7 @@ std::vector<AddedColumn> RescuedFields::Impl::FindNew(const arrow::StringArray& 
     });
     if (!is_object) continue;
     for (AddedColumn& column : of_text) {
-      std::string folded = FoldCase(column.name);
+      std::string folded = AsciiLower(column.name);
       if (taken_.contains(folded)) continue;
       const auto [entry, is_new] = by_folded_name.emplace(std::move(folded), found.size());
       if (is_new) {

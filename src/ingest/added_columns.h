@@ -52,9 +52,6 @@ struct AddedColumn {
 /// their own. Everything else is a trap in some engine, or is written in more than one way.
 bool CanNameColumn(std::string_view key);
 
-/// ASCII letters in lower case: how engines that ignore the case of names compare ours.
-std::string FoldCase(std::string_view name);
-
 /// The rescued texts of one batch, taken apart. Not thread-safe.
 class RescuedFields {
  public:

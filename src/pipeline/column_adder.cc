@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ascii_case.h"
 #include "base/kill_point.h"
 #include "base/log.h"
 #include "delta/schema_change.h"
@@ -92,10 +93,10 @@ Status ColumnAdder::AddMissing(const std::vector<ingest::AddedColumn>& found) {
     const std::size_t num_added = Adopt(*snapshot->schema);
     is_adopted_ = true;
     std::set<std::string> present;
-    for (const auto& field : snapshot->schema->fields()) present.insert(ingest::FoldCase(field->name()));
+    for (const auto& field : snapshot->schema->fields()) present.insert(AsciiLower(field->name()));
     arrow::FieldVector missing;
     for (const auto& column : found) {
-      if (present.contains(ingest::FoldCase(column.name))) continue;
+      if (present.contains(AsciiLower(column.name))) continue;
       if (num_added + missing.size() >= kAddedColumnsMax) {
         is_full_ = true;
         WarnOfLimit(column.name);
@@ -127,10 +128,10 @@ std::size_t ColumnAdder::Adopt(const arrow::Schema& schema) {
   std::vector<std::string> taken = plan_.object_keys;
   for (const auto& field : plan_.schema->fields()) taken.push_back(field->name());
   std::set<std::string> planned;
-  for (const auto& field : plan_.schema->fields()) planned.insert(ingest::FoldCase(field->name()));
+  for (const auto& field : plan_.schema->fields()) planned.insert(AsciiLower(field->name()));
   std::size_t num_added = 0;
   for (const auto& field : schema.fields()) {
-    if (planned.contains(ingest::FoldCase(field->name()))) continue;
+    if (planned.contains(AsciiLower(field->name()))) continue;
     ++num_added;
     if (const auto type = TypeOf(*field)) {
       columns.push_back({field->name(), *type});

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <boost/asio/redirect_error.hpp>
 #include <future>
-#include <random>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "pipeline/worker.h"
 #include "pipeline/worker_internal.h"
@@ -26,9 +26,7 @@ asio::awaitable<void> Sleep(steady_clock::duration duration) {
 }
 
 steady_clock::duration Backoff(int attempt) {
-  static thread_local std::minstd_rand random{std::random_device{}()};
-  const auto cap = std::min<std::int64_t>(5000, 100ll << std::min(attempt, 10));
-  return std::chrono::milliseconds(std::uniform_int_distribution<std::int64_t>(cap / 2, cap)(random));
+  return EqualJitter(attempt, {.min = 100ms, .max = 5s});
 }
 
 asio::awaitable<void> Worker::Tick() {

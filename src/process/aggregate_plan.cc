@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "process/select_statement.h"
 #include "sql/error_place.h"
@@ -50,7 +51,7 @@ struct Tumble {
 Result<Tumble> ParseTumble(const SelectStatement& statement) {
   const ParseTree& from = statement.from();
   const ParseTree& function = from["function"];
-  if (from.type() != "TABLE_FUNCTION" || Folded(function["function_name"].text) != "tumble" ||
+  if (from.type() != "TABLE_FUNCTION" || AsciiLower(function["function_name"].text) != "tumble" ||
       !from["column_name_alias"].empty()) {
     return statement.RefuseAt(from, "FROM must be TUMBLE(relation, time_column, INTERVAL ...)");
   }
@@ -259,7 +260,7 @@ class Planner {
     ParseTree where = statement_.node()["where_clause"];
     if (IsNull(where)) return Status::OK();
     for (const auto& item : statement_.node()["select_list"].items) {
-      if (!item.alias().empty()) where_aliases_.try_emplace(Folded(item.alias()), item);
+      if (!item.alias().empty()) where_aliases_.try_emplace(AsciiLower(item.alias()), item);
     }
     where = statement_.Resolve(where, where_aliases_);
     RETURN_NOT_OK(statement_.CheckRowWise(where));
@@ -270,7 +271,7 @@ class Planner {
 
   static bool NamesWindow(const ParseTree& tree) {
     if (tree.is_column()) {
-      const std::string name = Folded(tree["column_names"].items.back().text);
+      const std::string name = AsciiLower(tree["column_names"].items.back().text);
       return name == model::kWindowStart || name == model::kWindowEnd;
     }
     return std::any_of(tree.items.begin(), tree.items.end(), [](const ParseTree& item) { return NamesWindow(item); });
@@ -291,13 +292,13 @@ class Planner {
       item.name = described_[i].name;
       item.expression = statement_.Resolve(list[i], aliases_);
       RETURN_NOT_OK(statement_.CheckRowWise(item.expression, &item.calls));
-      if (!list[i].alias().empty()) aliases_.try_emplace(Folded(list[i].alias()), item.expression);
+      if (!list[i].alias().empty()) aliases_.try_emplace(AsciiLower(list[i].alias()), item.expression);
       if (IsWindowColumn(item.expression)) {
         item.kind = ItemKind::kWindow;
-        if (Folded(item.name) != Folded(item.expression["column_names"].items.back().text)) {
+        if (AsciiLower(item.name) != AsciiLower(item.expression["column_names"].items.back().text)) {
           return statement_.NotYetAt(list[i], "another name for window_start or window_end");
         }
-        item.name = Folded(item.name);
+        item.name = AsciiLower(item.name);
       } else if (NamesWindow(item.expression)) {
         return statement_.NotYetAt(list[i], "an expression over the window");
       } else if (!item.calls.empty()) {
@@ -332,8 +333,8 @@ class Planner {
     if (name.find_first_of(" ,;{}()\n\t=\"'") != std::string::npos) {
       return statement_.RefuseAt(place, fmt::format("key {} needs a name: write AS and one after it", name));
     }
-    if (Folded(name) == model::kPartialRows || Folded(name) == model::kWindowStart ||
-        Folded(name) == model::kWindowEnd) {
+    if (AsciiLower(name) == model::kPartialRows || AsciiLower(name) == model::kWindowStart ||
+        AsciiLower(name) == model::kWindowEnd) {
       return statement_.RefuseAt(place, fmt::format("{} cannot be the name of a key", name));
     }
     ASSIGN_OR_RETURN(const int input, AddInput(expression, place));
@@ -347,7 +348,7 @@ class Planner {
     }
     plan_.definition.keys.push_back({name, value_type});
     keys_by_canonical_[Canonical(expression)] = name;
-    taken_names_.insert(Folded(name));
+    taken_names_.insert(AsciiLower(name));
     return Status::OK();
   }
 
@@ -384,7 +385,8 @@ class Planner {
       }
       RETURN_NOT_OK(statement_.CheckRowWise(expression));
       if (IsWindowColumn(expression)) {
-        window_grouped = window_grouped || Folded(expression["column_names"].items.back().text) == model::kWindowStart;
+        window_grouped =
+            window_grouped || AsciiLower(expression["column_names"].items.back().text) == model::kWindowStart;
         continue;
       }
       if (NamesWindow(expression)) return statement_.NotYetAt(group, "an expression over the window");
@@ -434,7 +436,7 @@ class Planner {
   Result<AggregateCall> Understand(const ParseTree& call) const {
     AggregateCall understood;
     understood.call = call;
-    understood.function = Folded(call["function_name"].text);
+    understood.function = AsciiLower(call["function_name"].text);
     if (understood.function == "mean") understood.function = "avg";
     const auto& arguments = call["children"].items;
     if (understood.function == "count" && arguments.empty()) understood.function = "count_star";
@@ -481,8 +483,9 @@ class Planner {
       if (other.kind == kind && other.argument == accumulator.argument && other.filter == accumulator.filter) return i;
     }
     std::string name = Sanitized(wanted_name);
-    for (int i = 2; taken_names_.contains(Folded(name)); ++i) name = fmt::format("{}_{}", Sanitized(wanted_name), i);
-    taken_names_.insert(Folded(name));
+    for (int i = 2; taken_names_.contains(AsciiLower(name)); ++i)
+      name = fmt::format("{}_{}", Sanitized(wanted_name), i);
+    taken_names_.insert(AsciiLower(name));
     plan_.accumulators.push_back(accumulator);
     plan_.definition.states.push_back({name, type, merge});
     return plan_.accumulators.size() - 1;

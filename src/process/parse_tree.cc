@@ -1,9 +1,10 @@
 #include "process/parse_tree.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <utility>
+
+#include "base/ascii_case.h"
 
 namespace millrace::process {
 
@@ -207,7 +208,7 @@ void Strip(ParseTree* tree) {
     if (tree->kind == ParseTree::Kind::kObject && (tree->names[i] == "alias" || tree->names[i] == "query_location")) {
       tree->items[i] = ParseTree{};
     } else if (tree->kind == ParseTree::Kind::kObject && tree->names[i] == "column_names") {
-      for (auto& name : tree->items[i].items) name.text = Folded(name.text);
+      for (auto& name : tree->items[i].items) name.text = AsciiLower(name.text);
     } else {
       Strip(&tree->items[i]);
     }
@@ -254,13 +255,6 @@ std::string Canonical(const ParseTree& expression) {
   ParseTree stripped = expression;
   Strip(&stripped);
   return stripped.ToJson();
-}
-
-std::string Folded(std::string_view name) {
-  std::string folded(name);
-  std::transform(folded.begin(), folded.end(), folded.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return folded;
 }
 
 }  // namespace millrace::process

@@ -40,7 +40,4 @@ struct ParseTree {
 /// Equal for two expressions that differ only in their place in the text, their alias and the case of names.
 std::string Canonical(const ParseTree& expression);
 
-/// ASCII lower case: DuckDB's identifiers compare so.
-std::string Folded(std::string_view name);
-
 }  // namespace millrace::process

@@ -9,6 +9,8 @@
 #include <set>
 #include <utility>
 
+#include "base/ascii_case.h"
+
 namespace millrace::process {
 
 namespace {
@@ -128,17 +130,17 @@ Status SelectStatement::NotYetAt(const ParseTree& place, std::string_view messag
 }
 
 bool SelectStatement::IsQualifier(std::string_view name) const {
-  const std::string folded = Folded(name);
+  const std::string folded = AsciiLower(name);
   for (const auto& qualifier : qualifiers_) {
-    if (folded == Folded(qualifier)) return true;
+    if (folded == AsciiLower(qualifier)) return true;
   }
   return false;
 }
 
 int SelectStatement::ColumnNamed(std::string_view name) const {
-  const std::string folded = Folded(name);
+  const std::string folded = AsciiLower(name);
   for (int i = 0; i < schema_->num_fields(); ++i) {
-    if (Folded(schema_->field(i)->name()) == folded) return i;
+    if (AsciiLower(schema_->field(i)->name()) == folded) return i;
   }
   return -1;
 }
@@ -158,7 +160,7 @@ ParseTree SelectStatement::Resolve(const ParseTree& expression,
       column.Set("column_names", names);
     }
     if (names.items.size() == 1 && ColumnNamed(names.items[0].text) < 0) {
-      const auto alias = by_folded_alias.find(Folded(names.items[0].text));
+      const auto alias = by_folded_alias.find(AsciiLower(names.items[0].text));
       if (alias != by_folded_alias.end()) return alias->second;
     }
     return column;
@@ -185,7 +187,7 @@ Status SelectStatement::CheckNode(const ParseTree& tree, const ParseTree& place,
   if (node_class == "STAR") return RefuseAt(here, "* and COLUMNS(...) cannot be part of an expression");
   if (tree.is_function()) RETURN_NOT_OK(CheckFunction(tree["function_name"].text, tree, here, aggregates, depth));
   if (tree.is_column() && tree["column_names"].items.size() == 1) {
-    const std::string name = Folded(tree["column_names"].items[0].text);
+    const std::string name = AsciiLower(tree["column_names"].items[0].text);
     for (const auto inconsistent : kInconsistentNames) {
       if (name == inconsistent && ColumnNamed(name) < 0) {
         return RefuseAt(here, fmt::format("{} gives another value when a row is read again", name));
@@ -196,7 +198,7 @@ Status SelectStatement::CheckNode(const ParseTree& tree, const ParseTree& place,
   auto* below = aggregates;
   if (aggregates != nullptr && tree.is_function()) {
     ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
-    const auto facts = catalog->find(Folded(tree["function_name"].text));
+    const auto facts = catalog->find(AsciiLower(tree["function_name"].text));
     if (facts != catalog->end() && facts->second.aggregate) below = nullptr;
   }
   for (const auto& item : tree.items) {
@@ -207,7 +209,7 @@ Status SelectStatement::CheckNode(const ParseTree& tree, const ParseTree& place,
 
 Status SelectStatement::CheckFunction(const std::string& name, const ParseTree& call, const ParseTree& place,
                                       std::vector<ParseTree>* aggregates, int depth) const {
-  const std::string folded = Folded(name);
+  const std::string folded = AsciiLower(name);
   ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
   const auto found = catalog->find(folded);
   if (found == catalog->end()) return Status::OK();  // DuckDB's own message for it, with suggestions, is better.
@@ -266,7 +268,7 @@ Result<std::string> SelectStatement::ToSql(const ParseTree& expression) const {
 Status CheckUniqueNames(const std::string& what, const std::vector<std::string>& names) {
   std::set<std::string> seen;
   for (const auto& name : names) {
-    if (!seen.insert(Folded(name)).second) return InvalidInput("{}: two columns are named {}", what, name);
+    if (!seen.insert(AsciiLower(name)).second) return InvalidInput("{}: two columns are named {}", what, name);
   }
   return Status::OK();
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "base/ascii_case.h"
 #include "model/event_batch.h"
 #include "process/batch_evaluator.h"
 #include "process/select_statement.h"
@@ -78,17 +79,17 @@ Status ExpandStar(const SelectStatement& statement, const ParseTree& star,
     return statement.RefuseAt(star, fmt::format("{}.* names no relation of FROM", qualifier));
   }
   std::map<std::string, bool> excluded;
-  for (const auto& name : star["exclude_list"].items) excluded[Folded(name.text)] = true;
-  for (const auto& name : star["qualified_exclude_list"].items) excluded[Folded(name["column"].text)] = true;
+  for (const auto& name : star["exclude_list"].items) excluded[AsciiLower(name.text)] = true;
+  for (const auto& name : star["qualified_exclude_list"].items) excluded[AsciiLower(name["column"].text)] = true;
   std::map<std::string, const ParseTree*> replaced;
-  for (const auto& entry : star["replace_list"].items) replaced[Folded(entry["key"].text)] = &entry["value"];
+  for (const auto& entry : star["replace_list"].items) replaced[AsciiLower(entry["key"].text)] = &entry["value"];
   std::map<std::string, std::string> renamed;
   for (const auto& entry : star["rename_list"].items) {
-    renamed[Folded(entry["key"]["column"].text)] = entry["value"].text;
+    renamed[AsciiLower(entry["key"]["column"].text)] = entry["value"].text;
   }
   for (int i = 0; i < statement.schema().num_fields(); ++i) {
     const std::string& name = statement.schema().field(i)->name();
-    const std::string folded = Folded(name);
+    const std::string folded = AsciiLower(name);
     if (excluded.contains(folded)) continue;
     Output output{name, i, {}};
     if (const auto to = renamed.find(folded); to != renamed.end()) output.name = to->second;
@@ -222,7 +223,7 @@ class Transform::Impl {
       }
       ParseTree expression = statement.Resolve(item, aliases_);
       const int column = statement.ColumnOf(expression);
-      if (!item.alias().empty()) aliases_.try_emplace(Folded(item.alias()), expression);
+      if (!item.alias().empty()) aliases_.try_emplace(AsciiLower(item.alias()), expression);
       outputs.push_back({item.alias(), column, std::move(expression)});
     }
     return outputs;
@@ -235,7 +236,7 @@ class Transform::Impl {
       if (column < 0) continue;
       bool selected = false;
       for (const auto& output : *outputs) {
-        if (Folded(output.name) != name) continue;
+        if (AsciiLower(output.name) != name) continue;
         if (output.column != column) {
           return InvalidInput("{}: column {} tells where a row came from and cannot be another value", What(name_),
                               name);

@@ -7,10 +7,10 @@
 #include <set>
 #include <utility>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "base/quantity_text.h"
 #include "query/careful_schema_internal.h"
-#include "query/lower_case_internal.h"
 #include "query/where_expression.h"
 
 namespace millrace::query {
@@ -35,7 +35,7 @@ struct Shape {
 Result<std::string> Resolve(const std::string& parameter, const char* what, const std::string& name,
                             const std::vector<std::string>& known, const std::string& aggregate) {
   for (const auto& candidate : known) {
-    if (Lower(candidate) == Lower(name)) return candidate;
+    if (AsciiLower(candidate) == AsciiLower(name)) return candidate;
   }
   return InvalidInput("{}: no {} '{}' in {}{}", parameter, what, name, aggregate, DidYouMean(name, known));
 }
@@ -171,7 +171,7 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
     name.erase(last == std::string::npos ? 0 : last + 1);
     name.erase(0, std::min(name.find_first_not_of(' '), name.size()));
     if (const auto blank = name.find_last_of(' '); blank != std::string::npos) {
-      direction = Lower(name.substr(blank + 1));
+      direction = AsciiLower(name.substr(blank + 1));
       name.erase(name.find_last_not_of(' ', blank) + 1);
       if (direction != "asc" && direction != "desc") {
         return InvalidInput("order_by: '{}' must be a column, or a column and asc or desc", item);

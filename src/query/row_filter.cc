@@ -8,9 +8,9 @@
 #include <optional>
 #include <set>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "query/condition_tree_internal.h"
-#include "query/lower_case_internal.h"
 
 namespace millrace::query {
 namespace {
@@ -58,7 +58,7 @@ struct Names {
   // DuckDB's names are equal ignoring case.
   std::shared_ptr<arrow::Field> Find(std::string_view name) const {
     for (const auto& field : schema.fields()) {
-      if (Lower(field->name()) == Lower(name)) return field;
+      if (AsciiLower(field->name()) == AsciiLower(name)) return field;
     }
     return nullptr;
   }

@@ -4,9 +4,9 @@
 #include <boost/json.hpp>
 #include <set>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "query/condition_tree_internal.h"
-#include "query/lower_case_internal.h"
 
 namespace millrace::query {
 namespace {
@@ -140,7 +140,7 @@ class Checker {
                                                          "CAST",     "CASE",       "BETWEEN"};
     if (kHarmless.count(kind) != 0) return Status::OK();
     if (kind == "SUBQUERY") return InvalidInput("subqueries are not allowed");
-    return InvalidInput("{} expressions are not allowed", Lower(kind));
+    return InvalidInput("{} expressions are not allowed", AsciiLower(kind));
   }
 
   Status CheckColumn(const json::object& node) {
@@ -150,7 +150,7 @@ class Checker {
     const auto& parts = names->get_array();
     const std::string name(parts[0].get_string());
     const bool known = std::any_of(columns_.begin(), columns_.end(),
-                                   [&](const std::string& column) { return Lower(column) == Lower(name); });
+                                   [&](const std::string& column) { return AsciiLower(column) == AsciiLower(name); });
     if (!known) {
       return InvalidInput("no window column or key '{}' in {}{}", name, relation_, DidYouMean(name, columns_));
     }
@@ -160,7 +160,7 @@ class Checker {
   }
 
   Status CheckFunction(const json::object& node) {
-    const std::string name = Lower(TextMember(node, "function_name"));
+    const std::string name = AsciiLower(TextMember(node, "function_name"));
     const auto& allowed = AllowedFunctions();
     const std::string_view schema =
         TextMember(node, "schema");  // The parser itself writes extract() as main.date_part().

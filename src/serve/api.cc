@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/ascii_case.h"
 #include "base/json_text.h"
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
@@ -132,11 +133,8 @@ http::Response Api::Handle(const http::Request& request) {
 bool Api::Authorized(const http::Request& request) const {
   if (!options_.bearer) return true;
   constexpr std::string_view kScheme = "bearer ";
-  std::string_view value = request.authorization;
-  if (value.size() < kScheme.size()) return false;
-  for (std::size_t i = 0; i < kScheme.size(); ++i) {
-    if (std::tolower(static_cast<unsigned char>(value[i])) != kScheme[i]) return false;
-  }
+  const std::string_view value = request.authorization;
+  if (!EqualsIgnoringAsciiCase(value.substr(0, kScheme.size()), kScheme)) return false;
   return EqualInConstantTime(value.substr(kScheme.size()), *options_.bearer);
 }
 

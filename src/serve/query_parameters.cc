@@ -8,7 +8,9 @@
 #include <optional>
 #include <set>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
+#include "base/percent_coding.h"
 #include "query/time_expression.h"
 
 namespace millrace::serve {
@@ -20,32 +22,12 @@ const std::vector<std::string>& KnownParameters() {
   return kNames;
 }
 
-std::optional<int> HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return std::nullopt;
-}
-
-Result<std::string> Decode(std::string_view text, bool plus_is_blank) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+' && plus_is_blank) {
-      out += ' ';
-    } else if (text[i] != '%') {
-      out += text[i];
-    } else {
-      const auto high = i + 2 < text.size() ? HexDigit(text[i + 1]) : std::nullopt;
-      const auto low = i + 2 < text.size() ? HexDigit(text[i + 2]) : std::nullopt;
-      if (!high || !low) return InvalidInput("the URL has a broken escape at '{}'", text.substr(i, 3));
-      if (*high == 0 && *low == 0) return InvalidInput("the URL has an escaped NUL");
-      out += static_cast<char>(*high * 16 + *low);
-      i += 2;
-    }
-  }
+Result<std::string> Decode(Result<std::string> text) {
+  if (!text.ok()) return WithContext(text.status(), "the URL");
+  if (text->find('\0') != std::string::npos) return InvalidInput("the URL has an escaped NUL");
   static const bool kTablesReady = (arrow::util::InitializeUTF8(), true);  // Without them everything is valid.
-  if (!kTablesReady || !arrow::util::ValidateUTF8(out)) return InvalidInput("the URL is not UTF-8");
-  return out;
+  if (!kTablesReady || !arrow::util::ValidateUTF8(*text)) return InvalidInput("the URL is not UTF-8");
+  return text;
 }
 
 std::vector<std::string> Split(const std::string& text) {
@@ -106,7 +88,7 @@ Result<Target> ParseTarget(std::string_view target) {
   path.remove_prefix(1);
   while (!path.empty()) {
     const std::size_t slash = std::min(path.find('/'), path.size());
-    ASSIGN_OR_RETURN(std::string segment, Decode(path.substr(0, slash), /*plus_is_blank=*/false));
+    ASSIGN_OR_RETURN(std::string segment, Decode(PercentDecode(path.substr(0, slash))));
     out.segments.push_back(std::move(segment));
     if (slash == path.size()) break;
     path.remove_prefix(slash + 1);
@@ -119,8 +101,8 @@ Result<Target> ParseTarget(std::string_view target) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (pair.empty()) continue;
     const std::size_t equals = std::min(pair.find('='), pair.size());
-    ASSIGN_OR_RETURN(std::string name, Decode(pair.substr(0, equals), /*plus_is_blank=*/true));
-    ASSIGN_OR_RETURN(std::string value, Decode(pair.substr(std::min(equals + 1, pair.size())), /*plus_is_blank=*/true));
+    ASSIGN_OR_RETURN(std::string name, Decode(FormDecode(pair.substr(0, equals))));
+    ASSIGN_OR_RETURN(std::string value, Decode(FormDecode(pair.substr(std::min(equals + 1, pair.size())))));
     out.parameters.emplace_back(std::move(name), std::move(value));
   }
   return out;
@@ -176,9 +158,8 @@ bool ChooseFormat(const Target& target, const std::string& accept, Format* forma
   // Weights as in RFC 9110, 12.5.1; of equal ones the first wins.
   double best = 0;
   for (const auto& range : Split(accept)) {
-    std::string type = range.substr(0, range.find(';'));
+    std::string type = AsciiLower(range.substr(0, range.find(';')));
     type.erase(type.find_last_not_of(' ') + 1);
-    std::transform(type.begin(), type.end(), type.begin(), [](unsigned char c) { return std::tolower(c); });
     double weight = 1;
     if (const auto q = range.find("q="); q != std::string::npos) {
       std::from_chars(range.data() + q + 2, range.data() + range.size(), weight);

@@ -7,12 +7,13 @@
 #include <duckdb.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <list>
 #include <map>
 #include <unordered_map>
 #include <utility>
+
+#include "base/ascii_case.h"
 
 namespace millrace::sql {
 
@@ -65,13 +66,6 @@ struct OwnedResult {
 };
 
 // DuckDB's identifiers compare without regard to ASCII case.
-std::string Folded(std::string_view name) {
-  std::string folded(name);
-  std::transform(folded.begin(), folded.end(), folded.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return folded;
-}
-
 // The rest is advice for people who can change DuckDB's settings.
 std::string_view FirstLine(std::string_view text) { return text.substr(0, text.find('\n')); }
 
@@ -127,7 +121,7 @@ struct Scan {
 // Any table name that is a registered relation becomes a scan of it: no catalog entry is made or changed.
 void ReplaceByScan(duckdb_replacement_scan_info info, const char* table_name, void* data) {
   const auto* relations = static_cast<const Relations*>(data);
-  const std::string folded = Folded(table_name);
+  const std::string folded = AsciiLower(table_name);
   if (!relations->by_folded_name.contains(folded)) return;
   duckdb_replacement_scan_set_function_name(info, kScanFunction);
   const OwnedValue name(duckdb_create_varchar(folded.c_str()));
@@ -326,7 +320,7 @@ class SqlSession::Impl {
                         schema->ToString());
       }
     }
-    const std::string folded = Folded(name);
+    const std::string folded = AsciiLower(name);
     const auto found = relations_.by_folded_name.find(folded);
     if (found == relations_.by_folded_name.end() || !SameSchema(*found->second.schema, *schema)) {
       Relation relation;

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 #include <utility>
 
+#include "base/ascii_case.h"
 #include "base/status.h"
 
 namespace millrace::testing {
@@ -77,8 +77,7 @@ void StubHttpServer::ServeOne(int connection) {
     const auto line_end = text.find("\r\n", line_begin);
     const std::string line = text.substr(line_begin, line_end - line_begin);
     const auto colon = line.find(':');
-    std::string name = line.substr(0, colon);
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    const std::string name = AsciiLower(line.substr(0, colon));
     const auto value = line.find_first_not_of(' ', colon + 1);
     request.headers[name] = value == std::string::npos ? "" : line.substr(value);
     line_begin = line_end + 2;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "eventlog/kafka/kafka_client_internal.h"
 
@@ -36,11 +36,6 @@ constexpr std::array kFilesOfSasl = {
     FileProperty{"sasl.oauthbearer.assertion.file"},
     FileProperty{"sasl.oauthbearer.assertion.jwt.template.file"},
 };
-
-std::string Lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 std::string ValueOf(const Properties& properties, const std::string& name) {
   const auto found = properties.find(name);
@@ -117,7 +112,7 @@ std::vector<KafkaPropertyProblem> FindProblems(const Properties& properties) {
     }
     problems.push_back({.property = name, .message = std::move(message), .of_text = true});
   }
-  const std::string protocol = Lower(ValueOf(properties, "security.protocol"));
+  const std::string protocol = AsciiLower(ValueOf(properties, "security.protocol"));
   if (protocol.ends_with("ssl")) CheckFiles(properties, kFilesOfSsl, problems);
   if (protocol.starts_with("sasl")) {
     CheckFiles(properties, kFilesOfSasl, problems);

@@ -3,10 +3,11 @@
 #include <curl/curl.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cstring>
 #include <mutex>
+
+#include "base/ascii_case.h"
 
 namespace millrace::objectstore::s3 {
 namespace {
@@ -39,8 +40,7 @@ std::size_t OnHeader(char* data, std::size_t, std::size_t size, void* context) {
   }
   const auto colon = line.find(':');
   if (colon == std::string_view::npos) return size;
-  std::string name(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::string name = AsciiLower(line.substr(0, colon));
   std::string_view value = line.substr(colon + 1);
   value.remove_prefix(std::min(value.find_first_not_of(" \t"), value.size()));
   const auto last = value.find_last_not_of(" \t\r\n");

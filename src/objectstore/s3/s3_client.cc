@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <ctime>
-#include <random>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "objectstore/s3/xml.h"
 
@@ -112,10 +112,7 @@ void S3Client::Interrupt() {
 }
 
 bool S3Client::Sleep(int attempt) {
-  static thread_local std::minstd_rand random{std::random_device{}()};
-  const auto ceiling =
-      std::min<std::int64_t>(retry_.backoff_max.count(), retry_.backoff_min.count() << std::min(attempt, 20));
-  const std::chrono::milliseconds pause(std::uniform_int_distribution<std::int64_t>(0, ceiling)(random));
+  const auto pause = FullJitter(attempt, {.min = retry_.backoff_min, .max = retry_.backoff_max});
   std::unique_lock lock(mutex_);
   return !interrupted_.wait_for(lock, pause, [this] { return http_.interrupted(); });
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/percent_coding.h"
 #include "base/uuid.h"
 #include "objectstore/object_key.h"
 #include "objectstore/s3/s3_file.h"
@@ -44,27 +45,6 @@ std::string EscapeXml(const std::string& text) {
     }
   }
   return escaped;
-}
-
-// The keys of a listing are URL-encoded, because XML cannot hold every character.
-Result<std::string> UrlDecode(const std::string& text) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+') {
-      decoded += ' ';
-    } else if (text[i] != '%') {
-      decoded += text[i];
-    } else {
-      unsigned byte = 0;
-      const char* const digits = text.data() + i + 1;
-      if (i + 2 >= text.size() || std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2) {
-        return Corrupt("a listed key is not URL-encoded: {}", text);
-      }
-      decoded += static_cast<char>(byte);
-      i += 2;
-    }
-  }
-  return decoded;
 }
 
 UnixMicros ModifiedOf(const std::string& http_date) {
@@ -258,7 +238,10 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
       if (element.name != "Contents") continue;
       ObjectInfo info{.key = element.TextOf("Key")};
       if (encoded) {
-        ASSIGN_OR_RETURN(info.key, UrlDecode(info.key));
+        // URL-encoded, because XML cannot hold every character.
+        auto key = FormDecode(info.key);
+        if (!key.ok()) return Corrupt("a listed key is not URL-encoded: {}", info.key);
+        info.key = *std::move(key);
       }
       if (!info.key.starts_with(prefix_)) {
         return Corrupt("listing {}: the store answers with the key '{}' of elsewhere", uri_, info.key);

@@ -7,6 +7,8 @@
 #include <array>
 #include <ctime>
 
+#include "base/percent_coding.h"
+
 namespace millrace::objectstore::s3 {
 namespace {
 
@@ -79,7 +81,6 @@ std::string AmzDate(UnixMicros time) {
 }
 
 std::string UriEncode(std::string_view text, bool keep_slash) {
-  constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string encoded;
   encoded.reserve(text.size());
   for (const char c : text) {
@@ -88,10 +89,7 @@ std::string UriEncode(std::string_view text, bool keep_slash) {
     if (plain) {
       encoded += c;
     } else {
-      const auto byte = static_cast<unsigned char>(c);
-      encoded += '%';
-      encoded += kDigits[byte >> 4];
-      encoded += kDigits[byte & 15];
+      AppendPercentEncoded(c, encoded);
     }
   }
   return encoded;
