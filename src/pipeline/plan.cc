@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "delta/table.h"
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 #include "model/dead_letters.h"
 #include "process/transform.h"
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ingest/bytes16_internal.h"
-#include "ingest/column_internal.h"
+#include "ingest/json/bytes16_internal.h"
+#include "ingest/values/column_internal.h"
 
 namespace millrace::ingest {
 

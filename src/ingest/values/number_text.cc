@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "ingest/number_text_internal.h"
+#include "ingest/values/number_text_internal.h"
 
 namespace millrace::ingest {
 namespace {

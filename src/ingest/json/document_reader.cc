@@ -1,9 +1,9 @@
 #include <bitset>
 
 #include "base/status.h"
-#include "ingest/document_reader_internal.h"
-#include "ingest/json_decoder.h"
-#include "ingest/number_text_internal.h"
+#include "ingest/json/document_reader_internal.h"
+#include "ingest/json/json_decoder.h"
+#include "ingest/values/number_text_internal.h"
 
 namespace millrace::ingest {
 namespace {

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <string>
 
-#include "ingest/time_text_internal.h"
+#include "ingest/values/time_text_internal.h"
 
 namespace millrace::ingest {
 namespace {

@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "base/status.h"
-#include "ingest/column_internal.h"
-#include "ingest/key_table_internal.h"
+#include "ingest/json/key_table_internal.h"
+#include "ingest/values/column_internal.h"
 
 namespace millrace::ingest {
 

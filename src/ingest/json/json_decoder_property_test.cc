@@ -20,7 +20,7 @@
 
 #include "ingest/added_columns.h"
 #include "ingest/decoder_testing_internal.h"
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::ingest {

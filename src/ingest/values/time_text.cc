@@ -1,4 +1,4 @@
-#include "ingest/time_text_internal.h"
+#include "ingest/values/time_text_internal.h"
 
 namespace millrace::ingest {
 namespace {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "ingest/key_table_internal.h"
+#include "ingest/json/key_table_internal.h"
 
 namespace millrace::ingest {
 namespace {

@@ -10,7 +10,7 @@
 #include <random>
 #include <string>
 
-#include "ingest/number_text_internal.h"
+#include "ingest/values/number_text_internal.h"
 
 namespace millrace::ingest {
 namespace {

@@ -1,4 +1,4 @@
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 
 #include <arrow/array/builder_binary.h>
 #include <arrow/buffer.h>
@@ -15,14 +15,14 @@
 #include <utility>
 
 #include "base/nearest_name.h"
-#include "ingest/column_internal.h"
-#include "ingest/document_reader_internal.h"
 #include "ingest/field_watch.h"
-#include "ingest/key_table_internal.h"
-#include "ingest/number_text_internal.h"
+#include "ingest/json/document_reader_internal.h"
+#include "ingest/json/key_table_internal.h"
+#include "ingest/json/rescued_text_internal.h"
 #include "ingest/payload_form.h"
-#include "ingest/rescued_text_internal.h"
-#include "ingest/time_text_internal.h"
+#include "ingest/values/column_internal.h"
+#include "ingest/values/number_text_internal.h"
+#include "ingest/values/time_text_internal.h"
 
 namespace millrace::ingest {
 namespace {

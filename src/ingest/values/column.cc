@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ingest/column_internal.h"
+#include "ingest/values/column_internal.h"
 
 namespace millrace::ingest {
 namespace {

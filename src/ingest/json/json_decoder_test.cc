@@ -1,5 +1,5 @@
 // What one document becomes: a row with these cells, or a dead letter with this reason and detail.
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 
 #include <arrow/array.h>
 #include <gmock/gmock.h>
