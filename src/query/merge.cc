@@ -12,6 +12,7 @@
 #include <set>
 #include <utility>
 
+#include "aggregate/function.h"
 #include "base/nearest_name.h"
 #include "base/quantity_text.h"
 #include "query/aggregate_query.h"
@@ -134,35 +135,12 @@ Status CheckUsesGroups(sql::SqlSession& session, const model::AggregateDefinitio
   return Status::OK();
 }
 
-// The rule of model/aggregate.h: which type a merged state has in the SQL of a measure.
-std::string MergedStateSql(const model::AggregateState& state) {
-  const std::string column = sql::QuoteIdentifier(state.name);
-  switch (state.merge) {
-    case model::MergeFunction::kMin:
-      return fmt::format("min({})", column);
-    case model::MergeFunction::kMax:
-      return fmt::format("max({})", column);
-    case model::MergeFunction::kSum:
-      break;
-  }
-  if (state.type->id() == arrow::Type::INT64) return fmt::format("coalesce(sum({}), 0)::BIGINT", column);
-  if (state.type->id() == arrow::Type::DECIMAL128 &&
-      static_cast<const arrow::Decimal128Type&>(*state.type).scale() == 0) {
-    return fmt::format("sum({})::HUGEINT", column);
-  }
-  return fmt::format("sum({})", column);
-}
-
-// The same for a state that is merged already.
-std::string MergedStateTypeSql(const model::AggregateState& state) {
-  const std::string column = sql::QuoteIdentifier(state.name);
-  if (state.merge != model::MergeFunction::kSum) return column;
-  if (state.type->id() == arrow::Type::INT64) return fmt::format("coalesce({}, 0)::BIGINT", column);
-  if (state.type->id() == arrow::Type::DECIMAL128 &&
-      static_cast<const arrow::Decimal128Type&>(*state.type).scale() == 0) {
-    return fmt::format("{}::HUGEINT", column);
-  }
-  return column;
+// A merged state as model/aggregate.h has it in the SQL of measures. Without groups there is one row of merged states,
+// or none, and one of the answer.
+std::string MergedStateSql(const model::AggregateState& state, bool has_groups) {
+  const std::string name = sql::QuoteIdentifier(state.name);
+  const std::string column = has_groups ? name : fmt::format("any_value({})", name);
+  return aggregate::FindFunction(state.function)->zero_if_none ? fmt::format("coalesce({}, 0)", column) : column;
 }
 
 Result<std::string> OrderSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
@@ -205,8 +183,7 @@ std::string MergedSql(const model::AggregateDefinition& definition, const Plan& 
   if (plan.windows) columns.push_back("epoch_us(window_start) AS _start_us");
   for (const auto& key : plan.keys) columns.push_back(sql::QuoteIdentifier(key));
   for (const auto& state : definition.states) {
-    columns.push_back(fmt::format("{} AS {}", has_groups ? MergedStateTypeSql(state) : MergedStateSql(state),
-                                  sql::QuoteIdentifier(state.name)));
+    columns.push_back(fmt::format("{} AS {}", MergedStateSql(state, has_groups), sql::QuoteIdentifier(state.name)));
   }
   // count(*) keeps the statement an aggregation when there is neither a group nor a state.
   if (!has_groups) columns.push_back("count(*) AS _merged_rows");
@@ -264,19 +241,17 @@ Result<std::string> FinalSql(const model::AggregateDefinition& definition, const
 
 constexpr const char* kHaving = "HAVING";
 
-bool IsDecimalSum(const model::AggregateState& state) {
-  return state.merge == model::MergeFunction::kSum && state.type->id() == arrow::Type::DECIMAL128;
-}
+bool MayOverflow(const model::AggregateState& state) { return aggregate::FindFunction(state.function)->may_overflow; }
 
-// Name of the column that says whether the sum of this state fits its type.
+// Name of the column that says whether the value of this state fits its type.
 std::string FitsColumn(std::size_t state) { return fmt::format("_fits_{}", state); }
 
-// PartialSchema() and one boolean for each sum that can leave its type; and one that is always true, which DuckDB
+// PartialSchema() and one boolean for each state that can leave its type; and one that is always true, which DuckDB
 // cannot know.
 std::shared_ptr<arrow::Schema> CarefulSchema(const model::AggregateDefinition& definition) {
   arrow::FieldVector fields = model::PartialSchema(definition)->fields();
   for (std::size_t i = 0; i < definition.states.size(); ++i) {
-    if (IsDecimalSum(definition.states[i])) fields.push_back(arrow::field(FitsColumn(i), arrow::boolean()));
+    if (MayOverflow(definition.states[i])) fields.push_back(arrow::field(FitsColumn(i), arrow::boolean()));
   }
   fields.push_back(arrow::field("_true", arrow::boolean()));
   return arrow::schema(std::move(fields));
@@ -293,7 +268,7 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
     std::vector<std::string> conditions = {"_true"};
     for (std::size_t i = 0; i < definition.states.size(); ++i) {
       const auto& state = definition.states[i];
-      if (IsDecimalSum(state) && Contains(columns, state.name)) conditions.push_back(FitsColumn(i));
+      if (MayOverflow(state) && Contains(columns, state.name)) conditions.push_back(FitsColumn(i));
     }
     return fmt::format("CASE WHEN {} THEN TRY({{'value': ({})}}) END", fmt::join(conditions, " AND "), expression);
   };
@@ -303,7 +278,7 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
   };
   std::vector<std::string> flags = {flag("_true")};
   for (std::size_t i = 0; i < definition.states.size(); ++i) {
-    if (IsDecimalSum(definition.states[i])) flags.push_back(flag(FitsColumn(i)));
+    if (MayOverflow(definition.states[i])) flags.push_back(flag(FitsColumn(i)));
   }
   std::string merged = MergedSql(definition, plan, relation);
   merged.insert(std::string_view("SELECT ").size(), fmt::format("{}, ", fmt::join(flags, ", ")));
@@ -405,7 +380,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> WithCarefulColumns(const model::Aggr
   const std::int64_t num_rows = totals.rows->num_rows();
   auto columns = totals.rows->columns();
   for (std::size_t i = 0; i < groups.states.size(); ++i) {
-    if (!IsDecimalSum(groups.states[i])) continue;
+    if (!MayOverflow(groups.states[i])) continue;
     std::vector<bool> fits(static_cast<std::size_t>(num_rows), true);
     for (const auto& oversized : totals.oversized) {
       if (oversized.state == i) fits[static_cast<std::size_t>(oversized.row)] = false;
