@@ -1,4 +1,4 @@
-/// What the plan's careful SQL reads and the merge makes: the groups, and which of their sums fit.
+/// What the plan's careful SQL reads and the merge makes: the groups, and which of their states fit.
 #pragma once
 
 #include <arrow/type.h>
@@ -8,23 +8,24 @@
 #include <string>
 #include <utility>
 
+#include "aggregate/function.h"
 #include "model/aggregate.h"
 
 namespace millrace::query {
 
-inline bool IsDecimalSum(const model::AggregateState& state) {
-  return state.merge == model::MergeFunction::kSum && state.type->id() == arrow::Type::DECIMAL128;
+inline bool MayOverflow(const model::AggregateState& state) {
+  return aggregate::FindFunction(state.function)->may_overflow;
 }
 
-/// Name of the column that says whether the sum of this state fits its type.
+/// Name of the column that says whether the value of this state fits its type.
 inline std::string FitsColumn(std::size_t state) { return fmt::format("_fits_{}", state); }
 
-/// PartialSchema() and one boolean for each sum that can leave its type; and one that is always true, which DuckDB
+/// PartialSchema() and one boolean for each state that can leave its type; and one that is always true, which DuckDB
 /// cannot know.
 inline std::shared_ptr<arrow::Schema> CarefulSchema(const model::AggregateDefinition& definition) {
   arrow::FieldVector fields = model::PartialSchema(definition)->fields();
   for (std::size_t i = 0; i < definition.states.size(); ++i) {
-    if (IsDecimalSum(definition.states[i])) fields.push_back(arrow::field(FitsColumn(i), arrow::boolean()));
+    if (MayOverflow(definition.states[i])) fields.push_back(arrow::field(FitsColumn(i), arrow::boolean()));
   }
   fields.push_back(arrow::field("_true", arrow::boolean()));
   return arrow::schema(std::move(fields));

@@ -31,7 +31,7 @@ class ReadCommittedTest : public ::testing::Test {
     definition_.name = "a";
     definition_.window_size_us = 60'000'000;
     definition_.keys = {{"country", arrow::utf8()}};
-    definition_.states = {{"_s0", arrow::int64(), model::MergeFunction::kSum}};
+    definition_.states = {{"_s0", arrow::int64(), "count"}};
     folder_ = std::filesystem::path(::testing::TempDir()) /
               ("read_committed_" + std::to_string(::testing::UnitTest::GetInstance()->random_seed()) + "_" +
                ::testing::UnitTest::GetInstance()->current_test_info()->name() + "_" + std::to_string(::getpid()));

@@ -72,7 +72,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> WithCarefulColumns(const model::Aggr
   const std::int64_t num_rows = totals.rows->num_rows();
   auto columns = totals.rows->columns();
   for (std::size_t i = 0; i < groups.states.size(); ++i) {
-    if (!IsDecimalSum(groups.states[i])) continue;
+    if (!MayOverflow(groups.states[i])) continue;
     std::vector<bool> fits(static_cast<std::size_t>(num_rows), true);
     for (const auto& oversized : totals.oversized) {
       if (oversized.state == i) fits[static_cast<std::size_t>(oversized.row)] = false;

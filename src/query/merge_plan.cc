@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "aggregate/function.h"
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "base/quantity_text.h"
@@ -129,35 +130,12 @@ Status CheckUsesGroups(sql::SqlSession& session, const model::AggregateDefinitio
   return Status::OK();
 }
 
-// The rule of model/aggregate.h: which type a merged state has in the SQL of a measure.
-std::string MergedStateSql(const model::AggregateState& state) {
-  const std::string column = sql::QuoteIdentifier(state.name);
-  switch (state.merge) {
-    case model::MergeFunction::kMin:
-      return fmt::format("min({})", column);
-    case model::MergeFunction::kMax:
-      return fmt::format("max({})", column);
-    case model::MergeFunction::kSum:
-      break;
-  }
-  if (state.type->id() == arrow::Type::INT64) return fmt::format("coalesce(sum({}), 0)::BIGINT", column);
-  if (state.type->id() == arrow::Type::DECIMAL128 &&
-      static_cast<const arrow::Decimal128Type&>(*state.type).scale() == 0) {
-    return fmt::format("sum({})::HUGEINT", column);
-  }
-  return fmt::format("sum({})", column);
-}
-
-// The same for a state that is merged already.
-std::string MergedStateTypeSql(const model::AggregateState& state) {
-  const std::string column = sql::QuoteIdentifier(state.name);
-  if (state.merge != model::MergeFunction::kSum) return column;
-  if (state.type->id() == arrow::Type::INT64) return fmt::format("coalesce({}, 0)::BIGINT", column);
-  if (state.type->id() == arrow::Type::DECIMAL128 &&
-      static_cast<const arrow::Decimal128Type&>(*state.type).scale() == 0) {
-    return fmt::format("{}::HUGEINT", column);
-  }
-  return column;
+// A merged state as model/aggregate.h has it in the SQL of measures. Without groups there is one row of merged states,
+// or none, and one of the answer.
+std::string MergedStateSql(const model::AggregateState& state, bool has_groups) {
+  const std::string name = sql::QuoteIdentifier(state.name);
+  const std::string column = has_groups ? name : fmt::format("any_value({})", name);
+  return aggregate::FindFunction(state.function)->zero_if_none ? fmt::format("coalesce({}, 0)", column) : column;
 }
 
 Result<std::string> OrderSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
@@ -200,8 +178,7 @@ std::string MergedSql(const model::AggregateDefinition& definition, const Shape&
   if (shape.windows) columns.push_back("epoch_us(window_start) AS _start_us");
   for (const auto& key : shape.keys) columns.push_back(sql::QuoteIdentifier(key));
   for (const auto& state : definition.states) {
-    columns.push_back(fmt::format("{} AS {}", has_groups ? MergedStateTypeSql(state) : MergedStateSql(state),
-                                  sql::QuoteIdentifier(state.name)));
+    columns.push_back(fmt::format("{} AS {}", MergedStateSql(state, has_groups), sql::QuoteIdentifier(state.name)));
   }
   // count(*) keeps the statement an aggregation when there is neither a group nor a state.
   if (!has_groups) columns.push_back("count(*) AS _merged_rows");
@@ -270,7 +247,7 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
     std::vector<std::string> conditions = {"_true"};
     for (std::size_t i = 0; i < definition.states.size(); ++i) {
       const auto& state = definition.states[i];
-      if (IsDecimalSum(state) && Contains(columns, state.name)) conditions.push_back(FitsColumn(i));
+      if (MayOverflow(state) && Contains(columns, state.name)) conditions.push_back(FitsColumn(i));
     }
     return fmt::format("CASE WHEN {} THEN TRY({{'value': ({})}}) END", fmt::join(conditions, " AND "), expression);
   };
@@ -280,7 +257,7 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
   };
   std::vector<std::string> flags = {flag("_true")};
   for (std::size_t i = 0; i < definition.states.size(); ++i) {
-    if (IsDecimalSum(definition.states[i])) flags.push_back(flag(FitsColumn(i)));
+    if (MayOverflow(definition.states[i])) flags.push_back(flag(FitsColumn(i)));
   }
   std::string merged = MergedSql(definition, shape, relation);
   merged.insert(std::string_view("SELECT ").size(), fmt::format("{}, ", fmt::join(flags, ", ")));
