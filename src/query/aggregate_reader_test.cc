@@ -46,8 +46,8 @@ class AggregateReaderTest : public ::testing::Test {
     definition_.sql = "-";
     definition_.window_size_us = 60'000'000;
     definition_.keys = {{"country", arrow::utf8()}};
-    definition_.states = {{"_s0", arrow::int64(), model::MergeFunction::kSum}};
-    definition_.measures = {{"n", "_s0", "BIGINT"}};
+    definition_.states = {{"_s0", arrow::int64(), "sum"}};
+    definition_.measures = {{"n", "CAST(_s0 AS BIGINT)", "BIGINT"}};
     definition_.output_order = {"window_start", "country", "n"};
     folder_ =
         std::filesystem::path(::testing::TempDir()) / ("aggregate_reader_" + std::to_string(::getpid()) + "_" +
