@@ -7,6 +7,7 @@
   paths     no absolute path of somebody's home folder
   length    a source file has at most 1000 lines
   header    a header starts with a /// comment and has #pragma once
+  names     what docs/how-a-batch-flows.md has in code font like Worker::Cut is a name in src/
 
 Prints "file:line: rule: message" for each finding; exit 1 if there is any, 77 outside a git checkout.
 """
@@ -23,6 +24,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([\w-]+)/[^"]+"')
 MARKER = re.compile(r"\b(?:FIX" r"ME|X" r"XX|HA" r"CK)\b|^(?:<{7}|>{7}|={7})(?:\s|$)")
 BARE_TODO = re.compile(r"\bTO" r"DO\b(?!: \S)")
 HOME = re.compile(r"(?<![\w.~$}])/(?:home/\w|root/|Users/\w)")
+FLOW_PAGE = "docs/how-a-batch-flows.md"
+CODE_NAME = re.compile(r"`((?:\w+::)*[A-Z]\w*[a-z]\w*)`")
 KEYWORDS = {"SOURCES", "DEPS", "LIBS", "PRIVATE_LIBS", "LABELS", "TIMEOUT"}
 
 
@@ -111,6 +114,20 @@ def check(root: pathlib.Path, files: list[str]) -> list[str]:
     return findings
 
 
+def check_names(root: pathlib.Path, files: list[str]) -> list[str]:
+    """Each part of a name must be a word of the code, and a member must stand in a file that speaks of its class."""
+    if FLOW_PAGE not in files:
+        return []
+    words = [set(re.findall(r"\w+", (root / name).read_text(encoding="utf-8")))
+             for name in files if name.startswith("src/") and name.endswith((".h", ".cc"))]
+    findings = []
+    for number, line in enumerate((root / FLOW_PAGE).read_text(encoding="utf-8").splitlines(), 1):
+        for name in CODE_NAME.findall(line):
+            if not any(set(name.split("::")) <= of_file for of_file in words):
+                findings.append(f"{FLOW_PAGE}:{number}: names: there is no {name} in src/")
+    return findings
+
+
 def main() -> int:
     root = pathlib.Path(__file__).resolve().parents[2]
     listed = subprocess.run(["git", "-C", root, "ls-files"], capture_output=True, text=True, check=False)
@@ -118,7 +135,7 @@ def main() -> int:
         print("tidy: skipped, this is not a git checkout")
         return 77
     files = [name for name in listed.stdout.splitlines() if (root / name).exists()]
-    findings = check(root, files)
+    findings = check(root, files) + check_names(root, files)
     print("\n".join(findings) if findings else f"tidy: {len(files)} files, nothing to say")
     return 1 if findings else 0
 

@@ -29,7 +29,7 @@ class Tidy(unittest.TestCase):
             for name in files:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / name).write_text(tree[name])
-            return tidy.check(root, files)
+            return tidy.check(root, files) + tidy.check_names(root, files)
 
     def assert_finds(self, expected: str, **changes: str | None) -> None:
         findings = self.findings(**changes)
@@ -53,6 +53,11 @@ class Tidy(unittest.TestCase):
 
     def test_a_folder_without_a_readme(self):
         self.assert_finds("src/delta: readme", **{"src/delta/README.md": None})
+
+    def test_a_name_of_the_flow_page_that_is_gone(self):
+        page = "docs/how-a-batch-flows.md"
+        self.assertEqual(self.findings(**{page: "`base::Loop` and `max_future`\n", "src/base/a.cc": "base::Loop x;\n"}), [])
+        self.assert_finds(f"{page}:2: names: there is no base::Loop", **{page: "\nSee `base::Loop`.\n"})
 
     def test_markers(self):
         self.assert_finds("markers", **{"src/base/a.cc": "// FIX" "ME later\n"})
