@@ -13,9 +13,9 @@
 #include <cstdio>
 #include <fstream>
 
-#include "delta/checkpoint.h"
-#include "delta/data_file.h"
-#include "delta/log_listing.h"
+#include "delta/data/data_file.h"
+#include "delta/log/checkpoint.h"
+#include "delta/log/log_listing.h"
 #include "delta/table.h"
 #include "model/aggregate.h"
 #include "query/committed_rows.h"

@@ -27,7 +27,7 @@ function(millrace_add_module name)
 endfunction()
 
 # millrace_install_module(NAME HEADERS a.h b.h): the module as millrace::NAME of the installed package, with these of its
-# headers, under <prefix>/include/millrace/NAME. All modules in its DEPS must be installed too.
+# headers, in their folders under <prefix>/include/millrace/NAME. All modules in its DEPS must be installed too.
 function(millrace_install_module name)
   cmake_parse_arguments(I "" "" "HEADERS" ${ARGN})
   set_target_properties(millrace_${name} PROPERTIES EXPORT_NAME ${name})
@@ -35,7 +35,10 @@ function(millrace_install_module name)
   target_compile_features(millrace_${name} INTERFACE $<INSTALL_INTERFACE:cxx_std_20>)
   install(TARGETS millrace_${name} EXPORT MillraceTargets
           ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
-  install(FILES ${I_HEADERS} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/millrace/${name} COMPONENT library)
+  foreach(header IN LISTS I_HEADERS)
+    get_filename_component(folder ${name}/${header} DIRECTORY)
+    install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/millrace/${folder} COMPONENT library)
+  endforeach()
 endfunction()
 
 # millrace_add_test(NAME SOURCES a_test.cc DEPS delta testing): one gtest binary, its cases known to ctest.

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "delta/deletion_vector.h"
+#include "delta/data/deletion_vector.h"
 #include "objectstore/object_store.h"
 
 namespace {

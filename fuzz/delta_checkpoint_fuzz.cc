@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "delta/checkpoint.h"
+#include "delta/log/checkpoint.h"
 
 namespace {
 

@@ -6,10 +6,10 @@
 #include <string>
 #include <string_view>
 
-#include "delta/action_json.h"
-#include "delta/deletion_vector.h"
-#include "delta/file_path.h"
-#include "delta/log_replay.h"
+#include "delta/data/deletion_vector.h"
+#include "delta/log/action_json.h"
+#include "delta/log/log_replay.h"
+#include "delta/text/file_path.h"
 
 using namespace millrace::delta;
 

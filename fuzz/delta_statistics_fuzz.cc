@@ -5,11 +5,11 @@
 #include <cstdlib>
 #include <string>
 
-#include "delta/data_file.h"
-#include "delta/file_path.h"
-#include "delta/file_pruning.h"
-#include "delta/interval_text.h"
-#include "delta/partition_values.h"
+#include "delta/data/data_file.h"
+#include "delta/data/file_pruning.h"
+#include "delta/data/partition_values.h"
+#include "delta/text/file_path.h"
+#include "delta/text/interval_text.h"
 
 namespace {
 

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "delta/snappy.h"
+#include "delta/data/snappy.h"
 
 namespace {
 

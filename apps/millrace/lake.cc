@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "commands.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "lake_table.h"
 #include "query/time_expression.h"
 #include "text_table.h"

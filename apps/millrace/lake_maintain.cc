@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "commands.h"
-#include "delta/compaction.h"
-#include "delta/vacuum.h"
+#include "delta/upkeep/compaction.h"
+#include "delta/upkeep/vacuum.h"
 #include "lake_table.h"
 #include "query/time_expression.h"
 #include "text_table.h"

@@ -11,7 +11,7 @@
 #include <memory>
 
 #include "commands.h"
-#include "delta/scan.h"
+#include "delta/data/scan.h"
 #include "lake_table.h"
 #include "query/row_filter.h"
 #include "serve/answer_writer.h"

@@ -2,7 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "delta/log_replay.h"
+#include "delta/log/log_replay.h"
 #include "query/time_expression.h"
 
 namespace millrace::app::lake {

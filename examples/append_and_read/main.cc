@@ -10,7 +10,7 @@
 #include <string>
 
 #include "delta/append.h"
-#include "delta/scan.h"
+#include "delta/data/scan.h"
 #include "delta/table.h"
 #include "objectstore/object_store.h"
 

@@ -13,7 +13,7 @@
 
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
-#include "delta/table_properties.h"
+#include "delta/log/table_properties.h"
 #include "eventlog/kafka/kafka_properties.h"
 
 namespace millrace::config {

@@ -5,9 +5,9 @@
 
 #include <utility>
 
-#include "delta/compaction.h"
-#include "delta/json_text.h"
-#include "delta/partitioned_writer.h"
+#include "delta/data/partitioned_writer.h"
+#include "delta/text/json_text.h"
+#include "delta/upkeep/compaction.h"
 
 namespace millrace::delta {
 namespace {

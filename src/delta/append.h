@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "base/status.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "delta/table.h"
 
 namespace millrace::delta {

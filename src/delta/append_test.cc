@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/uuid.h"
-#include "delta/scan.h"
+#include "delta/data/scan.h"
 #include "delta/schema_change.h"
 #include "testing/batch_from_json.h"
 #include "testing/faulty_store.h"

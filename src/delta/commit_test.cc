@@ -6,7 +6,7 @@
 #include <random>
 
 #include "base/uuid.h"
-#include "delta/log_replay.h"
+#include "delta/log/log_replay.h"
 #include "delta/table.h"
 #include "testing/faulty_store.h"
 #include "testing/status_matchers.h"

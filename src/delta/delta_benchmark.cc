@@ -9,7 +9,7 @@
 #include <random>
 
 #include "base/uuid.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 
 namespace millrace::delta {
 namespace {

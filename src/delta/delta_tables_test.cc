@@ -13,9 +13,9 @@
 #include <regex>
 
 #include "base/uuid.h"
-#include "delta/data_file.h"
-#include "delta/log_replay.h"
-#include "delta/scan.h"
+#include "delta/data/data_file.h"
+#include "delta/data/scan.h"
+#include "delta/log/log_replay.h"
 #include "delta/table.h"
 #include "testing/status_matchers.h"
 

@@ -12,12 +12,12 @@
 #include "base/kill_point.h"
 #include "base/log.h"
 #include "base/uuid.h"
-#include "delta/action_json.h"
-#include "delta/checkpoint.h"
-#include "delta/json_text.h"
-#include "delta/log_replay.h"
-#include "delta/protocol_support.h"
-#include "delta/table_properties.h"
+#include "delta/log/action_json.h"
+#include "delta/log/checkpoint.h"
+#include "delta/log/log_replay.h"
+#include "delta/log/protocol_support.h"
+#include "delta/log/table_properties.h"
+#include "delta/text/json_text.h"
 
 namespace millrace::delta {
 namespace {

@@ -26,8 +26,8 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "delta/actions.h"
-#include "delta/persistent_map.h"
+#include "delta/log/actions.h"
+#include "delta/log/persistent_map.h"
 #include "objectstore/object_store.h"
 
 namespace millrace::delta {

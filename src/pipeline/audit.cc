@@ -10,7 +10,7 @@
 #include <set>
 #include <utility>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "delta/table.h"
 #include "model/event_batch.h"
 #include "pipeline/open_tables.h"

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "delta/schema_change.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/status_matchers.h"

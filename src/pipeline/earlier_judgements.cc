@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
-#include "delta/scan.h"
+#include "delta/data/scan.h"
 
 namespace millrace::pipeline {
 namespace {

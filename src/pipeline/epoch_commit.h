@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "delta/table.h"
 #include "model/event_batch.h"
 #include "pipeline/plan.h"

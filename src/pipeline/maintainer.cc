@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/log.h"
-#include "delta/compaction.h"
-#include "delta/vacuum.h"
+#include "delta/upkeep/compaction.h"
+#include "delta/upkeep/vacuum.h"
 #include "pipeline/window_upkeep.h"
 
 namespace millrace::pipeline {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "delta/partition_values.h"
+#include "delta/data/partition_values.h"
 
 namespace millrace::pipeline {
 namespace {

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 

@@ -12,7 +12,7 @@
 
 #include "base/memory_budget.h"
 #include "base/status.h"
-#include "delta/partitioned_writer.h"
+#include "delta/data/partitioned_writer.h"
 #include "model/event_batch.h"
 #include "model/ledger.h"
 #include "objectstore/object_store.h"

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "base/kill_point.h"
-#include "delta/compaction.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
+#include "delta/upkeep/compaction.h"
 #include "query/fold.h"
 
 namespace millrace::pipeline {

@@ -14,8 +14,8 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "delta/stop_requested.h"
 #include "delta/table.h"
+#include "delta/upkeep/stop_requested.h"
 #include "model/aggregate.h"
 
 namespace millrace::pipeline {

@@ -9,7 +9,7 @@
 #include <map>
 #include <random>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "query/committed_rows.h"

@@ -6,7 +6,7 @@
 
 #include "base/kill_point.h"
 #include "base/log.h"
-#include "delta/vacuum.h"
+#include "delta/upkeep/vacuum.h"
 #include "pipeline/worker.h"
 #include "pipeline/worker_internal.h"
 

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "base/uuid.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "pipeline/worker.h"

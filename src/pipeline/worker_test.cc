@@ -12,7 +12,7 @@
 #include <future>
 #include <thread>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/memory_event_log.h"

@@ -10,7 +10,7 @@
 #include <deque>
 #include <filesystem>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "objectstore/object_store.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"

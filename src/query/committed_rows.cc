@@ -13,7 +13,7 @@
 
 #include "aggregate/partial_table.h"
 #include "base/stoppable_lock.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 
 namespace millrace::query {
 

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <map>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "objectstore/object_store.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "delta/predicate.h"
+#include "delta/data/predicate.h"
 #include "sql/sql_session.h"
 
 namespace millrace::query {

@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "delta/table.h"
 
 namespace millrace::delta {

@@ -31,7 +31,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "oracle_events.h"
 #include "pipeline/audit.h"
 #include "pipeline/plan.h"

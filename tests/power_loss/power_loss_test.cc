@@ -11,7 +11,7 @@
 #include <set>
 
 #include "base/uuid.h"
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "delta/table.h"
 #include "objectstore/object_store.h"
 #include "simulated_disk.h"

@@ -13,7 +13,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "delta/data_file.h"
+#include "delta/data/data_file.h"
 #include "delta/table.h"
 #include "objectstore/object_store.h"
 #include "testing/batch_from_json.h"

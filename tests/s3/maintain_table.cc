@@ -18,9 +18,9 @@
 #include <thread>
 #include <vector>
 
-#include "delta/compaction.h"
 #include "delta/table.h"
-#include "delta/vacuum.h"
+#include "delta/upkeep/compaction.h"
+#include "delta/upkeep/vacuum.h"
 #include "objectstore/object_store.h"
 
 namespace millrace {

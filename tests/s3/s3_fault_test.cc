@@ -13,8 +13,8 @@
 #include <thread>
 
 #include "base/uuid.h"
-#include "delta/checkpoint.h"
-#include "delta/log_replay.h"
+#include "delta/log/checkpoint.h"
+#include "delta/log/log_replay.h"
 #include "delta/table.h"
 #include "objectstore/s3/s3_store.h"
 #include "testing/status_matchers.h"

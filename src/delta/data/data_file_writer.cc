@@ -1,0 +1,308 @@
+#include <arrow/array.h>
+#include <arrow/memory_pool.h>
+#include <arrow/util/byte_size.h>
+#include <arrow/util/compression.h>
+#include <parquet/properties.h>
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/uuid.h"
+#include "delta/data/data_file.h"
+#include "delta/data/file_stats.h"
+#include "delta/data/parquet_rows_internal.h"
+#include "delta/data/partition_values.h"
+#include "delta/text/file_path.h"
+
+namespace millrace::delta {
+namespace {
+
+// Rows that are looked at before the encodings are chosen.
+constexpr std::int64_t kSampleRows = 4096;
+// Or so many bytes, if that is less.
+constexpr std::int64_t kSampleBytesMax = 4 << 20;
+// Batches of the sample are joined when they are so many: a batch of one row takes kilobytes.
+constexpr std::size_t kSampleBatchesMax = 64;
+// Fewer rows say nothing about encodings, and then nothing is at stake.
+constexpr std::int64_t kSampleRowsMin = 64;
+// What an open file takes beside pages and dictionaries, which its pool counts: at first, and for each column.
+constexpr std::int64_t kOpenFileBytes = 128 << 10;
+constexpr std::int64_t kOpenColumnBytes = 8 << 10;
+// Above this share of distinct values in the sample (about 9,000 distinct values or more) a dictionary costs a hash per
+// value and saves little.
+constexpr double kDistinctShareMax = 0.8;
+// An open row group lives in memory, compressed, until it is written.
+constexpr std::int64_t kOpenRowGroupBytesMax = 32 << 20;
+// Rows after which the row group's size is looked at.
+constexpr std::int64_t kWriteRows = 65'536;
+// Rows after which a page's size is looked at.
+constexpr std::int64_t kPageCheckRows = 16'384;
+// Bytes of a column that are compressed both ways to see whether searching for matches pays.
+constexpr std::size_t kTrialBytes = 128 << 10;
+
+std::string FreshKey(const PartitionValues& values) {
+  return PartitionFolders(values) + "part-00000-" + RandomUuid() + ".zstd.parquet";
+}
+
+// Counts distinct values, up to kSampleRows of them. Equal hashes pass for equal values: it is for an estimate.
+class DistinctCounter {
+ public:
+  void Add(std::string_view value) {
+    const std::uint64_t hash = std::hash<std::string_view>()(value) | 1;
+    std::size_t slot = hash >> 32 & kMask;
+    while (slots_[slot] != 0 && slots_[slot] != hash) slot = (slot + 1) & kMask;
+    count_ += slots_[slot] == 0;
+    slots_[slot] = hash;
+  }
+  std::int64_t count() const { return count_; }
+
+ private:
+  static constexpr std::size_t kMask = 4 * kSampleRows - 1;
+  std::vector<std::uint64_t> slots_ = std::vector<std::uint64_t>(kMask + 1);  // 0: free.
+  std::int64_t count_ = 0;
+};
+
+// The share of distinct values among the non-null rows of the sample; 0 for types that are not looked at.
+double DistinctShare(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sample, int column) {
+  DistinctCounter distinct;
+  std::int64_t rows = 0;
+  for (const auto& batch : sample) {
+    const arrow::Array& array = *batch->column(column);
+    const bool text = array.type_id() == arrow::Type::STRING || array.type_id() == arrow::Type::BINARY;
+    const int width = array.type()->byte_width();
+    const bool fixed = width >= 4 && array.type()->num_fields() == 0 && array.type_id() != arrow::Type::DICTIONARY;
+    if (!text && !fixed) return 0;
+    for (std::int64_t i = 0; i < array.length() && rows < kSampleRows; ++i) {
+      if (array.IsNull(i)) continue;
+      ++rows;
+      if (text) {
+        distinct.Add(static_cast<const arrow::BinaryArray&>(array).GetView(i));
+      } else {
+        const auto* bytes = array.data()->GetValues<char>(1, 0);
+        distinct.Add({bytes + (array.offset() + i) * width, static_cast<std::size_t>(width)});
+      }
+    }
+  }
+  return rows < kSampleRowsMin ? 0 : static_cast<double>(distinct.count()) / static_cast<double>(rows);
+}
+
+// Zstd that hardly looks for matches but still codes literals by Huffman: for hexadecimal ids nearly as small as level
+// 1 at half the CPU time. 1002 is ZSTD_c_literalCompressionMode, 1 enables it; negative levels would switch it off.
+std::shared_ptr<arrow::util::CodecOptions> LiteralsOnly() {
+  auto options = std::make_shared<arrow::util::ZstdCodecOptions>();
+  options->compression_level = -20;
+  options->compression_context_params = {{1002, 1}};
+  return options;
+}
+
+// The sample's values of one column, one after the other.
+std::string ColumnBytes(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sample, int column) {
+  std::string bytes;
+  for (const auto& batch : sample) {
+    const arrow::Array& array = *batch->column(column);
+    const int width = array.type()->byte_width();
+    if (array.length() == 0) continue;
+    if (width > 0) {
+      const auto* values = array.data()->GetValues<char>(1, 0);
+      bytes.append(values + array.offset() * width, static_cast<std::size_t>(array.length() * width));
+    } else if (const auto& texts = static_cast<const arrow::BinaryArray&>(array); texts.value_data() != nullptr) {
+      bytes.append(reinterpret_cast<const char*>(texts.value_data()->data()) + texts.value_offset(0),
+                   static_cast<std::size_t>(texts.total_values_length()));
+    }
+    if (bytes.size() >= kTrialBytes) break;
+  }
+  bytes.resize(std::min(bytes.size(), kTrialBytes));
+  return bytes;
+}
+
+Result<std::int64_t> CompressedSize(const std::string& bytes, const arrow::util::CodecOptions& options) {
+  ASSIGN_OR_RETURN(const auto codec, arrow::util::Codec::Create(arrow::Compression::ZSTD, options));
+  const auto* input = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  const auto size = static_cast<std::int64_t>(bytes.size());
+  std::string output(static_cast<std::size_t>(codec->MaxCompressedLen(size, input)), '\0');
+  return codec->Compress(size, input, std::ssize(output), reinterpret_cast<std::uint8_t*>(output.data()));
+}
+
+// Whether the search for matches at `level` saves a tenth over LiteralsOnly().
+Result<bool> MatchingPays(const std::string& bytes, int level) {
+  ASSIGN_OR_RETURN(const std::int64_t with, CompressedSize(bytes, arrow::util::CodecOptions(level)));
+  ASSIGN_OR_RETURN(const std::int64_t without, CompressedSize(bytes, *LiteralsOnly()));
+  return static_cast<double>(with) < 0.9 * static_cast<double>(without);
+}
+
+bool IsIntegerInParquet(const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::INT32:
+    case arrow::Type::INT64:
+    case arrow::Type::DATE32:
+    case arrow::Type::TIMESTAMP:
+      return true;
+    case arrow::Type::DECIMAL128:
+      return static_cast<const arrow::Decimal128Type&>(type).precision() <= 18;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+class DataFileWriter::Impl {
+ public:
+  Impl(std::shared_ptr<arrow::Schema> schema, PartitionValues values, const DataFileOptions& options,
+       const Clock& clock)
+      : schema_(std::move(schema)),
+        values_(std::move(values)),
+        options_(options),
+        clock_(clock),
+        key_(FreshKey(values_)),
+        pool_(arrow::default_memory_pool()),
+        nans_(*schema_),
+        texts_(*schema_) {}
+
+  Status Start(objectstore::ObjectStore& store) {
+    for (const auto& [column, value] : values_) {
+      if (schema_->GetFieldIndex(column) >= 0) {
+        return InvalidInput("the partition column '{}' must not be in the rows of a data file", column);
+      }
+    }
+    ASSIGN_OR_RETURN(upload_, store.StartUpload(key_));
+    return Status::OK();
+  }
+
+  Status Append(const arrow::RecordBatch& batch) {
+    if (failed_) return InvalidInput("data file {}: an earlier append failed", key_);
+    if (!batch.schema()->Equals(*schema_, false)) {
+      return InvalidInput("data file {}: the batch has another schema: {}; expected: {}", key_,
+                          batch.schema()->ToString(), schema_->ToString());
+    }
+    const Status status = AppendChecked(batch);
+    failed_ = !status.ok();
+    return WithContext(status, "writing data file {}", key_);
+  }
+
+  std::int64_t num_rows() const { return num_rows_; }
+  std::int64_t memory_bytes() const {
+    const std::int64_t open = rows_ ? kOpenFileBytes + kOpenColumnBytes * schema_->num_fields() : 0;
+    return pool_.bytes_allocated() + upload_->buffered_bytes() + sample_bytes_ + open;
+  }
+  std::int64_t num_bytes() const {
+    if (size_) return *size_;
+    return upload_->Tell().ValueOr(0) + pool_.bytes_allocated();
+  }
+
+  Status Close() {
+    if (failed_) return InvalidInput("data file {}: an earlier append failed", key_);
+    failed_ = true;
+    if (!rows_) RETURN_NOT_OK(WithContext(OpenFile(), "writing data file {}", key_));
+    RETURN_NOT_OK(WithContext(rows_->Close(), "writing data file {}", key_));
+    ASSIGN_OR_RETURN(const std::int64_t size, upload_->Tell());
+    RETURN_NOT_OK(WithContext(upload_->Finish(), "finishing data file {}", key_));
+    size_ = size;
+    return Status::OK();
+  }
+
+  Result<AddFile> Finish(const StatsColumns& stats) {
+    if (!size_) RETURN_NOT_OK(Close());
+    AddFile add;
+    add.size = *std::exchange(size_, std::nullopt);
+    add.path = EncodePath(key_);
+    add.partition_values = values_;
+    add.modification_time_ms = clock_.Now() / 1000;
+    add.stats = StatsJson(*schema_, rows_->footer(), nans_, texts_, stats);
+    return add;
+  }
+
+ private:
+  Status AppendChecked(const arrow::RecordBatch& batch) {
+    num_rows_ += batch.num_rows();
+    nans_.Observe(batch);
+    if (rows_) return Write(batch);
+    ASSIGN_OR_RETURN(const std::int64_t bytes, arrow::util::ReferencedBufferSize(batch));
+    sample_bytes_ += bytes;
+    sample_.push_back(batch.Slice(0));
+    if (num_rows_ >= kSampleRows || sample_bytes_ >= kSampleBytesMax) return OpenFile();
+    if (sample_.size() < kSampleBatchesMax) return Status::OK();
+    ASSIGN_OR_RETURN(auto joined, arrow::ConcatenateRecordBatches(std::exchange(sample_, {})));
+    sample_.push_back(std::move(joined));
+    return Status::OK();
+  }
+
+  // Chooses the encodings by what has been appended so far, and writes that.
+  Status OpenFile() {
+    parquet::WriterProperties::Builder builder;
+    builder.memory_pool(&pool_)
+        ->version(parquet::ParquetVersion::PARQUET_2_6)
+        ->compression(parquet::Compression::ZSTD)
+        ->compression_level(options_.zstd_level)
+        ->enable_store_decimal_as_integer()
+        ->write_batch_size(kPageCheckRows)
+        ->max_row_group_length(options_.row_group_rows_max)
+        ->created_by("millrace");
+    for (int i = 0; i < schema_->num_fields(); ++i) {
+      const arrow::Field& field = *schema_->field(i);
+      if (TextBounds::Covers(field)) builder.disable_statistics(field.name());
+      if (num_rows_ < kSampleRowsMin || DistinctShare(sample_, i) <= kDistinctShareMax) continue;
+      builder.disable_dictionary(field.name());
+      if (IsIntegerInParquet(*field.type())) {
+        builder.encoding(field.name(), parquet::Encoding::DELTA_BINARY_PACKED);
+        continue;
+      }
+      ASSIGN_OR_RETURN(const bool pays, MatchingPays(ColumnBytes(sample_, i), options_.zstd_level));
+      if (!pays) builder.codec_options(field.name(), LiteralsOnly());
+    }
+    ASSIGN_OR_RETURN(rows_, ParquetRows::Open(schema_, builder.build(), upload_, pool_, texts_));
+    sample_bytes_ = 0;
+    for (const auto& batch : std::exchange(sample_, {})) RETURN_NOT_OK(Write(*batch));
+    return Status::OK();
+  }
+
+  Status Write(const arrow::RecordBatch& batch) {
+    for (std::int64_t begin = 0; begin < batch.num_rows(); begin += kWriteRows) {
+      if (pool_.bytes_allocated() > kOpenRowGroupBytesMax) RETURN_NOT_OK(rows_->EndRowGroup());
+      RETURN_NOT_OK(batch.num_rows() <= kWriteRows ? rows_->Write(batch)
+                                                   : rows_->Write(*batch.Slice(begin, kWriteRows)));
+    }
+    return Status::OK();
+  }
+
+  const std::shared_ptr<arrow::Schema> schema_;
+  const PartitionValues values_;
+  const DataFileOptions options_;
+  const Clock& clock_;
+  const std::string key_;
+
+  arrow::ProxyMemoryPool pool_;  // Counts what this writer holds; outlives rows_.
+  std::shared_ptr<objectstore::Upload> upload_;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> sample_;  // Until the file is open.
+  std::int64_t sample_bytes_ = 0;
+  NanTracker nans_;
+  TextBounds texts_;
+  std::unique_ptr<ParquetRows> rows_;
+  std::int64_t num_rows_ = 0;
+  std::optional<std::int64_t> size_;  // Closed: of the file.
+  bool failed_ = false;               // Or closed.
+};
+
+DataFileWriter::DataFileWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DataFileWriter::~DataFileWriter() = default;
+
+Result<std::unique_ptr<DataFileWriter>> DataFileWriter::Make(std::shared_ptr<objectstore::ObjectStore> store,
+                                                             std::shared_ptr<arrow::Schema> schema,
+                                                             PartitionValues partition_values,
+                                                             const DataFileOptions& options, const Clock& clock) {
+  auto impl = std::make_unique<Impl>(std::move(schema), std::move(partition_values), options, clock);
+  RETURN_NOT_OK(impl->Start(*store));
+  return std::unique_ptr<DataFileWriter>(new DataFileWriter(std::move(impl)));
+}
+
+Status DataFileWriter::Append(const arrow::RecordBatch& batch) { return impl_->Append(batch); }
+std::int64_t DataFileWriter::num_rows() const { return impl_->num_rows(); }
+std::int64_t DataFileWriter::num_bytes() const { return impl_->num_bytes(); }
+std::int64_t DataFileWriter::memory_bytes() const { return impl_->memory_bytes(); }
+Status DataFileWriter::Close() { return impl_->Close(); }
+Result<AddFile> DataFileWriter::Finish(const StatsColumns& stats) { return impl_->Finish(stats); }
+
+}  // namespace millrace::delta

@@ -1,0 +1,166 @@
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "delta/data/text_dictionary_internal.h"
+
+namespace millrace::delta {
+namespace {
+
+constexpr std::size_t kSlotsMin = 256;
+constexpr std::size_t kKeyBytes = 16;
+// In a table that is half full at most, texts of chance never walk this far.
+constexpr int kStepsMax = 256;
+
+constexpr std::uint64_t kA = 0x9E37'79B9'7F4A'7C15;
+constexpr std::uint64_t kB = 0xD6E8'FEB8'6659'FD93;
+
+// Folded 64 x 64 -> 128 bit multiplication, in the manner of wyhash (Wang Yi).
+inline std::uint64_t Mix(std::uint64_t a, std::uint64_t b) {
+  __extension__ using Uint128 = unsigned __int128;
+  const auto product = static_cast<Uint128>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+inline std::uint64_t Load64(const char* at) {
+  std::uint64_t word;
+  std::memcpy(&word, at, sizeof(word));
+  return word;
+}
+
+// The word's first `size` bytes in memory, and zeros; 0 to 8.
+inline std::uint64_t First(std::uint64_t word, std::size_t size) {
+  static_assert(std::endian::native == std::endian::little);
+  // Shifted twice, because a shift by all 64 bits at once is none.
+  return word & ~(~std::uint64_t{0} << 4 * size << 4 * size);
+}
+
+// At least 16 bytes can be read, whatever lies after the text's end.
+inline TextDictionary::Key KeyOfShort(const char* text, std::size_t size) {
+  return {First(Load64(text), std::min<std::size_t>(size, 8)),
+          First(Load64(text + 8), std::max<std::size_t>(size, 8) - 8)};
+}
+
+TextDictionary::Key KeyOfLong(std::string_view text) {
+  std::uint64_t hash = text.size();
+  const char* const last = text.data() + text.size() - kKeyBytes;
+  for (const char* next = text.data(); next < last; next += kKeyBytes) {
+    hash = Mix(Load64(next) ^ kA, Load64(next + 8) ^ hash);
+  }
+  return {Load64(text.data()), Mix(Load64(last) ^ kB, Load64(last + 8) ^ hash)};
+}
+
+inline TextDictionary::Key KeyOf(std::string_view text, const char* readable_end) {
+  if (text.size() > kKeyBytes) [[unlikely]]
+    return KeyOfLong(text);
+  if (readable_end - text.data() >= static_cast<std::ptrdiff_t>(kKeyBytes)) [[likely]] {
+    return KeyOfShort(text.data(), text.size());
+  }
+  std::array<char, kKeyBytes> copy{};
+  std::copy_n(text.data(), text.size(), copy.data());
+  return KeyOfShort(copy.data(), text.size());
+}
+
+inline std::uint64_t HashOf(TextDictionary::Key key, std::size_t size) {
+  return Mix(key.low ^ kA ^ size, key.high ^ kB);
+}
+
+}  // namespace
+
+TextDictionary::TextDictionary(arrow::MemoryPool* pool)
+    : pool_(pool),
+      slots_(kSlotsMin, Slot(), arrow::stl::allocator<Slot>(pool)),
+      starts_(pool),
+      texts_(pool),
+      indices_(pool),
+      valid_(pool) {}
+
+std::string_view TextDictionary::TextAt(std::int32_t index) const {
+  const std::int32_t start = starts_.data()[index];
+  const std::int64_t end = index + 1 < num_texts() ? starts_.data()[index + 1] : texts_.length();
+  return {reinterpret_cast<const char*>(texts_.data()) + start, static_cast<std::size_t>(end - start)};
+}
+
+Result<std::int64_t> TextDictionary::Add(const arrow::StringArray& rows) {
+  RETURN_NOT_OK(indices_.Reserve(rows.length()));
+  const auto& bytes = rows.value_data();
+  const char* const end = bytes == nullptr ? nullptr : reinterpret_cast<const char*>(bytes->data()) + bytes->size();
+  const bool has_nulls = rows.null_count() > 0;
+  std::int64_t i = 0;
+  for (; i < rows.length() && !full(); ++i) {
+    if (has_nulls && rows.IsNull(i)) {
+      indices_.UnsafeAppend(0);
+      continue;
+    }
+    const std::string_view text = rows.GetView(i);
+    const Key key = KeyOf(text, end);
+    const std::size_t first = HashOf(key, text.size()) & (slots_.size() - 1);
+    std::int32_t index = slots_[first].index;
+    if (slots_[first].key != key || slots_[first].size != text.size() || text.size() > kKeyBytes || index == kFree) {
+      ASSIGN_OR_RETURN(index, FindOrInsert(text, key, first));
+      if (index == kFree) break;
+    }
+    indices_.UnsafeAppend(index);
+  }
+  if (has_nulls && valid_.length() == 0) RETURN_NOT_OK(valid_.Append(indices_.length() - i, true));
+  if (has_nulls) {
+    RETURN_NOT_OK(valid_.Reserve(i));
+    valid_.UnsafeAppend(rows.null_bitmap_data(), rows.offset(), i);
+  } else if (valid_.length() > 0) {
+    RETURN_NOT_OK(valid_.Append(i, true));
+  }
+  return i;
+}
+
+Result<std::int32_t> TextDictionary::FindOrInsert(std::string_view text, Key key, std::size_t slot) {
+  for (int steps = 0; slots_[slot].index != kFree; slot = (slot + 1) & (slots_.size() - 1), ++steps) {
+    const Slot& taken = slots_[slot];
+    if (taken.key == key && taken.size == text.size() && (text.size() <= kKeyBytes || TextAt(taken.index) == text)) {
+      return taken.index;
+    }
+    gave_up_ |= steps > kStepsMax;
+  }
+  gave_up_ |= static_cast<std::int64_t>(text.size()) > kBytesMax;
+  if (gave_up_) return kFree;
+  const std::int32_t index = num_texts();
+  slots_[slot] = {key, static_cast<std::uint32_t>(text.size()), index};
+  RETURN_NOT_OK(starts_.Append(static_cast<std::int32_t>(texts_.length())));
+  RETURN_NOT_OK(texts_.Append(text.data(), static_cast<std::int64_t>(text.size())));
+  bytes_ += 4 + static_cast<std::int64_t>(text.size());
+  if (2 * static_cast<std::size_t>(num_texts()) > slots_.size()) Grow();
+  return index;
+}
+
+void TextDictionary::Grow() {
+  Slots larger(2 * slots_.size(), Slot(), slots_.get_allocator());
+  const std::size_t mask = larger.size() - 1;
+  for (const Slot& slot : slots_) {
+    if (slot.index == kFree) continue;
+    std::size_t at = HashOf(slot.key, slot.size) & mask;
+    while (larger[at].index != kFree) at = (at + 1) & mask;
+    larger[at] = slot;
+  }
+  slots_ = std::move(larger);
+}
+
+Result<TextDictionary::Rows> TextDictionary::Take() {
+  Rows rows;
+  const std::int64_t texts = num_texts();
+  RETURN_NOT_OK(starts_.Append(static_cast<std::int32_t>(texts_.length())));
+  ASSIGN_OR_RETURN(const auto starts, starts_.Finish());
+  ASSIGN_OR_RETURN(const auto bytes, texts_.Finish());
+  rows.dictionary = std::make_shared<arrow::StringArray>(texts, starts, bytes);
+  const std::int64_t length = indices_.length();
+  std::shared_ptr<arrow::Buffer> valid;
+  if (valid_.length() > 0) {
+    ASSIGN_OR_RETURN(valid, valid_.Finish());
+  }
+  ASSIGN_OR_RETURN(const auto indices, indices_.Finish());
+  rows.indices = std::make_shared<arrow::Int32Array>(length, indices, valid);
+  *this = TextDictionary(pool_);
+  return rows;
+}
+
+}  // namespace millrace::delta

@@ -1,0 +1,131 @@
+#include <arrow/array.h>
+#include <arrow/builder.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "delta/data/text_dictionary_internal.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::delta {
+namespace {
+
+using Texts = std::vector<std::optional<std::string>>;
+
+std::shared_ptr<arrow::StringArray> ArrayOf(const Texts& texts) {
+  arrow::StringBuilder builder;
+  for (const auto& text : texts) EXPECT_TRUE((text ? builder.Append(*text) : builder.AppendNull()).ok());
+  return std::static_pointer_cast<arrow::StringArray>(builder.Finish().ValueOrDie());
+}
+
+Texts RowsOf(const TextDictionary::Rows& taken) {
+  const auto& dictionary = static_cast<const arrow::StringArray&>(*taken.dictionary);
+  const auto& indices = static_cast<const arrow::Int32Array&>(*taken.indices);
+  EXPECT_EQ(dictionary.null_count(), 0);
+  Texts rows;
+  for (std::int64_t i = 0; i < indices.length(); ++i) {
+    if (indices.IsNull(i)) {
+      rows.emplace_back();
+    } else {
+      rows.emplace_back(dictionary.GetString(indices.Value(i)));
+    }
+  }
+  return rows;
+}
+
+void ExpectDistinct(const arrow::Array& dictionary) {
+  std::set<std::string> seen;
+  for (std::int64_t i = 0; i < dictionary.length(); ++i) {
+    EXPECT_TRUE(seen.insert(static_cast<const arrow::StringArray&>(dictionary).GetString(i)).second);
+  }
+}
+
+// Texts that are alike in their first bytes, prefixes of each other, hold zeros, and lie around the lengths at which
+// the key changes its form; in several arrays, sliced, with nulls from the first one on or later.
+TEST(TextDictionaryTest, GivesBackEveryRow) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 200; ++round) {
+    TextDictionary dictionary(arrow::default_memory_pool());
+    for (int run = 0; run < 2; ++run) {
+      Texts all;
+      for (int batch = 0; batch < 4; ++batch) {
+        Texts texts(random() % 700);
+        const bool nulls = random() % 2 == 0;
+        for (auto& text : texts) {
+          if (nulls && random() % 5 == 0) continue;
+          text = std::string(random() % 3 == 0 ? 14 + random() % 6 : random() % 40, 'a');
+          for (char& c : *text) c = std::string_view("\0abz", 4)[random() % 8 == 0 ? random() % 4 : 1];
+        }
+        const std::size_t skipped = texts.empty() ? 0 : random() % texts.size();
+        const auto slice =
+            std::static_pointer_cast<arrow::StringArray>(ArrayOf(texts)->Slice(static_cast<std::int64_t>(skipped)));
+        MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*slice));
+        EXPECT_EQ(taken, slice->length());
+        all.insert(all.end(), texts.begin() + static_cast<std::ptrdiff_t>(skipped), texts.end());
+      }
+      EXPECT_FALSE(dictionary.full());
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
+      EXPECT_EQ(RowsOf(rows), all);
+      ExpectDistinct(*rows.dictionary);
+    }
+  }
+}
+
+TEST(TextDictionaryTest, TakesRowsUntilItHasAMebibyte) {
+  TextDictionary dictionary(arrow::default_memory_pool());
+  Texts texts;
+  for (int i = 0; i < 20'000; ++i) texts.emplace_back(std::to_string(i) + std::string(92, '-'));
+  texts[7].reset();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts)));
+  EXPECT_TRUE(dictionary.full());
+  EXPECT_GT(taken, 10'000);
+  EXPECT_LT(taken, 11'000);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
+  EXPECT_EQ(RowsOf(rows), Texts(texts.begin(), texts.begin() + taken));
+  EXPECT_FALSE(dictionary.full());
+}
+
+TEST(TextDictionaryTest, ATextBeyondAMebibyteIsNotTaken) {
+  TextDictionary dictionary(arrow::default_memory_pool());
+  const Texts texts = {"a", std::string((1 << 20) + 1, 'x'), "b"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts)));
+  EXPECT_EQ(taken, 1);
+  EXPECT_TRUE(dictionary.full());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
+  EXPECT_EQ(RowsOf(rows), Texts{"a"});
+}
+
+// Sixteen bytes whose first half cancels the hash's first factor: all of them want the same slot.
+TEST(TextDictionaryTest, GivesUpOnTextsChosenToCollide) {
+  TextDictionary dictionary(arrow::default_memory_pool());
+  const std::uint64_t cancelling = 0x9E37'79B9'7F4A'7C15 ^ 16;
+  Texts texts;
+  for (std::uint64_t i = 0; i < 5'000; ++i) {
+    std::string text(16, '\0');
+    std::memcpy(text.data(), &cancelling, 8);
+    std::memcpy(text.data() + 8, &i, 8);
+    texts.emplace_back(text);
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts)));
+  EXPECT_TRUE(dictionary.full());
+  EXPECT_GT(taken, 200);
+  EXPECT_LT(taken, 300);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
+  EXPECT_EQ(RowsOf(rows), Texts(texts.begin(), texts.begin() + taken));
+}
+
+TEST(TextDictionaryTest, NullsAlone) {
+  TextDictionary dictionary(arrow::default_memory_pool());
+  MILLRACE_ASSERT_OK(dictionary.Add(*ArrayOf(Texts(3))).status());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
+  EXPECT_EQ(rows.dictionary->length(), 0);
+  EXPECT_EQ(RowsOf(rows), Texts(3));
+}
+
+}  // namespace
+}  // namespace millrace::delta
