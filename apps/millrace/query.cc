@@ -150,7 +150,7 @@ Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig confi
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse));
   for (const auto& table_plan : plan->tables) {
-    if (table_plan.name != options.aggregate || table_plan.kind != pipeline::TableKind::kAggregate) continue;
+    if (table_plan.name != options.aggregate || table_plan.kind != config::TableKind::kAggregate) continue;
     const auto& definition = table_plan.aggregate->definition;
     ASSIGN_OR_RETURN(const auto table, delta::Table::Open(objectstore::Below(lake, table_plan.name)));
     const auto snapshot = table->snapshot();

@@ -513,7 +513,7 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
   ReadDocument(document, context, loaded.config, nodes);
-  CheckReferences(loaded.config, nodes, context.findings);
+  PlanDataflow(loaded.config, nodes, context.findings);  // For its findings; who runs it asks for the dataflow.
   loaded.findings = context.findings.Sorted();
   known_keys = std::move(context.known_keys);
   return loaded;

@@ -307,6 +307,9 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"- name: clicks", "- name: clicks\n    partition_by: [contry]",
        "p.yaml:12:20: table 'clicks': partition_by: there is no column 'contry'; did you mean 'country'?"},
       {"- name: clicks", "- name: clicks\n    partition_by: [date(country)]", "date(country) needs a timestamp"},
+      {"country: string\ntables:\n  - name: clicks",
+       "ts_date: date\ntables:\n  - name: clicks\n    partition_by: [\"date(ts)\"]",
+       "p.yaml:12:20: table 'clicks': partition_by: date(ts) adds the column ts_date, which is there already"},
       {"- name: clicks", "- name: clicks\n    partition_by: [year(ts)]",
        "'year(ts)' is neither a column nor date(column)"},
       {"- name: clicks", "- name: clicks\n    partition_by: [ts, ts]", "'ts' is here twice"},
@@ -375,6 +378,13 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
     SCOPED_TRACE(c.replacement);
     EXPECT_THAT(FindingsOf(With(c.piece, c.replacement)), ElementsAre(HasSubstr(c.want)));
   }
+}
+
+TEST(ConfigFindings, WhatTheDecoderCannotTakeHasAPlaceToo) {
+  std::string path = "a";
+  for (int depth = 0; depth < 1100; ++depth) path += ".a";
+  EXPECT_THAT(FindingsOf(With("country: string", "country: {type: string, path: " + path + "}")),
+              ElementsAre(AllOf(StartsWith("p.yaml:8:5: decode.columns: column 'country'"), HasSubstr("too long"))));
 }
 
 TEST(ConfigFindings, AllOfThemInOnePassInTheOrderOfTheFile) {

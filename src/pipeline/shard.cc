@@ -57,7 +57,7 @@ PartitionTimes PartitionProgress::times() const {
 }
 
 int OpenFilesPerTable(const Plan& plan, int num_shards) {
-  const auto is_events = [](const TablePlan& table) { return table.kind == TableKind::kEvents; };
+  const auto is_events = [](const config::TablePlan& table) { return table.kind == config::TableKind::kEvents; };
   const auto tables = static_cast<int>(std::count_if(plan.tables.begin(), plan.tables.end(), is_events));
   return std::clamp(kOpenDataFilesMax / std::max(1, num_shards * tables), 1, ShardOptions().open_files_max);
 }

@@ -103,8 +103,8 @@ class WorkerBackend final : public serve::Backend {
     const std::int64_t cache_bytes = worker.plan().config.limits.memory / kCachesShare;
     const auto files =
         query::MakePartialFileCache(std::min(kCacheBytesMax, cache_bytes), budget->NewShare("cached files"));
-    const auto num_aggregates =
-        std::count_if(tables.begin(), tables.end(), [](const auto& t) { return t.kind == TableKind::kAggregate; });
+    const auto num_aggregates = std::count_if(tables.begin(), tables.end(),
+                                              [](const auto& t) { return t.kind == config::TableKind::kAggregate; });
     const std::int64_t rows_bytes = cache_bytes / std::max<std::int64_t>(1, num_aggregates);
     for (std::size_t t = 0; t < readers_.size(); ++t) {
       committed_rows_.push_back(std::make_unique<query::CommittedRows>(files, std::min(kCacheBytesMax, rows_bytes),
@@ -132,7 +132,7 @@ class WorkerBackend final : public serve::Backend {
   Result<json::value> Aggregates() override {
     json::array aggregates;
     for (const auto& table : worker_.plan().tables) {
-      if (table.kind != TableKind::kAggregate) continue;
+      if (table.kind != config::TableKind::kAggregate) continue;
       const auto& definition = table.aggregate->definition;
       json::array keys;
       for (const auto& key : definition.keys) {
@@ -183,7 +183,7 @@ class WorkerBackend final : public serve::Backend {
     for (std::size_t t = 0; t < status.tables.size(); ++t) tables.push_back(TableJson(status, t, false));
     json::array aggregates;
     for (const auto& table : plan.tables) {
-      if (table.kind == TableKind::kAggregate) aggregates.push_back(json::value(table.name));
+      if (table.kind == config::TableKind::kAggregate) aggregates.push_back(json::value(table.name));
     }
     std::int64_t dead_letters = 0;
     for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
@@ -309,11 +309,12 @@ class WorkerBackend final : public serve::Backend {
       // Up to its last commit: what came after is in no file yet.
       const double since_commit = static_cast<double>(SystemClock().Now() - *table.last_commit) / 1e6;
       const double seconds = std::max(0.1 * num_commits, status.uptime_seconds - since_commit);
-      const double behind = table.kind == TableKind::kDeadLetters ? 0 : static_cast<double>(CommitLag(status, t));
+      const double behind =
+          table.kind == config::TableKind::kDeadLetters ? 0 : static_cast<double>(CommitLag(status, t));
       const double committed_bytes = static_cast<double>(status.bytes) * std::max(0.0, records - behind) / records;
       tables.push_back(json::object{
           {"name", table.name},
-          {"aggregate", table.kind == TableKind::kAggregate},
+          {"aggregate", table.kind == config::TableKind::kAggregate},
           {"commit", fmt::format("{:.3f}s", seconds / num_commits)},
           {"ratio", committed_bytes > 0 ? static_cast<double>(table.bytes_committed) / committed_bytes : 0},
           {"files_per_commit", static_cast<double>(table.files_committed) / num_commits},
@@ -387,7 +388,7 @@ class WorkerBackend final : public serve::Backend {
     std::vector<std::string> names;
     for (std::size_t t = 0; t < worker_.plan().tables.size(); ++t) {
       const auto& table = worker_.plan().tables[t];
-      if (table.kind != TableKind::kAggregate) continue;
+      if (table.kind != config::TableKind::kAggregate) continue;
       if (table.name == name) return static_cast<int>(t);
       names.push_back(table.name);
     }
@@ -558,16 +559,17 @@ class WorkerBackend final : public serve::Backend {
   json::object TableJson(const WorkerStatus& status, std::size_t index, bool whole) {
     const auto& table = status.tables[index];
     const auto& snapshot = *table.snapshot;
-    json::object entry{{"name", table.name},
-                       {"kind", ToString(table.kind)},
-                       {"version", snapshot.version},
-                       {"files", static_cast<std::int64_t>(snapshot.files.size())},
-                       {"bytes", snapshot.num_bytes},
-                       {"rows", RowsOf(index, table.snapshot)},
-                       {"hot_rows", table.hot_rows},
-                       {"last_commit", TimeOrNull(table.last_commit)},
-                       {"commit_seconds", table.commit_seconds},
-                       {"committed_lag_records", table.kind == TableKind::kDeadLetters ? 0 : CommitLag(status, index)}};
+    json::object entry{
+        {"name", table.name},
+        {"kind", ToString(table.kind)},
+        {"version", snapshot.version},
+        {"files", static_cast<std::int64_t>(snapshot.files.size())},
+        {"bytes", snapshot.num_bytes},
+        {"rows", RowsOf(index, table.snapshot)},
+        {"hot_rows", table.hot_rows},
+        {"last_commit", TimeOrNull(table.last_commit)},
+        {"commit_seconds", table.commit_seconds},
+        {"committed_lag_records", table.kind == config::TableKind::kDeadLetters ? 0 : CommitLag(status, index)}};
     if (whole) {
       entry["columns"] = ColumnsJson(*snapshot.schema);
       entry["partition_by"] = json::value_from(snapshot.metadata.partition_columns);

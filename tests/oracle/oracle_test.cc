@@ -736,7 +736,7 @@ class Rehearsal {
 
     for (int t = 0; t < plan_->dead_letters(); ++t) {
       const auto& table = plan_->tables[t];
-      if (table.kind != pipeline::TableKind::kEvents) continue;
+      if (table.kind != config::TableKind::kEvents) continue;
       const bool is_raw = table.name == "raw";
       std::vector<std::string> columns = {"id", "k1", "k2", "amount", "x", "q", "ts", is_raw ? "txt" : "num"};
       if (is_raw) columns.push_back("flag");
