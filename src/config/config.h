@@ -181,8 +181,4 @@ struct LoadedConfig {
 LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options = {});
 LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options = {});
 
-/// "10s", "5m", "24h", "7d", "250ms"; "64MiB", "1GiB", "500kB", "1024".
-Result<std::chrono::microseconds> ParseDuration(const std::string& text);
-Result<std::int64_t> ParseSize(const std::string& text);
-
 }  // namespace millrace::config
