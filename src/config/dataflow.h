@@ -57,7 +57,9 @@ struct Dataflow {
   std::vector<RelationPlan> relations;
   std::vector<TablePlan> tables;  ///< The dead-letter table is the last.
 
-  int dead_letters() const { return static_cast<int>(tables.size()) - 1; }
+  int num_tables() const { return static_cast<int>(tables.size()); }
+  int num_data_tables() const { return num_tables() - 1; }  ///< Events and aggregates: all before the dead letters.
+  int dead_letters() const { return num_tables() - 1; }     ///< The index of their table.
   /// The stages whose dead letters can concern this table: of decoding, of each transform on its way, of itself.
   std::vector<std::string> StagesOf(int table) const;
 };

@@ -199,7 +199,7 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
     auto advanced = progress.Advance(*snapshot, source, part);
     txns.insert(txns.end(), advanced.begin(), advanced.end());
     sources.push_back(source);
-    for (int t = 0; t < plan.dead_letters(); ++t) {
+    for (int t = 0; t < plan.num_data_tables(); ++t) {
       for (const auto& stage : plan.StagesOf(t)) {
         const std::string id = progress.StageId(source, stage);
         const bool known = std::any_of(txns.begin(), txns.end(), [&](const auto& txn) { return txn.app_id == id; });

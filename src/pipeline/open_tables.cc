@@ -113,7 +113,7 @@ Status Complete(const config::TablePlan& plan, delta::Table& table) {
 Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,
                                                           const std::shared_ptr<objectstore::ObjectStore>& lake) {
   std::vector<std::optional<OpenTable>> present;
-  for (int t = 0; t <= plan.dead_letters(); ++t) {
+  for (int t = 0; t < plan.num_tables(); ++t) {
     auto opened = OpenChecked(plan, t, lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     present.push_back(*std::move(opened));
@@ -130,7 +130,7 @@ Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectSt
 Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake) {
   ASSIGN_OR_RETURN(auto present, OpenPresent(plan, lake));
   std::vector<OpenTable> tables;
-  for (int t = 0; t <= plan.dead_letters(); ++t) {
+  for (int t = 0; t < plan.num_tables(); ++t) {
     auto opened = present[t] ? Result<OpenTable>(*std::move(present[t])) : Create(plan, t, lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     RETURN_NOT_OK(WithContext(Complete(plan.tables[t], *opened->table), "table {}", plan.tables[t].name));
@@ -142,7 +142,7 @@ Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_pt
 Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,
                                                 const std::shared_ptr<objectstore::ObjectStore>& lake) {
   std::vector<OpenTable> tables;
-  for (int t = 0; t <= plan.dead_letters(); ++t) {
+  for (int t = 0; t < plan.num_tables(); ++t) {
     ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, t, lake));
     auto table = delta::Table::Open(std::move(store));
     if (!table.ok()) return WithContext(table.status(), "table {}", plan.tables[t].name);

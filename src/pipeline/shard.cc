@@ -80,7 +80,7 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
                                                                      parent.name, parent.schema));
   }
   shard->relation_rows_.resize(relations.size());
-  for (int t = 0; t < shard->plan_->dead_letters(); ++t) {
+  for (int t = 0; t < shard->plan_->num_data_tables(); ++t) {
     ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t],
                                            {shard->options_.budget, shard->options_.open_files_max}));
     shard->sinks_.push_back(std::move(sink));
