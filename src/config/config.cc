@@ -256,6 +256,7 @@ void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     at.name = section.RequireText("name", table.name);
     if (at.name != nullptr && !CheckName(table.name, "a table's name", false, *at.name, section)) at.name = nullptr;
     at.from = section.Text("from", table.from);
+    if (at.from == nullptr && section.Has("from")) table.from.clear();  // Nobody knows which columns it has.
     at.partition_by = section.TextList("partition_by", table.partition_by);
     table.commit = ReadCommit(section);
     ReadProperties(section, table.properties);

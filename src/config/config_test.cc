@@ -555,6 +555,11 @@ TEST(ConfigVariables, NeedNoValueWithoutAnEnvironment) {
                     "serve: {listen: \"${MILLRACE_TEST_UNSET:?no}\", auth: {bearer: \"${file:/nonexistent}\"}}\n";
   EXPECT_THAT(FindingsOf(text, without), IsEmpty());
   EXPECT_EQ(FindingsOf(text).size(), 3u);
+  // Nothing is said of the columns of a relation that is not known.
+  EXPECT_THAT(FindingsOf(With("- name: clicks",
+                              "- name: clicks\n    from: \"${MILLRACE_TEST_UNSET}\"\n    partition_by: [site]"),
+                         without),
+              IsEmpty());
   // What is wrong whatever the environment holds is still found.
   EXPECT_THAT(FindingsOf(With("./log", "'${1}'"), without), ElementsAre(HasSubstr("is not a variable")));
 }
