@@ -37,7 +37,7 @@ std::string AuditToJson(const pipeline::AuditReport& report) {
     json::object offsets;
     for (const auto& [source, next] : table.next) offsets[model::ToString(source)] = next;
     tables.push_back(json::object{{"name", table.name},
-                                  {"kind", pipeline::ToString(table.kind)},
+                                  {"kind", config::ToString(table.kind)},
                                   {"version", table.version},
                                   {"files", table.num_files},
                                   {"rows", table.rows},

@@ -11,6 +11,7 @@
 
 #include "audit_report.h"
 #include "base/log.h"
+#include "base/quantity_text.h"
 #include "commands.h"
 #include "devices/simulator.h"
 #include "objectstore/object_store.h"
@@ -115,7 +116,7 @@ Status WriteFile(const std::filesystem::path& path, const std::string& text) {
 int RunDemo(const DemoFlags& options) {
   std::optional<std::chrono::microseconds> duration;
   if (!options.duration.empty()) {
-    const auto parsed = config::ParseDuration(options.duration);
+    const auto parsed = ParseDuration(options.duration);
     if (!parsed.ok()) return Complain(WithContext(parsed.status(), "--for"), kUsage);
     duration = *parsed;
   }

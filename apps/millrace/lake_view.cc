@@ -22,10 +22,10 @@ struct LakeViewFlags {
 Status PrintView(const LakeViewFlags& options, config::PipelineConfig config) {
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kRefuse));
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
-  const pipeline::TablePlan* found = nullptr;
+  const config::TablePlan* found = nullptr;
   std::vector<std::string> names;
   for (const auto& table : plan->tables) {
-    if (table.kind != pipeline::TableKind::kAggregate) continue;
+    if (table.kind != config::TableKind::kAggregate) continue;
     names.push_back(table.name);
     if (table.name == options.aggregate) found = &table;
   }

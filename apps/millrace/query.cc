@@ -152,7 +152,7 @@ Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig confi
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse));
   for (const auto& table_plan : plan->tables) {
-    if (table_plan.name != options.aggregate || table_plan.kind != pipeline::TableKind::kAggregate) continue;
+    if (table_plan.name != options.aggregate || table_plan.kind != config::TableKind::kAggregate) continue;
     ASSIGN_OR_RETURN(const auto table, delta::Table::Open(objectstore::Below(lake, table_plan.name)));
     ASSIGN_OR_RETURN(const auto progress, pipeline::Progress::Of(*table, plan->config.app_id,
                                                                  plan->config.source.topics, plan->config.txn_ids));

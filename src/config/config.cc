@@ -256,6 +256,7 @@ void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     at.name = section.RequireText("name", table.name);
     if (at.name != nullptr && !CheckName(table.name, "a table's name", false, *at.name, section)) at.name = nullptr;
     at.from = section.Text("from", table.from);
+    if (at.from == nullptr && section.Has("from")) table.from.clear();  // Nobody knows which columns it has.
     at.partition_by = section.TextList("partition_by", table.partition_by);
     table.commit = ReadCommit(section);
     ReadProperties(section, table.properties);
@@ -513,7 +514,7 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
   ReadDocument(document, context, loaded.config, nodes);
-  CheckReferences(loaded.config, nodes, context.findings);
+  PlanDataflow(loaded.config, nodes, context.findings);  // For its findings; who runs it asks for the dataflow.
   loaded.findings = context.findings.Sorted();
   known_keys = std::move(context.known_keys);
   return loaded;

@@ -181,12 +181,4 @@ struct LoadedConfig {
 LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options = {});
 LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options = {});
 
-/// What would be kept in one folder, or in folders within each other, and would be taken for each other's: a sentence
-/// each. Follows links; looks at nothing else.
-std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
-
-/// "10s", "5m", "24h", "7d", "250ms"; "64MiB", "1GiB", "500kB", "1024".
-Result<std::chrono::microseconds> ParseDuration(const std::string& text);
-Result<std::int64_t> ParseSize(const std::string& text);
-
 }  // namespace millrace::config

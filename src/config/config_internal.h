@@ -1,9 +1,10 @@
-/// Between reading the configuration (config.cc) and checking what needs several parts of it (checks.cc).
+/// Between reading the configuration (config.cc) and planning what it comes to (dataflow.cc).
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "config/dataflow.h"
 #include "config/section_internal.h"
 
 namespace millrace::config {
@@ -22,18 +23,25 @@ struct ConfigNodes {
   };
   const ConfigNode* pipeline = nullptr;
   const ConfigNode* embedded_path = nullptr;
+  const ConfigNode* columns =
+      nullptr;  ///< decode.columns; set if nothing is wrong there: SQL can be planned against it.
   const ConfigNode* event_time_column = nullptr;
   std::vector<Transform> transforms;
   std::vector<Table> tables;
   std::vector<Transform> aggregates;
-  bool columns_are_good = false;  ///< decode.columns has no finding, so SQL can be planned against it.
 };
 
 /// decode: and its columns.
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes);
 
-/// Names that clash, references that lead nowhere or in a circle, columns that are not there, and all of the SQL.
-void CheckReferences(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings);
+/// What would be kept in one folder, or in folders within each other, and would be taken for each other's: a sentence
+/// each. Follows links; looks at nothing else.
+std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
+
+/// As PlanDataflow() of dataflow.h, with findings for names that clash, references that lead nowhere or in a circle,
+/// columns that are not there, tables that cannot be made, and all of the SQL. The dataflow is whole if `nodes` are and
+/// there is no finding.
+Dataflow PlanDataflow(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings);
 
 /// All that LoadConfigText does, and every key that it asked for.
 LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,

@@ -10,7 +10,6 @@
 #include <fstream>
 #include <regex>
 
-#include "base/quantity_text.h"
 #include "config/config_internal.h"
 #include "testing/status_matchers.h"
 
@@ -307,6 +306,9 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"- name: clicks", "- name: clicks\n    partition_by: [contry]",
        "p.yaml:12:20: table 'clicks': partition_by: there is no column 'contry'; did you mean 'country'?"},
       {"- name: clicks", "- name: clicks\n    partition_by: [date(country)]", "date(country) needs a timestamp"},
+      {"country: string\ntables:\n  - name: clicks",
+       "ts_date: date\ntables:\n  - name: clicks\n    partition_by: [\"date(ts)\"]",
+       "p.yaml:12:20: table 'clicks': partition_by: date(ts) adds the column ts_date, which is there already"},
       {"- name: clicks", "- name: clicks\n    partition_by: [year(ts)]",
        "'year(ts)' is neither a column nor date(column)"},
       {"- name: clicks", "- name: clicks\n    partition_by: [ts, ts]", "'ts' is here twice"},
@@ -375,6 +377,13 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
     SCOPED_TRACE(c.replacement);
     EXPECT_THAT(FindingsOf(With(c.piece, c.replacement)), ElementsAre(HasSubstr(c.want)));
   }
+}
+
+TEST(ConfigFindings, WhatTheDecoderCannotTakeHasAPlaceToo) {
+  std::string path = "a";
+  for (int depth = 0; depth < 1100; ++depth) path += ".a";
+  EXPECT_THAT(FindingsOf(With("country: string", "country: {type: string, path: " + path + "}")),
+              ElementsAre(AllOf(StartsWith("p.yaml:8:5: decode.columns: column 'country'"), HasSubstr("too long"))));
 }
 
 TEST(ConfigFindings, AllOfThemInOnePassInTheOrderOfTheFile) {
@@ -546,6 +555,11 @@ TEST(ConfigVariables, NeedNoValueWithoutAnEnvironment) {
                     "serve: {listen: \"${MILLRACE_TEST_UNSET:?no}\", auth: {bearer: \"${file:/nonexistent}\"}}\n";
   EXPECT_THAT(FindingsOf(text, without), IsEmpty());
   EXPECT_EQ(FindingsOf(text).size(), 3u);
+  // Nothing is said of the columns of a relation that is not known.
+  EXPECT_THAT(FindingsOf(With("- name: clicks",
+                              "- name: clicks\n    from: \"${MILLRACE_TEST_UNSET}\"\n    partition_by: [site]"),
+                         without),
+              IsEmpty());
   // What is wrong whatever the environment holds is still found.
   EXPECT_THAT(FindingsOf(With("./log", "'${1}'"), without), ElementsAre(HasSubstr("is not a variable")));
 }
@@ -587,70 +601,6 @@ TEST(ConfigOverrides, MistakesNameTheOption) {
   }
   EXPECT_THAT(FindingsOf(kSmall, {.environment = true, .overrides = {{"limits.memory", "[1"}}}),
               ElementsAre(AllOf(StartsWith("--set limits.memory"), HasSubstr("not valid YAML"))));
-}
-
-TEST(ConfigValues, Durations) {
-  const std::pair<const char*, std::int64_t> good[] = {
-      {"0", 0},
-      {"7us", 7},
-      {"250ms", 250'000},
-      {"10s", 10'000'000},
-      {"5m", 300'000'000},
-      {"24h", 86'400'000'000},
-      {"7d", 604'800'000'000},
-      {"10 s", 10'000'000},
-  };
-  for (const auto& [text, want] : good) {
-    SCOPED_TRACE(text);
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto parsed, ParseDuration(text));
-    EXPECT_EQ(parsed.count(), want);
-  }
-  for (const char* bad : {"", "10", "s", "-1s", "1.5s", "1w", "1h30m", "10S", "106751992d", "99999999999999999999s"}) {
-    SCOPED_TRACE(bad);
-    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, ParseDuration(bad));
-  }
-}
-
-TEST(ConfigValues, AreReadAsMessagesWriteThem) {
-  const std::pair<std::int64_t, const char*> durations[] = {{0, "0"},
-                                                            {1, "1us"},
-                                                            {1500, "1500us"},
-                                                            {250'000, "250ms"},
-                                                            {90'000'000, "90s"},
-                                                            {3'600'000'000, "1h"},
-                                                            {172'800'000'000, "2d"}};
-  for (const auto& [value, text] : durations) {
-    EXPECT_EQ(DurationText(std::chrono::microseconds(value)), text);
-    EXPECT_EQ(ParseDuration(text).ValueOrDie().count(), value);
-  }
-  const std::pair<std::int64_t, const char*> sizes[] = {
-      {0, "0"}, {1, "1B"}, {1000, "1000B"}, {2048, "2KiB"}, {64 << 20, "64MiB"}, {std::int64_t{3} << 40, "3TiB"}};
-  for (const auto& [value, text] : sizes) {
-    EXPECT_EQ(SizeText(value), text);
-    EXPECT_EQ(ParseSize(text).ValueOrDie(), value);
-  }
-}
-
-TEST(ConfigValues, Sizes) {
-  const std::pair<const char*, std::int64_t> good[] = {
-      {"0", 0},
-      {"1024", 1024},
-      {"1B", 1},
-      {"500kB", 500'000},
-      {"64MiB", 64 << 20},
-      {"1GiB", 1 << 30},
-      {"2TB", 2'000'000'000'000},
-      {"1 MB", 1'000'000},
-  };
-  for (const auto& [text, want] : good) {
-    SCOPED_TRACE(text);
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto parsed, ParseSize(text));
-    EXPECT_EQ(parsed, want);
-  }
-  for (const char* bad : {"", "MiB", "-1", "1.5GiB", "1Gb", "8388608TiB", "99999999999999999999"}) {
-    SCOPED_TRACE(bad);
-    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, ParseSize(bad));
-  }
 }
 
 }  // namespace

@@ -211,8 +211,9 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
         }
       }
     }
-    nodes.columns_are_good =
-        context.findings.size() == findings_before && config.decode.columns.size() == columns->entries.size();
+    if (context.findings.size() == findings_before && config.decode.columns.size() == columns->entries.size()) {
+      nodes.columns = columns;
+    }
   }
   decode.Finish();
 }

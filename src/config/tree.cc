@@ -324,6 +324,11 @@ void Findings::Add(const Place& place, std::string message) {
   findings_.push_back({place.file, place.line, place.column, std::move(message)});
 }
 
+std::string ToString(const Finding& finding) {
+  if (finding.line == 0) return fmt::format("{}: {}", finding.file, finding.message);
+  return fmt::format("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.message);
+}
+
 std::vector<Finding> Findings::Sorted() const {
   auto sorted = findings_;
   const auto position = [](const Finding& f) { return std::tie(f.line, f.column, f.file, f.message); };

@@ -4,15 +4,38 @@
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <charconv>
+#include <chrono>
+#include <string_view>
+
+#include "base/quantity_text.h"
 
 namespace millrace::pipeline {
 
 namespace json = boost::json;
 
+namespace {
+
+constexpr const char* kWindow = "window";
+constexpr std::string_view kTumbling = "tumbling ";
+constexpr std::string_view kMicros = " us";
+
+// The size of a window is kept in microseconds, and said as people write it: "tumbling 1m".
+std::string ForPeople(const std::string& part, const std::string& text) {
+  if (part != kWindow || !text.starts_with(kTumbling)) return text;
+  std::int64_t size_us = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data() + kTumbling.size(), end, size_us);
+  if (error != std::errc() || std::string_view(rest, end) != kMicros) return text;
+  return std::string(kTumbling) + DurationText(std::chrono::microseconds(size_us));
+}
+
+}  // namespace
+
 AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
   const auto& definition = plan.definition;
   AggregateMeaning meaning;
-  meaning["window"] = fmt::format("tumbling {} us", definition.window_size_us);
+  meaning[kWindow] = fmt::format("{}{}{}", kTumbling, definition.window_size_us, kMicros);
   meaning["time"] = plan.inputs.front().sql;
   if (!plan.where_sql.empty()) meaning["where"] = plan.where_sql;
   for (std::size_t k = 0; k < definition.keys.size(); ++k) {
@@ -59,13 +82,14 @@ std::string Difference(const AggregateMeaning& table, const AggregateMeaning& pi
   for (const auto& [part, text] : table) {
     const auto now = pipeline.find(part);
     if (now == pipeline.end()) {
-      add(fmt::format("{} is gone, it is '{}' in the table", part, text));
+      add(fmt::format("{} is gone, it is '{}' in the table", part, ForPeople(part, text)));
     } else if (now->second != text) {
-      add(fmt::format("{}: it is '{}' in the table, '{}' in the pipeline", part, text, now->second));
+      add(fmt::format("{}: it is '{}' in the table, '{}' in the pipeline", part, ForPeople(part, text),
+                      ForPeople(part, now->second)));
     }
   }
   for (const auto& [part, text] : pipeline) {
-    if (!table.contains(part)) add(fmt::format("{} is new: '{}'", part, text));
+    if (!table.contains(part)) add(fmt::format("{} is new: '{}'", part, ForPeople(part, text)));
   }
   return difference;
 }

@@ -30,7 +30,7 @@ std::string ToProperty(const AggregateMeaning& meaning);
 /// kCorrupt: the text is not of ToProperty().
 Result<AggregateMeaning> FromProperty(const std::string& text);
 
-/// "window: it is 'tumbling 60000000 us' in the table, 'tumbling 300000000 us' in the pipeline; state n is new"; empty:
+/// "window: it is 'tumbling 1m' in the table, 'tumbling 5m' in the pipeline; state n is new: 'count(*) int64'"; empty:
 /// they are the same.
 std::string Difference(const AggregateMeaning& table, const AggregateMeaning& pipeline);
 

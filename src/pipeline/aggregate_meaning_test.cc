@@ -55,7 +55,7 @@ TEST(AggregateMeaning, WhatChangesTheRowsIsNamed) {
   const Case cases[] = {
       {"SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 5 MINUTE) WHERE a "
        "> 0 GROUP BY ALL",
-       "window: it is 'tumbling 60000000 us' in the table, 'tumbling 300000000 us' in the pipeline"},
+       "window: it is 'tumbling 1m' in the table, 'tumbling 5m' in the pipeline"},
       {"SELECT window_start, country, count(*) AS n, sum(a) AS total FROM TUMBLE(clean, seen, INTERVAL 1 MINUTE) WHERE "
        "a > 0 GROUP BY ALL",
        "time: "},
@@ -93,6 +93,21 @@ TEST(AggregateMeaning, WhatChangesTheRowsIsNamed) {
     SCOPED_TRACE(c.sql);
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto now, Meaning(c.sql));
     EXPECT_THAT(Difference(kept, now), HasSubstr(c.difference));
+  }
+}
+
+TEST(AggregateMeaning, WindowsAreKeptInMicrosecondsAndSaidAsWritten) {
+  const auto kept = Meaning(kSql).ValueOrDie();
+  EXPECT_EQ(kept.at("window"), "tumbling 60000000 us") << "tables have it, and it is compared with theirs";
+  auto other = kept;
+  for (const auto& [text, said] : {std::pair{"tumbling 1500000 us", "'tumbling 1500ms'"},
+                                   {"tumbling 604800000000 us", "'tumbling 7d'"},
+                                   {"tumbling soon", "'tumbling soon'"},
+                                   {"tumbling 5 s", "'tumbling 5 s'"},
+                                   {"tumbling 99999999999999999999 us", "'tumbling 99999999999999999999 us'"},
+                                   {"another kind 60000000 us", "'another kind 60000000 us'"}}) {
+    other["window"] = text;
+    EXPECT_THAT(Difference(other, kept), HasSubstr(std::string("window: it is ") + said + " in the table"));
   }
 }
 

@@ -232,11 +232,11 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
     audit.next = progress.NextOffsets(*snapshot);
     ASSIGN_OR_RETURN(const auto history, table.History(std::numeric_limits<std::int64_t>::max()));
     CheckTotals(progress, *snapshot, audit);
-    if (table_plan.kind == TableKind::kDeadLetters) {
+    if (table_plan.kind == config::TableKind::kDeadLetters) {
       letters = AuditLetters(table, *snapshot, audit);
     } else {
       CheckChain(history, audit);
-      if (table_plan.kind == TableKind::kEvents) {
+      if (table_plan.kind == config::TableKind::kEvents) {
         AuditEvents(opened[t], *snapshot, audit);
       } else {
         AuditAggregate(table, *snapshot, audit);

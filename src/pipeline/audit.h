@@ -25,7 +25,7 @@ namespace millrace::pipeline {
 
 struct TableAudit {
   std::string name;
-  TableKind kind = TableKind::kEvents;
+  config::TableKind kind = config::TableKind::kEvents;
   std::int64_t version = -1;
   std::int64_t num_files = 0;
   std::int64_t rows = 0;  ///< Events behind the rows, counted in the files.

@@ -62,7 +62,7 @@ std::shared_ptr<arrow::Field> FieldOf(const ingest::AddedColumn& column) {
 
 }  // namespace
 
-ColumnAdder::ColumnAdder(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store)
+ColumnAdder::ColumnAdder(const config::TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store)
     : plan_(plan), store_(std::move(store)) {
   Adopt(*plan_.schema);
 }

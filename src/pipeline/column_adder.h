@@ -32,7 +32,7 @@ inline constexpr std::size_t kAddedColumnsMax = 100;
 class ColumnAdder {
  public:
   /// `plan.adds_columns`; it outlives this. `store` holds the table, which exists.
-  ColumnAdder(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store);
+  ColumnAdder(const config::TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store);
 
   /// `rows` of plan.schema, the added columns behind; the rescued column keeps what none of them takes. Blocks for a
   /// commit when a key is new. kTransient: the table could not be read or changed; nothing is lost, try again.
@@ -47,7 +47,7 @@ class ColumnAdder {
   std::size_t Adopt(const arrow::Schema& schema);
   void WarnOfLimit(const std::string& key);
 
-  const TablePlan& plan_;
+  const config::TablePlan& plan_;
   const std::shared_ptr<objectstore::ObjectStore> store_;
   ingest::RescuedFields fields_;
   std::shared_ptr<arrow::Schema> schema_;  // Of what Spread() returns.

@@ -71,7 +71,7 @@ std::map<std::int64_t, std::string> Rows(TestPipeline& pipeline) {
 /// Another worker on the same tables, or the same after a restart.
 std::unique_ptr<Shard> AnotherShard(TestPipeline& pipeline) {
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
-  for (int t = 0; t <= pipeline.plan().dead_letters(); ++t) {
+  for (int t = 0; t < pipeline.plan().num_tables(); ++t) {
     stores.push_back(OpenTableStore(pipeline.plan(), t, pipeline.lake()).ValueOrDie());
   }
   auto shard = Shard::Make(pipeline.shared_plan(), std::move(stores)).ValueOrDie();

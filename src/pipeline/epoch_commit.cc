@@ -60,11 +60,12 @@ bool IsIn(const Progress& progress, const PreparedEpoch& epoch, const delta::Sna
 
 }  // namespace
 
-Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& table, std::vector<SealedPart> parts) {
+Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::Table& table,
+                                   std::vector<SealedPart> parts) {
   PreparedEpoch prepared;
   ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(*table.snapshot()));
   // Queries, folding and retention go by it, whatever the table's properties leave out.
-  if (plan.kind == TableKind::kAggregate) stats.leaves.insert({model::kWindowStart});
+  if (plan.kind == config::TableKind::kAggregate) stats.leaves.insert({model::kWindowStart});
   std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows;
   for (auto& part : parts) {
     prepared.epoch = std::max(prepared.epoch, part.epoch);
@@ -127,7 +128,7 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table
   return EpochCommitted{std::move(committed.snapshot), committed.version, written, num_files, num_bytes};
 }
 
-Result<EpochOutcome> CommitStarts(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
+Result<EpochOutcome> CommitStarts(const Plan& plan, const config::TablePlan& table_plan, delta::Table& table,
                                   const Progress& progress, const model::OffsetVector& starts) {
   const auto snapshot = table.snapshot();
   json::array partitions;
@@ -198,7 +199,7 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
     auto advanced = progress.Advance(*snapshot, source, part);
     txns.insert(txns.end(), advanced.begin(), advanced.end());
     sources.push_back(source);
-    for (int t = 0; t < plan.dead_letters(); ++t) {
+    for (int t = 0; t < plan.num_data_tables(); ++t) {
       for (const auto& stage : plan.StagesOf(t)) {
         const std::string id = progress.StageId(source, stage);
         const bool known = std::any_of(txns.begin(), txns.end(), [&](const auto& txn) { return txn.app_id == id; });

@@ -36,7 +36,8 @@ struct PreparedEpoch {
 
 /// Finishes the files of all shards' parts. kTransient: a file could not be written; nothing of the epoch can be
 /// committed, it must be discarded and read again.
-Result<PreparedEpoch> PrepareEpoch(const TablePlan& plan, const delta::Table& table, std::vector<SealedPart> parts);
+Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::Table& table,
+                                   std::vector<SealedPart> parts);
 
 /// One commit with the files and, per partition, the txn family of progress.h; fenced by each partition's txn. May be
 /// repeated with the same epoch after kTransient or kUnknownOutcome: a try that landed is found by its offsets.
@@ -45,7 +46,7 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table
 
 /// One commit without files that says where reading of these partitions begins; fenced by the table's knowing nothing
 /// of them. A start that another process wrote meanwhile is Fenced, the same one or not.
-Result<EpochOutcome> CommitStarts(const Plan& plan, const TablePlan& table_plan, delta::Table& table,
+Result<EpochOutcome> CommitStarts(const Plan& plan, const config::TablePlan& table_plan, delta::Table& table,
                                   const Progress& progress, const model::OffsetVector& starts);
 
 /// Dead letters and how far each stage's letters are complete.

@@ -106,7 +106,7 @@ void Maintainer::Do(const char* name, const std::string& table, Task task) {
 }
 
 void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixMicros> watermark) {
-  const TablePlan& plan = worker_.plan().tables[index];
+  const config::TablePlan& plan = worker_.plan().tables[index];
   if (state.table == nullptr) {
     auto opened = delta::Table::Open(worker_.TableStore(index));
     if (!opened.ok()) {
@@ -116,7 +116,7 @@ void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixM
     state.table = std::move(*opened);
   }
   auto& table = *state.table;
-  const bool is_aggregate = plan.kind == TableKind::kAggregate;
+  const bool is_aggregate = plan.kind == config::TableKind::kAggregate;
   const delta::StopRequested stop = [this] { return stopping(); };
   if (is_aggregate && plan.retention) {
     Do("retention", plan.name, [&]() -> Result<Work> {

@@ -9,7 +9,7 @@ namespace millrace::pipeline {
 namespace {
 
 /// A column that only the pipeline has is good if it is going to be added.
-Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
+Status CheckSchema(const config::TablePlan& plan, const delta::Snapshot& snapshot) {
   // First: a partition column that is missing cannot be added.
   if (snapshot.metadata.partition_columns != plan.partition_columns) {
     return InvalidInput(
@@ -23,7 +23,7 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
     const auto found = snapshot.schema->GetFieldByName(field->name());
     if (found == nullptr) {
       if (plan.on_new_column == config::OnNewColumn::kAdd) continue;
-      if (plan.kind == TableKind::kEvents) {
+      if (plan.kind == config::TableKind::kEvents) {
         return InvalidInput("the table in the lake has no column '{}'; set on_new_column: add to let it grow",
                             field->name());
       }
@@ -44,7 +44,8 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
   return Status::OK();
 }
 
-Status CheckMeaning(const TablePlan& plan, const objectstore::ObjectStore& store, const delta::Snapshot& snapshot) {
+Status CheckMeaning(const config::TablePlan& plan, const objectstore::ObjectStore& store,
+                    const delta::Snapshot& snapshot) {
   const auto property = snapshot.metadata.configuration.find(kAggregateProperty);
   if (property == snapshot.metadata.configuration.end()) return Status::OK();
   ASSIGN_OR_RETURN(const auto kept, FromProperty(property->second));
@@ -56,15 +57,15 @@ Status CheckMeaning(const TablePlan& plan, const objectstore::ObjectStore& store
       difference, store.uri());
 }
 
-Status CheckTable(const TablePlan& plan, const delta::Table& table) {
+Status CheckTable(const config::TablePlan& plan, const delta::Table& table) {
   const auto snapshot = table.snapshot();
   RETURN_NOT_OK(table.CheckWritable());
   // First, because it says more than a column that is missing.
-  if (plan.kind == TableKind::kAggregate) RETURN_NOT_OK(CheckMeaning(plan, *table.store(), *snapshot));
+  if (plan.kind == config::TableKind::kAggregate) RETURN_NOT_OK(CheckMeaning(plan, *table.store(), *snapshot));
   return CheckSchema(plan, *snapshot);
 }
 
-delta::CreateOptions CreateOptionsOf(const TablePlan& plan) {
+delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
   delta::CreateOptions options{.schema = plan.schema,
                                .partition_columns = plan.partition_columns,
                                .configuration = plan.properties,
@@ -101,7 +102,7 @@ Result<OpenTable> Create(const Plan& plan, int index, const std::shared_ptr<obje
   return WithProgress(plan, std::move(table));
 }
 
-Status Complete(const TablePlan& plan, delta::Table& table) {
+Status Complete(const config::TablePlan& plan, delta::Table& table) {
   if (plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(delta::AddColumns(table, plan.schema->fields()));
   if (plan.aggregate && !table.snapshot()->metadata.configuration.contains(kAggregateProperty)) {
     RETURN_NOT_OK(delta::SetProperty(table, kAggregateProperty, ToProperty(MeaningOf(*plan.aggregate))));
@@ -112,7 +113,7 @@ Status Complete(const TablePlan& plan, delta::Table& table) {
 Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,
                                                           const std::shared_ptr<objectstore::ObjectStore>& lake) {
   std::vector<std::optional<OpenTable>> present;
-  for (int t = 0; t <= plan.dead_letters(); ++t) {
+  for (int t = 0; t < plan.num_tables(); ++t) {
     auto opened = OpenChecked(plan, t, lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     present.push_back(*std::move(opened));
@@ -129,7 +130,7 @@ Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectSt
 Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake) {
   ASSIGN_OR_RETURN(auto present, OpenPresent(plan, lake));
   std::vector<OpenTable> tables;
-  for (int t = 0; t <= plan.dead_letters(); ++t) {
+  for (int t = 0; t < plan.num_tables(); ++t) {
     auto opened = present[t] ? Result<OpenTable>(*std::move(present[t])) : Create(plan, t, lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     RETURN_NOT_OK(WithContext(Complete(plan.tables[t], *opened->table), "table {}", plan.tables[t].name));
@@ -141,7 +142,7 @@ Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_pt
 Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,
                                                 const std::shared_ptr<objectstore::ObjectStore>& lake) {
   std::vector<OpenTable> tables;
-  for (int t = 0; t <= plan.dead_letters(); ++t) {
+  for (int t = 0; t < plan.num_tables(); ++t) {
     ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, t, lake));
     auto table = delta::Table::Open(std::move(store));
     if (!table.ok()) return WithContext(table.status(), "table {}", plan.tables[t].name);

@@ -1,61 +1,16 @@
-/// A pipeline's configuration, compiled: schemas, the order of transforms, and the tables with what feeds them.
+/// What a worker runs: a pipeline's configuration and the dataflow that it comes to.
 #pragma once
 
-#include <arrow/type.h>
-
 #include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "base/status.h"
-#include "config/config.h"
+#include "config/dataflow.h"
 #include "objectstore/object_store.h"
-#include "process/aggregate_plan.h"
 
 namespace millrace::pipeline {
 
-/// A named stream of batches: relation 0 is "input" (the decoded events), the others are transforms. A relation's
-/// parent always has a smaller index.
-struct RelationPlan {
-  std::string name;
-  int parent = -1;
-  std::string sql;
-  std::shared_ptr<arrow::Schema> schema;
-};
-
-enum class TableKind { kEvents, kAggregate, kDeadLetters };
-
-std::string_view ToString(TableKind kind);
-
-struct TablePlan {
-  std::string name;
-  TableKind kind = TableKind::kEvents;
-  int relation = 0;                       ///< Events and aggregates: what feeds it.
-  std::shared_ptr<arrow::Schema> schema;  ///< As rows reach the table's sink: partition columns included.
-  std::vector<std::string> partition_columns;
-  std::vector<std::string> derived_dates;  ///< For date(x) in partition_by: the x of each, in schema order.
-  std::vector<int> columns;                ///< Events: the relation's columns that the table keeps, in order.
-  int rescued_column = -1;    ///< Events: ingest::kRescuedColumn in `schema`; -1: the table does not keep it.
-  bool adds_columns = false;  ///< Events: decode.unknown_fields is `add`, and there is a rescued_column.
-  std::vector<std::string> object_keys{};  ///< If adds_columns: keys of objects that declared columns read from.
-  std::optional<process::AggregatePlan> aggregate;  ///< Aggregates only.
-  config::CommitTrigger commit;
-  std::map<std::string, std::string> properties;
-  config::OnNewColumn on_new_column = config::OnNewColumn::kReject;  ///< Events only.
-  std::optional<std::chrono::microseconds> retention;                ///< Aggregates only.
-};
-
-struct Plan {
+struct Plan : config::Dataflow {
   config::PipelineConfig config;
-  std::shared_ptr<arrow::Schema> event_schema;
-  int event_time_column = -1;  ///< In event_schema; -1: none is configured.
-  std::vector<RelationPlan> relations;
-  std::vector<TablePlan> tables;  ///< The dead-letter table is the last.
-
-  int dead_letters() const { return static_cast<int>(tables.size()) - 1; }
-  /// The stages whose dead letters can concern this table: of decoding, of each transform on its way, of itself.
-  std::vector<std::string> StagesOf(int table) const;
 };
 
 /// The store that `lake` names.
@@ -66,7 +21,7 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeCon
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
                                                                  const std::shared_ptr<objectstore::ObjectStore>& lake);
 
-/// kInvalidInput names the table, transform or aggregate that does not fit.
+/// kInvalidInput names all that does not fit.
 Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config);
 
 }  // namespace millrace::pipeline

@@ -97,7 +97,7 @@ void FindTooLong(const std::string& column, const arrow::Array& array, std::vect
 
 }  // namespace
 
-RowCheck::RowCheck(const TablePlan& plan) : plan_(plan) {
+RowCheck::RowCheck(const config::TablePlan& plan) : plan_(plan) {
   for (const auto& field : plan_.schema->fields()) {
     const auto& names = plan_.partition_columns;
     const bool is_partition = std::find(names.begin(), names.end(), field->name()) != names.end();

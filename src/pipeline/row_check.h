@@ -30,7 +30,7 @@ struct RefusedRow {
 class RowCheck {
  public:
   /// `plan`: of an event table; it outlives this. Nothing is NOT NULL until SetTableSchema().
-  explicit RowCheck(const TablePlan& plan);
+  explicit RowCheck(const config::TablePlan& plan);
 
   /// The table's schema in the lake, which may have been made stricter than the pipeline's.
   void SetTableSchema(const arrow::Schema& schema);
@@ -44,7 +44,7 @@ class RowCheck {
     std::shared_ptr<arrow::Field> required;  // As in the lake, if it or a field within it is NOT NULL there.
   };
 
-  const TablePlan& plan_;
+  const config::TablePlan& plan_;
   std::vector<Column> columns_;  // Of plan.schema.
 };
 

@@ -23,8 +23,8 @@ using ::testing::IsEmpty;
 
 const auto kUtc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 
-TablePlan PlanOf(std::shared_ptr<arrow::Schema> schema, std::vector<std::string> partition_columns = {}) {
-  TablePlan plan;
+config::TablePlan PlanOf(std::shared_ptr<arrow::Schema> schema, std::vector<std::string> partition_columns = {}) {
+  config::TablePlan plan;
   plan.name = "t";
   plan.schema = std::move(schema);
   plan.partition_columns = std::move(partition_columns);

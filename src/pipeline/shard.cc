@@ -57,7 +57,7 @@ PartitionTimes PartitionProgress::times() const {
 }
 
 int OpenFilesPerTable(const Plan& plan, int num_shards) {
-  const auto is_events = [](const TablePlan& table) { return table.kind == TableKind::kEvents; };
+  const auto is_events = [](const config::TablePlan& table) { return table.kind == config::TableKind::kEvents; };
   const auto tables = static_cast<int>(std::count_if(plan.tables.begin(), plan.tables.end(), is_events));
   return std::clamp(kOpenDataFilesMax / std::max(1, num_shards * tables), 1, ShardOptions().open_files_max);
 }
@@ -80,7 +80,7 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
                                                                      parent.name, parent.schema));
   }
   shard->relation_rows_.resize(relations.size());
-  for (int t = 0; t < shard->plan_->dead_letters(); ++t) {
+  for (int t = 0; t < shard->plan_->num_data_tables(); ++t) {
     ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t],
                                            {shard->options_.budget, shard->options_.open_files_max}));
     shard->sinks_.push_back(std::move(sink));

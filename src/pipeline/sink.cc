@@ -31,11 +31,11 @@ Result<std::shared_ptr<arrow::Array>> DateOf(const arrow::Array& timestamps) {
 
 }  // namespace
 
-Result<std::unique_ptr<Sink>> Sink::Make(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store,
+Result<std::unique_ptr<Sink>> Sink::Make(const config::TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store,
                                          SinkOptions options) {
   auto sink = std::unique_ptr<Sink>(new Sink(plan, std::move(store), std::move(options)));
   if (sink->options_.budget != nullptr) sink->memory_ = sink->options_.budget->NewShare("open epochs");
-  if (plan.kind == TableKind::kAggregate) {
+  if (plan.kind == config::TableKind::kAggregate) {
     ASSIGN_OR_RETURN(sink->aggregator_, process::WindowedAggregator::Make(*plan.aggregate));
   } else if (plan.adds_columns) {
     sink->adder_ = std::make_unique<ColumnAdder>(plan, sink->store_);
@@ -43,7 +43,9 @@ Result<std::unique_ptr<Sink>> Sink::Make(const TablePlan& plan, std::shared_ptr<
   return sink;
 }
 
-std::string Sink::stage() const { return (plan_.kind == TableKind::kAggregate ? "aggregate:" : "table:") + plan_.name; }
+std::string Sink::stage() const {
+  return (plan_.kind == config::TableKind::kAggregate ? "aggregate:" : "table:") + plan_.name;
+}
 
 void Sink::Start(const model::TopicPartition& source, const SinkStart& start) {
   positions_[source] = {start.next, start.covered_from, start.fence};

@@ -67,8 +67,8 @@ struct SinkOptions {
 /// defect and aborts, because going on would lose or double rows.
 class Sink {
  public:
-  static Result<std::unique_ptr<Sink>> Make(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store,
-                                            SinkOptions options = {});
+  static Result<std::unique_ptr<Sink>> Make(const config::TablePlan& plan,
+                                            std::shared_ptr<objectstore::ObjectStore> store, SinkOptions options = {});
 
   void Start(const model::TopicPartition& source, const SinkStart& start);
   void Stop(const model::TopicPartition& source);
@@ -109,13 +109,13 @@ class Sink {
     query::HotSegment segment;
   };
 
-  Sink(const TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store, SinkOptions options)
+  Sink(const config::TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store, SinkOptions options)
       : plan_(plan), store_(std::move(store)), options_(std::move(options)), row_check_(plan) {}
   Result<std::shared_ptr<arrow::RecordBatch>> TableRows(const arrow::RecordBatch& rows) const;
   Status AppendEvents(std::shared_ptr<arrow::RecordBatch> rows);
   void Measure() { memory_.Set(memory_bytes()); }
 
-  const TablePlan& plan_;  // The shared Plan outlives every sink.
+  const config::TablePlan& plan_;  // The shared Plan outlives every sink.
   std::shared_ptr<objectstore::ObjectStore> store_;
   const SinkOptions options_;
   RowCheck row_check_;                  // Events.

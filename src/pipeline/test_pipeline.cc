@@ -81,7 +81,7 @@ TestPipeline::~TestPipeline() {
 
 void TestPipeline::Start() {
   std::vector<model::Offset> next;
-  for (int t = 0; t < plan_->dead_letters(); ++t) {
+  for (int t = 0; t < plan_->num_data_tables(); ++t) {
     next.push_back(progress_.NextOffset(*tables_[t]->snapshot(), kSource).value_or(0));
   }
   StartAt(next);
@@ -130,7 +130,7 @@ Result<EpochOutcome> TestPipeline::Commit(int table) {
 }
 
 Status TestPipeline::CommitAll() {
-  for (int t = 0; t < plan_->dead_letters(); ++t) {
+  for (int t = 0; t < plan_->num_data_tables(); ++t) {
     ASSIGN_OR_RETURN(const auto outcome, Commit(t));
     if (!std::holds_alternative<EpochCommitted>(outcome)) return Conflict("table {} was fenced", plan_->tables[t].name);
   }

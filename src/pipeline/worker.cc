@@ -210,7 +210,7 @@ asio::awaitable<void> Worker::Control() {
   if (!subscribed.ok() && !stopping_) {
     Fail(subscribed);
   } else if (!stopping_) {
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       tasks_.Spawn("cutting " + tables_[t]->status.name, CutRegularly(t));
     }
     tasks_.Spawn("rates", Tick());
@@ -322,7 +322,7 @@ void Worker::Backpressure() {
   status_.memory_used = budget_->used() + used_by_answers;
   const Pressure pressure = PressureOf(budget_->used(), budget_->limit() - used_by_answers, is_behind);
   if (pressure.cut) {
-    for (int t = 0; t < plan_->dead_letters(); ++t) RequestCut(t);
+    for (int t = 0; t < plan_->num_data_tables(); ++t) RequestCut(t);
   }
   waiting_for_room_ = pressure.wait;
   // A short wait leaves the records in the client's bounded queue; a long one pauses the partitions, so that the
@@ -392,7 +392,7 @@ void Worker::Dispatch(model::FetchedRecords records) {
     const Status status = thread->shard->Process(records);
     records = {};
     thread->Measure();
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       if (thread->shard->sink(t).file_bytes() > plan_->tables[t].commit.bytes && !tables_[t]->cut_requested) {
         asio::post(control_, [this, t] { RequestCut(t); });
       }
@@ -426,7 +426,7 @@ bool Worker::AtEnd() const {
 
 std::vector<TablePosition> Worker::PositionsOf(const model::TopicPartition& source) const {
   std::vector<TablePosition> positions;
-  for (int t = 0; t < plan_->dead_letters(); ++t) {
+  for (int t = 0; t < plan_->num_data_tables(); ++t) {
     const auto& state = *tables_[t];
     const auto snapshot = state.table->snapshot();
     positions.push_back({.table = state.status.name,
@@ -481,11 +481,11 @@ asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> Wor
 asio::awaitable<Status> Worker::WriteStarts(const std::map<model::TopicPartition, PartitionStartPlan>& plans) {
   const auto& config = plan_->config.source;
   if (!MustBeWritten(config.start)) co_return Status::OK();
-  std::vector<model::OffsetVector> starts(plan_->dead_letters());
+  std::vector<model::OffsetVector> starts(plan_->num_data_tables());
   std::set<std::string> new_topics;
   for (const auto& [source, plan] : plans) {
     const auto positions = PositionsOf(source);
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       if (!plan.tables[t].is_new) continue;
       starts[t][source] = plan.tables[t].covered_from;
       if (!positions[t].knows_topic) new_topics.insert(source.topic);
@@ -502,13 +502,13 @@ asio::awaitable<Status> Worker::WriteStarts(const std::map<model::TopicPartition
     CO_ASSIGN_OR_RETURN(const auto resolved, co_await ResolveStarts(others, bounds));
     for (const auto& source : others) {
       const auto positions = PositionsOf(source);
-      for (int t = 0; t < plan_->dead_letters(); ++t) {
+      for (int t = 0; t < plan_->num_data_tables(); ++t) {
         if (positions[t].next || positions[t].knows_topic) continue;
         starts[t][source] = FirstStart(config, source, positions, positions[t], bounds.at(source), resolved.at(source));
       }
     }
   }
-  for (int t = 0; t < plan_->dead_letters(); ++t) {
+  for (int t = 0; t < plan_->num_data_tables(); ++t) {
     if (starts[t].empty()) continue;
     auto& state = *tables_[t];
     const CommitTry commit = [this, &state, t, table_starts = starts[t]] {
@@ -528,7 +528,7 @@ asio::awaitable<Status> Worker::CheckFingerprints(const std::vector<model::Topic
                                                   const model::OffsetRanges& bounds) {
   for (const auto& source : partitions) {
     std::set<model::Offset> checked;
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       const auto snapshot = tables_[t]->table->snapshot();
       const auto next = tables_[t]->progress.NextOffset(*snapshot, source);
       const auto expected = tables_[t]->progress.FingerprintOf(*snapshot, source);
@@ -577,7 +577,7 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     lowest[source] = plan.lowest;
     model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
     std::map<std::string, model::Offset> lowest_of_stage;
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       const auto& state = *tables_[t];
       const auto& table_start = plan.tables[t];
       // A commit of WriteStarts() may have brought news of other writers.

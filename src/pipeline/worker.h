@@ -55,7 +55,7 @@ struct WorkerStatus {
   };
   struct Table {
     std::string name;
-    TableKind kind = TableKind::kEvents;
+    config::TableKind kind = config::TableKind::kEvents;
     delta::SnapshotPtr snapshot;
     std::int64_t hot_rows = 0;
     std::int64_t rows_committed = 0;   ///< By this process.

@@ -56,10 +56,10 @@ class WorkerBackend final : public serve::Backend {
     const std::int64_t limit = worker.plan().config.limits.memory;
     const auto& budget = worker.answer_memory();
     const auto resources = query::ReaderResources::Make(limit, *budget);
-    const auto num_aggregates =
-        std::count_if(tables.begin(), tables.end(), [](const auto& t) { return t.kind == TableKind::kAggregate; });
+    const auto num_aggregates = std::count_if(tables.begin(), tables.end(),
+                                              [](const auto& t) { return t.kind == config::TableKind::kAggregate; });
     for (int t = 0; t < std::ssize(tables); ++t) {
-      if (tables[t].kind != TableKind::kAggregate) continue;
+      if (tables[t].kind != config::TableKind::kAggregate) continue;
       auto& aggregate = aggregates_[tables[t].name];
       aggregate.hot = std::make_unique<WorkerHotSource>(worker, t);
       aggregate.reader = std::make_unique<query::AggregateReader>(
@@ -122,9 +122,10 @@ class WorkerBackend final : public serve::Backend {
     ASSIGN_OR_RETURN(view.status, worker_.Describe());
     for (std::size_t t = 0; t < view.status.tables.size(); ++t) {
       const auto& table = view.status.tables[t];
-      view.tables.push_back({.uri = worker_.TableStore(static_cast<int>(t))->uri(),
-                             .rows = RowsOf(t, table.snapshot),
-                             .lag_records = table.kind == TableKind::kDeadLetters ? 0 : CommitLag(view.status, t)});
+      view.tables.push_back(
+          {.uri = worker_.TableStore(static_cast<int>(t))->uri(),
+           .rows = RowsOf(t, table.snapshot),
+           .lag_records = table.kind == config::TableKind::kDeadLetters ? 0 : CommitLag(view.status, t)});
     }
     view.lake = worker_.LakeUsage();
     view.cpu_seconds = ProcessCpuSeconds();

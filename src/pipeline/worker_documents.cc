@@ -80,7 +80,7 @@ Result<json::value> TableDocument(const WorkerView& view, const std::string& nam
 json::value AggregatesDocument(const Plan& plan) {
   json::array aggregates;
   for (const auto& table : plan.tables) {
-    if (table.kind != TableKind::kAggregate) continue;
+    if (table.kind != config::TableKind::kAggregate) continue;
     const auto& definition = table.aggregate->definition;
     json::array keys;
     for (const auto& key : definition.keys) {
@@ -122,7 +122,7 @@ json::value PipelineDocument(const WorkerView& view) {
   for (std::size_t t = 0; t < view.tables.size(); ++t) tables.push_back(TableSummary(view, t));
   json::array aggregates;
   for (const auto& table : plan.tables) {
-    if (table.kind == TableKind::kAggregate) aggregates.push_back(json::value(table.name));
+    if (table.kind == config::TableKind::kAggregate) aggregates.push_back(json::value(table.name));
   }
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
@@ -169,7 +169,7 @@ Result<json::value> CostUsageDocument(const WorkerView& view) {
     const double committed_bytes = static_cast<double>(status.bytes) * std::max(0.0, records - behind) / records;
     tables.push_back(
         json::object{{"name", table.name},
-                     {"aggregate", table.kind == TableKind::kAggregate},
+                     {"aggregate", table.kind == config::TableKind::kAggregate},
                      {"commit", fmt::format("{:.3f}s", seconds / num_commits)},
                      {"ratio", committed_bytes > 0 ? static_cast<double>(table.bytes_committed) / committed_bytes : 0},
                      {"files_per_commit", static_cast<double>(table.files_committed) / num_commits},

@@ -67,12 +67,12 @@ asio::awaitable<bool> Worker::CutAllUntil(steady_clock::time_point deadline) {
     int left;
     asio::steady_timer ended;  // Cancelled by the last.
   };
-  auto round = std::make_shared<Round>(control_.get_executor(), plan_->dead_letters());
+  auto round = std::make_shared<Round>(control_.get_executor(), plan_->num_data_tables());
   const auto cut_one = [](Worker* worker, int table, std::shared_ptr<Round> shared) -> asio::awaitable<void> {
     co_await worker->Cut(table);
     if (--shared->left == 0) shared->ended.cancel();
   };
-  for (int t = 0; t < plan_->dead_letters(); ++t) {
+  for (int t = 0; t < plan_->num_data_tables(); ++t) {
     tasks_.Spawn("the last cut of " + tables_[t]->status.name, cut_one(this, t, round));
   }
   while (round->left > 0 && steady_clock::now() < deadline) {
@@ -269,7 +269,7 @@ void Worker::ReportProgress() {
   model::OffsetVector lowest;
   for (const auto& [source, owned] : owned_) {
     std::optional<model::Offset> low;
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       const auto next = tables_[t]->progress.NextOffset(*tables_[t]->table->snapshot(), source);
       low = t == 0 || !next ? next : std::min(low, next);
       if (!low) break;

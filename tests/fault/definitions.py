@@ -17,7 +17,7 @@ MINUTES = 6
 BASE = "SELECT window_start, country, sum(a) AS s FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL"
 # What is edited, to what, and what the message must name: the part, and both of its sides where it has two.
 OTHER_MEANINGS = (
-    ("window", BASE.replace("1 MINUTE", "5 MINUTE"), ("window", "60000000 us", "300000000 us")),
+    ("window", BASE.replace("1 MINUTE", "5 MINUTE"), ("window", "tumbling 1m", "tumbling 5m")),
     ("measure", BASE.replace("sum(a)", "sum(a * 100)"), ("state s", "100")),
     ("function", BASE.replace("sum(a)", "max(a)"), ("state s", r"sum\(", r"max\(")),
     ("where", BASE.replace(" GROUP", " WHERE a > 0 GROUP"), ("where is new", "a")),

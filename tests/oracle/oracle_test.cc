@@ -612,7 +612,7 @@ class Rehearsal {
     Rebalance(MemoryEventLog::Handover::kCooperative);
     const auto ends = Ends();
     const auto deadline = steady_clock::now() + 60s;
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, pipeline::OpenTableStore(*plan_, t, lake_));
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::Open(store));
       for (;;) {
@@ -734,9 +734,9 @@ class Rehearsal {
     EXPECT_THAT(missing, ::testing::IsEmpty()) << "dead letters that were lost";
     EXPECT_THAT(surplus, ::testing::IsEmpty()) << "dead letters that were doubled or made up";
 
-    for (int t = 0; t < plan_->dead_letters(); ++t) {
+    for (int t = 0; t < plan_->num_data_tables(); ++t) {
       const auto& table = plan_->tables[t];
-      if (table.kind != pipeline::TableKind::kEvents) continue;
+      if (table.kind != config::TableKind::kEvents) continue;
       const bool is_raw = table.name == "raw";
       std::vector<std::string> columns = {"id", "k1", "k2", "amount", "x", "q", "ts", is_raw ? "txt" : "num"};
       if (is_raw) columns.push_back("flag");

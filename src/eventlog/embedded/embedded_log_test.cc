@@ -488,7 +488,8 @@ TEST_F(EmbeddedLogTest, PartitionsMayGrowAndNotShrink) {
   }
   const auto shrunk = EmbeddedLog::Open(Options(2));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, shrunk);
-  EXPECT_THAT(shrunk.status().message(), HasSubstr("has 3 partitions and cannot shrink to 2"));
+  EXPECT_THAT(shrunk.status().message(),
+              HasSubstr("has 3 partitions and cannot shrink to 2: set source.embedded.partitions to 3 or more"));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, EmbeddedLog::Open(Options(0)));
   EmbeddedOptions as_it_is = Options();
   as_it_is.partitions.reset();

@@ -216,7 +216,10 @@ Status EmbeddedStorage::Load() {
   const auto before = found.ok() ? Cursor{stored}.Raw<std::int32_t>() : 0;
   num_partitions_ = options_.partitions.value_or(before > 0 ? before : kDefaultPartitions);
   if (before > num_partitions_) {
-    return InvalidInput("embedded log {} has {} partitions and cannot shrink to {}", path, before, num_partitions_);
+    return InvalidInput(
+        "embedded log {} has {} partitions and cannot shrink to {}: set source.embedded.partitions to {} or more, or "
+        "name another folder",
+        path, before, num_partitions_, before);
   }
   if (before < num_partitions_) {
     std::string value;

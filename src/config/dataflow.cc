@@ -1,0 +1,420 @@
+// From a configuration to its dataflow, and what needs several parts of it: names, references, columns and SQL.
+#include "config/dataflow.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <regex>
+#include <utility>
+
+#include "base/ascii_case.h"
+#include "base/nearest_name.h"
+#include "config/config_internal.h"
+#include "delta/data/partition_values.h"
+#include "delta/log/table_properties.h"
+#include "delta/table.h"
+#include "ingest/json/json_decoder.h"
+#include "model/dead_letters.h"
+#include "model/event_batch.h"
+#include "process/transform.h"
+#include "sql/error_place.h"
+
+namespace millrace::config {
+namespace {
+
+constexpr std::array kProvenance = {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn,
+                                    model::kTimestampColumn};
+
+int ToInt(const std::ssub_match& digits) {
+  int number = 0;
+  std::from_chars(&*digits.first, &*digits.first + digits.length(), number);
+  return number;
+}
+
+// Takes the place in the SQL out of an error's message. A status carries it as text only, in one of two forms: ours,
+// "at line 2 column 9", and DuckDB's.
+std::optional<sql::ErrorPlace> TakePlace(std::string& message, const std::string& sql) {
+  static const std::regex kOurs(R"( ?\(?(?:at )?line (\d+),? column (\d+)\)?)");
+  if (const auto place = sql::TakeErrorPlace(message, sql)) return place;
+  std::smatch match;
+  if (!std::regex_search(message, match, kOurs)) return std::nullopt;
+  const sql::ErrorPlace place{ToInt(match[1]), ToInt(match[2])};
+  message = match.prefix().str() + match.suffix().str();
+  return place;
+}
+
+/// "date(ts)" -> "ts"; nullopt for a plain column.
+std::optional<std::string> DateArgument(const std::string& expression) {
+  if (!expression.starts_with("date(") || !expression.ends_with(")")) return std::nullopt;
+  return expression.substr(5, expression.size() - 6);
+}
+
+// A transform may pass the rescued column on, drop it, or make something else of that name.
+void PlanRescued(const ingest::DecodeSpec& decode, TablePlan& table) {
+  if (!decode.has_rescued_column()) return;
+  const int column = table.schema->GetFieldIndex(std::string(ingest::kRescuedColumn));
+  if (column < 0 || table.schema->field(column)->type()->id() != arrow::Type::STRING) return;
+  table.rescued_column = column;
+  table.adds_columns = decode.unknown_fields == ingest::UnknownFields::kAdd;
+  for (const auto& declared : decode.columns) {
+    if (declared.path.size() > 1) table.object_keys.push_back(declared.path.front());
+  }
+}
+
+// What has a finding, or was not usable in the first place, is left out; so is what reads from it, without another
+// finding.
+class Planner {
+ public:
+  Planner(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings)
+      : config_(config), nodes_(nodes), findings_(findings) {}
+
+  Dataflow Plan() {
+    CheckUniqueNames();
+    CheckPlaces();
+    if (!config_.transforms.empty() || !config_.aggregates.empty()) {
+      auto session = sql::SqlSession::Make();
+      if (!session.ok()) {
+        findings_.Add({}, session.status().message());
+        return std::move(flow_);
+      }
+      session_ = *std::move(session);
+    }
+    for (const auto& transform : config_.transforms) relation_names_.push_back(transform.name);
+    PlanEvents();
+    PlanTransforms();
+    for (std::size_t i = 0; i < config_.tables.size(); ++i) PlanEventTable(config_.tables[i], nodes_.tables[i]);
+    for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
+      PlanAggregateTable(config_.aggregates[i], nodes_.aggregates[i]);
+    }
+    flow_.tables.push_back(
+        {.name = config_.name + "_dead_letters", .kind = TableKind::kDeadLetters, .schema = model::DeadLetterSchema()});
+    return std::move(flow_);
+  }
+
+ private:
+  void Add(const ConfigNode& node, std::string message) { findings_.Add(node.place, std::move(message)); }
+
+  // SQL is folded to one case by DuckDB, and so are names on some file systems.
+  void CheckUniqueNames() {
+    std::map<std::string, std::string> seen = {{"input", "the decoded events"}};
+    for (std::size_t i = 0; i < config_.transforms.size(); ++i) {
+      ClaimName(seen, nodes_.transforms[i].name, config_.transforms[i].name, "a transform");
+    }
+    seen.clear();
+    if (nodes_.pipeline != nullptr)
+      seen[AsciiLower(config_.name + "_dead_letters")] = "the dead letters of this pipeline";
+    for (std::size_t i = 0; i < config_.tables.size(); ++i) {
+      ClaimName(seen, nodes_.tables[i].name, config_.tables[i].name, "a table");
+    }
+    for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
+      ClaimName(seen, nodes_.aggregates[i].name, config_.aggregates[i].name, "an aggregate");
+    }
+  }
+
+  void ClaimName(std::map<std::string, std::string>& seen, const ConfigNode* node, const std::string& name,
+                 const std::string& what) {
+    if (node == nullptr) return;
+    const auto [it, fresh] = seen.emplace(AsciiLower(name), what);
+    if (!fresh) Add(*node, fmt::format("the name '{}' is taken by {}", name, it->second));
+  }
+
+  void CheckPlaces() {
+    if (nodes_.embedded_path == nullptr) return;
+    for (auto& overlap : OverlappingPlaces(config_)) Add(*nodes_.embedded_path, std::move(overlap));
+  }
+
+  void PlanEvents() {
+    if (nodes_.columns == nullptr) return;
+    if (const Status decodes = ingest::JsonDecoder::Make(config_.decode).status(); !decodes.ok()) {
+      return Add(*nodes_.columns, "decode.columns: " + decodes.message());
+    }
+    flow_.event_schema = ingest::EventSchema(config_.decode);
+    AddRelation({.name = "input", .schema = flow_.event_schema});
+    PlanEventTime();
+  }
+
+  void PlanEventTime() {
+    if (nodes_.event_time_column == nullptr || !config_.event_time) return;
+    const auto& name = config_.event_time->column;
+    const int column = flow_.event_schema->GetFieldIndex(name);
+    if (column < 0) {
+      std::vector<std::string> timestamps;
+      for (const auto& field : flow_.event_schema->fields()) {
+        if (field->type()->id() == arrow::Type::TIMESTAMP) timestamps.push_back(field->name());
+      }
+      Add(*nodes_.event_time_column, fmt::format("event_time.column: there is no column '{}' in decode.columns{}", name,
+                                                 DidYouMean(name, timestamps)));
+    } else if (flow_.event_schema->field(column)->type()->id() != arrow::Type::TIMESTAMP) {
+      Add(*nodes_.event_time_column, fmt::format("event_time.column: '{}' is not a timestamp", name));
+    } else {
+      flow_.event_time_column = column;
+    }
+  }
+
+  void AddSqlFinding(const ConfigNode& node, const std::string& sql, const Status& status) {
+    std::string message = status.message();
+    const auto in_sql = TakePlace(message, sql);
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    if (!in_sql) return Add(node, std::move(message));
+    // With an exact place of its own the finding need not repeat that of the SQL.
+    if (node.style == ConfigNode::Style::kUnknown || node.substituted) {
+      message += fmt::format(" at line {} column {} of the SQL", in_sql->line, in_sql->column);
+    }
+    findings_.Add(node.PlaceInText(in_sql->line, in_sql->column), std::move(message));
+  }
+
+  void AddRelation(RelationPlan relation) {
+    relations_[relation.name] = static_cast<int>(flow_.relations.size());
+    flow_.relations.push_back(std::move(relation));
+  }
+
+  bool IsRelation(const std::string& name) const {
+    return name == "input" || std::find(relation_names_.begin(), relation_names_.end(), name) != relation_names_.end();
+  }
+
+  // nullopt: it is not planned.
+  std::optional<int> PlannedRelation(const std::string& name) const {
+    const auto found = relations_.find(name);
+    return found == relations_.end() ? std::nullopt : found->second;
+  }
+
+  std::string UnknownRelation(const std::string& reader, const std::string& name) const {
+    auto candidates = relation_names_;
+    candidates.insert(candidates.begin(), "input");
+    return fmt::format("{} reads from '{}', which is neither 'input' nor a transform{}", reader, name,
+                       DidYouMean(name, candidates));
+  }
+
+  // Transforms may be written in any order: each is planned once its input is, those that remain wait for each other.
+  void PlanTransforms() {
+    FindTransformInputs();
+    std::vector<bool> looked_at(config_.transforms.size());
+    for (bool progressed = true; progressed;) {
+      progressed = false;
+      for (std::size_t i = 0; i < config_.transforms.size(); ++i) {
+        if (looked_at[i] || !inputs_[i] || !relations_.contains(*inputs_[i])) continue;
+        looked_at[i] = progressed = true;
+        PlanTransform(config_.transforms[i], *nodes_.transforms[i].sql, *inputs_[i]);
+      }
+    }
+    for (std::size_t i = 0; i < config_.transforms.size(); ++i) {
+      if (!looked_at[i] && inputs_[i] && IsInCircle(i)) {
+        Add(*nodes_.transforms[i].sql, fmt::format("transform '{}' reads from '{}', which reads from it in turn",
+                                                   config_.transforms[i].name, *inputs_[i]));
+      }
+    }
+  }
+
+  void FindTransformInputs() {
+    inputs_.resize(config_.transforms.size());
+    for (std::size_t i = 0; i < config_.transforms.size(); ++i) {
+      const auto& at = nodes_.transforms[i];
+      if (at.name == nullptr || at.sql == nullptr) continue;
+      const auto& transform = config_.transforms[i];
+      auto relation = process::Transform::RelationOf(*session_, transform.name, transform.sql);
+      if (!relation.ok()) {
+        AddSqlFinding(*at.sql, transform.sql, relation.status());
+      } else if (!IsRelation(*relation)) {
+        Add(*at.sql, UnknownRelation("transform '" + transform.name + "'", *relation));
+      } else {
+        inputs_[i] = *std::move(relation);
+      }
+    }
+  }
+
+  void PlanTransform(const TransformConfig& transform, const ConfigNode& node, const std::string& input) {
+    relations_[transform.name] = std::nullopt;
+    const auto parent = PlannedRelation(input);
+    if (!parent) return;
+    const auto made =
+        process::Transform::Make(*session_, transform.name, transform.sql, input, flow_.relations[*parent].schema);
+    if (!made.ok()) return AddSqlFinding(node, transform.sql, made.status());
+    AddRelation({transform.name, *parent, transform.sql, (*made)->output_schema()});
+  }
+
+  bool IsInCircle(std::size_t start) const {
+    std::string at = *inputs_[start];
+    for (std::size_t steps = 0; steps <= config_.transforms.size(); ++steps) {
+      if (at == config_.transforms[start].name) return true;
+      const auto next = std::find_if(config_.transforms.begin(), config_.transforms.end(),
+                                     [&](const auto& transform) { return transform.name == at; });
+      if (next == config_.transforms.end()) return false;
+      const auto& input = inputs_[static_cast<std::size_t>(next - config_.transforms.begin())];
+      if (!input) return false;
+      at = *input;
+    }
+    return false;
+  }
+
+  void PlanEventTable(const TableConfig& config, const ConfigNodes::Table& at) {
+    if (at.from != nullptr && !IsRelation(config.from)) {
+      return Add(*at.from, UnknownRelation("table '" + config.name + "'", config.from));
+    }
+    const auto relation = PlannedRelation(config.from);
+    if (!relation) return;
+    TablePlan table{.name = config.name,
+                    .relation = *relation,
+                    .commit = config.commit,
+                    .properties = config.properties,
+                    .on_new_column = config.on_new_column};
+    const auto& source = *flow_.relations[*relation].schema;
+    arrow::FieldVector fields;
+    for (int i = 0; i < source.num_fields(); ++i) {
+      const auto& name = source.field(i)->name();
+      if (!config.metadata && std::find(kProvenance.begin(), kProvenance.end(), name) != kProvenance.end()) continue;
+      table.columns.push_back(i);
+      fields.push_back(source.field(i));
+    }
+    for (std::size_t i = 0; i < at.partition_by.size(); ++i) {
+      const auto& expression = config.partition_by[i];
+      const auto here = config.partition_by.begin() + static_cast<std::ptrdiff_t>(i);
+      const auto problem = std::find(config.partition_by.begin(), here, expression) != here
+                               ? fmt::format("'{}' is here twice", expression)
+                               : AddPartitionColumn(expression, source, table, fields);
+      if (!problem.empty()) {
+        Add(*at.partition_by[i], fmt::format("table '{}': partition_by: {}", config.name, problem));
+      }
+    }
+    if (!at.partition_by.empty() &&
+        table.partition_columns.size() - table.derived_dates.size() == table.columns.size()) {
+      return Add(*at.partition_by[0],
+                 fmt::format("table '{}': partition_by names every column; a file needs at least one", config.name));
+    }
+    table.schema = arrow::schema(std::move(fields));
+    PlanRescued(config_.decode, table);
+    CheckCreation(at.name, "table", table);
+    flow_.tables.push_back(std::move(table));
+  }
+
+  // What is wrong with it; empty: the table has it.
+  static std::string AddPartitionColumn(const std::string& expression, const arrow::Schema& source, TablePlan& table,
+                                        arrow::FieldVector& fields) {
+    const auto date_of = DateArgument(expression);
+    if (!date_of && expression.find('(') != std::string::npos) {
+      return fmt::format("'{}' is neither a column nor date(column)", expression);
+    }
+    const auto column = date_of.value_or(expression);
+    const int index = source.GetFieldIndex(column);
+    // date(x) may use a column that the table itself leaves out.
+    const bool is_kept = std::find(table.columns.begin(), table.columns.end(), index) != table.columns.end();
+    if (index < 0 || (!date_of && !is_kept)) {
+      std::vector<std::string> kept;
+      for (const int i : table.columns) kept.push_back(source.field(i)->name());
+      return fmt::format("there is no column '{}'{}", column, DidYouMean(column, kept));
+    }
+    const auto& type = *source.field(index)->type();
+    if (!date_of) {
+      if (!delta::CanPartition(type)) {
+        return fmt::format("'{}' is {}; a table cannot be partitioned by it", column, type.ToString());
+      }
+      table.partition_columns.push_back(column);
+      return "";
+    }
+    if (type.id() != arrow::Type::TIMESTAMP) {
+      return fmt::format("date({}) needs a timestamp, and it is {}", column, type.ToString());
+    }
+    const std::string derived = column + "_date";
+    if (source.GetFieldByName(derived) != nullptr) {
+      return fmt::format("date({}) adds the column {}, which is there already", column, derived);
+    }
+    table.derived_dates.push_back(column);
+    table.partition_columns.push_back(derived);
+    fields.push_back(arrow::field(derived, arrow::date32()));
+    return "";
+  }
+
+  void PlanAggregateTable(const AggregateConfig& config, const ConfigNodes::Transform& at) {
+    if (at.name == nullptr || at.sql == nullptr) return;
+    const auto input = process::AggregateInputOf(*session_, config.name, config.sql);
+    if (!input.ok()) return AddSqlFinding(*at.sql, config.sql, input.status());
+    if (!IsRelation(*input)) return Add(*at.sql, UnknownRelation("aggregate '" + config.name + "'", *input));
+    const auto relation = PlannedRelation(*input);
+    if (!relation) return;
+    auto plan = process::PlanAggregate(*session_, config.name, config.sql, flow_.relations[*relation].schema);
+    if (!plan.ok()) return AddSqlFinding(*at.sql, config.sql, plan.status());
+    TablePlan table{.name = config.name,
+                    .kind = TableKind::kAggregate,
+                    .relation = *relation,
+                    .schema = model::PartialSchema(plan->definition),
+                    .aggregate = *std::move(plan),
+                    .commit = config.commit,
+                    .properties = config.properties,
+                    .retention = config.retention};
+    CheckCreation(at.name, "aggregate", table);
+    flow_.tables.push_back(std::move(table));
+  }
+
+  // Whether it can be made in an empty lake.
+  void CheckCreation(const ConfigNode* node, const std::string& what, const TablePlan& table) {
+    if (node == nullptr) return;
+    delta::CreateOptions options{.schema = table.schema, .partition_columns = table.partition_columns};
+    // A property that is wrong whatever the table has a finding of its own.
+    if (delta::CheckTableProperties(table.properties).ok()) options.configuration = table.properties;
+    const Status fits = delta::CheckCreateOptions(options);
+    if (!fits.ok()) Add(*node, fmt::format("{} '{}': {}", what, table.name, fits.message()));
+  }
+
+  const PipelineConfig& config_;
+  const ConfigNodes& nodes_;
+  Findings& findings_;
+  std::unique_ptr<sql::SqlSession> session_;  ///< Null if there is no SQL.
+  std::vector<std::string> relation_names_;
+  std::vector<std::optional<std::string>> inputs_;         ///< Of the transforms; nullopt: there is a finding.
+  std::map<std::string, std::optional<int>> relations_{};  ///< In flow_; nullopt: it, or what it reads, has a finding.
+  Dataflow flow_;
+};
+
+// Of a configuration that is in no file: everything is there, and nobody knows where.
+ConfigNodes NodesInCode(const PipelineConfig& config) {
+  static const ConfigNode kNowhere{};
+  ConfigNodes nodes;
+  nodes.pipeline = nodes.embedded_path = nodes.columns = nodes.event_time_column = &kNowhere;
+  nodes.transforms.assign(config.transforms.size(), {&kNowhere, &kNowhere});
+  nodes.aggregates.assign(config.aggregates.size(), {&kNowhere, &kNowhere});
+  for (const auto& table : config.tables) {
+    auto& at = nodes.tables.emplace_back();
+    at.name = at.from = &kNowhere;
+    at.partition_by.assign(table.partition_by.size(), &kNowhere);
+  }
+  return nodes;
+}
+
+}  // namespace
+
+std::string_view ToString(TableKind kind) {
+  switch (kind) {
+    case TableKind::kEvents:
+      return "events";
+    case TableKind::kAggregate:
+      return "aggregate";
+    case TableKind::kDeadLetters:
+      return "dead_letters";
+  }
+  return "events";
+}
+
+std::vector<std::string> Dataflow::StagesOf(int table) const {
+  std::vector<std::string> stages = {"decode", "event_time"};
+  const auto& plan = tables[table];
+  for (int r = plan.relation; r > 0; r = relations[r].parent) stages.push_back("transform:" + relations[r].name);
+  if (plan.kind == TableKind::kAggregate) stages.push_back("aggregate:" + plan.name);
+  if (plan.kind == TableKind::kEvents) stages.push_back("table:" + plan.name);
+  return stages;
+}
+
+Dataflow PlanDataflow(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings) {
+  return Planner(config, nodes, findings).Plan();
+}
+
+Result<Dataflow> PlanDataflow(const PipelineConfig& config) {
+  Findings findings;
+  auto flow = PlanDataflow(config, NodesInCode(config), findings);
+  if (findings.empty()) return flow;
+  std::vector<std::string> messages;
+  for (const auto& finding : findings.Sorted()) messages.push_back(finding.message);
+  return InvalidInput("{}", fmt::join(messages, "; "));
+}
+
+}  // namespace millrace::config

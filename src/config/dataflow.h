@@ -1,0 +1,71 @@
+/// What a configuration comes to: the relations that its SQL makes of the events, and the tables that they feed.
+///
+/// One code makes it and says what does not fit: the loader of pipeline.yaml (config.h) reports that with its place in
+/// the file, and a pipeline runs what it made.
+#pragma once
+
+#include <arrow/type.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "config/config.h"
+#include "process/aggregate_plan.h"
+
+namespace millrace::config {
+
+/// A named stream of batches: relation 0 is "input" (the decoded events), the others are transforms. A relation's
+/// parent always has a smaller index.
+struct RelationPlan {
+  std::string name;
+  int parent = -1;
+  std::string sql;
+  std::shared_ptr<arrow::Schema> schema;
+};
+
+enum class TableKind { kEvents, kAggregate, kDeadLetters };
+
+std::string_view ToString(TableKind kind);
+
+struct TablePlan {
+  std::string name;
+  TableKind kind = TableKind::kEvents;
+  int relation = 0;                       ///< Events and aggregates: what feeds it.
+  std::shared_ptr<arrow::Schema> schema;  ///< As rows reach the table's sink: partition columns included.
+  std::vector<std::string> partition_columns;
+  std::vector<std::string> derived_dates;  ///< For date(x) in partition_by: the x of each, in schema order.
+  std::vector<int> columns;                ///< Events: the relation's columns that the table keeps, in order.
+  int rescued_column = -1;    ///< Events: ingest::kRescuedColumn in `schema`; -1: the table does not keep it.
+  bool adds_columns = false;  ///< Events: decode.unknown_fields is `add`, and there is a rescued_column.
+  std::vector<std::string> object_keys{};  ///< If adds_columns: keys of objects that declared columns read from.
+  std::optional<process::AggregatePlan> aggregate;  ///< Aggregates only.
+  CommitTrigger commit;
+  std::map<std::string, std::string> properties;
+  OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Events only.
+  std::optional<std::chrono::microseconds> retention;  ///< Aggregates only.
+};
+
+struct Dataflow {
+  std::shared_ptr<arrow::Schema> event_schema;
+  int event_time_column = -1;  ///< In event_schema; -1: none is configured.
+  std::vector<RelationPlan> relations;
+  std::vector<TablePlan> tables;  ///< The dead-letter table is the last.
+
+  int num_tables() const { return static_cast<int>(tables.size()); }
+  int num_data_tables() const { return num_tables() - 1; }  ///< Events and aggregates: all before the dead letters.
+  int dead_letters() const { return num_tables() - 1; }     ///< The index of their table.
+  /// The stages whose dead letters can concern this table: of decoding, of each transform on its way, of itself.
+  std::vector<std::string> StagesOf(int table) const;
+};
+
+/// Of a configuration that was made in code, or loaded without a finding. kInvalidInput: all that does not fit, in the
+/// words that the loader has for it.
+Result<Dataflow> PlanDataflow(const PipelineConfig& config);
+
+}  // namespace millrace::config

@@ -1,0 +1,144 @@
+// From a configuration to relations and tables, and what does not fit together in one that was made in code. The same
+// in a file, with places: config_test.cc and sql_test.cc.
+#include "config/dataflow.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "testing/status_matchers.h"
+
+namespace millrace::config {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+enum TestTable { kRaw, kCleaned, kSums, kLetters };
+
+PipelineConfig TestConfig() {
+  PipelineConfig config;
+  config.name = config.app_id = "test";
+  config.source.log = EmbeddedSource{.path = "log"};
+  config.source.topics = {"events"};
+  const auto timestamp = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  config.decode.columns = {{.name = "id", .type = arrow::int64(), .path = {"id"}},
+                           {.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
+                           {.name = "ts", .type = timestamp, .path = {"ts"}}};
+  config.event_time = EventTimeConfig{.column = "ts"};
+  config.transforms = {{"clean", "SELECT id, CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 0"}};
+  config.tables = {{.name = "raw"}, {.name = "cleaned", .from = "clean"}};
+  config.aggregates = {
+      {.name = "sums",
+       .sql = "SELECT window_start, num, count(*) AS n FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP BY ALL"}};
+  return config;
+}
+
+TEST(Dataflow, KnowsRelationsTablesAndStages) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(TestConfig()));
+  ASSERT_EQ(flow.relations.size(), 2u);
+  EXPECT_EQ(flow.relations[1].name, "clean");
+  EXPECT_EQ(flow.relations[1].parent, 0);
+  ASSERT_EQ(flow.tables.size(), 4u);
+  EXPECT_EQ(flow.tables[kRaw].relation, 0);
+  EXPECT_EQ(flow.tables[kCleaned].relation, 1);
+  EXPECT_EQ(flow.tables[kSums].kind, TableKind::kAggregate);
+  EXPECT_EQ(flow.dead_letters(), kLetters);
+  EXPECT_EQ(flow.tables[kLetters].name, "test_dead_letters");
+  EXPECT_THAT(flow.StagesOf(kRaw), ElementsAre("decode", "event_time", "table:raw"));
+  EXPECT_THAT(flow.StagesOf(kCleaned), ElementsAre("decode", "event_time", "transform:clean", "table:cleaned"));
+  EXPECT_THAT(flow.StagesOf(kSums), ElementsAre("decode", "event_time", "transform:clean", "aggregate:sums"));
+  EXPECT_EQ(flow.event_time_column, 2);
+}
+
+TEST(Dataflow, TransformsMayBeWrittenInAnyOrder) {
+  auto config = TestConfig();
+  config.transforms.insert(config.transforms.begin(), {"late", "SELECT id FROM clean WHERE id > 5"});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  EXPECT_EQ(flow.relations[1].name, "clean");
+  EXPECT_EQ(flow.relations[2].name, "late");
+  EXPECT_EQ(flow.relations[2].parent, 1);
+}
+
+TEST(Dataflow, DatesOfPartitionByBecomeColumns) {
+  auto config = TestConfig();
+  config.tables[0].partition_by = {"date(ts)", "txt"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  const auto& table = flow.tables[kRaw];
+  EXPECT_THAT(table.partition_columns, ElementsAre("ts_date", "txt"));
+  EXPECT_THAT(table.derived_dates, ElementsAre("ts"));
+  EXPECT_TRUE(table.schema->GetFieldByName("ts_date")->type()->Equals(arrow::date32()));
+}
+
+TEST(Dataflow, MetadataColumnsCanBeLeftOut) {
+  auto config = TestConfig();
+  config.tables[0].metadata = false;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  EXPECT_THAT(flow.tables[kRaw].schema->field_names(), ElementsAre("id", "txt", "ts"));
+  EXPECT_THAT(flow.tables[kRaw].columns, ElementsAre(0, 1, 2));
+  EXPECT_NE(flow.tables[kCleaned].schema->GetFieldByName("_offset"), nullptr);
+}
+
+TEST(Dataflow, WhatDoesNotFitIsNamed) {
+  struct Case {
+    const char* name;
+    std::function<void(PipelineConfig&)> change;
+    std::string want;
+  };
+  const Case cases[] = {
+      {"a type that cannot be decoded", [](auto& c) { c.decode.columns[0].type = arrow::int8(); },
+       "decode.columns: column 'id': not a type that JSON decodes to: int8"},
+      {"table without source", [](auto& c) { c.tables[1].from = "cleam"; },
+       "table 'cleaned' reads from 'cleam', which is neither 'input' nor a transform; did you mean 'clean'?"},
+      {"aggregate without source",
+       [](auto& c) {
+         c.aggregates[0].sql =
+             "SELECT window_start, count(*) AS n FROM TUMBLE(nowhere, ts, INTERVAL 1 MINUTE) GROUP BY ALL";
+       },
+       "aggregate 'sums' reads from 'nowhere'"},
+      {"transforms in a circle",
+       [](auto& c) {
+         c.transforms.push_back({"a", "SELECT * FROM b"});
+         c.transforms.push_back({"b", "SELECT * FROM a"});
+       },
+       "transform 'a' reads from 'b', which reads from it in turn; transform 'b' reads from 'a'"},
+      {"SQL", [](auto& c) { c.transforms[0].sql = "SELECT id,\n nope FROM input"; }, "line 2 column 2 of the SQL"},
+      {"date of a string", [](auto& c) { c.tables[0].partition_by = {"date(txt)"}; },
+       "table 'raw': partition_by: date(txt) needs a timestamp, and it is string"},
+      {"date that is there",
+       [](auto& c) { c.decode.columns[0].name = "ts_date", c.tables[0].partition_by = {"date(ts)"}; },
+       "table 'raw': partition_by: date(ts) adds the column ts_date, which is there already"},
+      {"partition by nothing", [](auto& c) { c.tables[0].partition_by = {"city"}; },
+       "table 'raw': partition_by: there is no column 'city'"},
+      {"event time without column", [](auto& c) { c.event_time->column = "tss"; },
+       "event_time.column: there is no column 'tss' in decode.columns; did you mean 'ts'?"},
+      {"event time of a string", [](auto& c) { c.event_time->column = "txt"; },
+       "event_time.column: 'txt' is not a timestamp"},
+      {"a name twice", [](auto& c) { c.tables[1].name = "RAW"; }, "the name 'RAW' is taken by a table"},
+      {"the log within a table", [](auto& c) { c.lake.uri = ".", c.tables[0].name = "log"; },
+       "source.embedded.path: the log at log and the table 'log' at ./log are in one folder"},
+      {"a column that no table can hold", [](auto& c) { c.transforms[0].sql = "SELECT id AS \"a b\" FROM input"; },
+       "table 'cleaned': column 'a b'"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    auto config = TestConfig();
+    c.change(config);
+    const auto flow = PlanDataflow(config);
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, flow.status());
+    EXPECT_THAT(flow.status().message(), HasSubstr(c.want));
+  }
+}
+
+TEST(Dataflow, EverythingThatDoesNotFitIsNamedAtOnce) {
+  auto config = TestConfig();
+  config.tables[0].partition_by = {"city"};
+  config.event_time->column = "txt";
+  EXPECT_THAT(PlanDataflow(config).status().message(),
+              AllOf(HasSubstr("there is no column 'city'"), HasSubstr("'txt' is not a timestamp")));
+}
+
+}  // namespace
+}  // namespace millrace::config
