@@ -18,6 +18,7 @@
 #include "objectstore/counted_store.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/worker_backend.h"
+#include "serve/problem.h"
 
 namespace millrace::app {
 
@@ -25,6 +26,8 @@ using pipeline::EmbeddedSource;
 using pipeline::KafkaSource;
 
 namespace {
+
+const serve::Problem kStarting{503, "starting", "The pipeline is opening its tables.", "Ask again in a moment."};
 
 /// A stop always ends: the last resort against a call that does not come back, into a client's library or a disk.
 void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& ended) {
@@ -47,14 +50,29 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
   auto service = std::unique_ptr<Service>(new Service);
   const auto serve = config.serve;
   ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
+  // First the port: who finds it taken has made nothing yet.
+  if (serve && options.serve) {
+    const serve::HttpServerOptions http{
+        .address = serve->address,
+        .port = serve->port,
+        .lane = serve::Api::LaneOf,
+        .long_handlers_max = serve->concurrent_queries,
+        .waiting_max = 4 * serve->concurrent_queries,
+        .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
+    ASSIGN_OR_RETURN(service->server_, serve::HttpServer::Start(http, [raw = service.get()](const auto& request) {
+                       serve::Api* const api = raw->answering_;
+                       return api != nullptr ? api->Handle(request) : serve::ToResponse(kStarting);
+                     }));
+    service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
+  }
   std::unique_ptr<eventlog::Consumer> consumer;
   if (const auto* kafka = std::get_if<KafkaSource>(&plan->config.source.log)) {
     auto properties = kafka->properties;
     properties.try_emplace("group.id", plan->config.app_id);
     ASSIGN_OR_RETURN(consumer, eventlog::MakeKafkaConsumer(std::move(properties)));
   }
-  // Up to here there is nothing new on any disk.
-  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kCreate));
+  // A folder that is not there comes with the first table.
+  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kCreateAtFirstWrite));
   if (const auto* embedded = std::get_if<EmbeddedSource>(&plan->config.source.log)) {
     RETURN_NOT_OK(pipeline::CheckTables(*plan, lake));  // Opening the log makes its folder.
     eventlog::EmbeddedOptions log;
@@ -74,17 +92,7 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
         *service->backend_, service->metrics_,
         serve::ApiOptions{
             .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = pipeline::AnswerMemoryShare(limits)});
-    const serve::HttpServerOptions http{
-        .address = serve->address,
-        .port = serve->port,
-        .lane = serve::Api::LaneOf,
-        .long_handlers_max = serve->concurrent_queries,
-        .waiting_max = 4 * serve->concurrent_queries,
-        .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
-    ASSIGN_OR_RETURN(service->server_, serve::HttpServer::Start(http, [api = service->api_.get()](const auto& request) {
-                       return api->Handle(request);
-                     }));
-    service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
+    service->answering_ = service->api_.get();
   }
   return service;
 }
