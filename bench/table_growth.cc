@@ -18,7 +18,8 @@
 #include "delta/log_listing.h"
 #include "delta/table.h"
 #include "model/aggregate.h"
-#include "query/aggregate_query.h"
+#include "query/committed_rows.h"
+#include "query/merge.h"
 #include "testing/batch_from_json.h"
 
 namespace millrace {
@@ -35,8 +36,7 @@ model::AggregateDefinition Definition() {
   definition.name = "clicks_1m";
   definition.window_size_us = kMicrosPerMinute;
   definition.keys = {{"country", arrow::utf8()}, {"page", arrow::utf8()}};
-  definition.states = {{"_s0", arrow::int64(), model::MergeFunction::kSum},
-                       {"_s1", arrow::decimal128(38, 2), model::MergeFunction::kSum}};
+  definition.states = {{"_s0", arrow::int64(), "count"}, {"_s1", arrow::decimal128(38, 2), "sum"}};
   return definition;
 }
 

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "ingest/added_columns.h"
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 
 namespace {
 

@@ -13,11 +13,11 @@
 
 #include "base/nearest_name.h"
 #include "commands.h"
+#include "config/config.h"
 #include "cost/price_update.h"
 #include "cost/report.h"
 #include "cost/usage.h"
 #include "http_get.h"
-#include "pipeline/config.h"
 #include "service.h"
 #include "text_table.h"
 
@@ -114,7 +114,7 @@ struct EstimateOptions {
 };
 
 // Tables, commit intervals, checkpoints and the log of a pipeline; its rates are unknown to its file.
-void TakePipeline(const pipeline::PipelineConfig& config, cost::Usage& usage) {
+void TakePipeline(const config::PipelineConfig& config, cost::Usage& usage) {
   const std::string origin = "pipeline " + config.name;
   const auto add = [&](const std::string& name, bool aggregate, const auto& table) {
     cost::TableUsage one;
@@ -142,7 +142,7 @@ void TakePipeline(const pipeline::PipelineConfig& config, cost::Usage& usage) {
   }
   usage.origins["lake.tables"] = origin;
   usage.origins["lake.commit"] = origin;
-  if (const auto* embedded = std::get_if<pipeline::EmbeddedSource>(&config.source.log)) {
+  if (const auto* embedded = std::get_if<config::EmbeddedSource>(&config.source.log)) {
     usage.broker_mode = cost::BrokerMode::kEmbedded;
     usage.broker_retention_hours = std::chrono::duration<double, std::ratio<3600>>(embedded->retention).count();
     usage.zones = 1;
@@ -160,10 +160,10 @@ Result<cost::Usage> LoadUsage(const EstimateOptions& options) {
     ASSIGN_OR_RETURN(usage, cost::UsagePreset(options.preset));
   }
   if (!options.pipeline.empty()) {
-    const auto loaded = pipeline::LoadConfigFile(options.pipeline, {.environment = false, .overrides = {}});
+    const auto loaded = config::LoadConfigFile(options.pipeline, {.environment = false, .overrides = {}});
     std::string findings;
     for (const auto& finding : loaded.findings) {
-      findings += (findings.empty() ? "" : "\n") + pipeline::ToString(finding);
+      findings += (findings.empty() ? "" : "\n") + config::ToString(finding);
     }
     if (!findings.empty()) return InvalidInput("{}", findings);
     TakePipeline(loaded.config, usage);

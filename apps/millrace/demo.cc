@@ -115,14 +115,14 @@ Status WriteFile(const std::filesystem::path& path, const std::string& text) {
 int RunDemo(const DemoFlags& options) {
   std::optional<std::chrono::microseconds> duration;
   if (!options.duration.empty()) {
-    const auto parsed = pipeline::ParseDuration(options.duration);
+    const auto parsed = config::ParseDuration(options.duration);
     if (!parsed.ok()) return Complain(WithContext(parsed.status(), "--for"), kUsage);
     duration = *parsed;
   }
   const std::string text = fmt::format(kPipeline, fmt::arg("dir", options.dir), fmt::arg("port", options.port));
   const auto file = std::filesystem::path(options.dir) / "pipeline.yaml";
-  auto loaded = pipeline::LoadConfigText(text, file.string());
-  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", pipeline::ToString(finding).c_str());
+  auto loaded = config::LoadConfigText(text, file.string());
+  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
   if (!loaded.findings.empty()) return kBadConfiguration;
   auto& config = loaded.config;
   std::error_code ec;

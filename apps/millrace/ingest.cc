@@ -161,17 +161,17 @@ Status AddSecurity(std::map<std::string, std::string>& properties) {
   return Status::OK();
 }
 
-Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, const delta::Table& table) {
+Result<config::StartPosition> StartPositionOf(const IngestFlags& options, const delta::Table& table) {
   if (options.seek_offsets.empty()) {
-    if (options.auto_offset_reset == "latest") return pipeline::StartLatest{};
-    return pipeline::StartEarliest{};
+    if (options.auto_offset_reset == "latest") return config::StartLatest{};
+    return config::StartEarliest{};
   }
   boost::system::error_code ec;
   const auto parsed = json::parse(options.seek_offsets, ec);
   if (ec || !parsed.is_object()) return InvalidInput("--seek_offsets: expected JSON such as {{\"0\":123}}");
-  pipeline::StartOffsets start;
+  config::StartOffsets start;
   ASSIGN_OR_RETURN(const auto progress,
-                   pipeline::Progress::Of(table, options.app_id, {options.topic}, pipeline::TxnIdForm::kShort));
+                   pipeline::Progress::Of(table, options.app_id, {options.topic}, config::TxnIdForm::kShort));
   for (const auto& [key, value] : parsed.as_object()) {
     std::int32_t partition = 0;
     const auto end = key.data() + key.size();
@@ -195,7 +195,7 @@ Result<pipeline::StartPosition> StartPositionOf(const IngestFlags& options, cons
   return start;
 }
 
-Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
+Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   RETURN_NOT_OK(CheckSupported(options));
   std::string location = options.table_location;
   while (location.size() > 1 && location.ends_with('/')) location.pop_back();
@@ -211,14 +211,14 @@ Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
   if (!table.ok()) return WithContext(table.status(), "{}", location);
   const auto snapshot = (*table)->snapshot();
 
-  pipeline::PipelineConfig config;
+  config::PipelineConfig config;
   config.name = name;
   config.app_id = options.app_id;
-  config.txn_ids = pipeline::TxnIdForm::kShort;
+  config.txn_ids = config::TxnIdForm::kShort;
   config.source.topics = {options.topic};
   ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, **table));
   config.source.start_key = "--seek_offsets (the next to read)";
-  pipeline::KafkaSource kafka;
+  config::KafkaSource kafka;
   for (const auto& setting : options.kafka_settings) {
     const auto equals = setting.find('=');
     if (equals == std::string::npos) return InvalidInput("--kafka_setting '{}': expected key=value", setting);
@@ -242,7 +242,7 @@ Result<pipeline::PipelineConfig> BuildConfig(const IngestFlags& options) {
     config.decode.columns.push_back(std::move(column));
     select.push_back(sql::QuoteIdentifier(field->name()));
   }
-  pipeline::TableConfig table_config;
+  config::TableConfig table_config;
   table_config.name = name;
   table_config.metadata = false;
   table_config.partition_by = snapshot->metadata.partition_columns;

@@ -19,7 +19,7 @@ struct LakeViewFlags {
   std::string relation;
 };
 
-Status PrintView(const LakeViewFlags& options, pipeline::PipelineConfig config) {
+Status PrintView(const LakeViewFlags& options, config::PipelineConfig config) {
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kRefuse));
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
   const pipeline::TablePlan* found = nullptr;

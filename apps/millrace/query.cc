@@ -8,15 +8,15 @@
 #include <memory>
 #include <utility>
 
+#include "base/json_text.h"
 #include "commands.h"
 #include "http_get.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
-#include "query/aggregate_query.h"
+#include "query/aggregate_reader.h"
 #include "query/time_expression.h"
 #include "serve/answer_writer.h"
-#include "serve/json_text.h"
 #include "service.h"
 #include "text_table.h"
 
@@ -27,6 +27,8 @@ namespace json = boost::json;
 
 /// An answer is held whole before it is printed.
 constexpr std::int64_t kAnswerBytesMax = std::int64_t{1} << 30;
+// Of which answers may take a quarter.
+constexpr std::int64_t kLakeQuestionBytes = std::int64_t{4} << 30;
 
 struct QueryFlags {
   std::string aggregate;
@@ -72,7 +74,7 @@ std::string AnswerToTable(const std::string& answer) {
       const auto& value = row.at(name);
       cells.push_back(value.is_string() ? json::value_to<std::string>(value)
                       : value.is_null() ? "NULL"
-                                        : serve::JsonText(value));
+                                        : JsonText(value));
     }
     rows.push_back(std::move(cells));
   }
@@ -92,7 +94,7 @@ void ReportErrors(const Reply& reply, bool is_json) {
   if (errors == nullptr) return;
   for (const auto& error : errors->as_array()) {
     std::fprintf(stderr, "millrace: no value of %s in %s: %s\n",
-                 json::value_to<std::string>(error.at("measure")).c_str(), serve::JsonText(error.at("group")).c_str(),
+                 json::value_to<std::string>(error.at("measure")).c_str(), JsonText(error.at("group")).c_str(),
                  json::value_to<std::string>(error.at("detail")).c_str());
   }
 }
@@ -129,7 +131,7 @@ Result<Reply> AskOverHttp(const QueryFlags& options) {
   return reply;
 }
 
-Result<Reply> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig config) {
+Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig config) {
   const UnixMicros now = SystemClock().Now();
   query::AggregateRequest request;
   if (!options.from.empty()) {
@@ -151,22 +153,16 @@ Result<Reply> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig con
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse));
   for (const auto& table_plan : plan->tables) {
     if (table_plan.name != options.aggregate || table_plan.kind != pipeline::TableKind::kAggregate) continue;
-    const auto& definition = table_plan.aggregate->definition;
     ASSIGN_OR_RETURN(const auto table, delta::Table::Open(objectstore::Below(lake, table_plan.name)));
-    const auto snapshot = table->snapshot();
-    const auto cache = query::MakePartialFileCache(0);
-    std::int64_t bytes_read = 0;
-    ASSIGN_OR_RETURN(auto rows,
-                     query::ReadCommitted(*table, *snapshot, definition, request.range, *cache, &bytes_read));
-    ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
-    ASSIGN_OR_RETURN(const auto merge, query::PlanMerge(*session, definition, request));
-    ASSIGN_OR_RETURN(auto folded, query::Fold(definition, *merge->folded, request.range, rows));
-    ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *merge, {std::move(folded)}));
-    answer.as_of.version = snapshot->version;
     ASSIGN_OR_RETURN(const auto progress, pipeline::Progress::Of(*table, plan->config.app_id,
                                                                  plan->config.source.topics, plan->config.txn_ids));
-    answer.as_of.offsets = progress.NextOffsets(*snapshot);
-    answer.bytes_read = bytes_read;
+    const auto budget = MemoryBudget::Make(kLakeQuestionBytes);
+    query::AggregateReader reader(
+        {.definition = table_plan.aggregate->definition,
+         .open = [&table] { return Result<std::shared_ptr<delta::Table>>(table); },
+         .next_offsets = [&progress](const delta::Snapshot& snapshot) { return progress.NextOffsets(snapshot); }},
+        query::ReaderResources::Make(kLakeQuestionBytes, *budget));
+    ASSIGN_OR_RETURN(const auto answer, reader.Ask(request, {}));
     Reply reply;
     ASSIGN_OR_RETURN(const auto text,
                      options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer));

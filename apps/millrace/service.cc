@@ -15,19 +15,20 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "eventlog/kafka/kafka_log.h"
+#include "http/problem.h"
 #include "objectstore/counted_store.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/worker_backend.h"
-#include "serve/problem.h"
+#include "query/answer_memory.h"
 
 namespace millrace::app {
 
-using pipeline::EmbeddedSource;
-using pipeline::KafkaSource;
+using config::EmbeddedSource;
+using config::KafkaSource;
 
 namespace {
 
-const serve::Problem kStarting{503, "starting", "The pipeline is opening its tables.", "Ask again in a moment."};
+const http::Problem kStarting{503, "starting", "The pipeline is opening its tables.", "Ask again in a moment."};
 
 /// A stop always ends: the last resort against a call that does not come back, into a client's library or a disk.
 void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& ended) {
@@ -46,23 +47,25 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
 
 }  // namespace
 
-Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config, const Options& options) {
+Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, const Options& options) {
   auto service = std::unique_ptr<Service>(new Service);
   const auto serve = config.serve;
   ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
   // First the port: who finds it taken has made nothing yet.
   if (serve && options.serve) {
-    const serve::HttpServerOptions http{
+    const http::ServerOptions server{
         .address = serve->address,
         .port = serve->port,
         .lane = serve::Api::LaneOf,
         .long_handlers_max = serve->concurrent_queries,
         .waiting_max = 4 * serve->concurrent_queries,
         .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
-    ASSIGN_OR_RETURN(service->server_, serve::HttpServer::Start(http, [raw = service.get()](const auto& request) {
-                       serve::Api* const api = raw->answering_;
-                       return api != nullptr ? api->Handle(request) : serve::ToResponse(kStarting);
-                     }));
+    auto started = http::Server::Start(server, [raw = service.get()](const http::Request& request) {
+      serve::Api* const api = raw->answering_;
+      return api != nullptr ? api->Handle(request) : http::ToResponse(kStarting);
+    });
+    if (!started.ok()) return WithContext(started.status(), "serve");
+    service->server_ = *std::move(started);
     service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
   }
   std::unique_ptr<eventlog::Consumer> consumer;
@@ -91,7 +94,7 @@ Result<std::unique_ptr<Service>> Service::Start(pipeline::PipelineConfig config,
     service->api_ = std::make_unique<serve::Api>(
         *service->backend_, service->metrics_,
         serve::ApiOptions{
-            .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = pipeline::AnswerMemoryShare(limits)});
+            .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = query::AnswersBytesMax(limits.memory)});
     service->answering_ = service->api_.get();
   }
   return service;
@@ -106,17 +109,17 @@ Status Service::Run() {
   return done;
 }
 
-std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                             const std::vector<std::string>& overrides,
-                                                             ReadsLog reads_log) {
-  pipeline::LoadOptions options;
+std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& path,
+                                                           const std::vector<std::string>& overrides,
+                                                           ReadsLog reads_log) {
+  config::LoadOptions options;
   options.files = reads_log == ReadsLog::kYes;
   for (const auto& text : overrides) {
     const auto equals = text.find('=');
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  auto loaded = pipeline::LoadConfigFile(path, options);
-  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", pipeline::ToString(finding).c_str());
+  auto loaded = config::LoadConfigFile(path, options);
+  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
   if (!loaded.findings.empty()) return std::nullopt;
   InitLogging(loaded.config.log.level, loaded.config.log.format == "json" ? LogFormat::kJson : LogFormat::kText);
   return std::move(loaded.config);

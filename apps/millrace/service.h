@@ -26,7 +26,7 @@ class Service {
 
   /// Starts the HTTP server, which answers 503 for as long as this takes, and opens the log and the lake; reads nothing
   /// yet. Errors name the part. Everything is checked before anything is made.
-  static Result<std::unique_ptr<Service>> Start(pipeline::PipelineConfig config, const Options& options);
+  static Result<std::unique_ptr<Service>> Start(config::PipelineConfig config, const Options& options);
 
   /// Worker::Run(), then the server drains.
   Status Run();
@@ -47,7 +47,7 @@ class Service {
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
   std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
-  std::unique_ptr<serve::HttpServer> server_;
+  std::unique_ptr<http::Server> server_;
   std::string url_;
 };
 
@@ -56,8 +56,8 @@ enum class ReadsLog { kYes, kNo };
 
 /// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullopt: there were
 /// findings.
-std::optional<pipeline::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                             const std::vector<std::string>& overrides,
-                                                             ReadsLog reads_log);
+std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& path,
+                                                           const std::vector<std::string>& overrides,
+                                                           ReadsLog reads_log);
 
 }  // namespace millrace::app

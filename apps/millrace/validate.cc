@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "commands.h"
-#include "pipeline/config.h"
+#include "config/config.h"
 #include "pipeline/plan.h"
 
 namespace millrace::app {
@@ -20,13 +20,13 @@ Run AddValidate(CLI::App& app) {
   return [options] {
     bool valid = true;
     for (const auto& file : options->files) {
-      auto loaded = pipeline::LoadConfigFile(file, {.environment = !options->no_environment, .overrides = {}});
+      auto loaded = config::LoadConfigFile(file, {.environment = !options->no_environment, .overrides = {}});
       // The plan is what `run` makes of it. Without a value there may be nothing to plan.
       if (loaded.findings.empty() && !options->no_environment) {
         const Status planned = pipeline::MakePlan(loaded.config).status();
         if (!planned.ok()) loaded.findings.push_back({.file = file, .message = planned.message()});
       }
-      for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", pipeline::ToString(finding).c_str());
+      for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
       if (loaded.findings.empty()) std::fprintf(stderr, "%s: ok\n", file.c_str());
       valid &= loaded.findings.empty();
     }

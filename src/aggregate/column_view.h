@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "base/status.h"
@@ -40,6 +41,18 @@ class ColumnView {
   const Int128* int128s() const { return int128s_; }
   const double* doubles() const { return doubles_; }
   const std::string_view* bytes() const { return bytes_.data(); }
+  /// The same by the type: std::int64_t, Int128 or double.
+  template <typename T>
+  const T* values() const {
+    if constexpr (std::is_same_v<T, std::int64_t>) {
+      return int64s_;
+    } else if constexpr (std::is_same_v<T, Int128>) {
+      return int128s_;
+    } else {
+      static_assert(std::is_same_v<T, double>);
+      return doubles_;
+    }
+  }
   /// One byte per row, 0 for null; nullptr if no row is null. Values of null rows are readable and mean nothing.
   const std::uint8_t* valid() const { return valid_; }
 

@@ -10,9 +10,8 @@ extern "C" int mallctl(const char*, void*, std::size_t*, void*, std::size_t) __a
 namespace millrace {
 namespace {
 
-// Pages of the heap in physical memory, those that nobody uses included; 0: the allocator is not jemalloc.
+// Pages of the heap in physical memory, those that nobody uses included. Only if the allocator is jemalloc.
 std::size_t ResidentHeap() {
-  if (mallctl == nullptr) return 0;
   std::uint64_t epoch = 1;  // Any write refreshes the figures.
   std::size_t size = sizeof(epoch);
   mallctl("epoch", &epoch, &size, &epoch, size);
@@ -94,6 +93,7 @@ void MemoryBudget::NoteMoved(std::int64_t bytes) {
 }
 
 void MemoryBudget::ReturnPagesFor(std::int64_t bytes) const {
+  if (mallctl == nullptr) return;  // The allocator is not jemalloc.
   // Not at all while the heap is well within the limit: pages that are given back come back as page faults, which cost
   // a fifth of the CPU time of an ingest.
   if (ResidentHeap() + static_cast<std::size_t>(bytes) <= static_cast<std::size_t>(limit_ / 4 * 3)) return;

@@ -6,7 +6,9 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <iterator>
 #include <mutex>
+#include <utility>
 
 namespace millrace {
 
@@ -21,6 +23,34 @@ void Gauge::Set(double value) {
 void Histogram::Observe(double value) {
   if (impl_ != nullptr) impl_->Observe(value);
 }
+
+namespace {
+
+prometheus::MetricFamily ToPrometheus(const SampledFamily& sampled) {
+  prometheus::MetricFamily family;
+  family.name = sampled.name;
+  family.help = sampled.help;
+  for (const auto& sample : sampled.samples) {
+    auto& metric = family.metric.emplace_back();
+    for (const auto& [name, value] : sample.labels) metric.label.push_back({name, value});
+    metric.counter.value = metric.gauge.value = metric.summary.sample_sum = sample.value;
+    metric.summary.sample_count = sample.count;
+  }
+  switch (sampled.kind) {
+    case SampledFamily::Kind::kCounter:
+      family.type = prometheus::MetricType::Counter;
+      break;
+    case SampledFamily::Kind::kGauge:
+      family.type = prometheus::MetricType::Gauge;
+      break;
+    case SampledFamily::Kind::kSummary:
+      family.type = prometheus::MetricType::Summary;
+      break;
+  }
+  return family;
+}
+
+}  // namespace
 
 class Metrics::Impl {
  public:
@@ -65,7 +95,13 @@ Histogram Metrics::MakeHistogram(const std::string& name, const std::string& hel
   return Histogram(&family.Add(labels, bounds));
 }
 
-std::string Metrics::Render() const { return prometheus::TextSerializer().Serialize(impl_->registry_.Collect()); }
+std::string Metrics::Render(const std::vector<SampledFamily>& sampled) const {
+  std::vector<prometheus::MetricFamily> families;
+  for (const auto& family : sampled) families.push_back(ToPrometheus(family));
+  auto registered = impl_->registry_.Collect();
+  std::move(registered.begin(), registered.end(), std::back_inserter(families));
+  return prometheus::TextSerializer().Serialize(families);
+}
 
 const std::vector<double>& DurationBounds() {
   static const std::vector<double> kBounds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,

@@ -2,6 +2,7 @@
 /// registers what it counts under a name of docs/operating/metrics.md and keeps the handle.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -50,6 +51,20 @@ class Histogram {
   prometheus::Histogram* impl_ = nullptr;
 };
 
+/// Values that somebody else keeps, as they are at one moment.
+struct SampledFamily {
+  enum class Kind { kCounter, kGauge, kSummary };
+  struct Sample {
+    std::map<std::string, std::string> labels;
+    double value = 0;         ///< Of a summary: the sum of what was observed.
+    std::uint64_t count = 0;  ///< Of a summary: how many observations.
+  };
+  std::string name;
+  Kind kind = Kind::kGauge;
+  std::string help;
+  std::vector<Sample> samples;
+};
+
 class Metrics {
  public:
   using Labels = std::map<std::string, std::string>;
@@ -65,8 +80,8 @@ class Metrics {
   Histogram MakeHistogram(const std::string& name, const std::string& help, const std::vector<double>& bounds,
                           const Labels& labels = {});
 
-  /// Prometheus text format 0.0.4.
-  std::string Render() const;
+  /// Prometheus text format 0.0.4: `sampled`, and what is registered here. Their names must differ.
+  std::string Render(const std::vector<SampledFamily>& sampled = {}) const;
 
  private:
   class Impl;

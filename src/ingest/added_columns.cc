@@ -13,8 +13,8 @@
 
 #include "base/ascii_case.h"
 #include "ingest/decode_spec.h"
-#include "ingest/document_reader_internal.h"
-#include "ingest/number_text_internal.h"
+#include "ingest/json/document_reader_internal.h"
+#include "ingest/values/number_text_internal.h"
 
 namespace millrace::ingest {
 namespace {

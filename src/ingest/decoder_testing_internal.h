@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 
 namespace millrace::ingest {
 

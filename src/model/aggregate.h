@@ -15,18 +15,16 @@
 
 namespace millrace::model {
 
-enum class MergeFunction { kSum, kMin, kMax };
-
-/// One state column of a partial row. kSum states of counts are int64, of integers decimal(38,0), of decimals
-/// decimal(38,s), of doubles float64. A null state merges as if its row were absent.
+/// One state column of a partial row. A null state merges as if its row were absent.
 ///
-/// In the SQL of measures and HAVING a merged state has this type: kSum of int64 BIGINT, and 0 where no row was merged;
-/// kSum of decimal128(38,0) HUGEINT; every other the DuckDB type of its Arrow type. A measure that needs another type
-/// (the sum of decimal(12,0) is DECIMAL(38,0)) casts in its own `sql`.
+/// In the SQL of measures and HAVING a merged state has the DuckDB type of its Arrow type, and a count of no rows is 0.
+/// A measure that needs another type (the sum of decimal(12,0) is DECIMAL(38,0), that of integers HUGEINT) casts in its
+/// own `sql`.
 struct AggregateState {
   std::string name;
   std::shared_ptr<arrow::DataType> type;
-  MergeFunction merge = MergeFunction::kSum;
+  std::string function;  ///< Whose accumulator makes and merges it: a name in aggregate/function.h, such as "sum".
+  int part = 0;          ///< Which of that accumulator's columns it is; those of one stand side by side, from 0.
 };
 
 /// A GROUP BY column other than the window. `name` is its column in partial rows and in answers.

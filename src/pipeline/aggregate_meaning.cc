@@ -1,32 +1,13 @@
 #include "pipeline/aggregate_meaning.h"
 
+#include <fmt/ranges.h>
+
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 namespace millrace::pipeline {
-namespace {
 
 namespace json = boost::json;
-using aggregate::AccumulatorKind;
-
-std::string FunctionOf(AccumulatorKind kind) {
-  switch (kind) {
-    case AccumulatorKind::kCountRows:
-    case AccumulatorKind::kCountValues:
-      return "count";
-    case AccumulatorKind::kSumInt:
-    case AccumulatorKind::kSumDecimal:
-    case AccumulatorKind::kSumDouble:
-      return "sum";
-    case AccumulatorKind::kMin:
-      return "min";
-    case AccumulatorKind::kMax:
-      return "max";
-  }
-  return "";
-}
-
-}  // namespace
 
 AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
   const auto& definition = plan.definition;
@@ -38,14 +19,17 @@ AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
     const auto& key = definition.keys[k];
     meaning["key " + key.name] = fmt::format("{} {}", plan.inputs[1 + k].sql, key.type->ToString());
   }
-  for (std::size_t s = 0; s < definition.states.size(); ++s) {
-    const auto& accumulator = plan.accumulators[s];
-    const std::string argument = accumulator.argument < 0 ? "*" : plan.inputs[accumulator.argument].sql;
+  for (const auto& accumulator : plan.accumulators) {
+    std::vector<std::string> arguments;
+    for (const int argument : accumulator.arguments) arguments.push_back(plan.inputs[argument].sql);
+    if (arguments.empty()) arguments.emplace_back("*");
     const std::string filter =
         accumulator.filter < 0 ? "" : fmt::format(" filter {}", plan.inputs[accumulator.filter].sql);
-    const auto& state = definition.states[s];
-    meaning["state " + state.name] =
-        fmt::format("{}({}){} {}", FunctionOf(accumulator.kind), argument, filter, state.type->ToString());
+    for (const std::size_t s : accumulator.states) {
+      const auto& state = definition.states[s];
+      meaning["state " + state.name] =
+          fmt::format("{}({}){} {}", state.function, fmt::join(arguments, ", "), filter, state.type->ToString());
+    }
   }
   return meaning;
 }

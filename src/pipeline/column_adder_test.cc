@@ -23,7 +23,7 @@ using ::testing::ElementsAre;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
-PipelineConfig AddingConfig() {
+config::PipelineConfig AddingConfig() {
   auto config = TestConfig();
   config.decode.unknown_fields = ingest::UnknownFields::kAdd;
   config.event_time.reset();

@@ -18,7 +18,7 @@ using std::chrono::steady_clock;
 // Behind ingest and answers, which share the cores.
 constexpr int kNiceness = 10;
 
-bool Leads(const WorkerStatus& status, const SourceConfig& source) {
+bool Leads(const WorkerStatus& status, const config::SourceConfig& source) {
   return std::any_of(status.partitions.begin(), status.partitions.end(), [&](const auto& partition) {
     return partition.source.partition == 0 && partition.source.topic == source.topics.front();
   });

@@ -54,7 +54,7 @@ class Maintainer {
 
   Worker& worker_;
   Metrics& metrics_;
-  const MaintenanceConfig& config_;
+  const config::MaintenanceConfig& config_;
   std::vector<TableState> tables_;  // The thread's own.
 
   std::mutex mutex_;

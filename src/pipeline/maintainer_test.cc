@@ -29,7 +29,7 @@ constexpr std::int64_t kWindowSize = 60'000'000;
 // A day before the log's time: no row of these tests lies in its future.
 constexpr UnixMicros kFirstWindow = kLogTime - 24 * 60 * kWindowSize;
 
-PipelineConfig MaintainedConfig() {
+config::PipelineConfig MaintainedConfig() {
   auto config = TestConfig();
   config.limits.threads = 1;
   config.shutdown_timeout = 20s;
@@ -41,7 +41,7 @@ PipelineConfig MaintainedConfig() {
 
 class MaintainerTest : public ::testing::Test {
  protected:
-  explicit MaintainerTest(PipelineConfig config = MaintainedConfig()) : pipeline_(std::move(config)) {}
+  explicit MaintainerTest(config::PipelineConfig config = MaintainedConfig()) : pipeline_(std::move(config)) {}
 
   // One file in every table.
   void CommitOneRow() {

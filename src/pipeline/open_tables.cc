@@ -22,7 +22,7 @@ Status CheckSchema(const TablePlan& plan, const delta::Snapshot& snapshot) {
   for (const auto& field : wanted->fields()) {
     const auto found = snapshot.schema->GetFieldByName(field->name());
     if (found == nullptr) {
-      if (plan.on_new_column == OnNewColumn::kAdd) continue;
+      if (plan.on_new_column == config::OnNewColumn::kAdd) continue;
       if (plan.kind == TableKind::kEvents) {
         return InvalidInput("the table in the lake has no column '{}'; set on_new_column: add to let it grow",
                             field->name());
@@ -102,7 +102,7 @@ Result<OpenTable> Create(const Plan& plan, int index, const std::shared_ptr<obje
 }
 
 Status Complete(const TablePlan& plan, delta::Table& table) {
-  if (plan.on_new_column == OnNewColumn::kAdd) RETURN_NOT_OK(delta::AddColumns(table, plan.schema->fields()));
+  if (plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(delta::AddColumns(table, plan.schema->fields()));
   if (plan.aggregate && !table.snapshot()->metadata.configuration.contains(kAggregateProperty)) {
     RETURN_NOT_OK(delta::SetProperty(table, kAggregateProperty, ToProperty(MeaningOf(*plan.aggregate))));
   }

@@ -26,7 +26,7 @@ class OpenTablesTest : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  Result<std::vector<OpenTable>> Open(const PipelineConfig& config) {
+  Result<std::vector<OpenTable>> Open(const config::PipelineConfig& config) {
     ASSIGN_OR_RETURN(plan_, MakePlan(config));
     return OpenTables(*plan_, lake_);
   }

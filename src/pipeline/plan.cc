@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "delta/table.h"
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 #include "model/dead_letters.h"
 #include "process/transform.h"
 
@@ -24,8 +24,9 @@ Result<int> FindRelation(const std::vector<RelationPlan>& relations, const std::
 }
 
 /// Transforms may be written in any order; each is made once its input is.
-Status AddTransforms(const PipelineConfig& config, sql::SqlSession* session, std::vector<RelationPlan>& relations) {
-  std::vector<const TransformConfig*> waiting;
+Status AddTransforms(const config::PipelineConfig& config, sql::SqlSession* session,
+                     std::vector<RelationPlan>& relations) {
+  std::vector<const config::TransformConfig*> waiting;
   for (const auto& transform : config.transforms) waiting.push_back(&transform);
   while (!waiting.empty()) {
     bool progressed = false;
@@ -73,7 +74,7 @@ void PlanRescued(const ingest::DecodeSpec& decode, TablePlan& table) {
   }
 }
 
-Result<TablePlan> PlanEventTable(const TableConfig& config, const ingest::DecodeSpec& decode,
+Result<TablePlan> PlanEventTable(const config::TableConfig& config, const ingest::DecodeSpec& decode,
                                  const std::vector<RelationPlan>& relations) {
   TablePlan table;
   table.name = config.name;
@@ -112,7 +113,7 @@ Result<TablePlan> PlanEventTable(const TableConfig& config, const ingest::Decode
   return table;
 }
 
-Result<TablePlan> PlanAggregateTable(const AggregateConfig& config, sql::SqlSession& session,
+Result<TablePlan> PlanAggregateTable(const config::AggregateConfig& config, sql::SqlSession& session,
                                      const std::vector<RelationPlan>& relations) {
   TablePlan table;
   table.name = config.name;
@@ -151,7 +152,8 @@ std::vector<std::string> Plan::StagesOf(int table) const {
   return stages;
 }
 
-Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const LakeConfig& lake, objectstore::IfMissing if_missing) {
+Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeConfig& lake,
+                                                           objectstore::IfMissing if_missing) {
   return objectstore::OpenStore(lake.uri, if_missing,
                                 {.endpoint = lake.s3_endpoint,
                                  .region = lake.s3_region,
@@ -167,9 +169,9 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
   return objectstore::Below(lake, plan.tables[table].name);
 }
 
-Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
+Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config) {
   RETURN_NOT_OK(ingest::JsonDecoder::Make(config.decode).status());
-  if (const auto overlaps = OverlappingPlaces(config); !overlaps.empty()) {
+  if (const auto overlaps = config::OverlappingPlaces(config); !overlaps.empty()) {
     return InvalidInput("{}", overlaps.front());
   }
   config.decode.watch = ingest::MakeFieldWatch(config.decode.columns);

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/status.h"
+#include "config/config.h"
 #include "objectstore/object_store.h"
-#include "pipeline/config.h"
 #include "process/aggregate_plan.h"
 
 namespace millrace::pipeline {
@@ -40,14 +40,14 @@ struct TablePlan {
   bool adds_columns = false;  ///< Events: decode.unknown_fields is `add`, and there is a rescued_column.
   std::vector<std::string> object_keys{};  ///< If adds_columns: keys of objects that declared columns read from.
   std::optional<process::AggregatePlan> aggregate;  ///< Aggregates only.
-  CommitTrigger commit;
+  config::CommitTrigger commit;
   std::map<std::string, std::string> properties;
-  OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Events only.
-  std::optional<std::chrono::microseconds> retention;  ///< Aggregates only.
+  config::OnNewColumn on_new_column = config::OnNewColumn::kReject;  ///< Events only.
+  std::optional<std::chrono::microseconds> retention;                ///< Aggregates only.
 };
 
 struct Plan {
-  PipelineConfig config;
+  config::PipelineConfig config;
   std::shared_ptr<arrow::Schema> event_schema;
   int event_time_column = -1;  ///< In event_schema; -1: none is configured.
   std::vector<RelationPlan> relations;
@@ -59,13 +59,14 @@ struct Plan {
 };
 
 /// The store that `lake` names.
-Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const LakeConfig& lake, objectstore::IfMissing if_missing);
+Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeConfig& lake,
+                                                           objectstore::IfMissing if_missing);
 
 /// Where a table of the plan lives, given the lake's store.
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
                                                                  const std::shared_ptr<objectstore::ObjectStore>& lake);
 
 /// kInvalidInput names the table, transform or aggregate that does not fit.
-Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config);
+Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config);
 
 }  // namespace millrace::pipeline

@@ -61,7 +61,7 @@ TEST(Plan, MetadataColumnsCanBeLeftOut) {
 TEST(Plan, WhatDoesNotFitIsNamed) {
   struct Case {
     const char* name;
-    std::function<void(PipelineConfig&)> change;
+    std::function<void(config::PipelineConfig&)> change;
     std::string want;
   };
   const Case cases[] = {

@@ -93,7 +93,7 @@ Progress::Progress(std::string app_id, std::vector<std::string> topics, std::opt
     : app_id_(std::move(app_id)), topics_(std::move(topics)), short_form_topic_(std::move(short_form_topic)) {}
 
 Result<Progress> Progress::Of(const delta::Table& table, const std::string& app_id,
-                              const std::vector<std::string>& topics, TxnIdForm form) {
+                              const std::vector<std::string>& topics, config::TxnIdForm form) {
   const auto snapshot = table.snapshot();
   const std::string prefix = app_id + "#topic:";
   bool marked = false;
@@ -103,7 +103,7 @@ Result<Progress> Progress::Of(const delta::Table& table, const std::string& app_
     if (it->second.version == 1) return Progress(app_id, topics, it->first.substr(prefix.size()));
   }
   if (!HoldsShortForm(*snapshot, app_id)) {
-    const bool is_short = form == TxnIdForm::kShort && topics.size() == 1 && !marked;
+    const bool is_short = form == config::TxnIdForm::kShort && topics.size() == 1 && !marked;
     return Progress(app_id, topics, is_short ? std::optional(topics.front()) : std::nullopt);
   }
   ASSIGN_OR_RETURN(const auto history, table.History(kHistoryCommitsMax));

@@ -31,10 +31,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "config/config.h"
 #include "delta/table.h"
 #include "model/ledger.h"
 #include "model/topic_partition.h"
-#include "pipeline/config.h"
 
 namespace millrace::pipeline {
 
@@ -58,7 +58,7 @@ class Progress {
   /// without offsets: `form`, which kShort asks a single topic of. kInvalidInput: the table holds the short form, there
   /// are several topics, and nothing says which of them it is.
   static Result<Progress> Of(const delta::Table& table, const std::string& app_id,
-                             const std::vector<std::string>& topics, TxnIdForm form);
+                             const std::vector<std::string>& topics, config::TxnIdForm form);
 
   std::string AppId(const model::TopicPartition& source) const;
   /// Of a dead-letter stage; "decode" and "event_time" share the plain id.

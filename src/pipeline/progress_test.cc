@@ -182,7 +182,7 @@ class ProgressOfTable : public ::testing::Test {
     Commit({{.app_id = "app-0", .version = 9, .last_updated_ms = std::nullopt}}, books);
   }
   Result<std::string> IdOf(const std::vector<std::string>& topics, const std::string& topic,
-                           TxnIdForm form = TxnIdForm::kWithTopic) {
+                           config::TxnIdForm form = config::TxnIdForm::kWithTopic) {
     ASSIGN_OR_RETURN(const auto progress, Progress::Of(*table_, "app", topics, form));
     return progress.AppId({topic, 0});
   }
@@ -194,7 +194,7 @@ class ProgressOfTable : public ::testing::Test {
 TEST_F(ProgressOfTable, ANewTableNamesItsTopicsHoweverManyThereAre) {
   EXPECT_EQ(IdOf({"a"}, "a").ValueOrDie(), "app-a-0");
   EXPECT_EQ(IdOf({"a", "b"}, "a").ValueOrDie(), "app-a-0");
-  EXPECT_EQ(IdOf({"a"}, "a", TxnIdForm::kShort).ValueOrDie(), "app-0") << "kafka-delta-ingest's";
+  EXPECT_EQ(IdOf({"a"}, "a", config::TxnIdForm::kShort).ValueOrDie(), "app-0") << "kafka-delta-ingest's";
 }
 
 TEST_F(ProgressOfTable, TheShortFormBelongsToTheTopicThatItsHistoryNames) {
@@ -216,7 +216,7 @@ TEST_F(ProgressOfTable, WithoutAWordAboutItTheShortFormIsTheOnlyTopics) {
 
 TEST_F(ProgressOfTable, TheMarkerSaysItFromThenOn) {
   CommitShort();
-  const auto progress = Progress::Of(*table_, "app", {"a"}, TxnIdForm::kWithTopic).ValueOrDie();
+  const auto progress = Progress::Of(*table_, "app", {"a"}, config::TxnIdForm::kWithTopic).ValueOrDie();
   Commit(progress.Markers(*table_->snapshot(), {{"a", 0}}));
   EXPECT_EQ(IdOf({"b", "a"}, "a").ValueOrDie(), "app-0");
   EXPECT_EQ(IdOf({"b", "a"}, "b").ValueOrDie(), "app-b-0");
@@ -226,7 +226,7 @@ TEST_F(ProgressOfTable, TheMarkerSaysItFromThenOn) {
 TEST_F(ProgressOfTable, IngestGoesOnWithTheLongFormOfATableThatHasIt) {
   Commit({{.app_id = "app-a-0", .version = 9, .last_updated_ms = std::nullopt},
           {.app_id = "app#topic:a", .version = 0, .last_updated_ms = std::nullopt}});
-  EXPECT_EQ(IdOf({"a"}, "a", TxnIdForm::kShort).ValueOrDie(), "app-a-0");
+  EXPECT_EQ(IdOf({"a"}, "a", config::TxnIdForm::kShort).ValueOrDie(), "app-a-0");
 }
 
 TEST_F(ProgressOfTable, BooksThatAreNoBooksSayNothing) {

@@ -165,7 +165,7 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   input.rows = std::move(decoded.rows);
   input.dead_lettered = static_cast<std::int64_t>(decoded.dead_letters.size());
   input.computed = true;
-  if (!decoded.dead_letters.empty() && plan_->config.on_decode_error == OnDecodeError::kFail) {
+  if (!decoded.dead_letters.empty() && plan_->config.on_decode_error == config::OnDecodeError::kFail) {
     const auto& first = decoded.dead_letters.front();
     return InvalidInput("{} offset {}: {} ({}); decode.on_error is 'fail'", model::ToString(first.source), first.offset,
                         first.reason, first.detail);

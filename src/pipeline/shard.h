@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "ingest/json_decoder.h"
+#include "ingest/json/json_decoder.h"
 #include "model/event_batch.h"
 #include "pipeline/earlier_judgements.h"
 #include "pipeline/plan.h"

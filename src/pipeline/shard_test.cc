@@ -225,7 +225,7 @@ TEST(Shard, QuarantineComparesWithTheLogsTimestamp) {
 
 TEST(Shard, WithOnErrorFailABadRecordIsNamed) {
   auto config = TestConfig();
-  config.on_decode_error = OnDecodeError::kFail;
+  config.on_decode_error = config::OnDecodeError::kFail;
   TestPipeline pipeline(config);
   pipeline.StartAt({0, 0, 0});
   const auto status = pipeline.shard().Process(Fetched({0, 3}, {{0, Row(0)}, {2, "{"}}));

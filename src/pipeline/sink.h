@@ -21,7 +21,7 @@
 #include "pipeline/progress.h"
 #include "pipeline/row_check.h"
 #include "process/windowed_aggregator.h"
-#include "query/aggregate_query.h"
+#include "query/join_at_offsets.h"
 
 namespace millrace::pipeline {
 

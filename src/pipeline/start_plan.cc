@@ -24,10 +24,10 @@ Status BeforeTheLog(const TablePosition& position, const model::TopicPartition& 
 
 }  // namespace
 
-bool MustBeWritten(const StartPosition& start) { return !std::holds_alternative<StartEarliest>(start); }
+bool MustBeWritten(const config::StartPosition& start) { return !std::holds_alternative<config::StartEarliest>(start); }
 
-Status CheckStartPartitions(const SourceConfig& source, const std::vector<model::TopicPartition>& partitions) {
-  const auto* given = std::get_if<StartOffsets>(&source.start);
+Status CheckStartPartitions(const config::SourceConfig& source, const std::vector<model::TopicPartition>& partitions) {
+  const auto* given = std::get_if<config::StartOffsets>(&source.start);
   if (given == nullptr) return Status::OK();
   for (const auto& [number, offset] : given->next) {
     const bool exists = std::any_of(partitions.begin(), partitions.end(),
@@ -41,15 +41,15 @@ Status CheckStartPartitions(const SourceConfig& source, const std::vector<model:
   return Status::OK();
 }
 
-Result<model::Offset> ResolveStart(const SourceConfig& source, const model::TopicPartition& partition,
+Result<model::Offset> ResolveStart(const config::SourceConfig& source, const model::TopicPartition& partition,
                                    const model::OffsetRange& bounds, std::optional<model::Offset> at_time) {
-  if (std::holds_alternative<StartLatest>(source.start)) return bounds.end;
-  if (std::holds_alternative<StartTimestamp>(source.start)) {
+  if (std::holds_alternative<config::StartLatest>(source.start)) return bounds.end;
+  if (std::holds_alternative<config::StartTimestamp>(source.start)) {
     MILLRACE_CHECK(at_time.has_value(), "{}: the log was not asked for the offset of a time",
                    model::ToString(partition));
     return *at_time;
   }
-  const auto* given = std::get_if<StartOffsets>(&source.start);
+  const auto* given = std::get_if<config::StartOffsets>(&source.start);
   if (given == nullptr) return bounds.begin;
   const auto at = given->next.find(partition.partition);
   if (at == given->next.end()) return bounds.begin;
@@ -57,7 +57,7 @@ Result<model::Offset> ResolveStart(const SourceConfig& source, const model::Topi
     return InvalidInput("{}: {}: offset {} is beyond the end of {}, which is {}", source.start_key, partition.partition,
                         at->second, model::ToString(partition), bounds.end);
   }
-  if (at->second < bounds.begin && source.on_retention_gap == OnRetentionGap::kStop) {
+  if (at->second < bounds.begin && source.on_retention_gap == config::OnRetentionGap::kStop) {
     return InvalidInput(
         "{}: {}: the log holds {} from offset {} on, {} is gone; name that one, or set source.on_gap to 'record'",
         source.start_key, partition.partition, model::ToString(partition), bounds.begin, at->second);
@@ -65,7 +65,7 @@ Result<model::Offset> ResolveStart(const SourceConfig& source, const model::Topi
   return at->second;
 }
 
-model::Offset FirstStart(const SourceConfig& source, const model::TopicPartition& partition,
+model::Offset FirstStart(const config::SourceConfig& source, const model::TopicPartition& partition,
                          const std::vector<TablePosition>& positions, const TablePosition& table,
                          const model::OffsetRange& bounds, model::Offset resolved) {
   // A start that was written and that nothing has been read from yet.
@@ -75,12 +75,12 @@ model::Offset FirstStart(const SourceConfig& source, const model::TopicPartition
     written = std::min(written.value_or(*position.next), *position.next);
   }
   if (written) return *written;
-  const auto* given = std::get_if<StartOffsets>(&source.start);
+  const auto* given = std::get_if<config::StartOffsets>(&source.start);
   const bool is_given = given != nullptr && given->next.contains(partition.partition);
   return table.knows_topic && !is_given ? bounds.begin : resolved;
 }
 
-Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::TopicPartition& partition,
+Result<PartitionStartPlan> PlanStart(const config::SourceConfig& source, const model::TopicPartition& partition,
                                      const std::vector<TablePosition>& positions, const model::OffsetRange& bounds,
                                      model::Offset resolved) {
   PartitionStartPlan plan;
@@ -91,7 +91,7 @@ Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::To
     start.next = start.covered_from = *position.next;
     if (start.next > bounds.end) return BeyondTheLog(position, partition, bounds);
     if (start.next < bounds.begin) {
-      if (source.on_retention_gap == OnRetentionGap::kStop) return BeforeTheLog(position, partition, bounds);
+      if (source.on_retention_gap == config::OnRetentionGap::kStop) return BeforeTheLog(position, partition, bounds);
       plan.gaps.push_back(
           fmt::format("table {}: {} offsets {} to {} are gone from the log; recorded as covered "
                       "without records",

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/status.h"
+#include "config/config.h"
 #include "model/topic_partition.h"
-#include "pipeline/config.h"
 
 namespace millrace::pipeline {
 
@@ -45,25 +45,25 @@ struct PartitionStartPlan {
 
 /// Where a partition begins that no table knows. `at_time`: what the log answered for StartTimestamp, else absent.
 /// kInvalidInput: source.start.offsets names an offset that the log does not hold.
-Result<model::Offset> ResolveStart(const SourceConfig& source, const model::TopicPartition& partition,
+Result<model::Offset> ResolveStart(const config::SourceConfig& source, const model::TopicPartition& partition,
                                    const model::OffsetRange& bounds, std::optional<model::Offset> at_time);
 
 /// Where a table begins that knows nothing of the partition. `resolved`: of ResolveStart().
-model::Offset FirstStart(const SourceConfig& source, const model::TopicPartition& partition,
+model::Offset FirstStart(const config::SourceConfig& source, const model::TopicPartition& partition,
                          const std::vector<TablePosition>& positions, const TablePosition& table,
                          const model::OffsetRange& bounds, model::Offset resolved);
 
 /// `bounds`: what the log holds. `resolved`: of ResolveStart(), looked at only if a table knows nothing.
 /// kCorrupt: the log ends before a table's offset (it was recreated or truncated), or begins after it and on_gap is
 /// `stop`. Names the table, the partition and the ways out.
-Result<PartitionStartPlan> PlanStart(const SourceConfig& source, const model::TopicPartition& partition,
+Result<PartitionStartPlan> PlanStart(const config::SourceConfig& source, const model::TopicPartition& partition,
                                      const std::vector<TablePosition>& positions, const model::OffsetRange& bounds,
                                      model::Offset resolved);
 
 /// Whether the place that source.start names can be another one tomorrow.
-bool MustBeWritten(const StartPosition& start);
+bool MustBeWritten(const config::StartPosition& start);
 
 /// kInvalidInput: source.start.offsets names a partition that none of the topics has.
-Status CheckStartPartitions(const SourceConfig& source, const std::vector<model::TopicPartition>& partitions);
+Status CheckStartPartitions(const config::SourceConfig& source, const std::vector<model::TopicPartition>& partitions);
 
 }  // namespace millrace::pipeline

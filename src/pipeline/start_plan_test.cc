@@ -25,8 +25,8 @@ std::vector<model::Offset> Next(const PartitionStartPlan& plan) {
   return next;
 }
 
-SourceConfig From(StartPosition start, OnRetentionGap gap = OnRetentionGap::kStop) {
-  SourceConfig source;
+config::SourceConfig From(config::StartPosition start, config::OnRetentionGap gap = config::OnRetentionGap::kStop) {
+  config::SourceConfig source;
   source.topics = {"clicks"};
   source.start = std::move(start);
   source.on_retention_gap = gap;
@@ -34,35 +34,38 @@ SourceConfig From(StartPosition start, OnRetentionGap gap = OnRetentionGap::kSto
 }
 
 TEST(StartPlan, TheFirstStartIsWhereTheUserSays) {
-  EXPECT_EQ(ResolveStart(From(StartEarliest{}), kPartition, kLog, {}).ValueOrDie(), 100);
-  EXPECT_EQ(ResolveStart(From(StartLatest{}), kPartition, kLog, {}).ValueOrDie(), 200);
-  EXPECT_EQ(ResolveStart(From(StartTimestamp{1}), kPartition, kLog, 150).ValueOrDie(), 150);
-  EXPECT_EQ(ResolveStart(From(StartOffsets{{{3, 120}}}), kPartition, kLog, {}).ValueOrDie(), 120);
-  EXPECT_EQ(ResolveStart(From(StartOffsets{{{4, 120}}}), kPartition, kLog, {}).ValueOrDie(), 100);
+  EXPECT_EQ(ResolveStart(From(config::StartEarliest{}), kPartition, kLog, {}).ValueOrDie(), 100);
+  EXPECT_EQ(ResolveStart(From(config::StartLatest{}), kPartition, kLog, {}).ValueOrDie(), 200);
+  EXPECT_EQ(ResolveStart(From(config::StartTimestamp{1}), kPartition, kLog, 150).ValueOrDie(), 150);
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{3, 120}}}), kPartition, kLog, {}).ValueOrDie(), 120);
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{4, 120}}}), kPartition, kLog, {}).ValueOrDie(), 100);
 }
 
 TEST(StartPlan, AStartThatTheLogDoesNotHoldBlamesTheKey) {
   for (const model::Offset offset : {model::Offset{99}, model::Offset{201}}) {
-    const auto resolved = ResolveStart(From(StartOffsets{{{3, offset}}}), kPartition, kLog, {});
+    const auto resolved = ResolveStart(From(config::StartOffsets{{{3, offset}}}), kPartition, kLog, {});
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, resolved.status());
     EXPECT_THAT(resolved.status().message(), HasSubstr("source.start.offsets"));
   }
-  EXPECT_EQ(ResolveStart(From(StartOffsets{{{3, 200}}}), kPartition, kLog, {}).ValueOrDie(), 200) << "the end itself";
-  EXPECT_EQ(ResolveStart(From(StartOffsets{{{3, 99}}}, OnRetentionGap::kRecord), kPartition, kLog, {}).ValueOrDie(),
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{3, 200}}}), kPartition, kLog, {}).ValueOrDie(), 200)
+      << "the end itself";
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{3, 99}}}, config::OnRetentionGap::kRecord), kPartition, kLog, {})
+                .ValueOrDie(),
             99);
 }
 
 TEST(StartPlan, APartitionThatNoTopicHasIsAnError) {
-  const auto source = From(StartOffsets{{{0, 1}, {7, 1}}});
+  const auto source = From(config::StartOffsets{{{0, 1}, {7, 1}}});
   const Status status = CheckStartPartitions(source, {{"clicks", 0}, {"clicks", 1}});
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, status);
   EXPECT_THAT(status.message(), HasSubstr("source.start.offsets: there is no partition 7 in clicks"));
   MILLRACE_ASSERT_OK(CheckStartPartitions(source, {{"clicks", 0}, {"clicks", 7}}));
-  MILLRACE_ASSERT_OK(CheckStartPartitions(From(StartLatest{}), {}));
+  MILLRACE_ASSERT_OK(CheckStartPartitions(From(config::StartLatest{}), {}));
 }
 
 TEST(StartPlan, NewTablesAllBeginAlike) {
-  const auto plan = PlanStart(From(StartLatest{}), kPartition, {Unknown("a"), Unknown("b")}, kLog, 200).ValueOrDie();
+  const auto plan =
+      PlanStart(From(config::StartLatest{}), kPartition, {Unknown("a"), Unknown("b")}, kLog, 200).ValueOrDie();
   EXPECT_EQ(Next(plan), (std::vector<model::Offset>{200, 200}));
   EXPECT_TRUE(plan.tables[0].is_new);
   EXPECT_TRUE(plan.tables[1].is_new);
@@ -73,14 +76,15 @@ TEST(StartPlan, NewTablesAllBeginAlike) {
 TEST(StartPlan, AStartThatSomeTablesHaveIsEveryTables) {
   for (const auto& positions : {std::vector{Begun("a", 150), Unknown("b"), Unknown("c")},
                                 std::vector{Unknown("b"), Begun("a", 150), Unknown("c")}}) {
-    const auto plan = PlanStart(From(StartLatest{}), kPartition, positions, kLog, 200).ValueOrDie();
+    const auto plan = PlanStart(From(config::StartLatest{}), kPartition, positions, kLog, 200).ValueOrDie();
     EXPECT_EQ(Next(plan), (std::vector<model::Offset>{150, 150, 150}));
     EXPECT_EQ(plan.lowest, 150);
   }
 }
 
 TEST(StartPlan, ATableThatIsAddedLaterBeginsWhereTheUserSaysNow) {
-  const auto plan = PlanStart(From(StartLatest{}), kPartition, {At("a", 170), Unknown("new")}, kLog, 200).ValueOrDie();
+  const auto plan =
+      PlanStart(From(config::StartLatest{}), kPartition, {At("a", 170), Unknown("new")}, kLog, 200).ValueOrDie();
   EXPECT_EQ(Next(plan), (std::vector<model::Offset>{170, 200}));
   EXPECT_FALSE(plan.tables[0].is_new);
   EXPECT_TRUE(plan.tables[1].is_new);
@@ -91,34 +95,37 @@ TEST(StartPlan, ATableThatIsAddedLaterBeginsWhereTheUserSaysNow) {
 TEST(StartPlan, APartitionOfATopicThatTheTableKnowsIsReadFromItsBeginning) {
   auto table = Unknown("a");
   table.knows_topic = true;
-  for (const StartPosition& start : {StartPosition(StartLatest{}), StartPosition(StartTimestamp{1})}) {
+  for (const config::StartPosition& start :
+       {config::StartPosition(config::StartLatest{}), config::StartPosition(config::StartTimestamp{1})}) {
     const auto plan = PlanStart(From(start), kPartition, {table, Unknown("new")}, kLog, 200).ValueOrDie();
     EXPECT_EQ(Next(plan), (std::vector<model::Offset>{100, 200})) << "a new table begins where the user says now";
   }
-  const auto given = PlanStart(From(StartOffsets{{{3, 150}}}), kPartition, {table}, kLog, 150).ValueOrDie();
+  const auto given = PlanStart(From(config::StartOffsets{{{3, 150}}}), kPartition, {table}, kLog, 150).ValueOrDie();
   EXPECT_EQ(Next(given), (std::vector<model::Offset>{150}));
 }
 
 TEST(StartPlan, TablesGoOnWhereEachStands) {
-  const auto plan = PlanStart(From(StartEarliest{}), kPartition, {At("a", 170), At("b", 130)}, kLog, 100).ValueOrDie();
+  const auto plan =
+      PlanStart(From(config::StartEarliest{}), kPartition, {At("a", 170), At("b", 130)}, kLog, 100).ValueOrDie();
   EXPECT_EQ(Next(plan), (std::vector<model::Offset>{170, 130}));
   EXPECT_EQ(plan.lowest, 130);
   EXPECT_EQ(plan.tables[1].covered_from, 130);
 }
 
 TEST(StartPlan, ALogThatEndsBeforeATableIsAnotherLog) {
-  const auto plan = PlanStart(From(StartEarliest{}), kPartition, {At("a", 170), At("b", 201)}, kLog, 100);
+  const auto plan = PlanStart(From(config::StartEarliest{}), kPartition, {At("a", 170), At("b", 201)}, kLog, 100);
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, plan.status());
   EXPECT_THAT(plan.status().message(), HasSubstr("table b: clicks[3] is covered up to offset 201"));
 }
 
 TEST(StartPlan, AGapStopsOrIsRecordedAsCovered) {
   const std::vector positions = {At("a", 170), TablePosition{"b", 90, 10}};
-  const auto stopped = PlanStart(From(StartEarliest{}), kPartition, positions, kLog, 100);
+  const auto stopped = PlanStart(From(config::StartEarliest{}), kPartition, positions, kLog, 100);
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, stopped.status());
   EXPECT_THAT(stopped.status().message(), HasSubstr("retention has deleted 10 offsets"));
   const auto plan =
-      PlanStart(From(StartEarliest{}, OnRetentionGap::kRecord), kPartition, positions, kLog, 100).ValueOrDie();
+      PlanStart(From(config::StartEarliest{}, config::OnRetentionGap::kRecord), kPartition, positions, kLog, 100)
+          .ValueOrDie();
   EXPECT_EQ(Next(plan), (std::vector<model::Offset>{170, 100}));
   EXPECT_EQ(plan.tables[1].covered_from, 90);
   EXPECT_EQ(plan.lowest, 100);

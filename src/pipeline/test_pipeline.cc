@@ -8,10 +8,10 @@
 
 namespace millrace::pipeline {
 
-PipelineConfig TestConfig() {
-  PipelineConfig config;
+config::PipelineConfig TestConfig() {
+  config::PipelineConfig config;
   config.name = config.app_id = "test";
-  config.source.log = EmbeddedSource{};
+  config.source.log = config::EmbeddedSource{};
   config.source.topics = {kSource.topic};
   config.decode.columns = {
       {.name = "id", .type = arrow::int64(), .path = {"id"}},
@@ -21,7 +21,7 @@ PipelineConfig TestConfig() {
        .timestamp_form = ingest::TimestampForm::kMicros,
        .path = {"ts"}},
   };
-  config.event_time = EventTimeConfig{.column = "ts", .max_future = std::chrono::seconds(60)};
+  config.event_time = config::EventTimeConfig{.column = "ts", .max_future = std::chrono::seconds(60)};
   config.transforms = {{"clean", "SELECT id, CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 0"}};
   config.tables = {{.name = "raw"}, {.name = "cleaned", .from = "clean"}};
   config.aggregates = {{.name = "sums",
@@ -52,7 +52,7 @@ model::FetchedRecords FetchedRows(model::OffsetRange range) {
   return Fetched(range, std::move(payloads));
 }
 
-TestPipeline::TestPipeline(PipelineConfig config, ShardOptions options,
+TestPipeline::TestPipeline(config::PipelineConfig config, ShardOptions options,
                            const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas, const Clock& clock) {
   static std::atomic<int> count{0};
   folder_ = std::filesystem::temp_directory_path() / fmt::format("millrace_pipeline_{}_{}", ::getpid(), ++count);

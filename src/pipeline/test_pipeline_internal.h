@@ -22,7 +22,7 @@ inline constexpr UnixMicros kLogTime = 1'767'225'600'000'000;  // 2026-01-01T00:
 inline const model::TopicPartition kSource{"events", 0};
 enum TestTable { kRaw, kCleaned, kSums, kLetters };
 
-PipelineConfig TestConfig();
+config::PipelineConfig TestConfig();
 
 /// {"id": id, "txt": "txt", "ts": kLogTime}
 std::string Row(std::int64_t id, const std::string& txt = "1", UnixMicros ts = kLogTime);
@@ -36,7 +36,7 @@ model::FetchedRecords FetchedRows(model::OffsetRange range);
 class TestPipeline {
  public:
   /// `lake_schemas`: by table, where it is not the plan's.
-  explicit TestPipeline(PipelineConfig config = TestConfig(), ShardOptions options = {},
+  explicit TestPipeline(config::PipelineConfig config = TestConfig(), ShardOptions options = {},
                         const std::map<int, std::shared_ptr<arrow::Schema>>& lake_schemas = {},
                         const Clock& clock = SystemClock());
   ~TestPipeline();

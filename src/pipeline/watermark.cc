@@ -4,7 +4,8 @@
 
 namespace millrace::pipeline {
 
-std::optional<UnixMicros> LowestWatermark(const std::vector<PartitionTimes>& partitions, const EventTimeConfig& config,
+std::optional<UnixMicros> LowestWatermark(const std::vector<PartitionTimes>& partitions,
+                                          const config::EventTimeConfig& config,
                                           std::chrono::steady_clock::time_point now) {
   std::optional<UnixMicros> lowest;
   for (const auto& partition : partitions) {

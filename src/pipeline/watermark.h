@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "pipeline/config.h"
+#include "config/config.h"
 
 namespace millrace::pipeline {
 
@@ -35,7 +35,8 @@ inline std::optional<UnixMicros> Witness(UnixMicros event_time, UnixMicros trust
 }
 
 /// The lowest of the partitions that are not idle; nullopt: there is none.
-std::optional<UnixMicros> LowestWatermark(const std::vector<PartitionTimes>& partitions, const EventTimeConfig& config,
+std::optional<UnixMicros> LowestWatermark(const std::vector<PartitionTimes>& partitions,
+                                          const config::EventTimeConfig& config,
                                           std::chrono::steady_clock::time_point now);
 
 /// A watermark that only rises. Any thread.

@@ -12,7 +12,7 @@ using std::chrono::steady_clock;
 constexpr UnixMicros kSecond = 1'000'000;
 constexpr UnixMicros kNow = 1'767'225'600 * kSecond;
 const steady_clock::time_point kStart = steady_clock::time_point(1000h);
-const EventTimeConfig kConfig{.column = "ts", .watermark_delay = 10s, .idle_timeout = 30s, .max_future = 5min};
+const config::EventTimeConfig kConfig{.column = "ts", .watermark_delay = 10s, .idle_timeout = 30s, .max_future = 5min};
 
 TEST(Watermark, AnEventMovesItNoFurtherThanTheTrustedClock) {
   const auto lead = kConfig.max_future.count();

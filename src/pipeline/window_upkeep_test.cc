@@ -12,7 +12,8 @@
 #include "delta/data_file.h"
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
-#include "query/aggregate_query.h"
+#include "query/committed_rows.h"
+#include "query/merge.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::pipeline {
@@ -25,7 +26,7 @@ constexpr UnixMicros kStart = (kLogTime / kDay - 10) * kDay + 60 * kMinute;
 
 class WindowUpkeepTest : public ::testing::Test {
  protected:
-  explicit WindowUpkeepTest(PipelineConfig config = TestConfig()) : pipeline_(std::move(config)) {}
+  explicit WindowUpkeepTest(config::PipelineConfig config = TestConfig()) : pipeline_(std::move(config)) {}
 
   void SetUp() override {
     MILLRACE_ASSERT_OK_AND_ASSIGN(session_, sql::SqlSession::Make());
@@ -103,7 +104,7 @@ TEST_F(WindowUpkeepTest, FinishedWindowsBecomeOneRowEachAndLateRowsJoinThem) {
   ExpectSoundBooks();
 }
 
-PipelineConfig MoneyConfig() {
+config::PipelineConfig MoneyConfig() {
   auto config = TestConfig();
   config.transforms = {{"clean", "SELECT id, id % 2 AS num, CAST(txt AS DECIMAL(38,0)) AS amount, ts FROM input"}};
   config.aggregates[0].sql =

@@ -249,7 +249,7 @@ asio::awaitable<void> Worker::Control() {
 asio::awaitable<Status> Worker::Subscribe() {
   const auto subscribe = [this]() -> Status {
     RETURN_NOT_OK(consumer_->Subscribe(plan_->config.source.topics, kLogTimeout));
-    if (!std::holds_alternative<StartOffsets>(plan_->config.source.start)) return Status::OK();
+    if (!std::holds_alternative<config::StartOffsets>(plan_->config.source.start)) return Status::OK();
     ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(plan_->config.source.topics, kLogTimeout));
     return CheckStartPartitions(plan_->config.source, partitions);
   };
@@ -370,7 +370,7 @@ asio::awaitable<Status> Worker::HandleFailure(eventlog::Failed failed) {
   }
   const auto owned = failed.source ? owned_.find(*failed.source) : owned_.end();
   if (kind != ErrorKind::kCorrupt || owned == owned_.end()) co_return failed.status;
-  if (plan_->config.source.on_retention_gap == OnRetentionGap::kStop) co_return failed.status;
+  if (plan_->config.source.on_retention_gap == config::OnRetentionGap::kStop) co_return failed.status;
   // Has retention overtaken us? Starting again records the gap. What is in memory cannot be read again: it goes first.
   const auto next = owned->second.next;
   const auto ask = [this, source = *failed.source] { return consumer_->Bounds({source}, kLogTimeout); };
@@ -442,7 +442,7 @@ asio::awaitable<Result<model::OffsetVector>> Worker::ResolveStarts(const std::ve
                                                                    const model::OffsetRanges& bounds) {
   const auto& config = plan_->config.source;
   model::OffsetVector at_time;
-  if (const auto* start = std::get_if<StartTimestamp>(&config.start); start != nullptr && !partitions.empty()) {
+  if (const auto* start = std::get_if<config::StartTimestamp>(&config.start); start != nullptr && !partitions.empty()) {
     const auto ask = [this, time = start->time, partitions] {
       return consumer_->OffsetsAt(time, partitions, kLogTimeout);
     };

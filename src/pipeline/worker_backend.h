@@ -1,7 +1,6 @@
 /// The API's view of a running worker. Any thread; calls block for as long as a query takes.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 
 #include "base/metrics.h"
@@ -9,9 +8,6 @@
 #include "serve/backend.h"
 
 namespace millrace::pipeline {
-
-/// The part of `limits.memory` that answers may take together, in bytes: a quarter. No answer may have more.
-std::int64_t AnswerMemoryShare(const LimitsConfig& limits);
 
 /// The references must outlive the backend. /metrics shows the worker's own figures, the requests to the lake and
 /// whatever is in `metrics`.

@@ -12,9 +12,9 @@
 #include <mutex>
 #include <thread>
 
+#include "http/test_client.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "serve/api.h"
-#include "serve/http_test_client.h"
 #include "testing/memory_event_log.h"
 #include "testing/status_matchers.h"
 
@@ -22,13 +22,13 @@ namespace millrace::pipeline {
 namespace {
 
 namespace json = boost::json;
-using serve::StatusOf;
-using serve::TestClient;
+using http::StatusOf;
+using http::TestClient;
 using ::testing::HasSubstr;
 using testing::MemoryEventLog;
 using namespace std::chrono_literals;
 
-PipelineConfig ServedConfig() {
+config::PipelineConfig ServedConfig() {
   auto config = TestConfig();
   config.limits.threads = 1;
   config.shutdown_timeout = 5s;
@@ -37,7 +37,7 @@ PipelineConfig ServedConfig() {
                         .sql =
                             "SELECT window_start, num, count(*) AS n, sum(amount) AS total, sum(amount) * 2 AS twice "
                             "FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP BY ALL"}};
-  config.serve = ServeConfig{.answer_rows_max = 3};
+  config.serve = config::ServeConfig{.answer_rows_max = 3};
   return config;
 }
 
@@ -83,9 +83,8 @@ class WorkerBackendTest : public ::testing::Test {
     backend_ = MakeWorkerBackend(*worker_, metrics_);
     api_ = std::make_unique<serve::Api>(*backend_, metrics_, serve::ApiOptions{.version = "1"});
     MILLRACE_ASSERT_OK_AND_ASSIGN(
-        server_,
-        serve::HttpServer::Start({.lane = serve::Api::LaneOf, .long_handlers_max = 8, .handler_timeout = 500ms},
-                                 [this](const serve::HttpRequest& request) { return api_->Handle(request); }));
+        server_, http::Server::Start({.lane = serve::Api::LaneOf, .long_handlers_max = 8, .handler_timeout = 500ms},
+                                     [this](const http::Request& request) { return api_->Handle(request); }));
   }
   void TearDown() override {
     gate_.Open();
@@ -126,7 +125,7 @@ class WorkerBackendTest : public ::testing::Test {
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
-  std::unique_ptr<serve::HttpServer> server_;
+  std::unique_ptr<http::Server> server_;
   std::future<Status> running_;
 };
 

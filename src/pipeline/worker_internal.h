@@ -5,8 +5,8 @@
 #include <chrono>
 
 #include "base/status.h"
+#include "config/config.h"
 #include "delta/table.h"
-#include "pipeline/config.h"
 
 namespace millrace::pipeline {
 
@@ -22,6 +22,7 @@ std::chrono::steady_clock::duration Backoff(int attempt);
 
 /// How long files may wait for their commit: half of the shortest retention that a vacuum of this table goes by. After
 /// that they are written again, because a commit must not name files that another worker may be deleting.
-std::chrono::steady_clock::duration FilesKeepFor(const delta::Snapshot& snapshot, const MaintenanceConfig& config);
+std::chrono::steady_clock::duration FilesKeepFor(const delta::Snapshot& snapshot,
+                                                 const config::MaintenanceConfig& config);
 
 }  // namespace millrace::pipeline

@@ -37,7 +37,8 @@ class RunsTest : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  static PipelineConfig Config(std::vector<std::string> topics, StartPosition start = StartEarliest{}) {
+  static config::PipelineConfig Config(std::vector<std::string> topics,
+                                       config::StartPosition start = config::StartEarliest{}) {
     auto config = TestConfig();
     config.source.topics = std::move(topics);
     config.source.start = std::move(start);
@@ -54,7 +55,7 @@ class RunsTest : public ::testing::Test {
     }
   }
 
-  static std::vector<std::int32_t> SlotsOf(const PipelineConfig& config) {
+  static std::vector<std::int32_t> SlotsOf(const config::PipelineConfig& config) {
     std::vector<std::int32_t> slots;
     for (const auto& topic : config.source.topics) {
       for (const int slot : topic == "a" ? std::vector<int>{kA0, kA1} : std::vector<int>{kB0, kB1, kB2}) {
@@ -68,7 +69,7 @@ class RunsTest : public ::testing::Test {
     std::unique_ptr<Worker> worker;
     std::future<Status> done;
   };
-  Result<Running> Start(const PipelineConfig& config, bool until_end = false) {
+  Result<Running> Start(const config::PipelineConfig& config, bool until_end = false) {
     ASSIGN_OR_RETURN(plan_, MakePlan(config));
     Running running;
     const int member = member_++;
@@ -79,13 +80,13 @@ class RunsTest : public ::testing::Test {
     return running;
   }
   /// To the end of the log.
-  Status Run(const PipelineConfig& config) {
+  Status Run(const config::PipelineConfig& config) {
     ASSIGN_OR_RETURN(auto running, Start(config, true));
     if (running.done.wait_for(30s) != std::future_status::ready) running.worker->Stop();
     return running.done.get();
   }
   /// Reads until `records` are in memory, then the process dies.
-  void RunAndDie(const PipelineConfig& config, std::int64_t records) {
+  void RunAndDie(const config::PipelineConfig& config, std::int64_t records) {
     MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(config));
     WaitFor(*running.worker, [records](const WorkerStatus& status) { return status.records >= records; });
     store_->SetPolicy([](StoreOperation, const std::string&) { return std::optional(StoreFault::kCrash); });
@@ -142,8 +143,9 @@ class RunsTest : public ::testing::Test {
 
 class TopicsTest : public RunsTest, public ::testing::WithParamInterface<const char*> {
  protected:
-  static StartPosition From() {
-    return std::string(GetParam()) == "latest" ? StartPosition(StartLatest{}) : StartPosition(StartEarliest{});
+  static config::StartPosition From() {
+    return std::string(GetParam()) == "latest" ? config::StartPosition(config::StartLatest{})
+                                               : config::StartPosition(config::StartEarliest{});
   }
 };
 
@@ -172,7 +174,7 @@ TEST_P(TopicsTest, TopicsComeAndGoAndNothingIsReadTwiceOrSkipped) {
 
 TEST_P(TopicsTest, SoDoThoseOfATableWithTheShortForm) {
   auto single = Config({"a"}, From());
-  single.txn_ids = TxnIdForm::kShort;
+  single.txn_ids = config::TxnIdForm::kShort;
   MILLRACE_ASSERT_OK(Run(single));
   Append(kA0, 5);
   Append(kA1, 5);
@@ -196,7 +198,7 @@ INSTANTIATE_TEST_SUITE_P(From, TopicsTest, ::testing::Values("earliest", "latest
 
 struct Beginning {
   const char* name;
-  StartPosition start;
+  config::StartPosition start;
 };
 
 class BeginningTest : public RunsTest, public ::testing::WithParamInterface<Beginning> {
@@ -206,7 +208,7 @@ class BeginningTest : public RunsTest, public ::testing::WithParamInterface<Begi
     Append(kA0, 7);  // Before the start.
     Append(kA1, 7);
   }
-  PipelineConfig Wanted() { return Config({"a"}, GetParam().start); }
+  config::PipelineConfig Wanted() { return Config({"a"}, GetParam().start); }
 };
 
 TEST_P(BeginningTest, AQuietFirstRunKeepsItsPlace) {
@@ -246,8 +248,8 @@ TEST_P(BeginningTest, ADeathWhileTheStartIsWrittenLosesNothing) {
     // Their first commit makes the table, the second is the start.
     store_->Inject(StoreOperation::kPutIfAbsent, 2, StoreFault::kCrash, table);
     auto config = Wanted();
-    if (std::holds_alternative<StartOffsets>(config.source.start)) {
-      config.source.start = StartOffsets{{{0, begun}, {1, log_->end(kA1)}}};
+    if (std::holds_alternative<config::StartOffsets>(config.source.start)) {
+      config.source.start = config::StartOffsets{{{0, begun}, {1, log_->end(kA1)}}};
     }
     MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(config));
     ASSERT_FALSE(running.done.get().ok());
@@ -307,9 +309,9 @@ TEST_P(BeginningTest, TheOtherWorkersPartitionsBeginAtTheSameMoment) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Where, BeginningTest,
-                         ::testing::Values(Beginning{"Latest", StartLatest{}},
-                                           Beginning{"Timestamp", StartTimestamp{kLogTime + 1}},
-                                           Beginning{"Offsets", StartOffsets{{{0, 7}, {1, 7}}}}),
+                         ::testing::Values(Beginning{"Latest", config::StartLatest{}},
+                                           Beginning{"Timestamp", config::StartTimestamp{kLogTime + 1}},
+                                           Beginning{"Offsets", config::StartOffsets{{{0, 7}, {1, 7}}}}),
                          [](const auto& test) { return test.param.name; });
 
 TEST_F(RunsTest, ATopicThatIsNotThereMakesNothing) {
@@ -319,13 +321,13 @@ TEST_F(RunsTest, ATopicThatIsNotThereMakesNothing) {
 
 TEST_F(RunsTest, AStartThatTheLogDoesNotHoldNamesTheKey) {
   Append(kA0, 5);
-  const Status beyond = Run(Config({"a"}, StartOffsets{{{0, 100}}}));
+  const Status beyond = Run(Config({"a"}, config::StartOffsets{{{0, 100}}}));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, beyond);
   EXPECT_THAT(beyond.message(), HasSubstr("source.start.offsets: 0: offset 100 is beyond the end of a[0], which is 5"));
-  const Status nowhere = Run(Config({"a"}, StartOffsets{{{9, 1}}}));
+  const Status nowhere = Run(Config({"a"}, config::StartOffsets{{{9, 1}}}));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, nowhere);
   EXPECT_THAT(nowhere.message(), HasSubstr("source.start.offsets: there is no partition 9"));
-  MILLRACE_ASSERT_OK(Run(Config({"a"}, StartOffsets{{{0, 3}}})));
+  MILLRACE_ASSERT_OK(Run(Config({"a"}, config::StartOffsets{{{0, 3}}})));
   EXPECT_EQ(RowsOf("raw"), 2);
 }
 
@@ -344,7 +346,7 @@ TEST_F(RunsTest, StoppedBeforeTheEndIsNotTheEnd) {
 // ---- Tables that stand apart ----------------------------------------------------------------------------------------
 
 /// `raw` is committed all the time; the others at the end, which does not come.
-PipelineConfig Apart(PipelineConfig config) {
+config::PipelineConfig Apart(config::PipelineConfig config) {
   config.tables[0].commit.interval = 2ms;
   return config;
 }
@@ -417,7 +419,7 @@ TEST_F(RunsTest, TheWatermarkOutlivesTheProcess) {
 
 TEST_F(RunsTest, AGapThatOpensWhileRunningIsRecorded) {
   auto config = Config({"a"});
-  config.source.on_retention_gap = OnRetentionGap::kRecord;
+  config.source.on_retention_gap = config::OnRetentionGap::kRecord;
   Append(kA0, 10);
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(config));
   WaitFor(*running.worker, [](const WorkerStatus& status) { return status.records >= 10; });

@@ -27,7 +27,7 @@ using testing::StoreFault;
 using testing::StoreOperation;
 using namespace std::chrono_literals;
 
-PipelineConfig WorkerConfig() {
+config::PipelineConfig WorkerConfig() {
   auto config = TestConfig();
   config.limits.threads = 1;
   config.shutdown_timeout = 5s;
@@ -36,7 +36,7 @@ PipelineConfig WorkerConfig() {
 
 class WorkerTest : public ::testing::Test {
  protected:
-  explicit WorkerTest(PipelineConfig config = WorkerConfig()) : pipeline_(std::move(config)) {}
+  explicit WorkerTest(config::PipelineConfig config = WorkerConfig()) : pipeline_(std::move(config)) {}
 
   void AppendRows(int count, int partition = 0) {
     for (int i = 0; i < count; ++i) {
@@ -115,7 +115,7 @@ class HastyWorkerTest : public WorkerTest {
  protected:
   HastyWorkerTest() : WorkerTest(HastyConfig()) {}
 
-  static PipelineConfig HastyConfig() {
+  static config::PipelineConfig HastyConfig() {
     auto config = WorkerConfig();
     for (auto& table : config.tables) table.commit.interval = 2ms;
     for (auto& aggregate : config.aggregates) aggregate.commit.interval = 2ms;
@@ -244,7 +244,7 @@ class RecordingWorkerTest : public WorkerTest {
   RecordingWorkerTest()
       : WorkerTest([] {
           auto config = WorkerConfig();
-          config.source.on_retention_gap = OnRetentionGap::kRecord;
+          config.source.on_retention_gap = config::OnRetentionGap::kRecord;
           return config;
         }()) {}
 };
@@ -283,7 +283,7 @@ TEST_F(WorkerTest, ATopicWithOtherRecordsWasRecreated) {
 }
 
 // The pipeline that wrote the table, with one more column in its file.
-PipelineConfig WithACity(OnNewColumn on_new_column) {
+config::PipelineConfig WithACity(config::OnNewColumn on_new_column) {
   auto config = WorkerConfig();
   config.decode.columns.push_back({.name = "city", .type = arrow::utf8(), .path = {"city"}});
   config.tables[0].on_new_column = on_new_column;
@@ -293,7 +293,7 @@ PipelineConfig WithACity(OnNewColumn on_new_column) {
 TEST_F(WorkerTest, ANewColumnIsRefusedUnlessTheTableMayGrow) {
   AppendRows(10);
   MILLRACE_ASSERT_OK(RunToEnd());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(WithACity(OnNewColumn::kReject)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(WithACity(config::OnNewColumn::kReject)));
   const auto worker = Worker::Make(plan, log_->NewConsumer(), pipeline_.lake(), {.handle_signals = false});
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, worker.status());
   EXPECT_THAT(worker.status().message(), HasSubstr("table raw: the table in the lake has no column 'city'; set "
@@ -304,7 +304,7 @@ TEST_F(WorkerTest, ANewColumnIsRefusedUnlessTheTableMayGrow) {
 TEST_F(WorkerTest, ATableThatMayGrowHasTheColumnFromThenOn) {
   AppendRows(10);
   MILLRACE_ASSERT_OK(RunToEnd());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(WithACity(OnNewColumn::kAdd)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(WithACity(config::OnNewColumn::kAdd)));
   log_->Append(0, {.payload = R"({"id": 10, "txt": "1", "ts": 1767225600000000, "city": "Porto"})",
                    .key = std::nullopt,
                    .timestamp = kLogTime});
@@ -343,7 +343,7 @@ TEST_F(WorkerTest, ATableThatMayGrowHasTheColumnFromThenOn) {
 TEST_F(WorkerTest, APartitionColumnIsNotAddedToATable) {
   AppendRows(1);
   MILLRACE_ASSERT_OK(RunToEnd());
-  auto config = WithACity(OnNewColumn::kAdd);
+  auto config = WithACity(config::OnNewColumn::kAdd);
   config.tables[0].partition_by = {"city"};
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(config));
   const auto worker = Worker::Make(plan, log_->NewConsumer(), pipeline_.lake(), {.handle_signals = false});

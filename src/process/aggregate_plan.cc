@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
 #include <map>
-#include <optional>
 #include <set>
 #include <utility>
 
+#include "aggregate/column_view.h"
+#include "aggregate/function.h"
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "process/select_statement.h"
@@ -21,19 +21,21 @@ namespace millrace::process {
 
 namespace {
 
-using aggregate::AccumulatorKind;
 using aggregate::IsKeyType;
 
 constexpr std::int64_t kMicrosPerDay = std::int64_t{24} * 3600 * 1000 * 1000;
 
-// An aggregate function of the user's, in terms of the state columns that it needs.
+// An aggregate function of the user's, and what it is made of.
 struct AggregateCall {
   ParseTree call;
-  std::string function;       // count_star, count, sum, min, max, avg.
-  ParseTree argument;         // Null tree for count_star.
-  ParseTree filter;           // Null tree: none.
-  std::string argument_type;  // DuckDB's name; empty for count_star.
-  std::string result_type;
+  const aggregate::Function* function = nullptr;
+  std::vector<ParseTree> arguments;
+  ParseTree filter;  // Null tree: none.
+  aggregate::Call typed;
+  std::vector<aggregate::CallState> states;
+
+  // The measure that is nothing but this call has one state, which takes its name.
+  bool is_one_column() const { return states.size() == 1 && states.front().columns.size() == 1; }
 };
 
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
@@ -110,23 +112,6 @@ std::string Sanitized(std::string_view name) {
   }
   while (!sanitized.empty() && sanitized.back() == '_') sanitized.pop_back();
   return sanitized.empty() ? "measure" : sanitized;
-}
-
-bool IsInteger(const std::string& type) {
-  static const std::set<std::string> kIntegers = {"BOOLEAN", "TINYINT",  "SMALLINT",  "INTEGER",  "BIGINT",
-                                                  "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"};
-  return kIntegers.contains(type);
-}
-
-// DECIMAL(p,s) -> {p, s}.
-struct DecimalType {
-  int precision = 0;
-  int scale = 0;
-};
-std::optional<DecimalType> ParseDecimal(const std::string& type) {
-  DecimalType decimal;
-  if (std::sscanf(type.c_str(), "DECIMAL(%d,%d)", &decimal.precision, &decimal.scale) != 2) return std::nullopt;
-  return decimal;
 }
 
 class Planner {
@@ -413,20 +398,23 @@ class Planner {
     AggregatePlan::Input input;
     ASSIGN_OR_RETURN(input.sql, statement_.ToSql(expression));
     input.column = statement_.ColumnOf(expression);
-    if (input.column >= 0) {
-      input.type = input_schema_->field(input.column)->type();
-    } else {
-      const auto table = session_.Query(fmt::format("SELECT ({}) FROM {}", input.sql, kInput));
-      if (!table.ok()) return statement_.RefuseAt(place, table.status().message());
-      input.type = (*table)->schema()->field(0)->type();
-    }
+    ASSIGN_OR_RETURN(input.type, ArrowTypeOf(expression, place));
     const int index = static_cast<int>(plan_.inputs.size());
     plan_.inputs.push_back(std::move(input));
     inputs_by_canonical_[canonical] = index;
     return index;
   }
 
-  Result<std::string> TypeOf(const ParseTree& expression, const ParseTree& place) const {
+  // As the batches have it.
+  Result<std::shared_ptr<arrow::DataType>> ArrowTypeOf(const ParseTree& expression, const ParseTree& place) const {
+    if (const int column = statement_.ColumnOf(expression); column >= 0) return input_schema_->field(column)->type();
+    ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
+    const auto table = session_.Query(fmt::format("SELECT ({}) FROM {}", sql, kInput));
+    if (!table.ok()) return statement_.RefuseAt(place, table.status().message());
+    return (*table)->schema()->field(0)->type();
+  }
+
+  Result<std::string> DuckDbTypeOf(const ParseTree& expression, const ParseTree& place) const {
     ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
     const auto described = session_.Describe(fmt::format("SELECT ({}) FROM {}", sql, kInput));
     if (!described.ok()) return statement_.RefuseAt(place, described.status().message());
@@ -436,163 +424,98 @@ class Planner {
   Result<AggregateCall> Understand(const ParseTree& call) const {
     AggregateCall understood;
     understood.call = call;
-    understood.function = AsciiLower(call["function_name"].text);
-    if (understood.function == "mean") understood.function = "avg";
-    const auto& arguments = call["children"].items;
-    if (understood.function == "count" && arguments.empty()) understood.function = "count_star";
-    static const std::set<std::string> kKnown = {"count_star", "count", "sum", "min", "max", "avg"};
-    if (!kKnown.contains(understood.function)) {
-      return statement_.NotYetAt(call, fmt::format("aggregate function {}()", understood.function));
+    const std::string name = AsciiLower(call["function_name"].text);
+    // DuckDB's parser makes count_star() of count(*).
+    understood.function = aggregate::FindFunction(name == "count_star" ? "count" : name);
+    if (understood.function == nullptr) {
+      return statement_.NotYetAt(call, fmt::format("aggregate function {}()", name));
     }
+    const aggregate::Function& function = *understood.function;
+    understood.typed.function = function.name;
     if (call["distinct"].text == "true") {
-      return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", understood.function));
+      return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", function.name));
     }
     if (!call["order_bys"]["orders"].empty()) {
-      return statement_.RefuseAt(call, fmt::format("ORDER BY has no meaning in {}()", understood.function));
+      return statement_.RefuseAt(call, fmt::format("ORDER BY has no meaning in {}()", function.name));
     }
-    if (arguments.size() > 1) {
-      return statement_.NotYetAt(call, fmt::format("{}() of {} arguments", understood.function, arguments.size()));
+    understood.arguments = call["children"].items;
+    const std::size_t num_arguments = understood.arguments.size();
+    if (num_arguments < function.arguments_min || num_arguments > function.arguments_max) {
+      return statement_.NotYetAt(call, fmt::format("{}() of {} arguments", function.name, num_arguments));
     }
     if (NamesWindow(call)) return statement_.NotYetAt(call, "an expression over the window");
     understood.filter = call["filter"];
-    if (!arguments.empty()) {
-      understood.argument = arguments[0];
-      ASSIGN_OR_RETURN(understood.argument_type, TypeOf(arguments[0], call));
+    for (const ParseTree& argument : understood.arguments) {
+      aggregate::Call::Argument typed;
+      ASSIGN_OR_RETURN(typed.duckdb_type, DuckDbTypeOf(argument, call));
+      ASSIGN_OR_RETURN(const auto type, ArrowTypeOf(argument, call));
+      typed.type = ValueType(type);
+      understood.typed.arguments.push_back(std::move(typed));
     }
-    ASSIGN_OR_RETURN(understood.result_type, TypeOf(call, call));
+    ASSIGN_OR_RETURN(understood.typed.result_type, DuckDbTypeOf(call, call));
+    auto states = function.states(understood.typed);
+    if (!states.ok()) return statement_.NotYetAt(call, states.status().message());
+    understood.states = std::move(states).ValueUnsafe();
     return understood;
   }
 
-  // The index of the accumulator, each (kind, argument, filter) once; its state gets the name or one like it.
-  Result<std::size_t> AddState(AccumulatorKind kind, const ParseTree& argument, const ParseTree& filter,
-                               const std::string& wanted_name, const std::shared_ptr<arrow::DataType>& type,
-                               model::MergeFunction merge, const ParseTree& place) {
+  // The index of the accumulator, each (function, arguments, filter) once. Its columns are called `base`, or `base` and
+  // their own name, or like it.
+  Result<std::size_t> AddAccumulator(const AggregateCall& call, const aggregate::CallState& state,
+                                     const std::string& base, bool is_base) {
     AccumulatorPlan accumulator;
-    accumulator.kind = kind;
-    if (!IsNull(argument)) {
-      ASSIGN_OR_RETURN(accumulator.argument, AddInput(argument, place));
+    for (ParseTree argument : call.arguments) {
+      if (!state.cast.empty()) {
+        ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(argument));
+        ASSIGN_OR_RETURN(argument, statement_.ParseExpression(fmt::format("CAST(({}) AS {})", sql, state.cast)));
+      }
+      ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(argument, call.call));
     }
-    if (!IsNull(filter)) {
-      ASSIGN_OR_RETURN(accumulator.filter, AddInput(filter, place));
+    if (!IsNull(call.filter)) {
+      ASSIGN_OR_RETURN(accumulator.filter, AddInput(call.filter, call.call));
       if (plan_.inputs[accumulator.filter].type->id() != arrow::Type::BOOL) {
-        return statement_.RefuseAt(place, "the condition of FILTER must be a boolean");
+        return statement_.RefuseAt(call.call, "the condition of FILTER must be a boolean");
       }
     }
+    auto& states = plan_.definition.states;
     for (std::size_t i = 0; i < plan_.accumulators.size(); ++i) {
       const auto& other = plan_.accumulators[i];
-      if (other.kind == kind && other.argument == accumulator.argument && other.filter == accumulator.filter) return i;
+      if (states[other.states.front()].function == state.function && other.arguments == accumulator.arguments &&
+          other.filter == accumulator.filter) {
+        return i;
+      }
     }
-    std::string name = Sanitized(wanted_name);
-    for (int i = 2; taken_names_.contains(AsciiLower(name)); ++i)
-      name = fmt::format("{}_{}", Sanitized(wanted_name), i);
-    taken_names_.insert(AsciiLower(name));
-    plan_.accumulators.push_back(accumulator);
-    plan_.definition.states.push_back({name, type, merge});
+    for (const auto& column : state.columns) {
+      const std::string wanted = Sanitized(is_base ? base : fmt::format("{}__{}", base, column.name));
+      std::string name = wanted;
+      for (int i = 2; taken_names_.contains(AsciiLower(name)); ++i) name = fmt::format("{}_{}", wanted, i);
+      taken_names_.insert(AsciiLower(name));
+      const int part = static_cast<int>(accumulator.states.size());
+      accumulator.states.push_back(states.size());
+      states.push_back({name, column.type, state.function, part});
+    }
+    plan_.accumulators.push_back(std::move(accumulator));
     return plan_.accumulators.size() - 1;
-  }
-
-  std::string StateName(std::size_t index) const { return sql::QuoteIdentifier(plan_.definition.states[index].name); }
-
-  Result<std::size_t> AddSum(const AggregateCall& call, const std::string& name) {
-    using enum model::MergeFunction;
-    if (IsInteger(call.argument_type)) {
-      // DuckDB's casts widen every kind of integer alike; the direct path takes what Arrow has as signed.
-      ParseTree argument = call.argument;
-      const bool is_signed = call.argument_type == "BOOLEAN" || call.argument_type == "TINYINT" ||
-                             call.argument_type == "SMALLINT" || call.argument_type == "INTEGER" ||
-                             call.argument_type == "BIGINT" || call.argument_type == "HUGEINT";
-      if (!is_signed) {
-        ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(argument));
-        ASSIGN_OR_RETURN(argument, statement_.ParseExpression(fmt::format("CAST(({}) AS HUGEINT)", sql)));
-      }
-      return AddState(AccumulatorKind::kSumInt, argument, call.filter, name, arrow::decimal128(38, 0), kSum, call.call);
-    }
-    if (const auto decimal = ParseDecimal(call.argument_type)) {
-      return AddState(AccumulatorKind::kSumDecimal, call.argument, call.filter, name,
-                      arrow::decimal128(38, decimal->scale), kSum, call.call);
-    }
-    if (call.argument_type == "DOUBLE" || call.argument_type == "FLOAT") {
-      return AddState(AccumulatorKind::kSumDouble, call.argument, call.filter, name, arrow::float64(), kSum, call.call);
-    }
-    return statement_.NotYetAt(call.call, fmt::format("{}() of {}", call.function, call.argument_type));
-  }
-
-  // Adds the call's states; returns what computes its value from them, with DuckDB's own type.
-  Result<std::string> SqlOf(const AggregateCall& call, const std::string& base, bool alone) {
-    using enum model::MergeFunction;
-    const auto named = [&](const char* suffix) { return fmt::format("{}__{}", base, suffix); };
-    const std::string own = alone ? base : named(call.function == "count_star" ? "count" : call.function.c_str());
-    if (call.function == "count_star" || call.function == "count") {
-      const auto kind = call.function == "count" ? AccumulatorKind::kCountValues : AccumulatorKind::kCountRows;
-      ASSIGN_OR_RETURN(const auto state,
-                       AddState(kind, call.argument, call.filter, own, arrow::int64(), kSum, call.call));
-      return fmt::format("CAST({} AS BIGINT)", StateName(state));
-    }
-    if (call.function == "sum") {
-      ASSIGN_OR_RETURN(const auto state, AddSum(call, own));
-      return fmt::format("CAST({} AS {})", StateName(state), call.result_type);
-    }
-    if (call.function == "min" || call.function == "max") {
-      // Asks for the input first: its Arrow type is the state's.
-      ASSIGN_OR_RETURN(const int input, AddInput(call.argument, call.call));
-      const auto type = ValueType(plan_.inputs[input].type);
-      if (!IsKeyType(*type)) {
-        return statement_.NotYetAt(call.call, fmt::format("{}() of {}", call.function, call.argument_type));
-      }
-      const bool is_min = call.function == "min";
-      ASSIGN_OR_RETURN(const auto state, AddState(is_min ? AccumulatorKind::kMin : AccumulatorKind::kMax, call.argument,
-                                                  call.filter, own, type, is_min ? kMin : kMax, call.call));
-      return fmt::format("CAST({} AS {})", StateName(state), call.result_type);
-    }
-    return AverageSql(call, named("sum"), named("count"));
-  }
-
-  Result<std::string> AverageSql(const AggregateCall& call, const std::string& sum_name,
-                                 const std::string& count_name) {
-    if (call.result_type != "DOUBLE") {
-      return statement_.NotYetAt(call.call, fmt::format("avg() of {}", call.argument_type));
-    }
-    ASSIGN_OR_RETURN(const auto sum_state, AddSum(call, sum_name));
-    ASSIGN_OR_RETURN(const auto count_state,
-                     AddState(AccumulatorKind::kCountValues, call.argument, call.filter, count_name, arrow::int64(),
-                              model::MergeFunction::kSum, call.call));
-    const std::string sum = StateName(sum_state);
-    const std::string count = fmt::format("CAST({} AS BIGINT)", StateName(count_state));
-    const auto decimal = ParseDecimal(call.argument_type);
-    // DuckDB divides sums of up to 32 bits wide values in double, of wider ones in long double.
-    const bool narrow = decimal ? decimal->precision <= 9
-                                : call.argument_type == "TINYINT" || call.argument_type == "SMALLINT" ||
-                                      call.argument_type == "INTEGER" || call.argument_type == "UTINYINT" ||
-                                      call.argument_type == "USMALLINT" || call.argument_type == "BOOLEAN";
-    const int scale = decimal ? decimal->scale : 0;
-    // A DECIMAL(38,s) holds its unscaled value: read it as an integer by multiplying the point away.
-    std::string unscaled = fmt::format("CAST({} AS HUGEINT)", sum);
-    if (scale > 0) {
-      unscaled =
-          fmt::format("CAST(replace(CAST(CAST({} AS DECIMAL(38,{})) AS VARCHAR), '.', '') AS HUGEINT)", sum, scale);
-    }
-    if (plan_.accumulators[sum_state].kind == AccumulatorKind::kSumDouble) {
-      return fmt::format("(CASE WHEN {} > 0 THEN CAST({} AS DOUBLE) / CAST({} AS DOUBLE) END)", count, sum, count);
-    }
-    if (narrow) {
-      return fmt::format(
-          "(CASE WHEN {} > 0 THEN CAST({} AS DOUBLE) / (CAST({} AS DOUBLE) * CAST('1e{}' AS DOUBLE)) END)", count,
-          unscaled, count, scale);
-    }
-    return fmt::format("millrace_avg({}, {}, {})", unscaled, count, scale);
   }
 
   // States of measures that are one call come first, so that they get the plain names; then the rest.
   Status PlanCalls() {
-    for (const bool alone : {true, false}) {
-      for (const auto& item : items_) {
-        for (const auto& call : item.calls) {
-          const bool is_alone = Canonical(call) == Canonical(item.expression);
-          ASSIGN_OR_RETURN(const auto understood, Understand(call));
-          const bool first = is_alone && understood.function != "avg";
-          if (first != alone) continue;
-          RETURN_NOT_OK(AddCall(understood, item.name, is_alone));
-        }
+    struct Measured {
+      AggregateCall call;
+      const std::string* measure;
+      bool takes_its_name;
+    };
+    std::vector<Measured> all;
+    for (const auto& item : items_) {
+      for (const auto& call : item.calls) {
+        ASSIGN_OR_RETURN(auto understood, Understand(call));
+        const bool alone = Canonical(call) == Canonical(item.expression) && understood.is_one_column();
+        all.push_back({std::move(understood), &item.name, alone});
+      }
+    }
+    for (const bool names : {true, false}) {
+      for (const auto& [call, measure, takes_its_name] : all) {
+        if (takes_its_name == names) RETURN_NOT_OK(AddCall(call, *measure, takes_its_name));
       }
     }
     const ParseTree& having = statement_.node()["having"];
@@ -608,11 +531,18 @@ class Planner {
     return Status::OK();
   }
 
-  Status AddCall(const AggregateCall& call, const std::string& base, bool alone) {
+  // Adds the call's states, and what computes its value from them.
+  Status AddCall(const AggregateCall& call, const std::string& base, bool is_base) {
     const std::string canonical = Canonical(call.call);
     if (calls_by_canonical_.contains(canonical)) return Status::OK();
-    ASSIGN_OR_RETURN(const auto sql, SqlOf(call, Sanitized(base), alone));
-    ASSIGN_OR_RETURN(auto tree, statement_.ParseExpression(sql));
+    std::vector<std::string> columns;
+    for (const auto& state : call.states) {
+      ASSIGN_OR_RETURN(const std::size_t index, AddAccumulator(call, state, Sanitized(base), is_base));
+      for (const std::size_t column : plan_.accumulators[index].states) {
+        columns.push_back(sql::QuoteIdentifier(plan_.definition.states[column].name));
+      }
+    }
+    ASSIGN_OR_RETURN(auto tree, statement_.ParseExpression(call.function->final_sql(call.typed, columns)));
     calls_by_canonical_.emplace(canonical, std::move(tree));
     return Status::OK();
   }

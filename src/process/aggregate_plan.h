@@ -1,8 +1,8 @@
 /// From the SQL of an aggregate to its definition and to what must be computed per batch.
 ///
 /// `SELECT window_start, keys…, aggregates… FROM TUMBLE(relation, time_column, INTERVAL …) [WHERE …] GROUP BY … [HAVING
-/// …]` in DuckDB's dialect, parsed by DuckDB's own parser. Aggregates: count(*), count(x), sum, min, max, avg, each
-/// with an optional FILTER (WHERE …); expressions over them and over keys are computed when partial rows are merged.
+/// …]` in DuckDB's dialect, parsed by DuckDB's own parser. Aggregates: those of aggregate/function.h, each with an
+/// optional FILTER (WHERE …); expressions over them and over keys are computed when partial rows are merged.
 #pragma once
 
 #include <arrow/type.h>
@@ -11,18 +11,17 @@
 #include <string>
 #include <vector>
 
-#include "aggregate/partial_table.h"
 #include "base/status.h"
 #include "model/aggregate.h"
 #include "sql/sql_session.h"
 
 namespace millrace::process {
 
-/// One accumulator, kept in the state column of the same index in the definition.
+/// What goes into one accumulator, and which columns of partial rows it is.
 struct AccumulatorPlan {
-  aggregate::AccumulatorKind kind = aggregate::AccumulatorKind::kCountRows;
-  int argument = -1;  ///< Index into AggregatePlan::inputs; -1 for kCountRows without a filter.
-  int filter = -1;    ///< Index into inputs of a boolean that must be true; -1: none.
+  std::vector<int> arguments;       ///< Indexes into AggregatePlan::inputs; empty for count(*).
+  int filter = -1;                  ///< Index into inputs of a boolean that must be true; -1: none.
+  std::vector<std::size_t> states;  ///< Indexes into the definition's states, one after the other.
 };
 
 struct AggregatePlan {
@@ -37,9 +36,9 @@ struct AggregatePlan {
     std::shared_ptr<arrow::DataType> type;
   };
   std::vector<Input> inputs;
-  std::vector<AccumulatorPlan> accumulators;
-  std::string where_sql;   ///< Empty: none.
-  bool needs_sql() const;  ///< Some input is not a plain column, or there is a WHERE.
+  std::vector<AccumulatorPlan> accumulators;  ///< In the order of their states.
+  std::string where_sql;                      ///< Empty: none.
+  bool needs_sql() const;                     ///< Some input is not a plain column, or there is a WHERE.
 };
 
 /// kInvalidInput names the aggregate and the place (line and column in its SQL) of what is wrong or not supported.

@@ -53,9 +53,9 @@ TEST(AggregatePlan, TheExampleOfTheConfiguration) {
   EXPECT_EQ(definition.states[0].type->ToString(), "int64");
   EXPECT_EQ(definition.states[1].type->ToString(), "decimal128(38, 2)");
   EXPECT_EQ(definition.states[2].type->ToString(), "double");
-  EXPECT_EQ(definition.states[0].merge, model::MergeFunction::kSum);
-  EXPECT_EQ(definition.states[1].merge, model::MergeFunction::kSum);
-  EXPECT_EQ(definition.states[2].merge, model::MergeFunction::kMax);
+  EXPECT_EQ(definition.states[0].function, "count");
+  EXPECT_EQ(definition.states[1].function, "sum");
+  EXPECT_EQ(definition.states[2].function, "max");
   EXPECT_THAT(definition.output_order, ElementsAre("window_start", "country", "page", "views", "revenue", "slowest"));
   ASSERT_EQ(definition.measures.size(), 3u);
   EXPECT_EQ(definition.measures[0].duckdb_type, "BIGINT");

@@ -14,7 +14,6 @@ namespace millrace::process {
 
 namespace {
 
-using aggregate::AccumulatorKind;
 using aggregate::ColumnView;
 using aggregate::GroupedRows;
 using aggregate::Int128;
@@ -40,7 +39,6 @@ class WindowedAggregator::Impl {
  public:
   Status Init(AggregatePlan plan) {
     plan_ = std::move(plan);
-    for (const auto& accumulator : plan_.accumulators) kinds_.push_back(accumulator.kind);
     all_keys_.resize(plan_.definition.keys.size());
     std::iota(all_keys_.begin(), all_keys_.end(), 0);
     std::vector<std::string> expressions;
@@ -51,7 +49,11 @@ class WindowedAggregator::Impl {
     if (!evaluator.ok()) return WithContext(evaluator.status(), "aggregate {}", plan_.definition.name);
     evaluator_ = std::move(evaluator).ValueUnsafe();
     views_.resize(plan_.inputs.size());
-    table_ = std::make_unique<PartialTable>(plan_.definition, kinds_);
+    for (const auto& accumulator : plan_.accumulators) {
+      auto& arguments = arguments_.emplace_back();
+      for (const int argument : accumulator.arguments) arguments.push_back(&views_[static_cast<std::size_t>(argument)]);
+    }
+    table_ = std::make_unique<PartialTable>(plan_.definition);
     return Status::OK();
   }
 
@@ -105,7 +107,7 @@ class WindowedAggregator::Impl {
           own.name, bytes_max);
     };
     if (as_it_is) return source->ExportBytes(from, to) > bytes_max ? too_large() : source->Export(from, to);
-    PartialTable folded(coarser, aggregate::MergeKinds(own));
+    PartialTable folded(coarser);
     source->FoldInto(folded, kept_of_source, from, to);
     if (folded.bytes() > bytes_max) return too_large();
     return folded.Export(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
@@ -113,10 +115,10 @@ class WindowedAggregator::Impl {
 
   Result<std::shared_ptr<arrow::RecordBatch>> Seal() {
     ASSIGN_OR_RETURN(auto batch, table_->ExportSorted());
-    table_ = std::make_unique<PartialTable>(plan_.definition, kinds_);
+    table_ = std::make_unique<PartialTable>(plan_.definition);
     std::erase_if(rollups_, [](const Rollup& rollup) { return !rollup.asked; });
     for (Rollup& rollup : rollups_) {
-      rollup.table = std::make_unique<PartialTable>(rollup.definition, kinds_);
+      rollup.table = std::make_unique<PartialTable>(rollup.definition);
       rollup.asked = false;
     }
     return batch;
@@ -153,7 +155,7 @@ class WindowedAggregator::Impl {
     if (rollups_.size() == kRollupsMax) return nullptr;
     Rollup rollup{.kept_keys = kept_keys, .definition = coarser, .table = nullptr};
     rollup.definition.window_size_us = plan_.definition.window_size_us;
-    rollup.table = std::make_unique<PartialTable>(rollup.definition, kinds_);
+    rollup.table = std::make_unique<PartialTable>(rollup.definition);
     table_->FoldInto(*rollup.table, kept_keys, std::numeric_limits<UnixMicros>::min(),
                      std::numeric_limits<UnixMicros>::max());
     if (static_cast<double>(rollup.table->num_groups()) > kRollupShareMax * static_cast<double>(table_->num_groups())) {
@@ -172,9 +174,7 @@ class WindowedAggregator::Impl {
     table.FindOrMake(num_rows, windows_.data(), keys, ok, groups_.data());
     table.AddEvents({num_rows, groups_.data(), ok}, nullptr);
     for (std::size_t i = 0; i < plan_.accumulators.size(); ++i) {
-      const AccumulatorPlan& accumulator = plan_.accumulators[i];
-      const ColumnView* argument = accumulator.argument < 0 ? nullptr : &views_[accumulator.argument];
-      table.Update(i, argument, {num_rows, groups_.data(), Mask(accumulator, num_rows, ok)});
+      table.Update(i, arguments_[i], {num_rows, groups_.data(), Mask(i, num_rows, ok)});
     }
   }
 
@@ -267,21 +267,27 @@ class WindowedAggregator::Impl {
     }
   }
 
-  // The rows that the accumulator counts; nullptr: all of them.
-  const std::uint8_t* Mask(const AccumulatorPlan& plan, std::int64_t num_rows, const std::uint8_t* ok) {
-    const std::uint8_t* valid = plan.argument < 0 ? nullptr : views_[plan.argument].valid();
-    if (plan.filter < 0 && ok == nullptr) return valid;
-    if (plan.filter < 0 && valid == nullptr) return ok;
+  // The rows that the accumulator takes; nullptr: all of them.
+  const std::uint8_t* Mask(std::size_t accumulator, std::int64_t num_rows, const std::uint8_t* ok) {
+    const int filter = plan_.accumulators[accumulator].filter;
+    const std::uint8_t* only = ok;  // The mask if there is but one.
+    int num_masks = ok == nullptr ? 0 : 1;
+    for (const ColumnView* argument : arguments_[accumulator]) {
+      if (argument->valid() == nullptr) continue;
+      only = argument->valid();
+      ++num_masks;
+    }
+    if (filter < 0 && num_masks <= 1) return only;
     mask_.assign(static_cast<std::size_t>(num_rows), 1);
     const auto keep = [&](const std::uint8_t* which) {
       if (which == nullptr) return;
       for (std::int64_t i = 0; i < num_rows; ++i) mask_[i] &= which[i];
     };
     keep(ok);
-    keep(valid);
-    if (plan.filter >= 0) {
-      keep(views_[plan.filter].valid());
-      const std::int64_t* conditions = views_[plan.filter].int64s();
+    for (const ColumnView* argument : arguments_[accumulator]) keep(argument->valid());
+    if (filter >= 0) {
+      keep(views_[filter].valid());
+      const std::int64_t* conditions = views_[filter].int64s();
       for (std::int64_t i = 0; i < num_rows; ++i) mask_[i] &= static_cast<std::uint8_t>(conditions[i]);
     }
     return mask_.data();
@@ -289,8 +295,8 @@ class WindowedAggregator::Impl {
 
   // Constant after Init().
   AggregatePlan plan_;
-  std::vector<AccumulatorKind> kinds_;
   std::vector<std::size_t> all_keys_;
+  std::vector<std::vector<const ColumnView*>> arguments_;  // By accumulator, in views_.
   std::unique_ptr<BatchEvaluator> evaluator_;
 
   std::unique_ptr<PartialTable> table_;  // From one Seal() to the next.

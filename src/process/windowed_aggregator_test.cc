@@ -90,9 +90,7 @@ std::string MergeSql(const model::AggregateDefinition& definition) {
   for (const auto& key : definition.keys) keys += ", " + sql::QuoteIdentifier(key.name);
   std::string states;
   for (const auto& state : definition.states) {
-    const char* function = state.merge == model::MergeFunction::kSum   ? "sum"
-                           : state.merge == model::MergeFunction::kMin ? "min"
-                                                                       : "max";
+    const std::string function = state.function == "count" ? "sum" : state.function;
     const auto name = sql::QuoteIdentifier(state.name);
     states += fmt::format(", {}({}) AS {}", function, name, name);
   }

@@ -4,6 +4,11 @@
 
 namespace millrace::query {
 
+std::int64_t AnswersBytesMax(std::int64_t limit_bytes) {
+  constexpr std::int64_t kLeast = 16 << 20;
+  return std::max(limit_bytes / 4, kLeast);
+}
+
 std::shared_ptr<AnswerMemory> AnswerMemory::Make(std::int64_t bytes_max, MemoryShare share) {
   return std::shared_ptr<AnswerMemory>(new AnswerMemory(bytes_max, std::move(share)));
 }

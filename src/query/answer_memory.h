@@ -14,6 +14,10 @@
 
 namespace millrace::query {
 
+/// The part of a limit on memory that answers may take together, in bytes: a quarter, or what DuckDB needs for a small
+/// question if that is more. No answer may have more.
+std::int64_t AnswersBytesMax(std::int64_t limit_bytes);
+
 /// Any thread. Lives as long as the last share, in shared ownership.
 class AnswerMemory : public std::enable_shared_from_this<AnswerMemory> {
  public:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "aggregate/partial_table.h"
@@ -28,9 +29,9 @@ class Folding::Impl {
         from_(range.from.value_or(std::numeric_limits<UnixMicros>::min())),
         to_(range.to.value_or(std::numeric_limits<UnixMicros>::max())),
         num_states_(definition.states.size()),
-        first_state_(kFirstKey + static_cast<int>(definition.keys.size())),
+        first_state_(kFirstKey + definition.keys.size()),
         kept_(aggregate::KeptKeys(definition, coarser)),
-        table_(coarser, aggregate::MergeKinds(definition)),
+        table_(coarser),
         keys_(kept_.size()) {
     for (const auto& key : keys_) key_views_.push_back(&key);
   }
@@ -59,18 +60,10 @@ class Folding::Impl {
     groups_.resize(size);
     const std::uint8_t* const ok = all ? nullptr : in_range_.data();
     table_.FindOrMake(num_rows, windows_.data(), key_views_, ok, groups_.data());
-    RETURN_NOT_OK(state_.Load(rows.column(rows.num_columns() - 1)));
-    table_.AddEvents({num_rows, groups_.data(), ok}, state_.int64s());
-    for (std::size_t s = 0; s < num_states_; ++s) {
-      RETURN_NOT_OK(state_.Load(rows.column(first_state_ + static_cast<int>(s))));
-      const std::uint8_t* states_mask = ok;
-      if (const std::uint8_t* valid = state_.valid(); valid != nullptr) {
-        mask_.resize(size);
-        for (std::size_t i = 0; i < size; ++i) mask_[i] = static_cast<std::uint8_t>(valid[i] & in_range_[i]);
-        states_mask = mask_.data();
-      }
-      table_.Merge(s, state_, {num_rows, groups_.data(), states_mask});
-    }
+    RETURN_NOT_OK(events_.Load(rows.column(rows.num_columns() - 1)));
+    table_.AddEvents({num_rows, groups_.data(), ok}, events_.int64s());
+    const auto columns = rows.columns();
+    RETURN_NOT_OK(table_.Merge(std::span(columns).subspan(first_state_, num_states_), {num_rows, groups_.data(), ok}));
     if (table_.bytes() > limits_.bytes_max) {
       return TooLarge("aggregate {}: the question's groups take more than {} bytes, which is what answers may", name_,
                       limits_.bytes_max);
@@ -84,7 +77,7 @@ class Folding::Impl {
 
   Result<Totals> TakeTotals() {
     Totals totals;
-    for (const auto& [group, state] : table_.SettleSums()) totals.oversized.push_back({group, state});
+    for (const auto& [group, state] : table_.Settle()) totals.oversized.push_back({group, state});
     ASSIGN_OR_RETURN(totals.rows, Rows());
     return totals;
   }
@@ -96,7 +89,7 @@ class Folding::Impl {
   const UnixMicros from_;
   const UnixMicros to_;
   const std::size_t num_states_;
-  const int first_state_;  // Column.
+  const std::size_t first_state_;  // Column.
   const std::vector<std::size_t> kept_;
   PartialTable table_;
 
@@ -104,10 +97,9 @@ class Folding::Impl {
   std::vector<ColumnView> keys_;
   std::vector<const ColumnView*> key_views_;
   ColumnView starts_;
-  ColumnView state_;
+  ColumnView events_;
   std::vector<std::int64_t> windows_;
   std::vector<std::uint8_t> in_range_;
-  std::vector<std::uint8_t> mask_;
   std::vector<std::uint32_t> groups_;
 };
 

@@ -38,7 +38,7 @@ model::AggregateDefinition Coarser(const model::AggregateDefinition& definition,
 
 /// What an answer is made of.
 struct Totals {
-  /// A sum that does not fit DECIMAL(38, s); NULL in its row.
+  /// A state whose value does not fit its type, as a sum beyond DECIMAL(38, s); NULL in its row.
   struct Oversized {
     std::int64_t row = 0;
     std::size_t state = 0;

@@ -20,7 +20,6 @@ namespace millrace::query {
 namespace {
 
 using Batches = std::vector<std::shared_ptr<arrow::RecordBatch>>;
-using model::MergeFunction;
 
 constexpr std::int64_t kMinute = 60'000'000;
 constexpr UnixMicros kBase = 1'795'341'600'000'000 / (60 * kMinute) * (60 * kMinute);
@@ -31,9 +30,9 @@ model::AggregateDefinition EveryType() {
   d.name = "every_type";
   d.window_size_us = kMinute;
   d.keys = {{"country", arrow::utf8()}, {"number", arrow::int64()}, {"ratio", arrow::float64()}};
-  d.states = {{"counts", arrow::int64(), MergeFunction::kSum},
-              {"money", arrow::decimal128(38, 2), MergeFunction::kSum},
-              {"doubles", arrow::float64(), MergeFunction::kSum}};
+  d.states = {{"counts", arrow::int64(), "count"},
+              {"money", arrow::decimal128(38, 2), "sum"},
+              {"doubles", arrow::float64(), "sum"}};
   const std::vector<std::shared_ptr<arrow::DataType>> types = {arrow::boolean(),
                                                                arrow::int8(),
                                                                arrow::int16(),
@@ -46,8 +45,8 @@ model::AggregateDefinition EveryType() {
                                                                arrow::utf8(),
                                                                arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")};
   for (std::size_t i = 0; i < types.size(); ++i) {
-    d.states.push_back({fmt::format("min_{}", i), types[i], MergeFunction::kMin});
-    d.states.push_back({fmt::format("max_{}", i), types[i], MergeFunction::kMax});
+    d.states.push_back({fmt::format("min_{}", i), types[i], "min"});
+    d.states.push_back({fmt::format("max_{}", i), types[i], "max"});
   }
   return d;
 }
@@ -99,9 +98,7 @@ class FoldTest : public ::testing::Test {
                                                  : "0 AS start"};
     for (const auto& key : keys) columns.push_back(key);
     for (const auto& state : d.states) {
-      const char* const function = state.merge == MergeFunction::kSum   ? "sum"
-                                   : state.merge == MergeFunction::kMin ? "min"
-                                                                        : "max";
+      const std::string function = state.function == "count" ? "sum" : state.function;
       columns.push_back(fmt::format("{}({})", function, state.name));
     }
     columns.push_back("sum(_rows)");
@@ -186,7 +183,7 @@ TEST_F(FoldTest, ASumThatLeavesItsTypeIsKeptInTwoRows) {
   model::AggregateDefinition d;
   d.name = "a";
   d.window_size_us = kMinute;
-  d.states = {{"money", arrow::decimal128(38, 0), MergeFunction::kSum}};
+  d.states = {{"money", arrow::decimal128(38, 0), "sum"}};
   const std::string large(38, '9');
   const auto rows = testing::BatchFromJson(
       model::PartialSchema(d),

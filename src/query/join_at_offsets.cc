@@ -1,7 +1,7 @@
+#include "query/join_at_offsets.h"
+
 #include <algorithm>
 #include <string>
-
-#include "query/aggregate_query.h"
 
 namespace millrace::query {
 namespace {

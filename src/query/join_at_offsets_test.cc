@@ -1,11 +1,12 @@
 // Joining hot segments to a snapshot: by a table of cases, and by random histories cut into segments.
+#include "query/join_at_offsets.h"
+
 #include <arrow/array.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <random>
 
-#include "query/aggregate_query.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 

@@ -1,5 +1,7 @@
 // Merging partial rows: random partials against DuckDB's answer over the raw rows, and by hand; and the gate for SQL
 // from outside.
+#include "query/merge.h"
+
 #include <arrow/array.h>
 #include <arrow/scalar.h>
 #include <fmt/ranges.h>
@@ -9,7 +11,6 @@
 #include <algorithm>
 #include <random>
 
-#include "query/aggregate_query.h"
 #include "query/where_expression.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
@@ -29,15 +30,14 @@ model::AggregateDefinition Clicks() {
   d.name = "clicks_1m";
   d.window_size_us = kWindow;
   d.keys = {{"country", arrow::utf8()}, {"page", arrow::int32()}};
-  using model::MergeFunction;
-  d.states = {{"_s0", arrow::int64(), MergeFunction::kSum},
-              {"_s1", arrow::decimal128(38, 2), MergeFunction::kSum},
-              {"_s2", arrow::decimal128(38, 0), MergeFunction::kSum},
-              {"_s3", arrow::float64(), MergeFunction::kMax},
-              {"_s4", arrow::float64(), MergeFunction::kSum},
-              {"_s5", arrow::int64(), MergeFunction::kSum},
-              {"_s6", arrow::utf8(), MergeFunction::kMin}};
-  d.measures = {{"views", "_s0", "BIGINT"},   {"revenue", "_s1", "DECIMAL(38,2)"}, {"users", "_s2", "HUGEINT"},
+  d.states = {{"_s0", arrow::int64(), "count"},
+              {"_s1", arrow::decimal128(38, 2), "sum"},
+              {"_s2", arrow::decimal128(38, 0), "sum"},
+              {"_s3", arrow::float64(), "max"},
+              {"_s4", arrow::float64(), "sum"},
+              {"_s5", arrow::int64(), "count"},
+              {"_s6", arrow::utf8(), "min"}};
+  d.measures = {{"views", "_s0", "BIGINT"},   {"revenue", "_s1", "DECIMAL(38,2)"}, {"users", "_s2::HUGEINT", "HUGEINT"},
                 {"slowest", "_s3", "DOUBLE"}, {"latency", "_s4 / _s5", "DOUBLE"},  {"first_city", "_s6", "VARCHAR"}};
   d.output_order = {"window_start", "window_end", "country", "page",    "views",
                     "revenue",      "users",      "slowest", "latency", "first_city"};

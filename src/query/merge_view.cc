@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <vector>
 
+#include "aggregate/function.h"
 #include "query/condition_tree_internal.h"
 
 namespace millrace::query {
@@ -167,14 +168,14 @@ class Printer {
   const Dialect dialect_;
 };
 
-std::string MergedState(const Printer& printer, const model::AggregateState& state) {
+Result<std::string> MergedState(const Printer& printer, const model::AggregateState& state) {
+  const aggregate::Function& function = *aggregate::FindFunction(state.function);
+  if (function.merge_in_sql.empty()) return Unsupported("state '{}' cannot be merged in SQL", state.name);
   const std::string column = printer.Identifier(state.name);
-  const char* const function = state.merge == model::MergeFunction::kMin   ? "min"
-                               : state.merge == model::MergeFunction::kMax ? "max"
-                                                                           : "sum";
-  const bool is_count = state.merge == model::MergeFunction::kSum && state.type->id() == arrow::Type::INT64;
-  if (is_count) return fmt::format("CAST(coalesce(sum({0}), 0) AS BIGINT) AS {0}", column);
-  return fmt::format("{}({}) AS {}", function, column, column);
+  if (function.zero_if_none) {
+    return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", function.merge_in_sql, column);
+  }
+  return fmt::format("{0}({1}) AS {1}", function.merge_in_sql, column);
 }
 
 }  // namespace
@@ -191,7 +192,9 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
   std::vector<std::string> groups = {printer.Identifier(model::kWindowStart), printer.Identifier(model::kWindowEnd)};
   for (const auto& key : definition.keys) groups.push_back(printer.Identifier(key.name));
   std::vector<std::string> merged = groups;
-  for (const auto& state : definition.states) merged.push_back(MergedState(printer, state));
+  for (const auto& state : definition.states) {
+    ASSIGN_OR_RETURN(merged.emplace_back(), MergedState(printer, state));
+  }
 
   std::vector<std::string> columns;
   for (const auto& name : definition.output_order) {

@@ -10,7 +10,7 @@ namespace millrace::query {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000;
-constexpr std::int64_t kHour = 3600 * kSecond;
+constexpr std::int64_t kAnHour = 3600 * kSecond;
 constexpr UnixMicros kNow = 1'795'341'600 * kSecond;  // 2026-11-22T10:00:00Z
 
 TEST(TimeExpression, ReadsWhatPeopleType) {
@@ -28,7 +28,7 @@ TEST(TimeExpression, ReadsWhatPeopleType) {
       {"2026-11-22T06:30:00-0330", kNow},
       {"2026-11-22T10:00:00.25Z", kNow + 250'000},
       {"2026-11-22T10:00:00.1234567Z", kNow + 123'456},
-      {"2026-11-22", kNow - 10 * kHour},
+      {"2026-11-22", kNow - 10 * kAnHour},
       {"1969-12-31T23:59:59Z", -kSecond},
       {"0", 0},
       {"1795341600", kNow},
@@ -36,11 +36,11 @@ TEST(TimeExpression, ReadsWhatPeopleType) {
       {"1795341600000", kNow},
       {"-1", -kSecond},  // A number before it is a distance.
       {"now", kNow},
-      {"-1h", kNow - kHour},
-      {"-1h30m", kNow - kHour - kHour / 2},
-      {"now-7d", kNow - 7 * 24 * kHour},
-      {"now+5m", kNow + kHour / 12},
-      {"now 5m", kNow + kHour / 12},
+      {"-1h", kNow - kAnHour},
+      {"-1h30m", kNow - kAnHour - kAnHour / 2},
+      {"now-7d", kNow - 7 * 24 * kAnHour},
+      {"now+5m", kNow + kAnHour / 12},
+      {"now 5m", kNow + kAnHour / 12},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.text);
@@ -67,10 +67,10 @@ TEST(Duration, IsASumOfParts) {
   };
   for (const auto& c : std::vector<Case>{{"0", 0},
                                          {"1m", 60 * kSecond},
-                                         {"1h30m", kHour * 3 / 2},
+                                         {"1h30m", kAnHour * 3 / 2},
                                          {"250ms", 250'000},
                                          {"7us", 7},
-                                         {"1w", 7 * 24 * kHour}}) {
+                                         {"1w", 7 * 24 * kAnHour}}) {
     SCOPED_TRACE(c.text);
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto duration, ParseDuration(c.text));
     EXPECT_EQ(duration, c.want);

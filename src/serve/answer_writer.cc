@@ -10,8 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/json_text.h"
 #include "query/time_expression.h"
-#include "serve/json_text.h"
 
 namespace millrace::serve {
 namespace {
@@ -251,7 +251,7 @@ constexpr std::int64_t kRowsAtOnce = 1024;
 constexpr std::size_t kPieceBytes = 256 << 10;
 
 // Calls `append`, which writes to `out`, with some of the rows after the others; moves `out` to `body` now and then.
-Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, HttpBody& body, std::string& out,
+Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, http::Body& body, std::string& out,
                     const std::function<Status(const arrow::RecordBatch&)>& append) {
   arrow::TableBatchReader reader(*answer.rows);
   reader.set_chunksize(kRowsAtOnce);
@@ -393,8 +393,8 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer) {
       answer.errors.size());
 }
 
-Result<HttpBody> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
-  HttpBody body;
+Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
+  http::Body body;
   std::string out = "{\"meta\":[";
   for (std::size_t i = 0; i < answer.columns.size(); ++i) {
     out += i == 0 ? "{\"name\":" : ",{\"name\":";
@@ -427,8 +427,8 @@ Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out) {
   return AppendJsonRows(batch, "", "\n", first, out);
 }
 
-Result<HttpBody> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits) {
-  HttpBody body;
+Result<http::Body> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits) {
+  http::Body body;
   std::string out;
   const auto append = [&](const arrow::RecordBatch& batch) { return AppendNdjson(batch, out); };
   RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, append));
@@ -458,8 +458,8 @@ Status AppendCsv(const arrow::RecordBatch& batch, std::string& out) {
   return Status::OK();
 }
 
-Result<HttpBody> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits) {
-  HttpBody body;
+Result<http::Body> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits) {
+  http::Body body;
   std::string out = CsvHeader(*answer.rows->schema());
   const auto append = [&](const arrow::RecordBatch& batch) { return AppendCsv(batch, out); };
   RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, append));

@@ -12,8 +12,8 @@
 #include <string>
 
 #include "base/status.h"
+#include "http/body.h"
 #include "query/aggregate_query.h"
-#include "serve/http_body.h"
 
 namespace millrace::serve {
 
@@ -28,13 +28,13 @@ struct AnswerLimits {
 /// {"meta": [{"name", "type"}], "data": [{column: value}], "rows", "statistics": {"elapsed", "rows_read",
 /// "bytes_read"}, "as_of": {"version", "offsets": {topic: {partition: offset}}, "watermark"}, "next": null}, and
 /// "errors": [{"group": {column: value}, "measure", "detail"}] before "next" when there are some.
-Result<HttpBody> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits = {});
+Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits = {});
 
 /// One JSON object a row and line.
-Result<HttpBody> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits = {});
+Result<http::Body> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits = {});
 
 /// A header line, then the rows (RFC 4180 quoting, lines end in \n).
-Result<HttpBody> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits = {});
+Result<http::Body> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits = {});
 
 /// The same rows without an answer around them, one batch at a time. Values of nested types are JSON (in CSV too), maps
 /// objects.

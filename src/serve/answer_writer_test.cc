@@ -9,14 +9,13 @@
 #include <limits>
 #include <stop_token>
 
-#include "serve/json_text.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::serve {
 namespace {
 
-Result<std::string> Text(const Result<HttpBody>& body) {
+Result<std::string> Text(const Result<http::Body>& body) {
   RETURN_NOT_OK(body.status());
   return body->Text();
 }
@@ -179,12 +178,6 @@ TEST(AnswerWriter, AnEmptyAnswerIsWellFormed) {
   EXPECT_EQ(ndjson, "");
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, Text(AnswerToCsv(answer)));
   EXPECT_EQ(csv, "x,y\n");
-}
-
-TEST(JsonText, WritesPlainNumbersAndOnlyJson) {
-  boost::json::value value =
-      boost::json::object{{"a", 5000.5}, {"b", INFINITY}, {"c", {1, -2, nullptr, true}}, {"d\n", "é\""}};
-  EXPECT_EQ(JsonText(value), R"({"a":5000.5,"b":"inf","c":[1,-2,null,true],"d\n":"é\""})");
 }
 
 }  // namespace

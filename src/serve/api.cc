@@ -2,15 +2,16 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <chrono>
-#include <functional>
+#include <optional>
 
 #include "base/ascii_case.h"
+#include "base/json_text.h"
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
 #include "serve/cost_api.h"
-#include "serve/json_text.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
 
@@ -37,28 +38,28 @@ std::string BuildPage() {
   return ReplaceOnce(std::move(page), "/*UPLOT_JS*/", embedded::kUplotJs);
 }
 
-HttpResponse Plain(HttpBody body, std::string content_type) {
-  HttpResponse response;
+http::Response Plain(http::Body body, std::string content_type) {
+  http::Response response;
   response.content_type = std::move(content_type);
   response.body = std::move(body);
   return response;
 }
 
-HttpResponse Page(const std::string& html) {
-  HttpResponse response = Plain(html, "text/html; charset=utf-8");
+http::Response Page(const std::string& html) {
+  http::Response response = Plain(html, "text/html; charset=utf-8");
   response.headers.emplace_back("Content-Security-Policy",
                                 "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
                                 "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'");
   return response;
 }
 
-HttpResponse Failure(const Status& status, const std::string& target) {
-  const Problem problem = ToProblem(status);
+http::Response Failure(const Status& status, const std::string& target) {
+  const http::Problem problem = ToProblem(status);
   if (problem.status == 500) spdlog::error("request failed target=\"{}\" error=\"{}\"", target, status.ToString());
-  return ToResponse(problem);
+  return http::ToResponse(problem);
 }
 
-HttpResponse Json(const Result<boost::json::value>& value, const std::string& target) {
+http::Response Json(const Result<boost::json::value>& value, const std::string& target) {
   if (!value.ok()) return Failure(value.status(), target);
   return Plain(JsonText(*value) + "\n", "application/json");
 }
@@ -76,10 +77,28 @@ std::vector<std::string> NamesIn(const Result<boost::json::value>& list, std::st
   return names;
 }
 
-HttpResponse UnknownName(const char* kind, const std::string& name, const std::vector<std::string>& known) {
-  Problem problem{404, "not_found", fmt::format("There is no {} '{}'.", kind, name), {}};
+http::Response UnknownName(const char* kind, const std::string& name, const std::vector<std::string>& known) {
+  http::Problem problem{404, "not_found", fmt::format("There is no {} '{}'.", kind, name), {}};
   if (const auto nearest = NearestName(name, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
-  return ToResponse(problem);
+  return http::ToResponse(problem);
+}
+
+// Whether the segments are those of `path`: then what stands for its {...}, or the empty text.
+std::optional<std::string> NameIn(std::string_view path, const std::vector<std::string>& segments) {
+  std::string name;
+  std::size_t matched = 0;
+  for (std::string_view rest = path.substr(1); !rest.empty(); ++matched) {
+    const std::string_view segment = rest.substr(0, rest.find('/'));
+    rest.remove_prefix(std::min(rest.size(), segment.size() + 1));
+    if (matched == segments.size()) return std::nullopt;
+    if (segment.starts_with('{')) {
+      if (segments[matched].empty()) return std::nullopt;
+      name = segments[matched];
+    } else if (segment != segments[matched]) {
+      return std::nullopt;
+    }
+  }
+  return matched == segments.size() ? std::optional(std::move(name)) : std::nullopt;
 }
 
 // Takes as long for a wrong first byte as for a wrong last one; only the length of the presented token shows.
@@ -102,8 +121,8 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       page_(BuildPage()),
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)) {}
 
-HttpResponse Api::Handle(const HttpRequest& request) {
-  Routed routed = Route(request);
+http::Response Api::Handle(const http::Request& request) {
+  Routed routed = Answer(request);
   metrics_
       .MakeCounter("millrace_http_requests_total", "Requests answered by the HTTP API.",
                    {{"route", routed.route}, {"status", std::to_string(routed.response.status)}})
@@ -111,13 +130,7 @@ HttpResponse Api::Handle(const HttpRequest& request) {
   return std::move(routed.response);
 }
 
-Lane Api::LaneOf(const HttpRequest& request) {
-  const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
-  if (path == "/livez" || path == "/readyz") return Lane::kAtOnce;
-  return path.starts_with("/v1/aggregates/") ? Lane::kLong : Lane::kShort;
-}
-
-bool Api::Authorized(const HttpRequest& request) const {
+bool Api::Authorized(const http::Request& request) const {
   if (!options_.bearer) return true;
   constexpr std::string_view kScheme = "bearer ";
   const std::string_view value = request.authorization;
@@ -125,98 +138,127 @@ bool Api::Authorized(const HttpRequest& request) const {
   return EqualInConstantTime(value.substr(kScheme.size()), *options_.bearer);
 }
 
-Api::Routed Api::Route(const HttpRequest& request) {
+/// A request that has found its route.
+struct Api::Call {
+  const http::Request& request;
+  const Target& target;
+  std::string name;  // What stands for {...} in the path; empty: nothing does.
+};
+
+struct Api::Route {
+  std::string_view path;    // As in the OpenAPI document: {...} is one segment, of any name.
+  std::string_view method;  // GET: HEAD too.
+  http::Lane lane;
+  bool takes_parameters;
+  http::Response (Api::*answer)(const Call& call);
+};
+
+constexpr Api::Route Api::kRoutes[] = {
+    {"/", "GET", http::Lane::kShort, true, &Api::FirstPage},
+    {"/cost", "GET", http::Lane::kShort, true, &Api::CostPage},
+    {"/livez", "GET", http::Lane::kAtOnce, true, &Api::Livez},
+    {"/readyz", "GET", http::Lane::kAtOnce, true, &Api::Readyz},
+    {"/metrics", "GET", http::Lane::kShort, true, &Api::PrometheusText},
+    {"/openapi.json", "GET", http::Lane::kShort, true, &Api::OpenApi},
+    {"/v1/pipeline", "GET", http::Lane::kShort, false, &Api::Pipeline},
+    {"/v1/tables", "GET", http::Lane::kShort, false, &Api::Tables},
+    {"/v1/tables/{table}", "GET", http::Lane::kShort, false, &Api::Table},
+    {"/v1/aggregates", "GET", http::Lane::kShort, false, &Api::Aggregates},
+    {"/v1/aggregates/{aggregate}", "GET", http::Lane::kLong, true, &Api::Aggregate},
+    {"/v1/cost/usage", "GET", http::Lane::kShort, false, &Api::CostUsage},
+    {"/v1/cost/estimate", "POST", http::Lane::kShort, false, &Api::CostEstimate},
+};
+
+http::Lane Api::LaneOf(const http::Request& request) {
   const auto target = ParseTarget(request.target);
-  if (!target.ok()) return {"other", ToResponse({400, "malformed_url", target.status().message(), {}})};
+  if (!target.ok()) return http::Lane::kShort;
+  for (const Route& route : kRoutes) {
+    if (NameIn(route.path, target->segments)) return route.lane;
+  }
+  return http::Lane::kShort;
+}
+
+Api::Routed Api::Answer(const http::Request& request) {
+  const auto target = ParseTarget(request.target);
+  if (!target.ok()) return {"other", http::ToResponse({400, "malformed_url", target.status().message(), {}})};
   const auto& segments = target->segments;
-  const bool versioned = !segments.empty() && segments[0] == "v1";
-  if (versioned && !Authorized(request)) {
-    HttpResponse response =
-        ToResponse({401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
+  if (!segments.empty() && segments[0] == "v1" && !Authorized(request)) {
+    http::Response response = http::ToResponse(
+        {401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return {"other", std::move(response)};
   }
 
-  struct Handler {
-    std::string route;
-    bool takes_parameters;
-    std::function<HttpResponse()> answer;
-    bool takes_post = false;  // Instead of GET and HEAD.
-  };
-  const std::string named = segments.size() == 3 ? segments[2] : std::string();
-  const std::vector<Handler> handlers = {
-      {"/", true, [&] { return Page(page_); }},
-      {"/cost", true, [&] { return Page(std::string(embedded::kCostHtml)); }},
-      {"/livez", true, [] { return Plain("ok\n", "text/plain; charset=utf-8"); }},
-      {"/readyz", true,
-       [&] {
-         if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
-         return ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
-       }},
-      {"/metrics", true, [&] { return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8"); }},
-      {"/openapi.json", true, [&] { return Plain(open_api_, "application/json"); }},
-      {"/v1/pipeline", false, [&] { return Json(backend_.Pipeline(), request.target); }},
-      {"/v1/tables", false, [&] { return Json(backend_.Tables(), request.target); }},
-      {"/v1/tables/{table}", false,
-       [&] {
-         auto table = backend_.Table(named);
-         if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
-           return UnknownName("table", named, NamesIn(backend_.Tables(), "tables"));
-         }
-         return Json(table, request.target);
-       }},
-      {"/v1/aggregates", false, [&] { return Json(backend_.Aggregates(), request.target); }},
-      {"/v1/cost/usage", false, [&] { return Json(backend_.CostUsage(), request.target); }},
-      {"/v1/cost/estimate", false,
-       [&] {
-         constexpr UnixMicros kDay = 86'400'000'000;
-         auto estimate = EstimateCost(request.body, static_cast<cost::Day>(clock_.Now() / kDay));
-         if (!estimate.ok()) return Failure(estimate.status(), request.target);
-         return Plain(*std::move(estimate), "application/json");
-       },
-       true},
-      {"/v1/aggregates/{aggregate}", true, [&] { return AnswerAggregate(named, *target, request); }},
-  };
+  for (const Route& route : kRoutes) {
+    auto name = NameIn(route.path, segments);
+    if (!name) continue;
+    const std::string path(route.path);
+    const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
+    if (method != route.method) {
+      const bool reads = route.method == "GET";
+      http::Response response =
+          http::ToResponse({405,
+                            "method_not_allowed",
+                            fmt::format("{} takes {}.", path, reads ? "GET and HEAD" : std::string(route.method)),
+                            {}});
+      response.headers.emplace_back("Allow", reads ? "GET, HEAD" : std::string(route.method));
+      return {path, std::move(response)};
+    }
+    http::Problem problem;
+    if (!route.takes_parameters && !RefuseParameters(*target, &problem)) return {path, http::ToResponse(problem)};
+    return {path, (this->*route.answer)({request, *target, *std::move(name)})};
+  }
 
   std::string path;
   for (const auto& segment : segments) path += "/" + segment;
-  if (path.empty()) path = "/";
-  std::string route = path;
-  if (versioned && segments.size() == 3 && !named.empty()) {
-    if (segments[1] == "tables") route = "/v1/tables/{table}";
-    if (segments[1] == "aggregates") route = "/v1/aggregates/{aggregate}";
-  }
+  http::Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path),
+                        "/openapi.json lists the API."};
   std::vector<std::string> known;
-  for (const auto& handler : handlers) {
-    known.push_back(handler.route);
-    if (handler.route != route) continue;
-    const bool asks = request.method == "GET" || request.method == "HEAD";
-    if (handler.takes_post ? request.method != "POST" : !asks) {
-      HttpResponse response =
-          ToResponse({405,
-                      "method_not_allowed",
-                      fmt::format("{} takes {}.", route, handler.takes_post ? "POST" : "GET and HEAD"),
-                      {}});
-      response.headers.emplace_back("Allow", handler.takes_post ? "POST" : "GET, HEAD");
-      return {route, std::move(response)};
-    }
-    Problem problem;
-    if (!handler.takes_parameters && !RefuseParameters(*target, &problem)) return {route, ToResponse(problem)};
-    return {route, handler.answer()};
-  }
-  Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path), "/openapi.json lists the API."};
+  for (const Route& route : kRoutes) known.emplace_back(route.path);
   if (const auto nearest = NearestName(path, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
-  return {"other", ToResponse(problem)};
+  return {"other", http::ToResponse(problem)};
 }
 
-HttpResponse Api::AnswerAggregate(const std::string& name, const Target& target, const HttpRequest& request) {
+http::Response Api::FirstPage(const Call&) { return Page(page_); }
+http::Response Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml)); }
+http::Response Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
+http::Response Api::Readyz(const Call&) {
+  if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
+  return http::ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
+}
+http::Response Api::PrometheusText(const Call&) {
+  return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8");
+}
+http::Response Api::OpenApi(const Call&) { return Plain(open_api_, "application/json"); }
+http::Response Api::Pipeline(const Call& call) { return Json(backend_.Pipeline(), call.request.target); }
+http::Response Api::Tables(const Call& call) { return Json(backend_.Tables(), call.request.target); }
+http::Response Api::Aggregates(const Call& call) { return Json(backend_.Aggregates(), call.request.target); }
+http::Response Api::CostUsage(const Call& call) { return Json(backend_.CostUsage(), call.request.target); }
+
+http::Response Api::Table(const Call& call) {
+  const auto table = backend_.Table(call.name);
+  if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
+    return UnknownName("table", call.name, NamesIn(backend_.Tables(), "tables"));
+  }
+  return Json(table, call.request.target);
+}
+
+http::Response Api::CostEstimate(const Call& call) {
+  constexpr UnixMicros kDay = 86'400'000'000;
+  auto estimate = EstimateCost(call.request.body, static_cast<cost::Day>(clock_.Now() / kDay));
+  if (!estimate.ok()) return Failure(estimate.status(), call.request.target);
+  return Plain(*std::move(estimate), "application/json");
+}
+
+http::Response Api::Aggregate(const Call& call) {
+  const auto& [request, target, name] = call;
   const auto begin = clock_.SteadyNow();
-  Problem problem;
+  http::Problem problem;
   query::AggregateRequest question;
   Format format = Format::kJson;
   if (!ParseAggregateRequest(target, clock_.Now(), &question, &problem) ||
       !ChooseFormat(target, request.accept, &format, &problem)) {
-    return ToResponse(problem);
+    return http::ToResponse(problem);
   }
   const auto answer = backend_.Query(name, question, request.stop);
   if (!answer.ok()) {
@@ -230,9 +272,9 @@ HttpResponse Api::AnswerAggregate(const std::string& name, const Target& target,
                  : format == Format::kNdjson ? AnswerToNdjson(*answer, limits)
                                              : AnswerToCsv(*answer, limits);
   if (!written.ok()) return Failure(written.status(), request.target);
-  HttpResponse response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
-                                                     : format == Format::kNdjson ? "application/x-ndjson"
-                                                                                 : "text/csv; charset=utf-8");
+  http::Response response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
+                                                       : format == Format::kNdjson ? "application/x-ndjson"
+                                                                                   : "text/csv; charset=utf-8");
   response.headers.emplace_back("Vary", "Accept");
   // NDJSON and CSV have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer->as_of));

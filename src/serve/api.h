@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "http/server.h"
 #include "serve/backend.h"
-#include "serve/http_server.h"
 
 namespace millrace::serve {
 
@@ -27,19 +27,35 @@ class Api {
   /// to `metrics`, the registry that Backend::Metrics() renders.
   Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& clock = SystemClock());
 
-  HttpResponse Handle(const HttpRequest& request);
+  http::Response Handle(const http::Request& request);
 
   /// Health is answered at once, questions to an aggregate take long, the rest is short.
-  static Lane LaneOf(const HttpRequest& request);
+  static http::Lane LaneOf(const http::Request& request);
 
  private:
   struct Routed {
     std::string route;  // As in the OpenAPI document; "other" for what is not there.
-    HttpResponse response;
+    http::Response response;
   };
-  Routed Route(const HttpRequest& request);
-  HttpResponse AnswerAggregate(const std::string& name, const struct Target& target, const HttpRequest& request);
-  bool Authorized(const HttpRequest& request) const;
+  struct Call;
+  struct Route;
+  static const Route kRoutes[];
+
+  Routed Answer(const http::Request& request);
+  http::Response FirstPage(const Call& call);
+  http::Response CostPage(const Call& call);
+  http::Response Livez(const Call& call);
+  http::Response Readyz(const Call& call);
+  http::Response PrometheusText(const Call& call);
+  http::Response OpenApi(const Call& call);
+  http::Response Pipeline(const Call& call);
+  http::Response Tables(const Call& call);
+  http::Response Table(const Call& call);
+  http::Response Aggregates(const Call& call);
+  http::Response Aggregate(const Call& call);
+  http::Response CostUsage(const Call& call);
+  http::Response CostEstimate(const Call& call);
+  bool Authorized(const http::Request& request) const;
 
   Backend& backend_;
   Metrics& metrics_;

@@ -7,7 +7,7 @@
 
 #include <boost/json.hpp>
 
-#include "serve/http_test_client.h"
+#include "http/test_client.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
@@ -77,14 +77,14 @@ class FakeBackend : public Backend {
 
 class ApiTest : public ::testing::Test {
  protected:
-  HttpResponse Get(const std::string& target, const std::string& accept = "", const std::string& authorization = "") {
+  http::Response Get(const std::string& target, const std::string& accept = "", const std::string& authorization = "") {
     return Send({"GET", target, accept, authorization, ""});
   }
-  HttpResponse Send(const HttpRequest& request) {
+  http::Response Send(const http::Request& request) {
     if (!api_) api_ = std::make_unique<Api>(backend_, metrics_, options_, clock_);
     return api_->Handle(request);
   }
-  static std::string Header(const HttpResponse& response, const std::string& name) {
+  static std::string Header(const http::Response& response, const std::string& name) {
     for (const auto& [key, value] : response.headers) {
       if (key == name) return value;
     }
@@ -261,11 +261,11 @@ TEST_F(ApiTest, AnAnswerHasABound) {
 
 TEST_F(ApiTest, OnlyHealthIsAnsweredAtOnceAndOnlyQuestionsTakeLong) {
   const auto lane = [](const std::string& target) { return Api::LaneOf({"GET", target, "", "", ""}); };
-  EXPECT_EQ(lane("/livez"), Lane::kAtOnce);
-  EXPECT_EQ(lane("/readyz?verbose"), Lane::kAtOnce);
-  EXPECT_EQ(lane("/v1/aggregates/clicks_1m?from=-1h"), Lane::kLong);
+  EXPECT_EQ(lane("/livez"), http::Lane::kAtOnce);
+  EXPECT_EQ(lane("/readyz?verbose"), http::Lane::kAtOnce);
+  EXPECT_EQ(lane("/v1/aggregates/clicks_1m?from=-1h"), http::Lane::kLong);
   for (const char* target : {"/", "/metrics", "/v1/aggregates", "/v1/tables/clicks", "/livez/x", "*", ""}) {
-    EXPECT_EQ(lane(target), Lane::kShort) << target;
+    EXPECT_EQ(lane(target), http::Lane::kShort) << target;
   }
 }
 
@@ -441,9 +441,9 @@ TEST_F(ApiTest, CountsRequestsAndTimesQuestions) {
 
 TEST_F(ApiTest, OverASocket) {
   Api api(backend_, metrics_, options_, clock_);
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto server,
-                                HttpServer::Start({}, [&](const HttpRequest& request) { return api.Handle(request); }));
-  TestClient client(server->port());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto server, http::Server::Start({}, [&](const http::Request& request) { return api.Handle(request); }));
+  http::TestClient client(server->port());
   client.Send("GET /v1/aggregates/clicks_1m HTTP/1.1\r\nHost: x\r\nAccept: text/csv\r\n\r\n");
   const std::string csv = client.ReadOne();
   EXPECT_THAT(csv, HasSubstr("\r\n\r\ncountry,views\nde,3\n"));
@@ -451,7 +451,7 @@ TEST_F(ApiTest, OverASocket) {
   EXPECT_THAT(client.ReadOne(/*head=*/true), HasSubstr("Content-Length: "));
   client.Send("DELETE /v1/tables/clicks HTTP/1.1\r\nHost: x\r\n\r\n");
   const std::string refused = client.ReadOne();
-  EXPECT_EQ(StatusOf(refused), 405);
+  EXPECT_EQ(http::StatusOf(refused), 405);
   EXPECT_THAT(refused, HasSubstr("Allow: GET, HEAD\r\n"));
 }
 

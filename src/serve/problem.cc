@@ -1,29 +1,9 @@
 #include "serve/problem.h"
 
-#include <boost/beast/http/status.hpp>
-#include <boost/json.hpp>
-
 namespace millrace::serve {
 
-HttpResponse ToResponse(const Problem& problem) {
-  boost::json::object body;
-  body["type"] = "urn:millrace:problem:" + problem.code;
-  body["title"] =
-      std::string(boost::beast::http::obsolete_reason(static_cast<boost::beast::http::status>(problem.status)));
-  body["status"] = problem.status;
-  body["detail"] = problem.detail;
-  body["code"] = problem.code;
-  if (!problem.hint.empty()) body["hint"] = problem.hint;
-  HttpResponse response;
-  response.status = problem.status;
-  response.content_type = "application/problem+json";
-  response.body = boost::json::serialize(body) + "\n";
-  if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");
-  return response;
-}
-
-Problem ToProblem(const Status& status) {
-  Problem problem;
+http::Problem ToProblem(const Status& status) {
+  http::Problem problem;
   // The message of Arrow's status is ours; its code in front of it would only repeat the kind.
   problem.detail = status.message();
   switch (KindOf(status)) {

@@ -112,7 +112,8 @@ Result<Target> ParseTarget(std::string_view target) {
   return out;
 }
 
-bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request, Problem* problem) {
+bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request,
+                           http::Problem* problem) {
   const auto& known = KnownParameters();
   static const std::set<std::string> kLists = {"group_by", "measures", "order_by"};
   std::set<std::string> seen;
@@ -137,14 +138,14 @@ bool ParseAggregateRequest(const Target& target, UnixMicros now, query::Aggregat
   return true;
 }
 
-bool RefuseParameters(const Target& target, Problem* problem) {
+bool RefuseParameters(const Target& target, http::Problem* problem) {
   if (target.parameters.empty()) return true;
   *problem = {
       400, "unknown_parameter", fmt::format("There is no parameter '{}' here.", target.parameters[0].first), {}};
   return false;
 }
 
-bool ChooseFormat(const Target& target, const std::string& accept, Format* format, Problem* problem) {
+bool ChooseFormat(const Target& target, const std::string& accept, Format* format, http::Problem* problem) {
   for (const auto& [name, value] : target.parameters) {
     if (name != "format") continue;
     const std::vector<std::string> known = {"json", "ndjson", "csv"};

@@ -136,7 +136,7 @@ std::vector<Aggregate> AllAggregates() {
 }
 
 struct Scenario {
-  pipeline::PipelineConfig config;
+  config::PipelineConfig config;
   std::vector<Aggregate> aggregates;
   bool has_raw = false;
   bool has_clean = false;
@@ -146,8 +146,8 @@ Scenario RandomScenario(std::mt19937& random) {
   Scenario scenario;
   const auto one_in = [&random](unsigned n) { return random() % n == 0; };
   const auto trigger = [&random, &one_in] {
-    return pipeline::CommitTrigger{.interval = std::chrono::milliseconds(2 + random() % 40),
-                                   .bytes = one_in(3) ? 4096 : 256 << 20};
+    return config::CommitTrigger{.interval = std::chrono::milliseconds(2 + random() % 40),
+                                 .bytes = one_in(3) ? 4096 : 256 << 20};
   };
   const auto properties = [&one_in]() -> std::map<std::string, std::string> {
     if (one_in(2)) return {};
@@ -155,11 +155,11 @@ Scenario RandomScenario(std::mt19937& random) {
   };
   auto& config = scenario.config;
   config.name = config.app_id = "oracle";
-  config.source.log = pipeline::EmbeddedSource{};
+  config.source.log = config::EmbeddedSource{};
   config.source.topics = {"events"};
   config.decode = Columns();
   config.event_time =
-      pipeline::EventTimeConfig{.column = "ts", .max_future = std::chrono::microseconds(kMaxFutureMicros)};
+      config::EventTimeConfig{.column = "ts", .max_future = std::chrono::microseconds(kMaxFutureMicros)};
   config.transforms = {{"clean", kClean}};
   config.limits.threads = static_cast<int>(1 + random() % 3);
   if (one_in(4)) config.limits.memory = 2 << 20;
@@ -769,7 +769,7 @@ class Rehearsal {
   const std::uint32_t seed_;
   std::mt19937 random_;
   const Scenario scenario_;
-  pipeline::PipelineConfig config_;  // As it was edited last.
+  config::PipelineConfig config_;  // As it was edited last.
   std::filesystem::path folder_;
   std::shared_ptr<MemoryEventLog> log_;
   std::shared_ptr<const pipeline::Plan> plan_;

@@ -1,0 +1,541 @@
+#include "config/config.h"
+
+#include <arpa/inet.h>
+#include <arrow/util/value_parsing.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "base/nearest_name.h"
+#include "config/config_internal.h"
+#include "delta/table_properties.h"
+#include "eventlog/kafka/kafka_properties.h"
+
+namespace millrace::config {
+namespace {
+
+using std::chrono::microseconds;
+
+// librdkafka properties that would break what Millrace promises, and what to use instead.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kOwnedKafkaProperties = {{
+    {"enable.auto.commit", "offsets are kept in the tables"},
+    {"enable.auto.offset.store", "offsets are kept in the tables"},
+    {"auto.offset.reset", "use source.start"},
+    {"isolation.level", "only committed records are read"},
+    {"enable.partition.eof", "Millrace needs it for its own use"},
+    {"allow.auto.create.topics", "a missing topic is an error"},
+}};
+
+// `what` such as "pipeline": names become folder names, transaction ids and SQL names.
+bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
+                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
+                    });
+  if (!good) {
+    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
+                                               what, name, hyphens ? " and -" : ""));
+  }
+  return good;
+}
+
+bool ParseRfc3339(const std::string& text, UnixMicros& time) {
+  bool has_zone = false;
+  return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &time, &has_zone) &&
+         has_zone;
+}
+
+// An embedded log makes topics with the partitions of the configuration, but those that are there keep theirs.
+std::optional<int> KnownPartitions(const SourceConfig& config) {
+  const auto* embedded = std::get_if<EmbeddedSource>(&config.log);
+  std::error_code ignored;
+  if (embedded == nullptr || std::filesystem::exists(embedded->path, ignored)) return std::nullopt;
+  return embedded->partitions;
+}
+
+StartOffsets ReadStartOffsets(Section& start, const ConfigNode& node, const SourceConfig& config) {
+  StartOffsets from;
+  std::map<std::string, std::string> written;
+  start.TextMap("offsets", written);
+  if (node.kind == ConfigNode::Kind::kMap && node.entries.empty()) {
+    start.AddFinding(node.place, "source.start.offsets names no partition");
+  }
+  const auto whole = [](const std::string& text, auto& number) {
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc() && rest == text.data() + text.size() && number >= 0;
+  };
+  const auto partitions = KnownPartitions(config);
+  for (const auto& entry : node.entries) {
+    if (entry.value.kind != ConfigNode::Kind::kScalar || entry.value.unresolved) continue;
+    std::int32_t partition = 0;
+    model::Offset offset = 0;
+    if (!whole(entry.key, partition) || !whole(entry.value.text, offset)) {
+      start.AddFinding(entry.place, fmt::format("source.start.offsets: '{}: {}' is not a partition and the offset to "
+                                                "begin with, both from 0",
+                                                entry.key, entry.value.text));
+    } else if (partitions && partition >= *partitions) {
+      start.AddFinding(entry.place,
+                       fmt::format("source.start.offsets: there is no partition {}; source.embedded.partitions is {}",
+                                   partition, *partitions));
+    } else if (!from.next.emplace(partition, offset).second) {
+      start.AddFinding(entry.place, fmt::format("source.start.offsets: partition {} is here twice", partition));
+    }
+  }
+  return from;
+}
+
+void ReadStart(Section& source, SourceConfig& config) {
+  const auto* node = source.Find("start");
+  if (node == nullptr) return;
+  if (node->kind != ConfigNode::Kind::kMap) {
+    source.Choice<StartPosition>("start", {{"earliest", StartEarliest{}}, {"latest", StartLatest{}}}, config.start);
+    return;
+  }
+  auto start = source.Child("start");
+  std::string timestamp;
+  const auto* timestamp_node = start.Text("timestamp", timestamp);
+  const auto* offsets = start.Find("offsets");
+  if (start.Has("timestamp") == start.Has("offsets")) {
+    start.AddFinding(node->place, "source.start must be earliest, latest, {timestamp: ...} or {offsets: {...}}");
+  } else if (timestamp_node != nullptr) {
+    StartTimestamp from;
+    if (ParseRfc3339(timestamp, from.time)) {
+      config.start = from;
+    } else {
+      start.AddFinding(timestamp_node->place,
+                       fmt::format("source.start.timestamp: '{}' is not an RFC 3339 time with its zone, such as "
+                                   "2026-11-01T00:00:00Z",
+                                   timestamp));
+    }
+  } else if (offsets != nullptr) {
+    StartOffsets from = ReadStartOffsets(start, *offsets, config);
+    if (config.topics.size() > 1) {
+      start.AddFinding(offsets->place,
+                       "source.start.offsets names partitions of one topic, and source.topics has several");
+    }
+    config.start = std::move(from);
+  }
+  start.Finish();
+}
+
+void CheckKafka(Section& source, const ConfigNode& node, std::map<std::string, std::string> properties) {
+  bool all_known = source.context().files;
+  for (const auto& entry : node.entries) {
+    const auto owned = std::find_if(kOwnedKafkaProperties.begin(), kOwnedKafkaProperties.end(),
+                                    [&](const auto& property) { return entry.key == property.first; });
+    if (owned != kOwnedKafkaProperties.end()) {
+      source.AddFinding(entry.place, fmt::format("source.kafka: '{}' cannot be set: {}", entry.key, owned->second));
+    }
+    all_known &= !entry.value.unresolved;
+    if (owned != kOwnedKafkaProperties.end() || entry.value.unresolved) properties.erase(entry.key);
+  }
+  properties.try_emplace("group.id", "any");
+  for (const auto& problem : eventlog::CheckKafkaConsumerProperties(properties)) {
+    if (!problem.of_text && !all_known) continue;
+    const auto* at = &node.place;
+    for (const auto& entry : node.entries) {
+      if (entry.key == problem.property) at = &entry.place;
+    }
+    source.AddFinding(*at, "source.kafka: " + problem.message);
+  }
+}
+
+void ReadKafka(Section& source, PipelineConfig& config) {
+  KafkaSource kafka;
+  const auto* node = source.Find("kafka");
+  source.TextMap("kafka", kafka.properties);
+  if (node->kind == ConfigNode::Kind::kMap) {
+    if (!kafka.properties.contains("bootstrap.servers") && !kafka.properties.contains("metadata.broker.list")) {
+      source.AddFinding(node->place, "source.kafka: the key 'bootstrap.servers' is missing");
+    }
+    CheckKafka(source, *node, kafka.properties);
+  }
+  if (!config.name.empty()) kafka.properties.try_emplace("group.id", config.name);
+  config.source.log = std::move(kafka);
+}
+
+void ReadEmbedded(Section& source, PipelineConfig& config, ConfigNodes& nodes) {
+  EmbeddedSource embedded;
+  auto section = source.Child("embedded");
+  nodes.embedded_path = section.RequireText("path", embedded.path);
+  section.Int("partitions", 1, 1024, embedded.partitions);
+  section.Duration("retention", std::chrono::seconds(1), embedded.retention);
+  section.Finish();
+  config.source.log = std::move(embedded);
+}
+
+void ReadSource(Section source, PipelineConfig& config, ConfigNodes& nodes) {
+  const auto* kafka = source.Find("kafka");
+  const auto* embedded = source.Find("embedded");
+  if (source.Has("kafka") && source.Has("embedded")) {
+    source.AddFinding(source.place(), "source: choose one of 'kafka' and 'embedded', not both");
+  } else if (kafka != nullptr) {
+    ReadKafka(source, config);
+  } else if (embedded != nullptr) {
+    ReadEmbedded(source, config, nodes);
+  } else if (source.exists() && !source.Has("kafka") && !source.Has("embedded")) {
+    source.AddFinding(source.place(), "source: one of the keys 'kafka' and 'embedded' is missing");
+  }
+  if (const auto* topics = source.Require("topics")) {
+    const auto topic_nodes = source.TextList("topics", config.source.topics);
+    if (topics->kind == ConfigNode::Kind::kSequence && topics->items.empty()) {
+      source.AddFinding(topics->place, "source.topics names no topic");
+    }
+    for (std::size_t i = 0; i < topic_nodes.size(); ++i) {
+      const auto& topic = config.source.topics[i];
+      const auto& earlier_end = config.source.topics.begin() + static_cast<std::ptrdiff_t>(i);
+      if (std::find(config.source.topics.begin(), earlier_end, topic) != earlier_end) {
+        source.AddFinding(topic_nodes[i]->place, fmt::format("source.topics: '{}' is here twice", topic));
+      }
+      // Kafka's own rule; a pattern (^clicks.*) would subscribe to topics that are not known when the tables are made.
+      const bool good = topic.size() <= 249 && topic != "." && topic != ".." &&
+                        topic.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+                            std::string::npos;
+      if (!good) {
+        source.AddFinding(topic_nodes[i]->place,
+                          fmt::format("source.topics: '{}' is not the name of a topic (letters, digits, "
+                                      ". _ and -, at most 249)",
+                                      topic));
+      }
+    }
+  }
+  ReadStart(source, config.source);
+  source.Choice<OnRetentionGap>("on_gap", {{"stop", OnRetentionGap::kStop}, {"record", OnRetentionGap::kRecord}},
+                                config.source.on_retention_gap);
+  source.Finish();
+}
+
+CommitTrigger ReadCommit(Section& parent) {
+  CommitTrigger commit;
+  auto section = parent.Child("commit");
+  section.Duration("interval", std::chrono::milliseconds(1), commit.interval);
+  section.Size("bytes", 1, commit.bytes);
+  section.Finish();
+  return commit;
+}
+
+void ReadProperties(Section& parent, std::map<std::string, std::string>& properties) {
+  parent.TextMap("properties", properties);
+  const auto* node = parent.Find("properties");
+  if (node == nullptr) return;
+  for (const auto& entry : node->entries) {
+    if (entry.key == "delta.setTransactionRetentionDuration") {
+      parent.AddFinding(entry.place, parent.path() +
+                                         ".properties: 'delta.setTransactionRetentionDuration' cannot be set: "
+                                         "it lets other writers forget the offsets that the table holds");
+    } else if (entry.value.kind == ConfigNode::Kind::kScalar && !entry.value.unresolved) {
+      const Status fits = delta::CheckTableProperties({{entry.key, entry.value.text}});
+      if (!fits.ok()) parent.AddFinding(entry.place, fmt::format("{}.properties: {}", parent.path(), fits.message()));
+    }
+  }
+}
+
+void ReadTransforms(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  for (auto& section : root.Children("transforms")) {
+    TransformConfig transform;
+    ConfigNodes::Transform at;
+    at.name = section.RequireText("name", transform.name);
+    if (at.name != nullptr && !CheckName(transform.name, "a transform's name", false, *at.name, section))
+      at.name = nullptr;
+    at.sql = section.RequireText("sql", transform.sql);
+    section.Finish();
+    config.transforms.push_back(std::move(transform));
+    nodes.transforms.push_back(at);
+  }
+}
+
+void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  for (auto& section : root.Children("tables")) {
+    TableConfig table;
+    ConfigNodes::Table at;
+    at.name = section.RequireText("name", table.name);
+    if (at.name != nullptr && !CheckName(table.name, "a table's name", false, *at.name, section)) at.name = nullptr;
+    at.from = section.Text("from", table.from);
+    at.partition_by = section.TextList("partition_by", table.partition_by);
+    table.commit = ReadCommit(section);
+    ReadProperties(section, table.properties);
+    section.Bool("metadata", table.metadata);
+    section.Choice<OnNewColumn>("on_new_column", {{"reject", OnNewColumn::kReject}, {"add", OnNewColumn::kAdd}},
+                                table.on_new_column);
+    section.Finish();
+    config.tables.push_back(std::move(table));
+    nodes.tables.push_back(std::move(at));
+  }
+}
+
+void ReadOptionalDuration(Section& section, const std::string& key, std::chrono::microseconds min,
+                          std::optional<std::chrono::microseconds>& out) {
+  std::chrono::microseconds value{-1};
+  section.Duration(key, min, value);
+  if (value.count() >= 0) out = value;
+}
+
+void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  for (auto& section : root.Children("aggregates")) {
+    AggregateConfig aggregate;
+    ConfigNodes::Transform at;
+    at.name = section.RequireText("name", aggregate.name);
+    if (at.name != nullptr && !CheckName(aggregate.name, "an aggregate's name", false, *at.name, section)) {
+      at.name = nullptr;
+    }
+    at.sql = section.RequireText("sql", aggregate.sql);
+    aggregate.commit = ReadCommit(section);
+    ReadProperties(section, aggregate.properties);
+    ReadOptionalDuration(section, "retention", std::chrono::hours(1), aggregate.retention);
+    section.Finish();
+    config.aggregates.push_back(std::move(aggregate));
+    nodes.aggregates.push_back(at);
+  }
+}
+
+void ReadEventTime(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  auto section = root.Child("event_time");
+  EventTimeConfig event_time;
+  nodes.event_time_column = section.RequireText("column", event_time.column);
+  section.Duration("watermark_delay", microseconds(0), event_time.watermark_delay);
+  section.Duration("idle_timeout", std::chrono::milliseconds(1), event_time.idle_timeout);
+  section.Duration("max_future", microseconds(0), event_time.max_future);
+  section.Finish();
+  if (root.Find("event_time") != nullptr) config.event_time = std::move(event_time);
+}
+
+// The part of an s3:// URI after the scheme is a bucket and perhaps a prefix.
+bool IsS3Place(const std::string& rest) {
+  const std::string bucket = rest.substr(0, rest.find('/'));
+  return bucket.size() >= 3 && bucket.size() <= 63 &&
+         bucket.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") == std::string::npos;
+}
+
+void ReadLakeUri(Section& lake, LakeConfig& config) {
+  const auto* uri = lake.Text("uri", config.uri);
+  if (uri == nullptr) return;
+  const auto scheme_end = config.uri.find("://");
+  if (scheme_end == std::string::npos) return;
+  const auto scheme = config.uri.substr(0, scheme_end);
+  if (scheme == "s3" || scheme == "s3a") {
+    if (!IsS3Place(config.uri.substr(scheme_end + 3))) {
+      lake.AddFinding(uri->place,
+                      fmt::format("lake.uri: '{}' is not s3://bucket/prefix with the name of a bucket (3 to 63 "
+                                  "of a-z, 0-9, '.' and '-')",
+                                  config.uri));
+    }
+  } else if (scheme == "gs" || scheme == "abfss" || scheme == "az") {
+    lake.AddFinding(uri->place,
+                    fmt::format("lake.uri: {}:// is not yet supported in this version; use a folder, file:// "
+                                "or s3://",
+                                scheme));
+  } else if (scheme != "file") {
+    lake.AddFinding(uri->place, fmt::format("lake.uri: '{}' is neither a folder nor file:// nor s3://", config.uri));
+  }
+}
+
+// The s3 keys are harmless with a folder, so that one file can serve both.
+void ReadLake(Section lake, LakeConfig& config) {
+  ReadLakeUri(lake, config);
+  auto s3 = lake.Child("s3");
+  // Empty is as good as absent: "${AWS_ENDPOINT_URL:-}".
+  const auto text = [&s3](const char* key, std::string& out) -> const ConfigNode* {
+    const auto* node = s3.Find(key);
+    return node == nullptr || node->text.empty() ? nullptr : s3.Text(key, out);
+  };
+  if (const auto* endpoint = text("endpoint", config.s3_endpoint)) {
+    const auto& url = config.s3_endpoint;
+    const auto scheme_end = url.find("://");
+    const std::string host = scheme_end == std::string::npos ? "" : url.substr(scheme_end + 3);
+    const bool known = url.starts_with("http://") || url.starts_with("https://");
+    const auto path = host.find_first_of("/?#@ ");
+    if (!known || host.empty() || path == 0 || (path != std::string::npos && path + 1 != host.size())) {
+      s3.AddFinding(endpoint->place,
+                    fmt::format("lake.s3.endpoint must be http:// or https://, a host and perhaps a port, "
+                                "not '{}'",
+                                url));
+    }
+  }
+  text("region", config.s3_region);
+  bool path_style = false;
+  if (s3.Find("path_style") != nullptr) {
+    s3.Bool("path_style", path_style);
+    config.s3_path_style = path_style;
+  }
+  if (const auto* file = text("ca_file", config.s3_ca_file);
+      file != nullptr && s3.context().files && config.uri.starts_with("s3") && access(file->text.c_str(), R_OK) != 0) {
+    s3.AddFinding(file->place, fmt::format("lake.s3.ca_file: cannot read '{}': {}", file->text,
+                                           std::generic_category().message(errno)));
+  }
+  s3.Finish();
+  lake.Finish();
+}
+
+void ReadListen(Section& section, ServeConfig& serve) {
+  std::string listen;
+  const auto* node = section.Text("listen", listen);
+  if (node == nullptr) return;
+  const auto colon = listen.rfind(':');
+  std::string host = listen.substr(0, colon);
+  const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string::npos) {
+    host.clear();  // An IPv6 address without brackets: its end cannot be told from a port.
+  }
+  std::uint16_t number = 0;
+  const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (host.empty() || port.empty() || error != std::errc() || rest != port.data() + port.size()) {
+    section.AddFinding(node->place, fmt::format("serve.listen must be an address and a port such as 127.0.0.1:8080 or "
+                                                "[::1]:8080, not '{}'",
+                                                listen));
+    return;
+  }
+  in6_addr binary{};
+  if (inet_pton(AF_INET, host.c_str(), &binary) != 1 && inet_pton(AF_INET6, host.c_str(), &binary) != 1) {
+    section.AddFinding(node->place, fmt::format("serve.listen: '{}' is not an IP address; write 127.0.0.1 for this "
+                                                "machine alone, 0.0.0.0 for all of its addresses",
+                                                host));
+    return;
+  }
+  serve.address = host;
+  serve.port = number;
+}
+
+void ReadServe(Section& root, PipelineConfig& config) {
+  auto section = root.Child("serve");
+  ServeConfig serve;
+  ReadListen(section, serve);
+  auto auth = section.Child("auth");
+  std::string bearer;
+  if (auth.Text("bearer", bearer) != nullptr) serve.bearer = std::move(bearer);
+  if (auth.exists() && !auth.Has("bearer")) auth.AddFinding(auth.place(), "serve.auth: the key 'bearer' is missing");
+  auth.Finish();
+  auto limits = section.Child("limits");
+  limits.Duration("query_timeout", std::chrono::milliseconds(1), serve.query_timeout);
+  int rows = static_cast<int>(serve.answer_rows_max);
+  limits.Int("rows", 1, 1'000'000'000, rows);
+  serve.answer_rows_max = rows;
+  limits.Int("concurrent_queries", 1, 1024, serve.concurrent_queries);
+  limits.Finish();
+  section.Finish();
+  if (root.Find("serve") != nullptr) config.serve = std::move(serve);
+}
+
+void ReadLog(Section log, LogConfig& config) {
+  const auto same = [](std::initializer_list<const char*> words) {
+    std::vector<std::pair<std::string, std::string>> choices;
+    for (const char* word : words) choices.emplace_back(word, word);
+    return choices;
+  };
+  log.Choice("level", same({"trace", "debug", "info", "warn", "error", "off"}), config.level);
+  log.Choice("format", same({"text", "json"}), config.format);
+  log.Finish();
+}
+
+void ReadMaintenance(Section section, MaintenanceConfig& config) {
+  section.Bool("enabled", config.enabled);
+  section.Duration("interval", std::chrono::seconds(1), config.interval);
+  auto compaction = section.Child("compaction");
+  compaction.Bool("enabled", config.compaction);
+  compaction.Int("min_files", 2, 100'000, config.compaction_min_files);
+  compaction.Size("target", std::int64_t{1} << 20, config.compaction_target);
+  compaction.Finish();
+  auto folding = section.Child("folding");
+  folding.Bool("enabled", config.folding);
+  folding.Int("min_files", 2, 100'000, config.folding_min_files);
+  folding.Finish();
+  auto vacuum = section.Child("vacuum");
+  vacuum.Bool("enabled", config.vacuum);
+  vacuum.Duration("interval", std::chrono::seconds(1), config.vacuum_interval);
+  // Below an hour the files of a commit in flight, or of a query that is still reading, could go.
+  ReadOptionalDuration(vacuum, "retention", std::chrono::hours(1), config.vacuum_retention);
+  vacuum.Finish();
+  auto log_cleanup = section.Child("log_cleanup");
+  log_cleanup.Bool("enabled", config.log_cleanup);
+  log_cleanup.Duration("interval", std::chrono::seconds(1), config.log_cleanup_interval);
+  log_cleanup.Finish();
+  section.Finish();
+}
+
+void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConfig& config, ConfigNodes& nodes) {
+  Section root(document, "", context);
+  std::string version;
+  if (const auto* node = root.RequireText("version", version); node != nullptr && version != "1") {
+    root.AddFinding(node->place,
+                    fmt::format("version '{}' is not known; this version of Millrace reads version 1", version));
+  }
+  if (const auto* node = root.RequireText("pipeline", config.name)) {
+    if (CheckName(config.name, "pipeline", true, *node, root)) nodes.pipeline = node;
+  }
+  config.app_id = config.name;
+  if (const auto* node = root.Text("app_id", config.app_id)) {
+    if (config.app_id.find_first_of(" \t\r\n") != std::string::npos || config.app_id.size() > 256) {
+      root.AddFinding(node->place, "app_id must not hold white space and be at most 256 bytes long");
+    }
+  }
+  if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config, nodes);
+  if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
+  ReadEventTime(root, config, nodes);
+  ReadTransforms(root, config, nodes);
+  ReadTables(root, config, nodes);
+  ReadAggregates(root, config, nodes);
+  if (root.exists() && !root.Has("tables") && !root.Has("aggregates")) {
+    root.AddFinding(root.place(), "nothing to write: give 'tables' or 'aggregates'");
+  } else if (root.exists() && config.tables.empty() && config.aggregates.empty() && context.findings.empty()) {
+    root.AddFinding(root.place(), "nothing to write: 'tables' and 'aggregates' are empty");
+  }
+  ReadLake(root.Child("lake"), config.lake);
+  auto limits = root.Child("limits");
+  limits.Size("memory", std::int64_t{64} << 20, config.limits.memory);
+  limits.Int("threads", 0, 1024, config.limits.threads);
+  limits.Finish();
+  ReadServe(root, config);
+  root.Duration("shutdown_timeout", std::chrono::milliseconds(1), config.shutdown_timeout);
+  ReadLog(root.Child("log"), config.log);
+  ReadMaintenance(root.Child("maintenance"), config.maintenance);
+  root.Finish();
+}
+
+}  // namespace
+
+LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,
+                        std::set<std::string>& known_keys) {
+  LoadedConfig loaded;
+  ReadContext context;
+  context.files = options.environment && options.files;
+  auto document = ParseConfigTree(text, file_name, context.findings);
+  if (!context.findings.empty() && document.kind == ConfigNode::Kind::kNull) {
+    loaded.findings = context.findings.Sorted();
+    return loaded;
+  }
+  for (const auto& [key, value] : options.overrides) ApplyOverride(document, key, value, context.findings);
+  SubstituteVariables(document, options.environment, context.findings);
+  ConfigNodes nodes;
+  ReadDocument(document, context, loaded.config, nodes);
+  CheckReferences(loaded.config, nodes, context.findings);
+  loaded.findings = context.findings.Sorted();
+  known_keys = std::move(context.known_keys);
+  return loaded;
+}
+
+LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options) {
+  std::set<std::string> known_keys;
+  return LoadTraced(text, file_name, options, known_keys);
+}
+
+LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return {.config = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
+  }
+  std::ifstream in(path, std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  if (!in.is_open() || in.bad()) {
+    return {.config = {},
+            .findings = {{path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)}}};
+  }
+  return LoadConfigText(text, path, options);
+}
+
+}  // namespace millrace::config

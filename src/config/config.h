@@ -1,0 +1,192 @@
+/// pipeline.yaml as a value: parsed, defaulted and checked. The file's reference is docs/configuration.md.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "ingest/decode_spec.h"
+#include "model/topic_partition.h"
+
+namespace millrace::config {
+
+struct KafkaSource {
+  std::map<std::string, std::string> properties;  ///< librdkafka's own names, passed through unchanged.
+};
+
+struct EmbeddedSource {
+  std::string path;
+  int partitions = 4;
+  std::chrono::microseconds retention = std::chrono::hours(24 * 7);
+};
+
+struct StartEarliest {};
+struct StartLatest {};
+struct StartTimestamp {
+  UnixMicros time = 0;
+};
+struct StartOffsets {
+  std::map<std::int32_t, model::Offset> next;  ///< By partition; a partition not named starts at the earliest.
+};
+using StartPosition = std::variant<StartEarliest, StartLatest, StartTimestamp, StartOffsets>;
+
+enum class OnRetentionGap { kStop, kRecord };
+
+struct SourceConfig {
+  std::variant<KafkaSource, EmbeddedSource> log;
+  std::vector<std::string> topics;
+  StartPosition start = StartEarliest{};
+  std::string start_key = "source.start.offsets";  ///< What messages call StartOffsets: where the user gave them.
+  OnRetentionGap on_retention_gap = OnRetentionGap::kStop;  ///< `on_gap: stop | record`
+};
+
+enum class OnDecodeError { kDeadLetter, kFail };
+
+struct EventTimeConfig {
+  std::string column;  ///< A timestamp column of the events, or "_timestamp" (the log's own).
+  std::chrono::microseconds watermark_delay = std::chrono::seconds(10);
+  std::chrono::microseconds idle_timeout = std::chrono::seconds(30);
+  std::chrono::microseconds max_future = std::chrono::minutes(5);
+};
+
+struct TransformConfig {
+  std::string name;
+  std::string sql;
+};
+
+struct CommitTrigger {
+  std::chrono::microseconds interval = std::chrono::seconds(10);
+  std::int64_t bytes = 256 << 20;
+};
+
+/// A column of the pipeline that the table in the lake does not have.
+enum class OnNewColumn { kReject, kAdd };
+
+struct TableConfig {
+  std::string name;
+  std::string from = "input";
+  std::vector<std::string> partition_by;  ///< A column, or "date(column)", which adds the column `<column>_date`.
+  CommitTrigger commit;
+  std::map<std::string, std::string> properties;
+  bool metadata = true;  ///< _topic, _partition, _offset, _timestamp as columns.
+  OnNewColumn on_new_column = OnNewColumn::kReject;
+};
+
+struct AggregateConfig {
+  std::string name;
+  std::string sql;
+  CommitTrigger commit;
+  std::map<std::string, std::string> properties;
+  std::optional<std::chrono::microseconds> retention;  ///< Of event time; windows that ended before it go.
+};
+
+struct LakeConfig {
+  std::string uri = "./lake";  ///< A folder, file:// or s3://bucket/prefix.
+  // Only for s3://. What is empty comes from the environment and the AWS profile.
+  std::string s3_endpoint;
+  std::string s3_region;
+  std::optional<bool> s3_path_style;
+  std::string s3_ca_file;
+};
+
+struct LimitsConfig {
+  std::int64_t memory = std::int64_t{1} << 30;  ///< Bytes.
+  int threads = 0;                              ///< Compute shards; 0: one per core.
+};
+
+struct ServeConfig {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 8080;
+  std::optional<std::string> bearer;                                   ///< Needed on every /v1 request when set.
+  std::chrono::microseconds query_timeout = std::chrono::seconds(30);  ///< From a request to its answer.
+  std::int64_t answer_rows_max = 1'000'000;
+  int concurrent_queries = 32;  ///< At once; four times as many wait for their turn.
+};
+
+/// Upkeep of the tables by the worker that reads the first partition.
+struct MaintenanceConfig {
+  bool enabled = true;
+  std::chrono::microseconds interval = std::chrono::minutes(5);  ///< From one round over all tables to the next.
+  bool compaction = true;
+  int compaction_min_files = 16;
+  std::int64_t compaction_target = 128 << 20;  ///< Bytes.
+  bool folding = true;
+  int folding_min_files = 8;
+  bool vacuum = true;
+  std::chrono::microseconds vacuum_interval = std::chrono::hours(24);
+  std::optional<std::chrono::microseconds> vacuum_retention;  ///< Absent: the table's property, or a week.
+  bool log_cleanup = true;
+  std::chrono::microseconds log_cleanup_interval = std::chrono::hours(24);
+};
+
+struct LogConfig {
+  std::string level = "info";
+  std::string format = "text";  ///< text | json
+};
+
+/// How a table that has no offsets yet names them; see progress.h.
+enum class TxnIdForm {
+  kWithTopic,  ///< `<app_id>-<topic>-<partition>`
+  kShort,      ///< `<app_id>-<partition>`, kafka-delta-ingest's, for a pipeline of one topic.
+};
+
+struct PipelineConfig {
+  std::string name;                           ///< `pipeline:`, also the app_id unless that is given.
+  std::string app_id;                         ///< Prefix of the Delta transaction ids.
+  TxnIdForm txn_ids = TxnIdForm::kWithTopic;  ///< kShort only for `ingest`.
+  SourceConfig source;
+  ingest::DecodeSpec decode;
+  OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
+  std::optional<EventTimeConfig> event_time;
+  std::vector<TransformConfig> transforms;
+  std::vector<TableConfig> tables;
+  std::vector<AggregateConfig> aggregates;
+  LakeConfig lake;
+  std::optional<std::string> dead_letters_uri;  ///< Only for `ingest`: the dead-letter table's own place.
+  LimitsConfig limits;
+  std::optional<ServeConfig> serve;
+  std::chrono::microseconds shutdown_timeout = std::chrono::seconds(25);
+  MaintenanceConfig maintenance;
+  LogConfig log;
+};
+
+/// One thing wrong with a file.
+struct Finding {
+  std::string file;
+  int line = 0;    ///< From 1; 0: not known.
+  int column = 0;  ///< From 1.
+  std::string message;
+};
+/// "pipeline.yaml:12:5: unknown key 'colums' in decode; did you mean 'columns'?"
+std::string ToString(const Finding& finding);
+
+struct LoadOptions {
+  bool environment = true;  ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
+  bool files = true;        ///< Off: certificates and such need not be there. Never looked for without `environment`.
+  std::vector<std::pair<std::string, std::string>> overrides;  ///< `--set source.topics=[a]`: dotted key, YAML value.
+};
+
+/// Reads and checks a whole file; every finding in one pass. The SQL is checked too (it is planned against the schema).
+/// An empty vector of findings means that `config` holds.
+struct LoadedConfig {
+  PipelineConfig config;
+  std::vector<Finding> findings;
+};
+LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options = {});
+LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options = {});
+
+/// What would be kept in one folder, or in folders within each other, and would be taken for each other's: a sentence
+/// each. Follows links; looks at nothing else.
+std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
+
+/// "10s", "5m", "24h", "7d", "250ms"; "64MiB", "1GiB", "500kB", "1024".
+Result<std::chrono::microseconds> ParseDuration(const std::string& text);
+Result<std::int64_t> ParseSize(const std::string& text);
+
+}  // namespace millrace::config

@@ -1,0 +1,20 @@
+/// Errors as RFC 9457 documents.
+#pragma once
+
+#include <string>
+
+#include "http/message.h"
+
+namespace millrace::http {
+
+struct Problem {
+  int status = 500;
+  std::string code;    ///< A short fixed word that programs may compare: unknown_parameter, not_found.
+  std::string detail;  ///< A sentence for a person.
+  std::string hint;    ///< What to do instead; empty: none.
+};
+
+/// application/problem+json with type, title, status, detail, code and hint.
+Response ToResponse(const Problem& problem);
+
+}  // namespace millrace::http

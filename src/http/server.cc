@@ -1,0 +1,546 @@
+#include "http/server.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <limits>
+#include <list>
+#include <optional>
+#include <thread>
+
+#include "base/task_group.h"
+#include "http/handler_pool.h"
+#include "http/problem.h"
+
+namespace millrace::http {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+using asio::ip::tcp;
+using boost::system::error_code;
+using Milliseconds = std::chrono::milliseconds;
+using Parser = beast::http::request_parser<beast::http::string_body>;
+
+constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
+constexpr std::size_t kLingerBytesMax = 4 << 20;
+constexpr Milliseconds kLingerTimeout{1000};
+constexpr Milliseconds kAcceptPause{100};
+constexpr std::size_t kReadBytes = 4096;
+// Connections beyond the limit that are told so at the same time; more are closed without a word.
+constexpr std::size_t kRefusedMax = 64;
+
+// Cancels the socket's operation when it takes too long. An expiry that was overtaken by the operation's end does
+// nothing: it belongs to an earlier `round`.
+class Watchdog {
+ public:
+  explicit Watchdog(tcp::socket& socket) : socket_(socket), timer_(socket.get_executor()) {}
+
+  void Start(Milliseconds timeout, std::shared_ptr<void> keep_alive) {
+    expired_ = false;
+    const std::uint64_t round = ++round_;
+    timer_.expires_after(timeout);
+    timer_.async_wait([this, round, keep_alive = std::move(keep_alive)](error_code) {
+      if (round != round_) return;
+      expired_ = true;
+      error_code ignored;
+      socket_.cancel(ignored);
+    });
+  }
+
+  void Stop() {
+    ++round_;
+    timer_.cancel();
+  }
+
+  bool expired() const { return expired_; }
+
+ private:
+  tcp::socket& socket_;
+  asio::steady_timer timer_;
+  std::uint64_t round_ = 0;
+  bool expired_ = false;
+};
+
+struct Connection {
+  explicit Connection(tcp::socket s) : socket(std::move(s)), watchdog(socket) {}
+  tcp::socket socket;
+  Watchdog watchdog;
+  beast::flat_buffer buffer;
+  bool idle = false;       // Between requests: may be closed at any time.
+  bool evictable = false;  // Idle, or has not sent a whole head yet: goes when others need its place.
+  bool refused = false;    // Over the limit of connections.
+};
+
+// Looks for a line of the head that begins with white space: in a request it makes the field before it go on (RFC 9112,
+// 5.2), which each server on the way may read in its own way. Beast joins such lines in silence.
+class FoldedLines {
+ public:
+  // False: there is one. What follows the head is not looked at.
+  bool Take(std::string_view bytes) {
+    for (const char c : bytes) {
+      if (done_) return true;
+      if (line_is_empty_ && seen_a_line_ && (c == ' ' || c == '\t')) return false;
+      if (c == '\n') {
+        done_ = line_is_empty_ && seen_a_line_;
+        line_is_empty_ = true;
+      } else if (c != '\r') {
+        line_is_empty_ = false;
+        seen_a_line_ = true;
+      }
+    }
+    return true;
+  }
+
+ private:
+  bool seen_a_line_ = false;
+  bool line_is_empty_ = true;
+  bool done_ = false;
+};
+
+std::string JoinedHeader(const Parser::value_type& message, beast::http::field field) {
+  std::string out;
+  const auto [begin, end] = message.equal_range(field);
+  for (auto it = begin; it != end; ++it) {
+    if (!out.empty()) out += ", ";
+    out += std::string_view(it->value().data(), it->value().size());
+  }
+  return out;
+}
+
+// All of it but the body.
+std::string HeadOf(const Response& response, bool keep_alive, unsigned version) {
+  const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
+  std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
+                                std::string_view(reason.data(), reason.size()));
+  out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
+  if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
+  out += "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
+  if (!keep_alive) out += "Connection: close\r\n";
+  if (keep_alive && version == 10) out += "Connection: keep-alive\r\n";
+  for (const auto& [name, value] : response.headers) out += fmt::format("{}: {}\r\n", name, value);
+  out += "\r\n";
+  return out;
+}
+
+Problem UrlTooLong(const ServerOptions& options) {
+  return {414, "uri_too_long", fmt::format("The URL is longer than {} bytes.", options.target_bytes_max), {}};
+}
+
+// A request that is answered without the handler, and after which the connection's bytes mean nothing more.
+std::optional<Problem> ProblemOf(error_code error, const Parser& parser, const ServerOptions& options) {
+  if (error == beast::http::error::header_limit || error == beast::http::error::buffer_overflow) {
+    if (parser.get().target().empty()) return UrlTooLong(options);  // The request line has no end yet.
+    return Problem{431, "headers_too_large", fmt::format("The headers exceed {} bytes.", options.header_bytes_max), {}};
+  }
+  if (error == beast::http::error::body_limit) {
+    return Problem{413, "body_too_large", fmt::format("The body exceeds {} bytes.", options.body_bytes_max), {}};
+  }
+  // beast::http::error covers every violation of the grammar; the rest are errors of the socket, and nobody is
+  // listening.
+  if (error.category() != beast::http::make_error_code(beast::http::error::bad_method).category()) return std::nullopt;
+  if (error == beast::http::error::end_of_stream || error == beast::http::error::partial_message) return std::nullopt;
+  return Problem{400,
+                 "malformed_request",
+                 fmt::format("The request's {} is not valid HTTP/1.1: {}.", parser.is_header_done() ? "body" : "head",
+                             error.message()),
+                 {}};
+}
+
+Problem TooSlow(const char* part, Milliseconds timeout) {
+  return Problem{
+      408, "too_slow", fmt::format("The request's {} did not arrive within {} ms.", part, timeout.count()), {}};
+}
+
+// "http://host/path" is what a proxy sends (RFC 9112, 3.2.2); the authority is not ours to judge.
+std::string OriginForm(std::string_view target) {
+  const auto scheme = target.find("://");
+  if (target.starts_with('/') || scheme == std::string_view::npos) return std::string(target);
+  const auto path = target.find_first_of("/?", scheme + 3);
+  if (path == std::string_view::npos) return "/";
+  return (target[path] == '?' ? "/" : "") + std::string(target.substr(path));
+}
+
+// Where the body ends must not be a matter of taste (RFC 9112, 6.1 and 6.3): whoever stands before us and takes another
+// coding, or a length beside one, for something else would see other requests on this connection than we do.
+std::optional<Problem> CheckTransferCoding(const Parser::value_type& message) {
+  if (message.count(beast::http::field::transfer_encoding) == 0) return std::nullopt;
+  if (message.version() < 11 || message.count(beast::http::field::content_length) != 0) {
+    return Problem{
+        400, "malformed_request", "Transfer-Encoding is not for HTTP/1.0, and not beside Content-Length.", {}};
+  }
+  const std::string coding = JoinedHeader(message, beast::http::field::transfer_encoding);
+  if (beast::iequals(coding, "chunked")) return std::nullopt;
+  return Problem{501, "transfer_coding", "The only transfer coding that is understood is 'chunked', alone.", {}};
+}
+
+std::optional<Problem> CheckHead(const Parser::value_type& message, const ServerOptions& options) {
+  if (message.target().size() > options.target_bytes_max) return UrlTooLong(options);
+  const auto [begin, end] = message.equal_range(beast::http::field::host);
+  const auto hosts = std::distance(begin, end);
+  if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
+    return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
+  }
+  return CheckTransferCoding(message);
+}
+
+// Half of the descriptors that the process may have: files and the store need theirs, however many clients come.
+std::size_t ConnectionsMax(int wanted) {
+  rlimit limit{};
+  const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  const rlim_t half = known ? limit.rlim_cur / 2 : std::numeric_limits<rlim_t>::max();
+  return static_cast<std::size_t>(std::clamp<rlim_t>(half, 1, static_cast<rlim_t>(std::max(1, wanted))));
+}
+
+// Bytes of a shared allowance, given back at the end of the scope.
+class Drawn {
+ public:
+  Drawn(std::uint64_t* used, std::uint64_t bytes) : used_(used), bytes_(bytes) { *used_ += bytes_; }
+  Drawn(const Drawn&) = delete;
+  Drawn& operator=(const Drawn&) = delete;
+  ~Drawn() { *used_ -= bytes_; }
+
+ private:
+  std::uint64_t* const used_;
+  const std::uint64_t bytes_;
+};
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  Impl(const ServerOptions& options, Handler handler)
+      : options_(options),
+        handler_(std::move(handler)),
+        acceptor_(io_),
+        accept_pause_(io_),
+        drain_timer_(io_),
+        connections_max_(ConnectionsMax(options.connections_max)),
+        short_calls_(io_, handler_,
+                     {.threads = options.short_handlers_max,
+                      .waiting_max = options.waiting_max,
+                      .timeout = options.handler_timeout}),
+        long_calls_(io_, handler_,
+                    {.threads = options.long_handlers_max,
+                     .waiting_max = options.waiting_max,
+                     .timeout = options.handler_timeout,
+                     .ends_with_client = true,
+                     .yields = true}),
+        tasks_(io_.get_executor()) {}
+
+  ~Impl() { Stop(std::chrono::steady_clock::now()); }
+
+  Status Listen() {
+    error_code error;
+    const auto address = asio::ip::make_address(options_.address, error);
+    if (error) return InvalidInput("'{}' is not an IP address", options_.address);
+    const tcp::endpoint endpoint(address, options_.port);
+    const auto failed = [&](const char* what) {
+      return Transient("cannot {} {}:{}: {}", what, options_.address, options_.port, error.message());
+    };
+    acceptor_.open(endpoint.protocol(), error);
+    if (error) return failed("open a socket for");
+    acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (error) return failed("listen on");
+    port_ = acceptor_.local_endpoint().port();
+    tasks_.Spawn("accept", Accept());
+    thread_ = std::thread([this] { io_.run(); });
+    return Status::OK();
+  }
+
+  void Stop(std::chrono::steady_clock::time_point deadline) {
+    if (thread_.joinable()) {
+      asio::co_spawn(io_, Drain(deadline), asio::use_future).get();
+      thread_.join();
+    }
+    short_calls_.Join();
+    long_calls_.Join();
+    io_.restart();
+    io_.poll();  // What handlers answered too late.
+  }
+
+  std::uint16_t port() const { return port_; }
+
+ private:
+  using Connections = std::list<std::shared_ptr<Connection>>;
+
+  asio::awaitable<void> Drain(std::chrono::steady_clock::time_point deadline) {
+    draining_ = true;
+    error_code ignored;
+    acceptor_.close(ignored);
+    accept_pause_.cancel();
+    for (const auto& connection : connections_) {
+      if (connection->idle) connection->socket.close(ignored);
+    }
+    drain_timer_.expires_at(deadline);
+    if (!connections_.empty()) co_await drain_timer_.async_wait(kUseTuple);
+    for (const auto& connection : connections_) connection->socket.close(ignored);
+    co_await tasks_.Stop();
+  }
+
+  asio::awaitable<void> Accept() {
+    while (acceptor_.is_open()) {
+      auto [error, socket] = co_await acceptor_.async_accept(kUseTuple);
+      if (!acceptor_.is_open()) break;
+      if (error) {
+        // Out of descriptors, most likely: a pause lets some be freed instead of spinning.
+        spdlog::warn("http: cannot accept error=\"{}\"", error.message());
+        accept_pause_.expires_after(kAcceptPause);
+        co_await accept_pause_.async_wait(kUseTuple);
+        continue;
+      }
+      error_code ignored;
+      socket.set_option(tcp::no_delay(true), ignored);
+      auto connection = std::make_shared<Connection>(std::move(socket));
+      connection->refused = connections_.size() >= connections_max_ && !EvictOne();
+      if (connections_.size() >= connections_max_ + kRefusedMax) continue;
+      const auto place = connections_.insert(connections_.end(), connection);
+      if (!tasks_.Spawn("connection", Serve(connection, place))) connections_.erase(place);
+    }
+  }
+
+  // Closes the connection that has been there longest of those without a request: idle ones must not keep others out,
+  // however many there are. False: there is none.
+  bool EvictOne() {
+    const auto oldest =
+        std::find_if(connections_.begin(), connections_.end(), [](const auto& c) { return c->evictable; });
+    if (oldest == connections_.end()) return false;
+    (*oldest)->evictable = false;
+    error_code ignored;
+    (*oldest)->socket.close(ignored);
+    return true;
+  }
+
+  // Takes a connection off the list when its task ends, in whatever way.
+  struct Place {
+    Impl* server;
+    Connections::iterator at;
+    ~Place() {
+      (*at)->watchdog.Stop();
+      server->connections_.erase(at);
+      if (server->connections_.empty()) server->drain_timer_.cancel();
+    }
+  };
+
+  asio::awaitable<void> Serve(std::shared_ptr<Connection> connection, Connections::iterator at) {
+    const Place place{this, at};
+    bool open = true;
+    if (connection->refused) {
+      const Problem problem{503, "too_many_connections", "The server has as many connections as it may.",
+                            "Ask again later."};
+      co_await Refuse(connection, problem);
+      open = false;
+    }
+    while (open && !draining_) open = co_await ServeOne(connection);
+    error_code ignored;
+    connection->socket.close(ignored);
+  }
+
+  // One request and its response. False: the connection has come to its end.
+  asio::awaitable<bool> ServeOne(std::shared_ptr<Connection> connection) {
+    tcp::socket& socket = connection->socket;
+    if (connection->buffer.size() == 0) {
+      connection->idle = connection->evictable = true;
+      connection->watchdog.Start(options_.idle_timeout, connection);
+      auto [idle_error] = co_await socket.async_wait(tcp::socket::wait_read, kUseTuple);
+      connection->watchdog.Stop();
+      connection->idle = false;
+      if (idle_error || draining_) co_return false;
+    }
+
+    Parser parser;
+    parser.header_limit(options_.header_bytes_max);
+    parser.body_limit(options_.body_bytes_max);
+    connection->watchdog.Start(options_.header_timeout, connection);
+    connection->evictable = true;
+    const error_code head_error = co_await ReadHead(connection, parser);
+    connection->evictable = false;
+    connection->watchdog.Stop();
+    std::optional<Problem> problem;
+    const auto& message = parser.get();
+    if (connection->watchdog.expired()) {
+      problem = TooSlow("head", options_.header_timeout);
+    } else if (head_error) {
+      problem = ProblemOf(head_error, parser, options_);
+      if (!problem) co_return false;
+    } else {
+      problem = CheckHead(message, options_);
+    }
+    if (problem) {
+      co_await Refuse(connection, *problem);
+      co_return false;
+    }
+
+    // What a body may become: of chunks nobody says before.
+    const std::uint64_t body_bytes = parser.is_done() ? 0 : parser.content_length().value_or(options_.body_bytes_max);
+    if (bodies_bytes_ + body_bytes > options_.bodies_bytes_max) {
+      const Problem full{503, "overloaded", "Other requests' bodies fill the memory that there is for them.",
+                         "Ask again later."};
+      co_await Refuse(connection, full);
+      co_return false;
+    }
+    const Drawn body_drawn(&bodies_bytes_, body_bytes);
+    if (!parser.is_done()) {
+      if (beast::iequals(message[beast::http::field::expect], "100-continue")) {
+        const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+        const bool written = co_await Write(connection, go_on, {});
+        if (!written) co_return false;
+      }
+      connection->watchdog.Start(options_.body_timeout, connection);
+      auto [body_error, body_read] = co_await beast::http::async_read(socket, connection->buffer, parser, kUseTuple);
+      connection->watchdog.Stop();
+      if (connection->watchdog.expired()) {
+        problem = TooSlow("body", options_.body_timeout);
+      } else if (body_error) {
+        problem = ProblemOf(body_error, parser, options_);
+      }
+      if (problem) co_await Refuse(connection, *problem);
+      if (problem || body_error) co_return false;
+    }
+
+    Request request;
+    request.method = std::string_view(message.method_string().data(), message.method_string().size());
+    request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
+    request.accept = JoinedHeader(message, beast::http::field::accept);
+    request.authorization = JoinedHeader(message, beast::http::field::authorization);
+    const bool client_keeps = parser.keep_alive();
+    const unsigned version = message.version();
+    const bool head = message.method() == beast::http::verb::head;
+    request.body = std::move(parser.get().body());
+
+    Response response = co_await Call(connection, std::move(request));
+    const bool keep_alive = client_keeps && !draining_;
+    const std::string response_head = HeadOf(response, keep_alive, version);
+    if (head) response.body = {};
+    const bool sent = co_await Write(connection, response_head, std::move(response.body));
+    if (sent && !keep_alive) co_await Linger(connection);
+    const bool open = sent && keep_alive;
+    co_return open;
+  }
+
+  asio::awaitable<error_code> ReadHead(std::shared_ptr<Connection> connection, Parser& parser) {
+    beast::flat_buffer& buffer = connection->buffer;
+    FoldedLines lines;
+    std::size_t head_bytes = 0;
+    const auto text = [](asio::const_buffer bytes) {
+      return std::string_view(static_cast<const char*>(bytes.data()), bytes.size());
+    };
+    bool whole = lines.Take(text(buffer.data()));
+    for (;;) {
+      if (!whole) co_return beast::http::error::bad_obs_fold;
+      error_code error;
+      const std::size_t parsed = parser.put(buffer.data(), error);
+      buffer.consume(parsed);
+      head_bytes += parsed;  // The parser's own limit is for what it has not parsed yet.
+      if (head_bytes > options_.header_bytes_max) co_return beast::http::error::header_limit;
+      if (error == beast::http::error::need_more) error = {};
+      if (error || parser.is_header_done()) co_return error;
+      auto [read_error, count] = co_await connection->socket.async_read_some(buffer.prepare(kReadBytes), kUseTuple);
+      if (read_error) co_return read_error;
+      buffer.commit(count);
+      const asio::const_buffer all = buffer.data();
+      whole = lines.Take(text(all).substr(all.size() - count));
+    }
+  }
+
+  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request) {
+    const Lane lane = options_.lane(request);
+    if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
+    HandlerPool& pool = lane == Lane::kLong ? long_calls_ : short_calls_;
+    const std::shared_ptr<tcp::socket> socket(connection, &connection->socket);
+    co_return co_await pool.Run(std::move(request), socket);
+  }
+
+  // Nothing is copied: an answer may be large, and this is the thread of all connections.
+  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, Body body) {
+    connection->watchdog.Start(options_.write_timeout, connection);
+    std::vector<std::string> pieces = std::move(body).TakePieces();
+    if (pieces.empty()) pieces.emplace_back();
+    bool sent = true;
+    for (auto& piece : pieces) {
+      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(piece)};
+      auto [error, count] = co_await asio::async_write(connection->socket, buffers, kUseTuple);
+      sent = !error;
+      if (!sent) break;
+      head.clear();
+      piece = {};
+    }
+    connection->watchdog.Stop();
+    co_return sent;
+  }
+
+  asio::awaitable<void> Refuse(std::shared_ptr<Connection> connection, Problem problem) {
+    Response response = ToResponse(problem);
+    const std::string head = HeadOf(response, false, 11);
+    const bool sent = co_await Write(connection, head, std::move(response.body));
+    if (sent) co_await Linger(connection);
+  }
+
+  // Closing with unread bytes makes the kernel send a reset, which can overtake the response on its way to the client
+  // (RFC 9112, 9.6): say that we are done, and read on for a moment.
+  asio::awaitable<void> Linger(std::shared_ptr<Connection> connection) {
+    error_code ignored;
+    connection->socket.shutdown(tcp::socket::shutdown_send, ignored);
+    connection->watchdog.Start(kLingerTimeout, connection);
+    std::array<char, 16384> scratch;
+    for (std::size_t total = 0; total < kLingerBytesMax && !connection->watchdog.expired();) {
+      auto [error, count] = co_await connection->socket.async_read_some(asio::buffer(scratch), kUseTuple);
+      if (error) break;
+      total += count;
+    }
+    connection->watchdog.Stop();
+  }
+
+  // Constant after construction.
+  const ServerOptions options_;
+  const Handler handler_;
+  std::uint16_t port_ = 0;
+
+  // Of the I/O thread.
+  asio::io_context io_{1};
+  tcp::acceptor acceptor_;
+  asio::steady_timer accept_pause_;
+  asio::steady_timer drain_timer_;
+  const std::size_t connections_max_;
+  Connections connections_;
+  std::uint64_t bodies_bytes_ = 0;  // Of requests that are being read or answered.
+  bool draining_ = false;
+  HandlerPool short_calls_;
+  HandlerPool long_calls_;
+  TaskGroup tasks_;  // Accept(), and one Serve() for each connection.
+
+  std::thread thread_;
+};
+
+Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Handler handler) {
+  auto impl = std::make_unique<Impl>(options, std::move(handler));
+  RETURN_NOT_OK(impl->Listen());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+std::uint16_t Server::port() const { return impl_->port(); }
+
+void Server::Stop(std::chrono::steady_clock::time_point deadline) { impl_->Stop(deadline); }
+
+}  // namespace millrace::http

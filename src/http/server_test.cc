@@ -1,0 +1,534 @@
+// The server over real sockets on loopback: every limit, every way to be malformed, and how it stops.
+#include "http/server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <future>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "http/test_client.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::http {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+Response Echo(const Request& request) {
+  return {200, "text/plain", request.method + " " + request.target + " " + request.body + "|" + request.accept, {}};
+}
+
+std::unique_ptr<Server> StartServer(ServerOptions options = {}, Handler handler = Echo) {
+  auto server = Server::Start(options, std::move(handler));
+  EXPECT_TRUE(server.ok()) << server.status().ToString();
+  return *std::move(server);
+}
+
+std::string Ask(std::uint16_t port, const std::string& bytes) {
+  TestClient client(port);
+  client.Send(bytes);
+  return client.ReadAll();
+}
+
+TEST(HttpServer, AnswersOneRequestAfterTheOtherOnAConnection) {
+  const auto server = StartServer();
+  TestClient client(server->port());
+  // The second arrives with the first.
+  client.Send(
+      "GET /a HTTP/1.1\r\nHost: x\r\nAccept: a\r\nAccept: b\r\n\r\nPOST /b HTTP/1.1\r\nHost: x\r\nContent-Length: "
+      "2\r\n\r\nhi");
+  EXPECT_THAT(client.ReadOne(), HasSubstr("GET /a |a, b"));
+  EXPECT_THAT(client.ReadOne(), HasSubstr("POST /b hi|"));
+  client.Send("HEAD /c HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string head = client.ReadOne(/*head=*/true);
+  EXPECT_EQ(StatusOf(head), 200);
+  EXPECT_THAT(head, HasSubstr("Content-Length: 9\r\n"));
+  EXPECT_THAT(head, HasSubstr("Cache-Control: no-cache\r\n"));
+  client.Send("GET http://x/d?e=f HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const std::string last = client.ReadAll();
+  EXPECT_THAT(last, HasSubstr("GET /d?e=f |"));
+  EXPECT_THAT(last, HasSubstr("Connection: close\r\n"));
+}
+
+TEST(HttpServer, SendsABodyInPieces) {
+  const auto server = StartServer({}, [](const Request& request) {
+    Response response{200, "text/plain", {}, {}};
+    for (int i = 0; i < (request.target == "/none" ? 0 : 1000); ++i) {
+      response.body.Append(std::to_string(i) + std::string(1000, '.'));
+      response.body.Append("");
+    }
+    return response;
+  });
+  std::string whole;
+  for (int i = 0; i < 1000; ++i) whole += std::to_string(i) + std::string(1000, '.');
+  TestClient client(server->port());
+  client.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string answer = client.ReadOne();
+  EXPECT_EQ(answer.substr(answer.find("\r\n\r\n") + 4), whole);
+  EXPECT_THAT(client.ReadOne(), HasSubstr("Content-Length: 0\r\n"));
+  client.Send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.ReadOne(/*head=*/true), HasSubstr("Content-Length: " + std::to_string(whole.size()) + "\r\n"));
+}
+
+TEST(HttpServer, TakesChunkedBodiesAndHttp10AndExpect) {
+  const auto server = StartServer();
+  EXPECT_THAT(
+      Ask(server->port(),
+          "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+      HasSubstr("POST / hi|"));
+  for (const char* coding : {"Chunked", "CHUNKED", " chunked \t", "\tchunked"}) {
+    EXPECT_THAT(Ask(server->port(), "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding:" +
+                                        std::string(coding) + "\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+                HasSubstr("POST / hi|"))
+        << coding;
+  }
+  EXPECT_THAT(Ask(server->port(), "GET /old HTTP/1.0\r\n\r\n"), HasSubstr("GET /old |"));
+  TestClient client(server->port());
+  client.Send("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  EXPECT_EQ(client.ReadOne(), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.Send("hi");
+  EXPECT_THAT(client.ReadOne(), HasSubstr("POST / hi|"));
+}
+
+TEST(HttpServer, RefusesWhatIsMalformedOrAmbiguous) {
+  const auto server = StartServer();
+  const std::string host = "Host: x\r\n";
+  struct Case {
+    const char* name;
+    std::string bytes;
+    int want;
+  };
+  const std::vector<Case> cases = {
+      {"no HTTP", "hello\r\n\r\n", 400},
+      {"TLS hello", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 15), 400},
+      {"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
+      {"no Host", "GET / HTTP/1.1\r\n\r\n", 400},
+      {"two Hosts", "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400},
+      {"length and chunks",
+       "POST / HTTP/1.1\r\n" + host + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"chunks and length",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400},
+      {"two lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", 400},
+      {"a signed length", "POST / HTTP/1.1\r\n" + host + "Content-Length: +4\r\n\r\nabcd", 400},
+      {"a negative length", "POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", 400},
+      {"a list of two lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 4, 5\r\n\r\nabcd", 400},
+      {"a blank before the colon", "POST / HTTP/1.1\r\n" + host + "Content-Length : 4\r\n\r\nabcd", 400},
+      {"bare line feeds", "GET / HTTP/1.1\nHost: x\n\n", 400},
+      {"a bare line feed in the headers", "GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", 400},
+      {"a broken chunk size", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\nhi\r\n0\r\n\r\n",
+       400},
+      {"a chunk without its end", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n2\r\nhixx0\r\n\r\n",
+       400},
+      {"a NUL in a header", "GET / HTTP/1.1\r\n" + host + std::string("X: a\0b\r\n\r\n", 10), 400},
+      {"a control character in the URL", "GET /\x01 HTTP/1.1\r\n" + host + "\r\n", 400},
+      {"chunks, then identity", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, identity\r\n\r\n", 501},
+      {"gzip in chunks", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
+      {"gzip in chunks, in two fields",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501},
+      {"chunks twice", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 501},
+      {"chunks twice, in two fields",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"chunks and identity, in two fields",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+       400},
+      {"something like chunked", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501},
+      {"something like chunked, the other way",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n", 501},
+      {"chunks in quotes", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 501},
+      {"chunks with a parameter", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+       501},
+      {"chunks and nothing", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n", 501},
+      {"no coding", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding:\r\n\r\n0\r\n\r\n", 501},
+      {"identity", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: identity\r\n\r\n", 501},
+      {"a vertical tab before the coding",
+       "POST / HTTP/1.1\r\n" + host +
+           "Transfer-Encoding: \x0b"
+           "chunked\r\n\r\n0\r\n\r\n",
+       400},
+      {"a blank before the colon of the coding",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400},
+      {"another coding beside a length",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\nContent-Length: 4\r\n\r\nabcd", 400},
+      {"a coding in HTTP/1.0", "POST / HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"a folded coding", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400},
+      {"a folded header", "GET / HTTP/1.1\r\n" + host + "X: a\r\n b\r\n\r\n", 400},
+      {"a long URL", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n" + host + "\r\n", 414},
+      {"an endless URL", "GET /" + std::string(100000, 'a'), 414},
+      {"long headers", "GET / HTTP/1.1\r\n" + host + "X: " + std::string(20000, 'a') + "\r\n\r\n", 431},
+      {"many headers",
+       "GET / HTTP/1.1\r\n" + host +
+           [] {
+             std::string s;
+             for (int i = 0; i < 3000; ++i) s += "A: b\r\n";
+             return s;
+           }() +
+           "\r\n",
+       431},
+      {"a long body", "POST / HTTP/1.1\r\n" + host + "Content-Length: 2000000\r\n\r\n" + std::string(2000000, 'a'),
+       413},
+      {"long chunks",
+       "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n200000\r\n" + std::string(0x200000, 'a') +
+           "\r\n0\r\n\r\n",
+       413},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    // A request behind the broken one must not be served: that is what smuggling is.
+    const std::string response = Ask(server->port(), c.bytes + "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_EQ(StatusOf(response), c.want) << response.substr(0, 300);
+    EXPECT_THAT(response, HasSubstr("application/problem+json"));
+    EXPECT_EQ(response.find("smuggled"), std::string::npos);
+  }
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET / HTTP/1.0\r\n\r\n")), 200);
+}
+
+TEST(HttpServer, AHalfRequestGetsNoAnswer) {
+  const auto server = StartServer();
+  {
+    TestClient client(server->port());
+    client.Send("GET / HTT");
+  }
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET / HTTP/1.0\r\n\r\n")), 200);
+}
+
+TEST(HttpServer, SlowClientsAreCutOff) {
+  const auto server = StartServer({.header_timeout = 100ms, .body_timeout = 100ms, .idle_timeout = 100ms});
+  struct Case {
+    const char* name;
+    std::string bytes;
+    int want;
+  };
+  for (const auto& c :
+       std::vector<Case>{{"nothing", "", 0},
+                         {"half a request line", "GET / ", 408},
+                         {"no end of headers", "GET / HTTP/1.1\r\nHost: x\r\n", 408},
+                         {"half a body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc", 408}}) {
+    SCOPED_TRACE(c.name);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(StatusOf(Ask(server->port(), c.bytes)), c.want);
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, 90ms);
+  }
+  // A byte now and then does not buy more time: the limit is for the whole head.
+  TestClient drip(server->port());
+  std::thread dripper([&] {
+    for (int i = 0; i < 100 && drip.Send("G"); ++i) std::this_thread::sleep_for(10ms);
+  });
+  EXPECT_EQ(StatusOf(drip.ReadAll()), 408);
+  dripper.join();
+}
+
+TEST(HttpServer, AClientThatDoesNotReadIsCutOff) {
+  const auto server = StartServer({.write_timeout = 100ms}, [](const Request&) {
+    return Response{200, "text/plain", std::string(64 << 20, 'a'), {}};
+  });
+  TestClient client(server->port());
+  client.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  // What is sent to a closed connection comes back as a reset: so the close shows without reading.
+  int attempts = 0;
+  while (client.Send("x") && ++attempts < 1000) std::this_thread::sleep_for(10ms);
+  EXPECT_LT(attempts, 1000);
+  EXPECT_LT(client.ReadAll().size(), std::size_t{64} << 20);
+}
+
+TEST(HttpServer, AHandlerThatThrowsIsA500) {
+  const auto server = StartServer({}, [](const Request&) -> Response { throw std::runtime_error("secret"); });
+  const std::string response = Ask(server->port(), "GET / HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(StatusOf(response), 500);
+  EXPECT_EQ(response.find("secret"), std::string::npos);
+}
+
+TEST(HttpServer, HandlersRunSideBySide) {
+  // Each waits for the other: this ends only if both run at once.
+  std::promise<void> a, b;
+  const auto server = StartServer({.short_handlers_max = 2}, [&](const Request& request) {
+    (request.target == "/a" ? a : b).set_value();
+    (request.target == "/a" ? b : a).get_future().wait();
+    return Echo(request);
+  });
+  auto other = std::async(std::launch::async, [&] { return Ask(server->port(), "GET /b HTTP/1.0\r\n\r\n"); });
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET /a HTTP/1.0\r\n\r\n")), 200);
+  EXPECT_EQ(StatusOf(other.get()), 200);
+}
+
+// Blocks until it is told to leave, or until nobody waits for it any more.
+class Gate {
+ public:
+  Response operator()(const Request& request) {
+    std::unique_lock lock(mutex_);
+    ++entered_;
+    changed_.notify_all();
+    changed_.wait(lock, heeds_stop ? request.stop : std::stop_token(), [&] { return open_; });
+    if (request.stop.stop_requested()) ++stopped_;
+    changed_.notify_all();
+    return Echo(request);
+  }
+  void WaitForEntered(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return entered_ >= count; });
+  }
+  void WaitForStopped(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return stopped_ >= count; });
+  }
+  void Open() {
+    const std::scoped_lock lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  int entered() {
+    const std::scoped_lock lock(mutex_);
+    return entered_;
+  }
+  bool heeds_stop = true;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  int entered_ = 0;
+  int stopped_ = 0;
+  bool open_ = false;
+};
+
+// /health at once, /short and /long in their lanes.
+Lane LaneByTarget(const Request& request) {
+  return request.target == "/health" ? Lane::kAtOnce : request.target == "/long" ? Lane::kLong : Lane::kShort;
+}
+
+Handler BehindGate(Gate& gate) {
+  return [&gate](const Request& request) { return request.target == "/health" ? Echo(request) : gate(request); };
+}
+
+const std::string kGetLong = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
+const std::string kGetHealth = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+TEST(HttpServer, HealthIsAnsweredAtOnceWhileEveryHandlerBlocks) {
+  Gate gate;
+  const auto server =
+      StartServer({.lane = LaneByTarget, .short_handlers_max = 2, .long_handlers_max = 8}, BehindGate(gate));
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (int i = 0; i < 64; ++i) {
+    clients.push_back(std::make_unique<TestClient>(server->port()));
+    clients.back()->Send(i % 4 == 0 ? "GET /short HTTP/1.1\r\nHost: x\r\n\r\n" : kGetLong);
+  }
+  gate.WaitForEntered(10);  // All threads of both lanes.
+  TestClient prober(server->port());
+  for (int i = 0; i < 20; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    prober.Send(kGetHealth);
+    EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 50ms);
+  }
+  EXPECT_EQ(gate.entered(), 10);
+  gate.Open();
+  for (auto& client : clients) EXPECT_EQ(StatusOf(client->ReadOne()), 200);
+}
+
+TEST(HttpServer, OneConnectionTooManyIsTold) {
+  Gate gate;
+  const auto server = StartServer({.connections_max = 1}, std::ref(gate));
+  TestClient first(server->port());
+  first.Send(kGetLong);
+  gate.WaitForEntered(1);
+  const std::string refused = Ask(server->port(), "");
+  EXPECT_EQ(StatusOf(refused), 503);
+  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
+  gate.Open();
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+  first.Send(kGetLong);
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+}
+
+TEST(HttpServer, ConnectionsWithoutARequestKeepNobodyOut) {
+  const auto server = StartServer({.connections_max = 8});
+  std::vector<std::unique_ptr<TestClient>> idle;
+  for (int i = 0; i < 100; ++i) {
+    idle.push_back(std::make_unique<TestClient>(server->port()));
+    if (i % 2 == 0) idle.back()->Send("GET / HTTP/1.1\r\nHos");
+    EXPECT_EQ(StatusOf(Ask(server->port(), "GET / HTTP/1.0\r\n\r\n")), 200) << i;
+  }
+  EXPECT_EQ(idle.front()->ReadAll(), "") << "the oldest went";
+}
+
+TEST(HttpServer, OneRequestTooManyIsTold) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget, .long_handlers_max = 1, .waiting_max = 1}, BehindGate(gate));
+  TestClient running(server->port());
+  running.Send(kGetLong);
+  gate.WaitForEntered(1);
+  TestClient waiting(server->port());
+  waiting.Send(kGetLong);
+  // The I/O thread takes one after the other: once the prober is answered, the one before waits.
+  TestClient prober(server->port());
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  const std::string refused = Ask(server->port(), "GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(StatusOf(refused), 503);
+  EXPECT_THAT(refused, HasSubstr("\"code\":\"overloaded\""));
+  EXPECT_THAT(refused, HasSubstr("Retry-After: 1\r\n"));
+  gate.Open();
+  EXPECT_EQ(StatusOf(running.ReadOne()), 200);
+  EXPECT_EQ(StatusOf(waiting.ReadOne()), 200);
+}
+
+TEST(HttpServer, AHandlerHasADeadline) {
+  Gate gate;
+  const auto server =
+      StartServer({.lane = LaneByTarget, .long_handlers_max = 1, .handler_timeout = 200ms}, BehindGate(gate));
+  TestClient running(server->port());
+  TestClient waiting(server->port());
+  gate.heeds_stop = false;  // As one that hangs in a request to a store.
+  running.Send(kGetLong);
+  gate.WaitForEntered(1);
+  waiting.Send(kGetLong);
+  const std::string late = running.ReadOne();
+  EXPECT_EQ(StatusOf(late), 504);
+  EXPECT_THAT(late, HasSubstr("\"code\":\"deadline_exceeded\""));
+  EXPECT_THAT(late, HasSubstr("200 ms"));
+  // Its thread is still taken, so the other never had its turn.
+  const std::string never = waiting.ReadOne();
+  EXPECT_EQ(StatusOf(never), 503);
+  EXPECT_THAT(never, HasSubstr("Retry-After: 1\r\n"));
+  EXPECT_EQ(gate.entered(), 1);
+  gate.Open();
+  // What it answers too late goes nowhere, and the connection goes on.
+  TestClient next(server->port());
+  next.Send(kGetLong);
+  EXPECT_THAT(next.ReadOne(), HasSubstr("GET /long"));
+  running.Send(kGetHealth);
+  EXPECT_THAT(running.ReadOne(), HasSubstr("GET /health"));
+}
+
+TEST(HttpServer, ALongHandlerEndsWhenItsClientLeaves) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget, .long_handlers_max = 1}, BehindGate(gate));
+  auto running = std::make_unique<TestClient>(server->port());
+  running->Send(kGetLong);
+  gate.WaitForEntered(1);
+  auto waiting = std::make_unique<TestClient>(server->port());
+  waiting->Send(kGetLong);
+  TestClient prober(server->port());
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  waiting = nullptr;  // Gives its place in the queue up, too: it never enters.
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  running = nullptr;
+  gate.WaitForStopped(1);
+  gate.Open();
+  EXPECT_EQ(StatusOf(Ask(server->port(), "GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")), 200);
+  EXPECT_EQ(gate.entered(), 2);
+}
+
+TEST(HttpServer, AClientThatSendsItsNextRequestHasNotLeft) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget}, BehindGate(gate));
+  TestClient client(server->port());
+  client.Send(kGetLong);
+  gate.WaitForEntered(1);
+  client.Send(kGetHealth);
+  TestClient prober(server->port());
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  gate.Open();
+  EXPECT_THAT(client.ReadOne(), HasSubstr("GET /long"));
+  EXPECT_THAT(client.ReadOne(), HasSubstr("GET /health"));
+}
+
+TEST(HttpServer, BodiesTogetherAreBounded) {
+  Gate gate;
+  const auto server =
+      StartServer({.lane = LaneByTarget, .body_bytes_max = 100, .bodies_bytes_max = 150}, BehindGate(gate));
+  TestClient first(server->port());
+  first.Send("POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + std::string(100, 'a'));
+  gate.WaitForEntered(1);
+  const std::string chunked =
+      "POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+  const std::string refused = Ask(server->port(), chunked);
+  EXPECT_EQ(StatusOf(refused), 503);
+  EXPECT_THAT(refused, HasSubstr("\"code\":\"overloaded\""));
+  gate.Open();
+  EXPECT_EQ(StatusOf(first.ReadOne()), 200);
+  TestClient second(server->port());
+  second.Send(chunked);
+  EXPECT_EQ(StatusOf(second.ReadOne()), 200);
+}
+
+TEST(HttpServer, ConnectionsLeaveDescriptorsForOthers) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 64;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const auto server = StartServer();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  std::vector<std::unique_ptr<TestClient>> idle;
+  for (int i = 0; i < 32; ++i) {
+    idle.push_back(std::make_unique<TestClient>(server->port()));
+    idle.back()->Send(kGetHealth);
+    EXPECT_EQ(StatusOf(idle.back()->ReadOne()), 200);
+  }
+  idle.push_back(std::make_unique<TestClient>(server->port()));
+  EXPECT_EQ(idle.front()->ReadAll(), "") << "a half of 64 are 32";
+  idle[1]->Send(kGetHealth);
+  EXPECT_EQ(StatusOf(idle[1]->ReadOne()), 200);
+}
+
+TEST(HttpServer, StopLetsARunningRequestEndAndClosesIdleConnections) {
+  std::promise<void> entered, leave;
+  auto server = StartServer({}, [&](const Request& request) {
+    entered.set_value();
+    leave.get_future().wait();
+    return Echo(request);
+  });
+  TestClient idle(server->port());
+  auto running =
+      std::async(std::launch::async, [&] { return Ask(server->port(), "GET /last HTTP/1.1\r\nHost: x\r\n\r\n"); });
+  entered.get_future().wait();
+  auto stopped = std::async(std::launch::async, [&] { server->Stop(std::chrono::steady_clock::now() + 30s); });
+  EXPECT_EQ(idle.ReadAll(), "");
+  leave.set_value();
+  const std::string last = running.get();
+  EXPECT_THAT(last, HasSubstr("GET /last |"));
+  EXPECT_THAT(last, HasSubstr("Connection: close\r\n"));
+  stopped.wait();
+  EXPECT_THROW(TestClient client(server->port()), boost::system::system_error);
+}
+
+TEST(HttpServer, StopCutsOffAtItsDeadline) {
+  const auto server = StartServer();
+  TestClient slow(server->port());
+  slow.Send("GET / HTTP/1.1\r\n");
+  TestClient other(server->port());  // Accepted after `slow`, so `slow` is being read when this one is answered.
+  other.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(other.ReadOne()), 200);
+  server->Stop(std::chrono::steady_clock::now() + 50ms);
+  EXPECT_EQ(slow.ReadAll(), "");
+}
+
+TEST(HttpServer, StopEndsWhatHeedsIt) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget}, BehindGate(gate));
+  TestClient client(server->port());
+  client.Send(kGetLong);
+  gate.WaitForEntered(1);
+  server->Stop(std::chrono::steady_clock::now() + 50ms);
+  EXPECT_EQ(client.ReadAll(), "");
+}
+
+TEST(HttpServer, StartSaysWhyItCannotListen) {
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Server::Start({.address = "localhost"}, Echo));
+  const auto server = StartServer();
+  const auto second = Server::Start({.port = server->port()}, Echo);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, second);
+  EXPECT_THAT(second.status().message(), HasSubstr("127.0.0.1:" + std::to_string(server->port())));
+}
+
+}  // namespace
+}  // namespace millrace::http

@@ -1,0 +1,864 @@
+#include "ingest/json/json_decoder.h"
+
+#include <arrow/array/builder_binary.h>
+#include <arrow/buffer.h>
+#include <arrow/util/decimal.h>
+#include <simdjson.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <optional>
+#include <set>
+#include <type_traits>
+#include <utility>
+
+#include "base/nearest_name.h"
+#include "ingest/field_watch.h"
+#include "ingest/json/document_reader_internal.h"
+#include "ingest/json/key_table_internal.h"
+#include "ingest/json/rescued_text_internal.h"
+#include "ingest/payload_form.h"
+#include "ingest/values/column_internal.h"
+#include "ingest/values/number_text_internal.h"
+#include "ingest/values/time_text_internal.h"
+
+namespace millrace::ingest {
+namespace {
+
+constexpr UnixMicros kMinute = 60'000'000;
+constexpr std::size_t kMaxBatchBytes = std::numeric_limits<std::int32_t>::max();
+constexpr std::size_t kMaxColumns = 10'000;
+constexpr std::size_t kScratchKeptBytes = std::size_t{1} << 20;
+constexpr int kInt64Digits = 19;
+constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
+
+// The first byte that does not belong to UTF-8. Only for messages.
+std::size_t FirstInvalidUtf8(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    const std::size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (at + length > text.size() || !simdjson::validate_utf8(text.data() + at, length)) break;
+    at += length;
+  }
+  return at;
+}
+
+// A number written in digits alone that Integer holds, as almost all are: the place behind it, else `p` itself.
+template <typename Integer>
+inline const char* ScanPlainInteger(const char* p, Integer* value) {
+  const bool negative = *p == '-';
+  const char* const digits = p + negative;
+  const char* at = digits;
+  std::uint64_t magnitude = static_cast<unsigned char>(*at - '0');
+  if (magnitude > 9) [[unlikely]]
+    return p;
+  ++at;
+  if (magnitude != 0) {
+    for (unsigned digit; (digit = static_cast<unsigned char>(*at - '0')) <= 9; ++at) magnitude = magnitude * 10 + digit;
+  }
+  // 19 digits fit an uint64; more never fit an int64, because the first is not zero.
+  const std::uint64_t limit = static_cast<std::uint64_t>(std::numeric_limits<Integer>::max()) + negative;
+  if (*at == '.' || (*at | 0x20) == 'e' || at - digits > kInt64Digits || magnitude > limit) [[unlikely]]
+    return p;
+  *value = static_cast<Integer>(negative ? 0 - magnitude : magnitude);
+  return at;
+}
+
+// The columns of the batch that do not depend on its documents.
+class MetadataColumns {
+ public:
+  Status Begin(const model::TopicPartition& source, std::int64_t rows) {
+    if (!(source == source_) || topic_ == nullptr) {
+      arrow::StringBuilder builder;
+      RETURN_NOT_OK(builder.Append(source.topic));
+      ASSIGN_OR_RETURN(auto topic, builder.Finish());
+      topic_ = topic->data();
+      constant_rows_ = -1;
+      source_ = source;
+    }
+    if (rows > constant_rows_) {
+      // Shared by all batches: of each value of these columns there is only one.
+      constant_rows_ = std::max(rows, constant_rows_ * 2);
+      ASSIGN_OR_RETURN(zeros_, arrow::AllocateBuffer(constant_rows_ * 4));
+      ASSIGN_OR_RETURN(partitions_, arrow::AllocateBuffer(constant_rows_ * 4));
+      std::memset(zeros_->mutable_data(), 0, static_cast<std::size_t>(zeros_->size()));
+      std::fill_n(partitions_->mutable_data_as<std::int32_t>(), constant_rows_, source.partition);
+    }
+    ASSIGN_OR_RETURN(offsets_, arrow::AllocateResizableBuffer(rows * 8));
+    ASSIGN_OR_RETURN(timestamps_, arrow::AllocateResizableBuffer(rows * 8));
+    return Status::OK();
+  }
+
+  void Set(std::int64_t row, const model::RawRecord& record) {
+    offsets_->mutable_data_as<std::int64_t>()[row] = record.offset;
+    timestamps_->mutable_data_as<std::int64_t>()[row] = record.timestamp;
+  }
+
+  Status Finish(const arrow::Schema& schema, std::int64_t rows,
+                std::vector<std::shared_ptr<arrow::ArrayData>>* columns) {
+    RETURN_NOT_OK(offsets_->Resize(rows * 8, /*shrink_to_fit=*/false));
+    RETURN_NOT_OK(timestamps_->Resize(rows * 8, /*shrink_to_fit=*/false));
+    const int first = schema.num_fields() - 4;
+    const auto add = [&](std::shared_ptr<arrow::Buffer> values) {
+      const auto& type = schema.field(static_cast<int>(columns->size()))->type();
+      columns->push_back(arrow::ArrayData::Make(type, rows, {nullptr, std::move(values)}, 0));
+    };
+    add(arrow::SliceBuffer(zeros_, 0, rows * 4));
+    (*columns)[static_cast<std::size_t>(first)]->dictionary = topic_;
+    add(arrow::SliceBuffer(partitions_, 0, rows * 4));
+    add(std::move(offsets_));
+    add(std::move(timestamps_));
+    return Status::OK();
+  }
+
+ private:
+  model::TopicPartition source_;
+  std::shared_ptr<arrow::ArrayData> topic_;
+  std::int64_t constant_rows_ = -1;
+  std::shared_ptr<arrow::Buffer> zeros_;
+  std::shared_ptr<arrow::Buffer> partitions_;
+  std::shared_ptr<arrow::ResizableBuffer> offsets_;
+  std::shared_ptr<arrow::ResizableBuffer> timestamps_;
+};
+
+}  // namespace
+
+class JsonDecoder::Impl {
+ public:
+  explicit Impl(DecodeSpec spec) : spec_(std::move(spec)), schema_(EventSchema(spec_)) {}
+
+  Status Prepare();
+  Result<Decoded> Decode(const model::FetchedRecords& records);
+
+ private:
+  Status DeclareColumn(const ColumnSpec& spec, std::size_t index);
+  // The slot for a column with this field; null if the field is an object of other columns' fields.
+  KeySlot* DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index);
+  // The columns whose field no document had so far.
+  std::vector<FieldWatch::Unmet> FindUnmet();
+
+  bool DecodeDocument(std::string_view payload);
+
+  // Scope: RescueScope, or NoScope if unknown members are left out: then nothing is spent on them.
+  struct NoScope {};
+
+  // Each takes the place of a value's first byte and returns the place behind it, or nullptr after a failure.
+  template <typename Scope>
+  const char* ReadObject(KeyTable& table, const char* p, Scope scope);
+  const char* ReadKey(KeyTable& table, const char* p, KeySlot** slot);
+  template <typename Scope>
+  [[gnu::always_inline]] const char* ReadMember(const KeySlot& slot, const KeyTable& table, const char* key,
+                                                const char* p, Scope& scope);
+  template <typename Scope>
+  const char* ReadUnknown(const KeyTable& table, const char* key, const char* p, Scope& scope);
+  // Apart from ReadObject(), which is as short as without them then.
+  [[gnu::noinline]] const char* RescueUnknown(const KeyTable& table, const char* key, const char* p,
+                                              RescueScope& scope);
+  [[gnu::noinline]] const char* RescueInner(const KeySlot& slot, const KeyTable& table, const char* key, const char* p,
+                                            RescueScope& scope);
+  template <typename Scope>
+  const char* EndObject(const char* p, Scope& scope);
+  [[gnu::noinline]] const char* ReadSeveral(const KeySlot& slot, const char* p);
+  const char* ReadList(const KeySlot& slot, Column& column, const char* p);
+  const char* ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  [[gnu::noinline]] const char* ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadBool(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  template <typename Integer>
+  [[gnu::noinline]] const char* ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadQuotedDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* StoreDecimal(const KeySlot& slot, Column& column, std::int64_t row, const NumberText& number,
+                           const char* p, const char* behind);
+  const char* ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // Numbers that ScanPlainInteger() leaves.
+  template <typename Integer>
+  [[gnu::noinline]] const char* ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  [[gnu::noinline]] const char* ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+
+  // Commit the row: what no field set is null.
+  Status FillNulls();
+  void Unset(const std::vector<std::uint64_t>& columns) {
+    for (std::size_t word = 0; word < seen_.size(); ++word) seen_[word] &= ~columns[word];
+  }
+
+  // A value that is not of its column's type; if it is not even JSON, that is the failure.
+  [[gnu::cold, gnu::noinline]] const char* FailType(const KeySlot& slot, std::string_view expected, const char* p,
+                                                    int depth);
+  [[gnu::cold, gnu::noinline]] const char* FailRange(const KeySlot& slot, const char* begin, const char* end,
+                                                     std::string_view problem);
+  [[gnu::cold, gnu::noinline]] const char* FailMemory(Status status) {
+    memory_ = std::move(status);
+    return nullptr;
+  }
+
+  // Constant after Prepare(), but for what the tables learn about the order of keys.
+  const DecodeSpec spec_;
+  const std::shared_ptr<arrow::Schema> schema_;
+  std::deque<KeyTable> tables_;  // The first is the document's root.
+
+  // Of the batch.
+  std::vector<Column> columns_;  // One for each of spec_.columns, then perhaps that of rescued_.
+  std::optional<RescuedText> rescued_;
+  MetadataColumns metadata_;
+  Status memory_;  // Not OK: the batch fails.
+  std::int64_t row_ = 0;
+
+  // Of the document.
+  std::vector<char> scratch_;
+  DocumentReader reader_;
+  std::vector<std::uint64_t> seen_;  // Bit per column: has a value.
+  std::vector<std::uint64_t> all_;
+
+  // The minute of the last timestamp: events mostly come in the order of time.
+  char minute_text_[16] = {};
+  UnixMicros minute_ = 0;
+};
+
+Status JsonDecoder::Impl::Prepare() {
+  std::set<std::string_view> names = {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn,
+                                      model::kTimestampColumn};
+  const std::size_t num_columns = spec_.columns.size() + (spec_.has_rescued_column() ? 1 : 0);
+  if (spec_.has_rescued_column()) names.insert(kRescuedColumn);
+  seen_.assign((num_columns + 63) / 64, 0);
+  all_ = seen_;
+  tables_.emplace_back("", 1, num_columns);
+  columns_.reserve(num_columns);
+  if (spec_.columns.size() > kMaxColumns) return InvalidInput("{} columns", spec_.columns.size());
+  for (const ColumnSpec& column : spec_.columns) {
+    if (column.name.empty()) return InvalidInput("a column has no name");
+    if (!names.insert(column.name).second) return InvalidInput("column '{}': the name is taken", column.name);
+    if (const auto kind = KindOfColumn(*column.type, column.timestamp_form); !kind.ok()) {
+      return WithContext(kind.status(), "column '{}'", column.name);
+    }
+    RETURN_NOT_OK(DeclareColumn(column, columns_.size()));
+  }
+  if (spec_.has_rescued_column()) {
+    all_.back() |= std::uint64_t{1} << (columns_.size() % 64);
+    rescued_.emplace(&columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339));
+  }
+  for (KeyTable& table : tables_) table.Freeze();
+  return Status::OK();
+}
+
+Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t index) {
+  const std::vector<std::string> path = spec.path.empty() ? std::vector<std::string>{spec.name} : spec.path;
+  if (path.size() >= kMaxDepth) return InvalidInput("column '{}': its path is too long", spec.name);
+  const std::uint64_t bit = std::uint64_t{1} << (index % 64);
+  all_[index / 64] |= bit;
+  KeyTable* table = &tables_.front();
+  for (std::size_t level = 0; level < path.size(); ++level) {
+    const bool last = level + 1 == path.size();
+    KeySlot* slot = last ? DeclareLeaf(*table, path[level], index) : table->FindDeclared(path[level]);
+    if (last ? slot == nullptr : slot != nullptr && slot->kind != ValueKind::kObject) {
+      return InvalidInput("column '{}': its path '{}' goes through the field of another column", spec.name,
+                          fmt::join(path, "."));
+    }
+    if (last) {
+      slot->column = &columns_.emplace_back(spec.type, spec.timestamp_form);
+      slot->kind = slot->column->kind();
+      slot->leaf_depth = table->depth() + (slot->kind == ValueKind::kList ? 1 : 0);
+      slot->seen = &seen_[index / 64];
+      slot->seen_bit = bit;
+      break;
+    }
+    if (slot == nullptr) {
+      slot = &table->Declare(path[level]);
+      slot->kind = ValueKind::kObject;
+      slot->child = &tables_.emplace_back(slot->path, table->depth() + 1, all_.size() * 64);
+    }
+    table = slot->child;
+    table->columns()[index / 64] |= bit;
+  }
+  return Status::OK();
+}
+
+KeySlot* JsonDecoder::Impl::DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index) {
+  KeySlot* const slot = table.FindDeclared(key);
+  if (slot == nullptr) return &table.Declare(key);
+  if (slot->kind == ValueKind::kObject) return nullptr;
+  if (slot->kind != ValueKind::kSeveral) {
+    KeyTable& columns = tables_.emplace_back("", table.depth(), all_.size() * 64);
+    KeySlot& first = columns.Declare(key);
+    first.kind = slot->kind;
+    first.leaf_depth = slot->leaf_depth;
+    first.column = slot->column;
+    first.seen = slot->seen;
+    first.seen_bit = slot->seen_bit;
+    first.path = slot->path;
+    columns.columns()[static_cast<std::size_t>(first.seen - seen_.data())] |= first.seen_bit;
+    slot->kind = ValueKind::kSeveral;
+    slot->child = &columns;
+  }
+  slot->child->columns()[index / 64] |= std::uint64_t{1} << (index % 64);
+  KeySlot& added = slot->child->Declare(key);
+  added.path = slot->path;
+  return &added;
+}
+
+Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) {
+  std::size_t payload_bytes = 0;
+  for (const model::RawRecord& record : records.records) {
+    if (record.payload && record.payload->size() <= kMaxPayloadBytes) payload_bytes += record.payload->size();
+  }
+  if (payload_bytes > kMaxBatchBytes) {
+    return InvalidInput("{} bytes of payload in one batch of {}", payload_bytes, model::ToString(records.source));
+  }
+  const auto num_records = static_cast<std::int64_t>(records.records.size());
+  RETURN_NOT_OK(metadata_.Begin(records.source, num_records));
+  for (Column& column : columns_) RETURN_NOT_OK(column.Begin(num_records, static_cast<std::int64_t>(payload_bytes)));
+
+  Decoded decoded;
+  memory_ = Status::OK();
+  row_ = 0;
+  for (const model::RawRecord& record : records.records) {
+    if (!record.payload) {
+      ++decoded.tombstones;
+      continue;
+    }
+    if (DecodeDocument(*record.payload)) {
+      RETURN_NOT_OK(FillNulls());
+      metadata_.Set(row_++, record);
+    } else {
+      RETURN_NOT_OK(memory_);
+      auto failure = reader_.TakeFailure();
+      if (failure.reason == "bad_json" || failure.reason == "bad_utf8" || failure.reason == "not_object") {
+        const std::string form = FormOfPayload(*record.payload);
+        if (!form.empty()) failure.detail += "; the payload looks like " + form;
+      }
+      decoded.dead_letters.push_back(model::MakeDeadLetter(records.source, record, "decode",
+                                                           std::string(failure.reason), std::move(failure.detail)));
+    }
+  }
+  if (scratch_.size() > kScratchKeptBytes) std::vector<char>().swap(scratch_);
+
+  std::vector<std::shared_ptr<arrow::ArrayData>> data;
+  data.reserve(columns_.size() + 4);
+  for (Column& column : columns_) {
+    ASSIGN_OR_RETURN(auto array, column.Finish(row_));
+    data.push_back(std::move(array));
+  }
+  RETURN_NOT_OK(metadata_.Finish(*schema_, row_, &data));
+  decoded.rows = arrow::RecordBatch::Make(schema_, row_, std::move(data));
+  if (spec_.watch != nullptr && !spec_.watch->done()) spec_.watch->Add(row_, FindUnmet());
+  return decoded;
+}
+
+std::vector<FieldWatch::Unmet> JsonDecoder::Impl::FindUnmet() {
+  std::vector<FieldWatch::Unmet> unmet;
+  for (std::size_t column = 0; column < spec_.columns.size(); ++column) {
+    const ColumnSpec& spec = spec_.columns[column];
+    const std::vector<std::string> path = spec.path.empty() ? std::vector<std::string>{spec.name} : spec.path;
+    KeyTable* table = &tables_.front();
+    for (const std::string& key : path) {
+      const KeySlot& slot = *table->Find(key);
+      if (slot.met) {
+        table = slot.child;
+        continue;
+      }
+      std::vector<std::string> others;
+      for (const KeySlot& other : table->slots()) {
+        if (other.kind == ValueKind::kSkip) others.push_back(other.key);
+      }
+      const auto nearest = NearestName(key, others);
+      unmet.push_back({column, nearest ? table->PathOf(*nearest) : ""});
+      break;
+    }
+  }
+  return unmet;
+}
+
+bool JsonDecoder::Impl::DecodeDocument(std::string_view payload) {
+  reader_.Begin(payload.data(), payload.data() + payload.size());
+  if (payload.empty()) {
+    reader_.Fail("empty_payload", nullptr, "the payload is empty");
+    return false;
+  }
+  if (payload.size() > kMaxPayloadBytes) {
+    reader_.Fail("too_large", nullptr,
+                 fmt::format("the payload has {} bytes, more than {}", payload.size(), kMaxPayloadBytes));
+    return false;
+  }
+  if (scratch_.size() < payload.size() + DocumentReader::kPadding) {
+    scratch_.resize(std::max(payload.size() * 2, std::size_t{4096}) + DocumentReader::kPadding);
+  }
+  const char* begin = scratch_.data();
+  const char* end = begin + payload.size();
+  std::memcpy(scratch_.data(), payload.data(), payload.size());
+  std::memset(scratch_.data() + payload.size(), 0, DocumentReader::kPadding);
+  reader_.Begin(begin, end);
+  std::fill(seen_.begin(), seen_.end(), 0);
+
+  const char* p = DocumentReader::SkipSpace(begin);
+  if (*p != '{') [[unlikely]] {
+    if (std::memcmp(p, "\xEF\xBB\xBF", 3) == 0) {
+      reader_.Fail("bad_json", p, "a byte order mark");
+    } else if (reader_.SkipValue(p, 0) != nullptr) {
+      reader_.Fail("not_object", p, fmt::format("expected an object, found {}", DocumentReader::NameOf(p)));
+    }
+    return false;
+  }
+  if (rescued_) {
+    rescued_->BeginDocument(row_);
+    p = ReadObject(tables_.front(), p + 1, RescueScope{.table = &tables_.front()});
+  } else {
+    p = ReadObject(tables_.front(), p + 1, NoScope());
+  }
+  if (p == nullptr) return false;
+  p = DocumentReader::SkipSpace(p);
+  if (p != end) {
+    reader_.FailSyntax(p, "the document's end");
+    return false;
+  }
+  if (reader_.has_high_bytes() && !simdjson::validate_utf8(begin, payload.size())) {
+    reader_.Fail("bad_utf8", begin + FirstInvalidUtf8(payload), "not UTF-8");
+    return false;
+  }
+  return true;
+}
+
+// Behind the opening brace.
+template <typename Scope>
+const char* JsonDecoder::Impl::ReadObject(KeyTable& table, const char* p, Scope scope) {
+  if (static_cast<unsigned char>(*p) <= ' ') p = DocumentReader::SkipSpace(p);
+  if (*p == '}') return EndObject(p, scope);
+  KeySlot** guess = &table.first();
+  for (bool first = true;; first = false) {
+    KeySlot* slot = *guess;
+    const char* key = p + 1;
+    if (!first && slot != nullptr && slot->MatchesBehindComma(p)) [[likely]] {
+      p += slot->text_length();
+    } else {
+      if (!first) {
+        p = DocumentReader::SkipSpace(p);
+        if (*p == '}') return EndObject(p, scope);
+        if (*p != ',') return reader_.FailSyntax(p, "',' or '}'");
+        p = DocumentReader::SkipSpace(p + 1);
+      }
+      key = p;
+      if (slot != nullptr && slot->Matches(p)) {
+        p += slot->text_length() - 1;
+      } else {
+        p = ReadKey(table, p, &slot);
+        if (p == nullptr) return nullptr;
+        if (slot != nullptr) *guess = slot;
+      }
+    }
+    if (static_cast<unsigned char>(*p) <= ' ') p = DocumentReader::SkipSpace(p);
+
+    if (slot == nullptr) {
+      p = ReadUnknown(table, key, p, scope);
+    } else {
+      guess = &slot->next;
+      p = ReadMember(*slot, table, key, p, scope);
+    }
+    if (p == nullptr) return nullptr;
+  }
+}
+
+// At the closing brace.
+template <typename Scope>
+inline const char* JsonDecoder::Impl::EndObject(const char* p, Scope& scope) {
+  if constexpr (std::is_same_v<Scope, RescueScope>) {
+    if (scope.is_open) {
+      if (Status status = rescued_->Close(scope); !status.ok()) return FailMemory(std::move(status));
+      if (scope.around == nullptr) {
+        rescued_->EndDocument(row_);
+        seen_.back() |= std::uint64_t{1} << (spec_.columns.size() % 64);
+      }
+    }
+  }
+  return p + 1;
+}
+
+template <typename Scope>
+inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyTable& table, const char* key,
+                                                 const char* p, Scope& scope) {
+  if (slot.kind >= ValueKind::kList) [[likely]] {
+    if (*p == 'n') {
+      if (std::memcmp(p, "null", 4) != 0) return reader_.FailSyntax(p, "a value");
+      *slot.seen &= ~slot.seen_bit;
+      return p + 4;
+    }
+    *slot.seen |= slot.seen_bit;
+    return slot.kind == ValueKind::kList ? ReadList(slot, *slot.column, p) : ReadLeaf(slot, *slot.column, row_, p);
+  }
+  if (slot.kind == ValueKind::kSkip) return ReadUnknown(table, key, p, scope);
+  Unset(slot.child->columns());
+  if (slot.kind == ValueKind::kSeveral) return ReadSeveral(slot, p);
+  if constexpr (std::is_same_v<Scope, RescueScope>) {
+    return RescueInner(slot, table, key, p, scope);
+  } else {
+    if (*p == '{') return ReadObject(*slot.child, p + 1, scope);
+    if (std::memcmp(p, "null", 4) == 0) return p + 4;
+    return FailType(slot, "object", p, table.depth());
+  }
+}
+
+template <typename Scope>
+inline const char* JsonDecoder::Impl::ReadUnknown(const KeyTable& table, const char* key, const char* p, Scope& scope) {
+  if constexpr (std::is_same_v<Scope, RescueScope>) {
+    return RescueUnknown(table, key, p, scope);
+  } else {
+    return reader_.SkipValue(p, table.depth());
+  }
+}
+
+const char* JsonDecoder::Impl::RescueUnknown(const KeyTable& table, const char* key, const char* p,
+                                             RescueScope& scope) {
+  p = reader_.SkipValue(p, table.depth());
+  if (p == nullptr) return nullptr;
+  Status status = rescued_->Keep(scope, {key, static_cast<std::size_t>(p - key)});
+  return status.ok() ? p : FailMemory(std::move(status));
+}
+
+const char* JsonDecoder::Impl::RescueInner(const KeySlot& slot, const KeyTable& table, const char* key, const char* p,
+                                           RescueScope& scope) {
+  const bool is_repeated = rescued_->IsRepeated(*slot.child);
+  if (*p == '{') {
+    RescueScope inner{.around = &scope, .table = slot.child, .key = {key, static_cast<std::size_t>(p - key)}};
+    if (is_repeated) {
+      if (Status status = rescued_->Open(inner); !status.ok()) return FailMemory(std::move(status));
+    }
+    return ReadObject(*slot.child, p + 1, inner);
+  }
+  if (std::memcmp(p, "null", 4) == 0) return is_repeated ? RescueUnknown(table, key, p, scope) : p + 4;
+  return FailType(slot, "object", p, table.depth());
+}
+
+// A key that does not follow the order seen before, up to the value. `*slot` is null if it is unknown.
+const char* JsonDecoder::Impl::ReadKey(KeyTable& table, const char* p, KeySlot** slot) {
+  if (*p != '"') return reader_.FailSyntax(p, "a key");
+  const char* begin = p;
+  std::string_view key;
+  p = reader_.ReadText(p + 1, &key);
+  if (p == nullptr) return nullptr;
+  *slot = table.Find(key);
+  // Guesses are keys that were here before, so each is met here first.
+  if (*slot != nullptr) (*slot)->met = true;
+  const bool declared = *slot != nullptr && (*slot)->kind != ValueKind::kSkip;
+  if (!declared && spec_.unknown_fields == UnknownFields::kReject) {
+    return reader_.Fail("unknown_field", begin,
+                        fmt::format("field '{}' is not declared", Printable(table.PathOf(key))));
+  }
+  p = DocumentReader::SkipSpace(p);
+  if (*p != ':') return reader_.FailSyntax(p, "':'");
+  return p + 1;
+}
+
+const char* JsonDecoder::Impl::ReadSeveral(const KeySlot& slot, const char* p) {
+  if (*p == 'n') return std::memcmp(p, "null", 4) == 0 ? p + 4 : reader_.FailSyntax(p, "a value");
+  const char* behind = nullptr;
+  for (const KeySlot& one : slot.child->slots()) {
+    behind = one.kind == ValueKind::kList ? ReadList(one, *one.column, p) : ReadLeaf(one, *one.column, row_, p);
+    if (behind == nullptr) return nullptr;
+    *one.seen |= one.seen_bit;
+  }
+  return behind;
+}
+
+const char* JsonDecoder::Impl::ReadList(const KeySlot& slot, Column& column, const char* p) {
+  if (*p != '[') return FailType(slot, "array", p, slot.leaf_depth - 1);
+  Column& element = column.element();
+  std::int64_t at = column.list_begin(row_);
+  p = DocumentReader::SkipSpace(p + 1);
+  if (*p == ']') {
+    column.SetListEnd(row_, at);
+    return p + 1;
+  }
+  for (;; ++at) {
+    if (Status status = element.EnsureRow(at); !status.ok()) return FailMemory(std::move(status));
+    if (*p == 'n') {
+      if (std::memcmp(p, "null", 4) != 0) return reader_.FailSyntax(p, "a value");
+      if (Status status = element.SetNull(at); !status.ok()) return FailMemory(std::move(status));
+      p += 4;
+    } else {
+      element.SetValid(at);
+      p = ReadLeaf(slot, element, at, p);
+      if (p == nullptr) return nullptr;
+    }
+    p = DocumentReader::SkipSpace(p);
+    if (*p == ']') break;
+    if (*p != ',') return reader_.FailSyntax(p, "',' or ']'");
+    p = DocumentReader::SkipSpace(p + 1);
+  }
+  column.SetListEnd(row_, at + 1);
+  return p + 1;
+}
+
+// Nothing but a jump: each reader stores what it has read.
+inline const char* JsonDecoder::Impl::ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  switch (column.kind()) {
+    case ValueKind::kString:
+      return ReadString(slot, column, row, p);
+    case ValueKind::kBool:
+      return ReadBool(slot, column, row, p);
+    case ValueKind::kInt32:
+      return ReadInteger<std::int32_t>(slot, column, row, p);
+    case ValueKind::kInt64:
+      return ReadInteger<std::int64_t>(slot, column, row, p);
+    case ValueKind::kDouble:
+      return ReadDouble(slot, column, row, p);
+    case ValueKind::kDecimal:
+      return ReadDecimal(slot, column, row, p);
+    case ValueKind::kDate:
+      return ReadDate(slot, column, row, p);
+    case ValueKind::kRfc3339:
+      return ReadRfc3339(slot, column, row, p);
+    default:
+      return ReadEpoch(slot, column, row, p);
+  }
+}
+
+const char* JsonDecoder::Impl::ReadBool(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (std::memcmp(p, "true", 4) == 0) {
+    column.SetBool(row, true);
+    return p + 4;
+  }
+  if (std::memcmp(p, "false", 5) == 0) {
+    column.SetBool(row, false);
+    return p + 5;
+  }
+  return FailType(slot, "boolean", p, slot.leaf_depth);
+}
+
+const char* JsonDecoder::Impl::ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, "double", p, slot.leaf_depth);
+  double value = 0;
+  if (ToDouble(number, &value) != NumberError::kNone) [[unlikely]] {
+    return FailRange(slot, number.begin, number.end, "is out of the range of double");
+  }
+  column.Set(row, value);
+  return number.end;
+}
+
+const char* JsonDecoder::Impl::ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  char* out = column.text_begin(row);
+  const char* behind = *p == '"' ? reader_.CopyPlainText(p + 1, &out, column.text_limit()) : nullptr;
+  if (behind == nullptr) [[unlikely]]
+    return ReadAnyString(slot, column, row, p);
+  column.SetTextEnd(row, out);
+  return behind;
+}
+
+const char* JsonDecoder::Impl::ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p != '"') return FailType(slot, "string", p, slot.leaf_depth);
+  ++p;
+  char* out = column.text_begin(row);
+  bool more = false;
+  while ((p = reader_.CopyText(p, &out, column.text_limit(), &more)) != nullptr && more) {
+    Result<char*> grown = column.GrowText(out);
+    if (!grown.ok()) return FailMemory(grown.status());
+    out = *grown;
+  }
+  column.SetTextEnd(row, out);
+  return p;
+}
+
+template <typename Integer>
+const char* JsonDecoder::Impl::ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  Integer value = 0;
+  const char* const behind = ScanPlainInteger(p, &value);
+  if (behind == p) [[unlikely]]
+    return ReadWholeNumber<Integer>(slot, column, row, p);
+  column.Set(row, value);
+  return behind;
+}
+
+template <typename Integer>
+const char* JsonDecoder::Impl::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  constexpr const char* kName = sizeof(Integer) == 4 ? "int32" : "int64";
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, kName, p, slot.leaf_depth);
+  Int128 value = 0;
+  const NumberError error = ToScaledInteger(number, kInt64Digits, 0, &value);
+  if (error == NumberError::kTooManyDecimals) return FailType(slot, kName, p, slot.leaf_depth);
+  if (error != NumberError::kNone || value != static_cast<Integer>(value)) {
+    return FailRange(slot, p, number.end, fmt::format("is out of the range of {}", kName));
+  }
+  column.Set(row, static_cast<Integer>(value));
+  return number.end;
+}
+
+const char* JsonDecoder::Impl::ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p == '"') return ReadQuotedDecimal(slot, column, row, p);
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, "decimal", p, slot.leaf_depth);
+  return StoreDecimal(slot, column, row, number, p, number.end);
+}
+
+const char* JsonDecoder::Impl::ReadQuotedDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  std::string_view text;
+  const char* behind = reader_.ReadText(p + 1, &text);
+  if (behind == nullptr) return nullptr;
+  const std::string digits(text);  // With a zero byte behind, where every number ends.
+  NumberText number;
+  if (!ScanNumber(digits.c_str(), &number) || number.end != digits.data() + digits.size()) {
+    return FailType(slot, "decimal", p, slot.leaf_depth);
+  }
+  return StoreDecimal(slot, column, row, number, p, behind);
+}
+
+inline const char* JsonDecoder::Impl::StoreDecimal(const KeySlot& slot, Column& column, std::int64_t row,
+                                                   const NumberText& number, const char* p, const char* behind) {
+  Int128 value = 0;
+  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
+  if (error == NumberError::kNone) [[likely]] {
+    column.Set(row, arrow::Decimal128(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value)));
+    return behind;
+  }
+  const std::string problem =
+      error == NumberError::kOverflow
+          ? fmt::format("is out of the range of decimal({},{})", column.precision(), column.scale())
+          : fmt::format("has more than {} decimals", column.scale());
+  return FailRange(slot, p, behind, problem);
+}
+
+const char* JsonDecoder::Impl::ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p != '"') return FailType(slot, "date", p, slot.leaf_depth);
+  std::string_view text;
+  const char* behind = reader_.ReadText(p + 1, &text);
+  if (behind == nullptr) return nullptr;
+  std::int32_t days = 0;
+  const TimeError error = ParseDate(text, &days);
+  if (error == TimeError::kNone) {
+    column.Set(row, days);
+    return behind;
+  }
+  if (error == TimeError::kShape) return FailType(slot, "date YYYY-MM-DD", p, slot.leaf_depth);
+  return FailRange(slot, p, behind, "is no day of the years 0001 to 9999");
+}
+
+// The shape that almost every producer writes, "YYYY-MM-DDTHH:MM:SS[.f{1,6}]Z", is read here; ParseTimestamp() reads
+// all.
+const char* JsonDecoder::Impl::ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p != '"') return FailType(slot, "timestamp", p, slot.leaf_depth);
+  const Bytes16 head = Bytes16::Load(p + 1);
+  const auto tens = static_cast<unsigned char>(p[18] - '0');
+  const auto ones = static_cast<unsigned char>(p[19] - '0');
+  if (head.Equal(Bytes16::Load(minute_text_)) == 0xFFFF && p[17] == ':' && tens <= 5 && ones <= 9) [[likely]] {
+    UnixMicros result = minute_ + (tens * 10 + ones) * UnixMicros{1'000'000};
+    const char* at = p + 20;
+    if (*at == '.') {
+      const Fraction fraction = ScanFraction(at + 1);
+      result += fraction.micros;
+      at = fraction.num_digits == 0 ? p : at + 1 + fraction.num_digits;  // No digit: not this shape.
+    }
+    if (at[0] == 'Z' && at[1] == '"') [[likely]] {
+      column.Set(row, result);
+      return at + 2;
+    }
+  }
+  std::string_view text;
+  const char* behind = reader_.ReadText(p + 1, &text);
+  if (behind == nullptr) return nullptr;
+  UnixMicros micros = 0;
+  const TimeError error = ParseTimestamp(text, &micros);
+  if (error == TimeError::kNone) [[likely]] {
+    column.Set(row, micros);
+    if (text.back() == 'Z' && text.substr(17, 2) != "60") {
+      std::memcpy(minute_text_, text.data(), sizeof minute_text_);
+      minute_ = micros - (micros % kMinute + kMinute) % kMinute;
+    }
+    return behind;
+  }
+  if (error == TimeError::kShape) return FailType(slot, "RFC 3339 timestamp", p, slot.leaf_depth);
+  return FailRange(slot, p, behind, kNoTime);
+}
+
+const char* JsonDecoder::Impl::ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  std::int64_t units = 0;
+  const char* const behind = ScanPlainInteger(p, &units);
+  if (behind == p) [[unlikely]]
+    return ReadAnyEpoch(slot, column, row, p);
+  UnixMicros micros = units;
+  bool in_range = true;
+  switch (column.kind()) {
+    case ValueKind::kSeconds:
+      in_range = !__builtin_mul_overflow(units, 1'000'000, &micros);
+      break;
+    case ValueKind::kMillis:
+      in_range = !__builtin_mul_overflow(units, 1000, &micros);
+      break;
+    case ValueKind::kNanos:
+      micros = units / 1000 - (units % 1000 < 0);
+      break;
+    default:
+      break;
+  }
+  if (!in_range || micros < kMinTimestamp || micros > kMaxTimestamp) [[unlikely]] {
+    return FailRange(slot, p, behind, kNoTime);
+  }
+  column.Set(row, micros);
+  return behind;
+}
+
+const char* JsonDecoder::Impl::ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  std::string_view expected = "number of microseconds";
+  int scale = 0;  // From the number's unit to microseconds.
+  if (column.kind() == ValueKind::kSeconds) {
+    expected = "number of seconds";
+    scale = 6;
+  } else if (column.kind() == ValueKind::kMillis) {
+    expected = "number of milliseconds";
+    scale = 3;
+  } else if (column.kind() == ValueKind::kNanos) {
+    expected = "number of nanoseconds";
+    scale = -3;
+  }
+  NumberText number;
+  if (!ScanNumber(p, &number)) return FailType(slot, expected, p, slot.leaf_depth);
+  UnixMicros micros = 0;
+  if (ToMicros(number, scale, &micros) != NumberError::kNone || micros < kMinTimestamp || micros > kMaxTimestamp) {
+    return FailRange(slot, p, number.end, kNoTime);
+  }
+  column.Set(row, micros);
+  return number.end;
+}
+
+Status JsonDecoder::Impl::FillNulls() {
+  for (std::size_t word = 0; word < all_.size(); ++word) {
+    for (std::uint64_t missing = all_[word] & ~seen_[word]; missing != 0; missing &= missing - 1) {
+      const std::size_t column = word * 64 + static_cast<std::size_t>(std::countr_zero(missing));
+      RETURN_NOT_OK(columns_[column].SetNull(row_));
+    }
+  }
+  return Status::OK();
+}
+
+const char* JsonDecoder::Impl::FailType(const KeySlot& slot, std::string_view expected, const char* p, int depth) {
+  const char* behind = reader_.SkipValue(p, depth);
+  if (behind == nullptr) return nullptr;
+  const std::string_view found(p, static_cast<std::size_t>(behind - p));
+  const std::string_view name = DocumentReader::NameOf(p);
+  const bool show = name == "string" || name == "number" || name == "boolean";
+  return reader_.Fail("type_mismatch", p,
+                      fmt::format("field '{}': expected {}, found {}{}{}", slot.path, expected, name, show ? " " : "",
+                                  show ? Printable(found) : ""));
+}
+
+const char* JsonDecoder::Impl::FailRange(const KeySlot& slot, const char* begin, const char* end,
+                                         std::string_view problem) {
+  const std::string_view found(begin, static_cast<std::size_t>(end - begin));
+  return reader_.Fail("out_of_range", begin, fmt::format("field '{}': {} {}", slot.path, Printable(found), problem));
+}
+
+Result<std::unique_ptr<JsonDecoder>> JsonDecoder::Make(DecodeSpec spec) {
+  auto impl = std::make_unique<Impl>(std::move(spec));
+  RETURN_NOT_OK(impl->Prepare());
+  return std::unique_ptr<JsonDecoder>(new JsonDecoder(std::move(impl)));
+}
+
+JsonDecoder::JsonDecoder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+JsonDecoder::~JsonDecoder() = default;
+
+Result<Decoded> JsonDecoder::Decode(const model::FetchedRecords& records) { return impl_->Decode(records); }
+
+}  // namespace millrace::ingest

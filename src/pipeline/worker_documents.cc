@@ -1,0 +1,203 @@
+#include "pipeline/worker_documents.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/value_from.hpp>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "base/quantity_text.h"
+#include "base/version.h"
+#include "query/time_expression.h"
+
+namespace millrace::pipeline {
+namespace {
+
+namespace json = boost::json;
+
+json::value TimeOrNull(const std::optional<UnixMicros>& time) {
+  return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
+}
+
+json::value SecondsOrNull(const std::optional<std::int64_t>& micros) {
+  return micros ? json::value(static_cast<double>(*micros) / 1e6) : json::value(nullptr);
+}
+
+json::array ColumnsJson(const arrow::Schema& schema) {
+  json::array columns;
+  for (const auto& field : schema.fields()) {
+    columns.push_back(json::object{{"name", field->name()}, {"type", field->type()->ToString()}});
+  }
+  return columns;
+}
+
+json::object TableSummary(const WorkerView& view, std::size_t index) {
+  const auto& table = view.status.tables[index];
+  const auto& snapshot = *table.snapshot;
+  return {{"name", table.name},
+          {"kind", ToString(table.kind)},
+          {"version", snapshot.version},
+          {"files", static_cast<std::int64_t>(snapshot.files.size())},
+          {"bytes", snapshot.num_bytes},
+          {"rows", view.tables[index].rows},
+          {"hot_rows", table.hot_rows},
+          {"last_commit", TimeOrNull(table.last_commit)},
+          {"commit_seconds", table.commit_seconds},
+          {"committed_lag_records", view.tables[index].lag_records}};
+}
+
+json::object WholeTable(const WorkerView& view, std::size_t index) {
+  const auto& snapshot = *view.status.tables[index].snapshot;
+  json::object table = TableSummary(view, index);
+  table["columns"] = ColumnsJson(*snapshot.schema);
+  table["partition_by"] = json::value_from(snapshot.metadata.partition_columns);
+  table["uri"] = view.tables[index].uri;
+  table["watermark"] = TimeOrNull(view.status.watermark);
+  return table;
+}
+
+}  // namespace
+
+json::value TablesDocument(const WorkerView& view) {
+  json::array tables;
+  for (std::size_t t = 0; t < view.tables.size(); ++t) tables.push_back(WholeTable(view, t));
+  return json::object{{"tables", std::move(tables)}};
+}
+
+Result<json::value> TableDocument(const WorkerView& view, const std::string& name) {
+  std::vector<std::string> names;
+  for (std::size_t t = 0; t < view.tables.size(); ++t) {
+    if (view.status.tables[t].name == name) return WholeTable(view, t);
+    names.push_back(view.status.tables[t].name);
+  }
+  return NotFound("no table '{}'; there are: {}", name, fmt::join(names, ", "));
+}
+
+json::value AggregatesDocument(const Plan& plan) {
+  json::array aggregates;
+  for (const auto& table : plan.tables) {
+    if (table.kind != TableKind::kAggregate) continue;
+    const auto& definition = table.aggregate->definition;
+    json::array keys;
+    for (const auto& key : definition.keys) {
+      keys.push_back(json::object{{"name", key.name}, {"type", key.type->ToString()}});
+    }
+    json::array measures;
+    for (const auto& measure : definition.measures) {
+      measures.push_back(json::object{{"name", measure.name}, {"type", measure.duckdb_type}});
+    }
+    aggregates.push_back(json::object{{"name", definition.name},
+                                      {"window", DurationText(std::chrono::microseconds(definition.window_size_us))},
+                                      {"window_us", definition.window_size_us},
+                                      {"keys", std::move(keys)},
+                                      {"measures", std::move(measures)},
+                                      {"sql", definition.sql}});
+  }
+  return json::object{{"aggregates", std::move(aggregates)}};
+}
+
+json::value PipelineDocument(const WorkerView& view) {
+  const Plan& plan = *view.plan;
+  const WorkerStatus& status = view.status;
+  json::array partitions;
+  for (const auto& partition : status.partitions) {
+    json::object entry{{"topic", partition.source.topic},
+                       {"partition", partition.source.partition},
+                       {"next_offset", partition.next},
+                       {"end_offset", nullptr},
+                       {"lag", nullptr},
+                       {"watermark", TimeOrNull(partition.watermark)},
+                       {"paused", partition.paused}};
+    if (partition.end) {
+      entry["end_offset"] = *partition.end;
+      entry["lag"] = std::max<std::int64_t>(0, *partition.end - partition.next);
+    }
+    partitions.push_back(std::move(entry));
+  }
+  json::array tables;
+  for (std::size_t t = 0; t < view.tables.size(); ++t) tables.push_back(TableSummary(view, t));
+  json::array aggregates;
+  for (const auto& table : plan.tables) {
+    if (table.kind == TableKind::kAggregate) aggregates.push_back(json::value(table.name));
+  }
+  std::int64_t dead_letters = 0;
+  for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
+  const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
+  return json::object{{"pipeline", plan.config.name},
+                      {"state", status.state},
+                      {"version", kVersion},
+                      {"uptime_seconds", status.uptime_seconds},
+                      {"watermark", TimeOrNull(status.watermark)},
+                      {"freshness_seconds", SecondsOrNull(status.freshness_us)},
+                      {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
+                                              {"topics", json::value_from(plan.config.source.topics)},
+                                              {"partitions", std::move(partitions)}}},
+                      {"rates", json::object{{"records_per_second", status.records_per_second},
+                                             {"bytes_per_second", status.bytes_per_second}}},
+                      {"totals", json::object{{"records", status.records},
+                                              {"bytes", status.bytes},
+                                              {"dead_letters", dead_letters},
+                                              {"filtered", status.filtered},
+                                              {"tombstones", status.tombstones}}},
+                      {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
+                      {"tables", std::move(tables)},
+                      {"aggregates", std::move(aggregates)},
+                      {"errors", json::value_from(status.errors)}};
+}
+
+Result<json::value> CostUsageDocument(const WorkerView& view) {
+  const WorkerStatus& status = view.status;
+  if (status.records == 0 || status.uptime_seconds <= 0) {
+    return Transient("nothing has been read yet, so there is no rate to report");
+  }
+  const auto records = static_cast<double>(status.records);
+  json::array tables;
+  double commits = 0;
+  for (std::size_t t = 0; t < status.tables.size(); ++t) {
+    const auto& table = status.tables[t];
+    if (table.commits == 0 || !table.last_commit) continue;
+    const auto num_commits = static_cast<double>(table.commits);
+    commits += num_commits;
+    // Up to its last commit: what came after is in no file yet.
+    const double since_commit = static_cast<double>(view.now - *table.last_commit) / 1e6;
+    const double seconds = std::max(0.1 * num_commits, status.uptime_seconds - since_commit);
+    const auto behind = static_cast<double>(view.tables[t].lag_records);
+    const double committed_bytes = static_cast<double>(status.bytes) * std::max(0.0, records - behind) / records;
+    tables.push_back(
+        json::object{{"name", table.name},
+                     {"aggregate", table.kind == TableKind::kAggregate},
+                     {"commit", fmt::format("{:.3f}s", seconds / num_commits)},
+                     {"ratio", committed_bytes > 0 ? static_cast<double>(table.bytes_committed) / committed_bytes : 0},
+                     {"files_per_commit", static_cast<double>(table.files_committed) / num_commits},
+                     {"checkpoint_interval", CheckpointInterval(*table.snapshot)}});
+  }
+  json::object lake;
+  if (!tables.empty()) lake["tables"] = std::move(tables);
+  using objectstore::RequestKind;
+  const auto reads = static_cast<double>(view.lake.Of(RequestKind::kGet) + view.lake.Of(RequestKind::kHead));
+  // A commit asks once whether its version is still the newest; the rest is queries and the opening of tables.
+  lake["checks_per_commit"] = 1;
+  lake["reads_per_second"] = std::max(0.0, reads - commits) / status.uptime_seconds;
+  lake["lists_per_second"] = static_cast<double>(view.lake.Of(RequestKind::kList)) / status.uptime_seconds;
+  json::object usage{
+      {"origin", fmt::format("measured over {:.0f} s", status.uptime_seconds)},
+      {"events_per_second", records / status.uptime_seconds},
+      {"bytes_per_event", std::max(1.0, static_cast<double>(status.bytes) / records)},
+      {"compute", json::object{{"events_per_vcpu", std::max(1.0, records / std::max(1e-3, view.cpu_seconds))}}},
+      {"lake", std::move(lake)},
+      {"serve", json::object{{"queries_per_second", view.queries_served / status.uptime_seconds}}}};
+  if (const auto* embedded = std::get_if<config::EmbeddedSource>(&view.plan->config.source.log)) {
+    usage["broker"] =
+        json::object{{"mode", "embedded"},
+                     {"zones", 1},
+                     {"replication", 1},
+                     {"retention", fmt::format("{:.0f}s", std::chrono::duration<double>(embedded->retention).count())}};
+  }
+  return usage;
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,126 @@
+#include "pipeline/worker_metrics.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace millrace::pipeline {
+namespace {
+
+using Samples = std::vector<SampledFamily::Sample>;
+using Kind = SampledFamily::Kind;
+using Table = WorkerStatus::Table;
+
+double Number(std::int64_t value) { return static_cast<double>(value); }
+
+template <typename Value>
+Samples ByTable(const WorkerView& view, Value value) {
+  Samples samples;
+  for (const auto& table : view.status.tables) samples.push_back({{{"table", table.name}}, value(table)});
+  return samples;
+}
+
+Samples Lags(const WorkerView& view) {
+  Samples samples;
+  for (const auto& partition : view.status.partitions) {
+    if (!partition.end) continue;
+    samples.push_back({{{"topic", partition.source.topic}, {"partition", std::to_string(partition.source.partition)}},
+                       Number(std::max<std::int64_t>(0, *partition.end - partition.next))});
+  }
+  return samples;
+}
+
+Samples DeadLetters(const WorkerView& view) {
+  Samples samples;
+  for (const auto& [reason, count] : view.status.dead_letters) {
+    samples.push_back({{{"reason", reason}}, Number(count)});
+  }
+  return samples;
+}
+
+Samples CommitDurations(const WorkerView& view) {
+  Samples samples;
+  for (const auto& table : view.status.tables) {
+    samples.push_back({{{"table", table.name}}, table.commit_seconds_sum, static_cast<std::uint64_t>(table.commits)});
+  }
+  return samples;
+}
+
+Samples StoreRequests(const WorkerView& view) {
+  Samples samples;
+  for (std::size_t i = 0; i < objectstore::kNumRequestKinds; ++i) {
+    samples.push_back({{{"kind", std::string(objectstore::ToString(static_cast<objectstore::RequestKind>(i)))}},
+                       Number(view.lake.requests[i])});
+  }
+  return samples;
+}
+
+Samples SecondsIfKnown(const std::optional<std::int64_t>& micros) {
+  if (!micros) return {};
+  return {{{}, Number(*micros) / 1e6}};
+}
+
+struct Family {
+  const char* name;
+  Kind kind;
+  const char* help;
+  Samples (*samples)(const WorkerView& view);
+};
+
+constexpr Family kFamilies[] = {
+    {"millrace_records_total", Kind::kCounter, "Records taken from the log.",
+     [](const WorkerView& view) -> Samples {
+       return {{{{"topic", fmt::format("{}", fmt::join(view.plan->config.source.topics, ","))}},
+                Number(view.status.records)}};
+     }},
+    {"millrace_bytes_total", Kind::kCounter, "Payload and key bytes taken from the log.",
+     [](const WorkerView& view) -> Samples {
+       return {{{}, Number(view.status.bytes)}};
+     }},
+    {"millrace_lag_records", Kind::kGauge, "Records in the log that are not processed yet.", Lags},
+    {"millrace_watermark_timestamp_seconds", Kind::kGauge, "Event time up to which windows are complete.",
+     [](const WorkerView& view) { return SecondsIfKnown(view.status.watermark); }},
+    {"millrace_freshness_seconds", Kind::kGauge,
+     "From the newest record's timestamp in the log until answers had it; the slowest partition's.",
+     [](const WorkerView& view) { return SecondsIfKnown(view.status.freshness_us); }},
+    {"millrace_dead_letters_total", Kind::kCounter, "Records that became dead letters, durable in their table.",
+     DeadLetters},
+    {"millrace_commit_duration_seconds", Kind::kSummary, "Time from a cut to its commit.", CommitDurations},
+    {"millrace_rows_committed_total", Kind::kCounter, "Records whose rows this process has committed.",
+     [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.rows_committed); }); }},
+    {"millrace_rows_rescued_total", Kind::kCounter, "Of these, rows with fields that no column takes.",
+     [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.rows_rescued); }); }},
+    {"millrace_fenced_total", Kind::kCounter, "Epochs dropped because another worker was first.",
+     [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.fenced); }); }},
+    {"millrace_files_committed_total", Kind::kCounter, "Data files that this process has committed.",
+     [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.files_committed); }); }},
+    {"millrace_file_bytes_committed_total", Kind::kCounter, "Bytes of these files.",
+     [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.bytes_committed); }); }},
+    {"millrace_memory_bytes", Kind::kGauge, "Buffers, open epochs and answers, against limits.memory.",
+     [](const WorkerView& view) -> Samples {
+       return {{{}, Number(view.status.memory_used)}};
+     }},
+    {"millrace_store_requests_total", Kind::kCounter, "Requests to the lake's object store, as it bills them.",
+     StoreRequests},
+    {"millrace_store_retries_total", Kind::kCounter, "Of these requests, those that repeat one that failed.",
+     [](const WorkerView& view) -> Samples {
+       return {{{}, Number(view.lake.retries)}};
+     }},
+    {"millrace_store_bytes_total", Kind::kCounter, "Bodies of these requests and their replies.",
+     [](const WorkerView& view) -> Samples {
+       return {{{{"direction", "sent"}}, Number(view.lake.bytes_sent)},
+               {{{"direction", "received"}}, Number(view.lake.bytes_received)}};
+     }},
+};
+
+}  // namespace
+
+std::vector<SampledFamily> WorkerMetrics(const WorkerView& view) {
+  std::vector<SampledFamily> families;
+  for (const Family& family : kFamilies) {
+    families.push_back({family.name, family.kind, family.help, family.samples(view)});
+  }
+  return families;
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,57 @@
+// Goal: every family is there with its help and kind, samples only for what is known, and names never repeat.
+#include "pipeline/worker_metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "pipeline/test_pipeline_internal.h"
+
+namespace millrace::pipeline {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+WorkerView ViewOf(const TestPipeline& pipeline) {
+  WorkerView view{.plan = &pipeline.plan()};
+  view.status.records = 7;
+  view.status.tables.push_back({.name = "raw", .rows_committed = 5, .commits = 3, .commit_seconds_sum = 1.5});
+  view.status.partitions.push_back({.source = {"events", 2}, .next = 10});
+  return view;
+}
+
+TEST(WorkerMetrics, AreReadOffTheView) {
+  const TestPipeline pipeline;
+  WorkerView view = ViewOf(pipeline);
+  std::string text = Metrics().Render(WorkerMetrics(view));
+  EXPECT_THAT(text, HasSubstr("# TYPE millrace_records_total counter\nmillrace_records_total{topic=\"events\"} 7\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_rows_committed_total{table=\"raw\"} 5\n"));
+  EXPECT_THAT(text, HasSubstr("# TYPE millrace_commit_duration_seconds summary\n"
+                              "millrace_commit_duration_seconds_count{table=\"raw\"} 3\n"
+                              "millrace_commit_duration_seconds_sum{table=\"raw\"} 1.5\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\nmillrace_lag_records{"))) << "the end is not known";
+  EXPECT_THAT(text, Not(HasSubstr("\nmillrace_watermark_timestamp_seconds ")));
+
+  view.status.partitions[0].end = 25;
+  view.status.watermark = 1'500'000;
+  view.status.dead_letters = {{"bad_json", 2}};
+  text = Metrics().Render(WorkerMetrics(view));
+  EXPECT_THAT(text, HasSubstr("millrace_lag_records{partition=\"2\",topic=\"events\"} 15\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_watermark_timestamp_seconds 1.5\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_dead_letters_total{reason=\"bad_json\"} 2\n"));
+}
+
+TEST(WorkerMetrics, EachFamilyHasANameOfItsOwnAndAHelp) {
+  const TestPipeline pipeline;
+  std::set<std::string> names;
+  for (const auto& family : WorkerMetrics(ViewOf(pipeline))) {
+    EXPECT_TRUE(names.insert(family.name).second) << family.name;
+    EXPECT_TRUE(family.name.starts_with("millrace_"));
+    EXPECT_TRUE(family.help.ends_with(".")) << family.name;
+  }
+}
+
+}  // namespace
+}  // namespace millrace::pipeline

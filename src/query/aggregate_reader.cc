@@ -1,0 +1,192 @@
+#include "query/aggregate_reader.h"
+
+#include <arrow/util/byte_size.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "base/stoppable_lock.h"
+#include "query/merge.h"
+
+namespace millrace::query {
+namespace {
+
+using std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+/// While a shard or another worker is between two states, hot and committed rows may not join; it takes a moment.
+constexpr auto kJoinPatience = 3s;
+/// What a question draws before it fetches its rows: a session at work takes the first, and the groups, their sorting,
+/// the answer and its text together some times the rows.
+constexpr std::int64_t kMergeBytesMin = 4 << 20;
+constexpr std::int64_t kMergeFactor = 10;
+/// Of what it draws, the groups may take this part while rows are fetched.
+constexpr std::int64_t kGroupsFactor = 4;
+constexpr std::int64_t kKeptSessionBytesMax = 4 << 20;  // Of rows that a session has merged.
+constexpr std::size_t kNeedsKnownMax = 1024;
+
+constexpr std::int64_t kCachesShare = 16;
+constexpr std::int64_t kCachedFilesBytesMax = 32 << 20;
+
+int SessionsMax(std::int64_t limit_bytes) {
+  const auto affordable = std::min<std::int64_t>(1000, limit_bytes / kCachesShare / sql::kIdleSessionBytes);
+  // More than there are cores would not be faster.
+  return std::clamp(static_cast<int>(affordable), 1,
+                    std::max(4, static_cast<int>(std::thread::hardware_concurrency())));
+}
+
+}  // namespace
+
+ReaderResources ReaderResources::Make(std::int64_t limit_bytes, MemoryBudget& budget) {
+  const std::int64_t answers = AnswersBytesMax(limit_bytes);
+  return {.sessions = std::make_shared<sql::SessionPool>(sql::SessionPool::Options{
+              .sessions_max = SessionsMax(limit_bytes), .memory_bytes = answers, .share = budget.NewShare("sessions")}),
+          .memory = AnswerMemory::Make(answers, budget.NewShare("answers")),
+          .files = MakePartialFileCache(std::min(kCachedFilesBytesMax, limit_bytes / kCachesShare),
+                                        budget.NewShare("cached files"))};
+}
+
+class AggregateReader::Impl {
+ public:
+  Impl(Options options, ReaderResources resources)
+      : options_(std::move(options)),
+        resources_(std::move(resources)),
+        committed_rows_(resources_.files, options_.cached_rows_bytes_max, std::move(options_.cached_rows)) {}
+
+  const model::AggregateDefinition& definition() const { return options_.definition; }
+
+  Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop) {
+    const auto begun = steady_clock::now();
+    std::shared_ptr<const MergePlan> plan;
+    {
+      // Not kept while rows are fetched: that may take long.
+      ASSIGN_OR_RETURN(const auto session, resources_.sessions->Take(stop));
+      ASSIGN_OR_RETURN(plan, plans_.Get(*session, options_.definition, request));
+    }
+    AnswerMemory& answers = *resources_.memory;
+    std::shared_ptr<void> memory;
+    Gathered gathered;
+    for (;;) {
+      const std::int64_t drawn = ExpectedBytes(plan);
+      const bool is_all = drawn >= answers.bytes_max();
+      ASSIGN_OR_RETURN(memory, answers.Draw(drawn, stop));
+      auto fetched = Gather(*plan, request, {is_all ? answers.bytes_max() : drawn / kGroupsFactor, stop});
+      const bool too_large = !fetched.ok() && KindOf(fetched.status()) == ErrorKind::kTooLarge;
+      if (!fetched.ok() && !too_large) return fetched.status();
+      const std::int64_t needed =
+          kMergeBytesMin + kMergeFactor * (too_large ? answers.bytes_max() : fetched->row_bytes);
+      Learn(plan, needed);
+      if (is_all || needed <= drawn) {
+        ASSIGN_OR_RETURN(gathered, std::move(fetched));
+        break;
+      }
+      // It was more than expected. Whoever waits for memory must hold none, so the rows are fetched again.
+      memory.reset();
+    }
+    ASSIGN_OR_RETURN(auto session, resources_.sessions->Take(stop));
+    if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
+    ASSIGN_OR_RETURN(auto answer, MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop));
+    answer.held = std::move(memory);
+    answer.as_of = std::move(gathered.as_of);
+    answer.bytes_read = gathered.bytes_read;
+    answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
+    return answer;
+  }
+
+ private:
+  /// All partial rows that a question is about.
+  struct Gathered {
+    std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
+    std::int64_t row_bytes = 0;
+    std::int64_t bytes_read = 0;
+    AsOf as_of;
+  };
+
+  struct Reading {
+    std::shared_ptr<delta::Table> table;
+    delta::SnapshotPtr snapshot;
+  };
+  Result<Reading> Refreshed(const std::stop_token& stop) {
+    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(table_mutex_, stop));
+    if (table_ == nullptr) {
+      ASSIGN_OR_RETURN(table_, options_.open());
+      return Reading{table_, table_->snapshot()};
+    }
+    ASSIGN_OR_RETURN(auto snapshot, table_->Refresh());
+    return Reading{table_, std::move(snapshot)};
+  }
+
+  Result<Gathered> Gather(const MergePlan& plan, const AggregateRequest& request, const FoldLimits& limits) {
+    const auto begun = steady_clock::now();
+    const std::string& name = options_.definition.name;
+    Gathered gathered;
+    std::vector<HotSegment> hot;
+    Reading reading;
+    for (;;) {
+      // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
+      if (options_.hot != nullptr && request.freshness == Freshness::kHot) {
+        ASSIGN_OR_RETURN(hot, options_.hot->Hot(plan.folded, request.range, limits.bytes_max));
+      }
+      ASSIGN_OR_RETURN(reading, Refreshed(limits.stop));
+      auto joined = JoinAtOffsets(options_.next_offsets(*reading.snapshot), std::move(hot), &gathered.as_of.offsets);
+      if (joined.ok()) {
+        hot = *std::move(joined);
+        break;
+      }
+      if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
+        return WithContext(joined.status(), "aggregate {}", name);
+      }
+      if (limits.stop.stop_requested()) return Cancelled("aggregate {}: nobody waits for the answer", name);
+      std::this_thread::sleep_for(2ms);
+    }
+    gathered.as_of.version = reading.snapshot->version;
+    if (options_.hot != nullptr) gathered.as_of.watermark = options_.hot->Watermark();
+    ASSIGN_OR_RETURN(gathered.rows.emplace_back(),
+                     committed_rows_.Read(*reading.table, reading.snapshot, options_.definition, plan.folded,
+                                          request.range, &gathered.bytes_read, limits));
+    for (auto& segment : hot) {
+      if (segment.rows != nullptr) gathered.rows.push_back(std::move(segment.rows));
+    }
+    for (const auto& batch : gathered.rows) gathered.row_bytes += arrow::util::TotalBufferSize(*batch);
+    if (gathered.row_bytes <= limits.bytes_max) return gathered;
+    return TooLarge("aggregate {}: the question merges {} bytes of rows, answers may take {}", name, gathered.row_bytes,
+                    limits.bytes_max);
+  }
+
+  /// What a question will need: somewhat more than it last did; of one that is new, half of what there is.
+  std::int64_t ExpectedBytes(const std::shared_ptr<const MergePlan>& plan) {
+    const std::scoped_lock lock(needed_mutex_);
+    const auto known = needed_.find(plan);
+    return known == needed_.end() ? resources_.memory->bytes_max() / 2 : known->second / 4 * 5;
+  }
+  void Learn(const std::shared_ptr<const MergePlan>& plan, std::int64_t needed) {
+    const std::scoped_lock lock(needed_mutex_);
+    if (needed_.size() >= kNeedsKnownMax) needed_.clear();
+    needed_[plan] = needed;
+  }
+
+  Options options_;
+  const ReaderResources resources_;
+  CommittedRows committed_rows_;
+  MergePlans plans_;
+  std::timed_mutex table_mutex_;  // Held during requests to the store.
+  std::shared_ptr<delta::Table> table_;
+  std::mutex needed_mutex_;
+  std::map<std::shared_ptr<const MergePlan>, std::int64_t> needed_;  // Bytes, when it was last asked.
+};
+
+AggregateReader::AggregateReader(Options options, ReaderResources resources)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(resources))) {}
+AggregateReader::~AggregateReader() = default;
+
+const model::AggregateDefinition& AggregateReader::definition() const { return impl_->definition(); }
+
+Result<Answer> AggregateReader::Ask(const AggregateRequest& request, const std::stop_token& stop) {
+  return impl_->Ask(request, stop);
+}
+
+}  // namespace millrace::query

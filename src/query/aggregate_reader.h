@@ -1,0 +1,81 @@
+/// The answers of one aggregate: what is hot joined with what is committed at exact offsets, merged and finalized
+/// within the memory and the time that a question may take.
+///
+/// A worker's API asks readers with a hot side; the command line asks the lake through one without.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/memory_budget.h"
+#include "base/status.h"
+#include "delta/table.h"
+#include "model/aggregate.h"
+#include "model/topic_partition.h"
+#include "query/aggregate_query.h"
+#include "query/answer_memory.h"
+#include "query/committed_rows.h"
+#include "query/join_at_offsets.h"
+#include "sql/session_pool.h"
+
+namespace millrace::query {
+
+/// Who has rows of an aggregate that are not in its table yet. Any thread; calls may block for a moment.
+class HotSource {
+ public:
+  virtual ~HotSource() = default;
+
+  /// The hot rows of `range`, folded to `coarser`. kTooLarge: a segment takes more than about `bytes_max`.
+  virtual Result<std::vector<HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
+                                              const FoldRange& range, std::int64_t bytes_max) = 0;
+  /// For AsOf::watermark.
+  virtual std::optional<UnixMicros> Watermark() const = 0;
+};
+
+/// What all readers of a process share.
+struct ReaderResources {
+  std::shared_ptr<sql::SessionPool> sessions;
+  std::shared_ptr<AnswerMemory> memory;
+  std::shared_ptr<PartialFileCache> files;
+
+  /// AnswersBytesMax(limit_bytes) for answers, a sixteenth of the limit for cached files, another for sessions. All of
+  /// it is drawn from `budget`.
+  static ReaderResources Make(std::int64_t limit_bytes, MemoryBudget& budget);
+};
+
+/// Any thread, several questions at once. Everything that it is given outlives it.
+class AggregateReader {
+ public:
+  struct Options {
+    model::AggregateDefinition definition;
+    /// Called at the first question; the reader follows the table's log on its own, so that no question waits for a
+    /// commit in flight.
+    std::function<Result<std::shared_ptr<delta::Table>>()> open;
+    /// Next offset per partition that a snapshot of the table holds.
+    std::function<model::OffsetVector(const delta::Snapshot&)> next_offsets;
+    HotSource* hot = nullptr;                ///< nullptr: only what is committed.
+    std::int64_t cached_rows_bytes_max = 0;  ///< Of folded committed rows, for the next question.
+    MemoryShare cached_rows{};               ///< What these are drawn from.
+  };
+
+  AggregateReader(Options options, ReaderResources resources);
+  ~AggregateReader();
+
+  const model::AggregateDefinition& definition() const;
+
+  /// kInvalidInput: the question, the parameter is named. kTooLarge: beyond rows_max, or more groups than answers have
+  /// memory for. kConflict: hot and committed rows did not join for seconds. kCancelled soon after `stop` was
+  /// requested. Errors of the store as they are.
+  Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::query

@@ -1,0 +1,174 @@
+// Goal: an answer holds each offset once, whatever the hot side says when; a question draws no more than it may and
+// says so when that is not enough.
+#include "query/aggregate_reader.h"
+
+#include <arrow/array.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <deque>
+#include <filesystem>
+
+#include "delta/data_file.h"
+#include "objectstore/object_store.h"
+#include "testing/batch_from_json.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::query {
+namespace {
+
+using ::testing::HasSubstr;
+
+const model::TopicPartition kSource{"clicks", 0};
+
+// Says one thing after the other; the last for good.
+class ScriptedHotSource final : public HotSource {
+ public:
+  Result<std::vector<HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>&, const FoldRange&,
+                                      std::int64_t bytes_max) override {
+    asked_with.push_back(bytes_max);
+    auto said = says.front();
+    if (says.size() > 1) says.pop_front();
+    return said;
+  }
+  std::optional<UnixMicros> Watermark() const override { return 42; }
+
+  std::deque<Result<std::vector<HotSegment>>> says;
+  std::vector<std::int64_t> asked_with;
+};
+
+// A table whose rows cover the offsets below 10: three events of "de".
+class AggregateReaderTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    definition_.name = "a";
+    definition_.sql = "-";
+    definition_.window_size_us = 60'000'000;
+    definition_.keys = {{"country", arrow::utf8()}};
+    definition_.states = {{"_s0", arrow::int64(), model::MergeFunction::kSum}};
+    definition_.measures = {{"n", "_s0", "BIGINT"}};
+    definition_.output_order = {"window_start", "country", "n"};
+    folder_ =
+        std::filesystem::path(::testing::TempDir()) / ("aggregate_reader_" + std::to_string(::getpid()) + "_" +
+                                                       ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::remove_all(folder_);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore(folder_.string()));
+    delta::CreateOptions options;
+    options.schema = model::PartialSchema(definition_);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(table_, delta::Table::OpenOrCreate(store_, options));
+    Commit(3);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::shared_ptr<arrow::RecordBatch> Rows(std::int64_t events, int groups = 1) const {
+    std::string rows;
+    for (int g = 0; g < groups; ++g) {
+      rows += fmt::format(R"({}["2026-11-22 10:00:00", "2026-11-22 10:01:00", "{}", {}, {}])", g == 0 ? "" : ",",
+                          g == 0 ? "de" : "x" + std::to_string(g), events, events);
+    }
+    return testing::BatchFromJson(model::PartialSchema(definition_), "[" + rows + "]");
+  }
+  void Commit(std::int64_t events, int groups = 1) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto writer,
+                                  delta::DataFileWriter::Make(store_, model::PartialSchema(definition_), {}));
+    MILLRACE_ASSERT_OK(writer->Append(*Rows(events, groups)));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto file, writer->Finish());
+    delta::CommitRequest request;
+    request.adds = {file};
+    MILLRACE_ASSERT_OK(table_->Commit(request));
+  }
+
+  AggregateReader Reader(std::int64_t limit_bytes = 1 << 30) {
+    return AggregateReader({.definition = definition_,
+                            .open = [this] { return delta::Table::Open(store_); },
+                            .next_offsets =
+                                [](const delta::Snapshot& snapshot) {
+                                  return model::OffsetVector{{kSource, 10 * snapshot.version}};
+                                },
+                            .hot = hot_.says.empty() ? nullptr : &hot_},
+                           ReaderResources::Make(limit_bytes, *budget_));
+  }
+  static std::int64_t N(const Answer& answer) {
+    return static_cast<const arrow::Int64Array&>(*answer.rows->GetColumnByName("n")->chunk(0)).Value(0);
+  }
+
+  model::AggregateDefinition definition_;
+  std::filesystem::path folder_;
+  std::shared_ptr<objectstore::ObjectStore> store_;
+  std::shared_ptr<delta::Table> table_;
+  std::shared_ptr<MemoryBudget> budget_ = MemoryBudget::Make(1 << 30);
+  ScriptedHotSource hot_;
+};
+
+TEST_F(AggregateReaderTest, WithoutAHotSideTheAnswerIsWhatIsCommitted) {
+  auto reader = Reader();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({}, {}));
+  EXPECT_EQ(N(answer), 3);
+  EXPECT_EQ(answer.as_of.version, 1);
+  EXPECT_EQ(answer.as_of.offsets.at(kSource), 10);
+  EXPECT_EQ(answer.as_of.watermark, std::nullopt);
+}
+
+TEST_F(AggregateReaderTest, HotRowsComeOnTopUnlessTheyAreCommittedOrNotWanted) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {0, 10}}}, Rows(3)}, {{{kSource, {10, 12}}}, Rows(2)}}};
+  auto reader = Reader();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({}, {}));
+  EXPECT_EQ(N(answer), 5) << "the first segment is in the table already";
+  EXPECT_EQ(answer.as_of.offsets.at(kSource), 12);
+  EXPECT_EQ(answer.as_of.watermark, 42);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto committed, reader.Ask({.freshness = Freshness::kCommitted}, {}));
+  EXPECT_EQ(N(committed), 3);
+}
+
+TEST_F(AggregateReaderTest, ASideThatIsBehindIsAskedAgain) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {12, 14}}}, Rows(9)}},  // 10 and 11 are on their way.
+               std::vector<HotSegment>{{{{kSource, {10, 14}}}, Rows(4)}}};
+  auto reader = Reader();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({}, {}));
+  EXPECT_EQ(N(answer), 7);
+  EXPECT_EQ(hot_.asked_with.size(), 2u);
+}
+
+TEST_F(AggregateReaderTest, AnAnswerHoldsItsMemoryUntilItIsSent) {
+  auto reader = Reader();
+  const auto used = [&] { return budget_->ByName().at("answers"); };
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({}, {}));
+    EXPECT_GT(used(), 0);
+  }
+  EXPECT_EQ(used(), 0);
+}
+
+TEST_F(AggregateReaderTest, MoreGroupsThanAnswersHaveMemoryForAreRefused) {
+  constexpr std::int64_t kLimit = 64 << 20;  // Of which answers may have 16 MiB.
+  Commit(1, 300'000);
+  auto reader = Reader(kLimit);
+  const auto refused = reader.Ask({}, {});
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, refused);
+  EXPECT_THAT(refused.status().message(), HasSubstr("aggregate a"));
+  EXPECT_EQ(budget_->ByName().at("answers"), 0);
+  // Fewer groups of the same rows fit.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, reader.Ask({.step_us = 0, .group_by = std::vector<std::string>{}}, {}));
+  EXPECT_EQ(N(all), 3 + 300'000);
+}
+
+TEST_F(AggregateReaderTest, WhatTheHotSideRefusesIsTriedWithAllOfTheMemoryOnce) {
+  hot_.says = {TooLarge("hot: too many groups")};
+  auto reader = Reader();
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, reader.Ask({}, {}));
+  ASSERT_EQ(hot_.asked_with.size(), 2u);
+  EXPECT_LT(hot_.asked_with[0], hot_.asked_with[1]);
+  EXPECT_EQ(hot_.asked_with[1], AnswersBytesMax(1 << 30));
+}
+
+TEST_F(AggregateReaderTest, AStoppedQuestionEnds) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {12, 14}}}, Rows(9)}}};  // Joins never.
+  auto reader = Reader();
+  std::stop_source stop;
+  stop.request_stop();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, reader.Ask({}, stop.get_token()));
+}
+
+}  // namespace
+}  // namespace millrace::query

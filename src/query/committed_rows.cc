@@ -1,0 +1,287 @@
+#include "query/committed_rows.h"
+
+#include <arrow/array.h>
+#include <arrow/util/byte_size.h>
+
+#include <algorithm>
+#include <functional>
+#include <list>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "aggregate/partial_table.h"
+#include "base/stoppable_lock.h"
+#include "delta/data_file.h"
+
+namespace millrace::query {
+
+using Batches = std::vector<std::shared_ptr<arrow::RecordBatch>>;
+
+class PartialFileCache {
+ public:
+  PartialFileCache(std::int64_t bytes_max, MemoryShare memory) : bytes_max_(bytes_max), memory_(std::move(memory)) {}
+
+  std::optional<Batches> Get(const std::string& key) {
+    const std::lock_guard lock(mutex_);
+    const auto it = entries_.find(key);
+    if (it == entries_.end()) return std::nullopt;
+    used_.splice(used_.begin(), used_, it->second);
+    return it->second->batches;
+  }
+
+  std::int64_t bytes_max() const { return bytes_max_; }
+
+  // `bytes`: of the batches; at most bytes_max().
+  void Put(const std::string& key, Batches batches, std::int64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    if (entries_.count(key) != 0) return;
+    used_.push_front({key, std::move(batches), bytes});
+    entries_[key] = used_.begin();
+    bytes_ += bytes;
+    while (bytes_ > bytes_max_) {
+      bytes_ -= used_.back().bytes;
+      entries_.erase(used_.back().key);
+      used_.pop_back();
+    }
+    memory_.Set(bytes_);
+  }
+
+ private:
+  struct Entry {
+    std::string key;
+    Batches batches;
+    std::int64_t bytes = 0;
+  };
+
+  const std::int64_t bytes_max_;
+  std::mutex mutex_;
+  std::list<Entry> used_;  // Most recently used first.
+  std::unordered_map<std::string, std::list<Entry>::iterator> entries_;
+  std::int64_t bytes_ = 0;
+  MemoryShare memory_;
+};
+
+std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max, MemoryShare memory) {
+  return std::make_shared<PartialFileCache>(bytes_max, std::move(memory));
+}
+
+namespace {
+
+struct SelectedFile {
+  std::string name;  // Of the snapshot's map: the path, and which deletion vector.
+  const delta::AddFile* file;
+};
+
+bool MayHold(const std::optional<delta::TimestampBounds>& windows, const FoldRange& range) {
+  if (!windows) return true;
+  return (!range.from || windows->max_us >= *range.from) && (!range.to || windows->min_us < *range.to);
+}
+
+// Calls `take` with the rows of one file after the other. Not all of them are in memory at once, and of a file that
+// the cache would not keep not even its own.
+Status ForEachBatch(const delta::Table& table, const delta::Snapshot& snapshot,
+                    const model::AggregateDefinition& definition, const std::vector<SelectedFile>& files,
+                    PartialFileCache& cache, std::int64_t* bytes_read,
+                    const std::function<Status(const std::shared_ptr<arrow::RecordBatch>&)>& take) {
+  const auto schema = model::PartialSchema(definition);
+  for (const auto& [name, file] : files) {
+    // Files of several tables share the cache, and a deletion vector makes another file of the same path: `name` has
+    // it.
+    const std::string key = snapshot.metadata.id + '/' + name;
+    if (const auto cached = cache.Get(key)) {
+      for (const auto& batch : *cached) RETURN_NOT_OK(take(batch));
+      continue;
+    }
+    Batches kept;
+    std::int64_t bytes = 0;
+    const auto keep_and_take = [&](const std::shared_ptr<arrow::RecordBatch>& batch) -> Status {
+      for (int i = 0; i < schema->num_fields(); ++i) {
+        if (!batch->column(i)->type()->Equals(schema->field(i)->type())) {
+          return Corrupt("aggregate {}: column '{}' of {} is {}, not {}", definition.name, schema->field(i)->name(),
+                         file->path, batch->column(i)->type()->ToString(), schema->field(i)->type()->ToString());
+        }
+      }
+      bytes += arrow::util::TotalBufferSize(*batch);
+      if (bytes <= cache.bytes_max()) {
+        kept.push_back(batch);
+      } else {
+        kept.clear();
+      }
+      return take(batch);
+    };
+    RETURN_NOT_OK(delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names(), keep_and_take));
+    if (bytes_read != nullptr) *bytes_read += file->size;
+    if (bytes <= cache.bytes_max()) cache.Put(key, std::move(kept), bytes);
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& snapshot,
+                              const model::AggregateDefinition& definition, const FoldRange& range,
+                              PartialFileCache& cache, std::int64_t* bytes_read) {
+  std::vector<SelectedFile> selected;
+  for (const auto& [name, file] : snapshot.files) {
+    if (MayHold(delta::TimestampStats(file, model::kWindowStart), range)) selected.push_back({name, &file});
+  }
+  Batches rows;
+  const auto take = [&rows](const std::shared_ptr<arrow::RecordBatch>& batch) {
+    rows.push_back(batch);
+    return Status::OK();
+  };
+  RETURN_NOT_OK(ForEachBatch(table, snapshot, definition, selected, cache, bytes_read, take));
+  return rows;
+}
+
+class CommittedRows::Impl {
+ public:
+  Impl(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max, MemoryShare memory)
+      : cache_(std::move(cache)), bytes_max_(bytes_max), memory_(std::move(memory)) {}
+
+  Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
+                                                   const model::AggregateDefinition& definition,
+                                                   const std::shared_ptr<const model::AggregateDefinition>& coarser,
+                                                   const FoldRange& range, std::int64_t* bytes_read,
+                                                   const FoldLimits& limits) {
+    std::vector<SelectedFile> selected;
+    std::vector<SelectedFile> missing;
+    std::int64_t missing_bytes = 0;
+    {
+      ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(mutex_, limits.stop));
+      Follow(snapshot);
+      const Question question{coarser, FirstWindow(range.from, definition), FirstWindow(range.to, definition)};
+      for (const auto& [asked, answer] : answers_) {
+        if (asked == question) return answer;
+      }
+      const auto first = range.from ? known_.lower_bound({*range.from, ""}) : known_.begin();
+      for (auto it = first; it != known_.end(); ++it) {
+        const auto& [key, known] = *it;
+        if (!MayHold(known.windows, range)) continue;
+        selected.push_back({key.second, known.file});
+        if (folded_files_.count(key.second) != 0) continue;
+        missing.push_back(selected.back());
+        missing_bytes += known.file->size;
+      }
+      // A long look back reads what it needs and leaves the recent windows, and who asks for them, alone.
+      if (missing_bytes <= bytes_max_ / 8) {
+        Batches rows;
+        if (folded_ != nullptr) rows.push_back(folded_);
+        if (!missing.empty()) {
+          Folding folding(definition, definition, {}, limits);
+          if (folded_ != nullptr) RETURN_NOT_OK(folding.Add(*folded_));
+          RETURN_NOT_OK(FoldFiles(table, *snapshot, definition, missing, bytes_read, folding));
+          ASSIGN_OR_RETURN(auto folded, folding.Rows());
+          rows = {folded};
+          if (arrow::util::TotalBufferSize(*folded) > bytes_max_) {
+            Forget();
+          } else {
+            folded_ = std::move(folded);
+            for (const auto& file : missing) folded_files_.insert(file.name);
+          }
+        }
+        ASSIGN_OR_RETURN(auto answer, Fold(definition, *coarser, range, rows, limits));
+        if (std::ssize(answers_) == kAnswersMax) answers_.erase(answers_.begin());
+        if (arrow::util::TotalBufferSize(*answer) <= bytes_max_ / kAnswersMax) answers_.emplace_back(question, answer);
+        Measure();
+        return answer;
+      }
+    }
+    Folding folding(definition, *coarser, range, limits);
+    RETURN_NOT_OK(FoldFiles(table, *snapshot, definition, selected, bytes_read, folding));
+    return folding.Rows();
+  }
+
+ private:
+  void Measure() {
+    std::int64_t bytes = folded_ == nullptr ? 0 : arrow::util::TotalBufferSize(*folded_);
+    for (const auto& [question, answer] : answers_) bytes += arrow::util::TotalBufferSize(*answer);
+    memory_.Set(bytes);
+  }
+
+  Status FoldFiles(const delta::Table& table, const delta::Snapshot& snapshot,
+                   const model::AggregateDefinition& definition, const std::vector<SelectedFile>& files,
+                   std::int64_t* bytes_read, Folding& folding) {
+    const auto take = [&folding](const std::shared_ptr<arrow::RecordBatch>& batch) { return folding.Add(*batch); };
+    return ForEachBatch(table, snapshot, definition, files, *cache_, bytes_read, take);
+  }
+
+  struct Known {
+    const delta::AddFile* file = nullptr;  // Of snapshot_.
+    std::optional<delta::TimestampBounds> windows;
+  };
+  // The last window that a file may hold, and its name: questions are mostly of what is new.
+  using KnownKey = std::pair<UnixMicros, std::string>;
+
+  // Between two commits a dashboard asks the same again and again. Windows, and not times: its range moves all the
+  // while.
+  struct Question {
+    std::shared_ptr<const model::AggregateDefinition> coarser;
+    std::optional<UnixMicros> from;
+    std::optional<UnixMicros> to;
+    bool operator==(const Question&) const = default;
+  };
+  static constexpr std::int64_t kAnswersMax = 16;
+
+  static std::optional<UnixMicros> FirstWindow(const std::optional<UnixMicros>& at_or_after,
+                                               const model::AggregateDefinition& definition) {
+    if (!at_or_after) return std::nullopt;
+    const UnixMicros start = aggregate::WindowStart(*at_or_after, definition.window_size_us);
+    return start == *at_or_after ? start : start + definition.window_size_us;
+  }
+
+  void Forget() {
+    folded_ = nullptr;
+    folded_files_.clear();
+  }
+
+  // Brings known_ to this snapshot by what has changed since the last one. Rows of files that are gone are forgotten.
+  void Follow(const delta::SnapshotPtr& snapshot) {
+    if (snapshot_ == snapshot) return;
+    if (snapshot_ == nullptr || snapshot_->metadata.id != snapshot->metadata.id) {
+      Forget();
+      known_.clear();
+      snapshot_ = std::make_shared<const delta::Snapshot>();
+    }
+    using Files = delta::PersistentMap<delta::AddFile>;
+    const auto follow = [this](const Files::value_type* before, const Files::value_type* after) {
+      if (before != nullptr) {
+        const auto windows = delta::TimestampStats(before->second, model::kWindowStart);
+        known_.erase({windows ? windows->max_us : INT64_MAX, before->first});
+        if (after == nullptr && folded_files_.count(before->first) != 0) Forget();
+      }
+      if (after != nullptr) {
+        const auto windows = delta::TimestampStats(after->second, model::kWindowStart);
+        known_[{windows ? windows->max_us : INT64_MAX, after->first}] = {&after->second, windows};
+      }
+    };
+    Files::ForEachDifference(snapshot_->files, snapshot->files, follow);
+    answers_.clear();
+    snapshot_ = snapshot;
+  }
+
+  const std::shared_ptr<PartialFileCache> cache_;
+  const std::int64_t bytes_max_;
+  std::timed_mutex mutex_;
+  MemoryShare memory_;  // What follows is guarded by mutex_.
+  delta::SnapshotPtr snapshot_;
+  std::map<KnownKey, Known> known_;
+  std::shared_ptr<arrow::RecordBatch> folded_;  // The rows of folded_files_; nullptr: none.
+  std::unordered_set<std::string> folded_files_;
+  std::vector<std::pair<Question, std::shared_ptr<arrow::RecordBatch>>> answers_;  // At snapshot_; the oldest first.
+};
+
+CommittedRows::CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max, MemoryShare memory)
+    : impl_(std::make_unique<Impl>(std::move(cache), bytes_max, std::move(memory))) {}
+CommittedRows::~CommittedRows() = default;
+
+Result<std::shared_ptr<arrow::RecordBatch>> CommittedRows::Read(
+    const delta::Table& table, const delta::SnapshotPtr& snapshot, const model::AggregateDefinition& definition,
+    const std::shared_ptr<const model::AggregateDefinition>& coarser, const FoldRange& range, std::int64_t* bytes_read,
+    const FoldLimits& limits) {
+  return impl_->Read(table, snapshot, definition, coarser, range, bytes_read, limits);
+}
+
+}  // namespace millrace::query

@@ -1,0 +1,51 @@
+/// The partial rows of an aggregate that are in its table.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/memory_budget.h"
+#include "base/status.h"
+#include "delta/table.h"
+#include "model/aggregate.h"
+#include "query/fold.h"
+
+namespace millrace::query {
+
+/// Decoded committed files, shared by all queries of a process; bounded, least recently used go first. Any thread.
+class PartialFileCache;
+/// `memory`: what it holds is drawn from.
+std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max, MemoryShare memory = {});
+
+/// Committed partial rows whose windows may lie in `range`, by statistics; whole files, filtered by the merge.
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(const delta::Table& table,
+                                                                       const delta::Snapshot& snapshot,
+                                                                       const model::AggregateDefinition& definition,
+                                                                       const FoldRange& range, PartialFileCache& cache,
+                                                                       std::int64_t* bytes_read);
+
+/// The committed rows of one aggregate as its queries need them: recent windows stay folded in memory and follow the
+/// table's log, so that a question costs what its answer holds and not what was committed since. Any thread.
+class CommittedRows {
+ public:
+  /// `cache`: of files, for what is not kept folded. `bytes_max`: of folded rows, and of answers; `memory`: what these
+  /// are drawn from.
+  CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max, MemoryShare memory = {});
+  ~CommittedRows();
+
+  /// The committed rows of `range`, folded to `coarser` within `limits`.
+  Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
+                                                   const model::AggregateDefinition& definition,
+                                                   const std::shared_ptr<const model::AggregateDefinition>& coarser,
+                                                   const FoldRange& range, std::int64_t* bytes_read,
+                                                   const FoldLimits& limits = {});
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::query

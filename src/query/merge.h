@@ -1,0 +1,25 @@
+/// A plan and partial rows become an answer.
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+#include "base/status.h"
+#include "query/aggregate_query.h"
+#include "query/merge_plan.h"
+#include "sql/sql_session.h"
+
+namespace millrace::query {
+
+/// Merges partial rows of `plan.folded`, all of the range that was asked for, and computes the measures. Fills
+/// everything of Answer but as_of. A sum that does not fit its type, or an expression of measures that fails for a
+/// group's values, makes an AnswerError of that group and not a failure. kTooLarge: more than rows_max rows, or more
+/// memory than the session has. kCancelled soon after `stop` was requested.
+Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
+                                std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows,
+                                const std::stop_token& stop = {});
+
+}  // namespace millrace::query

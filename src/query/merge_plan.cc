@@ -1,0 +1,380 @@
+#include "query/merge_plan.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <utility>
+
+#include "aggregate/function.h"
+#include "base/ascii_case.h"
+#include "base/nearest_name.h"
+#include "base/quantity_text.h"
+#include "query/careful_schema_internal.h"
+#include "query/where_expression.h"
+
+namespace millrace::query {
+namespace {
+
+constexpr std::size_t kPlansMax = 256;
+
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// What the request asks for, in terms of the definition.
+struct Shape {
+  bool windows = false;           // window_start and window_end are columns of the merge.
+  std::int64_t step_us = 0;       // Size of the answer's windows, if there are windows.
+  std::vector<std::string> keys;  // In the definition's order.
+  std::vector<const model::AggregateMeasure*> measures;
+  std::vector<std::string> columns;  // Of the answer, in order.
+};
+
+// The column that the user means by `name`, or an error that names the parameter.
+Result<std::string> Resolve(const std::string& parameter, const char* what, const std::string& name,
+                            const std::vector<std::string>& known, const std::string& aggregate) {
+  for (const auto& candidate : known) {
+    if (AsciiLower(candidate) == AsciiLower(name)) return candidate;
+  }
+  return InvalidInput("{}: no {} '{}' in {}{}", parameter, what, name, aggregate, DidYouMean(name, known));
+}
+
+Status PlanGroups(const model::AggregateDefinition& definition, const AggregateRequest& request, Shape& shape) {
+  std::vector<std::string> known = {model::kWindowStart};
+  for (const auto& key : definition.keys) known.push_back(key.name);
+
+  bool by_window = false;
+  if (request.group_by) {
+    std::set<std::string> wanted;
+    for (const auto& name : *request.group_by) {
+      ASSIGN_OR_RETURN(const std::string column, Resolve("group_by", "key", name, known, definition.name));
+      if (!wanted.insert(column).second) return InvalidInput("group_by: '{}' is named twice", column);
+    }
+    by_window = wanted.count(model::kWindowStart) != 0;
+    for (const auto& key : definition.keys) {
+      if (wanted.count(key.name) != 0) shape.keys.push_back(key.name);
+    }
+  } else {
+    for (const auto& key : definition.keys) shape.keys.push_back(key.name);
+  }
+
+  if (request.step_us) {
+    if (*request.step_us < 0 || *request.step_us % definition.window_size_us != 0) {
+      return InvalidInput("step: {} is not a multiple of the window of {}, which is {}",
+                          DurationText(std::chrono::microseconds(*request.step_us)), definition.name,
+                          DurationText(std::chrono::microseconds(definition.window_size_us)));
+    }
+    if (*request.step_us == 0 && by_window) {
+      return InvalidInput("group_by: window_start cannot be a group when step is 0 (one window in all)");
+    }
+  }
+  shape.step_us = request.step_us.value_or(definition.window_size_us);
+  shape.windows = request.step_us ? *request.step_us > 0 : by_window || !request.group_by;
+  return Status::OK();
+}
+
+Status PlanMeasures(const model::AggregateDefinition& definition, const AggregateRequest& request, Shape& shape) {
+  std::vector<std::string> known;
+  for (const auto& measure : definition.measures) known.push_back(measure.name);
+  if (request.measures.empty()) {
+    for (const auto& measure : definition.measures) shape.measures.push_back(&measure);
+    return Status::OK();
+  }
+  for (const auto& name : request.measures) {
+    ASSIGN_OR_RETURN(const std::string column, Resolve("measures", "measure", name, known, definition.name));
+    const auto index = std::find(known.begin(), known.end(), column) - known.begin();
+    const auto* measure = &definition.measures[static_cast<std::size_t>(index)];
+    if (std::find(shape.measures.begin(), shape.measures.end(), measure) != shape.measures.end()) {
+      return InvalidInput("measures: '{}' is named twice", column);
+    }
+    shape.measures.push_back(measure);
+  }
+  return Status::OK();
+}
+
+// Windows and keys that were asked for by name come first if the user's own SELECT leaves them out; then its order.
+void PlanColumns(const model::AggregateDefinition& definition, const AggregateRequest& request, Shape& shape) {
+  std::vector<std::string> groups;
+  if (shape.windows) groups = {model::kWindowStart, model::kWindowEnd};
+  groups.insert(groups.end(), shape.keys.begin(), shape.keys.end());
+  for (const auto& name : groups) {
+    if (Contains(definition.output_order, name)) continue;
+    const bool window = name == model::kWindowStart;
+    const bool asked = request.group_by ? name != model::kWindowEnd : window && request.step_us.has_value();
+    if (asked) shape.columns.push_back(name);
+  }
+  const bool own_order = request.measures.empty();
+  for (const auto& name : definition.output_order) {
+    const bool measure =
+        std::any_of(shape.measures.begin(), shape.measures.end(), [&](const auto* m) { return m->name == name; });
+    if (Contains(groups, name) || (own_order && measure)) shape.columns.push_back(name);
+  }
+  if (own_order) return;
+  for (const auto* measure : shape.measures) shape.columns.push_back(measure->name);
+}
+
+// An expression over merged rows may use a key only if the rows are still apart by it.
+Status CheckUsesGroups(sql::SqlSession& session, const model::AggregateDefinition& definition, const Shape& shape,
+                       const std::string& what, const std::string& expression) {
+  if (shape.windows && shape.keys.size() == definition.keys.size()) return Status::OK();
+  ASSIGN_OR_RETURN(const auto columns, ColumnsOf(session, expression));
+  for (const auto& column : columns) {
+    const bool window = !shape.windows && (column == model::kWindowStart || column == model::kWindowEnd);
+    const bool key =
+        std::any_of(definition.keys.begin(), definition.keys.end(), [&](const auto& k) { return k.name == column; }) &&
+        !Contains(shape.keys, column);
+    if (window || key) return InvalidInput("group_by: {} of {} needs '{}'", what, definition.name, column);
+  }
+  return Status::OK();
+}
+
+// A merged state as model/aggregate.h has it in the SQL of measures. Without groups there is one row of merged states,
+// or none, and one of the answer.
+std::string MergedStateSql(const model::AggregateState& state, bool has_groups) {
+  const std::string name = sql::QuoteIdentifier(state.name);
+  const std::string column = has_groups ? name : fmt::format("any_value({})", name);
+  return aggregate::FindFunction(state.function)->zero_if_none ? fmt::format("coalesce({}, 0)", column) : column;
+}
+
+Result<std::string> OrderSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                             const Shape& shape) {
+  std::vector<std::string> terms;
+  std::set<std::string> ordered;
+  for (const auto& item : request.order_by) {
+    std::string name = item;
+    std::string direction;
+    const auto last = name.find_last_not_of(' ');
+    name.erase(last == std::string::npos ? 0 : last + 1);
+    name.erase(0, std::min(name.find_first_not_of(' '), name.size()));
+    if (const auto blank = name.find_last_of(' '); blank != std::string::npos) {
+      direction = AsciiLower(name.substr(blank + 1));
+      name.erase(name.find_last_not_of(' ', blank) + 1);
+      if (direction != "asc" && direction != "desc") {
+        return InvalidInput("order_by: '{}' must be a column, or a column and asc or desc", item);
+      }
+    }
+    ASSIGN_OR_RETURN(const std::string column,
+                     Resolve("order_by", "column", name, shape.columns, "the answer of " + definition.name));
+    if (!ordered.insert(column).second) return InvalidInput("order_by: '{}' is named twice", column);
+    terms.push_back(sql::QuoteIdentifier(column) + (direction == "desc" ? " DESC" : ""));
+  }
+  // Ties are broken by the groups, so that equal questions get equal answers.
+  std::vector<std::string> groups;
+  if (shape.windows) groups.push_back(model::kWindowStart);
+  groups.insert(groups.end(), shape.keys.begin(), shape.keys.end());
+  for (const auto& group : groups) {
+    if (ordered.count(group) == 0) terms.push_back(sql::QuoteIdentifier(group));
+  }
+  return terms.empty() ? std::string() : fmt::format(" ORDER BY {}", fmt::join(terms, ", "));
+}
+
+// One row with all merged when the answer has no groups: there is one even if nothing was merged. Else the rows are the
+// groups.
+std::string MergedSql(const model::AggregateDefinition& definition, const Shape& shape, const std::string& relation) {
+  const bool has_groups = shape.windows || !shape.keys.empty();
+  std::vector<std::string> columns;
+  if (shape.windows) columns.push_back("epoch_us(window_start) AS _start_us");
+  for (const auto& key : shape.keys) columns.push_back(sql::QuoteIdentifier(key));
+  for (const auto& state : definition.states) {
+    columns.push_back(fmt::format("{} AS {}", MergedStateSql(state, has_groups), sql::QuoteIdentifier(state.name)));
+  }
+  // count(*) keeps the statement an aggregation when there is neither a group nor a state.
+  if (!has_groups) columns.push_back("count(*) AS _merged_rows");
+  return fmt::format("SELECT {} FROM {}", fmt::join(columns, ", "), sql::QuoteIdentifier(relation));
+}
+
+// The merged rows with window_start and window_end instead of _start_us.
+std::string WindowedSql(const Shape& shape, const std::string& merged) {
+  std::string sql = fmt::format("WITH merged AS ({}), windowed AS (SELECT *", merged);
+  if (shape.windows) {
+    sql += fmt::format(
+        ", make_timestamp(_start_us)::TIMESTAMPTZ AS window_start, make_timestamp(_start_us + {})::TIMESTAMPTZ AS "
+        "window_end",
+        shape.step_us);
+  }
+  return sql + " FROM merged)";
+}
+
+// Windows and keys, as columns of every step of the final SQL.
+std::vector<std::string> GroupColumns(const Shape& shape) {
+  std::vector<std::string> columns;
+  if (shape.windows) columns = {model::kWindowStart, model::kWindowEnd};
+  for (const auto& key : shape.keys) columns.push_back(sql::QuoteIdentifier(key));
+  return columns;
+}
+
+// The last step: the answer's columns in their order, and `more`.
+Result<std::string> SelectSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                              const Shape& shape, const std::vector<std::string>& more) {
+  std::vector<std::string> columns;
+  for (const auto& column : shape.columns) columns.push_back(sql::QuoteIdentifier(column));
+  columns.insert(columns.end(), more.begin(), more.end());
+  ASSIGN_OR_RETURN(const std::string order, OrderSql(definition, request, shape));
+  std::string sql = fmt::format(" SELECT {} FROM finalized{}", fmt::join(columns, ", "), order);
+  // One more than there may be shows that there are too many.
+  std::optional<std::int64_t> limit = request.limit;
+  if (request.rows_max && (!limit || *limit > *request.rows_max)) limit = *request.rows_max + 1;
+  if (limit) sql += fmt::format(" LIMIT {}", *limit);
+  return sql;
+}
+
+// The answer out of merged rows. Has been checked for everything but the order.
+Result<std::string> FinalSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                             const Shape& shape, const std::string& relation) {
+  std::vector<std::string> finals = GroupColumns(shape);
+  for (const auto* measure : shape.measures) {
+    finals.push_back(fmt::format("({}) AS {}", measure->sql, sql::QuoteIdentifier(measure->name)));
+  }
+  std::string sql = WindowedSql(shape, MergedSql(definition, shape, relation));
+  sql += fmt::format(", finalized AS (SELECT {} FROM windowed", fmt::join(finals, ", "));
+  if (!definition.having_sql.empty()) sql += fmt::format(" WHERE ({})", definition.having_sql);
+  ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, {}));
+  return sql + ")" + select;
+}
+
+constexpr const char* kHaving = "HAVING";
+
+// FinalSql() with each expression on its own, so that one that fails takes only its own value with it: as a struct,
+// which is NULL then. TRY stands in a CASE because DuckDB moves expressions that two TRYs share out of them, and leaves
+// those in a CASE alone.
+Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                               const AggregateRequest& request, const Shape& shape, const std::string& relation,
+                               std::vector<std::string>* measures) {
+  const auto carefully = [&](const std::string& expression) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto columns, ColumnsOf(session, expression));
+    std::vector<std::string> conditions = {"_true"};
+    for (std::size_t i = 0; i < definition.states.size(); ++i) {
+      const auto& state = definition.states[i];
+      if (MayOverflow(state) && Contains(columns, state.name)) conditions.push_back(FitsColumn(i));
+    }
+    return fmt::format("CASE WHEN {} THEN TRY({{'value': ({})}}) END", fmt::join(conditions, " AND "), expression);
+  };
+  const bool has_groups = shape.windows || !shape.keys.empty();
+  const auto flag = [&](const std::string& name) {
+    return has_groups ? name : fmt::format("coalesce(bool_and({0}), true) AS {0}", name);
+  };
+  std::vector<std::string> flags = {flag("_true")};
+  for (std::size_t i = 0; i < definition.states.size(); ++i) {
+    if (MayOverflow(definition.states[i])) flags.push_back(flag(FitsColumn(i)));
+  }
+  std::string merged = MergedSql(definition, shape, relation);
+  merged.insert(std::string_view("SELECT ").size(), fmt::format("{}, ", fmt::join(flags, ", ")));
+
+  const std::vector<std::string> groups = GroupColumns(shape);
+  std::vector<std::string> tried = groups;
+  std::vector<std::string> finals = groups;
+  std::vector<std::string> failed;
+  const auto add = [&](const std::string& name, const std::string& expression) -> Status {
+    ASSIGN_OR_RETURN(const auto sql, carefully(expression));
+    const std::string column = fmt::format("_tried_{}", measures->size());
+    const std::string flag_column = fmt::format("_failed_{}", measures->size());
+    tried.push_back(fmt::format("{} AS {}", sql, column));
+    finals.push_back(fmt::format("{} IS NULL AS {}", column, flag_column));
+    if (name != kHaving) finals.push_back(fmt::format("{}.value AS {}", column, sql::QuoteIdentifier(name)));
+    failed.push_back(flag_column);
+    measures->push_back(name);
+    return Status::OK();
+  };
+  for (const auto* measure : shape.measures) RETURN_NOT_OK(add(measure->name, measure->sql));
+  std::string where;
+  if (!definition.having_sql.empty()) {
+    const std::string column = fmt::format("_tried_{}", measures->size());
+    RETURN_NOT_OK(add(kHaving, definition.having_sql));
+    where = fmt::format(" WHERE {0} IS NULL OR {0}.value", column);
+  }
+  std::vector<std::string> more;
+  for (const auto& group : groups) {
+    if (group != model::kWindowEnd) more.push_back(group);
+  }
+  more.insert(more.end(), failed.begin(), failed.end());
+  ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, more));
+  return fmt::format("{}, tried AS (SELECT {} FROM windowed), finalized AS (SELECT {} FROM tried{}){}",
+                     WindowedSql(shape, merged), fmt::join(tried, ", "), fmt::join(finals, ", "), where, select);
+}
+
+Result<std::string> FilterSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                              const AggregateRequest& request, const std::string& relation) {
+  std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
+  for (const auto& key : definition.keys) columns.push_back(key.name);
+  const auto checked = CheckWhere(session, request.where, columns, definition.name);
+  if (!checked.ok()) return WithContext(checked.status(), "where");
+  return fmt::format("SELECT coalesce(CAST({} AS BOOLEAN), false) AS keep FROM {}", *checked,
+                     sql::QuoteIdentifier(relation));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
+                                                   const model::AggregateDefinition& definition,
+                                                   const AggregateRequest& request) {
+  if (request.limit && *request.limit < 0) return InvalidInput("limit: {} is negative", *request.limit);
+  Shape shape;
+  RETURN_NOT_OK(PlanGroups(definition, request, shape));
+  RETURN_NOT_OK(PlanMeasures(definition, request, shape));
+  PlanColumns(definition, request, shape);
+
+  for (const auto* measure : shape.measures) {
+    RETURN_NOT_OK(CheckUsesGroups(session, definition, shape, "measure '" + measure->name + "'", measure->sql));
+  }
+  if (!definition.having_sql.empty()) {
+    RETURN_NOT_OK(CheckUsesGroups(session, definition, shape, kHaving, definition.having_sql));
+  }
+
+  auto merge = std::make_shared<MergePlan>();
+  merge->rows_max = request.rows_max;
+  merge->groups = std::make_shared<const model::AggregateDefinition>(
+      Coarser(definition, shape.keys, shape.windows ? shape.step_us : 0));
+  merge->folded = merge->groups;
+  const auto describe = [&](const std::string& sql) -> Result<std::vector<sql::ResultColumn>> {
+    auto columns = session.Describe(sql);
+    if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);
+    return columns;
+  };
+  if (!request.where.empty()) {
+    // A condition may look at each window and key.
+    merge->folded = std::make_shared<const model::AggregateDefinition>(definition);
+    merge->folded_relation = definition.name + " rows";
+    ASSIGN_OR_RETURN(merge->filter_sql, FilterSql(session, definition, request, merge->folded_relation));
+    RETURN_NOT_OK(session.Register(merge->folded_relation, model::PartialSchema(definition), {}));
+    RETURN_NOT_OK(describe(merge->filter_sql).status());
+  }
+  std::vector<std::string> keys;
+  for (const auto& key : merge->groups->keys) keys.push_back(key.name);
+  merge->relation = fmt::format("{} by {}", definition.name, fmt::join(keys, ","));
+  ASSIGN_OR_RETURN(merge->final_sql, FinalSql(definition, request, shape, merge->relation));
+  ASSIGN_OR_RETURN(merge->careful_sql, CarefulSql(session, definition, request, shape, merge->relation + " carefully",
+                                                  &merge->careful_measures));
+  RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(*merge->groups), {}));
+  ASSIGN_OR_RETURN(merge->columns, describe(merge->final_sql));
+  return merge;
+}
+
+Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& session,
+                                                         const model::AggregateDefinition& definition,
+                                                         const AggregateRequest& request) {
+  // Every part by its length, so that no two requests have the same text.
+  std::string key =
+      fmt::format("{}:{}:{};{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
+                  request.limit.value_or(-1), request.rows_max.value_or(-1));
+  const auto add = [&key](const std::vector<std::string>& names) {
+    key += fmt::format("{};", names.size());
+    for (const auto& name : names) key += fmt::format("{}:{}", name.size(), name);
+  };
+  add({request.where});
+  add(request.measures);
+  add(request.order_by);
+  if (request.group_by) add(*request.group_by);
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
+  }
+  ASSIGN_OR_RETURN(auto plan, PlanMerge(session, definition, request));
+  const std::lock_guard lock(mutex_);
+  if (plans_.size() >= kPlansMax) plans_.clear();
+  plans_[key] = plan;
+  return plan;
+}
+
+}  // namespace millrace::query

@@ -1,0 +1,51 @@
+/// A question becomes a plan: what is folded, and the SQL that filters and finalizes it.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "model/aggregate.h"
+#include "query/aggregate_query.h"
+#include "sql/sql_session.h"
+
+namespace millrace::query {
+
+/// How questions are answered that differ in their time range only: what is folded, and the SQL that finalizes it.
+struct MergePlan {
+  std::shared_ptr<const model::AggregateDefinition> folded;  ///< The coarsest that has all that the question needs.
+  std::shared_ptr<const model::AggregateDefinition> groups;  ///< Of the answer; `folded` if there is no condition.
+  std::string folded_relation;                               ///< Name of the folded rows in filter_sql.
+  std::string filter_sql;  ///< Which of the folded rows count, as one boolean a row; empty: all.
+  std::string relation;    ///< Name of the rows of the answer's groups in what follows, one row each.
+  std::string final_sql;   ///< The answer.
+  /// The same where a value may fail: over the relation with columns of booleans after its own, see CarefulSchema() in
+  /// careful_schema_internal.h. After the answer's columns come those that name the group, then one boolean for each of
+  /// careful_measures.
+  std::string careful_sql;
+  std::vector<std::string> careful_measures;
+  std::vector<sql::ResultColumn> columns;  ///< Names with DuckDB's types.
+  std::optional<std::int64_t> rows_max;
+};
+/// kInvalidInput names the parameter that is wrong ("group_by: no key 'contry' in clicks_1m; did you mean 'country'?").
+Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
+                                                   const model::AggregateDefinition& definition,
+                                                   const AggregateRequest& request);
+
+/// Plans of the questions asked so far: planning parses SQL several times, and dashboards repeat themselves. Bounded;
+/// any thread.
+class MergePlans {
+ public:
+  Result<std::shared_ptr<const MergePlan>> Get(sql::SqlSession& session, const model::AggregateDefinition& definition,
+                                               const AggregateRequest& request);
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<const MergePlan>> plans_;
+};
+
+}  // namespace millrace::query
