@@ -1,25 +1,14 @@
 """Goal: a signal ends every command that goes on by itself, in the time that it says, also when what it waits for never comes:
 a broker that is away, a reader that does not read, SQL that does not return.
 """
-import pathlib
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 
-BINARY = sys.argv[1]
-FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="millrace-stops-"))
+from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+
 SLACK = 2  # Seconds for a busy machine.
-passed = 0
-
-
-def claim(condition, what, details=""):
-    global passed
-    assert condition, f"{what}\n{details}"
-    passed += 1
 
 
 def stopped(*arguments, after, signals=1, stdout=subprocess.DEVNULL):
@@ -73,23 +62,10 @@ def simulate():
 
 def run():
     """A statement that computes for minutes cannot be told to end: the process ends 3 s after shutdown_timeout."""
-    (FOLDER / "p.yaml").write_text("""version: 1
-pipeline: clicks
-source:
-  embedded: {path: log, partitions: 4}
-  topics: [clicks]
-decode:
-  format: json
-  columns: {event_id: string, country: string}
-transforms:
-  - {name: slow, sql: "SELECT *, levenshtein(repeat(event_id, 4000), repeat(country, 70000)) AS d FROM input"}
-tables:
-  - {name: clicks, from: slow}
-lake: {uri: lake}
-shutdown_timeout: 1s
-""")
-    subprocess.run([BINARY, "simulate", "clickstream", "--count", "100", "--rate", "0", "--to", "embedded:log/clicks"],
-                   cwd=FOLDER, check=True, stderr=subprocess.DEVNULL)
+    slow = "SELECT *, levenshtein(repeat(event_id, 4000), repeat(country, 70000)) AS d FROM input"
+    (FOLDER / "p.yaml").write_text(PIPELINE.replace("- name: clicks", "- name: clicks\n    from: slow").replace("level: warn", "level: info") +
+                                   f'transforms: [{{name: slow, sql: "{slow}"}}]\nshutdown_timeout: 1s\n')
+    millrace("simulate", "clickstream", "--count", "100", "--rate", "0", "--to", "embedded:log/clicks")
 
     def reading():
         taken = passes(1)
@@ -103,5 +79,4 @@ shutdown_timeout: 1s
 
 simulate()
 run()
-print(f"{passed} passed, 0 failed")
-shutil.rmtree(FOLDER)
+end()

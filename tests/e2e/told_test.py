@@ -2,49 +2,17 @@
 has been made: no folder, no table, no log. The help shows what works, of every command. What the records do not have is said once.
 """
 import json
-import os
-import pathlib
 import re
 import shutil
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 
-BINARY = sys.argv[1]
-FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="millrace-told-"))
-PIPELINE = """version: 1
-pipeline: clicks
-source:
-  embedded: {path: log, partitions: 4}
-  topics: [clicks]
-decode:
-  format: json
-  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)"}
-event_time: {column: ts}
-tables:
-  - name: clicks
-    partition_by: ["date(ts)"]
-lake: {uri: lake}
-log: {level: warn}
-"""
+from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+
 KAFKA = "kafka: {bootstrap.servers: 'localhost:1', "
-passed = 0
-
-
-def millrace(*arguments, code=0):
-    done = subprocess.run([BINARY, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60)
-    assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def claim(condition, what, details=""):
-    global passed
-    assert condition, f"{what}\n{details}"
-    passed += 1
 
 
 def refused_by_both():
@@ -185,5 +153,4 @@ while_it_starts()
 one_field_in_two_columns()
 a_field_that_no_record_has()
 help_shows_what_works()
-print(f"{passed} passed, 0 failed")
-shutil.rmtree(FOLDER)
+end()
