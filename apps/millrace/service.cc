@@ -28,7 +28,16 @@ using config::KafkaSource;
 
 namespace {
 
-const http::Problem kStarting{503, "starting", "The pipeline is opening its tables.", "Ask again in a moment."};
+/// For requests that come before there is a worker to ask.
+http::Response WhileStarting(const http::Request& request) {
+  if (request.target == "/livez") {
+    http::Response alive;
+    alive.content_type = "text/plain; charset=utf-8";
+    alive.body = "ok\n";
+    return alive;
+  }
+  return http::ToResponse({503, "starting", "The pipeline is opening its log and tables.", "Ask again in a moment."});
+}
 
 /// A stop always ends: the last resort against a call that does not come back, into a client's library or a disk.
 void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& ended) {
@@ -62,7 +71,7 @@ Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, c
         .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
     auto started = http::Server::Start(server, [raw = service.get()](const http::Request& request) {
       serve::Api* const api = raw->answering_;
-      return api != nullptr ? api->Handle(request) : http::ToResponse(kStarting);
+      return api != nullptr ? api->Handle(request) : WhileStarting(request);
     });
     if (!started.ok()) return WithContext(started.status(), "serve");
     service->server_ = *std::move(started);

@@ -24,8 +24,8 @@ class Service {
     bool serve = true;
   };
 
-  /// Starts the HTTP server, which answers 503 for as long as this takes, and opens the log and the lake; reads nothing
-  /// yet. Errors name the part. Everything is checked before anything is made.
+  /// Starts the HTTP server, which answers 503 (/livez: 200) while this takes, and opens the log and the lake; reads
+  /// nothing yet. Errors name the part. Everything is checked before anything is made.
   static Result<std::unique_ptr<Service>> Start(config::PipelineConfig config, const Options& options);
 
   /// Worker::Run(), then the server drains.

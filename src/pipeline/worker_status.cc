@@ -25,9 +25,7 @@ asio::awaitable<void> Sleep(steady_clock::duration duration) {
   co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
 
-steady_clock::duration Backoff(int attempt) {
-  return EqualJitter(attempt, {.min = 100ms, .max = 5s});
-}
+steady_clock::duration Backoff(int attempt) { return EqualJitter(attempt, {.min = 100ms, .max = 5s}); }
 
 asio::awaitable<void> Worker::Tick() {
   auto before = steady_clock::now();

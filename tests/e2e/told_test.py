@@ -85,19 +85,25 @@ def while_it_starts():
                                                     f"kafka: {{bootstrap.servers: '127.0.0.1:{broker}'}}") +
                                    f"serve: {{listen: '127.0.0.1:{port}'}}\n")
     with subprocess.Popen([BINARY, "run", "-c", "p.yaml"], cwd=FOLDER, stderr=subprocess.DEVNULL) as process:
-        answers = []
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and (not answers or answers[-1][0] == 503):
+        def ask(target):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
-                    answers.append((answer.status, ""))
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=5) as answer:
+                    return answer.status, ""
             except urllib.error.HTTPError as error:
-                answers.append((error.code, json.load(error)["code"]))
+                return error.code, json.load(error)["code"]
             except urllib.error.URLError:
-                pass
+                return None, "nobody listens"
+
+        answers, alive = [], []
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and (not answers or answers[-1][0] != 200):
+            answers.append(ask("/v1/tables"))
+            alive.append(ask("/livez"))
             time.sleep(0.05)
         process.kill()
-    claim(answers and answers[0] == (503, "starting") and answers[-1] == (200, ""), "first 503, then 200", answers)
+    answers = [answer for answer in answers if answer[0]]
+    claim(answers[0] == (503, "starting") and answers[-1] == (200, ""), "first 503, then 200", answers)
+    claim({status for status, _ in alive} <= {None, 200} and alive[-1][0] == 200, "and alive all the time", alive)
     shutil.rmtree(FOLDER / "lake")
 
 
