@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "eventlog/kafka/kafka_log.h"
+#include "http/problem.h"
 #include "objectstore/counted_store.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/worker_backend.h"
@@ -26,6 +27,17 @@ using config::EmbeddedSource;
 using config::KafkaSource;
 
 namespace {
+
+/// For requests that come before there is a worker to ask.
+http::Response WhileStarting(const http::Request& request) {
+  if (request.target == "/livez") {
+    http::Response alive;
+    alive.content_type = "text/plain; charset=utf-8";
+    alive.body = "ok\n";
+    return alive;
+  }
+  return http::ToResponse({503, "starting", "The pipeline is opening its log and tables.", "Ask again in a moment."});
+}
 
 /// A stop always ends: the last resort against a call that does not come back, into a client's library or a disk.
 void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& ended) {
@@ -48,14 +60,31 @@ Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, c
   auto service = std::unique_ptr<Service>(new Service);
   const auto serve = config.serve;
   ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
+  // First the port: who finds it taken has made nothing yet.
+  if (serve && options.serve) {
+    const http::ServerOptions server{
+        .address = serve->address,
+        .port = serve->port,
+        .lane = serve::Api::LaneOf,
+        .long_handlers_max = serve->concurrent_queries,
+        .waiting_max = 4 * serve->concurrent_queries,
+        .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
+    auto started = http::Server::Start(server, [raw = service.get()](const http::Request& request) {
+      serve::Api* const api = raw->answering_;
+      return api != nullptr ? api->Handle(request) : WhileStarting(request);
+    });
+    if (!started.ok()) return WithContext(started.status(), "serve");
+    service->server_ = *std::move(started);
+    service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
+  }
   std::unique_ptr<eventlog::Consumer> consumer;
   if (const auto* kafka = std::get_if<KafkaSource>(&plan->config.source.log)) {
     auto properties = kafka->properties;
     properties.try_emplace("group.id", plan->config.app_id);
     ASSIGN_OR_RETURN(consumer, eventlog::MakeKafkaConsumer(std::move(properties)));
   }
-  // Up to here there is nothing new on any disk.
-  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kCreate));
+  // A folder that is not there comes with the first table.
+  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kCreateAtFirstWrite));
   if (const auto* embedded = std::get_if<EmbeddedSource>(&plan->config.source.log)) {
     RETURN_NOT_OK(pipeline::CheckTables(*plan, lake));  // Opening the log makes its folder.
     eventlog::EmbeddedOptions log;
@@ -75,18 +104,7 @@ Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, c
         *service->backend_, service->metrics_,
         serve::ApiOptions{
             .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = query::AnswersBytesMax(limits.memory)});
-    const http::ServerOptions server{
-        .address = serve->address,
-        .port = serve->port,
-        .lane = serve::Api::LaneOf,
-        .long_handlers_max = serve->concurrent_queries,
-        .waiting_max = 4 * serve->concurrent_queries,
-        .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
-    auto started =
-        http::Server::Start(server, [api = service->api_.get()](const auto& request) { return api->Handle(request); });
-    if (!started.ok()) return WithContext(started.status(), "serve");
-    service->server_ = *std::move(started);
-    service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
+    service->answering_ = service->api_.get();
   }
   return service;
 }

@@ -1,6 +1,7 @@
 /// One process of a pipeline: its log, worker and HTTP server, put together from a configuration.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,8 +24,8 @@ class Service {
     bool serve = true;
   };
 
-  /// Opens the log and the lake and starts the HTTP server; reads nothing yet. Errors name the part. What can be
-  /// checked without them is checked before anything is made.
+  /// Starts the HTTP server, which answers 503 (/livez: 200) while this takes, and opens the log and the lake; reads
+  /// nothing yet. Errors name the part. Everything is checked before anything is made.
   static Result<std::unique_ptr<Service>> Start(config::PipelineConfig config, const Options& options);
 
   /// Worker::Run(), then the server drains.
@@ -45,6 +46,7 @@ class Service {
   std::unique_ptr<pipeline::Maintainer> maintainer_;
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
+  std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
   std::unique_ptr<http::Server> server_;
   std::string url_;
 };

@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <thread>
@@ -69,6 +71,11 @@ Result<Target> OpenTarget(const SimulateFlags& options) {
   }
   if (options.to.starts_with("embedded:")) {
     ASSIGN_OR_RETURN(const auto parts, split("embedded:"));
+    // A log has a folder of its own. One whose last part is taken for the topic would be made in the folder above.
+    const std::filesystem::path folder = parts.first;
+    if (folder.filename() == "." || folder.filename() == ".." || std::filesystem::is_directory(folder / parts.second)) {
+      return InvalidInput("--to {0}: the topic is missing; expected {0}/TOPIC", options.to);
+    }
     eventlog::EmbeddedOptions log;
     log.path = parts.first;
     ASSIGN_OR_RETURN(target.log, eventlog::EmbeddedLog::Open(log));
@@ -91,6 +98,25 @@ Result<devices::SimulatorStats> Simulate(SimulateFlags& options, std::stop_token
   ASSIGN_OR_RETURN(const auto target, OpenTarget(options));
   options.simulator.topic = target.topic;
   return devices::RunSimulator(options.simulator, *target.producer, stop);
+}
+
+/// A stop always ends: with a broker that is away, or an output that nobody reads, what was sent cannot be waited for.
+void StopAtSignal(const sigset_t& signals, std::stop_source& stop, const std::stop_token& done) {
+  constexpr std::chrono::seconds kGrace{2};
+  auto leave_at = std::chrono::steady_clock::time_point::max();
+  while (!done.stop_requested()) {
+    const timespec wait{.tv_sec = 0, .tv_nsec = 100'000'000};
+    const bool signalled = sigtimedwait(&signals, nullptr, &wait) > 0;
+    const bool again = signalled && stop.stop_requested();
+    if (again || std::chrono::steady_clock::now() >= leave_at) {
+      std::fprintf(stderr, "millrace: leaving before everything is in the log: some of what was sent last is lost\n");
+      std::_Exit(kFailed);
+    }
+    if (signalled) {
+      stop.request_stop();
+      leave_at = std::chrono::steady_clock::now() + kGrace;
+    }
+  }
 }
 
 }  // namespace
@@ -126,12 +152,7 @@ Run AddSimulate(CLI::App& app) {
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     std::stop_source stop;
-    const std::jthread watcher([&signals, &stop](const std::stop_token& done) {
-      timespec wait{.tv_sec = 0, .tv_nsec = 100'000'000};
-      while (!done.stop_requested()) {
-        if (sigtimedwait(&signals, nullptr, &wait) > 0) stop.request_stop();
-      }
-    });
+    const std::jthread watcher([&signals, &stop](const std::stop_token& done) { StopAtSignal(signals, stop, done); });
     const auto sent = Simulate(*options, stop.get_token());
     if (!sent.ok()) {
       return Complain(sent.status(), KindOf(sent.status()) == ErrorKind::kInvalidInput ? kUsage : kFailed);

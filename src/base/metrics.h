@@ -1,5 +1,5 @@
 /// Counters, gauges and histograms of the process, rendered as Prometheus text. One Metrics per process; every stage
-/// registers what it counts under a name of docs/operating/metrics.md and keeps the handle.
+/// registers what it counts under a name of docs/operating.md and keeps the handle.
 #pragma once
 
 #include <cstdint>

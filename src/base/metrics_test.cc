@@ -6,6 +6,7 @@
 namespace millrace {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 TEST(Metrics, SeriesOfOneNameShareAFamily) {
@@ -27,10 +28,20 @@ TEST(Metrics, SeriesOfOneNameShareAFamily) {
 }
 
 TEST(Metrics, AHandleWithoutMetricsCountsNothing) {
-  Counter().Increment();
-  Gauge().Set(1);
-  Histogram().Observe(1);
-  SUCCEED();
+  Counter counter;
+  Gauge gauge;
+  Histogram histogram;
+  counter.Increment(3);
+  gauge.Set(3);
+  histogram.Observe(3);
+
+  // What came before is not made up for.
+  Metrics metrics;
+  counter = metrics.MakeCounter("records_total", "Records.", {});
+  counter.Increment(2);
+  metrics.MakeGauge("lag", "Lag.");
+  metrics.MakeHistogram("seconds", "Time.", {1});
+  EXPECT_THAT(metrics.Render(), AllOf(HasSubstr("records_total 2"), HasSubstr("lag 0"), HasSubstr("seconds_count 0")));
 }
 
 }  // namespace

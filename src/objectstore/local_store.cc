@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 #include <utility>
 
@@ -392,6 +393,29 @@ class LocalStore final : public ObjectStore {
   const std::string uri_;
 };
 
+// The path of a folder that is not there, without links; kInvalidInput if it could not be made.
+Result<std::string> RootToCreate(const std::string& path) {
+  std::string above = path;
+  std::optional<std::string> real;
+  while (!real) {
+    struct stat info;
+    if (::lstat(above.c_str(), &info) == 0)
+      return InvalidInput("cannot use the folder {}: {} leads nowhere", path, above);
+    above = ParentOf(above);
+    real = RealPath(above);
+  }
+  struct stat info;
+  if (::stat(real->c_str(), &info) != 0) return FromErrno(errno, "stat", *real);
+  if (!S_ISDIR(info.st_mode)) return InvalidInput("cannot use the folder {}: {} is not a folder", path, above);
+  if (::access(real->c_str(), W_OK | X_OK) != 0) {
+    return InvalidInput("cannot use the folder {}: no right to make it in {}: {}", path, above, std::strerror(errno));
+  }
+  // What is not there has no links: its ".." and "." can be taken out by name.
+  std::string root = std::filesystem::path(*real + "/" + path.substr(above.size())).lexically_normal().string();
+  while (root.size() > 1 && root.back() == '/') root.pop_back();
+  return root;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<ObjectStore>> OpenLocalStore(const std::string& folder, IfMissing if_missing) {
@@ -403,6 +427,10 @@ Result<std::shared_ptr<ObjectStore>> OpenLocalStore(const std::string& folder, I
     path = *here + "/" + path;
   }
   while (path.size() > 1 && path.back() == '/') path.pop_back();
+  if (if_missing == IfMissing::kCreateAtFirstWrite && !RealPath(path)) {
+    ASSIGN_OR_RETURN(auto root, RootToCreate(path));
+    return std::make_shared<LocalStore>(std::move(root));
+  }
   if (if_missing == IfMissing::kCreate) {
     if (const Status status = CreateFolders(path); !status.ok()) {
       return InvalidInput("cannot use the folder {}: {}", path, status.message());
@@ -413,7 +441,7 @@ Result<std::shared_ptr<ObjectStore>> OpenLocalStore(const std::string& folder, I
   struct stat info;
   if (::stat(root->c_str(), &info) != 0) return FromErrno(errno, "stat", path);
   if (!S_ISDIR(info.st_mode)) return InvalidInput("{} is not a folder", path);
-  const int rights = if_missing == IfMissing::kCreate ? R_OK | W_OK | X_OK : R_OK | X_OK;
+  const int rights = if_missing == IfMissing::kRefuse ? R_OK | X_OK : R_OK | W_OK | X_OK;
   if (::access(root->c_str(), rights) != 0) {
     return InvalidInput("no right to use the folder {}: {}", path, std::strerror(errno));
   }

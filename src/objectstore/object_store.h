@@ -123,6 +123,9 @@ class ObjectStore {
 
 enum class IfMissing {
   kCreate,  ///< And it must be writable; of a bucket: able to put if absent, which is tried.
+  /// As kCreate, but a folder that is not there comes with the first write into it: for who may still find that he has
+  /// nothing to write.
+  kCreateAtFirstWrite,
   kRefuse,  ///< kNotFound; for verbs that only read.
 };
 

@@ -338,5 +338,43 @@ TEST(OpenStore, AcceptsFoldersAndRefusesTheRest) {
   fs::remove_all(folder);
 }
 
+TEST(OpenStore, AFolderThatComesWithTheFirstWriteIsCheckedBefore) {
+  const fs::path folder = fs::canonical(fs::temp_directory_path()) / ("objectstore-" + RandomUuid());
+  fs::create_directories(folder / "real");
+  fs::create_directory_symlink(folder / "real", folder / "link");
+  fs::create_directory_symlink(folder / "nothing", folder / "dangling");
+  std::ofstream(folder / "file") << "x";
+  const auto open = [&](const char* name) {
+    return OpenStore((folder / name).string(), IfMissing::kCreateAtFirstWrite);
+  };
+
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, open("link/a/b"));
+  EXPECT_EQ(store->uri(), "file://" + (folder / "real/a/b").string());
+  EXPECT_FALSE(fs::exists(folder / "real/a"));
+  EXPECT_TRUE(store->List("", "").ValueOrDie().empty());
+  EXPECT_FALSE(store->Stat("x").ValueOrDie().has_value());
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, store->Read("x"));
+  EXPECT_FALSE(fs::exists(folder / "real/a")) << "reading makes nothing";
+  MILLRACE_ASSERT_OK(store->PutIfAbsent("t/x", "y"));
+  EXPECT_EQ(store->Read("t/x").ValueOrDie()->ToString(), "y");
+  EXPECT_TRUE(fs::exists(folder / "real/a/b/t/x"));
+
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto present, open("real"));
+  EXPECT_EQ(present->Read("a/b/t/x").ValueOrDie()->ToString(), "y");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto beside, open("real/new/../other/./"));
+  EXPECT_EQ(beside->uri(), "file://" + (folder / "real/other").string());
+  MILLRACE_ASSERT_OK(beside->Put("x", "y"));
+  for (const char* name : {"file", "file/below", "file/below/it", "dangling", "dangling/below"}) {
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, open(name));
+  }
+  fs::permissions(folder / "real", fs::perms::owner_read | fs::perms::owner_exec);
+  if (::access((folder / "real").c_str(), W_OK) != 0) {  // Not for root, who may write everywhere.
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, open("real/new/place"));
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, open("real"));
+  }
+  fs::permissions(folder / "real", fs::perms::owner_all);
+  fs::remove_all(folder);
+}
+
 }  // namespace
 }  // namespace millrace::objectstore

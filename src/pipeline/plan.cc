@@ -16,7 +16,7 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeCon
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
     const Plan& plan, int table, const std::shared_ptr<objectstore::ObjectStore>& lake) {
   if (table == plan.dead_letters() && plan.config.dead_letters_uri) {
-    return objectstore::OpenStore(*plan.config.dead_letters_uri);
+    return objectstore::OpenStore(*plan.config.dead_letters_uri, objectstore::IfMissing::kCreateAtFirstWrite);
   }
   return objectstore::Below(lake, plan.tables[table].name);
 }

@@ -43,8 +43,12 @@ std::vector<std::string> Split(const std::string& text) {
   return parts;
 }
 
-void Append(const std::vector<std::string>& more, std::vector<std::string>& to) {
-  to.insert(to.end(), more.begin(), more.end());
+// Adds what a list names, which is something.
+Status Append(const std::string& value, std::vector<std::string>& to) {
+  const auto names = Split(value);
+  if (names.empty()) return InvalidInput("'{}' names nothing", value);
+  to.insert(to.end(), names.begin(), names.end());
+  return Status::OK();
 }
 
 Status SetParameter(const std::string& name, const std::string& value, UnixMicros now,
@@ -57,13 +61,13 @@ Status SetParameter(const std::string& name, const std::string& value, UnixMicro
     ASSIGN_OR_RETURN(request.step_us, query::ParseDuration(value));
   } else if (name == "group_by") {
     if (!request.group_by) request.group_by.emplace();
-    Append(Split(value), *request.group_by);
+    if (!value.empty()) RETURN_NOT_OK(Append(value, *request.group_by));  // Empty: one group of all.
   } else if (name == "where") {
     request.where = value;
   } else if (name == "measures") {
-    Append(Split(value), request.measures);
+    RETURN_NOT_OK(Append(value, request.measures));
   } else if (name == "order_by") {
-    Append(Split(value), request.order_by);
+    RETURN_NOT_OK(Append(value, request.order_by));
   } else if (name == "limit") {
     std::int64_t limit = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), limit);

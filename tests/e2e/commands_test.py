@@ -1,46 +1,13 @@
 """Goal: every command answers as documented: exit codes, stdout for data, stderr for messages, errors that name the place."""
 import json
-import os
-import pathlib
-import shutil
-import subprocess
-import sys
-import tempfile
 
-BINARY = sys.argv[1]
-FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="millrace-commands-"))
-PIPELINE = """version: 1
-pipeline: clicks
-source:
-  embedded: {path: log, partitions: 4}
-  topics: [clicks]
-decode:
-  format: json
-  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)"}
-event_time: {column: ts}
-tables:
-  - name: clicks
-    partition_by: ["date(ts)"]
-aggregates:
+import product
+from product import FOLDER, claim, end, millrace
+
+PIPELINE = product.PIPELINE + """aggregates:
   - name: clicks_1m
     sql: SELECT window_start, country, count(*) AS views, sum(amount) AS revenue FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
-lake: {uri: lake}
-log: {level: warn}
 """
-passed = 0
-
-
-def millrace(*arguments, code=0, env=None):
-    done = subprocess.run([BINARY, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60,
-                          env={**os.environ, **(env or {})})
-    assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def claim(condition, what, details=""):
-    global passed
-    assert condition, f"{what}\n{details}"
-    passed += 1
 
 
 def cost():
@@ -155,8 +122,7 @@ def main():
     jmespath = millrace("ingest", "clicks", "lake/clicks", "-t", "country: substr(ts, 0, 4)", code=78).stderr
     claim("JMESPath" in jmespath, "a JMESPath transform is refused by name", jmespath)
     claim("nowhere" in millrace("ingest", "clicks", "nowhere", code=1).stderr, "ingest needs its table")
-    print(f"{passed} passed, 0 failed")
 
 
 main()
-shutil.rmtree(FOLDER)
+end()

@@ -2,45 +2,17 @@
 has been made: no folder, no table, no log. The help shows what works, of every command. What the records do not have is said once.
 """
 import json
-import os
-import pathlib
 import re
 import shutil
+import socket
 import subprocess
-import sys
-import tempfile
+import time
+import urllib.error
+import urllib.request
 
-BINARY = sys.argv[1]
-FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="millrace-told-"))
-PIPELINE = """version: 1
-pipeline: clicks
-source:
-  embedded: {path: log, partitions: 4}
-  topics: [clicks]
-decode:
-  format: json
-  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)"}
-event_time: {column: ts}
-tables:
-  - name: clicks
-    partition_by: ["date(ts)"]
-lake: {uri: lake}
-log: {level: warn}
-"""
+from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+
 KAFKA = "kafka: {bootstrap.servers: 'localhost:1', "
-passed = 0
-
-
-def millrace(*arguments, code=0):
-    done = subprocess.run([BINARY, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60)
-    assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def claim(condition, what, details=""):
-    global passed
-    assert condition, f"{what}\n{details}"
-    passed += 1
 
 
 def refused_by_both():
@@ -73,6 +45,66 @@ def refused_by_both():
     (FOLDER / "p.yaml").unlink()
     millrace("demo", "--dir", 'a"b', code=78)
     claim(list(FOLDER.iterdir()) == [], "the demo makes nothing either")
+
+
+def nothing_is_made_before_all_is_checked():
+    """What only the outside can tell, and so `validate` does not: a port, a topic, a log, a folder."""
+    def refused(what, said, code, before=(), **replaced):
+        text = PIPELINE
+        for piece, replacement in replaced.values():
+            assert piece in text
+            text = text.replace(piece, replacement)
+        (FOLDER / "p.yaml").write_text(text)
+        run = millrace("run", "-c", "p.yaml", "--until-end", code=code)
+        claim(said in run.stderr, f"run names {what}", run.stderr)
+        made = sorted(path.name for path in FOLDER.iterdir())
+        claim(made == sorted(["p.yaml", *before]), f"nothing is made: {what}", made)
+
+    source = "embedded: {path: log, partitions: 4}"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused("a port in use", f"127.0.0.1:{port}", 1,
+                serve=("log: {level: warn}", f"log: {{level: warn}}\nserve: {{listen: '127.0.0.1:{port}'}}"))
+    refused("an unknown topic", "topic clicks does not exist", 1, source=(source, "kafka: {bootstrap.servers: mock, test.mock.num.brokers: 1}"))
+    refused("a lake that cannot be made", "p.yaml is not a folder", 78, lake=("{uri: lake}", "{uri: p.yaml/lake}"))
+    millrace("simulate", "clickstream", "--count", "1", "--rate", "0", "--to", "embedded:log/clicks")
+    refused("a log with more partitions", "cannot shrink to 2", 78, before=["log"],
+            source=(source, "embedded: {path: log, partitions: 2}"))
+    for place in ("embedded:./log", "embedded:./other", "embedded:../log", f"embedded:{FOLDER}/log"):
+        said = millrace("simulate", "clickstream", "--count", "1", "--to", place, code=2).stderr
+        claim("the topic is missing" in said and f"expected {place}/TOPIC" in said, f"simulate --to {place}", said)
+    claim(sorted(path.name for path in FOLDER.iterdir()) == ["log", "p.yaml"], "simulate makes no log elsewhere", list(FOLDER.iterdir()))
+    shutil.rmtree(FOLDER / "log")
+
+
+def while_it_starts():
+    """The port is there at once; until the broker has answered, or has not in time, requests are told so."""
+    with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as away:
+        port, broker = free.getsockname()[1], away.getsockname()[1]
+    (FOLDER / "p.yaml").write_text(PIPELINE.replace("embedded: {path: log, partitions: 4}",
+                                                    f"kafka: {{bootstrap.servers: '127.0.0.1:{broker}'}}") +
+                                   f"serve: {{listen: '127.0.0.1:{port}'}}\n")
+    with subprocess.Popen([BINARY, "run", "-c", "p.yaml"], cwd=FOLDER, stderr=subprocess.DEVNULL) as process:
+        def ask(target):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=5) as answer:
+                    return answer.status, ""
+            except urllib.error.HTTPError as error:
+                return error.code, json.load(error)["code"]
+            except urllib.error.URLError:
+                return None, "nobody listens"
+
+        answers, alive = [], []
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and (not answers or answers[-1][0] != 200):
+            answers.append(ask("/v1/tables"))
+            alive.append(ask("/livez"))
+            time.sleep(0.05)
+        process.kill()
+    answers = [answer for answer in answers if answer[0]]
+    claim(answers[0] == (503, "starting") and answers[-1] == (200, ""), "first 503, then 200", answers)
+    claim({status for status, _ in alive} <= {None, 200} and alive[-1][0] == 200, "and alive all the time", alive)
+    shutil.rmtree(FOLDER / "lake")
 
 
 def one_field_in_two_columns():
@@ -122,8 +154,9 @@ def help_shows_what_works():
 
 
 refused_by_both()
+nothing_is_made_before_all_is_checked()
+while_it_starts()
 one_field_in_two_columns()
 a_field_that_no_record_has()
 help_shows_what_works()
-print(f"{passed} passed, 0 failed")
-shutil.rmtree(FOLDER)
+end()

@@ -19,6 +19,7 @@
 #include "eventlog/kafka/instance_slot.h"
 #include "eventlog/kafka/kafka_client_internal.h"
 #include "eventlog/kafka/kafka_log.h"
+#include "eventlog/kafka/record_time.h"
 
 namespace millrace::eventlog {
 namespace {
@@ -91,7 +92,7 @@ std::string InsteadOf(const std::string& topic, std::vector<std::string> known) 
 model::RawRecord ToRecord(const rd_kafka_message_t* message, rd_kafka_timestamp_type_t* type) {
   model::RawRecord record;
   record.offset = message->offset;
-  record.timestamp = std::max<std::int64_t>(0, rd_kafka_message_timestamp(message, type)) * 1000;
+  record.timestamp = RecordTime(rd_kafka_message_timestamp(message, type));
   record.key = View(message->key, message->key_len);
   record.payload = View(message->payload, message->len);
   record.read_headers = ReadHeaders;

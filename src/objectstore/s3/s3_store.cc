@@ -310,7 +310,7 @@ Result<std::shared_ptr<ObjectStore>> OpenS3Store(const std::string& bucket, cons
     folder += '/';
   }
   const auto store = std::make_shared<S3Store>(std::move(target), std::move(folder), options);
-  RETURN_NOT_OK(if_missing == IfMissing::kCreate ? store->Probe() : store->FindAnything());
+  RETURN_NOT_OK(if_missing == IfMissing::kRefuse ? store->FindAnything() : store->Probe());
   return store;
 }
 

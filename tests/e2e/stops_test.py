@@ -1,0 +1,82 @@
+"""Goal: a signal ends every command that goes on by itself, in the time that it says, also when what it waits for never comes:
+a broker that is away, a reader that does not read, SQL that does not return.
+"""
+import signal
+import socket
+import subprocess
+import time
+
+from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+
+SLACK = 2  # Seconds for a busy machine.
+
+
+def stopped(*arguments, after, signals=1, stdout=subprocess.DEVNULL):
+    """Starts the command, signals it once `after()` is true; (seconds until it ended, exit code, what it said)."""
+    with open(FOLDER / "said", "w+") as said:
+        process = subprocess.Popen([BINARY, *arguments], cwd=FOLDER, stdout=stdout, stderr=said)
+        try:
+            deadline = time.monotonic() + 30
+            while not after():
+                assert time.monotonic() < deadline and process.poll() is None, (FOLDER / "said").read_text()
+                time.sleep(0.05)
+            begun = time.monotonic()
+            for i in range(signals):
+                time.sleep(0.3 if i else 0)
+                process.send_signal(signal.SIGTERM)
+            code = process.wait(timeout=30)
+            return time.monotonic() - begun, code, (FOLDER / "said").read_text()
+        finally:
+            process.kill()
+            if process.stdout:
+                process.stdout.close()
+
+
+def passes(seconds):
+    """A condition that is true so many seconds after it was first asked."""
+    at = []
+
+    def asked():
+        at.append(time.monotonic())
+        return at[-1] - at[0] >= seconds
+    return asked
+
+
+def simulate():
+    lost = "some of what was sent last is lost"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        broker = "127.0.0.1:%d" % server.getsockname()[1]
+    away = ("simulate", "clickstream", "--rate", "100", "--to", f"kafka://{broker}/clicks")
+    seconds, code, said = stopped(*away, after=passes(1))
+    claim(code == 1 and seconds < 2 + SLACK and lost in said, "a broker that is away", (seconds, code, said))
+    # The producer's buffer is full.
+    seconds, code, said = stopped(*away[:3], "0", *away[4:], after=passes(3))
+    claim(code == 1 and seconds < 2 + SLACK and lost in said, "a full buffer", (seconds, code, said))
+    seconds, code, said = stopped(*away, after=passes(1), signals=2)
+    claim(code == 1 and seconds < 0.3 + SLACK / 2 and lost in said, "a second signal", (seconds, code, said))
+    seconds, code, said = stopped("simulate", "clickstream", "--rate", "0", after=passes(1), stdout=subprocess.PIPE)
+    claim(code == 1 and seconds < 2 + SLACK and lost in said, "a pipe that nobody reads", (seconds, code, said))
+    seconds, code, said = stopped("simulate", "clickstream", "--rate", "100", "--to", "embedded:other/clicks", after=passes(1))
+    claim(code == 0 and seconds < 1 + SLACK and "events sent" in said, "a log that is there takes everything", (seconds, code, said))
+
+
+def run():
+    """A statement that computes for minutes cannot be told to end: the process ends 3 s after shutdown_timeout."""
+    slow = "SELECT *, levenshtein(repeat(event_id, 4000), repeat(country, 70000)) AS d FROM input"
+    (FOLDER / "p.yaml").write_text(PIPELINE.replace("- name: clicks", "- name: clicks\n    from: slow").replace("level: warn", "level: info") +
+                                   f'transforms: [{{name: slow, sql: "{slow}"}}]\nshutdown_timeout: 1s\n')
+    millrace("simulate", "clickstream", "--count", "100", "--rate", "0", "--to", "embedded:log/clicks")
+
+    def reading():
+        taken = passes(1)
+        return lambda: "assigned partitions" in (FOLDER / "said").read_text() and taken()
+    seconds, code, said = stopped("run", "-c", "p.yaml", after=reading())
+    claim(code == 1 and 1 + 3 <= seconds < 1 + 3 + SLACK, "3 s after shutdown_timeout", (seconds, code, said))
+    claim("shutdown_timeout is over and something does not end" in said, "and it says so", said)
+    seconds, code, said = stopped("run", "-c", "p.yaml", after=reading(), signals=2)
+    claim(code == 1 and seconds < 0.3 + SLACK / 2 and "second signal" in said, "a second signal", (seconds, code, said))
+
+
+simulate()
+run()
+end()
