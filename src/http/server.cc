@@ -16,9 +16,7 @@
 #include <boost/asio/use_future.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <limits>
 #include <list>
 #include <optional>
@@ -26,6 +24,7 @@
 
 #include "base/task_group.h"
 #include "http/handler_pool.h"
+#include "http/head_internal.h"
 #include "http/problem.h"
 
 namespace millrace::http {
@@ -36,7 +35,6 @@ namespace beast = boost::beast;
 using asio::ip::tcp;
 using boost::system::error_code;
 using Milliseconds = std::chrono::milliseconds;
-using Parser = beast::http::request_parser<beast::http::string_body>;
 
 constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kLingerBytesMax = 4 << 20;
@@ -87,118 +85,6 @@ struct Connection {
   bool evictable = false;  // Idle, or has not sent a whole head yet: goes when others need its place.
   bool refused = false;    // Over the limit of connections.
 };
-
-// Looks for a line of the head that begins with white space: in a request it makes the field before it go on (RFC 9112,
-// 5.2), which each server on the way may read in its own way. Beast joins such lines in silence.
-class FoldedLines {
- public:
-  // False: there is one. What follows the head is not looked at.
-  bool Take(std::string_view bytes) {
-    for (const char c : bytes) {
-      if (done_) return true;
-      if (line_is_empty_ && seen_a_line_ && (c == ' ' || c == '\t')) return false;
-      if (c == '\n') {
-        done_ = line_is_empty_ && seen_a_line_;
-        line_is_empty_ = true;
-      } else if (c != '\r') {
-        line_is_empty_ = false;
-        seen_a_line_ = true;
-      }
-    }
-    return true;
-  }
-
- private:
-  bool seen_a_line_ = false;
-  bool line_is_empty_ = true;
-  bool done_ = false;
-};
-
-std::string JoinedHeader(const Parser::value_type& message, beast::http::field field) {
-  std::string out;
-  const auto [begin, end] = message.equal_range(field);
-  for (auto it = begin; it != end; ++it) {
-    if (!out.empty()) out += ", ";
-    out += std::string_view(it->value().data(), it->value().size());
-  }
-  return out;
-}
-
-// All of it but the body.
-std::string HeadOf(const Response& response, bool keep_alive, unsigned version) {
-  const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
-                                std::string_view(reason.data(), reason.size()));
-  out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
-  if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
-  out += "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
-  if (!keep_alive) out += "Connection: close\r\n";
-  if (keep_alive && version == 10) out += "Connection: keep-alive\r\n";
-  for (const auto& [name, value] : response.headers) out += fmt::format("{}: {}\r\n", name, value);
-  out += "\r\n";
-  return out;
-}
-
-Problem UrlTooLong(const ServerOptions& options) {
-  return {414, "uri_too_long", fmt::format("The URL is longer than {} bytes.", options.target_bytes_max), {}};
-}
-
-// A request that is answered without the handler, and after which the connection's bytes mean nothing more.
-std::optional<Problem> ProblemOf(error_code error, const Parser& parser, const ServerOptions& options) {
-  if (error == beast::http::error::header_limit || error == beast::http::error::buffer_overflow) {
-    if (parser.get().target().empty()) return UrlTooLong(options);  // The request line has no end yet.
-    return Problem{431, "headers_too_large", fmt::format("The headers exceed {} bytes.", options.header_bytes_max), {}};
-  }
-  if (error == beast::http::error::body_limit) {
-    return Problem{413, "body_too_large", fmt::format("The body exceeds {} bytes.", options.body_bytes_max), {}};
-  }
-  // beast::http::error covers every violation of the grammar; the rest are errors of the socket, and nobody is
-  // listening.
-  if (error.category() != beast::http::make_error_code(beast::http::error::bad_method).category()) return std::nullopt;
-  if (error == beast::http::error::end_of_stream || error == beast::http::error::partial_message) return std::nullopt;
-  return Problem{400,
-                 "malformed_request",
-                 fmt::format("The request's {} is not valid HTTP/1.1: {}.", parser.is_header_done() ? "body" : "head",
-                             error.message()),
-                 {}};
-}
-
-Problem TooSlow(const char* part, Milliseconds timeout) {
-  return Problem{
-      408, "too_slow", fmt::format("The request's {} did not arrive within {} ms.", part, timeout.count()), {}};
-}
-
-// "http://host/path" is what a proxy sends (RFC 9112, 3.2.2); the authority is not ours to judge.
-std::string OriginForm(std::string_view target) {
-  const auto scheme = target.find("://");
-  if (target.starts_with('/') || scheme == std::string_view::npos) return std::string(target);
-  const auto path = target.find_first_of("/?", scheme + 3);
-  if (path == std::string_view::npos) return "/";
-  return (target[path] == '?' ? "/" : "") + std::string(target.substr(path));
-}
-
-// Where the body ends must not be a matter of taste (RFC 9112, 6.1 and 6.3): whoever stands before us and takes another
-// coding, or a length beside one, for something else would see other requests on this connection than we do.
-std::optional<Problem> CheckTransferCoding(const Parser::value_type& message) {
-  if (message.count(beast::http::field::transfer_encoding) == 0) return std::nullopt;
-  if (message.version() < 11 || message.count(beast::http::field::content_length) != 0) {
-    return Problem{
-        400, "malformed_request", "Transfer-Encoding is not for HTTP/1.0, and not beside Content-Length.", {}};
-  }
-  const std::string coding = JoinedHeader(message, beast::http::field::transfer_encoding);
-  if (beast::iequals(coding, "chunked")) return std::nullopt;
-  return Problem{501, "transfer_coding", "The only transfer coding that is understood is 'chunked', alone.", {}};
-}
-
-std::optional<Problem> CheckHead(const Parser::value_type& message, const ServerOptions& options) {
-  if (message.target().size() > options.target_bytes_max) return UrlTooLong(options);
-  const auto [begin, end] = message.equal_range(beast::http::field::host);
-  const auto hosts = std::distance(begin, end);
-  if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
-    return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
-  }
-  return CheckTransferCoding(message);
-}
 
 // Half of the descriptors that the process may have: files and the store need theirs, however many clients come.
 std::size_t ConnectionsMax(int wanted) {
@@ -416,17 +302,11 @@ class Server::Impl {
       if (problem || body_error) co_return false;
     }
 
-    Request request;
-    request.method = std::string_view(message.method_string().data(), message.method_string().size());
-    request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
-    request.accept = JoinedHeader(message, beast::http::field::accept);
-    request.authorization = JoinedHeader(message, beast::http::field::authorization);
     const bool client_keeps = parser.keep_alive();
     const unsigned version = message.version();
     const bool head = message.method() == beast::http::verb::head;
-    request.body = std::move(parser.get().body());
 
-    Response response = co_await Call(connection, std::move(request));
+    Response response = co_await Call(connection, TakeRequest(parser));
     const bool keep_alive = client_keeps && !draining_;
     const std::string response_head = HeadOf(response, keep_alive, version);
     if (head) response.body = {};
