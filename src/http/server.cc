@@ -14,18 +14,19 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/read.hpp>
 #include <limits>
 #include <list>
 #include <optional>
+#include <stop_token>
 #include <thread>
+#include <utility>
 
 #include "base/task_group.h"
 #include "http/handler_pool.h"
 #include "http/head_internal.h"
 #include "http/problem.h"
+#include "http/transport.h"
 
 namespace millrace::http {
 namespace {
@@ -44,11 +45,11 @@ constexpr std::size_t kReadBytes = 4096;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
 
-// Cancels the socket's operation when it takes too long. An expiry that was overtaken by the operation's end does
+// Cancels the connection's operation when it takes too long. An expiry that was overtaken by the operation's end does
 // nothing: it belongs to an earlier `round`.
 class Watchdog {
  public:
-  explicit Watchdog(tcp::socket& socket) : socket_(socket), timer_(socket.get_executor()) {}
+  explicit Watchdog(Transport& transport) : transport_(transport), timer_(transport.socket().get_executor()) {}
 
   void Start(Milliseconds timeout, std::shared_ptr<void> keep_alive) {
     expired_ = false;
@@ -58,7 +59,7 @@ class Watchdog {
       if (round != round_) return;
       expired_ = true;
       error_code ignored;
-      socket_.cancel(ignored);
+      transport_.socket().cancel(ignored);
     });
   }
 
@@ -70,20 +71,29 @@ class Watchdog {
   bool expired() const { return expired_; }
 
  private:
-  tcp::socket& socket_;
+  Transport& transport_;
   asio::steady_timer timer_;
   std::uint64_t round_ = 0;
   bool expired_ = false;
 };
 
 struct Connection {
-  explicit Connection(tcp::socket s) : socket(std::move(s)), watchdog(socket) {}
-  tcp::socket socket;
+  explicit Connection(std::unique_ptr<Transport> t)
+      : transport(std::move(t)), watchdog(*transport), read_ahead_ended(transport->socket().get_executor()) {}
+
+  void Close() {
+    error_code ignored;
+    transport->socket().close(ignored);
+  }
+
+  const std::unique_ptr<Transport> transport;
   Watchdog watchdog;
-  beast::flat_buffer buffer;
-  bool idle = false;       // Between requests: may be closed at any time.
-  bool evictable = false;  // Idle, or has not sent a whole head yet: goes when others need its place.
-  bool refused = false;    // Over the limit of connections.
+  beast::flat_buffer buffer;  // What was read and is not parsed yet.
+  bool reading_ahead = false;
+  asio::steady_timer read_ahead_ended;  // Cancelled when it has.
+  bool idle = false;                    // Between requests: may be closed at any time.
+  bool evictable = false;               // Idle, or has not sent a whole head yet: goes when others need its place.
+  bool refused = false;                 // Over the limit of connections.
 };
 
 // Half of the descriptors that the process may have: files and the store need theirs, however many clients come.
@@ -93,6 +103,17 @@ std::size_t ConnectionsMax(int wanted) {
   const rlim_t half = known ? limit.rlim_cur / 2 : std::numeric_limits<rlim_t>::max();
   return static_cast<std::size_t>(std::clamp<rlim_t>(half, 1, static_cast<rlim_t>(std::max(1, wanted))));
 }
+
+ServerOptions WithTransports(ServerOptions options) {
+  if (options.transports == nullptr) options.transports = TcpTransports();
+  return options;
+}
+
+// Somebody waits for an answer; when nobody does any more, the stop has been requested.
+struct Asking {
+  std::stop_source stop;
+  ~Asking() { stop.request_stop(); }
+};
 
 // Bytes of a shared allowance, given back at the end of the scope.
 class Drawn {
@@ -112,7 +133,7 @@ class Drawn {
 class Server::Impl {
  public:
   Impl(const ServerOptions& options, Handler handler)
-      : options_(options),
+      : options_(WithTransports(options)),
         handler_(std::move(handler)),
         acceptor_(io_),
         accept_pause_(io_),
@@ -126,7 +147,6 @@ class Server::Impl {
                     {.threads = options.long_handlers_max,
                      .waiting_max = options.waiting_max,
                      .timeout = options.handler_timeout,
-                     .ends_with_client = true,
                      .yields = true}),
         tasks_(io_.get_executor()) {}
 
@@ -174,11 +194,11 @@ class Server::Impl {
     acceptor_.close(ignored);
     accept_pause_.cancel();
     for (const auto& connection : connections_) {
-      if (connection->idle) connection->socket.close(ignored);
+      if (connection->idle) connection->Close();
     }
     drain_timer_.expires_at(deadline);
     if (!connections_.empty()) co_await drain_timer_.async_wait(kUseTuple);
-    for (const auto& connection : connections_) connection->socket.close(ignored);
+    for (const auto& connection : connections_) connection->Close();
     co_await tasks_.Stop();
   }
 
@@ -195,7 +215,7 @@ class Server::Impl {
       }
       error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
-      auto connection = std::make_shared<Connection>(std::move(socket));
+      auto connection = std::make_shared<Connection>(options_.transports->Over(std::move(socket)));
       connection->refused = connections_.size() >= connections_max_ && !EvictOne();
       if (connections_.size() >= connections_max_ + kRefusedMax) continue;
       const auto place = connections_.insert(connections_.end(), connection);
@@ -210,17 +230,17 @@ class Server::Impl {
         std::find_if(connections_.begin(), connections_.end(), [](const auto& c) { return c->evictable; });
     if (oldest == connections_.end()) return false;
     (*oldest)->evictable = false;
-    error_code ignored;
-    (*oldest)->socket.close(ignored);
+    (*oldest)->Close();
     return true;
   }
 
-  // Takes a connection off the list when its task ends, in whatever way.
+  // Closes a connection and takes it off the list when its task ends, in whatever way.
   struct Place {
     Impl* server;
     Connections::iterator at;
     ~Place() {
       (*at)->watchdog.Stop();
+      (*at)->Close();
       server->connections_.erase(at);
       if (server->connections_.empty()) server->drain_timer_.cancel();
     }
@@ -228,25 +248,31 @@ class Server::Impl {
 
   asio::awaitable<void> Serve(std::shared_ptr<Connection> connection, Connections::iterator at) {
     const Place place{this, at};
-    bool open = true;
-    if (connection->refused) {
+    bool open = co_await ShakeHands(connection);
+    if (open && connection->refused) {
       const Problem problem{503, "too_many_connections", "The server has as many connections as it may.",
                             "Ask again later."};
       co_await Refuse(connection, problem);
       open = false;
     }
     while (open && !draining_) open = co_await ServeOne(connection);
-    error_code ignored;
-    connection->socket.close(ignored);
+  }
+
+  asio::awaitable<bool> ShakeHands(std::shared_ptr<Connection> connection) {
+    connection->idle = connection->evictable = true;
+    connection->watchdog.Start(options_.header_timeout, connection);
+    const error_code error = co_await connection->transport->Handshake();
+    connection->watchdog.Stop();
+    connection->idle = connection->evictable = false;
+    co_return !error;
   }
 
   // One request and its response. False: the connection has come to its end.
   asio::awaitable<bool> ServeOne(std::shared_ptr<Connection> connection) {
-    tcp::socket& socket = connection->socket;
     if (connection->buffer.size() == 0) {
       connection->idle = connection->evictable = true;
       connection->watchdog.Start(options_.idle_timeout, connection);
-      auto [idle_error] = co_await socket.async_wait(tcp::socket::wait_read, kUseTuple);
+      const error_code idle_error = co_await ReadMore(connection);
       connection->watchdog.Stop();
       connection->idle = false;
       if (idle_error || draining_) co_return false;
@@ -291,7 +317,7 @@ class Server::Impl {
         if (!written) co_return false;
       }
       connection->watchdog.Start(options_.body_timeout, connection);
-      auto [body_error, body_read] = co_await beast::http::async_read(socket, connection->buffer, parser, kUseTuple);
+      const error_code body_error = co_await ReadBody(connection, parser);
       connection->watchdog.Stop();
       if (connection->watchdog.expired()) {
         problem = TooSlow("body", options_.body_timeout);
@@ -306,7 +332,11 @@ class Server::Impl {
     const unsigned version = message.version();
     const bool head = message.method() == beast::http::verb::head;
 
-    Response response = co_await Call(connection, TakeRequest(parser));
+    Response response;
+    const Asking asking;
+    Request request = TakeRequest(parser);
+    request.stop = asking.stop.get_token();
+    response = co_await Call(connection, std::move(request), asking.stop);
     const bool keep_alive = client_keeps && !draining_;
     const std::string response_head = HeadOf(response, keep_alive, version);
     if (head) response.body = {};
@@ -333,20 +363,67 @@ class Server::Impl {
       if (head_bytes > options_.header_bytes_max) co_return beast::http::error::header_limit;
       if (error == beast::http::error::need_more) error = {};
       if (error || parser.is_header_done()) co_return error;
-      auto [read_error, count] = co_await connection->socket.async_read_some(buffer.prepare(kReadBytes), kUseTuple);
+      const std::size_t before = buffer.size();
+      const error_code read_error = co_await ReadMore(connection);
       if (read_error) co_return read_error;
-      buffer.commit(count);
-      const asio::const_buffer all = buffer.data();
-      whole = lines.Take(text(all).substr(all.size() - count));
+      whole = lines.Take(text(buffer.data()).substr(before));
     }
   }
 
-  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request) {
+  asio::awaitable<error_code> ReadBody(std::shared_ptr<Connection> connection, Parser& parser) {
+    parser.eager(true);
+    for (;;) {
+      error_code error;
+      connection->buffer.consume(parser.put(connection->buffer.data(), error));
+      if (error == beast::http::error::need_more) error = {};
+      if (error || parser.is_done()) co_return error;
+      const error_code read_error = co_await ReadMore(connection);
+      if (read_error) co_return read_error;
+    }
+  }
+
+  // Into the buffer, until there is something.
+  asio::awaitable<error_code> ReadMore(std::shared_ptr<Connection> connection) {
+    beast::flat_buffer& buffer = connection->buffer;
+    const Transport::Read read = co_await connection->transport->ReadSome(buffer.prepare(kReadBytes));
+    buffer.commit(read.bytes);
+    co_return read.error;
+  }
+
+  // A client that leaves shows when something is read, so a little of its next request is read while it waits: its end
+  // requests the stop. One that only closes its sending side looks the same, and is rare; one that sends more than a
+  // little is no longer watched.
+  asio::awaitable<void> ReadAhead(std::shared_ptr<Connection> connection, std::stop_source stop) {
+    error_code error;
+    while (!error && connection->buffer.size() < kReadBytes) error = co_await ReadMore(connection);
+    connection->reading_ahead = false;
+    connection->read_ahead_ended.cancel();
+    if (error && error != asio::error::operation_aborted) stop.request_stop();
+  }
+
+  void StartReadAhead(const std::shared_ptr<Connection>& connection, const std::stop_source& stop) {
+    connection->reading_ahead = true;  // First: it may have ended when Spawn() returns.
+    if (!tasks_.Spawn("read ahead", ReadAhead(connection, stop))) connection->reading_ahead = false;
+  }
+
+  // What was read stays in the buffer. Nothing else may be cancelled by this, so nothing else may run.
+  asio::awaitable<void> EndReadAhead(std::shared_ptr<Connection> connection) {
+    while (connection->reading_ahead) {
+      error_code ignored;
+      connection->transport->socket().cancel(ignored);
+      connection->read_ahead_ended.expires_at(asio::steady_timer::time_point::max());
+      co_await connection->read_ahead_ended.async_wait(kUseTuple);
+    }
+  }
+
+  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request, std::stop_source stop) {
     const Lane lane = options_.lane(request);
     if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
-    HandlerPool& pool = lane == Lane::kLong ? long_calls_ : short_calls_;
-    const std::shared_ptr<tcp::socket> socket(connection, &connection->socket);
-    co_return co_await pool.Run(std::move(request), socket);
+    if (lane == Lane::kShort) co_return co_await short_calls_.Run(std::move(request), std::move(stop));
+    StartReadAhead(connection, stop);
+    Response response = co_await long_calls_.Run(std::move(request), std::move(stop));
+    co_await EndReadAhead(connection);
+    co_return response;
   }
 
   // Nothing is copied: an answer may be large, and this is the thread of all connections.
@@ -357,7 +434,7 @@ class Server::Impl {
     bool sent = true;
     for (auto& piece : pieces) {
       const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(piece)};
-      auto [error, count] = co_await asio::async_write(connection->socket, buffers, kUseTuple);
+      const error_code error = co_await connection->transport->Write(buffers);
       sent = !error;
       if (!sent) break;
       head.clear();
@@ -377,14 +454,13 @@ class Server::Impl {
   // Closing with unread bytes makes the kernel send a reset, which can overtake the response on its way to the client
   // (RFC 9112, 9.6): say that we are done, and read on for a moment.
   asio::awaitable<void> Linger(std::shared_ptr<Connection> connection) {
-    error_code ignored;
-    connection->socket.shutdown(tcp::socket::shutdown_send, ignored);
     connection->watchdog.Start(kLingerTimeout, connection);
+    co_await connection->transport->EndWriting();
     std::array<char, 16384> scratch;
     for (std::size_t total = 0; total < kLingerBytesMax && !connection->watchdog.expired();) {
-      auto [error, count] = co_await connection->socket.async_read_some(asio::buffer(scratch), kUseTuple);
-      if (error) break;
-      total += count;
+      const Transport::Read read = co_await connection->transport->ReadSome(asio::buffer(scratch));
+      if (read.error) break;
+      total += read.bytes;
     }
     connection->watchdog.Stop();
   }

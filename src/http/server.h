@@ -17,6 +17,8 @@
 
 namespace millrace::http {
 
+class Transports;
+
 /// Called on a thread of its lane, several at once. What it throws becomes a 500.
 using Handler = std::function<Response(const Request&)>;
 
@@ -30,8 +32,9 @@ enum class Lane {
 using LaneOf = std::function<Lane(const Request&)>;
 
 struct ServerOptions {
-  std::string address = "127.0.0.1";  ///< An IPv4 or IPv6 address.
-  std::uint16_t port = 0;             ///< 0: the system chooses; see port().
+  std::string address = "127.0.0.1";         ///< An IPv4 or IPv6 address.
+  std::uint16_t port = 0;                    ///< 0: the system chooses; see port().
+  std::shared_ptr<Transports> transports{};  ///< What its connections speak over (transport.h); null: plain TCP.
   LaneOf lane = [](const Request&) { return Lane::kShort; };
   int short_handlers_max = 4;  ///< At once.
   int long_handlers_max = 32;  ///< At once.
