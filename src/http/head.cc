@@ -115,7 +115,11 @@ std::string HeadOf(const Response& response, bool keep_alive, unsigned version) 
   const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
   std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
                                 std::string_view(reason.data(), reason.size()));
-  out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
+  if (!response.body.has_source()) {
+    out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
+  } else if (version > 10) {
+    out += "Transfer-Encoding: chunked\r\n";
+  }
   if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
   out += "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
   if (!keep_alive) out += "Connection: close\r\n";

@@ -41,7 +41,7 @@ std::optional<Problem> CheckHead(const Parser::value_type& message, const Server
 /// A request that has been read to its end. Takes the parser's body.
 Request TakeRequest(Parser& parser);
 
-/// All of a response but the body. `version` is the request's: 10 or 11.
+/// All of a response but the body, whose source is still in it. `version` is the request's: 10 or 11.
 std::string HeadOf(const Response& response, bool keep_alive, unsigned version);
 
 }  // namespace millrace::http

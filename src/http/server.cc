@@ -11,6 +11,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
@@ -18,6 +19,7 @@
 #include <limits>
 #include <list>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <thread>
 #include <utility>
@@ -26,6 +28,7 @@
 #include "http/handler_pool.h"
 #include "http/head_internal.h"
 #include "http/problem.h"
+#include "http/source_reader_internal.h"
 #include "http/transport.h"
 
 namespace millrace::http {
@@ -107,6 +110,12 @@ std::size_t ConnectionsMax(int wanted) {
 ServerOptions WithTransports(ServerOptions options) {
   if (options.transports == nullptr) options.transports = TcpTransports();
   return options;
+}
+
+// Whether closing the connection resets it, so that the client sees an error and not an end.
+void SetResetsAtClose(Transport& transport, bool resets) {
+  error_code ignored;
+  transport.socket().set_option(asio::socket_base::linger(resets, 0), ignored);
 }
 
 // Somebody waits for an answer; when nobody does any more, the stop has been requested.
@@ -337,10 +346,23 @@ class Server::Impl {
     Request request = TakeRequest(parser);
     request.stop = asking.stop.get_token();
     response = co_await Call(connection, std::move(request), asking.stop);
-    const bool keep_alive = client_keeps && !draining_;
+    const bool is_stream = response.body.has_source();
+    // In HTTP/1.0 nothing but the connection's end shows the end of a stream.
+    const bool keep_alive = client_keeps && !draining_ && (!is_stream || version > 10);
     const std::string response_head = HeadOf(response, keep_alive, version);
-    if (head) response.body = {};
-    const bool sent = co_await Write(connection, response_head, std::move(response.body));
+    bool sent = false;
+    if (is_stream && !head) {
+      std::unique_ptr<BodySource> source = std::move(response.body).TakeSource();
+      const Status streamed = co_await WriteStream(connection, response_head, std::move(source), version, asking.stop);
+      if (!streamed.ok() && KindOf(streamed) != ErrorKind::kCancelled) {
+        spdlog::error("response cut off target=\"{}\" error=\"{}\"",
+                      std::string_view(message.target().data(), message.target().size()), streamed.message());
+      }
+      sent = streamed.ok();
+    } else {
+      if (head) response.body = {};
+      sent = co_await Write(connection, response_head, std::move(response.body));
+    }
     if (sent && !keep_alive) co_await Linger(connection);
     const bool open = sent && keep_alive;
     co_return open;
@@ -442,6 +464,52 @@ class Server::Impl {
     }
     connection->watchdog.Stop();
     co_return sent;
+  }
+
+  // kCancelled: the client has left, or is too slow. Other errors are the source's.
+  asio::awaitable<Status> WriteStream(std::shared_ptr<Connection> connection, std::string head,
+                                      std::unique_ptr<BodySource> source, unsigned version, std::stop_source stop) {
+    // Whatever ends the connection before the stream's own end must not look like one.
+    SetResetsAtClose(*connection->transport, true);
+    SourceReader reader(io_, std::move(source));
+    StartReadAhead(connection, stop);
+    const std::array<asio::const_buffer, 1> begin = {asio::buffer(head)};
+    bool sent = co_await WriteInTime(connection, begin);
+    while (sent) {
+      const Chunk chunk = co_await reader.Next(options_.chunk_timeout, stop.get_token());
+      CO_RETURN_NOT_OK(chunk.status());
+      if (!chunk->has_value()) break;
+      sent = co_await WriteChunk(connection, **chunk, version);
+    }
+    if (sent && version > 10) {
+      const std::array<asio::const_buffer, 1> end = {asio::buffer("0\r\n\r\n", 5)};
+      sent = co_await WriteInTime(connection, end);
+    }
+    if (!sent) co_return Cancelled("the client has left, or is too slow");
+    co_await EndReadAhead(connection);
+    SetResetsAtClose(*connection->transport, false);
+    co_return Status::OK();
+  }
+
+  asio::awaitable<bool> WriteChunk(std::shared_ptr<Connection> connection, std::string_view bytes, unsigned version) {
+    if (bytes.empty()) {
+      // In HTTP/1.1 it would be the end. Others have their turn before the source is asked again.
+      co_await asio::post(io_, asio::use_awaitable);
+      co_return true;
+    }
+    const std::string size = version > 10 ? fmt::format("{:x}\r\n", bytes.size()) : std::string();
+    const std::array<asio::const_buffer, 3> buffers = {asio::buffer(size), asio::buffer(bytes),
+                                                       asio::buffer("\r\n", version > 10 ? 2 : 0)};
+    const bool sent = co_await WriteInTime(connection, buffers);
+    co_return sent;
+  }
+
+  asio::awaitable<bool> WriteInTime(std::shared_ptr<Connection> connection,
+                                    std::span<const asio::const_buffer> buffers) {
+    connection->watchdog.Start(options_.write_timeout, connection);
+    const error_code error = co_await connection->transport->Write(buffers);
+    connection->watchdog.Stop();
+    co_return !error;
   }
 
   asio::awaitable<void> Refuse(std::shared_ptr<Connection> connection, Problem problem) {
