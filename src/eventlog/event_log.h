@@ -132,7 +132,7 @@ struct OutgoingRecord {
   std::vector<std::pair<std::string, std::optional<std::string>>> headers;  ///< nullopt: a null value.
 };
 
-/// Appends records. Any thread.
+/// Appends records whose fate is asked for all at once. Any thread.
 class Producer {
  public:
   virtual ~Producer() = default;
@@ -142,6 +142,30 @@ class Producer {
 
   /// Waits until every record appended so far is durable in the log. The first failure since the last Flush(), if any.
   virtual Status Flush(std::chrono::milliseconds timeout) = 0;
+};
+
+/// Where a record lies.
+struct Appended {
+  std::int32_t partition = 0;
+  Offset offset = 0;
+};
+
+/// What became of one record: where it lies, durable; or why it does not. kUnknownOutcome: it may lie there, the reply
+/// was lost. After any other error it does not.
+using OnSettled = std::function<void(const Result<Appended>&)>;
+
+/// Appends records of senders who wait for the answer to each. Any thread. Not a part of Producer, because a report of
+/// each record costs something, which a producer of many records does not need to pay.
+class ConfirmingProducer {
+ public:
+  /// When it returns, each record has been settled; those that were not sent yet are given up (kCancelled). Not from
+  /// within an OnSettled.
+  virtual ~ConfirmingProducer() = default;
+
+  /// Queues one record and never waits. After OK, `settled` is called once, on a thread of the producer: it must
+  /// neither wait nor throw, and may append. After an error it is not called; kTransient: the queue is full, ask the
+  /// sender to come back later.
+  virtual Status Append(OutgoingRecord record, OnSettled settled) = 0;
 };
 
 }  // namespace millrace::eventlog

@@ -19,8 +19,6 @@ namespace millrace::http {
 namespace {
 
 namespace asio = boost::asio;
-using asio::ip::tcp;
-using boost::system::error_code;
 
 // Of the calling thread, for good: on Linux a thread has a priority of its own. It may not be possible, and need not
 // be.
@@ -46,16 +44,14 @@ Response CallHandler(const Handler& handler, const Request& request) {
 }
 
 struct HandlerPool::Call {
-  Call(asio::io_context& io, Request r) : request(std::move(r)), changed(io) { request.stop = stop.get_token(); }
-  Request request;
-  std::stop_source stop;
+  Call(asio::io_context& io, Request r) : request(std::move(r)), changed(io) {}
+  const Request request;
   bool started = false;
-  bool left = false;  // The client.
   std::optional<Response> response;
-  asio::steady_timer changed;  // Expires at the deadline, cancelled when there is a response or the client has left.
+  asio::steady_timer changed;  // Expires at the deadline, cancelled when there is a response or a stop.
 };
 
-// The part of a call that lives in Run(): however that ends, the handler hears that nobody waits any more.
+// The part of a call that lives in Run(): however that ends, it no longer waits for its turn.
 class HandlerPool::Turn {
  public:
   Turn(HandlerPool& pool, std::shared_ptr<Call> call) : pool_(pool), call_(std::move(call)) {
@@ -68,7 +64,6 @@ class HandlerPool::Turn {
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
   ~Turn() {
-    call_->stop.request_stop();
     if (!call_->started) pool_.waiting_.remove(call_);
   }
 
@@ -102,23 +97,7 @@ void HandlerPool::Ended() {
   Start(next);
 }
 
-// Its end of stream means that it has left: a client that only closes its sending side looks the same, and is rare.
-// What it sends meanwhile is its next request; from then on it is not watched.
-void HandlerPool::WatchClient(std::shared_ptr<tcp::socket> client, std::weak_ptr<Call> watched) {
-  tcp::socket& socket = *client;
-  socket.async_wait(tcp::socket::wait_read,
-                    [client = std::move(client), watched = std::move(watched)](error_code error) {
-                      const auto call = watched.lock();
-                      if (error == asio::error::operation_aborted || call == nullptr) return;
-                      error_code failed;
-                      if (!error && client->available(failed) > 0) return;
-                      call->left = true;
-                      call->stop.request_stop();
-                      call->changed.cancel();
-                    });
-}
-
-asio::awaitable<Response> HandlerPool::Run(Request request, std::shared_ptr<tcp::socket> client) {
+asio::awaitable<Response> HandlerPool::Run(Request request, std::stop_source stop) {
   if (running_ >= options_.threads && std::ssize(waiting_) >= options_.waiting_max) {
     co_return Overloaded(fmt::format("{} requests of this kind are being answered and {} wait; no more are taken.",
                                      running_, waiting_.size()));
@@ -126,12 +105,10 @@ asio::awaitable<Response> HandlerPool::Run(Request request, std::shared_ptr<tcp:
   const auto call = std::make_shared<Call>(io_, std::move(request));
   const Turn turn(*this, call);
   call->changed.expires_after(options_.timeout);
-  if (options_.ends_with_client) WatchClient(client, call);
+  const std::stop_callback on_stop(stop.get_token(), [&changed = call->changed] { changed.cancel(); });
   co_await call->changed.async_wait(asio::as_tuple(asio::use_awaitable));
-  error_code ignored;
-  if (options_.ends_with_client) client->cancel(ignored);
   if (call->response) co_return *std::move(call->response);
-  if (call->left) {
+  if (!stop.request_stop()) {
     co_return ToResponse({503, "cancelled", "The client closed its side of the connection before the answer.", {}});
   }
   if (!call->started) {

@@ -6,12 +6,12 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <cstddef>
 #include <list>
 #include <memory>
+#include <stop_token>
 
 #include "http/server.h"
 
@@ -26,17 +26,16 @@ class HandlerPool {
     int threads = 1;
     int waiting_max = 0;
     std::chrono::milliseconds timeout{};
-    bool ends_with_client = false;  ///< A client that closes its side has left, and needs no response.
-    bool yields = false;            ///< Its threads get the processor after others: ingestion and health come first.
+    bool yields = false;  ///< Its threads get the processor after others: ingestion and health come first.
   };
 
   /// `io` and `handler` outlive the pool.
   HandlerPool(boost::asio::io_context& io, const Handler& handler, const Options& options);
 
   /// The handler's response; 503 if too many wait already or it has not begun by the deadline; 504 if it has begun and
-  /// not ended. Whenever this ends without the handler's response, the handler's stop is requested; it keeps its thread
-  /// until it returns.
-  boost::asio::awaitable<Response> Run(Request request, std::shared_ptr<boost::asio::ip::tcp::socket> client);
+  /// not ended, and then `stop`, which request.stop belongs to, is requested. Ends as well, with a response that nobody
+  /// needs, when another requests it on this thread. The handler keeps its thread until it returns.
+  boost::asio::awaitable<Response> Run(Request request, std::stop_source stop);
 
   /// Waits until the last handler has returned. When the I/O context does not run any more; may be called again.
   void Join() { threads_.join(); }
@@ -48,7 +47,6 @@ class HandlerPool {
 
   void Start(const std::shared_ptr<Call>& call);
   void Ended();
-  static void WatchClient(std::shared_ptr<boost::asio::ip::tcp::socket> client, std::weak_ptr<Call> watched);
 
   boost::asio::io_context& io_;
   const Handler& handler_;

@@ -17,14 +17,17 @@ struct Request {
   std::string accept;         ///< All Accept headers, joined by ", "; empty: none.
   std::string authorization;  ///< Empty: none.
   std::string body;
-  /// Requested when nobody waits for the response any more: at the deadline, or when the client has left.
+  /// Requested when nobody waits for the response any more: at the deadline, when the client has left (which is noticed
+  /// on Lane::kLong, and while a BodySource is asked), or when it has been sent.
   std::stop_token stop{};
 };
 
 struct Response {
   int status = 200;
   std::string content_type;
-  Body body;  ///< Sent without its bytes in answer to HEAD, Content-Length kept.
+  /// With a Content-Length, or, if it has a source, in chunks (HTTP/1.1) or up to the connection's end (1.0). In answer
+  /// to HEAD the headers alone are sent, and a source is not asked.
+  Body body;
   std::vector<std::pair<std::string, std::string>> headers;  ///< More; values must be free of line breaks.
   std::shared_ptr<void> held{};  ///< Released when the body has been sent or dropped: what it draws its memory from.
 };

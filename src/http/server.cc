@@ -11,22 +11,25 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <limits>
 #include <list>
 #include <optional>
+#include <span>
+#include <stop_token>
 #include <thread>
+#include <utility>
 
 #include "base/task_group.h"
 #include "http/handler_pool.h"
+#include "http/head_internal.h"
 #include "http/problem.h"
+#include "http/source_reader_internal.h"
+#include "http/transport.h"
 
 namespace millrace::http {
 namespace {
@@ -36,7 +39,6 @@ namespace beast = boost::beast;
 using asio::ip::tcp;
 using boost::system::error_code;
 using Milliseconds = std::chrono::milliseconds;
-using Parser = beast::http::request_parser<beast::http::string_body>;
 
 constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kLingerBytesMax = 4 << 20;
@@ -46,11 +48,11 @@ constexpr std::size_t kReadBytes = 4096;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
 
-// Cancels the socket's operation when it takes too long. An expiry that was overtaken by the operation's end does
+// Cancels the connection's operation when it takes too long. An expiry that was overtaken by the operation's end does
 // nothing: it belongs to an earlier `round`.
 class Watchdog {
  public:
-  explicit Watchdog(tcp::socket& socket) : socket_(socket), timer_(socket.get_executor()) {}
+  explicit Watchdog(Transport& transport) : transport_(transport), timer_(transport.socket().get_executor()) {}
 
   void Start(Milliseconds timeout, std::shared_ptr<void> keep_alive) {
     expired_ = false;
@@ -60,7 +62,7 @@ class Watchdog {
       if (round != round_) return;
       expired_ = true;
       error_code ignored;
-      socket_.cancel(ignored);
+      transport_.socket().cancel(ignored);
     });
   }
 
@@ -72,133 +74,30 @@ class Watchdog {
   bool expired() const { return expired_; }
 
  private:
-  tcp::socket& socket_;
+  Transport& transport_;
   asio::steady_timer timer_;
   std::uint64_t round_ = 0;
   bool expired_ = false;
 };
 
 struct Connection {
-  explicit Connection(tcp::socket s) : socket(std::move(s)), watchdog(socket) {}
-  tcp::socket socket;
+  explicit Connection(std::unique_ptr<Transport> t)
+      : transport(std::move(t)), watchdog(*transport), read_ahead_ended(transport->socket().get_executor()) {}
+
+  void Close() {
+    error_code ignored;
+    transport->socket().close(ignored);
+  }
+
+  const std::unique_ptr<Transport> transport;
   Watchdog watchdog;
-  beast::flat_buffer buffer;
-  bool idle = false;       // Between requests: may be closed at any time.
-  bool evictable = false;  // Idle, or has not sent a whole head yet: goes when others need its place.
-  bool refused = false;    // Over the limit of connections.
+  beast::flat_buffer buffer;  // What was read and is not parsed yet.
+  bool reading_ahead = false;
+  asio::steady_timer read_ahead_ended;  // Cancelled when it has.
+  bool idle = false;                    // Between requests: may be closed at any time.
+  bool evictable = false;               // Idle, or has not sent a whole head yet: goes when others need its place.
+  bool refused = false;                 // Over the limit of connections.
 };
-
-// Looks for a line of the head that begins with white space: in a request it makes the field before it go on (RFC 9112,
-// 5.2), which each server on the way may read in its own way. Beast joins such lines in silence.
-class FoldedLines {
- public:
-  // False: there is one. What follows the head is not looked at.
-  bool Take(std::string_view bytes) {
-    for (const char c : bytes) {
-      if (done_) return true;
-      if (line_is_empty_ && seen_a_line_ && (c == ' ' || c == '\t')) return false;
-      if (c == '\n') {
-        done_ = line_is_empty_ && seen_a_line_;
-        line_is_empty_ = true;
-      } else if (c != '\r') {
-        line_is_empty_ = false;
-        seen_a_line_ = true;
-      }
-    }
-    return true;
-  }
-
- private:
-  bool seen_a_line_ = false;
-  bool line_is_empty_ = true;
-  bool done_ = false;
-};
-
-std::string JoinedHeader(const Parser::value_type& message, beast::http::field field) {
-  std::string out;
-  const auto [begin, end] = message.equal_range(field);
-  for (auto it = begin; it != end; ++it) {
-    if (!out.empty()) out += ", ";
-    out += std::string_view(it->value().data(), it->value().size());
-  }
-  return out;
-}
-
-// All of it but the body.
-std::string HeadOf(const Response& response, bool keep_alive, unsigned version) {
-  const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
-                                std::string_view(reason.data(), reason.size()));
-  out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
-  if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
-  out += "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
-  if (!keep_alive) out += "Connection: close\r\n";
-  if (keep_alive && version == 10) out += "Connection: keep-alive\r\n";
-  for (const auto& [name, value] : response.headers) out += fmt::format("{}: {}\r\n", name, value);
-  out += "\r\n";
-  return out;
-}
-
-Problem UrlTooLong(const ServerOptions& options) {
-  return {414, "uri_too_long", fmt::format("The URL is longer than {} bytes.", options.target_bytes_max), {}};
-}
-
-// A request that is answered without the handler, and after which the connection's bytes mean nothing more.
-std::optional<Problem> ProblemOf(error_code error, const Parser& parser, const ServerOptions& options) {
-  if (error == beast::http::error::header_limit || error == beast::http::error::buffer_overflow) {
-    if (parser.get().target().empty()) return UrlTooLong(options);  // The request line has no end yet.
-    return Problem{431, "headers_too_large", fmt::format("The headers exceed {} bytes.", options.header_bytes_max), {}};
-  }
-  if (error == beast::http::error::body_limit) {
-    return Problem{413, "body_too_large", fmt::format("The body exceeds {} bytes.", options.body_bytes_max), {}};
-  }
-  // beast::http::error covers every violation of the grammar; the rest are errors of the socket, and nobody is
-  // listening.
-  if (error.category() != beast::http::make_error_code(beast::http::error::bad_method).category()) return std::nullopt;
-  if (error == beast::http::error::end_of_stream || error == beast::http::error::partial_message) return std::nullopt;
-  return Problem{400,
-                 "malformed_request",
-                 fmt::format("The request's {} is not valid HTTP/1.1: {}.", parser.is_header_done() ? "body" : "head",
-                             error.message()),
-                 {}};
-}
-
-Problem TooSlow(const char* part, Milliseconds timeout) {
-  return Problem{
-      408, "too_slow", fmt::format("The request's {} did not arrive within {} ms.", part, timeout.count()), {}};
-}
-
-// "http://host/path" is what a proxy sends (RFC 9112, 3.2.2); the authority is not ours to judge.
-std::string OriginForm(std::string_view target) {
-  const auto scheme = target.find("://");
-  if (target.starts_with('/') || scheme == std::string_view::npos) return std::string(target);
-  const auto path = target.find_first_of("/?", scheme + 3);
-  if (path == std::string_view::npos) return "/";
-  return (target[path] == '?' ? "/" : "") + std::string(target.substr(path));
-}
-
-// Where the body ends must not be a matter of taste (RFC 9112, 6.1 and 6.3): whoever stands before us and takes another
-// coding, or a length beside one, for something else would see other requests on this connection than we do.
-std::optional<Problem> CheckTransferCoding(const Parser::value_type& message) {
-  if (message.count(beast::http::field::transfer_encoding) == 0) return std::nullopt;
-  if (message.version() < 11 || message.count(beast::http::field::content_length) != 0) {
-    return Problem{
-        400, "malformed_request", "Transfer-Encoding is not for HTTP/1.0, and not beside Content-Length.", {}};
-  }
-  const std::string coding = JoinedHeader(message, beast::http::field::transfer_encoding);
-  if (beast::iequals(coding, "chunked")) return std::nullopt;
-  return Problem{501, "transfer_coding", "The only transfer coding that is understood is 'chunked', alone.", {}};
-}
-
-std::optional<Problem> CheckHead(const Parser::value_type& message, const ServerOptions& options) {
-  if (message.target().size() > options.target_bytes_max) return UrlTooLong(options);
-  const auto [begin, end] = message.equal_range(beast::http::field::host);
-  const auto hosts = std::distance(begin, end);
-  if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
-    return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
-  }
-  return CheckTransferCoding(message);
-}
 
 // Half of the descriptors that the process may have: files and the store need theirs, however many clients come.
 std::size_t ConnectionsMax(int wanted) {
@@ -207,6 +106,23 @@ std::size_t ConnectionsMax(int wanted) {
   const rlim_t half = known ? limit.rlim_cur / 2 : std::numeric_limits<rlim_t>::max();
   return static_cast<std::size_t>(std::clamp<rlim_t>(half, 1, static_cast<rlim_t>(std::max(1, wanted))));
 }
+
+ServerOptions WithTransports(ServerOptions options) {
+  if (options.transports == nullptr) options.transports = TcpTransports();
+  return options;
+}
+
+// Whether closing the connection resets it, so that the client sees an error and not an end.
+void SetResetsAtClose(Transport& transport, bool resets) {
+  error_code ignored;
+  transport.socket().set_option(asio::socket_base::linger(resets, 0), ignored);
+}
+
+// Somebody waits for an answer; when nobody does any more, the stop has been requested.
+struct Asking {
+  std::stop_source stop;
+  ~Asking() { stop.request_stop(); }
+};
 
 // Bytes of a shared allowance, given back at the end of the scope.
 class Drawn {
@@ -226,7 +142,7 @@ class Drawn {
 class Server::Impl {
  public:
   Impl(const ServerOptions& options, Handler handler)
-      : options_(options),
+      : options_(WithTransports(options)),
         handler_(std::move(handler)),
         acceptor_(io_),
         accept_pause_(io_),
@@ -240,7 +156,6 @@ class Server::Impl {
                     {.threads = options.long_handlers_max,
                      .waiting_max = options.waiting_max,
                      .timeout = options.handler_timeout,
-                     .ends_with_client = true,
                      .yields = true}),
         tasks_(io_.get_executor()) {}
 
@@ -288,11 +203,11 @@ class Server::Impl {
     acceptor_.close(ignored);
     accept_pause_.cancel();
     for (const auto& connection : connections_) {
-      if (connection->idle) connection->socket.close(ignored);
+      if (connection->idle) connection->Close();
     }
     drain_timer_.expires_at(deadline);
     if (!connections_.empty()) co_await drain_timer_.async_wait(kUseTuple);
-    for (const auto& connection : connections_) connection->socket.close(ignored);
+    for (const auto& connection : connections_) connection->Close();
     co_await tasks_.Stop();
   }
 
@@ -309,7 +224,7 @@ class Server::Impl {
       }
       error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
-      auto connection = std::make_shared<Connection>(std::move(socket));
+      auto connection = std::make_shared<Connection>(options_.transports->Over(std::move(socket)));
       connection->refused = connections_.size() >= connections_max_ && !EvictOne();
       if (connections_.size() >= connections_max_ + kRefusedMax) continue;
       const auto place = connections_.insert(connections_.end(), connection);
@@ -324,17 +239,17 @@ class Server::Impl {
         std::find_if(connections_.begin(), connections_.end(), [](const auto& c) { return c->evictable; });
     if (oldest == connections_.end()) return false;
     (*oldest)->evictable = false;
-    error_code ignored;
-    (*oldest)->socket.close(ignored);
+    (*oldest)->Close();
     return true;
   }
 
-  // Takes a connection off the list when its task ends, in whatever way.
+  // Closes a connection and takes it off the list when its task ends, in whatever way.
   struct Place {
     Impl* server;
     Connections::iterator at;
     ~Place() {
       (*at)->watchdog.Stop();
+      (*at)->Close();
       server->connections_.erase(at);
       if (server->connections_.empty()) server->drain_timer_.cancel();
     }
@@ -342,25 +257,31 @@ class Server::Impl {
 
   asio::awaitable<void> Serve(std::shared_ptr<Connection> connection, Connections::iterator at) {
     const Place place{this, at};
-    bool open = true;
-    if (connection->refused) {
+    bool open = co_await ShakeHands(connection);
+    if (open && connection->refused) {
       const Problem problem{503, "too_many_connections", "The server has as many connections as it may.",
                             "Ask again later."};
       co_await Refuse(connection, problem);
       open = false;
     }
     while (open && !draining_) open = co_await ServeOne(connection);
-    error_code ignored;
-    connection->socket.close(ignored);
+  }
+
+  asio::awaitable<bool> ShakeHands(std::shared_ptr<Connection> connection) {
+    connection->idle = connection->evictable = true;
+    connection->watchdog.Start(options_.header_timeout, connection);
+    const error_code error = co_await connection->transport->Handshake();
+    connection->watchdog.Stop();
+    connection->idle = connection->evictable = false;
+    co_return !error;
   }
 
   // One request and its response. False: the connection has come to its end.
   asio::awaitable<bool> ServeOne(std::shared_ptr<Connection> connection) {
-    tcp::socket& socket = connection->socket;
     if (connection->buffer.size() == 0) {
       connection->idle = connection->evictable = true;
       connection->watchdog.Start(options_.idle_timeout, connection);
-      auto [idle_error] = co_await socket.async_wait(tcp::socket::wait_read, kUseTuple);
+      const error_code idle_error = co_await ReadMore(connection);
       connection->watchdog.Stop();
       connection->idle = false;
       if (idle_error || draining_) co_return false;
@@ -405,7 +326,7 @@ class Server::Impl {
         if (!written) co_return false;
       }
       connection->watchdog.Start(options_.body_timeout, connection);
-      auto [body_error, body_read] = co_await beast::http::async_read(socket, connection->buffer, parser, kUseTuple);
+      const error_code body_error = co_await ReadBody(connection, parser);
       connection->watchdog.Stop();
       if (connection->watchdog.expired()) {
         problem = TooSlow("body", options_.body_timeout);
@@ -416,21 +337,32 @@ class Server::Impl {
       if (problem || body_error) co_return false;
     }
 
-    Request request;
-    request.method = std::string_view(message.method_string().data(), message.method_string().size());
-    request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
-    request.accept = JoinedHeader(message, beast::http::field::accept);
-    request.authorization = JoinedHeader(message, beast::http::field::authorization);
     const bool client_keeps = parser.keep_alive();
     const unsigned version = message.version();
     const bool head = message.method() == beast::http::verb::head;
-    request.body = std::move(parser.get().body());
 
-    Response response = co_await Call(connection, std::move(request));
-    const bool keep_alive = client_keeps && !draining_;
+    Response response;
+    const Asking asking;
+    Request request = TakeRequest(parser);
+    request.stop = asking.stop.get_token();
+    response = co_await Call(connection, std::move(request), asking.stop);
+    const bool is_stream = response.body.has_source();
+    // In HTTP/1.0 nothing but the connection's end shows the end of a stream.
+    const bool keep_alive = client_keeps && !draining_ && (!is_stream || version > 10);
     const std::string response_head = HeadOf(response, keep_alive, version);
-    if (head) response.body = {};
-    const bool sent = co_await Write(connection, response_head, std::move(response.body));
+    bool sent = false;
+    if (is_stream && !head) {
+      std::unique_ptr<BodySource> source = std::move(response.body).TakeSource();
+      const Status streamed = co_await WriteStream(connection, response_head, std::move(source), version, asking.stop);
+      if (!streamed.ok() && KindOf(streamed) != ErrorKind::kCancelled) {
+        spdlog::error("response cut off target=\"{}\" error=\"{}\"",
+                      std::string_view(message.target().data(), message.target().size()), streamed.message());
+      }
+      sent = streamed.ok();
+    } else {
+      if (head) response.body = {};
+      sent = co_await Write(connection, response_head, std::move(response.body));
+    }
     if (sent && !keep_alive) co_await Linger(connection);
     const bool open = sent && keep_alive;
     co_return open;
@@ -453,20 +385,67 @@ class Server::Impl {
       if (head_bytes > options_.header_bytes_max) co_return beast::http::error::header_limit;
       if (error == beast::http::error::need_more) error = {};
       if (error || parser.is_header_done()) co_return error;
-      auto [read_error, count] = co_await connection->socket.async_read_some(buffer.prepare(kReadBytes), kUseTuple);
+      const std::size_t before = buffer.size();
+      const error_code read_error = co_await ReadMore(connection);
       if (read_error) co_return read_error;
-      buffer.commit(count);
-      const asio::const_buffer all = buffer.data();
-      whole = lines.Take(text(all).substr(all.size() - count));
+      whole = lines.Take(text(buffer.data()).substr(before));
     }
   }
 
-  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request) {
+  asio::awaitable<error_code> ReadBody(std::shared_ptr<Connection> connection, Parser& parser) {
+    parser.eager(true);
+    for (;;) {
+      error_code error;
+      connection->buffer.consume(parser.put(connection->buffer.data(), error));
+      if (error == beast::http::error::need_more) error = {};
+      if (error || parser.is_done()) co_return error;
+      const error_code read_error = co_await ReadMore(connection);
+      if (read_error) co_return read_error;
+    }
+  }
+
+  // Into the buffer, until there is something.
+  asio::awaitable<error_code> ReadMore(std::shared_ptr<Connection> connection) {
+    beast::flat_buffer& buffer = connection->buffer;
+    const Transport::Read read = co_await connection->transport->ReadSome(buffer.prepare(kReadBytes));
+    buffer.commit(read.bytes);
+    co_return read.error;
+  }
+
+  // A client that leaves shows when something is read, so a little of its next request is read while it waits: its end
+  // requests the stop. One that only closes its sending side looks the same, and is rare; one that sends more than a
+  // little is no longer watched.
+  asio::awaitable<void> ReadAhead(std::shared_ptr<Connection> connection, std::stop_source stop) {
+    error_code error;
+    while (!error && connection->buffer.size() < kReadBytes) error = co_await ReadMore(connection);
+    connection->reading_ahead = false;
+    connection->read_ahead_ended.cancel();
+    if (error && error != asio::error::operation_aborted) stop.request_stop();
+  }
+
+  void StartReadAhead(const std::shared_ptr<Connection>& connection, const std::stop_source& stop) {
+    connection->reading_ahead = true;  // First: it may have ended when Spawn() returns.
+    if (!tasks_.Spawn("read ahead", ReadAhead(connection, stop))) connection->reading_ahead = false;
+  }
+
+  // What was read stays in the buffer. Nothing else may be cancelled by this, so nothing else may run.
+  asio::awaitable<void> EndReadAhead(std::shared_ptr<Connection> connection) {
+    while (connection->reading_ahead) {
+      error_code ignored;
+      connection->transport->socket().cancel(ignored);
+      connection->read_ahead_ended.expires_at(asio::steady_timer::time_point::max());
+      co_await connection->read_ahead_ended.async_wait(kUseTuple);
+    }
+  }
+
+  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request, std::stop_source stop) {
     const Lane lane = options_.lane(request);
     if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
-    HandlerPool& pool = lane == Lane::kLong ? long_calls_ : short_calls_;
-    const std::shared_ptr<tcp::socket> socket(connection, &connection->socket);
-    co_return co_await pool.Run(std::move(request), socket);
+    if (lane == Lane::kShort) co_return co_await short_calls_.Run(std::move(request), std::move(stop));
+    StartReadAhead(connection, stop);
+    Response response = co_await long_calls_.Run(std::move(request), std::move(stop));
+    co_await EndReadAhead(connection);
+    co_return response;
   }
 
   // Nothing is copied: an answer may be large, and this is the thread of all connections.
@@ -477,7 +456,7 @@ class Server::Impl {
     bool sent = true;
     for (auto& piece : pieces) {
       const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(piece)};
-      auto [error, count] = co_await asio::async_write(connection->socket, buffers, kUseTuple);
+      const error_code error = co_await connection->transport->Write(buffers);
       sent = !error;
       if (!sent) break;
       head.clear();
@@ -485,6 +464,52 @@ class Server::Impl {
     }
     connection->watchdog.Stop();
     co_return sent;
+  }
+
+  // kCancelled: the client has left, or is too slow. Other errors are the source's.
+  asio::awaitable<Status> WriteStream(std::shared_ptr<Connection> connection, std::string head,
+                                      std::unique_ptr<BodySource> source, unsigned version, std::stop_source stop) {
+    // Whatever ends the connection before the stream's own end must not look like one.
+    SetResetsAtClose(*connection->transport, true);
+    SourceReader reader(io_, std::move(source));
+    StartReadAhead(connection, stop);
+    const std::array<asio::const_buffer, 1> begin = {asio::buffer(head)};
+    bool sent = co_await WriteInTime(connection, begin);
+    while (sent) {
+      const Chunk chunk = co_await reader.Next(options_.chunk_timeout, stop.get_token());
+      CO_RETURN_NOT_OK(chunk.status());
+      if (!chunk->has_value()) break;
+      sent = co_await WriteChunk(connection, **chunk, version);
+    }
+    if (sent && version > 10) {
+      const std::array<asio::const_buffer, 1> end = {asio::buffer("0\r\n\r\n", 5)};
+      sent = co_await WriteInTime(connection, end);
+    }
+    if (!sent) co_return Cancelled("the client has left, or is too slow");
+    co_await EndReadAhead(connection);
+    SetResetsAtClose(*connection->transport, false);
+    co_return Status::OK();
+  }
+
+  asio::awaitable<bool> WriteChunk(std::shared_ptr<Connection> connection, std::string_view bytes, unsigned version) {
+    if (bytes.empty()) {
+      // In HTTP/1.1 it would be the end. Others have their turn before the source is asked again.
+      co_await asio::post(io_, asio::use_awaitable);
+      co_return true;
+    }
+    const std::string size = version > 10 ? fmt::format("{:x}\r\n", bytes.size()) : std::string();
+    const std::array<asio::const_buffer, 3> buffers = {asio::buffer(size), asio::buffer(bytes),
+                                                       asio::buffer("\r\n", version > 10 ? 2 : 0)};
+    const bool sent = co_await WriteInTime(connection, buffers);
+    co_return sent;
+  }
+
+  asio::awaitable<bool> WriteInTime(std::shared_ptr<Connection> connection,
+                                    std::span<const asio::const_buffer> buffers) {
+    connection->watchdog.Start(options_.write_timeout, connection);
+    const error_code error = co_await connection->transport->Write(buffers);
+    connection->watchdog.Stop();
+    co_return !error;
   }
 
   asio::awaitable<void> Refuse(std::shared_ptr<Connection> connection, Problem problem) {
@@ -497,14 +522,13 @@ class Server::Impl {
   // Closing with unread bytes makes the kernel send a reset, which can overtake the response on its way to the client
   // (RFC 9112, 9.6): say that we are done, and read on for a moment.
   asio::awaitable<void> Linger(std::shared_ptr<Connection> connection) {
-    error_code ignored;
-    connection->socket.shutdown(tcp::socket::shutdown_send, ignored);
     connection->watchdog.Start(kLingerTimeout, connection);
+    co_await connection->transport->EndWriting();
     std::array<char, 16384> scratch;
     for (std::size_t total = 0; total < kLingerBytesMax && !connection->watchdog.expired();) {
-      auto [error, count] = co_await connection->socket.async_read_some(asio::buffer(scratch), kUseTuple);
-      if (error) break;
-      total += count;
+      const Transport::Read read = co_await connection->transport->ReadSome(asio::buffer(scratch));
+      if (read.error) break;
+      total += read.bytes;
     }
     connection->watchdog.Stop();
   }

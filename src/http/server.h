@@ -17,6 +17,8 @@
 
 namespace millrace::http {
 
+class Transports;
+
 /// Called on a thread of its lane, several at once. What it throws becomes a 500.
 using Handler = std::function<Response(const Request&)>;
 
@@ -30,8 +32,9 @@ enum class Lane {
 using LaneOf = std::function<Lane(const Request&)>;
 
 struct ServerOptions {
-  std::string address = "127.0.0.1";  ///< An IPv4 or IPv6 address.
-  std::uint16_t port = 0;             ///< 0: the system chooses; see port().
+  std::string address = "127.0.0.1";         ///< An IPv4 or IPv6 address.
+  std::uint16_t port = 0;                    ///< 0: the system chooses; see port().
+  std::shared_ptr<Transports> transports{};  ///< What its connections speak over (transport.h); null: plain TCP.
   LaneOf lane = [](const Request&) { return Lane::kShort; };
   int short_handlers_max = 4;  ///< At once.
   int long_handlers_max = 32;  ///< At once.
@@ -50,8 +53,12 @@ struct ServerOptions {
   /// From a request's last byte to its response; then 504, and Request::stop is requested. One that has not had its
   /// turn by then is answered 503.
   std::chrono::milliseconds handler_timeout{30'000};
-  std::chrono::milliseconds write_timeout{30'000};  ///< For a response; then the connection is closed.
-  std::chrono::milliseconds idle_timeout{60'000};   ///< Between requests; then the connection is closed.
+  /// For a response, or each chunk of one that is made while it is sent; then the connection is closed.
+  std::chrono::milliseconds write_timeout{30'000};
+  /// From asking a BodySource for a chunk to having it; then the connection is closed. How long a body goes on in all
+  /// has no limit.
+  std::chrono::milliseconds chunk_timeout{60'000};
+  std::chrono::milliseconds idle_timeout{60'000};  ///< Between requests; then the connection is closed.
 };
 
 class Server {
@@ -66,8 +73,8 @@ class Server {
   std::uint16_t port() const;
 
   /// Takes no more connections, closes the idle ones, lets running requests end, and cuts off at the deadline what is
-  /// not done, requesting its stop. Returns when the last connection is closed and the last handler has returned: a
-  /// handler that blocks for ever blocks this too.
+  /// not done (a body without an end is not), requesting its stop. Returns when the last connection is closed and the
+  /// last handler has returned: a handler that blocks for ever blocks this too.
   void Stop(std::chrono::steady_clock::time_point deadline);
 
  private:

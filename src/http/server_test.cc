@@ -441,6 +441,15 @@ TEST(HttpServer, AClientThatSendsItsNextRequestHasNotLeft) {
   EXPECT_THAT(client.ReadOne(), HasSubstr("GET /health"));
 }
 
+TEST(HttpServer, ManyLongRequestsSentAtOnceAreAllAnswered) {
+  const auto server = StartServer({.lane = LaneByTarget});
+  TestClient client(server->port());
+  std::string bytes;
+  for (int i = 0; i < 500; ++i) bytes += kGetLong;
+  client.Send(bytes);
+  for (int i = 0; i < 500; ++i) ASSERT_THAT(client.ReadOne(), HasSubstr("GET /long")) << i;
+}
+
 TEST(HttpServer, BodiesTogetherAreBounded) {
   Gate gate;
   const auto server =

@@ -8,6 +8,7 @@
 #include <boost/asio/write.hpp>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace millrace::http {
 
@@ -32,6 +33,20 @@ class TestClient {
     return out;
   }
 
+  /// Up to the first `end`, and with it; what was read beyond it is kept. If the server closes before, what there is.
+  std::string ReadUntil(const std::string& end) {
+    std::size_t at = std::string::npos;
+    while ((at = pending_.find(end)) == std::string::npos) {
+      if (!ReadSome(pending_)) return std::exchange(pending_, {});
+    }
+    std::string out = pending_.substr(0, at + end.size());
+    pending_.erase(0, out.size());
+    return out;
+  }
+
+  /// How the server closed: boost::asio::error::eof, or connection_reset.
+  boost::system::error_code error() const { return error_; }
+
   /// One response with a Content-Length; what was read beyond it is kept. Empty: closed.
   std::string ReadOne(bool head = false) {
     std::string& out = pending_;
@@ -52,15 +67,15 @@ class TestClient {
  private:
   bool ReadSome(std::string& out) {
     std::array<char, 65536> chunk;
-    boost::system::error_code error;
-    const std::size_t n = socket_.read_some(boost::asio::buffer(chunk), error);
+    const std::size_t n = socket_.read_some(boost::asio::buffer(chunk), error_);
     out.append(chunk.data(), n);
-    return !error;
+    return !error_;
   }
 
   boost::asio::io_context io_;
   boost::asio::ip::tcp::socket socket_;
   std::string pending_;
+  boost::system::error_code error_;
 };
 
 inline int StatusOf(const std::string& response) {

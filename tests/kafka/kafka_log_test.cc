@@ -10,8 +10,11 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdlib>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -627,6 +630,7 @@ TEST(KafkaProperties, MistakesComeBackInLibrdkafkasWords) {
   }
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeKafkaProducer({{"bootstrap.servers", "x"}, {"no.such", "1"}}));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeKafkaProducer({}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeKafkaConfirmingProducer({}));
 }
 
 TEST(KafkaProperties, OffsetsAreNeverTakenFromTheGroup) {
@@ -673,6 +677,73 @@ TEST_F(KafkaLogTest, ProducerReportsWhatFailed) {
   MILLRACE_ASSERT_OK(producer->Append(Record(topic_, "x")));
   MILLRACE_ASSERT_OK(producer->Flush(30s));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, producer->Append(Record(topic_, std::string(2'000'000, 'x'))));
+}
+
+// What a ConfirmingProducer says of its records, by their payloads.
+class Settled {
+ public:
+  OnSettled Of(std::string payload) {
+    return [this, payload = std::move(payload)](const Result<Appended>& fate) {
+      const std::scoped_lock lock(mutex_);
+      EXPECT_TRUE(fates_.emplace(payload, fate).second) << payload << " is settled twice";
+      changed_.notify_all();
+    };
+  }
+  const std::map<std::string, Result<Appended>>& Wait(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, 30s, [&] { return fates_.size() >= count; }));
+    return fates_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, Result<Appended>> fates_;
+};
+
+TEST_F(KafkaLogTest, EachRecordHearsWhereItLies) {
+  CreateTopic(topic_, 2);
+  Settled settled;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      auto producer,
+      MakeKafkaConfirmingProducer({{"bootstrap.servers", Brokers()}, {"topic.metadata.propagation.max.ms", "100"}}));
+  for (int i = 0; i < 200; ++i) {
+    const std::string payload = std::to_string(i);
+    MILLRACE_ASSERT_OK(producer->Append(Record(topic_, payload, i % 2), settled.Of(payload)));
+    // One that fails is that one's matter.
+    if (i == 100) MILLRACE_ASSERT_OK(producer->Append(Record("nowhere", "lost", -1), settled.Of("lost")));
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput,
+                       producer->Append(Record(topic_, std::string(2'000'000, 'x')), settled.Of("large")));
+  const auto& fates = settled.Wait(201);
+  ASSERT_EQ(fates.size(), 201u);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, fates.at("lost"));
+  EXPECT_THAT(fates.at("lost").status().message(), HasSubstr("appending to topic nowhere"));
+  Member member(ConsumerProperties(), topic_, &lake_);
+  StepUntil({&member}, [&] { return lake_.total() == 200; });
+  for (int i = 0; i < 200; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const Appended at, fates.at(std::to_string(i)));
+    EXPECT_EQ(at.partition, i % 2);
+    const auto& payloads = lake_.payloads[{topic_, at.partition}];
+    ASSERT_LT(static_cast<std::size_t>(at.offset), payloads.size());
+    EXPECT_EQ(payloads[static_cast<std::size_t>(at.offset)], std::to_string(i));
+  }
+}
+
+TEST(KafkaDown, AFullQueueIsSaidAtOnceAndGivenUpAtTheEnd) {
+  Settled settled;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto producer, MakeKafkaConfirmingProducer({{"bootstrap.servers", "127.0.0.1:1"},
+                                                                            {"queue.buffering.max.messages", "50"}}));
+  for (int i = 0; i < 50; ++i) {
+    MILLRACE_ASSERT_OK(producer->Append(Record("clicks", "x", -1), settled.Of(std::to_string(i))));
+  }
+  const Status full = producer->Append(Record("clicks", "x", -1), settled.Of("50"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, full);
+  EXPECT_THAT(full.message(), HasSubstr("full"));
+  producer = nullptr;
+  const auto& fates = settled.Wait(50);
+  EXPECT_EQ(fates.size(), 50u);
+  for (const auto& [payload, fate] : fates) MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, fate);
 }
 
 // More records than the queue holds: Append() waits for room.

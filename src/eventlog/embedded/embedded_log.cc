@@ -197,6 +197,22 @@ class EmbeddedProducer final : public Producer {
   const std::shared_ptr<Fate> fate_ = std::make_shared<Fate>();
 };
 
+class EmbeddedConfirmingProducer final : public ConfirmingProducer {
+ public:
+  explicit EmbeddedConfirmingProducer(std::shared_ptr<EmbeddedStorage> storage) : storage_(std::move(storage)) {}
+  ~EmbeddedConfirmingProducer() override {
+    while (!storage_->Flush(fate_, std::chrono::minutes(1)).ok()) {
+    }
+  }
+  Status Append(OutgoingRecord record, OnSettled settled) override {
+    return storage_->Append(std::move(record), fate_, std::move(settled));
+  }
+
+ private:
+  const std::shared_ptr<EmbeddedStorage> storage_;
+  const std::shared_ptr<Fate> fate_ = std::make_shared<Fate>();
+};
+
 }  // namespace
 
 Result<std::shared_ptr<EmbeddedLog>> EmbeddedLog::Open(EmbeddedOptions options) {
@@ -206,6 +222,9 @@ Result<std::shared_ptr<EmbeddedLog>> EmbeddedLog::Open(EmbeddedOptions options) 
 
 std::unique_ptr<Consumer> EmbeddedLog::NewConsumer() { return std::make_unique<EmbeddedConsumer>(storage_); }
 std::unique_ptr<Producer> EmbeddedLog::NewProducer() { return std::make_unique<EmbeddedProducer>(storage_); }
+std::unique_ptr<ConfirmingProducer> EmbeddedLog::NewConfirmingProducer() {
+  return std::make_unique<EmbeddedConfirmingProducer>(storage_);
+}
 Status EmbeddedLog::EnforceRetention() { return storage_->EnforceRetention(); }
 
 }  // namespace millrace::eventlog

@@ -1,9 +1,10 @@
 /// The event log inside the process: RocksDB in one folder, used by one process at a time.
 ///
-/// A record is durable once Producer::Flush() has returned OK; many producers share one synced write. Offsets of a
-/// partition are contiguous and survive restarts, also when retention has removed every record. Every topic has the
-/// same number of partitions and exists from its first mention on. Each consumer is a group of its own: it is assigned
-/// all partitions at once, and they are never revoked.
+/// A record is durable once Producer::Flush() has returned OK, or ConfirmingProducer has told where it lies; many
+/// producers share one synced write, and one queue of 16 MiB. Offsets of a partition are contiguous and survive
+/// restarts, also when retention has removed every record. Every topic has the same number of partitions and exists
+/// from its first mention on. Each consumer is a group of its own: it is assigned all partitions at once, and they are
+/// never revoked.
 #pragma once
 
 #include <chrono>
@@ -20,7 +21,7 @@ namespace millrace::eventlog {
 
 class EmbeddedStorage;
 
-/// Of one record with its headers. Producer::Append() refuses a larger one (kInvalidInput).
+/// Of one record with its headers. Append() of a producer refuses a larger one (kInvalidInput).
 inline constexpr std::size_t kEmbeddedRecordBytesMax = 64 << 20;
 
 struct EmbeddedOptions {
@@ -43,6 +44,8 @@ class EmbeddedLog {
 
   std::unique_ptr<Consumer> NewConsumer();
   std::unique_ptr<Producer> NewProducer();
+  /// Its destructor waits until each record is written.
+  std::unique_ptr<ConfirmingProducer> NewConfirmingProducer();
 
   /// Happens by itself every minute; frees space now.
   Status EnforceRetention();

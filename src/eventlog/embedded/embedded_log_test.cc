@@ -10,9 +10,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -512,6 +515,103 @@ TEST_F(EmbeddedLogTest, BadArgumentsAreNamed) {
   MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, log->NewConsumer()->Bounds({kZero}, 1s));
 }
 
+// What ConfirmingProducer says of its records, by their payloads.
+class Settled {
+ public:
+  OnSettled Of(std::string payload) {
+    return [this, payload = std::move(payload)](const Result<Appended>& fate) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return !held_; });
+      EXPECT_TRUE(fates_.emplace(payload, fate).second) << payload << " is settled twice";
+      changed_.notify_all();
+    };
+  }
+  void Hold(bool held) {
+    const std::scoped_lock lock(mutex_);
+    held_ = held;
+    changed_.notify_all();
+  }
+  const std::map<std::string, Result<Appended>>& Wait(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return fates_.size() >= count; });
+    return fates_;
+  }
+  std::size_t count() {
+    const std::scoped_lock lock(mutex_);
+    return fates_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;
+  std::map<std::string, Result<Appended>> fates_;
+};
+
+TEST_F(EmbeddedLogTest, EachRecordHearsWhereItLies) {
+  Settled settled;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  const auto producer = log->NewConfirmingProducer();
+  for (int i = 0; i < 200; ++i) {
+    const std::string payload = std::to_string(i);
+    MILLRACE_ASSERT_OK(producer->Append(Record(payload, i % 2), settled.Of(payload)));
+  }
+  const auto& fates = settled.Wait(200);
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}, {kOne, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read);
+  for (int i = 0; i < 200; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const Appended at, fates.at(std::to_string(i)));
+    EXPECT_EQ(at.partition, i % 2);
+    const auto& payloads = read.payloads[{"clicks", at.partition}];
+    ASSERT_LT(static_cast<std::size_t>(at.offset), payloads.size()) << "it was not durable yet";
+    EXPECT_EQ(payloads[static_cast<std::size_t>(at.offset)], std::to_string(i));
+  }
+}
+
+TEST_F(EmbeddedLogTest, AFullQueueIsSaidAtOnce) {
+  constexpr std::size_t kBytes = 1 << 20;
+  Settled settled;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  const auto producer = log->NewConfirmingProducer();
+  settled.Hold(true);
+  std::size_t taken = 0;
+  Status full;
+  while (taken < 100) {
+    full = producer->Append(Record(std::string(kBytes, 'x')), settled.Of(std::to_string(taken)));
+    if (!full.ok()) break;
+    ++taken;
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, full);
+  EXPECT_THAT(full.message(), HasSubstr("no more are taken"));
+  EXPECT_EQ(taken, 16u) << "16 MiB";
+  EXPECT_EQ(settled.count(), 0u);
+  settled.Hold(false);
+  for (const auto& [payload, fate] : settled.Wait(taken)) MILLRACE_ASSERT_OK(fate);
+  // The room is given back just after the last of them has heard.
+  while (!(full = producer->Append(Record("after"), settled.Of("after"))).ok()) std::this_thread::yield();
+  MILLRACE_ASSERT_OK(settled.Wait(taken + 1).at("after"));
+}
+
+TEST_F(EmbeddedLogTest, AProducerThatEndsHasSettledEverything) {
+  Settled settled;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewConfirmingProducer();
+  for (int i = 0; i < 100; ++i) MILLRACE_ASSERT_OK(producer->Append(Record("x"), settled.Of(std::to_string(i))));
+  producer = nullptr;
+  EXPECT_EQ(settled.count(), 100u);
+}
+
+TEST_F(EmbeddedLogTest, WhatIsRefusedIsNotSettled) {
+  Settled settled;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewConfirmingProducer();
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, producer->Append(Record("x", 2), settled.Of("x")));
+  producer = nullptr;
+  EXPECT_EQ(settled.count(), 0u);
+}
+
 // A limit on the size of files stands for a full disk: both fail the write of RocksDB's log.
 TEST_F(EmbeddedLogTest, FailedWriteIsReportedAndLaterOnesWork) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
@@ -526,7 +626,13 @@ TEST_F(EmbeddedLogTest, FailedWriteIsReportedAndLaterOnesWork) {
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
   MILLRACE_ASSERT_OK(producer->Append(Record(std::string(256 * 1024, 'x'))));
   const Status failed = producer->Flush(10s);
+  Settled settled;
+  const auto confirming = log->NewConfirmingProducer();
+  const Status taken = confirming->Append(Record(std::string(256 * 1024, 'y')), settled.Of("y"));
+  const bool has_fate = taken.ok() && !settled.Wait(1).empty();
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  ASSERT_TRUE(has_fate);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, settled.Wait(1).at("y"));
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, failed);
   EXPECT_THAT(failed.message(), HasSubstr(path_));
 

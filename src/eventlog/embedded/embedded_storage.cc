@@ -276,7 +276,7 @@ Result<std::vector<TopicPartition>> EmbeddedStorage::Partitions(const std::vecto
   return all;
 }
 
-Status EmbeddedStorage::Append(OutgoingRecord record, const std::shared_ptr<Fate>& fate) {
+Status EmbeddedStorage::Append(OutgoingRecord record, const std::shared_ptr<Fate>& fate, OnSettled settled) {
   const int count = num_partitions_;
   if (record.partition >= count || record.partition < -1) {
     return InvalidInput("embedded log {}: {} has partitions 0 to {}, not {}", options_.path, record.topic, count - 1,
@@ -301,9 +301,13 @@ Status EmbeddedStorage::Append(OutgoingRecord record, const std::shared_ptr<Fate
     RETURN_NOT_OK(Partitions({target.topic}).status());
     lock.lock();
   }
+  if (settled && pending_bytes_ >= kPendingBytes) {
+    return Transient("embedded log {}: {} bytes wait to be written, and no more are taken", options_.path,
+                     pending_bytes_);
+  }
   settled_.wait(lock, [&] { return pending_bytes_ < kPendingBytes; });
   pending_bytes_ += value.size();
-  pending_.push_back({std::move(target), timestamp, std::move(value), fate});
+  pending_.push_back({std::move(target), timestamp, std::move(value), fate, std::move(settled)});
   ++fate->appended;
   if (pending_.size() == 1) pending_changed_.notify_one();
   return Status::OK();
@@ -332,6 +336,9 @@ void EmbeddedStorage::Run() {
     }
     if (!batch.empty()) {
       const Status status = Write(batch);
+      for (const Pending& p : batch) {
+        if (p.settled) p.settled(status.ok() ? Result<Appended>(Appended{p.target.partition, p.offset}) : status);
+      }
       std::lock_guard lock(mutex_);
       for (const Pending& p : batch) {
         pending_bytes_ -= p.value.size();
@@ -369,7 +376,8 @@ Status EmbeddedStorage::Write(std::vector<Pending>& batch) {
     PartitionState& state = at->second;
     state.max_timestamp = std::max(state.max_timestamp, p.timestamp);
     std::memcpy(p.value.data() + kMaxTimestampAt, &state.max_timestamp, sizeof(state.max_timestamp));
-    writes.Put(RecordKey(p.target, state.range.end++), p.value);
+    p.offset = state.range.end++;
+    writes.Put(RecordKey(p.target, p.offset), p.value);
   }
   for (const auto& [tp, state] : changed)
     writes.Put(PartitionKey('p', tp), PartitionValue(state.range, state.max_timestamp));

@@ -37,7 +37,9 @@ class EmbeddedStorage {
   /// Writes what is still queued.
   ~EmbeddedStorage();
 
-  Status Append(OutgoingRecord record, const std::shared_ptr<Fate>& fate);
+  /// Waits while the queue is full; with `settled`, which is then called as ConfirmingProducer promises, it does not:
+  /// kTransient.
+  Status Append(OutgoingRecord record, const std::shared_ptr<Fate>& fate, OnSettled settled = nullptr);
   Status Flush(const std::shared_ptr<Fate>& fate, std::chrono::milliseconds timeout);
 
   /// All partitions of the topics, which exist from now on.
@@ -70,6 +72,8 @@ class EmbeddedStorage {
     UnixMicros timestamp;
     std::string value;
     std::shared_ptr<Fate> fate;
+    OnSettled settled;
+    Offset offset = 0;  // Known once it is written.
   };
 
   explicit EmbeddedStorage(EmbeddedOptions options);

@@ -24,4 +24,8 @@ Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::s
 /// linger.ms 20, idempotent, keys spread as Java clients do (murmur2), unless given.
 Result<std::unique_ptr<Producer>> MakeKafkaProducer(std::map<std::string, std::string> properties);
 
+/// Likewise. Its queue is full at queue.buffering.max.messages or, unless given, at 64 MiB
+/// (queue.buffering.max.kbytes). A record waits linger.ms for others before it is sent.
+Result<std::unique_ptr<ConfirmingProducer>> MakeKafkaConfirmingProducer(std::map<std::string, std::string> properties);
+
 }  // namespace millrace::eventlog

@@ -1,0 +1,132 @@
+#include <fmt/format.h>
+
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/status.hpp>
+#include <iterator>
+
+#include "http/head_internal.h"
+
+namespace millrace::http {
+namespace {
+
+namespace beast = boost::beast;
+using boost::system::error_code;
+
+std::string JoinedHeader(const Parser::value_type& message, beast::http::field field) {
+  std::string out;
+  const auto [begin, end] = message.equal_range(field);
+  for (auto it = begin; it != end; ++it) {
+    if (!out.empty()) out += ", ";
+    out += std::string_view(it->value().data(), it->value().size());
+  }
+  return out;
+}
+
+Problem UrlTooLong(const ServerOptions& options) {
+  return {414, "uri_too_long", fmt::format("The URL is longer than {} bytes.", options.target_bytes_max), {}};
+}
+
+// "http://host/path" is what a proxy sends (RFC 9112, 3.2.2); the authority is not ours to judge.
+std::string OriginForm(std::string_view target) {
+  const auto scheme = target.find("://");
+  if (target.starts_with('/') || scheme == std::string_view::npos) return std::string(target);
+  const auto path = target.find_first_of("/?", scheme + 3);
+  if (path == std::string_view::npos) return "/";
+  return (target[path] == '?' ? "/" : "") + std::string(target.substr(path));
+}
+
+// Where the body ends must not be a matter of taste (RFC 9112, 6.1 and 6.3): whoever stands before us and takes another
+// coding, or a length beside one, for something else would see other requests on this connection than we do.
+std::optional<Problem> CheckTransferCoding(const Parser::value_type& message) {
+  if (message.count(beast::http::field::transfer_encoding) == 0) return std::nullopt;
+  if (message.version() < 11 || message.count(beast::http::field::content_length) != 0) {
+    return Problem{
+        400, "malformed_request", "Transfer-Encoding is not for HTTP/1.0, and not beside Content-Length.", {}};
+  }
+  const std::string coding = JoinedHeader(message, beast::http::field::transfer_encoding);
+  if (beast::iequals(coding, "chunked")) return std::nullopt;
+  return Problem{501, "transfer_coding", "The only transfer coding that is understood is 'chunked', alone.", {}};
+}
+
+}  // namespace
+
+bool FoldedLines::Take(std::string_view bytes) {
+  for (const char c : bytes) {
+    if (done_) return true;
+    if (line_is_empty_ && seen_a_line_ && (c == ' ' || c == '\t')) return false;
+    if (c == '\n') {
+      done_ = line_is_empty_ && seen_a_line_;
+      line_is_empty_ = true;
+    } else if (c != '\r') {
+      line_is_empty_ = false;
+      seen_a_line_ = true;
+    }
+  }
+  return true;
+}
+
+std::optional<Problem> ProblemOf(error_code error, const Parser& parser, const ServerOptions& options) {
+  if (error == beast::http::error::header_limit || error == beast::http::error::buffer_overflow) {
+    if (parser.get().target().empty()) return UrlTooLong(options);  // The request line has no end yet.
+    return Problem{431, "headers_too_large", fmt::format("The headers exceed {} bytes.", options.header_bytes_max), {}};
+  }
+  if (error == beast::http::error::body_limit) {
+    return Problem{413, "body_too_large", fmt::format("The body exceeds {} bytes.", options.body_bytes_max), {}};
+  }
+  // beast::http::error covers every violation of the grammar; the rest are errors of the socket, and nobody is
+  // listening.
+  if (error.category() != beast::http::make_error_code(beast::http::error::bad_method).category()) return std::nullopt;
+  if (error == beast::http::error::end_of_stream || error == beast::http::error::partial_message) return std::nullopt;
+  return Problem{400,
+                 "malformed_request",
+                 fmt::format("The request's {} is not valid HTTP/1.1: {}.", parser.is_header_done() ? "body" : "head",
+                             error.message()),
+                 {}};
+}
+
+Problem TooSlow(const char* part, std::chrono::milliseconds timeout) {
+  return Problem{
+      408, "too_slow", fmt::format("The request's {} did not arrive within {} ms.", part, timeout.count()), {}};
+}
+
+std::optional<Problem> CheckHead(const Parser::value_type& message, const ServerOptions& options) {
+  if (message.target().size() > options.target_bytes_max) return UrlTooLong(options);
+  const auto [begin, end] = message.equal_range(beast::http::field::host);
+  const auto hosts = std::distance(begin, end);
+  if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
+    return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
+  }
+  return CheckTransferCoding(message);
+}
+
+Request TakeRequest(Parser& parser) {
+  const auto& message = parser.get();
+  Request request;
+  request.method = std::string_view(message.method_string().data(), message.method_string().size());
+  request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
+  request.accept = JoinedHeader(message, beast::http::field::accept);
+  request.authorization = JoinedHeader(message, beast::http::field::authorization);
+  request.body = std::move(parser.get().body());
+  return request;
+}
+
+std::string HeadOf(const Response& response, bool keep_alive, unsigned version) {
+  const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
+  std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
+                                std::string_view(reason.data(), reason.size()));
+  if (!response.body.has_source()) {
+    out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
+  } else if (version > 10) {
+    out += "Transfer-Encoding: chunked\r\n";
+  }
+  if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
+  out += "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
+  if (!keep_alive) out += "Connection: close\r\n";
+  if (keep_alive && version == 10) out += "Connection: keep-alive\r\n";
+  for (const auto& [name, value] : response.headers) out += fmt::format("{}: {}\r\n", name, value);
+  out += "\r\n";
+  return out;
+}
+
+}  // namespace millrace::http

@@ -1,0 +1,54 @@
+#include "http/transport.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+namespace millrace::http {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+class TcpTransport final : public Transport {
+ public:
+  explicit TcpTransport(tcp::socket socket) : socket_(std::move(socket)) {}
+
+  asio::awaitable<error_code> Handshake() override { co_return error_code(); }
+
+  asio::awaitable<Read> ReadSome(asio::mutable_buffer buffer) override {
+    auto [error, bytes] = co_await socket_.async_read_some(buffer, asio::as_tuple(asio::use_awaitable));
+    co_return Read{error, bytes};
+  }
+
+  asio::awaitable<error_code> Write(std::span<const asio::const_buffer> buffers) override {
+    auto [error, bytes] = co_await asio::async_write(socket_, buffers, asio::as_tuple(asio::use_awaitable));
+    co_return error;
+  }
+
+  asio::awaitable<void> EndWriting() override {
+    error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    co_return;
+  }
+
+  tcp::socket& socket() override { return socket_; }
+
+ private:
+  tcp::socket socket_;
+};
+
+class PlainTcp final : public Transports {
+ public:
+  std::unique_ptr<Transport> Over(tcp::socket socket) override {
+    return std::make_unique<TcpTransport>(std::move(socket));
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<Transports> TcpTransports() { return std::make_shared<PlainTcp>(); }
+
+}  // namespace millrace::http
