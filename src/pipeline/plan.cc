@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "delta/table.h"
-#include "ingest/json/json_decoder.h"
+#include "ingest/formats.h"
 #include "model/dead_letters.h"
 #include "process/transform.h"
 
@@ -168,7 +168,7 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
 }
 
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
-  RETURN_NOT_OK(ingest::JsonDecoder::Make(config.decode).status());
+  RETURN_NOT_OK(ingest::MakeDecoder(config.decode).status());
   if (const auto overlaps = OverlappingPlaces(config); !overlaps.empty()) {
     return InvalidInput("{}", overlaps.front());
   }

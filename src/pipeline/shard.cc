@@ -67,7 +67,7 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
                                            ShardOptions options, const Clock& clock) {
   auto shard = std::unique_ptr<Shard>(new Shard(std::move(plan), std::move(options), clock));
   if (shard->options_.budget != nullptr) shard->letter_memory_ = shard->options_.budget->NewShare("dead letters");
-  ASSIGN_OR_RETURN(shard->decoder_, ingest::JsonDecoder::Make(shard->plan_->config.decode));
+  ASSIGN_OR_RETURN(shard->decoder_, ingest::EventDecoder::Make(shard->plan_->config.decode));
   const auto& relations = shard->plan_->relations;
   shard->transforms_.resize(relations.size());
   std::unique_ptr<sql::SqlSession> session;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "ingest/json/json_decoder.h"
+#include "ingest/event_decoder.h"
 #include "model/event_batch.h"
 #include "pipeline/earlier_judgements.h"
 #include "pipeline/plan.h"
@@ -127,7 +127,7 @@ class Shard {
   std::shared_ptr<const Plan> plan_;
   const ShardOptions options_;
   const Clock& clock_;
-  std::unique_ptr<ingest::JsonDecoder> decoder_;
+  std::unique_ptr<ingest::EventDecoder> decoder_;
   std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; [0] is empty.
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
   std::map<model::TopicPartition, Partition> partitions_;
