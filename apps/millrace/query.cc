@@ -163,8 +163,8 @@ Result<Reply> AskTheLake(const QueryFlags& options, pipeline::PipelineConfig con
     ASSIGN_OR_RETURN(auto folded, query::Fold(definition, *merge->folded, request.range, rows));
     ASSIGN_OR_RETURN(auto answer, query::MergeAndFinalize(*session, *merge, {std::move(folded)}));
     answer.as_of.version = snapshot->version;
-    ASSIGN_OR_RETURN(const auto progress, pipeline::Progress::Of(*table, plan->config.app_id,
-                                                                 plan->config.source.topics, plan->config.txn_ids));
+    ASSIGN_OR_RETURN(const auto progress,
+                     pipeline::Progress::Of(*table, plan->config.app_id, plan->topics(), plan->config.txn_ids));
     answer.as_of.offsets = progress.NextOffsets(*snapshot);
     answer.bytes_read = bytes_read;
     Reply reply;

@@ -1,19 +1,39 @@
 #include "pipeline/plan.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "delta/table.h"
 #include "ingest/formats.h"
+#include "ingest/provenance.h"
 #include "model/dead_letters.h"
 #include "process/transform.h"
 
 namespace millrace::pipeline {
 namespace {
 
-constexpr std::array kProvenance = {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn,
-                                    model::kTimestampColumn};
+constexpr const char* kOnlyInput = "input";
+
+/// What `source.topics`, `decode` and `event_time` of the file's top level say: the only input.
+Result<InputPlan> PlanInput(const PipelineConfig& config) {
+  InputPlan input{.name = kOnlyInput,
+                  .topics = config.source.topics,
+                  .decode = config.decode,
+                  .on_decode_error = config.on_decode_error,
+                  .event_time = config.event_time};
+  RETURN_NOT_OK(ingest::MakeDecoder(input.decode).status());
+  input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
+  if (!input.event_time) return input;
+  const auto events = ingest::EventSchema(input.decode);
+  input.event_time_column = events->GetFieldIndex(input.event_time->column);
+  if (input.event_time_column < 0) {
+    return InvalidInput("event_time.column: no column '{}' in decode.columns", input.event_time->column);
+  }
+  if (events->field(input.event_time_column)->type()->id() != arrow::Type::TIMESTAMP) {
+    return InvalidInput("event_time.column: '{}' is not a timestamp", input.event_time->column);
+  }
+  return input;
+}
 
 Result<int> FindRelation(const std::vector<RelationPlan>& relations, const std::string& name,
                          const std::string& wanted_by) {
@@ -41,7 +61,11 @@ Status AddTransforms(const PipelineConfig& config, sql::SqlSession* session, std
       const int parent_index = static_cast<int>(parent - relations.begin());
       ASSIGN_OR_RETURN(const auto made,
                        process::Transform::Make(*session, transform.name, transform.sql, from, parent->schema));
-      relations.push_back({transform.name, parent_index, transform.sql, made->output_schema()});
+      relations.push_back({.name = transform.name,
+                           .input = parent->input,
+                           .parent = parent_index,
+                           .sql = transform.sql,
+                           .schema = made->output_schema()});
       it = waiting.erase(it);
       progressed = true;
     }
@@ -73,7 +97,7 @@ void PlanRescued(const ingest::DecodeSpec& decode, TablePlan& table) {
   }
 }
 
-Result<TablePlan> PlanEventTable(const TableConfig& config, const ingest::DecodeSpec& decode,
+Result<TablePlan> PlanEventTable(const TableConfig& config, const std::vector<InputPlan>& inputs,
                                  const std::vector<RelationPlan>& relations) {
   TablePlan table;
   table.name = config.name;
@@ -82,10 +106,14 @@ Result<TablePlan> PlanEventTable(const TableConfig& config, const ingest::Decode
   table.on_new_column = config.on_new_column;
   ASSIGN_OR_RETURN(table.relation, FindRelation(relations, config.from, "table '" + config.name + "'"));
   const auto& source = *relations[table.relation].schema;
+  const auto is_provenance = [](const std::string& name) {
+    return std::find(ingest::kProvenanceColumns.begin(), ingest::kProvenanceColumns.end(), name) !=
+           ingest::kProvenanceColumns.end();
+  };
   arrow::FieldVector fields;
   for (int i = 0; i < source.num_fields(); ++i) {
     const auto& name = source.field(i)->name();
-    if (!config.metadata && std::find(kProvenance.begin(), kProvenance.end(), name) != kProvenance.end()) continue;
+    if (!config.metadata && is_provenance(name)) continue;
     table.columns.push_back(i);
     fields.push_back(source.field(i));
   }
@@ -106,7 +134,7 @@ Result<TablePlan> PlanEventTable(const TableConfig& config, const ingest::Decode
     }
   }
   table.schema = arrow::schema(std::move(fields));
-  PlanRescued(decode, table);
+  PlanRescued(inputs[relations[table.relation].input].decode, table);
   ASSIGN_OR_RETURN(const auto checked, delta::SchemaToJson(*table.schema));
   static_cast<void>(checked);
   return table;
@@ -142,10 +170,27 @@ std::string_view ToString(TableKind kind) {
   return "events";
 }
 
+int Plan::InputOf(const std::string& topic) const {
+  const auto reads = [&](const InputPlan& input) {
+    return std::find(input.topics.begin(), input.topics.end(), topic) != input.topics.end();
+  };
+  const auto input = std::find_if(inputs.begin(), inputs.end(), reads);
+  MILLRACE_CHECK(input != inputs.end(), "no input reads topic {}", topic);
+  return static_cast<int>(input - inputs.begin());
+}
+
+std::vector<std::string> Plan::topics() const {
+  std::vector<std::string> all;
+  for (const auto& input : inputs) all.insert(all.end(), input.topics.begin(), input.topics.end());
+  return all;
+}
+
 std::vector<std::string> Plan::StagesOf(int table) const {
   std::vector<std::string> stages = {"decode", "event_time"};
   const auto& plan = tables[table];
-  for (int r = plan.relation; r > 0; r = relations[r].parent) stages.push_back("transform:" + relations[r].name);
+  for (int r = plan.relation; relations[r].parent >= 0; r = relations[r].parent) {
+    stages.push_back("transform:" + relations[r].name);
+  }
   if (plan.kind == TableKind::kAggregate) stages.push_back("aggregate:" + plan.name);
   if (plan.kind == TableKind::kEvents) stages.push_back("table:" + plan.name);
   return stages;
@@ -168,13 +213,16 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
 }
 
 Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
-  RETURN_NOT_OK(ingest::MakeDecoder(config.decode).status());
+  std::vector<InputPlan> inputs;
+  ASSIGN_OR_RETURN(inputs.emplace_back(), PlanInput(config));
   if (const auto overlaps = OverlappingPlaces(config); !overlaps.empty()) {
     return InvalidInput("{}", overlaps.front());
   }
-  config.decode.watch = ingest::MakeFieldWatch(config.decode.columns);
-  auto event_schema = ingest::EventSchema(config.decode);
-  std::vector<RelationPlan> relations = {{"input", -1, "", event_schema}};
+  std::vector<RelationPlan> relations;
+  for (const auto& input : inputs) {
+    relations.push_back(
+        {.name = input.name, .input = static_cast<int>(relations.size()), .schema = ingest::EventSchema(input.decode)});
+  }
   std::unique_ptr<sql::SqlSession> session;
   if (!config.transforms.empty() || !config.aggregates.empty()) {
     ASSIGN_OR_RETURN(session, sql::SqlSession::Make());
@@ -183,7 +231,7 @@ Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
 
   std::vector<TablePlan> tables;
   for (const auto& table : config.tables) {
-    ASSIGN_OR_RETURN(auto planned, PlanEventTable(table, config.decode, relations));
+    ASSIGN_OR_RETURN(auto planned, PlanEventTable(table, inputs, relations));
     tables.push_back(std::move(planned));
   }
   for (const auto& aggregate : config.aggregates) {
@@ -196,19 +244,8 @@ Result<std::shared_ptr<const Plan>> MakePlan(PipelineConfig config) {
   letters.schema = model::DeadLetterSchema();
   tables.push_back(std::move(letters));
 
-  int event_time_column = -1;
-  if (config.event_time) {
-    event_time_column = event_schema->GetFieldIndex(config.event_time->column);
-    if (event_time_column < 0) {
-      return InvalidInput("event_time.column: no column '{}' in decode.columns", config.event_time->column);
-    }
-    if (event_schema->field(event_time_column)->type()->id() != arrow::Type::TIMESTAMP) {
-      return InvalidInput("event_time.column: '{}' is not a timestamp", config.event_time->column);
-    }
-  }
   return std::make_shared<const Plan>(Plan{.config = std::move(config),
-                                           .event_schema = std::move(event_schema),
-                                           .event_time_column = event_time_column,
+                                           .inputs = std::move(inputs),
                                            .relations = std::move(relations),
                                            .tables = std::move(tables)});
 }

@@ -29,7 +29,11 @@ TEST(Plan, KnowsRelationsTablesAndStages) {
   EXPECT_THAT(plan->StagesOf(kRaw), ElementsAre("decode", "event_time", "table:raw"));
   EXPECT_THAT(plan->StagesOf(kCleaned), ElementsAre("decode", "event_time", "transform:clean", "table:cleaned"));
   EXPECT_THAT(plan->StagesOf(kSums), ElementsAre("decode", "event_time", "transform:clean", "aggregate:sums"));
-  EXPECT_EQ(plan->event_time_column, 2);
+  ASSERT_EQ(plan->inputs.size(), 1u);
+  EXPECT_EQ(plan->inputs[0].name, "input");
+  EXPECT_EQ(plan->inputs[0].event_time_column, 2);
+  EXPECT_THAT(plan->topics(), ElementsAre("events"));
+  EXPECT_EQ(plan->InputOf("events"), 0);
 }
 
 TEST(Plan, TransformsMayBeWrittenInAnyOrder) {
