@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/nearest_name.h"
+#include "ingest/formats.h"
 #include "model/event_batch.h"
 #include "pipeline/config_internal.h"
 
@@ -180,8 +181,9 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
 }  // namespace
 
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
-  int json = 0;
-  decode.Choice<int>("format", {{"json", 0}}, json, {"avro", "protobuf", "csv"});
+  std::vector<std::pair<std::string, std::string>> formats;
+  for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, format.name);
+  decode.Choice<std::string>("format", formats, config.decode.format, {"avro", "protobuf", "csv"});
   decode.Choice<ingest::UnknownFields>("unknown_fields",
                                        {{"ignore", ingest::UnknownFields::kIgnore},
                                         {"reject", ingest::UnknownFields::kReject},
