@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "ingest/added_columns.h"
-#include "ingest/json/json_decoder.h"
+#include "ingest/event_decoder.h"
 
 namespace {
 
@@ -46,10 +46,10 @@ void Require(bool condition) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const auto ignoring = millrace::ingest::JsonDecoder::Make(AllTypes(UnknownFields::kIgnore)).ValueOrDie();
-  static const auto rescuing = millrace::ingest::JsonDecoder::Make(AllTypes(UnknownFields::kRescue)).ValueOrDie();
+  static const auto ignoring = millrace::ingest::EventDecoder::Make(AllTypes(UnknownFields::kIgnore)).ValueOrDie();
+  static const auto rescuing = millrace::ingest::EventDecoder::Make(AllTypes(UnknownFields::kRescue)).ValueOrDie();
   static const auto any =
-      millrace::ingest::JsonDecoder::Make({.columns = {}, .unknown_fields = UnknownFields::kIgnore}).ValueOrDie();
+      millrace::ingest::EventDecoder::Make({.columns = {}, .unknown_fields = UnknownFields::kIgnore}).ValueOrDie();
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
   millrace::model::FetchedRecords records;
   records.source = {"fuzz", 0};

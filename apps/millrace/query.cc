@@ -154,8 +154,8 @@ Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig confi
   for (const auto& table_plan : plan->tables) {
     if (table_plan.name != options.aggregate || table_plan.kind != config::TableKind::kAggregate) continue;
     ASSIGN_OR_RETURN(const auto table, delta::Table::Open(objectstore::Below(lake, table_plan.name)));
-    ASSIGN_OR_RETURN(const auto progress, pipeline::Progress::Of(*table, plan->config.app_id,
-                                                                 plan->config.source.topics, plan->config.txn_ids));
+    ASSIGN_OR_RETURN(const auto progress,
+                     pipeline::Progress::Of(*table, plan->config.app_id, plan->topics(), plan->config.txn_ids));
     const auto budget = MemoryBudget::Make(kLakeQuestionBytes);
     query::AggregateReader reader(
         {.definition = table_plan.aggregate->definition,

@@ -10,7 +10,9 @@
 #include <fstream>
 #include <regex>
 
+#include "base/quantity_text.h"
 #include "config/config_internal.h"
+#include "ingest/formats.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::config {
@@ -159,6 +161,15 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.serve->answer_rows_max, 10);
   EXPECT_EQ(config.serve->concurrent_queries, 3);
   EXPECT_EQ(config.log.format, "json");
+}
+
+TEST(ConfigLoad, TheFormatsAreThoseThatThereAreDecodersOf) {
+  for (const auto& format : ingest::Formats()) {
+    const auto loaded =
+        LoadConfigText(With("decode:\n", fmt::format("decode:\n  format: {}\n", format.name)), "p.yaml");
+    EXPECT_THAT(Messages(loaded), IsEmpty()) << format.name;
+    EXPECT_EQ(loaded.config.decode.format, format.name);
+  }
 }
 
 TEST(ConfigLoad, OffsetsToStartFrom) {

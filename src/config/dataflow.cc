@@ -15,7 +15,8 @@
 #include "delta/data/partition_values.h"
 #include "delta/log/table_properties.h"
 #include "delta/table.h"
-#include "ingest/json/json_decoder.h"
+#include "ingest/formats.h"
+#include "ingest/provenance.h"
 #include "model/dead_letters.h"
 #include "model/event_batch.h"
 #include "process/transform.h"
@@ -24,8 +25,7 @@
 namespace millrace::config {
 namespace {
 
-constexpr std::array kProvenance = {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn,
-                                    model::kTimestampColumn};
+constexpr const char* kOnlyInput = "input";
 
 int ToInt(const std::ssub_match& digits) {
   int number = 0;
@@ -127,29 +127,37 @@ class Planner {
 
   void PlanEvents() {
     if (nodes_.columns == nullptr) return;
-    if (const Status decodes = ingest::JsonDecoder::Make(config_.decode).status(); !decodes.ok()) {
+    if (const Status decodes = ingest::MakeDecoder(config_.decode).status(); !decodes.ok()) {
       return Add(*nodes_.columns, "decode.columns: " + decodes.message());
     }
-    flow_.event_schema = ingest::EventSchema(config_.decode);
-    AddRelation({.name = "input", .schema = flow_.event_schema});
-    PlanEventTime();
+    // What `source.topics`, `decode` and `event_time` of the file's top level say: the only input.
+    InputPlan input{.name = kOnlyInput,
+                    .topics = config_.source.topics,
+                    .decode = config_.decode,
+                    .on_decode_error = config_.on_decode_error,
+                    .event_time = config_.event_time};
+    input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
+    const auto schema = ingest::EventSchema(input.decode);
+    PlanEventTime(*schema, input);
+    flow_.inputs.push_back(std::move(input));
+    AddRelation({.name = kOnlyInput, .schema = schema});
   }
 
-  void PlanEventTime() {
-    if (nodes_.event_time_column == nullptr || !config_.event_time) return;
-    const auto& name = config_.event_time->column;
-    const int column = flow_.event_schema->GetFieldIndex(name);
+  void PlanEventTime(const arrow::Schema& events, InputPlan& input) {
+    if (nodes_.event_time_column == nullptr || !input.event_time) return;
+    const auto& name = input.event_time->column;
+    const int column = events.GetFieldIndex(name);
     if (column < 0) {
       std::vector<std::string> timestamps;
-      for (const auto& field : flow_.event_schema->fields()) {
+      for (const auto& field : events.fields()) {
         if (field->type()->id() == arrow::Type::TIMESTAMP) timestamps.push_back(field->name());
       }
       Add(*nodes_.event_time_column, fmt::format("event_time.column: there is no column '{}' in decode.columns{}", name,
                                                  DidYouMean(name, timestamps)));
-    } else if (flow_.event_schema->field(column)->type()->id() != arrow::Type::TIMESTAMP) {
+    } else if (events.field(column)->type()->id() != arrow::Type::TIMESTAMP) {
       Add(*nodes_.event_time_column, fmt::format("event_time.column: '{}' is not a timestamp", name));
     } else {
-      flow_.event_time_column = column;
+      input.event_time_column = column;
     }
   }
 
@@ -231,7 +239,11 @@ class Planner {
     const auto made =
         process::Transform::Make(*session_, transform.name, transform.sql, input, flow_.relations[*parent].schema);
     if (!made.ok()) return AddSqlFinding(node, transform.sql, made.status());
-    AddRelation({transform.name, *parent, transform.sql, (*made)->output_schema()});
+    AddRelation({.name = transform.name,
+                 .input = flow_.relations[*parent].input,
+                 .parent = *parent,
+                 .sql = transform.sql,
+                 .schema = (*made)->output_schema()});
   }
 
   bool IsInCircle(std::size_t start) const {
@@ -263,7 +275,8 @@ class Planner {
     arrow::FieldVector fields;
     for (int i = 0; i < source.num_fields(); ++i) {
       const auto& name = source.field(i)->name();
-      if (!config.metadata && std::find(kProvenance.begin(), kProvenance.end(), name) != kProvenance.end()) continue;
+      const auto& provenance = ingest::kProvenanceColumns;
+      if (!config.metadata && std::find(provenance.begin(), provenance.end(), name) != provenance.end()) continue;
       table.columns.push_back(i);
       fields.push_back(source.field(i));
     }
@@ -283,7 +296,7 @@ class Planner {
                  fmt::format("table '{}': partition_by names every column; a file needs at least one", config.name));
     }
     table.schema = arrow::schema(std::move(fields));
-    PlanRescued(config_.decode, table);
+    PlanRescued(flow_.inputs[flow_.relations[*relation].input].decode, table);
     CheckCreation(at.name, "table", table);
     flow_.tables.push_back(std::move(table));
   }
@@ -395,10 +408,27 @@ std::string_view ToString(TableKind kind) {
   return "events";
 }
 
+int Dataflow::InputOf(const std::string& topic) const {
+  const auto reads = [&](const InputPlan& input) {
+    return std::find(input.topics.begin(), input.topics.end(), topic) != input.topics.end();
+  };
+  const auto input = std::find_if(inputs.begin(), inputs.end(), reads);
+  MILLRACE_CHECK(input != inputs.end(), "no input reads topic {}", topic);
+  return static_cast<int>(input - inputs.begin());
+}
+
+std::vector<std::string> Dataflow::topics() const {
+  std::vector<std::string> all;
+  for (const auto& input : inputs) all.insert(all.end(), input.topics.begin(), input.topics.end());
+  return all;
+}
+
 std::vector<std::string> Dataflow::StagesOf(int table) const {
   std::vector<std::string> stages = {"decode", "event_time"};
   const auto& plan = tables[table];
-  for (int r = plan.relation; r > 0; r = relations[r].parent) stages.push_back("transform:" + relations[r].name);
+  for (int r = plan.relation; relations[r].parent >= 0; r = relations[r].parent) {
+    stages.push_back("transform:" + relations[r].name);
+  }
   if (plan.kind == TableKind::kAggregate) stages.push_back("aggregate:" + plan.name);
   if (plan.kind == TableKind::kEvents) stages.push_back("table:" + plan.name);
   return stages;

@@ -16,15 +16,27 @@
 
 #include "base/status.h"
 #include "config/config.h"
+#include "ingest/decode_spec.h"
 #include "process/aggregate_plan.h"
 
 namespace millrace::config {
 
-/// A named stream of batches: relation 0 is "input" (the decoded events), the others are transforms. A relation's
-/// parent always has a smaller index.
+/// A stream of events: topics whose records are decoded by one schema and one rule of event time.
+struct InputPlan {
+  std::string name;  ///< Of its relation.
+  std::vector<std::string> topics;
+  ingest::DecodeSpec decode;
+  OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
+  std::optional<EventTimeConfig> event_time;
+  int event_time_column = -1;  ///< Of event_time, in the events; -1: none is configured.
+};
+
+/// A named stream of batches: the events of an input, or a transform of another relation, its parent, which always has
+/// a smaller index.
 struct RelationPlan {
   std::string name;
-  int parent = -1;
+  int input = 0;    ///< Whose records its rows are.
+  int parent = -1;  ///< -1: the events themselves.
   std::string sql;
   std::shared_ptr<arrow::Schema> schema;
 };
@@ -52,10 +64,14 @@ struct TablePlan {
 };
 
 struct Dataflow {
-  std::shared_ptr<arrow::Schema> event_schema;
-  int event_time_column = -1;  ///< In event_schema; -1: none is configured.
-  std::vector<RelationPlan> relations;
-  std::vector<TablePlan> tables;  ///< The dead-letter table is the last.
+  std::vector<InputPlan> inputs;        ///< No topic is in two of them.
+  std::vector<RelationPlan> relations;  ///< The events of each input first, in their order.
+  std::vector<TablePlan> tables;        ///< The dead-letter table is the last.
+
+  /// The input that reads this topic, which one of them does.
+  int InputOf(const std::string& topic) const;
+  /// Of all inputs.
+  std::vector<std::string> topics() const;
 
   int num_tables() const { return static_cast<int>(tables.size()); }
   int num_data_tables() const { return num_tables() - 1; }  ///< Events and aggregates: all before the dead letters.

@@ -7,6 +7,7 @@
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
+#include "ingest/formats.h"
 #include "model/event_batch.h"
 
 namespace millrace::config {
@@ -181,8 +182,9 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
 }  // namespace
 
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
-  int json = 0;
-  decode.Choice<int>("format", {{"json", 0}}, json, {"avro", "protobuf", "csv"});
+  std::vector<std::pair<std::string, std::string>> formats;
+  for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, format.name);
+  decode.Choice<std::string>("format", formats, config.decode.format, {"avro", "protobuf", "csv"});
   decode.Choice<ingest::UnknownFields>("unknown_fields",
                                        {{"ignore", ingest::UnknownFields::kIgnore},
                                         {"reject", ingest::UnknownFields::kReject},

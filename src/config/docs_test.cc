@@ -9,6 +9,7 @@
 #include <set>
 
 #include "config/config_internal.h"
+#include "ingest/formats.h"
 
 namespace millrace::config {
 namespace {
@@ -166,6 +167,29 @@ aggregates: [{}]
                        (is_section && reference.find(key) != std::string::npos);
     EXPECT_TRUE(there) << key << " is not in docs/configuration.md";
   }
+}
+
+TEST(ConfigDocs, EveryFormatIsInTheSchemaAndTheReference) {
+  Findings findings;
+  const auto schema = ParseConfigTree(ReadSourceFile("share/millrace/pipeline.schema.json"), "schema", findings);
+  const auto* node = &schema;
+  for (const char* key : {"properties", "decode", "properties", "format", "anyOf"}) {
+    node = node->Find(key);
+    ASSERT_NE(node, nullptr) << key;
+  }
+  std::set<std::string> in_schema;
+  for (const auto& name : node->items.at(0).Find("enum")->items) in_schema.insert(name.text);
+
+  const auto reference = ReadSourceFile("docs/configuration.md");
+  const auto row = reference.find("| `decode.format` | ") + std::string("| `decode.format` | ").size();
+  const auto in_reference = reference.substr(row, reference.find(" |", row) - row);
+
+  std::set<std::string> known;
+  for (const auto& format : ingest::Formats()) {
+    known.emplace(format.name);
+    EXPECT_NE(in_reference.find(fmt::format("`{}`", format.name)), std::string::npos) << format.name;
+  }
+  EXPECT_EQ(in_schema, known);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "ingest/field_watch.h"
-#include "model/event_batch.h"
+#include "ingest/provenance.h"
 
 namespace millrace::ingest {
 
@@ -19,18 +19,17 @@ std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& column
   return std::make_shared<FieldWatch>(std::move(fields));
 }
 
-std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec) {
+std::shared_ptr<arrow::Schema> DecodedSchema(const DecodeSpec& spec) {
   arrow::FieldVector fields;
-  fields.reserve(spec.columns.size() + 5);
+  fields.reserve(spec.columns.size() + 1);
   for (const ColumnSpec& column : spec.columns) fields.push_back(arrow::field(column.name, column.type));
   if (spec.has_rescued_column()) fields.push_back(arrow::field(std::string(kRescuedColumn), arrow::utf8()));
-  const auto metadata = [&](std::string_view name, std::shared_ptr<arrow::DataType> type) {
-    fields.push_back(arrow::field(std::string(name), std::move(type), /*nullable=*/false));
-  };
-  metadata(model::kTopicColumn, arrow::dictionary(arrow::int32(), arrow::utf8()));
-  metadata(model::kPartitionColumn, arrow::int32());
-  metadata(model::kOffsetColumn, arrow::int64());
-  metadata(model::kTimestampColumn, arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"));
+  return arrow::schema(std::move(fields));
+}
+
+std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec) {
+  arrow::FieldVector fields = DecodedSchema(spec)->fields();
+  fields.insert(fields.end(), ProvenanceFields().begin(), ProvenanceFields().end());
   return arrow::schema(std::move(fields));
 }
 

@@ -12,7 +12,7 @@ namespace millrace::ingest {
 
 class FieldWatch;
 
-/// How the JSON value of a timestamp column reads.
+/// How the value of a timestamp column reads.
 enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros, kNanos };
 
 /// What becomes of the keys that no declared column takes.
@@ -38,6 +38,7 @@ struct ColumnSpec {
 };
 
 struct DecodeSpec {
+  std::string format = "json";  ///< One of Formats(), see formats.h.
   std::vector<ColumnSpec> columns;
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
@@ -50,8 +51,10 @@ struct DecodeSpec {
 /// For `watch`, of these columns.
 std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& columns);
 
-/// The declared columns (nullable, in order), kRescuedColumn if there is one, then _topic dictionary<int32, utf8>,
-/// _partition int32, _offset int64, _timestamp timestamp[us, UTC] (not null).
+/// What a decoder gives: the declared columns (nullable, in order), then kRescuedColumn if there is one.
+std::shared_ptr<arrow::Schema> DecodedSchema(const DecodeSpec& spec);
+
+/// What events are: DecodedSchema() and ProvenanceFields(), see provenance.h.
 std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec);
 
 }  // namespace millrace::ingest

@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "ingest/json/json_decoder.h"
+#include "ingest/event_decoder.h"
 
 namespace millrace::ingest {
 
 /// One batch of partition t[0], offsets from 0.
-inline Decoded DecodeAll(JsonDecoder& decoder, const std::vector<std::string>& documents) {
+inline Decoded DecodeAll(EventDecoder& decoder, const std::vector<std::string>& documents) {
   model::FetchedRecords records;
   records.source = {"t", 0};
   for (const std::string& document : documents) {

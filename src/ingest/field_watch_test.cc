@@ -33,9 +33,9 @@ class FieldWatchTest : public ::testing::Test {
   }
   ~FieldWatchTest() override { spdlog::set_default_logger(before_); }
 
-  std::unique_ptr<JsonDecoder> Decoder() { return JsonDecoder::Make(spec_).ValueOrDie(); }
+  std::unique_ptr<EventDecoder> Decoder() { return EventDecoder::Make(spec_).ValueOrDie(); }
 
-  static void Decode(JsonDecoder& decoder, const std::string& document, std::int64_t times) {
+  static void Decode(EventDecoder& decoder, const std::string& document, std::int64_t times) {
     DecodeAll(decoder, std::vector<std::string>(static_cast<std::size_t>(times), document));
   }
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ingest/json/json_decoder.h"
+#include "ingest/event_decoder.h"
 
 namespace millrace::ingest {
 namespace {
@@ -77,7 +77,7 @@ void Decode(benchmark::State& state, bool spaced, bool sparse, UnknownFields unk
       bytes += documents[i].size();
     }
   }
-  auto decoder = JsonDecoder::Make(ClickSpec(unknown_fields)).ValueOrDie();
+  auto decoder = EventDecoder::Make(ClickSpec(unknown_fields)).ValueOrDie();
   for (auto _ : state) {
     for (const model::FetchedRecords& batch : batches) {
       Decoded decoded = decoder->Decode(batch).ValueOrDie();

@@ -18,9 +18,9 @@ using std::chrono::steady_clock;
 // Behind ingest and answers, which share the cores.
 constexpr int kNiceness = 10;
 
-bool Leads(const WorkerStatus& status, const config::SourceConfig& source) {
+bool Leads(const WorkerStatus& status, const std::string& first_topic) {
   return std::any_of(status.partitions.begin(), status.partitions.end(), [&](const auto& partition) {
-    return partition.source.partition == 0 && partition.source.topic == source.topics.front();
+    return partition.source.partition == 0 && partition.source.topic == first_topic;
   });
 }
 
@@ -72,7 +72,7 @@ void Maintainer::Loop() {
 
 void Maintainer::RunRound() {
   const auto status = worker_.Describe();
-  if (!status.ok() || status->state != "running" || !Leads(*status, worker_.plan().config.source)) return;
+  if (!status.ok() || status->state != "running" || !Leads(*status, worker_.plan().topics().front())) return;
   for (std::size_t i = 0; i < tables_.size() && !stopping(); ++i) {
     MaintainTable(static_cast<int>(i), tables_[i], status->watermark);
   }

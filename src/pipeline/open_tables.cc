@@ -75,8 +75,7 @@ delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
 }
 
 Result<OpenTable> WithProgress(const Plan& plan, std::shared_ptr<delta::Table> table) {
-  ASSIGN_OR_RETURN(auto progress,
-                   Progress::Of(*table, plan.config.app_id, plan.config.source.topics, plan.config.txn_ids));
+  ASSIGN_OR_RETURN(auto progress, Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
   return OpenTable{std::move(table), std::move(progress)};
 }
 

@@ -23,7 +23,6 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
 
 Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config) {
   ASSIGN_OR_RETURN(auto flow, config::PlanDataflow(config));
-  config.decode.watch = ingest::MakeFieldWatch(config.decode.columns);
   return std::make_shared<const Plan>(Plan{std::move(flow), std::move(config)});
 }
 

@@ -11,16 +11,22 @@
 namespace millrace::pipeline {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 TEST(Plan, HoldsTheConfigurationAndItsDataflow) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(TestConfig()));
   EXPECT_EQ(plan->config.name, "test");
-  EXPECT_NE(plan->config.decode.watch, nullptr);
+  EXPECT_NE(plan->inputs[0].decode.watch, nullptr);
   ASSERT_EQ(plan->tables.size(), 4u);
   EXPECT_EQ(plan->tables[kCleaned].relation, 1);
   EXPECT_EQ(plan->dead_letters(), kLetters);
+  ASSERT_EQ(plan->inputs.size(), 1u);
+  EXPECT_EQ(plan->inputs[0].name, "input");
+  EXPECT_EQ(plan->inputs[0].event_time_column, 2);
+  EXPECT_THAT(plan->topics(), ElementsAre("events"));
+  EXPECT_EQ(plan->InputOf("events"), 0);
 }
 
 TEST(Plan, IsRefusedIfSomethingDoesNotFit) {

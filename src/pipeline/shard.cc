@@ -67,14 +67,16 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
                                            ShardOptions options, const Clock& clock) {
   auto shard = std::unique_ptr<Shard>(new Shard(std::move(plan), std::move(options), clock));
   if (shard->options_.budget != nullptr) shard->letter_memory_ = shard->options_.budget->NewShare("dead letters");
-  ASSIGN_OR_RETURN(shard->decoder_, ingest::JsonDecoder::Make(shard->plan_->config.decode));
+  for (const auto& input : shard->plan_->inputs) {
+    ASSIGN_OR_RETURN(shard->decoders_.emplace_back(), ingest::EventDecoder::Make(input.decode));
+  }
   const auto& relations = shard->plan_->relations;
   shard->transforms_.resize(relations.size());
   std::unique_ptr<sql::SqlSession> session;
-  if (relations.size() > 1) {
+  if (relations.size() > shard->plan_->inputs.size()) {
     ASSIGN_OR_RETURN(session, sql::SqlSession::Make());
   }
-  for (std::size_t r = 1; r < relations.size(); ++r) {
+  for (std::size_t r = shard->plan_->inputs.size(); r < relations.size(); ++r) {
     const auto& parent = relations[relations[r].parent];
     ASSIGN_OR_RETURN(shard->transforms_[r], process::Transform::Make(*session, relations[r].name, relations[r].sql,
                                                                      parent.name, parent.schema));
@@ -94,9 +96,9 @@ void Shard::Start(PartitionStart start) {
     sinks_[t]->Start(start.source, start.sinks[t]);
     retired_stages.push_back(std::move(start.sinks[t].retired_stages));
   }
-  partitions_.insert_or_assign(start.source,
-                               Partition{start.generation, std::move(start.letter_stages), std::move(start.earlier),
-                                         std::move(retired_stages), std::move(start.progress)});
+  partitions_.insert_or_assign(
+      start.source, Partition{plan_->InputOf(start.source.topic), start.generation, std::move(start.letter_stages),
+                              std::move(start.earlier), std::move(retired_stages), std::move(start.progress)});
 }
 
 void Shard::Stop(const model::TopicPartition& source) {
@@ -160,25 +162,27 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
 
 Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
   for (auto& relation : relation_rows_) relation = {};
-  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(piece));
-  auto& input = relation_rows_[0];
-  input.rows = std::move(decoded.rows);
-  input.dead_lettered = static_cast<std::int64_t>(decoded.dead_letters.size());
-  input.computed = true;
-  if (!decoded.dead_letters.empty() && plan_->config.on_decode_error == config::OnDecodeError::kFail) {
+  const auto& input = plan_->inputs[partition.input];
+  ASSIGN_OR_RETURN(auto decoded, decoders_[partition.input]->Decode(piece));
+  auto& events = relation_rows_[partition.input];
+  events.rows = std::move(decoded.rows);
+  events.dead_lettered = static_cast<std::int64_t>(decoded.dead_letters.size());
+  events.computed = true;
+  if (!decoded.dead_letters.empty() && input.on_decode_error == config::OnDecodeError::kFail) {
     const auto& first = decoded.dead_letters.front();
     return InvalidInput("{} offset {}: {} ({}); decode.on_error is 'fail'", model::ToString(first.source), first.offset,
                         first.reason, first.detail);
   }
   for (auto& letter : decoded.dead_letters) AddLetter(std::move(letter), partition);
-  ASSIGN_OR_RETURN(input.rows, WithoutDead("decode", input.rows, piece, partition, &input.dead_lettered));
-  if (plan_->event_time_column >= 0) RETURN_NOT_OK(JudgeTimes(piece, partition, input));
+  ASSIGN_OR_RETURN(events.rows, WithoutDead("decode", events.rows, piece, partition, &events.dead_lettered));
+  if (input.event_time) RETURN_NOT_OK(JudgeTimes(piece, input, partition, events));
 
   const std::uint32_t fingerprint = FingerprintOfLast(piece);
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
     auto& sink = *sinks_[t];
     if (*sink.Next(piece.source) > piece.range.begin) continue;  // The table has these already.
     const auto& table = plan_->tables[t];
+    if (plan_->relations[table.relation].input != partition.input) continue;
     ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(table.relation, piece, partition));
     Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
                   .dead_lettered = relation->dead_lettered,
@@ -214,16 +218,17 @@ Result<std::shared_ptr<arrow::RecordBatch>> Shard::WithoutDead(const std::string
 /// its record's timestamp or our clock bears it out, and our clock alone may move the watermark.
 ///
 /// A record that is read again is judged as it was the first time, whatever our clock or the file says by now.
-Status Shard::JudgeTimes(const model::FetchedRecords& piece, Partition& partition, RelationRows& input) {
+Status Shard::JudgeTimes(const model::FetchedRecords& piece, const config::InputPlan& input, Partition& partition,
+                         RelationRows& events) {
   static const std::string kStage = "event_time";
-  const auto& times = static_cast<const arrow::TimestampArray&>(*input.rows->column(plan_->event_time_column));
+  const auto& times = static_cast<const arrow::TimestampArray&>(*events.rows->column(input.event_time_column));
   const auto& logged =
-      static_cast<const arrow::TimestampArray&>(*input.rows->GetColumnByName(std::string(model::kTimestampColumn)));
-  const auto& offsets = Offsets(*input.rows);
+      static_cast<const arrow::TimestampArray&>(*events.rows->GetColumnByName(std::string(model::kTimestampColumn)));
+  const auto& offsets = Offsets(*events.rows);
   const std::int64_t* const time_of = times.raw_values();
   const std::int64_t* const logged_of = logged.raw_values();
   const bool has_nulls = times.null_count() > 0;
-  const std::int64_t lead_max = plan_->config.event_time->max_future.count();
+  const std::int64_t lead_max = input.event_time->max_future.count();
   const UnixMicros now = clock_.Now();
   const EarlierJudgements* const earlier = partition.earlier.get();
   UnixMicros latest = partition.progress->max_event_time;
@@ -240,8 +245,8 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, Partition& partitio
       if (time_of[i] > came + lead_max) {
         dropped.push_back(i);
         failed.push_back(
-            {i, fmt::format("'{}' is {:.1f} s ahead of {}; event_time.max_future is {:.1f} s",
-                            plan_->config.event_time->column, static_cast<double>(time_of[i] - came) / 1e6,
+            {i, fmt::format("'{}' is {:.1f} s ahead of {}; event_time.max_future is {:.1f} s", input.event_time->column,
+                            static_cast<double>(time_of[i] - came) / 1e6,
                             piece.append_time ? "the log's time" : "the clock", static_cast<double>(lead_max) / 1e6)});
         continue;
       }
@@ -252,9 +257,9 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, Partition& partitio
   }
   partition.progress->max_event_time = latest;
   if (dropped.empty()) return Status::OK();
-  AddFailed(failed, *input.rows, kStage, "future_timestamp", piece, partition);
-  input.dead_lettered += std::ssize(dropped);
-  ASSIGN_OR_RETURN(input.rows, Without(input.rows, dropped));
+  AddFailed(failed, *events.rows, kStage, "future_timestamp", piece, partition);
+  events.dead_lettered += std::ssize(dropped);
+  ASSIGN_OR_RETURN(events.rows, Without(events.rows, dropped));
   return Status::OK();
 }
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "ingest/json/json_decoder.h"
+#include "ingest/event_decoder.h"
 #include "model/event_batch.h"
 #include "pipeline/earlier_judgements.h"
 #include "pipeline/plan.h"
@@ -67,10 +67,10 @@ class Shard {
   void Start(PartitionStart start);
   void Stop(const model::TopicPartition& source);
 
-  /// Decodes, transforms and hands to every sink that has not had these offsets yet. Records of another generation are
-  /// ignored. kTransient: a file could not be written (Discard everything, read again); kInvalidInput: decode.on_error
-  /// is `fail` and a record did not fit. After a failure some sinks have the fetch and some do not: nothing more is
-  /// taken, and nothing can be sealed, until Discard().
+  /// Decodes by the input of their topic, transforms, and hands to every sink of that input that has not had these
+  /// offsets yet. Records of another generation are ignored. kTransient: a file could not be written (Discard
+  /// everything, read again); kInvalidInput: decode.on_error is `fail` and a record did not fit. After a failure some
+  /// sinks have the fetch and some do not: nothing more is taken, and nothing can be sealed, until Discard().
   Status Process(const model::FetchedRecords& records);
 
   /// The open epoch of one table, see Sink::Seal. kTransient after a failed Process(): what is there must be discarded.
@@ -92,6 +92,7 @@ class Shard {
 
  private:
   struct Partition {
+    int input;  // Of the plan.
     std::int64_t generation;
     std::map<std::string, model::Offset> letter_stages;
     std::shared_ptr<const EarlierJudgements> earlier;      // nullptr once everything is new.
@@ -110,7 +111,8 @@ class Shard {
       : plan_(std::move(plan)), options_(std::move(options)), clock_(clock) {}
   Status ProcessWhole(const model::FetchedRecords& records, Partition& partition);
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
-  Status JudgeTimes(const model::FetchedRecords& piece, Partition& partition, RelationRows& input);
+  Status JudgeTimes(const model::FetchedRecords& piece, const config::InputPlan& input, Partition& partition,
+                    RelationRows& events);
   /// Takes out the rows that are dead letters of this stage already.
   Result<std::shared_ptr<arrow::RecordBatch>> WithoutDead(const std::string& stage,
                                                           const std::shared_ptr<arrow::RecordBatch>& rows,
@@ -127,8 +129,8 @@ class Shard {
   std::shared_ptr<const Plan> plan_;
   const ShardOptions options_;
   const Clock& clock_;
-  std::unique_ptr<ingest::JsonDecoder> decoder_;
-  std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; [0] is empty.
+  std::vector<std::unique_ptr<ingest::EventDecoder>> decoders_;  // By input.
+  std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; those of inputs are empty.
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
   std::map<model::TopicPartition, Partition> partitions_;
   std::vector<RelationRows> relation_rows_;  // Of the piece at hand.

@@ -12,6 +12,7 @@
 namespace millrace::pipeline {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 PartitionPart PartOf(const Result<SealedPart>& sealed) {
@@ -231,6 +232,72 @@ TEST(Shard, WithOnErrorFailABadRecordIsNamed) {
   const auto status = pipeline.shard().Process(Fetched({0, 3}, {{0, Row(0)}, {2, "{"}}));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, status);
   EXPECT_THAT(status.message(), HasSubstr("events[0] offset 2: bad_json"));
+}
+
+// MakePlan() makes one input of a file. Here is a second, `views` of another shape and without event time, with a table
+// `viewed`.
+Plan PlanOfTwoInputs() {
+  Plan plan = *MakePlan(TestConfig()).ValueOrDie();
+  plan.inputs.push_back({.name = "views",
+                         .topics = {"views"},
+                         .decode = {.columns = {{.name = "page", .type = arrow::utf8(), .path = {"page"}}}}});
+  plan.relations.insert(plan.relations.begin() + 1,
+                        {.name = "views", .input = 1, .schema = ingest::EventSchema(plan.inputs[1].decode)});
+  plan.tables[kCleaned].relation = plan.tables[kSums].relation = 2;
+  const auto& schema = plan.relations[1].schema;
+  TablePlan viewed{.name = "viewed", .relation = 1, .schema = schema};
+  for (int i = 0; i < schema->num_fields(); ++i) viewed.columns.push_back(i);
+  plan.tables.insert(plan.tables.end() - 1, viewed);
+  return plan;
+}
+
+TEST(Shard, ATopicIsDecodedByItsInputAndFeedsTheTablesOfThatAlone) {
+  constexpr int kViewed = 3;
+  const model::TopicPartition views{"views", 0};
+  const TestPipeline lake;
+  auto plan = PlanOfTwoInputs();
+  EXPECT_EQ(plan.InputOf("views"), 1);
+  EXPECT_THAT(plan.topics(), ElementsAre("events", "views"));
+  EXPECT_THAT(plan.StagesOf(kViewed), ElementsAre("decode", "event_time", "table:viewed"));
+
+  std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
+  for (const auto& table : plan.tables) stores.push_back(objectstore::Below(lake.lake(), table.name));
+  const auto make = [&](const Plan& of) { return Shard::Make(std::make_shared<const Plan>(of), stores).ValueOrDie(); };
+  const auto start = [](Shard& shard, const model::TopicPartition& source) {
+    shard.Start({.source = source,
+                 .generation = 1,
+                 .sinks = std::vector<SinkStart>(4),
+                 .progress = std::make_shared<PartitionProgress>()});
+  };
+  const auto shard = make(plan);
+  start(*shard, kSource);
+  start(*shard, views);
+  auto fetched = Fetched({0, 3}, {{0, R"({"page": "/a"})"}, {1, Row(1)}, {2, R"({"page": 7})"}});
+  fetched.source = views;
+  MILLRACE_ASSERT_OK(shard->Process(fetched));
+  MILLRACE_ASSERT_OK(shard->Process(FetchedRows({0, 5})));
+
+  const auto letters = shard->TakeLetters();
+  ASSERT_EQ(letters.size(), 1u);
+  EXPECT_EQ(letters[0].source, views);
+  EXPECT_EQ(letters[0].offset, 2);
+  for (const int t : {kRaw, kCleaned, kSums}) {
+    SCOPED_TRACE(t);
+    const auto part = PartOf(shard->sink(t).Seal(1));
+    EXPECT_EQ(part.range, (model::OffsetRange{0, 5}));
+    EXPECT_EQ(part.ledger, (model::Ledger{.read = 5, .written = 5}));
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto viewed, shard->sink(kViewed).Seal(1));
+  ASSERT_EQ(viewed.partitions.size(), 1u);
+  EXPECT_EQ(viewed.partitions.at(views).ledger, (model::Ledger{.read = 3, .written = 2, .dead_lettered = 1}));
+
+  // What is to be done about a record that does not fit is the input's too.
+  plan.inputs[1].on_decode_error = config::OnDecodeError::kFail;
+  const auto strict = make(plan);
+  start(*strict, kSource);
+  start(*strict, views);
+  MILLRACE_ASSERT_OK(strict->Process(Fetched({0, 1}, {{0, "no"}})));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, strict->Process(fetched));
 }
 
 TEST(Sink, AnEpochBeginsWhereTheOneBeforeEnded) {

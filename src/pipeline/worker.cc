@@ -62,7 +62,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), options));
   // Before tables are made. A log that cannot be reached now may be there later: Run() tries again.
   const auto& source = worker->plan_->config.source;
-  const auto partitions = worker->consumer_->Partitions(source.topics, kLogTimeout);
+  const auto partitions = worker->consumer_->Partitions(worker->plan_->topics(), kLogTimeout);
   if (!partitions.ok() && !MayPass(partitions.status())) return partitions.status();
   if (partitions.ok()) RETURN_NOT_OK(CheckStartPartitions(source, *partitions));
   ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
@@ -248,9 +248,9 @@ asio::awaitable<void> Worker::Control() {
 
 asio::awaitable<Status> Worker::Subscribe() {
   const auto subscribe = [this]() -> Status {
-    RETURN_NOT_OK(consumer_->Subscribe(plan_->config.source.topics, kLogTimeout));
+    RETURN_NOT_OK(consumer_->Subscribe(plan_->topics(), kLogTimeout));
     if (!std::holds_alternative<config::StartOffsets>(plan_->config.source.start)) return Status::OK();
-    ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(plan_->config.source.topics, kLogTimeout));
+    ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(plan_->topics(), kLogTimeout));
     return CheckStartPartitions(plan_->config.source, partitions);
   };
   Status subscribed = Status::OK();

@@ -228,7 +228,7 @@ class Worker {
   // worker_status.cc: what others see.
   WorkerStatus BuildStatus();
   void PublishProgress();
-  std::optional<UnixMicros> WatermarkOf(const PartitionProgress& progress) const;
+  std::optional<UnixMicros> WatermarkOf(const model::TopicPartition& source, const PartitionProgress& progress) const;
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
@@ -243,7 +243,8 @@ class Worker {
   asio::thread_pool log_pool_{1};
 
   mutable std::mutex progress_mutex_;
-  std::vector<std::shared_ptr<const PartitionProgress>> progress_;  // Of owned_; guarded by progress_mutex_.
+  // Of owned_; guarded by progress_mutex_.
+  std::map<model::TopicPartition, std::shared_ptr<const PartitionProgress>> progress_;
   mutable RisingWatermark watermark_;
 
   // Control thread only.

@@ -65,7 +65,7 @@ WorkerStatus Worker::BuildStatus() {
       partition.next = owned.progress->next;
       status.records += owned.progress->records;
       status.bytes += owned.progress->bytes;
-      partition.watermark = WatermarkOf(*owned.progress);
+      partition.watermark = WatermarkOf(source, *owned.progress);
       const std::int64_t freshness = owned.progress->freshness_us;
       if (freshness >= 0) status.freshness_us = std::max(status.freshness_us.value_or(0), freshness);
     }
@@ -81,28 +81,40 @@ WorkerStatus Worker::BuildStatus() {
 }
 
 void Worker::PublishProgress() {
-  std::vector<std::shared_ptr<const PartitionProgress>> progress;
+  std::map<model::TopicPartition, std::shared_ptr<const PartitionProgress>> progress;
   for (const auto& [source, owned] : owned_) {
-    if (owned.progress != nullptr) progress.push_back(owned.progress);
+    if (owned.progress != nullptr) progress.emplace(source, owned.progress);
   }
   const std::scoped_lock lock(progress_mutex_);
   progress_ = std::move(progress);
 }
 
-std::optional<UnixMicros> Worker::WatermarkOf(const PartitionProgress& progress) const {
+std::optional<UnixMicros> Worker::WatermarkOf(const model::TopicPartition& source,
+                                              const PartitionProgress& progress) const {
+  const auto& event_time = plan_->inputs[plan_->InputOf(source.topic)].event_time;
   const auto latest = progress.times().latest;
-  if (!plan_->config.event_time || !latest) return std::nullopt;
-  return *latest - plan_->config.event_time->watermark_delay.count();
+  if (!event_time || !latest) return std::nullopt;
+  return *latest - event_time->watermark_delay.count();
 }
 
 std::optional<UnixMicros> Worker::Watermark() const {
-  if (!plan_->config.event_time) return std::nullopt;
-  std::vector<PartitionTimes> times;
+  const auto has_event_time = [](const config::InputPlan& input) { return input.event_time.has_value(); };
+  if (std::none_of(plan_->inputs.begin(), plan_->inputs.end(), has_event_time)) return std::nullopt;
+  std::vector<std::vector<PartitionTimes>> times(plan_->inputs.size());
   {
     const std::scoped_lock lock(progress_mutex_);
-    for (const auto& progress : progress_) times.push_back(progress->times());
+    for (const auto& [source, progress] : progress_) {
+      times[plan_->InputOf(source.topic)].push_back(progress->times());
+    }
   }
-  return watermark_.Raise(LowestWatermark(times, *plan_->config.event_time, steady_clock::now()));
+  std::optional<UnixMicros> lowest;
+  const auto now = steady_clock::now();
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    if (!plan_->inputs[i].event_time) continue;
+    const auto own = LowestWatermark(times[i], *plan_->inputs[i].event_time, now);
+    if (own) lowest = std::min(lowest.value_or(*own), *own);
+  }
+  return watermark_.Raise(lowest);
 }
 
 Result<WorkerStatus> Worker::Describe() {

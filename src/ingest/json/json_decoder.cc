@@ -1,6 +1,5 @@
 #include "ingest/json/json_decoder.h"
 
-#include <arrow/array/builder_binary.h>
 #include <arrow/buffer.h>
 #include <arrow/util/decimal.h>
 #include <simdjson.h>
@@ -10,7 +9,6 @@
 #include <deque>
 #include <limits>
 #include <optional>
-#include <set>
 #include <type_traits>
 #include <utility>
 
@@ -28,8 +26,6 @@ namespace millrace::ingest {
 namespace {
 
 constexpr UnixMicros kMinute = 60'000'000;
-constexpr std::size_t kMaxBatchBytes = std::numeric_limits<std::int32_t>::max();
-constexpr std::size_t kMaxColumns = 10'000;
 constexpr std::size_t kScratchKeptBytes = std::size_t{1} << 20;
 constexpr int kInt64Digits = 19;
 constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
@@ -67,71 +63,12 @@ inline const char* ScanPlainInteger(const char* p, Integer* value) {
   return at;
 }
 
-// The columns of the batch that do not depend on its documents.
-class MetadataColumns {
+class JsonDecoder final : public Decoder {
  public:
-  Status Begin(const model::TopicPartition& source, std::int64_t rows) {
-    if (!(source == source_) || topic_ == nullptr) {
-      arrow::StringBuilder builder;
-      RETURN_NOT_OK(builder.Append(source.topic));
-      ASSIGN_OR_RETURN(auto topic, builder.Finish());
-      topic_ = topic->data();
-      constant_rows_ = -1;
-      source_ = source;
-    }
-    if (rows > constant_rows_) {
-      // Shared by all batches: of each value of these columns there is only one.
-      constant_rows_ = std::max(rows, constant_rows_ * 2);
-      ASSIGN_OR_RETURN(zeros_, arrow::AllocateBuffer(constant_rows_ * 4));
-      ASSIGN_OR_RETURN(partitions_, arrow::AllocateBuffer(constant_rows_ * 4));
-      std::memset(zeros_->mutable_data(), 0, static_cast<std::size_t>(zeros_->size()));
-      std::fill_n(partitions_->mutable_data_as<std::int32_t>(), constant_rows_, source.partition);
-    }
-    ASSIGN_OR_RETURN(offsets_, arrow::AllocateResizableBuffer(rows * 8));
-    ASSIGN_OR_RETURN(timestamps_, arrow::AllocateResizableBuffer(rows * 8));
-    return Status::OK();
-  }
-
-  void Set(std::int64_t row, const model::RawRecord& record) {
-    offsets_->mutable_data_as<std::int64_t>()[row] = record.offset;
-    timestamps_->mutable_data_as<std::int64_t>()[row] = record.timestamp;
-  }
-
-  Status Finish(const arrow::Schema& schema, std::int64_t rows,
-                std::vector<std::shared_ptr<arrow::ArrayData>>* columns) {
-    RETURN_NOT_OK(offsets_->Resize(rows * 8, /*shrink_to_fit=*/false));
-    RETURN_NOT_OK(timestamps_->Resize(rows * 8, /*shrink_to_fit=*/false));
-    const int first = schema.num_fields() - 4;
-    const auto add = [&](std::shared_ptr<arrow::Buffer> values) {
-      const auto& type = schema.field(static_cast<int>(columns->size()))->type();
-      columns->push_back(arrow::ArrayData::Make(type, rows, {nullptr, std::move(values)}, 0));
-    };
-    add(arrow::SliceBuffer(zeros_, 0, rows * 4));
-    (*columns)[static_cast<std::size_t>(first)]->dictionary = topic_;
-    add(arrow::SliceBuffer(partitions_, 0, rows * 4));
-    add(std::move(offsets_));
-    add(std::move(timestamps_));
-    return Status::OK();
-  }
-
- private:
-  model::TopicPartition source_;
-  std::shared_ptr<arrow::ArrayData> topic_;
-  std::int64_t constant_rows_ = -1;
-  std::shared_ptr<arrow::Buffer> zeros_;
-  std::shared_ptr<arrow::Buffer> partitions_;
-  std::shared_ptr<arrow::ResizableBuffer> offsets_;
-  std::shared_ptr<arrow::ResizableBuffer> timestamps_;
-};
-
-}  // namespace
-
-class JsonDecoder::Impl {
- public:
-  explicit Impl(DecodeSpec spec) : spec_(std::move(spec)), schema_(EventSchema(spec_)) {}
+  explicit JsonDecoder(const DecodeSpec& spec) : spec_(spec), schema_(DecodedSchema(spec)) {}
 
   Status Prepare();
-  Result<Decoded> Decode(const model::FetchedRecords& records);
+  Result<DecodedDocuments> Decode(std::span<const Document> documents) override;
 
  private:
   Status DeclareColumn(const ColumnSpec& spec, std::size_t index);
@@ -140,7 +77,9 @@ class JsonDecoder::Impl {
   // The columns whose field no document had so far.
   std::vector<FieldWatch::Unmet> FindUnmet();
 
+  // False: refused, see RefusalOf().
   bool DecodeDocument(std::string_view payload);
+  Refusal RefusalOf(const Document& document, std::size_t index);
 
   // Scope: RescueScope, or NoScope if unknown members are left out: then nothing is spent on them.
   struct NoScope {};
@@ -206,7 +145,6 @@ class JsonDecoder::Impl {
   // Of the batch.
   std::vector<Column> columns_;  // One for each of spec_.columns, then perhaps that of rescued_.
   std::optional<RescuedText> rescued_;
-  MetadataColumns metadata_;
   Status memory_;  // Not OK: the batch fails.
   std::int64_t row_ = 0;
 
@@ -221,19 +159,13 @@ class JsonDecoder::Impl {
   UnixMicros minute_ = 0;
 };
 
-Status JsonDecoder::Impl::Prepare() {
-  std::set<std::string_view> names = {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn,
-                                      model::kTimestampColumn};
+Status JsonDecoder::Prepare() {
   const std::size_t num_columns = spec_.columns.size() + (spec_.has_rescued_column() ? 1 : 0);
-  if (spec_.has_rescued_column()) names.insert(kRescuedColumn);
   seen_.assign((num_columns + 63) / 64, 0);
   all_ = seen_;
   tables_.emplace_back("", 1, num_columns);
   columns_.reserve(num_columns);
-  if (spec_.columns.size() > kMaxColumns) return InvalidInput("{} columns", spec_.columns.size());
   for (const ColumnSpec& column : spec_.columns) {
-    if (column.name.empty()) return InvalidInput("a column has no name");
-    if (!names.insert(column.name).second) return InvalidInput("column '{}': the name is taken", column.name);
     if (const auto kind = KindOfColumn(*column.type, column.timestamp_form); !kind.ok()) {
       return WithContext(kind.status(), "column '{}'", column.name);
     }
@@ -247,7 +179,7 @@ Status JsonDecoder::Impl::Prepare() {
   return Status::OK();
 }
 
-Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t index) {
+Status JsonDecoder::DeclareColumn(const ColumnSpec& spec, std::size_t index) {
   const std::vector<std::string> path = spec.path.empty() ? std::vector<std::string>{spec.name} : spec.path;
   if (path.size() >= kMaxDepth) return InvalidInput("column '{}': its path is too long", spec.name);
   const std::uint64_t bit = std::uint64_t{1} << (index % 64);
@@ -279,7 +211,7 @@ Status JsonDecoder::Impl::DeclareColumn(const ColumnSpec& spec, std::size_t inde
   return Status::OK();
 }
 
-KeySlot* JsonDecoder::Impl::DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index) {
+KeySlot* JsonDecoder::DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index) {
   KeySlot* const slot = table.FindDeclared(key);
   if (slot == nullptr) return &table.Declare(key);
   if (slot->kind == ValueKind::kObject) return nullptr;
@@ -302,55 +234,47 @@ KeySlot* JsonDecoder::Impl::DeclareLeaf(KeyTable& table, const std::string& key,
   return &added;
 }
 
-Result<Decoded> JsonDecoder::Impl::Decode(const model::FetchedRecords& records) {
-  std::size_t payload_bytes = 0;
-  for (const model::RawRecord& record : records.records) {
-    if (record.payload && record.payload->size() <= kMaxPayloadBytes) payload_bytes += record.payload->size();
-  }
-  if (payload_bytes > kMaxBatchBytes) {
-    return InvalidInput("{} bytes of payload in one batch of {}", payload_bytes, model::ToString(records.source));
-  }
-  const auto num_records = static_cast<std::int64_t>(records.records.size());
-  RETURN_NOT_OK(metadata_.Begin(records.source, num_records));
-  for (Column& column : columns_) RETURN_NOT_OK(column.Begin(num_records, static_cast<std::int64_t>(payload_bytes)));
+Result<DecodedDocuments> JsonDecoder::Decode(std::span<const Document> documents) {
+  std::size_t bytes = 0;
+  for (const Document& document : documents) bytes += document.bytes.size();
+  const auto rows_max = static_cast<std::int64_t>(documents.size());
+  for (Column& column : columns_) RETURN_NOT_OK(column.Begin(rows_max, static_cast<std::int64_t>(bytes)));
 
-  Decoded decoded;
+  DecodedDocuments decoded;
   memory_ = Status::OK();
   row_ = 0;
-  for (const model::RawRecord& record : records.records) {
-    if (!record.payload) {
-      ++decoded.tombstones;
-      continue;
-    }
-    if (DecodeDocument(*record.payload)) {
+  for (const Document& document : documents) {
+    if (DecodeDocument(document.bytes)) {
       RETURN_NOT_OK(FillNulls());
-      metadata_.Set(row_++, record);
+      ++row_;
     } else {
       RETURN_NOT_OK(memory_);
-      auto failure = reader_.TakeFailure();
-      if (failure.reason == "bad_json" || failure.reason == "bad_utf8" || failure.reason == "not_object") {
-        const std::string form = FormOfPayload(*record.payload);
-        if (!form.empty()) failure.detail += "; the payload looks like " + form;
-      }
-      decoded.dead_letters.push_back(model::MakeDeadLetter(records.source, record, "decode",
-                                                           std::string(failure.reason), std::move(failure.detail)));
+      decoded.refused.push_back(RefusalOf(document, static_cast<std::size_t>(&document - documents.data())));
     }
   }
   if (scratch_.size() > kScratchKeptBytes) std::vector<char>().swap(scratch_);
 
-  std::vector<std::shared_ptr<arrow::ArrayData>> data;
-  data.reserve(columns_.size() + 4);
+  arrow::ArrayDataVector data;
+  data.reserve(columns_.size());
   for (Column& column : columns_) {
     ASSIGN_OR_RETURN(auto array, column.Finish(row_));
     data.push_back(std::move(array));
   }
-  RETURN_NOT_OK(metadata_.Finish(*schema_, row_, &data));
   decoded.rows = arrow::RecordBatch::Make(schema_, row_, std::move(data));
   if (spec_.watch != nullptr && !spec_.watch->done()) spec_.watch->Add(row_, FindUnmet());
   return decoded;
 }
 
-std::vector<FieldWatch::Unmet> JsonDecoder::Impl::FindUnmet() {
+Refusal JsonDecoder::RefusalOf(const Document& document, std::size_t index) {
+  auto failure = reader_.TakeFailure();
+  if (failure.reason == "bad_json" || failure.reason == "bad_utf8" || failure.reason == "not_object") {
+    const std::string form = FormOfPayload(document.bytes);
+    if (!form.empty()) failure.detail += "; the payload looks like " + form;
+  }
+  return {index, std::string(failure.reason), std::move(failure.detail)};
+}
+
+std::vector<FieldWatch::Unmet> JsonDecoder::FindUnmet() {
   std::vector<FieldWatch::Unmet> unmet;
   for (std::size_t column = 0; column < spec_.columns.size(); ++column) {
     const ColumnSpec& spec = spec_.columns[column];
@@ -374,15 +298,10 @@ std::vector<FieldWatch::Unmet> JsonDecoder::Impl::FindUnmet() {
   return unmet;
 }
 
-bool JsonDecoder::Impl::DecodeDocument(std::string_view payload) {
+bool JsonDecoder::DecodeDocument(std::string_view payload) {
   reader_.Begin(payload.data(), payload.data() + payload.size());
   if (payload.empty()) {
     reader_.Fail("empty_payload", nullptr, "the payload is empty");
-    return false;
-  }
-  if (payload.size() > kMaxPayloadBytes) {
-    reader_.Fail("too_large", nullptr,
-                 fmt::format("the payload has {} bytes, more than {}", payload.size(), kMaxPayloadBytes));
     return false;
   }
   if (scratch_.size() < payload.size() + DocumentReader::kPadding) {
@@ -425,7 +344,7 @@ bool JsonDecoder::Impl::DecodeDocument(std::string_view payload) {
 
 // Behind the opening brace.
 template <typename Scope>
-const char* JsonDecoder::Impl::ReadObject(KeyTable& table, const char* p, Scope scope) {
+const char* JsonDecoder::ReadObject(KeyTable& table, const char* p, Scope scope) {
   if (static_cast<unsigned char>(*p) <= ' ') p = DocumentReader::SkipSpace(p);
   if (*p == '}') return EndObject(p, scope);
   KeySlot** guess = &table.first();
@@ -464,7 +383,7 @@ const char* JsonDecoder::Impl::ReadObject(KeyTable& table, const char* p, Scope 
 
 // At the closing brace.
 template <typename Scope>
-inline const char* JsonDecoder::Impl::EndObject(const char* p, Scope& scope) {
+inline const char* JsonDecoder::EndObject(const char* p, Scope& scope) {
   if constexpr (std::is_same_v<Scope, RescueScope>) {
     if (scope.is_open) {
       if (Status status = rescued_->Close(scope); !status.ok()) return FailMemory(std::move(status));
@@ -478,8 +397,8 @@ inline const char* JsonDecoder::Impl::EndObject(const char* p, Scope& scope) {
 }
 
 template <typename Scope>
-inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyTable& table, const char* key,
-                                                 const char* p, Scope& scope) {
+inline const char* JsonDecoder::ReadMember(const KeySlot& slot, const KeyTable& table, const char* key, const char* p,
+                                           Scope& scope) {
   if (slot.kind >= ValueKind::kList) [[likely]] {
     if (*p == 'n') {
       if (std::memcmp(p, "null", 4) != 0) return reader_.FailSyntax(p, "a value");
@@ -502,7 +421,7 @@ inline const char* JsonDecoder::Impl::ReadMember(const KeySlot& slot, const KeyT
 }
 
 template <typename Scope>
-inline const char* JsonDecoder::Impl::ReadUnknown(const KeyTable& table, const char* key, const char* p, Scope& scope) {
+inline const char* JsonDecoder::ReadUnknown(const KeyTable& table, const char* key, const char* p, Scope& scope) {
   if constexpr (std::is_same_v<Scope, RescueScope>) {
     return RescueUnknown(table, key, p, scope);
   } else {
@@ -510,16 +429,15 @@ inline const char* JsonDecoder::Impl::ReadUnknown(const KeyTable& table, const c
   }
 }
 
-const char* JsonDecoder::Impl::RescueUnknown(const KeyTable& table, const char* key, const char* p,
-                                             RescueScope& scope) {
+const char* JsonDecoder::RescueUnknown(const KeyTable& table, const char* key, const char* p, RescueScope& scope) {
   p = reader_.SkipValue(p, table.depth());
   if (p == nullptr) return nullptr;
   Status status = rescued_->Keep(scope, {key, static_cast<std::size_t>(p - key)});
   return status.ok() ? p : FailMemory(std::move(status));
 }
 
-const char* JsonDecoder::Impl::RescueInner(const KeySlot& slot, const KeyTable& table, const char* key, const char* p,
-                                           RescueScope& scope) {
+const char* JsonDecoder::RescueInner(const KeySlot& slot, const KeyTable& table, const char* key, const char* p,
+                                     RescueScope& scope) {
   const bool is_repeated = rescued_->IsRepeated(*slot.child);
   if (*p == '{') {
     RescueScope inner{.around = &scope, .table = slot.child, .key = {key, static_cast<std::size_t>(p - key)}};
@@ -533,7 +451,7 @@ const char* JsonDecoder::Impl::RescueInner(const KeySlot& slot, const KeyTable& 
 }
 
 // A key that does not follow the order seen before, up to the value. `*slot` is null if it is unknown.
-const char* JsonDecoder::Impl::ReadKey(KeyTable& table, const char* p, KeySlot** slot) {
+const char* JsonDecoder::ReadKey(KeyTable& table, const char* p, KeySlot** slot) {
   if (*p != '"') return reader_.FailSyntax(p, "a key");
   const char* begin = p;
   std::string_view key;
@@ -552,7 +470,7 @@ const char* JsonDecoder::Impl::ReadKey(KeyTable& table, const char* p, KeySlot**
   return p + 1;
 }
 
-const char* JsonDecoder::Impl::ReadSeveral(const KeySlot& slot, const char* p) {
+const char* JsonDecoder::ReadSeveral(const KeySlot& slot, const char* p) {
   if (*p == 'n') return std::memcmp(p, "null", 4) == 0 ? p + 4 : reader_.FailSyntax(p, "a value");
   const char* behind = nullptr;
   for (const KeySlot& one : slot.child->slots()) {
@@ -563,7 +481,7 @@ const char* JsonDecoder::Impl::ReadSeveral(const KeySlot& slot, const char* p) {
   return behind;
 }
 
-const char* JsonDecoder::Impl::ReadList(const KeySlot& slot, Column& column, const char* p) {
+const char* JsonDecoder::ReadList(const KeySlot& slot, Column& column, const char* p) {
   if (*p != '[') return FailType(slot, "array", p, slot.leaf_depth - 1);
   Column& element = column.element();
   std::int64_t at = column.list_begin(row_);
@@ -593,7 +511,7 @@ const char* JsonDecoder::Impl::ReadList(const KeySlot& slot, Column& column, con
 }
 
 // Nothing but a jump: each reader stores what it has read.
-inline const char* JsonDecoder::Impl::ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+inline const char* JsonDecoder::ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   switch (column.kind()) {
     case ValueKind::kString:
       return ReadString(slot, column, row, p);
@@ -616,7 +534,7 @@ inline const char* JsonDecoder::Impl::ReadLeaf(const KeySlot& slot, Column& colu
   }
 }
 
-const char* JsonDecoder::Impl::ReadBool(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadBool(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (std::memcmp(p, "true", 4) == 0) {
     column.SetBool(row, true);
     return p + 4;
@@ -628,7 +546,7 @@ const char* JsonDecoder::Impl::ReadBool(const KeySlot& slot, Column& column, std
   return FailType(slot, "boolean", p, slot.leaf_depth);
 }
 
-const char* JsonDecoder::Impl::ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   NumberText number;
   if (!ScanNumber(p, &number)) return FailType(slot, "double", p, slot.leaf_depth);
   double value = 0;
@@ -639,7 +557,7 @@ const char* JsonDecoder::Impl::ReadDouble(const KeySlot& slot, Column& column, s
   return number.end;
 }
 
-const char* JsonDecoder::Impl::ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   char* out = column.text_begin(row);
   const char* behind = *p == '"' ? reader_.CopyPlainText(p + 1, &out, column.text_limit()) : nullptr;
   if (behind == nullptr) [[unlikely]]
@@ -648,7 +566,7 @@ const char* JsonDecoder::Impl::ReadString(const KeySlot& slot, Column& column, s
   return behind;
 }
 
-const char* JsonDecoder::Impl::ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p != '"') return FailType(slot, "string", p, slot.leaf_depth);
   ++p;
   char* out = column.text_begin(row);
@@ -663,7 +581,7 @@ const char* JsonDecoder::Impl::ReadAnyString(const KeySlot& slot, Column& column
 }
 
 template <typename Integer>
-const char* JsonDecoder::Impl::ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   Integer value = 0;
   const char* const behind = ScanPlainInteger(p, &value);
   if (behind == p) [[unlikely]]
@@ -673,7 +591,7 @@ const char* JsonDecoder::Impl::ReadInteger(const KeySlot& slot, Column& column, 
 }
 
 template <typename Integer>
-const char* JsonDecoder::Impl::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   constexpr const char* kName = sizeof(Integer) == 4 ? "int32" : "int64";
   NumberText number;
   if (!ScanNumber(p, &number)) return FailType(slot, kName, p, slot.leaf_depth);
@@ -687,14 +605,14 @@ const char* JsonDecoder::Impl::ReadWholeNumber(const KeySlot& slot, Column& colu
   return number.end;
 }
 
-const char* JsonDecoder::Impl::ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p == '"') return ReadQuotedDecimal(slot, column, row, p);
   NumberText number;
   if (!ScanNumber(p, &number)) return FailType(slot, "decimal", p, slot.leaf_depth);
   return StoreDecimal(slot, column, row, number, p, number.end);
 }
 
-const char* JsonDecoder::Impl::ReadQuotedDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadQuotedDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   std::string_view text;
   const char* behind = reader_.ReadText(p + 1, &text);
   if (behind == nullptr) return nullptr;
@@ -706,8 +624,8 @@ const char* JsonDecoder::Impl::ReadQuotedDecimal(const KeySlot& slot, Column& co
   return StoreDecimal(slot, column, row, number, p, behind);
 }
 
-inline const char* JsonDecoder::Impl::StoreDecimal(const KeySlot& slot, Column& column, std::int64_t row,
-                                                   const NumberText& number, const char* p, const char* behind) {
+inline const char* JsonDecoder::StoreDecimal(const KeySlot& slot, Column& column, std::int64_t row,
+                                             const NumberText& number, const char* p, const char* behind) {
   Int128 value = 0;
   const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
   if (error == NumberError::kNone) [[likely]] {
@@ -721,7 +639,7 @@ inline const char* JsonDecoder::Impl::StoreDecimal(const KeySlot& slot, Column& 
   return FailRange(slot, p, behind, problem);
 }
 
-const char* JsonDecoder::Impl::ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p != '"') return FailType(slot, "date", p, slot.leaf_depth);
   std::string_view text;
   const char* behind = reader_.ReadText(p + 1, &text);
@@ -738,7 +656,7 @@ const char* JsonDecoder::Impl::ReadDate(const KeySlot& slot, Column& column, std
 
 // The shape that almost every producer writes, "YYYY-MM-DDTHH:MM:SS[.f{1,6}]Z", is read here; ParseTimestamp() reads
 // all.
-const char* JsonDecoder::Impl::ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p != '"') return FailType(slot, "timestamp", p, slot.leaf_depth);
   const Bytes16 head = Bytes16::Load(p + 1);
   const auto tens = static_cast<unsigned char>(p[18] - '0');
@@ -773,7 +691,7 @@ const char* JsonDecoder::Impl::ReadRfc3339(const KeySlot& slot, Column& column, 
   return FailRange(slot, p, behind, kNoTime);
 }
 
-const char* JsonDecoder::Impl::ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   std::int64_t units = 0;
   const char* const behind = ScanPlainInteger(p, &units);
   if (behind == p) [[unlikely]]
@@ -800,7 +718,7 @@ const char* JsonDecoder::Impl::ReadEpoch(const KeySlot& slot, Column& column, st
   return behind;
 }
 
-const char* JsonDecoder::Impl::ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+const char* JsonDecoder::ReadAnyEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   std::string_view expected = "number of microseconds";
   int scale = 0;  // From the number's unit to microseconds.
   if (column.kind() == ValueKind::kSeconds) {
@@ -823,7 +741,7 @@ const char* JsonDecoder::Impl::ReadAnyEpoch(const KeySlot& slot, Column& column,
   return number.end;
 }
 
-Status JsonDecoder::Impl::FillNulls() {
+Status JsonDecoder::FillNulls() {
   for (std::size_t word = 0; word < all_.size(); ++word) {
     for (std::uint64_t missing = all_[word] & ~seen_[word]; missing != 0; missing &= missing - 1) {
       const std::size_t column = word * 64 + static_cast<std::size_t>(std::countr_zero(missing));
@@ -833,7 +751,7 @@ Status JsonDecoder::Impl::FillNulls() {
   return Status::OK();
 }
 
-const char* JsonDecoder::Impl::FailType(const KeySlot& slot, std::string_view expected, const char* p, int depth) {
+const char* JsonDecoder::FailType(const KeySlot& slot, std::string_view expected, const char* p, int depth) {
   const char* behind = reader_.SkipValue(p, depth);
   if (behind == nullptr) return nullptr;
   const std::string_view found(p, static_cast<std::size_t>(behind - p));
@@ -844,21 +762,17 @@ const char* JsonDecoder::Impl::FailType(const KeySlot& slot, std::string_view ex
                                   show ? Printable(found) : ""));
 }
 
-const char* JsonDecoder::Impl::FailRange(const KeySlot& slot, const char* begin, const char* end,
-                                         std::string_view problem) {
+const char* JsonDecoder::FailRange(const KeySlot& slot, const char* begin, const char* end, std::string_view problem) {
   const std::string_view found(begin, static_cast<std::size_t>(end - begin));
   return reader_.Fail("out_of_range", begin, fmt::format("field '{}': {} {}", slot.path, Printable(found), problem));
 }
 
-Result<std::unique_ptr<JsonDecoder>> JsonDecoder::Make(DecodeSpec spec) {
-  auto impl = std::make_unique<Impl>(std::move(spec));
-  RETURN_NOT_OK(impl->Prepare());
-  return std::unique_ptr<JsonDecoder>(new JsonDecoder(std::move(impl)));
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> MakeJsonDecoder(const DecodeSpec& spec) {
+  auto decoder = std::make_unique<JsonDecoder>(spec);
+  RETURN_NOT_OK(decoder->Prepare());
+  return decoder;
 }
-
-JsonDecoder::JsonDecoder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-JsonDecoder::~JsonDecoder() = default;
-
-Result<Decoded> JsonDecoder::Decode(const model::FetchedRecords& records) { return impl_->Decode(records); }
 
 }  // namespace millrace::ingest

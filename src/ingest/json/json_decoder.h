@@ -1,7 +1,7 @@
 /// JSON documents to an Arrow batch by the declared schema, in one pass over the text.
 ///
-/// One record holds one JSON object (RFC 8259, UTF-8, no byte order mark). A record that does not fit becomes a dead
-/// letter with its bytes; the other records go on. The whole document is checked, also what the schema does not name.
+/// One record holds one JSON object (RFC 8259, UTF-8, no byte order mark). A record that does not fit is refused, and
+/// the others go on. The whole document is checked, also what the schema does not name.
 ///
 /// - A field that is absent or null is null. Keys are compared exactly, escapes decoded; case counts.
 /// - A key that occurs twice in one object: the last one wins, and each occurrence must fit its column.
@@ -21,11 +21,10 @@
 ///
 /// Details of the first three below and of not_object say so if the payload looks like something known, such as gzip.
 ///
-/// Reasons of dead letters (stage "decode"):
+/// Reasons of what is refused:
 /// | reason         | the record                                                                     |
 /// |----------------|--------------------------------------------------------------------------------|
 /// | empty_payload  | has no bytes                                                                   |
-/// | too_large      | has more than kMaxPayloadBytes                                                 |
 /// | bad_json       | is not one JSON document                                                       |
 /// | bad_utf8       | has bytes that are not UTF-8, or an escape of half a surrogate pair            |
 /// | too_deep       | nests deeper than kMaxDepth                                                    |
@@ -35,48 +34,18 @@
 /// | unknown_field  | has a key that is not declared, and unknown_fields is kReject                  |
 #pragma once
 
-#include <arrow/record_batch.h>
-
-#include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "base/status.h"
 #include "ingest/decode_spec.h"
-#include "model/event_batch.h"
+#include "ingest/decoder.h"
 
 namespace millrace::ingest {
-
-/// Longer payloads are dead letters, so that one record cannot take the memory of all.
-inline constexpr std::size_t kMaxPayloadBytes = std::size_t{16} << 20;
 
 /// Arrays and objects within each other, the document's root included.
 inline constexpr int kMaxDepth = 1024;
 
-/// records.size() == rows->num_rows() + dead_letters.size() + tombstones
-struct Decoded {
-  std::shared_ptr<arrow::RecordBatch> rows;  ///< EventSchema(); in offset order.
-  std::vector<model::DeadLetter> dead_letters;
-  std::int64_t tombstones = 0;
-};
-
-/// Not thread-safe: one per shard.
-class JsonDecoder {
- public:
-  /// kInvalidInput: a type that ColumnSpec does not allow, a name that is empty or taken, or a column whose path goes
-  /// through another column.
-  static Result<std::unique_ptr<JsonDecoder>> Make(DecodeSpec spec);
-  ~JsonDecoder();
-
-  /// Fails only when memory runs out, or with kInvalidInput if the payloads together exceed 2 GiB, which is what one
-  /// Arrow string column holds.
-  Result<Decoded> Decode(const model::FetchedRecords& records);
-
- private:
-  class Impl;
-  explicit JsonDecoder(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
+/// kInvalidInput: a type that ColumnSpec does not allow, or a column whose path goes through another column.
+Result<std::unique_ptr<Decoder>> MakeJsonDecoder(const DecodeSpec& spec);
 
 }  // namespace millrace::ingest

@@ -20,7 +20,7 @@
 
 #include "ingest/added_columns.h"
 #include "ingest/decoder_testing_internal.h"
-#include "ingest/json/json_decoder.h"
+#include "ingest/event_decoder.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::ingest {
@@ -337,7 +337,7 @@ class Generator {
 
 TEST(JsonDecoderProperty, RowsHoldWhatTheDocumentsSay) {
   Generator generator(20260301);
-  auto decoder = JsonDecoder::Make(generator.spec()).ValueOrDie();
+  auto decoder = EventDecoder::Make(generator.spec()).ValueOrDie();
   const int columns = static_cast<int>(generator.spec().columns.size());
   for (int batch = 0; batch < 200; ++batch) {
     std::vector<std::string> texts;
@@ -440,9 +440,9 @@ class TreeReader {
 TEST(JsonDecoderProperty, WhatNoColumnTakesIsRescuedByteForByte) {
   Generator generator(20260304);
   DecodeSpec spec = generator.spec();
-  auto ignoring = JsonDecoder::Make(spec).ValueOrDie();
+  auto ignoring = EventDecoder::Make(spec).ValueOrDie();
   spec.unknown_fields = UnknownFields::kRescue;
-  auto rescuing = JsonDecoder::Make(spec).ValueOrDie();
+  auto rescuing = EventDecoder::Make(spec).ValueOrDie();
   const int columns = static_cast<int>(spec.columns.size());
   TreeReader of_documents(spec);
   TreeReader of_rescued(spec);
@@ -504,7 +504,7 @@ TEST(JsonDecoderProperty, AddedColumnsAndTheRestSayWhatWasRescued) {
   Generator generator(20260305);
   DecodeSpec spec = generator.spec();
   spec.unknown_fields = UnknownFields::kAdd;
-  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
   TreeReader reader(spec);
   int taken = 0;
   int left = 0;
@@ -576,8 +576,8 @@ std::string Damage(Generator& generator, std::string text) {
 
 TEST(JsonDecoderProperty, DamagedDocumentsAreJudgedAsByADomParser) {
   Generator generator(20260302);
-  auto any = JsonDecoder::Make({}).ValueOrDie();
-  auto typed = JsonDecoder::Make(generator.spec()).ValueOrDie();
+  auto any = EventDecoder::Make({}).ValueOrDie();
+  auto typed = EventDecoder::Make(generator.spec()).ValueOrDie();
   simdjson::dom::parser parser;
   int accepted = 0;
   int rejected = 0;
@@ -616,9 +616,9 @@ TEST(JsonDecoderProperty, NeighboursDoNotMatter) {
   }
   const auto decode = [&](std::uint64_t batch_max, bool fresh) {
     std::vector<std::string> outcome;
-    auto decoder = JsonDecoder::Make(generator.spec()).ValueOrDie();
+    auto decoder = EventDecoder::Make(generator.spec()).ValueOrDie();
     for (std::size_t begin = 0; begin < texts.size();) {
-      if (fresh) decoder = JsonDecoder::Make(generator.spec()).ValueOrDie();
+      if (fresh) decoder = EventDecoder::Make(generator.spec()).ValueOrDie();
       const std::size_t end = std::min<std::size_t>(texts.size(), begin + 1 + generator.Below(batch_max));
       const Decoded decoded = DecodeAll(*decoder, {texts.begin() + static_cast<std::ptrdiff_t>(begin),
                                                    texts.begin() + static_cast<std::ptrdiff_t>(end)});

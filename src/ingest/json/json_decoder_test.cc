@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ingest/decoder_testing_internal.h"
+#include "ingest/event_decoder.h"
 #include "model/dead_letters.h"
 #include "testing/status_matchers.h"
 
@@ -27,7 +28,7 @@ std::shared_ptr<arrow::DataType> ListOf(std::shared_ptr<arrow::DataType> type) {
 // The cell of a document {"x": value}, or "reason" of its dead letter.
 std::string DecodeValue(const std::shared_ptr<arrow::DataType>& type, const std::string& value,
                         TimestampForm form = TimestampForm::kRfc3339) {
-  auto decoder = JsonDecoder::Make({.columns = {{"x", type, form, {"x"}}}}).ValueOrDie();
+  auto decoder = EventDecoder::Make({.columns = {{"x", type, form, {"x"}}}}).ValueOrDie();
   const Decoded decoded = DecodeAll(*decoder, {"{\"x\":" + value + "}"});
   if (!decoded.dead_letters.empty()) return decoded.dead_letters[0].reason;
   EXPECT_TRUE(decoded.rows->ValidateFull().ok());
@@ -224,7 +225,7 @@ TEST(JsonDecoder, Values) {
 
 // In the manner of JSONTestSuite: whatever is no JSON is refused, also where no column looks.
 TEST(JsonDecoder, DocumentsThatAreNotJson) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {"a"}}}}).ValueOrDie();
+  auto decoder = EventDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {"a"}}}}).ValueOrDie();
   const std::string documents[] = {" ",
                                    "{",
                                    "}",
@@ -309,7 +310,7 @@ TEST(JsonDecoder, DocumentsThatAreNotJson) {
 }
 
 TEST(JsonDecoder, DocumentsThatAreJson) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {"a"}}}}).ValueOrDie();
+  auto decoder = EventDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {"a"}}}}).ValueOrDie();
   const std::string documents[] = {"{}",
                                    " \t\r\n{ } \n",
                                    "{\"b\":[]}",
@@ -336,7 +337,7 @@ TEST(JsonDecoder, DocumentsThatAreJson) {
 }
 
 TEST(JsonDecoder, RootsThatAreNoObjects) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
+  auto decoder = EventDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
   for (const char* document : {"1", "\"a\"", "[{\"a\":1}]", "null", "true"}) {
     EXPECT_EQ(DecodeAll(*decoder, {document}).dead_letters.at(0).reason, "not_object") << document;
   }
@@ -344,7 +345,7 @@ TEST(JsonDecoder, RootsThatAreNoObjects) {
 
 TEST(JsonDecoder, NestingIsBounded) {
   auto decoder =
-      JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {"o", "a"}}}}).ValueOrDie();
+      EventDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {"o", "a"}}}}).ValueOrDie();
   const auto nested = [](int arrays, const std::string& open, const std::string& close) {
     std::string text;
     for (int i = 0; i < arrays; ++i) text += open;
@@ -365,7 +366,7 @@ TEST(JsonDecoder, NestingIsBounded) {
 }
 
 TEST(JsonDecoder, SizesAreBounded) {
-  auto decoder = JsonDecoder::Make({.columns = {{"s", arrow::utf8(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
+  auto decoder = EventDecoder::Make({.columns = {{"s", arrow::utf8(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
   const std::string frame = R"({"s":""})";
   const std::string fits(kMaxPayloadBytes - frame.size(), 'x');
   const Decoded decoded =
@@ -380,7 +381,7 @@ TEST(JsonDecoder, SizesAreBounded) {
 }
 
 TEST(JsonDecoder, AMillionKeysInOneObject) {
-  auto decoder = JsonDecoder::Make({.columns = {{"s", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
+  auto decoder = EventDecoder::Make({.columns = {{"s", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
   std::string document = "{";
   for (int i = 0; i < 1'000'000; ++i) document += "\"" + std::to_string(i) + "\":1,";
   document += "\"s\":7}";
@@ -392,15 +393,15 @@ TEST(JsonDecoder, AMillionKeysInOneObject) {
 }
 
 TEST(JsonDecoder, KeysAreFoundInAnyOrderAndSpelling) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}},
-                                                {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
-                                                {"lat", arrow::float64(), TimestampForm::kRfc3339, {"geo", "lat"}},
-                                                {"quote\"d", arrow::int64(), TimestampForm::kRfc3339, {}},
-                                                {"\u00e9", arrow::int64(), TimestampForm::kRfc3339, {}},
-                                                {"a_key_that_is_longer_than_the_forty_eight_bytes_of_a_slot",
-                                                 arrow::int64(),
-                                                 TimestampForm::kRfc3339,
-                                                 {}}}})
+  auto decoder = EventDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}},
+                                                 {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
+                                                 {"lat", arrow::float64(), TimestampForm::kRfc3339, {"geo", "lat"}},
+                                                 {"quote\"d", arrow::int64(), TimestampForm::kRfc3339, {}},
+                                                 {"\u00e9", arrow::int64(), TimestampForm::kRfc3339, {}},
+                                                 {"a_key_that_is_longer_than_the_forty_eight_bytes_of_a_slot",
+                                                  arrow::int64(),
+                                                  TimestampForm::kRfc3339,
+                                                  {}}}})
                      .ValueOrDie();
   const Decoded decoded = DecodeAll(
       *decoder, {R"({"a":1,"geo":{"city":"x","lat":1},"quote\"d":2,"é":3,)"
@@ -417,9 +418,9 @@ TEST(JsonDecoder, KeysAreFoundInAnyOrderAndSpelling) {
 }
 
 TEST(JsonDecoder, TheLastOfEqualKeysWins) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::utf8(), TimestampForm::kRfc3339, {}},
-                                                {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
-                                                {"l", ListOf(arrow::int64()), TimestampForm::kRfc3339, {}}}})
+  auto decoder = EventDecoder::Make({.columns = {{"a", arrow::utf8(), TimestampForm::kRfc3339, {}},
+                                                 {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
+                                                 {"l", ListOf(arrow::int64()), TimestampForm::kRfc3339, {}}}})
                      .ValueOrDie();
   const Decoded decoded =
       DecodeAll(*decoder, {R"({"a":"long text","a":"x"})", R"({"a":"x","a":"longer text","a":null})",
@@ -434,10 +435,10 @@ TEST(JsonDecoder, TheLastOfEqualKeysWins) {
 }
 
 TEST(JsonDecoder, ARowThatFailsLeavesNoTrace) {
-  auto decoder = JsonDecoder::Make({.columns = {{"s", arrow::utf8(), TimestampForm::kRfc3339, {}},
-                                                {"b", arrow::boolean(), TimestampForm::kRfc3339, {}},
-                                                {"l", ListOf(arrow::utf8()), TimestampForm::kRfc3339, {}},
-                                                {"n", arrow::int64(), TimestampForm::kRfc3339, {}}}})
+  auto decoder = EventDecoder::Make({.columns = {{"s", arrow::utf8(), TimestampForm::kRfc3339, {}},
+                                                 {"b", arrow::boolean(), TimestampForm::kRfc3339, {}},
+                                                 {"l", ListOf(arrow::utf8()), TimestampForm::kRfc3339, {}},
+                                                 {"n", arrow::int64(), TimestampForm::kRfc3339, {}}}})
                      .ValueOrDie();
   const Decoded decoded = DecodeAll(*decoder, {R"({"s":"one","b":true,"l":["x",null],"n":1})",
                                                R"({"s":"lost","b":false,"l":[null,null,null,"lost"],"n":"no"})",
@@ -455,7 +456,7 @@ TEST(JsonDecoder, UnknownFieldsCanBeRefused) {
   DecodeSpec spec{.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}},
                               {"c", arrow::int64(), TimestampForm::kRfc3339, {"o", "c"}}},
                   .unknown_fields = UnknownFields::kReject};
-  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
   const Decoded decoded = DecodeAll(*decoder, {R"({"a":1,"o":{"c":2}})", R"({"a":1,"A":1})", R"({"o":{"d":1}})",
                                                R"({"a":1,"A":1})", R"({"o":{},"a":3})"});
   EXPECT_THAT(RowTexts(*decoded.rows, 2), ElementsAre("1|2", "3|null"));
@@ -509,7 +510,7 @@ TEST(JsonDecoder, UnknownFieldsCanBeRescued) {
       {R"({"u":1}})", "bad_json"},
       {R"({"u":01})", "bad_json"},
   };
-  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
   // All in one decoder, twice: no document leaves a trace in the next, and the second time its keys have been learned.
   for (int round = 0; round < 2; ++round) {
     for (const Case& c : cases) {
@@ -530,7 +531,7 @@ TEST(JsonDecoder, UnknownFieldsCanBeRescued) {
 TEST(JsonDecoder, RescuedTextIsAsLongAsItTakes) {
   DecodeSpec spec{.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}},
                   .unknown_fields = UnknownFields::kRescue};
-  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
   std::vector<std::string> documents;
   for (std::size_t length = 1; length < 100'000; length *= 3) {
     documents.push_back("{\"x\":\"" + std::string(length, 'x') + "\"}");
@@ -555,7 +556,7 @@ TEST(JsonDecoder, ManyColumnsAndTheRescued) {
       const std::string name = "c" + std::to_string(i);
       spec.columns.push_back({name, arrow::int64(), TimestampForm::kRfc3339, {"o", name}});
     }
-    auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+    auto decoder = EventDecoder::Make(spec).ValueOrDie();
     const Decoded decoded = DecodeAll(*decoder, {R"({"o":{"c0":1},"u":1})", R"({"o":{"c0":1}})"});
     const arrow::Array& rescued = *decoded.rows->column(columns);
     EXPECT_EQ(CellText(rescued, 0), columns == 0 ? R"('{"o":{"c0":1},"u":1}')" : R"('{"u":1}')");
@@ -578,10 +579,10 @@ std::string HeadersText(const arrow::RecordBatch& letters) {
 }
 
 TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
-  auto decoder = JsonDecoder::Make({.columns = {{"user_id", arrow::int64(), TimestampForm::kRfc3339, {}},
-                                                {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
-                                                {"d", arrow::decimal128(5, 2), TimestampForm::kRfc3339, {}},
-                                                {"ts", kUtcMicros, TimestampForm::kRfc3339, {}}}})
+  auto decoder = EventDecoder::Make({.columns = {{"user_id", arrow::int64(), TimestampForm::kRfc3339, {}},
+                                                 {"city", arrow::utf8(), TimestampForm::kRfc3339, {"geo", "city"}},
+                                                 {"d", arrow::decimal128(5, 2), TimestampForm::kRfc3339, {}},
+                                                 {"ts", kUtcMicros, TimestampForm::kRfc3339, {}}}})
                      .ValueOrDie();
   const std::string payload = R"({"user_id":"seven"})";
   model::FetchedRecords records;
@@ -635,33 +636,10 @@ TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
   }
 }
 
-TEST(JsonDecoder, RecordsAddUpAndKeepTheirPlace) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
-  const std::string documents[] = {"{\"a\":1}", "no", "", "{\"a\":2}"};
-  for (const std::int32_t partition : {7, 8}) {
-    model::FetchedRecords records;
-    records.source = {partition == 7 ? "clicks" : "views", partition};
-    for (int i = 0; i < 5; ++i) {
-      model::RawRecord& record = records.records.emplace_back();
-      record.offset = 100 + i * 10;
-      record.timestamp = 1000 + i;
-      if (i < 4) record.payload = documents[i];
-    }
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const Decoded decoded, decoder->Decode(records));
-    EXPECT_EQ(decoded.tombstones, 1);
-    EXPECT_EQ(decoded.dead_letters.size(), 2U);
-    MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
-    EXPECT_TRUE(decoded.rows->schema()->Equals(
-        *EventSchema({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}})));
-    const std::string source = partition == 7 ? "'clicks'|7|" : "'views'|8|";
-    EXPECT_THAT(RowTexts(*decoded.rows, 5), ElementsAre("1|" + source + "100|1000", "2|" + source + "130|1003"));
-  }
-}
-
 TEST(JsonDecoder, EmptyBatches) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::utf8(), TimestampForm::kRfc3339, {}},
-                                                {"l", ListOf(arrow::boolean()), TimestampForm::kRfc3339, {}},
-                                                {"b", arrow::boolean(), TimestampForm::kRfc3339, {}}}})
+  auto decoder = EventDecoder::Make({.columns = {{"a", arrow::utf8(), TimestampForm::kRfc3339, {}},
+                                                 {"l", ListOf(arrow::boolean()), TimestampForm::kRfc3339, {}},
+                                                 {"b", arrow::boolean(), TimestampForm::kRfc3339, {}}}})
                      .ValueOrDie();
   for (const std::vector<std::string>& documents : {std::vector<std::string>{}, {"bad"}, {"bad", "worse"}}) {
     const Decoded decoded = DecodeAll(*decoder, documents);
@@ -680,9 +658,6 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
     const char* message;
   };
   const Case cases[] = {
-      {{column("", arrow::utf8())}, "no name"},
-      {{column("a", arrow::utf8()), column("a", arrow::utf8())}, "column 'a': the name is taken"},
-      {{column("_offset", arrow::utf8())}, "column '_offset': the name is taken"},
       {{column("a", arrow::int8())}, "column 'a': not a type that JSON decodes to: int8"},
       {{column("a", arrow::timestamp(arrow::TimeUnit::MILLI, "UTC"))}, "timestamp[ms"},
       {{column("a", arrow::timestamp(arrow::TimeUnit::MICRO))}, "timestamp[us]"},
@@ -696,15 +671,10 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
       {{column("a", arrow::utf8(), {"x", "y"}), column("b", arrow::utf8(), {"x"})}, "column 'b'"},
   };
   for (const Case& c : cases) {
-    const auto made = JsonDecoder::Make({.columns = c.columns});
+    const auto made = EventDecoder::Make({.columns = c.columns});
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, made);
     EXPECT_THAT(made.status().message(), HasSubstr(c.message));
   }
-  EXPECT_TRUE(JsonDecoder::Make({.columns = {column("_rescued", arrow::utf8())}}).ok());
-  const auto taken =
-      JsonDecoder::Make({.columns = {column("_rescued", arrow::utf8())}, .unknown_fields = UnknownFields::kRescue});
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, taken);
-  EXPECT_THAT(taken.status().message(), HasSubstr("column '_rescued': the name is taken"));
 }
 
 TEST(JsonDecoder, OneFieldFillsEveryColumnOfItsPath) {
@@ -720,7 +690,7 @@ TEST(JsonDecoder, OneFieldFillsEveryColumnOfItsPath) {
   }
   for (const UnknownFields unknown : {UnknownFields::kIgnore, UnknownFields::kRescue}) {
     spec.unknown_fields = unknown;
-    auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+    auto decoder = EventDecoder::Make(spec).ValueOrDie();
     for (int round = 0; round < 2; ++round) {  // The second time with the order of keys learned.
       const Decoded decoded = DecodeAll(
           *decoder, {R"({"n":1,"o":{"t":1700000000123},"l":[1,null]})", R"({"n":2,"o":{"t":7,"t":null},"l":[]})",
@@ -742,7 +712,7 @@ TEST(JsonDecoder, OneFieldFillsEveryColumnOfItsPath) {
 }
 
 TEST(JsonDecoder, PayloadsThatAreNoJsonSayWhatTheyLookLike) {
-  auto decoder = JsonDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
+  auto decoder = EventDecoder::Make({.columns = {{"a", arrow::int64(), TimestampForm::kRfc3339, {}}}}).ValueOrDie();
   struct Case {
     std::string payload;
     std::string want;  // At the end of the detail.
@@ -787,7 +757,7 @@ TEST(JsonDecoder, ManyColumns) {
     document += "}";
   }
   document += "}";
-  auto decoder = JsonDecoder::Make(spec).ValueOrDie();
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
   const Decoded decoded = DecodeAll(*decoder, {document, document});
   ASSERT_EQ(decoded.rows->num_rows(), 2);
   for (int i = 0; i < 200; ++i) {

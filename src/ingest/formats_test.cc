@@ -1,0 +1,94 @@
+// The table of formats, and what every one of them promises: a row here that does not is found at once.
+#include "ingest/formats.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ingest/decoder_testing_internal.h"
+#include "ingest/event_decoder.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::ingest {
+namespace {
+
+using ::testing::HasSubstr;
+
+ColumnSpec Column(std::string name) { return {.name = std::move(name), .type = arrow::utf8()}; }
+
+TEST(Formats, EachHasANameOfItsOwn) {
+  std::set<std::string_view> names;
+  for (const Format& format : Formats()) EXPECT_TRUE(names.insert(format.name).second) << format.name;
+  EXPECT_TRUE(names.contains(DecodeSpec().format));
+}
+
+TEST(Formats, WhatIsNotThereIsNamed) {
+  const auto made = MakeDecoder({.format = "jsno", .columns = {Column("a")}});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, made);
+  EXPECT_THAT(made.status().message(), HasSubstr("there is no format 'jsno'; did you mean 'json'?"));
+}
+
+TEST(Formats, NamesOfColumnsAreCheckedForAll) {
+  struct Case {
+    DecodeSpec spec;
+    const char* message;
+  };
+  std::vector<ColumnSpec> many;
+  for (int i = 0; i <= 10'000; ++i) many.push_back(Column(std::to_string(i)));
+  const Case cases[] = {
+      {{.columns = {Column("")}}, "a column has no name"},
+      {{.columns = {Column("a"), Column("a")}}, "column 'a': the name is taken"},
+      {{.columns = {Column("_offset")}}, "column '_offset': the name is taken"},
+      {{.columns = {Column("_rescued")}, .unknown_fields = UnknownFields::kRescue},
+       "column '_rescued': the name is taken"},
+      {{.columns = {Column("_rescued")}, .unknown_fields = UnknownFields::kAdd},
+       "column '_rescued': the name is taken"},
+      {{.columns = many}, "10001 columns"},
+  };
+  for (const Format& format : Formats()) {
+    for (const Case& c : cases) {
+      SCOPED_TRACE(fmt::format("{}: {}", format.name, c.message));
+      DecodeSpec spec = c.spec;
+      spec.format = format.name;
+      const auto made = EventDecoder::Make(spec);
+      MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, made);
+      EXPECT_THAT(made.status().message(), HasSubstr(c.message));
+    }
+    MILLRACE_ASSERT_OK(MakeDecoder({.format = std::string(format.name), .columns = {Column("_rescued")}}).status());
+  }
+}
+
+// Whatever comes is a sound row or a dead letter that holds it.
+TEST(Formats, EachAccountsForWhateverBytesCome) {
+  std::mt19937_64 random(14);
+  std::vector<std::string> documents = {"", "{}", "[]", "a", R"({"a":"b"})", "a,b\n", std::string(5, '\0')};
+  for (int i = 0; i < 500; ++i) {
+    std::string& document = documents.emplace_back(random() % 64, '\0');
+    for (char& c : document) c = static_cast<char>(random());
+  }
+  for (const Format& format : Formats()) {
+    SCOPED_TRACE(format.name);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto decoder,
+                                  EventDecoder::Make({.format = std::string(format.name), .columns = {Column("a")}}));
+    for (int round = 0; round < 2; ++round) {
+      const Decoded decoded = DecodeAll(*decoder, documents);
+      MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
+      EXPECT_TRUE(decoded.rows->schema()->Equals(*EventSchema({.columns = {Column("a")}})));
+      EXPECT_EQ(decoded.rows->num_rows() + std::ssize(decoded.dead_letters), std::ssize(documents));
+      for (const model::DeadLetter& letter : decoded.dead_letters) {
+        EXPECT_EQ(letter.payload, documents[static_cast<std::size_t>(letter.offset)]);
+        EXPECT_NE(letter.reason, "");
+        EXPECT_NE(letter.detail, "");
+      }
+      std::shuffle(documents.begin(), documents.end(), random);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace::ingest
