@@ -7,12 +7,26 @@
 
 namespace millrace::pipeline {
 
+namespace {
+
 namespace json = boost::json;
+
+std::string WindowMeaning(const model::Window& window) {
+  switch (window.kind) {
+    case model::Window::Kind::kTumbling:
+      return fmt::format("tumbling {} us", window.size_us);
+    case model::Window::Kind::kNone:
+      return "none";
+  }
+  return "";
+}
+
+}  // namespace
 
 AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
   const auto& definition = plan.definition;
   AggregateMeaning meaning;
-  meaning["window"] = fmt::format("tumbling {} us", definition.window_size_us);
+  meaning["window"] = WindowMeaning(definition.window);
   meaning["time"] = plan.inputs.front().sql;
   if (!plan.where_sql.empty()) meaning["where"] = plan.where_sql;
   for (std::size_t k = 0; k < definition.keys.size(); ++k) {

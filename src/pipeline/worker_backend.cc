@@ -143,8 +143,8 @@ class WorkerBackend final : public serve::Backend {
         measures.push_back(json::object{{"name", measure.name}, {"type", measure.duckdb_type}});
       }
       aggregates.push_back(json::object{{"name", definition.name},
-                                        {"window", WindowText(definition.window_size_us)},
-                                        {"window_us", definition.window_size_us},
+                                        {"window", WindowText(definition.window.size_us)},
+                                        {"window_us", definition.window.size_us},
                                         {"keys", std::move(keys)},
                                         {"measures", std::move(measures)},
                                         {"sql", definition.sql}});
