@@ -34,7 +34,7 @@ constexpr int kMeasured = 100;
 model::AggregateDefinition Definition() {
   model::AggregateDefinition definition;
   definition.name = "clicks_1m";
-  definition.window_size_us = kMicrosPerMinute;
+  definition.window = model::Window::Tumbling(kMicrosPerMinute);
   definition.keys = {{"country", arrow::utf8()}, {"page", arrow::utf8()}};
   definition.states = {{"_s0", arrow::int64(), "count"}, {"_s1", arrow::decimal128(38, 2), "sum"}};
   return definition;

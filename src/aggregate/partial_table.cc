@@ -40,7 +40,7 @@ PartialTable::PartialTable(const model::AggregateDefinition& definition)
 PartialTable::PartialTable(const model::AggregateDefinition& definition,
                            std::vector<std::unique_ptr<Accumulator>> accumulators)
     : schema_(model::PartialSchema(definition)),
-      window_size_us_(definition.window_size_us),
+      window_(definition.window),
       key_types_(KeyTypes(definition)),
       table_(key_types_) {
   std::size_t next = 0;
@@ -97,12 +97,11 @@ std::vector<PartialTable::Row> PartialTable::Rows(UnixMicros from, UnixMicros to
   for (std::uint32_t g = 0; g < table_.size(); ++g) {
     if (inside(g)) rows.push_back({g});
   }
-  for (std::size_t a = 0; a < accumulators_.size(); ++a) {
-    const auto spilled = accumulators_[a].values->spilled();
-    for (std::size_t i = 0; i < spilled.size(); ++i) {
-      if (inside(spilled[i])) {
-        rows.push_back({spilled[i], static_cast<std::int32_t>(a), static_cast<std::uint32_t>(i)});
-      }
+  std::int32_t spilled = 0;
+  for (const auto& states : accumulators_) {
+    for (const std::uint32_t group : states.values->spilled()) {
+      if (inside(group)) rows.push_back({group, spilled});
+      ++spilled;
     }
   }
   return rows;
@@ -136,7 +135,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> PartialTable::ExportSorted() const {
   std::vector<Row> rows = Rows(std::numeric_limits<UnixMicros>::min(), std::numeric_limits<UnixMicros>::max());
   std::sort(rows.begin(), rows.end(), [this](const Row& a, const Row& b) {
     const int order = table_.Compare(a.group, b.group);
-    return order != 0 ? order < 0 : std::tie(a.spiller, a.spilled) < std::tie(b.spiller, b.spilled);
+    return order != 0 ? order < 0 : a.spilled < b.spilled;
   });
   return ToBatch(rows);
 }
@@ -155,8 +154,8 @@ void PartialTable::FoldInto(PartialTable& coarser, const std::vector<std::size_t
   windows.reserve(rows.size());
   events.reserve(rows.size());
   for (const Row& row : rows) {
-    windows.push_back(WindowStart(table_.window(row.group), coarser.window_size_us_));
-    events.push_back(row.spiller < 0 ? events_[row.group] : 0);
+    windows.push_back(coarser.window_.StartOf(table_.window(row.group)));
+    events.push_back(row.spilled < 0 ? events_[row.group] : 0);
   }
   const std::vector<ValueColumn> keys = KeyColumns(rows);
   std::vector<ColumnView> views(kept_keys.size());
@@ -214,17 +213,20 @@ std::vector<ValueColumn> PartialTable::StateColumns(std::size_t accumulator, std
   const States& states = accumulators_[accumulator];
   std::vector<ValueColumn> columns(states.columns.begin(), states.columns.end());
   for (ValueColumn& column : columns) column.Reserve(rows.size());
+  std::ptrdiff_t first_spilled = 0;
+  for (std::size_t a = 0; a < accumulator; ++a) first_spilled += std::ssize(accumulators_[a].values->spilled());
+  const std::ptrdiff_t num_spilled = std::ssize(states.values->spilled());
   std::vector<std::uint32_t> groups;  // A run of rows that are groups themselves.
   groups.reserve(rows.size());
   for (const Row& row : rows) {
-    if (row.spiller < 0) {
+    if (row.spilled < 0) {
       groups.push_back(row.group);
       continue;
     }
     states.values->Export(groups, columns);
     groups.clear();
-    if (static_cast<std::size_t>(row.spiller) == accumulator) {
-      states.values->ExportSpilled(row.spilled, columns);
+    if (const auto own = row.spilled - first_spilled; 0 <= own && own < num_spilled) {
+      states.values->ExportSpilled(static_cast<std::size_t>(own), columns);
     } else {
       for (ValueColumn& column : columns) column.AddNull();
     }
@@ -260,8 +262,8 @@ Result<arrow::ArrayVector> PartialTable::ToColumns(std::span<const Row> rows) co
   for (const Row& row : rows) {
     const UnixMicros window = table_.window(row.group);
     starts.Add(window);
-    ends.Add(window + window_size_us_);
-    events.Add(row.spiller < 0 ? events_[row.group] : std::int64_t{0});
+    ends.Add(window_.EndOf(window));
+    events.Add(row.spilled < 0 ? events_[row.group] : std::int64_t{0});
   }
   arrow::ArrayVector columns;
   const auto add = [&](const ValueColumn& column) -> Status {

@@ -19,13 +19,6 @@
 
 namespace millrace::aggregate {
 
-/// The start of the window of `size` micros, aligned to 1970, that `time` is in; `size` 0: 0, one window for all.
-inline UnixMicros WindowStart(UnixMicros time, std::int64_t size) {
-  if (size == 0) return 0;
-  const std::int64_t remainder = time % size;
-  return time - (remainder < 0 ? remainder + size : remainder);
-}
-
 /// Which of the keys of `definition` are kept in `coarser`.
 std::vector<std::size_t> KeptKeys(const model::AggregateDefinition& definition,
                                   const model::AggregateDefinition& coarser);
@@ -33,7 +26,6 @@ std::vector<std::size_t> KeptKeys(const model::AggregateDefinition& definition,
 /// Not thread-safe. Its partial rows have PartialSchema(definition).
 class PartialTable {
  public:
-  /// Window ends are `window_size_us` after the starts.
   explicit PartialTable(const model::AggregateDefinition& definition);
   /// `accumulators`: of the definition's states, as MakeAccumulators() would make them.
   PartialTable(const model::AggregateDefinition& definition, std::vector<std::unique_ptr<Accumulator>> accumulators);
@@ -86,8 +78,7 @@ class PartialTable {
   /// A row of the output: a group, or what one accumulator has spilled of it.
   struct Row {
     std::uint32_t group;
-    std::int32_t spiller = -1;  // Index of the accumulator; -1: the group itself.
-    std::uint32_t spilled = 0;  // Index in its spilled().
+    std::int32_t spilled = -1;  // Index in spilled() of all accumulators, one after the other; -1: the group itself.
   };
 
   /// Of windows with from <= window_start < to: the groups in their order, then what was spilled.
@@ -98,7 +89,7 @@ class PartialTable {
   std::vector<ValueColumn> StateColumns(std::size_t accumulator, std::span<const Row> rows) const;
 
   std::shared_ptr<arrow::Schema> schema_;
-  std::int64_t window_size_us_;
+  model::Window window_;
   std::vector<PhysicalType> key_types_;
   GroupTable table_;
   std::vector<std::int64_t> events_;  // By group.

@@ -65,7 +65,7 @@ class LastText : public Accumulator {
 model::AggregateDefinition LastTexts() {
   model::AggregateDefinition d;
   d.name = "last_texts";
-  d.window_size_us = kMinute;
+  d.window = model::Window::Tumbling(kMinute);
   d.keys = {{"k", arrow::int64()}, {"j", arrow::int64()}};
   d.states = {{"n", arrow::int64(), "count"},
               {"last__number", arrow::int64(), "last_text", 0},
@@ -108,7 +108,7 @@ TEST(PartialTable, StatesOfSeveralColumnsMergeFromAnySplit) {
   const auto definition = LastTexts();
   auto by_first_key = definition;
   by_first_key.keys.pop_back();
-  by_first_key.window_size_us = 2 * kMinute;
+  by_first_key.window = model::Window::Tumbling(2 * kMinute);
   std::mt19937 random(14);
   const auto below = [&](unsigned n) { return static_cast<std::int64_t>(random() % n); };
   for (int round = 0; round < 30; ++round) {
@@ -175,7 +175,7 @@ TEST(PartialTable, StatesOfSeveralColumnsMergeFromAnySplit) {
     // By hand: the last text of all rows that have one.
     std::map<std::pair<std::int64_t, std::int64_t>, std::pair<std::int64_t, std::string>> last;
     for (std::int64_t i = 0; i < kRows; ++i) {
-      auto& [number, text] = last.try_emplace({WindowStart(windows[i], 2 * kMinute), k[i]}, -1, "").first->second;
+      auto& [number, text] = last.try_emplace({by_first_key.window.StartOf(windows[i]), k[i]}, -1, "").first->second;
       if (has_text[i] != 0 && numbers[i] > number) std::tie(number, text) = std::pair(numbers[i], owned[i]);
     }
     ASSERT_EQ(static_cast<std::size_t>(got_folded->num_rows()), last.size());
@@ -196,7 +196,7 @@ TEST(PartialTable, StatesOfSeveralColumnsMergeFromAnySplit) {
 TEST(PartialTable, SpilledSumsAreRowsOfTheirOwnUntilTheyAreSettled) {
   model::AggregateDefinition d;
   d.name = "a";
-  d.window_size_us = kMinute;
+  d.window = model::Window::Tumbling(kMinute);
   d.keys = {{"k", arrow::utf8()}};
   d.states = {{"n", arrow::int64(), "count"},
               {"money", arrow::decimal128(38, 0), "sum"},

@@ -8,10 +8,11 @@
 
 #include <arrow/type.h>
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "model/window.h"
 
 namespace millrace::model {
 
@@ -43,11 +44,10 @@ struct AggregateMeasure {
 
 struct AggregateDefinition {
   std::string name;
-  std::string sql;                  ///< As the user wrote it.
-  std::string input;                ///< The relation in TUMBLE(...): "input" or a transform.
-  std::string time_column;          ///< Of that relation; timestamp in UTC microseconds.
-  std::int64_t window_size_us = 0;  ///< Windows are [start, start + size), aligned to 1970-01-01T00:00:00Z
-                                    ///< (as DuckDB's time_bucket with that origin).
+  std::string sql;          ///< As the user wrote it.
+  std::string input;        ///< The relation in TUMBLE(...): "input" or a transform.
+  std::string time_column;  ///< Of that relation; timestamp in UTC microseconds.
+  Window window;
   std::vector<AggregateKey> keys;
   std::vector<AggregateState> states;
   std::vector<AggregateMeasure> measures;

@@ -30,12 +30,22 @@ std::string ForPeople(const std::string& part, const std::string& text) {
   return std::string(kTumbling) + DurationText(std::chrono::microseconds(size_us));
 }
 
+std::string WindowMeaning(const model::Window& window) {
+  switch (window.kind) {
+    case model::Window::Kind::kTumbling:
+      return fmt::format("{}{}{}", kTumbling, window.size_us, kMicros);
+    case model::Window::Kind::kNone:
+      return "none";
+  }
+  return "";
+}
+
 }  // namespace
 
 AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
   const auto& definition = plan.definition;
   AggregateMeaning meaning;
-  meaning[kWindow] = fmt::format("{}{}{}", kTumbling, definition.window_size_us, kMicros);
+  meaning[kWindow] = WindowMeaning(definition.window);
   meaning["time"] = plan.inputs.front().sql;
   if (!plan.where_sql.empty()) meaning["where"] = plan.where_sql;
   for (std::size_t k = 0; k < definition.keys.size(); ++k) {

@@ -24,7 +24,7 @@ constexpr std::int64_t kWindowsPerBucketMin = 64;
 using Batches = std::vector<std::shared_ptr<arrow::RecordBatch>>;
 
 std::int64_t BucketSize(const model::AggregateDefinition& definition) {
-  return std::max(kDayUs, definition.window_size_us * kWindowsPerBucketMin);
+  return std::max(kDayUs, definition.window.size_us * kWindowsPerBucketMin);
 }
 
 std::int64_t FloorTo(std::int64_t value, std::int64_t step) { return value - ((value % step) + step) % step; }
@@ -54,7 +54,7 @@ Candidates FindCandidates(const delta::Snapshot& snapshot, const model::Aggregat
     if (!bounds || !rows) continue;
     if (file.tags.count(kFoldedTag) != 0) {
       found.folded.push_back({file, *bounds, *rows});
-    } else if (bounds->max_us + definition.window_size_us <= finished_before && *rows <= rows_max) {
+    } else if (definition.window.EndOf(bounds->max_us) <= finished_before && *rows <= rows_max) {
       found.unfolded.push_back({file, *bounds, *rows});
     }
   }
@@ -317,7 +317,7 @@ Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDe
   std::vector<delta::AddFile> expired;
   for (const auto& [key, file] : snapshot->files) {
     const auto bounds = delta::TimestampStats(file, model::kWindowStart);
-    if (bounds && bounds->max_us + definition.window_size_us <= cutoff) expired.push_back(file);
+    if (bounds && definition.window.EndOf(bounds->max_us) <= cutoff) expired.push_back(file);
   }
   ExpiryResult result;
   if (expired.empty()) return result;

@@ -91,8 +91,8 @@ json::value AggregatesDocument(const Plan& plan) {
       measures.push_back(json::object{{"name", measure.name}, {"type", measure.duckdb_type}});
     }
     aggregates.push_back(json::object{{"name", definition.name},
-                                      {"window", DurationText(std::chrono::microseconds(definition.window_size_us))},
-                                      {"window_us", definition.window_size_us},
+                                      {"window", DurationText(std::chrono::microseconds(definition.window.size_us))},
+                                      {"window_us", definition.window.size_us},
                                       {"keys", std::move(keys)},
                                       {"measures", std::move(measures)},
                                       {"sql", definition.sql}});

@@ -192,13 +192,14 @@ class Planner {
       return statement_.RefuseAt(tumble.interval,
                                  "months differ in length: the window size must be fixed, at most in days");
     }
-    definition.window_size_us = std::stoll(cells[2]->ToString());
-    if (definition.window_size_us <= 0) {
+    const std::int64_t size_us = std::stoll(cells[2]->ToString());
+    if (size_us <= 0) {
       return statement_.RefuseAt(tumble.interval, "the window size must be more than zero");
     }
-    if (definition.window_size_us > 366 * kMicrosPerDay) {
+    if (size_us > 366 * kMicrosPerDay) {
       return statement_.RefuseAt(tumble.interval, "the window size must be at most 366 days");
     }
+    definition.window = model::Window::Tumbling(size_us);
     return Status::OK();
   }
 

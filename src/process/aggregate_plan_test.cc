@@ -47,7 +47,7 @@ TEST(AggregatePlan, TheExampleOfTheConfiguration) {
   EXPECT_EQ(definition.sql, sql);
   EXPECT_EQ(definition.input, "clean");
   EXPECT_EQ(definition.time_column, "ts");
-  EXPECT_EQ(definition.window_size_us, 60'000'000);
+  EXPECT_EQ(definition.window, model::Window::Tumbling(60'000'000));
   EXPECT_THAT(KeyNames(plan), ElementsAre("country", "page"));
   EXPECT_THAT(StateNames(plan), ElementsAre("views", "revenue", "slowest"));
   EXPECT_EQ(definition.states[0].type->ToString(), "int64");
@@ -96,7 +96,7 @@ TEST(AggregatePlan, ExpressionsAsKeysArgumentsAndWhereNeedSql) {
       Plan("SELECT window_start, window_end, lower(country) AS cc, sum(n * 2) AS s, lower(country) || '!' AS loud "
            "FROM TUMBLE(clean, ts, INTERVAL '90 seconds') AS t WHERE t.n > 0 AND cc <> 'x' GROUP BY ALL"));
   EXPECT_TRUE(plan.needs_sql());
-  EXPECT_EQ(plan.definition.window_size_us, 90'000'000);
+  EXPECT_EQ(plan.definition.window, model::Window::Tumbling(90'000'000));
   EXPECT_THAT(plan.where_sql, HasSubstr("lower(country)"));
   EXPECT_THAT(KeyNames(plan), ElementsAre("cc", "loud"));
   EXPECT_EQ(plan.inputs[0].column, 7);
@@ -155,7 +155,7 @@ TEST(AggregatePlan, CommentsAndQuotesInsideTumbleAreSkipped) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan,
                                 Plan("SELECT window_start, count(*) AS c FROM\n TUMBLE(\"clean\", /* ) */ ts, -- )\n"
                                      " INTERVAL '1 minute') GROUP BY ALL"));
-  EXPECT_EQ(plan.definition.window_size_us, 60'000'000);
+  EXPECT_EQ(plan.definition.window, model::Window::Tumbling(60'000'000));
 }
 
 TEST(AggregatePlan, RefusesWithThePlace) {

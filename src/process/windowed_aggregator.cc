@@ -99,7 +99,7 @@ class WindowedAggregator::Impl {
         std::iota(kept_of_source.begin(), kept_of_source.end(), 0);
       }
     }
-    const bool as_it_is = kept_of_source.size() == source->num_keys() && coarser.window_size_us == own.window_size_us;
+    const bool as_it_is = kept_of_source.size() == source->num_keys() && coarser.window == own.window;
     const auto too_large = [&] {
       return TooLarge(
           "aggregate {}: the groups of what is not committed yet take more than {} bytes, which is what "
@@ -154,7 +154,7 @@ class WindowedAggregator::Impl {
     }
     if (rollups_.size() == kRollupsMax) return nullptr;
     Rollup rollup{.kept_keys = kept_keys, .definition = coarser, .table = nullptr};
-    rollup.definition.window_size_us = plan_.definition.window_size_us;
+    rollup.definition.window = plan_.definition.window;
     rollup.table = std::make_unique<PartialTable>(rollup.definition);
     table_->FoldInto(*rollup.table, kept_keys, std::numeric_limits<UnixMicros>::min(),
                      std::numeric_limits<UnixMicros>::max());
@@ -226,7 +226,7 @@ class WindowedAggregator::Impl {
   void AssignWindows(std::int64_t num_rows, const arrow::Int64Array* rows, std::vector<FailedRow>* failed) {
     const std::int64_t* times = views_[0].int64s();
     const std::uint8_t* valid = views_[0].valid();
-    const std::int64_t size = plan_.definition.window_size_us;
+    const std::int64_t size = plan_.definition.window.size_us;  // Tumbling: others are not planned.
     windows_.resize(static_cast<std::size_t>(num_rows));
     bad_.clear();
     // Events come nearly in order: most rows fall into the window of the row before.

@@ -345,7 +345,7 @@ TEST_F(WindowedAggregatorTest, ExportTakesTheWindowsOfARangeAndKeepsThem) {
 
   MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, aggregator->Export(aggregator->definition(), INT64_MIN, INT64_MAX, 1));
   model::AggregateDefinition coarser = aggregator->definition();
-  coarser.window_size_us = 0;
+  coarser.window = model::Window::None();
   MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, aggregator->Export(coarser, INT64_MIN, INT64_MAX, 1));
   MILLRACE_ASSERT_OK(aggregator->Export(aggregator->definition(), 600'000'000, INT64_MAX, 1));
 }

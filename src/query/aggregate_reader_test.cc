@@ -44,7 +44,7 @@ class AggregateReaderTest : public ::testing::Test {
   void SetUp() override {
     definition_.name = "a";
     definition_.sql = "-";
-    definition_.window_size_us = 60'000'000;
+    definition_.window = model::Window::Tumbling(60'000'000);
     definition_.keys = {{"country", arrow::utf8()}};
     definition_.states = {{"_s0", arrow::int64(), "sum"}};
     definition_.measures = {{"n", "CAST(_s0 AS BIGINT)", "BIGINT"}};

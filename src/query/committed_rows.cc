@@ -11,7 +11,6 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "aggregate/partial_table.h"
 #include "base/stoppable_lock.h"
 #include "delta/data/data_file.h"
 
@@ -228,8 +227,8 @@ class CommittedRows::Impl {
   static std::optional<UnixMicros> FirstWindow(const std::optional<UnixMicros>& at_or_after,
                                                const model::AggregateDefinition& definition) {
     if (!at_or_after) return std::nullopt;
-    const UnixMicros start = aggregate::WindowStart(*at_or_after, definition.window_size_us);
-    return start == *at_or_after ? start : start + definition.window_size_us;
+    const UnixMicros start = definition.window.StartOf(*at_or_after);
+    return start == *at_or_after ? start : definition.window.EndOf(start);
   }
 
   void Forget() {

@@ -29,7 +29,7 @@ class ReadCommittedTest : public ::testing::Test {
  protected:
   void SetUp() override {
     definition_.name = "a";
-    definition_.window_size_us = 60'000'000;
+    definition_.window = model::Window::Tumbling(60'000'000);
     definition_.keys = {{"country", arrow::utf8()}};
     definition_.states = {{"_s0", arrow::int64(), "count"}};
     folder_ = std::filesystem::path(::testing::TempDir()) /
@@ -186,7 +186,8 @@ TEST_F(CommittedRowsTest, ARangeWithinTheSameWindowsIsTheSameQuestion) {
 
 TEST_F(CommittedRowsTest, FoldsToWhatIsAskedFor) {
   CommittedRows rows(MakePartialFileCache(0), 1 << 20);
-  const auto by_hour = std::make_shared<const model::AggregateDefinition>(Coarser(definition_, {}, kOneHour));
+  const auto by_hour =
+      std::make_shared<const model::AggregateDefinition>(Coarser(definition_, {}, model::Window::Tumbling(kOneHour)));
   for (int again = 0; again < 2; ++again) {
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto batch,
                                   rows.Read(*table_, table_->snapshot(), definition_, by_hour, {}, &bytes_read_));

@@ -25,7 +25,7 @@ class Folding::Impl {
        FoldLimits limits)
       : name_(definition.name),
         limits_(std::move(limits)),
-        window_size_us_(coarser.window_size_us),
+        window_(coarser.window),
         from_(range.from.value_or(std::numeric_limits<UnixMicros>::min())),
         to_(range.to.value_or(std::numeric_limits<UnixMicros>::max())),
         num_states_(definition.states.size()),
@@ -51,7 +51,7 @@ class Folding::Impl {
       in_range_[i] = inside ? 1 : 0;
       all = all && inside;
       none = none && !inside;
-      windows_[i] = aggregate::WindowStart(start, window_size_us_);
+      windows_[i] = window_.StartOf(start);
     }
     if (none) return Status::OK();
     for (std::size_t k = 0; k < keys_.size(); ++k) {
@@ -85,7 +85,7 @@ class Folding::Impl {
  private:
   const std::string name_;
   const FoldLimits limits_;
-  const std::int64_t window_size_us_;
+  const model::Window window_;
   const UnixMicros from_;
   const UnixMicros to_;
   const std::size_t num_states_;
@@ -113,12 +113,12 @@ Result<std::shared_ptr<arrow::RecordBatch>> Folding::Rows() const { return impl_
 Result<Totals> Folding::TakeTotals() { return impl_->TakeTotals(); }
 
 model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
-                                   std::int64_t window_size_us) {
+                                   const model::Window& window) {
   model::AggregateDefinition coarser = definition;
   std::erase_if(coarser.keys, [&](const model::AggregateKey& key) {
     return std::find(keys.begin(), keys.end(), key.name) == keys.end();
   });
-  coarser.window_size_us = window_size_us;
+  coarser.window = window;
   return coarser;
 }
 

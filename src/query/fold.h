@@ -31,10 +31,10 @@ struct FoldLimits {
   std::stop_token stop{};                                             ///< Looked at before each batch.
 };
 
-/// `definition` with fewer keys (`keys`, in its order) and larger windows (`window_size_us`: a multiple of its own,
-/// aligned to 1970). 0: all windows in one, whose window_start is 0 and means nothing.
+/// `definition` with fewer keys (`keys`, in its order) and a larger `window`: tumbling by a multiple of its own size,
+/// or none.
 model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
-                                   std::int64_t window_size_us);
+                                   const model::Window& window);
 
 /// What an answer is made of.
 struct Totals {

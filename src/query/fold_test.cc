@@ -28,7 +28,7 @@ constexpr UnixMicros kBase = 1'795'341'600'000'000 / (60 * kMinute) * (60 * kMin
 model::AggregateDefinition EveryType() {
   model::AggregateDefinition d;
   d.name = "every_type";
-  d.window_size_us = kMinute;
+  d.window = model::Window::Tumbling(kMinute);
   d.keys = {{"country", arrow::utf8()}, {"number", arrow::int64()}, {"ratio", arrow::float64()}};
   d.states = {{"counts", arrow::int64(), "count"},
               {"money", arrow::decimal128(38, 2), "sum"},
@@ -131,7 +131,7 @@ TEST_F(FoldTest, FoldedRowsStandForTheirRowsInEveryMerge) {
     Batches rows;
     for (int batch = Below(5); batch > 0; --batch) rows.push_back(RandomRows(definition, Below(60)));
 
-    const auto coarser = Coarser(definition, keys, step);
+    const auto coarser = Coarser(definition, keys, step == 0 ? model::Window::None() : model::Window::Tumbling(step));
     // At once, and in two steps by way of whole rows.
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto folded, Fold(definition, coarser, range, rows));
     const std::size_t cut = rows.empty() ? 0 : static_cast<std::size_t>(Below(static_cast<int>(rows.size())));
@@ -160,7 +160,7 @@ TEST_F(FoldTest, FoldedRowsStandForTheirRowsInEveryMerge) {
 TEST_F(FoldTest, GroupsBeyondTheLimitAreRefusedAsSoonAsTheyAreSeen) {
   model::AggregateDefinition d;
   d.name = "a";
-  d.window_size_us = kMinute;
+  d.window = model::Window::Tumbling(kMinute);
   const auto group = [&](int i) {
     return testing::BatchFromJson(model::PartialSchema(d),
                                   fmt::format("[[{}, {}, 1]]", i * kMinute, (i + 1) * kMinute));
@@ -182,7 +182,7 @@ TEST_F(FoldTest, GroupsBeyondTheLimitAreRefusedAsSoonAsTheyAreSeen) {
 TEST_F(FoldTest, ASumThatLeavesItsTypeIsKeptInTwoRows) {
   model::AggregateDefinition d;
   d.name = "a";
-  d.window_size_us = kMinute;
+  d.window = model::Window::Tumbling(kMinute);
   d.states = {{"money", arrow::decimal128(38, 0), "sum"}};
   const std::string large(38, '9');
   const auto rows = testing::BatchFromJson(

@@ -61,16 +61,16 @@ Status PlanGroups(const model::AggregateDefinition& definition, const AggregateR
   }
 
   if (request.step_us) {
-    if (*request.step_us < 0 || *request.step_us % definition.window_size_us != 0) {
+    if (*request.step_us < 0 || *request.step_us % definition.window.size_us != 0) {
       return InvalidInput("step: {} is not a multiple of the window of {}, which is {}",
                           DurationText(std::chrono::microseconds(*request.step_us)), definition.name,
-                          DurationText(std::chrono::microseconds(definition.window_size_us)));
+                          DurationText(std::chrono::microseconds(definition.window.size_us)));
     }
     if (*request.step_us == 0 && by_window) {
       return InvalidInput("group_by: window_start cannot be a group when step is 0 (one window in all)");
     }
   }
-  shape.step_us = request.step_us.value_or(definition.window_size_us);
+  shape.step_us = request.step_us.value_or(definition.window.size_us);
   shape.windows = request.step_us ? *request.step_us > 0 : by_window || !request.group_by;
   return Status::OK();
 }
@@ -325,7 +325,7 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
   auto merge = std::make_shared<MergePlan>();
   merge->rows_max = request.rows_max;
   merge->groups = std::make_shared<const model::AggregateDefinition>(
-      Coarser(definition, shape.keys, shape.windows ? shape.step_us : 0));
+      Coarser(definition, shape.keys, shape.windows ? model::Window::Tumbling(shape.step_us) : model::Window::None()));
   merge->folded = merge->groups;
   const auto describe = [&](const std::string& sql) -> Result<std::vector<sql::ResultColumn>> {
     auto columns = session.Describe(sql);

@@ -28,7 +28,7 @@ constexpr std::int64_t kHour = 60 * kWindow;
 model::AggregateDefinition Clicks() {
   model::AggregateDefinition d;
   d.name = "clicks_1m";
-  d.window_size_us = kWindow;
+  d.window = model::Window::Tumbling(kWindow);
   d.keys = {{"country", arrow::utf8()}, {"page", arrow::int32()}};
   d.states = {{"_s0", arrow::int64(), "count"},
               {"_s1", arrow::decimal128(38, 2), "sum"},
