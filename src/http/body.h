@@ -16,16 +16,15 @@ namespace millrace::http {
 /// What comes next of a body: some bytes; nullopt, its end; or an error, after which there is neither.
 using Chunk = Result<std::optional<std::string>>;
 
-/// A body that is made while it is sent: a chunk is asked for when the one before has been written to the socket, so a
-/// client that reads slowly is one that is asked for slowly. About 64 KiB make a good chunk; an empty one sends
-/// nothing.
+/// A body that is made while it is sent: a chunk is asked for when the one before has been written to the socket, so it
+/// is made no faster than its client reads. About 64 KiB make a good chunk; an empty one sends nothing.
 ///
 /// A source that has nothing yet keeps `take` until it has, and no thread waits meanwhile. What it must not do is keep
 /// silent for longer than ServerOptions::chunk_timeout.
 class BodySource {
  public:
-  /// On the I/O thread, when the body has been sent or nobody wants it any more; a `take` that is called later is heard
-  /// by nobody.
+  /// On the I/O thread, when the body has been sent or nobody wants it any more: Request::stop has been requested by
+  /// then. A `take` that is called later is heard by nobody.
   virtual ~BodySource() = default;
 
   /// Called on the I/O thread, so it must neither wait nor take more than a moment: a source that does has a thread of

@@ -472,6 +472,7 @@ class Server::Impl {
     // Whatever ends the connection before the stream's own end must not look like one.
     SetResetsAtClose(*connection->transport, true);
     SourceReader reader(io_, std::move(source));
+    const Asking asking{stop};  // The source hears of it before it goes.
     StartReadAhead(connection, stop);
     const std::array<asio::const_buffer, 1> begin = {asio::buffer(head)};
     bool sent = co_await WriteInTime(connection, begin);

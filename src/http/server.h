@@ -1,4 +1,5 @@
-/// HTTP/1.1 over TCP: bytes in, one Handler call per request, bytes out. Knows nothing of the API.
+/// HTTP/1.1 over TCP, or over what lies on top of TCP: bytes in, one Handler call per request, bytes out. Knows nothing
+/// of any API.
 ///
 /// One I/O thread parses and writes. The handler runs on pools, because it may block: requests that take long have one
 /// of their own, so that others never wait for them, and those of Lane::kAtOnce wait for nothing at all. Every request,

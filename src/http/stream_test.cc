@@ -120,7 +120,7 @@ class EmptySource final : public BodySource {
   void Next(std::function<void(Chunk)> take) override { take(""); }
 };
 
-std::unique_ptr<Server> StartServer(ServerOptions options, Handler handler) {
+std::unique_ptr<Server> Serving(ServerOptions options, Handler handler) {
   auto server = Server::Start(options, std::move(handler));
   EXPECT_TRUE(server.ok()) << server.status().ToString();
   return *std::move(server);
@@ -137,7 +137,7 @@ std::string BodyOf(const std::string& response) { return response.substr(respons
 
 TEST(HttpStream, IsChunkedInHttp11AndTheConnectionGoesOn) {
   Feed feed;
-  const auto server = StartServer({}, Feeding(feed));
+  const auto server = Serving({}, Feeding(feed));
   TestClient client(server->port());
   client.Send(kGet);
   const std::string head = client.ReadUntil("\r\n\r\n");
@@ -160,7 +160,7 @@ TEST(HttpStream, IsChunkedInHttp11AndTheConnectionGoesOn) {
 
 TEST(HttpStream, EndsWithTheConnectionInHttp10) {
   Feed feed;
-  const auto server = StartServer({}, Feeding(feed));
+  const auto server = Serving({}, Feeding(feed));
   TestClient client(server->port());
   client.Send("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
   feed.Give("one");
@@ -176,7 +176,7 @@ TEST(HttpStream, EndsWithTheConnectionInHttp10) {
 
 TEST(HttpStream, ClosesWhenTheClientWantsIt) {
   Feed feed;
-  const auto server = StartServer({}, Feeding(feed));
+  const auto server = Serving({}, Feeding(feed));
   TestClient client(server->port());
   client.Send("GET /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   feed.Give("one");
@@ -188,7 +188,7 @@ TEST(HttpStream, ClosesWhenTheClientWantsIt) {
 
 TEST(HttpStream, IsNotAskedForItsBodyByHead) {
   Feed feed;
-  const auto server = StartServer({}, Feeding(feed));
+  const auto server = Serving({}, Feeding(feed));
   TestClient client(server->port());
   client.Send("HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THAT(client.ReadOne(/*head=*/true), HasSubstr("Transfer-Encoding: chunked\r\n"));
@@ -201,7 +201,7 @@ TEST(HttpStream, SilentOnesHoldNoThread) {
   const ServerOptions options{.short_handlers_max = 1, .waiting_max = 0};
   std::vector<std::unique_ptr<Feed>> feeds;
   for (int i = 0; i < 20; ++i) feeds.push_back(std::make_unique<Feed>());
-  const auto server = StartServer(options, [&](const Request& request) {
+  const auto server = Serving(options, [&](const Request& request) {
     return request.target == "/next" ? Response{200, "text/plain", "here", {}}
                                      : (*feeds[std::stoul(request.target.substr(1))])(request);
   });
@@ -227,7 +227,7 @@ TEST(HttpStream, IsAskedOnlyAsFastAsItsClientReads) {
   Feed feed;
   for (int i = 0; i < kChunks; ++i) feed.Give(std::string(kChunkBytes, static_cast<char>('a' + i % 26)));
   feed.Give(std::nullopt);
-  const auto server = StartServer({}, Feeding(feed));
+  const auto server = Serving({}, Feeding(feed));
   TestClient client(server->port());
   client.Send(kGetOld);
   client.ReadUntil("\r\n\r\n");
@@ -249,7 +249,7 @@ TEST(HttpStream, IsAskedOnlyAsFastAsItsClientReads) {
 TEST(HttpStream, AClientThatDoesNotReadIsCutOff) {
   Feed feed;
   for (int i = 0; i < 64; ++i) feed.Give(std::string(1 << 20, 'a'));
-  const auto server = StartServer({.write_timeout = 100ms}, Feeding(feed));
+  const auto server = Serving({.write_timeout = 100ms}, Feeding(feed));
   TestClient client(server->port());
   client.Send(kGetOld);
   feed.WaitForDropped();
@@ -260,7 +260,7 @@ TEST(HttpStream, AClientThatDoesNotReadIsCutOff) {
 }
 
 TEST(HttpStream, OfEmptyChunksOnlyKeepsNobodyWaiting) {
-  const auto server = StartServer({}, [&](const Request& request) {
+  const auto server = Serving({}, [&](const Request& request) {
     Response response{200, "text/plain", "here", {}};
     if (request.target == "/stream") response.body = Body(std::make_unique<EmptySource>());
     return response;
@@ -277,7 +277,7 @@ TEST(HttpStream, AClientThatLeavesRequestsTheStop) {
   for (const Lane lane : {Lane::kAtOnce, Lane::kShort, Lane::kLong}) {
     SCOPED_TRACE(static_cast<int>(lane));
     Feed feed;
-    const auto server = StartServer({.lane = [lane](const Request&) { return lane; }}, Feeding(feed));
+    const auto server = Serving({.lane = [lane](const Request&) { return lane; }}, Feeding(feed));
     {
       TestClient client(server->port());
       client.Send(kGet);
@@ -295,7 +295,7 @@ TEST(HttpStream, AClientThatLeavesRequestsTheStop) {
 TEST(HttpStream, AClientThatSendsItsNextRequestHasNotLeft) {
   Feed feed;
   // Of a long request more is read ahead twice: while it is answered, and while the answer is written.
-  const auto server = StartServer({.lane = [](const Request&) { return Lane::kLong; }}, Feeding(feed));
+  const auto server = Serving({.lane = [](const Request&) { return Lane::kLong; }}, Feeding(feed));
   TestClient client(server->port());
   client.Send(kGet);
   feed.WaitForAsked(1);
@@ -317,7 +317,7 @@ TEST(HttpStream, AFailureInTheMiddleIsSeenByTheClient) {
   for (const std::string& get : {kGet, kGetOld}) {
     SCOPED_TRACE(get);
     Feed feed;
-    const auto server = StartServer({}, [&](const Request& request) {
+    const auto server = Serving({}, [&](const Request& request) {
       if (request.target == "/stream") return feed(request);
       Response response{200, "text/plain", {}, {}};
       response.body = Body(std::make_unique<Throwing>());
@@ -342,7 +342,7 @@ TEST(HttpStream, AFailureInTheMiddleIsSeenByTheClient) {
 
 TEST(HttpStream, ASilentSourceIsCutOff) {
   Feed feed;
-  const auto server = StartServer({.chunk_timeout = 100ms}, Feeding(feed));
+  const auto server = Serving({.chunk_timeout = 100ms}, Feeding(feed));
   TestClient client(server->port());
   client.Send(kGet);
   client.ReadUntil("\r\n\r\n");
@@ -357,8 +357,7 @@ TEST(HttpStream, ASilentSourceIsCutOff) {
 // Only what is between two chunks counts, not how long it goes on in all.
 TEST(HttpStream, MayGoOnForEver) {
   Feed feed;
-  const auto server =
-      StartServer({.handler_timeout = 100ms, .write_timeout = 100ms, .idle_timeout = 100ms}, Feeding(feed));
+  const auto server = Serving({.handler_timeout = 100ms, .write_timeout = 100ms, .idle_timeout = 100ms}, Feeding(feed));
   TestClient client(server->port());
   client.Send(kGet);
   client.ReadUntil("\r\n\r\n");
@@ -370,7 +369,7 @@ TEST(HttpStream, MayGoOnForEver) {
 
 TEST(HttpStream, StopLetsItEndAndCutsItOffAtItsDeadline) {
   Feed ends;
-  auto server = StartServer({}, Feeding(ends));
+  auto server = Serving({}, Feeding(ends));
   TestClient client(server->port());
   client.Send(kGet);
   client.ReadUntil("\r\n\r\n");
@@ -381,7 +380,7 @@ TEST(HttpStream, StopLetsItEndAndCutsItOffAtItsDeadline) {
   stopped.wait();
 
   Feed endless;
-  server = StartServer({}, Feeding(endless));
+  server = Serving({}, Feeding(endless));
   TestClient cut(server->port());
   cut.Send(kGetOld);
   cut.ReadUntil("\r\n\r\n");
@@ -395,7 +394,7 @@ TEST(HttpStream, StopLetsItEndAndCutsItOffAtItsDeadline) {
 
 TEST(HttpStream, WhatComesTooLateIsHeardByNobody) {
   Feed feed;
-  auto server = StartServer({}, Feeding(feed));
+  auto server = Serving({}, Feeding(feed));
   {
     TestClient client(server->port());
     client.Send(kGet);

@@ -113,11 +113,11 @@ class TlsClient {
   ssl::stream<tcp::socket> stream_{io_, context_};
 };
 
-Response Echo(const Request& request) {
+Response Repeat(const Request& request) {
   return {200, "text/plain", request.method + " " + request.target + " " + request.body, {}};
 }
 
-std::unique_ptr<Server> StartTls(ServerOptions options = {}, Handler handler = Echo) {
+std::unique_ptr<Server> StartTls(ServerOptions options = {}, Handler handler = Repeat) {
   options.transports = std::make_shared<Tls>();
   auto server = Server::Start(options, std::move(handler));
   EXPECT_TRUE(server.ok()) << server.status().ToString();
@@ -145,13 +145,13 @@ TEST(TlsTransport, AClientIsWatchedWhileItWaitsAndGoesOnAfterwards) {
   bool entered = false;
   bool stopped = false;
   const auto server = StartTls({.lane = [](const Request&) { return Lane::kLong; }}, [&](const Request& request) {
-    if (request.target != "/wait") return Echo(request);
+    if (request.target != "/wait") return Repeat(request);
     std::unique_lock lock(mutex);
     entered = true;
     changed.notify_all();
     stopped = !changed.wait(lock, request.stop, [] { return false; });
     changed.notify_all();
-    return Echo(request);
+    return Repeat(request);
   });
   {
     TlsClient client(server->port());
