@@ -58,6 +58,13 @@ std::string With(const std::string& piece, const std::string& replacement) {
   return text.replace(at, piece.size(), replacement);
 }
 
+/// "json, ..."
+std::string FormatNames() {
+  std::string names;
+  for (const auto& format : ingest::Formats()) names.append(names.empty() ? "" : ", ").append(format.name);
+  return names;
+}
+
 /// Sets an environment variable while it lives.
 class Variable {
  public:
@@ -184,7 +191,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
   struct Case {
     const char* piece;
     const char* replacement;
-    const char* want;
+    std::string want;
   };
   const Case cases[] = {
       // The document.
@@ -268,8 +275,8 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"topics: [clicks]", "topics: [clicks]\n  on_gap: skip", "source.on_gap must be one of stop, record, not 'skip'"},
       // Decoding.
       {"decode:\n", "decode:\n  format: avro\n",
-       "decode.format: 'avro' is not yet supported in this version (it has json)"},
-      {"decode:\n", "decode:\n  format: xml\n", "decode.format must be one of json, not 'xml'"},
+       "decode.format: 'avro' is not yet supported in this version (it has " + FormatNames() + ")"},
+      {"decode:\n", "decode:\n  format: xml\n", "decode.format must be one of " + FormatNames() + ", not 'xml'"},
       {"decode:\n", "decode:\n  unknown_fields: keep\n",
        "decode.unknown_fields must be one of ignore, reject, rescue, add, not 'keep'"},
       {"  columns:\n", "  unknown_fields: rescue\n  columns:\n    _Rescued: string\n",
