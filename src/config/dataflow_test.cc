@@ -50,7 +50,7 @@ TEST(Dataflow, KnowsRelationsTablesAndStages) {
   EXPECT_THAT(flow.StagesOf(kRaw), ElementsAre("decode", "event_time", "table:raw"));
   EXPECT_THAT(flow.StagesOf(kCleaned), ElementsAre("decode", "event_time", "transform:clean", "table:cleaned"));
   EXPECT_THAT(flow.StagesOf(kSums), ElementsAre("decode", "event_time", "transform:clean", "aggregate:sums"));
-  EXPECT_EQ(flow.event_time_column, 2);
+  EXPECT_EQ(flow.inputs.at(0).event_time_column, 2);
 }
 
 TEST(Dataflow, TransformsMayBeWrittenInAnyOrder) {

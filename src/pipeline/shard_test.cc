@@ -245,7 +245,7 @@ Plan PlanOfTwoInputs() {
                         {.name = "views", .input = 1, .schema = ingest::EventSchema(plan.inputs[1].decode)});
   plan.tables[kCleaned].relation = plan.tables[kSums].relation = 2;
   const auto& schema = plan.relations[1].schema;
-  TablePlan viewed{.name = "viewed", .relation = 1, .schema = schema};
+  config::TablePlan viewed{.name = "viewed", .relation = 1, .schema = schema};
   for (int i = 0; i < schema->num_fields(); ++i) viewed.columns.push_back(i);
   plan.tables.insert(plan.tables.end() - 1, viewed);
   return plan;

@@ -46,7 +46,7 @@ class AggregateReaderTest : public ::testing::Test {
     definition_.sql = "-";
     definition_.window = model::Window::Tumbling(60'000'000);
     definition_.keys = {{"country", arrow::utf8()}};
-    definition_.states = {{"_s0", arrow::int64(), "sum"}};
+    definition_.states = {{"_s0", arrow::int64(), "count"}};
     definition_.measures = {{"n", "CAST(_s0 AS BIGINT)", "BIGINT"}};
     definition_.output_order = {"window_start", "country", "n"};
     folder_ =

@@ -8,7 +8,7 @@
 namespace millrace::query {
 namespace {
 
-model::AggregateDefinition Clicks() {
+model::AggregateDefinition ViewedClicks() {
   model::AggregateDefinition d;
   d.name = "clicks_1m";
   d.window = model::Window::Tumbling(60'000'000);
@@ -25,7 +25,8 @@ model::AggregateDefinition Clicks() {
 
 TEST(MergeView, MergesEachStateByItsFunction) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sql, MergeViewSql(*session, Clicks(), Dialect::kSpark, "lake.clicks_1m"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sql,
+                                MergeViewSql(*session, ViewedClicks(), Dialect::kSpark, "lake.clicks_1m"));
   EXPECT_EQ(sql,
             "SELECT `window_start`,\n"
             "       `country`,\n"
@@ -46,7 +47,7 @@ TEST(MergeView, MergesEachStateByItsFunction) {
 
 TEST(MergeView, AStateThatSqlCannotMergeIsNamed) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
-  auto definition = Clicks();
+  auto definition = ViewedClicks();
   definition.states[2].function = "avg";  // Has no accumulator, and so no state that merges.
   const auto sql = MergeViewSql(*session, definition, Dialect::kDuckDb, "t");
   MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, sql);
