@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -39,6 +40,10 @@ http::Response WhileStarting(const http::Request& request) {
   return http::ToResponse({503, "starting", "The pipeline is opening its log and tables.", "Ask again in a moment."});
 }
 
+/// A signal before the worker minds them: nothing was taken yet, so there is nothing to commit.
+void EndInOrder(int) { ::_exit(0); }
+void EndBeforeTheEnd(int) { ::_exit(1); }  // --until-end was not reached.
+
 /// A stop always ends: the last resort against a call that does not come back, into a client's library or a disk.
 void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& ended) {
   constexpr auto kGrace = std::chrono::seconds(3);  // For what gives up at the deadline itself.
@@ -58,6 +63,9 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
 
 Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, const Options& options) {
   auto service = std::unique_ptr<Service>(new Service);
+  if (options.handle_signals) {
+    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, options.until_end ? EndBeforeTheEnd : EndInOrder);
+  }
   const auto serve = config.serve;
   ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
   // First the port: who finds it taken has made nothing yet.

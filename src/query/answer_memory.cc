@@ -31,4 +31,9 @@ Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::
   return std::shared_ptr<void>(this, give_back);
 }
 
+void AnswerMemory::MakeRoom(std::int64_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  drawn_.MakeRoom(bytes);
+}
+
 }  // namespace millrace::query

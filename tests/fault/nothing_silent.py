@@ -114,7 +114,7 @@ def lake_not_writable(case):
     case.topic_with(10)
     blocked = case.folder / "file"
     blocked.write_text("not a folder")
-    fails(case.run(lake=blocked / "lake"), 78, re.escape(str(blocked)), "Not a directory")
+    fails(case.run(lake=blocked / "lake"), 78, re.escape(str(blocked)), "is not a folder")
     locked = case.folder / "locked"
     locked.mkdir(mode=0o555)
     if os.geteuid() != 0:
