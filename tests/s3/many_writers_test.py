@@ -83,9 +83,12 @@ class Processes:
                 if self.running[name][0].poll() is not None:
                     self.end(name, 0)
                     assert name in appenders, f"{name} stopped by itself"
-            if self.proxy.counts()["forwarded"] > next_kill:
-                name = self.choose.choice([name for name in self.running if name in appenders or self.has_deleted(name)])
+            victims = [name for name in self.running if name in appenders or self.has_deleted(name)]
+            if victims and self.proxy.counts()["forwarded"] > next_kill:
+                name = self.choose.choice(victims)
                 self.running[name][0].kill()
+                if self.running[name][0].wait(300) == 0:
+                    continue  # It was done before it could be killed.
                 self.end(name, -signal.SIGKILL)
                 self.start(name)
                 self.kills[name[0]] += 1
