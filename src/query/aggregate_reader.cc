@@ -87,8 +87,6 @@ class AggregateReader::Impl {
       // It was more than expected. Whoever waits for memory must hold none, so the rows are fetched again.
       memory.reset();
     }
-    // What fetching has freed is in the way of what finalizing takes.
-    answers.MakeRoom(kMergeFactor * gathered.row_bytes);
     ASSIGN_OR_RETURN(auto session, resources_.sessions->Take(stop));
     if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
     ASSIGN_OR_RETURN(auto answer, MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop));

@@ -20,7 +20,8 @@ Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::
     return Cancelled("stopped while waiting for memory that other answers have");
   }
   drawn_.Add(drawn);
-  drawn_.MakeRoom(bytes);
+  lock.unlock();
+  drawn_.MakeRoom(bytes);  // It takes a while, and looks at nothing that changes.
   const auto give_back = [memory = shared_from_this(), drawn](void*) {
     {
       const std::scoped_lock guard(memory->mutex_);
@@ -29,11 +30,6 @@ Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::
     memory->given_back_.notify_all();
   };
   return std::shared_ptr<void>(this, give_back);
-}
-
-void AnswerMemory::MakeRoom(std::int64_t bytes) {
-  const std::scoped_lock lock(mutex_);
-  drawn_.MakeRoom(bytes);
 }
 
 }  // namespace millrace::query

@@ -30,9 +30,6 @@ class AnswerMemory : public std::enable_shared_from_this<AnswerMemory> {
   /// of the share lets go. kCancelled when `stop` is requested before.
   Result<std::shared_ptr<void>> Draw(std::int64_t bytes, const std::stop_token& stop);
 
-  /// See MemoryShare::MakeRoom().
-  void MakeRoom(std::int64_t bytes);
-
  private:
   AnswerMemory(std::int64_t bytes_max, MemoryShare share) : bytes_max_(bytes_max), drawn_(std::move(share)) {}
 

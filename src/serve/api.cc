@@ -170,7 +170,8 @@ constexpr Api::Route Api::kRoutes[] = {
 };
 
 http::Lane Api::LaneOf(const http::Request& request) {
-  const auto target = ParseTarget(request.target);
+  // The path alone: parameters are decoded once, on the handler's thread.
+  const auto target = ParseTarget(std::string_view(request.target).substr(0, request.target.find('?')));
   if (!target.ok()) return http::Lane::kShort;
   for (const Route& route : kRoutes) {
     if (NameIn(route.path, target->segments)) return route.lane;
