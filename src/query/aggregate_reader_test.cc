@@ -79,14 +79,15 @@ class AggregateReaderTest : public ::testing::Test {
     MILLRACE_ASSERT_OK(table_->Commit(request));
   }
 
-  AggregateReader Reader(std::int64_t limit_bytes = 1 << 30) {
+  AggregateReader Reader(std::int64_t limit_bytes = 1 << 30, std::int64_t cached_rows_bytes_max = 0) {
     return AggregateReader({.definition = definition_,
                             .open = [this] { return delta::Table::Open(store_); },
                             .next_offsets =
                                 [](const delta::Snapshot& snapshot) {
                                   return model::OffsetVector{{kSource, 10 * snapshot.version}};
                                 },
-                            .hot = hot_.says.empty() ? nullptr : &hot_},
+                            .hot = hot_.says.empty() ? nullptr : &hot_,
+                            .cached_rows_bytes_max = cached_rows_bytes_max},
                            ReaderResources::Make(limit_bytes, *budget_));
   }
   static std::int64_t N(const Answer& answer) {
@@ -151,6 +152,16 @@ TEST_F(AggregateReaderTest, MoreGroupsThanAnswersHaveMemoryForAreRefused) {
   // Fewer groups of the same rows fit.
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, reader.Ask({.step_us = 0, .group_by = std::vector<std::string>{}}, {}));
   EXPECT_EQ(N(all), 3 + 300'000);
+}
+
+TEST_F(AggregateReaderTest, RowsThatAreKeptForLaterAreNotTheQuestionsOwn) {
+  hot_.says = {std::vector<HotSegment>{}};
+  Commit(1, 50'000);
+  auto reader = Reader(64 << 20, 32 << 20);
+  const AggregateRequest one_group{.step_us = 0, .group_by = std::vector<std::string>{}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask(one_group, {}));
+  EXPECT_EQ(N(answer), 3 + 50'000);
+  EXPECT_EQ(hot_.asked_with.size(), 1u) << "it was asked again with all of the memory";
 }
 
 TEST_F(AggregateReaderTest, WhatTheHotSideRefusesIsTriedWithAllOfTheMemoryOnce) {

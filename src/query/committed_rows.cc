@@ -169,7 +169,9 @@ class CommittedRows::Impl {
         Batches rows;
         if (folded_ != nullptr) rows.push_back(folded_);
         if (!missing.empty()) {
-          Folding folding(definition, definition, {}, limits);
+          // Kept for every question to come, and so not measured by what this one may take: what is missing is small.
+          const FoldLimits kept{std::max(limits.bytes_max, kTableBytesFactor * bytes_max_), limits.stop};
+          Folding folding(definition, definition, {}, kept);
           if (folded_ != nullptr) RETURN_NOT_OK(folding.Add(*folded_));
           RETURN_NOT_OK(FoldFiles(table, *snapshot, definition, missing, bytes_read, folding));
           ASSIGN_OR_RETURN(auto folded, folding.Rows());
@@ -223,6 +225,8 @@ class CommittedRows::Impl {
     bool operator==(const Question&) const = default;
   };
   static constexpr std::int64_t kAnswersMax = 16;
+  // A table of groups takes some times the rows that come of it.
+  static constexpr std::int64_t kTableBytesFactor = 4;
 
   static std::optional<UnixMicros> FirstWindow(const std::optional<UnixMicros>& at_or_after,
                                                const model::AggregateDefinition& definition) {
