@@ -5,29 +5,11 @@
 #include <utility>
 
 #include "base/ascii_case.h"
+#include "base/utf8.h"
 
 namespace millrace::process {
 
 namespace {
-
-void AppendUtf8(std::uint32_t code, std::string* out) {
-  const auto put = [out](std::uint32_t byte) { out->push_back(static_cast<char>(byte)); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0 | code >> 6);
-    put(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    put(0xE0 | code >> 12);
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  } else {
-    put(0xF0 | code >> 18);
-    put(0x80 | (code >> 12 & 0x3F));
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  }
-}
 
 // A reader of what DuckDB's JSON writer writes; anything else is an internal error.
 class Reader {

@@ -1,6 +1,7 @@
 #include <bitset>
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "ingest/json/document_reader_internal.h"
 #include "ingest/json/json_decoder.h"
 #include "ingest/values/number_text_internal.h"
@@ -24,26 +25,6 @@ std::uint32_t ReadHex4(const char* p) {
     value = value << 4 | digit;
   }
   return value;
-}
-
-char* PutUtf8(std::uint32_t code, char* out) {
-  const auto put = [&](std::uint32_t byte) { *out++ = static_cast<char>(byte); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0 | code >> 6);
-    put(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    put(0xE0 | code >> 12);
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  } else {
-    put(0xF0 | code >> 18);
-    put(0x80 | (code >> 12 & 0x3F));
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  }
-  return out;
 }
 
 }  // namespace

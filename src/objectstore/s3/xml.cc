@@ -4,28 +4,12 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace millrace::objectstore::s3 {
 namespace {
 
 constexpr int kDepthMax = 32;
-
-void AppendUtf8(std::string& out, std::uint32_t code) {
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else if (code < 0x800) {
-    out += static_cast<char>(0xC0 | (code >> 6));
-    out += static_cast<char>(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    out += static_cast<char>(0xE0 | (code >> 12));
-    out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
-    out += static_cast<char>(0x80 | (code & 0x3F));
-  } else {
-    out += static_cast<char>(0xF0 | (code >> 18));
-    out += static_cast<char>(0x80 | ((code >> 12) & 0x3F));
-    out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
-    out += static_cast<char>(0x80 | (code & 0x3F));
-  }
-}
 
 class Parser {
  public:
@@ -165,7 +149,7 @@ class Parser {
     if (name.empty() || error != std::errc() || rest != name.data() + name.size() || code > 0x10FFFF) {
       return Broken("a wrong character reference");
     }
-    AppendUtf8(out, code);
+    AppendUtf8(code, &out);
     at_ = end + 1;
     return Status::OK();
   }
