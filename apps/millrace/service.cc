@@ -81,7 +81,10 @@ Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, c
       serve::Api* const api = raw->answering_;
       return api != nullptr ? api->Handle(request) : WhileStarting(request);
     });
-    if (!started.ok()) return WithContext(started.status(), "serve");
+    if (!started.ok()) {
+      const Status& status = started.status();
+      return status.WithMessage(fmt::format("serve: {}; serve.listen gives another address", status.message()));
+    }
     service->server_ = *std::move(started);
     service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
   }
