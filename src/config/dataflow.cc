@@ -51,6 +51,47 @@ std::optional<std::string> DateArgument(const std::string& expression) {
   return expression.substr(5, expression.size() - 6);
 }
 
+std::string_view UnitOf(ingest::TimestampForm form) {
+  switch (form) {
+    case ingest::TimestampForm::kRfc3339:
+      return "";
+    case ingest::TimestampForm::kSeconds:
+      return " in s";
+    case ingest::TimestampForm::kMillis:
+      return " in ms";
+    case ingest::TimestampForm::kMicros:
+      return " in us";
+    case ingest::TimestampForm::kNanos:
+      return " in ns";
+  }
+  return "";
+}
+
+// Which field of a document it reads, as a JSON pointer (RFC 6901) without its first slash; its name does not matter.
+std::string FieldOf(const ingest::ColumnSpec& column) {
+  std::string pointer;
+  for (const auto& key : column.path) {
+    if (!pointer.empty()) pointer += '/';
+    for (const char c : key) {
+      if (c == '~' || c == '/') {
+        pointer += c == '~' ? "~0" : "~1";
+      } else {
+        pointer += c;
+      }
+    }
+  }
+  return pointer + std::string(UnitOf(column.timestamp_form));
+}
+
+process::RowOrigin OriginOfEvents(const ingest::DecodeSpec& decode, const arrow::Schema& events) {
+  process::RowOrigin origin;
+  for (const auto& column : decode.columns) origin.columns.push_back(sql::QuoteIdentifier(FieldOf(column)));
+  for (int i = static_cast<int>(origin.columns.size()); i < events.num_fields(); ++i) {
+    origin.columns.push_back(sql::QuoteIdentifier(events.field(i)->name()));
+  }
+  return origin;
+}
+
 // A transform may pass the rescued column on, drop it, or make something else of that name.
 void PlanRescued(const ingest::DecodeSpec& decode, TablePlan& table) {
   if (!decode.has_rescued_column()) return;
@@ -139,8 +180,9 @@ class Planner {
     input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
     const auto schema = ingest::EventSchema(input.decode);
     PlanEventTime(*schema, input);
+    auto origin = OriginOfEvents(input.decode, *schema);
     flow_.inputs.push_back(std::move(input));
-    AddRelation({.name = kOnlyInput, .schema = schema});
+    AddRelation({.name = kOnlyInput, .schema = schema, .origin = std::move(origin)});
   }
 
   void PlanEventTime(const arrow::Schema& events, InputPlan& input) {
@@ -239,11 +281,14 @@ class Planner {
     const auto made =
         process::Transform::Make(*session_, transform.name, transform.sql, input, flow_.relations[*parent].schema);
     if (!made.ok()) return AddSqlFinding(node, transform.sql, made.status());
+    auto origin = (*made)->OriginOf(*session_, flow_.relations[*parent].origin);
+    if (!origin.ok()) return AddSqlFinding(node, transform.sql, origin.status());
     AddRelation({.name = transform.name,
                  .input = flow_.relations[*parent].input,
                  .parent = *parent,
                  .sql = transform.sql,
-                 .schema = (*made)->output_schema()});
+                 .schema = (*made)->output_schema(),
+                 .origin = *std::move(origin)});
   }
 
   bool IsInCircle(std::size_t start) const {
@@ -347,11 +392,16 @@ class Planner {
     if (!relation) return;
     auto plan = process::PlanAggregate(*session_, config.name, config.sql, flow_.relations[*relation].schema);
     if (!plan.ok()) return AddSqlFinding(*at.sql, config.sql, plan.status());
+    std::vector<std::string> inputs;
+    for (const auto& taken : plan->inputs) inputs.push_back(taken.sql);
+    auto origin = flow_.relations[*relation].origin.Through(*session_, plan->input_schema, inputs, plan->where_sql);
+    if (!origin.ok()) return AddSqlFinding(*at.sql, config.sql, origin.status());
     TablePlan table{.name = config.name,
                     .kind = TableKind::kAggregate,
                     .relation = *relation,
                     .schema = model::PartialSchema(plan->definition),
                     .aggregate = *std::move(plan),
+                    .origin = *std::move(origin),
                     .commit = config.commit,
                     .properties = config.properties,
                     .retention = config.retention};

@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "ingest/decode_spec.h"
 #include "process/aggregate_plan.h"
+#include "process/row_origin.h"
 
 namespace millrace::config {
 
@@ -39,6 +40,7 @@ struct RelationPlan {
   int parent = -1;  ///< -1: the events themselves.
   std::string sql;
   std::shared_ptr<arrow::Schema> schema;
+  process::RowOrigin origin;
 };
 
 enum class TableKind { kEvents, kAggregate, kDeadLetters };
@@ -57,6 +59,7 @@ struct TablePlan {
   bool adds_columns = false;  ///< Events: decode.unknown_fields is `add`, and there is a rescued_column.
   std::vector<std::string> object_keys{};  ///< If adds_columns: keys of objects that declared columns read from.
   std::optional<process::AggregatePlan> aggregate;  ///< Aggregates only.
+  process::RowOrigin origin{};  ///< Aggregates only: of aggregate->inputs, and of the rows that it takes.
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
   OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Events only.

@@ -354,8 +354,9 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
     look_first = true;
   }
   const std::string why = last_error ? last_error->message() : "other writers were faster each time";
-  const std::string message = fmt::format("commit of version {} of {} gave up after its retries or deadline: {}",
-                                          attempt.version, store_->uri(), why);
+  const std::string what = attempt.version < 0 ? "commit" : fmt::format("commit of version {}", attempt.version);
+  const std::string message =
+      fmt::format("{} to {} gave up after its retries or deadline: {}", what, store_->uri(), why);
   return may_have_landed ? UnknownOutcome("{}", message) : Transient("{}", message);
 }
 

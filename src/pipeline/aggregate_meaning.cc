@@ -7,7 +7,9 @@
 #include <charconv>
 #include <chrono>
 #include <string_view>
+#include <vector>
 
+#include "base/ascii_case.h"
 #include "base/quantity_text.h"
 
 namespace millrace::pipeline {
@@ -17,6 +19,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr const char* kWindow = "window";
+constexpr const char* kOf = "of";
 constexpr std::string_view kTumbling = "tumbling ";
 constexpr std::string_view kMicros = " us";
 
@@ -40,24 +43,23 @@ std::string WindowMeaning(const model::Window& window) {
   return "";
 }
 
-}  // namespace
-
-AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
+// `inputs`: the text of each of plan.inputs. `where`: empty: all rows are taken.
+AggregateMeaning Meaning(const process::AggregatePlan& plan, const std::vector<std::string>& inputs,
+                         const std::string& where) {
   const auto& definition = plan.definition;
   AggregateMeaning meaning;
   meaning[kWindow] = WindowMeaning(definition.window);
-  meaning["time"] = plan.inputs.front().sql;
-  if (!plan.where_sql.empty()) meaning["where"] = plan.where_sql;
+  meaning["time"] = inputs.front();
+  if (!where.empty()) meaning["where"] = where;
   for (std::size_t k = 0; k < definition.keys.size(); ++k) {
     const auto& key = definition.keys[k];
-    meaning["key " + key.name] = fmt::format("{} {}", plan.inputs[1 + k].sql, key.type->ToString());
+    meaning["key " + key.name] = fmt::format("{} {}", inputs[1 + k], key.type->ToString());
   }
   for (const auto& accumulator : plan.accumulators) {
     std::vector<std::string> arguments;
-    for (const int argument : accumulator.arguments) arguments.push_back(plan.inputs[argument].sql);
+    for (const int argument : accumulator.arguments) arguments.push_back(inputs[argument]);
     if (arguments.empty()) arguments.emplace_back("*");
-    const std::string filter =
-        accumulator.filter < 0 ? "" : fmt::format(" filter {}", plan.inputs[accumulator.filter].sql);
+    const std::string filter = accumulator.filter < 0 ? "" : fmt::format(" filter {}", inputs[accumulator.filter]);
     for (const std::size_t s : accumulator.states) {
       const auto& state = definition.states[s];
       meaning["state " + state.name] =
@@ -66,6 +68,41 @@ AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
   }
   return meaning;
 }
+
+// "sum(Amount) FILTER (kind = 'A')" -> "sum(amount) filter (kind = 'A')"
+std::string FoldedCase(std::string_view sql) {
+  std::string folded;
+  bool in_literal = false;
+  for (const char c : sql) {
+    if (c == '\'') in_literal = !in_literal;
+    folded += in_literal ? c : AsciiLower(c);
+  }
+  return folded;
+}
+
+// The part of this name but for its case; nullptr: there is none.
+const std::string* OtherCase(const AggregateMeaning& meaning, const std::string& part) {
+  for (const auto& [name, text] : meaning) {
+    if (name != part && AsciiLower(name) == AsciiLower(part)) return &name;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+AggregateMeaning MeaningOf(const process::AggregatePlan& plan, const process::RowOrigin& inputs) {
+  auto meaning = Meaning(plan, inputs.columns, fmt::format("{}", fmt::join(inputs.conditions, " AND ")));
+  meaning[kOf] = "events";
+  return meaning;
+}
+
+AggregateMeaning MeaningByColumns(const process::AggregatePlan& plan) {
+  std::vector<std::string> inputs;
+  for (const auto& input : plan.inputs) inputs.push_back(input.sql);
+  return Meaning(plan, inputs, plan.where_sql);
+}
+
+bool IsByColumns(const AggregateMeaning& meaning) { return !meaning.contains(kOf); }
 
 std::string ToProperty(const AggregateMeaning& meaning) {
   json::object object;
@@ -91,15 +128,18 @@ std::string Difference(const AggregateMeaning& table, const AggregateMeaning& pi
   const auto add = [&](const std::string& text) { difference += (difference.empty() ? "" : "; ") + text; };
   for (const auto& [part, text] : table) {
     const auto now = pipeline.find(part);
-    if (now == pipeline.end()) {
+    if (const auto* other = now == pipeline.end() ? OtherCase(pipeline, part) : nullptr) {
+      add(fmt::format("{} is written so in the table, '{}' in the pipeline", part, *other));
+    } else if (now == pipeline.end()) {
       add(fmt::format("{} is gone, it is '{}' in the table", part, ForPeople(part, text)));
-    } else if (now->second != text) {
+    } else if (FoldedCase(now->second) != FoldedCase(text)) {
       add(fmt::format("{}: it is '{}' in the table, '{}' in the pipeline", part, ForPeople(part, text),
                       ForPeople(part, now->second)));
     }
   }
   for (const auto& [part, text] : pipeline) {
-    if (!table.contains(part)) add(fmt::format("{} is new: '{}'", part, ForPeople(part, text)));
+    if (!table.contains(part) && OtherCase(table, part) == nullptr)
+      add(fmt::format("{} is new: '{}'", part, ForPeople(part, text)));
   }
   return difference;
 }

@@ -49,7 +49,8 @@ Status CheckMeaning(const config::TablePlan& plan, const objectstore::ObjectStor
   const auto property = snapshot.metadata.configuration.find(kAggregateProperty);
   if (property == snapshot.metadata.configuration.end()) return Status::OK();
   ASSIGN_OR_RETURN(const auto kept, FromProperty(property->second));
-  const std::string difference = Difference(kept, MeaningOf(*plan.aggregate));
+  const std::string difference =
+      Difference(kept, IsByColumns(kept) ? MeaningByColumns(*plan.aggregate) : MeaningOf(*plan.aggregate, plan.origin));
   if (difference.empty()) return Status::OK();
   return InvalidInput(
       "the rows in the lake were made by another definition: {}. Both would be merged into wrong answers. Give the "
@@ -70,7 +71,7 @@ delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
                                .partition_columns = plan.partition_columns,
                                .configuration = plan.properties,
                                .name = plan.name};
-  if (plan.aggregate) options.configuration[kAggregateProperty] = ToProperty(MeaningOf(*plan.aggregate));
+  if (plan.aggregate) options.configuration[kAggregateProperty] = ToProperty(MeaningOf(*plan.aggregate, plan.origin));
   return options;
 }
 
@@ -101,12 +102,17 @@ Result<OpenTable> Create(const Plan& plan, int index, const std::shared_ptr<obje
   return WithProgress(plan, std::move(table));
 }
 
+/// A table of before keeps the meaning that it was found to have, whole.
 Status Complete(const config::TablePlan& plan, delta::Table& table) {
   if (plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(delta::AddColumns(table, plan.schema->fields()));
-  if (plan.aggregate && !table.snapshot()->metadata.configuration.contains(kAggregateProperty)) {
-    RETURN_NOT_OK(delta::SetProperty(table, kAggregateProperty, ToProperty(MeaningOf(*plan.aggregate))));
+  if (!plan.aggregate) return Status::OK();
+  const auto snapshot = table.snapshot();
+  const auto property = snapshot->metadata.configuration.find(kAggregateProperty);
+  if (property != snapshot->metadata.configuration.end()) {
+    ASSIGN_OR_RETURN(const auto kept, FromProperty(property->second));
+    if (!IsByColumns(kept)) return Status::OK();
   }
-  return Status::OK();
+  return delta::SetProperty(table, kAggregateProperty, ToProperty(MeaningOf(*plan.aggregate, plan.origin)));
 }
 
 Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,

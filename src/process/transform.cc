@@ -143,6 +143,12 @@ class Transform::Impl {
     if (statement.node()["where_clause"].kind != ParseTree::Kind::kNull) {
       ASSIGN_OR_RETURN(where, statement.ToSql(statement.Resolve(statement.node()["where_clause"], aliases_)));
     }
+    where_ = where;
+    for (std::size_t i = 0, computed = 0; i < outputs.size(); ++i) {
+      const int column = outputs[i].column;
+      output_sql_.push_back(column < 0 ? expressions[computed++]
+                                       : sql::QuoteIdentifier(input_schema_->field(column)->name()));
+    }
     ASSIGN_OR_RETURN(evaluator_, BatchEvaluator::Make(input_schema_, std::move(expressions), std::move(where)));
     arrow::FieldVector fields;
     std::size_t computed = 0;
@@ -189,6 +195,9 @@ class Transform::Impl {
 
   const std::string& name() const { return name_; }
   const std::shared_ptr<arrow::Schema>& output_schema() const { return output_schema_; }
+  Result<RowOrigin> OriginOf(sql::SqlSession& session, const RowOrigin& input) const {
+    return input.Through(session, input_schema_, output_sql_, where_);
+  }
 
  private:
   static std::string TypeOf(const std::vector<sql::ResultColumn>& described, const std::string& name) {
@@ -253,6 +262,8 @@ class Transform::Impl {
   std::shared_ptr<arrow::Schema> output_schema_;
   std::map<std::string, ParseTree> aliases_;  // While it is made: what a name in SELECT stands for.
   std::vector<int> columns_;                  // Per output: the input's column, or -1 for the evaluator's next value.
+  std::vector<std::string> output_sql_;       // Per output, over input_schema_.
+  std::string where_;                         // Over input_schema_; empty: none.
   std::unique_ptr<BatchEvaluator> evaluator_;
 };
 
@@ -269,6 +280,9 @@ Result<std::unique_ptr<Transform>> Transform::Make(sql::SqlSession& session, con
 
 const std::string& Transform::name() const { return impl_->name(); }
 const std::shared_ptr<arrow::Schema>& Transform::output_schema() const { return impl_->output_schema(); }
+Result<RowOrigin> Transform::OriginOf(sql::SqlSession& session, const RowOrigin& input) const {
+  return impl_->OriginOf(session, input);
+}
 Result<Transformed> Transform::Apply(const std::shared_ptr<arrow::RecordBatch>& input) { return impl_->Apply(input); }
 
 Result<std::string> Transform::RelationOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "process/row_origin.h"
 #include "sql/sql_session.h"
 
 namespace millrace::process {
@@ -43,6 +44,8 @@ class Transform {
 
   const std::string& name() const;
   const std::shared_ptr<arrow::Schema>& output_schema() const;
+  /// What its rows are, if the rows that it reads are `input`. The session as for Make().
+  Result<RowOrigin> OriginOf(sql::SqlSession& session, const RowOrigin& input) const;
   Result<Transformed> Apply(const std::shared_ptr<arrow::RecordBatch>& input);
 
   /// The relation after FROM, for ordering transforms before they are made. kInvalidInput if there is not exactly one.

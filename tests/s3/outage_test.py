@@ -113,7 +113,7 @@ def the_store_goes_away_and_comes_back(broker, server, proxy):
     pipeline.run("simulate", "clickstream", "--count", "200000", "--rate", "0", "--seed", "8", "--to", pipeline.target)
     retries = pipeline.metric("millrace_store_retries_total")
     pipeline.wait_until(lambda: pipeline.metric("millrace_store_retries_total") > retries + 20, "requests are repeated")
-    pipeline.wait_until(lambda: any("SlowDown" in error for error in pipeline.errors()), "the error is named on the page")
+    pipeline.wait_until(lambda: any("HTTP 503" in error for error in pipeline.errors()), "the error is named on the page")
     memory = pipeline.metric("millrace_memory_bytes")
     claim(memory <= 64 << 20, "buffers stay within limits.memory", memory)
     cpu, begun = pipeline.cpu_seconds(), time.monotonic()
