@@ -120,7 +120,8 @@ def main():
     ingest = millrace("ingest", "clicks", "lake/clicks", "--avro", "x", code=78).stderr
     claim("--avro" in ingest and "not supported yet" in ingest, "what ingest cannot do yet is said", ingest)
     jmespath = millrace("ingest", "clicks", "lake/clicks", "-t", "country: substr(ts, 0, 4)", code=78).stderr
-    claim("JMESPath" in jmespath, "a JMESPath transform is refused by name", jmespath)
+    claim("at character 12 of 'substr(ts, 0, 4)': numbers stand in backticks: `0`" in jmespath,
+          "a wrong expression is told with its place", jmespath)
     claim("nowhere" in millrace("ingest", "clicks", "nowhere", code=1).stderr, "ingest needs its table")
 
 
