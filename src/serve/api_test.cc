@@ -256,6 +256,7 @@ TEST_F(ApiTest, AnAnswerHasABound) {
   EXPECT_EQ(response.status, 413);
   EXPECT_THAT(response.body.Text(), HasSubstr("\"code\":\"answer_too_large\""));
   EXPECT_THAT(response.body.Text(), HasSubstr("100 bytes"));
+  EXPECT_THAT(response.body.Text(), HasSubstr("fewer keys in group_by and where"));
   EXPECT_EQ(response.body.Text().find("de"), response.body.Text().find("detail")) << "a part of the answer";
 }
 
