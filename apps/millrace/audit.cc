@@ -6,6 +6,7 @@
 
 #include "audit_report.h"
 #include "commands.h"
+#include "flag_checks.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
 #include "service.h"
@@ -71,9 +72,9 @@ Run AddAudit(CLI::App& app) {
     const auto plan = pipeline::MakePlan(*std::move(config));
     if (!plan.ok()) return Complain(plan.status(), kBadConfiguration);
     const auto lake = pipeline::OpenLake((*plan)->config.lake, objectstore::IfMissing::kRefuse);
-    if (!lake.ok()) return Complain(lake.status());
+    if (!lake.ok()) return Complain(WithFirstRun(lake.status(), options->config));
     const auto report = pipeline::Audit(**plan, *lake);
-    if (!report.ok()) return Complain(report.status());
+    if (!report.ok()) return Complain(WithFirstRun(report.status(), options->config));
     const std::string text = options->output == "json" ? AuditToJson(*report) + "\n" : AuditToText(*report);
     std::fputs(text.c_str(), stdout);
     return report->ok() ? kOk : kFailed;

@@ -14,6 +14,7 @@
 #include "base/quantity_text.h"
 #include "commands.h"
 #include "devices/simulator.h"
+#include "flag_checks.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
 #include "service.h"
@@ -196,11 +197,11 @@ int RunDemo(const DemoFlags& options) {
 
 Run AddDemo(CLI::App& app) {
   auto options = std::make_shared<DemoFlags>();
-  app.add_option("--rate", options->rate, "Events a second")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--rate", options->rate, "Events a second")->capture_default_str()->check(CheckPositive);
   app.add_option("--dir", options->dir, "Where the log and the lake go")->capture_default_str();
   app.add_option("--port", options->port, "Of the page and the API; 0: any free one")
       ->capture_default_str()
-      ->check(CLI::Range(0, 65535));
+      ->check(WholeNumber(0, 65535));
   app.add_option("--for", options->duration, "Stop after this long: 60s, 5m")->type_name("DURATION");
   return [options] { return RunDemo(*options); };
 }

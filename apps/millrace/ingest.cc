@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "commands.h"
 #include "delta/table.h"
+#include "flag_checks.h"
 #include "objectstore/object_store.h"
 #include "pipeline/progress.h"
 #include "service.h"
@@ -288,14 +289,14 @@ Run AddIngest(CLI::App& app) {
       ->capture_default_str();
   app.add_option("-l,--allowed_latency", options->allowed_latency, "Seconds between commits")
       ->envname("ALLOWED_LATENCY")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1))
       ->capture_default_str();
   app.add_option("-m,--max_messages_per_batch", options->max_messages_per_batch,
                  "Accepted; row groups are sized by themselves here")
       ->envname("MAX_MESSAGES_PER_BATCH");
   app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file, "Of rows in memory that start a commit sooner")
       ->envname("MIN_BYTES_PER_FILE")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1))
       ->capture_default_str();
   app.add_option("-t,--transform", options->transforms,
                  "'PROPERTY: SOURCE'; the source is kafka.topic, .partition, .offset or .timestamp")

@@ -20,7 +20,9 @@ struct LakeViewFlags {
 };
 
 Status PrintView(const LakeViewFlags& options, config::PipelineConfig config) {
-  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kRefuse));
+  const auto opened = pipeline::OpenLake(config.lake, objectstore::IfMissing::kRefuse);
+  if (!opened.ok()) return WithFirstRun(opened.status(), options.config);
+  const auto& lake = *opened;
   ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
   const config::TablePlan* found = nullptr;
   std::vector<std::string> names;

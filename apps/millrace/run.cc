@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "commands.h"
+#include "flag_checks.h"
 #include "service.h"
 
 namespace millrace::app {

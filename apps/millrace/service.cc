@@ -129,6 +129,11 @@ Status Service::Run() {
   return done;
 }
 
+Status WithFirstRun(const Status& status, const std::string& path) {
+  if (KindOf(status) != ErrorKind::kNotFound) return status;
+  return NotFound("{}; the first 'millrace run -c {}' makes the lake and its tables", status.message(), path);
+}
+
 std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& path,
                                                            const std::vector<std::string>& overrides,
                                                            ReadsLog reads_log) {

@@ -60,4 +60,8 @@ std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& pa
                                                            const std::vector<std::string>& overrides,
                                                            ReadsLog reads_log);
 
+/// For verbs that only read a lake: of a kNotFound, which is a lake or a table that is not there, the same with what
+/// makes it; of any other, itself. `path` is that of the pipeline's file.
+Status WithFirstRun(const Status& status, const std::string& path);
+
 }  // namespace millrace::app

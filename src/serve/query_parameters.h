@@ -22,8 +22,8 @@ struct Target {
 Result<Target> ParseTarget(std::string_view target);
 
 /// Sets `problem` and returns false if a parameter is unknown (with the nearest known name), repeated or wrong. Times
-/// count from `now`. group_by, measures and order_by are comma-separated, may be repeated and name something; an empty
-/// group_by is one group of all.
+/// count from `now`. group_by, measures and order_by are comma-separated, may be repeated and have no empty name; an
+/// empty group_by is one group of all.
 bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request,
                            http::Problem* problem);
 
