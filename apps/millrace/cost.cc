@@ -13,7 +13,7 @@
 
 #include "base/nearest_name.h"
 #include "commands.h"
-#include "config/config.h"
+#include "config/load.h"
 #include "cost/price_update.h"
 #include "cost/report.h"
 #include "cost/usage.h"

@@ -124,14 +124,12 @@ int RunDemo(const DemoFlags& options) {
   const std::string text = fmt::format(kPipeline, fmt::arg("dir", options.dir), fmt::arg("port", options.port));
   const auto file = std::filesystem::path(options.dir) / "pipeline.yaml";
   auto loaded = config::LoadConfigText(text, file.string());
-  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
-  if (!loaded.findings.empty()) return kBadConfiguration;
-  auto& config = loaded.config;
+  if (!HasNoFindings(loaded)) return kBadConfiguration;
   std::error_code ec;
   std::filesystem::create_directories(options.dir, ec);
   if (ec) return Complain(InvalidInput("{}: {}", options.dir, ec.message()));
   if (const Status written = WriteFile(file, text); !written.ok()) return Complain(written);
-  InitLogging(config.log.level, LogFormat::kText);
+  InitLogging(loaded.config.log.level, LogFormat::kText);
 
   // This thread waits for the signals; every thread that is started from here on inherits the block.
   sigset_t signals;
@@ -140,8 +138,8 @@ int RunDemo(const DemoFlags& options) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const auto lake_config = config.lake;
-  auto service = Service::Start(std::move(config), {.handle_signals = false});
+  const auto plan = pipeline::MakePlan(std::move(loaded));
+  auto service = Service::Start(plan, {.handle_signals = false});
   if (!service.ok()) return Complain(service.status());
   auto& worker = (*service)->worker();
   auto running = std::async(std::launch::async, [&] { return (*service)->Run(); });
@@ -174,9 +172,9 @@ int RunDemo(const DemoFlags& options) {
   if (!sent.ok()) return Complain(WithContext(sent.status(), "simulator"));
   if (!done.ok()) return Complain(done);
 
-  const auto lake = pipeline::OpenLake(lake_config, objectstore::IfMissing::kRefuse);
+  const auto lake = pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return Complain(lake.status());
-  const auto report = pipeline::Audit(worker.plan(), *lake);
+  const auto report = pipeline::Audit(*plan, *lake);
   if (!report.ok()) return Complain(report.status());
   const double seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
   std::printf("\n  %s events sent in %.0f s, of them %s late and %s malformed on purpose.\n\n",

@@ -333,7 +333,9 @@ Run AddIngest(CLI::App& app) {
       return Complain(config.status(), CodeOf(config.status()));
     }
     InitLogging("info", LogFormat::kText);
-    auto service = Service::Start(*std::move(config), {.until_end = options->ends_at_latest_offsets});
+    auto plan = pipeline::MakePlan(*std::move(config));
+    if (!plan.ok()) return Complain(plan.status(), CodeOf(plan.status()));
+    auto service = Service::Start(*std::move(plan), {.until_end = options->ends_at_latest_offsets});
     if (!service.ok()) return Complain(service.status(), CodeOf(service.status()));
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);

@@ -109,16 +109,15 @@ Result<Reply> AskOverHttp(const QueryFlags& options) {
   return reply;
 }
 
-Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig config) {
+Result<Reply> AskTheLake(const QueryFlags& options, const pipeline::Plan& plan) {
   query::AggregateRequest request;
   http::Problem problem;
   if (!serve::ParseAggregateRequest(TargetOf(options), SystemClock().Now(), &request, &problem)) {
     return InvalidInput("{}", problem.detail);
   }
-  ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
   const config::TablePlan* aggregate = nullptr;
   std::vector<std::string> names;
-  for (const auto& table : plan->tables) {
+  for (const auto& table : plan.tables) {
     if (table.kind != config::TableKind::kAggregate) continue;
     names.push_back(table.name);
     if (table.name == options.aggregate) aggregate = &table;
@@ -127,14 +126,14 @@ Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig confi
     return NotFound("no aggregate '{}' in {}{}", options.aggregate, options.config,
                     DidYouMean(options.aggregate, names));
   }
-  const auto lake = pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse);
+  const auto lake = pipeline::OpenLake(plan.config.lake, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return WithFirstRun(lake.status(), options.config);
   const auto opened = delta::Table::Open(objectstore::Below(*lake, aggregate->name));
   if (!opened.ok()) return WithFirstRun(opened.status(), options.config);
   const auto& table = *opened;
   RETURN_NOT_OK(pipeline::CheckFits(*aggregate, *table));
   ASSIGN_OR_RETURN(const auto progress,
-                   pipeline::Progress::Of(*table, plan->config.app_id, plan->topics(), plan->config.txn_ids));
+                   pipeline::Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
   const auto budget = MemoryBudget::Make(kLakeQuestionBytes);
   query::AggregateReader reader(
       {.definition = aggregate->aggregate->definition,
@@ -189,9 +188,9 @@ Run AddQuery(CLI::App& app) {
     if (options->config.empty()) {
       answer = AskOverHttp(*options);
     } else {
-      auto config = LoadConfigOrComplain(options->config, {}, ReadsLog::kNo);
-      if (!config) return kBadConfiguration;
-      answer = AskTheLake(*options, *std::move(config));
+      const auto plan = LoadPlanOrComplain(options->config, {}, ReadsLog::kNo);
+      if (plan == nullptr) return kBadConfiguration;
+      answer = AskTheLake(*options, *plan);
     }
     if (!answer.ok()) return Complain(answer.status());
     std::fputs(options->output == "table" ? AnswerToTable(answer->text).c_str() : answer->text.c_str(), stdout);
