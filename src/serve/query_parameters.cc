@@ -149,7 +149,7 @@ bool RefuseParameters(const Target& target, http::Problem* problem) {
   return false;
 }
 
-bool ChooseFormat(const Target& target, const std::string& accept, Format* format, http::Problem* problem) {
+bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem) {
   for (const auto& [name, value] : target.parameters) {
     if (name != "format") continue;
     const std::vector<std::string> known = {"json", "ndjson", "csv"};
@@ -158,10 +158,10 @@ bool ChooseFormat(const Target& target, const std::string& accept, Format* forma
       *problem = {400, "invalid_parameter", fmt::format("format: '{}' is not json, ndjson or csv", value), {}};
       return false;
     }
-    *format = static_cast<Format>(it - known.begin());
+    *format = static_cast<AnswerFormat>(it - known.begin());
     return true;
   }
-  *format = Format::kJson;
+  *format = AnswerFormat::kJson;
   if (accept.empty()) return true;
   // Weights as in RFC 9110, 12.5.1; of equal ones the first wins.
   double best = 0;
@@ -172,12 +172,12 @@ bool ChooseFormat(const Target& target, const std::string& accept, Format* forma
     if (const auto q = range.find("q="); q != std::string::npos) {
       std::from_chars(range.data() + q + 2, range.data() + range.size(), weight);
     }
-    std::optional<Format> offered;
-    if (type == "application/json" || type == "application/*" || type == "*/*") offered = Format::kJson;
+    std::optional<AnswerFormat> offered;
+    if (type == "application/json" || type == "application/*" || type == "*/*") offered = AnswerFormat::kJson;
     if (type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl") {
-      offered = Format::kNdjson;
+      offered = AnswerFormat::kNdjson;
     }
-    if (type == "text/csv" || type == "text/*") offered = Format::kCsv;
+    if (type == "text/csv" || type == "text/*") offered = AnswerFormat::kCsv;
     if (!offered || weight <= best) continue;
     best = weight;
     *format = *offered;

@@ -28,7 +28,7 @@ bool ParseAggregateRequest(const Target& target, UnixMicros now, query::Aggregat
                            http::Problem* problem);
 
 /// By ?format= first, then by Accept's weights; JSON when both are silent. False sets `problem`: 400 or 406.
-bool ChooseFormat(const Target& target, const std::string& accept, Format* format, http::Problem* problem);
+bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem);
 
 /// For a route that takes no parameters: false sets `problem` if there is one.
 bool RefuseParameters(const Target& target, http::Problem* problem);
