@@ -20,6 +20,7 @@
 #include "base/nearest_name.h"
 #include "commands.h"
 #include "delta/table.h"
+#include "flag_checks.h"
 #include "ingest/formats.h"
 #include "objectstore/object_store.h"
 #include "pipeline/progress.h"
@@ -300,14 +301,14 @@ Run AddIngest(CLI::App& app) {
       ->capture_default_str();
   app.add_option("-l,--allowed_latency", options->allowed_latency, "Seconds between commits")
       ->envname("ALLOWED_LATENCY")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1))
       ->capture_default_str();
   app.add_option("-m,--max_messages_per_batch", options->max_messages_per_batch,
                  "Accepted; row groups are sized by themselves here")
       ->envname("MAX_MESSAGES_PER_BATCH");
   app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file, "Of rows in memory that start a commit sooner")
       ->envname("MIN_BYTES_PER_FILE")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1))
       ->capture_default_str();
   app.add_option("-t,--transform", options->transforms,
                  "'PROPERTY: SOURCE'; the source is JMESPath, or kafka.topic, .partition, .offset, .timestamp or "
@@ -345,7 +346,9 @@ Run AddIngest(CLI::App& app) {
       return Complain(config.status(), CodeOf(config.status()));
     }
     InitLogging("info", LogFormat::kText);
-    auto service = Service::Start(*std::move(config), {.until_end = options->ends_at_latest_offsets});
+    auto plan = pipeline::MakePlan(*std::move(config));
+    if (!plan.ok()) return Complain(plan.status(), CodeOf(plan.status()));
+    auto service = Service::Start(*std::move(plan), {.until_end = options->ends_at_latest_offsets});
     if (!service.ok()) return Complain(service.status(), CodeOf(service.status()));
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);

@@ -514,7 +514,7 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
   ReadDocument(document, context, loaded.config, nodes);
-  PlanDataflow(loaded.config, nodes, context.findings);  // For its findings; who runs it asks for the dataflow.
+  loaded.flow = PlanDataflow(loaded.config, nodes, context.findings);
   loaded.findings = context.findings.Sorted();
   known_keys = std::move(context.known_keys);
   return loaded;
@@ -528,12 +528,13 @@ LoadedConfig LoadConfigText(const std::string& text, const std::string& file_nam
 LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
-    return {.config = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
+    return {.config = {}, .flow = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
   }
   std::ifstream in(path, std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(in), {});
   if (!in.is_open() || in.bad()) {
     return {.config = {},
+            .flow = {},
             .findings = {{path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)}}};
   }
   return LoadConfigText(text, path, options);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "config/dataflow.h"
+#include "config/load.h"
 #include "config/section_internal.h"
 
 namespace millrace::config {

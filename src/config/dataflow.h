@@ -1,6 +1,6 @@
 /// What a configuration comes to: the relations that its SQL makes of the events, and the tables that they feed.
 ///
-/// One code makes it and says what does not fit: the loader of pipeline.yaml (config.h) reports that with its place in
+/// One code makes it and says what does not fit: the loader of pipeline.yaml (load.h) reports that with its place in
 /// the file, and a pipeline runs what it made.
 #pragma once
 
@@ -83,7 +83,8 @@ struct Dataflow {
   std::vector<std::string> StagesOf(int table) const;
 };
 
-/// Of a configuration that was made in code, or loaded without a finding. kInvalidInput: all that does not fit, in the
+/// Of a configuration that was made in code; LoadedConfig has that of a file. Blocks while DuckDB plans the SQL, tens
+/// of milliseconds. kInvalidInput: all that does not fit, in the
 /// words that the loader has for it.
 Result<Dataflow> PlanDataflow(const PipelineConfig& config);
 
