@@ -122,7 +122,9 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
 Status Service::Run() {
   const std::jthread watchdog([this](const std::stop_token& ended) { EndAfterDeadline(*worker_, ended); });
   maintainer_ = std::make_unique<pipeline::Maintainer>(*worker_, metrics_);
+  finalizer_ = std::make_unique<pipeline::Finalizer>(*worker_, metrics_);
   const Status done = worker_->Run();
+  finalizer_->Stop(worker_->StopDeadline(), done.ok());
   maintainer_->Stop(worker_->StopDeadline());
   if (server_ != nullptr) server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
   return done;

@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "base/status.h"
 #include "eventlog/embedded/embedded_log.h"
+#include "pipeline/finalizer.h"
 #include "pipeline/maintainer.h"
 #include "pipeline/worker.h"
 #include "serve/api.h"
@@ -43,6 +44,7 @@ class Service {
   std::unique_ptr<pipeline::Worker> worker_;
   Metrics metrics_;
   std::unique_ptr<pipeline::Maintainer> maintainer_;
+  std::unique_ptr<pipeline::Finalizer> finalizer_;
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
   std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.

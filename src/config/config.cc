@@ -276,10 +276,19 @@ void ReadOptionalDuration(Section& section, const std::string& key, std::chrono:
   if (value.count() >= 0) out = value;
 }
 
+const ConfigNode* ReadFinalTable(Section& aggregate, std::string& name) {
+  auto section = aggregate.Child("final");
+  const ConfigNode* node = section.exists() ? section.RequireText("table", name) : section.Text("table", name);
+  section.Finish();
+  if (node != nullptr && CheckName(name, "a final table's name", false, *node, section)) return node;
+  name.clear();
+  return nullptr;
+}
+
 void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   for (auto& section : root.Children("aggregates")) {
     AggregateConfig aggregate;
-    ConfigNodes::Transform at;
+    ConfigNodes::Aggregate at;
     at.name = section.RequireText("name", aggregate.name);
     if (at.name != nullptr && !CheckName(aggregate.name, "an aggregate's name", false, *at.name, section)) {
       at.name = nullptr;
@@ -288,6 +297,7 @@ void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     aggregate.commit = ReadCommit(section);
     ReadProperties(section, aggregate.properties);
     ReadOptionalDuration(section, "retention", std::chrono::hours(1), aggregate.retention);
+    at.final_table = ReadFinalTable(section, aggregate.final_table);
     section.Finish();
     config.aggregates.push_back(std::move(aggregate));
     nodes.aggregates.push_back(at);

@@ -84,6 +84,7 @@ struct AggregateConfig {
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
   std::optional<std::chrono::microseconds> retention;  ///< Of event time; windows that ended before it go.
+  std::string final_table;                             ///< `final: {table: NAME}`; empty: none.
 };
 
 struct LakeConfig {

@@ -16,6 +16,11 @@ struct ConfigNodes {
     const ConfigNode* name = nullptr;
     const ConfigNode* sql = nullptr;
   };
+  struct Aggregate {
+    const ConfigNode* name = nullptr;
+    const ConfigNode* sql = nullptr;
+    const ConfigNode* final_table = nullptr;
+  };
   struct Table {
     const ConfigNode* name = nullptr;
     const ConfigNode* from = nullptr;
@@ -28,7 +33,7 @@ struct ConfigNodes {
   const ConfigNode* event_time_column = nullptr;
   std::vector<Transform> transforms;
   std::vector<Table> tables;
-  std::vector<Transform> aggregates;
+  std::vector<Aggregate> aggregates;
 };
 
 /// decode: and its columns.

@@ -12,6 +12,7 @@
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
+#include "config/final_schema_internal.h"
 #include "delta/data/partition_values.h"
 #include "delta/log/table_properties.h"
 #include "delta/table.h"
@@ -151,6 +152,9 @@ class Planner {
     }
     for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
       ClaimName(seen, nodes_.aggregates[i].name, config_.aggregates[i].name, "an aggregate");
+    }
+    for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
+      ClaimName(seen, nodes_.aggregates[i].final_table, config_.aggregates[i].final_table, "a final table");
     }
   }
 
@@ -383,7 +387,7 @@ class Planner {
     return "";
   }
 
-  void PlanAggregateTable(const AggregateConfig& config, const ConfigNodes::Transform& at) {
+  void PlanAggregateTable(const AggregateConfig& config, const ConfigNodes::Aggregate& at) {
     if (at.name == nullptr || at.sql == nullptr) return;
     const auto input = process::AggregateInputOf(*session_, config.name, config.sql);
     if (!input.ok()) return AddSqlFinding(*at.sql, config.sql, input.status());
@@ -406,7 +410,21 @@ class Planner {
                     .properties = config.properties,
                     .retention = config.retention};
     CheckCreation(at.name, "aggregate", table);
+    if (at.final_table != nullptr) PlanFinalTable(config, *at.final_table, table);
     flow_.tables.push_back(std::move(table));
+  }
+
+  void PlanFinalTable(const AggregateConfig& config, const ConfigNode& node, TablePlan& table) {
+    auto schema = FinalSchema(*session_, table.aggregate->definition);
+    if (!schema.ok()) {
+      Add(node, fmt::format("aggregate '{}': final: {}", config.name, schema.status().message()));
+    } else if (!flow_.inputs[flow_.relations[table.relation].input].event_time) {
+      Add(node,
+          fmt::format("aggregate '{}': final: no window is ever complete without event_time: give event_time.column",
+                      config.name));
+    } else {
+      table.final_table = FinalPlan{config.final_table, *std::move(schema)};
+    }
   }
 
   // Whether it can be made in an empty lake.
@@ -435,7 +453,9 @@ ConfigNodes NodesInCode(const PipelineConfig& config) {
   ConfigNodes nodes;
   nodes.pipeline = nodes.embedded_path = nodes.columns = nodes.event_time_column = &kNowhere;
   nodes.transforms.assign(config.transforms.size(), {&kNowhere, &kNowhere});
-  nodes.aggregates.assign(config.aggregates.size(), {&kNowhere, &kNowhere});
+  for (const auto& aggregate : config.aggregates) {
+    nodes.aggregates.push_back({&kNowhere, &kNowhere, aggregate.final_table.empty() ? nullptr : &kNowhere});
+  }
   for (const auto& table : config.tables) {
     auto& at = nodes.tables.emplace_back();
     at.name = at.from = &kNowhere;
@@ -454,6 +474,8 @@ std::string_view ToString(TableKind kind) {
       return "aggregate";
     case TableKind::kDeadLetters:
       return "dead_letters";
+    case TableKind::kFinal:
+      return "final";
   }
   return "events";
 }

@@ -43,9 +43,17 @@ struct RelationPlan {
   process::RowOrigin origin;
 };
 
-enum class TableKind { kEvents, kAggregate, kDeadLetters };
+/// kFinal is of no TablePlan: a final table hangs on its aggregate's, and takes no events itself.
+enum class TableKind { kEvents, kAggregate, kDeadLetters, kFinal };
 
 std::string_view ToString(TableKind kind);
+
+/// The table with an aggregate's merged rows, see pipeline/final_table.h. `schema`: window_start, window_end, the keys,
+/// the measures, revision, final_at.
+struct FinalPlan {
+  std::string name;
+  std::shared_ptr<arrow::Schema> schema;
+};
 
 struct TablePlan {
   std::string name;
@@ -64,6 +72,7 @@ struct TablePlan {
   std::map<std::string, std::string> properties;
   OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Events only.
   std::optional<std::chrono::microseconds> retention;  ///< Aggregates only.
+  std::optional<FinalPlan> final_table{};              ///< Aggregates only.
 };
 
 struct Dataflow {

@@ -35,7 +35,10 @@ bool Overlap(const std::string& one, const std::string& other) { return IsWithin
 std::vector<std::string> OverlappingPlaces(const PipelineConfig& config) {
   std::vector<std::string> tables;
   for (const auto& table : config.tables) tables.push_back(table.name);
-  for (const auto& aggregate : config.aggregates) tables.push_back(aggregate.name);
+  for (const auto& aggregate : config.aggregates) {
+    tables.push_back(aggregate.name);
+    tables.push_back(aggregate.final_table);
+  }
   if (!config.dead_letters_uri) tables.push_back(config.name + "_dead_letters");
 
   std::vector<std::string> overlaps;

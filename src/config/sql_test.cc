@@ -238,5 +238,55 @@ TEST(ConfigSql, WhatIsRefusedInTransformsAndAggregates) {
   }
 }
 
+// An aggregate `a` with a final table.
+std::vector<std::string> FindingsOfFinal(const std::string& selected, const std::string& rest = "",
+                                         const std::string& table = "a_final",
+                                         const std::string& event_time = "event_time: {column: ts}\n") {
+  return FindingsOfSql(event_time + "aggregates:\n  - name: a\n    sql: SELECT window_start, " + selected +
+                       " FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL" + rest +
+                       "\n    final: {table: " + table + "}\n");
+}
+
+TEST(ConfigFinal, ATableOfPlainValuesIsPlanned) {
+  const auto loaded = LoadConfigText(
+      std::string(kHead) +
+          "event_time: {column: ts}\naggregates:\n  - name: a\n    sql: SELECT country, count(*) AS n, sum(n_bytes) AS "
+          "total, sum(amount) AS money, max(ts) AS last, [count(*), 2] AS list FROM TUMBLE(input, ts, INTERVAL 1 "
+          "MINUTE) GROUP BY window_start, country, latency_ms\n    final: {table: a_final}\n",
+      "p.yaml", {.overrides = {{"decode.columns.n_bytes", "int32"}}});
+  ASSERT_THAT(loaded.findings, IsEmpty()) << ToString(loaded.findings.front());
+  const auto& final_table = loaded.flow.tables.front().final_table;
+  ASSERT_TRUE(final_table);
+  EXPECT_EQ(final_table->name, "a_final");
+  EXPECT_EQ(final_table->schema->ToString(),
+            "window_start: timestamp[us, tz=UTC] not null\nwindow_end: timestamp[us, tz=UTC] not null\n"
+            "country: string\nlatency_ms: double\nn: int64\ntotal: decimal128(38, 0)\nmoney: decimal128(38, 2)\n"
+            "last: timestamp[us, tz=UTC]\nlist: list<element: int64>\nrevision: int64 not null\n"
+            "final_at: timestamp[us, tz=UTC] not null");
+}
+
+TEST(ConfigFinal, WhatCannotBeAFinalTableIsSaidAtItsPlace) {
+  const auto n = [](const std::string& rest) { return FindingsOfFinal("count(*) AS n", rest); };
+  EXPECT_THAT(n(""), IsEmpty());
+  EXPECT_THAT(n(" HAVING count(*) > 1"),
+              ElementsAre(AllOf(StartsWith("p.yaml:11:20: "), HasSubstr("aggregate 'a': final: rows are only appended"),
+                                HasSubstr("leave HAVING out"))));
+  EXPECT_THAT(FindingsOfFinal("max(ts) - min(ts) AS span"),
+              ElementsAre(AllOf(HasSubstr("'span' is INTERVAL"), HasSubstr("cast it"))));
+  EXPECT_THAT(FindingsOfFinal("country AS Revision, count(*) AS n"),
+              ElementsAre(AllOf(HasSubstr("the key 'Revision'"), HasSubstr("with AS"))));
+  EXPECT_THAT(FindingsOfFinal("count(*) AS final_at"), ElementsAre(HasSubstr("the measure 'final_at'")));
+  EXPECT_THAT(FindingsOfFinal("count(*) AS n", "", "A"), ElementsAre(HasSubstr("'A' is taken by an aggregate")));
+  EXPECT_THAT(FindingsOfFinal("count(*) AS n", "", "clicks_dead_letters"),
+              ElementsAre(HasSubstr("is taken by the dead letters of this pipeline")));
+  EXPECT_THAT(FindingsOfFinal("count(*) AS n", "", "a/b"), ElementsAre(HasSubstr("a final table's name")));
+  EXPECT_THAT(FindingsOfFinal("count(*) AS n", "", "f", ""), ElementsAre(HasSubstr("give event_time.column")));
+  EXPECT_THAT(
+      FindingsOfSql("event_time: {column: ts}\naggregates:\n  - name: a\n    sql: SELECT window_start, count(*) "
+                    "AS n FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL\n    final: {tabel: x}\n"),
+      UnorderedElementsAre(HasSubstr("aggregates.a.final: the key 'table' is missing"),
+                           HasSubstr("did you mean 'table'")));
+}
+
 }  // namespace
 }  // namespace millrace::config

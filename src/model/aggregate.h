@@ -60,6 +60,10 @@ inline constexpr const char* kWindowStart = "window_start";  // timestamp[us, UT
 inline constexpr const char* kWindowEnd = "window_end";      // timestamp[us, UTC], not null
 inline constexpr const char* kPartialRows = "_rows";         // int64, not null: events folded into this partial row
 
+// Of final tables.
+inline constexpr const char* kRevision = "revision";  // int64, not null: 0 when the window was complete
+inline constexpr const char* kFinalAt = "final_at";   // timestamp[us, UTC], not null: when the row was made
+
 /// window_start, window_end, the keys, the states, _rows.
 std::shared_ptr<arrow::Schema> PartialSchema(const AggregateDefinition& definition);
 

@@ -110,14 +110,13 @@ std::string ToProperty(const AggregateMeaning& meaning) {
   return json::serialize(object);
 }
 
-Result<AggregateMeaning> FromProperty(const std::string& text) {
+Result<AggregateMeaning> FromProperty(const std::string& text, const char* property) {
   boost::system::error_code ec;
   const auto parsed = json::parse(text, ec);
-  if (ec || !parsed.is_object()) return Corrupt("the property {} is not a JSON object: {}", kAggregateProperty, text);
+  if (ec || !parsed.is_object()) return Corrupt("the property {} is not a JSON object: {}", property, text);
   AggregateMeaning meaning;
   for (const auto& [part, value] : parsed.as_object()) {
-    if (!value.is_string())
-      return Corrupt("the property {}: '{}' is not a text", kAggregateProperty, std::string(part));
+    if (!value.is_string()) return Corrupt("the property {}: '{}' is not a text", property, std::string(part));
     meaning[part] = value.as_string();
   }
   return meaning;

@@ -36,8 +36,8 @@ AggregateMeaning MeaningByColumns(const process::AggregatePlan& plan);
 bool IsByColumns(const AggregateMeaning& meaning);
 
 std::string ToProperty(const AggregateMeaning& meaning);
-/// kCorrupt: the text is not of ToProperty().
-Result<AggregateMeaning> FromProperty(const std::string& text);
+/// `property`: what messages call it. kCorrupt: the text is not of ToProperty().
+Result<AggregateMeaning> FromProperty(const std::string& text, const char* property = kAggregateProperty);
 
 /// Of two of one kind: "window: it is 'tumbling 1m' in the table, 'tumbling 5m' in the pipeline; state n is new:
 /// 'count(*) int64'"; empty: they are the same. The case of names in SQL does not matter, as it does not to DuckDB.

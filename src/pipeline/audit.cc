@@ -13,6 +13,7 @@
 #include "delta/data/data_file.h"
 #include "delta/table.h"
 #include "model/event_batch.h"
+#include "pipeline/final_table.h"
 #include "pipeline/open_tables.h"
 
 namespace millrace::pipeline {
@@ -207,6 +208,25 @@ void CheckDeadLetters(const std::vector<std::string>& stages, const Progress& pr
   }
 }
 
+Result<TableAudit> AuditFinal(const Plan& plan, int index, const OpenTable& opened, sql::SqlSession& session) {
+  const auto& table_plan = plan.tables[index];
+  const auto snapshot = opened.final_table->snapshot();
+  TableAudit audit{
+      .name = table_plan.final_table->name, .kind = config::TableKind::kFinal, .version = snapshot->version};
+  VisitFiles(*opened.final_table, *snapshot, {model::kRevision}, audit,
+             [&](const arrow::RecordBatch& batch) { audit.rows += batch.num_rows(); });
+  audit.totals.written = audit.rows;
+  RETURN_NOT_OK(CheckFinalMeaning(table_plan, opened.table->snapshot().get(), *snapshot));
+  ASSIGN_OR_RETURN(const auto table, FinalTable::Make(table_plan, plan.config.app_id, opened.progress.ExpiredBeforeId(),
+                                                      opened.table, opened.final_table, session));
+  std::optional<UnixMicros> forgotten_before;
+  if (table_plan.retention) forgotten_before = SystemClock().Now() - table_plan.retention->count();
+  auto findings = table->Check(forgotten_before);
+  if (!findings.ok()) return findings.status();
+  audit.findings.insert(audit.findings.end(), findings->begin(), findings->end());
+  return audit;
+}
+
 }  // namespace
 
 bool AuditReport::ok() const {
@@ -247,6 +267,16 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
       CheckDeadLetters(stages, progress, *snapshot, letters, audit);
     }
     CheckWritten(audit);
+  }
+  std::unique_ptr<sql::SqlSession> session;
+  for (int t = 0; t < plan.num_tables(); ++t) {
+    if (!plan.tables[t].final_table) continue;
+    if (session == nullptr) {
+      ASSIGN_OR_RETURN(session, sql::SqlSession::Make());
+    }
+    auto audit = AuditFinal(plan, t, opened[t], *session);
+    if (!audit.ok()) return WithContext(audit.status(), "final table {}", plan.tables[t].final_table->name);
+    report.tables.push_back(*std::move(audit));
   }
   return report;
 }

@@ -8,7 +8,8 @@
 ///   - written == rows that are in the table's live files, counted in the files (aggregates: the sum of _rows);
 ///   - no offset twice, none outside the covered range (tables that keep _partition and _offset);
 ///   - dead-lettered == the rows of the dead-letter table for this table's stages in the covered range;
-///   - every live file exists with its exact size.
+///   - every live file exists with its exact size;
+///   - final tables: see FinalTable::Check().
 #pragma once
 
 #include <cstdint>
@@ -28,14 +29,14 @@ struct TableAudit {
   config::TableKind kind = config::TableKind::kEvents;
   std::int64_t version = -1;
   std::int64_t num_files = 0;
-  std::int64_t rows = 0;  ///< Events behind the rows, counted in the files.
+  std::int64_t rows = 0;  ///< Events behind the rows, counted in the files; of final tables: their rows.
   model::Ledger totals;   ///< Over all partitions.
   model::OffsetVector next;
   std::vector<std::string> findings;  ///< Empty: everything holds. Each names the partition, file or version.
 };
 
 struct AuditReport {
-  std::vector<TableAudit> tables;
+  std::vector<TableAudit> tables;  ///< In the plan's order, then the final tables.
   bool ok() const;
 };
 

@@ -30,7 +30,8 @@ Maintainer::Maintainer(Worker& worker, Metrics& metrics)
     : worker_(worker),
       metrics_(metrics),
       config_(worker.plan().config.maintenance),
-      tables_(worker.plan().tables.size()) {
+      tables_(worker.plan().tables.size()),
+      final_tables_(worker.plan().tables.size()) {
   if (config_.enabled) thread_ = std::thread([this] { Loop(); });
 }
 
@@ -75,6 +76,7 @@ void Maintainer::RunRound() {
   if (!status.ok() || status->state != "running" || !Leads(*status, worker_.plan().topics().front())) return;
   for (std::size_t i = 0; i < tables_.size() && !stopping(); ++i) {
     MaintainTable(static_cast<int>(i), tables_[i], status->watermark);
+    if (worker_.plan().tables[i].final_table) MaintainFinalTable(static_cast<int>(i), final_tables_[i]);
   }
 }
 
@@ -107,22 +109,16 @@ void Maintainer::Do(const char* name, const std::string& table, Task task) {
 
 void Maintainer::MaintainTable(int index, TableUpkeep& state, std::optional<UnixMicros> watermark) {
   const config::TablePlan& plan = worker_.plan().tables[index];
-  if (state.table == nullptr) {
-    auto opened = delta::Table::Open(worker_.TableStore(index));
-    if (!opened.ok()) {
-      spdlog::warn("maintenance failed table={} error=\"{}\"", plan.name, opened.status().message());
-      return;
-    }
-    state.table = std::move(*opened);
-  }
+  if (!Open(plan.name, worker_.TableStore(index), state)) return;
   auto& table = *state.table;
   const bool is_aggregate = plan.kind == config::TableKind::kAggregate;
   const delta::StopRequested stop = [this] { return stopping(); };
   if (is_aggregate && plan.retention) {
     Do("retention", plan.name, [&]() -> Result<Work> {
       const UnixMicros cutoff = SystemClock().Now() - plan.retention->count();
+      const Progress& progress = worker_.progress(index);
       ASSIGN_OR_RETURN(const auto expired, ExpireWindows(table, plan.aggregate->definition, cutoff,
-                                                         worker_.progress(index).ExpiredRowsId(), stop));
+                                                         {progress.ExpiredRowsId(), progress.ExpiredBeforeId()}, stop));
       return Work{.files_removed = expired.files_removed};
     });
   }
@@ -140,21 +136,49 @@ void Maintainer::MaintainTable(int index, TableUpkeep& state, std::optional<Unix
     });
   }
   // Folded files are few and disjoint; packing them would only undo that.
-  if (config_.compaction && !(is_aggregate && config_.folding)) {
-    Do("compaction", plan.name, [&]() -> Result<Work> {
-      ASSIGN_OR_RETURN(const auto compacted,
-                       delta::Compact(table,
-                                      {.target_bytes = config_.compaction_target,
-                                       .min_files = static_cast<std::size_t>(config_.compaction_min_files),
-                                       .tiered = true},
-                                      {}, stop));
-      return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
-    });
+  if (config_.compaction && !(is_aggregate && config_.folding)) Compact(plan.name, table);
+  VacuumAndCleanUp(plan.name, state);
+}
+
+void Maintainer::MaintainFinalTable(int index, TableUpkeep& state) {
+  const auto& name = worker_.plan().tables[index].final_table->name;
+  if (stopping() || !Open(name, worker_.FinalStore(index), state)) return;
+  if (config_.compaction) Compact(name, *state.table);
+  VacuumAndCleanUp(name, state);
+}
+
+bool Maintainer::Open(const std::string& name, const std::shared_ptr<objectstore::ObjectStore>& store,
+                      TableUpkeep& state) {
+  if (state.table != nullptr) return true;
+  auto opened = delta::Table::Open(store);
+  if (!opened.ok()) {
+    spdlog::warn("maintenance failed table={} error=\"{}\"", name, opened.status().message());
+    return false;
   }
+  state.table = std::move(*opened);
+  return true;
+}
+
+void Maintainer::Compact(const std::string& name, delta::Table& table) {
+  const delta::StopRequested stop = [this] { return stopping(); };
+  Do("compaction", name, [&]() -> Result<Work> {
+    ASSIGN_OR_RETURN(const auto compacted,
+                     delta::Compact(table,
+                                    {.target_bytes = config_.compaction_target,
+                                     .min_files = static_cast<std::size_t>(config_.compaction_min_files),
+                                     .tiered = true},
+                                    {}, stop));
+    return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
+  });
+}
+
+void Maintainer::VacuumAndCleanUp(const std::string& name, TableUpkeep& state) {
+  const delta::StopRequested stop = [this] { return stopping(); };
+  auto& table = *state.table;
   const auto now = steady_clock::now();
   if (config_.vacuum && now >= state.next_vacuum) {
     state.next_vacuum = now + config_.vacuum_interval;
-    Do("vacuum", plan.name, [&]() -> Result<Work> {
+    Do("vacuum", name, [&]() -> Result<Work> {
       delta::VacuumOptions options;
       options.stop = stop;
       if (config_.vacuum_retention) {
@@ -166,7 +190,7 @@ void Maintainer::MaintainTable(int index, TableUpkeep& state, std::optional<Unix
   }
   if (config_.log_cleanup && now >= state.next_log_cleanup) {
     state.next_log_cleanup = now + config_.log_cleanup_interval;
-    Do("log_cleanup", plan.name, [&]() -> Result<Work> {
+    Do("log_cleanup", name, [&]() -> Result<Work> {
       ASSIGN_OR_RETURN(const auto cleaned, delta::CleanUpLog(table, std::nullopt, SystemClock(), stop));
       return Work{.files_removed = cleaned.files_deleted};
     });

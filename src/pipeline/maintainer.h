@@ -47,6 +47,11 @@ class Maintainer {
   void Loop();
   void RunRound();
   void MaintainTable(int index, TableUpkeep& state, std::optional<UnixMicros> watermark);
+  void MaintainFinalTable(int index, TableUpkeep& state);
+  /// false: it cannot be opened now.
+  bool Open(const std::string& name, const std::shared_ptr<objectstore::ObjectStore>& store, TableUpkeep& state);
+  void Compact(const std::string& name, delta::Table& table);
+  void VacuumAndCleanUp(const std::string& name, TableUpkeep& state);
   template <typename Task>
   void Do(const char* name, const std::string& table, Task task);
   /// Any thread.
@@ -55,7 +60,8 @@ class Maintainer {
   Worker& worker_;
   Metrics& metrics_;
   const config::MaintenanceConfig& config_;
-  std::vector<TableUpkeep> tables_;  // The thread's own.
+  std::vector<TableUpkeep> tables_;        // By table of the plan. The thread's own.
+  std::vector<TableUpkeep> final_tables_;  // By their aggregates. The thread's own.
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -4,6 +4,7 @@
 
 #include "delta/schema_change.h"
 #include "pipeline/aggregate_meaning.h"
+#include "pipeline/final_table.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -112,6 +113,35 @@ Status Complete(const config::TablePlan& plan, delta::Table& table) {
   return delta::SetProperty(table, kAggregateProperty, ToProperty(MeaningOf(*plan.aggregate, plan.origin)));
 }
 
+// `aggregate`: nullptr if its table is not there yet.
+Status CheckFinal(const config::TablePlan& plan, const delta::Table* aggregate, const delta::Table& final_table) {
+  RETURN_NOT_OK(final_table.CheckWritable());
+  const auto snapshot = final_table.snapshot();
+  RETURN_NOT_OK(CheckFinalMeaning(plan, aggregate == nullptr ? nullptr : aggregate->snapshot().get(), *snapshot));
+  return CheckSchema(
+      {.name = plan.final_table->name, .kind = config::TableKind::kFinal, .schema = plan.final_table->schema},
+      *snapshot);
+}
+
+// nullptr: there is none yet, and it can be made.
+Result<std::shared_ptr<delta::Table>> OpenFinalChecked(const Plan& plan, int index, const delta::Table* aggregate,
+                                                       const std::shared_ptr<objectstore::ObjectStore>& lake) {
+  auto table = delta::Table::Open(OpenFinalStore(plan, index, lake));
+  if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) return nullptr;
+  RETURN_NOT_OK(table.status());
+  RETURN_NOT_OK(CheckFinal(plan.tables[index], aggregate, **table));
+  return table;
+}
+
+Result<std::shared_ptr<delta::Table>> CreateFinal(const Plan& plan, int index, const delta::Table& aggregate,
+                                                  const std::shared_ptr<objectstore::ObjectStore>& lake) {
+  const auto& table_plan = plan.tables[index];
+  ASSIGN_OR_RETURN(auto table, delta::Table::OpenOrCreate(OpenFinalStore(plan, index, lake),
+                                                          FinalCreateOptions(table_plan, *aggregate.snapshot())));
+  RETURN_NOT_OK(CheckFinal(table_plan, &aggregate, *table));  // Another process may have been first.
+  return table;
+}
+
 Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,
                                                           const std::shared_ptr<objectstore::ObjectStore>& lake) {
   std::vector<std::optional<OpenTable>> present;
@@ -119,6 +149,12 @@ Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,
     auto opened = OpenChecked(plan, t, lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     present.push_back(*std::move(opened));
+    const auto& final_plan = plan.tables[t].final_table;
+    if (!final_plan) continue;
+    auto& aggregate = present.back();
+    auto final_table = OpenFinalChecked(plan, t, aggregate ? aggregate->table.get() : nullptr, lake);
+    if (!final_table.ok()) return WithContext(final_table.status(), "final table {}", final_plan->name);
+    if (aggregate) aggregate->final_table = *std::move(final_table);
   }
   return present;
 }
@@ -144,6 +180,11 @@ Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_pt
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     RETURN_NOT_OK(WithContext(Complete(plan.tables[t], *opened->table), "table {}", plan.tables[t].name));
     tables.push_back(*std::move(opened));
+    const auto& final_plan = plan.tables[t].final_table;
+    if (!final_plan || tables.back().final_table != nullptr) continue;
+    auto final_table = CreateFinal(plan, t, *tables.back().table, lake);
+    if (!final_table.ok()) return WithContext(final_table.status(), "final table {}", final_plan->name);
+    tables.back().final_table = *std::move(final_table);
   }
   return tables;
 }
@@ -158,6 +199,11 @@ Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,
     auto opened = WithProgress(plan, *std::move(table));
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     tables.push_back(*std::move(opened));
+    const auto& final_plan = plan.tables[t].final_table;
+    if (!final_plan) continue;
+    auto final_table = delta::Table::Open(OpenFinalStore(plan, t, lake));
+    if (!final_table.ok()) return WithContext(final_table.status(), "final table {}", final_plan->name);
+    tables.back().final_table = *std::move(final_table);
   }
   return tables;
 }

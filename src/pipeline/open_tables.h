@@ -17,11 +17,12 @@ namespace millrace::pipeline {
 struct OpenTable {
   std::shared_ptr<delta::Table> table;
   Progress progress;
+  std::shared_ptr<delta::Table> final_table{};  ///< Aggregates that have one, see final_table.h; else nullptr.
 };
 
-/// Whether every table that is there fits the plan, and every other can be made. Changes nothing. Errors name the
-/// table: kInvalidInput: its columns, partitioning or, for an aggregate, its meaning is another, or its offsets are of
-/// an unknown topic; kUnsupported: it must not be written by us; as delta::Table::Open() else.
+/// Whether every table that is there fits the plan, final tables too, and every other can be made. Changes nothing.
+/// Errors name the table: kInvalidInput: its columns, partitioning or, for an aggregate, its meaning is another, or its
+/// offsets are of an unknown topic; kUnsupported: it must not be written by us; as delta::Table::Open() else.
 Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
 
 /// Whether a table holds what its plan says, or can be made to (on_new_column: add); kInvalidInput: it does not, and

@@ -21,6 +21,11 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
   return objectstore::Below(lake, plan.tables[table].name);
 }
 
+std::shared_ptr<objectstore::ObjectStore> OpenFinalStore(const Plan& plan, int table,
+                                                         const std::shared_ptr<objectstore::ObjectStore>& lake) {
+  return objectstore::Below(lake, plan.tables[table].final_table->name);
+}
+
 Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config) {
   ASSIGN_OR_RETURN(auto flow, config::PlanDataflow(config));
   return std::make_shared<const Plan>(Plan{std::move(flow), std::move(config)});

@@ -21,6 +21,10 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeCon
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
                                                                  const std::shared_ptr<objectstore::ObjectStore>& lake);
 
+/// Where the final table of this one lives, which has one.
+std::shared_ptr<objectstore::ObjectStore> OpenFinalStore(const Plan& plan, int table,
+                                                         const std::shared_ptr<objectstore::ObjectStore>& lake);
+
 /// Of a configuration that was made in code. kInvalidInput names all that does not fit. Blocks while the SQL is
 /// planned.
 Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config);

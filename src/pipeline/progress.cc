@@ -179,6 +179,13 @@ std::optional<UnixMicros> Progress::Watermark(const delta::Snapshot& snapshot,
   return snapshot.TxnVersion(WithSuffix(AppId(source), "#watermark"));
 }
 
+std::optional<UnixMicros> Progress::CommittedAt(const delta::Snapshot& snapshot,
+                                                const model::TopicPartition& source) const {
+  const auto txn = snapshot.txns.find(AppId(source));
+  if (txn == snapshot.txns.end() || !txn->second.last_updated_ms) return std::nullopt;
+  return *txn->second.last_updated_ms * 1000;
+}
+
 model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot) const {
   std::set<std::string> topics(topics_.begin(), topics_.end());
   const std::string markers = MarkerId("");

@@ -15,6 +15,7 @@
 ///   shop#stage:transform:NAME     events and aggregates: that records came through this transform, which may have been
 ///                                 renamed since
 ///   shop#expired_rows             aggregates only: records in the windows that retention has removed
+///   shop#expired_before           aggregates only: up to which end it has removed windows, in UTC microseconds
 ///
 /// The short form, `shop-3` for `shop-clicks-3`, is kafka-delta-ingest's, and was ours while a pipeline had one topic.
 /// A table that holds it for a topic goes on with it for all partitions of that topic, whatever other topics come and
@@ -66,6 +67,7 @@ class Progress {
 
   /// Of the whole table, not of a partition.
   std::string ExpiredRowsId() const { return app_id_ + "#expired_rows"; }
+  std::string ExpiredBeforeId() const { return app_id_ + "#expired_before"; }
 
   /// The next offset to read: after the table's own txn, or where reading shall begin (`#from`) if nothing is covered
   /// yet; nullopt if the table knows nothing of this partition.
@@ -81,6 +83,9 @@ class Progress {
   model::Ledger Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> BooksBeginAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<UnixMicros> Watermark(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+
+  /// When the table's offset of this partition was last moved, by the clock of who did it; nullopt: not known.
+  std::optional<UnixMicros> CommittedAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
 
   /// Every partition that the table has covered offsets of, of the pipeline's topics and of those that the table's
   /// markers name: a topic that the pipeline no longer reads is still in the table.

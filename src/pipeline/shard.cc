@@ -120,6 +120,7 @@ Result<SealedPart> Shard::Seal(int table, std::int64_t epoch) {
 }
 
 Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& partition) {
+  partition.progress->begun = std::max<model::Offset>(partition.progress->begun, records.range.end);
   // After a recovery the tables may stand at different offsets: cut the fetch where one of them joins in, so that every
   // piece is whole for each sink that takes it.
   std::set<model::Offset> cuts = {records.range.end};

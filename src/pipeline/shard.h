@@ -24,6 +24,7 @@ namespace millrace::pipeline {
 /// What a partition's records have shown so far. Written by its shard, read by anyone.
 struct PartitionProgress {
   std::atomic<model::Offset> next{0};
+  std::atomic<model::Offset> begun{0};  ///< After the records that max_event_time is of; at least `next`.
   std::atomic<std::int64_t> records{0};
   std::atomic<std::int64_t> bytes{0};
   std::atomic<UnixMicros> max_event_time{INT64_MIN};  ///< Of the events that may move the watermark, see Witness().

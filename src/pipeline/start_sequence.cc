@@ -57,7 +57,8 @@ Status StartSequence::Refresh() {
 std::vector<TablePosition> StartSequence::PositionsOf(const model::TopicPartition& source) const {
   std::vector<TablePosition> positions;
   for (int t = 0; t < plan_.num_data_tables(); ++t) {
-    const auto& [table, progress] = *tables_[t];
+    const auto& table = tables_[t]->table;
+    const auto& progress = tables_[t]->progress;
     const auto snapshot = table->snapshot();
     positions.push_back({.table = plan_.tables[t].name,
                          .next = progress.NextOffset(*snapshot, source),
@@ -109,7 +110,8 @@ Status StartSequence::CheckFingerprints(const std::vector<model::TopicPartition>
   for (const auto& source : partitions) {
     std::set<model::Offset> checked;
     for (int t = 0; t < plan_.num_data_tables(); ++t) {
-      const auto& [table, progress] = *tables_[t];
+      const auto& table = tables_[t]->table;
+      const auto& progress = tables_[t]->progress;
       const auto snapshot = table->snapshot();
       const auto next = progress.NextOffset(*snapshot, source);
       const auto expected = progress.FingerprintOf(*snapshot, source);
@@ -160,7 +162,8 @@ Status StartSequence::WriteStarts(const Plans& plans) {
   ASSIGN_OR_RETURN(const auto starts, StartsToWrite(plans));
   for (int t = 0; t < plan_.num_data_tables(); ++t) {
     if (starts[t].empty()) continue;
-    const auto& [table, progress] = *tables_[t];
+    const auto& table = tables_[t]->table;
+    const auto& progress = tables_[t]->progress;
     ASSIGN_OR_RETURN(const auto outcome, CommitStarts(plan_, plan_.tables[t], *table, progress, starts[t]));
     if (std::holds_alternative<delta::Fenced>(outcome)) {
       return Transient("table {}: another process has begun to read the same partitions", plan_.tables[t].name);
@@ -177,7 +180,8 @@ Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& so
   partition.start.source = source;
   std::map<std::string, model::Offset> lowest_of_stage;
   for (int t = 0; t < plan_.num_data_tables(); ++t) {
-    const auto& [table, progress] = *tables_[t];
+    const auto& table = tables_[t]->table;
+    const auto& progress = tables_[t]->progress;
     const auto& table_start = plan.tables[t];
     // A commit of WriteStarts() may have brought news of other writers.
     const auto snapshot = table->snapshot();
@@ -201,7 +205,8 @@ Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& so
     }
     *watermark = std::max(*watermark, progress.Watermark(*snapshot, source));  // nullopt is the lowest.
   }
-  const auto& [letters, letters_progress] = *tables_.back();
+  const auto& letters = tables_.back()->table;
+  const auto& letters_progress = tables_.back()->progress;
   const auto snapshot = letters->snapshot();
   for (const auto& [stage, low] : lowest_of_stage) {
     const auto own = letters_progress.NextOffsetOfStage(*snapshot, source, stage);

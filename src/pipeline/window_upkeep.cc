@@ -312,7 +312,7 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
 }
 
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
-                                   const std::string& expired_rows_id, const delta::StopRequested& stop) {
+                                   const ExpiryIds& ids, const delta::StopRequested& stop) {
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
   std::vector<delta::AddFile> expired;
   for (const auto& [key, file] : snapshot->files) {
@@ -329,9 +329,10 @@ Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDe
   request.operation_parameters = {{"predicate", "[\"windows beyond the retention\"]"}};
   request.operation_metrics = {{"numRemovedFiles", std::to_string(expired.size())}};
   request.is_blind_append = false;
-  const auto before = snapshot->TxnVersion(expired_rows_id);
-  request.fence = {{expired_rows_id, before}};
-  request.txns = {{expired_rows_id, before.value_or(0) + result.rows, std::nullopt}};
+  const auto rows_before = snapshot->TxnVersion(ids.rows);
+  request.fence = {{ids.rows, rows_before}};
+  request.txns = {{ids.rows, rows_before.value_or(0) + result.rows, std::nullopt},
+                  {ids.before, std::max(snapshot->TxnVersion(ids.before).value_or(cutoff), cutoff), std::nullopt}};
   const std::int64_t now_ms = SystemClock().Now() / 1000;
   for (const auto& file : expired) request.removes.push_back(delta::RemoveOf(file, now_ms, true));
   const auto outcome = table.Commit(request);

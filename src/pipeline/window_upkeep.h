@@ -46,10 +46,16 @@ struct ExpiryResult {
   std::int64_t rows = 0;
 };
 
+/// The txns that say what retention has removed: Progress::ExpiredRowsId() and ExpiredBeforeId().
+struct ExpiryIds {
+  std::string rows;
+  std::string before;
+};
+
 /// Removes the files all of whose windows end before `cutoff`. How many records were folded into them is added to the
-/// txn `expired_rows_id`, in the same commit, so that the books still balance.
+/// txn `ids.rows`, in the same commit, so that the books still balance, and `ids.before` rises to the cutoff.
 /// kUnsupported: the table is append-only. kCancelled: stopped, nothing was done; asked before each file that is read.
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
-                                   const std::string& expired_rows_id, const delta::StopRequested& stop = {});
+                                   const ExpiryIds& ids, const delta::StopRequested& stop = {});
 
 }  // namespace millrace::pipeline

@@ -264,20 +264,21 @@ TEST_F(WindowUpkeepTest, RetentionRemovesOldWindowsAndTheBooksStillBalance) {
   Epoch({0, 1, 2});
   Epoch({day, day + 1});
   Epoch({2 * day});
-  const std::string id = pipeline_.progress().ExpiredRowsId();
+  const ExpiryIds ids{pipeline_.progress().ExpiredRowsId(), pipeline_.progress().ExpiredBeforeId()};
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first,
-                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + kDay, id));
+                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + kDay, ids));
   EXPECT_EQ(first.files_removed, 1);
   EXPECT_EQ(first.rows, 3);
   EXPECT_EQ(Answer()->num_rows(), 3);
   ExpectSoundBooks();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto nothing,
-                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + kDay, id));
+                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + kDay, ids));
   EXPECT_EQ(nothing.files_removed, 0);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto second,
-                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + 2 * kDay, id));
+                                ExpireWindows(pipeline_.table(kSums), definition(), kStart + 2 * kDay, ids));
   EXPECT_EQ(second.rows, 2);
-  EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(id), 5);
+  EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(ids.rows), 5);
+  EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(ids.before), kStart + 2 * kDay);
   ExpectSoundBooks();
 }
 

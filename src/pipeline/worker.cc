@@ -450,6 +450,10 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     if (!owned.target) owned.target = partition.end;
     if (owned.progress == nullptr) owned.progress = std::make_shared<PartitionProgress>();
     owned.progress->next = owned.next;
+    // What records have shown that are read again still counts, and so does what came of a table that is ahead.
+    model::Offset begun = owned.progress->begun;
+    for (const auto& sink : start.sinks) begun = std::max(begun, sink.next);
+    owned.progress->begun = begun;
     start.progress = owned.progress;
     auto* const thread = shards_[owned.shard].get();
     asio::post(thread->context,

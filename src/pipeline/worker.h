@@ -118,8 +118,16 @@ class Worker {
   /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
   /// thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
+  /// Next offset of each of this worker's partitions, after what the shards have begun to take: all that an earlier
+  /// Watermark() rests on lies below. Any thread, without waiting, also after Run().
+  model::OffsetVector Begun() const;
   const Plan& plan() const { return *plan_; }
   std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return tables_[table]->table->store(); }
+  /// Of this table's final table; nullptr: it has none.
+  std::shared_ptr<objectstore::ObjectStore> FinalStore(int table) const {
+    const auto& final_table = tables_[table]->final_table;
+    return final_table == nullptr ? nullptr : final_table->store();
+  }
   /// How this table names its offsets.
   const Progress& progress(int table) const { return tables_[table]->progress; }
   /// Requests to the lake's store so far.

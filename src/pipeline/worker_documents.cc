@@ -96,6 +96,7 @@ json::value AggregatesDocument(const Plan& plan) {
                                       {"keys", std::move(keys)},
                                       {"measures", std::move(measures)},
                                       {"sql", definition.sql}});
+    if (table.final_table) aggregates.back().as_object()["final_table"] = table.final_table->name;
   }
   return json::object{{"aggregates", std::move(aggregates)}};
 }

@@ -117,6 +117,13 @@ std::optional<UnixMicros> Worker::Watermark() const {
   return watermark_.Raise(lowest);
 }
 
+model::OffsetVector Worker::Begun() const {
+  model::OffsetVector begun;
+  const std::scoped_lock lock(progress_mutex_);
+  for (const auto& [source, progress] : progress_) begun[source] = progress->begun;
+  return begun;
+}
+
 Result<WorkerStatus> Worker::Describe() {
   auto promise = std::make_shared<std::promise<WorkerStatus>>();
   auto future = promise->get_future();
