@@ -451,7 +451,7 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     if (owned.progress == nullptr) owned.progress = std::make_shared<PartitionProgress>();
     owned.progress->next = owned.next;
     // What records have shown that are read again still counts, and so does what came of a table that is ahead.
-    model::Offset begun = owned.progress->begun;
+    model::Offset begun = std::max<model::Offset>(owned.progress->begun, begun_before_[source]);
     for (const auto& sink : start.sinks) begun = std::max(begun, sink.next);
     owned.progress->begun = begun;
     start.progress = owned.progress;
@@ -486,6 +486,7 @@ asio::awaitable<Status> Worker::Revoke(eventlog::Revoked revoked) {
     if (it->second.progress != nullptr) {
       past_records_ += it->second.progress->records;
       past_bytes_ += it->second.progress->bytes;
+      begun_before_[source] = it->second.progress->begun;
       auto* const thread = shards_[it->second.shard].get();
       // With a reset pending the shard will discard everything anyway, and still holds rows of this partition.
       if (!reset_needed_) asio::post(thread->context, [thread, source] { thread->shard->Stop(source); });

@@ -268,7 +268,8 @@ class Worker {
   WorkerStatus status_;
   std::int64_t sampled_records_ = 0;
   std::int64_t sampled_bytes_ = 0;
-  std::int64_t past_records_ = 0;  // Of partitions that we gave up.
+  std::map<model::TopicPartition, model::Offset> begun_before_;  // Of partitions that we gave up.
+  std::int64_t past_records_ = 0;                                // Of partitions that we gave up.
   std::int64_t past_bytes_ = 0;
   std::chrono::steady_clock::time_point started_;
   bool waiting_for_room_ = false;
