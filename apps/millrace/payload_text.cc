@@ -8,7 +8,8 @@
 namespace millrace::app {
 
 bool IsPlainText(std::string_view bytes) {
-  if (!arrow::util::ValidateUTF8(bytes)) return false;
+  static const bool kTablesReady = (arrow::util::InitializeUTF8(), true);  // Without them everything is valid.
+  if (!kTablesReady || !arrow::util::ValidateUTF8(bytes)) return false;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const auto byte = static_cast<unsigned char>(bytes[i]);
     if (byte == '\t' || byte == '\n' || byte == '\r') continue;
