@@ -32,26 +32,49 @@ void ReadHeaders(const arrow::Array& column, std::int64_t row, model::DeadLetter
   }
 }
 
-StoredLetter LetterAt(const arrow::RecordBatch& batch, std::int64_t row, bool with_bytes) {
-  const auto column = [&batch](const char* name) { return batch.GetColumnByName(name); };
-  StoredLetter stored;
-  auto& letter = stored.letter;
-  letter.source = {TextAt(*column("topic"), row),
-                   static_cast<const arrow::Int32Array&>(*column("partition")).Value(row)};
-  letter.offset = static_cast<const arrow::Int64Array&>(*column("offset")).Value(row);
-  letter.timestamp = static_cast<const arrow::TimestampArray&>(*column("timestamp")).Value(row);
-  letter.stage = TextAt(*column("stage"), row);
-  letter.reason = TextAt(*column("reason"), row);
-  if (const auto replays = column(kReplayColumn); replays != nullptr && replays->IsValid(row)) {
-    stored.replay = static_cast<const arrow::Int64Array&>(*replays).Value(row);
+/// The columns of one batch, found once.
+class LetterColumns {
+ public:
+  LetterColumns(const arrow::RecordBatch& batch, bool with_bytes)
+      : with_bytes_(with_bytes),
+        topic_(batch.GetColumnByName("topic")),
+        partition_(batch.GetColumnByName("partition")),
+        offset_(batch.GetColumnByName("offset")),
+        timestamp_(batch.GetColumnByName("timestamp")),
+        stage_(batch.GetColumnByName("stage")),
+        reason_(batch.GetColumnByName("reason")),
+        replay_(batch.GetColumnByName(kReplayColumn)),
+        key_(batch.GetColumnByName("key")),
+        payload_(batch.GetColumnByName("payload")),
+        detail_(batch.GetColumnByName("detail")),
+        headers_(batch.GetColumnByName("headers")) {}
+
+  StoredLetter At(std::int64_t row) const {
+    StoredLetter stored;
+    auto& letter = stored.letter;
+    letter.source = {TextAt(*topic_, row), static_cast<const arrow::Int32Array&>(*partition_).Value(row)};
+    letter.offset = static_cast<const arrow::Int64Array&>(*offset_).Value(row);
+    letter.timestamp = static_cast<const arrow::TimestampArray&>(*timestamp_).Value(row);
+    letter.stage = TextAt(*stage_, row);
+    letter.reason = TextAt(*reason_, row);
+    if (replay_ != nullptr && replay_->IsValid(row)) {
+      stored.replay = static_cast<const arrow::Int64Array&>(*replay_).Value(row);
+    }
+    if (!with_bytes_) return stored;
+    if (key_->IsValid(row)) letter.key = TextAt(*key_, row);
+    letter.payload = TextAt(*payload_, row);
+    letter.detail = TextAt(*detail_, row);
+    ReadHeaders(*headers_, row, letter);
+    return stored;
   }
-  if (!with_bytes) return stored;
-  if (const auto key = column("key"); key->IsValid(row)) letter.key = TextAt(*key, row);
-  letter.payload = TextAt(*column("payload"), row);
-  letter.detail = TextAt(*column("detail"), row);
-  ReadHeaders(*column("headers"), row, letter);
-  return stored;
-}
+
+ private:
+  using Column = std::shared_ptr<arrow::Array>;
+  const bool with_bytes_;
+  const Column topic_, partition_, offset_, timestamp_, stage_, reason_;
+  const Column replay_;                            // nullptr: no letter is of a replay.
+  const Column key_, payload_, detail_, headers_;  // nullptr without bytes.
+};
 
 }  // namespace
 
@@ -83,7 +106,8 @@ Status VisitLetters(const delta::Table& table, const LetterQuery& query,
     if (filter != nullptr) {
       ASSIGN_OR_RETURN(batch, filter->Apply(batch));
     }
-    for (std::int64_t i = 0; i < batch->num_rows(); ++i) RETURN_NOT_OK(visit(LetterAt(*batch, i, query.with_bytes)));
+    const LetterColumns letters(*batch, query.with_bytes);
+    for (std::int64_t i = 0; i < batch->num_rows(); ++i) RETURN_NOT_OK(visit(letters.At(i)));
   }
 }
 
