@@ -317,6 +317,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"- name: clicks", "- name: _delta_log", "a table's name '_delta_log' must begin with a letter"},
       {"- name: clicks", "- name: a\n  - name: A", "p.yaml:12:11: the name 'A' is taken by a table"},
       {"- name: clicks", "- name: clicks_dead_letters", "is taken by the dead letters of this pipeline"},
+      {"- name: clicks", "- name: clicks_replays", "is taken by the replays of this pipeline's dead letters"},
       {"- name: clicks", "- name: clicks\n    from: inptu",
        "p.yaml:12:11: table 'clicks' reads from 'inptu', which is neither 'input' nor a transform; did you mean "
        "'input'?"},

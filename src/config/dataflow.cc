@@ -144,8 +144,10 @@ class Planner {
       ClaimName(seen, nodes_.transforms[i].name, config_.transforms[i].name, "a transform");
     }
     seen.clear();
-    if (nodes_.pipeline != nullptr)
+    if (nodes_.pipeline != nullptr) {
       seen[AsciiLower(config_.name + "_dead_letters")] = "the dead letters of this pipeline";
+      seen[AsciiLower(config_.name + "_replays")] = "the replays of this pipeline's dead letters";
+    }
     for (std::size_t i = 0; i < config_.tables.size(); ++i) {
       ClaimName(seen, nodes_.tables[i].name, config_.tables[i].name, "a table");
     }

@@ -23,6 +23,16 @@ constexpr LedgerField kLedgerFields[] = {
     {"#tombstones", &model::Ledger::tombstones},
 };
 
+struct ReplayField {
+  std::string_view suffix;
+  std::int64_t ReplayCounts::*member;
+};
+constexpr ReplayField kReplayFields[] = {
+    {"#replayed", &ReplayCounts::replayed},
+    {"#replayed_written", &ReplayCounts::written},
+    {"#replayed_filtered", &ReplayCounts::filtered},
+};
+
 std::string WithSuffix(const std::string& id, std::string_view suffix) { return id + std::string(suffix); }
 
 std::optional<model::Offset> After(std::optional<std::int64_t> last) {
@@ -177,6 +187,29 @@ std::optional<model::Offset> Progress::BooksBeginAt(const delta::Snapshot& snaps
 std::optional<UnixMicros> Progress::Watermark(const delta::Snapshot& snapshot,
                                               const model::TopicPartition& source) const {
   return snapshot.TxnVersion(WithSuffix(AppId(source), "#watermark"));
+}
+
+ReplayCounts Progress::ReplayTotals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const {
+  ReplayCounts totals;
+  const std::string id = AppId(source);
+  for (const auto& field : kReplayFields) {
+    totals.*field.member = snapshot.TxnVersion(WithSuffix(id, field.suffix)).value_or(0);
+  }
+  return totals;
+}
+
+std::vector<delta::Txn> Progress::AdvanceReplay(const delta::Snapshot& snapshot, const model::TopicPartition& source,
+                                                const ReplayCounts& counts) const {
+  std::vector<delta::Txn> txns;
+  const std::string id = AppId(source);
+  const ReplayCounts before = ReplayTotals(snapshot, source);
+  for (const auto& field : kReplayFields) {
+    if (counts.*field.member == 0) continue;
+    txns.push_back({.app_id = WithSuffix(id, field.suffix),
+                    .version = before.*field.member + counts.*field.member,
+                    .last_updated_ms = std::nullopt});
+  }
+  return txns;
 }
 
 model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot) const {

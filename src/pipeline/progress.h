@@ -15,6 +15,10 @@
 ///   shop#stage:transform:NAME     events and aggregates: that records came through this transform, which may have been
 ///                                 renamed since
 ///   shop#expired_rows             aggregates only: records in the windows that retention has removed
+///   shop-clicks-3#replayed        records of which dead letters were run again into this table (replay_log.h) …
+///   shop-clicks-3#replayed_written, #replayed_filtered    … and what became of them; the others failed again
+///   shop#replay                   the last replay that the table has
+///   shop#replay_void:7            that the table will never have replay 7
 ///
 /// The short form, `shop-3` for `shop-clicks-3`, is kafka-delta-ingest's, and was ours while a pipeline had one topic.
 /// A table that holds it for a topic goes on with it for all partitions of that topic, whatever other topics come and
@@ -45,6 +49,23 @@ struct PartitionPart {
   std::uint32_t fingerprint = 0;          ///< Of the record at range.end - 1; 0: a hole.
   std::optional<std::int64_t> fence;      ///< What the table's offset id must still be when this is committed.
   std::optional<UnixMicros> watermark{};  ///< The reader's, when it had read this far.
+};
+
+/// What replays have made of one partition's dead letters in one table. Apart from the ledger, which counts such a
+/// record as dead-lettered for ever: a running worker adds to its own totals alone, and so do replays.
+struct ReplayCounts {
+  std::int64_t replayed = 0;  ///< Records that were run again.
+  std::int64_t written = 0;   ///< Of these, now in a row of the table (of the dead-letter table: in a further letter).
+  std::int64_t filtered = 0;  ///< Of these, now removed by a WHERE.
+
+  std::int64_t failed() const { return replayed - written - filtered; }
+  ReplayCounts& operator+=(const ReplayCounts& o) {
+    replayed += o.replayed;
+    written += o.written;
+    filtered += o.filtered;
+    return *this;
+  }
+  bool operator==(const ReplayCounts&) const = default;
 };
 
 /// Names and reads the txn family in one table. A value; any thread.
@@ -81,6 +102,15 @@ class Progress {
   model::Ledger Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> BooksBeginAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<UnixMicros> Watermark(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+
+  ReplayCounts ReplayTotals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+  /// Of the whole table. The last replay that it has is the fence of the next.
+  std::string ReplayId() const { return app_id_ + "#replay"; }
+  std::int64_t LastReplay(const delta::Snapshot& snapshot) const { return snapshot.TxnVersion(ReplayId()).value_or(0); }
+  std::string ReplayVoidId(std::int64_t replay) const { return app_id_ + "#replay_void:" + std::to_string(replay); }
+  /// What a replay adds to the totals of one partition.
+  std::vector<delta::Txn> AdvanceReplay(const delta::Snapshot& snapshot, const model::TopicPartition& source,
+                                        const ReplayCounts& counts) const;
 
   /// Every partition that the table has covered offsets of, of the pipeline's topics and of those that the table's
   /// markers name: a topic that the pipeline no longer reads is still in the table.

@@ -35,6 +35,21 @@ TEST(Progress, IdsNameTheTopic) {
   EXPECT_EQ(Long().StageId(kClicks3, "event_time"), "app-clicks-3");
 }
 
+TEST(Progress, ReplaysHaveTotalsOfTheirOwn) {
+  const auto progress = Long();
+  auto snapshot = With({{"app-clicks-3#written", 100}, {"app-clicks-3", 120}});
+  EXPECT_EQ(progress.LastReplay(snapshot), 0);
+  EXPECT_EQ(progress.ReplayTotals(snapshot, kClicks3), ReplayCounts{});
+  Apply(progress.AdvanceReplay(snapshot, kClicks3, {.replayed = 5, .written = 3, .filtered = 1}), snapshot);
+  Apply(progress.AdvanceReplay(snapshot, kClicks3, {.replayed = 2, .written = 0, .filtered = 2}), snapshot);
+  const auto totals = progress.ReplayTotals(snapshot, kClicks3);
+  EXPECT_EQ(totals, (ReplayCounts{.replayed = 7, .written = 3, .filtered = 3}));
+  EXPECT_EQ(totals.failed(), 1);
+  EXPECT_EQ(progress.Totals(snapshot, kClicks3).written, 100) << "the ledger is the reader's";
+  EXPECT_EQ(progress.NextOffset(snapshot, kClicks3), 121);
+  EXPECT_EQ(progress.NextOffsets(snapshot), (model::OffsetVector{{kClicks3, 121}}));
+}
+
 TEST(Progress, TheShortFormIsOfOneTopic) {
   EXPECT_EQ(Short().AppId(kClicks3), "app-3");
   EXPECT_EQ(Short().AppId({"other", 3}), "app-other-3");

@@ -97,8 +97,9 @@ void Shard::Start(PartitionStart start) {
     retired_stages.push_back(std::move(start.sinks[t].retired_stages));
   }
   partitions_.insert_or_assign(
-      start.source, Partition{plan_->InputOf(start.source.topic), start.generation, std::move(start.letter_stages),
-                              std::move(start.earlier), std::move(retired_stages), std::move(start.progress)});
+      start.source,
+      Partition{plan_->InputOf(start.source.topic), start.generation, std::move(start.letter_stages),
+                std::move(start.earlier), std::move(retired_stages), std::move(start.progress), start.is_replay});
 }
 
 void Shard::Stop(const model::TopicPartition& source) {
@@ -163,6 +164,12 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
 Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
   for (auto& relation : relation_rows_) relation = {};
   const auto& input = plan_->inputs[partition.input];
+  takes_.assign(sinks_.size(), false);
+  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    // Others have these already, or are of another input.
+    takes_[t] = *sinks_[t]->Next(piece.source) <= piece.range.begin &&
+                plan_->relations[plan_->tables[t].relation].input == partition.input;
+  }
   ASSIGN_OR_RETURN(auto decoded, decoders_[partition.input]->Decode(piece));
   auto& events = relation_rows_[partition.input];
   events.rows = std::move(decoded.rows);
@@ -179,11 +186,9 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
 
   const std::uint32_t fingerprint = FingerprintOfLast(piece);
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    if (!takes_[t]) continue;
     auto& sink = *sinks_[t];
-    if (*sink.Next(piece.source) > piece.range.begin) continue;  // The table has these already.
-    const auto& table = plan_->tables[t];
-    if (plan_->relations[table.relation].input != partition.input) continue;
-    ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(table.relation, piece, partition));
+    ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(plan_->tables[t].relation, piece, partition));
     Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
                   .dead_lettered = relation->dead_lettered,
                   .filtered = relation->filtered,
@@ -301,11 +306,42 @@ void Shard::AddRefused(const std::vector<RefusedRow>& refused, const arrow::Reco
 
 void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
   if (partition.earlier != nullptr && letter.offset < partition.earlier->end) {
-    if (partition.earlier->IsDead(letter.stage, letter.offset)) return;  // It is there already.
-  } else {
-    const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
-    if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
+    if (!partition.earlier->IsDead(letter.stage, letter.offset)) AddLetterOfTakers(std::move(letter), partition);
+    return;
   }
+  if (partition.is_replay) return AddLetterOfTakers(std::move(letter), partition);
+  const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
+  if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
+  KeepLetter(std::move(letter));
+}
+
+/// Of a record that is judged again and fails now. Tables that do not take it, or that it reaches by another way now
+/// than under an earlier file, may have its row: a letter whose stage would concern them too is written as one of each
+/// table that it keeps the record from.
+void Shard::AddLetterOfTakers(model::DeadLetter letter, const Partition& partition) {
+  std::vector<std::size_t> takers;
+  bool is_of_takers_alone = true;
+  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    if (plan_->relations[plan_->tables[t].relation].input != partition.input) continue;
+    const auto has = [&letter](const auto& stages) {
+      return std::find(stages.begin(), stages.end(), letter.stage) != stages.end();
+    };
+    const bool is_behind = has(plan_->StagesOf(static_cast<int>(t)));
+    if (is_behind && takes_[t]) {
+      takers.push_back(t);
+    } else if (is_behind || has(partition.retired_stages[t])) {
+      is_of_takers_alone = false;
+    }
+  }
+  if (is_of_takers_alone) return KeepLetter(std::move(letter));
+  letter.detail = letter.stage + ": " + letter.detail;
+  for (const auto t : takers) {
+    letter.stage = sinks_[t]->stage();
+    KeepLetter(letter);
+  }
+}
+
+void Shard::KeepLetter(model::DeadLetter letter) {
   letter_bytes_ += model::BytesOf(letter);
   letter_memory_.Set(letter_bytes_);
   letters_.push_back(std::move(letter));

@@ -63,6 +63,8 @@ class Shard {
     std::map<std::string, model::Offset> letter_stages;
     std::shared_ptr<const EarlierJudgements> earlier;
     std::shared_ptr<PartitionProgress> progress;
+    /// The records are dead letters that are run again: sinks whose `next` is past them may have their rows.
+    bool is_replay = false;
   };
   void Start(PartitionStart start);
   void Stop(const model::TopicPartition& source);
@@ -98,6 +100,7 @@ class Shard {
     std::shared_ptr<const EarlierJudgements> earlier;      // nullptr once everything is new.
     std::vector<std::vector<std::string>> retired_stages;  // By table.
     std::shared_ptr<PartitionProgress> progress;
+    bool is_replay;
   };
   /// One relation's share of a fetch: its rows, and what was lost on the way there.
   struct RelationRows {
@@ -125,6 +128,8 @@ class Shard {
   void AddRefused(const std::vector<RefusedRow>& refused, const arrow::RecordBatch& rows, const std::string& stage,
                   const model::FetchedRecords& piece, Partition& partition);
   void AddLetter(model::DeadLetter letter, Partition& partition);
+  void AddLetterOfTakers(model::DeadLetter letter, const Partition& partition);
+  void KeepLetter(model::DeadLetter letter);
 
   std::shared_ptr<const Plan> plan_;
   const ShardOptions options_;
@@ -134,6 +139,7 @@ class Shard {
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
   std::map<model::TopicPartition, Partition> partitions_;
   std::vector<RelationRows> relation_rows_;  // Of the piece at hand.
+  std::vector<bool> takes_;                  // By table: whether it takes the piece at hand.
   std::vector<model::DeadLetter> letters_;
   std::int64_t letter_bytes_ = 0;
   MemoryShare letter_memory_;
