@@ -7,6 +7,7 @@
 namespace millrace::aggregate {
 
 // Each in functions/, in the file of its name.
+Function ApproxCountDistinct();
 Function Average();
 Function Count();
 Function Max();
@@ -17,11 +18,12 @@ namespace {
 
 const std::vector<Function>& AllFunctions() {
   static const std::vector<Function> functions = {
-      Average(),  //
-      Count(),    //
-      Max(),      //
-      Min(),      //
-      Sum(),      //
+      ApproxCountDistinct(),  //
+      Average(),              //
+      Count(),                //
+      Max(),                  //
+      Min(),                  //
+      Sum(),                  //
   };
   return functions;
 }

@@ -59,8 +59,9 @@ struct Function {
   std::unique_ptr<Accumulator> (*make_accumulator)(std::span<const std::shared_ptr<arrow::DataType>> types) = nullptr;
   /// The aggregate function with which other engines merge its only state column; empty: they cannot.
   std::string_view merge_in_sql = {};
-  bool zero_if_none = false;  ///< A state that nothing was merged into is 0 and not NULL.
-  bool may_overflow = false;  ///< Accumulator::Settle() may name groups.
+  std::string_view merge_in_spark = {};  ///< The same where only Spark has one.
+  bool zero_if_none = false;             ///< A state that nothing was merged into is 0 and not NULL.
+  bool may_overflow = false;             ///< Accumulator::Settle() may name groups.
 };
 
 /// Without regard to aliases if `name` is that of a state's accumulator. nullptr: there is none. Lives forever.

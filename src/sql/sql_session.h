@@ -7,6 +7,8 @@
 /// `count` values DECIMAL(p, scale) (integers: 0) whose unscaled sum is `sum`, bit for bit what DuckDB's avg() of
 /// BIGINT, HUGEINT and wide DECIMAL gives (it divides in long double, which SQL cannot say). Null when count is 0.
 ///
+/// And millrace_hll_estimate(BLOB) -> BIGINT, of a sketch/distinct_sketch.h; bytes that are none fail the query.
+///
 /// Every session is closed to files and network (enable_external_access=false, lock_configuration=true), runs on the
 /// calling thread (threads=1) in UTC, and holds no data but the relations registered in it.
 #pragma once
