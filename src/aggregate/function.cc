@@ -8,6 +8,7 @@ namespace millrace::aggregate {
 
 // Each in functions/, in the file of its name.
 Function ApproxCountDistinct();
+Function ApproxQuantile();
 Function Average();
 Function Count();
 Function Max();
@@ -19,6 +20,7 @@ namespace {
 const std::vector<Function>& AllFunctions() {
   static const std::vector<Function> functions = {
       ApproxCountDistinct(),  //
+      ApproxQuantile(),       //
       Average(),              //
       Count(),                //
       Max(),                  //

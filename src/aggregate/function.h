@@ -24,6 +24,7 @@ struct Call {
   struct Argument {
     std::string duckdb_type;                ///< Such as UBIGINT, DECIMAL(12,2), VARCHAR[].
     std::shared_ptr<arrow::DataType> type;  ///< Of its values: never a dictionary.
+    std::string sql{};                      ///< The expression, in DuckDB's SQL.
   };
   std::string function;  ///< Function::name.
   std::vector<Argument> arguments;
@@ -39,7 +40,8 @@ struct StateColumn {
 struct CallState {
   std::string function;              ///< Whose accumulator: Function::name.
   std::vector<StateColumn> columns;  ///< Of a partial row.
-  std::string cast{};                ///< DuckDB's type to which arguments are cast first; empty: as they are.
+  std::string cast{};  ///< DuckDB's type to which arguments of another one are cast first; empty: as they are.
+  std::vector<std::size_t> arguments{};  ///< Which of the call's it takes, in this order; empty: all of them.
 };
 
 struct Function {

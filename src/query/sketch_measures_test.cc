@@ -148,6 +148,37 @@ TEST_F(SketchMeasures, ManyDistinctValuesAreTheSameHoweverTheyAreSplit) {
   EXPECT_NEAR(std::stod(first.substr(5)), kRows / 2, 3 * 0.0163 * kRows / 2);
 }
 
+TEST_F(SketchMeasures, QuantilesHaveTheTypeOfDuckDbs) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("approx_quantile(n, 0.5) AS n, approx_quantile(d, [0, 1]) AS d, approx_quantile(price, 1) AS p, "
+           "approx_quantile(price, [1.0]) AS pl, approx_quantile(ts, 0) AS t, approx_quantile(day, [1]) AS y, "
+           "approx_quantile(n::UTINYINT, 1) AS u, approx_quantile(n, 1.0) FILTER (WHERE ok) - 1 AS x, "
+           "approx_quantile(n, []) AS none"));
+  std::string types;
+  for (const auto& measure : plan.definition.measures) types += measure.duckdb_type + " ";
+  EXPECT_EQ(types, "BIGINT DOUBLE[] BIGINT DECIMAL(12,2)[] TIMESTAMP WITH TIME ZONE DATE[] BIGINT BIGINT BIGINT[] ");
+  // Those of one argument and filter share a sketch: of n, and of price.
+  EXPECT_EQ(plan.definition.states.size(), 7U);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask(plan.definition, {.step_us = 60 * kMinute}, partials));
+  EXPECT_EQ(answer,
+            "a 1 list<element: double>[0, 1.5] 1 list<element: decimal128(12, 2)>[1.01] 2026-11-22 10:00:01.000000Z "
+            "list<element: date32[day]>[1970-01-03] 3 2 list<element: int64>[]\n"
+            "b null null null null 2026-11-22 10:00:05.000000Z null null null null\n");
+}
+
+TEST_F(SketchMeasures, AShareOutsideOfZeroToOneIsRefusedWithItsPlace) {
+  for (const char* measure : {"approx_quantile(n, 1.5)", "approx_quantile(n, n)", "approx_quantile(n, NULL)"}) {
+    const auto plan = Plan(std::string(measure) + " AS q");
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, plan);
+    EXPECT_THAT(plan.status().message(), HasSubstr("aggregate visits: ")) << measure;
+  }
+  const auto plan = Plan("approx_quantile(ts::TIMESTAMP::TIME, 0.5) AS q");
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, plan);
+  EXPECT_THAT(plan.status().message(), HasSubstr("approx_quantile() of TIME"));
+}
+
 TEST_F(SketchMeasures, BytesThatAreNoSketchAreNamedByTableAndColumn) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("count(*) AS rows, approx_count_distinct(who) AS visitors"));
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));

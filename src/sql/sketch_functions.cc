@@ -1,6 +1,9 @@
+#include <cmath>
 #include <string_view>
+#include <vector>
 
 #include "sketch/distinct_sketch.h"
+#include "sketch/quantile_sketch.h"
 #include "sql/sketch_functions_internal.h"
 
 namespace millrace::sql {
@@ -16,34 +19,86 @@ bool IsNullAt(duckdb_vector vector, idx_t row) {
   return validity != nullptr && !duckdb_validity_row_is_valid(validity, row);
 }
 
-// millrace_hll_estimate(sketch BLOB) BIGINT
-void RunHllEstimate(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
-  const duckdb_vector sketches = duckdb_data_chunk_get_vector(input, 0);
-  auto* const estimates = static_cast<std::int64_t*>(duckdb_vector_get_data(output));
+// compute(row) -> Status for each row of which no input is NULL; the others are NULL. The first error is the query's.
+template <typename Compute>
+void ForValidRows(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output, Compute compute) {
   duckdb_vector_ensure_validity_writable(output);
   for (idx_t row = 0; row < duckdb_data_chunk_get_size(input); ++row) {
-    if (IsNullAt(sketches, row)) {
+    bool null = false;
+    for (idx_t c = 0; c < duckdb_data_chunk_get_column_count(input); ++c) {
+      null = null || IsNullAt(duckdb_data_chunk_get_vector(input, c), row);
+    }
+    if (null) {
       duckdb_validity_set_row_invalid(duckdb_vector_get_validity(output), row);
       continue;
     }
-    const auto estimate = sketch::DistinctSketch::Estimate(BytesAt(sketches, row));
-    if (!estimate.ok()) return duckdb_scalar_function_set_error(info, estimate.status().message().c_str());
-    estimates[row] = *estimate;
+    const Status status = compute(row);
+    if (!status.ok()) return duckdb_scalar_function_set_error(info, status.message().c_str());
   }
 }
 
-Status RegisterScalar(duckdb_connection connection, const char* name, std::initializer_list<duckdb_type> parameters,
-                      duckdb_type result, duckdb_scalar_function_t run) {
+// Makes room for `count` elements of the list in `row`, and returns the index of the first.
+idx_t AddList(duckdb_vector output, idx_t row, idx_t count) {
+  const idx_t begin = duckdb_list_vector_get_size(output);
+  duckdb_list_vector_reserve(output, begin + count);
+  duckdb_list_vector_set_size(output, begin + count);
+  static_cast<duckdb_list_entry*>(duckdb_vector_get_data(output))[row] = {begin, count};
+  return begin;
+}
+
+void RunHllEstimate(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
+  const duckdb_vector sketches = duckdb_data_chunk_get_vector(input, 0);
+  auto* const estimates = static_cast<std::int64_t*>(duckdb_vector_get_data(output));
+  ForValidRows(info, input, output, [&](idx_t row) -> Status {
+    ASSIGN_OR_RETURN(estimates[row], sketch::DistinctSketch::Estimate(BytesAt(sketches, row)));
+    return Status::OK();
+  });
+}
+
+// T: what DuckDB keeps a value of the list in.
+template <typename T>
+void RunKll(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
+  const duckdb_vector sketches = duckdb_data_chunk_get_vector(input, 0);
+  const duckdb_vector shares = duckdb_data_chunk_get_vector(input, 1);
+  ForValidRows(info, input, output, [&](idx_t row) -> Status {
+    const auto wanted = static_cast<duckdb_list_entry*>(duckdb_vector_get_data(shares))[row];
+    const auto* const first =
+        static_cast<const double*>(duckdb_vector_get_data(duckdb_list_vector_get_child(shares))) + wanted.offset;
+    ASSIGN_OR_RETURN(const auto values,
+                     sketch::QuantileSketch::Quantiles(BytesAt(sketches, row), {first, wanted.length}));
+    const idx_t begin = AddList(output, row, values.size());
+    auto* const out = static_cast<T*>(duckdb_vector_get_data(duckdb_list_vector_get_child(output))) + begin;
+    for (std::size_t i = 0; i < values.size(); ++i) out[i] = static_cast<T>(values[i]);
+    return Status::OK();
+  });
+}
+
+// A type with its life: lists hold another.
+class LogicalType {
+ public:
+  LogicalType(duckdb_type type) : type_(duckdb_create_logical_type(type)) {}  // NOLINT(google-explicit-constructor)
+  static LogicalType ListOf(duckdb_type element) {
+    const LogicalType inner(element);
+    return {duckdb_create_list_type(inner.type_), Owned{}};
+  }
+  LogicalType(const LogicalType&) = delete;
+  LogicalType& operator=(const LogicalType&) = delete;
+  ~LogicalType() { duckdb_destroy_logical_type(&type_); }
+  duckdb_logical_type get() const { return type_; }
+
+ private:
+  struct Owned {};
+  LogicalType(duckdb_logical_type type, Owned) : type_(type) {}
+  duckdb_logical_type type_;
+};
+
+Status RegisterScalar(duckdb_connection connection, const char* name,
+                      std::initializer_list<const LogicalType*> parameters, const LogicalType& result,
+                      duckdb_scalar_function_t run) {
   duckdb_scalar_function function = duckdb_create_scalar_function();
   duckdb_scalar_function_set_name(function, name);
-  for (const duckdb_type parameter : parameters) {
-    duckdb_logical_type type = duckdb_create_logical_type(parameter);
-    duckdb_scalar_function_add_parameter(function, type);
-    duckdb_destroy_logical_type(&type);
-  }
-  duckdb_logical_type type = duckdb_create_logical_type(result);
-  duckdb_scalar_function_set_return_type(function, type);
-  duckdb_destroy_logical_type(&type);
+  for (const LogicalType* parameter : parameters) duckdb_scalar_function_add_parameter(function, parameter->get());
+  duckdb_scalar_function_set_return_type(function, result.get());
   duckdb_scalar_function_set_function(function, run);
   const duckdb_state state = duckdb_register_scalar_function(connection, function);
   duckdb_destroy_scalar_function(&function);
@@ -53,7 +108,15 @@ Status RegisterScalar(duckdb_connection connection, const char* name, std::initi
 }  // namespace
 
 Status RegisterSketchFunctions(duckdb_connection connection) {
-  return RegisterScalar(connection, "millrace_hll_estimate", {DUCKDB_TYPE_BLOB}, DUCKDB_TYPE_BIGINT, RunHllEstimate);
+  const LogicalType bytes(DUCKDB_TYPE_BLOB);
+  const auto numbers = LogicalType::ListOf(DUCKDB_TYPE_DOUBLE);
+  const auto instants = LogicalType::ListOf(DUCKDB_TYPE_TIMESTAMP_TZ);
+  const auto dates = LogicalType::ListOf(DUCKDB_TYPE_DATE);
+  RETURN_NOT_OK(RegisterScalar(connection, "millrace_hll_estimate", {&bytes}, DUCKDB_TYPE_BIGINT, RunHllEstimate));
+  RETURN_NOT_OK(RegisterScalar(connection, "millrace_kll_numbers", {&bytes, &numbers}, numbers, RunKll<double>));
+  RETURN_NOT_OK(
+      RegisterScalar(connection, "millrace_kll_instants", {&bytes, &numbers}, instants, RunKll<std::int64_t>));
+  return RegisterScalar(connection, "millrace_kll_dates", {&bytes, &numbers}, dates, RunKll<std::int32_t>);
 }
 
 }  // namespace millrace::sql
