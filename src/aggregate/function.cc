@@ -9,6 +9,7 @@ namespace millrace::aggregate {
 // Each in functions/, in the file of its name.
 Function ApproxCountDistinct();
 Function ApproxQuantile();
+Function ApproxTopK();
 Function Average();
 Function Count();
 Function Max();
@@ -21,6 +22,7 @@ const std::vector<Function>& AllFunctions() {
   static const std::vector<Function> functions = {
       ApproxCountDistinct(),  //
       ApproxQuantile(),       //
+      ApproxTopK(),           //
       Average(),              //
       Count(),                //
       Max(),                  //

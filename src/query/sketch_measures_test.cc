@@ -179,6 +179,37 @@ TEST_F(SketchMeasures, AShareOutsideOfZeroToOneIsRefusedWithItsPlace) {
   EXPECT_THAT(plan.status().message(), HasSubstr("approx_quantile() of TIME"));
 }
 
+TEST_F(SketchMeasures, TheMostFrequentComeFirst) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan, Plan("approx_top_k(who, 2) AS w, approx_top_k(n, 1) AS n, approx_top_k(price, 9) AS p, "
+                            "approx_top_k(day, 1) AS y, approx_top_k(ok, 2) AS o, approx_top_k(who, 1) AS first, "
+                            "approx_top_k(ts, 1) FILTER (WHERE n = 3) AS t"));
+  std::string types;
+  for (const auto& measure : plan.definition.measures) types += measure.duckdb_type + " ";
+  EXPECT_EQ(types, "VARCHAR[] BIGINT[] DECIMAL(12,2)[] DATE[] BOOLEAN[] VARCHAR[] TIMESTAMP WITH TIME ZONE[] ");
+  EXPECT_EQ(plan.definition.states.size(), 6U);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask(plan.definition, {.step_us = 60 * kMinute}, partials));
+  EXPECT_EQ(answer,
+            "a list<element: string>[ann, bob] list<element: int64>[1] list<element: decimal128(12, 2)>[1.00, 1.01] "
+            "list<element: date32[day]>[1970-01-02] list<element: bool>[true, false] list<element: string>[ann] "
+            "list<element: timestamp[us, tz=UTC]>[2026-11-22 10:01:02.000000Z]\n"
+            "b null null null null null null null\n");
+}
+
+TEST_F(SketchMeasures, HowManyOfTheMostFrequentIsAConstantWithinALimit) {
+  for (const char* measure : {"approx_top_k(who, 0)", "approx_top_k(who, 257)", "approx_top_k(who, n)",
+                              "approx_top_k(who, NULL)", "approx_top_k(who, -1)"}) {
+    const auto plan = Plan(std::string(measure) + " AS top");
+    ASSERT_FALSE(plan.ok()) << measure;
+    EXPECT_THAT(plan.status().message(), HasSubstr("aggregate visits: ")) << measure;
+  }
+  EXPECT_THAT(Plan("approx_top_k(who, 257) AS top").status().message(),
+              HasSubstr("approx_top_k() of a k that is not a number from 1 to 256"));
+  EXPECT_THAT(Plan("approx_top_k([n], 2) AS top").status().message(), HasSubstr("approx_top_k() of BIGINT[], INTEGER"));
+  EXPECT_THAT(Plan("approx_top_k(d, 2) AS top").status().message(), HasSubstr("approx_top_k() of DOUBLE, INTEGER"));
+}
+
 TEST_F(SketchMeasures, BytesThatAreNoSketchAreNamedByTableAndColumn) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("count(*) AS rows, approx_count_distinct(who) AS visitors"));
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));

@@ -1,8 +1,9 @@
-#include <cmath>
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
 #include "sketch/distinct_sketch.h"
+#include "sketch/frequent_items.h"
 #include "sketch/quantile_sketch.h"
 #include "sql/sketch_functions_internal.h"
 
@@ -73,6 +74,22 @@ void RunKll(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector ou
   });
 }
 
+void RunTop(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
+  const duckdb_vector sketches = duckdb_data_chunk_get_vector(input, 0);
+  const auto* const counts =
+      static_cast<const std::int64_t*>(duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 1)));
+  ForValidRows(info, input, output, [&](idx_t row) -> Status {
+    const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, counts[row]));
+    ASSIGN_OR_RETURN(const auto top, sketch::FrequentItems::Top(BytesAt(sketches, row), count));
+    const idx_t begin = AddList(output, row, top.size());
+    const duckdb_vector items = duckdb_list_vector_get_child(output);
+    for (std::size_t i = 0; i < top.size(); ++i) {
+      duckdb_vector_assign_string_element_len(items, begin + i, top[i].data(), top[i].size());
+    }
+    return Status::OK();
+  });
+}
+
 // A type with its life: lists hold another.
 class LogicalType {
  public:
@@ -110,9 +127,12 @@ Status RegisterScalar(duckdb_connection connection, const char* name,
 Status RegisterSketchFunctions(duckdb_connection connection) {
   const LogicalType bytes(DUCKDB_TYPE_BLOB);
   const auto numbers = LogicalType::ListOf(DUCKDB_TYPE_DOUBLE);
+  const LogicalType count(DUCKDB_TYPE_BIGINT);
+  const auto texts = LogicalType::ListOf(DUCKDB_TYPE_VARCHAR);
   const auto instants = LogicalType::ListOf(DUCKDB_TYPE_TIMESTAMP_TZ);
   const auto dates = LogicalType::ListOf(DUCKDB_TYPE_DATE);
   RETURN_NOT_OK(RegisterScalar(connection, "millrace_hll_estimate", {&bytes}, DUCKDB_TYPE_BIGINT, RunHllEstimate));
+  RETURN_NOT_OK(RegisterScalar(connection, "millrace_frequent_top", {&bytes, &count}, texts, RunTop));
   RETURN_NOT_OK(RegisterScalar(connection, "millrace_kll_numbers", {&bytes, &numbers}, numbers, RunKll<double>));
   RETURN_NOT_OK(
       RegisterScalar(connection, "millrace_kll_instants", {&bytes, &numbers}, instants, RunKll<std::int64_t>));

@@ -9,6 +9,7 @@
 ///
 /// Others read sketches, whose bytes they take as BLOB; bytes that are none fail the query:
 ///   millrace_hll_estimate(BLOB) -> BIGINT                of a sketch/distinct_sketch.h
+///   millrace_frequent_top(BLOB, BIGINT) -> VARCHAR[]     of a sketch/frequent_items.h, the most frequent ones
 ///   millrace_kll_numbers(BLOB, DOUBLE[]) -> DOUBLE[]     of a sketch/quantile_sketch.h, the values at these shares
 ///   millrace_kll_instants(BLOB, DOUBLE[]) -> TIMESTAMPTZ[], millrace_kll_dates(BLOB, DOUBLE[]) -> DATE[]
 ///

@@ -24,7 +24,7 @@ source:
   topics: [clicks]
 decode:
   format: json
-  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)", user_id: int64, latency_ms: int64}
+  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)", user_id: int64, latency_ms: int64, page: string}
 event_time: {column: ts}
 tables: [{name: clicks}]
 aggregates:
@@ -35,7 +35,8 @@ aggregates:
       FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
   - name: latency_1m
     sql: >
-      SELECT window_start, country, approx_quantile(latency_ms, [0, 0.25, 0.5, 0.95, 1]) AS latency
+      SELECT window_start, country, approx_quantile(latency_ms, [0, 0.25, 0.5, 0.95, 1]) AS latency,
+        approx_top_k(page, 3) AS pages
       FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
 lake: {uri: lake}
 log: {level: warn}
@@ -124,6 +125,19 @@ def python_reads_the_quantiles(folder):
                 claim(ranks[0] - 0.0266 <= share <= ranks[1] + 0.0266, f"{name} at {share}: near the published error", ranks)
 
 
+def python_reads_the_most_frequent(folder):
+    exact, theirs = collections.defaultdict(collections.Counter), collections.defaultdict(lambda: datasketches.frequent_strings_sketch(10))
+    for row in DeltaTable(folder / "lake" / "clicks").to_pyarrow_table().to_pylist():
+        exact[row["country"]][row["page"]] += 1
+    for row in DeltaTable(folder / "lake" / "latency_1m").to_pyarrow_table().to_pylist():
+        theirs[row["country"]].merge(datasketches.frequent_strings_sketch.deserialize(row["pages"]))
+    told = {row["country"]: row["pages"] for row in answers(folder, "--step", "0", "--group-by", "country", of="latency_1m")}
+    for country, counts in exact.items():
+        claim(len(counts) <= 768 and told[country] == sorted(counts, key=lambda page: (-counts[page], page))[:3],
+              f"the most frequent of {country}", (told[country], counts))
+        claim(all(theirs[country].get_estimate(page) == count for page, count in counts.items()), f"Python's counts of {country}")
+
+
 def spark_reads_the_distinct_counts(spark, folder):
     spark.sql(millrace("lake", "view", "clicks_1m", "-c", "clicks.yaml", "--dialect", "spark", cwd=folder).stdout)
     told = {(row["window_start"], row["country"]): (row["views"], row["events"], row["users"]) for row in answers(folder)}
@@ -142,6 +156,7 @@ def main():
         run_pipeline(folder)
         python_reads_the_distinct_counts(folder)
         python_reads_the_quantiles(folder)
+        python_reads_the_most_frequent(folder)
         spark = spark_session.start(folder)
         try:
             spark_reads_the_distinct_counts(spark, folder)
