@@ -38,9 +38,9 @@ struct StateColumn {
 
 /// An accumulator that a call needs. Equal ones of one aggregate are kept once, whichever functions ask for them.
 struct CallState {
-  std::string function;              ///< Whose accumulator: Function::name.
-  std::vector<StateColumn> columns;  ///< Of a partial row.
-  std::string cast{};  ///< DuckDB's type to which arguments of another one are cast first; empty: as they are.
+  std::string function;                  ///< Whose accumulator: Function::name.
+  std::vector<StateColumn> columns;      ///< Of a partial row.
+  std::string cast{};                    ///< DuckDB's type to which arguments are cast first; empty: as they are.
   std::vector<std::size_t> arguments{};  ///< Which of the call's it takes, in this order; empty: all of them.
 };
 

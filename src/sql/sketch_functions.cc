@@ -56,6 +56,14 @@ void RunHllEstimate(duckdb_function_info info, duckdb_data_chunk input, duckdb_v
   });
 }
 
+// DuckDB would make NULL of what is none.
+Status CheckUtf8(std::string_view text) {
+  duckdb_error_data error = duckdb_valid_utf8_check(text.data(), text.size());
+  const bool broken = error != nullptr && duckdb_error_data_has_error(error);
+  if (error != nullptr) duckdb_destroy_error_data(&error);
+  return broken ? Corrupt("the frequent items sketch has an item that is not UTF-8") : Status::OK();
+}
+
 // T: what DuckDB keeps a value of the list in.
 template <typename T>
 void RunKll(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
@@ -81,6 +89,7 @@ void RunTop(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector ou
   ForValidRows(info, input, output, [&](idx_t row) -> Status {
     const auto count = static_cast<std::size_t>(std::max<std::int64_t>(0, counts[row]));
     ASSIGN_OR_RETURN(const auto top, sketch::FrequentItems::Top(BytesAt(sketches, row), count));
+    for (const std::string& item : top) RETURN_NOT_OK(CheckUtf8(item));
     const idx_t begin = AddList(output, row, top.size());
     const duckdb_vector items = duckdb_list_vector_get_child(output);
     for (std::size_t i = 0; i < top.size(); ++i) {
