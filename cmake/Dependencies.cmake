@@ -17,6 +17,7 @@ find_package(ZLIB REQUIRED)
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
 include(Arrow)
+include(DataSketches)
 include(DuckDB)
 include(RdKafka)
 

@@ -15,6 +15,7 @@
 
 #include "aggregate/column_view.h"
 #include "aggregate/value_column.h"
+#include "base/status.h"
 
 namespace millrace::aggregate {
 
@@ -40,7 +41,8 @@ void ForRows(const GroupedRows& rows, Fold fold) {
 /// Columns of one batch, side by side.
 using Columns = std::span<const ColumnView* const>;
 
-/// Not thread-safe. Cannot fail: what a value must not be is refused when the call is planned, or row by row before.
+/// Not thread-safe. Values cannot fail: what one must not be is refused when the call is planned, or row by row before.
+/// States may: see merge_status().
 class Accumulator {
  public:
   virtual ~Accumulator() = default;
@@ -52,6 +54,9 @@ class Accumulator {
   virtual void Update(Columns arguments, const GroupedRows& rows) = 0;
   /// Takes partial rows: `states`, its state columns. Rows in which the first is NULL are left out already.
   virtual void Merge(Columns states, const GroupedRows& rows) = 0;
+  /// kCorrupt: a state that Merge() was given is none that Export() writes. The first such, for good; what it holds now
+  /// is of no use.
+  virtual Status merge_status() const { return Status::OK(); }
 
   /// Adds to each of its state columns one row for each of `groups`: what Merge() takes, NULL in the first one if there
   /// is nothing to merge.

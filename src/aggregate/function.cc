@@ -7,6 +7,9 @@
 namespace millrace::aggregate {
 
 // Each in functions/, in the file of its name.
+Function ApproxCountDistinct();
+Function ApproxQuantile();
+Function ApproxTopK();
 Function Average();
 Function Count();
 Function Max();
@@ -17,11 +20,14 @@ namespace {
 
 const std::vector<Function>& AllFunctions() {
   static const std::vector<Function> functions = {
-      Average(),  //
-      Count(),    //
-      Max(),      //
-      Min(),      //
-      Sum(),      //
+      ApproxCountDistinct(),  //
+      ApproxQuantile(),       //
+      ApproxTopK(),           //
+      Average(),              //
+      Count(),                //
+      Max(),                  //
+      Min(),                  //
+      Sum(),                  //
   };
   return functions;
 }

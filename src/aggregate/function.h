@@ -24,6 +24,7 @@ struct Call {
   struct Argument {
     std::string duckdb_type;                ///< Such as UBIGINT, DECIMAL(12,2), VARCHAR[].
     std::shared_ptr<arrow::DataType> type;  ///< Of its values: never a dictionary.
+    std::string sql{};                      ///< The expression, in DuckDB's SQL.
   };
   std::string function;  ///< Function::name.
   std::vector<Argument> arguments;
@@ -37,9 +38,10 @@ struct StateColumn {
 
 /// An accumulator that a call needs. Equal ones of one aggregate are kept once, whichever functions ask for them.
 struct CallState {
-  std::string function;              ///< Whose accumulator: Function::name.
-  std::vector<StateColumn> columns;  ///< Of a partial row.
-  std::string cast{};                ///< DuckDB's type to which arguments are cast first; empty: as they are.
+  std::string function;                  ///< Whose accumulator: Function::name.
+  std::vector<StateColumn> columns;      ///< Of a partial row.
+  std::string cast{};                    ///< DuckDB's type to which arguments are cast first; empty: as they are.
+  std::vector<std::size_t> arguments{};  ///< Which of the call's it takes, in this order; empty: all of them.
 };
 
 struct Function {
@@ -59,8 +61,9 @@ struct Function {
   std::unique_ptr<Accumulator> (*make_accumulator)(std::span<const std::shared_ptr<arrow::DataType>> types) = nullptr;
   /// The aggregate function with which other engines merge its only state column; empty: they cannot.
   std::string_view merge_in_sql = {};
-  bool zero_if_none = false;  ///< A state that nothing was merged into is 0 and not NULL.
-  bool may_overflow = false;  ///< Accumulator::Settle() may name groups.
+  std::string_view merge_in_spark = {};  ///< The same where only Spark has one.
+  bool zero_if_none = false;             ///< A state that nothing was merged into is 0 and not NULL.
+  bool may_overflow = false;             ///< Accumulator::Settle() may name groups.
 };
 
 /// Without regard to aliases if `name` is that of a state's accumulator. nullptr: there is none. Lives forever.

@@ -14,6 +14,8 @@ namespace {
 
 // Rows that become arrays at a time.
 constexpr std::size_t kExportRows = 16 * 1024;
+// Column of a partial row, after window_start and window_end.
+constexpr int kFirstKey = 2;
 
 std::vector<PhysicalType> KeyTypes(const model::AggregateDefinition& definition) {
   std::vector<PhysicalType> types;
@@ -84,6 +86,9 @@ Status PartialTable::Merge(std::span<const std::shared_ptr<arrow::Array>> states
       present.mask = mask_.data();
     }
     values->Merge(std::span(columns).subspan(first, types.size()), present);
+    const Status merged = values->merge_status();
+    if (!merged.ok())
+      return WithContext(merged, "column {}", schema_->field(kFirstKey + static_cast<int>(num_keys() + first))->name());
   }
   return Status::OK();
 }
@@ -177,6 +182,7 @@ void PartialTable::FoldInto(PartialTable& coarser, const std::vector<std::size_t
       columns.push_back(&views[i]);
     }
     coarser.accumulators_[a].values->Merge(columns, {num_rows, groups.data(), states.front().valid()});
+    MILLRACE_DCHECK(coarser.accumulators_[a].values->merge_status().ok());  // They are our own.
   }
 }
 

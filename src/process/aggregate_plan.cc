@@ -451,6 +451,7 @@ class Planner {
       ASSIGN_OR_RETURN(typed.duckdb_type, DuckDbTypeOf(argument, call));
       ASSIGN_OR_RETURN(const auto type, ArrowTypeOf(argument, call));
       typed.type = ValueType(type);
+      ASSIGN_OR_RETURN(typed.sql, statement_.ToSql(argument));
       understood.typed.arguments.push_back(std::move(typed));
     }
     ASSIGN_OR_RETURN(understood.typed.result_type, DuckDbTypeOf(call, call));
@@ -465,7 +466,9 @@ class Planner {
   Result<std::size_t> AddAccumulator(const AggregateCall& call, const aggregate::CallState& state,
                                      const std::string& base, bool is_base) {
     AccumulatorPlan accumulator;
-    for (ParseTree argument : call.arguments) {
+    std::vector<ParseTree> taken;
+    for (const std::size_t i : state.arguments) taken.push_back(call.arguments[i]);
+    for (ParseTree argument : state.arguments.empty() ? call.arguments : taken) {
       if (!state.cast.empty()) {
         ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(argument));
         ASSIGN_OR_RETURN(argument, statement_.ParseExpression(fmt::format("CAST(({}) AS {})", sql, state.cast)));

@@ -63,7 +63,9 @@ class Folding::Impl {
     RETURN_NOT_OK(events_.Load(rows.column(rows.num_columns() - 1)));
     table_.AddEvents({num_rows, groups_.data(), ok}, events_.int64s());
     const auto columns = rows.columns();
-    RETURN_NOT_OK(table_.Merge(std::span(columns).subspan(first_state_, num_states_), {num_rows, groups_.data(), ok}));
+    const Status merged =
+        table_.Merge(std::span(columns).subspan(first_state_, num_states_), {num_rows, groups_.data(), ok});
+    if (!merged.ok()) return WithContext(merged, "partial rows of {}", name_);
     if (table_.bytes() > limits_.bytes_max) {
       return TooLarge("aggregate {}: the question's groups take more than {} bytes, which is what answers may", name_,
                       limits_.bytes_max);

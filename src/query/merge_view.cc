@@ -151,6 +151,9 @@ class Printer {
           "CASE WHEN {1} > 0 THEN CAST({0} AS DOUBLE) / CAST({1} AS DOUBLE) / CAST('1e{2}' AS DOUBLE) END",
           arguments.at(0), arguments.at(1), arguments.at(2));
     }
+    if (name == "millrace_hll_estimate" && dialect_ == Dialect::kSpark) {
+      return fmt::format("hll_sketch_estimate({})", arguments.at(0));
+    }
     if (arguments.size() == 2) {
       // DuckDB divides in double; the others divide integers as such, and decimals to a scale of their own.
       if (name == "/") return fmt::format("(CAST({} AS DOUBLE) / CAST({} AS DOUBLE))", arguments[0], arguments[1]);
@@ -168,14 +171,18 @@ class Printer {
   const Dialect dialect_;
 };
 
-Result<std::string> MergedState(const Printer& printer, const model::AggregateState& state) {
+Result<std::string> MergedState(const Printer& printer, Dialect dialect, const model::AggregateState& state) {
   const aggregate::Function& function = *aggregate::FindFunction(state.function);
-  if (function.merge_in_sql.empty()) return Unsupported("state '{}' cannot be merged in SQL", state.name);
-  const std::string column = printer.Identifier(state.name);
-  if (function.zero_if_none) {
-    return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", function.merge_in_sql, column);
+  const bool own_of_spark = dialect == Dialect::kSpark && !function.merge_in_spark.empty();
+  const std::string_view merge = own_of_spark ? function.merge_in_spark : function.merge_in_sql;
+  if (merge.empty() && !function.merge_in_spark.empty()) {
+    return Unsupported("state '{}' is a sketch of {}(), which of these dialects only Spark's can merge", state.name,
+                       function.name);
   }
-  return fmt::format("{0}({1}) AS {1}", function.merge_in_sql, column);
+  if (merge.empty()) return Unsupported("state '{}' cannot be merged in SQL", state.name);
+  const std::string column = printer.Identifier(state.name);
+  if (function.zero_if_none) return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", merge, column);
+  return fmt::format("{0}({1}) AS {1}", merge, column);
 }
 
 }  // namespace
@@ -193,7 +200,7 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
   for (const auto& key : definition.keys) groups.push_back(printer.Identifier(key.name));
   std::vector<std::string> merged = groups;
   for (const auto& state : definition.states) {
-    ASSIGN_OR_RETURN(merged.emplace_back(), MergedState(printer, state));
+    ASSIGN_OR_RETURN(merged.emplace_back(), MergedState(printer, dialect, state));
   }
 
   std::vector<std::string> columns;
