@@ -9,22 +9,45 @@ namespace millrace::aggregate {
 // Each in functions/, in the file of its name.
 Function Average();
 Function Count();
+Function CountIf();
 Function Max();
 Function Min();
+Function Product();
 Function Sum();
+// Families of functions that share an accumulator.
+std::vector<Function> Bitwise();
+std::vector<Function> Covariances();
+std::vector<Function> KahanSums();
+std::vector<Function> Logical();
+std::vector<Function> Moments();
+std::vector<Function> Variances();
 
 namespace {
 
-const std::vector<Function>& AllFunctions() {
-  static const std::vector<Function> functions = {
-      Average(),  //
-      Count(),    //
-      Max(),      //
-      Min(),      //
-      Sum(),      //
-  };
+std::vector<Function> MakeAllFunctions() {
+  std::vector<Function> functions = {Average(), Count(), CountIf(), Max(), Min(), Product(), Sum()};
+  for (const auto& family : {Bitwise(), Covariances(), KahanSums(), Logical(), Moments(), Variances()}) {
+    functions.insert(functions.end(), family.begin(), family.end());
+  }
   return functions;
 }
+
+const std::vector<Function>& AllFunctions() {
+  static const std::vector<Function> functions = MakeAllFunctions();
+  return functions;
+}
+
+struct Unmergeable {
+  std::string_view name;
+  std::string_view instead;
+};
+
+constexpr std::string_view kQuantile = "approx_quantile(x, q)";
+constexpr Unmergeable kUnmergeable[] = {
+    {"median", "approx_quantile(x, 0.5)"}, {"quantile", kQuantile},           {"quantile_cont", kQuantile},
+    {"quantile_disc", kQuantile},          {"reservoir_quantile", kQuantile}, {"mad", kQuantile},
+    {"entropy", "approx_top_k(x, k)"},     {"bitstring_agg", "bit_or(x)"},
+};
 
 }  // namespace
 
@@ -34,6 +57,22 @@ const Function* FindFunction(std::string_view name) {
     if (function.name == name || std::find(aliases.begin(), aliases.end(), name) != aliases.end()) return &function;
   }
   return nullptr;
+}
+
+std::vector<std::string> FunctionNames() {
+  std::vector<std::string> names;
+  for (const Function& function : AllFunctions()) {
+    names.emplace_back(function.name);
+    names.insert(names.end(), function.aliases.begin(), function.aliases.end());
+  }
+  return names;
+}
+
+std::optional<std::string_view> InsteadOfUnmergeable(std::string_view name) {
+  for (const Unmergeable& function : kUnmergeable) {
+    if (function.name == name) return function.instead;
+  }
+  return std::nullopt;
 }
 
 Status NotForItsTypes(const Call& call) {

@@ -1,13 +1,15 @@
 /// Aggregate functions, as rows of a table: what a call in SQL is made of, and what merged states mean.
 ///
-/// One file of functions/ is one function. To add one: write it (functions/count.cc is short), name it in function.cc
-/// and in CMakeLists.txt, and in docs/aggregates.md. Nothing else knows which functions there are.
+/// One file of functions/ is one function, or a family that shares an accumulator. To add one: write it
+/// (functions/count.cc is short), name it in function.cc and in CMakeLists.txt, and in docs/aggregate-functions.md.
+/// Nothing else knows which functions there are.
 #pragma once
 
 #include <arrow/type.h>
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,7 +41,9 @@ struct StateColumn {
 struct CallState {
   std::string function;              ///< Whose accumulator: Function::name.
   std::vector<StateColumn> columns;  ///< Of a partial row.
-  std::string cast{};                ///< DuckDB's type to which arguments are cast first; empty: as they are.
+  std::string cast{};  ///< DuckDB's type to which arguments of another one are cast first; empty: as they are.
+  std::vector<std::size_t> arguments{};  ///< Which of the call's it takes, in this order; empty: all of them. Rows in
+                                         ///< which any of the call's is NULL are left out either way.
 };
 
 struct Function {
@@ -59,12 +63,18 @@ struct Function {
   std::unique_ptr<Accumulator> (*make_accumulator)(std::span<const std::shared_ptr<arrow::DataType>> types) = nullptr;
   /// The aggregate function with which other engines merge its only state column; empty: they cannot.
   std::string_view merge_in_sql = {};
-  bool zero_if_none = false;  ///< A state that nothing was merged into is 0 and not NULL.
-  bool may_overflow = false;  ///< Accumulator::Settle() may name groups.
+  bool zero_if_none = false;        ///< A state that nothing was merged into is 0 and not NULL.
+  bool may_overflow = false;        ///< Accumulator::Settle() may name groups.
+  bool ignores_duplicates = false;  ///< DISTINCT in the call changes nothing.
 };
 
 /// Without regard to aliases if `name` is that of a state's accumulator. nullptr: there is none. Lives forever.
 const Function* FindFunction(std::string_view name);
+/// All names and aliases.
+std::vector<std::string> FunctionNames();
+/// What to take instead of one of DuckDB's functions that has no partial result of bounded size, as "approx_quantile(x,
+/// q)"; empty: nothing comes near. Absent: it is none of those.
+std::optional<std::string_view> InsteadOfUnmergeable(std::string_view name);
 
 /// "sum() of VARCHAR".
 Status NotForItsTypes(const Call& call);

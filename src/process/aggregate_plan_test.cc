@@ -166,7 +166,16 @@ TEST(AggregatePlan, RefusesWithThePlace) {
   };
   const Case cases[] = {
       {"SELECT window_start, median(n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
-       "aggregate function median() is not supported yet", "line 1 column 22"},
+       "median() needs all values at once", "line 1 column 22"},
+      {"SELECT window_start, quantile_cont(n, 0.9) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "what comes nearest is approx_quantile(x, q)"},
+      {"SELECT window_start, histogram_exact(n, [1]) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "aggregate function histogram_exact() is not supported"},
+      {"SELECT window_start, summ(n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "Did you mean \"sum\"", ""},
+      {"SELECT window_start, var_pop(DISTINCT n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "var_pop(DISTINCT ...)"},
+      {"SELECT window_start, bit_or(n::HUGEINT) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "bit_or() of HUGEINT"},
       {"SELECT window_start,\n COUNT(DISTINCT n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
        "count(DISTINCT ...) is not supported yet", "line 2 column 2"},
       {"SELECT window_start, min(n, 2) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "min() of 2 arguments"},

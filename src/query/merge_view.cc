@@ -45,6 +45,11 @@ class Printer {
     if (id == "FLOAT") return std::string(spark ? "FLOAT" : "REAL");
     if (id == "TIMESTAMP WITH TIME ZONE") return std::string(spark ? "TIMESTAMP" : "TIMESTAMP(6) WITH TIME ZONE");
     if (id == "TIMESTAMP") return std::string(spark ? "TIMESTAMP_NTZ" : "TIMESTAMP(6)");
+    // What has no sign there goes into the next larger type.
+    if (id == "UTINYINT") return std::string("SMALLINT");
+    if (id == "USMALLINT") return std::string("INTEGER");
+    if (id == "UINTEGER") return std::string("BIGINT");
+    if (id == "UBIGINT") return std::string("DECIMAL(20,0)");
     for (const char* same : {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "DOUBLE", "BOOLEAN", "DATE"}) {
       if (id == same) return id;
     }
@@ -75,6 +80,11 @@ class Printer {
     if (kind == "OPERATOR") return Operator(node);
     if (kind == "FUNCTION") return Function(node);
     return Unsupported("{} expressions", kind);
+  }
+
+  std::string AggregateFunction(std::string_view duckdb_name) const {
+    if (dialect_ != Dialect::kTrino || !duckdb_name.starts_with("bit_")) return std::string(duckdb_name);
+    return fmt::format("bitwise_{}_agg", duckdb_name.substr(4));
   }
 
  private:
@@ -159,7 +169,8 @@ class Printer {
       }
     }
     if (name == "-" && arguments.size() == 1) return fmt::format("(-{})", arguments[0]);
-    for (const char* same : {"replace", "round", "abs", "nullif", "coalesce", "greatest", "least", "floor"}) {
+    for (const char* same :
+         {"replace", "round", "abs", "nullif", "coalesce", "greatest", "least", "floor", "exp", "sqrt"}) {
       if (name == same) return fmt::format("{}({})", name, fmt::join(arguments, ", "));
     }
     return Unsupported("the function {}()", name);
@@ -172,10 +183,9 @@ Result<std::string> MergedState(const Printer& printer, const model::AggregateSt
   const aggregate::Function& function = *aggregate::FindFunction(state.function);
   if (function.merge_in_sql.empty()) return Unsupported("state '{}' cannot be merged in SQL", state.name);
   const std::string column = printer.Identifier(state.name);
-  if (function.zero_if_none) {
-    return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", function.merge_in_sql, column);
-  }
-  return fmt::format("{0}({1}) AS {1}", function.merge_in_sql, column);
+  const std::string merge = printer.AggregateFunction(function.merge_in_sql);
+  if (function.zero_if_none) return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", merge, column);
+  return fmt::format("{0}({1}) AS {1}", merge, column);
 }
 
 }  // namespace

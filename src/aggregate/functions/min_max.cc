@@ -99,7 +99,8 @@ Function Min() {
           .states = ExtremeStates,
           .final_sql = OnlyState,
           .make_accumulator = MakeExtreme<true>,
-          .merge_in_sql = "min"};
+          .merge_in_sql = "min",
+          .ignores_duplicates = true};
 }
 
 Function Max() {
@@ -107,7 +108,8 @@ Function Max() {
           .states = ExtremeStates,
           .final_sql = OnlyState,
           .make_accumulator = MakeExtreme<false>,
-          .merge_in_sql = "max"};
+          .merge_in_sql = "max",
+          .ignores_duplicates = true};
 }
 
 }  // namespace millrace::aggregate
