@@ -15,9 +15,14 @@ Function Min();
 Function Product();
 Function Sum();
 // Families of functions that share an accumulator.
+std::vector<Function> ArgMinAndMax();
 std::vector<Function> Bitwise();
 std::vector<Function> Covariances();
+std::vector<Function> Distinct();
+std::vector<Function> FirstAndLast();
+std::vector<Function> Histograms();
 std::vector<Function> KahanSums();
+std::vector<Function> Lists();
 std::vector<Function> Logical();
 std::vector<Function> Moments();
 std::vector<Function> Variances();
@@ -26,7 +31,8 @@ namespace {
 
 std::vector<Function> MakeAllFunctions() {
   std::vector<Function> functions = {Average(), Count(), CountIf(), Max(), Min(), Product(), Sum()};
-  for (const auto& family : {Bitwise(), Covariances(), KahanSums(), Logical(), Moments(), Variances()}) {
+  for (const auto& family : {ArgMinAndMax(), Bitwise(), Covariances(), Distinct(), FirstAndLast(), Histograms(),
+                             KahanSums(), Lists(), Logical(), Moments(), Variances()}) {
     functions.insert(functions.end(), family.begin(), family.end());
   }
   return functions;
@@ -78,6 +84,11 @@ std::optional<std::string_view> InsteadOfUnmergeable(std::string_view name) {
 Status NotForItsTypes(const Call& call) {
   std::vector<std::string_view> types;
   for (const auto& argument : call.arguments) types.push_back(argument.duckdb_type);
+  constexpr std::string_view kDistinct = "(distinct)";
+  if (call.function.ends_with(kDistinct)) {
+    const std::string_view name = std::string_view(call.function).substr(0, call.function.size() - kDistinct.size());
+    return Unsupported("{}(DISTINCT ...) of {}", name, fmt::join(types, ", "));
+  }
   return Unsupported("{}() of {}", call.function, fmt::join(types, ", "));
 }
 
@@ -99,6 +110,7 @@ std::vector<std::unique_ptr<Accumulator>> MakeAccumulators(const model::Aggregat
     MILLRACE_CHECK(function != nullptr && function->make_accumulator != nullptr, "state {} of {}: no accumulator of {}",
                    states[begin].name, definition.name, states[begin].function);
     accumulators.push_back(function->make_accumulator(types));
+    accumulators.back()->LimitValues(definition.group_values_max);
     begin = end;
   }
   return accumulators;

@@ -26,6 +26,7 @@ struct Call {
   struct Argument {
     std::string duckdb_type;                ///< Such as UBIGINT, DECIMAL(12,2), VARCHAR[].
     std::shared_ptr<arrow::DataType> type;  ///< Of its values: never a dictionary.
+    std::string constant_sql{};             ///< The argument itself, if it is the same for all rows; else empty.
   };
   std::string function;  ///< Function::name.
   std::vector<Argument> arguments;
@@ -34,7 +35,7 @@ struct Call {
 
 struct StateColumn {
   std::string name;  ///< The column is called MEASURE__name, or as the measure if that is nothing but this state.
-  std::shared_ptr<arrow::DataType> type;  ///< One of IsKeyType().
+  std::shared_ptr<arrow::DataType> type;  ///< One of IsStateType().
 };
 
 /// An accumulator that a call needs. Equal ones of one aggregate are kept once, whichever functions ask for them.
@@ -44,10 +45,12 @@ struct CallState {
   std::string cast{};  ///< DuckDB's type to which arguments of another one are cast first; empty: as they are.
   std::vector<std::size_t> arguments{};  ///< Which of the call's it takes, in this order; empty: all of them. Rows in
                                          ///< which any of the call's is NULL are left out either way.
+  bool takes_nulls = false;              ///< Rows in which the first argument alone is NULL are not left out.
+  bool by_event_order = false;           ///< After the call's arguments come those of event_order.h.
 };
 
 struct Function {
-  std::string_view name;                       ///< In SQL, lower case.
+  std::string_view name;                       ///< In SQL, lower case. With DISTINCT in the call: "count(distinct)".
   std::vector<std::string_view> aliases = {};  ///< Other names of it in SQL.
   std::size_t arguments_min = 1;
   std::size_t arguments_max = 1;
@@ -65,6 +68,8 @@ struct Function {
   std::string_view merge_in_sql = {};
   bool zero_if_none = false;        ///< A state that nothing was merged into is 0 and not NULL.
   bool may_overflow = false;        ///< Accumulator::Settle() may name groups.
+  std::string_view oversized = {};  ///< What is the matter with a group that it names: "The sum has more digits than
+                                    ///< its type".
   bool ignores_duplicates = false;  ///< DISTINCT in the call changes nothing.
 };
 

@@ -347,6 +347,7 @@ class Planner {
     if (!relation) return;
     auto plan = process::PlanAggregate(*session_, config.name, config.sql, flow_.relations[*relation].schema);
     if (!plan.ok()) return AddSqlFinding(*at.sql, config.sql, plan.status());
+    plan->definition.group_values_max = config.group_values_max;
     TablePlan table{.name = config.name,
                     .kind = TableKind::kAggregate,
                     .relation = *relation,

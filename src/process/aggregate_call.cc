@@ -2,6 +2,7 @@
 
 #include <arrow/table.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/ascii_case.h"
@@ -12,6 +13,11 @@ namespace millrace::process {
 std::shared_ptr<arrow::DataType> ValueType(const std::shared_ptr<arrow::DataType>& type) {
   if (type->id() != arrow::Type::DICTIONARY) return type;
   return static_cast<const arrow::DictionaryType&>(*type).value_type();
+}
+
+bool IsConstant(const ParseTree& expression) {
+  if (expression.is_column()) return false;
+  return std::all_of(expression.items.begin(), expression.items.end(), IsConstant);
 }
 
 Result<std::shared_ptr<arrow::DataType>> CallReader::ArrowTypeOf(const ParseTree& expression,
@@ -47,14 +53,13 @@ Result<AggregateCall> CallReader::Understand(const ParseTree& call) const {
   // DuckDB's parser makes count_star() of count(*).
   understood.function = aggregate::FindFunction(name == "count_star" ? "count" : name);
   if (understood.function == nullptr) return NoSuchFunction(call, name);
+  if (call["distinct"].text == "true" && !understood.function->ignores_duplicates) {
+    const std::string_view plain = understood.function->name;
+    understood.function = aggregate::FindFunction(fmt::format("{}(distinct)", plain));
+    if (understood.function == nullptr) return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", plain));
+  }
   const aggregate::Function& function = *understood.function;
   understood.typed.function = function.name;
-  if (call["distinct"].text == "true" && !function.ignores_duplicates) {
-    return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", function.name));
-  }
-  if (!call["order_bys"]["orders"].empty()) {
-    return statement_.RefuseAt(call, fmt::format("ORDER BY has no meaning in {}()", function.name));
-  }
   understood.arguments = call["children"].items;
   const std::size_t num_arguments = understood.arguments.size();
   if (num_arguments < function.arguments_min || num_arguments > function.arguments_max) {
@@ -66,12 +71,21 @@ Result<AggregateCall> CallReader::Understand(const ParseTree& call) const {
     ASSIGN_OR_RETURN(typed.duckdb_type, DuckDbTypeOf(argument, call));
     ASSIGN_OR_RETURN(const auto type, ArrowTypeOf(argument, call));
     typed.type = ValueType(type);
+    if (IsConstant(argument)) {
+      ASSIGN_OR_RETURN(typed.constant_sql, statement_.ToSql(argument));
+    }
     understood.typed.arguments.push_back(std::move(typed));
   }
   ASSIGN_OR_RETURN(understood.typed.result_type, DuckDbTypeOf(call, call));
   auto states = function.states(understood.typed);
   if (!states.ok()) return statement_.NotYetAt(call, states.status().message());
   understood.states = std::move(states).ValueUnsafe();
+  if (!call["order_bys"]["orders"].empty()) {
+    return statement_.RefuseAt(
+        call, understood.states.front().by_event_order
+                  ? fmt::format("{}() follows the order of events and takes no ORDER BY", function.name)
+                  : fmt::format("ORDER BY has no meaning in {}()", function.name));
+  }
   return understood;
 }
 

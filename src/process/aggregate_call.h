@@ -33,6 +33,9 @@ struct AggregateCall {
 /// The type of a column's values: never a dictionary.
 std::shared_ptr<arrow::DataType> ValueType(const std::shared_ptr<arrow::DataType>& type);
 
+/// The (resolved) expression names no column.
+bool IsConstant(const ParseTree& expression);
+
 /// Understands calls and types of expressions over one relation. What it is made of must outlive it.
 class CallReader {
  public:

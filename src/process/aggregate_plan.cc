@@ -8,12 +8,14 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "aggregate/column_view.h"
 #include "aggregate/function.h"
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
+#include "model/event_batch.h"
 #include "process/aggregate_call.h"
 #include "process/select_statement.h"
 #include "sql/error_place.h"
@@ -299,11 +301,6 @@ class Planner {
     return Status::OK();
   }
 
-  static bool IsConstant(const ParseTree& tree) {
-    if (tree.is_column()) return false;
-    return std::all_of(tree.items.begin(), tree.items.end(), [](const ParseTree& item) { return IsConstant(item); });
-  }
-
   Status AddKey(const std::string& name, const ParseTree& expression, const ParseTree& place) {
     if (name.find_first_of(" ,;{}()\n\t=\"'") != std::string::npos) {
       return statement_.RefuseAt(place, fmt::format("key {} needs a name: write AS and one after it", name));
@@ -408,6 +405,8 @@ class Planner {
       }
       ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(argument, call.call));
     }
+    if (state.by_event_order) RETURN_NOT_OK(AddEventOrder(call, accumulator));
+    accumulator.takes_nulls = state.takes_nulls;
     if (!IsNull(call.filter)) {
       ASSIGN_OR_RETURN(accumulator.filter, AddInput(call.filter, call.call));
       if (plan_.inputs[accumulator.filter].type->id() != arrow::Type::BOOL) {
@@ -433,6 +432,24 @@ class Planner {
     }
     plan_.accumulators.push_back(std::move(accumulator));
     return plan_.accumulators.size() - 1;
+  }
+
+  // The arguments of aggregate/event_order.h.
+  Status AddEventOrder(const AggregateCall& call, AccumulatorPlan& accumulator) {
+    // All time is one window: then the log's own time decides.
+    const bool has_time = plan_.definition.window.kind != model::Window::Kind::kNone;
+    if (has_time) accumulator.arguments.push_back(0);
+    const std::string_view after_time[] = {model::kTimestampColumn, model::kTopicColumn, model::kPartitionColumn,
+                                           model::kOffsetColumn};
+    for (const std::string_view name : std::span(after_time).subspan(has_time ? 1 : 0)) {
+      if (statement_.ColumnNamed(name) < 0) {
+        return statement_.RefuseAt(call.call, fmt::format("{}() needs the column {}, which says where an event is in "
+                                                          "the log",
+                                                          call.function->name, name));
+      }
+      ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(ColumnReference(std::string(name)), call.call));
+    }
+    return Status::OK();
   }
 
   // States of measures that are one call come first, so that they get the plain names; then the rest.

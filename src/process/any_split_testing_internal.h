@@ -8,16 +8,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "aggregate/partial_table.h"
 #include "process/windowed_aggregator.h"
 #include "sql/sql_session.h"
-#include "testing/status_matchers.h"
 
 namespace millrace::process {
 
@@ -33,34 +34,43 @@ inline void AggregateAnyhow(const AggregatePlan& plan, const std::shared_ptr<arr
       arrow::compute::Take(arrow::Datum(rows), arrow::Datum(indices.Finish().ValueOrDie())).ValueOrDie().record_batch();
   std::vector<std::unique_ptr<WindowedAggregator>> aggregators;
   for (int i = 0; i < 3; ++i) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(auto aggregator, WindowedAggregator::Make(plan));
-    aggregators.push_back(std::move(aggregator));
+    auto aggregator = WindowedAggregator::Make(plan);
+    ASSERT_TRUE(aggregator.ok()) << aggregator.status().ToString();
+    aggregators.push_back(std::move(aggregator).ValueUnsafe());
   }
   for (std::int64_t begin = 0; begin < taken->num_rows();) {
     const std::int64_t count =
         std::min<std::int64_t>(taken->num_rows() - begin, static_cast<std::int64_t>((*random)() % 1500));
     auto& aggregator = aggregators[(*random)() % aggregators.size()];
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto added, aggregator->Add(taken->Slice(begin, count)));
-    EXPECT_EQ(added.aggregated + added.filtered + static_cast<std::int64_t>(added.failed.size()), count);
-    EXPECT_TRUE(added.failed.empty());
+    const auto added = aggregator->Add(taken->Slice(begin, count));
+    ASSERT_TRUE(added.ok()) << added.status().ToString();
+    EXPECT_EQ(added->aggregated + added->filtered + static_cast<std::int64_t>(added->failed.size()), count);
+    EXPECT_TRUE(added->failed.empty());
     begin += count;
     if ((*random)() % 4 == 0) {
-      MILLRACE_ASSERT_OK_AND_ASSIGN(auto sealed, aggregator->Seal());
+      auto sealed = aggregator->Seal();
+      ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
       EXPECT_EQ(aggregator->num_groups(), 0);
-      partials->push_back(std::move(sealed));
+      partials->push_back(std::move(sealed).ValueUnsafe());
     }
   }
   for (auto& aggregator : aggregators) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(auto exported, aggregator->Export(aggregator->definition()));
-    EXPECT_EQ(exported->num_rows(), aggregator->num_groups());
-    partials->push_back(std::move(exported));
+    auto exported = aggregator->Export(aggregator->definition());
+    ASSERT_TRUE(exported.ok()) << exported.status().ToString();
+    EXPECT_EQ((*exported)->num_rows(), aggregator->num_groups());
+    partials->push_back(std::move(exported).ValueUnsafe());
   }
 }
 
-/// One row for each group of partial rows, as an answer merges them. `oversized`: how many values had no place.
-inline std::shared_ptr<arrow::RecordBatch> Merged(const model::AggregateDefinition& definition,
-                                                  const std::vector<std::shared_ptr<arrow::RecordBatch>>& partials,
-                                                  std::size_t* oversized = nullptr) {
+/// One row for each group of partial rows, as an answer merges them.
+struct MergedRows {
+  std::shared_ptr<arrow::RecordBatch> rows;
+  std::size_t oversized = 0;  ///< How many values have no place.
+};
+
+/// Partial rows of `definition`, merged and then folded to the keys of `coarser`.
+inline MergedRows Merged(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser,
+                         const std::vector<std::shared_ptr<arrow::RecordBatch>>& partials) {
   aggregate::PartialTable table(definition);
   const std::size_t num_keys = definition.keys.size();
   for (const auto& rows : partials) {
@@ -77,9 +87,13 @@ inline std::shared_ptr<arrow::RecordBatch> Merged(const model::AggregateDefiniti
     const auto states = std::span(columns).subspan(2 + num_keys, definition.states.size());
     EXPECT_TRUE(table.Merge(states, {rows->num_rows(), groups.data(), nullptr}).ok());
   }
-  const auto left = table.Settle();
-  if (oversized != nullptr) *oversized = left.size();
-  return table.ExportSorted().ValueOrDie();
+  aggregate::PartialTable folded(coarser);
+  table.FoldInto(folded, aggregate::KeptKeys(definition, coarser), std::numeric_limits<UnixMicros>::min(),
+                 std::numeric_limits<UnixMicros>::max());
+  MergedRows merged;
+  merged.oversized = folded.Settle().size();
+  merged.rows = folded.ExportSorted().ValueOrDie();
+  return merged;
 }
 
 /// The aggregate's own columns, over the relation `merged` of one row per group.

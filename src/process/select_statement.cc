@@ -254,7 +254,7 @@ Status SelectStatement::CheckFunction(const std::string& name, const ParseTree& 
   const auto found = catalog->find(folded);
   if (found == catalog->end()) return Status::OK();  // DuckDB's own message for it, with suggestions, is better.
   const FunctionFacts& facts = found->second;
-  if (folded == "unnest" || (facts.set_returning && !facts.scalar && facts.macros.empty())) {
+  if (folded == "unnest" || (facts.set_returning && !facts.scalar && !facts.aggregate && facts.macros.empty())) {
     return RefuseAt(place, fmt::format("{}() returns more than one row", folded));
   }
   const bool now_inside = folded == "age" && call["children"].items.size() == 1;

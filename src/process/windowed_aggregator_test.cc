@@ -143,8 +143,8 @@ TEST(WindowedAggregatorProperty, AnySplitAndOrderMergesToDuckDbsAnswer) {
       AggregateAnyhow(plan, rows, &random, &partials);
       if (HasFatalFailure()) return;
       MILLRACE_ASSERT_OK(session->Register("rows", rows->schema(), {rows}));
-      MILLRACE_ASSERT_OK(
-          session->Register("merged", model::PartialSchema(plan.definition), {Merged(plan.definition, partials)}));
+      MILLRACE_ASSERT_OK(session->Register("merged", model::PartialSchema(plan.definition),
+                                           {Merged(plan.definition, plan.definition, partials).rows}));
       const std::string raw = RawSql(c.select, c.rest);
       const std::string merged = OverMergedSql(plan.definition);
       EXPECT_NE(Cell(session.get(), "SELECT count(*) FROM (" + raw + ")"), "0");

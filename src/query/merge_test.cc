@@ -377,6 +377,35 @@ TEST_F(MergeTest, AStatisticThatIsOutOfRangeIsNamedAndLeavesTheOtherGroupsAlone)
   EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), "fr\n");
 }
 
+TEST_F(MergeTest, AGroupWithTooManyValuesIsNamedAndLeavesTheOtherGroupsAlone) {
+  const aggregate::Call call{
+      .function = "count(distinct)", .arguments = {{"BIGINT", arrow::int64()}}, .result_type = "BIGINT"};
+  const std::vector<std::string> columns = {"u__exceeded", "u__values"};
+  definition_.group_values_max = 3;
+  definition_.keys.pop_back();
+  definition_.states = {{"n", arrow::int64(), "count"},
+                        {"u__exceeded", arrow::boolean(), "count(distinct)", 0},
+                        {"u__values", arrow::list(arrow::field("element", arrow::int64())), "count(distinct)", 1}};
+  definition_.measures = {{"n", "n", "BIGINT"},
+                          {"u", aggregate::FindFunction("count(distinct)")->final_sql(call, columns), "BIGINT"}};
+  definition_.output_order = {"window_start", "country", "n", "u"};
+  schema_ = model::PartialSchema(definition_);
+  const auto row = [](const std::string& country, const std::string& exceeded, const std::string& values) {
+    return fmt::format(R"(["2026-11-22 10:00:00", "2026-11-22 10:00:59", "{}", 2, {}, {}, 2])", country, exceeded,
+                       values);
+  };
+  const Batches rows = Rows({row("de", "false", "[1, 2]"), row("fr", "false", "[1, 2]"), row("de", "false", "[2, 3]"),
+                             row("fr", "false", "[3, 4]"), row("it", "true", "[]"), row("it", "false", "[7]"),
+                             row("nl", "null", "null")});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.group_by = {{"country"}}}, rows));
+  EXPECT_EQ(Csv(answer.rows), "de,4,3\nfr,4,null\nit,4,null\nnl,2,0\n");
+  ASSERT_EQ(answer.errors.size(), 2u);
+  EXPECT_EQ(answer.errors[0].measure, "u");
+  EXPECT_EQ(answer.errors[0].detail,
+            "The group has more distinct values than group_values_max, or an expression over it fails.");
+  EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), "fr\nit\n");
+}
+
 TEST_F(MergeTest, ASumThatComesBackIntoItsTypeIsWhole) {
   const std::string users = Large(38);
   const Batches rows = Rows({MoneyRow("00", "de", users), MoneyRow("00", "de", users), MoneyRow("00", "de", "-5"),

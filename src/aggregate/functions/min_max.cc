@@ -1,17 +1,9 @@
-#include <cmath>
-
 #include "aggregate/function.h"
+#include "aggregate/functions/value_order.h"
 #include "aggregate/scalar_accumulator.h"
 
 namespace millrace::aggregate {
 namespace {
-
-// DuckDB's order: NaN is the greatest.
-bool Less(double a, double b) { return std::isnan(b) ? !std::isnan(a) : a < b; }
-template <typename T>
-bool Less(const T& a, const T& b) {
-  return a < b;
-}
 
 template <bool kIsMin, typename T>
 class Extreme : public ScalarAccumulator<T> {
