@@ -47,6 +47,9 @@ class Accumulator {
  public:
   virtual ~Accumulator() = default;
 
+  /// How many values one group may keep, for accumulators that keep values. Called once, before anything else.
+  virtual void LimitValues(std::int64_t /*values_max*/) {}
+
   /// There are `num_groups` from now on, never fewer than before; the new ones have taken nothing yet.
   virtual void Resize(std::size_t num_groups) = 0;
 
@@ -72,7 +75,7 @@ class Accumulator {
   /// The state of one of spilled(), as Export() would.
   virtual void ExportSpilled(std::size_t /*index*/, std::span<ValueColumn> /*states*/) const {}
   /// For a reader who wants values and no partial rows: takes everything spilled back. A group whose value does not fit
-  /// the type even at the end has no value any more, and is returned.
+  /// the type even at the end, or which had more values than it may keep, has no value any more, and is returned.
   virtual std::vector<std::uint32_t> Settle() { return {}; }
 };
 

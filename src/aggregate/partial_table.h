@@ -72,8 +72,8 @@ class PartialTable {
  private:
   struct States {
     std::unique_ptr<Accumulator> values;
-    std::size_t first = 0;              // Of its columns among the definition's states.
-    std::vector<PhysicalType> columns;  // Their forms.
+    std::size_t first = 0;             // Of its columns among the definition's states.
+    std::vector<ValueColumn> columns;  // Empty ones: their forms.
   };
   /// A row of the output: a group, or what one accumulator has spilled of it.
   struct Row {

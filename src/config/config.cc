@@ -288,6 +288,7 @@ void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     aggregate.commit = ReadCommit(section);
     ReadProperties(section, aggregate.properties);
     ReadOptionalDuration(section, "retention", std::chrono::hours(1), aggregate.retention);
+    section.Int("group_values_max", 1, 1'000'000, aggregate.group_values_max);
     section.Finish();
     config.aggregates.push_back(std::move(aggregate));
     nodes.aggregates.push_back(at);

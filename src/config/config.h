@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "ingest/decode_spec.h"
+#include "model/aggregate.h"
 #include "model/topic_partition.h"
 
 namespace millrace::config {
@@ -84,6 +85,7 @@ struct AggregateConfig {
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
   std::optional<std::chrono::microseconds> retention;  ///< Of event time; windows that ended before it go.
+  int group_values_max = model::kGroupValuesMax;       ///< See model::AggregateDefinition.
 };
 
 struct LakeConfig {

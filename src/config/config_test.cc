@@ -313,6 +313,11 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:\n  - name: clicks\n", "", "nothing to write: give 'tables' or 'aggregates'"},
       {"tables:\n  - name: clicks\n", "tables: []\n", "nothing to write: 'tables' and 'aggregates' are empty"},
       {"tables:\n  - name: clicks\n", "tables: {name: clicks}\n", "tables must be a list"},
+      {"tables:\n  - name: clicks\n",
+       "aggregates:\n  - {name: a, sql: 'SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, INTERVAL 1 DAY) "
+       "GROUP "
+       "BY ALL', group_values_max: 0}\n",
+       "aggregates.a.group_values_max must be a whole number from 1 to 1000000, not '0'"},
       {"- name: clicks", "- from: input", "tables[0]: the key 'name' is missing"},
       {"- name: clicks", "- name: _delta_log", "a table's name '_delta_log' must begin with a letter"},
       {"- name: clicks", "- name: a\n  - name: A", "p.yaml:12:11: the name 'A' is taken by a table"},

@@ -398,6 +398,7 @@ class Planner {
     for (const auto& taken : plan->inputs) inputs.push_back(taken.sql);
     auto origin = flow_.relations[*relation].origin.Through(*session_, plan->input_schema, inputs, plan->where_sql);
     if (!origin.ok()) return AddSqlFinding(*at.sql, config.sql, origin.status());
+    plan->definition.group_values_max = config.group_values_max;
     TablePlan table{.name = config.name,
                     .kind = TableKind::kAggregate,
                     .relation = *relation,

@@ -53,6 +53,15 @@ TEST(Dataflow, KnowsRelationsTablesAndStages) {
   EXPECT_EQ(flow.inputs.at(0).event_time_column, 2);
 }
 
+TEST(Dataflow, ValuesOfAGroupAreLimitedByTheConfiguration) {
+  auto config = TestConfig();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto usual, PlanDataflow(config));
+  EXPECT_EQ(usual.tables[kSums].aggregate->definition.group_values_max, 10'000);
+  config.aggregates[0].group_values_max = 7;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  EXPECT_EQ(flow.tables[kSums].aggregate->definition.group_values_max, 7);
+}
+
 TEST(Dataflow, TransformsMayBeWrittenInAnyOrder) {
   auto config = TestConfig();
   config.transforms.insert(config.transforms.begin(), {"late", "SELECT id FROM clean WHERE id > 5"});

@@ -8,6 +8,7 @@
 
 #include <arrow/type.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,6 +43,9 @@ struct AggregateMeasure {
   std::string duckdb_type;  ///< Such as BIGINT, HUGEINT, DECIMAL(38,2), DOUBLE.
 };
 
+/// Ten thousand numbers take some 400 kB in memory.
+inline constexpr int kGroupValuesMax = 10'000;
+
 struct AggregateDefinition {
   std::string name;
   std::string sql;          ///< As the user wrote it.
@@ -54,6 +58,9 @@ struct AggregateDefinition {
   std::vector<std::string> output_order;  ///< Names of the answer's columns in the user's order: window_start,
                                           ///< window_end, keys, measures, each at most once.
   std::string having_sql;                 ///< Over merged states and keys; empty: none.
+  /// How many values one group may keep for a measure such as count(DISTINCT x). It may be changed at any time: a group
+  /// that had more when it was written stays without a value.
+  std::int64_t group_values_max = kGroupValuesMax;
 };
 
 inline constexpr const char* kWindowStart = "window_start";  // timestamp[us, UTC], not null

@@ -6,13 +6,17 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
+#include <numeric>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "aggregate/column_view.h"
 #include "aggregate/function.h"
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
+#include "model/event_batch.h"
+#include "process/aggregate_call.h"
 #include "process/select_statement.h"
 #include "sql/error_place.h"
 #include "sql/sql_session.h"
@@ -24,19 +28,6 @@ namespace {
 using aggregate::IsKeyType;
 
 constexpr std::int64_t kMicrosPerDay = std::int64_t{24} * 3600 * 1000 * 1000;
-
-// An aggregate function of the user's, and what it is made of.
-struct AggregateCall {
-  ParseTree call;
-  const aggregate::Function* function = nullptr;
-  std::vector<ParseTree> arguments;
-  ParseTree filter;  // Null tree: none.
-  aggregate::Call typed;
-  std::vector<aggregate::CallState> states;
-
-  // The measure that is nothing but this call has one state, which takes its name.
-  bool is_one_column() const { return states.size() == 1 && states.front().columns.size() == 1; }
-};
 
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
 
@@ -276,7 +267,7 @@ class Planner {
       item.original = &list[i];
       item.duckdb_type = described_[i].duckdb_type;
       item.name = described_[i].name;
-      item.expression = statement_.Resolve(list[i], aliases_);
+      ASSIGN_OR_RETURN(item.expression, statement_.WithoutAggregateMacros(statement_.Resolve(list[i], aliases_)));
       RETURN_NOT_OK(statement_.CheckRowWise(item.expression, &item.calls));
       if (!list[i].alias().empty()) aliases_.try_emplace(AsciiLower(list[i].alias()), item.expression);
       if (IsWindowColumn(item.expression)) {
@@ -310,11 +301,6 @@ class Planner {
     return Status::OK();
   }
 
-  static bool IsConstant(const ParseTree& tree) {
-    if (tree.is_column()) return false;
-    return std::all_of(tree.items.begin(), tree.items.end(), [](const ParseTree& item) { return IsConstant(item); });
-  }
-
   Status AddKey(const std::string& name, const ParseTree& expression, const ParseTree& place) {
     if (name.find_first_of(" ,;{}()\n\t=\"'") != std::string::npos) {
       return statement_.RefuseAt(place, fmt::format("key {} needs a name: write AS and one after it", name));
@@ -336,11 +322,6 @@ class Planner {
     keys_by_canonical_[Canonical(expression)] = name;
     taken_names_.insert(AsciiLower(name));
     return Status::OK();
-  }
-
-  static std::shared_ptr<arrow::DataType> ValueType(const std::shared_ptr<arrow::DataType>& type) {
-    if (type->id() != arrow::Type::DICTIONARY) return type;
-    return static_cast<const arrow::DictionaryType&>(*type).value_type();
   }
 
   // GROUP BY ALL, or a list that holds window_start; DuckDB has checked already that it covers the SELECT.
@@ -399,66 +380,11 @@ class Planner {
     AggregatePlan::Input input;
     ASSIGN_OR_RETURN(input.sql, statement_.ToSql(expression));
     input.column = statement_.ColumnOf(expression);
-    ASSIGN_OR_RETURN(input.type, ArrowTypeOf(expression, place));
+    ASSIGN_OR_RETURN(input.type, calls_.ArrowTypeOf(expression, place));
     const int index = static_cast<int>(plan_.inputs.size());
     plan_.inputs.push_back(std::move(input));
     inputs_by_canonical_[canonical] = index;
     return index;
-  }
-
-  // As the batches have it.
-  Result<std::shared_ptr<arrow::DataType>> ArrowTypeOf(const ParseTree& expression, const ParseTree& place) const {
-    if (const int column = statement_.ColumnOf(expression); column >= 0) return input_schema_->field(column)->type();
-    ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
-    const auto table = session_.Query(fmt::format("SELECT ({}) FROM {}", sql, kInput));
-    if (!table.ok()) return statement_.RefuseAt(place, table.status().message());
-    return (*table)->schema()->field(0)->type();
-  }
-
-  Result<std::string> DuckDbTypeOf(const ParseTree& expression, const ParseTree& place) const {
-    ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
-    const auto described = session_.Describe(fmt::format("SELECT ({}) FROM {}", sql, kInput));
-    if (!described.ok()) return statement_.RefuseAt(place, described.status().message());
-    return described->at(0).duckdb_type;
-  }
-
-  Result<AggregateCall> Understand(const ParseTree& call) const {
-    AggregateCall understood;
-    understood.call = call;
-    const std::string name = AsciiLower(call["function_name"].text);
-    // DuckDB's parser makes count_star() of count(*).
-    understood.function = aggregate::FindFunction(name == "count_star" ? "count" : name);
-    if (understood.function == nullptr) {
-      return statement_.NotYetAt(call, fmt::format("aggregate function {}()", name));
-    }
-    const aggregate::Function& function = *understood.function;
-    understood.typed.function = function.name;
-    if (call["distinct"].text == "true") {
-      return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", function.name));
-    }
-    if (!call["order_bys"]["orders"].empty()) {
-      return statement_.RefuseAt(call, fmt::format("ORDER BY has no meaning in {}()", function.name));
-    }
-    understood.arguments = call["children"].items;
-    const std::size_t num_arguments = understood.arguments.size();
-    if (num_arguments < function.arguments_min || num_arguments > function.arguments_max) {
-      return statement_.NotYetAt(call, fmt::format("{}() of {} arguments", function.name, num_arguments));
-    }
-    if (NamesWindow(call)) return statement_.NotYetAt(call, "an expression over the window");
-    understood.filter = call["filter"];
-    for (const ParseTree& argument : understood.arguments) {
-      aggregate::Call::Argument typed;
-      ASSIGN_OR_RETURN(typed.duckdb_type, DuckDbTypeOf(argument, call));
-      ASSIGN_OR_RETURN(const auto type, ArrowTypeOf(argument, call));
-      typed.type = ValueType(type);
-      ASSIGN_OR_RETURN(typed.sql, statement_.ToSql(argument));
-      understood.typed.arguments.push_back(std::move(typed));
-    }
-    ASSIGN_OR_RETURN(understood.typed.result_type, DuckDbTypeOf(call, call));
-    auto states = function.states(understood.typed);
-    if (!states.ok()) return statement_.NotYetAt(call, states.status().message());
-    understood.states = std::move(states).ValueUnsafe();
-    return understood;
   }
 
   // The index of the accumulator, each (function, arguments, filter) once. Its columns are called `base`, or `base` and
@@ -466,15 +392,21 @@ class Planner {
   Result<std::size_t> AddAccumulator(const AggregateCall& call, const aggregate::CallState& state,
                                      const std::string& base, bool is_base) {
     AccumulatorPlan accumulator;
-    std::vector<ParseTree> taken;
-    for (const std::size_t i : state.arguments) taken.push_back(call.arguments[i]);
-    for (ParseTree argument : state.arguments.empty() ? call.arguments : taken) {
-      if (!state.cast.empty()) {
+    std::vector<std::size_t> taken = state.arguments;
+    if (taken.empty()) {
+      taken.resize(call.arguments.size());
+      std::iota(taken.begin(), taken.end(), 0);
+    }
+    for (const std::size_t which : taken) {
+      ParseTree argument = call.arguments[which];
+      if (!state.cast.empty() && call.typed.arguments[which].duckdb_type != state.cast) {
         ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(argument));
         ASSIGN_OR_RETURN(argument, statement_.ParseExpression(fmt::format("CAST(({}) AS {})", sql, state.cast)));
       }
       ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(argument, call.call));
     }
+    if (state.by_event_order) RETURN_NOT_OK(AddEventOrder(call, accumulator));
+    accumulator.takes_nulls = state.takes_nulls;
     if (!IsNull(call.filter)) {
       ASSIGN_OR_RETURN(accumulator.filter, AddInput(call.filter, call.call));
       if (plan_.inputs[accumulator.filter].type->id() != arrow::Type::BOOL) {
@@ -502,6 +434,24 @@ class Planner {
     return plan_.accumulators.size() - 1;
   }
 
+  // The arguments of aggregate/event_order.h.
+  Status AddEventOrder(const AggregateCall& call, AccumulatorPlan& accumulator) {
+    // All time is one window: then the log's own time decides.
+    const bool has_time = plan_.definition.window.kind != model::Window::Kind::kNone;
+    if (has_time) accumulator.arguments.push_back(0);
+    const std::string_view after_time[] = {model::kTimestampColumn, model::kTopicColumn, model::kPartitionColumn,
+                                           model::kOffsetColumn};
+    for (const std::string_view name : std::span(after_time).subspan(has_time ? 1 : 0)) {
+      if (statement_.ColumnNamed(name) < 0) {
+        return statement_.RefuseAt(call.call, fmt::format("{}() needs the column {}, which says where an event is in "
+                                                          "the log",
+                                                          call.function->name, name));
+      }
+      ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(ColumnReference(std::string(name)), call.call));
+    }
+    return Status::OK();
+  }
+
   // States of measures that are one call come first, so that they get the plain names; then the rest.
   Status PlanCalls() {
     struct Measured {
@@ -512,7 +462,8 @@ class Planner {
     std::vector<Measured> all;
     for (const auto& item : items_) {
       for (const auto& call : item.calls) {
-        ASSIGN_OR_RETURN(auto understood, Understand(call));
+        if (NamesWindow(call)) return statement_.NotYetAt(call, "an expression over the window");
+        ASSIGN_OR_RETURN(auto understood, calls_.Understand(call));
         const bool alone = Canonical(call) == Canonical(item.expression) && understood.is_one_column();
         all.push_back({std::move(understood), &item.name, alone});
       }
@@ -524,12 +475,12 @@ class Planner {
     }
     const ParseTree& having = statement_.node()["having"];
     if (IsNull(having)) return Status::OK();
-    having_ = statement_.Resolve(having, aliases_);
+    ASSIGN_OR_RETURN(having_, statement_.WithoutAggregateMacros(statement_.Resolve(having, aliases_)));
     std::vector<ParseTree> calls;
     RETURN_NOT_OK(statement_.CheckRowWise(having_, &calls));
     if (NamesWindow(having_)) return statement_.NotYetAt(having, "the window in HAVING");
     for (const auto& call : calls) {
-      ASSIGN_OR_RETURN(const auto understood, Understand(call));
+      ASSIGN_OR_RETURN(const auto understood, calls_.Understand(call));
       RETURN_NOT_OK(AddCall(understood, "having", false));
     }
     return Status::OK();
@@ -624,6 +575,7 @@ class Planner {
   const std::string& sql_;
   const std::shared_ptr<arrow::Schema> input_schema_;
   SelectStatement statement_;
+  const CallReader calls_{session_, statement_, kInput};
   AggregatePlan plan_;
   std::vector<sql::ResultColumn> described_;
   std::vector<Item> items_;

@@ -19,8 +19,9 @@ namespace millrace::process {
 
 /// What goes into one accumulator, and which columns of partial rows it is.
 struct AccumulatorPlan {
-  std::vector<int> arguments;       ///< Indexes into AggregatePlan::inputs; empty for count(*).
-  int filter = -1;                  ///< Index into inputs of a boolean that must be true; -1: none.
+  std::vector<int> arguments;  ///< Indexes into AggregatePlan::inputs; empty for count(*).
+  bool takes_nulls = false;    ///< Of rows with a NULL argument, those where it is the first are taken all the same.
+  int filter = -1;             ///< Index into inputs of a boolean that must be true; -1: none.
   std::vector<std::size_t> states;  ///< Indexes into the definition's states, one after the other.
 };
 

@@ -39,6 +39,10 @@ class SelectStatement {
   /// The expression without qualifiers, with aliases that are no columns replaced by what they stand for.
   ParseTree Resolve(const ParseTree& expression, const std::map<std::string, ParseTree>& by_folded_alias) const;
 
+  /// The (resolved) expression with DuckDB's macros over aggregate functions written out: geomean(x) is
+  /// exp(avg(ln(x))).
+  Result<ParseTree> WithoutAggregateMacros(const ParseTree& expression) const;
+
   /// kInvalidInput if the value of the expression is not a function of one row alone: subqueries, window and
   /// set-returning functions, anything that changes between runs, aggregates (unless `aggregates` collects them).
   Status CheckRowWise(const ParseTree& expression, std::vector<ParseTree>* aggregates = nullptr) const;
@@ -52,6 +56,7 @@ class SelectStatement {
   bool IsQualifier(std::string_view name) const;
 
  private:
+  Result<ParseTree> WithoutAggregateMacros(const ParseTree& expression, int depth) const;
   Status CheckNode(const ParseTree& tree, const ParseTree& place, std::vector<ParseTree>* aggregates, int depth) const;
   Status CheckFunction(const std::string& name, const ParseTree& call, const ParseTree& place,
                        std::vector<ParseTree>* aggregates, int depth) const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "aggregate/partial_table.h"
@@ -270,9 +271,10 @@ class WindowedAggregator::Impl {
   // The rows that the accumulator takes; nullptr: all of them.
   const std::uint8_t* Mask(std::size_t accumulator, std::int64_t num_rows, const std::uint8_t* ok) {
     const int filter = plan_.accumulators[accumulator].filter;
+    const auto needed = std::span(arguments_[accumulator]).subspan(plan_.accumulators[accumulator].takes_nulls ? 1 : 0);
     const std::uint8_t* only = ok;  // The mask if there is but one.
     int num_masks = ok == nullptr ? 0 : 1;
-    for (const ColumnView* argument : arguments_[accumulator]) {
+    for (const ColumnView* argument : needed) {
       if (argument->valid() == nullptr) continue;
       only = argument->valid();
       ++num_masks;
@@ -284,7 +286,7 @@ class WindowedAggregator::Impl {
       for (std::int64_t i = 0; i < num_rows; ++i) mask_[i] &= which[i];
     };
     keep(ok);
-    for (const ColumnView* argument : arguments_[accumulator]) keep(argument->valid());
+    for (const ColumnView* argument : needed) keep(argument->valid());
     if (filter >= 0) {
       keep(views_[filter].valid());
       const std::int64_t* conditions = views_[filter].int64s();

@@ -4,16 +4,14 @@
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
-#include <arrow/compute/api_vector.h>
-#include <arrow/datum.h>
 #include <arrow/scalar.h>
 #include <arrow/table.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
-#include <numeric>
 #include <random>
 
+#include "process/any_split_testing_internal.h"
 #include "process/session_testing_internal.h"
 #include "sql/sql_session.h"
 #include "testing/batch_from_json.h"
@@ -84,28 +82,6 @@ std::shared_ptr<arrow::RecordBatch> RandomRows(std::mt19937_64* random, int num_
   return arrow::RecordBatch::Make(RowSchema(), num_rows, std::move(columns));
 }
 
-// The merge that query/ does, over all the partial rows there are.
-std::string MergeSql(const model::AggregateDefinition& definition) {
-  std::string keys = "window_start, window_end";
-  for (const auto& key : definition.keys) keys += ", " + sql::QuoteIdentifier(key.name);
-  std::string states;
-  for (const auto& state : definition.states) {
-    const std::string function = state.function == "count" ? "sum" : state.function;
-    const auto name = sql::QuoteIdentifier(state.name);
-    states += fmt::format(", {}({}) AS {}", function, name, name);
-  }
-  std::string outputs;
-  for (const auto& name : definition.output_order) {
-    std::string text = sql::QuoteIdentifier(name);
-    for (const auto& measure : definition.measures) {
-      if (measure.name == name) text = fmt::format("{} AS {}", measure.sql, sql::QuoteIdentifier(name));
-    }
-    outputs += (outputs.empty() ? "" : ", ") + text;
-  }
-  const std::string where = definition.having_sql.empty() ? "" : " WHERE " + definition.having_sql;
-  return fmt::format("SELECT {} FROM (SELECT {}{} FROM partials GROUP BY {}){}", outputs, keys, states, keys, where);
-}
-
 // `from` takes the place of FROM TUMBLE(rows, ts, INTERVAL ...).
 std::string RawSql(const std::string& select, const std::string& rest) {
   return select +
@@ -122,42 +98,6 @@ std::string Cell(sql::SqlSession* session, const std::string& sql) {
   if (!table.ok()) return table.status().ToString();
   if ((*table)->num_rows() == 0) return "no rows";
   return (*table)->column(0)->GetScalar(0).ValueOrDie()->ToString();
-}
-
-// Shuffles the rows, deals them in batches to a few aggregators, seals these now and then.
-void AggregateAnyhow(const AggregatePlan& plan, const std::shared_ptr<arrow::RecordBatch>& rows,
-                     std::mt19937_64* random, std::vector<std::shared_ptr<arrow::RecordBatch>>* partials) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(rows->num_rows()));
-  std::iota(order.begin(), order.end(), 0);
-  std::shuffle(order.begin(), order.end(), *random);
-  arrow::Int64Builder indices;
-  ASSERT_TRUE(indices.AppendValues(order).ok());
-  const auto taken =
-      arrow::compute::Take(arrow::Datum(rows), arrow::Datum(indices.Finish().ValueOrDie())).ValueOrDie().record_batch();
-  std::vector<std::unique_ptr<WindowedAggregator>> aggregators;
-  for (int i = 0; i < 3; ++i) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(auto aggregator, WindowedAggregator::Make(plan));
-    aggregators.push_back(std::move(aggregator));
-  }
-  for (std::int64_t begin = 0; begin < taken->num_rows();) {
-    const std::int64_t count =
-        std::min<std::int64_t>(taken->num_rows() - begin, static_cast<std::int64_t>((*random)() % 1500));
-    auto& aggregator = aggregators[(*random)() % aggregators.size()];
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto added, aggregator->Add(taken->Slice(begin, count)));
-    EXPECT_EQ(added.aggregated + added.filtered + static_cast<std::int64_t>(added.failed.size()), count);
-    EXPECT_TRUE(added.failed.empty());
-    begin += count;
-    if ((*random)() % 4 == 0) {
-      MILLRACE_ASSERT_OK_AND_ASSIGN(auto sealed, aggregator->Seal());
-      EXPECT_EQ(aggregator->num_groups(), 0);
-      partials->push_back(std::move(sealed));
-    }
-  }
-  for (auto& aggregator : aggregators) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(auto exported, aggregator->Export(aggregator->definition()));
-    EXPECT_EQ(exported->num_rows(), aggregator->num_groups());
-    partials->push_back(std::move(exported));
-  }
 }
 
 TEST(WindowedAggregatorProperty, AnySplitAndOrderMergesToDuckDbsAnswer) {
@@ -203,9 +143,10 @@ TEST(WindowedAggregatorProperty, AnySplitAndOrderMergesToDuckDbsAnswer) {
       AggregateAnyhow(plan, rows, &random, &partials);
       if (HasFatalFailure()) return;
       MILLRACE_ASSERT_OK(session->Register("rows", rows->schema(), {rows}));
-      MILLRACE_ASSERT_OK(session->Register("partials", model::PartialSchema(plan.definition), partials));
+      MILLRACE_ASSERT_OK(session->Register("merged", model::PartialSchema(plan.definition),
+                                           {Merged(plan.definition, plan.definition, partials).rows}));
       const std::string raw = RawSql(c.select, c.rest);
-      const std::string merged = MergeSql(plan.definition);
+      const std::string merged = OverMergedSql(plan.definition);
       EXPECT_NE(Cell(session.get(), "SELECT count(*) FROM (" + raw + ")"), "0");
       EXPECT_EQ(Cell(session.get(), "SELECT count(*) FROM ((" + raw + ") EXCEPT ALL (" + merged + "))"), "0") << merged;
       EXPECT_EQ(Cell(session.get(), "SELECT count(*) FROM ((" + merged + ") EXCEPT ALL (" + raw + "))"), "0") << merged;

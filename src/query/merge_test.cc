@@ -3,14 +3,18 @@
 #include "query/merge.h"
 
 #include <arrow/array.h>
+#include <arrow/array/util.h>
 #include <arrow/scalar.h>
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
+#include <tuple>
 
+#include "aggregate/function.h"
 #include "query/where_expression.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
@@ -353,6 +357,72 @@ TEST_F(MergeTest, ASumThatIsTooLargeIsNamedAndLeavesTheOtherGroupsAlone) {
     if (answer.error_groups->num_columns() == 0) continue;
     EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), c.groups);
   }
+}
+
+// DuckDB's var_pop() refuses the whole query when one group holds an infinity.
+TEST_F(MergeTest, AStatisticThatIsOutOfRangeIsNamedAndLeavesTheOtherGroupsAlone) {
+  const aggregate::Function& variance = *aggregate::FindFunction("var_pop");
+  const aggregate::Call call{
+      .function = "var_pop", .arguments = {{"DOUBLE", arrow::float64()}}, .result_type = "DOUBLE"};
+  const std::vector<std::string> columns = {"v__count", "v__mean", "v__squares"};
+  definition_.keys.pop_back();
+  definition_.states = {{"v__count", arrow::int64(), "var_samp", 0},
+                        {"v__mean", arrow::float64(), "var_samp", 1},
+                        {"v__squares", arrow::float64(), "var_samp", 2}};
+  definition_.measures = {{"v", variance.final_sql(call, columns), "DOUBLE"}};
+  definition_.output_order = {"window_start", "country", "v"};
+  const double inf = std::numeric_limits<double>::infinity();
+  const auto row = [&](arrow::ArrayVector& to, const char* country, std::int64_t count, double mean, double squares) {
+    const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+    const arrow::ScalarVector cells = {
+        std::make_shared<arrow::TimestampScalar>(0, utc), std::make_shared<arrow::TimestampScalar>(kWindow, utc),
+        std::make_shared<arrow::StringScalar>(country),   std::make_shared<arrow::Int64Scalar>(count),
+        std::make_shared<arrow::DoubleScalar>(mean),      std::make_shared<arrow::DoubleScalar>(squares),
+        std::make_shared<arrow::Int64Scalar>(count)};
+    for (const auto& cell : cells) to.push_back(arrow::MakeArrayFromScalar(*cell, 1).ValueOrDie());
+  };
+  Batches rows;
+  for (const auto& [country, count, mean, squares] :
+       {std::tuple{"de", 2, 1.0, 2.0}, std::tuple{"de", 2, 3.0, 2.0}, std::tuple{"fr", 2, inf, inf}}) {
+    arrow::ArrayVector cells;
+    row(cells, country, count, mean, squares);
+    rows.push_back(arrow::RecordBatch::Make(model::PartialSchema(definition_), 1, cells));
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.group_by = {{"country"}}}, rows));
+  EXPECT_EQ(Csv(answer.rows), "de,2\nfr,null\n");
+  ASSERT_EQ(answer.errors.size(), 1u);
+  EXPECT_EQ(answer.errors[0].measure, "v");
+  EXPECT_THAT(answer.errors[0].detail, HasSubstr("var_pop() is out of range"));
+  EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), "fr\n");
+}
+
+TEST_F(MergeTest, AGroupWithTooManyValuesIsNamedAndLeavesTheOtherGroupsAlone) {
+  const aggregate::Call call{
+      .function = "count(distinct)", .arguments = {{"BIGINT", arrow::int64()}}, .result_type = "BIGINT"};
+  const std::vector<std::string> columns = {"u__exceeded", "u__values"};
+  definition_.group_values_max = 3;
+  definition_.keys.pop_back();
+  definition_.states = {{"n", arrow::int64(), "count"},
+                        {"u__exceeded", arrow::boolean(), "count(distinct)", 0},
+                        {"u__values", arrow::list(arrow::field("element", arrow::int64())), "count(distinct)", 1}};
+  definition_.measures = {{"n", "n", "BIGINT"},
+                          {"u", aggregate::FindFunction("count(distinct)")->final_sql(call, columns), "BIGINT"}};
+  definition_.output_order = {"window_start", "country", "n", "u"};
+  schema_ = model::PartialSchema(definition_);
+  const auto row = [](const std::string& country, const std::string& exceeded, const std::string& values) {
+    return fmt::format(R"(["2026-11-22 10:00:00", "2026-11-22 10:00:59", "{}", 2, {}, {}, 2])", country, exceeded,
+                       values);
+  };
+  const Batches rows = Rows({row("de", "false", "[1, 2]"), row("fr", "false", "[1, 2]"), row("de", "false", "[2, 3]"),
+                             row("fr", "false", "[3, 4]"), row("it", "true", "[]"), row("it", "false", "[7]"),
+                             row("nl", "null", "null")});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.group_by = {{"country"}}}, rows));
+  EXPECT_EQ(Csv(answer.rows), "de,4,3\nfr,4,null\nit,4,null\nnl,2,0\n");
+  ASSERT_EQ(answer.errors.size(), 2u);
+  EXPECT_EQ(answer.errors[0].measure, "u");
+  EXPECT_EQ(answer.errors[0].detail,
+            "The group has more distinct values than group_values_max, or an expression over it fails.");
+  EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), "fr\nit\n");
 }
 
 TEST_F(MergeTest, ASumThatComesBackIntoItsTypeIsWhole) {

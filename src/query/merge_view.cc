@@ -45,6 +45,11 @@ class Printer {
     if (id == "FLOAT") return std::string(spark ? "FLOAT" : "REAL");
     if (id == "TIMESTAMP WITH TIME ZONE") return std::string(spark ? "TIMESTAMP" : "TIMESTAMP(6) WITH TIME ZONE");
     if (id == "TIMESTAMP") return std::string(spark ? "TIMESTAMP_NTZ" : "TIMESTAMP(6)");
+    // What has no sign there goes into the next larger type.
+    if (id == "UTINYINT") return std::string("SMALLINT");
+    if (id == "USMALLINT") return std::string("INTEGER");
+    if (id == "UINTEGER") return std::string("BIGINT");
+    if (id == "UBIGINT") return std::string("DECIMAL(20,0)");
     for (const char* same : {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "DOUBLE", "BOOLEAN", "DATE"}) {
       if (id == same) return id;
     }
@@ -75,6 +80,11 @@ class Printer {
     if (kind == "OPERATOR") return Operator(node);
     if (kind == "FUNCTION") return Function(node);
     return Unsupported("{} expressions", kind);
+  }
+
+  std::string AggregateFunction(std::string_view duckdb_name) const {
+    if (dialect_ != Dialect::kTrino || !duckdb_name.starts_with("bit_")) return std::string(duckdb_name);
+    return fmt::format("bitwise_{}_agg", duckdb_name.substr(4));
   }
 
  private:
@@ -162,7 +172,8 @@ class Printer {
       }
     }
     if (name == "-" && arguments.size() == 1) return fmt::format("(-{})", arguments[0]);
-    for (const char* same : {"replace", "round", "abs", "nullif", "coalesce", "greatest", "least", "floor"}) {
+    for (const char* same :
+         {"replace", "round", "abs", "nullif", "coalesce", "greatest", "least", "floor", "exp", "sqrt"}) {
       if (name == same) return fmt::format("{}({})", name, fmt::join(arguments, ", "));
     }
     return Unsupported("the function {}()", name);
@@ -174,13 +185,16 @@ class Printer {
 Result<std::string> MergedState(const Printer& printer, Dialect dialect, const model::AggregateState& state) {
   const aggregate::Function& function = *aggregate::FindFunction(state.function);
   const bool own_of_spark = dialect == Dialect::kSpark && !function.merge_in_spark.empty();
-  const std::string_view merge = own_of_spark ? function.merge_in_spark : function.merge_in_sql;
-  if (merge.empty() && !function.merge_in_spark.empty()) {
+  if (!own_of_spark && function.merge_in_sql.empty() && !function.merge_in_spark.empty()) {
     return Unsupported("state '{}' is a sketch of {}(), which of these dialects only Spark's can merge", state.name,
                        function.name);
   }
-  if (merge.empty()) return Unsupported("state '{}' cannot be merged in SQL", state.name);
+  if (!own_of_spark && function.merge_in_sql.empty()) {
+    return Unsupported("state '{}' cannot be merged in SQL", state.name);
+  }
   const std::string column = printer.Identifier(state.name);
+  const std::string merge = own_of_spark ? std::string(function.merge_in_spark)
+                                         : std::string(printer.AggregateFunction(function.merge_in_sql));
   if (function.zero_if_none) return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", merge, column);
   return fmt::format("{0}({1}) AS {1}", merge, column);
 }

@@ -1,6 +1,7 @@
 // The SQL for other engines, and what it cannot say. That they give our answers with it: tests/interop.
 #include "query/merge_view.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "testing/status_matchers.h"
@@ -43,6 +44,23 @@ TEST(MergeView, MergesEachStateByItsFunction) {
             "  FROM lake.clicks_1m\n"
             "  GROUP BY `window_start`, `window_end`, `country`\n"
             ") AS merged");
+}
+
+TEST(MergeView, BitwiseStatesHaveTrinosNames) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
+  auto definition = ViewedClicks();
+  definition.states = {{"flags", arrow::int64(), "bit_or"}, {"ok", arrow::boolean(), "bool_and"}};
+  definition.measures = {{"flags", "CAST(flags AS UINTEGER)", "UINTEGER"}, {"ok", "ok", "BOOLEAN"}};
+  definition.output_order = {"flags", "ok"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto trino, MergeViewSql(*session, definition, Dialect::kTrino, "t"));
+  EXPECT_THAT(trino, ::testing::HasSubstr("bitwise_or_agg(\"flags\") AS \"flags\""));
+  EXPECT_THAT(trino, ::testing::HasSubstr("CAST(\"flags\" AS BIGINT)"));
+  EXPECT_THAT(trino, ::testing::HasSubstr("bool_and(\"ok\")"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto spark, MergeViewSql(*session, definition, Dialect::kSpark, "t"));
+  EXPECT_THAT(spark, ::testing::HasSubstr("bit_or(`flags`)"));
+  // The mean of means needs a second pass, which a view's GROUP BY has not.
+  definition.states.push_back({"v__count", arrow::int64(), "var_samp", 0});
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, MergeViewSql(*session, definition, Dialect::kSpark, "t"));
 }
 
 TEST(MergeView, AStateThatSqlCannotMergeIsNamed) {

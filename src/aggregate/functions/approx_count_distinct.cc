@@ -53,7 +53,8 @@ Function ApproxCountDistinct() {
           .states = DistinctStates,
           .final_sql = DistinctSql,
           .make_accumulator = MakeDistinct,
-          .merge_in_spark = "hll_union_agg"};
+          .merge_in_spark = "hll_union_agg",
+          .ignores_duplicates = true};
 }
 
 }  // namespace millrace::aggregate

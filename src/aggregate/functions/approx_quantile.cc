@@ -44,7 +44,8 @@ Result<std::vector<CallState>> QuantileStates(const Call& call) {
 std::string QuantileSql(const Call& call, std::span<const std::string> columns) {
   const bool is_list = call.result_type.ends_with("[]");
   const std::string type = is_list ? call.result_type.substr(0, call.result_type.size() - 2) : call.result_type;
-  const std::string shares = is_list ? call.arguments[1].sql : fmt::format("[{}]", call.arguments[1].sql);
+  const std::string& constant = call.arguments[1].constant_sql;
+  const std::string shares = is_list ? constant : fmt::format("[{}]", constant);
   const char* function = "millrace_kll_numbers";
   if (type == "DATE") function = "millrace_kll_dates";
   if (type.starts_with("TIMESTAMP")) function = "millrace_kll_instants";

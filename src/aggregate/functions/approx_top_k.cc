@@ -28,7 +28,7 @@ Result<std::vector<CallState>> TopStates(const Call& call) {
   const bool has_text = (number && number->kind != NumberType::Kind::kDouble) || item.duckdb_type == "DATE" ||
                         item.duckdb_type == "TIMESTAMP" || item.duckdb_type == "TIMESTAMP WITH TIME ZONE";
   if (!is_text && !has_text) return NotForItsTypes(call);
-  const std::string& k = call.arguments[1].sql;
+  const std::string& k = call.arguments[1].constant_sql;
   int count = 0;
   const auto [end, error] = std::from_chars(k.data(), k.data() + k.size(), count);
   if (error != std::errc() || end != k.data() + k.size() || count < 1 || count > kTopMax) {
@@ -41,7 +41,7 @@ Result<std::vector<CallState>> TopStates(const Call& call) {
 }
 
 std::string TopSql(const Call& call, std::span<const std::string> columns) {
-  return fmt::format("CAST(millrace_frequent_top({}, {}) AS {})", columns.front(), call.arguments[1].sql,
+  return fmt::format("CAST(millrace_frequent_top({}, {}) AS {})", columns.front(), call.arguments[1].constant_sql,
                      call.result_type);
 }
 
