@@ -270,8 +270,10 @@ Result<arrow::ArrayVector> PartialTable::ToColumns(std::span<const Row> rows) co
     ASSIGN_OR_RETURN(columns.emplace_back(), column.ToArray(schema_->field(static_cast<int>(columns.size()))->type()));
     return Status::OK();
   };
-  RETURN_NOT_OK(add(starts));
-  RETURN_NOT_OK(add(ends));
+  if (window_.has_windows()) {
+    RETURN_NOT_OK(add(starts));
+    RETURN_NOT_OK(add(ends));
+  }
   for (const ValueColumn& key : KeyColumns(rows)) RETURN_NOT_OK(add(key));
   for (std::size_t a = 0; a < accumulators_.size(); ++a) {
     for (const ValueColumn& state : StateColumns(a, rows)) RETURN_NOT_OK(add(state));

@@ -34,6 +34,13 @@ std::string WindowMeaning(const model::Window& window) {
   switch (window.kind) {
     case model::Window::Kind::kTumbling:
       return fmt::format("{}{}{}", kTumbling, window.size_us, kMicros);
+    case model::Window::Kind::kCalendar:
+      return fmt::format("calendar {} {} {}", window.days > 0 ? window.days : window.months,
+                         window.days > 0 ? "days" : "months", window.zone->name());
+    case model::Window::Kind::kHopping:
+      return fmt::format("hopping {} us, slide {} us", window.size_us, window.pane_us);
+    case model::Window::Kind::kCumulating:
+      return fmt::format("cumulating {} us, step {} us", window.size_us, window.pane_us);
     case model::Window::Kind::kNone:
       return "none";
   }
@@ -46,11 +53,11 @@ AggregateMeaning MeaningOf(const process::AggregatePlan& plan) {
   const auto& definition = plan.definition;
   AggregateMeaning meaning;
   meaning[kWindow] = WindowMeaning(definition.window);
-  meaning["time"] = plan.inputs.front().sql;
+  if (definition.window.has_windows()) meaning["time"] = plan.inputs.front().sql;
   if (!plan.where_sql.empty()) meaning["where"] = plan.where_sql;
   for (std::size_t k = 0; k < definition.keys.size(); ++k) {
     const auto& key = definition.keys[k];
-    meaning["key " + key.name] = fmt::format("{} {}", plan.inputs[1 + k].sql, key.type->ToString());
+    meaning["key " + key.name] = fmt::format("{} {}", plan.inputs[plan.first_key() + k].sql, key.type->ToString());
   }
   for (const auto& accumulator : plan.accumulators) {
     std::vector<std::string> arguments;
