@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -37,7 +38,10 @@ UnixMicros StartOfNumber(const Window& window, std::int64_t number) {
 
 // The last window that begins at or before `time`. The clocks' date is near it and may be another: when they are set
 // back over midnight a date begins twice, and its second beginning counts.
-std::int64_t NumberAt(const Window& window, UnixMicros time) {
+std::int64_t NumberAt(const Window& window, UnixMicros any_time) {
+  // A question may name any time. Beyond the years that there are no row is, and no date could be calculated.
+  constexpr std::int64_t kMargin = 200 * 366 * kDayUs;
+  const UnixMicros time = std::clamp(any_time, kWindowsBegin - kMargin, kWindowsEnd + kMargin);
   std::int64_t number = NumberOf(window, time + window.zone->OffsetAt(time));
   while (StartOfNumber(window, number) > time) --number;
   while (StartOfNumber(window, number + 1) <= time) ++number;

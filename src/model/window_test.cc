@@ -102,6 +102,16 @@ TEST(Window, ADayThatIsLeftOutHasNoRows) {
   EXPECT_EQ(day.EndOf(24 * kHour), 48 * kHour);
 }
 
+TEST(Window, ACalendarAnswersForAnyTime) {
+  for (const Window& window :
+       {Window::CalendarDays(366, TimeZone::Utc()), Window::CalendarMonths(1200, TimeZone::Utc())}) {
+    EXPECT_LT(window.StartOf(INT64_MIN), kWindowsBegin);
+    EXPECT_GT(window.StartOf(INT64_MAX), kWindowsEnd);
+    EXPECT_LT(window.StartOf(kWindowsEnd - 1), kWindowsEnd);
+    EXPECT_GT(window.EndOf(window.StartOf(kWindowsBegin)), kWindowsBegin);
+  }
+}
+
 TEST(Window, AreEqualByWhatTheySay) {
   const Window day = Window::CalendarDays(1, TimeZone::Utc());
   EXPECT_EQ(day, Window::CalendarDays(1, std::make_shared<const TimeZone>("UTC", 0, std::vector<TimeZone::Change>())));

@@ -4,6 +4,7 @@
 #include <arrow/builder.h>
 #include <arrow/compute/api.h>
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -79,7 +80,11 @@ Result<Batch> Sums(const model::AggregateDefinition& definition, Batch panes, co
 }  // namespace
 
 FoldRange PanesOf(const model::Window& window, const FoldRange& range) {
+  // All rows lie within these years, and times beyond them could not be calculated with.
   FoldRange panes = range;
+  for (auto* const time : {&panes.from, &panes.to}) {
+    if (*time) *time = std::clamp(**time, model::kWindowsBegin, model::kWindowsEnd);
+  }
   if (window.kind == model::Window::Kind::kHopping) {
     // Windows begin at panes: the last begins in the one before `to`.
     if (panes.to) panes.to = *panes.to + window.size_us - window.pane_us;

@@ -115,6 +115,9 @@ TEST_F(PaneWindowsTest, OneEventIsInEachOfItsWindows) {
   ASSERT_EQ(windows->num_rows(), 3);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto last, WindowsOfPanes(d, {.from = 11, .to = 21}, one));
   EXPECT_EQ(last->num_rows(), 1);
+  const FoldRange any = PanesOf(d.window, {.from = INT64_MIN, .to = INT64_MAX});
+  EXPECT_EQ(any.from, model::kWindowsBegin);
+  EXPECT_GE(any.to, model::kWindowsEnd);
   const FoldRange panes = PanesOf(d.window, {.from = 11, .to = 21});
   EXPECT_EQ(panes.from, 11);
   EXPECT_EQ(panes.to, 41);
