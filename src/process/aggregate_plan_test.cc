@@ -249,6 +249,8 @@ TEST(AggregatePlan, RefusesWithThePlace) {
        "the longest window of CUMULATE must be a whole multiple of the step"},
       {"SELECT window_start, count(*) AS m FROM TUMBEL(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
        "not tumbel(); did you mean 'TUMBLE'?"},
+      {"SELECT window_start, count(*) AS m FROM SESSION(i, ts, INTERVAL 30 MINUTE) GROUP BY ALL",
+       "SESSION() is not supported yet"},
       {"SELECT count(*) AS m FROM main.i", "without a schema"},
       {"SELECT count(*) AS m FROM i AS j(a)", "other names"},
       {"SELECT country FROM i", "needs GROUP BY or an aggregate function"},

@@ -39,6 +39,7 @@ std::string Usage(const Function& function) {
 }
 
 Result<const Function*> FindFunction(const SelectStatement& statement, const std::string& name) {
+  if (AsciiLower(name) == "session") return statement.NotYetAt(statement.from(), "SESSION()");
   std::vector<std::string> names;
   std::string usages;
   for (const Function& function : kFunctions) {
