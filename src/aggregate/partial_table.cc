@@ -14,8 +14,6 @@ namespace {
 
 // Rows that become arrays at a time.
 constexpr std::size_t kExportRows = 16 * 1024;
-// Column of a partial row, after window_start and window_end.
-constexpr int kFirstKey = 2;
 
 std::vector<PhysicalType> KeyTypes(const model::AggregateDefinition& definition) {
   std::vector<PhysicalType> types;
@@ -72,10 +70,12 @@ void PartialTable::AddEvents(const GroupedRows& rows, const std::int64_t* counts
 Status PartialTable::Merge(std::span<const std::shared_ptr<arrow::Array>> states, const GroupedRows& rows) {
   state_views_.resize(states.size());
   std::vector<const ColumnView*> columns;
+  // Behind the states a partial row has its number of events.
+  const int first_state = schema_->num_fields() - 1 - static_cast<int>(states.size());
   for (std::size_t i = 0; i < states.size(); ++i) {
     RETURN_NOT_OK(state_views_[i].Load(states[i]));
     const ColumnView& view = state_views_[i];
-    const auto& type = *schema_->field(kFirstKey + static_cast<int>(num_keys() + i))->type();
+    const auto& type = *schema_->field(first_state + static_cast<int>(i))->type();
     const bool is_list = view.elements() != nullptr;
     if (is_list != (type.id() == arrow::Type::LIST) ||
         (is_list ? *view.elements() : view).physical() != PhysicalTypeOf(type)) {
@@ -95,7 +95,7 @@ Status PartialTable::Merge(std::span<const std::shared_ptr<arrow::Array>> states
     values->Merge(std::span(columns).subspan(first, own.size()), present);
     const Status merged = values->merge_status();
     if (!merged.ok())
-      return WithContext(merged, "column {}", schema_->field(kFirstKey + static_cast<int>(num_keys() + first))->name());
+      return WithContext(merged, "column {}", schema_->field(first_state + static_cast<int>(first))->name());
   }
   return Status::OK();
 }
@@ -283,8 +283,10 @@ Result<arrow::ArrayVector> PartialTable::ToColumns(std::span<const Row> rows) co
     ASSIGN_OR_RETURN(columns.emplace_back(), column.ToArray(schema_->field(static_cast<int>(columns.size()))->type()));
     return Status::OK();
   };
-  RETURN_NOT_OK(add(starts));
-  RETURN_NOT_OK(add(ends));
+  if (window_.has_windows()) {
+    RETURN_NOT_OK(add(starts));
+    RETURN_NOT_OK(add(ends));
+  }
   for (const ValueColumn& key : KeyColumns(rows)) RETURN_NOT_OK(add(key));
   for (std::size_t a = 0; a < accumulators_.size(); ++a) {
     for (const ValueColumn& state : StateColumns(a, rows)) RETURN_NOT_OK(add(state));

@@ -408,6 +408,10 @@ class Planner {
                     .commit = config.commit,
                     .properties = config.properties,
                     .retention = config.retention};
+    if (table.retention && !table.aggregate->definition.window.has_windows()) {
+      Add(*at.name,
+          fmt::format("aggregate '{}': retention removes windows that are over, and it has none", config.name));
+    }
     CheckCreation(at.name, "aggregate", table);
     flow_.tables.push_back(std::move(table));
   }

@@ -107,6 +107,12 @@ TEST(Dataflow, WhatDoesNotFitIsNamed) {
              "SELECT window_start, count(*) AS n FROM TUMBLE(nowhere, ts, INTERVAL 1 MINUTE) GROUP BY ALL";
        },
        "aggregate 'sums' reads from 'nowhere'"},
+      {"retention without windows",
+       [](auto& c) {
+         c.aggregates[0].sql = "SELECT num, count(*) AS n FROM clean GROUP BY ALL";
+         c.aggregates[0].retention = std::chrono::hours(24);
+       },
+       "aggregate 'sums': retention removes windows that are over, and it has none"},
       {"transforms in a circle",
        [](auto& c) {
          c.transforms.push_back({"a", "SELECT * FROM b"});

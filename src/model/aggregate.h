@@ -1,8 +1,8 @@
 /// What an aggregate is, as a value: the shape of its partial rows, and how they merge into an answer.
 ///
 /// process/ makes one from the user's SQL, pipeline/ stores it with the table, query/ merges by it.
-/// A partial row holds mergeable accumulators ("states") of one window and key; any number of partial rows may exist
-/// for the same window and key, and merging them in any order gives the same answer (sums of doubles: up to rounding
+/// A partial row holds mergeable accumulators ("states") of one pane and key; any number of partial rows may exist for
+/// the same pane and key, and merging them in any order gives the same answer (sums of doubles: up to rounding
 /// order).
 #pragma once
 
@@ -48,10 +48,9 @@ inline constexpr int kGroupValuesMax = 10'000;
 
 struct AggregateDefinition {
   std::string name;
-  std::string sql;          ///< As the user wrote it.
-  std::string input;        ///< The relation in TUMBLE(...): "input" or a transform.
-  std::string time_column;  ///< Of that relation; timestamp in UTC microseconds.
-  Window window;
+  std::string sql;    ///< As the user wrote it.
+  std::string input;  ///< The relation in FROM: "input" or a transform.
+  Window window;      ///< Of the answers. Partial rows are of its panes.
   std::vector<AggregateKey> keys;
   std::vector<AggregateState> states;
   std::vector<AggregateMeasure> measures;
@@ -63,11 +62,12 @@ struct AggregateDefinition {
   std::int64_t group_values_max = kGroupValuesMax;
 };
 
-inline constexpr const char* kWindowStart = "window_start";  // timestamp[us, UTC], not null
-inline constexpr const char* kWindowEnd = "window_end";      // timestamp[us, UTC], not null
-inline constexpr const char* kPartialRows = "_rows";         // int64, not null: events folded into this partial row
+// Of an answer's row its window's, of a partial row its pane's: timestamp[us, UTC], not null.
+inline constexpr const char* kWindowStart = "window_start";
+inline constexpr const char* kWindowEnd = "window_end";
+inline constexpr const char* kPartialRows = "_rows";  // int64, not null: events folded into this partial row
 
-/// window_start, window_end, the keys, the states, _rows.
+/// window_start, window_end (neither without windows), the keys, the states, _rows.
 std::shared_ptr<arrow::Schema> PartialSchema(const AggregateDefinition& definition);
 
 }  // namespace millrace::model

@@ -37,6 +37,13 @@ std::string WindowMeaning(const model::Window& window) {
   switch (window.kind) {
     case model::Window::Kind::kTumbling:
       return fmt::format("{}{}{}", kTumbling, window.size_us, kMicros);
+    case model::Window::Kind::kCalendar:
+      return fmt::format("calendar {} {} {}", window.days > 0 ? window.days : window.months,
+                         window.days > 0 ? "days" : "months", window.zone->name());
+    case model::Window::Kind::kHopping:
+      return fmt::format("hopping {} us, slide {} us", window.size_us, window.pane_us);
+    case model::Window::Kind::kCumulating:
+      return fmt::format("cumulating {} us, step {} us", window.size_us, window.pane_us);
     case model::Window::Kind::kNone:
       return "none";
   }
@@ -49,11 +56,11 @@ AggregateMeaning Meaning(const process::AggregatePlan& plan, const std::vector<s
   const auto& definition = plan.definition;
   AggregateMeaning meaning;
   meaning[kWindow] = WindowMeaning(definition.window);
-  meaning["time"] = inputs.front();
+  if (definition.window.has_windows()) meaning["time"] = inputs.front();
   if (!where.empty()) meaning["where"] = where;
   for (std::size_t k = 0; k < definition.keys.size(); ++k) {
     const auto& key = definition.keys[k];
-    meaning["key " + key.name] = fmt::format("{} {}", inputs[1 + k], key.type->ToString());
+    meaning["key " + key.name] = fmt::format("{} {}", inputs[plan.first_key() + k], key.type->ToString());
   }
   for (const auto& accumulator : plan.accumulators) {
     std::vector<std::string> arguments;

@@ -132,6 +132,24 @@ TEST(AggregateMeaning, WindowsAreKeptInMicrosecondsAndSaidAsWritten) {
   }
 }
 
+TEST(AggregateMeaning, EachKindOfWindowHasItsText) {
+  const auto window = [](const std::string& from) {
+    const auto meaning = Meaning(fmt::format("SELECT window_start, count(*) AS n FROM {} GROUP BY ALL", from));
+    return meaning.ok() ? meaning->at("window") : meaning.status().ToString();
+  };
+  EXPECT_EQ(window("TUMBLE(clean, ts, INTERVAL 1 DAY)"), "tumbling 86400000000 us");
+  EXPECT_EQ(window("TUMBLE(clean, ts, INTERVAL 1 DAY, 'Europe/Berlin')"), "calendar 1 days Europe/Berlin");
+  EXPECT_EQ(window("TUMBLE(clean, ts, INTERVAL 1 QUARTER)"), "calendar 3 months UTC");
+  EXPECT_EQ(window("HOP(clean, ts, INTERVAL 10 SECOND, INTERVAL 1 MINUTE)"), "hopping 60000000 us, slide 10000000 us");
+  EXPECT_EQ(window("CUMULATE(clean, ts, INTERVAL 10 SECOND, INTERVAL 1 MINUTE)"),
+            "cumulating 60000000 us, step 10000000 us");
+  const auto none = Meaning("SELECT country, count(*) AS n FROM clean GROUP BY ALL");
+  ASSERT_TRUE(none.ok()) << none.status().ToString();
+  EXPECT_EQ(none->at("window"), "none");
+  EXPECT_FALSE(none->contains("time"));
+  EXPECT_TRUE(none->contains("key country"));
+}
+
 // Written by the version before functions were files of their own: whoever changes a word of it makes every table that
 // exists another aggregate's.
 TEST(AggregateMeaning, TheTextOfTablesThatExistStays) {

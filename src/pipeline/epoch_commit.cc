@@ -65,7 +65,9 @@ Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::T
   PreparedEpoch prepared;
   ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(*table.snapshot()));
   // Queries, folding and retention go by it, whatever the table's properties leave out.
-  if (plan.kind == config::TableKind::kAggregate) stats.leaves.insert({model::kWindowStart});
+  if (plan.kind == config::TableKind::kAggregate && plan.aggregate->definition.window.has_windows()) {
+    stats.leaves.insert({model::kWindowStart});
+  }
   std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows;
   for (auto& part : parts) {
     prepared.epoch = std::max(prepared.epoch, part.epoch);

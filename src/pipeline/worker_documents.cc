@@ -91,8 +91,8 @@ json::value AggregatesDocument(const Plan& plan) {
       measures.push_back(json::object{{"name", measure.name}, {"type", measure.duckdb_type}});
     }
     aggregates.push_back(json::object{{"name", definition.name},
-                                      {"window", DurationText(std::chrono::microseconds(definition.window.size_us))},
-                                      {"window_us", definition.window.size_us},
+                                      {"window", definition.window.ToText()},
+                                      {"window_us", definition.window.UsualSizeUs()},
                                       {"keys", std::move(keys)},
                                       {"measures", std::move(measures)},
                                       {"sql", definition.sql}});

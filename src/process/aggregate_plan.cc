@@ -1,6 +1,5 @@
 #include "process/aggregate_plan.h"
 
-#include <arrow/scalar.h>
 #include <arrow/table.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include "model/event_batch.h"
 #include "process/aggregate_call.h"
 #include "process/select_statement.h"
+#include "process/window_clause.h"
 #include "sql/error_place.h"
 #include "sql/sql_session.h"
 
@@ -27,72 +27,10 @@ namespace {
 
 using aggregate::IsKeyType;
 
-constexpr std::int64_t kMicrosPerDay = std::int64_t{24} * 3600 * 1000 * 1000;
 
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
 
 bool IsNull(const ParseTree& tree) { return tree.kind == ParseTree::Kind::kNull; }
-
-// FROM TUMBLE(relation, time_column, INTERVAL ...), looked at but not yet understood.
-struct Tumble {
-  std::string relation;
-  ParseTree time;
-  ParseTree interval;
-  std::string alias;  // Empty: none.
-};
-
-Result<Tumble> ParseTumble(const SelectStatement& statement) {
-  const ParseTree& from = statement.from();
-  const ParseTree& function = from["function"];
-  if (from.type() != "TABLE_FUNCTION" || AsciiLower(function["function_name"].text) != "tumble" ||
-      !from["column_name_alias"].empty()) {
-    return statement.RefuseAt(from, "FROM must be TUMBLE(relation, time_column, INTERVAL ...)");
-  }
-  const auto& children = function["children"].items;
-  if (children.size() != 3) {
-    return statement.RefuseAt(
-        from, fmt::format("TUMBLE takes a relation, a time column and an INTERVAL, not {} things", children.size()));
-  }
-  for (int i = 0; i < 2; ++i) {
-    if (!children[i].is_column() || children[i]["column_names"].items.size() != 1) {
-      return statement.RefuseAt(children[i], i == 0 ? "the first argument of TUMBLE must be the name of a relation"
-                                                    : "the second argument of TUMBLE must be the name of a column");
-    }
-  }
-  return Tumble{children[0]["column_names"].items[0].text, children[1], children[2], from.alias()};
-}
-
-// The statement with TUMBLE(...) overwritten by the relation's name and spaces: DuckDB can bind it, and the places in
-// its messages are places in the user's text.
-Result<std::string> WithoutTumble(const SelectStatement& statement, const std::string& relation) {
-  std::string sql = statement.sql();
-  const std::size_t begin = std::stoull(statement.from()["query_location"].text);
-  std::size_t end = begin;
-  int depth = 0;
-  for (; end < sql.size(); ++end) {
-    const char c = sql[end];
-    if (c == '\'' || c == '"') {
-      end = sql.find(c, end + 1);  // A doubled quote opens the next literal at once.
-      if (end == std::string::npos) break;
-    } else if (c == '-' && sql.compare(end, 2, "--") == 0) {
-      end = sql.find('\n', end);
-      if (end == std::string::npos) break;
-    } else if (c == '/' && sql.compare(end, 2, "/*") == 0) {
-      end = sql.find("*/", end + 2);
-      if (end == std::string::npos) break;
-      ++end;
-    } else if (c == '(') {
-      ++depth;
-    } else if (c == ')' && --depth == 0) {
-      break;
-    }
-  }
-  if (end >= sql.size()) return Internal("{}: no end of TUMBLE(...) found", statement.what());
-  const std::string name = sql::QuoteIdentifier(relation);
-  const std::size_t length = end + 1 - begin;
-  if (name.size() > length) return statement.RefuseAt(statement.from(), "the relation's name has too many quotes");
-  return sql.replace(begin, length, name + std::string(length - name.size(), ' '));
-}
 
 // Letters, digits and underscores: a column name that every reader of the table takes.
 std::string Sanitized(std::string_view name) {
@@ -117,11 +55,13 @@ class Planner {
     definition.name = name_;
     definition.sql = sql_;
     plan_.input_schema = input_schema_;
-    ASSIGN_OR_RETURN(const auto tumble, ParseTumble(statement_));
-    definition.input = tumble.relation;
-    statement_.SetScope(input_schema_, {tumble.alias.empty() ? tumble.relation : tumble.alias});
-    RETURN_NOT_OK(PlanWindow(tumble));
-    RETURN_NOT_OK(Bind(tumble));
+    ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement_));
+    definition.input = clause.relation;
+    statement_.SetScope(input_schema_, {clause.alias.empty() ? clause.relation : clause.alias});
+    RETURN_NOT_OK(CheckReserved());
+    ASSIGN_OR_RETURN(definition.window, PlanWindow(session_, statement_, clause));
+    if (definition.window.has_windows()) RETURN_NOT_OK(PlanTime(clause));
+    RETURN_NOT_OK(Bind(clause));
     RETURN_NOT_OK(PlanWhere());
     RETURN_NOT_OK(Classify());
     RETURN_NOT_OK(PlanKeys());
@@ -143,84 +83,71 @@ class Planner {
     std::vector<ParseTree> calls;
   };
 
-  Status PlanWindow(const Tumble& tumble) {
-    auto& definition = plan_.definition;
+  Status CheckReserved() const {
     for (const char* reserved : {model::kWindowStart, model::kWindowEnd, model::kPartialRows}) {
       if (statement_.ColumnNamed(reserved) >= 0) {
         return statement_.RefuseAt(statement_.from(),
                                    fmt::format("the input has a column {}, which is the window's", reserved));
       }
     }
-    const int time = statement_.ColumnOf(tumble.time);
-    if (time < 0) {
-      const std::string& name = tumble.time["column_names"].items[0].text;
-      return statement_.RefuseAt(tumble.time, fmt::format("the input has no column {}{}", name,
-                                                          DidYouMean(name, input_schema_->field_names())));
-    }
-    const auto& field = input_schema_->field(time);
-    if (!field->type()->Equals(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))) {
-      return statement_.RefuseAt(tumble.time, NoTimeOf(*field));
-    }
-    definition.time_column = field->name();
-    plan_.inputs.push_back({sql::QuoteIdentifier(field->name()), time, field->type()});
-
-    RETURN_NOT_OK(statement_.CheckRowWise(tumble.interval));
-    ASSIGN_OR_RETURN(const auto interval, statement_.ToSql(tumble.interval));
-    const auto evaluated =
-        session_.Query(fmt::format("SELECT typeof(i) = 'INTERVAL', datepart('year', i) * 12 + datepart('month', i), "
-                                   "CAST(epoch_us(i) AS BIGINT) FROM (SELECT {} AS i)",
-                                   interval));
-    const std::string fixed = "the window size must be a constant INTERVAL";
-    if (!evaluated.ok()) return statement_.RefuseAt(tumble.interval, fixed);
-    std::vector<std::shared_ptr<arrow::Scalar>> cells;
-    for (const auto& column : (*evaluated)->columns()) {
-      ASSIGN_OR_RETURN(auto cell, column->GetScalar(0));
-      if (!cell->is_valid) return statement_.RefuseAt(tumble.interval, fixed);
-      cells.push_back(std::move(cell));
-    }
-    if (cells[0]->ToString() != "true") return statement_.RefuseAt(tumble.interval, fixed);
-    if (cells[1]->ToString() != "0") {
-      return statement_.RefuseAt(tumble.interval,
-                                 "months differ in length: the window size must be fixed, at most in days");
-    }
-    const std::int64_t size_us = std::stoll(cells[2]->ToString());
-    if (size_us <= 0) {
-      return statement_.RefuseAt(tumble.interval, "the window size must be more than zero");
-    }
-    if (size_us > 366 * kMicrosPerDay) {
-      return statement_.RefuseAt(tumble.interval, "the window size must be at most 366 days");
-    }
-    definition.window = model::Window::Tumbling(size_us);
     return Status::OK();
   }
 
-  // What to do with a column that is no time for TUMBLE.
-  static std::string NoTimeOf(const arrow::Field& field) {
-    const std::string& name = field.name();
-    const std::string needs = "TUMBLE needs a TIMESTAMP WITH TIME ZONE, and " + name;
-    if (field.type()->id() == arrow::Type::TIMESTAMP) {
-      return fmt::format("{} is a TIMESTAMP without one: write AT TIME ZONE 'UTC' behind it in the transform", needs);
+  // The first of the inputs: the time that puts a row into its window.
+  Status PlanTime(const WindowClause& clause) {
+    const ParseTree time = statement_.Resolve(clause.time, {});
+    const int column = statement_.ColumnOf(time);
+    if (time.is_column() && column < 0) {
+      const std::string& name = time["column_names"].items.back().text;
+      return statement_.RefuseAt(clause.time, fmt::format("the input has no column {}{}", name,
+                                                          DidYouMean(name, input_schema_->field_names())));
     }
-    if (arrow::is_numeric(field.type()->id())) {
+    RETURN_NOT_OK(statement_.CheckRowWise(time));
+    RETURN_NOT_OK(session_.Register(kInput, input_schema_, {}));
+    // A column under its own name, whatever the case in which it is written: tables that exist have it so.
+    const std::string name = column < 0 ? "" : input_schema_->field(column)->name();
+    AggregatePlan::Input input{.sql = sql::QuoteIdentifier(name), .column = column, .type = nullptr};
+    if (column < 0) {
+      ASSIGN_OR_RETURN(input.sql, statement_.ToSql(time));
+    }
+    ASSIGN_OR_RETURN(input.type, ArrowTypeOf(time, clause.time));
+    if (!input.type->Equals(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))) {
+      return statement_.RefuseAt(clause.time, NoTimeOf(clause.function, name, *input.type));
+    }
+    plan_.inputs.push_back(std::move(input));
+    return Status::OK();
+  }
+
+  // What to do with what is no time for a window. `column`: its name, empty for an expression.
+  static std::string NoTimeOf(const std::string& function, const std::string& column, const arrow::DataType& type) {
+    const std::string needs = fmt::format("{} needs a TIMESTAMP WITH TIME ZONE, and {}", function,
+                                          column.empty() ? "this expression" : column);
+    if (type.id() == arrow::Type::TIMESTAMP) {
+      return fmt::format("{} is a TIMESTAMP without one: write AT TIME ZONE 'UTC' behind it", needs);
+    }
+    if (column.empty()) return fmt::format("{} is {}", needs, type.ToString());
+    if (arrow::is_numeric(type.id())) {
       return fmt::format(
           "{} is a number: declare it as timestamp_s, timestamp_ms, timestamp_us or timestamp_ns in "
-          "decode.columns, or write to_timestamp(seconds) AS {} in a transform",
-          needs, name);
+          "decode.columns, or write to_timestamp(seconds)",
+          needs);
     }
-    return fmt::format("{} is {}: declare it as timestamp in decode.columns", needs, field.type()->ToString());
+    return fmt::format("{} is {}: declare it as timestamp in decode.columns", needs, type.ToString());
   }
 
   // DuckDB binds the user's own text over an empty relation: its messages, its types.
-  Status Bind(const Tumble& tumble) {
-    const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  Status Bind(const WindowClause& clause) {
     auto fields = input_schema_->fields();
-    fields.push_back(arrow::field(model::kWindowStart, utc));
-    fields.push_back(arrow::field(model::kWindowEnd, utc));
+    if (plan_.definition.window.has_windows()) {
+      const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+      fields.push_back(arrow::field(model::kWindowStart, utc));
+      fields.push_back(arrow::field(model::kWindowEnd, utc));
+    }
     for (const auto& item : statement_.node()["select_list"].items) {
       if (item.node_class() == "STAR") return statement_.RefuseAt(item, "name the columns: * cannot be aggregated");
     }
-    RETURN_NOT_OK(session_.Register(tumble.relation, arrow::schema(std::move(fields)), {}));
-    ASSIGN_OR_RETURN(const auto bound, WithoutTumble(statement_, tumble.relation));
+    RETURN_NOT_OK(session_.Register(clause.relation, arrow::schema(std::move(fields)), {}));
+    ASSIGN_OR_RETURN(const auto bound, WithoutWindow(statement_, clause));
     auto described = session_.Describe(bound);
     if (!described.ok()) {
       std::string message = described.status().message();
@@ -315,7 +242,7 @@ class Planner {
     if (!IsKeyType(*value_type)) {
       return statement_.NotYetAt(place, fmt::format("key {} of type {}", name, value_type->ToString()));
     }
-    if (input != 1 + static_cast<int>(plan_.definition.keys.size())) {
+    if (input != static_cast<int>(plan_.first_key() + plan_.definition.keys.size())) {
       return statement_.RefuseAt(place, fmt::format("key {} is already grouped by under another name", name));
     }
     plan_.definition.keys.push_back({name, value_type});
@@ -324,19 +251,27 @@ class Planner {
     return Status::OK();
   }
 
-  // GROUP BY ALL, or a list that holds window_start; DuckDB has checked already that it covers the SELECT.
+  // GROUP BY ALL, or a list that holds window_start if there are windows; DuckDB has checked already that it covers the
+  // SELECT.
   Status CheckGroupBy() {
     const ParseTree& node = statement_.node();
+    const bool has_windows = plan_.definition.window.has_windows();
     const bool window_selected = std::any_of(items_.begin(), items_.end(), [](const Item& item) {
       return item.kind == ItemKind::kWindow && item.name == model::kWindowStart;
     });
     const std::string needed = "an aggregate is per window: GROUP BY must hold window_start";
     if (node["aggregate_handling"].text == "FORCE_AGGREGATES") {
-      if (!window_selected) return statement_.RefuseAt(statement_.from(), needed);
+      if (has_windows && !window_selected) return statement_.RefuseAt(statement_.from(), needed);
       return Status::OK();
     }
     if (node["group_sets"].items.size() > 1) {
       return statement_.RefuseAt(statement_.from(), "GROUPING SETS, ROLLUP and CUBE are not supported");
+    }
+    const bool aggregates =
+        !node["group_expressions"].empty() ||
+        std::any_of(items_.begin(), items_.end(), [](const Item& item) { return !item.calls.empty(); });
+    if (!has_windows && !aggregates) {
+      return statement_.RefuseAt(statement_.from(), "an aggregate needs GROUP BY or an aggregate function");
     }
     bool window_grouped = false;
     for (const auto& group : node["group_expressions"].items) {
@@ -368,7 +303,7 @@ class Planner {
       }
       hidden_keys_.push_back({input_schema_->field(column)->name(), expression, group});
     }
-    if (!window_grouped) return statement_.RefuseAt(statement_.from(), needed);
+    if (has_windows && !window_grouped) return statement_.RefuseAt(statement_.from(), needed);
     return Status::OK();
   }
 
@@ -548,7 +483,7 @@ class Planner {
   Status CheckAnswer() {
     const auto& definition = plan_.definition;
     RETURN_NOT_OK(session_.Register("merged", model::PartialSchema(definition), {}));
-    std::string sql = fmt::format("SELECT {}", model::kWindowStart);
+    std::string sql = fmt::format("SELECT {}", model::kPartialRows);
     for (const auto& measure : definition.measures) sql += ", " + measure.sql;
     sql += " FROM merged";
     if (!definition.having_sql.empty()) sql += " WHERE " + definition.having_sql;
@@ -602,8 +537,8 @@ Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string&
 
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
   ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
-  ASSIGN_OR_RETURN(const auto tumble, ParseTumble(statement));
-  return tumble.relation;
+  ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement));
+  return clause.relation;
 }
 
 }  // namespace millrace::process

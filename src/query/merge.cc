@@ -17,6 +17,7 @@
 
 #include "aggregate/function.h"
 #include "query/careful_schema_internal.h"
+#include "query/pane_windows.h"
 
 namespace millrace::query {
 namespace {
@@ -62,7 +63,11 @@ Status CheckSchema(const arrow::Schema& expected, const arrow::RecordBatch& rows
 Result<std::shared_ptr<arrow::RecordBatch>> Filtered(sql::SqlSession& session, const MergePlan& plan,
                                                      const std::shared_ptr<arrow::RecordBatch>& rows,
                                                      const std::stop_token& stop) {
-  ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.folded_relation, rows));
+  auto windows = rows;
+  if (plan.puts_panes_together) {
+    ASSIGN_OR_RETURN(windows, WithWindowBounds(plan.folded->window, rows));
+  }
+  ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.folded_relation, std::move(windows)));
   auto selected = session.Query(plan.filter_sql, stop);
   if (!selected.ok()) return WithContext(selected.status(), "where");
   if (rows->num_rows() == 0) return rows;
@@ -162,6 +167,9 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
       batch.reset();  // The answer may need its memory.
     }
     ASSIGN_OR_RETURN(totals, folding.TakeTotals());
+    if (plan.puts_panes_together) {
+      ASSIGN_OR_RETURN(totals.rows, WithWindowBounds(plan.groups->window, totals.rows));
+    }
   }
 
   answer.columns = plan.columns;

@@ -182,6 +182,65 @@ class Printer {
   const Dialect dialect_;
 };
 
+// Arithmetic with times as microseconds since 1970, as the dialect says it.
+class Micros {
+ public:
+  static constexpr const char* kNumber = "_number_of_window";
+
+  explicit Micros(Dialect dialect) : dialect_(dialect) {}
+
+  std::string Of(const std::string& time) const {
+    if (dialect_ == Dialect::kSpark) return fmt::format("unix_micros({})", time);
+    if (dialect_ == Dialect::kTrino) return fmt::format("CAST(round(to_unixtime({}) * 1000) AS BIGINT) * 1000", time);
+    return fmt::format("epoch_us({})", time);
+  }
+  std::string ToTime(const std::string& micros) const {
+    if (dialect_ == Dialect::kSpark) return fmt::format("timestamp_micros({})", micros);
+    if (dialect_ == Dialect::kTrino) {
+      return fmt::format("date_add('millisecond', ({}) / 1000, TIMESTAMP '1970-01-01 00:00:00.000000 UTC')", micros);
+    }
+    return fmt::format("TIMESTAMPTZ '1970-01-01 00:00:00+00' + to_microseconds({})", micros);
+  }
+  /// A relation with the one column kNumber: 0, 1, ... below `end`.
+  std::string Numbers(std::int64_t end) const {
+    if (dialect_ == Dialect::kSpark)
+      return fmt::format("(SELECT explode(sequence(0, {})) AS {}) AS numbers", end - 1, kNumber);
+    if (dialect_ == Dialect::kTrino) return fmt::format("UNNEST(sequence(0, {})) AS numbers({})", end - 1, kNumber);
+    return fmt::format("range({}) AS numbers({})", end, kNumber);
+  }
+
+ private:
+  const Dialect dialect_;
+};
+
+// Partial rows with their windows instead of their panes: each as often as there are windows that it is in.
+Result<std::string> WindowsOfPanesSql(const model::AggregateDefinition& definition, Dialect dialect,
+                                      const Printer& printer, const std::string& relation) {
+  const model::Window& window = definition.window;
+  if (dialect == Dialect::kTrino && window.pane_us % 1000 != 0) {
+    return Unsupported("windows of {}, which are not whole milliseconds, cannot be said in that dialect",
+                       window.ToText());
+  }
+  const Micros micros(dialect);
+  const std::string pane = micros.Of(printer.Identifier(model::kWindowStart));
+  std::string start = fmt::format("{} - {} * {}", pane, Micros::kNumber, window.pane_us);
+  std::string end = fmt::format("{} + {}", start, window.size_us);
+  std::string where;
+  if (window.kind == model::Window::Kind::kCumulating) {
+    start = fmt::format("{0} - ((({0}) % {1}) + {1}) % {1}", pane, window.size_us);
+    end = fmt::format("{} + ({} + 1) * {}", pane, Micros::kNumber, window.pane_us);
+    where = fmt::format("\n    WHERE {} <= {} + {}", end, start, window.size_us);
+  }
+  std::vector<std::string> columns = {
+      fmt::format("{} AS {}", micros.ToTime(start), printer.Identifier(model::kWindowStart)),
+      fmt::format("{} AS {}", micros.ToTime(end), printer.Identifier(model::kWindowEnd))};
+  for (const auto& key : definition.keys) columns.push_back(printer.Identifier(key.name));
+  for (const auto& state : definition.states) columns.push_back(printer.Identifier(state.name));
+  return fmt::format("(\n    SELECT {}\n    FROM {} CROSS JOIN {}{}\n  ) AS windows",
+                     fmt::join(columns, ",\n           "), relation, micros.Numbers(window.size_us / window.pane_us),
+                     where);
+}
+
 Result<std::string> MergedState(const Printer& printer, Dialect dialect, const model::AggregateState& state) {
   const aggregate::Function& function = *aggregate::FindFunction(state.function);
   const bool own_of_spark = dialect == Dialect::kSpark && !function.merge_in_spark.empty();
@@ -210,7 +269,10 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
     if (!text.ok()) return WithContext(text.status(), "{} cannot be said in that dialect", what);
     return text;
   };
-  std::vector<std::string> groups = {printer.Identifier(model::kWindowStart), printer.Identifier(model::kWindowEnd)};
+  std::vector<std::string> groups;
+  if (definition.window.has_windows()) {
+    groups = {printer.Identifier(model::kWindowStart), printer.Identifier(model::kWindowEnd)};
+  }
   for (const auto& key : definition.keys) groups.push_back(printer.Identifier(key.name));
   std::vector<std::string> merged = groups;
   for (const auto& state : definition.states) {
@@ -228,9 +290,13 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
     ASSIGN_OR_RETURN(const auto text, translate("measure '" + name + "'", measure->sql));
     columns.push_back(text + " AS " + printer.Identifier(name));
   }
-  std::string sql = fmt::format("SELECT {}\nFROM (\n  SELECT {}\n  FROM {}\n  GROUP BY {}\n) AS merged",
-                                fmt::join(columns, ",\n       "), fmt::join(merged, ",\n         "), relation,
-                                fmt::join(groups, ", "));
+  std::string rows = relation;
+  if (definition.window.overlap()) {
+    ASSIGN_OR_RETURN(rows, WindowsOfPanesSql(definition, dialect, printer, relation));
+  }
+  const std::string group_by = groups.empty() ? "" : fmt::format("\n  GROUP BY {}", fmt::join(groups, ", "));
+  std::string sql = fmt::format("SELECT {}\nFROM (\n  SELECT {}\n  FROM {}{}\n) AS merged",
+                                fmt::join(columns, ",\n       "), fmt::join(merged, ",\n         "), rows, group_by);
   if (!definition.having_sql.empty()) {
     ASSIGN_OR_RETURN(const auto having, translate("HAVING", definition.having_sql));
     sql += "\nWHERE " + having;
