@@ -26,6 +26,7 @@ Run AddDemo(CLI::App& app);
 Run AddIngest(CLI::App& app);
 Run AddSimulate(CLI::App& app);
 Run AddValidate(CLI::App& app);
+Run AddTest(CLI::App& app);
 Run AddAudit(CLI::App& app);
 Run AddQuery(CLI::App& app);
 Run AddLakeCreate(CLI::App& app);

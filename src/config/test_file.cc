@@ -210,8 +210,8 @@ void ReadRows(const ConfigNode& list, const std::string& path, ReadContext& cont
   }
   for (const auto& item : list.items) {
     if (item.kind != Kind::kMap) {
-      context.findings.Add(item.place, fmt::format("{}: a row must be a mapping (columns with values), not {}", path,
-                                                   KindName(item)));
+      context.findings.Add(
+          item.place, fmt::format("{}: a row must be a mapping (columns with values), not {}", path, KindName(item)));
       continue;
     }
     expected.rows.push_back(ToValue(item));
@@ -239,7 +239,8 @@ std::vector<ExpectedRows> ReadExpectedByName(Section& expect, const std::string&
   if (node == nullptr) return all;
   const std::string path = expect.path() + "." + key;
   if (node->kind != Kind::kMap) {
-    expect.AddFinding(node->place, fmt::format("{} must be a mapping (names with rows), not {}", path, KindName(*node)));
+    expect.AddFinding(node->place,
+                      fmt::format("{} must be a mapping (names with rows), not {}", path, KindName(*node)));
   }
   for (const auto& entry : node->entries) {
     auto expected = ReadExpected(entry.value, entry.key, path + "." + entry.key, expect.context());
@@ -279,9 +280,9 @@ PipelineTest ReadTest(Section& section) {
                                                    expect.path()));
   }
   if (test.error && (expect.Has("tables") || expect.Has("aggregates") || expect.Has("dead_letters"))) {
-    section.AddFinding(expect.place(),
-                       fmt::format("{}: a pipeline that stops has no rows to look at; error stands alone",
-                                   expect.path()));
+    section.AddFinding(
+        expect.place(),
+        fmt::format("{}: a pipeline that stops has no rows to look at; error stands alone", expect.path()));
   }
   expect.Finish();
   section.Finish();

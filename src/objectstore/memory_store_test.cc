@@ -30,7 +30,8 @@ TEST(MemoryStore, OfManyWritersOneWinsAndNothingIsReplaced) {
   for (int i = 0; i < 8; ++i) {
     writers.emplace_back([&, i] {
       for (int n = 0; n < 100; ++n) {
-        const auto outcome = store->PutIfAbsent("log/" + std::to_string(n), std::string(10, static_cast<char>('a' + i)));
+        const auto outcome =
+            store->PutIfAbsent("log/" + std::to_string(n), std::string(10, static_cast<char>('a' + i)));
         if (outcome.ok() && *outcome == PutOutcome::kCreated) ++created;
       }
     });
