@@ -32,9 +32,9 @@ Result<std::optional<trial::Trial>> RunFile(const std::string& path) {
   auto plan = pipeline::MakePlan(std::move(loaded.config));
   if (!plan.ok()) {
     const auto& place = tests.file.pipeline_place;
-    complain({{path, place.line, place.column,
-               fmt::format("{}: {}; a variable without a value may be why", tests.file.pipeline,
-                           plan.status().message())}});
+    complain(
+        {{path, place.line, place.column,
+          fmt::format("{}: {}; a variable without a value may be why", tests.file.pipeline, plan.status().message())}});
     return std::nullopt;
   }
   ASSIGN_OR_RETURN(auto trial, trial::RunTests(tests.file, *std::move(plan)));
@@ -68,7 +68,8 @@ Run AddTest(CLI::App& app) {
     }
     const char* const no_color = std::getenv("NO_COLOR");
     const bool colors = ::isatty(STDOUT_FILENO) != 0 && (no_color == nullptr || *no_color == '\0');
-    const std::string report = options->output == "json" ? trial::ReportJson(trials) : trial::ReportText(trials, colors);
+    const std::string report =
+        options->output == "json" ? trial::ReportJson(trials) : trial::ReportText(trials, colors);
     if (!trials.empty()) std::fputs(report.c_str(), stdout);
     return !valid ? kBadConfiguration : passed ? kOk : kFailed;
   };

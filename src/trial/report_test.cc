@@ -15,23 +15,20 @@ using ::testing::Not;
 Trial SomeTrial() {
   using Kind = Difference::Kind;
   return {.file = "t.yaml",
-          .verdicts = {{"good", {3, 5}, {}},
-                       {"bad",
-                        {8, 5},
-                        {{Kind::kDiffers,
-                          "tables.t",
-                          {14, 9},
-                          {{"id", "1", "1", true}, {"amount", "2.50", "2.05", false}},
-                          ""},
-                         {Kind::kMissing, "tables.t", {15, 9}, {{"id", "2", std::nullopt, false}}, ""},
-                         {Kind::kUnexpected,
-                          "tables.t",
-                          {13, 9},
-                          {{"id", std::nullopt, "3", false},
-                           {"_topic", std::nullopt, "\"events\"", false},
-                           {"_offset", std::nullopt, "0", false}},
-                          ""},
-                         {Kind::kOther, "error", {8, 5}, {}, "the pipeline stops: \"x\""}}}},
+          .verdicts =
+              {{"good", {3, 5}, {}},
+               {"bad",
+                {8, 5},
+                {{Kind::kDiffers, "tables.t", {14, 9}, {{"id", "1", "1", true}, {"amount", "2.50", "2.05", false}}, ""},
+                 {Kind::kMissing, "tables.t", {15, 9}, {{"id", "2", std::nullopt, false}}, ""},
+                 {Kind::kUnexpected,
+                  "tables.t",
+                  {13, 9},
+                  {{"id", std::nullopt, "3", false},
+                   {"_topic", std::nullopt, "\"events\"", false},
+                   {"_offset", std::nullopt, "0", false}},
+                  ""},
+                 {Kind::kOther, "error", {8, 5}, {}, "the pipeline stops: \"x\""}}}},
           .findings = {}};
 }
 

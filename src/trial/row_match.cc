@@ -31,7 +31,7 @@ std::size_t NumFitting(const ExpectedRow& expected, const std::vector<std::strin
 }
 
 ExpectedRow ToExpectedRow(const config::TestValue& row, const TextRows& found, const std::string& where,
-                                         std::vector<Misfit>& misfits) {
+                          std::vector<Misfit>& misfits) {
   std::vector<std::string> names;
   for (const auto& column : found.columns) names.push_back(column.name);
   ExpectedRow expected;
@@ -134,11 +134,8 @@ std::vector<Difference> MatchRows(const config::ExpectedRows& expected, const Te
   if (expected.contains) return differences;
   for (std::size_t f = 0; f < taken.size(); ++f) {
     if (taken[f]) continue;
-    Difference difference{.kind = Difference::Kind::kUnexpected,
-                          .where = where,
-                          .place = expected.place,
-                          .cells = {},
-                          .detail = {}};
+    Difference difference{
+        .kind = Difference::Kind::kUnexpected, .where = where, .place = expected.place, .cells = {}, .detail = {}};
     for (std::size_t c = 0; c < found.columns.size(); ++c) {
       difference.cells.push_back({found.columns[c].name, std::nullopt, found.rows[f][c], false});
     }

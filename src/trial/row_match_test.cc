@@ -59,9 +59,9 @@ TEST(RowMatch, FindsAWayToMatchAllRows) {
   std::vector<Misfit> misfits;
   const config::ExpectedRows expected{
       .rows = {Row({{"a", "1"}}, 1), Row({{"a", "1"}, {"b", "2"}}, 2), Row({{"b", "3"}}, 3)}};
-  EXPECT_THAT(Told(MatchRows(expected, Found({{"1", "2", "null"}, {"1", "3", "null"}, {"1", "3", "null"}}), "t",
-                             misfits)),
-              IsEmpty());
+  EXPECT_THAT(
+      Told(MatchRows(expected, Found({{"1", "2", "null"}, {"1", "3", "null"}, {"1", "3", "null"}}), "t", misfits)),
+      IsEmpty());
   EXPECT_THAT(misfits, IsEmpty());
 }
 

@@ -29,8 +29,8 @@ std::vector<model::FetchedRecords> ToFetches(const config::PipelineTest& test, c
   std::vector<model::FetchedRecords> fetches;
   for (const auto& record : test.records) {
     if (!record.topic && topics.size() != 1) {
-      misfits.push_back({record.place, fmt::format("the record names no topic; the pipeline reads {}",
-                                                   fmt::join(topics, ", "))});
+      misfits.push_back(
+          {record.place, fmt::format("the record names no topic; the pipeline reads {}", fmt::join(topics, ", "))});
       continue;
     }
     const TopicPartition source{record.topic.value_or(topics.front()), record.partition};

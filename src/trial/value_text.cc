@@ -106,9 +106,9 @@ Result<std::string> TimeText(const config::TestValue& value, const arrow::DataTy
 
 Result<std::string> DateText(const config::TestValue& value, const arrow::DataType& type) {
   std::int64_t time = 0;
-  const bool is_date = value.text.size() == std::string_view("2026-01-31").size() &&
-                       arrow::internal::ParseTimestampISO8601(value.text.data(), value.text.size(),
-                                                              arrow::TimeUnit::SECOND, &time);
+  const bool is_date =
+      value.text.size() == std::string_view("2026-01-31").size() &&
+      arrow::internal::ParseTimestampISO8601(value.text.data(), value.text.size(), arrow::TimeUnit::SECOND, &time);
   if (!is_date) return Unfit(value, type);
   return Quoted(value.text);
 }
@@ -137,7 +137,8 @@ Result<std::string> StructText(const config::TestValue& value, const arrow::Stru
     const auto found = std::find_if(value.entries.begin(), value.entries.end(),
                                     [&field](const auto& entry) { return entry.first == field->name(); });
     const config::TestValue null;
-    ASSIGN_OR_RETURN(const auto text, ExpectedText(found == value.entries.end() ? null : found->second, *field->type()));
+    ASSIGN_OR_RETURN(const auto text,
+                     ExpectedText(found == value.entries.end() ? null : found->second, *field->type()));
     out += Quoted(field->name()) + ":" + text;
   }
   return out + "}";
@@ -175,7 +176,7 @@ Result<std::vector<std::string>> ValueTexts(const std::shared_ptr<arrow::Array>&
 
 Result<std::string> ExpectedText(const config::TestValue& value, const arrow::DataType& type) {
   if (value.kind == Kind::kNull) return "null";
-  const Kind wanted = type.id() == arrow::Type::LIST                                          ? Kind::kList
+  const Kind wanted = type.id() == arrow::Type::LIST                                      ? Kind::kList
                       : type.id() == arrow::Type::STRUCT || type.id() == arrow::Type::MAP ? Kind::kMapping
                                                                                           : Kind::kScalar;
   if (value.kind != wanted) {

@@ -74,8 +74,8 @@ TEST(ValueText, ExpectedIsAsFound) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
-    const auto batch = testing::BatchFromJson(arrow::schema({arrow::field("v", c.type)}),
-                                              "[{\"v\": " + std::string(c.found) + "}]");
+    const auto batch =
+        testing::BatchFromJson(arrow::schema({arrow::field("v", c.type)}), "[{\"v\": " + std::string(c.found) + "}]");
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto found, ValueTexts(batch->column(0)));
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto expected, ExpectedText(c.expected, *c.type));
     EXPECT_THAT(found, ElementsAre(expected));
