@@ -29,6 +29,7 @@ Run AddValidate(CLI::App& app);
 Run AddTest(CLI::App& app);
 Run AddAudit(CLI::App& app);
 Run AddQuery(CLI::App& app);
+Run AddTap(CLI::App& app);
 Run AddLakeCreate(CLI::App& app);
 Run AddLakeDescribe(CLI::App& app);
 Run AddLakeHistory(CLI::App& app);

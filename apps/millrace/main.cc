@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   add(app, "test", "Unit tests of pipelines: records in; rows, dead letters and aggregates out", AddTest);
   add(app, "audit", "Prove that the books of every table balance over its whole history", AddAudit);
   add(app, "query", "Ask an aggregate, over HTTP or straight from the lake", AddQuery);
+  add(app, "tap", "Watch events, or what a transform makes of them, as they come into the log", AddTap);
   CLI::App* const lake = app.add_subcommand("lake", "Look at Delta tables, and after them");
   lake->require_subcommand(1);
   add(*lake, "create", "Make an empty table", AddLakeCreate);

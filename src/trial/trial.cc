@@ -1,18 +1,15 @@
 #include "trial/trial.h"
 
 #include <arrow/record_batch.h>
-#include <arrow/util/utf8.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <span>
 #include <utility>
 
-#include "base/json_text.h"
 #include "base/nearest_name.h"
-#include "query/time_expression.h"
+#include "model/readable_letters.h"
 #include "trial/rehearsal.h"
 #include "trial/value_text.h"
 
@@ -78,43 +75,10 @@ Result<TextRows> ToTextRows(const arrow::Table& table) {
   return rows;
 }
 
-// As a text if it is one, else in hexadecimal.
-std::string BytesText(const std::string& bytes) {
-  std::string shown;
-  if (arrow::util::ValidateUTF8(bytes)) {
-    shown = bytes;
-  } else {
-    for (const char c : bytes) fmt::format_to(std::back_inserter(shown), "{:02x}", static_cast<unsigned char>(c));
-  }
-  std::string out;
-  AppendJsonString(shown, out);
-  return out;
-}
-
-TextRows ToTextRows(std::span<const model::DeadLetter> letters) {
-  const auto text = arrow::utf8();
-  TextRows rows{.columns = {{"topic", text},
-                            {"partition", arrow::int32()},
-                            {"offset", arrow::int64()},
-                            {"timestamp", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC")},
-                            {"key", text},
-                            {"payload", text},
-                            {"headers", arrow::map(text, text)},
-                            {"stage", text},
-                            {"reason", text, true},
-                            {"detail", text, true}},
-                .rows = {}};
-  for (const auto& letter : letters) {
-    std::string headers = "{";
-    for (const auto& [name, value] : letter.headers) {
-      if (headers.size() > 1) headers += ',';
-      headers += BytesText(name) + ":" + (value ? BytesText(*value) : "null");
-    }
-    rows.rows.push_back({BytesText(letter.source.topic), std::to_string(letter.source.partition),
-                         std::to_string(letter.offset), BytesText(query::FormatTime(letter.timestamp)),
-                         letter.key ? BytesText(*letter.key) : "null", BytesText(letter.payload), headers + "}",
-                         BytesText(letter.stage), BytesText(letter.reason), BytesText(letter.detail)});
-  }
+Result<TextRows> ToTextRows(std::span<const model::DeadLetter> letters) {
+  ASSIGN_OR_RETURN(const auto table, arrow::Table::FromRecordBatches({model::ToReadableBatch(letters)}));
+  ASSIGN_OR_RETURN(auto rows, ToTextRows(*table));
+  for (auto& column : rows.columns) column.by_part = column.name == "reason" || column.name == "detail";
   return rows;
 }
 
@@ -130,7 +94,8 @@ class Judge {
     }
     for (const auto& expected : test.tables) RETURN_NOT_OK(CompareTable(expected, config::TableKind::kEvents));
     for (const auto& expected : test.aggregates) RETURN_NOT_OK(CompareTable(expected, config::TableKind::kAggregate));
-    Add(MatchRows(test.dead_letters, ToTextRows(outcome_.letters), "dead_letters", misfits_));
+    ASSIGN_OR_RETURN(const auto letters, ToTextRows(outcome_.letters));
+    Add(MatchRows(test.dead_letters, letters, "dead_letters", misfits_));
     return std::move(differences_);
   }
 
