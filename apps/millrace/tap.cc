@@ -67,7 +67,8 @@ Result<int> FindRelation(const pipeline::Plan& plan, const TapFlags& flags) {
     names.push_back(plan.relations[r].name);
   }
   if (wanted.empty() && names.size() == 1) return 0;
-  if (wanted.empty()) return InvalidInput("there are several inputs, name one with --input: {}", fmt::join(names, ", "));
+  if (wanted.empty())
+    return InvalidInput("there are several inputs, name one with --input: {}", fmt::join(names, ", "));
   std::string instead = DidYouMean(wanted, names);
   if (instead.empty()) instead = names.empty() ? "; it has none" : fmt::format("; it has {}", fmt::join(names, ", "));
   return InvalidInput("the pipeline has no {} '{}'{}", of_transforms ? "transform" : "input", wanted, instead);
@@ -77,11 +78,12 @@ Result<std::unique_ptr<eventlog::Consumer>> OpenReader(const config::SourceConfi
   if (const auto* kafka = std::get_if<config::KafkaSource>(&source.log)) {
     return eventlog::MakeKafkaReader(kafka->properties);
   }
-  ASSIGN_OR_RETURN(const auto log, eventlog::EmbeddedLog::OpenToRead(std::get<config::EmbeddedSource>(source.log).path));
+  ASSIGN_OR_RETURN(const auto log,
+                   eventlog::EmbeddedLog::OpenToRead(std::get<config::EmbeddedSource>(source.log).path));
   return log->NewConsumer();
 }
 
-Status WriteOut(const std::string& text) {
+Status PutOut(const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   return written ? Status::OK() : Transient("cannot write to standard output");
 }
@@ -177,7 +179,7 @@ class Tap {
     } else {
       RETURN_NOT_OK(serve::AppendNdjson(*shown, text));
     }
-    return WriteOut(text);
+    return PutOut(text);
   }
 
   const TapFlags flags_;
@@ -202,12 +204,14 @@ Run AddTap(CLI::App& app) {
   app.add_option("--set", options->overrides, "Set a key of the file: source.topics=[a]")
       ->type_name("KEY=VALUE")
       ->check(CheckKeyValue);
-  auto* const input = app.add_option("--input", options->input, "Show the events of this input; the only one if not given");
+  auto* const input =
+      app.add_option("--input", options->input, "Show the events of this input; the only one if not given");
   app.add_option("--transform", options->transform, "Show what this transform makes of them")->excludes(input);
   app.add_option("--where", options->where, "Only rows for which this DuckDB expression is true");
   app.add_flag("--dead-letters", options->dead_letters,
                "Show the records that do not become rows, with stage and reason, instead of the rows");
-  auto* const from_start = app.add_flag("--from-start", options->from_start, "Begin with what the log holds, not at its end");
+  auto* const from_start =
+      app.add_flag("--from-start", options->from_start, "Begin with what the log holds, not at its end");
   app.add_option("--last", options->last, "Begin so many records before the end of each partition")
       ->check(CLI::NonNegativeNumber)
       ->excludes(from_start);

@@ -18,7 +18,7 @@ std::string Readable(const std::string& bytes) {
   return digits;
 }
 
-Status AppendLetters(std::span<const DeadLetter> letters, arrow::RecordBatchBuilder& builder) {
+Status AppendReadable(std::span<const DeadLetter> letters, arrow::RecordBatchBuilder& builder) {
   const auto text = [&builder](int column) { return builder.GetFieldAs<arrow::StringBuilder>(column); };
   auto* headers = builder.GetFieldAs<arrow::MapBuilder>(6);
   auto* names = static_cast<arrow::StringBuilder*>(headers->key_builder());
@@ -65,7 +65,7 @@ std::shared_ptr<arrow::RecordBatch> ToReadableBatch(std::span<const DeadLetter> 
   arrow::util::InitializeUTF8();  // Once; ValidateUTF8() takes everything before.
   // Only running out of memory can fail here.
   auto builder = arrow::RecordBatchBuilder::Make(ReadableLetterSchema(), arrow::default_memory_pool()).ValueOrDie();
-  const Status appended = AppendLetters(letters, *builder);
+  const Status appended = AppendReadable(letters, *builder);
   MILLRACE_CHECK(appended.ok(), "{}", appended.ToString());
   return builder->Flush().ValueOrDie();
 }

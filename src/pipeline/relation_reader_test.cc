@@ -13,7 +13,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const std::map<model::Offset, std::optional<std::string>> kRecords = {
+const std::map<model::Offset, std::optional<std::string>> kMixedRecords = {
     {0, Row(1)}, {1, "not json"}, {2, std::nullopt}, {3, Row(-1)}, {5, Row(5, "five")}, {6, Row(6)}};
 
 std::vector<std::string> Told(const std::vector<model::DeadLetter>& letters) {
@@ -25,7 +25,7 @@ std::vector<std::string> Told(const std::vector<model::DeadLetter>& letters) {
 TEST(RelationReader, ShowsTheEventsOfAnInput) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto plan, MakePlan(TestConfig()));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, RelationReader::Make(plan, 0));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto made, reader->Read(Fetched({0, 7}, kRecords)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto made, reader->Read(Fetched({0, 7}, kMixedRecords)));
   EXPECT_EQ(made.rows->num_rows(), 4);
   EXPECT_TRUE(made.rows->schema()->Equals(*reader->schema()));
   EXPECT_THAT(Told(made.letters), ElementsAre("decode 1"));
@@ -36,12 +36,12 @@ TEST(RelationReader, ShowsTheEventsOfAnInput) {
 TEST(RelationReader, ShowsWhatTheShardMakesOfATransform) {
   TestPipeline pipeline;
   pipeline.Start();
-  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 7}, kRecords)));
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 7}, kMixedRecords)));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sealed, pipeline.shard().Seal(kCleaned, 1));
   const auto& ledger = sealed.partitions.at(kSource).ledger;
 
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, RelationReader::Make(pipeline.shared_plan(), 1));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto made, reader->Read(Fetched({0, 7}, kRecords)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto made, reader->Read(Fetched({0, 7}, kMixedRecords)));
   EXPECT_EQ(made.rows->num_rows(), ledger.written);
   EXPECT_EQ(made.filtered, ledger.filtered);
   EXPECT_EQ(made.tombstones, ledger.tombstones);

@@ -16,17 +16,17 @@
 namespace millrace::trial {
 namespace {
 
-using Kind = config::TestValue::Kind;
+using ValueKind = config::TestValue::Kind;
 
-std::string_view KindName(Kind kind) {
+std::string_view NameOf(ValueKind kind) {
   switch (kind) {
-    case Kind::kNull:
+    case ValueKind::kNull:
       return "null";
-    case Kind::kScalar:
+    case ValueKind::kScalar:
       return "a single value";
-    case Kind::kList:
+    case ValueKind::kList:
       return "a list";
-    case Kind::kMapping:
+    case ValueKind::kMapping:
       return "a mapping";
   }
   return "a value";
@@ -148,7 +148,7 @@ Result<std::string> MapText(const config::TestValue& value, const arrow::MapType
   std::string out = "{";
   for (const auto& [name, expected] : value.entries) {
     if (out.size() > 1) out += ',';
-    const config::TestValue key{.kind = Kind::kScalar, .place = {}, .text = name, .items = {}, .entries = {}};
+    const config::TestValue key{.kind = ValueKind::kScalar, .place = {}, .text = name, .items = {}, .entries = {}};
     ASSIGN_OR_RETURN(auto key_text, ExpectedText(key, *type.key_type()));
     if (type.key_type()->id() != arrow::Type::STRING) key_text = Quoted(key_text);
     ASSIGN_OR_RETURN(const auto text, ExpectedText(expected, *type.item_type()));
@@ -175,13 +175,12 @@ Result<std::vector<std::string>> ValueTexts(const std::shared_ptr<arrow::Array>&
 }
 
 Result<std::string> ExpectedText(const config::TestValue& value, const arrow::DataType& type) {
-  if (value.kind == Kind::kNull) return "null";
-  const Kind wanted = type.id() == arrow::Type::LIST                                      ? Kind::kList
-                      : type.id() == arrow::Type::STRUCT || type.id() == arrow::Type::MAP ? Kind::kMapping
-                                                                                          : Kind::kScalar;
+  if (value.kind == ValueKind::kNull) return "null";
+  const ValueKind wanted = type.id() == arrow::Type::LIST                                      ? ValueKind::kList
+                           : type.id() == arrow::Type::STRUCT || type.id() == arrow::Type::MAP ? ValueKind::kMapping
+                                                                                               : ValueKind::kScalar;
   if (value.kind != wanted) {
-    return InvalidInput("{} is not a value of {}, which is {}", KindName(value.kind), type.ToString(),
-                        KindName(wanted));
+    return InvalidInput("{} is not a value of {}, which is {}", NameOf(value.kind), type.ToString(), NameOf(wanted));
   }
   switch (type.id()) {
     case arrow::Type::LIST:
