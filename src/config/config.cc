@@ -44,12 +44,6 @@ bool CheckName(const std::string& name, std::string_view what, bool hyphens, con
   return good;
 }
 
-bool ParseRfc3339(const std::string& text, UnixMicros& time) {
-  bool has_zone = false;
-  return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &time, &has_zone) &&
-         has_zone;
-}
-
 // An embedded log makes topics with the partitions of the configuration, but those that are there keep theirs.
 std::optional<int> KnownPartitions(const SourceConfig& config) {
   const auto* embedded = std::get_if<EmbeddedSource>(&config.log);
@@ -104,7 +98,8 @@ void ReadStart(Section& source, SourceConfig& config) {
     start.AddFinding(node->place, "source.start must be earliest, latest, {timestamp: ...} or {offsets: {...}}");
   } else if (timestamp_node != nullptr) {
     StartTimestamp from;
-    if (ParseRfc3339(timestamp, from.time)) {
+    if (const auto time = ParseRfc3339(timestamp)) {
+      from.time = *time;
       config.start = from;
     } else {
       start.AddFinding(timestamp_node->place,
@@ -526,19 +521,33 @@ LoadedConfig LoadConfigText(const std::string& text, const std::string& file_nam
   return LoadTraced(text, file_name, options, known_keys);
 }
 
-LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
+std::optional<UnixMicros> ParseRfc3339(const std::string& text) {
+  UnixMicros time = 0;
+  bool has_zone = false;
+  const bool parsed =
+      arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &time, &has_zone);
+  return parsed && has_zone ? std::optional(time) : std::nullopt;
+}
+
+std::optional<std::string> ReadConfigText(const std::string& path, std::vector<Finding>& findings) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
-    return {.config = {}, .flow = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
+    findings.push_back({path, 0, 0, "this is a folder, not a file"});
+    return std::nullopt;
   }
   std::ifstream in(path, std::ios::binary);
-  const std::string text(std::istreambuf_iterator<char>(in), {});
+  std::string text(std::istreambuf_iterator<char>(in), {});
   if (!in.is_open() || in.bad()) {
-    return {.config = {},
-            .flow = {},
-            .findings = {{path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)}}};
+    findings.push_back({path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)});
+    return std::nullopt;
   }
-  return LoadConfigText(text, path, options);
+  return text;
+}
+
+LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
+  LoadedConfig loaded;
+  const auto text = ReadConfigText(path, loaded.findings);
+  return text ? LoadConfigText(*text, path, options) : loaded;
 }
 
 }  // namespace millrace::config

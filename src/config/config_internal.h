@@ -1,9 +1,11 @@
 /// Between reading the configuration (config.cc) and planning what it comes to (dataflow.cc).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "config/load.h"
 #include "config/section_internal.h"
 
@@ -30,6 +32,12 @@ struct ConfigNodes {
   std::vector<Table> tables;
   std::vector<Transform> aggregates;
 };
+
+/// The whole file; nullopt, and why as a finding, if it cannot be read.
+std::optional<std::string> ReadConfigText(const std::string& path, std::vector<Finding>& findings);
+
+/// nullopt: not a time, or without its zone.
+std::optional<UnixMicros> ParseRfc3339(const std::string& text);
 
 /// decode: and its columns.
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes);
