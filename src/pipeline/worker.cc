@@ -47,6 +47,7 @@ Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consu
       options_(options),
       budget_(MemoryBudget::Make(plan_->config.limits.memory)),
       answer_budget_(MemoryBudget::Make(plan_->config.limits.memory)),
+      dedupe_budget_(MemoryBudget::Make(plan_->config.limits.memory / 2)),
       consumer_(std::move(consumer)),
       io_pool_(std::clamp(plan_->tables.size(), kIoThreadsMin, kIoThreadsMax)),
       seal_mutex_(control_.get_executor()),
@@ -81,6 +82,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
     auto thread = std::make_unique<ShardThread>();
     ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, stores,
                                                 {.budget = worker->budget_,
+                                                 .dedupe_budget = worker->dedupe_budget_,
                                                  .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards)}));
     thread->open_rows = std::make_unique<std::atomic<std::int64_t>[]>(worker->plan_->tables.size());
     worker->shards_.push_back(std::move(thread));
@@ -320,7 +322,10 @@ void Worker::Backpressure() {
   backlog_memory_.Set(backlog);
   const std::int64_t used_by_answers = answer_budget_->used();
   status_.memory_used = budget_->used() + used_by_answers;
-  const Pressure pressure = PressureOf(budget_->used(), budget_->limit() - used_by_answers, is_behind);
+  // What dedupe remembers stays, whatever is committed: the rest has the rest.
+  const std::int64_t remembered = dedupe_budget_->used();
+  const Pressure pressure =
+      PressureOf(budget_->used() - remembered, budget_->limit() - remembered - used_by_answers, is_behind);
   if (pressure.cut) {
     for (int t = 0; t < plan_->num_data_tables(); ++t) RequestCut(t);
   }
@@ -370,7 +375,10 @@ asio::awaitable<Status> Worker::HandleFailure(eventlog::Failed failed) {
   }
   const auto owned = failed.source ? owned_.find(*failed.source) : owned_.end();
   if (kind != ErrorKind::kCorrupt || owned == owned_.end()) co_return failed.status;
-  if (plan_->config.source.on_retention_gap == config::OnRetentionGap::kStop) co_return failed.status;
+  // Nothing is lost yet of what is read for dedupe alone.
+  const bool may_be_gone = plan_->config.source.on_retention_gap == config::OnRetentionGap::kRecord ||
+                           owned->second.next < owned->second.taken_from;
+  if (!may_be_gone) co_return failed.status;
   // Has retention overtaken us? Starting again records the gap. What is in memory cannot be read again: it goes first.
   const auto next = owned->second.next;
   const auto ask = [this, source = *failed.source] { return consumer_->Bounds({source}, kLogTimeout); };
@@ -425,6 +433,7 @@ bool Worker::AtEnd() const {
 // ---- Partitions come and go -------------------------------------------------------------------------------------
 
 std::vector<TablePosition> Worker::PositionsOf(const model::TopicPartition& source) const {
+  const bool is_deduplicated = plan_->inputs[plan_->InputOf(source.topic)].dedupe.has_value();
   std::vector<TablePosition> positions;
   for (int t = 0; t < plan_->num_data_tables(); ++t) {
     const auto& state = *tables_[t];
@@ -432,7 +441,8 @@ std::vector<TablePosition> Worker::PositionsOf(const model::TopicPartition& sour
     positions.push_back({.table = state.status.name,
                          .next = state.progress.NextOffset(*snapshot, source),
                          .begun = state.progress.BooksBeginAt(*snapshot, source),
-                         .knows_topic = state.progress.KnowsTopic(*snapshot, source.topic)});
+                         .knows_topic = state.progress.KnowsTopic(*snapshot, source.topic),
+                         .dedupe_from = is_deduplicated ? state.progress.DedupeFrom(*snapshot, source) : std::nullopt});
   }
   return positions;
 }
@@ -472,6 +482,7 @@ asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> Wor
     CO_ASSIGN_OR_RETURN(plans[source], PlanStart(plan_->config.source, source, PositionsOf(source), bounds.at(source),
                                                  resolved[source]));
     for (const auto& gap : plans[source].gaps) spdlog::warn("{}", gap);
+    if (plans[source].forgotten_repeats) Note(Transient("{}", *plans[source].forgotten_repeats));
   }
   co_return plans;
 }
@@ -568,13 +579,13 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
 
   const auto& letters = *tables_.back();
   const auto letters_snapshot = letters.table->snapshot();
-  model::OffsetVector lowest;
+  model::OffsetVector read_from;
   model::OffsetRanges read_again;
   std::map<model::TopicPartition, Shard::PartitionStart> starts;
   for (const auto& [source, plan] : plans) {
     auto& start = starts[source];
     start.source = source;
-    lowest[source] = plan.lowest;
+    start.read_from = read_from[source] = plan.read_from;
     model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
     std::map<std::string, model::Offset> lowest_of_stage;
     for (int t = 0; t < plan_->num_data_tables(); ++t) {
@@ -611,7 +622,7 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
       fence[id] = letters_snapshot->TxnVersion(id);
     }
     letters_.Start(fence);
-    if (known_to > plan.lowest) read_again[source] = {plan.lowest, known_to};
+    if (known_to > plan.read_from) read_again[source] = {plan.read_from, known_to};
   }
   if (!read_again.empty()) {
     const auto read = [&letters, read_again] { return ReadEarlierJudgements(*letters.table, read_again); };
@@ -621,14 +632,15 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
       starts.at(source).earlier = std::make_shared<const EarlierJudgements>(std::move(earlier));
     }
   }
-  const auto start_reading = [this, lowest] { return consumer_->Start(lowest); };
+  const auto start_reading = [this, read_from] { return consumer_->Start(read_from); };
   CO_ASSIGN_OR_RETURN(const auto generation, co_await AskLog(start_reading));
   assigned_once_ = true;
   for (auto& [source, start] : starts) {
     auto& owned = owned_[source];
     owned.shard = static_cast<int>((std::hash<std::string>()(source.topic) + source.partition) % shards_.size());
     owned.generation = generation;
-    owned.next = lowest.at(source);
+    owned.next = read_from.at(source);
+    owned.taken_from = plans.at(source).lowest;
     owned.reached_end = false;
     owned.paused = false;
     if (!owned.target) owned.target = bounds.at(source).end;
