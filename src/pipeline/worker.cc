@@ -36,6 +36,11 @@ constexpr std::chrono::microseconds kRevokeFlush = 10s;
 constexpr std::size_t kIoThreadsMin = 4;
 constexpr std::size_t kIoThreadsMax = 16;
 
+bool Deduplicates(const Plan& plan) {
+  return std::any_of(plan.inputs.begin(), plan.inputs.end(),
+                     [](const auto& input) { return input.dedupe.has_value(); });
+}
+
 }  // namespace
 
 void Worker::ShardThread::Measure() {
@@ -46,7 +51,7 @@ Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consu
     : plan_(std::move(plan)),
       options_(options),
       budget_(MemoryBudget::Make(plan_->config.limits.memory)),
-      answer_budget_(MemoryBudget::Make(plan_->config.limits.memory)),
+      answer_budget_(MemoryBudget::Make(plan_->config.limits.memory / (Deduplicates(*plan_) ? 2 : 1))),
       dedupe_budget_(MemoryBudget::Make(plan_->config.limits.memory / 2)),
       consumer_(std::move(consumer)),
       io_pool_(std::clamp(plan_->tables.size(), kIoThreadsMin, kIoThreadsMax)),

@@ -234,9 +234,9 @@ class Worker {
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
-  const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion.
-  const std::shared_ptr<MemoryBudget> answer_budget_;  // Both have all of limits.memory for their limit.
-  const std::shared_ptr<MemoryBudget> dedupe_budget_;  // Half of it, which is drawn from budget_ too.
+  const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion: all of limits.memory.
+  const std::shared_ptr<MemoryBudget> answer_budget_;  // All of it too; with dedupe half.
+  const std::shared_ptr<MemoryBudget> dedupe_budget_;  // Half of it; drawn from budget_ too.
 
   asio::io_context control_{1};
   std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread, or the log pool while log_busy_.
