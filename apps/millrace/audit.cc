@@ -18,13 +18,13 @@ namespace json = boost::json;
 
 std::string AuditToText(const pipeline::AuditReport& report) {
   std::vector<std::vector<std::string>> rows = {{"table", "version", "files", "read", "written", "dead letters",
-                                                 "filtered", "tombstones", "from replays", "books"}};
+                                                 "filtered", "repeats", "tombstones", "from replays", "books"}};
   for (const auto& table : report.tables) {
     rows.push_back({table.name, std::to_string(table.version), WithThousands(table.num_files),
                     WithThousands(table.totals.read), WithThousands(table.totals.written),
                     WithThousands(table.totals.dead_lettered), WithThousands(table.totals.filtered),
-                    WithThousands(table.totals.tombstones), WithThousands(table.replays.written),
-                    table.findings.empty() ? "balance" : "DO NOT BALANCE"});
+                    WithThousands(table.totals.deduplicated), WithThousands(table.totals.tombstones),
+                    WithThousands(table.replays.written), table.findings.empty() ? "balance" : "DO NOT BALANCE"});
   }
   std::string text = RenderTable(rows);
   for (const auto& table : report.tables) {

@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "commands.h"
+#include "flag_checks.h"
 #include "objectstore/object_store.h"
 #include "payload_text.h"
 #include "pipeline/letter_scan.h"

@@ -19,6 +19,7 @@
 #include "commands.h"
 #include "eventlog/embedded/embedded_log.h"
 #include "eventlog/kafka/kafka_log.h"
+#include "flag_checks.h"
 #include "model/readable_letters.h"
 #include "pipeline/relation_reader.h"
 #include "query/row_filter.h"
@@ -92,8 +93,7 @@ class Tap {
  public:
   explicit Tap(const TapFlags& flags) : flags_(flags) {}
 
-  Status Open(config::PipelineConfig config) {
-    ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
+  Status Open(const std::shared_ptr<const pipeline::Plan>& plan) {
     ASSIGN_OR_RETURN(const int relation, FindRelation(*plan, flags_));
     ASSIGN_OR_RETURN(relation_, pipeline::RelationReader::Make(plan, relation));
     if (!flags_.where.empty()) {
@@ -213,10 +213,10 @@ Run AddTap(CLI::App& app) {
   auto* const from_start =
       app.add_flag("--from-start", options->from_start, "Begin with what the log holds, not at its end");
   app.add_option("--last", options->last, "Begin so many records before the end of each partition")
-      ->check(CLI::NonNegativeNumber)
+      ->check(WholeNumber(0))
       ->excludes(from_start);
   app.add_flag("--until-end", options->until_end, "Stop at the end offsets seen at the start");
-  app.add_option("--limit", options->limit, "Stop after so many rows")->check(CLI::PositiveNumber);
+  app.add_option("--limit", options->limit, "Stop after so many rows")->check(WholeNumber(1));
   app.add_option("--for", options->duration, "Stop after this time, such as 10s")->check([](const std::string& text) {
     return ParseDuration(text).ok() ? std::string() : "expected a time such as 10s, not '" + text + "'";
   });
@@ -226,10 +226,10 @@ Run AddTap(CLI::App& app) {
   return [options] {
     std::optional<steady_clock::time_point> deadline;
     if (!options->duration.empty()) deadline = steady_clock::now() + *ParseDuration(options->duration);
-    auto config = LoadConfigOrComplain(options->config, options->overrides, ReadsLog::kYes);
-    if (!config) return kBadConfiguration;
+    const auto plan = LoadPlanOrComplain(options->config, options->overrides, ReadsLog::kYes);
+    if (plan == nullptr) return kBadConfiguration;
     Tap tap(*options);
-    const Status opened = tap.Open(*std::move(config));
+    const Status opened = tap.Open(plan);
     if (!opened.ok()) return Complain(opened, kUsage);
     const Status done = tap.Run(deadline);
     std::fprintf(stderr, "%s\n", tap.Summary().c_str());

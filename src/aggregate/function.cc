@@ -33,8 +33,16 @@ std::vector<Function> Variances();
 namespace {
 
 std::vector<Function> MakeAllFunctions() {
-  std::vector<Function> functions = {ApproxCountDistinct(), ApproxQuantile(), ApproxTopK(), Average(), Count(),
-                                     CountIf(),             Max(),            Min(),        Product(), Sum()};
+  std::vector<Function> functions = {ApproxCountDistinct(),
+                                     ApproxQuantile(),
+                                     ApproxTopK(),
+                                     Average(),
+                                     Count(),
+                                     CountIf(),
+                                     Max(),
+                                     Min(),
+                                     Product(),
+                                     Sum()};
   for (const auto& family : {ArgMinAndMax(), Bitwise(), Covariances(), Distinct(), FirstAndLast(), Histograms(),
                              KahanSums(), Lists(), Logical(), Moments(), Variances()}) {
     functions.insert(functions.end(), family.begin(), family.end());

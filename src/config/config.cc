@@ -301,6 +301,19 @@ void ReadEventTime(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   if (root.Find("event_time") != nullptr) config.event_time = std::move(event_time);
 }
 
+void ReadDedupe(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  auto section = root.Child("dedupe");
+  DedupeConfig dedupe;
+  const auto* by = section.Require("by");
+  nodes.dedupe_by = section.TextList("by", dedupe.by);
+  section.Duration("within", std::chrono::seconds(1), dedupe.within);
+  section.Finish();
+  if (by != nullptr && by->kind == ConfigNode::Kind::kSequence && by->items.empty()) {
+    section.AddFinding(by->place, "dedupe.by names no column");
+  }
+  if (root.Find("dedupe") != nullptr) config.dedupe = std::move(dedupe);
+}
+
 // The part of an s3:// URI after the scheme is a bucket and perhaps a prefix.
 bool IsS3Place(const std::string& rest) {
   const std::string bucket = rest.substr(0, rest.find('/'));
@@ -474,6 +487,7 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
   if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config, nodes);
   if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
   ReadEventTime(root, config, nodes);
+  ReadDedupe(root, config, nodes);
   ReadTransforms(root, config, nodes);
   ReadTables(root, config, nodes);
   ReadAggregates(root, config, nodes);

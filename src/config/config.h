@@ -56,6 +56,11 @@ struct EventTimeConfig {
   std::chrono::microseconds max_future = std::chrono::minutes(5);
 };
 
+struct DedupeConfig {
+  std::vector<std::string> by;                                ///< Columns of the events; at least one.
+  std::chrono::microseconds within = std::chrono::hours(24);  ///< Of event time; at least a second.
+};
+
 struct TransformConfig {
   std::string name;
   std::string sql;
@@ -146,6 +151,7 @@ struct PipelineConfig {
   ingest::DecodeSpec decode;
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
   std::optional<EventTimeConfig> event_time;
+  std::optional<DedupeConfig> dedupe;  ///< Needs event_time.
   std::vector<TransformConfig> transforms;
   std::vector<TableConfig> tables;
   std::vector<AggregateConfig> aggregates;

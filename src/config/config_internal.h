@@ -28,6 +28,7 @@ struct ConfigNodes {
   const ConfigNode* columns =
       nullptr;  ///< decode.columns; set if nothing is wrong there: SQL can be planned against it.
   const ConfigNode* event_time_column = nullptr;
+  std::vector<const ConfigNode*> dedupe_by;  ///< As DedupeConfig::by.
   std::vector<Transform> transforms;
   std::vector<Table> tables;
   std::vector<Transform> aggregates;

@@ -182,6 +182,7 @@ class Planner {
     input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
     const auto schema = ingest::EventSchema(input.decode);
     PlanEventTime(*schema, input);
+    PlanDedupe(*schema, input);
     auto origin = OriginOfEvents(input.decode, *schema);
     flow_.inputs.push_back(std::move(input));
     AddRelation({.name = kOnlyInput, .schema = schema, .origin = std::move(origin)});
@@ -203,6 +204,33 @@ class Planner {
     } else {
       input.event_time_column = column;
     }
+  }
+
+  void PlanDedupe(const arrow::Schema& events, InputPlan& input) {
+    if (!config_.dedupe || nodes_.dedupe_by.empty()) return;
+    if (!input.event_time) {
+      return Add(*nodes_.dedupe_by.front(), "dedupe: 'within' is of event time, and there is no event_time");
+    }
+    process::DedupeRule rule{
+        .key_columns = {}, .time_column = input.event_time_column, .within = config_.dedupe->within};
+    const int num_declared = static_cast<int>(input.decode.columns.size());
+    for (std::size_t i = 0; i < config_.dedupe->by.size(); ++i) {
+      const auto& name = config_.dedupe->by[i];
+      const auto& node = *nodes_.dedupe_by[i];
+      const int column = events.GetFieldIndex(name);
+      if (column < 0 || column >= num_declared) {
+        std::vector<std::string> names;
+        for (const auto& declared : input.decode.columns) names.push_back(declared.name);
+        Add(node, fmt::format("dedupe.by: there is no column '{}' in decode.columns{}", name, DidYouMean(name, names)));
+      } else if (!process::CanBeKey(*events.field(column)->type())) {
+        Add(node, fmt::format("dedupe.by: '{}' is a list, which cannot be a key", name));
+      } else if (std::find(rule.key_columns.begin(), rule.key_columns.end(), column) != rule.key_columns.end()) {
+        Add(node, fmt::format("dedupe.by: '{}' is here twice", name));
+      } else {
+        rule.key_columns.push_back(column);
+      }
+    }
+    if (rule.key_columns.size() == config_.dedupe->by.size()) input.dedupe = std::move(rule);
   }
 
   void AddSqlFinding(const ConfigNode& node, const std::string& sql, const Status& status) {
@@ -441,6 +469,7 @@ ConfigNodes NodesInCode(const PipelineConfig& config) {
   static const ConfigNode kNowhere{};
   ConfigNodes nodes;
   nodes.pipeline = nodes.embedded_path = nodes.columns = nodes.event_time_column = &kNowhere;
+  if (config.dedupe) nodes.dedupe_by.assign(config.dedupe->by.size(), &kNowhere);
   nodes.transforms.assign(config.transforms.size(), {&kNowhere, &kNowhere});
   nodes.aggregates.assign(config.aggregates.size(), {&kNowhere, &kNowhere});
   for (const auto& table : config.tables) {

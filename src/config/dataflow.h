@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "ingest/decode_spec.h"
 #include "process/aggregate_plan.h"
+#include "process/deduplicator.h"
 #include "process/row_origin.h"
 
 namespace millrace::config {
@@ -30,6 +31,7 @@ struct InputPlan {
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
   std::optional<EventTimeConfig> event_time;
   int event_time_column = -1;  ///< Of event_time, in the events; -1: none is configured.
+  std::optional<process::DedupeRule> dedupe;
 };
 
 /// A named stream of batches: the events of an input, or a transform of another relation, its parent, which always has

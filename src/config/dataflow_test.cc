@@ -62,6 +62,22 @@ TEST(Dataflow, ValuesOfAGroupAreLimitedByTheConfiguration) {
   EXPECT_EQ(flow.tables[kSums].aggregate->definition.group_values_max, 7);
 }
 
+TEST(Dataflow, DedupeKnowsItsColumnsAndNeedsEventTime) {
+  auto config = TestConfig();
+  EXPECT_FALSE(PlanDataflow(config).ValueOrDie().inputs.at(0).dedupe.has_value());
+  config.dedupe = DedupeConfig{.by = {"txt", "id"}, .within = std::chrono::hours(2)};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  const auto& rule = flow.inputs.at(0).dedupe.value();
+  EXPECT_THAT(rule.key_columns, ElementsAre(1, 0));
+  EXPECT_EQ(rule.time_column, 2);
+  EXPECT_EQ(rule.within, std::chrono::hours(2));
+  config.event_time.reset();
+  config.aggregates.clear();
+  const auto refused = PlanDataflow(config);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused.status());
+  EXPECT_THAT(refused.status().message(), HasSubstr("there is no event_time"));
+}
+
 TEST(Dataflow, TransformsMayBeWrittenInAnyOrder) {
   auto config = TestConfig();
   config.transforms.insert(config.transforms.begin(), {"late", "SELECT id FROM clean WHERE id > 5"});

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "config/config.h"
+#include "config/load.h"
 #include "model/topic_partition.h"
 
 namespace millrace::config {

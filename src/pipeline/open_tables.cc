@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/log.h"
 #include "delta/schema_change.h"
 #include "pipeline/aggregate_meaning.h"
 
@@ -44,18 +45,20 @@ Status CheckSchema(const config::TablePlan& plan, const delta::Snapshot& snapsho
   return Status::OK();
 }
 
+Result<MeaningComparison> CompareMeaning(const config::TablePlan& plan, const delta::Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const auto kept, MeaningIn(snapshot.metadata.configuration));
+  if (!kept) return MeaningComparison{};
+  return Compare(*kept, MeaningOf(*plan.aggregate, plan.origin));
+}
+
 Status CheckMeaning(const config::TablePlan& plan, const objectstore::ObjectStore& store,
                     const delta::Snapshot& snapshot) {
-  const auto property = snapshot.metadata.configuration.find(kAggregateProperty);
-  if (property == snapshot.metadata.configuration.end()) return Status::OK();
-  ASSIGN_OR_RETURN(const auto kept, FromProperty(property->second));
-  const std::string difference =
-      Difference(kept, IsByColumns(kept) ? MeaningByColumns(*plan.aggregate) : MeaningOf(*plan.aggregate, plan.origin));
-  if (difference.empty()) return Status::OK();
+  ASSIGN_OR_RETURN(const auto comparison, CompareMeaning(plan, snapshot));
+  if (comparison.verdict != MeaningComparison::Verdict::kAnother) return Status::OK();
   return InvalidInput(
       "the rows in the lake were made by another definition: {}. Both would be merged into wrong answers. Give the "
       "aggregate a new name, or move {} away: either table is then made anew from what the log holds",
-      difference, store.uri());
+      comparison.difference, store.uri());
 }
 
 Status CheckTable(const config::TablePlan& plan, const delta::Table& table) {
@@ -68,7 +71,7 @@ delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
                                .partition_columns = plan.partition_columns,
                                .configuration = plan.properties,
                                .name = plan.name};
-  if (plan.aggregate) options.configuration[kAggregateProperty] = ToProperty(MeaningOf(*plan.aggregate, plan.origin));
+  if (plan.aggregate) options.configuration.merge(ToProperties(MeaningOf(*plan.aggregate, plan.origin)));
   return options;
 }
 
@@ -99,17 +102,19 @@ Result<OpenTable> Create(const Plan& plan, int index, const std::shared_ptr<obje
   return WithProgress(plan, std::move(table));
 }
 
-/// A table of before keeps the meaning that it was found to have, whole.
+/// The table keeps what its newest rows mean.
 Status Complete(const config::TablePlan& plan, delta::Table& table) {
   if (plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(delta::AddColumns(table, plan.schema->fields()));
   if (!plan.aggregate) return Status::OK();
-  const auto snapshot = table.snapshot();
-  const auto property = snapshot->metadata.configuration.find(kAggregateProperty);
-  if (property != snapshot->metadata.configuration.end()) {
-    ASSIGN_OR_RETURN(const auto kept, FromProperty(property->second));
-    if (!IsByColumns(kept)) return Status::OK();
+  ASSIGN_OR_RETURN(const auto comparison, CompareMeaning(plan, *table.snapshot()));
+  if (comparison.verdict == MeaningComparison::Verdict::kFedOtherwise) {
+    spdlog::warn("aggregate {}: what feeds it was edited: {}. Its rows are made so from now on; those that it has stay",
+                 plan.name, comparison.difference);
   }
-  return delta::SetProperty(table, kAggregateProperty, ToProperty(MeaningOf(*plan.aggregate, plan.origin)));
+  for (const auto& [name, text] : ToProperties(MeaningOf(*plan.aggregate, plan.origin))) {
+    RETURN_NOT_OK(delta::SetProperty(table, name, text));
+  }
+  return Status::OK();
 }
 
 Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,

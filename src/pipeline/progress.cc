@@ -212,6 +212,11 @@ std::vector<delta::Txn> Progress::AdvanceReplay(const delta::Snapshot& snapshot,
   return txns;
 }
 
+std::optional<model::Offset> Progress::DedupeFrom(const delta::Snapshot& snapshot,
+                                                  const model::TopicPartition& source) const {
+  return snapshot.TxnVersion(WithSuffix(AppId(source), "#dedupe_from"));
+}
+
 model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot) const {
   std::set<std::string> topics(topics_.begin(), topics_.end());
   const std::string markers = MarkerId("");
@@ -245,6 +250,10 @@ std::vector<delta::Txn> Progress::Advance(const delta::Snapshot& snapshot, const
     if (part.ledger.*field.member != 0) put(field.suffix, before.*field.member + part.ledger.*field.member);
   }
   put("#crc", FingerprintVersion(part.range.end - 1, part.fingerprint));
+  // Without dedupe nothing is remembered; a table that had it says so, or it would be read from there once more.
+  const auto remembered = DedupeFrom(snapshot, source);
+  const auto dedupe_from = part.dedupe_from || !remembered ? part.dedupe_from : std::optional(part.range.end);
+  if (dedupe_from && dedupe_from != remembered) put("#dedupe_from", *dedupe_from);
   if (part.watermark && part.watermark > Watermark(snapshot, source)) put("#watermark", *part.watermark);
   return txns;
 }

@@ -8,6 +8,9 @@
 ///   shop-clicks-3#written, #dead_lettered, #filtered, #deduplicated, #tombstones
 ///   shop-clicks-3#crc             fingerprint of the record at our last offset, below that offset's lower 31 bits: so
 ///                                 it says nothing once another writer of the same ids has gone on
+///   shop-clicks-3#dedupe_from     with dedupe: the offset from which on the log says again all keys that are
+///   remembered
+///                                 at our last offset, see process/deduplicator.h
 ///   shop-clicks-3#watermark       the watermark of whoever read it last, in UTC microseconds
 ///   shop-clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///   shop#topic:clicks             that the table holds offsets of this topic: 0, under its name as above; 1, under the
@@ -46,9 +49,10 @@ namespace millrace::pipeline {
 struct PartitionPart {
   model::OffsetRange range;
   model::Ledger ledger;
-  std::uint32_t fingerprint = 0;          ///< Of the record at range.end - 1; 0: a hole.
-  std::optional<std::int64_t> fence;      ///< What the table's offset id must still be when this is committed.
-  std::optional<UnixMicros> watermark{};  ///< The reader's, when it had read this far.
+  std::uint32_t fingerprint = 0;               ///< Of the record at range.end - 1; 0: a hole.
+  std::optional<std::int64_t> fence;           ///< What the table's offset id must still be when this is committed.
+  std::optional<model::Offset> dedupe_from{};  ///< Deduplicator::RememberedFrom() at range.end; nullopt: no dedupe.
+  std::optional<UnixMicros> watermark{};       ///< The reader's, when it had read this far.
 };
 
 /// What replays have made of one partition's dead letters in one table. Apart from the ledger, which counts such a
@@ -102,6 +106,8 @@ class Progress {
   model::Ledger Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> BooksBeginAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<UnixMicros> Watermark(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+  /// From where to read to know the keys that are remembered at NextOffset(); nullopt: nothing was deduplicated yet.
+  std::optional<model::Offset> DedupeFrom(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
 
   ReplayCounts ReplayTotals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   /// Of the whole table. The last replay that it has is the fence of the next.

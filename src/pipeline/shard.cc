@@ -91,15 +91,28 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
 }
 
 void Shard::Start(PartitionStart start) {
-  std::vector<std::vector<std::string>> retired_stages;
+  Partition partition{.input = plan_->InputOf(start.source.topic),
+                      .generation = start.generation,
+                      .taken_from = INT64_MAX,
+                      .dedupe = nullptr,
+                      .letter_stages = std::move(start.letter_stages),
+                      .earlier = std::move(start.earlier),
+                      .retired_stages = {},
+                      .progress = std::move(start.progress),
+                      .is_replay = start.is_replay};
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    partition.taken_from = std::min(partition.taken_from, start.sinks[t].next);
     sinks_[t]->Start(start.source, start.sinks[t]);
-    retired_stages.push_back(std::move(start.sinks[t].retired_stages));
+    partition.retired_stages.push_back(std::move(start.sinks[t].retired_stages));
   }
-  partitions_.insert_or_assign(
-      start.source,
-      Partition{plan_->InputOf(start.source.topic), start.generation, std::move(start.letter_stages),
-                std::move(start.earlier), std::move(retired_stages), std::move(start.progress), start.is_replay});
+  // A replay has its records alone, and none of those before them.
+  if (const auto& rule = plan_->inputs[partition.input].dedupe; rule && !start.is_replay) {
+    static const std::string kShare = "dedupe";
+    const auto share = [](const auto& budget) { return budget == nullptr ? MemoryShare() : budget->NewShare(kShare); };
+    partition.dedupe = std::make_unique<process::Deduplicator>(*rule, start.read_from, share(options_.dedupe_budget),
+                                                               share(options_.budget));
+  }
+  partitions_.insert_or_assign(start.source, std::move(partition));
 }
 
 void Shard::Stop(const model::TopicPartition& source) {
@@ -175,7 +188,8 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   events.rows = std::move(decoded.rows);
   events.dead_lettered = static_cast<std::int64_t>(decoded.dead_letters.size());
   events.computed = true;
-  if (!decoded.dead_letters.empty() && input.on_decode_error == config::OnDecodeError::kFail) {
+  const bool is_taken = piece.range.begin >= partition.taken_from;
+  if (is_taken && !decoded.dead_letters.empty() && input.on_decode_error == config::OnDecodeError::kFail) {
     const auto& first = decoded.dead_letters.front();
     return InvalidInput("{} offset {}: {} ({}); decode.on_error is 'fail'", model::ToString(first.source), first.offset,
                         first.reason, first.detail);
@@ -183,8 +197,14 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   for (auto& letter : decoded.dead_letters) AddLetter(std::move(letter), partition);
   ASSIGN_OR_RETURN(events.rows, WithoutDead("decode", events.rows, piece, partition, &events.dead_lettered));
   if (input.event_time) RETURN_NOT_OK(JudgeTimes(piece, input, partition, events));
+  RangeEnd end;
+  if (partition.dedupe != nullptr) {
+    RETURN_NOT_OK(LeaveOutRepeats(piece, *partition.dedupe, events));
+    if (is_taken) end.dedupe_from = partition.dedupe->RememberedFrom();
+  }
+  if (!is_taken) return Status::OK();
 
-  const std::uint32_t fingerprint = FingerprintOfLast(piece);
+  end.fingerprint = FingerprintOfLast(piece);
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
     if (!takes_[t]) continue;
     auto& sink = *sinks_[t];
@@ -192,12 +212,13 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
     Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
                   .dead_lettered = relation->dead_lettered,
                   .filtered = relation->filtered,
+                  .deduplicated = relation->deduplicated,
                   .tombstones = decoded.tombstones};
     ASSIGN_OR_RETURN(auto rows, WithoutDead(sink.stage(), relation->rows, piece, partition, &counts.dead_lettered));
     for (const auto& stage : partition.retired_stages[t]) {
       ASSIGN_OR_RETURN(rows, WithoutDead(stage, rows, piece, partition, &counts.dead_lettered));
     }
-    ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, fingerprint));
+    ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, end));
     if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece, partition);
   }
   return Status::OK();
@@ -268,6 +289,15 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, const config::Input
   return Status::OK();
 }
 
+Status Shard::LeaveOutRepeats(const model::FetchedRecords& piece, process::Deduplicator& dedupe, RelationRows& events) {
+  auto repeats = dedupe.FindRepeats(*events.rows, piece.range);
+  if (!repeats.ok()) return WithContext(repeats.status(), "{}", model::ToString(piece.source));
+  if (repeats->empty()) return Status::OK();
+  events.deduplicated = std::ssize(*repeats);
+  ASSIGN_OR_RETURN(events.rows, Without(events.rows, *repeats));
+  return Status::OK();
+}
+
 Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedRecords& piece, Partition& partition) {
   auto& relation = relation_rows_[index];
   if (relation.computed) return &relation;
@@ -279,6 +309,7 @@ Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedReco
   AddFailed(transformed.failed, *rows, stage, "transform_error", piece, partition);
   relation.rows = std::move(transformed.rows);
   relation.filtered = parent->filtered + transformed.filtered;
+  relation.deduplicated = parent->deduplicated;
   relation.dead_lettered += static_cast<std::int64_t>(transformed.failed.size());
   relation.computed = true;
   return &relation;
@@ -305,6 +336,7 @@ void Shard::AddRefused(const std::vector<RefusedRow>& refused, const arrow::Reco
 }
 
 void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
+  if (letter.offset < partition.taken_from) return;  // It is no table's any more.
   if (partition.earlier != nullptr && letter.offset < partition.earlier->end) {
     if (!partition.earlier->IsDead(letter.stage, letter.offset)) AddLetterOfTakers(std::move(letter), partition);
     return;
@@ -363,6 +395,9 @@ void Shard::Discard() {
 std::int64_t Shard::memory_bytes() const {
   std::int64_t bytes = letter_bytes_;
   for (const auto& sink : sinks_) bytes += sink->memory_bytes();
+  for (const auto& [source, partition] : partitions_) {
+    if (partition.dedupe != nullptr) bytes += partition.dedupe->memory_bytes();
+  }
   return bytes;
 }
 

@@ -17,6 +17,7 @@
 #include "pipeline/plan.h"
 #include "pipeline/sink.h"
 #include "pipeline/watermark.h"
+#include "process/deduplicator.h"
 #include "process/transform.h"
 
 namespace millrace::pipeline {
@@ -37,6 +38,8 @@ struct PartitionProgress {
 struct ShardOptions {
   /// What all of the shard's memory draws from; nullptr: counted nowhere but by memory_bytes().
   std::shared_ptr<MemoryBudget> budget = nullptr;
+  /// What the keys that dedupe remembers may take, besides drawing from `budget`; nullptr: any amount.
+  std::shared_ptr<MemoryBudget> dedupe_budget = nullptr;
   /// Keys and payloads that become one batch; a record is never split. Arrow's text columns end at 2 GiB, and a batch
   /// is several times its records' size while it is made.
   std::size_t piece_bytes_max = 8 << 20;
@@ -55,10 +58,12 @@ class Shard {
 
   /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage
   /// the first offset whose letters are not durable yet; `earlier`: what was decided about records that are read again,
-  /// nullptr: nothing. Only records of `generation` are taken from now on.
+  /// nullptr: nothing. Only records of `generation` are taken from now on. The first is at `read_from`; those before
+  /// every sink's place are read for dedupe alone.
   struct PartitionStart {
     model::TopicPartition source;
     std::int64_t generation = 0;
+    model::Offset read_from = 0;
     std::vector<SinkStart> sinks;
     std::map<std::string, model::Offset> letter_stages;
     std::shared_ptr<const EarlierJudgements> earlier;
@@ -89,13 +94,15 @@ class Shard {
   /// Forgets everything that is not committed and all partitions.
   void Discard();
 
-  /// Of open epochs, rows that are not committed, and letters that were not taken.
+  /// Of open epochs, rows that are not committed, letters that were not taken, and keys that dedupe remembers.
   std::int64_t memory_bytes() const;
 
  private:
   struct Partition {
     int input;  // Of the plan.
     std::int64_t generation;
+    model::Offset taken_from;                       // No table takes what is before it.
+    std::unique_ptr<process::Deduplicator> dedupe;  // nullptr: the input is not deduplicated.
     std::map<std::string, model::Offset> letter_stages;
     std::shared_ptr<const EarlierJudgements> earlier;      // nullptr once everything is new.
     std::vector<std::vector<std::string>> retired_stages;  // By table.
@@ -106,6 +113,7 @@ class Shard {
   struct RelationRows {
     std::shared_ptr<arrow::RecordBatch> rows;
     std::int64_t filtered = 0;
+    std::int64_t deduplicated = 0;
     std::int64_t dead_lettered = 0;
     bool computed = false;
   };
@@ -116,6 +124,8 @@ class Shard {
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
   Status JudgeTimes(const model::FetchedRecords& piece, const config::InputPlan& input, Partition& partition,
                     RelationRows& events);
+  static Status LeaveOutRepeats(const model::FetchedRecords& piece, process::Deduplicator& dedupe,
+                                RelationRows& events);
   /// Takes out the rows that are dead letters of this stage already.
   Result<std::shared_ptr<arrow::RecordBatch>> WithoutDead(const std::string& stage,
                                                           const std::shared_ptr<arrow::RecordBatch>& rows,

@@ -125,6 +125,56 @@ TEST(Shard, EveryRecordIsInTheBooksOfEveryTable) {
   EXPECT_TRUE(pipeline.shard().TakeLetters().empty());
 }
 
+TEST(Shard, RepeatsAreInTheBooksAndDeadRecordsRepeatNothing) {
+  auto config = TestConfig();
+  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  TestPipeline pipeline(config);
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(
+      pipeline.shard().Process(Fetched({0, 8}, {{0, Row(1, "1", kLogTime + 61'000'000)},  // too far ahead
+                                                {1, Row(1)},
+                                                {2, Row(1)},          // repeat
+                                                {3, std::nullopt},    // tombstone
+                                                {4, Row(-1)},         // filtered
+                                                {5, Row(-1)},         // repeat, and not looked at by the filter
+                                                {6, Row(2, "many")},  // the cast fails
+                                                {7, Row(2)}})));      // repeat of it all the same
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger,
+            (model::Ledger{.read = 8, .written = 3, .dead_lettered = 1, .deduplicated = 3, .tombstones = 1}));
+  const auto part = PartOf(pipeline.shard().sink(kCleaned).Seal(1));
+  EXPECT_EQ(
+      part.ledger,
+      (model::Ledger{.read = 8, .written = 1, .dead_lettered = 2, .filtered = 1, .deduplicated = 3, .tombstones = 1}));
+  EXPECT_EQ(part.dedupe_from, 0);
+}
+
+TEST(Shard, WhatIsReadForDedupeAloneHasNoLettersAndIsNobodysFailure) {
+  auto config = TestConfig();
+  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  config.on_decode_error = config::OnDecodeError::kFail;
+  TestPipeline pipeline(config);
+  pipeline.StartAt({4, 4, 4}, {}, 0);
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(
+      Fetched({0, 6}, {{0, Row(1)}, {1, "{"}, {2, Row(2, "many")}, {4, Row(1)}, {5, Row(3)}})));
+  EXPECT_TRUE(pipeline.shard().TakeLetters().empty());
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kCleaned).Seal(1)).ledger,
+            (model::Ledger{.read = 2, .written = 1, .deduplicated = 1}));
+}
+
+TEST(Shard, KeysPastTheirShareOfTheMemoryAreAFailureThatNamesIt) {
+  auto config = TestConfig();
+  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  const auto dedupe_budget = MemoryBudget::Make(64 << 10);
+  TestPipeline pipeline(config, {.dedupe_budget = dedupe_budget});
+  pipeline.StartAt({0, 0, 0});
+  const Status status = pipeline.shard().Process(FetchedRows({0, 8000}));
+  EXPECT_EQ(KindOf(status), ErrorKind::kTooLarge);
+  EXPECT_THAT(status.message(), HasSubstr("events[0]: dedupe: the keys of the last 3600 s"));
+  EXPECT_EQ(KindOf(pipeline.shard().Seal(kRaw, 1).status()), ErrorKind::kTransient) << "half a fetch is not committed";
+  pipeline.shard().Discard();
+  EXPECT_EQ(dedupe_budget->used(), 0);
+}
+
 // DuckDB quotes the value that it could not cast, and the letter has it in its payload already.
 TEST(Shard, ALettersDetailIsShortWhateverTheValue) {
   for (const std::string text : {"x", "ä", "€", "😀"}) {
@@ -346,7 +396,7 @@ TEST(Sink, ARecordedGapBelongsToTheFirstEpoch) {
   MILLRACE_ASSERT_OK(store.status());
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sink, Sink::Make(pipeline.plan().tables[kSums], *store));
   sink->Start(kSource, {.next = 50, .covered_from = 20, .fence = 19});
-  MILLRACE_ASSERT_OK(sink->Take(kSource, {50, 60}, nullptr, {.read = 3, .filtered = 3}, 0).status());
+  MILLRACE_ASSERT_OK(sink->Take(kSource, {50, 60}, nullptr, {.read = 3, .filtered = 3}, {}).status());
   const auto part = PartOf(sink->Seal(1));
   EXPECT_EQ(part.range, (model::OffsetRange{20, 60}));
   EXPECT_EQ(part.fence, 19);

@@ -53,7 +53,14 @@ struct Counts {
   std::int64_t read = 0;
   std::int64_t dead_lettered = 0;
   std::int64_t filtered = 0;
+  std::int64_t deduplicated = 0;
   std::int64_t tombstones = 0;
+};
+
+/// What a table remembers of the last record of a fetch.
+struct RangeEnd {
+  std::uint32_t fingerprint = 0;               ///< See PartitionPart.
+  std::optional<model::Offset> dedupe_from{};  ///< Likewise.
 };
 
 struct SinkOptions {
@@ -81,7 +88,7 @@ class Sink {
   /// be written, or a column not be added; the epoch must be discarded and read again.
   Result<std::vector<RefusedRow>> Take(const model::TopicPartition& source, model::OffsetRange range,
                                        const std::shared_ptr<arrow::RecordBatch>& rows, const Counts& counts,
-                                       std::uint32_t fingerprint);
+                                       const RangeEnd& end);
 
   /// Of the dead letters of rows that Take() gives back: `table:NAME` or `aggregate:NAME`.
   std::string stage() const;

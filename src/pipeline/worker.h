@@ -80,6 +80,7 @@ struct WorkerStatus {
   std::int64_t bytes = 0;
   std::map<std::string, std::int64_t> dead_letters;  ///< By reason, durable ones.
   std::int64_t filtered = 0;
+  std::map<std::string, std::int64_t> deduplicated;  ///< By topic, committed by this process.
   std::int64_t tombstones = 0;
   std::int64_t memory_used = 0;
   std::vector<std::string> errors;  ///< The newest last, at most 10.
@@ -159,6 +160,7 @@ class Worker {
     int shard = 0;
     std::int64_t generation = 0;
     model::Offset next = 0;               // After what was handed to the shard.
+    model::Offset taken_from = 0;         // What is before it is read for dedupe alone.
     std::optional<model::Offset> target;  // until_end
     std::optional<model::Offset> known_end;
     bool reached_end = false;
@@ -222,8 +224,9 @@ class Worker {
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
-  const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion.
-  const std::shared_ptr<MemoryBudget> answer_budget_;  // Both have all of limits.memory for their limit.
+  const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion: all of limits.memory.
+  const std::shared_ptr<MemoryBudget> answer_budget_;  // All of it too; with dedupe half.
+  const std::shared_ptr<MemoryBudget> dedupe_budget_;  // Half of it; drawn from budget_ too.
 
   asio::io_context control_{1};
   std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread, or the log pool while log_busy_.

@@ -124,6 +124,8 @@ json::value PipelineDocument(const WorkerView& view) {
   for (const auto& table : plan.tables) {
     if (table.kind == config::TableKind::kAggregate) aggregates.push_back(json::value(table.name));
   }
+  std::int64_t deduplicated = 0;
+  for (const auto& [topic, count] : status.deduplicated) deduplicated += count;
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
   const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
@@ -142,6 +144,7 @@ json::value PipelineDocument(const WorkerView& view) {
                                               {"bytes", status.bytes},
                                               {"dead_letters", dead_letters},
                                               {"filtered", status.filtered},
+                                              {"deduplicated", deduplicated},
                                               {"tombstones", status.tombstones}}},
                       {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
                       {"tables", std::move(tables)},

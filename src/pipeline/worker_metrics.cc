@@ -38,6 +38,12 @@ Samples DeadLetters(const WorkerView& view) {
   return samples;
 }
 
+Samples Deduplicated(const WorkerView& view) {
+  Samples samples;
+  for (const auto& [topic, count] : view.status.deduplicated) samples.push_back({{{"topic", topic}}, Number(count)});
+  return samples;
+}
+
 Samples CommitDurations(const WorkerView& view) {
   Samples samples;
   for (const auto& table : view.status.tables) {
@@ -85,6 +91,8 @@ constexpr Family kFamilies[] = {
      [](const WorkerView& view) { return SecondsIfKnown(view.status.freshness_us); }},
     {"millrace_dead_letters_total", Kind::kCounter, "Records that became dead letters, durable in their table.",
      DeadLetters},
+    {"millrace_deduplicated_total", Kind::kCounter, "Records left out, committed so, that repeat an earlier one.",
+     Deduplicated},
     {"millrace_commit_duration_seconds", Kind::kSummary, "Time from a cut to its commit.", CommitDurations},
     {"millrace_rows_committed_total", Kind::kCounter, "Records whose rows this process has committed.",
      [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.rows_committed); }); }},

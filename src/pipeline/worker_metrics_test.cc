@@ -37,10 +37,12 @@ TEST(WorkerMetrics, AreReadOffTheView) {
   view.status.partitions[0].end = 25;
   view.status.watermark = 1'500'000;
   view.status.dead_letters = {{"bad_json", 2}};
+  view.status.deduplicated = {{"events", 3}};
   text = Metrics().Render(WorkerMetrics(view));
   EXPECT_THAT(text, HasSubstr("millrace_lag_records{partition=\"2\",topic=\"events\"} 15\n"));
   EXPECT_THAT(text, HasSubstr("millrace_watermark_timestamp_seconds 1.5\n"));
   EXPECT_THAT(text, HasSubstr("millrace_dead_letters_total{reason=\"bad_json\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_deduplicated_total{topic=\"events\"} 3\n"));
 }
 
 TEST(WorkerMetrics, EachFamilyHasANameOfItsOwnAndAHelp) {

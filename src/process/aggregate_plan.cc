@@ -27,7 +27,6 @@ namespace {
 
 using aggregate::IsKeyType;
 
-
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
 
 bool IsNull(const ParseTree& tree) { return tree.kind == ParseTree::Kind::kNull; }
@@ -110,7 +109,7 @@ class Planner {
     if (column < 0) {
       ASSIGN_OR_RETURN(input.sql, statement_.ToSql(time));
     }
-    ASSIGN_OR_RETURN(input.type, ArrowTypeOf(time, clause.time));
+    ASSIGN_OR_RETURN(input.type, calls_.ArrowTypeOf(time, clause.time));
     if (!input.type->Equals(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))) {
       return statement_.RefuseAt(clause.time, NoTimeOf(clause.function, name, *input.type));
     }

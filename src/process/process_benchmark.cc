@@ -7,6 +7,7 @@
 #include <iterator>
 #include <random>
 
+#include "process/deduplicator.h"
 #include "process/session_testing_internal.h"
 #include "process/transform.h"
 #include "process/windowed_aggregator.h"
@@ -97,6 +98,46 @@ void SealThousandGroups(benchmark::State& state) {
   }
 }
 BENCHMARK(SealThousandGroups);
+
+/// New keys, of the length of a UUID, 10,000 at a time with one in a hundred a repeat, while so many are remembered.
+void FindRepeats(benchmark::State& state) {
+  constexpr std::int64_t kRows = 10'000;
+  const std::int64_t remembered = state.range(0);
+  const auto memory = MemoryBudget::Make(std::int64_t{1} << 40);
+  // A key a microsecond, so that this many are within the time.
+  Deduplicator dedupe({.key_columns = {0}, .time_column = 1, .within = std::chrono::microseconds(remembered)}, 0,
+                      memory->NewShare("dedupe"), {});
+  std::int64_t next = 0;
+  const auto make = [&next] {
+    arrow::StringBuilder keys;
+    arrow::TimestampBuilder times(kUtc, arrow::default_memory_pool());
+    arrow::Int64Builder offsets;
+    bool ok = true;
+    for (std::int64_t i = 0; i < kRows; ++i, ++next) {
+      const std::int64_t id = next % 100 == 99 ? next - 50 : next;
+      ok = ok && keys.Append(fmt::format("{:08x}-aaaa-4bbb-8ccc-{:012x}", id, id * 2654435761)).ok();
+      ok = ok && times.Append(id).ok() && offsets.Append(next).ok();
+    }
+    MILLRACE_CHECK(ok);
+    const auto schema = arrow::schema(
+        {arrow::field("id", arrow::utf8()), arrow::field("ts", kUtc), arrow::field("_offset", arrow::int64())});
+    return arrow::RecordBatch::Make(
+        schema, kRows, {keys.Finish().ValueOrDie(), times.Finish().ValueOrDie(), offsets.Finish().ValueOrDie()});
+  };
+  const auto judge = [&dedupe, &next](const arrow::RecordBatch& rows) {
+    MILLRACE_CHECK(dedupe.FindRepeats(rows, {next - kRows, next}).ok());
+  };
+  while (next < remembered) judge(*make());
+  for (auto _ : state) {
+    state.PauseTiming();
+    const auto rows = make();
+    state.ResumeTiming();
+    judge(*rows);
+  }
+  Count(state, kRows);
+  state.counters["bytes_per_key"] = static_cast<double>(dedupe.memory_bytes()) / static_cast<double>(remembered);
+}
+BENCHMARK(FindRepeats)->Arg(10'000)->Arg(1'000'000)->Arg(5'000'000);
 
 // Register and Query of a whole batch, which transforms and aggregates with expressions pay per batch.
 void RegisterAndQuery(benchmark::State& state) {
