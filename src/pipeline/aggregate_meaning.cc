@@ -162,7 +162,8 @@ Result<std::optional<AggregateMeaning>> MeaningIn(const std::map<std::string, st
   return meaning;
 }
 
-MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning& pipeline) {
+MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning& pipeline,
+                          const std::set<std::string>& relations) {
   using Verdict = MeaningComparison::Verdict;
   auto kept = table.source;
   auto now = pipeline.source;
@@ -176,7 +177,9 @@ MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning&
     return {Verdict::kAnother, std::move(of_parts)};
   }
   if (kept.empty()) return {};
-  if (AsciiLower(kept_from) == AsciiLower(from)) return {Verdict::kFedOtherwise, std::move(of_source)};
+  const bool is_another_relation =
+      AsciiLower(kept_from) != AsciiLower(from) && relations.contains(AsciiLower(kept_from));
+  if (!is_another_relation) return {Verdict::kFedOtherwise, std::move(of_source)};
   return {Verdict::kAnother, Difference({{kFrom, kept_from}}, {{kFrom, from}}) + "; " + of_source};
 }
 

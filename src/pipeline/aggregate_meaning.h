@@ -20,6 +20,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/status.h"
@@ -60,7 +61,9 @@ struct MeaningComparison {
   std::string difference{};
 };
 
-/// The case of names in SQL does not matter, as it does not to DuckDB.
-MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning& pipeline);
+/// `relations`: of the pipeline, in lower case. If the one that fed the table is not among them any more, it has been
+/// renamed. The case of names in SQL does not matter, as it does not to DuckDB.
+MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning& pipeline,
+                          const std::set<std::string>& relations);
 
 }  // namespace millrace::pipeline

@@ -38,10 +38,12 @@ AggregateMeaning WithoutSource(AggregateMeaning meaning) {
   return meaning;
 }
 
+const std::set<std::string> kRelations = {"input", "clean"};
+
 // Empty: the same. Whether the table has the second property or not.
 std::string Difference(const AggregateMeaning& kept, const AggregateMeaning& now) {
-  const auto comparison = Compare(kept, now);
-  const auto of_before = Compare(WithoutSource(kept), now);
+  const auto comparison = Compare(kept, now, kRelations);
+  const auto of_before = Compare(WithoutSource(kept), now, kRelations);
   EXPECT_EQ(of_before.difference, comparison.difference);
   EXPECT_EQ(comparison.verdict == Verdict::kSame, comparison.difference.empty());
   EXPECT_NE(comparison.verdict, Verdict::kFedOtherwise);
@@ -150,7 +152,8 @@ TEST(AggregateMeaning, WindowsAreKeptInMicrosecondsAndSaidAsWritten) {
                                    {"tumbling 99999999999999999999 us", "'tumbling 99999999999999999999 us'"},
                                    {"another kind 60000000 us", "'another kind 60000000 us'"}}) {
     other.parts["window"] = text;
-    EXPECT_THAT(Compare(other, kept).difference, HasSubstr(std::string("window: it is ") + said + " in the table"));
+    EXPECT_THAT(Compare(other, kept, kRelations).difference,
+                HasSubstr(std::string("window: it is ") + said + " in the table"));
   }
 }
 
@@ -215,18 +218,21 @@ TEST(AggregateMeaning, TheTextOfTablesThatExistStays) {
 
 TEST(AggregateMeaning, WhatFeedsItIsToldFromWhatItIs) {
   const auto kept = Meaning(kSql, {"(x > 0)"}).ValueOrDie();
-  const auto fed = Compare(kept, Meaning(kSql, {"(x > 1)"}).ValueOrDie());
+  const auto fed = Compare(kept, Meaning(kSql, {"(x > 1)"}).ValueOrDie(), kRelations);
   EXPECT_EQ(fed.verdict, Verdict::kFedOtherwise);
   EXPECT_EQ(fed.difference, "where: it is '(x > 0) AND (a > 0)' in the table, '(x > 1) AND (a > 0)' in the pipeline");
-  EXPECT_EQ(Compare(WithoutSource(kept), Meaning(kSql, {"(x > 1)"}).ValueOrDie()).verdict, Verdict::kSame)
+  EXPECT_EQ(Compare(WithoutSource(kept), Meaning(kSql, {"(x > 1)"}).ValueOrDie(), kRelations).verdict, Verdict::kSame)
       << "a table of before does not know";
 
   std::string of_another = kSql;
   of_another.replace(of_another.find("clean"), 5, "input");
-  const auto another = Compare(kept, Meaning(of_another).ValueOrDie());
+  const auto another = Compare(kept, Meaning(of_another).ValueOrDie(), kRelations);
   EXPECT_EQ(another.verdict, Verdict::kAnother);
   EXPECT_THAT(another.difference, HasSubstr("from: it is 'clean' in the table, 'input' in the pipeline; where: "));
-  EXPECT_EQ(Compare(kept, Meaning(of_another, {"(x > 0)"}).ValueOrDie()).verdict, Verdict::kSame) << "the same rows";
+  EXPECT_EQ(Compare(kept, Meaning(of_another, {"(x > 0)"}).ValueOrDie(), kRelations).verdict, Verdict::kSame)
+      << "the same rows";
+  EXPECT_EQ(Compare(kept, Meaning(of_another).ValueOrDie(), {"input"}).verdict, Verdict::kFedOtherwise)
+      << "a transform that was renamed and edited";
 }
 
 TEST(AggregateMeaning, ThePropertiesAreReadBack) {

@@ -173,7 +173,7 @@ TEST_F(OpenTablesTest, AnEditOfWhatFeedsAnAggregateIsKeptWithTheTable) {
   EXPECT_THAT(source(config), AllOf(HasSubstr("TRY_CAST"), HasSubstr("(id >= 1)")));
   config.decode.columns[0].path = {"other", "id"};
   config.decode.columns[2].timestamp_form = ingest::TimestampForm::kMillis;
-  EXPECT_THAT(source(config), AllOf(HasSubstr("other\\/id"), HasSubstr("ts in ms")));
+  EXPECT_THAT(source(config), AllOf(HasSubstr("other/id"), HasSubstr("ts in ms")));
 }
 
 TEST_F(OpenTablesTest, ATableOfBeforeIsComparedByWhatItHas) {
