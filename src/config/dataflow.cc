@@ -263,13 +263,13 @@ class Planner {
       const auto& at = nodes_.transforms[i];
       if (at.name == nullptr || at.sql == nullptr) continue;
       const auto& transform = config_.transforms[i];
-      auto relation = process::Transform::RelationOf(*session_, transform.name, transform.sql);
-      if (!relation.ok()) {
-        AddSqlFinding(*at.sql, transform.sql, relation.status());
-      } else if (!IsRelation(*relation)) {
-        Add(*at.sql, UnknownRelation("transform '" + transform.name + "'", *relation));
+      auto sources = process::Transform::SourcesOf(*session_, transform.name, transform.sql);
+      if (!sources.ok()) {
+        AddSqlFinding(*at.sql, transform.sql, sources.status());
+      } else if (!IsRelation(sources->relation)) {
+        Add(*at.sql, UnknownRelation("transform '" + transform.name + "'", sources->relation));
       } else {
-        inputs_[i] = *std::move(relation);
+        inputs_[i] = std::move(sources->relation);
       }
     }
   }
