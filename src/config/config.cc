@@ -31,19 +31,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kOwnedKaf
     {"allow.auto.create.topics", "a missing topic is an error"},
 }};
 
-// `what` such as "pipeline": names become folder names, transaction ids and SQL names.
-bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
-                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
-                    });
-  if (!good) {
-    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
-                                               what, name, hyphens ? " and -" : ""));
-  }
-  return good;
-}
-
 bool ParseRfc3339(const std::string& text, UnixMicros& time) {
   bool has_zone = false;
   return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &time, &has_zone) &&
@@ -478,6 +465,7 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
   if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config, nodes);
   if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
   ReadEventTime(root, config, nodes);
+  ReadLookups(root, config, nodes);
   ReadTransforms(root, config, nodes);
   ReadTables(root, config, nodes);
   ReadAggregates(root, config, nodes);
@@ -500,6 +488,18 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
 
 }  // namespace
 
+bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
+                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
+                    });
+  if (!good) {
+    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
+                                               what, name, hyphens ? " and -" : ""));
+  }
+  return good;
+}
+
 LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,
                         std::set<std::string>& known_keys) {
   LoadedConfig loaded;
@@ -514,7 +514,8 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
   ReadDocument(document, context, loaded.config, nodes);
-  PlanDataflow(loaded.config, nodes, context.findings);  // For its findings; who runs it asks for the dataflow.
+  // For its findings; who runs it asks for the dataflow.
+  PlanDataflow(loaded.config, nodes, context.files ? LookupAccess::kLocal : LookupAccess::kNone, context.findings);
   loaded.findings = context.findings.Sorted();
   known_keys = std::move(context.known_keys);
   return loaded;
