@@ -6,6 +6,7 @@
 
 #include "audit_report.h"
 #include "commands.h"
+#include "flag_checks.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
 #include "service.h"
@@ -66,14 +67,12 @@ Run AddAudit(CLI::App& app) {
       ->check(CLI::IsMember({"table", "json"}))
       ->capture_default_str();
   return [options] {
-    auto config = LoadConfigOrComplain(options->config, options->overrides, ReadsLog::kNo);
-    if (!config) return kBadConfiguration;
-    const auto plan = pipeline::MakePlan(*std::move(config));
-    if (!plan.ok()) return Complain(plan.status(), kBadConfiguration);
-    const auto lake = pipeline::OpenLake((*plan)->config.lake, objectstore::IfMissing::kRefuse);
-    if (!lake.ok()) return Complain(lake.status());
-    const auto report = pipeline::Audit(**plan, *lake);
-    if (!report.ok()) return Complain(report.status());
+    const auto plan = LoadPlanOrComplain(options->config, options->overrides, ReadsLog::kNo);
+    if (plan == nullptr) return kBadConfiguration;
+    const auto lake = pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse);
+    if (!lake.ok()) return Complain(WithFirstRun(lake.status(), options->config));
+    const auto report = pipeline::Audit(*plan, *lake);
+    if (!report.ok()) return Complain(WithFirstRun(report.status(), options->config));
     const std::string text = options->output == "json" ? AuditToJson(*report) + "\n" : AuditToText(*report);
     std::fputs(text.c_str(), stdout);
     return report->ok() ? kOk : kFailed;

@@ -46,9 +46,6 @@ Run AddCostPricesVerify(CLI::App& app);
 Run AddCostPricesUpdate(CLI::App& app);
 Run AddVersion(CLI::App& app);
 
-/// For values such as key=value; empty: it is one.
-std::string CheckKeyValue(const std::string& text);
-
 /// "millrace: message" on stderr.
 int Complain(const Status& status, int code = kFailed);
 

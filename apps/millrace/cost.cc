@@ -13,10 +13,11 @@
 
 #include "base/nearest_name.h"
 #include "commands.h"
-#include "config/config.h"
+#include "config/load.h"
 #include "cost/price_update.h"
 #include "cost/report.h"
 #include "cost/usage.h"
+#include "flag_checks.h"
 #include "http_get.h"
 #include "service.h"
 #include "text_table.h"
@@ -79,19 +80,6 @@ Result<cost::PriceSheet> LoadPrices(const PriceOptions& options) {
   }
   for (const auto& assignment : options.assignments) RETURN_NOT_OK(sheet.Set(assignment, Today()));
   return sheet;
-}
-
-std::vector<std::string> SplitCommas(const std::vector<std::string>& texts) {
-  std::vector<std::string> items;
-  for (const auto& text : texts) {
-    std::size_t begin = 0;
-    while (begin <= text.size()) {
-      const auto end = std::min(text.find(',', begin), text.size());
-      if (end > begin) items.push_back(text.substr(begin, end - begin));
-      begin = end + 1;
-    }
-  }
-  return items;
 }
 
 struct EstimateOptions {
@@ -194,12 +182,12 @@ struct Place {
 // --provider aws,gcp and --region eu-west-1 or gcp=europe-west3. A region alone names its provider.
 Result<std::vector<Place>> ChoosePlaces(const EstimateOptions& options, const cost::PriceSheet& sheet) {
   std::vector<Place> places;
-  for (const auto& name : SplitCommas(options.providers)) {
+  for (const auto& name : SplitNames(options.providers)) {
     ASSIGN_OR_RETURN(const auto provider, cost::ParseProvider(name));
     places.push_back({provider, std::string(cost::DefaultRegion(provider))});
   }
   const bool providers_given = !places.empty();
-  for (const auto& text : SplitCommas(options.regions)) {
+  for (const auto& text : SplitNames(options.regions)) {
     const auto equals = text.find('=');
     const std::string region = equals == std::string::npos ? text : text.substr(equals + 1);
     if (equals != std::string::npos || places.size() == 1) {
@@ -325,8 +313,9 @@ Run AddCostEstimate(CLI::App& app) {
   app.add_option("--preset", options->preset, fmt::format("{}", fmt::join(cost::UsagePresetNames(), " | ")));
   app.add_option("--from-live", options->live_url, "Measured by this running instance")->type_name("URL");
   app.add_option("--token", options->token, "Bearer token for --from-live")->envname("MILLRACE_TOKEN");
-  app.add_option("--provider", options->providers, "aws, gcp, azure, own; comma-separated; default: the clouds");
-  app.add_option("--region", options->regions, "eu-west-1, or gcp=europe-west3; comma-separated");
+  app.add_option("--provider", options->providers, "aws, gcp, azure, own; comma-separated; default: the clouds")
+      ->check(CheckNames);
+  app.add_option("--region", options->regions, "eu-west-1, or gcp=europe-west3; comma-separated")->check(CheckNames);
   AddPriceOptions(app, options->prices);
   app.add_option("--format", options->format, "Of the answer")
       ->check(CLI::IsMember({"table", "json", "csv", "html", "focus"}))
@@ -334,12 +323,14 @@ Run AddCostEstimate(CLI::App& app) {
   app.add_option("--out-file", options->out_file, "Instead of standard output")->type_name("FILE");
   app.add_option("--fail-over", options->fail_over, "Exit 1 if a total is above this")
       ->type_name("USD")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CheckNotNegative);
   app.add_flag("--advice", options->all_advice, "All advice, not only what saves most");
   app.add_flag("--assumptions", options->assumptions, "Every input, and whether it is assumed");
   app.add_option("--near", options->near, "Advise the cheapest region near a city, region or latitude,longitude")
       ->type_name("PLACE");
-  app.add_option("--within", options->within_ms, "Round trip to it in milliseconds")->capture_default_str();
+  app.add_option("--within", options->within_ms, "Round trip to it in milliseconds")
+      ->capture_default_str()
+      ->check(CheckPositive);
   const auto& fields = cost::UsageFields();
   options->fields.resize(fields.size());
   for (std::size_t i = 0; i < fields.size(); ++i) {

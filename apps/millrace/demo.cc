@@ -14,6 +14,7 @@
 #include "base/quantity_text.h"
 #include "commands.h"
 #include "devices/simulator.h"
+#include "flag_checks.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
 #include "service.h"
@@ -123,14 +124,12 @@ int RunDemo(const DemoFlags& options) {
   const std::string text = fmt::format(kPipeline, fmt::arg("dir", options.dir), fmt::arg("port", options.port));
   const auto file = std::filesystem::path(options.dir) / "pipeline.yaml";
   auto loaded = config::LoadConfigText(text, file.string());
-  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
-  if (!loaded.findings.empty()) return kBadConfiguration;
-  auto& config = loaded.config;
+  if (!HasNoFindings(loaded)) return kBadConfiguration;
   std::error_code ec;
   std::filesystem::create_directories(options.dir, ec);
   if (ec) return Complain(InvalidInput("{}: {}", options.dir, ec.message()));
   if (const Status written = WriteFile(file, text); !written.ok()) return Complain(written);
-  InitLogging(config.log.level, LogFormat::kText);
+  InitLogging(loaded.config.log.level, LogFormat::kText);
 
   // This thread waits for the signals; every thread that is started from here on inherits the block.
   sigset_t signals;
@@ -139,8 +138,8 @@ int RunDemo(const DemoFlags& options) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  const auto lake_config = config.lake;
-  auto service = Service::Start(std::move(config), {.handle_signals = false});
+  const auto plan = pipeline::MakePlan(std::move(loaded));
+  auto service = Service::Start(plan, {.handle_signals = false});
   if (!service.ok()) return Complain(service.status());
   auto& worker = (*service)->worker();
   auto running = std::async(std::launch::async, [&] { return (*service)->Run(); });
@@ -173,9 +172,9 @@ int RunDemo(const DemoFlags& options) {
   if (!sent.ok()) return Complain(WithContext(sent.status(), "simulator"));
   if (!done.ok()) return Complain(done);
 
-  const auto lake = pipeline::OpenLake(lake_config, objectstore::IfMissing::kRefuse);
+  const auto lake = pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return Complain(lake.status());
-  const auto report = pipeline::Audit(worker.plan(), *lake);
+  const auto report = pipeline::Audit(*plan, *lake);
   if (!report.ok()) return Complain(report.status());
   const double seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
   std::printf("\n  %s events sent in %.0f s, of them %s late and %s malformed on purpose.\n\n",
@@ -196,11 +195,11 @@ int RunDemo(const DemoFlags& options) {
 
 Run AddDemo(CLI::App& app) {
   auto options = std::make_shared<DemoFlags>();
-  app.add_option("--rate", options->rate, "Events a second")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--rate", options->rate, "Events a second")->capture_default_str()->check(CheckPositive);
   app.add_option("--dir", options->dir, "Where the log and the lake go")->capture_default_str();
   app.add_option("--port", options->port, "Of the page and the API; 0: any free one")
       ->capture_default_str()
-      ->check(CLI::Range(0, 65535));
+      ->check(WholeNumber(0, 65535));
   app.add_option("--for", options->duration, "Stop after this long: 60s, 5m")->type_name("DURATION");
   return [options] { return RunDemo(*options); };
 }

@@ -12,12 +12,16 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <sstream>
 
 #include "base/log.h"
+#include "base/nearest_name.h"
 #include "commands.h"
 #include "delta/table.h"
+#include "flag_checks.h"
+#include "ingest/formats.h"
 #include "objectstore/object_store.h"
 #include "pipeline/progress.h"
 #include "service.h"
@@ -65,42 +69,52 @@ Status CheckSupported(const IngestFlags& options) {
   return Status::OK();
 }
 
-/// 'PROPERTY: kafka.SOURCE', the transforms that are not JMESPath.
-struct MetaColumn {
-  std::string property;
-  std::string sql;  ///< Over the provenance columns.
+/// What --transform says, sorted by how it is done.
+struct Transforms {
+  std::map<std::string, std::string> sql;       ///< Column -> its SQL over the provenance columns.
+  std::vector<ingest::ComputedField> computed;  ///< In the document, before columns are read from it.
 };
 
-Result<std::vector<MetaColumn>> ParseTransforms(const std::vector<std::string>& transforms,
-                                                const arrow::Schema& schema) {
-  std::vector<MetaColumn> columns;
-  for (const auto& text : transforms) {
+std::string Trimmed(std::string text) {
+  text.erase(0, text.find_first_not_of(' '));
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text;
+}
+
+/// 'PROPERTY: SOURCE', see kafka-delta-ingest's README. A PROPERTY with dots is in an object.
+Result<Transforms> ParseTransforms(const std::vector<std::string>& texts, const arrow::Schema& schema) {
+  static const std::map<std::string, std::string> kSql = {
+      {"kafka.partition", "_partition"}, {"kafka.offset", "_offset"}, {"kafka.topic", "_topic"}};
+  Transforms transforms;
+  for (const auto& text : texts) {
     const auto colon = text.find(':');
-    if (colon == std::string::npos) {
-      return InvalidInput("--transform '{}': expected 'PROPERTY: SOURCE'", text);
+    if (colon == std::string::npos) return InvalidInput("--transform '{}': expected 'PROPERTY: SOURCE'", text);
+    const std::string property = Trimmed(text.substr(0, colon));
+    const std::string source = Trimmed(text.substr(colon + 1));
+    std::vector<std::string> path;
+    std::istringstream names(property);
+    for (std::string name; std::getline(names, name, '.');) path.push_back(name);
+    const auto field = path.empty() ? nullptr : schema.GetFieldByName(path.front());
+    if (field == nullptr) {
+      return InvalidInput("--transform '{}': the table has no column '{}'{}", text, path.empty() ? "" : path.front(),
+                          DidYouMean(path.empty() ? "" : path.front(), schema.field_names()));
     }
-    const std::string property = text.substr(0, colon);
-    std::string source = text.substr(colon + 1);
-    source.erase(0, source.find_first_not_of(' '));
-    source.erase(source.find_last_not_of(' ') + 1);
-    const auto field = schema.GetFieldByName(property);
-    if (field == nullptr) return InvalidInput("--transform '{}': the table has no column '{}'", text, property);
-    if (source == "kafka.partition") {
-      columns.push_back({property, "_partition"});
-    } else if (source == "kafka.offset") {
-      columns.push_back({property, "_offset"});
-    } else if (source == "kafka.topic") {
-      columns.push_back({property, "_topic"});
-    } else if (source == "kafka.timestamp") {
-      columns.push_back(
-          {property, field->type()->id() == arrow::Type::TIMESTAMP ? "_timestamp" : "epoch_us(_timestamp)"});
-    } else if (source == "kafka.timestamp_type") {
-      return NotYet("--transform '" + text + "' (kafka.timestamp_type)");
+    if (const auto sql = kSql.find(source); sql != kSql.end() && path.size() == 1) {
+      transforms.sql[property] = sql->second;
+    } else if (source == "kafka.timestamp" && path.size() == 1) {
+      transforms.sql[property] = field->type()->id() == arrow::Type::TIMESTAMP ? "_timestamp" : "epoch_us(_timestamp)";
+    } else if (source.starts_with("kafka.") && source != ingest::kTimestampType) {
+      return InvalidInput("--transform '{}': {} can fill a column, not a member of one", text, source);
     } else {
-      return NotYet("--transform '" + text + "' (JMESPath)");
+      transforms.computed.push_back({.path = path, .expression = source});
     }
   }
-  return columns;
+  // What is wrong with an expression is told now, with its place.
+  for (const auto& field : transforms.computed) {
+    const auto decoder = ingest::MakeDecoder({.computed = {field}});
+    if (!decoder.ok()) return WithContext(decoder.status(), "--transform");
+  }
+  return transforms;
 }
 
 /// kafka-delta-ingest has no schema of its own: the table's decides what is read from a message.
@@ -229,13 +243,12 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   kafka.properties["group.id"] = options.consumer_group;
   config.source.log = std::move(kafka);
 
-  ASSIGN_OR_RETURN(const auto meta_columns, ParseTransforms(options.transforms, *snapshot->schema));
+  ASSIGN_OR_RETURN(auto transforms, ParseTransforms(options.transforms, *snapshot->schema));
+  config.decode.computed = std::move(transforms.computed);
   std::vector<std::string> select;
   for (const auto& field : snapshot->schema->fields()) {
-    const auto meta = std::find_if(meta_columns.begin(), meta_columns.end(),
-                                   [&](const auto& column) { return column.property == field->name(); });
-    if (meta != meta_columns.end()) {
-      select.push_back(meta->sql + " AS " + sql::QuoteIdentifier(field->name()));
+    if (const auto sql = transforms.sql.find(field->name()); sql != transforms.sql.end()) {
+      select.push_back(sql->second + " AS " + sql::QuoteIdentifier(field->name()));
       continue;
     }
     ASSIGN_OR_RETURN(auto column, ColumnFor(*field));
@@ -248,7 +261,7 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   table_config.partition_by = snapshot->metadata.partition_columns;
   table_config.commit.interval = std::chrono::seconds(options.allowed_latency);
   table_config.commit.bytes = options.min_bytes_per_file;
-  if (!meta_columns.empty()) {
+  if (!transforms.sql.empty()) {
     config.transforms.push_back({"kafka_columns", fmt::format("SELECT {} FROM input", fmt::join(select, ", "))});
     table_config.from = "kafka_columns";
   }
@@ -288,17 +301,18 @@ Run AddIngest(CLI::App& app) {
       ->capture_default_str();
   app.add_option("-l,--allowed_latency", options->allowed_latency, "Seconds between commits")
       ->envname("ALLOWED_LATENCY")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1))
       ->capture_default_str();
   app.add_option("-m,--max_messages_per_batch", options->max_messages_per_batch,
                  "Accepted; row groups are sized by themselves here")
       ->envname("MAX_MESSAGES_PER_BATCH");
   app.add_option("-b,--min_bytes_per_file", options->min_bytes_per_file, "Of rows in memory that start a commit sooner")
       ->envname("MIN_BYTES_PER_FILE")
-      ->check(CLI::PositiveNumber)
+      ->check(WholeNumber(1))
       ->capture_default_str();
   app.add_option("-t,--transform", options->transforms,
-                 "'PROPERTY: SOURCE'; the source is kafka.topic, .partition, .offset or .timestamp")
+                 "'PROPERTY: SOURCE'; the source is JMESPath, or kafka.topic, .partition, .offset, .timestamp or "
+                 ".timestamp_type")
       ->envname("TRANSFORMS")
       ->allow_extra_args(false);
   app.add_option("--dlq_table_location", options->dlq_table_location,
@@ -332,7 +346,9 @@ Run AddIngest(CLI::App& app) {
       return Complain(config.status(), CodeOf(config.status()));
     }
     InitLogging("info", LogFormat::kText);
-    auto service = Service::Start(*std::move(config), {.until_end = options->ends_at_latest_offsets});
+    auto plan = pipeline::MakePlan(*std::move(config));
+    if (!plan.ok()) return Complain(plan.status(), CodeOf(plan.status()));
+    auto service = Service::Start(*std::move(plan), {.until_end = options->ends_at_latest_offsets});
     if (!service.ok()) return Complain(service.status(), CodeOf(service.status()));
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);

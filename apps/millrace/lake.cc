@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "delta/data/data_file.h"
+#include "flag_checks.h"
 #include "lake_table.h"
 #include "query/time_expression.h"
 #include "text_table.h"
@@ -110,9 +111,7 @@ Run AddLakeDescribe(CLI::App& app) {
 
 Run AddLakeHistory(CLI::App& app) {
   auto options = AddTableOptions(app);
-  app.add_option("--limit", options->limit, "Newest commits to show")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  app.add_option("--limit", options->limit, "Newest commits to show")->capture_default_str()->check(WholeNumber(1));
   return [options] {
     const auto table = lake::OpenTable(options->at);
     if (!table.ok()) return Complain(table.status());

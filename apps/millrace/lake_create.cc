@@ -11,6 +11,7 @@
 #include "base/nearest_name.h"
 #include "commands.h"
 #include "delta/table.h"
+#include "flag_checks.h"
 #include "objectstore/object_store.h"
 
 namespace millrace::app {
@@ -55,7 +56,7 @@ Status Create(const LakeCreateFlags& options) {
   delta::CreateOptions create;
   ASSIGN_OR_RETURN(const std::string schema, SchemaText(options));
   ASSIGN_OR_RETURN(create.schema, delta::SchemaFromJson(schema));
-  create.partition_columns = options.partition_by;
+  create.partition_columns = SplitNames(options.partition_by);
   for (const auto& property : options.properties) {
     const auto equals = property.find('=');
     if (equals == std::string::npos || equals == 0) return InvalidInput("--property {}: expected KEY=VALUE", property);
@@ -85,7 +86,8 @@ Run AddLakeCreate(CLI::App& app) {
                      "short, byte, double, float, boolean, binary, date, timestamp, timestamp_ntz, "
                      "decimal(12,2)");
   auto* const not_null = app.add_option("--not-null", options->not_null, "A column that is never null");
-  app.add_option("--partition-by", options->partition_by, "Partition columns, in order")->delimiter(',');
+  app.add_option("--partition-by", options->partition_by, "Partition columns, comma-separated, in order")
+      ->check(CheckNames);
   app.add_option("--property", options->properties, "KEY=VALUE, as in delta.appendOnly=true");
   app.add_option("--schema", options->schema, "Instead of --column: the schema as Delta's JSON, for nested types")
       ->excludes(columns)

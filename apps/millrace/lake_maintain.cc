@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "delta/upkeep/compaction.h"
 #include "delta/upkeep/vacuum.h"
+#include "flag_checks.h"
 #include "lake_table.h"
 #include "query/time_expression.h"
 #include "text_table.h"
@@ -121,10 +122,10 @@ Run AddLakeOptimize(CLI::App& app) {
   auto options = std::make_shared<LakeMaintainFlags>();
   lake::AddTable(app, options->at);
   app.add_option("--target-mib", options->target_mib, "Size of the files to make, in MiB")
-      ->check(CLI::Range(1, 16384))
+      ->check(WholeNumber(1, 16384))
       ->capture_default_str();
   app.add_option("--min-files", options->min_files, "Small files of a partition that are worth it")
-      ->check(CLI::Range(2, 100'000))
+      ->check(WholeNumber(2, 100'000))
       ->capture_default_str();
   return RunWith(options, Optimize);
 }

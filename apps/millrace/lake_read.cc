@@ -12,6 +12,7 @@
 
 #include "commands.h"
 #include "delta/data/scan.h"
+#include "flag_checks.h"
 #include "lake_table.h"
 #include "query/row_filter.h"
 #include "serve/answer_writer.h"
@@ -113,7 +114,8 @@ std::shared_ptr<arrow::Schema> Plain(const arrow::Schema& schema) {
 Status Read(const LakeReadFlags& options) {
   ASSIGN_OR_RETURN(const auto opened, lake::Open(options.at));
   const auto& schema = opened.snapshot->schema;
-  const std::vector<std::string> columns = options.columns.empty() ? schema->field_names() : options.columns;
+  const std::vector<std::string> columns =
+      options.columns.empty() ? schema->field_names() : SplitNames(options.columns);
   delta::ScanOptions scan{.columns = columns};
   std::unique_ptr<query::RowFilter> filter;
   if (!options.where.empty()) {
@@ -168,9 +170,10 @@ Run AddLakeRead(CLI::App& app) {
   app.add_option("-o,--output", options->output, "Format of the rows")
       ->check(CLI::IsMember({"ndjson", "csv", "arrow", "parquet"}))
       ->capture_default_str();
-  app.add_option("--columns", options->columns, "Columns, in order; all if not given")->delimiter(',');
+  app.add_option("--columns", options->columns, "Columns, comma-separated, in order; all if not given")
+      ->check(CheckNames);
   app.add_option("--where", options->where, "Only rows for which this DuckDB expression is true");
-  app.add_option("--limit", options->limit, "Rows at most")->check(CLI::NonNegativeNumber);
+  app.add_option("--limit", options->limit, "Rows at most")->check(WholeNumber(0));
   return [options] {
     const bool binary = options->output == "arrow" || options->output == "parquet";
     if (binary && isatty(STDOUT_FILENO) != 0) {

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "delta/log/log_replay.h"
+#include "flag_checks.h"
 #include "query/time_expression.h"
 
 namespace millrace::app::lake {
@@ -12,7 +13,7 @@ void AddTable(CLI::App& app, TableAt& at) {
 }
 
 void AddVersion(CLI::App& app, TableAt& at) {
-  auto* const version = app.add_option("--version", at.version, "The table as of this version");
+  auto* const version = app.add_option("--version", at.version, "The table as of this version")->check(WholeNumber(0));
   app.add_option("--timestamp", at.timestamp, "The table as of this time: 2026-11-22T10:00:00Z, now-1h")
       ->excludes(version);
 }

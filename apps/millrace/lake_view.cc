@@ -19,12 +19,13 @@ struct LakeViewFlags {
   std::string relation;
 };
 
-Status PrintView(const LakeViewFlags& options, config::PipelineConfig config) {
-  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(config.lake, objectstore::IfMissing::kRefuse));
-  ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
+Status PrintView(const LakeViewFlags& options, const pipeline::Plan& plan) {
+  const auto opened = pipeline::OpenLake(plan.config.lake, objectstore::IfMissing::kRefuse);
+  if (!opened.ok()) return WithFirstRun(opened.status(), options.config);
+  const auto& lake = *opened;
   const config::TablePlan* found = nullptr;
   std::vector<std::string> names;
-  for (const auto& table : plan->tables) {
+  for (const auto& table : plan.tables) {
     if (table.kind != config::TableKind::kAggregate) continue;
     names.push_back(table.name);
     if (table.name == options.aggregate) found = &table;
@@ -60,9 +61,9 @@ Run AddLakeView(CLI::App& app) {
   app.add_option("--from", options->relation,
                  "What the view reads, in the dialect's words; else the table by its path (Trino: delta.default.NAME)");
   return [options] {
-    auto config = LoadConfigOrComplain(options->config, {}, ReadsLog::kNo);
-    if (!config) return kBadConfiguration;
-    const Status status = PrintView(*options, *std::move(config));
+    const auto plan = LoadPlanOrComplain(options->config, {}, ReadsLog::kNo);
+    if (plan == nullptr) return kBadConfiguration;
+    const Status status = PrintView(*options, *plan);
     return status.ok() ? kOk : Complain(status);
   };
 }

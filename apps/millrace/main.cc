@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "commands.h"
+#include "flag_checks.h"
 
 /// Read by jemalloc. An arena for each processor: with four times as many, threads that take turns leave four times the
 /// freed pages behind.
@@ -22,6 +23,12 @@ struct Verb {
   CLI::App* app;
   Run run;
 };
+
+/// Flags to which an empty value means something.
+bool MayBeEmpty(const CLI::Option& option) {
+  return option.check_lname("group-by")                                // One group of all.
+         || option.check_lname("json") || option.check_lname("avro");  // Of kafka-delta-ingest: without a registry.
+}
 
 }  // namespace
 
@@ -43,6 +50,9 @@ int main(int argc, char** argv) {
   const auto add = [&verbs](CLI::App& parent, const char* name, const char* description, Run (*make)(CLI::App&)) {
     CLI::App* const verb = parent.add_subcommand(name, description);
     verbs.push_back({verb, make(*verb)});
+    for (CLI::Option* const option : verb->get_options()) {
+      if (!MayBeEmpty(*option)) option->check(CheckNotEmpty);
+    }
   };
   add(app, "demo", "Simulator, log, pipeline, lake, API and page in one process; nothing to install", AddDemo);
   add(app, "run", "Run a pipeline from its file", AddRun);
@@ -88,11 +98,6 @@ int main(int argc, char** argv) {
 }
 
 namespace millrace::app {
-
-std::string CheckKeyValue(const std::string& text) {
-  const auto equals = text.find('=');
-  return equals == std::string::npos || equals == 0 ? "expected key=value, not '" + text + "'" : "";
-}
 
 int Complain(const Status& status, int code) {
   std::fprintf(stderr, "millrace: %s\n", status.message().c_str());

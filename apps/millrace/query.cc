@@ -9,14 +9,17 @@
 #include <utility>
 
 #include "base/json_text.h"
+#include "base/nearest_name.h"
 #include "commands.h"
+#include "flag_checks.h"
 #include "http_get.h"
 #include "objectstore/object_store.h"
+#include "pipeline/open_tables.h"
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
 #include "query/aggregate_reader.h"
-#include "query/time_expression.h"
 #include "serve/answer_writer.h"
+#include "serve/query_parameters.h"
 #include "service.h"
 #include "text_table.h"
 
@@ -32,33 +35,20 @@ constexpr std::int64_t kLakeQuestionBytes = std::int64_t{4} << 30;
 
 struct QueryFlags {
   std::string aggregate;
-  std::string from;
-  std::string to;
-  std::string step;
-  std::string group_by;
-  std::string where;
-  std::string measures;
-  std::string order_by;
-  std::int64_t limit = 0;
-  std::string freshness;
+  std::vector<std::pair<std::string, const CLI::Option*>> question;  // Parameters of the HTTP API, and their flags.
   std::string output = "table";
   std::string url = "http://127.0.0.1:8080";
   std::string config;
   std::string token;
 };
 
-std::vector<std::string> SplitList(const std::string& text) {
-  std::vector<std::string> items;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const auto end = std::min(text.find(',', begin), text.size());
-    std::string item = text.substr(begin, end - begin);
-    item.erase(0, item.find_first_not_of(' '));
-    item.erase(item.find_last_not_of(' ') + 1);
-    if (!item.empty()) items.push_back(std::move(item));
-    begin = end + 1;
+/// What was asked for: an empty value is one too.
+serve::Target TargetOf(const QueryFlags& options) {
+  serve::Target target;
+  for (const auto& [parameter, flag] : options.question) {
+    if (flag->count() > 0) target.parameters.emplace_back(parameter, flag->as<std::string>());
   }
-  return items;
+  return target;
 }
 
 /// {"data": [...]} as a table, in the order of "meta".
@@ -108,19 +98,7 @@ Result<Reply> AskOverHttp(const QueryFlags& options) {
     return result;
   };
   url += escape(options.aggregate) + "?format=" + (options.output == "csv" ? "csv" : "json");
-  const std::pair<const char*, std::string> parameters[] = {
-      {"from", options.from},
-      {"to", options.to},
-      {"step", options.step},
-      {"where", options.where},
-      {"group_by", options.group_by},
-      {"measures", options.measures},
-      {"order_by", options.order_by},
-      {"freshness", options.freshness},
-      {"limit", options.limit > 0 ? std::to_string(options.limit) : ""}};
-  for (const auto& [name, value] : parameters) {
-    if (!value.empty()) url += std::string("&") + name + "=" + escape(value);
-  }
+  for (const auto& [name, value] : TargetOf(options).parameters) url += "&" + name + "=" + escape(value);
   Reply reply;
   auto body = HttpGet(url, options.token, kAnswerBytesMax, "Millrace-Errors", &reply.errors_json);
   if (!body.ok() && KindOf(body.status()) == ErrorKind::kTransient) {
@@ -131,46 +109,43 @@ Result<Reply> AskOverHttp(const QueryFlags& options) {
   return reply;
 }
 
-Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig config) {
-  const UnixMicros now = SystemClock().Now();
+Result<Reply> AskTheLake(const QueryFlags& options, const pipeline::Plan& plan) {
   query::AggregateRequest request;
-  if (!options.from.empty()) {
-    ASSIGN_OR_RETURN(request.range.from, query::ParseTime(options.from, now));
+  http::Problem problem;
+  if (!serve::ParseAggregateRequest(TargetOf(options), SystemClock().Now(), &request, &problem)) {
+    return InvalidInput("{}", problem.detail);
   }
-  if (!options.to.empty()) {
-    ASSIGN_OR_RETURN(request.range.to, query::ParseTime(options.to, now));
+  const config::TablePlan* aggregate = nullptr;
+  std::vector<std::string> names;
+  for (const auto& table : plan.tables) {
+    if (table.kind != config::TableKind::kAggregate) continue;
+    names.push_back(table.name);
+    if (table.name == options.aggregate) aggregate = &table;
   }
-  if (!options.step.empty()) {
-    ASSIGN_OR_RETURN(request.step_us, query::ParseDuration(options.step));
+  if (aggregate == nullptr) {
+    return NotFound("no aggregate '{}' in {}{}", options.aggregate, options.config,
+                    DidYouMean(options.aggregate, names));
   }
-  if (!options.group_by.empty()) request.group_by = SplitList(options.group_by);
-  request.where = options.where;
-  request.measures = SplitList(options.measures);
-  request.order_by = SplitList(options.order_by);
-  if (options.limit > 0) request.limit = options.limit;
-
-  ASSIGN_OR_RETURN(const auto plan, pipeline::MakePlan(std::move(config)));
-  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse));
-  for (const auto& table_plan : plan->tables) {
-    if (table_plan.name != options.aggregate || table_plan.kind != config::TableKind::kAggregate) continue;
-    ASSIGN_OR_RETURN(const auto table, delta::Table::Open(objectstore::Below(lake, table_plan.name)));
-    ASSIGN_OR_RETURN(const auto progress,
-                     pipeline::Progress::Of(*table, plan->config.app_id, plan->topics(), plan->config.txn_ids));
-    const auto budget = MemoryBudget::Make(kLakeQuestionBytes);
-    query::AggregateReader reader(
-        {.definition = table_plan.aggregate->definition,
-         .open = [&table] { return Result<std::shared_ptr<delta::Table>>(table); },
-         .next_offsets = [&progress](const delta::Snapshot& snapshot) { return progress.NextOffsets(snapshot); }},
-        query::ReaderResources::Make(kLakeQuestionBytes, *budget));
-    ASSIGN_OR_RETURN(const auto answer, reader.Ask(request, {}));
-    Reply reply;
-    ASSIGN_OR_RETURN(const auto text,
-                     options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer));
-    reply.text = text.Text();
-    ASSIGN_OR_RETURN(reply.errors_json, serve::ErrorsToJson(answer));
-    return reply;
-  }
-  return NotFound("no aggregate '{}' in {}", options.aggregate, options.config);
+  const auto lake = pipeline::OpenLake(plan.config.lake, objectstore::IfMissing::kRefuse);
+  if (!lake.ok()) return WithFirstRun(lake.status(), options.config);
+  const auto opened = delta::Table::Open(objectstore::Below(*lake, aggregate->name));
+  if (!opened.ok()) return WithFirstRun(opened.status(), options.config);
+  const auto& table = *opened;
+  RETURN_NOT_OK(pipeline::CheckFits(*aggregate, *table));
+  ASSIGN_OR_RETURN(const auto progress,
+                   pipeline::Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
+  const auto budget = MemoryBudget::Make(kLakeQuestionBytes);
+  query::AggregateReader reader(
+      {.definition = aggregate->aggregate->definition,
+       .open = [&table] { return Result<std::shared_ptr<delta::Table>>(table); },
+       .next_offsets = [&progress](const delta::Snapshot& snapshot) { return progress.NextOffsets(snapshot); }},
+      query::ReaderResources::Make(kLakeQuestionBytes, *budget));
+  ASSIGN_OR_RETURN(const auto answer, reader.Ask(request, {}));
+  Reply reply;
+  ASSIGN_OR_RETURN(const auto text, options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer));
+  reply.text = text.Text();
+  ASSIGN_OR_RETURN(reply.errors_json, serve::ErrorsToJson(answer));
+  return reply;
 }
 
 }  // namespace
@@ -178,16 +153,22 @@ Result<Reply> AskTheLake(const QueryFlags& options, config::PipelineConfig confi
 Run AddQuery(CLI::App& app) {
   auto options = std::make_shared<QueryFlags>();
   app.add_option("aggregate", options->aggregate, "Name of an aggregate")->required();
-  app.add_option("--from", options->from, "Windows that begin at or after: -1h, 2026-11-22T10:00:00Z");
-  app.add_option("--to", options->to, "Windows that begin before");
-  app.add_option("--step", options->step, "Coarser windows: 5m, 1h; 0: one in all");
-  app.add_option("--group-by", options->group_by, "Keys, comma-separated");
-  app.add_option("--where", options->where, "DuckDB expression over keys and window_start");
-  app.add_option("--measures", options->measures, "Comma-separated; all unless given");
-  app.add_option("--order-by", options->order_by, "Such as 'views desc, country'");
-  app.add_option("--limit", options->limit, "Rows at most")->check(CLI::PositiveNumber);
-  app.add_option("--freshness", options->freshness, "hot: with the rows in memory; committed: without")
-      ->check(CLI::IsMember({"hot", "committed"}));
+  const auto ask = [&app, &options](const char* flag, const char* parameter, const std::string& about) {
+    CLI::Option* const option = app.add_option_function<std::string>(
+        flag, [](const std::string&) {}, about);
+    options->question.emplace_back(parameter, option);
+    return option;
+  };
+  ask("--from", "from", "Windows that begin at or after: -1h, 2026-11-22T10:00:00Z");
+  ask("--to", "to", "Windows that begin before");
+  ask("--step", "step", "Coarser windows: 5m, 1h; 0: one in all");
+  ask("--group-by", "group_by", "Keys, comma-separated; '': one group of all");
+  ask("--where", "where", "DuckDB expression over keys and window_start");
+  ask("--measures", "measures", "Comma-separated; all unless given")->check(CheckNames);
+  ask("--order-by", "order_by", "Such as 'views desc, country'")->check(CheckNames);
+  ask("--limit", "limit", "Rows at most")->type_name("INT")->check(WholeNumber(1));
+  const auto* const freshness = ask("--freshness", "freshness", "hot: with the rows in memory; committed: without")
+                                    ->check(CLI::IsMember({"hot", "committed"}));
   app.add_option("-o,--output", options->output, "Format")
       ->check(CLI::IsMember({"table", "json", "csv"}))
       ->capture_default_str();
@@ -197,14 +178,19 @@ Run AddQuery(CLI::App& app) {
   app.add_option("-c,--config", options->config, "Ask the lake of this pipeline, committed rows only")
       ->type_name("FILE")
       ->excludes(url);
-  return [options] {
+  return [options, freshness] {
     Result<Reply> answer;
+    if (!options->config.empty() && freshness->count() > 0 && freshness->as<std::string>() == "hot") {
+      return Complain(InvalidInput("--freshness hot: the lake of -c has committed rows only; the rows in memory are "
+                                   "where the pipeline runs, with --url in place of -c"),
+                      kUsage);
+    }
     if (options->config.empty()) {
       answer = AskOverHttp(*options);
     } else {
-      auto config = LoadConfigOrComplain(options->config, {}, ReadsLog::kNo);
-      if (!config) return kBadConfiguration;
-      answer = AskTheLake(*options, *std::move(config));
+      const auto plan = LoadPlanOrComplain(options->config, {}, ReadsLog::kNo);
+      if (plan == nullptr) return kBadConfiguration;
+      answer = AskTheLake(*options, *plan);
     }
     if (!answer.ok()) return Complain(answer.status());
     std::fputs(options->output == "table" ? AnswerToTable(answer->text).c_str() : answer->text.c_str(), stdout);

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "commands.h"
+#include "flag_checks.h"
 #include "service.h"
 
 namespace millrace::app {
@@ -24,10 +25,9 @@ Run AddRun(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--until-end", options->until_end, "Stop, all committed, at the end offsets seen at the start");
   return [options] {
-    auto config = LoadConfigOrComplain(options->config, options->overrides, ReadsLog::kYes);
-    if (!config) return kBadConfiguration;
-    auto service =
-        Service::Start(*std::move(config), {.until_end = options->until_end, .serve = options->role == "all"});
+    auto plan = LoadPlanOrComplain(options->config, options->overrides, ReadsLog::kYes);
+    if (plan == nullptr) return kBadConfiguration;
+    auto service = Service::Start(std::move(plan), {.until_end = options->until_end, .serve = options->role == "all"});
     if (!service.ok()) {
       return Complain(service.status(),
                       KindOf(service.status()) == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed);

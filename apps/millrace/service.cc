@@ -61,13 +61,12 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
 
 }  // namespace
 
-Result<std::unique_ptr<Service>> Service::Start(config::PipelineConfig config, const Options& options) {
+Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options) {
   auto service = std::unique_ptr<Service>(new Service);
   if (options.handle_signals) {
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, options.until_end ? EndBeforeTheEnd : EndInOrder);
   }
-  const auto serve = config.serve;
-  ASSIGN_OR_RETURN(auto plan, pipeline::MakePlan(std::move(config)));
+  const auto serve = plan->config.serve;
   // First the port: who finds it taken has made nothing yet.
   if (serve && options.serve) {
     const http::ServerOptions server{
@@ -129,20 +128,31 @@ Status Service::Run() {
   return done;
 }
 
-std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                           const std::vector<std::string>& overrides,
-                                                           ReadsLog reads_log) {
+Status WithFirstRun(const Status& status, const std::string& path) {
+  if (KindOf(status) != ErrorKind::kNotFound) return status;
+  return NotFound("{}; the first 'millrace run -c {}' makes the lake and its tables", status.message(), path);
+}
+
+bool HasNoFindings(const config::LoadedConfig& loaded) {
+  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
+  return loaded.findings.empty();
+}
+
+std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
+                                                         const std::vector<std::string>& overrides,
+                                                         ReadsLog reads_log) {
   config::LoadOptions options;
   options.files = reads_log == ReadsLog::kYes;
+  options.lookups = config::LookupAccess::kAll;
   for (const auto& text : overrides) {
     const auto equals = text.find('=');
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   auto loaded = config::LoadConfigFile(path, options);
-  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
-  if (!loaded.findings.empty()) return std::nullopt;
-  InitLogging(loaded.config.log.level, loaded.config.log.format == "json" ? LogFormat::kJson : LogFormat::kText);
-  return std::move(loaded.config);
+  if (!HasNoFindings(loaded)) return nullptr;
+  const auto& log = loaded.config.log;
+  InitLogging(log.level, log.format == "json" ? LogFormat::kJson : LogFormat::kText);
+  return pipeline::MakePlan(std::move(loaded));
 }
 
 }  // namespace millrace::app

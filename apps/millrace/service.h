@@ -1,9 +1,8 @@
-/// One process of a pipeline: its log, worker and HTTP server, put together from a configuration.
+/// One process of a pipeline: its log, worker and HTTP server, put together from a plan.
 #pragma once
 
 #include <atomic>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +25,7 @@ class Service {
 
   /// Starts the HTTP server, which answers 503 (/livez: 200) while this takes, and opens the log and the lake; reads
   /// nothing yet. Errors name the part. Everything is checked before anything is made.
-  static Result<std::unique_ptr<Service>> Start(config::PipelineConfig config, const Options& options);
+  static Result<std::unique_ptr<Service>> Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options);
 
   /// Worker::Run(), then the server drains.
   Status Run();
@@ -54,10 +53,15 @@ class Service {
 /// Whether a command reads the log: only then must the certificates and such be there.
 enum class ReadsLog { kYes, kNo };
 
-/// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullopt: there were
+/// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullptr: there were
 /// findings.
-std::optional<config::PipelineConfig> LoadConfigOrComplain(const std::string& path,
-                                                           const std::vector<std::string>& overrides,
-                                                           ReadsLog reads_log);
+std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log);
+/// Prints what is wrong, a line each, to stderr; whether nothing is.
+bool HasNoFindings(const config::LoadedConfig& loaded);
+
+/// For verbs that only read a lake: of a kNotFound, which is a lake or a table that is not there, the same with what
+/// makes it; of any other, itself. `path` is that of the pipeline's file.
+Status WithFirstRun(const Status& status, const std::string& path);
 
 }  // namespace millrace::app

@@ -12,6 +12,7 @@
 #include "devices/simulator.h"
 #include "eventlog/embedded/embedded_log.h"
 #include "eventlog/kafka/kafka_log.h"
+#include "flag_checks.h"
 #include "text_table.h"
 
 namespace millrace::app {
@@ -126,18 +127,19 @@ Run AddSimulate(CLI::App& app) {
   app.add_option("fleet", options->fleet, "clickstream")->required()->check(CLI::IsMember({"clickstream"}));
   app.add_option("--rate", options->simulator.rate, "Events a second; 0: as fast as it goes")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CheckNotNegative);
   app.add_option("--count", options->simulator.count, "Stop after so many; 0: at Ctrl-C")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber(0));
   app.add_option("--devices", options->simulator.clickstream.devices, "That send events")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(WholeNumber(1, std::numeric_limits<std::uint32_t>::max()));
   app.add_option("--late", options->late, "Share of late events")->capture_default_str();
   app.add_option("--duplicates", options->duplicates, "Share of repeated events")->capture_default_str();
   app.add_option("--malformed", options->malformed, "Share of broken events")->capture_default_str();
   app.add_option("--seed", options->simulator.clickstream.seed, "The same gives the same events")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(WholeNumber(0));
   app.add_option("--to", options->to, "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, or - for stdout")
       ->capture_default_str();
   app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")

@@ -3,7 +3,8 @@
 #include <memory>
 
 #include "commands.h"
-#include "config/config.h"
+#include "config/load.h"
+#include "service.h"
 
 namespace millrace::app {
 
@@ -20,9 +21,9 @@ Run AddValidate(CLI::App& app) {
     bool valid = true;
     for (const auto& file : options->files) {
       const auto loaded = config::LoadConfigFile(file, {.environment = !options->no_environment, .overrides = {}});
-      for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
-      if (loaded.findings.empty()) std::fprintf(stderr, "%s: ok\n", file.c_str());
-      valid &= loaded.findings.empty();
+      const bool holds = HasNoFindings(loaded);
+      if (holds) std::fprintf(stderr, "%s: ok\n", file.c_str());
+      valid &= holds;
     }
     return valid ? kOk : kBadConfiguration;
   };

@@ -24,10 +24,11 @@ bool IsKeyType(const arrow::DataType& type);
 /// For IsKeyType() types.
 PhysicalType PhysicalTypeOf(const arrow::DataType& type);
 
-/// Valid until the next Load(); keeps the array alive. Reused from batch to batch, so that buffers are made once.
+/// Valid until the next Load(); keeps the array alive. Reused from batch to batch, so that buffers are made once. One
+/// thread at a time.
 class ColumnView {
  public:
-  /// Dictionaries (int32 codes) count as their values.
+  /// Dictionaries (int32 codes) count as their values. kInternal: not of an IsKeyType() type.
   Status Load(std::shared_ptr<arrow::Array> array);
 
   /// Values that lie elsewhere, in the form of their type, and outlive the view. `valid`: as valid() below.

@@ -514,8 +514,8 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
   ReadDocument(document, context, loaded.config, nodes);
-  // For its findings; who runs it asks for the dataflow.
-  PlanDataflow(loaded.config, nodes, context.files ? LookupAccess::kLocal : LookupAccess::kNone, context.findings);
+  const auto lookups = options.lookups == LookupAccess::kAll || context.files ? options.lookups : LookupAccess::kNone;
+  loaded.flow = PlanDataflow(loaded.config, nodes, lookups, context.findings);
   loaded.findings = context.findings.Sorted();
   known_keys = std::move(context.known_keys);
   return loaded;
@@ -529,12 +529,13 @@ LoadedConfig LoadConfigText(const std::string& text, const std::string& file_nam
 LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
-    return {.config = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
+    return {.config = {}, .flow = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
   }
   std::ifstream in(path, std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(in), {});
   if (!in.is_open() || in.bad()) {
     return {.config = {},
+            .flow = {},
             .findings = {{path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)}}};
   }
   return LoadConfigText(text, path, options);

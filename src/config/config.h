@@ -1,4 +1,4 @@
-/// pipeline.yaml as a value: parsed, defaulted and checked. The file's reference is docs/configuration.md.
+/// pipeline.yaml as a value. load.h reads one; the file's reference is docs/configuration.md.
 #pragma once
 
 #include <chrono>
@@ -157,30 +157,5 @@ struct PipelineConfig {
   MaintenanceConfig maintenance;
   LogConfig log;
 };
-
-/// One thing wrong with a file.
-struct Finding {
-  std::string file;
-  int line = 0;    ///< From 1; 0: not known.
-  int column = 0;  ///< From 1.
-  std::string message;
-};
-/// "pipeline.yaml:12:5: unknown key 'colums' in decode; did you mean 'columns'?"
-std::string ToString(const Finding& finding);
-
-struct LoadOptions {
-  bool environment = true;  ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
-  bool files = true;        ///< Off: certificates and such need not be there. Never looked for without `environment`.
-  std::vector<std::pair<std::string, std::string>> overrides;  ///< `--set source.topics=[a]`: dotted key, YAML value.
-};
-
-/// Reads and checks a whole file; every finding in one pass. The SQL is checked too (it is planned against the schema).
-/// An empty vector of findings means that `config` holds.
-struct LoadedConfig {
-  PipelineConfig config;
-  std::vector<Finding> findings;
-};
-LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options = {});
-LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options = {});
 
 }  // namespace millrace::config

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "config/dataflow.h"
+#include "config/load.h"
 #include "config/section_internal.h"
 
 namespace millrace::config {
@@ -49,9 +49,6 @@ void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes);
 
 /// `what` such as "a table's name": names become folder names, transaction ids and SQL names.
 bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section);
-
-/// Which lookups may be opened to learn their columns. What reads from one that may not is left out, without a finding.
-enum class LookupAccess { kNone, kLocal, kAll };
 
 /// What would be kept in one folder, or in folders within each other, and would be taken for each other's: a sentence
 /// each. Follows links; looks at nothing else.

@@ -1,7 +1,5 @@
 // The configuration: what good files mean, what each mistake is answered with and where, and that the reference, the
 // examples and the editors' schema say the same as the loader. SQL findings are in sql_test.cc.
-#include "config/config.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +10,7 @@
 
 #include "base/quantity_text.h"
 #include "config/config_internal.h"
+#include "config/load.h"
 #include "ingest/formats.h"
 #include "testing/status_matchers.h"
 

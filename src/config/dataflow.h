@@ -1,6 +1,6 @@
 /// What a configuration comes to: the relations that its SQL makes of the events, and the tables that they feed.
 ///
-/// One code makes it and says what does not fit: the loader of pipeline.yaml (config.h) reports that with its place in
+/// One code makes it and says what does not fit: the loader of pipeline.yaml (load.h) reports that with its place in
 /// the file, and a pipeline runs what it made.
 #pragma once
 
@@ -88,9 +88,9 @@ struct Dataflow {
   std::vector<std::string> StagesOf(int table) const;
 };
 
-/// Of a configuration that was made in code, or loaded without a finding. Opens its lookups for their columns, and may
-/// wait for them. kInvalidInput: all that does not fit, in the words that the loader has for it; kTransient: a lookup
-/// cannot be reached.
+/// Of a configuration that was made in code; LoadedConfig has that of a file. Blocks while DuckDB plans the SQL, tens of
+/// milliseconds, and while lookups are opened for their columns. kInvalidInput: all that does not fit, in the words that
+/// the loader has for it; kTransient: a lookup cannot be reached.
 Result<Dataflow> PlanDataflow(const PipelineConfig& config);
 
 }  // namespace millrace::config

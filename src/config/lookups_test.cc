@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "config/dataflow.h"
+#include "config/load.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::config {

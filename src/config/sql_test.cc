@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "config/config.h"
+#include "config/load.h"
 
 namespace millrace::config {
 namespace {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "config/config.h"
+#include "config/load.h"
 
 namespace millrace::config {
 

@@ -27,6 +27,7 @@ struct Near {
   double round_trip_ms = 0;
 };
 /// A region's name, a region's place, or "latitude,longitude"; within so many milliseconds (above 0, at most 1000).
+/// kInvalidInput: neither, with the nearest place.
 Result<Near> ParseNear(const std::string& place, double round_trip_ms, const PriceSheet& sheet);
 
 /// Milliseconds there and back over fibre: great circle x 1.5 for the way that cables take, at 200 km/ms. An estimate;
@@ -34,6 +35,7 @@ Result<Near> ParseNear(const std::string& place, double round_trip_ms, const Pri
 double RoundTripMs(const Near& from, const Region& to);
 
 /// Largest saving first. Regions with a missing price are compared on the lines that both have, and are named so.
+/// Errors as MakeEstimate(), which it asks for variants of the load.
 Result<std::vector<Advice>> AdviceFor(const Estimate& estimate, const PriceSheet& sheet,
                                       const std::optional<Near>& near);
 

@@ -37,9 +37,19 @@ struct ColumnSpec {
   std::vector<std::string> path;
 };
 
+/// A member of a document that is computed from the document, see json/computed_fields.h.
+struct ComputedField {
+  std::vector<std::string> path;  ///< Object keys from the root.
+  std::string expression;         ///< JMESPath, or kTimestampType.
+};
+
+/// 1 if the record's timestamp is the log's own, 0 if it is the producer's.
+inline constexpr std::string_view kTimestampType = "kafka.timestamp_type";
+
 struct DecodeSpec {
   std::string format = "json";  ///< One of Formats(), see formats.h.
   std::vector<ColumnSpec> columns;
+  std::vector<ComputedField> computed = {};  ///< Before columns are read.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
 

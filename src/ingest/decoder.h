@@ -22,6 +22,7 @@ namespace millrace::ingest {
 struct Document {
   std::string_view bytes;                    ///< At most kMaxPayloadBytes (event_decoder.h); may be empty.
   const model::RawRecord* record = nullptr;  ///< That it came in.
+  bool append_time = false;                  ///< record->timestamp is the log's own, not the producer's.
 };
 
 /// A document that is no row.

@@ -51,7 +51,7 @@ Result<Decoded> EventDecoder::Decode(const model::FetchedRecords& records) {
           records.source, record, kStage, "too_large",
           fmt::format("the payload has {} bytes, more than {}", record.payload->size(), kMaxPayloadBytes)));
     } else {
-      documents_.push_back({.bytes = *record.payload, .record = &record});
+      documents_.push_back({.bytes = *record.payload, .record = &record, .append_time = records.append_time});
       bytes += record.payload->size();
     }
   }

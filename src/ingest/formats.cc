@@ -4,17 +4,25 @@
 #include <array>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/nearest_name.h"
+#include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
 #include "ingest/provenance.h"
 
 namespace millrace::ingest {
 namespace {
 
+Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
+  ASSIGN_OR_RETURN(auto decoder, MakeJsonDecoder(spec));
+  if (spec.computed.empty()) return decoder;
+  return MakeComputingDecoder(spec, std::move(decoder));
+}
+
 constexpr std::array kFormats = {
-    Format{"json", MakeJsonDecoder},
+    Format{"json", MakeJson},
 };
 
 constexpr std::size_t kMaxColumns = 10'000;

@@ -8,7 +8,7 @@
 
 namespace millrace::objectstore {
 
-/// As OpenStore() with a path, relative or absolute.
+/// As OpenStore() with a path, relative or absolute; its errors too. The store: any thread.
 Result<std::shared_ptr<ObjectStore>> OpenLocalStore(const std::string& folder, IfMissing if_missing);
 
 }  // namespace millrace::objectstore

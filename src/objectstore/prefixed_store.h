@@ -1,4 +1,4 @@
-/// What Below() returns. Any thread.
+/// What Below() returns. Any thread. Its errors are those of the store below, and name the whole key.
 #pragma once
 
 #include <memory>

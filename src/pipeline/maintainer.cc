@@ -105,7 +105,7 @@ void Maintainer::Do(const char* name, const std::string& table, Task task) {
   }
 }
 
-void Maintainer::MaintainTable(int index, TableState& state, std::optional<UnixMicros> watermark) {
+void Maintainer::MaintainTable(int index, TableUpkeep& state, std::optional<UnixMicros> watermark) {
   const config::TablePlan& plan = worker_.plan().tables[index];
   if (state.table == nullptr) {
     auto opened = delta::Table::Open(worker_.TableStore(index));

@@ -33,7 +33,7 @@ class Maintainer {
   void Stop(std::chrono::steady_clock::time_point deadline);
 
  private:
-  struct TableState {
+  struct TableUpkeep {
     std::shared_ptr<delta::Table> table;
     std::chrono::steady_clock::time_point next_vacuum{};
     std::chrono::steady_clock::time_point next_log_cleanup{};
@@ -46,7 +46,7 @@ class Maintainer {
 
   void Loop();
   void RunRound();
-  void MaintainTable(int index, TableState& state, std::optional<UnixMicros> watermark);
+  void MaintainTable(int index, TableUpkeep& state, std::optional<UnixMicros> watermark);
   template <typename Task>
   void Do(const char* name, const std::string& table, Task task);
   /// Any thread.
@@ -55,7 +55,7 @@ class Maintainer {
   Worker& worker_;
   Metrics& metrics_;
   const config::MaintenanceConfig& config_;
-  std::vector<TableState> tables_;  // The thread's own.
+  std::vector<TableUpkeep> tables_;  // The thread's own.
 
   std::mutex mutex_;
   std::condition_variable changed_;

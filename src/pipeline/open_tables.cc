@@ -59,11 +59,8 @@ Status CheckMeaning(const config::TablePlan& plan, const objectstore::ObjectStor
 }
 
 Status CheckTable(const config::TablePlan& plan, const delta::Table& table) {
-  const auto snapshot = table.snapshot();
   RETURN_NOT_OK(table.CheckWritable());
-  // First, because it says more than a column that is missing.
-  if (plan.kind == config::TableKind::kAggregate) RETURN_NOT_OK(CheckMeaning(plan, *table.store(), *snapshot));
-  return CheckSchema(plan, *snapshot);
+  return CheckFits(plan, table);
 }
 
 delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
@@ -127,6 +124,13 @@ Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,
 }
 
 }  // namespace
+
+Status CheckFits(const config::TablePlan& plan, const delta::Table& table) {
+  const auto snapshot = table.snapshot();
+  // First, because it says more than a column that is missing.
+  if (plan.kind == config::TableKind::kAggregate) RETURN_NOT_OK(CheckMeaning(plan, *table.store(), *snapshot));
+  return CheckSchema(plan, *snapshot);
+}
 
 Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake) {
   return OpenPresent(plan, lake).status();

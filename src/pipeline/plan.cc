@@ -26,4 +26,9 @@ Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config) {
   return std::make_shared<const Plan>(Plan{std::move(flow), std::move(config)});
 }
 
+std::shared_ptr<const Plan> MakePlan(config::LoadedConfig loaded) {
+  MILLRACE_DCHECK(loaded.findings.empty());
+  return std::make_shared<const Plan>(Plan{std::move(loaded.flow), std::move(loaded.config)});
+}
+
 }  // namespace millrace::pipeline

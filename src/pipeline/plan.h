@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "base/status.h"
-#include "config/dataflow.h"
+#include "config/load.h"
 #include "objectstore/object_store.h"
 
 namespace millrace::pipeline {
@@ -21,7 +21,10 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeCon
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
                                                                  const std::shared_ptr<objectstore::ObjectStore>& lake);
 
-/// kInvalidInput names all that does not fit.
+/// Of a configuration that was made in code. kInvalidInput names all that does not fit. Blocks while the SQL is
+/// planned.
 Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config);
+/// Of a file that was loaded without a finding; nothing is planned again.
+std::shared_ptr<const Plan> MakePlan(config::LoadedConfig loaded);
 
 }  // namespace millrace::pipeline

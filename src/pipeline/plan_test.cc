@@ -29,6 +29,36 @@ TEST(Plan, HoldsTheConfigurationAndItsDataflow) {
   EXPECT_EQ(plan->InputOf("events"), 0);
 }
 
+TEST(Plan, OfAFileIsWhatItsConfigurationComesTo) {
+  const auto loaded = config::LoadConfigText(R"(version: 1
+pipeline: clicks
+source: {embedded: {path: log}, topics: [clicks]}
+decode: {format: json, columns: {ts: timestamp, country: string}}
+event_time: {column: ts}
+transforms: [{name: known, sql: "SELECT ts, upper(country) AS country FROM input WHERE country IS NOT NULL"}]
+tables: [{name: clicks, from: known}]
+aggregates:
+  - {name: sums, sql: "SELECT window_start, country, count(*) AS n FROM TUMBLE(known, ts, INTERVAL 1 MINUTE) GROUP BY ALL"}
+)",
+                                             "clicks.yaml");
+  ASSERT_TRUE(loaded.findings.empty()) << config::ToString(loaded.findings[0]);
+  const auto plan = MakePlan(config::LoadedConfig(loaded));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto planned, MakePlan(loaded.config));
+  EXPECT_EQ(plan->config.name, "clicks");
+  ASSERT_EQ(plan->tables.size(), 3u);
+  ASSERT_EQ(plan->num_tables(), planned->num_tables());
+  for (int i = 0; i < plan->num_tables(); ++i) {
+    EXPECT_EQ(plan->tables[i].name, planned->tables[i].name);
+    EXPECT_EQ(plan->tables[i].relation, planned->tables[i].relation);
+    EXPECT_TRUE(plan->tables[i].schema->Equals(planned->tables[i].schema));
+  }
+  EXPECT_EQ(plan->tables[1].aggregate->definition.measures[0].sql,
+            planned->tables[1].aggregate->definition.measures[0].sql);
+  ASSERT_EQ(plan->relations.size(), planned->relations.size());
+  EXPECT_EQ(plan->relations[1].sql, planned->relations[1].sql);
+  EXPECT_THAT(plan->topics(), ElementsAre("clicks"));
+}
+
 TEST(Plan, IsRefusedIfSomethingDoesNotFit) {
   auto config = TestConfig();
   config.tables[1].from = "cleam";

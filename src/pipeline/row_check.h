@@ -48,7 +48,7 @@ class RowCheck {
   std::vector<Column> columns_;  // Of plan.schema.
 };
 
-/// `rows` without the (ascending) indexes in `dropped`.
+/// `rows` without the (ascending) indexes in `dropped`. Fails only when memory runs out.
 Result<std::shared_ptr<arrow::RecordBatch>> Without(const std::shared_ptr<arrow::RecordBatch>& rows,
                                                     const std::vector<std::int64_t>& dropped);
 

@@ -8,7 +8,6 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <future>
-#include <set>
 #include <utility>
 
 #include "base/clock.h"
@@ -28,7 +27,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t kPollRecordsMax = 8192;
 /// A shard with more than this waiting gets no more: the log keeps the rest.
 constexpr std::int64_t kShardBacklogBytesMax = 8 << 20;
-constexpr auto kLogTimeout = 5s;
 /// What is taken away is committed within this (or shutdown_timeout, if that is shorter), or read again by its next
 /// owner. The group waits so long at most.
 constexpr std::chrono::microseconds kRevokeFlush = 10s;
@@ -76,6 +74,9 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
     state->status.kind = worker->plan_->tables[t].kind;
     worker->tables_.push_back(std::move(state));
   }
+  std::vector<const OpenTable*> tables(worker->tables_.size());
+  std::transform(worker->tables_.begin(), worker->tables_.end(), tables.begin(), [](const auto& t) { return t.get(); });
+  worker->start_sequence_.emplace(*worker->plan_, std::move(tables), *worker->consumer_);
   const int configured = worker->plan_->config.limits.threads;
   const int num_shards = configured > 0 ? configured : std::max(1u, std::thread::hardware_concurrency());
   for (int i = 0; i < num_shards; ++i) {
@@ -430,128 +431,6 @@ bool Worker::AtEnd() const {
 
 // ---- Partitions come and go -------------------------------------------------------------------------------------
 
-std::vector<TablePosition> Worker::PositionsOf(const model::TopicPartition& source) const {
-  std::vector<TablePosition> positions;
-  for (int t = 0; t < plan_->num_data_tables(); ++t) {
-    const auto& state = *tables_[t];
-    const auto snapshot = state.table->snapshot();
-    positions.push_back({.table = state.status.name,
-                         .next = state.progress.NextOffset(*snapshot, source),
-                         .begun = state.progress.BooksBeginAt(*snapshot, source),
-                         .knows_topic = state.progress.KnowsTopic(*snapshot, source.topic)});
-  }
-  return positions;
-}
-
-/// Where these partitions begin that some table does not know.
-asio::awaitable<Result<model::OffsetVector>> Worker::ResolveStarts(const std::vector<model::TopicPartition>& partitions,
-                                                                   const model::OffsetRanges& bounds) {
-  const auto& config = plan_->config.source;
-  model::OffsetVector at_time;
-  if (const auto* start = std::get_if<config::StartTimestamp>(&config.start); start != nullptr && !partitions.empty()) {
-    const auto ask = [this, time = start->time, partitions] {
-      return consumer_->OffsetsAt(time, partitions, kLogTimeout);
-    };
-    CO_ASSIGN_OR_RETURN(at_time, co_await AskLog(ask));
-  }
-  model::OffsetVector resolved;
-  for (const auto& source : partitions) {
-    const auto at = at_time.find(source);
-    CO_ASSIGN_OR_RETURN(resolved[source], ResolveStart(config, source, bounds.at(source),
-                                                       at == at_time.end() ? std::nullopt : std::optional(at->second)));
-  }
-  co_return resolved;
-}
-
-asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> Worker::PlanStarts(
-    const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds) {
-  std::vector<model::TopicPartition> unknown;
-  for (const auto& source : partitions) {
-    const auto positions = PositionsOf(source);
-    if (std::any_of(positions.begin(), positions.end(), [](const auto& p) { return !p.next; })) {
-      unknown.push_back(source);
-    }
-  }
-  CO_ASSIGN_OR_RETURN(auto resolved, co_await ResolveStarts(unknown, bounds));
-  std::map<model::TopicPartition, PartitionStartPlan> plans;
-  for (const auto& source : partitions) {
-    CO_ASSIGN_OR_RETURN(plans[source], PlanStart(plan_->config.source, source, PositionsOf(source), bounds.at(source),
-                                                 resolved[source]));
-    for (const auto& gap : plans[source].gaps) spdlog::warn("{}", gap);
-  }
-  co_return plans;
-}
-
-/// Into every table that does not know them yet, before the first record is taken: where these partitions begin, and,
-/// where a table does not know the topic, where all of its others do.
-asio::awaitable<Status> Worker::WriteStarts(const std::map<model::TopicPartition, PartitionStartPlan>& plans) {
-  const auto& config = plan_->config.source;
-  if (!MustBeWritten(config.start)) co_return Status::OK();
-  std::vector<model::OffsetVector> starts(plan_->num_data_tables());
-  std::set<std::string> new_topics;
-  for (const auto& [source, plan] : plans) {
-    const auto positions = PositionsOf(source);
-    for (int t = 0; t < plan_->num_data_tables(); ++t) {
-      if (!plan.tables[t].is_new) continue;
-      starts[t][source] = plan.tables[t].covered_from;
-      if (!positions[t].knows_topic) new_topics.insert(source.topic);
-    }
-  }
-  if (!new_topics.empty()) {
-    const auto list = [this, topics = std::vector(new_topics.begin(), new_topics.end())] {
-      return consumer_->Partitions(topics, kLogTimeout);
-    };
-    CO_ASSIGN_OR_RETURN(auto others, co_await AskLog(list));
-    std::erase_if(others, [&plans](const auto& source) { return plans.contains(source); });
-    const auto ask_bounds = [this, others] { return consumer_->Bounds(others, kLogTimeout); };
-    CO_ASSIGN_OR_RETURN(const auto bounds, co_await AskLog(ask_bounds));
-    CO_ASSIGN_OR_RETURN(const auto resolved, co_await ResolveStarts(others, bounds));
-    for (const auto& source : others) {
-      const auto positions = PositionsOf(source);
-      for (int t = 0; t < plan_->num_data_tables(); ++t) {
-        if (positions[t].next || positions[t].knows_topic) continue;
-        starts[t][source] = FirstStart(config, source, positions, positions[t], bounds.at(source), resolved.at(source));
-      }
-    }
-  }
-  for (int t = 0; t < plan_->num_data_tables(); ++t) {
-    if (starts[t].empty()) continue;
-    auto& state = *tables_[t];
-    const CommitTry commit = [this, &state, t, table_starts = starts[t]] {
-      return CommitStarts(*plan_, plan_->tables[t], *state.table, state.progress, table_starts);
-    };
-    const auto outcome = co_await RunOn(io_pool_.get_executor(), commit);
-    if (!outcome.ok()) co_return outcome.status();
-    if (std::holds_alternative<delta::Fenced>(*outcome)) {
-      co_return Transient("table {}: another process has begun to read the same partitions", state.status.name);
-    }
-  }
-  co_return Status::OK();
-}
-
-/// A topic that was deleted and made anew holds other records under the offsets that we know.
-asio::awaitable<Status> Worker::CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
-                                                  const model::OffsetRanges& bounds) {
-  for (const auto& source : partitions) {
-    std::set<model::Offset> checked;
-    for (int t = 0; t < plan_->num_data_tables(); ++t) {
-      const auto snapshot = tables_[t]->table->snapshot();
-      const auto next = tables_[t]->progress.NextOffset(*snapshot, source);
-      const auto expected = tables_[t]->progress.FingerprintOf(*snapshot, source);
-      if (!next || !expected || *next - 1 < bounds.at(source).begin || !checked.insert(*next).second) continue;
-      const auto ask = [this, source, last = *next - 1] { return consumer_->FingerprintAt(source, last, kLogTimeout); };
-      CO_ASSIGN_OR_RETURN(const auto found, co_await AskLog(ask));
-      if (found && *found != *expected) {
-        co_return Corrupt(
-            "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
-            "Give the pipeline a new app_id, or restore the topic",
-            plan_->tables[t].name, model::ToString(source), *next - 1);
-      }
-    }
-  }
-  co_return Status::OK();
-}
-
 asio::awaitable<Status> Worker::StartAssigned(std::vector<model::TopicPartition> partitions) {
   // A table is refreshed here, and a commit of it may be under way: one at a time.
   std::vector<AsyncMutex::Guard> guards;
@@ -561,86 +440,22 @@ asio::awaitable<Status> Worker::StartAssigned(std::vector<model::TopicPartition>
 
 /// With every table's lock held.
 asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartition> partitions) {
-  for (auto& table : tables_) {
-    const auto refresh = [&table] { return table->table->Refresh(); };
-    auto refreshed = co_await RunOn(io_pool_.get_executor(), refresh);
-    if (!refreshed.ok()) co_return WithContext(refreshed.status(), "table {}", table->status.name);
-  }
-  const auto ask_bounds = [this, partitions] { return consumer_->Bounds(partitions, kLogTimeout); };
-  CO_ASSIGN_OR_RETURN(const auto bounds, co_await AskLog(ask_bounds));
-  CO_ASSIGN_OR_RETURN(const auto plans, co_await PlanStarts(partitions, bounds));
-  CO_RETURN_NOT_OK(co_await CheckFingerprints(partitions, bounds));
-  CO_RETURN_NOT_OK(co_await WriteStarts(plans));
-
-  const auto& letters = *tables_.back();
-  const auto letters_snapshot = letters.table->snapshot();
-  model::OffsetVector lowest;
-  model::OffsetRanges read_again;
-  std::map<model::TopicPartition, Shard::PartitionStart> starts;
-  for (const auto& [source, plan] : plans) {
-    auto& start = starts[source];
-    start.source = source;
-    lowest[source] = plan.lowest;
-    model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
-    std::map<std::string, model::Offset> lowest_of_stage;
-    for (int t = 0; t < plan_->num_data_tables(); ++t) {
-      const auto& state = *tables_[t];
-      const auto& table_start = plan.tables[t];
-      // A commit of WriteStarts() may have brought news of other writers.
-      const auto snapshot = state.table->snapshot();
-      if (state.progress.NextOffset(*snapshot, source).value_or(table_start.covered_from) != table_start.covered_from) {
-        co_return Transient("table {}: another process has moved {} meanwhile", state.status.name,
-                            model::ToString(source));
-      }
-      const auto stages = plan_->StagesOf(t);
-      auto retired = state.progress.StagesOf(*snapshot);
-      std::erase_if(retired,
-                    [&stages](const auto& s) { return std::find(stages.begin(), stages.end(), s) != stages.end(); });
-      start.sinks.push_back({.next = table_start.next,
-                             .covered_from = table_start.covered_from,
-                             .fence = state.progress.Fence(*snapshot, source),
-                             .retired_stages = std::move(retired),
-                             .table_schema = snapshot->schema});
-      if (!table_start.is_new) known_to = std::max(known_to, table_start.next);
-      for (const auto& stage : stages) {
-        const auto [entry, is_new] = lowest_of_stage.emplace(stage, table_start.next);
-        if (!is_new) entry->second = std::min(entry->second, table_start.next);
-      }
-      if (!assigned_once_) watermark_.Raise(state.progress.Watermark(*snapshot, source));
-    }
-    std::map<std::string, std::optional<std::int64_t>> fence;
-    for (const auto& [stage, low] : lowest_of_stage) {
-      const auto own = letters.progress.NextOffsetOfStage(*letters_snapshot, source, stage);
-      start.letter_stages[stage] = std::max(own.value_or(low), low);
-      known_to = std::max(known_to, start.letter_stages[stage]);
-      const std::string id = letters.progress.StageId(source, stage);
-      fence[id] = letters_snapshot->TxnVersion(id);
-    }
-    letters_.Start(fence);
-    if (known_to > plan.lowest) read_again[source] = {plan.lowest, known_to};
-  }
-  if (!read_again.empty()) {
-    const auto read = [&letters, read_again] { return ReadEarlierJudgements(*letters.table, read_again); };
-    auto judgements = co_await RunOn(io_pool_.get_executor(), read);
-    if (!judgements.ok()) co_return WithContext(judgements.status(), "table {}", letters.status.name);
-    for (auto& [source, earlier] : *judgements) {
-      starts.at(source).earlier = std::make_shared<const EarlierJudgements>(std::move(earlier));
-    }
-  }
-  const auto start_reading = [this, lowest] { return consumer_->Start(lowest); };
-  CO_ASSIGN_OR_RETURN(const auto generation, co_await AskLog(start_reading));
+  const auto run = [this, &partitions] { return start_sequence_->Run(partitions); };
+  CO_ASSIGN_OR_RETURN(auto started, co_await AskLog(run));
+  if (!assigned_once_) watermark_.Raise(started.watermark);
   assigned_once_ = true;
-  for (auto& [source, start] : starts) {
+  for (auto& [source, partition] : started.partitions) {
+    letters_.Start(partition.letter_versions);
+    auto& start = partition.start;
     auto& owned = owned_[source];
     owned.shard = static_cast<int>((std::hash<std::string>()(source.topic) + source.partition) % shards_.size());
-    owned.generation = generation;
-    owned.next = lowest.at(source);
+    owned.generation = start.generation;
+    owned.next = partition.next;
     owned.reached_end = false;
     owned.paused = false;
-    if (!owned.target) owned.target = bounds.at(source).end;
+    if (!owned.target) owned.target = partition.end;
     if (owned.progress == nullptr) owned.progress = std::make_shared<PartitionProgress>();
     owned.progress->next = owned.next;
-    start.generation = generation;
     start.progress = owned.progress;
     auto* const thread = shards_[owned.shard].get();
     asio::post(thread->context,

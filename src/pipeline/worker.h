@@ -39,7 +39,7 @@
 #include "pipeline/open_tables.h"
 #include "pipeline/plan.h"
 #include "pipeline/shard.h"
-#include "pipeline/start_plan.h"
+#include "pipeline/start_sequence.h"
 #include "pipeline/watermark.h"
 
 namespace millrace::pipeline {
@@ -156,11 +156,9 @@ class Worker {
     /// After every change of the shard's state; on the shard's thread.
     void Measure();
   };
-  struct TableState {
+  struct TableState : OpenTable {
     TableState(const asio::any_io_executor& executor, OpenTable opened)
-        : table(std::move(opened.table)), progress(std::move(opened.progress)), mutex(executor), timer(executor) {}
-    const std::shared_ptr<delta::Table> table;
-    const Progress progress;
+        : OpenTable(std::move(opened)), mutex(executor), timer(executor) {}
     AsyncMutex mutex;  // One epoch of a table is in flight at a time.
     asio::steady_timer timer;
     std::atomic<bool> cut_requested{false};
@@ -196,14 +194,6 @@ class Worker {
   asio::awaitable<Status> HandleFailure(eventlog::Failed failed);
   asio::awaitable<Status> StartAssigned(std::vector<model::TopicPartition> partitions);
   asio::awaitable<Status> StartPartitions(std::vector<model::TopicPartition> partitions);
-  asio::awaitable<Result<std::map<model::TopicPartition, PartitionStartPlan>>> PlanStarts(
-      const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
-  std::vector<TablePosition> PositionsOf(const model::TopicPartition& source) const;
-  asio::awaitable<Result<model::OffsetVector>> ResolveStarts(const std::vector<model::TopicPartition>& partitions,
-                                                             const model::OffsetRanges& bounds);
-  asio::awaitable<Status> WriteStarts(const std::map<model::TopicPartition, PartitionStartPlan>& plans);
-  asio::awaitable<Status> CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
-                                            const model::OffsetRanges& bounds);
   asio::awaitable<Status> Revoke(eventlog::Revoked revoked);
   asio::awaitable<Status> Reset();
   void Dispatch(model::FetchedRecords records);
@@ -254,6 +244,7 @@ class Worker {
   std::shared_ptr<lookup::LookupSet> lookups_;    // nullptr: the plan has none.
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
+  std::optional<StartSequence> start_sequence_;      // Of consumer_ and tables_. On the log pool.
   asio::thread_pool io_pool_;
   asio::thread_pool log_pool_{1};
 

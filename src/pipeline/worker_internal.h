@@ -1,4 +1,4 @@
-/// Pieces that worker.cc and worker_epochs.cc share. Of the folder only.
+/// Pieces that the worker's files and start_sequence.cc share. Of the folder only.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -9,6 +9,9 @@
 #include "delta/table.h"
 
 namespace millrace::pipeline {
+
+/// What one question to the log may take.
+inline constexpr auto kLogTimeout = std::chrono::seconds(5);
 
 boost::asio::awaitable<void> Sleep(std::chrono::steady_clock::duration duration);
 

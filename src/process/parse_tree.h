@@ -19,6 +19,7 @@ struct ParseTree {
   std::vector<std::string> names;  ///< kObject: of the items, in order.
   std::vector<ParseTree> items;    ///< kArray, kObject.
 
+  /// kInternal: not JSON; it is DuckDB's own.
   static Result<ParseTree> FromJson(std::string_view json);
   std::string ToJson() const;
 

@@ -38,8 +38,8 @@ Result<RowOrigin> After(const std::vector<std::string>& transforms) {
 
 TEST(RowOrigin, OfTheEventsThemselvesAndOfWhatIsPassedOn) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto origin, After({"SELECT *, amount AS again FROM input", "SELECT * FROM t0"}));
-  EXPECT_THAT(origin.columns, ElementsAre("country", "\"payment/total in ms\"", "geo", "tags",
-                                          "\"payment/total in ms\""));
+  EXPECT_THAT(origin.columns,
+              ElementsAre("country", "\"payment/total in ms\"", "geo", "tags", "\"payment/total in ms\""));
   EXPECT_THAT(origin.conditions, IsEmpty());
 }
 
@@ -56,7 +56,9 @@ TEST(RowOrigin, NamesAndCutsOfTransformsDoNotMatter) {
 }
 
 TEST(RowOrigin, AnotherValueOrConditionIsAnother) {
-  const auto of = [](const std::string& first, const std::string& second) { return After({first, second}).ValueOrDie(); };
+  const auto of = [](const std::string& first, const std::string& second) {
+    return After({first, second}).ValueOrDie();
+  };
   const std::string last = "SELECT x + 1 AS y FROM t0 WHERE x < 5";
   const auto origin = of("SELECT amount AS x FROM input", last);
   EXPECT_NE(origin.columns, of("SELECT -amount AS x FROM input", last).columns);
@@ -72,9 +74,8 @@ TEST(RowOrigin, PartsOfAColumnAndParametersOfLambdas) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       const auto origin, After({"SELECT {'inner': geo} AS s, tags AS l FROM input",
                                 "SELECT s.inner.city AS c, list_transform(l, lambda x: x || '!') AS m FROM t0"}));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(
-      const auto same, After({"SELECT {'inner': geo} AS s FROM input", "SELECT s.inner AS g FROM t0",
-                              "SELECT g.city AS c FROM t1"}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto same, After({"SELECT {'inner': geo} AS s FROM input",
+                                                        "SELECT s.inner AS g FROM t0", "SELECT g.city AS c FROM t1"}));
   EXPECT_EQ(origin.columns[0], same.columns[0]);
   EXPECT_THAT(origin.columns[1], StartsWith("list_transform(tags,"));
 }

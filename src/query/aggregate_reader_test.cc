@@ -69,10 +69,11 @@ class AggregateReaderTest : public ::testing::Test {
     }
     return testing::BatchFromJson(model::PartialSchema(definition_), "[" + rows + "]");
   }
-  void Commit(std::int64_t events, int groups = 1) {
+  void Commit(std::int64_t events, int groups = 1) { CommitRows(*Rows(events, groups)); }
+  void CommitRows(const arrow::RecordBatch& rows) {
     MILLRACE_ASSERT_OK_AND_ASSIGN(auto writer,
                                   delta::DataFileWriter::Make(store_, model::PartialSchema(definition_), {}));
-    MILLRACE_ASSERT_OK(writer->Append(*Rows(events, groups)));
+    MILLRACE_ASSERT_OK(writer->Append(rows));
     MILLRACE_ASSERT_OK_AND_ASSIGN(auto file, writer->Finish());
     delta::CommitRequest request;
     request.adds = {file};
@@ -152,6 +153,35 @@ TEST_F(AggregateReaderTest, MoreGroupsThanAnswersHaveMemoryForAreRefused) {
   // Fewer groups of the same rows fit.
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, reader.Ask({.step_us = 0, .group_by = std::vector<std::string>{}}, {}));
   EXPECT_EQ(N(all), 3 + 300'000);
+}
+
+TEST_F(AggregateReaderTest, AConditionTakesTheMemoryOfTheKeysThatItLooksAt) {
+  definition_.keys.push_back({"user", arrow::utf8()});
+  constexpr int kUsers = 300'000;  // Far more groups than answers have memory for.
+  std::string rows;
+  for (int i = 0; i < kUsers; ++i) {
+    rows += fmt::format(R"({}["2026-11-22 10:{:02}:00", "2026-11-22 10:{:02}:59", "{}", "u{}", 1, 1])",
+                        i == 0 ? "" : ",", i % 60, i % 60, i % 3 == 0 ? "de" : "fr", i);
+  }
+  hot_.says = {std::vector<HotSegment>{}};
+  std::filesystem::remove_all(folder_);
+  delta::CreateOptions options;
+  options.schema = model::PartialSchema(definition_);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(table_, delta::Table::OpenOrCreate(store_, options));
+  CommitRows(*testing::BatchFromJson(options.schema, "[" + rows + "]"));
+  auto reader = Reader(64 << 20);
+  const AggregateRequest one_group{.step_us = 0, .group_by = std::vector<std::string>{}};
+  const auto n_where = [&](const char* where) -> Result<std::int64_t> {
+    AggregateRequest request = one_group;
+    request.where = where;
+    ASSIGN_OR_RETURN(const auto answer, reader.Ask(request, {}));
+    return N(answer);
+  };
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto of_key, n_where("Country = 'de'"));
+  EXPECT_EQ(of_key, kUsers / 3);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto of_window, n_where("window_start < TIMESTAMPTZ '2026-11-22 10:15:00Z'"));
+  EXPECT_EQ(of_window, kUsers / 4);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, n_where("user <> 'u7'"));
 }
 
 TEST_F(AggregateReaderTest, RowsThatAreKeptForLaterAreNotTheQuestionsOwn) {

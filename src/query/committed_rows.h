@@ -20,7 +20,9 @@ class PartialFileCache;
 /// `memory`: what it holds is drawn from.
 std::shared_ptr<PartialFileCache> MakePartialFileCache(std::int64_t bytes_max, MemoryShare memory = {});
 
-/// Committed partial rows whose windows may lie in `range`, by statistics; whole files, filtered by the merge.
+/// Committed partial rows whose windows may lie in `range`, by statistics; whole files, filtered by the merge. Adds to
+/// `bytes_read` (nullptr: not wanted) the bytes of the files that came from the store. Blocks. Errors as
+/// delta::ReadDataFile(); kCorrupt also: a column of a file has another type than the definition's.
 Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(const delta::Table& table,
                                                                        const delta::Snapshot& snapshot,
                                                                        const model::AggregateDefinition& definition,
@@ -36,7 +38,8 @@ class CommittedRows {
   CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max, MemoryShare memory = {});
   ~CommittedRows();
 
-  /// The committed rows of `range`, folded to `coarser` within `limits`.
+  /// The committed rows of `range`, folded to `coarser` within `limits`. Blocks. kTooLarge, kCancelled: as FoldLimits
+  /// say; else as ReadCommitted().
   Result<std::shared_ptr<arrow::RecordBatch>> Read(const delta::Table& table, const delta::SnapshotPtr& snapshot,
                                                    const model::AggregateDefinition& definition,
                                                    const std::shared_ptr<const model::AggregateDefinition>& coarser,

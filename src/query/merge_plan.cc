@@ -304,6 +304,34 @@ Result<std::string> FilterSql(sql::SqlSession& session, const model::AggregateDe
                      sql::QuoteIdentifier(relation));
 }
 
+// The coarsest rows that a condition can be asked of and the answer's groups can be made of: apart by the keys of
+// either, and by the aggregate's own windows only if the condition looks at one.
+Result<model::AggregateDefinition> FoldedForCondition(sql::SqlSession& session,
+                                                      const model::AggregateDefinition& definition,
+                                                      const model::AggregateDefinition& groups,
+                                                      const std::string& condition) {
+  const auto named = ColumnsOf(session, condition);
+  if (!named.ok()) return WithContext(named.status(), "where");
+  const auto looks_at = [&](const std::string& column) {
+    return std::any_of(named->begin(), named->end(),
+                       [&](const std::string& name) { return AsciiLower(name) == AsciiLower(column); });
+  };
+  std::vector<std::string> keys;
+  for (const auto& key : groups.keys) keys.push_back(key.name);
+  for (const auto& key : definition.keys) {
+    if (looks_at(key.name)) keys.push_back(key.name);
+  }
+  const bool windows = looks_at(model::kWindowStart) || looks_at(model::kWindowEnd);
+  return Coarser(definition, keys, windows ? definition.window : groups.window);
+}
+
+// Sessions keep relations by name, and which columns one has follows from its keys.
+std::string RelationName(const char* what, const model::AggregateDefinition& rows) {
+  std::vector<std::string> keys;
+  for (const auto& key : rows.keys) keys.push_back(sql::QuoteIdentifier(key.name));
+  return fmt::format("{} {} by {}", rows.name, what, fmt::join(keys, ","));
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
@@ -333,16 +361,14 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
     return columns;
   };
   if (!request.where.empty()) {
-    // A condition may look at each window and key.
-    merge->folded = std::make_shared<const model::AggregateDefinition>(definition);
-    merge->folded_relation = definition.name + " rows";
+    ASSIGN_OR_RETURN(auto folded, FoldedForCondition(session, definition, *merge->groups, request.where));
+    merge->folded = std::make_shared<const model::AggregateDefinition>(std::move(folded));
+    merge->folded_relation = RelationName("rows", *merge->folded);
     ASSIGN_OR_RETURN(merge->filter_sql, FilterSql(session, definition, request, merge->folded_relation));
-    RETURN_NOT_OK(session.Register(merge->folded_relation, model::PartialSchema(definition), {}));
+    RETURN_NOT_OK(session.Register(merge->folded_relation, model::PartialSchema(*merge->folded), {}));
     RETURN_NOT_OK(describe(merge->filter_sql).status());
   }
-  std::vector<std::string> keys;
-  for (const auto& key : merge->groups->keys) keys.push_back(key.name);
-  merge->relation = fmt::format("{} by {}", definition.name, fmt::join(keys, ","));
+  merge->relation = RelationName("groups", *merge->groups);
   ASSIGN_OR_RETURN(merge->final_sql, FinalSql(definition, request, shape, merge->relation));
   ASSIGN_OR_RETURN(merge->careful_sql, CarefulSql(session, definition, request, shape, merge->relation + " carefully",
                                                   &merge->careful_measures));

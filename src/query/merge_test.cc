@@ -138,6 +138,25 @@ TEST_F(MergeTest, AnyCutIntoPartialRowsGivesDuckDbsAnswerOverTheRawRows) {
        fmt::format("epoch_us(ts) >= {} AND epoch_us(ts) < {} AND (country <> 'de' OR page = 2)", base + 3 * kWindow,
                    base + 9 * kWindow),
        "page"},
+      // Conditions over a key, a window, or nothing, that the answer does not have, has, or has coarser.
+      {{.step_us = 0, .group_by = std::vector<std::string>{}, .where = "COUNTRY = 'fr'"}, "", "country = 'fr'", "1"},
+      {{.step_us = 0, .group_by = std::vector<std::string>{}, .where = "1 = 1"}, "", "true", "1"},
+      {{.group_by = std::vector<std::string>{"page"}, .where = "page > 0 AND country IS NOT NULL"},
+       "page, ",
+       "page > 0 AND country IS NOT NULL",
+       "page"},
+      {{.step_us = 5 * kWindow, .group_by = std::vector<std::string>{}, .where = "page = 1"},
+       window("5 minutes") + ", ",
+       "page = 1",
+       "window_start"},
+      {{.step_us = 5 * kWindow, .where = "minute(Window_Start) % 2 = 0"},
+       window("5 minutes") + ", country, page, ",
+       "minute(ts) % 2 = 0",
+       "window_start, country, page"},
+      {{.step_us = 0, .group_by = std::vector<std::string>{}, .where = "minute(window_end) % 2 = 0 OR country = 'de'"},
+       "",
+       "minute(ts) % 2 = 1 OR country = 'de'",
+       "1"},
       {{.order_by = {"revenue desc", "window_start"}, .limit = 7},
        all,
        "true",
@@ -396,6 +415,24 @@ TEST_F(MergeTest, TooManyRowsAreAnErrorAndNeverCut) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto asked_for, Ask({.limit = 2, .rows_max = 2}, Sample()));
   EXPECT_EQ(asked_for.rows->num_rows(), 2);
   MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, Ask({.limit = 3, .rows_max = 2}, Sample()));
+}
+
+TEST_F(MergeTest, NoMoreIsKeptApartThanTheConditionAndTheAnswerNeed) {
+  const auto folded = [&](const AggregateRequest& request) {
+    const auto plan = PlanMerge(*session_, definition_, request);
+    EXPECT_TRUE(plan.ok()) << plan.status().ToString();
+    std::string shape = fmt::format("{} s", (*plan)->folded->window.size_us / 1'000'000);
+    for (const auto& key : (*plan)->folded->keys) shape += "," + key.name;
+    return shape;
+  };
+  const std::vector<std::string> none;
+  EXPECT_EQ(folded({.group_by = none, .where = "country = 'de'"}), "0 s,country");
+  EXPECT_EQ(folded({.group_by = {{"page"}}, .where = "COUNTRY = 'de'"}), "0 s,country,page");
+  EXPECT_EQ(folded({.group_by = {{"page"}}, .where = "page = 1"}), "0 s,page");
+  EXPECT_EQ(folded({.group_by = none, .where = "1 = 1"}), "0 s");
+  EXPECT_EQ(folded({.step_us = kHour, .group_by = none, .where = "page = 1"}), "3600 s,page");
+  EXPECT_EQ(folded({.step_us = kHour, .group_by = none, .where = "window_End IS NOT NULL"}), "60 s");
+  EXPECT_EQ(folded({.where = "page = 1"}), "60 s,country,page");
 }
 
 TEST_F(MergeTest, ItEndsWhenNobodyWaits) {

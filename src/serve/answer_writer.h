@@ -17,7 +17,7 @@
 
 namespace millrace::serve {
 
-enum class Format { kJson, kNdjson, kCsv };
+enum class AnswerFormat { kJson, kNdjson, kCsv };
 
 /// kTooLarge, or kCancelled, while rows are being written: never a part of an answer.
 struct AnswerLimits {

@@ -256,7 +256,7 @@ http::Response Api::Aggregate(const Call& call) {
   const auto begin = clock_.SteadyNow();
   http::Problem problem;
   query::AggregateRequest question;
-  Format format = Format::kJson;
+  AnswerFormat format = AnswerFormat::kJson;
   if (!ParseAggregateRequest(target, clock_.Now(), &question, &problem) ||
       !ChooseFormat(target, request.accept, &format, &problem)) {
     return http::ToResponse(problem);
@@ -269,17 +269,17 @@ http::Response Api::Aggregate(const Call& call) {
     return Failure(answer.status(), request.target);
   }
   const AnswerLimits limits{options_.answer_bytes_max, request.stop};
-  auto written = format == Format::kJson     ? AnswerToJson(*answer, limits)
-                 : format == Format::kNdjson ? AnswerToNdjson(*answer, limits)
-                                             : AnswerToCsv(*answer, limits);
+  auto written = format == AnswerFormat::kJson     ? AnswerToJson(*answer, limits)
+                 : format == AnswerFormat::kNdjson ? AnswerToNdjson(*answer, limits)
+                                                   : AnswerToCsv(*answer, limits);
   if (!written.ok()) return Failure(written.status(), request.target);
-  http::Response response = Plain(*std::move(written), format == Format::kJson     ? "application/json"
-                                                       : format == Format::kNdjson ? "application/x-ndjson"
-                                                                                   : "text/csv; charset=utf-8");
+  http::Response response = Plain(*std::move(written), format == AnswerFormat::kJson     ? "application/json"
+                                                       : format == AnswerFormat::kNdjson ? "application/x-ndjson"
+                                                                                         : "text/csv; charset=utf-8");
   response.headers.emplace_back("Vary", "Accept");
   // NDJSON and CSV have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer->as_of));
-  if (format != Format::kJson && !answer->errors.empty()) {
+  if (format != AnswerFormat::kJson && !answer->errors.empty()) {
     auto errors = ErrorsToHeader(*answer);
     if (!errors.ok()) return Failure(errors.status(), request.target);
     response.headers.emplace_back("Millrace-Errors", *std::move(errors));

@@ -256,6 +256,7 @@ TEST_F(ApiTest, AnAnswerHasABound) {
   EXPECT_EQ(response.status, 413);
   EXPECT_THAT(response.body.Text(), HasSubstr("\"code\":\"answer_too_large\""));
   EXPECT_THAT(response.body.Text(), HasSubstr("100 bytes"));
+  EXPECT_THAT(response.body.Text(), HasSubstr("fewer keys in group_by and where"));
   EXPECT_EQ(response.body.Text().find("de"), response.body.Text().find("detail")) << "a part of the answer";
 }
 
@@ -296,6 +297,12 @@ TEST_F(ApiTest, ErrorsAreProblemsThatNameWhatIsWrong) {
       {"/v1/aggregates/clicks_1m?measures=", 400, "invalid_parameter", "measures: '' names nothing", ""},
       {"/v1/aggregates/clicks_1m?measures=%20,", 400, "invalid_parameter", "measures: ' ,' names nothing", ""},
       {"/v1/aggregates/clicks_1m?group_by=,", 400, "invalid_parameter", "group_by: ',' names nothing", ""},
+      {"/v1/aggregates/clicks_1m?order_by=views+desc,", 400, "invalid_parameter",
+       "order_by: 'views desc,' has an empty name", ""},
+      {"/v1/aggregates/clicks_1m?order_by=,views", 400, "invalid_parameter", "order_by: ',views' has an empty", ""},
+      {"/v1/aggregates/clicks_1m?group_by=country,+,page", 400, "invalid_parameter", "group_by: 'country, ,page'", ""},
+      {"/v1/aggregates/clicks_1m?measures=views,", 400, "invalid_parameter", "measures: 'views,' has an empty", ""},
+      {"/v1/aggregates/clicks_1m?where=", 400, "invalid_parameter", "where: '' is no condition", ""},
       {"/v1/aggregates/clicks_1m?where=%zz", 400, "malformed_url", "broken escape at '%zz'", ""},
       {"/v1/aggregates/clicks_1m?where=%4", 400, "malformed_url", "broken escape", ""},
       {"/v1/aggregates/clicks_1m?where=%00", 400, "malformed_url", "NUL", ""},

@@ -18,7 +18,10 @@ http::Problem ToProblem(const Status& status) {
     case ErrorKind::kTooLarge:
       problem.status = 413;
       problem.code = "answer_too_large";
-      problem.hint = "Ask for less: a shorter range, fewer keys, a coarser step, or limit=.";
+      problem.hint =
+          "Ask for less: a shorter range, fewer keys in group_by and where, or a coarser step. limit= takes rows off "
+          "the "
+          "answer, and nothing off what is merged for it.";
       break;
     case ErrorKind::kUnsupported:
       problem.status = 501;

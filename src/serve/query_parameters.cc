@@ -30,6 +30,7 @@ Result<std::string> Decode(Result<std::string> text) {
   return text;
 }
 
+// What stands between commas, without the blanks around it; it may be empty.
 std::vector<std::string> Split(const std::string& text) {
   std::vector<std::string> parts;
   for (std::size_t begin = 0; begin <= text.size();) {
@@ -37,16 +38,18 @@ std::vector<std::string> Split(const std::string& text) {
     std::string part = text.substr(begin, end - begin);
     part.erase(0, std::min(part.find_first_not_of(' '), part.size()));
     part.erase(part.find_last_not_of(' ') + 1);
-    if (!part.empty()) parts.push_back(std::move(part));
+    parts.push_back(std::move(part));
     begin = end + 1;
   }
   return parts;
 }
 
-// Adds what a list names, which is something.
+// Adds what a list names, which is something between any two commas.
 Status Append(const std::string& value, std::vector<std::string>& to) {
   const auto names = Split(value);
-  if (names.empty()) return InvalidInput("'{}' names nothing", value);
+  const auto is_empty = [](const std::string& name) { return name.empty(); };
+  if (std::all_of(names.begin(), names.end(), is_empty)) return InvalidInput("'{}' names nothing", value);
+  if (std::any_of(names.begin(), names.end(), is_empty)) return InvalidInput("'{}' has an empty name", value);
   to.insert(to.end(), names.begin(), names.end());
   return Status::OK();
 }
@@ -63,6 +66,7 @@ Status SetParameter(const std::string& name, const std::string& value, UnixMicro
     if (!request.group_by) request.group_by.emplace();
     if (!value.empty()) RETURN_NOT_OK(Append(value, *request.group_by));  // Empty: one group of all.
   } else if (name == "where") {
+    if (value.find_first_not_of(' ') == std::string::npos) return InvalidInput("'{}' is no condition", value);
     request.where = value;
   } else if (name == "measures") {
     RETURN_NOT_OK(Append(value, request.measures));
@@ -145,7 +149,7 @@ bool RefuseParameters(const Target& target, http::Problem* problem) {
   return false;
 }
 
-bool ChooseFormat(const Target& target, const std::string& accept, Format* format, http::Problem* problem) {
+bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem) {
   for (const auto& [name, value] : target.parameters) {
     if (name != "format") continue;
     const std::vector<std::string> known = {"json", "ndjson", "csv"};
@@ -154,10 +158,10 @@ bool ChooseFormat(const Target& target, const std::string& accept, Format* forma
       *problem = {400, "invalid_parameter", fmt::format("format: '{}' is not json, ndjson or csv", value), {}};
       return false;
     }
-    *format = static_cast<Format>(it - known.begin());
+    *format = static_cast<AnswerFormat>(it - known.begin());
     return true;
   }
-  *format = Format::kJson;
+  *format = AnswerFormat::kJson;
   if (accept.empty()) return true;
   // Weights as in RFC 9110, 12.5.1; of equal ones the first wins.
   double best = 0;
@@ -168,12 +172,12 @@ bool ChooseFormat(const Target& target, const std::string& accept, Format* forma
     if (const auto q = range.find("q="); q != std::string::npos) {
       std::from_chars(range.data() + q + 2, range.data() + range.size(), weight);
     }
-    std::optional<Format> offered;
-    if (type == "application/json" || type == "application/*" || type == "*/*") offered = Format::kJson;
+    std::optional<AnswerFormat> offered;
+    if (type == "application/json" || type == "application/*" || type == "*/*") offered = AnswerFormat::kJson;
     if (type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl") {
-      offered = Format::kNdjson;
+      offered = AnswerFormat::kNdjson;
     }
-    if (type == "text/csv" || type == "text/*") offered = Format::kCsv;
+    if (type == "text/csv" || type == "text/*") offered = AnswerFormat::kCsv;
     if (!offered || weight <= best) continue;
     best = weight;
     *format = *offered;

@@ -22,13 +22,13 @@ struct Target {
 Result<Target> ParseTarget(std::string_view target);
 
 /// Sets `problem` and returns false if a parameter is unknown (with the nearest known name), repeated or wrong. Times
-/// count from `now`. group_by, measures and order_by are comma-separated, may be repeated and name something; an empty
-/// group_by is one group of all.
+/// count from `now`. group_by, measures and order_by are comma-separated, may be repeated and have no empty name; an
+/// empty group_by is one group of all.
 bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request,
                            http::Problem* problem);
 
 /// By ?format= first, then by Accept's weights; JSON when both are silent. False sets `problem`: 400 or 406.
-bool ChooseFormat(const Target& target, const std::string& accept, Format* format, http::Problem* problem);
+bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem);
 
 /// For a route that takes no parameters: false sets `problem` if there is one.
 bool RefuseParameters(const Target& target, http::Problem* problem);

@@ -69,8 +69,75 @@ def cost():
     claim("request of azure.blob.hot-lrs.write" not in updated, "an updated price is no longer missing", updated)
 
 
+def before_the_first_run():
+    """Who only reads makes nothing, and says what would."""
+    what_to_do = "the first 'millrace run -c clicks.yaml' makes the lake and its tables"
+    for folder in (None, "lake"):  # There is no lake; there is one without tables.
+        if folder:
+            (FOLDER / folder).mkdir()
+        for verb in (["query", "clicks_1m"], ["audit"]):
+            claim(what_to_do in millrace(*verb, "-c", "clicks.yaml", code=1).stderr, f"{verb[0]} before the first run")
+        claim(folder or not (FOLDER / "lake").exists(), "and the lake is not made")
+    (FOLDER / "lake").rmdir()
+    claim(what_to_do in millrace("lake", "view", "clicks_1m", "-c", "clicks.yaml", code=1).stderr, "lake view before the first run")
+
+
+def bad_flags():
+    """What a flag cannot be is refused, in a line that a terminal has room for."""
+    empty = "the value is empty; leave the flag out, or give it one"
+    for arguments, message in [
+            (["query", "clicks_1m", "--measures", ""], f"--measures: {empty}"),
+            (["query", "clicks_1m", "--order-by", ""], f"--order-by: {empty}"),
+            (["query", "clicks_1m", "--where", ""], f"--where: {empty}"),
+            (["query", "clicks_1m", "--from", ""], f"--from: {empty}"),
+            (["query", "clicks_1m", "-c", ""], f"--config: {empty}"),
+            (["query", ""], f"aggregate: {empty}"),
+            (["audit", "-c", ""], f"--config: {empty}"),
+            (["lake", "read", "lake/clicks", "--where", ""], f"--where: {empty}"),
+            (["lake", "read", "lake/clicks", "--timestamp", ""], f"--timestamp: {empty}"),
+            (["cost", "estimate", "--preset", ""], f"--preset: {empty}"),
+            (["simulate", "clickstream", "--to", ""], f"--to: {empty}"),
+            (["query", "clicks_1m", "--measures", "views,"], "'views,' has an empty name"),
+            (["query", "clicks_1m", "--order-by", "views desc,"], "'views desc,' has an empty name"),
+            (["lake", "read", "lake/clicks", "--columns", "country,,ts"], "'country,,ts' has an empty name"),
+            (["cost", "estimate", "--provider", "aws,"], "'aws,' has an empty name"),
+            (["query", "clicks_1m", "--limit", "0"], "--limit: '0' is not a whole number of 1 or more"),
+            (["query", "clicks_1m", "--limit", "9" * 20], "is not a whole number of 1 or more"),
+            (["lake", "read", "lake/clicks", "--limit", "1.5"], "--limit: '1.5' is not a whole number of 0 or more"),
+            (["lake", "history", "lake/clicks", "--limit", "-1"], "--limit: '-1' is not a whole number of 1 or more"),
+            (["lake", "describe", "lake/clicks", "--version", "-1"], "--version: '-1' is not a whole number of 0 or more"),
+            (["lake", "optimize", "lake/clicks", "--target-mib", "0"], "'0' is not a whole number from 1 to 16384"),
+            (["demo", "--port", "65536"], "--port: '65536' is not a whole number from 0 to 65535"),
+            (["demo", "--rate", "0"], "--rate: '0' is not a number above 0"),
+            (["simulate", "clickstream", "--rate", "nan"], "--rate: 'nan' is not a number of 0 or more"),
+            (["simulate", "clickstream", "--devices", "4294967296"], "is not a whole number from 1 to 4294967295"),
+            (["simulate", "clickstream", "--count", "x"], "--count: 'x' is not a whole number of 0 or more"),
+            (["ingest", "t", "lake/clicks", "-l", "0"], "'0' is not a whole number of 1 or more"),
+            (["cost", "estimate", "--fail-over", "-1"], "'-1' is not a number of 0 or more"),
+            (["cost", "estimate", "--within", "0"], "'0' is not a number above 0"),
+            (["query", "clicks_1m", "-c", "clicks.yaml", "--freshness", "hot"], "with --url in place of -c")]:
+        wrong = millrace(*arguments, code=2)
+        claim(message in wrong.stderr and wrong.stdout == "" and len(wrong.stderr) < 250, f"{' '.join(arguments)}", wrong.stderr)
+
+
+def bad_questions():
+    """To an aggregate in the lake."""
+    everything = millrace("query", "clicks_1m", "-c", "clicks.yaml", "--step", "0", "--group-by", "", "-o", "csv").stdout
+    claim(everything.count("\n") == 2 and everything.startswith("views,revenue"), "an empty --group-by is one group of all", everything)
+    (FOLDER / "more.yaml").write_text(PIPELINE.replace("sum(amount)", "max(amount) AS top, sum(amount)"))
+    for arguments in ([], ["--measures", "views"]):
+        grown = millrace("query", "clicks_1m", "-c", "more.yaml", *arguments, code=1).stderr
+        claim("made by another definition: state top is new" in grown and "Give the aggregate a new name, or move" in grown,
+              "a measure that the table does not have: why, and what to do", grown)
+    claim("did you mean 'clicks_1m'" in millrace("query", "click_1m", "-c", "clicks.yaml", code=1).stderr, "the nearest aggregate")
+    claim("group_by: 'country,' has an empty name" in
+          millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "country,", code=1).stderr, "an empty key")
+
+
 def main():
     (FOLDER / "clicks.yaml").write_text(PIPELINE)
+    before_the_first_run()
+    bad_flags()
     claim("0.1.0" in millrace("version").stdout, "version prints itself")
     claim("--help" in millrace(code=2).stderr, "no verb is a usage error that points to the help")
     claim("--nonsense" in millrace("version", "--nonsense", code=2).stderr, "an unknown option is named")
@@ -106,6 +173,7 @@ def main():
     claim("did you mean 'country'" in millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "contry", code=1).stderr,
           "a wrong key is answered with the nearest")
     claim("clicks_2m" in millrace("query", "clicks_2m", "-c", "clicks.yaml", code=1).stderr, "an unknown aggregate is named")
+    bad_questions()
     unreachable = millrace("query", "clicks_1m", "--url", "http://127.0.0.1:9", code=1).stderr
     claim("http://127.0.0.1:9" in unreachable and "-c FILE" in unreachable, "no server: says where and what else", unreachable)
     described = json.loads(millrace("lake", "describe", "lake/clicks", "-o", "json").stdout)
@@ -120,7 +188,8 @@ def main():
     ingest = millrace("ingest", "clicks", "lake/clicks", "--avro", "x", code=78).stderr
     claim("--avro" in ingest and "not supported yet" in ingest, "what ingest cannot do yet is said", ingest)
     jmespath = millrace("ingest", "clicks", "lake/clicks", "-t", "country: substr(ts, 0, 4)", code=78).stderr
-    claim("JMESPath" in jmespath, "a JMESPath transform is refused by name", jmespath)
+    claim("at character 12 of 'substr(ts, 0, 4)': numbers stand in backticks: `0`" in jmespath,
+          "a wrong expression is told with its place", jmespath)
     claim("nowhere" in millrace("ingest", "clicks", "nowhere", code=1).stderr, "ingest needs its table")
 
 

@@ -50,6 +50,8 @@ SCHEMA = pyarrow.schema([
     ("date", pyarrow.string()),
 ])
 TRANSFORMS = [f"kafka_{name}: kafka.{name}" for name in ("topic", "partition", "offset", "timestamp")]
+# The message has a day with a time, or none.
+TRANSFORMS.append("date: day && substr(day, `0`, `10`)")
 TOMBSTONE, MALFORMED = 7, 11  # Offsets of partition 1, behind what the table has, where the messages are no rows.
 passed = 0
 
@@ -82,7 +84,9 @@ def row_of(partition, offset):
 
 def message_of(partition, offset):
     row = {key: value for key, value in row_of(partition, offset).items() if not key.startswith("kafka_")}
-    row.update(ts=row["ts"].isoformat(), due=row["due"].isoformat(), price=str(row["price"]))
+    date = row.pop("date")
+    row.update(ts=row["ts"].isoformat(), due=row["due"].isoformat(), price=str(row["price"]),
+               day=f"{date}T{row['ts'].time()}" if date else None)
     return json.dumps({key: value for key, value in row.items() if value is not None}).encode()
 
 

@@ -138,12 +138,12 @@ class FileScan::Impl {
     }
   }
 
-  Status ReadRowGroup(int group, const Sink& sink) const {
-    // A failure of the sink is not the file's, and keeps its own words.
-    Status from_sink;
+  Status ReadRowGroup(int group, const TakeRows& take) const {
+    // A failure of `take` is not the file's, and keeps its own words.
+    Status taken;
     const auto guarded = [&](std::shared_ptr<arrow::RecordBatch> batch) {
-      from_sink = sink(std::move(batch));
-      return from_sink;
+      taken = take(std::move(batch));
+      return taken;
     };
     Status status;
     try {
@@ -153,7 +153,7 @@ class FileScan::Impl {
     } catch (const parquet::ParquetException& e) {
       status = Corrupt("row group {}: {}", group, e.what());
     }
-    return from_sink.ok() ? WithContext(status, "{}", where_) : from_sink;
+    return taken.ok() ? WithContext(status, "{}", where_) : taken;
   }
 
  private:
@@ -269,7 +269,7 @@ class FileScan::Impl {
   }
 
   // Every row of the group, its columns decoded side by side.
-  Status ReadAll(int group, const Sink& sink) const {
+  Status ReadAll(int group, const TakeRows& take) const {
     const std::int64_t rows = RowsOf(group);
     const std::vector<std::size_t> places = Distinct(places_);
     ASSIGN_OR_RETURN(const auto row_group, RowGroup::Open(input_, metadata_, group, {}));
@@ -297,7 +297,7 @@ class FileScan::Impl {
         ASSIGN_OR_RETURN(auto column, Column(plan_->columns[i], stored, length));
         columns.push_back(std::move(column));
       }
-      RETURN_NOT_OK(sink(arrow::RecordBatch::Make(plan_->schema, length, std::move(columns))));
+      RETURN_NOT_OK(take(arrow::RecordBatch::Make(plan_->schema, length, std::move(columns))));
     }
     return Status::OK();
   }
@@ -395,7 +395,7 @@ class FileScan::Impl {
 
   // Only the rows that are live and satisfy the conditions: condition after condition, then the rest of the answer's
   // columns, and of each column only pages with a row that is still wanted.
-  Status ReadSelected(int group, const Sink& sink) const {
+  Status ReadSelected(int group, const TakeRows& take) const {
     const std::int64_t num_rows = RowsOf(group);
     const std::vector<std::size_t> answer = Distinct(places_);
     const std::vector<std::size_t> conditions = ConditionOrder(group);
@@ -448,7 +448,7 @@ class FileScan::Impl {
     for (const std::size_t place : rest) {
       ASSIGN_OR_RETURN(sources[place].stream, row_group->Column(tops_[place].leaves, rows));
     }
-    return Send(rows, left, sources, sink);
+    return Send(rows, left, sources, take);
   }
 
   // The next rows of the answer from a column, into `ready`.
@@ -494,7 +494,7 @@ class FileScan::Impl {
   }
 
   // Columns come in pieces that differ from column to column: a batch is as long as all of them reach.
-  Status Send(const Rows& rows, std::int64_t left, std::map<std::size_t, Source>& sources, const Sink& sink) const {
+  Status Send(const Rows& rows, std::int64_t left, std::map<std::size_t, Source>& sources, const TakeRows& take) const {
     while (left > 0) {
       std::int64_t length = std::min(left, kDecodedRows);
       for (auto& [place, source] : sources) {
@@ -515,7 +515,7 @@ class FileScan::Impl {
           columns.push_back(std::move(column));
         }
       }
-      RETURN_NOT_OK(sink(arrow::RecordBatch::Make(plan_->schema, length, std::move(columns))));
+      RETURN_NOT_OK(take(arrow::RecordBatch::Make(plan_->schema, length, std::move(columns))));
     }
     return Status::OK();
   }
@@ -554,7 +554,7 @@ Result<std::unique_ptr<FileScan>> FileScan::Open(objectstore::ObjectStore& store
 
 int FileScan::num_row_groups() const { return impl_->num_row_groups(); }
 bool FileScan::MayMatch(int group) const { return impl_->MayMatch(group); }
-Status FileScan::ReadRowGroup(int group, const Sink& sink) const { return impl_->ReadRowGroup(group, sink); }
+Status FileScan::ReadRowGroup(int group, const TakeRows& take) const { return impl_->ReadRowGroup(group, take); }
 
 namespace {
 

@@ -36,7 +36,7 @@ struct ScanPlan {
 /// One file, open. Errors name the file.
 class FileScan {
  public:
-  using Sink = std::function<Status(std::shared_ptr<arrow::RecordBatch>)>;
+  using TakeRows = std::function<Status(std::shared_ptr<arrow::RecordBatch>)>;
 
   static Result<std::unique_ptr<FileScan>> Open(objectstore::ObjectStore& store, std::shared_ptr<const ScanPlan> plan,
                                                 AddFile file);
@@ -45,9 +45,9 @@ class FileScan {
   int num_row_groups() const;
   /// false only if no row of the group satisfies the plan's conditions.
   bool MayMatch(int group) const;
-  /// Hands the group's rows that are not deleted and satisfy the conditions to `sink`, in order, in batches that are
-  /// not empty. Different groups may be read by different threads at once. A failure of `sink` ends it and is returned.
-  Status ReadRowGroup(int group, const Sink& sink) const;
+  /// Hands the group's rows that are not deleted and satisfy the conditions to `take`, in order, in batches that are
+  /// not empty. Different groups may be read by different threads at once. A failure of `take` ends it and is returned.
+  Status ReadRowGroup(int group, const TakeRows& take) const;
 
  private:
   class Impl;

@@ -374,11 +374,11 @@ class SidecarColumns {
   Member path_;
 };
 
-using Sink = std::function<Status(Action&&)>;
+using TakeAction = std::function<Status(Action&&)>;
 
 // Every action of one kind in the batch.
 template <typename Columns, typename ActionType>
-Status ReadActions(const arrow::RecordBatch& batch, const Sink& sink) {
+Status ReadActions(const arrow::RecordBatch& batch, const TakeAction& take) {
   const auto array = batch.GetColumnByName(Columns::kName);
   if (array == nullptr) return Status::OK();
   if (array->type_id() != arrow::Type::STRUCT) return Corrupt("{} is not a struct", Columns::kName);
@@ -389,20 +389,20 @@ Status ReadActions(const arrow::RecordBatch& batch, const Sink& sink) {
     ActionType value;
     const Status status = columns.Read(row, value);
     if (!status.ok()) return WithContext(status, "{}, row {}", Columns::kName, row);
-    RETURN_NOT_OK(sink(std::move(value)));
+    RETURN_NOT_OK(take(std::move(value)));
   }
   return Status::OK();
 }
 
 // Within a checkpoint no two actions speak of the same thing, so the order of kinds does not matter.
-Status ReadBatch(const arrow::RecordBatch& batch, const Sink& sink) {
-  RETURN_NOT_OK((ReadActions<ProtocolColumns, Protocol>(batch, sink)));
-  RETURN_NOT_OK((ReadActions<MetadataColumns, Metadata>(batch, sink)));
-  RETURN_NOT_OK((ReadActions<TxnColumns, Txn>(batch, sink)));
-  RETURN_NOT_OK((ReadActions<DomainColumns, DomainMetadata>(batch, sink)));
-  RETURN_NOT_OK((ReadActions<SidecarColumns, Sidecar>(batch, sink)));
-  RETURN_NOT_OK((ReadActions<AddColumns, AddFile>(batch, sink)));
-  return ReadActions<RemoveColumns, RemoveFile>(batch, sink);
+Status ReadBatch(const arrow::RecordBatch& batch, const TakeAction& take) {
+  RETURN_NOT_OK((ReadActions<ProtocolColumns, Protocol>(batch, take)));
+  RETURN_NOT_OK((ReadActions<MetadataColumns, Metadata>(batch, take)));
+  RETURN_NOT_OK((ReadActions<TxnColumns, Txn>(batch, take)));
+  RETURN_NOT_OK((ReadActions<DomainColumns, DomainMetadata>(batch, take)));
+  RETURN_NOT_OK((ReadActions<SidecarColumns, Sidecar>(batch, take)));
+  RETURN_NOT_OK((ReadActions<AddColumns, AddFile>(batch, take)));
+  return ReadActions<RemoveColumns, RemoveFile>(batch, take);
 }
 
 // Nulls of a leaf in a row group; nullopt: the writer does not say.
@@ -463,7 +463,7 @@ Result<std::vector<int>> WantedLeaves(const parquet::FileMetaData& metadata, int
   return leaves;
 }
 
-Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, const Sink& sink,
+Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, const TakeAction& take,
                    Wanted wanted = Wanted::kAll) {
   ASSIGN_OR_RETURN(const auto file, store.Open(key));
   // What Parquet itself cannot read has no kind of ours: the file is broken. A read that the store failed is not:
@@ -492,13 +492,13 @@ Status ReadParquet(objectstore::ObjectStore& store, const std::string& key, cons
       // The next rows are decoded while these become actions: either is half of the work.
       rows_left -= (*batch)->num_rows();
       auto next = std::async(rows_left > 0 ? std::launch::async : std::launch::deferred, decode);
-      // The sink's own failures pass unchanged.
-      Status from_sink;
+      // Failures of `take` pass unchanged.
+      Status taken;
       const Status status = ReadBatch(**batch, [&](Action&& action) {
-        from_sink = sink(std::move(action));
-        return from_sink;
+        taken = take(std::move(action));
+        return taken;
       });
-      if (!from_sink.ok()) return from_sink;
+      if (!taken.ok()) return taken;
       if (!status.ok()) return WithContext(status, "checkpoint {}", key);
       batch = next.get();
     }
@@ -520,16 +520,16 @@ Result<std::string> SidecarKey(const Sidecar& sidecar, const std::string& checkp
 
 namespace {
 
-// Everything but sidecars goes to `sink`; what they name is returned.
-Status ReadTop(objectstore::ObjectStore& store, const std::string& key, const Sink& sink, Wanted wanted,
+// Everything but sidecars goes to `take`; what they name is returned.
+Status ReadTop(objectstore::ObjectStore& store, const std::string& key, const TakeAction& take, Wanted wanted,
                std::vector<std::string>& sidecar_keys) {
-  const Sink keep_sidecars = [&](Action&& action) -> Status {
+  const TakeAction keep_sidecars = [&](Action&& action) -> Status {
     if (const auto* sidecar = std::get_if<Sidecar>(&action)) {
       ASSIGN_OR_RETURN(auto sidecar_key, SidecarKey(*sidecar, key, store));
       sidecar_keys.push_back(std::move(sidecar_key));
       return Status::OK();
     }
-    return sink(std::move(action));
+    return take(std::move(action));
   };
   if (!key.ends_with(".json")) return ReadParquet(store, key, keep_sidecars, wanted);
   ASSIGN_OR_RETURN(const auto bytes, store.Read(key));
@@ -538,12 +538,12 @@ Status ReadTop(objectstore::ObjectStore& store, const std::string& key, const Si
   return Status::OK();
 }
 
-// Files of actions, a few at once. `read` hands the actions of one to its sink.
-using ReadPart = std::function<Status(const std::string& key, const Sink& sink)>;
+// Files of actions, a few at once. `read` hands the actions of one to its `take`.
+using ReadPart = std::function<Status(const std::string& key, const TakeAction& take)>;
 Status ReadParts(objectstore::ObjectStore& store, const std::vector<std::string>& keys, const ReadPart& read,
-                 const Sink& sink) {
+                 const TakeAction& take) {
   // One file's actions need not be kept for their turn.
-  if (keys.size() == 1) return read(keys.front(), sink);
+  if (keys.size() == 1) return read(keys.front(), take);
   using Actions = std::vector<Action>;
   return ReadInOrder<Actions>(
       keys.size(), std::min(kPartsAtOnce, store.requests_at_once()),
@@ -560,26 +560,26 @@ Status ReadParts(objectstore::ObjectStore& store, const std::vector<std::string>
         return hand_on();
       },
       [&](Actions actions) {
-        for (auto& action : actions) RETURN_NOT_OK(sink(std::move(action)));
+        for (auto& action : actions) RETURN_NOT_OK(take(std::move(action)));
         return Status::OK();
       });
 }
 
-Status ReadWithSidecars(objectstore::ObjectStore& store, const std::string& key, const Sink& sink) {
+Status ReadWithSidecars(objectstore::ObjectStore& store, const std::string& key, const TakeAction& take) {
   std::vector<std::string> sidecars;
-  RETURN_NOT_OK(ReadTop(store, key, sink, Wanted::kAll, sidecars));
+  RETURN_NOT_OK(ReadTop(store, key, take, Wanted::kAll, sidecars));
   return ReadParts(
       store, sidecars,
-      [&](const std::string& sidecar, const Sink& part_sink) {
+      [&](const std::string& sidecar, const TakeAction& take_of_part) {
         // A sidecar holds files alone; one that names others would be a loop.
         return ReadParquet(store, sidecar, [&](Action&& action) {
           if (std::holds_alternative<Sidecar>(action)) {
             return Corrupt("checkpoint {}: its sidecar {} names a sidecar", key, sidecar);
           }
-          return part_sink(std::move(action));
+          return take_of_part(std::move(action));
         });
       },
-      sink);
+      take);
 }
 
 }  // namespace
@@ -591,10 +591,14 @@ Result<std::vector<std::string>> SidecarKeysOf(objectstore::ObjectStore& store, 
   return keys;
 }
 
-Status ReadCheckpointFiles(objectstore::ObjectStore& store, const std::vector<std::string>& keys, const Sink& sink) {
+Status ReadCheckpointFiles(objectstore::ObjectStore& store, const std::vector<std::string>& keys,
+                           const TakeAction& take) {
   return ReadParts(
       store, keys,
-      [&](const std::string& key, const Sink& part_sink) { return ReadWithSidecars(store, key, part_sink); }, sink);
+      [&](const std::string& key, const TakeAction& take_of_part) {
+        return ReadWithSidecars(store, key, take_of_part);
+      },
+      take);
 }
 
 }  // namespace millrace::delta

@@ -45,7 +45,8 @@ struct LogListing {
   bool HasCommit(TableVersion version) const;
 };
 
-/// `start_after`: only names after this key; "" for all.
+/// `start_after`: only names after this key; "" for all. Names that are nobody's are passed over, and no log at all is
+/// an empty listing. Blocks; errors as ObjectStore::List().
 Result<LogListing> ListLog(objectstore::ObjectStore& store, const std::string& start_after = "");
 
 }  // namespace millrace::delta

@@ -16,7 +16,7 @@
 
 namespace millrace::eventlog {
 
-/// Held until destroyed. Move-only.
+/// Held until destroyed. Move-only. Take() from any thread; two of one process get two slots.
 class InstanceSlot {
  public:
   /// Processes of one group on one machine, at most.

@@ -1,0 +1,45 @@
+/// Reading pipeline.yaml: parsed, defaulted, checked and planned, or all that is wrong with it.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/config.h"
+#include "config/dataflow.h"
+
+namespace millrace::config {
+
+/// One thing wrong with a file.
+struct Finding {
+  std::string file;
+  int line = 0;    ///< From 1; 0: not known.
+  int column = 0;  ///< From 1.
+  std::string message;
+};
+/// "pipeline.yaml:12:5: unknown key 'colums' in decode; did you mean 'columns'?"
+std::string ToString(const Finding& finding);
+
+/// Which lookups may be opened to learn their columns. What reads from one that may not is left out, without a finding.
+enum class LookupAccess { kNone, kLocal, kAll };
+
+struct LoadOptions {
+  bool environment = true;  ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
+  bool files = true;        ///< Off: certificates and such need not be there. Never looked for without `environment`.
+  std::vector<std::pair<std::string, std::string>> overrides;  ///< `--set source.topics=[a]`: dotted key, YAML value.
+  LookupAccess lookups = LookupAccess::kLocal;  ///< kAll for who uses the dataflow; kLocal opens none without `files`.
+};
+
+/// What a file says and what it comes to. Both hold only if there is no finding.
+struct LoadedConfig {
+  PipelineConfig config;
+  Dataflow flow;
+  std::vector<Finding> findings;  ///< By line and column.
+};
+/// Reads and checks a whole file; every finding in one pass. The SQL is checked too: it is planned against the schema.
+/// Blocks for the file and for the SQL, tens of milliseconds. Any thread.
+LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options = {});
+/// The same of its text; `file_name` stands in the findings.
+LoadedConfig LoadConfigText(const std::string& text, const std::string& file_name, const LoadOptions& options = {});
+
+}  // namespace millrace::config

@@ -1,0 +1,141 @@
+#include "ingest/json/computed_fields.h"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <deque>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "ingest/jmespath/jmespath.h"
+#include "ingest/json/json_decoder.h"
+
+namespace millrace::ingest {
+namespace {
+
+namespace json = boost::json;
+
+struct Computed {
+  std::vector<std::string> path;
+  std::optional<JmesPath> expression;  // nullopt: kTimestampType.
+};
+
+// Takes the place of what is at the path.
+void Set(json::object& object, std::span<const std::string> path, json::value value) {
+  if (path.size() == 1) {
+    object[path.front()] = std::move(value);
+    return;
+  }
+  auto& next = object[path.front()];
+  if (!next.is_object()) next = json::object();
+  Set(next.get_object(), path.subspan(1), std::move(value));
+}
+
+class ComputingDecoder final : public Decoder {
+ public:
+  ComputingDecoder(std::vector<Computed> computed, std::unique_ptr<Decoder> documents)
+      : computed_(std::move(computed)), documents_(std::move(documents)) {}
+
+  Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
+    std::deque<std::string> texts;
+    std::vector<Document> taken;
+    std::vector<std::size_t> index;  // Of each taken one among all.
+    std::vector<Refusal> refused;
+    for (std::size_t i = 0; i < documents.size(); ++i) {
+      auto text = Compute(documents[i]);
+      if (!text.ok()) {
+        refused.push_back({i, "transform", text.status().message()});
+        continue;
+      }
+      Document document = documents[i];
+      if (*text) document.bytes = texts.emplace_back(*std::move(*text));
+      taken.push_back(document);
+      index.push_back(i);
+    }
+    ASSIGN_OR_RETURN(auto decoded, documents_->Decode(taken));
+    for (auto& refusal : decoded.refused) {
+      refusal.document = index[refusal.document];
+      refused.push_back(std::move(refusal));
+    }
+    std::sort(refused.begin(), refused.end(), [](const auto& a, const auto& b) { return a.document < b.document; });
+    decoded.refused = std::move(refused);
+    return decoded;
+  }
+
+ private:
+  // nullopt: it is no object, which the decoder behind says better.
+  Result<std::optional<std::string>> Compute(const Document& source) {
+    boost::system::error_code error;
+    json::parse_options options;
+    options.max_depth = kMaxDepth;
+    const auto document = json::parse(source.bytes, error, {}, options);
+    if (error || !document.is_object()) return std::nullopt;
+    json::object changed;  // The members that something is computed in, as they will be.
+    for (const auto& [path, expression] : computed_) {
+      auto value = expression ? expression->Search(document) : Result<json::value>(source.append_time ? 1 : 0);
+      if (!value.ok()) return WithContext(value.status(), "'{}'", expression->expression());
+      if (value->is_null()) continue;
+      const auto* const before = document.get_object().if_contains(path.front());
+      if (before != nullptr && !changed.contains(path.front())) changed[path.front()] = *before;
+      Set(changed, path, *std::move(value));
+    }
+    return Replaced(source.bytes, changed);
+  }
+
+  std::optional<std::string> Replaced(std::string_view bytes, const json::object& changed) {
+    std::string text = "{";
+    const simdjson::padded_string padded(bytes);
+    simdjson::ondemand::document document;
+    simdjson::ondemand::object object;
+    if (parser_.iterate(padded).get(document) != simdjson::SUCCESS) return std::nullopt;
+    if (document.get_object().get(object) != simdjson::SUCCESS) return std::nullopt;
+    for (auto member : object) {
+      simdjson::ondemand::field field;
+      if (std::move(member).get(field) != simdjson::SUCCESS) return std::nullopt;
+      std::string_view name;
+      if (field.unescaped_key().get(name) != simdjson::SUCCESS) return std::nullopt;
+      if (changed.contains(name)) continue;
+      const std::string key = ToJsonText(json::string(name));
+      std::string_view value;
+      if (simdjson::to_json_string(field.value()).get(value) != simdjson::SUCCESS) return std::nullopt;
+      Append(key, value, &text);
+    }
+    for (const auto& member : changed) {
+      Append(ToJsonText(json::string(member.key())), ToJsonText(member.value()), &text);
+    }
+    return text + "}";
+  }
+
+  static void Append(std::string_view key, std::string_view value, std::string* text) {
+    if (text->size() > 1) *text += ',';
+    *text += key;
+    *text += ':';
+    *text += value;
+  }
+
+  const std::vector<Computed> computed_;
+  const std::unique_ptr<Decoder> documents_;
+  simdjson::ondemand::parser parser_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> MakeComputingDecoder(const DecodeSpec& spec, std::unique_ptr<Decoder> documents) {
+  std::vector<Computed> computed;
+  for (const auto& field : spec.computed) {
+    if (field.path.empty() || std::count(field.path.begin(), field.path.end(), "") > 0) {
+      return InvalidInput("'{}': a name of its path is empty", field.expression);
+    }
+    Computed one{.path = field.path};
+    if (field.expression != kTimestampType) {
+      ASSIGN_OR_RETURN(one.expression, JmesPath::Parse(field.expression));
+    }
+    computed.push_back(std::move(one));
+  }
+  return std::make_unique<ComputingDecoder>(std::move(computed), std::move(documents));
+}
+
+}  // namespace millrace::ingest

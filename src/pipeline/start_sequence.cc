@@ -1,0 +1,217 @@
+#include "pipeline/start_sequence.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/log.h"
+#include "pipeline/earlier_judgements.h"
+#include "pipeline/epoch_commit.h"
+#include "pipeline/worker_internal.h"
+
+namespace millrace::pipeline {
+
+StartSequence::StartSequence(const Plan& plan, std::vector<const OpenTable*> tables, eventlog::Consumer& consumer)
+    : plan_(plan), tables_(std::move(tables)), consumer_(consumer) {}
+
+Result<StartedPartitions> StartSequence::Run(const std::vector<model::TopicPartition>& partitions) {
+  RETURN_NOT_OK(Refresh());
+  ASSIGN_OR_RETURN(const auto bounds, consumer_.Bounds(partitions, kLogTimeout));
+  ASSIGN_OR_RETURN(const auto plans, PlanStarts(partitions, bounds));
+  RETURN_NOT_OK(CheckFingerprints(partitions, bounds));
+  RETURN_NOT_OK(WriteStarts(plans));
+
+  StartedPartitions started;
+  model::OffsetVector lowest;
+  model::OffsetRanges read_again;
+  for (const auto& [source, plan] : plans) {
+    model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
+    ASSIGN_OR_RETURN(auto partition, Describe(source, plan, &known_to, &started.watermark));
+    partition.end = bounds.at(source).end;
+    lowest[source] = plan.lowest;
+    if (known_to > plan.lowest) read_again[source] = {plan.lowest, known_to};
+    started.partitions.emplace(source, std::move(partition));
+  }
+  if (!read_again.empty()) {
+    auto judgements = ReadEarlierJudgements(*tables_.back()->table, read_again);
+    if (!judgements.ok()) {
+      return WithContext(judgements.status(), "table {}", plan_.tables[plan_.dead_letters()].name);
+    }
+    for (auto& [source, earlier] : *judgements) {
+      started.partitions.at(source).start.earlier = std::make_shared<const EarlierJudgements>(std::move(earlier));
+    }
+  }
+  ASSIGN_OR_RETURN(const auto generation, consumer_.Start(lowest));
+  for (auto& [source, partition] : started.partitions) partition.start.generation = generation;
+  return started;
+}
+
+Status StartSequence::Refresh() {
+  for (int t = 0; t < plan_.num_tables(); ++t) {
+    const auto refreshed = tables_[t]->table->Refresh();
+    if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", plan_.tables[t].name);
+  }
+  return Status::OK();
+}
+
+std::vector<TablePosition> StartSequence::PositionsOf(const model::TopicPartition& source) const {
+  std::vector<TablePosition> positions;
+  for (int t = 0; t < plan_.num_data_tables(); ++t) {
+    const auto& [table, progress] = *tables_[t];
+    const auto snapshot = table->snapshot();
+    positions.push_back({.table = plan_.tables[t].name,
+                         .next = progress.NextOffset(*snapshot, source),
+                         .begun = progress.BooksBeginAt(*snapshot, source),
+                         .knows_topic = progress.KnowsTopic(*snapshot, source.topic)});
+  }
+  return positions;
+}
+
+/// Where these partitions begin that some table does not know.
+Result<model::OffsetVector> StartSequence::ResolveStarts(const std::vector<model::TopicPartition>& partitions,
+                                                         const model::OffsetRanges& bounds) {
+  const auto& config = plan_.config.source;
+  model::OffsetVector at_time;
+  if (const auto* start = std::get_if<config::StartTimestamp>(&config.start); start != nullptr && !partitions.empty()) {
+    ASSIGN_OR_RETURN(at_time, consumer_.OffsetsAt(start->time, partitions, kLogTimeout));
+  }
+  model::OffsetVector resolved;
+  for (const auto& source : partitions) {
+    const auto at = at_time.find(source);
+    ASSIGN_OR_RETURN(resolved[source], ResolveStart(config, source, bounds.at(source),
+                                                    at == at_time.end() ? std::nullopt : std::optional(at->second)));
+  }
+  return resolved;
+}
+
+Result<StartSequence::Plans> StartSequence::PlanStarts(const std::vector<model::TopicPartition>& partitions,
+                                                       const model::OffsetRanges& bounds) {
+  std::vector<model::TopicPartition> unknown;
+  for (const auto& source : partitions) {
+    const auto positions = PositionsOf(source);
+    if (std::any_of(positions.begin(), positions.end(), [](const auto& p) { return !p.next; })) {
+      unknown.push_back(source);
+    }
+  }
+  ASSIGN_OR_RETURN(auto resolved, ResolveStarts(unknown, bounds));
+  Plans plans;
+  for (const auto& source : partitions) {
+    ASSIGN_OR_RETURN(plans[source],
+                     PlanStart(plan_.config.source, source, PositionsOf(source), bounds.at(source), resolved[source]));
+    for (const auto& gap : plans[source].gaps) spdlog::warn("{}", gap);
+  }
+  return plans;
+}
+
+/// A topic that was deleted and made anew holds other records under the offsets that we know.
+Status StartSequence::CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
+                                        const model::OffsetRanges& bounds) {
+  for (const auto& source : partitions) {
+    std::set<model::Offset> checked;
+    for (int t = 0; t < plan_.num_data_tables(); ++t) {
+      const auto& [table, progress] = *tables_[t];
+      const auto snapshot = table->snapshot();
+      const auto next = progress.NextOffset(*snapshot, source);
+      const auto expected = progress.FingerprintOf(*snapshot, source);
+      if (!next || !expected || *next - 1 < bounds.at(source).begin || !checked.insert(*next).second) continue;
+      ASSIGN_OR_RETURN(const auto found, consumer_.FingerprintAt(source, *next - 1, kLogTimeout));
+      if (found && *found != *expected) {
+        return Corrupt(
+            "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
+            "Give the pipeline a new app_id, or restore the topic",
+            plan_.tables[t].name, model::ToString(source), *next - 1);
+      }
+    }
+  }
+  return Status::OK();
+}
+
+/// By data table: where these partitions begin, and, where a table does not know the topic, where all of its others do.
+Result<std::vector<model::OffsetVector>> StartSequence::StartsToWrite(const Plans& plans) {
+  const auto& config = plan_.config.source;
+  std::vector<model::OffsetVector> starts(plan_.num_data_tables());
+  std::set<std::string> new_topics;
+  for (const auto& [source, plan] : plans) {
+    const auto positions = PositionsOf(source);
+    for (int t = 0; t < plan_.num_data_tables(); ++t) {
+      if (!plan.tables[t].is_new) continue;
+      starts[t][source] = plan.tables[t].covered_from;
+      if (!positions[t].knows_topic) new_topics.insert(source.topic);
+    }
+  }
+  if (new_topics.empty()) return starts;
+  ASSIGN_OR_RETURN(auto others, consumer_.Partitions({new_topics.begin(), new_topics.end()}, kLogTimeout));
+  std::erase_if(others, [&plans](const auto& source) { return plans.contains(source); });
+  ASSIGN_OR_RETURN(const auto bounds, consumer_.Bounds(others, kLogTimeout));
+  ASSIGN_OR_RETURN(const auto resolved, ResolveStarts(others, bounds));
+  for (const auto& source : others) {
+    const auto positions = PositionsOf(source);
+    for (int t = 0; t < plan_.num_data_tables(); ++t) {
+      if (positions[t].next || positions[t].knows_topic) continue;
+      starts[t][source] = FirstStart(config, source, positions, positions[t], bounds.at(source), resolved.at(source));
+    }
+  }
+  return starts;
+}
+
+/// Into every table that does not know them yet, before the first record is taken.
+Status StartSequence::WriteStarts(const Plans& plans) {
+  if (!MustBeWritten(plan_.config.source.start)) return Status::OK();
+  ASSIGN_OR_RETURN(const auto starts, StartsToWrite(plans));
+  for (int t = 0; t < plan_.num_data_tables(); ++t) {
+    if (starts[t].empty()) continue;
+    const auto& [table, progress] = *tables_[t];
+    ASSIGN_OR_RETURN(const auto outcome, CommitStarts(plan_, plan_.tables[t], *table, progress, starts[t]));
+    if (std::holds_alternative<delta::Fenced>(outcome)) {
+      return Transient("table {}: another process has begun to read the same partitions", plan_.tables[t].name);
+    }
+  }
+  return Status::OK();
+}
+
+/// What a shard and the letter book are told of one partition. Raises `known_to` and `watermark`.
+Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
+                                                 model::Offset* known_to, std::optional<UnixMicros>* watermark) const {
+  StartedPartition partition;
+  partition.next = plan.lowest;
+  partition.start.source = source;
+  std::map<std::string, model::Offset> lowest_of_stage;
+  for (int t = 0; t < plan_.num_data_tables(); ++t) {
+    const auto& [table, progress] = *tables_[t];
+    const auto& table_start = plan.tables[t];
+    // A commit of WriteStarts() may have brought news of other writers.
+    const auto snapshot = table->snapshot();
+    if (progress.NextOffset(*snapshot, source).value_or(table_start.covered_from) != table_start.covered_from) {
+      return Transient("table {}: another process has moved {} meanwhile", plan_.tables[t].name,
+                       model::ToString(source));
+    }
+    const auto stages = plan_.StagesOf(t);
+    auto retired = progress.StagesOf(*snapshot);
+    std::erase_if(retired,
+                  [&stages](const auto& s) { return std::find(stages.begin(), stages.end(), s) != stages.end(); });
+    partition.start.sinks.push_back({.next = table_start.next,
+                                     .covered_from = table_start.covered_from,
+                                     .fence = progress.Fence(*snapshot, source),
+                                     .retired_stages = std::move(retired),
+                                     .table_schema = snapshot->schema});
+    if (!table_start.is_new) *known_to = std::max(*known_to, table_start.next);
+    for (const auto& stage : stages) {
+      const auto [entry, is_new] = lowest_of_stage.emplace(stage, table_start.next);
+      if (!is_new) entry->second = std::min(entry->second, table_start.next);
+    }
+    *watermark = std::max(*watermark, progress.Watermark(*snapshot, source));  // nullopt is the lowest.
+  }
+  const auto& [letters, letters_progress] = *tables_.back();
+  const auto snapshot = letters->snapshot();
+  for (const auto& [stage, low] : lowest_of_stage) {
+    const auto own = letters_progress.NextOffsetOfStage(*snapshot, source, stage);
+    const model::Offset from = std::max(own.value_or(low), low);
+    partition.start.letter_stages[stage] = from;
+    *known_to = std::max(*known_to, from);
+    const std::string id = letters_progress.StageId(source, stage);
+    partition.letter_versions[id] = snapshot->TxnVersion(id);
+  }
+  return partition;
+}
+
+}  // namespace millrace::pipeline
