@@ -31,19 +31,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kOwnedKaf
     {"allow.auto.create.topics", "a missing topic is an error"},
 }};
 
-// `what` such as "pipeline": names become folder names, transaction ids and SQL names.
-bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
-                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
-                    });
-  if (!good) {
-    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
-                                               what, name, hyphens ? " and -" : ""));
-  }
-  return good;
-}
-
 // An embedded log makes topics with the partitions of the configuration, but those that are there keep theirs.
 std::optional<int> KnownPartitions(const SourceConfig& config) {
   const auto* embedded = std::get_if<EmbeddedSource>(&config.log);
@@ -488,6 +475,7 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
   if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
   ReadEventTime(root, config, nodes);
   ReadDedupe(root, config, nodes);
+  ReadLookups(root, config, nodes);
   ReadTransforms(root, config, nodes);
   ReadTables(root, config, nodes);
   ReadAggregates(root, config, nodes);
@@ -510,6 +498,18 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
 
 }  // namespace
 
+bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
+                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
+                    });
+  if (!good) {
+    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
+                                               what, name, hyphens ? " and -" : ""));
+  }
+  return good;
+}
+
 LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,
                         std::set<std::string>& known_keys) {
   LoadedConfig loaded;
@@ -524,7 +524,8 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
   ReadDocument(document, context, loaded.config, nodes);
-  loaded.flow = PlanDataflow(loaded.config, nodes, context.findings);
+  const auto lookups = options.lookups == LookupAccess::kAll || context.files ? options.lookups : LookupAccess::kNone;
+  loaded.flow = PlanDataflow(loaded.config, nodes, lookups, context.findings);
   loaded.findings = context.findings.Sorted();
   known_keys = std::move(context.known_keys);
   return loaded;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "ingest/decode_spec.h"
+#include "lookup/lookup_spec.h"
 #include "model/aggregate.h"
 #include "model/topic_partition.h"
 
@@ -152,6 +153,7 @@ struct PipelineConfig {
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
   std::optional<EventTimeConfig> event_time;
   std::optional<DedupeConfig> dedupe;  ///< Needs event_time.
+  std::vector<lookup::LookupSpec> lookups;
   std::vector<TransformConfig> transforms;
   std::vector<TableConfig> tables;
   std::vector<AggregateConfig> aggregates;

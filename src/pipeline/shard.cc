@@ -78,14 +78,17 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
   }
   for (std::size_t r = shard->plan_->inputs.size(); r < relations.size(); ++r) {
     const auto& parent = relations[relations[r].parent];
-    ASSIGN_OR_RETURN(shard->transforms_[r], process::Transform::Make(*session, relations[r].name, relations[r].sql,
-                                                                     parent.name, parent.schema));
+    ASSIGN_OR_RETURN(shard->transforms_[r],
+                     process::Transform::Make(*session, relations[r].name, relations[r].sql, parent.name, parent.schema,
+                                              shard->plan_->lookups));
   }
+  MILLRACE_CHECK(shard->plan_->lookups.empty() || shard->options_.lookups != nullptr, "the plan has lookups");
   shard->relation_rows_.resize(relations.size());
   for (int t = 0; t < shard->plan_->num_data_tables(); ++t) {
     ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t],
                                            {shard->options_.budget, shard->options_.open_files_max}));
     shard->sinks_.push_back(std::move(sink));
+    shard->table_lookups_.push_back(shard->plan_->LookupsOf(t));
   }
   return shard;
 }
@@ -176,6 +179,7 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
 
 Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
   for (auto& relation : relation_rows_) relation = {};
+  if (options_.lookups != nullptr) lookups_ = options_.lookups->current();
   const auto& input = plan_->inputs[partition.input];
   takes_.assign(sinks_.size(), false);
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
@@ -220,6 +224,9 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
     }
     ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, end));
     if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece, partition);
+    for (const int lookup : table_lookups_[t]) {
+      sink.JoinedWith(plan_->lookups[lookup].name, (*lookups_)[lookup]->version());
+    }
   }
   return Status::OK();
 }
@@ -305,7 +312,8 @@ Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedReco
   const std::string stage = "transform:" + plan_->relations[index].name;
   relation.dead_lettered = parent->dead_lettered;
   ASSIGN_OR_RETURN(const auto rows, WithoutDead(stage, parent->rows, piece, partition, &relation.dead_lettered));
-  ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(rows));
+  static const process::LookupVersions kNone;
+  ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(rows, lookups_ == nullptr ? kNone : *lookups_));
   AddFailed(transformed.failed, *rows, stage, "transform_error", piece, partition);
   relation.rows = std::move(transformed.rows);
   relation.filtered = parent->filtered + transformed.filtered;

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "ingest/event_decoder.h"
+#include "lookup/lookup_set.h"
 #include "model/event_batch.h"
 #include "pipeline/earlier_judgements.h"
 #include "pipeline/plan.h"
@@ -44,6 +45,8 @@ struct ShardOptions {
   /// is several times its records' size while it is made.
   std::size_t piece_bytes_max = 8 << 20;
   int open_files_max = 16;  ///< Of each event table, at least 1.
+  /// Those of the plan; nullptr: it has none.
+  std::shared_ptr<const lookup::LookupSet> lookups = nullptr;
 };
 
 /// What to give each shard, so that all of a worker's data files that are open are about a hundred.
@@ -148,8 +151,10 @@ class Shard {
   std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; those of inputs are empty.
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
   std::map<model::TopicPartition, Partition> partitions_;
-  std::vector<RelationRows> relation_rows_;  // Of the piece at hand.
-  std::vector<bool> takes_;                  // By table: whether it takes the piece at hand.
+  std::vector<RelationRows> relation_rows_;                 // Of the piece at hand.
+  std::vector<bool> takes_;                                 // By table: whether it takes the piece at hand.
+  std::shared_ptr<const process::LookupVersions> lookups_;  // All of the piece is joined with the same.
+  std::vector<std::vector<int>> table_lookups_;             // By table, see Dataflow::LookupsOf().
   std::vector<model::DeadLetter> letters_;
   std::int64_t letter_bytes_ = 0;
   MemoryShare letter_memory_;

@@ -169,6 +169,7 @@ Result<SealedPart> Sink::Seal(std::int64_t epoch) {
   narrow_files_.clear();
   if (files_ != nullptr) sealed.files.push_back(std::move(files_));
   sealed.rescued_rows = std::exchange(rescued_rows_, 0);
+  sealed.lookups = std::exchange(lookups_, {});
   sealed.partitions = std::move(parts_);
   parts_.clear();
   num_rows_ = 0;
@@ -210,6 +211,7 @@ void Sink::Discard() {
   pending_.clear();
   num_rows_ = 0;
   rescued_rows_ = 0;
+  lookups_.clear();
   if (aggregator_ != nullptr) {
     const auto dropped = aggregator_->Seal();
     MILLRACE_CHECK(dropped.ok(), "{}", dropped.status().ToString());

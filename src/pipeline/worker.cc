@@ -69,6 +69,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   const auto partitions = worker->consumer_->Partitions(worker->plan_->topics(), kLogTimeout);
   if (!partitions.ok() && !MayPass(partitions.status())) return partitions.status();
   if (partitions.ok()) RETURN_NOT_OK(CheckStartPartitions(source, *partitions));
+  RETURN_NOT_OK(worker->LoadLookups());
   ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (std::size_t t = 0; t < opened.size(); ++t) {
@@ -89,7 +90,8 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
     ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, stores,
                                                 {.budget = worker->budget_,
                                                  .dedupe_budget = worker->dedupe_budget_,
-                                                 .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards)}));
+                                                 .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards),
+                                                 .lookups = worker->lookups_}));
     thread->open_rows = std::make_unique<std::atomic<std::int64_t>[]>(worker->plan_->tables.size());
     worker->shards_.push_back(std::move(thread));
   }
@@ -170,6 +172,7 @@ void Worker::StartStopping() {
   if (stopping_) return;
   stop_deadline_ns_ = (steady_clock::now() + plan_->config.shutdown_timeout).time_since_epoch().count();
   stopping_ = true;
+  if (lookups_ != nullptr) lookups_->Interrupt();
   tasks_.Spawn("interrupting the stores at the deadline", InterruptStoresAtDeadline());
   wake_.cancel();
   for (auto& table : tables_) table->timer.cancel();
@@ -220,6 +223,9 @@ asio::awaitable<void> Worker::Control() {
   } else if (!stopping_) {
     for (int t = 0; t < plan_->num_data_tables(); ++t) {
       tasks_.Spawn("cutting " + tables_[t]->status.name, CutRegularly(t));
+    }
+    for (std::size_t i = 0; i < plan_->lookups.size(); ++i) {
+      tasks_.Spawn("lookup " + plan_->lookups[i].name, RefreshRegularly(static_cast<int>(i)));
     }
     tasks_.Spawn("rates", Tick());
     const Status done = co_await Intake();

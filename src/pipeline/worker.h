@@ -68,10 +68,19 @@ struct WorkerStatus {
     double commit_seconds_sum = 0;
     std::int64_t fenced = 0;
   };
+  struct Lookup {
+    std::string name;
+    std::string version;
+    std::int64_t rows = 0;
+    std::int64_t bytes = 0;  ///< With its index.
+    double age_seconds = 0;  ///< Since its source was last read.
+    std::string error;       ///< Of the last reading; empty: it worked.
+  };
   std::string state;  ///< starting | running | recovering | draining | stopped | failed
   double uptime_seconds = 0;
   std::vector<Partition> partitions;
   std::vector<Table> tables;
+  std::vector<Lookup> lookups;
   std::optional<UnixMicros> watermark;
   std::optional<std::int64_t> freshness_us;  ///< The slowest partition's, see PartitionProgress.
   double records_per_second = 0;
@@ -96,7 +105,8 @@ class Worker {
     bool handle_signals = true;
   };
 
-  /// Asks the log for the topics, then opens or creates every table, see OpenTables(). Errors name the topic or table.
+  /// Asks the log for the topics, reads all lookups, then opens or creates every table, see OpenTables(). Errors name
+  /// the topic, lookup or table.
   static Result<std::unique_ptr<Worker>> Make(std::shared_ptr<const Plan> plan,
                                               std::unique_ptr<eventlog::Consumer> consumer,
                                               std::shared_ptr<objectstore::ObjectStore> lake, Options options);
@@ -217,6 +227,10 @@ class Worker {
   void NoteCommitted(TableState& state, const EpochCommitted& committed, double seconds);
   void ReportProgress();
 
+  // worker_lookups.cc: lookups that are read again.
+  Status LoadLookups();
+  asio::awaitable<void> RefreshRegularly(int lookup);
+
   // worker_status.cc: what others see.
   WorkerStatus BuildStatus();
   void PublishProgress();
@@ -230,6 +244,7 @@ class Worker {
 
   asio::io_context control_{1};
   std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread, or the log pool while log_busy_.
+  std::shared_ptr<lookup::LookupSet> lookups_;    // nullptr: the plan has none.
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
   std::optional<StartSequence> start_sequence_;      // Of consumer_ and tables_. On the log pool.

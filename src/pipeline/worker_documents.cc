@@ -126,6 +126,15 @@ json::value PipelineDocument(const WorkerView& view) {
   }
   std::int64_t deduplicated = 0;
   for (const auto& [topic, count] : status.deduplicated) deduplicated += count;
+  json::array lookups;
+  for (const auto& lookup : status.lookups) {
+    lookups.push_back(json::object{{"name", lookup.name},
+                                   {"version", lookup.version},
+                                   {"rows", lookup.rows},
+                                   {"bytes", lookup.bytes},
+                                   {"age_seconds", lookup.age_seconds},
+                                   {"error", lookup.error.empty() ? json::value(nullptr) : json::value(lookup.error)}});
+  }
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
   const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
@@ -149,6 +158,7 @@ json::value PipelineDocument(const WorkerView& view) {
                       {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
                       {"tables", std::move(tables)},
                       {"aggregates", std::move(aggregates)},
+                      {"lookups", std::move(lookups)},
                       {"errors", json::value_from(status.errors)}};
 }
 

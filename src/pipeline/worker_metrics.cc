@@ -9,6 +9,7 @@ namespace {
 
 using Samples = std::vector<SampledFamily::Sample>;
 using Kind = SampledFamily::Kind;
+using Lookup = WorkerStatus::Lookup;
 using Table = WorkerStatus::Table;
 
 double Number(std::int64_t value) { return static_cast<double>(value); }
@@ -49,6 +50,13 @@ Samples CommitDurations(const WorkerView& view) {
   for (const auto& table : view.status.tables) {
     samples.push_back({{{"table", table.name}}, table.commit_seconds_sum, static_cast<std::uint64_t>(table.commits)});
   }
+  return samples;
+}
+
+template <typename Value>
+Samples ByLookup(const WorkerView& view, Value value) {
+  Samples samples;
+  for (const auto& lookup : view.status.lookups) samples.push_back({{{"lookup", lookup.name}}, value(lookup)});
   return samples;
 }
 
@@ -104,6 +112,10 @@ constexpr Family kFamilies[] = {
      [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.files_committed); }); }},
     {"millrace_file_bytes_committed_total", Kind::kCounter, "Bytes of these files.",
      [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.bytes_committed); }); }},
+    {"millrace_lookup_rows", Kind::kGauge, "Rows of a lookup, as it was read last.",
+     [](const WorkerView& view) { return ByLookup(view, [](const Lookup& l) { return Number(l.rows); }); }},
+    {"millrace_lookup_age_seconds", Kind::kGauge, "Since a lookup's source was last read; it grows while that fails.",
+     [](const WorkerView& view) { return ByLookup(view, [](const Lookup& l) { return l.age_seconds; }); }},
     {"millrace_memory_bytes", Kind::kGauge, "Buffers, open epochs and answers, against limits.memory.",
      [](const WorkerView& view) -> Samples {
        return {{{}, Number(view.status.memory_used)}};

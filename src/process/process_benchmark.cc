@@ -82,6 +82,42 @@ void TransformAddsAColumn(benchmark::State& state) {
 }
 BENCHMARK(TransformAddsAColumn)->Arg(100)->Arg(1000)->Arg(10000);
 
+// A million devices, found in random order by a text of 19 bytes, and two of their columns.
+void JoinsALookup(benchmark::State& state) {
+  constexpr int kDevices = 1'000'000;
+  arrow::StringBuilder id;
+  arrow::StringBuilder site;
+  arrow::DoubleBuilder limit;
+  bool ok = true;
+  for (int i = 0; i < kDevices; ++i) {
+    ok = ok && id.Append(fmt::format("device-{:012}", i)).ok() && site.Append(fmt::format("site-{}", i % 1000)).ok();
+    ok = ok && limit.Append(i).ok();
+  }
+  const LookupShape shape{"devices",
+                          arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("site", arrow::utf8()),
+                                         arrow::field("limit", arrow::float64())}),
+                          {0}};
+  const auto rows = arrow::RecordBatch::Make(
+      shape.schema, kDevices, {id.Finish().ValueOrDie(), site.Finish().ValueOrDie(), limit.Finish().ValueOrDie()});
+  const LookupVersions versions = {LookupTable::Make(shape, "1", rows).ValueOrDie()};
+  std::mt19937_64 random(1);
+  arrow::StringBuilder asked;
+  for (std::int64_t i = 0; i < state.range(0); ++i) {
+    ok = ok && asked.Append(fmt::format("device-{:012}", random() % kDevices)).ok();
+  }
+  MILLRACE_CHECK(ok);
+  const auto schema = arrow::schema({arrow::field("id", arrow::utf8())});
+  const auto batch = arrow::RecordBatch::Make(schema, state.range(0), {asked.Finish().ValueOrDie()});
+  const auto transform = Transform::Make(Session(), "joined",
+                                         "SELECT i.id, d.site, d.\"limit\" FROM input i LEFT JOIN devices d USING (id)",
+                                         "input", schema, std::vector<LookupShape>{shape})
+                             .ValueOrDie();
+  for (auto _ : state) MILLRACE_CHECK(transform->Apply(batch, versions).ok());
+  Count(state, state.range(0));
+  state.counters["lookup_bytes"] = static_cast<double>(versions[0]->bytes());
+}
+BENCHMARK(JoinsALookup)->Arg(100)->Arg(1000)->Arg(10000);
+
 void SealThousandGroups(benchmark::State& state) {
   const auto batch = Clicks(10000);
   const auto plan = PlanAggregate(Session(), "clicks_1m",

@@ -152,6 +152,47 @@ Result<SelectStatement> SelectStatement::Parse(sql::SqlSession* session, std::st
 void SelectStatement::SetScope(std::shared_ptr<arrow::Schema> schema, std::vector<std::string> qualifiers) {
   schema_ = std::move(schema);
   qualifiers_ = std::move(qualifiers);
+  joined_.clear();
+}
+
+void SelectStatement::JoinScope(const std::string& qualifier, const arrow::Schema& columns,
+                                const std::vector<std::string>& merged) {
+  joined_.push_back({qualifier, columns.field_names(), merged, schema_->num_fields()});
+  auto fields = schema_->fields();
+  for (const auto& field : columns.fields()) {
+    std::string name = field->name();
+    while (ColumnNamed(name) >= 0) name = fmt::format("{}.{}", qualifier, name);
+    fields.push_back(field->WithName(name));
+    schema_ = arrow::schema(fields);
+  }
+}
+
+const SelectStatement::JoinedRelation* SelectStatement::JoinedNamed(std::string_view qualifier) const {
+  for (const auto& relation : joined_) {
+    if (AsciiLower(relation.qualifier) == AsciiLower(qualifier)) return &relation;
+  }
+  return nullptr;
+}
+
+std::vector<SelectStatement::StarColumn> SelectStatement::StarColumns(std::string_view qualifier) const {
+  std::vector<StarColumn> columns;
+  const JoinedRelation* const only = JoinedNamed(qualifier);
+  if (only == nullptr) {
+    const int end = joined_.empty() ? schema_->num_fields() : joined_.front().first;
+    for (int i = 0; i < end; ++i) columns.push_back({schema_->field(i)->name(), "", i});
+    if (!qualifier.empty()) return columns;
+  }
+  for (const auto& relation : joined_) {
+    if (only != nullptr && only != &relation) continue;
+    for (std::size_t i = 0; i < relation.names.size(); ++i) {
+      const bool is_merged = std::any_of(relation.merged.begin(), relation.merged.end(), [&](const auto& name) {
+        return AsciiLower(name) == AsciiLower(relation.names[i]);
+      });
+      if (is_merged && only == nullptr) continue;
+      columns.push_back({relation.names[i], relation.qualifier, relation.first + static_cast<int>(i)});
+    }
+  }
+  return columns;
 }
 
 std::string SelectStatement::Place(const ParseTree& node) const {
@@ -175,7 +216,7 @@ bool SelectStatement::IsQualifier(std::string_view name) const {
   for (const auto& qualifier : qualifiers_) {
     if (folded == AsciiLower(qualifier)) return true;
   }
-  return false;
+  return JoinedNamed(name) != nullptr;
 }
 
 int SelectStatement::ColumnNamed(std::string_view name) const {
@@ -196,6 +237,15 @@ ParseTree SelectStatement::Resolve(const ParseTree& expression,
   if (expression.is_column()) {
     ParseTree column = expression;
     ParseTree names = expression["column_names"];
+    if (const auto* relation = names.items.size() > 1 ? JoinedNamed(names.items[0].text) : nullptr) {
+      for (std::size_t i = 0; i < relation->names.size(); ++i) {
+        if (AsciiLower(relation->names[i]) != AsciiLower(names.items[1].text)) continue;
+        names.items.erase(names.items.begin());
+        names.items[0] = ParseTree::String(schema_->field(relation->first + static_cast<int>(i))->name());
+        column.Set("column_names", names);
+        return column;
+      }
+    }
     if (names.items.size() > 1 && IsQualifier(names.items[0].text) && ColumnNamed(names.items[0].text) < 0) {
       names.items.erase(names.items.begin());
       column.Set("column_names", names);
