@@ -20,11 +20,11 @@ using millrace::testing::BatchFromJson;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const auto kMicros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+const auto kLookupJoinMicros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 
 std::shared_ptr<arrow::Schema> Events() {
   return arrow::schema({arrow::field("device_id", arrow::utf8()), arrow::field("n", arrow::int64()),
-                        arrow::field("ts", kMicros), arrow::field("_offset", arrow::int64(), false)});
+                        arrow::field("ts", kLookupJoinMicros), arrow::field("_offset", arrow::int64(), false)});
 }
 
 const std::vector<LookupShape>& Lookups() {
@@ -35,13 +35,13 @@ const std::vector<LookupShape>& Lookups() {
        {0}},
       {"sites", arrow::schema({arrow::field("site", arrow::int64()), arrow::field("city", arrow::utf8())}), {0}},
       {"prices",
-       arrow::schema({arrow::field("device_id", arrow::utf8()), arrow::field("since", kMicros),
-                      arrow::field("until", kMicros), arrow::field("price", arrow::int64())}),
+       arrow::schema({arrow::field("device_id", arrow::utf8()), arrow::field("since", kLookupJoinMicros),
+                      arrow::field("until", kLookupJoinMicros), arrow::field("price", arrow::int64())}),
        {0},
        1,
        2},
       {"rates",
-       arrow::schema({arrow::field("device_id", arrow::utf8()), arrow::field("since", kMicros),
+       arrow::schema({arrow::field("device_id", arrow::utf8()), arrow::field("since", kLookupJoinMicros),
                       arrow::field("rate", arrow::int64())}),
        {0},
        1,

@@ -16,7 +16,7 @@ using millrace::testing::BatchFromJson;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const auto kMicros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+const auto kLookupTableMicros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 
 // Rows found for `keys`, whose columns are the key and, if the lookup has validity, the time.
 std::vector<int> Find(const LookupTable& table, const arrow::RecordBatch& keys, std::size_t num_keys,
@@ -47,7 +47,7 @@ TEST(LookupTable, FindsTheRowOfAKeyOfEachType) {
       {arrow::decimal128(20, 2), arrow::decimal128(30, 2), R"([["1.50"], ["0.00"], ["-123456789012345678.01"]])",
        R"([["0.00"], ["-123456789012345678.01"], ["1.50"], ["1.51"], ["123456789012345678.01"]])"},
       {arrow::date32(), arrow::date32(), "[[1], [0], [-5]]", "[[0], [-5], [1], [2], [5]]"},
-      {kMicros, kMicros, "[[1], [0], [-5]]", "[[0], [-5], [1], [2], [5]]"},
+      {kLookupTableMicros, kLookupTableMicros, "[[1], [0], [-5]]", "[[0], [-5], [1], [2], [5]]"},
       {arrow::binary(), arrow::binary(), R"([["x"], [""], ["12345678"]])",
        R"([[""], ["12345678"], ["x"], ["y"], ["1234567"]])"},
   };
@@ -94,7 +94,8 @@ TEST(LookupTable, AKeyThatIsThereTwiceIsRefusedByName) {
 }
 
 std::shared_ptr<arrow::Schema> WithValidity() {
-  return arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("from", kMicros), arrow::field("to", kMicros)});
+  return arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("from", kLookupTableMicros),
+                        arrow::field("to", kLookupTableMicros)});
 }
 
 TEST(LookupTable, ValidityIncludesItsBeginAndNotItsEnd) {
@@ -102,7 +103,8 @@ TEST(LookupTable, ValidityIncludesItsBeginAndNotItsEnd) {
   // Touching intervals, a gap, one that is never valid, one without an end; not in their order.
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, LookupTable::Make(shape, "1", BatchFromJson(shape.schema, R"([
         ["a", 30, null], ["b", 10, 20], ["a", 10, 20], ["a", 20, 25], ["a", 12, 12], ["a", null, 5], [null, 1, 2]])")));
-  const auto asked = BatchFromJson(arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("ts", kMicros)}), R"([
+  const auto asked =
+      BatchFromJson(arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("ts", kLookupTableMicros)}), R"([
       ["a", 9], ["a", 10], ["a", 19], ["a", 20], ["a", 24], ["a", 25], ["a", 30], ["a", 99], ["b", 15], ["b", 20],
       ["c", 15], ["a", null], [null, 1]])");
   const auto from = [&](bool takes_open) {
@@ -126,8 +128,9 @@ TEST(LookupTable, WithoutAnEndARowIsValidUntilTheNextOfItsKey) {
       const auto table,
       LookupTable::Make(shape, "1",
                         BatchFromJson(shape.schema, R"([["a", 20, null], ["a", 10, null], ["b", 5, null]])")));
-  const auto asked = BatchFromJson(arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("ts", kMicros)}),
-                                   R"([["a", 9], ["a", 10], ["a", 19], ["a", 20], ["b", 99]])");
+  const auto asked =
+      BatchFromJson(arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("ts", kLookupTableMicros)}),
+                    R"([["a", 9], ["a", 10], ["a", 19], ["a", 20], ["b", 99]])");
   std::vector<std::int64_t> begins;
   for (const int row : Find(*table, *asked, 1)) {
     begins.push_back(row < 0 ? -1 : static_cast<const arrow::TimestampArray&>(*table->rows()->column(1)).Value(row));
@@ -157,7 +160,7 @@ TEST(LookupTable, RowsThatAreValidAtOneTimeAreRefused) {
 
 TEST(LookupTable, AShapeThatCannotBeAnIndexIsRefused) {
   const auto schema = arrow::schema({arrow::field("d", arrow::float64()), arrow::field("id", arrow::utf8()),
-                                     arrow::field("ID", arrow::utf8()), arrow::field("ts", kMicros)});
+                                     arrow::field("ID", arrow::utf8()), arrow::field("ts", kLookupTableMicros)});
   const auto narrow = arrow::schema({schema->field(0), schema->field(1), schema->field(3)});
   EXPECT_THAT(CheckLookupShape({"l", narrow, {0}}).message(), HasSubstr("the key column d is double"));
   EXPECT_THAT(CheckLookupShape({"l", narrow, {1}, 0}).message(), HasSubstr("the validity d is double"));
