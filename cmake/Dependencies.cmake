@@ -14,9 +14,11 @@ find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 find_package(CURL REQUIRED)
 find_package(ZLIB REQUIRED)
+pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
 include(Arrow)
+include(DataSketches)
 include(DuckDB)
 include(RdKafka)
 

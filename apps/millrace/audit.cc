@@ -17,13 +17,14 @@ namespace millrace::app {
 namespace json = boost::json;
 
 std::string AuditToText(const pipeline::AuditReport& report) {
-  std::vector<std::vector<std::string>> rows = {
-      {"table", "version", "files", "read", "written", "dead letters", "filtered", "tombstones", "books"}};
+  std::vector<std::vector<std::string>> rows = {{"table", "version", "files", "read", "written", "dead letters",
+                                                 "filtered", "repeats", "tombstones", "from replays", "books"}};
   for (const auto& table : report.tables) {
     rows.push_back({table.name, std::to_string(table.version), WithThousands(table.num_files),
                     WithThousands(table.totals.read), WithThousands(table.totals.written),
                     WithThousands(table.totals.dead_lettered), WithThousands(table.totals.filtered),
-                    WithThousands(table.totals.tombstones), table.findings.empty() ? "balance" : "DO NOT BALANCE"});
+                    WithThousands(table.totals.deduplicated), WithThousands(table.totals.tombstones),
+                    WithThousands(table.replays.written), table.findings.empty() ? "balance" : "DO NOT BALANCE"});
   }
   std::string text = RenderTable(rows);
   for (const auto& table : report.tables) {
@@ -48,6 +49,9 @@ std::string AuditToJson(const pipeline::AuditReport& report) {
                                   {"filtered", table.totals.filtered},
                                   {"deduplicated", table.totals.deduplicated},
                                   {"tombstones", table.totals.tombstones},
+                                  {"replayed", table.replays.replayed},
+                                  {"replayed_written", table.replays.written},
+                                  {"replayed_filtered", table.replays.filtered},
                                   {"next_offsets", std::move(offsets)},
                                   {"findings", json::value_from(table.findings)}});
   }

@@ -59,8 +59,15 @@ int main(int argc, char** argv) {
   add(app, "ingest", "One topic into one table, with kafka-delta-ingest's arguments", AddIngest);
   add(app, "simulate", "A fleet of devices that sends events", AddSimulate);
   add(app, "validate", "Check pipeline files; all findings at once", AddValidate);
+  add(app, "test", "Unit tests of pipelines: records in; rows, dead letters and aggregates out", AddTest);
   add(app, "audit", "Prove that the books of every table balance over its whole history", AddAudit);
   add(app, "query", "Ask an aggregate, over HTTP or straight from the lake", AddQuery);
+  CLI::App* const dlq = app.add_subcommand("dlq", "Dead letters: look at them, and run them again");
+  dlq->require_subcommand(1);
+  add(*dlq, "list", "Dead letters by state, stage and reason", AddDlqList);
+  add(*dlq, "show", "The letters of one record, with its bytes", AddDlqShow);
+  add(*dlq, "replay", "Run dead letters through today's pipeline", AddDlqReplay);
+  add(app, "tap", "Watch events, or what a transform makes of them, as they come into the log", AddTap);
   CLI::App* const lake = app.add_subcommand("lake", "Look at Delta tables, and after them");
   lake->require_subcommand(1);
   add(*lake, "create", "Make an empty table", AddLakeCreate);

@@ -131,7 +131,7 @@ Result<Reply> AskTheLake(const QueryFlags& options, const pipeline::Plan& plan) 
   const auto opened = delta::Table::Open(objectstore::Below(*lake, aggregate->name));
   if (!opened.ok()) return WithFirstRun(opened.status(), options.config);
   const auto& table = *opened;
-  RETURN_NOT_OK(pipeline::CheckFits(*aggregate, *table));
+  RETURN_NOT_OK(pipeline::CheckFits(plan, static_cast<int>(aggregate - plan.tables.data()), *table));
   ASSIGN_OR_RETURN(const auto progress,
                    pipeline::Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
   const auto budget = MemoryBudget::Make(kLakeQuestionBytes);

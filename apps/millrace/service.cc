@@ -145,6 +145,7 @@ std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path
                                                          ReadsLog reads_log) {
   config::LoadOptions options;
   options.files = reads_log == ReadsLog::kYes;
+  options.lookups = config::LookupAccess::kAll;
   for (const auto& text : overrides) {
     const auto equals = text.find('=');
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));

@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/value_to.hpp>
+
+#include "trial/value_text.h"
 
 namespace millrace::app {
 namespace {
@@ -19,6 +23,21 @@ bool IsNumber(const std::string& text) {
 std::size_t Width(const std::string& text) {
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+// To so many code points, the last an ellipsis; on one line.
+void Shorten(std::string& text, std::size_t letters_max) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  }
+  if (Width(text) <= letters_max) return;
+  std::size_t letters = 0;
+  std::size_t end = 0;
+  for (; end < text.size(); ++end) {
+    if ((static_cast<unsigned char>(text[end]) & 0xC0) != 0x80 && letters++ == letters_max - 1) break;
+  }
+  text.resize(end);
+  text += "…";
 }
 
 }  // namespace
@@ -41,6 +60,40 @@ std::string RenderTable(const std::vector<std::vector<std::string>>& rows) {
       const std::string padding(widths[c] - Width(row[c]), ' ');
       if (c > 0) line += "  ";
       line += numeric[c] ? padding + row[c] : row[c] + padding;
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+Result<std::string> RunningTable::Render(const arrow::RecordBatch& rows) {
+  constexpr std::size_t kCellLettersMax = 60;
+  std::vector<std::vector<std::string>> cells(1, rows.schema()->field_names());
+  cells.resize(1 + static_cast<std::size_t>(rows.num_rows()));
+  for (const auto& column : rows.columns()) {
+    ASSIGN_OR_RETURN(const auto texts, trial::ValueTexts(column));
+    for (std::size_t r = 0; r < texts.size(); ++r) {
+      cells[r + 1].push_back(texts[r].starts_with('"')
+                                 ? boost::json::value_to<std::string>(boost::json::parse(texts[r]))
+                             : texts[r] == "null" ? "NULL"
+                                                  : texts[r]);
+    }
+  }
+  bool wider = widths_.empty();
+  widths_.resize(cells.front().size(), 0);
+  for (auto& line : cells) {
+    for (std::size_t c = 0; c < line.size(); ++c) {
+      Shorten(line[c], kCellLettersMax);
+      if (Width(line[c]) > widths_[c]) wider = true;
+      widths_[c] = std::max(widths_[c], Width(line[c]));
+    }
+  }
+  std::string text;
+  for (std::size_t r = wider ? 0 : 1; r < cells.size(); ++r) {
+    std::string line;
+    for (std::size_t c = 0; c < cells[r].size(); ++c) {
+      line += (c > 0 ? "  " : "") + cells[r][c] + std::string(widths_[c] - Width(cells[r][c]), ' ');
     }
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";

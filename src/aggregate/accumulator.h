@@ -15,6 +15,7 @@
 
 #include "aggregate/column_view.h"
 #include "aggregate/value_column.h"
+#include "base/status.h"
 
 namespace millrace::aggregate {
 
@@ -40,10 +41,14 @@ void ForRows(const GroupedRows& rows, Fold fold) {
 /// Columns of one batch, side by side.
 using Columns = std::span<const ColumnView* const>;
 
-/// Not thread-safe. Cannot fail: what a value must not be is refused when the call is planned, or row by row before.
+/// Not thread-safe. Values cannot fail: what one must not be is refused when the call is planned, or row by row before.
+/// States may: see merge_status().
 class Accumulator {
  public:
   virtual ~Accumulator() = default;
+
+  /// How many values one group may keep, for accumulators that keep values. Called once, before anything else.
+  virtual void LimitValues(std::int64_t /*values_max*/) {}
 
   /// There are `num_groups` from now on, never fewer than before; the new ones have taken nothing yet.
   virtual void Resize(std::size_t num_groups) = 0;
@@ -52,6 +57,9 @@ class Accumulator {
   virtual void Update(Columns arguments, const GroupedRows& rows) = 0;
   /// Takes partial rows: `states`, its state columns. Rows in which the first is NULL are left out already.
   virtual void Merge(Columns states, const GroupedRows& rows) = 0;
+  /// kCorrupt: a state that Merge() was given is none that Export() writes. The first such, for good; what it holds now
+  /// is of no use.
+  virtual Status merge_status() const { return Status::OK(); }
 
   /// Adds to each of its state columns one row for each of `groups`: what Merge() takes, NULL in the first one if there
   /// is nothing to merge.
@@ -67,7 +75,7 @@ class Accumulator {
   /// The state of one of spilled(), as Export() would.
   virtual void ExportSpilled(std::size_t /*index*/, std::span<ValueColumn> /*states*/) const {}
   /// For a reader who wants values and no partial rows: takes everything spilled back. A group whose value does not fit
-  /// the type even at the end has no value any more, and is returned.
+  /// the type even at the end, or which had more values than it may keep, has no value any more, and is returned.
   virtual std::vector<std::uint32_t> Settle() { return {}; }
 };
 

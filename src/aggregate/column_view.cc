@@ -25,8 +25,15 @@ bool IsKeyType(const arrow::DataType& type) {
   }
 }
 
+bool IsStateType(const arrow::DataType& type) {
+  return IsKeyType(type) ||
+         (type.id() == arrow::Type::LIST && IsKeyType(*static_cast<const arrow::ListType&>(type).value_type()));
+}
+
 PhysicalType PhysicalTypeOf(const arrow::DataType& type) {
   switch (type.id()) {
+    case arrow::Type::LIST:
+      return PhysicalTypeOf(*static_cast<const arrow::ListType&>(type).value_type());
     case arrow::Type::FLOAT:
     case arrow::Type::DOUBLE:
       return PhysicalType::kDouble;
@@ -85,29 +92,51 @@ Status ColumnView::LoadDictionary() {
 }
 
 void ColumnView::Point(const std::int64_t* values, const std::uint8_t* valid) {
+  list_offsets_ = nullptr;
   physical_ = PhysicalType::kInt64;
   int64s_ = values;
   valid_ = valid;
 }
 void ColumnView::Point(const Int128* values, const std::uint8_t* valid) {
+  list_offsets_ = nullptr;
   physical_ = PhysicalType::kInt128;
   int128s_ = values;
   valid_ = valid;
 }
 void ColumnView::Point(const double* values, const std::uint8_t* valid) {
+  list_offsets_ = nullptr;
   physical_ = PhysicalType::kDouble;
   doubles_ = values;
   valid_ = valid;
 }
 void ColumnView::Point(const std::vector<std::string_view>& values, const std::uint8_t* valid) {
+  list_offsets_ = nullptr;
   physical_ = PhysicalType::kBytes;
   bytes_ = values;
   valid_ = valid;
 }
 
+ColumnView& ColumnView::PointLists(const std::int32_t* offsets, const std::uint8_t* valid) {
+  if (elements_ == nullptr) elements_ = std::make_unique<ColumnView>();
+  list_offsets_ = offsets;
+  valid_ = valid;
+  return *elements_;
+}
+
+Status ColumnView::LoadLists() {
+  const auto& lists = static_cast<const arrow::ListArray&>(*array_);
+  if (elements_ == nullptr) elements_ = std::make_unique<ColumnView>();
+  RETURN_NOT_OK(elements_->Load(lists.values()));
+  list_offsets_ = lists.raw_value_offsets();
+  LoadValidity();
+  return Status::OK();
+}
+
 Status ColumnView::Load(std::shared_ptr<arrow::Array> array) {
   array_ = std::move(array);
+  list_offsets_ = nullptr;
   if (array_->type_id() == arrow::Type::DICTIONARY) return LoadDictionary();
+  if (array_->type_id() == arrow::Type::LIST && IsStateType(*array_->type())) return LoadLists();
   if (!IsKeyType(*array_->type())) return Internal("no view of a column of type {}", array_->type()->ToString());
   physical_ = PhysicalTypeOf(*array_->type());
   LoadValidity();

@@ -7,24 +7,65 @@
 namespace millrace::aggregate {
 
 // Each in functions/, in the file of its name.
+Function ApproxCountDistinct();
+Function ApproxQuantile();
+Function ApproxTopK();
 Function Average();
 Function Count();
+Function CountIf();
 Function Max();
 Function Min();
+Function Product();
 Function Sum();
+// Families of functions that share an accumulator.
+std::vector<Function> ArgMinAndMax();
+std::vector<Function> Bitwise();
+std::vector<Function> Covariances();
+std::vector<Function> Distinct();
+std::vector<Function> FirstAndLast();
+std::vector<Function> Histograms();
+std::vector<Function> KahanSums();
+std::vector<Function> Lists();
+std::vector<Function> Logical();
+std::vector<Function> Moments();
+std::vector<Function> Variances();
 
 namespace {
 
-const std::vector<Function>& AllFunctions() {
-  static const std::vector<Function> functions = {
-      Average(),  //
-      Count(),    //
-      Max(),      //
-      Min(),      //
-      Sum(),      //
-  };
+std::vector<Function> MakeAllFunctions() {
+  std::vector<Function> functions = {ApproxCountDistinct(),
+                                     ApproxQuantile(),
+                                     ApproxTopK(),
+                                     Average(),
+                                     Count(),
+                                     CountIf(),
+                                     Max(),
+                                     Min(),
+                                     Product(),
+                                     Sum()};
+  for (const auto& family : {ArgMinAndMax(), Bitwise(), Covariances(), Distinct(), FirstAndLast(), Histograms(),
+                             KahanSums(), Lists(), Logical(), Moments(), Variances()}) {
+    functions.insert(functions.end(), family.begin(), family.end());
+  }
   return functions;
 }
+
+const std::vector<Function>& AllFunctions() {
+  static const std::vector<Function> functions = MakeAllFunctions();
+  return functions;
+}
+
+struct Unmergeable {
+  std::string_view name;
+  std::string_view instead;
+};
+
+constexpr std::string_view kQuantile = "approx_quantile(x, q)";
+constexpr Unmergeable kUnmergeable[] = {
+    {"median", "approx_quantile(x, 0.5)"}, {"quantile", kQuantile},           {"quantile_cont", kQuantile},
+    {"quantile_disc", kQuantile},          {"reservoir_quantile", kQuantile}, {"mad", kQuantile},
+    {"entropy", "approx_top_k(x, k)"},     {"bitstring_agg", "bit_or(x)"},
+};
 
 }  // namespace
 
@@ -36,9 +77,30 @@ const Function* FindFunction(std::string_view name) {
   return nullptr;
 }
 
+std::vector<std::string> FunctionNames() {
+  std::vector<std::string> names;
+  for (const Function& function : AllFunctions()) {
+    names.emplace_back(function.name);
+    names.insert(names.end(), function.aliases.begin(), function.aliases.end());
+  }
+  return names;
+}
+
+std::optional<std::string_view> InsteadOfUnmergeable(std::string_view name) {
+  for (const Unmergeable& function : kUnmergeable) {
+    if (function.name == name) return function.instead;
+  }
+  return std::nullopt;
+}
+
 Status NotForItsTypes(const Call& call) {
   std::vector<std::string_view> types;
   for (const auto& argument : call.arguments) types.push_back(argument.duckdb_type);
+  constexpr std::string_view kDistinct = "(distinct)";
+  if (call.function.ends_with(kDistinct)) {
+    const std::string_view name = std::string_view(call.function).substr(0, call.function.size() - kDistinct.size());
+    return Unsupported("{}(DISTINCT ...) of {}", name, fmt::join(types, ", "));
+  }
   return Unsupported("{}() of {}", call.function, fmt::join(types, ", "));
 }
 
@@ -60,6 +122,7 @@ std::vector<std::unique_ptr<Accumulator>> MakeAccumulators(const model::Aggregat
     MILLRACE_CHECK(function != nullptr && function->make_accumulator != nullptr, "state {} of {}: no accumulator of {}",
                    states[begin].name, definition.name, states[begin].function);
     accumulators.push_back(function->make_accumulator(types));
+    accumulators.back()->LimitValues(definition.group_values_max);
     begin = end;
   }
   return accumulators;

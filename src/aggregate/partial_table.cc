@@ -46,7 +46,7 @@ PartialTable::PartialTable(const model::AggregateDefinition& definition,
   std::size_t next = 0;
   for (std::size_t i = 0; i < definition.states.size(); ++i) {
     if (definition.states[i].part == 0) accumulators_.push_back({std::move(accumulators[next++]), i, {}});
-    accumulators_.back().columns.push_back(PhysicalTypeOf(*definition.states[i].type));
+    accumulators_.back().columns.emplace_back(*definition.states[i].type);
   }
 }
 
@@ -70,11 +70,20 @@ void PartialTable::AddEvents(const GroupedRows& rows, const std::int64_t* counts
 Status PartialTable::Merge(std::span<const std::shared_ptr<arrow::Array>> states, const GroupedRows& rows) {
   state_views_.resize(states.size());
   std::vector<const ColumnView*> columns;
+  // Behind the states a partial row has its number of events.
+  const int first_state = schema_->num_fields() - 1 - static_cast<int>(states.size());
   for (std::size_t i = 0; i < states.size(); ++i) {
     RETURN_NOT_OK(state_views_[i].Load(states[i]));
-    columns.push_back(&state_views_[i]);
+    const ColumnView& view = state_views_[i];
+    const auto& type = *schema_->field(first_state + static_cast<int>(i))->type();
+    const bool is_list = view.elements() != nullptr;
+    if (is_list != (type.id() == arrow::Type::LIST) ||
+        (is_list ? *view.elements() : view).physical() != PhysicalTypeOf(type)) {
+      return Internal("a state of type {} instead of {}", states[i]->type()->ToString(), type.ToString());
+    }
+    columns.push_back(&view);
   }
-  for (auto& [values, first, types] : accumulators_) {
+  for (auto& [values, first, own] : accumulators_) {
     const std::uint8_t* const valid = columns[first]->valid();
     GroupedRows present = rows;
     if (valid != nullptr && rows.mask == nullptr) present.mask = valid;
@@ -83,7 +92,10 @@ Status PartialTable::Merge(std::span<const std::shared_ptr<arrow::Array>> states
       for (std::size_t i = 0; i < mask_.size(); ++i) mask_[i] = static_cast<std::uint8_t>(valid[i] & rows.mask[i]);
       present.mask = mask_.data();
     }
-    values->Merge(std::span(columns).subspan(first, types.size()), present);
+    values->Merge(std::span(columns).subspan(first, own.size()), present);
+    const Status merged = values->merge_status();
+    if (!merged.ok())
+      return WithContext(merged, "column {}", schema_->field(first_state + static_cast<int>(first))->name());
   }
   return Status::OK();
 }
@@ -177,6 +189,7 @@ void PartialTable::FoldInto(PartialTable& coarser, const std::vector<std::size_t
       columns.push_back(&views[i]);
     }
     coarser.accumulators_[a].values->Merge(columns, {num_rows, groups.data(), states.front().valid()});
+    MILLRACE_DCHECK(coarser.accumulators_[a].values->merge_status().ok());  // They are our own.
   }
 }
 
@@ -211,7 +224,7 @@ std::vector<ValueColumn> PartialTable::KeyColumns(std::span<const Row> rows) con
 
 std::vector<ValueColumn> PartialTable::StateColumns(std::size_t accumulator, std::span<const Row> rows) const {
   const States& states = accumulators_[accumulator];
-  std::vector<ValueColumn> columns(states.columns.begin(), states.columns.end());
+  std::vector<ValueColumn> columns = states.columns;
   for (ValueColumn& column : columns) column.Reserve(rows.size());
   std::ptrdiff_t first_spilled = 0;
   for (std::size_t a = 0; a < accumulator; ++a) first_spilled += std::ssize(accumulators_[a].values->spilled());
@@ -270,8 +283,10 @@ Result<arrow::ArrayVector> PartialTable::ToColumns(std::span<const Row> rows) co
     ASSIGN_OR_RETURN(columns.emplace_back(), column.ToArray(schema_->field(static_cast<int>(columns.size()))->type()));
     return Status::OK();
   };
-  RETURN_NOT_OK(add(starts));
-  RETURN_NOT_OK(add(ends));
+  if (window_.has_windows()) {
+    RETURN_NOT_OK(add(starts));
+    RETURN_NOT_OK(add(ends));
+  }
   for (const ValueColumn& key : KeyColumns(rows)) RETURN_NOT_OK(add(key));
   for (std::size_t a = 0; a < accumulators_.size(); ++a) {
     for (const ValueColumn& state : StateColumns(a, rows)) RETURN_NOT_OK(add(state));

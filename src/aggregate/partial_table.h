@@ -41,7 +41,7 @@ class PartialTable {
     accumulators_[accumulator].values->Update(arguments, rows);
   }
   /// Folds in partial rows: `states` are their state columns, in the definition's order. kInternal: one has a type that
-  /// no state has.
+  /// no state has. kCorrupt, with the column's name: one holds what is no state; the table is of no use then.
   Status Merge(std::span<const std::shared_ptr<arrow::Array>> states, const GroupedRows& rows);
 
   /// Folds the groups of windows with from <= window_start < to into a table of fewer keys and larger windows: what
@@ -72,8 +72,8 @@ class PartialTable {
  private:
   struct States {
     std::unique_ptr<Accumulator> values;
-    std::size_t first = 0;              // Of its columns among the definition's states.
-    std::vector<PhysicalType> columns;  // Their forms.
+    std::size_t first = 0;             // Of its columns among the definition's states.
+    std::vector<ValueColumn> columns;  // Empty ones: their forms.
   };
   /// A row of the output: a group, or what one accumulator has spilled of it.
   struct Row {

@@ -244,11 +244,37 @@ TEST(PartialTable, AStateOfNoSuchTypeIsRefused) {
   d.name = "a";
   d.states = {{"n", arrow::int64(), "count"}};
   PartialTable table(d);
-  const std::vector<std::shared_ptr<arrow::Array>> lists = {
-      millrace::testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::list(arrow::int64()))}), "[[[1]]]")
-          ->column(0)};
   const std::uint32_t group = 0;
-  MILLRACE_ASSERT_KIND(ErrorKind::kInternal, table.Merge(lists, {1, &group, nullptr}));
+  for (const auto& [type, value] :
+       {std::pair{arrow::list(arrow::int64()), "[[[1]]]"},
+        std::pair{arrow::list(arrow::list(arrow::int64())), "[[[[1]]]]"}, std::pair{arrow::utf8(), "[[\"1\"]]"}}) {
+    SCOPED_TRACE(type->ToString());
+    const std::vector<std::shared_ptr<arrow::Array>> states = {
+        millrace::testing::BatchFromJson(arrow::schema({arrow::field("n", type)}), value)->column(0)};
+    MILLRACE_ASSERT_KIND(ErrorKind::kInternal, table.Merge(states, {1, &group, nullptr}));
+  }
+}
+
+// What another writer left there is not read beyond its end, and is no value.
+TEST(PartialTable, ListsOfUnequalLengthAreAGroupWithoutAValue) {
+  model::AggregateDefinition d;
+  d.name = "a";
+  const auto list = arrow::list(arrow::field("element", arrow::int64()));
+  d.states = {{"h__exceeded", arrow::boolean(), "histogram", 0},
+              {"h__values", list, "histogram", 1},
+              {"h__counts", list, "histogram", 2}};
+  PartialTable table(d);
+  const std::int64_t windows[] = {0, 0};
+  std::uint32_t groups[] = {0, 0};
+  table.FindOrMake(1, windows, {}, nullptr, groups);
+  const auto rows = millrace::testing::BatchFromJson(
+      arrow::schema({arrow::field("e", arrow::boolean()), arrow::field("v", list), arrow::field("c", list)}),
+      "[[false, [1, 2, 3], [7]], [false, [4], [1, 1]]]");
+  MILLRACE_ASSERT_OK(table.Merge(rows->columns(), {2, groups, nullptr}));
+  const auto oversized = table.Settle();
+  ASSERT_EQ(oversized.size(), 1u);
+  EXPECT_EQ(oversized[0].group, 0u);
+  EXPECT_EQ(oversized[0].state, 0u);
 }
 
 TEST(Functions, AreFoundByNameAndAlias) {

@@ -1,5 +1,6 @@
 #include "aggregate/value_column.h"
 
+#include <arrow/buffer_builder.h>
 #include <arrow/builder.h>
 
 namespace millrace::aggregate {
@@ -39,6 +40,11 @@ Result<std::shared_ptr<arrow::Array>> Texts(Builder builder, const std::vector<s
 }  // namespace
 
 void ValueColumn::Reserve(std::size_t num_rows) {
+  if (is_list_) {
+    list_offsets_.reserve(num_rows + 1);
+    list_valid_.reserve(num_rows);
+    return;
+  }
   valid_.reserve(num_rows);
   switch (physical_) {
     case PhysicalType::kInt64:
@@ -52,7 +58,9 @@ void ValueColumn::Reserve(std::size_t num_rows) {
   }
 }
 
-void ValueColumn::AddNull() {
+void ValueColumn::AddNull() { is_list_ ? EndRow(0) : AddNullValue(); }
+
+void ValueColumn::AddNullValue() {
   valid_.push_back(0);
   switch (physical_) {
     case PhysicalType::kInt64:
@@ -67,6 +75,10 @@ void ValueColumn::AddNull() {
 }
 
 void ValueColumn::Show(ColumnView* view) const {
+  ShowValues(is_list_ ? &view->PointLists(list_offsets_.data(), list_valid_.data()) : view);
+}
+
+void ValueColumn::ShowValues(ColumnView* view) const {
   switch (physical_) {
     case PhysicalType::kInt64:
       return view->Point(int64s_.data(), valid_.data());
@@ -80,6 +92,17 @@ void ValueColumn::Show(ColumnView* view) const {
 }
 
 Result<std::shared_ptr<arrow::Array>> ValueColumn::ToArray(const std::shared_ptr<arrow::DataType>& type) const {
+  if (!is_list_) return ValuesToArray(type);
+  ASSIGN_OR_RETURN(auto elements, ValuesToArray(static_cast<const arrow::ListType&>(*type).value_type()));
+  arrow::TypedBufferBuilder<bool> valid;
+  RETURN_NOT_OK(valid.Append(list_valid_.data(), std::ssize(list_valid_)));
+  const std::int64_t num_null = valid.false_count();
+  ASSIGN_OR_RETURN(auto bitmap, valid.Finish());
+  return std::make_shared<arrow::ListArray>(type, std::ssize(list_valid_), arrow::Buffer::FromVector(list_offsets_),
+                                            std::move(elements), std::move(bitmap), num_null);
+}
+
+Result<std::shared_ptr<arrow::Array>> ValueColumn::ValuesToArray(const std::shared_ptr<arrow::DataType>& type) const {
   switch (type->id()) {
     case arrow::Type::BOOL:
       return Narrowed(arrow::BooleanBuilder(), int64s_, valid_);

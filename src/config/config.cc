@@ -31,25 +31,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kOwnedKaf
     {"allow.auto.create.topics", "a missing topic is an error"},
 }};
 
-// `what` such as "pipeline": names become folder names, transaction ids and SQL names.
-bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
-                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
-                    });
-  if (!good) {
-    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
-                                               what, name, hyphens ? " and -" : ""));
-  }
-  return good;
-}
-
-bool ParseRfc3339(const std::string& text, UnixMicros& time) {
-  bool has_zone = false;
-  return arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &time, &has_zone) &&
-         has_zone;
-}
-
 // An embedded log makes topics with the partitions of the configuration, but those that are there keep theirs.
 std::optional<int> KnownPartitions(const SourceConfig& config) {
   const auto* embedded = std::get_if<EmbeddedSource>(&config.log);
@@ -104,7 +85,8 @@ void ReadStart(Section& source, SourceConfig& config) {
     start.AddFinding(node->place, "source.start must be earliest, latest, {timestamp: ...} or {offsets: {...}}");
   } else if (timestamp_node != nullptr) {
     StartTimestamp from;
-    if (ParseRfc3339(timestamp, from.time)) {
+    if (const auto time = ParseRfc3339(timestamp)) {
+      from.time = *time;
       config.start = from;
     } else {
       start.AddFinding(timestamp_node->place,
@@ -298,6 +280,7 @@ void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     ReadProperties(section, aggregate.properties);
     ReadOptionalDuration(section, "retention", std::chrono::hours(1), aggregate.retention);
     at.final_table = ReadFinalTable(section, aggregate.final_table);
+    section.Int("group_values_max", 1, 1'000'000, aggregate.group_values_max);
     section.Finish();
     config.aggregates.push_back(std::move(aggregate));
     nodes.aggregates.push_back(at);
@@ -313,6 +296,19 @@ void ReadEventTime(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   section.Duration("max_future", microseconds(0), event_time.max_future);
   section.Finish();
   if (root.Find("event_time") != nullptr) config.event_time = std::move(event_time);
+}
+
+void ReadDedupe(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
+  auto section = root.Child("dedupe");
+  DedupeConfig dedupe;
+  const auto* by = section.Require("by");
+  nodes.dedupe_by = section.TextList("by", dedupe.by);
+  section.Duration("within", std::chrono::seconds(1), dedupe.within);
+  section.Finish();
+  if (by != nullptr && by->kind == ConfigNode::Kind::kSequence && by->items.empty()) {
+    section.AddFinding(by->place, "dedupe.by names no column");
+  }
+  if (root.Find("dedupe") != nullptr) config.dedupe = std::move(dedupe);
 }
 
 // The part of an s3:// URI after the scheme is a bucket and perhaps a prefix.
@@ -488,6 +484,8 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
   if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config, nodes);
   if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
   ReadEventTime(root, config, nodes);
+  ReadDedupe(root, config, nodes);
+  ReadLookups(root, config, nodes);
   ReadTransforms(root, config, nodes);
   ReadTables(root, config, nodes);
   ReadAggregates(root, config, nodes);
@@ -510,6 +508,18 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
 
 }  // namespace
 
+bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const bool good = letter(name[0]) && name.size() <= 128 && std::all_of(name.begin(), name.end(), [&](char c) {
+                      return letter(c) || (c >= '0' && c <= '9') || c == '_' || (hyphens && c == '-');
+                    });
+  if (!good) {
+    section.AddFinding(node.place, fmt::format("{} '{}' must begin with a letter and hold only letters, digits, _{}",
+                                               what, name, hyphens ? " and -" : ""));
+  }
+  return good;
+}
+
 LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,
                         std::set<std::string>& known_keys) {
   LoadedConfig loaded;
@@ -524,7 +534,8 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
   ReadDocument(document, context, loaded.config, nodes);
-  loaded.flow = PlanDataflow(loaded.config, nodes, context.findings);
+  const auto lookups = options.lookups == LookupAccess::kAll || context.files ? options.lookups : LookupAccess::kNone;
+  loaded.flow = PlanDataflow(loaded.config, nodes, lookups, context.findings);
   loaded.findings = context.findings.Sorted();
   known_keys = std::move(context.known_keys);
   return loaded;
@@ -535,19 +546,33 @@ LoadedConfig LoadConfigText(const std::string& text, const std::string& file_nam
   return LoadTraced(text, file_name, options, known_keys);
 }
 
-LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
+std::optional<UnixMicros> ParseRfc3339(const std::string& text) {
+  UnixMicros time = 0;
+  bool has_zone = false;
+  const bool parsed =
+      arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &time, &has_zone);
+  return parsed && has_zone ? std::optional(time) : std::nullopt;
+}
+
+std::optional<std::string> ReadConfigText(const std::string& path, std::vector<Finding>& findings) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
-    return {.config = {}, .flow = {}, .findings = {{path, 0, 0, "this is a folder, not a file"}}};
+    findings.push_back({path, 0, 0, "this is a folder, not a file"});
+    return std::nullopt;
   }
   std::ifstream in(path, std::ios::binary);
-  const std::string text(std::istreambuf_iterator<char>(in), {});
+  std::string text(std::istreambuf_iterator<char>(in), {});
   if (!in.is_open() || in.bad()) {
-    return {.config = {},
-            .flow = {},
-            .findings = {{path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)}}};
+    findings.push_back({path, 0, 0, "cannot read the file: " + std::generic_category().message(errno)});
+    return std::nullopt;
   }
-  return LoadConfigText(text, path, options);
+  return text;
+}
+
+LoadedConfig LoadConfigFile(const std::string& path, const LoadOptions& options) {
+  LoadedConfig loaded;
+  const auto text = ReadConfigText(path, loaded.findings);
+  return text ? LoadConfigText(*text, path, options) : loaded;
 }
 
 }  // namespace millrace::config

@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "ingest/decode_spec.h"
+#include "lookup/lookup_spec.h"
+#include "model/aggregate.h"
 #include "model/topic_partition.h"
 
 namespace millrace::config {
@@ -55,6 +57,11 @@ struct EventTimeConfig {
   std::chrono::microseconds max_future = std::chrono::minutes(5);
 };
 
+struct DedupeConfig {
+  std::vector<std::string> by;                                ///< Columns of the events; at least one.
+  std::chrono::microseconds within = std::chrono::hours(24);  ///< Of event time; at least a second.
+};
+
 struct TransformConfig {
   std::string name;
   std::string sql;
@@ -85,6 +92,7 @@ struct AggregateConfig {
   std::map<std::string, std::string> properties;
   std::optional<std::chrono::microseconds> retention;  ///< Of event time; windows that ended before it go.
   std::string final_table;                             ///< `final: {table: NAME}`; empty: none.
+  int group_values_max = model::kGroupValuesMax;       ///< See model::AggregateDefinition.
 };
 
 struct LakeConfig {
@@ -145,6 +153,8 @@ struct PipelineConfig {
   ingest::DecodeSpec decode;
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
   std::optional<EventTimeConfig> event_time;
+  std::optional<DedupeConfig> dedupe;  ///< Needs event_time.
+  std::vector<lookup::LookupSpec> lookups;
   std::vector<TransformConfig> transforms;
   std::vector<TableConfig> tables;
   std::vector<AggregateConfig> aggregates;

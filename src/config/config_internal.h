@@ -1,9 +1,12 @@
 /// Between reading the configuration (config.cc) and planning what it comes to (dataflow.cc).
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "config/load.h"
 #include "config/section_internal.h"
 
@@ -21,6 +24,10 @@ struct ConfigNodes {
     const ConfigNode* sql = nullptr;
     const ConfigNode* final_table = nullptr;
   };
+  struct Lookup {
+    const ConfigNode* name = nullptr;
+    const ConfigNode* from = nullptr;  ///< Set if nothing is wrong with the lookup: it can be looked at.
+  };
   struct Table {
     const ConfigNode* name = nullptr;
     const ConfigNode* from = nullptr;
@@ -31,13 +38,31 @@ struct ConfigNodes {
   const ConfigNode* columns =
       nullptr;  ///< decode.columns; set if nothing is wrong there: SQL can be planned against it.
   const ConfigNode* event_time_column = nullptr;
+  std::vector<const ConfigNode*> dedupe_by;  ///< As DedupeConfig::by.
+  std::vector<Lookup> lookups;
   std::vector<Transform> transforms;
   std::vector<Table> tables;
   std::vector<Aggregate> aggregates;
 };
 
+/// The whole file; nullopt, and why as a finding, if it cannot be read.
+std::optional<std::string> ReadConfigText(const std::string& path, std::vector<Finding>& findings);
+
+/// nullopt: not a time, or without its zone.
+std::optional<UnixMicros> ParseRfc3339(const std::string& text);
+
 /// decode: and its columns.
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes);
+
+/// The mapping of names to types under `section`'s key `columns`, such as decode.columns; true if nothing is wrong
+/// there. `pattern`: of the section, as known_keys has it.
+bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpec& spec);
+
+/// lookups:
+void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes);
+
+/// `what` such as "a table's name": names become folder names, transaction ids and SQL names.
+bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section);
 
 /// What would be kept in one folder, or in folders within each other, and would be taken for each other's: a sentence
 /// each. Follows links; looks at nothing else.
@@ -46,7 +71,7 @@ std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
 /// As PlanDataflow() of dataflow.h, with findings for names that clash, references that lead nowhere or in a circle,
 /// columns that are not there, tables that cannot be made, and all of the SQL. The dataflow is whole if `nodes` are and
 /// there is no finding.
-Dataflow PlanDataflow(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings);
+Dataflow PlanDataflow(const PipelineConfig& config, const ConfigNodes& nodes, LookupAccess lookups, Findings& findings);
 
 /// All that LoadConfigText does, and every key that it asked for.
 LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, const LoadOptions& options,

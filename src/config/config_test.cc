@@ -93,6 +93,7 @@ TEST(ConfigLoad, ASmallFileGetsTheDefaults) {
   EXPECT_EQ(config.lake.uri, "./lake");
   EXPECT_EQ(config.limits.memory, 1 << 30);
   EXPECT_FALSE(config.event_time.has_value());
+  EXPECT_FALSE(config.dedupe.has_value());
   EXPECT_FALSE(config.serve.has_value());
   EXPECT_EQ(config.shutdown_timeout, std::chrono::seconds(25));
 }
@@ -116,6 +117,7 @@ decode:
   unknown_fields: reject
   on_error: fail
 event_time: {column: ts, watermark_delay: 1m, idle_timeout: 2m, max_future: 0}
+dedupe: {by: [city, amount], within: 2h}
 tables:
   - name: raw
     from: input
@@ -155,6 +157,8 @@ log: {level: debug, format: json}
   EXPECT_THAT(columns[2].path, ElementsAre("pay.load", "amount"));
   EXPECT_THAT(columns[3].path, ElementsAre("geo", "city"));
   EXPECT_EQ(config.event_time->max_future.count(), 0);
+  EXPECT_THAT(config.dedupe->by, ElementsAre("city", "amount"));
+  EXPECT_EQ(config.dedupe->within, std::chrono::hours(2));
   EXPECT_EQ(config.tables[0].commit.interval, std::chrono::milliseconds(500));
   EXPECT_EQ(config.tables[0].commit.bytes, 1000);
   EXPECT_EQ(config.tables[0].properties.at("x"), "7");
@@ -309,14 +313,34 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "there is no column 'tss' in decode.columns; did you mean 'ts'?"},
       {"tables:", "event_time: {}\ntables:", "event_time: the key 'column' is missing"},
       {"tables:", "event_time: {column: ts, idle_timeout: 0}\ntables:", "event_time.idle_timeout must be at least"},
+      // Dedupe.
+      {"tables:", "event_time: {column: ts}\ndedupe: {by: [contry]}\ntables:",
+       "p.yaml:11:15: dedupe.by: there is no column 'contry' in decode.columns; did you mean 'country'?"},
+      {"tables:", "event_time: {column: ts}\ndedupe: {by: [country, country]}\ntables:",
+       "dedupe.by: 'country' is here twice"},
+      {"tables:", "event_time: {column: ts}\ndedupe: {by: _offset}\ntables:",
+       "dedupe.by: there is no column '_offset' in decode.columns"},
+      {"country: string\ntables:", "tags: list<string>\nevent_time: {column: ts}\ndedupe: {by: tags}\ntables:",
+       "dedupe.by: 'tags' is a list, which cannot be a key"},
+      {"tables:", "event_time: {column: ts}\ndedupe: {within: 1h}\ntables:", "dedupe: the key 'by' is missing"},
+      {"tables:", "event_time: {column: ts}\ndedupe: {by: []}\ntables:", "dedupe.by names no column"},
+      {"tables:", "event_time: {column: ts}\ndedupe: {by: country, within: 1ms}\ntables:",
+       "dedupe.within must be at least"},
+      {"tables:", "dedupe: {by: country}\ntables:", "dedupe: 'within' is of event time, and there is no event_time"},
       // Tables.
       {"tables:\n  - name: clicks\n", "", "nothing to write: give 'tables' or 'aggregates'"},
       {"tables:\n  - name: clicks\n", "tables: []\n", "nothing to write: 'tables' and 'aggregates' are empty"},
       {"tables:\n  - name: clicks\n", "tables: {name: clicks}\n", "tables must be a list"},
+      {"tables:\n  - name: clicks\n",
+       "aggregates:\n  - {name: a, sql: 'SELECT window_start, count(*) AS n FROM TUMBLE(input, ts, INTERVAL 1 DAY) "
+       "GROUP "
+       "BY ALL', group_values_max: 0}\n",
+       "aggregates.a.group_values_max must be a whole number from 1 to 1000000, not '0'"},
       {"- name: clicks", "- from: input", "tables[0]: the key 'name' is missing"},
       {"- name: clicks", "- name: _delta_log", "a table's name '_delta_log' must begin with a letter"},
       {"- name: clicks", "- name: a\n  - name: A", "p.yaml:12:11: the name 'A' is taken by a table"},
       {"- name: clicks", "- name: clicks_dead_letters", "is taken by the dead letters of this pipeline"},
+      {"- name: clicks", "- name: clicks_replays", "is taken by the replays of this pipeline's dead letters"},
       {"- name: clicks", "- name: clicks\n    from: inptu",
        "p.yaml:12:11: table 'clicks' reads from 'inptu', which is neither 'input' nor a transform; did you mean "
        "'input'?"},

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <regex>
+#include <set>
 #include <utility>
 
 #include "base/ascii_case.h"
@@ -18,6 +19,7 @@
 #include "delta/table.h"
 #include "ingest/formats.h"
 #include "ingest/provenance.h"
+#include "lookup/source.h"
 #include "model/dead_letters.h"
 #include "model/event_batch.h"
 #include "process/transform.h"
@@ -109,8 +111,8 @@ void PlanRescued(const ingest::DecodeSpec& decode, TablePlan& table) {
 // finding.
 class Planner {
  public:
-  Planner(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings)
-      : config_(config), nodes_(nodes), findings_(findings) {}
+  Planner(const PipelineConfig& config, const ConfigNodes& nodes, LookupAccess lookup_access, Findings& findings)
+      : config_(config), nodes_(nodes), lookup_access_(lookup_access), findings_(findings) {}
 
   Dataflow Plan() {
     CheckUniqueNames();
@@ -125,6 +127,7 @@ class Planner {
     }
     for (const auto& transform : config_.transforms) relation_names_.push_back(transform.name);
     PlanEvents();
+    PlanLookups();
     PlanTransforms();
     for (std::size_t i = 0; i < config_.tables.size(); ++i) PlanEventTable(config_.tables[i], nodes_.tables[i]);
     for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
@@ -135,18 +138,26 @@ class Planner {
     return std::move(flow_);
   }
 
+  /// Of a lookup that may be there later, which is no mistake of the configuration's.
+  const Status& unreachable() const { return unreachable_; }
+
  private:
   void Add(const ConfigNode& node, std::string message) { findings_.Add(node.place, std::move(message)); }
 
   // SQL is folded to one case by DuckDB, and so are names on some file systems.
   void CheckUniqueNames() {
     std::map<std::string, std::string> seen = {{"input", "the decoded events"}};
+    for (std::size_t i = 0; i < config_.lookups.size(); ++i) {
+      ClaimName(seen, nodes_.lookups[i].name, config_.lookups[i].name, "a lookup");
+    }
     for (std::size_t i = 0; i < config_.transforms.size(); ++i) {
       ClaimName(seen, nodes_.transforms[i].name, config_.transforms[i].name, "a transform");
     }
     seen.clear();
-    if (nodes_.pipeline != nullptr)
+    if (nodes_.pipeline != nullptr) {
       seen[AsciiLower(config_.name + "_dead_letters")] = "the dead letters of this pipeline";
+      seen[AsciiLower(config_.name + "_replays")] = "the replays of this pipeline's dead letters";
+    }
     for (std::size_t i = 0; i < config_.tables.size(); ++i) {
       ClaimName(seen, nodes_.tables[i].name, config_.tables[i].name, "a table");
     }
@@ -184,6 +195,7 @@ class Planner {
     input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
     const auto schema = ingest::EventSchema(input.decode);
     PlanEventTime(*schema, input);
+    PlanDedupe(*schema, input);
     auto origin = OriginOfEvents(input.decode, *schema);
     flow_.inputs.push_back(std::move(input));
     AddRelation({.name = kOnlyInput, .schema = schema, .origin = std::move(origin)});
@@ -205,6 +217,33 @@ class Planner {
     } else {
       input.event_time_column = column;
     }
+  }
+
+  void PlanDedupe(const arrow::Schema& events, InputPlan& input) {
+    if (!config_.dedupe || nodes_.dedupe_by.empty()) return;
+    if (!input.event_time) {
+      return Add(*nodes_.dedupe_by.front(), "dedupe: 'within' is of event time, and there is no event_time");
+    }
+    process::DedupeRule rule{
+        .key_columns = {}, .time_column = input.event_time_column, .within = config_.dedupe->within};
+    const int num_declared = static_cast<int>(input.decode.columns.size());
+    for (std::size_t i = 0; i < config_.dedupe->by.size(); ++i) {
+      const auto& name = config_.dedupe->by[i];
+      const auto& node = *nodes_.dedupe_by[i];
+      const int column = events.GetFieldIndex(name);
+      if (column < 0 || column >= num_declared) {
+        std::vector<std::string> names;
+        for (const auto& declared : input.decode.columns) names.push_back(declared.name);
+        Add(node, fmt::format("dedupe.by: there is no column '{}' in decode.columns{}", name, DidYouMean(name, names)));
+      } else if (!process::CanBeKey(*events.field(column)->type())) {
+        Add(node, fmt::format("dedupe.by: '{}' is a list, which cannot be a key", name));
+      } else if (std::find(rule.key_columns.begin(), rule.key_columns.end(), column) != rule.key_columns.end()) {
+        Add(node, fmt::format("dedupe.by: '{}' is here twice", name));
+      } else {
+        rule.key_columns.push_back(column);
+      }
+    }
+    if (rule.key_columns.size() == config_.dedupe->by.size()) input.dedupe = std::move(rule);
   }
 
   void AddSqlFinding(const ConfigNode& node, const std::string& sql, const Status& status) {
@@ -241,6 +280,51 @@ class Planner {
                        DidYouMean(name, candidates));
   }
 
+  void PlanLookups() {
+    for (std::size_t i = 0; i < config_.lookups.size(); ++i) {
+      const auto& spec = config_.lookups[i];
+      const auto* from = nodes_.lookups[i].from;
+      if (from == nullptr || lookup_access_ == LookupAccess::kNone) continue;
+      if (lookup_access_ == LookupAccess::kLocal && !lookup::IsLocal(spec)) continue;
+      auto shape = ShapeOf(spec);
+      if (shape.ok()) {
+        flow_.lookups.push_back(*std::move(shape));
+      } else {
+        if (KindOf(shape.status()) == ErrorKind::kTransient) unreachable_ = shape.status();
+        Add(*from, shape.status().message());
+      }
+    }
+  }
+
+  Result<process::LookupShape> ShapeOf(const lookup::LookupSpec& spec) const {
+    const auto& lake = config_.lake;
+    ASSIGN_OR_RETURN(const auto source, lookup::OpenSource(spec, {.endpoint = lake.s3_endpoint,
+                                                                  .region = lake.s3_region,
+                                                                  .path_style = lake.s3_path_style,
+                                                                  .ca_file = lake.s3_ca_file}));
+    return source->Shape();
+  }
+
+  bool IsPlannedLookup(const std::string& name) const {
+    return std::any_of(flow_.lookups.begin(), flow_.lookups.end(),
+                       [&](const auto& shape) { return AsciiLower(shape.name) == AsciiLower(name); });
+  }
+
+  // Empty: all are.
+  std::string ProblemOfJoined(const std::string& transform, const std::vector<std::string>& joined) const {
+    std::vector<std::string> names;
+    for (const auto& lookup : config_.lookups) names.push_back(lookup.name);
+    for (const auto& name : joined) {
+      const bool known = std::any_of(names.begin(), names.end(),
+                                     [&](const auto& other) { return AsciiLower(other) == AsciiLower(name); });
+      if (!known) {
+        return fmt::format("transform '{}' joins '{}', which is none of lookups{}; only a lookup can be joined",
+                           transform, name, DidYouMean(name, names));
+      }
+    }
+    return "";
+  }
+
   // Transforms may be written in any order: each is planned once its input is, those that remain wait for each other.
   void PlanTransforms() {
     FindTransformInputs();
@@ -267,13 +351,16 @@ class Planner {
       const auto& at = nodes_.transforms[i];
       if (at.name == nullptr || at.sql == nullptr) continue;
       const auto& transform = config_.transforms[i];
-      auto relation = process::Transform::RelationOf(*session_, transform.name, transform.sql);
-      if (!relation.ok()) {
-        AddSqlFinding(*at.sql, transform.sql, relation.status());
-      } else if (!IsRelation(*relation)) {
-        Add(*at.sql, UnknownRelation("transform '" + transform.name + "'", *relation));
+      auto sources = process::Transform::SourcesOf(*session_, transform.name, transform.sql);
+      if (!sources.ok()) {
+        AddSqlFinding(*at.sql, transform.sql, sources.status());
+      } else if (!IsRelation(sources->relation)) {
+        Add(*at.sql, UnknownRelation("transform '" + transform.name + "'", sources->relation));
+      } else if (auto problem = ProblemOfJoined(transform.name, sources->joined); !problem.empty()) {
+        Add(*at.sql, std::move(problem));
       } else {
-        inputs_[i] = *std::move(relation);
+        inputs_[i] = std::move(sources->relation);
+        joined_[transform.name] = std::move(sources->joined);
       }
     }
   }
@@ -282,8 +369,11 @@ class Planner {
     relations_[transform.name] = std::nullopt;
     const auto parent = PlannedRelation(input);
     if (!parent) return;
-    const auto made =
-        process::Transform::Make(*session_, transform.name, transform.sql, input, flow_.relations[*parent].schema);
+    for (const auto& name : joined_[transform.name]) {
+      if (!IsPlannedLookup(name)) return;
+    }
+    const auto made = process::Transform::Make(*session_, transform.name, transform.sql, input,
+                                               flow_.relations[*parent].schema, flow_.lookups);
     if (!made.ok()) return AddSqlFinding(node, transform.sql, made.status());
     auto origin = (*made)->OriginOf(*session_, flow_.relations[*parent].origin);
     if (!origin.ok()) return AddSqlFinding(node, transform.sql, origin.status());
@@ -292,7 +382,8 @@ class Planner {
                  .parent = *parent,
                  .sql = transform.sql,
                  .schema = (*made)->output_schema(),
-                 .origin = *std::move(origin)});
+                 .origin = *std::move(origin),
+                 .lookups = (*made)->lookups()});
   }
 
   bool IsInCircle(std::size_t start) const {
@@ -400,6 +491,7 @@ class Planner {
     for (const auto& taken : plan->inputs) inputs.push_back(taken.sql);
     auto origin = flow_.relations[*relation].origin.Through(*session_, plan->input_schema, inputs, plan->where_sql);
     if (!origin.ok()) return AddSqlFinding(*at.sql, config.sql, origin.status());
+    plan->definition.group_values_max = config.group_values_max;
     TablePlan table{.name = config.name,
                     .kind = TableKind::kAggregate,
                     .relation = *relation,
@@ -409,6 +501,10 @@ class Planner {
                     .commit = config.commit,
                     .properties = config.properties,
                     .retention = config.retention};
+    if (table.retention && !table.aggregate->definition.window.has_windows()) {
+      Add(*at.name,
+          fmt::format("aggregate '{}': retention removes windows that are over, and it has none", config.name));
+    }
     CheckCreation(at.name, "aggregate", table);
     if (at.final_table != nullptr) PlanFinalTable(config, *at.final_table, table);
     flow_.tables.push_back(std::move(table));
@@ -439,11 +535,14 @@ class Planner {
 
   const PipelineConfig& config_;
   const ConfigNodes& nodes_;
+  const LookupAccess lookup_access_;
   Findings& findings_;
+  Status unreachable_ = Status::OK();
   std::unique_ptr<sql::SqlSession> session_;  ///< Null if there is no SQL.
   std::vector<std::string> relation_names_;
-  std::vector<std::optional<std::string>> inputs_;         ///< Of the transforms; nullopt: there is a finding.
-  std::map<std::string, std::optional<int>> relations_{};  ///< In flow_; nullopt: it, or what it reads, has a finding.
+  std::vector<std::optional<std::string>> inputs_;          ///< Of the transforms; nullopt: there is a finding.
+  std::map<std::string, std::vector<std::string>> joined_;  ///< By transform, the names of its lookups.
+  std::map<std::string, std::optional<int>> relations_{};   ///< In flow_; nullopt: it, or what it reads, has a finding.
   Dataflow flow_;
 };
 
@@ -452,6 +551,8 @@ ConfigNodes NodesInCode(const PipelineConfig& config) {
   static const ConfigNode kNowhere{};
   ConfigNodes nodes;
   nodes.pipeline = nodes.embedded_path = nodes.columns = nodes.event_time_column = &kNowhere;
+  if (config.dedupe) nodes.dedupe_by.assign(config.dedupe->by.size(), &kNowhere);
+  nodes.lookups.assign(config.lookups.size(), {&kNowhere, &kNowhere});
   nodes.transforms.assign(config.transforms.size(), {&kNowhere, &kNowhere});
   for (const auto& aggregate : config.aggregates) {
     nodes.aggregates.push_back({&kNowhere, &kNowhere, aggregate.final_table.empty() ? nullptr : &kNowhere});
@@ -495,6 +596,14 @@ std::vector<std::string> Dataflow::topics() const {
   return all;
 }
 
+std::vector<int> Dataflow::LookupsOf(int table) const {
+  std::set<int> joined;
+  for (int r = tables[table].relation; r >= 0; r = relations[r].parent) {
+    joined.insert(relations[r].lookups.begin(), relations[r].lookups.end());
+  }
+  return {joined.begin(), joined.end()};
+}
+
 std::vector<std::string> Dataflow::StagesOf(int table) const {
   std::vector<std::string> stages = {"decode", "event_time"};
   const auto& plan = tables[table];
@@ -506,13 +615,17 @@ std::vector<std::string> Dataflow::StagesOf(int table) const {
   return stages;
 }
 
-Dataflow PlanDataflow(const PipelineConfig& config, const ConfigNodes& nodes, Findings& findings) {
-  return Planner(config, nodes, findings).Plan();
+Dataflow PlanDataflow(const PipelineConfig& config, const ConfigNodes& nodes, LookupAccess lookups,
+                      Findings& findings) {
+  return Planner(config, nodes, lookups, findings).Plan();
 }
 
 Result<Dataflow> PlanDataflow(const PipelineConfig& config) {
   Findings findings;
-  auto flow = PlanDataflow(config, NodesInCode(config), findings);
+  const auto nodes = NodesInCode(config);
+  Planner planner(config, nodes, LookupAccess::kAll, findings);
+  auto flow = planner.Plan();
+  if (!planner.unreachable().ok()) return planner.unreachable();
   if (findings.empty()) return flow;
   std::vector<std::string> messages;
   for (const auto& finding : findings.Sorted()) messages.push_back(finding.message);

@@ -18,6 +18,8 @@
 #include "config/config.h"
 #include "ingest/decode_spec.h"
 #include "process/aggregate_plan.h"
+#include "process/deduplicator.h"
+#include "process/lookup_table.h"
 #include "process/row_origin.h"
 
 namespace millrace::config {
@@ -30,6 +32,7 @@ struct InputPlan {
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
   std::optional<EventTimeConfig> event_time;
   int event_time_column = -1;  ///< Of event_time, in the events; -1: none is configured.
+  std::optional<process::DedupeRule> dedupe;
 };
 
 /// A named stream of batches: the events of an input, or a transform of another relation, its parent, which always has
@@ -41,6 +44,7 @@ struct RelationPlan {
   std::string sql;
   std::shared_ptr<arrow::Schema> schema;
   process::RowOrigin origin;
+  std::vector<int> lookups{};  ///< Of the dataflow, those that it joins to its parent.
 };
 
 /// kFinal is of no TablePlan: a final table hangs on its aggregate's, and takes no events itself.
@@ -76,9 +80,10 @@ struct TablePlan {
 };
 
 struct Dataflow {
-  std::vector<InputPlan> inputs;        ///< No topic is in two of them.
-  std::vector<RelationPlan> relations;  ///< The events of each input first, in their order.
-  std::vector<TablePlan> tables;        ///< The dead-letter table is the last.
+  std::vector<InputPlan> inputs;              ///< No topic is in two of them.
+  std::vector<RelationPlan> relations;        ///< The events of each input first, in their order.
+  std::vector<TablePlan> tables;              ///< The dead-letter table is the last.
+  std::vector<process::LookupShape> lookups;  ///< As PipelineConfig::lookups.
 
   /// The input that reads this topic, which one of them does.
   int InputOf(const std::string& topic) const;
@@ -88,13 +93,15 @@ struct Dataflow {
   int num_tables() const { return static_cast<int>(tables.size()); }
   int num_data_tables() const { return num_tables() - 1; }  ///< Events and aggregates: all before the dead letters.
   int dead_letters() const { return num_tables() - 1; }     ///< The index of their table.
+  /// The lookups that this table's rows have been joined with, ascending.
+  std::vector<int> LookupsOf(int table) const;
   /// The stages whose dead letters can concern this table: of decoding, of each transform on its way, of itself.
   std::vector<std::string> StagesOf(int table) const;
 };
 
 /// Of a configuration that was made in code; LoadedConfig has that of a file. Blocks while DuckDB plans the SQL, tens
-/// of milliseconds. kInvalidInput: all that does not fit, in the
-/// words that the loader has for it.
+/// of milliseconds, and while lookups are opened for their columns. kInvalidInput: all that does not fit, in the words
+/// that the loader has for it; kTransient: a lookup cannot be reached.
 Result<Dataflow> PlanDataflow(const PipelineConfig& config);
 
 }  // namespace millrace::config

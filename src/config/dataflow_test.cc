@@ -53,6 +53,31 @@ TEST(Dataflow, KnowsRelationsTablesAndStages) {
   EXPECT_EQ(flow.inputs.at(0).event_time_column, 2);
 }
 
+TEST(Dataflow, ValuesOfAGroupAreLimitedByTheConfiguration) {
+  auto config = TestConfig();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto usual, PlanDataflow(config));
+  EXPECT_EQ(usual.tables[kSums].aggregate->definition.group_values_max, 10'000);
+  config.aggregates[0].group_values_max = 7;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  EXPECT_EQ(flow.tables[kSums].aggregate->definition.group_values_max, 7);
+}
+
+TEST(Dataflow, DedupeKnowsItsColumnsAndNeedsEventTime) {
+  auto config = TestConfig();
+  EXPECT_FALSE(PlanDataflow(config).ValueOrDie().inputs.at(0).dedupe.has_value());
+  config.dedupe = DedupeConfig{.by = {"txt", "id"}, .within = std::chrono::hours(2)};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  const auto& rule = flow.inputs.at(0).dedupe.value();
+  EXPECT_THAT(rule.key_columns, ElementsAre(1, 0));
+  EXPECT_EQ(rule.time_column, 2);
+  EXPECT_EQ(rule.within, std::chrono::hours(2));
+  config.event_time.reset();
+  config.aggregates.clear();
+  const auto refused = PlanDataflow(config);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused.status());
+  EXPECT_THAT(refused.status().message(), HasSubstr("there is no event_time"));
+}
+
 TEST(Dataflow, TransformsMayBeWrittenInAnyOrder) {
   auto config = TestConfig();
   config.transforms.insert(config.transforms.begin(), {"late", "SELECT id FROM clean WHERE id > 5"});
@@ -98,6 +123,12 @@ TEST(Dataflow, WhatDoesNotFitIsNamed) {
              "SELECT window_start, count(*) AS n FROM TUMBLE(nowhere, ts, INTERVAL 1 MINUTE) GROUP BY ALL";
        },
        "aggregate 'sums' reads from 'nowhere'"},
+      {"retention without windows",
+       [](auto& c) {
+         c.aggregates[0].sql = "SELECT num, count(*) AS n FROM clean GROUP BY ALL";
+         c.aggregates[0].retention = std::chrono::hours(24);
+       },
+       "aggregate 'sums': retention removes windows that are over, and it has none"},
       {"transforms in a circle",
        [](auto& c) {
          c.transforms.push_back({"a", "SELECT * FROM b"});

@@ -125,19 +125,21 @@ void ReadPath(Section& column, ingest::ColumnSpec& spec) {
   }
 }
 
-void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& context, ingest::DecodeSpec& spec) {
+// `owner` such as "decode.columns", as messages name it, and `pattern` as known_keys does.
+void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::string& pattern, ReadContext& context,
+                ingest::DecodeSpec& spec) {
+  const std::string path = owner + "." + entry.key;
   ingest::ColumnSpec column;
   column.name = entry.key;
   column.path = {entry.key};
   if (const auto problem = ProblemOfColumnName(entry.key)) {
-    context.findings.Add(entry.place, "decode.columns: " + *problem);
+    context.findings.Add(entry.place, owner + ": " + *problem);
     return;
   }
   for (const auto& other : spec.columns) {
     if (AsciiLower(other.name) == AsciiLower(column.name)) {
       context.findings.Add(entry.place,
-                           fmt::format("decode.columns: '{}' and '{}' differ only in case; SQL could not tell "
-                                       "them apart",
+                           fmt::format("{}: '{}' and '{}' differ only in case; SQL could not tell them apart", owner,
                                        other.name, column.name));
       return;
     }
@@ -145,7 +147,7 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
   const ConfigNode* type_node = &entry.value;
   std::string type;
   if (entry.value.kind == ConfigNode::Kind::kMap) {
-    Section section(entry.value, path, "decode.columns.*", context);
+    Section section(entry.value, path, pattern + ".*", context);
     type_node = section.RequireText("type", type);
     ReadPath(section, column);
     section.Finish();
@@ -181,6 +183,29 @@ void ReadColumn(const ConfigEntry& entry, const std::string& path, ReadContext& 
 
 }  // namespace
 
+bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpec& spec) {
+  const auto* columns = section.Require("columns");
+  if (columns == nullptr) return false;
+  const std::string owner = section.path() + ".columns";
+  auto& context = section.context();
+  const auto findings_before = context.findings.size();
+  if (columns->kind != ConfigNode::Kind::kMap) {
+    section.AddFinding(columns->place, fmt::format("{} must be a mapping of names to types, not {}{}", owner,
+                                                   KindName(*columns), MissingSpaceIn(columns->text)));
+  } else if (columns->entries.empty()) {
+    section.AddFinding(columns->place, owner + " names no column");
+  }
+  for (const auto& entry : columns->entries) {
+    ReadColumn(entry, owner, pattern + ".columns", context, spec);
+    if (spec.has_rescued_column() && AsciiLower(entry.key) == ingest::kRescuedColumn) {
+      context.findings.Add(entry.place, fmt::format("{}: the name '{}' is that of the column of unknown fields, which "
+                                                    "decode.unknown_fields asks for",
+                                                    owner, entry.key));
+    }
+  }
+  return context.findings.size() == findings_before && spec.columns.size() == columns->entries.size();
+}
+
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
   std::vector<std::pair<std::string, std::string>> formats;
   for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, format.name);
@@ -194,29 +219,7 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
   decode.Choice<OnDecodeError>("on_error",
                                {{"dead_letter", OnDecodeError::kDeadLetter}, {"fail", OnDecodeError::kFail}},
                                config.on_decode_error);
-  if (const auto* columns = decode.Require("columns")) {
-    auto& context = decode.context();
-    const auto findings_before = context.findings.size();
-    if (columns->kind != ConfigNode::Kind::kMap) {
-      decode.AddFinding(columns->place, fmt::format("decode.columns must be a mapping of names to types, not {}{}",
-                                                    KindName(*columns), MissingSpaceIn(columns->text)));
-    } else if (columns->entries.empty()) {
-      decode.AddFinding(columns->place, "decode.columns names no column");
-    } else {
-      for (const auto& entry : columns->entries) {
-        ReadColumn(entry, "decode.columns." + entry.key, context, config.decode);
-        if (config.decode.has_rescued_column() && AsciiLower(entry.key) == ingest::kRescuedColumn) {
-          context.findings.Add(entry.place,
-                               fmt::format("decode.columns: the name '{}' is that of the column of unknown fields, "
-                                           "which decode.unknown_fields asks for",
-                                           entry.key));
-        }
-      }
-    }
-    if (context.findings.size() == findings_before && config.decode.columns.size() == columns->entries.size()) {
-      nodes.columns = columns;
-    }
-  }
+  if (ReadColumns(decode, "decode", config.decode)) nodes.columns = decode.Find("columns");
   decode.Finish();
 }
 

@@ -141,6 +141,7 @@ TEST(ConfigDocs, TheSchemaKnowsTheKeysThatTheLoaderKnows) {
   std::set<std::string> known;
   LoadTraced(R"(source: {kafka: {bootstrap.servers: a}, embedded: {path: a}, start: {timestamp: x}}
 decode: {columns: {a: {type: string}}}
+lookups: [{from: {csv: a}, columns: {a: {type: string}}}, {from: {postgres: {}}}]
 transforms: [{}]
 tables: [{}]
 aggregates: [{}]

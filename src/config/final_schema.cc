@@ -30,7 +30,7 @@ Result<std::shared_ptr<arrow::DataType>> TypeOf(sql::SqlSession& session, const 
 Result<std::shared_ptr<arrow::Schema>> FinalSchema(sql::SqlSession& session,
                                                    const model::AggregateDefinition& definition) {
   if (definition.window.kind != model::Window::Kind::kTumbling) {
-    return InvalidInput("only windows of TUMBLE are complete once and for all; make another aggregate for it");
+    return InvalidInput("only windows of TUMBLE of one size have final tables; make another aggregate for it");
   }
   if (!definition.having_sql.empty()) {
     return InvalidInput(

@@ -20,10 +20,14 @@ struct Finding {
 /// "pipeline.yaml:12:5: unknown key 'colums' in decode; did you mean 'columns'?"
 std::string ToString(const Finding& finding);
 
+/// Which lookups may be opened to learn their columns. What reads from one that may not is left out, without a finding.
+enum class LookupAccess { kNone, kLocal, kAll };
+
 struct LoadOptions {
   bool environment = true;  ///< Off: `${VAR}` without a value is not a finding (validate --no-environment).
   bool files = true;        ///< Off: certificates and such need not be there. Never looked for without `environment`.
   std::vector<std::pair<std::string, std::string>> overrides;  ///< `--set source.topics=[a]`: dotted key, YAML value.
+  LookupAccess lookups = LookupAccess::kLocal;  ///< kAll for who uses the dataflow; kLocal opens none without `files`.
 };
 
 /// What a file says and what it comes to. Both hold only if there is no finding.

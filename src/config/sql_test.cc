@@ -111,7 +111,7 @@ TEST(ConfigSql, ATimeThatTumbleDoesNotTakeSaysWhatToDo) {
   };
   EXPECT_THAT(over("ts::TIMESTAMP"),
               ElementsAre(HasSubstr("TUMBLE needs a TIMESTAMP WITH TIME ZONE, and z is a TIMESTAMP without one: write "
-                                    "AT TIME ZONE 'UTC' behind it in the transform")));
+                                    "AT TIME ZONE 'UTC' behind it")));
   EXPECT_THAT(over("(ts::TIMESTAMP) AT TIME ZONE 'UTC'"), IsEmpty());
   EXPECT_THAT(over("latency_ms"), ElementsAre(HasSubstr("z is a number: declare it as timestamp_s, timestamp_ms")));
   EXPECT_THAT(over("to_timestamp(latency_ms)"), IsEmpty());
@@ -219,7 +219,7 @@ TEST(ConfigSql, WhatIsRefusedInTransformsAndAggregates) {
        "the name 'input' is taken by the decoded events"},
       {"transforms: [{name: a, sql: \"\"}]\ntables: [{name: t}]\n", "transforms.a.sql is empty"},
       {"transforms: [{name: a}]\ntables: [{name: t}]\n", "transforms.a: the key 'sql' is missing"},
-      {"aggregates: [{name: a, sql: \"SELECT country FROM input GROUP BY ALL\"}]\n", "TUMBLE"},
+      {"aggregates: [{name: a, sql: \"SELECT country FROM input\"}]\n", "needs GROUP BY or an aggregate function"},
       {"aggregates: [{name: a, sql: \"SELECT window_start, count(*) AS n FROM TUMBLE(input, country, INTERVAL 1 "
        "MINUTE) "
        "GROUP BY ALL\"}]\n",

@@ -50,6 +50,7 @@ class TreeBuilder {
       case YAML::NodeType::Scalar:
         node.kind = ConfigNode::Kind::kScalar;
         node.text = yaml.Scalar();
+        node.quoted = yaml.Tag() != "?";  // A tag of the user's own counts too.
         LocateText(node);
         break;
       case YAML::NodeType::Sequence:

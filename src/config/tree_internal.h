@@ -41,6 +41,7 @@ struct ConfigNode {
   Kind kind = Kind::kNull;
   Place place;
   std::string text;         ///< Scalars: the value, variables substituted.
+  bool quoted = false;      ///< Scalars: written as a text, in quotes or as a block.
   bool unresolved = false;  ///< Scalars: a variable had no value and that was allowed; `text` is not to be checked.
   std::vector<ConfigNode> items;
   std::vector<ConfigEntry> entries;  ///< In file order. A key that was written twice is here once.

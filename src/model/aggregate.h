@@ -1,13 +1,14 @@
 /// What an aggregate is, as a value: the shape of its partial rows, and how they merge into an answer.
 ///
 /// process/ makes one from the user's SQL, pipeline/ stores it with the table, query/ merges by it.
-/// A partial row holds mergeable accumulators ("states") of one window and key; any number of partial rows may exist
-/// for the same window and key, and merging them in any order gives the same answer (sums of doubles: up to rounding
+/// A partial row holds mergeable accumulators ("states") of one pane and key; any number of partial rows may exist for
+/// the same pane and key, and merging them in any order gives the same answer (sums of doubles: up to rounding
 /// order).
 #pragma once
 
 #include <arrow/type.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,29 +43,35 @@ struct AggregateMeasure {
   std::string duckdb_type;  ///< Such as BIGINT, HUGEINT, DECIMAL(38,2), DOUBLE.
 };
 
+/// Ten thousand numbers take some 400 kB in memory.
+inline constexpr int kGroupValuesMax = 10'000;
+
 struct AggregateDefinition {
   std::string name;
-  std::string sql;          ///< As the user wrote it.
-  std::string input;        ///< The relation in TUMBLE(...): "input" or a transform.
-  std::string time_column;  ///< Of that relation; timestamp in UTC microseconds.
-  Window window;
+  std::string sql;    ///< As the user wrote it.
+  std::string input;  ///< The relation in FROM: "input" or a transform.
+  Window window;      ///< Of the answers. Partial rows are of its panes.
   std::vector<AggregateKey> keys;
   std::vector<AggregateState> states;
   std::vector<AggregateMeasure> measures;
   std::vector<std::string> output_order;  ///< Names of the answer's columns in the user's order: window_start,
                                           ///< window_end, keys, measures, each at most once.
   std::string having_sql;                 ///< Over merged states and keys; empty: none.
+  /// How many values one group may keep for a measure such as count(DISTINCT x). It may be changed at any time: a group
+  /// that had more when it was written stays without a value.
+  std::int64_t group_values_max = kGroupValuesMax;
 };
 
-inline constexpr const char* kWindowStart = "window_start";  // timestamp[us, UTC], not null
-inline constexpr const char* kWindowEnd = "window_end";      // timestamp[us, UTC], not null
-inline constexpr const char* kPartialRows = "_rows";         // int64, not null: events folded into this partial row
+// Of an answer's row its window's, of a partial row its pane's: timestamp[us, UTC], not null.
+inline constexpr const char* kWindowStart = "window_start";
+inline constexpr const char* kWindowEnd = "window_end";
+inline constexpr const char* kPartialRows = "_rows";  // int64, not null: events folded into this partial row
 
 // Of final tables.
 inline constexpr const char* kRevision = "revision";  // int64, not null: 0 when the window was complete
 inline constexpr const char* kFinalAt = "final_at";   // timestamp[us, UTC], not null: when the row was made
 
-/// window_start, window_end, the keys, the states, _rows.
+/// window_start, window_end (neither without windows), the keys, the states, _rows.
 std::shared_ptr<arrow::Schema> PartialSchema(const AggregateDefinition& definition);
 
 }  // namespace millrace::model

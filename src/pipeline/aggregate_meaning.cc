@@ -19,7 +19,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr const char* kWindow = "window";
-constexpr const char* kOf = "of";
+constexpr const char* kFrom = "from";
 constexpr std::string_view kTumbling = "tumbling ";
 constexpr std::string_view kMicros = " us";
 
@@ -37,6 +37,13 @@ std::string WindowMeaning(const model::Window& window) {
   switch (window.kind) {
     case model::Window::Kind::kTumbling:
       return fmt::format("{}{}{}", kTumbling, window.size_us, kMicros);
+    case model::Window::Kind::kCalendar:
+      return fmt::format("calendar {} {} {}", window.days > 0 ? window.days : window.months,
+                         window.days > 0 ? "days" : "months", window.zone->name());
+    case model::Window::Kind::kHopping:
+      return fmt::format("hopping {} us, slide {} us", window.size_us, window.pane_us);
+    case model::Window::Kind::kCumulating:
+      return fmt::format("cumulating {} us, step {} us", window.size_us, window.pane_us);
     case model::Window::Kind::kNone:
       return "none";
   }
@@ -44,16 +51,16 @@ std::string WindowMeaning(const model::Window& window) {
 }
 
 // `inputs`: the text of each of plan.inputs. `where`: empty: all rows are taken.
-AggregateMeaning Meaning(const process::AggregatePlan& plan, const std::vector<std::string>& inputs,
-                         const std::string& where) {
+MeaningParts PartsOf(const process::AggregatePlan& plan, const std::vector<std::string>& inputs,
+                     const std::string& where) {
   const auto& definition = plan.definition;
-  AggregateMeaning meaning;
+  MeaningParts meaning;
   meaning[kWindow] = WindowMeaning(definition.window);
-  meaning["time"] = inputs.front();
+  if (definition.window.has_windows()) meaning["time"] = inputs.front();
   if (!where.empty()) meaning["where"] = where;
   for (std::size_t k = 0; k < definition.keys.size(); ++k) {
     const auto& key = definition.keys[k];
-    meaning["key " + key.name] = fmt::format("{} {}", inputs[1 + k], key.type->ToString());
+    meaning["key " + key.name] = fmt::format("{} {}", inputs[plan.first_key() + k], key.type->ToString());
   }
   for (const auto& accumulator : plan.accumulators) {
     std::vector<std::string> arguments;
@@ -81,8 +88,8 @@ std::string FoldedCase(std::string_view sql) {
 }
 
 // The part of this name but for its case; nullptr: there is none.
-const std::string* OtherCase(const AggregateMeaning& meaning, const std::string& part) {
-  for (const auto& [name, text] : meaning) {
+const std::string* OtherCase(const MeaningParts& parts, const std::string& part) {
+  for (const auto& [name, text] : parts) {
     if (name != part && AsciiLower(name) == AsciiLower(part)) return &name;
   }
   return nullptr;
@@ -90,39 +97,25 @@ const std::string* OtherCase(const AggregateMeaning& meaning, const std::string&
 
 }  // namespace
 
-AggregateMeaning MeaningOf(const process::AggregatePlan& plan, const process::RowOrigin& inputs) {
-  auto meaning = Meaning(plan, inputs.columns, fmt::format("{}", fmt::join(inputs.conditions, " AND ")));
-  meaning[kOf] = "events";
-  return meaning;
-}
-
-AggregateMeaning MeaningByColumns(const process::AggregatePlan& plan) {
-  std::vector<std::string> inputs;
-  for (const auto& input : plan.inputs) inputs.push_back(input.sql);
-  return Meaning(plan, inputs, plan.where_sql);
-}
-
-bool IsByColumns(const AggregateMeaning& meaning) { return !meaning.contains(kOf); }
-
-std::string ToProperty(const AggregateMeaning& meaning) {
+std::string ToProperty(const MeaningParts& parts) {
   json::object object;
-  for (const auto& [part, text] : meaning) object[part] = text;
+  for (const auto& [part, text] : parts) object[part] = text;
   return json::serialize(object);
 }
 
-Result<AggregateMeaning> FromProperty(const std::string& text, const char* property) {
+Result<MeaningParts> FromProperty(const std::string& text, const char* property) {
   boost::system::error_code ec;
   const auto parsed = json::parse(text, ec);
   if (ec || !parsed.is_object()) return Corrupt("the property {} is not a JSON object: {}", property, text);
-  AggregateMeaning meaning;
+  MeaningParts parts;
   for (const auto& [part, value] : parsed.as_object()) {
     if (!value.is_string()) return Corrupt("the property {}: '{}' is not a text", property, std::string(part));
-    meaning[part] = value.as_string();
+    parts[part] = value.as_string();
   }
-  return meaning;
+  return parts;
 }
 
-std::string Difference(const AggregateMeaning& table, const AggregateMeaning& pipeline) {
+std::string Difference(const MeaningParts& table, const MeaningParts& pipeline) {
   std::string difference;
   const auto add = [&](const std::string& text) { difference += (difference.empty() ? "" : "; ") + text; };
   for (const auto& [part, text] : table) {
@@ -141,6 +134,52 @@ std::string Difference(const AggregateMeaning& table, const AggregateMeaning& pi
       add(fmt::format("{} is new: '{}'", part, ForPeople(part, text)));
   }
   return difference;
+}
+
+AggregateMeaning MeaningOf(const process::AggregatePlan& plan, const process::RowOrigin& inputs) {
+  std::vector<std::string> columns;
+  for (const auto& input : plan.inputs) columns.push_back(input.sql);
+  AggregateMeaning meaning{
+      .parts = PartsOf(plan, columns, plan.where_sql),
+      .source = PartsOf(plan, inputs.columns, fmt::format("{}", fmt::join(inputs.conditions, " AND ")))};
+  meaning.source[kFrom] = plan.definition.input;
+  return meaning;
+}
+
+std::map<std::string, std::string> ToProperties(const AggregateMeaning& meaning) {
+  return {{kAggregateProperty, ToProperty(meaning.parts)}, {kAggregateSourceProperty, ToProperty(meaning.source)}};
+}
+
+Result<std::optional<AggregateMeaning>> MeaningIn(const std::map<std::string, std::string>& configuration) {
+  const auto parts = configuration.find(kAggregateProperty);
+  if (parts == configuration.end()) return std::nullopt;
+  AggregateMeaning meaning;
+  ASSIGN_OR_RETURN(meaning.parts, FromProperty(parts->second, kAggregateProperty));
+  if (const auto source = configuration.find(kAggregateSourceProperty); source != configuration.end()) {
+    ASSIGN_OR_RETURN(meaning.source, FromProperty(source->second, kAggregateSourceProperty));
+  }
+  return meaning;
+}
+
+MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning& pipeline,
+                          const std::set<std::string>& relations) {
+  using Verdict = MeaningComparison::Verdict;
+  auto kept = table.source;
+  auto now = pipeline.source;
+  const std::string kept_from = kept[kFrom];
+  const std::string from = now[kFrom];
+  kept.erase(kFrom);
+  now.erase(kFrom);
+  std::string of_source = Difference(kept, now);
+  if (!kept.empty() && of_source.empty()) return {};
+  if (std::string of_parts = Difference(table.parts, pipeline.parts); !of_parts.empty()) {
+    return {Verdict::kAnother, std::move(of_parts)};
+  }
+  if (kept.empty()) return {};
+  const bool is_another_relation =
+      AsciiLower(kept_from) != AsciiLower(from) && relations.contains(AsciiLower(kept_from));
+  if (!is_another_relation) return {Verdict::kFedOtherwise, std::move(of_source)};
+  return {Verdict::kAnother, Difference({{kFrom, kept_from}}, {{kFrom, from}}) + "; " + of_source};
 }
 
 }  // namespace millrace::pipeline

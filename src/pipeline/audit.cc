@@ -14,7 +14,9 @@
 #include "delta/table.h"
 #include "model/event_batch.h"
 #include "pipeline/final_table.h"
+#include "pipeline/letter_scan.h"
 #include "pipeline/open_tables.h"
+#include "pipeline/replay_log.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -26,6 +28,7 @@ struct LetterKey {
   model::TopicPartition source;
   model::Offset offset;
   std::string stage;
+  std::int64_t replay;  // That wrote it; 0: none, it is of reading.
   auto operator<=>(const LetterKey&) const = default;
 };
 
@@ -84,6 +87,13 @@ void CheckTotals(const Progress& progress, const delta::Snapshot& snapshot, Tabl
     const auto totals = progress.Totals(snapshot, source);
     const auto from = progress.BooksBeginAt(snapshot, source);
     audit.totals += totals;
+    const auto replays = progress.ReplayTotals(snapshot, source);
+    audit.replays += replays;
+    if (replays.failed() < 0) {
+      audit.findings.push_back(fmt::format("{}: of {} records run again, {} were written and {} filtered",
+                                           model::ToString(source), replays.replayed, replays.written,
+                                           replays.filtered));
+    }
     if (!from) {
       audit.findings.push_back(fmt::format("{}: an offset, but no books", model::ToString(source)));
       continue;
@@ -102,9 +112,9 @@ void CheckTotals(const Progress& progress, const delta::Snapshot& snapshot, Tabl
 }
 
 void CheckWritten(TableAudit& audit) {
-  if (audit.rows != audit.totals.written) {
-    audit.findings.push_back(
-        fmt::format("the books say {} rows were written, the files hold {}", audit.totals.written, audit.rows));
+  const auto written = audit.totals.written + audit.replays.written;
+  if (audit.rows != written) {
+    audit.findings.push_back(fmt::format("the books say {} rows were written, the files hold {}", written, audit.rows));
   }
 }
 
@@ -150,7 +160,8 @@ void AuditEvents(const OpenTable& opened, const delta::Snapshot& snapshot, Table
       audit.findings.push_back(fmt::format("{}: rows of offsets {} to {}, but [{}, {}) is covered",
                                            model::ToString(source), list.front(), list.back(), from, next));
     }
-    const auto written = opened.progress.Totals(snapshot, source).written;
+    const auto written =
+        opened.progress.Totals(snapshot, source).written + opened.progress.ReplayTotals(snapshot, source).written;
     if (written != static_cast<std::int64_t>(list.size())) {
       audit.findings.push_back(fmt::format("{}: the books say {} rows were written, the files hold {}",
                                            model::ToString(source), written, list.size()));
@@ -167,12 +178,18 @@ void AuditAggregate(const delta::Table& table, const delta::Snapshot& snapshot, 
 
 std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snapshot& snapshot, TableAudit& audit) {
   std::vector<LetterKey> letters;
-  VisitFiles(table, snapshot, {"topic", "partition", "offset", "stage"}, audit, [&](const arrow::RecordBatch& batch) {
+  std::vector<std::string> columns = {"topic", "partition", "offset", "stage"};
+  if (HasColumn(snapshot, kReplayColumn)) columns.emplace_back(kReplayColumn);
+  VisitFiles(table, snapshot, columns, audit, [&](const arrow::RecordBatch& batch) {
+    const auto* const replay =
+        batch.num_columns() > 4 ? static_cast<const arrow::Int64Array*>(batch.column(4).get()) : nullptr;
     const auto& partition = static_cast<const arrow::Int32Array&>(*batch.column(1));
     const auto& offset = static_cast<const arrow::Int64Array&>(*batch.column(2));
     for (std::int64_t i = 0; i < batch.num_rows(); ++i) {
-      letters.push_back(
-          {{TextAt(*batch.column(0), i), partition.Value(i)}, offset.Value(i), TextAt(*batch.column(3), i)});
+      letters.push_back({{TextAt(*batch.column(0), i), partition.Value(i)},
+                         offset.Value(i),
+                         TextAt(*batch.column(3), i),
+                         replay != nullptr && replay->IsValid(i) ? replay->Value(i) : 0});
     }
   });
   audit.rows = static_cast<std::int64_t>(letters.size());
@@ -227,6 +244,71 @@ Result<TableAudit> AuditFinal(const Plan& plan, int index, const OpenTable& open
   return audit;
 }
 
+struct ReplayedHere {
+  std::int64_t replayed = 0;
+  std::int64_t failed = 0;  ///< Of these, with a letter of that replay for the table's stages.
+};
+/// Records that replays sent to a table and which it has, by table and partition: those of replays that are void there,
+/// or have not come yet, are not counted.
+using ReplayedByTable = std::map<std::pair<int, model::TopicPartition>, ReplayedHere>;
+
+std::vector<std::string> StagesOf(const Plan& plan, int index, const OpenTable& opened) {
+  auto stages = plan.StagesOf(index);
+  for (auto& stage : opened.progress.StagesOf(*opened.table->snapshot())) stages.push_back(std::move(stage));
+  return stages;
+}
+
+/// `letters`: in order.
+Result<ReplayedByTable> CountReplayed(const Plan& plan, const ReplayLog& log, const std::vector<OpenTable>& tables,
+                                      const std::vector<LetterKey>& letters) {
+  std::vector<std::int64_t> has;
+  std::vector<std::vector<std::string>> stages;
+  for (int t = 0; t < plan.num_data_tables(); ++t) {
+    has.push_back(tables[t].progress.LastReplay(*tables[t].table->snapshot()));
+    stages.push_back(StagesOf(plan, t, tables[t]));
+  }
+  ReplayedByTable counts;
+  const auto count = [&](int table, const model::TopicPartition& source, model::Offset offset, std::int64_t replay) {
+    if (replay > has[table]) return;
+    auto& here = counts[{table, source}];
+    ++here.replayed;
+    auto letter = std::lower_bound(letters.begin(), letters.end(), LetterKey{source, offset, "", 0});
+    for (; letter != letters.end() && letter->source == source && letter->offset == offset; ++letter) {
+      const auto& own = stages[table];
+      if (letter->replay == replay && std::find(own.begin(), own.end(), letter->stage) != own.end()) {
+        ++here.failed;
+        return;
+      }
+    }
+  };
+  RETURN_NOT_OK(log.VisitRecords(tables, {}, count));
+  return counts;
+}
+
+/// A table's books of replays against their log and against the letters that they wrote.
+void CheckReplays(int index, const Progress& progress, const delta::Snapshot& snapshot, const ReplayedByTable& replayed,
+                  std::int64_t last_replay, TableAudit& audit) {
+  const auto has = progress.LastReplay(snapshot);
+  if (has > last_replay) {
+    audit.findings.push_back(
+        fmt::format("it has replay {}, but the log of replays ends at {}: it was moved away", has, last_replay));
+  }
+  for (const auto& [source, next] : audit.next) {
+    const auto totals = progress.ReplayTotals(snapshot, source);
+    const auto at = replayed.find({index, source});
+    const auto logged = at == replayed.end() ? ReplayedHere() : at->second;
+    if (totals.replayed != logged.replayed) {
+      audit.findings.push_back(fmt::format("{}: the books say {} records were run again, the log of replays {}",
+                                           model::ToString(source), totals.replayed, logged.replayed));
+    }
+    if (totals.failed() != logged.failed) {
+      audit.findings.push_back(
+          fmt::format("{}: the books say {} records failed again, the dead-letter table has letters of {}",
+                      model::ToString(source), totals.failed(), logged.failed));
+    }
+  }
+}
+
 }  // namespace
 
 bool AuditReport::ok() const {
@@ -240,6 +322,9 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
   // The dead-letter table is opened last: no table runs ahead of its letters, so it holds all that the others count,
   // and what it holds beyond them is outside their ranges.
   ASSIGN_OR_RETURN(const auto opened, OpenTablesToRead(plan, lake));
+  // And the log of replays after it, for the same reason.
+  ASSIGN_OR_RETURN(const auto log, ReplayLog::Open(plan, lake));
+  ReplayedByTable replayed;
   for (int t = static_cast<int>(plan.tables.size()) - 1; t >= 0; --t) {
     const auto& table_plan = plan.tables[t];
     const auto& table = *opened[t].table;
@@ -254,6 +339,7 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
     CheckTotals(progress, *snapshot, audit);
     if (table_plan.kind == config::TableKind::kDeadLetters) {
       letters = AuditLetters(table, *snapshot, audit);
+      ASSIGN_OR_RETURN(replayed, CountReplayed(plan, *log, opened, letters));
     } else {
       CheckChain(history, audit);
       if (table_plan.kind == config::TableKind::kEvents) {
@@ -262,9 +348,8 @@ Result<AuditReport> Audit(const Plan& plan, const std::shared_ptr<objectstore::O
         AuditAggregate(table, *snapshot, audit);
         audit.rows += snapshot->TxnVersion(progress.ExpiredRowsId()).value_or(0);
       }
-      auto stages = plan.StagesOf(t);
-      for (auto& stage : progress.StagesOf(*snapshot)) stages.push_back(std::move(stage));
-      CheckDeadLetters(stages, progress, *snapshot, letters, audit);
+      CheckDeadLetters(StagesOf(plan, t, opened[t]), progress, *snapshot, letters, audit);
+      CheckReplays(t, progress, *snapshot, replayed, log->last(), audit);
     }
     CheckWritten(audit);
   }

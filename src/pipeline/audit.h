@@ -5,9 +5,13 @@
 ///   reaches);
 ///   - read == written + dead-lettered + filtered + deduplicated + tombstones, in running totals;
 ///   - read <= the offsets covered (Kafka's holes may make it less, nothing may make it more);
-///   - written == rows that are in the table's live files, counted in the files (aggregates: the sum of _rows);
+///   - written, by reading and by replays, == rows that are in the table's live files, counted in the files
+///     (aggregates: the sum of _rows);
 ///   - no offset twice, none outside the covered range (tables that keep _partition and _offset);
-///   - dead-lettered == the rows of the dead-letter table for this table's stages in the covered range;
+///   - dead-lettered == the records that the dead-letter table has letters of for this table's stages in the covered
+///     range;
+///   - replayed == the records that the log of replays says went to this table; of these, those that failed again ==
+///     the letters that replays wrote for its stages;
 ///   - every live file exists with its exact size;
 ///   - final tables: see FinalTable::Check().
 #pragma once
@@ -21,6 +25,7 @@
 #include "model/ledger.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
+#include "pipeline/progress.h"
 
 namespace millrace::pipeline {
 
@@ -31,6 +36,7 @@ struct TableAudit {
   std::int64_t num_files = 0;
   std::int64_t rows = 0;  ///< Events behind the rows, counted in the files; of final tables: their rows.
   model::Ledger totals;   ///< Over all partitions.
+  ReplayCounts replays;   ///< Likewise; beside the ledger, whose dead-lettered these were.
   model::OffsetVector next;
   std::vector<std::string> findings;  ///< Empty: everything holds. Each names the partition, file or version.
 };

@@ -31,8 +31,15 @@ json::object LedgerJson(const model::TopicPartition& source, const PartitionPart
           {"tombstones", part.ledger.tombstones}};
 }
 
+/// {"devices": ["version 12"]}: mostly one, two if a newer one came in the middle of the epoch.
+json::object LookupsJson(const JoinedVersions& lookups) {
+  json::object object;
+  for (const auto& [name, versions] : lookups) object[name] = json::array(versions.begin(), versions.end());
+  return object;
+}
+
 delta::CommitRequest RequestFor(const Plan& plan, std::vector<delta::AddFile> files, std::int64_t epoch,
-                                json::array partitions) {
+                                json::array partitions, const JoinedVersions& lookups = {}) {
   delta::CommitRequest request;
   std::int64_t rows = 0;
   for (const auto& file : files) rows += delta::NumRecords(file).value_or(0);
@@ -41,8 +48,9 @@ delta::CommitRequest RequestFor(const Plan& plan, std::vector<delta::AddFile> fi
   request.operation_metrics = {{"numAddedFiles", std::to_string(files.size())},
                                {"numOutputRows", std::to_string(rows)}};
   request.adds = std::move(files);
-  request.info["millrace"] = json::serialize(
-      json::object{{"pipeline", plan.config.name}, {"epoch", epoch}, {"partitions", std::move(partitions)}});
+  json::object info{{"pipeline", plan.config.name}, {"epoch", epoch}, {"partitions", std::move(partitions)}};
+  if (!lookups.empty()) info["lookups"] = LookupsJson(lookups);
+  request.info["millrace"] = json::serialize(info);
   return request;
 }
 
@@ -65,11 +73,15 @@ Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::T
   PreparedEpoch prepared;
   ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(*table.snapshot()));
   // Queries, folding and retention go by it, whatever the table's properties leave out.
-  if (plan.kind == config::TableKind::kAggregate) stats.leaves.insert({model::kWindowStart});
+  if (plan.kind == config::TableKind::kAggregate && plan.aggregate->definition.window.has_windows()) {
+    stats.leaves.insert({model::kWindowStart});
+  }
   std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows;
   for (auto& part : parts) {
     prepared.epoch = std::max(prepared.epoch, part.epoch);
     prepared.rescued_rows += part.rescued_rows;
+    for (const auto& [lookup, versions] : part.lookups)
+      prepared.lookups[lookup].insert(versions.begin(), versions.end());
     for (auto& [source, partition] : part.partitions) {
       const bool is_new = prepared.partitions.emplace(source, partition).second;
       MILLRACE_CHECK(is_new, "table {}: {} is in two shards", plan.name, model::ToString(source));
@@ -100,7 +112,7 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table
     partitions.push_back(LedgerJson(source, part));
     written += part.ledger.written;
   }
-  auto request = RequestFor(plan, epoch.files, epoch.epoch, std::move(partitions));
+  auto request = RequestFor(plan, epoch.files, epoch.epoch, std::move(partitions), epoch.lookups);
   std::vector<model::TopicPartition> sources;
   for (const auto& [source, part] : epoch.partitions) {
     auto txns = progress.Advance(*snapshot, source, part);

@@ -32,6 +32,7 @@ struct PreparedEpoch {
   std::map<model::TopicPartition, PartitionPart> partitions;
   std::vector<delta::AddFile> files;
   std::int64_t rescued_rows = 0;  ///< See SealedPart.
+  JoinedVersions lookups{};       ///< Likewise; the commit names them.
 };
 
 /// Finishes the files of all shards' parts. kTransient: a file could not be written; nothing of the epoch can be

@@ -59,8 +59,8 @@ struct Touched {
   RowBatch groups{};  ///< Partial rows, one per group; nullptr if `all`.
 };
 
-AggregateMeaning MeaningOfFinal(const config::TablePlan& plan, const std::string& aggregate_id) {
-  AggregateMeaning meaning = {{kAggregateId, aggregate_id}};
+MeaningParts MeaningOfFinal(const config::TablePlan& plan, const std::string& aggregate_id) {
+  MeaningParts meaning = {{kAggregateId, aggregate_id}};
   for (const auto& measure : plan.aggregate->definition.measures) {
     meaning["measure " + measure.name] = fmt::format("{} {}", measure.sql, measure.duckdb_type);
   }

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/log.h"
@@ -122,13 +123,16 @@ void Maintainer::MaintainTable(int index, TableUpkeep& state, std::optional<Unix
       return Work{.files_removed = expired.files_removed};
     });
   }
-  if (is_aggregate && config_.folding && watermark) {
+  // Without windows nothing is waited for, nor is there need of event times.
+  const bool is_windowless = is_aggregate && !plan.aggregate->definition.window.has_windows();
+  if (is_aggregate && config_.folding && (watermark || is_windowless)) {
     Do("folding", plan.name, [&]() -> Result<Work> {
       const FoldOptions options{.min_files = static_cast<std::size_t>(config_.folding_min_files), .stop = stop};
       Work work;
       for (;;) {
         ASSIGN_OR_RETURN(const auto folded,
-                         FoldFinishedWindows(table, plan.aggregate->definition, *watermark, options));
+                         FoldFinishedWindows(table, plan.aggregate->definition,
+                                             watermark.value_or(std::numeric_limits<UnixMicros>::min()), options));
         work.files_removed += folded.files_removed;
         work.files_added += folded.files_added;
         if (folded.files_removed == 0) return work;

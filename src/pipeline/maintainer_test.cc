@@ -124,6 +124,26 @@ TEST_F(MaintainerTest, SmallFilesArePackedAndFinishedWindowsFolded) {
   EXPECT_EQ(NumFiles(kSums), 3u);
 }
 
+class WithoutWindowsAndTimes : public MaintainerTest {
+ protected:
+  WithoutWindowsAndTimes()
+      : MaintainerTest([] {
+          auto config = MaintainedConfig();
+          config.event_time.reset();
+          config.aggregates[0].sql = "SELECT num, count(*) AS n FROM clean GROUP BY ALL";
+          return config;
+        }()) {}
+};
+
+TEST_F(WithoutWindowsAndTimes, NoWatermarkIsWaitedFor) {
+  for (int i = 0; i < 6; ++i) CommitOneRow();
+  ASSERT_EQ(NumFiles(kSums), 6u);
+  Start();
+  EXPECT_TRUE(Eventually([&] { return NumFiles(kSums) == 1; }));
+  StopAndCheck();
+  EXPECT_EQ(Failures("sums", "folding"), 0);
+}
+
 class PackingIsOff : public MaintainerTest {
  protected:
   PackingIsOff()

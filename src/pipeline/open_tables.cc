@@ -1,7 +1,10 @@
 #include "pipeline/open_tables.h"
 
+#include <set>
 #include <utility>
 
+#include "base/ascii_case.h"
+#include "base/log.h"
 #include "delta/schema_change.h"
 #include "pipeline/aggregate_meaning.h"
 #include "pipeline/final_table.h"
@@ -45,23 +48,27 @@ Status CheckSchema(const config::TablePlan& plan, const delta::Snapshot& snapsho
   return Status::OK();
 }
 
-Status CheckMeaning(const config::TablePlan& plan, const objectstore::ObjectStore& store,
-                    const delta::Snapshot& snapshot) {
-  const auto property = snapshot.metadata.configuration.find(kAggregateProperty);
-  if (property == snapshot.metadata.configuration.end()) return Status::OK();
-  ASSIGN_OR_RETURN(const auto kept, FromProperty(property->second));
-  const std::string difference =
-      Difference(kept, IsByColumns(kept) ? MeaningByColumns(*plan.aggregate) : MeaningOf(*plan.aggregate, plan.origin));
-  if (difference.empty()) return Status::OK();
+Result<MeaningComparison> CompareMeaning(const Plan& plan, int index, const delta::Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const auto kept, MeaningIn(snapshot.metadata.configuration));
+  if (!kept) return MeaningComparison{};
+  std::set<std::string> relations;
+  for (const auto& relation : plan.relations) relations.insert(AsciiLower(relation.name));
+  const auto& table = plan.tables[index];
+  return Compare(*kept, MeaningOf(*table.aggregate, table.origin), relations);
+}
+
+Status CheckMeaning(const Plan& plan, int index, const delta::Table& table) {
+  ASSIGN_OR_RETURN(const auto comparison, CompareMeaning(plan, index, *table.snapshot()));
+  if (comparison.verdict != MeaningComparison::Verdict::kAnother) return Status::OK();
   return InvalidInput(
       "the rows in the lake were made by another definition: {}. Both would be merged into wrong answers. Give the "
       "aggregate a new name, or move {} away: either table is then made anew from what the log holds",
-      difference, store.uri());
+      comparison.difference, table.store()->uri());
 }
 
-Status CheckTable(const config::TablePlan& plan, const delta::Table& table) {
+Status CheckTable(const Plan& plan, int index, const delta::Table& table) {
   RETURN_NOT_OK(table.CheckWritable());
-  return CheckFits(plan, table);
+  return CheckFits(plan, index, table);
 }
 
 delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
@@ -69,7 +76,7 @@ delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
                                .partition_columns = plan.partition_columns,
                                .configuration = plan.properties,
                                .name = plan.name};
-  if (plan.aggregate) options.configuration[kAggregateProperty] = ToProperty(MeaningOf(*plan.aggregate, plan.origin));
+  if (plan.aggregate) options.configuration.merge(ToProperties(MeaningOf(*plan.aggregate, plan.origin)));
   return options;
 }
 
@@ -88,7 +95,7 @@ Result<std::optional<OpenTable>> OpenChecked(const Plan& plan, int index,
     return std::nullopt;
   }
   RETURN_NOT_OK(table.status());
-  RETURN_NOT_OK(CheckTable(plan.tables[index], **table));
+  RETURN_NOT_OK(CheckTable(plan, index, **table));
   return WithProgress(plan, *std::move(table));
 }
 
@@ -96,21 +103,29 @@ Result<OpenTable> Create(const Plan& plan, int index, const std::shared_ptr<obje
   const auto& table_plan = plan.tables[index];
   ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, index, lake));
   ASSIGN_OR_RETURN(auto table, delta::Table::OpenOrCreate(std::move(store), CreateOptionsOf(table_plan)));
-  RETURN_NOT_OK(CheckTable(table_plan, *table));  // Another process may have been first.
+  RETURN_NOT_OK(CheckTable(plan, index, *table));  // Another process may have been first.
   return WithProgress(plan, std::move(table));
 }
 
-/// A table of before keeps the meaning that it was found to have, whole.
-Status Complete(const config::TablePlan& plan, delta::Table& table) {
-  if (plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(delta::AddColumns(table, plan.schema->fields()));
-  if (!plan.aggregate) return Status::OK();
-  const auto snapshot = table.snapshot();
-  const auto property = snapshot->metadata.configuration.find(kAggregateProperty);
-  if (property != snapshot->metadata.configuration.end()) {
-    ASSIGN_OR_RETURN(const auto kept, FromProperty(property->second));
-    if (!IsByColumns(kept)) return Status::OK();
+/// The table keeps what its newest rows mean.
+Status Complete(const Plan& plan, int index, delta::Table& table) {
+  const auto& table_plan = plan.tables[index];
+  if (table_plan.on_new_column == config::OnNewColumn::kAdd) {
+    RETURN_NOT_OK(delta::AddColumns(table, table_plan.schema->fields()));
   }
-  return delta::SetProperty(table, kAggregateProperty, ToProperty(MeaningOf(*plan.aggregate, plan.origin)));
+  if (!table_plan.aggregate) return Status::OK();
+  ASSIGN_OR_RETURN(const auto comparison, CompareMeaning(plan, index, *table.snapshot()));
+  if (comparison.verdict == MeaningComparison::Verdict::kFedOtherwise) {
+    spdlog::warn("aggregate {}: what feeds it was edited: {}. Its rows are made so from now on; those that it has stay",
+                 table_plan.name, comparison.difference);
+  }
+  for (const auto& [name, text] : ToProperties(MeaningOf(*table_plan.aggregate, table_plan.origin))) {
+    const auto snapshot = table.snapshot();
+    const auto kept = snapshot->metadata.configuration.find(name);
+    if (kept != snapshot->metadata.configuration.end() && kept->second == text) continue;
+    RETURN_NOT_OK(delta::SetProperty(table, name, text));
+  }
+  return Status::OK();
 }
 
 // `aggregate`: nullptr if its table is not there yet.
@@ -161,11 +176,10 @@ Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,
 
 }  // namespace
 
-Status CheckFits(const config::TablePlan& plan, const delta::Table& table) {
-  const auto snapshot = table.snapshot();
+Status CheckFits(const Plan& plan, int index, const delta::Table& table) {
   // First, because it says more than a column that is missing.
-  if (plan.kind == config::TableKind::kAggregate) RETURN_NOT_OK(CheckMeaning(plan, *table.store(), *snapshot));
-  return CheckSchema(plan, *snapshot);
+  if (plan.tables[index].kind == config::TableKind::kAggregate) RETURN_NOT_OK(CheckMeaning(plan, index, table));
+  return CheckSchema(plan.tables[index], *table.snapshot());
 }
 
 Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake) {
@@ -178,7 +192,7 @@ Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_pt
   for (int t = 0; t < plan.num_tables(); ++t) {
     auto opened = present[t] ? Result<OpenTable>(*std::move(present[t])) : Create(plan, t, lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
-    RETURN_NOT_OK(WithContext(Complete(plan.tables[t], *opened->table), "table {}", plan.tables[t].name));
+    RETURN_NOT_OK(WithContext(Complete(plan, t, *opened->table), "table {}", plan.tables[t].name));
     tables.push_back(*std::move(opened));
     const auto& final_plan = plan.tables[t].final_table;
     if (!final_plan || tables.back().final_table != nullptr) continue;

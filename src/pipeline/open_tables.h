@@ -25,9 +25,9 @@ struct OpenTable {
 /// offsets are of an unknown topic; kUnsupported: it must not be written by us; as delta::Table::Open() else.
 Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
 
-/// Whether a table holds what its plan says, or can be made to (on_new_column: add); kInvalidInput: it does not, and
-/// what to do. Whether we may write to it is not asked.
-Status CheckFits(const config::TablePlan& plan, const delta::Table& table);
+/// Whether a table holds what the plan says of it, or can be made to (on_new_column: add); kInvalidInput: it does not,
+/// and what to do. Whether we may write to it is not asked.
+Status CheckFits(const Plan& plan, int index, const delta::Table& table);
 
 /// By table of the plan: as CheckTables(), then makes the tables that are missing, adds columns (on_new_column: add),
 /// and keeps the meaning of aggregates whose table does not have it yet. Blocks.

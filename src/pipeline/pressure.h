@@ -1,6 +1,7 @@
 /// What to do about memory: a pure function of how much is drawn.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace millrace::pipeline {
@@ -16,10 +17,11 @@ struct Pressure {
   bool wait = false;   ///< Take nothing for the moment: memory is short, or a shard is behind.
 };
 
-/// `used`: bytes that ingestion has. `limit`: what it may have, limits.memory without what answers have. `is_behind`: a
-/// shard has more waiting than it works off in a moment.
+/// `used`: bytes that ingestion has and gives back by committing. `limit`: what they may be, limits.memory without what
+/// answers have and dedupe remembers; none, if it is not above 0. `is_behind`: a shard has more waiting than it works
+/// off in a moment.
 inline Pressure PressureOf(std::int64_t used, std::int64_t limit, bool is_behind) {
-  const auto share = static_cast<double>(used) / static_cast<double>(limit);
+  const auto share = static_cast<double>(used) / static_cast<double>(std::max<std::int64_t>(1, limit));
   const bool is_short = share > kStopShare;
   return {.cut = share > kCutShare, .pause = is_short, .wait = is_short || is_behind};
 }

@@ -26,5 +26,12 @@ TEST(Pressure, EpochsAreCutFromHalfOnAndIntakeStopsAtFourFifths) {
   }
 }
 
+TEST(Pressure, WithNothingLeftNothingMoreIsTaken) {
+  for (const std::int64_t limit : {0, -100}) {
+    EXPECT_TRUE(PressureOf(10, limit, false).cut);
+    EXPECT_TRUE(PressureOf(10, limit, false).wait);
+  }
+}
+
 }  // namespace
 }  // namespace millrace::pipeline

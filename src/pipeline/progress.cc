@@ -23,6 +23,16 @@ constexpr LedgerField kLedgerFields[] = {
     {"#tombstones", &model::Ledger::tombstones},
 };
 
+struct ReplayField {
+  std::string_view suffix;
+  std::int64_t ReplayCounts::*member;
+};
+constexpr ReplayField kReplayFields[] = {
+    {"#replayed", &ReplayCounts::replayed},
+    {"#replayed_written", &ReplayCounts::written},
+    {"#replayed_filtered", &ReplayCounts::filtered},
+};
+
 std::string WithSuffix(const std::string& id, std::string_view suffix) { return id + std::string(suffix); }
 
 std::optional<model::Offset> After(std::optional<std::int64_t> last) {
@@ -186,6 +196,34 @@ std::optional<UnixMicros> Progress::CommittedAt(const delta::Snapshot& snapshot,
   return *txn->second.last_updated_ms * 1000;
 }
 
+ReplayCounts Progress::ReplayTotals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const {
+  ReplayCounts totals;
+  const std::string id = AppId(source);
+  for (const auto& field : kReplayFields) {
+    totals.*field.member = snapshot.TxnVersion(WithSuffix(id, field.suffix)).value_or(0);
+  }
+  return totals;
+}
+
+std::vector<delta::Txn> Progress::AdvanceReplay(const delta::Snapshot& snapshot, const model::TopicPartition& source,
+                                                const ReplayCounts& counts) const {
+  std::vector<delta::Txn> txns;
+  const std::string id = AppId(source);
+  const ReplayCounts before = ReplayTotals(snapshot, source);
+  for (const auto& field : kReplayFields) {
+    if (counts.*field.member == 0) continue;
+    txns.push_back({.app_id = WithSuffix(id, field.suffix),
+                    .version = before.*field.member + counts.*field.member,
+                    .last_updated_ms = std::nullopt});
+  }
+  return txns;
+}
+
+std::optional<model::Offset> Progress::DedupeFrom(const delta::Snapshot& snapshot,
+                                                  const model::TopicPartition& source) const {
+  return snapshot.TxnVersion(WithSuffix(AppId(source), "#dedupe_from"));
+}
+
 model::OffsetVector Progress::NextOffsets(const delta::Snapshot& snapshot) const {
   std::set<std::string> topics(topics_.begin(), topics_.end());
   const std::string markers = MarkerId("");
@@ -219,6 +257,10 @@ std::vector<delta::Txn> Progress::Advance(const delta::Snapshot& snapshot, const
     if (part.ledger.*field.member != 0) put(field.suffix, before.*field.member + part.ledger.*field.member);
   }
   put("#crc", FingerprintVersion(part.range.end - 1, part.fingerprint));
+  // Without dedupe nothing is remembered; a table that had it says so, or it would be read from there once more.
+  const auto remembered = DedupeFrom(snapshot, source);
+  const auto dedupe_from = part.dedupe_from || !remembered ? part.dedupe_from : std::optional(part.range.end);
+  if (dedupe_from && dedupe_from != remembered) put("#dedupe_from", *dedupe_from);
   if (part.watermark && part.watermark > Watermark(snapshot, source)) put("#watermark", *part.watermark);
   return txns;
 }

@@ -8,6 +8,9 @@
 ///   shop-clicks-3#written, #dead_lettered, #filtered, #deduplicated, #tombstones
 ///   shop-clicks-3#crc             fingerprint of the record at our last offset, below that offset's lower 31 bits: so
 ///                                 it says nothing once another writer of the same ids has gone on
+///   shop-clicks-3#dedupe_from     with dedupe: the offset from which on the log says again all keys that are
+///   remembered
+///                                 at our last offset, see process/deduplicator.h
 ///   shop-clicks-3#watermark       the watermark of whoever read it last, in UTC microseconds
 ///   shop-clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///   shop#topic:clicks             that the table holds offsets of this topic: 0, under its name as above; 1, under the
@@ -16,6 +19,10 @@
 ///                                 renamed since
 ///   shop#expired_rows             aggregates only: records in the windows that retention has removed
 ///   shop#expired_before           aggregates only: up to which end it has removed windows, in UTC microseconds
+///   shop-clicks-3#replayed        records of which dead letters were run again into this table (replay_log.h) …
+///   shop-clicks-3#replayed_written, #replayed_filtered    … and what became of them; the others failed again
+///   shop#replay                   the last replay that the table has
+///   shop#replay_void:7            that the table will never have replay 7
 ///
 /// The short form, `shop-3` for `shop-clicks-3`, is kafka-delta-ingest's, and was ours while a pipeline had one topic.
 /// A table that holds it for a topic goes on with it for all partitions of that topic, whatever other topics come and
@@ -43,9 +50,27 @@ namespace millrace::pipeline {
 struct PartitionPart {
   model::OffsetRange range;
   model::Ledger ledger;
-  std::uint32_t fingerprint = 0;          ///< Of the record at range.end - 1; 0: a hole.
-  std::optional<std::int64_t> fence;      ///< What the table's offset id must still be when this is committed.
-  std::optional<UnixMicros> watermark{};  ///< The reader's, when it had read this far.
+  std::uint32_t fingerprint = 0;               ///< Of the record at range.end - 1; 0: a hole.
+  std::optional<std::int64_t> fence;           ///< What the table's offset id must still be when this is committed.
+  std::optional<model::Offset> dedupe_from{};  ///< Deduplicator::RememberedFrom() at range.end; nullopt: no dedupe.
+  std::optional<UnixMicros> watermark{};       ///< The reader's, when it had read this far.
+};
+
+/// What replays have made of one partition's dead letters in one table. Apart from the ledger, which counts such a
+/// record as dead-lettered for ever: a running worker adds to its own totals alone, and so do replays.
+struct ReplayCounts {
+  std::int64_t replayed = 0;  ///< Records that were run again.
+  std::int64_t written = 0;   ///< Of these, now in a row of the table (of the dead-letter table: in a further letter).
+  std::int64_t filtered = 0;  ///< Of these, now removed by a WHERE.
+
+  std::int64_t failed() const { return replayed - written - filtered; }
+  ReplayCounts& operator+=(const ReplayCounts& o) {
+    replayed += o.replayed;
+    written += o.written;
+    filtered += o.filtered;
+    return *this;
+  }
+  bool operator==(const ReplayCounts&) const = default;
 };
 
 /// Names and reads the txn family in one table. A value; any thread.
@@ -83,6 +108,17 @@ class Progress {
   model::Ledger Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> BooksBeginAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<UnixMicros> Watermark(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+  /// From where to read to know the keys that are remembered at NextOffset(); nullopt: nothing was deduplicated yet.
+  std::optional<model::Offset> DedupeFrom(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+
+  ReplayCounts ReplayTotals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
+  /// Of the whole table. The last replay that it has is the fence of the next.
+  std::string ReplayId() const { return app_id_ + "#replay"; }
+  std::int64_t LastReplay(const delta::Snapshot& snapshot) const { return snapshot.TxnVersion(ReplayId()).value_or(0); }
+  std::string ReplayVoidId(std::int64_t replay) const { return app_id_ + "#replay_void:" + std::to_string(replay); }
+  /// What a replay adds to the totals of one partition.
+  std::vector<delta::Txn> AdvanceReplay(const delta::Snapshot& snapshot, const model::TopicPartition& source,
+                                        const ReplayCounts& counts) const;
 
   /// When the table's offset of this partition was last moved, by the clock of who did it; nullopt: not known.
   std::optional<UnixMicros> CommittedAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/uuid.h"
@@ -33,6 +34,21 @@ TEST(Progress, IdsNameTheTopic) {
   EXPECT_EQ(Long().StageId(kClicks3, "transform:clean"), "app-clicks-3@transform:clean");
   EXPECT_EQ(Long().StageId(kClicks3, "decode"), "app-clicks-3");
   EXPECT_EQ(Long().StageId(kClicks3, "event_time"), "app-clicks-3");
+}
+
+TEST(Progress, ReplaysHaveTotalsOfTheirOwn) {
+  const auto progress = Long();
+  auto snapshot = With({{"app-clicks-3#written", 100}, {"app-clicks-3", 120}});
+  EXPECT_EQ(progress.LastReplay(snapshot), 0);
+  EXPECT_EQ(progress.ReplayTotals(snapshot, kClicks3), ReplayCounts{});
+  Apply(progress.AdvanceReplay(snapshot, kClicks3, {.replayed = 5, .written = 3, .filtered = 1}), snapshot);
+  Apply(progress.AdvanceReplay(snapshot, kClicks3, {.replayed = 2, .written = 0, .filtered = 2}), snapshot);
+  const auto totals = progress.ReplayTotals(snapshot, kClicks3);
+  EXPECT_EQ(totals, (ReplayCounts{.replayed = 7, .written = 3, .filtered = 3}));
+  EXPECT_EQ(totals.failed(), 1);
+  EXPECT_EQ(progress.Totals(snapshot, kClicks3).written, 100) << "the ledger is the reader's";
+  EXPECT_EQ(progress.NextOffset(snapshot, kClicks3), 121);
+  EXPECT_EQ(progress.NextOffsets(snapshot), (model::OffsetVector{{kClicks3, 121}}));
 }
 
 TEST(Progress, TheShortFormIsOfOneTopic) {
@@ -103,6 +119,22 @@ TEST(Progress, EpochsAddUp) {
   EXPECT_EQ(progress.NextOffset(snapshot, kClicks3), 130);
   EXPECT_EQ(progress.BooksBeginAt(snapshot, kClicks3), 100);
   EXPECT_EQ(progress.FingerprintOf(snapshot, kClicks3), std::nullopt) << "the last offset is a hole";
+}
+
+TEST(Progress, WhereDedupeRemembersFromMovesWithTheEpochs) {
+  delta::Snapshot snapshot;
+  const auto has = [](const std::vector<delta::Txn>& txns) {
+    return std::any_of(txns.begin(), txns.end(), [](const auto& txn) { return txn.app_id == "app-3#dedupe_from"; });
+  };
+  auto txns = Short().Advance(snapshot, kClicks3, {.range = {0, 10}});
+  EXPECT_FALSE(has(txns)) << "without dedupe there is no such id";
+  Apply(txns, snapshot);
+  EXPECT_EQ(Short().DedupeFrom(snapshot, kClicks3), std::nullopt);
+  Apply(Short().Advance(snapshot, kClicks3, {.range = {10, 20}, .dedupe_from = 5}), snapshot);
+  EXPECT_EQ(Short().DedupeFrom(snapshot, kClicks3), 5);
+  EXPECT_FALSE(has(Short().Advance(snapshot, kClicks3, {.range = {20, 30}, .dedupe_from = 5}))) << "it is there";
+  Apply(Short().Advance(snapshot, kClicks3, {.range = {20, 30}}), snapshot);
+  EXPECT_EQ(Short().DedupeFrom(snapshot, kClicks3), 30) << "dedupe was taken out of the file: nothing is remembered";
 }
 
 TEST(Progress, BooksBeginWhereATakenOverTableEnded) {

@@ -78,27 +78,44 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
   }
   for (std::size_t r = shard->plan_->inputs.size(); r < relations.size(); ++r) {
     const auto& parent = relations[relations[r].parent];
-    ASSIGN_OR_RETURN(shard->transforms_[r], process::Transform::Make(*session, relations[r].name, relations[r].sql,
-                                                                     parent.name, parent.schema));
+    ASSIGN_OR_RETURN(shard->transforms_[r],
+                     process::Transform::Make(*session, relations[r].name, relations[r].sql, parent.name, parent.schema,
+                                              shard->plan_->lookups));
   }
+  MILLRACE_CHECK(shard->plan_->lookups.empty() || shard->options_.lookups != nullptr, "the plan has lookups");
   shard->relation_rows_.resize(relations.size());
   for (int t = 0; t < shard->plan_->num_data_tables(); ++t) {
     ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t],
                                            {shard->options_.budget, shard->options_.open_files_max}));
     shard->sinks_.push_back(std::move(sink));
+    shard->table_lookups_.push_back(shard->plan_->LookupsOf(t));
   }
   return shard;
 }
 
 void Shard::Start(PartitionStart start) {
-  std::vector<std::vector<std::string>> retired_stages;
+  Partition partition{.input = plan_->InputOf(start.source.topic),
+                      .generation = start.generation,
+                      .taken_from = INT64_MAX,
+                      .dedupe = nullptr,
+                      .letter_stages = std::move(start.letter_stages),
+                      .earlier = std::move(start.earlier),
+                      .retired_stages = {},
+                      .progress = std::move(start.progress),
+                      .is_replay = start.is_replay};
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    partition.taken_from = std::min(partition.taken_from, start.sinks[t].next);
     sinks_[t]->Start(start.source, start.sinks[t]);
-    retired_stages.push_back(std::move(start.sinks[t].retired_stages));
+    partition.retired_stages.push_back(std::move(start.sinks[t].retired_stages));
   }
-  partitions_.insert_or_assign(
-      start.source, Partition{plan_->InputOf(start.source.topic), start.generation, std::move(start.letter_stages),
-                              std::move(start.earlier), std::move(retired_stages), std::move(start.progress)});
+  // A replay has its records alone, and none of those before them.
+  if (const auto& rule = plan_->inputs[partition.input].dedupe; rule && !start.is_replay) {
+    static const std::string kShare = "dedupe";
+    const auto share = [](const auto& budget) { return budget == nullptr ? MemoryShare() : budget->NewShare(kShare); };
+    partition.dedupe = std::make_unique<process::Deduplicator>(*rule, start.read_from, share(options_.dedupe_budget),
+                                                               share(options_.budget));
+  }
+  partitions_.insert_or_assign(start.source, std::move(partition));
 }
 
 void Shard::Stop(const model::TopicPartition& source) {
@@ -163,13 +180,21 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
 
 Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
   for (auto& relation : relation_rows_) relation = {};
+  if (options_.lookups != nullptr) lookups_ = options_.lookups->current();
   const auto& input = plan_->inputs[partition.input];
+  takes_.assign(sinks_.size(), false);
+  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    // Others have these already, or are of another input.
+    takes_[t] = *sinks_[t]->Next(piece.source) <= piece.range.begin &&
+                plan_->relations[plan_->tables[t].relation].input == partition.input;
+  }
   ASSIGN_OR_RETURN(auto decoded, decoders_[partition.input]->Decode(piece));
   auto& events = relation_rows_[partition.input];
   events.rows = std::move(decoded.rows);
   events.dead_lettered = static_cast<std::int64_t>(decoded.dead_letters.size());
   events.computed = true;
-  if (!decoded.dead_letters.empty() && input.on_decode_error == config::OnDecodeError::kFail) {
+  const bool is_taken = piece.range.begin >= partition.taken_from;
+  if (is_taken && !decoded.dead_letters.empty() && input.on_decode_error == config::OnDecodeError::kFail) {
     const auto& first = decoded.dead_letters.front();
     return InvalidInput("{} offset {}: {} ({}); decode.on_error is 'fail'", model::ToString(first.source), first.offset,
                         first.reason, first.detail);
@@ -177,24 +202,32 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   for (auto& letter : decoded.dead_letters) AddLetter(std::move(letter), partition);
   ASSIGN_OR_RETURN(events.rows, WithoutDead("decode", events.rows, piece, partition, &events.dead_lettered));
   if (input.event_time) RETURN_NOT_OK(JudgeTimes(piece, input, partition, events));
+  RangeEnd end;
+  if (partition.dedupe != nullptr) {
+    RETURN_NOT_OK(LeaveOutRepeats(piece, *partition.dedupe, events));
+    if (is_taken) end.dedupe_from = partition.dedupe->RememberedFrom();
+  }
+  if (!is_taken) return Status::OK();
 
-  const std::uint32_t fingerprint = FingerprintOfLast(piece);
+  end.fingerprint = FingerprintOfLast(piece);
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    if (!takes_[t]) continue;
     auto& sink = *sinks_[t];
-    if (*sink.Next(piece.source) > piece.range.begin) continue;  // The table has these already.
-    const auto& table = plan_->tables[t];
-    if (plan_->relations[table.relation].input != partition.input) continue;
-    ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(table.relation, piece, partition));
+    ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(plan_->tables[t].relation, piece, partition));
     Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
                   .dead_lettered = relation->dead_lettered,
                   .filtered = relation->filtered,
+                  .deduplicated = relation->deduplicated,
                   .tombstones = decoded.tombstones};
     ASSIGN_OR_RETURN(auto rows, WithoutDead(sink.stage(), relation->rows, piece, partition, &counts.dead_lettered));
     for (const auto& stage : partition.retired_stages[t]) {
       ASSIGN_OR_RETURN(rows, WithoutDead(stage, rows, piece, partition, &counts.dead_lettered));
     }
-    ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, fingerprint));
+    ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, end));
     if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece, partition);
+    for (const int lookup : table_lookups_[t]) {
+      sink.JoinedWith(plan_->lookups[lookup].name, (*lookups_)[lookup]->version());
+    }
   }
   return Status::OK();
 }
@@ -264,6 +297,15 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, const config::Input
   return Status::OK();
 }
 
+Status Shard::LeaveOutRepeats(const model::FetchedRecords& piece, process::Deduplicator& dedupe, RelationRows& events) {
+  auto repeats = dedupe.FindRepeats(*events.rows, piece.range);
+  if (!repeats.ok()) return WithContext(repeats.status(), "{}", model::ToString(piece.source));
+  if (repeats->empty()) return Status::OK();
+  events.deduplicated = std::ssize(*repeats);
+  ASSIGN_OR_RETURN(events.rows, Without(events.rows, *repeats));
+  return Status::OK();
+}
+
 Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedRecords& piece, Partition& partition) {
   auto& relation = relation_rows_[index];
   if (relation.computed) return &relation;
@@ -271,10 +313,12 @@ Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedReco
   const std::string stage = "transform:" + plan_->relations[index].name;
   relation.dead_lettered = parent->dead_lettered;
   ASSIGN_OR_RETURN(const auto rows, WithoutDead(stage, parent->rows, piece, partition, &relation.dead_lettered));
-  ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(rows));
+  static const process::LookupVersions kNone;
+  ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(rows, lookups_ == nullptr ? kNone : *lookups_));
   AddFailed(transformed.failed, *rows, stage, "transform_error", piece, partition);
   relation.rows = std::move(transformed.rows);
   relation.filtered = parent->filtered + transformed.filtered;
+  relation.deduplicated = parent->deduplicated;
   relation.dead_lettered += static_cast<std::int64_t>(transformed.failed.size());
   relation.computed = true;
   return &relation;
@@ -301,12 +345,44 @@ void Shard::AddRefused(const std::vector<RefusedRow>& refused, const arrow::Reco
 }
 
 void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
+  if (letter.offset < partition.taken_from) return;  // It is no table's any more.
   if (partition.earlier != nullptr && letter.offset < partition.earlier->end) {
-    if (partition.earlier->IsDead(letter.stage, letter.offset)) return;  // It is there already.
-  } else {
-    const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
-    if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
+    if (!partition.earlier->IsDead(letter.stage, letter.offset)) AddLetterOfTakers(std::move(letter), partition);
+    return;
   }
+  if (partition.is_replay) return AddLetterOfTakers(std::move(letter), partition);
+  const auto durable = partition.letter_stages.find(letter.stage == "event_time" ? "decode" : letter.stage);
+  if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;
+  KeepLetter(std::move(letter));
+}
+
+/// Of a record that is judged again and fails now. Tables that do not take it, or that it reaches by another way now
+/// than under an earlier file, may have its row: a letter whose stage would concern them too is written as one of each
+/// table that it keeps the record from.
+void Shard::AddLetterOfTakers(model::DeadLetter letter, const Partition& partition) {
+  std::vector<std::size_t> takers;
+  bool is_of_takers_alone = true;
+  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+    if (plan_->relations[plan_->tables[t].relation].input != partition.input) continue;
+    const auto has = [&letter](const auto& stages) {
+      return std::find(stages.begin(), stages.end(), letter.stage) != stages.end();
+    };
+    const bool is_behind = has(plan_->StagesOf(static_cast<int>(t)));
+    if (is_behind && takes_[t]) {
+      takers.push_back(t);
+    } else if (is_behind || has(partition.retired_stages[t])) {
+      is_of_takers_alone = false;
+    }
+  }
+  if (is_of_takers_alone) return KeepLetter(std::move(letter));
+  letter.detail = letter.stage + ": " + letter.detail;
+  for (const auto t : takers) {
+    letter.stage = sinks_[t]->stage();
+    KeepLetter(letter);
+  }
+}
+
+void Shard::KeepLetter(model::DeadLetter letter) {
   letter_bytes_ += model::BytesOf(letter);
   letter_memory_.Set(letter_bytes_);
   letters_.push_back(std::move(letter));
@@ -328,6 +404,9 @@ void Shard::Discard() {
 std::int64_t Shard::memory_bytes() const {
   std::int64_t bytes = letter_bytes_;
   for (const auto& sink : sinks_) bytes += sink->memory_bytes();
+  for (const auto& [source, partition] : partitions_) {
+    if (partition.dedupe != nullptr) bytes += partition.dedupe->memory_bytes();
+  }
   return bytes;
 }
 

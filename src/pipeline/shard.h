@@ -12,11 +12,13 @@
 
 #include "base/status.h"
 #include "ingest/event_decoder.h"
+#include "lookup/lookup_set.h"
 #include "model/event_batch.h"
 #include "pipeline/earlier_judgements.h"
 #include "pipeline/plan.h"
 #include "pipeline/sink.h"
 #include "pipeline/watermark.h"
+#include "process/deduplicator.h"
 #include "process/transform.h"
 
 namespace millrace::pipeline {
@@ -38,10 +40,14 @@ struct PartitionProgress {
 struct ShardOptions {
   /// What all of the shard's memory draws from; nullptr: counted nowhere but by memory_bytes().
   std::shared_ptr<MemoryBudget> budget = nullptr;
+  /// What the keys that dedupe remembers may take, besides drawing from `budget`; nullptr: any amount.
+  std::shared_ptr<MemoryBudget> dedupe_budget = nullptr;
   /// Keys and payloads that become one batch; a record is never split. Arrow's text columns end at 2 GiB, and a batch
   /// is several times its records' size while it is made.
   std::size_t piece_bytes_max = 8 << 20;
   int open_files_max = 16;  ///< Of each event table, at least 1.
+  /// Those of the plan; nullptr: it has none.
+  std::shared_ptr<const lookup::LookupSet> lookups = nullptr;
 };
 
 /// What to give each shard, so that all of a worker's data files that are open are about a hundred.
@@ -56,14 +62,18 @@ class Shard {
 
   /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage
   /// the first offset whose letters are not durable yet; `earlier`: what was decided about records that are read again,
-  /// nullptr: nothing. Only records of `generation` are taken from now on.
+  /// nullptr: nothing. Only records of `generation` are taken from now on. The first is at `read_from`; those before
+  /// every sink's place are read for dedupe alone.
   struct PartitionStart {
     model::TopicPartition source;
     std::int64_t generation = 0;
+    model::Offset read_from = 0;
     std::vector<SinkStart> sinks;
     std::map<std::string, model::Offset> letter_stages;
     std::shared_ptr<const EarlierJudgements> earlier;
     std::shared_ptr<PartitionProgress> progress;
+    /// The records are dead letters that are run again: sinks whose `next` is past them may have their rows.
+    bool is_replay = false;
   };
   void Start(PartitionStart start);
   void Stop(const model::TopicPartition& source);
@@ -88,22 +98,26 @@ class Shard {
   /// Forgets everything that is not committed and all partitions.
   void Discard();
 
-  /// Of open epochs, rows that are not committed, and letters that were not taken.
+  /// Of open epochs, rows that are not committed, letters that were not taken, and keys that dedupe remembers.
   std::int64_t memory_bytes() const;
 
  private:
   struct Partition {
     int input;  // Of the plan.
     std::int64_t generation;
+    model::Offset taken_from;                       // No table takes what is before it.
+    std::unique_ptr<process::Deduplicator> dedupe;  // nullptr: the input is not deduplicated.
     std::map<std::string, model::Offset> letter_stages;
     std::shared_ptr<const EarlierJudgements> earlier;      // nullptr once everything is new.
     std::vector<std::vector<std::string>> retired_stages;  // By table.
     std::shared_ptr<PartitionProgress> progress;
+    bool is_replay;
   };
   /// One relation's share of a fetch: its rows, and what was lost on the way there.
   struct RelationRows {
     std::shared_ptr<arrow::RecordBatch> rows;
     std::int64_t filtered = 0;
+    std::int64_t deduplicated = 0;
     std::int64_t dead_lettered = 0;
     bool computed = false;
   };
@@ -114,6 +128,8 @@ class Shard {
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
   Status JudgeTimes(const model::FetchedRecords& piece, const config::InputPlan& input, Partition& partition,
                     RelationRows& events);
+  static Status LeaveOutRepeats(const model::FetchedRecords& piece, process::Deduplicator& dedupe,
+                                RelationRows& events);
   /// Takes out the rows that are dead letters of this stage already.
   Result<std::shared_ptr<arrow::RecordBatch>> WithoutDead(const std::string& stage,
                                                           const std::shared_ptr<arrow::RecordBatch>& rows,
@@ -126,6 +142,8 @@ class Shard {
   void AddRefused(const std::vector<RefusedRow>& refused, const arrow::RecordBatch& rows, const std::string& stage,
                   const model::FetchedRecords& piece, Partition& partition);
   void AddLetter(model::DeadLetter letter, Partition& partition);
+  void AddLetterOfTakers(model::DeadLetter letter, const Partition& partition);
+  void KeepLetter(model::DeadLetter letter);
 
   std::shared_ptr<const Plan> plan_;
   const ShardOptions options_;
@@ -134,7 +152,10 @@ class Shard {
   std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; those of inputs are empty.
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
   std::map<model::TopicPartition, Partition> partitions_;
-  std::vector<RelationRows> relation_rows_;  // Of the piece at hand.
+  std::vector<RelationRows> relation_rows_;                 // Of the piece at hand.
+  std::vector<bool> takes_;                                 // By table: whether it takes the piece at hand.
+  std::shared_ptr<const process::LookupVersions> lookups_;  // All of the piece is joined with the same.
+  std::vector<std::vector<int>> table_lookups_;             // By table, see Dataflow::LookupsOf().
   std::vector<model::DeadLetter> letters_;
   std::int64_t letter_bytes_ = 0;
   MemoryShare letter_memory_;

@@ -125,6 +125,56 @@ TEST(Shard, EveryRecordIsInTheBooksOfEveryTable) {
   EXPECT_TRUE(pipeline.shard().TakeLetters().empty());
 }
 
+TEST(Shard, RepeatsAreInTheBooksAndDeadRecordsRepeatNothing) {
+  auto config = TestConfig();
+  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  TestPipeline pipeline(config);
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_OK(
+      pipeline.shard().Process(Fetched({0, 8}, {{0, Row(1, "1", kLogTime + 61'000'000)},  // too far ahead
+                                                {1, Row(1)},
+                                                {2, Row(1)},          // repeat
+                                                {3, std::nullopt},    // tombstone
+                                                {4, Row(-1)},         // filtered
+                                                {5, Row(-1)},         // repeat, and not looked at by the filter
+                                                {6, Row(2, "many")},  // the cast fails
+                                                {7, Row(2)}})));      // repeat of it all the same
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kRaw).Seal(1)).ledger,
+            (model::Ledger{.read = 8, .written = 3, .dead_lettered = 1, .deduplicated = 3, .tombstones = 1}));
+  const auto part = PartOf(pipeline.shard().sink(kCleaned).Seal(1));
+  EXPECT_EQ(
+      part.ledger,
+      (model::Ledger{.read = 8, .written = 1, .dead_lettered = 2, .filtered = 1, .deduplicated = 3, .tombstones = 1}));
+  EXPECT_EQ(part.dedupe_from, 0);
+}
+
+TEST(Shard, WhatIsReadForDedupeAloneHasNoLettersAndIsNobodysFailure) {
+  auto config = TestConfig();
+  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  config.on_decode_error = config::OnDecodeError::kFail;
+  TestPipeline pipeline(config);
+  pipeline.StartAt({4, 4, 4}, {}, 0);
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(
+      Fetched({0, 6}, {{0, Row(1)}, {1, "{"}, {2, Row(2, "many")}, {4, Row(1)}, {5, Row(3)}})));
+  EXPECT_TRUE(pipeline.shard().TakeLetters().empty());
+  EXPECT_EQ(PartOf(pipeline.shard().sink(kCleaned).Seal(1)).ledger,
+            (model::Ledger{.read = 2, .written = 1, .deduplicated = 1}));
+}
+
+TEST(Shard, KeysPastTheirShareOfTheMemoryAreAFailureThatNamesIt) {
+  auto config = TestConfig();
+  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  const auto dedupe_budget = MemoryBudget::Make(64 << 10);
+  TestPipeline pipeline(config, {.dedupe_budget = dedupe_budget});
+  pipeline.StartAt({0, 0, 0});
+  const Status status = pipeline.shard().Process(FetchedRows({0, 8000}));
+  EXPECT_EQ(KindOf(status), ErrorKind::kTooLarge);
+  EXPECT_THAT(status.message(), HasSubstr("events[0]: dedupe: the keys of the last 3600 s"));
+  EXPECT_EQ(KindOf(pipeline.shard().Seal(kRaw, 1).status()), ErrorKind::kTransient) << "half a fetch is not committed";
+  pipeline.shard().Discard();
+  EXPECT_EQ(dedupe_budget->used(), 0);
+}
+
 // DuckDB quotes the value that it could not cast, and the letter has it in its payload already.
 TEST(Shard, ALettersDetailIsShortWhateverTheValue) {
   for (const std::string text : {"x", "ä", "€", "😀"}) {
@@ -167,6 +217,31 @@ model::FetchedRecords Sent(UnixMicros event_time, UnixMicros timestamp, bool app
   fetched.records.front().timestamp = timestamp;
   fetched.append_time = append_time;
   return fetched;
+}
+
+// The file was edited between: what the first table took does not decode any more for the others. A letter of decoding
+// would say of the first table too that it has no row, and a replay of it would bring it one more.
+TEST(Shard, ARecordThatFailsWhenItIsReadAgainIsALetterOfTheTablesThatTakeIt) {
+  TestPipeline pipeline;
+  Shard::PartitionStart start{
+      .source = kSource,
+      .generation = 1,
+      .sinks = {{.next = 10}, {.next = 0}, {.next = 0}},
+      .letter_stages = {},
+      .earlier = std::make_shared<const EarlierJudgements>(EarlierJudgements{.end = 10, .letters = {{"decode", {3}}}}),
+      .progress = std::make_shared<PartitionProgress>()};
+  pipeline.shard().Start(std::move(start));
+  MILLRACE_ASSERT_OK(
+      pipeline.shard().Process(Fetched({0, 12}, {{2, "{"}, {3, "{"}, {4, Row(4, "many")}, {10, "{"}, {11, Row(11)}})));
+  std::vector<std::string> letters;
+  for (const auto& letter : pipeline.shard().TakeLetters()) {
+    letters.push_back(fmt::format("{} {} {}", letter.offset, letter.stage, letter.detail.substr(0, 8)));
+  }
+  EXPECT_THAT(letters,
+              ::testing::UnorderedElementsAre(
+                  ::testing::StartsWith("2 table:cleaned decode: "), ::testing::StartsWith("2 aggregate:sums decode: "),
+                  // Offset 3 is one already; the transform is before both of its takers and nobody else.
+                  ::testing::StartsWith("4 transform:clean "), ::testing::StartsWith("10 decode ")));
 }
 
 TEST(Shard, ClocksThatAreWrongMoveNothingAndRightEventsAreKept) {
@@ -321,7 +396,7 @@ TEST(Sink, ARecordedGapBelongsToTheFirstEpoch) {
   MILLRACE_ASSERT_OK(store.status());
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sink, Sink::Make(pipeline.plan().tables[kSums], *store));
   sink->Start(kSource, {.next = 50, .covered_from = 20, .fence = 19});
-  MILLRACE_ASSERT_OK(sink->Take(kSource, {50, 60}, nullptr, {.read = 3, .filtered = 3}, 0).status());
+  MILLRACE_ASSERT_OK(sink->Take(kSource, {50, 60}, nullptr, {.read = 3, .filtered = 3}, {}).status());
   const auto part = PartOf(sink->Seal(1));
   EXPECT_EQ(part.range, (model::OffsetRange{20, 60}));
   EXPECT_EQ(part.fence, 19);

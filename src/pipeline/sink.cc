@@ -62,7 +62,7 @@ std::optional<model::Offset> Sink::Next(const model::TopicPartition& source) con
 
 Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, model::OffsetRange range,
                                            const std::shared_ptr<arrow::RecordBatch>& rows, const Counts& counts,
-                                           std::uint32_t fingerprint) {
+                                           const RangeEnd& end) {
   auto& position = positions_.at(source);
   MILLRACE_CHECK(range.begin == position.next, "table {}: {} continues at {}, but {} comes next", plan_.name,
                  model::ToString(source), range.begin, position.next);
@@ -70,6 +70,7 @@ Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, 
   model::Ledger ledger{.read = counts.read,
                        .dead_lettered = counts.dead_lettered,
                        .filtered = counts.filtered,
+                       .deduplicated = counts.deduplicated,
                        .tombstones = counts.tombstones};
   if (rows != nullptr && rows->num_rows() > 0) {
     if (aggregator_ != nullptr) {
@@ -94,9 +95,10 @@ Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, 
   }
   MILLRACE_CHECK(
       ledger.Balances(),
-      "table {}: the books of {} [{}, {}) do not balance: read {}, written {}, dead {}, filtered {}, tombstones {}",
+      "table {}: the books of {} [{}, {}) do not balance: read {}, written {}, dead {}, filtered {}, deduplicated {}, "
+      "tombstones {}",
       plan_.name, model::ToString(source), range.begin, range.end, ledger.read, ledger.written, ledger.dead_lettered,
-      ledger.filtered, ledger.tombstones);
+      ledger.filtered, ledger.deduplicated, ledger.tombstones);
   auto [part, is_new] = parts_.try_emplace(source);
   if (is_new) {
     part->second.range.begin = position.covered_from;
@@ -104,7 +106,8 @@ Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, 
   }
   part->second.range.end = range.end;
   part->second.ledger += ledger;
-  part->second.fingerprint = fingerprint;
+  part->second.fingerprint = end.fingerprint;
+  part->second.dedupe_from = end.dedupe_from;
   position.next = range.end;
   return refused;
 }
@@ -166,6 +169,7 @@ Result<SealedPart> Sink::Seal(std::int64_t epoch) {
   narrow_files_.clear();
   if (files_ != nullptr) sealed.files.push_back(std::move(files_));
   sealed.rescued_rows = std::exchange(rescued_rows_, 0);
+  sealed.lookups = std::exchange(lookups_, {});
   sealed.partitions = std::move(parts_);
   parts_.clear();
   num_rows_ = 0;
@@ -207,6 +211,7 @@ void Sink::Discard() {
   pending_.clear();
   num_rows_ = 0;
   rescued_rows_ = 0;
+  lookups_.clear();
   if (aggregator_ != nullptr) {
     const auto dropped = aggregator_->Seal();
     MILLRACE_CHECK(dropped.ok(), "{}", dropped.status().ToString());

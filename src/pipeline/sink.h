@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ struct SinkStart {
   std::shared_ptr<arrow::Schema> table_schema = nullptr;
 };
 
+/// By lookup, the versions that rows were joined with.
+using JoinedVersions = std::map<std::string, std::set<std::string>>;
+
 /// What a sink hands over at a cut. Files are open still: Finish() them on an I/O thread.
 struct SealedPart {
   MemoryShare memory;  ///< Of files, or of what writing the partial rows takes; given back after them.
@@ -46,6 +50,7 @@ struct SealedPart {
   std::vector<std::unique_ptr<delta::PartitionedWriter>> files;  ///< Events; each of other columns.
   std::shared_ptr<arrow::RecordBatch> partial_rows;              ///< Aggregates; nullptr: none.
   std::int64_t rescued_rows = 0;                                 ///< Events: rows whose rescued column is not null.
+  JoinedVersions lookups;
 };
 
 /// What became of the records of one fetch, for one table.
@@ -53,7 +58,14 @@ struct Counts {
   std::int64_t read = 0;
   std::int64_t dead_lettered = 0;
   std::int64_t filtered = 0;
+  std::int64_t deduplicated = 0;
   std::int64_t tombstones = 0;
+};
+
+/// What a table remembers of the last record of a fetch.
+struct RangeEnd {
+  std::uint32_t fingerprint = 0;               ///< See PartitionPart.
+  std::optional<model::Offset> dedupe_from{};  ///< Likewise.
 };
 
 struct SinkOptions {
@@ -81,7 +93,10 @@ class Sink {
   /// be written, or a column not be added; the epoch must be discarded and read again.
   Result<std::vector<RefusedRow>> Take(const model::TopicPartition& source, model::OffsetRange range,
                                        const std::shared_ptr<arrow::RecordBatch>& rows, const Counts& counts,
-                                       std::uint32_t fingerprint);
+                                       const RangeEnd& end);
+
+  /// Rows that it took since the last Seal() were joined with this version of a lookup.
+  void JoinedWith(const std::string& lookup, const std::string& version) { lookups_[lookup].insert(version); }
 
   /// Of the dead letters of rows that Take() gives back: `table:NAME` or `aggregate:NAME`.
   std::string stage() const;
@@ -132,6 +147,7 @@ class Sink {
   std::unique_ptr<delta::PartitionedWriter> files_;                      // nullptr: no row yet.
   std::vector<std::unique_ptr<delta::PartitionedWriter>> narrow_files_;  // Begun before the table had its last columns.
   std::int64_t rescued_rows_ = 0;
+  JoinedVersions lookups_;
   std::unique_ptr<process::WindowedAggregator> aggregator_;
   std::vector<Pending> pending_;
   std::int64_t num_rows_ = 0;

@@ -101,6 +101,17 @@ Result<PartitionStartPlan> PlanStart(const config::SourceConfig& source, const m
     plan.lowest = plan.tables.empty() ? start.next : std::min(plan.lowest, start.next);
     plan.tables.push_back(start);
   }
+  plan.read_from = plan.lowest;
+  for (const auto& position : positions)
+    plan.read_from = std::min(plan.read_from, position.dedupe_from.value_or(plan.lowest));
+  if (plan.read_from < bounds.begin && plan.read_from < plan.lowest) {
+    plan.forgotten_repeats = fmt::format(
+        "{}: dedupe remembers keys from offset {} on, but the log begins at {}: repeats of records before that are "
+        "kept. "
+        "The log's retention should be longer than dedupe.within",
+        model::ToString(partition), plan.read_from, bounds.begin);
+    plan.read_from = bounds.begin;
+  }
   return plan;
 }
 

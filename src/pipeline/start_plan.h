@@ -26,6 +26,8 @@ struct TablePosition {
   std::optional<model::Offset> next;   ///< Progress::NextOffset(); nullopt: it knows nothing.
   std::optional<model::Offset> begun;  ///< Progress::BooksBeginAt().
   bool knows_topic = false;            ///< Progress::KnowsTopic().
+  /// Progress::DedupeFrom(), if the input is deduplicated; else nullopt.
+  std::optional<model::Offset> dedupe_from{};
 };
 
 /// Where one table goes on.
@@ -37,7 +39,10 @@ struct TableStart {
 
 struct PartitionStartPlan {
   std::vector<TableStart> tables;  ///< As the positions.
-  model::Offset lowest = 0;        ///< Where the partition is read from.
+  model::Offset lowest = 0;        ///< Where a table takes the first record.
+  model::Offset read_from = 0;     ///< Where the partition is read from: `lowest`, or before it to remember keys again.
+  /// Retention has deleted records that dedupe should remember; for the log.
+  std::optional<std::string> forgotten_repeats;
   /// Offsets that retention has deleted and no table has covered, as `on_gap: record` goes on without them; for the
   /// log.
   std::vector<std::string> gaps;

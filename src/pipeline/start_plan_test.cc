@@ -72,6 +72,31 @@ TEST(StartPlan, NewTablesAllBeginAlike) {
   EXPECT_EQ(plan.lowest, 200);
 }
 
+// With dedupe, the keys that are remembered are read again.
+TEST(StartPlan, ReadingBeginsWhereTheTableThatIsFurthestBackRemembersFrom) {
+  auto a = At("a", 180);
+  auto b = At("b", 150);
+  auto plan = PlanStart(From(config::StartEarliest{}), kPartition, {a, b}, kLog, 100).ValueOrDie();
+  EXPECT_EQ(plan.read_from, 150) << "nothing is remembered";
+  a.dedupe_from = 140;
+  plan = PlanStart(From(config::StartEarliest{}), kPartition, {a, b}, kLog, 100).ValueOrDie();
+  EXPECT_EQ(plan.read_from, 140);
+  b.dedupe_from = 120;
+  plan = PlanStart(From(config::StartEarliest{}), kPartition, {a, b}, kLog, 100).ValueOrDie();
+  EXPECT_EQ(plan.lowest, 150);
+  EXPECT_EQ(plan.read_from, 120);
+  EXPECT_FALSE(plan.forgotten_repeats.has_value());
+}
+
+TEST(StartPlan, WhatTheLogDoesNotHoldAnyMoreIsNotReadAndSaid) {
+  auto a = At("a", 150);
+  a.dedupe_from = 40;
+  const auto plan = PlanStart(From(config::StartEarliest{}), kPartition, {a}, kLog, 100).ValueOrDie();
+  EXPECT_EQ(plan.lowest, 150);
+  EXPECT_EQ(plan.read_from, 100);
+  EXPECT_THAT(plan.forgotten_repeats.value_or(""), HasSubstr("from offset 40 on, but the log begins at 100"));
+}
+
 // The process died when the start was in some of the tables: the end of the log has moved on since.
 TEST(StartPlan, AStartThatSomeTablesHaveIsEveryTables) {
   for (const auto& positions : {std::vector{Begun("a", 150), Unknown("b"), Unknown("c")},

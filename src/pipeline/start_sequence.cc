@@ -22,14 +22,15 @@ Result<StartedPartitions> StartSequence::Run(const std::vector<model::TopicParti
   RETURN_NOT_OK(WriteStarts(plans));
 
   StartedPartitions started;
-  model::OffsetVector lowest;
+  model::OffsetVector read_from;
   model::OffsetRanges read_again;
   for (const auto& [source, plan] : plans) {
     model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
     ASSIGN_OR_RETURN(auto partition, Describe(source, plan, &known_to, &started.watermark));
     partition.end = bounds.at(source).end;
-    lowest[source] = plan.lowest;
-    if (known_to > plan.lowest) read_again[source] = {plan.lowest, known_to};
+    read_from[source] = plan.read_from;
+    if (known_to > plan.read_from) read_again[source] = {plan.read_from, known_to};
+    if (plan.forgotten_repeats) started.warnings.push_back(*plan.forgotten_repeats);
     started.partitions.emplace(source, std::move(partition));
   }
   if (!read_again.empty()) {
@@ -41,7 +42,7 @@ Result<StartedPartitions> StartSequence::Run(const std::vector<model::TopicParti
       started.partitions.at(source).start.earlier = std::make_shared<const EarlierJudgements>(std::move(earlier));
     }
   }
-  ASSIGN_OR_RETURN(const auto generation, consumer_.Start(lowest));
+  ASSIGN_OR_RETURN(const auto generation, consumer_.Start(read_from));
   for (auto& [source, partition] : started.partitions) partition.start.generation = generation;
   return started;
 }
@@ -55,6 +56,7 @@ Status StartSequence::Refresh() {
 }
 
 std::vector<TablePosition> StartSequence::PositionsOf(const model::TopicPartition& source) const {
+  const bool is_deduplicated = plan_.inputs[plan_.InputOf(source.topic)].dedupe.has_value();
   std::vector<TablePosition> positions;
   for (int t = 0; t < plan_.num_data_tables(); ++t) {
     const auto& table = tables_[t]->table;
@@ -63,7 +65,8 @@ std::vector<TablePosition> StartSequence::PositionsOf(const model::TopicPartitio
     positions.push_back({.table = plan_.tables[t].name,
                          .next = progress.NextOffset(*snapshot, source),
                          .begun = progress.BooksBeginAt(*snapshot, source),
-                         .knows_topic = progress.KnowsTopic(*snapshot, source.topic)});
+                         .knows_topic = progress.KnowsTopic(*snapshot, source.topic),
+                         .dedupe_from = is_deduplicated ? progress.DedupeFrom(*snapshot, source) : std::nullopt});
   }
   return positions;
 }
@@ -176,7 +179,8 @@ Status StartSequence::WriteStarts(const Plans& plans) {
 Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
                                                  model::Offset* known_to, std::optional<UnixMicros>* watermark) const {
   StartedPartition partition;
-  partition.next = plan.lowest;
+  partition.next = partition.start.read_from = plan.read_from;
+  partition.taken_from = plan.lowest;
   partition.start.source = source;
   std::map<std::string, model::Offset> lowest_of_stage;
   for (int t = 0; t < plan_.num_data_tables(); ++t) {

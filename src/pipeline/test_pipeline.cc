@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -88,9 +89,11 @@ void TestPipeline::Start() {
 }
 
 std::shared_ptr<const PartitionProgress> TestPipeline::StartAt(const std::vector<model::Offset>& next,
-                                                               std::map<std::string, model::Offset> letter_stages) {
+                                                               std::map<std::string, model::Offset> letter_stages,
+                                                               std::optional<model::Offset> read_from) {
   Shard::PartitionStart start{.source = kSource,
                               .generation = 1,
+                              .read_from = read_from.value_or(*std::min_element(next.begin(), next.end())),
                               .sinks = {},
                               .letter_stages = std::move(letter_stages),
                               .earlier = nullptr,

@@ -53,9 +53,11 @@ class TestPipeline {
 
   /// Starts kSource at what the tables hold, as the worker does.
   void Start();
-  /// Starts kSource at these offsets, by table of the plan. Gives what its records show from then on.
+  /// Starts kSource at these offsets, by table of the plan; it is read from the lowest on, or from before. Gives what
+  /// its records show from then on.
   std::shared_ptr<const PartitionProgress> StartAt(const std::vector<model::Offset>& next,
-                                                   std::map<std::string, model::Offset> letter_stages = {});
+                                                   std::map<std::string, model::Offset> letter_stages = {},
+                                                   std::optional<model::Offset> read_from = std::nullopt);
 
   Result<PreparedEpoch> Prepare(int table);
   /// Dead letters first, then the table's open epoch.

@@ -11,7 +11,7 @@ using std::chrono::steady_clock;
 
 constexpr UnixMicros kSecond = 1'000'000;
 constexpr UnixMicros kNow = 1'767'225'600 * kSecond;
-const steady_clock::time_point kStart = steady_clock::time_point(1000h);
+const steady_clock::time_point kBegun = steady_clock::time_point(1000h);
 const config::EventTimeConfig kConfig{.column = "ts", .watermark_delay = 10s, .idle_timeout = 30s, .max_future = 5min};
 
 TEST(Watermark, AnEventMovesItNoFurtherThanTheTrustedClock) {
@@ -24,13 +24,13 @@ TEST(Watermark, AnEventMovesItNoFurtherThanTheTrustedClock) {
 }
 
 TEST(Watermark, TheSlowestPartitionThatIsNotIdleDecides) {
-  const auto now = kStart + 60s;
+  const auto now = kBegun + 60s;
   EXPECT_EQ(LowestWatermark({}, kConfig, now), std::nullopt);
   EXPECT_EQ(LowestWatermark({{kNow, now}, {kNow - 3600 * kSecond, now - 30s}}, kConfig, now), kNow - 3610 * kSecond);
   EXPECT_EQ(LowestWatermark({{kNow, now}, {kNow - 3600 * kSecond, now - 30s - 1us}}, kConfig, now),
             kNow - 10 * kSecond);
   EXPECT_EQ(LowestWatermark({{kNow, now}, {std::nullopt, now}}, kConfig, now), kNow - 10 * kSecond);
-  EXPECT_EQ(LowestWatermark({{kNow, kStart}}, kConfig, now), std::nullopt);
+  EXPECT_EQ(LowestWatermark({{kNow, kBegun}}, kConfig, now), std::nullopt);
 }
 
 TEST(Watermark, ItNeverGoesBackAndDoesNotVanish) {

@@ -24,7 +24,7 @@ constexpr std::int64_t kWindowsPerBucketMin = 64;
 using Batches = std::vector<std::shared_ptr<arrow::RecordBatch>>;
 
 std::int64_t BucketSize(const model::AggregateDefinition& definition) {
-  return std::max(kDayUs, definition.window.size_us * kWindowsPerBucketMin);
+  return std::max(kDayUs, definition.window.UsualPaneUs() * kWindowsPerBucketMin);
 }
 
 std::int64_t FloorTo(std::int64_t value, std::int64_t step) { return value - ((value % step) + step) % step; }
@@ -44,17 +44,29 @@ struct Candidates {
   std::vector<Candidate> unfolded;  // All of whose windows are finished.
 };
 
+// Without windows: the one pane that there is.
+std::optional<delta::TimestampBounds> PanesIn(const delta::AddFile& file, const model::Window& window) {
+  if (window.has_windows()) return delta::TimestampStats(file, model::kWindowStart);
+  const UnixMicros start = window.StartOf(0);
+  return delta::TimestampBounds{start, start};
+}
+
+// `pane`: its start, or a little after it. All of time never ends: what has come so far is folded.
+bool IsFinished(const model::Window& window, UnixMicros pane, UnixMicros finished_before) {
+  return !window.has_windows() || window.EndOf(window.StartOf(pane)) <= finished_before;
+}
+
 Candidates FindCandidates(const delta::Snapshot& snapshot, const model::AggregateDefinition& definition,
                           UnixMicros finished_before, std::int64_t rows_max) {
   Candidates found;
   for (const auto& [key, file] : snapshot.files) {
     if (file.deletion_vector) continue;
-    const auto bounds = delta::TimestampStats(file, model::kWindowStart);
+    const auto bounds = PanesIn(file, definition.window);
     const auto rows = delta::NumRecords(file);
     if (!bounds || !rows) continue;
     if (file.tags.count(kFoldedTag) != 0) {
       found.folded.push_back({file, *bounds, *rows});
-    } else if (definition.window.EndOf(bounds->max_us) <= finished_before && *rows <= rows_max) {
+    } else if (IsFinished(definition.window, bounds->max_us, finished_before) && *rows <= rows_max) {
       found.unfolded.push_back({file, *bounds, *rows});
     }
   }
@@ -63,6 +75,23 @@ Candidates FindCandidates(const delta::Snapshot& snapshot, const model::Aggregat
               [](const Candidate& a, const Candidate& b) { return a.windows.min_us < b.windows.min_us; });
   }
   return found;
+}
+
+// Without windows each folded file may hold any group, so that a folding could rewrite them all. It takes those that
+// are not much larger than what they are joined with: each row is written again a logarithmic number of times, and a
+// folding holds so many rows at most.
+std::vector<Candidate> RunsToJoin(std::vector<Candidate> folded, std::int64_t new_rows, std::int64_t rows_max) {
+  constexpr std::int64_t kTimesLarger = 4;
+  std::sort(folded.begin(), folded.end(), [](const Candidate& a, const Candidate& b) { return a.rows < b.rows; });
+  std::int64_t rows = new_rows;
+  std::size_t taken = 0;
+  for (; taken < folded.size(); ++taken) {
+    const std::int64_t own = folded[taken].rows;
+    if (own > kTimesLarger * rows || rows + own > rows_max) break;
+    rows += own;
+  }
+  folded.resize(taken);
+  return folded;
 }
 
 // A span of windows that becomes one folded file, or a few if it has too many rows for one.
@@ -96,7 +125,8 @@ std::vector<Span> SpansOf(const std::vector<Candidate>& folded) {
   return spans;
 }
 
-std::map<UnixMicros, std::int64_t> RowsByWindow(const arrow::RecordBatch& rows) {
+std::map<UnixMicros, std::int64_t> RowsByWindow(const arrow::RecordBatch& rows, const model::Window& window) {
+  if (!window.has_windows()) return {{window.StartOf(0), rows.num_rows()}};
   const auto& windows = static_cast<const arrow::TimestampArray&>(*rows.column(0));
   std::map<UnixMicros, std::int64_t> counts;
   for (std::int64_t i = 0; i < windows.length(); ++i) ++counts[windows.Value(i)];
@@ -202,7 +232,7 @@ class Rewrite {
     ASSIGN_OR_RETURN(const auto new_rows, Read(unfolded));
     ASSIGN_OR_RETURN(const auto fresh, query::Fold(definition_, definition_, {}, new_rows));
     const std::int64_t bucket_us = BucketSize(definition_);
-    const auto spans = WithWindows(SpansOf(folded), RowsByWindow(*fresh), bucket_us);
+    const auto spans = WithWindows(SpansOf(folded), RowsByWindow(*fresh, definition_.window), bucket_us);
     for (const Span& span : Joined(spans, bucket_us, finished_before_, options_.file_rows_max)) {
       if (span.stale) RETURN_NOT_OK(FoldSpan(span, fresh, FloorTo(span.min_us, bucket_us)));
     }
@@ -218,7 +248,7 @@ class Rewrite {
     kept_ += RecordsOf(*folded);
     rows_after += folded->num_rows();
     ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(snapshot_));
-    stats.leaves.insert({model::kWindowStart});  // What the next folding goes by.
+    if (definition_.window.has_windows()) stats.leaves.insert({model::kWindowStart});  // What the next folding goes by.
     for (const auto& piece : Pieces(*folded)) {
       RETURN_NOT_OK(CheckStop(options_.stop));
       ASSIGN_OR_RETURN(const auto part, query::Fold(definition_, definition_, piece, {folded}));
@@ -235,7 +265,7 @@ class Rewrite {
   std::vector<query::FoldRange> Pieces(const arrow::RecordBatch& folded) const {
     std::vector<query::FoldRange> pieces(1);
     std::int64_t rows = 0;
-    for (const auto& [window, count] : RowsByWindow(folded)) {
+    for (const auto& [window, count] : RowsByWindow(folded, definition_.window)) {
       if (rows > 0 && rows + count > options_.file_rows_max) {
         pieces.back().to = window;
         pieces.push_back({.from = window});
@@ -275,15 +305,18 @@ class Rewrite {
 Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::AggregateDefinition& definition,
                                        UnixMicros finished_before, const FoldOptions& options) {
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
-  const Candidates candidates = FindCandidates(*snapshot, definition, finished_before, options.rows_max);
+  Candidates candidates = FindCandidates(*snapshot, definition, finished_before, options.rows_max);
   if (candidates.unfolded.size() < options.min_files) return FoldResult();
 
   std::vector<delta::AddFile> unfolded;
   std::int64_t rows = 0;
   for (const auto& candidate : candidates.unfolded) {
+    if (!unfolded.empty() && rows + candidate.rows > options.rows_at_once) break;
     rows += candidate.rows;
-    if (!unfolded.empty() && rows > options.rows_at_once) break;
     unfolded.push_back(candidate.file);
+  }
+  if (!definition.window.has_windows()) {
+    candidates.folded = RunsToJoin(std::move(candidates.folded), rows, options.rows_max);
   }
   Rewrite rewrite(table, *snapshot, definition, finished_before, options);
   RETURN_NOT_OK(rewrite.Fold(unfolded, candidates.folded));
@@ -313,11 +346,14 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
 
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
                                    const ExpiryIds& ids, const delta::StopRequested& stop) {
+  if (!definition.window.has_windows()) return ExpiryResult();
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
   std::vector<delta::AddFile> expired;
   for (const auto& [key, file] : snapshot->files) {
     const auto bounds = delta::TimestampStats(file, model::kWindowStart);
-    if (bounds && definition.window.EndOf(bounds->max_us) <= cutoff) expired.push_back(file);
+    if (!bounds) continue;
+    const UnixMicros last_pane = definition.window.StartOf(bounds->max_us);
+    if (definition.window.LastEndOf(last_pane) <= cutoff) expired.push_back(file);
   }
   ExpiryResult result;
   if (expired.empty()) return result;

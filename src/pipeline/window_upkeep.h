@@ -6,6 +6,8 @@
 /// little in memory, however many rows a day has. Small neighbours grow together as a log-structured merge tree's runs
 /// do, each row being written again a logarithmic number of times; a day that is over is packed. What comes late is
 /// one more small file, and joins the folded file of its windows at the next folding.
+///
+/// Where windows overlap all this is about their panes. Without windows, what has come so far counts as finished.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +54,9 @@ struct ExpiryIds {
   std::string before;
 };
 
-/// Removes the files all of whose windows end before `cutoff`. How many records were folded into them is added to the
-/// txn `ids.rows`, in the same commit, so that the books still balance, and `ids.before` rises to the cutoff.
+/// Removes the files all of whose windows end before `cutoff` (of a pane all windows that it is in). How many records
+/// were folded into them is added to the txn `ids.rows`, in the same commit, so that the books still balance, and
+/// `ids.before` rises to the cutoff.
 /// kUnsupported: the table is append-only. kCancelled: stopped, nothing was done; asked before each file that is read.
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
                                    const ExpiryIds& ids, const delta::StopRequested& stop = {});

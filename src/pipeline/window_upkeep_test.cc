@@ -14,6 +14,7 @@
 #include "pipeline/test_pipeline_internal.h"
 #include "query/committed_rows.h"
 #include "query/merge.h"
+#include "query/pane_windows.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::pipeline {
@@ -58,6 +59,8 @@ class WindowUpkeepTest : public ::testing::Test {
     const auto plan = query::PlanMerge(*session_, definition(), {});
     EXPECT_TRUE(plan.ok()) << plan.status();
     auto folded = query::Fold(definition(), *(*plan)->folded, {}, *rows);
+    EXPECT_TRUE(folded.ok()) << folded.status();
+    if ((*plan)->puts_panes_together) folded = query::WindowsOfPanes(*(*plan)->folded, {}, *folded);
     EXPECT_TRUE(folded.ok()) << folded.status();
     auto answer = query::MergeAndFinalize(*session_, **plan, {*folded});
     EXPECT_TRUE(answer.ok()) << answer.status();
@@ -279,6 +282,91 @@ TEST_F(WindowUpkeepTest, RetentionRemovesOldWindowsAndTheBooksStillBalance) {
   EXPECT_EQ(second.rows, 2);
   EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(ids.rows), 5);
   EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(ids.before), kStart + 2 * kDay);
+  ExpectSoundBooks();
+}
+
+config::PipelineConfig ConfigOf(const std::string& sql) {
+  auto config = TestConfig();
+  config.aggregates[0].sql = sql;
+  return config;
+}
+
+class WindowlessUpkeepTest : public WindowUpkeepTest {
+ protected:
+  WindowlessUpkeepTest()
+      : WindowUpkeepTest(ConfigOf("SELECT num, count(*) AS n, sum(id) AS total FROM clean GROUP BY ALL")) {}
+};
+
+TEST_F(WindowlessUpkeepTest, WhatHasComeIsFoldedAtAnyTimeAndNeverExpires) {
+  for (int i = 0; i < 6; ++i) Epoch({0, 0, 1, 1, 1, 0});
+  const auto before = Answer();
+  EXPECT_EQ(before->num_rows(), 3);
+  const auto folded = Fold(INT64_MIN);
+  EXPECT_EQ(folded.files_removed, 6);
+  EXPECT_EQ(folded.files_added, 1);
+  EXPECT_EQ(NumRows(), 3);
+  EXPECT_TRUE(Answer()->Equals(*before));
+  ExpectSoundBooks();
+  Epoch({5});
+  Epoch({6});
+  const auto with_more = Answer();
+  EXPECT_EQ(Fold(INT64_MIN).files_removed, 3) << "with the file that was folded before";
+  EXPECT_EQ(NumRows(), 3);
+  EXPECT_TRUE(Answer()->Equals(*with_more));
+  const ExpiryIds ids{pipeline_.progress().ExpiredRowsId(), pipeline_.progress().ExpiredBeforeId()};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto expired,
+                                ExpireWindows(pipeline_.table(kSums), definition(), INT64_MAX - 1, ids));
+  EXPECT_EQ(expired.files_removed, 0);
+  ExpectSoundBooks();
+}
+
+// Else each folding would write all groups that there ever were.
+TEST_F(WindowlessUpkeepTest, AFileMuchLargerThanWhatIsNewStaysAsItIs) {
+  const auto epoch_of_keys = [&](int first, int count) {
+    std::map<model::Offset, std::optional<std::string>> payloads;
+    const model::Offset begin = next_;
+    for (int i = 0; i < count; ++i, ++next_) payloads[next_] = Row(next_, std::to_string(first + i), kStart);
+    MILLRACE_ASSERT_OK(pipeline_.shard().Process(Fetched({begin, next_}, payloads)));
+    MILLRACE_ASSERT_OK(pipeline_.CommitAll());
+  };
+  epoch_of_keys(0, 100);
+  epoch_of_keys(0, 100);
+  EXPECT_EQ(Fold(INT64_MIN).rows_after, 100);
+  epoch_of_keys(0, 5);
+  epoch_of_keys(0, 6);
+  const auto before = Answer();
+  const auto small = Fold(INT64_MIN);
+  EXPECT_EQ(small.rows_before, 11);
+  EXPECT_EQ(small.rows_after, 6);
+  EXPECT_TRUE(Answer()->Equals(*before));
+  epoch_of_keys(0, 15);
+  epoch_of_keys(0, 15);
+  EXPECT_EQ(Fold(INT64_MIN).rows_after, 100) << "now it is worth it";
+  EXPECT_EQ(pipeline_.table(kSums).snapshot()->files.size(), 1u);
+  ExpectSoundBooks();
+}
+
+class HoppingUpkeepTest : public WindowUpkeepTest {
+ protected:
+  HoppingUpkeepTest()
+      : WindowUpkeepTest(ConfigOf("SELECT window_start, window_end, num, count(*) AS n FROM HOP(clean, ts, INTERVAL 1 "
+                                  "DAY, INTERVAL 3 DAY) GROUP BY ALL")) {}
+};
+
+TEST_F(HoppingUpkeepTest, PanesAreFoldedWhenTheyAreOverAndExpireWithTheirLastWindow) {
+  const std::int64_t day = kDay / kMinute;
+  const UnixMicros first = model::Window::Floor(kStart, kDay);
+  for (int i = 0; i < 3; ++i) Epoch({0, 1, 2});
+  Epoch({2 * day});
+  const auto before = Answer();
+  EXPECT_EQ(Fold(first + kDay).files_removed, 3);
+  EXPECT_TRUE(Answer()->Equals(*before));
+  const ExpiryIds ids{pipeline_.progress().ExpiredRowsId(), pipeline_.progress().ExpiredBeforeId()};
+  const auto expire = [&](UnixMicros cutoff) {
+    return ExpireWindows(pipeline_.table(kSums), definition(), cutoff, ids).ValueOrDie().rows;
+  };
+  EXPECT_EQ(expire(first + 3 * kDay - 1), 0);
+  EXPECT_EQ(expire(first + 3 * kDay), 9);
   ExpectSoundBooks();
 }
 

@@ -34,6 +34,11 @@ constexpr std::chrono::microseconds kRevokeFlush = 10s;
 constexpr std::size_t kIoThreadsMin = 4;
 constexpr std::size_t kIoThreadsMax = 16;
 
+bool Deduplicates(const Plan& plan) {
+  return std::any_of(plan.inputs.begin(), plan.inputs.end(),
+                     [](const auto& input) { return input.dedupe.has_value(); });
+}
+
 }  // namespace
 
 void Worker::ShardThread::Measure() {
@@ -44,7 +49,8 @@ Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consu
     : plan_(std::move(plan)),
       options_(options),
       budget_(MemoryBudget::Make(plan_->config.limits.memory)),
-      answer_budget_(MemoryBudget::Make(plan_->config.limits.memory)),
+      answer_budget_(MemoryBudget::Make(plan_->config.limits.memory / (Deduplicates(*plan_) ? 2 : 1))),
+      dedupe_budget_(MemoryBudget::Make(plan_->config.limits.memory / 2)),
       consumer_(std::move(consumer)),
       io_pool_(std::clamp(plan_->tables.size(), kIoThreadsMin, kIoThreadsMax)),
       seal_mutex_(control_.get_executor()),
@@ -63,6 +69,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   const auto partitions = worker->consumer_->Partitions(worker->plan_->topics(), kLogTimeout);
   if (!partitions.ok() && !MayPass(partitions.status())) return partitions.status();
   if (partitions.ok()) RETURN_NOT_OK(CheckStartPartitions(source, *partitions));
+  RETURN_NOT_OK(worker->LoadLookups());
   ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (std::size_t t = 0; t < opened.size(); ++t) {
@@ -82,7 +89,9 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
     auto thread = std::make_unique<ShardThread>();
     ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, stores,
                                                 {.budget = worker->budget_,
-                                                 .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards)}));
+                                                 .dedupe_budget = worker->dedupe_budget_,
+                                                 .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards),
+                                                 .lookups = worker->lookups_}));
     thread->open_rows = std::make_unique<std::atomic<std::int64_t>[]>(worker->plan_->tables.size());
     worker->shards_.push_back(std::move(thread));
   }
@@ -163,6 +172,7 @@ void Worker::StartStopping() {
   if (stopping_) return;
   stop_deadline_ns_ = (steady_clock::now() + plan_->config.shutdown_timeout).time_since_epoch().count();
   stopping_ = true;
+  if (lookups_ != nullptr) lookups_->Interrupt();
   tasks_.Spawn("interrupting the stores at the deadline", InterruptStoresAtDeadline());
   wake_.cancel();
   for (auto& table : tables_) table->timer.cancel();
@@ -213,6 +223,9 @@ asio::awaitable<void> Worker::Control() {
   } else if (!stopping_) {
     for (int t = 0; t < plan_->num_data_tables(); ++t) {
       tasks_.Spawn("cutting " + tables_[t]->status.name, CutRegularly(t));
+    }
+    for (std::size_t i = 0; i < plan_->lookups.size(); ++i) {
+      tasks_.Spawn("lookup " + plan_->lookups[i].name, RefreshRegularly(static_cast<int>(i)));
     }
     tasks_.Spawn("rates", Tick());
     const Status done = co_await Intake();
@@ -321,7 +334,10 @@ void Worker::Backpressure() {
   backlog_memory_.Set(backlog);
   const std::int64_t used_by_answers = answer_budget_->used();
   status_.memory_used = budget_->used() + used_by_answers;
-  const Pressure pressure = PressureOf(budget_->used(), budget_->limit() - used_by_answers, is_behind);
+  // What dedupe remembers stays, whatever is committed: the rest has the rest.
+  const std::int64_t remembered = dedupe_budget_->used();
+  const Pressure pressure =
+      PressureOf(budget_->used() - remembered, budget_->limit() - remembered - used_by_answers, is_behind);
   if (pressure.cut) {
     for (int t = 0; t < plan_->num_data_tables(); ++t) RequestCut(t);
   }
@@ -371,7 +387,10 @@ asio::awaitable<Status> Worker::HandleFailure(eventlog::Failed failed) {
   }
   const auto owned = failed.source ? owned_.find(*failed.source) : owned_.end();
   if (kind != ErrorKind::kCorrupt || owned == owned_.end()) co_return failed.status;
-  if (plan_->config.source.on_retention_gap == config::OnRetentionGap::kStop) co_return failed.status;
+  // Nothing is lost yet of what is read for dedupe alone.
+  const bool may_be_gone = plan_->config.source.on_retention_gap == config::OnRetentionGap::kRecord ||
+                           owned->second.next < owned->second.taken_from;
+  if (!may_be_gone) co_return failed.status;
   // Has retention overtaken us? Starting again records the gap. What is in memory cannot be read again: it goes first.
   const auto next = owned->second.next;
   const auto ask = [this, source = *failed.source] { return consumer_->Bounds({source}, kLogTimeout); };
@@ -436,6 +455,7 @@ asio::awaitable<Status> Worker::StartAssigned(std::vector<model::TopicPartition>
 asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartition> partitions) {
   const auto run = [this, &partitions] { return start_sequence_->Run(partitions); };
   CO_ASSIGN_OR_RETURN(auto started, co_await AskLog(run));
+  for (const auto& warning : started.warnings) Note(Transient("{}", warning));
   if (!assigned_once_) watermark_.Raise(started.watermark);
   assigned_once_ = true;
   for (auto& [source, partition] : started.partitions) {
@@ -445,6 +465,7 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     owned.shard = static_cast<int>((std::hash<std::string>()(source.topic) + source.partition) % shards_.size());
     owned.generation = start.generation;
     owned.next = partition.next;
+    owned.taken_from = partition.taken_from;
     owned.reached_end = false;
     owned.paused = false;
     if (!owned.target) owned.target = partition.end;

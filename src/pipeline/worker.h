@@ -68,10 +68,19 @@ struct WorkerStatus {
     double commit_seconds_sum = 0;
     std::int64_t fenced = 0;
   };
+  struct Lookup {
+    std::string name;
+    std::string version;
+    std::int64_t rows = 0;
+    std::int64_t bytes = 0;  ///< With its index.
+    double age_seconds = 0;  ///< Since its source was last read.
+    std::string error;       ///< Of the last reading; empty: it worked.
+  };
   std::string state;  ///< starting | running | recovering | draining | stopped | failed
   double uptime_seconds = 0;
   std::vector<Partition> partitions;
   std::vector<Table> tables;
+  std::vector<Lookup> lookups;
   std::optional<UnixMicros> watermark;
   std::optional<std::int64_t> freshness_us;  ///< The slowest partition's, see PartitionProgress.
   double records_per_second = 0;
@@ -80,6 +89,7 @@ struct WorkerStatus {
   std::int64_t bytes = 0;
   std::map<std::string, std::int64_t> dead_letters;  ///< By reason, durable ones.
   std::int64_t filtered = 0;
+  std::map<std::string, std::int64_t> deduplicated;  ///< By topic, committed by this process.
   std::int64_t tombstones = 0;
   std::int64_t memory_used = 0;
   std::vector<std::string> errors;  ///< The newest last, at most 10.
@@ -95,7 +105,8 @@ class Worker {
     bool handle_signals = true;
   };
 
-  /// Asks the log for the topics, then opens or creates every table, see OpenTables(). Errors name the topic or table.
+  /// Asks the log for the topics, reads all lookups, then opens or creates every table, see OpenTables(). Errors name
+  /// the topic, lookup or table.
   static Result<std::unique_ptr<Worker>> Make(std::shared_ptr<const Plan> plan,
                                               std::unique_ptr<eventlog::Consumer> consumer,
                                               std::shared_ptr<objectstore::ObjectStore> lake, Options options);
@@ -167,6 +178,7 @@ class Worker {
     int shard = 0;
     std::int64_t generation = 0;
     model::Offset next = 0;               // After what was handed to the shard.
+    model::Offset taken_from = 0;         // What is before it is read for dedupe alone.
     std::optional<model::Offset> target;  // until_end
     std::optional<model::Offset> known_end;
     bool reached_end = false;
@@ -223,6 +235,10 @@ class Worker {
   void NoteCommitted(TableState& state, const EpochCommitted& committed, double seconds);
   void ReportProgress();
 
+  // worker_lookups.cc: lookups that are read again.
+  Status LoadLookups();
+  asio::awaitable<void> RefreshRegularly(int lookup);
+
   // worker_status.cc: what others see.
   WorkerStatus BuildStatus();
   void PublishProgress();
@@ -230,11 +246,13 @@ class Worker {
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
-  const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion.
-  const std::shared_ptr<MemoryBudget> answer_budget_;  // Both have all of limits.memory for their limit.
+  const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion: all of limits.memory.
+  const std::shared_ptr<MemoryBudget> answer_budget_;  // All of it too; with dedupe half.
+  const std::shared_ptr<MemoryBudget> dedupe_budget_;  // Half of it; drawn from budget_ too.
 
   asio::io_context control_{1};
   std::unique_ptr<eventlog::Consumer> consumer_;  // Control thread, or the log pool while log_busy_.
+  std::shared_ptr<lookup::LookupSet> lookups_;    // nullptr: the plan has none.
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
   std::optional<StartSequence> start_sequence_;      // Of consumer_ and tables_. On the log pool.

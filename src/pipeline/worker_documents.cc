@@ -91,8 +91,8 @@ json::value AggregatesDocument(const Plan& plan) {
       measures.push_back(json::object{{"name", measure.name}, {"type", measure.duckdb_type}});
     }
     aggregates.push_back(json::object{{"name", definition.name},
-                                      {"window", DurationText(std::chrono::microseconds(definition.window.size_us))},
-                                      {"window_us", definition.window.size_us},
+                                      {"window", definition.window.ToText()},
+                                      {"window_us", definition.window.UsualSizeUs()},
                                       {"keys", std::move(keys)},
                                       {"measures", std::move(measures)},
                                       {"sql", definition.sql}});
@@ -125,6 +125,17 @@ json::value PipelineDocument(const WorkerView& view) {
   for (const auto& table : plan.tables) {
     if (table.kind == config::TableKind::kAggregate) aggregates.push_back(json::value(table.name));
   }
+  std::int64_t deduplicated = 0;
+  for (const auto& [topic, count] : status.deduplicated) deduplicated += count;
+  json::array lookups;
+  for (const auto& lookup : status.lookups) {
+    lookups.push_back(json::object{{"name", lookup.name},
+                                   {"version", lookup.version},
+                                   {"rows", lookup.rows},
+                                   {"bytes", lookup.bytes},
+                                   {"age_seconds", lookup.age_seconds},
+                                   {"error", lookup.error.empty() ? json::value(nullptr) : json::value(lookup.error)}});
+  }
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
   const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
@@ -143,10 +154,12 @@ json::value PipelineDocument(const WorkerView& view) {
                                               {"bytes", status.bytes},
                                               {"dead_letters", dead_letters},
                                               {"filtered", status.filtered},
+                                              {"deduplicated", deduplicated},
                                               {"tombstones", status.tombstones}}},
                       {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
                       {"tables", std::move(tables)},
                       {"aggregates", std::move(aggregates)},
+                      {"lookups", std::move(lookups)},
                       {"errors", json::value_from(status.errors)}};
 }
 

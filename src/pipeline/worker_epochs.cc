@@ -256,6 +256,9 @@ asio::awaitable<void> Worker::Cut(int table) {
   }
   for (const auto& [source, part] : epoch.partitions) {
     if (table == 0) status_.tombstones += part.ledger.tombstones;
+    if (table == 0 && plan_->inputs[plan_->InputOf(source.topic)].dedupe) {
+      status_.deduplicated[source.topic] += part.ledger.deduplicated;
+    }
     status_.filtered += part.ledger.filtered;
   }
   ReportProgress();

@@ -9,6 +9,7 @@ namespace {
 
 using Samples = std::vector<SampledFamily::Sample>;
 using Kind = SampledFamily::Kind;
+using Lookup = WorkerStatus::Lookup;
 using Table = WorkerStatus::Table;
 
 double Number(std::int64_t value) { return static_cast<double>(value); }
@@ -38,11 +39,24 @@ Samples DeadLetters(const WorkerView& view) {
   return samples;
 }
 
+Samples Deduplicated(const WorkerView& view) {
+  Samples samples;
+  for (const auto& [topic, count] : view.status.deduplicated) samples.push_back({{{"topic", topic}}, Number(count)});
+  return samples;
+}
+
 Samples CommitDurations(const WorkerView& view) {
   Samples samples;
   for (const auto& table : view.status.tables) {
     samples.push_back({{{"table", table.name}}, table.commit_seconds_sum, static_cast<std::uint64_t>(table.commits)});
   }
+  return samples;
+}
+
+template <typename Value>
+Samples ByLookup(const WorkerView& view, Value value) {
+  Samples samples;
+  for (const auto& lookup : view.status.lookups) samples.push_back({{{"lookup", lookup.name}}, value(lookup)});
   return samples;
 }
 
@@ -85,6 +99,8 @@ constexpr Family kFamilies[] = {
      [](const WorkerView& view) { return SecondsIfKnown(view.status.freshness_us); }},
     {"millrace_dead_letters_total", Kind::kCounter, "Records that became dead letters, durable in their table.",
      DeadLetters},
+    {"millrace_deduplicated_total", Kind::kCounter, "Records left out, committed so, that repeat an earlier one.",
+     Deduplicated},
     {"millrace_commit_duration_seconds", Kind::kSummary, "Time from a cut to its commit.", CommitDurations},
     {"millrace_rows_committed_total", Kind::kCounter, "Records whose rows this process has committed.",
      [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.rows_committed); }); }},
@@ -96,6 +112,10 @@ constexpr Family kFamilies[] = {
      [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.files_committed); }); }},
     {"millrace_file_bytes_committed_total", Kind::kCounter, "Bytes of these files.",
      [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.bytes_committed); }); }},
+    {"millrace_lookup_rows", Kind::kGauge, "Rows of a lookup, as it was read last.",
+     [](const WorkerView& view) { return ByLookup(view, [](const Lookup& l) { return Number(l.rows); }); }},
+    {"millrace_lookup_age_seconds", Kind::kGauge, "Since a lookup's source was last read; it grows while that fails.",
+     [](const WorkerView& view) { return ByLookup(view, [](const Lookup& l) { return l.age_seconds; }); }},
     {"millrace_memory_bytes", Kind::kGauge, "Buffers, open epochs and answers, against limits.memory.",
      [](const WorkerView& view) -> Samples {
        return {{{}, Number(view.status.memory_used)}};

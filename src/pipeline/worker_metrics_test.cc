@@ -37,10 +37,15 @@ TEST(WorkerMetrics, AreReadOffTheView) {
   view.status.partitions[0].end = 25;
   view.status.watermark = 1'500'000;
   view.status.dead_letters = {{"bad_json", 2}};
+  view.status.deduplicated = {{"events", 3}};
+  view.status.lookups.push_back({.name = "devices", .rows = 12, .age_seconds = 2.5});
   text = Metrics().Render(WorkerMetrics(view));
   EXPECT_THAT(text, HasSubstr("millrace_lag_records{partition=\"2\",topic=\"events\"} 15\n"));
   EXPECT_THAT(text, HasSubstr("millrace_watermark_timestamp_seconds 1.5\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_lookup_rows{lookup=\"devices\"} 12\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_lookup_age_seconds{lookup=\"devices\"} 2.5\n"));
   EXPECT_THAT(text, HasSubstr("millrace_dead_letters_total{reason=\"bad_json\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_deduplicated_total{topic=\"events\"} 3\n"));
 }
 
 TEST(WorkerMetrics, EachFamilyHasANameOfItsOwnAndAHelp) {

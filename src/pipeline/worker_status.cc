@@ -77,6 +77,16 @@ WorkerStatus Worker::BuildStatus() {
     for (const auto& thread : shards_) entry.hot_rows += thread->open_rows[t];
     status.tables.push_back(std::move(entry));
   }
+  if (lookups_ != nullptr) {
+    for (auto& state : lookups_->states()) {
+      status.lookups.push_back({.name = std::move(state.name),
+                                .version = std::move(state.version),
+                                .rows = state.rows,
+                                .bytes = state.bytes,
+                                .age_seconds = std::chrono::duration<double>(steady_clock::now() - state.read).count(),
+                                .error = std::move(state.error)});
+    }
+  }
   return status;
 }
 

@@ -1,19 +1,23 @@
 #include "process/aggregate_plan.h"
 
-#include <arrow/scalar.h>
 #include <arrow/table.h>
 
 #include <algorithm>
 #include <cctype>
 #include <map>
+#include <numeric>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "aggregate/column_view.h"
 #include "aggregate/function.h"
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
+#include "model/event_batch.h"
+#include "process/aggregate_call.h"
 #include "process/select_statement.h"
+#include "process/window_clause.h"
 #include "sql/error_place.h"
 #include "sql/sql_session.h"
 
@@ -23,85 +27,9 @@ namespace {
 
 using aggregate::IsKeyType;
 
-constexpr std::int64_t kMicrosPerDay = std::int64_t{24} * 3600 * 1000 * 1000;
-
-// An aggregate function of the user's, and what it is made of.
-struct AggregateCall {
-  ParseTree call;
-  const aggregate::Function* function = nullptr;
-  std::vector<ParseTree> arguments;
-  ParseTree filter;  // Null tree: none.
-  aggregate::Call typed;
-  std::vector<aggregate::CallState> states;
-
-  // The measure that is nothing but this call has one state, which takes its name.
-  bool is_one_column() const { return states.size() == 1 && states.front().columns.size() == 1; }
-};
-
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
 
 bool IsNull(const ParseTree& tree) { return tree.kind == ParseTree::Kind::kNull; }
-
-// FROM TUMBLE(relation, time_column, INTERVAL ...), looked at but not yet understood.
-struct Tumble {
-  std::string relation;
-  ParseTree time;
-  ParseTree interval;
-  std::string alias;  // Empty: none.
-};
-
-Result<Tumble> ParseTumble(const SelectStatement& statement) {
-  const ParseTree& from = statement.from();
-  const ParseTree& function = from["function"];
-  if (from.type() != "TABLE_FUNCTION" || AsciiLower(function["function_name"].text) != "tumble" ||
-      !from["column_name_alias"].empty()) {
-    return statement.RefuseAt(from, "FROM must be TUMBLE(relation, time_column, INTERVAL ...)");
-  }
-  const auto& children = function["children"].items;
-  if (children.size() != 3) {
-    return statement.RefuseAt(
-        from, fmt::format("TUMBLE takes a relation, a time column and an INTERVAL, not {} things", children.size()));
-  }
-  for (int i = 0; i < 2; ++i) {
-    if (!children[i].is_column() || children[i]["column_names"].items.size() != 1) {
-      return statement.RefuseAt(children[i], i == 0 ? "the first argument of TUMBLE must be the name of a relation"
-                                                    : "the second argument of TUMBLE must be the name of a column");
-    }
-  }
-  return Tumble{children[0]["column_names"].items[0].text, children[1], children[2], from.alias()};
-}
-
-// The statement with TUMBLE(...) overwritten by the relation's name and spaces: DuckDB can bind it, and the places in
-// its messages are places in the user's text.
-Result<std::string> WithoutTumble(const SelectStatement& statement, const std::string& relation) {
-  std::string sql = statement.sql();
-  const std::size_t begin = std::stoull(statement.from()["query_location"].text);
-  std::size_t end = begin;
-  int depth = 0;
-  for (; end < sql.size(); ++end) {
-    const char c = sql[end];
-    if (c == '\'' || c == '"') {
-      end = sql.find(c, end + 1);  // A doubled quote opens the next literal at once.
-      if (end == std::string::npos) break;
-    } else if (c == '-' && sql.compare(end, 2, "--") == 0) {
-      end = sql.find('\n', end);
-      if (end == std::string::npos) break;
-    } else if (c == '/' && sql.compare(end, 2, "/*") == 0) {
-      end = sql.find("*/", end + 2);
-      if (end == std::string::npos) break;
-      ++end;
-    } else if (c == '(') {
-      ++depth;
-    } else if (c == ')' && --depth == 0) {
-      break;
-    }
-  }
-  if (end >= sql.size()) return Internal("{}: no end of TUMBLE(...) found", statement.what());
-  const std::string name = sql::QuoteIdentifier(relation);
-  const std::size_t length = end + 1 - begin;
-  if (name.size() > length) return statement.RefuseAt(statement.from(), "the relation's name has too many quotes");
-  return sql.replace(begin, length, name + std::string(length - name.size(), ' '));
-}
 
 // Letters, digits and underscores: a column name that every reader of the table takes.
 std::string Sanitized(std::string_view name) {
@@ -126,11 +54,13 @@ class Planner {
     definition.name = name_;
     definition.sql = sql_;
     plan_.input_schema = input_schema_;
-    ASSIGN_OR_RETURN(const auto tumble, ParseTumble(statement_));
-    definition.input = tumble.relation;
-    statement_.SetScope(input_schema_, {tumble.alias.empty() ? tumble.relation : tumble.alias});
-    RETURN_NOT_OK(PlanWindow(tumble));
-    RETURN_NOT_OK(Bind(tumble));
+    ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement_));
+    definition.input = clause.relation;
+    statement_.SetScope(input_schema_, {clause.alias.empty() ? clause.relation : clause.alias});
+    RETURN_NOT_OK(CheckReserved());
+    ASSIGN_OR_RETURN(definition.window, PlanWindow(session_, statement_, clause));
+    if (definition.window.has_windows()) RETURN_NOT_OK(PlanTime(clause));
+    RETURN_NOT_OK(Bind(clause));
     RETURN_NOT_OK(PlanWhere());
     RETURN_NOT_OK(Classify());
     RETURN_NOT_OK(PlanKeys());
@@ -152,84 +82,71 @@ class Planner {
     std::vector<ParseTree> calls;
   };
 
-  Status PlanWindow(const Tumble& tumble) {
-    auto& definition = plan_.definition;
+  Status CheckReserved() const {
     for (const char* reserved : {model::kWindowStart, model::kWindowEnd, model::kPartialRows}) {
       if (statement_.ColumnNamed(reserved) >= 0) {
         return statement_.RefuseAt(statement_.from(),
                                    fmt::format("the input has a column {}, which is the window's", reserved));
       }
     }
-    const int time = statement_.ColumnOf(tumble.time);
-    if (time < 0) {
-      const std::string& name = tumble.time["column_names"].items[0].text;
-      return statement_.RefuseAt(tumble.time, fmt::format("the input has no column {}{}", name,
-                                                          DidYouMean(name, input_schema_->field_names())));
-    }
-    const auto& field = input_schema_->field(time);
-    if (!field->type()->Equals(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))) {
-      return statement_.RefuseAt(tumble.time, NoTimeOf(*field));
-    }
-    definition.time_column = field->name();
-    plan_.inputs.push_back({sql::QuoteIdentifier(field->name()), time, field->type()});
-
-    RETURN_NOT_OK(statement_.CheckRowWise(tumble.interval));
-    ASSIGN_OR_RETURN(const auto interval, statement_.ToSql(tumble.interval));
-    const auto evaluated =
-        session_.Query(fmt::format("SELECT typeof(i) = 'INTERVAL', datepart('year', i) * 12 + datepart('month', i), "
-                                   "CAST(epoch_us(i) AS BIGINT) FROM (SELECT {} AS i)",
-                                   interval));
-    const std::string fixed = "the window size must be a constant INTERVAL";
-    if (!evaluated.ok()) return statement_.RefuseAt(tumble.interval, fixed);
-    std::vector<std::shared_ptr<arrow::Scalar>> cells;
-    for (const auto& column : (*evaluated)->columns()) {
-      ASSIGN_OR_RETURN(auto cell, column->GetScalar(0));
-      if (!cell->is_valid) return statement_.RefuseAt(tumble.interval, fixed);
-      cells.push_back(std::move(cell));
-    }
-    if (cells[0]->ToString() != "true") return statement_.RefuseAt(tumble.interval, fixed);
-    if (cells[1]->ToString() != "0") {
-      return statement_.RefuseAt(tumble.interval,
-                                 "months differ in length: the window size must be fixed, at most in days");
-    }
-    const std::int64_t size_us = std::stoll(cells[2]->ToString());
-    if (size_us <= 0) {
-      return statement_.RefuseAt(tumble.interval, "the window size must be more than zero");
-    }
-    if (size_us > 366 * kMicrosPerDay) {
-      return statement_.RefuseAt(tumble.interval, "the window size must be at most 366 days");
-    }
-    definition.window = model::Window::Tumbling(size_us);
     return Status::OK();
   }
 
-  // What to do with a column that is no time for TUMBLE.
-  static std::string NoTimeOf(const arrow::Field& field) {
-    const std::string& name = field.name();
-    const std::string needs = "TUMBLE needs a TIMESTAMP WITH TIME ZONE, and " + name;
-    if (field.type()->id() == arrow::Type::TIMESTAMP) {
-      return fmt::format("{} is a TIMESTAMP without one: write AT TIME ZONE 'UTC' behind it in the transform", needs);
+  // The first of the inputs: the time that puts a row into its window.
+  Status PlanTime(const WindowClause& clause) {
+    const ParseTree time = statement_.Resolve(clause.time, {});
+    const int column = statement_.ColumnOf(time);
+    if (time.is_column() && column < 0) {
+      const std::string& name = time["column_names"].items.back().text;
+      return statement_.RefuseAt(clause.time, fmt::format("the input has no column {}{}", name,
+                                                          DidYouMean(name, input_schema_->field_names())));
     }
-    if (arrow::is_numeric(field.type()->id())) {
+    RETURN_NOT_OK(statement_.CheckRowWise(time));
+    RETURN_NOT_OK(session_.Register(kInput, input_schema_, {}));
+    // A column under its own name, whatever the case in which it is written: tables that exist have it so.
+    const std::string name = column < 0 ? "" : input_schema_->field(column)->name();
+    AggregatePlan::Input input{.sql = sql::QuoteIdentifier(name), .column = column, .type = nullptr};
+    if (column < 0) {
+      ASSIGN_OR_RETURN(input.sql, statement_.ToSql(time));
+    }
+    ASSIGN_OR_RETURN(input.type, calls_.ArrowTypeOf(time, clause.time));
+    if (!input.type->Equals(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))) {
+      return statement_.RefuseAt(clause.time, NoTimeOf(clause.function, name, *input.type));
+    }
+    plan_.inputs.push_back(std::move(input));
+    return Status::OK();
+  }
+
+  // What to do with what is no time for a window. `column`: its name, empty for an expression.
+  static std::string NoTimeOf(const std::string& function, const std::string& column, const arrow::DataType& type) {
+    const std::string needs = fmt::format("{} needs a TIMESTAMP WITH TIME ZONE, and {}", function,
+                                          column.empty() ? "this expression" : column);
+    if (type.id() == arrow::Type::TIMESTAMP) {
+      return fmt::format("{} is a TIMESTAMP without one: write AT TIME ZONE 'UTC' behind it", needs);
+    }
+    if (column.empty()) return fmt::format("{} is {}", needs, type.ToString());
+    if (arrow::is_numeric(type.id())) {
       return fmt::format(
           "{} is a number: declare it as timestamp_s, timestamp_ms, timestamp_us or timestamp_ns in "
-          "decode.columns, or write to_timestamp(seconds) AS {} in a transform",
-          needs, name);
+          "decode.columns, or write to_timestamp(seconds)",
+          needs);
     }
-    return fmt::format("{} is {}: declare it as timestamp in decode.columns", needs, field.type()->ToString());
+    return fmt::format("{} is {}: declare it as timestamp in decode.columns", needs, type.ToString());
   }
 
   // DuckDB binds the user's own text over an empty relation: its messages, its types.
-  Status Bind(const Tumble& tumble) {
-    const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  Status Bind(const WindowClause& clause) {
     auto fields = input_schema_->fields();
-    fields.push_back(arrow::field(model::kWindowStart, utc));
-    fields.push_back(arrow::field(model::kWindowEnd, utc));
+    if (plan_.definition.window.has_windows()) {
+      const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+      fields.push_back(arrow::field(model::kWindowStart, utc));
+      fields.push_back(arrow::field(model::kWindowEnd, utc));
+    }
     for (const auto& item : statement_.node()["select_list"].items) {
       if (item.node_class() == "STAR") return statement_.RefuseAt(item, "name the columns: * cannot be aggregated");
     }
-    RETURN_NOT_OK(session_.Register(tumble.relation, arrow::schema(std::move(fields)), {}));
-    ASSIGN_OR_RETURN(const auto bound, WithoutTumble(statement_, tumble.relation));
+    RETURN_NOT_OK(session_.Register(clause.relation, arrow::schema(std::move(fields)), {}));
+    ASSIGN_OR_RETURN(const auto bound, WithoutWindow(statement_, clause));
     auto described = session_.Describe(bound);
     if (!described.ok()) {
       std::string message = described.status().message();
@@ -276,7 +193,7 @@ class Planner {
       item.original = &list[i];
       item.duckdb_type = described_[i].duckdb_type;
       item.name = described_[i].name;
-      item.expression = statement_.Resolve(list[i], aliases_);
+      ASSIGN_OR_RETURN(item.expression, statement_.WithoutAggregateMacros(statement_.Resolve(list[i], aliases_)));
       RETURN_NOT_OK(statement_.CheckRowWise(item.expression, &item.calls));
       if (!list[i].alias().empty()) aliases_.try_emplace(AsciiLower(list[i].alias()), item.expression);
       if (IsWindowColumn(item.expression)) {
@@ -310,11 +227,6 @@ class Planner {
     return Status::OK();
   }
 
-  static bool IsConstant(const ParseTree& tree) {
-    if (tree.is_column()) return false;
-    return std::all_of(tree.items.begin(), tree.items.end(), [](const ParseTree& item) { return IsConstant(item); });
-  }
-
   Status AddKey(const std::string& name, const ParseTree& expression, const ParseTree& place) {
     if (name.find_first_of(" ,;{}()\n\t=\"'") != std::string::npos) {
       return statement_.RefuseAt(place, fmt::format("key {} needs a name: write AS and one after it", name));
@@ -329,7 +241,7 @@ class Planner {
     if (!IsKeyType(*value_type)) {
       return statement_.NotYetAt(place, fmt::format("key {} of type {}", name, value_type->ToString()));
     }
-    if (input != 1 + static_cast<int>(plan_.definition.keys.size())) {
+    if (input != static_cast<int>(plan_.first_key() + plan_.definition.keys.size())) {
       return statement_.RefuseAt(place, fmt::format("key {} is already grouped by under another name", name));
     }
     plan_.definition.keys.push_back({name, value_type});
@@ -338,24 +250,27 @@ class Planner {
     return Status::OK();
   }
 
-  static std::shared_ptr<arrow::DataType> ValueType(const std::shared_ptr<arrow::DataType>& type) {
-    if (type->id() != arrow::Type::DICTIONARY) return type;
-    return static_cast<const arrow::DictionaryType&>(*type).value_type();
-  }
-
-  // GROUP BY ALL, or a list that holds window_start; DuckDB has checked already that it covers the SELECT.
+  // GROUP BY ALL, or a list that holds window_start if there are windows; DuckDB has checked already that it covers the
+  // SELECT.
   Status CheckGroupBy() {
     const ParseTree& node = statement_.node();
+    const bool has_windows = plan_.definition.window.has_windows();
     const bool window_selected = std::any_of(items_.begin(), items_.end(), [](const Item& item) {
       return item.kind == ItemKind::kWindow && item.name == model::kWindowStart;
     });
     const std::string needed = "an aggregate is per window: GROUP BY must hold window_start";
     if (node["aggregate_handling"].text == "FORCE_AGGREGATES") {
-      if (!window_selected) return statement_.RefuseAt(statement_.from(), needed);
+      if (has_windows && !window_selected) return statement_.RefuseAt(statement_.from(), needed);
       return Status::OK();
     }
     if (node["group_sets"].items.size() > 1) {
       return statement_.RefuseAt(statement_.from(), "GROUPING SETS, ROLLUP and CUBE are not supported");
+    }
+    const bool aggregates =
+        !node["group_expressions"].empty() ||
+        std::any_of(items_.begin(), items_.end(), [](const Item& item) { return !item.calls.empty(); });
+    if (!has_windows && !aggregates) {
+      return statement_.RefuseAt(statement_.from(), "an aggregate needs GROUP BY or an aggregate function");
     }
     bool window_grouped = false;
     for (const auto& group : node["group_expressions"].items) {
@@ -387,7 +302,7 @@ class Planner {
       }
       hidden_keys_.push_back({input_schema_->field(column)->name(), expression, group});
     }
-    if (!window_grouped) return statement_.RefuseAt(statement_.from(), needed);
+    if (has_windows && !window_grouped) return statement_.RefuseAt(statement_.from(), needed);
     return Status::OK();
   }
 
@@ -399,65 +314,11 @@ class Planner {
     AggregatePlan::Input input;
     ASSIGN_OR_RETURN(input.sql, statement_.ToSql(expression));
     input.column = statement_.ColumnOf(expression);
-    ASSIGN_OR_RETURN(input.type, ArrowTypeOf(expression, place));
+    ASSIGN_OR_RETURN(input.type, calls_.ArrowTypeOf(expression, place));
     const int index = static_cast<int>(plan_.inputs.size());
     plan_.inputs.push_back(std::move(input));
     inputs_by_canonical_[canonical] = index;
     return index;
-  }
-
-  // As the batches have it.
-  Result<std::shared_ptr<arrow::DataType>> ArrowTypeOf(const ParseTree& expression, const ParseTree& place) const {
-    if (const int column = statement_.ColumnOf(expression); column >= 0) return input_schema_->field(column)->type();
-    ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
-    const auto table = session_.Query(fmt::format("SELECT ({}) FROM {}", sql, kInput));
-    if (!table.ok()) return statement_.RefuseAt(place, table.status().message());
-    return (*table)->schema()->field(0)->type();
-  }
-
-  Result<std::string> DuckDbTypeOf(const ParseTree& expression, const ParseTree& place) const {
-    ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(expression));
-    const auto described = session_.Describe(fmt::format("SELECT ({}) FROM {}", sql, kInput));
-    if (!described.ok()) return statement_.RefuseAt(place, described.status().message());
-    return described->at(0).duckdb_type;
-  }
-
-  Result<AggregateCall> Understand(const ParseTree& call) const {
-    AggregateCall understood;
-    understood.call = call;
-    const std::string name = AsciiLower(call["function_name"].text);
-    // DuckDB's parser makes count_star() of count(*).
-    understood.function = aggregate::FindFunction(name == "count_star" ? "count" : name);
-    if (understood.function == nullptr) {
-      return statement_.NotYetAt(call, fmt::format("aggregate function {}()", name));
-    }
-    const aggregate::Function& function = *understood.function;
-    understood.typed.function = function.name;
-    if (call["distinct"].text == "true") {
-      return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", function.name));
-    }
-    if (!call["order_bys"]["orders"].empty()) {
-      return statement_.RefuseAt(call, fmt::format("ORDER BY has no meaning in {}()", function.name));
-    }
-    understood.arguments = call["children"].items;
-    const std::size_t num_arguments = understood.arguments.size();
-    if (num_arguments < function.arguments_min || num_arguments > function.arguments_max) {
-      return statement_.NotYetAt(call, fmt::format("{}() of {} arguments", function.name, num_arguments));
-    }
-    if (NamesWindow(call)) return statement_.NotYetAt(call, "an expression over the window");
-    understood.filter = call["filter"];
-    for (const ParseTree& argument : understood.arguments) {
-      aggregate::Call::Argument typed;
-      ASSIGN_OR_RETURN(typed.duckdb_type, DuckDbTypeOf(argument, call));
-      ASSIGN_OR_RETURN(const auto type, ArrowTypeOf(argument, call));
-      typed.type = ValueType(type);
-      understood.typed.arguments.push_back(std::move(typed));
-    }
-    ASSIGN_OR_RETURN(understood.typed.result_type, DuckDbTypeOf(call, call));
-    auto states = function.states(understood.typed);
-    if (!states.ok()) return statement_.NotYetAt(call, states.status().message());
-    understood.states = std::move(states).ValueUnsafe();
-    return understood;
   }
 
   // The index of the accumulator, each (function, arguments, filter) once. Its columns are called `base`, or `base` and
@@ -465,13 +326,21 @@ class Planner {
   Result<std::size_t> AddAccumulator(const AggregateCall& call, const aggregate::CallState& state,
                                      const std::string& base, bool is_base) {
     AccumulatorPlan accumulator;
-    for (ParseTree argument : call.arguments) {
-      if (!state.cast.empty()) {
+    std::vector<std::size_t> taken = state.arguments;
+    if (taken.empty()) {
+      taken.resize(call.arguments.size());
+      std::iota(taken.begin(), taken.end(), 0);
+    }
+    for (const std::size_t which : taken) {
+      ParseTree argument = call.arguments[which];
+      if (!state.cast.empty() && call.typed.arguments[which].duckdb_type != state.cast) {
         ASSIGN_OR_RETURN(const auto sql, statement_.ToSql(argument));
         ASSIGN_OR_RETURN(argument, statement_.ParseExpression(fmt::format("CAST(({}) AS {})", sql, state.cast)));
       }
       ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(argument, call.call));
     }
+    if (state.by_event_order) RETURN_NOT_OK(AddEventOrder(call, accumulator));
+    accumulator.takes_nulls = state.takes_nulls;
     if (!IsNull(call.filter)) {
       ASSIGN_OR_RETURN(accumulator.filter, AddInput(call.filter, call.call));
       if (plan_.inputs[accumulator.filter].type->id() != arrow::Type::BOOL) {
@@ -499,6 +368,24 @@ class Planner {
     return plan_.accumulators.size() - 1;
   }
 
+  // The arguments of aggregate/event_order.h.
+  Status AddEventOrder(const AggregateCall& call, AccumulatorPlan& accumulator) {
+    // All time is one window: then the log's own time decides.
+    const bool has_time = plan_.definition.window.kind != model::Window::Kind::kNone;
+    if (has_time) accumulator.arguments.push_back(0);
+    const std::string_view after_time[] = {model::kTimestampColumn, model::kTopicColumn, model::kPartitionColumn,
+                                           model::kOffsetColumn};
+    for (const std::string_view name : std::span(after_time).subspan(has_time ? 1 : 0)) {
+      if (statement_.ColumnNamed(name) < 0) {
+        return statement_.RefuseAt(call.call, fmt::format("{}() needs the column {}, which says where an event is in "
+                                                          "the log",
+                                                          call.function->name, name));
+      }
+      ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(ColumnReference(std::string(name)), call.call));
+    }
+    return Status::OK();
+  }
+
   // States of measures that are one call come first, so that they get the plain names; then the rest.
   Status PlanCalls() {
     struct Measured {
@@ -509,7 +396,8 @@ class Planner {
     std::vector<Measured> all;
     for (const auto& item : items_) {
       for (const auto& call : item.calls) {
-        ASSIGN_OR_RETURN(auto understood, Understand(call));
+        if (NamesWindow(call)) return statement_.NotYetAt(call, "an expression over the window");
+        ASSIGN_OR_RETURN(auto understood, calls_.Understand(call));
         const bool alone = Canonical(call) == Canonical(item.expression) && understood.is_one_column();
         all.push_back({std::move(understood), &item.name, alone});
       }
@@ -521,12 +409,12 @@ class Planner {
     }
     const ParseTree& having = statement_.node()["having"];
     if (IsNull(having)) return Status::OK();
-    having_ = statement_.Resolve(having, aliases_);
+    ASSIGN_OR_RETURN(having_, statement_.WithoutAggregateMacros(statement_.Resolve(having, aliases_)));
     std::vector<ParseTree> calls;
     RETURN_NOT_OK(statement_.CheckRowWise(having_, &calls));
     if (NamesWindow(having_)) return statement_.NotYetAt(having, "the window in HAVING");
     for (const auto& call : calls) {
-      ASSIGN_OR_RETURN(const auto understood, Understand(call));
+      ASSIGN_OR_RETURN(const auto understood, calls_.Understand(call));
       RETURN_NOT_OK(AddCall(understood, "having", false));
     }
     return Status::OK();
@@ -594,7 +482,7 @@ class Planner {
   Status CheckAnswer() {
     const auto& definition = plan_.definition;
     RETURN_NOT_OK(session_.Register("merged", model::PartialSchema(definition), {}));
-    std::string sql = fmt::format("SELECT {}", model::kWindowStart);
+    std::string sql = fmt::format("SELECT {}", model::kPartialRows);
     for (const auto& measure : definition.measures) sql += ", " + measure.sql;
     sql += " FROM merged";
     if (!definition.having_sql.empty()) sql += " WHERE " + definition.having_sql;
@@ -621,6 +509,7 @@ class Planner {
   const std::string& sql_;
   const std::shared_ptr<arrow::Schema> input_schema_;
   SelectStatement statement_;
+  const CallReader calls_{session_, statement_, kInput};
   AggregatePlan plan_;
   std::vector<sql::ResultColumn> described_;
   std::vector<Item> items_;
@@ -647,8 +536,8 @@ Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string&
 
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
   ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
-  ASSIGN_OR_RETURN(const auto tumble, ParseTumble(statement));
-  return tumble.relation;
+  ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement));
+  return clause.relation;
 }
 
 }  // namespace millrace::process

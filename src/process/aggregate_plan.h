@@ -1,8 +1,9 @@
 /// From the SQL of an aggregate to its definition and to what must be computed per batch.
 ///
-/// `SELECT window_start, keys…, aggregates… FROM TUMBLE(relation, time_column, INTERVAL …) [WHERE …] GROUP BY … [HAVING
-/// …]` in DuckDB's dialect, parsed by DuckDB's own parser. Aggregates: those of aggregate/function.h, each with an
-/// optional FILTER (WHERE …); expressions over them and over keys are computed when partial rows are merged.
+/// `SELECT window_start, keys…, aggregates… FROM TUMBLE(relation, time, INTERVAL …) [WHERE …] GROUP BY … [HAVING …]` in
+/// DuckDB's dialect, parsed by DuckDB's own parser; FROM as window_clause.h has it. Aggregates: those of
+/// aggregate/function.h, each with an optional FILTER (WHERE …); expressions over them and over keys are computed when
+/// partial rows are merged.
 #pragma once
 
 #include <arrow/type.h>
@@ -19,8 +20,9 @@ namespace millrace::process {
 
 /// What goes into one accumulator, and which columns of partial rows it is.
 struct AccumulatorPlan {
-  std::vector<int> arguments;       ///< Indexes into AggregatePlan::inputs; empty for count(*).
-  int filter = -1;                  ///< Index into inputs of a boolean that must be true; -1: none.
+  std::vector<int> arguments;  ///< Indexes into AggregatePlan::inputs; empty for count(*).
+  bool takes_nulls = false;    ///< Of rows with a NULL argument, those where it is the first are taken all the same.
+  int filter = -1;             ///< Index into inputs of a boolean that must be true; -1: none.
   std::vector<std::size_t> states;  ///< Indexes into the definition's states, one after the other.
 };
 
@@ -28,7 +30,8 @@ struct AggregatePlan {
   model::AggregateDefinition definition;
   std::shared_ptr<arrow::Schema> input_schema;  ///< Of the batches that it takes.
 
-  /// What is needed per row: time first, then the keys, then arguments and filters, each once.
+  /// What is needed per row: the time first, unless there are no windows, then the keys, then arguments and filters,
+  /// each once.
   /// `column` >= 0: that column of the input batch as it is. -1: `sql` must be evaluated.
   struct Input {
     std::string sql;
@@ -39,6 +42,8 @@ struct AggregatePlan {
   std::vector<AccumulatorPlan> accumulators;  ///< In the order of their states.
   std::string where_sql;                      ///< Empty: none.
   bool needs_sql() const;                     ///< Some input is not a plain column, or there is a WHERE.
+  /// Index of the definition's first key among the inputs; the others follow.
+  std::size_t first_key() const { return definition.window.has_windows() ? 1 : 0; }
 };
 
 /// kInvalidInput names the aggregate and the place (line and column in its SQL) of what is wrong or not supported.
@@ -46,7 +51,7 @@ struct AggregatePlan {
 Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string& name, const std::string& sql,
                                     const std::shared_ptr<arrow::Schema>& input_schema);
 
-/// The relation inside TUMBLE(…).
+/// The relation of FROM.
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql);
 
 }  // namespace millrace::process

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "process/session_testing_internal.h"
+#include "sql/time_zone_rules.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::process {
@@ -46,7 +47,6 @@ TEST(AggregatePlan, TheExampleOfTheConfiguration) {
   EXPECT_EQ(definition.name, "a");
   EXPECT_EQ(definition.sql, sql);
   EXPECT_EQ(definition.input, "clean");
-  EXPECT_EQ(definition.time_column, "ts");
   EXPECT_EQ(definition.window, model::Window::Tumbling(60'000'000));
   EXPECT_THAT(KeyNames(plan), ElementsAre("country", "page"));
   EXPECT_THAT(StateNames(plan), ElementsAre("views", "revenue", "slowest"));
@@ -148,7 +148,9 @@ TEST(AggregatePlan, InputOfIsTheRelationInTumble) {
       const auto input,
       AggregateInputOf(Session(), "a", "SELECT window_start FROM TUMBLE(clean, ts, INTERVAL 1 DAY) GROUP BY ALL"));
   EXPECT_EQ(input, "clean");
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, AggregateInputOf(Session(), "a", "SELECT 1 FROM clean"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plain, AggregateInputOf(Session(), "a", "SELECT count(*) FROM other"));
+  EXPECT_EQ(plain, "other");
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, AggregateInputOf(Session(), "a", "SELECT 1 FROM (SELECT 1)"));
 }
 
 TEST(AggregatePlan, CommentsAndQuotesInsideTumbleAreSkipped) {
@@ -156,6 +158,53 @@ TEST(AggregatePlan, CommentsAndQuotesInsideTumbleAreSkipped) {
                                 Plan("SELECT window_start, count(*) AS c FROM\n TUMBLE(\"clean\", /* ) */ ts, -- )\n"
                                      " INTERVAL '1 minute') GROUP BY ALL"));
   EXPECT_EQ(plan.definition.window, model::Window::Tumbling(60'000'000));
+}
+
+TEST(AggregatePlan, WindowsOfEachKind) {
+  struct Case {
+    const char* from;
+    model::Window want;
+  };
+  constexpr std::int64_t kSecond = 1'000'000;
+  const auto berlin = [] { return sql::LoadTimeZone(Session(), "Europe/Berlin").ValueOrDie(); }();
+  for (const Case& c :
+       {Case{"TUMBLE(clean, ts, INTERVAL 1 DAY)", model::Window::Tumbling(86'400 * kSecond)},
+        Case{"tumble(clean, clean.ts + INTERVAL 1 HOUR, INTERVAL 1 DAY)", model::Window::Tumbling(86'400 * kSecond)},
+        Case{"TUMBLE(clean, ts, INTERVAL 1 DAY, 'Europe/Berlin')", model::Window::CalendarDays(1, berlin)},
+        Case{"TUMBLE(clean, ts, INTERVAL 2 WEEKS, 'europe/' || 'berlin')", model::Window::CalendarDays(14, berlin)},
+        Case{"TUMBLE(clean, ts, INTERVAL 1 MONTH)", model::Window::CalendarMonths(1, TimeZone::Utc())},
+        Case{"TUMBLE(clean, ts, INTERVAL '1 quarter', 'Europe/Berlin')", model::Window::CalendarMonths(3, berlin)},
+        Case{"TUMBLE(clean, ts, INTERVAL 1 YEAR, 'Europe/Berlin')", model::Window::CalendarMonths(12, berlin)},
+        Case{"Hop(clean, ts, INTERVAL 10 SECOND, INTERVAL 1 MINUTE)",
+             model::Window::Hopping(10 * kSecond, 60 * kSecond)},
+        Case{"CUMULATE(clean, ts, INTERVAL 1 HOUR, INTERVAL 1 DAY)",
+             model::Window::Cumulating(3600 * kSecond, 86'400 * kSecond)}}) {
+    SCOPED_TRACE(c.from);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(
+        const auto plan, Plan(fmt::format("SELECT window_start, country, count(*) AS c FROM {} GROUP BY ALL", c.from)));
+    EXPECT_EQ(plan.definition.window, c.want) << plan.definition.window.ToText();
+    EXPECT_EQ(plan.definition.input, "clean");
+    EXPECT_EQ(plan.first_key(), 1u);
+  }
+}
+
+TEST(AggregatePlan, TheTimeMayBeAnExpression) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan, Plan("SELECT window_start, count(*) AS c FROM TUMBLE(clean, to_timestamp(n), INTERVAL 1 DAY) "
+                            "GROUP BY ALL"));
+  EXPECT_EQ(plan.inputs[0].column, -1);
+  EXPECT_EQ(plan.inputs[0].sql, "to_timestamp(n)");
+}
+
+TEST(AggregatePlan, WithoutAWindowThereIsNoTime) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("SELECT c.country AS k, count(*) AS n FROM clean c GROUP BY k"));
+  EXPECT_EQ(plan.definition.window, model::Window::None());
+  EXPECT_EQ(plan.definition.input, "clean");
+  EXPECT_EQ(plan.first_key(), 0u);
+  EXPECT_THAT(KeyNames(plan), ElementsAre("k"));
+  EXPECT_THAT(plan.definition.output_order, ElementsAre("k", "n"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto one_group, Plan("SELECT count(*) AS n FROM clean"));
+  EXPECT_THAT(KeyNames(one_group), ElementsAre());
 }
 
 TEST(AggregatePlan, RefusesWithThePlace) {
@@ -166,11 +215,29 @@ TEST(AggregatePlan, RefusesWithThePlace) {
   };
   const Case cases[] = {
       {"SELECT window_start, median(n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
-       "aggregate function median() is not supported yet", "line 1 column 22"},
-      {"SELECT window_start,\n COUNT(DISTINCT n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
-       "count(DISTINCT ...) is not supported yet", "line 2 column 2"},
+       "median() needs all values at once", "line 1 column 22"},
+      {"SELECT window_start, quantile_cont(n, 0.9) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "what comes nearest is approx_quantile(x, q)"},
+      {"SELECT window_start, histogram_exact(n, [1]) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "aggregate function histogram_exact() is not supported"},
+      {"SELECT window_start, summ(n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "Did you mean \"sum\"", ""},
+      {"SELECT window_start, var_pop(DISTINCT n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "var_pop(DISTINCT ...)"},
+      {"SELECT window_start, bit_or(n::HUGEINT) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "bit_or() of HUGEINT"},
+      {"SELECT window_start,\n COUNT(DISTINCT tags) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "count(DISTINCT ...) of VARCHAR[]", "line 2 column 2"},
       {"SELECT window_start, min(n, 2) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "min() of 2 arguments"},
       {"SELECT window_start, sum(n ORDER BY n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "ORDER BY"},
+      {"SELECT window_start, first(n ORDER BY n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "first() follows the order of events and takes no ORDER BY"},
+      {"SELECT window_start, array_agg(n ORDER BY small) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "list() follows the order of events and takes no ORDER BY"},
+      {"SELECT window_start, string_agg(page, country) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "Separator argument to StringAgg must be a constant", ""},
+      {"SELECT window_start, list(DISTINCT n) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "list(DISTINCT ...)"},
+      {"SELECT window_start, last(tags) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "last() of VARCHAR[]"},
       {"SELECT window_start, avg(ts) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "avg() of TIMESTAMP"},
       {"SELECT window_start, min(tags) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "min() of VARCHAR[]"},
       {"SELECT window_start, max(n::UBIGINT) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "max() of UBIGINT"},
@@ -180,7 +247,34 @@ TEST(AggregatePlan, RefusesWithThePlace) {
       {"SELECT country, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "must hold window_start"},
       {"SELECT country, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY country", "must hold window_start"},
       {"SELECT window_start AS w, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "another name"},
-      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 MONTH) GROUP BY ALL", "months"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL '1 month 1 day') GROUP BY ALL", "not in both"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 101 YEAR) GROUP BY ALL", "at most 1200 months"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 6 HOUR, 'UTC') GROUP BY ALL",
+       "must be in days, weeks, months or years"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY, 'Europe/Berln') GROUP BY ALL",
+       "no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY, country) GROUP BY ALL", "constant text"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY, 'UTC', 1) GROUP BY ALL", "TUMBLE takes"},
+      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 MONTH, INTERVAL 2 MONTH) GROUP BY ALL",
+       "months differ in length: the slide"},
+      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 7 SECOND, INTERVAL 1 MINUTE) GROUP BY ALL",
+       "the window size of HOP must be a whole multiple of the slide"},
+      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 MINUTE, INTERVAL 10 SECOND) GROUP BY ALL",
+       "whole multiple"},
+      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 SECOND, INTERVAL 1 DAY) GROUP BY ALL",
+       "at most 10000 times the slide"},
+      {"SELECT window_start, count(*) AS m FROM CUMULATE(i, ts, INTERVAL 7 SECOND, INTERVAL 1 MINUTE) GROUP BY ALL",
+       "the longest window of CUMULATE must be a whole multiple of the step"},
+      {"SELECT window_start, count(*) AS m FROM TUMBEL(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "not tumbel(); did you mean 'TUMBLE'?"},
+      {"SELECT window_start, count(*) AS m FROM SESSION(i, ts, INTERVAL 30 MINUTE) GROUP BY ALL",
+       "SESSION() is not supported yet"},
+      {"SELECT count(*) AS m FROM main.i", "without a schema"},
+      {"SELECT count(*) AS m FROM i AS j(a)", "other names"},
+      {"SELECT country FROM i", "needs GROUP BY or an aggregate function"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, now(), INTERVAL 1 DAY) GROUP BY ALL", "now()"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts AT TIME ZONE 'UTC', INTERVAL 1 DAY) GROUP BY ALL",
+       "this expression is a TIMESTAMP without one"},
       {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 0 DAY) GROUP BY ALL", "more than zero"},
       {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL (-1) DAY) GROUP BY ALL", "more than zero"},
       {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 400 DAY) GROUP BY ALL", "at most 366 days"},
@@ -195,8 +289,9 @@ TEST(AggregatePlan, RefusesWithThePlace) {
       {"SELECT window_start, count(*) AS m FROM TUMBLE(i, n, INTERVAL 1 DAY) GROUP BY ALL",
        "n is a number: declare it as timestamp_s, timestamp_ms"},
       {"SELECT window_start, count(*) AS m FROM TUMBLE('i', ts, INTERVAL 1 DAY) GROUP BY ALL", "name of a relation"},
-      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "FROM must be TUMBLE"},
-      {"SELECT window_start, count(*) AS m FROM i GROUP BY ALL", "FROM must be TUMBLE"},
+      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "HOP takes HOP(relation, time, INTERVAL slide, INTERVAL size), not 3 things"},
+      {"SELECT window_start, count(*) AS m FROM i GROUP BY ALL", "window_start"},
       {"SELECT * FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "name the columns"},
       {"SELECT window_start, sum(random()) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "random()"},
       {"SELECT window_start, count(*) FILTER (WHERE now() > ts) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",

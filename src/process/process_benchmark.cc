@@ -4,8 +4,10 @@
 #include <arrow/builder.h>
 #include <benchmark/benchmark.h>
 
+#include <iterator>
 #include <random>
 
+#include "process/deduplicator.h"
 #include "process/session_testing_internal.h"
 #include "process/transform.h"
 #include "process/windowed_aggregator.h"
@@ -80,6 +82,42 @@ void TransformAddsAColumn(benchmark::State& state) {
 }
 BENCHMARK(TransformAddsAColumn)->Arg(100)->Arg(1000)->Arg(10000);
 
+// A million devices, found in random order by a text of 19 bytes, and two of their columns.
+void JoinsALookup(benchmark::State& state) {
+  constexpr int kDevices = 1'000'000;
+  arrow::StringBuilder id;
+  arrow::StringBuilder site;
+  arrow::DoubleBuilder limit;
+  bool ok = true;
+  for (int i = 0; i < kDevices; ++i) {
+    ok = ok && id.Append(fmt::format("device-{:012}", i)).ok() && site.Append(fmt::format("site-{}", i % 1000)).ok();
+    ok = ok && limit.Append(i).ok();
+  }
+  const LookupShape shape{"devices",
+                          arrow::schema({arrow::field("id", arrow::utf8()), arrow::field("site", arrow::utf8()),
+                                         arrow::field("limit", arrow::float64())}),
+                          {0}};
+  const auto rows = arrow::RecordBatch::Make(
+      shape.schema, kDevices, {id.Finish().ValueOrDie(), site.Finish().ValueOrDie(), limit.Finish().ValueOrDie()});
+  const LookupVersions versions = {LookupTable::Make(shape, "1", rows).ValueOrDie()};
+  std::mt19937_64 random(1);
+  arrow::StringBuilder asked;
+  for (std::int64_t i = 0; i < state.range(0); ++i) {
+    ok = ok && asked.Append(fmt::format("device-{:012}", random() % kDevices)).ok();
+  }
+  MILLRACE_CHECK(ok);
+  const auto schema = arrow::schema({arrow::field("id", arrow::utf8())});
+  const auto batch = arrow::RecordBatch::Make(schema, state.range(0), {asked.Finish().ValueOrDie()});
+  const auto transform = Transform::Make(Session(), "joined",
+                                         "SELECT i.id, d.site, d.\"limit\" FROM input i LEFT JOIN devices d USING (id)",
+                                         "input", schema, std::vector<LookupShape>{shape})
+                             .ValueOrDie();
+  for (auto _ : state) MILLRACE_CHECK(transform->Apply(batch, versions).ok());
+  Count(state, state.range(0));
+  state.counters["lookup_bytes"] = static_cast<double>(versions[0]->bytes());
+}
+BENCHMARK(JoinsALookup)->Arg(100)->Arg(1000)->Arg(10000);
+
 void SealThousandGroups(benchmark::State& state) {
   const auto batch = Clicks(10000);
   const auto plan = PlanAggregate(Session(), "clicks_1m",
@@ -97,6 +135,46 @@ void SealThousandGroups(benchmark::State& state) {
 }
 BENCHMARK(SealThousandGroups);
 
+/// New keys, of the length of a UUID, 10,000 at a time with one in a hundred a repeat, while so many are remembered.
+void FindRepeats(benchmark::State& state) {
+  constexpr std::int64_t kRows = 10'000;
+  const std::int64_t remembered = state.range(0);
+  const auto memory = MemoryBudget::Make(std::int64_t{1} << 40);
+  // A key a microsecond, so that this many are within the time.
+  Deduplicator dedupe({.key_columns = {0}, .time_column = 1, .within = std::chrono::microseconds(remembered)}, 0,
+                      memory->NewShare("dedupe"), {});
+  std::int64_t next = 0;
+  const auto make = [&next] {
+    arrow::StringBuilder keys;
+    arrow::TimestampBuilder times(kUtc, arrow::default_memory_pool());
+    arrow::Int64Builder offsets;
+    bool ok = true;
+    for (std::int64_t i = 0; i < kRows; ++i, ++next) {
+      const std::int64_t id = next % 100 == 99 ? next - 50 : next;
+      ok = ok && keys.Append(fmt::format("{:08x}-aaaa-4bbb-8ccc-{:012x}", id, id * 2654435761)).ok();
+      ok = ok && times.Append(id).ok() && offsets.Append(next).ok();
+    }
+    MILLRACE_CHECK(ok);
+    const auto schema = arrow::schema(
+        {arrow::field("id", arrow::utf8()), arrow::field("ts", kUtc), arrow::field("_offset", arrow::int64())});
+    return arrow::RecordBatch::Make(
+        schema, kRows, {keys.Finish().ValueOrDie(), times.Finish().ValueOrDie(), offsets.Finish().ValueOrDie()});
+  };
+  const auto judge = [&dedupe, &next](const arrow::RecordBatch& rows) {
+    MILLRACE_CHECK(dedupe.FindRepeats(rows, {next - kRows, next}).ok());
+  };
+  while (next < remembered) judge(*make());
+  for (auto _ : state) {
+    state.PauseTiming();
+    const auto rows = make();
+    state.ResumeTiming();
+    judge(*rows);
+  }
+  Count(state, kRows);
+  state.counters["bytes_per_key"] = static_cast<double>(dedupe.memory_bytes()) / static_cast<double>(remembered);
+}
+BENCHMARK(FindRepeats)->Arg(10'000)->Arg(1'000'000)->Arg(5'000'000);
+
 // Register and Query of a whole batch, which transforms and aggregates with expressions pay per batch.
 void RegisterAndQuery(benchmark::State& state) {
   const auto batch = Clicks(state.range(0));
@@ -113,6 +191,87 @@ void MakeSession(benchmark::State& state) {
   for (auto _ : state) MILLRACE_CHECK(sql::SqlSession::Make().ok());
 }
 BENCHMARK(MakeSession);
+
+// One function of each family, by country and minute over 10,000 rows, from empty to partial rows; beside it DuckDB's
+// own GROUP BY over the same batch. DuckDB's order of rows is the batch's.
+constexpr const char* kFunctions[] = {"count(*)",
+                                      "sum(amount)",
+                                      "avg(latency_ms)",
+                                      "min(latency_ms)",
+                                      "bool_or(ok)",
+                                      "bit_xor(n)",
+                                      "product(latency_ms)",
+                                      "fsum(latency_ms)",
+                                      "var_pop(latency_ms)",
+                                      "kurtosis(latency_ms)",
+                                      "corr(latency_ms, n)",
+                                      "last(page)",
+                                      "arg_max(page, latency_ms)",
+                                      "count(DISTINCT n)",
+                                      "histogram(page)",
+                                      "list(n)"};
+constexpr std::int64_t kFunctionRows = 10'000;
+
+std::shared_ptr<arrow::RecordBatch> ClicksWithPlaces() {
+  const auto clicks = Clicks(kFunctionRows);
+  arrow::Int64Builder n;
+  arrow::BooleanBuilder even;
+  arrow::StringDictionary32Builder topic;
+  arrow::Int32Builder partition;
+  arrow::Int64Builder offset;
+  bool ok = true;
+  for (std::int64_t i = 0; i < kFunctionRows; ++i) {
+    ok = ok && n.Append(i * 7919 % 500).ok() && even.Append(i % 2 == 0).ok() && topic.Append("clicks").ok() &&
+         partition.Append(0).ok() && offset.Append(i).ok();
+  }
+  MILLRACE_CHECK(ok);
+  auto fields = clicks->schema()->fields();
+  auto columns = clicks->columns();
+  const auto add = [&](const char* name, arrow::ArrayBuilder& builder) {
+    columns.push_back(builder.Finish().ValueOrDie());
+    fields.push_back(arrow::field(name, columns.back()->type()));
+  };
+  add("n", n);
+  add("ok", even);
+  add("_topic", topic);
+  add("_partition", partition);
+  add("_offset", offset);
+  return arrow::RecordBatch::Make(arrow::schema(fields), kFunctionRows, std::move(columns));
+}
+
+void OneFunction(benchmark::State& state) {
+  const char* const call = kFunctions[state.range(0)];
+  const auto batch = ClicksWithPlaces();
+  const auto plan =
+      PlanAggregate(
+          Session(), "a",
+          fmt::format("SELECT window_start, country, {} AS m FROM TUMBLE(clicks, ts, INTERVAL 1 MINUTE) GROUP "
+                      "BY ALL",
+                      call),
+          batch->schema())
+          .ValueOrDie();
+  const auto aggregator = WindowedAggregator::Make(plan).ValueOrDie();
+  for (auto _ : state) {
+    MILLRACE_CHECK(aggregator->Add(batch).ok());
+    MILLRACE_CHECK(aggregator->Seal().ok());
+  }
+  state.SetLabel(call);
+  Count(state, kFunctionRows);
+}
+BENCHMARK(OneFunction)->DenseRange(0, std::size(kFunctions) - 1);
+
+void OneFunctionInDuckDb(benchmark::State& state) {
+  const char* const call = kFunctions[state.range(0)];
+  const auto batch = ClicksWithPlaces();
+  const auto session = sql::SqlSession::Make().ValueOrDie();
+  MILLRACE_CHECK(session->Register("t", batch->schema(), {batch}).ok());
+  const std::string sql =
+      fmt::format("SELECT time_bucket(INTERVAL 1 MINUTE, ts) AS w, country, {} AS m FROM t GROUP BY ALL", call);
+  for (auto _ : state) MILLRACE_CHECK(session->Query(sql).ok());
+  state.SetLabel(call);
+  Count(state, kFunctionRows);
+}
+BENCHMARK(OneFunctionInDuckDb)->DenseRange(0, std::size(kFunctions) - 1);
 
 }  // namespace
 }  // namespace millrace::process

@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-std::shared_ptr<arrow::Schema> Events() {
+std::shared_ptr<arrow::Schema> EventFields() {
   return arrow::schema({arrow::field("country", arrow::utf8()), arrow::field("amount", arrow::int64()),
                         arrow::field("geo", arrow::struct_({arrow::field("city", arrow::utf8())})),
                         arrow::field("tags", arrow::list(arrow::utf8()))});
@@ -24,7 +24,7 @@ std::shared_ptr<arrow::Schema> Events() {
 // Of the rows after all of these, each reading from the one before.
 Result<RowOrigin> After(const std::vector<std::string>& transforms) {
   RowOrigin origin{.columns = {"country", "\"payment/total in ms\"", "geo", "tags"}, .conditions = {}};
-  auto schema = Events();
+  auto schema = EventFields();
   std::string relation = "input";
   for (std::size_t i = 0; i < transforms.size(); ++i) {
     const std::string name = "t" + std::to_string(i);

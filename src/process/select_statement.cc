@@ -3,6 +3,7 @@
 #include <arrow/array.h>
 #include <arrow/table.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <mutex>
@@ -21,7 +22,11 @@ struct FunctionFacts {
   bool scalar = false;
   bool set_returning = false;
   bool consistent = true;
-  std::vector<std::string> macros;
+  struct Macro {
+    std::string definition;
+    std::vector<std::string> parameters;
+  };
+  std::vector<Macro> macros;
 };
 using FunctionCatalog = std::map<std::string, FunctionFacts>;
 
@@ -35,10 +40,35 @@ constexpr std::array<std::string_view, 8> kInconsistentNames = {
 // Macros may use macros; DuckDB's own go three deep.
 constexpr int kMacroDepthMax = 16;
 
+std::vector<std::string> Split(const std::string& comma_separated) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin < comma_separated.size();) {
+    const std::size_t end = std::min(comma_separated.find(',', begin), comma_separated.size());
+    parts.push_back(comma_separated.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+// The expression with columns of these names replaced.
+ParseTree Substituted(const ParseTree& expression, const std::map<std::string, ParseTree>& by_folded_name) {
+  if (expression.is_column() && expression["column_names"].items.size() == 1) {
+    const auto found = by_folded_name.find(AsciiLower(expression["column_names"].items[0].text));
+    return found == by_folded_name.end() ? expression : found->second;
+  }
+  ParseTree substituted = expression;
+  for (auto& item : substituted.items) {
+    if (!item.items.empty()) item = Substituted(item, by_folded_name);
+  }
+  return substituted;
+}
+
 Result<FunctionCatalog> LoadCatalog(sql::SqlSession* session) {
   ASSIGN_OR_RETURN(const auto table,
                    session->Query("SELECT lower(function_name), function_type, coalesce(stability, ''), "
-                                  "coalesce(macro_definition, '') FROM duckdb_functions() GROUP BY ALL"));
+                                  "coalesce(macro_definition, ''), "
+                                  "coalesce(array_to_string(parameters, ','), '') FROM duckdb_functions() "
+                                  "GROUP BY ALL"));
   ASSIGN_OR_RETURN(const auto batch, table->CombineChunksToBatch());
   const auto text = [&](int column, std::int64_t row) {
     return static_cast<const arrow::StringArray&>(*batch->column(column)).GetString(row);
@@ -53,7 +83,7 @@ Result<FunctionCatalog> LoadCatalog(sql::SqlSession* session) {
       facts.scalar = true;
       facts.consistent = facts.consistent && text(2, row) == "CONSISTENT";
     }
-    if (type == "macro") facts.macros.push_back(text(3, row));
+    if (type == "macro") facts.macros.push_back({text(3, row), Split(text(4, row))});
   }
   for (const auto name : kInconsistentFunctions) catalog[std::string(name)].consistent = false;
   return catalog;
@@ -69,6 +99,17 @@ Result<const FunctionCatalog*> Catalog(sql::SqlSession* session) {
     catalog = std::make_unique<const FunctionCatalog>(std::move(loaded));
   }
   return catalog.get();
+}
+
+bool IsAggregate(const FunctionCatalog& catalog, const ParseTree& tree) {
+  if (!tree.is_function()) return false;
+  const auto facts = catalog.find(AsciiLower(tree["function_name"].text));
+  return facts != catalog.end() && facts->second.aggregate;
+}
+
+bool HasAggregate(const FunctionCatalog& catalog, const ParseTree& tree) {
+  return IsAggregate(catalog, tree) || std::any_of(tree.items.begin(), tree.items.end(),
+                                                   [&](const ParseTree& item) { return HasAggregate(catalog, item); });
 }
 
 std::string_view ModifierName(std::string_view type) {
@@ -111,6 +152,47 @@ Result<SelectStatement> SelectStatement::Parse(sql::SqlSession* session, std::st
 void SelectStatement::SetScope(std::shared_ptr<arrow::Schema> schema, std::vector<std::string> qualifiers) {
   schema_ = std::move(schema);
   qualifiers_ = std::move(qualifiers);
+  joined_.clear();
+}
+
+void SelectStatement::JoinScope(const std::string& qualifier, const arrow::Schema& columns,
+                                const std::vector<std::string>& merged) {
+  joined_.push_back({qualifier, columns.field_names(), merged, schema_->num_fields()});
+  auto fields = schema_->fields();
+  for (const auto& field : columns.fields()) {
+    std::string name = field->name();
+    while (ColumnNamed(name) >= 0) name = fmt::format("{}.{}", qualifier, name);
+    fields.push_back(field->WithName(name));
+    schema_ = arrow::schema(fields);
+  }
+}
+
+const SelectStatement::JoinedRelation* SelectStatement::JoinedNamed(std::string_view qualifier) const {
+  for (const auto& relation : joined_) {
+    if (AsciiLower(relation.qualifier) == AsciiLower(qualifier)) return &relation;
+  }
+  return nullptr;
+}
+
+std::vector<SelectStatement::StarColumn> SelectStatement::StarColumns(std::string_view qualifier) const {
+  std::vector<StarColumn> columns;
+  const JoinedRelation* const only = JoinedNamed(qualifier);
+  if (only == nullptr) {
+    const int end = joined_.empty() ? schema_->num_fields() : joined_.front().first;
+    for (int i = 0; i < end; ++i) columns.push_back({schema_->field(i)->name(), "", i});
+    if (!qualifier.empty()) return columns;
+  }
+  for (const auto& relation : joined_) {
+    if (only != nullptr && only != &relation) continue;
+    for (std::size_t i = 0; i < relation.names.size(); ++i) {
+      const bool is_merged = std::any_of(relation.merged.begin(), relation.merged.end(), [&](const auto& name) {
+        return AsciiLower(name) == AsciiLower(relation.names[i]);
+      });
+      if (is_merged && only == nullptr) continue;
+      columns.push_back({relation.names[i], relation.qualifier, relation.first + static_cast<int>(i)});
+    }
+  }
+  return columns;
 }
 
 std::string SelectStatement::Place(const ParseTree& node) const {
@@ -134,7 +216,7 @@ bool SelectStatement::IsQualifier(std::string_view name) const {
   for (const auto& qualifier : qualifiers_) {
     if (folded == AsciiLower(qualifier)) return true;
   }
-  return false;
+  return JoinedNamed(name) != nullptr;
 }
 
 int SelectStatement::ColumnNamed(std::string_view name) const {
@@ -155,6 +237,15 @@ ParseTree SelectStatement::Resolve(const ParseTree& expression,
   if (expression.is_column()) {
     ParseTree column = expression;
     ParseTree names = expression["column_names"];
+    if (const auto* relation = names.items.size() > 1 ? JoinedNamed(names.items[0].text) : nullptr) {
+      for (std::size_t i = 0; i < relation->names.size(); ++i) {
+        if (AsciiLower(relation->names[i]) != AsciiLower(names.items[1].text)) continue;
+        names.items.erase(names.items.begin());
+        names.items[0] = ParseTree::String(schema_->field(relation->first + static_cast<int>(i))->name());
+        column.Set("column_names", names);
+        return column;
+      }
+    }
     if (names.items.size() > 1 && IsQualifier(names.items[0].text) && ColumnNamed(names.items[0].text) < 0) {
       names.items.erase(names.items.begin());
       column.Set("column_names", names);
@@ -198,8 +289,7 @@ Status SelectStatement::CheckNode(const ParseTree& tree, const ParseTree& place,
   auto* below = aggregates;
   if (aggregates != nullptr && tree.is_function()) {
     ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
-    const auto facts = catalog->find(AsciiLower(tree["function_name"].text));
-    if (facts != catalog->end() && facts->second.aggregate) below = nullptr;
+    if (IsAggregate(*catalog, tree)) below = nullptr;
   }
   for (const auto& item : tree.items) {
     if (!item.items.empty()) RETURN_NOT_OK(CheckNode(item, here, below, depth));
@@ -214,7 +304,7 @@ Status SelectStatement::CheckFunction(const std::string& name, const ParseTree& 
   const auto found = catalog->find(folded);
   if (found == catalog->end()) return Status::OK();  // DuckDB's own message for it, with suggestions, is better.
   const FunctionFacts& facts = found->second;
-  if (folded == "unnest" || (facts.set_returning && !facts.scalar && facts.macros.empty())) {
+  if (folded == "unnest" || (facts.set_returning && !facts.scalar && !facts.aggregate && facts.macros.empty())) {
     return RefuseAt(place, fmt::format("{}() returns more than one row", folded));
   }
   const bool now_inside = folded == "age" && call["children"].items.size() == 1;
@@ -230,12 +320,39 @@ Status SelectStatement::CheckFunction(const std::string& name, const ParseTree& 
   for (const auto& macro : facts.macros) {
     // A name that is scalar and macro at once is a thin macro over the scalar function, checked above.
     if (facts.scalar) continue;
-    ASSIGN_OR_RETURN(const auto body, ParseExpression(macro));
+    ASSIGN_OR_RETURN(const auto body, ParseExpression(macro.definition));
     const Status status = CheckNode(body, place, nullptr, depth + 1);
     if (!status.ok())
       return RefuseAt(place, fmt::format("macro {}() is not row-wise or not the same on replay", folded));
   }
   return Status::OK();
+}
+
+Result<ParseTree> SelectStatement::WithoutAggregateMacros(const ParseTree& expression) const {
+  return WithoutAggregateMacros(expression, 0);
+}
+
+Result<ParseTree> SelectStatement::WithoutAggregateMacros(const ParseTree& expression, int depth) const {
+  ParseTree expanded = expression;
+  for (auto& item : expanded.items) {
+    if (item.items.empty()) continue;
+    ASSIGN_OR_RETURN(item, WithoutAggregateMacros(item, depth));
+  }
+  if (!expanded.is_function()) return expanded;
+  ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
+  const auto facts = catalog->find(AsciiLower(expanded["function_name"].text));
+  if (facts == catalog->end()) return expanded;
+  const auto& arguments = expanded["children"].items;
+  for (const auto& macro : facts->second.macros) {
+    if (macro.parameters.size() != arguments.size() || depth == kMacroDepthMax) continue;
+    ASSIGN_OR_RETURN(auto body, ParseExpression(macro.definition));
+    ASSIGN_OR_RETURN(body, WithoutAggregateMacros(body, depth + 1));
+    if (!HasAggregate(*catalog, body)) continue;
+    std::map<std::string, ParseTree> by_name;
+    for (std::size_t i = 0; i < arguments.size(); ++i) by_name[AsciiLower(macro.parameters[i])] = arguments[i];
+    return Substituted(body, by_name);
+  }
+  return expanded;
 }
 
 Result<ParseTree> SelectStatement::ParseExpression(const std::string& sql) const {

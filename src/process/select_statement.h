@@ -1,4 +1,5 @@
-/// One SELECT of the user's over one relation: parsed by DuckDB, checked to be row-wise and the same on replay.
+/// One SELECT of the user's over one relation, perhaps with lookups joined to it: parsed by DuckDB, checked to be
+/// row-wise and the same on replay.
 ///
 /// Shared by transforms and aggregates. Of the folder only.
 #pragma once
@@ -30,7 +31,20 @@ class SelectStatement {
 
   /// From here on, columns of `schema` are what expressions may name, bare or after one of `qualifiers`.
   void SetScope(std::shared_ptr<arrow::Schema> schema, std::vector<std::string> qualifiers);
+  /// One more relation, as JOIN adds it: its columns come after those that are there. One whose name is taken by then
+  /// gets another in schema(), and is found by its own after `qualifier`. `merged`: of its columns, those that USING
+  /// makes one with a column before.
+  void JoinScope(const std::string& qualifier, const arrow::Schema& columns, const std::vector<std::string>& merged);
   const arrow::Schema& schema() const { return *schema_; }
+  std::shared_ptr<arrow::Schema> shared_schema() const { return schema_; }
+
+  /// What `*` stands for, or `qualifier.*`.
+  struct StarColumn {
+    std::string name;
+    std::string qualifier;  ///< Of its relation; empty: the first one's.
+    int column = 0;         ///< Of schema().
+  };
+  std::vector<StarColumn> StarColumns(std::string_view qualifier) const;
 
   /// `what`: message at line x column y.
   Status RefuseAt(const ParseTree& place, std::string_view message) const;
@@ -38,6 +52,10 @@ class SelectStatement {
 
   /// The expression without qualifiers, with aliases that are no columns replaced by what they stand for.
   ParseTree Resolve(const ParseTree& expression, const std::map<std::string, ParseTree>& by_folded_alias) const;
+
+  /// The (resolved) expression with DuckDB's macros over aggregate functions written out: geomean(x) is
+  /// exp(avg(ln(x))).
+  Result<ParseTree> WithoutAggregateMacros(const ParseTree& expression) const;
 
   /// kInvalidInput if the value of the expression is not a function of one row alone: subqueries, window and
   /// set-returning functions, anything that changes between runs, aggregates (unless `aggregates` collects them).
@@ -50,12 +68,23 @@ class SelectStatement {
   int ColumnOf(const ParseTree& expression) const;
   int ColumnNamed(std::string_view name) const;  ///< Without regard to ASCII case; -1 if there is none.
   bool IsQualifier(std::string_view name) const;
+  /// What the first relation's columns may be qualified by; empty: nothing.
+  std::string first_qualifier() const { return qualifiers_.empty() ? "" : qualifiers_.front(); }
 
  private:
+  Result<ParseTree> WithoutAggregateMacros(const ParseTree& expression, int depth) const;
   Status CheckNode(const ParseTree& tree, const ParseTree& place, std::vector<ParseTree>* aggregates, int depth) const;
   Status CheckFunction(const std::string& name, const ParseTree& call, const ParseTree& place,
                        std::vector<ParseTree>* aggregates, int depth) const;
   std::string Place(const ParseTree& node) const;
+
+  struct JoinedRelation {
+    std::string qualifier;
+    std::vector<std::string> names;  // Of its columns, which begin at `first` of schema_.
+    std::vector<std::string> merged;
+    int first = 0;
+  };
+  const JoinedRelation* JoinedNamed(std::string_view qualifier) const;
 
   sql::SqlSession* session_ = nullptr;
   std::string what_;
@@ -63,7 +92,8 @@ class SelectStatement {
   ParseTree document_;
   ParseTree node_;
   std::shared_ptr<arrow::Schema> schema_ = arrow::schema({});
-  std::vector<std::string> qualifiers_;
+  std::vector<std::string> qualifiers_;  // Of the first relation.
+  std::vector<JoinedRelation> joined_;
 };
 
 /// Columns by name without regard to case must be unique: in Delta, and in DuckDB, they are the same column.

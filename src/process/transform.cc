@@ -1,11 +1,14 @@
 #include "process/transform.h"
 
 #include <array>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "base/ascii_case.h"
 #include "model/event_batch.h"
 #include "process/batch_evaluator.h"
+#include "process/lookup_join.h"
 #include "process/select_statement.h"
 #include "sql/sql_session.h"
 
@@ -24,20 +27,6 @@ struct Output {
 };
 
 std::string What(const std::string& name) { return fmt::format("transform {}", name); }
-
-Result<std::string> RelationName(const SelectStatement& statement) {
-  const ParseTree& from = statement.from();
-  if (from.type() == "BASE_TABLE") {
-    if (!from["schema_name"].text.empty() || !from["catalog_name"].text.empty() ||
-        from["at_clause"].kind != ParseTree::Kind::kNull || !from["column_name_alias"].empty()) {
-      return statement.RefuseAt(from, "FROM must be a plain name");
-    }
-    return from["table_name"].text;
-  }
-  if (from.type() == "JOIN") return statement.RefuseAt(from, "a join is not row-wise");
-  if (from.type() == "EMPTY") return statement.RefuseAt(from, "there is no FROM");
-  return statement.RefuseAt(from, "FROM must be one name, of the input or of a transform");
-}
 
 // What Delta tables and our aggregates can hold.
 bool IsOutputType(const arrow::DataType& type) {
@@ -78,20 +67,24 @@ Status ExpandStar(const SelectStatement& statement, const ParseTree& star,
   if (!qualifier.empty() && !statement.IsQualifier(qualifier)) {
     return statement.RefuseAt(star, fmt::format("{}.* names no relation of FROM", qualifier));
   }
-  std::map<std::string, bool> excluded;
-  for (const auto& name : star["exclude_list"].items) excluded[AsciiLower(name.text)] = true;
-  for (const auto& name : star["qualified_exclude_list"].items) excluded[AsciiLower(name["column"].text)] = true;
+  std::set<std::string> excluded;                                       // Columns of any relation,
+  std::set<std::pair<std::string, std::string>> excluded_of_relations;  // and of a named one.
+  for (const auto& name : star["exclude_list"].items) excluded.insert(AsciiLower(name.text));
+  for (const auto& name : star["qualified_exclude_list"].items) {
+    excluded_of_relations.emplace(AsciiLower(name["table"].text), AsciiLower(name["column"].text));
+  }
+  const std::string first = AsciiLower(statement.first_qualifier());
   std::map<std::string, const ParseTree*> replaced;
   for (const auto& entry : star["replace_list"].items) replaced[AsciiLower(entry["key"].text)] = &entry["value"];
   std::map<std::string, std::string> renamed;
   for (const auto& entry : star["rename_list"].items) {
     renamed[AsciiLower(entry["key"]["column"].text)] = entry["value"].text;
   }
-  for (int i = 0; i < statement.schema().num_fields(); ++i) {
-    const std::string& name = statement.schema().field(i)->name();
-    const std::string folded = AsciiLower(name);
-    if (excluded.contains(folded)) continue;
-    Output output{name, i, {}};
+  for (auto& column : statement.StarColumns(qualifier)) {
+    const std::string folded = AsciiLower(column.name);
+    const std::string relation = column.qualifier.empty() ? first : AsciiLower(column.qualifier);
+    if (excluded.contains(folded) || excluded_of_relations.contains({relation, folded})) continue;
+    Output output{std::move(column.name), column.column, {}};
     if (const auto to = renamed.find(folded); to != renamed.end()) output.name = to->second;
     if (const auto by = replaced.find(folded); by != replaced.end()) {
       output.expression = statement.Resolve(*by->second, aliases);
@@ -107,21 +100,24 @@ Status ExpandStar(const SelectStatement& statement, const ParseTree& star,
 class Transform::Impl {
  public:
   Status Init(sql::SqlSession& session, const std::string& name, const std::string& sql, const std::string& relation,
-              std::shared_ptr<arrow::Schema> input_schema) {
+              std::shared_ptr<arrow::Schema> input_schema, std::span<const LookupShape> lookups) {
     name_ = name;
     input_schema_ = std::move(input_schema);
     ASSIGN_OR_RETURN(auto statement, SelectStatement::Parse(&session, What(name), sql));
-    ASSIGN_OR_RETURN(const auto from, RelationName(statement));
-    if (from != relation) {
-      return statement.RefuseAt(statement.from(), fmt::format("FROM must be {}, not {}", relation, from));
+    ASSIGN_OR_RETURN(const auto from, NamesInFrom(statement));
+    if (from.relation != relation) {
+      return statement.RefuseAt(statement.from(), fmt::format("FROM must be {}, not {}", relation, from.relation));
     }
-    const std::string& alias = statement.from().alias();
-    statement.SetScope(input_schema_, {alias.empty() ? relation : alias});
+    ASSIGN_OR_RETURN(auto join, LookupJoin::Make(statement, input_schema_, lookups));
     RETURN_NOT_OK(CheckClauses(statement));
     // DuckDB's own message shows the place of what it does not know.
     RETURN_NOT_OK(session.Register(relation, input_schema_, {}));
+    for (const int lookup : join.lookups()) {
+      RETURN_NOT_OK(session.Register(lookups[lookup].name, lookups[lookup].schema, {}));
+    }
     const auto described = session.Describe(sql);
     if (!described.ok()) return WithContext(described.status(), "{}", What(name));
+    RETURN_NOT_OK(join.ReadConditions(statement, lookups));
 
     ASSIGN_OR_RETURN(auto outputs, Outputs(statement));
     if (outputs.size() != described->size()) {
@@ -133,6 +129,22 @@ class Transform::Impl {
     for (const auto& output : outputs) names.push_back(output.name);
     RETURN_NOT_OK(CheckUniqueNames(What(name), names));
 
+    ParseTree where_tree;
+    if (statement.node()["where_clause"].kind != ParseTree::Kind::kNull) {
+      where_tree = statement.Resolve(statement.node()["where_clause"], aliases_);
+    }
+    std::vector<bool> used(statement.schema().num_fields());
+    for (const auto& output : outputs) {
+      if (output.column >= 0) used[output.column] = true;
+      MarkColumns(statement, output.expression, &used);
+    }
+    MarkColumns(statement, where_tree, &used);
+    const auto places = join.Narrow(std::move(used));
+    for (auto& output : outputs) {
+      if (output.column >= 0) output.column = places[output.column];
+    }
+    const auto joined_schema = join.schema();
+
     std::vector<std::string> expressions;
     for (const auto& output : outputs) {
       if (output.column >= 0) continue;
@@ -140,25 +152,26 @@ class Transform::Impl {
       expressions.push_back(std::move(text));
     }
     std::string where;
-    if (statement.node()["where_clause"].kind != ParseTree::Kind::kNull) {
-      ASSIGN_OR_RETURN(where, statement.ToSql(statement.Resolve(statement.node()["where_clause"], aliases_)));
+    if (where_tree.kind != ParseTree::Kind::kNull) {
+      ASSIGN_OR_RETURN(where, statement.ToSql(where_tree));
     }
     where_ = where;
     for (std::size_t i = 0, computed = 0; i < outputs.size(); ++i) {
       const int column = outputs[i].column;
       output_sql_.push_back(column < 0 ? expressions[computed++]
-                                       : sql::QuoteIdentifier(input_schema_->field(column)->name()));
+                                       : sql::QuoteIdentifier(joined_schema->field(column)->name()));
     }
-    ASSIGN_OR_RETURN(evaluator_, BatchEvaluator::Make(input_schema_, std::move(expressions), std::move(where)));
+    ASSIGN_OR_RETURN(evaluator_, BatchEvaluator::Make(joined_schema, std::move(expressions), std::move(where)));
     arrow::FieldVector fields;
     std::size_t computed = 0;
     for (const auto& output : outputs) {
       columns_.push_back(output.column);
-      if (output.column >= 0) {
+      if (output.column >= 0 && output.column < input_schema_->num_fields()) {
         fields.push_back(input_schema_->field(output.column)->WithName(output.name));
         continue;
       }
-      const auto& type = evaluator_->types()[computed++];
+      const auto& type =
+          output.column >= 0 ? joined_schema->field(output.column)->type() : evaluator_->types()[computed++];
       if (!IsOutputType(*type)) {
         return InvalidInput("{}: column {} has type {}, which a table cannot hold; cast it", What(name), output.name,
                             TypeOf(*described, output.name));
@@ -166,15 +179,20 @@ class Transform::Impl {
       fields.push_back(arrow::field(output.name, type));
     }
     output_schema_ = arrow::schema(std::move(fields));
+    if (!join.empty()) join_ = std::move(join);
     return Status::OK();
   }
 
-  Result<Transformed> Apply(const std::shared_ptr<arrow::RecordBatch>& input) {
+  Result<Transformed> Apply(const std::shared_ptr<arrow::RecordBatch>& input, const LookupVersions& versions) {
     if (!input->schema()->Equals(*input_schema_, false)) {
       return Internal("{}: a batch has schema {} instead of {}", What(name_), input->schema()->ToString(),
                       input_schema_->ToString());
     }
-    auto evaluated = evaluator_->Evaluate(input);
+    LookupJoin::Joined joined{input, nullptr};
+    if (join_) {
+      ASSIGN_OR_RETURN(joined, join_->Apply(input, versions));
+    }
+    auto evaluated = evaluator_->Evaluate(joined.rows);
     if (!evaluated.ok()) return WithContext(evaluated.status(), "{}", What(name_));
     std::vector<std::shared_ptr<arrow::Array>> columns;
     std::size_t computed = 0;
@@ -183,21 +201,26 @@ class Transform::Impl {
         columns.push_back(evaluated->values[computed++]);
         continue;
       }
-      ASSIGN_OR_RETURN(auto passed, BatchEvaluator::Passed(input->column(column), *evaluated));
+      ASSIGN_OR_RETURN(auto passed, BatchEvaluator::Passed(joined.rows->column(column), *evaluated));
       columns.push_back(std::move(passed));
     }
     Transformed transformed;
     transformed.rows = arrow::RecordBatch::Make(output_schema_, evaluated->num_rows, std::move(columns));
-    transformed.filtered = evaluated->filtered;
+    transformed.filtered = evaluated->filtered + input->num_rows() - joined.rows->num_rows();
     transformed.failed = std::move(evaluated->failed);
+    if (joined.places != nullptr) {
+      for (auto& failed : transformed.failed) failed.row = joined.places->Value(failed.row);
+    }
     return transformed;
   }
 
   const std::string& name() const { return name_; }
   const std::shared_ptr<arrow::Schema>& output_schema() const { return output_schema_; }
   Result<RowOrigin> OriginOf(sql::SqlSession& session, const RowOrigin& input) const {
-    return input.Through(session, input_schema_, output_sql_, where_);
+    if (!join_) return input.Through(session, input_schema_, output_sql_, where_);
+    return join_->OriginOf(input).Through(session, join_->schema(), output_sql_, where_);
   }
+  std::vector<int> lookups() const { return join_ ? join_->lookups() : std::vector<int>(); }
 
  private:
   static std::string TypeOf(const std::vector<sql::ResultColumn>& described, const std::string& name) {
@@ -205,6 +228,14 @@ class Transform::Impl {
       if (column.name == name) return column.duckdb_type;
     }
     return "unknown";
+  }
+
+  static void MarkColumns(const SelectStatement& statement, const ParseTree& expression, std::vector<bool>* used) {
+    if (expression.is_column()) {
+      const int column = statement.ColumnNamed(expression["column_names"].items[0].text);
+      if (column >= 0) (*used)[column] = true;
+    }
+    for (const auto& item : expression.items) MarkColumns(statement, item, used);
   }
 
   static Status CheckClauses(const SelectStatement& statement) {
@@ -261,9 +292,10 @@ class Transform::Impl {
   std::shared_ptr<arrow::Schema> input_schema_;
   std::shared_ptr<arrow::Schema> output_schema_;
   std::map<std::string, ParseTree> aliases_;  // While it is made: what a name in SELECT stands for.
-  std::vector<int> columns_;                  // Per output: the input's column, or -1 for the evaluator's next value.
-  std::vector<std::string> output_sql_;       // Per output, over input_schema_.
-  std::string where_;                         // Over input_schema_; empty: none.
+  std::vector<int> columns_;                  // Per output: the joined rows' column, or -1: the evaluator's next value.
+  std::vector<std::string> output_sql_;       // Per output, over the joined rows.
+  std::string where_;                         // Likewise; empty: none.
+  std::optional<LookupJoin> join_;            // nullopt: no lookup is joined.
   std::unique_ptr<BatchEvaluator> evaluator_;
 };
 
@@ -272,9 +304,10 @@ Transform::~Transform() = default;
 
 Result<std::unique_ptr<Transform>> Transform::Make(sql::SqlSession& session, const std::string& name,
                                                    const std::string& sql, const std::string& relation,
-                                                   std::shared_ptr<arrow::Schema> input_schema) {
+                                                   std::shared_ptr<arrow::Schema> input_schema,
+                                                   std::span<const LookupShape> lookups) {
   auto impl = std::make_unique<Impl>();
-  RETURN_NOT_OK(impl->Init(session, name, sql, relation, std::move(input_schema)));
+  RETURN_NOT_OK(impl->Init(session, name, sql, relation, std::move(input_schema), lookups));
   return std::unique_ptr<Transform>(new Transform(std::move(impl)));
 }
 
@@ -283,11 +316,16 @@ const std::shared_ptr<arrow::Schema>& Transform::output_schema() const { return 
 Result<RowOrigin> Transform::OriginOf(sql::SqlSession& session, const RowOrigin& input) const {
   return impl_->OriginOf(session, input);
 }
-Result<Transformed> Transform::Apply(const std::shared_ptr<arrow::RecordBatch>& input) { return impl_->Apply(input); }
+std::vector<int> Transform::lookups() const { return impl_->lookups(); }
+Result<Transformed> Transform::Apply(const std::shared_ptr<arrow::RecordBatch>& input, const LookupVersions& versions) {
+  return impl_->Apply(input, versions);
+}
 
-Result<std::string> Transform::RelationOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
+Result<Transform::Sources> Transform::SourcesOf(sql::SqlSession& session, const std::string& name,
+                                                const std::string& sql) {
   ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
-  return RelationName(statement);
+  ASSIGN_OR_RETURN(auto names, NamesInFrom(statement));
+  return Sources{std::move(names.relation), std::move(names.lookups)};
 }
 
 }  // namespace millrace::process

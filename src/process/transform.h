@@ -1,19 +1,23 @@
-/// A named, row-wise SQL step: `SELECT … FROM <relation> WHERE …`, run in DuckDB on each batch.
+/// A named, row-wise SQL step: `SELECT … FROM <relation> [LEFT] JOIN <lookup> USING (key) WHERE …`, run in DuckDB on
+/// each batch; the join, if there is one, by our own index (lookup_table.h) before.
 ///
-/// A transform maps a row to one row or to none: aggregates, DISTINCT, ORDER BY, LIMIT, joins, window functions,
-/// set-returning functions, subqueries and functions that are not deterministic (duckdb_functions().stability) are
-/// refused by name and place, because a row read twice must give the same row. The provenance columns (_topic,
-/// _partition, _offset, _timestamp) are carried along whether or not the SELECT names them.
+/// A transform maps a row to one row or to none: aggregates, DISTINCT, ORDER BY, LIMIT, joins with anything but
+/// lookups, window functions, set-returning functions, subqueries and functions that are not deterministic
+/// (duckdb_functions().stability) are refused by name and place, because a row read twice must give the same row (with
+/// a lookup: the same, or that of a newer version). The provenance columns (_topic, _partition, _offset, _timestamp)
+/// are carried along whether or not the SELECT names them.
 #pragma once
 
 #include <arrow/record_batch.h>
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "process/lookup_table.h"
 #include "process/row_origin.h"
 #include "sql/sql_session.h"
 
@@ -35,21 +39,31 @@ struct Transformed {
 /// Not thread-safe: one per shard.
 class Transform {
  public:
-  /// kInvalidInput names the transform and, for SQL, the place. `relation` is the name that FROM must hold. The session
-  /// serves the planning only, and any number of transforms and aggregates may be planned with it.
+  /// kInvalidInput names the transform and, for SQL, the place. `relation` is the name that FROM must hold; of
+  /// `lookups` it may join some. The session serves the planning only, and any number of transforms and aggregates may
+  /// be planned with it.
   static Result<std::unique_ptr<Transform>> Make(sql::SqlSession& session, const std::string& name,
                                                  const std::string& sql, const std::string& relation,
-                                                 std::shared_ptr<arrow::Schema> input_schema);
+                                                 std::shared_ptr<arrow::Schema> input_schema,
+                                                 std::span<const LookupShape> lookups = {});
   ~Transform();
 
   const std::string& name() const;
   const std::shared_ptr<arrow::Schema>& output_schema() const;
   /// What its rows are, if the rows that it reads are `input`. The session as for Make().
   Result<RowOrigin> OriginOf(sql::SqlSession& session, const RowOrigin& input) const;
-  Result<Transformed> Apply(const std::shared_ptr<arrow::RecordBatch>& input);
+  /// Those that it joins, by their index in what Make() was given.
+  std::vector<int> lookups() const;
+  /// `versions`: of the lookups that Make() was given, at least of those that it joins.
+  Result<Transformed> Apply(const std::shared_ptr<arrow::RecordBatch>& input, const LookupVersions& versions = {});
 
-  /// The relation after FROM, for ordering transforms before they are made. kInvalidInput if there is not exactly one.
-  static Result<std::string> RelationOf(sql::SqlSession& session, const std::string& name, const std::string& sql);
+  /// The names in FROM, for ordering transforms before they are made. kInvalidInput if it is not one relation, perhaps
+  /// with others joined to it.
+  struct Sources {
+    std::string relation;
+    std::vector<std::string> joined;
+  };
+  static Result<Sources> SourcesOf(sql::SqlSession& session, const std::string& name, const std::string& sql);
 
  private:
   class Impl;

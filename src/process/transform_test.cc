@@ -158,13 +158,14 @@ TEST(Transform, OutputTypesAreThePlainOnes) {
   EXPECT_EQ(schema.field(5)->type()->ToString(), "bool");
 }
 
-TEST(Transform, RelationOfIsTheNameAfterFrom) {
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto relation,
-                                Transform::RelationOf(Session(), "t", "SELECT a FROM clean WHERE b"));
-  EXPECT_EQ(relation, "clean");
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf(Session(), "t", "SELECT a FROM x, y"));
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf(Session(), "t", "SELECT 1"));
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::RelationOf(Session(), "t", "SELECT"));
+TEST(Transform, SourcesAreTheNamesAfterFrom) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sources,
+                                Transform::SourcesOf(Session(), "t", "SELECT a FROM clean WHERE b"));
+  EXPECT_EQ(sources.relation, "clean");
+  EXPECT_TRUE(sources.joined.empty());
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::SourcesOf(Session(), "t", "SELECT a FROM x, y"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::SourcesOf(Session(), "t", "SELECT 1"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Transform::SourcesOf(Session(), "t", "SELECT"));
 }
 
 TEST(Transform, ABatchOfAnotherSchemaIsRefused) {
@@ -210,7 +211,7 @@ TEST(Transform, WhatIsNotRowWiseOrNotTheSameOnReplayIsRefusedWithItsPlace) {
       {"SELECT country FROM input HAVING country = 'DE'", "HAVING"},
       {"SELECT 1 AS a FROM input UNION ALL SELECT 2", "UNION", ""},
       {"WITH q AS (SELECT 1) SELECT * FROM input", "WITH", ""},
-      {"SELECT a.country FROM input a JOIN input b ON true", "join", ""},
+      {"SELECT a.country FROM input a JOIN input b ON true", "input is no lookup", ""},
       {"SELECT * FROM (SELECT * FROM input)", "FROM must be one name", ""},
       {"SELECT * FROM read_csv('x')", "FROM must be one name"},
       {"SELECT 1 AS a", "no FROM", ""},

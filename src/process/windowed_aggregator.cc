@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "aggregate/partial_table.h"
@@ -20,10 +21,6 @@ using aggregate::Int128;
 using aggregate::IsKeyType;
 using aggregate::PartialTable;
 using aggregate::PhysicalType;
-
-// Windows lie within the years 0001 to 9999, which every reader of the tables can show.
-constexpr UnixMicros kTimeMin = -62135596800000000;
-constexpr UnixMicros kTimeEnd = 253402300800000000;
 
 constexpr Int128 PowerOfTen(int exponent) {
   Int128 power = 1;
@@ -169,7 +166,7 @@ class WindowedAggregator::Impl {
   void AddTo(PartialTable& table, const std::vector<std::size_t>& kept_keys, std::int64_t num_rows,
              const std::uint8_t* ok) {
     std::vector<const ColumnView*> keys;
-    for (const std::size_t k : kept_keys) keys.push_back(&views_[1 + k]);
+    for (const std::size_t k : kept_keys) keys.push_back(&views_[plan_.first_key() + k]);
     groups_.resize(static_cast<std::size_t>(num_rows));
     table.FindOrMake(num_rows, windows_.data(), keys, ok, groups_.data());
     table.AddEvents({num_rows, groups_.data(), ok}, nullptr);
@@ -222,15 +219,20 @@ class WindowedAggregator::Impl {
     failed->push_back({rows == nullptr ? row : rows->Value(row), message});
   }
 
-  // windows_[i]: the start of row i's window. Rows without one go to bad_ and failed.
+  // windows_[i]: the start of row i's pane. Rows without one go to bad_ and failed.
   void AssignWindows(std::int64_t num_rows, const arrow::Int64Array* rows, std::vector<FailedRow>* failed) {
+    const model::Window& window = plan_.definition.window;
+    bad_.clear();
+    if (!window.has_windows()) {
+      windows_.assign(static_cast<std::size_t>(num_rows), window.StartOf(0));
+      return;
+    }
+    windows_.resize(static_cast<std::size_t>(num_rows));
     const std::int64_t* times = views_[0].int64s();
     const std::uint8_t* valid = views_[0].valid();
-    const std::int64_t size = plan_.definition.window.size_us;  // Tumbling: others are not planned.
-    windows_.resize(static_cast<std::size_t>(num_rows));
-    bad_.clear();
-    // Events come nearly in order: most rows fall into the window of the row before.
+    // Events come nearly in order: most rows fall into the pane of the row before.
     std::int64_t start = 0;
+    std::uint64_t length = 0;
     for (std::int64_t i = 0; i < num_rows; ++i) {
       const std::int64_t time = times[i];
       if (valid != nullptr && valid[i] == 0) {
@@ -238,19 +240,29 @@ class WindowedAggregator::Impl {
         MarkBad(i, rows, num_rows, "event time is null", failed);
         continue;
       }
-      if (static_cast<std::uint64_t>(time) - static_cast<std::uint64_t>(start) >= static_cast<std::uint64_t>(size)) {
-        const bool in_range = time >= kTimeMin && time < kTimeEnd;
-        const std::int64_t remainder = time % size;
-        const std::int64_t floor = in_range ? time - (remainder < 0 ? remainder + size : remainder) : 0;
-        if (!in_range || floor < kTimeMin || floor + size > kTimeEnd) {
+      if (static_cast<std::uint64_t>(time) - static_cast<std::uint64_t>(start) >= length) {
+        const auto pane = PaneAt(time);
+        if (!pane) {
           windows_[i] = 0;
           MarkBad(i, rows, num_rows, "the window of the event time is not within the years 0001 to 9999", failed);
           continue;
         }
-        start = floor;
+        start = *pane;
+        length = static_cast<std::uint64_t>(window.EndOf(start) - start);
       }
       windows_[i] = start;
     }
+  }
+
+  // The start; nullopt: some window of the pane goes beyond the years that there are.
+  std::optional<UnixMicros> PaneAt(UnixMicros time) const {
+    if (time < model::kWindowsBegin || time >= model::kWindowsEnd) return std::nullopt;
+    const model::Window& window = plan_.definition.window;
+    const UnixMicros pane = window.StartOf(time);
+    if (window.FirstStartOf(pane) < model::kWindowsBegin || window.LastEndOf(pane) > model::kWindowsEnd) {
+      return std::nullopt;
+    }
+    return pane;
   }
 
   // DuckDB's HUGEINT goes beyond the 38 digits that a table can hold.
@@ -270,9 +282,10 @@ class WindowedAggregator::Impl {
   // The rows that the accumulator takes; nullptr: all of them.
   const std::uint8_t* Mask(std::size_t accumulator, std::int64_t num_rows, const std::uint8_t* ok) {
     const int filter = plan_.accumulators[accumulator].filter;
+    const auto needed = std::span(arguments_[accumulator]).subspan(plan_.accumulators[accumulator].takes_nulls ? 1 : 0);
     const std::uint8_t* only = ok;  // The mask if there is but one.
     int num_masks = ok == nullptr ? 0 : 1;
-    for (const ColumnView* argument : arguments_[accumulator]) {
+    for (const ColumnView* argument : needed) {
       if (argument->valid() == nullptr) continue;
       only = argument->valid();
       ++num_masks;
@@ -284,7 +297,7 @@ class WindowedAggregator::Impl {
       for (std::int64_t i = 0; i < num_rows; ++i) mask_[i] &= which[i];
     };
     keep(ok);
-    for (const ColumnView* argument : arguments_[accumulator]) keep(argument->valid());
+    for (const ColumnView* argument : needed) keep(argument->valid());
     if (filter >= 0) {
       keep(views_[filter].valid());
       const std::int64_t* conditions = views_[filter].int64s();

@@ -24,10 +24,10 @@ namespace millrace::query {
 enum class Freshness { kHot, kCommitted };
 
 struct AggregateRequest {
-  FoldRange range{};  ///< Of window_start.
-  /// Size of the answer's windows, aligned to 1970: a multiple of the aggregate's. 0: no windows, one row per group of
-  /// keys. `range` chooses windows of the aggregate, so the first and last answer may be of a part of their
-  /// window.
+  FoldRange range{};  ///< Of window_start. With a step, or without windows, of a pane's.
+  /// Size of the answer's windows, aligned as the aggregate's are: a multiple of its panes. 0: no windows, one row per
+  /// group of keys. Each event counts once then, also where the aggregate's own windows overlap. `range` chooses
+  /// panes, so the first and last answer may be of a part of their window.
   std::optional<std::int64_t> step_us{};
   /// Keys, and window_start; absent: all of them. Windows stay apart whatever it says when step_us is above 0.
   std::optional<std::vector<std::string>> group_by{};

@@ -11,6 +11,7 @@
 
 #include "base/stoppable_lock.h"
 #include "query/merge.h"
+#include "query/pane_windows.h"
 
 namespace millrace::query {
 namespace {
@@ -61,6 +62,10 @@ class AggregateReader::Impl {
 
   Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop) {
     const auto begun = steady_clock::now();
+    if (!definition().window.has_windows() && (request.range.from || request.range.to)) {
+      return InvalidInput("{}: {} has no windows that could be chosen by time", request.range.from ? "from" : "to",
+                          definition().name);
+    }
     std::shared_ptr<const MergePlan> plan;
     {
       // Not kept while rows are fetched: that may take long.
@@ -90,6 +95,7 @@ class AggregateReader::Impl {
     ASSIGN_OR_RETURN(auto session, resources_.sessions->Take(stop));
     if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
     ASSIGN_OR_RETURN(auto answer, MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop));
+    answer.rows_read = gathered.rows_read;
     answer.held = std::move(memory);
     answer.as_of = std::move(gathered.as_of);
     answer.bytes_read = gathered.bytes_read;
@@ -101,6 +107,7 @@ class AggregateReader::Impl {
   /// All partial rows that a question is about.
   struct Gathered {
     std::vector<std::shared_ptr<arrow::RecordBatch>> rows;
+    std::int64_t rows_read = 0;
     std::int64_t row_bytes = 0;
     std::int64_t bytes_read = 0;
     AsOf as_of;
@@ -123,13 +130,14 @@ class AggregateReader::Impl {
   Result<Gathered> Gather(const MergePlan& plan, const AggregateRequest& request, const FoldLimits& limits) {
     const auto begun = steady_clock::now();
     const std::string& name = options_.definition.name;
+    const FoldRange range = plan.puts_panes_together ? PanesOf(plan.folded->window, request.range) : request.range;
     Gathered gathered;
     std::vector<HotSegment> hot;
     Reading reading;
     for (;;) {
       // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
       if (options_.hot != nullptr && request.freshness == Freshness::kHot) {
-        ASSIGN_OR_RETURN(hot, options_.hot->Hot(plan.folded, request.range, limits.bytes_max));
+        ASSIGN_OR_RETURN(hot, options_.hot->Hot(plan.folded, range, limits.bytes_max));
       }
       ASSIGN_OR_RETURN(reading, Refreshed(limits.stop));
       auto joined = JoinAtOffsets(options_.next_offsets(*reading.snapshot), std::move(hot), &gathered.as_of.offsets);
@@ -146,10 +154,16 @@ class AggregateReader::Impl {
     gathered.as_of.version = reading.snapshot->version;
     if (options_.hot != nullptr) gathered.as_of.watermark = options_.hot->Watermark();
     ASSIGN_OR_RETURN(gathered.rows.emplace_back(),
-                     committed_rows_.Read(*reading.table, reading.snapshot, options_.definition, plan.folded,
-                                          request.range, &gathered.bytes_read, limits));
+                     committed_rows_.Read(*reading.table, reading.snapshot, options_.definition, plan.folded, range,
+                                          &gathered.bytes_read, limits));
     for (auto& segment : hot) {
       if (segment.rows != nullptr) gathered.rows.push_back(std::move(segment.rows));
+    }
+    for (const auto& batch : gathered.rows) gathered.rows_read += batch->num_rows();
+    if (plan.puts_panes_together) {
+      ASSIGN_OR_RETURN(const auto panes, Fold(*plan.folded, *plan.folded, {}, gathered.rows, limits));
+      ASSIGN_OR_RETURN(auto windows, WindowsOfPanes(*plan.folded, request.range, panes, limits));
+      gathered.rows = {std::move(windows)};
     }
     for (const auto& batch : gathered.rows) gathered.row_bytes += arrow::util::TotalBufferSize(*batch);
     if (gathered.row_bytes <= limits.bytes_max) return gathered;

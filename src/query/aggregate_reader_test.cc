@@ -123,6 +123,29 @@ TEST_F(AggregateReaderTest, HotRowsComeOnTopUnlessTheyAreCommittedOrNotWanted) {
   EXPECT_EQ(N(committed), 3);
 }
 
+TEST_F(AggregateReaderTest, WindowsOfPanesAreMergedHotAndCommitted) {
+  definition_.window = model::Window::Hopping(60'000'000, 120'000'000);
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {10, 12}}}, Rows(2)}}};
+  auto reader = Reader();
+  // Begins a minute before the pane that its events are in.
+  const UnixMicros start = std::int64_t{1'795'341'540} * 1'000'000;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({.range = {.from = start, .to = start + 1}}, {}));
+  ASSERT_EQ(answer.rows->num_rows(), 1);
+  EXPECT_EQ(N(answer), 5);
+  EXPECT_EQ(answer.rows_read, 2);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto both, reader.Ask({}, {}));
+  EXPECT_EQ(both.rows->num_rows(), 2);
+}
+
+TEST_F(AggregateReaderTest, WithoutWindowsThereIsNothingToChooseByTime) {
+  definition_.window = model::Window::None();
+  auto reader = Reader();
+  const auto from = reader.Ask({.range = {.from = 0, .to = std::nullopt}}, {});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, from);
+  EXPECT_THAT(from.status().message(), HasSubstr("from: a has no windows"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, reader.Ask({.range = {.from = std::nullopt, .to = 5}}, {}));
+}
+
 TEST_F(AggregateReaderTest, ASideThatIsBehindIsAskedAgain) {
   hot_.says = {std::vector<HotSegment>{{{{kSource, {12, 14}}}, Rows(9)}},  // 10 and 11 are on their way.
                std::vector<HotSegment>{{{{kSource, {10, 14}}}, Rows(4)}}};

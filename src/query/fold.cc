@@ -15,8 +15,6 @@ namespace {
 using aggregate::ColumnView;
 using aggregate::PartialTable;
 
-constexpr int kFirstKey = 2;  // After window_start and window_end.
-
 }  // namespace
 
 class Folding::Impl {
@@ -25,11 +23,13 @@ class Folding::Impl {
        FoldLimits limits)
       : name_(definition.name),
         limits_(std::move(limits)),
+        has_windows_(definition.window.has_windows()),
         window_(coarser.window),
         from_(range.from.value_or(std::numeric_limits<UnixMicros>::min())),
         to_(range.to.value_or(std::numeric_limits<UnixMicros>::max())),
         num_states_(definition.states.size()),
-        first_state_(kFirstKey + definition.keys.size()),
+        first_key_(has_windows_ ? 2 : 0),
+        first_state_(first_key_ + definition.keys.size()),
         kept_(aggregate::KeptKeys(definition, coarser)),
         table_(coarser),
         keys_(kept_.size()) {
@@ -40,13 +40,13 @@ class Folding::Impl {
     if (limits_.stop.stop_requested()) return Cancelled("the question is not waited for any more");
     const std::int64_t num_rows = rows.num_rows();
     const auto size = static_cast<std::size_t>(num_rows);
-    RETURN_NOT_OK(starts_.Load(rows.column(0)));
+    if (has_windows_) RETURN_NOT_OK(starts_.Load(rows.column(0)));
     windows_.resize(size);
     in_range_.resize(size);
     bool all = true;
     bool none = true;
     for (std::int64_t i = 0; i < num_rows; ++i) {
-      const std::int64_t start = starts_.int64s()[i];
+      const std::int64_t start = has_windows_ ? starts_.int64s()[i] : window_.StartOf(0);
       const bool inside = from_ <= start && start < to_;
       in_range_[i] = inside ? 1 : 0;
       all = all && inside;
@@ -55,7 +55,7 @@ class Folding::Impl {
     }
     if (none) return Status::OK();
     for (std::size_t k = 0; k < keys_.size(); ++k) {
-      RETURN_NOT_OK(keys_[k].Load(rows.column(kFirstKey + static_cast<int>(kept_[k]))));
+      RETURN_NOT_OK(keys_[k].Load(rows.column(static_cast<int>(first_key_ + kept_[k]))));
     }
     groups_.resize(size);
     const std::uint8_t* const ok = all ? nullptr : in_range_.data();
@@ -63,7 +63,9 @@ class Folding::Impl {
     RETURN_NOT_OK(events_.Load(rows.column(rows.num_columns() - 1)));
     table_.AddEvents({num_rows, groups_.data(), ok}, events_.int64s());
     const auto columns = rows.columns();
-    RETURN_NOT_OK(table_.Merge(std::span(columns).subspan(first_state_, num_states_), {num_rows, groups_.data(), ok}));
+    const Status merged =
+        table_.Merge(std::span(columns).subspan(first_state_, num_states_), {num_rows, groups_.data(), ok});
+    if (!merged.ok()) return WithContext(merged, "partial rows of {}", name_);
     if (table_.bytes() > limits_.bytes_max) {
       return TooLarge("aggregate {}: the question's groups take more than {} bytes, which is what answers may", name_,
                       limits_.bytes_max);
@@ -85,11 +87,13 @@ class Folding::Impl {
  private:
   const std::string name_;
   const FoldLimits limits_;
+  const bool has_windows_;  // The rows that come in.
   const model::Window window_;
   const UnixMicros from_;
   const UnixMicros to_;
   const std::size_t num_states_;
-  const std::size_t first_state_;  // Column.
+  const std::size_t first_key_;  // Columns: after window_start and window_end, if there are windows.
+  const std::size_t first_state_;
   const std::vector<std::size_t> kept_;
   PartialTable table_;
 

@@ -1,4 +1,4 @@
-/// Folding partial rows: what many epochs, workers and files hold of one window and key becomes one partial row.
+/// Folding partial rows: what many epochs, workers and files hold of one pane and key becomes one partial row.
 ///
 /// Merging is associative, so a folded row stands for the rows that it was made of in every later merge (sums of
 /// doubles: up to rounding order). Queries fold before they finalize; compaction folds finished windows.
@@ -31,8 +31,8 @@ struct FoldLimits {
   std::stop_token stop{};                                             ///< Looked at before each batch.
 };
 
-/// `definition` with fewer keys (`keys`, in its order) and a larger `window`: tumbling by a multiple of its own size,
-/// or none.
+/// `definition` with fewer keys (`keys`, in its order) and a larger `window`: its own, tumbling by a multiple of its
+/// panes, calendar days by a multiple of its days, or none.
 model::AggregateDefinition Coarser(const model::AggregateDefinition& definition, const std::vector<std::string>& keys,
                                    const model::Window& window);
 

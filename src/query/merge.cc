@@ -6,13 +6,18 @@
 #include <arrow/compute/api.h>
 #include <arrow/scalar.h>
 #include <arrow/table.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <numeric>
+#include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "aggregate/function.h"
 #include "query/careful_schema_internal.h"
+#include "query/pane_windows.h"
 
 namespace millrace::query {
 namespace {
@@ -58,7 +63,11 @@ Status CheckSchema(const arrow::Schema& expected, const arrow::RecordBatch& rows
 Result<std::shared_ptr<arrow::RecordBatch>> Filtered(sql::SqlSession& session, const MergePlan& plan,
                                                      const std::shared_ptr<arrow::RecordBatch>& rows,
                                                      const std::stop_token& stop) {
-  ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.folded_relation, rows));
+  auto windows = rows;
+  if (plan.puts_panes_together) {
+    ASSIGN_OR_RETURN(windows, WithWindowBounds(plan.folded->window, rows));
+  }
+  ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.folded_relation, std::move(windows)));
   auto selected = session.Query(plan.filter_sql, stop);
   if (!selected.ok()) return WithContext(selected.status(), "where");
   if (rows->num_rows() == 0) return rows;
@@ -75,7 +84,9 @@ Result<std::shared_ptr<arrow::RecordBatch>> WithCarefulColumns(const model::Aggr
     if (!MayOverflow(groups.states[i])) continue;
     std::vector<bool> fits(static_cast<std::size_t>(num_rows), true);
     for (const auto& oversized : totals.oversized) {
-      if (oversized.state == i) fits[static_cast<std::size_t>(oversized.row)] = false;
+      // They are named by the first of the state's columns.
+      const std::size_t first = i - static_cast<std::size_t>(groups.states[i].part);
+      if (oversized.state == first) fits[static_cast<std::size_t>(oversized.row)] = false;
     }
     arrow::BooleanBuilder builder;
     RETURN_NOT_OK(builder.AppendValues(fits));
@@ -119,6 +130,15 @@ Status TakeErrors(const MergePlan& plan, const arrow::Table& careful, const std:
   return Status::OK();
 }
 
+// What may be the matter with a group whose value has no place, or whose expression fails.
+std::string Reason(const model::AggregateDefinition& groups, const Totals& totals) {
+  std::set<std::string_view> reasons;
+  for (const auto& oversized : totals.oversized) {
+    reasons.insert(aggregate::FindFunction(groups.states[oversized.state].function)->oversized);
+  }
+  return fmt::format("{}, or an expression over it fails.", fmt::join(reasons, "; "));
+}
+
 // DuckDB's message without the SQL behind it, which is ours and not the user's.
 std::string FirstLineOf(const Status& status) { return status.message().substr(0, status.message().find('\n')); }
 
@@ -147,6 +167,9 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
       batch.reset();  // The answer may need its memory.
     }
     ASSIGN_OR_RETURN(totals, folding.TakeTotals());
+    if (plan.puts_panes_together) {
+      ASSIGN_OR_RETURN(totals.rows, WithWindowBounds(plan.groups->window, totals.rows));
+    }
   }
 
   answer.columns = plan.columns;
@@ -158,9 +181,8 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
   }
   // The SQL is right, or it would not have been planned: a value is at fault. Which one?
   if (!totals.oversized.empty() || (!finalized.ok() && KindOf(finalized.status()) == ErrorKind::kInvalidInput)) {
-    const std::string reason = totals.oversized.empty()
-                                   ? FirstLineOf(finalized.status())
-                                   : "The sum has more digits than its type, or an expression over it fails.";
+    const std::string reason =
+        totals.oversized.empty() ? FirstLineOf(finalized.status()) : Reason(*plan.groups, totals);
     ASSIGN_OR_RETURN(auto careful_rows, WithCarefulColumns(*plan.groups, totals));
     ASSIGN_OR_RETURN(const auto registered,
                      Registered::Make(session, plan.relation + " carefully", std::move(careful_rows)));

@@ -14,7 +14,8 @@
 
 namespace millrace::query {
 
-/// Merges partial rows of `plan.folded`, all of the range that was asked for, and computes the measures. Fills
+/// Merges partial rows of `plan.folded` (what WindowsOfPanes() makes of them, if the plan puts panes together), all of
+/// the range that was asked for, and computes the measures. Fills
 /// everything of Answer but as_of. A sum that does not fit its type, or an expression of measures that fails for a
 /// group's values, makes an AnswerError of that group and not a failure. kTooLarge: more than rows_max rows, or more
 /// memory than the session has. kCancelled soon after `stop` was requested.

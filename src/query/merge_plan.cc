@@ -18,6 +18,7 @@ namespace millrace::query {
 namespace {
 
 constexpr std::size_t kPlansMax = 256;
+constexpr std::int64_t kStepDaysMax = 1'000'000;
 
 bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -26,7 +27,7 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 // What the request asks for, in terms of the definition.
 struct Shape {
   bool windows = false;           // window_start and window_end are columns of the merge.
-  std::int64_t step_us = 0;       // Size of the answer's windows, if there are windows.
+  model::Window window;           // Of the answer; none if there are no windows.
   std::vector<std::string> keys;  // In the definition's order.
   std::vector<const model::AggregateMeasure*> measures;
   std::vector<std::string> columns;  // Of the answer, in order.
@@ -41,8 +42,31 @@ Result<std::string> Resolve(const std::string& parameter, const char* what, cons
   return InvalidInput("{}: no {} '{}' in {}{}", parameter, what, name, aggregate, DidYouMean(name, known));
 }
 
+// The windows of a step: of panes, so that each event is in one of them.
+Result<model::Window> Stepped(const model::AggregateDefinition& definition, std::int64_t step_us) {
+  constexpr std::int64_t kDayUs = std::int64_t{86'400} * 1'000'000;
+  const model::Window& window = definition.window;
+  const std::string step = DurationText(std::chrono::microseconds(step_us));
+  if (!window.has_windows()) return InvalidInput("step: {} has no windows", definition.name);
+  if (window.months > 0) {
+    return InvalidInput("step: the windows of {} are of {}, which differ in length: only 0 (one in all) is a step",
+                        definition.name, window.months == 1 ? "a month" : "months");
+  }
+  const bool in_days = window.kind == model::Window::Kind::kCalendar;
+  const std::int64_t unit = in_days ? window.days * kDayUs : window.pane_us;
+  if (step_us < 0 || step_us % unit != 0) {
+    return InvalidInput("step: {} is not a multiple of the {} of {}, which is {}", step,
+                        window.overlap() ? "panes" : "window", definition.name,
+                        DurationText(std::chrono::microseconds(unit)));
+  }
+  if (!in_days) return model::Window::Tumbling(step_us);
+  if (step_us / kDayUs > kStepDaysMax) return InvalidInput("step: {} is more than {} days", step, kStepDaysMax);
+  return model::Window::CalendarDays(static_cast<int>(step_us / kDayUs), window.zone);
+}
+
 Status PlanGroups(const model::AggregateDefinition& definition, const AggregateRequest& request, Shape& shape) {
-  std::vector<std::string> known = {model::kWindowStart};
+  std::vector<std::string> known;
+  if (definition.window.has_windows()) known.emplace_back(model::kWindowStart);
   for (const auto& key : definition.keys) known.push_back(key.name);
 
   bool by_window = false;
@@ -60,18 +84,15 @@ Status PlanGroups(const model::AggregateDefinition& definition, const AggregateR
     for (const auto& key : definition.keys) shape.keys.push_back(key.name);
   }
 
-  if (request.step_us) {
-    if (*request.step_us < 0 || *request.step_us % definition.window.size_us != 0) {
-      return InvalidInput("step: {} is not a multiple of the window of {}, which is {}",
-                          DurationText(std::chrono::microseconds(*request.step_us)), definition.name,
-                          DurationText(std::chrono::microseconds(definition.window.size_us)));
-    }
-    if (*request.step_us == 0 && by_window) {
-      return InvalidInput("group_by: window_start cannot be a group when step is 0 (one window in all)");
-    }
+  if (request.step_us && *request.step_us == 0 && by_window) {
+    return InvalidInput("group_by: window_start cannot be a group when step is 0 (one window in all)");
   }
-  shape.step_us = request.step_us.value_or(definition.window.size_us);
   shape.windows = request.step_us ? *request.step_us > 0 : by_window || !request.group_by;
+  shape.windows = shape.windows && definition.window.has_windows();
+  if (shape.windows) shape.window = definition.window;
+  if (request.step_us && *request.step_us != 0) {
+    ASSIGN_OR_RETURN(shape.window, Stepped(definition, *request.step_us));
+  }
   return Status::OK();
 }
 
@@ -163,6 +184,8 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
   // Ties are broken by the groups, so that equal questions get equal answers.
   std::vector<std::string> groups;
   if (shape.windows) groups.push_back(model::kWindowStart);
+  // The only windows of which several have the same start.
+  if (shape.window.kind == model::Window::Kind::kCumulating) groups.push_back(model::kWindowEnd);
   groups.insert(groups.end(), shape.keys.begin(), shape.keys.end());
   for (const auto& group : groups) {
     if (ordered.count(group) == 0) terms.push_back(sql::QuoteIdentifier(group));
@@ -175,7 +198,7 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
 std::string MergedSql(const model::AggregateDefinition& definition, const Shape& shape, const std::string& relation) {
   const bool has_groups = shape.windows || !shape.keys.empty();
   std::vector<std::string> columns;
-  if (shape.windows) columns.push_back("epoch_us(window_start) AS _start_us");
+  if (shape.windows) columns = {model::kWindowStart, model::kWindowEnd};
   for (const auto& key : shape.keys) columns.push_back(sql::QuoteIdentifier(key));
   for (const auto& state : definition.states) {
     columns.push_back(fmt::format("{} AS {}", MergedStateSql(state, has_groups), sql::QuoteIdentifier(state.name)));
@@ -183,18 +206,6 @@ std::string MergedSql(const model::AggregateDefinition& definition, const Shape&
   // count(*) keeps the statement an aggregation when there is neither a group nor a state.
   if (!has_groups) columns.push_back("count(*) AS _merged_rows");
   return fmt::format("SELECT {} FROM {}", fmt::join(columns, ", "), sql::QuoteIdentifier(relation));
-}
-
-// The merged rows with window_start and window_end instead of _start_us.
-std::string WindowedSql(const Shape& shape, const std::string& merged) {
-  std::string sql = fmt::format("WITH merged AS ({}), windowed AS (SELECT *", merged);
-  if (shape.windows) {
-    sql += fmt::format(
-        ", make_timestamp(_start_us)::TIMESTAMPTZ AS window_start, make_timestamp(_start_us + {})::TIMESTAMPTZ AS "
-        "window_end",
-        shape.step_us);
-  }
-  return sql + " FROM merged)";
 }
 
 // Windows and keys, as columns of every step of the final SQL.
@@ -227,8 +238,8 @@ Result<std::string> FinalSql(const model::AggregateDefinition& definition, const
   for (const auto* measure : shape.measures) {
     finals.push_back(fmt::format("({}) AS {}", measure->sql, sql::QuoteIdentifier(measure->name)));
   }
-  std::string sql = WindowedSql(shape, MergedSql(definition, shape, relation));
-  sql += fmt::format(", finalized AS (SELECT {} FROM windowed", fmt::join(finals, ", "));
+  std::string sql = fmt::format("WITH merged AS ({}), finalized AS (SELECT {} FROM merged",
+                                MergedSql(definition, shape, relation), fmt::join(finals, ", "));
   if (!definition.having_sql.empty()) sql += fmt::format(" WHERE ({})", definition.having_sql);
   ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, {}));
   return sql + ")" + select;
@@ -286,17 +297,18 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
   }
   std::vector<std::string> more;
   for (const auto& group : groups) {
-    if (group != model::kWindowEnd) more.push_back(group);
+    if (group != model::kWindowEnd || shape.window.kind == model::Window::Kind::kCumulating) more.push_back(group);
   }
   more.insert(more.end(), failed.begin(), failed.end());
   ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, more));
-  return fmt::format("{}, tried AS (SELECT {} FROM windowed), finalized AS (SELECT {} FROM tried{}){}",
-                     WindowedSql(shape, merged), fmt::join(tried, ", "), fmt::join(finals, ", "), where, select);
+  return fmt::format("WITH merged AS ({}), tried AS (SELECT {} FROM merged), finalized AS (SELECT {} FROM tried{}){}",
+                     merged, fmt::join(tried, ", "), fmt::join(finals, ", "), where, select);
 }
 
 Result<std::string> FilterSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
                               const AggregateRequest& request, const std::string& relation) {
-  std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
+  std::vector<std::string> columns;
+  if (definition.window.has_windows()) columns = {model::kWindowStart, model::kWindowEnd};
   for (const auto& key : definition.keys) columns.push_back(key.name);
   const auto checked = CheckWhere(session, request.where, columns, definition.name);
   if (!checked.ok()) return WithContext(checked.status(), "where");
@@ -352,9 +364,9 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
 
   auto merge = std::make_shared<MergePlan>();
   merge->rows_max = request.rows_max;
-  merge->groups = std::make_shared<const model::AggregateDefinition>(
-      Coarser(definition, shape.keys, shape.windows ? model::Window::Tumbling(shape.step_us) : model::Window::None()));
+  merge->groups = std::make_shared<const model::AggregateDefinition>(Coarser(definition, shape.keys, shape.window));
   merge->folded = merge->groups;
+  merge->puts_panes_together = shape.window.overlap();
   const auto describe = [&](const std::string& sql) -> Result<std::vector<sql::ResultColumn>> {
     auto columns = session.Describe(sql);
     if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);

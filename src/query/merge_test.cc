@@ -3,14 +3,19 @@
 #include "query/merge.h"
 
 #include <arrow/array.h>
+#include <arrow/array/util.h>
 #include <arrow/scalar.h>
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
+#include <tuple>
 
+#include "aggregate/function.h"
+#include "query/pane_windows.h"
 #include "query/where_expression.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
@@ -355,6 +360,72 @@ TEST_F(MergeTest, ASumThatIsTooLargeIsNamedAndLeavesTheOtherGroupsAlone) {
   }
 }
 
+// DuckDB's var_pop() refuses the whole query when one group holds an infinity.
+TEST_F(MergeTest, AStatisticThatIsOutOfRangeIsNamedAndLeavesTheOtherGroupsAlone) {
+  const aggregate::Function& variance = *aggregate::FindFunction("var_pop");
+  const aggregate::Call call{
+      .function = "var_pop", .arguments = {{"DOUBLE", arrow::float64()}}, .result_type = "DOUBLE"};
+  const std::vector<std::string> columns = {"v__count", "v__mean", "v__squares"};
+  definition_.keys.pop_back();
+  definition_.states = {{"v__count", arrow::int64(), "var_samp", 0},
+                        {"v__mean", arrow::float64(), "var_samp", 1},
+                        {"v__squares", arrow::float64(), "var_samp", 2}};
+  definition_.measures = {{"v", variance.final_sql(call, columns), "DOUBLE"}};
+  definition_.output_order = {"window_start", "country", "v"};
+  const double inf = std::numeric_limits<double>::infinity();
+  const auto row = [&](arrow::ArrayVector& to, const char* country, std::int64_t count, double mean, double squares) {
+    const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+    const arrow::ScalarVector cells = {
+        std::make_shared<arrow::TimestampScalar>(0, utc), std::make_shared<arrow::TimestampScalar>(kWindow, utc),
+        std::make_shared<arrow::StringScalar>(country),   std::make_shared<arrow::Int64Scalar>(count),
+        std::make_shared<arrow::DoubleScalar>(mean),      std::make_shared<arrow::DoubleScalar>(squares),
+        std::make_shared<arrow::Int64Scalar>(count)};
+    for (const auto& cell : cells) to.push_back(arrow::MakeArrayFromScalar(*cell, 1).ValueOrDie());
+  };
+  Batches rows;
+  for (const auto& [country, count, mean, squares] :
+       {std::tuple{"de", 2, 1.0, 2.0}, std::tuple{"de", 2, 3.0, 2.0}, std::tuple{"fr", 2, inf, inf}}) {
+    arrow::ArrayVector cells;
+    row(cells, country, count, mean, squares);
+    rows.push_back(arrow::RecordBatch::Make(model::PartialSchema(definition_), 1, cells));
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.group_by = {{"country"}}}, rows));
+  EXPECT_EQ(Csv(answer.rows), "de,2\nfr,null\n");
+  ASSERT_EQ(answer.errors.size(), 1u);
+  EXPECT_EQ(answer.errors[0].measure, "v");
+  EXPECT_THAT(answer.errors[0].detail, HasSubstr("var_pop() is out of range"));
+  EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), "fr\n");
+}
+
+TEST_F(MergeTest, AGroupWithTooManyValuesIsNamedAndLeavesTheOtherGroupsAlone) {
+  const aggregate::Call call{
+      .function = "count(distinct)", .arguments = {{"BIGINT", arrow::int64()}}, .result_type = "BIGINT"};
+  const std::vector<std::string> columns = {"u__exceeded", "u__values"};
+  definition_.group_values_max = 3;
+  definition_.keys.pop_back();
+  definition_.states = {{"n", arrow::int64(), "count"},
+                        {"u__exceeded", arrow::boolean(), "count(distinct)", 0},
+                        {"u__values", arrow::list(arrow::field("element", arrow::int64())), "count(distinct)", 1}};
+  definition_.measures = {{"n", "n", "BIGINT"},
+                          {"u", aggregate::FindFunction("count(distinct)")->final_sql(call, columns), "BIGINT"}};
+  definition_.output_order = {"window_start", "country", "n", "u"};
+  schema_ = model::PartialSchema(definition_);
+  const auto row = [](const std::string& country, const std::string& exceeded, const std::string& values) {
+    return fmt::format(R"(["2026-11-22 10:00:00", "2026-11-22 10:00:59", "{}", 2, {}, {}, 2])", country, exceeded,
+                       values);
+  };
+  const Batches rows = Rows({row("de", "false", "[1, 2]"), row("fr", "false", "[1, 2]"), row("de", "false", "[2, 3]"),
+                             row("fr", "false", "[3, 4]"), row("it", "true", "[]"), row("it", "false", "[7]"),
+                             row("nl", "null", "null")});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({.group_by = {{"country"}}}, rows));
+  EXPECT_EQ(Csv(answer.rows), "de,4,3\nfr,4,null\nit,4,null\nnl,2,0\n");
+  ASSERT_EQ(answer.errors.size(), 2u);
+  EXPECT_EQ(answer.errors[0].measure, "u");
+  EXPECT_EQ(answer.errors[0].detail,
+            "The group has more distinct values than group_values_max, or an expression over it fails.");
+  EXPECT_EQ(Csv(arrow::Table::FromRecordBatches({answer.error_groups}).ValueOrDie()), "fr\nit\n");
+}
+
 TEST_F(MergeTest, ASumThatComesBackIntoItsTypeIsWhole) {
   const std::string users = Large(38);
   const Batches rows = Rows({MoneyRow("00", "de", users), MoneyRow("00", "de", users), MoneyRow("00", "de", "-5"),
@@ -404,6 +475,103 @@ TEST_F(MergeTest, AHavingThatFailsKeepsTheGroupAndSaysSo) {
   ASSERT_EQ(answer.errors.size(), 1u);
   EXPECT_EQ(answer.errors[0].measure, "HAVING");
   EXPECT_EQ(answer.error_groups->GetColumnByName("country")->GetScalar(0).ValueOrDie()->ToString(), "fr");
+}
+
+// What the reader does between fetching and merging.
+class OverlapTest : public MergeTest {
+ protected:
+  void Use(const model::Window& window) {
+    definition_.window = window;
+    schema_ = model::PartialSchema(definition_);
+  }
+  Result<std::string> Answered(const AggregateRequest& request, const std::vector<std::string>& rows) {
+    ASSIGN_OR_RETURN(const auto plan, plans_.Get(*session_, definition_, request));
+    const FoldRange range = plan->puts_panes_together ? PanesOf(definition_.window, request.range) : request.range;
+    ASSIGN_OR_RETURN(auto folded, Fold(definition_, *plan->folded, range, Rows(rows)));
+    if (plan->puts_panes_together) {
+      ASSIGN_OR_RETURN(folded, WindowsOfPanes(*plan->folded, request.range, folded));
+    }
+    ASSIGN_OR_RETURN(const auto answer, MergeAndFinalize(*session_, *plan, {std::move(folded)}));
+    return Csv(answer.rows);
+  }
+};
+
+TEST_F(OverlapTest, EachEventIsInAllOfItsWindowsUntilTheyAreSteppedOver) {
+  Use(model::Window::Hopping(kWindow, 2 * kWindow));
+  const std::vector<std::string> rows = {Row("00", "de", 1, 1), Row("01", "de", 1, 2), Row("01", "fr", 1, 4)};
+  const auto ask = [&](AggregateRequest request) {
+    request.measures = {"views"};
+    return Answered(request, rows).ValueOrDie();
+  };
+  const auto at = [](const char* minutes) { return fmt::format("2026-11-22 {}:00.000000Z", minutes); };
+  const auto window = [&](const char* start, const char* end) { return at(start) + "," + at(end) + ","; };
+  EXPECT_EQ(ask({.group_by = {{"window_start"}}}),
+            window("09:59", "10:01") + "1\n" + window("10:00", "10:02") + "7\n" + window("10:01", "10:03") + "6\n");
+  EXPECT_EQ(ask({.group_by = {{"window_start"}}, .where = "country = 'de' AND window_end > '2026-11-22 10:01:00'"}),
+            window("10:00", "10:02") + "3\n" + window("10:01", "10:03") + "2\n");
+  EXPECT_EQ(ask({.group_by = {{"country"}}}), "de,3\nfr,4\n") << "each event once";
+  EXPECT_EQ(ask({.step_us = kHour, .group_by = std::vector<std::string>()}), window("10:00", "11:00") + "7\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = std::vector<std::string>()}), "7\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = {{"country"}}, .where = "window_start = '2026-11-22 10:01:00'"}),
+            "de,2\nfr,4\n")
+      << "of panes";
+}
+
+TEST_F(OverlapTest, CumulatingWindowsOfOneStartAreInOrder) {
+  Use(model::Window::Cumulating(kWindow, 3 * kWindow));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer,
+                                Answered({.group_by = {{"window_start"}}, .measures = {"views"}},
+                                         {Row("00", "de", 1, 1), Row("01", "de", 1, 2), Row("01", "fr", 1, 4)}));
+  const std::string start = "2026-11-22 10:00:00.000000Z,2026-11-22 10:";
+  EXPECT_EQ(answer, start + "01:00.000000Z,1\n" + start + "02:00.000000Z,7\n" + start + "03:00.000000Z,7\n");
+}
+
+TEST_F(MergeTest, StepsFitTheKindOfWindow) {
+  struct Case {
+    model::Window window;
+    std::int64_t step_us;
+    const char* want;  // Empty: it is taken.
+  };
+  constexpr std::int64_t kDay = 24 * kHour;
+  for (const Case& c :
+       {Case{model::Window::Hopping(kWindow, 5 * kWindow), 3 * kWindow, ""},
+        Case{model::Window::Hopping(kWindow, 5 * kWindow), kWindow / 2,
+             "step: 30s is not a multiple of the panes of clicks_1m, which is 1m"},
+        Case{model::Window::CalendarDays(2, TimeZone::Utc()), 4 * kDay, ""},
+        Case{model::Window::CalendarDays(2, TimeZone::Utc()), 3 * kDay, "not a multiple of the window of clicks_1m"},
+        Case{model::Window::CalendarDays(1, TimeZone::Utc()), 2'000'000 * kDay, "more than 1000000 days"},
+        Case{model::Window::CalendarMonths(1, TimeZone::Utc()), 0, ""},
+        Case{model::Window::CalendarMonths(1, TimeZone::Utc()), 30 * kDay, "differ in length: only 0"},
+        Case{model::Window::None(), 0, ""}, Case{model::Window::None(), kHour, "step: clicks_1m has no windows"}}) {
+    SCOPED_TRACE(c.window.ToText());
+    definition_.window = c.window;
+    if (!c.window.has_windows()) std::erase(definition_.output_order, "window_start");
+    const auto plan = PlanMerge(*session_, definition_, {.step_us = c.step_us, .group_by = std::vector<std::string>()});
+    if (std::string(c.want).empty()) {
+      MILLRACE_ASSERT_OK(plan);
+    } else {
+      MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, plan);
+      EXPECT_THAT(plan.status().message(), HasSubstr(c.want));
+    }
+  }
+}
+
+TEST_F(MergeTest, WithoutWindowsThereAreOnlyKeys) {
+  definition_.window = model::Window::None();
+  definition_.output_order = {"country", "views"};
+  schema_ = model::PartialSchema(definition_);
+  const auto rows = [&] {
+    return Rows({R"(["de", 1, 10, "1.50", "4", 1, 1, 1, "c", 10])", R"(["de", 2, 20, "1.50", "4", 1, 1, 1, "c", 20])"});
+  };
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, Ask({.group_by = {{"country"}}, .measures = {"views"}}, rows()));
+  EXPECT_EQ(Csv(all.rows), "de,30\n");
+  AggregateRequest by_window{.group_by = {{"window_start"}}};
+  AggregateRequest where_window{.where = "window_start > '2026-01-01'"};
+  for (const auto& [request, want] : {std::pair{by_window, "no key 'window_start'"}, {where_window, "window_start"}}) {
+    const auto answer = Ask(request, rows());
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, answer);
+    EXPECT_THAT(answer.status().message(), HasSubstr(want));
+  }
 }
 
 TEST_F(MergeTest, TooManyRowsAreAnErrorAndNeverCut) {

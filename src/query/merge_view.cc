@@ -45,6 +45,11 @@ class Printer {
     if (id == "FLOAT") return std::string(spark ? "FLOAT" : "REAL");
     if (id == "TIMESTAMP WITH TIME ZONE") return std::string(spark ? "TIMESTAMP" : "TIMESTAMP(6) WITH TIME ZONE");
     if (id == "TIMESTAMP") return std::string(spark ? "TIMESTAMP_NTZ" : "TIMESTAMP(6)");
+    // What has no sign there goes into the next larger type.
+    if (id == "UTINYINT") return std::string("SMALLINT");
+    if (id == "USMALLINT") return std::string("INTEGER");
+    if (id == "UINTEGER") return std::string("BIGINT");
+    if (id == "UBIGINT") return std::string("DECIMAL(20,0)");
     for (const char* same : {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "DOUBLE", "BOOLEAN", "DATE"}) {
       if (id == same) return id;
     }
@@ -75,6 +80,11 @@ class Printer {
     if (kind == "OPERATOR") return Operator(node);
     if (kind == "FUNCTION") return Function(node);
     return Unsupported("{} expressions", kind);
+  }
+
+  std::string AggregateFunction(std::string_view duckdb_name) const {
+    if (dialect_ != Dialect::kTrino || !duckdb_name.starts_with("bit_")) return std::string(duckdb_name);
+    return fmt::format("bitwise_{}_agg", duckdb_name.substr(4));
   }
 
  private:
@@ -151,6 +161,9 @@ class Printer {
           "CASE WHEN {1} > 0 THEN CAST({0} AS DOUBLE) / CAST({1} AS DOUBLE) / CAST('1e{2}' AS DOUBLE) END",
           arguments.at(0), arguments.at(1), arguments.at(2));
     }
+    if (name == "millrace_hll_estimate" && dialect_ == Dialect::kSpark) {
+      return fmt::format("hll_sketch_estimate({})", arguments.at(0));
+    }
     if (arguments.size() == 2) {
       // DuckDB divides in double; the others divide integers as such, and decimals to a scale of their own.
       if (name == "/") return fmt::format("(CAST({} AS DOUBLE) / CAST({} AS DOUBLE))", arguments[0], arguments[1]);
@@ -159,7 +172,8 @@ class Printer {
       }
     }
     if (name == "-" && arguments.size() == 1) return fmt::format("(-{})", arguments[0]);
-    for (const char* same : {"replace", "round", "abs", "nullif", "coalesce", "greatest", "least", "floor"}) {
+    for (const char* same :
+         {"replace", "round", "abs", "nullif", "coalesce", "greatest", "least", "floor", "exp", "sqrt"}) {
       if (name == same) return fmt::format("{}({})", name, fmt::join(arguments, ", "));
     }
     return Unsupported("the function {}()", name);
@@ -168,14 +182,80 @@ class Printer {
   const Dialect dialect_;
 };
 
-Result<std::string> MergedState(const Printer& printer, const model::AggregateState& state) {
-  const aggregate::Function& function = *aggregate::FindFunction(state.function);
-  if (function.merge_in_sql.empty()) return Unsupported("state '{}' cannot be merged in SQL", state.name);
-  const std::string column = printer.Identifier(state.name);
-  if (function.zero_if_none) {
-    return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", function.merge_in_sql, column);
+// Arithmetic with times as microseconds since 1970, as the dialect says it.
+class Micros {
+ public:
+  static constexpr const char* kNumber = "_number_of_window";
+
+  explicit Micros(Dialect dialect) : dialect_(dialect) {}
+
+  std::string Of(const std::string& time) const {
+    if (dialect_ == Dialect::kSpark) return fmt::format("unix_micros({})", time);
+    if (dialect_ == Dialect::kTrino) return fmt::format("CAST(round(to_unixtime({}) * 1000) AS BIGINT) * 1000", time);
+    return fmt::format("epoch_us({})", time);
   }
-  return fmt::format("{0}({1}) AS {1}", function.merge_in_sql, column);
+  std::string ToTime(const std::string& micros) const {
+    if (dialect_ == Dialect::kSpark) return fmt::format("timestamp_micros({})", micros);
+    if (dialect_ == Dialect::kTrino) {
+      return fmt::format("date_add('millisecond', ({}) / 1000, TIMESTAMP '1970-01-01 00:00:00.000000 UTC')", micros);
+    }
+    return fmt::format("TIMESTAMPTZ '1970-01-01 00:00:00+00' + to_microseconds({})", micros);
+  }
+  /// A relation with the one column kNumber: 0, 1, ... below `end`.
+  std::string Numbers(std::int64_t end) const {
+    if (dialect_ == Dialect::kSpark)
+      return fmt::format("(SELECT explode(sequence(0, {})) AS {}) AS numbers", end - 1, kNumber);
+    if (dialect_ == Dialect::kTrino) return fmt::format("UNNEST(sequence(0, {})) AS numbers({})", end - 1, kNumber);
+    return fmt::format("range({}) AS numbers({})", end, kNumber);
+  }
+
+ private:
+  const Dialect dialect_;
+};
+
+// Partial rows with their windows instead of their panes: each as often as there are windows that it is in.
+Result<std::string> WindowsOfPanesSql(const model::AggregateDefinition& definition, Dialect dialect,
+                                      const Printer& printer, const std::string& relation) {
+  const model::Window& window = definition.window;
+  if (dialect == Dialect::kTrino && window.pane_us % 1000 != 0) {
+    return Unsupported("windows of {}, which are not whole milliseconds, cannot be said in that dialect",
+                       window.ToText());
+  }
+  const Micros micros(dialect);
+  const std::string pane = micros.Of(printer.Identifier(model::kWindowStart));
+  std::string start = fmt::format("{} - {} * {}", pane, Micros::kNumber, window.pane_us);
+  std::string end = fmt::format("{} + {}", start, window.size_us);
+  std::string where;
+  if (window.kind == model::Window::Kind::kCumulating) {
+    start = fmt::format("{0} - ((({0}) % {1}) + {1}) % {1}", pane, window.size_us);
+    end = fmt::format("{} + ({} + 1) * {}", pane, Micros::kNumber, window.pane_us);
+    where = fmt::format("\n    WHERE {} <= {} + {}", end, start, window.size_us);
+  }
+  std::vector<std::string> columns = {
+      fmt::format("{} AS {}", micros.ToTime(start), printer.Identifier(model::kWindowStart)),
+      fmt::format("{} AS {}", micros.ToTime(end), printer.Identifier(model::kWindowEnd))};
+  for (const auto& key : definition.keys) columns.push_back(printer.Identifier(key.name));
+  for (const auto& state : definition.states) columns.push_back(printer.Identifier(state.name));
+  return fmt::format("(\n    SELECT {}\n    FROM {} CROSS JOIN {}{}\n  ) AS windows",
+                     fmt::join(columns, ",\n           "), relation, micros.Numbers(window.size_us / window.pane_us),
+                     where);
+}
+
+Result<std::string> MergedState(const Printer& printer, Dialect dialect, const model::AggregateState& state) {
+  const aggregate::Function& function = *aggregate::FindFunction(state.function);
+  const bool own_of_spark = dialect == Dialect::kSpark && !function.merge_in_spark.empty();
+  if (!own_of_spark && function.merge_in_sql.empty() && !function.merge_in_spark.empty()) {
+    return Unsupported("state '{}' is a sketch of {}(), which of these dialects only Spark's can merge", state.name,
+                       function.name);
+  }
+  if (!own_of_spark && function.merge_in_sql.empty()) {
+    return Unsupported("state '{}' cannot be merged in SQL", state.name);
+  }
+  const std::string column = printer.Identifier(state.name);
+  const std::string merge = own_of_spark ? std::string(function.merge_in_spark)
+                                         : std::string(printer.AggregateFunction(function.merge_in_sql));
+  if (function.zero_if_none) return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", merge, column);
+  return fmt::format("{0}({1}) AS {1}", merge, column);
 }
 
 }  // namespace
@@ -189,11 +269,14 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
     if (!text.ok()) return WithContext(text.status(), "{} cannot be said in that dialect", what);
     return text;
   };
-  std::vector<std::string> groups = {printer.Identifier(model::kWindowStart), printer.Identifier(model::kWindowEnd)};
+  std::vector<std::string> groups;
+  if (definition.window.has_windows()) {
+    groups = {printer.Identifier(model::kWindowStart), printer.Identifier(model::kWindowEnd)};
+  }
   for (const auto& key : definition.keys) groups.push_back(printer.Identifier(key.name));
   std::vector<std::string> merged = groups;
   for (const auto& state : definition.states) {
-    ASSIGN_OR_RETURN(merged.emplace_back(), MergedState(printer, state));
+    ASSIGN_OR_RETURN(merged.emplace_back(), MergedState(printer, dialect, state));
   }
 
   std::vector<std::string> columns;
@@ -207,9 +290,13 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
     ASSIGN_OR_RETURN(const auto text, translate("measure '" + name + "'", measure->sql));
     columns.push_back(text + " AS " + printer.Identifier(name));
   }
-  std::string sql = fmt::format("SELECT {}\nFROM (\n  SELECT {}\n  FROM {}\n  GROUP BY {}\n) AS merged",
-                                fmt::join(columns, ",\n       "), fmt::join(merged, ",\n         "), relation,
-                                fmt::join(groups, ", "));
+  std::string rows = relation;
+  if (definition.window.overlap()) {
+    ASSIGN_OR_RETURN(rows, WindowsOfPanesSql(definition, dialect, printer, relation));
+  }
+  const std::string group_by = groups.empty() ? "" : fmt::format("\n  GROUP BY {}", fmt::join(groups, ", "));
+  std::string sql = fmt::format("SELECT {}\nFROM (\n  SELECT {}\n  FROM {}{}\n) AS merged",
+                                fmt::join(columns, ",\n       "), fmt::join(merged, ",\n         "), rows, group_by);
   if (!definition.having_sql.empty()) {
     ASSIGN_OR_RETURN(const auto having, translate("HAVING", definition.having_sql));
     sql += "\nWHERE " + having;

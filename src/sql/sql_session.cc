@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/ascii_case.h"
+#include "sql/sketch_functions_internal.h"
 
 namespace millrace::sql {
 
@@ -464,7 +465,7 @@ class SqlSession::Impl {
     if (duckdb_register_scalar_function(connection_.get(), average.get()) != DuckDBSuccess) {
       return Internal("DuckDB: cannot register millrace_avg");
     }
-    return Status::OK();
+    return RegisterSketchFunctions(connection_.get());
   }
 
   struct Prepared {

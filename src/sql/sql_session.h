@@ -7,6 +7,12 @@
 /// `count` values DECIMAL(p, scale) (integers: 0) whose unscaled sum is `sum`, bit for bit what DuckDB's avg() of
 /// BIGINT, HUGEINT and wide DECIMAL gives (it divides in long double, which SQL cannot say). Null when count is 0.
 ///
+/// Others read sketches, whose bytes they take as BLOB; bytes that are none fail the query:
+///   millrace_hll_estimate(BLOB) -> BIGINT                of a sketch/distinct_sketch.h
+///   millrace_frequent_top(BLOB, BIGINT) -> VARCHAR[]     of a sketch/frequent_items.h, the most frequent ones
+///   millrace_kll_numbers(BLOB, DOUBLE[]) -> DOUBLE[]     of a sketch/quantile_sketch.h, the values at these shares
+///   millrace_kll_instants(BLOB, DOUBLE[]) -> TIMESTAMPTZ[], millrace_kll_dates(BLOB, DOUBLE[]) -> DATE[]
+///
 /// Every session is closed to files and network (enable_external_access=false, lock_configuration=true), runs on the
 /// calling thread (threads=1) in UTC, and holds no data but the relations registered in it.
 #pragma once

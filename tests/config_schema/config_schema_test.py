@@ -115,6 +115,45 @@ class ConfigSchema(unittest.TestCase):
                 self.assertEqual(self.errors(document), [])
 
 
+class TestFiles(unittest.TestCase):
+    """The schema of test files accepts those that we show, and refuses what the loader refuses by shape."""
+
+    @classmethod
+    def setUpClass(cls):
+        schema = json.loads((ROOT / "share/millrace/test.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        cls.validator = jsonschema.Draft202012Validator(schema)
+
+    def errors(self, document) -> list[str]:
+        return [f"{error.json_path}: {error.message}" for error in self.validator.iter_errors(document)]
+
+    def test_the_examples_match(self):
+        files = sorted(ROOT.glob("examples/**/*.test.yaml"))
+        self.assertGreater(len(files), 1)
+        guide = re.search(r"^```yaml\n(.*?)^```$", (ROOT / "docs/testing.md").read_text(), re.S | re.M).group(1)
+        for text in [*(file.read_text() for file in files), guide]:
+            self.assertEqual(self.errors(load(text)), [])
+
+    def test_each_example_has_a_test_file(self):
+        for pipeline in ROOT.glob("examples/**/*.yaml"):
+            if not pipeline.name.endswith(".test.yaml"):
+                self.assertTrue(pipeline.with_suffix(".test.yaml").exists(), pipeline)
+
+    def test_mistakes_are_refused(self):
+        good = {"pipeline": "p.yaml", "tests": [{"name": "a", "records": [{"value": 1}], "expect": {"tables": {"t": [{}]}}}]}
+        self.assertEqual(self.errors(good), [])
+        for path, value in [("pipeline", ""), ("test", []), ("tests/0/name", ""), ("tests/0/records/0/topik", "a"),
+                            ("tests/0/records/0/value_text", "a"), ("tests/0/records/0/offset", -1),
+                            ("tests/0/records/0/partition", "a"), ("tests/0/records", [{}] * 1001), ("tests/0/expect", {}),
+                            ("tests/0/expect/table", {}), ("tests/0/expect/error", "a"), ("tests/0/expect/tables/t", {}),
+                            ("tests/0/expect/tables/t", {"match": "contain", "rows": []}), ("tests/0/expect/tables/t/0", 1),
+                            ("tests/0/expect/dead_letters", [{"stages": "decode"}])]:
+            with self.subTest(f"{path} = {value}"):
+                document = copy.deepcopy(good)
+                set_in(document, path, value)
+                self.assertNotEqual(self.errors(document), [])
+
+
 class PriceSheets(unittest.TestCase):
     """The shipped price sheets, and the snippet of their README, match their schema; broken ones do not."""
 

@@ -12,6 +12,8 @@ tables are read with deltalake and with DuckDB, the log also line by line. What 
   B3  per table and partition the commits' ranges form one chain that ends where the txn says, under the topic's name
   B4  versions without a hole, every live file there with its exact size, every txnId once
   B5  deltalake, DuckDB (with filters, so that statistics are used) and `millrace audit` agree
+  B7  with --replayed, every dead letter was run again by the mended transform: what it takes is a row, once, and still the letter
+      that it was; the others have a letter of each replay; the books of replays and their log say the same
 
 `--partial`: the tables need not reach the topic's end; they must be right as far as they say they are.
 Exit status 1 if anything differs; the first differences of each kind are printed.
@@ -42,7 +44,7 @@ COLUMNS = {"event_id": pa.string(), "producer": pa.string(), "seq": pa.int64(), 
 TRUTH_SCHEMA = pa.schema(
     [("_partition", pa.int32()), ("_offset", pa.int64()), ("log_us", pa.int64()), ("outcome", pa.string()),
      ("stage", pa.string()), ("reason", pa.string()), ("key", pa.binary()), ("value", pa.binary()),
-     ("headers", pa.string())] + list(COLUMNS.items()))
+     ("headers", pa.string()), ("again", pa.string())] + list(COLUMNS.items()))
 
 
 def headers_text(headers):
@@ -69,6 +71,10 @@ class Truth:
             row.update(verdict[1])
         elif verdict[0] == "dead":
             row.update(stage=verdict[1], reason=verdict[2], key=key, value=value, headers=headers_text(headers))
+            again = events.judge(value, log_us, mended=True)
+            row["again"] = again[0]
+            if again[0] == "row":
+                row.update(again[1])
         self._rows.append(row)
         if len(self._rows) >= self.BATCH:
             self._flush()
@@ -210,14 +216,18 @@ class Log:
 
 
 class Books:
-    """Checks one lake; `findings` is empty when everything holds."""
+    """Checks one lake; `findings` is empty when everything holds. `replayed`: all of its dead letters were run again, by the
+    mended transform, after they were read."""
 
-    def __init__(self, lake, truth, *, app_id=events.PIPELINE, partial=False):
+    def __init__(self, lake, truth, *, app_id=events.PIPELINE, partial=False, replayed=False):
         self.lake = pathlib.Path(lake)
         self.truth = truth
         self.app_id = app_id
         self.family = f"{app_id}-{truth.topic}"  # Of transaction ids: one per partition, and their books.
         self.partial = partial
+        self.replayed = replayed
+        self.has_letters = False  # The view `letters` is there.
+        self.taken = "(outcome = 'row' OR again = 'row')" if replayed else "(outcome = 'row')"  # Of the truth: a row by now.
         self.findings = []
         self.rows = {}  # By table: rows as this check counts them.
         self.db = duckdb.connect()
@@ -255,6 +265,9 @@ class Books:
                 check(name, log, reader)
             except Exception as error:  # A reader that refuses a table is a finding like any other.
                 self.add(name, f"B5 reading it failed: {type(error).__name__}: {error}")
+        if self.has_letters:
+            for name in ("events", "views_1m"):
+                self.check_replays(name)
         return self.findings
 
     def check_readers_agree(self, name, log, reader):
@@ -320,16 +333,16 @@ class Books:
                              f"SELECT _partition, _offset, count(*) FROM {view} GROUP BY 1, 2 HAVING count(*) > 1 ORDER BY 1, 2")
             self.differences(name, f"B1 rows of the topic that are not in the table ({engine})",
                              f"SELECT _partition, _offset FROM truth t ANTI JOIN {view} v USING (_partition, _offset) "
-                             f"WHERE t.outcome = 'row' AND {covered} ORDER BY 1, 2")
+                             f"WHERE {self.taken} AND {covered} ORDER BY 1, 2")
             self.differences(name, f"B1 rows of the table that are not rows of the topic ({engine})",
-                             f"SELECT _partition, _offset FROM {view} v ANTI JOIN (SELECT * FROM truth WHERE outcome = 'row' "
+                             f"SELECT _partition, _offset FROM {view} v ANTI JOIN (SELECT * FROM truth WHERE {self.taken} "
                              f"AND {covered}) t USING (_partition, _offset) ORDER BY 1, 2")
             equal = " AND ".join(f"t.{c} IS NOT DISTINCT FROM v.{c}" for c in columns)
             named = ", ".join(f"CASE WHEN t.{c} IS DISTINCT FROM v.{c} THEN '{c}: ' || coalesce(v.{c}::VARCHAR, 'null') || "
                               f"' is not ' || coalesce(t.{c}::VARCHAR, 'null') END" for c in columns)
             self.differences(name, f"B1 rows with other contents ({engine})",
                              f"SELECT t._partition, t._offset, concat_ws('; ', {named}) FROM truth t JOIN {view} v "
-                             f"USING (_partition, _offset) WHERE t.outcome = 'row' AND NOT ({equal}) ORDER BY 1, 2")
+                             f"USING (_partition, _offset) WHERE {self.taken} AND NOT ({equal}) ORDER BY 1, 2")
         self.differences(name, "B1 events that occur twice",
                          f"SELECT event_id, count(*) FROM {name}_duckdb GROUP BY 1 HAVING count(*) > 1 ORDER BY 1")
         if table.num_rows:
@@ -377,7 +390,7 @@ class Books:
             merged = (f"SELECT window_start, cc, page, sum(views)::BIGINT AS views, sum(revenue) AS revenue, min(fastest) AS fastest,"
                       f" max(slowest) AS slowest, sum(mean__sum) / sum(mean__count) AS mean FROM {name}_{engine} GROUP BY ALL")
             wanted = (f"SELECT time_bucket(INTERVAL 1 MINUTE, ts) AS window_start, cc, page, {self.AGGREGATES} FROM truth "
-                      f"WHERE outcome = 'row' AND {self.covered(offsets)} GROUP BY ALL")
+                      f"WHERE {self.taken} AND {self.covered(offsets)} GROUP BY ALL")
             for left, right, what in ((merged, wanted, "in the table, not over the topic"),
                                       (wanted, merged, "over the topic, not in the table")):
                 self.differences(name, f"B2 merged rows {what} ({engine})",
@@ -397,13 +410,15 @@ class Books:
         self.db.register("letters", pa.table({
             "_partition": table["partition"], "_offset": table["offset"], "topic": table["topic"], "stage": table["stage"],
             "reason": table["reason"], "key": table["key"], "value": table["payload"], "log_us": table["timestamp"].cast(pa.int64()),
+            "replay": table["replay"] if "replay" in table.column_names else pa.nulls(table.num_rows, pa.int64()),
             "headers": pa.array([headers_text([(h["key"], h["value"]) for h in cell] if cell is not None else [])
                                  for cell in table["headers"].to_pylist()], pa.string())}))
+        self.has_letters = True
         self.differences(name, "B1 dead letters more than once",
-                         "SELECT _partition, _offset, count(*) FROM letters GROUP BY 1, 2 HAVING count(*) > 1 ORDER BY 1, 2")
+                         "SELECT _partition, _offset, replay, count(*) FROM letters GROUP BY 1, 2, 3 HAVING count(*) > 1 ORDER BY 1, 2")
         self.differences(name, "B1 malformed records without a dead letter",
-                         f"SELECT _partition, _offset, stage, reason FROM truth t ANTI JOIN letters USING (_partition, _offset) "
-                         f"WHERE outcome = 'dead' AND {covered} ORDER BY 1, 2")
+                         f"SELECT _partition, _offset, stage, reason FROM truth t ANTI JOIN (SELECT * FROM letters WHERE replay IS NULL) l "
+                         f"USING (_partition, _offset) WHERE outcome = 'dead' AND {covered} ORDER BY 1, 2")
         # A table may lag behind the letters: those beyond its offsets are right too, but each must be of a malformed record.
         self.differences(name, "B1 dead letters of records that are not malformed",
                          "SELECT _partition, _offset, stage, reason FROM letters ANTI JOIN (SELECT * FROM truth WHERE outcome = "
@@ -418,6 +433,48 @@ class Books:
                          f"_offset) WHERE t.outcome = 'dead' AND ({' OR '.join(differs.values())}) ORDER BY 1, 2")
         self.differences(name, "B1 dead letters of another topic",
                          f"SELECT _partition, _offset, topic FROM letters WHERE topic <> '{self.truth.topic}' ORDER BY 1, 2")
+
+    def check_replays(self, name):
+        """The books of replays in one table against their log, the letters that they wrote, and the truth."""
+        log = Log(self.lake / name)
+        self.db.execute(self.replay_log())
+        for partition in self.truth.ends:
+            replayed, written, filtered = (log.txns.get(f"{self.family}-{partition}#{field}", 0)
+                                           for field in ("replayed", "replayed_written", "replayed_filtered"))
+            logged, failed = self.db.execute(
+                "SELECT (SELECT count(*) FROM replay_log WHERE \"table\" = $1 AND partition = $2 AND \"offset\" IS NOT NULL), "
+                "(SELECT count(*) FROM letters WHERE _partition = $2 AND replay IS NOT NULL)", [name, partition]).fetchone()
+            if replayed != logged:
+                self.add(name, f"B7 partition {partition}: {replayed} replayed in the ledger, {logged} in the log of replays")
+            if replayed - written - filtered != failed:
+                self.add(name, f"B7 partition {partition}: {replayed - written - filtered} failed again, {failed} letters say so")
+            want = self.db.execute("SELECT count(*) FILTER (again = 'row'), count(*) FILTER (again = 'filtered') FROM truth "
+                                   "WHERE _partition = $1", [partition]).fetchone()
+            if (written, filtered) != (want if self.replayed else (0, 0)):
+                self.add(name, f"B7 partition {partition}: replays wrote {written} and filtered {filtered}, {want} are in the topic")
+        self.differences(name, "B7 records sent twice without a letter in between",
+                         f"SELECT partition, \"offset\" FROM replay_log r WHERE \"table\" = '{name}' AND EXISTS (FROM replay_log n WHERE "
+                         "n.\"table\" = r.\"table\" AND n.partition = r.partition AND n.\"offset\" = r.\"offset\" AND n.replay > r.replay) "
+                         "AND NOT EXISTS (FROM letters l WHERE l._partition = r.partition AND l._offset = r.\"offset\" AND "
+                         "l.replay = r.replay)")
+        if self.replayed:
+            self.differences(name, "B7 letters that were not run again",
+                             f"SELECT _partition, _offset FROM truth WHERE outcome = 'dead' AND NOT EXISTS (FROM replay_log WHERE "
+                             f"\"table\" = '{name}' AND partition = _partition AND \"offset\" = _offset)")
+            self.differences(name, "B7 letters of replays whose records were taken",
+                             "SELECT _partition, _offset FROM letters JOIN truth USING (_partition, _offset) WHERE replay IS NOT NULL "
+                             "AND again <> 'dead'")
+
+    def replay_log(self):
+        path = self.lake / f"{events.PIPELINE}_replays"
+        log = Log(path) if (path / "_delta_log").is_dir() else None
+        if log is None or not log.live:
+            return ("CREATE OR REPLACE VIEW replay_log AS SELECT 0::BIGINT AS replay, '' AS \"table\", 0 AS partition, "
+                    "0::BIGINT AS \"offset\" WHERE false")
+        for finding in [*log.findings, *log.check_files()]:
+            self.add(path.name, finding)
+        files = [str(log.file(name)) for name in log.live]
+        return f"CREATE OR REPLACE VIEW replay_log AS SELECT * FROM read_parquet({files!r}, hive_partitioning = false)"
 
     def lowest_offsets(self):
         lowest = {}
@@ -508,9 +565,10 @@ def main():
     parser.add_argument("--binary", default=os.environ.get("MILLRACE_BIN"))
     parser.add_argument("--config", help="pipeline.yaml, for millrace audit")
     parser.add_argument("--partial", action="store_true")
+    parser.add_argument("--replayed", action="store_true", help="all dead letters were run again by the mended transform")
     arguments = parser.parse_args()
     books = Books(arguments.lake, read_truth(arguments.brokers, arguments.topic), app_id=arguments.app_id,
-                  partial=arguments.partial)
+                  partial=arguments.partial, replayed=arguments.replayed)
     books.run()
     if arguments.binary and arguments.config:
         books.check_audit(arguments.binary, arguments.config)

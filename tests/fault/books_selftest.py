@@ -25,6 +25,8 @@ LETTERS = pa.schema([("topic", pa.string()), ("partition", pa.int32()), ("offset
                      ("timestamp", pa.timestamp("us", "UTC")), ("key", pa.binary()), ("payload", pa.binary()),
                      ("headers", pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))), ("stage", pa.string()),
                      ("reason", pa.string()), ("detail", pa.string())])
+REPLAYS = pa.schema([("replay", pa.int64()), ("table", pa.string()), ("topic", pa.string()), ("partition", pa.int32()),
+                     ("offset", pa.int64()), ("commit", pa.string())])
 TOPIC = "selftest"
 FAMILY = f"{events.PIPELINE}-{TOPIC}"
 NAME = {"events": "events", "aggregate": "views_1m", "letters": "fault_dead_letters"}
@@ -319,6 +321,27 @@ class BooksSelfTest(unittest.TestCase):
         self.rewrite(lake, "letters", 2, lambda t: pa.concat_tables(
             [t, t.slice(0, 1).set_column(2, "offset", pa.array([good])).set_column(1, "partition", pa.array([0], pa.int32()))]))
         self.expect(lake, "B1", "not malformed")
+
+    def test_letters_that_were_not_run_again(self):
+        findings = books.Books(self.broken(), self.truth, replayed=True).run()
+        for text in ("B7 letters that were not run again", "B7 partition 0: replays wrote 0", "B1 rows of the topic that are not in"):
+            self.assertTrue(any(text in finding for finding in findings), f"no '{text}' in {findings}")
+
+    def test_books_of_replays_without_replays(self):
+        for field, text in (("replayed_written", "replays wrote 1"), ("replayed", "1 replayed in the ledger, 0 in the log"),
+                            ("replayed_filtered", "-1 failed again, 0 letters say so")):
+            lake = self.broken()
+            self.edit(self.entry(lake, "events", 3), lambda actions: actions.append(
+                {"txn": {"appId": f"{FAMILY}-1#{field}", "version": 1}}))
+            self.expect(lake, "B7", text)
+
+    def test_a_record_that_was_run_again_though_it_was_taken(self):
+        lake = self.broken()
+        log = TableWriter(lake / f"{events.PIPELINE}_replays", REPLAYS)
+        log.append(pa.Table.from_pylist([{"replay": replay, "table": NAME["events"], "topic": TOPIC, "partition": 0, "offset": 7}
+                                         for replay in (1, 2)], REPLAYS), {})
+        self.expect(lake, "B7", "sent twice without a letter in between: 1 in all")
+        self.expect(lake, "B7", "partition 0: 0 replayed in the ledger, 2 in the log")
 
     def test_statistics_that_count_wrong(self):
         lake = self.broken()

@@ -76,9 +76,9 @@ class Case:
             return self.rows() >= rows
         wait_for(check, f"{rows} rows", timeout_s, every_s=0.2)
 
-    def check_books(self, worker, *, partial=False, truth=None, app_id=events.PIPELINE):
+    def check_books(self, worker, *, partial=False, truth=None, app_id=events.PIPELINE, replayed=False):
         truth = truth or books.read_truth(self.broker.address, self.topic)
-        checked = books.Books(self.lake, truth, partial=partial, app_id=app_id)
+        checked = books.Books(self.lake, truth, partial=partial, app_id=app_id, replayed=replayed)
         checked.run()
         checked.check_audit(harness.binary(), worker.config)
         if checked.findings:

@@ -758,5 +758,83 @@ TEST_F(KafkaLogTest, ProducerBlocksWhileItsQueueIsFull) {
   for (std::size_t i = 0; i < 1000; ++i) ASSERT_EQ(lake_.payloads[zero_][i], std::to_string(i));
 }
 
+// A reader beside the groups: it sees all partitions from where it is told, and the broker knows of nobody more.
+TEST(KafkaReader, ReadsBesideAGroupWithoutJoiningOrCommitting) {
+  const std::string topic = UniqueName();
+  CreateTopic(topic, 2);
+  Produce({Record(topic, "a0", 0), Record(topic, "a1", 0), Record(topic, "b0", 1)});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto reader, MakeKafkaReader(ConsumerProperties()));
+  MILLRACE_ASSERT_OK(reader->Subscribe({topic}, 30s));
+  auto events = reader->Poll(1000);
+  ASSERT_EQ(events.size(), 1u);
+  const auto assigned = std::get<Assigned>(events[0]).partitions;
+  EXPECT_EQ(assigned, (std::vector<TopicPartition>{{topic, 0}, {topic, 1}}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto bounds, reader->Bounds(assigned, 30s));
+  EXPECT_EQ(bounds.at({topic, 0}), (OffsetRange{0, 2}));
+  MILLRACE_ASSERT_OK(reader->Start({{{topic, 0}, 1}, {{topic, 1}, 0}}));
+
+  std::set<std::string> read;
+  std::set<TopicPartition> ended;
+  const auto read_until = [&](auto done) {
+    const auto deadline = steady_clock::now() + 30s;
+    while (!done() && steady_clock::now() < deadline) {
+      pollfd wake{reader->wake_fd(), POLLIN, 0};
+      poll(&wake, 1, 1000);
+      for (const Event& event : reader->Poll(1000)) {
+        if (const auto* fetched = std::get_if<FetchedRecords>(&event)) {
+          for (const auto& record : fetched->records) read.emplace(*record.payload);
+        } else if (const auto* end = std::get_if<ReachedEnd>(&event)) {
+          ended.insert(end->source);
+        } else if (const auto* failed = std::get_if<Failed>(&event)) {
+          ADD_FAILURE() << failed->status.message();
+        }
+      }
+    }
+  };
+  read_until([&] { return ended.size() == 2; });
+  EXPECT_EQ(read, (std::set<std::string>{"a1", "b0"}));
+  Produce({Record(topic, "a2", 0)});
+  read_until([&] { return read.contains("a2"); });
+  EXPECT_TRUE(read.contains("a2")) << "it goes on as records come";
+  reader->ReportProgress({{{topic, 0}, 3}});
+
+  const RawHandle client = RawClient(RD_KAFKA_CONSUMER, {{"bootstrap.servers", Brokers()}});
+  const struct rd_kafka_group_list* groups = nullptr;
+  ASSERT_EQ(rd_kafka_list_groups(client.get(), UniqueName().c_str(), &groups, 30'000), RD_KAFKA_RESP_ERR_NO_ERROR);
+  for (int i = 0; i < groups->group_cnt; ++i) {
+    EXPECT_EQ(groups->groups[i].member_cnt, 0);
+    EXPECT_STREQ(groups->groups[i].state, "Dead") << "which is what a broker says of a group that there is not";
+  }
+  rd_kafka_group_list_destroy(groups);
+  reader->Close();
+}
+
+TEST(KafkaReader, SaysWhichTopicIsNotThereAndMakesNone) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto reader, MakeKafkaReader(ConsumerProperties()));
+  for (int i = 0; i < 2; ++i) {
+    const Status status = reader->Subscribe({UniqueName() + "-nowhere"}, 30s);
+    MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, status);
+    EXPECT_THAT(status.message(), HasSubstr("-nowhere does not exist"));
+  }
+}
+
+TEST(KafkaReader, AnOffsetOutOfRangeIsTold) {
+  const std::string topic = UniqueName();
+  CreateTopic(topic, 1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto reader, MakeKafkaReader(ConsumerProperties()));
+  MILLRACE_ASSERT_OK(reader->Subscribe({topic}, 30s));
+  MILLRACE_ASSERT_OK(reader->Start({{{topic, 0}, 7}}));
+  Status said;
+  for (const auto deadline = steady_clock::now() + 30s; said.ok() && steady_clock::now() < deadline;) {
+    pollfd wake{reader->wake_fd(), POLLIN, 0};
+    poll(&wake, 1, 1000);
+    for (const Event& event : reader->Poll(1000)) {
+      if (const auto* failed = std::get_if<Failed>(&event)) said = failed->status;
+    }
+  }
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, said);
+  EXPECT_THAT(said.message(), HasSubstr("is out of range: the log holds [0, 0)"));
+}
+
 }  // namespace
 }  // namespace millrace::eventlog

@@ -26,6 +26,7 @@
 #include <iterator>
 #include <map>
 #include <random>
+#include <regex>
 #include <set>
 #include <thread>
 
@@ -68,6 +69,7 @@ struct Measure {
   std::string name;
   std::string sql;
   bool approximate = false;  ///< A sum of doubles: its order, and so its last bits, are not promised.
+  std::string reference{};   ///< What DuckDB is to compute; empty: `sql`.
 };
 
 struct Aggregate {
@@ -79,12 +81,20 @@ struct Aggregate {
   std::vector<Measure> measures;
   std::string where = "true";
   std::string select_extra;  ///< window_end or nothing.
+  std::string function = "TUMBLE";
+  std::int64_t pane_us = window_us;  ///< HOP's slide, CUMULATE's step.
+  std::int64_t origin_us = 0;        ///< That steps are aligned to.
+
+  bool has_windows() const { return window_us > 0; }
+  bool overlap() const { return pane_us != window_us; }
 
   std::string Sql() const {
-    std::string sql = "SELECT window_start" + select_extra;
-    for (const auto& key : keys) sql += ", " + key;
-    for (const auto& measure : measures) sql += ", " + measure.sql + " AS " + measure.name;
-    sql += " FROM TUMBLE(" + relation + ", ts, " + window + ")";
+    std::vector<std::string> columns;
+    if (has_windows()) columns.push_back("window_start" + select_extra);
+    columns.insert(columns.end(), keys.begin(), keys.end());
+    for (const auto& measure : measures) columns.push_back(measure.sql + " AS " + measure.name);
+    std::string sql = fmt::format("SELECT {} FROM ", fmt::join(columns, ", "));
+    sql += has_windows() ? fmt::format("{}({}, ts, {})", function, relation, window) : relation;
     if (where != "true") sql += " WHERE " + where;
     return sql + " GROUP BY ALL";
   }
@@ -132,6 +142,50 @@ std::vector<Aggregate> AllAggregates() {
        3600 * kSecond,
        {},
        {{"n", "count(*)"}, {"s_q", "sum(q)"}, {"a", "avg(amount)"}}},
+      {"kept",
+       "clean",
+       "INTERVAL 1 MINUTE",
+       60 * kSecond,
+       {"k1"},
+       {{"d_k2", "count(DISTINCT k2)"},
+        {"sd_q", "sum(DISTINCT q)"},
+        {"h_k2", "histogram(k2)"},
+        {"first_amount", "first(amount)", false, "first(amount ORDER BY ts, _partition, _offset)"},
+        {"last_num", "last(num)", false, "last(num ORDER BY ts, _partition, _offset)"},
+        {"some_x", "any_value(x)", false, "any_value(x ORDER BY ts, _partition, _offset)"},
+        {"id_of_most", "arg_max(id, k2)", false, "arg_max(id, k2 ORDER BY ts, _partition, _offset)"},
+        {"ids", "list(id)", false, "list(id ORDER BY ts, _partition, _offset)"},
+        {"nums", "string_agg(num, '+')", false, "string_agg(num, '+' ORDER BY ts, _partition, _offset)"},
+        {"v_x", "var_pop(x)", true},
+        {"none_odd", "bool_and(q % 2 = 0)"}}},
+      {"hops",
+       "clean",
+       "INTERVAL 10 SECOND, INTERVAL 1 MINUTE",
+       60 * kSecond,
+       {"k1", "k2"},
+       {{"n", "count(*)"}, {"s_q", "sum(q)"}, {"hi_amount", "max(amount)"}, {"a_q", "avg(q)"}},
+       "true",
+       ", window_end",
+       "HOP",
+       10 * kSecond},
+      {"so_far",
+       "clean",
+       "INTERVAL 1 MINUTE, INTERVAL 5 MINUTE",
+       300 * kSecond,
+       {"k1"},
+       {{"n", "count(*)"}, {"s_amount", "sum(amount)"}},
+       "true",
+       ", window_end",
+       "CUMULATE",
+       60 * kSecond},
+      {.name = "days",
+       .relation = "clean",
+       .window = "INTERVAL 1 DAY, 'UTC'",
+       .window_us = 86'400 * kSecond,
+       .keys = {"k1"},
+       .measures = {{"n", "count(*)"}, {"lo_q", "min(q)"}},
+       .origin_us = 946'857'600 * kSecond},  // The Monday that calendar days are counted from.
+      {"for_ever", "clean", "", 0, {"k1"}, {{"n", "count(*)"}, {"s_q", "sum(q)"}, {"hi_q", "max(q)"}}},
   };
 }
 
@@ -191,22 +245,32 @@ struct Question {
   query::AggregateRequest request;
   std::vector<std::string> keys;        ///< That the answer is grouped by.
   std::optional<std::int64_t> step_us;  ///< nullopt: no windows in the answer.
+  bool own_windows = true;              ///< Those of the aggregate, which may overlap.
   std::string where = "true";
 };
 
+Question WholeQuestion(const Aggregate& aggregate) {
+  Question question{.request = {}, .keys = aggregate.keys, .step_us = aggregate.window_us};
+  if (!aggregate.has_windows()) question.step_us.reset();
+  return question;
+}
+
 Question RandomQuestion(const Aggregate& aggregate, std::mt19937& random) {
   const auto one_in = [&random](unsigned n) { return random() % n == 0; };
-  Question question{.request = {}, .keys = aggregate.keys, .step_us = aggregate.window_us};
+  Question question = WholeQuestion(aggregate);
   auto& request = question.request;
   if (one_in(4)) request.freshness = query::Freshness::kCommitted;
+  if (!aggregate.has_windows()) return question;
   const UnixMicros begin = 1'767'225'600 * kSecond;
   if (one_in(3)) request.range.from = begin + aggregate.window_us * static_cast<std::int64_t>(random() % 3);
   if (one_in(3)) request.range.to = begin + aggregate.window_us * static_cast<std::int64_t>(1 + random() % 5);
   if (one_in(4)) {
-    question.step_us = aggregate.window_us * static_cast<std::int64_t>(1 + random() % 4);
+    question.step_us = aggregate.pane_us * static_cast<std::int64_t>(1 + random() % 4);
+    question.own_windows = false;
     request.step_us = question.step_us;
   } else if (one_in(4)) {
     question.step_us.reset();
+    question.own_windows = false;
     request.step_us = 0;
   }
   if (!aggregate.keys.empty() && one_in(4)) {
@@ -235,24 +299,47 @@ std::string ReferenceSql(const Aggregate& aggregate, const Question& question, c
   for (const auto& [source, next] : offsets) {
     covered += fmt::format(" OR (_partition = {} AND _offset < {})", NumberOf(source), next);
   }
-  const std::string window = floor_to("epoch_us(ts)", aggregate.window_us);
-  std::string base =
-      fmt::format("SELECT *, {} AS w FROM ({}) WHERE ts IS NOT NULL AND ({}) AND ({})", window,
-                  aggregate.relation == "clean" ? kCleanReference : "SELECT * FROM events", aggregate.where, covered);
+  // w and e: the windows that a row is in, or its pane where each event counts once.
+  std::string windows = "0 AS w, 0 AS e";
+  std::string of_panes;
+  if (aggregate.has_windows()) {
+    const std::string pane = floor_to("epoch_us(ts)", aggregate.pane_us);
+    windows = fmt::format("{} AS w, w + {} AS e", pane, aggregate.pane_us);
+    if (aggregate.overlap() && question.own_windows) {
+      const bool hops = aggregate.function == "HOP";
+      windows = hops ? fmt::format("{} - i * {} AS w, w + {} AS e", pane, aggregate.pane_us, aggregate.window_us)
+                     : fmt::format("{} AS w, w + (i + 1) * {} AS e", floor_to("epoch_us(ts)", aggregate.window_us),
+                                   aggregate.pane_us);
+      of_panes = fmt::format(", range({}) AS windows(i)", aggregate.window_us / aggregate.pane_us);
+    }
+  }
+  std::string base = fmt::format("SELECT *, {} FROM ({}) AS rows{} WHERE {} AND ({}) AND ({})", windows,
+                                 aggregate.relation == "clean" ? kCleanReference : "SELECT * FROM events", of_panes,
+                                 aggregate.has_windows() ? "ts IS NOT NULL" : "true", aggregate.where, covered);
+  if (!of_panes.empty()) base = fmt::format("SELECT * FROM ({}) WHERE e > epoch_us(ts)", base);
   std::string filter = question.where;
   if (question.request.range.from) filter = fmt::format("({}) AND w >= {}", filter, *question.request.range.from);
   if (question.request.range.to) filter = fmt::format("({}) AND w < {}", filter, *question.request.range.to);
   std::string select = "SELECT ";
   std::string group;
   if (question.step_us) {
-    select += floor_to("w", *question.step_us) + " AS window_start, ";
-    group = "window_start";
+    if (question.own_windows) {
+      select += "w AS window_start, e AS window_end, ";
+      group = "window_start, window_end";
+    } else {
+      const std::int64_t origin = aggregate.origin_us;
+      select += fmt::format("{} + {} AS window_start, ", floor_to(fmt::format("(w - {})", origin), *question.step_us),
+                            origin);
+      group = "window_start";
+    }
   }
   for (const auto& key : question.keys) {
     select += key + ", ";
     group += (group.empty() ? "" : ", ") + key;
   }
-  for (const auto& measure : aggregate.measures) select += measure.sql + " AS " + measure.name + ", ";
+  for (const auto& measure : aggregate.measures) {
+    select += (measure.reference.empty() ? measure.sql : measure.reference) + " AS " + measure.name + ", ";
+  }
   return select + "0 AS end_of_list FROM (" + base + ") WHERE " + filter + (group.empty() ? "" : " GROUP BY " + group);
 }
 
@@ -276,11 +363,13 @@ std::string CellText(const arrow::Table& table, const std::string& column, std::
 }
 
 /// Rows by their keys: window and key columns -> the row's number.
-std::map<std::vector<std::string>, std::int64_t> RowsByKey(const arrow::Table& table, const Question& question) {
+std::map<std::vector<std::string>, std::int64_t> RowsByKey(const arrow::Table& table, const Question& question,
+                                                           bool with_ends) {
   std::map<std::vector<std::string>, std::int64_t> rows;
   for (std::int64_t row = 0; row < table.num_rows(); ++row) {
     std::vector<std::string> key;
     if (question.step_us) key.push_back(CellText(table, "window_start", row));
+    if (question.step_us && with_ends) key.push_back(CellText(table, "window_end", row));
     for (const auto& name : question.keys) key.push_back(CellText(table, name, row));
     EXPECT_TRUE(rows.emplace(std::move(key), row).second) << "two rows of one group";
   }
@@ -302,8 +391,10 @@ void CheckAnswer(sql::SqlSession& reference, const Recorded& recorded) {
                            recorded.question.request.freshness == query::Freshness::kCommitted, sql));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto wanted, reference.Query(sql));
   const auto& got = *recorded.answer.rows;
-  const auto wanted_rows = RowsByKey(*wanted, recorded.question);
-  const auto got_rows = RowsByKey(got, recorded.question);
+  // Windows with the same start differ in their end.
+  const bool with_ends = recorded.question.own_windows && got.GetColumnByName("window_end") != nullptr;
+  const auto wanted_rows = RowsByKey(*wanted, recorded.question, with_ends);
+  const auto got_rows = RowsByKey(got, recorded.question, with_ends);
   // An aggregation without groups has a row over no input too, and so may the answer.
   const bool no_groups = recorded.question.keys.empty() && !recorded.question.step_us;
   if (!no_groups) {
@@ -542,8 +633,7 @@ class Rehearsal {
         if (table.from == before) table.from = now;
       }
       for (auto& aggregate : config_.aggregates) {
-        const auto at = aggregate.sql.find("TUMBLE(" + before + ",");
-        if (at != std::string::npos) aggregate.sql.replace(at + 7, before.size(), now);
+        aggregate.sql = std::regex_replace(aggregate.sql, std::regex("\\b" + before + "\\b"), now);
       }
     }
     MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, pipeline::MakePlan(config_));
@@ -631,7 +721,7 @@ class Rehearsal {
     for (const auto& running : workers_) {
       for (const auto& aggregate : scenario_.aggregates) {
         const auto before = recorded_.size();
-        AskWorker(*running, aggregate, {.request = {}, .keys = aggregate.keys, .step_us = aggregate.window_us});
+        AskWorker(*running, aggregate, WholeQuestion(aggregate));
         ASSERT_EQ(recorded_.size(), before + 1) << "the last question got no answer";
         EXPECT_EQ(recorded_.back().answer.as_of.offsets, ends);
         AskWorker(*running, aggregate, RandomQuestion(aggregate, random_));
@@ -722,6 +812,7 @@ class Rehearsal {
                     "txt IS NOT NULL AND TRY_CAST(txt AS INTEGER) IS NULL");
     }
     for (const auto& aggregate : scenario_.aggregates) {
+      if (!aggregate.has_windows()) continue;  // And so no time that could be missing.
       ExpectLetters(
           reference, wanted,
           fmt::format("SELECT _partition, _offset, 'aggregate:{}' FROM ({}) WHERE ts IS NULL AND ({})", aggregate.name,

@@ -134,22 +134,47 @@ std::shared_ptr<arrow::RecordBatch> RandomRows(Random& random, std::int64_t rows
 /// and window_end.
 struct Window {
   std::string name;
-  std::string from;  ///< FROM, with the relation `input` and the time {ts}.
+  std::string from;  ///< FROM of the relation `input` by its time `ts`.
   std::string assigned;
   std::int64_t step_us = 0;  ///< Answers may have windows of multiples of it; 0: they may not.
+  bool is_none = false;
 };
 
-// DuckDB adds intervals to local times only, and sessions are in UTC.
+// Arithmetic on microseconds and on local times: DuckDB's own, and in UTC.
 const std::vector<Window>& Windows() {
   static const auto* const windows = new std::vector<Window>{
       {"tumbling", "TUMBLE(input, ts, INTERVAL 1 MINUTE)",
        "SELECT *, time_bucket(INTERVAL 1 MINUTE, ts::TIMESTAMP, TIMESTAMP '1970-01-01')::TIMESTAMPTZ AS window_start, "
        "(window_start::TIMESTAMP + INTERVAL 1 MINUTE)::TIMESTAMPTZ AS window_end FROM {rows}",
        60 * kSecond},
-      {"tumbling by a week", "TUMBLE(input, ts, INTERVAL 7 DAY)",
+      {"tumbling by seven days", "TUMBLE(input, ts, INTERVAL 7 DAY)",
        "SELECT *, time_bucket(INTERVAL 7 DAY, ts::TIMESTAMP, TIMESTAMP '1970-01-01')::TIMESTAMPTZ AS window_start, "
        "(window_start::TIMESTAMP + INTERVAL 7 DAY)::TIMESTAMPTZ AS window_end FROM {rows}",
        7 * kDay},
+      {"tumbling by an expression", "TUMBLE(input, ts + INTERVAL 90 SECOND, INTERVAL 1 MINUTE)",
+       "SELECT *, time_bucket(INTERVAL 1 MINUTE, ts::TIMESTAMP + INTERVAL 90 SECOND, TIMESTAMP '1970-01-01')"
+       "::TIMESTAMPTZ AS window_start, (window_start::TIMESTAMP + INTERVAL 1 MINUTE)::TIMESTAMPTZ AS window_end FROM "
+       "{rows}",
+       60 * kSecond},
+      {"local days", "TUMBLE(input, ts, INTERVAL 1 DAY, 'Europe/Berlin')",
+       "SELECT *, date_trunc('day', ts AT TIME ZONE 'Europe/Berlin') AT TIME ZONE 'Europe/Berlin' AS window_start, "
+       "(date_trunc('day', ts AT TIME ZONE 'Europe/Berlin') + INTERVAL 1 DAY) AT TIME ZONE 'Europe/Berlin' AS "
+       "window_end "
+       "FROM {rows}"},
+      {"local months", "TUMBLE(input, ts, INTERVAL 1 MONTH, 'America/New_York')",
+       "SELECT *, date_trunc('month', ts AT TIME ZONE 'America/New_York') AT TIME ZONE 'America/New_York' AS "
+       "window_start, (date_trunc('month', ts AT TIME ZONE 'America/New_York') + INTERVAL 1 MONTH) AT TIME ZONE "
+       "'America/New_York' AS window_end FROM {rows}"},
+      {"hopping", "HOP(input, ts, INTERVAL 20 SECOND, INTERVAL 1 MINUTE)",
+       "SELECT * EXCLUDE (pane, n), make_timestamptz(pane - n * 20000000) AS window_start, "
+       "make_timestamptz(pane - n * 20000000 + 60000000) AS window_end FROM (SELECT *, "
+       "epoch_us(ts) - ((epoch_us(ts) % 20000000) + 20000000) % 20000000 AS pane FROM {rows}), range(3) AS numbers(n)"},
+      {"cumulating", "CUMULATE(input, ts, INTERVAL 6 HOUR, INTERVAL 1 DAY)",
+       "SELECT * EXCLUDE (day_start, n), make_timestamptz(day_start) AS window_start, "
+       "make_timestamptz(day_start + (n + 1) * 21600000000) AS window_end FROM (SELECT *, "
+       "epoch_us(ts) - ((epoch_us(ts) % 86400000000) + 86400000000) % 86400000000 AS day_start FROM {rows}), "
+       "range(4) AS numbers(n) WHERE day_start + (n + 1) * 21600000000 > epoch_us(ts)"},
+      {.name = "none", .from = "input", .assigned = "SELECT * FROM {rows}", .is_none = true},
   };
   return *windows;
 }
@@ -157,8 +182,8 @@ const std::vector<Window>& Windows() {
 struct Expression {
   std::string sql;
   std::string reference{};  ///< Empty: the same.
-  /// Sums of doubles: their order, and so their last bits, are not promised.
-  bool approximate = false;
+  double tolerance = 0;     ///< Relative. Of sums of doubles the order, and so the last bits, are not promised.
+  bool by_time = false;     ///< Follows the order of events, which without windows is another.
 
   const std::string& ours() const { return sql; }
   const std::string& theirs() const { return reference.empty() ? sql : reference; }
@@ -170,6 +195,9 @@ const std::vector<std::string>& Keys() {
   return *keys;
 }
 
+constexpr double kSums = 1e-9;
+constexpr double kMoments = 1e-7;
+
 const std::vector<Expression>& Measures() {
   static const auto* const measures = new std::vector<Expression>{
       {"count(*)"},
@@ -179,10 +207,10 @@ const std::vector<Expression>& Measures() {
       {"sum(i)"},
       {"sum(amount)"},
       {"sum(s * 2 + m)"},
-      {"sum(x)", "", true},
-      {"avg(s)", "", true},
-      {"avg(amount)", "", true},
-      {"avg(y)", "", true},
+      {"sum(x)", "", kSums},
+      {"avg(s)", "", kSums},
+      {"avg(amount)", "", kSums},
+      {"avg(y)", "", kSums},
       {"min(i)"},
       {"max(i)"},
       {"min(x)"},
@@ -194,10 +222,35 @@ const std::vector<Expression>& Measures() {
       {"max(seen)"},
       {"min(ts)"},
       {"max(ok)"},
-      {"sum(amount) / count(*)", "", true},
+      {"sum(amount) / count(*)", "", kSums},
       {"max(s) - min(s)"},
       {"coalesce(sum(m), 0) + 1"},
       {"CASE WHEN count(*) > 3 THEN max(k) ELSE 'few' END"},
+      {"bool_and(ok)"},
+      {"bool_or(ok)"},
+      {"bit_and(s)"},
+      {"bit_or(i)"},
+      {"bit_xor(m)"},
+      {"count_if(ok)"},
+      {"favg(y)", "", kSums},
+      {"geomean(y)", "", kMoments},
+      {"var_pop(y)", "", kMoments},
+      {"stddev_samp(y)", "", kMoments},
+      {"sem(y)", "", kMoments},
+      {"regr_count(y, s)"},
+      {"regr_avgx(y, s)", "", kMoments},
+      {"first(s)", "first(s ORDER BY ts, _offset)", 0, true},
+      {"last(k)", "last(k ORDER BY ts, _offset)", 0, true},
+      {"any_value(amount)", "any_value(amount ORDER BY ts, _offset)", 0, true},
+      {"arg_min(txt, s)", "arg_min(txt, s ORDER BY ts, _offset)", 0, true},
+      {"arg_max(s, amount)", "arg_max(s, amount ORDER BY ts, _offset)", 0, true},
+      {"list(m)", "list(m ORDER BY ts, _offset)", 0, true},
+      {"string_agg(txt, '-')", "string_agg(txt, '-' ORDER BY ts, _offset)", 0, true},
+      {"count(DISTINCT k)"},
+      {"count(DISTINCT s)"},
+      {"sum(DISTINCT m)"},
+      {"histogram(m)"},
+      {"histogram(k)"},
   };
   return *measures;
 }
@@ -224,7 +277,8 @@ struct Aggregate {
     return list;
   }
   std::string Sql() const {
-    return fmt::format("SELECT window_start, window_end{} FROM {}{} GROUP BY ALL{}", Select(true), window->from,
+    const std::string columns = window->is_none ? Select(true).substr(2) : "window_start, window_end" + Select(true);
+    return fmt::format("SELECT {} FROM {}{} GROUP BY ALL{}", columns, window->from,
                        where.empty() ? "" : " WHERE " + where, having.empty() ? "" : " HAVING " + having);
   }
 };
@@ -234,10 +288,11 @@ Aggregate RandomAggregate(Random& random) {
   aggregate.window = &random.Of(Windows());
   aggregate.keys = random.Some(Keys(), 3);
   aggregate.measures = random.Some(Measures(), 8);
+  if (aggregate.window->is_none) std::erase_if(aggregate.measures, [](const auto& measure) { return measure.by_time; });
   if (aggregate.measures.empty()) aggregate.measures = {{"count(*)"}};
   for (auto& measure : aggregate.measures) {
-    // Of a single call only.
-    const bool is_call = measure.sql.find(')') == measure.sql.size() - 1;
+    // Of a single call only, and not of a macro.
+    const bool is_call = measure.sql.find(')') == measure.sql.size() - 1 && !measure.sql.starts_with("geomean");
     if (!is_call || !random.OneIn(4)) continue;
     const std::string filter = fmt::format(" FILTER (WHERE {})", random.Of(Filters()));
     measure.reference = measure.theirs() + filter;
@@ -262,8 +317,8 @@ Question RandomQuestion(Random& random, const Aggregate& aggregate, std::int64_t
   auto& request = question.request;
   std::vector<std::string> keys;
   for (std::size_t k = 0; k < aggregate.keys.size(); ++k) keys.push_back(fmt::format("k{}", k));
-  std::string window = "window_start, window_end";
-  question.groups = {"window_start", "window_end"};
+  std::string window = aggregate.window->is_none ? "" : "window_start, window_end";
+  if (!window.empty()) question.groups = {"window_start", "window_end"};
   if (aggregate.window->step_us > 0 && random.OneIn(3)) {
     const std::int64_t step = aggregate.window->step_us * random.Between(2, 5);
     request.step_us = step;
@@ -283,11 +338,11 @@ Question RandomQuestion(Random& random, const Aggregate& aggregate, std::int64_t
   }
   question.group = fmt::format("{}{}{}", window, window.empty() || keys.empty() ? "" : ", ", fmt::join(keys, ", "));
   question.groups.insert(question.groups.end(), keys.begin(), keys.end());
-  if (random.OneIn(3)) {
+  if (!aggregate.window->is_none && random.OneIn(3)) {
     request.range.from = random.Between(low, high);
     question.where += fmt::format(" AND epoch_us(window_start) >= {}", *request.range.from);
   }
-  if (random.OneIn(3)) {
+  if (!aggregate.window->is_none && random.OneIn(3)) {
     request.range.to = random.Between(low, high);
     question.where += fmt::format(" AND epoch_us(window_start) < {}", *request.range.to);
   }
@@ -331,12 +386,12 @@ std::string CellText(const arrow::Table& table, const std::string& column, std::
   return scalar->ToString();
 }
 
-bool IsNear(const std::string& a, const std::string& b) {
+bool IsNear(const std::string& a, const std::string& b, double tolerance) {
   if (a == b) return true;
   if (a == "NULL" || b == "NULL") return false;
   const double x = std::strtod(a.c_str(), nullptr);
   const double y = std::strtod(b.c_str(), nullptr);
-  return std::abs(x - y) <= 1e-9 * std::max(std::abs(x), std::abs(y));
+  return std::abs(x - y) <= tolerance * std::max(std::abs(x), std::abs(y));
 }
 
 using RowsByGroup = std::map<std::vector<std::string>, std::int64_t>;
@@ -376,7 +431,7 @@ void Compare(const query::Answer& answer, const arrow::Table& wanted, const std:
       const std::string name = fmt::format("v{}", v);
       const auto actual = CellText(got, name, found->second);
       const auto expected = CellText(wanted, name, row);
-      ASSERT_TRUE(aggregate.measures[v].approximate ? IsNear(actual, expected) : actual == expected)
+      ASSERT_TRUE(IsNear(actual, expected, aggregate.measures[v].tolerance))
           << aggregate.measures[v].ours() << " of " << fmt::format("{}", fmt::join(key, ", ")) << " is " << actual
           << ", but DuckDB says " << expected;
     }

@@ -13,6 +13,7 @@ import tempfile
 
 import deltalake
 import polars
+import pyarrow
 
 from s3_server import FaultProxy, Minio, default_binaries
 
@@ -148,6 +149,35 @@ def on_a_good_store(server):
     shutil.rmtree(product.folder)
 
 
+def lookups_in_the_bucket(server):
+    """A Delta table that deltalake wrote, and a Parquet file, both beside the lake."""
+    zones = pyarrow.table({"country": ["DE", "US"], "zone": [1, 2]})
+    deltalake.write_deltalake("s3://lake/lookups/zones", zones, storage_options=storage_options(server))
+    (part,) = [key for key in server.keys("lake", "lookups/zones/") if key.endswith(".parquet")]
+    product = Product(server, server.endpoint)
+    text = PIPELINE.replace("prod/events", "prod/joined")
+    (product.folder / "clicks.yaml").write_text(text[:text.index("tables:")] + f"""lookups:
+  - {{name: zones, from: {{delta: "s3://lake/lookups/zones"}}, key: country}}
+  - {{name: same, from: {{parquet: "s3://lake/{part}"}}, key: country}}
+transforms:
+  - name: joined
+    sql: SELECT i.*, z.zone, s.zone AS same FROM input i LEFT JOIN zones z USING (country) LEFT JOIN same s USING (country)
+tables:
+  - {{name: clicks, from: joined}}
+""" + text[text.index("lake:"):])
+    product("validate", "clicks.yaml")
+    product("simulate", "clickstream", "--count", "2000", "--rate", "0", "--to", "embedded:log/clicks")
+    product("run", "-c", "clicks.yaml", "--until-end")
+    table = deltalake.DeltaTable("s3://lake/prod/joined/clicks", storage_options=storage_options(server)).to_pyarrow_table()
+    wrong = [row for row in table.select(["country", "zone", "same"]).to_pylist()
+             if not row["zone"] == row["same"] == {"DE": 1, "US": 2}.get(row["country"])]
+    claim(table.num_rows == 2000 and not wrong, "every row has its zone from the bucket", wrong[:3])
+    claim(table["zone"].null_count < 2000, "some have one")
+    gone = product("run", "-c", "clicks.yaml", "--until-end", "--set", "lookups.zones.from.delta=s3://lake/nowhere", code=78)
+    claim("lookup zones: delta s3://lake/nowhere" in gone.stderr, "one that is not there is named", gone.stderr)
+    shutil.rmtree(product.folder)
+
+
 def refusals(server):
     product = Product(server, server.endpoint)
     wrong = product("run", "-c", "clicks.yaml", "--until-end", code=78, env={"AWS_SECRET_ACCESS_KEY": "wrong"}).stderr
@@ -201,6 +231,7 @@ def main():
     with Minio() as server:
         server.create_bucket("lake")
         on_a_good_store(server)
+        lookups_in_the_bucket(server)
         refusals(server)
         over_tls()
         for seed in (1, 2, 3):

@@ -1,17 +1,9 @@
-#include <cmath>
-
 #include "aggregate/function.h"
+#include "aggregate/functions/value_order.h"
 #include "aggregate/scalar_accumulator.h"
 
 namespace millrace::aggregate {
 namespace {
-
-// DuckDB's order: NaN is the greatest.
-bool Less(double a, double b) { return std::isnan(b) ? !std::isnan(a) : a < b; }
-template <typename T>
-bool Less(const T& a, const T& b) {
-  return a < b;
-}
 
 template <bool kIsMin, typename T>
 class Extreme : public ScalarAccumulator<T> {
@@ -99,7 +91,8 @@ Function Min() {
           .states = ExtremeStates,
           .final_sql = OnlyState,
           .make_accumulator = MakeExtreme<true>,
-          .merge_in_sql = "min"};
+          .merge_in_sql = "min",
+          .ignores_duplicates = true};
 }
 
 Function Max() {
@@ -107,7 +100,8 @@ Function Max() {
           .states = ExtremeStates,
           .final_sql = OnlyState,
           .make_accumulator = MakeExtreme<false>,
-          .merge_in_sql = "max"};
+          .merge_in_sql = "max",
+          .ignores_duplicates = true};
 }
 
 }  // namespace millrace::aggregate

@@ -128,7 +128,8 @@ Function Sum() {
           .final_sql = OnlyState,
           .make_accumulator = MakeSum,
           .merge_in_sql = "sum",
-          .may_overflow = true};
+          .may_overflow = true,
+          .oversized = "The sum has more digits than its type"};
 }
 
 }  // namespace millrace::aggregate

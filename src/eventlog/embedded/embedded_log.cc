@@ -48,6 +48,7 @@ class EmbeddedConsumer final : public Consumer {
     std::uint64_t wakes;
     static_cast<void>(!read(wake_fd_, &wakes, sizeof(wakes)));
     std::vector<Event> events = std::exchange(events_, {});
+    if (Status status = storage_->CatchUp(); !status.ok()) events.emplace_back(Failed{std::move(status), std::nullopt});
     std::size_t left = std::max<std::size_t>(max_records, 1);
     std::size_t bytes_left = std::max<std::size_t>(max_bytes, 1);
     // Begins with another partition each time, or a busy one would starve those after it.
@@ -107,6 +108,7 @@ class EmbeddedConsumer final : public Consumer {
   Status Resume(const std::vector<TopicPartition>& partitions) override { return SetPaused(partitions, false); }
 
   Result<OffsetRanges> Bounds(const std::vector<TopicPartition>& partitions, milliseconds) override {
+    RETURN_NOT_OK(storage_->CatchUp());
     OffsetRanges ranges;
     for (const TopicPartition& tp : partitions) {
       ASSIGN_OR_RETURN(ranges[tp], storage_->Bounds(tp));
@@ -217,6 +219,11 @@ class EmbeddedConfirmingProducer final : public ConfirmingProducer {
 
 Result<std::shared_ptr<EmbeddedLog>> EmbeddedLog::Open(EmbeddedOptions options) {
   ASSIGN_OR_RETURN(std::shared_ptr<EmbeddedStorage> storage, EmbeddedStorage::Open(std::move(options)));
+  return std::make_shared<EmbeddedLog>(std::move(storage));
+}
+
+Result<std::shared_ptr<EmbeddedLog>> EmbeddedLog::OpenToRead(const std::string& path) {
+  ASSIGN_OR_RETURN(std::shared_ptr<EmbeddedStorage> storage, EmbeddedStorage::OpenToRead(path));
   return std::make_shared<EmbeddedLog>(std::move(storage));
 }
 

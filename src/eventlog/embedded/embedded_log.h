@@ -40,6 +40,12 @@ class EmbeddedLog {
   /// partitions than before; kCorrupt: RocksDB found damage.
   static Result<std::shared_ptr<EmbeddedLog>> Open(EmbeddedOptions options);
 
+  /// The log at `path` as another process writes it, or has left it: for consumers alone, and nothing of the log is
+  /// touched. Their Poll() and Bounds() see what has become durable by then; no descriptor tells when. Take one
+  /// consumer at a time, on one thread. Each table of the log takes a descriptor. kNotFound: there is no log there
+  /// (yet).
+  static Result<std::shared_ptr<EmbeddedLog>> OpenToRead(const std::string& path);
+
   explicit EmbeddedLog(std::shared_ptr<EmbeddedStorage> storage) : storage_(std::move(storage)) {}
 
   std::unique_ptr<Consumer> NewConsumer();

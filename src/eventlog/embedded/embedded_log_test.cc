@@ -684,5 +684,90 @@ TEST_F(EmbeddedLogTest, DamageIsNoticed) {
   EXPECT_EQ(KindOf(read.failures[0]), ErrorKind::kCorrupt) << read.failures[0].ToString();
 }
 
+// Without waiting for the descriptor, which says nothing of another process's records.
+void PollUntil(Consumer& consumer, std::map<TopicPartition, std::vector<std::string>>& payloads, std::size_t count) {
+  std::size_t read = 0;
+  const auto deadline = std::chrono::steady_clock::now() + 10s;
+  while (read < count && std::chrono::steady_clock::now() < deadline) {
+    for (const Event& event : consumer.Poll(1000)) {
+      if (const auto* failed = std::get_if<Failed>(&event)) FAIL() << failed->status.message();
+      const auto* fetched = std::get_if<FetchedRecords>(&event);
+      if (fetched == nullptr) continue;
+      for (const auto& record : fetched->records) payloads[fetched->source].emplace_back(record.payload.value_or(""));
+      read += fetched->records.size();
+    }
+  }
+  EXPECT_EQ(read, count);
+}
+
+TEST_F(EmbeddedLogTest, AReaderSeesWhatTheOwnerWritesAndTouchesNothing) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  auto producer = log->NewProducer();
+  MILLRACE_ASSERT_OK(producer->Append(Record("a", 0)));
+  MILLRACE_ASSERT_OK(producer->Append(Record("b", 1)));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto view, EmbeddedLog::OpenToRead(path_));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*view, {{kZero, 0}, {kOne, 1}}, consumer));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto bounds, consumer->Bounds({kZero, kOne}, 1s));
+  EXPECT_EQ(bounds.at(kZero), (OffsetRange{0, 1}));
+  std::map<TopicPartition, std::vector<std::string>> payloads;
+  ASSERT_NO_FATAL_FAILURE(PollUntil(*consumer, payloads, 1));
+  EXPECT_THAT(payloads[kZero], ::testing::ElementsAre("a"));
+
+  // Through several of the owner's tables and journals: its write buffer is 16 MiB.
+  const std::string large(1 << 20, 'x');
+  std::map<TopicPartition, std::vector<std::string>> more;
+  for (int round = 0; round < 8; ++round) {
+    for (int i = 0; i < 8; ++i)
+      MILLRACE_ASSERT_OK(producer->Append(Record(std::to_string(round * 8 + i) + large, i % 2)));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+    ASSERT_NO_FATAL_FAILURE(PollUntil(*consumer, more, 8));
+  }
+  for (int i = 0; i < 64; ++i) {
+    const auto& of_partition = more[i % 2 == 0 ? kZero : kOne];
+    ASSERT_EQ(of_partition.at(static_cast<std::size_t>(i / 2)), std::to_string(i) + large);
+  }
+  EXPECT_FALSE(consumer->Bounds({{"clicks", 9}}, 1s).ok());
+
+  // The owner goes, another comes: the reader was in nobody's way.
+  consumer.reset();
+  producer.reset();
+  log.reset();
+  MILLRACE_ASSERT_OK(EmbeddedLog::Open(Options()));
+}
+
+TEST_F(EmbeddedLogTest, AReaderIsNotInTheWayOfRetention) {
+  auto options = Options();
+  options.retention = 1h;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(options));
+  auto producer = log->NewProducer();
+  MILLRACE_ASSERT_OK(producer->Append(Record("old")));
+  MILLRACE_ASSERT_OK(producer->Flush(10s));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto view, EmbeddedLog::OpenToRead(path_));
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*view, {{kZero, 0}}, consumer));
+  clock_.now += 7'200'000'000;
+  MILLRACE_ASSERT_OK(log->EnforceRetention());
+  bool told = false;
+  for (const Event& event : consumer->Poll(1000)) {
+    const auto* failed = std::get_if<Failed>(&event);
+    if (failed == nullptr) continue;
+    EXPECT_EQ(KindOf(failed->status), ErrorKind::kCorrupt);
+    EXPECT_THAT(failed->status.message(), HasSubstr("offset 0 of clicks[0] is out of range: the log holds [1, 1)"));
+    told = true;
+  }
+  EXPECT_TRUE(told);
+}
+
+TEST_F(EmbeddedLogTest, AReaderMakesNoLog) {
+  const std::string nowhere = path_ + "/nowhere";
+  const auto view = EmbeddedLog::OpenToRead(nowhere);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, view);
+  EXPECT_THAT(view.status().message(), HasSubstr("there is no embedded log at " + nowhere));
+  EXPECT_FALSE(std::filesystem::exists(nowhere));
+}
+
 }  // namespace
 }  // namespace millrace::eventlog

@@ -167,21 +167,39 @@ Result<std::shared_ptr<EmbeddedStorage>> EmbeddedStorage::Open(EmbeddedOptions o
   return storage;
 }
 
+Result<std::shared_ptr<EmbeddedStorage>> EmbeddedStorage::OpenToRead(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path + "/CURRENT", error)) {
+    return NotFound("there is no embedded log at {}: nothing was written to it yet", path);
+  }
+  auto storage = std::shared_ptr<EmbeddedStorage>(new EmbeddedStorage({.path = path}));
+  std::string notes = (std::filesystem::temp_directory_path() / "millrace-reader-XXXXXX").string();
+  if (mkdtemp(notes.data()) == nullptr) return Transient("cannot make a folder {}: {}", notes, std::strerror(errno));
+  storage->notes_path_ = std::move(notes);
+  RETURN_NOT_OK(storage->OpenDatabase());
+  RETURN_NOT_OK(storage->CatchUp());
+  return storage;
+}
+
 Status EmbeddedStorage::OpenDatabase() {
   rocksdb::Options db_options;
-  db_options.create_if_missing = true;
+  const bool only_reads = !notes_path_.empty();
+  db_options.create_if_missing = !only_reads;
   db_options.write_buffer_size = 16 << 20;
   db_options.max_total_wal_size = 64 << 20;
   db_options.keep_log_file_num = 2;
   db_options.info_log_level = rocksdb::WARN_LEVEL;
-  db_options.max_open_files = kOpenTablesMax;
+  // The owner deletes tables at any time: who only reads must have them open.
+  db_options.max_open_files = only_reads ? -1 : kOpenTablesMax;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
   table.cache_index_and_filter_blocks = true;
   table.block_size = kBlockBytes;
   db_options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   rocksdb::DB* db = nullptr;
-  RETURN_NOT_OK(ToStatus(rocksdb::DB::Open(db_options, options_.path, &db), options_.path));
+  RETURN_NOT_OK(ToStatus(only_reads ? rocksdb::DB::OpenAsSecondary(db_options, options_.path, notes_path_, &db)
+                                    : rocksdb::DB::Open(db_options, options_.path, &db),
+                         options_.path));
   db_.reset(db);
   return Status::OK();
 }
@@ -228,6 +246,11 @@ Status EmbeddedStorage::Load() {
     synced.sync = true;
     RETURN_NOT_OK(ToStatus(db_->Put(synced, kPartitionsKey, value), path));
   }
+  return LoadPartitions();
+}
+
+Status EmbeddedStorage::LoadPartitions() {
+  const std::string& path = options_.path;
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
   std::set<std::string> topics;
   for (it->Seek("p"); it->Valid() && it->key().starts_with("p"); it->Next()) {
@@ -243,10 +266,20 @@ Status EmbeddedStorage::Load() {
     if (!number.ok || !value.ok)
       return Corrupt("embedded log {}: the entry of a partition of {} is damaged", path, source.topic);
     topics.insert(source.topic);
+    std::lock_guard lock(mutex_);
     partitions_[std::move(source)] = state;
   }
   RETURN_NOT_OK(ToStatus(it->status(), path));
   return Partitions({topics.begin(), topics.end()}).status();
+}
+
+Status EmbeddedStorage::CatchUp() {
+  if (notes_path_.empty()) return Status::OK();
+  RETURN_NOT_OK(ToStatus(db_->TryCatchUpWithPrimary(), options_.path));
+  std::string stored;
+  RETURN_NOT_OK(ToStatus(db_->Get({}, kPartitionsKey, &stored), options_.path));
+  num_partitions_ = Cursor{stored}.Raw<std::int32_t>();
+  return LoadPartitions();
 }
 
 EmbeddedStorage::~EmbeddedStorage() {
@@ -260,6 +293,8 @@ EmbeddedStorage::~EmbeddedStorage() {
   }
   db_.reset();
   if (lock_fd_ >= 0) close(lock_fd_);
+  std::error_code ignored;
+  if (!notes_path_.empty()) std::filesystem::remove_all(notes_path_, ignored);
 }
 
 Result<std::vector<TopicPartition>> EmbeddedStorage::Partitions(const std::vector<std::string>& topics) {
@@ -437,6 +472,8 @@ Result<FetchedRecords> EmbeddedStorage::Read(const TopicPartition& source, Offse
     }
   }
   RETURN_NOT_OK(ToStatus(it->status(), options_.path));
+  // Who catches up while the owner moves records from its journal to a table sees them a moment later.
+  if (!notes_path_.empty()) end = fetched.range.end = offset;
   if (offset != end) {
     // Retention may have taken it since; the owner then hears of the range as it is now.
     ASSIGN_OR_RETURN(const OffsetRange now, Bounds(source));

@@ -34,6 +34,8 @@ struct Fate {
 class EmbeddedStorage {
  public:
   static Result<std::shared_ptr<EmbeddedStorage>> Open(EmbeddedOptions options);
+  /// See EmbeddedLog::OpenToRead(). Nothing may be appended.
+  static Result<std::shared_ptr<EmbeddedStorage>> OpenToRead(const std::string& path);
   /// Writes what is still queued.
   ~EmbeddedStorage();
 
@@ -58,6 +60,10 @@ class EmbeddedStorage {
 
   Status EnforceRetention();
 
+  /// Who only reads sees what the owner has made durable since. Nothing to do for the owner. One thread at a time,
+  /// beside no Read().
+  Status CatchUp();
+
   /// `fd` is an eventfd; it becomes readable whenever a record becomes durable.
   void Watch(int fd);
   void Unwatch(int fd);
@@ -77,6 +83,8 @@ class EmbeddedStorage {
   };
 
   explicit EmbeddedStorage(EmbeddedOptions options);
+  /// The partitions as the database has them.
+  Status LoadPartitions();
   /// Takes the lock, reads what there is.
   Status Load();
   Status OpenDatabase();
@@ -90,6 +98,7 @@ class EmbeddedStorage {
   const EmbeddedOptions options_;
   int num_partitions_ = 0;  // Of each topic; constant once the database is open.
   int lock_fd_ = -1;
+  std::string notes_path_;              // Who only reads: a temporary folder for what RocksDB has to say; else empty.
   mutable std::shared_mutex db_mutex_;  // Exclusive while the database is opened again, shared while it is used.
   std::unique_ptr<rocksdb::DB> db_;     // Null if that failed.
 

@@ -1,4 +1,4 @@
-/// One member of a consumer group.
+/// One member of a consumer group, or a reader beside all groups, which assigns itself every partition.
 ///
 /// librdkafka's rules that shape this file: a rebalance callback may be answered later, by assign() or unassign(), and
 /// the group waits for that; messages are operations on a queue and views into its receive buffers; seek, pause and
@@ -109,13 +109,18 @@ void ReserveMore(std::vector<Element>& vector, std::size_t count) {
 
 class KafkaConsumer final : public Consumer {
  public:
-  static Result<std::unique_ptr<Consumer>> Make(Properties properties) {
-    if (const auto group = properties.find("group.id"); group == properties.end() || group->second.empty()) {
+  enum class Role { kMember, kReader };
+
+  static Result<std::unique_ptr<Consumer>> Make(Properties properties, Role role) {
+    const bool is_member = role == Role::kMember;
+    if (const auto group = properties.find("group.id");
+        is_member && (group == properties.end() || group->second.empty())) {
       return InvalidInput("Kafka property group.id is missing");
     }
     properties = WithConsumerDefaults(std::move(properties));
-    auto consumer = std::unique_ptr<KafkaConsumer>(new KafkaConsumer());
-    if (!properties.contains("group.instance.id")) {
+    if (!is_member) RemoveGroup(properties);
+    auto consumer = std::unique_ptr<KafkaConsumer>(new KafkaConsumer(role));
+    if (is_member && !properties.contains("group.instance.id")) {
       if (auto slot = InstanceSlot::Take(properties.at("group.id"))) {
         properties["group.instance.id"] = slot->instance_id();
         consumer->slot_.emplace(*std::move(slot));
@@ -125,13 +130,17 @@ class KafkaConsumer final : public Consumer {
     consumer->servers_ = servers == properties.end() ? "" : servers->second;
     ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
     rd_kafka_conf_set_opaque(conf.get(), consumer.get());
-    rd_kafka_conf_set_rebalance_cb(conf.get(), OnRebalance);
+    if (is_member) rd_kafka_conf_set_rebalance_cb(conf.get(), OnRebalance);
     rd_kafka_conf_set_error_cb(conf.get(), OnError);
     consumer->wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (consumer->wake_fd_ < 0) return Internal("eventfd: {}", std::strerror(errno));
     ASSIGN_OR_RETURN(consumer->handle_, MakeHandle(RD_KAFKA_CONSUMER, std::move(conf)));
-    rd_kafka_poll_set_consumer(consumer->handle_.get());
-    consumer->queue_ = rd_kafka_queue_get_consumer(consumer->handle_.get());
+    if (is_member) {
+      rd_kafka_poll_set_consumer(consumer->handle_.get());
+      consumer->queue_ = rd_kafka_queue_get_consumer(consumer->handle_.get());
+    } else {
+      consumer->queue_ = rd_kafka_queue_new(consumer->handle_.get());
+    }
     const std::uint64_t one = 1;
     rd_kafka_queue_io_event_enable(consumer->queue_, consumer->wake_fd_, &one, sizeof(one));
     consumer->properties_ = std::move(properties);
@@ -142,7 +151,12 @@ class KafkaConsumer final : public Consumer {
 
   Status Subscribe(std::vector<std::string> topics, milliseconds timeout) override {
     topics_ = std::move(topics);
-    RETURN_NOT_OK(Partitions(topics_, timeout).status());
+    ASSIGN_OR_RETURN(auto partitions, Partitions(topics_, timeout));
+    if (role_ == Role::kReader) {
+      for (const TopicPartition& tp : partitions) partitions_[tp] = Partition{};
+      events_.push_back(Assigned{std::move(partitions)});
+      return Status::OK();
+    }
     PartitionList list = MakePartitionList(topics_.size());
     for (const std::string& topic : topics_)
       rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
@@ -177,6 +191,11 @@ class KafkaConsumer final : public Consumer {
     bool paused = false;
   };
 
+  struct TopicDeleter {
+    void operator()(rd_kafka_topic_t* topic) const { rd_kafka_topic_destroy(topic); }
+  };
+  using Topic = std::unique_ptr<rd_kafka_topic_t, TopicDeleter>;
+
   /// What one poll gathers of one partition.
   struct Gathered {
     FetchedRecords fetched;
@@ -184,7 +203,11 @@ class KafkaConsumer final : public Consumer {
     std::optional<Offset> end;
   };
 
-  KafkaConsumer() = default;
+  explicit KafkaConsumer(Role role) : role_(role) {}
+
+  static void RemoveGroup(Properties& properties) {
+    for (const char* name : {"group.id", "group.instance.id", "partition.assignment.strategy"}) properties.erase(name);
+  }
 
   static void OnRebalance(rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t* list, void* opaque) {
     static_cast<KafkaConsumer*>(opaque)->Rebalance(error, list);
@@ -208,6 +231,10 @@ class KafkaConsumer final : public Consumer {
 
   void Rebalance(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* list);
   Status AnswerAssign(const PartitionList& added);
+  /// A reader's: these from their offsets on.
+  Status StartReading(const PartitionList& added);
+  /// Runs the callbacks of errors that no message brings.
+  void ServeErrors();
   Status AnswerRevoke(const PartitionList& removed);
 
   /// Takes ownership of the messages, all of one partition (or of none: errors). Their keys' and payloads' bytes.
@@ -223,6 +250,7 @@ class KafkaConsumer final : public Consumer {
   Status NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, const std::string& what);
 
   // Constant after construction.
+  const Role role_;
   std::optional<InstanceSlot> slot_;  // The first, so that the member is gone before another can have its id.
   Properties properties_;
   std::string servers_;
@@ -242,6 +270,7 @@ class KafkaConsumer final : public Consumer {
   bool brokers_down_ = false;  // All of them, as last heard; an assignment shows otherwise.
   std::vector<Event> events_;  // Rebalances and errors since the last poll.
   std::vector<rd_kafka_message_t*> buffer_;
+  std::map<std::string, Topic> reading_;  // A reader's topics that are started.
   Handle lookup_;  // A second client without a group, for single records; made when first needed.
 };
 
@@ -310,6 +339,27 @@ Status KafkaConsumer::AnswerAssign(const PartitionList& added) {
   return ToStatus(rd_kafka_assign(handle_.get(), added.get()), "assigning partitions");
 }
 
+Status KafkaConsumer::StartReading(const PartitionList& added) {
+  for (int i = 0; i < added->cnt; ++i) {
+    const rd_kafka_topic_partition_t& p = added->elems[i];
+    Topic& topic = reading_[p.topic];
+    if (topic == nullptr) topic.reset(rd_kafka_topic_new(handle_.get(), p.topic, nullptr));
+    if (topic == nullptr || rd_kafka_consume_start_queue(topic.get(), p.partition, p.offset, queue_) != 0) {
+      return ToStatus(rd_kafka_last_error(), fmt::format("reading {}[{}]", p.topic, p.partition));
+    }
+  }
+  return Status::OK();
+}
+
+void KafkaConsumer::ServeErrors() {
+  if (role_ == Role::kReader) {
+    rd_kafka_poll(handle_.get(), 0);
+    return;
+  }
+  rd_kafka_message_t* message = rd_kafka_consumer_poll(handle_.get(), 0);
+  if (message != nullptr) rd_kafka_message_destroy(message);
+}
+
 Status KafkaConsumer::AnswerRevoke(const PartitionList& removed) {
   if (cooperative_) {
     return ToStatus(rd_kafka_incremental_unassign(handle_.get(), removed.get()), "giving up partitions");
@@ -375,6 +425,8 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_
   // Drained before the queue is read: what comes in between wakes us once too often, never once too little.
   std::uint64_t wakes;
   static_cast<void>(!read(wake_fd_, &wakes, sizeof(wakes)));
+
+  if (role_ == Role::kReader) ServeErrors();
 
   buffer_.resize(std::max<std::size_t>(max_records, 1));
   std::vector<Gathered> gathered;
@@ -484,7 +536,7 @@ Result<std::int64_t> KafkaConsumer::Start(const OffsetVector& next) {
     state.generation = generation;
   }
   if (added->cnt > 0) {
-    RETURN_NOT_OK(AnswerAssign(added));
+    RETURN_NOT_OK(role_ == Role::kMember ? AnswerAssign(added) : StartReading(added));
     for (const auto& [tp, offset] : next) partitions_.at(tp).started = true;
   }
   if (!paused.empty()) RETURN_NOT_OK(SetPaused(paused, true));
@@ -553,10 +605,7 @@ Status KafkaConsumer::NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, 
   std::string reason = rd_kafka_err2str(error);
   ErrorKind kind = KindOfKafkaError(error);
   // They wait in the queue that Poll() reads. It holds no records before the first partition.
-  if (partitions_.empty()) {
-    rd_kafka_message_t* message = rd_kafka_consumer_poll(handle_.get(), 0);
-    if (message != nullptr) rd_kafka_message_destroy(message);
-  }
+  if (partitions_.empty()) ServeErrors();
   // The first says why; "all brokers are down" follows from it. What the user must mend goes before what may pass.
   const Status* cause = nullptr;
   for (const Event& event : events_) {
@@ -655,7 +704,7 @@ Result<std::optional<std::uint32_t>> KafkaConsumer::FingerprintAt(const TopicPar
   if (offset < range.begin || offset >= range.end) return std::nullopt;
   if (!lookup_) {
     Properties properties = properties_;
-    for (const char* name : {"group.id", "group.instance.id", "partition.assignment.strategy"}) properties.erase(name);
+    RemoveGroup(properties);
     // One record is wanted, not a megabyte of them.
     properties["queued.min.messages"] = "1";
     properties["fetch.message.max.bytes"] = "65536";
@@ -706,6 +755,7 @@ std::optional<Offset> KafkaConsumer::KnownEnd(const TopicPartition& source) cons
 }
 
 void KafkaConsumer::ReportProgress(const OffsetVector& next) {
+  if (role_ == Role::kReader) return;
   PartitionList list = MakePartitionList(next.size());
   for (const auto& [tp, offset] : next) {
     const auto at = partitions_.find(tp);
@@ -769,9 +819,13 @@ void KafkaConsumer::Close() {
     }
   }
   rd_kafka_queue_io_event_enable(queue_, -1, nullptr, 0);
-  LeaveGroup();
+  if (role_ == Role::kMember) LeaveGroup();
+  for (const auto& [tp, state] : partitions_) {
+    if (role_ == Role::kReader && state.started) rd_kafka_consume_stop(reading_.at(tp.topic).get(), tp.partition);
+  }
+  reading_.clear();
   rd_kafka_queue_destroy(queue_);
-  rd_kafka_consumer_close(handle_.get());
+  if (role_ == Role::kMember) rd_kafka_consumer_close(handle_.get());
   lookup_.reset();
   handle_.reset();
   close(std::exchange(wake_fd_, -1));
@@ -803,7 +857,11 @@ Properties WithConsumerDefaults(Properties properties) {
 }
 
 Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties) {
-  return KafkaConsumer::Make(std::move(properties));
+  return KafkaConsumer::Make(std::move(properties), KafkaConsumer::Role::kMember);
+}
+
+Result<std::unique_ptr<Consumer>> MakeKafkaReader(std::map<std::string, std::string> properties) {
+  return KafkaConsumer::Make(std::move(properties), KafkaConsumer::Role::kReader);
 }
 
 }  // namespace millrace::eventlog

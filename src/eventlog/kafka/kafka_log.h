@@ -21,6 +21,10 @@ namespace millrace::eventlog {
 /// keeps the client's memory, but not its place in the group, alive beyond Close().
 Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties);
 
+/// Likewise, beside all groups: Subscribe() assigns every partition at once, and none is ever revoked. The broker hears
+/// of no group, nothing is committed, and ReportProgress() does nothing. Properties of a group are ignored.
+Result<std::unique_ptr<Consumer>> MakeKafkaReader(std::map<std::string, std::string> properties);
+
 /// linger.ms 20, idempotent, keys spread as Java clients do (murmur2), unless given.
 Result<std::unique_ptr<Producer>> MakeKafkaProducer(std::map<std::string, std::string> properties);
 

@@ -1,0 +1,49 @@
+#include "pipeline/relation_reader.h"
+
+#include <arrow/array.h>
+
+#include <algorithm>
+
+#include "model/dead_letters.h"
+
+namespace millrace::pipeline {
+
+Result<std::unique_ptr<RelationReader>> RelationReader::Make(std::shared_ptr<const Plan> plan, int relation) {
+  auto reader = std::unique_ptr<RelationReader>(new RelationReader(std::move(plan), relation));
+  ASSIGN_OR_RETURN(reader->decoder_, ingest::EventDecoder::Make(reader->input().decode));
+  const auto& relations = reader->plan_->relations;
+  if (relations[relation].parent < 0) return reader;
+  ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
+  for (int r = relation; relations[r].parent >= 0; r = relations[r].parent) {
+    const auto& parent = relations[relations[r].parent];
+    ASSIGN_OR_RETURN(auto transform, process::Transform::Make(*session, relations[r].name, relations[r].sql,
+                                                              parent.name, parent.schema));
+    reader->steps_.push_back({"transform:" + relations[r].name, std::move(transform)});
+  }
+  std::reverse(reader->steps_.begin(), reader->steps_.end());
+  return reader;
+}
+
+Result<RelationReader::Made> RelationReader::Read(const model::FetchedRecords& records) {
+  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(records));
+  Made made{.rows = std::move(decoded.rows),
+            .letters = std::move(decoded.dead_letters),
+            .filtered = 0,
+            .tombstones = decoded.tombstones};
+  for (const auto& step : steps_) {
+    ASSIGN_OR_RETURN(auto transformed, step.transform->Apply(made.rows));
+    const auto& offsets =
+        static_cast<const arrow::Int64Array&>(*made.rows->GetColumnByName(std::string(model::kOffsetColumn)));
+    for (const auto& failed : transformed.failed) {
+      const auto record = std::lower_bound(records.records.begin(), records.records.end(), offsets.Value(failed.row),
+                                           [](const auto& r, model::Offset wanted) { return r.offset < wanted; });
+      made.letters.push_back(
+          model::MakeDeadLetter(records.source, *record, step.stage, "transform_error", failed.message));
+    }
+    made.filtered += transformed.filtered;
+    made.rows = std::move(transformed.rows);
+  }
+  return made;
+}
+
+}  // namespace millrace::pipeline

@@ -1,0 +1,73 @@
+/// Keys that have come, each with the event times at which it came: whether a key came near a time.
+///
+/// A hash table in 64 parts that grow by a quarter when they are full, so that there are never two copies of the whole:
+/// 27 to 35 bytes a key. Of a key that came at many times only those are kept that can still decide something: of three
+/// times within `within`, the middle one never does. What is older than Forget() is as good as gone, and its room is
+/// used again when a part is full or is rebuilt in turn.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/memory_budget.h"
+#include "process/key_hash.h"
+
+namespace millrace::process {
+
+/// One thread at a time.
+class SeenKeys {
+ public:
+  enum class Answer {
+    kNew,
+    kSeen,
+    kNoRoom,  ///< `limited` is spent: the key is not remembered.
+  };
+
+  /// `within`: microseconds, at least 1. `limited`: of a budget that bounds this memory, and others' like it;
+  /// `counted`: of what bounds all memory.
+  SeenKeys(std::int64_t within, MemoryShare limited, MemoryShare counted);
+
+  /// Whether the key has come at a time from `time - within`, but not before Forget()'s, to `time + within`; and
+  /// remembers that it came now. `time` is not before Forget()'s.
+  Answer Add(const KeyHash& key, UnixMicros time);
+  /// Add() of this key follows soon.
+  void Prefetch(const KeyHash& key) const;
+
+  /// Times before this are forgotten. It never falls.
+  void Forget(UnixMicros before);
+
+  std::int64_t bytes() const { return limited_.bytes(); }
+
+ private:
+  static constexpr std::size_t kParts = 64;
+  static constexpr UnixMicros kFree = INT64_MIN;  // As a slot's time.
+  struct Slot {
+    KeyHash key;
+    UnixMicros time = kFree;
+  };
+  struct Part {
+    std::unique_ptr<Slot[]> slots;
+    std::size_t capacity = 0;
+    std::size_t taken = 0;  // Of the slots, by times that are forgotten too.
+  };
+
+  Part& PartOf(const KeyHash& key) { return parts_[key.low >> 58]; }
+  static std::size_t Place(const KeyHash& key, std::size_t capacity) {
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<std::size_t>(static_cast<Wide>(key.high) * capacity >> 64);
+  }
+  /// With room for a quarter more than what is not forgotten. False: no memory for it.
+  bool Rebuild(Part& part);
+
+  const std::int64_t within_;
+  MemoryShare limited_;
+  MemoryShare counted_;
+  UnixMicros forgotten_ = kFree + 1;  // Times before it are.
+  std::array<Part, kParts> parts_;
+  std::size_t next_rebuilt_ = 0;
+};
+
+}  // namespace millrace::process
