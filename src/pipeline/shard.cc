@@ -358,19 +358,27 @@ void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
 
 /// Of a record that is judged again and fails now. Tables that do not take it, or that it reaches by another way now
 /// than under an earlier file, may have its row: a letter whose stage would concern them too is written as one of each
-/// table that it keeps the record from.
+/// table that it keeps the record from. One that concerns it from an earlier reading, also under a name that a
+/// transform had then, is enough.
 void Shard::AddLetterOfTakers(model::DeadLetter letter, const Partition& partition) {
   std::vector<std::size_t> takers;
   bool is_of_takers_alone = true;
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
     if (plan_->relations[plan_->tables[t].relation].input != partition.input) continue;
+    const auto own = plan_->StagesOf(static_cast<int>(t));
+    const auto& retired = partition.retired_stages[t];
     const auto has = [&letter](const auto& stages) {
       return std::find(stages.begin(), stages.end(), letter.stage) != stages.end();
     };
-    const bool is_behind = has(plan_->StagesOf(static_cast<int>(t)));
-    if (is_behind && takes_[t]) {
+    const auto is_dead = [&](const std::string& stage) {
+      return partition.earlier != nullptr && partition.earlier->IsDead(stage, letter.offset);
+    };
+    const bool is_behind = has(own);
+    const bool has_letter = is_dead(sinks_[t]->stage()) || std::any_of(own.begin(), own.end(), is_dead) ||
+                            std::any_of(retired.begin(), retired.end(), is_dead);
+    if (is_behind && takes_[t] && !has_letter) {
       takers.push_back(t);
-    } else if (is_behind || has(partition.retired_stages[t])) {
+    } else if (is_behind || has(retired)) {
       is_of_takers_alone = false;
     }
   }

@@ -223,23 +223,25 @@ model::FetchedRecords Sent(UnixMicros event_time, UnixMicros timestamp, bool app
 // would say of the first table too that it has no row, and a replay of it would bring it one more.
 TEST(Shard, ARecordThatFailsWhenItIsReadAgainIsALetterOfTheTablesThatTakeIt) {
   TestPipeline pipeline;
-  Shard::PartitionStart start{
-      .source = kSource,
-      .generation = 1,
-      .sinks = {{.next = 10}, {.next = 0}, {.next = 0}},
-      .letter_stages = {},
-      .earlier = std::make_shared<const EarlierJudgements>(EarlierJudgements{.end = 10, .letters = {{"decode", {3}}}}),
-      .progress = std::make_shared<PartitionProgress>()};
+  Shard::PartitionStart start{.source = kSource,
+                              .generation = 1,
+                              .sinks = {{.next = 10}, {.next = 0}, {.next = 0}},
+                              .letter_stages = {},
+                              .earlier = std::make_shared<const EarlierJudgements>(
+                                  EarlierJudgements{.end = 10, .letters = {{"decode", {3}}, {"aggregate:sums", {1}}}}),
+                              .progress = std::make_shared<PartitionProgress>()};
   pipeline.shard().Start(std::move(start));
-  MILLRACE_ASSERT_OK(
-      pipeline.shard().Process(Fetched({0, 12}, {{2, "{"}, {3, "{"}, {4, Row(4, "many")}, {10, "{"}, {11, Row(11)}})));
+  MILLRACE_ASSERT_OK(pipeline.shard().Process(
+      Fetched({0, 12}, {{1, "{"}, {2, "{"}, {3, "{"}, {4, Row(4, "many")}, {10, "{"}, {11, Row(11)}})));
   std::vector<std::string> letters;
   for (const auto& letter : pipeline.shard().TakeLetters()) {
     letters.push_back(fmt::format("{} {} {}", letter.offset, letter.stage, letter.detail.substr(0, 8)));
   }
   EXPECT_THAT(letters,
               ::testing::UnorderedElementsAre(
-                  ::testing::StartsWith("2 table:cleaned decode: "), ::testing::StartsWith("2 aggregate:sums decode: "),
+                  // Read a third time: what a table has as its own letter already is not written again.
+                  ::testing::StartsWith("1 table:cleaned decode: "), ::testing::StartsWith("2 table:cleaned decode: "),
+                  ::testing::StartsWith("2 aggregate:sums decode: "),
                   // Offset 3 is one already; the transform is before both of its takers and nobody else.
                   ::testing::StartsWith("4 transform:clean "), ::testing::StartsWith("10 decode ")));
 }

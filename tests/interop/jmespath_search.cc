@@ -1,14 +1,14 @@
 // Lines of JSON [expression, document] on stdin; on stdout what each gives as JSON, or "error: …".
-#include <boost/json/parse.hpp>
 #include <iostream>
 #include <string>
 
 #include "ingest/jmespath/jmespath.h"
+#include "ingest/jmespath/json_value.h"
 
 namespace {
 
 std::string Search(const std::string& line) {
-  const auto question = boost::json::parse(line);
+  const auto question = millrace::ingest::ParseJsonValue(line).value();
   const auto path = millrace::ingest::JmesPath::Parse(question.at(0).as_string());
   if (!path.ok()) return "error: " + path.status().message();
   const auto found = path->Search(question.at(1));

@@ -32,7 +32,7 @@ def document(depth=0):
     if kind == 2:
         return chance.randrange(-5, 6)
     if kind == 3:
-        return chance.choice([0.5, -1.25, 2.0])
+        return chance.choice([0.5, -1.25, 2.0, chance.random()])
     if kind in (4, 5):
         return chance.choice(["", "a", "b", "ab", "abba", "5", "1.5", "-3"])
     if kind == 6:
@@ -139,7 +139,7 @@ def equal(ours, reference):
     if isinstance(ours, bool) or isinstance(reference, bool):
         return ours is reference
     if isinstance(ours, (int, float)) and isinstance(reference, (int, float)):
-        return math.isclose(ours, reference, rel_tol=1e-12)
+        return math.isclose(ours, reference, rel_tol=1e-15)
     if isinstance(ours, list) and isinstance(reference, list):
         return len(ours) == len(reference) and all(map(equal, ours, reference))
     if isinstance(ours, dict) and isinstance(reference, dict):

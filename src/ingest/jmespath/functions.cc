@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/json/parse.hpp>
 #include <chrono>
 #include <cmath>
 #include <optional>
 #include <utility>
 
 #include "ingest/jmespath/evaluation_internal.h"
+#include "ingest/jmespath/json_value.h"
 
 namespace millrace::ingest {
 namespace {
@@ -288,9 +288,8 @@ Result<json::value> ToNumber(Evaluation&, Arguments arguments) {
   const auto& value = *arguments[0].value;
   if (value.is_number()) return value;
   if (!value.is_string()) return json::value(nullptr);
-  boost::system::error_code error;
-  auto number = json::parse(std::string_view(value.get_string()), error);
-  return !error && number.is_number() ? std::move(number) : json::value(nullptr);
+  auto number = ParseJsonValue(value.get_string());
+  return number && number->is_number() ? *std::move(number) : json::value(nullptr);
 }
 
 Result<json::value> ToString(Evaluation&, Arguments arguments) {

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include <boost/json/parse.hpp>
 #include <charconv>
 #include <utility>
 
 #include "base/nearest_name.h"
 #include "ingest/jmespath/evaluation_internal.h"
+#include "ingest/jmespath/json_value.h"
 #include "ingest/jmespath/syntax_internal.h"
 
 namespace millrace::ingest {
@@ -97,15 +97,14 @@ class Lexer {
       token.value = json::string(raw);
       return token;
     }
-    boost::system::error_code error;
-    auto value = json::parse(quote == '"' ? '"' + raw + '"' : raw, error);
-    if (error) return ErrorAt(text_, token.at, fmt::format("'{}' is not JSON", raw));
+    auto value = ParseJsonValue(quote == '"' ? '"' + raw + '"' : raw);
+    if (!value) return ErrorAt(text_, token.at, fmt::format("'{}' is not JSON", raw));
     if (quote == '"') {
       token.type = Token::Type::kQuotedName;
-      token.text = value.as_string();
+      token.text = value->as_string();
     } else {
       token.type = Token::Type::kLiteral;
-      token.value = std::move(value);
+      token.value = *std::move(value);
     }
     return token;
   }

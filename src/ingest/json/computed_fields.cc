@@ -3,7 +3,6 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <boost/json/parse.hpp>
 #include <deque>
 #include <optional>
 #include <span>
@@ -11,7 +10,7 @@
 #include <vector>
 
 #include "ingest/jmespath/jmespath.h"
-#include "ingest/json/json_decoder.h"
+#include "ingest/jmespath/json_value.h"
 
 namespace millrace::ingest {
 namespace {
@@ -68,17 +67,14 @@ class ComputingDecoder final : public Decoder {
  private:
   // nullopt: it is no object, which the decoder behind says better.
   Result<std::optional<std::string>> Compute(const Document& source) {
-    boost::system::error_code error;
-    json::parse_options options;
-    options.max_depth = kMaxDepth;
-    const auto document = json::parse(source.bytes, error, {}, options);
-    if (error || !document.is_object()) return std::nullopt;
+    const auto document = ParseJsonValue(source.bytes);
+    if (!document || !document->is_object()) return std::nullopt;
     json::object changed;  // The members that something is computed in, as they will be.
     for (const auto& [path, expression] : computed_) {
-      auto value = expression ? expression->Search(document) : Result<json::value>(source.append_time ? 1 : 0);
+      auto value = expression ? expression->Search(*document) : Result<json::value>(source.append_time ? 1 : 0);
       if (!value.ok()) return WithContext(value.status(), "'{}'", expression->expression());
       if (value->is_null()) continue;
-      const auto* const before = document.get_object().if_contains(path.front());
+      const auto* const before = document->get_object().if_contains(path.front());
       if (before != nullptr && !changed.contains(path.front())) changed[path.front()] = *before;
       Set(changed, path, *std::move(value));
     }

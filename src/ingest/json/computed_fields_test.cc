@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "ingest/decoder_testing_internal.h"
 #include "ingest/formats.h"
 #include "testing/status_matchers.h"
@@ -53,6 +55,24 @@ TEST(ComputedFields, NullChangesNothingAndWhatIsNoObjectGivesWay) {
   EXPECT_EQ(Cell(decoded, "day"), "'kept'");
   EXPECT_EQ(Cell(decoded, "day", 1), "null");
   for (int row = 0; row < 3; ++row) EXPECT_EQ(Cell(decoded, "city", row), "'X'");
+}
+
+TEST(ComputedFields, NumbersStayTheNearestDoubles) {
+  DecodeSpec spec;
+  spec.columns = {{.name = "x", .type = arrow::float64(), .path = {"x"}},
+                  {.name = "y", .type = arrow::float64(), .path = {"y"}}};
+  spec.computed = {{{"y"}, "not_null(x, big)"}};
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
+  std::mt19937_64 random(7);
+  std::vector<std::string> documents;
+  for (int i = 0; i < 2000; ++i) {
+    documents.push_back(fmt::format(R"({{"x": {}}})", std::uniform_real_distribution(0.0, 1e6)(random)));
+  }
+  documents.emplace_back(R"({"big": 123456789012345678901234567890})");
+  const auto decoded = DecodeAll(*decoder, documents);
+  ASSERT_EQ(decoded.rows->num_rows(), 2001);
+  for (int row = 0; row < 2000; ++row) ASSERT_EQ(Cell(decoded, "y", row), Cell(decoded, "x", row)) << documents[row];
+  EXPECT_NE(Cell(decoded, "y", 2000), "null") << "beyond 64 bits";
 }
 
 TEST(ComputedFields, WhatFailsIsRefusedAndTheOthersGoOn) {

@@ -1,0 +1,59 @@
+#include "ingest/jmespath/json_value.h"
+
+#include <simdjson.h>
+
+#include <boost/json/parse.hpp>
+
+#include "ingest/json/json_decoder.h"
+
+namespace millrace::ingest {
+namespace {
+
+namespace json = boost::json;
+namespace dom = simdjson::dom;
+
+json::value ValueOf(const dom::element& element) {
+  switch (element.type()) {
+    case dom::element_type::ARRAY: {
+      json::array array;
+      for (const auto& item : element.get_array().value_unsafe()) array.push_back(ValueOf(item));
+      return array;
+    }
+    case dom::element_type::OBJECT: {
+      json::object object;
+      for (const auto& member : element.get_object().value_unsafe()) object[member.key] = ValueOf(member.value);
+      return object;
+    }
+    case dom::element_type::INT64:
+      return element.get_int64().value_unsafe();
+    case dom::element_type::UINT64:
+      return element.get_uint64().value_unsafe();
+    case dom::element_type::DOUBLE:
+      return element.get_double().value_unsafe();
+    case dom::element_type::STRING:
+      return json::string(element.get_string().value_unsafe());
+    case dom::element_type::BOOL:
+      return element.get_bool().value_unsafe();
+    case dom::element_type::NULL_VALUE:
+      return nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::optional<json::value> ParseJsonValue(std::string_view text) {
+  dom::parser parser;
+  dom::element root;
+  const auto parsed = parser.parse(simdjson::padded_string(text)).get(root);
+  if (parsed == simdjson::SUCCESS) return ValueOf(root);
+  // simdjson has no value for whole numbers beyond 64 bits.
+  if (parsed != simdjson::NUMBER_ERROR && parsed != simdjson::NUMBER_OUT_OF_RANGE) return std::nullopt;
+  boost::system::error_code error;
+  json::parse_options options;
+  options.max_depth = kMaxDepth;
+  auto value = json::parse(text, error, {}, options);
+  return error ? std::nullopt : std::optional(std::move(value));
+}
+
+}  // namespace millrace::ingest
