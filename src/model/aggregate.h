@@ -67,6 +67,10 @@ inline constexpr const char* kWindowStart = "window_start";
 inline constexpr const char* kWindowEnd = "window_end";
 inline constexpr const char* kPartialRows = "_rows";  // int64, not null: events folded into this partial row
 
+// States of a session's panes: its first and its last event, by which answers tell sessions apart.
+inline constexpr const char* kFirstEvent = "_first_event";
+inline constexpr const char* kLastEvent = "_last_event";
+
 /// window_start, window_end (neither without windows), the keys, the states, _rows.
 std::shared_ptr<arrow::Schema> PartialSchema(const AggregateDefinition& definition);
 
