@@ -71,6 +71,10 @@ inline constexpr const char* kPartialRows = "_rows";  // int64, not null: events
 inline constexpr const char* kRevision = "revision";  // int64, not null: 0 when the window was complete
 inline constexpr const char* kFinalAt = "final_at";   // timestamp[us, UTC], not null: when the row was made
 
+// States of a session's panes: its first and its last event, by which answers tell sessions apart.
+inline constexpr const char* kFirstEvent = "_first_event";
+inline constexpr const char* kLastEvent = "_last_event";
+
 /// window_start, window_end (neither without windows), the keys, the states, _rows.
 std::shared_ptr<arrow::Schema> PartialSchema(const AggregateDefinition& definition);
 

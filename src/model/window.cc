@@ -79,6 +79,7 @@ UnixMicros Window::FirstStartOf(UnixMicros pane) const {
 UnixMicros Window::LastEndOf(UnixMicros pane) const {
   if (kind == Kind::kHopping) return pane + size_us;
   if (kind == Kind::kCumulating) return Floor(pane, size_us) + size_us;
+  if (kind == Kind::kSession) return EndOf(pane) + size_us;
   return EndOf(pane);
 }
 
@@ -99,6 +100,8 @@ std::string Window::ToText() const {
       return fmt::format("{}{} {}", days > 0 ? days : months, days > 0 ? "d" : "mo", zone->name());
     case Kind::kHopping:
       return fmt::format("{} every {}", Text(size_us), Text(pane_us));
+    case Kind::kSession:
+      return fmt::format("sessions {} apart", Text(size_us));
     case Kind::kCumulating:
       return fmt::format("up to {} every {}", Text(size_us), Text(pane_us));
   }

@@ -17,7 +17,7 @@ inline constexpr UnixMicros kWindowsEnd = 253'402'300'800'000'000;
 /// A value. Windows are [start, end) in UTC microseconds.
 ///
 /// A row is aggregated once, in a *pane*: the stretch in which all rows are in the same windows. A pane of tumbling
-/// windows is the window itself; windows that overlap are put together from their panes when an answer is made
+/// windows is the window itself; other windows are put together from their panes when an answer is made
 /// (query/pane_windows.h). Partial rows have the start and the end of their pane, and panes lie side by side.
 struct Window {
   enum class Kind {
@@ -29,9 +29,11 @@ struct Window {
     kHopping,     ///< One of `size_us` begins every `pane_us`, aligned as tumbling ones.
     kCumulating,  ///< Of a tumbling window of `size_us`, what has come by each `pane_us` of it: all begin with it, and
                   ///< the last ends with it.
+    kSession,  ///< Of the events of some keys those that are less than `size_us` apart, until as long after the last.
+               ///< Panes are of the gap's length: the events of one are in the same session whatever else comes.
   };
   Kind kind = Kind::kNone;
-  std::int64_t size_us = 0;  ///< More than 0 for kTumbling, kHopping and kCumulating, else 0.
+  std::int64_t size_us = 0;  ///< More than 0 unless kNone or kCalendar. kSession: the gap.
   std::int64_t pane_us = 0;  ///< Divides size_us.
   int days = 0;              ///< kCalendar: either of the two is more than 0.
   int months = 0;
@@ -48,15 +50,20 @@ struct Window {
     return {Kind::kCumulating, longest_us, step_us};
   }
 
+  static Window Session(std::int64_t gap_us) { return {Kind::kSession, gap_us, gap_us}; }
+
   bool has_windows() const { return kind != Kind::kNone; }
   bool overlap() const { return kind == Kind::kHopping || kind == Kind::kCumulating; }
+  /// A pane is not a window: answers put windows together.
+  bool of_panes() const { return overlap() || kind == Kind::kSession; }
 
   /// Of the pane that `time` is in; kCalendar: within the years 0001 to 9999, give or take some.
   UnixMicros StartOf(UnixMicros time) const;
   /// Of the pane that begins at `start`.
   UnixMicros EndOf(UnixMicros start) const;
 
-  /// The start of the first window, and the end of the last, that the pane is in.
+  /// The start of the first window, and the end of the last, that the pane is in. kSession: as if nothing came before
+  /// or after the pane.
   UnixMicros FirstStartOf(UnixMicros pane) const;
   UnixMicros LastEndOf(UnixMicros pane) const;
 

@@ -122,6 +122,8 @@ TEST(Window, AreEqualByWhatTheySay) {
   EXPECT_NE(Window::Hopping(10, 60), Window::Hopping(20, 60));
   EXPECT_EQ(Window::Hopping(10'000'000, 60'000'000).ToText(), "1m every 10s");
   EXPECT_EQ(Window::Cumulating(10'000'000, 60'000'000).ToText(), "up to 1m every 10s");
+  EXPECT_EQ(Window::Session(60'000'000).ToText(), "sessions 1m apart");
+  EXPECT_NE(Window::Session(60), Window::Tumbling(60));
   EXPECT_EQ(Window::CalendarMonths(3, TimeZone::Utc()).ToText(), "3mo UTC");
   EXPECT_EQ(Window::None().ToText(), "none");
 }

@@ -44,6 +44,8 @@ std::string WindowMeaning(const model::Window& window) {
       return fmt::format("hopping {} us, slide {} us", window.size_us, window.pane_us);
     case model::Window::Kind::kCumulating:
       return fmt::format("cumulating {} us, step {} us", window.size_us, window.pane_us);
+    case model::Window::Kind::kSession:
+      return fmt::format("session {} us", window.size_us);
     case model::Window::Kind::kNone:
       return "none";
   }

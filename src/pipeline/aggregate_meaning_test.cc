@@ -168,6 +168,7 @@ TEST(AggregateMeaning, EachKindOfWindowHasItsText) {
   EXPECT_EQ(window("HOP(clean, ts, INTERVAL 10 SECOND, INTERVAL 1 MINUTE)"), "hopping 60000000 us, slide 10000000 us");
   EXPECT_EQ(window("CUMULATE(clean, ts, INTERVAL 10 SECOND, INTERVAL 1 MINUTE)"),
             "cumulating 60000000 us, step 10000000 us");
+  EXPECT_EQ(window("SESSION(clean, ts, INTERVAL 30 MINUTE)"), "session 1800000000 us");
   const auto none = Meaning("SELECT country, count(*) AS n FROM clean GROUP BY ALL");
   ASSERT_TRUE(none.ok()) << none.status().ToString();
   EXPECT_EQ(none->parts.at("window"), "none");

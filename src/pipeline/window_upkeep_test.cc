@@ -370,5 +370,33 @@ TEST_F(HoppingUpkeepTest, PanesAreFoldedWhenTheyAreOverAndExpireWithTheirLastWin
   ExpectSoundBooks();
 }
 
+class SessionUpkeepTest : public WindowUpkeepTest {
+ protected:
+  SessionUpkeepTest()
+      : WindowUpkeepTest(ConfigOf("SELECT window_start, window_end, count(*) AS n FROM SESSION(clean, ts, INTERVAL 10 "
+                                  "MINUTE) GROUP BY ALL")) {}
+};
+
+TEST_F(SessionUpkeepTest, PanesAreFoldedWhenTheyAreOverAndExpireWhenNoSessionOfTheirsGoesOn) {
+  const UnixMicros first = model::Window::Floor(kStart, 10 * kMinute);
+  for (int i = 0; i < 3; ++i) Epoch({0, 9, 18});
+  Epoch({28, 40});
+  const auto before = Answer();
+  ASSERT_EQ(before->num_rows(), 3) << "28 is the gap after 18, and 40 more than it after 28";
+  EXPECT_EQ(Fold(first + 20 * kMinute).files_removed, 3);
+  EXPECT_TRUE(Answer()->Equals(*before));
+  Epoch({21});
+  EXPECT_EQ(Answer()->num_rows(), 2) << "what comes late joins two sessions, one of them folded";
+  EXPECT_EQ(Fold(first + 60 * kMinute).files_removed, 3);
+  EXPECT_EQ(Answer()->num_rows(), 2);
+  const ExpiryIds ids{pipeline_.progress().ExpiredRowsId(), pipeline_.progress().ExpiredBeforeId()};
+  const auto expire = [&](UnixMicros cutoff) {
+    return ExpireWindows(pipeline_.table(kSums), definition(), cutoff, ids).ValueOrDie().rows;
+  };
+  EXPECT_EQ(expire(first + 60 * kMinute - 1), 0);
+  EXPECT_EQ(expire(first + 60 * kMinute), 12);
+  ExpectSoundBooks();
+}
+
 }  // namespace
 }  // namespace millrace::pipeline

@@ -64,6 +64,7 @@ class Planner {
     RETURN_NOT_OK(PlanWhere());
     RETURN_NOT_OK(Classify());
     RETURN_NOT_OK(PlanKeys());
+    if (definition.window.kind == model::Window::Kind::kSession) RETURN_NOT_OK(AddSessionBounds());
     RETURN_NOT_OK(PlanCalls());
     RETURN_NOT_OK(PlanMeasures());
     RETURN_NOT_OK(PlanHaving());
@@ -366,6 +367,18 @@ class Planner {
     }
     plan_.accumulators.push_back(std::move(accumulator));
     return plan_.accumulators.size() - 1;
+  }
+
+  // Of each pane its first and last event.
+  Status AddSessionBounds() {
+    for (const auto& [name, function] : {std::pair(model::kFirstEvent, "min"), std::pair(model::kLastEvent, "max")}) {
+      if (!taken_names_.insert(name).second) {
+        return statement_.RefuseAt(statement_.from(), fmt::format("a key is called {}, as what sessions keep", name));
+      }
+      plan_.accumulators.push_back({.arguments = {0}, .states = {plan_.definition.states.size()}});
+      plan_.definition.states.push_back({name, plan_.inputs.front().type, function});
+    }
+    return Status::OK();
   }
 
   // The arguments of aggregate/event_order.h.

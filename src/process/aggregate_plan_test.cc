@@ -178,7 +178,8 @@ TEST(AggregatePlan, WindowsOfEachKind) {
         Case{"Hop(clean, ts, INTERVAL 10 SECOND, INTERVAL 1 MINUTE)",
              model::Window::Hopping(10 * kSecond, 60 * kSecond)},
         Case{"CUMULATE(clean, ts, INTERVAL 1 HOUR, INTERVAL 1 DAY)",
-             model::Window::Cumulating(3600 * kSecond, 86'400 * kSecond)}}) {
+             model::Window::Cumulating(3600 * kSecond, 86'400 * kSecond)},
+        Case{"session(clean, ts, INTERVAL 30 MINUTE)", model::Window::Session(1800 * kSecond)}}) {
     SCOPED_TRACE(c.from);
     MILLRACE_ASSERT_OK_AND_ASSIGN(
         const auto plan, Plan(fmt::format("SELECT window_start, country, count(*) AS c FROM {} GROUP BY ALL", c.from)));
@@ -186,6 +187,16 @@ TEST(AggregatePlan, WindowsOfEachKind) {
     EXPECT_EQ(plan.definition.input, "clean");
     EXPECT_EQ(plan.first_key(), 1u);
   }
+}
+
+TEST(AggregatePlan, SessionsKeepTheirFirstAndLastEvent) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan, Plan("SELECT window_start, min(ts) AS _last_event, count(*) AS c FROM SESSION(clean, ts, "
+                            "INTERVAL 1 HOUR) GROUP BY ALL"));
+  EXPECT_THAT(StateNames(plan), ElementsAre("_first_event", "_last_event", "_last_event_2", "c"));
+  EXPECT_THAT(plan.accumulators[1].arguments, ElementsAre(0));
+  EXPECT_EQ(plan.definition.states[0].function, "min");
+  EXPECT_EQ(plan.definition.states[1].function, "max");
 }
 
 TEST(AggregatePlan, TheTimeMayBeAnExpression) {
@@ -267,8 +278,14 @@ TEST(AggregatePlan, RefusesWithThePlace) {
        "the longest window of CUMULATE must be a whole multiple of the step"},
       {"SELECT window_start, count(*) AS m FROM TUMBEL(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
        "not tumbel(); did you mean 'TUMBLE'?"},
-      {"SELECT window_start, count(*) AS m FROM SESSION(i, ts, INTERVAL 30 MINUTE) GROUP BY ALL",
-       "SESSION() is not supported yet"},
+      {"SELECT window_start, count(*) AS m FROM SESSION(i, ts, INTERVAL 1 MONTH) GROUP BY ALL",
+       "months differ in length: the gap"},
+      {"SELECT window_start, count(*) AS m FROM SESSION(i, ts, INTERVAL 0 MINUTE) GROUP BY ALL",
+       "the gap must be more than zero"},
+      {"SELECT window_start, count(*) AS m FROM SESSION(i, ts) GROUP BY ALL",
+       "SESSION takes SESSION(relation, time, INTERVAL gap), not 2 things"},
+      {"SELECT window_start, country AS _first_event, count(*) AS m FROM SESSION(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "a key is called _first_event"},
       {"SELECT count(*) AS m FROM main.i", "without a schema"},
       {"SELECT count(*) AS m FROM i AS j(a)", "other names"},
       {"SELECT country FROM i", "needs GROUP BY or an aggregate function"},

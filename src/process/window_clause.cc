@@ -32,6 +32,7 @@ constexpr Function kFunctions[] = {
     {"TUMBLE", "INTERVAL size[, 'time zone']", 1, 2},
     {"HOP", "INTERVAL slide, INTERVAL size", 2, 2},
     {"CUMULATE", "INTERVAL step, INTERVAL longest", 2, 2},
+    {"SESSION", "INTERVAL gap", 1, 1},
 };
 
 std::string Usage(const Function& function) {
@@ -39,7 +40,6 @@ std::string Usage(const Function& function) {
 }
 
 Result<const Function*> FindFunction(const SelectStatement& statement, const std::string& name) {
-  if (AsciiLower(name) == "session") return statement.NotYetAt(statement.from(), "SESSION()");
   std::vector<std::string> names;
   std::string usages;
   for (const Function& function : kFunctions) {
@@ -213,6 +213,10 @@ Result<model::Window> PlanWindow(sql::SqlSession& session, const SelectStatement
   if (clause.function == "CUMULATE") {
     ASSIGN_OR_RETURN(const Overlap steps, PlanOverlap(session, statement, clause, "step", "longest window"));
     return model::Window::Cumulating(steps.pane_us, steps.size_us);
+  }
+  if (clause.function == "SESSION") {
+    ASSIGN_OR_RETURN(const std::int64_t gap_us, PlanFixedLength(session, statement, clause.arguments[0], "gap"));
+    return model::Window::Session(gap_us);
   }
   return model::Window::None();
 }

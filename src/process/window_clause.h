@@ -3,6 +3,7 @@
 ///     FROM TUMBLE(relation, time, size [, 'zone'])
 ///     FROM HOP(relation, time, slide, size)
 ///     FROM CUMULATE(relation, time, step, longest)
+///     FROM SESSION(relation, time, gap)
 ///     FROM relation
 ///
 /// The names and the order of the arguments are Flink's; `time` is any expression of the relation. Of the folder only.

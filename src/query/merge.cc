@@ -65,7 +65,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Filtered(sql::SqlSession& session, c
                                                      const std::stop_token& stop) {
   auto windows = rows;
   if (plan.puts_panes_together) {
-    ASSIGN_OR_RETURN(windows, WithWindowBounds(plan.folded->window, rows));
+    ASSIGN_OR_RETURN(windows, WithWindowBounds(*plan.folded, rows));
   }
   ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.folded_relation, std::move(windows)));
   auto selected = session.Query(plan.filter_sql, stop);
@@ -168,7 +168,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     }
     ASSIGN_OR_RETURN(totals, folding.TakeTotals());
     if (plan.puts_panes_together) {
-      ASSIGN_OR_RETURN(totals.rows, WithWindowBounds(plan.groups->window, totals.rows));
+      ASSIGN_OR_RETURN(totals.rows, WithWindowBounds(*plan.groups, totals.rows));
     }
   }
 

@@ -64,6 +64,20 @@ Result<model::Window> Stepped(const model::AggregateDefinition& definition, std:
   return model::Window::CalendarDays(static_cast<int>(step_us / kDayUs), window.zone);
 }
 
+// Sessions are those of all keys: with fewer, other events would be apart.
+Status CheckSessions(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                     const std::vector<std::string>& keys, bool by_window) {
+  if (request.step_us) {
+    return InvalidInput("step: the windows of {} are sessions, which have no common length: leave it out",
+                        definition.name);
+  }
+  if (!request.group_by || (by_window && keys.size() == definition.keys.size())) return Status::OK();
+  return InvalidInput(
+      "group_by: the sessions of {} are those of all its keys: leave it out, or name window_start and every key; "
+      "sessions of fewer keys are another aggregate",
+      definition.name);
+}
+
 Status PlanGroups(const model::AggregateDefinition& definition, const AggregateRequest& request, Shape& shape) {
   std::vector<std::string> known;
   if (definition.window.has_windows()) known.emplace_back(model::kWindowStart);
@@ -84,6 +98,9 @@ Status PlanGroups(const model::AggregateDefinition& definition, const AggregateR
     for (const auto& key : definition.keys) shape.keys.push_back(key.name);
   }
 
+  if (definition.window.kind == model::Window::Kind::kSession) {
+    RETURN_NOT_OK(CheckSessions(definition, request, shape.keys, by_window));
+  }
   if (request.step_us && *request.step_us == 0 && by_window) {
     return InvalidInput("group_by: window_start cannot be a group when step is 0 (one window in all)");
   }
@@ -366,7 +383,7 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
   merge->rows_max = request.rows_max;
   merge->groups = std::make_shared<const model::AggregateDefinition>(Coarser(definition, shape.keys, shape.window));
   merge->folded = merge->groups;
-  merge->puts_panes_together = shape.window.overlap();
+  merge->puts_panes_together = shape.window.of_panes();
   const auto describe = [&](const std::string& sql) -> Result<std::vector<sql::ResultColumn>> {
     auto columns = session.Describe(sql);
     if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);

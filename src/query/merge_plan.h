@@ -19,8 +19,8 @@ namespace millrace::query {
 struct MergePlan {
   std::shared_ptr<const model::AggregateDefinition> folded;  ///< The coarsest that has all that the question needs.
   std::shared_ptr<const model::AggregateDefinition> groups;  ///< Of the answer; `folded` if there is no condition.
-  /// The answer's windows overlap: the rows of `folded` that are fetched are panes, of which WindowsOfPanes() makes the
-  /// rows that are merged.
+  /// The answer's windows are not panes: the rows of `folded` that are fetched are panes, of which WindowsOfPanes()
+  /// makes the rows that are merged.
   bool puts_panes_together = false;
   std::string folded_relation;  ///< Name of the folded rows in filter_sql.
   std::string filter_sql;       ///< Which of the folded rows count, as one boolean a row; empty: all.

@@ -517,6 +517,21 @@ TEST_F(OverlapTest, EachEventIsInAllOfItsWindowsUntilTheyAreSteppedOver) {
       << "of panes";
 }
 
+TEST_F(MergeTest, SessionsAreNotAskedOtherwiseThanTheyAre) {
+  definition_.window = model::Window::Session(kWindow);
+  const auto message = [&](const AggregateRequest& request) {
+    const auto plan = PlanMerge(*session_, definition_, request);
+    return plan.ok() ? std::string((*plan)->puts_panes_together ? "sessions" : "panes") : plan.status().message();
+  };
+  EXPECT_EQ(message({}), "sessions");
+  EXPECT_EQ(message({.group_by = {{"window_start", "country", "page"}}, .where = "country = 'de'"}), "sessions");
+  for (const std::int64_t step : {std::int64_t{0}, kWindow}) {
+    EXPECT_THAT(message({.step_us = step}), HasSubstr("step: the windows of clicks_1m are sessions"));
+  }
+  EXPECT_THAT(message({.group_by = {{"country"}}}), HasSubstr("group_by: the sessions of clicks_1m are those of all"));
+  EXPECT_THAT(message({.group_by = {{"window_start"}}}), HasSubstr("name window_start and every key"));
+}
+
 TEST_F(OverlapTest, CumulatingWindowsOfOneStartAreInOrder) {
   Use(model::Window::Cumulating(kWindow, 3 * kWindow));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer,

@@ -290,6 +290,10 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
     ASSIGN_OR_RETURN(const auto text, translate("measure '" + name + "'", measure->sql));
     columns.push_back(text + " AS " + printer.Identifier(name));
   }
+  if (definition.window.kind == model::Window::Kind::kSession) {
+    return Unsupported("the sessions of {} have no view: ask for them with millrace query, or over HTTP",
+                       definition.name);
+  }
   std::string rows = relation;
   if (definition.window.overlap()) {
     ASSIGN_OR_RETURN(rows, WindowsOfPanesSql(definition, dialect, printer, relation));

@@ -120,6 +120,13 @@ TEST(MergeView, WithoutWindowsAndKeysThereIsOneRow) {
   EXPECT_EQ(Viewed(Counted(model::Window::None()), "[[1, 1], [4, 4]]"), "{'n': 5}");
 }
 
+TEST(MergeView, SessionsHaveNone) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
+  const auto view = MergeViewSql(*session, Counted(model::Window::Session(10)), Dialect::kDuckDb, "t");
+  MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, view);
+  EXPECT_THAT(view.status().message(), ::testing::HasSubstr("ask for them with millrace query"));
+}
+
 TEST(MergeView, TrinoHasNoMicroseconds) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
   MILLRACE_ASSERT_OK(MergeViewSql(*session, Counted(model::Window::Hopping(1000, 2000)), Dialect::kTrino, "t"));

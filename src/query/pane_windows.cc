@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "query/session_windows_internal.h"
+
 namespace millrace::query {
 namespace {
 
@@ -85,6 +87,12 @@ FoldRange PanesOf(const model::Window& window, const FoldRange& range) {
   for (auto* const time : {&panes.from, &panes.to}) {
     if (*time) *time = std::clamp(**time, model::kWindowsBegin, model::kWindowsEnd);
   }
+  if (window.kind == model::Window::Kind::kSession) {
+    // What may be less than the gap before the first event in the range; a session reaches as far as it likes.
+    if (panes.from) panes.from = window.StartOf(*panes.from) - window.size_us;
+    panes.to.reset();
+    return panes;
+  }
   if (window.kind == model::Window::Kind::kHopping) {
     // Windows begin at panes: the last begins in the one before `to`.
     if (panes.to) panes.to = *panes.to + window.size_us - window.pane_us;
@@ -101,11 +109,16 @@ FoldRange PanesOf(const model::Window& window, const FoldRange& range) {
 
 Result<Batch> WindowsOfPanes(const model::AggregateDefinition& definition, const FoldRange& range, const Batch& panes,
                              const FoldLimits& limits) {
+  if (definition.window.kind == model::Window::Kind::kSession) {
+    return SessionsOfPanes(definition, range, panes, limits);
+  }
   if (definition.window.kind == model::Window::Kind::kHopping) return Hops(definition, range, panes, limits);
   return Sums(definition, panes, limits);
 }
 
-Result<Batch> WithWindowBounds(const model::Window& window, const Batch& rows) {
+Result<Batch> WithWindowBounds(const model::AggregateDefinition& definition, const Batch& rows) {
+  const model::Window& window = definition.window;
+  if (window.kind == model::Window::Kind::kSession) return WithSessionBounds(definition, rows);
   const bool hops = window.kind == model::Window::Kind::kHopping;
   const auto& panes = static_cast<const arrow::TimestampArray&>(*rows->column(0));
   arrow::TimestampBuilder starts(panes.type(), arrow::default_memory_pool());

@@ -79,7 +79,7 @@ TEST_F(PaneWindowsTest, AreThoseThatDuckDbAssignsEachRowTo) {
       // Only the panes that are asked for: what lies beyond must not be needed.
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto panes, Fold(d, d, PanesOf(c.window, range), {all}));
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto named, WindowsOfPanes(d, range, panes));
-      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto windows, WithWindowBounds(c.window, named));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto windows, WithWindowBounds(d, named));
       MILLRACE_ASSERT_OK(session_->Register("panes", all->schema(), {all}));
       MILLRACE_ASSERT_OK(session_->Register("windows", windows->schema(), {windows}));
       const bool hops = c.window.kind == model::Window::Kind::kHopping;
@@ -111,7 +111,7 @@ TEST_F(PaneWindowsTest, OneEventIsInEachOfItsWindows) {
   const auto d = Definition(model::Window::Hopping(10, 30));
   const auto one = testing::BatchFromJson(model::PartialSchema(d), R"([[20, 30, "a", 1, "5", 7, 1]])");
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto named, WindowsOfPanes(d, {}, one));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto windows, WithWindowBounds(d.window, named));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto windows, WithWindowBounds(d, named));
   ASSERT_EQ(windows->num_rows(), 3);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto last, WindowsOfPanes(d, {.from = 11, .to = 21}, one));
   EXPECT_EQ(last->num_rows(), 1);

@@ -27,6 +27,9 @@ AGGREGATES = f"""aggregates:
   - name: days
     sql: SELECT window_start, window_end, country, count(*) AS n FROM TUMBLE(input, ts, INTERVAL 1 DAY, '{BERLIN}') GROUP BY ALL
     commit: {{interval: 1h}}
+  - name: visits
+    sql: SELECT window_start, window_end, country, count(*) AS n FROM SESSION(input, ts, INTERVAL '200 milliseconds') GROUP BY ALL
+    commit: {{interval: 1h}}
   - name: for_ever
     sql: SELECT country, count(*) AS n FROM input GROUP BY ALL
     commit: {{interval: 1h}}
@@ -67,7 +70,22 @@ def windows_of(aggregate, ts):
     return [()]
 
 
+def sessions(events, gap):
+    times = collections.defaultdict(list)
+    for ts, country in events:
+        times[country].append(ts)
+    found = collections.Counter()
+    for country, all_times in times.items():
+        all_times.sort()
+        begins = [i for i, ts in enumerate(all_times) if i == 0 or ts - all_times[i - 1] >= gap] + [len(all_times)]
+        for begin, end_ in zip(begins, begins[1:]):
+            found[(all_times[begin], all_times[end_ - 1] + gap, country)] = end_ - begin
+    return found
+
+
 def counted(aggregate, events):
+    if aggregate == "visits":
+        return sessions(events, datetime.timedelta(milliseconds=200))
     return collections.Counter((*window, country) for ts, country in events for window in windows_of(aggregate, ts))
 
 
@@ -103,12 +121,14 @@ def main():
     running = subprocess.Popen([BINARY, "run", "-c", "p.yaml"], cwd=FOLDER)
     try:
         until("all events in the answers", lambda: sum(row["n"] for row in ask(port, "for_ever")) == 2 * EVENTS)
-        hot = {name: answered(ask(port, name)) for name in ("hops", "so_far", "days", "for_ever")}
+        hot = {name: answered(ask(port, name)) for name in ("hops", "so_far", "days", "visits", "for_ever")}
         committed = sum(row["n"] for row in ask(port, "for_ever", freshness="committed"))
         claim(committed == EVENTS, "half of the rows are only in memory", committed)
         first = min(key[0] for key in hot["hops"])
         edge = first + datetime.timedelta(seconds=4)
         part = answered(ask(port, "hops", **{"from": first.isoformat(), "to": edge.isoformat()}))
+        middle = sorted(key[0] for key in hot["visits"])[len(hot["visits"]) // 2]
+        later = answered(ask(port, "visits", **{"from": middle.isoformat()}))
         once = ask(port, "hops", step="0", group_by="country")
         listed = {a["name"]: a["window"] for a in json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/aggregates"))["aggregates"]}
     finally:
@@ -122,10 +142,13 @@ def main():
         claim(got == counted(name, events), f"{name}: hot and committed together", (got, counted(name, events)))
     wanted = counted("hops", events)
     claim(part == collections.Counter({k: n for k, n in wanted.items() if first <= k[0] < edge}), "hops: at the edges", part)
+    wanted = counted("visits", events)
+    claim(1 < max(wanted.values()) and len(wanted) > 100, "visits: sessions of several events", wanted)
+    claim(later == collections.Counter({k: n for k, n in wanted.items() if middle <= k[0]}), "visits: from one on", later)
     claim(sum(row["n"] for row in once) == 2 * EVENTS, "hops: each event once", once)
-    claim(listed == {"hops": "12s every 2s", "so_far": "up to 1d every 1h",
+    claim(listed == {"hops": "12s every 2s", "so_far": "up to 1d every 1h", "visits": "sessions 200ms apart",
                      "days": f"1d {BERLIN}", "for_ever": "none"}, "the windows are listed", listed)
-    for name in ("hops", "for_ever"):
+    for name in ("hops", "visits", "for_ever"):
         rows = json.loads(millrace("query", name, "-c", "p.yaml", "-o", "json").stdout)
         rows = rows["data"] if isinstance(rows, dict) else rows
         claim(answered(rows) == counted(name, events), f"{name}: from the lake alone", rows[:3])

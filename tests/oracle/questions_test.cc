@@ -138,7 +138,22 @@ struct Window {
   std::string assigned;
   std::int64_t step_us = 0;  ///< Answers may have windows of multiples of it; 0: they may not.
   bool is_none = false;
+  bool by_keys = false;  ///< Windows are those of all keys, `{keys}` in `assigned`; answers cannot have fewer.
 };
+
+// Gaps and islands: a row begins a session unless the one before it is less than the gap away.
+Window Sessions(const std::string& length, std::int64_t gap_us) {
+  constexpr const char* kOrder = "(PARTITION BY {keys} ORDER BY ts, _offset)";
+  const std::string begins = fmt::format(
+      "SELECT *, CASE WHEN epoch_us(ts) - epoch_us(lag(ts) OVER {}) < {} THEN 0 ELSE 1 END AS begins FROM {}", kOrder,
+      gap_us, "{rows}");
+  const std::string numbered = fmt::format("SELECT *, sum(begins) OVER {} AS number FROM ({})", kOrder, begins);
+  return {"sessions " + length + " apart", fmt::format("SESSION(input, ts, INTERVAL {})", length),
+          fmt::format("SELECT *, min(ts) OVER s AS window_start, make_timestamptz(epoch_us(max(ts) OVER s) + {}) AS "
+                      "window_end FROM ({}) WINDOW s AS (PARTITION BY {}, number)",
+                      gap_us, numbered, "{keys}"),
+          0, true};
+}
 
 // Arithmetic on microseconds and on local times: DuckDB's own, and in UTC.
 const std::vector<Window>& Windows() {
@@ -175,6 +190,9 @@ const std::vector<Window>& Windows() {
        "epoch_us(ts) - ((epoch_us(ts) % 86400000000) + 86400000000) % 86400000000 AS day_start FROM {rows}), "
        "range(4) AS numbers(n) WHERE day_start + (n + 1) * 21600000000 > epoch_us(ts)"},
       {.name = "none", .from = "input", .assigned = "SELECT * FROM {rows}", .is_none = true},
+      Sessions("2 SECOND", 2 * kSecond),
+      Sessions("20 MINUTE", 1200 * kSecond),
+      Sessions("9 HOUR", 9 * 3600 * kSecond),
   };
   return *windows;
 }
@@ -332,7 +350,7 @@ Question RandomQuestion(Random& random, const Aggregate& aggregate, std::int64_t
     question.groups.clear();
   }
   if (random.OneIn(3)) {
-    keys = random.Some(keys, keys.size());
+    if (!aggregate.window->by_keys) keys = random.Some(keys, keys.size());
     request.group_by = keys;
     if (!window.empty()) request.group_by->insert(request.group_by->begin(), "window_start");
   }
@@ -359,8 +377,14 @@ std::string ReferenceSql(const Aggregate& aggregate, const Question& question, s
     key_columns += fmt::format(", {} AS k{}", aggregate.keys[k], k);
   const std::string taken = fmt::format("(SELECT *{} FROM events WHERE _offset < {}{})", key_columns, rows,
                                         aggregate.where.empty() ? "" : fmt::format(" AND ({})", aggregate.where));
+  std::string keys = "true";
+  for (std::size_t k = 0; k < aggregate.keys.size(); ++k) keys += fmt::format(", k{}", k);
   std::string assigned = aggregate.window->assigned;
-  assigned.replace(assigned.find("{rows}"), 6, taken);
+  for (const auto& [name, value] : {std::pair<std::string, std::string>("{keys}", keys), {"{rows}", taken}}) {
+    for (auto at = assigned.find(name); at != std::string::npos; at = assigned.find(name, at + value.size())) {
+      assigned.replace(at, name.size(), value);
+    }
+  }
   std::string list = question.group;
   for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
     list += fmt::format("{}{} AS v{}", list.empty() ? "" : ", ", aggregate.measures[v].theirs(), v);
