@@ -5,7 +5,7 @@ import re
 from product import FOLDER, claim, end, millrace
 
 GUIDE = (pathlib.Path(__file__).resolve().parents[2] / "docs/aggregates-guide.md").read_text()
-WINDOWS = ["TUMBLE(", "'Europe/Berlin'", "HOP(", "CUMULATE(", "FROM input"]
+WINDOWS = ["TUMBLE(", "'Europe/Berlin'", "HOP(", "CUMULATE(", "SESSION(", "FROM input"]
 
 
 def indented(text, by):

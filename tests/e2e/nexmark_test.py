@@ -65,6 +65,11 @@ AGGREGATES = {
     "q7": f"""SELECT window_start, price, auction, bidder
       FROM (SELECT *, row_number() OVER (PARTITION BY window_start ORDER BY price DESC, {PLACE}) AS place
             FROM (SELECT *, {TEN_SECONDS.format("date_time")} AS window_start FROM bid)) WHERE place = 1""",
+    "q11": """SELECT min(date_time), max(date_time) + INTERVAL 10 SECOND, bidder, count(*)
+      FROM (SELECT *, count(*) FILTER (WHERE before IS NULL OR date_time - before >= INTERVAL 10 SECOND) OVER (
+              PARTITION BY bidder ORDER BY date_time ROWS UNBOUNDED PRECEDING) AS session
+            FROM (SELECT *, lag(date_time) OVER (PARTITION BY bidder ORDER BY date_time) AS before FROM bid))
+      GROUP BY bidder, session""",
     "q12": f"SELECT {TEN_SECONDS.format('arrived')}, bidder, count(*) FROM bid GROUP BY ALL",
     "q15": f"SELECT {DAY}, count(*), {RANKS}, {WHO_AND_WHAT} FROM bid GROUP BY ALL",
     "q16": f"""SELECT {DAY}, channel, strftime(max(date_time), '%H:%M'), count(*), {RANKS}, {WHO_AND_WHAT}
