@@ -87,6 +87,7 @@ struct Aggregate {
 
   bool has_windows() const { return window_us > 0; }
   bool overlap() const { return pane_us != window_us; }
+  bool sessions() const { return function == "SESSION"; }
 
   std::string Sql() const {
     std::vector<std::string> columns;
@@ -178,6 +179,15 @@ std::vector<Aggregate> AllAggregates() {
        ", window_end",
        "CUMULATE",
        60 * kSecond},
+      {"visits",
+       "clean",
+       "INTERVAL 3 SECOND",
+       3 * kSecond,
+       {"k1", "k2"},
+       {{"n", "count(*)"}, {"s_amount", "sum(amount)"}, {"hi_q", "max(q)"}},
+       "true",
+       ", window_end",
+       "SESSION"},
       {.name = "days",
        .relation = "clean",
        .window = "INTERVAL 1 DAY, 'UTC'",
@@ -264,6 +274,8 @@ Question RandomQuestion(const Aggregate& aggregate, std::mt19937& random) {
   const UnixMicros begin = 1'767'225'600 * kSecond;
   if (one_in(3)) request.range.from = begin + aggregate.window_us * static_cast<std::int64_t>(random() % 3);
   if (one_in(3)) request.range.to = begin + aggregate.window_us * static_cast<std::int64_t>(1 + random() % 5);
+  if (!aggregate.keys.empty() && one_in(5)) question.where = request.where = "k1 = 'a' OR k1 IS NULL";
+  if (aggregate.sessions()) return question;  // Of all keys, and no other windows can be made of them.
   if (one_in(4)) {
     question.step_us = aggregate.pane_us * static_cast<std::int64_t>(1 + random() % 4);
     question.own_windows = false;
@@ -278,7 +290,6 @@ Question RandomQuestion(const Aggregate& aggregate, std::mt19937& random) {
     request.group_by = question.keys;
     if (question.step_us && !request.step_us) request.group_by->push_back("window_start");
   }
-  if (!aggregate.keys.empty() && one_in(5)) question.where = request.where = "k1 = 'a' OR k1 IS NULL";
   return question;
 }
 
@@ -290,6 +301,19 @@ std::int32_t NumberOf(const model::TopicPartition& source) {
   return (source.topic == "more" ? 3 : 0) + source.partition;
 }
 constexpr const char* kNumberSql = "CAST(_partition + CASE _topic WHEN 'more' THEN 3 ELSE 0 END AS INTEGER)";
+
+// The rows with the first time of their session as w, and the gap after its last as e.
+std::string WithSessions(const Aggregate& aggregate, const std::string& rows) {
+  const std::string keys = fmt::format("{}", fmt::join(aggregate.keys, ", "));
+  const std::string in_order = fmt::format("(PARTITION BY {} ORDER BY ts, _partition, _offset)", keys);
+  const std::string begins = fmt::format(
+      "SELECT *, CASE WHEN epoch_us(ts) - epoch_us(lag(ts) OVER {}) < {} THEN 0 ELSE 1 END AS begins FROM ({})",
+      in_order, aggregate.window_us, rows);
+  return fmt::format(
+      "SELECT * EXCLUDE (w, e), epoch_us(min(ts) OVER s) AS w, epoch_us(max(ts) OVER s) + {} AS e FROM (SELECT *, "
+      "sum(begins) OVER {} AS number FROM ({})) WINDOW s AS (PARTITION BY {}, number)",
+      aggregate.window_us, in_order, begins, keys);
+}
 
 std::string ReferenceSql(const Aggregate& aggregate, const Question& question, const model::OffsetVector& offsets) {
   const auto floor_to = [](const std::string& value, std::int64_t step) {
@@ -316,6 +340,7 @@ std::string ReferenceSql(const Aggregate& aggregate, const Question& question, c
   std::string base = fmt::format("SELECT *, {} FROM ({}) AS rows{} WHERE {} AND ({}) AND ({})", windows,
                                  aggregate.relation == "clean" ? kCleanReference : "SELECT * FROM events", of_panes,
                                  aggregate.has_windows() ? "ts IS NOT NULL" : "true", aggregate.where, covered);
+  if (aggregate.sessions()) base = WithSessions(aggregate, base);
   if (!of_panes.empty()) base = fmt::format("SELECT * FROM ({}) WHERE e > epoch_us(ts)", base);
   std::string filter = question.where;
   if (question.request.range.from) filter = fmt::format("({}) AND w >= {}", filter, *question.request.range.from);
