@@ -152,7 +152,7 @@ Window Sessions(const std::string& length, std::int64_t gap_us) {
           fmt::format("SELECT *, min(ts) OVER s AS window_start, make_timestamptz(epoch_us(max(ts) OVER s) + {}) AS "
                       "window_end FROM ({}) WINDOW s AS (PARTITION BY {}, number)",
                       gap_us, numbered, "{keys}"),
-          0, true};
+          0, false, true};
 }
 
 // Arithmetic on microseconds and on local times: DuckDB's own, and in UTC.
