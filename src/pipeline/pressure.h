@@ -17,11 +17,16 @@ struct Pressure {
   bool wait = false;   ///< Take nothing for the moment: memory is short, or a shard is behind.
 };
 
-/// `used`: bytes that ingestion has and gives back by committing. `limit`: what they may be, limits.memory without what
-/// answers have and dedupe remembers; none, if it is not above 0. `is_behind`: a shard has more waiting than it works
-/// off in a moment.
+/// What ingestion may have: limits.memory, `limit`, without what `others` have, which do not give it back by commits.
+/// An eighth is always its own: an intake that stands still for good helps nobody.
+inline std::int64_t IngestionLimit(std::int64_t limit, std::int64_t others) {
+  return std::max(limit / 8, limit - others);
+}
+
+/// `used`: bytes that ingestion has and gives back by committing. `limit`: IngestionLimit(). `is_behind`: a shard has
+/// more waiting than it works off in a moment.
 inline Pressure PressureOf(std::int64_t used, std::int64_t limit, bool is_behind) {
-  const auto share = static_cast<double>(used) / static_cast<double>(std::max<std::int64_t>(1, limit));
+  const auto share = static_cast<double>(used) / static_cast<double>(limit);
   const bool is_short = share > kStopShare;
   return {.cut = share > kCutShare, .pause = is_short, .wait = is_short || is_behind};
 }

@@ -26,11 +26,13 @@ TEST(Pressure, EpochsAreCutFromHalfOnAndIntakeStopsAtFourFifths) {
   }
 }
 
-TEST(Pressure, WithNothingLeftNothingMoreIsTaken) {
-  for (const std::int64_t limit : {0, -100}) {
-    EXPECT_TRUE(PressureOf(10, limit, false).cut);
-    EXPECT_TRUE(PressureOf(10, limit, false).wait);
-  }
+TEST(Pressure, AnEighthIsLeftWhateverOthersHave) {
+  EXPECT_EQ(IngestionLimit(800, 0), 800);
+  EXPECT_EQ(IngestionLimit(800, 300), 500);
+  EXPECT_EQ(IngestionLimit(800, 750), 100);
+  EXPECT_EQ(IngestionLimit(800, 9000), 100);
+  EXPECT_FALSE(PressureOf(0, IngestionLimit(800, 9000), false).wait) << "what is committed makes room";
+  EXPECT_TRUE(PressureOf(90, IngestionLimit(800, 9000), false).pause);
 }
 
 }  // namespace

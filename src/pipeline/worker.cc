@@ -336,8 +336,8 @@ void Worker::Backpressure() {
   status_.memory_used = budget_->used() + used_by_answers;
   // What dedupe remembers stays, whatever is committed: the rest has the rest.
   const std::int64_t remembered = dedupe_budget_->used();
-  const Pressure pressure =
-      PressureOf(budget_->used() - remembered, budget_->limit() - remembered - used_by_answers, is_behind);
+  const std::int64_t left = IngestionLimit(budget_->limit(), remembered + used_by_answers);
+  const Pressure pressure = PressureOf(budget_->used() - remembered, left, is_behind);
   if (pressure.cut) {
     for (int t = 0; t < plan_->num_data_tables(); ++t) RequestCut(t);
   }

@@ -345,6 +345,27 @@ void MemoryEventLog::Rebalance(const std::map<int, std::vector<std::int32_t>>& m
   }
 }
 
+std::string MemoryEventLog::Owners() const {
+  const std::lock_guard lock(mutex_);
+  std::string text;
+  for (std::int32_t p = 0; p < std::ssize(partitions_); ++p) {
+    const auto& partition = partitions_[p];
+    text += fmt::format("{}: owner {}{}", ToString(Source(p)), partition.owner.value_or(-1),
+                        partition.is_leaving ? fmt::format(", leaving to {}", partition.wanted.value_or(-1)) : "");
+    if (partition.owner) {
+      const auto& member = members_.at(*partition.owner);
+      const auto reading = member.reading.find(p);
+      text += fmt::format("{}, {} events", member.closed ? " (closed)" : "", member.events.size());
+      if (reading != member.reading.end()) {
+        text += fmt::format(", at {}{} of {}", reading->second.next, reading->second.paused ? " (paused)" : "",
+                            partition.end);
+      }
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 FetchedRecords MemoryEventLog::Fetch(std::int32_t partition, Offset from, int records_max) {
   const auto& log = partitions_[partition];
   FetchedRecords fetched;

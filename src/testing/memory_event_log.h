@@ -63,6 +63,8 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
 
   /// Member -> its partitions from now on; a partition that is not named has no owner. Members that have closed get
   /// none.
+  /// For messages: who has each partition, and how far it is read.
+  std::string Owners() const;
   void Rebalance(const std::map<int, std::vector<std::int32_t>>& members, Handover handover = Handover::kCooperative);
 
  private:

@@ -148,11 +148,14 @@ Window Sessions(const std::string& length, std::int64_t gap_us) {
       "SELECT *, CASE WHEN epoch_us(ts) - epoch_us(lag(ts) OVER {}) < {} THEN 0 ELSE 1 END AS begins FROM {}", kOrder,
       gap_us, "{rows}");
   const std::string numbered = fmt::format("SELECT *, sum(begins) OVER {} AS number FROM ({})", kOrder, begins);
-  return {"sessions " + length + " apart", fmt::format("SESSION(input, ts, INTERVAL {})", length),
+  return {"sessions " + length + " apart",
+          fmt::format("SESSION(input, ts, INTERVAL {})", length),
           fmt::format("SELECT *, min(ts) OVER s AS window_start, make_timestamptz(epoch_us(max(ts) OVER s) + {}) AS "
                       "window_end FROM ({}) WINDOW s AS (PARTITION BY {}, number)",
                       gap_us, numbered, "{keys}"),
-          0, false, true};
+          0,
+          false,
+          true};
 }
 
 // Arithmetic on microseconds and on local times: DuckDB's own, and in UTC.
