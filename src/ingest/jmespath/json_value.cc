@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <boost/json/parse.hpp>
+#include <cstdint>
 
 #include "ingest/json/json_decoder.h"
 
@@ -16,24 +17,26 @@ json::value ValueOf(const dom::element& element) {
   switch (element.type()) {
     case dom::element_type::ARRAY: {
       json::array array;
-      for (const auto& item : element.get_array().value_unsafe()) array.push_back(ValueOf(item));
+      const dom::array items = element.get_array().value_unsafe();
+      for (const dom::element item : items) array.push_back(ValueOf(item));
       return array;
     }
     case dom::element_type::OBJECT: {
       json::object object;
-      for (const auto& member : element.get_object().value_unsafe()) object[member.key] = ValueOf(member.value);
+      const dom::object members = element.get_object().value_unsafe();
+      for (const dom::key_value_pair member : members) object[member.key] = ValueOf(member.value);
       return object;
     }
     case dom::element_type::INT64:
-      return element.get_int64().value_unsafe();
+      return std::int64_t{element.get_int64().value_unsafe()};
     case dom::element_type::UINT64:
-      return element.get_uint64().value_unsafe();
+      return std::uint64_t{element.get_uint64().value_unsafe()};
     case dom::element_type::DOUBLE:
-      return element.get_double().value_unsafe();
+      return double{element.get_double().value_unsafe()};
     case dom::element_type::STRING:
-      return json::string(element.get_string().value_unsafe());
+      return json::string(std::string_view(element.get_string().value_unsafe()));
     case dom::element_type::BOOL:
-      return element.get_bool().value_unsafe();
+      return bool{element.get_bool().value_unsafe()};
     case dom::element_type::NULL_VALUE:
       return nullptr;
   }
