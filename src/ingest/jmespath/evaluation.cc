@@ -39,13 +39,6 @@ json::array Slice(const json::array& from, const Node& slice) {
   return taken;
 }
 
-std::vector<std::string_view> SortedKeys(const json::object& object) {
-  std::vector<std::string_view> keys;
-  for (const auto& member : object) keys.push_back(member.key());
-  std::sort(keys.begin(), keys.end());
-  return keys;
-}
-
 std::optional<double> AsDouble(const json::value& value) {
   if (value.is_int64()) return static_cast<double>(value.get_int64());
   if (value.is_uint64()) return static_cast<double>(value.get_uint64());
@@ -116,6 +109,13 @@ void Write(const json::value& value, std::string* out) {
 }
 
 }  // namespace
+
+std::vector<std::string_view> SortedKeys(const json::object& object) {
+  std::vector<std::string_view> keys;
+  for (const auto& member : object) keys.push_back(member.key());
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
 
 bool IsTrue(const json::value& value) {
   switch (value.kind()) {

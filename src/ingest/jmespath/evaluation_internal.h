@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <deque>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "ingest/jmespath/syntax_internal.h"
@@ -54,6 +56,8 @@ std::vector<std::string> JmesPathFunctionNames();
 Result<boost::json::value> Call(const JmesPathFunction& function, Evaluation& evaluation,
                                 std::span<const Argument> arguments);
 
+/// The order in which objects are walked. Views into `object`.
+std::vector<std::string_view> SortedKeys(const boost::json::object& object);
 bool IsTrue(const boost::json::value& value);
 bool AreEqual(const boost::json::value& a, const boost::json::value& b);
 /// Of two numbers or two strings.

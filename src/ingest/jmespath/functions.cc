@@ -154,23 +154,16 @@ Result<json::value> Join(Evaluation&, Arguments arguments) {
   return json::value(json::string(joined));
 }
 
-std::vector<std::string_view> SortedKeysOf(const json::object& object) {
-  std::vector<std::string_view> keys;
-  for (const auto& member : object) keys.push_back(member.key());
-  std::sort(keys.begin(), keys.end());
-  return keys;
-}
-
 Result<json::value> Keys(Evaluation&, Arguments arguments) {
   json::array keys;
-  for (const auto key : SortedKeysOf(arguments[0].value->get_object())) keys.emplace_back(key);
+  for (const auto key : SortedKeys(arguments[0].value->get_object())) keys.emplace_back(key);
   return json::value(std::move(keys));
 }
 
 Result<json::value> Values(Evaluation&, Arguments arguments) {
   const auto& object = arguments[0].value->get_object();
   json::array values;
-  for (const auto key : SortedKeysOf(object)) values.push_back(object.at(key));
+  for (const auto key : SortedKeys(object)) values.push_back(object.at(key));
   return json::value(std::move(values));
 }
 
