@@ -72,7 +72,7 @@ int OnPipeline(const DlqFlags& flags, Verb verb) {
   const auto plan = LoadPlanOrComplain(flags.config, flags.overrides, ReadsLog::kNo);
   if (plan == nullptr) return kBadConfiguration;
   const auto lake = pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse);
-  if (!lake.ok()) return Complain(lake.status());
+  if (!lake.ok()) return Complain(WithFirstRun(lake.status(), flags.config));
   const Status status = verb(Opened{plan, *lake});
   return status.ok() ? kOk : Complain(status);
 }

@@ -80,6 +80,8 @@ def before_the_first_run():
         claim(folder or not (FOLDER / "lake").exists(), "and the lake is not made")
     (FOLDER / "lake").rmdir()
     claim(what_to_do in millrace("lake", "view", "clicks_1m", "-c", "clicks.yaml", code=1).stderr, "lake view before the first run")
+    for verb in (["list"], ["show", "clicks", "0", "0"], ["replay"]):
+        claim(what_to_do in millrace("dlq", *verb, "-c", "clicks.yaml", code=1).stderr, f"dlq {verb[0]} before the first run")
 
 
 def bad_flags():
