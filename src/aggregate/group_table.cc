@@ -12,6 +12,10 @@ namespace {
 // Rows packed at a time: their keys stay in the first level cache until they are looked up.
 constexpr std::int64_t kChunkRows = 512;
 constexpr std::size_t kFirstSlots = 256;
+// Up to so many a quarter of the slots is taken, and a probe that has to go on is rare; then half, for they should stay
+// in the second level cache.
+constexpr std::size_t kSparseSlots = 16 * 1024;
+constexpr std::int64_t kPrefetchRows = 16;
 constexpr std::size_t kBlockBytesMin = 4 * 1024;
 constexpr std::size_t kBlockBytesMax = 256 * 1024;
 
@@ -82,6 +86,7 @@ GroupTable::GroupTable(std::vector<PhysicalType> key_types) : key_types_(std::mo
 void GroupTable::Pack(std::int64_t begin, std::int64_t count, const std::int64_t* windows,
                       const std::vector<const ColumnView*>& keys) {
   begins_.resize(kChunkRows);
+  hashes_.resize(kChunkRows);
   lengths_.assign(kChunkRows, 0);
   std::size_t fixed = sizeof(std::int64_t) + keys.size();
   for (const PhysicalType type : key_types_) {
@@ -155,15 +160,17 @@ void GroupTable::FindOrMake(std::int64_t num_rows, const std::int64_t* windows,
   for (std::int64_t begin = 0; begin < num_rows; begin += kChunkRows) {
     const std::int64_t count = std::min(kChunkRows, num_rows - begin);
     Pack(begin, count, windows, keys);
+    const std::uint8_t* const packed = packed_.data();
+    for (std::int64_t i = 0; i < count; ++i) hashes_[i] = Hash(packed + begins_[i], lengths_[i]);
     for (std::int64_t i = 0; i < count; ++i) {
+      if (i + kPrefetchRows < count) __builtin_prefetch(&slots_[hashes_[i + kPrefetchRows] & (slots_.size() - 1)]);
       const bool wanted = ok == nullptr || ok[begin + i] != 0;
-      groups[begin + i] = wanted ? FindOrMakeOne(packed_.data() + begins_[i], lengths_[i]) : 0;
+      groups[begin + i] = wanted ? FindOrMakeOne(packed + begins_[i], lengths_[i], hashes_[i]) : 0;
     }
   }
 }
 
-std::uint32_t GroupTable::FindOrMakeOne(const std::uint8_t* key, std::uint32_t length) {
-  const std::uint64_t hash = Hash(key, length);
+std::uint32_t GroupTable::FindOrMakeOne(const std::uint8_t* key, std::uint32_t length, std::uint64_t hash) {
   const std::uint64_t tag = hash >> 32 << 32;
   const std::size_t mask = slots_.size() - 1;
   std::size_t slot = hash & mask;
@@ -175,7 +182,7 @@ std::uint32_t GroupTable::FindOrMakeOne(const std::uint8_t* key, std::uint32_t l
   const auto group = static_cast<std::uint32_t>(groups_.size());
   groups_.push_back({Keep(key, length), hash, length});
   slots_[slot] = tag | (group + 1);
-  if (groups_.size() * 2 > slots_.size()) Grow();
+  if (groups_.size() * (slots_.size() <= kSparseSlots ? 4 : 2) > slots_.size()) Grow();
   return group;
 }
 
@@ -213,7 +220,7 @@ std::int64_t GroupTable::window(std::uint32_t group) const {
 std::int64_t GroupTable::bytes() const {
   return static_cast<std::int64_t>(slots_.capacity() * sizeof(std::uint64_t) + groups_.capacity() * sizeof(Group) +
                                    block_bytes_ + packed_.capacity() + begins_.capacity() * sizeof(std::size_t) +
-                                   lengths_.capacity() * sizeof(std::uint32_t));
+                                   lengths_.capacity() * sizeof(std::uint32_t) + hashes_.capacity() * sizeof(std::uint64_t));
 }
 
 int GroupTable::Compare(std::uint32_t a, std::uint32_t b) const {

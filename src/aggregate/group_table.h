@@ -65,7 +65,7 @@ class GroupTable {
 
   void Pack(std::int64_t begin, std::int64_t count, const std::int64_t* windows,
             const std::vector<const ColumnView*>& keys);
-  std::uint32_t FindOrMakeOne(const std::uint8_t* key, std::uint32_t length);
+  std::uint32_t FindOrMakeOne(const std::uint8_t* key, std::uint32_t length, std::uint64_t hash);
   const std::uint8_t* Keep(const std::uint8_t* key, std::uint32_t length);
   void Grow();
 
@@ -81,6 +81,7 @@ class GroupTable {
   std::vector<std::uint8_t> packed_;
   std::vector<std::size_t> begins_;
   std::vector<std::uint32_t> lengths_;
+  std::vector<std::uint64_t> hashes_;
 };
 
 }  // namespace millrace::aggregate

@@ -58,8 +58,9 @@ class ListAccumulator : public Accumulator {
       for (std::uint32_t next = group.exceeded ? 0 : group.last; next != 0; next = previous_[next - 1]) {
         elements.push_back(next - 1);
       }
-      std::sort(elements.begin(), elements.end(),
-                [this](std::uint32_t a, std::uint32_t b) { return places_.Compare(a, b) < 0; });
+      std::reverse(elements.begin(), elements.end());
+      const auto before = [this](std::uint32_t a, std::uint32_t b) { return places_.Compare(a, b) < 0; };
+      if (!std::is_sorted(elements.begin(), elements.end(), before)) std::sort(elements.begin(), elements.end(), before);
       for (const std::uint32_t element : elements) {
         places_.AddTo(element, states.subspan(1, kOrderColumns));
         values_.AddElementTo(element, states[1 + kOrderColumns]);
