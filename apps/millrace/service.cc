@@ -29,6 +29,10 @@ using config::KafkaSource;
 
 namespace {
 
+/// Of limits.memory: what all streams of changes may hold, and the answer of one.
+constexpr std::int64_t kStreamsShare = 16;
+constexpr std::int64_t kStreamShare = 64;
+
 /// For requests that come before there is a worker to ask.
 http::Response WhileStarting(const http::Request& request) {
   if (request.target == "/livez") {
@@ -113,7 +117,11 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
     service->api_ = std::make_unique<serve::Api>(
         *service->backend_, service->metrics_,
         serve::ApiOptions{
-            .version = kVersion, .bearer = serve->bearer, .answer_bytes_max = query::AnswersBytesMax(limits.memory)});
+            .version = kVersion,
+            .bearer = serve->bearer,
+            .answer_bytes_max = query::AnswersBytesMax(limits.memory),
+            .streams = {.answer_bytes_max = limits.memory / kStreamShare, .bytes_max = limits.memory / kStreamsShare},
+            .memory = service->worker_->answer_memory()});
     service->answering_ = service->api_.get();
   }
   return service;
@@ -126,6 +134,7 @@ Status Service::Run() {
   const Status done = worker_->Run();
   finalizer_->Stop(worker_->StopDeadline(), done.ok());
   maintainer_->Stop(worker_->StopDeadline());
+  if (api_ != nullptr) api_->EndStreams();
   if (server_ != nullptr) server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
   return done;
 }

@@ -220,7 +220,8 @@ std::int64_t GroupTable::window(std::uint32_t group) const {
 std::int64_t GroupTable::bytes() const {
   return static_cast<std::int64_t>(slots_.capacity() * sizeof(std::uint64_t) + groups_.capacity() * sizeof(Group) +
                                    block_bytes_ + packed_.capacity() + begins_.capacity() * sizeof(std::size_t) +
-                                   lengths_.capacity() * sizeof(std::uint32_t) + hashes_.capacity() * sizeof(std::uint64_t));
+                                   lengths_.capacity() * sizeof(std::uint32_t) +
+                                   hashes_.capacity() * sizeof(std::uint64_t));
 }
 
 int GroupTable::Compare(std::uint32_t a, std::uint32_t b) const {

@@ -107,6 +107,7 @@ Request TakeRequest(Parser& parser) {
   request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
   request.accept = JoinedHeader(message, beast::http::field::accept);
   request.authorization = JoinedHeader(message, beast::http::field::authorization);
+  if (const auto id = message.find("Last-Event-ID"); id != message.end()) request.last_event_id = id->value();
   request.body = std::move(parser.get().body());
   return request;
 }

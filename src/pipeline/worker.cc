@@ -43,6 +43,7 @@ bool Deduplicates(const Plan& plan) {
 
 void Worker::ShardThread::Measure() {
   for (int t = 0; t < shard->num_sinks(); ++t) open_rows[t] = shard->sink(t).num_rows();
+  ++changes;
 }
 
 Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consumer> consumer, Options options)

@@ -129,6 +129,8 @@ class Worker {
   /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
   /// thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
+  /// Moves whenever hot rows have come or gone. Any thread, without waiting.
+  std::uint64_t Changes() const;
   /// Next offset of each of this worker's partitions, after what the shards have begun to take: all that an earlier
   /// Watermark() rests on lies below. Any thread, without waiting, also after Run().
   model::OffsetVector Begun() const;
@@ -161,6 +163,8 @@ class Worker {
     std::thread thread;
     std::atomic<std::int64_t> backlog_bytes{0};
     std::unique_ptr<std::atomic<std::int64_t>[]> open_rows;  // By table: in its open epoch.
+
+    std::atomic<std::uint64_t> changes{0};
 
     /// After every change of the shard's state; on the shard's thread.
     void Measure();

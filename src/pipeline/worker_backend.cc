@@ -96,6 +96,7 @@ class WorkerBackend final : public serve::Backend {
     return view.ok() ? metrics_.Render(WorkerMetrics(*view)) : metrics_.Render();
   }
   bool Ready() override { return worker_.ready(); }
+  Pulse Feel() override { return {worker_.Changes(), worker_.Watermark()}; }
 
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
                               const std::stop_token& stop) override {

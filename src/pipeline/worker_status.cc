@@ -127,6 +127,12 @@ std::optional<UnixMicros> Worker::Watermark() const {
   return watermark_.Raise(lowest);
 }
 
+std::uint64_t Worker::Changes() const {
+  std::uint64_t sum = 0;
+  for (const auto& thread : shards_) sum += thread->changes;
+  return sum;
+}
+
 model::OffsetVector Worker::Begun() const {
   model::OffsetVector begun;
   const std::scoped_lock lock(progress_mutex_);

@@ -280,21 +280,23 @@ void OneFunctionInDuckDb(benchmark::State& state) {
 }
 BENCHMARK(OneFunctionInDuckDb)->ArgsProduct(kFunctionsAndRows);
 
-// Each kind of window, from empty to partial rows, as above. The batch is 0.2 or 2.4 seconds of events, so windows are of
-// parts of a second, shorter than people's; HOP's have six panes and are as long as TUMBLE's.
+// Each kind of window, from empty to partial rows, as above. The batch is 0.2 or 2.4 seconds of events, so windows are
+// of parts of a second, shorter than people's; HOP's have six panes and are as long as TUMBLE's.
 struct Window {
   const char* ours;
   const char* duckdb;  ///< Of `FROM`, with `w`, the key of windows.
 };
 constexpr Window kWindows[] = {
     {"clicks", "(SELECT 0 AS w, * FROM t)"},
-    {"TUMBLE(clicks, ts, INTERVAL 600 MILLISECOND)", "(SELECT time_bucket(INTERVAL 600 MILLISECOND, ts) AS w, * FROM t)"},
+    {"TUMBLE(clicks, ts, INTERVAL 600 MILLISECOND)",
+     "(SELECT time_bucket(INTERVAL 600 MILLISECOND, ts) AS w, * FROM t)"},
     {"TUMBLE(clicks, ts, INTERVAL 1 DAY, 'Europe/Berlin')",
      "(SELECT time_bucket(INTERVAL 1 DAY, ts, 'Europe/Berlin') AS w, * FROM t)"},
     {"HOP(clicks, ts, INTERVAL 100 MILLISECOND, INTERVAL 600 MILLISECOND)",
      "(SELECT time_bucket(INTERVAL 100 MILLISECOND, ts) - i * INTERVAL 100 MILLISECOND AS w, * FROM t, range(6) r(i))"},
     {"CUMULATE(clicks, ts, INTERVAL 100 MILLISECOND, INTERVAL 600 MILLISECOND)",
-     "(SELECT time_bucket(INTERVAL 600 MILLISECOND, ts) + i * INTERVAL 100 MILLISECOND AS w, * FROM t, range(1, 7) r(i) "
+     "(SELECT time_bucket(INTERVAL 600 MILLISECOND, ts) + i * INTERVAL 100 MILLISECOND AS w, * FROM t, range(1, 7) "
+     "r(i) "
      "WHERE ts < w)"},
     {"SESSION(clicks, ts, INTERVAL 1 MILLISECOND)",
      "(SELECT *, count(*) FILTER (first) OVER (PARTITION BY country ORDER BY ts) AS w FROM (SELECT *, coalesce(ts - "

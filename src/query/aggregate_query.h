@@ -37,6 +37,7 @@ struct AggregateRequest {
   std::optional<std::int64_t> limit{};
   std::optional<std::int64_t> rows_max{};  ///< An answer of more rows is kTooLarge; it is never cut.
   Freshness freshness = Freshness::kHot;
+  bool name_groups = false;  ///< Fill Answer::groups.
 };
 
 struct AsOf {
@@ -59,6 +60,9 @@ struct Answer {
   std::int64_t bytes_read = 0;
   double elapsed_seconds = 0;
   AsOf as_of;
+  /// By row of the answer, what makes it a group of its own: window_start and window_end if the answer has windows, and
+  /// the keys. nullptr: not asked for.
+  std::shared_ptr<arrow::RecordBatch> groups{};
   std::vector<AnswerError> errors{};                   ///< By row of the answer.
   std::shared_ptr<arrow::RecordBatch> error_groups{};  ///< window_start and the keys that name them; nullptr: none.
   std::shared_ptr<void> held{};                        ///< What the rows draw their memory from.

@@ -153,9 +153,14 @@ class AggregateReader::Impl {
     }
     gathered.as_of.version = reading.snapshot->version;
     if (options_.hot != nullptr) gathered.as_of.watermark = options_.hot->Watermark();
-    ASSIGN_OR_RETURN(gathered.rows.emplace_back(),
-                     committed_rows_.Read(*reading.table, reading.snapshot, options_.definition, plan.folded, range,
-                                          &gathered.bytes_read, limits));
+    auto committed = committed_rows_.Read(*reading.table, reading.snapshot, options_.definition, plan.folded, range,
+                                          &gathered.bytes_read, limits);
+    if (!committed.ok() && KindOf(committed.status()) == ErrorKind::kTooLarge && !plan.where_keys.empty()) {
+      committed = ReadCommittedWhere(*reading.table, reading.snapshot, options_.definition, *plan.folded, range,
+                                     plan.where_keys, limits);
+    }
+    RETURN_NOT_OK(committed.status());
+    gathered.rows.push_back(*std::move(committed));
     for (auto& segment : hot) {
       if (segment.rows != nullptr) gathered.rows.push_back(std::move(segment.rows));
     }

@@ -205,6 +205,17 @@ TEST_F(AggregateReaderTest, AConditionTakesTheMemoryOfTheKeysThatItLooksAt) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto of_window, n_where("window_start < TIMESTAMPTZ '2026-11-22 10:15:00Z'"));
   EXPECT_EQ(of_window, kUsers / 4);
   MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, n_where("user <> 'u7'"));
+  // Few of the groups, whether or not statistics and plain comparisons say so.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto of_user, n_where("user = 'u7'"));
+  EXPECT_EQ(of_user, 1);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto of_users, n_where("length(\"USER\") = 3 AND country <> 'fr'"));
+  EXPECT_EQ(of_users, 30);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge,
+                       n_where("user = 'u7' OR window_start < TIMESTAMPTZ '2026-11-22 09:00:00Z'"));
+  AggregateRequest each{.range = {.from = 1'795'341'600'000'000 + 7 * 60'000'000},
+                        .where = "user IN ('u6', 'u7', 'u67')"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto windows, reader.Ask(each, {}));
+  EXPECT_EQ(windows.rows->num_rows(), 2);
 }
 
 TEST_F(AggregateReaderTest, RowsThatAreKeptForLaterAreNotTheQuestionsOwn) {

@@ -13,6 +13,8 @@
 
 #include "base/stoppable_lock.h"
 #include "delta/data/data_file.h"
+#include "delta/data/scan.h"
+#include "query/row_filter.h"
 
 namespace millrace::query {
 
@@ -78,6 +80,18 @@ bool MayHold(const std::optional<delta::TimestampBounds>& windows, const FoldRan
   return (!range.from || windows->max_us >= *range.from) && (!range.to || windows->min_us < *range.to);
 }
 
+Status CheckTypes(const model::AggregateDefinition& definition, const arrow::RecordBatch& batch,
+                  const std::string& of) {
+  const auto schema = model::PartialSchema(definition);
+  for (int i = 0; i < schema->num_fields(); ++i) {
+    const auto& type = *batch.column(i)->type();
+    if (type.Equals(schema->field(i)->type())) continue;
+    return Corrupt("aggregate {}: column '{}' of {} is {}, not {}", definition.name, schema->field(i)->name(), of,
+                   type.ToString(), schema->field(i)->type()->ToString());
+  }
+  return Status::OK();
+}
+
 // Calls `take` with the rows of one file after the other. Not all of them are in memory at once, and of a file that
 // the cache would not keep not even its own.
 Status ForEachBatch(const delta::Table& table, const delta::Snapshot& snapshot,
@@ -96,12 +110,7 @@ Status ForEachBatch(const delta::Table& table, const delta::Snapshot& snapshot,
     Batches kept;
     std::int64_t bytes = 0;
     const auto keep_and_take = [&](const std::shared_ptr<arrow::RecordBatch>& batch) -> Status {
-      for (int i = 0; i < schema->num_fields(); ++i) {
-        if (!batch->column(i)->type()->Equals(schema->field(i)->type())) {
-          return Corrupt("aggregate {}: column '{}' of {} is {}, not {}", definition.name, schema->field(i)->name(),
-                         file->path, batch->column(i)->type()->ToString(), schema->field(i)->type()->ToString());
-        }
-      }
+      RETURN_NOT_OK(CheckTypes(definition, *batch, file->path));
       bytes += arrow::util::TotalBufferSize(*batch);
       if (bytes <= cache.bytes_max()) {
         kept.push_back(batch);
@@ -133,6 +142,32 @@ Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& 
   };
   RETURN_NOT_OK(ForEachBatch(table, snapshot, definition, selected, cache, bytes_read, take));
   return rows;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> ReadCommittedWhere(const delta::Table& table,
+                                                               const delta::SnapshotPtr& snapshot,
+                                                               const model::AggregateDefinition& definition,
+                                                               const model::AggregateDefinition& coarser,
+                                                               const FoldRange& range, const std::string& where,
+                                                               const FoldLimits& limits) {
+  constexpr std::int64_t kReadAheadBytes = 16 << 20;
+  const auto schema = model::PartialSchema(definition);
+  ASSIGN_OR_RETURN(const auto filter, RowFilter::Make(where, schema));
+  delta::ScanOptions scan{
+      .columns = schema->field_names(), .where = filter->implied(), .buffer_bytes_max = kReadAheadBytes};
+  if (range.from) scan.where.push_back({model::kWindowStart, delta::Comparator::kGreaterEqual, {*range.from}});
+  if (range.to) scan.where.push_back({model::kWindowStart, delta::Comparator::kLess, {*range.to}});
+  ASSIGN_OR_RETURN(const auto rows, delta::OpenScan(table.store(), snapshot, scan));
+  Folding folding(definition, coarser, range, limits);
+  for (std::shared_ptr<arrow::RecordBatch> batch;;) {
+    RETURN_NOT_OK(rows->ReadNext(&batch));
+    if (batch == nullptr) return folding.Rows();
+    RETURN_NOT_OK(CheckTypes(definition, *batch, "the table"));
+    if (!filter->is_implied_whole()) {
+      ASSIGN_OR_RETURN(batch, filter->Apply(batch));
+    }
+    RETURN_NOT_OK(folding.Add(*batch));
+  }
 }
 
 class CommittedRows::Impl {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/memory_budget.h"
@@ -28,6 +29,17 @@ Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadCommitted(const del
                                                                        const model::AggregateDefinition& definition,
                                                                        const FoldRange& range, PartialFileCache& cache,
                                                                        std::int64_t* bytes_read);
+
+/// The committed rows of `range` for which `where` is true, folded to `coarser` within `limits`: what a condition
+/// leaves may be little where all of the range is too much. Files and row groups without such rows are left out by
+/// their statistics, and nothing is kept. `where`: an expression over keys alone. Blocks. Errors as
+/// CommittedRows::Read(), and kInvalidInput as RowFilter.
+Result<std::shared_ptr<arrow::RecordBatch>> ReadCommittedWhere(const delta::Table& table,
+                                                               const delta::SnapshotPtr& snapshot,
+                                                               const model::AggregateDefinition& definition,
+                                                               const model::AggregateDefinition& coarser,
+                                                               const FoldRange& range, const std::string& where,
+                                                               const FoldLimits& limits);
 
 /// The committed rows of one aggregate as its queries need them: recent windows stay folded in memory and follow the
 /// table's log, so that a question costs what its answer holds and not what was committed since. Any thread.

@@ -96,9 +96,27 @@ Result<std::shared_ptr<arrow::RecordBatch>> WithCarefulColumns(const model::Aggr
   return arrow::RecordBatch::Make(CarefulSchema(groups), num_rows, std::move(columns));
 }
 
+Result<std::shared_ptr<arrow::Table>> SomeColumns(const arrow::Table& table, int begin, int count) {
+  std::vector<int> indexes(static_cast<std::size_t>(count));
+  std::iota(indexes.begin(), indexes.end(), begin);
+  ASSIGN_OR_RETURN(auto columns, table.SelectColumns(indexes));
+  return columns;
+}
+
+// `finalized`: the answer's columns, then those of its groups, then others.
+Status TakeRows(const MergePlan& plan, const arrow::Table& finalized, Answer& answer) {
+  const int num_columns = static_cast<int>(plan.columns.size());
+  if (plan.num_group_columns > 0) {
+    ASSIGN_OR_RETURN(const auto groups, SomeColumns(finalized, num_columns, plan.num_group_columns));
+    ASSIGN_OR_RETURN(answer.groups, groups->CombineChunksToBatch());
+  }
+  ASSIGN_OR_RETURN(answer.rows, SomeColumns(finalized, 0, num_columns));
+  return Status::OK();
+}
+
 // Takes the columns behind the answer's own off: who failed where.
 Status TakeErrors(const MergePlan& plan, const arrow::Table& careful, const std::string& reason, Answer& answer) {
-  const int num_columns = static_cast<int>(plan.columns.size());
+  const int num_columns = static_cast<int>(plan.columns.size()) + plan.num_group_columns;
   const int num_measures = static_cast<int>(plan.careful_measures.size());
   const int num_groups = careful.num_columns() - num_columns - num_measures;
   ASSIGN_OR_RETURN(const auto rows, careful.CombineChunksToBatch());
@@ -113,9 +131,6 @@ Status TakeErrors(const MergePlan& plan, const arrow::Table& careful, const std:
     }
     if (failed) RETURN_NOT_OK(failed_rows.Append(row));
   }
-  std::vector<int> indexes(static_cast<std::size_t>(num_columns));
-  std::iota(indexes.begin(), indexes.end(), 0);
-  ASSIGN_OR_RETURN(answer.rows, careful.SelectColumns(indexes));
   if (answer.errors.empty()) return Status::OK();
   std::vector<int> group_indexes(static_cast<std::size_t>(num_groups));
   std::iota(group_indexes.begin(), group_indexes.end(), num_columns);
@@ -177,7 +192,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
   if (totals.oversized.empty()) {
     ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.relation, totals.rows));
     finalized = session.Query(plan.final_sql, stop);
-    if (finalized.ok()) answer.rows = *finalized;
+    if (finalized.ok()) RETURN_NOT_OK(TakeRows(plan, **finalized, answer));
   }
   // The SQL is right, or it would not have been planned: a value is at fault. Which one?
   if (!totals.oversized.empty() || (!finalized.ok() && KindOf(finalized.status()) == ErrorKind::kInvalidInput)) {
@@ -187,7 +202,10 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     ASSIGN_OR_RETURN(const auto registered,
                      Registered::Make(session, plan.relation + " carefully", std::move(careful_rows)));
     finalized = session.Query(plan.careful_sql, stop);
-    if (finalized.ok()) RETURN_NOT_OK(TakeErrors(plan, **finalized, reason, answer));
+    if (finalized.ok()) {
+      RETURN_NOT_OK(TakeRows(plan, **finalized, answer));
+      RETURN_NOT_OK(TakeErrors(plan, **finalized, reason, answer));
+    }
   }
   if (!finalized.ok()) {
     return WithContext(finalized.status().WithMessage(FirstLineOf(finalized.status())), "aggregate {}", name);

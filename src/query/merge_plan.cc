@@ -258,7 +258,8 @@ Result<std::string> FinalSql(const model::AggregateDefinition& definition, const
   std::string sql = fmt::format("WITH merged AS ({}), finalized AS (SELECT {} FROM merged",
                                 MergedSql(definition, shape, relation), fmt::join(finals, ", "));
   if (!definition.having_sql.empty()) sql += fmt::format(" WHERE ({})", definition.having_sql);
-  ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, {}));
+  const auto named = request.name_groups ? GroupColumns(shape) : std::vector<std::string>{};
+  ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, named));
   return sql + ")" + select;
 }
 
@@ -312,7 +313,7 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
     RETURN_NOT_OK(add(kHaving, definition.having_sql));
     where = fmt::format(" WHERE {0} IS NULL OR {0}.value", column);
   }
-  std::vector<std::string> more;
+  std::vector<std::string> more = request.name_groups ? groups : std::vector<std::string>{};
   for (const auto& group : groups) {
     if (group != model::kWindowEnd || shape.window.kind == model::Window::Kind::kCumulating) more.push_back(group);
   }
@@ -391,6 +392,11 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
   };
   if (!request.where.empty()) {
     ASSIGN_OR_RETURN(auto folded, FoldedForCondition(session, definition, *merge->groups, request.where));
+    ASSIGN_OR_RETURN(const auto columns, ColumnsOf(session, request.where));
+    const auto is_window = [](const std::string& column) {
+      return AsciiLower(column) == model::kWindowStart || AsciiLower(column) == model::kWindowEnd;
+    };
+    if (std::none_of(columns.begin(), columns.end(), is_window)) merge->where_keys = request.where;
     merge->folded = std::make_shared<const model::AggregateDefinition>(std::move(folded));
     merge->folded_relation = RelationName("rows", *merge->folded);
     ASSIGN_OR_RETURN(merge->filter_sql, FilterSql(session, definition, request, merge->folded_relation));
@@ -403,6 +409,8 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
                                                   &merge->careful_measures));
   RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(*merge->groups), {}));
   ASSIGN_OR_RETURN(merge->columns, describe(merge->final_sql));
+  if (request.name_groups) merge->num_group_columns = static_cast<int>(GroupColumns(shape).size());
+  merge->columns.resize(merge->columns.size() - static_cast<std::size_t>(merge->num_group_columns));
   return merge;
 }
 
@@ -411,8 +419,8 @@ Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& sessio
                                                          const AggregateRequest& request) {
   // Every part by its length, so that no two requests have the same text.
   std::string key =
-      fmt::format("{}:{}:{};{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
-                  request.limit.value_or(-1), request.rows_max.value_or(-1));
+      fmt::format("{}:{}:{};{};{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
+                  request.limit.value_or(-1), request.rows_max.value_or(-1), request.name_groups);
   const auto add = [&key](const std::vector<std::string>& names) {
     key += fmt::format("{};", names.size());
     for (const auto& name : names) key += fmt::format("{}:{}", name.size(), name);

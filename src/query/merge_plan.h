@@ -24,14 +24,17 @@ struct MergePlan {
   bool puts_panes_together = false;
   std::string folded_relation;  ///< Name of the folded rows in filter_sql.
   std::string filter_sql;       ///< Which of the folded rows count, as one boolean a row; empty: all.
-  std::string relation;         ///< Name of the rows of the answer's groups in what follows, one row each.
-  std::string final_sql;        ///< The answer.
+  /// The condition, if it looks at keys alone: then it can be asked before rows are folded, too. Empty: it does not.
+  std::string where_keys;
+  std::string relation;   ///< Name of the rows of the answer's groups in what follows, one row each.
+  std::string final_sql;  ///< The answer's columns, then those of its groups if they are to be named.
   /// The same where a value may fail: over the relation with columns of booleans after its own, see CarefulSchema() in
-  /// careful_schema_internal.h. After the answer's columns come those that name the group, then one boolean for each of
-  /// careful_measures.
+  /// careful_schema_internal.h. After the columns of final_sql come those that name a group in an error, then one
+  /// boolean for each of careful_measures.
   std::string careful_sql;
   std::vector<std::string> careful_measures;
-  std::vector<sql::ResultColumn> columns;  ///< Names with DuckDB's types.
+  std::vector<sql::ResultColumn> columns;  ///< Of the answer: names with DuckDB's types.
+  int num_group_columns = 0;               ///< Of final_sql, after these.
   std::optional<std::int64_t> rows_max;
 };
 /// kInvalidInput names the parameter that is wrong ("group_by: no key 'contry' in clicks_1m; did you mean 'country'?").

@@ -377,6 +377,18 @@ constexpr std::size_t kErrorsHeaderBytesMax = 4096;
 
 }  // namespace
 
+std::string MetaToJson(const query::Answer& answer) {
+  std::string out = "[";
+  for (const auto& column : answer.columns) {
+    out += out.size() == 1 ? "{\"name\":" : ",{\"name\":";
+    AppendJsonString(column.name, out);
+    out += ",\"type\":";
+    AppendJsonString(column.duckdb_type, out);
+    out += '}';
+  }
+  return out + ']';
+}
+
 Result<std::string> ErrorsToJson(const query::Answer& answer) {
   std::string json;
   RETURN_NOT_OK(AppendErrors(answer, json));
@@ -395,15 +407,7 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer) {
 
 Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
   http::Body body;
-  std::string out = "{\"meta\":[";
-  for (std::size_t i = 0; i < answer.columns.size(); ++i) {
-    out += i == 0 ? "{\"name\":" : ",{\"name\":";
-    AppendJsonString(answer.columns[i].name, out);
-    out += ",\"type\":";
-    AppendJsonString(answer.columns[i].duckdb_type, out);
-    out += '}';
-  }
-  out += "],\n\"data\":[";
+  std::string out = "{\"meta\":" + MetaToJson(answer) + ",\n\"data\":[";
   bool first = true;
   RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, [&](const arrow::RecordBatch& batch) {
     return AppendJsonRows(batch, ",\n", "", first, out);

@@ -42,6 +42,9 @@ Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out);
 Status AppendCsv(const arrow::RecordBatch& batch, std::string& out);
 std::string CsvHeader(const arrow::Schema& schema);
 
+/// The array of an answer's columns alone.
+std::string MetaToJson(const query::Answer& answer);
+
 /// The array of an answer's errors alone.
 Result<std::string> ErrorsToJson(const query::Answer& answer);
 

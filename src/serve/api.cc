@@ -119,7 +119,9 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       options_(std::move(options)),
       clock_(clock),
       page_(BuildPage()),
-      open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)) {}
+      open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)),
+      feeds_(backend, clock, options_.streams,
+             options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")) {}
 
 http::Response Api::Handle(const http::Request& request) {
   Routed routed = Answer(request);
@@ -165,6 +167,7 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/tables/{table}", "GET", http::Lane::kShort, false, &Api::Table},
     {"/v1/aggregates", "GET", http::Lane::kShort, false, &Api::Aggregates},
     {"/v1/aggregates/{aggregate}", "GET", http::Lane::kLong, true, &Api::Aggregate},
+    {"/v1/aggregates/{aggregate}/stream", "GET", http::Lane::kLong, true, &Api::AggregateStream},
     {"/v1/cost/usage", "GET", http::Lane::kShort, false, &Api::CostUsage},
     {"/v1/cost/estimate", "POST", http::Lane::kShort, false, &Api::CostEstimate},
 };
@@ -289,6 +292,27 @@ http::Response Api::Aggregate(const Call& call) {
       .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
                      {{"aggregate", name}})
       .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begin).count());
+  return response;
+}
+
+http::Response Api::AggregateStream(const Call& call) {
+  const auto& [request, target, name] = call;
+  http::Problem problem;
+  for (const auto& [parameter, value] : target.parameters) {
+    if (parameter != "format") continue;
+    return http::ToResponse({400, "invalid_parameter", "format: a stream is text/event-stream alone.", {}});
+  }
+  auto source = feeds_.Listen(name, target, request.last_event_id, request.stop, &problem);
+  if (!source.ok()) {
+    if (!problem.detail.empty()) return http::ToResponse(problem);
+    if (KindOf(source.status()) == ErrorKind::kNotFound) {
+      return UnknownName("aggregate", name, NamesIn(backend_.Aggregates(), "aggregates"));
+    }
+    return Failure(source.status(), request.target);
+  }
+  http::Response response = Plain(http::Body(*std::move(source)), "text/event-stream");
+  // A proxy that gathers what is small would make changes late.
+  response.headers.emplace_back("X-Accel-Buffering", "no");
   return response;
 }
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "http/server.h"
+#include "serve/answer_feeds.h"
 #include "serve/backend.h"
 
 namespace millrace::serve {
@@ -16,11 +17,13 @@ struct ApiOptions {
   std::optional<std::string> bearer;  ///< Needed on /v1 when set.
   /// Of an answer as it is sent; a larger one is 413.
   std::int64_t answer_bytes_max = std::int64_t{256} << 20;
+  AnswerFeeds::Options streams{};
+  std::shared_ptr<MemoryBudget> memory{};  ///< What streams hold is drawn from it; nullptr: from nothing.
 };
 
-/// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/pipeline, /v1/cost/usage,
-/// /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/cost/estimate (docs: openapi.json). Any thread,
-/// several calls at once.
+/// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/aggregates/{n}/stream,
+/// /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/cost/estimate
+/// (docs: openapi.json). Any thread, several calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
@@ -28,6 +31,9 @@ class Api {
   Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& clock = SystemClock());
 
   http::Response Handle(const http::Request& request);
+
+  /// Ends the streams of changes, which have no end of their own. Any thread.
+  void EndStreams() { feeds_.Close(); }
 
   /// Health is answered at once, questions to an aggregate take long, the rest is short.
   static http::Lane LaneOf(const http::Request& request);
@@ -53,6 +59,7 @@ class Api {
   http::Response Table(const Call& call);
   http::Response Aggregates(const Call& call);
   http::Response Aggregate(const Call& call);
+  http::Response AggregateStream(const Call& call);
   http::Response CostUsage(const Call& call);
   http::Response CostEstimate(const Call& call);
   bool Authorized(const http::Request& request) const;
@@ -63,6 +70,7 @@ class Api {
   const Clock& clock_;
   const std::string page_;
   const std::string open_api_;
+  AnswerFeeds feeds_;
 };
 
 }  // namespace millrace::serve

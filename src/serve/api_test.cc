@@ -65,6 +65,7 @@ class FakeBackend : public Backend {
   }
   std::string Metrics() override { return metrics_.Render(); }
   bool Ready() override { return ready; }
+  Pulse Feel() override { return {}; }
 
   bool ready = true;
   Status fail;
@@ -97,6 +98,38 @@ class ApiTest : public ::testing::Test {
   ApiOptions options_{"1.2.3", std::nullopt};
   std::unique_ptr<Api> api_;
 };
+
+TEST_F(ApiTest, AStreamBeginsWithTheAnswer) {
+  const auto first_of = [](http::Response response) {
+    std::string text;
+    const auto source = std::move(response.body).TakeSource();
+    source->Next([&text](http::Chunk chunk) { text = chunk->value_or("the end"); });
+    return text;
+  };
+  auto response = Get("/v1/aggregates/clicks_1m/stream?group_by=country");
+  EXPECT_EQ(response.content_type, "text/event-stream");
+  ASSERT_TRUE(response.body.has_source());
+  EXPECT_TRUE(backend_.asked.name_groups);
+  EXPECT_THAT(first_of(std::move(response)), AllOf(HasSubstr("event: snapshot"), HasSubstr(R"("country":"de")")));
+
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1h/stream").status, 404);
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?grup_by=country").status, 400);
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?format=csv").status, 400);
+  backend_.fail = InvalidInput("where: no");
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?where=no").status, 400);
+  backend_.fail = Status::OK();
+
+  api_->EndStreams();
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream").status, 503);
+}
+
+TEST_F(ApiTest, DifferentQuestionsOfStreamsHaveALimit) {
+  options_.streams.questions_max = 2;
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?limit=1").status, 200);
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?limit=2&step=5m").status, 200);
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?step=5m&limit=2").status, 200) << "the same question";
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?limit=3").status, 503);
+}
 
 TEST_F(ApiTest, EveryRouteAnswers) {
   struct Case {
@@ -145,9 +178,9 @@ TEST_F(ApiTest, ThePagesAskNobodyElse) {
 TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   const auto document = json::parse(Get("/openapi.json").body.Text());
   const auto& paths = document.at("paths").as_object();
-  for (const char* route :
-       {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}", "/v1/pipeline",
-        "/v1/cost/usage", "/v1/cost/estimate", "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
+  for (const char* route : {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}",
+                            "/v1/aggregates/{aggregate}/stream", "/v1/pipeline", "/v1/cost/usage", "/v1/cost/estimate",
+                            "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
     EXPECT_TRUE(paths.contains(route)) << route;
   }
   std::vector<std::string> parameters;

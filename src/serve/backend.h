@@ -2,9 +2,12 @@
 #pragma once
 
 #include <boost/json/value.hpp>
+#include <cstdint>
+#include <optional>
 #include <stop_token>
 #include <string>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "query/aggregate_query.h"
 
@@ -29,6 +32,14 @@ class Backend {
   virtual std::string Metrics() = 0;
   /// Without waiting for anything: it is asked on the thread that all connections share.
   virtual bool Ready() = 0;
+  /// What changes when an answer may: rows that came or were committed here, or a watermark that moved. Without waiting
+  /// for anything.
+  struct Pulse {
+    std::uint64_t changes = 0;
+    std::optional<UnixMicros> watermark;
+    bool operator==(const Pulse&) const = default;
+  };
+  virtual Pulse Feel() = 0;
 };
 
 }  // namespace millrace::serve

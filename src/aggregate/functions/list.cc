@@ -60,7 +60,8 @@ class ListAccumulator : public Accumulator {
       }
       std::reverse(elements.begin(), elements.end());
       const auto before = [this](std::uint32_t a, std::uint32_t b) { return places_.Compare(a, b) < 0; };
-      if (!std::is_sorted(elements.begin(), elements.end(), before)) std::sort(elements.begin(), elements.end(), before);
+      if (!std::is_sorted(elements.begin(), elements.end(), before))
+        std::sort(elements.begin(), elements.end(), before);
       for (const std::uint32_t element : elements) {
         places_.AddTo(element, states.subspan(1, kOrderColumns));
         values_.AddElementTo(element, states[1 + kOrderColumns]);
