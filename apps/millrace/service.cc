@@ -79,6 +79,7 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
         .lane = serve::Api::LaneOf,
         .long_handlers_max = serve->concurrent_queries,
         .waiting_max = 4 * serve->concurrent_queries,
+        .connections_max = serve->connections,
         .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
     auto started = http::Server::Start(server, [raw = service.get()](const http::Request& request) {
       serve::Api* const api = raw->answering_;

@@ -424,6 +424,7 @@ void ReadServe(Section& root, PipelineConfig& config) {
   limits.Int("rows", 1, 1'000'000'000, rows);
   serve.answer_rows_max = rows;
   limits.Int("concurrent_queries", 1, 1024, serve.concurrent_queries);
+  limits.Int("connections", 16, 100'000, serve.connections);
   limits.Finish();
   section.Finish();
   if (root.Find("serve") != nullptr) config.serve = std::move(serve);

@@ -116,6 +116,7 @@ struct ServeConfig {
   std::chrono::microseconds query_timeout = std::chrono::seconds(30);  ///< From a request to its answer.
   std::int64_t answer_rows_max = 1'000'000;
   int concurrent_queries = 32;  ///< At once; four times as many wait for their turn.
+  int connections = 1024;       ///< For one more the longest without a request is closed.
 };
 
 /// Upkeep of the tables by the worker that reads the first partition.

@@ -129,7 +129,7 @@ lake:
   uri: "s3://bucket/lake"
   s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: /dev/null}
 limits: {memory: 512MiB, threads: 3}
-serve: {listen: "[::1]:0", auth: {bearer: secret}, limits: {query_timeout: 1500ms, rows: 10, concurrent_queries: 3}}
+serve: {listen: "[::1]:0", auth: {bearer: secret}, limits: {query_timeout: 1500ms, rows: 10, concurrent_queries: 3, connections: 20000}}
 shutdown_timeout: 1m
 log: {level: debug, format: json}
 )yaml",
@@ -170,6 +170,7 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.serve->query_timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(config.serve->answer_rows_max, 10);
   EXPECT_EQ(config.serve->concurrent_queries, 3);
+  EXPECT_EQ(config.serve->connections, 20000);
   EXPECT_EQ(config.log.format, "json");
 }
 
@@ -390,6 +391,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:", "serve: {limits: {query_timeout: 0s}}\ntables:", "serve.limits.query_timeout must be at least"},
       {"tables:", "serve: {limits: {rows: 0}}\ntables:", "serve.limits.rows must be"},
       {"tables:", "serve: {limits: {concurrent_queries: 0}}\ntables:", "serve.limits.concurrent_queries must be"},
+      {"tables:", "serve: {limits: {connections: 15}}\ntables:", "serve.limits.connections must be"},
       {"tables:", "serve: {limits: {concurrent_queries: 2000}}\ntables:", "serve.limits.concurrent_queries must be"},
       {"tables:", "serve: {limits: {row: 5}}\ntables:", "did you mean 'rows'"},
       {"tables:", "serve: {auth: {}}\ntables:", "serve.auth: the key 'bearer' is missing"},

@@ -157,6 +157,11 @@ class Server::Impl {
                      .waiting_max = options.waiting_max,
                      .timeout = options.handler_timeout,
                      .yields = true}),
+        stream_calls_(io_, handler_,
+                      {.threads = options.stream_handlers_max,
+                       .waiting_max = options.connections_max,
+                       .timeout = options.handler_timeout,
+                       .yields = true}),
         tasks_(io_.get_executor()) {}
 
   ~Impl() { Stop(std::chrono::steady_clock::now()); }
@@ -188,6 +193,7 @@ class Server::Impl {
     }
     short_calls_.Join();
     long_calls_.Join();
+    stream_calls_.Join();
     io_.restart();
     io_.poll();  // What handlers answered too late.
   }
@@ -443,7 +449,8 @@ class Server::Impl {
     if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
     if (lane == Lane::kShort) co_return co_await short_calls_.Run(std::move(request), std::move(stop));
     StartReadAhead(connection, stop);
-    Response response = co_await long_calls_.Run(std::move(request), std::move(stop));
+    HandlerPool& calls = lane == Lane::kLong ? long_calls_ : stream_calls_;
+    Response response = co_await calls.Run(std::move(request), std::move(stop));
     co_await EndReadAhead(connection);
     co_return response;
   }
@@ -550,6 +557,7 @@ class Server::Impl {
   bool draining_ = false;
   HandlerPool short_calls_;
   HandlerPool long_calls_;
+  HandlerPool stream_calls_;
   TaskGroup tasks_;  // Accept(), and one Serve() for each connection.
 
   std::thread thread_;

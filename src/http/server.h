@@ -28,6 +28,8 @@ enum class Lane {
   kAtOnce,  ///< On the I/O thread: it must neither wait nor take more than a moment. Not counted, never refused.
   kShort,   ///< On one of a few threads.
   kLong,    ///< On one of many, apart from the short ones; ends when its client leaves.
+  kStream,  ///< On one of a few others, however many wait: it begins a body without an end. Ends when its client
+            ///< leaves.
 };
 /// Called on the I/O thread.
 using LaneOf = std::function<Lane(const Request&)>;
@@ -37,9 +39,11 @@ struct ServerOptions {
   std::uint16_t port = 0;                    ///< 0: the system chooses; see port().
   std::shared_ptr<Transports> transports{};  ///< What its connections speak over (transport.h); null: plain TCP.
   LaneOf lane = [](const Request&) { return Lane::kShort; };
-  int short_handlers_max = 4;  ///< At once.
-  int long_handlers_max = 32;  ///< At once.
-  int waiting_max = 128;       ///< Of each lane: requests that wait for their turn; one more is answered 503.
+  int short_handlers_max = 4;   ///< At once.
+  int long_handlers_max = 32;   ///< At once.
+  int stream_handlers_max = 4;  ///< At once.
+  /// Of short and of long ones: requests that wait for their turn; one more is answered 503.
+  int waiting_max = 128;
   /// For one more the longest without a request is closed; where all have one, it is answered 503 and closed. Never
   /// more than half of the descriptors that the process may have.
   int connections_max = 1024;

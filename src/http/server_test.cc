@@ -296,9 +296,11 @@ class Gate {
   bool open_ = false;
 };
 
-// /health at once, /short and /long in their lanes.
+// /health at once, /short, /long and /stream in their lanes.
 Lane LaneByTarget(const Request& request) {
-  return request.target == "/health" ? Lane::kAtOnce : request.target == "/long" ? Lane::kLong : Lane::kShort;
+  if (request.target == "/health") return Lane::kAtOnce;
+  if (request.target == "/stream") return Lane::kStream;
+  return request.target == "/long" ? Lane::kLong : Lane::kShort;
 }
 
 Handler BehindGate(Gate& gate) {
@@ -307,6 +309,23 @@ Handler BehindGate(Gate& gate) {
 
 const std::string kGetLong = "GET /long HTTP/1.1\r\nHost: x\r\n\r\n";
 const std::string kGetHealth = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+
+// After a restart all who listened come back at once.
+TEST(HttpServer, AnyNumberOfStreamsWaitForTheirTurn) {
+  Gate gate;
+  const auto server = StartServer({.lane = LaneByTarget, .stream_handlers_max = 1, .waiting_max = 2}, BehindGate(gate));
+  std::vector<std::unique_ptr<TestClient>> clients;
+  for (int i = 0; i < 50; ++i) {
+    clients.push_back(std::make_unique<TestClient>(server->port()));
+    clients.back()->Send("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+  }
+  gate.WaitForEntered(1);
+  TestClient prober(server->port());
+  prober.Send(kGetHealth);
+  EXPECT_EQ(StatusOf(prober.ReadOne()), 200);
+  gate.Open();
+  for (auto& client : clients) EXPECT_EQ(StatusOf(client->ReadOne()), 200);
+}
 
 TEST(HttpServer, HealthIsAnsweredAtOnceWhileEveryHandlerBlocks) {
   Gate gate;

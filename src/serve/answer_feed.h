@@ -35,7 +35,8 @@ class AnswerFeed : public std::enable_shared_from_this<AnswerFeed> {
   /// `name` makes its ids: no other feed, of this process or of another, may have it.
   explicit AnswerFeed(std::string name) : name_(std::move(name)) {}
 
-  /// The first answer, or what changed since the last; listeners that wait are given it. Nothing changed: nothing is sent.
+  /// The first answer, or what changed since the last; listeners that wait are given it. Nothing changed: nothing is
+  /// sent.
   void Publish(LiveAnswer answer, SteadyTime now);
   /// A comment to those who have been given nothing for `silence`: so clients, and proxies, know that it is there.
   void KeepAlive(SteadyTime now, std::chrono::milliseconds silence);

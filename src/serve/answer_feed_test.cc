@@ -99,7 +99,8 @@ TEST(AnswerFeed, GoesOnAfterTheLastEventIfItIsKept) {
   for (int value = 2; value <= 4; ++value) feed->Publish(Value(value), kThen);
   Client resumed(feed->Listen(last));
   const std::string text = resumed.Read();
-  EXPECT_THAT(text, AllOf(Not(HasSubstr("snapshot")), HasSubstr("id: f-2\n"), HasSubstr("id: f-3\n"), HasSubstr("id: f-4\n")));
+  EXPECT_THAT(
+      text, AllOf(Not(HasSubstr("snapshot")), HasSubstr("id: f-2\n"), HasSubstr("id: f-3\n"), HasSubstr("id: f-4\n")));
   for (const char* id : {"", "g-1", "f-", "f-x", "f-5", "f-99999999999999999999", "f--1", "f-1x"}) {
     Client other(feed->Listen(id));
     EXPECT_THAT(other.Read(), StartsWith("event: snapshot\nid: f-4\n")) << id;
@@ -175,7 +176,10 @@ TEST(AnswerFeed, EndsWithItsReason) {
 TEST(AnswerFeed, WhoLeavesIsForgotten) {
   const auto feed = std::make_shared<AnswerFeed>("f");
   feed->Publish(Value(1), kThen);
-  { Client gone(feed->Listen("")); gone.Read(); }
+  {
+    Client gone(feed->Listen(""));
+    gone.Read();
+  }
   EXPECT_EQ(feed->listeners(), 0);
   feed->Publish(Value(2), kThen);
 }

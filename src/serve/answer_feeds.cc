@@ -29,7 +29,8 @@ std::string KeyOf(const std::string& aggregate, const Target& target) {
   auto parameters = target.parameters;
   std::sort(parameters.begin(), parameters.end());
   std::string key = fmt::format("{}:{}", aggregate.size(), aggregate);
-  for (const auto& [name, value] : parameters) key += fmt::format(";{}:{}{}:{}", name.size(), name, value.size(), value);
+  for (const auto& [name, value] : parameters)
+    key += fmt::format(";{}:{}{}:{}", name.size(), name, value.size(), value);
   return key;
 }
 
@@ -67,7 +68,8 @@ Status AnswerFeeds::Ask(Question& question, const std::stop_token& stop) {
   query::AggregateRequest request;
   http::Problem problem;
   // Times that count from now may have passed one that does not.
-  if (!ParseAggregateRequest(question.target, clock_.Now(), &request, &problem)) return InvalidInput("{}", problem.detail);
+  if (!ParseAggregateRequest(question.target, clock_.Now(), &request, &problem))
+    return InvalidInput("{}", problem.detail);
   request.name_groups = true;
   const SteadyTime begun = clock_.SteadyNow();
   // Before the answer: what comes while it is made is asked about again.
@@ -98,8 +100,9 @@ Result<std::unique_ptr<http::BodySource>> AnswerFeeds::Listen(const std::string&
     if (found != questions_.end() && !found->second->feed->closed()) {
       question = found->second;
     } else if (found == questions_.end() && std::ssize(questions_) >= options_.questions_max) {
-      return Transient("{} different questions are listened to, which is the limit; ask one of them, or ask again later",
-                       questions_.size());
+      return Transient(
+          "{} different questions are listened to, which is the limit; ask one of them, or ask again later",
+          questions_.size());
     } else {
       question = std::make_shared<Question>(aggregate, target, std::make_shared<AnswerFeed>(NewName()));
       question->listened_at = clock_.SteadyNow();
@@ -164,7 +167,8 @@ void AnswerFeeds::Tick(SteadyTime now) {
   const auto largest = std::max_element(questions.begin(), questions.end(), [](const auto& a, const auto& b) {
     return a->feed->bytes() < b->feed->bytes();
   });
-  const Status spent = TooLarge("the streams of all questions take {} bytes, they may take {}", bytes, options_.bytes_max);
+  const Status spent =
+      TooLarge("the streams of all questions take {} bytes, they may take {}", bytes, options_.bytes_max);
   spdlog::warn("stream ended aggregate={} error=\"{}\"", (*largest)->aggregate, spent.message());
   (*largest)->feed->Close(OneLine(ToProblem(spent)));
 }

@@ -28,9 +28,9 @@ namespace millrace::serve {
 class AnswerFeeds {
  public:
   struct Options {
-    int questions_max = 64;  ///< Different ones at a time.
+    int questions_max = 64;                                  ///< Different ones at a time.
     std::int64_t answer_bytes_max = std::int64_t{16} << 20;  ///< Of one answer's text.
-    std::int64_t bytes_max = std::int64_t{64} << 20;  ///< Of all feeds; beyond it the largest ends.
+    std::int64_t bytes_max = std::int64_t{64} << 20;         ///< Of all feeds; beyond it the largest ends.
     /// From a change to the question about it, at most, when the thread has nothing else to do; and a question is not
     /// asked again before three times as long as its answer took.
     std::chrono::milliseconds interval{10};
@@ -45,9 +45,9 @@ class AnswerFeeds {
   AnswerFeeds(Backend& backend, const Clock& clock, Options options, MemoryShare share);
   ~AnswerFeeds();
 
-  /// A stream of events: the answer, or, if `last_event_id` is known, what came after it; then the changes. The question
-  /// is parsed from `target` whenever it is asked. Any thread; blocks for as long as a first answer takes. Sets `problem`
-  /// if the parameters are wrong. kTransient: too many questions. Errors of the backend as they are.
+  /// A stream of events: the answer, or, if `last_event_id` is known, what came after it; then the changes. The
+  /// question is parsed from `target` whenever it is asked. Any thread; blocks for as long as a first answer takes.
+  /// Sets `problem` if the parameters are wrong. kTransient: too many questions. Errors of the backend as they are.
   Result<std::unique_ptr<http::BodySource>> Listen(const std::string& aggregate, const Target& target,
                                                    std::string_view last_event_id, const std::stop_token& stop,
                                                    http::Problem* problem);

@@ -167,7 +167,7 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/tables/{table}", "GET", http::Lane::kShort, false, &Api::Table},
     {"/v1/aggregates", "GET", http::Lane::kShort, false, &Api::Aggregates},
     {"/v1/aggregates/{aggregate}", "GET", http::Lane::kLong, true, &Api::Aggregate},
-    {"/v1/aggregates/{aggregate}/stream", "GET", http::Lane::kLong, true, &Api::AggregateStream},
+    {"/v1/aggregates/{aggregate}/stream", "GET", http::Lane::kStream, true, &Api::AggregateStream},
     {"/v1/cost/usage", "GET", http::Lane::kShort, false, &Api::CostUsage},
     {"/v1/cost/estimate", "POST", http::Lane::kShort, false, &Api::CostEstimate},
 };

@@ -298,6 +298,7 @@ TEST_F(ApiTest, OnlyHealthIsAnsweredAtOnceAndOnlyQuestionsTakeLong) {
   EXPECT_EQ(lane("/livez"), http::Lane::kAtOnce);
   EXPECT_EQ(lane("/readyz?verbose"), http::Lane::kAtOnce);
   EXPECT_EQ(lane("/v1/aggregates/clicks_1m?from=-1h"), http::Lane::kLong);
+  EXPECT_EQ(lane("/v1/aggregates/clicks_1m/stream?from=-1h"), http::Lane::kStream);
   for (const char* target : {"/", "/metrics", "/v1/aggregates", "/v1/tables/clicks", "/livez/x", "*", ""}) {
     EXPECT_EQ(lane(target), http::Lane::kShort) << target;
   }

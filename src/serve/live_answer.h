@@ -26,11 +26,11 @@ struct LiveAnswer {
     /// [start, end); absent: the answer has no windows.
     std::optional<std::pair<UnixMicros, UnixMicros>> window;
   };
-  std::string meta;                      ///< As in AnswerToJson().
-  std::vector<std::string> order;        ///< The groups, in the answer's order.
-  std::map<std::string, Row> rows;       ///< By group: the object of its windows and keys.
-  std::string errors;                    ///< The array of AnswerToJson(); empty: none.
-  std::string as_of;                     ///< AsOfToJson().
+  std::string meta;                 ///< As in AnswerToJson().
+  std::vector<std::string> order;   ///< The groups, in the answer's order.
+  std::map<std::string, Row> rows;  ///< By group: the object of its windows and keys.
+  std::string errors;               ///< The array of AnswerToJson(); empty: none.
+  std::string as_of;                ///< AsOfToJson().
   std::optional<UnixMicros> watermark;
 
   std::int64_t bytes() const;

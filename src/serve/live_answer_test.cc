@@ -38,10 +38,10 @@ query::Answer Answer(const std::vector<std::tuple<int, std::string, int>>& rows,
                         arrow::schema({arrow::field("key", arrow::utf8()), arrow::field("views", arrow::int64())}),
                         "[" + data + "]")})
                     .ValueOrDie();
-  answer.groups = testing::BatchFromJson(
-      arrow::schema({arrow::field("window_start", time), arrow::field("window_end", time),
-                     arrow::field("key", arrow::utf8())}),
-      "[" + groups + "]");
+  answer.groups =
+      testing::BatchFromJson(arrow::schema({arrow::field("window_start", time), arrow::field("window_end", time),
+                                            arrow::field("key", arrow::utf8())}),
+                             "[" + groups + "]");
   answer.as_of = {4, {{{"clicks", 0}, 9}}, watermark};
   return answer;
 }
@@ -57,7 +57,8 @@ std::string Group(int minute, const std::string& key) {
 }
 
 TEST(LiveAnswer, RowsThatChangedComeAndGo) {
-  const auto changes = Between(Live({{0, "a", 1}, {0, "b", 2}, {1, "a", 3}}), Live({{0, "b", 2}, {1, "a", 4}, {2, "a", 1}}));
+  const auto changes =
+      Between(Live({{0, "a", 1}, {0, "b", 2}, {1, "a", 3}}), Live({{0, "b", 2}, {1, "a", 4}, {2, "a", 1}}));
   EXPECT_THAT(changes.upserts, ElementsAre(R"({"key":"a","views":4})", R"({"key":"a","views":1})"));
   EXPECT_THAT(changes.removed, ElementsAre(Group(0, "a")));
   EXPECT_THAT(changes.completed, IsEmpty());
@@ -73,7 +74,8 @@ TEST(LiveAnswer, AWindowIsCompleteOnceItsEndIsPassed) {
   EXPECT_TRUE(changes.watermark_moved);
   EXPECT_THAT(Between(now, now).completed, IsEmpty());
   // The first row of a window that was over before it came.
-  EXPECT_THAT(Between(Live({}, 2 * kMinute), Live({{0, "late", 1}}, 2 * kMinute)).completed, ElementsAre(Pair(0, kMinute)));
+  EXPECT_THAT(Between(Live({}, 2 * kMinute), Live({{0, "late", 1}}, 2 * kMinute)).completed,
+              ElementsAre(Pair(0, kMinute)));
 }
 
 TEST(LiveAnswer, AnswersWithoutGroupsAreOneRow) {
@@ -110,7 +112,8 @@ TEST(LiveAnswer, EventsAreOneLineOfJsonEach) {
     EXPECT_TRUE(json::parse(text).is_object());
   }
   EXPECT_EQ(json::parse(SnapshotJson(now)).at("data").at(0).at("views").as_int64(), 2);
-  EXPECT_EQ(json::parse(FinalJson(changes, now)).at("windows").at(0).at("window_end").as_string(), "1970-01-01T00:01:00Z");
+  EXPECT_EQ(json::parse(FinalJson(changes, now)).at("windows").at(0).at("window_end").as_string(),
+            "1970-01-01T00:01:00Z");
   EXPECT_EQ(WatermarkJson(now), R"({"watermark":"1970-01-01T00:01:00Z"})");
   EXPECT_EQ(EventText("upsert", "x-1", "{}"), "event: upsert\nid: x-1\ndata: {}\n\n");
 }
