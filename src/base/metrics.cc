@@ -6,7 +6,9 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <iterator>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -20,11 +22,30 @@ void Gauge::Set(double value) {
   if (impl_ != nullptr) impl_->Set(value);
 }
 
+void DurationCounts::Observe(double seconds) {
+  const auto& bounds = DurationBounds();
+  buckets.resize(bounds.size() + 1);
+  ++buckets[static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin())];
+  sum += seconds;
+}
+
 void Histogram::Observe(double value) {
   if (impl_ != nullptr) impl_->Observe(value);
 }
 
 namespace {
+
+prometheus::ClientMetric::Histogram ToHistogram(const DurationCounts& durations) {
+  const auto& bounds = DurationBounds();
+  prometheus::ClientMetric::Histogram histogram;
+  histogram.sample_sum = durations.sum;
+  for (std::size_t i = 0; i <= bounds.size(); ++i) {
+    if (!durations.buckets.empty()) histogram.sample_count += durations.buckets[i];
+    const double bound = i < bounds.size() ? bounds[i] : std::numeric_limits<double>::infinity();
+    histogram.bucket.push_back({histogram.sample_count, bound});
+  }
+  return histogram;
+}
 
 prometheus::MetricFamily ToPrometheus(const SampledFamily& sampled) {
   prometheus::MetricFamily family;
@@ -33,8 +54,8 @@ prometheus::MetricFamily ToPrometheus(const SampledFamily& sampled) {
   for (const auto& sample : sampled.samples) {
     auto& metric = family.metric.emplace_back();
     for (const auto& [name, value] : sample.labels) metric.label.push_back({name, value});
-    metric.counter.value = metric.gauge.value = metric.summary.sample_sum = sample.value;
-    metric.summary.sample_count = sample.count;
+    metric.counter.value = metric.gauge.value = sample.value;
+    if (sampled.kind == SampledFamily::Kind::kDurations) metric.histogram = ToHistogram(sample.durations);
   }
   switch (sampled.kind) {
     case SampledFamily::Kind::kCounter:
@@ -43,8 +64,8 @@ prometheus::MetricFamily ToPrometheus(const SampledFamily& sampled) {
     case SampledFamily::Kind::kGauge:
       family.type = prometheus::MetricType::Gauge;
       break;
-    case SampledFamily::Kind::kSummary:
-      family.type = prometheus::MetricType::Summary;
+    case SampledFamily::Kind::kDurations:
+      family.type = prometheus::MetricType::Histogram;
       break;
   }
   return family;

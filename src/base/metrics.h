@@ -51,13 +51,21 @@ class Histogram {
   prometheus::Histogram* impl_ = nullptr;
 };
 
+/// How many durations, and how long in all, by the buckets of DurationBounds(). A value.
+struct DurationCounts {
+  void Observe(double seconds);
+
+  std::vector<std::uint64_t> buckets{};  ///< One for each bound, and one more for what is longer; empty: none yet.
+  double sum = 0;                        ///< Seconds.
+};
+
 /// Values that somebody else keeps, as they are at one moment.
 struct SampledFamily {
-  enum class Kind { kCounter, kGauge, kSummary };
+  enum class Kind { kCounter, kGauge, kDurations };
   struct Sample {
     std::map<std::string, std::string> labels;
-    double value = 0;         ///< Of a summary: the sum of what was observed.
-    std::uint64_t count = 0;  ///< Of a summary: how many observations.
+    double value = 0;
+    DurationCounts durations{};  ///< Of kDurations, which is a histogram.
   };
   std::string name;
   Kind kind = Kind::kGauge;

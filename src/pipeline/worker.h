@@ -29,6 +29,7 @@
 
 #include "base/async.h"
 #include "base/memory_budget.h"
+#include "base/metrics.h"
 #include "base/status.h"
 #include "base/task_group.h"
 #include "delta/table.h"
@@ -65,7 +66,7 @@ struct WorkerStatus {
     std::int64_t bytes_committed = 0;  ///< Of these files.
     std::optional<UnixMicros> last_commit;
     double commit_seconds = 0;  ///< Of the last commit.
-    double commit_seconds_sum = 0;
+    DurationCounts commit_durations{};
     std::int64_t fenced = 0;
   };
   struct Lookup {

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "base/process_metrics.h"
 #include "pipeline/worker_documents.h"
 #include "pipeline/worker_metrics.h"
 #include "pipeline/worker_view.h"
@@ -92,8 +94,12 @@ class WorkerBackend final : public serve::Backend {
     return CostUsageDocument(view);
   }
   std::string Metrics() override {
-    const auto view = Look();
-    return view.ok() ? metrics_.Render(WorkerMetrics(*view)) : metrics_.Render();
+    auto families = ProcessMetrics();
+    if (const auto view = Look(); view.ok()) {
+      auto of_worker = WorkerMetrics(*view);
+      std::move(of_worker.begin(), of_worker.end(), std::back_inserter(families));
+    }
+    return metrics_.Render(families);
   }
   bool Ready() override { return worker_.ready(); }
   Pulse Feel() override { return {worker_.Changes(), worker_.Watermark()}; }

@@ -161,7 +161,7 @@ void Worker::NoteCommitted(TableState& state, const EpochCommitted& committed, d
   ++status.commits;
   status.last_commit = SystemClock().Now();
   status.commit_seconds = seconds;
-  status.commit_seconds_sum += seconds;
+  status.commit_durations.Observe(seconds);
   spdlog::debug("committed table={} version={} rows={} files={} seconds={:.3f}", status.name, committed.version,
                 committed.num_rows, committed.num_files, seconds);
 }

@@ -48,7 +48,7 @@ Samples Deduplicated(const WorkerView& view) {
 Samples CommitDurations(const WorkerView& view) {
   Samples samples;
   for (const auto& table : view.status.tables) {
-    samples.push_back({{{"table", table.name}}, table.commit_seconds_sum, static_cast<std::uint64_t>(table.commits)});
+    samples.push_back({{{"table", table.name}}, 0, table.commit_durations});
   }
   return samples;
 }
@@ -101,7 +101,7 @@ constexpr Family kFamilies[] = {
      DeadLetters},
     {"millrace_deduplicated_total", Kind::kCounter, "Records left out, committed so, that repeat an earlier one.",
      Deduplicated},
-    {"millrace_commit_duration_seconds", Kind::kSummary, "Time from a cut to its commit.", CommitDurations},
+    {"millrace_commit_duration_seconds", Kind::kDurations, "Time from a cut to its commit.", CommitDurations},
     {"millrace_rows_committed_total", Kind::kCounter, "Records whose rows this process has committed.",
      [](const WorkerView& view) { return ByTable(view, [](const Table& t) { return Number(t.rows_committed); }); }},
     {"millrace_rows_rescued_total", Kind::kCounter, "Of these, rows with fields that no column takes.",
@@ -119,6 +119,10 @@ constexpr Family kFamilies[] = {
     {"millrace_memory_bytes", Kind::kGauge, "Buffers, open epochs and answers, against limits.memory.",
      [](const WorkerView& view) -> Samples {
        return {{{}, Number(view.status.memory_used)}};
+     }},
+    {"millrace_memory_limit_bytes", Kind::kGauge, "limits.memory.",
+     [](const WorkerView& view) -> Samples {
+       return {{{}, Number(view.plan->config.limits.memory)}};
      }},
     {"millrace_store_requests_total", Kind::kCounter, "Requests to the lake's object store, as it bills them.",
      StoreRequests},

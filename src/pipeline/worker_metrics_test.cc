@@ -17,7 +17,8 @@ using ::testing::Not;
 WorkerView ViewOf(const TestPipeline& pipeline) {
   WorkerView view{.plan = &pipeline.plan()};
   view.status.records = 7;
-  view.status.tables.push_back({.name = "raw", .rows_committed = 5, .commits = 3, .commit_seconds_sum = 1.5});
+  view.status.tables.push_back({.name = "raw", .rows_committed = 5, .commits = 3});
+  for (const double seconds : {0.25, 0.25, 1.0}) view.status.tables.back().commit_durations.Observe(seconds);
   view.status.partitions.push_back({.source = {"events", 2}, .next = 10});
   return view;
 }
@@ -28,7 +29,7 @@ TEST(WorkerMetrics, AreReadOffTheView) {
   std::string text = Metrics().Render(WorkerMetrics(view));
   EXPECT_THAT(text, HasSubstr("# TYPE millrace_records_total counter\nmillrace_records_total{topic=\"events\"} 7\n"));
   EXPECT_THAT(text, HasSubstr("millrace_rows_committed_total{table=\"raw\"} 5\n"));
-  EXPECT_THAT(text, HasSubstr("# TYPE millrace_commit_duration_seconds summary\n"
+  EXPECT_THAT(text, HasSubstr("# TYPE millrace_commit_duration_seconds histogram\n"
                               "millrace_commit_duration_seconds_count{table=\"raw\"} 3\n"
                               "millrace_commit_duration_seconds_sum{table=\"raw\"} 1.5\n"));
   EXPECT_THAT(text, Not(HasSubstr("\nmillrace_lag_records{"))) << "the end is not known";

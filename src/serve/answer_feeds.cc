@@ -46,13 +46,13 @@ struct AnswerFeeds::Question {
   const std::string aggregate;
   const Target target;
   const std::shared_ptr<AnswerFeed> feed;
+  SteadyTime listened_at{};  // Guarded by the feeds' mutex_.
 
   std::mutex asking;  // Held while it is asked; guards what follows.
   bool answered = false;
   Backend::Pulse seen{};
   SteadyTime asked_at{};
   SteadyTime not_before{};
-  SteadyTime listened_at{};  // Of the thread.
 };
 
 AnswerFeeds::AnswerFeeds(Backend& backend, const Clock& clock, Options options, MemoryShare share)
@@ -92,36 +92,45 @@ Result<std::unique_ptr<http::BodySource>> AnswerFeeds::Listen(const std::string&
   query::AggregateRequest request;
   if (!ParseAggregateRequest(target, clock_.Now(), &request, problem)) return InvalidInput("{}", problem->detail);
   const std::string key = KeyOf(aggregate, target);
-  std::shared_ptr<Question> question;
-  {
+  for (;;) {
+    ASSIGN_OR_RETURN(const auto question, Find(key, aggregate, target));
+    {
+      const std::scoped_lock lock(question->asking);
+      const Status asked = question->answered ? Status::OK() : Ask(*question, stop);
+      if (!asked.ok()) {
+        Forget(key, question);
+        return asked;
+      }
+    }
     const std::scoped_lock lock(mutex_);
-    if (closed_) return Transient("the server is stopping");
     const auto found = questions_.find(key);
-    if (found != questions_.end() && !found->second->feed->closed()) {
-      question = found->second;
-    } else if (found == questions_.end() && std::ssize(questions_) >= options_.questions_max) {
-      return Transient(
-          "{} different questions are listened to, which is the limit; ask one of them, or ask again later",
-          questions_.size());
-    } else {
-      question = std::make_shared<Question>(aggregate, target, std::make_shared<AnswerFeed>(NewName()));
-      question->listened_at = clock_.SteadyNow();
-      questions_[key] = question;
-    }
+    // Meanwhile it may have been forgotten, or may have ended: nobody asks it again then.
+    if (found == questions_.end() || found->second != question || question->feed->closed()) continue;
+    changed_.notify_all();
+    return question->feed->Listen(last_event_id);
   }
-  {
-    const std::scoped_lock lock(question->asking);
-    const Status asked = question->answered ? Status::OK() : Ask(*question, stop);
-    if (!asked.ok()) {
-      const std::scoped_lock all(mutex_);
-      const auto found = questions_.find(key);
-      if (found != questions_.end() && found->second == question) questions_.erase(found);
-      return asked;
-    }
+}
+
+Result<std::shared_ptr<AnswerFeeds::Question>> AnswerFeeds::Find(const std::string& key, const std::string& aggregate,
+                                                                 const Target& target) {
+  const std::scoped_lock lock(mutex_);
+  if (closed_) return Transient("the server is stopping");
+  const auto found = questions_.find(key);
+  if (found != questions_.end() && !found->second->feed->closed()) return found->second;
+  if (found == questions_.end() && std::ssize(questions_) >= options_.questions_max) {
+    return Transient("{} different questions are listened to, which is the limit; ask one of them, or ask again later",
+                     questions_.size());
   }
-  auto source = question->feed->Listen(last_event_id);
-  changed_.notify_all();
-  return source;
+  auto question = std::make_shared<Question>(aggregate, target, std::make_shared<AnswerFeed>(NewName()));
+  question->listened_at = clock_.SteadyNow();
+  questions_[key] = question;
+  return question;
+}
+
+void AnswerFeeds::Forget(const std::string& key, const std::shared_ptr<Question>& question) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = questions_.find(key);
+  if (found != questions_.end() && found->second == question) questions_.erase(found);
 }
 
 void AnswerFeeds::Run(const std::stop_token& stop) {

@@ -65,6 +65,8 @@ class AnswerFeeds {
   void Run(const std::stop_token& stop);
   void Tick(SteadyTime now);
   Status Ask(Question& question, const std::stop_token& stop);
+  Result<std::shared_ptr<Question>> Find(const std::string& key, const std::string& aggregate, const Target& target);
+  void Forget(const std::string& key, const std::shared_ptr<Question>& question);
 
   Backend& backend_;
   const Clock& clock_;

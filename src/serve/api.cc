@@ -231,6 +231,8 @@ http::Response Api::Readyz(const Call&) {
   return http::ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
 }
 http::Response Api::PrometheusText(const Call&) {
+  metrics_.MakeGauge("millrace_stream_listeners", "Clients that follow the changes of an answer.")
+      .Set(static_cast<double>(feeds_.listeners()));
   return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8");
 }
 http::Response Api::OpenApi(const Call&) { return Plain(open_api_, "application/json"); }
