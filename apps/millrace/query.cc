@@ -124,7 +124,7 @@ Result<Reply> AskTheLake(const QueryFlags& options, const pipeline::Plan& plan) 
   }
   if (aggregate == nullptr) {
     return NotFound("no aggregate '{}' in {}{}", options.aggregate, options.config,
-                    DidYouMean(options.aggregate, names));
+                    NamesInstead(options.aggregate, names));
   }
   const auto lake = pipeline::OpenLake(plan.config.lake, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return WithFirstRun(lake.status(), options.config);

@@ -39,7 +39,7 @@ Result<std::string> Resolve(const std::string& parameter, const char* what, cons
   for (const auto& candidate : known) {
     if (AsciiLower(candidate) == AsciiLower(name)) return candidate;
   }
-  return InvalidInput("{}: no {} '{}' in {}{}", parameter, what, name, aggregate, DidYouMean(name, known));
+  return InvalidInput("{}: no {} '{}' in {}{}", parameter, what, name, aggregate, NamesInstead(name, known));
 }
 
 // The windows of a step: of panes, so that each event is in one of them.

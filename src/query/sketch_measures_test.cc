@@ -235,7 +235,7 @@ TEST_F(SketchMeasures, OnlySparkMergesTheDistinctOnes) {
     MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, sql);
     EXPECT_EQ(
         sql.status().message(),
-        "state 'visitors' is a sketch of approx_count_distinct(), which of these dialects only Spark's can merge");
+        "measure 'visitors' is a sketch of approx_count_distinct(), which of these dialects only Spark's can merge");
   }
 }
 
