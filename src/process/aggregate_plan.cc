@@ -351,7 +351,8 @@ class Planner {
     auto& states = plan_.definition.states;
     for (std::size_t i = 0; i < plan_.accumulators.size(); ++i) {
       const auto& other = plan_.accumulators[i];
-      if (states[other.states.front()].function == state.function && other.arguments == accumulator.arguments &&
+      const auto& first = states[other.states.front()];
+      if (first.function == state.function && first.keeps == state.keeps && other.arguments == accumulator.arguments &&
           other.filter == accumulator.filter) {
         return i;
       }
@@ -363,7 +364,7 @@ class Planner {
       taken_names_.insert(AsciiLower(name));
       const int part = static_cast<int>(accumulator.states.size());
       accumulator.states.push_back(states.size());
-      states.push_back({name, column.type, state.function, part});
+      states.push_back({name, column.type, state.function, part, state.keeps});
     }
     plan_.accumulators.push_back(std::move(accumulator));
     return plan_.accumulators.size() - 1;

@@ -219,6 +219,14 @@ const std::vector<std::string>& Keys() {
 constexpr double kSums = 1e-9;
 constexpr double kMoments = 1e-7;
 
+// The elements of a list, each where it comes first.
+std::string OfFirst(const std::string& list) {
+  return fmt::format(
+      "list_reduce(list_transform({}, lambda v: [v]), lambda a, b: CASE WHEN list_contains(list_transform(a, lambda v: "
+      "coalesce(v::VARCHAR, 'NULL')), coalesce(b[1]::VARCHAR, 'NULL')) THEN a ELSE a || b END)",
+      list);
+}
+
 const std::vector<Expression>& Measures() {
   static const auto* const measures = new std::vector<Expression>{
       {"count(*)"},
@@ -267,6 +275,18 @@ const std::vector<Expression>& Measures() {
       {"arg_max(s, amount)", "arg_max(s, amount ORDER BY ts, _offset)", 0, true},
       {"list(m)", "list(m ORDER BY ts, _offset)", 0, true},
       {"string_agg(txt, '-')", "string_agg(txt, '-' ORDER BY ts, _offset)", 0, true},
+      {"list(DISTINCT m)", OfFirst("list(m ORDER BY ts, _offset)"), 0, true},
+      {"string_agg(DISTINCT txt, '-')",
+       "array_to_string(" + OfFirst("list(txt ORDER BY ts, _offset) FILTER (WHERE txt IS NOT NULL)") + ", '-')", 0,
+       true},
+      {"min(s, 3)"},
+      {"max(amount, 2)"},
+      {"max(x, 5)"},
+      {"min(txt, 4)"},
+      {"arg_min(txt, s, 3)", "(list(txt ORDER BY s, ts, _offset) FILTER (WHERE txt IS NOT NULL AND s IS NOT NULL))[:3]",
+       0, true},
+      {"arg_max(s, amount, 2)",
+       "(list(s ORDER BY amount DESC, ts, _offset) FILTER (WHERE s IS NOT NULL AND amount IS NOT NULL))[:2]", 0, true},
       {"count(DISTINCT k)"},
       {"count(DISTINCT s)"},
       {"sum(DISTINCT m)"},
@@ -313,7 +333,8 @@ Aggregate RandomAggregate(Random& random) {
   if (aggregate.measures.empty()) aggregate.measures = {{"count(*)"}};
   for (auto& measure : aggregate.measures) {
     // Of a single call only, and not of a macro.
-    const bool is_call = measure.sql.find(')') == measure.sql.size() - 1 && !measure.sql.starts_with("geomean");
+    const bool is_call = measure.sql.find(')') == measure.sql.size() - 1 && !measure.sql.starts_with("geomean") &&
+                         measure.theirs().find(')') == measure.theirs().size() - 1;
     if (!is_call || !random.OneIn(4)) continue;
     const std::string filter = fmt::format(" FILTER (WHERE {})", random.Of(Filters()));
     measure.reference = measure.theirs() + filter;
