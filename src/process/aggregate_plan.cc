@@ -29,6 +29,11 @@ using aggregate::IsKeyType;
 
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
 
+constexpr std::string_view kInsteadOfOrder =
+    "a table has no order, and an aggregate keeps all of its groups. Whoever asks may order and cut the answer "
+    "(--order-by, --limit; order_by and limit over HTTP); of each group approx_top_k(x, k), max(x, n) and "
+    "arg_max(x, y, n) keep the first few";
+
 bool IsNull(const ParseTree& tree) { return tree.kind == ParseTree::Kind::kNull; }
 
 // Letters, digits and underscores: a column name that every reader of the table takes.
@@ -49,7 +54,7 @@ class Planner {
       : session_(session), name_(name), sql_(sql), input_schema_(std::move(input_schema)) {}
 
   Result<AggregatePlan> Plan() {
-    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(&session_, What(name_), sql_));
+    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(&session_, What(name_), sql_, kInsteadOfOrder));
     auto& definition = plan_.definition;
     definition.name = name_;
     definition.sql = sql_;
@@ -549,7 +554,7 @@ Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string&
 }
 
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
+  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql, kInsteadOfOrder));
   ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement));
   return clause.relation;
 }
