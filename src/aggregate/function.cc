@@ -7,7 +7,6 @@
 namespace millrace::aggregate {
 
 // Each in functions/, in the file of its name.
-Function ApproxCountDistinct();
 Function ApproxQuantile();
 Function ApproxTopK();
 Function Average();
@@ -23,6 +22,7 @@ std::vector<Function> Best();
 std::vector<Function> Bitwise();
 std::vector<Function> Covariances();
 std::vector<Function> Distinct();
+std::vector<Function> DistinctSketches();
 std::vector<Function> FirstAndLast();
 std::vector<Function> Histograms();
 std::vector<Function> KahanSums();
@@ -34,18 +34,10 @@ std::vector<Function> Variances();
 namespace {
 
 std::vector<Function> MakeAllFunctions() {
-  std::vector<Function> functions = {ApproxCountDistinct(),
-                                     ApproxQuantile(),
-                                     ApproxTopK(),
-                                     Average(),
-                                     Count(),
-                                     CountIf(),
-                                     Max(),
-                                     Min(),
-                                     Product(),
-                                     Sum()};
-  for (const auto& family : {ArgMinAndMax(), Best(), Bitwise(), Covariances(), Distinct(), FirstAndLast(), Histograms(),
-                             KahanSums(), Lists(), Logical(), Moments(), Variances()}) {
+  std::vector<Function> functions = {ApproxQuantile(), ApproxTopK(), Average(), Count(), CountIf(), Max(), Min(),
+                                     Product(),        Sum()};
+  for (const auto& family : {ArgMinAndMax(), Best(), Bitwise(), Covariances(), Distinct(), DistinctSketches(),
+                             FirstAndLast(), Histograms(), KahanSums(), Lists(), Logical(), Moments(), Variances()}) {
     functions.insert(functions.end(), family.begin(), family.end());
   }
   return functions;

@@ -331,6 +331,22 @@ TEST(AggregateFunctions, DistinctCounts) {
   CompareWithDuckDb(OfEach(kUnsigned, measures));
 }
 
+// Exact as they are so few; the types of sets are those of the sketch.
+TEST(AggregateFunctions, SetsAreCountedAndCombined) {
+  CompareWithDuckDb(OfEach(kKept, "theta_sketch({0}) AS c{1}, theta_sketch({0}) FILTER (WHERE b) AS f{1}"), 0,
+                    OfEach(kKept, "count(DISTINCT {0}) AS c{1}, count(DISTINCT {0}) FILTER (WHERE b) AS f{1}"));
+  const auto combined = [](const char* operation) {
+    return fmt::format("theta_estimate({}(theta_sketch(i8) FILTER (WHERE b), theta_sketch(i8) FILTER (WHERE i16 > 2)))",
+                       operation);
+  };
+  CompareWithDuckDb(fmt::format("{} AS u, {} AS i, {} AS d", combined("theta_union"), combined("theta_intersect"),
+                                combined("theta_difference")),
+                    0,
+                    "count(DISTINCT i8) FILTER (WHERE b OR i16 > 2) AS u, "
+                    "count(DISTINCT i8) FILTER (WHERE b) + count(DISTINCT i8) FILTER (WHERE i16 > 2) - u AS i, "
+                    "u - count(DISTINCT i8) FILTER (WHERE i16 > 2) AS d");
+}
+
 TEST(AggregateFunctions, DistinctSumsAndAverages) {
   CompareWithDuckDb(
       "sum(DISTINCT b) AS sb, " +

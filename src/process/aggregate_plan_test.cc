@@ -336,6 +336,8 @@ TEST(AggregatePlan, RefusesWithThePlace) {
        "max(DISTINCT ...) of 2 arguments"},
       {"SELECT window_start, arg_max(page, tags, 2) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
        "arg_max() of VARCHAR, VARCHAR[], INTEGER"},
+      {"SELECT window_start, theta_sketch(tags) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
+       "theta_sketch() of VARCHAR[]"},
       {"SELECT window_start, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ROLLUP (window_start)",
        "ROLLUP"},
       {"SELECT window_start, country, count(*) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY window_start",

@@ -210,6 +210,45 @@ TEST_F(SketchMeasures, HowManyOfTheMostFrequentIsAConstantWithinALimit) {
   EXPECT_THAT(Plan("approx_top_k(d, 2) AS top").status().message(), HasSubstr("approx_top_k() of DOUBLE, INTEGER"));
 }
 
+TEST_F(SketchMeasures, WhoCameThenAndNotLater) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("theta_sketch(who) FILTER (WHERE minute(ts) = 0) AS before, "
+           "theta_sketch(who) FILTER (WHERE minute(ts) = 1) AS after, "
+           "theta_estimate(theta_difference(before, after)) AS gone, theta_difference(after, before) AS new, "
+           "theta_intersect(before, after) AS stayed, theta_union(before, after) AS all, "
+           "theta_estimate(theta_sketch(who)) = 3 AS three"));
+  std::string types;
+  for (const auto& measure : plan.definition.measures) types += measure.duckdb_type + " ";
+  EXPECT_EQ(types, "BIGINT BIGINT BIGINT BIGINT BIGINT BIGINT BOOLEAN ");
+  std::vector<std::string> states;
+  for (const auto& state : plan.definition.states) states.push_back(state.name);
+  EXPECT_THAT(states, ::testing::ElementsAre("before", "after", "three__theta"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto minutes, Ask(plan.definition, {}, partials));
+  EXPECT_EQ(minutes,
+            "a 2 0 2 0 0 2 false\n"
+            "b 0 0 0 0 0 0 false\n"
+            "a 0 2 0 2 0 2 false\n");
+  // Sets are merged, and not their numbers: bob is gone, cid is new, ann has stayed.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto hours, Ask(plan.definition, {.step_us = 60 * kMinute}, partials));
+  EXPECT_EQ(hours,
+            "a 2 2 1 1 1 3 true\n"
+            "b 0 0 0 0 0 0 false\n");
+}
+
+TEST_F(SketchMeasures, ASetCountsValuesOfEachType) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan, Plan("theta_sketch(who) AS w, theta_sketch(n) AS n, theta_sketch(price) AS p, "
+                            "theta_sketch(d) AS d, theta_sketch(ok) AS o, theta_sketch(day) AS y, theta_sketch(ts) AS "
+                            "t, theta_sketch(DISTINCT n::UBIGINT) AS u"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto hours, Ask(plan.definition, {.step_us = 60 * kMinute}, partials));
+  EXPECT_EQ(hours,
+            "a 3 3 2 2 2 2 6 3\n"
+            "b 0 0 0 0 0 0 1 0\n");
+}
+
 TEST_F(SketchMeasures, BytesThatAreNoSketchAreNamedByTableAndColumn) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("count(*) AS rows, approx_count_distinct(who) AS visitors"));
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));

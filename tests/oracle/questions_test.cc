@@ -287,6 +287,12 @@ const std::vector<Expression>& Measures() {
        0, true},
       {"arg_max(s, amount, 2)",
        "(list(s ORDER BY amount DESC, ts, _offset) FILTER (WHERE s IS NOT NULL AND amount IS NOT NULL))[:2]", 0, true},
+      {"theta_sketch(s)", "count(DISTINCT s)"},
+      {"theta_estimate(theta_intersect(theta_sketch(txt) FILTER (WHERE ok), theta_sketch(txt) FILTER (WHERE NOT ok)))",
+       "count(DISTINCT txt) FILTER (WHERE ok) + count(DISTINCT txt) FILTER (WHERE NOT ok) - count(DISTINCT txt) FILTER "
+       "(WHERE ok IS NOT NULL)"},
+      {"theta_estimate(theta_difference(theta_sketch(s) FILTER (WHERE ok), theta_sketch(s) FILTER (WHERE NOT ok)))",
+       "count(DISTINCT s) FILTER (WHERE ok IS NOT NULL) - count(DISTINCT s) FILTER (WHERE NOT ok)"},
       {"count(DISTINCT k)"},
       {"count(DISTINCT s)"},
       {"sum(DISTINCT m)"},
