@@ -14,6 +14,7 @@
 #include "query/merge.h"
 #include "query/merge_plan.h"
 #include "query/merge_view.h"
+#include "query/pane_windows.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
@@ -235,6 +236,91 @@ TEST_F(SketchMeasures, WhoCameThenAndNotLater) {
   EXPECT_EQ(hours,
             "a 2 2 1 1 1 3 true\n"
             "b 0 0 0 0 0 0 false\n");
+}
+
+TEST_F(SketchMeasures, AQuestionPutsSetsTogether) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("theta_sketch(who) AS visitors, count(*) AS rows"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  const std::string before = "theta_sketch(visitors) FILTER (WHERE window_start = '2026-11-22 10:00:00')";
+  const std::string after = "theta_sketch(visitors) FILTER (WHERE window_start > '2026-11-22 10:00:00')";
+  const std::vector<std::string> measures = {
+      fmt::format("theta_difference({}, {}) AS gone", before, after), "visitors",
+      fmt::format("theta_intersect({}, {}) as \"have stayed\"", before, after),
+      fmt::format("round(100 * theta_estimate({}) / theta_estimate(theta_sketch(Visitors)))", before)};
+  const auto ask = [&](AggregateRequest request) {
+    request.measures = measures;
+    return *Ask(plan.definition, request, partials);
+  };
+  EXPECT_EQ(ask({.step_us = 0}), "a 1 3 1 67\nb 0 0 0 nan\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = {{}}}), "1 3 1 67\n");
+  EXPECT_EQ(ask({}), "a 2 2 0 100\nb 0 0 0 nan\na 0 2 0 0\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = {{}}, .where = "site = 'b'"}), "0 0 0 nan\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = {{}}, .where = "window_start > '2026-11-22 10:00:30'"}), "0 2 0 0\n");
+  EXPECT_EQ(*Ask(plan.definition,
+                 {.step_us = 0,
+                  .group_by = {{}},
+                  .measures = {"theta_union(theta_sketch(visitors) FILTER (WHERE site = 'b'), theta_sketch(visitors) "
+                               "FILTER (WHERE site = 'c')) AS others",
+                               "rows"},
+                  .order_by = {"others desc"}},
+                 partials),
+            "0 7\n");
+}
+
+TEST_F(SketchMeasures, WindowsThatOverlapArePutTogetherBeforeSetsAre) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      process::PlanAggregate(*session_, "visits",
+                             "SELECT window_start, window_end, theta_sketch(who) AS visitors FROM HOP(input, ts, "
+                             "INTERVAL 1 MINUTE, INTERVAL 2 MINUTE) GROUP BY ALL",
+                             schema_));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  const AggregateRequest request{
+      .measures = {"theta_sketch(visitors) FILTER (WHERE window_end <= '2026-11-22 10:02:00') AS early", "visitors"}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto merge, PlanMerge(*session_, plan.definition, request));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto panes, Fold(*merge->folded, *merge->folded, {}, partials));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto windows, WindowsOfPanes(*merge->folded, {}, panes));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, MergeAndFinalize(*session_, *merge, {windows}));
+  std::string out;
+  for (std::int64_t row = 0; row < answer.rows->num_rows(); ++row) {
+    for (int c = 2; c < 4; ++c) out += answer.rows->column(c)->GetScalar(row).ValueOrDie()->ToString() + " ";
+  }
+  // The windows from 09:59, 10:00 and 10:01.
+  EXPECT_EQ(out, "2 2 3 3 0 2 ");
+}
+
+TEST_F(SketchMeasures, WhatIsNoExpressionOverSetsIsRefused) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("theta_sketch(who) AS visitors, count(*) AS rows"));
+  std::string many = "theta_sketch(visitors)";
+  for (int i = 0; i < 16; ++i) many = fmt::format("theta_union({}, theta_sketch(visitors))", many);
+  const std::pair<std::string, const char*> cases[] = {
+      {"theta_sketch(rows)", "no measure 'rows' that is a theta_sketch() in visits; there are: visitors"},
+      {"theta_sketch(visitor)", "did you mean 'visitors'?"},
+      {"theta_sketch(visitors + 1)", "theta_sketch() takes a measure of visits"},
+      {"sum(visitors)", "the function sum() is not allowed over sets"},
+      {"theta_estimat(theta_sketch(visitors))", "did you mean 'theta_estimate'?"},
+      {"theta_estimate(visitors)", "'visitors' must be within theta_sketch()"},
+      {"theta_sketch(visitors) FILTER (WHERE who = 'ann')", "FILTER: no window column or key 'who' in visits"},
+      {"theta_sketch(visitors) FILTER (WHERE site IN (SELECT 'a'))", "FILTER: subqueries are not allowed"},
+      {"theta_sketch(visitors) AS Site", "there is a 'Site' already"},
+      {"theta_sketch(visitors) AS rows", "there is a 'rows' already"},
+      {"round(1)", "'round(1)' has no theta_sketch(measure)"},
+      {"(SELECT theta_sketch(visitors))", "subquery expressions are not allowed over sets"},
+      {"theta_sketch(visitors) OVER ()", "window expressions are not allowed over sets"},
+      {"theta_sketch(visitors), 1", "row() is not allowed over sets"},
+      {"theta_sketch(", "syntax error"},
+      {"theta_estimate(theta_sketch(visitors)) FILTER (WHERE (SELECT true))", "FILTER stands behind theta_sketch()"},
+      {"theta_sketch(visitors ORDER BY (SELECT 1))", "theta_sketch() takes no DISTINCT and no ORDER BY"},
+      {"theta_sketch(DISTINCT visitors)", "theta_sketch() takes no DISTINCT"},
+      {"theta_estimate(theta_sketch(visitors), 1)", "theta_estimate"},
+      {many, "there are more than 16 sets"},
+  };
+  for (const auto& [measure, want] : cases) {
+    SCOPED_TRACE(measure);
+    const auto answer = Ask(plan.definition, {.measures = {measure}}, {});
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, answer);
+    EXPECT_THAT(answer.status().message(), HasSubstr(want));
+  }
 }
 
 TEST_F(SketchMeasures, ASetCountsValuesOfEachType) {

@@ -151,6 +151,20 @@ def python_reads_the_sets(folder):
             claim(close(row[name], count, 0.0156 * (in_either / max(1, count)) ** 0.5), f"{name} of {country}: within the published error", (row, count))
 
 
+def a_question_puts_sets_together(folder):
+    windows = sorted({row["window_start"] for row in answers(folder, of="sets_1s")})
+    middle = windows[len(windows) // 2]
+    sets = [f"theta_sketch(events) FILTER (WHERE window_start {which} '{middle}')" for which in ["<", ">="]]
+    told = answers(folder, "--step", "0", "--group-by", "country", "--measures", f"theta_difference({sets[0]}, {sets[1]}) AS early, events", of="sets_1s")
+    before, after = collections.defaultdict(set), collections.defaultdict(set)
+    for row in DeltaTable(folder / "lake" / "clicks").to_pyarrow_table().to_pylist():
+        (before if row["ts"].strftime("%Y-%m-%dT%H:%M:%SZ") < middle else after)[row["country"]].add(row["event_id"])
+    claim(len(told) > 2 and any(before.values()) and any(after.values()), "there are events before and after", told)
+    for row in told:
+        early, either = before[row["country"]] - after[row["country"]], before[row["country"]] | after[row["country"]]
+        claim(close(row["early"], len(early), 0.0156 * (len(either) / max(1, len(early))) ** 0.5), "who came before and not after", (row, len(early)))
+
+
 def python_reads_the_quantiles(folder):
     values, theirs = collections.defaultdict(list), collections.defaultdict(lambda: datasketches.kll_doubles_sketch(200))
     for row in DeltaTable(folder / "lake" / "clicks").to_pyarrow_table().to_pylist():
@@ -204,6 +218,7 @@ def main():
         sets.mkdir()
         run_pipeline(sets, PIPELINE.replace("latency_ms: int64", "latency_ms: double"))
         python_reads_the_sets(sets)
+        a_question_puts_sets_together(sets)
         python_reads_the_quantiles(folder)
         python_reads_the_most_frequent(folder)
         spark = spark_session.start(folder)

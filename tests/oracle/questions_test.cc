@@ -358,7 +358,28 @@ struct Question {
   std::string group;                ///< In the reference: of window_start, window_end and keys.
   std::vector<std::string> groups;  ///< Its columns.
   std::string where = "true";
+  std::string sets;  ///< In the reference: of the measure `sets`, that the question brings along; empty: it has none.
 };
+
+// Values of `set`, which is a measure of the values of `s`, in some windows or keys and not in others.
+void AddSets(Random& random, const Aggregate& aggregate, const std::string& set, std::int64_t low, std::int64_t high,
+             Question& question) {
+  std::vector<std::string> conditions = {"true"};
+  if (!aggregate.keys.empty()) conditions.insert(conditions.end(), {"k0 IS NULL", "k0 IS NOT NULL"});
+  if (!aggregate.window->is_none) {
+    conditions.push_back(fmt::format("epoch_us(window_start) < {}", random.Between(low, high)));
+    conditions.push_back(fmt::format("epoch_us(window_end) >= {}", random.Between(low, high)));
+  }
+  const std::string in = random.Of(conditions);
+  const std::string out = random.Of(conditions);
+  for (std::size_t v = 0; v < aggregate.measures.size(); ++v)
+    question.request.measures.push_back(fmt::format("v{}", v));
+  question.request.measures.push_back(fmt::format(
+      "theta_difference(theta_sketch({0}) FILTER (WHERE {1}), theta_sketch({0}) FILTER (WHERE {2})) AS sets", set, in,
+      out));
+  question.sets =
+      fmt::format("count(DISTINCT s) FILTER (WHERE {0} OR {1}) - count(DISTINCT s) FILTER (WHERE {1})", in, out);
+}
 
 Question RandomQuestion(Random& random, const Aggregate& aggregate, std::int64_t low, std::int64_t high) {
   Question question;
@@ -398,6 +419,10 @@ Question RandomQuestion(Random& random, const Aggregate& aggregate, std::int64_t
     request.where = "k0 IS NOT NULL";
     question.where += " AND k0 IS NOT NULL";
   }
+  for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
+    if (aggregate.measures[v].sql != "theta_sketch(s)" || random.OneIn(2)) continue;
+    AddSets(random, aggregate, fmt::format("v{}", v), low, high, question);
+  }
   return question;
 }
 
@@ -419,6 +444,7 @@ std::string ReferenceSql(const Aggregate& aggregate, const Question& question, s
   for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
     list += fmt::format("{}{} AS v{}", list.empty() ? "" : ", ", aggregate.measures[v].theirs(), v);
   }
+  if (!question.sets.empty()) list += fmt::format(", {} AS sets", question.sets);
   // By number: an alias hides a column of the relation.
   std::vector<std::size_t> numbers(question.groups.size());
   std::iota(numbers.begin(), numbers.end(), 1);
@@ -462,18 +488,22 @@ RowsByGroup ByGroup(const arrow::Table& table, const std::vector<std::string>& g
 
 void Compare(const query::Answer& answer, const arrow::Table& wanted, const std::vector<sql::ResultColumn>& types,
              const Aggregate& aggregate, const Question& question) {
+  std::vector<std::pair<std::string, Expression>> measures;
+  for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
+    measures.emplace_back(fmt::format("v{}", v), aggregate.measures[v]);
+  }
+  if (!question.sets.empty()) measures.emplace_back("sets", Expression{question.request.measures.back()});
   const auto& got = *answer.rows;
   const auto got_rows = ByGroup(got, question.groups);
   const auto wanted_rows = ByGroup(wanted, question.groups);
-  for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
-    const std::string name = fmt::format("v{}", v);
-    const auto of = [&](const std::vector<sql::ResultColumn>& columns) {
+  for (const auto& [name, measure] : measures) {
+    const auto of = [&name = name](const std::vector<sql::ResultColumn>& columns) {
       for (const auto& column : columns) {
         if (column.name == name) return column.duckdb_type;
       }
       return std::string("none");
     };
-    EXPECT_EQ(of(answer.columns), of(types)) << aggregate.measures[v].ours();
+    EXPECT_EQ(of(answer.columns), of(types)) << measure.ours();
   }
   // Without groups SQL has one row over nothing, and an answer may have none.
   if (question.groups.empty() && got.num_rows() == 0) return;
@@ -481,12 +511,11 @@ void Compare(const query::Answer& answer, const arrow::Table& wanted, const std:
   for (const auto& [key, row] : wanted_rows) {
     const auto found = got_rows.find(key);
     ASSERT_NE(found, got_rows.end()) << "no row of " << fmt::format("{}", fmt::join(key, ", "));
-    for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
-      const std::string name = fmt::format("v{}", v);
+    for (const auto& [name, measure] : measures) {
       const auto actual = CellText(got, name, found->second);
       const auto expected = CellText(wanted, name, row);
-      ASSERT_TRUE(IsNear(actual, expected, aggregate.measures[v].tolerance))
-          << aggregate.measures[v].ours() << " of " << fmt::format("{}", fmt::join(key, ", ")) << " is " << actual
+      ASSERT_TRUE(IsNear(actual, expected, measure.tolerance))
+          << measure.ours() << " of " << fmt::format("{}", fmt::join(key, ", ")) << " is " << actual
           << ", but DuckDB says " << expected;
     }
   }
