@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/nearest_name.h"
 #include "commands.h"
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
@@ -30,7 +31,10 @@ Status PrintView(const LakeViewFlags& options, const pipeline::Plan& plan) {
     names.push_back(table.name);
     if (table.name == options.aggregate) found = &table;
   }
-  if (found == nullptr) return NotFound("no aggregate '{}'; there are: {}", options.aggregate, fmt::join(names, ", "));
+  if (found == nullptr) {
+    return NotFound("no aggregate '{}' in {}{}", options.aggregate, options.config,
+                    NamesInstead(options.aggregate, names));
+  }
   const std::string uri = lake->uri() + "/" + found->name;
   std::string relation = options.relation;
   auto dialect = query::Dialect::kDuckDb;

@@ -124,7 +124,7 @@ Result<Reply> AskTheLake(const QueryFlags& options, const pipeline::Plan& plan) 
   }
   if (aggregate == nullptr) {
     return NotFound("no aggregate '{}' in {}{}", options.aggregate, options.config,
-                    DidYouMean(options.aggregate, names));
+                    NamesInstead(options.aggregate, names));
   }
   const auto lake = pipeline::OpenLake(plan.config.lake, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return WithFirstRun(lake.status(), options.config);
@@ -164,7 +164,7 @@ Run AddQuery(CLI::App& app) {
   ask("--step", "step", "Coarser windows: 5m, 1h; 0: one in all");
   ask("--group-by", "group_by", "Keys, comma-separated; '': one group of all");
   ask("--where", "where", "DuckDB expression over keys and window_start");
-  ask("--measures", "measures", "Comma-separated; all unless given")->check(CheckNames);
+  ask("--measures", "measures", "Comma-separated; all unless given. Also what sets share: docs/http-api.md")->check(CheckNames);
   ask("--order-by", "order_by", "Such as 'views desc, country'")->check(CheckNames);
   ask("--limit", "limit", "Rows at most")->type_name("INT")->check(WholeNumber(1));
   const auto* const freshness = ask("--freshness", "freshness", "hot: with the rows in memory; committed: without")

@@ -49,6 +49,8 @@ class Accumulator {
 
   /// How many values one group may keep, for accumulators that keep values. Called once, before anything else.
   virtual void LimitValues(std::int64_t /*values_max*/) {}
+  /// The n of max(x, n), for its accumulators. Called once, before anything else.
+  virtual void KeepBest(std::int64_t /*n*/) {}
 
   /// There are `num_groups` from now on, never fewer than before; the new ones have taken nothing yet.
   virtual void Resize(std::size_t num_groups) = 0;

@@ -1,12 +1,18 @@
 #include "aggregate/distinct_values.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "aggregate/functions/number_type.h"
 
 namespace millrace::aggregate {
 
-std::optional<CallState> DistinctState(const Call& call, const std::string& function, bool with_counts) {
+std::optional<CallState> DistinctState(const Call& call, const std::string& function, Beside beside) {
   std::shared_ptr<arrow::DataType> type = call.arguments.front().type;
-  CallState state{.function = function, .columns = {{"exceeded", arrow::boolean()}}};
+  CallState state{.function = function,
+                  .columns = {{"exceeded", arrow::boolean()}},
+                  .arguments = {0},
+                  .by_event_order = beside == Beside::kPlaces};
   const auto number = ParseNumberType(call.arguments.front().duckdb_type);
   if (number && number->is_unsigned) {
     // Tables have signed integers only.
@@ -14,39 +20,30 @@ std::optional<CallState> DistinctState(const Call& call, const std::string& func
     type = number->bits == 64 ? arrow::decimal128(38, 0) : arrow::int64();
   }
   if (!IsKeyType(*type)) return std::nullopt;
-  state.columns.push_back({"values", arrow::list(arrow::field("element", type))});
-  if (with_counts) state.columns.push_back({"counts", arrow::list(arrow::field("element", arrow::int64()))});
+  std::vector<StateColumn> elements = {{"values", type}};
+  if (beside == Beside::kCounts) elements.push_back({"counts", arrow::int64()});
+  if (beside == Beside::kPlaces) {
+    for (StateColumn& column : OrderStates()) elements.push_back(std::move(column));
+  }
+  for (const auto& column : elements) {
+    state.columns.push_back({column.name, arrow::list(arrow::field("element", column.type))});
+  }
   return state;
 }
 
 void DistinctAccumulator::Update(Columns arguments, const GroupedRows& rows) {
-  Take(*arguments.front(), rows, nullptr);
+  Take(*arguments.front(), rows, arguments.subspan(1));
 }
 
 void DistinctAccumulator::Merge(Columns states, const GroupedRows& rows) {
   const std::int64_t* const exceeded = states[0]->int64s();
-  const std::int32_t* const begins = states[1]->list_offsets();
-  const std::int32_t* const count_begins =
-      states.back()->list_offsets();  // Those of the values if there are no counts.
-  // Each element of the lists becomes a row.
-  const auto num_elements = static_cast<std::size_t>(begins[rows.num_rows]);
-  element_groups_.resize(num_elements);
-  element_ok_.assign(num_elements, 0);
-  ForRows(rows, [&](std::int64_t i, std::uint32_t g) {
-    // Lists of unequal length are none of ours: what they stand for is not known.
-    const bool whole = count_begins[i] == begins[i] && count_begins[i + 1] == begins[i + 1];
-    groups_[g].exceeded |= exceeded[i] != 0 || !whole;
-    if (!whole) return;
-    for (auto e = static_cast<std::size_t>(begins[i]); e < static_cast<std::size_t>(begins[i + 1]); ++e) {
-      element_groups_[e] = g;
-      element_ok_[e] = 1;
-    }
-  });
-  Take(*states[1]->elements(), {begins[rows.num_rows], element_groups_.data(), element_ok_.data()},
-       with_counts_ ? states[2]->elements()->int64s() : nullptr);
+  const GroupedRows elements = elements_.Rows(
+      states.subspan(1), rows,
+      [&](std::int64_t i, std::uint32_t g, bool whole) { groups_[g].exceeded |= exceeded[i] != 0 || !whole; });
+  Take(*elements_.columns()[0], elements, elements_.columns().subspan(1));
 }
 
-void DistinctAccumulator::Take(const ColumnView& values, const GroupedRows& rows, const std::int64_t* counts) {
+void DistinctAccumulator::Take(const ColumnView& values, const GroupedRows& rows, Columns beside) {
   const auto num_rows = static_cast<std::size_t>(rows.num_rows);
   row_groups_.resize(num_rows);
   ok_.assign(num_rows, 0);
@@ -56,7 +53,16 @@ void DistinctAccumulator::Take(const ColumnView& values, const GroupedRows& rows
     ok_[static_cast<std::size_t>(i)] = groups_[g].exceeded ? 0 : 1;
   });
   values_.FindOrMake(rows.num_rows, row_groups_.data(), {&values}, ok_.data(), row_values_.data());
-  if (with_counts_) num_events_.resize(values_.size());
+  const std::int64_t* counts = nullptr;
+  std::optional<GroupPlaces::Rows> places;
+  if (beside_ == Beside::kCounts) {
+    num_events_.resize(values_.size());
+    if (!beside.empty()) counts = beside.front()->int64s();
+  }
+  if (beside_ == Beside::kPlaces) {
+    places_.Resize(values_.size());
+    places.emplace(beside);
+  }
   ForRows({rows.num_rows, rows.groups, ok_.data()}, [&](std::int64_t i, std::uint32_t g) {
     const std::uint32_t value = row_values_[static_cast<std::size_t>(i)];
     // New ones are numbered in the order of their rows.
@@ -66,7 +72,8 @@ void DistinctAccumulator::Take(const ColumnView& values, const GroupedRows& rows
       group.last = value + 1;
       if (++group.size > values_max_) group.exceeded = true;
     }
-    if (with_counts_) num_events_[value] += counts == nullptr ? 1 : counts[i];
+    if (beside_ == Beside::kCounts) num_events_[value] += counts == nullptr ? 1 : counts[i];
+    if (places && (!places_.has(value) || places_.IsBefore(*places, i, value))) places_.Set(value, *places, i);
   });
 }
 
@@ -86,6 +93,7 @@ void DistinctAccumulator::AddValue(std::uint32_t value, ValueColumn& column) con
 }
 
 void DistinctAccumulator::Export(std::span<const std::uint32_t> groups, std::span<ValueColumn> states) const {
+  std::vector<std::uint32_t> values;
   for (const std::uint32_t g : groups) {
     const Group& group = groups_[g];
     if (group.settled || (group.size == 0 && !group.exceeded)) {
@@ -93,16 +101,25 @@ void DistinctAccumulator::Export(std::span<const std::uint32_t> groups, std::spa
       continue;
     }
     states[0].Add(std::int64_t{group.exceeded ? 1 : 0});
+    values.clear();
     for (std::uint32_t next = group.exceeded ? 0 : group.last; next != 0; next = previous_[next - 1]) {
-      AddValue(next - 1, states[1]);
-      if (with_counts_) states[2].Add(num_events_[next - 1]);
+      values.push_back(next - 1);
+    }
+    if (beside_ == Beside::kPlaces) {
+      std::sort(values.begin(), values.end(),
+                [this](std::uint32_t a, std::uint32_t b) { return places_.Compare(a, b) < 0; });
+    }
+    for (const std::uint32_t value : values) {
+      AddValue(value, states[1]);
+      if (beside_ == Beside::kCounts) states[2].Add(num_events_[value]);
+      if (beside_ == Beside::kPlaces) places_.AddTo(value, states.subspan(2, kOrderColumns));
     }
     for (ValueColumn& list : states.subspan(1)) list.EndList();
   }
 }
 
 std::int64_t DistinctAccumulator::bytes() const {
-  return values_.bytes() +
+  return values_.bytes() + places_.bytes() +
          static_cast<std::int64_t>(previous_.capacity() * sizeof(std::uint32_t) +
                                    num_events_.capacity() * sizeof(std::int64_t) + groups_.capacity() * sizeof(Group));
 }

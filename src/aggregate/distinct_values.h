@@ -1,11 +1,13 @@
-/// The distinct values of each group, each with how often it came: what count(DISTINCT x) and histogram(x) keep.
+/// The distinct values of each group, perhaps with how often each came or where it came first: what count(DISTINCT x),
+/// histogram(x) and list(DISTINCT x) keep.
 ///
 /// A group keeps a limited number of them. One with more is exceeded: it takes no more values, says so in its partial
 /// rows, and has no value in an answer. Whether a group is exceeded depends on its rows alone, not on how they were
 /// split.
 ///
-/// State columns: whether the group is exceeded, a list of its values (empty if it is), and, if `with_counts`, a list
-/// of how often each came.
+/// State columns: whether the group is exceeded, a list of its values (empty if it is), and lists of what is kept
+/// beside each: how often it came, or the place of its first event (event_order.h). With places the lists are in the
+/// order of events.
 #pragma once
 
 #include <cstdint>
@@ -16,21 +18,26 @@
 #include <vector>
 
 #include "aggregate/accumulator.h"
+#include "aggregate/event_order.h"
 #include "aggregate/function.h"
 #include "aggregate/group_table.h"
+#include "aggregate/list_elements.h"
 
 namespace millrace::aggregate {
 
 /// Function::oversized of functions that keep this.
 inline constexpr std::string_view kTooManyValues = "The group has more distinct values than group_values_max";
 
-/// Of arguments of one type; `cast`: see CallState. Absent: its values cannot be kept.
-std::optional<CallState> DistinctState(const Call& call, const std::string& function, bool with_counts);
+/// What is kept beside each distinct value.
+enum class Beside { kNothing, kCounts, kPlaces };
+
+/// Of the first argument. Absent: its values cannot be kept.
+std::optional<CallState> DistinctState(const Call& call, const std::string& function, Beside beside);
 
 class DistinctAccumulator : public Accumulator {
  public:
-  DistinctAccumulator(PhysicalType physical, bool with_counts)
-      : physical_(physical), with_counts_(with_counts), values_({physical}) {}
+  DistinctAccumulator(PhysicalType physical, Beside beside)
+      : physical_(physical), beside_(beside), values_({physical}) {}
 
   void LimitValues(std::int64_t values_max) override { values_max_ = values_max; }
   void Resize(std::size_t num_groups) override { groups_.resize(num_groups); }
@@ -48,24 +55,24 @@ class DistinctAccumulator : public Accumulator {
     bool settled = false;  // As exceeded, and nothing to be shown.
   };
 
-  // `counts`: how often the value of a row came; nullptr: once each.
-  void Take(const ColumnView& values, const GroupedRows& rows, const std::int64_t* counts);
+  // `beside`: how often the value of a row came, or its place. Empty: once each.
+  void Take(const ColumnView& values, const GroupedRows& rows, Columns beside);
   void AddValue(std::uint32_t value, ValueColumn& column) const;
 
   const PhysicalType physical_;
-  const bool with_counts_;
+  const Beside beside_;
   std::int64_t values_max_ = 0;
   GroupTable values_;                     // With the group in the place of the window.
   std::vector<std::uint32_t> previous_;   // By value: 1 + the one before it of its group; 0: it is the first.
-  std::vector<std::int64_t> num_events_;  // By value, if with_counts_.
+  std::vector<std::int64_t> num_events_;  // By value, if beside_ is kCounts.
+  GroupPlaces places_;                    // By value, if beside_ is kPlaces: of the first event that had it.
   std::vector<Group> groups_;
 
   // Of the rows at hand; kept for their memory.
   std::vector<std::int64_t> row_groups_;
   std::vector<std::uint8_t> ok_;
   std::vector<std::uint32_t> row_values_;
-  std::vector<std::uint32_t> element_groups_;
-  std::vector<std::uint8_t> element_ok_;
+  ListElements elements_;
 };
 
 }  // namespace millrace::aggregate

@@ -7,7 +7,6 @@
 namespace millrace::aggregate {
 
 // Each in functions/, in the file of its name.
-Function ApproxCountDistinct();
 Function ApproxQuantile();
 Function ApproxTopK();
 Function Average();
@@ -19,9 +18,11 @@ Function Product();
 Function Sum();
 // Families of functions that share an accumulator.
 std::vector<Function> ArgMinAndMax();
+std::vector<Function> Best();
 std::vector<Function> Bitwise();
 std::vector<Function> Covariances();
 std::vector<Function> Distinct();
+std::vector<Function> DistinctSketches();
 std::vector<Function> FirstAndLast();
 std::vector<Function> Histograms();
 std::vector<Function> KahanSums();
@@ -33,18 +34,10 @@ std::vector<Function> Variances();
 namespace {
 
 std::vector<Function> MakeAllFunctions() {
-  std::vector<Function> functions = {ApproxCountDistinct(),
-                                     ApproxQuantile(),
-                                     ApproxTopK(),
-                                     Average(),
-                                     Count(),
-                                     CountIf(),
-                                     Max(),
-                                     Min(),
-                                     Product(),
-                                     Sum()};
-  for (const auto& family : {ArgMinAndMax(), Bitwise(), Covariances(), Distinct(), FirstAndLast(), Histograms(),
-                             KahanSums(), Lists(), Logical(), Moments(), Variances()}) {
+  std::vector<Function> functions = {ApproxQuantile(), ApproxTopK(), Average(), Count(), CountIf(), Max(), Min(),
+                                     Product(),        Sum()};
+  for (const auto& family : {ArgMinAndMax(), Best(), Bitwise(), Covariances(), Distinct(), DistinctSketches(),
+                             FirstAndLast(), Histograms(), KahanSums(), Lists(), Logical(), Moments(), Variances()}) {
     functions.insert(functions.end(), family.begin(), family.end());
   }
   return functions;
@@ -80,7 +73,7 @@ const Function* FindFunction(std::string_view name) {
 std::vector<std::string> FunctionNames() {
   std::vector<std::string> names;
   for (const Function& function : AllFunctions()) {
-    names.emplace_back(function.name);
+    if (function.name.find('(') == std::string_view::npos) names.emplace_back(function.name);
     names.insert(names.end(), function.aliases.begin(), function.aliases.end());
   }
   return names;
@@ -93,15 +86,14 @@ std::optional<std::string_view> InsteadOfUnmergeable(std::string_view name) {
   return std::nullopt;
 }
 
+std::string AsWritten(std::string_view name) {
+  return fmt::format("{}({})", name.substr(0, name.find('(')), name.ends_with("(distinct)") ? "DISTINCT ..." : "");
+}
+
 Status NotForItsTypes(const Call& call) {
   std::vector<std::string_view> types;
   for (const auto& argument : call.arguments) types.push_back(argument.duckdb_type);
-  constexpr std::string_view kDistinct = "(distinct)";
-  if (call.function.ends_with(kDistinct)) {
-    const std::string_view name = std::string_view(call.function).substr(0, call.function.size() - kDistinct.size());
-    return Unsupported("{}(DISTINCT ...) of {}", name, fmt::join(types, ", "));
-  }
-  return Unsupported("{}() of {}", call.function, fmt::join(types, ", "));
+  return Unsupported("{} of {}", AsWritten(call.function), fmt::join(types, ", "));
 }
 
 std::string OnlyState(const Call& call, std::span<const std::string> columns) {
@@ -123,6 +115,7 @@ std::vector<std::unique_ptr<Accumulator>> MakeAccumulators(const model::Aggregat
                    states[begin].name, definition.name, states[begin].function);
     accumulators.push_back(function->make_accumulator(types));
     accumulators.back()->LimitValues(definition.group_values_max);
+    if (states[begin].keeps > 0) accumulators.back()->KeepBest(states[begin].keeps);
     begin = end;
   }
   return accumulators;

@@ -47,10 +47,12 @@ struct CallState {
                                          ///< which any of the call's is NULL are left out either way.
   bool takes_nulls = false;              ///< Rows in which the first argument alone is NULL are not left out.
   bool by_event_order = false;           ///< After the call's arguments come those of event_order.h.
+  std::int64_t keeps = 0;                ///< For Accumulator::KeepBest(); 0: it is not called.
 };
 
 struct Function {
-  std::string_view name;                       ///< In SQL, lower case. With DISTINCT in the call: "count(distinct)".
+  std::string_view name;                       ///< In SQL, lower case. With DISTINCT in the call: "count(distinct)";
+                                               ///< with one argument more, which is a number of values: "max(n)".
   std::vector<std::string_view> aliases = {};  ///< Other names of it in SQL.
   std::size_t arguments_min = 1;
   std::size_t arguments_max = 1;
@@ -76,12 +78,14 @@ struct Function {
 
 /// Without regard to aliases if `name` is that of a state's accumulator. nullptr: there is none. Lives forever.
 const Function* FindFunction(std::string_view name);
-/// All names and aliases.
+/// All names and aliases in SQL.
 std::vector<std::string> FunctionNames();
 /// What to take instead of one of DuckDB's functions that has no partial result of bounded size, as "approx_quantile(x,
 /// q)"; empty: nothing comes near. Absent: it is none of those.
 std::optional<std::string_view> InsteadOfUnmergeable(std::string_view name);
 
+/// A function as people write it, for messages: "max()", "count(DISTINCT ...)".
+std::string AsWritten(std::string_view name);
 /// "sum() of VARCHAR".
 Status NotForItsTypes(const Call& call);
 /// final_sql of a call that is its only state: a cast to the result's type.

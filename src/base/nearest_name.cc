@@ -1,5 +1,7 @@
 #include "base/nearest_name.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/ascii_case.h"
@@ -48,6 +50,12 @@ std::optional<std::string> NearestName(std::string_view name, const std::vector<
 std::string DidYouMean(std::string_view name, const std::vector<std::string>& candidates) {
   const auto nearest = NearestName(name, candidates);
   return nearest ? "; did you mean '" + *nearest + "'?" : std::string();
+}
+
+std::string NamesInstead(std::string_view name, const std::vector<std::string>& candidates) {
+  if (candidates.empty()) return "; there are none";
+  std::string nearest = DidYouMean(name, candidates);
+  return nearest.empty() ? fmt::format("; there are: {}", fmt::join(candidates, ", ")) : nearest;
 }
 
 }  // namespace millrace

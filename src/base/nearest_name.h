@@ -15,4 +15,7 @@ std::optional<std::string> NearestName(std::string_view name, const std::vector<
 /// "; did you mean 'country'?", or nothing if no name is near.
 std::string DidYouMean(std::string_view name, const std::vector<std::string>& candidates);
 
+/// DidYouMean(), or "; there are: country, page" if no name is near, or "; there are none". For names that are few.
+std::string NamesInstead(std::string_view name, const std::vector<std::string>& candidates);
+
 }  // namespace millrace

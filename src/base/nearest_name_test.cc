@@ -29,6 +29,9 @@ TEST(NearestName, FindsWhatWasMeantAndNothingElse) {
   }
   EXPECT_EQ(DidYouMean("contry", names), "; did you mean 'country'?");
   EXPECT_EQ(DidYouMean("zebra", names), "");
+  EXPECT_EQ(NamesInstead("contry", names), "; did you mean 'country'?");
+  EXPECT_EQ(NamesInstead("zebra", names), "; there are: country, page, window_start, a");
+  EXPECT_EQ(NamesInstead("zebra", {}), "; there are none");
 }
 
 }  // namespace

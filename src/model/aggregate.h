@@ -25,8 +25,9 @@ namespace millrace::model {
 struct AggregateState {
   std::string name;
   std::shared_ptr<arrow::DataType> type;
-  std::string function;  ///< Whose accumulator makes and merges it: a name in aggregate/function.h, such as "sum".
-  int part = 0;          ///< Which of that accumulator's columns it is; those of one stand side by side, from 0.
+  std::string function;    ///< Whose accumulator makes and merges it: a name in aggregate/function.h, such as "sum".
+  int part = 0;            ///< Which of that accumulator's columns it is; those of one stand side by side, from 0.
+  std::int64_t keeps = 0;  ///< The n of max(x, n); 0: the function has none.
 };
 
 /// A GROUP BY column other than the window. `name` is its column in partial rows and in answers.

@@ -68,6 +68,8 @@ MeaningParts PartsOf(const process::AggregatePlan& plan, const std::vector<std::
     std::vector<std::string> arguments;
     for (const int argument : accumulator.arguments) arguments.push_back(inputs[argument]);
     if (arguments.empty()) arguments.emplace_back("*");
+    const auto keeps = definition.states[accumulator.states.front()].keeps;
+    if (keeps > 0) arguments.push_back(std::to_string(keeps));
     const std::string filter = accumulator.filter < 0 ? "" : fmt::format(" filter {}", inputs[accumulator.filter]);
     for (const std::size_t s : accumulator.states) {
       const auto& state = definition.states[s];

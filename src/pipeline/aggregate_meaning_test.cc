@@ -113,6 +113,10 @@ TEST(AggregateMeaning, WhatChangesTheRowsIsNamed) {
       {"SELECT window_start, country, count(*) AS n, max(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE a "
        "> 0 GROUP BY ALL",
        "state total: "},
+      {"SELECT window_start, country, max(a, 3) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE "
+       "a "
+       "> 0 GROUP BY ALL",
+       "state n__values is new: 'max(n)(a, 3) list<"},
       {"SELECT window_start, country, count(x) AS n, sum(a) AS total FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) WHERE a "
        "> 0 GROUP BY ALL",
        "state n: "},

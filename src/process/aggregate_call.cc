@@ -53,17 +53,25 @@ Result<AggregateCall> CallReader::Understand(const ParseTree& call) const {
   // DuckDB's parser makes count_star() of count(*).
   understood.function = aggregate::FindFunction(name == "count_star" ? "count" : name);
   if (understood.function == nullptr) return NoSuchFunction(call, name);
+  understood.arguments = call["children"].items;
+  const std::size_t num_arguments = understood.arguments.size();
+  if (num_arguments > understood.function->arguments_max) {
+    const auto* with_number = aggregate::FindFunction(fmt::format("{}(n)", understood.function->name));
+    if (with_number != nullptr) understood.function = with_number;
+  }
   if (call["distinct"].text == "true" && !understood.function->ignores_duplicates) {
-    const std::string_view plain = understood.function->name;
-    understood.function = aggregate::FindFunction(fmt::format("{}(distinct)", plain));
-    if (understood.function == nullptr) return statement_.NotYetAt(call, fmt::format("{}(DISTINCT ...)", plain));
+    const std::string distinct = fmt::format("{}(distinct)", understood.function->name);
+    understood.function = aggregate::FindFunction(distinct);
+    if (understood.function == nullptr) {
+      return statement_.NotYetAt(call, aggregate::AsWritten(distinct) +
+                                           (num_arguments > 1 ? fmt::format(" of {} arguments", num_arguments) : ""));
+    }
   }
   const aggregate::Function& function = *understood.function;
   understood.typed.function = function.name;
-  understood.arguments = call["children"].items;
-  const std::size_t num_arguments = understood.arguments.size();
   if (num_arguments < function.arguments_min || num_arguments > function.arguments_max) {
-    return statement_.NotYetAt(call, fmt::format("{}() of {} arguments", function.name, num_arguments));
+    return statement_.NotYetAt(call,
+                               fmt::format("{} of {} arguments", aggregate::AsWritten(function.name), num_arguments));
   }
   understood.filter = call["filter"];
   for (const ParseTree& argument : understood.arguments) {
@@ -82,9 +90,10 @@ Result<AggregateCall> CallReader::Understand(const ParseTree& call) const {
   understood.states = std::move(states).ValueUnsafe();
   if (!call["order_bys"]["orders"].empty()) {
     return statement_.RefuseAt(
-        call, understood.states.front().by_event_order
-                  ? fmt::format("{}() follows the order of events and takes no ORDER BY", function.name)
-                  : fmt::format("ORDER BY has no meaning in {}()", function.name));
+        call,
+        understood.states.front().by_event_order
+            ? fmt::format("{} follows the order of events and takes no ORDER BY", aggregate::AsWritten(function.name))
+            : fmt::format("ORDER BY has no meaning in {}", aggregate::AsWritten(function.name)));
   }
   return understood;
 }

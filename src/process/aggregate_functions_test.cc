@@ -331,6 +331,22 @@ TEST(AggregateFunctions, DistinctCounts) {
   CompareWithDuckDb(OfEach(kUnsigned, measures));
 }
 
+// Exact as they are so few; the types of sets are those of the sketch.
+TEST(AggregateFunctions, SetsAreCountedAndCombined) {
+  CompareWithDuckDb(OfEach(kKept, "theta_sketch({0}) AS c{1}, theta_sketch({0}) FILTER (WHERE b) AS f{1}"), 0,
+                    OfEach(kKept, "count(DISTINCT {0}) AS c{1}, count(DISTINCT {0}) FILTER (WHERE b) AS f{1}"));
+  const auto combined = [](const char* operation) {
+    return fmt::format("theta_estimate({}(theta_sketch(i8) FILTER (WHERE b), theta_sketch(i8) FILTER (WHERE i16 > 2)))",
+                       operation);
+  };
+  CompareWithDuckDb(fmt::format("{} AS u, {} AS i, {} AS d", combined("theta_union"), combined("theta_intersect"),
+                                combined("theta_difference")),
+                    0,
+                    "count(DISTINCT i8) FILTER (WHERE b OR i16 > 2) AS u, "
+                    "count(DISTINCT i8) FILTER (WHERE b) + count(DISTINCT i8) FILTER (WHERE i16 > 2) - u AS i, "
+                    "u - count(DISTINCT i8) FILTER (WHERE i16 > 2) AS d");
+}
+
 TEST(AggregateFunctions, DistinctSumsAndAverages) {
   CompareWithDuckDb(
       "sum(DISTINCT b) AS sb, " +
@@ -368,6 +384,67 @@ TEST(AggregateFunctions, ListsAndJoinedTextsAreInTheOrderOfEvents) {
       "len(list(s)) AS c, string_agg(s, '-' || '>') AS a, list(i8 ORDER BY i8 DESC) AS o");
 }
 
+// In the order of the first events that have them. DuckDB's own order is that of a hash table.
+TEST(AggregateFunctions, DistinctListsAreInTheOrderOfFirstEvents) {
+  CompareWithDuckDb(OfEach(kKept,
+                           "list_sort(list(DISTINCT {0})) AS l{1}, "
+                           "list_sort(array_agg(DISTINCT {0}) FILTER (WHERE i16 = 4)) AS f{1}"));
+  CompareWithDuckDb(OfEach(kUnsigned, "list_sort(list(DISTINCT {0})) AS l{1}"));
+  // Of a list the elements, each where it comes first.
+  const auto of_first = [](const std::string& list) {
+    return fmt::format(
+        "list_reduce(list_transform({}, lambda v: [v]), lambda a, b: CASE WHEN list_contains(list_transform(a, lambda "
+        "v: coalesce(v::VARCHAR, 'NULL')), coalesce(b[1]::VARCHAR, 'NULL')) THEN a ELSE a || b END)",
+        list);
+  };
+  for (const std::string x : {"i8", "s", "_topic", "amount"}) {
+    CompareWithDuckDb(
+        fmt::format("list(DISTINCT {0}) AS l, list(DISTINCT {0}) FILTER (WHERE b) AS f, "
+                    "string_agg(DISTINCT {0}, ' - ') AS t, group_concat(DISTINCT {0}) AS g",
+                    x),
+        0,
+        fmt::format("{0} AS l, {1} AS f, array_to_string({2}, ' - ') AS t, array_to_string({2}, ',') AS g",
+                    of_first(fmt::format("list({})", x)), of_first(fmt::format("list({}) FILTER (WHERE b)", x)),
+                    of_first(fmt::format("list({0}) FILTER (WHERE {0} IS NOT NULL)", x))));
+  }
+}
+
+TEST(AggregateFunctions, TheSmallestAndLargestFew) {
+  const char* const measures =
+      "min({0}, 3) AS a{1}, max({0}, 4) AS z{1}, max({0}, 2) FILTER (WHERE i16 = 4) AS f{1}, min({0}, 10000) AS all{1}";
+  CompareWithDuckDb(OfEach(kKept, measures));
+}
+
+TEST(AggregateFunctions, WhatGoesWithTheSmallestAndLargestFew) {
+  for (const std::string x : {"_offset", "s", "amount"}) {
+    // Of equal keys the first events; which DuckDB's own takes is not said.
+    const auto raw = [&](const char* order, const char* condition) {
+      return fmt::format(
+          "(list({} ORDER BY {{0}} {}, ts, _topic, _partition, _offset) FILTER (WHERE {} IS NOT NULL AND {{0}} IS NOT "
+          "NULL AND {}))",
+          x, order, x, condition);
+    };
+    CompareWithDuckDb(
+        OfEach({"b", "i16", "amount", "wide", "f", "day", "s"},
+               fmt::format("arg_min({0}, {{0}}, 3) AS a{{1}}, arg_max({0}, {{0}}, 2) AS z{{1}}, max_by({0}, {{0}}, 5) "
+                           "FILTER (WHERE b) AS f{{1}}",
+                           x)
+                   .c_str()),
+        0,
+        OfEach({"b", "i16", "amount", "wide", "f", "day", "s"},
+               fmt::format("{}[:3] AS a{{1}}, {}[:2] AS z{{1}}, {}[:5] AS f{{1}}", raw("ASC", "true"),
+                           raw("DESC", "true"), raw("DESC", "b"))
+                   .c_str()));
+  }
+}
+
+// Where no keys are equal DuckDB's own says what it is, NULLs and types too.
+TEST(AggregateFunctions, WhatGoesWithTheFewIsDuckDbs) {
+  CompareWithDuckDb(
+      "arg_min(s, _offset, 3) AS a, arg_max(amount, _offset, 20) AS z, min_by(i8, _offset, 2) FILTER (WHERE i16 = 4) "
+      "AS f, argmax(k, _offset, 1) AS k1");
+}
+
 // However they were split: exactly the groups with more values have none.
 TEST(AggregateFunctions, AGroupWithMoreValuesThanItMayKeepIsNamedAndTheOthersAreWhole) {
   std::mt19937_64 random(9);
@@ -375,7 +452,8 @@ TEST(AggregateFunctions, AGroupWithMoreValuesThanItMayKeepIsNamedAndTheOthersAre
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       auto plan, PlanAggregate(Session(), "a",
                                "SELECT window_start, k, count(DISTINCT i8) AS c, sum(DISTINCT i16) AS s, histogram(i8) "
-                               "AS h FROM TUMBLE(rows, ts, INTERVAL 1 MINUTE) GROUP BY ALL",
+                               "AS h, list(DISTINCT i8) FILTER (WHERE i8 IS NOT NULL) AS l, max(i8, 20) AS m, "
+                               "arg_min(i8, i8, 20) AS n FROM TUMBLE(rows, ts, INTERVAL 1 MINUTE) GROUP BY ALL",
                                rows->schema()));
   plan.definition.group_values_max = 12;
   std::vector<std::shared_ptr<arrow::RecordBatch>> partials;
@@ -387,17 +465,22 @@ TEST(AggregateFunctions, AGroupWithMoreValuesThanItMayKeepIsNamedAndTheOthersAre
   const std::string raw =
       "SELECT time_bucket(INTERVAL 1 MINUTE, ts, TIMESTAMPTZ '1970-01-01 00:00:00+00') AS window_start, k, "
       "CASE WHEN count(DISTINCT i8) BETWEEN 1 AND 12 THEN count(DISTINCT i8) END AS c, sum(DISTINCT i16) AS s, "
-      "CASE WHEN count(DISTINCT i8) <= 12 THEN histogram(i8) END AS h FROM rows GROUP BY ALL ORDER BY window_start, k";
-  const std::string got =
-      fmt::format("SELECT window_start, k, CASE WHEN c > 0 THEN c END AS c, s, h FROM ({}) ORDER BY window_start, k",
-                  OverMergedSql(plan.definition));
+      "CASE WHEN count(DISTINCT i8) <= 12 THEN histogram(i8) END AS h, "
+      "CASE WHEN count(DISTINCT i8) <= 12 THEN list_sort(list(DISTINCT i8) FILTER (WHERE i8 IS NOT NULL)) END AS l, "
+      "CASE WHEN count(i8) <= 12 THEN max(i8, 20) END AS m, CASE WHEN count(i8) <= 12 THEN min(i8, 20) END AS n "
+      "FROM rows GROUP BY ALL ORDER BY window_start, k";
+  const std::string got = fmt::format(
+      "SELECT window_start, k, CASE WHEN c > 0 THEN c END AS c, s, h, list_sort(l) AS l, m, n FROM ({}) ORDER BY "
+      "window_start, k",
+      OverMergedSql(plan.definition));
   Compare(*session, raw, got, 0);
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       const auto counts,
-      session->Query("SELECT count(*) FILTER (WHERE n > 12), count(*) FILTER (WHERE n BETWEEN 1 AND 12) FROM (SELECT "
-                     "count(DISTINCT i8) AS n FROM rows GROUP BY time_bucket(INTERVAL 1 MINUTE, ts), k)"));
-  // Of the set and of the histogram.
-  EXPECT_EQ(std::to_string(merged.oversized / 2), counts->column(0)->GetScalar(0).ValueOrDie()->ToString());
+      session->Query("SELECT count(*) FILTER (WHERE n > 12) * 3 + count(*) FILTER (WHERE r > 12) * 2, count(*) FILTER "
+                     "(WHERE n BETWEEN 1 AND 12) FROM (SELECT count(DISTINCT i8) AS n, count(i8) AS r FROM rows GROUP "
+                     "BY time_bucket(INTERVAL 1 MINUTE, ts), k)"));
+  // Of the set, the histogram and the distinct list; of the two that keep equal values too.
+  EXPECT_EQ(std::to_string(merged.oversized), counts->column(0)->GetScalar(0).ValueOrDie()->ToString());
   EXPECT_NE(counts->column(1)->GetScalar(0).ValueOrDie()->ToString(), "0");
   EXPECT_GT(merged.oversized, 10u);
 }

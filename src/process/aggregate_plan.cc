@@ -29,6 +29,11 @@ using aggregate::IsKeyType;
 
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
 
+constexpr std::string_view kInsteadOfOrder =
+    "a table has no order, and an aggregate keeps all of its groups. Whoever asks may order and cut the answer "
+    "(--order-by, --limit; order_by and limit over HTTP); of each group approx_top_k(x, k), max(x, n) and "
+    "arg_max(x, y, n) keep the first few";
+
 bool IsNull(const ParseTree& tree) { return tree.kind == ParseTree::Kind::kNull; }
 
 // Letters, digits and underscores: a column name that every reader of the table takes.
@@ -49,7 +54,7 @@ class Planner {
       : session_(session), name_(name), sql_(sql), input_schema_(std::move(input_schema)) {}
 
   Result<AggregatePlan> Plan() {
-    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(&session_, What(name_), sql_));
+    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(&session_, What(name_), sql_, kInsteadOfOrder));
     auto& definition = plan_.definition;
     definition.name = name_;
     definition.sql = sql_;
@@ -351,7 +356,8 @@ class Planner {
     auto& states = plan_.definition.states;
     for (std::size_t i = 0; i < plan_.accumulators.size(); ++i) {
       const auto& other = plan_.accumulators[i];
-      if (states[other.states.front()].function == state.function && other.arguments == accumulator.arguments &&
+      const auto& first = states[other.states.front()];
+      if (first.function == state.function && first.keeps == state.keeps && other.arguments == accumulator.arguments &&
           other.filter == accumulator.filter) {
         return i;
       }
@@ -363,7 +369,7 @@ class Planner {
       taken_names_.insert(AsciiLower(name));
       const int part = static_cast<int>(accumulator.states.size());
       accumulator.states.push_back(states.size());
-      states.push_back({name, column.type, state.function, part});
+      states.push_back({name, column.type, state.function, part, state.keeps});
     }
     plan_.accumulators.push_back(std::move(accumulator));
     return plan_.accumulators.size() - 1;
@@ -476,11 +482,22 @@ class Planner {
     return column;
   }
 
+  // A set as a measure is how many it has: nobody reads the bytes of its sketch.
+  static bool IsSet(const ParseTree& expression) {
+    static const std::set<std::string, std::less<>> kSets = {"theta_sketch", "theta_union", "theta_intersect",
+                                                             "theta_difference"};
+    return expression.is_function() && kSets.contains(AsciiLower(expression["function_name"].text));
+  }
+
   Status PlanMeasures() {
     for (const auto& item : items_) {
       if (item.kind != ItemKind::kMeasure) continue;
       ASSIGN_OR_RETURN(auto sql, statement_.ToSql(OverStates(item.expression)));
-      plan_.definition.measures.push_back({item.name, std::move(sql), item.duckdb_type});
+      if (IsSet(item.expression)) {
+        plan_.definition.measures.push_back({item.name, fmt::format("theta_estimate({})", sql), "BIGINT"});
+      } else {
+        plan_.definition.measures.push_back({item.name, std::move(sql), item.duckdb_type});
+      }
     }
     return Status::OK();
   }
@@ -548,7 +565,7 @@ Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string&
 }
 
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
+  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql, kInsteadOfOrder));
   ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement));
   return clause.relation;
 }

@@ -125,10 +125,16 @@ bool HasPlace(const ParseTree& node) {
 
 }  // namespace
 
-Result<SelectStatement> SelectStatement::Parse(sql::SqlSession* session, std::string what, std::string sql) {
+Result<SelectStatement> SelectStatement::Parse(sql::SqlSession* session, std::string what, std::string sql,
+                                               std::string_view instead_of_order) {
   SelectStatement statement;
   statement.session_ = session;
   const auto json = session->ParseToJson(sql);
+  if (!json.ok() && json.status().message().find("IGNORE NULLS") != std::string::npos) {
+    return json.status().WithMessage(
+        what, ": ", json.status().message(),
+        ". The last value that is not NULL is last(x) FILTER (WHERE x IS NOT NULL), the first any_value(x)");
+  }
   if (!json.ok()) return WithContext(json.status(), "{}", what);
   ASSIGN_OR_RETURN(statement.document_, ParseTree::FromJson(*json));
   statement.what_ = std::move(what);
@@ -137,9 +143,7 @@ Result<SelectStatement> SelectStatement::Parse(sql::SqlSession* session, std::st
   const ParseTree& node = statement.node_;
   if (node.type() != "SELECT_NODE") return statement.RefuseAt(node, "UNION, INTERSECT and EXCEPT are not row-wise");
   if (!node["cte_map"]["map"].empty()) return statement.RefuseAt(node, "WITH is not supported");
-  if (!node["modifiers"].empty()) {
-    return statement.RefuseAt(node, fmt::format("{} is not row-wise", ModifierName(node["modifiers"].items[0].type())));
-  }
+  RETURN_NOT_OK(statement.RefuseModifiers(instead_of_order));
   if (node["sample"].kind != ParseTree::Kind::kNull || statement.from()["sample"].kind != ParseTree::Kind::kNull) {
     return statement.RefuseAt(statement.from(), "SAMPLE gives another answer each time");
   }
@@ -147,6 +151,19 @@ Result<SelectStatement> SelectStatement::Parse(sql::SqlSession* session, std::st
     return statement.RefuseAt(node["qualify"], "QUALIFY is not row-wise");
   }
   return statement;
+}
+
+Status SelectStatement::RefuseModifiers(std::string_view instead_of_order) const {
+  const auto& modifiers = node_["modifiers"].items;
+  if (modifiers.empty()) return Status::OK();
+  const ParseTree& first = modifiers.front();
+  std::string clauses(ModifierName(first.type()));
+  if (first.type() == "DISTINCT_MODIFIER") return RefuseAt(node_, clauses + " is not row-wise");
+  const bool is_order = first.type() == "ORDER_MODIFIER";
+  if (is_order && modifiers.size() > 1) clauses += " ... LIMIT";
+  const ParseTree& place = is_order ? first["orders"].items.at(0)["expression"] : first["limit"];
+  const std::string instead = instead_of_order.empty() ? "" : fmt::format(": {}", instead_of_order);
+  return RefuseAt(place, fmt::format("{} is not row-wise{}", clauses, instead));
 }
 
 void SelectStatement::SetScope(std::shared_ptr<arrow::Schema> schema, std::vector<std::string> qualifiers) {

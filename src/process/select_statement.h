@@ -21,8 +21,10 @@ namespace millrace::process {
 class SelectStatement {
  public:
   /// Refuses what is not a plain SELECT of one relation: set operations, WITH, DISTINCT, ORDER BY, LIMIT, SAMPLE,
-  /// QUALIFY. `what` begins every message: "transform clean". The session must outlive this.
-  static Result<SelectStatement> Parse(sql::SqlSession* session, std::string what, std::string sql);
+  /// QUALIFY. `what` begins every message: "transform clean". `instead_of_order`: what to do instead of ORDER BY or
+  /// LIMIT, for its message. The session must outlive this.
+  static Result<SelectStatement> Parse(sql::SqlSession* session, std::string what, std::string sql,
+                                       std::string_view instead_of_order = {});
 
   const std::string& what() const { return what_; }
   const std::string& sql() const { return sql_; }
@@ -72,6 +74,7 @@ class SelectStatement {
   std::string first_qualifier() const { return qualifiers_.empty() ? "" : qualifiers_.front(); }
 
  private:
+  Status RefuseModifiers(std::string_view instead_of_order) const;
   Result<ParseTree> WithoutAggregateMacros(const ParseTree& expression, int depth) const;
   Status CheckNode(const ParseTree& tree, const ParseTree& place, std::vector<ParseTree>* aggregates, int depth) const;
   Status CheckFunction(const std::string& name, const ParseTree& call, const ParseTree& place,

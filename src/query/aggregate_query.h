@@ -32,7 +32,7 @@ struct AggregateRequest {
   /// Keys, and window_start; absent: all of them. Windows stay apart whatever it says when step_us is above 0.
   std::optional<std::vector<std::string>> group_by{};
   std::string where{};                  ///< DuckDB expression over the window columns and keys; empty: none.
-  std::vector<std::string> measures{};  ///< Empty: all.
+  std::vector<std::string> measures{};  ///< Empty: all. Names, and expressions over sets: set_measures_internal.h.
   std::vector<std::string> order_by{};  ///< "revenue desc", "country"; empty: window_start, then keys.
   std::optional<std::int64_t> limit{};
   std::optional<std::int64_t> rows_max{};  ///< An answer of more rows is kTooLarge; it is never cut.

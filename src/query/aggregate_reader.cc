@@ -171,6 +171,10 @@ class AggregateReader::Impl {
       gathered.rows = {std::move(windows)};
     }
     for (const auto& batch : gathered.rows) gathered.row_bytes += arrow::util::TotalBufferSize(*batch);
+    // Each set of the question's is a copy of a state.
+    if (plan.with_sets != nullptr) {
+      gathered.row_bytes *= std::ssize(plan.with_sets->states) - std::ssize(plan.folded->states) + 1;
+    }
     if (gathered.row_bytes <= limits.bytes_max) return gathered;
     return TooLarge("aggregate {}: the question merges {} bytes of rows, answers may take {}", name, gathered.row_bytes,
                     limits.bytes_max);

@@ -76,6 +76,23 @@ Result<std::shared_ptr<arrow::RecordBatch>> Filtered(sql::SqlSession& session, c
   return kept.record_batch();
 }
 
+// The rows with the states of the question's sets: NULL where a row is not in the set.
+Result<std::shared_ptr<arrow::RecordBatch>> WithSets(sql::SqlSession& session, const MergePlan& plan,
+                                                     const std::shared_ptr<arrow::RecordBatch>& rows,
+                                                     const std::stop_token& stop) {
+  auto windows = rows;
+  if (plan.puts_panes_together) {
+    ASSIGN_OR_RETURN(windows, WithWindowBounds(*plan.folded, rows));
+  }
+  ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.folded_relation, std::move(windows)));
+  ASSIGN_OR_RETURN(const auto sets, session.Query(plan.sets_sql, stop));
+  ASSIGN_OR_RETURN(const auto states, sets->CombineChunksToBatch());
+  arrow::ArrayVector columns = rows->columns();
+  const auto own = states->columns();
+  columns.insert(columns.end() - 1, own.begin(), own.end());  // Before the number of events.
+  return arrow::RecordBatch::Make(model::PartialSchema(*plan.with_sets), rows->num_rows(), std::move(columns));
+}
+
 Result<std::shared_ptr<arrow::RecordBatch>> WithCarefulColumns(const model::AggregateDefinition& groups,
                                                                const Totals& totals) {
   const std::int64_t num_rows = totals.rows->num_rows();
@@ -169,14 +186,19 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     answer.rows_read += batch->num_rows();
     RETURN_NOT_OK(CheckSchema(*model::PartialSchema(*plan.folded), *batch, name));
   }
-  if (!plan.filter_sql.empty()) {
-    ASSIGN_OR_RETURN(const auto all, Fold(*plan.folded, *plan.folded, {}, partial_rows, {.stop = stop}));
-    ASSIGN_OR_RETURN(auto counting, Filtered(session, plan, all, stop));
-    partial_rows = {std::move(counting)};
+  if (!plan.filter_sql.empty() || plan.with_sets != nullptr) {
+    ASSIGN_OR_RETURN(auto rows, Fold(*plan.folded, *plan.folded, {}, partial_rows, {.stop = stop}));
+    if (!plan.filter_sql.empty()) {
+      ASSIGN_OR_RETURN(rows, Filtered(session, plan, rows, stop));
+    }
+    if (plan.with_sets != nullptr) {
+      ASSIGN_OR_RETURN(rows, WithSets(session, plan, rows, stop));
+    }
+    partial_rows = {std::move(rows)};
   }
   Totals totals;
   {
-    Folding folding(*plan.folded, *plan.groups, {}, {.stop = stop});
+    Folding folding(plan.with_sets != nullptr ? *plan.with_sets : *plan.folded, *plan.groups, {}, {.stop = stop});
     for (auto& batch : partial_rows) {
       RETURN_NOT_OK(folding.Add(*batch));
       batch.reset();  // The answer may need its memory.

@@ -12,6 +12,7 @@
 #include "base/nearest_name.h"
 #include "base/quantity_text.h"
 #include "query/careful_schema_internal.h"
+#include "query/set_measures_internal.h"
 #include "query/where_expression.h"
 
 namespace millrace::query {
@@ -39,7 +40,7 @@ Result<std::string> Resolve(const std::string& parameter, const char* what, cons
   for (const auto& candidate : known) {
     if (AsciiLower(candidate) == AsciiLower(name)) return candidate;
   }
-  return InvalidInput("{}: no {} '{}' in {}{}", parameter, what, name, aggregate, DidYouMean(name, known));
+  return InvalidInput("{}: no {} '{}' in {}{}", parameter, what, name, aggregate, NamesInstead(name, known));
 }
 
 // The windows of a step: of panes, so that each event is in one of them.
@@ -334,16 +335,20 @@ Result<std::string> FilterSql(sql::SqlSession& session, const model::AggregateDe
                      sql::QuoteIdentifier(relation));
 }
 
-// The coarsest rows that a condition can be asked of and the answer's groups can be made of: apart by the keys of
-// either, and by the aggregate's own windows only if the condition looks at one.
+// The coarsest rows that conditions can be asked of and the answer's groups can be made of: apart by the keys of
+// either, and by the aggregate's own windows only if a condition looks at one.
 Result<model::AggregateDefinition> FoldedForCondition(sql::SqlSession& session,
                                                       const model::AggregateDefinition& definition,
                                                       const model::AggregateDefinition& groups,
-                                                      const std::string& condition) {
-  const auto named = ColumnsOf(session, condition);
-  if (!named.ok()) return WithContext(named.status(), "where");
+                                                      const std::vector<std::string>& conditions) {
+  std::vector<std::string> named;
+  for (const auto& condition : conditions) {
+    const auto columns = ColumnsOf(session, condition);
+    if (!columns.ok()) return WithContext(columns.status(), "where");
+    named.insert(named.end(), columns->begin(), columns->end());
+  }
   const auto looks_at = [&](const std::string& column) {
-    return std::any_of(named->begin(), named->end(),
+    return std::any_of(named.begin(), named.end(),
                        [&](const std::string& name) { return AsciiLower(name) == AsciiLower(column); });
   };
   std::vector<std::string> keys;
@@ -364,9 +369,14 @@ std::string RelationName(const char* what, const model::AggregateDefinition& row
 
 }  // namespace
 
-Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
-                                                   const model::AggregateDefinition& definition,
-                                                   const AggregateRequest& request) {
+Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session, const model::AggregateDefinition& own,
+                                                   const AggregateRequest& asked) {
+  // From here on the question's sets are states, and what it makes of them are measures, as if they were the
+  // aggregate's; only the rows that are fetched are without them.
+  ASSIGN_OR_RETURN(const auto read, ReadSetMeasures(session, own, asked.measures));
+  const model::AggregateDefinition& definition = read.definition;
+  AggregateRequest request = asked;
+  request.measures = read.measures;
   if (request.limit && *request.limit < 0) return InvalidInput("limit: {} is negative", *request.limit);
   Shape shape;
   RETURN_NOT_OK(PlanGroups(definition, request, shape));
@@ -390,18 +400,36 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,
     if (!columns.ok()) return WithContext(columns.status(), "aggregate {}", definition.name);
     return columns;
   };
+  std::vector<std::string> conditions;
+  if (!request.where.empty()) conditions.push_back(request.where);
+  for (const auto& set : read.sets) conditions.push_back(set.condition);
+  if (!conditions.empty()) {
+    ASSIGN_OR_RETURN(auto folded, FoldedForCondition(session, own, *merge->groups, conditions));
+    merge->folded = std::make_shared<const model::AggregateDefinition>(std::move(folded));
+    merge->folded_relation = RelationName("rows", *merge->folded);
+    RETURN_NOT_OK(session.Register(merge->folded_relation, model::PartialSchema(*merge->folded), {}));
+  }
   if (!request.where.empty()) {
-    ASSIGN_OR_RETURN(auto folded, FoldedForCondition(session, definition, *merge->groups, request.where));
     ASSIGN_OR_RETURN(const auto columns, ColumnsOf(session, request.where));
     const auto is_window = [](const std::string& column) {
       return AsciiLower(column) == model::kWindowStart || AsciiLower(column) == model::kWindowEnd;
     };
     if (std::none_of(columns.begin(), columns.end(), is_window)) merge->where_keys = request.where;
-    merge->folded = std::make_shared<const model::AggregateDefinition>(std::move(folded));
-    merge->folded_relation = RelationName("rows", *merge->folded);
-    ASSIGN_OR_RETURN(merge->filter_sql, FilterSql(session, definition, request, merge->folded_relation));
-    RETURN_NOT_OK(session.Register(merge->folded_relation, model::PartialSchema(*merge->folded), {}));
+    ASSIGN_OR_RETURN(merge->filter_sql, FilterSql(session, own, request, merge->folded_relation));
     RETURN_NOT_OK(describe(merge->filter_sql).status());
+  }
+  if (!read.sets.empty()) {
+    std::vector<std::string> keys;
+    for (const auto& key : merge->folded->keys) keys.push_back(key.name);
+    merge->with_sets =
+        std::make_shared<const model::AggregateDefinition>(Coarser(definition, keys, merge->folded->window));
+    std::vector<std::string> columns;
+    for (const auto& set : read.sets) {
+      columns.push_back(fmt::format("CASE WHEN {} THEN {} END", set.condition, sql::QuoteIdentifier(set.of)));
+    }
+    merge->sets_sql =
+        fmt::format("SELECT {} FROM {}", fmt::join(columns, ", "), sql::QuoteIdentifier(merge->folded_relation));
+    RETURN_NOT_OK(describe(merge->sets_sql).status());
   }
   merge->relation = RelationName("groups", *merge->groups);
   ASSIGN_OR_RETURN(merge->final_sql, FinalSql(definition, request, shape, merge->relation));

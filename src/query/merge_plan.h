@@ -22,10 +22,14 @@ struct MergePlan {
   /// The answer's windows are not panes: the rows of `folded` that are fetched are panes, of which WindowsOfPanes()
   /// makes the rows that are merged.
   bool puts_panes_together = false;
-  std::string folded_relation;  ///< Name of the folded rows in filter_sql.
+  std::string folded_relation;  ///< Name of the folded rows in filter_sql and sets_sql.
   std::string filter_sql;       ///< Which of the folded rows count, as one boolean a row; empty: all.
   /// The condition, if it looks at keys alone: then it can be asked before rows are folded, too. Empty: it does not.
   std::string where_keys;
+  /// `folded` with a state more for each set of the question's (set_measures_internal.h), and the SQL of these states,
+  /// of the rows that count; nullptr: there are none.
+  std::shared_ptr<const model::AggregateDefinition> with_sets;
+  std::string sets_sql;
   std::string relation;   ///< Name of the rows of the answer's groups in what follows, one row each.
   std::string final_sql;  ///< The answer's columns, then those of its groups if they are to be named.
   /// The same where a value may fail: over the relation with columns of booleans after its own, see CarefulSchema() in

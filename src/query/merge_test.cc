@@ -271,6 +271,7 @@ TEST_F(MergeTest, ErrorsNameTheParameterAndTheNearestName) {
       {{.step_us = 0, .group_by = {{"window_start"}}}, "group_by: window_start cannot be a group when step is 0"},
       {{.group_by = {{"country"}}}, "group_by: measure 'page_views' of clicks_1m needs 'page'"},
       {{.measures = {"view"}}, "measures: no measure 'view' in clicks_1m; did you mean 'views'?"},
+      {{.measures = {"zebra"}}, "measures: no measure 'zebra' in clicks_1m; there are: views, "},
       {{.measures = {"views", "views"}}, "measures: 'views' is named twice"},
       {{.order_by = {"revenu desc"}},
        "order_by: no column 'revenu' in the answer of clicks_1m; did you mean 'revenue'?"},

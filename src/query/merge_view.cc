@@ -8,6 +8,7 @@
 
 #include "aggregate/function.h"
 #include "query/condition_tree_internal.h"
+#include "query/where_expression.h"
 
 namespace millrace::query {
 namespace {
@@ -241,21 +242,39 @@ Result<std::string> WindowsOfPanesSql(const model::AggregateDefinition& definiti
                      where);
 }
 
-Result<std::string> MergedState(const Printer& printer, Dialect dialect, const model::AggregateState& state) {
+// Which part of the SELECT an accumulator is for, as messages say it. `state`: its first column; a measure may look at
+// another one.
+Result<std::string> UserOf(sql::SqlSession& session, const model::AggregateDefinition& definition, std::size_t state) {
+  const auto& states = definition.states;
+  const auto first = states.begin() + static_cast<std::ptrdiff_t>(state);
+  const auto end = std::find_if(first + 1, states.end(), [](const auto& other) { return other.part == 0; });
+  for (const auto& measure : definition.measures) {
+    ASSIGN_OR_RETURN(const auto columns, ColumnsOf(session, measure.sql));
+    const bool looks_at_it = std::any_of(first, end, [&](const model::AggregateState& column) {
+      return std::find(columns.begin(), columns.end(), column.name) != columns.end();
+    });
+    if (looks_at_it) return fmt::format("measure '{}'", measure.name);
+  }
+  return std::string("HAVING");
+}
+
+// How the state is merged; empty: not in that dialect.
+std::string MergedState(const Printer& printer, Dialect dialect, const model::AggregateState& state) {
   const aggregate::Function& function = *aggregate::FindFunction(state.function);
   const bool own_of_spark = dialect == Dialect::kSpark && !function.merge_in_spark.empty();
-  if (!own_of_spark && function.merge_in_sql.empty() && !function.merge_in_spark.empty()) {
-    return Unsupported("state '{}' is a sketch of {}(), which of these dialects only Spark's can merge", state.name,
-                       function.name);
-  }
-  if (!own_of_spark && function.merge_in_sql.empty()) {
-    return Unsupported("state '{}' cannot be merged in SQL", state.name);
-  }
+  if (!own_of_spark && function.merge_in_sql.empty()) return "";
   const std::string column = printer.Identifier(state.name);
   const std::string merge = own_of_spark ? std::string(function.merge_in_spark)
                                          : std::string(printer.AggregateFunction(function.merge_in_sql));
   if (function.zero_if_none) return fmt::format("CAST(coalesce({0}({1}), 0) AS BIGINT) AS {1}", merge, column);
   return fmt::format("{0}({1}) AS {1}", merge, column);
+}
+
+Status NotMerged(sql::SqlSession& session, const model::AggregateDefinition& definition, std::size_t state) {
+  ASSIGN_OR_RETURN(const auto user, UserOf(session, definition, state));
+  const aggregate::Function& function = *aggregate::FindFunction(definition.states[state].function);
+  if (function.merge_in_spark.empty()) return Unsupported("{} cannot be merged in SQL", user);
+  return Unsupported("{} is a sketch of {}(), which of these dialects only Spark's can merge", user, function.name);
 }
 
 }  // namespace
@@ -275,8 +294,9 @@ Result<std::string> MergeViewSql(sql::SqlSession& session, const model::Aggregat
   }
   for (const auto& key : definition.keys) groups.push_back(printer.Identifier(key.name));
   std::vector<std::string> merged = groups;
-  for (const auto& state : definition.states) {
-    ASSIGN_OR_RETURN(merged.emplace_back(), MergedState(printer, dialect, state));
+  for (std::size_t i = 0; i < definition.states.size(); ++i) {
+    merged.push_back(MergedState(printer, dialect, definition.states[i]));
+    if (merged.back().empty()) return NotMerged(session, definition, i);
   }
 
   std::vector<std::string> columns;

@@ -66,13 +66,25 @@ TEST(MergeView, BitwiseStatesHaveTrinosNames) {
   MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, MergeViewSql(*session, definition, Dialect::kSpark, "t"));
 }
 
-TEST(MergeView, AStateThatSqlCannotMergeIsNamed) {
+TEST(MergeView, AMeasureThatSqlCannotMergeIsNamed) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
   auto definition = ViewedClicks();
   definition.states[2].function = "avg";  // Has no accumulator, and so no state that merges.
   const auto sql = MergeViewSql(*session, definition, Dialect::kDuckDb, "t");
   MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, sql);
-  EXPECT_EQ(sql.status().message(), "state 'slowest' cannot be merged in SQL");
+  EXPECT_EQ(sql.status().message(), "measure 'slowest' cannot be merged in SQL");
+  // A measure of several states, of which none has its name and the first is not looked at.
+  definition.states[2] = {"spread__time", arrow::float64(), "last"};
+  definition.states.push_back({"spread__value", arrow::float64(), "last", 1});
+  definition.measures[2] = {"spread", "1 + sqrt(spread__value)", "DOUBLE"};
+  definition.output_order.back() = "spread";
+  EXPECT_EQ(MergeViewSql(*session, definition, Dialect::kDuckDb, "t").status().message(),
+            "measure 'spread' cannot be merged in SQL");
+  definition.measures.pop_back();
+  definition.output_order.pop_back();
+  definition.having_sql = "spread__value > 1";
+  EXPECT_EQ(MergeViewSql(*session, definition, Dialect::kDuckDb, "t").status().message(),
+            "HAVING cannot be merged in SQL");
 }
 
 // What DuckDB makes of the view over partial rows, as text.

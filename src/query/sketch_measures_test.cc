@@ -14,6 +14,7 @@
 #include "query/merge.h"
 #include "query/merge_plan.h"
 #include "query/merge_view.h"
+#include "query/pane_windows.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
@@ -210,6 +211,130 @@ TEST_F(SketchMeasures, HowManyOfTheMostFrequentIsAConstantWithinALimit) {
   EXPECT_THAT(Plan("approx_top_k(d, 2) AS top").status().message(), HasSubstr("approx_top_k() of DOUBLE, INTEGER"));
 }
 
+TEST_F(SketchMeasures, WhoCameThenAndNotLater) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      Plan("theta_sketch(who) FILTER (WHERE minute(ts) = 0) AS before, "
+           "theta_sketch(who) FILTER (WHERE minute(ts) = 1) AS after, "
+           "theta_estimate(theta_difference(before, after)) AS gone, theta_difference(after, before) AS new, "
+           "theta_intersect(before, after) AS stayed, theta_union(before, after) AS all, "
+           "theta_estimate(theta_sketch(who)) = 3 AS three"));
+  std::string types;
+  for (const auto& measure : plan.definition.measures) types += measure.duckdb_type + " ";
+  EXPECT_EQ(types, "BIGINT BIGINT BIGINT BIGINT BIGINT BIGINT BOOLEAN ");
+  std::vector<std::string> states;
+  for (const auto& state : plan.definition.states) states.push_back(state.name);
+  EXPECT_THAT(states, ::testing::ElementsAre("before", "after", "three__theta"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto minutes, Ask(plan.definition, {}, partials));
+  EXPECT_EQ(minutes,
+            "a 2 0 2 0 0 2 false\n"
+            "b 0 0 0 0 0 0 false\n"
+            "a 0 2 0 2 0 2 false\n");
+  // Sets are merged, and not their numbers: bob is gone, cid is new, ann has stayed.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto hours, Ask(plan.definition, {.step_us = 60 * kMinute}, partials));
+  EXPECT_EQ(hours,
+            "a 2 2 1 1 1 3 true\n"
+            "b 0 0 0 0 0 0 false\n");
+}
+
+TEST_F(SketchMeasures, AQuestionPutsSetsTogether) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("theta_sketch(who) AS visitors, count(*) AS rows"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  const std::string before = "theta_sketch(visitors) FILTER (WHERE window_start = '2026-11-22 10:00:00')";
+  const std::string after = "theta_sketch(visitors) FILTER (WHERE window_start > '2026-11-22 10:00:00')";
+  const std::vector<std::string> measures = {
+      fmt::format("theta_difference({}, {}) AS gone", before, after), "visitors",
+      fmt::format("theta_intersect({}, {}) as \"have stayed\"", before, after),
+      fmt::format("round(100 * theta_estimate({}) / theta_estimate(theta_sketch(Visitors)))", before)};
+  const auto ask = [&](AggregateRequest request) {
+    request.measures = measures;
+    return *Ask(plan.definition, request, partials);
+  };
+  EXPECT_EQ(ask({.step_us = 0}), "a 1 3 1 67\nb 0 0 0 nan\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = {{}}}), "1 3 1 67\n");
+  EXPECT_EQ(ask({}), "a 2 2 0 100\nb 0 0 0 nan\na 0 2 0 0\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = {{}}, .where = "site = 'b'"}), "0 0 0 nan\n");
+  EXPECT_EQ(ask({.step_us = 0, .group_by = {{}}, .where = "window_start > '2026-11-22 10:00:30'"}), "0 2 0 0\n");
+  EXPECT_EQ(*Ask(plan.definition,
+                 {.step_us = 0,
+                  .group_by = {{}},
+                  .measures = {"theta_union(theta_sketch(visitors) FILTER (WHERE site = 'b'), theta_sketch(visitors) "
+                               "FILTER (WHERE site = 'c')) AS others",
+                               "rows"},
+                  .order_by = {"others desc"}},
+                 partials),
+            "0 7\n");
+}
+
+TEST_F(SketchMeasures, WindowsThatOverlapArePutTogetherBeforeSetsAre) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan,
+      process::PlanAggregate(*session_, "visits",
+                             "SELECT window_start, window_end, theta_sketch(who) AS visitors FROM HOP(input, ts, "
+                             "INTERVAL 1 MINUTE, INTERVAL 2 MINUTE) GROUP BY ALL",
+                             schema_));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  const AggregateRequest request{
+      .measures = {"theta_sketch(visitors) FILTER (WHERE window_end <= '2026-11-22 10:02:00') AS early", "visitors"}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto merge, PlanMerge(*session_, plan.definition, request));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto panes, Fold(*merge->folded, *merge->folded, {}, partials));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto windows, WindowsOfPanes(*merge->folded, {}, panes));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, MergeAndFinalize(*session_, *merge, {windows}));
+  std::string out;
+  for (std::int64_t row = 0; row < answer.rows->num_rows(); ++row) {
+    for (int c = 2; c < 4; ++c) out += answer.rows->column(c)->GetScalar(row).ValueOrDie()->ToString() + " ";
+  }
+  // The windows from 09:59, 10:00 and 10:01.
+  EXPECT_EQ(out, "2 2 3 3 0 2 ");
+}
+
+TEST_F(SketchMeasures, WhatIsNoExpressionOverSetsIsRefused) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("theta_sketch(who) AS visitors, count(*) AS rows"));
+  std::string many = "theta_sketch(visitors)";
+  for (int i = 0; i < 16; ++i) many = fmt::format("theta_union({}, theta_sketch(visitors))", many);
+  const std::pair<std::string, const char*> cases[] = {
+      {"theta_sketch(rows)", "no measure 'rows' that is a theta_sketch() in visits; there are: visitors"},
+      {"theta_sketch(visitor)", "did you mean 'visitors'?"},
+      {"theta_sketch(visitors + 1)", "theta_sketch() takes a measure of visits"},
+      {"sum(visitors)", "the function sum() is not allowed over sets"},
+      {"theta_estimat(theta_sketch(visitors))", "did you mean 'theta_estimate'?"},
+      {"theta_estimate(visitors)", "'visitors' must be within theta_sketch()"},
+      {"theta_sketch(visitors) FILTER (WHERE who = 'ann')", "FILTER: no window column or key 'who' in visits"},
+      {"theta_sketch(visitors) FILTER (WHERE site IN (SELECT 'a'))", "FILTER: subqueries are not allowed"},
+      {"theta_sketch(visitors) AS Site", "there is a 'Site' already"},
+      {"theta_sketch(visitors) AS rows", "there is a 'rows' already"},
+      {"round(1)", "'round(1)' has no theta_sketch(measure)"},
+      {"(SELECT theta_sketch(visitors))", "subquery expressions are not allowed over sets"},
+      {"theta_sketch(visitors) OVER ()", "window expressions are not allowed over sets"},
+      {"theta_sketch(visitors), 1", "row() is not allowed over sets"},
+      {"theta_sketch(", "syntax error"},
+      {"theta_estimate(theta_sketch(visitors)) FILTER (WHERE (SELECT true))", "FILTER stands behind theta_sketch()"},
+      {"theta_sketch(visitors ORDER BY (SELECT 1))", "theta_sketch() takes no DISTINCT and no ORDER BY"},
+      {"theta_sketch(DISTINCT visitors)", "theta_sketch() takes no DISTINCT"},
+      {"theta_estimate(theta_sketch(visitors), 1)", "theta_estimate"},
+      {many, "there are more than 16 sets"},
+  };
+  for (const auto& [measure, want] : cases) {
+    SCOPED_TRACE(measure);
+    const auto answer = Ask(plan.definition, {.measures = {measure}}, {});
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, answer);
+    EXPECT_THAT(answer.status().message(), HasSubstr(want));
+  }
+}
+
+TEST_F(SketchMeasures, ASetCountsValuesOfEachType) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto plan, Plan("theta_sketch(who) AS w, theta_sketch(n) AS n, theta_sketch(price) AS p, "
+                            "theta_sketch(d) AS d, theta_sketch(ok) AS o, theta_sketch(day) AS y, theta_sketch(ts) AS "
+                            "t, theta_sketch(DISTINCT n::UBIGINT) AS u"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto hours, Ask(plan.definition, {.step_us = 60 * kMinute}, partials));
+  EXPECT_EQ(hours,
+            "a 3 3 2 2 2 2 6 3\n"
+            "b 0 0 0 0 0 0 1 0\n");
+}
+
 TEST_F(SketchMeasures, BytesThatAreNoSketchAreNamedByTableAndColumn) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, Plan("count(*) AS rows, approx_count_distinct(who) AS visitors"));
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto partials, Partials(plan, BatchFromJson(schema_, kVisits)));
@@ -235,7 +360,7 @@ TEST_F(SketchMeasures, OnlySparkMergesTheDistinctOnes) {
     MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, sql);
     EXPECT_EQ(
         sql.status().message(),
-        "state 'visitors' is a sketch of approx_count_distinct(), which of these dialects only Spark's can merge");
+        "measure 'visitors' is a sketch of approx_count_distinct(), which of these dialects only Spark's can merge");
   }
 }
 

@@ -221,6 +221,14 @@ TEST_F(ApiTest, AQuestionReachesTheBackendAsItWasMeant) {
   EXPECT_EQ(q.range.from, std::nullopt);
   EXPECT_EQ(q.group_by, std::nullopt);
   EXPECT_EQ(q.freshness, query::Freshness::kHot);
+  // Commas within parentheses are those of an expression.
+  ASSERT_EQ(
+      Get("/v1/aggregates/clicks_1m?measures=theta_union(theta_sketch(a)+FILTER+(WHERE+k+%3D+')'),+theta_sketch(b))"
+          ",views")
+          .status,
+      200);
+  EXPECT_EQ(q.measures, (std::vector<std::string>{
+                            "theta_union(theta_sketch(a) FILTER (WHERE k = ')'), theta_sketch(b))", "views"}));
   ASSERT_EQ(Get("/v1/aggregates/clicks_1m?group_by=&step=0").status, 200);
   EXPECT_EQ(q.group_by, std::vector<std::string>{});
   EXPECT_EQ(q.step_us, 0);

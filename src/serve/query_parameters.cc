@@ -30,11 +30,32 @@ Result<std::string> Decode(Result<std::string> text) {
   return text;
 }
 
+// The comma at or after `begin` that is in no parentheses; else the end.
+std::size_t CommaAfter(const std::string& text, std::size_t begin) {
+  int depth = 0;
+  char quote = 0;
+  for (std::size_t i = begin; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if (depth > 0 && (c == '\'' || c == '"')) {
+      quote = c;
+    } else if (c == '(') {
+      ++depth;
+    } else if (c == ')') {
+      --depth;
+    } else if (c == ',' && depth <= 0) {
+      return i;
+    }
+  }
+  return text.size();
+}
+
 // What stands between commas, without the blanks around it; it may be empty.
 std::vector<std::string> Split(const std::string& text) {
   std::vector<std::string> parts;
   for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::size_t end = CommaAfter(text, begin);
     std::string part = text.substr(begin, end - begin);
     part.erase(0, std::min(part.find_first_not_of(' '), part.size()));
     part.erase(part.find_last_not_of(' ') + 1);

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sketch/distinct_sketch.h"
 #include "sketch/frequent_items.h"
 #include "sketch/quantile_sketch.h"
+#include "sketch/theta_sketch.h"
 #include "sql/sketch_functions_internal.h"
 
 namespace millrace::sql {
@@ -99,6 +101,27 @@ void RunTop(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector ou
   });
 }
 
+void RunThetaEstimate(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
+  const duckdb_vector sketches = duckdb_data_chunk_get_vector(input, 0);
+  auto* const estimates = static_cast<std::int64_t*>(duckdb_vector_get_data(output));
+  ForValidRows(info, input, output, [&](idx_t row) -> Status {
+    ASSIGN_OR_RETURN(estimates[row], sketch::ThetaSketch::Estimate(BytesAt(sketches, row)));
+    return Status::OK();
+  });
+}
+
+template <sketch::ThetaSketch::Operation kOperation>
+void RunThetaCombine(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output) {
+  const duckdb_vector left = duckdb_data_chunk_get_vector(input, 0);
+  const duckdb_vector right = duckdb_data_chunk_get_vector(input, 1);
+  ForValidRows(info, input, output, [&](idx_t row) -> Status {
+    ASSIGN_OR_RETURN(const auto bytes,
+                     sketch::ThetaSketch::Combine(kOperation, BytesAt(left, row), BytesAt(right, row)));
+    duckdb_vector_assign_string_element_len(output, row, bytes.data(), bytes.size());
+    return Status::OK();
+  });
+}
+
 // A type with its life: lists hold another.
 class LogicalType {
  public:
@@ -131,6 +154,27 @@ Status RegisterScalar(duckdb_connection connection, const char* name,
   return state == DuckDBSuccess ? Status::OK() : Internal("DuckDB: cannot register {}", name);
 }
 
+// An aggregate function that has a name and types, and no rows: what is planned over it is computed elsewhere.
+Status DeclareAggregate(duckdb_connection connection, const char* name, const LogicalType& parameter,
+                        const LogicalType& result) {
+  duckdb_aggregate_function function = duckdb_create_aggregate_function();
+  duckdb_aggregate_function_set_name(function, name);
+  duckdb_aggregate_function_add_parameter(function, parameter.get());
+  duckdb_aggregate_function_set_return_type(function, result.get());
+  duckdb_aggregate_function_set_functions(
+      function, [](duckdb_function_info) -> idx_t { return 1; }, [](duckdb_function_info, duckdb_aggregate_state) {},
+      [](duckdb_function_info info, duckdb_data_chunk, duckdb_aggregate_state*) {
+        duckdb_aggregate_function_set_error(info, "theta_sketch() is for the SQL of an aggregate of a pipeline");
+      },
+      [](duckdb_function_info, duckdb_aggregate_state*, duckdb_aggregate_state*, idx_t) {},
+      [](duckdb_function_info info, duckdb_aggregate_state*, duckdb_vector, idx_t, idx_t) {
+        duckdb_aggregate_function_set_error(info, "theta_sketch() is for the SQL of an aggregate of a pipeline");
+      });
+  const duckdb_state state = duckdb_register_aggregate_function(connection, function);
+  duckdb_destroy_aggregate_function(&function);
+  return state == DuckDBSuccess ? Status::OK() : Internal("DuckDB: cannot register {}", name);
+}
+
 }  // namespace
 
 Status RegisterSketchFunctions(duckdb_connection connection) {
@@ -141,6 +185,16 @@ Status RegisterSketchFunctions(duckdb_connection connection) {
   const auto instants = LogicalType::ListOf(DUCKDB_TYPE_TIMESTAMP_TZ);
   const auto dates = LogicalType::ListOf(DUCKDB_TYPE_DATE);
   RETURN_NOT_OK(RegisterScalar(connection, "millrace_hll_estimate", {&bytes}, DUCKDB_TYPE_BIGINT, RunHllEstimate));
+  RETURN_NOT_OK(RegisterScalar(connection, "theta_estimate", {&bytes}, DUCKDB_TYPE_BIGINT, RunThetaEstimate));
+  using enum sketch::ThetaSketch::Operation;
+  const std::pair<const char*, duckdb_scalar_function_t> combine[] = {
+      {"theta_union", RunThetaCombine<kUnion>},
+      {"theta_intersect", RunThetaCombine<kIntersection>},
+      {"theta_difference", RunThetaCombine<kDifference>}};
+  for (const auto& [name, run] : combine) {
+    RETURN_NOT_OK(RegisterScalar(connection, name, {&bytes, &bytes}, bytes, run));
+  }
+  RETURN_NOT_OK(DeclareAggregate(connection, "theta_sketch", DUCKDB_TYPE_ANY, bytes));
   RETURN_NOT_OK(RegisterScalar(connection, "millrace_frequent_top", {&bytes, &count}, texts, RunTop));
   RETURN_NOT_OK(RegisterScalar(connection, "millrace_kll_numbers", {&bytes, &numbers}, numbers, RunKll<double>));
   RETURN_NOT_OK(

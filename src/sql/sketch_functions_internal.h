@@ -1,5 +1,4 @@
-/// Scalar functions that read sketches, for the SQL that finalizes an answer. Of the folder only: sql_session.h names
-/// them.
+/// Functions that read sketches, for the SQL that finalizes an answer. Of the folder only: sql_session.h names them.
 #pragma once
 
 #include <duckdb.h>

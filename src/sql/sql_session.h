@@ -12,6 +12,10 @@
 ///   millrace_frequent_top(BLOB, BIGINT) -> VARCHAR[]     of a sketch/frequent_items.h, the most frequent ones
 ///   millrace_kll_numbers(BLOB, DOUBLE[]) -> DOUBLE[]     of a sketch/quantile_sketch.h, the values at these shares
 ///   millrace_kll_instants(BLOB, DOUBLE[]) -> TIMESTAMPTZ[], millrace_kll_dates(BLOB, DOUBLE[]) -> DATE[]
+/// These are for people too, in measures and transforms, over sets that are sketch/theta_sketch.h:
+///   theta_estimate(BLOB) -> BIGINT                       how many values the set has
+///   theta_union(BLOB, BLOB) -> BLOB, theta_intersect, theta_difference (in the first and not in the second)
+/// theta_sketch(any) -> BLOB is an aggregate function by name and type, for planning; to run it fails the query.
 ///
 /// Every session is closed to files and network (enable_external_access=false, lock_configuration=true), runs on the
 /// calling thread (threads=1) in UTC, and holds no data but the relations registered in it.

@@ -175,6 +175,13 @@ def main():
     claim("did you mean 'country'" in millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "contry", code=1).stderr,
           "a wrong key is answered with the nearest")
     claim("clicks_2m" in millrace("query", "clicks_2m", "-c", "clicks.yaml", code=1).stderr, "an unknown aggregate is named")
+    for verb in [["query"], ["lake", "view"]]:
+        for name, instead in [("click_1m", "did you mean 'clicks_1m'?"), ("zebra", "there are: clicks_1m")]:
+            said = millrace(*verb, name, "-c", "clicks.yaml", code=1).stderr
+            claim(f"no aggregate '{name}'" in said and instead in said, f"{verb[-1]}: an unknown aggregate, and which are meant", said)
+    for name, instead in [("vews", "did you mean 'views'?"), ("zebra", "there are: views, revenue")]:
+        said = millrace("query", "clicks_1m", "-c", "clicks.yaml", "--measures", name, code=1).stderr
+        claim(f"no measure '{name}'" in said and instead in said, "an unknown measure, and which are meant", said)
     bad_questions()
     unreachable = millrace("query", "clicks_1m", "--url", "http://127.0.0.1:9", code=1).stderr
     claim("http://127.0.0.1:9" in unreachable and "-c FILE" in unreachable, "no server: says where and what else", unreachable)

@@ -33,6 +33,12 @@ aggregates:
       SELECT window_start, country, count(*) AS views, approx_count_distinct(event_id) AS events,
         approx_count_distinct(user_id) AS users
       FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+  - name: sets_1s
+    sql: >
+      SELECT window_start, country, theta_sketch(user_id) FILTER (WHERE latency_ms < 100) AS fast,
+        theta_sketch(user_id) FILTER (WHERE latency_ms >= 100) AS slow, theta_sketch(event_id) AS events,
+        theta_union(fast, slow) AS either, theta_intersect(fast, slow) AS both, theta_difference(fast, slow) AS only_fast
+      FROM TUMBLE(input, ts, INTERVAL 1 SECOND) GROUP BY ALL
   - name: latency_1m
     sql: >
       SELECT window_start, country, approx_quantile(latency_ms, [0, 0.25, 0.5, 0.95, 1]) AS latency,
@@ -60,8 +66,8 @@ def close(estimate, exact, standard_error):
     return abs(estimate - exact) <= max(1, 3 * standard_error * exact)
 
 
-def run_pipeline(folder):
-    (folder / "clicks.yaml").write_text(PIPELINE)
+def run_pipeline(folder, pipeline=PIPELINE):
+    (folder / "clicks.yaml").write_text(pipeline)
     for seed in range(3):  # Three commits, so that windows have several partial rows.
         millrace("simulate", "clickstream", "--count", 8000, "--rate", 0, "--seed", seed, "--to", "embedded:log/clicks", cwd=folder)
         millrace("run", "-c", "clicks.yaml", "--until-end", cwd=folder)
@@ -104,6 +110,59 @@ def python_reads_the_distinct_counts(folder):
             both.update(union)
             both.update(theirs)
             claim(both.get_estimate() == union.get_estimate(), f"{column} of {country}: hashed as in Python")
+
+
+def python_reads_the_sets(folder):
+    sets, exact = collections.defaultdict(datasketches.theta_union), collections.defaultdict(set)
+    for row in DeltaTable(folder / "lake" / "sets_1s").to_pyarrow_table().to_pylist():
+        for column in ["fast", "slow", "events"]:
+            if row[column] is not None:
+                sets[row["country"], column].update(datasketches.compact_theta_sketch.deserialize(row[column]))
+    for row in DeltaTable(folder / "lake" / "clicks").to_pyarrow_table().to_pylist():
+        exact[row["country"], "fast" if row["latency_ms"] < 100 else "slow"].add(row["user_id"])
+        exact[row["country"], "events"].add(row["event_id"])
+    told = {row["country"]: row for row in answers(folder, "--step", "0", "--group-by", "country", of="sets_1s")}
+    claim(len(told) > 2, "each country has an answer", told)
+    for (country, column), union in sets.items():
+        estimate = union.get_result().get_estimate()
+        claim(round(estimate) == told[country][column], f"{column} of {country}: the estimate of Python's union", (estimate, told[country]))
+        claim(close(estimate, len(exact[country, column]), 0.0156), f"{column} of {country}: within the published error")
+        # A sketch made there of the same values is the same set.
+        theirs = datasketches.update_theta_sketch(12)
+        for each in exact[country, column]:
+            theirs.update(each)
+        alone = datasketches.theta_union()
+        alone.update(theirs)
+        claim(alone.get_result().serialize() == union.get_result().serialize(), f"{column} of {country}: hashed as in Python")
+    for country, row in told.items():
+        fast, slow = sets[country, "fast"].get_result(), sets[country, "slow"].get_result()
+        intersection = datasketches.theta_intersection()
+        intersection.update(fast)
+        intersection.update(slow)
+        either = datasketches.theta_union()
+        either.update(fast)
+        either.update(slow)
+        theirs = {"either": either.get_result(), "both": intersection.get_result(), "only_fast": datasketches.theta_a_not_b().compute(fast, slow)}
+        claim({name: round(sketch.get_estimate()) for name, sketch in theirs.items()} == {name: row[name] for name in theirs},
+              f"{country}: the set operations are Python's", row)
+        users = {name: exact[country, name] for name in ["fast", "slow"]}
+        in_either = len(users["fast"] | users["slow"])
+        for name, count in [("both", len(users["fast"] & users["slow"])), ("only_fast", len(users["fast"] - users["slow"]))]:
+            claim(close(row[name], count, 0.0156 * (in_either / max(1, count)) ** 0.5), f"{name} of {country}: within the published error", (row, count))
+
+
+def a_question_puts_sets_together(folder):
+    windows = sorted({row["window_start"] for row in answers(folder, of="sets_1s")})
+    middle = windows[len(windows) // 2]
+    sets = [f"theta_sketch(events) FILTER (WHERE window_start {which} '{middle}')" for which in ["<", ">="]]
+    told = answers(folder, "--step", "0", "--group-by", "country", "--measures", f"theta_difference({sets[0]}, {sets[1]}) AS early, events", of="sets_1s")
+    before, after = collections.defaultdict(set), collections.defaultdict(set)
+    for row in DeltaTable(folder / "lake" / "clicks").to_pyarrow_table().to_pylist():
+        (before if row["ts"].strftime("%Y-%m-%dT%H:%M:%SZ") < middle else after)[row["country"]].add(row["event_id"])
+    claim(len(told) > 2 and any(before.values()) and any(after.values()), "there are events before and after", told)
+    for row in told:
+        early, either = before[row["country"]] - after[row["country"]], before[row["country"]] | after[row["country"]]
+        claim(close(row["early"], len(early), 0.0156 * (len(either) / max(1, len(early))) ** 0.5), "who came before and not after", (row, len(early)))
 
 
 def python_reads_the_quantiles(folder):
@@ -155,6 +214,11 @@ def main():
         folder = pathlib.Path(name)
         run_pipeline(folder)
         python_reads_the_distinct_counts(folder)
+        sets = folder / "sets"  # Of all events: as whole numbers few of them have a latency, and the others are dead letters.
+        sets.mkdir()
+        run_pipeline(sets, PIPELINE.replace("latency_ms: int64", "latency_ms: double"))
+        python_reads_the_sets(sets)
+        a_question_puts_sets_together(sets)
         python_reads_the_quantiles(folder)
         python_reads_the_most_frequent(folder)
         spark = spark_session.start(folder)

@@ -219,6 +219,14 @@ const std::vector<std::string>& Keys() {
 constexpr double kSums = 1e-9;
 constexpr double kMoments = 1e-7;
 
+// The elements of a list, each where it comes first.
+std::string OfFirst(const std::string& list) {
+  return fmt::format(
+      "list_reduce(list_transform({}, lambda v: [v]), lambda a, b: CASE WHEN list_contains(list_transform(a, lambda v: "
+      "coalesce(v::VARCHAR, 'NULL')), coalesce(b[1]::VARCHAR, 'NULL')) THEN a ELSE a || b END)",
+      list);
+}
+
 const std::vector<Expression>& Measures() {
   static const auto* const measures = new std::vector<Expression>{
       {"count(*)"},
@@ -267,6 +275,24 @@ const std::vector<Expression>& Measures() {
       {"arg_max(s, amount)", "arg_max(s, amount ORDER BY ts, _offset)", 0, true},
       {"list(m)", "list(m ORDER BY ts, _offset)", 0, true},
       {"string_agg(txt, '-')", "string_agg(txt, '-' ORDER BY ts, _offset)", 0, true},
+      {"list(DISTINCT m)", OfFirst("list(m ORDER BY ts, _offset)"), 0, true},
+      {"string_agg(DISTINCT txt, '-')",
+       "array_to_string(" + OfFirst("list(txt ORDER BY ts, _offset) FILTER (WHERE txt IS NOT NULL)") + ", '-')", 0,
+       true},
+      {"min(s, 3)"},
+      {"max(amount, 2)"},
+      {"max(x, 5)"},
+      {"min(txt, 4)"},
+      {"arg_min(txt, s, 3)", "(list(txt ORDER BY s, ts, _offset) FILTER (WHERE txt IS NOT NULL AND s IS NOT NULL))[:3]",
+       0, true},
+      {"arg_max(s, amount, 2)",
+       "(list(s ORDER BY amount DESC, ts, _offset) FILTER (WHERE s IS NOT NULL AND amount IS NOT NULL))[:2]", 0, true},
+      {"theta_sketch(s)", "count(DISTINCT s)"},
+      {"theta_estimate(theta_intersect(theta_sketch(txt) FILTER (WHERE ok), theta_sketch(txt) FILTER (WHERE NOT ok)))",
+       "count(DISTINCT txt) FILTER (WHERE ok) + count(DISTINCT txt) FILTER (WHERE NOT ok) - count(DISTINCT txt) FILTER "
+       "(WHERE ok IS NOT NULL)"},
+      {"theta_estimate(theta_difference(theta_sketch(s) FILTER (WHERE ok), theta_sketch(s) FILTER (WHERE NOT ok)))",
+       "count(DISTINCT s) FILTER (WHERE ok IS NOT NULL) - count(DISTINCT s) FILTER (WHERE NOT ok)"},
       {"count(DISTINCT k)"},
       {"count(DISTINCT s)"},
       {"sum(DISTINCT m)"},
@@ -313,7 +339,8 @@ Aggregate RandomAggregate(Random& random) {
   if (aggregate.measures.empty()) aggregate.measures = {{"count(*)"}};
   for (auto& measure : aggregate.measures) {
     // Of a single call only, and not of a macro.
-    const bool is_call = measure.sql.find(')') == measure.sql.size() - 1 && !measure.sql.starts_with("geomean");
+    const bool is_call = measure.sql.find(')') == measure.sql.size() - 1 && !measure.sql.starts_with("geomean") &&
+                         measure.theirs().find(')') == measure.theirs().size() - 1;
     if (!is_call || !random.OneIn(4)) continue;
     const std::string filter = fmt::format(" FILTER (WHERE {})", random.Of(Filters()));
     measure.reference = measure.theirs() + filter;
@@ -331,7 +358,28 @@ struct Question {
   std::string group;                ///< In the reference: of window_start, window_end and keys.
   std::vector<std::string> groups;  ///< Its columns.
   std::string where = "true";
+  std::string sets;  ///< In the reference: of the measure `sets`, that the question brings along; empty: it has none.
 };
+
+// Values of `set`, which is a measure of the values of `s`, in some windows or keys and not in others.
+void AddSets(Random& random, const Aggregate& aggregate, const std::string& set, std::int64_t low, std::int64_t high,
+             Question& question) {
+  std::vector<std::string> conditions = {"true"};
+  if (!aggregate.keys.empty()) conditions.insert(conditions.end(), {"k0 IS NULL", "k0 IS NOT NULL"});
+  if (!aggregate.window->is_none) {
+    conditions.push_back(fmt::format("epoch_us(window_start) < {}", random.Between(low, high)));
+    conditions.push_back(fmt::format("epoch_us(window_end) >= {}", random.Between(low, high)));
+  }
+  const std::string in = random.Of(conditions);
+  const std::string out = random.Of(conditions);
+  for (std::size_t v = 0; v < aggregate.measures.size(); ++v)
+    question.request.measures.push_back(fmt::format("v{}", v));
+  question.request.measures.push_back(fmt::format(
+      "theta_difference(theta_sketch({0}) FILTER (WHERE {1}), theta_sketch({0}) FILTER (WHERE {2})) AS sets", set, in,
+      out));
+  question.sets =
+      fmt::format("count(DISTINCT s) FILTER (WHERE {0} OR {1}) - count(DISTINCT s) FILTER (WHERE {1})", in, out);
+}
 
 Question RandomQuestion(Random& random, const Aggregate& aggregate, std::int64_t low, std::int64_t high) {
   Question question;
@@ -371,6 +419,10 @@ Question RandomQuestion(Random& random, const Aggregate& aggregate, std::int64_t
     request.where = "k0 IS NOT NULL";
     question.where += " AND k0 IS NOT NULL";
   }
+  for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
+    if (aggregate.measures[v].sql != "theta_sketch(s)" || random.OneIn(2)) continue;
+    AddSets(random, aggregate, fmt::format("v{}", v), low, high, question);
+  }
   return question;
 }
 
@@ -392,6 +444,7 @@ std::string ReferenceSql(const Aggregate& aggregate, const Question& question, s
   for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
     list += fmt::format("{}{} AS v{}", list.empty() ? "" : ", ", aggregate.measures[v].theirs(), v);
   }
+  if (!question.sets.empty()) list += fmt::format(", {} AS sets", question.sets);
   // By number: an alias hides a column of the relation.
   std::vector<std::size_t> numbers(question.groups.size());
   std::iota(numbers.begin(), numbers.end(), 1);
@@ -435,18 +488,22 @@ RowsByGroup ByGroup(const arrow::Table& table, const std::vector<std::string>& g
 
 void Compare(const query::Answer& answer, const arrow::Table& wanted, const std::vector<sql::ResultColumn>& types,
              const Aggregate& aggregate, const Question& question) {
+  std::vector<std::pair<std::string, Expression>> measures;
+  for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
+    measures.emplace_back(fmt::format("v{}", v), aggregate.measures[v]);
+  }
+  if (!question.sets.empty()) measures.emplace_back("sets", Expression{question.request.measures.back()});
   const auto& got = *answer.rows;
   const auto got_rows = ByGroup(got, question.groups);
   const auto wanted_rows = ByGroup(wanted, question.groups);
-  for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
-    const std::string name = fmt::format("v{}", v);
-    const auto of = [&](const std::vector<sql::ResultColumn>& columns) {
+  for (const auto& [name, measure] : measures) {
+    const auto of = [&name = name](const std::vector<sql::ResultColumn>& columns) {
       for (const auto& column : columns) {
         if (column.name == name) return column.duckdb_type;
       }
       return std::string("none");
     };
-    EXPECT_EQ(of(answer.columns), of(types)) << aggregate.measures[v].ours();
+    EXPECT_EQ(of(answer.columns), of(types)) << measure.ours();
   }
   // Without groups SQL has one row over nothing, and an answer may have none.
   if (question.groups.empty() && got.num_rows() == 0) return;
@@ -454,12 +511,11 @@ void Compare(const query::Answer& answer, const arrow::Table& wanted, const std:
   for (const auto& [key, row] : wanted_rows) {
     const auto found = got_rows.find(key);
     ASSERT_NE(found, got_rows.end()) << "no row of " << fmt::format("{}", fmt::join(key, ", "));
-    for (std::size_t v = 0; v < aggregate.measures.size(); ++v) {
-      const std::string name = fmt::format("v{}", v);
+    for (const auto& [name, measure] : measures) {
       const auto actual = CellText(got, name, found->second);
       const auto expected = CellText(wanted, name, row);
-      ASSERT_TRUE(IsNear(actual, expected, aggregate.measures[v].tolerance))
-          << aggregate.measures[v].ours() << " of " << fmt::format("{}", fmt::join(key, ", ")) << " is " << actual
+      ASSERT_TRUE(IsNear(actual, expected, measure.tolerance))
+          << measure.ours() << " of " << fmt::format("{}", fmt::join(key, ", ")) << " is " << actual
           << ", but DuckDB says " << expected;
     }
   }

@@ -9,7 +9,7 @@ constexpr std::string_view kCountDistinct = "count(distinct)";
 
 // One set of values serves all three.
 Result<std::vector<CallState>> SetStates(const Call& call) {
-  auto state = DistinctState(call, std::string(kCountDistinct), false);
+  auto state = DistinctState(call, std::string(kCountDistinct), Beside::kNothing);
   const bool is_number = ParseNumberType(call.arguments.front().duckdb_type).has_value();
   if (!state || (call.function != kCountDistinct && !is_number)) return NotForItsTypes(call);
   return std::vector<CallState>{*std::move(state)};
@@ -24,7 +24,7 @@ std::string SetSql(const Call& call, std::span<const std::string> columns) {
 }
 
 std::unique_ptr<Accumulator> MakeSet(std::span<const std::shared_ptr<arrow::DataType>> types) {
-  return std::make_unique<DistinctAccumulator>(PhysicalTypeOf(*types[1]), false);
+  return std::make_unique<DistinctAccumulator>(PhysicalTypeOf(*types[1]), Beside::kNothing);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ namespace {
 
 // One set of counted values serves both.
 Result<std::vector<CallState>> HistogramStates(const Call& call) {
-  auto state = DistinctState(call, "histogram", true);
+  auto state = DistinctState(call, "histogram", Beside::kCounts);
   if (!state) return NotForItsTypes(call);
   return std::vector<CallState>{*std::move(state)};
 }
@@ -22,7 +22,7 @@ std::string HistogramSql(const Call& call, std::span<const std::string> columns)
 }
 
 std::unique_ptr<Accumulator> MakeHistogram(std::span<const std::shared_ptr<arrow::DataType>> types) {
-  return std::make_unique<DistinctAccumulator>(PhysicalTypeOf(*types[1]), true);
+  return std::make_unique<DistinctAccumulator>(PhysicalTypeOf(*types[1]), Beside::kCounts);
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include <algorithm>
 
+#include "aggregate/distinct_values.h"
 #include "aggregate/event_order.h"
 #include "aggregate/function.h"
 #include "aggregate/group_values.h"
+#include "aggregate/list_elements.h"
 
 namespace millrace::aggregate {
 namespace {
@@ -22,27 +24,10 @@ class ListAccumulator : public Accumulator {
   }
   void Merge(Columns states, const GroupedRows& rows) override {
     const std::int64_t* const exceeded = states[0]->int64s();
-    const std::int32_t* const begins = states[1]->list_offsets();
-    std::vector<const ColumnView*> elements;
-    for (const ColumnView* lists : states.subspan(1)) elements.push_back(lists->elements());
-    // Each element of the lists becomes a row.
-    const auto num_elements = static_cast<std::size_t>(begins[rows.num_rows]);
-    element_groups_.resize(num_elements);
-    element_ok_.assign(num_elements, 0);
-    ForRows(rows, [&](std::int64_t i, std::uint32_t g) {
-      // Lists of unequal length are none of ours: what they stand for is not known.
-      const bool whole = std::all_of(states.begin() + 1, states.end(), [&](const ColumnView* lists) {
-        return lists->list_offsets()[i] == begins[i] && lists->list_offsets()[i + 1] == begins[i + 1];
-      });
-      groups_[g].exceeded |= exceeded[i] != 0 || !whole;
-      if (!whole) return;
-      for (auto e = static_cast<std::size_t>(begins[i]); e < static_cast<std::size_t>(begins[i + 1]); ++e) {
-        element_groups_[e] = g;
-        element_ok_[e] = 1;
-      }
-    });
-    Take(*elements[kOrderColumns], Columns(elements).first(kOrderColumns),
-         {begins[rows.num_rows], element_groups_.data(), element_ok_.data()});
+    const GroupedRows elements = elements_.Rows(
+        states.subspan(1), rows,
+        [&](std::int64_t i, std::uint32_t g, bool whole) { groups_[g].exceeded |= exceeded[i] != 0 || !whole; });
+    Take(*elements_.columns()[kOrderColumns], elements_.columns().first(kOrderColumns), elements);
   }
 
   void Export(std::span<const std::uint32_t> groups, std::span<ValueColumn> states) const override {
@@ -115,9 +100,7 @@ class ListAccumulator : public Accumulator {
   std::vector<std::uint32_t> previous_;  // By element: 1 + the one before it of its group; 0: it is the first.
   std::vector<Group> groups_;
 
-  // Of the partial rows at hand; kept for their memory.
-  std::vector<std::uint32_t> element_groups_;
-  std::vector<std::uint8_t> element_ok_;
+  ListElements elements_;  // Of the partial rows at hand.
 };
 
 Result<std::vector<CallState>> ListStates(const Call& call) {
@@ -137,16 +120,33 @@ Result<std::vector<CallState>> ListStates(const Call& call) {
   return std::vector<CallState>{state};
 }
 
+// Of each value the first event that has it.
+Result<std::vector<CallState>> DistinctListStates(const Call& call) {
+  const bool is_text = call.function.starts_with("string_agg");
+  Call of = call;
+  if (is_text) of.arguments.front() = {.duckdb_type = "VARCHAR", .type = arrow::utf8()};
+  auto state = DistinctState(of, call.function, Beside::kPlaces);
+  if (!state) return NotForItsTypes(call);
+  if (is_text) state->cast = "VARCHAR";
+  state->takes_nulls = !is_text;
+  return std::vector<CallState>{*std::move(state)};
+}
+
 // DuckDB itself refuses a separator that is not a constant.
 std::string ListSql(const Call& call, std::span<const std::string> columns) {
-  const std::string& values = columns[1 + kOrderColumns];
-  if (call.function != "string_agg") return fmt::format("CAST({} AS {})", values, call.result_type);
+  const bool is_distinct = call.function.ends_with("(distinct)");
+  const std::string& values = columns[is_distinct ? 1 : 1 + kOrderColumns];
+  if (!call.function.starts_with("string_agg")) return fmt::format("CAST({} AS {})", values, call.result_type);
   return fmt::format("array_to_string({}, {})", values,
                      call.arguments.size() == 2 ? call.arguments[1].constant_sql : "','");
 }
 
 std::unique_ptr<Accumulator> MakeList(std::span<const std::shared_ptr<arrow::DataType>> types) {
   return std::make_unique<ListAccumulator>(PhysicalTypeOf(*types.back()));
+}
+
+std::unique_ptr<Accumulator> MakeDistinctList(std::span<const std::shared_ptr<arrow::DataType>> types) {
+  return std::make_unique<DistinctAccumulator>(PhysicalTypeOf(*types[1]), Beside::kPlaces);
 }
 
 }  // namespace
@@ -158,12 +158,21 @@ std::vector<Function> Lists() {
                 .final_sql = ListSql,
                 .make_accumulator = MakeList,
                 .may_overflow = true,
-                .oversized = "The group has more values than group_values_max"};
+                .oversized = kTooManyElements};
   Function texts = list;
   texts.name = "string_agg";
   texts.aliases = {"group_concat", "listagg"};
   texts.arguments_max = 2;
-  return {list, texts};
+  Function distinct_list{.name = "list(distinct)",
+                         .states = DistinctListStates,
+                         .final_sql = ListSql,
+                         .make_accumulator = MakeDistinctList,
+                         .may_overflow = true,
+                         .oversized = kTooManyValues};
+  Function distinct_texts = distinct_list;
+  distinct_texts.name = "string_agg(distinct)";
+  distinct_texts.arguments_max = 2;
+  return {list, texts, distinct_list, distinct_texts};
 }
 
 }  // namespace millrace::aggregate
