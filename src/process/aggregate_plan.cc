@@ -49,7 +49,7 @@ class Planner {
       : session_(session), name_(name), sql_(sql), input_schema_(std::move(input_schema)) {}
 
   Result<AggregatePlan> Plan() {
-    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(&session_, What(name_), sql_));
+    ASSIGN_OR_RETURN(statement_, ParseAggregate(session_, What(name_), sql_));
     auto& definition = plan_.definition;
     definition.name = name_;
     definition.sql = sql_;
@@ -548,7 +548,7 @@ Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string&
 }
 
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql));
+  ASSIGN_OR_RETURN(const auto statement, ParseAggregate(session, What(name), sql));
   ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement));
   return clause.relation;
 }
