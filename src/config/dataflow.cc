@@ -485,7 +485,8 @@ class Planner {
     if (!IsRelation(*input)) return Add(*at.sql, UnknownRelation("aggregate '" + config.name + "'", *input));
     const auto relation = PlannedRelation(*input);
     if (!relation) return;
-    auto plan = process::PlanAggregate(*session_, config.name, config.sql, flow_.relations[*relation].schema);
+    auto plan = process::PlanAggregate(*session_, config.name, config.sql, flow_.relations[*relation].schema,
+                                       EventTimeIn(flow_.relations[*relation]));
     if (!plan.ok()) return AddSqlFinding(*at.sql, config.sql, plan.status());
     std::vector<std::string> inputs;
     for (const auto& taken : plan->inputs) inputs.push_back(taken.sql);
@@ -508,6 +509,23 @@ class Planner {
     CheckCreation(at.name, "aggregate", table);
     if (at.final_table != nullptr) PlanFinalTable(config, *at.final_table, table);
     flow_.tables.push_back(std::move(table));
+  }
+
+  // A column is the time of the events if that is its origin, whatever transforms call it. Another column may be read
+  // from the same field, as text.
+  std::optional<process::EventTimeColumn> EventTimeIn(const RelationPlan& relation) const {
+    const auto& input = flow_.inputs[relation.input];
+    if (!input.event_time) return std::nullopt;
+    process::EventTimeColumn time{.name = input.event_time->column};
+    if (input.event_time_column < 0) return time;  // Which has a finding.
+    const auto& events = flow_.relations[relation.input];
+    for (int i = 0; i < relation.schema->num_fields() && time.column < 0; ++i) {
+      const bool is_time =
+          relation.origin.columns[i] == events.origin.columns[input.event_time_column] &&
+          relation.schema->field(i)->type()->Equals(events.schema->field(input.event_time_column)->type());
+      if (is_time) time.column = i;
+    }
+    return time;
   }
 
   void PlanFinalTable(const AggregateConfig& config, const ConfigNode& node, TablePlan& table) {

@@ -106,6 +106,36 @@ TEST(Dataflow, MetadataColumnsCanBeLeftOut) {
   EXPECT_NE(flow.tables[kCleaned].schema->GetFieldByName("_offset"), nullptr);
 }
 
+// What orders the events of an aggregate without windows, as SQL; or what is wrong.
+std::string OrderOf(const PipelineConfig& config) {
+  const auto flow = PlanDataflow(config);
+  if (!flow.ok()) return flow.status().message();
+  const auto& plan = *flow->tables[kSums].aggregate;
+  return plan.inputs.at(plan.accumulators.at(0).arguments.at(1)).sql;
+}
+
+TEST(Dataflow, TheTimeOfEventsIsFoundUnderWhateverNameTransformsGiveIt) {
+  auto config = TestConfig();
+  config.aggregates[0].sql = "SELECT num, last(id) AS l FROM clean GROUP BY ALL";
+  EXPECT_EQ(OrderOf(config), "COALESCE(ts, _timestamp)");
+  // Another column may have its name, and another be read from the same field as text.
+  config.decode.columns.insert(config.decode.columns.begin(),
+                               {.name = "ts_text", .type = arrow::utf8(), .path = {"ts"}});
+  config.transforms[0].sql =
+      "SELECT ts_text, id, CAST(txt AS INTEGER) AS num, to_timestamp(id) AS ts, ts AS happened FROM input";
+  config.transforms.push_back({"more", "SELECT *, happened + INTERVAL 1 HOUR AS later FROM clean"});
+  config.aggregates[0].sql = "SELECT num, last(id) AS l FROM more GROUP BY ALL";
+  EXPECT_EQ(OrderOf(config), "COALESCE(happened, _timestamp)");
+  config.transforms[0].sql =
+      "SELECT ts_text, id, CAST(txt AS INTEGER) AS num, ts + INTERVAL 1 HOUR AS happened FROM input";
+  EXPECT_THAT(OrderOf(config), HasSubstr("last() goes by the time of events, and more does not pass event_time.column "
+                                         "'ts' on as it is: add it to the SELECT of the transform"));
+  config.event_time->column = "_timestamp";
+  EXPECT_EQ(OrderOf(config), "_timestamp");
+  config.event_time.reset();
+  EXPECT_EQ(OrderOf(config), "_timestamp");
+}
+
 TEST(Dataflow, WhatDoesNotFitIsNamed) {
   struct Case {
     const char* name;

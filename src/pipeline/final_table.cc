@@ -5,9 +5,11 @@
 #include <arrow/builder.h>
 #include <arrow/scalar.h>
 #include <arrow/table.h>
+#include <arrow/util/byte_size.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
@@ -23,6 +25,8 @@
 #include "pipeline/worker.h"
 #include "query/fold.h"
 #include "query/merge.h"
+#include "query/pane_windows.h"
+#include "query/time_expression.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -31,6 +35,9 @@ using RowBatch = std::shared_ptr<arrow::RecordBatch>;
 
 constexpr UnixMicros kBeforeAll = std::numeric_limits<UnixMicros>::min();
 constexpr const char* kAggregateId = "aggregate";
+// What rows at work take, in their bytes: themselves, what they are made of, and DuckDB's join of them.
+constexpr std::int64_t kWorkFactor = 3;
+constexpr std::int64_t kPartOfRows = 8;
 
 /// What the two txns say; before the first commit: version -1, and no window has its rows.
 struct FinalState {
@@ -39,12 +46,13 @@ struct FinalState {
   bool operator==(const FinalState&) const = default;
 };
 
-/// Starts of windows, [from, to).
-struct WindowSpan {
+/// Panes, by their start: [from, to). As windows: those whose last pane is one of them. Each pane is the last one of
+/// one window, so windows are told apart by it, and those that end by a time are those before it.
+struct PaneSpan {
   UnixMicros from = kBeforeAll;
   UnixMicros to = kBeforeAll;
 
-  bool operator==(const WindowSpan&) const = default;
+  bool operator==(const PaneSpan&) const = default;
   bool Has(UnixMicros start) const { return from <= start && start < to; }
   bool MayHold(const delta::AddFile& file) const {
     const auto bounds = delta::TimestampStats(file, model::kWindowStart);
@@ -52,6 +60,18 @@ struct WindowSpan {
   }
   query::FoldRange range() const { return {.from = from, .to = to}; }
 };
+
+/// All panes of these windows.
+PaneSpan PanesOf(const model::Window& window, const PaneSpan& windows) {
+  return {windows.from == kBeforeAll ? kBeforeAll : window.FirstStartOf(windows.from), windows.to};
+}
+
+/// The windows that the pane is in.
+template <typename Visit>
+void ForEachWindowOf(const model::Window& window, UnixMicros pane, Visit visit) {
+  if (!window.overlap()) return visit(pane);
+  for (UnixMicros last = pane; last < window.LastEndOf(pane); last += window.pane_us) visit(last);
+}
 
 /// The groups that commits since the last look have brought rows of.
 struct Touched {
@@ -67,13 +87,12 @@ MeaningParts MeaningOfFinal(const config::TablePlan& plan, const std::string& ag
   return meaning;
 }
 
-std::map<UnixMicros, std::int64_t> CountByWindow(const std::vector<RowBatch>& batches, const WindowSpan& span) {
+/// Rows by a column of times.
+std::map<UnixMicros, std::int64_t> CountBy(const char* column, const std::vector<RowBatch>& batches) {
   std::map<UnixMicros, std::int64_t> counts;
   for (const auto& batch : batches) {
-    const auto& starts = static_cast<const arrow::TimestampArray&>(*batch->GetColumnByName(model::kWindowStart));
-    for (std::int64_t i = 0; i < starts.length(); ++i) {
-      if (span.Has(starts.Value(i))) ++counts[starts.Value(i)];
-    }
+    const auto& times = static_cast<const arrow::TimestampArray&>(*batch->GetColumnByName(column));
+    for (std::int64_t i = 0; i < times.length(); ++i) ++counts[times.Value(i)];
   }
   return counts;
 }
@@ -113,7 +132,7 @@ class FinalTable::Impl {
  public:
   Impl(config::TablePlan plan, const std::string& app_id, std::string expired_before_id,
        std::shared_ptr<delta::Table> aggregate, std::shared_ptr<delta::Table> final_table, sql::SqlSession& session,
-       FinalOptions options)
+       FinalOptions options, MemoryShare memory)
       : plan_(std::move(plan)),
         version_id_(app_id + "#final_version"),
         watermark_id_(app_id + "#final_watermark"),
@@ -121,11 +140,12 @@ class FinalTable::Impl {
         aggregate_(std::move(aggregate)),
         table_(std::move(final_table)),
         session_(session),
-        options_(options) {}
+        options_(options),
+        memory_(std::move(memory)) {}
 
   Status Plan() {
     query::AggregateRequest request;
-    request.group_by.emplace().push_back(model::kWindowStart);
+    request.group_by = {model::kWindowStart, model::kWindowEnd};
     for (const auto& key : definition().keys) request.group_by->push_back(key.name);
     ASSIGN_OR_RETURN(merge_, query::PlanMerge(session_, definition(), request));
     return Status::OK();
@@ -135,13 +155,51 @@ class FinalTable::Impl {
                              std::optional<UnixMicros> forgotten_before, UnixMicros now,
                              const delta::StopRequested& stop) {
     FinalRound round;
+    RETURN_NOT_OK(WithFewerAtOnce([&] { return Advance(aggregate, watermark, forgotten_before, now, stop, round); }));
+    return round;
+  }
+
+  Result<std::vector<std::string>> Check(std::optional<UnixMicros> forgotten_before) {
+    std::vector<std::string> findings;
+    RETURN_NOT_OK(WithFewerAtOnce([&] {
+      findings.clear();
+      return Check(forgotten_before, findings);
+    }));
+    return findings;
+  }
+
+ private:
+  /// Again with a part of the rows at once while they are too large together; with more the next time.
+  template <typename Work>
+  Status WithFewerAtOnce(Work work) {
+    for (;;) {
+      const Status done = work();
+      memory_.Set(0);
+      if (done.ok()) {
+        rows_at_once_ = std::min(options_.rows_at_once, rows_at_once_ * kPartOfRows);
+        return done;
+      }
+      if (KindOf(done) != ErrorKind::kTooLarge) return done;
+      if (rows_at_once_ == 1) {
+        return TooLarge(
+            "the window that ends at {} takes more memory alone than final tables may; raise limits.memory, or make an "
+            "aggregate of smaller windows or fewer keys",
+            query::FormatTime(at_work_.to));
+      }
+      rows_at_once_ = std::max<std::int64_t>(1, rows_at_once_ / kPartOfRows);
+    }
+  }
+
+  Status Advance(const delta::SnapshotPtr& aggregate, std::optional<UnixMicros> watermark,
+                 std::optional<UnixMicros> forgotten_before, UnixMicros now, const delta::StopRequested& stop,
+                 FinalRound& round) {
     RETURN_NOT_OK(table_->Refresh().status());
     FinalState state = StateOf(*table_->snapshot());
     if (state.version > aggregate->version) {
       // Of a rival that has seen more of the table than this snapshot, or of a table that is no more.
       ASSIGN_OR_RETURN(const auto newest, aggregate_->Refresh());
       round.lost = true;
-      if (state.version <= newest->version) return round;
+      if (state.version <= newest->version) return Status::OK();
       return Corrupt(
           "the final table has rows of version {} of the aggregate's table, which is at version {}: that table was put "
           "back; move the final table away, and it is made anew",
@@ -156,7 +214,7 @@ class FinalTable::Impl {
       RETURN_NOT_OK(AddRevisions(*aggregate, {first, state.watermark}, touched, now, stop, pending));
       if (pending.writer != nullptr || aggregate->version - state.version >= options_.versions_unseen) {
         ASSIGN_OR_RETURN(const bool done, Commit(std::move(pending), state, round));
-        if (!done) return round;
+        if (!done) return Status::OK();
         state = StateOf(*table_->snapshot());
       } else {
         looked_from_ = state;
@@ -164,36 +222,35 @@ class FinalTable::Impl {
       }
     }
 
-    if (!watermark) return round;
-    const WindowSpan due{std::max(first, state.watermark), definition().window.StartOf(*watermark)};
-    if (due.from >= due.to || (due == looked_due_ && aggregate->version == looked_due_at_)) return round;
+    if (!watermark) return Status::OK();
+    const PaneSpan due{std::max(first, state.watermark), definition().window.StartOf(*watermark)};
+    if (due.from >= due.to || (due == looked_due_ && aggregate->version == looked_due_at_)) return Status::OK();
     ASSIGN_OR_RETURN(const auto counts, CountWindows(*aggregate, due, nullptr));
     const auto chunks = Chunks(counts, false);
     for (std::size_t i = 0; i < chunks.size(); ++i) {
       Pending pending{.state = {aggregate->version, i + 1 == chunks.size() ? due.to : chunks[i].to}};
       RETURN_NOT_OK(AddRows(*aggregate, chunks[i], {.all = true}, now, stop, pending));
       ASSIGN_OR_RETURN(const bool done, Commit(std::move(pending), state, round));
-      if (!done) return round;
+      if (!done) return Status::OK();
       state = StateOf(*table_->snapshot());
     }
     looked_due_ = due;
     looked_due_at_ = aggregate->version;
-    return round;
+    return Status::OK();
   }
 
-  Result<std::vector<std::string>> Check(std::optional<UnixMicros> forgotten_before) {
-    std::vector<std::string> findings;
+  Status Check(std::optional<UnixMicros> forgotten_before, std::vector<std::string>& findings) {
     ASSIGN_OR_RETURN(const auto snapshot, table_->Refresh());
     const FinalState state = StateOf(*snapshot);
     if (state.version < 0) {
       if (!snapshot->files.empty()) findings.push_back("it has rows, but does not say what they were made from");
-      return findings;
+      return Status::OK();
     }
     ASSIGN_OR_RETURN(auto aggregate, aggregate_->Refresh());
     if (aggregate->version < state.version) {
       findings.push_back(fmt::format("it was made from version {} of the aggregate's table, which is at version {}",
                                      state.version, aggregate->version));
-      return findings;
+      return Status::OK();
     }
     const UnixMicros first = FirstWindow(*aggregate, forgotten_before);
     if (aggregate->version > state.version) {
@@ -201,16 +258,19 @@ class FinalTable::Impl {
       if (!older.ok()) return WithContext(older.status(), "version {} of {}", state.version, plan_.name);
       aggregate = *std::move(older);
     }
-    const WindowSpan whole{first, state.watermark};
-    if (whole.from >= whole.to) return findings;
+    const PaneSpan whole{first, state.watermark};
+    if (whole.from >= whole.to) return Status::OK();
     ASSIGN_OR_RETURN(auto counts, CountWindows(*aggregate, whole, nullptr));
-    ASSIGN_OR_RETURN(const auto known, ReadKnown(whole, {model::kWindowStart}));
-    for (const auto& [window, count] : CountByWindow(known, whole)) counts[window] += count;
-    for (const WindowSpan& chunk : Chunks(counts, false)) RETURN_NOT_OK(CheckChunk(*aggregate, chunk, findings));
-    return findings;
+    RETURN_NOT_OK(VisitKnown(whole, {model::kWindowEnd}, [&](const RowBatch& rows) {
+      for (const auto& [end, count] : CountBy(model::kWindowEnd, {rows})) {
+        counts[definition().window.StartOf(end - 1)] += count;
+      }
+      return Status::OK();
+    }));
+    for (const PaneSpan& chunk : Chunks(counts, false)) RETURN_NOT_OK(CheckChunk(*aggregate, chunk, findings));
+    return Status::OK();
   }
 
- private:
   /// What one commit will bring.
   struct Pending {
     FinalState state;                                 ///< Of the table afterwards.
@@ -226,7 +286,7 @@ class FinalTable::Impl {
     return {snapshot.TxnVersion(version_id_).value_or(-1), snapshot.TxnVersion(watermark_id_).value_or(kBeforeAll)};
   }
 
-  /// The first window of which the aggregate still has everything.
+  /// The first window of which the aggregate still has everything: the first that ends after what it has forgotten.
   UnixMicros FirstWindow(const delta::Snapshot& aggregate, std::optional<UnixMicros> forgotten_before) const {
     const UnixMicros expired = aggregate.TxnVersion(expired_before_id_).value_or(kBeforeAll);
     const UnixMicros before = std::max(expired, forgotten_before.value_or(kBeforeAll));
@@ -234,14 +294,15 @@ class FinalTable::Impl {
   }
 
   std::vector<std::string> GroupColumns() const {
-    std::vector<std::string> columns = {model::kWindowStart};
+    std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
     for (const auto& key : definition().keys) columns.push_back(key.name);
     return columns;
   }
 
   /// By the files that versions after `seen` have added to the aggregate. Folded files hold nothing new.
   Result<Touched> FindTouched(const delta::Snapshot& aggregate, delta::TableVersion seen,
-                              const WindowSpan& span) const {
+                              const PaneSpan& windows) const {
+    const PaneSpan span = PanesOf(definition().window, windows);
     std::vector<delta::TableVersion> versions;
     for (auto version = seen + 1; version <= aggregate.version; ++version) versions.push_back(version);
     std::size_t num_read = 0;
@@ -278,33 +339,36 @@ class FinalTable::Impl {
                                [&](const RowBatch& batch) { return folding.Add(*batch); });
   }
 
-  /// Partial rows by window; `windows`: only of these, nullptr: of all.
-  Result<std::map<UnixMicros, std::int64_t>> CountWindows(const delta::Snapshot& aggregate, const WindowSpan& span,
-                                                          const std::set<UnixMicros>* windows) const {
+  /// Partial rows by window; `only`: of these, nullptr: of all.
+  Result<std::map<UnixMicros, std::int64_t>> CountWindows(const delta::Snapshot& aggregate, const PaneSpan& span,
+                                                          const std::set<UnixMicros>* only) const {
+    const auto& window = definition().window;
+    const PaneSpan panes = PanesOf(window, span);
     std::map<UnixMicros, std::int64_t> counts;
     for (const auto& [key, file] : aggregate.files) {
-      if (!span.MayHold(file)) continue;
+      if (!panes.MayHold(file)) continue;
       const auto bounds = delta::TimestampStats(file, model::kWindowStart);
-      if (windows != nullptr && bounds) {
-        const auto next = windows->lower_bound(bounds->min_us);
-        if (next == windows->end() || *next > bounds->max_us) continue;
+      if (only != nullptr && bounds) {
+        const auto next = only->lower_bound(bounds->min_us);
+        if (next == only->end() || window.FirstStartOf(*next) > bounds->max_us) continue;
       }
       ASSIGN_OR_RETURN(const auto batches,
                        delta::ReadDataFile(*aggregate_->store(), aggregate, file, {model::kWindowStart}));
-      for (const auto& [window, count] : CountByWindow(batches, span)) {
-        if (windows == nullptr || windows->contains(window)) counts[window] += count;
+      for (const auto& [pane, count] : CountBy(model::kWindowStart, batches)) {
+        ForEachWindowOf(window, pane, [&, rows = count](UnixMicros last) {
+          if (span.Has(last) && (only == nullptr || only->contains(last))) counts[last] += rows;
+        });
       }
     }
     return counts;
   }
 
   /// Spans of windows that are merged at once. `adjacent`: nothing else may lie between the windows of one.
-  std::vector<WindowSpan> Chunks(const std::map<UnixMicros, std::int64_t>& counts, bool adjacent) const {
-    std::vector<WindowSpan> chunks;
+  std::vector<PaneSpan> Chunks(const std::map<UnixMicros, std::int64_t>& counts, bool adjacent) const {
+    std::vector<PaneSpan> chunks;
     std::int64_t rows = 0;
     for (const auto& [window, count] : counts) {
-      const bool fits =
-          !chunks.empty() && rows + count <= options_.rows_at_once && (!adjacent || window == chunks.back().to);
+      const bool fits = !chunks.empty() && rows + count <= rows_at_once_ && (!adjacent || window == chunks.back().to);
       if (!fits) {
         chunks.push_back({window, window});
         rows = 0;
@@ -315,22 +379,26 @@ class FinalTable::Impl {
     return chunks;
   }
 
-  Status AddRevisions(const delta::Snapshot& aggregate, const WindowSpan& span, const Touched& touched, UnixMicros now,
+  Status AddRevisions(const delta::Snapshot& aggregate, const PaneSpan& span, const Touched& touched, UnixMicros now,
                       const delta::StopRequested& stop, Pending& pending) {
     std::set<UnixMicros> windows;
     if (!touched.all) {
-      for (const auto& [window, count] : CountByWindow({touched.groups}, span)) windows.insert(window);
+      for (const auto& [pane, count] : CountBy(model::kWindowStart, {touched.groups})) {
+        ForEachWindowOf(definition().window, pane, [&](UnixMicros last) {
+          if (span.Has(last)) windows.insert(last);
+        });
+      }
       if (windows.empty()) return Status::OK();
     }
     ASSIGN_OR_RETURN(const auto counts, CountWindows(aggregate, span, touched.all ? nullptr : &windows));
-    for (const WindowSpan& chunk : Chunks(counts, !touched.all)) {
+    for (const PaneSpan& chunk : Chunks(counts, !touched.all)) {
       RETURN_NOT_OK(AddRows(aggregate, chunk, touched, now, stop, pending));
     }
     return Status::OK();
   }
 
   /// The groups of `span`, if they are touched, whose newest revision in the table is another, or none.
-  Status AddRows(const delta::Snapshot& aggregate, const WindowSpan& span, const Touched& touched, UnixMicros now,
+  Status AddRows(const delta::Snapshot& aggregate, const PaneSpan& span, const Touched& touched, UnixMicros now,
                  const delta::StopRequested& stop, Pending& pending) {
     if (stop && stop()) return Cancelled("the final table's upkeep was stopped");
     ASSIGN_OR_RETURN(const auto merged, Merged(aggregate, span, now, &pending.failed));
@@ -345,14 +413,26 @@ class FinalTable::Impl {
   }
 
   /// What the aggregate's rows of these windows merge to, as rows of the final table with revision 0.
-  Result<RowBatch> Merged(const delta::Snapshot& aggregate, const WindowSpan& span, UnixMicros now,
+  Result<RowBatch> Merged(const delta::Snapshot& aggregate, const PaneSpan& span, UnixMicros now,
                           std::int64_t* failed) {
-    query::Folding folding(definition(), definition(), span.range());
+    at_work_ = span;
+    const auto& window = definition().window;
+    const PaneSpan panes = PanesOf(window, span);
+    const query::FoldLimits limits{.bytes_max = options_.bytes_at_once};
+    query::Folding folding(definition(), definition(), panes.range(), limits);
     for (const auto& [key, file] : aggregate.files) {
-      if (span.MayHold(file)) RETURN_NOT_OK(FoldFile(aggregate, file, folding));
+      if (panes.MayHold(file)) RETURN_NOT_OK(FoldFile(aggregate, file, folding));
     }
-    ASSIGN_OR_RETURN(auto partial_rows, folding.Rows());
-    ASSIGN_OR_RETURN(const auto answer, query::MergeAndFinalize(session_, *merge_, {std::move(partial_rows)}));
+    ASSIGN_OR_RETURN(auto rows, folding.Rows());
+    if (window.overlap()) {
+      // As pane_windows.h names them: those of HOP by their first pane.
+      query::FoldRange names = span.range();
+      if (window.kind == model::Window::Kind::kHopping) names = {panes.from, window.FirstStartOf(span.to)};
+      ASSIGN_OR_RETURN(rows, query::WindowsOfPanes(definition(), names, rows, limits));
+      ASSIGN_OR_RETURN(rows, query::Fold(definition(), definition(), names, {rows}, limits));
+    }
+    memory_.Set(kWorkFactor * arrow::util::TotalBufferSize(*rows));
+    ASSIGN_OR_RETURN(const auto answer, query::MergeAndFinalize(session_, *merge_, {std::move(rows)}));
     if (!answer.errors.empty()) {
       *failed += std::ssize(answer.errors);
       spdlog::warn("final table {}: {} values are NULL, the first is '{}': {}", plan_.final_table->name,
@@ -361,17 +441,10 @@ class FinalTable::Impl {
     ASSIGN_OR_RETURN(const auto values, answer.rows->CombineChunksToBatch());
     const std::int64_t num_rows = values->num_rows();
     const auto time = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
-    const auto& starts = static_cast<const arrow::TimestampArray&>(*values->GetColumnByName(model::kWindowStart));
-    arrow::TimestampBuilder ends(time, arrow::default_memory_pool());
-    for (std::int64_t i = 0; i < num_rows; ++i) {
-      RETURN_NOT_OK(ends.Append(definition().window.EndOf(starts.Value(i))));
-    }
     arrow::ArrayVector columns;
     for (const auto& field : schema()->fields()) {
       auto& column = columns.emplace_back();
-      if (field->name() == model::kWindowEnd) {
-        ASSIGN_OR_RETURN(column, ends.Finish());
-      } else if (field->name() == model::kRevision) {
+      if (field->name() == model::kRevision) {
         ASSIGN_OR_RETURN(column, arrow::MakeArrayFromScalar(arrow::Int64Scalar(0), num_rows));
       } else if (field->name() == model::kFinalAt) {
         ASSIGN_OR_RETURN(column, arrow::MakeArrayFromScalar(arrow::TimestampScalar(now, time), num_rows));
@@ -393,20 +466,35 @@ class FinalTable::Impl {
   }
 
   /// The table's own rows of these windows.
-  Result<std::vector<RowBatch>> ReadKnown(const WindowSpan& span, const std::vector<std::string>& columns) const {
+  Status VisitKnown(const PaneSpan& span, const std::vector<std::string>& columns,
+                    const std::function<Status(RowBatch)>& visit) const {
     using delta::Comparator;
     ASSIGN_OR_RETURN(const auto scan,
                      delta::OpenScan(table_->store(), table_->snapshot(),
                                      {.columns = columns,
-                                      .where = {{model::kWindowStart, Comparator::kGreaterEqual, {span.from}},
-                                                {model::kWindowStart, Comparator::kLess, {span.to}}},
+                                      .where = {{model::kWindowEnd, Comparator::kGreater, {span.from}},
+                                                {model::kWindowEnd, Comparator::kLessEqual, {span.to}}},
                                       .num_threads = 1}));
-    std::vector<RowBatch> rows;
     for (RowBatch batch;;) {
       RETURN_NOT_OK(scan->ReadNext(&batch));
-      if (batch == nullptr) return rows;
-      rows.push_back(std::move(batch));
+      if (batch == nullptr) return Status::OK();
+      RETURN_NOT_OK(visit(std::move(batch)));
     }
+  }
+
+  Result<std::vector<RowBatch>> ReadKnown(const PaneSpan& span) {
+    std::vector<RowBatch> rows;
+    std::int64_t bytes = 0;
+    const auto keep = [&](RowBatch batch) -> Status {
+      bytes += arrow::util::TotalBufferSize(*batch);
+      memory_.Add(kWorkFactor * arrow::util::TotalBufferSize(*batch));
+      rows.push_back(std::move(batch));
+      if (bytes <= options_.bytes_at_once) return Status::OK();
+      return TooLarge("rows of the final table {} take more than {} bytes", plan_.final_table->name,
+                      options_.bytes_at_once);
+    };
+    RETURN_NOT_OK(VisitKnown(span, schema()->field_names(), keep));
+    return rows;
   }
 
   std::string Relation(const char* what) const {
@@ -415,14 +503,23 @@ class FinalTable::Impl {
   Status Register(const char* what, std::shared_ptr<arrow::Schema> schema, std::vector<RowBatch> rows) {
     return session_.Register(fmt::format("{} {}", plan_.final_table->name, what), std::move(schema), std::move(rows));
   }
-  /// Two relations by their groups; NULL keys are one group.
-  std::string SameGroup(const char* one, const char* other) const {
-    std::vector<std::string> conditions;
-    for (const auto& column : GroupColumns()) {
+  /// Two relations by these columns; NULL keys are one group.
+  static std::string Same(const std::vector<std::string>& columns, const char* one, const char* other) {
+    std::vector<std::string> conditions = {"true"};
+    for (const auto& column : columns) {
       const auto name = sql::QuoteIdentifier(column);
       conditions.push_back(fmt::format("{}.{} IS NOT DISTINCT FROM {}.{}", one, name, other, name));
     }
     return fmt::format("{}", fmt::join(conditions, " AND "));
+  }
+  std::string SameGroup(const char* one, const char* other) const { return Same(GroupColumns(), one, other); }
+  /// Groups of windows, and those of their panes.
+  std::string HoldsGroup(const char* windows, const char* panes) const {
+    if (!definition().window.overlap()) return SameGroup(windows, panes);
+    std::vector<std::string> keys;
+    for (const auto& key : definition().keys) keys.push_back(key.name);
+    return fmt::format("{0} AND {2}.{3} >= {1}.{3} AND {2}.{3} < {1}.{4}", Same(keys, windows, panes), windows, panes,
+                       model::kWindowStart, model::kWindowEnd);
   }
   /// The newest revision of each group of `known`.
   std::string NewestSql() const {
@@ -432,8 +529,8 @@ class FinalTable::Impl {
                        Relation("known"), fmt::join(groups, ", "));
   }
 
-  Result<RowBatch> NewRows(const RowBatch& merged, const WindowSpan& span, const Touched& touched) {
-    ASSIGN_OR_RETURN(auto known, ReadKnown(span, schema()->field_names()));
+  Result<RowBatch> NewRows(const RowBatch& merged, const PaneSpan& span, const Touched& touched) {
+    ASSIGN_OR_RETURN(auto known, ReadKnown(span));
     if (known.empty() && touched.all) return merged;
     std::vector<std::string> columns;
     for (const auto& name : schema()->field_names()) {
@@ -447,10 +544,10 @@ class FinalTable::Impl {
     }
     std::string sql = fmt::format("SELECT {} FROM {} AS merged", fmt::join(columns, ", "), Relation("merged"));
     if (!touched.all) {
-      sql += fmt::format(" SEMI JOIN {} AS touched ON {}", Relation("touched"), SameGroup("merged", "touched"));
+      sql += fmt::format(" SEMI JOIN {} AS touched ON {}", Relation("touched"), HoldsGroup("merged", "touched"));
     }
-    sql += fmt::format(" LEFT JOIN {} AS newest ON {} WHERE {} ORDER BY merged.window_start", NewestSql(),
-                       SameGroup("merged", "newest"), fmt::join(changes, " OR "));
+    sql += fmt::format(" LEFT JOIN {} AS newest ON {} WHERE {} ORDER BY merged.window_start, merged.window_end",
+                       NewestSql(), SameGroup("merged", "newest"), fmt::join(changes, " OR "));
     RETURN_NOT_OK(Register("merged", schema(), {merged}));
     RETURN_NOT_OK(Register("known", schema(), known));
     const auto partial_schema = model::PartialSchema(definition());
@@ -478,7 +575,7 @@ class FinalTable::Impl {
     std::int64_t num_rows = 0;
     if (pending.writer != nullptr) {
       ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(*snapshot));
-      stats.leaves.insert({model::kWindowStart});  // What the next round reads by.
+      stats.leaves.insert({model::kWindowEnd});  // What the next round reads by.
       num_rows = pending.writer->num_rows();
       ASSIGN_OR_RETURN(request.adds.emplace_back(), pending.writer->Finish(stats));
     }
@@ -507,10 +604,10 @@ class FinalTable::Impl {
     return !round.lost;
   }
 
-  Status CheckChunk(const delta::Snapshot& aggregate, const WindowSpan& span, std::vector<std::string>& findings) {
+  Status CheckChunk(const delta::Snapshot& aggregate, const PaneSpan& span, std::vector<std::string>& findings) {
     std::int64_t failed = 0;
     ASSIGN_OR_RETURN(const auto merged, Merged(aggregate, span, 0, &failed));
-    ASSIGN_OR_RETURN(auto known, ReadKnown(span, schema()->field_names()));
+    ASSIGN_OR_RETURN(auto known, ReadKnown(span));
     std::vector<std::string> same;
     for (const auto& measure : definition().measures) {
       const auto name = sql::QuoteIdentifier(measure.name);
@@ -556,10 +653,13 @@ class FinalTable::Impl {
   const std::shared_ptr<delta::Table> table_;
   sql::SqlSession& session_;
   const FinalOptions options_;
+  std::int64_t rows_at_once_ = options_.rows_at_once;  // Less where windows have turned out to be large.
+  MemoryShare memory_;                                 // Of rows at work.
+  PaneSpan at_work_;                                   // The windows that were merged last.
   std::shared_ptr<const query::MergePlan> merge_;
   FinalState looked_from_;  // While the table is still there, versions up to looked_at_ had no late row.
   delta::TableVersion looked_at_ = -1;
-  WindowSpan looked_due_;  // At version looked_due_at_ there was nothing (more) in it.
+  PaneSpan looked_due_;  // At version looked_due_at_ there was nothing (more) in it.
   delta::TableVersion looked_due_at_ = -1;
 };
 
@@ -570,9 +670,10 @@ Result<std::unique_ptr<FinalTable>> FinalTable::Make(config::TablePlan plan, con
                                                      std::string expired_before_id,
                                                      std::shared_ptr<delta::Table> aggregate,
                                                      std::shared_ptr<delta::Table> final_table,
-                                                     sql::SqlSession& session, FinalOptions options) {
+                                                     sql::SqlSession& session, FinalOptions options,
+                                                     MemoryShare memory) {
   auto impl = std::make_unique<Impl>(std::move(plan), app_id, std::move(expired_before_id), std::move(aggregate),
-                                     std::move(final_table), session, options);
+                                     std::move(final_table), session, options, std::move(memory));
   RETURN_NOT_OK(impl->Plan());
   return std::unique_ptr<FinalTable>(new FinalTable(std::move(impl)));
 }

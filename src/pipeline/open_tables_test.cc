@@ -102,6 +102,32 @@ TEST_F(OpenTablesTest, AnAggregateEditedUnderItsNameIsRefusedAndNothingChanges) 
   MILLRACE_ASSERT_OK(Open(config).status());
 }
 
+// Before there was an event time, or while the log's decided, rows have kept another first and last.
+TEST_F(OpenTablesTest, AnotherOrderOfEventsIsAnotherAggregate) {
+  auto config = TestConfig();
+  config.aggregates[0].sql = "SELECT num, count(*) AS n, last(id) AS newest FROM clean GROUP BY ALL";
+  auto by_log = config;
+  by_log.event_time.reset();
+  MILLRACE_ASSERT_OK(Open(by_log).status());
+  const auto versions = Versions();
+  const auto opened = Open(config);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, opened.status());
+  EXPECT_THAT(
+      opened.status().message(),
+      AllOf(HasSubstr("table sums: the rows in the lake were made by another definition: state newest"),
+            HasSubstr("it is 'last(id, _timestamp, _topic, "),
+            HasSubstr("'last(id, COALESCE(ts, _timestamp), _topic, "), HasSubstr("Give the aggregate a new name")));
+  EXPECT_EQ(Versions(), versions);
+  // In windows their own time decides, and nothing has changed.
+  config.aggregates[0] = {.name = "windows",
+                          .sql =
+                              "SELECT window_start, last(id) AS newest FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) "
+                              "GROUP BY ALL"};
+  by_log.aggregates = config.aggregates;
+  MILLRACE_ASSERT_OK(Open(by_log).status());
+  MILLRACE_ASSERT_OK(Open(config).status());
+}
+
 TEST_F(OpenTablesTest, AnotherWordingIsAccepted) {
   MILLRACE_ASSERT_OK(Open(TestConfig()).status());
   auto config = TestConfig();

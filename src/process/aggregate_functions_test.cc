@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -493,6 +494,65 @@ TEST(AggregateFunctions, TheOrderOfEventsNeedsTheirPlaceInTheLog) {
       Session(), "a", "SELECT window_start, last(x) AS l FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", schema);
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, plan);
   EXPECT_THAT(plan.status().message(), ::testing::HasSubstr("last() needs the column _offset"));
+}
+
+// Without windows the order is that of the event time all the same, of an event that has none of the log's; whatever
+// the column is called.
+TEST(AggregateFunctions, TheOrderOfEventsWithoutWindowsIsThatOfTheirTime) {
+  std::mt19937_64 random(21);
+  auto rows = RandomEvents(&random, 2000);
+  // What the log says is another order, of as few times.
+  arrow::TimestampBuilder logged(kTimeType, arrow::default_memory_pool());
+  for (std::int64_t i = 0; i < rows->num_rows(); ++i) {
+    MILLRACE_ASSERT_OK(logged.Append(static_cast<std::int64_t>(random() % 12) * 20'000'000 - kOneMinute));
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto times, logged.Finish());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      rows, rows->AddColumn(rows->num_columns(), arrow::field("_timestamp", kTimeType, false), std::move(times)));
+  const std::string measures =
+      "first(i64) AS f, last(s) AS l, any_value(amount) AS a, arg_min(d, i16) AS lo, arg_max(d, i16) FILTER (WHERE b) "
+      "AS hi, list(i8) AS n, string_agg(s, '-') AS t";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
+  MILLRACE_ASSERT_OK(session->Register("rows", rows->schema(), {rows}));
+  struct Case {
+    const char* column;
+    std::string order;
+  };
+  for (const auto& c : {Case{"moment", "coalesce(moment, _timestamp)"},  // Of which one in eight is NULL.
+                        Case{"ts", "ts"}, Case{"_timestamp", "_timestamp"}, Case{nullptr, "_timestamp"}}) {
+    SCOPED_TRACE(c.order);
+    std::optional<EventTimeColumn> time;
+    if (c.column != nullptr) time = {.name = "of the events", .column = rows->schema()->GetFieldIndex(c.column)};
+    MILLRACE_ASSERT_OK_AND_ASSIGN(
+        const auto plan, PlanAggregate(Session(), "a", fmt::format("SELECT k, {} FROM rows GROUP BY ALL", measures),
+                                       rows->schema(), time));
+    std::vector<std::shared_ptr<arrow::RecordBatch>> partials;
+    AggregateAnyhow(plan, rows, &random, &partials);
+    const auto merged = Merged(plan.definition, plan.definition, partials).rows;
+    MILLRACE_ASSERT_OK(session->Register("merged", merged->schema(), {merged}));
+    Compare(*session,
+            fmt::format("SELECT k, {} FROM (SELECT * FROM rows ORDER BY {}, _topic, _partition, _offset) GROUP BY ALL "
+                        "ORDER BY k",
+                        measures, c.order),
+            OverMergedSql(plan.definition) + " ORDER BY k", 0);
+  }
+}
+
+TEST(AggregateFunctions, ATimeOfEventsThatATransformLeavesOutIsAskedFor) {
+  std::mt19937_64 random(22);
+  const auto schema = RandomEvents(&random, 1)->schema();
+  const EventTimeColumn left_out{.name = "at"};
+  const auto plan = PlanAggregate(Session(), "a", "SELECT k,\n last(s) AS l FROM rows GROUP BY ALL", schema, left_out);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, plan);
+  EXPECT_THAT(plan.status().message(),
+              ::testing::AllOf(::testing::HasSubstr("rows does not pass event_time.column 'at' on"),
+                               ::testing::HasSubstr("at line 2 column 2")));
+  // Who does not go by it does not need it.
+  for (const char* const sql :
+       {"SELECT k, max(s) AS l FROM rows GROUP BY ALL",
+        "SELECT window_start, last(s) AS l FROM TUMBLE(rows, ts, INTERVAL 1 DAY) GROUP BY ALL"}) {
+    MILLRACE_ASSERT_OK(PlanAggregate(Session(), "a", sql, schema, left_out).status());
+  }
 }
 
 // What DuckDB refuses for the whole query fails for its group alone: see merge_test.cc of query/.

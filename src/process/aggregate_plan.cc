@@ -7,7 +7,6 @@
 #include <map>
 #include <numeric>
 #include <set>
-#include <span>
 #include <utility>
 
 #include "aggregate/column_view.h"
@@ -29,11 +28,6 @@ using aggregate::IsKeyType;
 
 std::string What(const std::string& name) { return fmt::format("aggregate {}", name); }
 
-constexpr std::string_view kInsteadOfOrder =
-    "a table has no order, and an aggregate keeps all of its groups. Whoever asks may order and cut the answer "
-    "(--order-by, --limit; order_by and limit over HTTP); of each group approx_top_k(x, k), max(x, n) and "
-    "arg_max(x, y, n) keep the first few";
-
 bool IsNull(const ParseTree& tree) { return tree.kind == ParseTree::Kind::kNull; }
 
 // Letters, digits and underscores: a column name that every reader of the table takes.
@@ -50,11 +44,11 @@ std::string Sanitized(std::string_view name) {
 class Planner {
  public:
   Planner(sql::SqlSession& session, const std::string& name, const std::string& sql,
-          std::shared_ptr<arrow::Schema> input_schema)
-      : session_(session), name_(name), sql_(sql), input_schema_(std::move(input_schema)) {}
+          std::shared_ptr<arrow::Schema> input_schema, const std::optional<EventTimeColumn>& event_time)
+      : session_(session), name_(name), sql_(sql), input_schema_(std::move(input_schema)), event_time_(event_time) {}
 
   Result<AggregatePlan> Plan() {
-    ASSIGN_OR_RETURN(statement_, SelectStatement::Parse(&session_, What(name_), sql_, kInsteadOfOrder));
+    ASSIGN_OR_RETURN(statement_, ParseAggregate(session_, What(name_), sql_));
     auto& definition = plan_.definition;
     definition.name = name_;
     definition.sql = sql_;
@@ -389,20 +383,41 @@ class Planner {
 
   // The arguments of aggregate/event_order.h.
   Status AddEventOrder(const AggregateCall& call, AccumulatorPlan& accumulator) {
-    // All time is one window: then the log's own time decides.
-    const bool has_time = plan_.definition.window.kind != model::Window::Kind::kNone;
-    if (has_time) accumulator.arguments.push_back(0);
-    const std::string_view after_time[] = {model::kTimestampColumn, model::kTopicColumn, model::kPartitionColumn,
-                                           model::kOffsetColumn};
-    for (const std::string_view name : std::span(after_time).subspan(has_time ? 1 : 0)) {
-      if (statement_.ColumnNamed(name) < 0) {
-        return statement_.RefuseAt(call.call, fmt::format("{}() needs the column {}, which says where an event is in "
-                                                          "the log",
-                                                          call.function->name, name));
-      }
-      ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddInput(ColumnReference(std::string(name)), call.call));
+    int time = 0;  // That of the windows is the first of the inputs.
+    if (!plan_.definition.window.has_windows()) {
+      ASSIGN_OR_RETURN(time, AddTimeOfEvents(call));
+    }
+    accumulator.arguments.push_back(time);
+    for (const std::string_view name : {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn}) {
+      ASSIGN_OR_RETURN(accumulator.arguments.emplace_back(), AddPlaceInLog(call, name));
     }
     return Status::OK();
+  }
+
+  Result<int> AddPlaceInLog(const AggregateCall& call, std::string_view name) {
+    if (statement_.ColumnNamed(name) < 0) {
+      return statement_.RefuseAt(
+          call.call,
+          fmt::format("{}() needs the column {}, which says where an event is in the log", call.function->name, name));
+    }
+    return AddInput(ColumnReference(std::string(name)), call.call);
+  }
+
+  // What orders events where there are no windows.
+  Result<int> AddTimeOfEvents(const AggregateCall& call) {
+    if (!event_time_) return AddPlaceInLog(call, model::kTimestampColumn);
+    if (event_time_->column < 0) {
+      return statement_.RefuseAt(
+          call.call, fmt::format("{}() goes by the time of events, and {} does not pass event_time.column '{}' on as "
+                                 "it is: add it to the SELECT of the transform, under any name",
+                                 call.function->name, plan_.definition.input, event_time_->name));
+    }
+    const auto& field = *input_schema_->field(event_time_->column);
+    if (!field.nullable()) return AddInput(ColumnReference(field.name()), call.call);
+    const std::string known = fmt::format("coalesce({}, {})", sql::QuoteIdentifier(field.name()),
+                                          sql::QuoteIdentifier(std::string(model::kTimestampColumn)));
+    ASSIGN_OR_RETURN(const auto expression, statement_.ParseExpression(known));
+    return AddInput(expression, call.call);
   }
 
   // States of measures that are one call come first, so that they get the plain names; then the rest.
@@ -538,6 +553,7 @@ class Planner {
   const std::string& name_;
   const std::string& sql_;
   const std::shared_ptr<arrow::Schema> input_schema_;
+  const std::optional<EventTimeColumn>& event_time_;
   SelectStatement statement_;
   const CallReader calls_{session_, statement_, kInput};
   AggregatePlan plan_;
@@ -560,12 +576,13 @@ bool AggregatePlan::needs_sql() const {
 }
 
 Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string& name, const std::string& sql,
-                                    const std::shared_ptr<arrow::Schema>& input_schema) {
-  return Planner(session, name, sql, input_schema).Plan();
+                                    const std::shared_ptr<arrow::Schema>& input_schema,
+                                    const std::optional<EventTimeColumn>& event_time) {
+  return Planner(session, name, sql, input_schema, event_time).Plan();
 }
 
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql) {
-  ASSIGN_OR_RETURN(const auto statement, SelectStatement::Parse(&session, What(name), sql, kInsteadOfOrder));
+  ASSIGN_OR_RETURN(const auto statement, ParseAggregate(session, What(name), sql));
   ASSIGN_OR_RETURN(const auto clause, ParseWindowClause(statement));
   return clause.relation;
 }

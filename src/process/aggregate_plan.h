@@ -9,6 +9,7 @@
 #include <arrow/type.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,20 @@ struct AggregatePlan {
   std::size_t first_key() const { return definition.window.has_windows() ? 1 : 0; }
 };
 
+/// The time of the events, as the pipeline has it, among the columns of the relation that an aggregate reads.
+struct EventTimeColumn {
+  std::string name;  ///< In the events.
+  int column = -1;   ///< In the relation, under whatever name: timestamp[us, UTC]. -1: transforms have left it out.
+};
+
+/// `event_time`: by which functions of the first and the last go where there are no windows, whose time they take
+/// otherwise; an event whose time is NULL has the log's. nullopt: the pipeline has none, and they go by the log's.
+///
 /// kInvalidInput names the aggregate and the place (line and column in its SQL) of what is wrong or not supported.
 /// Registers relations in the session; one session may plan any number of aggregates and transforms.
 Result<AggregatePlan> PlanAggregate(sql::SqlSession& session, const std::string& name, const std::string& sql,
-                                    const std::shared_ptr<arrow::Schema>& input_schema);
+                                    const std::shared_ptr<arrow::Schema>& input_schema,
+                                    const std::optional<EventTimeColumn>& event_time = std::nullopt);
 
 /// The relation of FROM.
 Result<std::string> AggregateInputOf(sql::SqlSession& session, const std::string& name, const std::string& sql);

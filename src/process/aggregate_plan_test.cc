@@ -307,6 +307,26 @@ TEST(AggregatePlan, RefusesWithThePlace) {
       {"SELECT window_start, count(*) AS m FROM TUMBLE('i', ts, INTERVAL 1 DAY) GROUP BY ALL", "name of a relation"},
       {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 DAY) GROUP BY ALL",
        "HOP takes HOP(relation, time, INTERVAL slide, INTERVAL size), not 3 things"},
+      {"SELECT window_start, count(*) AS m FROM HOP(i, ts, INTERVAL 1 DAY, INTERVAL 7 DAY, 'UTC') GROUP BY ALL",
+       "not 5 things; only TUMBLE goes by the clocks of a time zone"},
+      // Flink's way to write them.
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(TABLE i, DESCRIPTOR(ts), INTERVAL '1' MINUTE) GROUP BY 1",
+       "a window is written without Flink's TABLE and DESCRIPTOR: TUMBLE(i, ts, INTERVAL size[, 'time zone']) at line "
+       "1 column 41"},
+      {"SELECT window_start, count(*) AS m\nFROM TABLE(\n hop(TABLE \"i\", DESCRIPTOR(ts), INTERVAL '1' MINUTES, "
+       "INTERVAL "
+       "'5' MINUTES)) GROUP BY 1",
+       "HOP(\"i\", ts, INTERVAL slide, INTERVAL size) at line 3 column 2", ""},
+      {"SELECT window_start, count(*) AS m FROM CUMULATE(DATA => TABLE i, TIMECOL => DESCRIPTOR(ts), STEP => INTERVAL "
+       "'1' HOUR, SIZE => INTERVAL '1' DAY) GROUP BY 1",
+       "CUMULATE(i, ts, INTERVAL step, INTERVAL longest)"},
+      {"SELECT window_start, count(*) AS m FROM SESSION(TABLE i PARTITION BY country, DESCRIPTOR(ts), INTERVAL '1' "
+       "HOUR) GROUP BY 1",
+       "SESSION(i, ts, INTERVAL gap)"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(TABLE i) GROUP BY 1", "TUMBLE(i, time, INTERVAL size"},
+      {"SELECT window_start, count(*) AS m FROM TUMBLE(i, DESCRIPTOR(ts), INTERVAL 1 DAY) GROUP BY ALL",
+       "TUMBLE(i, ts, INTERVAL size"},
+      {"SELECT window_start, count(*) AS m FROM LATERALLY(TABLE i) GROUP BY 1", "syntax error"},
       {"SELECT window_start, count(*) AS m FROM i GROUP BY ALL", "window_start"},
       {"SELECT * FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "name the columns"},
       {"SELECT window_start, sum(random()) AS m FROM TUMBLE(i, ts, INTERVAL 1 DAY) GROUP BY ALL", "random()"},

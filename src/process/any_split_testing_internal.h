@@ -73,18 +73,23 @@ inline MergedRows Merged(const model::AggregateDefinition& definition, const mod
                          const std::vector<std::shared_ptr<arrow::RecordBatch>>& partials) {
   aggregate::PartialTable table(definition);
   const std::size_t num_keys = definition.keys.size();
+  const std::size_t first_key = definition.window.has_windows() ? 2 : 0;
   for (const auto& rows : partials) {
-    std::vector<aggregate::ColumnView> views(num_keys + 1);
+    std::vector<aggregate::ColumnView> views(num_keys);
     std::vector<const aggregate::ColumnView*> keys;
-    EXPECT_TRUE(views[0].Load(rows->column(0)).ok());
     for (std::size_t k = 0; k < num_keys; ++k) {
-      EXPECT_TRUE(views[1 + k].Load(rows->column(static_cast<int>(2 + k))).ok());
-      keys.push_back(&views[1 + k]);
+      EXPECT_TRUE(views[k].Load(rows->column(static_cast<int>(first_key + k))).ok());
+      keys.push_back(&views[k]);
+    }
+    std::vector<UnixMicros> windows(static_cast<std::size_t>(rows->num_rows()), definition.window.StartOf(0));
+    if (first_key > 0) {
+      const auto& starts = static_cast<const arrow::TimestampArray&>(*rows->column(0));
+      windows.assign(starts.raw_values(), starts.raw_values() + starts.length());
     }
     std::vector<std::uint32_t> groups(static_cast<std::size_t>(rows->num_rows()));
-    table.FindOrMake(rows->num_rows(), views[0].int64s(), keys, nullptr, groups.data());
+    table.FindOrMake(rows->num_rows(), windows.data(), keys, nullptr, groups.data());
     const auto columns = rows->columns();
-    const auto states = std::span(columns).subspan(2 + num_keys, definition.states.size());
+    const auto states = std::span(columns).subspan(first_key + num_keys, definition.states.size());
     EXPECT_TRUE(table.Merge(states, {rows->num_rows(), groups.data(), nullptr}).ok());
   }
   aggregate::PartialTable folded(coarser);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <regex>
 #include <string_view>
 #include <utility>
 
@@ -39,11 +40,23 @@ std::string Usage(const Function& function) {
   return fmt::format("{}(relation, time, {})", function.name, function.arguments);
 }
 
+const Function* FunctionNamed(std::string_view name) {
+  for (const Function& function : kFunctions) {
+    if (AsciiLower(function.name) == AsciiLower(name)) return &function;
+  }
+  return nullptr;
+}
+
+std::string NotAsFlink(const Function& function, std::string_view relation, std::string_view time) {
+  return fmt::format("a window is written without Flink's TABLE and DESCRIPTOR: {}({}, {}, {})", function.name,
+                     relation, time, function.arguments);
+}
+
 Result<const Function*> FindFunction(const SelectStatement& statement, const std::string& name) {
   std::vector<std::string> names;
   std::string usages;
+  if (const Function* const function = FunctionNamed(name)) return function;
   for (const Function& function : kFunctions) {
-    if (AsciiLower(function.name) == AsciiLower(name)) return &function;
     names.emplace_back(function.name);
     usages += Usage(function) + ", ";
   }
@@ -161,9 +174,31 @@ Result<Overlap> PlanOverlap(sql::SqlSession& session, const SelectStatement& sta
   return overlap;
 }
 
+constexpr std::string_view kInsteadOfOrder =
+    "a table has no order, and an aggregate keeps all of its groups. Whoever asks may order and cut the answer "
+    "(--order-by, --limit; order_by and limit over HTTP); of each group approx_top_k(x, k), max(x, n) and "
+    "arg_max(x, y, n) keep the first few";
+
 bool IsName(const ParseTree& tree) { return tree.is_column() && tree["column_names"].items.size() == 1; }
 
 }  // namespace
+
+Result<SelectStatement> ParseAggregate(sql::SqlSession& session, std::string what, const std::string& sql) {
+  auto statement = SelectStatement::Parse(&session, what, sql, kInsteadOfOrder);
+  if (statement.ok()) return statement;
+  // TUMBLE(TABLE orders, DESCRIPTOR(ts), or by names: TUMBLE(DATA => TABLE orders, TIMECOL => DESCRIPTOR(ts), perhaps
+  // with PARTITION BY between, and all of it in TABLE(...).
+  static const std::regex kFlink(
+      R"re(\b(\w+)\s*\(\s*(?:DATA\s*=>\s*)?TABLE\s+("[^"]+"|\w+)[^,;]*(?:,[^;]*?\bDESCRIPTOR\s*\(\s*("[^"]+"|\w+))?)re",
+      std::regex::icase);
+  std::smatch match;
+  if (!std::regex_search(sql, match, kFlink)) return statement;
+  const Function* const function = FunctionNamed(match[1].str());
+  if (function == nullptr) return statement;
+  const std::string time = match[3].matched ? match[3].str() : "time";
+  return InvalidInput("{}: {} at {}", what, NotAsFlink(*function, match[2].str(), time),
+                      sql::PlaceOf(sql, static_cast<std::size_t>(match.position(1))));
+}
 
 Result<WindowClause> ParseWindowClause(const SelectStatement& statement) {
   const ParseTree& from = statement.from();
@@ -190,8 +225,10 @@ Result<WindowClause> ParseWindowClause(const SelectStatement& statement) {
   clause.function = function->name;
   const auto& children = call["children"].items;
   if (children.size() < 2 + function->arguments_min || children.size() > 2 + function->arguments_max) {
+    const bool has_zone = children.size() == 3 + function->arguments_max && function->name != kFunctions[0].name;
     return statement.RefuseAt(
-        from, fmt::format("{} takes {}, not {} things", function->name, Usage(*function), children.size()));
+        from, fmt::format("{} takes {}, not {} things{}", function->name, Usage(*function), children.size(),
+                          has_zone ? "; only TUMBLE goes by the clocks of a time zone" : ""));
   }
   if (!IsName(children[0])) {
     return statement.RefuseAt(children[0],
@@ -199,6 +236,12 @@ Result<WindowClause> ParseWindowClause(const SelectStatement& statement) {
   }
   clause.relation = children[0]["column_names"].items[0].text;
   clause.time = children[1];
+  if (clause.time.is_function() && AsciiLower(clause.time["function_name"].text) == "descriptor") {
+    const auto& described = clause.time["children"].items;
+    const bool is_column = described.size() == 1 && IsName(described[0]);
+    const std::string time = is_column ? described[0]["column_names"].items[0].text : "time";
+    return statement.RefuseAt(children[1], NotAsFlink(*function, clause.relation, time));
+  }
   clause.arguments.assign(children.begin() + 2, children.end());
   return clause;
 }

@@ -30,6 +30,10 @@ struct WindowClause {
   ParseTree place;                   ///< Of FROM, for messages.
 };
 
+/// SelectStatement::Parse(), which knows Flink's windows when DuckDB's parser does not: kInvalidInput says how
+/// TUMBLE(TABLE relation, DESCRIPTOR(time), ...) is written here.
+Result<SelectStatement> ParseAggregate(sql::SqlSession& session, std::string what, const std::string& sql);
+
 /// kInvalidInput: no such window (the nearest is named), or another number of arguments than it has.
 Result<WindowClause> ParseWindowClause(const SelectStatement& statement);
 

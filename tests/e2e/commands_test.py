@@ -1,5 +1,8 @@
 """Goal: every command answers as documented: exit codes, stdout for data, stderr for messages, errors that name the place."""
+import csv
+import io
 import json
+import re
 
 import product
 from product import FOLDER, claim, end, millrace
@@ -7,6 +10,10 @@ from product import FOLDER, claim, end, millrace
 PIPELINE = product.PIPELINE + """aggregates:
   - name: clicks_1m
     sql: SELECT window_start, country, count(*) AS views, sum(amount) AS revenue FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+  - name: odd
+    sql: |
+      SELECT country, sum(amount::DOUBLE) / 7 AS seventh, sum(amount::INTEGER::HUGEINT * 1234567890123456789) AS big, max(ts) - min(ts) AS span,
+        [avg(amount), 1e22] AS pair, max(CASE WHEN country = 'DE' THEN 'a, "b"' END) AS text FROM input GROUP BY ALL
 """
 
 
@@ -75,13 +82,12 @@ def before_the_first_run():
     for folder in (None, "lake"):  # There is no lake; there is one without tables.
         if folder:
             (FOLDER / folder).mkdir()
-        for verb in (["query", "clicks_1m"], ["audit"]):
-            claim(what_to_do in millrace(*verb, "-c", "clicks.yaml", code=1).stderr, f"{verb[0]} before the first run")
-        claim(folder or not (FOLDER / "lake").exists(), "and the lake is not made")
+        for verb in (["query", "clicks_1m"], ["audit"], ["dlq", "list"], ["dlq", "show", "clicks", "0", "0"], ["dlq", "replay"],
+                     ["dlq", "replay", "--dry-run"]):
+            claim(what_to_do in millrace(*verb, "-c", "clicks.yaml", code=1).stderr, f"{' '.join(verb)} before the first run")
+        claim(not list((FOLDER / "lake").iterdir()) if folder else not (FOLDER / "lake").exists(), "and nothing is made")
     (FOLDER / "lake").rmdir()
     claim(what_to_do in millrace("lake", "view", "clicks_1m", "-c", "clicks.yaml", code=1).stderr, "lake view before the first run")
-    for verb in (["list"], ["show", "clicks", "0", "0"], ["replay"]):
-        claim(what_to_do in millrace("dlq", *verb, "-c", "clicks.yaml", code=1).stderr, f"dlq {verb[0]} before the first run")
 
 
 def bad_flags():
@@ -136,6 +142,27 @@ def bad_questions():
           millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "country,", code=1).stderr, "an empty key")
 
 
+def one_value_is_one_text():
+    """In each format, to the last digit; a table is read back from what the API says."""
+    def ask(form):
+        return millrace("query", "odd", "-c", "clicks.yaml", "--order-by", "country", "-o", form).stdout
+    rows = json.loads(ask("json"), parse_float=str, parse_int=str)["data"]
+    claim(any(len(row["seventh"]) > 16 for row in rows) and any(len(row["big"]) > 19 for row in rows), "numbers of many digits", rows)
+    claim(all(re.fullmatch(r"(\d+ days? )?\d\d:\d\d:\d\d(\.\d+)?", row["span"]) for row in rows), "an interval as DuckDB prints it", rows)
+    in_csv = list(csv.DictReader(io.StringIO(ask("csv"))))
+    table = ask("table").splitlines()
+    claim(len(in_csv) == len(rows) == len(table) - 1, "the same rows", table)
+    for row, of_csv, line in zip(rows, in_csv, table[1:]):
+        pair = f"[{','.join(row['pair'])}]"
+        claim(of_csv == {**row, "pair": pair, "text": row["text"] or ""}, "JSON and CSV", (row, of_csv))
+        claim(re.split("  +", line.strip()) == [row["country"], row["seventh"], row["big"], row["span"], pair, row["text"] or "NULL"],
+              "and the table", (row, line))
+    by_end = json.loads(millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "window_end", "-o", "json").stdout)["data"]
+    by_start = json.loads(millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "window_start", "-o", "json").stdout)["data"]
+    claim(by_end and [row["views"] for row in by_end] == [row["views"] for row in by_start] and "window_end" in by_end[0],
+          "a window by its end", by_end[:2])
+
+
 def main():
     (FOLDER / "clicks.yaml").write_text(PIPELINE)
     before_the_first_run()
@@ -183,6 +210,7 @@ def main():
         said = millrace("query", "clicks_1m", "-c", "clicks.yaml", "--measures", name, code=1).stderr
         claim(f"no measure '{name}'" in said and instead in said, "an unknown measure, and which are meant", said)
     bad_questions()
+    one_value_is_one_text()
     unreachable = millrace("query", "clicks_1m", "--url", "http://127.0.0.1:9", code=1).stderr
     claim("http://127.0.0.1:9" in unreachable and "-c FILE" in unreachable, "no server: says where and what else", unreachable)
     described = json.loads(millrace("lake", "describe", "lake/clicks", "-o", "json").stdout)

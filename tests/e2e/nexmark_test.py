@@ -76,7 +76,7 @@ AGGREGATES = {
       FROM bid GROUP BY {DAY}, channel""",
     "q17": f"SELECT {DAY}, auction, count(*), {RANKS}, min(price), max(price), avg(price), sum(price) FROM bid GROUP BY {DAY}, auction",
     "q18": f"""SELECT bidder, auction, price, channel, url, date_time
-      FROM (SELECT *, row_number() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC, arrived, part, off) AS place FROM bid)
+      FROM (SELECT *, row_number() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC, part, off) AS place FROM bid)
       WHERE place = 1""",
 }
 

@@ -204,7 +204,6 @@ struct Expression {
   std::string sql;
   std::string reference{};  ///< Empty: the same.
   double tolerance = 0;     ///< Relative. Of sums of doubles the order, and so the last bits, are not promised.
-  bool by_time = false;     ///< Follows the order of events, which without windows is another.
 
   const std::string& ours() const { return sql; }
   const std::string& theirs() const { return reference.empty() ? sql : reference; }
@@ -268,25 +267,24 @@ const std::vector<Expression>& Measures() {
       {"sem(y)", "", kMoments},
       {"regr_count(y, s)"},
       {"regr_avgx(y, s)", "", kMoments},
-      {"first(s)", "first(s ORDER BY ts, _offset)", 0, true},
-      {"last(k)", "last(k ORDER BY ts, _offset)", 0, true},
-      {"any_value(amount)", "any_value(amount ORDER BY ts, _offset)", 0, true},
-      {"arg_min(txt, s)", "arg_min(txt, s ORDER BY ts, _offset)", 0, true},
-      {"arg_max(s, amount)", "arg_max(s, amount ORDER BY ts, _offset)", 0, true},
-      {"list(m)", "list(m ORDER BY ts, _offset)", 0, true},
-      {"string_agg(txt, '-')", "string_agg(txt, '-' ORDER BY ts, _offset)", 0, true},
-      {"list(DISTINCT m)", OfFirst("list(m ORDER BY ts, _offset)"), 0, true},
+      {"first(s)", "first(s ORDER BY ts, _offset)"},
+      {"last(k)", "last(k ORDER BY ts, _offset)"},
+      {"any_value(amount)", "any_value(amount ORDER BY ts, _offset)"},
+      {"arg_min(txt, s)", "arg_min(txt, s ORDER BY ts, _offset)"},
+      {"arg_max(s, amount)", "arg_max(s, amount ORDER BY ts, _offset)"},
+      {"list(m)", "list(m ORDER BY ts, _offset)"},
+      {"string_agg(txt, '-')", "string_agg(txt, '-' ORDER BY ts, _offset)"},
+      {"list(DISTINCT m)", OfFirst("list(m ORDER BY ts, _offset)")},
       {"string_agg(DISTINCT txt, '-')",
-       "array_to_string(" + OfFirst("list(txt ORDER BY ts, _offset) FILTER (WHERE txt IS NOT NULL)") + ", '-')", 0,
-       true},
+       "array_to_string(" + OfFirst("list(txt ORDER BY ts, _offset) FILTER (WHERE txt IS NOT NULL)") + ", '-')"},
       {"min(s, 3)"},
       {"max(amount, 2)"},
       {"max(x, 5)"},
       {"min(txt, 4)"},
-      {"arg_min(txt, s, 3)", "(list(txt ORDER BY s, ts, _offset) FILTER (WHERE txt IS NOT NULL AND s IS NOT NULL))[:3]",
-       0, true},
+      {"arg_min(txt, s, 3)",
+       "(list(txt ORDER BY s, ts, _offset) FILTER (WHERE txt IS NOT NULL AND s IS NOT NULL))[:3]"},
       {"arg_max(s, amount, 2)",
-       "(list(s ORDER BY amount DESC, ts, _offset) FILTER (WHERE s IS NOT NULL AND amount IS NOT NULL))[:2]", 0, true},
+       "(list(s ORDER BY amount DESC, ts, _offset) FILTER (WHERE s IS NOT NULL AND amount IS NOT NULL))[:2]"},
       {"theta_sketch(s)", "count(DISTINCT s)"},
       {"theta_estimate(theta_intersect(theta_sketch(txt) FILTER (WHERE ok), theta_sketch(txt) FILTER (WHERE NOT ok)))",
        "count(DISTINCT txt) FILTER (WHERE ok) + count(DISTINCT txt) FILTER (WHERE NOT ok) - count(DISTINCT txt) FILTER "
@@ -335,7 +333,6 @@ Aggregate RandomAggregate(Random& random) {
   aggregate.window = &random.Of(Windows());
   aggregate.keys = random.Some(Keys(), 3);
   aggregate.measures = random.Some(Measures(), 8);
-  if (aggregate.window->is_none) std::erase_if(aggregate.measures, [](const auto& measure) { return measure.by_time; });
   if (aggregate.measures.empty()) aggregate.measures = {{"count(*)"}};
   for (auto& measure : aggregate.measures) {
     // Of a single call only, and not of a macro.
@@ -570,7 +567,8 @@ class Round {
     rows_ = RandomRows(random_, random_.OneIn(20) ? 0 : random_.Between(1, 300));
     MILLRACE_ASSERT_OK(shared_.reference.Register("events", rows_->schema(), {rows_}));
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan,
-                                  process::PlanAggregate(shared_.planner, "asked", aggregate_.Sql(), rows_->schema()));
+                                  process::PlanAggregate(shared_.planner, "asked", aggregate_.Sql(), rows_->schema(),
+                                                         process::EventTimeColumn{.name = "ts", .column = 0}));
     plan_ = plan;
     MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore(folder_.string()));
     MILLRACE_ASSERT_OK_AND_ASSIGN(
