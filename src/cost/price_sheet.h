@@ -91,7 +91,7 @@ struct Region {
 
 class PriceSheet {
  public:
-  /// What this program was built with: share/millrace/prices.
+  /// What this program was built with: the files of share/millrace/prices/2026-11, one for each provider.
   static Result<PriceSheet> Shipped();
   /// A sheet that stands on its own; for tests and `prices verify`.
   static Result<PriceSheet> Read(const std::string& text, const std::string& file);
@@ -116,6 +116,8 @@ class PriceSheet {
   const std::vector<std::string>& overridden() const { return overridden_; }
 
  private:
+  /// One more file: of the same sheet, or over what is there.
+  Status Lay(const std::string& text, const std::string& file, bool is_overlay);
   void Put(PriceRow row, bool is_overlay);
   void AddToDigest(const std::string& text);
 

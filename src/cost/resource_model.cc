@@ -21,6 +21,8 @@ constexpr double kBrokerOutPerVcpu = 80 * kMiB;
 constexpr double kThroughputUnitsMax = 40;
 // How long an idle client keeps its connection; sizes the load balancer's count of active ones.
 constexpr double kKeepAliveSeconds = 60;
+// Google's NAT is charged for each machine behind it, up to as many: cloud.google.com/nat/pricing.
+constexpr double kNatMachinesMax = 32;
 // What somebody who runs machines of their own keeps of each byte: two disks.
 constexpr double kOwnCopies = 2;
 
@@ -59,6 +61,7 @@ struct SkuSet {
   const char* cdn_out;
   const char* cdn_request;
   const char* cdn_fill;
+  const char* cdn_base;
   const char* zone;
   const char* kubernetes;
   const char* nat_hour;
@@ -70,15 +73,17 @@ struct SkuSet {
 const SkuSet& SkusOf(Provider provider) {
   static constexpr SkuSet kSets[] = {
       {"aws.disk.gp3", "aws.s3.standard.storage", "aws.s3.standard.put", "aws.s3.standard.get", "aws.alb.hour",
-       "aws.alb.lcu", "aws.egress.internet", "aws.cloudfront.out", "aws.cloudfront.https", "", "aws.network.zone",
+       "aws.alb.lcu", "aws.egress.internet", "aws.cloudfront.out", "aws.cloudfront.https", "", "", "aws.network.zone",
        "aws.eks", "aws.nat.hour", "aws.nat.data", "aws.rds.postgres.t3.large", "aws.rds.storage"},
       {"gcp.disk.pd-ssd", "gcp.gcs.standard.storage", "gcp.gcs.standard.class-a", "gcp.gcs.standard.class-b",
-       "gcp.lb.rule", "gcp.lb.data", "gcp.egress.internet", "gcp.cdn.out", "gcp.cdn.lookup", "gcp.cdn.fill",
+       "gcp.lb.rule", "gcp.lb.data", "gcp.egress.internet", "gcp.cdn.out", "gcp.cdn.lookup", "gcp.cdn.fill", "",
        "gcp.network.zone", "gcp.gke", "gcp.nat.hour", "gcp.nat.data", "gcp.sql.postgres.2vcpu", "gcp.sql.storage"},
       {"azure.disk.standard-ssd", "azure.blob.hot-lrs.storage", "azure.blob.hot-lrs.write", "azure.blob.hot-lrs.read",
-       "azure.lb.hour", "azure.lb.data", "azure.egress.internet", "azure.cdn.out", "", "", "azure.network.zone",
-       "azure.aks", "azure.nat.hour", "azure.nat.data", "azure.postgres.d4s-v3", "azure.postgres.storage"},
-      {"own.disk", "own.disk", "", "", "own.core", "own.memory", "own.bandwidth", "", "", "", "", "", "", "", "", ""},
+       "azure.lb.hour", "azure.lb.data", "azure.egress.internet", "azure.frontdoor.out", "azure.frontdoor.requests", "",
+       "azure.frontdoor.base", "azure.network.zone", "azure.aks", "azure.nat.hour", "azure.nat.data",
+       "azure.postgres.d4s-v3", "azure.postgres.storage"},
+      {"own.disk", "own.disk", "", "", "own.core", "own.memory", "own.bandwidth", "", "", "", "", "", "", "", "", "",
+       ""},
   };
   return kSets[static_cast<std::size_t>(provider)];
 }
@@ -121,6 +126,7 @@ class Model {
 
   void AddNodes(Category category, const std::string& role, double nodes, const MachineType& type,
                 const std::string& why) {
+    machines_ += nodes;
     if (own_) {
       Add(category, fmt::format("{}: {} x {}", role, Number(nodes), type.name), "own.core", nodes * type.vcpus, why);
       Add(category, fmt::format("{}: memory", role), "own.memory", nodes * type.memory_gib,
@@ -286,6 +292,7 @@ class Model {
       Add(Category::kBandwidth, "Answers to the internet", skus_.egress, gb, answers, true);
       return;
     }
+    Add(Category::kBandwidth, "CDN base fee", skus_.cdn_base, 1, "a month");
     Add(Category::kBandwidth, "CDN to viewers", skus_.cdn_out, gb, answers, true);
     Add(Category::kBandwidth, "CDN requests", skus_.cdn_request, responses,
         fmt::format("{} queries/s x 2,628,000 s", Number(usage_.queries_per_second)), true);
@@ -320,8 +327,10 @@ class Model {
 
   void Surroundings() {
     if (usage_.kubernetes) Add(Category::kKubernetes, "Cluster", skus_.kubernetes, kHoursPerMonth, "730 h");
-    Add(Category::kKubernetes, "NAT gateways", skus_.nat_hour, usage_.nat_gateways * kHoursPerMonth,
-        fmt::format("{} x 730 h; none is needed where the lake has a gateway endpoint", Number(usage_.nat_gateways)));
+    const double behind = provider_ == Provider::kGcp ? std::min(machines_, kNatMachinesMax) : 1;
+    Add(Category::kKubernetes, "NAT gateways", skus_.nat_hour, usage_.nat_gateways * behind * kHoursPerMonth,
+        fmt::format("{} x 730 h{}; none is needed where the lake has a gateway endpoint", Number(usage_.nat_gateways),
+                    provider_ == Provider::kGcp ? fmt::format(" x {} machines behind it", Number(behind)) : ""));
     Add(Category::kKubernetes, "NAT data", skus_.nat_data, usage_.nat_gb, "as given");
     if (!usage_.sql_database) return;
     Add(Category::kSqlDatabase, "Managed Postgres", skus_.sql_hour, kHoursPerMonth, "730 h, one zone");
@@ -332,6 +341,7 @@ class Model {
   const Provider provider_;
   const SkuSet& skus_;
   const bool own_;
+  double machines_ = 0;  // Of the bill so far.
   std::vector<ResourceLine> lines_;
   Status failure_ = Status::OK();
 };

@@ -57,16 +57,17 @@ def cost():
     laid = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--prices", "mine.yaml").stdout
     claim("1,067.59" in laid and "Prices of yours: aws.eks@us-east-1" in laid, "a sheet laid over the shipped one", laid)
     claim("each with unit, source and days" in millrace("cost", "prices", "verify").stdout, "the shipped sheet is verified")
-    claim("ic-aws-s3" in millrace("cost", "prices", "list", "--region", "us-east-1").stdout, "prices list")
-    claim("aws.s3.standard.storage" in millrace("cost", "prices", "list", "--region", "eu-central-1", "--missing").stdout, "prices list --missing")
-    shown = millrace("cost", "prices", "show", "aws.s3.standard.storage").stdout
+    claim("aws-s3" in millrace("cost", "prices", "list", "--region", "us-east-1").stdout, "prices list")
+    claim("aws.disk.gp3" in millrace("cost", "prices", "list", "--region", "ca-west-1", "--missing").stdout, "prices list --missing")
+    shown = millrace("cost", "prices", "show", "aws.nat.hour").stdout
     claim("https://" in shown and "No sourced price: us-east-2" in shown, "prices show names sources and gaps", shown)
     (FOLDER / "azure.json").write_text(json.dumps({"Items": [{
-        "type": "Consumption", "currencyCode": "USD", "armRegionName": "eastus", "productName": "General Block Blob v2",
+        "type": "Consumption", "currencyCode": "USD", "armRegionName": "westus3", "productName": "General Block Blob v2",
         "meterName": "Hot LRS Write Operations", "unitOfMeasure": "10K", "retailPrice": 0.05, "tierMinimumUnits": 0.0}]}))
     millrace("cost", "prices", "update", "--provider", "azure", "--from", "azure.json", "--out-file", "azure.yaml")
-    updated = millrace("cost", "estimate", "--provider", "azure", "--prices", "azure.yaml").stdout
-    claim("request of azure.blob.hot-lrs.write" not in updated, "an updated price is no longer missing", updated)
+    for prices, missing in [([], True), (["--prices", "azure.yaml"], False)]:
+        shown = millrace("cost", "estimate", "--provider", "azure", "--region", "westus3", *prices).stdout
+        claim(("request of azure.blob.hot-lrs.write" in shown) == missing, "an updated price is no longer missing", shown)
 
 
 def before_the_first_run():
