@@ -8,18 +8,21 @@
 
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
+#include "cost/machines.h"
 
 namespace millrace::cost {
 namespace {
 
 std::string Usd(Money money) { return ToCents(money); }
-std::string Gb(double gb) { return ToPeople(Quantity::FromMicros(std::llround(gb * 1e6))) + " GB"; }
+std::string People(double number) { return ToPeople(Quantity::FromMicros(std::llround(number * 1e6))); }
+std::string Gb(double gb) { return People(gb) + " GB"; }
 
 class Adviser {
  public:
   Adviser(const Estimate& estimate, const PriceSheet& sheet) : estimate_(estimate), sheet_(sheet) {}
 
   Result<std::vector<Advice>> All(const std::optional<Near>& near) {
+    RETURN_NOT_OK(CheapestMachine());
     RETURN_NOT_OK(ZoneTraffic());
     RETURN_NOT_OK(Broker());
     RETURN_NOT_OK(Freshness());
@@ -52,6 +55,85 @@ class Adviser {
   }
   void Add(std::string id, Money saving, std::string title, std::string arithmetic) {
     advice_.push_back({std::move(id), std::move(title), std::move(arithmetic), std::max(saving, Money())});
+  }
+
+  const EstimateLine* Workers(const Estimate& estimate) const {
+    for (const auto& line : estimate.lines) {
+      if (line.resource.name.starts_with(kWorkers)) return &line;
+    }
+    return nullptr;
+  }
+
+  // The load on every machine of the provider. One with less memory than the present one is told of, not advised.
+  Status CheapestMachine() {
+    if (estimate_.provider == Provider::kOwn) return Status::OK();
+    const auto& present = MachineFor(estimate_.provider, estimate_.usage.machine);
+    struct Candidate {
+      const MachineType* type;
+      double nodes;
+      Money usd;
+      Money money;
+    };
+    std::vector<Candidate> candidates;
+    std::vector<std::string_view> unpriced;
+    for (const auto& type : AllMachines()) {
+      if (type.provider != estimate_.provider) continue;
+      Usage usage = estimate_.usage;
+      usage.machine = type.name;
+      ASSIGN_OR_RETURN(const auto there, With(usage));
+      const auto* line = Workers(there);
+      if (line == nullptr) return Status::OK();
+      if (line->price) {
+        candidates.push_back(
+            {&type, line->resource.quantity.value() / kHoursPerMonth, line->price->tiers[0].usd, line->money});
+      } else {
+        unpriced.push_back(type.name);
+      }
+    }
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.money < b.money; });
+    const auto named = [&](const Candidate& candidate) {
+      const auto& type = *candidate.type;
+      return fmt::format("{:g} x {} ({:g} vCPU, {:g} GiB{}) x 730 h x {} = {}", candidate.nodes, type.name, type.vcpus,
+                         type.memory_gib, type.arm ? ", Arm" : "", ToDecimal(candidate.usd), Usd(candidate.money));
+    };
+    const Candidate* now = nullptr;
+    const Candidate* best = nullptr;
+    std::string list;
+    std::string small;
+    int listed = 0;
+    constexpr int kFew = 3;
+    for (const auto& candidate : candidates) {
+      if (candidate.type == &present) now = &candidate;
+      if (candidate.type->memory_gib < present.memory_gib) {
+        if (small.empty()) small = "; with less memory: " + named(candidate);
+        continue;
+      }
+      if (best == nullptr) best = &candidate;
+      if (++listed > kFew && candidate.type != &present) continue;
+      list += (list.empty() ? "" : "; ") + named(candidate);
+    }
+    if (now == nullptr) return Status::OK();
+    const std::string without =
+        unpriced.empty() ? "" : fmt::format("; without a price here: {}", fmt::join(unpriced, ", "));
+    const std::string arithmetic =
+        fmt::format("{} events/s and {} queries/s a vCPU on every kind (measure yours), {:g} at least: {}{}{}",
+                    People(estimate_.usage.events_per_vcpu), People(estimate_.usage.queries_per_vcpu),
+                    estimate_.usage.nodes_min, list, small, without);
+    if (best->money < now->money) {
+      Add("machine", now->money - best->money,
+          fmt::format(
+              "The cheapest machine that carries this load is {}{}: {} a month for {:g} against {} for {:g} x {}.",
+              best->type->name, best->type->arm ? " (Arm)" : "", Usd(best->money), best->nodes, Usd(now->money),
+              now->nodes, present.name),
+          arithmetic + fmt::format(". --compute-machine '{}'", best->type->name));
+    } else {
+      Add("machine", Money(),
+          fmt::format("{} is the cheapest machine that carries this load: {} a month for {:g}.", present.name,
+                      Usd(now->money), now->nodes),
+          arithmetic);
+    }
+    return Status::OK();
   }
 
   Status ZoneTraffic() {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "cost/machines.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::cost {
@@ -70,6 +71,44 @@ TEST_F(AdviceOfTheReference, SelfRunAgainstManagedNamesTheCheaperAndTheBreakEven
   Usage beyond = usage_;
   beyond.events_per_second = std::strtod(advice.arithmetic.c_str() + at + 5, nullptr);
   EXPECT_NE(Find("broker", beyond).title.substr(0, 5), advice.title.substr(0, 5));
+}
+
+TEST_F(AdviceOfTheReference, TheCheapestMachineIsFoundByCountingAllOfThem) {
+  const auto advice = Find("machine", usage_);
+  // By hand: peak 30,000 / 200,000 + 300 / 500 = 0.75 vCPU, so two machines of any kind; m7g.large 2 x 730 x 0.0816.
+  EXPECT_EQ(ToCents(advice.saving), "21.02");  // 140.16 - 119.14
+  EXPECT_THAT(advice.title, HasSubstr("is m7g.large (Arm): 119.14 a month for 2 against 140.16 for 2 x m6i.large"));
+  EXPECT_THAT(advice.arithmetic, HasSubstr("2 x m7g.large (2 vCPU, 8 GiB, Arm) x 730 h x 0.0816 = 119.14"));
+  EXPECT_THAT(advice.arithmetic, HasSubstr("2 x m6i.large (2 vCPU, 8 GiB) x 730 h x 0.096 = 140.16"));
+  EXPECT_THAT(advice.arithmetic, HasSubstr("with less memory: 2 x t4g.small"));
+  // Who takes it pays what was said, and is told nothing better.
+  Usage taken = usage_;
+  taken.machine = "m7g.large";
+  EXPECT_EQ(EstimateOf(usage_).total - EstimateOf(taken).total, advice.saving);
+  EXPECT_THAT(Find("machine", taken).title, HasSubstr("m7g.large is the cheapest machine that carries this load"));
+  // A load that a burstable machine does not sustain is not put on it because it is cheap.
+  Usage busy = UsagePreset("starter").ValueOrDie();
+  busy.events_per_second = 300'000;  // 1.524 vCPU on average: four of 0.4 each, or three of 2 vCPU for the peak of 4.6.
+  EXPECT_THAT(Find("machine", busy).arithmetic, HasSubstr("4 x t4g.small (2 vCPU, 2 GiB, Arm)"));
+  // For all providers and kinds: no machine that has the memory and a price is cheaper than the one that is named.
+  for (const auto& machine : AllMachines()) {
+    if (machine.provider == Provider::kOwn) continue;
+    Usage usage = usage_;
+    usage.machine = machine.name;
+    const Money now = EstimateOf(usage, machine.provider).total;
+    Money saving;
+    for (auto& found : AdviceFor(EstimateOf(usage, machine.provider), prices_, std::nullopt).ValueOrDie()) {
+      if (found.id == "machine") saving = found.saving;
+    }
+    for (const auto& other : AllMachines()) {
+      if (other.provider != machine.provider || other.memory_gib < machine.memory_gib) continue;
+      usage.machine = other.name;
+      const auto there = EstimateOf(usage, machine.provider);
+      if (there.complete()) {
+        EXPECT_LE(now - saving, there.total) << machine.name << " " << other.name;
+      }
+    }
+  }
 }
 
 TEST_F(AdviceOfTheReference, CompressionAndFilesAndCdn) {

@@ -10,6 +10,7 @@
 #include <random>
 #include <set>
 
+#include "cost/machines.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::cost {
@@ -119,7 +120,7 @@ Usage RandomUsage(std::mt19937_64& random) {
   Usage usage;
   usage.events_per_second = uniform(1, 500'000);
   usage.bytes_per_event = std::round(uniform(50, 5'000));
-  usage.machine = static_cast<Machine>(random() % 3);
+  usage.machine = MachineWords()[random() % MachineWords().size()];
   usage.broker_mode = static_cast<BrokerMode>(random() % 4);
   usage.zones = 1 + static_cast<double>(random() % 3);
   usage.replication = 1 + static_cast<double>(random() % 3);
@@ -152,6 +153,39 @@ TEST(EstimateProperties, MoreLoadNeverCostsLess) {
         EXPECT_GE(EstimateOf(more, provider).total, before.total) << UsageToYaml(usage);
       }
     }
+  }
+}
+
+TEST(Machines, AreCountedByWhatTheyHave) {
+  struct Case {
+    const char* name;
+    Provider provider;
+    const char* machine;
+    double events_per_second;
+    const char* sku;
+    double nodes;
+  };
+  // 200,000 events/s a vCPU, a peak of three times the average, no queries, one machine at least.
+  const Case cases[] = {
+      {"the first of its kind", Provider::kAws, "general", 400'000, "aws.compute.m6i.large", 3},
+      {"one by name", Provider::kAws, "m7g.large", 400'000, "aws.compute.m7g.large", 3},
+      {"eight vCPU", Provider::kAws, "m7i.2xlarge", 400'000, "aws.compute.m7i.2xlarge", 1},
+      {"another provider's stands for its kind", Provider::kGcp, "m7i.2xlarge", 400'000, "gcp.compute.n2-standard-8",
+       1},
+      {"a burstable one below its baseline of 0.4 vCPU", Provider::kAws, "small", 80'000, "aws.compute.t3.small", 1},
+      {"the average above it counts", Provider::kAws, "small", 81'000, "aws.compute.t3.small", 2},
+      {"each provider's baseline: 0.5 vCPU", Provider::kGcp, "small", 100'000, "gcp.compute.e2-small", 1},
+      {"0.4 of each vCPU", Provider::kAzure, "B2s v2", 160'000, "azure.compute.b2s-v2", 2},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    Usage usage =
+        UsageFrom(fmt::format("{{events_per_second: {}, serve: {{queries_per_second: 0}}, broker: {{mode: none}}, "
+                              "compute: {{machine: '{}', nodes_min: 1}}}}",
+                              c.events_per_second, c.machine));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto lines, ResourcesFor(usage, c.provider));
+    EXPECT_EQ(lines[0].sku, c.sku);
+    EXPECT_EQ(lines[0].quantity.value(), c.nodes * kHoursPerMonth);
   }
 }
 
@@ -211,7 +245,7 @@ TEST(Estimate, EverySkuInEveryRegionHasAPriceOrIsReported) {
   // Between them these loads touch every line that the model has.
   std::vector<Usage> loads;
   for (const char* mode : {"embedded", "self", "managed"}) {
-    for (const char* machine : {"small", "general", "large"}) {
+    for (const auto& machine : MachineWords()) {
       for (const bool cdn : {false, true}) {
         loads.push_back(UsageFrom(
             fmt::format("{{events_per_second: {}, broker: {{mode: {}}}, compute: {{machine: {}}}, serve: {{cdn: {}}}, "

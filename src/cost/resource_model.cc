@@ -1,9 +1,10 @@
 #include "cost/resource_model.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <utility>
+
+#include "cost/machines.h"
 
 namespace millrace::cost {
 namespace {
@@ -25,29 +26,6 @@ constexpr double kKeepAliveSeconds = 60;
 constexpr double kNatMachinesMax = 32;
 // What somebody who runs machines of their own keeps of each byte: two disks.
 constexpr double kOwnCopies = 2;
-
-struct MachineType {
-  const char* sku;
-  const char* name;
-  double vcpus;
-  double memory_gib;
-};
-
-const MachineType& MachineOf(Provider provider, Machine machine) {
-  static constexpr std::array<std::array<MachineType, 3>, 4> kMachines = {{
-      {{{"aws.compute.t3.small", "t3.small", 2, 2},
-        {"aws.compute.m6i.large", "m6i.large", 2, 8},
-        {"aws.compute.m6i.2xlarge", "m6i.2xlarge", 8, 32}}},
-      {{{"gcp.compute.e2-small", "e2-small", 2, 2},
-        {"gcp.compute.n2-standard-2", "n2-standard-2", 2, 8},
-        {"gcp.compute.n2-standard-8", "n2-standard-8", 8, 32}}},
-      {{{"azure.compute.b2s", "B2s", 2, 4},
-        {"azure.compute.d2s-v5", "D2s v5", 2, 8},
-        {"azure.compute.d8s-v5", "D8s v5", 8, 32}}},
-      {{{"own.core", "2 cores", 2, 2}, {"own.core", "2 cores", 2, 8}, {"own.core", "8 cores", 8, 32}}},
-  }};
-  return kMachines[static_cast<std::size_t>(provider)][static_cast<std::size_t>(machine)];
-}
 
 // The SKUs of one provider by role; empty: the provider does not charge for it.
 struct SkuSet {
@@ -113,14 +91,14 @@ class Model {
   }
 
  private:
-  void Add(Category category, std::string name, const char* sku, double quantity, std::string rule,
+  void Add(Category category, std::string name, std::string_view sku, double quantity, std::string rule,
            bool scales = false) {
-    if (sku[0] == '\0' || !failure_.ok()) return;
+    if (sku.empty() || !failure_.ok()) return;
     const auto counted = Quantity::FromDouble(quantity);
     if (!counted.ok()) {
       failure_ = WithContext(counted.status(), "{}", name);
     } else if (*counted > Quantity()) {
-      lines_.push_back({category, std::move(name), sku, *counted, std::move(rule), scales});
+      lines_.push_back({category, std::move(name), std::string(sku), *counted, std::move(rule), scales});
     }
   }
 
@@ -128,7 +106,7 @@ class Model {
                 const std::string& why) {
     machines_ += nodes;
     if (own_) {
-      Add(category, fmt::format("{}: {} x {}", role, Number(nodes), type.name), "own.core", nodes * type.vcpus, why);
+      Add(category, fmt::format("{}: {} x {}", role, Number(nodes), type.name), type.sku, nodes * type.vcpus, why);
       Add(category, fmt::format("{}: memory", role), "own.memory", nodes * type.memory_gib,
           fmt::format("{} nodes x {} GiB", Number(nodes), type.memory_gib));
       return;
@@ -142,16 +120,24 @@ class Model {
   }
 
   // Rule: docs/cost.md; max(2, ceil((events x peak / events per vCPU + queries x peak / queries per vCPU) / vCPUs)).
+  // The average must fit into what a burstable machine may use without end.
   void Compute() {
-    const auto& type = MachineOf(provider_, usage_.machine);
-    const double vcpus = usage_.events_per_second * usage_.peak_factor / usage_.events_per_vcpu +
-                         usage_.queries_per_second * usage_.peak_factor / usage_.queries_per_vcpu;
-    const double nodes = std::max(usage_.nodes_min, std::ceil(vcpus / type.vcpus));
-    AddNodes(Category::kCompute, "Workers and query nodes", nodes, type,
-             fmt::format("peak needs {} vCPU = {} events/s / {} + {} queries/s / {}; at least {} nodes", Number(vcpus),
-                         Number(usage_.events_per_second * usage_.peak_factor), Number(usage_.events_per_vcpu),
-                         Number(usage_.queries_per_second * usage_.peak_factor), Number(usage_.queries_per_vcpu),
-                         Number(usage_.nodes_min)));
+    const auto& type = MachineFor(provider_, usage_.machine);
+    const double average =
+        usage_.events_per_second / usage_.events_per_vcpu + usage_.queries_per_second / usage_.queries_per_vcpu;
+    const double peak = average * usage_.peak_factor;
+    const double nodes =
+        std::max({usage_.nodes_min, std::ceil(peak / type.vcpus), std::ceil(average / (type.vcpus * type.baseline))});
+    std::string rule =
+        fmt::format("peak needs {} vCPU = {} events/s / {} + {} queries/s / {}; at least {} nodes", Number(peak),
+                    Number(usage_.events_per_second * usage_.peak_factor), Number(usage_.events_per_vcpu),
+                    Number(usage_.queries_per_second * usage_.peak_factor), Number(usage_.queries_per_vcpu),
+                    Number(usage_.nodes_min));
+    if (type.baseline < 1) {
+      rule += fmt::format("; the average needs {} and a burstable one sustains {:g}", Number(average),
+                          type.vcpus * type.baseline);
+    }
+    AddNodes(Category::kCompute, kWorkers, nodes, type, rule);
     if (usage_.broker_mode == BrokerMode::kEmbedded) {
       AddDisk(Category::kCompute, "Disk of the embedded log", LogGb(1), LogRule(1));
     }
@@ -175,7 +161,7 @@ class Model {
     const double vcpus = std::max(in / kBrokerInPerVcpu, in * usage_.fan_out / kBrokerOutPerVcpu);
     const std::string why = fmt::format("peak {} MB/s in needs {} vCPU; at least {} brokers", Number(in / 1e6),
                                         Number(vcpus), Number(usage_.broker_nodes_min));
-    const auto& type = MachineOf(provider_, Machine::kGeneral);
+    const auto& type = MachineFor(provider_, "general");
     const double nodes = std::max(usage_.broker_nodes_min, std::ceil(vcpus / type.vcpus));
     // A provider's service runs in the provider's rooms: on machines of one's own the brokers are one's own too.
     const bool managed = usage_.broker_mode == BrokerMode::kManaged && !own_;

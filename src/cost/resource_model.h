@@ -32,6 +32,9 @@ inline constexpr int kNumCategories = 8;
 /// "Compute", "Event log", "Database storage", ...
 std::string_view ToString(Category category);
 
+/// What the line of the machines that do the work begins with.
+inline constexpr const char* kWorkers = "Workers and query nodes";
+
 struct ResourceLine {
   Category category = Category::kCompute;
   std::string name;     ///< "Workers and query nodes: 2 x m6i.large"

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/nearest_name.h"
+#include "cost/machines.h"
 #include "cost/money.h"
 #include "cost/yaml_internal.h"
 
@@ -123,6 +124,20 @@ UsageField Choice(const char* name, T Usage::*member, std::vector<std::string> w
   return field;
 }
 
+UsageField MachineWord(const char* name, std::string Usage::*member, const char* about) {
+  UsageField field{.name = name, .unit = "machine", .about = about, .choices = {}, .set = {}, .get = {}};
+  field.set = [=](Usage& usage, const std::string& text) -> Status {
+    const auto& words = MachineWords();
+    if (std::find(words.begin(), words.end(), text) == words.end()) {
+      return InvalidInput("'{}' is not one of {}{}", text, fmt::join(words, ", "), DidYouMean(text, words));
+    }
+    usage.*member = text;
+    return Status::OK();
+  };
+  field.get = [=](const Usage& usage) { return usage.*member; };
+  return field;
+}
+
 std::vector<UsageField> MakeFields() {
   constexpr double kYear = 366 * 86'400.0;
   return {
@@ -131,8 +146,8 @@ std::vector<UsageField> MakeFields() {
       Number("peak_factor", &Usage::peak_factor, 1, 1'000, "Highest rate over the average; sizes the machines"),
       Share("wire_compression", &Usage::wire_compression, 0.01, 2, "Bytes in the log and on the wire per payload byte"),
 
-      Choice("compute.machine", &Usage::machine, {"small", "general", "large"},
-             "2 vCPU burstable | 2 vCPU, 8 GiB | 8 vCPU, 32 GiB"),
+      MachineWord("compute.machine", &Usage::machine,
+                  "small: 2 vCPU burstable | general: 2 vCPU, 8 GiB | large: 8 vCPU, 32 GiB | one by name: m7g.large"),
       Count("compute.nodes_min", &Usage::nodes_min, 1, 10'000, "Machines at least; two survive the loss of one"),
       Number("compute.events_per_vcpu", &Usage::events_per_vcpu, 1, 1e8, "Events a second that one vCPU takes in"),
       Number("compute.queries_per_vcpu", &Usage::queries_per_vcpu, 0.01, 1e7, "Queries a second that one vCPU answers"),

@@ -15,8 +15,6 @@
 
 namespace millrace::cost {
 
-/// The smallest machine that fits is not searched for: an architect chooses the kind, the model counts them.
-enum class Machine { kSmall, kGeneral, kLarge };
 /// Who keeps the events before they are in the lake.
 enum class BrokerMode {
   kEmbedded,  ///< Millrace's own log, on the workers' disks.
@@ -43,7 +41,7 @@ struct Usage {
   double peak_factor = 3;         ///< Highest rate that must be carried, over the average.
   double wire_compression = 0.5;  ///< Bytes in the log and on the wire, per byte of payload.
 
-  Machine machine = Machine::kGeneral;
+  std::string machine = "general";  ///< Of MachineWords(): an architect chooses, the model counts.
   double nodes_min = 2;
   double events_per_vcpu = 200'000;  ///< Events per second that one vCPU takes from the log into the lake.
   double queries_per_vcpu = 500;
