@@ -392,9 +392,8 @@ Run AddCostPricesList(CLI::App& app) {
         options->missing ? std::vector<std::string>{"sku", "region", "name"}
                          : std::vector<std::string>{"sku", "region", "unit", "usd", "source", "in force", "sheet"}};
     for (const auto& sku : cost::AllSkus()) {
-      if (only && sku.provider() != *only) continue;
       for (const auto& region : sheet->regions()) {
-        if (region.provider != sku.provider()) continue;
+        if ((only && region.provider != *only) || !sku.IsSoldBy(region.provider)) continue;
         if (!options->region.empty() && region.name != options->region) continue;
         const auto* row = sheet->Find(sku.id, region.name);
         if (options->missing && row == nullptr) {
@@ -431,7 +430,7 @@ Run AddCostPricesShow(CLI::App& app) {
                 std::string(sku->unit).c_str());
     std::vector<std::string> without;
     for (const auto& region : sheet->regions()) {
-      if (region.provider != sku->provider()) continue;
+      if (!sku->IsSoldBy(region.provider)) continue;
       const auto* row = sheet->Find(sku->id, region.name);
       if (row == nullptr) {
         without.push_back(region.name);

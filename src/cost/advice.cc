@@ -25,6 +25,7 @@ class Adviser {
     RETURN_NOT_OK(CheapestMachine());
     RETURN_NOT_OK(ZoneTraffic());
     RETURN_NOT_OK(Broker());
+    RETURN_NOT_OK(LogServices());
     RETURN_NOT_OK(Freshness());
     RETURN_NOT_OK(StoredShare());
     RETURN_NOT_OK(Files());
@@ -221,6 +222,56 @@ class Adviser {
                     managed_is_cheaper ? "Managed" : "Self-run", Usd(difference)),
         fmt::format("event log and its traffic between zones: self-run {}, managed {}; {}", Usd(self), Usd(managed),
                     break_even));
+    return Status::OK();
+  }
+
+  // What each way to keep the log costs here; one with a missing price is named and not compared.
+  Status LogServices() {
+    const Usage& usage = estimate_.usage;
+    if (usage.broker_mode != BrokerMode::kSelf && usage.broker_mode != BrokerMode::kManaged) return Status::OK();
+    const auto services = LogServicesOf(estimate_.provider);
+    if (services.empty()) return Status::OK();
+    struct Way {
+      std::string name;
+      std::string flags;
+      Money money;
+    };
+    std::vector<Way> ways;
+    std::string list;
+    std::string left_out;
+    const auto add = [&](const Usage& with, std::string name, std::string flags) -> Status {
+      ASSIGN_OR_RETURN(const auto there, With(with));
+      if (!Complete(there, Category::kEventLog) || !Complete(there, Category::kZoneTraffic)) {
+        left_out += (left_out.empty() ? "; without a price: " : ", ") + name;
+        return Status::OK();
+      }
+      list += fmt::format("{}{} {}", list.empty() ? "" : ", ", name, Usd(LogCost(there)));
+      ways.push_back({std::move(name), std::move(flags), LogCost(there)});
+      return Status::OK();
+    };
+    Usage with = usage;
+    with.broker_mode = BrokerMode::kSelf;
+    RETURN_NOT_OK(add(with, "brokers on machines", "--broker-mode self"));
+    with.broker_mode = BrokerMode::kManaged;
+    for (const auto service : services) {
+      with.log_service = service;
+      std::string flags = "--broker-mode managed --broker-service ";
+      for (const auto& field : UsageFields()) {
+        if (field.name == "broker.service") flags += field.get(with);
+      }
+      RETURN_NOT_OK(add(with, std::string(NameOf(estimate_.provider, service)), std::move(flags)));
+    }
+    if (ways.empty()) return Status::OK();
+    const auto best =
+        std::min_element(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.money < b.money; });
+    const bool comparable = Complete(estimate_, Category::kEventLog) && Complete(estimate_, Category::kZoneTraffic);
+    const Money saved = comparable ? LogCost(estimate_) - best->money : Money();
+    const bool saves = saved > Money();
+    Add("log-service", saved,
+        fmt::format("The cheapest way to keep the log is {}: {} a month{}.", best->name, Usd(best->money),
+                    saves ? fmt::format(" against {} now", Usd(LogCost(estimate_))) : ""),
+        fmt::format("event log and its traffic between zones: {}{}{}", list, left_out,
+                    saves ? ". " + best->flags : ""));
     return Status::OK();
   }
 

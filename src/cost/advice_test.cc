@@ -111,6 +111,36 @@ TEST_F(AdviceOfTheReference, TheCheapestMachineIsFoundByCountingAllOfThem) {
   }
 }
 
+TEST_F(AdviceOfTheReference, TheCheapestWayToKeepTheLogIsOneOfAll) {
+  const auto log = [](const Estimate& estimate) {
+    return estimate.by_category[static_cast<std::size_t>(Category::kEventLog)] +
+           estimate.by_category[static_cast<std::size_t>(Category::kZoneTraffic)];
+  };
+  for (const auto provider : {Provider::kAws, Provider::kGcp, Provider::kAzure}) {
+    SCOPED_TRACE(ToString(provider));
+    std::optional<Advice> advice;
+    for (auto& found : AdviceFor(EstimateOf(usage_, provider), prices_, std::nullopt).ValueOrDie()) {
+      if (found.id == "log-service") advice = found;
+    }
+    ASSERT_TRUE(advice.has_value());
+    const Money now = log(EstimateOf(usage_, provider));
+    Money least = now;
+    for (const auto service : LogServicesOf(provider)) {
+      Usage usage = usage_;
+      usage.broker_mode = BrokerMode::kManaged;
+      usage.log_service = service;
+      const auto there = EstimateOf(usage, provider);
+      const bool complete = !there.has_missing[static_cast<std::size_t>(Category::kEventLog)];
+      EXPECT_THAT(advice->arithmetic,
+                  HasSubstr(std::string(NameOf(provider, service)) + (complete ? " " + ToCents(log(there)) : "")));
+      if (complete) least = std::min(least, log(there));
+    }
+    EXPECT_EQ(advice->saving, now - least);
+  }
+  // What Express charges for writing has no sourced price: it is named, not compared.
+  EXPECT_THAT(Find("log-service", usage_).arithmetic, HasSubstr("without a price: MSK Express"));
+}
+
 TEST_F(AdviceOfTheReference, CompressionAndFilesAndCdn) {
   EXPECT_EQ(ToCents(Find("compression", usage_).saving), "3.58");  // A tenth of 35.77.
   Usage many = usage_;

@@ -122,6 +122,7 @@ Usage RandomUsage(std::mt19937_64& random) {
   usage.bytes_per_event = std::round(uniform(50, 5'000));
   usage.machine = MachineWords()[random() % MachineWords().size()];
   usage.broker_mode = static_cast<BrokerMode>(random() % 4);
+  usage.log_service = static_cast<LogService>(random() % 6);
   usage.zones = 1 + static_cast<double>(random() % 3);
   usage.replication = 1 + static_cast<double>(random() % 3);
   usage.follower_fetch = coin();
@@ -189,6 +190,85 @@ TEST(Machines, AreCountedByWhatTheyHave) {
   }
 }
 
+// 10,000 events/s x 500 B x 0.5 on the wire: 2.5 MB/s on average, 7.5 at the peak, 6,570 GB a month, 216 GB kept a day.
+TEST(LogServices, AreSizedByTheLimitsOfEach) {
+  struct Case {
+    const char* name;
+    Provider provider;
+    const char* yaml;
+    std::map<std::string, double> quantities;
+  };
+  const Case cases[] = {
+      {"MSK Express by threes",
+       Provider::kAws,
+       "service: express",
+       {{"aws.msk.express.m7g.large", 3 * 730}, {"aws.msk.express.storage", 216}, {"aws.msk.express.in", 6'570}}},
+      {"its fourth broker makes six: 16 consumers read 120 MB/s of 31.2 each",
+       Provider::kAws,
+       "service: express, fan_out: 16",
+       {{"aws.msk.express.m7g.large", 6 * 730}, {"aws.msk.express.storage", 216}, {"aws.msk.express.in", 6'570}}},
+      {"MSK Serverless",
+       Provider::kAws,
+       "service: serverless, fan_out: 2",
+       {{"aws.msk.serverless.cluster", 730},
+        {"aws.msk.serverless.partition", 12 * 730},
+        {"aws.msk.serverless.in", 6'570},
+        {"aws.msk.serverless.out", 13'140},
+        {"aws.msk.serverless.storage", 216}}},
+      {"a partition gives 10 MB/s, a cluster 400: 60 consumers",
+       Provider::kAws,
+       "service: serverless, fan_out: 60",
+       {{"aws.msk.serverless.cluster", 2 * 730},
+        {"aws.msk.serverless.partition", 45 * 730},
+        {"aws.msk.serverless.in", 6'570},
+        {"aws.msk.serverless.out", 394'200},
+        {"aws.msk.serverless.storage", 216}}},
+      {"Event Hubs Premium: 7.5 MB/s need two units, which keep 2 TB",
+       Provider::kAzure,
+       "service: premium, retention: 240h",
+       {{"azure.eventhubs.premium", 2 * 730}, {"azure.eventhubs.retention", 160}}},
+      {"three units are sold as four",
+       Provider::kAzure,
+       "service: premium, fan_out: 3",
+       {{"azure.eventhubs.premium", 4 * 730}}},
+      {"more than sixteen are two namespaces",
+       Provider::kAzure,
+       "service: premium, fan_out: 22",
+       {{"azure.eventhubs.premium", 32 * 730}}},
+      {"Event Hubs Dedicated keeps 10 TB",
+       Provider::kAzure,
+       "service: dedicated, retention: 1200h",
+       {{"azure.eventhubs.dedicated", 730}, {"azure.eventhubs.retention", 800}}},
+      {"Confluent counts the average, and each copy",
+       Provider::kGcp,
+       "service: confluent",
+       {{"confluent.basic.ecku", 730},
+        {"confluent.basic.in", 6'570},
+        {"confluent.basic.out", 6'570},
+        {"confluent.basic.storage", 648}}},
+      {"a service that a provider does not have is its standard one",
+       Provider::kGcp,
+       "service: premium",
+       {{"gcp.kafka.dcu", 3 * 730}, {"gcp.kafka.storage", 842.4}}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(
+        const auto lines, ResourcesFor(UsageFrom(fmt::format("broker: {{mode: managed, {}}}", c.yaml)), c.provider));
+    std::map<std::string, double> quantities;
+    for (const auto& line : lines) {
+      if (line.category == Category::kEventLog) quantities[line.sku] = line.quantity.value();
+    }
+    EXPECT_EQ(quantities, c.quantities);
+  }
+  // Every service of every provider has a name of its own, and each is asked for by its word.
+  for (const auto provider : kProviders) {
+    std::set<std::string_view> names;
+    for (const auto service : LogServicesOf(provider)) EXPECT_TRUE(names.insert(NameOf(provider, service)).second);
+    EXPECT_EQ(names.empty(), provider == Provider::kOwn);
+  }
+}
+
 TEST(EstimateProperties, ATotalIsItsLinesAndALineItsTiers) {
   std::mt19937_64 random(2);
   for (int round = 0; round < 200; ++round) {
@@ -244,14 +324,19 @@ TEST(Estimate, EverySkuInEveryRegionHasAPriceOrIsReported) {
   const auto prices = Prices();
   // Between them these loads touch every line that the model has.
   std::vector<Usage> loads;
-  for (const char* mode : {"embedded", "self", "managed"}) {
-    for (const auto& machine : MachineWords()) {
-      for (const bool cdn : {false, true}) {
-        loads.push_back(UsageFrom(
-            fmt::format("{{events_per_second: {}, broker: {{mode: {}}}, compute: {{machine: {}}}, serve: {{cdn: {}}}, "
-                        "nat: {{gateways: 1, gb: 10}}, sql_db: true}}",
-                        cdn ? 3'000'000 : 10'000, mode, machine, cdn)));
-      }
+  const auto* const services = &*std::find_if(UsageFields().begin(), UsageFields().end(),
+                                              [](const auto& field) { return field.name == "broker.service"; });
+  for (const auto& machine : MachineWords()) {
+    loads.push_back(UsageFrom(fmt::format("{{broker: {{mode: embedded}}, compute: {{machine: '{}'}}}}", machine)));
+  }
+  for (const double rate : {10'000., 3'000'000.}) {
+    loads.push_back(
+        UsageFrom(fmt::format("{{events_per_second: {}, broker: {{mode: self}}, serve: {{cdn: {}}}, nat: "
+                              "{{gateways: 1, gb: 10}}, sql_db: true}}",
+                              rate, rate > 1e6)));
+    for (const auto& service : services->choices) {
+      loads.push_back(UsageFrom(fmt::format(
+          "{{events_per_second: {}, broker: {{mode: managed, service: {}, retention: 900h}}}}", rate, service)));
     }
   }
   std::set<std::string> asked;

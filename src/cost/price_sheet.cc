@@ -225,12 +225,12 @@ class SheetReader {
     if (name == "*") return;
     std::vector<std::string> names;
     for (const auto& region : known_regions_) {
-      if (region.provider != sku.provider()) continue;
+      if (!sku.IsSoldBy(region.provider)) continue;
       if (region.name == name) return;
       names.push_back(region.name);
     }
-    findings_.Add(at.Mark(), fmt::format("{}: no region '{}' of {}{}", sku.id, name, ToString(sku.provider()),
-                                         DidYouMean(name, names)));
+    findings_.Add(at.Mark(),
+                  fmt::format("{}: no region '{}' where it is sold{}", sku.id, name, DidYouMean(name, names)));
   }
 
   Money ReadUsd(const YAML::Node& node, const std::string& where) {
@@ -424,8 +424,13 @@ Status PriceSheet::Set(const std::string& assignment, Day today) {
   if (sku == nullptr) {
     return InvalidInput("--set-price {}: no SKU '{}'{}", assignment, row.sku, DidYouMean(row.sku, SkuNames()));
   }
-  if (row.region != "*") {
-    RETURN_NOT_OK(WithContext(FindRegion(sku->provider(), row.region).status(), "--set-price {}", assignment));
+  std::vector<std::string> regions = {"*"};
+  for (const auto& region : regions_) {
+    if (sku->IsSoldBy(region.provider)) regions.push_back(region.name);
+  }
+  if (std::find(regions.begin(), regions.end(), row.region) == regions.end()) {
+    return InvalidInput("--set-price {}: no region '{}' where it is sold{}", assignment, row.region,
+                        DidYouMean(row.region, regions));
   }
   const auto usd = Money::Parse(assignment.substr(equals + 1));
   if (!usd.ok()) return WithContext(usd.status(), "--set-price {}", assignment);

@@ -30,10 +30,10 @@ std::string_view DefaultRegion(Provider provider);
 
 /// Something that can be bought. The list is the code's: a sheet may only price what is in it.
 struct Sku {
-  std::string_view id;    ///< "aws.s3.standard.put": provider first.
+  std::string_view id;    ///< "aws.s3.standard.put": provider first, or "confluent": sold in every cloud.
   std::string_view unit;  ///< Of a quantity: "h", "GB-month", "request".
   std::string_view name;  ///< For people: "S3 Standard PUT, COPY, POST, LIST".
-  Provider provider() const;
+  bool IsSoldBy(Provider provider) const;
 };
 const std::vector<Sku>& AllSkus();
 const Sku* FindSku(std::string_view id);

@@ -106,6 +106,19 @@ TEST(PriceSheet, FindsARegionOrEveryRegionsPriceAndNothingElse) {
   EXPECT_EQ(ToDecimal(sheet.Find("aws.s3.standard.put", "us-east-1")->tiers[0].usd), "0.005");
 }
 
+TEST(PriceSheet, WhatIsSoldInEveryCloudIsPricedForAllOrForARegionOfAny) {
+  auto sheet = Sheet();
+  const auto* sku = FindSku("confluent.basic.in");
+  for (const auto provider : {Provider::kAws, Provider::kGcp, Provider::kAzure}) EXPECT_TRUE(sku->IsSoldBy(provider));
+  EXPECT_FALSE(sku->IsSoldBy(Provider::kOwn));
+  EXPECT_TRUE(FindSku("aws.eks")->IsSoldBy(Provider::kAws));
+  EXPECT_FALSE(FindSku("aws.eks")->IsSoldBy(Provider::kGcp));
+  MILLRACE_ASSERT_OK(sheet.Set("confluent.basic.in@*=0.05", kSheetDay));
+  MILLRACE_ASSERT_OK(sheet.Set("confluent.basic.in@eu-west-1=0.06", kSheetDay));
+  EXPECT_EQ(ToDecimal(sheet.Find("confluent.basic.in", "us-east-1")->tiers[0].usd), "0.05");
+  EXPECT_EQ(ToDecimal(sheet.Find("confluent.basic.in", "eu-west-1")->tiers[0].usd), "0.06");
+}
+
 TEST(PriceSheet, LaterSheetsWinRowByRow) {
   auto sheet = Sheet();
   const auto digest = sheet.sha256();
@@ -138,7 +151,7 @@ TEST(PriceSheet, RefusesMistakesWithTheirPlace) {
       {"a misspelt SKU", "sku: aws.s3.standard.put", "sku: aws.s3.standard.putt",
        "test.yaml:11:11: no SKU 'aws.s3.standard.putt'; did you mean 'aws.s3.standard.put'?"},
       {"an unknown region", "put, region: us-east-1", "put, region: us-esat-1",
-       "no region 'us-esat-1' of aws; did you mean"},
+       "no region 'us-esat-1' where it is sold; did you mean"},
       {"another unit", "unit: request", "unit: requests", "unit 'requests', but this SKU is counted in 'request'"},
       {"a price with a comma", "\"0.005\"", "\"0,005\"", "'0,005' is not a decimal number"},
       {"a negative price", "\"0.005\"", "\"-0.005\"", "a price is not negative"},
@@ -227,7 +240,8 @@ TEST(PriceSheet, RefusesMistakesInGroups) {
   const Case cases[] = {
       {"a region twice", "in: [eu-west-1]", "in: [us-east-2]",
        "groups.yaml:19:15: aws.egress.internet@us-east-2 is here twice"},
-      {"a misspelt region", "in: [us-east-1,", "in: [us-esat-1,", "no region 'us-esat-1' of aws; did you mean"},
+      {"a misspelt region", "in: [us-east-1,", "in: [us-esat-1,",
+       "no region 'us-esat-1' where it is sold; did you mean"},
       {"no regions", "in: [eu-west-1], ", "", "in: a list of regions is expected"},
       {"a region that is no list", "in: [eu-west-1]", "in: eu-west-1", "in: a list of regions is expected"},
       {"too few prices", "\"0\", \"0.09\", \"0.05\"", "\"0\", \"0.09\"", "2 prices, but up_to makes 3 tiers"},

@@ -66,6 +66,10 @@ const std::vector<Rule>& AwsRules() {
           {"aws.eks", {{"usagetype", "*AmazonEKS-Hours:perCluster"}}},
           {"aws.msk.m5.large", {{"usagetype", "*Kafka.m5.large"}}},
           {"aws.msk.storage", {{"usagetype", "*Kafka.Storage.GP2"}}},
+          {"aws.msk.express.m7g.large", {{"usagetype", "*Express.m7g.large"}}},
+          {"aws.msk.express.storage", {{"usagetype", "*Express.Storage"}}},
+          {"aws.msk.serverless.cluster", {{"usagetype", "*KafkaServerless-ClusterHours"}}},
+          {"aws.msk.serverless.partition", {{"usagetype", "*KafkaServerless-PartitionHours"}}},
           {"aws.nat.hour", {{"usagetype", "*NatGateway-Hours"}, {"operation", "NatGateway"}}},
           {"aws.nat.data", {{"usagetype", "*NatGateway-Bytes"}, {"operation", "NatGateway"}}},
       });
@@ -175,7 +179,7 @@ class Collector {
       ++update.num_prices;
     }
     for (const auto& sku : AllSkus()) {
-      if (sku.provider() == provider_ && !seen.contains(sku.id)) update.not_in_it.emplace_back(sku.id);
+      if (sku.IsSoldBy(provider_) && !seen.contains(sku.id)) update.not_in_it.emplace_back(sku.id);
     }
     return update;
   }

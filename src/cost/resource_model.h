@@ -44,6 +44,11 @@ struct ResourceLine {
   bool scales = false;  ///< Grows with the load, rather than in steps or not at all.
 };
 
+/// The services that keep a log at a provider, the standard one first; none on machines of one's own.
+std::vector<LogService> LogServicesOf(Provider provider);
+/// As its seller writes it: "MSK Express". The service is one of LogServicesOf().
+std::string_view NameOf(Provider provider, LogService service);
+
 /// Lines of a quantity of 0 are left out. kInvalidInput: more than can be counted, by line.
 Result<std::vector<ResourceLine>> ResourcesFor(const Usage& usage, Provider provider);
 

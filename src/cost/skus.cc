@@ -29,11 +29,12 @@ Result<Provider> ParseProvider(const std::string& name) {
   return InvalidInput("no provider '{}'; there are: {}{}", name, fmt::join(names, ", "), DidYouMean(name, names));
 }
 
-Provider Sku::provider() const {
-  for (const auto provider : kProviders) {
-    if (id.starts_with(ToString(provider)) && id[ToString(provider).size()] == '.') return provider;
-  }
-  MILLRACE_CHECK(false, "{} names no provider", id);
+bool Sku::IsSoldBy(Provider provider) const {
+  const auto names = [&](Provider other) {
+    return id.starts_with(ToString(other)) && id[ToString(other).size()] == '.';
+  };
+  if (names(provider)) return true;
+  return provider != Provider::kOwn && std::none_of(std::begin(kProviders), std::end(kProviders), names);
 }
 
 const std::vector<Sku>& AllSkus() {
@@ -51,6 +52,14 @@ const std::vector<Sku>& AllSkus() {
       {"aws.disk.gp3", "GB-month", "EBS gp3"},
       {"aws.msk.m5.large", "h", "MSK broker, kafka.m5.large"},
       {"aws.msk.storage", "GB-month", "MSK storage"},
+      {"aws.msk.express.m7g.large", "h", "MSK Express broker, express.m7g.large"},
+      {"aws.msk.express.storage", "GB-month", "MSK Express storage"},
+      {"aws.msk.express.in", "GB", "MSK Express data in"},
+      {"aws.msk.serverless.cluster", "h", "MSK Serverless cluster"},
+      {"aws.msk.serverless.partition", "partition-h", "MSK Serverless partitions"},
+      {"aws.msk.serverless.in", "GB", "MSK Serverless data in"},
+      {"aws.msk.serverless.out", "GB", "MSK Serverless data out"},
+      {"aws.msk.serverless.storage", "GB-month", "MSK Serverless storage"},
       {"aws.s3.standard.storage", "GB-month", "S3 Standard storage"},
       {"aws.s3.standard.put", "request", "S3 Standard PUT, COPY, POST, LIST"},
       {"aws.s3.standard.get", "request", "S3 Standard GET, HEAD"},
@@ -105,7 +114,9 @@ const std::vector<Sku>& AllSkus() {
       {"azure.disk.standard-ssd", "GB-month", "Managed disk, Standard SSD"},
       {"azure.eventhubs.tu", "h", "Event Hubs Standard throughput unit"},
       {"azure.eventhubs.events", "request", "Event Hubs Standard ingress events"},
+      {"azure.eventhubs.premium", "h", "Event Hubs Premium processing unit"},
       {"azure.eventhubs.dedicated", "h", "Event Hubs Dedicated capacity unit"},
+      {"azure.eventhubs.retention", "GB-month", "Event Hubs Premium and Dedicated, retention beyond what is included"},
       {"azure.blob.hot-lrs.storage", "GB-month", "Blob Storage hot, LRS"},
       {"azure.blob.hot-lrs.write", "request", "Blob Storage hot write, list"},
       {"azure.blob.hot-lrs.read", "request", "Blob Storage hot read"},
@@ -121,6 +132,11 @@ const std::vector<Sku>& AllSkus() {
       {"azure.nat.data", "GB", "NAT gateway data"},
       {"azure.postgres.d4s-v3", "h", "Database for PostgreSQL, D4s v3"},
       {"azure.postgres.storage", "GB-month", "Database for PostgreSQL storage"},
+
+      {"confluent.basic.ecku", "h", "Confluent Cloud Basic, eCKU"},
+      {"confluent.basic.in", "GB", "Confluent Cloud Basic, data in"},
+      {"confluent.basic.out", "GB", "Confluent Cloud Basic, data out"},
+      {"confluent.basic.storage", "GB-month", "Confluent Cloud Basic, storage, each of three copies"},
 
       {"own.core", "core-month", "Processor core"},
       {"own.memory", "GiB-month", "Memory"},

@@ -154,6 +154,10 @@ std::vector<UsageField> MakeFields() {
 
       Choice("broker.mode", &Usage::broker_mode, {"embedded", "self", "managed", "none"},
              "Millrace's own log | brokers on machines | the provider's | somebody else's"),
+      Choice("broker.service", &Usage::log_service,
+             {"standard", "express", "serverless", "premium", "dedicated", "confluent"},
+             "If managed: MSK, Managed Kafka or Event Hubs | MSK Express | MSK Serverless | Event Hubs Premium | Event "
+             "Hubs Dedicated | Confluent Cloud Basic"),
       Count("broker.replication", &Usage::replication, 1, 15, "Copies of each record"),
       Count("broker.zones", &Usage::zones, 1, 6, "Availability zones"),
       Duration("broker.retention", &Usage::broker_retention_hours, 3'600, 0, 10 * kYear,
@@ -162,6 +166,7 @@ std::vector<UsageField> MakeFields() {
       Flag("broker.follower_fetch", &Usage::follower_fetch, "Consumers read from a replica in their own zone"),
       Number("broker.headroom", &Usage::broker_headroom, 1, 10, "Disk bought per byte used"),
       Count("broker.nodes_min", &Usage::broker_nodes_min, 1, 10'000, "Brokers at least"),
+      Count("broker.partitions", &Usage::partitions, 1, 1e6, "Partitions, for services that charge for them"),
 
       Duration("lake.retention", &Usage::retention_days, 86'400, 3'600, 100 * kYear, "How long tables keep rows"),
       Share("lake.parquet_ratio", &Usage::parquet_ratio, 0, 10, "Stored bytes per payload byte, tables of events"),

@@ -35,6 +35,12 @@ def cost():
                    "own.memory@own=1.5", "--set-price", "own.disk@own=12", "--set-price", "own.bandwidth@own=0.002").stdout
     claim("Own machines" in own and "no price" not in own and "Prices of yours" in own, "own machines at own prices", own)
 
+    graviton = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--compute-machine", "m7g.large").stdout
+    claim("2 x m7g.large" in graviton and "119.14" in graviton, "a machine by its name", graviton)
+    serverless = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--broker-mode", "managed",
+                          "--broker-service", "serverless").stdout
+    claim("MSK Serverless: 12 partitions" in serverless and "no price" not in serverless, "another managed log", serverless)
+
     (FOLDER / "usage.yaml").write_text("events_per_second: 100\nlake: {retenton: 3d}\n")
     for arguments, code, message in [
             (["-f", "usage.yaml"], 78, "usage.yaml:2:8: unknown key 'lake.retenton'; did you mean 'lake.retention'?"),
@@ -42,6 +48,7 @@ def cost():
             (["--events-per-second", "1000000000000000000"], 2, "is more than 1000000000"),
             (["--region", "eu-cntral-1"], 2, "did you mean 'eu-central-1'?"),
             (["--provider", "awz"], 2, "did you mean 'aws'?"),
+            (["--compute-machine", "m7g.larg"], 2, "did you mean 'm7g.large'?"),
             (["--preset", "startr"], 78, "did you mean 'starter'?"),
             (["--set-price", "aws.ekss@us-east-1=1"], 78, "did you mean 'aws.eks'?"),
             (["--near", "frankfrut"], 2, "did you mean 'Frankfurt'?"),
