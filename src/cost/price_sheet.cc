@@ -43,6 +43,7 @@ std::vector<std::string> SkuNames() {
 struct SheetContent {
   std::string name;
   std::vector<Region> regions;
+  std::vector<std::shared_ptr<const PriceSource>> sources;
   std::vector<PriceRow> rows;
 };
 
@@ -61,7 +62,8 @@ class SheetReader {
     for (const auto& entry : ListOf(document, "regions", false)) ReadRegion(entry, content);
     if (const auto sources = document["sources"]; sources && sources.IsMap()) {
       for (const auto& entry : sources) {
-        sources_[entry.first.Scalar()] = ReadSource(entry.second, entry.first.Scalar());
+        content.sources.push_back(ReadSource(entry.second, entry.first.Scalar()));
+        sources_[entry.first.Scalar()] = content.sources.back();
       }
     }
     for (const auto& entry : ListOf(document, "prices", true)) ReadEntry(entry, content);
@@ -210,7 +212,10 @@ class SheetReader {
       findings_.Add(node.Mark(), fmt::format("{}: a price needs a source", where));
       row.source = std::make_shared<PriceSource>();
     }
-    if (const auto note = node["note"]; note && note.IsScalar()) row.note = note.Scalar();
+    if (const auto note = node["note"]; note && note.IsScalar()) {
+      row.note = note.Scalar();
+      row.note_is_own = true;
+    }
   }
 
   void Put(const Sku& sku, const YAML::Node& at, const std::string& region, PriceRow row, SheetContent& content) {
@@ -403,6 +408,7 @@ Status PriceSheet::Lay(const std::string& text, const std::string& file, bool is
     return InvalidInput("{}: sheet: {}, but the files before it are of sheet {}", file, content.name, name_);
   }
   regions_.insert(regions_.end(), content.regions.begin(), content.regions.end());
+  sources_.insert(sources_.end(), content.sources.begin(), content.sources.end());
   for (auto& row : content.rows) {
     row.sheet = content.name;
     Put(std::move(row), is_overlay);

@@ -67,7 +67,8 @@ struct PriceRow {
   std::vector<PriceTier> tiers;
   std::shared_ptr<const PriceSource> source;
   std::string note;
-  std::string sheet;  ///< Which sheet it is from: "2026-11", a file, "--set-price".
+  bool note_is_own = false;  ///< The note is of this price, not of all prices of its SKU.
+  std::string sheet;         ///< Which sheet it is from: "2026-11", a file, "--set-price".
 };
 
 /// What one tier of a price makes of a part of a quantity.
@@ -105,6 +106,8 @@ class PriceSheet {
   const PriceRow* Find(std::string_view sku, std::string_view region) const;
   const std::vector<PriceRow>& rows() const { return rows_; }
   const std::vector<Region>& regions() const { return regions_; }
+  /// Those that have a name, whether or not a price is of them.
+  const std::vector<std::shared_ptr<const PriceSource>>& sources() const { return sources_; }
   /// kInvalidInput with the nearest name.
   Result<Region> FindRegion(Provider provider, const std::string& name) const;
 
@@ -126,6 +129,7 @@ class PriceSheet {
   std::vector<PriceRow> rows_;
   std::map<std::string, std::size_t, std::less<>> index_;  // "sku@region" -> rows_
   std::vector<Region> regions_;
+  std::vector<std::shared_ptr<const PriceSource>> sources_;
   std::vector<std::string> overridden_;
 };
 

@@ -63,7 +63,13 @@ def cost():
     millrace("cost", "prices", "verify", "mine.yaml")
     laid = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--prices", "mine.yaml").stdout
     claim("1,067.59" in laid and "Prices of yours: aws.eks@us-east-1" in laid, "a sheet laid over the shipped one", laid)
-    claim("each with unit, source and days" in millrace("cost", "prices", "verify").stdout, "the shipped sheet is verified")
+    verified = millrace("cost", "prices", "verify").stdout
+    claim("shipped: ok: " in verified and "each with unit, source and days" in verified, "the shipped sheet is verified", verified)
+    claim(any(line.split()[:2] == ["aws", "eu-central-1"] and " of " in line and "aws.msk.express.in" in line
+              for line in verified.splitlines()), "its coverage is a table by provider and region", verified)
+    (FOLDER / "odd.yaml").write_text((FOLDER / "mine.yaml").read_text().replace("0.05", "0.5"))
+    odd = millrace("cost", "prices", "verify", "odd.yaml", code=1)
+    claim("odd.yaml: odd: aws.eks@us-east-1: 0.5 is 5 times the median 0.1 of its regions" in odd.stderr, "an odd price is found", odd.stderr)
     claim("aws-s3" in millrace("cost", "prices", "list", "--region", "us-east-1").stdout, "prices list")
     claim("aws.disk.gp3" in millrace("cost", "prices", "list", "--region", "ca-west-1", "--missing").stdout, "prices list --missing")
     shown = millrace("cost", "prices", "show", "aws.nat.hour").stdout
