@@ -98,6 +98,7 @@ struct EstimateOptions {
   double fail_over = -1;
   bool all_advice = false;
   bool assumptions = false;
+  bool rank_regions = false;
   std::string near;
   double within_ms = 50;
 };
@@ -248,6 +249,11 @@ Result<cost::Report> MakeReport(const EstimateOptions& options, const std::vecto
     ASSIGN_OR_RETURN(near, cost::ParseNear(options.near, options.within_ms, sheet));
   }
   ASSIGN_OR_RETURN(report.advice, cost::AdviceFor(report.estimates[0], sheet, near));
+  if (options.rank_regions) {
+    std::vector<Provider> providers;
+    for (const auto& place : places) providers.push_back(place.provider);
+    ASSIGN_OR_RETURN(report.ranking, cost::RankRegions(usage, providers, sheet, Today(), near));
+  }
   return report;
 }
 
@@ -327,6 +333,8 @@ Run AddCostEstimate(CLI::App& app) {
       ->check(CheckNotNegative);
   app.add_flag("--advice", options->all_advice, "All advice, not only what saves most");
   app.add_flag("--assumptions", options->assumptions, "Every input, and whether it is assumed");
+  app.add_flag("--rank-regions", options->rank_regions,
+               "Every region of these providers, the cheapest first; with --near only those within");
   app.add_option("--near", options->near, "Advise the cheapest region near a city, region or latitude,longitude")
       ->type_name("PLACE");
   app.add_option("--within", options->within_ms, "Round trip to it in milliseconds")

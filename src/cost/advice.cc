@@ -30,7 +30,7 @@ class Adviser {
     RETURN_NOT_OK(StoredShare());
     RETURN_NOT_OK(Files());
     RETURN_NOT_OK(Cdn());
-    if (near) RETURN_NOT_OK(Regions(*near));
+    RETURN_NOT_OK(Regions(near));
     std::stable_sort(advice_.begin(), advice_.end(),
                      [](const Advice& a, const Advice& b) { return a.saving > b.saving; });
     return std::move(advice_);
@@ -404,7 +404,9 @@ class Adviser {
     return {sum(one), sum(other)};
   }
 
-  Status Regions(const Near& near) {
+  // Near a place, or anywhere: an architect who names none may still not know what the region costs.
+  Status Regions(const std::optional<Near>& near) {
+    if (estimate_.provider == Provider::kOwn) return Status::OK();
     struct Candidate {
       Region region;
       double round_trip_ms;
@@ -414,39 +416,51 @@ class Adviser {
     };
     std::vector<Candidate> candidates;
     for (const auto& region : sheet_.regions()) {
-      if (region.provider != estimate_.provider || region.provider == Provider::kOwn) continue;
-      const double round_trip = RoundTripMs(near, region);
-      if (round_trip > near.round_trip_ms) continue;
+      if (region.provider != estimate_.provider) continue;
+      const double round_trip = near ? RoundTripMs(*near, region) : 0;
+      if (near && round_trip > near->round_trip_ms) continue;
       ASSIGN_OR_RETURN(const auto there, WithRegion(estimate_.usage, region.name));
       Candidate candidate{.region = region, .round_trip_ms = round_trip, .here = {}, .there = {}, .left_out = 0};
       std::tie(candidate.here, candidate.there) = Common(estimate_, there, candidate.left_out);
-      // Nothing of a region that can be compared is no answer.
-      if (candidate.there > Money()) candidates.push_back(std::move(candidate));
+      // Nothing of a region that can be compared is no answer; nor is one with gaps where nobody asked for it.
+      if (candidate.there == Money() || (!near && candidate.left_out > 0)) continue;
+      candidates.push_back(std::move(candidate));
     }
+    const std::string id = near ? "region" : "region-anywhere";
+    const std::string round_trip_rule =
+        near ? "Round trip: great circle x 1.5 / 200 km/ms, both ways" : "--near PLACE keeps it close to somebody";
+    const std::string within = near ? fmt::format(" within {:g} ms of {}", near->round_trip_ms, near->place) : "";
     if (candidates.empty()) {
-      Add("region", Money(),
-          fmt::format("No priced region of {} is within {:g} ms of {}.", DisplayName(estimate_.provider),
-                      near.round_trip_ms, near.place),
-          "round trip: great circle x 1.5 / 200 km/ms, both ways");
+      if (near) {
+        Add(id, Money(), fmt::format("No priced region of {} is{}.", DisplayName(estimate_.provider), within),
+            round_trip_rule);
+      }
       return Status::OK();
     }
-    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
       // Ranked by what each saves against here, since each is compared on lines of its own.
       return (a.here - a.there) > (b.here - b.there);
     });
     std::string list;
-    for (const auto& candidate : candidates) {
-      list += fmt::format("{}{} ({}, {:.0f} ms): {} against {} here{}", list.empty() ? "" : "; ", candidate.region.name,
-                          candidate.region.place, candidate.round_trip_ms, Usd(candidate.there), Usd(candidate.here),
+    constexpr std::size_t kListed = 8;
+    for (std::size_t i = 0; i < std::min(candidates.size(), kListed); ++i) {
+      const auto& candidate = candidates[i];
+      list += fmt::format("{}{} ({}{}): {} against {} here{}", i == 0 ? "" : "; ", candidate.region.name,
+                          candidate.region.place, near ? fmt::format(", {:.0f} ms", candidate.round_trip_ms) : "",
+                          Usd(candidate.there), Usd(candidate.here),
                           candidate.left_out > 0 ? fmt::format(" without {} unpriced SKUs", candidate.left_out) : "");
     }
+    if (candidates.size() > kListed) list += fmt::format("; and {} more", candidates.size() - kListed);
     const auto& best = candidates.front();
-    Add("region", best.here - best.there,
-        fmt::format("Cheapest region within {:g} ms of {}: {} ({}), {} a month{} against {} in {}.", near.round_trip_ms,
-                    near.place, best.region.name, best.region.place, Usd(best.there),
-                    best.left_out > 0 ? " on the lines that can be compared" : "", Usd(best.here),
-                    estimate_.region.name),
-        list + ". Round trip: great circle x 1.5 / 200 km/ms, both ways");
+    const std::string of = near ? "" : fmt::format(" of {}", DisplayName(estimate_.provider));
+    const std::string name = fmt::format("{} ({})", best.region.name, best.region.place);
+    Add(id, best.here - best.there,
+        best.region.name == estimate_.region.name
+            ? fmt::format("{} is the cheapest region{}{}: {} a month.", name, of, within, Usd(best.there))
+            : fmt::format("Cheapest region{}{}: {}, {} a month{} against {} in {}.", of, within, name, Usd(best.there),
+                          best.left_out > 0 ? " on the lines that can be compared" : "", Usd(best.here),
+                          estimate_.region.name),
+        list + ". " + round_trip_rule);
     return Status::OK();
   }
 

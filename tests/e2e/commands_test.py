@@ -35,6 +35,12 @@ def cost():
                    "own.memory@own=1.5", "--set-price", "own.disk@own=12", "--set-price", "own.bandwidth@own=0.002").stdout
     claim("Own machines" in own and "no price" not in own and "Prices of yours" in own, "own machines at own prices", own)
 
+    ranked = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws,gcp,azure", "--rank-regions", "--near", "frankfurt",
+                      "--within", "25").stdout
+    section = ranked.split("Regions, the cheapest first")[1].split("Why")[0]
+    claim(all(text in section for text in ["eu-central-1", "europe-west3", "westeurope", "ms"]) and "us-east-1" not in section,
+          "regions near a place, ranked", ranked)
+    claim("Cheapest region within 25 ms of frankfurt" in ranked, "--near with advice", ranked)
     graviton = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--compute-machine", "m7g.large").stdout
     claim("2 x m7g.large" in graviton and "119.14" in graviton, "a machine by its name", graviton)
     serverless = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--broker-mode", "managed",
