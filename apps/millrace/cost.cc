@@ -14,6 +14,7 @@
 #include "base/nearest_name.h"
 #include "commands.h"
 #include "config/load.h"
+#include "cost/price_check.h"
 #include "cost/price_update.h"
 #include "cost/report.h"
 #include "cost/usage.h"
@@ -97,6 +98,7 @@ struct EstimateOptions {
   double fail_over = -1;
   bool all_advice = false;
   bool assumptions = false;
+  bool rank_regions = false;
   std::string near;
   double within_ms = 50;
 };
@@ -247,6 +249,11 @@ Result<cost::Report> MakeReport(const EstimateOptions& options, const std::vecto
     ASSIGN_OR_RETURN(near, cost::ParseNear(options.near, options.within_ms, sheet));
   }
   ASSIGN_OR_RETURN(report.advice, cost::AdviceFor(report.estimates[0], sheet, near));
+  if (options.rank_regions) {
+    std::vector<Provider> providers;
+    for (const auto& place : places) providers.push_back(place.provider);
+    ASSIGN_OR_RETURN(report.ranking, cost::RankRegions(usage, providers, sheet, Today(), near));
+  }
   return report;
 }
 
@@ -326,6 +333,8 @@ Run AddCostEstimate(CLI::App& app) {
       ->check(CheckNotNegative);
   app.add_flag("--advice", options->all_advice, "All advice, not only what saves most");
   app.add_flag("--assumptions", options->assumptions, "Every input, and whether it is assumed");
+  app.add_flag("--rank-regions", options->rank_regions,
+               "Every region of these providers, the cheapest first; with --near only those within");
   app.add_option("--near", options->near, "Advise the cheapest region near a city, region or latitude,longitude")
       ->type_name("PLACE");
   app.add_option("--within", options->within_ms, "Round trip to it in milliseconds")
@@ -392,9 +401,8 @@ Run AddCostPricesList(CLI::App& app) {
         options->missing ? std::vector<std::string>{"sku", "region", "name"}
                          : std::vector<std::string>{"sku", "region", "unit", "usd", "source", "in force", "sheet"}};
     for (const auto& sku : cost::AllSkus()) {
-      if (only && sku.provider() != *only) continue;
       for (const auto& region : sheet->regions()) {
-        if (region.provider != sku.provider()) continue;
+        if ((only && region.provider != *only) || !sku.IsSoldBy(region.provider)) continue;
         if (!options->region.empty() && region.name != options->region) continue;
         const auto* row = sheet->Find(sku.id, region.name);
         if (options->missing && row == nullptr) {
@@ -431,7 +439,7 @@ Run AddCostPricesShow(CLI::App& app) {
                 std::string(sku->unit).c_str());
     std::vector<std::string> without;
     for (const auto& region : sheet->regions()) {
-      if (region.provider != sku->provider()) continue;
+      if (!sku->IsSoldBy(region.provider)) continue;
       const auto* row = sheet->Find(sku->id, region.name);
       if (row == nullptr) {
         without.push_back(region.name);
@@ -449,40 +457,57 @@ Run AddCostPricesShow(CLI::App& app) {
   };
 }
 
+// "52 of 56" and so on, a line for each region of the sheet.
+std::string CoverageTable(const cost::PriceSheet& sheet) {
+  std::vector<std::vector<std::string>> rows = {{"provider", "region", "place", "priced", "old", "missing"}};
+  for (const auto& coverage : cost::CoverageOf(sheet, Today())) {
+    constexpr std::size_t kNamesMax = 4;
+    const auto& missing = coverage.missing;
+    std::string names = fmt::format(
+        "{}", fmt::join(missing.begin(),
+                        missing.begin() + static_cast<std::ptrdiff_t>(std::min(missing.size(), kNamesMax)), ", "));
+    if (missing.size() > kNamesMax) names += fmt::format(" and {} more", missing.size() - kNamesMax);
+    rows.push_back({std::string(ToString(coverage.region.provider)), coverage.region.name, coverage.region.place,
+                    fmt::format("{} of {}", coverage.priced, coverage.skus), std::to_string(coverage.old),
+                    std::move(names)});
+  }
+  return rows.size() > 1 ? RenderTable(rows) : "";
+}
+
+// An overlay may name regions of the shipped sheet, so what does not stand on its own is read on top of it.
+Result<cost::PriceSheet> ReadSheet(const std::string& file) {
+  ASSIGN_OR_RETURN(const auto text, ReadFile(file));
+  auto alone = cost::PriceSheet::Read(text, file);
+  if (alone.ok()) return alone;
+  ASSIGN_OR_RETURN(auto below, cost::PriceSheet::Shipped());
+  RETURN_NOT_OK(below.Overlay(text, file));
+  return below;
+}
+
 Run AddCostPricesVerify(CLI::App& app) {
   auto files = std::make_shared<std::vector<std::string>>();
   app.add_option("files", *files, "Price sheets; none: the shipped one");
   return [files] {
-    bool valid = true;
+    int code = kOk;
     const auto check = [&](const Result<cost::PriceSheet>& sheet, const std::string& name) {
       if (!sheet.ok()) {
         std::fprintf(stderr, "%s\n", sheet.status().message().c_str());
-        valid = false;
+        code = kBadConfiguration;
         return;
       }
+      const auto odd = cost::OddPrices(*sheet, Today());
+      for (const auto& finding : odd) std::fprintf(stderr, "%s: odd: %s\n", name.c_str(), finding.c_str());
+      if (!odd.empty() && code == kOk) code = kFailed;
       int old = 0;
       for (const auto& row : sheet->rows()) old += Today() - row.source->as_of > cost::kPriceAgeDaysMax ? 1 : 0;
-      std::printf("%s: ok: %zu prices, each with unit, source and days; %d older than %d days; sha256 %s\n",
-                  name.c_str(), sheet->rows().size(), old, cost::kPriceAgeDaysMax, sheet->sha256().c_str());
+      std::printf("%s%s: %s: %zu prices, each with unit, source and days; %d older than %d days; sha256 %s\n",
+                  CoverageTable(*sheet).c_str(), name.c_str(),
+                  odd.empty() ? "ok" : fmt::format("{} odd", odd.size()).c_str(), sheet->rows().size(), old,
+                  cost::kPriceAgeDaysMax, sheet->sha256().c_str());
     };
     if (files->empty()) check(cost::PriceSheet::Shipped(), "shipped");
-    for (const auto& file : *files) {
-      const auto text = ReadFile(file);
-      if (!text.ok()) {
-        check(text.status(), file);
-        continue;
-      }
-      // An overlay may name regions of the shipped sheet, so it is read on top of it.
-      auto sheet = cost::PriceSheet::Read(*text, file);
-      if (!sheet.ok()) {
-        auto below = cost::PriceSheet::Shipped();
-        if (!below.ok()) return Complain(below.status());
-        const Status laid = below->Overlay(*text, file);
-        sheet = laid.ok() ? below : Result<cost::PriceSheet>(laid);
-      }
-      check(sheet, file);
-    }
-    return valid ? kOk : kBadConfiguration;
+    for (const auto& file : *files) check(ReadSheet(file), file);
+    return code;
   };
 }
 

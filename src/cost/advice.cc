@@ -8,25 +8,29 @@
 
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
+#include "cost/machines.h"
 
 namespace millrace::cost {
 namespace {
 
 std::string Usd(Money money) { return ToCents(money); }
-std::string Gb(double gb) { return ToPeople(Quantity::FromMicros(std::llround(gb * 1e6))) + " GB"; }
+std::string People(double number) { return ToPeople(Quantity::FromMicros(std::llround(number * 1e6))); }
+std::string Gb(double gb) { return People(gb) + " GB"; }
 
 class Adviser {
  public:
   Adviser(const Estimate& estimate, const PriceSheet& sheet) : estimate_(estimate), sheet_(sheet) {}
 
   Result<std::vector<Advice>> All(const std::optional<Near>& near) {
+    RETURN_NOT_OK(CheapestMachine());
     RETURN_NOT_OK(ZoneTraffic());
     RETURN_NOT_OK(Broker());
+    RETURN_NOT_OK(LogServices());
     RETURN_NOT_OK(Freshness());
     RETURN_NOT_OK(StoredShare());
     RETURN_NOT_OK(Files());
     RETURN_NOT_OK(Cdn());
-    if (near) RETURN_NOT_OK(Regions(*near));
+    RETURN_NOT_OK(Regions(near));
     std::stable_sort(advice_.begin(), advice_.end(),
                      [](const Advice& a, const Advice& b) { return a.saving > b.saving; });
     return std::move(advice_);
@@ -52,6 +56,85 @@ class Adviser {
   }
   void Add(std::string id, Money saving, std::string title, std::string arithmetic) {
     advice_.push_back({std::move(id), std::move(title), std::move(arithmetic), std::max(saving, Money())});
+  }
+
+  const EstimateLine* Workers(const Estimate& estimate) const {
+    for (const auto& line : estimate.lines) {
+      if (line.resource.name.starts_with(kWorkers)) return &line;
+    }
+    return nullptr;
+  }
+
+  // The load on every machine of the provider. One with less memory than the present one is told of, not advised.
+  Status CheapestMachine() {
+    if (estimate_.provider == Provider::kOwn) return Status::OK();
+    const auto& present = MachineFor(estimate_.provider, estimate_.usage.machine);
+    struct Candidate {
+      const MachineType* type;
+      double nodes;
+      Money usd;
+      Money money;
+    };
+    std::vector<Candidate> candidates;
+    std::vector<std::string_view> unpriced;
+    for (const auto& type : AllMachines()) {
+      if (type.provider != estimate_.provider) continue;
+      Usage usage = estimate_.usage;
+      usage.machine = type.name;
+      ASSIGN_OR_RETURN(const auto there, With(usage));
+      const auto* line = Workers(there);
+      if (line == nullptr) return Status::OK();
+      if (line->price) {
+        candidates.push_back(
+            {&type, line->resource.quantity.value() / kHoursPerMonth, line->price->tiers[0].usd, line->money});
+      } else {
+        unpriced.push_back(type.name);
+      }
+    }
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.money < b.money; });
+    const auto named = [&](const Candidate& candidate) {
+      const auto& type = *candidate.type;
+      return fmt::format("{:g} x {} ({:g} vCPU, {:g} GiB{}) x 730 h x {} = {}", candidate.nodes, type.name, type.vcpus,
+                         type.memory_gib, type.arm ? ", Arm" : "", ToDecimal(candidate.usd), Usd(candidate.money));
+    };
+    const Candidate* now = nullptr;
+    const Candidate* best = nullptr;
+    std::string list;
+    std::string small;
+    int listed = 0;
+    constexpr int kFew = 3;
+    for (const auto& candidate : candidates) {
+      if (candidate.type == &present) now = &candidate;
+      if (candidate.type->memory_gib < present.memory_gib) {
+        if (small.empty()) small = "; with less memory: " + named(candidate);
+        continue;
+      }
+      if (best == nullptr) best = &candidate;
+      if (++listed > kFew && candidate.type != &present) continue;
+      list += (list.empty() ? "" : "; ") + named(candidate);
+    }
+    if (now == nullptr) return Status::OK();
+    const std::string without =
+        unpriced.empty() ? "" : fmt::format("; without a price here: {}", fmt::join(unpriced, ", "));
+    const std::string arithmetic =
+        fmt::format("{} events/s and {} queries/s a vCPU on every kind (measure yours), {:g} at least: {}{}{}",
+                    People(estimate_.usage.events_per_vcpu), People(estimate_.usage.queries_per_vcpu),
+                    estimate_.usage.nodes_min, list, small, without);
+    if (best->money < now->money) {
+      Add("machine", now->money - best->money,
+          fmt::format(
+              "The cheapest machine that carries this load is {}{}: {} a month for {:g} against {} for {:g} x {}.",
+              best->type->name, best->type->arm ? " (Arm)" : "", Usd(best->money), best->nodes, Usd(now->money),
+              now->nodes, present.name),
+          arithmetic + fmt::format(". --compute-machine '{}'", best->type->name));
+    } else {
+      Add("machine", Money(),
+          fmt::format("{} is the cheapest machine that carries this load: {} a month for {:g}.", present.name,
+                      Usd(now->money), now->nodes),
+          arithmetic);
+    }
+    return Status::OK();
   }
 
   Status ZoneTraffic() {
@@ -139,6 +222,56 @@ class Adviser {
                     managed_is_cheaper ? "Managed" : "Self-run", Usd(difference)),
         fmt::format("event log and its traffic between zones: self-run {}, managed {}; {}", Usd(self), Usd(managed),
                     break_even));
+    return Status::OK();
+  }
+
+  // What each way to keep the log costs here; one with a missing price is named and not compared.
+  Status LogServices() {
+    const Usage& usage = estimate_.usage;
+    if (usage.broker_mode != BrokerMode::kSelf && usage.broker_mode != BrokerMode::kManaged) return Status::OK();
+    const auto services = LogServicesOf(estimate_.provider);
+    if (services.empty()) return Status::OK();
+    struct Way {
+      std::string name;
+      std::string flags;
+      Money money;
+    };
+    std::vector<Way> ways;
+    std::string list;
+    std::string left_out;
+    const auto add = [&](const Usage& with, std::string name, std::string flags) -> Status {
+      ASSIGN_OR_RETURN(const auto there, With(with));
+      if (!Complete(there, Category::kEventLog) || !Complete(there, Category::kZoneTraffic)) {
+        left_out += (left_out.empty() ? "; without a price: " : ", ") + name;
+        return Status::OK();
+      }
+      list += fmt::format("{}{} {}", list.empty() ? "" : ", ", name, Usd(LogCost(there)));
+      ways.push_back({std::move(name), std::move(flags), LogCost(there)});
+      return Status::OK();
+    };
+    Usage with = usage;
+    with.broker_mode = BrokerMode::kSelf;
+    RETURN_NOT_OK(add(with, "brokers on machines", "--broker-mode self"));
+    with.broker_mode = BrokerMode::kManaged;
+    for (const auto service : services) {
+      with.log_service = service;
+      std::string flags = "--broker-mode managed --broker-service ";
+      for (const auto& field : UsageFields()) {
+        if (field.name == "broker.service") flags += field.get(with);
+      }
+      RETURN_NOT_OK(add(with, std::string(NameOf(estimate_.provider, service)), std::move(flags)));
+    }
+    if (ways.empty()) return Status::OK();
+    const auto best =
+        std::min_element(ways.begin(), ways.end(), [](const Way& a, const Way& b) { return a.money < b.money; });
+    const bool comparable = Complete(estimate_, Category::kEventLog) && Complete(estimate_, Category::kZoneTraffic);
+    const Money saved = comparable ? LogCost(estimate_) - best->money : Money();
+    const bool saves = saved > Money();
+    Add("log-service", saved,
+        fmt::format("The cheapest way to keep the log is {}: {} a month{}.", best->name, Usd(best->money),
+                    saves ? fmt::format(" against {} now", Usd(LogCost(estimate_))) : ""),
+        fmt::format("event log and its traffic between zones: {}{}{}", list, left_out,
+                    saves ? ". " + best->flags : ""));
     return Status::OK();
   }
 
@@ -271,7 +404,9 @@ class Adviser {
     return {sum(one), sum(other)};
   }
 
-  Status Regions(const Near& near) {
+  // Near a place, or anywhere: an architect who names none may still not know what the region costs.
+  Status Regions(const std::optional<Near>& near) {
+    if (estimate_.provider == Provider::kOwn) return Status::OK();
     struct Candidate {
       Region region;
       double round_trip_ms;
@@ -281,39 +416,51 @@ class Adviser {
     };
     std::vector<Candidate> candidates;
     for (const auto& region : sheet_.regions()) {
-      if (region.provider != estimate_.provider || region.provider == Provider::kOwn) continue;
-      const double round_trip = RoundTripMs(near, region);
-      if (round_trip > near.round_trip_ms) continue;
+      if (region.provider != estimate_.provider) continue;
+      const double round_trip = near ? RoundTripMs(*near, region) : 0;
+      if (near && round_trip > near->round_trip_ms) continue;
       ASSIGN_OR_RETURN(const auto there, WithRegion(estimate_.usage, region.name));
       Candidate candidate{.region = region, .round_trip_ms = round_trip, .here = {}, .there = {}, .left_out = 0};
       std::tie(candidate.here, candidate.there) = Common(estimate_, there, candidate.left_out);
-      // Nothing of a region that can be compared is no answer.
-      if (candidate.there > Money()) candidates.push_back(std::move(candidate));
+      // Nothing of a region that can be compared is no answer; nor is one with gaps where nobody asked for it.
+      if (candidate.there == Money() || (!near && candidate.left_out > 0)) continue;
+      candidates.push_back(std::move(candidate));
     }
+    const std::string id = near ? "region" : "region-anywhere";
+    const std::string round_trip_rule =
+        near ? "Round trip: great circle x 1.5 / 200 km/ms, both ways" : "--near PLACE keeps it close to somebody";
+    const std::string within = near ? fmt::format(" within {:g} ms of {}", near->round_trip_ms, near->place) : "";
     if (candidates.empty()) {
-      Add("region", Money(),
-          fmt::format("No priced region of {} is within {:g} ms of {}.", DisplayName(estimate_.provider),
-                      near.round_trip_ms, near.place),
-          "round trip: great circle x 1.5 / 200 km/ms, both ways");
+      if (near) {
+        Add(id, Money(), fmt::format("No priced region of {} is{}.", DisplayName(estimate_.provider), within),
+            round_trip_rule);
+      }
       return Status::OK();
     }
-    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
       // Ranked by what each saves against here, since each is compared on lines of its own.
       return (a.here - a.there) > (b.here - b.there);
     });
     std::string list;
-    for (const auto& candidate : candidates) {
-      list += fmt::format("{}{} ({}, {:.0f} ms): {} against {} here{}", list.empty() ? "" : "; ", candidate.region.name,
-                          candidate.region.place, candidate.round_trip_ms, Usd(candidate.there), Usd(candidate.here),
+    constexpr std::size_t kListed = 8;
+    for (std::size_t i = 0; i < std::min(candidates.size(), kListed); ++i) {
+      const auto& candidate = candidates[i];
+      list += fmt::format("{}{} ({}{}): {} against {} here{}", i == 0 ? "" : "; ", candidate.region.name,
+                          candidate.region.place, near ? fmt::format(", {:.0f} ms", candidate.round_trip_ms) : "",
+                          Usd(candidate.there), Usd(candidate.here),
                           candidate.left_out > 0 ? fmt::format(" without {} unpriced SKUs", candidate.left_out) : "");
     }
+    if (candidates.size() > kListed) list += fmt::format("; and {} more", candidates.size() - kListed);
     const auto& best = candidates.front();
-    Add("region", best.here - best.there,
-        fmt::format("Cheapest region within {:g} ms of {}: {} ({}), {} a month{} against {} in {}.", near.round_trip_ms,
-                    near.place, best.region.name, best.region.place, Usd(best.there),
-                    best.left_out > 0 ? " on the lines that can be compared" : "", Usd(best.here),
-                    estimate_.region.name),
-        list + ". Round trip: great circle x 1.5 / 200 km/ms, both ways");
+    const std::string of = near ? "" : fmt::format(" of {}", DisplayName(estimate_.provider));
+    const std::string name = fmt::format("{} ({})", best.region.name, best.region.place);
+    Add(id, best.here - best.there,
+        best.region.name == estimate_.region.name
+            ? fmt::format("{} is the cheapest region{}{}: {} a month.", name, of, within, Usd(best.there))
+            : fmt::format("Cheapest region{}{}: {}, {} a month{} against {} in {}.", of, within, name, Usd(best.there),
+                          best.left_out > 0 ? " on the lines that can be compared" : "", Usd(best.here),
+                          estimate_.region.name),
+        list + ". " + round_trip_rule);
     return Status::OK();
   }
 

@@ -15,13 +15,18 @@
 namespace millrace::cost {
 
 namespace embedded {
-extern const std::string_view kPriceSheet;
-}
+extern const std::string_view kAwsPrices;
+extern const std::string_view kGcpPrices;
+extern const std::string_view kAzurePrices;
+extern const std::string_view kOtherPrices;
+}  // namespace embedded
 
 namespace {
 
 const std::vector<std::string> kDocumentKeys = {"version", "sheet", "currency", "regions", "sources", "prices"};
-const std::vector<std::string> kRowKeys = {"sku", "region", "unit", "per", "usd", "tiers", "source", "note"};
+const std::vector<std::string> kEntryKeys = {"sku",   "unit", "per",   "region", "regions",
+                                             "up_to", "usd",  "tiers", "source", "note"};
+const std::vector<std::string> kGroupKeys = {"in", "up_to", "usd", "tiers", "source", "note"};
 const std::vector<std::string> kSourceKeys = {"url", "about", "as_of", "retrieved", "kind"};
 const std::vector<std::string> kTierKeys = {"up_to", "usd"};
 const std::vector<std::string> kRegionKeys = {"provider", "region", "place", "lat", "lon"};
@@ -38,6 +43,7 @@ std::vector<std::string> SkuNames() {
 struct SheetContent {
   std::string name;
   std::vector<Region> regions;
+  std::vector<std::shared_ptr<const PriceSource>> sources;
   std::vector<PriceRow> rows;
 };
 
@@ -56,10 +62,11 @@ class SheetReader {
     for (const auto& entry : ListOf(document, "regions", false)) ReadRegion(entry, content);
     if (const auto sources = document["sources"]; sources && sources.IsMap()) {
       for (const auto& entry : sources) {
-        sources_[entry.first.Scalar()] = ReadSource(entry.second, entry.first.Scalar());
+        content.sources.push_back(ReadSource(entry.second, entry.first.Scalar()));
+        sources_[entry.first.Scalar()] = content.sources.back();
       }
     }
-    for (const auto& entry : ListOf(document, "prices", true)) ReadRow(entry, content);
+    for (const auto& entry : ListOf(document, "prices", true)) ReadEntry(entry, content);
     return content;
   }
 
@@ -132,6 +139,9 @@ class SheetReader {
     if (const auto as_of = node["as_of"]; as_of && as_of.IsScalar()) {
       source->as_of = ValueOr(ParseDay(as_of.Scalar()), as_of, where + ".as_of", 0);
     }
+    if (source->as_of > source->retrieved) {
+      findings_.Add(node.Mark(), fmt::format("{}: as_of is after retrieved: nobody reads tomorrow's prices", where));
+    }
     source->kind = TextOf(node, "kind", where);
     if (std::find(kKinds.begin(), kKinds.end(), source->kind) == kKinds.end()) {
       findings_.Add(node.Mark(), fmt::format("{}: kind '{}' is not one of {}{}", where, source->kind,
@@ -140,48 +150,92 @@ class SheetReader {
     return source;
   }
 
-  void ReadRow(const YAML::Node& node, SheetContent& content) {
-    CheckKeys(node, kRowKeys, "prices: ");
+  // One price, or the prices of a SKU by groups of regions, which share what the entry says.
+  void ReadEntry(const YAML::Node& node, SheetContent& content) {
+    CheckKeys(node, kEntryKeys, "prices: ");
     PriceRow row;
     row.sku = TextOf(node, "sku", "prices");
-    row.region = TextOf(node, "region", row.sku);
-    const std::string where = RowKey(row.sku, row.region);
     const auto* sku = FindSku(row.sku);
     if (sku == nullptr) {
       findings_.Add(node["sku"] ? node["sku"].Mark() : node.Mark(),
                     fmt::format("no SKU '{}'{}", row.sku, DidYouMean(row.sku, SkuNames())));
       return;
     }
-    CheckRegion(*sku, row.region, node);
-    if (const auto unit = TextOf(node, "unit", where); unit != sku->unit) {
-      findings_.Add(node.Mark(), fmt::format("{}: unit '{}', but this SKU is counted in '{}'", where, unit, sku->unit));
+    if (const auto unit = TextOf(node, "unit", row.sku); unit != sku->unit) {
+      findings_.Add(node.Mark(),
+                    fmt::format("{}: unit '{}', but this SKU is counted in '{}'", row.sku, unit, sku->unit));
     }
-    if (const auto per = node["per"]) {
-      const auto text = per.IsScalar() ? per.Scalar() : "";
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), row.per);
-      if (error != std::errc() || end != text.data() + text.size() || row.per < 1 || row.per > 1'000'000'000) {
-        findings_.Add(per.Mark(), fmt::format("{}: per: '{}' is not a whole number of units", where, text));
-        row.per = 1;
+    ReadPer(node, row);
+    if (!node["regions"]) {
+      const std::string region = TextOf(node, "region", row.sku);
+      ReadPrice(node, {}, RowKey(row.sku, region), row);
+      Put(*sku, node["region"] ? node["region"] : node, region, row, content);
+      return;
+    }
+    for (const char* key : {"region", "usd", "tiers"}) {
+      if (node[key]) {
+        findings_.Add(node[key].Mark(), fmt::format("{}: {} is said by each group of regions", row.sku, key));
       }
     }
-    ReadTiers(node, where, row);
-    ReadRowSource(node, where, row);
     if (const auto note = node["note"]; note && note.IsScalar()) row.note = note.Scalar();
-    if (!seen_.insert(where).second) findings_.Add(node.Mark(), fmt::format("{} is here twice", where));
+    if (const auto source = node["source"]) row.source = SourceOf(source, row.sku);
+    const auto limits = ReadLimits(node, row.sku);
+    for (const auto& group : ListOf(node, "regions", true)) {
+      CheckKeys(group, kGroupKeys, row.sku + ": ");
+      const auto in = group["in"];
+      if (!in || !in.IsSequence() || in.size() == 0) {
+        findings_.Add(group.Mark(), fmt::format("{}: in: a list of regions is expected", row.sku));
+        continue;
+      }
+      PriceRow of_group = row;
+      ReadPrice(group, limits, row.sku, of_group);
+      for (const auto& region : in) Put(*sku, region, region.IsScalar() ? region.Scalar() : "", of_group, content);
+    }
+  }
+
+  void ReadPer(const YAML::Node& node, PriceRow& row) {
+    const auto per = node["per"];
+    if (!per) return;
+    const auto text = per.IsScalar() ? per.Scalar() : "";
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), row.per);
+    if (error != std::errc() || end != text.data() + text.size() || row.per < 1 || row.per > 1'000'000'000) {
+      findings_.Add(per.Mark(), fmt::format("{}: per: '{}' is not a whole number of units", row.sku, text));
+      row.per = 1;
+    }
+  }
+
+  // What an entry or a group says of its own: the price, and the source and note if they are others than the entry's.
+  void ReadPrice(const YAML::Node& node, const std::vector<Quantity>& limits, const std::string& where, PriceRow& row) {
+    ReadTiers(node, node["up_to"] ? ReadLimits(node, where) : limits, where, row);
+    if (const auto source = node["source"]) row.source = SourceOf(source, where);
+    if (row.source == nullptr) {
+      findings_.Add(node.Mark(), fmt::format("{}: a price needs a source", where));
+      row.source = std::make_shared<PriceSource>();
+    }
+    if (const auto note = node["note"]; note && note.IsScalar()) {
+      row.note = note.Scalar();
+      row.note_is_own = true;
+    }
+  }
+
+  void Put(const Sku& sku, const YAML::Node& at, const std::string& region, PriceRow row, SheetContent& content) {
+    CheckRegion(sku, region, at);
+    row.region = region;
+    const std::string key = RowKey(row.sku, region);
+    if (!seen_.insert(key).second) findings_.Add(at.Mark(), fmt::format("{} is here twice", key));
     content.rows.push_back(std::move(row));
   }
 
-  void CheckRegion(const Sku& sku, const std::string& name, const YAML::Node& node) {
+  void CheckRegion(const Sku& sku, const std::string& name, const YAML::Node& at) {
     if (name == "*") return;
     std::vector<std::string> names;
     for (const auto& region : known_regions_) {
-      if (region.provider != sku.provider()) continue;
+      if (!sku.IsSoldBy(region.provider)) continue;
       if (region.name == name) return;
       names.push_back(region.name);
     }
-    findings_.Add(
-        node["region"] ? node["region"].Mark() : node.Mark(),
-        fmt::format("{}: no region '{}' of {}{}", sku.id, name, ToString(sku.provider()), DidYouMean(name, names)));
+    findings_.Add(at.Mark(),
+                  fmt::format("{}: no region '{}' where it is sold{}", sku.id, name, DidYouMean(name, names)));
   }
 
   Money ReadUsd(const YAML::Node& node, const std::string& where) {
@@ -191,59 +245,79 @@ class SheetReader {
     return usd;
   }
 
-  void ReadTiers(const YAML::Node& node, const std::string& where, PriceRow& row) {
+  // Where tiers end, rising; the last one has no end.
+  std::vector<Quantity> ReadLimits(const YAML::Node& node, const std::string& where) {
+    std::vector<Quantity> limits;
+    const auto list = node["up_to"];
+    if (!list) return limits;
+    if (!list.IsSequence() || list.size() == 0) {
+      findings_.Add(list.Mark(), fmt::format("{}: up_to: a list of quantities is expected", where));
+      return limits;
+    }
+    for (const auto& limit : list) limits.push_back(ReadLimit(limit, where, limits.empty() ? nullptr : &limits.back()));
+    return limits;
+  }
+  Quantity ReadLimit(const YAML::Node& node, const std::string& where, const Quantity* before) {
+    const auto limit =
+        ValueOr(Quantity::Parse(node.IsScalar() ? node.Scalar() : ""), node, where + ": up_to", Quantity());
+    if (before != nullptr && limit <= *before) findings_.Add(node.Mark(), fmt::format("{}: tiers must rise", where));
+    return limit;
+  }
+
+  void ReadTiers(const YAML::Node& node, const std::vector<Quantity>& limits, const std::string& where, PriceRow& row) {
     const auto usd = node["usd"];
     const auto tiers = node["tiers"];
     if (usd.IsDefined() == tiers.IsDefined()) {
       findings_.Add(node.Mark(), fmt::format("{}: either usd or tiers is expected", where));
-    } else if (usd) {
+    } else if (tiers) {
+      ReadTierList(tiers, where, row);
+    } else if (!usd.IsSequence()) {
       row.tiers.push_back({std::nullopt, ReadUsd(usd, where)});
-    } else if (!tiers.IsSequence() || tiers.size() == 0) {
-      findings_.Add(tiers.Mark(), fmt::format("{}: tiers: a list is expected", where));
+    } else if (usd.size() != limits.size() + 1) {
+      findings_.Add(usd.Mark(),
+                    fmt::format("{}: {} prices, but up_to makes {} tiers", where, usd.size(), limits.size() + 1));
     } else {
-      for (std::size_t i = 0; i < tiers.size(); ++i) {
-        const auto tier = tiers[i];
-        if (!tier.IsMap()) {
-          findings_.Add(tier.Mark(), fmt::format("{}: a tier is a mapping", where));
-          continue;
-        }
-        CheckKeys(tier, kTierKeys, where + ": ");
-        PriceTier read;
-        if (const auto up_to = tier["up_to"]) {
-          read.up_to = ValueOr(Quantity::Parse(up_to.IsScalar() ? up_to.Scalar() : ""), up_to, where + ": up_to", {});
-        }
-        if (read.up_to.has_value() == (i + 1 == tiers.size())) {
-          findings_.Add(tier.Mark(), fmt::format("{}: every tier but the last has up_to", where));
-        }
-        if (read.up_to && !row.tiers.empty() && row.tiers.back().up_to && *read.up_to <= *row.tiers.back().up_to) {
-          findings_.Add(tier.Mark(), fmt::format("{}: tiers must rise", where));
-        }
-        read.usd = tier["usd"] ? ReadUsd(tier["usd"], where) : Money();
-        if (!tier["usd"]) findings_.Add(tier.Mark(), fmt::format("{}: a tier has no usd", where));
-        row.tiers.push_back(read);
+      for (std::size_t i = 0; i < usd.size(); ++i) {
+        row.tiers.push_back({i < limits.size() ? std::optional(limits[i]) : std::nullopt, ReadUsd(usd[i], where)});
       }
     }
     if (row.tiers.empty()) row.tiers.push_back({});
   }
 
-  void ReadRowSource(const YAML::Node& node, const std::string& where, PriceRow& row) {
-    const auto source = node["source"];
-    if (source && source.IsMap()) {
-      row.source = ReadSource(source, where);
-    } else if (source && source.IsScalar()) {
-      const auto found = sources_.find(source.Scalar());
-      if (found != sources_.end()) {
-        row.source = found->second;
-        return;
-      }
-      std::vector<std::string> names;
-      for (const auto& [id, known] : sources_) names.push_back(id);
-      findings_.Add(source.Mark(),
-                    fmt::format("{}: no source '{}'{}", where, source.Scalar(), DidYouMean(source.Scalar(), names)));
-    } else {
-      findings_.Add(node.Mark(), fmt::format("{}: a price needs a source", where));
+  void ReadTierList(const YAML::Node& tiers, const std::string& where, PriceRow& row) {
+    if (!tiers.IsSequence() || tiers.size() == 0) {
+      findings_.Add(tiers.Mark(), fmt::format("{}: tiers: a list is expected", where));
+      return;
     }
-    if (row.source == nullptr) row.source = std::make_shared<PriceSource>();
+    for (std::size_t i = 0; i < tiers.size(); ++i) {
+      const auto tier = tiers[i];
+      if (!tier.IsMap()) {
+        findings_.Add(tier.Mark(), fmt::format("{}: a tier is a mapping", where));
+        continue;
+      }
+      CheckKeys(tier, kTierKeys, where + ": ");
+      PriceTier read;
+      const bool has_before = !row.tiers.empty() && row.tiers.back().up_to;
+      if (const auto up_to = tier["up_to"]) {
+        read.up_to = ReadLimit(up_to, where, has_before ? &*row.tiers.back().up_to : nullptr);
+      }
+      if (read.up_to.has_value() == (i + 1 == tiers.size())) {
+        findings_.Add(tier.Mark(), fmt::format("{}: every tier but the last has up_to", where));
+      }
+      read.usd = tier["usd"] ? ReadUsd(tier["usd"], where) : Money();
+      if (!tier["usd"]) findings_.Add(tier.Mark(), fmt::format("{}: a tier has no usd", where));
+      row.tiers.push_back(read);
+    }
+  }
+
+  std::shared_ptr<const PriceSource> SourceOf(const YAML::Node& source, const std::string& where) {
+    if (source.IsMap()) return ReadSource(source, where);
+    const std::string id = source.IsScalar() ? source.Scalar() : "";
+    if (const auto found = sources_.find(id); found != sources_.end()) return found->second;
+    std::vector<std::string> names;
+    for (const auto& [name, known] : sources_) names.push_back(name);
+    findings_.Add(source.Mark(), fmt::format("{}: no source '{}'{}", where, id, DidYouMean(id, names)));
+    return std::make_shared<PriceSource>();
   }
 
   YamlFindings& findings_;
@@ -297,27 +371,44 @@ Result<std::vector<Charge>> ChargeFor(const PriceRow& row, Quantity quantity, bo
 
 Result<PriceSheet> PriceSheet::Shipped() {
   // Read once: parsing takes tens of milliseconds, too long for each request of a page.
-  static const Result<PriceSheet> shipped = Read(std::string(embedded::kPriceSheet), "the shipped price sheet");
+  static const Result<PriceSheet> shipped = []() -> Result<PriceSheet> {
+    PriceSheet sheet;
+    const std::pair<const char*, std::string_view> files[] = {{"aws.yaml", embedded::kAwsPrices},
+                                                              {"gcp.yaml", embedded::kGcpPrices},
+                                                              {"azure.yaml", embedded::kAzurePrices},
+                                                              {"others.yaml", embedded::kOtherPrices}};
+    for (const auto& [file, text] : files) {
+      RETURN_NOT_OK(sheet.Lay(std::string(text), fmt::format("the shipped {}", file), false));
+    }
+    return sheet;
+  }();
   return shipped;
 }
 
 Result<PriceSheet> PriceSheet::Read(const std::string& text, const std::string& file) {
   PriceSheet sheet;
-  RETURN_NOT_OK(sheet.Overlay(text, file));
-  sheet.overridden_.clear();
+  RETURN_NOT_OK(sheet.Lay(text, file, false));
   return sheet;
 }
 
-Status PriceSheet::Overlay(const std::string& text, const std::string& file) {
+Status PriceSheet::Overlay(const std::string& text, const std::string& file) { return Lay(text, file, !name_.empty()); }
+
+Status PriceSheet::Lay(const std::string& text, const std::string& file, bool is_overlay) {
   YamlFindings findings(file);
   SheetContent content;
   if (const auto document = ParseYamlMapping(text, findings)) {
     content = SheetReader(findings, regions_).Read(*document);
   }
   RETURN_NOT_OK(findings.ToStatus());
-  const bool is_overlay = !name_.empty();
-  name_ = is_overlay ? fmt::format("{} + {}", name_, content.name) : content.name;
+  if (is_overlay) {
+    name_ = fmt::format("{} + {}", name_, content.name);
+  } else if (name_.empty()) {
+    name_ = content.name;
+  } else if (name_ != content.name) {
+    return InvalidInput("{}: sheet: {}, but the files before it are of sheet {}", file, content.name, name_);
+  }
   regions_.insert(regions_.end(), content.regions.begin(), content.regions.end());
+  sources_.insert(sources_.end(), content.sources.begin(), content.sources.end());
   for (auto& row : content.rows) {
     row.sheet = content.name;
     Put(std::move(row), is_overlay);
@@ -339,8 +430,13 @@ Status PriceSheet::Set(const std::string& assignment, Day today) {
   if (sku == nullptr) {
     return InvalidInput("--set-price {}: no SKU '{}'{}", assignment, row.sku, DidYouMean(row.sku, SkuNames()));
   }
-  if (row.region != "*") {
-    RETURN_NOT_OK(WithContext(FindRegion(sku->provider(), row.region).status(), "--set-price {}", assignment));
+  std::vector<std::string> regions = {"*"};
+  for (const auto& region : regions_) {
+    if (sku->IsSoldBy(region.provider)) regions.push_back(region.name);
+  }
+  if (std::find(regions.begin(), regions.end(), row.region) == regions.end()) {
+    return InvalidInput("--set-price {}: no region '{}' where it is sold{}", assignment, row.region,
+                        DidYouMean(row.region, regions));
   }
   const auto usd = Money::Parse(assignment.substr(equals + 1));
   if (!usd.ok()) return WithContext(usd.status(), "--set-price {}", assignment);

@@ -30,10 +30,10 @@ std::string_view DefaultRegion(Provider provider);
 
 /// Something that can be bought. The list is the code's: a sheet may only price what is in it.
 struct Sku {
-  std::string_view id;    ///< "aws.s3.standard.put": provider first.
+  std::string_view id;    ///< "aws.s3.standard.put": provider first, or "confluent": sold in every cloud.
   std::string_view unit;  ///< Of a quantity: "h", "GB-month", "request".
   std::string_view name;  ///< For people: "S3 Standard PUT, COPY, POST, LIST".
-  Provider provider() const;
+  bool IsSoldBy(Provider provider) const;
 };
 const std::vector<Sku>& AllSkus();
 const Sku* FindSku(std::string_view id);
@@ -67,7 +67,8 @@ struct PriceRow {
   std::vector<PriceTier> tiers;
   std::shared_ptr<const PriceSource> source;
   std::string note;
-  std::string sheet;  ///< Which sheet it is from: "2026-11", a file, "--set-price".
+  bool note_is_own = false;  ///< The note is of this price, not of all prices of its SKU.
+  std::string sheet;         ///< Which sheet it is from: "2026-11", a file, "--set-price".
 };
 
 /// What one tier of a price makes of a part of a quantity.
@@ -91,7 +92,7 @@ struct Region {
 
 class PriceSheet {
  public:
-  /// What this program was built with: share/millrace/prices.
+  /// What this program was built with: the files of share/millrace/prices/2026-11, one for each provider.
   static Result<PriceSheet> Shipped();
   /// A sheet that stands on its own; for tests and `prices verify`.
   static Result<PriceSheet> Read(const std::string& text, const std::string& file);
@@ -105,6 +106,8 @@ class PriceSheet {
   const PriceRow* Find(std::string_view sku, std::string_view region) const;
   const std::vector<PriceRow>& rows() const { return rows_; }
   const std::vector<Region>& regions() const { return regions_; }
+  /// Those that have a name, whether or not a price is of them.
+  const std::vector<std::shared_ptr<const PriceSource>>& sources() const { return sources_; }
   /// kInvalidInput with the nearest name.
   Result<Region> FindRegion(Provider provider, const std::string& name) const;
 
@@ -116,6 +119,8 @@ class PriceSheet {
   const std::vector<std::string>& overridden() const { return overridden_; }
 
  private:
+  /// One more file: of the same sheet, or over what is there.
+  Status Lay(const std::string& text, const std::string& file, bool is_overlay);
   void Put(PriceRow row, bool is_overlay);
   void AddToDigest(const std::string& text);
 
@@ -124,6 +129,7 @@ class PriceSheet {
   std::vector<PriceRow> rows_;
   std::map<std::string, std::size_t, std::less<>> index_;  // "sku@region" -> rows_
   std::vector<Region> regions_;
+  std::vector<std::shared_ptr<const PriceSource>> sources_;
   std::vector<std::string> overridden_;
 };
 

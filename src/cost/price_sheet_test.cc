@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const Day kSheetDay = *ParseDay("2026-11-22");
+const Day kSheetDay = *ParseDay("2026-11-28");
 
 constexpr const char* kSheet = R"(version: 1
 sheet: test
@@ -106,6 +106,19 @@ TEST(PriceSheet, FindsARegionOrEveryRegionsPriceAndNothingElse) {
   EXPECT_EQ(ToDecimal(sheet.Find("aws.s3.standard.put", "us-east-1")->tiers[0].usd), "0.005");
 }
 
+TEST(PriceSheet, WhatIsSoldInEveryCloudIsPricedForAllOrForARegionOfAny) {
+  auto sheet = Sheet();
+  const auto* sku = FindSku("confluent.basic.in");
+  for (const auto provider : {Provider::kAws, Provider::kGcp, Provider::kAzure}) EXPECT_TRUE(sku->IsSoldBy(provider));
+  EXPECT_FALSE(sku->IsSoldBy(Provider::kOwn));
+  EXPECT_TRUE(FindSku("aws.eks")->IsSoldBy(Provider::kAws));
+  EXPECT_FALSE(FindSku("aws.eks")->IsSoldBy(Provider::kGcp));
+  MILLRACE_ASSERT_OK(sheet.Set("confluent.basic.in@*=0.05", kSheetDay));
+  MILLRACE_ASSERT_OK(sheet.Set("confluent.basic.in@eu-west-1=0.06", kSheetDay));
+  EXPECT_EQ(ToDecimal(sheet.Find("confluent.basic.in", "us-east-1")->tiers[0].usd), "0.05");
+  EXPECT_EQ(ToDecimal(sheet.Find("confluent.basic.in", "eu-west-1")->tiers[0].usd), "0.06");
+}
+
 TEST(PriceSheet, LaterSheetsWinRowByRow) {
   auto sheet = Sheet();
   const auto digest = sheet.sha256();
@@ -138,7 +151,7 @@ TEST(PriceSheet, RefusesMistakesWithTheirPlace) {
       {"a misspelt SKU", "sku: aws.s3.standard.put", "sku: aws.s3.standard.putt",
        "test.yaml:11:11: no SKU 'aws.s3.standard.putt'; did you mean 'aws.s3.standard.put'?"},
       {"an unknown region", "put, region: us-east-1", "put, region: us-esat-1",
-       "no region 'us-esat-1' of aws; did you mean"},
+       "no region 'us-esat-1' where it is sold; did you mean"},
       {"another unit", "unit: request", "unit: requests", "unit 'requests', but this SKU is counted in 'request'"},
       {"a price with a comma", "\"0.005\"", "\"0,005\"", "'0,005' is not a decimal number"},
       {"a negative price", "\"0.005\"", "\"-0.005\"", "a price is not negative"},
@@ -177,6 +190,86 @@ TEST(PriceSheet, RefusesMistakesWithTheirPlace) {
   EXPECT_THAT(PriceSheet::Read(twice, "t").status().message(), HasSubstr("is here twice"));
 }
 
+constexpr const char* kGroups = R"(version: 1
+sheet: test
+currency: USD
+regions:
+  - {provider: aws, region: us-east-1, place: N. Virginia, lat: 39, lon: -77}
+  - {provider: aws, region: us-east-2, place: Ohio, lat: 40, lon: -83}
+  - {provider: aws, region: eu-west-1, place: Ireland, lat: 53, lon: -6}
+sources:
+  page: {url: "https://example.org/prices", as_of: 2026-01-01, retrieved: 2026-11-22, kind: list}
+  newer: {url: "https://example.org/newer", as_of: 2026-10-01, retrieved: 2026-11-22, kind: derived}
+prices:
+  - sku: aws.egress.internet
+    unit: GB
+    up_to: [100, 10240]
+    source: page
+    note: to anywhere
+    regions:
+      - {in: [us-east-1, us-east-2], usd: ["0", "0.09", "0.05"]}
+      - {in: [eu-west-1], usd: "0.12", source: newer, note: the first tier alone}
+)";
+
+TEST(PriceSheet, GroupsOfRegionsShareWhatTheirSkuSays) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sheet, PriceSheet::Read(kGroups, "groups.yaml"));
+  ASSERT_EQ(sheet.rows().size(), 3u);
+  for (const char* region : {"us-east-1", "us-east-2"}) {
+    const auto* row = sheet.Find("aws.egress.internet", region);
+    ASSERT_NE(row, nullptr) << region;
+    EXPECT_EQ(ToDecimal(Total(*row, 10'241)), "912.65");
+    EXPECT_EQ(row->region, region);
+    EXPECT_EQ(row->source->id, "page");
+    EXPECT_EQ(row->note, "to anywhere");
+  }
+  const auto* row = sheet.Find("aws.egress.internet", "eu-west-1");
+  ASSERT_NE(row, nullptr);
+  ASSERT_EQ(row->tiers.size(), 1u);
+  EXPECT_EQ(ToDecimal(row->tiers[0].usd), "0.12");
+  EXPECT_EQ(ToText(row->source->as_of), "2026-10-01");
+  EXPECT_EQ(row->note, "the first tier alone");
+}
+
+TEST(PriceSheet, RefusesMistakesInGroups) {
+  struct Case {
+    const char* what;
+    const char* from;
+    const char* to;
+    const char* message;
+  };
+  const Case cases[] = {
+      {"a region twice", "in: [eu-west-1]", "in: [us-east-2]",
+       "groups.yaml:19:15: aws.egress.internet@us-east-2 is here twice"},
+      {"a misspelt region", "in: [us-east-1,", "in: [us-esat-1,",
+       "no region 'us-esat-1' where it is sold; did you mean"},
+      {"no regions", "in: [eu-west-1], ", "", "in: a list of regions is expected"},
+      {"a region that is no list", "in: [eu-west-1]", "in: eu-west-1", "in: a list of regions is expected"},
+      {"too few prices", "\"0\", \"0.09\", \"0.05\"", "\"0\", \"0.09\"", "2 prices, but up_to makes 3 tiers"},
+      {"too many prices", "up_to: [100, 10240]", "up_to: [100]", "3 prices, but up_to makes 2 tiers"},
+      {"tiers without ends", "    up_to: [100, 10240]\n", "", "3 prices, but up_to makes 1 tiers"},
+      {"no ends", "up_to: [100, 10240]", "up_to: []", "up_to: a list of quantities is expected"},
+      {"falling ends", "up_to: [100, 10240]", "up_to: [100, 90]", "tiers must rise"},
+      {"a price beside the groups", "    note: to", "    usd: \"1\"\n    note: to",
+       "usd is said by each group of regions"},
+      {"a key of the SKU in a group", "usd: \"0.12\"", "unit: GB, usd: \"0.12\"", "unknown key 'unit'"},
+      {"no source at all", "    source: page\n", "", "a price needs a source"},
+      {"an unknown source", "source: newer", "source: never", "no source 'never'; did you mean 'newer'?"},
+      {"read before it was in force", "as_of: 2026-10-01", "as_of: 2026-12-01", "as_of is after retrieved"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    std::string text = kGroups;
+    const auto at = text.find(c.from);
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, std::string(c.from).size(), c.to);
+    const auto sheet = PriceSheet::Read(text, "groups.yaml");
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, sheet.status());
+    EXPECT_THAT(sheet.status().message(), HasSubstr(c.message));
+    // A mistake in a group is one finding, however many regions it is for.
+    EXPECT_LE(std::count(sheet.status().message().begin(), sheet.status().message().end(), '\n'), 1);
+  }
+}
+
 TEST(PriceSheet, RefusesWrongAssignments) {
   auto sheet = Sheet();
   for (const auto& [assignment, message] :
@@ -195,12 +288,12 @@ TEST(PriceSheet, RefusesWrongAssignments) {
 TEST(ShippedSheet, EveryRowHasUnitSourceAndDays) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sheet, PriceSheet::Shipped());
   EXPECT_EQ(sheet.name(), "2026-11");
-  EXPECT_GT(sheet.rows().size(), 150u);
+  EXPECT_GT(sheet.rows().size(), 800u);
   for (const auto& row : sheet.rows()) {
     SCOPED_TRACE(row.sku + "@" + row.region);
     EXPECT_NE(FindSku(row.sku), nullptr);
     EXPECT_TRUE(row.source->url.starts_with("https://"));
-    EXPECT_GT(row.source->as_of, *ParseDay("2020-01-01"));
+    EXPECT_GT(row.source->as_of, *ParseDay("2019-01-01"));
     EXPECT_LE(row.source->as_of, row.source->retrieved);
     EXPECT_LE(row.source->retrieved, kSheetDay);
   }

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "cost/machines.h"
+
 namespace millrace::cost {
 namespace {
 
@@ -18,59 +20,80 @@ namespace json = boost::json;
 // AWS puts a region's code before its usage types.
 struct Match {
   const char* attribute;
-  const char* value;
+  std::string value;
 };
 struct Rule {
-  const char* sku;
+  std::string_view sku;
   std::vector<Match> matches;
 };
 
+// A provider's machines, each with the attributes by which its price file names it, and then its other SKUs.
+std::vector<Rule> WithMachines(Provider provider, std::vector<Match> (*matches)(std::string_view name),
+                               const std::vector<Rule>& others) {
+  std::vector<Rule> rules;
+  for (const auto& machine : AllMachines()) {
+    if (machine.provider == provider) rules.push_back({machine.sku, matches(machine.name)});
+  }
+  rules.insert(rules.end(), others.begin(), others.end());
+  return rules;
+}
+
+std::vector<Match> AwsMachine(std::string_view name) {
+  return {{"instanceType", std::string(name)},
+          {"operatingSystem", "Linux"},
+          {"tenancy", "Shared"},
+          {"preInstalledSw", "NA"},
+          {"capacitystatus", "Used"}};
+}
+
+// "D2s v5" is Standard_D2s_v5 there.
+std::vector<Match> AzureMachine(std::string_view name) {
+  std::string arm_name = "Standard_" + std::string(name);
+  std::replace(arm_name.begin(), arm_name.end(), ' ', '_');
+  return {{"armSkuName", std::move(arm_name)}, {"skuName", std::string(name)}};
+}
+
 const std::vector<Rule>& AwsRules() {
-  static const auto machine = [](const char* sku, const char* type) {
-    return Rule{sku,
-                {{"instanceType", type},
-                 {"operatingSystem", "Linux"},
-                 {"tenancy", "Shared"},
-                 {"preInstalledSw", "NA"},
-                 {"capacitystatus", "Used"}}};
-  };
-  static const std::vector<Rule> rules = {
-      machine("aws.compute.t3.small", "t3.small"),
-      machine("aws.compute.m6i.large", "m6i.large"),
-      machine("aws.compute.m6i.2xlarge", "m6i.2xlarge"),
-      {"aws.disk.gp3", {{"volumeApiName", "gp3"}, {"usagetype", "*EBS:VolumeUsage.gp3"}}},
-      {"aws.s3.standard.storage", {{"volumeType", "Standard"}, {"usagetype", "*TimedStorage-ByteHrs"}}},
-      {"aws.s3.standard.put", {{"group", "S3-API-Tier1"}, {"usagetype", "*Requests-Tier1"}}},
-      {"aws.s3.standard.get", {{"group", "S3-API-Tier2"}, {"usagetype", "*Requests-Tier2"}}},
-      {"aws.alb.hour", {{"operation", "LoadBalancing:Application"}, {"usagetype", "*LoadBalancerUsage"}}},
-      {"aws.alb.lcu", {{"operation", "LoadBalancing:Application"}, {"usagetype", "*LCUUsage"}}},
-      {"aws.eks", {{"usagetype", "*AmazonEKS-Hours:perCluster"}}},
-      {"aws.msk.m5.large", {{"usagetype", "*Kafka.m5.large"}}},
-      {"aws.msk.storage", {{"usagetype", "*Kafka.Storage.GP2"}}},
-      {"aws.nat.hour", {{"usagetype", "*NatGateway-Hours"}, {"operation", "NatGateway"}}},
-      {"aws.nat.data", {{"usagetype", "*NatGateway-Bytes"}, {"operation", "NatGateway"}}},
-  };
+  static const std::vector<Rule> rules = WithMachines(
+      Provider::kAws, AwsMachine,
+      {
+          {"aws.disk.gp3", {{"volumeApiName", "gp3"}, {"usagetype", "*EBS:VolumeUsage.gp3"}}},
+          {"aws.s3.standard.storage", {{"volumeType", "Standard"}, {"usagetype", "*TimedStorage-ByteHrs"}}},
+          {"aws.s3.standard.put", {{"group", "S3-API-Tier1"}, {"usagetype", "*Requests-Tier1"}}},
+          {"aws.s3.standard.get", {{"group", "S3-API-Tier2"}, {"usagetype", "*Requests-Tier2"}}},
+          {"aws.alb.hour", {{"operation", "LoadBalancing:Application"}, {"usagetype", "*LoadBalancerUsage"}}},
+          {"aws.alb.lcu", {{"operation", "LoadBalancing:Application"}, {"usagetype", "*LCUUsage"}}},
+          {"aws.eks", {{"usagetype", "*AmazonEKS-Hours:perCluster"}}},
+          {"aws.msk.m5.large", {{"usagetype", "*Kafka.m5.large"}}},
+          {"aws.msk.storage", {{"usagetype", "*Kafka.Storage.GP2"}}},
+          {"aws.msk.express.m7g.large", {{"usagetype", "*Express.m7g.large"}}},
+          {"aws.msk.express.storage", {{"usagetype", "*Express.Storage"}}},
+          {"aws.msk.serverless.cluster", {{"usagetype", "*KafkaServerless-ClusterHours"}}},
+          {"aws.msk.serverless.partition", {{"usagetype", "*KafkaServerless-PartitionHours"}}},
+          {"aws.nat.hour", {{"usagetype", "*NatGateway-Hours"}, {"operation", "NatGateway"}}},
+          {"aws.nat.data", {{"usagetype", "*NatGateway-Bytes"}, {"operation", "NatGateway"}}},
+      });
   return rules;
 }
 
 const std::vector<Rule>& AzureRules() {
-  static const std::vector<Rule> rules = {
-      {"azure.compute.b2s", {{"armSkuName", "Standard_B2s"}, {"skuName", "B2s"}}},
-      {"azure.compute.d2s-v5", {{"armSkuName", "Standard_D2s_v5"}, {"skuName", "D2s v5"}}},
-      {"azure.compute.d8s-v5", {{"armSkuName", "Standard_D8s_v5"}, {"skuName", "D8s v5"}}},
-      {"azure.blob.hot-lrs.storage", {{"productName", "General Block Blob v2"}, {"meterName", "Hot LRS Data Stored"}}},
-      {"azure.blob.hot-lrs.write",
-       {{"productName", "General Block Blob v2"}, {"meterName", "Hot LRS Write Operations"}}},
-      {"azure.blob.hot-lrs.read", {{"productName", "General Block Blob v2"}, {"meterName", "Hot Read Operations"}}},
-      {"azure.lb.hour",
-       {{"serviceName", "Load Balancer"}, {"meterName", "Standard Included LB Rules and Outbound Rules"}}},
-      {"azure.lb.data", {{"serviceName", "Load Balancer"}, {"meterName", "Standard Data Processed"}}},
-      {"azure.aks", {{"serviceName", "Azure Kubernetes Service"}, {"meterName", "Standard Uptime SLA"}}},
-      {"azure.eventhubs.tu", {{"serviceName", "Event Hubs"}, {"meterName", "Standard Throughput Unit"}}},
-      {"azure.eventhubs.events", {{"serviceName", "Event Hubs"}, {"meterName", "Standard Ingress Events"}}},
-      {"azure.nat.hour", {{"serviceName", "NAT Gateway"}, {"meterName", "Standard Gateway"}}},
-      {"azure.nat.data", {{"serviceName", "NAT Gateway"}, {"meterName", "Standard Data Processed"}}},
-  };
+  static const std::vector<Rule> rules = WithMachines(
+      Provider::kAzure, AzureMachine,
+      {
+          {"azure.blob.hot-lrs.storage",
+           {{"productName", "General Block Blob v2"}, {"meterName", "Hot LRS Data Stored"}}},
+          {"azure.blob.hot-lrs.write",
+           {{"productName", "General Block Blob v2"}, {"meterName", "Hot LRS Write Operations"}}},
+          {"azure.blob.hot-lrs.read", {{"productName", "General Block Blob v2"}, {"meterName", "Hot Read Operations"}}},
+          {"azure.lb.hour",
+           {{"serviceName", "Load Balancer"}, {"meterName", "Standard Included LB Rules and Outbound Rules"}}},
+          {"azure.lb.data", {{"serviceName", "Load Balancer"}, {"meterName", "Standard Data Processed"}}},
+          {"azure.aks", {{"serviceName", "Azure Kubernetes Service"}, {"meterName", "Standard Uptime SLA"}}},
+          {"azure.eventhubs.tu", {{"serviceName", "Event Hubs"}, {"meterName", "Standard Throughput Unit"}}},
+          {"azure.eventhubs.events", {{"serviceName", "Event Hubs"}, {"meterName", "Standard Ingress Events"}}},
+          {"azure.nat.hour", {{"serviceName", "NAT Gateway"}, {"meterName", "Standard Gateway"}}},
+          {"azure.nat.data", {{"serviceName", "NAT Gateway"}, {"meterName", "Standard Data Processed"}}},
+      });
   return rules;
 }
 
@@ -125,8 +148,8 @@ class Collector {
   }
 
   bool Wants(std::string_view region) const { return regions_.contains(std::string(region)); }
-  void Add(const char* sku, std::string_view region, std::int64_t per, Quantity from, Money usd) {
-    auto& price = prices_[{sku, std::string(region)}];
+  void Add(std::string_view sku, std::string_view region, std::int64_t per, Quantity from, Money usd) {
+    auto& price = prices_[{std::string(sku), std::string(region)}];
     price.per = per;
     price.from[from] = usd;
   }
@@ -156,7 +179,7 @@ class Collector {
       ++update.num_prices;
     }
     for (const auto& sku : AllSkus()) {
-      if (sku.provider() == provider_ && !seen.contains(sku.id)) update.not_in_it.emplace_back(sku.id);
+      if (sku.IsSoldBy(provider_) && !seen.contains(sku.id)) update.not_in_it.emplace_back(sku.id);
     }
     return update;
   }

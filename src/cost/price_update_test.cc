@@ -69,12 +69,15 @@ TEST(PriceUpdate, ReadsAPageOfAzure) {
      "productName": "Virtual Machines Dsv5 Series", "unitOfMeasure": "1 Hour", "retailPrice": 0.02, "tierMinimumUnits": 0.0},
     {"type": "Reservation", "currencyCode": "USD", "armRegionName": "eastus", "armSkuName": "Standard_D2s_v5", "skuName": "D2s v5",
      "productName": "Virtual Machines Dsv5 Series", "unitOfMeasure": "1 Hour", "retailPrice": 494, "tierMinimumUnits": 0.0},
+    {"type": "Consumption", "currencyCode": "USD", "armRegionName": "eastus", "armSkuName": "Standard_D2ps_v6", "skuName": "D2ps v6",
+     "productName": "Virtual Machines Dpsv6 Series", "unitOfMeasure": "1 Hour", "retailPrice": 0.0702, "tierMinimumUnits": 0.0},
     {"type": "Consumption", "currencyCode": "USD", "armRegionName": "eastus", "productName": "General Block Blob v2",
      "meterName": "Hot LRS Write Operations", "unitOfMeasure": "10K", "retailPrice": 0.05, "tierMinimumUnits": 0.0}]})";
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto sheet, PriceSheet::Shipped());
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto update, ReadPriceFile(Provider::kAzure, page, "page.json", kToday, sheet));
-  EXPECT_EQ(update.num_prices, 2);
+  EXPECT_EQ(update.num_prices, 3);
   MILLRACE_ASSERT_OK(sheet.Overlay(update.sheet, "update"));
+  EXPECT_EQ(ToDecimal(sheet.Find("azure.compute.d2ps-v6", "eastus")->tiers[0].usd), "0.0702");
   EXPECT_EQ(ToDecimal(sheet.Find("azure.compute.d2s-v5", "eastus")->tiers[0].usd), "0.096");
   EXPECT_EQ(sheet.Find("azure.blob.hot-lrs.write", "eastus")->per, 10'000);
 }

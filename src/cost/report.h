@@ -7,6 +7,7 @@
 
 #include "cost/advice.h"
 #include "cost/estimate.h"
+#include "cost/ranking.h"
 
 namespace millrace::cost {
 
@@ -29,7 +30,8 @@ struct Report {
   std::vector<Estimate> estimates;  ///< Of the same load; not empty.
   std::vector<Advice> advice;       ///< For estimates[advice_for].
   std::size_t advice_for = 0;
-  std::vector<Curve> curves;  ///< As estimates, or empty.
+  std::vector<Curve> curves;          ///< As estimates, or empty.
+  std::vector<RankedRegion> ranking;  ///< Every region of these providers; empty: nobody asked.
 };
 
 /// One tier of one line, as Infracost's cost components are.

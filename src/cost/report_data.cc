@@ -76,6 +76,21 @@ json::object EstimateJson(const Estimate& estimate) {
            json::object{{"resources", std::move(resources)}, {"totalMonthlyCost", ToDecimal(estimate.total)}}}};
 }
 
+json::array RankingJson(const std::vector<RankedRegion>& ranking) {
+  json::array regions;
+  for (const auto& entry : ranking) {
+    regions.push_back(
+        json::object{{"provider", ToString(entry.region.provider)},
+                     {"region", entry.region.name},
+                     {"place", entry.region.place},
+                     {"totalMonthlyCost", ToDecimal(entry.total)},
+                     {"complete", entry.missing.empty()},
+                     {"missing", json::value_from(entry.missing)},
+                     {"roundTripMs", entry.round_trip_ms ? json::value(*entry.round_trip_ms) : json::value(nullptr)}});
+  }
+  return regions;
+}
+
 json::array UsageJson(const Usage& usage) {
   json::array fields;
   for (const auto& field : UsageFields()) {
@@ -207,7 +222,8 @@ std::string ToJson(const Report& report) {
       {"usage", UsageJson(first.usage)},
       {"advice", std::move(advice)},
       {"adviceFor", ToString(report.estimates[report.advice_for].provider)},
-      {"curves", std::move(curves)}};
+      {"curves", std::move(curves)},
+      {"regions", RankingJson(report.ranking)}};
   // Alternatives are not added up.
   if (report.estimates.size() == 1) document["totalMonthlyCost"] = ToDecimal(total);
   return json::serialize(document) + "\n";

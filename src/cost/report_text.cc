@@ -56,6 +56,7 @@ class TableWriter {
       Comparison();
     }
     Missing();
+    Ranking();
     Why();
     AdviceLines();
     Footer(first);
@@ -203,6 +204,28 @@ class TableWriter {
       }
       text_ +=
           fmt::format("      If you know it: --set-price {}@{}=USD\n", quantities.begin()->first, estimate.region.name);
+    }
+  }
+
+  void Ranking() {
+    if (report_.ranking.empty()) return;
+    text_ += "\n  " + Paint(kBold, "Regions, the cheapest first") + "\n";
+    const Money largest =
+        std::max_element(report_.ranking.begin(), report_.ranking.end(), [](const auto& a, const auto& b) {
+          return a.total < b.total;
+        })->total;
+    int rank = 0;
+    for (const auto& entry : report_.ranking) {
+      constexpr std::size_t kRank = 4, kProvider = 14, kName = 22, kPlace = 16, kMoney = 12;
+      const bool complete = entry.missing.empty();
+      text_ += "  " + Right(complete ? std::to_string(++rank) : "?", kRank) + "  " +
+               Left(std::string(DisplayName(entry.region.provider)), kProvider) + Left(entry.region.name, kName) +
+               Left(entry.region.place, kPlace) +
+               (entry.round_trip_ms ? Right(fmt::format("{:.0f} ms", *entry.round_trip_ms), 7) : "") +
+               Right(ToCents(entry.total) + (complete ? " " : "*"), kMoney + 1) + " " +
+               (complete ? Paint(kBar, Bar(Share(entry.total, largest), 20))
+                         : Paint(kWarn, fmt::format("without {}", fmt::join(entry.missing, ", ")))) +
+               "\n";
     }
   }
 

@@ -32,6 +32,9 @@ inline constexpr int kNumCategories = 8;
 /// "Compute", "Event log", "Database storage", ...
 std::string_view ToString(Category category);
 
+/// What the line of the machines that do the work begins with.
+inline constexpr const char* kWorkers = "Workers and query nodes";
+
 struct ResourceLine {
   Category category = Category::kCompute;
   std::string name;     ///< "Workers and query nodes: 2 x m6i.large"
@@ -40,6 +43,11 @@ struct ResourceLine {
   std::string rule;     ///< The arithmetic, with this load's numbers.
   bool scales = false;  ///< Grows with the load, rather than in steps or not at all.
 };
+
+/// The services that keep a log at a provider, the standard one first; none on machines of one's own.
+std::vector<LogService> LogServicesOf(Provider provider);
+/// As its seller writes it: "MSK Express". The service is one of LogServicesOf().
+std::string_view NameOf(Provider provider, LogService service);
 
 /// Lines of a quantity of 0 are left out. kInvalidInput: more than can be counted, by line.
 Result<std::vector<ResourceLine>> ResourcesFor(const Usage& usage, Provider provider);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/nearest_name.h"
+#include "cost/machines.h"
 #include "cost/money.h"
 #include "cost/yaml_internal.h"
 
@@ -123,6 +124,20 @@ UsageField Choice(const char* name, T Usage::*member, std::vector<std::string> w
   return field;
 }
 
+UsageField MachineWord(const char* name, std::string Usage::*member, const char* about) {
+  UsageField field{.name = name, .unit = "machine", .about = about, .choices = {}, .set = {}, .get = {}};
+  field.set = [=](Usage& usage, const std::string& text) -> Status {
+    const auto& words = MachineWords();
+    if (std::find(words.begin(), words.end(), text) == words.end()) {
+      return InvalidInput("'{}' is not one of {}{}", text, fmt::join(words, ", "), DidYouMean(text, words));
+    }
+    usage.*member = text;
+    return Status::OK();
+  };
+  field.get = [=](const Usage& usage) { return usage.*member; };
+  return field;
+}
+
 std::vector<UsageField> MakeFields() {
   constexpr double kYear = 366 * 86'400.0;
   return {
@@ -131,14 +146,18 @@ std::vector<UsageField> MakeFields() {
       Number("peak_factor", &Usage::peak_factor, 1, 1'000, "Highest rate over the average; sizes the machines"),
       Share("wire_compression", &Usage::wire_compression, 0.01, 2, "Bytes in the log and on the wire per payload byte"),
 
-      Choice("compute.machine", &Usage::machine, {"small", "general", "large"},
-             "2 vCPU burstable | 2 vCPU, 8 GiB | 8 vCPU, 32 GiB"),
+      MachineWord("compute.machine", &Usage::machine,
+                  "small: 2 vCPU burstable | general: 2 vCPU, 8 GiB | large: 8 vCPU, 32 GiB | one by name: m7g.large"),
       Count("compute.nodes_min", &Usage::nodes_min, 1, 10'000, "Machines at least; two survive the loss of one"),
       Number("compute.events_per_vcpu", &Usage::events_per_vcpu, 1, 1e8, "Events a second that one vCPU takes in"),
       Number("compute.queries_per_vcpu", &Usage::queries_per_vcpu, 0.01, 1e7, "Queries a second that one vCPU answers"),
 
       Choice("broker.mode", &Usage::broker_mode, {"embedded", "self", "managed", "none"},
              "Millrace's own log | brokers on machines | the provider's | somebody else's"),
+      Choice("broker.service", &Usage::log_service,
+             {"standard", "express", "serverless", "premium", "dedicated", "confluent"},
+             "If managed: MSK, Managed Kafka or Event Hubs | MSK Express | MSK Serverless | Event Hubs Premium | Event "
+             "Hubs Dedicated | Confluent Cloud Basic"),
       Count("broker.replication", &Usage::replication, 1, 15, "Copies of each record"),
       Count("broker.zones", &Usage::zones, 1, 6, "Availability zones"),
       Duration("broker.retention", &Usage::broker_retention_hours, 3'600, 0, 10 * kYear,
@@ -147,6 +166,7 @@ std::vector<UsageField> MakeFields() {
       Flag("broker.follower_fetch", &Usage::follower_fetch, "Consumers read from a replica in their own zone"),
       Number("broker.headroom", &Usage::broker_headroom, 1, 10, "Disk bought per byte used"),
       Count("broker.nodes_min", &Usage::broker_nodes_min, 1, 10'000, "Brokers at least"),
+      Count("broker.partitions", &Usage::partitions, 1, 1e6, "Partitions, for services that charge for them"),
 
       Duration("lake.retention", &Usage::retention_days, 86'400, 3'600, 100 * kYear, "How long tables keep rows"),
       Share("lake.parquet_ratio", &Usage::parquet_ratio, 0, 10, "Stored bytes per payload byte, tables of events"),

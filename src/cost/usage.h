@@ -15,14 +15,22 @@
 
 namespace millrace::cost {
 
-/// The smallest machine that fits is not searched for: an architect chooses the kind, the model counts them.
-enum class Machine { kSmall, kGeneral, kLarge };
 /// Who keeps the events before they are in the lake.
 enum class BrokerMode {
   kEmbedded,  ///< Millrace's own log, on the workers' disks.
   kSelf,      ///< Brokers on machines of their own.
   kManaged,   ///< The provider's Kafka service.
   kNone,      ///< Somebody else's: not in this bill.
+};
+
+/// Which of a provider's services, where it has several. Where it has no such one: the standard one.
+enum class LogService {
+  kStandard,    ///< MSK on m5.large, Managed Kafka, Event Hubs Standard (Dedicated above what a namespace takes).
+  kExpress,     ///< MSK Express.
+  kServerless,  ///< MSK Serverless.
+  kPremium,     ///< Event Hubs Premium.
+  kDedicated,   ///< Event Hubs Dedicated.
+  kConfluent,   ///< Confluent Cloud Basic, in any cloud.
 };
 
 /// A table of the lake, where more is known than the counts in `Usage`. What is not known is as for all of its kind.
@@ -43,12 +51,13 @@ struct Usage {
   double peak_factor = 3;         ///< Highest rate that must be carried, over the average.
   double wire_compression = 0.5;  ///< Bytes in the log and on the wire, per byte of payload.
 
-  Machine machine = Machine::kGeneral;
+  std::string machine = "general";  ///< Of MachineWords(): an architect chooses, the model counts.
   double nodes_min = 2;
   double events_per_vcpu = 200'000;  ///< Events per second that one vCPU takes from the log into the lake.
   double queries_per_vcpu = 500;
 
   BrokerMode broker_mode = BrokerMode::kSelf;
+  LogService log_service = LogService::kStandard;  ///< If managed.
   double replication = 3;
   double zones = 3;
   double broker_retention_hours = 24;
@@ -56,6 +65,7 @@ struct Usage {
   bool follower_fetch = false;   ///< Consumers read from a replica in their own zone.
   double broker_headroom = 1.3;  ///< Disk that is bought, per byte that is used.
   double broker_nodes_min = 3;
+  double partitions = 12;  ///< Of the log; a service that charges for them counts more if the rate needs more.
 
   double retention_days = 30;
   double parquet_ratio = 0.12;  ///< Stored bytes per byte of event payload, for a table of events.

@@ -411,6 +411,13 @@ TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {
       post(R"({"usage": {"events_per_second": 5}, "providers": ["gcp"], "regions": {"gcp": "europe-west3"}})")
           .body.Text());
   EXPECT_EQ(region.at("projects").at(0).at("name").as_string(), "gcp/europe-west3");
+  const auto ranked = json::parse(post(R"({"preset": "reference", "providers": ["aws"], "rank": true})").body.Text());
+  const auto& regions = ranked.at("regions").as_array();
+  ASSERT_GT(regions.size(), 20u);
+  EXPECT_TRUE(regions[0].at("complete").as_bool());
+  EXPECT_FALSE(regions.back().at("complete").as_bool());
+  EXPECT_FALSE(regions.back().at("missing").as_array().empty());
+  EXPECT_TRUE(document.at("regions").as_array().empty());
   // What an instance measured is a load like any other.
   const auto usage = Get("/v1/cost/usage");
   ASSERT_EQ(usage.status, 200);
@@ -438,6 +445,7 @@ TEST_F(ApiTest, AWrongLoadIsRefusedWithItsPlaceAndTheNearestName) {
       {R"({"regions": {"aws": 1}})", "a text is expected"},
       {R"({"preset": "startr"})", "did you mean 'starter'?"},
       {R"({"curves": 1})", "curves: true or false"},
+      {R"({"rank": "yes"})", "rank: true or false"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.body);

@@ -67,7 +67,7 @@ Result<json::object> ParseRequest(const std::string& body) {
   auto parsed = json::parse(body, error);
   if (error) return InvalidInput("the body is not JSON: {}", error.message());
   if (!parsed.is_object()) return InvalidInput("the body must be a JSON object");
-  static const std::vector<std::string> kMembers = {"usage", "preset", "providers", "regions", "curves"};
+  static const std::vector<std::string> kMembers = {"usage", "preset", "providers", "regions", "curves", "rank"};
   for (const auto& [key, value] : parsed.get_object()) {
     const std::string name(key);
     if (std::find(kMembers.begin(), kMembers.end(), name) == kMembers.end()) {
@@ -75,6 +75,13 @@ Result<json::object> ParseRequest(const std::string& body) {
     }
   }
   return std::move(parsed.get_object());
+}
+
+Result<bool> FlagOf(const json::object& request, std::string_view member) {
+  const auto* value = request.if_contains(member);
+  if (value == nullptr) return false;
+  if (!value->is_bool()) return InvalidInput("{}: true or false is expected", member);
+  return value->get_bool();
 }
 
 }  // namespace
@@ -92,18 +99,23 @@ Result<std::string> EstimateCost(const std::string& body, cost::Day today) {
   }
   ASSIGN_OR_RETURN(const auto places, PlacesOf(request));
   ASSIGN_OR_RETURN(const auto prices, cost::PriceSheet::Shipped());
-  const auto* wants_curves = request.if_contains("curves");
-  if (wants_curves != nullptr && !wants_curves->is_bool()) return InvalidInput("curves: true or false is expected");
+  ASSIGN_OR_RETURN(const bool wants_curves, FlagOf(request, "curves"));
+  ASSIGN_OR_RETURN(const bool wants_ranking, FlagOf(request, "rank"));
   cost::Report report;
   for (const auto& place : places) {
     ASSIGN_OR_RETURN(auto estimate, cost::MakeEstimate(usage, place.provider, place.region, prices, today));
-    if (wants_curves != nullptr && wants_curves->get_bool()) {
+    if (wants_curves) {
       ASSIGN_OR_RETURN(auto curve, cost::CurveFor(estimate, prices));
       report.curves.push_back(std::move(curve));
     }
     report.estimates.push_back(std::move(estimate));
   }
   ASSIGN_OR_RETURN(report.advice, cost::AdviceFor(report.estimates[0], prices, std::nullopt));
+  if (wants_ranking) {
+    std::vector<cost::Provider> providers;
+    for (const auto& place : places) providers.push_back(place.provider);
+    ASSIGN_OR_RETURN(report.ranking, cost::RankRegions(usage, providers, prices, today, std::nullopt));
+  }
   return cost::ToJson(report);
 }
 

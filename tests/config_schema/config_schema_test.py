@@ -169,16 +169,22 @@ class PriceSheets(unittest.TestCase):
         return [f"{error.json_path}: {error.message}" for error in self.validator.iter_errors(document)]
 
     def test_the_shipped_sheets_match(self):
-        sheets = sorted(self.folder.glob("*.yaml"))
-        self.assertGreater(len(sheets), 0)
+        sheets = sorted(self.folder.glob("*/*.yaml"))
+        self.assertGreater(len(sheets), 3)
         snippet = re.search(r"^```yaml\n(.*?)^```$", (self.folder / "README.md").read_text(), re.S | re.M).group(1)
         for text in [*(sheet.read_text() for sheet in sheets), snippet]:
             self.assertEqual(self.errors(load(text)), [])
 
     def test_mistakes_are_refused(self):
-        sheet = load(sorted(self.folder.glob("*.yaml"))[-1].read_text())
+        one = {"sku": "aws.eks", "region": "us-east-1", "unit": "h", "usd": "0.1", "source": "page"}
+        grouped = {"sku": "aws.eks", "unit": "h", "source": "page", "regions": [{"in": ["us-east-1"], "usd": "0.1"}]}
+        sheet = {"version": 1, "sheet": "test", "currency": "USD", "prices": [one, grouped]}
+        self.assertEqual(self.errors(sheet), [])
         for path, value in [("version", 2), ("currency", "EUR"), ("prices/0/usd", 0.02), ("prices/0/usd", "-1"),
-                            ("prices/0/unit", "hour"), ("prices/0/usdd", "1"), ("prices/0/per", 0)]:
+                            ("prices/0/unit", "hour"), ("prices/0/usdd", "1"), ("prices/0/per", 0), ("prices/0/usd", ["1"]),
+                            ("prices/1/usd", "1"), ("prices/1/region", "eu-west-1"), ("prices/1/regions", []),
+                            ("prices/1/regions/0/in", []), ("prices/1/regions/0/tiers", [{"usd": "1"}]),
+                            ("prices/1/regions/0/unit", "h"), ("prices/1/up_to", [0])]:
             with self.subTest(f"{path} = {value}"):
                 document = copy.deepcopy(sheet)
                 set_in(document, path, value)

@@ -42,6 +42,18 @@ def cost():
                    "own.memory@own=1.5", "--set-price", "own.disk@own=12", "--set-price", "own.bandwidth@own=0.002").stdout
     claim("Own machines" in own and "no price" not in own and "Prices of yours" in own, "own machines at own prices", own)
 
+    ranked = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws,gcp,azure", "--rank-regions", "--near", "frankfurt",
+                      "--within", "25").stdout
+    section = ranked.split("Regions, the cheapest first")[1].split("Why")[0]
+    claim(all(text in section for text in ["eu-central-1", "europe-west3", "westeurope", "ms"]) and "us-east-1" not in section,
+          "regions near a place, ranked", ranked)
+    claim("Cheapest region within 25 ms of frankfurt" in ranked, "--near with advice", ranked)
+    graviton = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--compute-machine", "m7g.large").stdout
+    claim("2 x m7g.large" in graviton and "119.14" in graviton, "a machine by its name", graviton)
+    serverless = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--broker-mode", "managed",
+                          "--broker-service", "serverless").stdout
+    claim("MSK Serverless: 12 partitions" in serverless and "no price" not in serverless, "another managed log", serverless)
+
     (FOLDER / "usage.yaml").write_text("events_per_second: 100\nlake: {retenton: 3d}\n")
     for arguments, code, message in [
             (["-f", "usage.yaml"], 78, "usage.yaml:2:8: unknown key 'lake.retenton'; did you mean 'lake.retention'?"),
@@ -49,6 +61,7 @@ def cost():
             (["--events-per-second", "1000000000000000000"], 2, "is more than 1000000000"),
             (["--region", "eu-cntral-1"], 2, "did you mean 'eu-central-1'?"),
             (["--provider", "awz"], 2, "did you mean 'aws'?"),
+            (["--compute-machine", "m7g.larg"], 2, "did you mean 'm7g.large'?"),
             (["--preset", "startr"], 78, "did you mean 'starter'?"),
             (["--set-price", "aws.ekss@us-east-1=1"], 78, "did you mean 'aws.eks'?"),
             (["--near", "frankfrut"], 2, "did you mean 'Frankfurt'?"),
@@ -63,17 +76,24 @@ def cost():
     millrace("cost", "prices", "verify", "mine.yaml")
     laid = millrace("cost", "estimate", "--preset", "reference", "--provider", "aws", "--prices", "mine.yaml").stdout
     claim("1,067.59" in laid and "Prices of yours: aws.eks@us-east-1" in laid, "a sheet laid over the shipped one", laid)
-    claim("each with unit, source and days" in millrace("cost", "prices", "verify").stdout, "the shipped sheet is verified")
-    claim("ic-aws-s3" in millrace("cost", "prices", "list", "--region", "us-east-1").stdout, "prices list")
-    claim("aws.s3.standard.storage" in millrace("cost", "prices", "list", "--region", "eu-central-1", "--missing").stdout, "prices list --missing")
-    shown = millrace("cost", "prices", "show", "aws.s3.standard.storage").stdout
+    verified = millrace("cost", "prices", "verify").stdout
+    claim("shipped: ok: " in verified and "each with unit, source and days" in verified, "the shipped sheet is verified", verified)
+    claim(any(line.split()[:2] == ["aws", "eu-central-1"] and " of " in line and "aws.msk.express.in" in line
+              for line in verified.splitlines()), "its coverage is a table by provider and region", verified)
+    (FOLDER / "odd.yaml").write_text((FOLDER / "mine.yaml").read_text().replace("0.05", "0.5"))
+    odd = millrace("cost", "prices", "verify", "odd.yaml", code=1)
+    claim("odd.yaml: odd: aws.eks@us-east-1: 0.5 is 5 times the median 0.1 of its regions" in odd.stderr, "an odd price is found", odd.stderr)
+    claim("aws-s3" in millrace("cost", "prices", "list", "--region", "us-east-1").stdout, "prices list")
+    claim("aws.disk.gp3" in millrace("cost", "prices", "list", "--region", "ca-west-1", "--missing").stdout, "prices list --missing")
+    shown = millrace("cost", "prices", "show", "aws.nat.hour").stdout
     claim("https://" in shown and "No sourced price: us-east-2" in shown, "prices show names sources and gaps", shown)
     (FOLDER / "azure.json").write_text(json.dumps({"Items": [{
-        "type": "Consumption", "currencyCode": "USD", "armRegionName": "eastus", "productName": "General Block Blob v2",
+        "type": "Consumption", "currencyCode": "USD", "armRegionName": "westus3", "productName": "General Block Blob v2",
         "meterName": "Hot LRS Write Operations", "unitOfMeasure": "10K", "retailPrice": 0.05, "tierMinimumUnits": 0.0}]}))
     millrace("cost", "prices", "update", "--provider", "azure", "--from", "azure.json", "--out-file", "azure.yaml")
-    updated = millrace("cost", "estimate", "--provider", "azure", "--prices", "azure.yaml").stdout
-    claim("request of azure.blob.hot-lrs.write" not in updated, "an updated price is no longer missing", updated)
+    for prices, missing in [([], True), (["--prices", "azure.yaml"], False)]:
+        shown = millrace("cost", "estimate", "--provider", "azure", "--region", "westus3", *prices).stdout
+        claim(("request of azure.blob.hot-lrs.write" in shown) == missing, "an updated price is no longer missing", shown)
 
 
 def before_the_first_run():
