@@ -24,7 +24,7 @@ source:
   topics: [clicks]
 decode:
   format: json
-  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)", user_id: int64, latency_ms: int64, page: string}
+  columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)", user_id: int64, latency_ms: double, page: string}
 event_time: {column: ts}
 tables: [{name: clicks}]
 aggregates:
@@ -71,6 +71,8 @@ def run_pipeline(folder, pipeline=PIPELINE):
     for seed in range(3):  # Three commits, so that windows have several partial rows.
         millrace("simulate", "clickstream", "--count", 8000, "--rate", 0, "--seed", seed, "--to", "embedded:log/clicks", cwd=folder)
         millrace("run", "-c", "clicks.yaml", "--until-end", cwd=folder)
+    rows = DeltaTable(folder / "lake" / "clicks").to_pyarrow_dataset().count_rows()
+    claim(rows == 3 * 8000, "each event is a row", rows)
 
 
 def answers(folder, *arguments, of="clicks_1m"):
@@ -79,8 +81,9 @@ def answers(folder, *arguments, of="clicks_1m"):
 
 
 def union_of(sketches):
+    """Each twice: of a single one the library keeps an estimate that rests on the order of its values, which is not in our bytes."""
     union = datasketches.hll_union(12)
-    for sketch in sketches:
+    for sketch in 2 * sketches:
         union.update(datasketches.hll_sketch.deserialize(sketch))
     return union.get_result(datasketches.HLL_8)
 
@@ -214,11 +217,8 @@ def main():
         folder = pathlib.Path(name)
         run_pipeline(folder)
         python_reads_the_distinct_counts(folder)
-        sets = folder / "sets"  # Of all events: as whole numbers few of them have a latency, and the others are dead letters.
-        sets.mkdir()
-        run_pipeline(sets, PIPELINE.replace("latency_ms: int64", "latency_ms: double"))
-        python_reads_the_sets(sets)
-        a_question_puts_sets_together(sets)
+        python_reads_the_sets(folder)
+        a_question_puts_sets_together(folder)
         python_reads_the_quantiles(folder)
         python_reads_the_most_frequent(folder)
         spark = spark_session.start(folder)
