@@ -29,8 +29,13 @@ Result<std::shared_ptr<arrow::DataType>> TypeOf(sql::SqlSession& session, const 
 
 Result<std::shared_ptr<arrow::Schema>> FinalSchema(sql::SqlSession& session,
                                                    const model::AggregateDefinition& definition) {
-  if (definition.window.kind != model::Window::Kind::kTumbling) {
-    return InvalidInput("only windows of TUMBLE of one size have final tables; make another aggregate for it");
+  if (definition.window.kind == model::Window::Kind::kNone) {
+    return InvalidInput("without windows no row is ever final; give the aggregate a window, or leave 'final' out");
+  }
+  if (definition.window.kind == model::Window::Kind::kSession) {
+    return InvalidInput(
+        "rows are only appended, so two sessions that a late event makes one could not be taken back; windows of "
+        "TUMBLE, HOP and CUMULATE have final tables");
   }
   if (!definition.having_sql.empty()) {
     return InvalidInput(

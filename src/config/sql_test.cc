@@ -265,6 +265,22 @@ TEST(ConfigFinal, ATableOfPlainValuesIsPlanned) {
             "final_at: timestamp[us, tz=UTC] not null");
 }
 
+TEST(ConfigFinal, EachWindowThatIsOverForGoodHasOne) {
+  const auto findings = [](const std::string& sql) {
+    return FindingsOfSql("event_time: {column: ts}\naggregates:\n  - name: a\n    sql: SELECT " + sql +
+                         " GROUP BY ALL\n    final: {table: a_final}\n");
+  };
+  for (const char* const window :
+       {"TUMBLE(input, ts, INTERVAL 1 MONTH)", "TUMBLE(input, ts, INTERVAL 1 DAY, 'Europe/Berlin')",
+        "HOP(input, ts, INTERVAL 1 MINUTE, INTERVAL 1 HOUR)", "CUMULATE(input, ts, INTERVAL 1 HOUR, INTERVAL 1 DAY)"}) {
+    EXPECT_THAT(findings(std::string("window_start, window_end, count(*) AS n FROM ") + window), IsEmpty());
+  }
+  EXPECT_THAT(findings("window_start, window_end, country, count(*) AS n FROM SESSION(input, ts, INTERVAL 1 HOUR)"),
+              ElementsAre(HasSubstr("two sessions that a late event makes one could not be taken back")));
+  EXPECT_THAT(findings("country, count(*) AS n FROM input"),
+              ElementsAre(HasSubstr("without windows no row is ever final")));
+}
+
 TEST(ConfigFinal, WhatCannotBeAFinalTableIsSaidAtItsPlace) {
   const auto n = [](const std::string& rest) { return FindingsOfFinal("count(*) AS n", rest); };
   EXPECT_THAT(n(""), IsEmpty());

@@ -23,6 +23,7 @@
 #include "pipeline/worker.h"
 #include "query/fold.h"
 #include "query/merge.h"
+#include "query/pane_windows.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -39,12 +40,13 @@ struct FinalState {
   bool operator==(const FinalState&) const = default;
 };
 
-/// Starts of windows, [from, to).
-struct WindowSpan {
+/// Panes, by their start: [from, to). As windows: those whose last pane is one of them. Each pane is the last one of
+/// one window, so windows are told apart by it, and those that end by a time are those before it.
+struct PaneSpan {
   UnixMicros from = kBeforeAll;
   UnixMicros to = kBeforeAll;
 
-  bool operator==(const WindowSpan&) const = default;
+  bool operator==(const PaneSpan&) const = default;
   bool Has(UnixMicros start) const { return from <= start && start < to; }
   bool MayHold(const delta::AddFile& file) const {
     const auto bounds = delta::TimestampStats(file, model::kWindowStart);
@@ -52,6 +54,18 @@ struct WindowSpan {
   }
   query::FoldRange range() const { return {.from = from, .to = to}; }
 };
+
+/// All panes of these windows.
+PaneSpan PanesOf(const model::Window& window, const PaneSpan& windows) {
+  return {windows.from == kBeforeAll ? kBeforeAll : window.FirstStartOf(windows.from), windows.to};
+}
+
+/// The windows that the pane is in.
+template <typename Visit>
+void ForEachWindowOf(const model::Window& window, UnixMicros pane, Visit visit) {
+  if (!window.overlap()) return visit(pane);
+  for (UnixMicros last = pane; last < window.LastEndOf(pane); last += window.pane_us) visit(last);
+}
 
 /// The groups that commits since the last look have brought rows of.
 struct Touched {
@@ -67,13 +81,12 @@ MeaningParts MeaningOfFinal(const config::TablePlan& plan, const std::string& ag
   return meaning;
 }
 
-std::map<UnixMicros, std::int64_t> CountByWindow(const std::vector<RowBatch>& batches, const WindowSpan& span) {
+/// Rows by a column of times.
+std::map<UnixMicros, std::int64_t> CountBy(const char* column, const std::vector<RowBatch>& batches) {
   std::map<UnixMicros, std::int64_t> counts;
   for (const auto& batch : batches) {
-    const auto& starts = static_cast<const arrow::TimestampArray&>(*batch->GetColumnByName(model::kWindowStart));
-    for (std::int64_t i = 0; i < starts.length(); ++i) {
-      if (span.Has(starts.Value(i))) ++counts[starts.Value(i)];
-    }
+    const auto& times = static_cast<const arrow::TimestampArray&>(*batch->GetColumnByName(column));
+    for (std::int64_t i = 0; i < times.length(); ++i) ++counts[times.Value(i)];
   }
   return counts;
 }
@@ -125,7 +138,7 @@ class FinalTable::Impl {
 
   Status Plan() {
     query::AggregateRequest request;
-    request.group_by.emplace().push_back(model::kWindowStart);
+    request.group_by = {model::kWindowStart, model::kWindowEnd};
     for (const auto& key : definition().keys) request.group_by->push_back(key.name);
     ASSIGN_OR_RETURN(merge_, query::PlanMerge(session_, definition(), request));
     return Status::OK();
@@ -165,7 +178,7 @@ class FinalTable::Impl {
     }
 
     if (!watermark) return round;
-    const WindowSpan due{std::max(first, state.watermark), definition().window.StartOf(*watermark)};
+    const PaneSpan due{std::max(first, state.watermark), definition().window.StartOf(*watermark)};
     if (due.from >= due.to || (due == looked_due_ && aggregate->version == looked_due_at_)) return round;
     ASSIGN_OR_RETURN(const auto counts, CountWindows(*aggregate, due, nullptr));
     const auto chunks = Chunks(counts, false);
@@ -201,12 +214,14 @@ class FinalTable::Impl {
       if (!older.ok()) return WithContext(older.status(), "version {} of {}", state.version, plan_.name);
       aggregate = *std::move(older);
     }
-    const WindowSpan whole{first, state.watermark};
+    const PaneSpan whole{first, state.watermark};
     if (whole.from >= whole.to) return findings;
     ASSIGN_OR_RETURN(auto counts, CountWindows(*aggregate, whole, nullptr));
-    ASSIGN_OR_RETURN(const auto known, ReadKnown(whole, {model::kWindowStart}));
-    for (const auto& [window, count] : CountByWindow(known, whole)) counts[window] += count;
-    for (const WindowSpan& chunk : Chunks(counts, false)) RETURN_NOT_OK(CheckChunk(*aggregate, chunk, findings));
+    ASSIGN_OR_RETURN(const auto known, ReadKnown(whole, {model::kWindowEnd}));
+    for (const auto& [end, count] : CountBy(model::kWindowEnd, known)) {
+      counts[definition().window.StartOf(end - 1)] += count;
+    }
+    for (const PaneSpan& chunk : Chunks(counts, false)) RETURN_NOT_OK(CheckChunk(*aggregate, chunk, findings));
     return findings;
   }
 
@@ -226,7 +241,7 @@ class FinalTable::Impl {
     return {snapshot.TxnVersion(version_id_).value_or(-1), snapshot.TxnVersion(watermark_id_).value_or(kBeforeAll)};
   }
 
-  /// The first window of which the aggregate still has everything.
+  /// The first window of which the aggregate still has everything: the first that ends after what it has forgotten.
   UnixMicros FirstWindow(const delta::Snapshot& aggregate, std::optional<UnixMicros> forgotten_before) const {
     const UnixMicros expired = aggregate.TxnVersion(expired_before_id_).value_or(kBeforeAll);
     const UnixMicros before = std::max(expired, forgotten_before.value_or(kBeforeAll));
@@ -234,14 +249,15 @@ class FinalTable::Impl {
   }
 
   std::vector<std::string> GroupColumns() const {
-    std::vector<std::string> columns = {model::kWindowStart};
+    std::vector<std::string> columns = {model::kWindowStart, model::kWindowEnd};
     for (const auto& key : definition().keys) columns.push_back(key.name);
     return columns;
   }
 
   /// By the files that versions after `seen` have added to the aggregate. Folded files hold nothing new.
   Result<Touched> FindTouched(const delta::Snapshot& aggregate, delta::TableVersion seen,
-                              const WindowSpan& span) const {
+                              const PaneSpan& windows) const {
+    const PaneSpan span = PanesOf(definition().window, windows);
     std::vector<delta::TableVersion> versions;
     for (auto version = seen + 1; version <= aggregate.version; ++version) versions.push_back(version);
     std::size_t num_read = 0;
@@ -278,29 +294,33 @@ class FinalTable::Impl {
                                [&](const RowBatch& batch) { return folding.Add(*batch); });
   }
 
-  /// Partial rows by window; `windows`: only of these, nullptr: of all.
-  Result<std::map<UnixMicros, std::int64_t>> CountWindows(const delta::Snapshot& aggregate, const WindowSpan& span,
-                                                          const std::set<UnixMicros>* windows) const {
+  /// Partial rows by window; `only`: of these, nullptr: of all.
+  Result<std::map<UnixMicros, std::int64_t>> CountWindows(const delta::Snapshot& aggregate, const PaneSpan& span,
+                                                          const std::set<UnixMicros>* only) const {
+    const auto& window = definition().window;
+    const PaneSpan panes = PanesOf(window, span);
     std::map<UnixMicros, std::int64_t> counts;
     for (const auto& [key, file] : aggregate.files) {
-      if (!span.MayHold(file)) continue;
+      if (!panes.MayHold(file)) continue;
       const auto bounds = delta::TimestampStats(file, model::kWindowStart);
-      if (windows != nullptr && bounds) {
-        const auto next = windows->lower_bound(bounds->min_us);
-        if (next == windows->end() || *next > bounds->max_us) continue;
+      if (only != nullptr && bounds) {
+        const auto next = only->lower_bound(bounds->min_us);
+        if (next == only->end() || window.FirstStartOf(*next) > bounds->max_us) continue;
       }
       ASSIGN_OR_RETURN(const auto batches,
                        delta::ReadDataFile(*aggregate_->store(), aggregate, file, {model::kWindowStart}));
-      for (const auto& [window, count] : CountByWindow(batches, span)) {
-        if (windows == nullptr || windows->contains(window)) counts[window] += count;
+      for (const auto& [pane, count] : CountBy(model::kWindowStart, batches)) {
+        ForEachWindowOf(window, pane, [&, rows = count](UnixMicros last) {
+          if (span.Has(last) && (only == nullptr || only->contains(last))) counts[last] += rows;
+        });
       }
     }
     return counts;
   }
 
   /// Spans of windows that are merged at once. `adjacent`: nothing else may lie between the windows of one.
-  std::vector<WindowSpan> Chunks(const std::map<UnixMicros, std::int64_t>& counts, bool adjacent) const {
-    std::vector<WindowSpan> chunks;
+  std::vector<PaneSpan> Chunks(const std::map<UnixMicros, std::int64_t>& counts, bool adjacent) const {
+    std::vector<PaneSpan> chunks;
     std::int64_t rows = 0;
     for (const auto& [window, count] : counts) {
       const bool fits =
@@ -315,22 +335,26 @@ class FinalTable::Impl {
     return chunks;
   }
 
-  Status AddRevisions(const delta::Snapshot& aggregate, const WindowSpan& span, const Touched& touched, UnixMicros now,
+  Status AddRevisions(const delta::Snapshot& aggregate, const PaneSpan& span, const Touched& touched, UnixMicros now,
                       const delta::StopRequested& stop, Pending& pending) {
     std::set<UnixMicros> windows;
     if (!touched.all) {
-      for (const auto& [window, count] : CountByWindow({touched.groups}, span)) windows.insert(window);
+      for (const auto& [pane, count] : CountBy(model::kWindowStart, {touched.groups})) {
+        ForEachWindowOf(definition().window, pane, [&](UnixMicros last) {
+          if (span.Has(last)) windows.insert(last);
+        });
+      }
       if (windows.empty()) return Status::OK();
     }
     ASSIGN_OR_RETURN(const auto counts, CountWindows(aggregate, span, touched.all ? nullptr : &windows));
-    for (const WindowSpan& chunk : Chunks(counts, !touched.all)) {
+    for (const PaneSpan& chunk : Chunks(counts, !touched.all)) {
       RETURN_NOT_OK(AddRows(aggregate, chunk, touched, now, stop, pending));
     }
     return Status::OK();
   }
 
   /// The groups of `span`, if they are touched, whose newest revision in the table is another, or none.
-  Status AddRows(const delta::Snapshot& aggregate, const WindowSpan& span, const Touched& touched, UnixMicros now,
+  Status AddRows(const delta::Snapshot& aggregate, const PaneSpan& span, const Touched& touched, UnixMicros now,
                  const delta::StopRequested& stop, Pending& pending) {
     if (stop && stop()) return Cancelled("the final table's upkeep was stopped");
     ASSIGN_OR_RETURN(const auto merged, Merged(aggregate, span, now, &pending.failed));
@@ -345,14 +369,23 @@ class FinalTable::Impl {
   }
 
   /// What the aggregate's rows of these windows merge to, as rows of the final table with revision 0.
-  Result<RowBatch> Merged(const delta::Snapshot& aggregate, const WindowSpan& span, UnixMicros now,
+  Result<RowBatch> Merged(const delta::Snapshot& aggregate, const PaneSpan& span, UnixMicros now,
                           std::int64_t* failed) {
-    query::Folding folding(definition(), definition(), span.range());
+    const auto& window = definition().window;
+    const PaneSpan panes = PanesOf(window, span);
+    query::Folding folding(definition(), definition(), panes.range());
     for (const auto& [key, file] : aggregate.files) {
-      if (span.MayHold(file)) RETURN_NOT_OK(FoldFile(aggregate, file, folding));
+      if (panes.MayHold(file)) RETURN_NOT_OK(FoldFile(aggregate, file, folding));
     }
-    ASSIGN_OR_RETURN(auto partial_rows, folding.Rows());
-    ASSIGN_OR_RETURN(const auto answer, query::MergeAndFinalize(session_, *merge_, {std::move(partial_rows)}));
+    ASSIGN_OR_RETURN(auto rows, folding.Rows());
+    if (window.overlap()) {
+      // As pane_windows.h names them: those of HOP by their first pane.
+      query::FoldRange names = span.range();
+      if (window.kind == model::Window::Kind::kHopping) names = {panes.from, window.FirstStartOf(span.to)};
+      ASSIGN_OR_RETURN(rows, query::WindowsOfPanes(definition(), names, rows));
+      ASSIGN_OR_RETURN(rows, query::Fold(definition(), definition(), names, {rows}));
+    }
+    ASSIGN_OR_RETURN(const auto answer, query::MergeAndFinalize(session_, *merge_, {std::move(rows)}));
     if (!answer.errors.empty()) {
       *failed += std::ssize(answer.errors);
       spdlog::warn("final table {}: {} values are NULL, the first is '{}': {}", plan_.final_table->name,
@@ -361,17 +394,10 @@ class FinalTable::Impl {
     ASSIGN_OR_RETURN(const auto values, answer.rows->CombineChunksToBatch());
     const std::int64_t num_rows = values->num_rows();
     const auto time = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
-    const auto& starts = static_cast<const arrow::TimestampArray&>(*values->GetColumnByName(model::kWindowStart));
-    arrow::TimestampBuilder ends(time, arrow::default_memory_pool());
-    for (std::int64_t i = 0; i < num_rows; ++i) {
-      RETURN_NOT_OK(ends.Append(definition().window.EndOf(starts.Value(i))));
-    }
     arrow::ArrayVector columns;
     for (const auto& field : schema()->fields()) {
       auto& column = columns.emplace_back();
-      if (field->name() == model::kWindowEnd) {
-        ASSIGN_OR_RETURN(column, ends.Finish());
-      } else if (field->name() == model::kRevision) {
+      if (field->name() == model::kRevision) {
         ASSIGN_OR_RETURN(column, arrow::MakeArrayFromScalar(arrow::Int64Scalar(0), num_rows));
       } else if (field->name() == model::kFinalAt) {
         ASSIGN_OR_RETURN(column, arrow::MakeArrayFromScalar(arrow::TimestampScalar(now, time), num_rows));
@@ -393,13 +419,13 @@ class FinalTable::Impl {
   }
 
   /// The table's own rows of these windows.
-  Result<std::vector<RowBatch>> ReadKnown(const WindowSpan& span, const std::vector<std::string>& columns) const {
+  Result<std::vector<RowBatch>> ReadKnown(const PaneSpan& span, const std::vector<std::string>& columns) const {
     using delta::Comparator;
     ASSIGN_OR_RETURN(const auto scan,
                      delta::OpenScan(table_->store(), table_->snapshot(),
                                      {.columns = columns,
-                                      .where = {{model::kWindowStart, Comparator::kGreaterEqual, {span.from}},
-                                                {model::kWindowStart, Comparator::kLess, {span.to}}},
+                                      .where = {{model::kWindowEnd, Comparator::kGreater, {span.from}},
+                                                {model::kWindowEnd, Comparator::kLessEqual, {span.to}}},
                                       .num_threads = 1}));
     std::vector<RowBatch> rows;
     for (RowBatch batch;;) {
@@ -415,14 +441,23 @@ class FinalTable::Impl {
   Status Register(const char* what, std::shared_ptr<arrow::Schema> schema, std::vector<RowBatch> rows) {
     return session_.Register(fmt::format("{} {}", plan_.final_table->name, what), std::move(schema), std::move(rows));
   }
-  /// Two relations by their groups; NULL keys are one group.
-  std::string SameGroup(const char* one, const char* other) const {
-    std::vector<std::string> conditions;
-    for (const auto& column : GroupColumns()) {
+  /// Two relations by these columns; NULL keys are one group.
+  static std::string Same(const std::vector<std::string>& columns, const char* one, const char* other) {
+    std::vector<std::string> conditions = {"true"};
+    for (const auto& column : columns) {
       const auto name = sql::QuoteIdentifier(column);
       conditions.push_back(fmt::format("{}.{} IS NOT DISTINCT FROM {}.{}", one, name, other, name));
     }
     return fmt::format("{}", fmt::join(conditions, " AND "));
+  }
+  std::string SameGroup(const char* one, const char* other) const { return Same(GroupColumns(), one, other); }
+  /// Groups of windows, and those of their panes.
+  std::string HoldsGroup(const char* windows, const char* panes) const {
+    if (!definition().window.overlap()) return SameGroup(windows, panes);
+    std::vector<std::string> keys;
+    for (const auto& key : definition().keys) keys.push_back(key.name);
+    return fmt::format("{0} AND {2}.{3} >= {1}.{3} AND {2}.{3} < {1}.{4}", Same(keys, windows, panes), windows, panes,
+                       model::kWindowStart, model::kWindowEnd);
   }
   /// The newest revision of each group of `known`.
   std::string NewestSql() const {
@@ -432,7 +467,7 @@ class FinalTable::Impl {
                        Relation("known"), fmt::join(groups, ", "));
   }
 
-  Result<RowBatch> NewRows(const RowBatch& merged, const WindowSpan& span, const Touched& touched) {
+  Result<RowBatch> NewRows(const RowBatch& merged, const PaneSpan& span, const Touched& touched) {
     ASSIGN_OR_RETURN(auto known, ReadKnown(span, schema()->field_names()));
     if (known.empty() && touched.all) return merged;
     std::vector<std::string> columns;
@@ -447,10 +482,10 @@ class FinalTable::Impl {
     }
     std::string sql = fmt::format("SELECT {} FROM {} AS merged", fmt::join(columns, ", "), Relation("merged"));
     if (!touched.all) {
-      sql += fmt::format(" SEMI JOIN {} AS touched ON {}", Relation("touched"), SameGroup("merged", "touched"));
+      sql += fmt::format(" SEMI JOIN {} AS touched ON {}", Relation("touched"), HoldsGroup("merged", "touched"));
     }
-    sql += fmt::format(" LEFT JOIN {} AS newest ON {} WHERE {} ORDER BY merged.window_start", NewestSql(),
-                       SameGroup("merged", "newest"), fmt::join(changes, " OR "));
+    sql += fmt::format(" LEFT JOIN {} AS newest ON {} WHERE {} ORDER BY merged.window_start, merged.window_end",
+                       NewestSql(), SameGroup("merged", "newest"), fmt::join(changes, " OR "));
     RETURN_NOT_OK(Register("merged", schema(), {merged}));
     RETURN_NOT_OK(Register("known", schema(), known));
     const auto partial_schema = model::PartialSchema(definition());
@@ -478,7 +513,7 @@ class FinalTable::Impl {
     std::int64_t num_rows = 0;
     if (pending.writer != nullptr) {
       ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(*snapshot));
-      stats.leaves.insert({model::kWindowStart});  // What the next round reads by.
+      stats.leaves.insert({model::kWindowEnd});  // What the next round reads by.
       num_rows = pending.writer->num_rows();
       ASSIGN_OR_RETURN(request.adds.emplace_back(), pending.writer->Finish(stats));
     }
@@ -507,7 +542,7 @@ class FinalTable::Impl {
     return !round.lost;
   }
 
-  Status CheckChunk(const delta::Snapshot& aggregate, const WindowSpan& span, std::vector<std::string>& findings) {
+  Status CheckChunk(const delta::Snapshot& aggregate, const PaneSpan& span, std::vector<std::string>& findings) {
     std::int64_t failed = 0;
     ASSIGN_OR_RETURN(const auto merged, Merged(aggregate, span, 0, &failed));
     ASSIGN_OR_RETURN(auto known, ReadKnown(span, schema()->field_names()));
@@ -559,7 +594,7 @@ class FinalTable::Impl {
   std::shared_ptr<const query::MergePlan> merge_;
   FinalState looked_from_;  // While the table is still there, versions up to looked_at_ had no late row.
   delta::TableVersion looked_at_ = -1;
-  WindowSpan looked_due_;  // At version looked_due_at_ there was nothing (more) in it.
+  PaneSpan looked_due_;  // At version looked_due_at_ there was nothing (more) in it.
   delta::TableVersion looked_due_at_ = -1;
 };
 

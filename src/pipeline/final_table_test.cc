@@ -32,23 +32,30 @@ constexpr UnixMicros kFinalBegin = kLogTime - 1000 * kWindow;
 constexpr UnixMicros kMadeAt = kLogTime;
 
 struct FinalEvent {
-  std::int64_t minute = 0;   // After kFinalBegin.
+  std::int64_t minute = 0;   // After kFinalBegin; or another unit after another time, see Timeline.
   std::optional<int> num{};  // The key.
   std::int64_t id = 1;       // What is summed.
 };
 
-config::PipelineConfig SumsConfig() {
+// Of events and watermarks.
+struct Timeline {
+  UnixMicros begin = kFinalBegin;
+  std::int64_t unit = kWindow;
+};
+
+config::PipelineConfig SumsConfig(const std::string& from = "TUMBLE(clean, ts, INTERVAL 1 MINUTE)") {
   auto config = TestConfig();
   config.aggregates[0].sql =
-      "SELECT window_start, num, count(*) AS n, sum(id) AS total, min(id) AS low, avg(id) AS mean "
-      "FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) GROUP BY ALL";
+      "SELECT window_start, num, count(*) AS n, sum(id) AS total, min(id) AS low, avg(id) AS mean FROM " + from +
+      " GROUP BY ALL";
   config.aggregates[0].final_table = "sums_final";
   return config;
 }
 
 class FinalTableTest : public ::testing::Test {
  protected:
-  explicit FinalTableTest(config::PipelineConfig config = SumsConfig()) : pipeline_(std::move(config)) {}
+  explicit FinalTableTest(config::PipelineConfig config = SumsConfig(), const Timeline& timeline = {})
+      : pipeline_(std::move(config)), timeline_(timeline) {}
 
   void SetUp() override {
     MILLRACE_ASSERT_OK_AND_ASSIGN(session_, sql::SqlSession::Make());
@@ -70,11 +77,13 @@ class FinalTableTest : public ::testing::Test {
         .ValueOrDie();
   }
 
+  UnixMicros At(std::int64_t minute) const { return timeline_.begin + minute * timeline_.unit; }
+
   void Epoch(const std::vector<FinalEvent>& events) {
     std::map<model::Offset, std::optional<std::string>> payloads;
     const model::Offset begin = next_;
     for (const auto& event : events) {
-      payloads[next_++] = fmt::format(R"({{"id": {}, "ts": {}{}}})", event.id, kFinalBegin + event.minute * kWindow,
+      payloads[next_++] = fmt::format(R"({{"id": {}, "ts": {}{}}})", event.id, At(event.minute),
                                       event.num ? fmt::format(R"(, "txt": "{}")", *event.num) : std::string());
     }
     events_.insert(events_.end(), events.begin(), events.end());
@@ -82,8 +91,7 @@ class FinalTableTest : public ::testing::Test {
     MILLRACE_ASSERT_OK(pipeline_.CommitAll());
   }
   Result<FinalRound> TryAdvance(FinalTable& table, std::int64_t minutes, const delta::StopRequested& stop = {}) {
-    return table.Advance(OpenAggregate()->snapshot(), kFinalBegin + minutes * kWindow, forgotten_before_, kMadeAt,
-                         stop);
+    return table.Advance(OpenAggregate()->snapshot(), At(minutes), forgotten_before_, kMadeAt, stop);
   }
   // Gives the number of rows appended.
   std::int64_t Advance(std::int64_t minutes) {
@@ -131,6 +139,29 @@ class FinalTableTest : public ::testing::Test {
                   "FROM final_rows QUALIFY row_number() OVER (PARTITION BY window_start, num ORDER BY revision DESC) = "
                   "1 ORDER BY line");
   }
+  // The same of windows of any kind: "start end num n total low mean", the times in microseconds.
+  static std::string WindowLine() { return Line("epoch_us(window_start) || ' ' || epoch_us(window_end)"); }
+  std::vector<std::string> NewestWindows() {
+    RegisterFinal();
+    return Select(WindowLine() +
+                  "FROM final_rows QUALIFY row_number() OVER (PARTITION BY window_start, window_end, num ORDER BY "
+                  "revision DESC) = 1 ORDER BY line");
+  }
+  // DuckDB's over all events of windows that are complete. `assigned`: SQL that gives `events` (ts in microseconds,
+  // num, id) a row for each window that an event is in, with window_start and window_end.
+  std::vector<std::string> TrueWindows(const std::string& assigned, std::int64_t minutes) {
+    std::string values;
+    for (const auto& event : events_) {
+      values += fmt::format("{}({}, {}, {})", values.empty() ? "" : ", ", At(event.minute),
+                            event.num ? std::to_string(*event.num) : "NULL", event.id);
+    }
+    if (values.empty()) return {};
+    return Select("WITH events AS (SELECT * FROM (VALUES " + values + ") AS t(ts, num, id)) " + WindowLine() +
+                  fmt::format("FROM (SELECT window_start, window_end, num, count(*) AS n, sum(id) AS total, min(id) AS "
+                              "low, avg(id) AS mean FROM ({}) WHERE epoch_us(window_end) <= {} GROUP BY ALL) ORDER BY "
+                              "line",
+                              assigned, At(minutes)));
+  }
   // DuckDB's over all events of windows that begin before `minutes`, in the same words.
   std::vector<std::string> Truth(std::int64_t minutes) {
     std::string values = "(-1, NULL, 0)";
@@ -155,6 +186,7 @@ class FinalTableTest : public ::testing::Test {
   std::int64_t NumCommits() { return OpenFinal()->snapshot()->version; }
 
   TestPipeline pipeline_;
+  const Timeline timeline_;
   std::unique_ptr<sql::SqlSession> session_;
   std::unique_ptr<FinalTable> final_table_;
   std::optional<UnixMicros> forgotten_before_;
@@ -477,13 +509,103 @@ TEST_F(LargeSums, AMeasureThatFailsForAGroupIsNullThereAndTheOthersHaveTheirs) {
   EXPECT_THAT(Findings(), IsEmpty());
 }
 
+// "start+length num n total low mean #revision" in minutes, in order.
+class OverlappingFinals : public FinalTableTest {
+ protected:
+  using FinalTableTest::FinalTableTest;
+  std::vector<std::string> Windows() {
+    RegisterFinal();
+    return Select(Line(Minute() + fmt::format(" || '+' || (epoch_us(window_end - window_start) // {})", kWindow),
+                       ", '#' || revision") +
+                  "FROM final_rows ORDER BY window_start, window_end, num, revision");
+  }
+};
+
+class HoppingFinals : public OverlappingFinals {
+ protected:
+  HoppingFinals() : OverlappingFinals(SumsConfig("HOP(clean, ts, INTERVAL 1 MINUTE, INTERVAL 3 MINUTE)")) {}
+};
+
+TEST_F(HoppingFinals, EachWindowHasItsRowWhenItIsOverAndALateEventRevisesAllOfThemThatAre) {
+  Epoch({{0, 1, 5}, {2, 1, 7}});
+  EXPECT_EQ(Advance(2), 2);
+  EXPECT_THAT(Windows(), ElementsAre("-2+3 1 1 5 5 5.0 #0", "-1+3 1 1 5 5 5.0 #0"));
+  EXPECT_EQ(Advance(4), 2);
+  Epoch({{1, 1, 3}, {1, 2, 9}});
+  EXPECT_EQ(Advance(4), 6) << "of each key the three windows that minute 1 is in";
+  EXPECT_THAT(Windows(),
+              ElementsAre("-2+3 1 1 5 5 5.0 #0", "-1+3 1 1 5 5 5.0 #0", "-1+3 1 2 8 3 4.0 #1", "-1+3 2 1 9 9 9.0 #0",
+                          "0+3 1 2 12 5 6.0 #0", "0+3 1 3 15 3 5.0 #1", "0+3 2 1 9 9 9.0 #0", "1+3 1 1 7 7 7.0 #0",
+                          "1+3 1 2 10 3 5.0 #1", "1+3 2 1 9 9 9.0 #0"));
+  EXPECT_EQ(Advance(5), 1);
+  EXPECT_EQ(Advance(9), 0) << "windows without a row have none";
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(HoppingFinals, AWindowOfWhichRetentionHasRemovedAPaneGetsNothing) {
+  Epoch({{0, 1, 5}});
+  Epoch({{1, 1, 5}, {2, 1, 5}});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto expired,
+      ExpireWindows(pipeline_.table(kSums), plan().aggregate->definition, At(3),
+                    {pipeline_.progress().ExpiredRowsId(), pipeline_.progress().ExpiredBeforeId()}));
+  EXPECT_EQ(expired.files_removed, 1);
+  EXPECT_EQ(Advance(5), 2);
+  Epoch({{0, 1, 5}, {1, 1, 2}});
+  EXPECT_EQ(Advance(5), 1);
+  EXPECT_THAT(Windows(), ElementsAre("1+3 1 2 10 5 5.0 #0", "1+3 1 3 12 2 4.0 #1", "2+3 1 1 5 5 5.0 #0"));
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
+class CumulatingFinals : public OverlappingFinals {
+ protected:
+  CumulatingFinals() : OverlappingFinals(SumsConfig("CUMULATE(clean, ts, INTERVAL 1 MINUTE, INTERVAL 4 MINUTE)")) {}
+};
+
+TEST_F(CumulatingFinals, WindowsOfOneStartAreToldApartByTheirEnd) {
+  ASSERT_EQ(kFinalBegin % (4 * kWindow), 0);
+  Epoch({{0, 1, 5}, {2, 1, 7}, {4, 1, 1}});
+  EXPECT_EQ(Advance(3), 3);
+  EXPECT_THAT(Windows(), ElementsAre("0+1 1 1 5 5 5.0 #0", "0+2 1 1 5 5 5.0 #0", "0+3 1 2 12 5 6.0 #0"));
+  Epoch({{1, 1, 3}});
+  EXPECT_EQ(Advance(5), 4) << "two revisions, and what has been over since";
+  EXPECT_THAT(Windows(),
+              ElementsAre("0+1 1 1 5 5 5.0 #0", "0+2 1 1 5 5 5.0 #0", "0+2 1 2 8 3 4.0 #1", "0+3 1 2 12 5 6.0 #0",
+                          "0+3 1 3 15 3 5.0 #1", "0+4 1 3 15 3 5.0 #0", "4+1 1 1 1 1 1.0 #0"));
+  EXPECT_THAT(Findings(), IsEmpty());
+}
+
 // Random epochs with late events, watermarks, foldings and compactions, two rivals that interleave and die anywhere.
 TEST(FinalTableProperty, TheNewestRevisionsAreDuckDbsOverAllEventsAndRevisionsHaveNoHoles) {
+  struct Kind {
+    const char* from;
+    std::string assigned;
+    Timeline timeline{};
+  };
+  const std::string local = "make_timestamptz(ts) AT TIME ZONE 'Europe/Berlin'";
+  const Kind kinds[] = {
+      {"TUMBLE(clean, ts, INTERVAL 1 MINUTE)",
+       "SELECT *, make_timestamptz(ts // 60000000 * 60000000) AS window_start, window_start + INTERVAL 1 MINUTE AS "
+       "window_end FROM events"},
+      {"HOP(clean, ts, INTERVAL 1 MINUTE, INTERVAL 3 MINUTE)",
+       "SELECT *, make_timestamptz((ts // 60000000 - i) * 60000000) AS window_start, window_start + INTERVAL 3 MINUTE "
+       "AS window_end FROM events, range(3) AS r(i)"},
+      {"CUMULATE(clean, ts, INTERVAL 1 MINUTE, INTERVAL 4 MINUTE)",
+       "SELECT *, make_timestamptz(ts // 240000000 * 240000000) AS window_start, window_start + to_minutes(i + 1) AS "
+       "window_end FROM events, range(4) AS r(i) WHERE epoch_us(window_end) > ts"},
+      // In thirds of a day, through the day of 25 hours in October.
+      {"TUMBLE(clean, ts, INTERVAL 1 DAY, 'Europe/Berlin')",
+       fmt::format("SELECT *, date_trunc('day', {0}) AT TIME ZONE 'Europe/Berlin' AS window_start, (date_trunc('day', "
+                   "{0}) + INTERVAL 1 DAY) AT TIME ZONE 'Europe/Berlin' AS window_end FROM events",
+                   local),
+       {1'761'004'800'000'000, std::int64_t{8} * 3600 * 1'000'000}},
+  };
   class Random : public FinalTableTest {
    public:
+    explicit Random(const Kind& kind) : FinalTableTest(SumsConfig(kind.from), kind.timeline), kind_(kind) {}
     void TestBody() override {}
     void Run(unsigned seed) {
-      SCOPED_TRACE(seed);
+      SCOPED_TRACE(fmt::format("{} {}", kind_.from, seed));
       SetUp();
       std::mt19937 random(seed);
       const auto chance = [&](int percent) { return static_cast<int>(random() % 100) < percent; };
@@ -509,9 +631,9 @@ TEST(FinalTableProperty, TheNewestRevisionsAreDuckDbsOverAllEventsAndRevisionsHa
         }
         if (chance(40)) watermark += static_cast<std::int64_t>(random() % 4);
         if (chance(10)) {
-          ASSERT_TRUE(FoldFinishedWindows(pipeline_.table(kSums), plan().aggregate->definition,
-                                          kFinalBegin + watermark * kWindow, {.min_files = 2})
-                          .ok());
+          ASSERT_TRUE(
+              FoldFinishedWindows(pipeline_.table(kSums), plan().aggregate->definition, At(watermark), {.min_files = 2})
+                  .ok());
         }
         if (chance(10) && !delta::Compact(*OpenFinal(), {.min_files = 2}).ok()) ++died;
         const std::size_t at_work = random() % 2;
@@ -552,12 +674,17 @@ TEST(FinalTableProperty, TheNewestRevisionsAreDuckDbsOverAllEventsAndRevisionsHa
         if (!round.ok()) rivals[0] = Open(options);
         if (round.ok() && !round->lost) break;
       }
-      EXPECT_EQ(Newest(), Truth(watermark));
+      EXPECT_EQ(NewestWindows(), TrueWindows(kind_.assigned, watermark));
       EXPECT_THAT(Findings(), IsEmpty());
       EXPECT_GT(changes + died, 0);
     }
+
+   private:
+    const Kind& kind_;
   };
-  for (unsigned seed = 1; seed <= 15; ++seed) Random().Run(seed);
+  for (const Kind& kind : kinds) {
+    for (unsigned seed = 1; seed <= 4; ++seed) Random(kind).Run(seed);
+  }
 }
 
 }  // namespace
