@@ -1,14 +1,11 @@
 #include <curl/curl.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-#include <boost/json/value_to.hpp>
 #include <cstdio>
 #include <memory>
 #include <utility>
 
-#include "base/json_text.h"
+#include "answer_text.h"
 #include "base/nearest_name.h"
 #include "commands.h"
 #include "flag_checks.h"
@@ -21,12 +18,9 @@
 #include "serve/answer_writer.h"
 #include "serve/query_parameters.h"
 #include "service.h"
-#include "text_table.h"
 
 namespace millrace::app {
 namespace {
-
-namespace json = boost::json;
 
 /// An answer is held whole before it is printed.
 constexpr std::int64_t kAnswerBytesMax = std::int64_t{1} << 30;
@@ -51,43 +45,10 @@ serve::Target TargetOf(const QueryFlags& options) {
   return target;
 }
 
-/// {"data": [...]} as a table, in the order of "meta".
-std::string AnswerToTable(const std::string& answer) {
-  const auto parsed = json::parse(answer);
-  std::vector<std::vector<std::string>> rows(1);
-  for (const auto& column : parsed.at("meta").as_array()) {
-    rows.front().push_back(json::value_to<std::string>(column.at("name")));
-  }
-  for (const auto& row : parsed.at("data").as_array()) {
-    std::vector<std::string> cells;
-    for (const auto& name : rows.front()) {
-      const auto& value = row.at(name);
-      cells.push_back(value.is_string() ? json::value_to<std::string>(value)
-                      : value.is_null() ? "NULL"
-                                        : JsonText(value));
-    }
-    rows.push_back(std::move(cells));
-  }
-  return RenderTable(rows);
-}
-
 struct Reply {
   std::string text;         // As JSON or CSV.
   std::string errors_json;  // Groups in which a measure has no value; empty: none, or in the text.
 };
-
-/// Says on stderr which values are missing, so that nobody takes them for NULLs of the data.
-void ReportErrors(const Reply& reply, bool is_json) {
-  if (!is_json && reply.errors_json.empty()) return;
-  const auto document = json::parse(is_json ? reply.text : reply.errors_json);
-  const auto* errors = is_json ? document.as_object().if_contains("errors") : &document;
-  if (errors == nullptr) return;
-  for (const auto& error : errors->as_array()) {
-    std::fprintf(stderr, "millrace: no value of %s in %s: %s\n",
-                 json::value_to<std::string>(error.at("measure")).c_str(), JsonText(error.at("group")).c_str(),
-                 json::value_to<std::string>(error.at("detail")).c_str());
-  }
-}
 
 Result<Reply> AskOverHttp(const QueryFlags& options) {
   std::string url = options.url + "/v1/aggregates/";
@@ -193,9 +154,14 @@ Run AddQuery(CLI::App& app) {
       answer = AskTheLake(*options, *plan);
     }
     if (!answer.ok()) return Complain(answer.status());
-    std::fputs(options->output == "table" ? AnswerToTable(answer->text).c_str() : answer->text.c_str(), stdout);
+    const bool is_json = options->output != "csv";
+    const auto shown = options->output == "table" ? AnswerToTable(answer->text) : answer->text;
+    if (!shown.ok()) return Complain(shown.status());
+    const auto missing = is_json ? MissingValuesOfAnswer(answer->text) : MissingValues(answer->errors_json);
+    if (!missing.ok()) return Complain(missing.status());
+    std::fputs(shown->c_str(), stdout);
     if (options->output == "json") std::fputs("\n", stdout);
-    ReportErrors(*answer, options->output != "csv");
+    for (const auto& value : *missing) std::fprintf(stderr, "millrace: no value of %s\n", value.c_str());
     return kOk;
   };
 }

@@ -24,6 +24,12 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// Whether it is among what was asked for, in any case.
+bool Names(const std::optional<std::vector<std::string>>& asked, const std::string& name) {
+  return asked &&
+         std::any_of(asked->begin(), asked->end(), [&](const std::string& other) { return AsciiLower(other) == name; });
+}
+
 // What the request asks for, in terms of the definition.
 struct Shape {
   bool windows = false;           // window_start and window_end are columns of the merge.
@@ -80,7 +86,7 @@ Status CheckSessions(const model::AggregateDefinition& definition, const Aggrega
 
 Status PlanGroups(const model::AggregateDefinition& definition, const AggregateRequest& request, Shape& shape) {
   std::vector<std::string> known;
-  if (definition.window.has_windows()) known.emplace_back(model::kWindowStart);
+  if (definition.window.has_windows()) known = {model::kWindowStart, model::kWindowEnd};
   for (const auto& key : definition.keys) known.push_back(key.name);
 
   bool by_window = false;
@@ -90,7 +96,7 @@ Status PlanGroups(const model::AggregateDefinition& definition, const AggregateR
       ASSIGN_OR_RETURN(const std::string column, Resolve("group_by", "key", name, known, definition.name));
       if (!wanted.insert(column).second) return InvalidInput("group_by: '{}' is named twice", column);
     }
-    by_window = wanted.count(model::kWindowStart) != 0;
+    by_window = wanted.contains(model::kWindowStart) || wanted.contains(model::kWindowEnd);
     for (const auto& key : definition.keys) {
       if (wanted.count(key.name) != 0) shape.keys.push_back(key.name);
     }
@@ -102,7 +108,7 @@ Status PlanGroups(const model::AggregateDefinition& definition, const AggregateR
     RETURN_NOT_OK(CheckSessions(definition, request, shape.keys, by_window));
   }
   if (request.step_us && *request.step_us == 0 && by_window) {
-    return InvalidInput("group_by: window_start cannot be a group when step is 0 (one window in all)");
+    return InvalidInput("group_by: the window cannot be a group when step is 0 (one window in all)");
   }
   shape.windows = request.step_us ? *request.step_us > 0 : by_window || !request.group_by;
   shape.windows = shape.windows && definition.window.has_windows();
@@ -139,8 +145,11 @@ void PlanColumns(const model::AggregateDefinition& definition, const AggregateRe
   groups.insert(groups.end(), shape.keys.begin(), shape.keys.end());
   for (const auto& name : groups) {
     if (Contains(definition.output_order, name)) continue;
-    const bool window = name == model::kWindowStart;
-    const bool asked = request.group_by ? name != model::kWindowEnd : window && request.step_us.has_value();
+    const bool start = name == model::kWindowStart;
+    const bool is_key = !start && name != model::kWindowEnd;
+    // Windows of a step are told apart even if nobody named them.
+    const bool asked =
+        is_key ? request.group_by.has_value() : Names(request.group_by, name) || (start && request.step_us.has_value());
     if (asked) shape.columns.push_back(name);
   }
   const bool own_order = request.measures.empty();

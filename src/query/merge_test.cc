@@ -238,6 +238,9 @@ TEST_F(MergeTest, ColumnsFollowTheRequest) {
   EXPECT_THAT(names({}), ElementsAre("views", "country"));
   EXPECT_THAT(names({.step_us = kHour}), ElementsAre("window_start", "views", "country"));
   EXPECT_THAT(names({.group_by = {{"window_start", "page"}}}), ElementsAre("window_start", "page", "views"));
+  EXPECT_THAT(names({.group_by = {{"page", "Window_End"}}}), ElementsAre("window_end", "page", "views"));
+  EXPECT_THAT(names({.step_us = kHour, .group_by = {{"window_end"}}}),
+              ElementsAre("window_start", "window_end", "views"));
 }
 
 TEST_F(MergeTest, NoRowsAtAll) {
@@ -268,7 +271,8 @@ TEST_F(MergeTest, ErrorsNameTheParameterAndTheNearestName) {
       {{.group_by = {{"country", "Country"}}}, "group_by: 'country' is named twice"},
       {{.step_us = 90'000'000}, "step: 90s is not a multiple of the window of clicks_1m, which is 1m"},
       {{.step_us = -kWindow}, "step: -1m is not a multiple"},
-      {{.step_us = 0, .group_by = {{"window_start"}}}, "group_by: window_start cannot be a group when step is 0"},
+      {{.step_us = 0, .group_by = {{"window_start"}}}, "group_by: the window cannot be a group when step is 0"},
+      {{.step_us = 0, .group_by = {{"window_end"}}}, "group_by: the window cannot be a group when step is 0"},
       {{.group_by = {{"country"}}}, "group_by: measure 'page_views' of clicks_1m needs 'page'"},
       {{.measures = {"view"}}, "measures: no measure 'view' in clicks_1m; did you mean 'views'?"},
       {{.measures = {"views", "views"}}, "measures: 'views' is named twice"},
@@ -507,6 +511,7 @@ TEST_F(OverlapTest, EachEventIsInAllOfItsWindowsUntilTheyAreSteppedOver) {
   const auto window = [&](const char* start, const char* end) { return at(start) + "," + at(end) + ","; };
   EXPECT_EQ(ask({.group_by = {{"window_start"}}}),
             window("09:59", "10:01") + "1\n" + window("10:00", "10:02") + "7\n" + window("10:01", "10:03") + "6\n");
+  EXPECT_EQ(ask({.group_by = {{"window_end"}}}), ask({.group_by = {{"window_start"}}})) << "either is the window";
   EXPECT_EQ(ask({.group_by = {{"window_start"}}, .where = "country = 'de' AND window_end > '2026-11-22 10:01:00'"}),
             window("10:00", "10:02") + "3\n" + window("10:01", "10:03") + "2\n");
   EXPECT_EQ(ask({.group_by = {{"country"}}}), "de,3\nfr,4\n") << "each event once";

@@ -54,6 +54,35 @@ void AppendFloat(Float value, std::string& out, std::string_view quote) {
   }
 }
 
+// 04:05:06.789
+void AppendClock(std::int64_t us, std::string& out) {
+  const auto size = us < 0 ? 0 - static_cast<std::uint64_t>(us) : static_cast<std::uint64_t>(us);
+  const std::uint64_t seconds = size / 1'000'000;
+  fmt::format_to(std::back_inserter(out), "{}{:02}:{:02}:{:02}", us < 0 ? "-" : "", seconds / 3600, seconds / 60 % 60,
+                 seconds % 60);
+  if (size % 1'000'000 == 0) return;
+  fmt::format_to(std::back_inserter(out), ".{:06}", size % 1'000'000);
+  out.erase(out.find_last_not_of('0') + 1);
+}
+
+// 1 year 2 months -3 days 04:05:06.789
+void AppendInterval(const arrow::MonthDayNanoIntervalType::MonthDayNanos& interval, std::string& out) {
+  std::string text;
+  const auto append = [&text](std::int32_t count, std::string_view unit) {
+    if (count == 0) return;
+    fmt::format_to(std::back_inserter(text), "{}{} {}{}", text.empty() ? "" : " ", count, unit,
+                   count == 1 || count == -1 ? "" : "s");
+  };
+  append(interval.months / 12, "year");
+  append(interval.months % 12, "month");
+  append(interval.days, "day");
+  if (interval.nanoseconds != 0 || text.empty()) {
+    if (!text.empty()) text += ' ';
+    AppendClock(interval.nanoseconds / 1000, text);
+  }
+  out += text;
+}
+
 enum class Text { kJson, kCsv };
 
 // Appends the value at a row of one chunk; null is handled here too.
@@ -149,6 +178,21 @@ AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
             out += quote + time + quote;
           });
     }
+    case arrow::Type::TIME64: {
+      if (static_cast<const arrow::Time64Type&>(*array->type()).unit() != arrow::TimeUnit::MICRO) break;
+      return Typed<arrow::Time64Array>(array, null, [quote](const auto& typed, std::int64_t row, std::string& out) {
+        out += quote;
+        AppendClock(typed.Value(row), out);
+        out += quote;
+      });
+    }
+    case arrow::Type::INTERVAL_MONTH_DAY_NANO:
+      return Typed<arrow::MonthDayNanoIntervalArray>(array, null,
+                                                     [quote](const auto& typed, std::int64_t row, std::string& out) {
+                                                       out += quote;
+                                                       AppendInterval(typed.GetValue(row), out);
+                                                       out += quote;
+                                                     });
     case arrow::Type::LIST:
     case arrow::Type::STRUCT:
     case arrow::Type::MAP:

@@ -2,8 +2,9 @@
 ///
 /// Values, alike in all three: integers of any width and decimals as numbers with all their digits, doubles as the
 /// shortest text that reads back the same, NaN and infinities as "nan", "inf" and "-inf" (without quotes in CSV), times
-/// as RFC 3339 in UTC with microseconds only when there are some, dates as 2026-11-22, binary as hexadecimal. In CSV
-/// null is nothing and the empty text is "".
+/// as RFC 3339 in UTC with microseconds only when there are some, dates as 2026-11-22, intervals and times of day as
+/// DuckDB prints them ("1 year 3 days 00:20:00.5"), binary as hexadecimal. In CSV null is nothing and the empty text
+/// is "".
 #pragma once
 
 #include <cstdint>

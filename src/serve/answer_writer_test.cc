@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <limits>
+#include <sstream>
 #include <stop_token>
 
+#include "sql/sql_session.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
@@ -79,6 +81,36 @@ TEST(AnswerWriter, WritesEachTypeExactly) {
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, Text(AnswerToCsv(answer)));
     EXPECT_EQ(csv, "k,x\n7," + c.csv + "\n");
   }
+}
+
+TEST(AnswerWriter, IntervalsAndTimesOfDayAreWrittenAsDuckDbPrintsThem) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
+  const std::string values =
+      "SELECT i, i::VARCHAR AS i_text, t, t::VARCHAR AS t_text FROM (VALUES (INTERVAL 1250 SECOND, TIME '00:00:00'), "
+      "(INTERVAL 0 SECOND, TIME '23:59:59.999999'), (-INTERVAL 1 MICROSECOND, TIME '04:05:06.5'), "
+      "(INTERVAL '1 year 1 month 1 day 00:00:01', TIME '04:05:06'), (INTERVAL '-1 month', TIME '10:00:00.000010'), "
+      "(INTERVAL '-25 months 3 days -101:02:03.040', NULL), (INTERVAL 14 MONTH - INTERVAL 2 DAY, NULL), "
+      "(NULL, TIME '24:00:00'), (INTERVAL 999 HOUR, NULL), (INTERVAL 3 DAY, NULL), (INTERVAL 5 YEAR, NULL)) AS x(i, t)";
+  query::Answer answer;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(answer.rows, session->Query(values));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto lines, Text(AnswerToNdjson(answer)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto csv, Text(AnswerToCsv(answer)));
+  std::istringstream in_json(lines);
+  std::istringstream in_csv(csv);
+  std::string line;
+  std::getline(in_csv, line);
+  int rows = 0;
+  for (; std::getline(in_json, line); ++rows) {
+    const auto row = boost::json::parse(line);
+    EXPECT_EQ(row.at("i"), row.at("i_text"));
+    EXPECT_EQ(row.at("t"), row.at("t_text"));
+    const auto text = [&row](const char* column) {
+      return row.at(column).is_null() ? "" : std::string(row.at(column).as_string());
+    };
+    std::getline(in_csv, line);
+    EXPECT_EQ(line, text("i") + "," + text("i") + "," + text("t") + "," + text("t"));
+  }
+  EXPECT_EQ(rows, 11);
 }
 
 TEST(AnswerWriter, JsonSaysWhatTheAnswerContains) {

@@ -1,5 +1,8 @@
 """Goal: every command answers as documented: exit codes, stdout for data, stderr for messages, errors that name the place."""
+import csv
+import io
 import json
+import re
 
 import product
 from product import FOLDER, claim, end, millrace
@@ -7,6 +10,10 @@ from product import FOLDER, claim, end, millrace
 PIPELINE = product.PIPELINE + """aggregates:
   - name: clicks_1m
     sql: SELECT window_start, country, count(*) AS views, sum(amount) AS revenue FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+  - name: odd
+    sql: |
+      SELECT country, sum(amount::DOUBLE) / 7 AS seventh, sum(amount::INTEGER::HUGEINT * 1234567890123456789) AS big, max(ts) - min(ts) AS span,
+        [avg(amount), 1e22] AS pair, max(CASE WHEN country = 'DE' THEN 'a, "b"' END) AS text FROM input GROUP BY ALL
 """
 
 
@@ -135,6 +142,27 @@ def bad_questions():
     claim("group_by: 'country,' has an empty name" in
           millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "country,", code=1).stderr, "an empty key")
 
+def one_value_is_one_text():
+    """In each format, to the last digit; a table is read back from what the API says."""
+    def ask(form):
+        return millrace("query", "odd", "-c", "clicks.yaml", "--order-by", "country", "-o", form).stdout
+    rows = json.loads(ask("json"), parse_float=str, parse_int=str)["data"]
+    claim(any(len(row["seventh"]) > 16 for row in rows) and any(len(row["big"]) > 19 for row in rows), "numbers of many digits", rows)
+    claim(all(re.fullmatch(r"(\d+ days? )?\d\d:\d\d:\d\d(\.\d+)?", row["span"]) for row in rows), "an interval as DuckDB prints it", rows)
+    in_csv = list(csv.DictReader(io.StringIO(ask("csv"))))
+    table = ask("table").splitlines()
+    claim(len(in_csv) == len(rows) == len(table) - 1, "the same rows", table)
+    for row, of_csv, line in zip(rows, in_csv, table[1:]):
+        pair = f"[{','.join(row['pair'])}]"
+        claim(of_csv == {**row, "pair": pair, "text": row["text"] or ""}, "JSON and CSV", (row, of_csv))
+        claim(re.split("  +", line.strip()) == [row["country"], row["seventh"], row["big"], row["span"], pair, row["text"] or "NULL"],
+              "and the table", (row, line))
+    by_end = json.loads(millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "window_end", "-o", "json").stdout)["data"]
+    by_start = json.loads(millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "window_start", "-o", "json").stdout)["data"]
+    claim(by_end and [row["views"] for row in by_end] == [row["views"] for row in by_start] and "window_end" in by_end[0],
+          "a window by its end", by_end[:2])
+
+
 
 def main():
     (FOLDER / "clicks.yaml").write_text(PIPELINE)
@@ -175,6 +203,7 @@ def main():
     claim("did you mean 'country'" in millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "contry", code=1).stderr,
           "a wrong key is answered with the nearest")
     claim("clicks_2m" in millrace("query", "clicks_2m", "-c", "clicks.yaml", code=1).stderr, "an unknown aggregate is named")
+    one_value_is_one_text()
     bad_questions()
     unreachable = millrace("query", "clicks_1m", "--url", "http://127.0.0.1:9", code=1).stderr
     claim("http://127.0.0.1:9" in unreachable and "-c FILE" in unreachable, "no server: says where and what else", unreachable)
