@@ -1,5 +1,6 @@
 #include "query/aggregate_reader.h"
 
+#include <arrow/array.h>
 #include <arrow/util/byte_size.h>
 
 #include <algorithm>
@@ -29,6 +30,9 @@ constexpr std::int64_t kMergeFactor = 10;
 constexpr std::int64_t kGroupsFactor = 4;
 constexpr std::int64_t kKeptSessionBytesMax = 4 << 20;  // Of rows that a session has merged.
 constexpr std::size_t kNeedsKnownMax = 1024;
+
+/// In gaps: how much further than asked for the panes of sessions are read first, and times so much further then.
+constexpr std::int64_t kSessionsReach = 4;
 
 constexpr std::int64_t kCachesShare = 16;
 constexpr std::int64_t kCachedFilesBytesMax = 32 << 20;
@@ -128,9 +132,42 @@ class AggregateReader::Impl {
   }
 
   Result<Gathered> Gather(const MergePlan& plan, const AggregateRequest& request, const FoldLimits& limits) {
+    const auto& window = plan.folded->window;
+    FoldRange range = plan.puts_panes_together ? PanesOf(window, request.range) : request.range;
+    if (!plan.puts_panes_together || window.kind != model::Window::Kind::kSession || !request.range.to) {
+      return Fetch(plan, request, range, limits);
+    }
+    // How far sessions that begin before `to` reach, their events say: further and further, until all of them have
+    // ended before what was not read.
+    const UnixMicros to = std::clamp(*request.range.to, model::kWindowsBegin, model::kWindowsEnd);
+    std::int64_t bytes_read = 0;
+    for (std::int64_t reach = kSessionsReach * window.size_us;; reach *= kSessionsReach) {
+      const bool is_all = reach >= model::kWindowsEnd - to;
+      range.to = is_all ? std::nullopt : std::optional(window.StartOf(to) + reach);
+      ASSIGN_OR_RETURN(auto gathered, Fetch(plan, request, range, limits));
+      bytes_read += gathered.bytes_read;
+      bool have_ended = true;
+      if (!is_all) {
+        ASSIGN_OR_RETURN(have_ended, EndBy(*range.to, *plan.folded, gathered.rows.front()));
+      }
+      if (!have_ended) continue;
+      gathered.bytes_read = bytes_read;
+      return gathered;
+    }
+  }
+
+  static Result<bool> EndBy(UnixMicros time, const model::AggregateDefinition& definition,
+                            const std::shared_ptr<arrow::RecordBatch>& sessions) {
+    ASSIGN_OR_RETURN(const auto bounded, WithWindowBounds(definition, sessions));
+    const auto& ends = static_cast<const arrow::TimestampArray&>(*bounded->column(1));
+    return std::all_of(ends.raw_values(), ends.raw_values() + ends.length(), [&](auto end) { return end <= time; });
+  }
+
+  /// Of `range`, in which the panes are.
+  Result<Gathered> Fetch(const MergePlan& plan, const AggregateRequest& request, const FoldRange& range,
+                         const FoldLimits& limits) {
     const auto begun = steady_clock::now();
     const std::string& name = options_.definition.name;
-    const FoldRange range = plan.puts_panes_together ? PanesOf(plan.folded->window, request.range) : request.range;
     Gathered gathered;
     std::vector<HotSegment> hot;
     Reading reading;

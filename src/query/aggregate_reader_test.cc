@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <filesystem>
+#include <limits>
 
 #include "delta/data/data_file.h"
 #include "objectstore/object_store.h"
@@ -135,6 +136,55 @@ TEST_F(AggregateReaderTest, WindowsOfPanesAreMergedHotAndCommitted) {
   EXPECT_EQ(answer.rows_read, 2);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto both, reader.Ask({}, {}));
   EXPECT_EQ(both.rows->num_rows(), 2);
+}
+
+// How far a session reaches is not known before it is read.
+TEST_F(AggregateReaderTest, SessionsAreReadUntilTheirEndAndNotToTheNewest) {
+  definition_.window = model::Window::Session(60'000'000);
+  const auto time = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  definition_.states.push_back({model::kFirstEvent, time, "min"});
+  definition_.states.push_back({model::kLastEvent, time, "max"});
+  definition_.output_order = {"window_start", "window_end", "country", "n"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore((folder_ / "sessions").string()));
+  delta::CreateOptions options;
+  options.schema = model::PartialSchema(definition_);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(table_, delta::Table::OpenOrCreate(store_, options));
+  const UnixMicros begin = std::int64_t{1'795'341'600} * 1'000'000;
+  const auto row = [&](std::int64_t minute, const char* country) {
+    const UnixMicros pane = begin + minute * 60'000'000;
+    return fmt::format("[{0}, {1}, \"{2}\", 1, {3}, {3}, 1]", pane, pane + 60'000'000, country, pane + 1'000'000);
+  };
+  // One event each 60 s is each time another session; each 59 s, as in "fr", one. A file for every ten minutes.
+  for (std::int64_t minute = 0; minute < 2000; minute += 10) {
+    std::string rows;
+    for (std::int64_t m = minute; m < minute + 10; ++m) rows += (rows.empty() ? "" : ", ") + row(m, "de");
+    CommitRows(*testing::BatchFromJson(model::PartialSchema(definition_), "[" + rows + "]"));
+  }
+  std::string visit;
+  for (std::int64_t i = 0; i < 150; ++i) {
+    const UnixMicros event = begin + i * 59'000'000 + 500'000;
+    const UnixMicros pane = model::Window::Floor(event, 60'000'000);
+    visit += fmt::format("{0}[{1}, {2}, \"fr\", 1, {3}, {3}, 1]", i == 0 ? "" : ", ", pane, pane + 60'000'000, event);
+  }
+  CommitRows(*testing::BatchFromJson(model::PartialSchema(definition_), "[" + visit + "]"));
+  auto reader = Reader();
+  const auto ask = [&](std::optional<UnixMicros> from, std::optional<UnixMicros> to, const std::string& where = "") {
+    return reader.Ask({.range = {.from = from, .to = to}, .where = where}, {}).ValueOrDie();
+  };
+  const auto all = ask(begin, std::nullopt);
+  ASSERT_EQ(all.rows->num_rows(), 2001);
+  const auto first = ask(begin, begin + 60'000'000);
+  ASSERT_EQ(first.rows->num_rows(), 2) << "the first of de, and fr, which goes on for two hours and a half";
+  const auto& n = static_cast<const arrow::Int64Array&>(*first.rows->GetColumnByName("n")->chunk(0));
+  EXPECT_EQ(n.Value(0) + n.Value(1), 151);
+  EXPECT_LT(first.rows_read, 500);
+  const auto later = ask(begin + 1'000 * 60'000'000LL, begin + 1'001 * 60'000'000LL);
+  EXPECT_EQ(later.rows->num_rows(), 1);
+  EXPECT_LT(later.rows_read, 20);
+  EXPECT_GT(all.rows_read, 2000);
+  EXPECT_EQ(ask(std::nullopt, model::kWindowsEnd).rows->num_rows(), 2001);
+  EXPECT_EQ(ask(std::nullopt, std::numeric_limits<UnixMicros>::max()).rows->num_rows(), 2001);
+  EXPECT_EQ(ask(std::nullopt, model::kWindowsBegin).rows->num_rows(), 0);
 }
 
 TEST_F(AggregateReaderTest, WithoutWindowsThereIsNothingToChooseByTime) {

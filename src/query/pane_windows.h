@@ -17,7 +17,8 @@
 namespace millrace::query {
 
 /// The panes that the windows with a start in `range` are made of. `window`: one of panes, as below. Sessions reach as
-/// far as they like, so theirs have no end; they begin a gap earlier, where a session that began before shows.
+/// far as they like, so theirs have no end (until whoever reads them has seen all of them end); they begin a gap
+/// earlier, where a session that began before shows.
 FoldRange PanesOf(const model::Window& window, const FoldRange& range);
 
 /// One row per window and key of all windows with a start in `range` that hold some row of `panes`: partial rows of
