@@ -20,14 +20,17 @@ Run AddRun(CLI::App& app) {
   app.add_option("--set", options->overrides, "Set a key of the file: source.topics=[a]")
       ->type_name("KEY=VALUE")
       ->check(CheckKeyValue);
-  app.add_option("--role", options->role, "all: ingest and serve; ingest: no HTTP")
-      ->check(CLI::IsMember({"all", "ingest"}))
-      ->capture_default_str();
+  const auto* const role = app.add_option("--role", options->role,
+                                          "all: ingest and serve; ingest: no HTTP, as with --until-end unless given")
+                               ->check(CLI::IsMember({"all", "ingest"}))
+                               ->capture_default_str();
   app.add_flag("--until-end", options->until_end, "Stop, all committed, at the end offsets seen at the start");
-  return [options] {
+  return [options, role] {
     auto plan = LoadPlanOrComplain(options->config, options->overrides, ReadsLog::kYes);
     if (plan == nullptr) return kBadConfiguration;
-    auto service = Service::Start(std::move(plan), {.until_end = options->until_end, .serve = options->role == "all"});
+    // What ends by itself is asked nothing, and a port that is taken is no reason for it to fail.
+    const bool serve = options->role == "all" && (!options->until_end || role->count() > 0);
+    auto service = Service::Start(std::move(plan), {.until_end = options->until_end, .serve = serve});
     if (!service.ok()) {
       return Complain(service.status(),
                       KindOf(service.status()) == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed);

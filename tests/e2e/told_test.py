@@ -49,13 +49,13 @@ def refused_by_both():
 
 def nothing_is_made_before_all_is_checked():
     """What only the outside can tell, and so `validate` does not: a port, a topic, a log, a folder."""
-    def refused(what, said, code, before=(), **replaced):
+    def refused(what, said, code, before=(), arguments=("--until-end",), **replaced):
         text = PIPELINE
         for piece, replacement in replaced.values():
             assert piece in text
             text = text.replace(piece, replacement)
         (FOLDER / "p.yaml").write_text(text)
-        run = millrace("run", "-c", "p.yaml", "--until-end", code=code)
+        run = millrace("run", "-c", "p.yaml", *arguments, code=code)
         claim(said in run.stderr, f"run names {what}", run.stderr)
         made = sorted(path.name for path in FOLDER.iterdir())
         claim(made == sorted(["p.yaml", *before]), f"nothing is made: {what}", made)
@@ -63,8 +63,14 @@ def nothing_is_made_before_all_is_checked():
     source = "embedded: {path: log, partitions: 4}"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused("a port in use", f"127.0.0.1:{port}", 1,
-                serve=("log: {level: warn}", f"log: {{level: warn}}\nserve: {{listen: '127.0.0.1:{port}'}}"))
+        serve = ("log: {level: warn}", f"log: {{level: warn}}\nserve: {{listen: '127.0.0.1:{port}'}}")
+        for arguments in ((), ("--until-end", "--role", "all")):
+            refused("a port in use", f"127.0.0.1:{port}", 1, arguments=arguments, serve=serve)
+        (FOLDER / "p.yaml").write_text(PIPELINE.replace(*serve))
+        millrace("run", "-c", "p.yaml", "--until-end")
+        claim((FOLDER / "lake/clicks/_delta_log").is_dir(), "what runs to the end and then ends serves nobody, and needs no port")
+        for made in ("lake", "log"):
+            shutil.rmtree(FOLDER / made)
     refused("an unknown topic", "topic clicks does not exist", 1, source=(source, "kafka: {bootstrap.servers: mock, test.mock.num.brokers: 1}"))
     refused("a lake that cannot be made", "p.yaml is not a folder", 78, lake=("{uri: lake}", "{uri: p.yaml/lake}"))
     millrace("simulate", "clickstream", "--count", "1", "--rate", "0", "--to", "embedded:log/clicks")

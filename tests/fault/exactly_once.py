@@ -151,7 +151,7 @@ class Run:
         if total > self.feeder.allowed:
             self.feeder.allow(total - self.feeder.allowed)
         self.feeder.close()
-        worker = self.start(arguments=["--until-end"])
+        worker = self.start(arguments=["--until-end", "--role", "all"])
         self.sampler.watch(worker)
         worker.expect_exit(0, 600)
         self.sampler.close()

@@ -240,7 +240,7 @@ def letters_store_away(folder):
         server.create_bucket("lake")
         environment = {**os.environ, **server.environment(proxy.endpoint)}
         config = SOURCE.replace("uri: ./lake", "uri: s3://lake/x") + "tables: [{name: clicks}]\n" + LIMITS
-        worker = Worker(folder, config, "--until-end", environment=environment)
+        worker = Worker(folder, config, "--until-end", "--role", "all", environment=environment)
         wait_for(lambda: worker.metric("millrace_rows_committed_total") > 0, "the first commit", 60)
         proxy.always("error_503", match="clicks_dead_letters/")
         time.sleep(AWAY_SECONDS)
