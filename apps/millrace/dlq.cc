@@ -64,7 +64,14 @@ void AddOutput(CLI::App& app, DlqFlags& flags, const std::vector<std::string>& f
 struct Opened {
   std::shared_ptr<const pipeline::Plan> plan;
   std::shared_ptr<objectstore::ObjectStore> lake;
+  std::string file;  ///< Of the pipeline.
 };
+
+Result<std::vector<pipeline::OpenTable>> TablesOf(const Opened& opened) {
+  auto tables = pipeline::OpenTablesToRead(*opened.plan, opened.lake);
+  if (!tables.ok()) return WithFirstRun(tables.status(), opened.file);
+  return tables;
+}
 
 /// Runs `verb` on the pipeline of the file, whose own mistakes are exit code 78.
 template <typename Verb>
@@ -73,7 +80,7 @@ int OnPipeline(const DlqFlags& flags, Verb verb) {
   if (plan == nullptr) return kBadConfiguration;
   const auto lake = pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return Complain(WithFirstRun(lake.status(), flags.config));
-  const Status status = verb(Opened{plan, *lake});
+  const Status status = verb(Opened{plan, *lake, flags.config});
   return status.ok() ? kOk : Complain(status);
 }
 
@@ -89,7 +96,7 @@ struct LetterGroup {
 using LetterGroups = std::map<std::tuple<pipeline::LetterState, std::string, std::string>, LetterGroup>;
 
 Result<LetterGroups> GroupLetters(const Opened& opened, const std::string& where) {
-  ASSIGN_OR_RETURN(const auto tables, pipeline::OpenTablesToRead(*opened.plan, opened.lake));
+  ASSIGN_OR_RETURN(const auto tables, TablesOf(opened));
   const auto& letters = *tables.back().table;
   ASSIGN_OR_RETURN(const auto places, pipeline::PlacesOf(where, letters));
   ASSIGN_OR_RETURN(const auto log, pipeline::ReplayLog::Open(*opened.plan, opened.lake));
@@ -227,7 +234,7 @@ std::string LetterToText(const pipeline::StoredLetter& stored) {
 }
 
 Status Show(const DlqFlags& flags, const Opened& opened) {
-  ASSIGN_OR_RETURN(const auto tables, pipeline::OpenTablesToRead(*opened.plan, opened.lake));
+  ASSIGN_OR_RETURN(const auto tables, TablesOf(opened));
   using delta::Comparator;
   const delta::Conjunction place = {
       {.column = "topic", .comparator = Comparator::kEqual, .values = {flags.topic}},
@@ -324,6 +331,11 @@ std::string ReportToJson(const pipeline::ReplayReport& report, bool dry_run) {
 }
 
 Status RunReplay(const DlqFlags& flags, const Opened& opened) {
+  // It makes tables that are new in the file, but no lake out of nothing: there is no letter yet.
+  const int letters = opened.plan->dead_letters();
+  ASSIGN_OR_RETURN(const auto store, pipeline::OpenTableStore(*opened.plan, letters, opened.lake));
+  RETURN_NOT_OK(WithFirstRun(delta::Table::Open(store).status(), opened.file));
+  if (flags.dry_run) RETURN_NOT_OK(TablesOf(opened).status());
   ASSIGN_OR_RETURN(const auto report,
                    pipeline::ReplayLetters(opened.plan, opened.lake, {.where = flags.where, .dry_run = flags.dry_run}));
   const auto text = flags.output == "json" ? ReportToJson(report, flags.dry_run) : ReportToText(report, flags.dry_run);

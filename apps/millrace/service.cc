@@ -131,7 +131,7 @@ Status Service::Run() {
 }
 
 Status WithFirstRun(const Status& status, const std::string& path) {
-  if (KindOf(status) != ErrorKind::kNotFound) return status;
+  if (status.ok() || KindOf(status) != ErrorKind::kNotFound) return status;
   return NotFound("{}; the first 'millrace run -c {}' makes the lake and its tables", status.message(), path);
 }
 

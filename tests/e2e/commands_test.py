@@ -82,13 +82,12 @@ def before_the_first_run():
     for folder in (None, "lake"):  # There is no lake; there is one without tables.
         if folder:
             (FOLDER / folder).mkdir()
-        for verb in (["query", "clicks_1m"], ["audit"]):
-            claim(what_to_do in millrace(*verb, "-c", "clicks.yaml", code=1).stderr, f"{verb[0]} before the first run")
-        claim(folder or not (FOLDER / "lake").exists(), "and the lake is not made")
+        for verb in (["query", "clicks_1m"], ["audit"], ["dlq", "list"], ["dlq", "show", "clicks", "0", "0"], ["dlq", "replay"],
+                     ["dlq", "replay", "--dry-run"]):
+            claim(what_to_do in millrace(*verb, "-c", "clicks.yaml", code=1).stderr, f"{' '.join(verb)} before the first run")
+        claim(not list((FOLDER / "lake").iterdir()) if folder else not (FOLDER / "lake").exists(), "and nothing is made")
     (FOLDER / "lake").rmdir()
     claim(what_to_do in millrace("lake", "view", "clicks_1m", "-c", "clicks.yaml", code=1).stderr, "lake view before the first run")
-    for verb in (["list"], ["show", "clicks", "0", "0"], ["replay"]):
-        claim(what_to_do in millrace("dlq", *verb, "-c", "clicks.yaml", code=1).stderr, f"dlq {verb[0]} before the first run")
 
 
 def bad_flags():
@@ -142,6 +141,7 @@ def bad_questions():
     claim("group_by: 'country,' has an empty name" in
           millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "country,", code=1).stderr, "an empty key")
 
+
 def one_value_is_one_text():
     """In each format, to the last digit; a table is read back from what the API says."""
     def ask(form):
@@ -161,7 +161,6 @@ def one_value_is_one_text():
     by_start = json.loads(millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "window_start", "-o", "json").stdout)["data"]
     claim(by_end and [row["views"] for row in by_end] == [row["views"] for row in by_start] and "window_end" in by_end[0],
           "a window by its end", by_end[:2])
-
 
 
 def main():
@@ -203,8 +202,8 @@ def main():
     claim("did you mean 'country'" in millrace("query", "clicks_1m", "-c", "clicks.yaml", "--group-by", "contry", code=1).stderr,
           "a wrong key is answered with the nearest")
     claim("clicks_2m" in millrace("query", "clicks_2m", "-c", "clicks.yaml", code=1).stderr, "an unknown aggregate is named")
-    one_value_is_one_text()
     bad_questions()
+    one_value_is_one_text()
     unreachable = millrace("query", "clicks_1m", "--url", "http://127.0.0.1:9", code=1).stderr
     claim("http://127.0.0.1:9" in unreachable and "-c FILE" in unreachable, "no server: says where and what else", unreachable)
     described = json.loads(millrace("lake", "describe", "lake/clicks", "-o", "json").stdout)
