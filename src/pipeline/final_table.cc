@@ -5,9 +5,11 @@
 #include <arrow/builder.h>
 #include <arrow/scalar.h>
 #include <arrow/table.h>
+#include <arrow/util/byte_size.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
@@ -24,6 +26,7 @@
 #include "query/fold.h"
 #include "query/merge.h"
 #include "query/pane_windows.h"
+#include "query/time_expression.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -32,6 +35,9 @@ using RowBatch = std::shared_ptr<arrow::RecordBatch>;
 
 constexpr UnixMicros kBeforeAll = std::numeric_limits<UnixMicros>::min();
 constexpr const char* kAggregateId = "aggregate";
+// What rows at work take, in their bytes: themselves, what they are made of, and DuckDB's join of them.
+constexpr std::int64_t kWorkFactor = 3;
+constexpr std::int64_t kPartOfRows = 8;
 
 /// What the two txns say; before the first commit: version -1, and no window has its rows.
 struct FinalState {
@@ -126,7 +132,7 @@ class FinalTable::Impl {
  public:
   Impl(config::TablePlan plan, const std::string& app_id, std::string expired_before_id,
        std::shared_ptr<delta::Table> aggregate, std::shared_ptr<delta::Table> final_table, sql::SqlSession& session,
-       FinalOptions options)
+       FinalOptions options, MemoryShare memory)
       : plan_(std::move(plan)),
         version_id_(app_id + "#final_version"),
         watermark_id_(app_id + "#final_watermark"),
@@ -134,7 +140,8 @@ class FinalTable::Impl {
         aggregate_(std::move(aggregate)),
         table_(std::move(final_table)),
         session_(session),
-        options_(options) {}
+        options_(options),
+        memory_(std::move(memory)) {}
 
   Status Plan() {
     query::AggregateRequest request;
@@ -148,13 +155,51 @@ class FinalTable::Impl {
                              std::optional<UnixMicros> forgotten_before, UnixMicros now,
                              const delta::StopRequested& stop) {
     FinalRound round;
+    RETURN_NOT_OK(WithFewerAtOnce([&] { return Advance(aggregate, watermark, forgotten_before, now, stop, round); }));
+    return round;
+  }
+
+  Result<std::vector<std::string>> Check(std::optional<UnixMicros> forgotten_before) {
+    std::vector<std::string> findings;
+    RETURN_NOT_OK(WithFewerAtOnce([&] {
+      findings.clear();
+      return Check(forgotten_before, findings);
+    }));
+    return findings;
+  }
+
+ private:
+  /// Again with a part of the rows at once while they are too large together; with more the next time.
+  template <typename Work>
+  Status WithFewerAtOnce(Work work) {
+    for (;;) {
+      const Status done = work();
+      memory_.Set(0);
+      if (done.ok()) {
+        rows_at_once_ = std::min(options_.rows_at_once, rows_at_once_ * kPartOfRows);
+        return done;
+      }
+      if (KindOf(done) != ErrorKind::kTooLarge) return done;
+      if (rows_at_once_ == 1) {
+        return TooLarge(
+            "the window that ends at {} takes more memory alone than final tables may; raise limits.memory, or make an "
+            "aggregate of smaller windows or fewer keys",
+            query::FormatTime(at_work_.to));
+      }
+      rows_at_once_ = std::max<std::int64_t>(1, rows_at_once_ / kPartOfRows);
+    }
+  }
+
+  Status Advance(const delta::SnapshotPtr& aggregate, std::optional<UnixMicros> watermark,
+                 std::optional<UnixMicros> forgotten_before, UnixMicros now, const delta::StopRequested& stop,
+                 FinalRound& round) {
     RETURN_NOT_OK(table_->Refresh().status());
     FinalState state = StateOf(*table_->snapshot());
     if (state.version > aggregate->version) {
       // Of a rival that has seen more of the table than this snapshot, or of a table that is no more.
       ASSIGN_OR_RETURN(const auto newest, aggregate_->Refresh());
       round.lost = true;
-      if (state.version <= newest->version) return round;
+      if (state.version <= newest->version) return Status::OK();
       return Corrupt(
           "the final table has rows of version {} of the aggregate's table, which is at version {}: that table was put "
           "back; move the final table away, and it is made anew",
@@ -169,7 +214,7 @@ class FinalTable::Impl {
       RETURN_NOT_OK(AddRevisions(*aggregate, {first, state.watermark}, touched, now, stop, pending));
       if (pending.writer != nullptr || aggregate->version - state.version >= options_.versions_unseen) {
         ASSIGN_OR_RETURN(const bool done, Commit(std::move(pending), state, round));
-        if (!done) return round;
+        if (!done) return Status::OK();
         state = StateOf(*table_->snapshot());
       } else {
         looked_from_ = state;
@@ -177,36 +222,35 @@ class FinalTable::Impl {
       }
     }
 
-    if (!watermark) return round;
+    if (!watermark) return Status::OK();
     const PaneSpan due{std::max(first, state.watermark), definition().window.StartOf(*watermark)};
-    if (due.from >= due.to || (due == looked_due_ && aggregate->version == looked_due_at_)) return round;
+    if (due.from >= due.to || (due == looked_due_ && aggregate->version == looked_due_at_)) return Status::OK();
     ASSIGN_OR_RETURN(const auto counts, CountWindows(*aggregate, due, nullptr));
     const auto chunks = Chunks(counts, false);
     for (std::size_t i = 0; i < chunks.size(); ++i) {
       Pending pending{.state = {aggregate->version, i + 1 == chunks.size() ? due.to : chunks[i].to}};
       RETURN_NOT_OK(AddRows(*aggregate, chunks[i], {.all = true}, now, stop, pending));
       ASSIGN_OR_RETURN(const bool done, Commit(std::move(pending), state, round));
-      if (!done) return round;
+      if (!done) return Status::OK();
       state = StateOf(*table_->snapshot());
     }
     looked_due_ = due;
     looked_due_at_ = aggregate->version;
-    return round;
+    return Status::OK();
   }
 
-  Result<std::vector<std::string>> Check(std::optional<UnixMicros> forgotten_before) {
-    std::vector<std::string> findings;
+  Status Check(std::optional<UnixMicros> forgotten_before, std::vector<std::string>& findings) {
     ASSIGN_OR_RETURN(const auto snapshot, table_->Refresh());
     const FinalState state = StateOf(*snapshot);
     if (state.version < 0) {
       if (!snapshot->files.empty()) findings.push_back("it has rows, but does not say what they were made from");
-      return findings;
+      return Status::OK();
     }
     ASSIGN_OR_RETURN(auto aggregate, aggregate_->Refresh());
     if (aggregate->version < state.version) {
       findings.push_back(fmt::format("it was made from version {} of the aggregate's table, which is at version {}",
                                      state.version, aggregate->version));
-      return findings;
+      return Status::OK();
     }
     const UnixMicros first = FirstWindow(*aggregate, forgotten_before);
     if (aggregate->version > state.version) {
@@ -215,17 +259,18 @@ class FinalTable::Impl {
       aggregate = *std::move(older);
     }
     const PaneSpan whole{first, state.watermark};
-    if (whole.from >= whole.to) return findings;
+    if (whole.from >= whole.to) return Status::OK();
     ASSIGN_OR_RETURN(auto counts, CountWindows(*aggregate, whole, nullptr));
-    ASSIGN_OR_RETURN(const auto known, ReadKnown(whole, {model::kWindowEnd}));
-    for (const auto& [end, count] : CountBy(model::kWindowEnd, known)) {
-      counts[definition().window.StartOf(end - 1)] += count;
-    }
+    RETURN_NOT_OK(VisitKnown(whole, {model::kWindowEnd}, [&](const RowBatch& rows) {
+      for (const auto& [end, count] : CountBy(model::kWindowEnd, {rows})) {
+        counts[definition().window.StartOf(end - 1)] += count;
+      }
+      return Status::OK();
+    }));
     for (const PaneSpan& chunk : Chunks(counts, false)) RETURN_NOT_OK(CheckChunk(*aggregate, chunk, findings));
-    return findings;
+    return Status::OK();
   }
 
- private:
   /// What one commit will bring.
   struct Pending {
     FinalState state;                                 ///< Of the table afterwards.
@@ -323,8 +368,7 @@ class FinalTable::Impl {
     std::vector<PaneSpan> chunks;
     std::int64_t rows = 0;
     for (const auto& [window, count] : counts) {
-      const bool fits =
-          !chunks.empty() && rows + count <= options_.rows_at_once && (!adjacent || window == chunks.back().to);
+      const bool fits = !chunks.empty() && rows + count <= rows_at_once_ && (!adjacent || window == chunks.back().to);
       if (!fits) {
         chunks.push_back({window, window});
         rows = 0;
@@ -371,9 +415,11 @@ class FinalTable::Impl {
   /// What the aggregate's rows of these windows merge to, as rows of the final table with revision 0.
   Result<RowBatch> Merged(const delta::Snapshot& aggregate, const PaneSpan& span, UnixMicros now,
                           std::int64_t* failed) {
+    at_work_ = span;
     const auto& window = definition().window;
     const PaneSpan panes = PanesOf(window, span);
-    query::Folding folding(definition(), definition(), panes.range());
+    const query::FoldLimits limits{.bytes_max = options_.bytes_at_once};
+    query::Folding folding(definition(), definition(), panes.range(), limits);
     for (const auto& [key, file] : aggregate.files) {
       if (panes.MayHold(file)) RETURN_NOT_OK(FoldFile(aggregate, file, folding));
     }
@@ -382,9 +428,10 @@ class FinalTable::Impl {
       // As pane_windows.h names them: those of HOP by their first pane.
       query::FoldRange names = span.range();
       if (window.kind == model::Window::Kind::kHopping) names = {panes.from, window.FirstStartOf(span.to)};
-      ASSIGN_OR_RETURN(rows, query::WindowsOfPanes(definition(), names, rows));
-      ASSIGN_OR_RETURN(rows, query::Fold(definition(), definition(), names, {rows}));
+      ASSIGN_OR_RETURN(rows, query::WindowsOfPanes(definition(), names, rows, limits));
+      ASSIGN_OR_RETURN(rows, query::Fold(definition(), definition(), names, {rows}, limits));
     }
+    memory_.Set(kWorkFactor * arrow::util::TotalBufferSize(*rows));
     ASSIGN_OR_RETURN(const auto answer, query::MergeAndFinalize(session_, *merge_, {std::move(rows)}));
     if (!answer.errors.empty()) {
       *failed += std::ssize(answer.errors);
@@ -419,7 +466,8 @@ class FinalTable::Impl {
   }
 
   /// The table's own rows of these windows.
-  Result<std::vector<RowBatch>> ReadKnown(const PaneSpan& span, const std::vector<std::string>& columns) const {
+  Status VisitKnown(const PaneSpan& span, const std::vector<std::string>& columns,
+                    const std::function<Status(RowBatch)>& visit) const {
     using delta::Comparator;
     ASSIGN_OR_RETURN(const auto scan,
                      delta::OpenScan(table_->store(), table_->snapshot(),
@@ -427,12 +475,26 @@ class FinalTable::Impl {
                                       .where = {{model::kWindowEnd, Comparator::kGreater, {span.from}},
                                                 {model::kWindowEnd, Comparator::kLessEqual, {span.to}}},
                                       .num_threads = 1}));
-    std::vector<RowBatch> rows;
     for (RowBatch batch;;) {
       RETURN_NOT_OK(scan->ReadNext(&batch));
-      if (batch == nullptr) return rows;
-      rows.push_back(std::move(batch));
+      if (batch == nullptr) return Status::OK();
+      RETURN_NOT_OK(visit(std::move(batch)));
     }
+  }
+
+  Result<std::vector<RowBatch>> ReadKnown(const PaneSpan& span) {
+    std::vector<RowBatch> rows;
+    std::int64_t bytes = 0;
+    const auto keep = [&](RowBatch batch) -> Status {
+      bytes += arrow::util::TotalBufferSize(*batch);
+      memory_.Add(kWorkFactor * arrow::util::TotalBufferSize(*batch));
+      rows.push_back(std::move(batch));
+      if (bytes <= options_.bytes_at_once) return Status::OK();
+      return TooLarge("rows of the final table {} take more than {} bytes", plan_.final_table->name,
+                      options_.bytes_at_once);
+    };
+    RETURN_NOT_OK(VisitKnown(span, schema()->field_names(), keep));
+    return rows;
   }
 
   std::string Relation(const char* what) const {
@@ -468,7 +530,7 @@ class FinalTable::Impl {
   }
 
   Result<RowBatch> NewRows(const RowBatch& merged, const PaneSpan& span, const Touched& touched) {
-    ASSIGN_OR_RETURN(auto known, ReadKnown(span, schema()->field_names()));
+    ASSIGN_OR_RETURN(auto known, ReadKnown(span));
     if (known.empty() && touched.all) return merged;
     std::vector<std::string> columns;
     for (const auto& name : schema()->field_names()) {
@@ -545,7 +607,7 @@ class FinalTable::Impl {
   Status CheckChunk(const delta::Snapshot& aggregate, const PaneSpan& span, std::vector<std::string>& findings) {
     std::int64_t failed = 0;
     ASSIGN_OR_RETURN(const auto merged, Merged(aggregate, span, 0, &failed));
-    ASSIGN_OR_RETURN(auto known, ReadKnown(span, schema()->field_names()));
+    ASSIGN_OR_RETURN(auto known, ReadKnown(span));
     std::vector<std::string> same;
     for (const auto& measure : definition().measures) {
       const auto name = sql::QuoteIdentifier(measure.name);
@@ -591,6 +653,9 @@ class FinalTable::Impl {
   const std::shared_ptr<delta::Table> table_;
   sql::SqlSession& session_;
   const FinalOptions options_;
+  std::int64_t rows_at_once_ = options_.rows_at_once;  // Less where windows have turned out to be large.
+  MemoryShare memory_;                                 // Of rows at work.
+  PaneSpan at_work_;                                   // The windows that were merged last.
   std::shared_ptr<const query::MergePlan> merge_;
   FinalState looked_from_;  // While the table is still there, versions up to looked_at_ had no late row.
   delta::TableVersion looked_at_ = -1;
@@ -605,9 +670,10 @@ Result<std::unique_ptr<FinalTable>> FinalTable::Make(config::TablePlan plan, con
                                                      std::string expired_before_id,
                                                      std::shared_ptr<delta::Table> aggregate,
                                                      std::shared_ptr<delta::Table> final_table,
-                                                     sql::SqlSession& session, FinalOptions options) {
+                                                     sql::SqlSession& session, FinalOptions options,
+                                                     MemoryShare memory) {
   auto impl = std::make_unique<Impl>(std::move(plan), app_id, std::move(expired_before_id), std::move(aggregate),
-                                     std::move(final_table), session, options);
+                                     std::move(final_table), session, options, std::move(memory));
   RETURN_NOT_OK(impl->Plan());
   return std::unique_ptr<FinalTable>(new FinalTable(std::move(impl)));
 }

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/memory_budget.h"
 #include "base/status.h"
 #include "config/dataflow.h"
 #include "delta/table.h"
@@ -39,7 +40,10 @@ Status CheckFinalMeaning(const config::TablePlan& plan, const delta::Snapshot* a
                          const delta::Snapshot& final_table);
 
 struct FinalOptions {
-  std::int64_t rows_at_once = 262'144;        ///< Partial rows that are merged at once; one window may have more.
+  std::int64_t rows_at_once = 262'144;  ///< Partial rows that are merged at once; one window may have more.
+  /// Of the rows that these merge to, and of those that the table has of the same windows. Windows that take more are
+  /// merged fewer at once.
+  std::int64_t bytes_at_once = std::int64_t{1} << 30;
   std::int64_t touched_bytes_max = 64 << 20;  ///< Of groups that late events touch; beyond, all groups are compared.
   delta::TableVersion versions_unseen = 128;  ///< Looked through without a late row, before that is committed.
 };
@@ -55,12 +59,13 @@ struct FinalRound {
 class FinalTable {
  public:
   /// Both tables are this object's to refresh. `session` outlives it. `plan` has a final table. `expired_before_id`:
-  /// Progress::ExpiredBeforeId() of the aggregate. kInternal: the measures cannot be planned.
+  /// Progress::ExpiredBeforeId() of the aggregate. `memory`: what it holds while it merges is drawn from there.
+  /// kInternal: the measures cannot be planned.
   static Result<std::unique_ptr<FinalTable>> Make(config::TablePlan plan, const std::string& app_id,
                                                   std::string expired_before_id,
                                                   std::shared_ptr<delta::Table> aggregate,
                                                   std::shared_ptr<delta::Table> final_table, sql::SqlSession& session,
-                                                  FinalOptions options = {});
+                                                  FinalOptions options = {}, MemoryShare memory = {});
   ~FinalTable();
 
   /// Brings the table to `aggregate`, a snapshot of the aggregate's table, and to `watermark` (nullopt: none is known),
@@ -68,15 +73,16 @@ class FinalTable {
   /// now, oldest first. Windows that end at or before `forgotten_before`, or that retention has removed rows of, get
   /// nothing more: what is left of them is not the whole. `now`: of final_at.
   ///
-  /// kCancelled: stopped between two commits. kCorrupt: the aggregate's table is older than the rows. Errors of the
-  /// store as they are: what has been committed stays, and the next call goes on from there.
+  /// kCancelled: stopped between two commits. kCorrupt: the aggregate's table is older than the rows. kTooLarge: one
+  /// window alone takes more than bytes_at_once, or more than the session may. Errors of the store as they are. In each
+  /// case what has been committed stays, and the next call goes on from there.
   Result<FinalRound> Advance(const delta::SnapshotPtr& aggregate, std::optional<UnixMicros> watermark,
                              std::optional<UnixMicros> forgotten_before, UnixMicros now,
                              const delta::StopRequested& stop = {});
 
   /// The proof, for an audit: the newest revision of each group of the windows that have their rows is what the
   /// aggregate's partial rows merge to (doubles: within 1e-9 of it), and revisions are 0, 1, … without a hole. What is
-  /// not so, a sentence each; empty: all holds. Fails if a table cannot be read.
+  /// not so, a sentence each; empty: all holds. Fails if a table cannot be read; kTooLarge: as Advance().
   Result<std::vector<std::string>> Check(std::optional<UnixMicros> forgotten_before);
 
  private:

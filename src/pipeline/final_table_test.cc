@@ -71,9 +71,9 @@ class FinalTableTest : public ::testing::Test {
     return delta::Table::Open(OpenFinalStore(pipeline_.plan(), kSums, pipeline_.lake())).ValueOrDie();
   }
   // As a worker that begins.
-  std::unique_ptr<FinalTable> Open(FinalOptions options = {}) {
+  std::unique_ptr<FinalTable> Open(FinalOptions options = {}, MemoryShare memory = {}) {
     return FinalTable::Make(plan(), "test", pipeline_.progress().ExpiredBeforeId(), OpenAggregate(), OpenFinal(),
-                            *session_, options)
+                            *session_, options, std::move(memory))
         .ValueOrDie();
   }
 
@@ -310,6 +310,43 @@ TEST_F(FinalTableTest, ManyWindowsComeInCommitsOfTheirOwnAndAStopIsBetweenTwo) {
   EXPECT_EQ(NumCommits(), 5) << "they become visible together";
   EXPECT_EQ(Newest(), Truth(10));
   EXPECT_THAT(Findings(), IsEmpty());
+}
+
+TEST_F(FinalTableTest, WindowsThatAreTooLargeTogetherAreMergedFewerAtOnce) {
+  std::vector<FinalEvent> events;
+  for (int minute = 0; minute < 64; ++minute) {
+    for (int num = 0; num < 40; ++num) events.push_back({minute, num, minute + num});
+  }
+  Epoch(events);
+  const auto budget = MemoryBudget::Make(1 << 30);
+  const FinalOptions tight{.bytes_at_once = 100'000};
+  final_table_ = Open(tight, budget->NewShare("final tables"));
+  EXPECT_EQ(Advance(64), 64 * 40);
+  EXPECT_GT(NumCommits(), 2);
+  EXPECT_EQ(Newest(), Truth(64));
+  EXPECT_EQ(budget->used(), 0);
+  EXPECT_GT(budget->peak(), 0);
+  EXPECT_LT(budget->peak(), 10 * tight.bytes_at_once);
+  // Revisions, and the proof, likewise.
+  for (auto& event : events) event.id = 1;
+  Epoch(events);
+  EXPECT_EQ(Advance(64), 64 * 40);
+  EXPECT_EQ(Newest(), Truth(64));
+  EXPECT_THAT(*Open(tight)->Check(std::nullopt), IsEmpty());
+}
+
+TEST_F(FinalTableTest, AWindowThatIsTooLargeAloneIsAnErrorThatSaysWhatToDo) {
+  Epoch({{0, 1, 5}, {1, 1, 5}});
+  final_table_ = Open({.bytes_at_once = 1});
+  const auto round = TryAdvance(*final_table_, 2);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, round.status());
+  EXPECT_THAT(round.status().message(),
+              ::testing::AllOf(HasSubstr("the window that ends at 2025-12-31T07:21:00Z takes more memory alone"),
+                               HasSubstr("raise limits.memory")));
+  EXPECT_THAT(Rows(), IsEmpty());
+  final_table_ = Open();
+  EXPECT_EQ(Advance(2), 2);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, Open({.bytes_at_once = 1})->Check(std::nullopt).status());
 }
 
 TEST_F(FinalTableTest, WhatTheLogNoLongerTellsIsFoundByComparing) {

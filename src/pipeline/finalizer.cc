@@ -7,6 +7,7 @@
 
 #include "base/backoff.h"
 #include "base/log.h"
+#include "sql/session_pool.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -18,9 +19,18 @@ using namespace std::chrono_literals;
 constexpr int kFinalNiceness = 5;
 // Looks at the watermark that wait for a commit; with longer commit intervals the looks come less often.
 constexpr std::size_t kWaitingMax = 64;
+constexpr const char* kMemory = "final tables";
 constexpr BackoffRange kFailed{.min = 1s, .max = 60s};
 
+// Of what final tables may take, the rest is DuckDB's. Rows are there a few times: folded, merged, and as they were.
+constexpr std::int64_t kRowsShare = 8;
+
 }  // namespace
+
+std::int64_t FinalBytesMax(std::int64_t limit_bytes) {
+  constexpr std::int64_t kLeast = 16 << 20;
+  return std::max(limit_bytes / 8, kLeast);
+}
 
 std::optional<UnixMicros> WatermarkOfAll(const delta::Snapshot& snapshot, const Progress& progress,
                                          const model::OffsetVector& owned, std::optional<UnixMicros> own,
@@ -126,16 +136,22 @@ bool Finalizer::RunRound() {
 }
 
 Status Finalizer::Open(Upkeep& upkeep) {
+  const std::int64_t bytes_max = FinalBytesMax(worker_.plan().config.limits.memory);
   if (session_ == nullptr) {
-    ASSIGN_OR_RETURN(session_, sql::SqlSession::Make());
+    ASSIGN_OR_RETURN(session_, sql::SqlSession::Make(bytes_max));
+    session_memory_ = worker_.memory()->NewShare(kMemory);
+    session_memory_.Set(sql::kIdleSessionBytes);
   }
   // Tables of its own, which it may refresh.
   ASSIGN_OR_RETURN(upkeep.aggregate, delta::Table::Open(worker_.TableStore(upkeep.index)));
   ASSIGN_OR_RETURN(auto final_table, delta::Table::Open(worker_.FinalStore(upkeep.index)));
   const auto& plan = worker_.plan();
-  ASSIGN_OR_RETURN(upkeep.final_table, FinalTable::Make(plan.tables[upkeep.index], plan.config.app_id,
-                                                        worker_.progress(upkeep.index).ExpiredBeforeId(),
-                                                        upkeep.aggregate, std::move(final_table), *session_));
+  ASSIGN_OR_RETURN(
+      upkeep.final_table,
+      FinalTable::Make(plan.tables[upkeep.index], plan.config.app_id, worker_.progress(upkeep.index).ExpiredBeforeId(),
+                       upkeep.aggregate, std::move(final_table), *session_,
+                       {.bytes_at_once = bytes_max / kRowsShare, .touched_bytes_max = bytes_max / kRowsShare},
+                       worker_.memory()->NewShare(kMemory)));
   return Status::OK();
 }
 

@@ -28,6 +28,12 @@ std::optional<UnixMicros> WatermarkOfAll(const delta::Snapshot& snapshot, const 
                                          const model::OffsetVector& owned, std::optional<UnixMicros> own,
                                          std::chrono::microseconds idle_after, UnixMicros now);
 
+/// What final tables may take of limits.memory: an eighth, or what DuckDB needs for a few rows if that is more.
+std::int64_t FinalBytesMax(std::int64_t limit_bytes);
+
+/// Its memory is drawn from the worker's: of windows that take more together fewer are merged at once, and one that
+/// does alone is an error of the round, which is tried again and says what to do; the table goes on behind it when it
+/// fits.
 class Finalizer {
  public:
   /// Starts the thread if an aggregate has a final table. Both outlive it.
@@ -69,6 +75,7 @@ class Finalizer {
   const std::chrono::microseconds interval_;
   std::vector<Upkeep> tables_;                // The thread's own.
   std::unique_ptr<sql::SqlSession> session_;  // The thread's own; made at the first round.
+  MemoryShare session_memory_;                // Of the session when it is idle.
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -16,6 +16,7 @@
 #include "pipeline/maintainer.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "pipeline/worker_documents.h"
+#include "sql/session_pool.h"
 #include "testing/memory_event_log.h"
 #include "testing/status_matchers.h"
 
@@ -141,6 +142,20 @@ TEST_F(FinalizerTest, RowsComeWhenTheWatermarkHasPassedAndRevisionsWithLateEvent
   EXPECT_THAT(text, HasSubstr("millrace_final_rows_total{table=\"sums_final\"} 3"));
   EXPECT_THAT(text, HasSubstr("millrace_final_revisions_total{table=\"sums_final\"} 1"));
   EXPECT_THAT(text, HasSubstr("millrace_final_failures_total{table=\"sums_final\"} 0"));
+}
+
+TEST_F(FinalizerTest, ItsMemoryIsAPartOfTheWorkersBudget) {
+  EXPECT_EQ(FinalBytesMax(std::int64_t{1} << 30), 128 << 20);
+  EXPECT_EQ(FinalBytesMax(64 << 20), 16 << 20) << "what DuckDB needs";
+  Append(0);
+  Append(2);
+  Start(false, 1ms);
+  EXPECT_TRUE(Eventually([&] { return NumRows() == 1; }));
+  const auto budget = worker_->memory();
+  EXPECT_GE(budget->ByName().at("final tables"), sql::kIdleSessionBytes);
+  worker_->Stop();
+  WaitAndStop();
+  EXPECT_EQ(budget->ByName().at("final tables"), 0);
 }
 
 TEST_F(FinalizerTest, WhoLeavesAtTheEndBringsAllThatIsComplete) {
