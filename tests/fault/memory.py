@@ -254,7 +254,18 @@ def letters_store_away(folder):
         expect_peak(worker.peak_mib)
 
 
-CASES = [unique_keys, partitions_1500, partitions_10000, questions_200000_groups, questions_too_large, letters_store_away]
+def dedupe_on_disk(folder):
+    """Four million keys to remember, of which memory has room for half."""
+    simulate(folder, 2 * EVENTS, 1000)
+    peak_mib, _ = run_to_end(folder, SOURCE + "dedupe: {by: event_id, within: 7d}\ntables: [{name: clicks}]\n" + LIMITS)
+    expect("rows", files_of(folder, "clicks")[0], 2 * EVENTS)
+    if not list((folder / "state").rglob("run-*")):
+        raise Failure("no keys are on the disk: the case is not what it says")
+    expect_peak(peak_mib)
+
+
+CASES = [unique_keys, partitions_1500, partitions_10000, questions_200000_groups, questions_too_large, letters_store_away,
+         dedupe_on_disk]
 
 
 def main():
