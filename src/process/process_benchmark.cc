@@ -224,7 +224,7 @@ void FindRepeatsOnDisk(benchmark::State& state) {
   dedupe.reset();
   fs::remove_all(folder);
 }
-BENCHMARK(FindRepeatsOnDisk)->Args({5, 1024})->Args({5, 64})->Args({20, 128})->Iterations(100);
+BENCHMARK(FindRepeatsOnDisk)->Args({5, 1024})->Args({5, 64})->Args({100, 512})->Iterations(100);
 
 // Register and Query of a whole batch, which transforms and aggregates with expressions pay per batch.
 void RegisterAndQuery(benchmark::State& state) {
