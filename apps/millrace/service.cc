@@ -109,9 +109,9 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
     ASSIGN_OR_RETURN(service->embedded_log_, eventlog::EmbeddedLog::Open(log));
     consumer = service->embedded_log_->NewConsumer();
   }
-  ASSIGN_OR_RETURN(service->worker_,
-                   pipeline::Worker::Make(std::move(plan), std::move(consumer), lake,
-                                          {.until_end = options.until_end, .handle_signals = options.handle_signals}));
+  pipeline::Worker::Options worker{.until_end = options.until_end, .handle_signals = options.handle_signals};
+  if (const auto& dedupe = plan->config.dedupe) worker.state_folder = dedupe->path.value_or(config::kDedupePathDefault);
+  ASSIGN_OR_RETURN(service->worker_, pipeline::Worker::Make(std::move(plan), std::move(consumer), lake, worker));
   if (serve && options.serve) {
     service->backend_ = pipeline::MakeWorkerBackend(*service->worker_, service->metrics_);
     const auto& limits = service->worker_->plan().config.limits;

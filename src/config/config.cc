@@ -304,6 +304,7 @@ void ReadDedupe(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   const auto* by = section.Require("by");
   nodes.dedupe_by = section.TextList("by", dedupe.by);
   section.Duration("within", std::chrono::seconds(1), dedupe.within);
+  if (std::string path; section.Text("path", path) != nullptr) dedupe.path = std::move(path);
   section.Finish();
   if (by != nullptr && by->kind == ConfigNode::Kind::kSequence && by->items.empty()) {
     section.AddFinding(by->place, "dedupe.by names no column");
@@ -499,6 +500,7 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
   auto limits = root.Child("limits");
   limits.Size("memory", std::int64_t{64} << 20, config.limits.memory);
   limits.Int("threads", 0, 1024, config.limits.threads);
+  limits.Size("disk", std::int64_t{64} << 20, config.limits.disk);
   limits.Finish();
   ReadServe(root, config);
   root.Duration("shutdown_timeout", std::chrono::milliseconds(1), config.shutdown_timeout);

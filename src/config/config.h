@@ -57,9 +57,13 @@ struct EventTimeConfig {
   std::chrono::microseconds max_future = std::chrono::minutes(5);
 };
 
+/// Where keys go that memory has no room for, if `dedupe.path` does not say.
+inline constexpr const char* kDedupePathDefault = "./state";
+
 struct DedupeConfig {
   std::vector<std::string> by;                                ///< Columns of the events; at least one.
   std::chrono::microseconds within = std::chrono::hours(24);  ///< Of event time; at least a second.
+  std::optional<std::string> path = std::nullopt;             ///< A folder of a local disk.
 };
 
 struct TransformConfig {
@@ -107,6 +111,7 @@ struct LakeConfig {
 struct LimitsConfig {
   std::int64_t memory = std::int64_t{1} << 30;  ///< Bytes.
   int threads = 0;                              ///< Compute shards; 0: one per core.
+  std::int64_t disk = std::int64_t{16} << 30;   ///< Bytes, of what is kept on the local disk beside the lake.
 };
 
 struct ServeConfig {

@@ -67,6 +67,8 @@ bool CheckName(const std::string& name, std::string_view what, bool hyphens, con
 /// What would be kept in one folder, or in folders within each other, and would be taken for each other's: a sentence
 /// each. Follows links; looks at nothing else.
 std::vector<std::string> OverlappingPlaces(const PipelineConfig& config);
+/// Of dedupe.path, likewise.
+std::optional<std::string> TableAroundState(const PipelineConfig& config);
 
 /// As PlanDataflow() of dataflow.h, with findings for names that clash, references that lead nowhere or in a circle,
 /// columns that are not there, tables that cannot be made, and all of the SQL. The dataflow is whole if `nodes` are and

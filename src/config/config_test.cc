@@ -92,6 +92,7 @@ TEST(ConfigLoad, ASmallFileGetsTheDefaults) {
   EXPECT_TRUE(config.tables[0].metadata);
   EXPECT_EQ(config.lake.uri, "./lake");
   EXPECT_EQ(config.limits.memory, 1 << 30);
+  EXPECT_EQ(config.limits.disk, std::int64_t{16} << 30);
   EXPECT_FALSE(config.event_time.has_value());
   EXPECT_FALSE(config.dedupe.has_value());
   EXPECT_FALSE(config.serve.has_value());
@@ -117,7 +118,7 @@ decode:
   unknown_fields: reject
   on_error: fail
 event_time: {column: ts, watermark_delay: 1m, idle_timeout: 2m, max_future: 0}
-dedupe: {by: [city, amount], within: 2h}
+dedupe: {by: [city, amount], within: 2h, path: /var/lib/millrace}
 tables:
   - name: raw
     from: input
@@ -128,7 +129,7 @@ tables:
 lake:
   uri: "s3://bucket/lake"
   s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: /dev/null}
-limits: {memory: 512MiB, threads: 3}
+limits: {memory: 512MiB, threads: 3, disk: 2GiB}
 serve: {listen: "[::1]:0", auth: {bearer: secret}, limits: {query_timeout: 1500ms, rows: 10, concurrent_queries: 3, connections: 20000}}
 shutdown_timeout: 1m
 log: {level: debug, format: json}
@@ -159,11 +160,13 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.event_time->max_future.count(), 0);
   EXPECT_THAT(config.dedupe->by, ElementsAre("city", "amount"));
   EXPECT_EQ(config.dedupe->within, std::chrono::hours(2));
+  EXPECT_EQ(config.dedupe->path, "/var/lib/millrace");
   EXPECT_EQ(config.tables[0].commit.interval, std::chrono::milliseconds(500));
   EXPECT_EQ(config.tables[0].commit.bytes, 1000);
   EXPECT_EQ(config.tables[0].properties.at("x"), "7");
   EXPECT_FALSE(config.tables[0].metadata);
   EXPECT_EQ(config.limits.threads, 3);
+  EXPECT_EQ(config.limits.disk, std::int64_t{2} << 30);
   EXPECT_EQ(config.serve->address, "::1");
   EXPECT_EQ(config.serve->port, 0);
   EXPECT_EQ(config.serve->bearer, "secret");
@@ -221,6 +224,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "not 'warning'"},
       {"version: 1", "version: 1\nlimits: {memory: 1Gb}", "limits.memory: '1Gb' is not a size"},
       {"version: 1", "version: 1\nlimits: {memory: 1MiB}", "limits.memory must be at least 64MiB, not 1MiB"},
+      {"version: 1", "version: 1\nlimits: {disk: 1MiB}", "limits.disk must be at least 64MiB, not 1MiB"},
       {"version: 1", "version: 1\nlimits: {threads: many}", "limits.threads must be a whole number from 0 to 1024"},
       {"version: 1", "version: 1\nlimits: {threads: -1}", "limits.threads must be a whole number from 0 to 1024"},
       {"version: 1", "version: 1\nlimits: [1]", "p.yaml:2:9: limits must be a mapping"},
@@ -327,6 +331,9 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:", "event_time: {column: ts}\ndedupe: {by: []}\ntables:", "dedupe.by names no column"},
       {"tables:", "event_time: {column: ts}\ndedupe: {by: country, within: 1ms}\ntables:",
        "dedupe.within must be at least"},
+      {"tables:", "lake: {uri: .}\nevent_time: {column: ts}\ndedupe: {by: country, path: .}\ntables:",
+       "dedupe.path: the keys below ./clicks and the table 'clicks' at ./clicks are in one folder"},
+      {"tables:", "event_time: {column: ts}\ndedupe: {by: country, path: \"\"}\ntables:", "dedupe.path is empty"},
       {"tables:", "dedupe: {by: country}\ntables:", "dedupe: 'within' is of event time, and there is no event_time"},
       // Tables.
       {"tables:\n  - name: clicks\n", "", "nothing to write: give 'tables' or 'aggregates'"},

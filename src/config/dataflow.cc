@@ -177,6 +177,9 @@ class Planner {
   }
 
   void CheckPlaces() {
+    if (!nodes_.dedupe_by.empty()) {
+      if (auto overlap = TableAroundState(config_)) Add(*nodes_.dedupe_by.front(), *std::move(overlap));
+    }
     if (nodes_.embedded_path == nullptr) return;
     for (auto& overlap : OverlappingPlaces(config_)) Add(*nodes_.embedded_path, std::move(overlap));
   }

@@ -24,6 +24,18 @@ std::string Normalized(const std::string& uri) {
   return (is_bucket ? "s3:/" : "file:") + normal;
 }
 
+std::vector<std::string> TablesOf(const PipelineConfig& config) {
+  std::vector<std::string> tables;
+  for (const auto& table : config.tables) tables.push_back(table.name);
+  for (const auto& aggregate : config.aggregates) {
+    tables.push_back(aggregate.name);
+    tables.push_back(aggregate.final_table);
+  }
+  if (!config.dead_letters_uri) tables.push_back(config.name + "_dead_letters");
+  std::erase(tables, "");
+  return tables;
+}
+
 bool IsWithin(const std::string& place, const std::string& other) {
   return place == other || place.starts_with(other + "/");
 }
@@ -33,18 +45,9 @@ bool Overlap(const std::string& one, const std::string& other) { return IsWithin
 }  // namespace
 
 std::vector<std::string> OverlappingPlaces(const PipelineConfig& config) {
-  std::vector<std::string> tables;
-  for (const auto& table : config.tables) tables.push_back(table.name);
-  for (const auto& aggregate : config.aggregates) {
-    tables.push_back(aggregate.name);
-    tables.push_back(aggregate.final_table);
-  }
-  if (!config.dead_letters_uri) tables.push_back(config.name + "_dead_letters");
-
   std::vector<std::string> overlaps;
   bool log_is_apart = true;
-  for (const auto& table : tables) {
-    if (table.empty()) continue;
+  for (const auto& table : TablesOf(config)) {
     const std::string place = Normalized(config.lake.uri + "/" + table);
     if (config.dead_letters_uri && Overlap(place, Normalized(*config.dead_letters_uri))) {
       overlaps.push_back(
@@ -62,6 +65,19 @@ std::vector<std::string> OverlappingPlaces(const PipelineConfig& config) {
     }
   }
   return overlaps;
+}
+
+std::optional<std::string> TableAroundState(const PipelineConfig& config) {
+  if (!config.dedupe) return std::nullopt;
+  const std::string path = config.dedupe->path.value_or(kDedupePathDefault);
+  const std::string state = Normalized(path + "/" + config.app_id + "/dedupe");
+  for (const auto& table : TablesOf(config)) {
+    if (!Overlap(Normalized(config.lake.uri + "/" + table), state)) continue;
+    return fmt::format(
+        "dedupe.path: the keys below {}/{} and the table '{}' at {}/{} are in one folder: give each its own", path,
+        config.app_id, table, config.lake.uri, table);
+  }
+  return std::nullopt;
 }
 
 }  // namespace millrace::config

@@ -46,6 +46,9 @@ const model::RawRecord& RecordAt(const model::FetchedRecords& piece, model::Offs
   return *record;
 }
 
+/// Of what keys may take in memory: a partition that has less than this part does not go to the disk for others.
+constexpr std::int64_t kSpilledOfShare = 64;
+
 // Of a worker. Shells often allow a process 1,024 descriptors, some systems 256.
 constexpr int kOpenDataFilesMax = 128;
 
@@ -109,7 +112,9 @@ void Shard::Start(PartitionStart start) {
     partition.retired_stages.push_back(std::move(start.sinks[t].retired_stages));
   }
   // A replay has its records alone, and none of those before them.
-  if (const auto& rule = plan_->inputs[partition.input].dedupe; rule && !start.is_replay) {
+  partition.dedupe = std::move(start.dedupe);
+  if (const auto& rule = plan_->inputs[partition.input].dedupe;
+      rule && !start.is_replay && partition.dedupe == nullptr) {
     static const std::string kShare = "dedupe";
     const auto share = [](const auto& budget) { return budget == nullptr ? MemoryShare() : budget->NewShare(kShare); };
     partition.dedupe = std::make_unique<process::Deduplicator>(*rule, start.read_from, share(options_.dedupe_budget),
@@ -202,14 +207,13 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   for (auto& letter : decoded.dead_letters) AddLetter(std::move(letter), partition);
   ASSIGN_OR_RETURN(events.rows, WithoutDead("decode", events.rows, piece, partition, &events.dead_lettered));
   if (input.event_time) RETURN_NOT_OK(JudgeTimes(piece, input, partition, events));
-  RangeEnd end;
+  RangeEnd end{.fingerprint = FingerprintOfLast(piece)};
   if (partition.dedupe != nullptr) {
-    RETURN_NOT_OK(LeaveOutRepeats(piece, *partition.dedupe, events));
+    RETURN_NOT_OK(LeaveOutRepeats(piece, end.fingerprint, *partition.dedupe, events));
     if (is_taken) end.dedupe_from = partition.dedupe->RememberedFrom();
   }
   if (!is_taken) return Status::OK();
 
-  end.fingerprint = FingerprintOfLast(piece);
   for (std::size_t t = 0; t < sinks_.size(); ++t) {
     if (!takes_[t]) continue;
     auto& sink = *sinks_[t];
@@ -297,13 +301,46 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, const config::Input
   return Status::OK();
 }
 
-Status Shard::LeaveOutRepeats(const model::FetchedRecords& piece, process::Deduplicator& dedupe, RelationRows& events) {
-  auto repeats = dedupe.FindRepeats(*events.rows, piece.range);
+Status Shard::LeaveOutRepeats(const model::FetchedRecords& piece, std::uint32_t fingerprint,
+                              process::Deduplicator& dedupe, RelationRows& events) {
+  RETURN_NOT_OK(MakeRoomForKeys());
+  auto repeats = dedupe.FindRepeats(*events.rows, piece.range, fingerprint);
   if (!repeats.ok()) return WithContext(repeats.status(), "{}", model::ToString(piece.source));
   if (repeats->empty()) return Status::OK();
   events.deduplicated = std::ssize(*repeats);
   ASSIGN_OR_RETURN(events.rows, Without(events.rows, *repeats));
   return Status::OK();
+}
+
+/// The keys of one partition must not leave so little of the share to others that those go to the disk by the thousand:
+/// before the share is spent, whatever partition has the most in memory makes room.
+Status Shard::MakeRoomForKeys() {
+  const auto& budget = options_.dedupe_budget;
+  if (budget == nullptr || budget->used() < budget->limit() / 8 * 7) return Status::OK();
+  process::Deduplicator* largest = nullptr;
+  for (auto& [source, partition] : partitions_) {
+    auto* const dedupe = partition.dedupe.get();
+    if (dedupe == nullptr || !dedupe->can_spill()) continue;
+    if (largest == nullptr || dedupe->memory_bytes() > largest->memory_bytes()) largest = dedupe;
+  }
+  // Others' keys, or what is on the disk already, have the most.
+  if (largest == nullptr || largest->memory_bytes() < budget->limit() / kSpilledOfShare) return Status::OK();
+  return largest->Spill();
+}
+
+Status Shard::Committed(const model::OffsetVector& lowest) {
+  if (is_broken_) return Status::OK();
+  const auto tell = [&]() -> Status {
+    for (auto& [source, partition] : partitions_) {
+      const auto committed = lowest.find(source);
+      if (partition.dedupe == nullptr || committed == lowest.end()) continue;
+      RETURN_NOT_OK(partition.dedupe->Committed(committed->second));
+    }
+    return MakeRoomForKeys();
+  };
+  const Status told = tell();
+  is_broken_ = !told.ok();
+  return told;
 }
 
 Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedRecords& piece, Partition& partition) {

@@ -74,6 +74,8 @@ class Shard {
     std::shared_ptr<PartitionProgress> progress;
     /// The records are dead letters that are run again: sinks whose `next` is past them may have their rows.
     bool is_replay = false;
+    /// Of this partition, at `read_from`; nullptr: if the input is deduplicated, one in memory alone that begins there.
+    std::unique_ptr<process::Deduplicator> dedupe = nullptr;
   };
   void Start(PartitionStart start);
   void Stop(const model::TopicPartition& source);
@@ -86,6 +88,10 @@ class Shard {
 
   /// The open epoch of one table, see Sink::Seal. kTransient after a failed Process(): what is there must be discarded.
   Result<SealedPart> Seal(int table, std::int64_t epoch);
+
+  /// By partition, before which offset every table has all records. What dedupe keeps on the disk for less is removed,
+  /// and where keys have taken most of dedupe_budget, some go to the disk. Errors as Process(), for dedupe's reasons.
+  Status Committed(const model::OffsetVector& lowest);
 
   /// Takes the dead letters collected since the last call. Whoever seals a sink takes these at the same moment, and
   /// makes them durable before it commits.
@@ -128,8 +134,9 @@ class Shard {
   Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
   Status JudgeTimes(const model::FetchedRecords& piece, const config::InputPlan& input, Partition& partition,
                     RelationRows& events);
-  static Status LeaveOutRepeats(const model::FetchedRecords& piece, process::Deduplicator& dedupe,
-                                RelationRows& events);
+  Status LeaveOutRepeats(const model::FetchedRecords& piece, std::uint32_t fingerprint, process::Deduplicator& dedupe,
+                         RelationRows& events);
+  Status MakeRoomForKeys();
   /// Takes out the rows that are dead letters of this stage already.
   Result<std::shared_ptr<arrow::RecordBatch>> WithoutDead(const std::string& stage,
                                                           const std::shared_ptr<arrow::RecordBatch>& rows,

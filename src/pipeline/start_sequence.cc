@@ -11,22 +11,25 @@
 
 namespace millrace::pipeline {
 
-StartSequence::StartSequence(const Plan& plan, std::vector<const OpenTable*> tables, eventlog::Consumer& consumer)
-    : plan_(plan), tables_(std::move(tables)), consumer_(consumer) {}
+StartSequence::StartSequence(const Plan& plan, std::vector<const OpenTable*> tables, eventlog::Consumer& consumer,
+                             DedupeStates* dedupe)
+    : plan_(plan), tables_(std::move(tables)), consumer_(consumer), dedupe_(dedupe) {}
 
 Result<StartedPartitions> StartSequence::Run(const std::vector<model::TopicPartition>& partitions) {
   RETURN_NOT_OK(Refresh());
   ASSIGN_OR_RETURN(const auto bounds, consumer_.Bounds(partitions, kLogTimeout));
-  ASSIGN_OR_RETURN(const auto plans, PlanStarts(partitions, bounds));
+  ASSIGN_OR_RETURN(auto plans, PlanStarts(partitions, bounds));
   RETURN_NOT_OK(CheckFingerprints(partitions, bounds));
   RETURN_NOT_OK(WriteStarts(plans));
 
   StartedPartitions started;
   model::OffsetVector read_from;
   model::OffsetRanges read_again;
-  for (const auto& [source, plan] : plans) {
+  for (auto& [source, plan] : plans) {
     model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
+    ASSIGN_OR_RETURN(auto dedupe, OpenDedupe(source, bounds.at(source), plan));
     ASSIGN_OR_RETURN(auto partition, Describe(source, plan, &known_to, &started.watermark));
+    partition.start.dedupe = std::move(dedupe);
     partition.end = bounds.at(source).end;
     read_from[source] = plan.read_from;
     if (known_to > plan.read_from) read_again[source] = {plan.read_from, known_to};
@@ -173,6 +176,23 @@ Status StartSequence::WriteStarts(const Plans& plans) {
     }
   }
   return Status::OK();
+}
+
+/// What is remembered of a partition; the plan is to read only what that does not know.
+Result<std::unique_ptr<process::Deduplicator>> StartSequence::OpenDedupe(const model::TopicPartition& source,
+                                                                         const model::OffsetRange& bounds,
+                                                                         PartitionStartPlan& plan) {
+  if (dedupe_ == nullptr) return nullptr;
+  const auto fingerprint_at = [&](model::Offset offset) -> Result<std::optional<std::uint32_t>> {
+    if (offset < bounds.begin) return std::nullopt;
+    return consumer_.FingerprintAt(source, offset, kLogTimeout);
+  };
+  ASSIGN_OR_RETURN(auto dedupe, dedupe_->Open(source, {plan.read_from, plan.lowest}, fingerprint_at));
+  if (dedupe != nullptr && dedupe->next() > plan.read_from) {
+    plan.read_from = dedupe->next();
+    plan.forgotten_repeats.reset();
+  }
+  return dedupe;
 }
 
 /// What a shard and the letter book are told of one partition. Raises `known_to` and `watermark`.

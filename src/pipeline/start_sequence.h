@@ -3,7 +3,8 @@
 ///
 /// In this order, so that a death in between loses and doubles nothing: the tables are brought up to date; the log says
 /// what it holds; a plan is made; a topic that was made anew is found out; starts that could be others tomorrow are
-/// written into the tables; what was judged before is read; reading begins.
+/// written into the tables; what dedupe has on the local disk is opened, so that less is read again; what was judged
+/// before is read; reading begins.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "eventlog/event_log.h"
+#include "pipeline/dedupe_states.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/plan.h"
 #include "pipeline/shard.h"
@@ -40,8 +42,10 @@ struct StartedPartitions {
 /// of this process writes to the tables.
 class StartSequence {
  public:
-  /// `tables`: by table of the plan. All that is given must outlive this.
-  StartSequence(const Plan& plan, std::vector<const OpenTable*> tables, eventlog::Consumer& consumer);
+  /// `tables`: by table of the plan. `dedupe`: nullptr: shards are to remember in memory alone. All that is given must
+  /// outlive this.
+  StartSequence(const Plan& plan, std::vector<const OpenTable*> tables, eventlog::Consumer& consumer,
+                DedupeStates* dedupe = nullptr);
 
   /// Blocks for the store and the log, each question to the log for kLogTimeout at most. Errors name the table or the
   /// partition. kTransient: the store or the log does not answer, or another process writes to the tables: the same
@@ -60,6 +64,8 @@ class StartSequence {
   Result<Plans> PlanStarts(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
   Status CheckFingerprints(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
   Status WriteStarts(const Plans& plans);
+  Result<std::unique_ptr<process::Deduplicator>> OpenDedupe(const model::TopicPartition& source,
+                                                            const model::OffsetRange& bounds, PartitionStartPlan& plan);
   Result<std::vector<model::OffsetVector>> StartsToWrite(const Plans& plans);
   Result<StartedPartition> Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
                                     model::Offset* known_to, std::optional<UnixMicros>* watermark) const;
@@ -67,6 +73,7 @@ class StartSequence {
   const Plan& plan_;
   const std::vector<const OpenTable*> tables_;
   eventlog::Consumer& consumer_;
+  DedupeStates* const dedupe_;
 };
 
 }  // namespace millrace::pipeline

@@ -48,7 +48,7 @@ void Worker::ShardThread::Measure() {
 
 Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consumer> consumer, Options options)
     : plan_(std::move(plan)),
-      options_(options),
+      options_(std::move(options)),
       budget_(MemoryBudget::Make(plan_->config.limits.memory)),
       answer_budget_(MemoryBudget::Make(plan_->config.limits.memory / (Deduplicates(*plan_) ? 2 : 1))),
       dedupe_budget_(MemoryBudget::Make(plan_->config.limits.memory / 2)),
@@ -64,12 +64,15 @@ Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consu
 Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
                                              std::unique_ptr<eventlog::Consumer> consumer,
                                              std::shared_ptr<objectstore::ObjectStore> lake, Options options) {
-  auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), options));
+  auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), std::move(options)));
   // Before tables are made. A log that cannot be reached now may be there later: Run() tries again.
   const auto& source = worker->plan_->config.source;
   const auto partitions = worker->consumer_->Partitions(worker->plan_->topics(), kLogTimeout);
   if (!partitions.ok() && !MayPass(partitions.status())) return partitions.status();
   if (partitions.ok()) RETURN_NOT_OK(CheckStartPartitions(source, *partitions));
+  ASSIGN_OR_RETURN(worker->dedupe_states_, DedupeStates::Make(*worker->plan_, {.folder = worker->options_.state_folder,
+                                                                               .share = worker->dedupe_budget_,
+                                                                               .all = worker->budget_}));
   RETURN_NOT_OK(worker->LoadLookups());
   ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
@@ -83,7 +86,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   }
   std::vector<const OpenTable*> tables(worker->tables_.size());
   std::transform(worker->tables_.begin(), worker->tables_.end(), tables.begin(), [](const auto& t) { return t.get(); });
-  worker->start_sequence_.emplace(*worker->plan_, std::move(tables), *worker->consumer_);
+  worker->start_sequence_.emplace(*worker->plan_, std::move(tables), *worker->consumer_, &*worker->dedupe_states_);
   const int configured = worker->plan_->config.limits.threads;
   const int num_shards = configured > 0 ? configured : std::max(1u, std::thread::hardware_concurrency());
   for (int i = 0; i < num_shards; ++i) {
@@ -423,16 +426,15 @@ void Worker::Dispatch(model::FetchedRecords records) {
       asio::post(control_, [this] { wake_.cancel(); });
     }
     if (status.ok()) return;
-    asio::post(control_, [this, status] {
-      if (KindOf(status) == ErrorKind::kTransient) {
-        RequestReset(status);
-      } else {
-        Fail(status);
-        // The shard's open epochs may hold half a fetch: they must not be committed.
-        reset_needed_ = true;
-      }
-    });
+    asio::post(control_, [this, status] { HandleShardFailure(status); });
   });
+}
+
+void Worker::HandleShardFailure(const Status& status) {
+  if (KindOf(status) == ErrorKind::kTransient) return RequestReset(status);
+  Fail(status);
+  // The shard's open epochs may hold half a fetch: they must not be committed.
+  reset_needed_ = true;
 }
 
 bool Worker::AtEnd() const {

@@ -17,6 +17,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
@@ -35,6 +36,7 @@
 #include "delta/table.h"
 #include "eventlog/event_log.h"
 #include "objectstore/object_store.h"
+#include "pipeline/dedupe_states.h"
 #include "pipeline/epoch_commit.h"
 #include "pipeline/letter_book.h"
 #include "pipeline/open_tables.h"
@@ -104,6 +106,8 @@ class Worker {
   struct Options {
     bool until_end = false;  ///< Stop, all committed, at the end offsets seen when reading began.
     bool handle_signals = true;
+    /// Where dedupe keeps keys on the local disk; empty: in memory alone.
+    std::filesystem::path state_folder = {};
   };
 
   /// Asks the log for the topics, reads all lookups, then opens or creates every table, see OpenTables(). Errors name
@@ -215,6 +219,8 @@ class Worker {
   void Backpressure();
   bool AtEnd() const;
   void RequestReset(const Status& why);
+  /// Something of a shard has failed: it can commit nothing any more.
+  void HandleShardFailure(const Status& status);
   void Fail(const Status& status);
   void Note(const Status& status);
   void StartStopping();
@@ -238,6 +244,8 @@ class Worker {
   asio::awaitable<void> CheckpointIfDue(int table, delta::TableVersion version);
   void RequestCut(int table);
   void NoteCommitted(TableState& state, const EpochCommitted& committed, double seconds);
+  /// Of partitions that all tables know: before which offset all have everything.
+  model::OffsetVector CommittedByAll() const;
   void ReportProgress();
 
   // worker_lookups.cc: lookups that are read again.
@@ -260,7 +268,8 @@ class Worker {
   std::shared_ptr<lookup::LookupSet> lookups_;    // nullptr: the plan has none.
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::vector<std::unique_ptr<TableState>> tables_;  // By table of the plan; the last: dead letters.
-  std::optional<StartSequence> start_sequence_;      // Of consumer_ and tables_. On the log pool.
+  std::optional<DedupeStates> dedupe_states_;        // On the log pool.
+  std::optional<StartSequence> start_sequence_;      // Of consumer_, tables_ and dedupe_states_. On the log pool.
   asio::thread_pool io_pool_;
   asio::thread_pool log_pool_{1};
 

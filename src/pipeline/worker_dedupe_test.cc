@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <random>
 #include <set>
@@ -32,7 +34,10 @@ using namespace std::chrono_literals;
 constexpr UnixMicros kHour = 3'600'000'000;
 using Kept = std::set<std::pair<std::int32_t, model::Offset>>;
 
-class DedupeTest : public ::testing::Test {
+/// With keys in memory alone, and with a folder for them.
+enum class Keys { kInMemory, kWithFolder };
+
+class DedupeTest : public ::testing::TestWithParam<Keys> {
  protected:
   void SetUp() override {
     folder_ = std::filesystem::temp_directory_path() / ("millrace_dedupe_" + RandomUuid());
@@ -46,7 +51,10 @@ class DedupeTest : public ::testing::Test {
     for (auto& table : config_.tables) table.commit.interval = 1h;
     for (auto& aggregate : config_.aggregates) aggregate.commit.interval = 1h;
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::remove_all(state_);
+  }
 
   /// A row, and whether it is kept if all that came before is remembered.
   void Append(std::int32_t partition, std::int64_t id, UnixMicros ts = kLogTime) {
@@ -66,8 +74,9 @@ class DedupeTest : public ::testing::Test {
   Result<Running> Start(bool until_end, const std::vector<std::int32_t>& partitions = {0, 1}) {
     ASSIGN_OR_RETURN(plan_, MakePlan(config_));
     Running running;
-    ASSIGN_OR_RETURN(running.worker, Worker::Make(plan_, log_->NewConsumer(), store_,
-                                                  {.until_end = until_end, .handle_signals = false}));
+    Worker::Options options{.until_end = until_end, .handle_signals = false};
+    if (GetParam() == Keys::kWithFolder) options.state_folder = state_;
+    ASSIGN_OR_RETURN(running.worker, Worker::Make(plan_, log_->NewConsumer(), store_, options));
     owners_[member_++] = partitions;
     log_->Rebalance(owners_);
     running.done = std::async(std::launch::async, [worker = running.worker.get()] { return worker->Run(); });
@@ -139,6 +148,7 @@ class DedupeTest : public ::testing::Test {
   }
 
   std::filesystem::path folder_;
+  const std::filesystem::path state_ = std::filesystem::temp_directory_path() / ("millrace_state_" + RandomUuid());
   std::shared_ptr<FaultyStore> store_;
   std::shared_ptr<MemoryEventLog> log_ = MemoryEventLog::Make({{"a", 2}}, 1);
   config::PipelineConfig config_;
@@ -150,7 +160,10 @@ class DedupeTest : public ::testing::Test {
   std::int64_t num_appended_ = 0;
 };
 
-TEST_F(DedupeTest, RepeatsAreLeftOutOfEveryTableAndCounted) {
+INSTANTIATE_TEST_SUITE_P(Where, DedupeTest, ::testing::Values(Keys::kInMemory, Keys::kWithFolder),
+                         [](const auto& param) { return param.param == Keys::kInMemory ? "memory" : "folder"; });
+
+TEST_P(DedupeTest, RepeatsAreLeftOutOfEveryTableAndCounted) {
   for (int round = 0; round < 3; ++round) {
     for (int id = 0; id < 500; ++id) Append(id % 2, id);
   }
@@ -165,7 +178,7 @@ TEST_F(DedupeTest, RepeatsAreLeftOutOfEveryTableAndCounted) {
   ExpectKept(kept_);
 }
 
-TEST_F(DedupeTest, WhatCommittedRepeatsAreIsInTheStatus) {
+TEST_P(DedupeTest, WhatCommittedRepeatsAreIsInTheStatus) {
   for (int i = 0; i < 10; ++i) Append(0, 7);
   for (auto& table : config_.tables) table.commit.interval = 10ms;
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(false));
@@ -177,7 +190,7 @@ TEST_F(DedupeTest, WhatCommittedRepeatsAreIsInTheStatus) {
   MILLRACE_ASSERT_OK(running.done.get());
 }
 
-TEST_F(DedupeTest, AfterARestartTheKeysAreKnownAgain) {
+TEST_P(DedupeTest, AfterARestartTheKeysAreKnownAgain) {
   for (int id = 0; id < 3000; ++id) Append(0, id);
   MILLRACE_ASSERT_OK(Run());
   for (int id = 0; id < 3000; id += 7) Append(0, id);
@@ -186,9 +199,68 @@ TEST_F(DedupeTest, AfterARestartTheKeysAreKnownAgain) {
   ExpectKept(kept_);
 }
 
+TEST_P(DedupeTest, WithAFolderARestartReadsWhatIsNewAlone) {
+  for (int id = 0; id < 3000; ++id) Append(id % 2, id);
+  MILLRACE_ASSERT_OK(Run());
+  for (int id = 0; id < 10; ++id) Append(id % 2, id);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(false));
+  WaitFor(*running.worker, [this](const WorkerStatus& status) {
+    return status.partitions.size() == 2 && status.partitions[0].next == log_->end(0) &&
+           status.partitions[1].next == log_->end(1);
+  });
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto status, running.worker->Describe());
+  EXPECT_EQ(status.records, GetParam() == Keys::kWithFolder ? 10 : 3010);
+  running.worker->Stop();
+  MILLRACE_ASSERT_OK(running.done.get());
+  ExpectKept(kept_);
+}
+
+TEST_P(DedupeTest, AFolderThatIsLostInBetweenIsNoLoss) {
+  for (int id = 0; id < 3000; ++id) Append(id % 2, id);
+  MILLRACE_ASSERT_OK(Run());
+  std::filesystem::remove_all(state_);
+  for (int id = 0; id < 3000; id += 3) Append(id % 2, id);
+  MILLRACE_ASSERT_OK(Run());
+  ExpectKept(kept_);
+}
+
+TEST_P(DedupeTest, AFolderThatFailsIsSaidAndTriedAgain) {
+  if (GetParam() == Keys::kInMemory) GTEST_SKIP() << "it has none";
+  for (int id = 0; id < 100; ++id) Append(0, id % 70);
+  std::filesystem::create_directories(state_ / "test" / "dedupe");
+  const auto in_the_way = state_ / "test" / "dedupe" / "a-0";
+  std::ofstream(in_the_way) << "a file";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(false));
+  WaitFor(*running.worker, [&](const WorkerStatus& status) {
+    return std::any_of(status.errors.begin(), status.errors.end(), [&](const std::string& error) {
+      return error.find("dedupe: cannot make " + in_the_way.string()) != std::string::npos;
+    });
+  });
+  std::filesystem::remove(in_the_way);
+  WaitFor(*running.worker, [](const WorkerStatus& status) { return status.records == 100; });
+  running.worker->Stop();
+  MILLRACE_ASSERT_OK(running.done.get());
+  ExpectKept(kept_);
+}
+
+TEST_P(DedupeTest, AWorkerThatWasAwayGoesOnFromTheTables) {
+  for (int id = 0; id < 1000; ++id) Append(0, id);
+  MILLRACE_ASSERT_OK(Run());
+  // Elsewhere, while what is here gets old.
+  const auto here = state_.string() + ".here";
+  if (GetParam() == Keys::kWithFolder) std::filesystem::rename(state_, here);
+  for (int id = 500; id < 5000; ++id) Append(0, id, kLogTime + id);
+  MILLRACE_ASSERT_OK(Run());
+  std::filesystem::remove_all(state_);
+  if (GetParam() == Keys::kWithFolder) std::filesystem::rename(here, state_);
+  for (int id = 0; id < 5000; id += 3) Append(0, id, kLogTime + id);
+  MILLRACE_ASSERT_OK(Run());
+  ExpectKept(kept_);
+}
+
 // Deaths at any commit, so that tables stand at different offsets and read the same records at different times; files
 // that cannot be written; time that goes on, so that keys are forgotten and come again.
-TEST_F(DedupeTest, EveryTableLeavesOutTheSameWhateverDies) {
+TEST_P(DedupeTest, EveryTableLeavesOutTheSameWhateverDies) {
   std::mt19937_64 random(3);
   const std::vector<std::vector<std::string>> deaths = {
       {"raw"},         {"cleaned"},         {"sums"},
@@ -214,7 +286,7 @@ TEST_F(DedupeTest, EveryTableLeavesOutTheSameWhateverDies) {
   ExpectKept(kept_);
 }
 
-TEST_F(DedupeTest, ATableThatComesLaterLeavesOutTheSame) {
+TEST_P(DedupeTest, ATableThatComesLaterLeavesOutTheSame) {
   for (int id = 0; id < 2500; ++id) Append(0, id % 700, kLogTime + id * kHour / 600);
   MILLRACE_ASSERT_OK(Run());
   Append(0, 699, kLogTime + 2500 * kHour / 600);
@@ -225,7 +297,7 @@ TEST_F(DedupeTest, ATableThatComesLaterLeavesOutTheSame) {
   ExpectKept(kept_);
 }
 
-TEST_F(DedupeTest, ThePartitionsNextOwnerKnowsTheKeys) {
+TEST_P(DedupeTest, ThePartitionsNextOwnerKnowsTheKeys) {
   for (int id = 0; id < 1000; ++id) Append(id % 2, id);
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto first, Start(false));
   WaitFor(*first.worker, [](const WorkerStatus& status) { return status.records == 1000; });
@@ -245,7 +317,7 @@ TEST_F(DedupeTest, ThePartitionsNextOwnerKnowsTheKeys) {
   ExpectKept(kept_);
 }
 
-TEST_F(DedupeTest, AnEditedKeyIsKnownOfWhatIsRemembered) {
+TEST_P(DedupeTest, AnEditedKeyIsKnownOfWhatIsRemembered) {
   for (int id = 0; id < 10; ++id) Append(0, id);
   MILLRACE_ASSERT_OK(Run());
   ExpectKept(kept_);
@@ -256,7 +328,7 @@ TEST_F(DedupeTest, AnEditedKeyIsKnownOfWhatIsRemembered) {
   ExpectKept(kept_);
 }
 
-TEST_F(DedupeTest, WithoutDedupeNothingIsReadAgain) {
+TEST_P(DedupeTest, WithoutDedupeNothingIsReadAgain) {
   for (int id = 0; id < 3000; ++id) Append(0, id);
   MILLRACE_ASSERT_OK(Run());
   config_.dedupe.reset();
@@ -268,10 +340,11 @@ TEST_F(DedupeTest, WithoutDedupeNothingIsReadAgain) {
   ExpectKept(kept_);
 }
 
-TEST_F(DedupeTest, RetentionThatIsShorterThanWhatIsRememberedIsSaid) {
+TEST_P(DedupeTest, RetentionThatIsShorterThanWhatIsRememberedIsSaid) {
   for (int id = 0; id < 3000; ++id) Append(0, id);
   MILLRACE_ASSERT_OK(Run());
   log_->Truncate(0, 2000);
+  std::filesystem::remove_all(state_);
   Append(0, 1999);  // Nobody knows it any more.
   kept_.emplace(0, 3000);
   Append(0, 2000);
@@ -281,6 +354,16 @@ TEST_F(DedupeTest, RetentionThatIsShorterThanWhatIsRememberedIsSaid) {
   EXPECT_THAT(status.errors, Contains(HasSubstr("the log begins at 2000")));
   running.worker->Stop();
   MILLRACE_ASSERT_OK(running.done.get());
+  ExpectKept(kept_);
+}
+
+TEST_P(DedupeTest, WhatRetentionHasDeletedTheFolderStillKnows) {
+  if (GetParam() == Keys::kInMemory) GTEST_SKIP() << "it has none";
+  for (int id = 0; id < 3000; ++id) Append(0, id);
+  MILLRACE_ASSERT_OK(Run());
+  log_->Truncate(0, 2000);
+  Append(0, 1999);
+  MILLRACE_ASSERT_OK(Run());
   ExpectKept(kept_);
 }
 

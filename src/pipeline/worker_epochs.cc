@@ -266,9 +266,7 @@ asio::awaitable<void> Worker::Cut(int table) {
   wake_.cancel();
 }
 
-/// To the group, for lag tools: what every table has.
-void Worker::ReportProgress() {
-  if (log_busy_) return;
+model::OffsetVector Worker::CommittedByAll() const {
   model::OffsetVector lowest;
   for (const auto& [source, owned] : owned_) {
     std::optional<model::Offset> low;
@@ -279,7 +277,20 @@ void Worker::ReportProgress() {
     }
     if (low) lowest[source] = *low;
   }
-  if (!lowest.empty()) consumer_->ReportProgress(lowest);
+  return lowest;
+}
+
+/// To the shards, and to the group for lag tools.
+void Worker::ReportProgress() {
+  const auto lowest = CommittedByAll();
+  if (lowest.empty()) return;
+  for (auto& thread : shards_) {
+    asio::post(thread->context, [this, thread = thread.get(), lowest] {
+      const Status status = thread->shard->Committed(lowest);
+      if (!status.ok()) asio::post(control_, [this, status] { HandleShardFailure(status); });
+    });
+  }
+  if (!log_busy_) consumer_->ReportProgress(lowest);
 }
 
 /// Under the table's lock, so that one checkpoint is written at a time. A checkpoint only saves time: failing is not an

@@ -6,7 +6,10 @@
 #include <string>
 #include <utility>
 
+#include "base/log.h"
 #include "model/event_batch.h"
+#include "process/packed_bytes.h"
+#include "process/saturating.h"
 
 namespace millrace::process {
 namespace {
@@ -16,6 +19,14 @@ constexpr std::int64_t kStepsWithin = 16;
 constexpr std::size_t kStepsMax = 4096;
 /// Rows between asking for a key's place in memory and looking there.
 constexpr std::size_t kPrefetched = 16;
+/// The journal is behind by so many keys or offsets at most, which are read again from the log if the process dies.
+constexpr std::size_t kUnwrittenMax = 2048;
+constexpr model::Offset kUnwrittenOffsetsMax = 1 << 16;
+/// A journal of more keys than twice those that are remembered in memory, and these, is written anew.
+constexpr std::int64_t kJournalKeysMin = 1 << 16;
+/// Less is not worth a file, with a filter to be asked for each record.
+constexpr std::int64_t kSpilledKeysMin = 2048;
+constexpr std::int64_t kRunsMax = 64;
 
 std::int64_t FloorDivide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 
@@ -31,8 +42,48 @@ Deduplicator::Deduplicator(DedupeRule rule, model::Offset begin, MemoryShare lim
   block_times_.reserve(kBlock);
 }
 
-Result<std::vector<std::int64_t>> Deduplicator::FindRepeats(const arrow::RecordBatch& rows, model::OffsetRange range) {
+Result<std::unique_ptr<Deduplicator>> Deduplicator::Open(DedupeRule rule, const model::OffsetRange& usable,
+                                                         MemoryShare limited, MemoryShare counted,
+                                                         std::unique_ptr<StoredKeys> stored) {
+  auto dedupe = std::make_unique<Deduplicator>(std::move(rule), usable.begin, std::move(limited), std::move(counted));
+  ASSIGN_OR_RETURN(const auto position, stored->Load(usable, dedupe->seen_));
+  // A state that began after usable.begin knows less than the log.
+  if (position && PackedReader(position->marks).Take<model::Offset>() <= usable.begin) {
+    dedupe->next_ = position->end;
+    dedupe->hasher_ = KeyHasher(dedupe->rule_.key_columns, stored->secret());
+    if (!dedupe->TakeMarks(position->marks)) {
+      RETURN_NOT_OK(stored->Clear());
+      return Transient("dedupe: what {} held made no sense, and is removed", stored->folder().string());
+    }
+  } else {
+    dedupe->seen_.Clear();
+    RETURN_NOT_OK(stored->Begin(dedupe->hasher_.secret(), {usable.begin, INT64_MIN, dedupe->Marks()}));
+  }
+  dedupe->written_to_ = dedupe->next_;
+  dedupe->stored_ = std::move(stored);
+  return dedupe;
+}
+
+Deduplicator::~Deduplicator() {
+  if (stored_ == nullptr || next_ == written_to_) return;
+  const Status written = WriteUnwritten();
+  if (!written.ok()) spdlog::warn("{}", written.message());
+}
+
+Result<std::vector<std::int64_t>> Deduplicator::FindRepeats(const arrow::RecordBatch& rows, model::OffsetRange range,
+                                                            std::uint32_t fingerprint) {
   MILLRACE_CHECK(range.begin == next_, "the repeats before offset {} are known, but {} comes next", next_, range.begin);
+  auto repeats = Find(rows, range);
+  if (!repeats.ok()) return GiveUp(repeats.status());
+  if (fingerprint != 0) last_record_ = {range.end - 1, fingerprint};
+  if (stored_ != nullptr && (unwritten_.size() >= kUnwrittenMax || next_ - written_to_ >= kUnwrittenOffsetsMax)) {
+    const Status written = WriteUnwritten();
+    if (!written.ok()) return GiveUp(written);
+  }
+  return repeats;
+}
+
+Result<std::vector<std::int64_t>> Deduplicator::Find(const arrow::RecordBatch& rows, model::OffsetRange range) {
   next_ = range.end;
   std::vector<std::int64_t> repeats;
   const auto num_rows = static_cast<std::size_t>(rows.num_rows());
@@ -41,9 +92,13 @@ Result<std::vector<std::int64_t>> Deduplicator::FindRepeats(const arrow::RecordB
   const auto& times = static_cast<const arrow::TimestampArray&>(*rows.column(rule_.time_column));
   const auto& offsets = static_cast<const arrow::Int64Array&>(*rows.GetColumnByName(std::string(model::kOffsetColumn)));
   const bool has_nulls = times.null_count() > 0;
-  for (std::size_t i = 0; i < std::min(kPrefetched, num_rows); ++i) seen_.Prefetch(hashes_[i]);
+  const auto prefetch = [this](std::size_t row) {
+    seen_.Prefetch(hashes_[row]);
+    if (stored_ != nullptr) stored_->Prefetch(hashes_[row]);
+  };
+  for (std::size_t i = 0; i < std::min(kPrefetched, num_rows); ++i) prefetch(i);
   for (std::size_t i = 0; i < num_rows; ++i) {
-    if (i + kPrefetched < num_rows) seen_.Prefetch(hashes_[i + kPrefetched]);
+    if (i + kPrefetched < num_rows) prefetch(i + kPrefetched);
     const auto row = static_cast<std::int64_t>(i);
     if (has_nulls && times.IsNull(row)) continue;
     const UnixMicros time = times.Value(row);
@@ -54,17 +109,138 @@ Result<std::vector<std::int64_t>> Deduplicator::FindRepeats(const arrow::RecordB
     }
     block_times_.push_back(time);
     if (has_key_[i] == 0 || time < forgotten_.value_or(INT64_MIN)) continue;
-    const auto answer = seen_.Add(hashes_[i], time);
+    auto answer = seen_.Add(hashes_[i], time);
     if (answer == SeenKeys::Answer::kNoRoom) {
-      return TooLarge(
-          "dedupe: the keys of the last {} s of event time take more than half of limits.memory. Raise limits.memory, "
-          "lower dedupe.within, or share the partitions among more workers",
-          rule_.within.count() / 1'000'000);
+      RETURN_NOT_OK(MakeRoom(offset));
+      answer = seen_.Add(hashes_[i], time);
+      if (answer == SeenKeys::Answer::kNoRoom) return NoRoom();
+    }
+    if (stored_ != nullptr) {
+      unwritten_.push_back({hashes_[i], time});
+      if (answer == SeenKeys::Answer::kNew && stored_->num_runs() > 0) {
+        ASSIGN_OR_RETURN(const bool is_stored, IsStored(hashes_[i], time));
+        if (is_stored) answer = SeenKeys::Answer::kSeen;
+      }
     }
     if (answer == SeenKeys::Answer::kSeen) repeats.push_back(row);
     NoteTime(time, offset);
   }
   return repeats;
+}
+
+Status Deduplicator::NoRoom() const {
+  return TooLarge(
+      "dedupe: the keys of the last {} s of event time take more than half of limits.memory{}. Raise limits.memory, "
+      "lower dedupe.within, or share the partitions among more workers",
+      rule_.within.count() / 1'000'000, stored_ == nullptr ? "" : ", even with most of them on the disk");
+}
+
+Status Deduplicator::MakeRoom(model::Offset offset) {
+  if (!can_spill()) return NoRoom();
+  // The state is that of this offset, whose record comes now.
+  const UnixMicros time = block_times_.back();
+  block_times_.pop_back();
+  const model::Offset next = std::exchange(next_, offset);
+  RETURN_NOT_OK(WriteUnwritten());
+  RETURN_NOT_OK(stored_->Spill(seen_, SpilledUpTo()));
+  next_ = next;
+  block_times_.push_back(time);
+  return Status::OK();
+}
+
+Status Deduplicator::Spill() {
+  const auto spill = [this] {
+    RETURN_NOT_OK(WriteUnwritten());
+    return stored_->Spill(seen_, SpilledUpTo());
+  };
+  const Status spilled = spill();
+  return spilled.ok() ? spilled : GiveUp(spilled);
+}
+
+/// A run is there as long as one of its keys is remembered: those of clocks that are far ahead stay in memory, unless
+/// they are many.
+UnixMicros Deduplicator::SpilledUpTo() const {
+  if (!horizon_) return INT64_MAX;
+  const UnixMicros usual = SaturatingAdd(*horizon_, rule_.within.count());
+  return seen_.Count(usual) >= seen_.Count(INT64_MAX) / 4 * 3 ? usual : INT64_MAX;
+}
+
+std::int64_t Deduplicator::SpilledMin() const { return std::max(kSpilledKeysMin, stored_->num_run_keys() / kRunsMax); }
+
+bool Deduplicator::can_spill() const { return stored_ != nullptr && seen_.num_taken() >= SpilledMin(); }
+
+Result<bool> Deduplicator::IsStored(const KeyHash& key, UnixMicros time) const {
+  const std::int64_t within = rule_.within.count();
+  return stored_->Holds(key, std::max(SaturatingSubtract(time, within), forgotten_.value_or(INT64_MIN)),
+                        SaturatingAdd(time, within));
+}
+
+Status Deduplicator::WriteUnwritten() {
+  RETURN_NOT_OK(stored_->Append(unwritten_, {next_, forgotten_.value_or(INT64_MIN), Marks()}));
+  unwritten_.clear();
+  written_to_ = next_;
+  if (stored_->num_journal_keys() <= 2 * seen_.num_taken() + kJournalKeysMin) return Status::OK();
+  return stored_->Rewrite(seen_);
+}
+
+Status Deduplicator::Committed(model::Offset offset) {
+  if (stored_ == nullptr) return Status::OK();
+  const Status removed = stored_->Committed(offset);
+  return removed.ok() ? removed : GiveUp(removed);
+}
+
+Status Deduplicator::GiveUp(const Status& failure) {
+  const auto stored = std::move(stored_);
+  const auto kind = KindOf(failure);
+  if (stored == nullptr || (kind != ErrorKind::kCorrupt && kind != ErrorKind::kNotFound)) return failure;
+  RETURN_NOT_OK(stored->Clear());
+  return Transient("dedupe: {}: what {} held is removed, and the keys are read from the log again", failure.message(),
+                   stored->folder().string());
+}
+
+std::string Deduplicator::Marks() const {
+  std::string marks;
+  PutValue(marks, begin_);
+  PutValue(marks, last_record_.has_value());
+  PutValue(marks, last_record_.value_or(LastRecord{}));
+  PutValue(marks, horizon_.has_value());
+  PutValue(marks, horizon_.value_or(0));
+  PutValue(marks, forgotten_.has_value());
+  PutValue(marks, forgotten_.value_or(0));
+  PutValue(marks, horizon_block_);
+  PutValue(marks, block_);
+  PutValue(marks, others_.has_value());
+  PutValue(marks, others_.value_or(OtherSteps{}));
+  PutValue(marks, std::uint64_t{first_offsets_.size()});
+  for (const auto& [step, first] : first_offsets_) {
+    PutValue(marks, step);
+    PutValue(marks, first);
+  }
+  for (const UnixMicros time : block_times_) PutValue(marks, time);
+  return marks;
+}
+
+bool Deduplicator::TakeMarks(std::string_view marks) {
+  PackedReader reader(marks);
+  const auto take_optional = [&reader](auto& value) {
+    using Value = typename std::remove_reference_t<decltype(value)>::value_type;
+    const bool is_there = reader.Take<bool>();
+    const auto taken = reader.Take<Value>();
+    value = is_there ? std::optional(taken) : std::nullopt;
+  };
+  begin_ = reader.Take<model::Offset>();
+  take_optional(last_record_);
+  take_optional(horizon_);
+  take_optional(forgotten_);
+  horizon_block_ = reader.Take<model::Offset>();
+  block_ = reader.Take<model::Offset>();
+  take_optional(others_);
+  for (auto left = reader.Take<std::uint64_t>(); left > 0 && reader.ok(); --left) {
+    const auto step = reader.Take<std::int64_t>();
+    first_offsets_.emplace(step, reader.Take<model::Offset>());
+  }
+  while (reader.ok() && !reader.left().empty()) block_times_.push_back(reader.Take<UnixMicros>());
+  return reader.ok();
 }
 
 /// The block's median may move the horizon.

@@ -6,15 +6,20 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 
+#include "base/uuid.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::process {
 namespace {
 
+namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -74,6 +79,23 @@ class Oracle {
       if (std::abs(*earlier.time - *event.time) <= within_) return true;
     }
     return false;
+  }
+  /// IsRepeat() of all, for long logs.
+  std::vector<int> Repeats() const {
+    std::map<std::string, std::set<UnixMicros>> seen;
+    std::vector<int> repeats(log_.size());
+    for (std::size_t i = 0; i < log_.size(); ++i) {
+      const auto& event = log_[i];
+      if (!event.key || !event.time) continue;
+      const UnixMicros forgotten = ForgottenAt(event.offset);
+      auto& times = seen[*event.key];
+      if (*event.time >= forgotten) {
+        const auto near = times.lower_bound(std::max(forgotten, *event.time - within_));
+        repeats[i] = near != times.end() && *near <= *event.time + within_ ? 1 : 0;
+      }
+      times.insert(*event.time);
+    }
+    return repeats;
   }
 
  private:
@@ -173,6 +195,245 @@ TEST(Deduplicator, DecidesByTheLogAloneWhateverDiesInBetween) {
   }
   EXPECT_GT(num_repeats, 60 * 100);
   EXPECT_GT(num_begun_later, 60);
+}
+
+/// Thousands of keys that are remembered at a time: new ones, repeats near and far, late ones, clocks that are ahead.
+std::vector<Event> LongLog(std::mt19937_64& random, std::int64_t within, int length) {
+  std::vector<Event> log;
+  model::Offset offset = static_cast<model::Offset>(random() % 3000);
+  UnixMicros now = 0;
+  for (int i = 0; i < length; ++i) {
+    offset += 1 + (random() % 50 == 0 ? static_cast<model::Offset>(random() % 40) : 0);
+    now += static_cast<std::int64_t>(random() % 3);
+    Event event{.offset = offset, .key = "k" + std::to_string(i), .time = now};
+    const auto kind = random() % 20;
+    if (kind < 6 && !log.empty()) event.key = log[log.size() - 1 - random() % log.size()].key;
+    if (kind == 6) event.time = now - static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(within));
+    if (kind == 7 && random() % 20 == 0) event.time = now + 3 * within;
+    if (kind == 8) event.key = std::nullopt;
+    log.push_back(event);
+  }
+  return log;
+}
+
+class StoredDeduplicatorTest : public ::testing::Test {
+ protected:
+  void SetUp() override { fs::create_directories(base_); }
+  void TearDown() override { fs::remove_all(base_); }
+
+  Result<std::unique_ptr<Deduplicator>> Open(std::int64_t within, model::OffsetRange usable) {
+    ASSIGN_OR_RETURN(auto stored, StoredKeys::Open({.folder = folder_,
+                                                    .definition = std::to_string(within),
+                                                    .disk = disk_,
+                                                    .limited = memory_->NewShare("runs"),
+                                                    .counted = {}}));
+    MILLRACE_CHECK(stored != nullptr);
+    return Deduplicator::Open(Rule(within), usable, memory_->NewShare("keys"), {}, std::move(stored));
+  }
+  /// As a kill would leave it: what was written, without what a destructor adds.
+  void Kill(std::unique_ptr<Deduplicator> dedupe) {
+    const auto copy = base_ / "copy";
+    fs::copy(folder_, copy);
+    dedupe.reset();
+    fs::remove_all(folder_);
+    fs::rename(copy, folder_);
+  }
+  void Damage(std::mt19937_64& random) {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+      if (entry.path().filename() != "lock" && entry.file_size() > 0) files.push_back(entry.path());
+    }
+    if (files.empty()) return;
+    std::sort(files.begin(), files.end());
+    const auto& file = files[random() % files.size()];
+    const auto size = fs::file_size(file);
+    if (random() % 2 == 0) return fs::resize_file(file, random() % size);
+    std::fstream flipped(file, std::ios::in | std::ios::out | std::ios::binary);
+    const auto at = static_cast<std::streamoff>(random() % size);
+    flipped.seekg(at);
+    const char byte = static_cast<char>(flipped.get() ^ 1);
+    flipped.seekp(at);
+    flipped.put(byte);
+  }
+
+  const fs::path base_ = fs::temp_directory_path() / ("millrace_dedupe_" + RandomUuid());
+  const fs::path folder_ = base_ / "a-0";
+  const std::shared_ptr<DiskAllowance> disk_ = std::make_shared<DiskAllowance>(std::int64_t{1} << 30);
+  // Some 3,000 keys: the places that all parts have from the start take a quarter of it.
+  std::shared_ptr<MemoryBudget> memory_ = MemoryBudget::Make(112 << 10);
+};
+
+// The same property with a share that holds a part of the keys: they are on the disk, it is killed, its files are
+// damaged, partitions stay away for a while, and two tables stand at different offsets.
+TEST_F(StoredDeduplicatorTest, DecidesTheSameWithKeysOnTheDiskWhateverDiesInBetween) {
+  int num_spilled = 0;
+  int num_continued = 0;
+  int num_damaged = 0;
+  std::int64_t num_repeats = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    std::mt19937_64 random(seed);
+    const std::int64_t within = 2000 + static_cast<std::int64_t>(random() % 12'000);
+    const auto log = LongLog(random, within, 25'000);
+    const auto repeats = Oracle(log, within).Repeats();
+    num_repeats += std::count(repeats.begin(), repeats.end(), 1);
+    fs::remove_all(folder_);
+    struct Committed {
+      model::Offset next = 0;
+      model::Offset from = 0;
+    };
+    Committed tables[2];
+    for (auto& table : tables) table = {log.front().offset, log.front().offset};
+    const model::Offset end_of_log = log.back().offset + 1;
+    int lives = 0;
+    for (; std::min(tables[0].next, tables[1].next) < end_of_log; ++lives) {
+      ASSERT_LT(lives, 1000);
+      const model::OffsetRange read_again{std::min(tables[0].from, tables[1].from),
+                                          std::min(tables[0].next, tables[1].next)};
+      MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(within, read_again));
+      ASSERT_GE(dedupe->next(), read_again.begin);
+      ASSERT_LE(dedupe->next(), read_again.end);
+      num_continued += dedupe->next() > read_again.begin ? 1 : 0;
+      model::Offset position = dedupe->next();
+      auto index = static_cast<std::size_t>(
+          std::lower_bound(log.begin(), log.end(), position,
+                           [](const Event& event, model::Offset wanted) { return event.offset < wanted; }) -
+          log.begin());
+      bool has_failed = false;
+      for (auto left = random() % 60; index < log.size() && left > 0; --left) {
+        std::vector<Event> batch;
+        const std::size_t first = index;
+        for (auto rows = random() % 700; rows > 0 && index < log.size(); --rows) batch.push_back(log[index++]);
+        const model::Offset end = index < log.size() ? log[index].offset : end_of_log;
+        const auto found = dedupe->FindRepeats(*Batch(batch), {position, end}, 7);
+        if (!found.ok()) {
+          ASSERT_EQ(KindOf(found.status()), ErrorKind::kTransient) << found.status().ToString();
+          has_failed = true;
+          break;
+        }
+        position = end;
+        std::vector<int> decided(batch.size());
+        for (const auto row : *found) decided[static_cast<std::size_t>(row)] = 1;
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+          if (batch[i].offset < read_again.end) continue;
+          ASSERT_EQ(decided[i], repeats[first + i])
+              << "seed " << seed << " life " << lives << " offset " << batch[i].offset << " from " << read_again.begin;
+        }
+        for (auto& table : tables) {
+          if (random() % 6 == 0 && end >= table.next) table = {end, dedupe->RememberedFrom()};
+        }
+        MILLRACE_ASSERT_OK(dedupe->Committed(std::min(tables[0].next, tables[1].next)));
+        if (random() % 20 == 0 && dedupe->can_spill()) {
+          MILLRACE_ASSERT_OK(dedupe->Spill());
+        }
+      }
+      for (const auto& entry : fs::directory_iterator(folder_)) {
+        num_spilled += entry.path().filename().string().starts_with("run-") ? 1 : 0;
+      }
+      if (!has_failed && random() % 2 == 0) {
+        Kill(std::move(dedupe));
+      } else {
+        dedupe.reset();
+      }
+      if (random() % 4 == 0) {
+        Damage(random);
+        ++num_damaged;
+      }
+    }
+    EXPECT_GT(lives, 3);
+  }
+  EXPECT_GT(num_repeats, 12 * 1000);
+  EXPECT_GT(num_spilled, 100);
+  EXPECT_GT(num_continued, 50);
+  EXPECT_GT(num_damaged, 30);
+}
+
+TEST_F(StoredDeduplicatorTest, AfterItEndedInOrderNothingIsReadAgain) {
+  std::vector<Event> events;
+  for (model::Offset offset = 0; offset < 100; ++offset) events.push_back({offset, std::to_string(offset), offset});
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1000, {0, 0}));
+    MILLRACE_ASSERT_OK(dedupe->FindRepeats(*Batch(events), {0, 100}, 4711).status());
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1000, {0, 100}));
+  EXPECT_EQ(dedupe->next(), 100);
+  ASSERT_TRUE(dedupe->last_record().has_value());
+  EXPECT_EQ(dedupe->last_record()->offset, 99);
+  EXPECT_EQ(dedupe->last_record()->fingerprint, 4711u);
+  EXPECT_EQ(dedupe->RememberedFrom(), 0);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto repeats, dedupe->FindRepeats(*Batch({{100, "7", 500}}), {100, 101}));
+  EXPECT_THAT(repeats, ElementsAre(0));
+}
+
+TEST_F(StoredDeduplicatorTest, WhatWasRememberedAndNotCommittedIsNoRepeatOfItself) {
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1000, {0, 0}));
+    MILLRACE_ASSERT_OK(dedupe->FindRepeats(*Batch({{0, "a", 1}}), {0, 1}).status());
+  }
+  // No table has the record: it comes again.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1000, {0, 0}));
+  EXPECT_EQ(dedupe->next(), 0);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto repeats, dedupe->FindRepeats(*Batch({{0, "a", 1}, {1, "a", 1}}), {0, 2}));
+  EXPECT_THAT(repeats, ElementsAre(1));
+}
+
+TEST_F(StoredDeduplicatorTest, AStateThatBeganLaterThanTheLogKnowsIsNotTaken) {
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1000, {50, 50}));
+    MILLRACE_ASSERT_OK(dedupe->FindRepeats(*Batch({{50, "a", 1}}), {50, 60}).status());
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1000, {40, 60}));
+  EXPECT_EQ(dedupe->next(), 40);
+  EXPECT_EQ(dedupe->RememberedFrom(), 40);
+}
+
+TEST_F(StoredDeduplicatorTest, TheJournalOfKeysThatAlwaysComeStaysShort) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1'000'000, {0, 0}));
+  model::Offset next = 0;
+  std::uintmax_t longest = 0;
+  for (int round = 0; round < 300; ++round) {
+    std::vector<Event> events;
+    for (int i = 0; i < 1000; ++i, ++next) events.push_back({next, "k" + std::to_string(next % 10), next});
+    MILLRACE_ASSERT_OK(dedupe->FindRepeats(*Batch(events), {next - 1000, next}).status());
+    MILLRACE_ASSERT_OK(dedupe->Committed(next));
+    std::uintmax_t bytes = 0;
+    for (const auto& entry : fs::directory_iterator(folder_)) bytes += entry.file_size();
+    longest = std::max(longest, bytes);
+  }
+  EXPECT_LT(longest, 3u << 20) << "300,000 keys are 7 MiB";
+  EXPECT_EQ(disk_->used(), static_cast<std::int64_t>([&] {
+              std::uintmax_t bytes = 0;
+              for (const auto& entry : fs::directory_iterator(folder_)) bytes += entry.file_size();
+              return bytes;
+            }()));
+}
+
+TEST_F(StoredDeduplicatorTest, AFolderThatGoesWhileItRunsIsNoLoss) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1'000'000, {0, 0}));
+  std::vector<Event> events;
+  for (model::Offset offset = 0; offset < 3000; ++offset) events.push_back({offset, std::to_string(offset), offset});
+  MILLRACE_ASSERT_OK(dedupe->FindRepeats(*Batch(events), {0, 3000}).status());
+  ASSERT_TRUE(dedupe->can_spill());
+  MILLRACE_ASSERT_OK(dedupe->Spill());
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    if (entry.path().filename() != "lock") fs::remove(entry.path());
+  }
+  const auto repeats = dedupe->FindRepeats(*Batch({{3000, "7", 500}}), {3000, 3001});
+  EXPECT_EQ(KindOf(repeats.status()), ErrorKind::kTransient);
+  EXPECT_THAT(repeats.status().message(), HasSubstr("read from the log again"));
+  EXPECT_THAT(repeats.status().message(), HasSubstr(folder_.string()));
+  dedupe.reset();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(dedupe, Open(1'000'000, {0, 3000}));
+  EXPECT_EQ(dedupe->next(), 0);
+}
+
+TEST_F(StoredDeduplicatorTest, PastMemoryForWhatIsOnTheDiskItSaysSo) {
+  memory_ = MemoryBudget::Make(30 << 10);  // Less than one run is worth.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto dedupe, Open(1'000'000'000, {0, 0}));
+  std::vector<Event> events;
+  for (model::Offset offset = 0; offset < 20'000; ++offset) events.push_back({offset, std::to_string(offset), offset});
+  const auto repeats = dedupe->FindRepeats(*Batch(events), {0, 20'000});
+  EXPECT_EQ(KindOf(repeats.status()), ErrorKind::kTooLarge);
+  EXPECT_THAT(repeats.status().message(), HasSubstr("limits.memory, even with most of them on the disk"));
 }
 
 TEST(Deduplicator, TheLowestOffsetWinsAndNullsNeverRepeat) {

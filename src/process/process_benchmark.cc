@@ -4,9 +4,12 @@
 #include <arrow/builder.h>
 #include <benchmark/benchmark.h>
 
+#include <chrono>
+#include <filesystem>
 #include <iterator>
 #include <random>
 
+#include "base/uuid.h"
 #include "process/deduplicator.h"
 #include "process/session_testing_internal.h"
 #include "process/transform.h"
@@ -135,45 +138,93 @@ void SealThousandGroups(benchmark::State& state) {
 }
 BENCHMARK(SealThousandGroups);
 
-/// New keys, of the length of a UUID, 10,000 at a time with one in a hundred a repeat, while so many are remembered.
-void FindRepeats(benchmark::State& state) {
-  constexpr std::int64_t kRows = 10'000;
-  const std::int64_t remembered = state.range(0);
-  const auto memory = MemoryBudget::Make(std::int64_t{1} << 40);
-  // A key a microsecond, so that this many are within the time.
-  Deduplicator dedupe({.key_columns = {0}, .time_column = 1, .within = std::chrono::microseconds(remembered)}, 0,
-                      memory->NewShare("dedupe"), {});
-  std::int64_t next = 0;
-  const auto make = [&next] {
+/// New keys, of the length of a UUID, 10,000 at a time with one in a hundred a repeat; a key a microsecond.
+class KeyStream {
+ public:
+  static constexpr std::int64_t kRows = 10'000;
+
+  std::int64_t next() const { return next_; }
+  std::shared_ptr<arrow::RecordBatch> Make() {
     arrow::StringBuilder keys;
     arrow::TimestampBuilder times(kUtc, arrow::default_memory_pool());
     arrow::Int64Builder offsets;
     bool ok = true;
-    for (std::int64_t i = 0; i < kRows; ++i, ++next) {
-      const std::int64_t id = next % 100 == 99 ? next - 50 : next;
+    for (std::int64_t i = 0; i < kRows; ++i, ++next_) {
+      const std::int64_t id = next_ % 100 == 99 ? next_ - 50 : next_;
       ok = ok && keys.Append(fmt::format("{:08x}-aaaa-4bbb-8ccc-{:012x}", id, id * 2654435761)).ok();
-      ok = ok && times.Append(id).ok() && offsets.Append(next).ok();
+      ok = ok && times.Append(id).ok() && offsets.Append(next_).ok();
     }
     MILLRACE_CHECK(ok);
     const auto schema = arrow::schema(
         {arrow::field("id", arrow::utf8()), arrow::field("ts", kUtc), arrow::field("_offset", arrow::int64())});
     return arrow::RecordBatch::Make(
         schema, kRows, {keys.Finish().ValueOrDie(), times.Finish().ValueOrDie(), offsets.Finish().ValueOrDie()});
-  };
-  const auto judge = [&dedupe, &next](const arrow::RecordBatch& rows) {
-    MILLRACE_CHECK(dedupe.FindRepeats(rows, {next - kRows, next}).ok());
-  };
-  while (next < remembered) judge(*make());
+  }
+  void Judge(Deduplicator& dedupe, const arrow::RecordBatch& rows) const {
+    MILLRACE_CHECK(dedupe.FindRepeats(rows, {next_ - kRows, next_}).ok());
+    MILLRACE_CHECK(dedupe.Committed(next_).ok());
+  }
+
+ private:
+  std::int64_t next_ = 0;
+};
+
+/// Keys whose times are so many microseconds apart are remembered.
+DedupeRule RuleOf(std::int64_t remembered) {
+  return {.key_columns = {0}, .time_column = 1, .within = std::chrono::microseconds(remembered)};
+}
+
+void JudgeNewKeys(benchmark::State& state, KeyStream& stream, Deduplicator& dedupe) {
   for (auto _ : state) {
     state.PauseTiming();
-    const auto rows = make();
+    const auto rows = stream.Make();
     state.ResumeTiming();
-    judge(*rows);
+    stream.Judge(dedupe, *rows);
   }
-  Count(state, kRows);
+  Count(state, KeyStream::kRows);
+}
+
+/// While so many keys are remembered in memory.
+void FindRepeats(benchmark::State& state) {
+  const std::int64_t remembered = state.range(0);
+  const auto memory = MemoryBudget::Make(std::int64_t{1} << 40);
+  Deduplicator dedupe(RuleOf(remembered), 0, memory->NewShare("dedupe"), {});
+  KeyStream stream;
+  while (stream.next() < remembered) stream.Judge(dedupe, *stream.Make());
+  JudgeNewKeys(state, stream, dedupe);
   state.counters["bytes_per_key"] = static_cast<double>(dedupe.memory_bytes()) / static_cast<double>(remembered);
 }
 BENCHMARK(FindRepeats)->Arg(10'000)->Arg(1'000'000)->Arg(5'000'000);
+
+/// With a folder, while so many millions of keys are remembered in so many MiB and on the disk; and how long it takes
+/// to go on from the folder.
+void FindRepeatsOnDisk(benchmark::State& state) {
+  namespace fs = std::filesystem;
+  const std::int64_t remembered = state.range(0) * 1'000'000;
+  const auto memory = MemoryBudget::Make(state.range(1) << 20);
+  const fs::path folder = fs::temp_directory_path() / ("millrace_benchmark_" + RandomUuid());
+  const auto disk = std::make_shared<DiskAllowance>(std::int64_t{1} << 40);
+  const auto open = [&](model::Offset committed) {
+    auto stored = StoredKeys::Open(
+        {.folder = folder, .definition = "", .disk = disk, .limited = memory->NewShare("runs"), .counted = {}});
+    return Deduplicator::Open(RuleOf(remembered), {0, committed}, memory->NewShare("keys"), {}, *std::move(stored))
+        .ValueOrDie();
+  };
+  auto dedupe = open(0);
+  KeyStream stream;
+  while (stream.next() < remembered) stream.Judge(*dedupe, *stream.Make());
+  JudgeNewKeys(state, stream, *dedupe);
+  state.counters["bytes_per_key"] = static_cast<double>(memory->used()) / static_cast<double>(remembered);
+  state.counters["disk_bytes_per_key"] = static_cast<double>(disk->used()) / static_cast<double>(remembered);
+  dedupe.reset();
+  const auto begun = std::chrono::steady_clock::now();
+  dedupe = open(stream.next());
+  state.counters["open_s"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  MILLRACE_CHECK(dedupe->next() == stream.next());
+  dedupe.reset();
+  fs::remove_all(folder);
+}
+BENCHMARK(FindRepeatsOnDisk)->Args({5, 1024})->Args({5, 64})->Args({100, 512})->Iterations(100);
 
 // Register and Query of a whole batch, which transforms and aggregates with expressions pay per batch.
 void RegisterAndQuery(benchmark::State& state) {

@@ -10,12 +10,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/memory_budget.h"
 #include "process/key_hash.h"
 
 namespace millrace::process {
+
+/// A key that came, and when.
+struct SeenKey {
+  KeyHash key;
+  UnixMicros time;
+};
 
 /// One thread at a time.
 class SeenKeys {
@@ -39,10 +47,22 @@ class SeenKeys {
   /// Times before this are forgotten. It never falls.
   void Forget(UnixMicros before);
 
+  /// Keys are in parts by the highest bits of KeyHash::high: part 0 has the lowest.
+  static constexpr std::size_t kParts = 64;
+  /// Of all parts, those that are remembered with a time up to `last`.
+  std::int64_t Count(UnixMicros last) const;
+  /// Appends what part number `part` remembers, in any order.
+  void Copy(std::size_t part, std::vector<SeenKey>& keys) const;
+  /// As Copy(), with times up to `last`, in the order of keys and then times; and forgets these.
+  void TakeOut(std::size_t part, UnixMicros last, std::vector<SeenKey>& keys);
+  /// Forgets everything, and that it did: as it was made.
+  void Clear();
+
+  /// Places that are taken, also by what is forgotten.
+  std::int64_t num_taken() const { return num_taken_; }
   std::int64_t bytes() const { return limited_.bytes(); }
 
  private:
-  static constexpr std::size_t kParts = 64;
   static constexpr UnixMicros kFree = INT64_MIN;  // As a slot's time.
   struct Slot {
     KeyHash key;
@@ -54,13 +74,14 @@ class SeenKeys {
     std::size_t taken = 0;  // Of the slots, by times that are forgotten too.
   };
 
-  Part& PartOf(const KeyHash& key) { return parts_[key.low >> 58]; }
+  Part& PartOf(const KeyHash& key) { return parts_[key.high >> 58]; }
   static std::size_t Place(const KeyHash& key, std::size_t capacity) {
     __extension__ using Wide = unsigned __int128;
-    return static_cast<std::size_t>(static_cast<Wide>(key.high) * capacity >> 64);
+    return static_cast<std::size_t>(static_cast<Wide>(key.high << 6) * capacity >> 64);
   }
   /// With room for a quarter more than what is not forgotten. False: no memory for it.
   bool Rebuild(Part& part);
+  void Refill(Part& part, std::span<const SeenKey> keys);
 
   const std::int64_t within_;
   MemoryShare limited_;
@@ -68,6 +89,7 @@ class SeenKeys {
   UnixMicros forgotten_ = kFree + 1;  // Times before it are.
   std::array<Part, kParts> parts_;
   std::size_t next_rebuilt_ = 0;
+  std::int64_t num_taken_ = 0;
 };
 
 }  // namespace millrace::process

@@ -303,8 +303,19 @@ def ten_million_users(folder):
         raise Failure(f"{users:,} of {TEN_MILLION:,}, by a sketch whose error is below 4.9 % in 997 of 1,000 cases")
 
 
+def dedupe_on_disk(folder):
+    """Four million keys to remember, of which memory has room for half."""
+    simulate(folder, 2 * EVENTS, 1000)
+    peak_mib, _ = run_to_end(folder, SOURCE + "dedupe: {by: event_id, within: 7d}\ntables: [{name: clicks}]\n" + LIMITS)
+    expect("rows", files_of(folder, "clicks")[0], 2 * EVENTS)
+    if not list((folder / "state").rglob("run-*")):
+        raise Failure("no keys are on the disk: the case is not what it says")
+    expect_peak(peak_mib)
+
+
 SOAK_CASES = [ten_million_sessions, ten_million_users]
-CASES = [unique_keys, partitions_1500, partitions_10000, questions_200000_groups, questions_too_large, letters_store_away]
+CASES = [unique_keys, partitions_1500, partitions_10000, questions_200000_groups, questions_too_large, letters_store_away,
+         dedupe_on_disk]
 
 
 def main():
