@@ -51,6 +51,7 @@ class TlsClient {
       context_.use_certificate(asio::buffer(options.certificate->Pem()), ssl::context::pem);
       context_.use_private_key(asio::buffer(options.certificate->KeyPem()), ssl::context::pem);
     }
+    SSL_CTX_set_min_proto_version(context_.native_handle(), 0);
     SSL_CTX_set_max_proto_version(context_.native_handle(), options.version_max);
     SSL_CTX_set_security_level(context_.native_handle(), 0);  // Offers what is out of date, too.
     stream_.emplace(io_, context_);
@@ -62,6 +63,7 @@ class TlsClient {
     stream_->handshake(ssl::stream_base::client, error_);
   }
   bool connected() const { return !error_; }
+  std::string WhyNot() const { return error_.message(); }
   std::string version() { return SSL_get_version(stream_->native_handle()); }
   std::string ServerName() {
     X509* const certificate = SSL_get1_peer_certificate(stream_->native_handle());
@@ -235,9 +237,11 @@ TEST_F(TlsTest, OnlyVersionsAndProtocolsThatAreStillSafe) {
   TlsClient older(server->port(), {.version_max = TLS1_2_VERSION});
   EXPECT_EQ(older.version(), "TLSv1.2");
   EXPECT_THAT(older.Get(), HasSubstr("GET / "));
-  EXPECT_FALSE(TlsClient(server->port(), {.version_max = TLS1_1_VERSION}).connected());
+  EXPECT_THAT(TlsClient(server->port(), {.version_max = TLS1_1_VERSION}).WhyNot(), HasSubstr("alert protocol version"))
+      << "it is the server that refuses";
   EXPECT_TRUE(TlsClient(server->port(), {.protocols = "\x02h2\x08http/1.1"}).connected());
-  EXPECT_FALSE(TlsClient(server->port(), {.protocols = "\x02h2"}).connected()) << "rather than HTTP/1.1 read as HTTP/2";
+  EXPECT_THAT(TlsClient(server->port(), {.protocols = "\x02h2"}).WhyNot(), HasSubstr("alert no application protocol"))
+      << "rather than HTTP/1.1 read as HTTP/2";
 }
 
 TEST_F(TlsTest, AClientWantsACertificateOfTheAuthority) {
