@@ -7,6 +7,8 @@
 #include <condition_variable>
 #include <fstream>
 #include <mutex>
+#include <thread>
+#include <vector>
 
 #include "serve/key_fetcher.h"
 #include "serve/test_jwt.h"
@@ -123,6 +125,39 @@ TEST(KeyFetcher, KnowsANewKeyAsSoonAsSomebodyUsesIt) {
     EXPECT_EQ(fetcher.KeysAskedAnew(), second);
   }
   EXPECT_EQ(issuer.readings(), 4);
+}
+
+TEST(KeyFetcher, StrangersWithMadeUpKeysHoldTwoThreadsAtMost) {
+  testing::ManualClock clock(3'600'000'000);
+  Issuer issuer;
+  KeyFetcher fetcher(
+      "idp", kTimes, [&](const std::stop_token& stop) { return issuer.Read(stop); }, clock);
+  issuer.Publish(TestSigner("one").Jwks());
+  const auto known = fetcher.KeysAskedAnew();
+  ASSERT_NE(known, nullptr);
+  clock.Set(clock.Now() + 10'000'000);
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::shared_ptr<const JwkSet>> answers;
+  std::vector<std::jthread> strangers;
+  for (int i = 0; i < 10; ++i) {
+    strangers.emplace_back([&] {
+      auto keys = fetcher.KeysAskedAnew();
+      const std::lock_guard lock(mutex);
+      answers.push_back(std::move(keys));
+      changed.notify_all();
+    });
+  }
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return answers.size() >= 8; });
+    EXPECT_EQ(answers, std::vector(8, known)) << "at once, while the issuer has not answered";
+  }
+  issuer.Publish(TestSigner("two").Jwks());
+  strangers.clear();
+  ASSERT_EQ(answers.size(), 10u);
+  for (const std::size_t i : {8, 9}) EXPECT_EQ(answers[i]->keys[0].id, "two");
+  EXPECT_EQ(issuer.readings(), 2);
 }
 
 TEST(KeyFetcher, EndsWhileItReads) {
