@@ -36,6 +36,7 @@ Run AddRun(CLI::App& app) {
                       KindOf(service.status()) == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed);
     }
     if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
+    if (!(*service)->health_url().empty()) spdlog::info("serving health url={}", (*service)->health_url());
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);
   };

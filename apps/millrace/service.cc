@@ -17,10 +17,12 @@
 #include "base/version.h"
 #include "eventlog/kafka/kafka_log.h"
 #include "http/problem.h"
+#include "http/tls.h"
 #include "objectstore/counted_store.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/worker_backend.h"
 #include "query/answer_memory.h"
+#include "serve/key_fetcher.h"
 
 namespace millrace::app {
 
@@ -29,6 +31,8 @@ using config::KafkaSource;
 
 namespace {
 
+constexpr std::chrono::seconds kLookForCertificates{10};
+constexpr int kHealthConnectionsMax = 64;  // Of monitoring; whoever is idle longest goes first.
 /// Of limits.memory: what all streams of changes may hold, and the answer of one.
 constexpr std::int64_t kStreamsShare = 16;
 constexpr std::int64_t kStreamShare = 64;
@@ -42,6 +46,14 @@ http::Response WhileStarting(const http::Request& request) {
     return alive;
   }
   return http::ToResponse({503, "starting", "The pipeline is opening its log and tables.", "Ask again in a moment."});
+}
+
+/// nullopt: everybody may do everything. Keys begin to be read.
+std::optional<serve::Access> AccessFor(const config::ServeConfig& serve) {
+  if (!serve.auth) return std::nullopt;
+  const auto& [tokens, jwt] = *serve.auth;
+  if (!jwt) return serve::Access(tokens);
+  return serve::Access(tokens, jwt->rules, serve::KeyFetcher::Of(jwt->keys));
 }
 
 /// A signal before the worker minds them: nothing was taken yet, so there is nothing to commit.
@@ -72,26 +84,7 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   }
   const auto serve = plan->config.serve;
   // First the port: who finds it taken has made nothing yet.
-  if (serve && options.serve) {
-    const http::ServerOptions server{
-        .address = serve->address,
-        .port = serve->port,
-        .lane = serve::Api::LaneOf,
-        .long_handlers_max = serve->concurrent_queries,
-        .waiting_max = 4 * serve->concurrent_queries,
-        .connections_max = serve->connections,
-        .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve->query_timeout)};
-    auto started = http::Server::Start(server, [raw = service.get()](const http::Request& request) {
-      serve::Api* const api = raw->answering_;
-      return api != nullptr ? api->Handle(request) : WhileStarting(request);
-    });
-    if (!started.ok()) {
-      const Status& status = started.status();
-      return status.WithMessage(fmt::format("serve: {}; serve.listen gives another address", status.message()));
-    }
-    service->server_ = *std::move(started);
-    service->url_ = fmt::format("http://{}:{}", serve->address, service->server_->port());
-  }
+  if (serve && options.serve) RETURN_NOT_OK(service->Listen(*serve));
   std::unique_ptr<eventlog::Consumer> consumer;
   if (const auto* kafka = std::get_if<KafkaSource>(&plan->config.source.log)) {
     auto properties = kafka->properties;
@@ -119,13 +112,57 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
         *service->backend_, service->metrics_,
         serve::ApiOptions{
             .version = kVersion,
-            .bearer = serve->bearer,
+            .guard = {.access = AccessFor(*serve), .origins = serve->cors_origins, .rate = serve->rate},
+            .metrics_elsewhere = serve->health.has_value(),
             .answer_bytes_max = query::AnswersBytesMax(limits.memory),
             .streams = {.answer_bytes_max = limits.memory / kStreamShare, .bytes_max = limits.memory / kStreamsShare},
             .memory = service->worker_->answer_memory()});
     service->answering_ = service->api_.get();
   }
   return service;
+}
+
+Status Service::Listen(const config::ServeConfig& serve) {
+  const auto start = [](const http::ServerOptions& options, http::Handler handler, const char* key) {
+    auto server = http::Server::Start(options, std::move(handler));
+    if (server.ok()) return server;
+    const Status& status = server.status();
+    return Result<std::unique_ptr<http::Server>>(
+        status.WithMessage(fmt::format("serve: {}; {} gives another address", status.message(), key)));
+  };
+  http::ServerOptions options{.address = serve.listen.address,
+                              .port = serve.listen.port,
+                              .lane = serve::Api::LaneOf,
+                              .long_handlers_max = serve.concurrent_queries,
+                              .waiting_max = 4 * serve.concurrent_queries,
+                              .connections_max = serve.connections,
+                              .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout)};
+  if (serve.tls) {
+    auto expiry = metrics_.MakeGauge("millrace_tls_certificate_expiry_timestamp_seconds",
+                                     "When the certificate that is served expires.");
+    const auto served = [expiry](const http::TlsIdentity& identity) mutable {
+      expiry.Set(static_cast<double>(identity.not_after) / 1e6);
+    };
+    ASSIGN_OR_RETURN(options.transports, http::TlsTransports::Make(*serve.tls, kLookForCertificates, served));
+  }
+  const auto answer = [this](http::Response (serve::Api::*handle)(const http::Request&)) {
+    return [this, handle](const http::Request& request) {
+      serve::Api* const api = answering_;
+      return api != nullptr ? (api->*handle)(request) : WhileStarting(request);
+    };
+  };
+  ASSIGN_OR_RETURN(server_, start(options, answer(&serve::Api::Handle), "serve.listen"));
+  url_ = fmt::format("{}://{}:{}", serve.tls ? "https" : "http", serve.listen.address, server_->port());
+  if (!serve.health) return Status::OK();
+  const http::ServerOptions health{.address = serve.health->address,
+                                   .port = serve.health->port,
+                                   .lane = serve::Api::LaneOf,
+                                   .short_handlers_max = 1,
+                                   .long_handlers_max = 1,
+                                   .connections_max = kHealthConnectionsMax};
+  ASSIGN_OR_RETURN(health_server_, start(health, answer(&serve::Api::HandleHealth), "serve.health.listen"));
+  health_url_ = fmt::format("http://{}:{}", serve.health->address, health_server_->port());
+  return Status::OK();
 }
 
 Status Service::Run() {
@@ -136,7 +173,9 @@ Status Service::Run() {
   finalizer_->Stop(worker_->StopDeadline(), done.ok());
   maintainer_->Stop(worker_->StopDeadline());
   if (api_ != nullptr) api_->EndStreams();
-  if (server_ != nullptr) server_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
+  for (const auto& server : {server_.get(), health_server_.get()}) {
+    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
+  }
   return done;
 }
 

@@ -34,11 +34,15 @@ class Service {
   pipeline::Worker& worker() { return *worker_; }
   /// nullptr for Kafka.
   const std::shared_ptr<eventlog::EmbeddedLog>& embedded_log() const { return embedded_log_; }
-  /// "http://127.0.0.1:8080"; empty: not serving.
+  /// "http://127.0.0.1:8080", or https://; empty: not serving.
   const std::string& url() const { return url_; }
+  /// Of the door for monitoring; empty: it has none of its own.
+  const std::string& health_url() const { return health_url_; }
 
  private:
   Service() = default;
+  /// Opens the doors; requests are told to wait until there is an Api.
+  Status Listen(const config::ServeConfig& serve);
 
   std::shared_ptr<eventlog::EmbeddedLog> embedded_log_;
   std::unique_ptr<pipeline::Worker> worker_;
@@ -49,7 +53,9 @@ class Service {
   std::unique_ptr<serve::Api> api_;
   std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<http::Server> health_server_;
   std::string url_;
+  std::string health_url_;
 };
 
 /// Whether a command reads the log: only then must the certificates and such be there.

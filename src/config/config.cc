@@ -1,6 +1,5 @@
 #include "config/config.h"
 
-#include <arpa/inet.h>
 #include <arrow/util/value_parsing.h>
 #include <unistd.h>
 
@@ -377,58 +376,6 @@ void ReadLake(Section lake, LakeConfig& config) {
   }
   s3.Finish();
   lake.Finish();
-}
-
-void ReadListen(Section& section, ServeConfig& serve) {
-  std::string listen;
-  const auto* node = section.Text("listen", listen);
-  if (node == nullptr) return;
-  const auto colon = listen.rfind(':');
-  std::string host = listen.substr(0, colon);
-  const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
-  if (host.starts_with('[') && host.ends_with(']')) {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string::npos) {
-    host.clear();  // An IPv6 address without brackets: its end cannot be told from a port.
-  }
-  std::uint16_t number = 0;
-  const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-  if (host.empty() || port.empty() || error != std::errc() || rest != port.data() + port.size()) {
-    section.AddFinding(node->place, fmt::format("serve.listen must be an address and a port such as 127.0.0.1:8080 or "
-                                                "[::1]:8080, not '{}'",
-                                                listen));
-    return;
-  }
-  in6_addr binary{};
-  if (inet_pton(AF_INET, host.c_str(), &binary) != 1 && inet_pton(AF_INET6, host.c_str(), &binary) != 1) {
-    section.AddFinding(node->place, fmt::format("serve.listen: '{}' is not an IP address; write 127.0.0.1 for this "
-                                                "machine alone, 0.0.0.0 for all of its addresses",
-                                                host));
-    return;
-  }
-  serve.address = host;
-  serve.port = number;
-}
-
-void ReadServe(Section& root, PipelineConfig& config) {
-  auto section = root.Child("serve");
-  ServeConfig serve;
-  ReadListen(section, serve);
-  auto auth = section.Child("auth");
-  std::string bearer;
-  if (auth.Text("bearer", bearer) != nullptr) serve.bearer = std::move(bearer);
-  if (auth.exists() && !auth.Has("bearer")) auth.AddFinding(auth.place(), "serve.auth: the key 'bearer' is missing");
-  auth.Finish();
-  auto limits = section.Child("limits");
-  limits.Duration("query_timeout", std::chrono::milliseconds(1), serve.query_timeout);
-  int rows = static_cast<int>(serve.answer_rows_max);
-  limits.Int("rows", 1, 1'000'000'000, rows);
-  serve.answer_rows_max = rows;
-  limits.Int("concurrent_queries", 1, 1024, serve.concurrent_queries);
-  limits.Int("connections", 16, 100'000, serve.connections);
-  limits.Finish();
-  section.Finish();
-  if (root.Find("serve") != nullptr) config.serve = std::move(serve);
 }
 
 void ReadLog(Section log, LogConfig& config) {

@@ -11,10 +11,14 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "http/certificates.h"
 #include "ingest/decode_spec.h"
 #include "lookup/lookup_spec.h"
 #include "model/aggregate.h"
 #include "model/topic_partition.h"
+#include "serve/access.h"
+#include "serve/key_place.h"
+#include "serve/rate_limiter.h"
 
 namespace millrace::config {
 
@@ -114,10 +118,29 @@ struct LimitsConfig {
   std::int64_t disk = std::int64_t{16} << 30;   ///< Bytes, of what is kept on the local disk beside the lake.
 };
 
-struct ServeConfig {
+struct ListenConfig {
   std::string address = "127.0.0.1";
   std::uint16_t port = 8080;
-  std::optional<std::string> bearer;                                   ///< Needed on every /v1 request when set.
+};
+
+/// Tokens of an issuer.
+struct JwtConfig {
+  serve::KeyPlace keys;
+  serve::JwtRules rules;
+};
+
+struct AuthConfig {
+  std::vector<serve::AccessToken> tokens;  ///< `bearer`, which may read and ask, first.
+  std::optional<JwtConfig> jwt;
+};
+
+struct ServeConfig {
+  ListenConfig listen;
+  std::optional<ListenConfig> health;                                  ///< A door of its own for monitoring.
+  std::optional<http::TlsFiles> tls;                                   ///< Of `listen` alone.
+  std::optional<AuthConfig> auth;                                      ///< Absent: everybody may do everything.
+  std::vector<std::string> cors_origins;                               ///< As serve::GuardOptions has them.
+  std::optional<serve::Rate> rate;                                     ///< Of each client.
   std::chrono::microseconds query_timeout = std::chrono::seconds(30);  ///< From a request to its answer.
   std::int64_t answer_rows_max = 1'000'000;
   int concurrent_queries = 32;  ///< At once; four times as many wait for their turn.

@@ -61,6 +61,9 @@ bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpe
 /// lookups:
 void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes);
 
+/// serve:
+void ReadServe(Section& root, PipelineConfig& config);
+
 /// `what` such as "a table's name": names become folder names, transaction ids and SQL names.
 bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section);
 

@@ -167,9 +167,11 @@ log: {level: debug, format: json}
   EXPECT_FALSE(config.tables[0].metadata);
   EXPECT_EQ(config.limits.threads, 3);
   EXPECT_EQ(config.limits.disk, std::int64_t{2} << 30);
-  EXPECT_EQ(config.serve->address, "::1");
-  EXPECT_EQ(config.serve->port, 0);
-  EXPECT_EQ(config.serve->bearer, "secret");
+  EXPECT_EQ(config.serve->listen.address, "::1");
+  EXPECT_EQ(config.serve->listen.port, 0);
+  ASSERT_EQ(config.serve->auth->tokens.size(), 1u);
+  EXPECT_EQ(config.serve->auth->tokens[0].token, "secret");
+  EXPECT_THAT(config.serve->auth->tokens[0].scopes, ElementsAre("read", "sql"));
   EXPECT_EQ(config.serve->query_timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(config.serve->answer_rows_max, 10);
   EXPECT_EQ(config.serve->concurrent_queries, 3);
@@ -401,7 +403,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:", "serve: {limits: {connections: 15}}\ntables:", "serve.limits.connections must be"},
       {"tables:", "serve: {limits: {concurrent_queries: 2000}}\ntables:", "serve.limits.concurrent_queries must be"},
       {"tables:", "serve: {limits: {row: 5}}\ntables:", "did you mean 'rows'"},
-      {"tables:", "serve: {auth: {}}\ntables:", "serve.auth: the key 'bearer' is missing"},
+      {"tables:", "serve: {auth: {}}\ntables:", "serve.auth lets nobody in; give it 'bearer', 'tokens' or 'jwt'"},
       {"tables:", "lake: {uri: \"s3://bucket\", s3: {ca_file: /nowhere/ca.pem}}\ntables:",
        "p.yaml:10:42: lake.s3.ca_file: cannot read '/nowhere/ca.pem': No such file or directory"},
       // A space that YAML wants.
@@ -503,8 +505,8 @@ tables:
   std::filesystem::remove(path);
   ASSERT_THAT(Messages(loaded), IsEmpty());
   EXPECT_EQ(loaded.config.lake.uri, "./events/lake/x y/${HOME}");
-  EXPECT_EQ(loaded.config.serve->port, 81);
-  EXPECT_EQ(loaded.config.serve->bearer, "s3cret");
+  EXPECT_EQ(loaded.config.serve->listen.port, 81);
+  EXPECT_EQ(loaded.config.serve->auth->tokens.at(0).token, "s3cret");
   EXPECT_EQ(loaded.config.limits.threads, 2);
   EXPECT_EQ(loaded.config.tables[0].name, "events");
 }

@@ -145,6 +145,7 @@ lookups: [{from: {csv: a}, columns: {a: {type: string}}}, {from: {postgres: {}}}
 transforms: [{}]
 tables: [{}]
 aggregates: [{}]
+serve: {auth: {tokens: [{}]}}
 )",
              "p.yaml", {}, known);
   // `kafka` and `embedded` exclude each other, so one document cannot ask for the keys of both.

@@ -108,6 +108,8 @@ Request TakeRequest(Parser& parser) {
   request.accept = JoinedHeader(message, beast::http::field::accept);
   request.authorization = JoinedHeader(message, beast::http::field::authorization);
   if (const auto id = message.find("Last-Event-ID"); id != message.end()) request.last_event_id = id->value();
+  request.origin = JoinedHeader(message, beast::http::field::origin);
+  request.asks_to_send = JoinedHeader(message, beast::http::field::access_control_request_method);
   request.body = std::move(parser.get().body());
   return request;
 }
@@ -116,7 +118,9 @@ std::string HeadOf(const Response& response, bool keep_alive, unsigned version) 
   const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
   std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
                                 std::string_view(reason.data(), reason.size()));
-  if (!response.body.has_source()) {
+  if (response.status == 204) {
+    // Neither a length nor a coding: RFC 9110, 8.6.
+  } else if (!response.body.has_source()) {
     out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
   } else if (version > 10) {
     out += "Transfer-Encoding: chunked\r\n";

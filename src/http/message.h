@@ -21,6 +21,9 @@ struct Request {
   /// Requested when nobody waits for the response any more: at the deadline, when the client has left (which is noticed
   /// on Lane::kLong and kStream, and while a BodySource is asked), or when it has been sent.
   std::stop_token stop{};
+  std::string origin{};          ///< Of the page that asks, as browsers say it: "https://bi.example"; empty: none.
+  std::string asks_to_send{};    ///< Of a browser's preflight: the method that it wants to use; empty: it is none.
+  std::string client_address{};  ///< "192.0.2.7", "2001:db8::7"; empty: not known.
 };
 
 struct Response {

@@ -90,6 +90,7 @@ struct Connection {
   }
 
   const std::unique_ptr<Transport> transport;
+  std::string client_address;
   Watchdog watchdog;
   beast::flat_buffer buffer;  // What was read and is not parsed yet.
   bool reading_ahead = false;
@@ -116,6 +117,15 @@ ServerOptions WithTransports(ServerOptions options) {
 void SetResetsAtClose(Transport& transport, bool resets) {
   error_code ignored;
   transport.socket().set_option(asio::socket_base::linger(resets, 0), ignored);
+}
+
+std::string AddressOfClient(const tcp::socket& socket) {
+  error_code error;
+  const auto address = socket.remote_endpoint(error).address();
+  if (error) return {};  // It has left already.
+  // How a socket for both families has the addresses of the older one.
+  const bool mapped = address.is_v6() && address.to_v6().is_v4_mapped();
+  return mapped ? asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string() : address.to_string();
 }
 
 // Somebody waits for an answer; when nobody does any more, the stop has been requested.
@@ -230,7 +240,9 @@ class Server::Impl {
       }
       error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
+      std::string client_address = AddressOfClient(socket);
       auto connection = std::make_shared<Connection>(options_.transports->Over(std::move(socket)));
+      connection->client_address = std::move(client_address);
       connection->refused = connections_.size() >= connections_max_ && !EvictOne();
       if (connections_.size() >= connections_max_ + kRefusedMax) continue;
       const auto place = connections_.insert(connections_.end(), connection);
@@ -351,6 +363,7 @@ class Server::Impl {
     const Asking asking;
     Request request = TakeRequest(parser);
     request.stop = asking.stop.get_token();
+    request.client_address = connection->client_address;
     response = co_await Call(connection, std::move(request), asking.stop);
     const bool is_stream = response.body.has_source();
     // In HTTP/1.0 nothing but the connection's end shows the end of a stream.

@@ -57,6 +57,34 @@ TEST(HttpServer, AnswersOneRequestAfterTheOtherOnAConnection) {
   EXPECT_THAT(last, HasSubstr("Connection: close\r\n"));
 }
 
+TEST(HttpServer, SaysWhoAsksAndFromWhichPage) {
+  const auto who = [](const Request& request) {
+    return Response{200, "text/plain", request.client_address + "|" + request.origin + "|" + request.asks_to_send, {}};
+  };
+  for (const char* address : {"127.0.0.1", "::"}) {
+    SCOPED_TRACE(address);
+    const auto started = Server::Start({.address = address}, who);
+    if (address == std::string("::") && !started.ok()) continue;  // A machine without IPv6.
+    MILLRACE_ASSERT_OK(started);
+    const auto& server = *started;
+    EXPECT_THAT(Ask(server->port(), "GET / HTTP/1.0\r\n\r\n"), HasSubstr("\r\n\r\n127.0.0.1||"));
+    EXPECT_THAT(Ask(server->port(),
+                    "OPTIONS / HTTP/1.0\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n"),
+                HasSubstr("127.0.0.1|https://a.example|PUT"));
+  }
+}
+
+TEST(HttpServer, AnAnswerWithoutContentHasNoLength) {
+  const auto server = StartServer({}, [](const Request&) { return Response{.status = 204}; });
+  TestClient client(server->port());
+  for (int i = 0; i < 2; ++i) {
+    client.Send("OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n");
+    const std::string answer = client.ReadOne();
+    EXPECT_EQ(StatusOf(answer), 204);
+    EXPECT_EQ(answer.find("Content-Length"), std::string::npos);
+  }
+}
+
 TEST(HttpServer, SendsABodyInPieces) {
   const auto server = StartServer({}, [](const Request& request) {
     Response response{200, "text/plain", {}, {}};

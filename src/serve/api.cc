@@ -12,6 +12,7 @@
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
 #include "serve/cost_api.h"
+#include "serve/page_policy.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
 
@@ -45,11 +46,13 @@ http::Response Plain(http::Body body, std::string content_type) {
   return response;
 }
 
-http::Response Page(const std::string& html) {
-  http::Response response = Plain(html, "text/html; charset=utf-8");
-  response.headers.emplace_back("Content-Security-Policy",
-                                "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-                                "connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'");
+http::Response Page(std::string html, const std::string& policy) {
+  http::Response response = Plain(std::move(html), "text/html; charset=utf-8");
+  response.headers = {{"Content-Security-Policy", policy},
+                      {"Referrer-Policy", "no-referrer"},
+                      {"X-Frame-Options", "DENY"},
+                      {"Cross-Origin-Opener-Policy", "same-origin"},
+                      {"Cross-Origin-Resource-Policy", "same-origin"}};
   return response;
 }
 
@@ -101,14 +104,34 @@ std::optional<std::string> NameIn(std::string_view path, const std::vector<std::
   return matched == segments.size() ? std::optional(std::move(name)) : std::nullopt;
 }
 
-// Takes as long for a wrong first byte as for a wrong last one; only the length of the presented token shows.
-bool EqualInConstantTime(std::string_view presented, std::string_view expected) {
-  volatile unsigned difference = presented.size() == expected.size() ? 0 : 1;
-  for (std::size_t i = 0; i < presented.size(); ++i) {
-    const char other = expected.empty() ? '\0' : expected[i % expected.size()];
-    difference = difference | static_cast<unsigned char>(presented[i] ^ other);
+// Scopes of routes.
+constexpr std::string_view kOpen;  // None is wanted.
+constexpr std::string_view kRead = "read";
+
+// Who asks may have to be asked of others, which takes a while; and what is below /v1 is never open by mistake.
+template <typename Route, std::size_t kCount>
+constexpr bool EachIsGuardedAsItsLaneAllows(const Route (&routes)[kCount]) {
+  for (const Route& route : routes) {
+    const bool open = route.scope.empty();
+    if ((route.lane == http::Lane::kAtOnce && !open) || route.path.starts_with("/v1") == open) return false;
   }
-  return difference == 0;
+  return true;
+}
+
+// "write:{topic}" and "clicks" are "write:clicks".
+std::string ScopeFor(std::string_view scope, const std::string& name) {
+  const auto brace = scope.find('{');
+  return brace == std::string_view::npos ? std::string(scope) : std::string(scope.substr(0, brace)) + name;
+}
+
+std::string MethodsOf(std::string_view method) { return method == "GET" ? "GET, HEAD" : std::string(method); }
+
+// A token in a URL ends in the logs of whoever is on the way, and in a browser's history (RFC 6750, 5.3).
+bool HasTokenInUrl(const Target& target) {
+  return std::any_of(target.parameters.begin(), target.parameters.end(), [](const auto& parameter) {
+    const std::string name = AsciiLower(parameter.first);
+    return name == "access_token" || name == "token" || name == "bearer" || name == "authorization";
+  });
 }
 
 }  // namespace
@@ -118,26 +141,20 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       metrics_(metrics),
       options_(std::move(options)),
       clock_(clock),
+      guard_(options_.guard, clock),
       page_(BuildPage()),
+      page_policy_(PagePolicy(page_)),
+      cost_policy_(PagePolicy(embedded::kCostHtml)),
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)),
       feeds_(backend, clock, options_.streams,
              options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")) {}
 
-http::Response Api::Handle(const http::Request& request) {
-  Routed routed = Answer(request);
+http::Response Api::Counted(Routed routed) {
   metrics_
       .MakeCounter("millrace_http_requests_total", "Requests answered by the HTTP API.",
                    {{"route", routed.route}, {"status", std::to_string(routed.response.status)}})
       .Increment();
   return std::move(routed.response);
-}
-
-bool Api::Authorized(const http::Request& request) const {
-  if (!options_.bearer) return true;
-  constexpr std::string_view kScheme = "bearer ";
-  const std::string_view value = request.authorization;
-  if (!EqualsIgnoringAsciiCase(value.substr(0, kScheme.size()), kScheme)) return false;
-  return EqualInConstantTime(value.substr(kScheme.size()), *options_.bearer);
 }
 
 /// A request that has found its route.
@@ -150,26 +167,28 @@ struct Api::Call {
 struct Api::Route {
   std::string_view path;    // As in the OpenAPI document: {...} is one segment, of any name.
   std::string_view method;  // GET: HEAD too.
+  // What a caller must have (access.h): of "write:{topic}" the name in the path is the topic. kOpen: nothing.
+  std::string_view scope;
   http::Lane lane;
   bool takes_parameters;
   http::Response (Api::*answer)(const Call& call);
 };
 
 constexpr Api::Route Api::kRoutes[] = {
-    {"/", "GET", http::Lane::kShort, true, &Api::FirstPage},
-    {"/cost", "GET", http::Lane::kShort, true, &Api::CostPage},
-    {"/livez", "GET", http::Lane::kAtOnce, true, &Api::Livez},
-    {"/readyz", "GET", http::Lane::kAtOnce, true, &Api::Readyz},
-    {"/metrics", "GET", http::Lane::kShort, true, &Api::PrometheusText},
-    {"/openapi.json", "GET", http::Lane::kShort, true, &Api::OpenApi},
-    {"/v1/pipeline", "GET", http::Lane::kShort, false, &Api::Pipeline},
-    {"/v1/tables", "GET", http::Lane::kShort, false, &Api::Tables},
-    {"/v1/tables/{table}", "GET", http::Lane::kShort, false, &Api::Table},
-    {"/v1/aggregates", "GET", http::Lane::kShort, false, &Api::Aggregates},
-    {"/v1/aggregates/{aggregate}", "GET", http::Lane::kLong, true, &Api::Aggregate},
-    {"/v1/aggregates/{aggregate}/stream", "GET", http::Lane::kStream, true, &Api::AggregateStream},
-    {"/v1/cost/usage", "GET", http::Lane::kShort, false, &Api::CostUsage},
-    {"/v1/cost/estimate", "POST", http::Lane::kShort, false, &Api::CostEstimate},
+    {"/", "GET", kOpen, http::Lane::kShort, true, &Api::FirstPage},
+    {"/cost", "GET", kOpen, http::Lane::kShort, true, &Api::CostPage},
+    {"/livez", "GET", kOpen, http::Lane::kAtOnce, true, &Api::Livez},
+    {"/readyz", "GET", kOpen, http::Lane::kAtOnce, true, &Api::Readyz},
+    {"/metrics", "GET", kOpen, http::Lane::kShort, true, &Api::PrometheusText},
+    {"/openapi.json", "GET", kOpen, http::Lane::kShort, true, &Api::OpenApi},
+    {"/v1/pipeline", "GET", kRead, http::Lane::kShort, false, &Api::Pipeline},
+    {"/v1/tables", "GET", kRead, http::Lane::kShort, false, &Api::Tables},
+    {"/v1/tables/{table}", "GET", kRead, http::Lane::kShort, false, &Api::Table},
+    {"/v1/aggregates", "GET", kRead, http::Lane::kShort, false, &Api::Aggregates},
+    {"/v1/aggregates/{aggregate}", "GET", kRead, http::Lane::kLong, true, &Api::Aggregate},
+    {"/v1/aggregates/{aggregate}/stream", "GET", kRead, http::Lane::kStream, true, &Api::AggregateStream},
+    {"/v1/cost/usage", "GET", kRead, http::Lane::kShort, false, &Api::CostUsage},
+    {"/v1/cost/estimate", "POST", kRead, http::Lane::kShort, false, &Api::CostEstimate},
 };
 
 http::Lane Api::LaneOf(const http::Request& request) {
@@ -182,35 +201,62 @@ http::Lane Api::LaneOf(const http::Request& request) {
   return http::Lane::kShort;
 }
 
+http::Response Api::Handle(const http::Request& request) {
+  http::Response response = Counted(Answer(request));
+  guard_.AllowOrigin(request, response);
+  return response;
+}
+
+http::Response Api::HandleHealth(const http::Request& request) {
+  const auto target = ParseTarget(std::string_view(request.target).substr(0, request.target.find('?')));
+  for (const Route& route : kRoutes) {
+    const bool health =
+        route.answer == &Api::Livez || route.answer == &Api::Readyz || route.answer == &Api::PrometheusText;
+    if (!health || !target.ok() || !NameIn(route.path, target->segments)) continue;
+    return Counted({std::string(route.path), AnswerRoute(route, request, {request, *target, {}})});
+  }
+  return Counted({"other", http::ToResponse({404, "not_found", "Here are /livez, /readyz and /metrics.", {}})});
+}
+
+http::Response Api::AnswerRoute(const Route& route, const http::Request& request, const Call& call) {
+  const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
+  if (method != route.method) {
+    const std::string methods = MethodsOf(route.method);
+    http::Response response =
+        http::ToResponse({405,
+                          "method_not_allowed",
+                          fmt::format("{} takes {}.", route.path, route.method == "GET" ? "GET and HEAD" : methods),
+                          {}});
+    response.headers.emplace_back("Allow", methods);
+    return response;
+  }
+  http::Problem problem;
+  if (!route.takes_parameters && !RefuseParameters(call.target, &problem)) return http::ToResponse(problem);
+  return (this->*route.answer)(call);
+}
+
 Api::Routed Api::Answer(const http::Request& request) {
+  static_assert(EachIsGuardedAsItsLaneAllows(kRoutes));
   const auto target = ParseTarget(request.target);
   if (!target.ok()) return {"other", http::ToResponse({400, "malformed_url", target.status().message(), {}})};
-  const auto& segments = target->segments;
-  if (!segments.empty() && segments[0] == "v1" && !Authorized(request)) {
-    http::Response response = http::ToResponse(
-        {401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."});
-    response.headers.emplace_back("WWW-Authenticate", "Bearer");
-    return {"other", std::move(response)};
+  if (HasTokenInUrl(*target)) {
+    return {"other", http::ToResponse({400, "token_in_url", "A token in the URL is not taken.",
+                                       "Send 'Authorization: Bearer TOKEN', and take this one for known to others."})};
   }
-
+  const auto& segments = target->segments;
   for (const Route& route : kRoutes) {
     auto name = NameIn(route.path, segments);
-    if (!name) continue;
-    const std::string path(route.path);
-    const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
-    if (method != route.method) {
-      const bool reads = route.method == "GET";
-      http::Response response =
-          http::ToResponse({405,
-                            "method_not_allowed",
-                            fmt::format("{} takes {}.", path, reads ? "GET and HEAD" : std::string(route.method)),
-                            {}});
-      response.headers.emplace_back("Allow", reads ? "GET, HEAD" : std::string(route.method));
-      return {path, std::move(response)};
+    if (!name || (route.answer == &Api::PrometheusText && options_.metrics_elsewhere)) continue;
+    std::string path(route.path);
+    if (auto preflight = guard_.Preflight(request, MethodsOf(route.method))) return {path, *std::move(preflight)};
+    if (!route.scope.empty()) {
+      if (auto refused = guard_.Refuse(request, ScopeFor(route.scope, *name))) return {path, *std::move(refused)};
     }
-    http::Problem problem;
-    if (!route.takes_parameters && !RefuseParameters(*target, &problem)) return {path, http::ToResponse(problem)};
-    return {path, (this->*route.answer)({request, *target, *std::move(name)})};
+    return {path, AnswerRoute(route, request, {request, *target, *std::move(name)})};
+  }
+  // What is not there is told to those alone who may know what is.
+  if (!segments.empty() && segments[0] == "v1") {
+    if (auto refused = guard_.Refuse(request, kOpen)) return {"other", *std::move(refused)};
   }
 
   std::string path;
@@ -223,8 +269,8 @@ Api::Routed Api::Answer(const http::Request& request) {
   return {"other", http::ToResponse(problem)};
 }
 
-http::Response Api::FirstPage(const Call&) { return Page(page_); }
-http::Response Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml)); }
+http::Response Api::FirstPage(const Call&) { return Page(page_, page_policy_); }
+http::Response Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml), cost_policy_); }
 http::Response Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
 http::Response Api::Readyz(const Call&) {
   if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");

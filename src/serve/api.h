@@ -9,12 +9,14 @@
 #include "http/server.h"
 #include "serve/answer_feeds.h"
 #include "serve/backend.h"
+#include "serve/guard.h"
 
 namespace millrace::serve {
 
 struct ApiOptions {
-  std::string version;                ///< Of Millrace, for the OpenAPI document.
-  std::optional<std::string> bearer;  ///< Needed on /v1 when set.
+  std::string version;  ///< Of Millrace, for the OpenAPI document.
+  GuardOptions guard{};
+  bool metrics_elsewhere = false;  ///< /metrics is at HandleHealth()'s door alone.
   /// Of an answer as it is sent; a larger one is 413.
   std::int64_t answer_bytes_max = std::int64_t{256} << 20;
   AnswerFeeds::Options streams{};
@@ -34,6 +36,8 @@ class Api {
 
   /// Ends the streams of changes, which have no end of their own. Any thread.
   void EndStreams() { feeds_.Close(); }
+  /// For a door of its own, which monitoring uses: /livez, /readyz and /metrics, of everybody, and nothing else.
+  http::Response HandleHealth(const http::Request& request);
 
   /// Health is answered at once, questions to an aggregate take long, the rest is short.
   static http::Lane LaneOf(const http::Request& request);
@@ -48,6 +52,8 @@ class Api {
   static const Route kRoutes[];
 
   Routed Answer(const http::Request& request);
+  http::Response AnswerRoute(const Route& route, const http::Request& request, const Call& call);
+  http::Response Counted(Routed routed);
   http::Response FirstPage(const Call& call);
   http::Response CostPage(const Call& call);
   http::Response Livez(const Call& call);
@@ -62,13 +68,15 @@ class Api {
   http::Response AggregateStream(const Call& call);
   http::Response CostUsage(const Call& call);
   http::Response CostEstimate(const Call& call);
-  bool Authorized(const http::Request& request) const;
 
   Backend& backend_;
   Metrics& metrics_;
   const ApiOptions options_;
   const Clock& clock_;
+  Guard guard_;
   const std::string page_;
+  const std::string page_policy_;
+  const std::string cost_policy_;
   const std::string open_api_;
   AnswerFeeds feeds_;
 };

@@ -95,7 +95,7 @@ class ApiTest : public ::testing::Test {
   Metrics metrics_;
   FakeBackend backend_{metrics_};
   FakeClock clock_;
-  ApiOptions options_{"1.2.3", std::nullopt};
+  ApiOptions options_{.version = "1.2.3"};
   std::unique_ptr<Api> api_;
 };
 
@@ -466,20 +466,20 @@ TEST_F(ApiTest, NotReadyIs503) {
 }
 
 TEST_F(ApiTest, ABearerTokenGuardsV1) {
-  options_.bearer = "s3cret";
+  options_.guard.access.emplace(std::vector<AccessToken>{{"s3cret", {"read"}}});
   for (const char* wrong : {"", "s3cret", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crett", "Bearer s3cret ",
                             "Basic s3cret", "Bearer s3creT", "Bearer s3crets3cret"}) {
     SCOPED_TRACE(wrong);
     const auto response = Get("/v1/tables", "", wrong);
     EXPECT_EQ(response.status, 401);
-    EXPECT_EQ(Header(response, "WWW-Authenticate"), "Bearer");
+    EXPECT_THAT(Header(response, "WWW-Authenticate"), ::testing::StartsWith("Bearer realm=\"millrace\""));
     EXPECT_EQ(Get("/v1/nothing", "", wrong).status, 401);
   }
   EXPECT_EQ(Get("/v1/tables", "", "Bearer s3cret").status, 200);
   EXPECT_EQ(Get("/v1/tables", "", "bearer s3cret").status, 200);
   EXPECT_EQ(Get("/livez").status, 200);
   EXPECT_EQ(Get("/").status, 200);
-  options_.bearer = "";
+  options_.guard.access.emplace(std::vector<AccessToken>{});
   api_.reset();
   EXPECT_EQ(Get("/v1/tables", "", "Bearer x").status, 401);
 }

@@ -92,6 +92,15 @@ class ConfigSchema(unittest.TestCase):
             ("limits/threads", -1),
             ("log/level", "warning"),
             ("serve/auth", {}),
+            ("serve/auth", {"tokens": [{"token": "a"}]}),
+            ("serve/auth", {"tokens": [{"token": "a", "scopes": []}]}),
+            ("serve/auth", {"tokens": [{"token": "a", "scopes": ["reed"]}]}),
+            ("serve/auth", {"tokens": [{"token": "a", "scopes": ["write:"]}]}),
+            ("serve/auth", {"jwt": {"issuer": "https://idp.example/"}}),
+            ("serve/tls", {"certificate_file": "tls.crt"}),
+            ("serve/health", {}),
+            ("serve/cors", {"origins": ["https://bi.example/"]}),
+            ("serve/limits", {"rate": "100"}),
         ]
         for path, value in cases:
             with self.subTest(f"{path} = {value}"):
@@ -106,6 +115,18 @@ class ConfigSchema(unittest.TestCase):
                 self.assertNotEqual(self.errors({k: v for k, v in self.example.items() if k != key}), [])
         neither = {k: v for k, v in self.example.items() if k not in ("tables", "aggregates")}
         self.assertNotEqual(self.errors(neither), [])
+
+    def test_who_may_ask(self):
+        document = copy.deepcopy(self.example)
+        document["serve"] = {
+            "health": {"listen": "0.0.0.0:9090"},
+            "tls": {"certificate_file": "tls.crt", "key_file": "tls.key", "client_ca_file": "ca.crt"},
+            "auth": {"tokens": [{"token": "${file:a}", "scopes": ["read", "sql", "write:clicks", "admin"]}, {"token": "b", "scopes": "read"}],
+                     "jwt": {"jwks": "https://idp.example/jwks", "issuer": "https://idp.example/", "audience": ["lake"]}},
+            "cors": {"origins": ["https://bi.example", "http://[::1]:3000", "*"]},
+            "limits": {"rate": "100/s"},
+        }
+        self.assertEqual(self.errors(document), [])
 
     def test_variables_may_stand_for_any_value(self):
         for path in ["limits/threads", "limits/memory", "tables/0/commit/interval", "tables/0/name", "log/level"]:

@@ -49,12 +49,18 @@ def main():
         assert by_country["rows"] > 0 and by_country["data"][0]["views"] > 0, by_country
         assert by_country["as_of"]["offsets"]["clicks"], by_country
 
-        dom = subprocess.run(["chromium", *CHROMIUM_FLAGS, f"--user-data-dir={folder}/chromium", "--virtual-time-budget=6000",
-                              "--dump-dom", page], capture_output=True, text=True, timeout=90).stdout
+        def load(address):
+            done = subprocess.run(["chromium", *CHROMIUM_FLAGS, f"--user-data-dir={folder}/chromium", "--virtual-time-budget=6000",
+                                   "--enable-logging=stderr", "--dump-dom", address], capture_output=True, text=True, timeout=90)
+            assert "Content Security Policy" not in done.stderr, "the page's own policy stops a part of it: " + done.stderr
+            return done.stdout
+
+        dom = load(page)
         rate = re.search(r'id="f-in"[^>]*>([^<]*)<', dom)
         assert rate and re.search(r"[1-9]", rate.group(1)), "the page shows no rate: " + str(rate and rate.group(0))
         assert "clicks_1m" in dom, "the page names no aggregate"
         assert "<canvas" in dom, "the page draws no chart"
+        assert "<polyline" in load(page + "cost"), "the page of costs draws no curve"
 
         code = demo.wait(timeout=60)
         reader.join(timeout=5)
