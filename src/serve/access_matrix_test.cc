@@ -43,6 +43,7 @@ class EmptyBackend : public Backend {
   Result<json::value> CostUsage() override { return json::object(); }
   std::string Metrics() override { return "metrics\n"; }
   bool Ready() override { return true; }
+  Pulse Feel() override { return {}; }
 
   bool fails = false;
 };
