@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "pipeline/sql_tables.h"
 #include "pipeline/worker_documents.h"
 #include "pipeline/worker_metrics.h"
 #include "pipeline/worker_view.h"
@@ -72,6 +73,13 @@ class WorkerBackend final : public serve::Backend {
               .cached_rows = budget->NewShare("cached rows")},
           resources);
     }
+    std::map<std::string, query::AggregateReader*> readers;
+    for (const auto& [name, aggregate] : aggregates_) readers[name] = aggregate.reader.get();
+    sql_ = std::make_unique<query::SqlEngine>(
+        query::SqlEngine::Options{.tables = SqlTables(worker.plan(), worker.lake(), readers),
+                                  .memory = resources.memory,
+                                  .sessions = budget->NewShare("SQL sessions"),
+                                  .watermark = [&worker] { return worker.Watermark(); }});
   }
 
   Result<json::value> Tables() override {
@@ -109,6 +117,13 @@ class WorkerBackend final : public serve::Backend {
     query::AggregateRequest bounded = request;
     if (const auto& serve = worker_.plan().config.serve) bounded.rows_max = serve->answer_rows_max;
     return found->second.reader->Ask(bounded, stop);
+  }
+
+  Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
+    ++queries_;
+    query::SqlRequest bounded = request;
+    if (const auto& serve = worker_.plan().config.serve) bounded.rows_max = serve->answer_rows_max;
+    return sql_->Ask(bounded, stop);
   }
 
  private:
@@ -163,6 +178,7 @@ class WorkerBackend final : public serve::Backend {
   const ::millrace::Metrics& metrics_;
   std::atomic<std::int64_t> queries_{0};
   std::map<std::string, Aggregate> aggregates_;  // By name.
+  std::unique_ptr<query::SqlEngine> sql_;
   std::mutex rows_mutex_;
   std::map<std::size_t, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
 };

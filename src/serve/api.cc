@@ -14,6 +14,7 @@
 #include "serve/cost_api.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
+#include "serve/sql_api.h"
 
 namespace millrace::serve {
 
@@ -165,6 +166,7 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/tables/{table}", "GET", http::Lane::kShort, false, &Api::Table},
     {"/v1/aggregates", "GET", http::Lane::kShort, false, &Api::Aggregates},
     {"/v1/aggregates/{aggregate}", "GET", http::Lane::kLong, true, &Api::Aggregate},
+    {"/v1/sql", "POST", http::Lane::kLong, true, &Api::Sql},
     {"/v1/cost/usage", "GET", http::Lane::kShort, false, &Api::CostUsage},
     {"/v1/cost/estimate", "POST", http::Lane::kShort, false, &Api::CostEstimate},
 };
@@ -268,26 +270,65 @@ http::Response Api::Aggregate(const Call& call) {
     }
     return Failure(answer.status(), request.target);
   }
+  http::Response response = Written(*answer, format, request);
+  if (response.status != 200) return response;
+  metrics_
+      .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
+                     {{"aggregate", name}})
+      .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begin).count());
+  return response;
+}
+
+http::Response Api::Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const {
   const AnswerLimits limits{options_.answer_bytes_max, request.stop};
-  auto written = format == AnswerFormat::kJson     ? AnswerToJson(*answer, limits)
-                 : format == AnswerFormat::kNdjson ? AnswerToNdjson(*answer, limits)
-                                                   : AnswerToCsv(*answer, limits);
+  auto written = format == AnswerFormat::kJson     ? AnswerToJson(answer, limits)
+                 : format == AnswerFormat::kNdjson ? AnswerToNdjson(answer, limits)
+                                                   : AnswerToCsv(answer, limits);
   if (!written.ok()) return Failure(written.status(), request.target);
   http::Response response = Plain(*std::move(written), format == AnswerFormat::kJson     ? "application/json"
                                                        : format == AnswerFormat::kNdjson ? "application/x-ndjson"
                                                                                          : "text/csv; charset=utf-8");
   response.headers.emplace_back("Vary", "Accept");
   // NDJSON and CSV have no place for it in the body.
-  response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer->as_of));
-  if (format != AnswerFormat::kJson && !answer->errors.empty()) {
-    auto errors = ErrorsToHeader(*answer);
+  response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer));
+  if (format != AnswerFormat::kJson && !answer.errors.empty()) {
+    auto errors = ErrorsToHeader(answer);
     if (!errors.ok()) return Failure(errors.status(), request.target);
     response.headers.emplace_back("Millrace-Errors", *std::move(errors));
   }
-  response.held = answer->held;
-  metrics_
-      .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
-                     {{"aggregate", name}})
+  response.held = answer.held;
+  return response;
+}
+
+http::Response Api::Sql(const Call& call) {
+  const auto& request = call.request;
+  const auto begin = clock_.SteadyNow();
+  http::Problem problem;
+  for (const auto& [name, value] : call.target.parameters) {
+    if (name == "format") continue;
+    return http::ToResponse({400, "unknown_parameter", fmt::format("There is no parameter '{}'.", name),
+                             "format is the only one; the rest is in the body."});
+  }
+  AnswerFormat format = AnswerFormat::kJson;
+  if (!ChooseFormat(call.target, request.accept, &format, &problem)) return http::ToResponse(problem);
+  const auto asked = ParseSqlCall(request.body);
+  if (!asked.ok()) return Failure(asked.status(), request.target);
+  const Deadline deadline(request.stop, asked->timeout);
+  const auto answer = backend_.Sql(asked->request, deadline.token());
+  if (!answer.ok()) {
+    if (deadline.passed()) {
+      return http::ToResponse({504, "deadline_exceeded",
+                               fmt::format("There is no answer within {} ms.", asked->timeout->count()),
+                               "Ask for less at once, or give it longer with timeout_ms."});
+    }
+    problem = ToProblem(answer.status());
+    if (problem.status == 404) problem = {400, "unknown_table", problem.detail, "GET /v1/tables lists them."};
+    if (problem.status == 413) problem.hint = "Ask for less: a condition, a LIMIT, fewer groups or columns.";
+    if (problem.status == 500) spdlog::error("SQL failed error=\"{}\"", answer.status().ToString());
+    return http::ToResponse(problem);
+  }
+  http::Response response = Written(*answer, format, request);
+  metrics_.MakeHistogram("millrace_sql_duration_seconds", "Time to answer a statement of SQL.", DurationBounds())
       .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begin).count());
   return response;
 }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "http/server.h"
+#include "serve/answer_writer.h"
 #include "serve/backend.h"
 
 namespace millrace::serve {
@@ -19,8 +20,8 @@ struct ApiOptions {
 };
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/pipeline, /v1/cost/usage,
-/// /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/cost/estimate (docs: openapi.json). Any thread,
-/// several calls at once.
+/// /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/sql and /v1/cost/estimate (docs: openapi.json).
+/// Any thread, several calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
@@ -53,8 +54,10 @@ class Api {
   http::Response Table(const Call& call);
   http::Response Aggregates(const Call& call);
   http::Response Aggregate(const Call& call);
+  http::Response Sql(const Call& call);
   http::Response CostUsage(const Call& call);
   http::Response CostEstimate(const Call& call);
+  http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
   bool Authorized(const http::Request& request) const;
 
   Backend& backend_;

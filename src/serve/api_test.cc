@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <thread>
 
 #include "http/test_client.h"
 #include "testing/batch_from_json.h"
@@ -60,6 +61,23 @@ class FakeBackend : public Backend {
     }
     return answer;
   }
+  Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
+    statement = request;
+    if (request.sql == "SELECT forever") {
+      while (!stop.stop_requested()) std::this_thread::yield();
+      return Cancelled("query interrupted");
+    }
+    if (!fail.ok()) return fail;
+    query::Answer answer;
+    answer.rows = arrow::Table::FromRecordBatches(
+                      {testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[7]]")})
+                      .ValueOrDie();
+    answer.columns = {{"n", "BIGINT"}};
+    answer.as_of.watermark = 0;
+    answer.tables = {{"clicks", {4, {{{"clicks", 0}, 9}}, std::nullopt}, false},
+                     {"clicks_1m", {5, {{{"clicks", 0}, 12}, {{"clicks", 1}, 3}}, std::nullopt}, true}};
+    return answer;
+  }
   Result<json::value> Pipeline() override {
     return json::parse(R"({"pipeline":"clicks","rates":{"records_per_second":5000.5}})");
   }
@@ -70,6 +88,7 @@ class FakeBackend : public Backend {
   Status fail;
   int overflows = 0;  // Errors in the answer.
   query::AggregateRequest asked;
+  query::SqlRequest statement;
 
  private:
   millrace::Metrics& metrics_;
@@ -146,7 +165,7 @@ TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   const auto document = json::parse(Get("/openapi.json").body.Text());
   const auto& paths = document.at("paths").as_object();
   for (const char* route :
-       {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}", "/v1/pipeline",
+       {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}", "/v1/pipeline", "/v1/sql",
         "/v1/cost/usage", "/v1/cost/estimate", "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
     EXPECT_TRUE(paths.contains(route)) << route;
   }
@@ -354,6 +373,53 @@ TEST_F(ApiTest, TheKindOfAFailureIsItsStatus) {
     EXPECT_THAT(response.body.Text(), HasSubstr(status.message()));
     EXPECT_EQ(Header(response, "Retry-After"), want == 503 ? "1" : "");
   }
+}
+
+TEST_F(ApiTest, SqlIsPostedAndAnsweredLikeAQuestion) {
+  const auto post = [&](const std::string& body, const std::string& target = "/v1/sql",
+                        const std::string& accept = "") {
+    return Send({"POST", target, accept, "", body});
+  };
+  const auto response = post(R"({"sql": "SELECT $1", "params": [7]})");
+  ASSERT_EQ(response.status, 200) << response.body.Text();
+  EXPECT_EQ(response.content_type, "application/json");
+  const auto document = json::parse(response.body.Text());
+  EXPECT_EQ(json::serialize(document.at("data")), R"([{"n":7}])");
+  const std::string as_of =
+      R"({"tables":{"clicks":{"version":4,"offsets":{"clicks":{"0":9}},"hot":false},)"
+      R"("clicks_1m":{"version":5,"offsets":{"clicks":{"0":12,"1":3}},"hot":true}},"watermark":"1970-01-01T00:00:00Z"})";
+  EXPECT_EQ(json::serialize(document.at("as_of")), as_of);
+  EXPECT_EQ(Header(response, "Millrace-As-Of"), as_of);
+  EXPECT_EQ(backend_.statement.sql, "SELECT $1");
+  EXPECT_EQ(backend_.statement.parameters.size(), 1u);
+  EXPECT_EQ(post(R"({"sql": "x"})", "/v1/sql?format=csv").body.Text(), "n\n7\n");
+  EXPECT_EQ(post(R"({"sql": "x"})", "/v1/sql", "application/x-ndjson").body.Text(), "{\"n\":7}\n");
+  EXPECT_EQ(Api::LaneOf({"POST", "/v1/sql", "", "", ""}), http::Lane::kLong);
+  EXPECT_THAT(Get("/metrics").body.Text(), HasSubstr("millrace_sql_duration_seconds_count 3"));
+
+  EXPECT_EQ(Header(Get("/v1/sql"), "Allow"), "POST");
+  EXPECT_EQ(post("SELECT 1").status, 400);
+  EXPECT_THAT(post(R"({"sql": "x"})", "/v1/sql?limit=5").body.Text(), HasSubstr("There is no parameter 'limit'."));
+  EXPECT_EQ(post(R"({"sql": "x"})", "/v1/sql", "image/png").status, 406);
+  const auto late = post(R"({"sql": "SELECT forever", "timeout_ms": 1})");
+  EXPECT_EQ(late.status, 504);
+  EXPECT_THAT(late.body.Text(), HasSubstr("There is no answer within 1 ms."));
+  const std::vector<std::tuple<Status, int, const char*>> cases = {
+      {NotFound("there is no table 'click'"), 400, "unknown_table"},
+      {InvalidInput("syntax error at line 1 column 8"), 400, "line 1 column 8"},
+      {TooLarge("the result has more than 10 rows"), 413, "a LIMIT"},
+      {Transient("the store"), 503, "unavailable"},
+      {Internal("bug"), 500, "internal"}};
+  for (const auto& [status, want, part] : cases) {
+    SCOPED_TRACE(status.ToString());
+    backend_.fail = status;
+    const auto failed = post(R"({"sql": "x"})");
+    EXPECT_EQ(failed.status, want);
+    EXPECT_THAT(failed.body.Text(), HasSubstr(part));
+  }
+  options_.bearer = "s3cret";
+  api_.reset();
+  EXPECT_EQ(post(R"({"sql": "x"})").status, 401);
 }
 
 TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {

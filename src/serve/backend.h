@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "query/aggregate_query.h"
+#include "query/sql_engine.h"
 
 namespace millrace::serve {
 
@@ -22,6 +23,8 @@ class Backend {
   /// Ends soon after `stop` was requested, with whatever status.
   virtual Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
                                       const std::stop_token& stop) = 0;
+  /// Likewise. kNotFound: a table that the statement names.
+  virtual Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) = 0;
   virtual Result<boost::json::value> Pipeline() = 0;
   /// The load as this instance measured it: a document of cost::ReadUsage(). kTransient before the first record.
   virtual Result<boost::json::value> CostUsage() = 0;
