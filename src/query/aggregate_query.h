@@ -67,6 +67,7 @@ struct Answer {
   double elapsed_seconds = 0;
   AsOf as_of;                                          ///< Of an answer to SQL: the watermark alone.
   std::optional<std::vector<TableAsOf>> tables{};      ///< Of an answer to SQL: those that it names.
+  std::optional<std::string> next{};                   ///< Of a page of rows with more after it: their cursor.
   std::vector<AnswerError> errors{};                   ///< By row of the answer.
   std::shared_ptr<arrow::RecordBatch> error_groups{};  ///< window_start and the keys that name them; nullptr: none.
   std::shared_ptr<void> held{};                        ///< What the rows draw their memory from.

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -14,10 +15,12 @@
 #include <utility>
 
 #include "base/ascii_case.h"
+#include "base/nearest_name.h"
 #include "base/stoppable_lock.h"
 #include "delta/data/data_file.h"
 #include "delta/data/file_pruning.h"
 #include "delta/data/scan.h"
+#include "delta/log/log_replay.h"
 #include "query/sql_question.h"
 #include "sql/error_place.h"
 
@@ -184,8 +187,64 @@ class SqlEngine::Impl {
     for (const auto& table : options_.tables) names_.push_back(table.name);
   }
 
-  Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop) {
+  Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop) { return AskAt(request, nullptr, stop); }
+
+  Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop) {
+    if (request.limit < 1) return InvalidInput("limit: a page has one row at least");
+    const auto found = std::find(names_.begin(), names_.end(), request.table);
+    if (found == names_.end()) {
+      return NotFound("there is no table '{}'{}", request.table, DidYouMean(request.table, names_));
+    }
+    const auto index = static_cast<std::size_t>(found - names_.begin());
+    if (options_.tables[index].aggregate != nullptr) {
+      return InvalidInput("{0} is an aggregate: its merged rows are at /v1/aggregates/{0}", request.table);
+    }
+    RowsCursor cursor;
+    std::optional<delta::TableVersion> version = request.version;
+    if (!request.cursor.empty()) {
+      if (request.version || request.timestamp_ms) {
+        return InvalidInput("cursor: it has its version: leave version and timestamp out");
+      }
+      ASSIGN_OR_RETURN(cursor, ParseCursor(request));
+      version = cursor.version;
+    }
+    if (request.version && request.timestamp_ms) return InvalidInput("version: it cannot stand beside timestamp");
+    ASSIGN_OR_RETURN(Pinned pinned, Current(index, stop));
+    if (request.timestamp_ms) {
+      ASSIGN_OR_RETURN(version, delta::VersionAsOf(*pinned.store, *request.timestamp_ms));
+    }
+    if (version && *version != pinned.snapshot->version) {
+      ASSIGN_OR_RETURN(pinned.snapshot, delta::LoadVersion(*pinned.store, *version));
+    }
+    std::string sql;
+    {
+      ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
+      ASSIGN_OR_RETURN(sql, RowsSql(*session, request, *pinned.snapshot->schema, cursor.rows));
+    }
+    ASSIGN_OR_RETURN(auto answer, AskAt({.sql = std::move(sql), .rows_max = request.limit + 1}, &pinned, stop));
+    if (answer.rows->num_rows() > request.limit) {
+      answer.rows = answer.rows->Slice(0, request.limit);
+      answer.next = CursorText(request, {pinned.snapshot->version, cursor.rows + request.limit});
+    }
+    answer.as_of = std::move(answer.tables->front().as_of);
+    answer.tables.reset();
+    return answer;
+  }
+
+ private:
+  /// A table at the version that is to be read.
+  struct Pinned {
+    std::size_t index = 0;
+    std::shared_ptr<objectstore::ObjectStore> store;
+    delta::SnapshotPtr snapshot;
+  };
+
+  Result<Answer> AskAt(const SqlRequest& request, const Pinned* pinned, const std::stop_token& stop) {
     const auto begun = steady_clock::now();
+    const Counted counted(num_statements_);
+    if (counted.number() > options_.statements_max) {
+      return Transient("{} statements of SQL run or wait for their turn, no more are taken", options_.statements_max);
+    }
     ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
     ASSIGN_OR_RETURN(const auto functions, Functions(*session));
     ASSIGN_OR_RETURN(const auto question, SqlQuestion::Read(*session, request.sql, names_, *functions));
@@ -197,7 +256,7 @@ class SqlEngine::Impl {
 
     std::vector<std::shared_ptr<Source>> sources;
     for (const auto& name : question.tables) {
-      ASSIGN_OR_RETURN(sources.emplace_back(), Resolve(*session, name, stop));
+      ASSIGN_OR_RETURN(sources.emplace_back(), Resolve(*session, name, pinned, stop));
     }
     RETURN_NOT_OK(AddNeeds(*session, question, request.parameters, sources));
     const Registered registered(*session, sources);
@@ -223,7 +282,20 @@ class SqlEngine::Impl {
     return Finished(std::move(answer), sources, std::move(output), begun);
   }
 
- private:
+  /// One of so many, this one with them.
+  class Counted {
+   public:
+    explicit Counted(std::atomic<int>& all) : all_(all), number_(++all) {}
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --all_; }
+    int number() const { return number_; }
+
+   private:
+    std::atomic<int>& all_;
+    const int number_;
+  };
+
   /// The session, which others take after this statement, forgets its tables.
   class Registered {
    public:
@@ -254,7 +326,22 @@ class SqlEngine::Impl {
     return functions_;
   }
 
-  Result<std::shared_ptr<Source>> Resolve(sql::SqlSession& session, const std::string& name,
+  /// The table as it is now. Opens it, or follows its log.
+  Result<Pinned> Current(std::size_t index, const std::stop_token& stop) {
+    Open& open = open_[index];
+    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(open.mutex, stop));
+    if (open.table == nullptr) {
+      auto opened = options_.tables[index].open();
+      if (!opened.ok()) return WithContext(opened.status(), "table {}", names_[index]);
+      open.table = *std::move(opened);
+      return Pinned{index, open.table->store(), open.table->snapshot()};
+    }
+    auto refreshed = open.table->Refresh();
+    if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", names_[index]);
+    return Pinned{index, open.table->store(), *std::move(refreshed)};
+  }
+
+  Result<std::shared_ptr<Source>> Resolve(sql::SqlSession& session, const std::string& name, const Pinned* pinned,
                                           const std::stop_token& stop) {
     const auto index = static_cast<std::size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin());
     auto source = std::make_shared<Source>();
@@ -271,19 +358,14 @@ class SqlEngine::Impl {
       source->schema = empty->schema();
       return source;
     }
-    Open& open = open_[index];
-    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(open.mutex, stop));
-    if (open.table == nullptr) {
-      auto opened = source->table->open();
-      if (!opened.ok()) return WithContext(opened.status(), "table {}", name);
-      open.table = *std::move(opened);
-      source->snapshot = open.table->snapshot();
+    Pinned read;
+    if (pinned != nullptr && pinned->index == index) {
+      read = *pinned;
     } else {
-      auto refreshed = open.table->Refresh();
-      if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", name);
-      source->snapshot = *std::move(refreshed);
+      ASSIGN_OR_RETURN(read, Current(index, stop));
     }
-    source->store = open.table->store();
+    source->store = std::move(read.store);
+    source->snapshot = std::move(read.snapshot);
     source->schema = Plain(*source->snapshot->schema);
     source->as_of.as_of.version = source->snapshot->version;
     if (source->table->next_offsets) source->as_of.as_of.offsets = source->table->next_offsets(*source->snapshot);
@@ -458,6 +540,7 @@ class SqlEngine::Impl {
   sql::SessionPool sessions_;
   std::vector<std::string> names_;
   std::vector<Open> open_;  // By table.
+  std::atomic<int> num_statements_ = 0;
   std::mutex functions_mutex_;
   std::shared_ptr<const std::set<std::string>> functions_;
 };
@@ -467,6 +550,10 @@ SqlEngine::~SqlEngine() = default;
 
 Result<Answer> SqlEngine::Ask(const SqlRequest& request, const std::stop_token& stop) {
   return impl_->Ask(request, stop);
+}
+
+Result<Answer> SqlEngine::Rows(const RowsRequest& request, const std::stop_token& stop) {
+  return impl_->Rows(request, stop);
 }
 
 }  // namespace millrace::query

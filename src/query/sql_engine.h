@@ -22,6 +22,7 @@
 #include "query/aggregate_query.h"
 #include "query/aggregate_reader.h"
 #include "query/answer_memory.h"
+#include "query/table_rows.h"
 #include "sql/session_pool.h"
 
 namespace millrace::query {
@@ -51,6 +52,7 @@ class SqlEngine {
   struct Options {
     std::vector<SqlTable> tables;          ///< No two of one name, case ignored.
     std::shared_ptr<AnswerMemory> memory;  ///< A statement draws half of it, at least 16 MiB if there is so much.
+    int statements_max = 16;               ///< That run or wait for their turn; one more is kTransient.
     MemoryShare sessions{};                ///< What idle sessions are drawn from.
     std::function<std::optional<UnixMicros>()> watermark{};
   };
@@ -62,6 +64,10 @@ class SqlEngine {
   /// place. kNotFound: a table, by name, with those that there are. kTooLarge: more rows, or memory, than it may have.
   /// kCancelled soon after `stop` was requested. Errors of the store, and of aggregates, as they are.
   Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop);
+
+  /// A page of the committed rows of one table at one version. kNotFound: the table. kInvalidInput: a parameter, by
+  /// name; a version that is not there; an aggregate. Else as Ask().
+  Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop);
 
  private:
   class Impl;

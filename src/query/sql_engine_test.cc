@@ -96,7 +96,9 @@ class SqlEngineTest : public ::testing::Test {
     tables.push_back({.name = "views", .aggregate = reader_.get()});
     tables.push_back({.name = "later", .open = [] { return delta::Table::Open(objectstore::MakeMemoryStore()); }});
     engine_ = std::make_unique<SqlEngine>(SqlEngine::Options{
-        .tables = std::move(tables), .memory = resources.memory, .watermark = [] { return UnixMicros{42}; }});
+        .tables = std::move(tables), .memory = resources.memory, .statements_max = statements_max_, .watermark = [] {
+          return UnixMicros{42};
+        }});
     return *engine_;
   }
   Result<Answer> Ask(const std::string& sql, std::vector<sql::Parameter> parameters = {}) {
@@ -127,6 +129,7 @@ class SqlEngineTest : public ::testing::Test {
   ScriptedHotSource hot_;
   std::int64_t limit_bytes_ = 1 << 30;
   std::int64_t rows_max_ = 1000;
+  int statements_max_ = 16;
   Freshness freshness_ = Freshness::kHot;
   std::shared_ptr<MemoryBudget> budget_ = MemoryBudget::Make(1 << 30);
   std::unique_ptr<AggregateReader> reader_;
@@ -309,6 +312,25 @@ TEST_F(SqlEngineTest, AStatementEndsWhenNobodyWaitsForIt) {
   EXPECT_THAT(Rows("SELECT count(*) FROM clicks"), ElementsAre("50"));
 }
 
+TEST_F(SqlEngineTest, MoreThanMayWaitAreToldToComeBack) {
+  statements_max_ = 1;
+  Engine();
+  std::stop_source stop;
+  // Until it is the one.
+  auto endless = std::async(std::launch::async, [&] {
+    for (;;) {
+      const auto answer = Engine().Ask(
+          {.sql = "SELECT sum(i) FROM range(1000000000000000) t(i)"}, stop.get_token());
+      if (KindOf(answer.status()) != ErrorKind::kTransient) return answer.status();
+    }
+  });
+  while (Rows("SELECT 1").front() == "1") std::this_thread::yield();
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, Ask("SELECT 1"));
+  stop.request_stop();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, endless.get());
+  EXPECT_THAT(Rows("SELECT 1"), ElementsAre("1"));
+}
+
 TEST_F(SqlEngineTest, ManyAtOnceTakeTurns) {
   limit_bytes_ = 64 << 20;
   Engine();
@@ -318,6 +340,88 @@ TEST_F(SqlEngineTest, ManyAtOnceTakeTurns) {
                              [&] { return Rows("SELECT (SELECT sum(id) FROM clicks), (SELECT sum(n) FROM views)"); }));
   }
   for (auto& one : all) EXPECT_THAT(one.get(), ElementsAre("1725|4"));
+}
+
+// All pages of a request, one row a text; or the error.
+std::vector<std::string> Pages(SqlEngine& engine, RowsRequest request, int* num_pages = nullptr) {
+  std::vector<std::string> rows;
+  for (int page = 1;; ++page) {
+    const auto answer = engine.Rows(request, {});
+    if (!answer.ok()) return {answer.status().ToString()};
+    for (std::int64_t row = 0; row < answer->rows->num_rows(); ++row) {
+      rows.push_back(answer->rows->column(0)->GetScalar(row).ValueOrDie()->ToString());
+    }
+    if (num_pages != nullptr) *num_pages = page;
+    if (!answer->next) return rows;
+    request.cursor = *answer->next;
+    request.version.reset();
+    request.timestamp_ms.reset();
+  }
+}
+
+TEST_F(SqlEngineTest, PagesAreOfOneVersionAndHoldEachRowOnce) {
+  std::vector<std::string> all;
+  for (int day = 1; day <= 5; ++day) {
+    for (int i = 0; i < 10; ++i) all.push_back(std::to_string(day * 10 + i));
+  }
+  int pages = 0;
+  EXPECT_THAT(Pages(Engine(), {.table = "clicks", .columns = {"id"}, .limit = 7}, &pages),
+              ::testing::UnorderedElementsAreArray(all));
+  EXPECT_EQ(pages, 8);
+  EXPECT_THAT(Pages(Engine(), {.table = "clicks", .columns = {"id"}, .limit = 25}, &pages),
+              ::testing::UnorderedElementsAreArray(all));
+  EXPECT_EQ(pages, 2) << "a page that is full to the last row has none after it";
+  EXPECT_THAT(
+      Pages(Engine(), {.table = "clicks", .columns = {"id"}, .order_by = {"country desc", "amount desc"}, .limit = 4}),
+      ::testing::UnorderedElementsAreArray(all));
+  EXPECT_THAT(Pages(Engine(), {.table = "clicks",
+                               .columns = {"id"},
+                               .where = "country = 'de' AND id >= 54",
+                               .order_by = {"id desc"},
+                               .limit = 1}),
+              ElementsAre("58", "56", "54"));
+  // What comes in between pages is not in them.
+  RowsRequest request{.table = "clicks", .columns = {"id"}, .limit = 30};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first, Engine().Rows(request, {}));
+  EXPECT_EQ(first.as_of.version, 5);
+  EXPECT_EQ(first.as_of.offsets.at(kSource), 50);
+  EXPECT_FALSE(first.tables);
+  AppendDay(6);
+  request.cursor = first.next.value();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto second, Engine().Rows(request, {}));
+  EXPECT_EQ(second.rows->num_rows(), 20);
+  EXPECT_EQ(second.as_of.version, 5);
+  EXPECT_EQ(Pages(Engine(), {.table = "clicks"}).size(), 60u);
+  EXPECT_EQ(Pages(Engine(), {.table = "clicks", .version = 2}).size(), 20u);
+  EXPECT_EQ(Pages(Engine(), {.table = "clicks", .limit = 9, .version = 2}).size(), 20u);
+}
+
+TEST_F(SqlEngineTest, APageThatCannotBeSaysWhy) {
+  struct Case {
+    RowsRequest request;
+    const char* says;
+  };
+  const RowsRequest paged{.table = "clicks"};
+  const std::string cursor = CursorText(paged, {.version = 5, .rows = 10});
+  const std::vector<Case> cases = {
+      {{.table = "click"}, "there is no table 'click'; did you mean 'clicks'?"},
+      {{.table = "views"}, "views is an aggregate: its merged rows are at /v1/aggregates/views"},
+      {{.table = "later"}, "table later: "},
+      {{.table = "clicks", .columns = {"x"}}, "columns: no column 'x'"},
+      {{.table = "clicks", .where = "getenv('HOME') = 'x'"}, "getenv() is not allowed"},
+      {{.table = "clicks", .where = "nothing = 1"}, "nothing"},
+      {{.table = "clicks", .limit = 0}, "limit: "},
+      {{.table = "clicks", .version = 99}, "99"},
+      {{.table = "clicks", .timestamp_ms = 1000}, "no version as old as that"},
+      {{.table = "clicks", .version = 1, .timestamp_ms = 1000}, "version: it cannot stand beside timestamp"},
+      {{.table = "clicks", .cursor = cursor, .version = 1}, "cursor: it has its version"},
+      {{.table = "clicks", .cursor = "x"}, "cursor: 'x' is none"},
+      {{.table = "clicks", .where = "id = 1", .cursor = cursor}, "cursor: it belongs to a request with other"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.says);
+    EXPECT_THAT(Pages(Engine(), c.request).front(), HasSubstr(c.says));
+  }
 }
 
 }  // namespace

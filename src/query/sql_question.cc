@@ -19,7 +19,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kTreeDepthMax = 2000;
+constexpr std::size_t kSqlTreeDepthMax = 2000;
 constexpr int kTablesMax = 64;  // Each scan has buffers.
 
 // Without effects by DuckDB's account, and yet not for everybody: they look at the process or the catalog, take SQL as
@@ -288,7 +288,7 @@ Result<SqlQuestion> SqlQuestion::Read(sql::SqlSession& session, std::string_view
     return parsed.status();
   }
   json::parse_options options;
-  options.max_depth = kTreeDepthMax;
+  options.max_depth = kSqlTreeDepthMax;
   json::error_code error;
   json::value tree = json::parse(*parsed, error, {}, options);
   if (error == json::error::too_deep) return InvalidInput("the SQL is nested too deeply");

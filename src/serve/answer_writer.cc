@@ -435,7 +435,13 @@ Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits&
     RETURN_NOT_OK(AppendErrors(answer, out));
     out += ',';
   }
-  out += "\"next\":null}\n";
+  out += "\"next\":";
+  if (answer.next) {
+    AppendJsonString(*answer.next, out);
+  } else {
+    out += "null";
+  }
+  out += "}\n";
   body.Append(std::move(out));
   return body;
 }

@@ -54,6 +54,8 @@ http::Response Page(const std::string& html) {
   return response;
 }
 
+constexpr std::int64_t kListedMax = 10'000;  // Commits or files in one document.
+
 http::Response Failure(const Status& status, const std::string& target) {
   const http::Problem problem = ToProblem(status);
   if (problem.status == 500) spdlog::error("request failed target=\"{}\" error=\"{}\"", target, status.ToString());
@@ -164,6 +166,9 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/pipeline", "GET", http::Lane::kShort, false, &Api::Pipeline},
     {"/v1/tables", "GET", http::Lane::kShort, false, &Api::Tables},
     {"/v1/tables/{table}", "GET", http::Lane::kShort, false, &Api::Table},
+    {"/v1/tables/{table}/rows", "GET", http::Lane::kLong, true, &Api::Rows},
+    {"/v1/tables/{table}/history", "GET", http::Lane::kLong, true, &Api::History},
+    {"/v1/tables/{table}/files", "GET", http::Lane::kLong, true, &Api::Files},
     {"/v1/aggregates", "GET", http::Lane::kShort, false, &Api::Aggregates},
     {"/v1/aggregates/{aggregate}", "GET", http::Lane::kLong, true, &Api::Aggregate},
     {"/v1/sql", "POST", http::Lane::kLong, true, &Api::Sql},
@@ -244,6 +249,38 @@ http::Response Api::Table(const Call& call) {
     return UnknownName("table", call.name, NamesIn(backend_.Tables(), "tables"));
   }
   return Json(table, call.request.target);
+}
+
+http::Response Api::Rows(const Call& call) {
+  query::RowsRequest asked;
+  http::Problem problem;
+  AnswerFormat format = AnswerFormat::kJson;
+  if (!ParseRowsRequest(call.target, clock_.Now(), &asked, &problem) ||
+      !ChooseFormat(call.target, call.request.accept, &format, &problem)) {
+    return http::ToResponse(problem);
+  }
+  asked.table = call.name;
+  const auto answer = backend_.Rows(asked, call.request.stop);
+  if (!answer.ok()) return Failure(answer.status(), call.request.target);
+  http::Response response = Written(*answer, format, call.request);
+  // NDJSON and CSV have no place for it in the body.
+  if (response.status == 200 && answer->next) response.headers.emplace_back("Millrace-Next", *answer->next);
+  return response;
+}
+
+http::Response Api::History(const Call& call) {
+  ListRequest asked{.limit = 100};
+  http::Problem problem;
+  if (!ParseListRequest(call.target, {"limit"}, &asked, &problem)) return http::ToResponse(problem);
+  return Json(backend_.History(call.name, std::min(asked.limit, kListedMax)), call.request.target);
+}
+
+http::Response Api::Files(const Call& call) {
+  ListRequest asked{.limit = 1000};
+  http::Problem problem;
+  if (!ParseListRequest(call.target, {"version", "after", "limit"}, &asked, &problem)) return http::ToResponse(problem);
+  return Json(backend_.Files(call.name, asked.version, asked.after, std::min(asked.limit, kListedMax)),
+              call.request.target);
 }
 
 http::Response Api::CostEstimate(const Call& call) {

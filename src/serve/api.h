@@ -19,9 +19,9 @@ struct ApiOptions {
   std::int64_t answer_bytes_max = std::int64_t{256} << 20;
 };
 
-/// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/pipeline, /v1/cost/usage,
-/// /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/sql and /v1/cost/estimate (docs: openapi.json).
-/// Any thread, several calls at once.
+/// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},
+/// /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/sql and
+/// /v1/cost/estimate (docs: openapi.json). Any thread, several calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
@@ -52,6 +52,9 @@ class Api {
   http::Response Pipeline(const Call& call);
   http::Response Tables(const Call& call);
   http::Response Table(const Call& call);
+  http::Response Rows(const Call& call);
+  http::Response History(const Call& call);
+  http::Response Files(const Call& call);
   http::Response Aggregates(const Call& call);
   http::Response Aggregate(const Call& call);
   http::Response Sql(const Call& call);

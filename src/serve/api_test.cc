@@ -78,6 +78,27 @@ class FakeBackend : public Backend {
                      {"clicks_1m", {5, {{{"clicks", 0}, 12}, {{"clicks", 1}, 3}}, std::nullopt}, true}};
     return answer;
   }
+  Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token&) override {
+    page = request;
+    if (request.table != "clicks") return NotFound("there is no table '{}'", request.table);
+    query::Answer answer;
+    answer.rows = arrow::Table::FromRecordBatches(
+                      {testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[7]]")})
+                      .ValueOrDie();
+    answer.columns = {{"n", "BIGINT"}};
+    answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
+    if (request.cursor.empty()) answer.next = "4-1-00";
+    return answer;
+  }
+  Result<json::value> History(const std::string& table, std::int64_t limit) override {
+    if (table != "clicks") return NotFound("no table '{}'", table);
+    return json::object{{"history", json::array{limit}}};
+  }
+  Result<json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
+                            const std::string& after, std::int64_t limit) override {
+    if (table != "clicks") return NotFound("no table '{}'", table);
+    return json::object{{"version", version.value_or(-1)}, {"after", after}, {"limit", limit}};
+  }
   Result<json::value> Pipeline() override {
     return json::parse(R"({"pipeline":"clicks","rates":{"records_per_second":5000.5}})");
   }
@@ -89,6 +110,7 @@ class FakeBackend : public Backend {
   int overflows = 0;  // Errors in the answer.
   query::AggregateRequest asked;
   query::SqlRequest statement;
+  query::RowsRequest page;
 
  private:
   millrace::Metrics& metrics_;
@@ -134,6 +156,9 @@ TEST_F(ApiTest, EveryRouteAnswers) {
       {"/v1/tables", "application/json", R"({"tables":[{"name":"clicks"},)"},
       {"/v1/tables/clicks", "application/json", R"({"name":"clicks"})"},
       {"/v1/tables/%63licks", "application/json", R"({"name":"clicks"})"},
+      {"/v1/tables/clicks/rows", "application/json", R"("next":"4-1-00")"},
+      {"/v1/tables/clicks/history", "application/json", R"({"history":[100]})"},
+      {"/v1/tables/clicks/files", "application/json", R"({"version":-1,"after":"","limit":1000})"},
       {"/v1/aggregates", "application/json", R"({"aggregates")"},
       {"/v1/aggregates/clicks_1m", "application/json", R"("data":[{"country":"de","views":3}])"},
       {"/v1/pipeline", "application/json", R"("records_per_second":5000.5)"},
@@ -165,7 +190,8 @@ TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   const auto document = json::parse(Get("/openapi.json").body.Text());
   const auto& paths = document.at("paths").as_object();
   for (const char* route :
-       {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}", "/v1/pipeline", "/v1/sql",
+       {"/v1/tables", "/v1/tables/{table}", "/v1/tables/{table}/rows", "/v1/tables/{table}/history",
+        "/v1/tables/{table}/files", "/v1/aggregates", "/v1/aggregates/{aggregate}", "/v1/pipeline", "/v1/sql",
         "/v1/cost/usage", "/v1/cost/estimate", "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
     EXPECT_TRUE(paths.contains(route)) << route;
   }
@@ -330,6 +356,20 @@ TEST_F(ApiTest, ErrorsAreProblemsThatNameWhatIsWrong) {
       {"/v1/aggregates/click_1m", 404, "not_found", "There is no aggregate 'click_1m'.", "Did you mean 'clicks_1m'?"},
       {"/v1/tables/click", 404, "not_found", "There is no table 'click'.", "Did you mean 'clicks'?"},
       {"/v1/tables/zebra", 404, "not_found", "There is no table 'zebra'.", ""},
+      {"/v1/tables/click/rows", 404, "not_found", "there is no table 'click'", ""},
+      {"/v1/tables/click/history", 404, "not_found", "no table 'click'", ""},
+      {"/v1/tables/click/files", 404, "not_found", "no table 'click'", ""},
+      {"/v1/tables/clicks/rows?from=1", 400, "unknown_parameter", "There is no parameter 'from'.",
+       "Known are columns,"},
+      {"/v1/tables/clicks/rows?limit=0", 400, "invalid_parameter", "limit: a page has one row at least", ""},
+      {"/v1/tables/clicks/rows?limit=x", 400, "invalid_parameter", "limit: 'x' is not a count of rows", ""},
+      {"/v1/tables/clicks/rows?version=-1", 400, "invalid_parameter", "version: '-1' is not a version", ""},
+      {"/v1/tables/clicks/rows?timestamp=soon", 400, "invalid_parameter", "timestamp: 'soon' is not a time", ""},
+      {"/v1/tables/clicks/rows?cursor=", 400, "invalid_parameter", "cursor: it is empty", ""},
+      {"/v1/tables/clicks/rows?columns=,", 400, "invalid_parameter", "columns: ',' names nothing", ""},
+      {"/v1/tables/clicks/rows?where=+", 400, "invalid_parameter", "where: ' ' is no condition", ""},
+      {"/v1/tables/clicks/history?version=1", 400, "unknown_parameter", "There is no parameter 'version'.", ""},
+      {"/v1/tables/clicks/files?limit=0", 400, "invalid_parameter", "limit: one is the least", ""},
       {"/v1/tables/broken", 500, "corrupt_data", "gap at version 3", ""},
       {"/v1/tables?x=1", 400, "unknown_parameter", "There is no parameter 'x' here.", ""},
       {"/v1/table", 404, "not_found", "There is nothing at '/v1/table'.", "Did you mean '/v1/tables'?"},
@@ -420,6 +460,33 @@ TEST_F(ApiTest, SqlIsPostedAndAnsweredLikeAQuestion) {
   options_.bearer = "s3cret";
   api_.reset();
   EXPECT_EQ(post(R"({"sql": "x"})").status, 401);
+}
+
+TEST_F(ApiTest, RowsComeInPages) {
+  const auto response =
+      Get("/v1/tables/clicks/rows?columns=id,country&where=id+%3E+5&order_by=id+desc&limit=20&version=4");
+  ASSERT_EQ(response.status, 200) << response.body.Text();
+  const auto& page = backend_.page;
+  EXPECT_EQ(page.table, "clicks");
+  EXPECT_EQ(page.columns, (std::vector<std::string>{"id", "country"}));
+  EXPECT_EQ(page.where, "id > 5");
+  EXPECT_EQ(page.order_by, std::vector<std::string>{"id desc"});
+  EXPECT_EQ(page.limit, 20);
+  EXPECT_EQ(page.version, 4);
+  const auto document = json::parse(response.body.Text());
+  EXPECT_EQ(document.at("next").as_string(), "4-1-00");
+  EXPECT_EQ(json::serialize(document.at("as_of")), R"({"version":4,"offsets":{"clicks":{"0":9}},"watermark":null})");
+  EXPECT_EQ(Header(response, "Millrace-Next"), "4-1-00");
+  const auto last = Get("/v1/tables/clicks/rows?cursor=4-1-00&timestamp=-1h&format=csv");
+  EXPECT_EQ(page.cursor, "4-1-00");
+  EXPECT_EQ(page.timestamp_ms, (kNow - 3'600'000'000) / 1000);
+  EXPECT_EQ(page.limit, 1000);
+  EXPECT_EQ(last.body.Text(), "n\n7\n");
+  EXPECT_EQ(Header(last, "Millrace-Next"), "");
+  EXPECT_THAT(Get("/v1/tables/clicks/files?version=3&after=a.parquet&limit=5").body.Text(),
+              HasSubstr(R"({"version":3,"after":"a.parquet","limit":5})"));
+  EXPECT_THAT(Get("/v1/tables/clicks/history?limit=99999999").body.Text(), HasSubstr("[10000]"));
+  EXPECT_EQ(Api::LaneOf({"GET", "/v1/tables/clicks/rows?limit=5", "", "", ""}), http::Lane::kLong);
 }
 
 TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import duckdb
@@ -57,6 +58,40 @@ def post(port, document):
             return response.status, json.loads(response.read(), parse_float=decimal.Decimal)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+def get(port, path, **parameters):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}?{urllib.parse.urlencode(parameters)}", timeout=30) as response:
+        return json.loads(response.read(), parse_float=decimal.Decimal)
+
+
+def in_pages(port, oracle):
+    """All pages of a table are its rows, each once, at one version."""
+    for parameters in ({"limit": 700}, {"limit": 333, "order_by": "amount desc", "where": "country <> 'DE'"}):
+        asked = {"columns": "event_id,amount", **parameters}
+        rows, pages = [], 0
+        while True:
+            page = get(port, "/v1/tables/clicks/rows", **asked)
+            rows += [(row["event_id"], row["amount"]) for row in page["data"]]
+            pages += 1
+            if page["next"] is None:
+                break
+            asked["cursor"] = page["next"]
+        offsets = {int(p): o for p, o in page["as_of"]["offsets"]["clicks"].items()}
+        wanted = oracle.rows(f"SELECT event_id, amount FROM clicks WHERE {parameters.get('where', 'true')}", offsets, {})
+        claim(sorted(plain(rows), key=str) == sorted(wanted, key=str) and pages > 3, f"pages: {parameters}", (len(rows), len(wanted), pages))
+        if "order_by" in parameters:
+            amounts = [amount for _, amount in rows if amount is not None]
+            claim(amounts == sorted(amounts, reverse=True), "in their order over all pages")
+    files = get(port, "/v1/tables/clicks/files", limit=2)
+    claim(len(files["files"]) == 2 and files["next"], "files come in pages too", files)
+    more = get(port, "/v1/tables/clicks/files", after=files["next"])
+    listed = [json.loads(line) for line in millrace("lake", "files", "lake/clicks", "-o", "json").stdout.splitlines()]
+    claim(files["files"] + more["files"] == listed and more["next"] is None, "and are those of millrace lake files")
+    history = get(port, "/v1/tables/clicks/history")["history"]
+    logged = [json.loads(line) for line in millrace("lake", "history", "lake/clicks", "-o", "json").stdout.splitlines()]
+    claim(history == logged and history[0]["version"] > history[-1]["version"], "so is the history")
+    claim(get(port, "/v1/tables/clicks/rows", version=1, limit=1)["as_of"]["version"] == 1, "an older version")
 
 
 def sql(*arguments, code=0):
@@ -210,6 +245,7 @@ def main():
                   (sum(offsets_in(answer, "clicks_1m").values()) == (2 if hot else 1) * EVENTS), f"{freshness} says so", answer["as_of"])
         with_values = post(port, {"sql": "SELECT count(*) AS n FROM clicks WHERE country = $1 AND amount > $2", "params": ["DE", 2.5]})[1]
         held(oracle, {**with_values}, "SELECT count(*) FROM clicks WHERE country = 'DE' AND amount > 2.5", "parameters")
+        in_pages(port, oracle)
         begin = time.monotonic()
         late = post(port, {"sql": "SELECT sum(range) FROM range(1000000000000000)", "timeout_ms": 200})
         claim(late[0] == 504 and time.monotonic() - begin < 5, "a deadline", late)
