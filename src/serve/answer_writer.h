@@ -17,7 +17,8 @@
 
 namespace millrace::serve {
 
-enum class AnswerFormat { kJson, kNdjson, kCsv };
+/// The last two: columnar_writer.h.
+enum class AnswerFormat { kJson, kNdjson, kCsv, kArrow, kParquet };
 
 /// kTooLarge, or kCancelled, while rows are being written: never a part of an answer.
 struct AnswerLimits {

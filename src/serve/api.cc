@@ -11,6 +11,7 @@
 #include "base/json_text.h"
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
+#include "serve/columnar_writer.h"
 #include "serve/cost_api.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
@@ -263,7 +264,7 @@ http::Response Api::Rows(const Call& call) {
   const auto answer = backend_.Rows(asked, call.request.stop);
   if (!answer.ok()) return Failure(answer.status(), call.request.target);
   http::Response response = Written(*answer, format, call.request);
-  // NDJSON and CSV have no place for it in the body.
+  // The others have no place for it in the body.
   if (response.status == 200 && answer->next) response.headers.emplace_back("Millrace-Next", *answer->next);
   return response;
 }
@@ -316,17 +317,29 @@ http::Response Api::Aggregate(const Call& call) {
   return response;
 }
 
+namespace {
+
+struct Format {
+  const char* content_type;
+  Result<http::Body> (*write)(const query::Answer& answer, const AnswerLimits& limits);
+};
+// As AnswerFormat counts them.
+constexpr Format kFormats[] = {{"application/json", AnswerToJson},
+                               {"application/x-ndjson", AnswerToNdjson},
+                               {"text/csv; charset=utf-8", AnswerToCsv},
+                               {"application/vnd.apache.arrow.stream", AnswerToArrow},
+                               {"application/vnd.apache.parquet", AnswerToParquet}};
+
+}  // namespace
+
 http::Response Api::Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const {
   const AnswerLimits limits{options_.answer_bytes_max, request.stop};
-  auto written = format == AnswerFormat::kJson     ? AnswerToJson(answer, limits)
-                 : format == AnswerFormat::kNdjson ? AnswerToNdjson(answer, limits)
-                                                   : AnswerToCsv(answer, limits);
+  const Format& chosen = kFormats[static_cast<std::size_t>(format)];
+  auto written = chosen.write(answer, limits);
   if (!written.ok()) return Failure(written.status(), request.target);
-  http::Response response = Plain(*std::move(written), format == AnswerFormat::kJson     ? "application/json"
-                                                       : format == AnswerFormat::kNdjson ? "application/x-ndjson"
-                                                                                         : "text/csv; charset=utf-8");
+  http::Response response = Plain(*std::move(written), chosen.content_type);
   response.headers.emplace_back("Vary", "Accept");
-  // NDJSON and CSV have no place for it in the body.
+  // The others have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer));
   if (format != AnswerFormat::kJson && !answer.errors.empty()) {
     auto errors = ErrorsToHeader(answer);

@@ -261,7 +261,11 @@ TEST_F(ApiTest, FormatsByParameterAndByAccept) {
       {"?format=csv", "application/json", 200, csv, "country"},
       {"?format=ndjson", "", 200, ndjson, "{"},
       {"?format=json", "text/csv", 200, json_type, "{"},
-      {"?format=xml", "", 400, "application/problem+json", "format: 'xml' is not json, ndjson or csv"},
+      {"?format=arrow", "", 200, "application/vnd.apache.arrow.stream", "millrace.as_of"},
+      {"", "application/vnd.apache.arrow.stream, */*;q=0.1", 200, "application/vnd.apache.arrow.stream", "country"},
+      {"?format=parquet", "", 200, "application/vnd.apache.parquet", "PAR1"},
+      {"", "application/vnd.apache.parquet", 200, "application/vnd.apache.parquet", "PAR1"},
+      {"?format=xml", "", 400, "application/problem+json", "format: 'xml' is not json, ndjson, csv, arrow or parquet"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(std::string(c.parameter) + " " + c.accept);
@@ -281,7 +285,7 @@ TEST_F(ApiTest, GroupsWithoutAValueAreNamedInEveryFormat) {
   EXPECT_EQ(json_answer.status, 200);
   EXPECT_EQ(json::parse(json_answer.body.Text()).at("errors").at(0).at("measure").as_string(), "views");
   EXPECT_EQ(Header(json_answer, "Millrace-Errors"), "");
-  for (const char* format : {"csv", "ndjson"}) {
+  for (const char* format : {"csv", "ndjson", "arrow", "parquet"}) {
     SCOPED_TRACE(format);
     const std::string target = "/v1/aggregates/clicks_1m?format=" + std::string(format);
     backend_.overflows = 1;

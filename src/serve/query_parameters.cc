@@ -216,10 +216,11 @@ bool RefuseParameters(const Target& target, http::Problem* problem) {
 bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem) {
   for (const auto& [name, value] : target.parameters) {
     if (name != "format") continue;
-    const std::vector<std::string> known = {"json", "ndjson", "csv"};
+    const std::vector<std::string> known = {"json", "ndjson", "csv", "arrow", "parquet"};  // As AnswerFormat counts.
     const auto it = std::find(known.begin(), known.end(), value);
     if (it == known.end()) {
-      *problem = {400, "invalid_parameter", fmt::format("format: '{}' is not json, ndjson or csv", value), {}};
+      *problem = {
+          400, "invalid_parameter", fmt::format("format: '{}' is not json, ndjson, csv, arrow or parquet", value), {}};
       return false;
     }
     *format = static_cast<AnswerFormat>(it - known.begin());
@@ -241,13 +242,19 @@ bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat*
     if (type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl") {
       offered = AnswerFormat::kNdjson;
     }
+    if (type == "application/vnd.apache.arrow.stream") offered = AnswerFormat::kArrow;
+    if (type == "application/vnd.apache.parquet") offered = AnswerFormat::kParquet;
     if (type == "text/csv" || type == "text/*") offered = AnswerFormat::kCsv;
     if (!offered || weight <= best) continue;
     best = weight;
     *format = *offered;
   }
   if (best > 0) return true;
-  *problem = {406, "not_acceptable", "The answer can be application/json, application/x-ndjson or text/csv.", {}};
+  *problem = {406,
+              "not_acceptable",
+              "The answer can be application/json, application/x-ndjson, text/csv, "
+              "application/vnd.apache.arrow.stream or application/vnd.apache.parquet.",
+              {}};
   return false;
 }
 
