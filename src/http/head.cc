@@ -106,6 +106,7 @@ Request TakeRequest(Parser& parser) {
   request.method = std::string_view(message.method_string().data(), message.method_string().size());
   request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
   request.accept = JoinedHeader(message, beast::http::field::accept);
+  request.accept_encoding = JoinedHeader(message, beast::http::field::accept_encoding);
   request.authorization = JoinedHeader(message, beast::http::field::authorization);
   request.body = std::move(parser.get().body());
   return request;

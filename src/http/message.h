@@ -17,6 +17,7 @@ struct Request {
   std::string accept;         ///< All Accept headers, joined by ", "; empty: none.
   std::string authorization;  ///< Empty: none.
   std::string body;
+  std::string accept_encoding{};  ///< All Accept-Encoding headers, joined by ", "; empty: none.
   /// Requested when nobody waits for the response any more: at the deadline, when the client has left (which is noticed
   /// on Lane::kLong, and while a BodySource is asked), or when it has been sent.
   std::stop_token stop{};

@@ -12,6 +12,7 @@
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
 #include "serve/columnar_writer.h"
+#include "serve/content_coding.h"
 #include "serve/cost_api.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
@@ -127,6 +128,10 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
 
 http::Response Api::Handle(const http::Request& request) {
   Routed routed = Answer(request);
+  if (routed.response.status == 200) {
+    const Status encoded = Encode(ChooseCoding(request.accept_encoding), request.stop, routed.response);
+    if (!encoded.ok()) routed.response = Failure(encoded, request.target);
+  }
   metrics_
       .MakeCounter("millrace_http_requests_total", "Requests answered by the HTTP API.",
                    {{"route", routed.route}, {"status", std::to_string(routed.response.status)}})

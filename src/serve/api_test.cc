@@ -571,6 +571,24 @@ TEST_F(ApiTest, ABearerTokenGuardsV1) {
   EXPECT_EQ(Get("/v1/tables", "", "Bearer x").status, 401);
 }
 
+TEST_F(ApiTest, ALargeAnswerIsCompressedForWhoTakesThat) {
+  http::Request request{"GET", "/openapi.json", "", "", ""};
+  const auto plain = Send(request);
+  EXPECT_EQ(Header(plain, "Content-Encoding"), "");
+  EXPECT_EQ(Header(plain, "Vary"), "Accept-Encoding");
+  for (const char* coding : {"gzip", "zstd"}) {
+    request.accept_encoding = coding;
+    const auto encoded = Send(request);
+    EXPECT_EQ(encoded.status, 200);
+    EXPECT_EQ(Header(encoded, "Content-Encoding"), coding);
+    EXPECT_LT(encoded.body.bytes(), plain.body.bytes() / 4);
+  }
+  request.target = "/v1/tables/clicks";
+  EXPECT_EQ(Header(Send(request), "Content-Encoding"), "") << "too small";
+  request.target = "/v1/tables/broken";
+  EXPECT_EQ(Send(request).status, 500);
+}
+
 TEST_F(ApiTest, CountsRequestsAndTimesQuestions) {
   Get("/v1/aggregates/clicks_1m");
   Get("/v1/aggregates/nothing");
