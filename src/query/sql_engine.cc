@@ -45,6 +45,31 @@ std::shared_ptr<arrow::Schema> Plain(const arrow::Schema& schema) {
   return arrow::schema(std::move(fields));
 }
 
+// Rows of one column without values: for those who only count.
+class CountedRows final : public arrow::RecordBatchReader {
+ public:
+  CountedRows(std::shared_ptr<arrow::Field> column, std::int64_t num_rows)
+      : schema_(arrow::schema({std::move(column)})), left_(num_rows) {}
+  std::shared_ptr<arrow::Schema> schema() const override { return schema_; }
+  Status ReadNext(std::shared_ptr<arrow::RecordBatch>* out) override {
+    constexpr std::int64_t kRowsAtOnce = 1 << 16;
+    *out = nullptr;
+    if (left_ == 0) return Status::OK();
+    if (nulls_ == nullptr) {
+      ASSIGN_OR_RETURN(nulls_, arrow::MakeArrayOfNull(schema_->field(0)->type(), std::min(left_, kRowsAtOnce)));
+    }
+    const std::int64_t num_rows = std::min(left_, nulls_->length());
+    left_ -= num_rows;
+    *out = arrow::RecordBatch::Make(schema_, num_rows, {nulls_->Slice(0, num_rows)});
+    return Status::OK();
+  }
+
+ private:
+  const std::shared_ptr<arrow::Schema> schema_;
+  std::int64_t left_;
+  std::shared_ptr<arrow::Array> nulls_;
+};
+
 // Live rows, if every file says how many it has.
 std::optional<std::int64_t> NumRows(const delta::Snapshot& snapshot) {
   std::int64_t rows = 0;
@@ -59,6 +84,7 @@ std::optional<std::int64_t> NumRows(const delta::Snapshot& snapshot) {
 // What one statement reads of one table, and has read.
 struct Source {
   const SqlTable* table = nullptr;
+  const SqlQuestion* question = nullptr;  // Outlives it.
   // Of a table of committed rows.
   std::shared_ptr<objectstore::ObjectStore> store{};
   delta::SnapshotPtr snapshot{};
@@ -69,8 +95,7 @@ struct Source {
   ScanNeed need{};
   TableAsOf as_of{};
   std::set<std::string> columns{};  // That were asked for.
-  bool was_read = false;
-  delta::ScanCounts counts{};
+  delta::ScanCounts counts{};       // Of all its scans.
   std::int64_t rows_read = 0;
   std::int64_t bytes_read = 0;
 };
@@ -83,11 +108,9 @@ class SourceReader final : public arrow::RecordBatchReader {
       : source_(std::move(source)), counts_(std::move(counts)), rows_(std::move(rows)) {}
   ~SourceReader() override {
     rows_.reset();  // Nobody counts any more.
-    source_->counts.files = counts_->files;
     source_->counts.files_read += counts_->files_read;
     source_->counts.row_groups += counts_->row_groups;
     source_->counts.row_groups_read += counts_->row_groups_read;
-    source_->counts.file_bytes_read += counts_->file_bytes_read;
     source_->bytes_read += counts_->file_bytes_read;
   }
   std::shared_ptr<arrow::Schema> schema() const override { return rows_->schema(); }
@@ -106,13 +129,17 @@ class SourceReader final : public arrow::RecordBatchReader {
 Result<std::shared_ptr<arrow::RecordBatchReader>> OpenSource(const std::shared_ptr<Source>& source,
                                                              const std::vector<int>& columns,
                                                              std::int64_t buffer_bytes_max) {
-  source->was_read = true;
   delta::ScanOptions scan{.where = source->need.where, .buffer_bytes_max = buffer_bytes_max};
-  for (const int column : columns) {
-    scan.columns.push_back(source->schema->field(column)->name());
-    source->columns.insert(scan.columns.back());
-  }
+  for (const int column : columns) scan.columns.push_back(source->schema->field(column)->name());
   auto counts = std::make_unique<delta::ScanCounts>();
+  // DuckDB takes the first column where it needs none.
+  const bool counts_only = columns.size() == 1 && !source->question->MayUse(scan.columns[0]);
+  const auto known = counts_only && scan.where.empty() ? NumRows(*source->snapshot) : std::nullopt;
+  if (known) {
+    return std::make_shared<SourceReader>(
+        source, std::make_shared<CountedRows>(source->schema->field(columns[0]), *known), std::move(counts));
+  }
+  source->columns.insert(scan.columns.begin(), scan.columns.end());
   ASSIGN_OR_RETURN(auto rows, delta::OpenScan(source->store, source->snapshot, scan, counts.get()));
   return std::make_shared<SourceReader>(source, std::move(rows), std::move(counts));
 }
@@ -257,6 +284,7 @@ class SqlEngine::Impl {
     std::vector<std::shared_ptr<Source>> sources;
     for (const auto& name : question.tables) {
       ASSIGN_OR_RETURN(sources.emplace_back(), Resolve(*session, name, pinned, stop));
+      sources.back()->question = &question;
     }
     RETURN_NOT_OK(AddNeeds(*session, question, request.parameters, sources));
     const Registered registered(*session, sources);
@@ -397,9 +425,7 @@ class SqlEngine::Impl {
       AggregateRequest asked{.freshness = request.freshness};
       RETURN_NOT_OK(Narrow(definition, source->need.where, asked));
       for (const auto& measure : definition.measures) {
-        if (question.has_star || question.columns.contains(AsciiLower(measure.name))) {
-          asked.measures.push_back(measure.name);
-        }
+        if (question.MayUse(measure.name)) asked.measures.push_back(measure.name);
       }
       if (asked.measures.empty() && !definition.measures.empty()) asked.measures = {definition.measures[0].name};
       // DuckDB does not run yet, so its memory is free.
@@ -419,7 +445,6 @@ class SqlEngine::Impl {
             "condition on window_start",
             source->table->name, kept, kept_max);
       }
-      source->was_read = true;
       source->rows_read = answer->rows_read;
       source->bytes_read = answer->bytes_read;
       source->as_of.as_of = std::move(answer->as_of);

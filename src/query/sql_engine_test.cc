@@ -173,7 +173,9 @@ TEST_F(SqlEngineTest, OnlyWhatAStatementNeedsIsRead) {
        "clicks|5|amount, ts|(ts >= '2026-01-04')|5|2|3|2|2|20"},
       {"SELECT id FROM clicks WHERE id BETWEEN 13 AND 14", "clicks|5|id|(id BETWEEN 13 AND 14)|5|1|4|1|1|2"},
       {"SELECT id FROM clicks WHERE id = 999", "clicks|5|id|(id = 999)|5|0|5|0|0|0"},
-      {"SELECT count(*) FROM clicks", "clicks|5|id|NULL|5|5|0|5|5|50"},
+      {"SELECT count(*) FROM clicks", "clicks|5||NULL|5|0|5|0|0|50"},  // The log knows.
+      {"SELECT 1 FROM clicks, (SELECT 2)", "clicks|5||NULL|5|0|5|0|0|50"},
+      {"SELECT count(id) FROM clicks", "clicks|5|id|NULL|5|5|0|5|5|50"},
       {"SELECT count(*) FROM clicks WHERE id < 15", "clicks|5|id|(id < 15)|5|1|4|1|1|5"},
       {"SELECT a.id FROM clicks a JOIN clicks b ON a.id = b.id + 1 WHERE a.id < 12",
        "clicks|5|id|NULL|5|10|0|10|10|100"},
@@ -218,6 +220,8 @@ TEST_F(SqlEngineTest, ConditionsReachTheFoldingOfAnAggregate) {
   EXPECT_EQ(hot_.ranges.back().to, 1767261600000001);
   EXPECT_THAT(Rows("SELECT count(*) FROM views WHERE window_start < '2026-01-01 10:01:00+00'"), ElementsAre("1"));
   EXPECT_THAT(Rows("SELECT count(*) FROM views WHERE country > 'e'"), ElementsAre("1"));
+  // A row is a value too, with all that it has.
+  EXPECT_THAT(Rows("SELECT v.total FROM (SELECT views AS v FROM views) ORDER BY 1"), ElementsAre("0.25", "1.50"));
   // Twice in one statement is one question, so both are of one moment.
   const auto asked = hot_.ranges.size();
   EXPECT_THAT(Rows("SELECT a.n, b.total FROM views a JOIN views b USING (country) ORDER BY 1"),
@@ -303,8 +307,7 @@ TEST_F(SqlEngineTest, AStatementEndsWhenNobodyWaitsForIt) {
   Engine();
   std::stop_source stop;
   auto endless = std::async(std::launch::async, [&] {
-    return Engine().Ask({.sql = "SELECT sum(i) FROM range(1000000000000000) t(i)"},
-                        stop.get_token());
+    return Engine().Ask({.sql = "SELECT sum(i) FROM range(1000000000000000) t(i)"}, stop.get_token());
   });
   std::this_thread::yield();
   stop.request_stop();
@@ -319,8 +322,7 @@ TEST_F(SqlEngineTest, MoreThanMayWaitAreToldToComeBack) {
   // Until it is the one.
   auto endless = std::async(std::launch::async, [&] {
     for (;;) {
-      const auto answer = Engine().Ask(
-          {.sql = "SELECT sum(i) FROM range(1000000000000000) t(i)"}, stop.get_token());
+      const auto answer = Engine().Ask({.sql = "SELECT sum(i) FROM range(1000000000000000) t(i)"}, stop.get_token());
       if (KindOf(answer.status()) != ErrorKind::kTransient) return answer.status();
     }
   });

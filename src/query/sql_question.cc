@@ -167,6 +167,10 @@ class Gate {
         for (const auto& name : names->get_array()) {
           if (name.is_string()) question_.columns.insert(AsciiLower(std::string_view(name.get_string())));
         }
+        const auto& first = names->get_array();
+        if (first.size() == 1 && first[0].is_string()) {
+          unqualified_.insert(AsciiLower(std::string_view(first[0].get_string())));
+        }
       }
     }
     if (const auto* columns = object.if_contains("using_columns"); columns != nullptr && columns->is_array()) {
@@ -175,6 +179,12 @@ class Gate {
       }
     }
     return Status::OK();
+  }
+
+  /// To be called last. The name of a relation where a column may stand is its row, as a struct.
+  void Finish() {
+    question_.has_star |= std::any_of(relations_.begin(), relations_.end(),
+                                      [&](const std::string& name) { return unqualified_.contains(name); });
   }
 
  private:
@@ -211,6 +221,8 @@ class Gate {
 
   Status CheckTable(const json::object& table) {
     const std::string name(TextMember(table, "table_name"));
+    const auto alias = TextMember(table, "alias");
+    relations_.insert(AsciiLower(alias.empty() ? name : alias));
     const std::string place = PlaceSuffix(table, question_.select);
     for (const char* qualifier : {"catalog_name", "schema_name"}) {
       if (const auto text = TextMember(table, qualifier); !text.empty()) {
@@ -247,6 +259,8 @@ class Gate {
   const std::set<std::string>& functions_;
   const std::set<std::string> ctes_;
   int num_tables_ = 0;
+  std::set<std::string> unqualified_;         // Columns that stand alone, in lower case.
+  std::set<std::string> relations_;           // Names that tables have in the statement, in lower case.
   std::set<const json::object*> makes_rows_;  // Calls in a FROM: of rows one after the other, not of a list in memory.
 };
 
@@ -267,6 +281,8 @@ Result<std::set<std::string>> SqlQuestion::AllowedFunctions(sql::SqlSession& ses
   names.insert(std::begin(kAlsoAllowed), std::end(kAlsoAllowed));
   return names;
 }
+
+bool SqlQuestion::MayUse(std::string_view column) const { return has_star || columns.contains(AsciiLower(column)); }
 
 Result<SqlQuestion> SqlQuestion::Read(sql::SqlSession& session, std::string_view text,
                                       const std::vector<std::string>& known, const std::set<std::string>& functions) {
@@ -302,6 +318,7 @@ Result<SqlQuestion> SqlQuestion::Read(sql::SqlSession& session, std::string_view
   }
   Gate gate(question, known, functions, std::move(ctes));
   RETURN_NOT_OK(ForEachObject(tree, [&](const json::object& object) { return gate.Check(object); }));
+  gate.Finish();
   question.tree = std::move(tree.get_object());
   return question;
 }

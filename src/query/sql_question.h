@@ -36,8 +36,11 @@ struct SqlQuestion {
   Explain explain = Explain::kNo;
   std::vector<std::string> tables;  ///< That it names, each once, as they were told; CTEs may hide some of them.
   std::set<std::string> columns;    ///< Every name that may be a column's, in lower case.
-  bool has_star = false;            ///< Columns are wanted that it does not name.
+  bool has_star = false;            ///< Columns may be wanted that it does not name: of *, or of a row as a value.
   boost::json::object tree;         ///< DuckDB's.
+
+  /// Whether the column can make a difference to the answer. false is certain.
+  bool MayUse(std::string_view column) const;
 
   /// Of functions that may be called, in lower case: DuckDB's own list of those without effects, less what can make a
   /// lot of memory of a few bytes. The same for all sessions of a process.

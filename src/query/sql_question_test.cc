@@ -72,7 +72,16 @@ TEST_F(SqlQuestionTest, OneSelectGoesThroughAndSaysWhatItNames) {
   ASSERT_TRUE(columns.ok());
   EXPECT_THAT(columns->columns, UnorderedElementsAre("c", "amount", "id", "country"));
   EXPECT_FALSE(columns->has_star);
-  EXPECT_TRUE(Read("SELECT * EXCLUDE (x) FROM clicks")->has_star);
+  EXPECT_TRUE(columns->MayUse("AMOUNT"));
+  EXPECT_FALSE(columns->MayUse("ts"));
+  for (const char* whole :
+       {"SELECT * EXCLUDE (x) FROM clicks", "SELECT c.* FROM clicks c", "SELECT COLUMNS('a.*') FROM clicks",
+        "FROM clicks", "SELECT clicks FROM clicks", "SELECT to_json(C) FROM clicks c",
+        "SELECT 1 FROM clicks NATURAL JOIN devices", "SELECT 1 FROM clicks c WHERE c IS NULL", "DESCRIBE clicks"}) {
+    EXPECT_TRUE(Read(whole)->has_star) << whole;
+  }
+  EXPECT_FALSE(Read("SELECT c.x FROM clicks c")->has_star);
+  EXPECT_FALSE(Read("SELECT count(*) FROM clicks")->has_star);
 }
 
 TEST_F(SqlQuestionTest, NothingGetsOut) {
