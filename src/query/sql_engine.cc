@@ -81,6 +81,24 @@ std::optional<std::int64_t> NumRows(const delta::Snapshot& snapshot) {
   return rows;
 }
 
+// The snapshot without its first files, as far as their rows are all among the first `*rows`; takes these off `*rows`.
+delta::SnapshotPtr WithoutFirst(const delta::SnapshotPtr& snapshot, std::int64_t* rows) {
+  auto rest = std::make_shared<delta::Snapshot>(*snapshot);
+  delta::PersistentMap<delta::AddFile>::Builder files;
+  bool passed = false;
+  for (const auto& [key, file] : snapshot->files) {
+    const auto live = passed ? std::nullopt : delta::NumLiveRecords(file);
+    passed = passed || !live || *live > *rows;
+    if (passed) {
+      files.Add(key, file);
+    } else {
+      *rows -= *live;
+    }
+  }
+  rest->files = std::move(files).Build();
+  return rest;
+}
+
 // What one statement reads of one table, and has read.
 struct Source {
   const SqlTable* table = nullptr;
@@ -243,10 +261,15 @@ class SqlEngine::Impl {
     if (version && *version != pinned.snapshot->version) {
       ASSIGN_OR_RETURN(pinned.snapshot, delta::LoadVersion(*pinned.store, *version));
     }
+    std::int64_t rows_before = cursor.rows;
+    // Rows come file after file then.
+    if (rows_before > 0 && request.where.empty() && request.order_by.empty()) {
+      pinned.snapshot = WithoutFirst(pinned.snapshot, &rows_before);
+    }
     std::string sql;
     {
       ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
-      ASSIGN_OR_RETURN(sql, RowsSql(*session, request, *pinned.snapshot->schema, cursor.rows));
+      ASSIGN_OR_RETURN(sql, RowsSql(*session, request, *pinned.snapshot->schema, rows_before));
     }
     ASSIGN_OR_RETURN(auto answer, AskAt({.sql = std::move(sql), .rows_max = request.limit + 1}, &pinned, stop));
     if (answer.rows->num_rows() > request.limit) {

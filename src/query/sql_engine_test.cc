@@ -382,6 +382,17 @@ TEST_F(SqlEngineTest, PagesAreOfOneVersionAndHoldEachRowOnce) {
                                .order_by = {"id desc"},
                                .limit = 1}),
               ElementsAre("58", "56", "54"));
+  // A page does not read the files before it, unless their rows must be looked at to be counted.
+  RowsRequest last{.table = "clicks", .columns = {"id"}, .limit = 10};
+  last.cursor = CursorText(last, {.version = 5, .rows = 45});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto fifth, Engine().Rows(last, {}));
+  EXPECT_EQ(fifth.rows->num_rows(), 5);
+  EXPECT_EQ(fifth.rows_read, 10);
+  EXPECT_EQ(fifth.as_of.version, 5);
+  last.cursor = CursorText(last, {.version = 5, .rows = 50});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto beyond, Engine().Rows(last, {}));
+  EXPECT_EQ(beyond.rows->num_rows(), 0);
+  EXPECT_EQ(beyond.next, std::nullopt);
   // What comes in between pages is not in them.
   RowsRequest request{.table = "clicks", .columns = {"id"}, .limit = 30};
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first, Engine().Rows(request, {}));
