@@ -29,6 +29,7 @@ Run AddValidate(CLI::App& app);
 Run AddTest(CLI::App& app);
 Run AddAudit(CLI::App& app);
 Run AddQuery(CLI::App& app);
+Run AddSql(CLI::App& app);
 Run AddDlqList(CLI::App& app);
 Run AddDlqShow(CLI::App& app);
 Run AddDlqReplay(CLI::App& app);

@@ -27,10 +27,14 @@ std::size_t Append(char* data, std::size_t, std::size_t size, void* out) {
   return size;
 }
 
-}  // namespace
+struct HeaderWanted {
+  const char* name = nullptr;
+  std::string* value = nullptr;
+};
 
-Result<std::string> HttpGet(const std::string& url, const std::string& token, std::int64_t bytes_max,
-                            const char* header, std::string* header_value) {
+// `posted`: nullptr is a GET.
+Result<std::string> Send(const std::string& url, const std::string& token, const std::string* posted,
+                         std::int64_t bytes_max, HeaderWanted header) {
   const std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
   Body body{.text = {}, .bytes_max = static_cast<std::size_t>(bytes_max)};
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
@@ -46,18 +50,25 @@ Result<std::string> HttpGet(const std::string& url, const std::string& token, st
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &body);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, &Append);
   std::unique_ptr<curl_slist, CurlDeleter> headers;
-  if (!token.empty()) {
-    headers.reset(curl_slist_append(nullptr, ("Authorization: Bearer " + token).c_str()));
-    curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
+  const auto add_header = [&headers](const std::string& text) {
+    headers.reset(curl_slist_append(headers.release(), text.c_str()));
+  };
+  if (!token.empty()) add_header("Authorization: Bearer " + token);
+  if (posted != nullptr) {
+    add_header("Content-Type: application/json");
+    add_header("Expect:");
+    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(posted->size()));
+    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, posted->c_str());
   }
+  curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
   const CURLcode code = curl_easy_perform(curl.get());
   if (code != CURLE_OK) return Transient("{}: {}", url, curl_easy_strerror(code));
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
   if (status == 200) {
     curl_header* found = nullptr;
-    if (header != nullptr && curl_easy_header(curl.get(), header, 0, CURLH_HEADER, -1, &found) == CURLHE_OK) {
-      *header_value = found->value;
+    if (header.name != nullptr && curl_easy_header(curl.get(), header.name, 0, CURLH_HEADER, -1, &found) == CURLHE_OK) {
+      *header.value = found->value;
     }
     return std::move(body.text);
   }
@@ -69,6 +80,18 @@ Result<std::string> HttpGet(const std::string& url, const std::string& token, st
   }
   if (status >= 500) return Transient("{} answered {}{}", url, status, detail);
   return InvalidInput("{} answered {}{}", url, status, detail);
+}
+
+}  // namespace
+
+Result<std::string> HttpGet(const std::string& url, const std::string& token, std::int64_t bytes_max,
+                            const char* header, std::string* header_value) {
+  return Send(url, token, nullptr, bytes_max, {header, header_value});
+}
+
+Result<std::string> HttpPost(const std::string& url, const std::string& token, const std::string& body,
+                             std::int64_t bytes_max) {
+  return Send(url, token, &body, bytes_max, {});
 }
 
 }  // namespace millrace::app

@@ -1,4 +1,4 @@
-/// One GET over HTTP, for verbs that ask a running pipeline or a provider's public price file.
+/// One request over HTTP, for verbs that ask a running pipeline or a provider's public price file.
 #pragma once
 
 #include <cstdint>
@@ -15,5 +15,9 @@ namespace millrace::app {
 /// `header`: also this one of the reply, into `header_value`, which is left alone if the reply has none.
 Result<std::string> HttpGet(const std::string& url, const std::string& token, std::int64_t bytes_max = 64 << 20,
                             const char* header = nullptr, std::string* header_value = nullptr);
+
+/// The same for a POST of JSON.
+Result<std::string> HttpPost(const std::string& url, const std::string& token, const std::string& body,
+                             std::int64_t bytes_max = 64 << 20);
 
 }  // namespace millrace::app

@@ -10,6 +10,7 @@
 #include "delta/data/data_file.h"
 #include "flag_checks.h"
 #include "lake_table.h"
+#include "pipeline/table_documents.h"
 #include "query/time_expression.h"
 #include "text_table.h"
 
@@ -119,20 +120,13 @@ Run AddLakeHistory(CLI::App& app) {
     if (!history.ok()) return Complain(history.status());
     std::vector<std::vector<std::string>> rows = {{"version", "time", "operation", "files +", "files -", "rows", "by"}};
     for (const auto& entry : *history) {
-      boost::system::error_code ec;
-      const auto parsed = json::parse(entry.commit_info_json, ec);
-      if (ec || !parsed.is_object()) {
-        return Complain(Corrupt("version {}: commitInfo is not JSON: {}", entry.version, ec.message()));
-      }
-      const auto& info = parsed.as_object();
+      const auto document = pipeline::HistoryEntryJson(entry);
+      if (!document.ok()) return Complain(document.status());
       if (options->output == "json") {
-        std::printf("%s\n", json::serialize(json::object{{"version", entry.version},
-                                                         {"files_added", entry.num_added},
-                                                         {"files_removed", entry.num_removed},
-                                                         {"commitInfo", info}})
-                                .c_str());
+        std::printf("%s\n", json::serialize(*document).c_str());
         continue;
       }
+      const auto& info = document->at("commitInfo").as_object();
       const auto* timestamp = info.if_contains("timestamp");
       const auto* metrics = info.if_contains("operationMetrics");
       rows.push_back(
@@ -155,22 +149,12 @@ Run AddLakeFiles(CLI::App& app) {
     if (!opened.ok()) return Complain(opened.status());
     std::vector<std::vector<std::string>> rows = {{"path", "size", "rows", "deleted", "partition", "modified"}};
     for (const auto& [key, file] : opened->snapshot->files) {
-      const auto count = delta::NumRecords(file);
-      const std::int64_t deleted = file.deletion_vector ? file.deletion_vector->cardinality : 0;
       if (options->output == "json") {
-        json::object partition;
-        for (const auto& [column, value] : file.partition_values) {
-          partition[column] = value ? json::value(*value) : json::value(nullptr);
-        }
-        std::printf("%s\n", json::serialize(json::object{{"path", file.path},
-                                                         {"size", file.size},
-                                                         {"rows", count ? json::value(*count) : json::value(nullptr)},
-                                                         {"deleted_rows", deleted},
-                                                         {"partition", std::move(partition)},
-                                                         {"modified_ms", file.modification_time_ms}})
-                                .c_str());
+        std::printf("%s\n", json::serialize(pipeline::FileJson(file)).c_str());
         continue;
       }
+      const auto count = delta::NumRecords(file);
+      const std::int64_t deleted = file.deletion_vector ? file.deletion_vector->cardinality : 0;
       std::vector<std::string> partition;
       for (const auto& [column, value] : file.partition_values)
         partition.push_back(column + "=" + value.value_or("null"));

@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
   add(app, "test", "Unit tests of pipelines: records in; rows, dead letters and aggregates out", AddTest);
   add(app, "audit", "Prove that the books of every table balance over its whole history", AddAudit);
   add(app, "query", "Ask an aggregate, over HTTP or straight from the lake", AddQuery);
+  add(app, "sql", "SQL over the tables and aggregates of a pipeline, over HTTP or straight over the lake", AddSql);
   CLI::App* const dlq = app.add_subcommand("dlq", "Dead letters: look at them, and run them again");
   dlq->require_subcommand(1);
   add(*dlq, "list", "Dead letters by state, stage and reason", AddDlqList);

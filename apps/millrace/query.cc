@@ -11,9 +11,8 @@
 #include "flag_checks.h"
 #include "http_get.h"
 #include "objectstore/object_store.h"
-#include "pipeline/open_tables.h"
+#include "pipeline/lake_reader.h"
 #include "pipeline/plan.h"
-#include "pipeline/progress.h"
 #include "query/aggregate_reader.h"
 #include "serve/answer_writer.h"
 #include "serve/query_parameters.h"
@@ -89,19 +88,12 @@ Result<Reply> AskTheLake(const QueryFlags& options, const pipeline::Plan& plan) 
   }
   const auto lake = pipeline::OpenLake(plan.config.lake, objectstore::IfMissing::kRefuse);
   if (!lake.ok()) return WithFirstRun(lake.status(), options.config);
-  const auto opened = delta::Table::Open(objectstore::Below(*lake, aggregate->name));
-  if (!opened.ok()) return WithFirstRun(opened.status(), options.config);
-  const auto& table = *opened;
-  RETURN_NOT_OK(pipeline::CheckFits(plan, static_cast<int>(aggregate - plan.tables.data()), *table));
-  ASSIGN_OR_RETURN(const auto progress,
-                   pipeline::Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
   const auto budget = MemoryBudget::Make(kLakeQuestionBytes);
-  query::AggregateReader reader(
-      {.definition = aggregate->aggregate->definition,
-       .open = [&table] { return Result<std::shared_ptr<delta::Table>>(table); },
-       .next_offsets = [&progress](const delta::Snapshot& snapshot) { return progress.NextOffsets(snapshot); }},
-      query::ReaderResources::Make(kLakeQuestionBytes, *budget));
-  ASSIGN_OR_RETURN(const auto answer, reader.Ask(request, {}));
+  const auto reader = pipeline::LakeReader(plan, static_cast<int>(aggregate - plan.tables.data()), *lake,
+                                           query::ReaderResources::Make(kLakeQuestionBytes, *budget));
+  const auto asked = reader->Ask(request, {});
+  if (!asked.ok()) return WithFirstRun(asked.status(), options.config);
+  const query::Answer& answer = *asked;
   Reply reply;
   ASSIGN_OR_RETURN(const auto text, options.output == "csv" ? serve::AnswerToCsv(answer) : serve::AnswerToJson(answer));
   reply.text = text.Text();

@@ -106,6 +106,7 @@ Request TakeRequest(Parser& parser) {
   request.method = std::string_view(message.method_string().data(), message.method_string().size());
   request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
   request.accept = JoinedHeader(message, beast::http::field::accept);
+  request.accept_encoding = JoinedHeader(message, beast::http::field::accept_encoding);
   request.authorization = JoinedHeader(message, beast::http::field::authorization);
   if (const auto id = message.find("Last-Event-ID"); id != message.end()) request.last_event_id = id->value();
   request.origin = JoinedHeader(message, beast::http::field::origin);

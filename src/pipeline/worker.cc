@@ -65,6 +65,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
                                              std::unique_ptr<eventlog::Consumer> consumer,
                                              std::shared_ptr<objectstore::ObjectStore> lake, Options options) {
   auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), std::move(options)));
+  worker->lake_ = lake;
   // Before tables are made. A log that cannot be reached now may be there later: Run() tries again.
   const auto& source = worker->plan_->config.source;
   const auto partitions = worker->consumer_->Partitions(worker->plan_->topics(), kLogTimeout);

@@ -140,6 +140,7 @@ class Worker {
   /// Watermark() rests on lies below. Any thread, without waiting, also after Run().
   model::OffsetVector Begun() const;
   const Plan& plan() const { return *plan_; }
+  const std::shared_ptr<objectstore::ObjectStore>& lake() const { return lake_; }
   std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return tables_[table]->table->store(); }
   /// Of this table's final table; nullptr: it has none.
   std::shared_ptr<objectstore::ObjectStore> FinalStore(int table) const {
@@ -259,6 +260,7 @@ class Worker {
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
+  std::shared_ptr<objectstore::ObjectStore> lake_;
   const std::shared_ptr<MemoryBudget> budget_;         // Of ingestion: all of limits.memory.
   const std::shared_ptr<MemoryBudget> answer_budget_;  // All of it too; with dedupe half.
   const std::shared_ptr<MemoryBudget> dedupe_budget_;  // Half of it; drawn from budget_ too.

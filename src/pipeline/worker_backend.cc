@@ -11,7 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/nearest_name.h"
 #include "base/process_metrics.h"
+#include "delta/log/log_replay.h"
+#include "pipeline/sql_tables.h"
+#include "pipeline/table_documents.h"
 #include "pipeline/worker_documents.h"
 #include "pipeline/worker_metrics.h"
 #include "pipeline/worker_view.h"
@@ -74,6 +78,16 @@ class WorkerBackend final : public serve::Backend {
               .cached_rows = budget->NewShare("cached rows")},
           resources);
     }
+    std::map<std::string, query::AggregateReader*> readers;
+    for (const auto& [name, aggregate] : aggregates_) readers[name] = aggregate.reader.get();
+    const auto& serve = worker.plan().config.serve;
+    sql_ = std::make_unique<query::SqlEngine>(
+        query::SqlEngine::Options{.tables = SqlTables(worker.plan(), worker.lake(), readers),
+                                  .memory = resources.memory,
+                                  // They wait on the threads that answer other questions too.
+                                  .statements_max = serve ? std::max(1, serve->concurrent_queries / 2) : 1,
+                                  .sessions = budget->NewShare("SQL sessions"),
+                                  .watermark = [&worker] { return worker.Watermark(); }});
   }
 
   Result<json::value> Tables() override {
@@ -118,6 +132,39 @@ class WorkerBackend final : public serve::Backend {
     return found->second.reader->Ask(bounded, stop);
   }
 
+  Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
+    ++queries_;
+    query::SqlRequest bounded = request;
+    if (const auto& serve = worker_.plan().config.serve) bounded.rows_max = serve->answer_rows_max;
+    return sql_->Ask(bounded, stop);
+  }
+
+  Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) override {
+    ++queries_;
+    query::RowsRequest bounded = request;
+    if (const auto& serve = worker_.plan().config.serve) {
+      bounded.limit = std::min(bounded.limit, serve->answer_rows_max);
+    }
+    return sql_->Rows(bounded, stop);
+  }
+
+  Result<json::value> History(const std::string& table, std::int64_t limit) override {
+    ASSIGN_OR_RETURN(const auto store, StoreOf(table));
+    ASSIGN_OR_RETURN(const auto opened, delta::Table::Open(store));
+    return HistoryDocument(*opened, limit);
+  }
+  Result<json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
+                            const std::string& after, std::int64_t limit) override {
+    ASSIGN_OR_RETURN(const auto store, StoreOf(table));
+    delta::SnapshotPtr snapshot;
+    if (version) {
+      ASSIGN_OR_RETURN(snapshot, delta::LoadVersion(*store, *version));
+    } else {
+      ASSIGN_OR_RETURN(snapshot, delta::LoadLatest(*store));
+    }
+    return FilesDocument(*snapshot, after, limit);
+  }
+
  private:
   struct Aggregate {
     std::unique_ptr<WorkerHotSource> hot;
@@ -139,6 +186,17 @@ class WorkerBackend final : public serve::Backend {
     view.queries_served = static_cast<double>(queries_);
     view.now = SystemClock().Now();
     return view;
+  }
+
+  Result<std::shared_ptr<objectstore::ObjectStore>> StoreOf(const std::string& name) const {
+    std::vector<std::string> names;
+    for (int t = 0; t < worker_.plan().num_tables(); ++t) {
+      const auto& table = worker_.plan().tables[t];
+      if (table.name == name) return worker_.TableStore(t);
+      if (table.final_table && table.final_table->name == name) return worker_.FinalStore(t);
+      names.push_back(table.name);
+    }
+    return NotFound("no table '{}'{}; there are: {}", name, DidYouMean(name, names), fmt::join(names, ", "));
   }
 
   /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
@@ -170,6 +228,7 @@ class WorkerBackend final : public serve::Backend {
   const ::millrace::Metrics& metrics_;
   std::atomic<std::int64_t> queries_{0};
   std::map<std::string, Aggregate> aggregates_;  // By name.
+  std::unique_ptr<query::SqlEngine> sql_;
   std::mutex rows_mutex_;
   std::map<std::size_t, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
 };

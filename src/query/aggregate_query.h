@@ -46,6 +46,13 @@ struct AsOf {
   std::optional<UnixMicros> watermark;
 };
 
+/// What an answer to SQL has read of one table.
+struct TableAsOf {
+  std::string name;
+  AsOf as_of;           ///< No watermark.
+  bool is_hot = false;  ///< The rows in memory are in it. They never are of a table of events: its rows wait in files.
+};
+
 /// A measure that has no value in one group of an answer: NULL there, while the other groups have theirs.
 struct AnswerError {
   std::int64_t group = 0;  ///< Row of Answer::error_groups.
@@ -59,7 +66,9 @@ struct Answer {
   std::int64_t rows_read = 0;              ///< Partial rows merged.
   std::int64_t bytes_read = 0;
   double elapsed_seconds = 0;
-  AsOf as_of;
+  AsOf as_of;                                      ///< Of an answer to SQL: the watermark alone.
+  std::optional<std::vector<TableAsOf>> tables{};  ///< Of an answer to SQL: those that it names.
+  std::optional<std::string> next{};               ///< Of a page of rows with more after it: their cursor.
   /// By row of the answer, what makes it a group of its own: window_start and window_end if the answer has windows, and
   /// the keys. nullptr: not asked for.
   std::shared_ptr<arrow::RecordBatch> groups{};

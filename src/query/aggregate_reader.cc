@@ -64,23 +64,25 @@ class AggregateReader::Impl {
 
   const model::AggregateDefinition& definition() const { return options_.definition; }
 
-  Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop) {
+  AnswerMemory& memory() const { return *resources_.memory; }
+  bool has_hot_side() const { return options_.hot != nullptr; }
+
+  Result<std::vector<sql::ResultColumn>> Columns(const std::stop_token& stop) {
+    ASSIGN_OR_RETURN(const auto plan, PlanOf({}, stop));
+    return plan->columns;
+  }
+
+  Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop, AnswerMemory& answers) {
     const auto begun = steady_clock::now();
     if (!definition().window.has_windows() && (request.range.from || request.range.to)) {
       return InvalidInput("{}: {} has no windows that could be chosen by time", request.range.from ? "from" : "to",
                           definition().name);
     }
-    std::shared_ptr<const MergePlan> plan;
-    {
-      // Not kept while rows are fetched: that may take long.
-      ASSIGN_OR_RETURN(const auto session, resources_.sessions->Take(stop));
-      ASSIGN_OR_RETURN(plan, plans_.Get(*session, options_.definition, request));
-    }
-    AnswerMemory& answers = *resources_.memory;
+    ASSIGN_OR_RETURN(const auto plan, PlanOf(request, stop));
     std::shared_ptr<void> memory;
     Gathered gathered;
     for (;;) {
-      const std::int64_t drawn = ExpectedBytes(plan);
+      const std::int64_t drawn = ExpectedBytes(plan, answers);
       const bool is_all = drawn >= answers.bytes_max();
       ASSIGN_OR_RETURN(memory, answers.Draw(drawn, stop));
       auto fetched = Gather(*plan, request, {is_all ? answers.bytes_max() : drawn / kGroupsFactor, stop});
@@ -116,6 +118,12 @@ class AggregateReader::Impl {
     std::int64_t bytes_read = 0;
     AsOf as_of;
   };
+
+  Result<std::shared_ptr<const MergePlan>> PlanOf(const AggregateRequest& request, const std::stop_token& stop) {
+    // The session is not kept while rows are fetched: that may take long.
+    ASSIGN_OR_RETURN(const auto session, resources_.sessions->Take(stop));
+    return plans_.Get(*session, options_.definition, request);
+  }
 
   struct Reading {
     std::shared_ptr<delta::Table> table;
@@ -218,10 +226,10 @@ class AggregateReader::Impl {
   }
 
   /// What a question will need: somewhat more than it last did; of one that is new, half of what there is.
-  std::int64_t ExpectedBytes(const std::shared_ptr<const MergePlan>& plan) {
+  std::int64_t ExpectedBytes(const std::shared_ptr<const MergePlan>& plan, const AnswerMemory& answers) {
     const std::scoped_lock lock(needed_mutex_);
     const auto known = needed_.find(plan);
-    return known == needed_.end() ? resources_.memory->bytes_max() / 2 : known->second / 4 * 5;
+    return known == needed_.end() ? answers.bytes_max() / 2 : known->second / 4 * 5;
   }
   void Learn(const std::shared_ptr<const MergePlan>& plan, std::int64_t needed) {
     const std::scoped_lock lock(needed_mutex_);
@@ -245,8 +253,15 @@ AggregateReader::~AggregateReader() = default;
 
 const model::AggregateDefinition& AggregateReader::definition() const { return impl_->definition(); }
 
-Result<Answer> AggregateReader::Ask(const AggregateRequest& request, const std::stop_token& stop) {
-  return impl_->Ask(request, stop);
+Result<Answer> AggregateReader::Ask(const AggregateRequest& request, const std::stop_token& stop,
+                                    AnswerMemory* memory) {
+  return impl_->Ask(request, stop, memory == nullptr ? impl_->memory() : *memory);
 }
+
+Result<std::vector<sql::ResultColumn>> AggregateReader::Columns(const std::stop_token& stop) {
+  return impl_->Columns(stop);
+}
+
+bool AggregateReader::has_hot_side() const { return impl_->has_hot_side(); }
 
 }  // namespace millrace::query

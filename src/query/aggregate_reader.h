@@ -71,7 +71,13 @@ class AggregateReader {
   /// kInvalidInput: the question, the parameter is named. kTooLarge: beyond rows_max, or more groups than answers have
   /// memory for. kConflict: hot and committed rows did not join for seconds. kCancelled soon after `stop` was
   /// requested. Errors of the store as they are.
-  Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop);
+  /// `memory`: what the answer draws from, in place of the resources'.
+  Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop, AnswerMemory* memory = nullptr);
+
+  /// The columns of an answer to a request that asks for nothing in particular.
+  Result<std::vector<sql::ResultColumn>> Columns(const std::stop_token& stop);
+
+  bool has_hot_side() const;
 
  private:
   class Impl;

@@ -197,6 +197,15 @@ Result<std::string> CheckWhere(sql::SqlSession& session, const std::string& wher
   return tree.sql;
 }
 
+bool IsPureFunction(std::string_view name) {
+  static const std::set<std::string> kPure = [] {
+    std::set<std::string> names(AllowedFunctions().begin(), AllowedFunctions().end());
+    for (const char* clock : {"get_current_timestamp", "now", "today"}) names.erase(clock);
+    return names;
+  }();
+  return kPure.contains(AsciiLower(name));
+}
+
 Result<std::vector<std::string>> ColumnsOf(sql::SqlSession& session, const std::string& expression) {
   ASSIGN_OR_RETURN(const ConditionTree tree, ParseCondition(session, expression));
   std::vector<std::string> columns;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -20,5 +21,9 @@ Result<std::string> CheckWhere(sql::SqlSession& session, const std::string& wher
 
 /// The columns that one expression of a definition refers to. kInvalidInput if it does not parse.
 Result<std::vector<std::string>> ColumnsOf(sql::SqlSession& session, const std::string& expression);
+
+/// Whether a scalar function of DuckDB gives the same for the same arguments always, and not much more than it is
+/// given.
+bool IsPureFunction(std::string_view name);
 
 }  // namespace millrace::query

@@ -39,6 +39,15 @@ class EmptyBackend : public Backend {
   Result<query::Answer> Query(const std::string&, const query::AggregateRequest&, const std::stop_token&) override {
     return InvalidInput("asked");  // That it comes here is all that is wanted.
   }
+  Result<query::Answer> Sql(const query::SqlRequest&, const std::stop_token&) override { return InvalidInput("asked"); }
+  Result<query::Answer> Rows(const query::RowsRequest&, const std::stop_token&) override {
+    return InvalidInput("asked");
+  }
+  Result<json::value> History(const std::string&, std::int64_t) override { return json::object(); }
+  Result<json::value> Files(const std::string&, std::optional<delta::TableVersion>, const std::string&,
+                            std::int64_t) override {
+    return json::object();
+  }
   Result<json::value> Pipeline() override { return json::object(); }
   Result<json::value> CostUsage() override { return json::object(); }
   std::string Metrics() override { return "metrics\n"; }

@@ -339,10 +339,12 @@ Status AppendJsonRows(const arrow::RecordBatch& batch, std::string_view separato
 
 }  // namespace
 
-std::string AsOfToJson(const query::AsOf& as_of) {
-  std::string out = fmt::format("{{\"version\":{},\"offsets\":{{", as_of.version);
+namespace {
+
+std::string OffsetsToJson(const model::OffsetVector& offsets) {
+  std::string out = "{";
   const std::string* topic = nullptr;
-  for (const auto& [partition, offset] : as_of.offsets) {
+  for (const auto& [partition, offset] : offsets) {
     if (topic != nullptr && *topic == partition.topic) {
       out += ',';
     } else {
@@ -354,10 +356,26 @@ std::string AsOfToJson(const query::AsOf& as_of) {
     fmt::format_to(std::back_inserter(out), "\"{}\":{}", partition.partition, offset);
   }
   if (topic != nullptr) out += '}';
-  out += "},\"watermark\":";
-  out += as_of.watermark ? '"' + query::FormatTime(*as_of.watermark) + '"' : "null";
-  out += '}';
-  return out;
+  return out + "}";
+}
+
+}  // namespace
+
+std::string AsOfToJson(const query::Answer& answer) {
+  const auto& as_of = answer.as_of;
+  const std::string watermark = as_of.watermark ? '"' + query::FormatTime(*as_of.watermark) + '"' : std::string("null");
+  if (!answer.tables) {
+    return fmt::format("{{\"version\":{},\"offsets\":{},\"watermark\":{}}}", as_of.version,
+                       OffsetsToJson(as_of.offsets), watermark);
+  }
+  std::string tables;
+  for (const auto& table : *answer.tables) {
+    if (!tables.empty()) tables += ',';
+    AppendJsonString(table.name, tables);
+    fmt::format_to(std::back_inserter(tables), ":{{\"version\":{},\"offsets\":{},\"hot\":{}}}", table.as_of.version,
+                   OffsetsToJson(table.as_of.offsets), table.is_hot);
+  }
+  return fmt::format("{{\"tables\":{{{}}},\"watermark\":{}}}", tables, watermark);
 }
 
 namespace {
@@ -459,13 +477,19 @@ Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits&
   fmt::format_to(
       std::back_inserter(out),
       "],\n\"rows\":{},\"statistics\":{{\"elapsed\":{:.6f},\"rows_read\":{},\"bytes_read\":{}}},\n\"as_of\":{},",
-      answer.rows->num_rows(), answer.elapsed_seconds, answer.rows_read, answer.bytes_read, AsOfToJson(answer.as_of));
+      answer.rows->num_rows(), answer.elapsed_seconds, answer.rows_read, answer.bytes_read, AsOfToJson(answer));
   if (!answer.errors.empty()) {
     out += "\n\"errors\":";
     RETURN_NOT_OK(AppendErrors(answer, out));
     out += ',';
   }
-  out += "\"next\":null}\n";
+  out += "\"next\":";
+  if (answer.next) {
+    AppendJsonString(*answer.next, out);
+  } else {
+    out += "null";
+  }
+  out += "}\n";
   body.Append(std::move(out));
   return body;
 }

@@ -18,7 +18,8 @@
 
 namespace millrace::serve {
 
-enum class AnswerFormat { kJson, kNdjson, kCsv };
+/// The last two: columnar_writer.h.
+enum class AnswerFormat { kJson, kNdjson, kCsv, kArrow, kParquet };
 
 /// kTooLarge, or kCancelled, while rows are being written: never a part of an answer.
 struct AnswerLimits {
@@ -53,7 +54,8 @@ Result<std::string> ErrorsToJson(const query::Answer& answer);
 /// they are more than a header may hold.
 Result<std::string> ErrorsToHeader(const query::Answer& answer);
 
-/// The as_of object alone, on one line of ASCII.
-std::string AsOfToJson(const query::AsOf& as_of);
+/// The as_of object alone, on one line of ASCII. Of an answer to SQL: {"tables": {name: {"version", "offsets", "hot"}},
+/// "watermark"}.
+std::string AsOfToJson(const query::Answer& answer);
 
 }  // namespace millrace::serve

@@ -11,10 +11,13 @@
 #include "base/json_text.h"
 #include "base/nearest_name.h"
 #include "serve/answer_writer.h"
+#include "serve/columnar_writer.h"
+#include "serve/content_coding.h"
 #include "serve/cost_api.h"
 #include "serve/page_policy.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
+#include "serve/sql_api.h"
 
 namespace millrace::serve {
 
@@ -55,6 +58,8 @@ http::Response Page(std::string html, const std::string& policy) {
                       {"Cross-Origin-Resource-Policy", "same-origin"}};
   return response;
 }
+
+constexpr std::int64_t kListedMax = 10'000;  // Commits or files in one document.
 
 http::Response Failure(const Status& status, const std::string& target) {
   const http::Problem problem = ToProblem(status);
@@ -107,6 +112,7 @@ std::optional<std::string> NameIn(std::string_view path, const std::vector<std::
 // Scopes of routes.
 constexpr std::string_view kOpen;  // None is wanted.
 constexpr std::string_view kRead = "read";
+constexpr std::string_view kSql = "sql";
 
 // Who asks may have to be asked of others, which takes a while; and what is below /v1 is never open by mistake.
 template <typename Route, std::size_t kCount>
@@ -184,9 +190,13 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/pipeline", "GET", kRead, http::Lane::kShort, false, &Api::Pipeline},
     {"/v1/tables", "GET", kRead, http::Lane::kShort, false, &Api::Tables},
     {"/v1/tables/{table}", "GET", kRead, http::Lane::kShort, false, &Api::Table},
+    {"/v1/tables/{table}/rows", "GET", kRead, http::Lane::kLong, true, &Api::Rows},
+    {"/v1/tables/{table}/history", "GET", kRead, http::Lane::kLong, true, &Api::History},
+    {"/v1/tables/{table}/files", "GET", kRead, http::Lane::kLong, true, &Api::Files},
     {"/v1/aggregates", "GET", kRead, http::Lane::kShort, false, &Api::Aggregates},
     {"/v1/aggregates/{aggregate}", "GET", kRead, http::Lane::kLong, true, &Api::Aggregate},
     {"/v1/aggregates/{aggregate}/stream", "GET", kRead, http::Lane::kStream, true, &Api::AggregateStream},
+    {"/v1/sql", "POST", kSql, http::Lane::kLong, true, &Api::Sql},
     {"/v1/cost/usage", "GET", kRead, http::Lane::kShort, false, &Api::CostUsage},
     {"/v1/cost/estimate", "POST", kRead, http::Lane::kShort, false, &Api::CostEstimate},
 };
@@ -202,7 +212,12 @@ http::Lane Api::LaneOf(const http::Request& request) {
 }
 
 http::Response Api::Handle(const http::Request& request) {
-  http::Response response = Counted(Answer(request));
+  Routed routed = Answer(request);
+  if (routed.response.status == 200) {
+    const Status encoded = Encode(ChooseCoding(request.accept_encoding), request.stop, routed.response);
+    if (!encoded.ok()) routed.response = Failure(encoded, request.target);
+  }
+  http::Response response = Counted(std::move(routed));
   guard_.AllowOrigin(request, response);
   return response;
 }
@@ -295,6 +310,38 @@ http::Response Api::Table(const Call& call) {
   return Json(table, call.request.target);
 }
 
+http::Response Api::Rows(const Call& call) {
+  query::RowsRequest asked;
+  http::Problem problem;
+  AnswerFormat format = AnswerFormat::kJson;
+  if (!ParseRowsRequest(call.target, clock_.Now(), &asked, &problem) ||
+      !ChooseFormat(call.target, call.request.accept, &format, &problem)) {
+    return http::ToResponse(problem);
+  }
+  asked.table = call.name;
+  const auto answer = backend_.Rows(asked, call.request.stop);
+  if (!answer.ok()) return Failure(answer.status(), call.request.target);
+  http::Response response = Written(*answer, format, call.request);
+  // The others have no place for it in the body.
+  if (response.status == 200 && answer->next) response.headers.emplace_back("Millrace-Next", *answer->next);
+  return response;
+}
+
+http::Response Api::History(const Call& call) {
+  ListRequest asked{.limit = 100};
+  http::Problem problem;
+  if (!ParseListRequest(call.target, {"limit"}, &asked, &problem)) return http::ToResponse(problem);
+  return Json(backend_.History(call.name, std::min(asked.limit, kListedMax)), call.request.target);
+}
+
+http::Response Api::Files(const Call& call) {
+  ListRequest asked{.limit = 1000};
+  http::Problem problem;
+  if (!ParseListRequest(call.target, {"version", "after", "limit"}, &asked, &problem)) return http::ToResponse(problem);
+  return Json(backend_.Files(call.name, asked.version, asked.after, std::min(asked.limit, kListedMax)),
+              call.request.target);
+}
+
 http::Response Api::CostEstimate(const Call& call) {
   constexpr UnixMicros kDay = 86'400'000'000;
   auto estimate = EstimateCost(call.request.body, static_cast<cost::Day>(clock_.Now() / kDay));
@@ -319,23 +366,8 @@ http::Response Api::Aggregate(const Call& call) {
     }
     return Failure(answer.status(), request.target);
   }
-  const AnswerLimits limits{options_.answer_bytes_max, request.stop};
-  auto written = format == AnswerFormat::kJson     ? AnswerToJson(*answer, limits)
-                 : format == AnswerFormat::kNdjson ? AnswerToNdjson(*answer, limits)
-                                                   : AnswerToCsv(*answer, limits);
-  if (!written.ok()) return Failure(written.status(), request.target);
-  http::Response response = Plain(*std::move(written), format == AnswerFormat::kJson     ? "application/json"
-                                                       : format == AnswerFormat::kNdjson ? "application/x-ndjson"
-                                                                                         : "text/csv; charset=utf-8");
-  response.headers.emplace_back("Vary", "Accept");
-  // NDJSON and CSV have no place for it in the body.
-  response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer->as_of));
-  if (format != AnswerFormat::kJson && !answer->errors.empty()) {
-    auto errors = ErrorsToHeader(*answer);
-    if (!errors.ok()) return Failure(errors.status(), request.target);
-    response.headers.emplace_back("Millrace-Errors", *std::move(errors));
-  }
-  response.held = answer->held;
+  http::Response response = Written(*answer, format, request);
+  if (response.status != 200) return response;
   metrics_
       .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
                      {{"aggregate", name}})
@@ -361,6 +393,72 @@ http::Response Api::AggregateStream(const Call& call) {
   http::Response response = Plain(http::Body(*std::move(source)), "text/event-stream");
   // A proxy that gathers what is small would make changes late.
   response.headers.emplace_back("X-Accel-Buffering", "no");
+  return response;
+}
+
+namespace {
+
+struct Format {
+  const char* content_type;
+  Result<http::Body> (*write)(const query::Answer& answer, const AnswerLimits& limits);
+};
+// As AnswerFormat counts them.
+constexpr Format kFormats[] = {{"application/json", AnswerToJson},
+                               {"application/x-ndjson", AnswerToNdjson},
+                               {"text/csv; charset=utf-8", AnswerToCsv},
+                               {"application/vnd.apache.arrow.stream", AnswerToArrow},
+                               {"application/vnd.apache.parquet", AnswerToParquet}};
+
+}  // namespace
+
+http::Response Api::Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const {
+  const AnswerLimits limits{options_.answer_bytes_max, request.stop};
+  const Format& chosen = kFormats[static_cast<std::size_t>(format)];
+  auto written = chosen.write(answer, limits);
+  if (!written.ok()) return Failure(written.status(), request.target);
+  http::Response response = Plain(*std::move(written), chosen.content_type);
+  response.headers.emplace_back("Vary", "Accept");
+  // The others have no place for it in the body.
+  response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer));
+  if (format != AnswerFormat::kJson && !answer.errors.empty()) {
+    auto errors = ErrorsToHeader(answer);
+    if (!errors.ok()) return Failure(errors.status(), request.target);
+    response.headers.emplace_back("Millrace-Errors", *std::move(errors));
+  }
+  response.held = answer.held;
+  return response;
+}
+
+http::Response Api::Sql(const Call& call) {
+  const auto& request = call.request;
+  const auto begin = clock_.SteadyNow();
+  http::Problem problem;
+  for (const auto& [name, value] : call.target.parameters) {
+    if (name == "format") continue;
+    return http::ToResponse({400, "unknown_parameter", fmt::format("There is no parameter '{}'.", name),
+                             "format is the only one; the rest is in the body."});
+  }
+  AnswerFormat format = AnswerFormat::kJson;
+  if (!ChooseFormat(call.target, request.accept, &format, &problem)) return http::ToResponse(problem);
+  const auto asked = ParseSqlCall(request.body);
+  if (!asked.ok()) return Failure(asked.status(), request.target);
+  const Deadline deadline(request.stop, asked->timeout);
+  const auto answer = backend_.Sql(asked->request, deadline.token());
+  if (!answer.ok()) {
+    if (deadline.passed()) {
+      return http::ToResponse({504, "deadline_exceeded",
+                               fmt::format("There is no answer within {} ms.", asked->timeout->count()),
+                               "Ask for less at once, or give it longer with timeout_ms."});
+    }
+    problem = ToProblem(answer.status());
+    if (problem.status == 404) problem = {400, "unknown_table", problem.detail, "GET /v1/tables lists them."};
+    if (problem.status == 413) problem.hint = "Ask for less: a condition, a LIMIT, fewer groups or columns.";
+    if (problem.status == 500) spdlog::error("SQL failed error=\"{}\"", answer.status().ToString());
+    return http::ToResponse(problem);
+  }
+  http::Response response = Written(*answer, format, request);
+  metrics_.MakeHistogram("millrace_sql_duration_seconds", "Time to answer a statement of SQL.", DurationBounds())
+      .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begin).count());
   return response;
 }
 

@@ -8,6 +8,7 @@
 #include "base/metrics.h"
 #include "http/server.h"
 #include "serve/answer_feeds.h"
+#include "serve/answer_writer.h"
 #include "serve/backend.h"
 #include "serve/guard.h"
 
@@ -23,9 +24,9 @@ struct ApiOptions {
   std::shared_ptr<MemoryBudget> memory{};  ///< What streams hold is drawn from it; nullptr: from nothing.
 };
 
-/// GET and HEAD of /v1/tables, /v1/tables/{t}, /v1/aggregates, /v1/aggregates/{n}, /v1/aggregates/{n}/stream,
-/// /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST of /v1/cost/estimate
-/// (docs: openapi.json). Any thread, several calls at once.
+/// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},
+/// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST
+/// of /v1/sql and /v1/cost/estimate (docs: openapi.json). Any thread, several calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
@@ -63,11 +64,16 @@ class Api {
   http::Response Pipeline(const Call& call);
   http::Response Tables(const Call& call);
   http::Response Table(const Call& call);
+  http::Response Rows(const Call& call);
+  http::Response History(const Call& call);
+  http::Response Files(const Call& call);
   http::Response Aggregates(const Call& call);
   http::Response Aggregate(const Call& call);
   http::Response AggregateStream(const Call& call);
+  http::Response Sql(const Call& call);
   http::Response CostUsage(const Call& call);
   http::Response CostEstimate(const Call& call);
+  http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
 
   Backend& backend_;
   Metrics& metrics_;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <thread>
 
 #include "http/test_client.h"
 #include "testing/batch_from_json.h"
@@ -60,6 +61,44 @@ class FakeBackend : public Backend {
     }
     return answer;
   }
+  Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
+    statement = request;
+    if (request.sql == "SELECT forever") {
+      while (!stop.stop_requested()) std::this_thread::yield();
+      return Cancelled("query interrupted");
+    }
+    if (!fail.ok()) return fail;
+    query::Answer answer;
+    answer.rows = arrow::Table::FromRecordBatches(
+                      {testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[7]]")})
+                      .ValueOrDie();
+    answer.columns = {{"n", "BIGINT"}};
+    answer.as_of.watermark = 0;
+    answer.tables = {{"clicks", {4, {{{"clicks", 0}, 9}}, std::nullopt}, false},
+                     {"clicks_1m", {5, {{{"clicks", 0}, 12}, {{"clicks", 1}, 3}}, std::nullopt}, true}};
+    return answer;
+  }
+  Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token&) override {
+    page = request;
+    if (request.table != "clicks") return NotFound("there is no table '{}'", request.table);
+    query::Answer answer;
+    answer.rows = arrow::Table::FromRecordBatches(
+                      {testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[7]]")})
+                      .ValueOrDie();
+    answer.columns = {{"n", "BIGINT"}};
+    answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
+    if (request.cursor.empty()) answer.next = "4-1-00";
+    return answer;
+  }
+  Result<json::value> History(const std::string& table, std::int64_t limit) override {
+    if (table != "clicks") return NotFound("no table '{}'", table);
+    return json::object{{"history", json::array{limit}}};
+  }
+  Result<json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
+                            const std::string& after, std::int64_t limit) override {
+    if (table != "clicks") return NotFound("no table '{}'", table);
+    return json::object{{"version", version.value_or(-1)}, {"after", after}, {"limit", limit}};
+  }
   Result<json::value> Pipeline() override {
     return json::parse(R"({"pipeline":"clicks","rates":{"records_per_second":5000.5}})");
   }
@@ -71,6 +110,8 @@ class FakeBackend : public Backend {
   Status fail;
   int overflows = 0;  // Errors in the answer.
   query::AggregateRequest asked;
+  query::SqlRequest statement;
+  query::RowsRequest page;
 
  private:
   millrace::Metrics& metrics_;
@@ -148,6 +189,9 @@ TEST_F(ApiTest, EveryRouteAnswers) {
       {"/v1/tables", "application/json", R"({"tables":[{"name":"clicks"},)"},
       {"/v1/tables/clicks", "application/json", R"({"name":"clicks"})"},
       {"/v1/tables/%63licks", "application/json", R"({"name":"clicks"})"},
+      {"/v1/tables/clicks/rows", "application/json", R"("next":"4-1-00")"},
+      {"/v1/tables/clicks/history", "application/json", R"({"history":[100]})"},
+      {"/v1/tables/clicks/files", "application/json", R"({"version":-1,"after":"","limit":1000})"},
       {"/v1/aggregates", "application/json", R"({"aggregates")"},
       {"/v1/aggregates/clicks_1m", "application/json", R"("data":[{"country":"de","views":3}])"},
       {"/v1/pipeline", "application/json", R"("records_per_second":5000.5)"},
@@ -178,9 +222,10 @@ TEST_F(ApiTest, ThePagesAskNobodyElse) {
 TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   const auto document = json::parse(Get("/openapi.json").body.Text());
   const auto& paths = document.at("paths").as_object();
-  for (const char* route : {"/v1/tables", "/v1/tables/{table}", "/v1/aggregates", "/v1/aggregates/{aggregate}",
-                            "/v1/aggregates/{aggregate}/stream", "/v1/pipeline", "/v1/cost/usage", "/v1/cost/estimate",
-                            "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
+  for (const char* route : {"/v1/tables", "/v1/tables/{table}", "/v1/tables/{table}/rows", "/v1/tables/{table}/history",
+                            "/v1/tables/{table}/files", "/v1/aggregates", "/v1/aggregates/{aggregate}",
+                            "/v1/aggregates/{aggregate}/stream", "/v1/pipeline", "/v1/sql", "/v1/cost/usage",
+                            "/v1/cost/estimate", "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
     EXPECT_TRUE(paths.contains(route)) << route;
   }
   std::vector<std::string> parameters;
@@ -257,7 +302,11 @@ TEST_F(ApiTest, FormatsByParameterAndByAccept) {
       {"?format=csv", "application/json", 200, csv, "country"},
       {"?format=ndjson", "", 200, ndjson, "{"},
       {"?format=json", "text/csv", 200, json_type, "{"},
-      {"?format=xml", "", 400, "application/problem+json", "format: 'xml' is not json, ndjson or csv"},
+      {"?format=arrow", "", 200, "application/vnd.apache.arrow.stream", "millrace.as_of"},
+      {"", "application/vnd.apache.arrow.stream, */*;q=0.1", 200, "application/vnd.apache.arrow.stream", "country"},
+      {"?format=parquet", "", 200, "application/vnd.apache.parquet", "PAR1"},
+      {"", "application/vnd.apache.parquet", 200, "application/vnd.apache.parquet", "PAR1"},
+      {"?format=xml", "", 400, "application/problem+json", "format: 'xml' is not json, ndjson, csv, arrow or parquet"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(std::string(c.parameter) + " " + c.accept);
@@ -277,7 +326,7 @@ TEST_F(ApiTest, GroupsWithoutAValueAreNamedInEveryFormat) {
   EXPECT_EQ(json_answer.status, 200);
   EXPECT_EQ(json::parse(json_answer.body.Text()).at("errors").at(0).at("measure").as_string(), "views");
   EXPECT_EQ(Header(json_answer, "Millrace-Errors"), "");
-  for (const char* format : {"csv", "ndjson"}) {
+  for (const char* format : {"csv", "ndjson", "arrow", "parquet"}) {
     SCOPED_TRACE(format);
     const std::string target = "/v1/aggregates/clicks_1m?format=" + std::string(format);
     backend_.overflows = 1;
@@ -353,6 +402,20 @@ TEST_F(ApiTest, ErrorsAreProblemsThatNameWhatIsWrong) {
       {"/v1/aggregates/click_1m", 404, "not_found", "There is no aggregate 'click_1m'.", "Did you mean 'clicks_1m'?"},
       {"/v1/tables/click", 404, "not_found", "There is no table 'click'.", "Did you mean 'clicks'?"},
       {"/v1/tables/zebra", 404, "not_found", "There is no table 'zebra'.", ""},
+      {"/v1/tables/click/rows", 404, "not_found", "there is no table 'click'", ""},
+      {"/v1/tables/click/history", 404, "not_found", "no table 'click'", ""},
+      {"/v1/tables/click/files", 404, "not_found", "no table 'click'", ""},
+      {"/v1/tables/clicks/rows?from=1", 400, "unknown_parameter", "There is no parameter 'from'.",
+       "Known are columns,"},
+      {"/v1/tables/clicks/rows?limit=0", 400, "invalid_parameter", "limit: a page has one row at least", ""},
+      {"/v1/tables/clicks/rows?limit=x", 400, "invalid_parameter", "limit: 'x' is not a count of rows", ""},
+      {"/v1/tables/clicks/rows?version=-1", 400, "invalid_parameter", "version: '-1' is not a version", ""},
+      {"/v1/tables/clicks/rows?timestamp=soon", 400, "invalid_parameter", "timestamp: 'soon' is not a time", ""},
+      {"/v1/tables/clicks/rows?cursor=", 400, "invalid_parameter", "cursor: it is empty", ""},
+      {"/v1/tables/clicks/rows?columns=,", 400, "invalid_parameter", "columns: ',' names nothing", ""},
+      {"/v1/tables/clicks/rows?where=+", 400, "invalid_parameter", "where: ' ' is no condition", ""},
+      {"/v1/tables/clicks/history?version=1", 400, "unknown_parameter", "There is no parameter 'version'.", ""},
+      {"/v1/tables/clicks/files?limit=0", 400, "invalid_parameter", "limit: one is the least", ""},
       {"/v1/tables/broken", 500, "corrupt_data", "gap at version 3", ""},
       {"/v1/tables?x=1", 400, "unknown_parameter", "There is no parameter 'x' here.", ""},
       {"/v1/table", 404, "not_found", "There is nothing at '/v1/table'.", "Did you mean '/v1/tables'?"},
@@ -396,6 +459,80 @@ TEST_F(ApiTest, TheKindOfAFailureIsItsStatus) {
     EXPECT_THAT(response.body.Text(), HasSubstr(status.message()));
     EXPECT_EQ(Header(response, "Retry-After"), want == 503 ? "1" : "");
   }
+}
+
+TEST_F(ApiTest, SqlIsPostedAndAnsweredLikeAQuestion) {
+  const auto post = [&](const std::string& body, const std::string& target = "/v1/sql",
+                        const std::string& accept = "") {
+    return Send({"POST", target, accept, "", body});
+  };
+  const auto response = post(R"({"sql": "SELECT $1", "params": [7]})");
+  ASSERT_EQ(response.status, 200) << response.body.Text();
+  EXPECT_EQ(response.content_type, "application/json");
+  const auto document = json::parse(response.body.Text());
+  EXPECT_EQ(json::serialize(document.at("data")), R"([{"n":7}])");
+  const std::string as_of =
+      R"({"tables":{"clicks":{"version":4,"offsets":{"clicks":{"0":9}},"hot":false},)"
+      R"("clicks_1m":{"version":5,"offsets":{"clicks":{"0":12,"1":3}},"hot":true}},"watermark":"1970-01-01T00:00:00Z"})";
+  EXPECT_EQ(json::serialize(document.at("as_of")), as_of);
+  EXPECT_EQ(Header(response, "Millrace-As-Of"), as_of);
+  EXPECT_EQ(backend_.statement.sql, "SELECT $1");
+  EXPECT_EQ(backend_.statement.parameters.size(), 1u);
+  EXPECT_EQ(post(R"({"sql": "x"})", "/v1/sql?format=csv").body.Text(), "n\n7\n");
+  EXPECT_EQ(post(R"({"sql": "x"})", "/v1/sql", "application/x-ndjson").body.Text(), "{\"n\":7}\n");
+  EXPECT_EQ(Api::LaneOf({"POST", "/v1/sql", "", "", ""}), http::Lane::kLong);
+  EXPECT_THAT(Get("/metrics").body.Text(), HasSubstr("millrace_sql_duration_seconds_count 3"));
+
+  EXPECT_EQ(Header(Get("/v1/sql"), "Allow"), "POST");
+  EXPECT_EQ(post("SELECT 1").status, 400);
+  EXPECT_THAT(post(R"({"sql": "x"})", "/v1/sql?limit=5").body.Text(), HasSubstr("There is no parameter 'limit'."));
+  EXPECT_EQ(post(R"({"sql": "x"})", "/v1/sql", "image/png").status, 406);
+  const auto late = post(R"({"sql": "SELECT forever", "timeout_ms": 1})");
+  EXPECT_EQ(late.status, 504);
+  EXPECT_THAT(late.body.Text(), HasSubstr("There is no answer within 1 ms."));
+  const std::vector<std::tuple<Status, int, const char*>> cases = {
+      {NotFound("there is no table 'click'"), 400, "unknown_table"},
+      {InvalidInput("syntax error at line 1 column 8"), 400, "line 1 column 8"},
+      {TooLarge("the result has more than 10 rows"), 413, "a LIMIT"},
+      {Transient("the store"), 503, "unavailable"},
+      {Internal("bug"), 500, "internal"}};
+  for (const auto& [status, want, part] : cases) {
+    SCOPED_TRACE(status.ToString());
+    backend_.fail = status;
+    const auto failed = post(R"({"sql": "x"})");
+    EXPECT_EQ(failed.status, want);
+    EXPECT_THAT(failed.body.Text(), HasSubstr(part));
+  }
+  options_.bearer = "s3cret";
+  api_.reset();
+  EXPECT_EQ(post(R"({"sql": "x"})").status, 401);
+}
+
+TEST_F(ApiTest, RowsComeInPages) {
+  const auto response =
+      Get("/v1/tables/clicks/rows?columns=id,country&where=id+%3E+5&order_by=id+desc&limit=20&version=4");
+  ASSERT_EQ(response.status, 200) << response.body.Text();
+  const auto& page = backend_.page;
+  EXPECT_EQ(page.table, "clicks");
+  EXPECT_EQ(page.columns, (std::vector<std::string>{"id", "country"}));
+  EXPECT_EQ(page.where, "id > 5");
+  EXPECT_EQ(page.order_by, std::vector<std::string>{"id desc"});
+  EXPECT_EQ(page.limit, 20);
+  EXPECT_EQ(page.version, 4);
+  const auto document = json::parse(response.body.Text());
+  EXPECT_EQ(document.at("next").as_string(), "4-1-00");
+  EXPECT_EQ(json::serialize(document.at("as_of")), R"({"version":4,"offsets":{"clicks":{"0":9}},"watermark":null})");
+  EXPECT_EQ(Header(response, "Millrace-Next"), "4-1-00");
+  const auto last = Get("/v1/tables/clicks/rows?cursor=4-1-00&timestamp=-1h&format=csv");
+  EXPECT_EQ(page.cursor, "4-1-00");
+  EXPECT_EQ(page.timestamp_ms, (kNow - 3'600'000'000) / 1000);
+  EXPECT_EQ(page.limit, 1000);
+  EXPECT_EQ(last.body.Text(), "n\n7\n");
+  EXPECT_EQ(Header(last, "Millrace-Next"), "");
+  EXPECT_THAT(Get("/v1/tables/clicks/files?version=3&after=a.parquet&limit=5").body.Text(),
+              HasSubstr(R"({"version":3,"after":"a.parquet","limit":5})"));
+  EXPECT_THAT(Get("/v1/tables/clicks/history?limit=99999999").body.Text(), HasSubstr("[10000]"));
+  EXPECT_EQ(Api::LaneOf({"GET", "/v1/tables/clicks/rows?limit=5", "", "", ""}), http::Lane::kLong);
 }
 
 TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {
@@ -482,6 +619,24 @@ TEST_F(ApiTest, ABearerTokenGuardsV1) {
   options_.guard.access.emplace(std::vector<AccessToken>{});
   api_.reset();
   EXPECT_EQ(Get("/v1/tables", "", "Bearer x").status, 401);
+}
+
+TEST_F(ApiTest, ALargeAnswerIsCompressedForWhoTakesThat) {
+  http::Request request{"GET", "/openapi.json", "", "", ""};
+  const auto plain = Send(request);
+  EXPECT_EQ(Header(plain, "Content-Encoding"), "");
+  EXPECT_EQ(Header(plain, "Vary"), "Accept-Encoding");
+  for (const char* coding : {"gzip", "zstd"}) {
+    request.accept_encoding = coding;
+    const auto encoded = Send(request);
+    EXPECT_EQ(encoded.status, 200);
+    EXPECT_EQ(Header(encoded, "Content-Encoding"), coding);
+    EXPECT_LT(encoded.body.bytes(), plain.body.bytes() / 4);
+  }
+  request.target = "/v1/tables/clicks";
+  EXPECT_EQ(Header(Send(request), "Content-Encoding"), "") << "too small";
+  request.target = "/v1/tables/broken";
+  EXPECT_EQ(Send(request).status, 500);
 }
 
 TEST_F(ApiTest, CountsRequestsAndTimesQuestions) {

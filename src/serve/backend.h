@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "query/aggregate_query.h"
+#include "query/sql_engine.h"
 
 namespace millrace::serve {
 
@@ -25,6 +26,15 @@ class Backend {
   /// Ends soon after `stop` was requested, with whatever status.
   virtual Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
                                       const std::stop_token& stop) = 0;
+  /// Likewise. kNotFound: a table that the statement names.
+  virtual Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) = 0;
+  /// Likewise. kNotFound: the table.
+  virtual Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) = 0;
+  /// The commits of a table, newest first, at most `limit`.
+  virtual Result<boost::json::value> History(const std::string& table, std::int64_t limit) = 0;
+  /// The live files of a table, at most `limit` of those after `after` in the order of their paths.
+  virtual Result<boost::json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
+                                           const std::string& after, std::int64_t limit) = 0;
   virtual Result<boost::json::value> Pipeline() = 0;
   /// The load as this instance measured it: a document of cost::ReadUsage(). kTransient before the first record.
   virtual Result<boost::json::value> CostUsage() = 0;

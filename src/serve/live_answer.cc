@@ -42,7 +42,7 @@ std::int64_t LiveAnswer::bytes() const {
 Result<LiveAnswer> ToLiveAnswer(const query::Answer& answer, std::int64_t bytes_max) {
   LiveAnswer live;
   live.meta = MetaToJson(answer);
-  live.as_of = AsOfToJson(answer.as_of);
+  live.as_of = AsOfToJson(answer);
   live.watermark = answer.as_of.watermark;
   if (!answer.errors.empty()) {
     ASSIGN_OR_RETURN(live.errors, ErrorsToJson(answer));

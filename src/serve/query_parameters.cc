@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <optional>
 #include <set>
 
@@ -75,6 +76,19 @@ Status Append(const std::string& value, std::vector<std::string>& to) {
   return Status::OK();
 }
 
+Result<std::int64_t> WholeNumber(const std::string& value, const char* what) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error == std::errc() && end == value.data() + value.size() && number >= 0) return number;
+  return InvalidInput("'{}' is not {}", value, what);
+}
+
+Status SetWhere(const std::string& value, std::string& where) {
+  if (value.find_first_not_of(' ') == std::string::npos) return InvalidInput("'{}' is no condition", value);
+  where = value;
+  return Status::OK();
+}
+
 Status SetParameter(const std::string& name, const std::string& value, UnixMicros now,
                     query::AggregateRequest& request) {
   if (name == "from") {
@@ -87,19 +101,13 @@ Status SetParameter(const std::string& name, const std::string& value, UnixMicro
     if (!request.group_by) request.group_by.emplace();
     if (!value.empty()) RETURN_NOT_OK(Append(value, *request.group_by));  // Empty: one group of all.
   } else if (name == "where") {
-    if (value.find_first_not_of(' ') == std::string::npos) return InvalidInput("'{}' is no condition", value);
-    request.where = value;
+    RETURN_NOT_OK(SetWhere(value, request.where));
   } else if (name == "measures") {
     RETURN_NOT_OK(Append(value, request.measures));
   } else if (name == "order_by") {
     RETURN_NOT_OK(Append(value, request.order_by));
   } else if (name == "limit") {
-    std::int64_t limit = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), limit);
-    if (error != std::errc() || end != value.data() + value.size() || limit < 0) {
-      return InvalidInput("'{}' is not a count of rows", value);
-    }
-    request.limit = limit;
+    ASSIGN_OR_RETURN(request.limit, WholeNumber(value, "a count of rows"));
   } else if (name == "freshness") {
     if (value != "hot" && value != "committed") return InvalidInput("'{}' is neither hot nor committed", value);
     request.freshness = value == "hot" ? query::Freshness::kHot : query::Freshness::kCommitted;
@@ -137,10 +145,12 @@ Result<Target> ParseTarget(std::string_view target) {
   return out;
 }
 
-bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request,
-                           http::Problem* problem) {
-  const auto& known = KnownParameters();
-  static const std::set<std::string> kLists = {"group_by", "measures", "order_by"};
+namespace {
+
+// Hands each parameter to `set`; those of `lists` may be repeated.
+bool ParseParameters(const Target& target, const std::vector<std::string>& known, const std::set<std::string>& lists,
+                     const std::function<Status(const std::string& name, const std::string& value)>& set,
+                     http::Problem* problem) {
   std::set<std::string> seen;
   for (const auto& [name, value] : target.parameters) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
@@ -150,17 +160,71 @@ bool ParseAggregateRequest(const Target& target, UnixMicros now, query::Aggregat
           nearest ? fmt::format("Did you mean '{}'?", *nearest) : fmt::format("Known are {}.", fmt::join(known, ", "))};
       return false;
     }
-    if (!seen.insert(name).second && kLists.count(name) == 0) {
+    if (!seen.insert(name).second && lists.count(name) == 0) {
       *problem = {400, "repeated_parameter", fmt::format("The parameter '{}' is given twice.", name), {}};
       return false;
     }
-    const Status status = SetParameter(name, value, now, *request);
+    const Status status = set(name, value);
     if (!status.ok()) {
       *problem = {400, "invalid_parameter", fmt::format("{}: {}", name, status.message()), {}};
       return false;
     }
   }
   return true;
+}
+
+Status SetRowsParameter(const std::string& name, const std::string& value, UnixMicros now,
+                        query::RowsRequest& request) {
+  if (name == "columns") return Append(value, request.columns);
+  if (name == "where") return SetWhere(value, request.where);
+  if (name == "order_by") return Append(value, request.order_by);
+  if (name == "limit") {
+    ASSIGN_OR_RETURN(request.limit, WholeNumber(value, "a count of rows"));
+    if (request.limit == 0) return InvalidInput("a page has one row at least");
+  } else if (name == "cursor") {
+    if (value.empty()) return InvalidInput("it is empty: leave it out for the first page");
+    request.cursor = value;
+  } else if (name == "version") {
+    ASSIGN_OR_RETURN(request.version, WholeNumber(value, "a version"));
+  } else if (name == "timestamp") {
+    ASSIGN_OR_RETURN(const UnixMicros time, query::ParseTime(value, now));
+    request.timestamp_ms = time / 1000;
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request,
+                           http::Problem* problem) {
+  return ParseParameters(
+      target, KnownParameters(), {"group_by", "measures", "order_by"},
+      [&](const std::string& name, const std::string& value) { return SetParameter(name, value, now, *request); },
+      problem);
+}
+
+bool ParseRowsRequest(const Target& target, UnixMicros now, query::RowsRequest* request, http::Problem* problem) {
+  return ParseParameters(
+      target, {"columns", "where", "order_by", "limit", "cursor", "version", "timestamp", "format"},
+      {"columns", "order_by"},
+      [&](const std::string& name, const std::string& value) { return SetRowsParameter(name, value, now, *request); },
+      problem);
+}
+
+bool ParseListRequest(const Target& target, const std::vector<std::string>& names, ListRequest* request,
+                      http::Problem* problem) {
+  const auto set = [request](const std::string& name, const std::string& value) -> Status {
+    if (name == "limit") {
+      ASSIGN_OR_RETURN(request->limit, WholeNumber(value, "a count"));
+      if (request->limit == 0) return InvalidInput("one is the least");
+    } else if (name == "version") {
+      ASSIGN_OR_RETURN(request->version, WholeNumber(value, "a version"));
+    } else {
+      request->after = value;
+    }
+    return Status::OK();
+  };
+  return ParseParameters(target, names, {}, set, problem);
 }
 
 bool RefuseParameters(const Target& target, http::Problem* problem) {
@@ -173,10 +237,11 @@ bool RefuseParameters(const Target& target, http::Problem* problem) {
 bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem) {
   for (const auto& [name, value] : target.parameters) {
     if (name != "format") continue;
-    const std::vector<std::string> known = {"json", "ndjson", "csv"};
+    const std::vector<std::string> known = {"json", "ndjson", "csv", "arrow", "parquet"};  // As AnswerFormat counts.
     const auto it = std::find(known.begin(), known.end(), value);
     if (it == known.end()) {
-      *problem = {400, "invalid_parameter", fmt::format("format: '{}' is not json, ndjson or csv", value), {}};
+      *problem = {
+          400, "invalid_parameter", fmt::format("format: '{}' is not json, ndjson, csv, arrow or parquet", value), {}};
       return false;
     }
     *format = static_cast<AnswerFormat>(it - known.begin());
@@ -198,13 +263,19 @@ bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat*
     if (type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl") {
       offered = AnswerFormat::kNdjson;
     }
+    if (type == "application/vnd.apache.arrow.stream") offered = AnswerFormat::kArrow;
+    if (type == "application/vnd.apache.parquet") offered = AnswerFormat::kParquet;
     if (type == "text/csv" || type == "text/*") offered = AnswerFormat::kCsv;
     if (!offered || weight <= best) continue;
     best = weight;
     *format = *offered;
   }
   if (best > 0) return true;
-  *problem = {406, "not_acceptable", "The answer can be application/json, application/x-ndjson or text/csv.", {}};
+  *problem = {406,
+              "not_acceptable",
+              "The answer can be application/json, application/x-ndjson, text/csv, "
+              "application/vnd.apache.arrow.stream or application/vnd.apache.parquet.",
+              {}};
   return false;
 }
 

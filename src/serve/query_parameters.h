@@ -1,6 +1,8 @@
 /// The query part of a URL, and a question to an aggregate as its parameters.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -8,6 +10,7 @@
 
 #include "base/clock.h"
 #include "query/aggregate_query.h"
+#include "query/table_rows.h"
 #include "serve/answer_writer.h"
 #include "serve/problem.h"
 
@@ -26,6 +29,20 @@ Result<Target> ParseTarget(std::string_view target);
 /// empty group_by is one group of all.
 bool ParseAggregateRequest(const Target& target, UnixMicros now, query::AggregateRequest* request,
                            http::Problem* problem);
+
+/// The same for a page of a table's rows: columns, where, order_by, limit, cursor, version, timestamp. `table` is not
+/// touched.
+bool ParseRowsRequest(const Target& target, UnixMicros now, query::RowsRequest* request, http::Problem* problem);
+
+/// What a list of a table's commits or files takes.
+struct ListRequest {
+  std::int64_t limit = 0;
+  std::optional<std::int64_t> version{};
+  std::string after{};
+};
+/// `names`: those of its members that may be given; others are refused as above.
+bool ParseListRequest(const Target& target, const std::vector<std::string>& names, ListRequest* request,
+                      http::Problem* problem);
 
 /// By ?format= first, then by Accept's weights; JSON when both are silent. False sets `problem`: 400 or 406.
 bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem);

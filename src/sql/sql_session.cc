@@ -4,6 +4,7 @@
 #include <arrow/c/bridge.h>
 #include <arrow/extension_type.h>
 #include <arrow/scalar.h>
+#include <arrow/util/byte_size.h>
 #include <duckdb.h>
 
 #include <algorithm>
@@ -14,7 +15,9 @@
 #include <utility>
 
 #include "base/ascii_case.h"
+#include "sql/duckdb_handle_internal.h"
 #include "sql/sketch_functions_internal.h"
+#include "sql/type_text_internal.h"
 
 namespace millrace::sql {
 
@@ -22,27 +25,6 @@ namespace {
 
 // Statements kept prepared. A shard runs a handful over and over; ad-hoc queries push the oldest out.
 constexpr std::size_t kPreparedMax = 64;
-
-// Frees a C handle when it leaves its scope.
-template <typename Handle, void (*kDestroy)(Handle*)>
-class Owned {
- public:
-  Owned() = default;
-  explicit Owned(Handle handle) : handle_(handle) {}
-  Owned(Owned&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  Owned& operator=(Owned&& other) noexcept {
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  ~Owned() {
-    if (handle_ != nullptr) kDestroy(&handle_);
-  }
-  Handle get() const { return handle_; }
-  Handle* out() { return &handle_; }
-
- private:
-  Handle handle_ = nullptr;
-};
 
 using OwnedConfig = Owned<duckdb_config, duckdb_destroy_config>;
 using OwnedDatabase = Owned<duckdb_database, duckdb_close>;
@@ -101,22 +83,40 @@ struct Relation {
   std::shared_ptr<arrow::Schema> schema;
   std::vector<Column> columns;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  OpenRows open;                         // Of a stream, which has no batches; else null.
+  std::optional<std::int64_t> num_rows;  // For DuckDB's order of joins; nullopt: not known.
 };
 
 // What the callbacks of DuckDB see. Address is stable for the session's life.
 struct Relations {
   duckdb_connection connection = nullptr;  // Owned by the session.
   std::map<std::string, Relation> by_folded_name;
+  Status failure;  // Of a stream, since the statement began: DuckDB keeps its text alone.
 };
 
 constexpr const char* kScanFunction = "millrace_relation";
 
 // One scan of a relation: where it stands.
 struct Scan {
+  // A column that DuckDB wants, and where it is in the batches.
+  struct Wanted {
+    idx_t column = 0;
+    int in_batch = 0;
+  };
   const Relation* relation = nullptr;
-  std::vector<idx_t> projected;
-  std::size_t batch = 0;
-  std::int64_t row = 0;
+  std::vector<Wanted> wanted;
+  std::shared_ptr<arrow::RecordBatchReader> stream;
+  std::size_t next_batch = 0;                   // Without a stream.
+  std::shared_ptr<arrow::RecordBatch> current;  // nullptr: none yet.
+  std::int64_t row = 0;                         // The next one of it.
+
+  // The next batch; nullptr: there is none.
+  Status Next() {
+    row = 0;
+    if (stream != nullptr) return stream->ReadNext(&current);
+    current = next_batch < relation->batches.size() ? relation->batches[next_batch++] : nullptr;
+    return Status::OK();
+  }
 };
 
 // Any table name that is a registered relation becomes a scan of it: no catalog entry is made or changed.
@@ -144,38 +144,52 @@ void BindScan(duckdb_bind_info info) {
     duckdb_bind_add_result_column(info, relation.schema->field(static_cast<int>(i))->name().c_str(),
                                   relation.columns[i].type.get());
   }
+  if (relation.num_rows) duckdb_bind_set_cardinality(info, static_cast<idx_t>(*relation.num_rows), false);
   duckdb_bind_set_bind_data(info, const_cast<Relation*>(&relation), nullptr);
 }
 
 void InitScan(duckdb_init_info info) {
+  auto* relations = static_cast<Relations*>(duckdb_init_get_extra_info(info));
   auto scan = std::make_unique<Scan>();
   scan->relation = static_cast<const Relation*>(duckdb_init_get_bind_data(info));
+  std::vector<int> columns;
   for (idx_t i = 0; i < duckdb_init_get_column_count(info); ++i) {
-    scan->projected.push_back(duckdb_init_get_column_index(info, i));
+    const idx_t column = duckdb_init_get_column_index(info, i);
+    // Those of a stream come in the order in which they are asked for. count(*) asks for a row id, and never looks at
+    // it.
+    const bool is_stream = scan->relation->open != nullptr;
+    scan->wanted.push_back({column, is_stream ? static_cast<int>(columns.size()) : static_cast<int>(column)});
+    if (column < scan->relation->columns.size()) columns.push_back(static_cast<int>(column));
+  }
+  if (scan->relation->open != nullptr) {
+    auto opened = scan->relation->open(columns);
+    if (!opened.ok()) {
+      relations->failure &= opened.status();
+      duckdb_init_set_error(info, opened.status().message().c_str());
+      return;
+    }
+    scan->stream = *std::move(opened);
   }
   duckdb_init_set_max_threads(info, 1);
   duckdb_init_set_init_data(info, scan.release(), [](void* p) { delete static_cast<Scan*>(p); });
 }
 
 Status FillChunk(duckdb_connection connection, Scan* scan, duckdb_data_chunk output) {
-  const auto& batches = scan->relation->batches;
-  while (scan->batch < batches.size() && scan->row == batches[scan->batch]->num_rows()) {
-    ++scan->batch;
-    scan->row = 0;
-  }
-  if (scan->batch == batches.size()) {
+  while (scan->current == nullptr || scan->row == scan->current->num_rows()) {
+    RETURN_NOT_OK(scan->Next());
+    if (scan->current != nullptr) continue;
     duckdb_data_chunk_set_size(output, 0);
     return Status::OK();
   }
-  const arrow::RecordBatch& batch = *batches[scan->batch];
+  const arrow::RecordBatch& batch = *scan->current;
   const std::int64_t num_rows =
       std::min<std::int64_t>(batch.num_rows() - scan->row, static_cast<std::int64_t>(duckdb_vector_size()));
-  for (std::size_t i = 0; i < scan->projected.size(); ++i) {
-    const idx_t column = scan->projected[i];
-    if (column >= scan->relation->columns.size()) continue;  // count(*) asks for a row id and never looks at it.
+  for (std::size_t i = 0; i < scan->wanted.size(); ++i) {
+    const auto& [column, in_batch] = scan->wanted[i];
+    if (column >= scan->relation->columns.size()) continue;
     const Relation::Column& source = scan->relation->columns[column];
-    const auto slice = arrow::RecordBatch::Make(
-        source.schema, num_rows, {batch.column_data(static_cast<int>(column))->Slice(scan->row, num_rows)});
+    const auto slice =
+        arrow::RecordBatch::Make(source.schema, num_rows, {batch.column_data(in_batch)->Slice(scan->row, num_rows)});
     ArrowArray exported{};
     RETURN_NOT_OK(arrow::ExportRecordBatch(*slice, &exported));
     OwnedChunk chunk;
@@ -191,10 +205,12 @@ Status FillChunk(duckdb_connection connection, Scan* scan, duckdb_data_chunk out
 }
 
 void RunScan(duckdb_function_info info, duckdb_data_chunk output) {
-  const auto* relations = static_cast<const Relations*>(duckdb_function_get_extra_info(info));
+  auto* relations = static_cast<Relations*>(duckdb_function_get_extra_info(info));
   auto* scan = static_cast<Scan*>(duckdb_function_get_init_data(info));
   const Status status = FillChunk(relations->connection, scan, output);
-  if (!status.ok()) duckdb_function_set_error(info, status.message().c_str());
+  if (status.ok()) return;
+  relations->failure &= status;
+  duckdb_function_set_error(info, status.message().c_str());
 }
 
 // As DuckDB casts HUGEINT to long double, which its avg() divides in.
@@ -321,57 +337,43 @@ class SqlSession::Impl {
                         schema->ToString());
       }
     }
-    const std::string folded = AsciiLower(name);
-    const auto found = relations_.by_folded_name.find(folded);
-    if (found == relations_.by_folded_name.end() || !SameSchema(*found->second.schema, *schema)) {
-      Relation relation;
-      relation.schema = schema;
-      for (const auto& field : schema->fields()) {
-        auto column = MakeColumn(field);
-        if (!column.ok()) return WithContext(column.status(), "column {} of relation {}", field->name(), name);
-        relation.columns.push_back(std::move(column).ValueUnsafe());
-      }
-      // A plan holds the relation's address and column types.
-      prepared_.clear();
-      by_use_.clear();
-      relations_.by_folded_name[folded] = std::move(relation);
-    }
-    relations_.by_folded_name[folded].batches = std::move(batches);
+    ASSIGN_OR_RETURN(Relation* const relation, Shaped(name, schema));
+    relation->batches = std::move(batches);
     return Status::OK();
+  }
+
+  Status RegisterStream(const std::string& name, const std::shared_ptr<arrow::Schema>& schema, OpenRows open,
+                        std::optional<std::int64_t> num_rows) {
+    ASSIGN_OR_RETURN(Relation* const relation, Shaped(name, schema));
+    relation->open = std::move(open);
+    relation->num_rows = num_rows;
+    return Status::OK();
+  }
+
+  void Forget(const std::string& name) {
+    prepared_.clear();
+    by_use_.clear();
+    relations_.by_folded_name.erase(AsciiLower(name));
   }
 
   Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql, const std::stop_token& stop = {}) {
     ASSIGN_OR_RETURN(const duckdb_prepared_statement statement, Prepare(sql));
     OwnedResult owned;
-    duckdb_result* result = &owned.result;
-    RETURN_NOT_OK(Execute(statement, stop, result));
-    const OwnedArrowOptions options(duckdb_result_get_arrow_options(result));
-    const idx_t num_columns = duckdb_column_count(result);
-    std::vector<OwnedType> types;
-    std::vector<duckdb_logical_type> raw_types;
-    std::vector<const char*> names;
-    for (idx_t i = 0; i < num_columns; ++i) {
-      types.emplace_back(duckdb_column_logical_type(result, i));
-      raw_types.push_back(types.back().get());
-      names.push_back(duckdb_column_name(result, i));
+    RETURN_NOT_OK(Execute(statement, stop, &owned.result));
+    return Take(&owned.result, {}, nullptr);
+  }
+
+  Result<StatementResult> Run(const std::string& select, const std::vector<Parameter>& parameters,
+                              const ResultLimits& limits, const std::stop_token& stop) {
+    relations_.failure = Status::OK();
+    ASSIGN_OR_RETURN(auto statement, PrepareNew(select));
+    if (duckdb_prepared_statement_type(statement.get()) != DUCKDB_STATEMENT_TYPE_SELECT) {
+      return InvalidInput("only a SELECT can be run");
     }
-    ArrowSchema exported_schema{};
-    const OwnedError schema_error(
-        duckdb_to_arrow_schema(options.get(), raw_types.data(), names.data(), num_columns, &exported_schema));
-    RETURN_NOT_OK(Check(schema_error));
-    ASSIGN_OR_RETURN(const auto schema, arrow::ImportSchema(&exported_schema));
-    const auto plain = PlainSchema(*schema);
-    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
-    while (true) {
-      const OwnedChunk chunk(duckdb_fetch_chunk(*result));
-      if (chunk.get() == nullptr || duckdb_data_chunk_get_size(chunk.get()) == 0) break;
-      ArrowArray exported{};
-      const OwnedError error(duckdb_data_chunk_to_arrow(options.get(), chunk.get(), &exported));
-      RETURN_NOT_OK(Check(error));
-      ASSIGN_OR_RETURN(const auto batch, arrow::ImportRecordBatch(&exported, schema));
-      batches.push_back(WithPlainTypes(*batch, plain));
-    }
-    return arrow::Table::FromRecordBatches(plain, batches);
+    RETURN_NOT_OK(Bind(statement.get(), parameters));
+    auto result = Stream(statement.get(), limits, stop);
+    if (!result.ok() && !relations_.failure.ok()) return std::exchange(relations_.failure, Status::OK());
+    return result;
   }
 
   // Fails as the statement itself would, so that places in messages are places in `sql`.
@@ -381,16 +383,7 @@ class SqlSession::Impl {
       by_use_.splice(by_use_.begin(), by_use_, found->second.use);
       return found->second.statement.get();
     }
-    OwnedPrepared statement;
-    if (duckdb_prepare(connection_.get(), sql.c_str(), statement.out()) != DuckDBSuccess) {
-      const char* message = duckdb_prepare_error(statement.get());
-      // The C interface gives no type for these, but each message begins with its name.
-      const std::string_view text = message == nullptr ? "" : message;
-      const auto type = text.starts_with("INTERRUPT Error")  ? DUCKDB_ERROR_INTERRUPT
-                        : text.starts_with("INTERNAL Error") ? DUCKDB_ERROR_INTERNAL
-                                                             : DUCKDB_ERROR_BINDER;
-      return FromDuckDb(type, message);
-    }
+    ASSIGN_OR_RETURN(auto statement, PrepareNew(sql));
     if (by_use_.size() == kPreparedMax) {
       prepared_.erase(by_use_.back());
       by_use_.pop_back();
@@ -412,6 +405,141 @@ class SqlSession::Impl {
     const std::stop_callback interrupt(stop, [this] { duckdb_interrupt(connection_.get()); });
     if (duckdb_execute_pending(pending.get(), result) == DuckDBSuccess) return Status::OK();
     return FromDuckDb(duckdb_result_error_type(result), duckdb_result_error(result));
+  }
+
+  Result<OwnedPrepared> PrepareNew(const std::string& sql) {
+    OwnedPrepared statement;
+    if (duckdb_prepare(connection_.get(), sql.c_str(), statement.out()) == DuckDBSuccess) return statement;
+    const char* message = duckdb_prepare_error(statement.get());
+    // The C interface gives no type for these, but each message begins with its name.
+    const std::string_view text = message == nullptr ? "" : message;
+    const auto type = text.starts_with("INTERRUPT Error")  ? DUCKDB_ERROR_INTERRUPT
+                      : text.starts_with("INTERNAL Error") ? DUCKDB_ERROR_INTERNAL
+                                                           : DUCKDB_ERROR_BINDER;
+    return FromDuckDb(type, message);
+  }
+
+  static Status Bind(duckdb_prepared_statement statement, const std::vector<Parameter>& parameters) {
+    for (const auto& parameter : parameters) {
+      idx_t index = 0;
+      if (duckdb_bind_parameter_index(statement, &index, parameter.name.c_str()) != DuckDBSuccess) {
+        return InvalidInput("the SQL has no parameter ${}, which a value is given for", parameter.name);
+      }
+      if (std::visit([&](const auto& value) { return BindValue(statement, index, value); }, parameter.value) !=
+          DuckDBSuccess) {
+        return InvalidInput("the value of parameter ${} does not fit", parameter.name);
+      }
+    }
+    for (idx_t i = 1; i <= duckdb_nparams(statement); ++i) {
+      const char* const taken = duckdb_parameter_name(statement, i);
+      const std::string name = taken == nullptr ? "" : taken;
+      duckdb_free(const_cast<char*>(taken));
+      const bool is_given = std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& parameter) {
+        return AsciiLower(parameter.name) == AsciiLower(name);
+      });
+      if (!is_given) return InvalidInput("there is no value for parameter ${}", name);
+    }
+    return Status::OK();
+  }
+
+  static duckdb_state BindValue(duckdb_prepared_statement statement, idx_t index, std::monostate) {
+    return duckdb_bind_null(statement, index);
+  }
+  static duckdb_state BindValue(duckdb_prepared_statement statement, idx_t index, bool value) {
+    return duckdb_bind_boolean(statement, index, value);
+  }
+  static duckdb_state BindValue(duckdb_prepared_statement statement, idx_t index, std::int64_t value) {
+    return duckdb_bind_int64(statement, index, value);
+  }
+  static duckdb_state BindValue(duckdb_prepared_statement statement, idx_t index, double value) {
+    return duckdb_bind_double(statement, index, value);
+  }
+  static duckdb_state BindValue(duckdb_prepared_statement statement, idx_t index, const std::string& value) {
+    return duckdb_bind_varchar_length(statement, index, value.data(), value.size());
+  }
+
+  // The rows are made while they are taken, so DuckDB never holds all of them beside ours.
+  Result<StatementResult> Stream(duckdb_prepared_statement statement, const ResultLimits& limits,
+                                 const std::stop_token& stop) {
+    OwnedPending pending;
+    if (duckdb_pending_prepared_streaming(statement, pending.out()) != DuckDBSuccess) {
+      return InvalidInput("{}", duckdb_pending_error(pending.get()));
+    }
+    const std::stop_callback interrupt(stop, [this] { duckdb_interrupt(connection_.get()); });
+    OwnedResult owned;
+    if (duckdb_execute_pending(pending.get(), &owned.result) != DuckDBSuccess) {
+      return FromDuckDb(duckdb_result_error_type(&owned.result), duckdb_result_error(&owned.result));
+    }
+    StatementResult taken;
+    ASSIGN_OR_RETURN(taken.rows, Take(&owned.result, limits, &taken.columns));
+    return taken;
+  }
+
+  // `described`: what its columns are, unless nullptr.
+  Result<std::shared_ptr<arrow::Table>> Take(duckdb_result* result, const ResultLimits& limits,
+                                             std::vector<ResultColumn>* described) {
+    const OwnedArrowOptions options(duckdb_result_get_arrow_options(result));
+    const idx_t num_columns = duckdb_column_count(result);
+    std::vector<OwnedType> types;
+    std::vector<duckdb_logical_type> raw_types;
+    std::vector<const char*> names;
+    for (idx_t i = 0; i < num_columns; ++i) {
+      types.emplace_back(duckdb_column_logical_type(result, i));
+      raw_types.push_back(types.back().get());
+      names.push_back(duckdb_column_name(result, i));
+      if (described != nullptr) described->push_back({names.back(), TypeText(raw_types.back())});
+    }
+    ArrowSchema exported_schema{};
+    const OwnedError schema_error(
+        duckdb_to_arrow_schema(options.get(), raw_types.data(), names.data(), num_columns, &exported_schema));
+    RETURN_NOT_OK(Check(schema_error));
+    ASSIGN_OR_RETURN(const auto schema, arrow::ImportSchema(&exported_schema));
+    const auto plain = PlainSchema(*schema);
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    std::int64_t num_rows = 0;
+    std::int64_t num_bytes = 0;
+    while (true) {
+      const OwnedChunk chunk(duckdb_fetch_chunk(*result));
+      if (chunk.get() == nullptr || duckdb_data_chunk_get_size(chunk.get()) == 0) break;
+      ArrowArray exported{};
+      const OwnedError error(duckdb_data_chunk_to_arrow(options.get(), chunk.get(), &exported));
+      RETURN_NOT_OK(Check(error));
+      ASSIGN_OR_RETURN(const auto batch, arrow::ImportRecordBatch(&exported, schema));
+      batches.push_back(WithPlainTypes(*batch, plain));
+      num_rows += batch->num_rows();
+      if (num_rows > limits.rows_max) return TooLarge("the result has more than {} rows", limits.rows_max);
+      if (limits.bytes_max < std::numeric_limits<std::int64_t>::max())
+        num_bytes += arrow::util::TotalBufferSize(*batch);
+      if (num_bytes > limits.bytes_max) return TooLarge("the result takes more than {} bytes", limits.bytes_max);
+    }
+    if (const char* message = duckdb_result_error(result); message != nullptr && *message != '\0') {
+      return FromDuckDb(duckdb_result_error_type(result), message);
+    }
+    return arrow::Table::FromRecordBatches(plain, batches);
+  }
+
+  // The relation of this name, with these columns and no rows.
+  Result<Relation*> Shaped(const std::string& name, const std::shared_ptr<arrow::Schema>& schema) {
+    const std::string folded = AsciiLower(name);
+    const auto found = relations_.by_folded_name.find(folded);
+    if (found == relations_.by_folded_name.end() || !SameSchema(*found->second.schema, *schema)) {
+      Relation relation;
+      relation.schema = schema;
+      for (const auto& field : schema->fields()) {
+        auto column = MakeColumn(field);
+        if (!column.ok()) return WithContext(column.status(), "column {} of relation {}", field->name(), name);
+        relation.columns.push_back(std::move(column).ValueUnsafe());
+      }
+      // A plan holds the relation's address and column types.
+      prepared_.clear();
+      by_use_.clear();
+      relations_.by_folded_name[folded] = std::move(relation);
+    }
+    Relation& relation = relations_.by_folded_name[folded];
+    relation.batches.clear();
+    relation.open = nullptr;
+    relation.num_rows.reset();
+    return &relation;
   }
 
   static bool SameSchema(const arrow::Schema& a, const arrow::Schema& b) { return a.Equals(b, false); }
@@ -493,6 +621,18 @@ Result<std::unique_ptr<SqlSession>> SqlSession::Make(std::int64_t memory_bytes) 
 Status SqlSession::Register(const std::string& name, std::shared_ptr<arrow::Schema> schema,
                             std::vector<std::shared_ptr<arrow::RecordBatch>> batches) {
   return impl_->Register(name, std::move(schema), std::move(batches));
+}
+
+Status SqlSession::RegisterStream(const std::string& name, std::shared_ptr<arrow::Schema> schema, OpenRows open,
+                                  std::optional<std::int64_t> num_rows) {
+  return impl_->RegisterStream(name, schema, std::move(open), num_rows);
+}
+
+void SqlSession::Forget(const std::string& name) { impl_->Forget(name); }
+
+Result<StatementResult> SqlSession::Run(const std::string& select, const std::vector<Parameter>& parameters,
+                                        const ResultLimits& limits, const std::stop_token& stop) {
+  return impl_->Run(select, parameters, limits, stop);
 }
 
 Result<std::shared_ptr<arrow::Table>> SqlSession::Query(const std::string& sql, const std::stop_token& stop) {

@@ -26,10 +26,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/status.h"
@@ -40,6 +44,28 @@ namespace millrace::sql {
 struct ResultColumn {
   std::string name;
   std::string duckdb_type;
+};
+
+/// The rows of a relation that are made when a statement reads them: those columns alone, by number, in that order (for
+/// count(*) any one). Called on the thread of the
+/// statement, once for each time that it reads the relation, and so is the reader.
+using OpenRows = std::function<Result<std::shared_ptr<arrow::RecordBatchReader>>(const std::vector<int>& columns)>;
+
+/// What stands for a parameter of a statement: NULL, or as the alternative says.
+struct Parameter {
+  std::string name;  ///< "1" for $1 and for the first ?, "country" for $country.
+  std::variant<std::monostate, bool, std::int64_t, double, std::string> value{};
+};
+
+/// A result beyond these is kTooLarge, as soon as that is known.
+struct ResultLimits {
+  std::int64_t rows_max = std::numeric_limits<std::int64_t>::max();
+  std::int64_t bytes_max = std::numeric_limits<std::int64_t>::max();
+};
+
+struct StatementResult {
+  std::shared_ptr<arrow::Table> rows;
+  std::vector<ResultColumn> columns;
 };
 
 /// Not thread-safe; may be moved between threads. A database of its own: costs some 15 ms to make, so keep it.
@@ -53,11 +79,23 @@ class SqlSession {
   Status Register(const std::string& name, std::shared_ptr<arrow::Schema> schema,
                   std::vector<std::shared_ptr<arrow::RecordBatch>> batches);
 
+  /// The same for rows that are not there yet. `num_rows`: about how many, for the order of joins; nullopt: not known.
+  Status RegisterStream(const std::string& name, std::shared_ptr<arrow::Schema> schema, OpenRows open,
+                        std::optional<std::int64_t> num_rows = std::nullopt);
+  /// `name` means nothing any more.
+  void Forget(const std::string& name);
+
   /// Runs one statement. The result's Arrow types are DuckDB's export: HUGEINT becomes decimal128(38,0), timestamps
   /// are timestamp[us] (with "UTC" for TIMESTAMPTZ), strings utf8.
   /// kInvalidInput with DuckDB's message, which names the place, when the SQL or a value in it is at fault; kTooLarge
   /// when it needs more memory than it may; kCancelled soon after `stop` was requested, on whatever thread.
   Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql, const std::stop_token& stop = {});
+
+  /// Runs one SELECT of somebody else's: with parameters, within limits, and not kept prepared. Whether it may be run
+  /// is the caller's to know. kInvalidInput also: a parameter without a value, or a value without a parameter. Errors
+  /// of a stream that it reads come out as they are; else as Query().
+  Result<StatementResult> Run(const std::string& select, const std::vector<Parameter>& parameters,
+                              const ResultLimits& limits, const std::stop_token& stop = {});
 
   /// Names and types of a SELECT's columns, without running it.
   Result<std::vector<ResultColumn>> Describe(const std::string& sql);

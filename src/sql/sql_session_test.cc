@@ -213,5 +213,103 @@ TEST_F(SqlSessionTest, MillraceAvgIsDuckDbsOwn) {
   EXPECT_EQ(Cell("SELECT millrace_avg(-125, 2, 2)"), "-0.625");
 }
 
+// Hands out rows in batches of two, and remembers what it was asked for.
+class Numbers {
+ public:
+  static std::shared_ptr<arrow::Schema> Schema() {
+    return arrow::schema({arrow::field("n", arrow::int64()), arrow::field("text", arrow::utf8())});
+  }
+  Result<std::shared_ptr<arrow::RecordBatchReader>> Open(const std::vector<int>& columns) {
+    asked.push_back(columns);
+    if (!fails_to_open.ok()) return fails_to_open;
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    for (const char* rows : {R"([[1, "a"], [2, "b"]])", "[]", R"([[3, "c"]])"}) {
+      const auto batch = BatchFromJson(Schema(), rows);
+      batches.push_back(batch->SelectColumns(columns).ValueOrDie());
+    }
+    return arrow::RecordBatchReader::Make(batches, batches[0]->schema());
+  }
+
+  std::vector<std::vector<int>> asked;
+  Status fails_to_open;
+};
+
+TEST_F(SqlSessionTest, AStreamIsReadAsOftenAsAStatementNamesItAndOnlyItsColumns) {
+  Numbers numbers;
+  const auto open = [&](const std::vector<int>& columns) { return numbers.Open(columns); };
+  MILLRACE_ASSERT_OK(session_->RegisterStream("numbers", Numbers::Schema(), open, 3));
+  const auto run = [&](const std::string& sql) { return session_->Run(sql, {}, {}); };
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto texts, run("SELECT text FROM numbers WHERE n <> 2 ORDER BY n DESC"));
+  EXPECT_EQ(texts.rows->num_rows(), 2);
+  EXPECT_EQ(texts.rows->column(0)->GetScalar(0).ValueOrDie()->ToString(), "c");
+  ASSERT_EQ(numbers.asked.size(), 1u);
+  EXPECT_THAT(numbers.asked[0], ::testing::UnorderedElementsAre(0, 1));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto count, run("SELECT count(*) FROM numbers"));
+  EXPECT_EQ(count.rows->column(0)->GetScalar(0).ValueOrDie()->ToString(), "3");
+  EXPECT_EQ(numbers.asked[1].size(), 1u);
+  MILLRACE_ASSERT_OK(run("SELECT a.n FROM numbers a JOIN numbers b ON a.n = b.n + 1"));
+  EXPECT_EQ(numbers.asked.size(), 4u);
+  // What fails keeps its kind, and takes nothing with it.
+  numbers.fails_to_open = Transient("the store is away");
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, run("SELECT n FROM numbers"));
+  numbers.fails_to_open = Status::OK();
+  MILLRACE_ASSERT_OK(run("SELECT n FROM numbers"));
+  session_->Forget("numbers");
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, run("SELECT n FROM numbers"));
+}
+
+TEST_F(SqlSessionTest, AStatementOfSomebodyElsesHasParametersLimitsAndTypes) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto result, session_->Run("SELECT $a AS a, $b + 1 AS b, $c IS NULL AS c, $d AS d, $e AS e",
+                                       {{"a", "x"}, {"b", std::int64_t{41}}, {"c", {}}, {"d", 0.5}, {"e", true}}, {}));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto row, result.rows->CombineChunksToBatch());
+  EXPECT_EQ(row->column(0)->GetScalar(0).ValueOrDie()->ToString(), "x");
+  EXPECT_EQ(row->column(1)->GetScalar(0).ValueOrDie()->ToString(), "42");
+  EXPECT_EQ(row->column(2)->GetScalar(0).ValueOrDie()->ToString(), "true");
+  EXPECT_EQ(result.columns[3].duckdb_type, "DOUBLE");
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, session_->Run("SELECT $1", {}, {}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, session_->Run("SELECT 1", {{"1", true}}, {}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, session_->Run("CREATE TABLE t AS SELECT 1", {}, {}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, session_->Run("SELECT 1; SELECT 2", {}, {}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, session_->Run("FROM range(11)", {}, {.rows_max = 10}));
+  MILLRACE_ASSERT_OK(session_->Run("FROM range(10)", {}, {.rows_max = 10}));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, session_->Run("FROM range(1000000)", {}, {.bytes_max = 1 << 20}));
+  // An error in the middle of the rows is not their end.
+  MILLRACE_ASSERT_KIND(
+      ErrorKind::kInvalidInput,
+      session_->Run("SELECT CAST(CASE WHEN i = 100000 THEN 'x' ELSE '1' END AS INTEGER) FROM range(200000) t(i)", {},
+                    {}));
+}
+
+TEST_F(SqlSessionTest, TypesAreNamedAsDuckDbNamesThem) {
+  const std::vector<std::string> types = {"BOOLEAN",
+                                          "TINYINT",
+                                          "UBIGINT",
+                                          "HUGEINT",
+                                          "FLOAT",
+                                          "DECIMAL(12,2)",
+                                          "VARCHAR",
+                                          "BLOB",
+                                          "DATE",
+                                          "TIME",
+                                          "TIMESTAMP",
+                                          "TIMESTAMP WITH TIME ZONE",
+                                          "TIMESTAMP_NS",
+                                          "INTERVAL",
+                                          "UUID",
+                                          "JSON",
+                                          "INTEGER[]",
+                                          "INTEGER[3]",
+                                          "MAP(VARCHAR, DOUBLE[])",
+                                          "STRUCT(a INTEGER, \"b c\" VARCHAR[])",
+                                          "ENUM('x', 'it''s')"};
+  for (const auto& type : types) {
+    SCOPED_TRACE(type);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto described, session_->Describe("SELECT CAST(NULL AS " + type + ") AS x"));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, session_->Run("SELECT CAST(NULL AS " + type + ") AS x", {}, {}));
+    EXPECT_EQ(result.columns[0].duckdb_type, described[0].duckdb_type);
+  }
+}
+
 }  // namespace
 }  // namespace millrace::sql

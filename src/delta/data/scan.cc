@@ -169,6 +169,7 @@ class ScanReader final : public arrow::RecordBatchReader {
     }
     if (counts_ != nullptr) {
       counts_->files_read += 1;
+      counts_->file_bytes_read += files_[place.first].size;
       counts_->row_groups += num_groups;
       counts_->row_groups_read += static_cast<std::int64_t>(groups.size());
     }

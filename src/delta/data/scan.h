@@ -36,7 +36,8 @@ struct ScanOptions {
 struct ScanCounts {
   std::int64_t files = 0;  ///< Live in the snapshot.
   std::int64_t files_read = 0;
-  std::int64_t row_groups = 0;  ///< Of the files read.
+  std::int64_t file_bytes_read = 0;  ///< Size of the files read, whose columns need not all have been.
+  std::int64_t row_groups = 0;       ///< Of the files read.
   std::int64_t row_groups_read = 0;
 };
 

@@ -1,0 +1,77 @@
+/// SQL over the tables of a pipeline: one SELECT, answered from one snapshot of each table that it names.
+///
+/// Tables of events, dead letters and whatever else is committed row by row are read as they lie in the lake: only the
+/// columns that the statement uses, without the files and row groups that its conditions exclude, as a stream. An
+/// aggregate is a table of merged rows, one per window and keys, with its measures; what is hot is in them as in any
+/// other answer (aggregate_reader.h). Whoever speaks HTTP, or another protocol, stands on top of this.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/memory_budget.h"
+#include "base/status.h"
+#include "delta/table.h"
+#include "model/topic_partition.h"
+#include "query/aggregate_query.h"
+#include "query/aggregate_reader.h"
+#include "query/answer_memory.h"
+#include "query/table_rows.h"
+#include "sql/session_pool.h"
+
+namespace millrace::query {
+
+/// A table that SQL can name. Either an aggregate, or one whose rows are committed.
+struct SqlTable {
+  std::string name;
+  AggregateReader* aggregate = nullptr;  ///< Outlives the engine; the rest is then not looked at.
+  /// Called when the table is first named, and until it is there; the engine follows its log on its own.
+  std::function<Result<std::shared_ptr<delta::Table>>()> open{};
+  /// Next offset per partition that a snapshot of the table holds; null: it has none of its own.
+  std::function<model::OffsetVector(const delta::Snapshot&)> next_offsets{};
+};
+
+struct SqlRequest {
+  /// One SELECT, or EXPLAIN [ANALYZE] of one, as sql_question.h has it. EXPLAIN answers a row for each table: what
+  /// would be read, or was.
+  std::string sql;
+  std::vector<sql::Parameter> parameters{};
+  std::int64_t rows_max = 1'000'000;  ///< Beyond it is kTooLarge.
+  Freshness freshness = Freshness::kHot;
+};
+
+/// Any thread. Two statements run at once (one, if answers have less than 32 MiB), others wait for their turn.
+class SqlEngine {
+ public:
+  struct Options {
+    std::vector<SqlTable> tables;          ///< No two of one name, case ignored.
+    std::shared_ptr<AnswerMemory> memory;  ///< A statement draws half of it, at least 16 MiB if there is so much.
+    int statements_max = 16;               ///< That run or wait for their turn; one more is kTransient.
+    MemoryShare sessions{};                ///< What idle sessions are drawn from.
+    std::function<std::optional<UnixMicros>()> watermark{};
+  };
+
+  explicit SqlEngine(Options options);
+  ~SqlEngine();
+
+  /// Answer::tables says what was read of each table that the statement names. kInvalidInput: the statement, with its
+  /// place. kNotFound: a table, by name, with those that there are. kTooLarge: more rows, or memory, than it may have.
+  /// kCancelled soon after `stop` was requested. Errors of the store, and of aggregates, as they are.
+  Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop);
+
+  /// A page of the committed rows of one table at one version. kNotFound: the table. kInvalidInput: a parameter, by
+  /// name; a version that is not there; an aggregate. Else as Ask().
+  Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::query
