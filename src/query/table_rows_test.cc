@@ -44,7 +44,8 @@ TEST(TableRows, APageIsASelect) {
     EXPECT_THAT(sql(c.request), HasSubstr(c.says));
   }
   // Two halves of a condition stay one.
-  EXPECT_THAT(sql({.table = "clicks", .where = "id = 1) OR (id = 2"}), HasSubstr("WHERE (((id = 1) OR (id = 2))) LIMIT"));
+  EXPECT_THAT(sql({.table = "clicks", .where = "id = 1) OR (id = 2"}),
+              HasSubstr("WHERE (((id = 1) OR (id = 2))) LIMIT"));
 }
 
 TEST(TableRows, ACursorBelongsToOneRequest) {
