@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 
-KeyHash Key(std::uint64_t number) {
+KeyHash StoredKey(std::uint64_t number) {
   std::mt19937_64 random(number);
   return {.high = random(), .low = random()};
 }
@@ -42,12 +42,12 @@ class StoredKeysTest : public ::testing::Test {
   void Begin() {
     stored_.reset();
     MILLRACE_ASSERT_OK_AND_ASSIGN(stored_, Open());
-    MILLRACE_ASSERT_OK(stored_->Begin(Key(999), {10, INT64_MIN, "ten"}));
+    MILLRACE_ASSERT_OK(stored_->Begin(StoredKey(999), {10, INT64_MIN, "ten"}));
   }
   /// Keys of these numbers, at times that are their numbers.
   void Append(std::uint64_t from, std::uint64_t to, StoredKeys::Position position) {
     std::vector<SeenKey> keys;
-    for (; from < to; ++from) keys.push_back({Key(from), static_cast<UnixMicros>(from)});
+    for (; from < to; ++from) keys.push_back({StoredKey(from), static_cast<UnixMicros>(from)});
     for (const auto& seen : keys) seen_.Add(seen.key, seen.time);
     MILLRACE_ASSERT_OK(stored_->Append(keys, position));
   }
@@ -64,10 +64,10 @@ class StoredKeysTest : public ::testing::Test {
   /// In memory or in a run.
   bool Has(std::uint64_t number) {
     const auto time = static_cast<UnixMicros>(number);
-    if (stored_->Holds(Key(number), time, time).ValueOrDie()) return true;
+    if (stored_->Holds(StoredKey(number), time, time).ValueOrDie()) return true;
     std::vector<SeenKey> all;
     for (std::size_t part = 0; part < SeenKeys::kParts; ++part) loaded_->Copy(part, all);
-    return std::any_of(all.begin(), all.end(), [&](const SeenKey& seen) { return seen.key == Key(number); });
+    return std::any_of(all.begin(), all.end(), [&](const SeenKey& seen) { return seen.key == StoredKey(number); });
   }
   std::set<std::string> Files() const {
     std::set<std::string> names;
@@ -91,11 +91,11 @@ TEST_F(StoredKeysTest, TheStateOfTheHighestOffsetThatIsCommittedComesBack) {
   Append(9, 12, {40, INT64_MIN, "forty"});
   EXPECT_EQ(Load({10, 39}), 30);
   EXPECT_EQ(marks_, "thirty");
-  EXPECT_EQ(stored_->secret(), Key(999));
+  EXPECT_EQ(stored_->secret(), StoredKey(999));
   EXPECT_TRUE(Has(0) && Has(8));
   EXPECT_FALSE(Has(9)) << "it belongs to records that come again";
   // It goes on from there, and what was after it is gone.
-  MILLRACE_ASSERT_OK(stored_->Append(std::vector<SeenKey>{{Key(100), 100}}, {35, INT64_MIN, ""}));
+  MILLRACE_ASSERT_OK(stored_->Append(std::vector<SeenKey>{{StoredKey(100), 100}}, {35, INT64_MIN, ""}));
   EXPECT_EQ(Load({10, 1000}), 35);
   EXPECT_TRUE(Has(100));
   EXPECT_FALSE(Has(9));
@@ -113,7 +113,7 @@ TEST_F(StoredKeysTest, AStateOfAnotherDefinitionIsNotTaken) {
   Begin();
   Append(0, 5, {20, INT64_MIN, ""});
   EXPECT_EQ(Load({10, 30}, "by name"), -1);
-  MILLRACE_ASSERT_OK(stored_->Begin(Key(1), {15, INT64_MIN, ""}));
+  MILLRACE_ASSERT_OK(stored_->Begin(StoredKey(1), {15, INT64_MIN, ""}));
   EXPECT_THAT(Files(), UnorderedElementsAre("lock", "journal-15"));
 }
 
@@ -206,7 +206,7 @@ TEST_F(StoredKeysTest, TheFolderIsOneOwners) {
 
 TEST_F(StoredKeysTest, PastItsLimitItNamesTheFolderAndTheKey) {
   Begin();
-  std::vector<SeenKey> keys(10'000, SeenKey{Key(1), 1});
+  std::vector<SeenKey> keys(10'000, SeenKey{StoredKey(1), 1});
   Status status;
   for (int i = 0; i < 10 && status.ok(); ++i) status = stored_->Append(keys, {20 + i, INT64_MIN, ""});
   EXPECT_EQ(KindOf(status), ErrorKind::kTooLarge);
@@ -278,7 +278,7 @@ TEST_F(StoredKeysTest, DamageIsFoundOut) {
     const std::uint64_t num_keys = end == 10 ? 0 : end == 20 ? 100 : end == 30 ? 200 : 300;
     for (std::uint64_t number = 0; number < 300; ++number) {
       const auto time = static_cast<UnixMicros>(number);
-      const auto held = stored_->Holds(Key(number), time, time);
+      const auto held = stored_->Holds(StoredKey(number), time, time);
       if (!held.ok()) {
         EXPECT_EQ(KindOf(held.status()), ErrorKind::kCorrupt);  // A page of a run, which is read when it is asked.
       } else {
