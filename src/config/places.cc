@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "config/config_internal.h"
+#include "config/route_pattern.h"
 
 namespace millrace::config {
 namespace {
@@ -34,7 +35,10 @@ bool Overlap(const std::string& one, const std::string& other) { return IsWithin
 
 std::vector<std::string> OverlappingPlaces(const PipelineConfig& config) {
   std::vector<std::string> tables;
-  for (const auto& table : config.tables) tables.push_back(table.name);
+  for (const auto& table : config.tables) {
+    const auto pattern = table.route.empty() ? std::nullopt : RoutePattern::Parse(table.name);
+    tables.push_back(pattern ? pattern->IndexTable() : table.name);
+  }
   for (const auto& aggregate : config.aggregates) {
     tables.push_back(aggregate.name);
     tables.push_back(aggregate.final_table);
