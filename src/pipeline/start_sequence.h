@@ -61,6 +61,8 @@ class StartSequence {
   Status CheckFingerprints(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
   Status WriteStarts(const Plans& plans);
   Result<std::vector<model::OffsetVector>> StartsToWrite(const Plans& plans);
+  void DescribeRoutes(const model::TopicPartition& source, int index, const TableStart& start, SinkStart* sink,
+                      model::Offset* known_to) const;
   Result<StartedPartition> Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
                                     model::Offset* known_to, std::optional<UnixMicros>* watermark) const;
 
