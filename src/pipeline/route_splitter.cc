@@ -4,7 +4,6 @@
 #include <arrow/builder.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "delta/data/partition_values.h"

@@ -163,7 +163,7 @@ Status Sink::AppendEvents(std::shared_ptr<arrow::RecordBatch> rows) {
     delta::PartitionedWriterOptions options{.open_files_max = options_.open_files_max};
     if (splitter_ != nullptr) {
       options.place_column = RouteSplitter::kNumberColumn;
-      // The writer may outlive the sink; the family outlives both.
+      // The writer may outlive the sink.
       options.store_of = [family = options_.family](const std::string& number) {
         return family->StoreOf(std::stoi(number));
       };

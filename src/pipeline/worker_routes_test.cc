@@ -525,6 +525,21 @@ TEST_F(RoutesTest, RowsOfAnIndexThatWereRemovedAreMissed) {
   EXPECT_THAT(refused.message(), HasSubstr("rows of it were removed"));
 }
 
+TEST_F(RoutesTest, UndeclaredFieldsStayInTheRescuedColumn) {
+  auto config = RouteConfig();
+  config.decode.unknown_fields = ingest::UnknownFields::kAdd;
+  const auto offset = log_->Append(0, {.payload = fmt::format(R"({{"txt": "a", "ts": {}, "new": 7}})", kLogTime),
+                                       .key = std::nullopt,
+                                       .timestamp = kLogTime});
+  values_[{0, offset}] = "a";
+  MILLRACE_ASSERT_OK(Run(config));
+  const auto schema = Open("ev_a")->snapshot()->schema;
+  EXPECT_NE(schema->GetFieldByName("_rescued"), nullptr);
+  EXPECT_EQ(schema->GetFieldByName("new"), nullptr);
+  EXPECT_NE(Open("raw")->snapshot()->schema->GetFieldByName("new"), nullptr);
+  ExpectEachRecordOnce();
+}
+
 TEST_F(RoutesTest, ItsTablesAreShownAndLookAfterThemselves) {
   auto config = RouteConfig();
   for (int run = 0; run < 5; ++run) {  // A file each.

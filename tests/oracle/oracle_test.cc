@@ -199,7 +199,7 @@ std::vector<Aggregate> AllAggregates() {
   };
 }
 
-constexpr const char* kFamily = "by_{k1}";
+constexpr const char* kFamily = "kind_{k1}";
 /// Of k1, those that make a table's name; the others are dead letters of the family.
 constexpr const char* kRouted = "coalesce(regexp_full_match(k1, '[A-Za-z0-9_-]+'), false)";
 
@@ -817,7 +817,7 @@ class Rehearsal {
     std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
     for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
       const auto name = entry.path().filename().string();
-      if (!name.starts_with("by_") || name == "by_routes") continue;
+      if (!name.starts_with("kind_") || name == "kind_routes") continue;
       const auto store = objectstore::Below(lake_, name);
       ASSIGN_OR_RETURN(const auto table, delta::Table::Open(store));
       const auto snapshot = table->snapshot();
@@ -825,7 +825,7 @@ class Rehearsal {
         ASSIGN_OR_RETURN(auto read, delta::ReadDataFile(*store, *snapshot, file, columns));
         for (const auto& batch : read) {
           const auto& values = static_cast<const arrow::StringArray&>(*batch->GetColumnByName("k1"));
-          for (std::int64_t i = 0; i < values.length(); ++i) EXPECT_EQ("by_" + values.GetString(i), name);
+          for (std::int64_t i = 0; i < values.length(); ++i) EXPECT_EQ("kind_" + values.GetString(i), name);
         }
         batches.insert(batches.end(), read.begin(), read.end());
       }
