@@ -76,7 +76,7 @@ Result<delta::StatsColumns> StatsFor(const config::TablePlan& plan, const delta:
   return delta::StatsColumnsOf(metadata, *plan.schema);
 }
 
-constexpr int kTablesAtOnceMax = 8;
+constexpr int kCommitsAtOnceMax = 8;
 
 }  // namespace
 
@@ -179,7 +179,7 @@ Result<EpochOutcome> CommitFamilyEpoch(const Plan& plan, int table_index, delta:
     outcomes[i] = *std::move(outcome);
     return Status::OK();
   };
-  const int at_once = std::clamp(index.store()->requests_at_once(), 1, kTablesAtOnceMax);
+  const int at_once = std::clamp(index.store()->requests_at_once(), 1, kCommitsAtOnceMax);
   RETURN_NOT_OK(RunEach(routes.size(), at_once, commit));
   EpochCommitted sum;
   for (const auto& outcome : outcomes) {

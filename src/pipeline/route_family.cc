@@ -25,8 +25,8 @@ constexpr const char* kColumnProperty = "millrace.route.column";
 constexpr const char* kOriginProperty = "millrace.route.origin";
 constexpr const char* kValueProperty = "millrace.route.value";
 
-constexpr int kTriesMax = 20;
-constexpr int kTablesAtOnceMax = 8;
+constexpr int kClaimTriesMax = 20;
+constexpr int kOpenAtOnceMax = 8;
 
 std::string PropertyOf(const delta::Table& table, const char* name) {
   const auto snapshot = table.snapshot();
@@ -34,7 +34,7 @@ std::string PropertyOf(const delta::Table& table, const char* name) {
   return found == snapshot->metadata.configuration.end() ? "" : found->second;
 }
 
-std::string TextAt(const arrow::Array& column, std::int64_t row) {
+std::string ClaimText(const arrow::Array& column, std::int64_t row) {
   if (column.type_id() == arrow::Type::STRING) {
     return std::string(static_cast<const arrow::StringArray&>(column).GetView(row));
   }
@@ -178,7 +178,7 @@ Status RouteFamily::LoadClaims() {
     RETURN_NOT_OK(rows->ReadNext(&batch));
     if (batch == nullptr) break;
     for (std::int64_t i = 0; i < batch->num_rows(); ++i) {
-      claims.emplace_back(TextAt(*batch->column(0), i), TextAt(*batch->column(1), i));
+      claims.emplace_back(ClaimText(*batch->column(0), i), ClaimText(*batch->column(1), i));
     }
   }
   if (std::ssize(claims) != count) {
@@ -249,7 +249,7 @@ Status RouteFamily::Refresh() {
     const Status status = route.table == nullptr ? OpenTable(route) : route.table->Refresh().status();
     return WithContext(status, "table {}", route.name);
   };
-  RETURN_NOT_OK(RunEach(known.size(), std::clamp(lake_->requests_at_once(), 1, kTablesAtOnceMax), refresh));
+  RETURN_NOT_OK(RunEach(known.size(), std::clamp(lake_->requests_at_once(), 1, kOpenAtOnceMax), refresh));
   for (const auto& route : known) Put(route);
   return Status::OK();
 }
@@ -295,7 +295,7 @@ Status RouteFamily::Claim(const std::vector<int>& routes) {
     RETURN_NOT_OK(LoadClaims());
     const auto wanted = UnclaimedOf(routes);
     if (wanted.empty()) break;
-    if (tries == kTriesMax) return Conflict("{} times another worker claimed values first", kTriesMax);
+    if (tries == kClaimTriesMax) return Conflict("{} times another worker claimed values first", kClaimTriesMax);
     for (const auto& route : wanted) {
       const std::string key = AsciiLower(route.name);
       std::unique_lock lock(mutex_);
@@ -330,7 +330,7 @@ Status RouteFamily::Claim(const std::vector<int>& routes) {
   const auto make = [&](std::size_t i) -> Status {
     return WithContext(MakeTable(missing[i]), "table {}", missing[i].name);
   };
-  RETURN_NOT_OK(RunEach(missing.size(), std::clamp(lake_->requests_at_once(), 1, kTablesAtOnceMax), make));
+  RETURN_NOT_OK(RunEach(missing.size(), std::clamp(lake_->requests_at_once(), 1, kOpenAtOnceMax), make));
   for (const auto& route : missing) Put(route);
   return Status::OK();
 }

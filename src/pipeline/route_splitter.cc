@@ -18,9 +18,9 @@ bool ForbidsNulls(const arrow::Schema& schema) {
 }
 
 /// By group; nullopt: null, or an empty text.
-Result<std::vector<std::optional<std::string>>> ValuesOf(const arrow::Array& column,
-                                                         const delta::PartitionGroups& groups,
-                                                         const std::string& name) {
+Result<std::vector<std::optional<std::string>>> RouteValuesOf(const arrow::Array& column,
+                                                              const delta::PartitionGroups& groups,
+                                                              const std::string& name) {
   std::vector<std::optional<std::string>> values(groups.size());
   std::size_t seen = 0;  // Groups are numbered in the order of their first rows.
   for (std::int64_t row = 0; row < column.length() && seen < groups.size(); ++row) {
@@ -96,7 +96,7 @@ Result<RouteSplitter::Rows> RouteSplitter::Split(const model::TopicPartition& so
   const std::string& name = plan_.route->pattern.column;
   ASSIGN_OR_RETURN(const auto groups, delta::PartitionGroups::Make(rows, {name}));
   const auto& group_of = groups.of_row();
-  ASSIGN_OR_RETURN(const auto values, ValuesOf(*column, groups, name));
+  ASSIGN_OR_RETURN(const auto values, RouteValuesOf(*column, groups, name));
   const auto num_rows = static_cast<std::size_t>(rows.num_rows());
   std::vector<Fate> fates(num_rows, Fate::kWritten);
 
