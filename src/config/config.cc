@@ -12,6 +12,7 @@
 
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
+#include "config/route_pattern.h"
 #include "delta/log/table_properties.h"
 #include "eventlog/kafka/kafka_properties.h"
 
@@ -230,12 +231,42 @@ void ReadTransforms(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   }
 }
 
+// A pattern if it has a route; what is wrong with either is a finding.
+bool CheckTableName(const TableConfig& table, const ConfigNodes::Table& at, Section& section) {
+  if (at.name == nullptr) return false;
+  if (!section.Has("route")) {
+    if (const auto* max = section.Find("max")) {
+      section.AddFinding(max->place, section.path() + ": max is of a table with 'route'");
+    }
+    if (const auto pattern = RoutePattern::Parse(table.name)) {
+      section.AddFinding(at.name->place, fmt::format("a table's name '{}' has a column in it, and the table has no "
+                                                     "route; give it 'route: {}'",
+                                                     table.name, pattern->column));
+      return false;
+    }
+    return CheckName(table.name, "a table's name", false, *at.name, section);
+  }
+  const auto pattern = RoutePattern::Parse(table.name);
+  if (!pattern) {
+    section.AddFinding(at.name->place,
+                       fmt::format("a table's name '{0}' must have the column of its route in braces, as in "
+                                   "'events_{{{1}}}', and otherwise letters, digits and _, at most 64",
+                                   table.name, table.route.empty() ? "type" : table.route));
+  } else if (at.route != nullptr && pattern->column != table.route) {
+    section.AddFinding(at.route->place, fmt::format("{}: the name has the column '{}', and route is '{}'",
+                                                    section.path(), pattern->column, table.route));
+  }
+  return pattern.has_value() && at.route != nullptr && pattern->column == table.route;
+}
+
 void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   for (auto& section : root.Children("tables")) {
     TableConfig table;
     ConfigNodes::Table at;
     at.name = section.RequireText("name", table.name);
-    if (at.name != nullptr && !CheckName(table.name, "a table's name", false, *at.name, section)) at.name = nullptr;
+    at.route = section.Text("route", table.route);
+    section.Int("max", 1, kRoutesMax, table.route_max);
+    if (!CheckTableName(table, at, section)) at.name = nullptr;
     at.from = section.Text("from", table.from);
     if (at.from == nullptr && section.Has("from")) table.from.clear();  // Nobody knows which columns it has.
     at.partition_by = section.TextList("partition_by", table.partition_by);

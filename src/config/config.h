@@ -84,7 +84,9 @@ struct CommitTrigger {
 enum class OnNewColumn { kReject, kAdd };
 
 struct TableConfig {
-  std::string name;
+  std::string name;     ///< With `route`: the pattern of its tables' names, see route_pattern.h.
+  std::string route;    ///< A column: one table for each of its values; empty: one table.
+  int route_max = 100;  ///< `max`: so many tables.
   std::string from = "input";
   std::vector<std::string> partition_by;  ///< A column, or "date(column)", which adds the column `<column>_date`.
   CommitTrigger commit;

@@ -30,6 +30,7 @@ struct ConfigNodes {
   };
   struct Table {
     const ConfigNode* name = nullptr;
+    const ConfigNode* route = nullptr;
     const ConfigNode* from = nullptr;
     std::vector<const ConfigNode*> partition_by;
   };

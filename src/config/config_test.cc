@@ -126,6 +126,7 @@ tables:
     commit: {interval: 500ms, bytes: 1kB}
     properties: {delta.logRetentionDuration: interval 30 days, x: 7}
     metadata: false
+  - {name: "in_{city}", route: city, max: 7}
 lake:
   uri: "s3://bucket/lake"
   s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: /dev/null}
@@ -165,6 +166,8 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.tables[0].commit.bytes, 1000);
   EXPECT_EQ(config.tables[0].properties.at("x"), "7");
   EXPECT_FALSE(config.tables[0].metadata);
+  EXPECT_EQ(config.tables[1].route, "city");
+  EXPECT_EQ(config.tables[1].route_max, 7);
   EXPECT_EQ(config.limits.threads, 3);
   EXPECT_EQ(config.limits.disk, std::int64_t{2} << 30);
   EXPECT_EQ(config.serve->listen.address, "::1");
@@ -357,6 +360,28 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"- name: clicks", "- name: clicks\n    partition_by: [contry]",
        "p.yaml:12:20: table 'clicks': partition_by: there is no column 'contry'; did you mean 'country'?"},
       {"- name: clicks", "- name: clicks\n    partition_by: [date(country)]", "date(country) needs a timestamp"},
+      // Routes.
+      {"- name: clicks", "- name: \"ev_{country}\"\n    route: contry",
+       "p.yaml:12:12: tables.ev_{country}: the name has the column 'country', and route is 'contry'"},
+      {"- name: clicks", "- name: \"ev_{contry}\"\n    route: contry",
+       "p.yaml:12:12: table 'ev_{contry}': route: there is no column 'contry'; did you mean 'country'?"},
+      {"- name: clicks", "- name: \"ev_{ts}\"\n    route: ts",
+       "table 'ev_{ts}': route: 'ts' is timestamp[us, tz=UTC]; it must be text, whole numbers or booleans"},
+      {"- name: clicks", "- name: \"ev_{country}\"",
+       "p.yaml:11:11: a table's name 'ev_{country}' has a column in it, and the table has no route; give it 'route: "
+       "country'"},
+      {"- name: clicks", "- name: clicks\n    route: country",
+       "p.yaml:11:11: a table's name 'clicks' must have the column of its route in braces, as in 'events_{country}'"},
+      {"- name: clicks", "- name: \"9_{country}\"\n    route: country", "must have the column of its route in braces"},
+      {"- name: clicks", "- name: \"ev_{country}\"\n    route: country\n    max: 1001",
+       "tables.ev_{country}.max must be a whole number from 1 to 1000, not '1001'"},
+      {"- name: clicks", "- name: clicks\n    max: 3", "p.yaml:12:10: tables.clicks: max is of a table with 'route'"},
+      {"- name: clicks", "- name: \"ev_{country}\"\n    route: country\n  - name: EV_routes",
+       "p.yaml:11:11: the name 'ev_routes' is taken by a table"},
+      {"- name: clicks", "- {name: \"ev_{country}\", route: country}\n  - {name: \"ev_{_topic}\", route: _topic}",
+       "p.yaml:12:12: the name 'ev_routes' is taken by the index of the tables 'ev_{country}'"},
+      {"- name: clicks", "- {name: \"ev_{country}\", route: country}\n  - {name: \"ev_x_{_topic}\", route: _topic}",
+       "p.yaml:12:12: 'ev_{country}' and 'ev_x_{_topic}' could give two tables one name"},
       {"country: string\ntables:\n  - name: clicks",
        "ts_date: date\ntables:\n  - name: clicks\n    partition_by: [\"date(ts)\"]",
        "p.yaml:12:20: table 'clicks': partition_by: date(ts) adds the column ts_date, which is there already"},

@@ -135,6 +135,7 @@ class Planner {
     }
     flow_.tables.push_back(
         {.name = config_.name + "_dead_letters", .kind = TableKind::kDeadLetters, .schema = model::DeadLetterSchema()});
+    KeepNamesFromRoutes();
     return std::move(flow_);
   }
 
@@ -159,13 +160,35 @@ class Planner {
       seen[AsciiLower(config_.name + "_replays")] = "the replays of this pipeline's dead letters";
     }
     for (std::size_t i = 0; i < config_.tables.size(); ++i) {
-      ClaimName(seen, nodes_.tables[i].name, config_.tables[i].name, "a table");
+      const auto& table = config_.tables[i];
+      if (table.route.empty()) ClaimName(seen, nodes_.tables[i].name, table.name, "a table");
     }
     for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
       ClaimName(seen, nodes_.aggregates[i].name, config_.aggregates[i].name, "an aggregate");
     }
     for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
       ClaimName(seen, nodes_.aggregates[i].final_table, config_.aggregates[i].final_table, "a final table");
+    }
+    CheckRouteNames(seen);
+  }
+
+  // Of the index; and no two families may come to one name. That a value's table is called as another table is known
+  // only when it comes.
+  void CheckRouteNames(std::map<std::string, std::string>& seen) {
+    std::vector<std::pair<std::string, RoutePattern>> families;
+    for (std::size_t i = 0; i < config_.tables.size(); ++i) {
+      const auto* node = nodes_.tables[i].name;
+      const auto& name = config_.tables[i].name;
+      const auto pattern = RoutePattern::Parse(name);
+      if (node == nullptr || config_.tables[i].route.empty() || !pattern) continue;
+      ClaimName(seen, node, pattern->IndexTable(), fmt::format("the index of the tables '{}'", name));
+      const auto overlapping = std::find_if(families.begin(), families.end(), [&](const auto& other) {
+        return other.second.Overlaps(*pattern) && other.second.IndexTable() != pattern->IndexTable();
+      });
+      if (overlapping != families.end()) {
+        Add(*node, fmt::format("'{}' and '{}' could give two tables one name", overlapping->first, name));
+      }
+      families.emplace_back(name, *pattern);
     }
   }
 
@@ -440,8 +463,59 @@ class Planner {
     }
     table.schema = arrow::schema(std::move(fields));
     PlanRescued(flow_.inputs[flow_.relations[*relation].input].decode, table);
+    if (!config.route.empty() && !PlanRoute(config, at, table)) return;
     CheckCreation(at.name, "table", table);
     flow_.tables.push_back(std::move(table));
+  }
+
+  // false: there is a finding.
+  bool PlanRoute(const TableConfig& config, const ConfigNodes::Table& at, TablePlan& table) {
+    const auto pattern = RoutePattern::Parse(config.name);
+    if (at.name == nullptr || at.route == nullptr) return false;
+    const auto& relation = flow_.relations[table.relation];
+    const int column = relation.schema->GetFieldIndex(config.route);
+    const auto refuse = [&](const std::string& why) {
+      Add(*at.route, fmt::format("table '{}': route: {}", config.name, why));
+      return false;
+    };
+    if (!pattern || pattern->column != config.route) {
+      return refuse(fmt::format("'{}' has not the column '{}' in braces", config.name, config.route));
+    }
+    if (column < 0) {
+      return refuse(fmt::format("there is no column '{}'{}", config.route,
+                                DidYouMean(config.route, relation.schema->field_names())));
+    }
+    const auto& type = *relation.schema->field(column)->type();
+    const bool is_encoded = type.id() == arrow::Type::DICTIONARY;
+    const auto& values = is_encoded ? *static_cast<const arrow::DictionaryType&>(type).value_type() : type;
+    if (values.id() != arrow::Type::STRING && values.id() != arrow::Type::BOOL &&
+        !arrow::is_signed_integer(values.id())) {
+      return refuse(
+          fmt::format("'{}' is {}; it must be text, whole numbers or booleans", config.route, type.ToString()));
+    }
+    for (int r = table.relation; r >= 0; r = flow_.relations[r].parent) {
+      if (flow_.relations[r].lookups.empty()) continue;
+      return refuse(
+          fmt::format("transform '{}' joins a lookup, which may be another when a record is read again after a "
+                      "failure: the record could end in two tables, or in none",
+                      flow_.relations[r].name));
+    }
+    std::string origin = relation.origin.columns[static_cast<std::size_t>(column)];
+    for (const auto& condition : relation.origin.conditions) origin += " WHERE " + condition;
+    table.route = RoutePlan{.pattern = *pattern, .column = column, .max = config.route_max, .origin = origin};
+    table.adds_columns = false;  // What nobody declared stays in the rescued column.
+    return true;
+  }
+
+  void KeepNamesFromRoutes() {
+    std::set<std::string> taken = {AsciiLower(config_.name + "_replays")};
+    for (const auto& table : flow_.tables) {
+      taken.insert(AsciiLower(table.route ? table.route->pattern.IndexTable() : table.name));
+      if (table.final_table) taken.insert(AsciiLower(table.final_table->name));
+    }
+    for (auto& table : flow_.tables) {
+      if (table.route) table.route->taken = taken;
+    }
   }
 
   // What is wrong with it; empty: the table has it.
@@ -580,7 +654,7 @@ ConfigNodes NodesInCode(const PipelineConfig& config) {
   }
   for (const auto& table : config.tables) {
     auto& at = nodes.tables.emplace_back();
-    at.name = at.from = &kNowhere;
+    at.name = at.from = at.route = &kNowhere;
     at.partition_by.assign(table.partition_by.size(), &kNowhere);
   }
   return nodes;

@@ -10,12 +10,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "config/config.h"
+#include "config/route_pattern.h"
 #include "ingest/decode_spec.h"
 #include "process/aggregate_plan.h"
 #include "process/deduplicator.h"
@@ -59,7 +61,18 @@ struct FinalPlan {
   std::shared_ptr<arrow::Schema> schema;
 };
 
+/// Tables by the value of a column: see pipeline/route_family.h.
+struct RoutePlan {
+  RoutePattern pattern;
+  int column = 0;  ///< Of the relation: text, whole numbers or booleans.
+  int max = 100;   ///< Tables at most.
+  /// What a row's table depends on, told by the events alone: the column, and what all rows have passed.
+  std::string origin;
+  std::set<std::string> taken{};  ///< Names of the pipeline's other tables, in lower case: none of ours is called so.
+};
+
 struct TablePlan {
+  /// With a route it stands for all tables of the family, and is the pattern of their names.
   std::string name;
   TableKind kind = TableKind::kEvents;
   int relation = 0;                       ///< Events and aggregates: what feeds it.
@@ -77,6 +90,7 @@ struct TablePlan {
   OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Events only.
   std::optional<std::chrono::microseconds> retention;  ///< Aggregates only.
   std::optional<FinalPlan> final_table{};              ///< Aggregates only.
+  std::optional<RoutePlan> route{};                    ///< Events only.
 };
 
 struct Dataflow {

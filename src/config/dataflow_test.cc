@@ -53,6 +53,28 @@ TEST(Dataflow, KnowsRelationsTablesAndStages) {
   EXPECT_EQ(flow.inputs.at(0).event_time_column, 2);
 }
 
+TEST(Dataflow, ARouteIsAPatternAColumnAndWhatItStandsFor) {
+  auto config = TestConfig();
+  config.tables[1] = {.name = "num_{num}", .route = "num", .route_max = 7, .from = "clean"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  const auto& route = flow.tables[kCleaned].route.value();
+  EXPECT_EQ(route.pattern.IndexTable(), "num_routes");
+  EXPECT_EQ(route.column, 1);
+  EXPECT_EQ(route.max, 7);
+  EXPECT_EQ(route.origin, R"(CAST(txt AS INTEGER) WHERE (id >= 0))");
+  EXPECT_THAT(route.taken, ElementsAre("num_routes", "raw", "sums", "test_dead_letters", "test_replays"));
+  EXPECT_FALSE(flow.tables[kRaw].route.has_value());
+  EXPECT_THAT(flow.StagesOf(kCleaned), ElementsAre("decode", "event_time", "transform:clean", "table:num_{num}"));
+}
+
+TEST(Dataflow, ARouteOfRowsThatALookupDecidesAboutIsRefused) {
+  auto config = TestConfig();
+  config.tables[1] = {.name = "num_{ts}", .route = "ts"};
+  EXPECT_THAT(PlanDataflow(config).status().message(), HasSubstr("it must be text, whole numbers or booleans"));
+  config.tables[1] = {.name = "num_{nun}", .route = "nun", .from = "clean"};
+  EXPECT_THAT(PlanDataflow(config).status().message(), HasSubstr("there is no column 'nun'; did you mean 'num'?"));
+}
+
 TEST(Dataflow, ValuesOfAGroupAreLimitedByTheConfiguration) {
   auto config = TestConfig();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto usual, PlanDataflow(config));

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "config/config_internal.h"
+#include "config/route_pattern.h"
 
 namespace millrace::config {
 namespace {
@@ -26,7 +27,10 @@ std::string Normalized(const std::string& uri) {
 
 std::vector<std::string> TablesOf(const PipelineConfig& config) {
   std::vector<std::string> tables;
-  for (const auto& table : config.tables) tables.push_back(table.name);
+  for (const auto& table : config.tables) {
+    const auto pattern = table.route.empty() ? std::nullopt : RoutePattern::Parse(table.name);
+    tables.push_back(pattern ? pattern->IndexTable() : table.name);
+  }
   for (const auto& aggregate : config.aggregates) {
     tables.push_back(aggregate.name);
     tables.push_back(aggregate.final_table);

@@ -13,6 +13,8 @@
 ///   - replayed == the records that the log of replays says went to this table; of these, those that failed again ==
 ///     the letters that replays wrote for its stages;
 ///   - every live file exists with its exact size;
+///   - of a family (`route`), besides all that for each of its tables: the index's books == the rows of all of its
+///     tables up to the index's offsets, and no record is in two of them;
 ///   - final tables: see FinalTable::Check().
 #pragma once
 
@@ -42,7 +44,7 @@ struct TableAudit {
 };
 
 struct AuditReport {
-  std::vector<TableAudit> tables;  ///< In the plan's order, then the final tables.
+  std::vector<TableAudit> tables;  ///< In the plan's order, then the tables of families, then the final tables.
   bool ok() const;
 };
 

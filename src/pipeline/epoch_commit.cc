@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
-#include <iterator>
+#include <set>
 #include <utility>
 
 #include "base/kill_point.h"
+#include "base/run_each.h"
 #include "model/dead_letters.h"
 
 namespace millrace::pipeline {
@@ -66,12 +67,31 @@ bool IsIn(const Progress& progress, const PreparedEpoch& epoch, const delta::Sna
   return true;
 }
 
+/// What readers of its files look for. The tables of a family are alike, and their index is not.
+Result<delta::StatsColumns> StatsFor(const config::TablePlan& plan, const delta::Table& table) {
+  if (!plan.route) return delta::StatsColumnsOf(*table.snapshot());
+  delta::Metadata metadata;
+  metadata.partition_columns = plan.partition_columns;
+  metadata.configuration = plan.properties;
+  return delta::StatsColumnsOf(metadata, *plan.schema);
+}
+
+constexpr int kCommitsAtOnceMax = 8;
+
 }  // namespace
+
+std::vector<int> RoutesOf(const std::vector<SealedPart>& parts) {
+  std::set<int> routes;
+  for (const auto& part : parts) {
+    for (const auto& [route, partitions] : part.routes) routes.insert(route);
+  }
+  return {routes.begin(), routes.end()};
+}
 
 Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::Table& table,
                                    std::vector<SealedPart> parts) {
   PreparedEpoch prepared;
-  ASSIGN_OR_RETURN(auto stats, delta::StatsColumnsOf(*table.snapshot()));
+  ASSIGN_OR_RETURN(auto stats, StatsFor(plan, table));
   // Queries, folding and retention go by it, whatever the table's properties leave out.
   if (plan.kind == config::TableKind::kAggregate && plan.aggregate->definition.window.has_windows()) {
     stats.leaves.insert({model::kWindowStart});
@@ -87,9 +107,13 @@ Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::T
       MILLRACE_CHECK(is_new, "table {}: {} is in two shards", plan.name, model::ToString(source));
     }
     if (part.partial_rows != nullptr && part.partial_rows->num_rows() > 0) partial_rows.push_back(part.partial_rows);
+    for (auto& [route, partitions] : part.routes) prepared.routes[route].partitions.merge(partitions);
     for (auto& writer : part.files) {
       ASSIGN_OR_RETURN(auto files, writer->Finish(stats));
-      std::move(files.begin(), files.end(), std::back_inserter(prepared.files));
+      for (auto& file : files) {
+        auto& own = plan.route ? prepared.routes.at(RouteSplitter::TakeRoute(file)).files : prepared.files;
+        own.push_back(std::move(file));
+      }
       writer.reset();
     }
   }
@@ -138,6 +162,38 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table
   }
   auto& committed = std::get<delta::Committed>(*outcome);
   return EpochCommitted{std::move(committed.snapshot), committed.version, written, num_files, num_bytes};
+}
+
+Result<EpochOutcome> CommitFamilyEpoch(const Plan& plan, int table_index, delta::Table& index, const Progress& progress,
+                                       const RouteFamily& family, const PreparedEpoch& epoch) {
+  std::vector<int> routes;
+  for (const auto& [route, prepared] : epoch.routes) routes.push_back(route);
+  std::vector<std::optional<EpochOutcome>> outcomes(routes.size());
+  const auto commit = [&](std::size_t i) -> Status {
+    const auto route = family.Get(routes[i]);
+    const auto& own = epoch.routes.at(routes[i]);
+    auto outcome = CommitEpoch(plan, table_index, *route.table, *route.progress,
+                               {.epoch = epoch.epoch, .partitions = own.partitions, .files = own.files});
+    if (!outcome.ok()) return WithContext(outcome.status(), "{}", route.name);
+    KillPoint("route.committed");
+    outcomes[i] = *std::move(outcome);
+    return Status::OK();
+  };
+  const int at_once = std::clamp(index.store()->requests_at_once(), 1, kCommitsAtOnceMax);
+  RETURN_NOT_OK(RunEach(routes.size(), at_once, commit));
+  EpochCommitted sum;
+  for (const auto& outcome : outcomes) {
+    if (std::holds_alternative<delta::Fenced>(*outcome)) return *outcome;
+    sum.num_files += std::get<EpochCommitted>(*outcome).num_files;
+    sum.num_bytes += std::get<EpochCommitted>(*outcome).num_bytes;
+  }
+  KillPoint("routes.committed");
+  ASSIGN_OR_RETURN(auto outcome, CommitEpoch(plan, table_index, index, progress, epoch));
+  if (auto* committed = std::get_if<EpochCommitted>(&outcome)) {
+    committed->num_files = sum.num_files;
+    committed->num_bytes = sum.num_bytes;
+  }
+  return outcome;
 }
 
 Result<EpochOutcome> CommitStarts(const Plan& plan, const config::TablePlan& table_plan, delta::Table& table,

@@ -13,6 +13,7 @@
 #include "model/event_batch.h"
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
+#include "pipeline/route_family.h"
 #include "pipeline/sink.h"
 
 namespace millrace::pipeline {
@@ -26,14 +27,24 @@ struct EpochCommitted {
 };
 using EpochOutcome = std::variant<EpochCommitted, delta::Fenced>;
 
+/// What one table of a family gets of an epoch.
+struct PreparedRoute {
+  std::map<model::TopicPartition, PartitionPart> partitions;
+  std::vector<delta::AddFile> files;
+};
+
 /// An epoch whose files are complete and durable, ready to be committed as often as it takes.
 struct PreparedEpoch {
   std::int64_t epoch = 0;
   std::map<model::TopicPartition, PartitionPart> partitions;
   std::vector<delta::AddFile> files;
-  std::int64_t rescued_rows = 0;  ///< See SealedPart.
-  JoinedVersions lookups{};       ///< Likewise; the commit names them.
+  std::int64_t rescued_rows = 0;          ///< See SealedPart.
+  JoinedVersions lookups{};               ///< Likewise; the commit names them.
+  std::map<int, PreparedRoute> routes{};  ///< Of a family, whose files they have.
 };
+
+/// Of all shards' parts, for RouteFamily::Claim().
+std::vector<int> RoutesOf(const std::vector<SealedPart>& parts);
 
 /// Finishes the files of all shards' parts. kTransient: a file could not be written; nothing of the epoch can be
 /// committed, it must be discarded and read again.
@@ -44,6 +55,11 @@ Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::T
 /// repeated with the same epoch after kTransient or kUnknownOutcome: a try that landed is found by its offsets.
 Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table& table, const Progress& progress,
                                  const PreparedEpoch& epoch);
+
+/// Of a family: each table that got rows first, then the index. Fenced: any of them was. May be repeated as
+/// CommitEpoch(): what landed is found.
+Result<EpochOutcome> CommitFamilyEpoch(const Plan& plan, int table_index, delta::Table& index, const Progress& progress,
+                                       const RouteFamily& family, const PreparedEpoch& epoch);
 
 /// One commit without files that says where reading of these partitions begins; fenced by the table's knowing nothing
 /// of them. A start that another process wrote meanwhile is Fenced, the same one or not.

@@ -78,6 +78,9 @@ void Maintainer::RunRound() {
   for (std::size_t i = 0; i < tables_.size() && !stopping(); ++i) {
     MaintainTable(static_cast<int>(i), tables_[i], status->watermark);
     if (worker_.plan().tables[i].final_table) MaintainFinalTable(static_cast<int>(i), final_tables_[i]);
+    for (const auto& route : worker_.Routes(static_cast<int>(i))) {
+      MaintainEvents(route.name, route.store, route_tables_[route.name]);
+    }
   }
 }
 
@@ -145,8 +148,12 @@ void Maintainer::MaintainTable(int index, TableUpkeep& state, std::optional<Unix
 }
 
 void Maintainer::MaintainFinalTable(int index, TableUpkeep& state) {
-  const auto& name = worker_.plan().tables[index].final_table->name;
-  if (stopping() || !Open(name, worker_.FinalStore(index), state)) return;
+  MaintainEvents(worker_.plan().tables[index].final_table->name, worker_.FinalStore(index), state);
+}
+
+void Maintainer::MaintainEvents(const std::string& name, const std::shared_ptr<objectstore::ObjectStore>& store,
+                                TableUpkeep& state) {
+  if (stopping() || !Open(name, store, state)) return;
   if (config_.compaction) Compact(name, *state.table);
   VacuumAndCleanUp(name, state);
 }

@@ -48,6 +48,8 @@ class Maintainer {
   void RunRound();
   void MaintainTable(int index, TableUpkeep& state, std::optional<UnixMicros> watermark);
   void MaintainFinalTable(int index, TableUpkeep& state);
+  void MaintainEvents(const std::string& name, const std::shared_ptr<objectstore::ObjectStore>& store,
+                      TableUpkeep& state);
   /// false: it cannot be opened now.
   bool Open(const std::string& name, const std::shared_ptr<objectstore::ObjectStore>& store, TableUpkeep& state);
   void Compact(const std::string& name, delta::Table& table);
@@ -60,8 +62,9 @@ class Maintainer {
   Worker& worker_;
   Metrics& metrics_;
   const config::MaintenanceConfig& config_;
-  std::vector<TableUpkeep> tables_;        // By table of the plan. The thread's own.
-  std::vector<TableUpkeep> final_tables_;  // By their aggregates. The thread's own.
+  std::vector<TableUpkeep> tables_;                  // By table of the plan. The thread's own.
+  std::vector<TableUpkeep> final_tables_;            // By their aggregates. The thread's own.
+  std::map<std::string, TableUpkeep> route_tables_;  // Of families, by name. The thread's own.
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -68,10 +68,12 @@ Status CheckMeaning(const Plan& plan, int index, const delta::Table& table) {
 
 Status CheckTable(const Plan& plan, int index, const delta::Table& table) {
   RETURN_NOT_OK(table.CheckWritable());
-  return CheckFits(plan, index, table);
+  return plan.tables[index].route ? RouteFamily::CheckIndex(plan, index, table) : CheckFits(plan, index, table);
 }
 
-delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
+delta::CreateOptions CreateOptionsOf(const Plan& whole, int index) {
+  const auto& plan = whole.tables[index];
+  if (plan.route) return RouteFamily::IndexCreateOptions(whole, index);
   delta::CreateOptions options{.schema = plan.schema,
                                .partition_columns = plan.partition_columns,
                                .configuration = plan.properties,
@@ -80,9 +82,15 @@ delta::CreateOptions CreateOptionsOf(const config::TablePlan& plan) {
   return options;
 }
 
-Result<OpenTable> WithProgress(const Plan& plan, std::shared_ptr<delta::Table> table) {
+/// With what says how far it has come, and the tables of a family.
+Result<OpenTable> Completed(const Plan& plan, int index, std::shared_ptr<delta::Table> table,
+                            const std::shared_ptr<objectstore::ObjectStore>& lake) {
   ASSIGN_OR_RETURN(auto progress, Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
-  return OpenTable{std::move(table), std::move(progress)};
+  OpenTable opened{std::move(table), std::move(progress)};
+  if (plan.tables[index].route) {
+    ASSIGN_OR_RETURN(opened.family, RouteFamily::Open(plan, index, opened.table, lake));
+  }
+  return opened;
 }
 
 /// nullopt: there is no table yet, and it can be made.
@@ -91,25 +99,31 @@ Result<std::optional<OpenTable>> OpenChecked(const Plan& plan, int index,
   ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, index, lake));
   auto table = delta::Table::Open(std::move(store));
   if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
-    RETURN_NOT_OK(delta::CheckCreateOptions(CreateOptionsOf(plan.tables[index])));
+    RETURN_NOT_OK(delta::CheckCreateOptions(CreateOptionsOf(plan, index)));
     return std::nullopt;
   }
   RETURN_NOT_OK(table.status());
   RETURN_NOT_OK(CheckTable(plan, index, **table));
-  return WithProgress(plan, *std::move(table));
+  ASSIGN_OR_RETURN(auto opened, Completed(plan, index, *std::move(table), lake));
+  if (opened.family != nullptr) RETURN_NOT_OK(opened.family->CheckEdit(opened.progress));
+  return opened;
 }
 
 Result<OpenTable> Create(const Plan& plan, int index, const std::shared_ptr<objectstore::ObjectStore>& lake) {
-  const auto& table_plan = plan.tables[index];
   ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, index, lake));
-  ASSIGN_OR_RETURN(auto table, delta::Table::OpenOrCreate(std::move(store), CreateOptionsOf(table_plan)));
+  ASSIGN_OR_RETURN(auto table, delta::Table::OpenOrCreate(std::move(store), CreateOptionsOf(plan, index)));
   RETURN_NOT_OK(CheckTable(plan, index, *table));  // Another process may have been first.
-  return WithProgress(plan, std::move(table));
+  return Completed(plan, index, std::move(table), lake);
 }
 
 /// The table keeps what its newest rows mean.
-Status Complete(const Plan& plan, int index, delta::Table& table) {
+Status Complete(const Plan& plan, int index, const OpenTable& opened) {
   const auto& table_plan = plan.tables[index];
+  auto& table = *opened.table;
+  if (opened.family != nullptr) {
+    if (table_plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(opened.family->AddColumns());
+    return opened.family->KeepOrigin();
+  }
   if (table_plan.on_new_column == config::OnNewColumn::kAdd) {
     RETURN_NOT_OK(delta::AddColumns(table, table_plan.schema->fields()));
   }
@@ -192,7 +206,7 @@ Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_pt
   for (int t = 0; t < plan.num_tables(); ++t) {
     auto opened = present[t] ? Result<OpenTable>(*std::move(present[t])) : Create(plan, t, lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
-    RETURN_NOT_OK(WithContext(Complete(plan, t, *opened->table), "table {}", plan.tables[t].name));
+    RETURN_NOT_OK(WithContext(Complete(plan, t, *opened), "table {}", plan.tables[t].name));
     tables.push_back(*std::move(opened));
     const auto& final_plan = plan.tables[t].final_table;
     if (!final_plan || tables.back().final_table != nullptr) continue;
@@ -203,6 +217,14 @@ Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_pt
   return tables;
 }
 
+std::map<int, std::shared_ptr<RouteFamily>> FamiliesOf(const std::vector<OpenTable>& tables) {
+  std::map<int, std::shared_ptr<RouteFamily>> families;
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    if (tables[t].family != nullptr) families[static_cast<int>(t)] = tables[t].family;
+  }
+  return families;
+}
+
 Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,
                                                 const std::shared_ptr<objectstore::ObjectStore>& lake) {
   std::vector<OpenTable> tables;
@@ -210,7 +232,7 @@ Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,
     ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, t, lake));
     auto table = delta::Table::Open(std::move(store));
     if (!table.ok()) return WithContext(table.status(), "table {}", plan.tables[t].name);
-    auto opened = WithProgress(plan, *std::move(table));
+    auto opened = Completed(plan, t, *std::move(table), lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     tables.push_back(*std::move(opened));
     const auto& final_plan = plan.tables[t].final_table;

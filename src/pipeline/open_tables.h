@@ -2,6 +2,7 @@
 /// table leaves the others, and the lake, as they were.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,13 +12,15 @@
 #include "objectstore/object_store.h"
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
+#include "pipeline/route_family.h"
 
 namespace millrace::pipeline {
 
 struct OpenTable {
-  std::shared_ptr<delta::Table> table;
+  std::shared_ptr<delta::Table> table;  ///< Of a family: its index.
   Progress progress;
   std::shared_ptr<delta::Table> final_table{};  ///< Aggregates that have one, see final_table.h; else nullptr.
+  std::shared_ptr<RouteFamily> family{};        ///< Of a table with a route; else nullptr.
 };
 
 /// Whether every table that is there fits the plan, final tables too, and every other can be made. Changes nothing.
@@ -26,12 +29,15 @@ struct OpenTable {
 Status CheckTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
 
 /// Whether a table holds what the plan says of it, or can be made to (on_new_column: add); kInvalidInput: it does not,
-/// and what to do. Whether we may write to it is not asked.
+/// and what to do. Of a family: one of its tables, not the index. Whether we may write to it is not asked.
 Status CheckFits(const Plan& plan, int index, const delta::Table& table);
 
 /// By table of the plan: as CheckTables(), then makes the tables that are missing, adds columns (on_new_column: add),
 /// and keeps the meaning of aggregates whose table does not have it yet. Blocks.
 Result<std::vector<OpenTable>> OpenTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake);
+
+/// For a shard that fills them.
+std::map<int, std::shared_ptr<RouteFamily>> FamiliesOf(const std::vector<OpenTable>& tables);
 
 /// For readers: the tables as they are, unchecked. kNotFound names one that is not there.
 Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,

@@ -18,7 +18,8 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(
   if (table == plan.dead_letters() && plan.config.dead_letters_uri) {
     return objectstore::OpenStore(*plan.config.dead_letters_uri, objectstore::IfMissing::kCreateAtFirstWrite);
   }
-  return objectstore::Below(lake, plan.tables[table].name);
+  const auto& table_plan = plan.tables[table];
+  return objectstore::Below(lake, table_plan.route ? table_plan.route->pattern.IndexTable() : table_plan.name);
 }
 
 std::shared_ptr<objectstore::ObjectStore> OpenFinalStore(const Plan& plan, int table,

@@ -17,7 +17,7 @@ struct Plan : config::Dataflow {
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeConfig& lake,
                                                            objectstore::IfMissing if_missing);
 
-/// Where a table of the plan lives, given the lake's store.
+/// Where a table of the plan lives, given the lake's store; of a family: its index.
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& plan, int table,
                                                                  const std::shared_ptr<objectstore::ObjectStore>& lake);
 

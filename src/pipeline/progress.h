@@ -9,8 +9,7 @@
 ///   shop-clicks-3#crc             fingerprint of the record at our last offset, below that offset's lower 31 bits: so
 ///                                 it says nothing once another writer of the same ids has gone on
 ///   shop-clicks-3#dedupe_from     with dedupe: the offset from which on the log says again all keys that are
-///   remembered
-///                                 at our last offset, see process/deduplicator.h
+///                                 remembered at our last offset, see process/deduplicator.h
 ///   shop-clicks-3#watermark       the watermark of whoever read it last, in UTC microseconds
 ///   shop-clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///   shop#topic:clicks             that the table holds offsets of this topic: 0, under its name as above; 1, under the
@@ -23,6 +22,7 @@
 ///   shop-clicks-3#replayed_written, #replayed_filtered    … and what became of them; the others failed again
 ///   shop#replay                   the last replay that the table has
 ///   shop#replay_void:7            that the table will never have replay 7
+///   shop#routes                   index of a family only: how many values have a table (route_family.h)
 ///
 /// The short form, `shop-3` for `shop-clicks-3`, is kafka-delta-ingest's, and was ours while a pipeline had one topic.
 /// A table that holds it for a topic goes on with it for all partitions of that topic, whatever other topics come and

@@ -82,6 +82,13 @@ class Replayer {
   Status Apply(const Replay& replay);
   /// Whether the table has it, in the end, and not its being void; whoever brought it.
   Result<bool> ApplyPart(std::int64_t number, const ReplayPart& part, bool is_void);
+  struct PartTable {
+    std::shared_ptr<delta::Table> table;
+    Progress progress;
+    std::string name;
+  };
+  PartTable TableOf(const ReplayPart& part) const;
+  Status AddParts(int table, SealedPart sealed, Replay& replay);
   Result<bool> IsLost(const ReplayPart& part) const;
   bool IsVoidIn(int table, std::int64_t number) const;
 
@@ -114,13 +121,20 @@ Result<std::unique_ptr<Replayer>> Replayer::Make(const std::shared_ptr<const Pla
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (const auto& opened : replayer->tables_) stores.push_back(opened.table->store());
   ASSIGN_OR_RETURN(replayer->shard_, Shard::Make(replayer->plan_, std::move(stores),
-                                                 {.open_files_max = OpenFilesPerTable(*replayer->plan_, 1)}, clock));
+                                                 {.open_files_max = OpenFilesPerTable(*replayer->plan_, 1),
+                                                  .families = FamiliesOf(replayer->tables_)},
+                                                 clock));
   return replayer;
 }
 
 Status Replayer::CatchUp() {
   RETURN_NOT_OK(log_->Refresh());
-  for (const auto& opened : tables_) RETURN_NOT_OK(opened.table->Refresh().status());
+  for (const auto& opened : tables_) {
+    RETURN_NOT_OK(opened.table->Refresh().status());
+    if (opened.family == nullptr) continue;
+    opened.family->ForgetUnclaimed();
+    RETURN_NOT_OK(opened.family->Refresh());
+  }
   ASSIGN_OR_RETURN(const auto pending, log_->Pending(tables_));
   if (options_.dry_run && !pending.empty()) {
     return Conflict("replay {} is not in every table yet: run 'dlq replay' without --dry-run to finish it first",
@@ -139,8 +153,19 @@ bool Replayer::IsVoidIn(int table, std::int64_t number) const {
   return opened->snapshot()->TxnVersion(progress.ReplayVoidId(number)).has_value();
 }
 
+Replayer::PartTable Replayer::TableOf(const ReplayPart& part) const {
+  const auto& opened = tables_[part.table];
+  if (part.route.empty()) return {opened.table, opened.progress, plan_->tables[part.table].name};
+  const auto routes = opened.family->routes();
+  const auto route =
+      std::find_if(routes.begin(), routes.end(), [&part](const auto& r) { return r.name == part.route; });
+  MILLRACE_CHECK(route != routes.end() && route->table != nullptr, "replay: there is no table {}", part.route);
+  return {route->table, *route->progress, route->name};
+}
+
 Result<bool> Replayer::IsLost(const ReplayPart& part) const {
-  const auto& table = *tables_[part.table].table;
+  const auto opened = TableOf(part);
+  const auto& table = *opened.table;
   if (part.table_id != table.snapshot()->metadata.id) return true;
   for (const auto& file : part.files) {
     ASSIGN_OR_RETURN(const auto key, delta::DecodePath(file.path, *table.store()));
@@ -205,6 +230,7 @@ Result<bool> Replayer::TryBatch(const Batch& batch) {
   const auto failed = std::exchange(failed_, {});
   if (!replay.ok()) {
     shard_->Discard();
+    if (KindOf(replay.status()) == ErrorKind::kConflict) return false;  // Of claims: judged anew, they fit.
     return replay.status();
   }
   if (!options_.dry_run) {
@@ -223,7 +249,7 @@ Result<bool> Replayer::TryBatch(const Batch& batch) {
   report_.letters += open;
   ++report_.replays;
   for (const auto& part : replay->parts) {
-    if (part.table == plan_->dead_letters()) continue;
+    if (part.table == plan_->dead_letters() || !part.route.empty()) continue;
     for (const auto& [source, counts] : part.counts) report_.tables[plan_->tables[part.table].name] += counts;
   }
   for (const auto& letter : failed) ++report_.failed[{letter.stage, letter.reason}];
@@ -257,6 +283,11 @@ Status Replayer::ProcessGroup(const Group& group, const std::vector<const model:
                            .fence = std::nullopt,
                            .retired_stages = std::move(retired),
                            .table_schema = tables_[t].table->snapshot()->schema});
+    if (tables_[t].family == nullptr) continue;
+    for (const auto& route : tables_[t].family->routes()) {
+      if (route.table == nullptr) continue;
+      start.sinks.back().routes.push_back({.route = route.number, .table_schema = route.table->snapshot()->schema});
+    }
   }
   shard_->Start(std::move(start));
   RETURN_NOT_OK(shard_->Process(fetched));
@@ -281,22 +312,42 @@ Result<Replay> Replayer::Process(const std::map<Group, std::vector<const model::
   for (int t = 0; t < plan_->num_data_tables(); ++t) {
     ASSIGN_OR_RETURN(auto sealed, shard_->Seal(t, replay.number));
     shard_->sink(t).Committed(replay.number);  // Nobody asks for hot rows here.
-    if (sealed.partitions.empty()) continue;
-    const auto& table = *tables_[t].table;
-    ReplayPart part{.table = t, .table_id = table.snapshot()->metadata.id, .files = {}, .counts = {}};
-    for (const auto& [source, taken] : sealed.partitions) {
-      part.counts[source] = {
-          .replayed = taken.ledger.read, .written = taken.ledger.written, .filtered = taken.ledger.filtered};
-    }
-    if (!options_.dry_run) {
-      std::vector<SealedPart> parts;
-      parts.push_back(std::move(sealed));
-      ASSIGN_OR_RETURN(auto prepared, PrepareEpoch(plan_->tables[t], table, std::move(parts)));
-      part.files = std::move(prepared.files);
-    }
-    replay.parts.push_back(std::move(part));
+    if (!sealed.partitions.empty()) RETURN_NOT_OK(AddParts(t, std::move(sealed), replay));
   }
   return replay;
+}
+
+Status Replayer::AddParts(int table, SealedPart sealed, Replay& replay) {
+  const auto& opened = tables_[table];
+  const auto counts_of = [](const std::map<model::TopicPartition, PartitionPart>& partitions) {
+    std::map<model::TopicPartition, ReplayCounts> counts;
+    for (const auto& [source, taken] : partitions) {
+      counts[source] = {
+          .replayed = taken.ledger.read, .written = taken.ledger.written, .filtered = taken.ledger.filtered};
+    }
+    return counts;
+  };
+  ReplayPart part{.table = table,
+                  .table_id = opened.table->snapshot()->metadata.id,
+                  .files = {},
+                  .counts = counts_of(sealed.partitions)};
+  if (!options_.dry_run) {
+    std::vector<SealedPart> parts;
+    parts.push_back(std::move(sealed));
+    if (opened.family != nullptr) RETURN_NOT_OK(opened.family->Claim(RoutesOf(parts)));
+    ASSIGN_OR_RETURN(auto prepared, PrepareEpoch(plan_->tables[table], *opened.table, std::move(parts)));
+    for (auto& [number, own] : prepared.routes) {
+      const auto route = opened.family->Get(number);
+      replay.parts.push_back({.table = table,
+                              .route = route.name,
+                              .table_id = route.table->snapshot()->metadata.id,
+                              .files = std::move(own.files),
+                              .counts = counts_of(own.partitions)});
+    }
+    part.files = std::move(prepared.files);
+  }
+  replay.parts.push_back(std::move(part));
+  return Status::OK();
 }
 
 Result<ReplayPart> Replayer::WriteLetters(const std::vector<model::DeadLetter>& failed, std::int64_t number) {
@@ -344,12 +395,10 @@ Status Replayer::Apply(const Replay& replay) {
 }
 
 Result<bool> Replayer::ApplyPart(std::int64_t number, const ReplayPart& part, bool is_void) {
-  const auto& table = tables_[part.table].table;
-  const auto& progress = tables_[part.table].progress;
-  const std::string& name = plan_->tables[part.table].name;
+  const auto [table, progress, name] = TableOf(part);
   for (int tries = 0; tries < kTriesMax; ++tries) {
     const auto snapshot = table->snapshot();
-    if (progress.LastReplay(*snapshot) >= number) return !IsVoidIn(part.table, number);
+    if (progress.LastReplay(*snapshot) >= number) return !snapshot->TxnVersion(progress.ReplayVoidId(number));
     delta::CommitRequest request;
     request.fence[progress.ReplayId()] = snapshot->TxnVersion(progress.ReplayId());
     request.txns = {{.app_id = progress.ReplayId(), .version = number, .last_updated_ms = std::nullopt}};

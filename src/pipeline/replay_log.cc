@@ -103,7 +103,7 @@ Status AppendRows(const Plan& plan, const Replay& replay, delta::DataFileWriter&
   };
   for (const auto& part : replay.parts) {
     RETURN_NOT_OK(numbers.Append(replay.number));
-    RETURN_NOT_OK(tables.Append(plan.tables[part.table].name));
+    RETURN_NOT_OK(tables.Append(part.route.empty() ? plan.tables[part.table].name : part.route));
     RETURN_NOT_OK(topics.AppendNull());
     RETURN_NOT_OK(partitions.AppendNull());
     RETURN_NOT_OK(offsets.AppendNull());
@@ -202,21 +202,35 @@ Result<bool> ReplayLog::Append(const Replay& replay) {
 }
 
 Result<std::vector<Replay>> ReplayLog::Pending(const std::vector<OpenTable>& tables) const {
-  std::vector<std::int64_t> has;
-  for (const auto& opened : tables) {
-    has.push_back(opened.progress.LastReplay(*opened.table->snapshot()));
-    if (has.back() > last()) {
+  struct Place {
+    int table;
+    std::string route;
+    std::int64_t has;
+  };
+  std::map<std::string, Place> places;  // By name.
+  for (std::size_t t = 0; t < tables.size(); ++t) {
+    const auto& opened = tables[t];
+    const int index = static_cast<int>(t);
+    places[plan_.tables[t].name] = {index, "", opened.progress.LastReplay(*opened.table->snapshot())};
+    if (opened.family == nullptr) continue;
+    for (const auto& route : opened.family->routes()) {
+      if (route.table == nullptr) continue;
+      places[route.name] = {index, route.name, route.progress->LastReplay(*route.table->snapshot())};
+    }
+  }
+  std::int64_t lowest = last();
+  for (const auto& [name, place] : places) {
+    lowest = std::min(lowest, place.has);
+    if (place.has > last()) {
       return Corrupt(
           "table {} has replay {}, but {} ends at {}: it was moved away, and knows no longer which dead letters have "
           "gone where. Bring it back; without it they would go there twice",
-          plan_.tables[has.size() - 1].name, has.back(), name_, last());
+          name, place.has, name_, last());
     }
   }
   std::vector<Replay> pending;
-  if (table_ == nullptr) return pending;
-  const std::int64_t lowest = *std::min_element(has.begin(), has.end());
-  if (lowest == last()) return pending;
-  std::map<std::int64_t, std::map<int, ReplayPart>> parts;
+  if (table_ == nullptr || lowest == last()) return pending;
+  std::map<std::int64_t, std::map<std::pair<int, std::string>, ReplayPart>> parts;
   using delta::Comparator;
   ASSIGN_OR_RETURN(
       const auto rows,
@@ -230,21 +244,20 @@ Result<std::vector<Replay>> ReplayLog::Pending(const std::vector<OpenTable>& tab
     if (batch == nullptr) break;
     const auto& numbers = static_cast<const arrow::Int64Array&>(*batch->column(0));
     for (std::int64_t i = 0; i < batch->num_rows(); ++i) {
-      const std::string table = TextAt(*batch->column(1), i);
-      const auto at =
-          std::find_if(plan_.tables.begin(), plan_.tables.end(), [&table](const auto& t) { return t.name == table; });
-      if (at == plan_.tables.end()) continue;  // Not in the file any more.
-      const int index = static_cast<int>(at - plan_.tables.begin());
-      if (numbers.Value(i) <= has[index]) continue;
+      const auto at = places.find(TextAt(*batch->column(1), i));
+      if (at == places.end()) continue;  // Not in the file any more.
+      const auto& place = at->second;
+      if (numbers.Value(i) <= place.has) continue;
       ASSIGN_OR_RETURN(auto part, PartFromJson(TextAt(*batch->column(2), i), name_));
-      part.table = index;
-      parts[numbers.Value(i)][index] = std::move(part);
+      part.table = place.table;
+      part.route = place.route;
+      parts[numbers.Value(i)][{place.table, place.route}] = std::move(part);
     }
   }
-  for (auto& [number, by_table] : parts) {
+  for (auto& [number, by_place] : parts) {
     Replay replay{.number = number, .parts = {}, .records = {}};
     // The dead letters are the last table of the plan, and the first that gets its part.
-    for (auto part = by_table.rbegin(); part != by_table.rend(); ++part) {
+    for (auto part = by_place.rbegin(); part != by_place.rend(); ++part) {
       replay.parts.push_back(std::move(part->second));
     }
     pending.push_back(std::move(replay));

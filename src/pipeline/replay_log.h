@@ -12,6 +12,9 @@
 /// more; the commit that brings it is fenced by that id, so it comes once. Of two replays that decide at the same time
 /// one is first, and the other begins again with what the first has left.
 ///
+/// Of a family (route_family.h) each table that gets rows has a part, and the index one without files; the records are
+/// the family's. If a table's part is lost, the index says so in its books: no record of it is sent a second time.
+///
 /// A table that was made anew, or whose files of a replay were vacuumed before they came, can never have it: it says so
 /// (`#replay_void:7`), and the replay's rows of that table mean nothing from then on.
 #pragma once
@@ -39,6 +42,7 @@ using TableOffsets = std::map<std::pair<int, model::TopicPartition>, std::vector
 /// What a replay does to one table.
 struct ReplayPart {
   int table = 0;         ///< Of the plan.
+  std::string route{};   ///< Of a family: which of its tables, by name; empty: the index, which has the books of all.
   std::string table_id;  ///< Delta's id of the table: another one under its name is another table.
   std::vector<delta::AddFile> files;
   std::map<model::TopicPartition, ReplayCounts> counts;

@@ -88,8 +88,10 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
   MILLRACE_CHECK(shard->plan_->lookups.empty() || shard->options_.lookups != nullptr, "the plan has lookups");
   shard->relation_rows_.resize(relations.size());
   for (int t = 0; t < shard->plan_->num_data_tables(); ++t) {
+    const auto family = shard->options_.families.find(t);
     ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t],
-                                           {shard->options_.budget, shard->options_.open_files_max}));
+                                           {shard->options_.budget, shard->options_.open_files_max,
+                                            family == shard->options_.families.end() ? nullptr : family->second}));
     shard->sinks_.push_back(std::move(sink));
     shard->table_lookups_.push_back(shard->plan_->LookupsOf(t));
   }

@@ -48,6 +48,8 @@ struct ShardOptions {
   int open_files_max = 16;  ///< Of each event table, at least 1.
   /// Those of the plan; nullptr: it has none.
   std::shared_ptr<const lookup::LookupSet> lookups = nullptr;
+  /// By table of the plan, for those with a route.
+  std::map<int, std::shared_ptr<RouteFamily>> families{};
 };
 
 /// What to give each shard, so that all of a worker's data files that are open are about a hundred.

@@ -37,6 +37,9 @@ Result<std::unique_ptr<Sink>> Sink::Make(const config::TablePlan& plan, std::sha
   if (sink->options_.budget != nullptr) sink->memory_ = sink->options_.budget->NewShare("open epochs");
   if (plan.kind == config::TableKind::kAggregate) {
     ASSIGN_OR_RETURN(sink->aggregator_, process::WindowedAggregator::Make(*plan.aggregate));
+  } else if (plan.route) {
+    MILLRACE_CHECK(sink->options_.family != nullptr, "table {}: no family", plan.name);
+    sink->splitter_ = std::make_unique<RouteSplitter>(plan, sink->options_.family);
   } else if (plan.adds_columns) {
     sink->adder_ = std::make_unique<ColumnAdder>(plan, sink->store_);
   }
@@ -49,10 +52,17 @@ std::string Sink::stage() const {
 
 void Sink::Start(const model::TopicPartition& source, const SinkStart& start) {
   positions_[source] = {start.next, start.covered_from, start.fence};
-  if (start.table_schema != nullptr) row_check_.SetTableSchema(*start.table_schema);
+  if (splitter_ != nullptr) {
+    splitter_->Start(source, start.routes, start.books_from);
+  } else if (start.table_schema != nullptr) {
+    row_check_.SetTableSchema(*start.table_schema);
+  }
 }
 
-void Sink::Stop(const model::TopicPartition& source) { positions_.erase(source); }
+void Sink::Stop(const model::TopicPartition& source) {
+  positions_.erase(source);
+  if (splitter_ != nullptr) splitter_->Stop(source);
+}
 
 std::optional<model::Offset> Sink::Next(const model::TopicPartition& source) const {
   const auto it = positions_.find(source);
@@ -79,15 +89,7 @@ Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, 
       ledger.filtered += added.filtered;
       for (auto& failed : added.failed) refused.push_back({failed.row, "aggregate_error", std::move(failed.message)});
     } else {
-      ASSIGN_OR_RETURN(auto taken, TableRows(*rows));
-      refused = row_check_.Find(*taken);
-      if (!refused.empty()) {
-        std::vector<std::int64_t> dropped;
-        for (const auto& row : refused) dropped.push_back(row.row);
-        ASSIGN_OR_RETURN(taken, Without(taken, dropped));
-      }
-      ledger.written = taken->num_rows();
-      if (ledger.written > 0) RETURN_NOT_OK(AppendEvents(std::move(taken)));
+      ASSIGN_OR_RETURN(refused, TakeEvents(source, range, *rows, &ledger.written));
     }
     ledger.dead_lettered += std::ssize(refused);
     num_rows_ += ledger.written;
@@ -109,6 +111,26 @@ Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, 
   part->second.fingerprint = end.fingerprint;
   part->second.dedupe_from = end.dedupe_from;
   position.next = range.end;
+  return refused;
+}
+
+Result<std::vector<RefusedRow>> Sink::TakeEvents(const model::TopicPartition& source, model::OffsetRange range,
+                                                 const arrow::RecordBatch& rows, std::int64_t* written) {
+  ASSIGN_OR_RETURN(auto taken, TableRows(rows));
+  if (splitter_ != nullptr) {
+    ASSIGN_OR_RETURN(auto split, splitter_->Split(source, range, rows, taken, row_check_));
+    *written = split.rows->num_rows() + split.held;
+    if (split.rows->num_rows() > 0) RETURN_NOT_OK(AppendEvents(std::move(split.rows)));
+    return std::move(split.refused);
+  }
+  auto refused = row_check_.Find(*taken);
+  if (!refused.empty()) {
+    std::vector<std::int64_t> dropped;
+    for (const auto& row : refused) dropped.push_back(row.row);
+    ASSIGN_OR_RETURN(taken, Without(taken, dropped));
+  }
+  *written = taken->num_rows();
+  if (*written > 0) RETURN_NOT_OK(AppendEvents(std::move(taken)));
   return refused;
 }
 
@@ -138,8 +160,16 @@ Status Sink::AppendEvents(std::shared_ptr<arrow::RecordBatch> rows) {
     rescued_rows_ += rows->num_rows() - rows->column(plan_.rescued_column)->null_count();
   }
   if (files_ == nullptr) {
-    files_ = delta::PartitionedWriter::Make(store_, rows->schema(), plan_.partition_columns,
-                                            {.open_files_max = options_.open_files_max});
+    delta::PartitionedWriterOptions options{.open_files_max = options_.open_files_max};
+    if (splitter_ != nullptr) {
+      options.place_column = RouteSplitter::kNumberColumn;
+      // The writer may outlive the sink.
+      options.store_of = [family = options_.family](const std::string& number) {
+        return family->StoreOf(std::stoi(number));
+      };
+    }
+    const auto columns = splitter_ == nullptr ? plan_.partition_columns : splitter_->partition_columns();
+    files_ = delta::PartitionedWriter::Make(store_, rows->schema(), columns, options);
   }
   return files_->Append(rows);
 }
@@ -172,6 +202,7 @@ Result<SealedPart> Sink::Seal(std::int64_t epoch) {
   sealed.lookups = std::exchange(lookups_, {});
   sealed.partitions = std::move(parts_);
   parts_.clear();
+  if (splitter_ != nullptr) sealed.routes = splitter_->Seal(sealed.partitions);
   num_rows_ = 0;
 
   query::HotSegment segment;
@@ -212,6 +243,7 @@ void Sink::Discard() {
   num_rows_ = 0;
   rescued_rows_ = 0;
   lookups_.clear();
+  if (splitter_ != nullptr) splitter_->Discard();
   if (aggregator_ != nullptr) {
     const auto dropped = aggregator_->Seal();
     MILLRACE_CHECK(dropped.ok(), "{}", dropped.status().ToString());

@@ -20,6 +20,7 @@
 #include "pipeline/column_adder.h"
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
+#include "pipeline/route_splitter.h"
 #include "pipeline/row_check.h"
 #include "process/windowed_aggregator.h"
 #include "query/fold.h"
@@ -37,6 +38,9 @@ struct SinkStart {
   std::vector<std::string> retired_stages{};
   /// The table's schema in the lake now, which may have columns NOT NULL; nullptr: it has none.
   std::shared_ptr<arrow::Schema> table_schema = nullptr;
+  /// Of a family, where its tables stand; those that are not here have no row before `books_from`.
+  std::vector<RouteStart> routes{};
+  model::Offset books_from = 0;  ///< Of a family: where its books begin.
 };
 
 /// By lookup, the versions that rows were joined with.
@@ -51,6 +55,7 @@ struct SealedPart {
   std::shared_ptr<arrow::RecordBatch> partial_rows;              ///< Aggregates; nullptr: none.
   std::int64_t rescued_rows = 0;                                 ///< Events: rows whose rescued column is not null.
   JoinedVersions lookups;
+  RouteParts routes{};  ///< Of a family: what `partitions` are to each of its tables that got rows.
 };
 
 /// What became of the records of one fetch, for one table.
@@ -71,6 +76,7 @@ struct RangeEnd {
 struct SinkOptions {
   std::shared_ptr<MemoryBudget> budget = nullptr;  ///< What open and sealed epochs draw from; nullptr: counted nowhere.
   int open_files_max = 16;                         ///< Of one sink, at least 1.
+  std::shared_ptr<RouteFamily> family = nullptr;   ///< Of a table with a route; else nullptr.
 };
 
 /// Not thread-safe: owned by a shard.
@@ -127,15 +133,19 @@ class Sink {
   Sink(const config::TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store, SinkOptions options)
       : plan_(plan), store_(std::move(store)), options_(std::move(options)), row_check_(plan) {}
   Result<std::shared_ptr<arrow::RecordBatch>> TableRows(const arrow::RecordBatch& rows) const;
+  /// Rows of events: checked, and into files. Returns those that the table cannot take; `written`: of the others.
+  Result<std::vector<RefusedRow>> TakeEvents(const model::TopicPartition& source, model::OffsetRange range,
+                                             const arrow::RecordBatch& rows, std::int64_t* written);
   Status AppendEvents(std::shared_ptr<arrow::RecordBatch> rows);
   void Measure() { memory_.Set(memory_bytes()); }
 
   const config::TablePlan& plan_;  // The shared Plan outlives every sink.
   std::shared_ptr<objectstore::ObjectStore> store_;
   const SinkOptions options_;
-  RowCheck row_check_;                  // Events.
-  std::unique_ptr<ColumnAdder> adder_;  // If the table grows columns.
-  MemoryShare memory_;                  // Of the open epoch, and of rows that are not committed.
+  RowCheck row_check_;                       // Events.
+  std::unique_ptr<RouteSplitter> splitter_;  // Of a family.
+  std::unique_ptr<ColumnAdder> adder_;       // If the table grows columns.
+  MemoryShare memory_;                       // Of the open epoch, and of rows that are not committed.
 
   struct Position {
     model::Offset next;

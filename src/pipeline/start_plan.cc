@@ -3,7 +3,6 @@
 #include <algorithm>
 
 namespace millrace::pipeline {
-namespace {
 
 Status BeyondTheLog(const TablePosition& position, const model::TopicPartition& partition,
                     const model::OffsetRange& bounds) {
@@ -13,6 +12,8 @@ Status BeyondTheLog(const TablePosition& position, const model::TopicPartition& 
       "would mix two histories; give the pipeline a new app_id, or restore the topic",
       position.table, model::ToString(partition), *position.next, bounds.end);
 }
+
+namespace {
 
 Status BeforeTheLog(const TablePosition& position, const model::TopicPartition& partition,
                     const model::OffsetRange& bounds) {

@@ -65,6 +65,10 @@ Result<PartitionStartPlan> PlanStart(const config::SourceConfig& source, const m
                                      const std::vector<TablePosition>& positions, const model::OffsetRange& bounds,
                                      model::Offset resolved);
 
+/// kCorrupt: the table has more of the partition than the log.
+Status BeyondTheLog(const TablePosition& position, const model::TopicPartition& partition,
+                    const model::OffsetRange& bounds);
+
 /// Whether the place that source.start names can be another one tomorrow.
 bool MustBeWritten(const config::StartPosition& start);
 

@@ -54,6 +54,8 @@ Status StartSequence::Refresh() {
   for (int t = 0; t < plan_.num_tables(); ++t) {
     const auto refreshed = tables_[t]->table->Refresh();
     if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", plan_.tables[t].name);
+    if (tables_[t]->family == nullptr) continue;
+    RETURN_NOT_OK(WithContext(tables_[t]->family->Refresh(), "tables {}", plan_.tables[t].name));
   }
   return Status::OK();
 }
@@ -115,19 +117,34 @@ Status StartSequence::CheckFingerprints(const std::vector<model::TopicPartition>
                                         const model::OffsetRanges& bounds) {
   for (const auto& source : partitions) {
     std::set<model::Offset> checked;
-    for (int t = 0; t < plan_.num_data_tables(); ++t) {
-      const auto& table = tables_[t]->table;
-      const auto& progress = tables_[t]->progress;
-      const auto snapshot = table->snapshot();
-      const auto next = progress.NextOffset(*snapshot, source);
-      const auto expected = progress.FingerprintOf(*snapshot, source);
-      if (!next || !expected || *next - 1 < bounds.at(source).begin || !checked.insert(*next).second) continue;
+    const auto check = [&](const std::string& name, const Progress& progress,
+                           const delta::Snapshot& snapshot) -> Status {
+      const auto next = progress.NextOffset(snapshot, source);
+      const auto expected = progress.FingerprintOf(snapshot, source);
+      if (!next || !expected || *next - 1 < bounds.at(source).begin || !checked.insert(*next).second) {
+        return Status::OK();
+      }
       ASSIGN_OR_RETURN(const auto found, consumer_.FingerprintAt(source, *next - 1, kLogTimeout));
-      if (found && *found != *expected) {
-        return Corrupt(
-            "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
-            "Give the pipeline a new app_id, or restore the topic",
-            plan_.tables[t].name, model::ToString(source), *next - 1);
+      if (!found || *found == *expected) return Status::OK();
+      return Corrupt(
+          "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
+          "Give the pipeline a new app_id, or restore the topic",
+          name, model::ToString(source), *next - 1);
+    };
+    for (int t = 0; t < plan_.num_data_tables(); ++t) {
+      const auto snapshot = tables_[t]->table->snapshot();
+      RETURN_NOT_OK(check(plan_.tables[t].name, tables_[t]->progress, *snapshot));
+      if (tables_[t]->family == nullptr) continue;
+      const auto read = tables_[t]->progress.NextOffset(*snapshot, source);
+      for (const auto& route : tables_[t]->family->routes()) {
+        if (route.table == nullptr) continue;
+        const auto of_route = route.table->snapshot();
+        const auto next = route.progress->NextOffset(*of_route, source);
+        if (!next || next <= read) continue;  // The index speaks for it.
+        if (*next > bounds.at(source).end) {
+          return BeyondTheLog({.table = route.name, .next = next, .begun = std::nullopt}, source, bounds.at(source));
+        }
+        RETURN_NOT_OK(check(route.name, *route.progress, *of_route));
       }
     }
   }
@@ -195,6 +212,28 @@ Result<std::unique_ptr<process::Deduplicator>> StartSequence::OpenDedupe(const m
   return dedupe;
 }
 
+/// Where the tables of a family stand. One that is ahead of the index has what it needs of the records in between, and
+/// those that it did not need then it must not need now.
+void StartSequence::DescribeRoutes(const model::TopicPartition& source, int index, const TableStart& start,
+                                   SinkStart* sink, model::Offset* known_to) const {
+  const auto& opened = *tables_[index];
+  sink->books_from = opened.progress.BooksBeginAt(*opened.table->snapshot(), source).value_or(start.covered_from);
+  for (const auto& route : opened.family->routes()) {
+    RouteStart known{.route = route.number, .next = start.next, .covered_from = start.covered_from};
+    if (route.table != nullptr) {
+      const auto snapshot = route.table->snapshot();
+      known.fence = route.progress->Fence(*snapshot, source);
+      known.table_schema = snapshot->schema;
+      const auto next = route.progress->NextOffset(*snapshot, source);
+      known.next = next.value_or(0);
+      // Without rows of the partition so far it has none before either.
+      known.covered_from = next.value_or(sink->books_from);
+      *known_to = std::max(*known_to, known.next);
+    }
+    sink->routes.push_back(std::move(known));
+  }
+}
+
 /// What a shard and the letter book are told of one partition. Raises `known_to` and `watermark`.
 Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
                                                  model::Offset* known_to, std::optional<UnixMicros>* watermark) const {
@@ -223,6 +262,9 @@ Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& so
                                      .retired_stages = std::move(retired),
                                      .table_schema = snapshot->schema});
     if (!table_start.is_new) *known_to = std::max(*known_to, table_start.next);
+    if (tables_[t]->family != nullptr) {
+      DescribeRoutes(source, t, table_start, &partition.start.sinks.back(), known_to);
+    }
     for (const auto& stage : stages) {
       const auto [entry, is_new] = lowest_of_stage.emplace(stage, table_start.next);
       if (!is_new) entry->second = std::min(entry->second, table_start.next);

@@ -67,6 +67,8 @@ class StartSequence {
   Result<std::unique_ptr<process::Deduplicator>> OpenDedupe(const model::TopicPartition& source,
                                                             const model::OffsetRange& bounds, PartitionStartPlan& plan);
   Result<std::vector<model::OffsetVector>> StartsToWrite(const Plans& plans);
+  void DescribeRoutes(const model::TopicPartition& source, int index, const TableStart& start, SinkStart* sink,
+                      model::Offset* known_to) const;
   Result<StartedPartition> Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
                                     model::Offset* known_to, std::optional<UnixMicros>* watermark) const;
 

@@ -76,6 +76,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
                                                                                .all = worker->budget_}));
   RETURN_NOT_OK(worker->LoadLookups());
   ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
+  const auto families = FamiliesOf(opened);
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (std::size_t t = 0; t < opened.size(); ++t) {
     stores.push_back(opened[t].table->store());
@@ -96,7 +97,8 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
                                                 {.budget = worker->budget_,
                                                  .dedupe_budget = worker->dedupe_budget_,
                                                  .open_files_max = OpenFilesPerTable(*worker->plan_, num_shards),
-                                                 .lookups = worker->lookups_}));
+                                                 .lookups = worker->lookups_,
+                                                 .families = families}));
     thread->open_rows = std::make_unique<std::atomic<std::int64_t>[]>(worker->plan_->tables.size());
     worker->shards_.push_back(std::move(thread));
   }
@@ -535,6 +537,9 @@ asio::awaitable<Status> Worker::Reset() {
       return true;
     };
     co_await RunOn(thread->context.get_executor(), discard);
+  }
+  for (auto& table : tables_) {
+    if (table->family != nullptr) table->family->ForgetUnclaimed();
   }
   letters_.Discard();
   letters_memory_.Set(0);

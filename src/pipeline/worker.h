@@ -56,10 +56,17 @@ struct WorkerStatus {
     std::optional<UnixMicros> watermark;
     bool paused = false;
   };
+  struct Route {
+    std::string value;
+    std::string name;
+    std::string uri;
+    delta::SnapshotPtr snapshot;
+  };
   struct Table {
     std::string name;
     config::TableKind kind = config::TableKind::kEvents;
-    delta::SnapshotPtr snapshot;
+    delta::SnapshotPtr snapshot;  ///< Of a family: of its index.
+    std::vector<Route> routes;    ///< Of a family: its tables.
     std::int64_t hot_rows = 0;
     std::int64_t rows_committed = 0;   ///< By this process.
     std::int64_t rows_rescued = 0;     ///< Of these: with fields that no column takes.
@@ -147,6 +154,8 @@ class Worker {
     const auto& final_table = tables_[table]->final_table;
     return final_table == nullptr ? nullptr : final_table->store();
   }
+  /// The tables of a family, as far as they are made; none of others. Any thread, without waiting.
+  std::vector<Route> Routes(int table) const;
   /// How this table names its offsets.
   const Progress& progress(int table) const { return tables_[table]->progress; }
   /// Requests to the lake's store so far.
@@ -239,6 +248,7 @@ class Worker {
   asio::awaitable<bool> CutAllUntil(std::chrono::steady_clock::time_point deadline);
   asio::awaitable<Result<Sealed>> Seal(int table);
   asio::awaitable<Status> FlushLetters();
+  std::chrono::steady_clock::duration FilesKeep(int table) const;
   asio::awaitable<Result<EpochOutcome>> CommitUntilDecided(
       TableState& state, CommitTry attempt, std::int64_t resets,
       std::optional<std::chrono::steady_clock::time_point> valid_until);

@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -176,9 +177,15 @@ class WorkerBackend final : public serve::Backend {
     ASSIGN_OR_RETURN(view.status, worker_.Describe());
     for (std::size_t t = 0; t < view.status.tables.size(); ++t) {
       const auto& table = view.status.tables[t];
+      std::vector<std::int64_t> route_rows;
+      for (const auto& route : table.routes) route_rows.push_back(RowsOf(route.name, route.snapshot));
+      const bool is_family = view.plan->tables[t].route.has_value();
+      const auto rows = is_family ? std::accumulate(route_rows.begin(), route_rows.end(), std::int64_t{0})
+                                  : RowsOf(table.name, table.snapshot);
       view.tables.push_back(
           {.uri = worker_.TableStore(static_cast<int>(t))->uri(),
-           .rows = RowsOf(t, table.snapshot),
+           .rows = rows,
+           .route_rows = std::move(route_rows),
            .lag_records = table.kind == config::TableKind::kDeadLetters ? 0 : CommitLag(view.status, t)});
     }
     view.lake = worker_.LakeUsage();
@@ -200,10 +207,10 @@ class WorkerBackend final : public serve::Backend {
   }
 
   /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
-  std::int64_t RowsOf(std::size_t index, const delta::SnapshotPtr& snapshot) {
+  std::int64_t RowsOf(const std::string& table, const delta::SnapshotPtr& snapshot) {
     using Files = delta::PersistentMap<delta::AddFile>;
     const std::scoped_lock lock(rows_mutex_);
-    auto& [counted, rows] = rows_[index];
+    auto& [counted, rows] = rows_[table];
     const auto count = [&rows](const Files::value_type* before, const Files::value_type* after) {
       if (before != nullptr) rows -= delta::NumLiveRecords(before->second).value_or(0);
       if (after != nullptr) rows += delta::NumLiveRecords(after->second).value_or(0);
@@ -230,7 +237,7 @@ class WorkerBackend final : public serve::Backend {
   std::map<std::string, Aggregate> aggregates_;  // By name.
   std::unique_ptr<query::SqlEngine> sql_;
   std::mutex rows_mutex_;
-  std::map<std::size_t, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
+  std::map<std::string, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
 };
 
 }  // namespace

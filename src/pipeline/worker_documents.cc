@@ -37,12 +37,18 @@ json::array ColumnsJson(const arrow::Schema& schema) {
 
 json::object TableSummary(const WorkerView& view, std::size_t index) {
   const auto& table = view.status.tables[index];
-  const auto& snapshot = *table.snapshot;
+  const bool is_family = view.plan->tables[index].route.has_value();
+  auto files = is_family ? 0 : static_cast<std::int64_t>(table.snapshot->files.size());
+  auto bytes = is_family ? 0 : table.snapshot->num_bytes;
+  for (const auto& route : table.routes) {
+    files += static_cast<std::int64_t>(route.snapshot->files.size());
+    bytes += route.snapshot->num_bytes;
+  }
   return {{"name", table.name},
           {"kind", ToString(table.kind)},
-          {"version", snapshot.version},
-          {"files", static_cast<std::int64_t>(snapshot.files.size())},
-          {"bytes", snapshot.num_bytes},
+          {"version", table.snapshot->version},
+          {"files", files},
+          {"bytes", bytes},
           {"rows", view.tables[index].rows},
           {"hot_rows", table.hot_rows},
           {"last_commit", TimeOrNull(table.last_commit)},
@@ -51,20 +57,48 @@ json::object TableSummary(const WorkerView& view, std::size_t index) {
 }
 
 json::object WholeTable(const WorkerView& view, std::size_t index) {
-  const auto& snapshot = *view.status.tables[index].snapshot;
+  const auto& status = view.status.tables[index];
+  const auto& plan = view.plan->tables[index];
   json::object table = TableSummary(view, index);
-  table["columns"] = ColumnsJson(*snapshot.schema);
-  table["partition_by"] = json::value_from(snapshot.metadata.partition_columns);
+  table["columns"] = ColumnsJson(plan.route ? *plan.schema : *status.snapshot->schema);
+  table["partition_by"] =
+      json::value_from(plan.route ? plan.partition_columns : status.snapshot->metadata.partition_columns);
   table["uri"] = view.tables[index].uri;
   table["watermark"] = TimeOrNull(view.status.watermark);
+  if (plan.route) {
+    json::array names;
+    for (const auto& route : status.routes) names.push_back(json::value(route.name));
+    table["routes"] = std::move(names);
+  }
   return table;
+}
+
+/// One table of a family.
+json::object RouteTable(const WorkerView& view, std::size_t index, std::size_t route_index) {
+  const auto& family = view.status.tables[index];
+  const auto& route = family.routes[route_index];
+  const auto& snapshot = *route.snapshot;
+  return {{"name", route.name},
+          {"kind", ToString(family.kind)},
+          {"version", snapshot.version},
+          {"files", static_cast<std::int64_t>(snapshot.files.size())},
+          {"bytes", snapshot.num_bytes},
+          {"rows", view.tables[index].route_rows[route_index]},
+          {"columns", ColumnsJson(*snapshot.schema)},
+          {"partition_by", json::value_from(snapshot.metadata.partition_columns)},
+          {"uri", route.uri},
+          {"watermark", TimeOrNull(view.status.watermark)},
+          {"route", json::object{{"of", family.name}, {"value", route.value}}}};
 }
 
 }  // namespace
 
 json::value TablesDocument(const WorkerView& view) {
   json::array tables;
-  for (std::size_t t = 0; t < view.tables.size(); ++t) tables.push_back(WholeTable(view, t));
+  for (std::size_t t = 0; t < view.tables.size(); ++t) {
+    tables.push_back(WholeTable(view, t));
+    for (std::size_t r = 0; r < view.status.tables[t].routes.size(); ++r) tables.push_back(RouteTable(view, t, r));
+  }
   return json::object{{"tables", std::move(tables)}};
 }
 
@@ -73,6 +107,9 @@ Result<json::value> TableDocument(const WorkerView& view, const std::string& nam
   for (std::size_t t = 0; t < view.tables.size(); ++t) {
     if (view.status.tables[t].name == name) return WholeTable(view, t);
     names.push_back(view.status.tables[t].name);
+    const auto& routes = view.status.tables[t].routes;
+    const auto route = std::find_if(routes.begin(), routes.end(), [&name](const auto& r) { return r.name == name; });
+    if (route != routes.end()) return RouteTable(view, t, static_cast<std::size_t>(route - routes.begin()));
   }
   return NotFound("no table '{}'; there are: {}", name, fmt::join(names, ", "));
 }

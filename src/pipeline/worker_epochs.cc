@@ -166,6 +166,19 @@ void Worker::NoteCommitted(TableState& state, const EpochCommitted& committed, d
                 committed.num_rows, committed.num_files, seconds);
 }
 
+/// Of all tables that the files of one epoch can be for.
+steady_clock::duration Worker::FilesKeep(int table) const {
+  const auto& config = plan_->config.maintenance;
+  if (tables_[table]->family == nullptr) return FilesKeepFor(*tables_[table]->table->snapshot(), config);
+  delta::Snapshot made_now;
+  made_now.metadata.configuration = plan_->tables[table].properties;
+  auto shortest = FilesKeepFor(made_now, config);
+  for (const auto& route : Routes(table)) {
+    shortest = std::min(shortest, FilesKeepFor(*route.table->snapshot(), config));
+  }
+  return shortest;
+}
+
 /// Not OK: the letters that were taken are not durable, and a reset is on its way.
 asio::awaitable<Status> Worker::FlushLetters() {
   auto& state = *tables_.back();
@@ -214,22 +227,28 @@ asio::awaitable<void> Worker::Cut(int table) {
                                    [](const SealedPart& part) { return part.partitions.empty(); });
   if (nothing) co_return;
 
-  const auto valid_until = steady_clock::now() + FilesKeepFor(*state.table->snapshot(), plan_->config.maintenance);
+  const auto valid_until = steady_clock::now() + FilesKeep(table);
   auto parts = std::make_shared<std::vector<SealedPart>>(std::move(sealed->parts));
   const auto prepare = [this, &state, table, parts] {
-    auto result = PrepareEpoch(plan_->tables[table], *state.table, std::move(*parts));
+    // Tables first: whoever loses its place writes nothing.
+    const Status claimed = state.family == nullptr ? Status::OK() : state.family->Claim(RoutesOf(*parts));
+    auto result = claimed.ok() ? PrepareEpoch(plan_->tables[table], *state.table, std::move(*parts))
+                               : Result<PreparedEpoch>(claimed);
     return std::make_shared<Result<PreparedEpoch>>(std::move(result));
   };
   const auto prepared = co_await RunOn(io_pool_.get_executor(), prepare);
   if (!prepared->ok()) {
     const Status status = WithContext(prepared->status(), "table {}", state.status.name);
-    if (!MayPass(status)) Fail(status);
+    // A conflict is of claims: others have the places.
+    if (!MayPass(status) && KindOf(status) != ErrorKind::kConflict) Fail(status);
     RequestReset(status);
     co_return;
   }
   const PreparedEpoch& epoch = **prepared;
   const CommitTry commit = [this, &state, table, prepared] {
-    return CommitEpoch(*plan_, table, *state.table, state.progress, **prepared);
+    return state.family == nullptr
+               ? CommitEpoch(*plan_, table, *state.table, state.progress, **prepared)
+               : CommitFamilyEpoch(*plan_, table, *state.table, state.progress, *state.family, **prepared);
   };
   const auto outcome = co_await CommitUntilDecided(state, commit, resets, valid_until);
   if (!outcome.ok()) {
@@ -297,6 +316,11 @@ void Worker::ReportProgress() {
 /// error.
 asio::awaitable<void> Worker::CheckpointIfDue(int table, delta::TableVersion version) {
   auto& state = *tables_[table];
+  if (state.family != nullptr) {
+    const auto write_each = [&state] { return state.family->WriteCheckpoints(); };
+    const auto failures = co_await RunOn(io_pool_.get_executor(), write_each);
+    for (const auto& failure : failures) Note(failure);
+  }
   if (version - state.last_checkpoint < CheckpointInterval(*state.table->snapshot())) co_return;
   state.last_checkpoint = version;
   const auto write = [&state] { return state.table->WriteCheckpoint(); };

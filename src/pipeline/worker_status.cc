@@ -74,6 +74,9 @@ WorkerStatus Worker::BuildStatus() {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     auto entry = tables_[t]->status;
     entry.snapshot = tables_[t]->table->snapshot();
+    for (const auto& route : Routes(static_cast<int>(t))) {
+      entry.routes.push_back({route.value, route.name, route.store->uri(), route.table->snapshot()});
+    }
     for (const auto& thread : shards_) entry.hot_rows += thread->open_rows[t];
     status.tables.push_back(std::move(entry));
   }
@@ -131,6 +134,13 @@ std::uint64_t Worker::Changes() const {
   std::uint64_t sum = 0;
   for (const auto& thread : shards_) sum += thread->changes;
   return sum;
+}
+
+std::vector<Route> Worker::Routes(int table) const {
+  if (tables_[table]->family == nullptr) return {};
+  auto routes = tables_[table]->family->routes();
+  std::erase_if(routes, [](const auto& route) { return route.table == nullptr; });
+  return routes;
 }
 
 model::OffsetVector Worker::Begun() const {

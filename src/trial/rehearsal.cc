@@ -38,7 +38,8 @@ Result<Outcome> Rehearsal::Run(const std::vector<model::FetchedRecords>& fetches
   ASSIGN_OR_RETURN(const auto tables, pipeline::OpenTables(*plan_, lake));
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (const auto& opened : tables) stores.push_back(opened.table->store());
-  ASSIGN_OR_RETURN(const auto shard, pipeline::Shard::Make(plan_, std::move(stores)));
+  ASSIGN_OR_RETURN(const auto shard,
+                   pipeline::Shard::Make(plan_, std::move(stores), {.families = pipeline::FamiliesOf(tables)}));
 
   std::set<model::TopicPartition> started;
   for (const auto& fetch : fetches) {
@@ -69,9 +70,18 @@ Result<Outcome> Rehearsal::Run(const std::vector<model::FetchedRecords>& fetches
     const auto& progress = tables[t].progress;
     std::vector<pipeline::SealedPart> parts;
     ASSIGN_OR_RETURN(parts.emplace_back(), shard->Seal(t, 1));
+    const auto& family = tables[t].family;
+    if (family != nullptr) RETURN_NOT_OK(family->Claim(pipeline::RoutesOf(parts)));
     ASSIGN_OR_RETURN(const auto epoch, pipeline::PrepareEpoch(plan, *table, std::move(parts)));
     if (!epoch.partitions.empty()) {
-      RETURN_NOT_OK(pipeline::CommitEpoch(*plan_, t, *table, progress, epoch).status());
+      RETURN_NOT_OK((family == nullptr ? pipeline::CommitEpoch(*plan_, t, *table, progress, epoch)
+                                       : pipeline::CommitFamilyEpoch(*plan_, t, *table, progress, *family, epoch))
+                        .status());
+    }
+    if (family != nullptr) {
+      for (const auto& route : family->routes()) {
+        ASSIGN_OR_RETURN(outcome.routes[route.name], EventRows(*route.table));
+      }
     }
     if (plan.kind == config::TableKind::kEvents) {
       ASSIGN_OR_RETURN(outcome.tables.emplace_back(), EventRows(*table));

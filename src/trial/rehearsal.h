@@ -7,6 +7,7 @@
 
 #include <arrow/table.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,9 +27,10 @@ struct TableRows {
 };
 
 struct Outcome {
-  Status stopped;                          ///< Why the pipeline would have stopped; then there is nothing else.
-  std::vector<TableRows> tables;           ///< By table of the plan, without the dead letters'.
-  std::vector<model::DeadLetter> letters;  ///< In the order in which they came up.
+  Status stopped;                 ///< Why the pipeline would have stopped; then there is nothing else.
+  std::vector<TableRows> tables;  ///< By table of the plan, without the dead letters'; of a family: its index.
+  std::map<std::string, TableRows> routes;  ///< Tables of families, by name.
+  std::vector<model::DeadLetter> letters;   ///< In the order in which they came up.
 };
 
 /// Not thread-safe. Runs know nothing of each other.

@@ -123,6 +123,13 @@ class Judge {
       for (const auto& error : rows.errors) Say(where, expected.place, error);
       return Status::OK();
     }
+    if (is_events) {
+      ASSIGN_OR_RETURN(const auto texts, RouteRows(expected.name));
+      if (texts) {
+        Add(MatchRows(expected, *texts, where, misfits_));
+        return Status::OK();
+      }
+    }
     std::string instead = DidYouMean(expected.name, names);
     if (instead.empty()) {
       instead = names.empty() ? "; it has none" : fmt::format("; there are {}", fmt::join(names, ", "));
@@ -130,6 +137,18 @@ class Judge {
     misfits_.push_back({expected.place, fmt::format("the pipeline has no {} '{}'{}", is_events ? "table" : "aggregate",
                                                     expected.name, instead)});
     return Status::OK();
+  }
+
+  // Of a family's table, which is empty if no value made it; nullopt: there is no family with such a table.
+  Result<std::optional<TextRows>> RouteRows(const std::string& name) const {
+    for (const auto& table : plan_.tables) {
+      if (!table.route || !table.route->pattern.CanName(name) || name == table.route->pattern.IndexTable()) continue;
+      const auto made = outcome_.routes.find(name);
+      if (made != outcome_.routes.end()) return ToTextRows(*made->second.rows);
+      ASSIGN_OR_RETURN(const auto none, arrow::Table::MakeEmpty(table.schema));
+      return ToTextRows(*none);
+    }
+    return std::nullopt;
   }
 
   void Add(std::vector<Difference> differences) {

@@ -3,13 +3,10 @@
 #include <arrow/util/byte_size.h>
 
 #include <algorithm>
-#include <atomic>
-#include <functional>
-#include <mutex>
 #include <span>
-#include <thread>
 #include <utility>
 
+#include "base/run_each.h"
 #include "delta/data/partition_values.h"
 
 namespace millrace::delta {
@@ -28,28 +25,6 @@ constexpr std::int64_t kNumberBytes = 200;
 
 // Of the files that Finish() writes.
 constexpr int kFilesAtOnceMax = 8;
-
-// Runs task(0), task(1), … on so many threads, until one fails.
-Status RunEach(std::size_t count, int num_threads, const std::function<Status(std::size_t)>& task) {
-  std::atomic<std::size_t> next{0};
-  std::mutex mutex;
-  Status failure;  // Guarded by mutex.
-  const auto work = [&] {
-    for (std::size_t index; (index = next++) < count;) {
-      const Status status = task(index);
-      if (status.ok()) continue;
-      next = count;
-      const std::lock_guard lock(mutex);
-      if (failure.ok()) failure = status;
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (int t = 1; t < num_threads && static_cast<std::size_t>(t) < count; ++t) others.emplace_back(work);
-    work();
-  }
-  return failure;
-}
 
 }  // namespace
 
@@ -131,8 +106,21 @@ Result<DataFileWriter*> PartitionedWriter::WriterFor(const PartitionValues& valu
   return found->second.get();
 }
 
-Result<std::unique_ptr<DataFileWriter>> PartitionedWriter::NewFile(const PartitionValues& values) const {
-  return DataFileWriter::Make(store_, file_schema_, values, options_.file, clock_);
+Result<std::unique_ptr<DataFileWriter>> PartitionedWriter::NewFile(PartitionValues values) const {
+  auto store = store_;
+  if (const auto place = values.find(options_.place_column); place != values.end()) {
+    store = options_.store_of(place->second.value_or(""));
+    values.erase(place);
+  }
+  return DataFileWriter::Make(std::move(store), file_schema_, std::move(values), options_.file, clock_);
+}
+
+Result<AddFile> PartitionedWriter::FinishFile(DataFileWriter& writer, const PartitionValues& values,
+                                              const StatsColumns& stats) const {
+  ASSIGN_OR_RETURN(auto file, writer.Finish(stats));
+  if (const auto place = values.find(options_.place_column); place != values.end())
+    file.partition_values.insert(*place);
+  return file;
 }
 
 Status PartitionedWriter::Wait(std::shared_ptr<arrow::RecordBatch> rows) {
@@ -231,7 +219,7 @@ Result<std::vector<AddFile>> PartitionedWriter::Finish(const StatsColumns& stats
         RETURN_NOT_OK(writer->Append(*runs_[piece->run]->Slice(piece->begin, std::exchange(piece->length, 0))));
       }
     }
-    ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
+    ASSIGN_OR_RETURN(auto file, FinishFile(*writer, values, stats));
     files.push_back(std::move(file));
     writer.reset();
   }
@@ -245,11 +233,12 @@ Result<std::vector<AddFile>> PartitionedWriter::Finish(const StatsColumns& stats
   const std::size_t num_files = files.size();
   files.resize(num_files + waiting.size());
   const auto write = [&](std::size_t index) -> Status {
-    ASSIGN_OR_RETURN(const auto writer, NewFile(*values_of[waiting[index].front().partition]));
+    const auto& values = *values_of[waiting[index].front().partition];
+    ASSIGN_OR_RETURN(const auto writer, NewFile(values));
     for (const Piece& piece : waiting[index]) {
       RETURN_NOT_OK(writer->Append(*runs_[piece.run]->Slice(piece.begin, piece.length)));
     }
-    ASSIGN_OR_RETURN(files[num_files + index], writer->Finish(stats));
+    ASSIGN_OR_RETURN(files[num_files + index], FinishFile(*writer, values, stats));
     return Status::OK();
   };
   // Each waits for the disk or the network most of its time.

@@ -4,6 +4,7 @@
 #include <arrow/record_batch.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,6 +19,10 @@ struct PartitionedWriterOptions {
   /// Files that may be open at once, at least 1: each takes a descriptor (of a bucket an upload) and about a megabyte.
   int open_files_max = 16;
   DataFileOptions file{};
+  /// One of the partition columns, which is no table's: its values say where a file goes. Empty: all go to one store.
+  std::string place_column{};
+  /// The store of one of its values. Called from any thread of Finish().
+  std::function<std::shared_ptr<objectstore::ObjectStore>(const std::string& value)> store_of{};
 };
 
 /// One file per partition. Not thread-safe. Dropping it without Finish() leaves nothing visible.
@@ -50,7 +55,8 @@ class PartitionedWriter {
   Status Close();
 
   /// All files, complete and durable; see DataFileWriter::Finish(). Rows of one partition that came in one batch stay
-  /// in order; others may change places. Call once.
+  /// in order; others may change places. Each has its value of the place column among its partition values, and its
+  /// path is within that value's store. Call once.
   Result<std::vector<AddFile>> Finish(const StatsColumns& stats = {});
 
  private:
@@ -68,7 +74,8 @@ class PartitionedWriter {
   Status AppendChecked(const std::shared_ptr<arrow::RecordBatch>& rows);
   /// The partition's open file; nullptr if it has none and there may be no more.
   Result<DataFileWriter*> WriterFor(const PartitionValues& values);
-  Result<std::unique_ptr<DataFileWriter>> NewFile(const PartitionValues& values) const;
+  Result<std::unique_ptr<DataFileWriter>> NewFile(PartitionValues values) const;
+  Result<AddFile> FinishFile(DataFileWriter& writer, const PartitionValues& values, const StatsColumns& stats) const;
   Status Wait(std::shared_ptr<arrow::RecordBatch> rows);
   Status JoinWaiting();
   Status SortWaiting();

@@ -261,6 +261,31 @@ TEST_F(PartitionedWriterTest, AClosedWriterHoldsNoDescriptorAndLosesNoRow) {
   EXPECT_EQ(got.at("other").size(), 10u);
 }
 
+TEST_F(PartitionedWriterTest, OneColumnsValuesSayWhichStoreAFileGoesTo) {
+  std::map<std::string, std::shared_ptr<objectstore::ObjectStore>> stores;
+  for (const std::string value : {"many", "few", "other"}) stores[value] = objectstore::Below(store_, value);
+  PartitionedWriterOptions options{.open_files_max = 1};
+  options.place_column = "p";
+  options.store_of = [&stores](const std::string& value) { return stores.at(value); };
+  auto writer = PartitionedWriter::Make(store_, kSchema, {"p"}, options);
+  for (int batch = 0; batch < 3; ++batch) {
+    MILLRACE_ASSERT_OK(writer->Append(Rows(batch * 300, 300, [](std::int64_t n) -> std::optional<std::string> {
+      return n % 100 == 0 ? "few" : n % 100 == 1 ? "other" : "many";
+    })));
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto files, writer->Finish());
+  ASSERT_EQ(files.size(), 3u);
+  for (auto file : files) {
+    const auto value = file.partition_values.extract("p").mapped().value();
+    EXPECT_TRUE(file.partition_values.empty());
+    EXPECT_THAT(file.path, ::testing::Not(::testing::HasSubstr("/")));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto found, stores.at(value)->Stat(file.path));
+    ASSERT_TRUE(found.has_value());
+    EXPECT_EQ(found->size, file.size);
+    EXPECT_EQ(NumRecords(file), value == "many" ? 882 : 9);
+  }
+}
+
 TEST_F(PartitionedWriterTest, ErrorsEndItAndLeaveNothing) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto inner, objectstore::OpenStore(folder_.string()));
   const auto faulty = std::make_shared<millrace::testing::FaultyStore>(std::move(inner));
