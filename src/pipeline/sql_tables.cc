@@ -33,9 +33,12 @@ std::vector<query::SqlTable> SqlTables(const Plan& plan, const std::shared_ptr<o
   for (int t = 0; t < plan.num_tables(); ++t) {
     const auto& table = plan.tables[t];
     switch (table.kind) {
-      case config::TableKind::kEvents:
-        tables.push_back(Events(plan, table.name, objectstore::Below(lake, table.name)));
+      case config::TableKind::kEvents: {
+        // Of a family the index, which is there from the start.
+        const std::string name = table.route ? table.route->pattern.IndexTable() : table.name;
+        tables.push_back(Events(plan, name, objectstore::Below(lake, name)));
         break;
+      }
       case config::TableKind::kAggregate:
         tables.push_back({.name = table.name, .aggregate = aggregates.at(table.name)});
         if (table.final_table) tables.push_back(Rows(table.final_table->name, OpenFinalStore(plan, t, lake)));
