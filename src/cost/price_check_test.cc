@@ -17,7 +17,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-const Day kToday = *ParseDay("2026-11-28");
+const Day kCheckedOn = *ParseDay("2026-11-28");
 
 constexpr const char* kSheet = R"(version: 1
 sheet: test
@@ -43,7 +43,7 @@ prices:
 
 TEST(OddPrices, AreFoundOneByOne) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto good, PriceSheet::Read(kSheet, "test.yaml"));
-  EXPECT_THAT(OddPrices(good, kToday), IsEmpty());
+  EXPECT_THAT(OddPrices(good, kCheckedOn), IsEmpty());
   struct Case {
     const char* what;
     const char* from;
@@ -85,7 +85,7 @@ TEST(OddPrices, AreFoundOneByOne) {
     ASSERT_NE(at, std::string::npos);
     text.replace(at, std::string(c.from).size(), c.to);
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sheet, PriceSheet::Read(text, "test.yaml"));
-    const auto odd = OddPrices(sheet, kToday);
+    const auto odd = OddPrices(sheet, kCheckedOn);
     ASSERT_EQ(odd.size(), c.findings.size()) << fmt::format("{}", fmt::join(odd, "\n"));
     for (std::size_t i = 0; i < odd.size(); ++i) EXPECT_THAT(odd[i], HasSubstr(c.findings[i]));
   }
@@ -96,7 +96,7 @@ TEST(OddPrices, ANoteOfAllRegionsExplainsNone) {
   text.replace(text.find("\"0.12\""), 6, "\"0.28\"");
   text.replace(text.find("    up_to:"), 0, "    note: to anywhere\n");
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sheet, PriceSheet::Read(text, "test.yaml"));
-  EXPECT_EQ(OddPrices(sheet, kToday).size(), 1u);
+  EXPECT_EQ(OddPrices(sheet, kCheckedOn).size(), 1u);
 }
 
 TEST(OddPrices, OfAnOverlayDoNotCountWhatItReplaced) {
@@ -105,12 +105,12 @@ TEST(OddPrices, OfAnOverlayDoNotCountWhatItReplaced) {
       sheet.Overlay(R"({version: 1, sheet: mine, currency: USD, prices: [{sku: aws.eks, region: us-east-1,
     unit: h, usd: "0.05", source: {url: "https://example.org/mine", retrieved: 2026-11-01, kind: list}}]})",
                     "mine.yaml"));
-  EXPECT_THAT(OddPrices(sheet, kToday), IsEmpty());
+  EXPECT_THAT(OddPrices(sheet, kCheckedOn), IsEmpty());
 }
 
 TEST(Coverage, CountsWhatIsPricedOldAndMissing) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sheet, PriceSheet::Read(kSheet, "test.yaml"));
-  const auto coverage = CoverageOf(sheet, kToday);
+  const auto coverage = CoverageOf(sheet, kCheckedOn);
   ASSERT_EQ(coverage.size(), 3u);
   EXPECT_EQ(coverage[0].region.name, "us-east-1");
   EXPECT_EQ(coverage[0].priced, 2);
@@ -126,7 +126,7 @@ TEST(Coverage, CountsWhatIsPricedOldAndMissing) {
 
 TEST(ShippedSheet, HasNothingOdd) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto sheet, PriceSheet::Shipped());
-  EXPECT_THAT(OddPrices(sheet, kToday), IsEmpty());
+  EXPECT_THAT(OddPrices(sheet, kCheckedOn), IsEmpty());
 }
 
 // The regions that people ask for most, with all that has no sourced price there. A new SKU is looked up for each.
@@ -153,7 +153,7 @@ TEST(ShippedSheet, NamesWhatIsMissingInTheMainRegions) {
       {"southeastasia", {"azure.compute.b2s-v2"}},
   };
   std::size_t found = 0;
-  for (const auto& coverage : CoverageOf(sheet, kToday)) {
+  for (const auto& coverage : CoverageOf(sheet, kCheckedOn)) {
     const auto region = expected.find(coverage.region.name);
     if (region == expected.end()) continue;
     ++found;

@@ -14,13 +14,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const Day kToday = *ParseDay("2026-11-28");
+const Day kRankingDay = *ParseDay("2026-11-28");
 const std::vector<Provider> kClouds = {Provider::kAws, Provider::kGcp, Provider::kAzure};
 
 class Ranking : public ::testing::Test {
  protected:
   std::vector<RankedRegion> Rank(const Usage& usage, const std::optional<Near>& near = std::nullopt) const {
-    return RankRegions(usage, kClouds, prices_, kToday, near).ValueOrDie();
+    return RankRegions(usage, kClouds, prices_, kRankingDay, near).ValueOrDie();
   }
   const PriceSheet prices_ = PriceSheet::Shipped().ValueOrDie();
 };
@@ -34,7 +34,7 @@ TEST_F(Ranking, HasEveryRegionAtTheTotalOfItsEstimate) {
     for (std::size_t i = 0; i < ranked.size(); ++i) {
       SCOPED_TRACE(ranked[i].region.name);
       const auto estimate =
-          MakeEstimate(usage, ranked[i].region.provider, ranked[i].region.name, prices_, kToday).ValueOrDie();
+          MakeEstimate(usage, ranked[i].region.provider, ranked[i].region.name, prices_, kRankingDay).ValueOrDie();
       EXPECT_EQ(ranked[i].total, estimate.total);
       EXPECT_EQ(ranked[i].missing.empty(), estimate.complete());
       EXPECT_EQ(ranked[i].round_trip_ms, std::nullopt);
@@ -67,7 +67,7 @@ TEST_F(Ranking, NearAPlaceIsWhatIsNearIt) {
       EXPECT_GT(expected, 0u);
       for (const auto& entry : ranked) EXPECT_LE(*entry.round_trip_ms, within_ms);
 
-      const auto here = MakeEstimate(usage, place.provider, place.name, prices_, kToday).ValueOrDie();
+      const auto here = MakeEstimate(usage, place.provider, place.name, prices_, kRankingDay).ValueOrDie();
       const auto first = std::find_if(ranked.begin(), ranked.end(), [&](const RankedRegion& entry) {
         return entry.region.provider == place.provider && entry.missing.empty();
       });
@@ -92,18 +92,20 @@ TEST_F(Ranking, AGapIsNoBargain) {
   const auto& prices = prices_;
   Usage managed = UsagePreset("reference").ValueOrDie();
   managed.broker_mode = BrokerMode::kManaged;
-  const auto ranked = RankRegions(managed, {Provider::kGcp, Provider::kAws}, prices, kToday, std::nullopt).ValueOrDie();
+  const auto ranked =
+      RankRegions(managed, {Provider::kGcp, Provider::kAws}, prices, kRankingDay, std::nullopt).ValueOrDie();
   EXPECT_EQ(ranked.front().region.provider, Provider::kAws);
   EXPECT_EQ(ranked.back().region.provider, Provider::kGcp);
   EXPECT_THAT(ranked.back().missing, ::testing::Contains("gcp.kafka.storage"));
   // Without a place, the advice names the cheapest region that can be compared.
-  const auto dear = MakeEstimate(UsagePreset("reference").ValueOrDie(), Provider::kAws, "sa-east-1", prices, kToday);
+  const auto dear =
+      MakeEstimate(UsagePreset("reference").ValueOrDie(), Provider::kAws, "sa-east-1", prices, kRankingDay);
   MILLRACE_ASSERT_OK(dear.status());
   bool found = false;
   for (const auto& advice : AdviceFor(*dear, prices, std::nullopt).ValueOrDie()) {
     if (advice.id != "region-anywhere") continue;
     found = true;
-    const auto all = RankRegions(dear->usage, {Provider::kAws}, prices, kToday, std::nullopt).ValueOrDie();
+    const auto all = RankRegions(dear->usage, {Provider::kAws}, prices, kRankingDay, std::nullopt).ValueOrDie();
     EXPECT_EQ(advice.saving, dear->total - all.front().total);
     EXPECT_THAT(advice.title, HasSubstr("Cheapest region of AWS: " + all.front().region.name));
   }

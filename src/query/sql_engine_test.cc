@@ -24,7 +24,7 @@ using testing::BatchFromJson;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr UnixMicros kMinute = 60'000'000;
+constexpr UnixMicros kOneMinute = 60'000'000;
 const model::TopicPartition kSource{"clicks", 0};
 
 class ScriptedHotSource final : public HotSource {
@@ -50,7 +50,7 @@ class SqlEngineTest : public ::testing::Test {
     for (int day = 1; day <= 5; ++day) AppendDay(day);
     definition_.name = "views";
     definition_.sql = "-";
-    definition_.window = model::Window::Tumbling(kMinute);
+    definition_.window = model::Window::Tumbling(kOneMinute);
     definition_.keys = {{"country", arrow::utf8()}};
     definition_.states = {{"_s0", arrow::int64(), "count"}, {"_s1", arrow::decimal128(38, 2), "sum"}};
     definition_.measures = {{"n", "CAST(_s0 AS BIGINT)", "BIGINT"}, {"total", "_s1", "DECIMAL(38,2)"}};

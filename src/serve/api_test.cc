@@ -503,7 +503,7 @@ TEST_F(ApiTest, SqlIsPostedAndAnsweredLikeAQuestion) {
     EXPECT_EQ(failed.status, want);
     EXPECT_THAT(failed.body.Text(), HasSubstr(part));
   }
-  options_.bearer = "s3cret";
+  options_.guard.access.emplace(std::vector<AccessToken>{{"s3cret", {"read"}}});
   api_.reset();
   EXPECT_EQ(post(R"({"sql": "x"})").status, 401);
 }
