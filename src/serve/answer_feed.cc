@@ -52,8 +52,8 @@ class AnswerFeed::Listener final : public http::BodySource {
   std::size_t snapshot_given_ = 0;               // Bytes of it.
   int snapshots_ = 0;                            // Since it had all that there was.
   bool said_problem_ = false;
-  Take take_;  // Empty: it does not wait.
-  SteadyTime given_at_{};
+  Take take_;                              // Empty: it does not wait.
+  std::optional<SteadyTime> waits_since_;  // As KeepAlive() saw it.
 };
 
 std::string AnswerFeed::IdOf(std::int64_t number) const { return fmt::format("{}-{}", name_, number); }
@@ -122,19 +122,19 @@ std::optional<http::Chunk> AnswerFeed::NextOf(Listener& listener) {
   return http::Chunk(std::move(text));
 }
 
-std::list<std::pair<AnswerFeed::Take, http::Chunk>> AnswerFeed::TakeWaiting(SteadyTime now) {
+std::list<std::pair<AnswerFeed::Take, http::Chunk>> AnswerFeed::TakeWaiting() {
   std::list<std::pair<Take, http::Chunk>> given;
   for (Listener* const listener : listeners_) {
     if (!listener->take_) continue;
     auto chunk = NextOf(*listener);
     if (!chunk) continue;
-    listener->given_at_ = now;
+    listener->waits_since_.reset();
     given.emplace_back(std::exchange(listener->take_, nullptr), *std::move(chunk));
   }
   return given;
 }
 
-void AnswerFeed::Publish(LiveAnswer answer, SteadyTime now) {
+void AnswerFeed::Publish(LiveAnswer answer) {
   std::list<std::pair<Take, http::Chunk>> given;
   {
     const std::scoped_lock lock(mutex_);
@@ -151,7 +151,7 @@ void AnswerFeed::Publish(LiveAnswer answer, SteadyTime now) {
     }
     if (!changes.completed.empty()) Append("final", FinalJson(changes, *answer_));
     if (changes.watermark_moved) Append("watermark", WatermarkJson(*answer_));
-    given = TakeWaiting(now);
+    given = TakeWaiting();
   }
   for (auto& [take, chunk] : given) take(std::move(chunk));
 }
@@ -161,8 +161,10 @@ void AnswerFeed::KeepAlive(SteadyTime now, std::chrono::milliseconds silence) {
   {
     const std::scoped_lock lock(mutex_);
     for (Listener* const listener : listeners_) {
-      if (!listener->take_ || now - listener->given_at_ < silence) continue;
-      listener->given_at_ = now;
+      if (!listener->take_) continue;
+      if (!listener->waits_since_) listener->waits_since_ = now;
+      if (now - *listener->waits_since_ < silence) continue;
+      listener->waits_since_.reset();
       silent.push_back(std::exchange(listener->take_, nullptr));
     }
   }
@@ -176,7 +178,7 @@ void AnswerFeed::Close(std::optional<std::string> problem) {
     if (closed_) return;
     closed_ = true;
     problem_ = std::move(problem);
-    given = TakeWaiting({});
+    given = TakeWaiting();
   }
   for (auto& [take, chunk] : given) take(std::move(chunk));
 }

@@ -37,7 +37,7 @@ class AnswerFeed : public std::enable_shared_from_this<AnswerFeed> {
 
   /// The first answer, or what changed since the last; listeners that wait are given it. Nothing changed: nothing is
   /// sent.
-  void Publish(LiveAnswer answer, SteadyTime now);
+  void Publish(LiveAnswer answer);
   /// A comment to those who have been given nothing for `silence`: so clients, and proxies, know that it is there.
   void KeepAlive(SteadyTime now, std::chrono::milliseconds silence);
   /// No more comes: listeners get an event `error` with `problem` as its data, if there is one, and the end.
@@ -65,7 +65,7 @@ class AnswerFeed : public std::enable_shared_from_this<AnswerFeed> {
   /// What `listener` is to be given, if there is something.
   std::optional<http::Chunk> NextOf(Listener& listener);
   /// With what NextOf() says; to be called without the lock.
-  std::list<std::pair<Take, http::Chunk>> TakeWaiting(SteadyTime now);
+  std::list<std::pair<Take, http::Chunk>> TakeWaiting();
   const std::shared_ptr<const std::string>& Snapshot();
 
   const std::string name_;

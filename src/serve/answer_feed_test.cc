@@ -74,13 +74,13 @@ std::string LastId(const std::string& text) {
 
 TEST(AnswerFeed, BeginsWithTheAnswerAndGoesOnWithWhatChanged) {
   const auto feed = std::make_shared<AnswerFeed>("f");
-  feed->Publish(Value(1), kThen);
+  feed->Publish(Value(1));
   Client client(feed->Listen(""));
   EXPECT_THAT(client.Read(), AllOf(StartsWith("event: snapshot\nid: f-0\ndata: "), HasSubstr(R"("v":1)")));
   EXPECT_EQ(client.Read(), "");
-  feed->Publish(Value(1), kThen);
+  feed->Publish(Value(1));
   EXPECT_EQ(client.Read(), "") << "nothing changed";
-  feed->Publish(Value(2), kThen);
+  feed->Publish(Value(2));
   EXPECT_THAT(client.Read(), AllOf(StartsWith("event: upsert\nid: f-1\ndata: "), HasSubstr(R"("v":2)")));
   Client later(feed->Listen(""));
   EXPECT_THAT(later.Read(), AllOf(StartsWith("event: snapshot\nid: f-1\n"), HasSubstr(R"("v":2)")));
@@ -88,15 +88,15 @@ TEST(AnswerFeed, BeginsWithTheAnswerAndGoesOnWithWhatChanged) {
 
 TEST(AnswerFeed, GoesOnAfterTheLastEventIfItIsKept) {
   const auto feed = std::make_shared<AnswerFeed>("f");
-  feed->Publish(Value(0), kThen);
+  feed->Publish(Value(0));
   std::string last;
   {
     Client client(feed->Listen(""));
-    feed->Publish(Value(1), kThen);
+    feed->Publish(Value(1));
     last = LastId(client.Read());
     EXPECT_EQ(last, "f-1");
   }
-  for (int value = 2; value <= 4; ++value) feed->Publish(Value(value), kThen);
+  for (int value = 2; value <= 4; ++value) feed->Publish(Value(value));
   Client resumed(feed->Listen(last));
   const std::string text = resumed.Read();
   EXPECT_THAT(
@@ -114,7 +114,7 @@ TEST(AnswerFeed, WhoIsTooFarBehindGetsASnapshotAndIsCutInTheEnd) {
   constexpr std::size_t kWide = 300'000;
   int value = 0;
   const auto fall_behind = [&] {
-    for (int i = 0; i < 6; ++i) feed->Publish(Value(++value, kWide), kThen);
+    for (int i = 0; i < 6; ++i) feed->Publish(Value(++value, kWide));
   };
   fall_behind();
   EXPECT_LE(feed->bytes(), AnswerFeed::kKeptBytesMax + 4 * std::int64_t{kWide});
@@ -141,18 +141,27 @@ TEST(AnswerFeed, WhoIsTooFarBehindGetsASnapshotAndIsCutInTheEnd) {
 
 TEST(AnswerFeed, SilenceIsBrokenByComments) {
   const auto feed = std::make_shared<AnswerFeed>("f");
-  feed->Publish(Value(1), kThen);
+  feed->Publish(Value(1));
   Client client(feed->Listen(""));
   client.Read();
-  feed->KeepAlive(kThen + std::chrono::seconds(20), std::chrono::seconds(15));
-  EXPECT_EQ(client.Read(), ": \n\n");
-  feed->KeepAlive(kThen + std::chrono::seconds(34), std::chrono::seconds(15));
-  EXPECT_EQ(client.Read(), "");
+  const auto keep_alive = [&](int second) {
+    feed->KeepAlive(kThen + std::chrono::seconds(second), std::chrono::seconds(15));
+    return client.Read();
+  };
+  EXPECT_EQ(keep_alive(100), "") << "it has begun to wait";
+  EXPECT_EQ(keep_alive(114), "");
+  EXPECT_EQ(keep_alive(115), ": \n\n");
+  EXPECT_EQ(keep_alive(116), "");
+  EXPECT_EQ(keep_alive(130), "");
+  feed->Publish(Value(2));
+  EXPECT_NE(client.Read(), "");
+  EXPECT_EQ(keep_alive(131), "") << "an event is no silence";
+  EXPECT_EQ(keep_alive(146), ": \n\n");
 }
 
 TEST(AnswerFeed, EndsWithItsReason) {
   const auto feed = std::make_shared<AnswerFeed>("f");
-  feed->Publish(Value(1), kThen);
+  feed->Publish(Value(1));
   Client first(feed->Listen(""));
   Client second(feed->Listen(""));
   first.Read();
@@ -161,11 +170,11 @@ TEST(AnswerFeed, EndsWithItsReason) {
   EXPECT_EQ(first.Read(), "event: error\ndata: {\"status\":413}\n\n");
   EXPECT_TRUE(first.ended);
   EXPECT_EQ(second.Read(), "event: error\ndata: {\"status\":413}\n\n");
-  feed->Publish(Value(2), kThen);
+  feed->Publish(Value(2));
   EXPECT_TRUE(feed->closed());
 
   const auto quiet = std::make_shared<AnswerFeed>("g");
-  quiet->Publish(Value(1), kThen);
+  quiet->Publish(Value(1));
   Client third(quiet->Listen(""));
   third.Read();
   quiet->Close({});
@@ -175,13 +184,13 @@ TEST(AnswerFeed, EndsWithItsReason) {
 
 TEST(AnswerFeed, WhoLeavesIsForgotten) {
   const auto feed = std::make_shared<AnswerFeed>("f");
-  feed->Publish(Value(1), kThen);
+  feed->Publish(Value(1));
   {
     Client gone(feed->Listen(""));
     gone.Read();
   }
   EXPECT_EQ(feed->listeners(), 0);
-  feed->Publish(Value(2), kThen);
+  feed->Publish(Value(2));
 }
 
 }  // namespace

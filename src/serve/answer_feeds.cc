@@ -82,7 +82,7 @@ Status AnswerFeeds::Ask(Question& question, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(auto live, ToLiveAnswer(*answer, options_.answer_bytes_max));
   question.seen = pulse;
   question.answered = true;
-  question.feed->Publish(std::move(live), ended);
+  question.feed->Publish(std::move(live));
   return Status::OK();
 }
 
