@@ -209,10 +209,10 @@ def spark_reads_the_distinct_counts(spark, folder):
     told = {(row["window_start"], row["country"]): (row["views"], row["events"], row["users"]) for row in answers(folder)}
     theirs = {(row["window_start"].strftime("%Y-%m-%dT%H:%M:%SZ"), row["country"]): (row["views"], row["events"], row["users"])
               for row in spark_session.rows_of(spark.sql("SELECT * FROM clicks_1m"))}
-    # The estimates of a few may differ within the error: see union_of(); Spark's union is the library's.
+    # Estimates of a few hundred values and more may differ within the error: see union_of(); Spark's union is the library's.
     differ = {key: (theirs.get(key), told[key]) for key in told if theirs.get(key) != told[key]}
     claim(theirs.keys() == told.keys() and len(told) > 3, "Spark's view has our groups", (theirs.keys(), told.keys()))
-    claim(len(differ) <= len(told) // 10, "Spark's view says what we say", differ)
+    claim(all(we_say[0] > 250 for _, we_say in differ.values()) and len(differ) < len(told), "Spark's view says what we say", differ)
     for (_, country), (spark_says, we_say) in differ.items():
         claim(spark_says[0] == we_say[0] and all(close(a, b, 0.0163) for a, b in zip(spark_says, we_say)),
               f"{country}: but for the estimates of large sets", (spark_says, we_say))
