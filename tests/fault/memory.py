@@ -60,7 +60,8 @@ PARTITION_PER_DEVICE = "tables:\n  - {name: clicks, partition_by: [device_id]}\n
 
 def simulate(folder, events, devices, *more):
     subprocess.run([binary(), "simulate", "clickstream", "--count", str(events), "--rate", "0", "--devices", str(devices),
-                    "--to", "embedded:./log/clicks", *more], cwd=folder, check=True, capture_output=True, timeout=600)
+                    "--to", "embedded:./log/clicks", *more], cwd=folder, check=True, capture_output=True,
+                   timeout=max(600, events // 50_000))
 
 
 class Worker:
