@@ -139,6 +139,7 @@ void AnswerFeed::Publish(LiveAnswer answer) {
   {
     const std::scoped_lock lock(mutex_);
     if (closed_) return;
+    answer_bytes_ = answer.bytes();
     if (!answer_) {
       // Who begins gets it as a snapshot.
       answer_ = std::move(answer);
@@ -204,7 +205,7 @@ bool AnswerFeed::closed() const {
 
 std::int64_t AnswerFeed::bytes() const {
   const std::scoped_lock lock(mutex_);
-  return (answer_ ? answer_->bytes() : 0) + events_bytes_ + (snapshot_ == nullptr ? 0 : std::ssize(*snapshot_));
+  return answer_bytes_ + events_bytes_ + (snapshot_ == nullptr ? 0 : std::ssize(*snapshot_));
 }
 
 }  // namespace millrace::serve

@@ -71,6 +71,7 @@ class AnswerFeed : public std::enable_shared_from_this<AnswerFeed> {
   const std::string name_;
   mutable std::mutex mutex_;  // Guards all that follows, and the listeners' state.
   std::optional<LiveAnswer> answer_;
+  std::int64_t answer_bytes_ = 0;
   std::int64_t number_ = 0;  // Of the last event.
   std::deque<Event> events_;
   std::int64_t events_bytes_ = 0;
