@@ -271,7 +271,7 @@ TEST_F(StoredDeduplicatorTest, DecidesTheSameWithKeysOnTheDiskWhateverDiesInBetw
   int num_continued = 0;
   int num_damaged = 0;
   std::int64_t num_repeats = 0;
-  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     std::mt19937_64 random(seed);
     const std::int64_t within = 2000 + static_cast<std::int64_t>(random() % 12'000);
     const auto log = LongLog(random, within, 25'000);
@@ -346,7 +346,7 @@ TEST_F(StoredDeduplicatorTest, DecidesTheSameWithKeysOnTheDiskWhateverDiesInBetw
   EXPECT_GT(num_repeats, 12 * 1000);
   EXPECT_GT(num_spilled, 100);
   EXPECT_GT(num_continued, 50);
-  EXPECT_GT(num_damaged, 12);
+  EXPECT_GT(num_damaged, 30);
 }
 
 TEST_F(StoredDeduplicatorTest, AfterItEndedInOrderNothingIsReadAgain) {
