@@ -155,7 +155,7 @@ void PeerClient::Note(const std::string& url, const Status& outcome, double seco
     state.error.clear();
     state.failures = 0;
     ++state.num_answers;
-    state.seconds += seconds;
+    state.answer_durations.Observe(seconds);
     paused_until.reset();
     return;
   }

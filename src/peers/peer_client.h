@@ -19,6 +19,7 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/status.h"
 #include "query/hot_rows.h"
 
@@ -34,7 +35,7 @@ struct PeerState {
   bool is_paused = false;  ///< It is not asked at the moment.
   std::int64_t num_answers = 0;
   std::int64_t num_failures = 0;
-  double seconds = 0;  ///< That its answers took, together.
+  DurationCounts answer_durations{};
 };
 
 /// Any thread, several questions at once.

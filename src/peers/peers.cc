@@ -52,19 +52,19 @@ std::vector<SampledFamily> Peers::ToMetrics() const {
                        {}};
   SampledFamily failures{
       "millrace_worker_failures_total", SampledFamily::Kind::kCounter, "Questions that the worker did not answer.", {}};
-  SampledFamily seconds{"millrace_worker_answer_seconds",
-                        SampledFamily::Kind::kSummary,
-                        "Time until the worker's answers were there.",
-                        {}};
+  SampledFamily durations{"millrace_worker_answer_duration_seconds",
+                          SampledFamily::Kind::kDurations,
+                          "Time until the worker's answers were there.",
+                          {}};
   for (const auto& state : States()) {
     if (state.is_ourselves) continue;
     const std::map<std::string, std::string> labels{{"worker", state.url}};
-    if (state.num_answers + state.num_failures > 0) up.samples.push_back({labels, state.error.empty() ? 1.0 : 0.0});
-    paused.samples.push_back({labels, state.is_paused ? 1.0 : 0.0});
-    failures.samples.push_back({labels, static_cast<double>(state.num_failures)});
-    seconds.samples.push_back({labels, state.seconds, static_cast<std::uint64_t>(state.num_answers)});
+    if (state.num_answers + state.num_failures > 0) up.samples.push_back({.labels = labels, .value = state.error.empty() ? 1.0 : 0.0});
+    paused.samples.push_back({.labels = labels, .value = state.is_paused ? 1.0 : 0.0});
+    failures.samples.push_back({.labels = labels, .value = static_cast<double>(state.num_failures)});
+    durations.samples.push_back({.labels = labels, .durations = state.answer_durations});
   }
-  return {std::move(up), std::move(paused), std::move(failures), std::move(seconds)};
+  return {std::move(up), std::move(paused), std::move(failures), std::move(durations)};
 }
 
 }  // namespace millrace::peers

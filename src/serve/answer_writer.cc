@@ -408,7 +408,7 @@ Status AppendErrors(const query::Answer& answer, std::string& out) {
   return Status::OK();
 }
 
-std::string PartialToJson(const std::vector<query::MissingSource>& missing) {
+std::string NamesToJson(const std::vector<query::MissingSource>& missing) {
   std::string out = "[";
   for (const auto& worker : missing) {
     if (out.size() > 1) out += ',';
@@ -476,14 +476,16 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer) {
       answer.errors.size());
 }
 
+std::string PartialToJson(const query::Answer& answer) { return NamesToJson(answer.missing); }
+
 std::string PartialToHeader(const query::Answer& answer) {
   std::vector<query::MissingSource> named = answer.missing;
-  std::string header = AsciiJson(PartialToJson(named));
+  std::string header = AsciiJson(NamesToJson(named));
   while (header.size() > kHeaderBytesMax) {
     named.resize(named.size() / 2);
     auto shown = named;
     shown.push_back({.name = "…", .reason = {}});
-    header = AsciiJson(PartialToJson(shown));
+    header = AsciiJson(NamesToJson(shown));
   }
   return header;
 }
@@ -505,7 +507,7 @@ Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits&
     out += ',';
   }
   if (!answer.missing.empty()) {
-    out += "\n\"partial\":" + PartialToJson(answer.missing) + ",\"partial_reasons\":{";
+    out += "\n\"partial\":" + PartialToJson(answer) + ",\"partial_reasons\":{";
     for (const auto& worker : answer.missing) {
       if (out.back() != '{') out += ',';
       AppendJsonString(worker.name, out);

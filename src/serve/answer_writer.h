@@ -59,7 +59,10 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer);
 /// "watermark"}.
 std::string AsOfToJson(const query::Answer& answer);
 
-/// The array of "partial" alone, on one line of ASCII; of many workers as many as a header may hold, then "…".
+/// The array of "partial" alone.
+std::string PartialToJson(const query::Answer& answer);
+
+/// The same on one line of ASCII; of many workers as many as a header may hold, then "…".
 std::string PartialToHeader(const query::Answer& answer);
 
 }  // namespace millrace::serve
