@@ -59,7 +59,8 @@ std::vector<SampledFamily> Peers::ToMetrics() const {
   for (const auto& state : States()) {
     if (state.is_ourselves) continue;
     const std::map<std::string, std::string> labels{{"worker", state.url}};
-    if (state.num_answers + state.num_failures > 0) up.samples.push_back({.labels = labels, .value = state.error.empty() ? 1.0 : 0.0});
+    if (state.num_answers + state.num_failures > 0)
+      up.samples.push_back({.labels = labels, .value = state.error.empty() ? 1.0 : 0.0});
     paused.samples.push_back({.labels = labels, .value = state.is_paused ? 1.0 : 0.0});
     failures.samples.push_back({.labels = labels, .value = static_cast<double>(state.num_failures)});
     durations.samples.push_back({.labels = labels, .durations = state.answer_durations});
