@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 using testing::StubHttpServer;
 using testing::StubReply;
 
-model::AggregateDefinition Definition() {
+model::AggregateDefinition ViewsByCountry() {
   model::AggregateDefinition definition;
   definition.name = "a";
   definition.window = model::Window::Tumbling(60'000'000);
@@ -34,7 +34,7 @@ model::AggregateDefinition Definition() {
 query::HotRows Rows(const model::TopicPartition& source, model::Offset begin, delta::TableVersion version,
                     UnixMicros watermark) {
   return {.segments = {{{{source, {begin, begin + 1}}},
-                        testing::BatchFromJson(model::PartialSchema(Definition()),
+                        testing::BatchFromJson(model::PartialSchema(ViewsByCountry()),
                                                R"([["2026-11-22 10:00:00", "2026-11-22 10:01:00", "de", 1, 1]])")}},
           .version = version,
           .watermark = watermark,
@@ -54,7 +54,7 @@ StubHttpServer::Handler Says(const std::string& instance, const query::HotRows& 
   return [instance, rows](const testing::StubRequest& request) -> StubReply {
     const auto question = HotQuestionFromJson(request.body);
     if (!question.ok() || question->table_id != "table" || question->fingerprint != "f") return {.status = 400};
-    return {.body = ToArrowStream({instance, rows}, Definition(), 1 << 20).ValueOrDie()};
+    return {.body = ToArrowStream({instance, rows}, ViewsByCountry(), 1 << 20).ValueOrDie()};
   };
 }
 
@@ -68,10 +68,11 @@ class PeerHotSourceTest : public ::testing::Test {
                                .client = &peers_->client(),
                                .urls = peers_->Urls(),
                                .instance = "us",
-                               .definition = Definition(),
+                               .definition = ViewsByCountry(),
                                .fingerprint = "f",
                                .table_id = [](const auto&) { return Result<std::string>("table"); }});
-    return source_->Hot(std::make_shared<const model::AggregateDefinition>(Definition()), {}, {.bytes_max = bytes_max});
+    return source_->Hot(std::make_shared<const model::AggregateDefinition>(ViewsByCountry()), {},
+                        {.bytes_max = bytes_max});
   }
 
   std::unique_ptr<Peers> peers_;
@@ -99,13 +100,13 @@ TEST_F(PeerHotSourceTest, AProcessWithTwoAddressesIsHeardOnceAndOurselvesNever) 
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, Hot({one.url(), two.url(), us.url()}, &own));
   EXPECT_EQ(rows.segments.size(), 2u);
   EXPECT_THAT(rows.missing, ElementsAre());
-  MILLRACE_ASSERT_OK(source_->Hot(std::make_shared<const model::AggregateDefinition>(Definition()), {}, {}));
+  MILLRACE_ASSERT_OK(source_->Hot(std::make_shared<const model::AggregateDefinition>(ViewsByCountry()), {}, {}));
   EXPECT_EQ(us.requests().size(), 1u) << "we know that it is us";
 }
 
 TEST_F(PeerHotSourceTest, AnotherVersionIsNamedWithItsReason) {
   const StubHttpServer other([](const auto&) {
-    auto newer = Definition();
+    auto newer = ViewsByCountry();
     newer.states.push_back({"_s1", arrow::int64(), "sum"});
     return StubReply{.body = ToArrowStream({"other", {}}, newer, 1 << 20).ValueOrDie()};
   });
@@ -120,7 +121,7 @@ TEST_F(PeerHotSourceTest, AllTogetherMayNotBeMoreThanTheQuestionHasMemoryFor) {
   const StubHttpServer one(Says("one", Rows({"clicks", 1}, 7, 4, 40)));
   const StubHttpServer two(Says("two", Rows({"clicks", 2}, 7, 4, 40)));
   const auto size = static_cast<std::int64_t>(
-      ToArrowStream({"one", Rows({"clicks", 1}, 7, 4, 40)}, Definition(), 1 << 20).ValueOrDie().size());
+      ToArrowStream({"one", Rows({"clicks", 1}, 7, 4, 40)}, ViewsByCountry(), 1 << 20).ValueOrDie().size());
   MILLRACE_ASSERT_OK(Hot({one.url(), two.url()}, nullptr, 2 * size));
   MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, Hot({one.url(), two.url()}, nullptr, 2 * size - 1));
 }
@@ -130,11 +131,11 @@ TEST_F(PeerHotSourceTest, WhatIsNotKnownOfTheTableEndsTheQuestion) {
   PeerHotSource source({.client = &peers.client(),
                         .urls = peers.Urls(),
                         .instance = "us",
-                        .definition = Definition(),
+                        .definition = ViewsByCountry(),
                         .fingerprint = "f",
                         .table_id = [](const auto&) { return Result<std::string>(Transient("the lake is away")); }});
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient,
-                       source.Hot(std::make_shared<const model::AggregateDefinition>(Definition()), {}, {}));
+                       source.Hot(std::make_shared<const model::AggregateDefinition>(ViewsByCountry()), {}, {}));
 }
 
 TEST(PulseWatch, MovesWhenAnyOfThemDoes) {
