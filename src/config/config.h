@@ -136,6 +136,12 @@ struct AuthConfig {
   std::optional<JwtConfig> jwt;
 };
 
+/// Workers that one name stands for, as in a cluster.
+struct WorkersByName {
+  std::string dns;
+  std::uint16_t port = 8080;
+};
+
 struct ServeConfig {
   ListenConfig listen;
   std::optional<ListenConfig> health;                                  ///< A door of its own for monitoring.
@@ -148,6 +154,7 @@ struct ServeConfig {
   int concurrent_queries = 32;       ///< At once; four times as many wait for their turn.
   int connections = 1024;            ///< For one more the longest without a request is closed.
   std::vector<std::string> workers;  ///< "http://worker-1:8080": whose hot rows answers have, beside our own.
+  std::optional<WorkersByName> workers_by_name;  ///< Then `workers` is empty.
   /// By which the processes of a pipeline know each other; absent: those that listen on a loopback address answer.
   std::optional<std::string> internal_token;
 

@@ -17,6 +17,7 @@ namespace {
 // Each is compared with at each request.
 constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kOriginsMax = 100;
+constexpr std::size_t kWorkersMax = 256;
 
 /// False: it is not there, or wrong.
 bool ReadListen(Section& section, ListenConfig& config) {
@@ -218,8 +219,40 @@ bool IsServerUrl(const std::string& url) {
   return false;
 }
 
+/// {dns, port}
+void ReadWorkersByName(Section workers, ServeConfig& serve) {
+  WorkersByName name;
+  const auto* node = workers.RequireText("dns", name.dns);
+  int port = name.port;
+  workers.Int("port", 1, 65'535, port);
+  name.port = static_cast<std::uint16_t>(port);
+  workers.Finish();
+  if (node != nullptr && !IsServerUrl("http://" + name.dns)) {
+    workers.AddFinding(node->place,
+                       fmt::format("serve.workers.dns: '{}' is not a name such as workers.default.svc", name.dns));
+  }
+  if (serve.tls) {
+    workers.AddFinding(workers.place(),
+                       "serve.workers.dns: what a name stands for is asked over plain HTTP, and with serve.tls workers "
+                       "do not speak it; list their https:// addresses");
+  }
+  serve.workers_by_name = std::move(name);
+}
+
 void ReadWorkers(Section& section, ServeConfig& serve) {
-  constexpr std::size_t kWorkersMax = 256;
+  std::string token;
+  if (section.Text("internal_token", token) != nullptr) serve.internal_token = std::move(token);
+  const auto* const workers = section.Find("workers");
+  if (workers != nullptr && !serve.is_for_this_machine_alone() && !section.Has("internal_token")) {
+    section.AddFinding(
+        workers->place,
+        "serve.workers: without serve.internal_token workers answer each other only where serve.listen is "
+        "a loopback address and serve.auth is not there");
+  }
+  if (workers != nullptr && workers->kind == ConfigNode::Kind::kMap) {
+    ReadWorkersByName(section.Child("workers"), serve);
+    return;
+  }
   const auto nodes = section.TextList("workers", serve.workers);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (IsServerUrl(serve.workers[i])) continue;
@@ -230,14 +263,6 @@ void ReadWorkers(Section& section, ServeConfig& serve) {
   if (nodes.size() > kWorkersMax) {
     section.AddFinding(nodes.back()->place,
                        fmt::format("serve.workers names {} workers, {} are the most", nodes.size(), kWorkersMax));
-  }
-  std::string token;
-  if (section.Text("internal_token", token) != nullptr) serve.internal_token = std::move(token);
-  if (!nodes.empty() && !serve.is_for_this_machine_alone() && !section.Has("internal_token")) {
-    section.AddFinding(
-        nodes.front()->place,
-        "serve.workers: without serve.internal_token workers answer each other only where serve.listen is "
-        "a loopback address and serve.auth is not there");
   }
 }
 

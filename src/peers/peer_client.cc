@@ -196,6 +196,11 @@ Result<std::vector<query::MissingSource>> PeerClient::Ask(const std::vector<std:
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, transfer.get());
     curl_easy_setopt(handle, CURLOPT_PRIVATE, transfer.get());
     curl_easy_setopt(handle, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+    if (!options_.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options_.ca_file.c_str());
+    if (!options_.certificate_file.empty()) {
+      curl_easy_setopt(handle, CURLOPT_SSLCERT, options_.certificate_file.c_str());
+      curl_easy_setopt(handle, CURLOPT_SSLKEY, options_.key_file.c_str());
+    }
     if (!question.body.empty()) {
       curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(question.body.size()));
       curl_easy_setopt(handle, CURLOPT_POSTFIELDS, question.body.c_str());

@@ -43,6 +43,10 @@ class PeerClient {
  public:
   struct Options {
     std::string token{};  ///< Sent as a bearer token; empty: none.
+    // Of https:// alone.
+    std::string ca_file{};           ///< PEM: whom to trust; empty: the system's authorities.
+    std::string certificate_file{};  ///< PEM: what is shown to a peer that wants a certificate; empty: none.
+    std::string key_file{};          ///< PEM: its private key.
     /// From a question to the last byte of its answer, connecting included.
     std::chrono::milliseconds patience{200};
     int failures_max = 3;  ///< In a row; then it is left in peace.

@@ -1,6 +1,7 @@
 #include "peers/peer_hot_source.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -41,10 +42,12 @@ Result<query::HotRows> PeerHotSource::Hot(const std::shared_ptr<const model::Agg
     }
     return Status::OK();
   };
+  PeerList peers = options_.peers();
   ASSIGN_OR_RETURN(
       rows.missing,
-      options_.client->Ask(options_.urls(), {.path = kHotPath, .body = ToJson(question), .bytes_max = limits.bytes_max},
+      options_.client->Ask(peers.urls, {.path = kHotPath, .body = ToJson(question), .bytes_max = limits.bytes_max},
                            take, limits.stop));
+  std::move(peers.unknown.begin(), peers.unknown.end(), std::back_inserter(rows.missing));
   const std::scoped_lock lock(mutex_);
   known_.version = std::max(known_.version, rows.version);
   known_.watermark = rows.missing.empty() ? rows.watermark : std::nullopt;

@@ -6,17 +6,14 @@
 #include <mutex>
 #include <stop_token>
 #include <string>
-#include <vector>
 
 #include "base/status.h"
 #include "model/aggregate.h"
 #include "peers/peer_client.h"
+#include "peers/peer_list.h"
 #include "query/hot_rows.h"
 
 namespace millrace::peers {
-
-/// Who the peers are, at this moment.
-using PeerUrls = std::function<std::vector<std::string>()>;
 
 /// Of one aggregate. Any thread; a question takes as long as the slowest peer, and no longer than the client's
 /// patience.
@@ -25,7 +22,7 @@ class PeerHotSource final : public query::HotSource {
   struct Options {
     query::HotSource* own = nullptr;  ///< What this process has itself; nullptr: nothing. Outlives the source.
     PeerClient* client = nullptr;     ///< Outlives the source.
-    PeerUrls urls;
+    ListPeers peers;
     std::string instance;  ///< Of this process: who answers with it is ourselves.
     model::AggregateDefinition definition;
     std::string fingerprint;

@@ -62,11 +62,13 @@ class PeerHotSourceTest : public ::testing::Test {
  protected:
   Result<query::HotRows> Hot(std::vector<std::string> urls, query::HotSource* own = nullptr,
                              std::int64_t bytes_max = 1 << 20) {
-    peers_ = std::make_unique<Peers>(std::move(urls), PeerClient::Options{.patience = 500ms});
+    peers_ =
+        std::make_unique<Peers>([this, urls = std::move(urls)] { return PeerList{.urls = urls, .unknown = unknown_}; },
+                                PeerClient::Options{.patience = 500ms});
     source_ = std::make_unique<PeerHotSource>(
         PeerHotSource::Options{.own = own,
                                .client = &peers_->client(),
-                               .urls = peers_->Urls(),
+                               .peers = peers_->list(),
                                .instance = "us",
                                .definition = ViewsByCountry(),
                                .fingerprint = "f",
@@ -75,6 +77,7 @@ class PeerHotSourceTest : public ::testing::Test {
                         {.bytes_max = bytes_max});
   }
 
+  std::vector<query::MissingSource> unknown_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<PeerHotSource> source_;
 };
@@ -104,6 +107,15 @@ TEST_F(PeerHotSourceTest, AProcessWithTwoAddressesIsHeardOnceAndOurselvesNever) 
   EXPECT_EQ(us.requests().size(), 1u) << "we know that it is us";
 }
 
+TEST_F(PeerHotSourceTest, ANameThatStandsForNobodyKnownIsMissing) {
+  unknown_ = {{"workers.test", "no such name"}};
+  OwnRows own;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, Hot({}, &own));
+  EXPECT_EQ(rows.missing, unknown_);
+  EXPECT_EQ(rows.segments.size(), 1u);
+  EXPECT_EQ(source_->Known().watermark, std::nullopt) << "of others nothing is known";
+}
+
 TEST_F(PeerHotSourceTest, AnotherVersionIsNamedWithItsReason) {
   const StubHttpServer other([](const auto&) {
     auto newer = ViewsByCountry();
@@ -127,9 +139,9 @@ TEST_F(PeerHotSourceTest, AllTogetherMayNotBeMoreThanTheQuestionHasMemoryFor) {
 }
 
 TEST_F(PeerHotSourceTest, WhatIsNotKnownOfTheTableEndsTheQuestion) {
-  Peers peers({}, {});
+  Peers peers([] { return PeerList{}; }, {});
   PeerHotSource source({.client = &peers.client(),
-                        .urls = peers.Urls(),
+                        .peers = peers.list(),
                         .instance = "us",
                         .definition = ViewsByCountry(),
                         .fingerprint = "f",
@@ -141,7 +153,7 @@ TEST_F(PeerHotSourceTest, WhatIsNotKnownOfTheTableEndsTheQuestion) {
 TEST(PulseWatch, MovesWhenAnyOfThemDoes) {
   std::atomic<std::uint64_t> changes = 1;
   const StubHttpServer other([&](const auto&) { return StubReply{.body = ToJson(Pulse{"other", changes, 7})}; });
-  Peers peers({other.url()}, {});
+  Peers peers([&] { return PeerList{.urls = {other.url()}}; }, {});
   const auto moves_from = [&](std::uint64_t before) {
     while (peers.pulses().Changes() == before) std::this_thread::yield();
     return peers.pulses().Changes();

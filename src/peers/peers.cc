@@ -22,10 +22,12 @@ const char* WordFor(const PeerState& state) {
 
 std::vector<PeerState> Peers::States() const {
   std::vector<PeerState> states = client_.States();
-  for (const auto& url : urls_) {
+  const PeerList peers = list_();
+  for (const auto& url : peers.urls) {
     const auto is_known = [&](const PeerState& state) { return state.url == url; };
     if (std::none_of(states.begin(), states.end(), is_known)) states.push_back({.url = url});
   }
+  for (const auto& [name, reason] : peers.unknown) states.push_back({.url = name, .error = reason});
   return states;
 }
 

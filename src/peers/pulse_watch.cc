@@ -38,9 +38,9 @@ Result<Pulse> PulseFromJson(std::string_view text) {
   }
 }
 
-PulseWatch::PulseWatch(PeerClient& client, PeerUrls urls, Options options)
+PulseWatch::PulseWatch(PeerClient& client, ListPeers peers, Options options)
     : client_(client),
-      urls_(std::move(urls)),
+      peers_(std::move(peers)),
       options_(options),
       thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
@@ -66,7 +66,8 @@ void PulseWatch::Run(const std::stop_token& stop) {
       ASSIGN_OR_RETURN(now[url], PulseFromJson(body));
       return Status::OK();
     };
-    const auto asked = client_.Ask(urls_(), {.path = kPulsePath, .body = {}, .bytes_max = kPulseBytesMax}, take, stop);
+    const auto asked =
+        client_.Ask(peers_().urls, {.path = kPulsePath, .body = {}, .bytes_max = kPulseBytesMax}, take, stop);
     if (asked.ok() && now != seen) {
       seen = std::move(now);
       ++changes_;

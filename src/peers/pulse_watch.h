@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "peers/peer_client.h"
-#include "peers/peer_hot_source.h"
+#include "peers/peer_list.h"
 
 namespace millrace::peers {
 
@@ -41,8 +41,8 @@ class PulseWatch {
   };
 
   /// `client` outlives the watch.
-  PulseWatch(PeerClient& client, PeerUrls urls, Options options);
-  PulseWatch(PeerClient& client, PeerUrls urls) : PulseWatch(client, std::move(urls), Options()) {}
+  PulseWatch(PeerClient& client, ListPeers peers, Options options);
+  PulseWatch(PeerClient& client, ListPeers peers) : PulseWatch(client, std::move(peers), Options()) {}
 
   /// Moves some milliseconds after any of them has changed, or has come or gone. Without waiting.
   std::uint64_t Changes();
@@ -51,7 +51,7 @@ class PulseWatch {
   void Run(const std::stop_token& stop);
 
   PeerClient& client_;
-  const PeerUrls urls_;
+  const ListPeers peers_;
   const Options options_;
   std::atomic<std::uint64_t> changes_{0};
   std::mutex mutex_;

@@ -23,6 +23,7 @@ namespace {
 using testing::BatchFromJson;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr UnixMicros kOneMinute = 60'000'000;
 const model::TopicPartition kSource{"clicks", 0};

@@ -1,5 +1,5 @@
-/// Random pipelines and questions, each in its own words and in the reference's: SQL over the raw events, written by hand
-/// here, that shares no code with process/ and query/.
+/// Random pipelines and questions, each in its own words and in the reference's: SQL over the raw events, written by
+/// hand here, that shares no code with process/ and query/.
 #pragma once
 
 #include <cstdint>
