@@ -440,8 +440,6 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:", "serve: {workers: {dns: w, port: 0}}\ntables:", "serve.workers.port"},
       {"tables:", "serve: {listen: \"0.0.0.0:80\", workers: {dns: w}}\ntables:",
        "serve.workers: without serve.internal_token workers answer each other only"},
-      {"tables:", "serve: {workers: {dns: w}, tls: {certificate_file: c, key_file: k}}\ntables:",
-       "serve.workers.dns: what a name stands for is asked over plain HTTP"},
       {"tables:", "serve: {listen: \"0.0.0.0:80\", workers: [\"http://w:1\"]}\ntables:",
        "serve.workers: without serve.internal_token workers answer each other only where serve.listen is a loopback"},
       {"tables:", "serve: {auth: {bearer: x}, workers: [\"http://w:1\"]}\ntables:",

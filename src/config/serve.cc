@@ -227,6 +227,7 @@ void ReadWorkersByName(Section workers, ServeConfig& serve) {
   workers.Int("port", 1, 65'535, port);
   name.port = static_cast<std::uint16_t>(port);
   workers.Finish();
+  if (!workers.exists()) return;
   if (node != nullptr && !IsServerUrl("http://" + name.dns)) {
     workers.AddFinding(node->place,
                        fmt::format("serve.workers.dns: '{}' is not a name such as workers.default.svc", name.dns));
@@ -249,10 +250,9 @@ void ReadWorkers(Section& section, ServeConfig& serve) {
         "serve.workers: without serve.internal_token workers answer each other only where serve.listen is "
         "a loopback address and serve.auth is not there");
   }
-  if (workers != nullptr && workers->kind == ConfigNode::Kind::kMap) {
-    ReadWorkersByName(section.Child("workers"), serve);
-    return;
-  }
+  const bool by_name = workers != nullptr && workers->kind == ConfigNode::Kind::kMap;
+  ReadWorkersByName(by_name ? section.Child("workers") : Section("serve.workers", section.context()), serve);
+  if (by_name) return;
   const auto nodes = section.TextList("workers", serve.workers);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (IsServerUrl(serve.workers[i])) continue;

@@ -24,9 +24,10 @@ Result<std::vector<std::string>> LookUpBySystem(const std::string& name) {
   std::vector<std::string> addresses;
   for (const addrinfo* entry = list.get(); entry != nullptr; entry = entry->ai_next) {
     char text[INET6_ADDRSTRLEN] = "";
-    const void* const address = entry->ai_family == AF_INET
-                                    ? static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(entry->ai_addr)->sin_addr)
-                                    : &reinterpret_cast<sockaddr_in6*>(entry->ai_addr)->sin6_addr;
+    const void* const address =
+        entry->ai_family == AF_INET
+            ? static_cast<const void*>(&reinterpret_cast<sockaddr_in*>(entry->ai_addr)->sin_addr)
+            : &reinterpret_cast<sockaddr_in6*>(entry->ai_addr)->sin6_addr;
     if (::inet_ntop(entry->ai_family, address, text, sizeof(text)) != nullptr) addresses.emplace_back(text);
   }
   return addresses;

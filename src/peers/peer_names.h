@@ -31,8 +31,8 @@ class PeerNames {
   /// A lookup that hangs is left to end by itself.
   ~PeerNames();
 
-  /// As the last lookup that worked found them, at most kPeersMax. Until there is one, the name itself is missing. Without
-  /// waiting.
+  /// As the last lookup that worked found them, at most kPeersMax. Until there is one, the name itself is missing.
+  /// Without waiting.
   PeerList Known() const;
 
  private:
