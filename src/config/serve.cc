@@ -1,16 +1,23 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "config/config_internal.h"
 
 namespace millrace::config {
+
+bool ServeConfig::is_for_this_machine_alone() const {
+  return (listen.address == "::1" || listen.address.starts_with("127.")) && !auth;
+}
+
 namespace {
 
 // Each is compared with at each request.
 constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kOriginsMax = 100;
+constexpr std::size_t kWorkersMax = 256;
 
 /// False: it is not there, or wrong.
 bool ReadListen(Section& section, ListenConfig& config) {
@@ -198,6 +205,67 @@ void ReadCors(Section& serve, ServeConfig& config) {
   cors.Finish();
 }
 
+// "http://worker-1:8080" and nothing behind it.
+bool IsServerUrl(const std::string& url) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!url.starts_with(scheme)) continue;
+    const auto host = std::string_view(url).substr(scheme.size());
+    const auto is_of_a_name = [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+             std::string_view("-._:[]").find(c) != std::string_view::npos;
+    };
+    return !host.empty() && std::all_of(host.begin(), host.end(), is_of_a_name);
+  }
+  return false;
+}
+
+/// {dns, port}
+void ReadWorkersByName(Section workers, ServeConfig& serve) {
+  WorkersByName name;
+  const auto* node = workers.RequireText("dns", name.dns);
+  int port = name.port;
+  workers.Int("port", 1, 65'535, port);
+  name.port = static_cast<std::uint16_t>(port);
+  workers.Finish();
+  if (!workers.exists()) return;
+  if (node != nullptr && !IsServerUrl("http://" + name.dns)) {
+    workers.AddFinding(node->place,
+                       fmt::format("serve.workers.dns: '{}' is not a name such as workers.default.svc", name.dns));
+  }
+  if (serve.tls) {
+    workers.AddFinding(workers.place(),
+                       "serve.workers.dns: what a name stands for is asked over plain HTTP, and with serve.tls workers "
+                       "do not speak it; list their https:// addresses");
+  }
+  serve.workers_by_name = std::move(name);
+}
+
+void ReadWorkers(Section& section, ServeConfig& serve) {
+  std::string token;
+  if (section.Text("internal_token", token) != nullptr) serve.internal_token = std::move(token);
+  const auto* const workers = section.Find("workers");
+  if (workers != nullptr && !serve.is_for_this_machine_alone() && !section.Has("internal_token")) {
+    section.AddFinding(
+        workers->place,
+        "serve.workers: without serve.internal_token workers answer each other only where serve.listen is "
+        "a loopback address and serve.auth is not there");
+  }
+  const bool by_name = workers != nullptr && workers->kind == ConfigNode::Kind::kMap;
+  ReadWorkersByName(by_name ? section.Child("workers") : Section("serve.workers", section.context()), serve);
+  if (by_name) return;
+  const auto nodes = section.TextList("workers", serve.workers);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (IsServerUrl(serve.workers[i])) continue;
+    section.AddFinding(nodes[i]->place, fmt::format("serve.workers: '{}' is not the address of a worker, such as "
+                                                    "http://worker-1:8080",
+                                                    serve.workers[i]));
+  }
+  if (nodes.size() > kWorkersMax) {
+    section.AddFinding(nodes.back()->place,
+                       fmt::format("serve.workers names {} workers, {} are the most", nodes.size(), kWorkersMax));
+  }
+}
+
 void ReadLimits(Section limits, ServeConfig& serve) {
   limits.Duration("query_timeout", std::chrono::milliseconds(1), serve.query_timeout);
   int rows = static_cast<int>(serve.answer_rows_max);
@@ -227,6 +295,7 @@ void ReadServe(Section& root, PipelineConfig& config) {
   ReadTls(section, serve);
   ReadAuth(section, serve);
   ReadCors(section, serve);
+  ReadWorkers(section, serve);
   ReadLimits(section.Child("limits"), serve);
   section.Finish();
   if (root.Find("serve") != nullptr) config.serve = std::move(serve);

@@ -92,6 +92,18 @@ TEST_F(ConfigServe, Everything) {
   EXPECT_EQ(serve.rate->count, 600);
 }
 
+TEST_F(ConfigServe, WorkersMayStandBehindOneName) {
+  const auto loaded = Load("  workers: {dns: workers.default.svc, port: 81}\n");
+  ASSERT_THAT(loaded.findings, IsEmpty());
+  const auto& serve = *loaded.config.serve;
+  ASSERT_TRUE(serve.workers_by_name);
+  EXPECT_EQ(serve.workers_by_name->dns, "workers.default.svc");
+  EXPECT_EQ(serve.workers_by_name->port, 81);
+  EXPECT_THAT(serve.workers, IsEmpty());
+  EXPECT_THAT(Findings("  workers: {dns: w}\n  tls: {certificate_file: DIR/tls.crt, key_file: DIR/tls.key}\n"),
+              ElementsAre(HasSubstr("serve.workers.dns: what a name stands for is asked over plain HTTP")));
+}
+
 TEST_F(ConfigServe, WhatIsNotSaidIsOff) {
   const auto loaded = Load("  listen: 127.0.0.1:0\n");
   const ServeConfig& serve = *loaded.config.serve;
