@@ -1,4 +1,4 @@
-/// The routes of the HTTP API and the first page: requests to questions, answers to bytes.
+/// The routes of the HTTP API and the dashboard: requests to questions, answers to bytes.
 #pragma once
 
 #include <optional>
@@ -55,8 +55,7 @@ class Api {
   Routed Answer(const http::Request& request);
   http::Response AnswerRoute(const Route& route, const http::Request& request, const Call& call);
   http::Response Counted(Routed routed);
-  http::Response FirstPage(const Call& call);
-  http::Response CostPage(const Call& call);
+  http::Response Dashboard(const Call& call);
   http::Response Livez(const Call& call);
   http::Response Readyz(const Call& call);
   http::Response PrometheusText(const Call& call);
@@ -80,9 +79,7 @@ class Api {
   const ApiOptions options_;
   const Clock& clock_;
   Guard guard_;
-  const std::string page_;
   const std::string page_policy_;
-  const std::string cost_policy_;
   const std::string open_api_;
   AnswerFeeds feeds_;
 };
