@@ -88,7 +88,7 @@ function options(latest: {current: Lines}, box: HTMLElement, legend: HTMLElement
   return {
     width: box.clientWidth, height, padding: [null, 28, null, null], cursor: {y: false, points: {size: 6}}, legend: {show: false},
     scales: {
-      x: {range: (_, first, last) => (first === last ? [first - ALONE_S, last + ALONE_S] : [first, last])},
+      x: {range: (_, first, last) => (latest.current.x.length === 1 ? [first - ALONE_S, first + ALONE_S] : [first, last])},
       y: {range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.08 : (low ?? 0) < 0 ? 0 : 1]},
     },
     axes: [
