@@ -49,9 +49,10 @@ bench:  ## Cost and freshness beside the same job in Python, growth, scans, list
 fmt:  ## Format the C++ files
 	@$(CXX_FILES) | xargs -0r clang-format -i
 
-lint:  ## Formatting, and the house rules of tests/tidy
+lint:  ## Formatting, the dashboard's types, and the house rules of tests/tidy
 	@scripts/setup test
 	@$(CXX_FILES) | xargs -0r clang-format --dry-run -Werror
+	@node src/dashboard/check.mjs
 	@python3 tests/tidy/tidy.py
 
 clean:  ## Delete what was built

@@ -22,11 +22,8 @@
 namespace millrace::serve {
 
 namespace embedded {
-extern const std::string_view kCostHtml;
-extern const std::string_view kIndexHtml;
+extern const std::string_view kDashboardHtml;
 extern const std::string_view kOpenApi;
-extern const std::string_view kUplotJs;
-extern const std::string_view kUplotCss;
 }  // namespace embedded
 
 namespace {
@@ -37,11 +34,6 @@ std::string ReplaceOnce(std::string text, std::string_view what, std::string_vie
   return text.replace(at, what.size(), with);
 }
 
-std::string BuildPage() {
-  std::string page = ReplaceOnce(std::string(embedded::kIndexHtml), "/*UPLOT_CSS*/", embedded::kUplotCss);
-  return ReplaceOnce(std::move(page), "/*UPLOT_JS*/", embedded::kUplotJs);
-}
-
 http::Response Plain(http::Body body, std::string content_type) {
   http::Response response;
   response.content_type = std::move(content_type);
@@ -49,8 +41,8 @@ http::Response Plain(http::Body body, std::string content_type) {
   return response;
 }
 
-http::Response Page(std::string html, const std::string& policy) {
-  http::Response response = Plain(std::move(html), "text/html; charset=utf-8");
+http::Response Page(std::string_view html, const std::string& policy) {
+  http::Response response = Plain(std::string(html), "text/html; charset=utf-8");
   response.headers = {{"Content-Security-Policy", policy},
                       {"Referrer-Policy", "no-referrer"},
                       {"X-Frame-Options", "DENY"},
@@ -158,9 +150,7 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       options_(std::move(options)),
       clock_(clock),
       guard_(options_.guard, clock),
-      page_(BuildPage()),
-      page_policy_(PagePolicy(page_)),
-      cost_policy_(PagePolicy(embedded::kCostHtml)),
+      page_policy_(PagePolicy(embedded::kDashboardHtml)),
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)),
       feeds_(backend, clock, options_.streams,
              options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")) {
@@ -207,8 +197,8 @@ struct Api::Route {
 };
 
 constexpr Api::Route Api::kRoutes[] = {
-    {"/", "GET", kOpen, http::Lane::kShort, true, &Api::FirstPage},
-    {"/cost", "GET", kOpen, http::Lane::kShort, true, &Api::CostPage},
+    {"/", "GET", kOpen, http::Lane::kShort, true, &Api::Dashboard},
+    {"/cost", "GET", kOpen, http::Lane::kShort, true, &Api::Dashboard},
     {"/livez", "GET", kOpen, http::Lane::kAtOnce, true, &Api::Livez},
     {"/readyz", "GET", kOpen, http::Lane::kAtOnce, true, &Api::Readyz},
     {"/metrics", "GET", kOpen, http::Lane::kShort, true, &Api::PrometheusText},
@@ -319,8 +309,7 @@ Api::Routed Api::Answer(const http::Request& request) {
   return {"other", http::ToResponse(problem)};
 }
 
-http::Response Api::FirstPage(const Call&) { return Page(page_, page_policy_); }
-http::Response Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml), cost_policy_); }
+http::Response Api::Dashboard(const Call&) { return Page(embedded::kDashboardHtml, page_policy_); }
 http::Response Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
 http::Response Api::Readyz(const Call&) {
   if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");

@@ -1,4 +1,4 @@
-/// The routes of the HTTP API and the first page: requests to questions, answers to bytes.
+/// The routes of the HTTP API and the dashboard: requests to questions, answers to bytes.
 #pragma once
 
 #include <optional>
@@ -62,8 +62,7 @@ class Api {
   Routed Answer(const http::Request& request);
   http::Response AnswerRoute(const Route& route, const http::Request& request, const Call& call);
   http::Response Counted(Routed routed);
-  http::Response FirstPage(const Call& call);
-  http::Response CostPage(const Call& call);
+  http::Response Dashboard(const Call& call);
   http::Response Livez(const Call& call);
   http::Response Readyz(const Call& call);
   http::Response PrometheusText(const Call& call);
@@ -92,9 +91,7 @@ class Api {
   const Clock& clock_;
   Guard guard_;
   std::optional<Guard> peer_guard_;  // nullopt: peers have no token.
-  const std::string page_;
   const std::string page_policy_;
-  const std::string cost_policy_;
   const std::string open_api_;
   AnswerFeeds feeds_;
 };

@@ -238,7 +238,7 @@ TEST_F(ApiTest, EveryRouteAnswers) {
     const char* part;
   };
   const std::vector<Case> cases = {
-      {"/", "text/html; charset=utf-8", "uPlot"},
+      {"/", "text/html; charset=utf-8", "<div id=\"app\">"},
       {"/?utm=x", "text/html; charset=utf-8", "</html>"},
       {"/livez", "text/plain; charset=utf-8", "ok"},
       {"/readyz", "text/plain; charset=utf-8", "ready"},
