@@ -100,7 +100,8 @@ class AggregateReader::Impl {
     }
     ASSIGN_OR_RETURN(auto session, resources_.sessions->Take(stop));
     if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
-    ASSIGN_OR_RETURN(auto answer, MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop));
+    ASSIGN_OR_RETURN(auto answer,
+                     MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop, resources_.memory.get()));
     answer.rows_read = gathered.rows_read;
     answer.held = std::move(memory);
     answer.as_of = std::move(gathered.as_of);
