@@ -282,7 +282,10 @@ class Server::Impl {
       co_await Refuse(connection, problem);
       open = false;
     }
-    while (open && !draining_) open = co_await ServeOne(connection);
+    while (open && !draining_) {
+      open = co_await AwaitRequest(connection);
+      if (open) open = co_await ServeOne(connection);
+    }
   }
 
   asio::awaitable<bool> ShakeHands(std::shared_ptr<Connection> connection) {
@@ -294,17 +297,21 @@ class Server::Impl {
     co_return !error;
   }
 
+  // False: none has come. What waits here is most of the connections, mostly: it has neither a buffer nor the frame of
+  // a request.
+  asio::awaitable<bool> AwaitRequest(std::shared_ptr<Connection> connection) {
+    if (connection->buffer.size() != 0) co_return true;
+    connection->buffer.shrink_to_fit();
+    connection->idle = connection->evictable = true;
+    connection->watchdog.Start(options_.idle_timeout, connection);
+    const error_code error = co_await connection->transport->WaitForBytes();
+    connection->watchdog.Stop();
+    connection->idle = false;
+    co_return !error && !draining_;
+  }
+
   // One request and its response. False: the connection has come to its end.
   asio::awaitable<bool> ServeOne(std::shared_ptr<Connection> connection) {
-    if (connection->buffer.size() == 0) {
-      connection->idle = connection->evictable = true;
-      connection->watchdog.Start(options_.idle_timeout, connection);
-      const error_code idle_error = co_await ReadMore(connection);
-      connection->watchdog.Stop();
-      connection->idle = false;
-      if (idle_error || draining_) co_return false;
-    }
-
     Parser parser;
     parser.header_limit(options_.header_bytes_max);
     parser.body_limit(options_.body_bytes_max);
