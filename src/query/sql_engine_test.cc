@@ -27,17 +27,19 @@ using ::testing::HasSubstr;
 constexpr UnixMicros kOneMinute = 60'000'000;
 const model::TopicPartition kSource{"clicks", 0};
 
-class ScriptedHotSource final : public HotSource {
+class SteadyHotSource final : public HotSource {
  public:
-  Result<std::vector<HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
-                                      const FoldRange& range, std::int64_t) override {
+  Result<HotRows> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser, const FoldRange& range,
+                      const FoldLimits&) override {
     ranges.push_back(range);
     keys.push_back(std::ssize(coarser->keys));
-    return says;
+    return HotRows{.segments = says, .watermark = 41, .begun = begun, .missing = missing};
   }
-  std::optional<UnixMicros> Watermark() const override { return 42; }
+  HotRows Known() const override { return {.watermark = 41}; }
 
   std::vector<HotSegment> says;
+  model::OffsetVector begun{{kSource, 22}};
+  std::vector<MissingSource> missing;
   std::vector<FoldRange> ranges;
   std::vector<std::int64_t> keys;
 };
@@ -86,8 +88,10 @@ class SqlEngineTest : public ::testing::Test {
     };
     reader_ = std::make_unique<AggregateReader>(
         AggregateReader::Options{.definition = definition_,
-                                 .open = [this] { return delta::Table::Open(view_store_); },
+                                 .table = std::make_shared<FollowedTable>(
+                                     [this] { return delta::Table::Open(view_store_); }, std::chrono::milliseconds(0)),
                                  .next_offsets = offsets,
+                                 .topics = {"clicks"},
                                  .hot = hot_.says.empty() ? nullptr : &hot_},
         resources);
     std::vector<SqlTable> tables;
@@ -126,7 +130,7 @@ class SqlEngineTest : public ::testing::Test {
   std::shared_ptr<delta::Table> clicks_;
   std::shared_ptr<delta::Table> views_;
   model::AggregateDefinition definition_;
-  ScriptedHotSource hot_;
+  SteadyHotSource hot_;
   std::int64_t limit_bytes_ = 1 << 30;
   std::int64_t rows_max_ = 1000;
   int statements_max_ = 16;
@@ -201,11 +205,24 @@ TEST_F(SqlEngineTest, AnAggregateIsATableOfMergedRowsWithWhatIsHot) {
   EXPECT_EQ(answer.tables->front().as_of.version, 2);
   EXPECT_EQ(answer.tables->front().as_of.offsets.at(kSource), 22);
   EXPECT_TRUE(answer.tables->front().is_hot);
+  EXPECT_EQ(answer.as_of.watermark, 41) << "the aggregate's own";
+  EXPECT_THAT(answer.missing, IsEmpty());
   freshness_ = Freshness::kCommitted;
   EXPECT_THAT(Rows("SELECT sum(n) FROM views"), ElementsAre("5"));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto committed, Ask("SELECT n FROM views"));
   EXPECT_FALSE(committed.tables->front().is_hot);
   EXPECT_EQ(committed.tables->front().as_of.offsets.at(kSource), 20);
+}
+
+TEST_F(SqlEngineTest, WorkersWhoseRowsAreMissingAreNamedOnceAndNoWatermarkIsPromised) {
+  hot_.says = {{{{kSource, {10, 10}}}, nullptr}};
+  hot_.begun = {};
+  hot_.missing = {{"http://worker-2:8080", "timed out"}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask("SELECT n FROM views JOIN clicks USING (country)"));
+  EXPECT_EQ(answer.missing, hot_.missing);
+  EXPECT_EQ(answer.as_of.watermark, std::nullopt);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto other, Ask("SELECT id FROM clicks"));
+  EXPECT_THAT(other.missing, IsEmpty()) << "it asks no worker";
 }
 
 TEST_F(SqlEngineTest, ConditionsReachTheFoldingOfAnAggregate) {
