@@ -1,52 +1,17 @@
 #include "http/tls.h"
 
-#include <openssl/ssl.h>
 #include <spdlog/spdlog.h>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/ssl.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <condition_variable>
 #include <stop_token>
 #include <utility>
 
+#include "http/tls_transport_internal.h"
+
 namespace millrace::http {
 namespace {
 
-namespace asio = boost::asio;
-using asio::ip::tcp;
-using boost::system::error_code;
-
-class TlsTransport final : public Transport {
- public:
-  TlsTransport(tcp::socket socket, SSL_CTX* context) : stream_(std::move(socket), ::SSL_new(context)) {}
-
-  asio::awaitable<error_code> Handshake() override {
-    auto [error] =
-        co_await stream_.async_handshake(asio::ssl::stream_base::server, asio::as_tuple(asio::use_awaitable));
-    if (error) spdlog::debug("http: no TLS connection error=\"{}\"", error.message());
-    co_return error;
-  }
-
-  asio::awaitable<Read> ReadSome(asio::mutable_buffer buffer) override {
-    auto [error, bytes] = co_await stream_.async_read_some(buffer, asio::as_tuple(asio::use_awaitable));
-    co_return Read{error, bytes};
-  }
-
-  asio::awaitable<error_code> Write(std::span<const asio::const_buffer> buffers) override {
-    auto [error, bytes] = co_await asio::async_write(stream_, buffers, asio::as_tuple(asio::use_awaitable));
-    co_return error;
-  }
-
-  // Waits for the client's good-bye too: a client that has read the response to its end says it.
-  asio::awaitable<void> EndWriting() override { co_await stream_.async_shutdown(asio::as_tuple(asio::use_awaitable)); }
-
-  tcp::socket& socket() override { return stream_.next_layer(); }
-
- private:
-  asio::ssl::stream<tcp::socket> stream_;
-};
+using boost::asio::ip::tcp;
 
 std::string Joined(const std::vector<TlsFault>& faults) {
   std::string text;
@@ -88,7 +53,7 @@ TlsTransports::~TlsTransports() = default;
 
 std::unique_ptr<Transport> TlsTransports::Over(tcp::socket socket) {
   const std::lock_guard lock(mutex_);
-  return std::make_unique<TlsTransport>(std::move(socket), identity_.context.get());
+  return MakeTlsTransport(std::move(socket), identity_.context.get());
 }
 
 void TlsTransports::Look() {
