@@ -107,7 +107,9 @@ class LakeAnswerer final : public Answerer {
     auto named = pipeline::SqlTables(*answerer->plan_, *lake, readers);
     for (const auto& table : named) answerer->names_.push_back(table.name);
     answerer->engine_ = std::make_unique<query::SqlEngine>(
-        query::SqlEngine::Options{.tables = std::move(named), .memory = resources.memory});
+        query::SqlEngine::Options{.tables = std::move(named),
+                                  .memory = resources.memory,
+                                  .num_threads = answerer->plan_->config.limits.num_threads()});
     return answerer;
   }
 

@@ -85,6 +85,7 @@ class WorkerBackend final : public serve::Backend {
     sql_ = std::make_unique<query::SqlEngine>(
         query::SqlEngine::Options{.tables = SqlTables(worker.plan(), worker.lake(), readers),
                                   .memory = resources.memory,
+                                  .num_threads = worker.plan().config.limits.num_threads(),
                                   // They wait on the threads that answer other questions too.
                                   .statements_max = serve ? std::max(1, serve->concurrent_queries / 2) : 1,
                                   .sessions = budget->NewShare("SQL sessions"),

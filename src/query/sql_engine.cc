@@ -21,6 +21,7 @@
 #include "delta/data/file_pruning.h"
 #include "delta/data/scan.h"
 #include "delta/log/log_replay.h"
+#include "query/parquet_source_internal.h"
 #include "query/sql_question.h"
 #include "sql/error_place.h"
 
@@ -112,8 +113,12 @@ struct Source {
   std::shared_ptr<arrow::Schema> schema{};
   ScanNeed need{};
   TableAsOf as_of{};
+  std::shared_ptr<sql::ParquetCounts> parquet{};  // Of what DuckDB reads itself; null: it does not.
+
+  // Of all its scans, which may be on several threads.
+  std::mutex mutex{};
   std::set<std::string> columns{};  // That were asked for.
-  delta::ScanCounts counts{};       // Of all its scans.
+  delta::ScanCounts counts{};
   std::int64_t rows_read = 0;
   std::int64_t bytes_read = 0;
 };
@@ -126,6 +131,7 @@ class SourceReader final : public arrow::RecordBatchReader {
       : source_(std::move(source)), counts_(std::move(counts)), rows_(std::move(rows)) {}
   ~SourceReader() override {
     rows_.reset();  // Nobody counts any more.
+    const std::scoped_lock lock(source_->mutex);
     source_->counts.files_read += counts_->files_read;
     source_->counts.row_groups += counts_->row_groups;
     source_->counts.row_groups_read += counts_->row_groups_read;
@@ -134,7 +140,9 @@ class SourceReader final : public arrow::RecordBatchReader {
   std::shared_ptr<arrow::Schema> schema() const override { return rows_->schema(); }
   Status ReadNext(std::shared_ptr<arrow::RecordBatch>* out) override {
     RETURN_NOT_OK(rows_->ReadNext(out));
-    if (*out != nullptr) source_->rows_read += (*out)->num_rows();
+    if (*out == nullptr) return Status::OK();
+    const std::scoped_lock lock(source_->mutex);
+    source_->rows_read += (*out)->num_rows();
     return Status::OK();
   }
 
@@ -157,7 +165,10 @@ Result<std::shared_ptr<arrow::RecordBatchReader>> OpenSource(const std::shared_p
     return std::make_shared<SourceReader>(
         source, std::make_shared<CountedRows>(source->schema->field(columns[0]), *known), std::move(counts));
   }
-  source->columns.insert(scan.columns.begin(), scan.columns.end());
+  {
+    const std::scoped_lock lock(source->mutex);
+    source->columns.insert(scan.columns.begin(), scan.columns.end());
+  }
   ASSIGN_OR_RETURN(auto rows, delta::OpenScan(source->store, source->snapshot, scan, counts.get()));
   return std::make_shared<SourceReader>(source, std::move(rows), std::move(counts));
 }
@@ -227,6 +238,7 @@ class SqlEngine::Impl {
         // No more than there is memory for.
         sessions_({.sessions_max = static_cast<int>(options_.memory->bytes_max() / statement_bytes_),
                    .memory_bytes = statement_bytes_ / kEngineShare,
+                   .num_threads = options_.num_threads,
                    .share = std::move(options_.sessions)}),
         open_(options_.tables.size()) {
     for (const auto& table : options_.tables) names_.push_back(table.name);
@@ -313,16 +325,16 @@ class SqlEngine::Impl {
     const Registered registered(*session, sources);
     if (question.explain == Explain::kPlan) {
       // As running it would refuse what is wrong.
-      RETURN_NOT_OK(RegisterAll(*session, sources));
+      RETURN_NOT_OK(RegisterAll(*session, sources, Reader::kOurs));
       const auto columns = session->Describe(question.select);
       if (!columns.ok() && request.parameters.empty()) return WithPlace(columns.status(), question.select);
       return Explained(sources, /*ran=*/false, std::move(output), begun);
     }
     RETURN_NOT_OK(AskAggregates(question, request, sources, stop));
-    RETURN_NOT_OK(RegisterAll(*session, sources));
-    auto result = session->Run(question.select, request.parameters,
-                               {.rows_max = request.rows_max, .bytes_max = statement_bytes_ / kOutputShare}, stop);
+    // Pages are cut out of rows in the order in which we read them.
+    auto result = Run(*session, question, request, sources, pinned == nullptr ? Reader::kDuckDb : Reader::kOurs, stop);
     if (!result.ok()) return WithPlace(result.status(), question.select);
+    for (const auto& source : sources) TakeCounts(*source);
     if (question.explain == Explain::kAnalyze) return Explained(sources, /*ran=*/true, std::move(output), begun);
     MakeNamesUnique(result->columns);
     std::vector<std::string> names;
@@ -491,10 +503,17 @@ class SqlEngine::Impl {
     return arrow::Table::Make(arrow::schema(schema.fields()), std::move(columns), rows.num_rows());
   }
 
-  Status RegisterAll(sql::SqlSession& session, const std::vector<std::shared_ptr<Source>>& sources) const {
+  // Whoever may read them: `parquet` where a table's files allow it.
+  enum class Reader { kDuckDb, kOurs };
+
+  Status RegisterAll(sql::SqlSession& session, const std::vector<std::shared_ptr<Source>>& sources,
+                     Reader reader) const {
     const auto num_scans = std::max<std::int64_t>(1, std::ssize(sources));
     for (const auto& source : sources) {
       if (source->table->aggregate == nullptr) {
+        source->parquet = nullptr;
+        if (reader == Reader::kDuckDb) RETURN_NOT_OK(RegisterParquet(session, source));
+        if (source->parquet != nullptr) continue;
         const std::int64_t buffer = statement_bytes_ / kInputShare / num_scans;
         RETURN_NOT_OK(session.RegisterStream(
             source->table->name, source->schema,
@@ -504,12 +523,55 @@ class SqlEngine::Impl {
       }
       std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
       if (source->rows != nullptr) {
-        arrow::TableBatchReader reader(*source->rows);
-        ASSIGN_OR_RETURN(batches, reader.ToRecordBatches());
+        arrow::TableBatchReader batch_reader(*source->rows);
+        ASSIGN_OR_RETURN(batches, batch_reader.ToRecordBatches());
       }
       RETURN_NOT_OK(session.Register(source->table->name, source->schema, std::move(batches)));
     }
     return Status::OK();
+  }
+
+  // Leaves source->parquet null where it is not for DuckDB to read.
+  static Status RegisterParquet(sql::SqlSession& session, const std::shared_ptr<Source>& source) {
+    const auto& question = *source->question;
+    const auto names = source->schema->field_names();
+    const bool only_counts =
+        std::none_of(names.begin(), names.end(), [&](const auto& name) { return question.MayUse(name); });
+    if (only_counts && source->need.where.empty() && NumRows(*source->snapshot)) return Status::OK();  // The log knows.
+    ASSIGN_OR_RETURN(auto files, ParquetFilesOf(source->store, *source->snapshot, source->schema, source->need.where,
+                                                [&](const std::string& name) { return question.MayUse(name); }));
+    if (!files) return Status::OK();
+    source->parquet = std::make_shared<sql::ParquetCounts>();
+    files->counts = source->parquet;
+    files->num_rows = NumRows(*source->snapshot);
+    return session.RegisterParquet(source->table->name, *std::move(files));
+  }
+
+  // DuckDB reads the files of tables itself, and where that fails we do: that takes longer and less memory, and says
+  // which file is not what it must be.
+  Result<sql::StatementResult> Run(sql::SqlSession& session, const SqlQuestion& question, const SqlRequest& request,
+                                   const std::vector<std::shared_ptr<Source>>& sources, Reader reader,
+                                   const std::stop_token& stop) const {
+    const sql::ResultLimits limits{.rows_max = request.rows_max, .bytes_max = statement_bytes_ / kOutputShare};
+    RETURN_NOT_OK(RegisterAll(session, sources, reader));
+    auto result = session.Run(question.select, request.parameters, limits, stop);
+    const bool read_by_duckdb =
+        std::any_of(sources.begin(), sources.end(), [](const auto& source) { return source->parquet != nullptr; });
+    if (result.ok() || !read_by_duckdb || !session.ReadingFailed() || stop.stop_requested()) return result;
+    RETURN_NOT_OK(RegisterAll(session, sources, Reader::kOurs));
+    return session.Run(question.select, request.parameters, limits, stop);
+  }
+
+  // What DuckDB has counted, where we count.
+  static void TakeCounts(Source& source) {
+    if (source.parquet == nullptr) return;
+    const std::scoped_lock lock(source.mutex, source.parquet->mutex);
+    for (const int column : source.parquet->columns) source.columns.insert(source.schema->field(column)->name());
+    source.counts.files_read += source.parquet->files;
+    source.counts.row_groups += source.parquet->row_groups;
+    source.counts.row_groups_read += source.parquet->row_groups_read;
+    source.rows_read += source.parquet->rows;
+    source.bytes_read += source.parquet->bytes;
   }
 
   Result<Answer> Explained(const std::vector<std::shared_ptr<Source>>& sources, bool ran, std::shared_ptr<void> output,

@@ -52,6 +52,7 @@ class SqlEngine {
   struct Options {
     std::vector<SqlTable> tables;          ///< No two of one name, case ignored.
     std::shared_ptr<AnswerMemory> memory;  ///< A statement draws half of it, at least 16 MiB if there is so much.
+    int num_threads = 1;                   ///< Of one statement.
     int statements_max = 16;               ///< That run or wait for their turn; one more is kTransient.
     MemoryShare sessions{};                ///< What idle sessions are drawn from.
     std::function<std::optional<UnixMicros>()> watermark{};
