@@ -3,7 +3,8 @@
 
 Ten million events go through the pipeline into a table and, the purchases among them, into a second one. Five questions are
 then asked in turn of a running pipeline (POST /v1/sql) and of DuckDB in this process, which is told the tables' files
-(read_parquet), keeps its connection and has as many threads: one run of each to warm up, then five, turn about. The answers must
+(read_parquet), keeps its connection, has as many threads, and as much memory as it likes; a statement of ours has a sixteenth
+of limits.memory for what it joins and groups: one run of each to warm up, then five, turn about. The answers must
 be equal. Printed are the medians: seconds of wall clock, and of CPU (user and system, by the kernel's account of either
 process, in its ticks of 10 ms, so over the five runs together). Other work on the machine makes both slower; CPU suffers less.
 """
@@ -40,6 +41,7 @@ tables:
   - name: clicks
   - {{name: purchases, from: bought}}
 lake: {{uri: lake}}
+limits: {{memory: 4GiB}}
 serve: {{listen: "127.0.0.1:{port}"}}
 log: {{level: warn}}
 """

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <parquet/arrow/writer.h>
 
+#include <limits>
 #include <random>
 
 #include "base/uuid.h"
@@ -125,10 +126,9 @@ class RandomColumns {
         return static_cast<arrow::Int32Builder&>(builder).Append(static_cast<std::int32_t>(value));
       case arrow::Type::INT64:
         return static_cast<arrow::Int64Builder&>(builder).Append(value);
-      case arrow::Type::FLOAT:
-        return static_cast<arrow::FloatBuilder&>(builder).Append(static_cast<float>(value) / 4);
       case arrow::Type::DOUBLE:
-        return static_cast<arrow::DoubleBuilder&>(builder).Append(static_cast<double>(value) / 4);
+        return static_cast<arrow::DoubleBuilder&>(builder).Append(
+            value % 19 == 7 ? std::numeric_limits<double>::quiet_NaN() : static_cast<double>(value) / 10);
       case arrow::Type::STRING:
         return static_cast<arrow::StringBuilder&>(builder).Append(
             value == 0 ? ""
@@ -159,6 +159,20 @@ TEST_F(ParquetSourceTest, DuckDbReadsWhatWeRead) {
       "SELECT t, count(*), sum(m), max(d) FROM t GROUP BY ALL ORDER BY ALL",
       "SELECT t, u, p, b, count(*) FROM t GROUP BY ALL ORDER BY ALL",
       "SELECT id, t, d FROM t ORDER BY d DESC, id, t LIMIT 7",
+      "SELECT id, t, d FROM t ORDER BY d, id, t LIMIT 7",
+      "SELECT p, id, t FROM t ORDER BY p DESC NULLS FIRST, id NULLS FIRST, t NULLS FIRST LIMIT 7",
+      "SELECT n, small FROM t ORDER BY n NULLS LAST, small DESC NULLS LAST LIMIT 7",
+      "SELECT count(*) FROM t WHERE d > 0.1",
+      "SELECT count(*) FROM t WHERE d >= 'NaN' OR d < -3.3",
+      "SELECT count(*) FROM t WHERE d NOT BETWEEN -0.35 AND 1e300",
+      "SELECT count(*) FROM t WHERE id > -3000000000 AND small < 40000",  // More than a narrower file's type can hold.
+      "SELECT count(*) FROM t WHERE id < -3000000000 OR small > 40000",
+      "SELECT count(*) FROM t WHERE id IN (1, 2, -3, 3000000000)",
+      "SELECT count(*) FROM t WHERE m <> 2.80 AND m < 1234567890.01",
+      "SELECT count(*) FROM t WHERE m > 0.125 OR m = -0.07",
+      "SELECT count(*) FROM t WHERE ts > '1970-01-01 00:00:03.000008' AND ts <= '1970-01-01 00:01:00.000061'",
+      "SELECT count(*), max(ts) FROM t WHERE since IS NOT NULL OR ts IS NULL",
+      "SELECT min(id), max(id), min(t), max(t), min(d), max(d), min(p), max(p), min(n), max(small) FROM t",
       "SELECT id, t, p, n FROM t WHERE t = 'é1' OR p IS NULL ORDER BY ALL",
       "SELECT count(*) FROM t WHERE t IS NULL AND small > 0",
       "SELECT count(*), min(p) FROM t WHERE p >= 'b' AND m BETWEEN -5 AND 5",
@@ -181,7 +195,6 @@ TEST_F(ParquetSourceTest, DuckDbReadsWhatWeRead) {
         auto type = schema->field(i)->type();
         if (type->id() == arrow::Type::INT64 && random.Below(3) == 0) type = arrow::int32();  // It was narrower.
         if (type->id() == arrow::Type::INT32 && random.Below(3) == 0) type = arrow::int16();
-        if (type->id() == arrow::Type::DOUBLE && random.Below(3) == 0) type = arrow::float32();
         if (type->id() == arrow::Type::DECIMAL128 && random.Below(3) == 0) type = arrow::decimal128(10, 2);
         if (type->id() == arrow::Type::TIMESTAMP && random.Below(3) == 0)
           type = arrow::timestamp(arrow::TimeUnit::MICRO);
@@ -237,6 +250,51 @@ TEST_F(ParquetSourceTest, WhatIsReadIsCounted) {
   EXPECT_GT(counts_->bytes, 300);
 }
 
+TEST_F(ParquetSourceTest, AllThreadsAreCounted) {
+  Create(arrow::schema({field("id", arrow::int64()), field("t", arrow::utf8())}));
+  for (int file = 0; file < 4; ++file) {
+    RandomColumns random(static_cast<unsigned>(file));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto texts, random.Make(arrow::utf8(), 12'000));
+    arrow::Int64Builder ids;
+    for (int row = 0; row < 12'000; ++row) MILLRACE_ASSERT_OK(ids.Append(file * 12'000 + row));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto numbers, ids.Finish());
+    Add(arrow::RecordBatch::Make(Schema(), 12'000, {numbers, texts}), {}, parquet::default_writer_properties(), 4000);
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make(std::int64_t{1} << 30, 4));
+  for (int run = 0; run < 50; ++run) {
+    SCOPED_TRACE(run);
+    // A recursion reads it again for each of its rounds.
+    for (const int rounds : {1, 3}) {
+      const auto counts = std::make_shared<sql::ParquetCounts>();
+      MILLRACE_ASSERT_OK_AND_ASSIGN(auto files, Files());
+      files->counts = counts;
+      MILLRACE_ASSERT_OK(session->RegisterParquet("t", *std::move(files)));
+      const std::string once = "SELECT count(t) + count(*) AS n FROM t WHERE id % 7 <> 7";
+      MILLRACE_ASSERT_OK(Run(*session, rounds == 1
+                                           ? once
+                                           : "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT r.i + 1 FROM r, (" +
+                                                 once + ") AS c WHERE r.i < 4 AND c.n >= 0) SELECT * FROM r")
+                             .status());
+      EXPECT_EQ(counts->files, 4);
+      EXPECT_EQ(counts->rows % 48'000, 0) << counts->rows;
+      EXPECT_EQ(counts->row_groups, counts->row_groups_read);
+      EXPECT_EQ(counts->row_groups * 4000, counts->rows);
+      EXPECT_GE(counts->rows, 48'000);
+    }
+  }
+}
+
+TEST_F(ParquetSourceTest, ColumnsOfDuckDbsOwnAreNoColumns) {
+  Create(arrow::schema({field("id", arrow::int64()), field("file_index", arrow::utf8())}));
+  Add(BatchFromJson(Schema(), R"([[1, "a"], [2, "b"]])"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, Theirs());
+  for (const char* name : {"filename", "file_row_number", "rowid", "\"\""}) {
+    SCOPED_TRACE(name);
+    EXPECT_FALSE(Run(*session, fmt::format("SELECT {} FROM t", name)).ok());
+  }
+  EXPECT_THAT(Run(*session, "SELECT file_index FROM t ORDER BY id DESC LIMIT 1").ValueOrDie(), HasSubstr("\"b\""));
+}
+
 TEST_F(ParquetSourceTest, OnlyFilesThatMayMatchAreNamed) {
   Create(arrow::schema({field("id", arrow::int64()), field("p", arrow::utf8())}), {"p"});
   const auto stored = arrow::schema({field("id", arrow::int64())});
@@ -272,7 +330,12 @@ TEST_F(ParquetSourceTest, FilesThatAreNotAsTheTableSaysFailTheReading) {
       {arrow::utf8(), arrow::int64(), "[[7]]"},                               // or a text,
       {arrow::utf8(), arrow::binary(), R"([["\u0001"]])"},                    // or the hexadecimal digits,
       {arrow::decimal128(12, 1), arrow::decimal128(12, 2), R"([["1.25"]])"},  // or round,
-      {arrow::int32(), arrow::int64(), "[[5000000000]]"},                     // and this is an error of both.
+      {arrow::decimal128(12, 2), arrow::decimal128(12, 1), R"([["1.3"]])"},  // or compare with 1.3 where 1.25 is asked,
+      {arrow::decimal128(12, 2), arrow::int64(), "[[1]]"},                   // with 1,
+      {arrow::float64(), arrow::int32(), "[[2]]"},                           // with 2 for 1.5,
+      {arrow::float64(), arrow::float32(), "[[0.1]]"},                       // with less than the digits that it has,
+      {arrow::timestamp(arrow::TimeUnit::MICRO), arrow::date32(), "[[1]]"},  // with a day;
+      {arrow::int32(), arrow::int64(), "[[5000000000]]"},                    // and this is an error of both.
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.wanted->ToString() + " of " + c.stored->ToString());

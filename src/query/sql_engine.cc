@@ -121,6 +121,15 @@ struct Source {
   delta::ScanCounts counts{};
   std::int64_t rows_read = 0;
   std::int64_t bytes_read = 0;
+
+  // As if nothing had been read.
+  void Forget() {
+    const std::scoped_lock lock(mutex);
+    parquet = nullptr;
+    columns.clear();
+    counts = {};
+    rows_read = bytes_read = 0;
+  }
 };
 
 // Counts what goes through.
@@ -511,7 +520,7 @@ class SqlEngine::Impl {
     const auto num_scans = std::max<std::int64_t>(1, std::ssize(sources));
     for (const auto& source : sources) {
       if (source->table->aggregate == nullptr) {
-        source->parquet = nullptr;
+        source->Forget();
         if (reader == Reader::kDuckDb) RETURN_NOT_OK(RegisterParquet(session, source));
         if (source->parquet != nullptr) continue;
         const std::int64_t buffer = statement_bytes_ / kInputShare / num_scans;

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <future>
+#include <map>
 #include <thread>
 
 #include "delta/append.h"
@@ -291,6 +292,33 @@ TEST_F(SqlEngineTest, WhatDuckDbCannotReadWeRead) {
   const auto corrupt = Ask("SELECT sum(id) FROM clicks");
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, corrupt);
   EXPECT_THAT(corrupt.status().message(), HasSubstr("it has 10 bytes, the log says"));
+}
+
+TEST_F(SqlEngineTest, WhatIsReadTwiceForThatCountsOnce) {
+  // We read the one, DuckDB the other, which fails at first.
+  std::map<std::string, std::shared_ptr<objectstore::ObjectStore>> stores;
+  const auto add = [&](const std::string& name, const std::shared_ptr<arrow::Schema>& schema, const char* rows) {
+    stores[name] = objectstore::MakeMemoryStore();
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::OpenOrCreate(stores[name], {.schema = schema}));
+    MILLRACE_ASSERT_OK(delta::Append(*table, {BatchFromJson(schema, rows)}));
+  };
+  add("nested", arrow::schema({arrow::field("id", arrow::int64()), arrow::field("l", arrow::list(arrow::int64()))}),
+      "[[1, [1]], [2, [2]]]");
+  add("plain", arrow::schema({arrow::field("id", arrow::int64())}), "[[1], [2], [3]]");
+  const auto resources = ReaderResources::Make(limit_bytes_, *budget_);
+  std::vector<SqlTable> tables;
+  for (const auto& [name, store] : stores) {
+    tables.push_back({.name = name, .open = [store] { return delta::Table::Open(store); }});
+  }
+  auto faulty = std::make_shared<testing::FaultyStore>(stores["plain"]);
+  tables.back().open = [faulty] { return delta::Table::Open(faulty); };
+  SqlEngine engine({.tables = std::move(tables), .memory = resources.memory});
+  faulty->Inject(testing::StoreOperation::kOpen, 1, testing::StoreFault::kFail, "part-");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto answer,
+      engine.Ask({.sql = "SELECT count(l) AS n FROM plain JOIN nested ON plain.id = nested.id"}, {}));
+  EXPECT_EQ(answer.rows->column(0)->GetScalar(0).ValueOrDie()->ToString(), "2");
+  EXPECT_EQ(answer.rows_read, 2 + 3);
 }
 
 TEST_F(SqlEngineTest, AMeasureWithoutAValueIsAnErrorOfTheStatementsThatNameIt) {

@@ -4,6 +4,7 @@
 #include <duckdb/common/file_system.hpp>
 #include <duckdb/common/multi_file/multi_file_list.hpp>
 #include <duckdb/common/multi_file/multi_file_reader.hpp>
+#include <duckdb/common/multi_file/multi_file_states.hpp>
 #include <duckdb/function/table_function.hpp>
 #include <duckdb/main/client_context.hpp>
 #include <duckdb/main/config.hpp>
@@ -14,6 +15,7 @@
 #include <duckdb/storage/statistics/node_statistics.hpp>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -47,7 +49,6 @@ struct ParquetRelation {
   std::mutex mutex;
   std::map<std::size_t, std::weak_ptr<arrow::io::RandomAccessFile>> opened;  // Each thread opens each file.
   std::set<std::size_t> counted;                                             // Files that the counts have.
-  std::map<const void*, std::int64_t> row_groups;                            // That each scan has come to.
 };
 using ParquetRelationPtr = std::shared_ptr<ParquetRelation>;
 
@@ -85,6 +86,8 @@ struct ParquetScanState {
   duckdb::table_function_init_global_t init_global = nullptr;
   duckdb::table_function_init_local_t init_local = nullptr;
   duckdb::table_function_t read = nullptr;
+  duckdb::table_function_get_partition_data_t partition = nullptr;
+  duckdb::table_function_get_virtual_columns_t virtual_columns = nullptr;
   duckdb::table_function_get_metrics_t metrics = nullptr;
 };
 
@@ -144,11 +147,14 @@ class RelationFiles final : public duckdb::FileSystem {
   static arrow::io::RandomAccessFile& BytesOf(duckdb::FileHandle& handle) { return *handle.Cast<OpenParquet>().bytes; }
 
   static Result<std::shared_ptr<arrow::io::RandomAccessFile>> Bytes(ParquetRelation& relation, std::size_t file) {
-    const std::scoped_lock lock(relation.mutex);
-    auto& known = relation.opened[file];
-    if (auto open = known.lock()) return open;
+    {
+      const std::scoped_lock lock(relation.mutex);
+      if (auto open = relation.opened[file].lock()) return open;
+    }
+    // Without the lock: it may be a request, and threads open files of their own meanwhile.
     ASSIGN_OR_RETURN(auto open, relation.files.open(file));
-    known = open;
+    const std::scoped_lock lock(relation.mutex);
+    relation.opened[file] = open;
     return open;
   }
 
@@ -181,28 +187,25 @@ class RelationFileList final : public duckdb::SimpleMultiFileList {
   const ParquetRelationPtr relation_;
 };
 
-// Whether DuckDB's cast from what a file has to what the column is says what ours would (delta/data/physical_column.h):
-// values that do not fit fail it. The rest is not for this reader.
+// Whether a column that a file has as `stored` is read as ours would read it (delta/data/physical_column.h), and so are
+// conditions on it: DuckDB casts their constants to the file's type, which must be exact or fail, as between integers,
+// or it must read through its cast, as it does between times. (Between floats, say, it would round the constants.)
 bool IsReadable(const duckdb::LogicalType& stored, const duckdb::LogicalType& wanted) {
   using Id = duckdb::LogicalTypeId;
   if (stored == wanted) return true;
-  const auto is_integer = [](const duckdb::LogicalType& type) { return type.IsIntegral(); };
   switch (wanted.id()) {
     case Id::TINYINT:
     case Id::SMALLINT:
     case Id::INTEGER:
     case Id::BIGINT:
-      return is_integer(stored);
-    case Id::DOUBLE:
-      return stored.id() == Id::FLOAT ||
-             (is_integer(stored) && stored.id() != Id::BIGINT && stored.id() != Id::UBIGINT);
+      return stored.IsIntegral();
     case Id::DECIMAL:
-      return is_integer(stored) || (stored.id() == Id::DECIMAL &&
-                                    duckdb::DecimalType::GetScale(stored) <= duckdb::DecimalType::GetScale(wanted));
+      return stored.id() == Id::DECIMAL &&
+             duckdb::DecimalType::GetScale(stored) == duckdb::DecimalType::GetScale(wanted);
     case Id::TIMESTAMP:
-      return stored.id() == Id::TIMESTAMP_TZ || stored.id() == Id::TIMESTAMP_MS || stored.id() == Id::DATE;
+      return stored.id() == Id::TIMESTAMP_TZ;
     case Id::TIMESTAMP_TZ:
-      return stored.id() == Id::TIMESTAMP || stored.id() == Id::TIMESTAMP_MS;
+      return stored.id() == Id::TIMESTAMP;
     default:
       return false;
   }
@@ -329,14 +332,38 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitGlobal(duckdb::ClientCo
   return Noting(state, [&] { return state.init_global(context, input); });
 }
 
+// Where one thread of a scan is, which is DuckDB's, and what it has read.
+struct ThreadOfScan final : duckdb::LocalTableFunctionState {
+  ThreadOfScan(ParquetRelationPtr relation, duckdb::unique_ptr<duckdb::LocalTableFunctionState> place)
+      : relation(std::move(relation)), place(std::move(place)) {}
+  ~ThreadOfScan() override {
+    auto* const counts = relation->files.counts.get();
+    if (counts == nullptr) return;
+    const std::scoped_lock lock(counts->mutex);
+    counts->rows += rows;
+    counts->row_groups += row_groups;
+    counts->row_groups_read += row_groups_read;
+  }
+
+  const ParquetRelationPtr relation;
+  const duckdb::unique_ptr<duckdb::LocalTableFunctionState> place;
+  std::optional<duckdb::idx_t> batch;  // The last one: a row group.
+  std::int64_t rows = 0;
+  std::int64_t row_groups = 0;
+  std::int64_t row_groups_read = 0;
+};
+
 duckdb::unique_ptr<duckdb::LocalTableFunctionState> InitLocal(duckdb::ExecutionContext& context,
                                                               duckdb::TableFunctionInitInput& input,
                                                               duckdb::GlobalTableFunctionState* global) {
-  auto& state = *ReaderOf(*input.bind_data).state();
-  return Noting(state, [&] { return state.init_local(context, input, global); });
+  const auto& reader = ReaderOf(*input.bind_data);
+  auto& state = *reader.state();
+  auto place = Noting(state, [&] { return state.init_local(context, input, global); });
+  if (place == nullptr) return nullptr;  // There is nothing to read.
+  return duckdb::make_uniq<ThreadOfScan>(reader.relation(), std::move(place));
 }
 
-// Row groups that this thread has read.
+// Row groups of which this thread has read anything.
 std::int64_t RowGroupsRead(const ParquetScanState& state, duckdb::ClientContext& context,
                            duckdb::TableFunctionInput& input) {
   static const duckdb::profiler_settings_t kWanted = {duckdb::MetricType::OPERATOR_ROW_GROUPS_SCANNED};
@@ -347,24 +374,36 @@ std::int64_t RowGroupsRead(const ParquetScanState& state, duckdb::ClientContext&
 }
 
 void ReadRows(duckdb::ClientContext& context, duckdb::TableFunctionInput& input, duckdb::DataChunk& output) {
-  const auto& reader = ReaderOf(*input.bind_data);
-  auto& state = *reader.state();
-  auto& relation = *reader.relation();
-  auto* const counts = relation.files.counts.get();
-  if (counts == nullptr || !input.local_state) {
-    Noting(state, [&] { state.read(context, input, output); });
+  auto& state = *ReaderOf(*input.bind_data).state();
+  if (!input.local_state) {
+    state.read(context, input, output);
     return;
   }
-  const std::int64_t before = RowGroupsRead(state, context, input);
+  auto& thread = input.local_state->Cast<ThreadOfScan>();
+  input.local_state = thread.place.get();
+  const auto batch = thread.place->Cast<duckdb::MultiFileLocalState>().batch_index;
   Noting(state, [&] { state.read(context, input, output); });
-  const std::int64_t row_groups_read = RowGroupsRead(state, context, input) - before;
-  const auto& scan = input.global_state->Cast<duckdb::MultiFileGlobalState>();
-  const std::scoped_lock lock(scan.lock, counts->mutex, relation.mutex);
-  counts->rows += static_cast<std::int64_t>(output.size());
-  counts->row_groups_read += row_groups_read;
-  auto& come_to = relation.row_groups[&scan];
-  counts->row_groups += static_cast<std::int64_t>(scan.batch_index) - come_to;
-  come_to = static_cast<std::int64_t>(scan.batch_index);
+  thread.rows += static_cast<std::int64_t>(output.size());
+  if (thread.batch == batch) return;
+  // With the first call it decides whether to read the row group.
+  thread.batch = batch;
+  thread.row_groups += 1;
+  thread.row_groups_read = RowGroupsRead(state, context, input);
+}
+
+duckdb::OperatorPartitionData PartitionOf(duckdb::ClientContext& context,
+                                          duckdb::TableFunctionGetPartitionInput& input) {
+  input.local_state = input.local_state->Cast<ThreadOfScan>().place.get();
+  return ReaderOf(*input.bind_data).state()->partition(context, input);
+}
+
+// DuckDB's own columns (a file's name, a row's number) stay, because it finds the best rows by them; without names they
+// are no columns of the relation.
+duckdb::virtual_column_map_t NamelessColumns(duckdb::ClientContext& context,
+                                             duckdb::optional_ptr<duckdb::FunctionData> bound) {
+  auto columns = ReaderOf(*bound).state()->virtual_columns(context, bound);
+  for (auto& [id, column] : columns) column.name.clear();
+  return columns;
 }
 
 duckdb::DatabaseInstance& DatabaseOf(duckdb_connection connection) {
@@ -398,7 +437,10 @@ Status ParquetScans::Install(duckdb_connection connection) {
     state_->init_global = std::exchange(function.init_global, InitGlobal);
     state_->init_local = std::exchange(function.init_local, InitLocal);
     state_->read = std::exchange(function.function, ReadRows);
-    state_->metrics = function.get_metrics;
+    state_->partition = std::exchange(function.get_partition_data, PartitionOf);
+    state_->virtual_columns = std::exchange(function.get_virtual_columns, NamelessColumns);
+    state_->metrics = std::exchange(function.get_metrics, nullptr);
+    function.get_partition_stats = nullptr;  // They are by place in the file.
     loader.RegisterFunction(std::move(function));
   } catch (const std::exception& error) {
     return Internal("DuckDB: {}", error.what());
