@@ -84,6 +84,7 @@ class WorkerBackend final : public serve::Backend {
     const auto& serve = worker.plan().config.serve;
     sql_ = std::make_unique<query::SqlEngine>(
         query::SqlEngine::Options{.tables = SqlTables(worker.plan(), worker.lake(), readers),
+                                  .more_tables = RoutedSqlTables(worker.plan(), worker.lake()),
                                   .memory = resources.memory,
                                   .num_threads = worker.plan().config.limits.num_threads(),
                                   // They wait on the threads that answer other questions too.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <list>
 #include <map>
 #include <mutex>
 #include <set>
@@ -248,21 +249,23 @@ class SqlEngine::Impl {
         sessions_({.sessions_max = static_cast<int>(options_.memory->bytes_max() / statement_bytes_),
                    .memory_bytes = statement_bytes_ / kEngineShare,
                    .num_threads = options_.num_threads,
-                   .share = std::move(options_.sessions)}),
-        open_(options_.tables.size()) {
-    for (const auto& table : options_.tables) names_.push_back(table.name);
+                   .share = std::move(options_.sessions)}) {
+    Add(std::move(options_.tables));
   }
 
   Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop) { return AskAt(request, nullptr, stop); }
 
   Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop) {
     if (request.limit < 1) return InvalidInput("limit: a page has one row at least");
-    const auto found = std::find(names_.begin(), names_.end(), request.table);
-    if (found == names_.end()) {
-      return NotFound("there is no table '{}'{}", request.table, DidYouMean(request.table, names_));
+    Known* known = Find(request.table);
+    if (known == nullptr) {
+      RETURN_NOT_OK(LookForMore(stop).status());
+      known = Find(request.table);
     }
-    const auto index = static_cast<std::size_t>(found - names_.begin());
-    if (options_.tables[index].aggregate != nullptr) {
+    if (known == nullptr) {
+      return NotFound("there is no table '{}'{}", request.table, DidYouMean(request.table, Names()));
+    }
+    if (known->table.aggregate != nullptr) {
       return InvalidInput("{0} is an aggregate: its merged rows are at /v1/aggregates/{0}", request.table);
     }
     RowsCursor cursor;
@@ -275,7 +278,7 @@ class SqlEngine::Impl {
       version = cursor.version;
     }
     if (request.version && request.timestamp_ms) return InvalidInput("version: it cannot stand beside timestamp");
-    ASSIGN_OR_RETURN(Pinned pinned, Current(index, stop));
+    ASSIGN_OR_RETURN(Pinned pinned, Current(*known, stop));
     if (request.timestamp_ms) {
       ASSIGN_OR_RETURN(version, delta::VersionAsOf(*pinned.store, *request.timestamp_ms));
     }
@@ -303,9 +306,18 @@ class SqlEngine::Impl {
   }
 
  private:
+  /// A table that statements can name. Never taken away.
+  struct Known {
+    explicit Known(SqlTable named) : table(std::move(named)) {}
+
+    const SqlTable table;
+    std::timed_mutex mutex;  // Held during requests to the store.
+    std::shared_ptr<delta::Table> open;
+  };
+
   /// A table at the version that is to be read.
   struct Pinned {
-    std::size_t index = 0;
+    const Known* known = nullptr;
     std::shared_ptr<objectstore::ObjectStore> store;
     delta::SnapshotPtr snapshot;
   };
@@ -318,7 +330,7 @@ class SqlEngine::Impl {
     }
     ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
     ASSIGN_OR_RETURN(const auto functions, Functions(*session));
-    ASSIGN_OR_RETURN(const auto question, SqlQuestion::Read(*session, request.sql, names_, *functions));
+    ASSIGN_OR_RETURN(const auto question, ReadQuestion(*session, request.sql, *functions, stop));
     // No other answer waits while it holds memory, and all statements that have a session need no more than there is:
     // so the second of these does not wait for ever. The first is held until the answer has been sent.
     ASSIGN_OR_RETURN(auto output, options_.memory->Draw(statement_bytes_ / kOutputShare, stop));
@@ -384,10 +396,48 @@ class SqlEngine::Impl {
     const std::vector<std::shared_ptr<Source>>& sources_;
   };
 
-  struct Open {
-    std::timed_mutex mutex;  // Held during requests to the store.
-    std::shared_ptr<delta::Table> table;
-  };
+  std::vector<std::string> Names() const {
+    const std::scoped_lock lock(tables_mutex_);
+    std::vector<std::string> names;
+    for (const auto& known : tables_) names.push_back(known->table.name);
+    return names;
+  }
+
+  /// nullptr: it is not known.
+  Known* Find(std::string_view name) const {
+    const std::scoped_lock lock(tables_mutex_);
+    const auto found = std::find_if(tables_.begin(), tables_.end(), [&](const auto& known) {
+      return EqualsIgnoringAsciiCase(known->table.name, name);
+    });
+    return found == tables_.end() ? nullptr : found->get();
+  }
+
+  /// Those of them that are not known. Whether there were any.
+  bool Add(std::vector<SqlTable> tables) {
+    const std::scoped_lock lock(tables_mutex_);
+    std::set<std::string> names;
+    for (const auto& known : tables_) names.insert(AsciiLower(known->table.name));
+    const auto before = tables_.size();
+    for (auto& table : tables) {
+      if (names.insert(AsciiLower(table.name)).second) tables_.push_back(std::make_unique<Known>(std::move(table)));
+    }
+    return tables_.size() > before;
+  }
+
+  /// Whether there are tables that were not known.
+  Result<bool> LookForMore(const std::stop_token& stop) {
+    if (!options_.more_tables) return false;
+    ASSIGN_OR_RETURN(auto tables, options_.more_tables(stop));
+    return Add(std::move(tables));
+  }
+
+  Result<SqlQuestion> ReadQuestion(sql::SqlSession& session, const std::string& sql,
+                                   const std::set<std::string>& functions, const std::stop_token& stop) {
+    auto question = SqlQuestion::Read(session, sql, Names(), functions);
+    if (question.ok() || KindOf(question.status()) != ErrorKind::kNotFound) return question;
+    ASSIGN_OR_RETURN(const bool there_are_more, LookForMore(stop));
+    return there_are_more ? SqlQuestion::Read(session, sql, Names(), functions) : question;
+  }
 
   Result<std::shared_ptr<const std::set<std::string>>> Functions(sql::SqlSession& session) {
     const std::scoped_lock lock(functions_mutex_);
@@ -399,25 +449,38 @@ class SqlEngine::Impl {
   }
 
   /// The table as it is now. Opens it, or follows its log.
-  Result<Pinned> Current(std::size_t index, const std::stop_token& stop) {
-    Open& open = open_[index];
-    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(open.mutex, stop));
-    if (open.table == nullptr) {
-      auto opened = options_.tables[index].open();
-      if (!opened.ok()) return WithContext(opened.status(), "table {}", names_[index]);
-      open.table = *std::move(opened);
-      return Pinned{index, open.table->store(), open.table->snapshot()};
+  Result<Pinned> Current(Known& known, const std::stop_token& stop) {
+    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(known.mutex, stop));
+    if (known.open == nullptr) {
+      auto opened = known.table.open();
+      if (!opened.ok()) return WithContext(opened.status(), "table {}", known.table.name);
+      known.open = *std::move(opened);
+      KeepOpen(known);
+      return Pinned{&known, known.open->store(), known.open->snapshot()};
     }
-    auto refreshed = open.table->Refresh();
-    if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", names_[index]);
-    return Pinned{index, open.table->store(), *std::move(refreshed)};
+    auto refreshed = known.open->Refresh();
+    if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", known.table.name);
+    KeepOpen(known);
+    return Pinned{&known, known.open->store(), *std::move(refreshed)};
+  }
+
+  /// This one, whose mutex is held; and closes the one that nobody has asked for longest, if there are too many.
+  void KeepOpen(Known& known) {
+    const std::scoped_lock lock(tables_mutex_);
+    open_.remove(&known);
+    open_.push_front(&known);
+    if (open_.size() <= kOpenTablesMax) return;
+    const std::unique_lock other(open_.back()->mutex, std::try_to_lock);
+    if (!other.owns_lock()) return;  // It is being asked for now.
+    open_.back()->open = nullptr;
+    open_.pop_back();
   }
 
   Result<std::shared_ptr<Source>> Resolve(sql::SqlSession& session, const std::string& name, const Pinned* pinned,
                                           const std::stop_token& stop) {
-    const auto index = static_cast<std::size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin());
+    Known& known = *Find(name);
     auto source = std::make_shared<Source>();
-    source->table = &options_.tables[index];
+    source->table = &known.table;
     source->as_of.name = name;
     if (auto* const aggregate = source->table->aggregate) {
       ASSIGN_OR_RETURN(const auto columns, aggregate->Columns(stop));
@@ -431,10 +494,10 @@ class SqlEngine::Impl {
       return source;
     }
     Pinned read;
-    if (pinned != nullptr && pinned->index == index) {
+    if (pinned != nullptr && pinned->known == &known) {
       read = *pinned;
     } else {
-      ASSIGN_OR_RETURN(read, Current(index, stop));
+      ASSIGN_OR_RETURN(read, Current(known, stop));
     }
     source->store = std::move(read.store);
     source->snapshot = std::move(read.snapshot);
@@ -657,8 +720,9 @@ class SqlEngine::Impl {
   Options options_;
   const std::int64_t statement_bytes_;
   sql::SessionPool sessions_;
-  std::vector<std::string> names_;
-  std::vector<Open> open_;  // By table.
+  mutable std::mutex tables_mutex_;
+  std::vector<std::unique_ptr<Known>> tables_;  // The pointers are guarded by tables_mutex_.
+  std::list<Known*> open_;                      // The last use first. Likewise.
   std::atomic<int> num_statements_ = 0;
   std::mutex functions_mutex_;
   std::shared_ptr<const std::set<std::string>> functions_;

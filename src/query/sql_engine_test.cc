@@ -321,6 +321,73 @@ TEST_F(SqlEngineTest, WhatIsReadTwiceForThatCountsOnce) {
   EXPECT_EQ(answer.rows_read, 2 + 3);
 }
 
+TEST_F(SqlEngineTest, TablesThatComeLaterAreThere) {
+  const auto resources = ReaderResources::Make(limit_bytes_, *budget_);
+  const auto table = [&](const std::string& name) {
+    return SqlTable{.name = name, .open = [this] { return delta::Table::Open(store_); }};
+  };
+  std::vector<SqlTable> more;
+  int asked = 0;
+  Status failure;
+  SqlEngine engine({.tables = {table("clicks")},
+                    .more_tables = [&](const std::stop_token&) -> Result<std::vector<SqlTable>> {
+                      ++asked;
+                      RETURN_NOT_OK(failure);
+                      return more;
+                    },
+                    .memory = resources.memory});
+  const auto count = [&](const std::string& name) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto answer, engine.Ask({.sql = "SELECT count(*) AS n FROM " + name}, {}));
+    return answer.rows->column(0)->GetScalar(0).ValueOrDie()->ToString();
+  };
+  EXPECT_EQ(count("clicks").ValueOrDie(), "50");
+  EXPECT_EQ(asked, 0);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, count("in_de"));
+  EXPECT_EQ(asked, 1);
+  more = {table("in_de"), table("Clicks")};
+  EXPECT_EQ(count("IN_DE").ValueOrDie(), "50");
+  EXPECT_EQ(count("in_de JOIN clicks ON clicks.id = in_de.id").ValueOrDie(), "50");
+  EXPECT_EQ(asked, 2);
+  const auto mistaken = count("in_dee");
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, mistaken);
+  EXPECT_THAT(mistaken.status().message(), HasSubstr("did you mean 'in_de'?; there are: clicks, in_de"));
+  failure = Transient("the store is away");
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, count("in_fr"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, engine.Rows({.table = "in_fr"}, {}));
+  failure = Status::OK();
+  more.push_back(table("in_fr"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto page, engine.Rows({.table = "in_fr", .limit = 3}, {}));
+  EXPECT_EQ(page.rows->num_rows(), 3);
+}
+
+TEST_F(SqlEngineTest, OfManyTablesThoseAskedForLastStayOpen) {
+  const auto resources = ReaderResources::Make(limit_bytes_, *budget_);
+  std::vector<int> opened(2 * kOpenTablesMax);
+  std::vector<SqlTable> tables;
+  for (std::size_t i = 0; i < opened.size(); ++i) {
+    tables.push_back({.name = fmt::format("t{}", i), .open = [this, &opened, i] {
+                        ++opened[i];
+                        return delta::Table::Open(store_);
+                      }});
+  }
+  SqlEngine engine({.tables = std::move(tables), .memory = resources.memory});
+  const auto ask = [&](std::size_t i) {
+    EXPECT_TRUE(engine.Ask({.sql = fmt::format("SELECT count(*) AS n FROM t{}", i)}, {}).ok());
+  };
+  for (std::size_t i = 0; i < opened.size(); ++i) {
+    ask(i);
+    ask(0);
+  }
+  ask(opened.size() - 2);
+  EXPECT_EQ(opened[0], 1);
+  EXPECT_EQ(opened[opened.size() - 2], 1);
+  ask(1);
+  EXPECT_EQ(opened[1], 2);
+  // What is said of a table that is not there does not name all.
+  const auto missing = engine.Ask({.sql = "SELECT 1 FROM nowhere"}, {});
+  EXPECT_THAT(missing.status().message(), HasSubstr("t28, t29 and 98 more"));
+}
+
 TEST_F(SqlEngineTest, AMeasureWithoutAValueIsAnErrorOfTheStatementsThatNameIt) {
   const std::string nines(36, '9');
   AppendViews(fmt::format(R"([["2026-01-02 10:00:00", "2026-01-02 10:01:00", "de", 1, "{0}.00", 1],

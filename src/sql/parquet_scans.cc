@@ -96,9 +96,9 @@ namespace {
 using StatePtr = std::shared_ptr<ParquetScanState>;
 
 struct OpenParquet final : duckdb::FileHandle {
-  OpenParquet(duckdb::FileSystem& files, const std::string& address, duckdb::FileOpenFlags flags, bool is_far,
-              std::shared_ptr<arrow::io::RandomAccessFile> bytes)
-      : FileHandle(files, address, flags), is_far(is_far), bytes(std::move(bytes)) {}
+  OpenParquet(duckdb::FileSystem& files, const std::string& address, duckdb::FileOpenFlags how, bool far_away,
+              std::shared_ptr<arrow::io::RandomAccessFile> file)
+      : FileHandle(files, address, how), is_far(far_away), bytes(std::move(file)) {}
   void Close() override {}
 
   const bool is_far;
@@ -294,7 +294,7 @@ class RelationReader final : public duckdb::MultiFileReader {
 
 // How the function's registration reaches the objects that are made for a statement.
 struct FunctionInfo final : duckdb::TableFunctionInfo {
-  explicit FunctionInfo(StatePtr state) : state(std::move(state)) {}
+  explicit FunctionInfo(StatePtr shared) : state(std::move(shared)) {}
   const StatePtr state;
 };
 
@@ -334,8 +334,8 @@ duckdb::unique_ptr<duckdb::GlobalTableFunctionState> InitGlobal(duckdb::ClientCo
 
 // Where one thread of a scan is, which is DuckDB's, and what it has read.
 struct ThreadOfScan final : duckdb::LocalTableFunctionState {
-  ThreadOfScan(ParquetRelationPtr relation, duckdb::unique_ptr<duckdb::LocalTableFunctionState> place)
-      : relation(std::move(relation)), place(std::move(place)) {}
+  ThreadOfScan(ParquetRelationPtr of, duckdb::unique_ptr<duckdb::LocalTableFunctionState> at)
+      : relation(std::move(of)), place(std::move(at)) {}
   ~ThreadOfScan() override {
     auto* const counts = relation->files.counts.get();
     if (counts == nullptr) return;
