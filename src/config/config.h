@@ -1,11 +1,13 @@
 /// pipeline.yaml as a value. load.h reads one; the file's reference is docs/configuration.md.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
@@ -116,8 +118,13 @@ struct LakeConfig {
 
 struct LimitsConfig {
   std::int64_t memory = std::int64_t{1} << 30;  ///< Bytes.
-  int threads = 0;                              ///< Compute shards; 0: one per core.
+  int threads = 0;                              ///< See num_threads().
   std::int64_t disk = std::int64_t{16} << 30;   ///< Bytes, of what is kept on the local disk beside the lake.
+
+  /// Compute threads: `threads`, or one per core if that is 0.
+  int num_threads() const {
+    return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
 };
 
 struct ListenConfig {

@@ -19,8 +19,11 @@ TableAnswers::TableAnswers(const Plan& plan, std::shared_ptr<objectstore::Object
       lake_(std::move(lake)),
       aggregates_(std::move(options.aggregates)),
       rows_max_(plan.config.serve ? plan.config.serve->answer_rows_max : std::numeric_limits<std::int64_t>::max()),
+      routed_tables_(RoutedSqlTables(plan, lake_)),
       sql_({.tables = SqlTables(plan, lake_, aggregates_),
+            .more_tables = routed_tables_,
             .memory = std::move(options.memory),
+            .num_threads = plan.config.limits.num_threads(),
             // They wait on the threads that answer other questions too.
             .statements_max = plan.config.serve ? std::max(1, plan.config.serve->concurrent_queries / 2) : 1,
             .sessions = std::move(options.sql_sessions),
@@ -76,6 +79,14 @@ Result<std::shared_ptr<objectstore::ObjectStore>> TableAnswers::StoreOf(const st
     if (known.name == table) return OpenTableStore(plan_, t, lake_);
     if (known.final_table && known.final_table->name == table) return OpenFinalStore(plan_, t, lake_);
     names.push_back(known.name);
+  }
+  if (routed_tables_) {
+    ASSIGN_OR_RETURN(const auto routed, routed_tables_({}));
+    for (const auto& known : routed) {
+      if (known.name != table) continue;
+      ASSIGN_OR_RETURN(const auto opened, known.open());
+      return opened->store();
+    }
   }
   return NotFound("no table '{}'{}; there are: {}", table, DidYouMean(table, names), fmt::join(names, ", "));
 }

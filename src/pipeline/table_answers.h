@@ -11,6 +11,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/memory_budget.h"
@@ -52,6 +53,7 @@ class TableAnswers {
   const std::shared_ptr<objectstore::ObjectStore> lake_;
   const std::map<std::string, query::AggregateReader*> aggregates_;
   const std::int64_t rows_max_;
+  const std::function<Result<std::vector<query::SqlTable>>(const std::stop_token&)> routed_tables_;
   query::SqlEngine sql_;
   std::atomic<std::int64_t> num_questions_{0};
 };
