@@ -1,4 +1,4 @@
-// The server's side of SCRAM against the exchange of RFC 7677, and against a client written here from RFC 5802.
+// The server's side of SCRAM against a client written here from RFC 5802.
 #include "postgres/scram.h"
 
 #include <gtest/gtest.h>
