@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -20,6 +22,7 @@
 #include "http/tls.h"
 #include "objectstore/counted_store.h"
 #include "pipeline/open_tables.h"
+#include "pipeline/serve_node.h"
 #include "pipeline/worker_backend.h"
 #include "query/answer_memory.h"
 #include "serve/key_fetcher.h"
@@ -75,6 +78,14 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
   }
 }
 
+/// For a process without a worker, which would mind them.
+void WaitForSignal() {
+  boost::asio::io_context context(1);
+  boost::asio::signal_set signals(context, SIGINT, SIGTERM);
+  signals.async_wait([](const auto&, int number) { spdlog::info("signal {}: leaving", number); });
+  context.run();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options) {
@@ -83,8 +94,17 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, options.until_end ? EndBeforeTheEnd : EndInOrder);
   }
   const auto serve = plan->config.serve;
+  if (options.role == Role::kServe && !serve) {
+    return InvalidInput("--role serve: the file has no section 'serve', so there is nothing to answer at");
+  }
   // First the port: who finds it taken has made nothing yet.
-  if (serve && options.serve) RETURN_NOT_OK(service->Listen(*serve));
+  if (serve && options.role != Role::kIngest) RETURN_NOT_OK(service->Listen(*serve));
+  if (options.role == Role::kServe) {
+    const auto memory = MemoryBudget::Make(plan->config.limits.memory);
+    ASSIGN_OR_RETURN(service->backend_, pipeline::MakeServeNode(plan, service->metrics_, memory));
+    service->StartAnswering(*plan, memory, options.role);
+    return service;
+  }
   std::unique_ptr<eventlog::Consumer> consumer;
   if (const auto* kafka = std::get_if<KafkaSource>(&plan->config.source.log)) {
     auto properties = kafka->properties;
@@ -105,19 +125,9 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   pipeline::Worker::Options worker{.until_end = options.until_end, .handle_signals = options.handle_signals};
   if (const auto& dedupe = plan->config.dedupe) worker.state_folder = dedupe->path.value_or(config::kDedupePathDefault);
   ASSIGN_OR_RETURN(service->worker_, pipeline::Worker::Make(std::move(plan), std::move(consumer), lake, worker));
-  if (serve && options.serve) {
+  if (serve && options.role != Role::kIngest) {
     service->backend_ = pipeline::MakeWorkerBackend(*service->worker_, service->metrics_);
-    const auto& limits = service->worker_->plan().config.limits;
-    service->api_ = std::make_unique<serve::Api>(
-        *service->backend_, service->metrics_,
-        serve::ApiOptions{
-            .version = kVersion,
-            .guard = {.access = AccessFor(*serve), .origins = serve->cors_origins, .rate = serve->rate},
-            .metrics_elsewhere = serve->health.has_value(),
-            .answer_bytes_max = query::AnswersBytesMax(limits.memory),
-            .streams = {.answer_bytes_max = limits.memory / kStreamShare, .bytes_max = limits.memory / kStreamsShare},
-            .memory = service->worker_->answer_memory()});
-    service->answering_ = service->api_.get();
+    service->StartAnswering(service->worker_->plan(), service->worker_->answer_memory(), options.role);
   }
   return service;
 }
@@ -165,17 +175,44 @@ Status Service::Listen(const config::ServeConfig& serve) {
   return Status::OK();
 }
 
+void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role) {
+  const auto& serve = *plan.config.serve;
+  const std::int64_t limit = plan.config.limits.memory;
+  api_ = std::make_unique<serve::Api>(
+      *backend_, metrics_,
+      serve::ApiOptions{.version = kVersion,
+                        .guard = {.access = AccessFor(serve), .origins = serve.cors_origins, .rate = serve.rate},
+                        .internal_token = serve.internal_token,
+                        .is_open_to_peers = serve.is_for_this_machine_alone(),
+                        .is_for_peers = role == Role::kWorker,
+                        .metrics_elsewhere = serve.health.has_value(),
+                        .answer_bytes_max = query::AnswersBytesMax(limit),
+                        .streams = {.answer_bytes_max = limit / kStreamShare, .bytes_max = limit / kStreamsShare},
+                        .memory = memory});
+  answering_ = api_.get();
+}
+
 Status Service::Run() {
+  Status done = Status::OK();
+  if (worker_ != nullptr) {
+    done = RunWorker();
+  } else {
+    WaitForSignal();
+  }
+  if (api_ != nullptr) api_->EndStreams();
+  for (const auto& server : {server_.get(), health_server_.get()}) {
+    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
+  }
+  return done;
+}
+
+Status Service::RunWorker() {
   const std::jthread watchdog([this](const std::stop_token& ended) { EndAfterDeadline(*worker_, ended); });
   maintainer_ = std::make_unique<pipeline::Maintainer>(*worker_, metrics_);
   finalizer_ = std::make_unique<pipeline::Finalizer>(*worker_, metrics_);
   const Status done = worker_->Run();
   finalizer_->Stop(worker_->StopDeadline(), done.ok());
   maintainer_->Stop(worker_->StopDeadline());
-  if (api_ != nullptr) api_->EndStreams();
-  for (const auto& server : {server_.get(), health_server_.get()}) {
-    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
-  }
   return done;
 }
 

@@ -145,8 +145,14 @@ struct ServeConfig {
   std::optional<serve::Rate> rate;                                     ///< Of each client.
   std::chrono::microseconds query_timeout = std::chrono::seconds(30);  ///< From a request to its answer.
   std::int64_t answer_rows_max = 1'000'000;
-  int concurrent_queries = 32;  ///< At once; four times as many wait for their turn.
-  int connections = 1024;       ///< For one more the longest without a request is closed.
+  int concurrent_queries = 32;       ///< At once; four times as many wait for their turn.
+  int connections = 1024;            ///< For one more the longest without a request is closed.
+  std::vector<std::string> workers;  ///< "http://worker-1:8080": whose hot rows answers have, beside our own.
+  /// By which the processes of a pipeline know each other; absent: those that listen on a loopback address answer.
+  std::optional<std::string> internal_token;
+
+  /// It listens on a loopback address, and has no `auth` to keep anybody out.
+  bool is_for_this_machine_alone() const;
 };
 
 /// Upkeep of the tables by the worker that reads the first partition.

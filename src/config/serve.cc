@@ -1,11 +1,17 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "config/config_internal.h"
 
 namespace millrace::config {
+
+bool ServeConfig::is_for_this_machine_alone() const {
+  return (listen.address == "::1" || listen.address.starts_with("127.")) && !auth;
+}
+
 namespace {
 
 // Each is compared with at each request.
@@ -198,6 +204,43 @@ void ReadCors(Section& serve, ServeConfig& config) {
   cors.Finish();
 }
 
+// "http://worker-1:8080" and nothing behind it.
+bool IsServerUrl(const std::string& url) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!url.starts_with(scheme)) continue;
+    const auto host = std::string_view(url).substr(scheme.size());
+    const auto is_of_a_name = [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+             std::string_view("-._:[]").find(c) != std::string_view::npos;
+    };
+    return !host.empty() && std::all_of(host.begin(), host.end(), is_of_a_name);
+  }
+  return false;
+}
+
+void ReadWorkers(Section& section, ServeConfig& serve) {
+  constexpr std::size_t kWorkersMax = 256;
+  const auto nodes = section.TextList("workers", serve.workers);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (IsServerUrl(serve.workers[i])) continue;
+    section.AddFinding(nodes[i]->place, fmt::format("serve.workers: '{}' is not the address of a worker, such as "
+                                                    "http://worker-1:8080",
+                                                    serve.workers[i]));
+  }
+  if (nodes.size() > kWorkersMax) {
+    section.AddFinding(nodes.back()->place,
+                       fmt::format("serve.workers names {} workers, {} are the most", nodes.size(), kWorkersMax));
+  }
+  std::string token;
+  if (section.Text("internal_token", token) != nullptr) serve.internal_token = std::move(token);
+  if (!nodes.empty() && !serve.is_for_this_machine_alone() && !section.Has("internal_token")) {
+    section.AddFinding(
+        nodes.front()->place,
+        "serve.workers: without serve.internal_token workers answer each other only where serve.listen is "
+        "a loopback address and serve.auth is not there");
+  }
+}
+
 void ReadLimits(Section limits, ServeConfig& serve) {
   limits.Duration("query_timeout", std::chrono::milliseconds(1), serve.query_timeout);
   int rows = static_cast<int>(serve.answer_rows_max);
@@ -227,6 +270,7 @@ void ReadServe(Section& root, PipelineConfig& config) {
   ReadTls(section, serve);
   ReadAuth(section, serve);
   ReadCors(section, serve);
+  ReadWorkers(section, serve);
   ReadLimits(section.Child("limits"), serve);
   section.Finish();
   if (root.Find("serve") != nullptr) config.serve = std::move(serve);

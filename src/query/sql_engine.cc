@@ -108,6 +108,7 @@ struct Source {
   delta::SnapshotPtr snapshot{};
   // Of an aggregate.
   std::shared_ptr<arrow::Table> rows{};
+  std::vector<MissingSource> missing{};
 
   std::shared_ptr<arrow::Schema> schema{};
   ScanNeed need{};
@@ -471,6 +472,7 @@ class SqlEngine::Impl {
       source->rows_read = answer->rows_read;
       source->bytes_read = answer->bytes_read;
       source->as_of.as_of = std::move(answer->as_of);
+      source->missing = std::move(answer->missing);
       source->as_of.is_hot = request.freshness == Freshness::kHot && reader->has_hot_side();
       for (const auto& name : answer->rows->ColumnNames()) source->columns.insert(name);
     }
@@ -572,8 +574,12 @@ class SqlEngine::Impl {
   Answer Finished(Answer answer, const std::vector<std::shared_ptr<Source>>& sources, std::shared_ptr<void> output,
                   steady_clock::time_point begun) const {
     answer.tables.emplace();
-    if (options_.watermark) answer.as_of.watermark = options_.watermark();
+    answer.as_of.watermark = WatermarkOf(sources);
     for (const auto& source : sources) {
+      for (const auto& missing : source->missing) {
+        const auto same = [&missing](const MissingSource& known) { return known.name == missing.name; };
+        if (std::none_of(answer.missing.begin(), answer.missing.end(), same)) answer.missing.push_back(missing);
+      }
       answer.rows_read += source->rows_read;
       answer.bytes_read += source->bytes_read;
       answer.tables->push_back(source->as_of);
@@ -581,6 +587,20 @@ class SqlEngine::Impl {
     answer.held = std::move(output);
     answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
     return answer;
+  }
+
+  /// The lowest of the aggregates'.
+  std::optional<UnixMicros> WatermarkOf(const std::vector<std::shared_ptr<Source>>& sources) const {
+    std::optional<UnixMicros> lowest;
+    bool has_aggregates = false;
+    for (const auto& source : sources) {
+      if (source->table->aggregate == nullptr) continue;
+      const auto& watermark = source->as_of.as_of.watermark;
+      lowest = has_aggregates ? std::min(lowest, watermark) : watermark;  // None is the lowest of all.
+      has_aggregates = true;
+    }
+    if (has_aggregates || !options_.watermark) return lowest;
+    return options_.watermark();
   }
 
   Options options_;

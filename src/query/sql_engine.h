@@ -54,13 +54,14 @@ class SqlEngine {
     std::shared_ptr<AnswerMemory> memory;  ///< A statement draws half of it, at least 16 MiB if there is so much.
     int statements_max = 16;               ///< That run or wait for their turn; one more is kTransient.
     MemoryShare sessions{};                ///< What idle sessions are drawn from.
-    std::function<std::optional<UnixMicros>()> watermark{};
+    std::function<std::optional<UnixMicros>()> watermark{};  ///< Of answers that name no aggregate; null: none.
   };
 
   explicit SqlEngine(Options options);
   ~SqlEngine();
 
-  /// Answer::tables says what was read of each table that the statement names. kInvalidInput: the statement, with its
+  /// Answer::tables says what was read of each table that the statement names; as_of.watermark is the lowest of its
+  /// aggregates'. kInvalidInput: the statement, with its
   /// place. kNotFound: a table, by name, with those that there are. kTooLarge: more rows, or memory, than it may have.
   /// kCancelled soon after `stop` was requested. Errors of the store, and of aggregates, as they are.
   Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop);

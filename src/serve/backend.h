@@ -1,4 +1,5 @@
-/// What the HTTP API asks of the rest of the program. Implemented by pipeline/ (a worker) and by nothing else.
+/// What the HTTP API asks of the rest of the program. Implemented by pipeline/ (a worker, and a process that only
+/// answers) and by nothing else.
 #pragma once
 
 #include <boost/json/value.hpp>
@@ -6,6 +7,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -50,6 +52,15 @@ class Backend {
     bool operator==(const Pulse&) const = default;
   };
   virtual Pulse Feel() = 0;
+
+  /// What this process has in memory, for the others of its pipeline: question and answer as in peers/hot_wire.h.
+  /// kNotFound: it has nothing of its own.
+  virtual Result<std::string> AnswerPeer(std::string_view question) {
+    static_cast<void>(question);
+    return NotFound("this process has no rows in memory");
+  }
+  /// A text of peers::Pulse, likewise.
+  virtual Result<std::string> PulseForPeers() { return NotFound("this process has no rows in memory"); }
 };
 
 }  // namespace millrace::serve

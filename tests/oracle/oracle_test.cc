@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "delta/data/data_file.h"
+#include "door.h"
 #include "oracle_events.h"
 #include "pipeline/audit.h"
 #include "pipeline/plan.h"
@@ -472,9 +473,14 @@ struct Running {
   std::unique_ptr<Worker> worker;
   Metrics metrics;
   std::unique_ptr<serve::Backend> backend;
+  std::shared_ptr<Door> door;  // nullptr: it knows nobody, and nobody knows it.
   std::thread thread;
   Status result = Status::OK();
   std::atomic<bool> ended{false};
+
+  ~Running() {
+    if (door != nullptr) door->Open(nullptr);
+  }
 };
 
 class Rehearsal {
@@ -485,6 +491,7 @@ class Rehearsal {
     std::filesystem::create_directories(folder_);
     log_ = MemoryEventLog::Make(kTopics, seed + 1);
     log_->SetAppendTime(true);
+    knows_others_ = OneIn(2);
   }
   ~Rehearsal() {
     for (auto& running : workers_) {
@@ -559,11 +566,26 @@ class Rehearsal {
 
   void StartWorker() {
     auto running = std::make_unique<Running>();
+    if (knows_others_) {
+      // It knows those that are there, and some of those know it.
+      auto& urls = config_.serve.emplace().workers;
+      for (const auto& other : workers_) urls.push_back(other->door->url());
+      const auto free =
+          std::find_if(doors_.begin(), doors_.end(), [](const auto& door) { return !door->has_worker(); });
+      if (free != doors_.end()) {
+        running->door = *free;
+      } else {
+        running->door = doors_.emplace_back(std::make_shared<Door>());
+      }
+      urls.push_back(running->door->url());
+      MILLRACE_ASSERT_OK_AND_ASSIGN(plan_, pipeline::MakePlan(config_));
+    }
     running->member = next_member_++;
     running->store = std::make_shared<FaultyStore>(lake_);
     MILLRACE_ASSERT_OK_AND_ASSIGN(running->worker,
                                   Worker::Make(plan_, log_->NewConsumer(), running->store, {.handle_signals = false}));
     running->backend = pipeline::MakeWorkerBackend(*running->worker, running->metrics);
+    if (running->door != nullptr) running->door->Open(running->backend.get());
     const auto faults = std::make_shared<std::minstd_rand>(random_());
     const auto one_in = std::array{0, 0, 400, 60}[random_() % 4];  // How often this worker's store fails.
     running->store->SetPolicy(
@@ -936,7 +958,9 @@ class Rehearsal {
   const std::uint32_t seed_;
   std::mt19937 random_;
   const Scenario scenario_;
-  config::PipelineConfig config_;  // As it was edited last.
+  config::PipelineConfig config_;             // As it was edited last.
+  bool knows_others_ = false;                 // Workers ask each other for their hot rows.
+  std::vector<std::shared_ptr<Door>> doors_;  // Before the workers, who leave through them.
   std::filesystem::path folder_;
   std::shared_ptr<MemoryEventLog> log_;
   std::shared_ptr<const pipeline::Plan> plan_;
