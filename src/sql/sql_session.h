@@ -68,6 +68,12 @@ struct StatementResult {
   std::vector<ResultColumn> columns;
 };
 
+/// What a statement takes and gives, as far as that is known before it has values: a type that is not is empty.
+struct StatementShape {
+  std::vector<ResultColumn> parameters;  ///< Named as Parameter::name is.
+  std::vector<ResultColumn> columns;
+};
+
 /// Not thread-safe; may be moved between threads. A database of its own: costs some 15 ms to make, so keep it.
 class SqlSession {
  public:
@@ -96,6 +102,9 @@ class SqlSession {
   /// of a stream that it reads come out as they are; else as Query().
   Result<StatementResult> Run(const std::string& select, const std::vector<Parameter>& parameters,
                               const ResultLimits& limits, const std::stop_token& stop = {});
+
+  /// What one SELECT of somebody else's takes and gives, without running it; not kept prepared. Errors as of Run().
+  Result<StatementShape> Shape(const std::string& select);
 
   /// Names and types of a SELECT's columns, without running it.
   Result<std::vector<ResultColumn>> Describe(const std::string& sql);
