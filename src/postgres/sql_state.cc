@@ -14,6 +14,7 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"Conversion Error", sql_state::kInvalidTextRepresentation},
     {"Out of Range Error", sql_state::kNumericValueOutOfRange},
     {"Binder Error: Referenced column", sql_state::kUndefinedColumn},
+    {"syntax error", sql_state::kSyntax},
     {"Not implemented Error", sql_state::kFeatureNotSupported},
 };
 
