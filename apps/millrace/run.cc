@@ -54,6 +54,7 @@ Run AddRun(CLI::App& app) {
     }
     if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
     if (!(*service)->health_url().empty()) spdlog::info("serving health url={}", (*service)->health_url());
+    if (!(*service)->postgres_url().empty()) spdlog::info("serving postgres url={}", (*service)->postgres_url());
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);
   };

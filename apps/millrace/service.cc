@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
@@ -35,6 +36,10 @@ using config::KafkaSource;
 namespace {
 
 constexpr std::chrono::seconds kLookForCertificates{10};
+/// Of serve.limits.concurrent_queries.
+constexpr int kPostgresShare = 4;
+/// Each may hold a message, and what it has prepared: some 1.3 MiB at most.
+constexpr int kPostgresConnectionsMax = 256;
 constexpr int kHealthConnectionsMax = 64;  // Of monitoring; whoever is idle longest goes first.
 /// Of limits.memory: what all streams of changes may hold, and the answer of one.
 constexpr std::int64_t kStreamsShare = 16;
@@ -99,6 +104,9 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   }
   // First the port: who finds it taken has made nothing yet.
   if (serve && options.role != Role::kIngest) RETURN_NOT_OK(service->Listen(*serve));
+  if (serve && serve->postgres && (options.role == Role::kAll || options.role == Role::kServe)) {
+    RETURN_NOT_OK(service->ListenForPostgres(*serve));
+  }
   if (options.role == Role::kServe) {
     const auto memory = MemoryBudget::Make(plan->config.limits.memory);
     ASSIGN_OR_RETURN(service->backend_, pipeline::MakeServeNode(plan, service->metrics_, memory));
@@ -175,6 +183,31 @@ Status Service::Listen(const config::ServeConfig& serve) {
   return Status::OK();
 }
 
+Status Service::ListenForPostgres(const config::ServeConfig& serve) {
+  auto connections = metrics_.MakeGauge("millrace_postgres_connections", "Open connections of PostgreSQL's clients.");
+  postgres::ServerOptions options{
+      .address = serve.postgres->address,
+      .port = serve.postgres->port,
+      .context = [this] { return postgres_context_.load(); },
+      // HTTP has as many at least: whoever comes there is not kept waiting.
+      .statements_max = std::max(1, serve.concurrent_queries / kPostgresShare),
+      .connections_max = std::min(serve.connections, kPostgresConnectionsMax),
+      .on_connections = [connections](std::size_t open) mutable { connections.Set(static_cast<double>(open)); }};
+  if (serve.tls) {
+    ASSIGN_OR_RETURN(options.tls, http::TlsTransports::Make(
+                                      *serve.tls, kLookForCertificates, [](const http::TlsIdentity&) {},
+                                      http::AppProtocol::kPostgres));
+  }
+  auto started = postgres::Server::Start(std::move(options));
+  if (!started.ok()) {
+    return started.status().WithMessage(
+        fmt::format("serve: {}; serve.postgres gives another address", started.status().message()));
+  }
+  postgres_server_ = *std::move(started);
+  postgres_url_ = fmt::format("postgresql://{}:{}", serve.postgres->address, postgres_server_->port());
+  return Status::OK();
+}
+
 void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role) {
   const auto& serve = *plan.config.serve;
   const std::int64_t limit = plan.config.limits.memory;
@@ -190,6 +223,24 @@ void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<M
                         .streams = {.answer_bytes_max = limit / kStreamShare, .bytes_max = limit / kStreamsShare},
                         .memory = memory});
   answering_ = api_.get();
+  if (postgres_server_ == nullptr) return;
+  auto context = std::make_shared<postgres::SessionContext>();
+  context->backend = backend_.get();
+  if (serve.auth) context->passwords = std::make_shared<postgres::Passwords>(serve.auth->tokens);
+  context->needs_tls = serve.tls.has_value();
+  context->query_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout);
+  constexpr const char* kStatements = "millrace_postgres_statements_total";
+  constexpr const char* kStatementsHelp = "Statements of PostgreSQL's clients that were asked, by how they ended.";
+  auto answered = metrics_.MakeCounter(kStatements, kStatementsHelp, {{"outcome", "answered"}});
+  auto failed = metrics_.MakeCounter(kStatements, kStatementsHelp, {{"outcome", "failed"}});
+  auto seconds =
+      metrics_.MakeHistogram("millrace_postgres_statement_seconds",
+                             "From asking a statement of PostgreSQL's clients to its answer.", DurationBounds());
+  context->on_asked = [answered, failed, seconds](double took, bool ok) mutable {
+    (ok ? answered : failed).Increment();
+    seconds.Observe(took);
+  };
+  postgres_context_ = std::move(context);
 }
 
 Status Service::Run() {
@@ -200,8 +251,10 @@ Status Service::Run() {
     WaitForSignal();
   }
   if (api_ != nullptr) api_->EndStreams();
+  constexpr std::chrono::seconds kDrain{2};
+  if (postgres_server_ != nullptr) postgres_server_->Stop(std::chrono::steady_clock::now() + kDrain);
   for (const auto& server : {server_.get(), health_server_.get()}) {
-    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
+    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + kDrain);
   }
   return done;
 }

@@ -12,6 +12,7 @@
 #include "pipeline/finalizer.h"
 #include "pipeline/maintainer.h"
 #include "pipeline/worker.h"
+#include "postgres/server.h"
 #include "serve/api.h"
 
 namespace millrace::app {
@@ -45,6 +46,8 @@ class Service {
   const std::shared_ptr<eventlog::EmbeddedLog>& embedded_log() const { return embedded_log_; }
   /// "http://127.0.0.1:8080", or https://; empty: not serving.
   const std::string& url() const { return url_; }
+  /// "postgresql://127.0.0.1:5433"; empty: no door for PostgreSQL's clients.
+  const std::string& postgres_url() const { return postgres_url_; }
   /// Of the door for monitoring; empty: it has none of its own.
   const std::string& health_url() const { return health_url_; }
 
@@ -52,6 +55,8 @@ class Service {
   Service() = default;
   /// Opens the doors; requests are told to wait until there is an Api.
   Status Listen(const config::ServeConfig& serve);
+
+  Status ListenForPostgres(const config::ServeConfig& serve);
 
   Status RunWorker();
   void StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role);
@@ -64,10 +69,13 @@ class Service {
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
   std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
+  std::atomic<std::shared_ptr<const postgres::SessionContext>> postgres_context_;  // Likewise.
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<http::Server> health_server_;
+  std::unique_ptr<postgres::Server> postgres_server_;
   std::string url_;
   std::string health_url_;
+  std::string postgres_url_;
 };
 
 /// Whether a command reads the log: only then must the certificates and such be there.

@@ -152,7 +152,8 @@ struct WorkersByName {
 struct ServeConfig {
   ListenConfig listen;
   std::optional<ListenConfig> health;                                  ///< A door of its own for monitoring.
-  std::optional<http::TlsFiles> tls;                                   ///< Of `listen` alone.
+  std::optional<ListenConfig> postgres;                                ///< A door for PostgreSQL's clients.
+  std::optional<http::TlsFiles> tls;                                   ///< Of `listen` and `postgres`.
   std::optional<AuthConfig> auth;                                      ///< Absent: everybody may do everything.
   std::vector<std::string> cors_origins;                               ///< As serve::GuardOptions has them.
   std::optional<serve::Rate> rate;                                     ///< Of each client.

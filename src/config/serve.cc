@@ -19,12 +19,12 @@ constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kOriginsMax = 100;
 constexpr std::size_t kWorkersMax = 256;
 
-/// False: it is not there, or wrong.
-bool ReadListen(Section& section, ListenConfig& config) {
+/// False: it is not there, or wrong. `usual`: the port of an example.
+bool ReadListen(Section& section, ListenConfig& config, const std::string& name = "listen", int usual = 8080) {
   std::string listen;
-  const auto* node = section.Text("listen", listen);
+  const auto* node = section.Text(name, listen);
   if (node == nullptr) return false;
-  const std::string key = section.path() + ".listen";
+  const std::string key = section.path() + "." + name;
   const auto colon = listen.rfind(':');
   std::string host = listen.substr(0, colon);
   const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
@@ -36,9 +36,9 @@ bool ReadListen(Section& section, ListenConfig& config) {
   std::uint16_t number = 0;
   const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), number);
   if (host.empty() || port.empty() || error != std::errc() || rest != port.data() + port.size()) {
-    section.AddFinding(node->place, fmt::format("{} must be an address and a port such as 127.0.0.1:8080 or "
-                                                "[::1]:8080, not '{}'",
-                                                key, listen));
+    section.AddFinding(node->place, fmt::format("{0} must be an address and a port such as 127.0.0.1:{1} or "
+                                                "[::1]:{1}, not '{2}'",
+                                                key, usual, listen));
     return false;
   }
   in6_addr binary{};
@@ -64,6 +64,29 @@ void ReadHealth(Section& serve, ServeConfig& config) {
     health.AddFinding(health.place(), "serve.health.listen is serve.listen; give it another port");
   }
   config.health = listen;
+}
+
+// After `listen`, `health` and `auth`.
+void ReadPostgres(Section& serve, ServeConfig& config) {
+  ListenConfig door;
+  if (!ReadListen(serve, door, "postgres", 5433)) return;
+  const auto place = serve.Find("postgres")->place;
+  const auto is = [&](const ListenConfig& other) {
+    return door.port != 0 && door.port == other.port && door.address == other.address;
+  };
+  if (is(config.listen) || (config.health && is(*config.health))) {
+    serve.AddFinding(place, fmt::format("serve.postgres is {}; give it another port",
+                                        is(config.listen) ? "serve.listen" : "serve.health.listen"));
+  }
+  const auto may_ask = [](const serve::AccessToken& token) {
+    return std::find(token.scopes.begin(), token.scopes.end(), "sql") != token.scopes.end();
+  };
+  if (config.auth && std::none_of(config.auth->tokens.begin(), config.auth->tokens.end(), may_ask)) {
+    serve.AddFinding(place,
+                     "serve.postgres lets nobody in: passwords are tokens of serve.auth with the scope 'sql', and "
+                     "there is none (a JWT is no password here)");
+  }
+  config.postgres = door;
 }
 
 void ReadTls(Section& serve, ServeConfig& config) {
@@ -294,6 +317,7 @@ void ReadServe(Section& root, PipelineConfig& config) {
   ReadHealth(section, serve);
   ReadTls(section, serve);
   ReadAuth(section, serve);
+  ReadPostgres(section, serve);
   ReadCors(section, serve);
   ReadWorkers(section, serve);
   ReadLimits(section.Child("limits"), serve);

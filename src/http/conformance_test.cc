@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const std::string kGet = "GET / HTTP/1.1\r\nHost: x\r\n";
+const std::string kBegun = "GET / HTTP/1.1\r\nHost: x\r\n";
 const std::string kPost = "POST / HTTP/1.1\r\nHost: x\r\n";
 const std::string kChunked = kPost + "Transfer-Encoding: chunked\r\n\r\n";
 
@@ -180,8 +180,8 @@ TEST(HttpConformance, RefusesWhatIsMalformedOrAmbiguous) {
       {"a bare line feed after the request line", "GET / HTTP/1.1\nHost: x\r\n\r\n", 400},
       {"bare carriage returns", "GET / HTTP/1.1\rHost: x\r\r", 400},
       {"an endless method", std::string(100000, 'A'), 414},
-      {"two empty lines before it", "\r\n\r\n" + kGet + "\r\n", 400},
-      {"a bare line feed before it", "\n" + kGet + "\r\n", 400},
+      {"two empty lines before it", "\r\n\r\n" + kBegun + "\r\n", 400},
+      {"a bare line feed before it", "\n" + kBegun + "\r\n", 400},
       // Targets.
       {"all of the server, for GET", "GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"an authority", "GET x:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400},
@@ -193,7 +193,7 @@ TEST(HttpConformance, RefusesWhatIsMalformedOrAmbiguous) {
       {"a URL with a user", "GET http://u:p@x/a HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"a URL and no Host", "GET http://x/a HTTP/1.1\r\n\r\n", 400},
       // Host.
-      {"Host twice, the same", kGet + "Host: x\r\n\r\n", 400},
+      {"Host twice, the same", kBegun + "Host: x\r\n\r\n", 400},
       {"Host twice in HTTP/1.0", "GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", 400},
       {"two hosts in one", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400},
       {"a host with a user", "GET / HTTP/1.1\r\nHost: u@x\r\n\r\n", 400},
@@ -203,15 +203,15 @@ TEST(HttpConformance, RefusesWhatIsMalformedOrAmbiguous) {
       {"half a bracket", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400},
       {"Host only in the trailers", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: x\r\n\r\n", 400},
       // Headers.
-      {"a header without a colon", kGet + "abc\r\n\r\n", 400},
-      {"a header without a name", kGet + ": abc\r\n\r\n", 400},
-      {"a name that is no word", kGet + "X(y): abc\r\n\r\n", 400},
-      {"a name beyond ASCII", kGet + "X\xe4: abc\r\n\r\n", 400},
-      {"a tab before the colon", kGet + "X\t: a\r\n\r\n", 400},
-      {"a NUL in a name", kGet + "X" + std::string(1, '\0') + ": a\r\n\r\n", 400},
-      {"a carriage return in a header", kGet + "X: a\rb\r\n\r\n", 400},
-      {"two carriage returns", kGet + "X: a\r\r\n\r\n", 400},
-      {"a control character in a header", kGet + "X: a\x07\r\n\r\n", 400},
+      {"a header without a colon", kBegun + "abc\r\n\r\n", 400},
+      {"a header without a name", kBegun + ": abc\r\n\r\n", 400},
+      {"a name that is no word", kBegun + "X(y): abc\r\n\r\n", 400},
+      {"a name beyond ASCII", kBegun + "X\xe4: abc\r\n\r\n", 400},
+      {"a tab before the colon", kBegun + "X\t: a\r\n\r\n", 400},
+      {"a NUL in a name", kBegun + "X" + std::string(1, '\0') + ": a\r\n\r\n", 400},
+      {"a carriage return in a header", kBegun + "X: a\rb\r\n\r\n", 400},
+      {"two carriage returns", kBegun + "X: a\r\r\n\r\n", 400},
+      {"a control character in a header", kBegun + "X: a\x07\r\n\r\n", 400},
       {"a blank before the first header", "GET / HTTP/1.1\r\n Host: x\r\n\r\n", 400},
       {"too much to go on with", kPost + "Expect: 100-continue\r\nContent-Length: 999999999\r\n\r\n", 413},
   };
@@ -240,7 +240,7 @@ TEST(HttpConformance, ServesWhatIsOddAndGoesOn) {
   const std::vector<Case> cases = {
       {"two lengths that are the same", kPost + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", "POST / hi|"},
       {"a length with zeros before it", kPost + "Content-Length: 002\r\n\r\nhi", "POST / hi|"},
-      {"a body for GET", kGet + "Content-Length: 2\r\n\r\nhi", "GET / hi|"},
+      {"a body for GET", kBegun + "Content-Length: 2\r\n\r\nhi", "GET / hi|"},
       {"a body of NULs", kPost + "Content-Length: 2\r\n\r\n" + std::string(2, '\0'),
        "POST / " + std::string(2, '\0') + "|"},
       {"headers that look like others", kPost + "Content_Length: 4\r\nTransfer_Encoding: chunked\r\n\r\n", "POST / |"},
@@ -255,10 +255,10 @@ TEST(HttpConformance, ServesWhatIsOddAndGoesOn) {
       {"trailers, which say nothing",
        kChunked + "2\r\nhi\r\n0\r\nHost: y\r\nAuthorization: Bearer t\r\nOrigin: z\r\nConnection: close\r\n\r\n",
        "POST / hi|"},
-      {"an empty line before it", "\r\n" + kGet + "\r\n", "GET / |"},
-      {"a header without a value", kGet + "X:\r\n\r\n", "GET / |"},
-      {"a value beyond ASCII", kGet + "X: \xe4\r\n\r\n", "GET / |"},
-      {"many headers", kGet + Times(1000, "A: b\r\n") + "\r\n", "GET / |"},
+      {"an empty line before it", "\r\n" + kBegun + "\r\n", "GET / |"},
+      {"a header without a value", kBegun + "X:\r\n\r\n", "GET / |"},
+      {"a value beyond ASCII", kBegun + "X: \xe4\r\n\r\n", "GET / |"},
+      {"many headers", kBegun + Times(1000, "A: b\r\n") + "\r\n", "GET / |"},
       {"a proxy's target", "GET http://y/a?b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a?b |"},
       {"a proxy's target, the scheme in capitals", "GET HTTPS://[::1]:443 HTTP/1.1\r\nHost: x\r\n\r\n", "GET / |"},
       {"a proxy's target without a path", "GET http://y?b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /?b |"},
@@ -270,9 +270,9 @@ TEST(HttpConformance, ServesWhatIsOddAndGoesOn) {
       {"an unknown method", "FROB / HTTP/1.1\r\nHost: x\r\n\r\n", "FROB / |"},
       {"a method in small letters", "get / HTTP/1.1\r\nHost: x\r\n\r\n", "get / |"},
       {"HTTP/1.0 that keeps the connection", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "GET / |"},
-      {"HTTP/2 offered", kGet + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n",
+      {"HTTP/2 offered", kBegun + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n",
        "GET / |"},
-      {"an expectation and no body", kGet + "Expect: 100-continue\r\n\r\n", "GET / |"},
+      {"an expectation and no body", kBegun + "Expect: 100-continue\r\n\r\n", "GET / |"},
       {"an expectation that nobody knows", kPost + "Expect: more\r\nContent-Length: 2\r\n\r\nhi", "POST / hi|"},
       {"an expectation in HTTP/1.0, which has none",
        "POST / HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
@@ -292,7 +292,7 @@ TEST(HttpConformance, ServesWhatIsOddAndGoesOn) {
 
 TEST(HttpConformance, TheSameInSingleBytes) {
   const auto server = StartEcho();
-  for (const std::string& bytes : {"\r\n" + kGet + "\r\n", kChunked + "2;a=\"b\"\r\nhi\r\n0\r\nX: y\r\n\r\n"}) {
+  for (const std::string& bytes : {"\r\n" + kBegun + "\r\n", kChunked + "2;a=\"b\"\r\nhi\r\n0\r\nX: y\r\n\r\n"}) {
     TestClient client(server->port());
     for (const char c : bytes) ASSERT_TRUE(client.Send(std::string(1, c)));
     EXPECT_EQ(StatusOf(client.ReadOne()), 200);

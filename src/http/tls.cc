@@ -22,14 +22,14 @@ std::string Joined(const std::vector<TlsFault>& faults) {
 }  // namespace
 
 Result<std::shared_ptr<TlsTransports>> TlsTransports::Make(TlsFiles files, std::chrono::milliseconds look_every,
-                                                           OnServed on_served) {
+                                                           OnServed on_served, AppProtocol protocol) {
   std::vector<TlsFault> faults;
   auto content = ReadTlsFiles(files, faults);
   std::optional<TlsIdentity> identity;
-  if (content) identity = MakeTlsIdentity(files, *content, faults);
+  if (content) identity = MakeTlsIdentity(files, *content, faults, protocol);
   if (!identity) return InvalidInput("{}", Joined(faults));
   std::shared_ptr<TlsTransports> transports(
-      new TlsTransports(std::move(files), std::move(on_served), *std::move(content), *std::move(identity)));
+      new TlsTransports(std::move(files), std::move(on_served), protocol, *std::move(content), *std::move(identity)));
   if (look_every.count() > 0) {
     transports->watcher_ = std::jthread([raw = transports.get(), look_every](const std::stop_token& stop) {
       std::mutex mutex;
@@ -41,9 +41,11 @@ Result<std::shared_ptr<TlsTransports>> TlsTransports::Make(TlsFiles files, std::
   return transports;
 }
 
-TlsTransports::TlsTransports(TlsFiles files, OnServed on_served, TlsContent content, TlsIdentity identity)
+TlsTransports::TlsTransports(TlsFiles files, OnServed on_served, AppProtocol protocol, TlsContent content,
+                             TlsIdentity identity)
     : files_(std::move(files)),
       on_served_(std::move(on_served)),
+      protocol_(protocol),
       identity_(std::move(identity)),
       served_(std::move(content)) {
   on_served_(identity_);
@@ -64,7 +66,7 @@ void TlsTransports::Look() {
   if (content && *content == served_) {
     faults.clear();
   } else if (content) {
-    renewed = MakeTlsIdentity(files_, *content, faults);
+    renewed = MakeTlsIdentity(files_, *content, faults, protocol_);
   }
   const std::string complaint = Joined(faults);
   if (complaint != complaint_) {

@@ -170,6 +170,10 @@ class ServeNode final : public serve::Backend {
     ASSIGN_OR_RETURN(auto* const answers, Answers());
     return answers->Sql(request, stop);
   }
+  Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop) override {
+    ASSIGN_OR_RETURN(auto* const answers, Answers());
+    return answers->SqlShape(sql, stop);
+  }
   Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) override {
     ASSIGN_OR_RETURN(auto* const answers, Answers());
     return answers->Rows(request, stop);

@@ -48,6 +48,10 @@ Result<query::Answer> TableAnswers::Sql(query::SqlRequest request, const std::st
   return sql_.Ask(request, stop);
 }
 
+Result<sql::StatementShape> TableAnswers::SqlShape(const std::string& sql, const std::stop_token& stop) {
+  return sql_.Describe(sql, stop);
+}
+
 Result<query::Answer> TableAnswers::Rows(query::RowsRequest request, const std::stop_token& stop) {
   ++num_questions_;
   request.limit = std::min(request.limit, rows_max_);

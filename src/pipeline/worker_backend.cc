@@ -186,6 +186,9 @@ class WorkerBackend final : public serve::Backend {
   Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
     return answers_->Sql(request, stop);
   }
+  Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop) override {
+    return answers_->SqlShape(sql, stop);
+  }
   Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) override {
     return answers_->Rows(request, stop);
   }

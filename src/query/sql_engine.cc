@@ -256,6 +256,26 @@ class SqlEngine::Impl {
 
   Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop) { return AskAt(request, nullptr, stop); }
 
+  Result<sql::StatementShape> Describe(const std::string& sql, const std::stop_token& stop) {
+    ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
+    ASSIGN_OR_RETURN(const auto functions, Functions(*session));
+    ASSIGN_OR_RETURN(const auto question, ReadQuestion(*session, sql, *functions, stop));
+    std::vector<std::shared_ptr<Source>> sources;
+    for (const auto& name : question.tables) {
+      ASSIGN_OR_RETURN(sources.emplace_back(), Resolve(*session, name, nullptr, stop));
+      sources.back()->question = &question;
+    }
+    const Registered registered(*session, sources);
+    RETURN_NOT_OK(RegisterAll(*session, sources, Reader::kOurs));
+    auto shape = session->Shape(question.select);
+    if (!shape.ok()) return WithPlace(shape.status(), question.select);
+    if (question.explain != Explain::kNo) {
+      ASSIGN_OR_RETURN(auto explained, Explained({}, /*ran=*/false, nullptr, steady_clock::now()));
+      shape->columns = std::move(explained.columns);
+    }
+    return shape;
+  }
+
   Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop) {
     if (request.limit < 1) return InvalidInput("limit: a page has one row at least");
     Known* known = Find(request.table);
@@ -753,6 +773,10 @@ SqlEngine::~SqlEngine() = default;
 
 Result<Answer> SqlEngine::Ask(const SqlRequest& request, const std::stop_token& stop) {
   return impl_->Ask(request, stop);
+}
+
+Result<sql::StatementShape> SqlEngine::Describe(const std::string& sql, const std::stop_token& stop) {
+  return impl_->Describe(sql, stop);
 }
 
 Result<Answer> SqlEngine::Rows(const RowsRequest& request, const std::stop_token& stop) {

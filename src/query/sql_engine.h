@@ -73,6 +73,9 @@ class SqlEngine {
   /// kCancelled soon after `stop` was requested. Errors of the store, and of aggregates, as they are.
   Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop);
 
+  /// What the statement would take and give, without reading rows. Errors as of Ask().
+  Result<sql::StatementShape> Describe(const std::string& sql, const std::stop_token& stop);
+
   /// A page of the committed rows of one table at one version. kNotFound: the table. kInvalidInput: a parameter, by
   /// name; a version that is not there; an aggregate. Else as Ask().
   Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop);

@@ -62,6 +62,9 @@ class FakeBackend : public Backend {
     }
     return answer;
   }
+  Result<sql::StatementShape> SqlShape(const std::string&, const std::stop_token&) override {
+    return sql::StatementShape{};
+  }
   Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
     statement = request;
     if (request.sql == "SELECT forever") {

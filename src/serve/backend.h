@@ -30,6 +30,8 @@ class Backend {
                                       const std::stop_token& stop) = 0;
   /// Likewise. kNotFound: a table that the statement names.
   virtual Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) = 0;
+  /// What a statement would take and give, without reading rows. Ends and fails as Sql() does.
+  virtual Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop) = 0;
   /// Likewise. kNotFound: the table.
   virtual Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) = 0;
   /// The commits of a table, newest first, at most `limit`.

@@ -419,6 +419,22 @@ class SqlSession::Impl {
     return result;
   }
 
+  Result<StatementShape> Shape(const std::string& select) {
+    ASSIGN_OR_RETURN(auto statement, PrepareNew(select));
+    StatementShape shape;
+    for (idx_t i = 1; i <= duckdb_nparams(statement.get()); ++i) {
+      shape.parameters.push_back(
+          {ParameterName(statement.get(), i), KnownTypeText(duckdb_param_logical_type(statement.get(), i))});
+    }
+    for (idx_t i = 0; i < duckdb_prepared_statement_column_count(statement.get()); ++i) {
+      const char* const taken = duckdb_prepared_statement_column_name(statement.get(), i);
+      shape.columns.push_back({taken == nullptr ? "" : taken,
+                               KnownTypeText(duckdb_prepared_statement_column_logical_type(statement.get(), i))});
+      duckdb_free(const_cast<char*>(taken));
+    }
+    return shape;
+  }
+
   // Fails as the statement itself would, so that places in messages are places in `sql`.
   Result<duckdb_prepared_statement> Prepare(const std::string& sql) {
     const auto found = prepared_.find(sql);
@@ -485,15 +501,28 @@ class SqlSession::Impl {
       }
     }
     for (idx_t i = 1; i <= duckdb_nparams(statement); ++i) {
-      const char* const taken = duckdb_parameter_name(statement, i);
-      const std::string name = taken == nullptr ? "" : taken;
-      duckdb_free(const_cast<char*>(taken));
+      const std::string name = ParameterName(statement, i);
       const bool is_given = std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& parameter) {
         return AsciiLower(parameter.name) == AsciiLower(name);
       });
       if (!is_given) return InvalidInput("there is no value for parameter ${}", name);
     }
     return Status::OK();
+  }
+
+  static std::string ParameterName(duckdb_prepared_statement statement, idx_t index) {
+    const char* const taken = duckdb_parameter_name(statement, index);
+    std::string name = taken == nullptr ? "" : taken;
+    duckdb_free(const_cast<char*>(taken));
+    return name;
+  }
+
+  // Empty: DuckDB will know when there are values.
+  static std::string KnownTypeText(duckdb_logical_type type) {
+    const OwnedType owned(type);
+    const auto id = type == nullptr ? DUCKDB_TYPE_INVALID : duckdb_get_type_id(type);
+    if (id == DUCKDB_TYPE_INVALID || id == DUCKDB_TYPE_ANY || id == DUCKDB_TYPE_SQLNULL) return "";
+    return TypeText(type);
   }
 
   static duckdb_state BindValue(duckdb_prepared_statement statement, idx_t index, std::monostate) {
@@ -709,6 +738,8 @@ Result<StatementResult> SqlSession::Run(const std::string& select, const std::ve
 Result<std::shared_ptr<arrow::Table>> SqlSession::Query(const std::string& sql, const std::stop_token& stop) {
   return impl_->Query(sql, stop);
 }
+
+Result<StatementShape> SqlSession::Shape(const std::string& select) { return impl_->Shape(select); }
 
 Result<std::vector<ResultColumn>> SqlSession::Describe(const std::string& sql) {
   RETURN_NOT_OK(impl_->Prepare(sql).status());

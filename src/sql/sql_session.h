@@ -107,6 +107,12 @@ struct StatementResult {
   std::vector<ResultColumn> columns;
 };
 
+/// What a statement takes and gives, as far as that is known before it has values: a type that is not is empty.
+struct StatementShape {
+  std::vector<ResultColumn> parameters;  ///< Named as Parameter::name is.
+  std::vector<ResultColumn> columns;
+};
+
 /// Not thread-safe; may be moved between threads. A database of its own: costs some 15 ms to make, so keep it.
 class SqlSession {
  public:
@@ -145,6 +151,9 @@ class SqlSession {
   /// Whether the last Run() failed while it read Parquet files, or by lack of memory: with streams in their place,
   /// which take less and can say what is wrong with a file, it may fare better.
   bool ReadingFailed() const;
+
+  /// What one SELECT of somebody else's takes and gives, without running it; not kept prepared. Errors as of Run().
+  Result<StatementShape> Shape(const std::string& select);
 
   /// Names and types of a SELECT's columns, without running it.
   Result<std::vector<ResultColumn>> Describe(const std::string& sql);
