@@ -6,8 +6,10 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
+#include <chrono>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace millrace::http {
@@ -42,6 +44,16 @@ class TestClient {
     std::string out = pending_.substr(0, at + end.size());
     pending_.erase(0, out.size());
     return out;
+  }
+
+  /// Sends until the server has closed, reading nothing: what is sent to a closed connection comes back as a reset.
+  /// False: it has not within 10 seconds.
+  bool WaitUntilCutOff() {
+    for (int i = 0; i < 1000; ++i) {
+      if (!Send("x")) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
   }
 
   /// How the server closed: boost::asio::error::eof, or connection_reset.
