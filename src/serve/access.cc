@@ -39,7 +39,7 @@ bool Caller::May(std::string_view scope) const {
 Access::Access(const std::vector<AccessToken>& tokens, JwtRules rules, std::shared_ptr<KeySource> keys)
     : rules_(std::move(rules)), keys_(std::move(keys)) {
   for (const auto& [token, scopes] : tokens) {
-    known_.push_back({DigestOf(token), {fmt::format("token {}", known_.size() + 1), scopes}});
+    known_.push_back({DigestOf(token), {fmt::format("token {}", known_.size() + 1), scopes, {}}});
   }
 }
 
@@ -68,7 +68,8 @@ Result<Caller> Access::Judge(std::string_view token, UnixMicros now) const {
     claims = VerifyJwt(token, *newer, rules_, now);
   }
   if (!claims.ok()) return InvalidInput("{}", claims.status().message());
-  return Caller{claims->subject.empty() ? "" : "subject " + claims->subject, std::move(claims->scopes)};
+  return Caller{claims->subject.empty() ? "" : "subject " + claims->subject, std::move(claims->scopes),
+                claims->believed_until};
 }
 
 }  // namespace millrace::serve

@@ -29,6 +29,7 @@ struct Caller {
   /// To tell callers apart; never a secret: "token 2", "subject alice". Empty: one like any other without a name.
   std::string id;
   std::vector<std::string> scopes;
+  std::optional<UnixMicros> believed_until{};  ///< From then on it is nobody; nullopt: that does not end.
 
   bool May(std::string_view scope) const;
 };

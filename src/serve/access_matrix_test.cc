@@ -37,7 +37,11 @@ class EmptyBackend : public Backend {
   }
   Result<json::value> Aggregates() override { return json::object(); }
   Result<query::Answer> Query(const std::string&, const query::AggregateRequest&, const std::stop_token&) override {
-    return InvalidInput("asked");  // That it comes here is all that is wanted.
+    if (!answers) return InvalidInput("asked");  // That it comes here is all that most want.
+    query::Answer answer;
+    answer.rows = arrow::Table::MakeEmpty(arrow::schema({arrow::field("views", arrow::int64())})).ValueOrDie();
+    answer.columns = {{"views", "BIGINT"}};
+    return answer;
   }
   Result<sql::StatementShape> SqlShape(const std::string&, const std::stop_token&) override {
     return InvalidInput("asked");
@@ -58,6 +62,7 @@ class EmptyBackend : public Backend {
   Pulse Feel() override { return {}; }
 
   bool fails = false;
+  bool answers = false;
 };
 
 class OneIssuer : public KeySource {
@@ -397,6 +402,25 @@ TEST_F(GuardedApi, ThePagesRunNothingButTheirOwn) {
       EXPECT_EQ(html.find(stopped), std::string::npos) << stopped;
     }
   }
+}
+
+TEST_F(GuardedApi, AStreamEndsWithTheTokenThatBeganIt) {
+  backend_.answers = true;
+  const auto stream_of = [this](const std::string& token) {
+    return Ask("GET", "/v1/aggregates/x/stream", "Bearer " + token).body;
+  };
+  auto of_jwt = std::move(stream_of(Jwt(R"({"iss":"https://idp","scope":"read","exp":1795341660})"))).TakeSource();
+  auto of_token = std::move(stream_of(kReader)).TakeSource();
+  const auto next_of = [](http::BodySource& source) {
+    std::string text = "nothing yet";
+    source.Next([&text](http::Chunk chunk) { text = chunk->value_or("the end"); });
+    return text;
+  };
+  EXPECT_THAT(next_of(*of_jwt), HasSubstr("event: snapshot"));
+  clock_.Set(kAskedAt + 120'000'000);  // What it claims, and what clocks may be apart.
+  EXPECT_THAT(next_of(*of_jwt), HasSubstr("token_expired"));
+  EXPECT_EQ(next_of(*of_jwt), "the end");
+  EXPECT_THAT(next_of(*of_token), HasSubstr("event: snapshot"));
 }
 
 }  // namespace

@@ -65,7 +65,10 @@ TEST(Access, ATokenOfTheIssuerIsItsSubject) {
   EXPECT_EQ(alice.id, "subject alice");
   EXPECT_THAT(alice.scopes, ElementsAre("read", "write:clicks", "openid"));
   EXPECT_EQ(access.Judge("s3cret", kJudgedAt)->id, "token 1") << "beside the file's";
+  EXPECT_EQ(access.Judge("s3cret", kJudgedAt)->believed_until, std::nullopt);
   EXPECT_EQ(access.Judge(signer.Token(R"({"exp":1795342200})"), kJudgedAt)->id, "");
+  EXPECT_EQ(access.Judge(signer.Token(R"({"exp":1795342200})"), kJudgedAt)->believed_until, 1'795'342'260'000'000);
+  EXPECT_GT(access.Judge(signer.Token(R"({"exp":1e300})"), kJudgedAt)->believed_until, 1'795'342'260'000'000);
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, access.Judge("s3cret2", kJudgedAt));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, access.Judge(signer.Token(R"({"exp":1})"), kJudgedAt));
   EXPECT_EQ(keys->asked_anew, 0);

@@ -14,6 +14,7 @@
 #include "serve/columnar_writer.h"
 #include "serve/content_coding.h"
 #include "serve/cost_api.h"
+#include "serve/expiring_events.h"
 #include "serve/page_policy.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
@@ -167,23 +168,24 @@ http::Response Api::Counted(Routed routed) {
   return std::move(routed.response);
 }
 
-std::optional<http::Response> Api::Refuse(const http::Request& request, std::string_view scope) {
-  if (scope != kPeer) return guard_.Refuse(request, scope);
-  if (peer_guard_) return peer_guard_->Refuse(request, scope);
-  if (options_.is_open_to_peers) return std::nullopt;
+Admission Api::Admit(const http::Request& request, std::string_view scope) {
+  if (scope != kPeer) return guard_.Admit(request, scope);
+  if (peer_guard_) return peer_guard_->Admit(request, scope);
+  if (options_.is_open_to_peers) return {};
   http::Response response = http::ToResponse(
       {401, "unauthorized", "Only the processes of this pipeline may ask here.",
        "serve.internal_token is what they know each other by; without it, only a server answers that listens on a "
        "loopback address and has no serve.auth."});
   response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"millrace\"");
-  return response;
+  return {std::move(response)};
 }
 
 /// A request that has found its route.
 struct Api::Call {
   const http::Request& request;
   const Target& target;
-  std::string name;  // What stands for {...} in the path; empty: nothing does.
+  std::string name;                            // What stands for {...} in the path; empty: nothing does.
+  std::optional<UnixMicros> believed_until{};  // As in Admission.
 };
 
 struct Api::Route {
@@ -287,14 +289,15 @@ Api::Routed Api::Answer(const http::Request& request) {
                                       "Ask one that was started with --role serve or all."})};
     }
     if (auto preflight = guard_.Preflight(request, MethodsOf(route.method))) return {path, *std::move(preflight)};
-    if (!route.scope.empty()) {
-      if (auto refused = Refuse(request, ScopeFor(route.scope, *name))) return {path, *std::move(refused)};
-    }
-    return {path, AnswerRoute(route, request, {request, *target, *std::move(name)})};
+    Admission admission;
+    if (!route.scope.empty()) admission = Admit(request, ScopeFor(route.scope, *name));
+    if (admission.refusal) return {path, *std::move(admission.refusal)};
+    return {path, AnswerRoute(route, request, {request, *target, *std::move(name), admission.believed_until})};
   }
   // What is not there is told to those alone who may know what is.
   if (!segments.empty() && (segments[0] == "v1" || segments[0] == "internal")) {
-    if (auto refused = Refuse(request, segments[0] == "v1" ? kOpen : kPeer)) return {"other", *std::move(refused)};
+    auto admission = Admit(request, segments[0] == "v1" ? kOpen : kPeer);
+    if (admission.refusal) return {"other", *std::move(admission.refusal)};
   }
 
   std::string path;
@@ -385,7 +388,9 @@ http::Response Api::CostEstimate(const Call& call) {
 }
 
 http::Response Api::Aggregate(const Call& call) {
-  const auto& [request, target, name] = call;
+  const http::Request& request = call.request;
+  const Target& target = call.target;
+  const std::string& name = call.name;
   const auto begin = clock_.SteadyNow();
   http::Problem problem;
   query::AggregateRequest question;
@@ -411,7 +416,7 @@ http::Response Api::Aggregate(const Call& call) {
 }
 
 http::Response Api::AggregateStream(const Call& call) {
-  const auto& [request, target, name] = call;
+  const auto& [request, target, name, believed_until] = call;
   http::Problem problem;
   for (const auto& [parameter, value] : target.parameters) {
     if (parameter != "format") continue;
@@ -425,7 +430,8 @@ http::Response Api::AggregateStream(const Call& call) {
     }
     return Failure(source.status(), request.target);
   }
-  http::Response response = Plain(http::Body(*std::move(source)), "text/event-stream");
+  auto events = believed_until ? EndingAt(*believed_until, clock_, *std::move(source)) : *std::move(source);
+  http::Response response = Plain(http::Body(std::move(events)), "text/event-stream");
   // A proxy that gathers what is small would make changes late.
   response.headers.emplace_back("X-Accel-Buffering", "no");
   return response;

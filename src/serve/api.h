@@ -82,7 +82,7 @@ class Api {
   http::Response PeerQuestion(const Call& call);
   http::Response PeerPulse(const Call& call);
   /// nullopt: whoever asks may have what is behind `scope`.
-  std::optional<http::Response> Refuse(const http::Request& request, std::string_view scope);
+  Admission Admit(const http::Request& request, std::string_view scope);
   http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
 
   Backend& backend_;

@@ -32,29 +32,29 @@ Guard::Guard(GuardOptions options, const Clock& clock) : options_(std::move(opti
   if (options_.rate) limiter_.emplace(*options_.rate);
 }
 
-std::optional<http::Response> Guard::Refuse(const http::Request& request, std::string_view scope) {
+Admission Guard::Admit(const http::Request& request, std::string_view scope) {
   const std::string by_address = "address " + ClientOfAddress(request.client_address);
-  if (!options_.access) return RefuseTooMany(by_address);
+  if (!options_.access) return {RefuseTooMany(by_address)};
   const auto token = BearerIn(request.authorization);
   if (!token) {
-    if (auto refused = RefuseTooMany(by_address)) return refused;
-    return Challenge({401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."},
-                     "");
+    if (auto refused = RefuseTooMany(by_address)) return {std::move(refused)};
+    return {
+        Challenge({401, "unauthorized", "This API wants a bearer token.", "Send 'Authorization: Bearer TOKEN'."}, "")};
   }
   const auto caller = options_.access->Judge(*token, clock_.Now());
   if (!caller.ok()) {
     // Whoever tries one token after the other is held up by the address.
-    if (auto refused = RefuseTooMany(by_address)) return refused;
-    if (KindOf(caller.status()) == ErrorKind::kTransient) return http::ToResponse(ToProblem(caller.status()));
+    if (auto refused = RefuseTooMany(by_address)) return {std::move(refused)};
+    if (KindOf(caller.status()) == ErrorKind::kTransient) return {http::ToResponse(ToProblem(caller.status()))};
     const std::string& why = caller.status().message();
-    return Challenge({401, "invalid_token", why, "Send one that is valid: 'Authorization: Bearer TOKEN'."},
-                     fmt::format(", error=\"invalid_token\", error_description=\"{}\"", why));
+    return {Challenge({401, "invalid_token", why, "Send one that is valid: 'Authorization: Bearer TOKEN'."},
+                      fmt::format(", error=\"invalid_token\", error_description=\"{}\"", why))};
   }
-  if (auto refused = RefuseTooMany(caller->id.empty() ? by_address : caller->id)) return refused;
-  if (scope.empty() || caller->May(scope)) return std::nullopt;
-  return Challenge({403, "insufficient_scope", fmt::format("This wants the scope '{}', which the token lacks.", scope),
-                    "serve.auth of the pipeline's file, or the issuer of the token, gives scopes."},
-                   fmt::format(", error=\"insufficient_scope\", scope=\"{}\"", scope));
+  if (auto refused = RefuseTooMany(caller->id.empty() ? by_address : caller->id)) return {std::move(refused)};
+  if (scope.empty() || caller->May(scope)) return {std::nullopt, caller->believed_until};
+  return {Challenge({403, "insufficient_scope", fmt::format("This wants the scope '{}', which the token lacks.", scope),
+                     "serve.auth of the pipeline's file, or the issuer of the token, gives scopes."},
+                    fmt::format(", error=\"insufficient_scope\", scope=\"{}\"", scope))};
 }
 
 std::optional<http::Response> Guard::RefuseTooMany(const std::string& client) {

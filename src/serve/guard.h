@@ -21,14 +21,20 @@ struct GuardOptions {
   std::optional<Rate> rate{};          ///< Of each caller, and of each address that is not let in.
 };
 
+/// Whether a request may go on, and for how long.
+struct Admission {
+  std::optional<http::Response> refusal{};     ///< nullopt: it may.
+  std::optional<UnixMicros> believed_until{};  ///< When the caller's token ends; nullopt: it does not.
+};
+
 /// Any thread, several calls at once.
 class Guard {
  public:
   /// `clock` outlives the guard.
   Guard(GuardOptions options, const Clock& clock);
 
-  /// nullopt: the request may go on. `scope`: what its route wants; empty: anybody who is known.
-  std::optional<http::Response> Refuse(const http::Request& request, std::string_view scope);
+  /// `scope`: what the request's route wants; empty: anybody who is known.
+  Admission Admit(const http::Request& request, std::string_view scope);
 
   /// The answer to a browser that asks whether a page may send what it wants to (OPTIONS); nullopt: it does not ask
   /// that, or the page is none of `origins`. `methods`: what the route takes, "GET, HEAD".

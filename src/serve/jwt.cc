@@ -159,7 +159,8 @@ Result<std::optional<double>> TimeIn(const json::object& claims, const char* nam
   return seconds;
 }
 
-Status CheckTimes(const json::object& claims, UnixMicros now) {
+/// Until when it holds.
+Result<UnixMicros> CheckTimes(const json::object& claims, UnixMicros now) {
   ASSIGN_OR_RETURN(const auto expires, TimeIn(claims, "exp"));
   ASSIGN_OR_RETURN(const auto begins, TimeIn(claims, "nbf"));
   const double seconds = static_cast<double>(now) / 1e6;
@@ -167,7 +168,8 @@ Status CheckTimes(const json::object& claims, UnixMicros now) {
   if (!expires) return InvalidInput("The token never expires; one without exp is not taken.");
   if (seconds >= *expires + skew) return InvalidInput("The token has expired.");
   if (begins && seconds < *begins - skew) return InvalidInput("The token is not valid yet.");
-  return Status::OK();
+  constexpr double kLastMicros = 9e18;
+  return static_cast<UnixMicros>(std::min((*expires + skew) * 1e6, kLastMicros));
 }
 
 // A text, or a list of texts; what else is in the list is left out.
@@ -224,9 +226,9 @@ Result<JwtClaims> VerifyJwt(std::string_view token, const JwkSet& keys, const Jw
   RETURN_NOT_OK(VerifySignature(header, keys, token.substr(0, last), *signature));
   // Only now that it is known whose words they are.
   ASSIGN_OR_RETURN(const auto claims, ObjectIn(token.substr(first + 1, last - first - 1), "payload"));
-  RETURN_NOT_OK(CheckTimes(claims, now));
-  RETURN_NOT_OK(CheckParties(claims, rules));
   JwtClaims believed;
+  ASSIGN_OR_RETURN(believed.believed_until, CheckTimes(claims, now));
+  RETURN_NOT_OK(CheckParties(claims, rules));
   if (const auto* const subject = claims.if_contains("sub"); subject != nullptr) {
     if (!subject->is_string() || subject->get_string().size() > kSubjectBytesMax) {
       return InvalidInput("The token's sub is not a text of at most {} bytes.", kSubjectBytesMax);

@@ -25,6 +25,7 @@ inline constexpr std::chrono::seconds kJwtClockSkew{60};
 struct JwtClaims {
   std::string subject;              ///< `sub`, at most 255 bytes; empty: it has none.
   std::vector<std::string> scopes;  ///< All words of the claim, also those that mean nothing here.
+  UnixMicros believed_until = 0;    ///< `exp` and the skew: from then on it is refused.
 };
 
 /// The algorithms are RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512 and EdDSA (Ed25519); the key
