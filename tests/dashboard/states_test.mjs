@@ -45,6 +45,9 @@ test('a pipeline without aggregates, rows or dead letters', async () => {
     await page.getByText(text).first().waitFor({timeout: 10_000}).catch(async () => assert.fail(`${fragment}: no '${text}' in ${await page.locator('main').innerText()}`));
     await picture(page, 'empty-' + fragment.replace(/\W+/g, '-'));
   }
+  await page.goto(bare.url);
+  await page.getByText('Does it keep up?').waitFor();
+  assert.equal(await page.getByText('Why are there').count(), 0, 'none of them to be asked about');
   assert.deepEqual(errors, []);
   await close(context);
 });

@@ -30,7 +30,9 @@ export function OverviewPage() {
           <ul class="plain">
             {first && <li><a href={href(['explore', first.name], {from: '-1m', step: '0', view: 'table'})}>What came in the last minute?</a></li>}
             <li><a href={href(['tables'])}>How full is the lake, and how does it grow?</a></li>
-            <li><a href={href(['letters'])}>Why are there {plural(p.totals.dead_letters, 'dead letter')}?</a></li>
+            {p.totals.dead_letters > 0 && (
+              <li><a href={href(['letters'])}>Why are there {plural(p.totals.dead_letters, 'dead letter')}?</a></li>
+            )}
             <li><a href={href(['source'])}>Does it keep up?</a></li>
             <li><a href={href(['cost'])}>What does it cost a month?</a></li>
           </ul>
