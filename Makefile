@@ -37,21 +37,23 @@ soak:  ## The long tests: kills, zombies, millions of events
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release -L soak
 
-bench:  ## Cost and freshness beside the same job in Python, growth, scans, listeners (BENCH_FLAGS="--events 200000")
+bench:  ## Cost and freshness beside the same job in Python, growth, scans, SQL, listeners (BENCH_FLAGS="--events 200000")
 	@scripts/setup test
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS) --target millrace table_growth
 	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
 	@$(PYTHON) bench/growth.py
 	@$(PYTHON) bench/scan.py build/release/bin/millrace
+	@$(PYTHON) bench/sql.py build/release/bin/millrace
 	@$(PYTHON) bench/listeners.py build/release/bin/millrace
 
 fmt:  ## Format the C++ files
 	@$(CXX_FILES) | xargs -0r clang-format -i
 
-lint:  ## Formatting, and the house rules of tests/tidy
+lint:  ## Formatting, the dashboard's types, and the house rules of tests/tidy
 	@scripts/setup test
 	@$(CXX_FILES) | xargs -0r clang-format --dry-run -Werror
+	@node src/dashboard/check.mjs
 	@python3 tests/tidy/tidy.py
 
 clean:  ## Delete what was built

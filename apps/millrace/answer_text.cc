@@ -90,4 +90,26 @@ Result<std::vector<std::string>> MissingValues(const std::string& errors) {
   return Parsed(errors, [](ondemand::document& document) { return SentencesOf(document.get_array()); });
 }
 
+Result<std::vector<std::string>> SilentWorkersOfAnswer(const std::string& answer) {
+  return Parsed(answer, [](ondemand::document& document) {
+    std::vector<std::string> workers;
+    auto reasons = document["partial_reasons"].get_object();
+    if (reasons.error() == simdjson::NO_SUCH_FIELD) return workers;
+    for (auto reason : std::move(reasons).value()) {
+      const std::string name(reason.unescaped_key().value());
+      workers.push_back(fmt::format("{} ({})", name, std::string_view(reason.value().get_string())));
+    }
+    return workers;
+  });
+}
+
+Result<std::vector<std::string>> SilentWorkers(const std::string& partial) {
+  std::vector<std::string> workers;
+  if (partial.empty()) return workers;
+  return Parsed(partial, [&workers](ondemand::document& document) {
+    for (auto worker : document.get_array()) workers.emplace_back(worker.get_string().value());
+    return workers;
+  });
+}
+
 }  // namespace millrace::app

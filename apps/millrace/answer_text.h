@@ -20,4 +20,9 @@ Result<std::vector<std::string>> MissingValuesOfAnswer(const std::string& answer
 /// The same of the array alone, as other formats have it in a header; empty text: none.
 Result<std::vector<std::string>> MissingValues(const std::string& errors);
 
+/// The answer's "partial": "http://worker-2:8080 (timed out)". Empty: the rows of all workers are in it.
+Result<std::vector<std::string>> SilentWorkersOfAnswer(const std::string& answer);
+/// The same of the array alone, without the reasons; empty text: none.
+Result<std::vector<std::string>> SilentWorkers(const std::string& partial);
+
 }  // namespace millrace::app

@@ -27,14 +27,9 @@ std::size_t Append(char* data, std::size_t, std::size_t size, void* out) {
   return size;
 }
 
-struct HeaderWanted {
-  const char* name = nullptr;
-  std::string* value = nullptr;
-};
-
 // `posted`: nullptr is a GET.
 Result<std::string> Send(const std::string& url, const std::string& token, const std::string* posted,
-                         std::int64_t bytes_max, HeaderWanted header) {
+                         std::int64_t bytes_max, const WantedHeaders& wanted) {
   const std::unique_ptr<CURL, CurlDeleter> curl(curl_easy_init());
   Body body{.text = {}, .bytes_max = static_cast<std::size_t>(bytes_max)};
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
@@ -66,9 +61,9 @@ Result<std::string> Send(const std::string& url, const std::string& token, const
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
   if (status == 200) {
-    curl_header* found = nullptr;
-    if (header.name != nullptr && curl_easy_header(curl.get(), header.name, 0, CURLH_HEADER, -1, &found) == CURLHE_OK) {
-      *header.value = found->value;
+    for (const auto& [name, value] : wanted) {
+      curl_header* found = nullptr;
+      if (curl_easy_header(curl.get(), name, 0, CURLH_HEADER, -1, &found) == CURLHE_OK) *value = found->value;
     }
     return std::move(body.text);
   }
@@ -85,8 +80,8 @@ Result<std::string> Send(const std::string& url, const std::string& token, const
 }  // namespace
 
 Result<std::string> HttpGet(const std::string& url, const std::string& token, std::int64_t bytes_max,
-                            const char* header, std::string* header_value) {
-  return Send(url, token, nullptr, bytes_max, {header, header_value});
+                            const WantedHeaders& headers) {
+  return Send(url, token, nullptr, bytes_max, headers);
 }
 
 Result<std::string> HttpPost(const std::string& url, const std::string& token, const std::string& body,

@@ -45,8 +45,9 @@ serve::Target TargetOf(const QueryFlags& options) {
 }
 
 struct Reply {
-  std::string text;         // As JSON or CSV.
-  std::string errors_json;  // Groups in which a measure has no value; empty: none, or in the text.
+  std::string text;            // As JSON or CSV.
+  std::string errors_json;     // Groups in which a measure has no value; empty: none, or in the text.
+  std::string partial_json{};  // Workers whose hot rows are missing; likewise.
 };
 
 Result<Reply> AskOverHttp(const QueryFlags& options) {
@@ -60,7 +61,8 @@ Result<Reply> AskOverHttp(const QueryFlags& options) {
   url += escape(options.aggregate) + "?format=" + (options.output == "csv" ? "csv" : "json");
   for (const auto& [name, value] : TargetOf(options).parameters) url += "&" + name + "=" + escape(value);
   Reply reply;
-  auto body = HttpGet(url, options.token, kAnswerBytesMax, "Millrace-Errors", &reply.errors_json);
+  auto body = HttpGet(url, options.token, kAnswerBytesMax,
+                      {{"Millrace-Errors", &reply.errors_json}, {"Millrace-Partial", &reply.partial_json}});
   if (!body.ok() && KindOf(body.status()) == ErrorKind::kTransient) {
     return Transient("{}. Is 'millrace run' or 'millrace demo' up? With -c FILE the lake is asked instead",
                      body.status().message());
@@ -152,9 +154,14 @@ Run AddQuery(CLI::App& app) {
     if (!shown.ok()) return Complain(shown.status());
     const auto missing = is_json ? MissingValuesOfAnswer(answer->text) : MissingValues(answer->errors_json);
     if (!missing.ok()) return Complain(missing.status());
+    const auto silent = is_json ? SilentWorkersOfAnswer(answer->text) : SilentWorkers(answer->partial_json);
+    if (!silent.ok()) return Complain(silent.status());
     std::fputs(shown->c_str(), stdout);
     if (options->output == "json") std::fputs("\n", stdout);
     for (const auto& value : *missing) std::fprintf(stderr, "millrace: no value of %s\n", value.c_str());
+    for (const auto& worker : *silent) {
+      std::fprintf(stderr, "millrace: without the rows that %s has in memory\n", worker.c_str());
+    }
     return kOk;
   };
 }

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
@@ -20,6 +23,7 @@
 #include "http/tls.h"
 #include "objectstore/counted_store.h"
 #include "pipeline/open_tables.h"
+#include "pipeline/serve_node.h"
 #include "pipeline/worker_backend.h"
 #include "query/answer_memory.h"
 #include "serve/key_fetcher.h"
@@ -32,6 +36,10 @@ using config::KafkaSource;
 namespace {
 
 constexpr std::chrono::seconds kLookForCertificates{10};
+/// Of serve.limits.concurrent_queries.
+constexpr int kPostgresShare = 4;
+/// Each may hold a message, and what it has prepared: some 1.3 MiB at most.
+constexpr int kPostgresConnectionsMax = 256;
 constexpr int kHealthConnectionsMax = 64;  // Of monitoring; whoever is idle longest goes first.
 /// Of limits.memory: what all streams of changes may hold, and the answer of one.
 constexpr std::int64_t kStreamsShare = 16;
@@ -75,6 +83,14 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
   }
 }
 
+/// For a process without a worker, which would mind them.
+void WaitForSignal() {
+  boost::asio::io_context context(1);
+  boost::asio::signal_set signals(context, SIGINT, SIGTERM);
+  signals.async_wait([](const auto&, int number) { spdlog::info("signal {}: leaving", number); });
+  context.run();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options) {
@@ -83,8 +99,20 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
     for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, options.until_end ? EndBeforeTheEnd : EndInOrder);
   }
   const auto serve = plan->config.serve;
+  if (options.role == Role::kServe && !serve) {
+    return InvalidInput("--role serve: the file has no section 'serve', so there is nothing to answer at");
+  }
   // First the port: who finds it taken has made nothing yet.
-  if (serve && options.serve) RETURN_NOT_OK(service->Listen(*serve));
+  if (serve && options.role != Role::kIngest) RETURN_NOT_OK(service->Listen(*serve));
+  if (serve && serve->postgres && (options.role == Role::kAll || options.role == Role::kServe)) {
+    RETURN_NOT_OK(service->ListenForPostgres(*serve));
+  }
+  if (options.role == Role::kServe) {
+    const auto memory = MemoryBudget::Make(plan->config.limits.memory);
+    ASSIGN_OR_RETURN(service->backend_, pipeline::MakeServeNode(plan, service->metrics_, memory));
+    service->StartAnswering(*plan, memory, options.role);
+    return service;
+  }
   std::unique_ptr<eventlog::Consumer> consumer;
   if (const auto* kafka = std::get_if<KafkaSource>(&plan->config.source.log)) {
     auto properties = kafka->properties;
@@ -105,19 +133,9 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   pipeline::Worker::Options worker{.until_end = options.until_end, .handle_signals = options.handle_signals};
   if (const auto& dedupe = plan->config.dedupe) worker.state_folder = dedupe->path.value_or(config::kDedupePathDefault);
   ASSIGN_OR_RETURN(service->worker_, pipeline::Worker::Make(std::move(plan), std::move(consumer), lake, worker));
-  if (serve && options.serve) {
+  if (serve && options.role != Role::kIngest) {
     service->backend_ = pipeline::MakeWorkerBackend(*service->worker_, service->metrics_);
-    const auto& limits = service->worker_->plan().config.limits;
-    service->api_ = std::make_unique<serve::Api>(
-        *service->backend_, service->metrics_,
-        serve::ApiOptions{
-            .version = kVersion,
-            .guard = {.access = AccessFor(*serve), .origins = serve->cors_origins, .rate = serve->rate},
-            .metrics_elsewhere = serve->health.has_value(),
-            .answer_bytes_max = query::AnswersBytesMax(limits.memory),
-            .streams = {.answer_bytes_max = limits.memory / kStreamShare, .bytes_max = limits.memory / kStreamsShare},
-            .memory = service->worker_->answer_memory()});
-    service->answering_ = service->api_.get();
+    service->StartAnswering(service->worker_->plan(), service->worker_->answer_memory(), options.role);
   }
   return service;
 }
@@ -165,17 +183,89 @@ Status Service::Listen(const config::ServeConfig& serve) {
   return Status::OK();
 }
 
+Status Service::ListenForPostgres(const config::ServeConfig& serve) {
+  auto connections = metrics_.MakeGauge("millrace_postgres_connections", "Open connections of PostgreSQL's clients.");
+  postgres::ServerOptions options{
+      .address = serve.postgres->address,
+      .port = serve.postgres->port,
+      .context = [this] { return postgres_context_.load(); },
+      // HTTP has as many at least: whoever comes there is not kept waiting.
+      .statements_max = std::max(1, serve.concurrent_queries / kPostgresShare),
+      .connections_max = std::min(serve.connections, kPostgresConnectionsMax),
+      .on_connections = [connections](std::size_t open) mutable { connections.Set(static_cast<double>(open)); }};
+  if (serve.tls) {
+    ASSIGN_OR_RETURN(options.tls, http::TlsTransports::Make(
+                                      *serve.tls, kLookForCertificates, [](const http::TlsIdentity&) {},
+                                      http::AppProtocol::kPostgres));
+  }
+  auto started = postgres::Server::Start(std::move(options));
+  if (!started.ok()) {
+    return started.status().WithMessage(
+        fmt::format("serve: {}; serve.postgres gives another address", started.status().message()));
+  }
+  postgres_server_ = *std::move(started);
+  postgres_url_ = fmt::format("postgresql://{}:{}", serve.postgres->address, postgres_server_->port());
+  return Status::OK();
+}
+
+void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role) {
+  const auto& serve = *plan.config.serve;
+  const std::int64_t limit = plan.config.limits.memory;
+  api_ = std::make_unique<serve::Api>(
+      *backend_, metrics_,
+      serve::ApiOptions{.version = kVersion,
+                        .guard = {.access = AccessFor(serve), .origins = serve.cors_origins, .rate = serve.rate},
+                        .internal_token = serve.internal_token,
+                        .is_open_to_peers = serve.is_for_this_machine_alone(),
+                        .is_for_peers = role == Role::kWorker,
+                        .metrics_elsewhere = serve.health.has_value(),
+                        .answer_bytes_max = query::AnswersBytesMax(limit),
+                        .streams = {.answer_bytes_max = limit / kStreamShare, .bytes_max = limit / kStreamsShare},
+                        .memory = memory});
+  answering_ = api_.get();
+  if (postgres_server_ == nullptr) return;
+  auto context = std::make_shared<postgres::SessionContext>();
+  context->backend = backend_.get();
+  if (serve.auth) context->passwords = std::make_shared<postgres::Passwords>(serve.auth->tokens);
+  context->needs_tls = serve.tls.has_value();
+  context->query_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout);
+  constexpr const char* kStatements = "millrace_postgres_statements_total";
+  constexpr const char* kStatementsHelp = "Statements of PostgreSQL's clients that were asked, by how they ended.";
+  auto answered = metrics_.MakeCounter(kStatements, kStatementsHelp, {{"outcome", "answered"}});
+  auto failed = metrics_.MakeCounter(kStatements, kStatementsHelp, {{"outcome", "failed"}});
+  auto seconds =
+      metrics_.MakeHistogram("millrace_postgres_statement_seconds",
+                             "From asking a statement of PostgreSQL's clients to its answer.", DurationBounds());
+  context->on_asked = [answered, failed, seconds](double took, bool ok) mutable {
+    (ok ? answered : failed).Increment();
+    seconds.Observe(took);
+  };
+  postgres_context_ = std::move(context);
+}
+
 Status Service::Run() {
+  Status done = Status::OK();
+  if (worker_ != nullptr) {
+    done = RunWorker();
+  } else {
+    WaitForSignal();
+  }
+  if (api_ != nullptr) api_->EndStreams();
+  constexpr std::chrono::seconds kDrain{2};
+  if (postgres_server_ != nullptr) postgres_server_->Stop(std::chrono::steady_clock::now() + kDrain);
+  for (const auto& server : {server_.get(), health_server_.get()}) {
+    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + kDrain);
+  }
+  return done;
+}
+
+Status Service::RunWorker() {
   const std::jthread watchdog([this](const std::stop_token& ended) { EndAfterDeadline(*worker_, ended); });
   maintainer_ = std::make_unique<pipeline::Maintainer>(*worker_, metrics_);
   finalizer_ = std::make_unique<pipeline::Finalizer>(*worker_, metrics_);
   const Status done = worker_->Run();
   finalizer_->Stop(worker_->StopDeadline(), done.ok());
   maintainer_->Stop(worker_->StopDeadline());
-  if (api_ != nullptr) api_->EndStreams();
-  for (const auto& server : {server_.get(), health_server_.get()}) {
-    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(2));
-  }
   return done;
 }
 

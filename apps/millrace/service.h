@@ -12,30 +12,42 @@
 #include "pipeline/finalizer.h"
 #include "pipeline/maintainer.h"
 #include "pipeline/worker.h"
+#include "postgres/server.h"
 #include "serve/api.h"
 
 namespace millrace::app {
+
+/// Which parts of a pipeline a process is.
+enum class Role {
+  kAll,     ///< It reads, and it answers.
+  kIngest,  ///< It reads; there is no HTTP.
+  kWorker,  ///< It reads, and answers health, metrics, and what the other processes of the pipeline ask.
+  kServe,   ///< It answers, with the rows that workers have in memory; it needs no log and writes nothing.
+};
 
 class Service {
  public:
   struct Options {
     bool until_end = false;
     bool handle_signals = true;
-    bool serve = true;
+    Role role = Role::kAll;
   };
 
   /// Starts the HTTP server, which answers 503 (/livez: 200) while this takes, and opens the log and the lake; reads
   /// nothing yet. Errors name the part. Everything is checked before anything is made.
   static Result<std::unique_ptr<Service>> Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options);
 
-  /// Worker::Run(), then the server drains.
+  /// Worker::Run(), or without one until a signal; then the server drains.
   Status Run();
 
+  /// Not of Role::kServe.
   pipeline::Worker& worker() { return *worker_; }
   /// nullptr for Kafka.
   const std::shared_ptr<eventlog::EmbeddedLog>& embedded_log() const { return embedded_log_; }
   /// "http://127.0.0.1:8080", or https://; empty: not serving.
   const std::string& url() const { return url_; }
+  /// "postgresql://127.0.0.1:5433"; empty: no door for PostgreSQL's clients.
+  const std::string& postgres_url() const { return postgres_url_; }
   /// Of the door for monitoring; empty: it has none of its own.
   const std::string& health_url() const { return health_url_; }
 
@@ -44,18 +56,26 @@ class Service {
   /// Opens the doors; requests are told to wait until there is an Api.
   Status Listen(const config::ServeConfig& serve);
 
+  Status ListenForPostgres(const config::ServeConfig& serve);
+
+  Status RunWorker();
+  void StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role);
+
   std::shared_ptr<eventlog::EmbeddedLog> embedded_log_;
-  std::unique_ptr<pipeline::Worker> worker_;
+  std::unique_ptr<pipeline::Worker> worker_;  // nullptr: Role::kServe.
   Metrics metrics_;
   std::unique_ptr<pipeline::Maintainer> maintainer_;
   std::unique_ptr<pipeline::Finalizer> finalizer_;
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
   std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
+  std::atomic<std::shared_ptr<const postgres::SessionContext>> postgres_context_;  // Likewise.
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<http::Server> health_server_;
+  std::unique_ptr<postgres::Server> postgres_server_;
   std::string url_;
   std::string health_url_;
+  std::string postgres_url_;
 };
 
 /// Whether a command reads the log: only then must the certificates and such be there.

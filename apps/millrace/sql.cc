@@ -7,10 +7,12 @@
 #include <boost/json/value.hpp>
 #include <boost/json/value_to.hpp>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -106,8 +108,12 @@ class LakeAnswerer final : public Answerer {
     }
     auto named = pipeline::SqlTables(*answerer->plan_, *lake, readers);
     for (const auto& table : named) answerer->names_.push_back(table.name);
+    answerer->routed_ = pipeline::RoutedSqlTables(*answerer->plan_, *lake);
     answerer->engine_ = std::make_unique<query::SqlEngine>(
-        query::SqlEngine::Options{.tables = std::move(named), .memory = resources.memory});
+        query::SqlEngine::Options{.tables = std::move(named),
+                                  .more_tables = answerer->routed_,
+                                  .memory = resources.memory,
+                                  .num_threads = answerer->plan_->config.limits.num_threads()});
     return answerer;
   }
 
@@ -121,14 +127,21 @@ class LakeAnswerer final : public Answerer {
     ASSIGN_OR_RETURN(const auto body, as_json ? serve::AnswerToJson(*answer) : serve::AnswerToCsv(*answer));
     return body.Text();
   }
-  Result<std::vector<std::string>> Tables() override { return names_; }
+  Result<std::vector<std::string>> Tables() override {
+    auto names = names_;
+    if (!routed_) return names;
+    ASSIGN_OR_RETURN(const auto routed, routed_({}));
+    for (const auto& table : routed) names.push_back(table.name);
+    return names;
+  }
 
  private:
   std::string path_;
   std::shared_ptr<const pipeline::Plan> plan_;
   std::shared_ptr<MemoryBudget> budget_ = MemoryBudget::Make(kLakeQuestionBytes);
   std::vector<std::unique_ptr<query::AggregateReader>> readers_;
-  std::vector<std::string> names_;
+  std::vector<std::string> names_;  // Without those of routes.
+  std::function<Result<std::vector<query::SqlTable>>(const std::stop_token&)> routed_;
   std::unique_ptr<query::SqlEngine> engine_;
 };
 

@@ -5,19 +5,33 @@
 #include <cstdlib>
 #include <utility>
 
-extern "C" int mallctl(const char*, void*, std::size_t*, void*, std::size_t) __attribute__((weak));
+extern "C" {
+int mallctl(const char*, void*, std::size_t*, void*, std::size_t) __attribute__((weak));
+// DuckDB brings a copy of jemalloc under names of its own, in which a query sorts and groups.
+int duckdb_je_mallctl(const char*, void*, std::size_t*, void*, std::size_t) __attribute__((weak));
+}
 
 namespace millrace {
 namespace {
 
-// Pages of the heap in physical memory, those that nobody uses included. Only if the allocator is jemalloc.
-std::size_t ResidentHeap() {
-  std::uint64_t epoch = 1;  // Any write refreshes the figures.
-  std::size_t size = sizeof(epoch);
-  mallctl("epoch", &epoch, &size, &epoch, size);
-  std::size_t resident = 0;
-  size = sizeof(resident);
-  return mallctl("stats.resident", &resident, &size, nullptr, 0) == 0 ? resident : 0;
+// A jemalloc of this process, by its control function; nullptr: it is not there.
+using Heap = decltype(&mallctl);
+
+const Heap kHeaps[] = {mallctl, duckdb_je_mallctl};
+
+// Pages of all heaps in physical memory, those that nobody uses included.
+std::size_t ResidentHeaps() {
+  std::size_t sum = 0;
+  for (const Heap heap : kHeaps) {
+    if (heap == nullptr) continue;
+    std::uint64_t epoch = 1;  // Any write refreshes the figures.
+    std::size_t size = sizeof(epoch);
+    heap("epoch", &epoch, &size, &epoch, size);
+    std::size_t resident = 0;
+    size = sizeof(resident);
+    if (heap("stats.resident", &resident, &size, nullptr, 0) == 0) sum += resident;
+  }
+  return sum;
 }
 
 }  // namespace
@@ -93,11 +107,12 @@ void MemoryBudget::NoteMoved(std::int64_t bytes) {
 }
 
 void MemoryBudget::ReturnPagesFor(std::int64_t bytes) const {
-  if (mallctl == nullptr) return;  // The allocator is not jemalloc.
-  // Not at all while the heap is well within the limit: pages that are given back come back as page faults, which cost
-  // a fifth of the CPU time of an ingest.
-  if (ResidentHeap() + static_cast<std::size_t>(bytes) <= static_cast<std::size_t>(limit_ / 4 * 3)) return;
-  mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // 4096: MALLCTL_ARENAS_ALL.
+  // Not at all while the heaps are well within the limit: pages that are given back come back as page faults, which
+  // cost a fifth of the CPU time of an ingest.
+  if (ResidentHeaps() + static_cast<std::size_t>(bytes) <= static_cast<std::size_t>(limit_ / 4 * 3)) return;
+  for (const Heap heap : kHeaps) {
+    if (heap != nullptr) heap("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // 4096: MALLCTL_ARENAS_ALL.
+  }
 }
 
 void MemoryShare::MakeRoom(std::int64_t bytes) const {

@@ -8,7 +8,7 @@
 ///
 /// It counts and does not allocate: what is true is what the holders say. Allocators keep freed pages for seconds, and
 /// what grows leaves as many behind as what goes: whenever a sixteenth of the limit has come or gone, jemalloc (if the
-/// program has it) is told to give them to the system. Any thread.
+/// program has it, and the copy that DuckDB brings) is told to give them to the system. Any thread.
 #pragma once
 
 #include <atomic>
@@ -38,8 +38,8 @@ class MemoryShare {
   /// Draws only what is left; false: nothing was drawn.
   [[nodiscard]] bool TryAdd(std::int64_t bytes);
   /// To be called by who is about to allocate much and free most of it soon: gives pages that were freed before to the
-  /// system if the heap with `bytes` more were beyond three quarters of the limit. Nothing for less than a sixteenth of
-  /// the limit.
+  /// system if the heaps with `bytes` more were beyond three quarters of the limit. Nothing for less than a sixteenth
+  /// of the limit.
   void MakeRoom(std::int64_t bytes) const;
 
  private:

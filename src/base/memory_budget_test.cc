@@ -3,9 +3,38 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstring>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
+
+namespace {
+
+// What stands for a jemalloc: so many bytes are resident, and a purge leaves what is in use.
+struct FakeHeap {
+  std::size_t resident = 0;
+  std::size_t in_use = 0;
+
+  int Control(std::string_view name, void* old) {
+    if (name == "stats.resident") std::memcpy(old, &resident, sizeof(resident));
+    if (name == "arena.4096.purge") resident = in_use;
+    return 0;
+  }
+};
+
+FakeHeap own_heap;
+FakeHeap duckdb_heap;
+
+}  // namespace
+
+extern "C" {
+int mallctl(const char* name, void* old, std::size_t*, void*, std::size_t) { return own_heap.Control(name, old); }
+int duckdb_je_mallctl(const char* name, void* old, std::size_t*, void*, std::size_t) {
+  return duckdb_heap.Control(name, old);
+}
+}
 
 namespace millrace {
 namespace {
@@ -84,6 +113,26 @@ TEST(MemoryBudget, ManyThreadsNeverDrawMoreThanTheLimit) {
   EXPECT_GE(budget->peak(), 300);
   EXPECT_LE(budget->peak(), kLimit);
   EXPECT_EQ(budget->ByName(), (Names{{"even", 0}, {"odd", 0}}));
+}
+
+TEST(MemoryBudget, RoomIsMadeInAllHeapsOnceTheyAreTogetherBeyondThreeQuarters) {
+  const auto budget = MemoryBudget::Make(1600);
+  const MemoryShare share = budget->NewShare("answers");
+  const auto resident_after = [&](std::int64_t bytes) {
+    own_heap = {.resident = 600, .in_use = 200};
+    duckdb_heap = {.resident = 400, .in_use = 50};
+    share.MakeRoom(bytes);
+    return std::pair(own_heap.resident, duckdb_heap.resident);
+  };
+  EXPECT_EQ(resident_after(200), std::pair(std::size_t{600}, std::size_t{400})) << "there is room";
+  EXPECT_EQ(resident_after(201), std::pair(std::size_t{200}, std::size_t{50}));
+  own_heap = {.resident = 5000, .in_use = 200};
+  share.MakeRoom(99);
+  EXPECT_EQ(own_heap.resident, 5000) << "less than a sixteenth is not worth it";
+  MemoryShare moving = budget->NewShare("records");
+  moving.Set(100);
+  EXPECT_EQ(own_heap.resident, 200) << "what comes and goes makes room too";
+  own_heap = duckdb_heap = {};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +18,7 @@
 #include "eventlog/kafka/kafka_properties.h"
 
 namespace millrace::config {
+
 namespace {
 
 using std::chrono::microseconds;

@@ -1,11 +1,13 @@
 /// pipeline.yaml as a value. load.h reads one; the file's reference is docs/configuration.md.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
@@ -116,8 +118,13 @@ struct LakeConfig {
 
 struct LimitsConfig {
   std::int64_t memory = std::int64_t{1} << 30;  ///< Bytes.
-  int threads = 0;                              ///< Compute shards; 0: one per core.
+  int threads = 0;                              ///< See num_threads().
   std::int64_t disk = std::int64_t{16} << 30;   ///< Bytes, of what is kept on the local disk beside the lake.
+
+  /// Compute threads: `threads`, or one per core if that is 0.
+  int num_threads() const {
+    return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
 };
 
 struct ListenConfig {
@@ -136,17 +143,31 @@ struct AuthConfig {
   std::optional<JwtConfig> jwt;
 };
 
+/// Workers that one name stands for, as in a cluster.
+struct WorkersByName {
+  std::string dns;
+  std::uint16_t port = 8080;
+};
+
 struct ServeConfig {
   ListenConfig listen;
   std::optional<ListenConfig> health;                                  ///< A door of its own for monitoring.
-  std::optional<http::TlsFiles> tls;                                   ///< Of `listen` alone.
+  std::optional<ListenConfig> postgres;                                ///< A door for PostgreSQL's clients.
+  std::optional<http::TlsFiles> tls;                                   ///< Of `listen` and `postgres`.
   std::optional<AuthConfig> auth;                                      ///< Absent: everybody may do everything.
   std::vector<std::string> cors_origins;                               ///< As serve::GuardOptions has them.
   std::optional<serve::Rate> rate;                                     ///< Of each client.
   std::chrono::microseconds query_timeout = std::chrono::seconds(30);  ///< From a request to its answer.
   std::int64_t answer_rows_max = 1'000'000;
-  int concurrent_queries = 32;  ///< At once; four times as many wait for their turn.
-  int connections = 1024;       ///< For one more the longest without a request is closed.
+  int concurrent_queries = 32;       ///< At once; four times as many wait for their turn.
+  int connections = 1024;            ///< For one more the longest without a request is closed.
+  std::vector<std::string> workers;  ///< "http://worker-1:8080": whose hot rows answers have, beside our own.
+  std::optional<WorkersByName> workers_by_name;  ///< Then `workers` is empty.
+  /// By which the processes of a pipeline know each other; absent: those that listen on a loopback address answer.
+  std::optional<std::string> internal_token;
+
+  /// It listens on a loopback address, and has no `auth` to keep anybody out.
+  bool is_for_this_machine_alone() const;
 };
 
 /// Upkeep of the tables by the worker that reads the first partition.

@@ -131,7 +131,7 @@ lake:
   uri: "s3://bucket/lake"
   s3: {endpoint: "https://store:9000", region: eu-west-1, path_style: false, ca_file: /dev/null}
 limits: {memory: 512MiB, threads: 3, disk: 2GiB}
-serve: {listen: "[::1]:0", auth: {bearer: secret}, limits: {query_timeout: 1500ms, rows: 10, concurrent_queries: 3, connections: 20000}}
+serve: {listen: "[::1]:0", workers: ["http://w:1", "https://[::1]:2"], internal_token: inner, auth: {bearer: secret}, limits: {query_timeout: 1500ms, rows: 10, concurrent_queries: 3, connections: 20000}}
 shutdown_timeout: 1m
 log: {level: debug, format: json}
 )yaml",
@@ -175,6 +175,8 @@ log: {level: debug, format: json}
   ASSERT_EQ(config.serve->auth->tokens.size(), 1u);
   EXPECT_EQ(config.serve->auth->tokens[0].token, "secret");
   EXPECT_THAT(config.serve->auth->tokens[0].scopes, ElementsAre("read", "sql"));
+  EXPECT_THAT(config.serve->workers, ElementsAre("http://w:1", "https://[::1]:2"));
+  EXPECT_EQ(config.serve->internal_token, "inner");
   EXPECT_EQ(config.serve->query_timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(config.serve->answer_rows_max, 10);
   EXPECT_EQ(config.serve->concurrent_queries, 3);
@@ -429,6 +431,19 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"tables:", "serve: {limits: {concurrent_queries: 2000}}\ntables:", "serve.limits.concurrent_queries must be"},
       {"tables:", "serve: {limits: {row: 5}}\ntables:", "did you mean 'rows'"},
       {"tables:", "serve: {auth: {}}\ntables:", "serve.auth lets nobody in; give it 'bearer', 'tokens' or 'jwt'"},
+      {"tables:", "serve: {workers: [worker-1]}\ntables:", "'worker-1' is not the address of a worker, such as"},
+      {"tables:", "serve: {workers: [\"http://w:1/path\"]}\ntables:",
+       "'http://w:1/path' is not the address of a worker"},
+      {"tables:", "serve: {workers: [\"http://\"]}\ntables:", "'http://' is not the address of a worker"},
+      {"tables:", "serve: {workers: {port: 80}}\ntables:", "serve.workers: the key 'dns' is missing"},
+      {"tables:", "serve: {workers: {dns: \"a b\"}}\ntables:", "serve.workers.dns: 'a b' is not a name such as"},
+      {"tables:", "serve: {workers: {dns: w, port: 0}}\ntables:", "serve.workers.port"},
+      {"tables:", "serve: {listen: \"0.0.0.0:80\", workers: {dns: w}}\ntables:",
+       "serve.workers: without serve.internal_token workers answer each other only"},
+      {"tables:", "serve: {listen: \"0.0.0.0:80\", workers: [\"http://w:1\"]}\ntables:",
+       "serve.workers: without serve.internal_token workers answer each other only where serve.listen is a loopback"},
+      {"tables:", "serve: {auth: {bearer: x}, workers: [\"http://w:1\"]}\ntables:",
+       "serve.workers: without serve.internal_token workers answer each other only where"},
       {"tables:", "lake: {uri: \"s3://bucket\", s3: {ca_file: /nowhere/ca.pem}}\ntables:",
        "p.yaml:10:42: lake.s3.ca_file: cannot read '/nowhere/ca.pem': No such file or directory"},
       // A space that YAML wants.

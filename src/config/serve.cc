@@ -1,23 +1,30 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "config/config_internal.h"
 
 namespace millrace::config {
+
+bool ServeConfig::is_for_this_machine_alone() const {
+  return (listen.address == "::1" || listen.address.starts_with("127.")) && !auth;
+}
+
 namespace {
 
 // Each is compared with at each request.
 constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kOriginsMax = 100;
+constexpr std::size_t kWorkersMax = 256;
 
-/// False: it is not there, or wrong.
-bool ReadListen(Section& section, ListenConfig& config) {
+/// False: it is not there, or wrong. `usual`: the port of an example.
+bool ReadListen(Section& section, ListenConfig& config, const std::string& name = "listen", int usual = 8080) {
   std::string listen;
-  const auto* node = section.Text("listen", listen);
+  const auto* node = section.Text(name, listen);
   if (node == nullptr) return false;
-  const std::string key = section.path() + ".listen";
+  const std::string key = section.path() + "." + name;
   const auto colon = listen.rfind(':');
   std::string host = listen.substr(0, colon);
   const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
@@ -29,9 +36,9 @@ bool ReadListen(Section& section, ListenConfig& config) {
   std::uint16_t number = 0;
   const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), number);
   if (host.empty() || port.empty() || error != std::errc() || rest != port.data() + port.size()) {
-    section.AddFinding(node->place, fmt::format("{} must be an address and a port such as 127.0.0.1:8080 or "
-                                                "[::1]:8080, not '{}'",
-                                                key, listen));
+    section.AddFinding(node->place, fmt::format("{0} must be an address and a port such as 127.0.0.1:{1} or "
+                                                "[::1]:{1}, not '{2}'",
+                                                key, usual, listen));
     return false;
   }
   in6_addr binary{};
@@ -57,6 +64,29 @@ void ReadHealth(Section& serve, ServeConfig& config) {
     health.AddFinding(health.place(), "serve.health.listen is serve.listen; give it another port");
   }
   config.health = listen;
+}
+
+// After `listen`, `health` and `auth`.
+void ReadPostgres(Section& serve, ServeConfig& config) {
+  ListenConfig door;
+  if (!ReadListen(serve, door, "postgres", 5433)) return;
+  const auto place = serve.Find("postgres")->place;
+  const auto is = [&](const ListenConfig& other) {
+    return door.port != 0 && door.port == other.port && door.address == other.address;
+  };
+  if (is(config.listen) || (config.health && is(*config.health))) {
+    serve.AddFinding(place, fmt::format("serve.postgres is {}; give it another port",
+                                        is(config.listen) ? "serve.listen" : "serve.health.listen"));
+  }
+  const auto may_ask = [](const serve::AccessToken& token) {
+    return std::find(token.scopes.begin(), token.scopes.end(), "sql") != token.scopes.end();
+  };
+  if (config.auth && std::none_of(config.auth->tokens.begin(), config.auth->tokens.end(), may_ask)) {
+    serve.AddFinding(place,
+                     "serve.postgres lets nobody in: passwords are tokens of serve.auth with the scope 'sql', and "
+                     "there is none (a JWT is no password here)");
+  }
+  config.postgres = door;
 }
 
 void ReadTls(Section& serve, ServeConfig& config) {
@@ -198,6 +228,67 @@ void ReadCors(Section& serve, ServeConfig& config) {
   cors.Finish();
 }
 
+// "http://worker-1:8080" and nothing behind it.
+bool IsServerUrl(const std::string& url) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!url.starts_with(scheme)) continue;
+    const auto host = std::string_view(url).substr(scheme.size());
+    const auto is_of_a_name = [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+             std::string_view("-._:[]").find(c) != std::string_view::npos;
+    };
+    return !host.empty() && std::all_of(host.begin(), host.end(), is_of_a_name);
+  }
+  return false;
+}
+
+/// {dns, port}
+void ReadWorkersByName(Section workers, ServeConfig& serve) {
+  WorkersByName name;
+  const auto* node = workers.RequireText("dns", name.dns);
+  int port = name.port;
+  workers.Int("port", 1, 65'535, port);
+  name.port = static_cast<std::uint16_t>(port);
+  workers.Finish();
+  if (!workers.exists()) return;
+  if (node != nullptr && !IsServerUrl("http://" + name.dns)) {
+    workers.AddFinding(node->place,
+                       fmt::format("serve.workers.dns: '{}' is not a name such as workers.default.svc", name.dns));
+  }
+  if (serve.tls) {
+    workers.AddFinding(workers.place(),
+                       "serve.workers.dns: what a name stands for is asked over plain HTTP, and with serve.tls workers "
+                       "do not speak it; list their https:// addresses");
+  }
+  serve.workers_by_name = std::move(name);
+}
+
+void ReadWorkers(Section& section, ServeConfig& serve) {
+  std::string token;
+  if (section.Text("internal_token", token) != nullptr) serve.internal_token = std::move(token);
+  const auto* const workers = section.Find("workers");
+  if (workers != nullptr && !serve.is_for_this_machine_alone() && !section.Has("internal_token")) {
+    section.AddFinding(
+        workers->place,
+        "serve.workers: without serve.internal_token workers answer each other only where serve.listen is "
+        "a loopback address and serve.auth is not there");
+  }
+  const bool by_name = workers != nullptr && workers->kind == ConfigNode::Kind::kMap;
+  ReadWorkersByName(by_name ? section.Child("workers") : Section("serve.workers", section.context()), serve);
+  if (by_name) return;
+  const auto nodes = section.TextList("workers", serve.workers);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (IsServerUrl(serve.workers[i])) continue;
+    section.AddFinding(nodes[i]->place, fmt::format("serve.workers: '{}' is not the address of a worker, such as "
+                                                    "http://worker-1:8080",
+                                                    serve.workers[i]));
+  }
+  if (nodes.size() > kWorkersMax) {
+    section.AddFinding(nodes.back()->place,
+                       fmt::format("serve.workers names {} workers, {} are the most", nodes.size(), kWorkersMax));
+  }
+}
+
 void ReadLimits(Section limits, ServeConfig& serve) {
   limits.Duration("query_timeout", std::chrono::milliseconds(1), serve.query_timeout);
   int rows = static_cast<int>(serve.answer_rows_max);
@@ -226,7 +317,9 @@ void ReadServe(Section& root, PipelineConfig& config) {
   ReadHealth(section, serve);
   ReadTls(section, serve);
   ReadAuth(section, serve);
+  ReadPostgres(section, serve);
   ReadCors(section, serve);
+  ReadWorkers(section, serve);
   ReadLimits(section.Child("limits"), serve);
   section.Finish();
   if (root.Find("serve") != nullptr) config.serve = std::move(serve);

@@ -92,6 +92,18 @@ TEST_F(ConfigServe, Everything) {
   EXPECT_EQ(serve.rate->count, 600);
 }
 
+TEST_F(ConfigServe, WorkersMayStandBehindOneName) {
+  const auto loaded = Load("  workers: {dns: workers.default.svc, port: 81}\n");
+  ASSERT_THAT(loaded.findings, IsEmpty());
+  const auto& serve = *loaded.config.serve;
+  ASSERT_TRUE(serve.workers_by_name);
+  EXPECT_EQ(serve.workers_by_name->dns, "workers.default.svc");
+  EXPECT_EQ(serve.workers_by_name->port, 81);
+  EXPECT_THAT(serve.workers, IsEmpty());
+  EXPECT_THAT(Findings("  workers: {dns: w}\n  tls: {certificate_file: DIR/tls.crt, key_file: DIR/tls.key}\n"),
+              ElementsAre(HasSubstr("serve.workers.dns: what a name stands for is asked over plain HTTP")));
+}
+
 TEST_F(ConfigServe, WhatIsNotSaidIsOff) {
   const auto loaded = Load("  listen: 127.0.0.1:0\n");
   const ServeConfig& serve = *loaded.config.serve;
@@ -111,6 +123,12 @@ TEST_F(ConfigServe, EachMistakeHasItsPlace) {
       {"  health: {listen: \"9090\"}\n", "p.yaml:7:20: serve.health.listen must be an address and a port"},
       {"  health: {}\n", "p.yaml:7:11: serve.health: the key 'listen' is missing"},
       {"  health: {listen: \"127.0.0.1:8080\"}\n", "serve.health.listen is serve.listen; give it another port"},
+      {"  postgres: \"5433\"\n", "p.yaml:7:13: serve.postgres must be an address and a port such as 127.0.0.1:5433"},
+      {"  postgres: \"127.0.0.1:8080\"\n", "p.yaml:7:13: serve.postgres is serve.listen; give it another port"},
+      {"  health: {listen: \"127.0.0.1:5433\"}\n  postgres: \"127.0.0.1:5433\"\n",
+       "serve.postgres is serve.health.listen; give it another port"},
+      {"  postgres: \"127.0.0.1:5433\"\n  auth: {tokens: [{token: a, scopes: [read]}]}\n",
+       "p.yaml:7:13: serve.postgres lets nobody in"},
       {"  tls: {certificate_file: DIR/tls.crt}\n", "p.yaml:7:8: serve.tls: the key 'key_file' is missing"},
       {"  tls: {certificate_file: DIR/no.crt, key_file: DIR/tls.key}\n",
        "p.yaml:7:27: serve.tls.certificate_file: cannot read '"},

@@ -93,19 +93,27 @@ UnixMicros NotAfter(X509* certificate) {
   return static_cast<UnixMicros>(::timegm(&time)) * 1'000'000;
 }
 
+// As ALPN has its name: after its length.
+const std::vector<unsigned char>& WireName(AppProtocol protocol) {
+  static const std::vector<unsigned char> kHttp11 = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+  static const std::vector<unsigned char> kPostgres = {10, 'p', 'o', 's', 't', 'g', 'r', 'e', 's', 'q', 'l'};
+  return protocol == AppProtocol::kHttp11 ? kHttp11 : kPostgres;
+}
+
 // Ours, of the protocols that a client offers. If it is not among them there is no connection: what comes would not be
-// HTTP/1.1.
-int ChooseHttp11(SSL*, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
-                 unsigned offered_size, void*) {
-  static constexpr std::array<unsigned char, 9> kHttp11 = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+// what is spoken here.
+int ChooseProtocol(SSL*, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
+                   unsigned offered_size, void* wire_name) {
+  const auto& ours = *static_cast<const std::vector<unsigned char>*>(wire_name);
   unsigned char* match = nullptr;
-  const int found = SSL_select_next_proto(&match, chosen_size, kHttp11.data(), kHttp11.size(), offered, offered_size);
+  const int found = SSL_select_next_proto(&match, chosen_size, ours.data(), static_cast<unsigned>(ours.size()), offered,
+                                          offered_size);
   if (found != OPENSSL_NPN_NEGOTIATED) return SSL_TLSEXT_ERR_ALERT_FATAL;
   *chosen = match;
   return SSL_TLSEXT_ERR_OK;
 }
 
-std::shared_ptr<SSL_CTX> MakeContext() {
+std::shared_ptr<SSL_CTX> MakeContext(AppProtocol protocol) {
   std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
   SSL_CTX* const raw = context.get();
   SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
@@ -114,7 +122,7 @@ std::shared_ptr<SSL_CTX> MakeContext() {
                                SSL_OP_PRIORITIZE_CHACHA);
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS);          // An idle connection keeps none.
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);  // Tickets are with the clients.
-  SSL_CTX_set_alpn_select_cb(raw, &ChooseHttp11, nullptr);
+  SSL_CTX_set_alpn_select_cb(raw, &ChooseProtocol, const_cast<std::vector<unsigned char>*>(&WireName(protocol)));
   return context;
 }
 
@@ -158,7 +166,7 @@ std::optional<TlsContent> ReadTlsFiles(const TlsFiles& files, std::vector<TlsFau
 }
 
 std::optional<TlsIdentity> MakeTlsIdentity(const TlsFiles& files, const TlsContent& content,
-                                           std::vector<TlsFault>& faults) {
+                                           std::vector<TlsFault>& faults, AppProtocol protocol) {
   const std::size_t faults_before = faults.size();
   const auto fault = [&](std::string TlsFiles::*file, std::string what) {
     faults.push_back({file, fmt::format("'{}' {}", files.*file, what)});
@@ -180,7 +188,7 @@ std::optional<TlsIdentity> MakeTlsIdentity(const TlsFiles& files, const TlsConte
   }
   if (faults.size() > faults_before) return std::nullopt;
 
-  TlsIdentity identity{MakeContext(), SubjectOf(certificates[0].get()), NotAfter(certificates[0].get())};
+  TlsIdentity identity{MakeContext(protocol), SubjectOf(certificates[0].get()), NotAfter(certificates[0].get())};
   SSL_CTX* const context = identity.context.get();
   if (X509_check_private_key(certificates[0].get(), key.get()) != 1) {
     ERR_clear_error();

@@ -12,6 +12,9 @@ struct ssl_ctx_st;  // SSL_CTX of OpenSSL.
 
 namespace millrace::http {
 
+/// What is spoken over TLS, as clients may ask for it by ALPN.
+enum class AppProtocol { kHttp11, kPostgres };
+
 /// PEM files.
 struct TlsFiles {
   std::string certificate_file;  ///< The server's certificate, then those between it and its root, if there are any.
@@ -44,12 +47,12 @@ struct TlsIdentity {
 /// nullopt, and why: a file cannot be read, or has more than 1 MiB.
 std::optional<TlsContent> ReadTlsFiles(const TlsFiles& files, std::vector<TlsFault>& faults);
 
-/// TLS 1.2 and 1.3 with ciphers that keep old recordings secret when the key is lost (ECDHE, AEAD); HTTP/1.1 by ALPN.
+/// TLS 1.2 and 1.3 with ciphers that keep old recordings secret when the key is lost (ECDHE, AEAD); `protocol` by ALPN.
 /// With authorities, every connection shows its certificate anew: none is resumed.
 /// nullopt, and why: no certificate or key in a file, a key that needs a passphrase, one of another certificate, or one
 /// that OpenSSL deems too weak. A certificate that has expired is taken: whether to go on without is not known here.
 std::optional<TlsIdentity> MakeTlsIdentity(const TlsFiles& files, const TlsContent& content,
-                                           std::vector<TlsFault>& faults);
+                                           std::vector<TlsFault>& faults, AppProtocol protocol = AppProtocol::kHttp11);
 
 /// Both, for who wants to know whether it would work.
 std::vector<TlsFault> CheckTlsFiles(const TlsFiles& files);

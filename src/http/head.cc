@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/status.hpp>
@@ -27,13 +28,48 @@ Problem UrlTooLong(const ServerOptions& options) {
   return {414, "uri_too_long", fmt::format("The URL is longer than {} bytes.", options.target_bytes_max), {}};
 }
 
-// "http://host/path" is what a proxy sends (RFC 9112, 3.2.2); the authority is not ours to judge.
+// What follows "http://" or "https://"; empty: the target does not begin so.
+std::string_view AfterScheme(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (beast::iequals(target.substr(0, scheme.size()), scheme)) return target.substr(scheme.size());
+  }
+  return {};
+}
+
+// "http://host/path" is what a proxy sends (RFC 9112, 3.2.2); which host is not ours to judge.
 std::string OriginForm(std::string_view target) {
-  const auto scheme = target.find("://");
-  if (target.starts_with('/') || scheme == std::string_view::npos) return std::string(target);
-  const auto path = target.find_first_of("/?", scheme + 3);
+  const std::string_view rest = AfterScheme(target);
+  if (rest.empty()) return std::string(target);
+  const auto path = rest.find_first_of("/?");
   if (path == std::string_view::npos) return "/";
-  return (target[path] == '?' ? "/" : "") + std::string(target.substr(path));
+  return (rest[path] == '?' ? "/" : "") + std::string(rest.substr(path));
+}
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+// uri-host [":" port] of RFC 3986, 3.2.2, which may be empty; what is in brackets is an address of IPv6 or later.
+bool IsHost(std::string_view text) {
+  const auto in_name = [](char c) {
+    return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("-._~%!$&'()*+,;=").find(c) != std::string_view::npos;
+  };
+  const bool bracketed = text.starts_with('[');
+  const auto end = bracketed ? text.find(']') : text.find(':');
+  if (bracketed && end == std::string_view::npos) return false;
+  const std::string_view name = bracketed ? text.substr(1, end - 1) : text.substr(0, end);
+  const std::string_view after = end == std::string_view::npos ? std::string_view() : text.substr(end + bracketed);
+  return std::all_of(name.begin(), name.end(), [&](char c) { return in_name(c) || (bracketed && c == ':'); }) &&
+         (after.empty() || (after[0] == ':' && std::all_of(after.begin() + 1, after.end(), IsDigit)));
+}
+
+// A path, what a proxy sends, or the whole server (RFC 9112, 3.2).
+bool IsTarget(std::string_view target, beast::http::verb method) {
+  if (target.find('#') != std::string_view::npos) return false;
+  if (target.starts_with('/')) return true;
+  if (target == "*") return method == beast::http::verb::options;
+  const std::string_view rest = AfterScheme(target);
+  const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
+  return !authority.empty() && IsHost(authority);
 }
 
 // Where the body ends must not be a matter of taste (RFC 9112, 6.1 and 6.3): whoever stands before us and takes another
@@ -97,11 +133,23 @@ std::optional<Problem> CheckHead(const Parser::value_type& message, const Server
   if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
     return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
   }
+  if (hosts == 1 && !IsHost({begin->value().data(), begin->value().size()})) {
+    return Problem{400, "malformed_request", "The Host header is not a host and, perhaps, a port.", {}};
+  }
+  if (!IsTarget({message.target().data(), message.target().size()}, message.method())) {
+    return Problem{400, "malformed_request", "The request's target is neither a path nor a URL of http or https.", {}};
+  }
   return CheckTransferCoding(message);
 }
 
-Request TakeRequest(Parser& parser) {
-  const auto& message = parser.get();
+Problem TooMuchAroundChunks(const ServerOptions& options) {
+  return {413,
+          "body_too_large",
+          fmt::format("The lines of the body's chunks, or its trailers, exceed {} bytes.", options.header_bytes_max),
+          {}};
+}
+
+Request RequestOf(const Parser::value_type& message) {
   Request request;
   request.method = std::string_view(message.method_string().data(), message.method_string().size());
   request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
@@ -111,7 +159,6 @@ Request TakeRequest(Parser& parser) {
   if (const auto id = message.find("Last-Event-ID"); id != message.end()) request.last_event_id = id->value();
   request.origin = JoinedHeader(message, beast::http::field::origin);
   request.asks_to_send = JoinedHeader(message, beast::http::field::access_control_request_method);
-  request.body = std::move(parser.get().body());
   return request;
 }
 

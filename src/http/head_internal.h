@@ -38,8 +38,12 @@ Problem TooSlow(const char* part, std::chrono::milliseconds timeout);
 /// What is wrong with a head that the parser has let pass; after it, too, the connection's bytes mean nothing more.
 std::optional<Problem> CheckHead(const Parser::value_type& message, const ServerOptions& options);
 
-/// A request that has been read to its end. Takes the parser's body.
-Request TakeRequest(Parser& parser);
+/// The answer to a chunked body with more around its bytes than a body needs.
+Problem TooMuchAroundChunks(const ServerOptions& options);
+
+/// A request without its body. To be called before the body is read: the parser puts trailers among the headers, and
+/// what stands there must not count as said in the head (RFC 9110, 6.5.1).
+Request RequestOf(const Parser::value_type& message);
 
 /// All of a response but the body, whose source is still in it. `version` is the request's: 10 or 11.
 std::string HeadOf(const Response& response, bool keep_alive, unsigned version);

@@ -21,6 +21,7 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -45,6 +46,9 @@ constexpr std::size_t kLingerBytesMax = 4 << 20;
 constexpr Milliseconds kLingerTimeout{1000};
 constexpr Milliseconds kAcceptPause{100};
 constexpr std::size_t kReadBytes = 4096;
+constexpr std::string_view kLineEnd = "\r\n";
+// Of chunks' lines for each byte of a body: one in a chunk of its own has five, and clients that write so are met.
+constexpr std::uint64_t kAroundByteMax = 8;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
 
@@ -282,7 +286,10 @@ class Server::Impl {
       co_await Refuse(connection, problem);
       open = false;
     }
-    while (open && !draining_) open = co_await ServeOne(connection);
+    while (open && !draining_) {
+      open = co_await AwaitRequest(connection);
+      if (open) open = co_await ServeOne(connection);
+    }
   }
 
   asio::awaitable<bool> ShakeHands(std::shared_ptr<Connection> connection) {
@@ -294,17 +301,21 @@ class Server::Impl {
     co_return !error;
   }
 
+  // False: none has come. What waits here is most of the connections, mostly: it has neither a buffer nor the frame of
+  // a request.
+  asio::awaitable<bool> AwaitRequest(std::shared_ptr<Connection> connection) {
+    if (connection->buffer.size() != 0) co_return true;
+    connection->buffer.shrink_to_fit();
+    connection->idle = connection->evictable = true;
+    connection->watchdog.Start(options_.idle_timeout, connection);
+    const error_code error = co_await connection->transport->WaitForBytes();
+    connection->watchdog.Stop();
+    connection->idle = false;
+    co_return !error && !draining_;
+  }
+
   // One request and its response. False: the connection has come to its end.
   asio::awaitable<bool> ServeOne(std::shared_ptr<Connection> connection) {
-    if (connection->buffer.size() == 0) {
-      connection->idle = connection->evictable = true;
-      connection->watchdog.Start(options_.idle_timeout, connection);
-      const error_code idle_error = co_await ReadMore(connection);
-      connection->watchdog.Stop();
-      connection->idle = false;
-      if (idle_error || draining_) co_return false;
-    }
-
     Parser parser;
     parser.header_limit(options_.header_bytes_max);
     parser.body_limit(options_.body_bytes_max);
@@ -337,8 +348,13 @@ class Server::Impl {
       co_return false;
     }
     const Drawn body_drawn(&bodies_bytes_, body_bytes);
+    // All of the head, before trailers come among it.
+    const bool client_keeps = parser.keep_alive();
+    const unsigned version = message.version();
+    const bool head = message.method() == beast::http::verb::head;
+    Request request = RequestOf(message);
     if (!parser.is_done()) {
-      if (beast::iequals(message[beast::http::field::expect], "100-continue")) {
+      if (version > 10 && beast::iequals(message[beast::http::field::expect], "100-continue")) {
         const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
         const bool written = co_await Write(connection, go_on, {});
         if (!written) co_return false;
@@ -348,6 +364,8 @@ class Server::Impl {
       connection->watchdog.Stop();
       if (connection->watchdog.expired()) {
         problem = TooSlow("body", options_.body_timeout);
+      } else if (body_error == beast::http::error::buffer_overflow) {
+        problem = TooMuchAroundChunks(options_);
       } else if (body_error) {
         problem = ProblemOf(body_error, parser, options_);
       }
@@ -355,13 +373,10 @@ class Server::Impl {
       if (problem || body_error) co_return false;
     }
 
-    const bool client_keeps = parser.keep_alive();
-    const unsigned version = message.version();
-    const bool head = message.method() == beast::http::verb::head;
+    request.body = std::move(parser.get().body());
 
     Response response;
     const Asking asking;
-    Request request = TakeRequest(parser);
     request.stop = asking.stop.get_token();
     request.client_address = connection->client_address;
     response = co_await Call(connection, std::move(request), asking.stop);
@@ -387,6 +402,7 @@ class Server::Impl {
     co_return open;
   }
 
+  // An empty line before a request is what some clients end the body before it with (RFC 9112, 2.2).
   asio::awaitable<error_code> ReadHead(std::shared_ptr<Connection> connection, Parser& parser) {
     beast::flat_buffer& buffer = connection->buffer;
     FoldedLines lines;
@@ -394,6 +410,11 @@ class Server::Impl {
     const auto text = [](asio::const_buffer bytes) {
       return std::string_view(static_cast<const char*>(bytes.data()), bytes.size());
     };
+    while (buffer.size() < kLineEnd.size()) {
+      const error_code read_error = co_await ReadMore(connection);
+      if (read_error) co_return read_error;
+    }
+    if (text(buffer.data()).starts_with(kLineEnd)) buffer.consume(kLineEnd.size());
     bool whole = lines.Take(text(buffer.data()));
     for (;;) {
       if (!whole) co_return beast::http::error::bad_obs_fold;
@@ -411,13 +432,21 @@ class Server::Impl {
     }
   }
 
+  // buffer_overflow: too much that is not the body's. The parser's limits are for the head and the body's own bytes;
+  // it looks at a line that has no end yet, and at trailers, again from their beginning with all that comes.
   asio::awaitable<error_code> ReadBody(std::shared_ptr<Connection> connection, Parser& parser) {
     parser.eager(true);
-    for (;;) {
+    for (std::uint64_t total = 0;;) {
       error_code error;
-      connection->buffer.consume(parser.put(connection->buffer.data(), error));
+      const std::size_t parsed = parser.put(connection->buffer.data(), error);
+      connection->buffer.consume(parsed);
+      total += parsed;
       if (error == beast::http::error::need_more) error = {};
+      const std::uint64_t body = parser.get().body().size();
+      const std::uint64_t around_max = options_.header_bytes_max + kAroundByteMax * body;
+      if (!error && total - body > around_max) co_return beast::http::error::buffer_overflow;
       if (error || parser.is_done()) co_return error;
+      if (connection->buffer.size() > options_.header_bytes_max) co_return beast::http::error::buffer_overflow;
       const error_code read_error = co_await ReadMore(connection);
       if (read_error) co_return read_error;
     }

@@ -48,7 +48,9 @@ struct ServerOptions {
   /// more than half of the descriptors that the process may have.
   int connections_max = 1024;
 
-  std::uint32_t header_bytes_max = 16 << 10;  ///< Request line and headers; more is 431 (414 if the line alone is).
+  /// Request line and headers; more is 431 (414 if the line alone is). As much may a body in chunks have around its
+  /// bytes, and 8 for each of them; more is 413.
+  std::uint32_t header_bytes_max = 16 << 10;
   std::uint32_t target_bytes_max = 8 << 10;   ///< More is 414.
   std::uint64_t body_bytes_max = 1 << 20;     ///< More is 413.
   std::uint64_t bodies_bytes_max = 32 << 20;  ///< Of all requests together; one that does not fit is answered 503.

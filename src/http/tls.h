@@ -25,7 +25,8 @@ class TlsTransports final : public Transports {
   /// Looks at the files every `look_every`, on a thread of its own; 0: only when Look() is called. `on_served` is
   /// called here, and then at each renewal where that is seen. kInvalidInput: all that is wrong with the files.
   static Result<std::shared_ptr<TlsTransports>> Make(
-      TlsFiles files, std::chrono::milliseconds look_every, OnServed on_served = [](const TlsIdentity&) {});
+      TlsFiles files, std::chrono::milliseconds look_every, OnServed on_served = [](const TlsIdentity&) {},
+      AppProtocol protocol = AppProtocol::kHttp11);
   ~TlsTransports() override;
 
   std::unique_ptr<Transport> Over(boost::asio::ip::tcp::socket socket) override;
@@ -34,11 +35,12 @@ class TlsTransports final : public Transports {
   void Look();
 
  private:
-  TlsTransports(TlsFiles files, OnServed on_served, TlsContent content, TlsIdentity identity);
+  TlsTransports(TlsFiles files, OnServed on_served, AppProtocol protocol, TlsContent content, TlsIdentity identity);
 
   // Constant after construction.
   const TlsFiles files_;
   const OnServed on_served_;
+  const AppProtocol protocol_;
 
   std::mutex mutex_;
   TlsIdentity identity_;

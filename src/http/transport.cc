@@ -18,6 +18,11 @@ class TcpTransport final : public Transport {
 
   asio::awaitable<error_code> Handshake() override { co_return error_code(); }
 
+  asio::awaitable<error_code> WaitForBytes() override {
+    auto [error] = co_await socket_.async_wait(tcp::socket::wait_read, asio::as_tuple(asio::use_awaitable));
+    co_return error;
+  }
+
   asio::awaitable<Read> ReadSome(asio::mutable_buffer buffer) override {
     auto [error, bytes] = co_await socket_.async_read_some(buffer, asio::as_tuple(asio::use_awaitable));
     co_return Read{error, bytes};

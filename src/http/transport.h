@@ -14,7 +14,7 @@
 
 namespace millrace::http {
 
-/// Of one connection. All calls on the I/O thread of the server; at most one ReadSome() and one Write() run at a time,
+/// Of one connection. All calls on the I/O thread of the server; at most one that reads and one Write() run at a time,
 /// and they may run side by side. Cancelling the socket's operations ends whatever runs with an error, and a ReadSome()
 /// that ended so has lost nothing: the next one goes on where it was.
 class Transport {
@@ -28,6 +28,9 @@ class Transport {
 
   /// What is to be agreed upon before the first request. After an error the connection is closed.
   virtual boost::asio::awaitable<boost::system::error_code> Handshake() = 0;
+
+  /// Until a ReadSome() would have something: an end or an error, too. Needs no buffer meanwhile.
+  virtual boost::asio::awaitable<boost::system::error_code> WaitForBytes() = 0;
 
   virtual boost::asio::awaitable<Read> ReadSome(boost::asio::mutable_buffer buffer) = 0;
 

@@ -138,6 +138,7 @@ class CountedStore final : public ObjectStore {
   StoreUsage usage() const override { return counter_->Read(); }
   std::optional<std::string> KeyOf(const std::string& location) const override { return store_->KeyOf(location); }
   int requests_at_once() const override { return store_->requests_at_once(); }
+  bool is_far() const override { return store_->is_far(); }
   void Interrupt() override { store_->Interrupt(); }
 
  private:

@@ -114,6 +114,9 @@ class ObjectStore {
   /// waits for the network, many more.
   virtual int requests_at_once() const { return 1; }
 
+  /// Whether each read is a request over a network, so that few large ones are better than many small ones.
+  virtual bool is_far() const { return false; }
+
   virtual StoreUsage usage() const { return {}; }
 
   /// For a process that must leave: calls under way on a bucket end within about a second with kCancelled, and later

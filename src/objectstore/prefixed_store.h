@@ -25,6 +25,7 @@ class PrefixedStore final : public ObjectStore {
   Status DeleteMany(const std::vector<std::string>& keys) override;
   std::optional<std::string> KeyOf(const std::string& location) const override;
   int requests_at_once() const override { return store_->requests_at_once(); }
+  bool is_far() const override { return store_->is_far(); }
   StoreUsage usage() const override { return store_->usage(); }
   void Interrupt() override { store_->Interrupt(); }
 

@@ -150,6 +150,14 @@ AggregateMeaning MeaningOf(const process::AggregatePlan& plan, const process::Ro
   return meaning;
 }
 
+std::string FingerprintOf(const process::AggregatePlan& plan, const process::RowOrigin& inputs) {
+  std::string text = ToProperty(MeaningOf(plan, inputs).parts) + model::PartialSchema(plan.definition)->ToString();
+  for (const auto& state : plan.definition.states) text += fmt::format(";{} {}", state.function, state.part);
+  std::uint64_t hash = 0xCBF29CE484222325;  // FNV-1a: it tells versions apart, and keeps nobody out.
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3;
+  return fmt::format("{:016x}", hash);
+}
+
 std::map<std::string, std::string> ToProperties(const AggregateMeaning& meaning) {
   return {{kAggregateProperty, ToProperty(meaning.parts)}, {kAggregateSourceProperty, ToProperty(meaning.source)}};
 }

@@ -56,6 +56,10 @@ std::map<std::string, std::string> ToProperties(const AggregateMeaning& meaning)
 /// Of a table's configuration; nullopt: it has none. kCorrupt: the text is not of ToProperties().
 Result<std::optional<AggregateMeaning>> MeaningIn(const std::map<std::string, std::string>& configuration);
 
+/// Of what an aggregate's rows in memory mean, and of their columns: rows of two processes may be merged if they have
+/// the same one. As in tables, what feeds the aggregate is not part of it.
+std::string FingerprintOf(const process::AggregatePlan& plan, const process::RowOrigin& inputs);
+
 struct MeaningComparison {
   enum class Verdict {
     kSame,

@@ -1,9 +1,16 @@
 #include "pipeline/sql_tables.h"
 
+#include <arrow/record_batch.h>
+#include <arrow/scalar.h>
+
+#include <mutex>
 #include <optional>
 #include <utility>
 
+#include "base/stoppable_lock.h"
+#include "delta/data/scan.h"
 #include "pipeline/progress.h"
+#include "pipeline/route_family.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -19,13 +26,75 @@ query::SqlTable Events(const Plan& plan, const std::string& name, std::shared_pt
   return {.name = name,
           .open = [&plan, store = std::move(store), progress]() -> OpenedTable {
             ASSIGN_OR_RETURN(auto table, delta::Table::Open(store));
+            // When it is opened again, others may be reading what is there.
+            if (*progress) return table;
             ASSIGN_OR_RETURN(*progress, Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
             return table;
           },
           .next_offsets = [progress](const auto& snapshot) { return (*progress)->NextOffsets(snapshot); }};
 }
 
+// The index of a family.
+struct RouteIndex {
+  int of = 0;                           // Table of the plan.
+  std::shared_ptr<delta::Table> table;  // nullptr: it was not there yet.
+  delta::TableVersion version = -1;     // That `names` are of.
+  std::vector<std::string> names;       // Of the family's tables.
+};
+
+Status Follow(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake, RouteIndex& index) {
+  const auto& pattern = plan.tables[static_cast<std::size_t>(index.of)].route->pattern;
+  if (index.table == nullptr) {
+    auto opened = delta::Table::Open(objectstore::Below(lake, pattern.IndexTable()));
+    if (!opened.ok() && KindOf(opened.status()) == ErrorKind::kNotFound) return Status::OK();
+    RETURN_NOT_OK(opened.status());
+    RETURN_NOT_OK(RouteFamily::CheckIndex(plan, index.of, **opened));
+    index.table = *std::move(opened);
+  }
+  ASSIGN_OR_RETURN(const auto snapshot, index.table->Refresh());
+  if (snapshot->version == index.version) return Status::OK();
+  ASSIGN_OR_RETURN(const auto rows,
+                   delta::OpenScan(index.table->store(), snapshot, {.columns = {"value"}, .num_threads = 1}));
+  std::vector<std::string> names;
+  for (std::shared_ptr<arrow::RecordBatch> batch;;) {
+    RETURN_NOT_OK(rows->ReadNext(&batch));
+    if (batch == nullptr) break;
+    for (std::int64_t row = 0; row < batch->num_rows(); ++row) {
+      ASSIGN_OR_RETURN(const auto value, batch->column(0)->GetScalar(row));
+      const std::string text = value->ToString();
+      if (pattern.Fits(text)) names.push_back(pattern.TableOf(text));  // Others were not written by us.
+    }
+  }
+  index.names = std::move(names);
+  index.version = snapshot->version;
+  return Status::OK();
+}
+
 }  // namespace
+
+std::function<Result<std::vector<query::SqlTable>>(const std::stop_token&)> RoutedSqlTables(
+    const Plan& plan, std::shared_ptr<objectstore::ObjectStore> lake) {
+  struct Indexes {
+    std::timed_mutex mutex;
+    std::vector<RouteIndex> all;
+  };
+  const auto indexes = std::make_shared<Indexes>();
+  for (int t = 0; t < plan.num_tables(); ++t) {
+    if (plan.tables[static_cast<std::size_t>(t)].route) indexes->all.push_back({.of = t});
+  }
+  if (indexes->all.empty()) return nullptr;
+  return [&plan, lake = std::move(lake), indexes](const std::stop_token& stop) -> Result<std::vector<query::SqlTable>> {
+    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(indexes->mutex, stop));
+    std::vector<query::SqlTable> tables;
+    for (auto& index : indexes->all) {
+      const auto status = Follow(plan, lake, index);
+      if (!status.ok())
+        return WithContext(status, "the index of {}", plan.tables[static_cast<std::size_t>(index.of)].name);
+      for (const auto& name : index.names) tables.push_back(Events(plan, name, objectstore::Below(lake, name)));
+    }
+    return tables;
+  };
+}
 
 std::vector<query::SqlTable> SqlTables(const Plan& plan, const std::shared_ptr<objectstore::ObjectStore>& lake,
                                        const std::map<std::string, query::AggregateReader*>& aggregates) {

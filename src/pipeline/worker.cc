@@ -89,8 +89,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   std::vector<const OpenTable*> tables(worker->tables_.size());
   std::transform(worker->tables_.begin(), worker->tables_.end(), tables.begin(), [](const auto& t) { return t.get(); });
   worker->start_sequence_.emplace(*worker->plan_, std::move(tables), *worker->consumer_, &*worker->dedupe_states_);
-  const int configured = worker->plan_->config.limits.threads;
-  const int num_shards = configured > 0 ? configured : std::max(1u, std::thread::hardware_concurrency());
+  const int num_shards = worker->plan_->config.limits.num_threads();
   for (int i = 0; i < num_shards; ++i) {
     auto thread = std::make_unique<ShardThread>();
     ASSIGN_OR_RETURN(thread->shard, Shard::Make(worker->plan_, stores,

@@ -44,6 +44,7 @@
 #include "pipeline/shard.h"
 #include "pipeline/start_sequence.h"
 #include "pipeline/watermark.h"
+#include "query/hot_rows.h"
 
 namespace millrace::pipeline {
 
@@ -134,10 +135,14 @@ class Worker {
 
   /// Any thread; kTransient when the worker does not answer in time.
   Result<WorkerStatus> Describe();
-  /// The hot rows of every shard, see Sink::Hot.
-  Result<std::vector<query::HotSegment>> Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
-                                             const query::FoldRange& range,
-                                             std::int64_t bytes_max = std::numeric_limits<std::int64_t>::max());
+  /// The hot rows of every shard, see Sink::Hot. kTransient when a shard does not answer in time.
+  Result<query::HotRows> Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
+                             const query::FoldRange& range,
+                             std::int64_t bytes_max = std::numeric_limits<std::int64_t>::max());
+  /// Of its metadata: another table has another. Any thread, without waiting.
+  std::string TableId(int table) const { return tables_[table]->table->snapshot()->metadata.id; }
+  /// The newest version of a table that it has seen. Any thread, without waiting.
+  delta::TableVersion KnownVersion(int table) const { return tables_[table]->table->snapshot()->version; }
   /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
   /// thread, without waiting.
   std::optional<UnixMicros> Watermark() const;

@@ -1,26 +1,28 @@
 #include "pipeline/worker_backend.h"
 
-#include <fmt/ranges.h>
+#include <arrow/util/byte_size.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <atomic>
 #include <iterator>
 #include <map>
-#include <mutex>
 #include <numeric>
 #include <utility>
 #include <vector>
 
-#include "base/nearest_name.h"
 #include "base/process_metrics.h"
-#include "delta/log/log_replay.h"
-#include "pipeline/sql_tables.h"
-#include "pipeline/table_documents.h"
+#include "base/uuid.h"
+#include "peers/hot_wire.h"
+#include "peers/peers.h"
+#include "pipeline/aggregate_meaning.h"
+#include "pipeline/peer_sources.h"
+#include "pipeline/row_counts.h"
+#include "pipeline/table_answers.h"
 #include "pipeline/worker_documents.h"
 #include "pipeline/worker_metrics.h"
 #include "pipeline/worker_view.h"
 #include "query/aggregate_reader.h"
+#include "query/followed_table.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -30,6 +32,18 @@ namespace json = boost::json;
 /// All aggregates' folded rows together may take this part of limits.memory, those of one up to so many bytes.
 constexpr std::int64_t kCachedRowsShare = 16;
 constexpr std::int64_t kCachedRowsBytesMax = 32 << 20;
+
+/// Of limits.memory: the rows of one answer to another process. As many are made at once as the HTTP server has threads
+/// for short requests, four.
+constexpr std::int64_t kPeerAnswersShare = 32;
+
+std::int64_t BytesOf(const query::HotRows& rows) {
+  std::int64_t bytes = 0;
+  for (const auto& segment : rows.segments) {
+    if (segment.rows != nullptr) bytes += arrow::util::TotalBufferSize(*segment.rows);
+  }
+  return bytes;
+}
 
 double ProcessCpuSeconds() {
   rusage usage{};
@@ -45,11 +59,13 @@ class WorkerHotSource final : public query::HotSource {
  public:
   WorkerHotSource(Worker& worker, int table) : worker_(worker), table_(table) {}
 
-  Result<std::vector<query::HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
-                                             const query::FoldRange& range, std::int64_t bytes_max) override {
-    return worker_.Hot(table_, coarser, range, bytes_max);
+  Result<query::HotRows> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
+                             const query::FoldRange& range, const query::FoldLimits& limits) override {
+    return worker_.Hot(table_, coarser, range, limits.bytes_max);
   }
-  std::optional<UnixMicros> Watermark() const override { return worker_.Watermark(); }
+  query::HotRows Known() const override {
+    return {.version = worker_.KnownVersion(table_), .watermark = worker_.Watermark()};
+  }
 
  private:
   Worker& worker_;
@@ -58,7 +74,8 @@ class WorkerHotSource final : public query::HotSource {
 
 class WorkerBackend final : public serve::Backend {
  public:
-  WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics) : worker_(worker), metrics_(metrics) {
+  WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
+      : worker_(worker), metrics_(metrics), peers_(PeersOf(worker.plan().config)) {
     const auto& tables = worker.plan().tables;
     const std::int64_t limit = worker.plan().config.limits.memory;
     const auto& budget = worker.answer_memory();
@@ -68,27 +85,33 @@ class WorkerBackend final : public serve::Backend {
     for (int t = 0; t < std::ssize(tables); ++t) {
       if (tables[t].kind != config::TableKind::kAggregate) continue;
       auto& aggregate = aggregates_[tables[t].name];
-      aggregate.hot = std::make_unique<WorkerHotSource>(worker, t);
+      aggregate.table = t;
+      aggregate.fingerprint = FingerprintOf(*tables[t].aggregate, tables[t].origin);
+      aggregate.own = std::make_unique<WorkerHotSource>(worker, t);
+      auto followed =
+          std::make_shared<query::FollowedTable>([&worker, t] { return delta::Table::Open(worker.TableStore(t)); });
+      if (peers_ != nullptr) {
+        aggregate.all = std::make_unique<peers::PeerHotSource>(PeerSourceOptions(
+            *peers_, instance_, *tables[t].aggregate, aggregate.fingerprint, followed, aggregate.own.get()));
+      }
       aggregate.reader = std::make_unique<query::AggregateReader>(
           query::AggregateReader::Options{
               .definition = tables[t].aggregate->definition,
-              .open = [&worker, t] { return delta::Table::Open(worker.TableStore(t)); },
+              .table = std::move(followed),
               .next_offsets = [&worker, t](const auto& snapshot) { return worker.progress(t).NextOffsets(snapshot); },
-              .hot = aggregate.hot.get(),
+              .topics = worker.plan().topics(),
+              .hot = aggregate.source(),
               .cached_rows_bytes_max = std::min(kCachedRowsBytesMax, limit / kCachedRowsShare / num_aggregates),
               .cached_rows = budget->NewShare("cached rows")},
           resources);
     }
     std::map<std::string, query::AggregateReader*> readers;
     for (const auto& [name, aggregate] : aggregates_) readers[name] = aggregate.reader.get();
-    const auto& serve = worker.plan().config.serve;
-    sql_ = std::make_unique<query::SqlEngine>(
-        query::SqlEngine::Options{.tables = SqlTables(worker.plan(), worker.lake(), readers),
-                                  .memory = resources.memory,
-                                  // They wait on the threads that answer other questions too.
-                                  .statements_max = serve ? std::max(1, serve->concurrent_queries / 2) : 1,
-                                  .sessions = budget->NewShare("SQL sessions"),
-                                  .watermark = [&worker] { return worker.Watermark(); }});
+    TableAnswers::Options answers{
+        .aggregates = std::move(readers), .memory = resources.memory, .sql_sessions = budget->NewShare("SQL sessions")};
+    // Other workers may be behind.
+    if (peers_ == nullptr) answers.watermark = [&worker] { return worker.Watermark(); };
+    answers_ = std::make_unique<TableAnswers>(worker.plan(), worker.lake(), std::move(answers));
   }
 
   Result<json::value> Tables() override {
@@ -102,7 +125,9 @@ class WorkerBackend final : public serve::Backend {
   Result<json::value> Aggregates() override { return AggregatesDocument(worker_.plan()); }
   Result<json::value> Pipeline() override {
     ASSIGN_OR_RETURN(const auto view, Look());
-    return PipelineDocument(view);
+    auto document = PipelineDocument(view);
+    if (peers_ != nullptr) document.as_object()["workers"] = peers_->ToJson();
+    return document;
   }
   Result<json::value> CostUsage() override {
     ASSIGN_OR_RETURN(const auto view, Look());
@@ -110,66 +135,83 @@ class WorkerBackend final : public serve::Backend {
   }
   std::string Metrics() override {
     auto families = ProcessMetrics();
-    if (const auto view = Look(); view.ok()) {
-      auto of_worker = WorkerMetrics(*view);
-      std::move(of_worker.begin(), of_worker.end(), std::back_inserter(families));
-    }
+    const auto add = [&families](std::vector<SampledFamily> more) {
+      std::move(more.begin(), more.end(), std::back_inserter(families));
+    };
+    if (const auto view = Look(); view.ok()) add(WorkerMetrics(*view));
+    if (peers_ != nullptr) add(peers_->ToMetrics());
     return metrics_.Render(families);
   }
   bool Ready() override { return worker_.ready(); }
-  Pulse Feel() override { return {worker_.Changes(), worker_.Watermark()}; }
+  Pulse Feel() override {
+    const std::uint64_t others = peers_ == nullptr ? 0 : peers_->pulses().Changes();
+    return {worker_.Changes() + others, worker_.Watermark()};
+  }
+
+  Result<std::string> AnswerPeer(std::string_view text) override {
+    ASSIGN_OR_RETURN(const auto question, peers::HotQuestionFromJson(text));
+    const auto found = aggregates_.find(question.aggregate);
+    if (found == aggregates_.end()) return NotFound("no aggregate '{}' here", question.aggregate);
+    const Aggregate& aggregate = found->second;
+    if (question.fingerprint != aggregate.fingerprint) {
+      return InvalidInput(
+          "aggregate {} is another one here than where the question comes from: the two run different versions of the "
+          "pipeline or of Millrace",
+          question.aggregate);
+    }
+    if (question.table_id != worker_.TableId(aggregate.table)) {
+      return InvalidInput(
+          "aggregate {}: the table here is another than where the question comes from: the two have "
+          "different lakes",
+          question.aggregate);
+    }
+    ASSIGN_OR_RETURN(auto coarser, peers::CoarserOf(aggregate.reader->definition(), question));
+    const auto definition = std::make_shared<const model::AggregateDefinition>(std::move(coarser));
+    const std::int64_t bytes_max =
+        std::min(question.bytes_max, worker_.plan().config.limits.memory / kPeerAnswersShare);
+    ASSIGN_OR_RETURN(auto rows, worker_.Hot(aggregate.table, definition, question.range, bytes_max));
+    // The rows, the stream that is made of them, and its copy for the connection.
+    MemoryShare memory = worker_.answer_memory()->NewShare("answers to workers");
+    memory.Set(3 * BytesOf(rows));
+    return peers::ToArrowStream({instance_, std::move(rows)}, *definition, bytes_max);
+  }
+  Result<std::string> PulseForPeers() override {
+    return peers::ToJson(peers::Pulse{instance_, worker_.Changes(), worker_.Watermark()});
+  }
 
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
                               const std::stop_token& stop) override {
-    ++queries_;
-    const auto found = aggregates_.find(aggregate);
-    if (found == aggregates_.end()) {
-      std::vector<std::string> names;
-      for (const auto& [name, known] : aggregates_) names.push_back(name);
-      return NotFound("no aggregate '{}'; there are: {}", aggregate, fmt::join(names, ", "));
-    }
-    query::AggregateRequest bounded = request;
-    if (const auto& serve = worker_.plan().config.serve) bounded.rows_max = serve->answer_rows_max;
-    return found->second.reader->Ask(bounded, stop);
+    return answers_->Query(aggregate, request, stop);
   }
-
   Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
-    ++queries_;
-    query::SqlRequest bounded = request;
-    if (const auto& serve = worker_.plan().config.serve) bounded.rows_max = serve->answer_rows_max;
-    return sql_->Ask(bounded, stop);
+    return answers_->Sql(request, stop);
   }
-
+  Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop) override {
+    return answers_->SqlShape(sql, stop);
+  }
   Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) override {
-    ++queries_;
-    query::RowsRequest bounded = request;
-    if (const auto& serve = worker_.plan().config.serve) {
-      bounded.limit = std::min(bounded.limit, serve->answer_rows_max);
-    }
-    return sql_->Rows(bounded, stop);
+    return answers_->Rows(request, stop);
   }
-
   Result<json::value> History(const std::string& table, std::int64_t limit) override {
-    ASSIGN_OR_RETURN(const auto store, StoreOf(table));
-    ASSIGN_OR_RETURN(const auto opened, delta::Table::Open(store));
-    return HistoryDocument(*opened, limit);
+    return answers_->History(table, limit);
   }
   Result<json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
                             const std::string& after, std::int64_t limit) override {
-    ASSIGN_OR_RETURN(const auto store, StoreOf(table));
-    delta::SnapshotPtr snapshot;
-    if (version) {
-      ASSIGN_OR_RETURN(snapshot, delta::LoadVersion(*store, *version));
-    } else {
-      ASSIGN_OR_RETURN(snapshot, delta::LoadLatest(*store));
-    }
-    return FilesDocument(*snapshot, after, limit);
+    return answers_->Files(table, version, after, limit);
   }
 
  private:
   struct Aggregate {
-    std::unique_ptr<WorkerHotSource> hot;
+    int table = 0;
+    std::string fingerprint;
+    std::unique_ptr<WorkerHotSource> own;
+    std::unique_ptr<peers::PeerHotSource> all;  // nullptr: nobody else is asked.
     std::unique_ptr<query::AggregateReader> reader;
+
+    query::HotSource* source() const {
+      if (all != nullptr) return all.get();
+      return own.get();
+    }
   };
 
   Result<WorkerView> Look() {
@@ -178,10 +220,10 @@ class WorkerBackend final : public serve::Backend {
     for (std::size_t t = 0; t < view.status.tables.size(); ++t) {
       const auto& table = view.status.tables[t];
       std::vector<std::int64_t> route_rows;
-      for (const auto& route : table.routes) route_rows.push_back(RowsOf(route.name, route.snapshot));
+      for (const auto& route : table.routes) route_rows.push_back(rows_.Of(route.name, route.snapshot));
       const bool is_family = view.plan->tables[t].route.has_value();
       const auto rows = is_family ? std::accumulate(route_rows.begin(), route_rows.end(), std::int64_t{0})
-                                  : RowsOf(table.name, table.snapshot);
+                                  : rows_.Of(table.name, table.snapshot);
       view.tables.push_back(
           {.uri = worker_.TableStore(static_cast<int>(t))->uri(),
            .rows = rows,
@@ -190,34 +232,9 @@ class WorkerBackend final : public serve::Backend {
     }
     view.lake = worker_.LakeUsage();
     view.cpu_seconds = ProcessCpuSeconds();
-    view.queries_served = static_cast<double>(queries_);
+    view.queries_served = static_cast<double>(answers_->num_questions());
     view.now = SystemClock().Now();
     return view;
-  }
-
-  Result<std::shared_ptr<objectstore::ObjectStore>> StoreOf(const std::string& name) const {
-    std::vector<std::string> names;
-    for (int t = 0; t < worker_.plan().num_tables(); ++t) {
-      const auto& table = worker_.plan().tables[t];
-      if (table.name == name) return worker_.TableStore(t);
-      if (table.final_table && table.final_table->name == name) return worker_.FinalStore(t);
-      names.push_back(table.name);
-    }
-    return NotFound("no table '{}'{}; there are: {}", name, DidYouMean(name, names), fmt::join(names, ", "));
-  }
-
-  /// Counted by what has changed since the last snapshot: the page asks each second, and there may be many files.
-  std::int64_t RowsOf(const std::string& table, const delta::SnapshotPtr& snapshot) {
-    using Files = delta::PersistentMap<delta::AddFile>;
-    const std::scoped_lock lock(rows_mutex_);
-    auto& [counted, rows] = rows_[table];
-    const auto count = [&rows](const Files::value_type* before, const Files::value_type* after) {
-      if (before != nullptr) rows -= delta::NumLiveRecords(before->second).value_or(0);
-      if (after != nullptr) rows += delta::NumLiveRecords(after->second).value_or(0);
-    };
-    Files::ForEachDifference(counted == nullptr ? Files() : counted->files, snapshot->files, count);
-    counted = snapshot;
-    return rows;
   }
 
   /// Records handed to the shards that no commit of this table covers yet.
@@ -233,11 +250,11 @@ class WorkerBackend final : public serve::Backend {
 
   Worker& worker_;
   const ::millrace::Metrics& metrics_;
-  std::atomic<std::int64_t> queries_{0};
+  const std::string instance_ = RandomUuid();
+  const std::unique_ptr<peers::Peers> peers_;    // nullptr: serve.workers names none.
   std::map<std::string, Aggregate> aggregates_;  // By name.
-  std::unique_ptr<query::SqlEngine> sql_;
-  std::mutex rows_mutex_;
-  std::map<std::string, std::pair<delta::SnapshotPtr, std::int64_t>> rows_;  // Of a table as last seen.
+  std::unique_ptr<TableAnswers> answers_;
+  RowCounts rows_;
 };
 
 }  // namespace

@@ -160,9 +160,13 @@ Result<WorkerStatus> Worker::Describe() {
   return future.get();
 }
 
-Result<std::vector<query::HotSegment>> Worker::Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
-                                                   const query::FoldRange& range, std::int64_t bytes_max) {
+Result<query::HotRows> Worker::Hot(int table, std::shared_ptr<const model::AggregateDefinition> coarser,
+                                   const query::FoldRange& range, std::int64_t bytes_max) {
   using Segments = Result<std::vector<query::HotSegment>>;
+  // In this order: what a watermark rests on has begun to be taken, and what has begun is in the rows.
+  query::HotRows hot;
+  hot.watermark = Watermark();
+  hot.begun = Begun();
   std::vector<std::future<Segments>> answers;
   for (auto& thread : shards_) {
     auto promise = std::make_shared<std::promise<Segments>>();
@@ -171,15 +175,16 @@ Result<std::vector<query::HotSegment>> Worker::Hot(int table, std::shared_ptr<co
       promise->set_value(thread->shard->sink(table).Hot(*coarser, range, bytes_max));
     });
   }
-  std::vector<query::HotSegment> segments;
   for (auto& answer : answers) {
     if (answer.wait_for(kDescribeTimeout) != std::future_status::ready) {
       return Transient("a shard did not answer within {} s", kDescribeTimeout.count());
     }
     ASSIGN_OR_RETURN(auto part, answer.get());
-    std::move(part.begin(), part.end(), std::back_inserter(segments));
+    std::move(part.begin(), part.end(), std::back_inserter(hot.segments));
   }
-  return segments;
+  // After the rows: a commit that has emptied some of them is in this version.
+  hot.version = KnownVersion(table);
+  return hot;
 }
 
 }  // namespace millrace::pipeline

@@ -209,9 +209,10 @@ TEST_F(LettersTest, LettersBehindAFlushThatWasFencedAreReadAgain) {
         while (!sealed_behind && std::chrono::steady_clock::now() < deadline) {
           AppendRows(1, 1);
           std::this_thread::sleep_for(5ms);
-          const auto segments = worker->Hot(kSums, definition, {});
-          sealed_behind = segments.ok() && segments->size() >= 2 && segments->front().ranges.contains({"events", 1}) &&
-                          segments->front().ranges.at({"events", 1}).end >= 2;
+          const auto hot = worker->Hot(kSums, definition, {});
+          sealed_behind = hot.ok() && hot->segments.size() >= 2 &&
+                          hot->segments.front().ranges.contains({"events", 1}) &&
+                          hot->segments.front().ranges.at({"events", 1}).end >= 2;
         }
       },
       "dead_letters/_delta_log");

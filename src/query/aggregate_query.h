@@ -17,6 +17,7 @@
 #include "delta/table.h"
 #include "model/topic_partition.h"
 #include "query/fold.h"
+#include "query/hot_rows.h"
 #include "sql/sql_session.h"
 
 namespace millrace::query {
@@ -49,7 +50,7 @@ struct AsOf {
 /// What an answer to SQL has read of one table.
 struct TableAsOf {
   std::string name;
-  AsOf as_of;           ///< No watermark.
+  AsOf as_of;           ///< With a watermark if it is an aggregate.
   bool is_hot = false;  ///< The rows in memory are in it. They never are of a table of events: its rows wait in files.
 };
 
@@ -67,6 +68,7 @@ struct Answer {
   std::int64_t bytes_read = 0;
   double elapsed_seconds = 0;
   AsOf as_of;                                      ///< Of an answer to SQL: the watermark alone.
+  std::vector<MissingSource> missing{};            ///< Whose hot rows are not in the answer.
   std::optional<std::vector<TableAsOf>> tables{};  ///< Of an answer to SQL: those that it names.
   std::optional<std::string> next{};               ///< Of a page of rows with more after it: their cursor.
   /// By row of the answer, what makes it a group of its own: window_start and window_end if the answer has windows, and

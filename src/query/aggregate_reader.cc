@@ -10,7 +10,6 @@
 #include <thread>
 #include <utility>
 
-#include "base/stoppable_lock.h"
 #include "query/merge.h"
 #include "query/pane_windows.h"
 
@@ -20,8 +19,9 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-/// While a shard or another worker is between two states, hot and committed rows may not join; it takes a moment.
-constexpr auto kJoinPatience = 3s;
+/// While partitions go from one worker to another, not all of the hot rows may join; most often it takes a moment.
+/// After it the answer has those that do.
+constexpr auto kJoinPatience = 100ms;
 /// What a question draws before it fetches its rows: a session at work takes the first, and the groups, their sorting,
 /// the answer and its text together some times the rows.
 constexpr std::int64_t kMergeBytesMin = 4 << 20;
@@ -100,10 +100,12 @@ class AggregateReader::Impl {
     }
     ASSIGN_OR_RETURN(auto session, resources_.sessions->Take(stop));
     if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
-    ASSIGN_OR_RETURN(auto answer, MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop));
+    ASSIGN_OR_RETURN(auto answer,
+                     MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop, resources_.memory.get()));
     answer.rows_read = gathered.rows_read;
     answer.held = std::move(memory);
     answer.as_of = std::move(gathered.as_of);
+    answer.missing = std::move(gathered.missing);
     answer.bytes_read = gathered.bytes_read;
     answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
     return answer;
@@ -117,26 +119,13 @@ class AggregateReader::Impl {
     std::int64_t row_bytes = 0;
     std::int64_t bytes_read = 0;
     AsOf as_of;
+    std::vector<MissingSource> missing;
   };
 
   Result<std::shared_ptr<const MergePlan>> PlanOf(const AggregateRequest& request, const std::stop_token& stop) {
     // The session is not kept while rows are fetched: that may take long.
     ASSIGN_OR_RETURN(const auto session, resources_.sessions->Take(stop));
     return plans_.Get(*session, options_.definition, request);
-  }
-
-  struct Reading {
-    std::shared_ptr<delta::Table> table;
-    delta::SnapshotPtr snapshot;
-  };
-  Result<Reading> Refreshed(const std::stop_token& stop) {
-    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(table_mutex_, stop));
-    if (table_ == nullptr) {
-      ASSIGN_OR_RETURN(table_, options_.open());
-      return Reading{table_, table_->snapshot()};
-    }
-    ASSIGN_OR_RETURN(auto snapshot, table_->Refresh());
-    return Reading{table_, std::move(snapshot)};
   }
 
   Result<Gathered> Gather(const MergePlan& plan, const AggregateRequest& request, const FoldLimits& limits) {
@@ -177,36 +166,48 @@ class AggregateReader::Impl {
     const auto begun = steady_clock::now();
     const std::string& name = options_.definition.name;
     Gathered gathered;
-    std::vector<HotSegment> hot;
-    Reading reading;
-    for (;;) {
-      // Hot first: the snapshot that is read afterwards is then at least as new as any commit that emptied them.
-      if (options_.hot != nullptr && request.freshness == Freshness::kHot) {
-        ASSIGN_OR_RETURN(hot, options_.hot->Hot(plan.folded, range, limits.bytes_max));
+    HotRows hot;
+    FollowedTable::Look look;
+    JoinedSegments joined;
+    for (bool first = true;; first = false) {
+      // Hot first: the snapshot is then at least as new as any commit that emptied them.
+      if (options_.hot != nullptr) {
+        if (request.freshness == Freshness::kHot) {
+          ASSIGN_OR_RETURN(hot, options_.hot->Hot(plan.folded, range, limits));
+        } else {
+          hot = options_.hot->Known();
+        }
       }
-      ASSIGN_OR_RETURN(reading, Refreshed(limits.stop));
-      auto joined = JoinAtOffsets(options_.next_offsets(*reading.snapshot), std::move(hot), &gathered.as_of.offsets);
-      if (joined.ok()) {
-        hot = *std::move(joined);
-        break;
-      }
-      if (KindOf(joined.status()) != ErrorKind::kConflict || steady_clock::now() - begun > kJoinPatience) {
-        return WithContext(joined.status(), "aggregate {}", name);
+      ASSIGN_OR_RETURN(
+          look, first ? options_.table->Newest(hot.version, limits.stop) : options_.table->LookAgain(limits.stop));
+      const bool is_older = look.snapshot->version < hot.version;
+      if (!is_older) {
+        ASSIGN_OR_RETURN(joined, JoinAtOffsets(options_.next_offsets(*look.snapshot), std::move(hot.segments)));
+        if (joined.left_out.empty()) break;
       }
       if (limits.stop.stop_requested()) return Cancelled("aggregate {}: nobody waits for the answer", name);
+      if (steady_clock::now() - begun > kJoinPatience) {
+        if (!is_older) break;
+        return Conflict("aggregate {}: the rows in memory go on from version {} of the table, which ends at {} in {}",
+                        name, hot.version, look.snapshot->version, look.table->store()->uri());
+      }
       std::this_thread::sleep_for(2ms);
     }
-    gathered.as_of.version = reading.snapshot->version;
-    if (options_.hot != nullptr) gathered.as_of.watermark = options_.hot->Watermark();
-    auto committed = committed_rows_.Read(*reading.table, reading.snapshot, options_.definition, plan.folded, range,
+    gathered.as_of.version = look.snapshot->version;
+    gathered.as_of.offsets = std::move(joined.covered);
+    gathered.as_of.watermark = request.freshness == Freshness::kHot
+                                   ? WatermarkOf(hot, gathered.as_of.offsets, options_.topics)
+                                   : hot.watermark;
+    gathered.missing = std::move(hot.missing);
+    auto committed = committed_rows_.Read(*look.table, look.snapshot, options_.definition, plan.folded, range,
                                           &gathered.bytes_read, limits);
     if (!committed.ok() && KindOf(committed.status()) == ErrorKind::kTooLarge && !plan.where_keys.empty()) {
-      committed = ReadCommittedWhere(*reading.table, reading.snapshot, options_.definition, *plan.folded, range,
+      committed = ReadCommittedWhere(*look.table, look.snapshot, options_.definition, *plan.folded, range,
                                      plan.where_keys, limits);
     }
     RETURN_NOT_OK(committed.status());
     gathered.rows.push_back(*std::move(committed));
-    for (auto& segment : hot) {
+    for (auto& segment : joined.segments) {
       if (segment.rows != nullptr) gathered.rows.push_back(std::move(segment.rows));
     }
     for (const auto& batch : gathered.rows) gathered.rows_read += batch->num_rows();
@@ -241,8 +242,6 @@ class AggregateReader::Impl {
   const ReaderResources resources_;
   CommittedRows committed_rows_;
   MergePlans plans_;
-  std::timed_mutex table_mutex_;  // Held during requests to the store.
-  std::shared_ptr<delta::Table> table_;
   std::mutex needed_mutex_;
   std::map<std::shared_ptr<const MergePlan>, std::int64_t> needed_;  // Bytes, when it was last asked.
 };

@@ -7,11 +7,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/memory_budget.h"
 #include "base/status.h"
 #include "delta/table.h"
@@ -20,22 +19,11 @@
 #include "query/aggregate_query.h"
 #include "query/answer_memory.h"
 #include "query/committed_rows.h"
-#include "query/join_at_offsets.h"
+#include "query/followed_table.h"
+#include "query/hot_rows.h"
 #include "sql/session_pool.h"
 
 namespace millrace::query {
-
-/// Who has rows of an aggregate that are not in its table yet. Any thread; calls may block for a moment.
-class HotSource {
- public:
-  virtual ~HotSource() = default;
-
-  /// The hot rows of `range`, folded to `coarser`. kTooLarge: a segment takes more than about `bytes_max`.
-  virtual Result<std::vector<HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
-                                              const FoldRange& range, std::int64_t bytes_max) = 0;
-  /// For AsOf::watermark.
-  virtual std::optional<UnixMicros> Watermark() const = 0;
-};
 
 /// What all readers of a process share.
 struct ReaderResources {
@@ -53,11 +41,11 @@ class AggregateReader {
  public:
   struct Options {
     model::AggregateDefinition definition;
-    /// Called at the first question; the reader follows the table's log on its own, so that no question waits for a
-    /// commit in flight.
-    std::function<Result<std::shared_ptr<delta::Table>>()> open;
+    /// Apart from the one that is written to, so that no question waits for a commit in flight.
+    std::shared_ptr<FollowedTable> table;
     /// Next offset per partition that a snapshot of the table holds.
     std::function<model::OffsetVector(const delta::Snapshot&)> next_offsets;
+    std::vector<std::string> topics{};       ///< That are read; with a hot side.
     HotSource* hot = nullptr;                ///< nullptr: only what is committed.
     std::int64_t cached_rows_bytes_max = 0;  ///< Of folded committed rows, for the next question.
     MemoryShare cached_rows{};               ///< What these are drawn from.
@@ -69,8 +57,8 @@ class AggregateReader {
   const model::AggregateDefinition& definition() const;
 
   /// kInvalidInput: the question, the parameter is named. kTooLarge: beyond rows_max, or more groups than answers have
-  /// memory for. kConflict: hot and committed rows did not join for seconds. kCancelled soon after `stop` was
-  /// requested. Errors of the store as they are.
+  /// memory for. kConflict: the hot side has seen a version of the table that is not in the lake. kCancelled soon after
+  /// `stop` was requested. Errors of the store as they are.
   /// `memory`: what the answer draws from, in place of the resources'.
   Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop, AnswerMemory* memory = nullptr);
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <deque>
 #include <filesystem>
 #include <limits>
@@ -20,22 +21,28 @@ namespace millrace::query {
 namespace {
 
 using ::testing::HasSubstr;
+using namespace std::chrono_literals;
 
 const model::TopicPartition kSource{"clicks", 0};
 
 // Says one thing after the other; the last for good.
 class ScriptedHotSource final : public HotSource {
  public:
-  Result<std::vector<HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>&, const FoldRange&,
-                                      std::int64_t bytes_max) override {
-    asked_with.push_back(bytes_max);
+  Result<HotRows> Hot(const std::shared_ptr<const model::AggregateDefinition>&, const FoldRange&,
+                      const FoldLimits& limits) override {
+    asked_with.push_back(limits.bytes_max);
     auto said = says.front();
     if (says.size() > 1) says.pop_front();
-    return said;
+    RETURN_NOT_OK(said.status());
+    return HotRows{
+        .segments = *std::move(said), .version = version, .watermark = 42, .begun = begun, .missing = missing};
   }
-  std::optional<UnixMicros> Watermark() const override { return 42; }
+  HotRows Known() const override { return {.version = version, .watermark = 41}; }
 
   std::deque<Result<std::vector<HotSegment>>> says;
+  delta::TableVersion version = -1;
+  model::OffsetVector begun{{kSource, 10}};
+  std::vector<MissingSource> missing;
   std::vector<std::int64_t> asked_with;
 };
 
@@ -83,11 +90,12 @@ class AggregateReaderTest : public ::testing::Test {
 
   AggregateReader Reader(std::int64_t limit_bytes = 1 << 30, std::int64_t cached_rows_bytes_max = 0) {
     return AggregateReader({.definition = definition_,
-                            .open = [this] { return delta::Table::Open(store_); },
+                            .table = std::make_shared<FollowedTable>([this] { return delta::Table::Open(store_); }, 1h),
                             .next_offsets =
                                 [](const delta::Snapshot& snapshot) {
                                   return model::OffsetVector{{kSource, 10 * snapshot.version}};
                                 },
+                            .topics = {kSource.topic},
                             .hot = hot_.says.empty() ? nullptr : &hot_,
                             .cached_rows_bytes_max = cached_rows_bytes_max},
                            ReaderResources::Make(limit_bytes, *budget_));
@@ -122,6 +130,7 @@ TEST_F(AggregateReaderTest, HotRowsComeOnTopUnlessTheyAreCommittedOrNotWanted) {
   EXPECT_EQ(answer.as_of.watermark, 42);
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto committed, reader.Ask({.freshness = Freshness::kCommitted}, {}));
   EXPECT_EQ(N(committed), 3);
+  EXPECT_EQ(committed.as_of.watermark, 41);
 }
 
 TEST_F(AggregateReaderTest, WindowsOfPanesAreMergedHotAndCommitted) {
@@ -203,6 +212,48 @@ TEST_F(AggregateReaderTest, ASideThatIsBehindIsAskedAgain) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({}, {}));
   EXPECT_EQ(N(answer), 7);
   EXPECT_EQ(hot_.asked_with.size(), 2u);
+}
+
+// The reader's own looks at the log are an hour apart here.
+TEST_F(AggregateReaderTest, ANewerVersionThatTheHotSideKnowsIsLookedForAtOnce) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {10, 12}}}, Rows(2)}},
+               std::vector<HotSegment>{{{{kSource, {20, 21}}}, Rows(1)}}, std::vector<HotSegment>{}};
+  auto reader = Reader();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto first, reader.Ask({}, {}));
+  EXPECT_EQ(N(first), 5);
+  Commit(10);  // Offsets 10 to 19.
+  hot_.version = 2;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto second, reader.Ask({}, {}));
+  EXPECT_EQ(N(second), 14);
+  EXPECT_EQ(second.as_of.version, 2);
+  Commit(7);  // Nothing says so.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto third, reader.Ask({}, {}));
+  EXPECT_EQ(third.as_of.version, 2);
+  hot_.version = 3;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto committed, reader.Ask({.freshness = Freshness::kCommitted}, {}));
+  EXPECT_EQ(committed.as_of.version, 3);
+}
+
+TEST_F(AggregateReaderTest, RowsThatGoOnFromAVersionThatIsNowhereAreRefused) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {10, 12}}}, Rows(2)}}};
+  hot_.version = 7;
+  auto reader = Reader();
+  const auto refused = reader.Ask({}, {});
+  MILLRACE_ASSERT_KIND(ErrorKind::kConflict, refused);
+  EXPECT_THAT(refused.status().message(), HasSubstr("go on from version 7 of the table, which ends at 1"));
+}
+
+TEST_F(AggregateReaderTest, WhatNeverJoinsIsLeftOutAndItsWatermarkToo) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {5, 14}}}, Rows(9)}}};
+  hot_.begun = {{kSource, 14}};
+  hot_.missing = {{"http://worker-2:8080", "it did not answer"}};
+  auto reader = Reader();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({}, {}));
+  EXPECT_EQ(N(answer), 3);
+  EXPECT_EQ(answer.as_of.offsets.at(kSource), 10);
+  EXPECT_EQ(answer.as_of.watermark, std::nullopt);
+  EXPECT_EQ(answer.missing, hot_.missing);
+  EXPECT_GT(hot_.asked_with.size(), 1u);
 }
 
 TEST_F(AggregateReaderTest, AnAnswerHoldsItsMemoryUntilItIsSent) {

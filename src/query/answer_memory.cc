@@ -21,7 +21,7 @@ Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::
   }
   drawn_.Add(drawn);
   lock.unlock();
-  drawn_.MakeRoom(bytes);  // It takes a while, and looks at nothing that changes.
+  MakeRoom(bytes);
   const auto give_back = [memory = shared_from_this(), drawn](void*) {
     {
       const std::scoped_lock guard(memory->mutex_);
@@ -31,5 +31,8 @@ Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::
   };
   return std::shared_ptr<void>(this, give_back);
 }
+
+// Without the lock: it takes a while, and looks at nothing that changes.
+void AnswerMemory::MakeRoom(std::int64_t bytes) const { drawn_.MakeRoom(bytes); }
 
 }  // namespace millrace::query

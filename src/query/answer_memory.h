@@ -30,6 +30,10 @@ class AnswerMemory : public std::enable_shared_from_this<AnswerMemory> {
   /// of the share lets go. kCancelled when `stop` is requested before.
   Result<std::shared_ptr<void>> Draw(std::int64_t bytes, const std::stop_token& stop);
 
+  /// To be called by who has drawn its share, before each of its steps that takes about `bytes`: what the step before
+  /// has freed goes to the system, if memory is scarce, and does not count beside what this one takes.
+  void MakeRoom(std::int64_t bytes) const;
+
  private:
   AnswerMemory(std::int64_t bytes_max, MemoryShare share) : bytes_max_(bytes_max), drawn_(std::move(share)) {}
 

@@ -4,6 +4,7 @@
 #include <arrow/record_batch.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
@@ -18,16 +19,25 @@ struct HotSegment {
   std::shared_ptr<arrow::RecordBatch> rows;
 };
 
-/// Which of the hot segments belong on top of a snapshot whose next offsets are `committed`.
+struct JoinedSegments {
+  std::vector<HotSegment> segments;  ///< Those that belong on top.
+  model::OffsetVector covered;       ///< Next offset per partition, of the snapshot and these segments together.
+  /// Why a segment with something that is not covered was left out, naming a partition; empty: none was.
+  std::string left_out;
+};
+
+/// Which of the hot segments belong on top of a snapshot whose next offsets are `committed`. Whatever the segments are,
+/// the result holds each offset below `covered` once.
 ///
-/// A segment that lies wholly below is already in the snapshot and is left out; one that begins exactly where the
-/// snapshot or an included segment ends goes in. Anything else (a gap, a partial overlap) is kConflict: refresh the
-/// older side and ask again. Ranges that are empty fit anywhere. A partition that `committed` does not name has nothing
-/// committed, and begins at its lowest hot offset; for this to be true, take the hot rows first and read the snapshot
-/// after them.
+/// A segment that lies wholly below is in the snapshot already. One that begins, in all of its partitions, exactly
+/// where the snapshot or a chosen segment ends goes in. A worker and the one that has taken its partitions over may
+/// have read the same offsets: of segments that overlap, the one that reaches over more offsets is chosen, and the
+/// others, with those that follow on them, are left out. So is what begins behind a gap or within what is committed. To
+/// look again, at the snapshot or at the hot rows, may make more fit; and as it is, it is right, up to `covered`.
 ///
-/// \param covered  out, may be null: next offset per partition of the snapshot and the returned segments together
-Result<std::vector<HotSegment>> JoinAtOffsets(const model::OffsetVector& committed, std::vector<HotSegment> hot,
-                                              model::OffsetVector* covered);
+/// Ranges that are empty fit anywhere. A partition that `committed` does not name has nothing committed, and begins at
+/// its lowest hot offset: for this to be true, the snapshot must not be older than the one that the hot rows go on
+/// from. kInternal: a range ends before it begins.
+Result<JoinedSegments> JoinAtOffsets(const model::OffsetVector& committed, std::vector<HotSegment> hot);
 
 }  // namespace millrace::query

@@ -6,6 +6,7 @@
 #include <arrow/compute/api.h>
 #include <arrow/scalar.h>
 #include <arrow/table.h>
+#include <arrow/util/byte_size.h>
 #include <fmt/ranges.h>
 
 #include <chrono>
@@ -171,6 +172,15 @@ std::string Reason(const model::AggregateDefinition& groups, const Totals& total
   return fmt::format("{}, or an expression over it fails.", fmt::join(reasons, "; "));
 }
 
+// A table of groups and the rows that come of it, or DuckDB's sorting and its result, take some times the rows.
+void MakeRoomForStepOver(const std::vector<std::shared_ptr<arrow::RecordBatch>>& rows, const AnswerMemory* memory) {
+  constexpr std::int64_t kStepFactor = 3;
+  if (memory == nullptr) return;
+  std::int64_t bytes = 0;
+  for (const auto& batch : rows) bytes += arrow::util::TotalBufferSize(*batch);
+  memory->MakeRoom(kStepFactor * bytes);
+}
+
 // DuckDB's message without the SQL behind it, which is ours and not the user's.
 std::string FirstLineOf(const Status& status) { return status.message().substr(0, status.message().find('\n')); }
 
@@ -178,7 +188,7 @@ std::string FirstLineOf(const Status& status) { return status.message().substr(0
 
 Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
                                 std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows,
-                                const std::stop_token& stop) {
+                                const std::stop_token& stop, const AnswerMemory* memory) {
   const auto begin = std::chrono::steady_clock::now();
   const std::string& name = plan.groups->name;
   Answer answer;
@@ -187,6 +197,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     RETURN_NOT_OK(CheckSchema(*model::PartialSchema(*plan.folded), *batch, name));
   }
   if (!plan.filter_sql.empty() || plan.with_sets != nullptr) {
+    MakeRoomForStepOver(partial_rows, memory);
     ASSIGN_OR_RETURN(auto rows, Fold(*plan.folded, *plan.folded, {}, partial_rows, {.stop = stop}));
     if (!plan.filter_sql.empty()) {
       ASSIGN_OR_RETURN(rows, Filtered(session, plan, rows, stop));
@@ -196,6 +207,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     }
     partial_rows = {std::move(rows)};
   }
+  MakeRoomForStepOver(partial_rows, memory);
   Totals totals;
   {
     Folding folding(plan.with_sets != nullptr ? *plan.with_sets : *plan.folded, *plan.groups, {}, {.stop = stop});
@@ -209,6 +221,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     }
   }
 
+  MakeRoomForStepOver({totals.rows}, memory);
   answer.columns = plan.columns;
   Result<std::shared_ptr<arrow::Table>> finalized = nullptr;
   if (totals.oversized.empty()) {

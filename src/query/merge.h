@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "query/aggregate_query.h"
+#include "query/answer_memory.h"
 #include "query/merge_plan.h"
 #include "sql/sql_session.h"
 
@@ -19,8 +20,9 @@ namespace millrace::query {
 /// everything of Answer but as_of. A sum that does not fit its type, or an expression of measures that fails for a
 /// group's values, makes an AnswerError of that group and not a failure. kTooLarge: more than rows_max rows, or more
 /// memory than the session has. kCancelled soon after `stop` was requested.
+/// `memory`: where it makes room before each of its steps; nullptr: nowhere.
 Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
                                 std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows,
-                                const std::stop_token& stop = {});
+                                const std::stop_token& stop = {}, const AnswerMemory* memory = nullptr);
 
 }  // namespace millrace::query

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <list>
 #include <map>
 #include <mutex>
 #include <set>
@@ -21,6 +22,7 @@
 #include "delta/data/file_pruning.h"
 #include "delta/data/scan.h"
 #include "delta/log/log_replay.h"
+#include "query/parquet_source_internal.h"
 #include "query/sql_question.h"
 #include "sql/error_place.h"
 
@@ -108,14 +110,28 @@ struct Source {
   delta::SnapshotPtr snapshot{};
   // Of an aggregate.
   std::shared_ptr<arrow::Table> rows{};
+  std::vector<MissingSource> missing{};
 
   std::shared_ptr<arrow::Schema> schema{};
   ScanNeed need{};
   TableAsOf as_of{};
+  std::shared_ptr<sql::ParquetCounts> parquet{};  // Of what DuckDB reads itself; null: it does not.
+
+  // Of all its scans, which may be on several threads.
+  std::mutex mutex{};
   std::set<std::string> columns{};  // That were asked for.
-  delta::ScanCounts counts{};       // Of all its scans.
+  delta::ScanCounts counts{};
   std::int64_t rows_read = 0;
   std::int64_t bytes_read = 0;
+
+  // As if nothing had been read.
+  void Forget() {
+    const std::scoped_lock lock(mutex);
+    parquet = nullptr;
+    columns.clear();
+    counts = {};
+    rows_read = bytes_read = 0;
+  }
 };
 
 // Counts what goes through.
@@ -126,6 +142,7 @@ class SourceReader final : public arrow::RecordBatchReader {
       : source_(std::move(source)), counts_(std::move(counts)), rows_(std::move(rows)) {}
   ~SourceReader() override {
     rows_.reset();  // Nobody counts any more.
+    const std::scoped_lock lock(source_->mutex);
     source_->counts.files_read += counts_->files_read;
     source_->counts.row_groups += counts_->row_groups;
     source_->counts.row_groups_read += counts_->row_groups_read;
@@ -134,7 +151,9 @@ class SourceReader final : public arrow::RecordBatchReader {
   std::shared_ptr<arrow::Schema> schema() const override { return rows_->schema(); }
   Status ReadNext(std::shared_ptr<arrow::RecordBatch>* out) override {
     RETURN_NOT_OK(rows_->ReadNext(out));
-    if (*out != nullptr) source_->rows_read += (*out)->num_rows();
+    if (*out == nullptr) return Status::OK();
+    const std::scoped_lock lock(source_->mutex);
+    source_->rows_read += (*out)->num_rows();
     return Status::OK();
   }
 
@@ -157,7 +176,10 @@ Result<std::shared_ptr<arrow::RecordBatchReader>> OpenSource(const std::shared_p
     return std::make_shared<SourceReader>(
         source, std::make_shared<CountedRows>(source->schema->field(columns[0]), *known), std::move(counts));
   }
-  source->columns.insert(scan.columns.begin(), scan.columns.end());
+  {
+    const std::scoped_lock lock(source->mutex);
+    source->columns.insert(scan.columns.begin(), scan.columns.end());
+  }
   ASSIGN_OR_RETURN(auto rows, delta::OpenScan(source->store, source->snapshot, scan, counts.get()));
   return std::make_shared<SourceReader>(source, std::move(rows), std::move(counts));
 }
@@ -227,21 +249,44 @@ class SqlEngine::Impl {
         // No more than there is memory for.
         sessions_({.sessions_max = static_cast<int>(options_.memory->bytes_max() / statement_bytes_),
                    .memory_bytes = statement_bytes_ / kEngineShare,
-                   .share = std::move(options_.sessions)}),
-        open_(options_.tables.size()) {
-    for (const auto& table : options_.tables) names_.push_back(table.name);
+                   .num_threads = options_.num_threads,
+                   .share = std::move(options_.sessions)}) {
+    Add(std::move(options_.tables));
   }
 
   Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop) { return AskAt(request, nullptr, stop); }
 
+  Result<sql::StatementShape> Describe(const std::string& sql, const std::stop_token& stop) {
+    ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
+    ASSIGN_OR_RETURN(const auto functions, Functions(*session));
+    ASSIGN_OR_RETURN(const auto question, ReadQuestion(*session, sql, *functions, stop));
+    std::vector<std::shared_ptr<Source>> sources;
+    for (const auto& name : question.tables) {
+      ASSIGN_OR_RETURN(sources.emplace_back(), Resolve(*session, name, nullptr, stop));
+      sources.back()->question = &question;
+    }
+    const Registered registered(*session, sources);
+    RETURN_NOT_OK(RegisterAll(*session, sources, Reader::kOurs));
+    auto shape = session->Shape(question.select);
+    if (!shape.ok()) return WithPlace(shape.status(), question.select);
+    if (question.explain != Explain::kNo) {
+      ASSIGN_OR_RETURN(auto explained, Explained({}, /*ran=*/false, nullptr, steady_clock::now()));
+      shape->columns = std::move(explained.columns);
+    }
+    return shape;
+  }
+
   Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop) {
     if (request.limit < 1) return InvalidInput("limit: a page has one row at least");
-    const auto found = std::find(names_.begin(), names_.end(), request.table);
-    if (found == names_.end()) {
-      return NotFound("there is no table '{}'{}", request.table, DidYouMean(request.table, names_));
+    Known* known = Find(request.table);
+    if (known == nullptr) {
+      RETURN_NOT_OK(LookForMore(stop).status());
+      known = Find(request.table);
     }
-    const auto index = static_cast<std::size_t>(found - names_.begin());
-    if (options_.tables[index].aggregate != nullptr) {
+    if (known == nullptr) {
+      return NotFound("there is no table '{}'{}", request.table, DidYouMean(request.table, Names()));
+    }
+    if (known->table.aggregate != nullptr) {
       return InvalidInput("{0} is an aggregate: its merged rows are at /v1/aggregates/{0}", request.table);
     }
     RowsCursor cursor;
@@ -254,7 +299,7 @@ class SqlEngine::Impl {
       version = cursor.version;
     }
     if (request.version && request.timestamp_ms) return InvalidInput("version: it cannot stand beside timestamp");
-    ASSIGN_OR_RETURN(Pinned pinned, Current(index, stop));
+    ASSIGN_OR_RETURN(Pinned pinned, Current(*known, stop));
     if (request.timestamp_ms) {
       ASSIGN_OR_RETURN(version, delta::VersionAsOf(*pinned.store, *request.timestamp_ms));
     }
@@ -282,9 +327,18 @@ class SqlEngine::Impl {
   }
 
  private:
+  /// A table that statements can name. Never taken away.
+  struct Known {
+    explicit Known(SqlTable named) : table(std::move(named)) {}
+
+    const SqlTable table;
+    std::timed_mutex mutex;  // Held during requests to the store.
+    std::shared_ptr<delta::Table> open;
+  };
+
   /// A table at the version that is to be read.
   struct Pinned {
-    std::size_t index = 0;
+    const Known* known = nullptr;
     std::shared_ptr<objectstore::ObjectStore> store;
     delta::SnapshotPtr snapshot;
   };
@@ -297,7 +351,7 @@ class SqlEngine::Impl {
     }
     ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
     ASSIGN_OR_RETURN(const auto functions, Functions(*session));
-    ASSIGN_OR_RETURN(const auto question, SqlQuestion::Read(*session, request.sql, names_, *functions));
+    ASSIGN_OR_RETURN(const auto question, ReadQuestion(*session, request.sql, *functions, stop));
     // No other answer waits while it holds memory, and all statements that have a session need no more than there is:
     // so the second of these does not wait for ever. The first is held until the answer has been sent.
     ASSIGN_OR_RETURN(auto output, options_.memory->Draw(statement_bytes_ / kOutputShare, stop));
@@ -313,16 +367,16 @@ class SqlEngine::Impl {
     const Registered registered(*session, sources);
     if (question.explain == Explain::kPlan) {
       // As running it would refuse what is wrong.
-      RETURN_NOT_OK(RegisterAll(*session, sources));
+      RETURN_NOT_OK(RegisterAll(*session, sources, Reader::kOurs));
       const auto columns = session->Describe(question.select);
       if (!columns.ok() && request.parameters.empty()) return WithPlace(columns.status(), question.select);
       return Explained(sources, /*ran=*/false, std::move(output), begun);
     }
     RETURN_NOT_OK(AskAggregates(question, request, sources, stop));
-    RETURN_NOT_OK(RegisterAll(*session, sources));
-    auto result = session->Run(question.select, request.parameters,
-                               {.rows_max = request.rows_max, .bytes_max = statement_bytes_ / kOutputShare}, stop);
+    // Pages are cut out of rows in the order in which we read them.
+    auto result = Run(*session, question, request, sources, pinned == nullptr ? Reader::kDuckDb : Reader::kOurs, stop);
     if (!result.ok()) return WithPlace(result.status(), question.select);
+    for (const auto& source : sources) TakeCounts(*source);
     if (question.explain == Explain::kAnalyze) return Explained(sources, /*ran=*/true, std::move(output), begun);
     MakeNamesUnique(result->columns);
     std::vector<std::string> names;
@@ -363,10 +417,48 @@ class SqlEngine::Impl {
     const std::vector<std::shared_ptr<Source>>& sources_;
   };
 
-  struct Open {
-    std::timed_mutex mutex;  // Held during requests to the store.
-    std::shared_ptr<delta::Table> table;
-  };
+  std::vector<std::string> Names() const {
+    const std::scoped_lock lock(tables_mutex_);
+    std::vector<std::string> names;
+    for (const auto& known : tables_) names.push_back(known->table.name);
+    return names;
+  }
+
+  /// nullptr: it is not known.
+  Known* Find(std::string_view name) const {
+    const std::scoped_lock lock(tables_mutex_);
+    const auto found = std::find_if(tables_.begin(), tables_.end(), [&](const auto& known) {
+      return EqualsIgnoringAsciiCase(known->table.name, name);
+    });
+    return found == tables_.end() ? nullptr : found->get();
+  }
+
+  /// Those of them that are not known. Whether there were any.
+  bool Add(std::vector<SqlTable> tables) {
+    const std::scoped_lock lock(tables_mutex_);
+    std::set<std::string> names;
+    for (const auto& known : tables_) names.insert(AsciiLower(known->table.name));
+    const auto before = tables_.size();
+    for (auto& table : tables) {
+      if (names.insert(AsciiLower(table.name)).second) tables_.push_back(std::make_unique<Known>(std::move(table)));
+    }
+    return tables_.size() > before;
+  }
+
+  /// Whether there are tables that were not known.
+  Result<bool> LookForMore(const std::stop_token& stop) {
+    if (!options_.more_tables) return false;
+    ASSIGN_OR_RETURN(auto tables, options_.more_tables(stop));
+    return Add(std::move(tables));
+  }
+
+  Result<SqlQuestion> ReadQuestion(sql::SqlSession& session, const std::string& sql,
+                                   const std::set<std::string>& functions, const std::stop_token& stop) {
+    auto question = SqlQuestion::Read(session, sql, Names(), functions);
+    if (question.ok() || KindOf(question.status()) != ErrorKind::kNotFound) return question;
+    ASSIGN_OR_RETURN(const bool there_are_more, LookForMore(stop));
+    return there_are_more ? SqlQuestion::Read(session, sql, Names(), functions) : question;
+  }
 
   Result<std::shared_ptr<const std::set<std::string>>> Functions(sql::SqlSession& session) {
     const std::scoped_lock lock(functions_mutex_);
@@ -378,25 +470,38 @@ class SqlEngine::Impl {
   }
 
   /// The table as it is now. Opens it, or follows its log.
-  Result<Pinned> Current(std::size_t index, const std::stop_token& stop) {
-    Open& open = open_[index];
-    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(open.mutex, stop));
-    if (open.table == nullptr) {
-      auto opened = options_.tables[index].open();
-      if (!opened.ok()) return WithContext(opened.status(), "table {}", names_[index]);
-      open.table = *std::move(opened);
-      return Pinned{index, open.table->store(), open.table->snapshot()};
+  Result<Pinned> Current(Known& known, const std::stop_token& stop) {
+    ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(known.mutex, stop));
+    if (known.open == nullptr) {
+      auto opened = known.table.open();
+      if (!opened.ok()) return WithContext(opened.status(), "table {}", known.table.name);
+      known.open = *std::move(opened);
+      KeepOpen(known);
+      return Pinned{&known, known.open->store(), known.open->snapshot()};
     }
-    auto refreshed = open.table->Refresh();
-    if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", names_[index]);
-    return Pinned{index, open.table->store(), *std::move(refreshed)};
+    auto refreshed = known.open->Refresh();
+    if (!refreshed.ok()) return WithContext(refreshed.status(), "table {}", known.table.name);
+    KeepOpen(known);
+    return Pinned{&known, known.open->store(), *std::move(refreshed)};
+  }
+
+  /// This one, whose mutex is held; and closes the one that nobody has asked for longest, if there are too many.
+  void KeepOpen(Known& known) {
+    const std::scoped_lock lock(tables_mutex_);
+    open_.remove(&known);
+    open_.push_front(&known);
+    if (open_.size() <= kOpenTablesMax) return;
+    const std::unique_lock other(open_.back()->mutex, std::try_to_lock);
+    if (!other.owns_lock()) return;  // It is being asked for now.
+    open_.back()->open = nullptr;
+    open_.pop_back();
   }
 
   Result<std::shared_ptr<Source>> Resolve(sql::SqlSession& session, const std::string& name, const Pinned* pinned,
                                           const std::stop_token& stop) {
-    const auto index = static_cast<std::size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin());
+    Known& known = *Find(name);
     auto source = std::make_shared<Source>();
-    source->table = &options_.tables[index];
+    source->table = &known.table;
     source->as_of.name = name;
     if (auto* const aggregate = source->table->aggregate) {
       ASSIGN_OR_RETURN(const auto columns, aggregate->Columns(stop));
@@ -410,10 +515,10 @@ class SqlEngine::Impl {
       return source;
     }
     Pinned read;
-    if (pinned != nullptr && pinned->index == index) {
+    if (pinned != nullptr && pinned->known == &known) {
       read = *pinned;
     } else {
-      ASSIGN_OR_RETURN(read, Current(index, stop));
+      ASSIGN_OR_RETURN(read, Current(known, stop));
     }
     source->store = std::move(read.store);
     source->snapshot = std::move(read.snapshot);
@@ -471,6 +576,7 @@ class SqlEngine::Impl {
       source->rows_read = answer->rows_read;
       source->bytes_read = answer->bytes_read;
       source->as_of.as_of = std::move(answer->as_of);
+      source->missing = std::move(answer->missing);
       source->as_of.is_hot = request.freshness == Freshness::kHot && reader->has_hot_side();
       for (const auto& name : answer->rows->ColumnNames()) source->columns.insert(name);
     }
@@ -491,10 +597,17 @@ class SqlEngine::Impl {
     return arrow::Table::Make(arrow::schema(schema.fields()), std::move(columns), rows.num_rows());
   }
 
-  Status RegisterAll(sql::SqlSession& session, const std::vector<std::shared_ptr<Source>>& sources) const {
+  // Whoever may read them: `parquet` where a table's files allow it.
+  enum class Reader { kDuckDb, kOurs };
+
+  Status RegisterAll(sql::SqlSession& session, const std::vector<std::shared_ptr<Source>>& sources,
+                     Reader reader) const {
     const auto num_scans = std::max<std::int64_t>(1, std::ssize(sources));
     for (const auto& source : sources) {
       if (source->table->aggregate == nullptr) {
+        source->Forget();
+        if (reader == Reader::kDuckDb) RETURN_NOT_OK(RegisterParquet(session, source));
+        if (source->parquet != nullptr) continue;
         const std::int64_t buffer = statement_bytes_ / kInputShare / num_scans;
         RETURN_NOT_OK(session.RegisterStream(
             source->table->name, source->schema,
@@ -504,12 +617,55 @@ class SqlEngine::Impl {
       }
       std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
       if (source->rows != nullptr) {
-        arrow::TableBatchReader reader(*source->rows);
-        ASSIGN_OR_RETURN(batches, reader.ToRecordBatches());
+        arrow::TableBatchReader batch_reader(*source->rows);
+        ASSIGN_OR_RETURN(batches, batch_reader.ToRecordBatches());
       }
       RETURN_NOT_OK(session.Register(source->table->name, source->schema, std::move(batches)));
     }
     return Status::OK();
+  }
+
+  // Leaves source->parquet null where it is not for DuckDB to read.
+  static Status RegisterParquet(sql::SqlSession& session, const std::shared_ptr<Source>& source) {
+    const auto& question = *source->question;
+    const auto names = source->schema->field_names();
+    const bool only_counts =
+        std::none_of(names.begin(), names.end(), [&](const auto& name) { return question.MayUse(name); });
+    if (only_counts && source->need.where.empty() && NumRows(*source->snapshot)) return Status::OK();  // The log knows.
+    ASSIGN_OR_RETURN(auto files, ParquetFilesOf(source->store, *source->snapshot, source->schema, source->need.where,
+                                                [&](const std::string& name) { return question.MayUse(name); }));
+    if (!files) return Status::OK();
+    source->parquet = std::make_shared<sql::ParquetCounts>();
+    files->counts = source->parquet;
+    files->num_rows = NumRows(*source->snapshot);
+    return session.RegisterParquet(source->table->name, *std::move(files));
+  }
+
+  // DuckDB reads the files of tables itself, and where that fails we do: that takes longer and less memory, and says
+  // which file is not what it must be.
+  Result<sql::StatementResult> Run(sql::SqlSession& session, const SqlQuestion& question, const SqlRequest& request,
+                                   const std::vector<std::shared_ptr<Source>>& sources, Reader reader,
+                                   const std::stop_token& stop) const {
+    const sql::ResultLimits limits{.rows_max = request.rows_max, .bytes_max = statement_bytes_ / kOutputShare};
+    RETURN_NOT_OK(RegisterAll(session, sources, reader));
+    auto result = session.Run(question.select, request.parameters, limits, stop);
+    const bool read_by_duckdb =
+        std::any_of(sources.begin(), sources.end(), [](const auto& source) { return source->parquet != nullptr; });
+    if (result.ok() || !read_by_duckdb || !session.ReadingFailed() || stop.stop_requested()) return result;
+    RETURN_NOT_OK(RegisterAll(session, sources, Reader::kOurs));
+    return session.Run(question.select, request.parameters, limits, stop);
+  }
+
+  // What DuckDB has counted, where we count.
+  static void TakeCounts(Source& source) {
+    if (source.parquet == nullptr) return;
+    const std::scoped_lock lock(source.mutex, source.parquet->mutex);
+    for (const int column : source.parquet->columns) source.columns.insert(source.schema->field(column)->name());
+    source.counts.files_read += source.parquet->files;
+    source.counts.row_groups += source.parquet->row_groups;
+    source.counts.row_groups_read += source.parquet->row_groups_read;
+    source.rows_read += source.parquet->rows;
+    source.bytes_read += source.parquet->bytes;
   }
 
   Result<Answer> Explained(const std::vector<std::shared_ptr<Source>>& sources, bool ran, std::shared_ptr<void> output,
@@ -572,8 +728,12 @@ class SqlEngine::Impl {
   Answer Finished(Answer answer, const std::vector<std::shared_ptr<Source>>& sources, std::shared_ptr<void> output,
                   steady_clock::time_point begun) const {
     answer.tables.emplace();
-    if (options_.watermark) answer.as_of.watermark = options_.watermark();
+    answer.as_of.watermark = WatermarkOf(sources);
     for (const auto& source : sources) {
+      for (const auto& missing : source->missing) {
+        const auto same = [&missing](const MissingSource& known) { return known.name == missing.name; };
+        if (std::none_of(answer.missing.begin(), answer.missing.end(), same)) answer.missing.push_back(missing);
+      }
       answer.rows_read += source->rows_read;
       answer.bytes_read += source->bytes_read;
       answer.tables->push_back(source->as_of);
@@ -583,11 +743,26 @@ class SqlEngine::Impl {
     return answer;
   }
 
+  /// The lowest of the aggregates'.
+  std::optional<UnixMicros> WatermarkOf(const std::vector<std::shared_ptr<Source>>& sources) const {
+    std::optional<UnixMicros> lowest;
+    bool has_aggregates = false;
+    for (const auto& source : sources) {
+      if (source->table->aggregate == nullptr) continue;
+      const auto& watermark = source->as_of.as_of.watermark;
+      lowest = has_aggregates ? std::min(lowest, watermark) : watermark;  // None is the lowest of all.
+      has_aggregates = true;
+    }
+    if (has_aggregates || !options_.watermark) return lowest;
+    return options_.watermark();
+  }
+
   Options options_;
   const std::int64_t statement_bytes_;
   sql::SessionPool sessions_;
-  std::vector<std::string> names_;
-  std::vector<Open> open_;  // By table.
+  mutable std::mutex tables_mutex_;
+  std::vector<std::unique_ptr<Known>> tables_;  // The pointers are guarded by tables_mutex_.
+  std::list<Known*> open_;                      // The last use first. Likewise.
   std::atomic<int> num_statements_ = 0;
   std::mutex functions_mutex_;
   std::shared_ptr<const std::set<std::string>> functions_;
@@ -598,6 +773,10 @@ SqlEngine::~SqlEngine() = default;
 
 Result<Answer> SqlEngine::Ask(const SqlRequest& request, const std::stop_token& stop) {
   return impl_->Ask(request, stop);
+}
+
+Result<sql::StatementShape> SqlEngine::Describe(const std::string& sql, const std::stop_token& stop) {
+  return impl_->Describe(sql, stop);
 }
 
 Result<Answer> SqlEngine::Rows(const RowsRequest& request, const std::stop_token& stop) {

@@ -31,7 +31,7 @@ namespace millrace::query {
 struct SqlTable {
   std::string name;
   AggregateReader* aggregate = nullptr;  ///< Outlives the engine; the rest is then not looked at.
-  /// Called when the table is first named, and until it is there; the engine follows its log on its own.
+  /// Called when the table is named and not open; the engine follows its log on its own.
   std::function<Result<std::shared_ptr<delta::Table>>()> open{};
   /// Next offset per partition that a snapshot of the table holds; null: it has none of its own.
   std::function<model::OffsetVector(const delta::Snapshot&)> next_offsets{};
@@ -46,24 +46,35 @@ struct SqlRequest {
   Freshness freshness = Freshness::kHot;
 };
 
+/// Tables stay open from statement to statement, the last kOpenTablesMax that were asked for.
+inline constexpr std::size_t kOpenTablesMax = 64;
+
 /// Any thread. Two statements run at once (one, if answers have less than 32 MiB), others wait for their turn.
 class SqlEngine {
  public:
   struct Options {
-    std::vector<SqlTable> tables;          ///< No two of one name, case ignored.
+    std::vector<SqlTable> tables;  ///< No two of one name, case ignored.
+    /// Those that came since, and may be missing in `tables`: asked when a statement names one that is not known. Those
+    /// that are known by now may be among them. Its errors are the statement's. Null: none come. Any thread.
+    std::function<Result<std::vector<SqlTable>>(const std::stop_token&)> more_tables{};
     std::shared_ptr<AnswerMemory> memory;  ///< A statement draws half of it, at least 16 MiB if there is so much.
+    int num_threads = 1;                   ///< Of one statement.
     int statements_max = 16;               ///< That run or wait for their turn; one more is kTransient.
     MemoryShare sessions{};                ///< What idle sessions are drawn from.
-    std::function<std::optional<UnixMicros>()> watermark{};
+    std::function<std::optional<UnixMicros>()> watermark{};  ///< Of answers that name no aggregate; null: none.
   };
 
   explicit SqlEngine(Options options);
   ~SqlEngine();
 
-  /// Answer::tables says what was read of each table that the statement names. kInvalidInput: the statement, with its
+  /// Answer::tables says what was read of each table that the statement names; as_of.watermark is the lowest of its
+  /// aggregates'. kInvalidInput: the statement, with its
   /// place. kNotFound: a table, by name, with those that there are. kTooLarge: more rows, or memory, than it may have.
   /// kCancelled soon after `stop` was requested. Errors of the store, and of aggregates, as they are.
   Result<Answer> Ask(const SqlRequest& request, const std::stop_token& stop);
+
+  /// What the statement would take and give, without reading rows. Errors as of Ask().
+  Result<sql::StatementShape> Describe(const std::string& sql, const std::stop_token& stop);
 
   /// A page of the committed rows of one table at one version. kNotFound: the table. kInvalidInput: a parameter, by
   /// name; a version that is not there; an aggregate. Else as Ask().

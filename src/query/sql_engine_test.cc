@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <future>
+#include <map>
 #include <thread>
 
 #include "delta/append.h"
@@ -23,21 +24,24 @@ namespace {
 using testing::BatchFromJson;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr UnixMicros kOneMinute = 60'000'000;
 const model::TopicPartition kSource{"clicks", 0};
 
-class ScriptedHotSource final : public HotSource {
+class SteadyHotSource final : public HotSource {
  public:
-  Result<std::vector<HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
-                                      const FoldRange& range, std::int64_t) override {
+  Result<HotRows> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser, const FoldRange& range,
+                      const FoldLimits&) override {
     ranges.push_back(range);
     keys.push_back(std::ssize(coarser->keys));
-    return says;
+    return HotRows{.segments = says, .watermark = 41, .begun = begun, .missing = missing};
   }
-  std::optional<UnixMicros> Watermark() const override { return 42; }
+  HotRows Known() const override { return {.watermark = 41}; }
 
   std::vector<HotSegment> says;
+  model::OffsetVector begun{{kSource, 22}};
+  std::vector<MissingSource> missing;
   std::vector<FoldRange> ranges;
   std::vector<std::int64_t> keys;
 };
@@ -86,8 +90,10 @@ class SqlEngineTest : public ::testing::Test {
     };
     reader_ = std::make_unique<AggregateReader>(
         AggregateReader::Options{.definition = definition_,
-                                 .open = [this] { return delta::Table::Open(view_store_); },
+                                 .table = std::make_shared<FollowedTable>(
+                                     [this] { return delta::Table::Open(view_store_); }, std::chrono::milliseconds(0)),
                                  .next_offsets = offsets,
+                                 .topics = {"clicks"},
                                  .hot = hot_.says.empty() ? nullptr : &hot_},
         resources);
     std::vector<SqlTable> tables;
@@ -126,7 +132,7 @@ class SqlEngineTest : public ::testing::Test {
   std::shared_ptr<delta::Table> clicks_;
   std::shared_ptr<delta::Table> views_;
   model::AggregateDefinition definition_;
-  ScriptedHotSource hot_;
+  SteadyHotSource hot_;
   std::int64_t limit_bytes_ = 1 << 30;
   std::int64_t rows_max_ = 1000;
   int statements_max_ = 16;
@@ -178,7 +184,7 @@ TEST_F(SqlEngineTest, OnlyWhatAStatementNeedsIsRead) {
       {"SELECT count(id) FROM clicks", "clicks|5|id|NULL|5|5|0|5|5|50"},
       {"SELECT count(*) FROM clicks WHERE id < 15", "clicks|5|id|(id < 15)|5|1|4|1|1|5"},
       {"SELECT a.id FROM clicks a JOIN clicks b ON a.id = b.id + 1 WHERE a.id < 12",
-       "clicks|5|id|NULL|5|10|0|10|10|100"},
+       "clicks|5|id|NULL|5|5|0|10|6|2"},  // DuckDB knows more as the join goes on.
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.sql);
@@ -201,11 +207,24 @@ TEST_F(SqlEngineTest, AnAggregateIsATableOfMergedRowsWithWhatIsHot) {
   EXPECT_EQ(answer.tables->front().as_of.version, 2);
   EXPECT_EQ(answer.tables->front().as_of.offsets.at(kSource), 22);
   EXPECT_TRUE(answer.tables->front().is_hot);
+  EXPECT_EQ(answer.as_of.watermark, 41) << "the aggregate's own";
+  EXPECT_THAT(answer.missing, IsEmpty());
   freshness_ = Freshness::kCommitted;
   EXPECT_THAT(Rows("SELECT sum(n) FROM views"), ElementsAre("5"));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto committed, Ask("SELECT n FROM views"));
   EXPECT_FALSE(committed.tables->front().is_hot);
   EXPECT_EQ(committed.tables->front().as_of.offsets.at(kSource), 20);
+}
+
+TEST_F(SqlEngineTest, WorkersWhoseRowsAreMissingAreNamedOnceAndNoWatermarkIsPromised) {
+  hot_.says = {{{{kSource, {10, 10}}}, nullptr}};
+  hot_.begun = {};
+  hot_.missing = {{"http://worker-2:8080", "timed out"}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask("SELECT n FROM views JOIN clicks USING (country)"));
+  EXPECT_EQ(answer.missing, hot_.missing);
+  EXPECT_EQ(answer.as_of.watermark, std::nullopt);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto other, Ask("SELECT id FROM clicks"));
+  EXPECT_THAT(other.missing, IsEmpty()) << "it asks no worker";
 }
 
 TEST_F(SqlEngineTest, ConditionsReachTheFoldingOfAnAggregate) {
@@ -271,10 +290,120 @@ TEST_F(SqlEngineTest, MistakesAreNamedWithTheirPlace) {
 
 TEST_F(SqlEngineTest, WhatTheStoreSaysComesOutAsItIs) {
   EXPECT_THAT(Rows("SELECT count(*) FROM clicks"), ElementsAre("50"));
-  store_->Inject(testing::StoreOperation::kOpen, 1, testing::StoreFault::kFail, "part-");
-  const auto failed = Ask("SELECT id FROM clicks");
-  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, failed);
+  const auto fail = [](auto operation, const std::string& key) {
+    const bool is_data = operation == testing::StoreOperation::kOpen && key.starts_with("part-");
+    return is_data ? std::optional(testing::StoreFault::kFail) : std::nullopt;
+  };
+  store_->SetPolicy(fail);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, Ask("SELECT id FROM clicks"));
+  store_->SetPolicy(nullptr);
   EXPECT_THAT(Rows("SELECT sum(id) FROM clicks"), ElementsAre("1725"));
+}
+
+TEST_F(SqlEngineTest, WhatDuckDbCannotReadWeRead) {
+  const int before = store_->calls(testing::StoreOperation::kOpen);
+  store_->Inject(testing::StoreOperation::kOpen, 1, testing::StoreFault::kFail, "part-");
+  EXPECT_THAT(Rows("EXPLAIN ANALYZE SELECT sum(id) FROM clicks"), ElementsAre("clicks|5|id|NULL|5|5|0|5|5|50"));
+  EXPECT_EQ(store_->calls(testing::StoreOperation::kOpen), before + 1 + 5);
+  // A file that is not what the log says is named, by the reader that can.
+  MILLRACE_ASSERT_OK(store_->Put(clicks_->snapshot()->files.begin()->second.path, std::string_view("no Parquet")));
+  const auto corrupt = Ask("SELECT sum(id) FROM clicks");
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, corrupt);
+  EXPECT_THAT(corrupt.status().message(), HasSubstr("it has 10 bytes, the log says"));
+}
+
+TEST_F(SqlEngineTest, WhatIsReadTwiceForThatCountsOnce) {
+  // We read the one, DuckDB the other, which fails at first.
+  std::map<std::string, std::shared_ptr<objectstore::ObjectStore>> stores;
+  const auto add = [&](const std::string& name, const std::shared_ptr<arrow::Schema>& schema, const char* rows) {
+    stores[name] = objectstore::MakeMemoryStore();
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::OpenOrCreate(stores[name], {.schema = schema}));
+    MILLRACE_ASSERT_OK(delta::Append(*table, {BatchFromJson(schema, rows)}));
+  };
+  add("nested", arrow::schema({arrow::field("id", arrow::int64()), arrow::field("l", arrow::list(arrow::int64()))}),
+      "[[1, [1]], [2, [2]]]");
+  add("plain", arrow::schema({arrow::field("id", arrow::int64())}), "[[1], [2], [3]]");
+  const auto resources = ReaderResources::Make(limit_bytes_, *budget_);
+  std::vector<SqlTable> tables;
+  for (const auto& [name, store] : stores) {
+    tables.push_back({.name = name, .open = [store] { return delta::Table::Open(store); }});
+  }
+  auto faulty = std::make_shared<testing::FaultyStore>(stores["plain"]);
+  tables.back().open = [faulty] { return delta::Table::Open(faulty); };
+  SqlEngine engine({.tables = std::move(tables), .memory = resources.memory});
+  faulty->Inject(testing::StoreOperation::kOpen, 1, testing::StoreFault::kFail, "part-");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto answer,
+      engine.Ask({.sql = "SELECT count(l) AS n FROM plain JOIN nested ON plain.id = nested.id"}, {}));
+  EXPECT_EQ(answer.rows->column(0)->GetScalar(0).ValueOrDie()->ToString(), "2");
+  EXPECT_EQ(answer.rows_read, 2 + 3);
+}
+
+TEST_F(SqlEngineTest, TablesThatComeLaterAreThere) {
+  const auto resources = ReaderResources::Make(limit_bytes_, *budget_);
+  const auto table = [&](const std::string& name) {
+    return SqlTable{.name = name, .open = [this] { return delta::Table::Open(store_); }};
+  };
+  std::vector<SqlTable> more;
+  int asked = 0;
+  Status failure;
+  SqlEngine engine({.tables = {table("clicks")},
+                    .more_tables = [&](const std::stop_token&) -> Result<std::vector<SqlTable>> {
+                      ++asked;
+                      RETURN_NOT_OK(failure);
+                      return more;
+                    },
+                    .memory = resources.memory});
+  const auto count = [&](const std::string& name) -> Result<std::string> {
+    ASSIGN_OR_RETURN(const auto answer, engine.Ask({.sql = "SELECT count(*) AS n FROM " + name}, {}));
+    return answer.rows->column(0)->GetScalar(0).ValueOrDie()->ToString();
+  };
+  EXPECT_EQ(count("clicks").ValueOrDie(), "50");
+  EXPECT_EQ(asked, 0);
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, count("in_de"));
+  EXPECT_EQ(asked, 1);
+  more = {table("in_de"), table("Clicks")};
+  EXPECT_EQ(count("IN_DE").ValueOrDie(), "50");
+  EXPECT_EQ(count("in_de JOIN clicks ON clicks.id = in_de.id").ValueOrDie(), "50");
+  EXPECT_EQ(asked, 2);
+  const auto mistaken = count("in_dee");
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, mistaken);
+  EXPECT_THAT(mistaken.status().message(), HasSubstr("did you mean 'in_de'?; there are: clicks, in_de"));
+  failure = Transient("the store is away");
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, count("in_fr"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, engine.Rows({.table = "in_fr"}, {}));
+  failure = Status::OK();
+  more.push_back(table("in_fr"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto page, engine.Rows({.table = "in_fr", .limit = 3}, {}));
+  EXPECT_EQ(page.rows->num_rows(), 3);
+}
+
+TEST_F(SqlEngineTest, OfManyTablesThoseAskedForLastStayOpen) {
+  const auto resources = ReaderResources::Make(limit_bytes_, *budget_);
+  std::vector<int> opened(2 * kOpenTablesMax);
+  std::vector<SqlTable> tables;
+  for (std::size_t i = 0; i < opened.size(); ++i) {
+    tables.push_back({.name = fmt::format("t{}", i), .open = [this, &opened, i] {
+                        ++opened[i];
+                        return delta::Table::Open(store_);
+                      }});
+  }
+  SqlEngine engine({.tables = std::move(tables), .memory = resources.memory});
+  const auto ask = [&](std::size_t i) {
+    EXPECT_TRUE(engine.Ask({.sql = fmt::format("SELECT count(*) AS n FROM t{}", i)}, {}).ok());
+  };
+  for (std::size_t i = 0; i < opened.size(); ++i) {
+    ask(i);
+    ask(0);
+  }
+  ask(opened.size() - 2);
+  EXPECT_EQ(opened[0], 1);
+  EXPECT_EQ(opened[opened.size() - 2], 1);
+  ask(1);
+  EXPECT_EQ(opened[1], 2);
+  // What is said of a table that is not there does not name all.
+  const auto missing = engine.Ask({.sql = "SELECT 1 FROM nowhere"}, {});
+  EXPECT_THAT(missing.status().message(), HasSubstr("t28, t29 and 98 more"));
 }
 
 TEST_F(SqlEngineTest, AMeasureWithoutAValueIsAnErrorOfTheStatementsThatNameIt) {

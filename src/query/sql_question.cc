@@ -21,6 +21,7 @@ namespace json = boost::json;
 
 constexpr std::size_t kSqlTreeDepthMax = 2000;
 constexpr int kTablesMax = 64;  // Each scan has buffers.
+constexpr std::ptrdiff_t kNamedMax = 30;
 
 // Without effects by DuckDB's account, and yet not for everybody: they look at the process or the catalog, take SQL as
 // text, are DuckDB's own innards, or make a value of any size of a few bytes.
@@ -147,6 +148,13 @@ std::set<std::string> CteNames(const json::value& tree) {
   return names;
 }
 
+// For a message: routes can have made a thousand.
+std::string Listed(const std::vector<std::string>& names) {
+  if (std::ssize(names) <= kNamedMax) return fmt::format("{}", fmt::join(names, ", "));
+  return fmt::format("{} and {} more", fmt::join(names.begin(), names.begin() + kNamedMax, ", "),
+                     std::ssize(names) - kNamedMax);
+}
+
 // What the tree may hold, and what it names.
 class Gate {
  public:
@@ -208,13 +216,13 @@ class Gate {
         return Status::OK();
       }
       return InvalidInput("the table function {}() is not allowed{}: tables are {}", name,
-                          PlaceSuffix(relation, question_.select), fmt::join(known_, ", "));
+                          PlaceSuffix(relation, question_.select), Listed(known_));
     }
     if (type == "SUBQUERY" || type == "EXPRESSION_LIST" || type == "EMPTY") return Status::OK();
     if (type == "SHOW_REF") {
       const auto show = TextMember(relation, "show_type");
       if (ObjectMember(relation, "query") != nullptr && (show == "DESCRIBE" || show == "SUMMARY")) return Status::OK();
-      return InvalidInput("SHOW is not allowed: tables are {}", fmt::join(known_, ", "));
+      return InvalidInput("SHOW is not allowed: tables are {}", Listed(known_));
     }
     return InvalidInput("{} in FROM is not allowed{}", AsciiLower(type), PlaceSuffix(relation, question_.select));
   }
@@ -237,7 +245,7 @@ class Gate {
     if (known == known_.end()) {
       if (ctes_.contains(AsciiLower(name))) return Status::OK();
       return NotFound("there is no table '{}'{}{}; there are: {}", name, place, DidYouMean(name, known_),
-                      fmt::join(known_, ", "));
+                      Listed(known_));
     }
     if (++num_tables_ > kTablesMax) return InvalidInput("more than {} tables in one statement", kTablesMax);
     auto& tables = question_.tables;

@@ -39,6 +39,9 @@ class EmptyBackend : public Backend {
   Result<query::Answer> Query(const std::string&, const query::AggregateRequest&, const std::stop_token&) override {
     return InvalidInput("asked");  // That it comes here is all that is wanted.
   }
+  Result<sql::StatementShape> SqlShape(const std::string&, const std::stop_token&) override {
+    return InvalidInput("asked");
+  }
   Result<query::Answer> Sql(const query::SqlRequest&, const std::stop_token&) override { return InvalidInput("asked"); }
   Result<query::Answer> Rows(const query::RowsRequest&, const std::stop_token&) override {
     return InvalidInput("asked");

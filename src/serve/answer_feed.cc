@@ -147,7 +147,7 @@ void AnswerFeed::Publish(LiveAnswer answer) {
     }
     const AnswerChanges changes = Between(*answer_, answer);
     answer_ = std::move(answer);
-    if (!changes.upserts.empty() || !changes.removed.empty() || changes.errors_changed) {
+    if (!changes.upserts.empty() || !changes.removed.empty() || changes.errors_changed || changes.partial_changed) {
       Append("upsert", UpsertJson(changes, *answer_));
     }
     if (!changes.completed.empty()) Append("final", FinalJson(changes, *answer_));

@@ -408,6 +408,15 @@ Status AppendErrors(const query::Answer& answer, std::string& out) {
   return Status::OK();
 }
 
+std::string NamesToJson(const std::vector<query::MissingSource>& missing) {
+  std::string out = "[";
+  for (const auto& worker : missing) {
+    if (out.size() > 1) out += ',';
+    AppendJsonString(worker.name, out);
+  }
+  return out + ']';
+}
+
 // JSON of the same meaning: what is beyond ASCII is escaped, as UTF-16.
 std::string AsciiJson(std::string_view json) {
   std::string out;
@@ -435,7 +444,7 @@ std::string AsciiJson(std::string_view json) {
 }
 
 // What clients and proxies take as one header, with room for the others.
-constexpr std::size_t kErrorsHeaderBytesMax = 4096;
+constexpr std::size_t kHeaderBytesMax = 4096;
 
 }  // namespace
 
@@ -460,11 +469,25 @@ Result<std::string> ErrorsToJson(const query::Answer& answer) {
 Result<std::string> ErrorsToHeader(const query::Answer& answer) {
   ASSIGN_OR_RETURN(const auto json, ErrorsToJson(answer));
   std::string header = AsciiJson(json);
-  if (header.size() <= kErrorsHeaderBytesMax) return header;
+  if (header.size() <= kHeaderBytesMax) return header;
   return TooLarge(
       "{} measures have no value in their group, which is more than the header Millrace-Errors can name; "
       "ask for JSON",
       answer.errors.size());
+}
+
+std::string PartialToJson(const query::Answer& answer) { return NamesToJson(answer.missing); }
+
+std::string PartialToHeader(const query::Answer& answer) {
+  std::vector<query::MissingSource> named = answer.missing;
+  std::string header = AsciiJson(NamesToJson(named));
+  while (header.size() > kHeaderBytesMax) {
+    named.resize(named.size() / 2);
+    auto shown = named;
+    shown.push_back({.name = "…", .reason = {}});
+    header = AsciiJson(NamesToJson(shown));
+  }
+  return header;
 }
 
 Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
@@ -482,6 +505,16 @@ Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits&
     out += "\n\"errors\":";
     RETURN_NOT_OK(AppendErrors(answer, out));
     out += ',';
+  }
+  if (!answer.missing.empty()) {
+    out += "\n\"partial\":" + PartialToJson(answer) + ",\"partial_reasons\":{";
+    for (const auto& worker : answer.missing) {
+      if (out.back() != '{') out += ',';
+      AppendJsonString(worker.name, out);
+      out += ':';
+      AppendJsonString(worker.reason, out);
+    }
+    out += "},";
   }
   out += "\"next\":";
   if (answer.next) {

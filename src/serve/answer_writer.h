@@ -28,8 +28,9 @@ struct AnswerLimits {
 };
 
 /// {"meta": [{"name", "type"}], "data": [{column: value}], "rows", "statistics": {"elapsed", "rows_read",
-/// "bytes_read"}, "as_of": {"version", "offsets": {topic: {partition: offset}}, "watermark"}, "next": null}, and
-/// "errors": [{"group": {column: value}, "measure", "detail"}] before "next" when there are some.
+/// "bytes_read"}, "as_of": {"version", "offsets": {topic: {partition: offset}}, "watermark"}, "next": null}, and before
+/// "next", when there are some, "errors": [{"group": {column: value}, "measure", "detail"}], and of workers whose hot
+/// rows are missing "partial": [name] and "partial_reasons": {name: sentence}.
 Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits = {});
 
 /// One JSON object a row and line.
@@ -57,5 +58,11 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer);
 /// The as_of object alone, on one line of ASCII. Of an answer to SQL: {"tables": {name: {"version", "offsets", "hot"}},
 /// "watermark"}.
 std::string AsOfToJson(const query::Answer& answer);
+
+/// The array of "partial" alone.
+std::string PartialToJson(const query::Answer& answer);
+
+/// The same on one line of ASCII; of many workers as many as a header may hold, then "…".
+std::string PartialToHeader(const query::Answer& answer);
 
 }  // namespace millrace::serve

@@ -162,6 +162,20 @@ TEST(AnswerWriter, GroupsWithoutAValueAreNamed) {
   EXPECT_EQ(whole, R"([{"group":{},"measure":"total","detail":"The sum does not fit."}])");
 }
 
+TEST(AnswerWriter, WorkersWhoseRowsAreMissingAreNamed) {
+  query::Answer answer = AnswerOf({arrow::field("n", arrow::int64())}, "[[1]]");
+  EXPECT_EQ(Text(AnswerToJson(answer)).ValueOrDie().find("partial"), std::string::npos);
+  answer.missing = {{"http://a:1", "it said \"no\""}, {"http://b:2", "timed out"}};
+  const auto json = boost::json::parse(Text(AnswerToJson(answer)).ValueOrDie());
+  EXPECT_EQ(json.at("partial"), boost::json::parse(R"(["http://a:1", "http://b:2"])"));
+  EXPECT_EQ(json.at("partial_reasons"),
+            boost::json::parse(R"({"http://a:1": "it said \"no\"", "http://b:2": "timed out"})"));
+  EXPECT_EQ(PartialToHeader(answer), R"(["http://a:1","http://b:2"])");
+  answer.missing.assign(1000, {"http://worker.example:8080", "gone"});
+  EXPECT_LE(PartialToHeader(answer).size(), 4096u);
+  EXPECT_NE(PartialToHeader(answer).find("\\u2026"), std::string::npos) << "says that there are more";
+}
+
 TEST(AnswerWriter, AnAnswerBeyondItsLimitIsAnErrorAndNoPartOfIt) {
   std::string rows;
   for (int i = 0; i < 3000; ++i) rows += (i == 0 ? "[" : ",[") + std::to_string(i) + "]";

@@ -22,11 +22,8 @@
 namespace millrace::serve {
 
 namespace embedded {
-extern const std::string_view kCostHtml;
-extern const std::string_view kIndexHtml;
+extern const std::string_view kDashboardHtml;
 extern const std::string_view kOpenApi;
-extern const std::string_view kUplotJs;
-extern const std::string_view kUplotCss;
 }  // namespace embedded
 
 namespace {
@@ -37,11 +34,6 @@ std::string ReplaceOnce(std::string text, std::string_view what, std::string_vie
   return text.replace(at, what.size(), with);
 }
 
-std::string BuildPage() {
-  std::string page = ReplaceOnce(std::string(embedded::kIndexHtml), "/*UPLOT_CSS*/", embedded::kUplotCss);
-  return ReplaceOnce(std::move(page), "/*UPLOT_JS*/", embedded::kUplotJs);
-}
-
 http::Response Plain(http::Body body, std::string content_type) {
   http::Response response;
   response.content_type = std::move(content_type);
@@ -49,8 +41,8 @@ http::Response Plain(http::Body body, std::string content_type) {
   return response;
 }
 
-http::Response Page(std::string html, const std::string& policy) {
-  http::Response response = Plain(std::move(html), "text/html; charset=utf-8");
+http::Response Page(std::string_view html, const std::string& policy) {
+  http::Response response = Plain(std::string(html), "text/html; charset=utf-8");
   response.headers = {{"Content-Security-Policy", policy},
                       {"Referrer-Policy", "no-referrer"},
                       {"X-Frame-Options", "DENY"},
@@ -113,13 +105,17 @@ std::optional<std::string> NameIn(std::string_view path, const std::vector<std::
 constexpr std::string_view kOpen;  // None is wanted.
 constexpr std::string_view kRead = "read";
 constexpr std::string_view kSql = "sql";
+constexpr std::string_view kPeer = "peer";  // The pipeline's other processes have it, and nobody else.
 
-// Who asks may have to be asked of others, which takes a while; and what is below /v1 is never open by mistake.
+// Who asks may have to be asked of others, which takes a while; and what is below /v1 or /internal is never open by
+// mistake.
 template <typename Route, std::size_t kCount>
 constexpr bool EachIsGuardedAsItsLaneAllows(const Route (&routes)[kCount]) {
   for (const Route& route : routes) {
     const bool open = route.scope.empty();
-    if ((route.lane == http::Lane::kAtOnce && !open) || route.path.starts_with("/v1") == open) return false;
+    const bool is_guarded = route.path.starts_with("/v1") || route.path.starts_with("/internal");
+    if ((route.lane == http::Lane::kAtOnce && !open) || is_guarded == open) return false;
+    if (route.path.starts_with("/internal") != (route.scope == kPeer)) return false;
   }
   return true;
 }
@@ -128,6 +124,12 @@ constexpr bool EachIsGuardedAsItsLaneAllows(const Route (&routes)[kCount]) {
 std::string ScopeFor(std::string_view scope, const std::string& name) {
   const auto brace = scope.find('{');
   return brace == std::string_view::npos ? std::string(scope) : std::string(scope.substr(0, brace)) + name;
+}
+
+// Data and pages; the rest is of the process itself.
+template <typename Route>
+bool IsForReaders(const Route& route) {
+  return route.path.starts_with("/v1/") || route.path == "/" || route.path == "/cost";
 }
 
 std::string MethodsOf(std::string_view method) { return method == "GET" ? "GET, HEAD" : std::string(method); }
@@ -148,12 +150,14 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       options_(std::move(options)),
       clock_(clock),
       guard_(options_.guard, clock),
-      page_(BuildPage()),
-      page_policy_(PagePolicy(page_)),
-      cost_policy_(PagePolicy(embedded::kCostHtml)),
+      page_policy_(PagePolicy(embedded::kDashboardHtml)),
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)),
       feeds_(backend, clock, options_.streams,
-             options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")) {}
+             options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")) {
+  if (options_.internal_token) {
+    peer_guard_.emplace(GuardOptions{.access = Access({{*options_.internal_token, {std::string(kPeer)}}})}, clock);
+  }
+}
 
 http::Response Api::Counted(Routed routed) {
   metrics_
@@ -161,6 +165,18 @@ http::Response Api::Counted(Routed routed) {
                    {{"route", routed.route}, {"status", std::to_string(routed.response.status)}})
       .Increment();
   return std::move(routed.response);
+}
+
+std::optional<http::Response> Api::Refuse(const http::Request& request, std::string_view scope) {
+  if (scope != kPeer) return guard_.Refuse(request, scope);
+  if (peer_guard_) return peer_guard_->Refuse(request, scope);
+  if (options_.is_open_to_peers) return std::nullopt;
+  http::Response response = http::ToResponse(
+      {401, "unauthorized", "Only the processes of this pipeline may ask here.",
+       "serve.internal_token is what they know each other by; without it, only a server answers that listens on a "
+       "loopback address and has no serve.auth."});
+  response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"millrace\"");
+  return response;
 }
 
 /// A request that has found its route.
@@ -181,8 +197,8 @@ struct Api::Route {
 };
 
 constexpr Api::Route Api::kRoutes[] = {
-    {"/", "GET", kOpen, http::Lane::kShort, true, &Api::FirstPage},
-    {"/cost", "GET", kOpen, http::Lane::kShort, true, &Api::CostPage},
+    {"/", "GET", kOpen, http::Lane::kShort, true, &Api::Dashboard},
+    {"/cost", "GET", kOpen, http::Lane::kShort, true, &Api::Dashboard},
     {"/livez", "GET", kOpen, http::Lane::kAtOnce, true, &Api::Livez},
     {"/readyz", "GET", kOpen, http::Lane::kAtOnce, true, &Api::Readyz},
     {"/metrics", "GET", kOpen, http::Lane::kShort, true, &Api::PrometheusText},
@@ -199,6 +215,9 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/sql", "POST", kSql, http::Lane::kLong, true, &Api::Sql},
     {"/v1/cost/usage", "GET", kRead, http::Lane::kShort, false, &Api::CostUsage},
     {"/v1/cost/estimate", "POST", kRead, http::Lane::kShort, false, &Api::CostEstimate},
+    // Never on the lane of questions: those wait for the answers of these, of other processes.
+    {"/internal/v1/hot", "POST", kPeer, http::Lane::kShort, false, &Api::PeerQuestion},
+    {"/internal/v1/pulse", "GET", kPeer, http::Lane::kShort, false, &Api::PeerPulse},
 };
 
 http::Lane Api::LaneOf(const http::Request& request) {
@@ -263,15 +282,19 @@ Api::Routed Api::Answer(const http::Request& request) {
     auto name = NameIn(route.path, segments);
     if (!name || (route.answer == &Api::PrometheusText && options_.metrics_elsewhere)) continue;
     std::string path(route.path);
+    if (options_.is_for_peers && IsForReaders(route)) {
+      return {path, http::ToResponse({404, "not_found", "This process answers only the others of its pipeline.",
+                                      "Ask one that was started with --role serve or all."})};
+    }
     if (auto preflight = guard_.Preflight(request, MethodsOf(route.method))) return {path, *std::move(preflight)};
     if (!route.scope.empty()) {
-      if (auto refused = guard_.Refuse(request, ScopeFor(route.scope, *name))) return {path, *std::move(refused)};
+      if (auto refused = Refuse(request, ScopeFor(route.scope, *name))) return {path, *std::move(refused)};
     }
     return {path, AnswerRoute(route, request, {request, *target, *std::move(name)})};
   }
   // What is not there is told to those alone who may know what is.
-  if (!segments.empty() && segments[0] == "v1") {
-    if (auto refused = guard_.Refuse(request, kOpen)) return {"other", *std::move(refused)};
+  if (!segments.empty() && (segments[0] == "v1" || segments[0] == "internal")) {
+    if (auto refused = Refuse(request, segments[0] == "v1" ? kOpen : kPeer)) return {"other", *std::move(refused)};
   }
 
   std::string path;
@@ -279,13 +302,14 @@ Api::Routed Api::Answer(const http::Request& request) {
   http::Problem problem{404, "not_found", fmt::format("There is nothing at '{}'.", path),
                         "/openapi.json lists the API."};
   std::vector<std::string> known;
-  for (const Route& route : kRoutes) known.emplace_back(route.path);
+  for (const Route& route : kRoutes) {
+    if (!route.path.starts_with("/internal/")) known.emplace_back(route.path);
+  }
   if (const auto nearest = NearestName(path, known)) problem.hint = fmt::format("Did you mean '{}'?", *nearest);
   return {"other", http::ToResponse(problem)};
 }
 
-http::Response Api::FirstPage(const Call&) { return Page(page_, page_policy_); }
-http::Response Api::CostPage(const Call&) { return Page(std::string(embedded::kCostHtml), cost_policy_); }
+http::Response Api::Dashboard(const Call&) { return Page(embedded::kDashboardHtml, page_policy_); }
 http::Response Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
 http::Response Api::Readyz(const Call&) {
   if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
@@ -301,6 +325,17 @@ http::Response Api::Pipeline(const Call& call) { return Json(backend_.Pipeline()
 http::Response Api::Tables(const Call& call) { return Json(backend_.Tables(), call.request.target); }
 http::Response Api::Aggregates(const Call& call) { return Json(backend_.Aggregates(), call.request.target); }
 http::Response Api::CostUsage(const Call& call) { return Json(backend_.CostUsage(), call.request.target); }
+
+http::Response Api::PeerQuestion(const Call& call) {
+  auto answer = backend_.AnswerPeer(call.request.body);
+  if (!answer.ok()) return Failure(answer.status(), call.request.target);
+  return Plain(*std::move(answer), "application/vnd.apache.arrow.stream");
+}
+http::Response Api::PeerPulse(const Call& call) {
+  auto pulse = backend_.PulseForPeers();
+  if (!pulse.ok()) return Failure(pulse.status(), call.request.target);
+  return Plain(*std::move(pulse), "application/json");
+}
 
 http::Response Api::Table(const Call& call) {
   const auto table = backend_.Table(call.name);
@@ -424,6 +459,9 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
     auto errors = ErrorsToHeader(answer);
     if (!errors.ok()) return Failure(errors.status(), request.target);
     response.headers.emplace_back("Millrace-Errors", *std::move(errors));
+  }
+  if (format != AnswerFormat::kJson && !answer.missing.empty()) {
+    response.headers.emplace_back("Millrace-Partial", PartialToHeader(answer));
   }
   response.held = answer.held;
   return response;

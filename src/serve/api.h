@@ -1,4 +1,4 @@
-/// The routes of the HTTP API and the first page: requests to questions, answers to bytes.
+/// The routes of the HTTP API and the dashboard: requests to questions, answers to bytes.
 #pragma once
 
 #include <optional>
@@ -17,6 +17,12 @@ namespace millrace::serve {
 struct ApiOptions {
   std::string version;  ///< Of Millrace, for the OpenAPI document.
   GuardOptions guard{};
+  /// Needed below /internal/v1, where the processes of a pipeline ask each other.
+  std::optional<std::string> internal_token{};
+  /// Without that token everybody who can come may ask there; else nobody.
+  bool is_open_to_peers = false;
+  /// Nothing but health, /metrics and what peers ask is answered.
+  bool is_for_peers = false;
   bool metrics_elsewhere = false;  ///< /metrics is at HandleHealth()'s door alone.
   /// Of an answer as it is sent; a larger one is 413.
   std::int64_t answer_bytes_max = std::int64_t{256} << 20;
@@ -26,7 +32,8 @@ struct ApiOptions {
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},
 /// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST
-/// of /v1/sql and /v1/cost/estimate (docs: openapi.json). Any thread, several calls at once.
+/// of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other processes of the pipeline, and in no document:
+/// /internal/v1/hot, /internal/v1/pulse. Any thread, several calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
@@ -55,8 +62,7 @@ class Api {
   Routed Answer(const http::Request& request);
   http::Response AnswerRoute(const Route& route, const http::Request& request, const Call& call);
   http::Response Counted(Routed routed);
-  http::Response FirstPage(const Call& call);
-  http::Response CostPage(const Call& call);
+  http::Response Dashboard(const Call& call);
   http::Response Livez(const Call& call);
   http::Response Readyz(const Call& call);
   http::Response PrometheusText(const Call& call);
@@ -73,6 +79,10 @@ class Api {
   http::Response Sql(const Call& call);
   http::Response CostUsage(const Call& call);
   http::Response CostEstimate(const Call& call);
+  http::Response PeerQuestion(const Call& call);
+  http::Response PeerPulse(const Call& call);
+  /// nullopt: whoever asks may have what is behind `scope`.
+  std::optional<http::Response> Refuse(const http::Request& request, std::string_view scope);
   http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
 
   Backend& backend_;
@@ -80,9 +90,8 @@ class Api {
   const ApiOptions options_;
   const Clock& clock_;
   Guard guard_;
-  const std::string page_;
+  std::optional<Guard> peer_guard_;  // nullopt: peers have no token.
   const std::string page_policy_;
-  const std::string cost_policy_;
   const std::string open_api_;
   AnswerFeeds feeds_;
 };

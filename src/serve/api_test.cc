@@ -53,6 +53,7 @@ class FakeBackend : public Backend {
     answer.rows = arrow::Table::FromRecordBatches({batch}).ValueOrDie();
     answer.columns = {{"country", "VARCHAR"}, {"views", "BIGINT"}};
     answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
+    answer.missing = missing;
     if (overflows) {
       answer.errors = {{0, "views", "The sum does not fit."}};
       answer.error_groups =
@@ -60,6 +61,9 @@ class FakeBackend : public Backend {
       for (int i = 1; i < overflows; ++i) answer.errors.push_back(answer.errors[0]);
     }
     return answer;
+  }
+  Result<sql::StatementShape> SqlShape(const std::string&, const std::stop_token&) override {
+    return sql::StatementShape{};
   }
   Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
     statement = request;
@@ -105,10 +109,13 @@ class FakeBackend : public Backend {
   std::string Metrics() override { return metrics_.Render(); }
   bool Ready() override { return ready; }
   Pulse Feel() override { return {}; }
+  Result<std::string> AnswerPeer(std::string_view question) override { return "rows of " + std::string(question); }
+  Result<std::string> PulseForPeers() override { return std::string("beat"); }
 
   bool ready = true;
   Status fail;
   int overflows = 0;  // Errors in the answer.
+  std::vector<query::MissingSource> missing;
   query::AggregateRequest asked;
   query::SqlRequest statement;
   query::RowsRequest page;
@@ -172,6 +179,61 @@ TEST_F(ApiTest, DifferentQuestionsOfStreamsHaveALimit) {
   EXPECT_EQ(Get("/v1/aggregates/clicks_1m/stream?limit=3").status, 503);
 }
 
+TEST_F(ApiTest, ProcessesOfAPipelineKnowEachOtherByATokenOfTheirOwn) {
+  struct Case {
+    const char* name;
+    std::optional<std::string> internal_token;
+    std::optional<std::string> bearer;
+    bool is_open;
+    const char* authorization;
+    int status;
+  };
+  const std::vector<Case> cases = {
+      {"its token", "inner", "outer", false, "Bearer inner", 200},
+      {"a reader's token", "inner", "outer", true, "Bearer outer", 401},
+      {"no token", "inner", std::nullopt, true, "", 401},
+      {"a prefix of it", "inner", std::nullopt, true, "Bearer inne", 401},
+      {"none is configured, on loopback", std::nullopt, std::nullopt, true, "", 200},
+      {"none is configured, and others can come", std::nullopt, std::nullopt, false, "", 401},
+      {"none is configured, and readers have one", std::nullopt, "outer", false, "Bearer outer", 401},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    ApiOptions options{.version = "1", .internal_token = c.internal_token, .is_open_to_peers = c.is_open};
+    if (c.bearer) options.guard.access.emplace(std::vector<AccessToken>{{*c.bearer, {"read", "sql", "admin"}}});
+    Api api(backend_, metrics_, options, clock_);
+    const auto hot = api.Handle({"POST", "/internal/v1/hot", "", c.authorization, "q"});
+    EXPECT_EQ(hot.status, c.status);
+    if (c.status == 200) {
+      EXPECT_EQ(hot.body.Text(), "rows of q");
+    }
+    EXPECT_EQ(api.Handle({"GET", "/internal/v1/pulse", "", c.authorization, ""}).status, c.status);
+    EXPECT_EQ(api.Handle({"GET", "/internal/v1/nothing", "", c.authorization, ""}).status, c.status == 200 ? 404 : 401);
+  }
+}
+
+TEST_F(ApiTest, AProcessForOthersAnswersNoQuestion) {
+  options_.is_for_peers = true;
+  options_.is_open_to_peers = true;
+  for (const char* target :
+       {"/v1/aggregates/clicks_1m", "/v1/tables", "/", "/cost", "/v1/aggregates/clicks_1m/stream"}) {
+    EXPECT_EQ(Get(target).status, 404) << target;
+  }
+  for (const char* target : {"/livez", "/readyz", "/metrics", "/internal/v1/pulse"}) {
+    EXPECT_EQ(Get(target).status, 200) << target;
+  }
+}
+
+TEST_F(ApiTest, WorkersWhoseRowsAreMissingAreNamedInEveryFormat) {
+  backend_.missing = {{"http://worker-2:8080", "timed out"}};
+  const auto answer = json::parse(Get("/v1/aggregates/clicks_1m").body.Text());
+  EXPECT_EQ(answer.at("partial"), json::parse(R"(["http://worker-2:8080"])"));
+  for (const char* format : {"csv", "ndjson", "arrow", "parquet"}) {
+    EXPECT_EQ(Header(Get(std::string("/v1/aggregates/clicks_1m?format=") + format), "Millrace-Partial"),
+              R"(["http://worker-2:8080"])");
+  }
+}
+
 TEST_F(ApiTest, EveryRouteAnswers) {
   struct Case {
     const char* target;
@@ -179,7 +241,7 @@ TEST_F(ApiTest, EveryRouteAnswers) {
     const char* part;
   };
   const std::vector<Case> cases = {
-      {"/", "text/html; charset=utf-8", "uPlot"},
+      {"/", "text/html; charset=utf-8", "<div id=\"app\">"},
       {"/?utm=x", "text/html; charset=utf-8", "</html>"},
       {"/livez", "text/plain; charset=utf-8", "ok"},
       {"/readyz", "text/plain; charset=utf-8", "ready"},

@@ -1,4 +1,5 @@
-/// What the HTTP API asks of the rest of the program. Implemented by pipeline/ (a worker) and by nothing else.
+/// What the HTTP API asks of the rest of the program. Implemented by pipeline/ (a worker, and a process that only
+/// answers) and by nothing else.
 #pragma once
 
 #include <boost/json/value.hpp>
@@ -6,6 +7,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -28,6 +30,8 @@ class Backend {
                                       const std::stop_token& stop) = 0;
   /// Likewise. kNotFound: a table that the statement names.
   virtual Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) = 0;
+  /// What a statement would take and give, without reading rows. Ends and fails as Sql() does.
+  virtual Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop) = 0;
   /// Likewise. kNotFound: the table.
   virtual Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) = 0;
   /// The commits of a table, newest first, at most `limit`.
@@ -50,6 +54,15 @@ class Backend {
     bool operator==(const Pulse&) const = default;
   };
   virtual Pulse Feel() = 0;
+
+  /// What this process has in memory, for the others of its pipeline: question and answer as in peers/hot_wire.h.
+  /// kNotFound: it has nothing of its own.
+  virtual Result<std::string> AnswerPeer(std::string_view question) {
+    static_cast<void>(question);
+    return NotFound("this process has no rows in memory");
+  }
+  /// A text of peers::Pulse, likewise.
+  virtual Result<std::string> PulseForPeers() { return NotFound("this process has no rows in memory"); }
 };
 
 }  // namespace millrace::serve

@@ -91,7 +91,8 @@ void Guard::AllowOrigin(const http::Request& request, http::Response& response) 
   if (!Allows(request.origin)) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", request.origin);
   response.headers.emplace_back("Access-Control-Expose-Headers",
-                                "ETag, Millrace-As-Of, Millrace-Errors, Retry-After, WWW-Authenticate");
+                                "ETag, Millrace-As-Of, Millrace-Errors, Millrace-Next, Millrace-Partial, Retry-After, "
+                                "WWW-Authenticate");
 }
 
 }  // namespace millrace::serve

@@ -34,7 +34,7 @@ bool IsComplete(const LiveAnswer& answer, UnixMicros window_end) {
 }  // namespace
 
 std::int64_t LiveAnswer::bytes() const {
-  std::size_t bytes = meta.size() + errors.size() + as_of.size();
+  std::size_t bytes = meta.size() + errors.size() + partial.size() + as_of.size();
   for (const auto& [group, row] : rows) bytes += 2 * group.size() + row.json.size();
   return static_cast<std::int64_t>(bytes) + std::ssize(order) * kRowOverheadBytes;
 }
@@ -47,6 +47,7 @@ Result<LiveAnswer> ToLiveAnswer(const query::Answer& answer, std::int64_t bytes_
   if (!answer.errors.empty()) {
     ASSIGN_OR_RETURN(live.errors, ErrorsToJson(answer));
   }
+  if (!answer.missing.empty()) live.partial = PartialToJson(answer);
   ASSIGN_OR_RETURN(const auto body, AnswerToNdjson(answer, {.bytes_max = bytes_max}));
   std::vector<std::string> rows = LinesOf(body.Text());
   if (answer.groups == nullptr) {
@@ -91,6 +92,7 @@ AnswerChanges Between(const LiveAnswer& before, const LiveAnswer& now) {
     if (!now.rows.contains(group)) changes.removed.push_back(group);
   }
   changes.errors_changed = before.errors != now.errors;
+  changes.partial_changed = before.partial != now.partial;
   changes.watermark_moved = before.watermark != now.watermark;
   return changes;
 }
@@ -105,6 +107,7 @@ std::string SnapshotJson(const LiveAnswer& answer) {
   }
   json += fmt::format("],\"rows\":{},\"as_of\":{}", answer.order.size(), answer.as_of);
   if (!answer.errors.empty()) json += ",\"errors\":" + answer.errors;
+  if (!answer.partial.empty()) json += ",\"partial\":" + answer.partial;
   return json + '}';
 }
 
@@ -113,6 +116,9 @@ std::string UpsertJson(const AnswerChanges& changes, const LiveAnswer& now) {
                                  fmt::join(changes.removed, ","), now.as_of);
   if (!now.errors.empty() || changes.errors_changed) {
     json += ",\"errors\":" + (now.errors.empty() ? std::string("[]") : now.errors);
+  }
+  if (!now.partial.empty() || changes.partial_changed) {
+    json += ",\"partial\":" + (now.partial.empty() ? std::string("[]") : now.partial);
   }
   return json + '}';
 }

@@ -30,6 +30,7 @@ struct LiveAnswer {
   std::vector<std::string> order;   ///< The groups, in the answer's order.
   std::map<std::string, Row> rows;  ///< By group: the object of its windows and keys.
   std::string errors;               ///< The array of AnswerToJson(); empty: none.
+  std::string partial;              ///< Likewise.
   std::string as_of;                ///< AsOfToJson().
   std::optional<UnixMicros> watermark;
 
@@ -45,14 +46,16 @@ struct AnswerChanges {
   /// Windows of the answer that the watermark has passed, and before had not or was not known.
   std::set<std::pair<UnixMicros, UnixMicros>> completed;
   bool errors_changed = false;
+  bool partial_changed = false;
   bool watermark_moved = false;
 };
 
 AnswerChanges Between(const LiveAnswer& before, const LiveAnswer& now);
 
-/// {"meta", "data", "rows", "as_of"} and "errors" if there are some, on one line.
+/// {"meta", "data", "rows", "as_of"} and "errors" and "partial" if there are some, on one line.
 std::string SnapshotJson(const LiveAnswer& answer);
-/// {"data": [row], "removed": [group], "as_of"} and "errors", always all of the answer's, if there are or were some.
+/// {"data": [row], "removed": [group], "as_of"} and "errors" and "partial", always all of the answer's, if there are or
+/// were some.
 std::string UpsertJson(const AnswerChanges& changes, const LiveAnswer& now);
 /// {"windows": [{"window_start", "window_end"}], "as_of"}
 std::string FinalJson(const AnswerChanges& changes, const LiveAnswer& now);

@@ -103,6 +103,21 @@ TEST(LiveAnswer, ErrorsAreToldWhenTheyComeAndWhenTheyGo) {
   EXPECT_EQ(json::parse(SnapshotJson(failed)).at("errors").as_array().size(), 1U);
 }
 
+TEST(LiveAnswer, WorkersWhoseRowsAreMissingComeAndGo) {
+  const auto before = Live({{0, "a", 1}});
+  auto lacking = Answer({{0, "a", 1}}, {});
+  lacking.missing = {{"http://w2:1", "timed out"}};
+  const auto without = ToLiveAnswer(lacking, 1 << 20).ValueOrDie();
+  const AnswerChanges gone = Between(before, without);
+  EXPECT_TRUE(gone.partial_changed);
+  EXPECT_THAT(gone.upserts, IsEmpty());
+  const auto named = json::parse(R"(["http://w2:1"])");
+  EXPECT_EQ(json::parse(UpsertJson(gone, without)).at("partial"), named);
+  EXPECT_EQ(json::parse(SnapshotJson(without)).at("partial"), named);
+  EXPECT_THAT(json::parse(UpsertJson(Between(without, before), before)).at("partial").as_array(), IsEmpty());
+  EXPECT_FALSE(json::parse(SnapshotJson(before)).as_object().contains("partial"));
+}
+
 TEST(LiveAnswer, EventsAreOneLineOfJsonEach) {
   const auto before = Live({{0, "a\\nb", 1}}, 0);
   const auto now = Live({{0, "a\\nb", 2}}, kMinute);

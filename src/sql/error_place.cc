@@ -1,6 +1,7 @@
 #include "sql/error_place.h"
 
 #include <charconv>
+#include <cstdio>
 #include <regex>
 #include <string_view>
 
@@ -39,6 +40,25 @@ std::optional<ErrorPlace> TakeErrorPlace(std::string& message, const std::string
   const auto at = LineOf(sql, line).find(shown);
   if (shown.empty() || at == std::string::npos) return std::nullopt;
   return ErrorPlace{line, static_cast<int>(at + caret) + 1};
+}
+
+std::optional<std::size_t> OffsetOfPlace(std::string_view message, std::string_view sql) {
+  const auto at = message.rfind("at line ");
+  if (at == std::string_view::npos) return std::nullopt;
+  int line = 0;
+  int column = 0;
+  if (std::sscanf(std::string(message.substr(at)).c_str(), "at line %d column %d", &line, &column) != 2) {
+    return std::nullopt;
+  }
+  std::size_t begin = 0;
+  for (int i = 1; i < line; ++i) {
+    begin = sql.find('\n', begin);
+    if (begin == std::string_view::npos) return std::nullopt;
+    ++begin;
+  }
+  const std::size_t offset = begin + static_cast<std::size_t>(column) - 1;
+  if (column < 1 || offset > sql.size()) return std::nullopt;
+  return offset;
 }
 
 }  // namespace millrace::sql

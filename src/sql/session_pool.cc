@@ -18,7 +18,7 @@ Result<SessionPool::Lease> SessionPool::Take(const std::stop_token& stop) {
     }
     Count(1);
   }
-  auto session = SqlSession::Make(options_.memory_bytes);
+  auto session = SqlSession::Make(options_.memory_bytes, options_.num_threads);
   if (session.ok()) return Lease(*this, std::move(*session));
   {
     const std::scoped_lock lock(mutex_);

@@ -25,8 +25,9 @@ inline constexpr std::int64_t kIdleSessionBytes = 3 << 20;
 class SessionPool {
  public:
   struct Options {
-    int sessions_max = 1;           ///< At once. Each works on the thread that has it.
+    int sessions_max = 1;           ///< At once.
     std::int64_t memory_bytes = 0;  ///< That one session may take for its statements.
+    int num_threads = 1;            ///< Of one session's statement, the one that has it among them.
     MemoryShare share{};            ///< What idle sessions are drawn from.
   };
 

@@ -1,6 +1,7 @@
 #include "sql/sql_session.h"
 
 #include <arrow/array.h>
+#include <arrow/array/util.h>
 #include <arrow/c/bridge.h>
 #include <arrow/extension_type.h>
 #include <arrow/scalar.h>
@@ -11,11 +12,13 @@
 #include <cmath>
 #include <list>
 #include <map>
+#include <mutex>
 #include <unordered_map>
 #include <utility>
 
 #include "base/ascii_case.h"
 #include "sql/duckdb_handle_internal.h"
+#include "sql/parquet_scans_internal.h"
 #include "sql/sketch_functions_internal.h"
 #include "sql/type_text_internal.h"
 
@@ -84,6 +87,7 @@ struct Relation {
   std::vector<Column> columns;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
   OpenRows open;                         // Of a stream, which has no batches; else null.
+  bool is_parquet = false;               // Of which ParquetScans knows the rest.
   std::optional<std::int64_t> num_rows;  // For DuckDB's order of joins; nullopt: not known.
 };
 
@@ -91,7 +95,20 @@ struct Relation {
 struct Relations {
   duckdb_connection connection = nullptr;  // Owned by the session.
   std::map<std::string, Relation> by_folded_name;
-  Status failure;  // Of a stream, since the statement began: DuckDB keeps its text alone.
+
+  // The first one of a stream since the statement began: DuckDB keeps its text alone.
+  void Fail(const Status& status) {
+    const std::scoped_lock lock(mutex);
+    failure &= status;
+  }
+  Status TakeFailure() {
+    const std::scoped_lock lock(mutex);
+    return std::exchange(failure, Status::OK());
+  }
+
+ private:
+  std::mutex mutex;
+  Status failure;
 };
 
 constexpr const char* kScanFunction = "millrace_relation";
@@ -123,8 +140,9 @@ struct Scan {
 void ReplaceByScan(duckdb_replacement_scan_info info, const char* table_name, void* data) {
   const auto* relations = static_cast<const Relations*>(data);
   const std::string folded = AsciiLower(table_name);
-  if (!relations->by_folded_name.contains(folded)) return;
-  duckdb_replacement_scan_set_function_name(info, kScanFunction);
+  const auto found = relations->by_folded_name.find(folded);
+  if (found == relations->by_folded_name.end()) return;
+  duckdb_replacement_scan_set_function_name(info, found->second.is_parquet ? kParquetFunction : kScanFunction);
   const OwnedValue name(duckdb_create_varchar(folded.c_str()));
   duckdb_replacement_scan_add_parameter(info, name.get());
 }
@@ -164,7 +182,7 @@ void InitScan(duckdb_init_info info) {
   if (scan->relation->open != nullptr) {
     auto opened = scan->relation->open(columns);
     if (!opened.ok()) {
-      relations->failure &= opened.status();
+      relations->Fail(opened.status());
       duckdb_init_set_error(info, opened.status().message().c_str());
       return;
     }
@@ -209,7 +227,7 @@ void RunScan(duckdb_function_info info, duckdb_data_chunk output) {
   auto* scan = static_cast<Scan*>(duckdb_function_get_init_data(info));
   const Status status = FillChunk(relations->connection, scan, output);
   if (status.ok()) return;
-  relations->failure &= status;
+  relations->Fail(status);
   duckdb_function_set_error(info, status.message().c_str());
 }
 
@@ -296,12 +314,13 @@ std::shared_ptr<arrow::Schema> PlainSchema(const arrow::Schema& schema) {
 
 class SqlSession::Impl {
  public:
-  Status Open(std::int64_t memory_bytes) {
+  Status Open(std::int64_t memory_bytes, int num_threads) {
     OwnedConfig config;
     if (duckdb_create_config(config.out()) != DuckDBSuccess) return Internal("DuckDB: cannot make a configuration");
     const std::string memory_limit = fmt::format("{}B", memory_bytes);
+    const std::string threads = std::to_string(num_threads);
     const std::pair<const char*, const char*> settings[] = {
-        {"threads", "1"},
+        {"threads", threads.c_str()},
         {"temp_directory", ""},  // Before external access is closed: after it DuckDB refuses.
         {"enable_external_access", "false"},
         {"autoload_known_extensions", "false"},
@@ -324,6 +343,7 @@ class SqlSession::Impl {
     }
     relations_.connection = connection_.get();
     RETURN_NOT_OK(RegisterFunctions());
+    RETURN_NOT_OK(parquet_.Install(connection_.get()));
     duckdb_add_replacement_scan(database_.get(), ReplaceByScan, &relations_, nullptr);
     RETURN_NOT_OK(Query("SET TimeZone = 'UTC'").status());
     return Query("SET lock_configuration = true").status();
@@ -350,11 +370,30 @@ class SqlSession::Impl {
     return Status::OK();
   }
 
-  void Forget(const std::string& name) {
-    prepared_.clear();
-    by_use_.clear();
-    relations_.by_folded_name.erase(AsciiLower(name));
+  Status RegisterParquet(const std::string& name, ParquetFiles files) {
+    ASSIGN_OR_RETURN(Relation* const relation, Shaped(name, files.schema));
+    std::vector<duckdb_logical_type> types;
+    for (const auto& column : relation->columns) types.push_back(column.type.get());
+    std::vector<OwnedChunk> chunks;
+    std::vector<duckdb_vector> constants;
+    for (const auto& [column, value] : files.constants) {
+      ASSIGN_OR_RETURN(auto chunk, Imported(relation->columns[static_cast<std::size_t>(column)], value));
+      constants.push_back(duckdb_data_chunk_get_vector(chunk.get(), 0));
+      chunks.push_back(std::move(chunk));
+    }
+    ForgetPlans();  // They hold the files.
+    relation->is_parquet = true;
+    parquet_.Set(name, std::move(files), types, constants);
+    return Status::OK();
   }
+
+  void Forget(const std::string& name) {
+    ForgetPlans();
+    relations_.by_folded_name.erase(AsciiLower(name));
+    parquet_.Erase(name);
+  }
+
+  bool ReadingFailed() const { return reading_failed_; }
 
   Result<std::shared_ptr<arrow::Table>> Query(const std::string& sql, const std::stop_token& stop = {}) {
     ASSIGN_OR_RETURN(const duckdb_prepared_statement statement, Prepare(sql));
@@ -365,15 +404,35 @@ class SqlSession::Impl {
 
   Result<StatementResult> Run(const std::string& select, const std::vector<Parameter>& parameters,
                               const ResultLimits& limits, const std::stop_token& stop) {
-    relations_.failure = Status::OK();
+    (void)relations_.TakeFailure();
+    parquet_.failed() = false;
+    reading_failed_ = out_of_memory_ = false;
     ASSIGN_OR_RETURN(auto statement, PrepareNew(select));
     if (duckdb_prepared_statement_type(statement.get()) != DUCKDB_STATEMENT_TYPE_SELECT) {
       return InvalidInput("only a SELECT can be run");
     }
     RETURN_NOT_OK(Bind(statement.get(), parameters));
     auto result = Stream(statement.get(), limits, stop);
-    if (!result.ok() && !relations_.failure.ok()) return std::exchange(relations_.failure, Status::OK());
+    if (result.ok()) return result;
+    reading_failed_ = parquet_.failed() || out_of_memory_;
+    if (const Status failure = relations_.TakeFailure(); !failure.ok()) return failure;
     return result;
+  }
+
+  Result<StatementShape> Shape(const std::string& select) {
+    ASSIGN_OR_RETURN(auto statement, PrepareNew(select));
+    StatementShape shape;
+    for (idx_t i = 1; i <= duckdb_nparams(statement.get()); ++i) {
+      shape.parameters.push_back(
+          {ParameterName(statement.get(), i), KnownTypeText(duckdb_param_logical_type(statement.get(), i))});
+    }
+    for (idx_t i = 0; i < duckdb_prepared_statement_column_count(statement.get()); ++i) {
+      const char* const taken = duckdb_prepared_statement_column_name(statement.get(), i);
+      shape.columns.push_back({taken == nullptr ? "" : taken,
+                               KnownTypeText(duckdb_prepared_statement_column_logical_type(statement.get(), i))});
+      duckdb_free(const_cast<char*>(taken));
+    }
+    return shape;
   }
 
   // Fails as the statement itself would, so that places in messages are places in `sql`.
@@ -404,7 +463,18 @@ class SqlSession::Impl {
     }
     const std::stop_callback interrupt(stop, [this] { duckdb_interrupt(connection_.get()); });
     if (duckdb_execute_pending(pending.get(), result) == DuckDBSuccess) return Status::OK();
-    return FromDuckDb(duckdb_result_error_type(result), duckdb_result_error(result));
+    return FailureOf(result);
+  }
+
+  Status FailureOf(duckdb_result* result) {
+    const auto type = duckdb_result_error_type(result);
+    if (type == DUCKDB_ERROR_OUT_OF_MEMORY) out_of_memory_ = true;
+    return FromDuckDb(type, duckdb_result_error(result));
+  }
+
+  void ForgetPlans() {
+    prepared_.clear();
+    by_use_.clear();
   }
 
   Result<OwnedPrepared> PrepareNew(const std::string& sql) {
@@ -431,15 +501,28 @@ class SqlSession::Impl {
       }
     }
     for (idx_t i = 1; i <= duckdb_nparams(statement); ++i) {
-      const char* const taken = duckdb_parameter_name(statement, i);
-      const std::string name = taken == nullptr ? "" : taken;
-      duckdb_free(const_cast<char*>(taken));
+      const std::string name = ParameterName(statement, i);
       const bool is_given = std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& parameter) {
         return AsciiLower(parameter.name) == AsciiLower(name);
       });
       if (!is_given) return InvalidInput("there is no value for parameter ${}", name);
     }
     return Status::OK();
+  }
+
+  static std::string ParameterName(duckdb_prepared_statement statement, idx_t index) {
+    const char* const taken = duckdb_parameter_name(statement, index);
+    std::string name = taken == nullptr ? "" : taken;
+    duckdb_free(const_cast<char*>(taken));
+    return name;
+  }
+
+  // Empty: DuckDB will know when there are values.
+  static std::string KnownTypeText(duckdb_logical_type type) {
+    const OwnedType owned(type);
+    const auto id = type == nullptr ? DUCKDB_TYPE_INVALID : duckdb_get_type_id(type);
+    if (id == DUCKDB_TYPE_INVALID || id == DUCKDB_TYPE_ANY || id == DUCKDB_TYPE_SQLNULL) return "";
+    return TypeText(type);
   }
 
   static duckdb_state BindValue(duckdb_prepared_statement statement, idx_t index, std::monostate) {
@@ -467,9 +550,7 @@ class SqlSession::Impl {
     }
     const std::stop_callback interrupt(stop, [this] { duckdb_interrupt(connection_.get()); });
     OwnedResult owned;
-    if (duckdb_execute_pending(pending.get(), &owned.result) != DuckDBSuccess) {
-      return FromDuckDb(duckdb_result_error_type(&owned.result), duckdb_result_error(&owned.result));
-    }
+    if (duckdb_execute_pending(pending.get(), &owned.result) != DuckDBSuccess) return FailureOf(&owned.result);
     StatementResult taken;
     ASSIGN_OR_RETURN(taken.rows, Take(&owned.result, limits, &taken.columns));
     return taken;
@@ -513,7 +594,7 @@ class SqlSession::Impl {
       if (num_bytes > limits.bytes_max) return TooLarge("the result takes more than {} bytes", limits.bytes_max);
     }
     if (const char* message = duckdb_result_error(result); message != nullptr && *message != '\0') {
-      return FromDuckDb(duckdb_result_error_type(result), message);
+      return FailureOf(result);
     }
     return arrow::Table::FromRecordBatches(plain, batches);
   }
@@ -530,12 +611,14 @@ class SqlSession::Impl {
         if (!column.ok()) return WithContext(column.status(), "column {} of relation {}", field->name(), name);
         relation.columns.push_back(std::move(column).ValueUnsafe());
       }
-      // A plan holds the relation's address and column types.
-      prepared_.clear();
-      by_use_.clear();
+      ForgetPlans();  // They hold the relation's address and column types.
       relations_.by_folded_name[folded] = std::move(relation);
     }
     Relation& relation = relations_.by_folded_name[folded];
+    if (std::exchange(relation.is_parquet, false)) {
+      ForgetPlans();
+      parquet_.Erase(name);
+    }
     relation.batches.clear();
     relation.open = nullptr;
     relation.num_rows.reset();
@@ -554,16 +637,22 @@ class SqlSession::Impl {
     if (exported_schema.release != nullptr) exported_schema.release(&exported_schema);
     RETURN_NOT_OK(Check(error));
     // The converted schema is opaque; an empty chunk of it tells the type.
-    ASSIGN_OR_RETURN(const auto empty, arrow::RecordBatch::MakeEmpty(column.schema));
-    ArrowArray exported{};
-    RETURN_NOT_OK(arrow::ExportRecordBatch(*empty, &exported));
-    OwnedChunk chunk;
-    const OwnedError chunk_error(
-        duckdb_data_chunk_from_arrow(connection_.get(), &exported, column.arrow.get(), chunk.out()));
-    if (exported.release != nullptr) exported.release(&exported);
-    RETURN_NOT_OK(Check(chunk_error));
+    ASSIGN_OR_RETURN(const auto empty, arrow::MakeEmptyArray(field->type()));
+    ASSIGN_OR_RETURN(const auto chunk, Imported(column, empty));
     column.type = OwnedType(duckdb_vector_get_column_type(duckdb_data_chunk_get_vector(chunk.get(), 0)));
     return column;
+  }
+
+  // Values of the column as the only vector of a chunk.
+  Result<OwnedChunk> Imported(const Relation::Column& column, const std::shared_ptr<arrow::Array>& values) {
+    const auto rows = arrow::RecordBatch::Make(column.schema, values->length(), {values});
+    ArrowArray exported{};
+    RETURN_NOT_OK(arrow::ExportRecordBatch(*rows, &exported));
+    OwnedChunk chunk;
+    const OwnedError error(duckdb_data_chunk_from_arrow(connection_.get(), &exported, column.arrow.get(), chunk.out()));
+    if (exported.release != nullptr) exported.release(&exported);
+    RETURN_NOT_OK(Check(error));
+    return chunk;
   }
 
   Status RegisterFunctions() {
@@ -601,8 +690,13 @@ class SqlSession::Impl {
     std::list<std::string>::iterator use;
   };
 
+  // Of the statement that Run() ran last.
+  bool reading_failed_ = false;
+  bool out_of_memory_ = false;
+
   // Destroyed from the last to the first: statements before the connection, the connection before what it reads.
   Relations relations_;
+  ParquetScans parquet_;
   OwnedDatabase database_;
   OwnedConnection connection_;
   std::list<std::string> by_use_;  // The SQL of prepared_, latest use first.
@@ -612,9 +706,9 @@ class SqlSession::Impl {
 SqlSession::SqlSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 SqlSession::~SqlSession() = default;
 
-Result<std::unique_ptr<SqlSession>> SqlSession::Make(std::int64_t memory_bytes) {
+Result<std::unique_ptr<SqlSession>> SqlSession::Make(std::int64_t memory_bytes, int num_threads) {
   auto impl = std::make_unique<Impl>();
-  RETURN_NOT_OK(impl->Open(memory_bytes));
+  RETURN_NOT_OK(impl->Open(memory_bytes, num_threads));
   return std::unique_ptr<SqlSession>(new SqlSession(std::move(impl)));
 }
 
@@ -628,7 +722,13 @@ Status SqlSession::RegisterStream(const std::string& name, std::shared_ptr<arrow
   return impl_->RegisterStream(name, schema, std::move(open), num_rows);
 }
 
+Status SqlSession::RegisterParquet(const std::string& name, ParquetFiles files) {
+  return impl_->RegisterParquet(name, std::move(files));
+}
+
 void SqlSession::Forget(const std::string& name) { impl_->Forget(name); }
+
+bool SqlSession::ReadingFailed() const { return impl_->ReadingFailed(); }
 
 Result<StatementResult> SqlSession::Run(const std::string& select, const std::vector<Parameter>& parameters,
                                         const ResultLimits& limits, const std::stop_token& stop) {
@@ -638,6 +738,8 @@ Result<StatementResult> SqlSession::Run(const std::string& select, const std::ve
 Result<std::shared_ptr<arrow::Table>> SqlSession::Query(const std::string& sql, const std::stop_token& stop) {
   return impl_->Query(sql, stop);
 }
+
+Result<StatementShape> SqlSession::Shape(const std::string& select) { return impl_->Shape(select); }
 
 Result<std::vector<ResultColumn>> SqlSession::Describe(const std::string& sql) {
   RETURN_NOT_OK(impl_->Prepare(sql).status());

@@ -18,9 +18,10 @@
 /// theta_sketch(any) -> BLOB is an aggregate function by name and type, for planning; to run it fails the query.
 ///
 /// Every session is closed to files and network (enable_external_access=false, lock_configuration=true), runs on the
-/// calling thread (threads=1) in UTC, and holds no data but the relations registered in it.
+/// calling thread unless it is told to use more, in UTC, and holds no data but the relations registered in it.
 #pragma once
 
+#include <arrow/io/interfaces.h>
 #include <arrow/record_batch.h>
 #include <arrow/table.h>
 
@@ -29,7 +30,9 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -47,9 +50,45 @@ struct ResultColumn {
 };
 
 /// The rows of a relation that are made when a statement reads them: those columns alone, by number, in that order (for
-/// count(*) any one). Called on the thread of the
-/// statement, once for each time that it reads the relation, and so is the reader.
+/// count(*) any one). Called once for each time that the statement reads the relation, on one of its threads, and so is
+/// the reader, on one at a time.
 using OpenRows = std::function<Result<std::shared_ptr<arrow::RecordBatchReader>>(const std::vector<int>& columns)>;
+
+/// What has been read of a relation of Parquet files, which DuckDB's threads count: complete once the statement is.
+struct ParquetCounts {
+  std::mutex mutex;             ///< Guards the rest.
+  std::set<int> columns;        ///< That were asked for, by number.
+  std::int64_t files = 0;       ///< That were opened, each once.
+  std::int64_t bytes = 0;       ///< Size of these files, whose columns need not all have been read.
+  std::int64_t row_groups = 0;  ///< Of these files. What a statement reads twice counts twice, here and below.
+  std::int64_t row_groups_read = 0;
+  std::int64_t rows = 0;  ///< That were handed on: those that satisfy the conditions which reached the reader.
+};
+
+/// A relation that DuckDB reads from Parquet files itself, which is several times faster than a stream of batches:
+/// texts stay indices into their dictionary, and conditions, joins and top-k that come up while it runs spare pages.
+struct ParquetFiles {
+  struct File {
+    std::int64_t size = 0;                    ///< Bytes.
+    std::vector<std::size_t> constants = {};  ///< Which of `constants` its rows have.
+  };
+  /// A column that has one value in all rows of a file, which is then not looked for in the file.
+  struct Constant {
+    int column = 0;
+    std::shared_ptr<arrow::Array> value;  ///< Of the column's type, of one element.
+  };
+
+  std::shared_ptr<arrow::Schema> schema;
+  /// What the files call each column, whatever the case. Of files that do not have one it is null.
+  std::vector<std::string> stored_names;
+  std::vector<File> files;
+  std::vector<Constant> constants{};
+  /// Opens a file, by number. Any thread, several at once; so is what it returns.
+  std::function<Result<std::shared_ptr<arrow::io::RandomAccessFile>>(std::size_t file)> open;
+  bool is_far = false;                     ///< Each read is a request over a network: few large ones are better.
+  std::optional<std::int64_t> num_rows{};  ///< About how many, for the order of joins.
+  std::shared_ptr<ParquetCounts> counts{};
+};
 
 /// What stands for a parameter of a statement: NULL, or as the alternative says.
 struct Parameter {
@@ -68,11 +107,19 @@ struct StatementResult {
   std::vector<ResultColumn> columns;
 };
 
+/// What a statement takes and gives, as far as that is known before it has values: a type that is not is empty.
+struct StatementShape {
+  std::vector<ResultColumn> parameters;  ///< Named as Parameter::name is.
+  std::vector<ResultColumn> columns;
+};
+
 /// Not thread-safe; may be moved between threads. A database of its own: costs some 15 ms to make, so keep it.
 class SqlSession {
  public:
   /// `memory_bytes`: what a query may sort or group; nothing spills to disk. DuckDB needs some 4 MiB to do anything.
-  static Result<std::unique_ptr<SqlSession>> Make(std::int64_t memory_bytes = std::int64_t{1} << 30);
+  /// `num_threads`: that a statement runs on, the calling one among them.
+  static Result<std::unique_ptr<SqlSession>> Make(std::int64_t memory_bytes = std::int64_t{1} << 30,
+                                                  int num_threads = 1);
   ~SqlSession();
 
   /// `name` means these batches (all of `schema`) in every later query, until registered again.
@@ -82,6 +129,10 @@ class SqlSession {
   /// The same for rows that are not there yet. `num_rows`: about how many, for the order of joins; nullopt: not known.
   Status RegisterStream(const std::string& name, std::shared_ptr<arrow::Schema> schema, OpenRows open,
                         std::optional<std::int64_t> num_rows = std::nullopt);
+  /// The same for rows of Parquet files. Columns are numbers, texts, bytes, times, dates, decimals, booleans; nested
+  /// ones must not be read. What a statement does with files that are not as this says, or for which its memory does
+  /// not do: it fails, and ReadingFailed() says so.
+  Status RegisterParquet(const std::string& name, ParquetFiles files);
   /// `name` means nothing any more.
   void Forget(const std::string& name);
 
@@ -96,6 +147,13 @@ class SqlSession {
   /// of a stream that it reads come out as they are; else as Query().
   Result<StatementResult> Run(const std::string& select, const std::vector<Parameter>& parameters,
                               const ResultLimits& limits, const std::stop_token& stop = {});
+
+  /// Whether the last Run() failed while it read Parquet files, or by lack of memory: with streams in their place,
+  /// which take less and can say what is wrong with a file, it may fare better.
+  bool ReadingFailed() const;
+
+  /// What one SELECT of somebody else's takes and gives, without running it; not kept prepared. Errors as of Run().
+  Result<StatementShape> Shape(const std::string& select);
 
   /// Names and types of a SELECT's columns, without running it.
   Result<std::vector<ResultColumn>> Describe(const std::string& sql);

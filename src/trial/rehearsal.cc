@@ -89,7 +89,8 @@ Result<Outcome> Rehearsal::Run(const std::vector<model::FetchedRecords>& fetches
     }
     query::AggregateReader reader(
         {.definition = plan.aggregate->definition,
-         .open = [&table] { return Result<std::shared_ptr<delta::Table>>(table); },
+         .table =
+             std::make_shared<query::FollowedTable>([&table] { return Result<std::shared_ptr<delta::Table>>(table); }),
          .next_offsets = [&progress](const delta::Snapshot& snapshot) { return progress.NextOffsets(snapshot); }},
         resources_);
     ASSIGN_OR_RETURN(auto answer, reader.Ask({}, {}));

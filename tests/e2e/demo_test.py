@@ -56,8 +56,8 @@ def main():
             return done.stdout
 
         dom = load(page)
-        rate = re.search(r'id="f-in"[^>]*>([^<]*)<', dom)
-        assert rate and re.search(r"[1-9]", rate.group(1)), "the page shows no rate: " + str(rate and rate.group(0))
+        rate = re.search(r'data-stage="log".*?<strong>([^<]*)<.*?class="arrow moves"[^>]*><span>([^<]*)<', dom)
+        assert rate and re.search(r"[1-9]", rate.group(2)), "the page shows no rate: " + str(rate and rate.group(0))
         assert "clicks_1m" in dom, "the page names no aggregate"
         assert "<canvas" in dom, "the page draws no chart"
         assert "<polyline" in load(page + "cost"), "the page of costs draws no curve"

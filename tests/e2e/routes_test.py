@@ -3,11 +3,16 @@ tables and their index are what any reader of Delta tables finds; and what has n
 """
 import json
 import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
 
 import duckdb
 from deltalake import DeltaTable
 
-from product import FOLDER, PIPELINE, claim, end, millrace
+from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
 
 # Each place is passed once a run or more; new values come in the second run.
 KILLED_AT = ["epoch.sealed", "route.claimed", "route.made", "route.made:3", "upload.finished", "epoch.prepared", "commit.before_put:2",
@@ -83,6 +88,19 @@ for value, name in values.items():
     claim(DeltaTable(FOLDER / "lake" / name).metadata().configuration["millrace.route.value"] == value, "a table says whose it is")
 claim(rows == sent, "DuckDB finds the same rows", rows)
 
+# In SQL each has its name, and the index tells the names.
+def asked(question):
+    return json.loads(millrace("sql", "-c", "p.yaml", "-o", "json", question).stdout)
+
+
+for value, name in values.items():
+    answer = asked(f"SELECT count(*) AS n, count(DISTINCT country) AS c, min(country) AS v FROM {name}")
+    claim(answer["data"] == [{"n": DeltaTable(FOLDER / "lake" / name).count(), "c": 1, "v": value}], name, answer)
+    claim(answer["as_of"]["tables"][name]["offsets"], "up to which offsets", answer["as_of"])
+claim({row["table"] for row in asked("FROM in_routes")["data"]} == set(values.values()), "the index is a table")
+missing = millrace("sql", "-c", "p.yaml", "SELECT 1 FROM in_nowhere", code=1)
+claim("there is no table 'in_nowhere'" in missing.stderr and any(name in missing.stderr for name in values.values()), "the others are named", missing.stderr)
+
 # Over the limit.
 first = sorted(values)[0]
 (FOLDER / "lake").rename(FOLDER / "lake-before")
@@ -106,4 +124,32 @@ audited()
 millrace("lake", "describe", "lake/" + values[first])
 refused = millrace("run", "-c", "p.yaml", "--until-end", "--set", "tables=[{name: 'in_{event_id}', route: event_id}]", code=78)
 claim("the pipeline asks for 'event_id'" in refused.stderr, "another column is refused by name", refused.stderr)
+
+# A table that comes while the pipeline runs is there for the next question.
+(FOLDER / "lake").rename(FOLDER / "lake-of-replays")
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+running = subprocess.Popen([BINARY, "run", "-c", "p.yaml", "--set", f"serve.listen=127.0.0.1:{port}"], cwd=FOLDER)
+try:
+    questions = json.dumps({"sql": f"SELECT count(*) AS n FROM {values[first]}"}).encode()
+    wanted = DeltaTable(FOLDER / "lake-before" / values[first]).count()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/sql", questions) as response:
+                if json.load(response)["data"][0]["n"] == wanted:
+                    break
+        except urllib.error.HTTPError as error:
+            said = json.load(error)
+            assert said["code"] in ("starting", "unknown_table"), said
+        except OSError:
+            pass
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/tables/{values[first]}/rows?limit=2") as response:
+        claim(len(json.load(response)["data"]) == 2, "its rows, in pages")
+finally:
+    running.send_signal(signal.SIGTERM)
+    claim(running.wait(timeout=40) == 0, "it ends well")
 end()

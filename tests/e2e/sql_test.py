@@ -178,6 +178,9 @@ def over_the_lake(oracle):
             ("SELECT * FROM clickz", "there is no table 'clickz' at line 1 column 15; did you mean 'clicks'?"),
             ("SELECT contry FROM clicks", 'Referenced column "contry" not found'),
             ("SELECT * FROM read_csv('/etc/passwd')", "the table function read_csv() is not allowed"),
+            ("SELECT * FROM millrace_parquet('clicks')", "the table function millrace_parquet() is not allowed"),
+            ("SELECT * FROM 'millrace://0/0'", "there is no table 'millrace://0/0'"),
+            ("SELECT filename, file_row_number FROM clicks", 'Referenced column "filename" not found'),
             ("COPY clicks TO 'x.csv'", "only SELECT is answered"),
             ("SELECT * FROM clicks_replays", "clicks_replays")]:
         wrong = sql(question, "-c", "p.yaml", code=1)

@@ -32,6 +32,7 @@
 #include "process/windowed_aggregator.h"
 #include "query/aggregate_reader.h"
 #include "query/fold.h"
+#include "query/followed_table.h"
 #include "sql/sql_session.h"
 #include "testing/status_matchers.h"
 
@@ -528,18 +529,18 @@ struct Segment {
 
 class HotSegments final : public query::HotSource {
  public:
-  Result<std::vector<query::HotSegment>> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
-                                             const query::FoldRange& range, std::int64_t bytes_max) override {
-    std::vector<query::HotSegment> hot;
+  Result<query::HotRows> Hot(const std::shared_ptr<const model::AggregateDefinition>& coarser,
+                             const query::FoldRange& range, const query::FoldLimits& limits) override {
+    query::HotRows hot;
     for (auto& segment : segments) {
-      ASSIGN_OR_RETURN(
-          auto rows, segment.aggregator->Export(*coarser, range.from.value_or(std::numeric_limits<UnixMicros>::min()),
-                                                range.to.value_or(std::numeric_limits<UnixMicros>::max()), bytes_max));
-      hot.push_back({{{kSource, segment.offsets}}, std::move(rows)});
+      ASSIGN_OR_RETURN(auto rows, segment.aggregator->Export(
+                                      *coarser, range.from.value_or(std::numeric_limits<UnixMicros>::min()),
+                                      range.to.value_or(std::numeric_limits<UnixMicros>::max()), limits.bytes_max));
+      hot.segments.push_back({{{kSource, segment.offsets}}, std::move(rows)});
     }
     return hot;
   }
-  std::optional<UnixMicros> Watermark() const override { return std::nullopt; }
+  query::HotRows Known() const override { return {}; }
 
   std::vector<Segment> segments;
 };
@@ -621,7 +622,8 @@ class Round {
 
   void Ask() {
     query::AggregateReader reader({.definition = plan_.definition,
-                                   .open = [this] { return delta::Table::Open(store_); },
+                                   .table = std::make_shared<query::FollowedTable>(
+                                       [this] { return delta::Table::Open(store_); }, std::chrono::milliseconds(0)),
                                    .next_offsets =
                                        [this](const delta::Snapshot& snapshot) {
                                          return model::OffsetVector{{kSource, next_offset_[snapshot.version]}};

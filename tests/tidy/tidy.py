@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 MAX_LINES = 1000
-CODE = {".cc", ".h", ".py", ".js", ".css", ".html", ".cmake", ".sh"}
+CODE = {".cc", ".h", ".py", ".js", ".mjs", ".ts", ".tsx", ".css", ".html", ".cmake", ".sh"}
 CALL = re.compile(r"millrace_add_(module|test|benchmark)\s*\(\s*([\w-]+)([^)]*)\)")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([\w-]+)/[^"]+"')
 MARKER = re.compile(r"\b(?:FIX" r"ME|X" r"XX|HA" r"CK)\b|^(?:<{7}|>{7}|={7})(?:\s|$)")

@@ -150,6 +150,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   StoreUsage usage() const override { return client_.usage(); }
   int requests_at_once() const override { return kRequestsAtOnce; }
+  bool is_far() const override { return true; }
   void Interrupt() override { client_.Interrupt(); }
 
   /// OpenS3Store's kCreate.

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Any process answers for all: three workers share a topic, others answer with the rows that these have in memory.
+
+    many_workers.py [NAME...]     all cases, or those whose names contain one of the words
+"""
+
+import json
+import random
+import subprocess
+import time
+
+import books
+import cases
+import events
+import harness
+from harness import Failure, say, wait_for
+
+PARTITIONS = 6
+WORKERS = 3
+
+
+def pipeline(*, workers, **settings):
+    serve = f'serve: {{listen: "127.0.0.1:{settings["port"]}", workers: {json.dumps(workers)}}}'
+    lines = events.pipeline_yaml(**settings).splitlines()
+    return "\n".join(serve if line.startswith("serve:") else line for line in lines) + "\n"
+
+
+class Group:
+    """Three workers and a process that only answers."""
+
+    def __init__(self, case, commit_interval):
+        self.case = case
+        case.broker.create_topic(case.topic, PARTITIONS)
+        case.feeder = harness.Feeder(case.broker.address, case.topic, 7, PARTITIONS, name="p7")
+        self.ports = [harness.free_port() for _ in range(WORKERS)]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self.settings = {"pipeline": pipeline, "workers": self.urls, "commit_interval": commit_interval,
+                         "commit_bytes": "1GiB"}
+        self.workers = [self.start(i) for i in range(WORKERS)]
+        self.node = case.run("--role", "serve", **self.settings)
+        wait_for(self.is_shared_out, "each worker to have partitions, and each partition a worker", 90)
+        wait_for(lambda: (self.node.get("/readyz") or [0])[0] == 200, "the node to be ready")
+
+    def start(self, i):
+        return self.case.run("--role", "all", port=self.ports[i], **self.settings)
+
+    def is_shared_out(self):
+        owned = [w.partitions() for w in self.workers]
+        return all(owned) and sorted(sum(owned, [])) == list(range(PARTITIONS))
+
+    def total(self, process, **parameters):
+        question = "&".join(f"{name}={value}" for name, value in {"step": "0", "group_by": "", **parameters}.items())
+        got = process.get(f"/v1/aggregates/views_1m?{question}")
+        return got[1] if got and got[0] == 200 else None
+
+    def covers_all(self, process):
+        answer = self.total(process)
+        offsets = (answer or {"as_of": {"offsets": {}}})["as_of"]["offsets"].get(self.case.topic, {})
+        return answer if sum(offsets.values()) == self.case.feeder.sent else None
+
+
+def check(case, answers):
+    truth = books.read_truth(case.broker.address, case.topic)
+    checker = books.Answers(truth)
+    wrong = [(parameters, difference) for parameters, answer in answers
+             if (difference := checker.check(parameters, answer))]
+    if wrong:
+        raise Failure(f"{len(wrong)} of {len(answers)} answers are wrong; the first: {wrong[0]}")
+    say(f"    {len(answers)} answers equal the truth up to their offsets")
+
+
+def everything_in_memory(case):
+    """With no commit in sight, a process that only answers has every record of every partition, and so has each worker."""
+    group = Group(case, "10m")
+    case.feed(3000)
+    for process in (group.node, group.workers[0], group.workers[1]):
+        answer = wait_for(lambda p=process: group.covers_all(p), f"{process.name} to answer for all", 30)
+        if "partial" in answer:
+            raise Failure(f"{process.name}: partial: {answer['partial_reasons']}")
+        check(case, [({"step": "0", "group_by": ""}, answer)])
+    committed = group.total(group.node, freshness="committed")["as_of"]["offsets"].get(case.topic, {})
+    if sum(committed.values()) > case.feeder.sent / 2:
+        raise Failure(f"{committed} are committed; the case shows nothing")
+    status = group.node.pipeline()
+    if status["source"]["partitions"] or [w["state"] for w in status["workers"]] != ["answering"] * WORKERS:
+        raise Failure(f"/v1/pipeline of the node: {status}")
+    # A worker that is gone is named, and its partitions are what is committed of them: nothing.
+    group.workers[1].kill()
+    answer = wait_for(lambda: (a := group.total(group.node)) and a.get("partial") and a, "the killed worker to be named", 30)
+    if answer["partial"] != [group.urls[1]]:
+        raise Failure(f"partial is {answer['partial']}, the killed worker is {group.urls[1]}")
+    check(case, [({"step": "0", "group_by": ""}, answer)])
+    told = subprocess.run([harness.binary(), "query", "views_1m", "--url", f"http://127.0.0.1:{group.node.port}", "-o", "csv"],
+                          capture_output=True, text=True, timeout=30)
+    if told.returncode or group.urls[1] not in told.stderr:
+        raise Failure(f"millrace query does not name the killed worker: {told}")
+    # Others take its partitions over and read them again.
+    answer = wait_for(lambda: group.covers_all(group.node), "the others to take over", 60)
+    check(case, [({"step": "0", "group_by": ""}, answer)])
+    group.node.stop()
+
+
+def kills_and_rebalances(case):
+    """Workers are killed, stopped and started while questions come: each answer is right up to the offsets that it states."""
+    group = Group(case, "700ms")
+    sampler = harness.Sampler(7, 400)
+    sampler.pause_s = (0.01, 0.08)
+    sampler.watch(group.node, group.workers[0])
+    dice = random.Random(7)
+    for round_number in range(6):
+        case.feeder.allow(2500, over_s=3)
+        time.sleep(1.5)
+        victim = dice.randrange(1, WORKERS)  # The first answers questions too.
+        say(f"    round {round_number}: worker {victim} is {'killed' if round_number % 2 == 0 else 'stopped'}")
+        if round_number % 2 == 0:
+            group.workers[victim].kill()
+        else:
+            group.workers[victim].stop()
+        time.sleep(dice.uniform(0.0, 2.5))
+        group.workers[victim] = group.start(victim)
+        time.sleep(1)
+    case.feeder.flush()
+    answer = wait_for(lambda: (a := group.covers_all(group.node)) and "partial" not in a and a, "the last answer", 60)
+    sampler.close()
+    if sampler.problems:
+        raise Failure(f"answers that are neither right nor 503: {sampler.problems}")
+    partial = sum("partial" in a for _, a in sampler.answers)
+    say(f"    {len(sampler.answers)} answers, {partial} of them partial, statuses {dict(sampler.statuses)}")
+    if not partial or partial == len(sampler.answers):
+        raise Failure("the case shows nothing: no answer was partial, or all were")
+    check(case, [*sampler.answers, ({"step": "0", "group_by": ""}, answer)])
+    group.node.stop()
+    for worker in group.workers:
+        worker.stop()
+    case.check_books(group.workers[0])
+
+
+def nothing_but_the_lake(case):
+    """A process that only answers starts before there is a lake, is ready when there is one, and writes nothing to it."""
+    node = case.run("--role", "serve", pipeline=pipeline, workers=[])
+    wait_for(lambda: node.get("/livez"), "the node")
+    if (status := node.get("/readyz")[0]) != 503:
+        raise Failure(f"/readyz is {status} without a lake")
+    if (status := node.get("/v1/aggregates/views_1m")[0]) != 503:
+        raise Failure(f"a question without a lake: {status}")
+    if case.lake.exists():
+        raise Failure("the node has made a lake")
+    case.topic_with(500)
+    case.run_to_end()
+    wait_for(lambda: node.get("/readyz")[0] == 200, "the node to be ready", 20)
+    before = sorted(p for p in case.lake.rglob("*") if p.is_file())
+
+    def whole():
+        got = node.get("/v1/aggregates/views_1m?step=0&group_by=")
+        return got[1] if got[0] == 200 and sum(got[1]["as_of"]["offsets"].get(case.topic, {}).values()) == 500 else None
+
+    check(case, [({"step": "0", "group_by": ""}, wait_for(whole, "what was committed last to be seen", 5))])
+    for path in ("/v1/tables", "/v1/pipeline", "/metrics", "/v1/aggregates"):
+        if node.get(path)[0] != 200:
+            raise Failure(f"{path}: {node.get(path)}")
+    node.stop()
+    if sorted(p for p in case.lake.rglob("*") if p.is_file()) != before:
+        raise Failure("the node has written to the lake")
+
+
+CASES = [everything_in_memory, kills_and_rebalances, nothing_but_the_lake]
+
+if __name__ == "__main__":
+    cases.main("many_workers", CASES)
