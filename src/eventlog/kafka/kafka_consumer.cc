@@ -154,6 +154,7 @@ class KafkaConsumer final : public Consumer {
   };
 
   struct Taken {
+    std::size_t messages = 0;  // Or batches.
     std::size_t records = 0;
     std::size_t bytes = 0;  // Of keys and payloads, of batches all.
   };
@@ -350,8 +351,11 @@ KafkaConsumer::Taken KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const>
   Taken taken;
   for (rd_kafka_message_t* message : messages) {
     const std::size_t bytes = message->len + message->key_len;
-    taken.records += RecordsOf(message);
-    taken.bytes += bytes;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      ++taken.messages;
+      taken.records += RecordsOf(message);
+      taken.bytes += bytes;
+    }
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && into != nullptr && message->offset >= partition->position) {
       into->fetched.bytes += bytes;
       into->packed->Add(message);
@@ -387,14 +391,17 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_
   buffer_.resize(max_records);
   std::vector<Gathered> gathered;
   Taken taken;
-  std::size_t messages = 0;    // Or batches.
-  std::size_t should_fit = 1;  // Of them; those that came show how large they are.
-  while (taken.records < max_records && taken.bytes < max_bytes) {
+  std::size_t operations = 0;  // Ends and errors are some, too, but of no size.
+  std::size_t should_fit = 1;  // Messages or batches; those that came show how large they are.
+  const auto is_full = [&] {
+    return operations >= max_records || taken.records >= max_records || taken.bytes >= max_bytes;
+  };
+  while (!is_full()) {
     // What has left librdkafka's queue cannot go back. Where sizes change much it may be more than the limits, and
     // never more than that queue holds.
     const ssize_t count = rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), should_fit);
     if (count <= 0) break;
-    messages += static_cast<std::size_t>(count);
+    operations += static_cast<std::size_t>(count);
     // Messages come in long runs of one partition.
     for (std::size_t begin = 0, end = 0; begin < static_cast<std::size_t>(count); begin = end) {
       const rd_kafka_message_t* first = buffer_[begin];
@@ -402,15 +409,18 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_
         if (buffer_[end]->rkt != first->rkt || buffer_[end]->partition != first->partition) break;
       }
       const Taken run = TakeRun({buffer_.data() + begin, end - begin}, gathered);
+      taken.messages += run.messages;
       taken.records += run.records;
       taken.bytes += run.bytes;
     }
-    const auto fit = [messages](std::size_t limit, std::size_t used) {
-      return (limit - std::min(used, limit)) / (used / messages + 1) + 1;
+    if (taken.messages == 0) continue;
+    const auto fit = [&taken](std::size_t limit, std::size_t used) {
+      return (limit - std::min(used, limit)) / (used / taken.messages + 1) + 1;
     };
-    should_fit = std::min({fit(max_records, taken.records), fit(max_bytes, taken.bytes), 16 * messages, max_records});
+    should_fit =
+        std::min({fit(max_records, taken.records), fit(max_bytes, taken.bytes), 16 * taken.messages, max_records});
   }
-  if (taken.records >= max_records || taken.bytes >= max_bytes) {
+  if (is_full()) {
     const std::uint64_t one = 1;
     static_cast<void>(!write(wake_fd_, &one, sizeof(one)));
   }
