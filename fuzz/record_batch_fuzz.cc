@@ -25,8 +25,13 @@ void Require(bool condition) {
   if (!condition) std::abort();
 }
 
-RecordBatch BatchOf(std::string_view bytes) {
-  return {.left = bytes, .base_offset = kBase, .last_offset = kLast, .base_time_ms = 1, .max_time_ms = 2};
+RecordBatch BatchOf(std::string_view bytes, std::int64_t records) {
+  return {.left = bytes,
+          .records_left = records,
+          .base_offset = kBase,
+          .last_offset = kLast,
+          .base_time_ms = 1,
+          .max_time_ms = 2};
 }
 
 bool Lies(std::string_view view, std::string_view in) {
@@ -40,10 +45,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<char> input(data, data + size);
   const std::string_view bytes(input.data(), input.size());
   constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
-  RecordBatch batch = BatchOf(bytes);
+  // As many as there are: more than can be is refused in the end, whatever the bytes.
+  const auto most = static_cast<std::int64_t>(size + 1);
+  RecordBatch batch = BatchOf(bytes, most);
   FetchedRecords whole{.range = {kBase, kBase}};
-  const bool is_good = ReadRecords(&batch, kAll, kAll, &whole).ok();
-  Require(!is_good || batch.left.empty());
+  Require(!ReadRecords(&batch, kAll, kAll, &whole).ok());
+  const std::int64_t count = most - batch.records_left;
+  const bool is_good = batch.left.empty();
   Offset before = kBase - 1;
   for (const auto& record : whole.records) {
     Require(record.offset > before && record.offset <= kLast);
@@ -53,7 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (!is_good) return 0;
 
-  batch = BatchOf(bytes);
+  batch = BatchOf(bytes, count);
   std::size_t read = 0;
   for (Offset next = kBase; !batch.left.empty();) {
     FetchedRecords piece{.range = {next, next}};

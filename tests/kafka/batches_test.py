@@ -1,33 +1,51 @@
 """Goal: the batches that our librdkafka hands over are, record by record, what it hands over as messages, and what
 Python's own client reads, from topics of every kind: transactions, all codecs, compaction, both kinds of time, old formats, damage.
 
-    batches_test.py KAFKA_DUMP_RECORDS [SEED]
+    batches_test.py [--seed N] [--libs FOLDER] KAFKA_DUMP_RECORDS [messages] [batches]
+
+A build without batches has messages alone. FOLDER: the jars of another Kafka than the one of scripts/setup.
 """
+import argparse
 import contextlib
-import pathlib
 import random
 import struct
 import subprocess
-import sys
 import time
 import zlib
 
 import confluent_kafka
 from broker import Broker
 
-DUMP = sys.argv[1]
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
-DELIVERIES = ("batches", "messages")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=random.randrange(1, 10**6))
+    parser.add_argument("--libs")
+    parser.add_argument("dump")
+    parser.add_argument("deliveries", nargs="*", default=["messages", "batches"])
+    return parser.parse_args()
+
+
+ARGUMENTS = arguments()
+DUMP = ARGUMENTS.dump
+DELIVERIES = ARGUMENTS.deliveries
 
 
 def dump(broker, topic, delivery, seed=0, fails=None, **properties):
-    """The lines of kafka_dump_records; with `fails`, what it must say."""
+    """The lines of kafka_dump_records; with `fails`, which it must say, its complaint."""
     command = [DUMP, broker.address, topic, delivery, str(seed)]
     command += [f"{name.replace('_', '.')}={value}" for name, value in properties.items()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    deadline = time.monotonic() + 30
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        # A broker that has just started may not know yet that it leads.
+        if "Detail: transient" not in done.stderr or time.monotonic() > deadline:
+            break
     if fails is not None:
         assert done.returncode == 1 and fails in done.stderr, f"{command}: {done.returncode}, {done.stderr}"
-        return []
+        return done.stderr
     assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stderr}"
     return done.stdout.splitlines()
 
@@ -166,18 +184,22 @@ def test_transactions(broker, rng):
     assert len(committed) < len(everything)
 
 
-def batch_counts(broker, topic):
-    """Base offset, last offset and number of records of each batch in the broker's files."""
-    counts = []
-    for path in sorted((broker.data / "log" / f"{topic}-0").glob("*.log")):
-        data, at = path.read_bytes(), 0
-        while at + 61 <= len(data):
-            base, length = struct.unpack_from(">qi", data, at)
-            last_delta, = struct.unpack_from(">i", data, at + 23)
-            count, = struct.unpack_from(">i", data, at + 57)
-            counts.append((base, base + last_delta, count))
-            at += 12 + length
-    return counts
+def batches_in(log):
+    """Base offset, last offset, number of records and place of each batch in these bytes of a log."""
+    found, at = [], 0
+    while at + 61 <= len(log):
+        base, length = struct.unpack_from(">qi", log, at)
+        last_delta, = struct.unpack_from(">i", log, at + 23)
+        count, = struct.unpack_from(">i", log, at + 57)
+        found.append((base, base + last_delta, count, at))
+        at += 12 + length
+    return found
+
+
+def batches_of(broker, topic):
+    """Those in the broker's files."""
+    logs = sorted((broker.data / "log" / f"{topic}-0").glob("*.log"))
+    return [batch for log in logs for batch in batches_in(log.read_bytes())]
 
 
 def test_compaction(broker, rng):
@@ -187,10 +209,11 @@ def test_compaction(broker, rng):
         "max.compaction.lag.ms": 500, "delete.retention.ms": 100, "file.delete.delay.ms": 100})
     written = 0
     for round_number in range(6):
-        # A producer's last batch stays, emptied, so that the broker knows its sequence.
+        # A producer's last batch stays, emptied, so that the broker knows its sequence: all of it is overwritten later.
         client = producer(broker, rng, **{"enable.idempotence": True, "batch.num.messages": 10, "linger.ms": 100})
         for i in range(40):
-            key = b"k%d" % rng.randrange(15) if rng.random() < 0.9 else b"once-%d-%d" % (round_number, i)
+            once = i < 30 and rng.random() < 0.1
+            key = b"once-%d-%d" % (round_number, i) if once else b"k%d" % rng.randrange(15)
             client.produce("compacted", key=key, value=None if rng.random() < 0.1 else b"v%d" % written, partition=0)
             written += 1
         assert client.flush(30) == 0
@@ -213,11 +236,11 @@ def test_compaction(broker, rng):
         assert time.monotonic() < deadline + 60, "compaction goes on and on"
         before = now
         time.sleep(3)
-    counts = batch_counts(broker, "compacted")
-    assert any(0 < count < last - base + 1 for base, last, count in counts), f"no batch with holes: {counts}"
-    assert any(count == 0 for _, _, count in counts), f"no batch of which nothing is left: {counts}"
+    counts = batches_of(broker, "compacted")
+    assert any(0 < count < last - base + 1 for base, last, count, _ in counts), f"no batch with holes: {counts}"
+    assert any(count == 0 for _, _, count, _ in counts), f"no batch of which nothing is left: {counts}"
     lines = compare(broker, "compacted", rng.randrange(1, 1000))
-    assert len(lines) == sum(count for _, _, count in counts)
+    assert len(lines) == sum(count for _, _, count, _ in counts)
 
 
 def test_both_kinds_of_time(broker, rng):
@@ -241,38 +264,58 @@ def stopped(broker):
     broker.start()
 
 
+def old_message(offset, magic, key, value, attributes=0):
+    """Of format 0 or 1."""
+    def sized(part):
+        return struct.pack(">i", -1) if part is None else struct.pack(">i", len(part)) + part
+
+    body = struct.pack(">bb", magic, attributes) + (struct.pack(">q", 1_600_000_000_000 + offset) if magic else b"")
+    body += sized(key) + sized(value)
+    return struct.pack(">qiI", offset, len(body) + 4, zlib.crc32(body)) + body
+
+
+def start_with(broker, topic, log):
+    """Restarts the broker with these bytes as the log of an empty topic."""
+    with stopped(broker):
+        log_file(broker, topic).write_bytes(log)
+        # As after a crash: the broker reads the log through and makes its indexes anew.
+        for path in log_file(broker, topic).parent.iterdir():
+            if path.suffix in (".index", ".timeindex", ".snapshot"):
+                path.unlink()
+        for path in (broker.data / "log").glob("*checkpoint"):
+            path.unlink()
+        (broker.data / "log" / ".kafka_cleanshutdown").unlink(missing_ok=True)
+
+
 def test_old_formats_come_as_messages(broker, rng):
     """Records of formats 0 and 1, plain and wrapped, left in the log by an old broker, new ones behind."""
-
-    def old(offset, magic, key, value, attributes=0):
-        def sized(part):
-            return struct.pack(">i", -1) if part is None else struct.pack(">i", len(part)) + part
-
-        body = struct.pack(">bb", magic, attributes) + (struct.pack(">q", 1_600_000_000_000 + offset) if magic else b"")
-        body += sized(key) + sized(value)
-        return struct.pack(">qiI", offset, len(body) + 4, zlib.crc32(body)) + body
 
     def gzipped(data):
         pack = zlib.compressobj(wbits=31)
         return pack.compress(data) + pack.flush()
 
     broker.create_topic("old", 1)
-    inner = b"".join(old(i, 1, b"in", b"wrapped-%d" % i) for i in range(5))
-    log = b"".join(old(i, 0, None, b"zero-%d" % i) for i in range(3))
-    log += b"".join(old(i, 1, b"k", b"one-%d" % i) for i in range(3, 6))
-    log += old(10, 1, None, gzipped(inner), attributes=1)
-    with stopped(broker):
-        log_file(broker, "old").write_bytes(log)
-        # As after a crash: the broker reads the log through and makes its indexes anew.
-        for path in log_file(broker, "old").parent.iterdir():
-            if path.suffix in (".index", ".timeindex", ".snapshot"):
-                path.unlink()
-        for path in (broker.data / "log").glob("*checkpoint"):
-            path.unlink()
-        (broker.data / "log" / ".kafka_cleanshutdown").unlink(missing_ok=True)
+    inner = b"".join(old_message(i, 1, b"in", b"wrapped-%d" % i) for i in range(5))
+    log = b"".join(old_message(i, 0, None, b"zero-%d" % i) for i in range(3))
+    log += b"".join(old_message(i, 1, b"k", b"one-%d" % i) for i in range(3, 6))
+    log += old_message(10, 1, None, gzipped(inner), attributes=1)
+    start_with(broker, "old", log)
     produce(producer(broker, rng), "old", rng, 100, 1)
     lines = compare(broker, "old", rng.randrange(1, 1000))
     assert len(lines) == 11 + 100, len(lines)
+
+
+def test_damage_among_old_messages_ends_reading(broker, rng):
+    """librdkafka goes on behind a message whose checksum is wrong. Nobody may take that for a hole in the log."""
+    broker.create_topic("old-damaged", 1)
+    log = b"".join(old_message(i, 1, b"k", b"value-%02d" % i) for i in range(20))
+    start_with(broker, "old-damaged", log)
+    with stopped(broker):
+        log_file(broker, "old-damaged").write_bytes(log.replace(b"value-07", b"value-77"))
+    for delivery in DELIVERIES:
+        assert len(dump(broker, "old-damaged", delivery)) == 20
+        said = dump(broker, "old-damaged", delivery, check_crcs="true", fails="failed CRC32 check")
+        assert "old-damaged[0] is read up to 7\n" in said, said
 
 
 def test_damage_is_told(broker, rng):
@@ -292,25 +335,31 @@ def test_damage_is_told(broker, rng):
     # Within a value: only the checksum can tell.
     value = good.index(b"value-25")
     damage(value, ord("V"))
+    begin, at = next((base, at) for base, last, _, at in batches_in(good) if base <= 25 <= last)
     for delivery in DELIVERIES:
         assert len(dump(broker, "damaged", delivery)) == 50
-        dump(broker, "damaged", delivery, check_crcs="true", fails="failed CRC32C check")
+        said = dump(broker, "damaged", delivery, check_crcs="true", fails="failed CRC32C check")
+        assert f"damaged[0] is read up to {begin}\n" in said, said
+    if "batches" not in DELIVERIES:
+        return
     # The length of its record stands six bytes before it, then varints of one byte: no key, and 8 bytes of value.
     assert good[value - 5] == 0 and good[value - 2:value] == bytes([1, 16]), good[value - 6:value]
     damage(value - 6, 0x7E)
     dump(broker, "damaged", "batches", fails="cannot be read")
     dump(broker, "damaged", "batches", check_crcs="true", fails="failed CRC32C check")
+    # The number of records is the header's last: one that the batch has not must not be missed.
+    damage(at + 60, good[at + 60] + 1)
+    dump(broker, "damaged", "batches", fails="it has fewer records than its header says")
 
 
 def main():
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1, 10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
+    print(f"seed {ARGUMENTS.seed}")
+    rng = random.Random(ARGUMENTS.seed)
     tests = [value for name, value in sorted(globals().items()) if name.startswith("test_")]
     # The records' times are random: none is too old to be kept, and a segment need not end for them.
     config = {"log.cleaner.backoff.ms": 200, "message.max.bytes": 20_000_000, "log.retention.ms": -1,
               "log.roll.ms": 2**62}
-    with Broker(config=config) as broker:
+    with Broker(libs=ARGUMENTS.libs, config=config) as broker:
         for test in tests:
             begun = time.monotonic()
             test(broker, rng)
@@ -318,5 +367,4 @@ def main():
 
 
 if __name__ == "__main__":
-    pathlib.Path(DUMP).stat()
     main()

@@ -9,7 +9,8 @@
 //
 //   PARTITION OFFSET TIMESTAMP_US LOG|PRODUCER KEY PAYLOAD NAME=VALUE...      each in hexadecimal, null as '-'
 //
-// by partition and offset. A failure, of the log or of what is read of it, ends it with exit 1 and the message.
+// by partition and offset. A failure, of the log or of what is read of it, ends it with exit 1, the message and how far
+// each partition was read.
 #include <fmt/format.h>
 #include <poll.h>
 
@@ -68,6 +69,12 @@ class Dump {
       if (moves_ > 0 && Random(0, 3) == 0) RETURN_NOT_OK(Disturb());
     }
     return Status::OK();
+  }
+
+  std::string Progress() const {
+    std::string text;
+    for (const auto& [tp, next] : next_) text += fmt::format("{} is read up to {}\n", model::ToString(tp), next);
+    return text;
   }
 
   void Print() const {
@@ -176,7 +183,7 @@ int main(int argc, char** argv) {
   const auto status =
       dump.Run(argv[2], std::move(properties), is_batches ? KafkaDelivery::kBatches : KafkaDelivery::kMessages);
   if (!status.ok()) {
-    std::fprintf(stderr, "%s\n", status.ToString().c_str());
+    std::fprintf(stderr, "%s\n%s", status.ToString().c_str(), dump.Progress().c_str());
     return 1;
   }
   dump.Print();

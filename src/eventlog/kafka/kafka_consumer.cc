@@ -139,6 +139,7 @@ class KafkaConsumer final : public Consumer {
     std::int64_t generation = 0;
     bool started = false;
     bool paused = false;
+    bool failed = false;  // In a way that does not pass: what comes behind it may leave out what it was.
   };
 
   struct TopicDeleter {
@@ -342,7 +343,7 @@ KafkaConsumer::Taken KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const>
   Partition* partition = nullptr;
   if (const rd_kafka_topic_t* topic = messages.front()->rkt; topic != nullptr) {
     const auto at = partitions_.find(TopicPartition{rd_kafka_topic_name(topic), messages.front()->partition});
-    if (at != partitions_.end() && at->second.started) {
+    if (at != partitions_.end() && at->second.started && !at->second.failed) {
       partition = &at->second;
       into = &GatheredOf(at->first, *partition, gathered);
       into->packed->Reserve(messages.size());
@@ -373,6 +374,7 @@ KafkaConsumer::Taken KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const>
       }
     } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
       HandleMessageError(message);
+      if (into != nullptr && partition->failed) into = nullptr;
     }
     rd_kafka_message_destroy(message);
   }
@@ -449,6 +451,7 @@ void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
     source = TopicPartition{rd_kafka_topic_name(message->rkt), message->partition};
   }
   const char* text = rd_kafka_message_errstr(message);
+  const auto at = source ? partitions_.find(*source) : partitions_.end();
   if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
     std::string reason = source ? ToString(*source) + ": " + text : std::string(text);
     char fatal[512];
@@ -457,10 +460,11 @@ void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
         (message->err == RD_KAFKA_RESP_ERR__FATAL &&
          rd_kafka_fatal_error(handle_.get(), fatal, sizeof(fatal)) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     if (is_fenced) reason = FencedText();
-    events_.push_back(Failed{MakeStatus(KindOfKafkaError(message->err), "Kafka: " + reason), source});
+    const ErrorKind kind = KindOfKafkaError(message->err);
+    if (at != partitions_.end()) at->second.failed |= kind != ErrorKind::kTransient;
+    events_.push_back(Failed{MakeStatus(kind, "Kafka: " + reason), source});
     return;
   }
-  const auto at = source ? partitions_.find(*source) : partitions_.end();
   if (at == partitions_.end() || !at->second.started) return;
   const Offset wanted = at->second.position;
   const Result<OffsetRanges> bounds = Bounds({*source}, kLookupTimeout);
@@ -503,6 +507,7 @@ Result<std::int64_t> KafkaConsumer::Start(const OffsetVector& next) {
     if (!state.started && state.paused) paused.push_back(tp);
     state.position = offset;
     state.generation = generation;
+    state.failed = false;
   }
   if (added->cnt > 0) {
     RETURN_NOT_OK(role_ == Role::kMember ? AnswerAssign(added) : StartReading(added));

@@ -43,6 +43,7 @@ std::optional<RecordBatch> BatchOf(const rd_kafka_message_t* message) {
   rd_kafka_record_batch_t batch;
   if (rd_kafka_message_batch(message, &batch) == 0) return std::nullopt;
   return RecordBatch{.left = {static_cast<const char*>(message->payload), message->len},
+                     .records_left = batch.record_count,
                      .base_offset = batch.base_offset,
                      .last_offset = message->offset,
                      .base_time_ms = batch.base_timestamp,

@@ -74,8 +74,7 @@ std::int64_t WrappingSum(std::int64_t a, std::int64_t b) {
 Status Malformed(const model::FetchedRecords& piece, const RecordBatch& batch, std::string_view what) {
   return Corrupt(
       "{}: the batch of offsets [{}, {}] cannot be read: {}. The Kafka property check.crcs=true tells whether the "
-      "broker "
-      "has it so",
+      "broker has it so",
       model::ToString(piece.source), batch.base_offset, batch.last_offset, what);
 }
 
@@ -84,6 +83,7 @@ Status Malformed(const model::FetchedRecords& piece, const RecordBatch& batch, s
 Status ReadRecords(RecordBatch* batch, std::size_t max_records, std::size_t max_bytes, model::FetchedRecords* piece) {
   const std::int64_t last_delta = batch->last_offset - batch->base_offset;
   while (!batch->left.empty()) {
+    if (batch->records_left == 0) return Malformed(*piece, *batch, "it has more records than its header says");
     FieldReader fields(batch->left);
     std::string_view bytes;
     if (!fields.Bytes(&bytes)) return Malformed(*piece, *batch, "a record ends beyond it");
@@ -117,9 +117,11 @@ Status ReadRecords(RecordBatch* batch, std::size_t max_records, std::size_t max_
       piece->bytes += size;
       piece->range.end = offset + 1;
     }
+    --batch->records_left;
     batch->next_delta = offset_delta + 1;
     batch->left.remove_prefix(static_cast<std::size_t>(fields.at() - batch->left.data()));
   }
+  if (batch->records_left != 0) return Malformed(*piece, *batch, "it has fewer records than its header says");
   return Status::OK();
 }
 

@@ -16,6 +16,7 @@ namespace millrace::eventlog {
 /// A batch that is being read.
 struct RecordBatch {
   std::string_view left;          ///< The bytes of the records that are not read yet.
+  std::int64_t records_left = 0;  ///< That they are, by the batch's header: neither more nor fewer.
   model::Offset base_offset = 0;  ///< Where the batch begins; no record's is smaller.
   model::Offset last_offset = 0;  ///< No record's is larger; there need be no record of it (compaction).
   std::int64_t base_time_ms = 0;

@@ -56,8 +56,21 @@ std::string Packed(const std::vector<Sent>& sent) {
   return bytes;
 }
 
+/// Of as many records as `bytes` are, or look like.
 RecordBatch Batch(std::string_view bytes, Offset last_offset = 1099) {
-  return {.left = bytes, .base_offset = 1000, .last_offset = last_offset, .base_time_ms = 5'000, .max_time_ms = 9'000};
+  RecordBatch batch{.left = bytes,
+                    .records_left = static_cast<std::int64_t>(bytes.size()) + 1,
+                    .base_offset = 1000,
+                    .last_offset = last_offset,
+                    .base_time_ms = 5'000,
+                    .max_time_ms = 9'000};
+  RecordBatch counted = batch;
+  FetchedRecords unused{.range = {1000, 1000}};
+  EXPECT_FALSE(ReadRecords(&counted, kAll, kAll, &unused).ok()) << "more records than bytes";
+  batch.records_left -= counted.records_left;
+  // One that cannot be read counts as well.
+  if (!counted.left.empty()) ++batch.records_left;
+  return batch;
 }
 
 FetchedRecords From(Offset begin) { return {.source = {"t", 3}, .range = {begin, begin}, .append_time = true}; }
@@ -222,6 +235,30 @@ TEST(RecordBatch, WhatCannotBeTrueIsNamedWithItsPlace) {
     MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
     EXPECT_THAT(status.message(), HasSubstr("t[3]: the batch of offsets [1000, 1099] cannot be read"));
     EXPECT_THAT(status.message(), HasSubstr(c.want));
+  }
+}
+
+TEST(RecordBatch, AsManyRecordsAsItsHeaderSaysAreInIt) {
+  const std::string bytes = Packed(Tens());
+  for (const auto& [records, want] : {std::pair<std::int64_t, const char*>{9, "it has more records than its header"},
+                                      {11, "it has fewer records than its header"},
+                                      {0, "it has more records than its header"},
+                                      {10, ""}}) {
+    SCOPED_TRACE(records);
+    // Whether those are of it that are left out, and however it is cut.
+    for (const Offset begin : {1000, 1009, 1090}) {
+      RecordBatch batch = Batch(bytes);
+      batch.records_left = records;
+      FetchedRecords piece = From(begin);
+      Status status = Status::OK();
+      while (status.ok() && !batch.left.empty()) status = ReadRecords(&batch, 3, kAll, &(piece = From(begin)));
+      if (*want == '\0') {
+        MILLRACE_ASSERT_OK(status);
+      } else {
+        MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, status);
+        EXPECT_THAT(status.message(), HasSubstr(want));
+      }
+    }
   }
 }
 
