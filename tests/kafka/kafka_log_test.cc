@@ -19,6 +19,7 @@
 #include <set>
 #include <thread>
 
+#include "raw_client.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::eventlog {
@@ -28,15 +29,6 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 using ::testing::HasSubstr;
 using Properties = std::map<std::string, std::string>;
-
-std::string Brokers() {
-  const char* brokers = std::getenv("KAFKA_BROKERS");
-  if (brokers == nullptr) {
-    std::fprintf(stderr, "KAFKA_BROKERS is not set: run under broker.py\n");
-    std::exit(2);
-  }
-  return brokers;
-}
 
 KafkaDelivery Delivery() {
   const char* delivery = std::getenv("KAFKA_DELIVERY");
@@ -57,35 +49,6 @@ Properties ConsumerProperties() {
           {"group.id", UniqueName()},
           {"session.timeout.ms", "6000"},
           {"heartbeat.interval.ms", "200"}};
-}
-
-using RawHandle = std::unique_ptr<rd_kafka_t, void (*)(rd_kafka_t*)>;
-
-RawHandle RawClient(rd_kafka_type_t type, const Properties& properties) {
-  rd_kafka_conf_t* conf = rd_kafka_conf_new();
-  char text[512];
-  for (const auto& [name, value] : properties) {
-    EXPECT_EQ(rd_kafka_conf_set(conf, name.c_str(), value.c_str(), text, sizeof(text)), RD_KAFKA_CONF_OK) << text;
-  }
-  return {rd_kafka_new(type, conf, text, sizeof(text)), rd_kafka_destroy};
-}
-
-void CreateTopic(const std::string& topic, int partitions) {
-  const RawHandle client = RawClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", Brokers()}});
-  char text[512];
-  rd_kafka_NewTopic_t* wanted = rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, text, sizeof(text));
-  rd_kafka_queue_t* queue = rd_kafka_queue_new(client.get());
-  rd_kafka_CreateTopics(client.get(), &wanted, 1, nullptr, queue);
-  rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 30'000);
-  ASSERT_NE(event, nullptr);
-  std::size_t count = 0;
-  const auto** results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
-  ASSERT_EQ(count, 1u);
-  EXPECT_EQ(rd_kafka_topic_result_error(results[0]), RD_KAFKA_RESP_ERR_NO_ERROR)
-      << rd_kafka_topic_result_error_string(results[0]);
-  rd_kafka_event_destroy(event);
-  rd_kafka_queue_destroy(queue);
-  rd_kafka_NewTopic_destroy(wanted);
 }
 
 void DeleteTopic(const std::string& topic) {
