@@ -1,4 +1,4 @@
-// librdkafka itself, for what tests of it and of the log around it share.
+/// librdkafka itself, for what tests of it and of the log around it share.
 #pragma once
 
 #include <gtest/gtest.h>
