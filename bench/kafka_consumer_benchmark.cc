@@ -73,6 +73,7 @@ Status Consume(const std::string& brokers, const std::string& topic, std::int64_
   std::int64_t polls = 0;
   std::int64_t wakes = 0;
   unsigned char sum = 0;
+  FetchedRecords piece;
   const double cpu = CpuSeconds();
   const auto begun = std::chrono::steady_clock::now();
   while (read < count) {
@@ -86,9 +87,13 @@ Status Consume(const std::string& brokers, const std::string& topic, std::int64_
         RETURN_NOT_OK(consumer->Start(next).status());
       } else if (const auto* fetched = std::get_if<FetchedRecords>(&event)) {
         ++polls;
-        read += static_cast<std::int64_t>(fetched->records.size());
-        bytes += static_cast<std::int64_t>(fetched->bytes);
-        for (const auto& record : fetched->records) sum ^= static_cast<unsigned char>(record.payload->front());
+        const auto look = [&](const FetchedRecords& records) {
+          read += static_cast<std::int64_t>(records.records.size());
+          bytes += static_cast<std::int64_t>(records.bytes);
+          for (const auto& record : records.records) sum ^= static_cast<unsigned char>(record.payload->front());
+          return Status::OK();
+        };
+        RETURN_NOT_OK(model::ForEachPiece(*fetched, 8192, kPollBytesMax, &piece, look));
       } else if (const auto* failed = std::get_if<Failed>(&event)) {
         return failed->status;
       }

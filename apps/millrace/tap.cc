@@ -139,7 +139,8 @@ class Tap {
           if (end->end >= bounds.at(end->source).end) open.erase(end->source);
         } else if (const auto* fetched = std::get_if<model::FetchedRecords>(&event)) {
           if (IsFull()) break;
-          RETURN_NOT_OK(Show(*fetched));
+          const auto show = [this](const auto& records) { return IsFull() ? Status::OK() : Show(records); };
+          RETURN_NOT_OK(model::ForEachPiece(*fetched, kRecordsAtOnce, kBytesAtOnce, &unpacked_, show));
           if (fetched->range.end >= bounds.at(fetched->source).end) open.erase(fetched->source);
         }
       }
@@ -187,7 +188,8 @@ class Tap {
   std::unique_ptr<pipeline::RelationReader> relation_;
   std::unique_ptr<query::RowFilter> filter_;
   RunningTable table_;
-  std::set<std::string> told_;  // Of failures that pass: each once.
+  model::FetchedRecords unpacked_;  // A piece of a fetch.
+  std::set<std::string> told_;      // Of failures that pass: each once.
   std::int64_t shown_ = 0;
   std::int64_t records_ = 0;
   std::int64_t rows_ = 0;

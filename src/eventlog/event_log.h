@@ -77,8 +77,8 @@ class Consumer {
   virtual int wake_fd() const = 0;
 
   /// What has arrived, never waiting. At most about `max_records` records and `max_bytes` of their keys, payloads and
-  /// headers, but the first record whatever its size; one FetchedRecords per partition at most. If a limit cut it
-  /// short, the descriptor stays readable.
+  /// headers, but the first record whatever its size; one FetchedRecords per partition at most. Where the log has
+  /// batches, those that were begun are taken whole. If a limit cut it short, the descriptor stays readable.
   virtual std::vector<Event> Poll(std::size_t max_records, std::size_t max_bytes = kPollBytesMax) = 0;
 
   /// Answers Assigned, or moves partitions that are already started (a seek): reading goes on at `next`. Records

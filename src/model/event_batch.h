@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/status.h"
 #include "model/topic_partition.h"
 
 namespace millrace::model {
@@ -35,19 +36,58 @@ struct RawRecord {
   RecordHeaders Headers() const { return read_headers != nullptr ? read_headers(headers_source) : headers; }
 };
 
+struct FetchedRecords;
+
+/// Records as a log packs them, still to be read: the thread that decodes them does that, not the one that polls.
+class PackedRecords {
+ public:
+  virtual ~PackedRecords() = default;
+
+  /// Reads on where the last call ended, into the range, records, bytes and append_time of `piece`: at most
+  /// `max_records`, and no record that makes it more than `max_bytes` of payloads and keys but the first, whatever its
+  /// size. False: that was the last piece. All pieces together cover the range of the fetch. Views live as long as this
+  /// does. kCorrupt names partition and offset; nothing more can be read then. One thread at a time.
+  virtual Result<bool> ReadOn(std::size_t max_records, std::size_t max_bytes, FetchedRecords* piece) = 0;
+};
+
 /// Consecutive records of one partition, all at once and without a copy of their bytes.
 ///
 /// [begin, end) is covered whole: begin is where the fetch before ended, offsets without a record are the log's holes.
+/// A log may leave them packed; see ForEachPiece() and Unpack().
 struct FetchedRecords {
   TopicPartition source;
   OffsetRange range;
   std::int64_t generation = 0;     ///< Rises at each seek or assignment; records of an older one are stale.
   std::vector<RawRecord> records;  ///< Ascending offsets within range. May be empty (markers only).
-  std::size_t bytes = 0;           ///< Payloads and keys, for the memory budget.
+  std::size_t bytes = 0;           ///< Payloads and keys, of packed records all that they take, for the memory budget.
   /// All timestamps are the log's own (Kafka's LogAppendTime); else they are what the producers' clocks said.
   bool append_time = false;
   std::shared_ptr<void> owner;  ///< Keeps the viewed bytes alive.
+  /// Not null: `records` and `append_time` are not known before they are read from here. Copies share it.
+  std::shared_ptr<PackedRecords> packed;
 };
+
+/// Calls `take`, Status(const FetchedRecords&), with the fetch itself if it is not packed, else with one piece after
+/// the other, read into `piece`, whose memory serves the next fetch again. Reads a packed fetch up: once in its life.
+template <typename Take>
+Status ForEachPiece(const FetchedRecords& fetched, std::size_t max_records, std::size_t max_bytes,
+                    FetchedRecords* piece, Take&& take) {
+  if (fetched.packed == nullptr) return take(fetched);
+  piece->source = fetched.source;
+  piece->generation = fetched.generation;
+  piece->owner = fetched.packed;
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(more, fetched.packed->ReadOn(max_records, max_bytes, piece));
+    RETURN_NOT_OK(take(std::as_const(*piece)));
+  }
+  piece->records.clear();
+  piece->owner = nullptr;
+  return Status::OK();
+}
+
+/// All at once, where the number of records does not matter: a record takes a hundred bytes besides its own, and a
+/// batch may hold many that are small.
+Status Unpack(FetchedRecords* fetched);
 
 /// A record that is not a row: its original bytes, all that is known of it, and why.
 struct DeadLetter {

@@ -133,7 +133,9 @@ void Shard::Stop(const model::TopicPartition& source) {
 Status Shard::Process(const model::FetchedRecords& records) {
   const auto it = partitions_.find(records.source);
   if (is_broken_ || it == partitions_.end() || it->second.generation != records.generation) return Status::OK();
-  const Status status = ProcessWhole(records, it->second);
+  const auto take = [this, &it](const model::FetchedRecords& read) { return ProcessWhole(read, it->second); };
+  const Status status =
+      model::ForEachPiece(records, options_.piece_records_max, options_.piece_bytes_max, &unpacked_, take);
   is_broken_ = !status.ok();
   return status;
 }

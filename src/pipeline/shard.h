@@ -45,7 +45,8 @@ struct ShardOptions {
   /// Keys and payloads that become one batch; a record is never split. Arrow's text columns end at 2 GiB, and a batch
   /// is several times its records' size while it is made.
   std::size_t piece_bytes_max = 8 << 20;
-  int open_files_max = 16;  ///< Of each event table, at least 1.
+  std::size_t piece_records_max = 8192;  ///< Of a fetch that is packed, besides; at least 1.
+  int open_files_max = 16;               ///< Of each event table, at least 1.
   /// Those of the plan; nullptr: it has none.
   std::shared_ptr<const lookup::LookupSet> lookups = nullptr;
   /// By table of the plan, for those with a route.
@@ -161,6 +162,7 @@ class Shard {
   std::vector<std::unique_ptr<process::Transform>> transforms_;  // By relation; those of inputs are empty.
   std::vector<std::unique_ptr<Sink>> sinks_;                     // By table, without the dead letters'.
   std::map<model::TopicPartition, Partition> partitions_;
+  model::FetchedRecords unpacked_;                          // Of a packed fetch the piece at hand.
   std::vector<RelationRows> relation_rows_;                 // Of the piece at hand.
   std::vector<bool> takes_;                                 // By table: whether it takes the piece at hand.
   std::shared_ptr<const process::LookupVersions> lookups_;  // All of the piece is joined with the same.

@@ -7,6 +7,7 @@
 #include "eventlog/event_log.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/manual_clock.h"
+#include "testing/packed_records.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::pipeline {
@@ -583,6 +584,35 @@ TEST(Shard, AFetchIsDecodedInPiecesOfBoundedBytes) {
     EXPECT_EQ(cleaned.ledger.read, 13);
     EXPECT_EQ(PartOf(pipeline.shard().sink(kSums).Seal(1)).ledger.read, 15);
   }
+}
+
+// However many records a batch has, and however the pieces fall: the same rows, letters and books.
+TEST(Shard, APackedFetchIsReadInPiecesOfBoundedRecordsAndBytes) {
+  auto payloads = std::map<model::Offset, std::optional<std::string>>();
+  for (int id = 2; id < 18; ++id) payloads[id + (id >= 10 ? 5 : 0)] = Row(id % 10);
+  payloads[20] = "{";
+  payloads[24] = std::nullopt;
+  const std::size_t row = Row(0).size();
+  for (const auto& [records_max, bytes_max] :
+       {std::pair<std::size_t, std::size_t>{1, 1000 * row}, {3, 1000 * row}, {8192, row}, {8192, 1000 * row}}) {
+    SCOPED_TRACE(records_max);
+    TestPipeline pipeline(TestConfig(), {.piece_bytes_max = bytes_max, .piece_records_max = records_max});
+    pipeline.StartAt({0, 5, 3});
+    MILLRACE_ASSERT_OK(pipeline.shard().Process(testing::Packed(Fetched({0, 30}, payloads))));
+    EXPECT_EQ(pipeline.shard().TakeLetters().size(), 1u);
+    const auto raw = PartOf(pipeline.shard().sink(kRaw).Seal(1));
+    EXPECT_EQ(raw.range, (model::OffsetRange{0, 30}));
+    EXPECT_EQ(raw.ledger, (model::Ledger{.read = 17, .written = 15, .dead_lettered = 1, .tombstones = 1}));
+    EXPECT_EQ(PartOf(pipeline.shard().sink(kCleaned).Seal(1)).range, (model::OffsetRange{5, 30}));
+  }
+}
+
+TEST(Shard, AFetchThatCannotBeReadToItsEndIsNotCommittedInPart) {
+  TestPipeline pipeline(TestConfig(), {.piece_records_max = 2});
+  pipeline.StartAt({0, 0, 0});
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, pipeline.shard().Process(testing::Packed(FetchedRows({0, 9}), 5)));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, pipeline.shard().Seal(kRaw, 1));
+  pipeline.shard().Discard();
 }
 
 TEST(Shard, EverythingItHoldsIsInTheBudgetUntilItIsGone) {

@@ -1,8 +1,9 @@
 /// One member of a consumer group, or a reader beside all groups, which assigns itself every partition.
 ///
 /// librdkafka's rules that shape this file: a rebalance callback may be answered later, by assign() or unassign(), and
-/// the group waits for that; messages are operations on a queue and views into its receive buffers; seek, pause and
-/// assign raise the partition's version at once, and messages of an older version are dropped as they leave the queue.
+/// the group waits for that; messages, or with our patch batches of them, are operations on a queue and views into its
+/// receive buffers; seek, pause and assign raise the partition's version at once, and messages of an older version are
+/// dropped as they leave the queue.
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -18,8 +19,8 @@
 #include "base/nearest_name.h"
 #include "eventlog/kafka/instance_slot.h"
 #include "eventlog/kafka/kafka_client_internal.h"
+#include "eventlog/kafka/kafka_fetch_internal.h"
 #include "eventlog/kafka/kafka_log.h"
-#include "eventlog/kafka/record_time.h"
 
 namespace millrace::eventlog {
 namespace {
@@ -43,40 +44,6 @@ constexpr const char* kFetchBytes = "8388608";
 // leave us idle: we read the queue in a tenth of that.
 constexpr const char* kQueueBackoffMs = "10";
 
-/// Messages of one partition and one poll.
-struct MessageOwner {
-  explicit MessageOwner(Handle client) : handle(std::move(client)) {}
-  MessageOwner(const MessageOwner&) = delete;
-  MessageOwner& operator=(const MessageOwner&) = delete;
-  ~MessageOwner() {
-    for (rd_kafka_message_t* message : messages) rd_kafka_message_destroy(message);
-  }
-  Handle handle;  // A client may not be destroyed before its messages.
-  std::vector<rd_kafka_message_t*> messages;
-};
-
-std::optional<std::string_view> View(const void* data, std::size_t size) {
-  if (data == nullptr) return std::nullopt;
-  return std::string_view(static_cast<const char*>(data), size);
-}
-
-// librdkafka parses them, and keeps what it found in the message, when first asked. Even that there are none costs it
-// two allocations.
-model::RecordHeaders ReadHeaders(const void* source) {
-  model::RecordHeaders headers;
-  rd_kafka_headers_t* parsed = nullptr;
-  if (rd_kafka_message_headers(static_cast<const rd_kafka_message_t*>(source), &parsed) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    const char* name;
-    const void* value;
-    std::size_t size;
-    for (std::size_t i = 0; rd_kafka_header_get_all(parsed, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
-         ++i) {
-      headers.emplace_back(name, View(value, size));
-    }
-  }
-  return headers;
-}
-
 // What to say of the topics that there are: there may be thousands.
 std::string InsteadOf(const std::string& topic, std::vector<std::string> known) {
   constexpr std::size_t kShownMax = 5;
@@ -89,29 +56,11 @@ std::string InsteadOf(const std::string& topic, std::vector<std::string> known) 
                      there > kShownMax ? fmt::format(" and {} more", there - kShownMax) : "");
 }
 
-model::RawRecord ToRecord(const rd_kafka_message_t* message, rd_kafka_timestamp_type_t* type) {
-  model::RawRecord record;
-  record.offset = message->offset;
-  record.timestamp = RecordTime(rd_kafka_message_timestamp(message, type));
-  record.key = View(message->key, message->key_len);
-  record.payload = View(message->payload, message->len);
-  record.read_headers = ReadHeaders;
-  record.headers_source = message;
-  return record;
-}
-
-// At once for a long run, and still doubling for many short ones.
-template <typename Element>
-void ReserveMore(std::vector<Element>& vector, std::size_t count) {
-  const std::size_t wanted = vector.size() + count;
-  if (wanted > vector.capacity()) vector.reserve(std::max(wanted, 2 * vector.capacity()));
-}
-
 class KafkaConsumer final : public Consumer {
  public:
   enum class Role { kMember, kReader };
 
-  static Result<std::unique_ptr<Consumer>> Make(Properties properties, Role role) {
+  static Result<std::unique_ptr<Consumer>> Make(Properties properties, Role role, KafkaDelivery delivery) {
     const bool is_member = role == Role::kMember;
     if (const auto group = properties.find("group.id");
         is_member && (group == properties.end() || group->second.empty())) {
@@ -129,6 +78,7 @@ class KafkaConsumer final : public Consumer {
     const auto servers = properties.find("bootstrap.servers");
     consumer->servers_ = servers == properties.end() ? "" : servers->second;
     ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
+    if (delivery == KafkaDelivery::kBatches) HandOverBatches(conf);
     rd_kafka_conf_set_opaque(conf.get(), consumer.get());
     if (is_member) rd_kafka_conf_set_rebalance_cb(conf.get(), OnRebalance);
     rd_kafka_conf_set_error_cb(conf.get(), OnError);
@@ -189,6 +139,7 @@ class KafkaConsumer final : public Consumer {
     std::int64_t generation = 0;
     bool started = false;
     bool paused = false;
+    bool failed = false;  // In a way that does not pass: what comes behind it may leave out what it was.
   };
 
   struct TopicDeleter {
@@ -199,8 +150,14 @@ class KafkaConsumer final : public Consumer {
   /// What one poll gathers of one partition.
   struct Gathered {
     FetchedRecords fetched;
-    std::shared_ptr<MessageOwner> owner;
+    std::shared_ptr<KafkaFetch> packed;
     std::optional<Offset> end;
+  };
+
+  struct Taken {
+    std::size_t messages = 0;  // Or batches.
+    std::size_t records = 0;
+    std::size_t bytes = 0;  // Of keys and payloads, of batches all.
   };
 
   explicit KafkaConsumer(Role role) : role_(role) {}
@@ -237,8 +194,8 @@ class KafkaConsumer final : public Consumer {
   void ServeErrors();
   Status AnswerRevoke(const PartitionList& removed);
 
-  /// Takes ownership of the messages, all of one partition (or of none: errors). Their keys' and payloads' bytes.
-  std::size_t TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
+  /// Takes ownership of the messages, all of one partition (or of none: errors).
+  Taken TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
   Gathered& GatheredOf(const TopicPartition& source, const Partition& partition, std::vector<Gathered>& gathered);
   void HandleMessageError(const rd_kafka_message_t* message);
   void LeaveGroup();
@@ -376,49 +333,52 @@ KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source,
   g.fetched.source = source;
   g.fetched.range = {partition.position, partition.position};
   g.fetched.generation = partition.generation;
-  g.fetched.append_time = true;
-  g.owner = std::make_shared<MessageOwner>(handle_);
+  g.packed = std::make_shared<KafkaFetch>(handle_, partition.position);
   return g;
 }
 
-std::size_t KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered) {
+KafkaConsumer::Taken KafkaConsumer::TakeRun(std::span<rd_kafka_message_t* const> messages,
+                                            std::vector<Gathered>& gathered) {
   Gathered* into = nullptr;
   Partition* partition = nullptr;
   if (const rd_kafka_topic_t* topic = messages.front()->rkt; topic != nullptr) {
     const auto at = partitions_.find(TopicPartition{rd_kafka_topic_name(topic), messages.front()->partition});
-    if (at != partitions_.end() && at->second.started) {
+    if (at != partitions_.end() && at->second.started && !at->second.failed) {
       partition = &at->second;
       into = &GatheredOf(at->first, *partition, gathered);
-      ReserveMore(into->fetched.records, messages.size());
-      ReserveMore(into->owner->messages, messages.size());
+      into->packed->Reserve(messages.size());
     }
   }
-  std::size_t bytes = 0;
+  Taken taken;
   for (rd_kafka_message_t* message : messages) {
-    bytes += message->len + message->key_len;
+    const std::size_t bytes = message->len + message->key_len;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      ++taken.messages;
+      taken.records += RecordsOf(message);
+      taken.bytes += bytes;
+    }
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && into != nullptr && message->offset >= partition->position) {
-      FetchedRecords& fetched = into->fetched;
-      rd_kafka_timestamp_type_t type;
-      fetched.records.push_back(ToRecord(message, &type));
-      fetched.append_time &= type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
-      fetched.bytes += message->len + message->key_len;
-      into->owner->messages.push_back(message);
+      into->fetched.bytes += bytes;
+      into->packed->Add(message);
+      // Of a batch it is the last offset.
       partition->position = message->offset + 1;
-      fetched.range.end = partition->position;
+      into->fetched.range.end = partition->position;
       continue;
     }
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
       if (into != nullptr && message->offset >= partition->position) {
         partition->position = message->offset;
         into->fetched.range.end = message->offset;
+        into->packed->ExtendTo(message->offset);
         into->end = message->offset;
       }
     } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
       HandleMessageError(message);
+      if (into != nullptr && partition->failed) into = nullptr;
     }
     rd_kafka_message_destroy(message);
   }
-  return bytes;
+  return taken;
 }
 
 std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_bytes) {
@@ -428,30 +388,41 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_
 
   if (role_ == Role::kReader) ServeErrors();
 
-  buffer_.resize(std::max<std::size_t>(max_records, 1));
-  std::vector<Gathered> gathered;
-  std::size_t taken = 0;
-  std::size_t bytes_taken = 0;
-  std::size_t should_fit = 16;  // Messages; a few show how large they are.
+  max_records = std::max<std::size_t>(max_records, 1);
   max_bytes = std::max<std::size_t>(max_bytes, 1);
-  while (taken < buffer_.size() && bytes_taken < max_bytes) {
-    // What has left librdkafka's queue cannot go back. Where sizes change much it may be more than `max_bytes`, and
+  buffer_.resize(max_records);
+  std::vector<Gathered> gathered;
+  Taken taken;
+  std::size_t operations = 0;  // Ends and errors are some, too, but of no size.
+  std::size_t should_fit = 1;  // Messages or batches; those that came show how large they are.
+  const auto is_full = [&] {
+    return operations >= max_records || taken.records >= max_records || taken.bytes >= max_bytes;
+  };
+  while (!is_full()) {
+    // What has left librdkafka's queue cannot go back. Where sizes change much it may be more than the limits, and
     // never more than that queue holds.
-    const ssize_t count =
-        rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), std::min(buffer_.size() - taken, should_fit));
+    const ssize_t count = rd_kafka_consume_batch_queue(queue_, 0, buffer_.data(), should_fit);
     if (count <= 0) break;
-    taken += static_cast<std::size_t>(count);
+    operations += static_cast<std::size_t>(count);
     // Messages come in long runs of one partition.
     for (std::size_t begin = 0, end = 0; begin < static_cast<std::size_t>(count); begin = end) {
       const rd_kafka_message_t* first = buffer_[begin];
       for (end = begin + 1; end < static_cast<std::size_t>(count); ++end) {
         if (buffer_[end]->rkt != first->rkt || buffer_[end]->partition != first->partition) break;
       }
-      bytes_taken += TakeRun({buffer_.data() + begin, end - begin}, gathered);
+      const Taken run = TakeRun({buffer_.data() + begin, end - begin}, gathered);
+      taken.messages += run.messages;
+      taken.records += run.records;
+      taken.bytes += run.bytes;
     }
-    should_fit = (max_bytes - std::min(bytes_taken, max_bytes)) / (bytes_taken / taken + 1) + 1;
+    if (taken.messages == 0) continue;
+    const auto fit = [&taken](std::size_t limit, std::size_t used) {
+      return (limit - std::min(used, limit)) / (used / taken.messages + 1) + 1;
+    };
+    should_fit =
+        std::min({fit(max_records, taken.records), fit(max_bytes, taken.bytes), 16 * taken.messages, max_records});
   }
-  if (taken == buffer_.size() || bytes_taken >= max_bytes) {
+  if (is_full()) {
     const std::uint64_t one = 1;
     static_cast<void>(!write(wake_fd_, &one, sizeof(one)));
   }
@@ -464,7 +435,7 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_
     std::optional<ReachedEnd> end;
     if (g.end == fetched.range.end) end = ReachedEnd{fetched.source, *g.end, fetched.generation};
     if (!fetched.range.empty()) {
-      fetched.owner = std::move(g.owner);
+      if (!g.packed->empty()) fetched.packed = std::move(g.packed);
       events.emplace_back(std::move(fetched));
     }
     if (end) events.emplace_back(std::move(*end));
@@ -480,6 +451,7 @@ void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
     source = TopicPartition{rd_kafka_topic_name(message->rkt), message->partition};
   }
   const char* text = rd_kafka_message_errstr(message);
+  const auto at = source ? partitions_.find(*source) : partitions_.end();
   if (message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET && message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
     std::string reason = source ? ToString(*source) + ": " + text : std::string(text);
     char fatal[512];
@@ -488,10 +460,11 @@ void KafkaConsumer::HandleMessageError(const rd_kafka_message_t* message) {
         (message->err == RD_KAFKA_RESP_ERR__FATAL &&
          rd_kafka_fatal_error(handle_.get(), fatal, sizeof(fatal)) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     if (is_fenced) reason = FencedText();
-    events_.push_back(Failed{MakeStatus(KindOfKafkaError(message->err), "Kafka: " + reason), source});
+    const ErrorKind kind = KindOfKafkaError(message->err);
+    if (at != partitions_.end()) at->second.failed |= kind != ErrorKind::kTransient;
+    events_.push_back(Failed{MakeStatus(kind, "Kafka: " + reason), source});
     return;
   }
-  const auto at = source ? partitions_.find(*source) : partitions_.end();
   if (at == partitions_.end() || !at->second.started) return;
   const Offset wanted = at->second.position;
   const Result<OffsetRanges> bounds = Bounds({*source}, kLookupTimeout);
@@ -534,6 +507,7 @@ Result<std::int64_t> KafkaConsumer::Start(const OffsetVector& next) {
     if (!state.started && state.paused) paused.push_back(tp);
     state.position = offset;
     state.generation = generation;
+    state.failed = false;
   }
   if (added->cnt > 0) {
     RETURN_NOT_OK(role_ == Role::kMember ? AnswerAssign(added) : StartReading(added));
@@ -856,12 +830,14 @@ Properties WithConsumerDefaults(Properties properties) {
   return properties;
 }
 
-Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties) {
-  return KafkaConsumer::Make(std::move(properties), KafkaConsumer::Role::kMember);
+Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties,
+                                                    KafkaDelivery delivery) {
+  return KafkaConsumer::Make(std::move(properties), KafkaConsumer::Role::kMember, delivery);
 }
 
-Result<std::unique_ptr<Consumer>> MakeKafkaReader(std::map<std::string, std::string> properties) {
-  return KafkaConsumer::Make(std::move(properties), KafkaConsumer::Role::kReader);
+Result<std::unique_ptr<Consumer>> MakeKafkaReader(std::map<std::string, std::string> properties,
+                                                  KafkaDelivery delivery) {
+  return KafkaConsumer::Make(std::move(properties), KafkaConsumer::Role::kReader, delivery);
 }
 
 }  // namespace millrace::eventlog

@@ -14,16 +14,26 @@
 
 namespace millrace::eventlog {
 
+/// What librdkafka hands over for what it has fetched.
+enum class KafkaDelivery {
+  kBatches,   ///< The batches that producers sent. Messages, if librdkafka was built without our patch.
+  kMessages,  ///< A message for each record, as every librdkafka does.
+};
+
 /// Connects to nothing yet: Subscribe() does. kInvalidInput with librdkafka's own text: a property is wrong;
 /// bootstrap.servers or group.id is missing.
 ///
 /// The bytes of fetched records live in librdkafka's receive buffers until the FetchedRecords dies, on any thread; that
 /// keeps the client's memory, but not its place in the group, alive beyond Close().
-Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties);
+///
+/// Fetched records are packed (FetchedRecords::packed): the thread that reads them takes the batches apart.
+Result<std::unique_ptr<Consumer>> MakeKafkaConsumer(std::map<std::string, std::string> properties,
+                                                    KafkaDelivery delivery = KafkaDelivery::kBatches);
 
 /// Likewise, beside all groups: Subscribe() assigns every partition at once, and none is ever revoked. The broker hears
 /// of no group, nothing is committed, and ReportProgress() does nothing. Properties of a group are ignored.
-Result<std::unique_ptr<Consumer>> MakeKafkaReader(std::map<std::string, std::string> properties);
+Result<std::unique_ptr<Consumer>> MakeKafkaReader(std::map<std::string, std::string> properties,
+                                                  KafkaDelivery delivery = KafkaDelivery::kBatches);
 
 /// linger.ms 20, idempotent, keys spread as Java clients do (murmur2), unless given.
 Result<std::unique_ptr<Producer>> MakeKafkaProducer(std::map<std::string, std::string> properties);
