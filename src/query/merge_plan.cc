@@ -454,18 +454,7 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session, con
 Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& session,
                                                          const model::AggregateDefinition& definition,
                                                          const AggregateRequest& request) {
-  // Every part by its length, so that no two requests have the same text.
-  std::string key =
-      fmt::format("{}:{}:{};{};{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
-                  request.limit.value_or(-1), request.rows_max.value_or(-1), request.name_groups);
-  const auto add = [&key](const std::vector<std::string>& names) {
-    key += fmt::format("{};", names.size());
-    for (const auto& name : names) key += fmt::format("{}:{}", name.size(), name);
-  };
-  add({request.where});
-  add(request.measures);
-  add(request.order_by);
-  if (request.group_by) add(*request.group_by);
+  const std::string key = fmt::format("{}:{}{}", definition.name.size(), definition.name, PlanText(request));
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
