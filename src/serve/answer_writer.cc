@@ -103,7 +103,8 @@ AppendValue Typed(const std::shared_ptr<arrow::Array>& array, std::string_view n
 template <typename ArrayType>
 AppendValue Number(const std::shared_ptr<arrow::Array>& array, std::string_view null) {
   return Typed<ArrayType>(array, null, [](const ArrayType& typed, std::int64_t row, std::string& out) {
-    fmt::format_to(std::back_inserter(out), "{}", typed.Value(row));
+    const fmt::format_int text(typed.Value(row));
+    out.append(text.data(), text.size());
   });
 }
 
