@@ -37,7 +37,7 @@ soak:  ## The long tests: kills, zombies, millions of events
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release -L soak
 
-bench:  ## Cost and freshness beside the same job in Python, growth, scans, SQL, listeners (BENCH_FLAGS="--events 200000")
+bench:  ## Cost and freshness beside the same job in Python, growth, scans, SQL, listeners, answers (BENCH_FLAGS="--events 200000")
 	@scripts/setup test
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS) --target millrace table_growth
@@ -46,6 +46,7 @@ bench:  ## Cost and freshness beside the same job in Python, growth, scans, SQL,
 	@$(PYTHON) bench/scan.py build/release/bin/millrace
 	@$(PYTHON) bench/sql.py build/release/bin/millrace
 	@$(PYTHON) bench/listeners.py build/release/bin/millrace
+	@$(PYTHON) bench/answers.py build/release/bin/millrace
 
 fmt:  ## Format the C++ files
 	@$(CXX_FILES) | xargs -0r clang-format -i

@@ -44,6 +44,8 @@ constexpr int kHealthConnectionsMax = 64;  // Of monitoring; whoever is idle lon
 /// Of limits.memory: what all streams of changes may hold, and the answer of one.
 constexpr std::int64_t kStreamsShare = 16;
 constexpr std::int64_t kStreamShare = 64;
+/// Likewise: what answers take that are given again.
+constexpr std::int64_t kKeptAnswersShare = 16;
 
 /// For requests that come before there is a worker to ask.
 http::Response WhileStarting(const http::Request& request) {
@@ -155,6 +157,10 @@ Status Service::Listen(const config::ServeConfig& serve) {
                               .waiting_max = 4 * serve.concurrent_queries,
                               .connections_max = serve.connections,
                               .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout)};
+  options.at_once = [this](const http::Request& request) {
+    serve::Api* const api = answering_;
+    return api != nullptr ? api->HandleAtOnce(request) : std::nullopt;
+  };
   if (serve.tls) {
     auto expiry = metrics_.MakeGauge("millrace_tls_certificate_expiry_timestamp_seconds",
                                      "When the certificate that is served expires.");
@@ -221,6 +227,7 @@ void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<M
                         .metrics_elsewhere = serve.health.has_value(),
                         .answer_bytes_max = query::AnswersBytesMax(limit),
                         .streams = {.answer_bytes_max = limit / kStreamShare, .bytes_max = limit / kStreamsShare},
+                        .kept_answers_bytes_max = limit / kKeptAnswersShare,
                         .memory = memory});
   answering_ = api_.get();
   if (postgres_server_ == nullptr) return;

@@ -45,7 +45,15 @@ class Body {
   /// A large body never lies in one place, and each piece is freed once it is sent. Not for a body with a source.
   void Append(std::string piece) {
     bytes_ += piece.size();
-    if (!piece.empty()) pieces_.push_back(std::move(piece));
+    if (!piece.empty()) pieces_.push_back(std::make_shared<const std::string>(std::move(piece)));
+  }
+
+  /// Another one of the same pieces, without a copy of them: they are freed with the last. Not of a body with a source.
+  Body Share() const {
+    Body same;
+    same.pieces_ = pieces_;
+    same.bytes_ = bytes_;
+    return same;
   }
 
   bool has_source() const { return source_ != nullptr; }
@@ -54,18 +62,19 @@ class Body {
   /// The rest is about the pieces; a body with a source has none.
   std::size_t bytes() const { return bytes_; }
   /// None is empty.
-  const std::vector<std::string>& pieces() const { return pieces_; }
-  std::vector<std::string> TakePieces() && { return std::move(pieces_); }
+  using Pieces = std::vector<std::shared_ptr<const std::string>>;
+  const Pieces& pieces() const { return pieces_; }
+  Pieces TakePieces() && { return std::move(pieces_); }
   /// All pieces in one.
   std::string Text() const {
     std::string text;
     text.reserve(bytes_);
-    for (const auto& piece : pieces_) text += piece;
+    for (const auto& piece : pieces_) text += *piece;
     return text;
   }
 
  private:
-  std::vector<std::string> pieces_;
+  Pieces pieces_;
   std::size_t bytes_ = 0;
   std::unique_ptr<BodySource> source_;
 };

@@ -35,8 +35,12 @@ Response Overloaded(std::string detail) {
 }  // namespace
 
 Response CallHandler(const Handler& handler, const Request& request) {
+  return *CallAtOnce([&handler](const Request& r) { return std::optional(handler(r)); }, request);
+}
+
+std::optional<Response> CallAtOnce(const AtOnce& at_once, const Request& request) {
   try {
-    return handler(request);
+    return at_once(request);
   } catch (const std::exception& e) {
     spdlog::error("request failed target=\"{}\" error=\"{}\"", request.target, e.what());
     return ToResponse({500, "internal", "The request failed inside the server; its log says why.", {}});

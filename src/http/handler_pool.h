@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <list>
 #include <memory>
+#include <optional>
 #include <stop_token>
 
 #include "http/server.h"
@@ -19,6 +20,8 @@ namespace millrace::http {
 
 /// What a handler that throws answers.
 Response CallHandler(const Handler& handler, const Request& request);
+/// Likewise of one that may have no answer.
+std::optional<Response> CallAtOnce(const AtOnce& at_once, const Request& request);
 
 class HandlerPool {
  public:

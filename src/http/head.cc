@@ -155,6 +155,7 @@ Request RequestOf(const Parser::value_type& message) {
   request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
   request.accept = JoinedHeader(message, beast::http::field::accept);
   request.accept_encoding = JoinedHeader(message, beast::http::field::accept_encoding);
+  request.if_none_match = JoinedHeader(message, beast::http::field::if_none_match);
   request.authorization = JoinedHeader(message, beast::http::field::authorization);
   if (const auto id = message.find("Last-Event-ID"); id != message.end()) request.last_event_id = id->value();
   request.origin = JoinedHeader(message, beast::http::field::origin);
@@ -166,15 +167,18 @@ std::string HeadOf(const Response& response, bool keep_alive, unsigned version) 
   const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
   std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
                                 std::string_view(reason.data(), reason.size()));
-  if (response.status == 204) {
-    // Neither a length nor a coding: RFC 9110, 8.6.
+  if (response.status == 204 || response.status == 304) {
+    // Neither a coding nor a length, which of a 304 would be that of the answer that is not sent: RFC 9110, 8.6.
   } else if (!response.body.has_source()) {
     out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
   } else if (version > 10) {
     out += "Transfer-Encoding: chunked\r\n";
   }
   if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
-  out += "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n";
+  const bool says_how_to_cache = std::any_of(response.headers.begin(), response.headers.end(),
+                                             [](const auto& header) { return header.first == "Cache-Control"; });
+  if (!says_how_to_cache) out += "Cache-Control: no-cache\r\n";
+  out += "X-Content-Type-Options: nosniff\r\n";
   if (!keep_alive) out += "Connection: close\r\n";
   if (keep_alive && version == 10) out += "Connection: keep-alive\r\n";
   for (const auto& [name, value] : response.headers) out += fmt::format("{}: {}\r\n", name, value);

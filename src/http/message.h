@@ -19,6 +19,7 @@ struct Request {
   std::string body;
   std::string last_event_id{};    ///< Of a stream of events that was cut; empty: none.
   std::string accept_encoding{};  ///< All Accept-Encoding headers, joined by ", "; empty: none.
+  std::string if_none_match{};    ///< All If-None-Match headers, joined by ", "; empty: none.
   /// Requested when nobody waits for the response any more: at the deadline, when the client has left (which is noticed
   /// on Lane::kLong and kStream, and while a BodySource is asked), or when it has been sent.
   std::stop_token stop{};

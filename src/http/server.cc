@@ -487,6 +487,9 @@ class Server::Impl {
   }
 
   asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request, std::stop_source stop) {
+    if (options_.at_once) {
+      if (auto response = CallAtOnce(options_.at_once, request)) co_return *std::move(response);
+    }
     const Lane lane = options_.lane(request);
     if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
     if (lane == Lane::kShort) co_return co_await short_calls_.Run(std::move(request), std::move(stop));
@@ -500,16 +503,16 @@ class Server::Impl {
   // Nothing is copied: an answer may be large, and this is the thread of all connections.
   asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, Body body) {
     connection->watchdog.Start(options_.write_timeout, connection);
-    std::vector<std::string> pieces = std::move(body).TakePieces();
-    if (pieces.empty()) pieces.emplace_back();
+    Body::Pieces pieces = std::move(body).TakePieces();
+    if (pieces.empty()) pieces.push_back(std::make_shared<const std::string>());
     bool sent = true;
     for (auto& piece : pieces) {
-      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(piece)};
+      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(*piece)};
       const error_code error = co_await connection->transport->Write(buffers);
       sent = !error;
       if (!sent) break;
       head.clear();
-      piece = {};
+      piece.reset();
     }
     connection->watchdog.Stop();
     co_return sent;

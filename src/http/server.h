@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -33,12 +34,16 @@ enum class Lane {
 };
 /// Called on the I/O thread.
 using LaneOf = std::function<Lane(const Request&)>;
+/// What can be answered without waiting, before the request goes to its lane; nullopt: it goes. As Lane::kAtOnce, and
+/// as a Handler.
+using AtOnce = std::function<std::optional<Response>(const Request&)>;
 
 struct ServerOptions {
   std::string address = "127.0.0.1";         ///< An IPv4 or IPv6 address.
   std::uint16_t port = 0;                    ///< 0: the system chooses; see port().
   std::shared_ptr<Transports> transports{};  ///< What its connections speak over (transport.h); null: plain TCP.
   LaneOf lane = [](const Request&) { return Lane::kShort; };
+  AtOnce at_once{};             ///< Null: nothing is answered so.
   int short_handlers_max = 4;   ///< At once.
   int long_handlers_max = 32;   ///< At once.
   int stream_handlers_max = 4;  ///< At once.

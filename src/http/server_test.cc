@@ -85,6 +85,36 @@ TEST(HttpServer, AnAnswerWithoutContentHasNoLength) {
   }
 }
 
+TEST(HttpServer, AnAnswerThatIsNotSentAgainHasNeitherLengthNorType) {
+  const auto server = StartServer({}, [](const Request& request) {
+    return Response{.status = request.if_none_match == "\"a\", W/\"b\"" ? 304 : 500,
+                    .headers = {{"ETag", "W/\"b\""}, {"Cache-Control", "private, no-cache"}}};
+  });
+  TestClient client(server->port());
+  for (int i = 0; i < 2; ++i) {
+    client.Send("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"a\"\r\nif-none-match: W/\"b\"\r\n\r\n");
+    const std::string answer = client.ReadOne();
+    EXPECT_EQ(StatusOf(answer), 304);
+    EXPECT_EQ(answer.find("Content-"), answer.find("Content-Type-Options"));
+    EXPECT_THAT(answer, HasSubstr("ETag: W/\"b\"\r\n"));
+    EXPECT_THAT(answer, HasSubstr("Cache-Control: private, no-cache\r\n"));
+    EXPECT_EQ(answer.find("Cache-Control: no-cache"), std::string::npos);
+  }
+}
+
+TEST(HttpServer, SendsABodyThatOthersSendTooAndDoesNotTakeItFromThem) {
+  Body kept;
+  for (const std::size_t size : {100'000, 1, 50'000}) kept.Append(std::string(size, 'x'));
+  const auto server = StartServer({}, [&kept](const Request&) {
+    return Response{200, "text/plain", kept.Share(), {}};
+  });
+  for (int i = 0; i < 3; ++i) {
+    const std::string answer = Ask(server->port(), "GET / HTTP/1.0\r\n\r\n");
+    EXPECT_THAT(answer, HasSubstr("Content-Length: 150001\r\n"));
+    EXPECT_EQ(answer.substr(answer.find("\r\n\r\n") + 4), kept.Text());
+  }
+}
+
 TEST(HttpServer, SendsABodyInPieces) {
   const auto server = StartServer({}, [](const Request& request) {
     Response response{200, "text/plain", {}, {}};
@@ -280,6 +310,25 @@ TEST(HttpServer, HealthIsAnsweredAtOnceWhileEveryHandlerBlocks) {
   EXPECT_EQ(gate.entered(), 10);
   gate.Open();
   for (auto& client : clients) EXPECT_EQ(StatusOf(client->ReadOne()), 200);
+}
+
+TEST(HttpServer, WhatIsKnownIsAnsweredWhileEveryHandlerBlocks) {
+  Gate gate;
+  const auto known = [](const Request& request) -> std::optional<Response> {
+    if (request.target == "/throws") throw std::runtime_error("no");
+    if (request.target != "/known") return std::nullopt;
+    return Response{200, "text/plain", "known", {}};
+  };
+  const auto server = StartServer({.at_once = known, .short_handlers_max = 1}, std::ref(gate));
+  TestClient blocked(server->port());
+  blocked.Send(kGetLong);
+  gate.WaitForEntered(1);
+  TestClient client(server->port());
+  client.Send("GET /known HTTP/1.1\r\nHost: x\r\n\r\nGET /throws HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\nknown"));
+  EXPECT_EQ(StatusOf(client.ReadOne()), 500);
+  gate.Open();
+  EXPECT_EQ(StatusOf(blocked.ReadOne()), 200);
 }
 
 TEST(HttpServer, OneConnectionTooManyIsTold) {

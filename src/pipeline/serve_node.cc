@@ -166,6 +166,13 @@ class ServeNode final : public serve::Backend {
     ASSIGN_OR_RETURN(auto* const answers, Answers());
     return answers->Query(aggregate, request, stop);
   }
+  std::optional<query::AnswerState> KnownState(const std::string& aggregate,
+                                               query::AggregateRequest& request) const override {
+    const auto found = aggregates_.find(aggregate);
+    if (found == aggregates_.end()) return std::nullopt;
+    request = found->second.reader->Canonical(std::move(request));
+    return found->second.reader->KnownState(request.freshness);
+  }
   Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
     ASSIGN_OR_RETURN(auto* const answers, Answers());
     return answers->Sql(request, stop);

@@ -44,6 +44,9 @@ class TableAnswers {
   Result<boost::json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
                                    const std::string& after, std::int64_t limit) const;
 
+  /// A question was answered elsewhere.
+  void NoteQuestion() { ++num_questions_; }
+
   /// Questions so far.
   std::int64_t num_questions() const { return num_questions_; }
 

@@ -146,7 +146,8 @@ class Worker {
   /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
   /// thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
-  /// Moves whenever hot rows have come or gone. Any thread, without waiting.
+  /// Moves whenever hot rows have come or gone, before anybody can have them, or this worker's partitions are others.
+  /// Any thread, without waiting.
   std::uint64_t Changes() const;
   /// Next offset of each of this worker's partitions, after what the shards have begun to take: all that an earlier
   /// Watermark() rests on lies below. Any thread, without waiting, also after Run().
@@ -290,6 +291,7 @@ class Worker {
   asio::thread_pool io_pool_;
   asio::thread_pool log_pool_{1};
 
+  std::atomic<std::uint64_t> assignments_{0};
   mutable std::mutex progress_mutex_;
   // Of owned_; guarded by progress_mutex_.
   std::map<model::TopicPartition, std::shared_ptr<const PartitionProgress>> progress_;

@@ -66,6 +66,7 @@ class WorkerHotSource final : public query::HotSource {
   query::HotRows Known() const override {
     return {.version = worker_.KnownVersion(table_), .watermark = worker_.Watermark()};
   }
+  std::optional<std::uint64_t> Changes() const override { return worker_.Changes(); }
 
  private:
   Worker& worker_;
@@ -183,6 +184,14 @@ class WorkerBackend final : public serve::Backend {
                               const std::stop_token& stop) override {
     return answers_->Query(aggregate, request, stop);
   }
+  std::optional<query::AnswerState> KnownState(const std::string& aggregate,
+                                               query::AggregateRequest& request) const override {
+    const auto found = aggregates_.find(aggregate);
+    if (found == aggregates_.end()) return std::nullopt;
+    request = found->second.reader->Canonical(std::move(request));
+    return found->second.reader->KnownState(request.freshness);
+  }
+  void NoteAnsweredAgain() override { answers_->NoteQuestion(); }
   Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
     return answers_->Sql(request, stop);
   }

@@ -100,6 +100,7 @@ void Worker::PublishProgress() {
   }
   const std::scoped_lock lock(progress_mutex_);
   progress_ = std::move(progress);
+  ++assignments_;
 }
 
 std::optional<UnixMicros> Worker::WatermarkOf(const model::TopicPartition& source,
@@ -131,7 +132,7 @@ std::optional<UnixMicros> Worker::Watermark() const {
 }
 
 std::uint64_t Worker::Changes() const {
-  std::uint64_t sum = 0;
+  std::uint64_t sum = assignments_;
   for (const auto& thread : shards_) sum += thread->changes;
   return sum;
 }

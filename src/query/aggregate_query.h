@@ -41,6 +41,11 @@ struct AggregateRequest {
   bool name_groups = false;  ///< Fill Answer::groups.
 };
 
+/// A text of all that a request has: that of another is another. Without the range and the freshness it is that of the
+/// plan (merge_plan.h).
+std::string ToText(const AggregateRequest& request);
+std::string PlanText(const AggregateRequest& request);
+
 struct AsOf {
   delta::TableVersion version = -1;
   model::OffsetVector offsets;  ///< Next offset per partition: everything below is in the answer.
@@ -52,6 +57,16 @@ struct TableAsOf {
   std::string name;
   AsOf as_of;           ///< With a watermark if it is an aggregate.
   bool is_hot = false;  ///< The rows in memory are in it. They never are of a table of events: its rows wait in files.
+};
+
+/// What an answer rests on beside its question: of equal states, answers to equal questions say the same.
+struct AnswerState {
+  std::string table_id;
+  delta::TableVersion version = -1;
+  std::uint64_t changes = 0;  ///< HotSource::Changes(); 0: hot rows do not matter.
+  std::optional<UnixMicros> watermark{};
+
+  bool operator==(const AnswerState&) const = default;
 };
 
 /// A measure that has no value in one group of an answer: NULL there, while the other groups have theirs.
@@ -76,7 +91,9 @@ struct Answer {
   std::shared_ptr<arrow::RecordBatch> groups{};
   std::vector<AnswerError> errors{};                   ///< By row of the answer.
   std::shared_ptr<arrow::RecordBatch> error_groups{};  ///< window_start and the keys that name them; nullptr: none.
-  std::shared_ptr<void> held{};                        ///< What the rows draw their memory from.
+  /// nullopt: the next answer may say more although nothing that is looked at here has changed.
+  std::optional<AnswerState> state{};
+  std::shared_ptr<void> held{};  ///< What the rows draw their memory from.
 };
 
 }  // namespace millrace::query

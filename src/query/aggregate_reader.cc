@@ -67,6 +67,24 @@ class AggregateReader::Impl {
   AnswerMemory& memory() const { return *resources_.memory; }
   bool has_hot_side() const { return options_.hot != nullptr; }
 
+  // In the order in which answers look: of what changes meanwhile, the state is that before.
+  std::optional<AnswerState> KnownState(Freshness freshness) const {
+    auto state = HotState(freshness);
+    if (!state) return std::nullopt;
+    const auto snapshot = options_.table->NewestKnown(state->version);
+    if (snapshot == nullptr) return std::nullopt;
+    state->table_id = snapshot->metadata.id;
+    state->version = snapshot->version;
+    return state;
+  }
+
+  AggregateRequest Canonical(AggregateRequest request) const {
+    const auto& window = definition().window;
+    // Sessions begin anywhere.
+    if (window.kind != model::Window::Kind::kSession) request.range = OfWholePanes(request.range, window);
+    return request;
+  }
+
   Result<std::vector<sql::ResultColumn>> Columns(const std::stop_token& stop) {
     ASSIGN_OR_RETURN(const auto plan, PlanOf({}, stop));
     return plan->columns;
@@ -79,6 +97,7 @@ class AggregateReader::Impl {
                           definition().name);
     }
     ASSIGN_OR_RETURN(const auto plan, PlanOf(request, stop));
+    auto state = HotState(request.freshness);
     std::shared_ptr<void> memory;
     Gathered gathered;
     for (;;) {
@@ -104,6 +123,11 @@ class AggregateReader::Impl {
                      MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop, resources_.memory.get()));
     answer.rows_read = gathered.rows_read;
     answer.held = std::move(memory);
+    if (state && gathered.is_whole && gathered.missing.empty()) {
+      state->table_id = std::move(gathered.table_id);
+      state->version = gathered.as_of.version;
+      answer.state = std::move(state);
+    }
     answer.as_of = std::move(gathered.as_of);
     answer.missing = std::move(gathered.missing);
     answer.bytes_read = gathered.bytes_read;
@@ -119,8 +143,26 @@ class AggregateReader::Impl {
     std::int64_t row_bytes = 0;
     std::int64_t bytes_read = 0;
     AsOf as_of;
+    std::string table_id;
     std::vector<MissingSource> missing;
+    bool is_whole = true;  // All hot rows that there were are in `rows`.
   };
+
+  /// What is there of a state before the table is looked at; its version is the least that the table has. nullopt: it
+  /// is not known without asking others.
+  std::optional<AnswerState> HotState(Freshness freshness) const {
+    AnswerState state;
+    if (options_.hot == nullptr) return state;
+    if (freshness == Freshness::kHot) {
+      const auto changes = options_.hot->Changes();
+      if (!changes) return std::nullopt;
+      state.changes = *changes;
+    }
+    const HotRows known = options_.hot->Known();
+    state.watermark = known.watermark;
+    state.version = known.version;
+    return state;
+  }
 
   Result<std::shared_ptr<const MergePlan>> PlanOf(const AggregateRequest& request, const std::stop_token& stop) {
     // The session is not kept while rows are fetched: that may take long.
@@ -193,6 +235,8 @@ class AggregateReader::Impl {
       }
       std::this_thread::sleep_for(2ms);
     }
+    gathered.is_whole = joined.left_out.empty();
+    gathered.table_id = look.snapshot->metadata.id;
     gathered.as_of.version = look.snapshot->version;
     gathered.as_of.offsets = std::move(joined.covered);
     gathered.as_of.watermark = request.freshness == Freshness::kHot
@@ -262,5 +306,13 @@ Result<std::vector<sql::ResultColumn>> AggregateReader::Columns(const std::stop_
 }
 
 bool AggregateReader::has_hot_side() const { return impl_->has_hot_side(); }
+
+std::optional<AnswerState> AggregateReader::KnownState(Freshness freshness) const {
+  return impl_->KnownState(freshness);
+}
+
+AggregateRequest AggregateReader::Canonical(AggregateRequest request) const {
+  return impl_->Canonical(std::move(request));
+}
 
 }  // namespace millrace::query

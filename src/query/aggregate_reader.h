@@ -67,6 +67,14 @@ class AggregateReader {
 
   bool has_hot_side() const;
 
+  /// The state (Answer::state) of an answer to this request that began now, without waiting for anything; nullopt: it
+  /// is not known without asking the store or others.
+  std::optional<AnswerState> KnownState(Freshness freshness) const;
+
+  /// The request that asks for the same, alike for all that do: from and to as `-1h` has them move all the while, and
+  /// the windows between them do not.
+  AggregateRequest Canonical(AggregateRequest request) const;
+
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;

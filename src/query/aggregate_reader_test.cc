@@ -37,10 +37,13 @@ class ScriptedHotSource final : public HotSource {
     return HotRows{
         .segments = *std::move(said), .version = version, .watermark = 42, .begun = begun, .missing = missing};
   }
-  HotRows Known() const override { return {.version = version, .watermark = 41}; }
+  HotRows Known() const override { return {.version = version, .watermark = known_watermark}; }
+  std::optional<std::uint64_t> Changes() const override { return changes; }
 
   std::deque<Result<std::vector<HotSegment>>> says;
   delta::TableVersion version = -1;
+  UnixMicros known_watermark = 41;
+  std::optional<std::uint64_t> changes;
   model::OffsetVector begun{{kSource, 10}};
   std::vector<MissingSource> missing;
   std::vector<std::int64_t> asked_with;
@@ -254,6 +257,70 @@ TEST_F(AggregateReaderTest, WhatNeverJoinsIsLeftOutAndItsWatermarkToo) {
   EXPECT_EQ(answer.as_of.watermark, std::nullopt);
   EXPECT_EQ(answer.missing, hot_.missing);
   EXPECT_GT(hot_.asked_with.size(), 1u);
+}
+
+TEST_F(AggregateReaderTest, TheStateOfAnAnswerIsWhatItRestsOn) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {10, 12}}}, Rows(2)}}};
+  hot_.changes = 7;
+  hot_.version = 1;
+  auto reader = Reader();
+  EXPECT_EQ(reader.KnownState(Freshness::kHot), std::nullopt) << "the table was not looked at yet";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, reader.Ask({}, {}));
+  ASSERT_TRUE(answer.state);
+  EXPECT_EQ(answer.state->table_id, table_->snapshot()->metadata.id);
+  EXPECT_EQ(answer.state->version, 1);
+  EXPECT_EQ(reader.KnownState(Freshness::kHot), answer.state);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto committed, reader.Ask({.freshness = Freshness::kCommitted}, {}));
+  ASSERT_TRUE(committed.state);
+  EXPECT_EQ(reader.KnownState(Freshness::kCommitted), committed.state);
+
+  hot_.changes = 8;
+  EXPECT_NE(reader.KnownState(Freshness::kHot), answer.state);
+  EXPECT_EQ(reader.KnownState(Freshness::kCommitted), committed.state) << "hot rows are none of its business";
+  hot_.changes = 7;
+  hot_.known_watermark = 42;
+  EXPECT_NE(reader.KnownState(Freshness::kHot), answer.state);
+  EXPECT_NE(reader.KnownState(Freshness::kCommitted), committed.state) << "the watermark stands in it";
+  hot_.known_watermark = 41;
+  EXPECT_EQ(reader.KnownState(Freshness::kHot), answer.state);
+  Commit(4);
+  hot_.version = 2;
+  EXPECT_EQ(reader.KnownState(Freshness::kHot), std::nullopt) << "a look finds what the hot side has seen";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto later, reader.Ask({}, {}));
+  EXPECT_EQ(later.state->version, 2);
+  EXPECT_EQ(reader.KnownState(Freshness::kHot), later.state);
+}
+
+TEST_F(AggregateReaderTest, AnAnswerThatTheNextOneMayBetterHasNoState) {
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {10, 12}}}, Rows(2)}}};
+  auto reader = Reader();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto others, reader.Ask({}, {}));
+  EXPECT_EQ(others.state, std::nullopt) << "nobody here knows when the rows of others change";
+  EXPECT_EQ(reader.KnownState(Freshness::kHot), std::nullopt);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto committed, reader.Ask({.freshness = Freshness::kCommitted}, {}));
+  EXPECT_TRUE(committed.state);
+
+  hot_.changes = 7;
+  hot_.missing = {{"http://worker-2", "is gone"}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto partial, reader.Ask({}, {}));
+  EXPECT_EQ(partial.state, std::nullopt);
+  hot_.missing.clear();
+  hot_.says = {std::vector<HotSegment>{{{{kSource, {20, 30}}}, Rows(2)}}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto left_out, reader.Ask({}, {}));
+  EXPECT_EQ(left_out.state, std::nullopt);
+  EXPECT_TRUE(reader.KnownState(Freshness::kHot));
+}
+
+TEST_F(AggregateReaderTest, RequestsForTheSameWindowsAreAlike) {
+  constexpr UnixMicros kMinute = 60'000'000;
+  const auto canonical = [this](const FoldRange& range) { return Reader().Canonical({.range = range}).range; };
+  EXPECT_EQ(canonical({}), FoldRange{});
+  EXPECT_EQ(canonical({1, kMinute + 1}), (FoldRange{kMinute, 2 * kMinute}));
+  EXPECT_EQ(canonical({kMinute, 2 * kMinute}), (FoldRange{kMinute, 2 * kMinute}));
+  EXPECT_EQ(canonical({-1, 0}), (FoldRange{0, 0}));
+  EXPECT_EQ(canonical({INT64_MIN, INT64_MAX}), (FoldRange{model::kWindowsBegin, model::kWindowsEnd}));
+  definition_.window = model::Window::Session(kMinute);
+  EXPECT_EQ(canonical({1, 2}), (FoldRange{1, 2})) << "sessions begin anywhere";
 }
 
 TEST_F(AggregateReaderTest, AnAnswerHoldsItsMemoryUntilItIsSent) {

@@ -186,7 +186,7 @@ class CommittedRows::Impl {
     {
       ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(mutex_, limits.stop));
       Follow(snapshot);
-      const Question question{coarser, FirstWindow(range.from, definition), FirstWindow(range.to, definition)};
+      const Question question{coarser, OfWholePanes(range, definition.window)};
       for (const auto& [asked, answer] : answers_) {
         if (asked == question) return answer;
       }
@@ -255,20 +255,12 @@ class CommittedRows::Impl {
   // while.
   struct Question {
     std::shared_ptr<const model::AggregateDefinition> coarser;
-    std::optional<UnixMicros> from;
-    std::optional<UnixMicros> to;
+    FoldRange range;
     bool operator==(const Question&) const = default;
   };
   static constexpr std::int64_t kAnswersMax = 16;
   // A table of groups takes some times the rows that come of it.
   static constexpr std::int64_t kTableBytesFactor = 4;
-
-  static std::optional<UnixMicros> FirstWindow(const std::optional<UnixMicros>& at_or_after,
-                                               const model::AggregateDefinition& definition) {
-    if (!at_or_after) return std::nullopt;
-    const UnixMicros start = definition.window.StartOf(*at_or_after);
-    return start == *at_or_after ? start : definition.window.EndOf(start);
-  }
 
   void Forget() {
     folded_ = nullptr;

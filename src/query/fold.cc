@@ -17,6 +17,17 @@ using aggregate::PartialTable;
 
 }  // namespace
 
+FoldRange OfWholePanes(const FoldRange& range, const model::Window& window) {
+  const auto first_at_or_after = [&window](const std::optional<UnixMicros>& bound) -> std::optional<UnixMicros> {
+    if (!bound) return std::nullopt;
+    // All rows lie within these years, and times beyond them could not be calculated with.
+    const UnixMicros time = std::clamp(*bound, model::kWindowsBegin, model::kWindowsEnd);
+    const UnixMicros start = window.StartOf(time);
+    return start == time ? start : window.EndOf(start);
+  };
+  return {first_at_or_after(range.from), first_at_or_after(range.to)};
+}
+
 class Folding::Impl {
  public:
   Impl(const model::AggregateDefinition& definition, const model::AggregateDefinition& coarser, const FoldRange& range,

@@ -23,7 +23,12 @@ namespace millrace::query {
 struct FoldRange {
   std::optional<UnixMicros> from{};  ///< Rows with window_start >= from; absent: from the first.
   std::optional<UnixMicros> to{};    ///< Rows with window_start < to.
+
+  bool operator==(const FoldRange&) const = default;
 };
+
+/// The range of the same panes of `window`, with bounds that are starts of panes: ranges of the same panes are equal.
+FoldRange OfWholePanes(const FoldRange& range, const model::Window& window);
 
 /// What a question may take. kTooLarge, or kCancelled: what ends it.
 struct FoldLimits {

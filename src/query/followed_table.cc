@@ -11,10 +11,7 @@ FollowedTable::FollowedTable(Open open, std::chrono::milliseconds rest, const Cl
 
 Result<FollowedTable::Look> FollowedTable::Newest(delta::TableVersion at_least, const std::stop_token& stop) {
   ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(mutex_, stop));
-  if (table_ != nullptr && clock_.SteadyNow() - looked_at_ < rest_) {
-    auto snapshot = table_->snapshot();
-    if (snapshot->version >= at_least) return Look{table_, std::move(snapshot)};
-  }
+  if (auto snapshot = NewestKnown(at_least)) return Look{table_, std::move(snapshot)};
   return LookNow();
 }
 
@@ -33,10 +30,10 @@ Result<FollowedTable::Look> FollowedTable::LookNow() {
   } else {
     ASSIGN_OR_RETURN(snapshot, table_->Refresh());
   }
-  looked_at_ = begun;
   {
     const std::scoped_lock lock(known_mutex_);
     known_ = snapshot;
+    looked_at_ = begun;
   }
   return Look{table_, std::move(snapshot)};
 }
@@ -44,6 +41,12 @@ Result<FollowedTable::Look> FollowedTable::LookNow() {
 delta::SnapshotPtr FollowedTable::Known() const {
   const std::scoped_lock lock(known_mutex_);
   return known_;
+}
+
+delta::SnapshotPtr FollowedTable::NewestKnown(delta::TableVersion at_least) const {
+  const std::scoped_lock lock(known_mutex_);
+  const bool is_rested = known_ != nullptr && clock_.SteadyNow() - looked_at_ < rest_;
+  return is_rested && known_->version >= at_least ? known_ : nullptr;
 }
 
 }  // namespace millrace::query

@@ -39,6 +39,9 @@ class FollowedTable {
   /// What the last look found, without waiting for anything; nullptr: there was none yet.
   delta::SnapshotPtr Known() const;
 
+  /// What Newest() would give without a look, without waiting for anything; nullptr: it would look.
+  delta::SnapshotPtr NewestKnown(delta::TableVersion at_least) const;
+
  private:
   /// With mutex_ held.
   Result<Look> LookNow();
@@ -46,11 +49,11 @@ class FollowedTable {
   const Open open_;
   const std::chrono::milliseconds rest_;
   const Clock& clock_;
-  std::timed_mutex mutex_;  // Held during requests to the store; guards what follows.
-  std::shared_ptr<delta::Table> table_;
+  std::timed_mutex mutex_;               // Held during requests to the store.
+  std::shared_ptr<delta::Table> table_;  // Guarded by mutex_.
+  mutable std::mutex known_mutex_;       // Held for a moment; guards what follows.
+  delta::SnapshotPtr known_;
   std::chrono::steady_clock::time_point looked_at_;
-  mutable std::mutex known_mutex_;
-  delta::SnapshotPtr known_;  // Guarded by known_mutex_.
 };
 
 }  // namespace millrace::query

@@ -63,6 +63,19 @@ TEST_F(FollowedTableTest, IsLookedAtOnceARestAndAtOnceForAVersionThatIsKnownToBe
   EXPECT_EQ(Newest(9), 3) << "there is no more";
 }
 
+TEST_F(FollowedTableTest, WhatIsKnownIsToldWithoutALookForAsLongAsNewestWouldNotLook) {
+  EXPECT_EQ(followed_.NewestKnown(-1), nullptr);
+  Newest();
+  EXPECT_EQ(followed_.NewestKnown(-1)->version, 0);
+  EXPECT_EQ(followed_.NewestKnown(1), nullptr);
+  Commit();
+  EXPECT_EQ(followed_.NewestKnown(0)->version, 0);
+  clock_.Set(clock_.Now() + 1'000'000);
+  EXPECT_EQ(followed_.NewestKnown(0), nullptr);
+  Newest();
+  EXPECT_EQ(followed_.NewestKnown(1)->version, 1);
+}
+
 TEST_F(FollowedTableTest, ManyWhoAskCostOneLook) {
   EXPECT_EQ(Newest(), 0);
   clock_.Set(clock_.Now() + 1'000'000);

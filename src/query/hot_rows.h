@@ -58,6 +58,9 @@ class HotSource {
   /// For answers without hot rows: what is known of the table's version and the watermark without asking anybody.
   /// `segments` and `begun` are empty.
   virtual HotRows Known() const = 0;
+  /// Another number whenever Hot() may have other rows to give: it moves before anybody can have been given them.
+  /// nullopt: nobody here knows without asking others. Without waiting.
+  virtual std::optional<std::uint64_t> Changes() const { return std::nullopt; }
 };
 
 }  // namespace millrace::query

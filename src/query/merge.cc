@@ -7,9 +7,13 @@
 #include <arrow/scalar.h>
 #include <arrow/table.h>
 #include <arrow/util/byte_size.h>
+#include <arrow/util/decimal.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
+#include <compare>
+#include <functional>
 #include <numeric>
 #include <set>
 #include <string_view>
@@ -163,6 +167,86 @@ Status TakeErrors(const MergePlan& plan, const arrow::Table& careful, const std:
   return Status::OK();
 }
 
+// More are DuckDB's, which finds the first of many without sorting all.
+constexpr std::int64_t kPlainRowsMax = 10'000;
+
+// Two rows by one column, as DuckDB's ORDER BY has them: nulls are the last in either direction.
+using ComparesRows = std::function<std::strong_ordering(std::int64_t a, std::int64_t b)>;
+
+template <typename Value>
+ComparesRows Comparison(const arrow::Array& array, bool descending, Value value) {
+  return [&array, descending, value](std::int64_t a, std::int64_t b) -> std::strong_ordering {
+    if (array.IsNull(a) || array.IsNull(b)) return array.IsNull(a) <=> array.IsNull(b);
+    const auto first = value(a);
+    const auto second = value(b);
+    const auto ascending = first < second   ? std::strong_ordering::less
+                           : second < first ? std::strong_ordering::greater
+                                            : std::strong_ordering::equal;
+    if (!descending) return ascending;
+    return ascending < 0 ? std::strong_ordering::greater : ascending > 0 ? std::strong_ordering::less : ascending;
+  };
+}
+
+template <typename ArrayType>
+ComparesRows ViewComparison(const arrow::Array& array, bool descending) {
+  return Comparison(array, descending,
+                    [&typed = static_cast<const ArrayType&>(array)](std::int64_t row) { return typed.GetView(row); });
+}
+
+// Of the types that PlanMerge() takes for plain.
+ComparesRows ComparisonOf(const arrow::Array& array, bool descending) {
+  switch (array.type_id()) {
+    case arrow::Type::STRING:
+      return ViewComparison<arrow::StringArray>(array, descending);
+    case arrow::Type::DECIMAL128:
+      return Comparison(array, descending, [&decimals = static_cast<const arrow::Decimal128Array&>(array)](auto row) {
+        return arrow::Decimal128(decimals.GetValue(row));
+      });
+    case arrow::Type::INT32:
+      return ViewComparison<arrow::Int32Array>(array, descending);
+    case arrow::Type::INT64:
+      return ViewComparison<arrow::Int64Array>(array, descending);
+    case arrow::Type::DATE32:
+      return ViewComparison<arrow::Date32Array>(array, descending);
+    case arrow::Type::TIMESTAMP:
+      return ViewComparison<arrow::TimestampArray>(array, descending);
+    default:
+      MILLRACE_CHECK(array.type_id() == arrow::Type::BOOL, "no order of {}", array.type()->ToString());
+      return ViewComparison<arrow::BooleanArray>(array, descending);
+  }
+}
+
+// What final_sql gives of these rows; nullptr: only DuckDB can tell.
+Result<std::shared_ptr<arrow::Table>> PlainRows(const PlainAnswer& plain,
+                                                const std::shared_ptr<arrow::RecordBatch>& rows) {
+  if (rows->num_rows() > kPlainRowsMax) return nullptr;
+  for (const int column : plain.zero_if_null) {
+    if (rows->column(column)->null_count() > 0) return nullptr;
+  }
+  std::vector<ComparesRows> comparisons;
+  for (const auto& [column, descending] : plain.order) {
+    comparisons.push_back(ComparisonOf(*rows->column(column), descending));
+  }
+  std::vector<std::int64_t> order(static_cast<std::size_t>(rows->num_rows()));
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    for (const auto& comparison : comparisons) {
+      if (const auto found = comparison(a, b); found != 0) return found < 0;
+    }
+    return false;
+  });
+  if (plain.limit && *plain.limit < std::ssize(order)) order.resize(static_cast<std::size_t>(*plain.limit));
+  arrow::Int64Builder places_builder;
+  RETURN_NOT_OK(places_builder.AppendValues(order));
+  ASSIGN_OR_RETURN(const auto places, places_builder.Finish());
+  arrow::ArrayVector columns;
+  for (const int column : plain.columns) {
+    ASSIGN_OR_RETURN(columns.emplace_back(), arrow::compute::Take(*rows->column(column), *places,
+                                                                  arrow::compute::TakeOptions::NoBoundsCheck()));
+  }
+  return arrow::Table::Make(plain.schema, std::move(columns), places->length());
+}
+
 // What may be the matter with a group whose value has no place, or whose expression fails.
 std::string Reason(const model::AggregateDefinition& groups, const Totals& totals) {
   std::set<std::string_view> reasons;
@@ -224,7 +308,14 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
   MakeRoomForStepOver({totals.rows}, memory);
   answer.columns = plan.columns;
   Result<std::shared_ptr<arrow::Table>> finalized = nullptr;
-  if (totals.oversized.empty()) {
+  if (totals.oversized.empty() && plan.plain) {
+    ASSIGN_OR_RETURN(const auto rows, PlainRows(*plan.plain, totals.rows));
+    if (rows != nullptr) {
+      RETURN_NOT_OK(TakeRows(plan, *rows, answer));
+      finalized = rows;
+    }
+  }
+  if (totals.oversized.empty() && answer.rows == nullptr) {
     ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.relation, totals.rows));
     finalized = session.Query(plan.final_sql, stop);
     if (finalized.ok()) RETURN_NOT_OK(TakeRows(plan, **finalized, answer));

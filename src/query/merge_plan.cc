@@ -186,9 +186,14 @@ std::string MergedStateSql(const model::AggregateState& state, bool has_groups) 
   return aggregate::FindFunction(state.function)->zero_if_none ? fmt::format("coalesce({}, 0)", column) : column;
 }
 
-Result<std::string> OrderSql(const model::AggregateDefinition& definition, const AggregateRequest& request,
-                             const Shape& shape) {
-  std::vector<std::string> terms;
+struct OrderTerm {
+  std::string column;
+  bool descending = false;
+};
+
+Result<std::vector<OrderTerm>> OrderOf(const model::AggregateDefinition& definition, const AggregateRequest& request,
+                                       const Shape& shape) {
+  std::vector<OrderTerm> terms;
   std::set<std::string> ordered;
   for (const auto& item : request.order_by) {
     std::string name = item;
@@ -206,7 +211,7 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
     ASSIGN_OR_RETURN(const std::string column,
                      Resolve("order_by", "column", name, shape.columns, "the answer of " + definition.name));
     if (!ordered.insert(column).second) return InvalidInput("order_by: '{}' is named twice", column);
-    terms.push_back(sql::QuoteIdentifier(column) + (direction == "desc" ? " DESC" : ""));
+    terms.push_back({column, direction == "desc"});
   }
   // Ties are broken by the groups, so that equal questions get equal answers.
   std::vector<std::string> groups;
@@ -215,9 +220,15 @@ Result<std::string> OrderSql(const model::AggregateDefinition& definition, const
   if (shape.window.kind == model::Window::Kind::kCumulating) groups.push_back(model::kWindowEnd);
   groups.insert(groups.end(), shape.keys.begin(), shape.keys.end());
   for (const auto& group : groups) {
-    if (ordered.count(group) == 0) terms.push_back(sql::QuoteIdentifier(group));
+    if (ordered.count(group) == 0) terms.push_back({group});
   }
-  return terms.empty() ? std::string() : fmt::format(" ORDER BY {}", fmt::join(terms, ", "));
+  return terms;
+}
+
+// One more than there may be shows that there are too many.
+std::optional<std::int64_t> LimitOf(const AggregateRequest& request) {
+  const bool is_bounded = request.rows_max && (!request.limit || *request.limit > *request.rows_max);
+  return is_bounded ? *request.rows_max + 1 : request.limit;
 }
 
 // One row with all merged when the answer has no groups: there is one even if nothing was merged. Else the rows are the
@@ -249,12 +260,14 @@ Result<std::string> SelectSql(const model::AggregateDefinition& definition, cons
   std::vector<std::string> columns;
   for (const auto& column : shape.columns) columns.push_back(sql::QuoteIdentifier(column));
   columns.insert(columns.end(), more.begin(), more.end());
-  ASSIGN_OR_RETURN(const std::string order, OrderSql(definition, request, shape));
-  std::string sql = fmt::format(" SELECT {} FROM finalized{}", fmt::join(columns, ", "), order);
-  // One more than there may be shows that there are too many.
-  std::optional<std::int64_t> limit = request.limit;
-  if (request.rows_max && (!limit || *limit > *request.rows_max)) limit = *request.rows_max + 1;
-  if (limit) sql += fmt::format(" LIMIT {}", *limit);
+  ASSIGN_OR_RETURN(const auto order, OrderOf(definition, request, shape));
+  std::vector<std::string> terms;
+  for (const auto& [column, descending] : order) {
+    terms.push_back(sql::QuoteIdentifier(column) + (descending ? " DESC" : ""));
+  }
+  std::string sql = fmt::format(" SELECT {} FROM finalized", fmt::join(columns, ", "));
+  if (!terms.empty()) sql += fmt::format(" ORDER BY {}", fmt::join(terms, ", "));
+  if (const auto limit = LimitOf(request)) sql += fmt::format(" LIMIT {}", *limit);
   return sql;
 }
 
@@ -271,6 +284,65 @@ Result<std::string> FinalSql(const model::AggregateDefinition& definition, const
   const auto named = request.name_groups ? GroupColumns(shape) : std::vector<std::string>{};
   ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, named));
   return sql + ")" + select;
+}
+
+// The state that a measure shows as it is; nullptr: it computes something. A cast to the type that a state has changes
+// nothing; that it is this one is seen by the answer's type.
+const model::AggregateState* StateShown(const model::AggregateDefinition& definition,
+                                        const model::AggregateMeasure& measure) {
+  for (const auto& state : definition.states) {
+    for (const auto& name : {state.name, sql::QuoteIdentifier(state.name)}) {
+      if (measure.sql == name || measure.sql == fmt::format("CAST({} AS {})", name, measure.duckdb_type)) return &state;
+    }
+  }
+  return nullptr;
+}
+
+// Whether rows are put in order by it without DuckDB. Not by doubles, whose order has its own rules for NaN.
+bool HasPlainOrder(const arrow::DataType& type) {
+  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::DECIMAL128 || type.id() == arrow::Type::INT32 ||
+         type.id() == arrow::Type::INT64 || type.id() == arrow::Type::DATE32 || type.id() == arrow::Type::TIMESTAMP ||
+         type.id() == arrow::Type::BOOL;
+}
+
+// `schema`: of what FinalSql() gives. nullopt: there is something to compute.
+Result<std::optional<PlainAnswer>> PlanPlainly(const model::AggregateDefinition& definition,
+                                               const AggregateRequest& request, const Shape& shape,
+                                               const model::AggregateDefinition& groups,
+                                               std::shared_ptr<arrow::Schema> schema) {
+  const bool has_groups = shape.windows || !shape.keys.empty();
+  if (!has_groups || !definition.having_sql.empty()) return std::nullopt;
+  const auto rows = model::PartialSchema(groups);
+  PlainAnswer plain{.schema = std::move(schema), .limit = LimitOf(request)};
+  std::set<std::string> zero_if_null;
+  const auto column_of = [&](const std::string& name) {
+    const auto measure =
+        std::find_if(shape.measures.begin(), shape.measures.end(), [&](const auto* m) { return m->name == name; });
+    if (measure == shape.measures.end()) return rows->GetFieldIndex(name);
+    const auto* const state = StateShown(definition, **measure);
+    if (state == nullptr) return -1;
+    if (aggregate::FindFunction(state->function)->zero_if_none) zero_if_null.insert(state->name);
+    return rows->GetFieldIndex(state->name);
+  };
+  for (const auto& name : shape.columns) plain.columns.push_back(column_of(name));
+  if (request.name_groups) {
+    if (shape.windows) plain.columns.insert(plain.columns.end(), {0, 1});
+    for (const auto& key : shape.keys) plain.columns.push_back(rows->GetFieldIndex(key));
+  }
+  if (std::ssize(plain.columns) != plain.schema->num_fields()) return std::nullopt;
+  for (std::size_t i = 0; i < plain.columns.size(); ++i) {
+    if (plain.columns[i] < 0) return std::nullopt;
+    const auto& type = *plain.schema->field(static_cast<int>(i))->type();
+    if (!rows->field(plain.columns[i])->type()->Equals(type)) return std::nullopt;
+  }
+  ASSIGN_OR_RETURN(const auto order, OrderOf(definition, request, shape));
+  for (const auto& [name, descending] : order) {
+    const int column = column_of(name);
+    if (column < 0 || !HasPlainOrder(*rows->field(column)->type())) return std::nullopt;
+    plain.order.push_back({column, descending});
+  }
+  for (const auto& name : zero_if_null) plain.zero_if_null.push_back(rows->GetFieldIndex(name));
+  return plain;
 }
 
 constexpr const char* kHaving = "HAVING";
@@ -448,24 +520,17 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session, con
   ASSIGN_OR_RETURN(merge->columns, describe(merge->final_sql));
   if (request.name_groups) merge->num_group_columns = static_cast<int>(GroupColumns(shape).size());
   merge->columns.resize(merge->columns.size() - static_cast<std::size_t>(merge->num_group_columns));
+  // Of no rows.
+  const auto nothing = session.Query(merge->final_sql);
+  if (!nothing.ok()) return WithContext(nothing.status(), "aggregate {}", definition.name);
+  ASSIGN_OR_RETURN(merge->plain, PlanPlainly(definition, request, shape, *merge->groups, (*nothing)->schema()));
   return merge;
 }
 
 Result<std::shared_ptr<const MergePlan>> MergePlans::Get(sql::SqlSession& session,
                                                          const model::AggregateDefinition& definition,
                                                          const AggregateRequest& request) {
-  // Every part by its length, so that no two requests have the same text.
-  std::string key =
-      fmt::format("{}:{}:{};{};{};{};", definition.name.size(), definition.name, request.step_us.value_or(-1),
-                  request.limit.value_or(-1), request.rows_max.value_or(-1), request.name_groups);
-  const auto add = [&key](const std::vector<std::string>& names) {
-    key += fmt::format("{};", names.size());
-    for (const auto& name : names) key += fmt::format("{}:{}", name.size(), name);
-  };
-  add({request.where});
-  add(request.measures);
-  add(request.order_by);
-  if (request.group_by) add(*request.group_by);
+  const std::string key = fmt::format("{}:{}{}", definition.name.size(), definition.name, PlanText(request));
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = plans_.find(key); found != plans_.end()) return found->second;

@@ -1,6 +1,9 @@
 /// A question becomes a plan: what is folded, and the SQL that filters and finalizes it.
 #pragma once
 
+#include <arrow/type.h>
+
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,6 +17,19 @@
 #include "sql/sql_session.h"
 
 namespace millrace::query {
+
+/// An answer that is columns of the groups, in some order: no expression is left that DuckDB would have to compute.
+struct PlainAnswer {
+  struct Order {
+    int column = 0;
+    bool descending = false;
+  };
+  std::shared_ptr<arrow::Schema> schema;  ///< As final_sql gives it.
+  std::vector<int> columns;               ///< Of the rows of the groups, by column of final_sql.
+  std::vector<int> zero_if_null;          ///< Of these rows: DuckDB has to put something in place of a null in them.
+  std::vector<Order> order;  ///< Likewise by their column, as ORDER BY has it; no two rows are equal in it.
+  std::optional<std::int64_t> limit;
+};
 
 /// How questions are answered that differ in their time range only: what is folded, and the SQL that finalizes it.
 struct MergePlan {
@@ -30,8 +46,9 @@ struct MergePlan {
   /// of the rows that count; nullptr: there are none.
   std::shared_ptr<const model::AggregateDefinition> with_sets;
   std::string sets_sql;
-  std::string relation;   ///< Name of the rows of the answer's groups in what follows, one row each.
-  std::string final_sql;  ///< The answer's columns, then those of its groups if they are to be named.
+  std::string relation;              ///< Name of the rows of the answer's groups in what follows, one row each.
+  std::string final_sql;             ///< The answer's columns, then those of its groups if they are to be named.
+  std::optional<PlainAnswer> plain;  ///< What final_sql comes to; nullopt: there is something to compute.
   /// The same where a value may fail: over the relation with columns of booleans after its own, see CarefulSchema() in
   /// careful_schema_internal.h. After the columns of final_sql come those that name a group in an error, then one
   /// boolean for each of careful_measures.

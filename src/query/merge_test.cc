@@ -209,6 +209,77 @@ TEST_F(MergeTest, AnyCutIntoPartialRowsGivesDuckDbsAnswerOverTheRawRows) {
   }
 }
 
+// What needs no expression is answered without DuckDB; DuckDB says what it must be.
+TEST_F(MergeTest, AnAnswerOfTheGroupsOwnColumnsIsWhatDuckDbMakesOfThem) {
+  definition_.measures[1].sql = "CAST(\"_s1\" AS DECIMAL(38,2))";
+  definition_.measures[5].sql = "CAST(_s6 AS VARCHAR)";
+  using Names = std::vector<std::string>;
+  const Names shown = {"first_city", "slowest", "views", "revenue"};
+  const std::vector<AggregateRequest> requests = {
+      {.measures = shown},
+      {.measures = shown, .name_groups = true},
+      {.step_us = 0, .measures = shown, .order_by = {"revenue desc", "first_city"}},
+      {.step_us = kHour, .group_by = Names{"page"}, .measures = shown, .order_by = {"page desc"}, .limit = 3},
+      {.group_by = Names{"window_end", "country"}, .measures = {"views"}, .order_by = {"views", "country desc"}},
+      {.group_by = Names{"country"}, .where = "page = 1", .measures = shown, .limit = 0},
+      {.group_by = Names{"country", "page"}, .measures = shown, .limit = 100, .rows_max = 5},
+      {.measures = shown, .order_by = {"first_city desc", "revenue"}, .rows_max = 100'000},
+  };
+  std::mt19937 random(7);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  const auto or_null = [&](std::string text) { return below(6) == 0 ? std::string("null") : text; };
+  for (const int num_rows : {0, 1, 5, 40, 400, 30'000}) {
+    std::vector<std::string> rows;
+    for (int i = 0; i < num_rows; ++i) {
+      const std::string country = below(2) == 0 ? "\\u00e4" : below(2) == 0 ? "" : fmt::format("c{}", below(200));
+      rows.push_back(fmt::format(
+          R"(["2026-11-22 10:{0:02}:00", "2026-11-22 10:{0:02}:59", {1}, {2}, {3}, {4}, "1", {5}, 1, 1, {6}, 1])",
+          below(20), or_null("\"" + country + "\""), or_null(std::to_string(below(9) - 4)), below(5),
+          or_null(fmt::format("\"{}.{:02}\"", below(9) - 4, below(3))), or_null(std::to_string(below(9) - 4)),
+          or_null(fmt::format("\"{}\"", std::string(static_cast<std::size_t>(below(3)), 'b')))));
+    }
+    const auto batches = Rows(rows);
+    for (std::size_t q = 0; q < requests.size(); ++q) {
+      SCOPED_TRACE(fmt::format("{} rows, request {}", num_rows, q));
+      const auto& request = requests[q];
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, plans_.Get(*session_, definition_, request));
+      ASSERT_TRUE(plan->plain);
+      MergePlan by_duckdb = *plan;
+      by_duckdb.plain.reset();
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto folded, Fold(definition_, *plan->folded, request.range, batches));
+      const auto answer = MergeAndFinalize(*session_, *plan, {folded});
+      const auto want = MergeAndFinalize(*session_, by_duckdb, {folded});
+      ASSERT_EQ(answer.status(), want.status());
+      if (!want.ok()) continue;
+      ASSERT_TRUE(answer->rows->schema()->Equals(*want->rows->schema()));
+      ASSERT_EQ(Csv(answer->rows), Csv(want->rows));
+      ASSERT_EQ(answer->groups == nullptr, want->groups == nullptr);
+      if (want->groups != nullptr) ASSERT_TRUE(answer->groups->Equals(*want->groups));
+    }
+  }
+  // A count that no row of the group has.
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      const auto answer,
+      Ask({.measures = {"views"}},
+          Rows(
+              {R"(["2026-11-22 10:00:00", "2026-11-22 10:01:00", "de", 1, null, null, null, null, null, null, null, 1])"})));
+  EXPECT_EQ(Csv(answer.rows), "2026-11-22 10:00:00.000000Z,2026-11-22 10:01:00.000000Z,de,1,0\n");
+}
+
+TEST_F(MergeTest, WhatHasToBeComputedIsNotPlain) {
+  const auto is_plain = [this](const AggregateRequest& request) {
+    return plans_.Get(*session_, definition_, request).ValueOrDie()->plain.has_value();
+  };
+  EXPECT_TRUE(is_plain({.measures = {"views"}}));
+  EXPECT_FALSE(is_plain({.measures = {"users"}})) << "another type than the state's";
+  EXPECT_FALSE(is_plain({.measures = {"latency"}})) << "of two states";
+  EXPECT_FALSE(is_plain({.measures = {"slowest"}, .order_by = {"slowest"}})) << "NaN";
+  EXPECT_FALSE(is_plain({.group_by = std::vector<std::string>{}, .measures = {"views"}})) << "a row of no rows";
+  definition_.name = "with_having";
+  definition_.having_sql = "_s0 > 1";
+  EXPECT_FALSE(is_plain({.measures = {"views"}}));
+}
+
 TEST_F(MergeTest, TypesAreThoseOfTheUsersOwnExpressions) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer, Ask({}, Sample()));
   ASSERT_EQ(answer.columns.size(), 10u);

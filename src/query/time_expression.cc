@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 namespace millrace::query {
 namespace {
@@ -145,6 +146,17 @@ Result<UnixMicros> ParseTime(std::string_view text, UnixMicros now) {
   return time;
 }
 
+namespace {
+
+// `number`, which is not negative and has no more, with so many digits.
+void AppendDigits(std::int64_t number, std::size_t count, std::string& out) {
+  const std::size_t begin = out.size();
+  out.resize(begin + count);
+  for (std::size_t i = count; i-- > 0; number /= 10) out[begin + i] = static_cast<char>('0' + number % 10);
+}
+
+}  // namespace
+
 std::string FormatTime(UnixMicros time) {
   std::int64_t days = time / kDay;
   std::int64_t of_day = time % kDay;
@@ -164,9 +176,23 @@ std::string FormatTime(UnixMicros time) {
   const std::int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
   const std::int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
   const std::int64_t second = of_day / kSecond;
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", year, month, day, second / 3600,
-                                second / 60 % 60, second % 60);
-  if (of_day % kSecond != 0) fmt::format_to(std::back_inserter(out), ".{:06}", of_day % kSecond);
+  // Half of an answer's text may be times: their digits are written as they are known to be.
+  std::string out;
+  if (year >= 0 && year <= 9999) {
+    AppendDigits(year, 4, out);
+  } else {
+    out = fmt::format("{:04}", year);
+  }
+  const std::pair<char, std::int64_t> parts[] = {
+      {'-', month}, {'-', day}, {'T', second / 3600}, {':', second / 60 % 60}, {':', second % 60}};
+  for (const auto& [before, number] : parts) {
+    out += before;
+    AppendDigits(number, 2, out);
+  }
+  if (of_day % kSecond != 0) {
+    out += '.';
+    AppendDigits(of_day % kSecond, 6, out);
+  }
   out += 'Z';
   return out;
 }

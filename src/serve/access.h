@@ -58,6 +58,8 @@ class Access {
   /// to be had at the moment. Which of the tokens it is, or that it is none, does not show in the time that this takes.
   /// Blocks while keys are asked for anew.
   Result<Caller> Judge(std::string_view token, UnixMicros now) const;
+  /// False: Judge() takes a few microseconds, and asks nobody.
+  bool MayBlock() const { return keys_ != nullptr; }
 
  private:
   using Digest = std::array<unsigned char, 32>;

@@ -103,7 +103,8 @@ AppendValue Typed(const std::shared_ptr<arrow::Array>& array, std::string_view n
 template <typename ArrayType>
 AppendValue Number(const std::shared_ptr<arrow::Array>& array, std::string_view null) {
   return Typed<ArrayType>(array, null, [](const ArrayType& typed, std::int64_t row, std::string& out) {
-    fmt::format_to(std::back_inserter(out), "{}", typed.Value(row));
+    const fmt::format_int text(typed.Value(row));
+    out.append(text.data(), text.size());
   });
 }
 
@@ -295,8 +296,10 @@ constexpr std::int64_t kRowsAtOnce = 1024;
 constexpr std::size_t kPieceBytes = 256 << 10;
 
 // Calls `append`, which writes to `out`, with some of the rows after the others; moves `out` to `body` now and then.
+// `said` takes in what is written, after what is there already.
 Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, http::Body& body, std::string& out,
-                    const std::function<Status(const arrow::RecordBatch&)>& append) {
+                    AnswerDigest* said, const std::function<Status(const arrow::RecordBatch&)>& append) {
+  std::size_t begin = 0;
   arrow::TableBatchReader reader(*answer.rows);
   reader.set_chunksize(kRowsAtOnce);
   while (true) {
@@ -305,12 +308,15 @@ Status ForEachBatch(const query::Answer& answer, const AnswerLimits& limits, htt
     if (batch == nullptr) return Status::OK();
     if (limits.stop.stop_requested()) return Cancelled("the answer is not waited for any more");
     RETURN_NOT_OK(append(*batch));
+    if (said != nullptr) said->Add(std::string_view(out).substr(begin));
+    begin = out.size();
     if (static_cast<std::int64_t>(body.bytes() + out.size()) > limits.bytes_max) {
       return TooLarge("the answer has more than {} bytes, which is the limit", limits.bytes_max);
     }
     if (out.size() < kPieceBytes) continue;
     body.Append(std::exchange(out, {}));
     out.reserve(kPieceBytes + kPieceBytes / 2);
+    begin = 0;
   }
 }
 
@@ -490,13 +496,29 @@ std::string PartialToHeader(const query::Answer& answer) {
   return header;
 }
 
-Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits) {
+namespace {
+
+// What an answer says beside its rows.
+Status AddRest(const query::Answer& answer, AnswerDigest* said) {
+  if (said == nullptr) return Status::OK();
+  said->Add(MetaToJson(answer));
+  ASSIGN_OR_RETURN(const auto errors, ErrorsToJson(answer));
+  said->Add(errors);
+  said->Add(PartialToJson(answer));
+  if (answer.next) said->Add(*answer.next);
+  return Status::OK();
+}
+
+}  // namespace
+
+Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits, AnswerDigest* said) {
   http::Body body;
   std::string out = "{\"meta\":" + MetaToJson(answer) + ",\n\"data\":[";
   bool first = true;
-  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, [&](const arrow::RecordBatch& batch) {
+  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, said, [&](const arrow::RecordBatch& batch) {
     return AppendJsonRows(batch, ",\n", "", first, out);
   }));
+  RETURN_NOT_OK(AddRest(answer, said));
   fmt::format_to(
       std::back_inserter(out),
       "],\n\"rows\":{},\"statistics\":{{\"elapsed\":{:.6f},\"rows_read\":{},\"bytes_read\":{}}},\n\"as_of\":{},",
@@ -532,11 +554,12 @@ Status AppendNdjson(const arrow::RecordBatch& batch, std::string& out) {
   return AppendJsonRows(batch, "", "\n", first, out);
 }
 
-Result<http::Body> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits) {
+Result<http::Body> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits, AnswerDigest* said) {
   http::Body body;
   std::string out;
   const auto append = [&](const arrow::RecordBatch& batch) { return AppendNdjson(batch, out); };
-  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, append));
+  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, said, append));
+  RETURN_NOT_OK(AddRest(answer, said));
   body.Append(std::move(out));
   return body;
 }
@@ -563,11 +586,12 @@ Status AppendCsv(const arrow::RecordBatch& batch, std::string& out) {
   return Status::OK();
 }
 
-Result<http::Body> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits) {
+Result<http::Body> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits, AnswerDigest* said) {
   http::Body body;
   std::string out = CsvHeader(*answer.rows->schema());
   const auto append = [&](const arrow::RecordBatch& batch) { return AppendCsv(batch, out); };
-  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, append));
+  RETURN_NOT_OK(ForEachBatch(answer, limits, body, out, said, append));
+  RETURN_NOT_OK(AddRest(answer, said));
   body.Append(std::move(out));
   return body;
 }

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "http/body.h"
 #include "query/aggregate_query.h"
+#include "serve/answer_digest.h"
 
 namespace millrace::serve {
 
@@ -27,17 +28,22 @@ struct AnswerLimits {
   std::stop_token stop{};
 };
 
+/// `said`: takes in what the answer says, see answer_digest.h; nullptr: nobody wants to know.
+///
 /// {"meta": [{"name", "type"}], "data": [{column: value}], "rows", "statistics": {"elapsed", "rows_read",
 /// "bytes_read"}, "as_of": {"version", "offsets": {topic: {partition: offset}}, "watermark"}, "next": null}, and before
 /// "next", when there are some, "errors": [{"group": {column: value}, "measure", "detail"}], and of workers whose hot
 /// rows are missing "partial": [name] and "partial_reasons": {name: sentence}.
-Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits = {});
+Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits& limits = {},
+                                AnswerDigest* said = nullptr);
 
 /// One JSON object a row and line.
-Result<http::Body> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits = {});
+Result<http::Body> AnswerToNdjson(const query::Answer& answer, const AnswerLimits& limits = {},
+                                  AnswerDigest* said = nullptr);
 
 /// A header line, then the rows (RFC 4180 quoting, lines end in \n).
-Result<http::Body> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits = {});
+Result<http::Body> AnswerToCsv(const query::Answer& answer, const AnswerLimits& limits = {},
+                               AnswerDigest* said = nullptr);
 
 /// The same rows without an answer around them, one batch at a time. Values of nested types are JSON (in CSV too), maps
 /// objects.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <functional>
 #include <limits>
 #include <sstream>
 #include <stop_token>
@@ -183,11 +184,76 @@ TEST(AnswerWriter, AnAnswerBeyondItsLimitIsAnErrorAndNoPartOfIt) {
   std::stop_source stopped;
   stopped.request_stop();
   for (const auto write : {&AnswerToJson, &AnswerToNdjson, &AnswerToCsv}) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, Text(write(answer, {})));
-    MILLRACE_ASSERT_OK(write(answer, {.bytes_max = std::ssize(whole)}));
-    const auto refused = write(answer, {.bytes_max = std::ssize(whole) / 2});
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto whole, Text(write(answer, {}, nullptr)));
+    MILLRACE_ASSERT_OK(write(answer, {.bytes_max = std::ssize(whole)}, nullptr));
+    const auto refused = write(answer, {.bytes_max = std::ssize(whole) / 2}, nullptr);
     MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, refused);
-    MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, write(answer, {.stop = stopped.get_token()}));
+    MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, write(answer, {.stop = stopped.get_token()}, nullptr));
+  }
+}
+
+// All that an answer says, and nothing of when it was made.
+TEST(AnswerWriter, TheDigestIsOfWhatTheAnswerSays) {
+  const auto field = arrow::field("x", arrow::int64());
+  const auto like = [&] {
+    auto answer = AnswerOf({field}, "[[1], [2]]");
+    answer.as_of = {.version = 4, .offsets = {{{"clicks", 0}, 9}}, .watermark = 1};
+    return answer;
+  };
+  const auto digests = [](const query::Answer& answer) {
+    std::vector<std::string> all;
+    for (const auto write : {&AnswerToJson, &AnswerToNdjson, &AnswerToCsv}) {
+      AnswerDigest said;
+      EXPECT_TRUE(write(answer, {}, &said).ok());
+      all.push_back(said.Text());
+    }
+    return all;
+  };
+  const auto before = digests(like());
+  EXPECT_EQ(before, digests(like()));
+  EXPECT_EQ(before[0].size(), 32u);
+
+  struct Case {
+    const char* name;
+    std::function<void(query::Answer&)> change;
+    bool same;
+  };
+  const std::vector<Case> cases = {
+      {"the moment",
+       [](auto& a) {
+         a.as_of = {.version = 5, .offsets = {{{"clicks", 0}, 10}}, .watermark = 2};
+       },
+       true},
+      {"what it took", [](auto& a) { a.elapsed_seconds = a.rows_read = a.bytes_read = 7; }, true},
+      {"chunks",
+       [](auto& a) {
+         a.rows = arrow::ConcatenateTables({a.rows->Slice(0, 1), a.rows->Slice(1)}).ValueOrDie();
+       },
+       true},
+      {"a value", [&](auto& a) { a.rows = AnswerOf({field}, "[[1], [3]]").rows; }, false},
+      {"a null", [&](auto& a) { a.rows = AnswerOf({field}, "[[1], [null]]").rows; }, false},
+      {"the order", [&](auto& a) { a.rows = AnswerOf({field}, "[[2], [1]]").rows; }, false},
+      {"a row less", [](auto& a) { a.rows = a.rows->Slice(0, 1); }, false},
+      {"a column's name", [](auto& a) { a.columns[0].name = "y"; }, false},
+      {"a column's type", [](auto& a) { a.columns[0].duckdb_type = "HUGEINT"; }, false},
+      {"an error",
+       [](auto& a) {
+         a.errors = {{0, "x", "It does not fit."}};
+       },
+       false},
+      {"a worker that is missing",
+       [](auto& a) {
+         a.missing = {{"http://w:1", "is gone"}};
+       },
+       false},
+      {"that there is more", [](auto& a) { a.next = "5-1-00"; }, false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    auto changed = like();
+    c.change(changed);
+    const auto after = digests(changed);
+    for (std::size_t i = 0; i < after.size(); ++i) EXPECT_EQ(after[i] == before[i], c.same) << i;
   }
 }
 
@@ -204,11 +270,11 @@ TEST(AnswerWriter, ALargeAnswerComesInPieces) {
   query::Answer answer;
   answer.rows = arrow::Table::Make(arrow::schema({arrow::field("x", arrow::int64())}), {*builder.Finish()});
   for (const auto& [write, text] : {std::pair(&AnswerToCsv, csv), std::pair(&AnswerToNdjson, ndjson)}) {
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto body, write(answer, {}));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto body, write(answer, {}, nullptr));
     EXPECT_EQ(body.Text(), text);
     EXPECT_EQ(body.bytes(), text.size());
     EXPECT_GT(body.pieces().size(), 1u);
-    for (const auto& piece : body.pieces()) EXPECT_LT(piece.size(), text.size() / 2 + 1);
+    for (const auto& piece : body.pieces()) EXPECT_LT(piece->size(), text.size() / 2 + 1);
   }
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto json, AnswerToJson(answer));
   EXPECT_EQ(boost::json::parse(json.Text()).at("data").as_array().size(), kRows);

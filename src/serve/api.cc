@@ -102,6 +102,8 @@ std::optional<std::string> NameIn(std::string_view path, const std::vector<std::
   return matched == segments.size() ? std::optional(std::move(name)) : std::nullopt;
 }
 
+constexpr std::string_view kAggregatePath = "/v1/aggregates/{aggregate}";
+
 // Scopes of routes.
 constexpr std::string_view kOpen;  // None is wanted.
 constexpr std::string_view kRead = "read";
@@ -125,6 +127,15 @@ constexpr bool EachIsGuardedAsItsLaneAllows(const Route (&routes)[kCount]) {
 std::string ScopeFor(std::string_view scope, const std::string& name) {
   const auto brace = scope.find('{');
   return brace == std::string_view::npos ? std::string(scope) : std::string(scope.substr(0, brace)) + name;
+}
+
+// RFC 9110, 15.4.5: what tells of the answer that is not sent, apart from what is sent with it.
+http::Response NotModified(http::Response response) {
+  std::erase_if(response.headers, [](const auto& header) { return header.first == "Content-Encoding"; });
+  response.status = 304;
+  response.content_type.clear();
+  response.body = {};
+  return response;
 }
 
 // Data and pages; the rest is of the process itself.
@@ -153,6 +164,12 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       guard_(options_.guard, clock),
       page_policy_(PagePolicy(embedded::kDashboardHtml)),
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)),
+      cache_(options_.kept_answers_bytes_max,
+             options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("kept answers")),
+      cache_hits_(metrics.MakeCounter("millrace_answer_cache_hits_total",
+                                      "Questions to aggregates that were answered with what was kept.")),
+      cache_misses_(metrics.MakeCounter("millrace_answer_cache_misses_total",
+                                        "Questions to aggregates whose answer had to be made.")),
       feeds_(backend, clock, options_.streams,
              options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")) {
   if (options_.internal_token) {
@@ -188,6 +205,15 @@ struct Api::Call {
   std::optional<UnixMicros> believed_until{};  // As in Admission.
 };
 
+/// A question to an aggregate, as far as the bytes of its answer depend on it.
+struct Api::Question {
+  query::AggregateRequest request{};
+  AnswerFormat format = AnswerFormat::kJson;
+  Coding coding = Coding::kNone;
+  std::string text{};                         // All of it: whoever has the same wants the same bytes.
+  std::optional<query::AnswerState> state{};  // nullopt: nothing that is kept can be told to be as it would be now.
+};
+
 struct Api::Route {
   std::string_view path;    // As in the OpenAPI document: {...} is one segment, of any name.
   std::string_view method;  // GET: HEAD too.
@@ -212,7 +238,7 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/tables/{table}/history", "GET", kRead, http::Lane::kLong, true, &Api::History},
     {"/v1/tables/{table}/files", "GET", kRead, http::Lane::kLong, true, &Api::Files},
     {"/v1/aggregates", "GET", kRead, http::Lane::kShort, false, &Api::Aggregates},
-    {"/v1/aggregates/{aggregate}", "GET", kRead, http::Lane::kLong, true, &Api::Aggregate},
+    {kAggregatePath, "GET", kRead, http::Lane::kLong, true, &Api::Aggregate},
     {"/v1/aggregates/{aggregate}/stream", "GET", kRead, http::Lane::kStream, true, &Api::AggregateStream},
     {"/v1/sql", "POST", kSql, http::Lane::kLong, true, &Api::Sql},
     {"/v1/cost/usage", "GET", kRead, http::Lane::kShort, false, &Api::CostUsage},
@@ -237,6 +263,39 @@ http::Response Api::Handle(const http::Request& request) {
   if (routed.response.status == 200) {
     const Status encoded = Encode(ChooseCoding(request.accept_encoding), request.stop, routed.response);
     if (!encoded.ok()) routed.response = Failure(encoded, request.target);
+  }
+  return Finished(request, std::move(routed));
+}
+
+std::optional<http::Response> Api::HandleAtOnce(const http::Request& request) {
+  if (guard_.MayBlock() || options_.is_for_peers || (request.method != "GET" && request.method != "HEAD") ||
+      !std::string_view(request.target).starts_with("/v1/aggregates/")) {
+    return std::nullopt;
+  }
+  const auto begun = clock_.SteadyNow();
+  const auto target = ParseTarget(request.target);
+  if (!target.ok() || HasTokenInUrl(*target)) return std::nullopt;
+  const auto name = NameIn(kAggregatePath, target->segments);
+  Question question;
+  http::Problem problem;
+  if (!name || !ReadQuestion(request, *target, *name, &question, &problem)) return std::nullopt;
+  auto kept = Kept(question);
+  if (!kept) return std::nullopt;
+  Routed routed{std::string(kAggregatePath), *std::move(kept)};
+  auto admission = Admit(request, kRead);
+  if (admission.refusal) {
+    routed.response = *std::move(admission.refusal);
+  } else {
+    NoteAnswered(*name, begun, /*again=*/true);
+  }
+  return Finished(request, std::move(routed));
+}
+
+http::Response Api::Finished(const http::Request& request, Routed routed) {
+  const auto& headers = routed.response.headers;
+  const auto tag = std::find_if(headers.begin(), headers.end(), [](const auto& h) { return h.first == "ETag"; });
+  if (tag != headers.end() && NamesTag(request.if_none_match, tag->second)) {
+    routed.response = NotModified(std::move(routed.response));
   }
   http::Response response = Counted(std::move(routed));
   guard_.AllowOrigin(request, response);
@@ -321,6 +380,8 @@ http::Response Api::Readyz(const Call&) {
 http::Response Api::PrometheusText(const Call&) {
   metrics_.MakeGauge("millrace_stream_listeners", "Clients that follow the changes of an answer.")
       .Set(static_cast<double>(feeds_.listeners()));
+  metrics_.MakeGauge("millrace_answer_cache_bytes", "Of answers that are kept to be given again.")
+      .Set(static_cast<double>(cache_.bytes()));
   return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8");
 }
 http::Response Api::OpenApi(const Call&) { return Plain(open_api_, "application/json"); }
@@ -387,31 +448,58 @@ http::Response Api::CostEstimate(const Call& call) {
   return Plain(*std::move(estimate), "application/json");
 }
 
+bool Api::ReadQuestion(const http::Request& request, const Target& target, const std::string& aggregate,
+                       Question* question, http::Problem* problem) const {
+  if (!ParseAggregateRequest(target, clock_.Now(), &question->request, problem) ||
+      !ChooseFormat(target, request.accept, &question->format, problem)) {
+    return false;
+  }
+  question->coding = ChooseCoding(request.accept_encoding);
+  question->state = backend_.KnownState(aggregate, question->request);
+  question->text = fmt::format("{}:{};{};{};{}", aggregate.size(), aggregate, static_cast<int>(question->format),
+                               static_cast<int>(question->coding), query::ToText(question->request));
+  return true;
+}
+
+std::optional<http::Response> Api::Kept(const Question& question) {
+  if (!question.state) return std::nullopt;
+  return cache_.Find(question.text, *question.state);
+}
+
+void Api::NoteAnswered(const std::string& aggregate, std::chrono::steady_clock::time_point begun, bool again) {
+  (again ? cache_hits_ : cache_misses_).Increment();
+  if (again) backend_.NoteAnsweredAgain();
+  metrics_
+      .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
+                     {{"aggregate", aggregate}})
+      .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begun).count());
+}
+
 http::Response Api::Aggregate(const Call& call) {
   const http::Request& request = call.request;
   const Target& target = call.target;
   const std::string& name = call.name;
-  const auto begin = clock_.SteadyNow();
+  const auto begun = clock_.SteadyNow();
   http::Problem problem;
-  query::AggregateRequest question;
-  AnswerFormat format = AnswerFormat::kJson;
-  if (!ParseAggregateRequest(target, clock_.Now(), &question, &problem) ||
-      !ChooseFormat(target, request.accept, &format, &problem)) {
-    return http::ToResponse(problem);
+  Question question;
+  if (!ReadQuestion(request, target, name, &question, &problem)) return http::ToResponse(problem);
+  if (auto kept = Kept(question)) {
+    NoteAnswered(name, begun, /*again=*/true);
+    return *std::move(kept);
   }
-  const auto answer = backend_.Query(name, question, request.stop);
+  const auto answer = backend_.Query(name, question.request, request.stop);
   if (!answer.ok()) {
     if (KindOf(answer.status()) == ErrorKind::kNotFound) {
       return UnknownName("aggregate", name, NamesIn(backend_.Aggregates(), "aggregates"));
     }
     return Failure(answer.status(), request.target);
   }
-  http::Response response = Written(*answer, format, request);
+  http::Response response = Written(*answer, question.format, request);
   if (response.status != 200) return response;
-  metrics_
-      .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
-                     {{"aggregate", name}})
-      .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begin).count());
+  const Status encoded = Encode(question.coding, request.stop, response);
+  if (!encoded.ok()) return Failure(encoded, request.target);
+  if (answer->state) cache_.Keep(question.text, *answer->state, response);
+  NoteAnswered(name, begun, /*again=*/false);
   return response;
 }
 
@@ -441,24 +529,36 @@ namespace {
 
 struct Format {
   const char* content_type;
-  Result<http::Body> (*write)(const query::Answer& answer, const AnswerLimits& limits);
+  bool is_text;
+  Result<http::Body> (*write)(const query::Answer& answer, const AnswerLimits& limits, AnswerDigest* said);
 };
+template <auto kWrite>
+Result<http::Body> Columnar(const query::Answer& answer, const AnswerLimits& limits, AnswerDigest*) {
+  return kWrite(answer, limits);
+}
 // As AnswerFormat counts them.
-constexpr Format kFormats[] = {{"application/json", AnswerToJson},
-                               {"application/x-ndjson", AnswerToNdjson},
-                               {"text/csv; charset=utf-8", AnswerToCsv},
-                               {"application/vnd.apache.arrow.stream", AnswerToArrow},
-                               {"application/vnd.apache.parquet", AnswerToParquet}};
+constexpr Format kFormats[] = {{"application/json", true, AnswerToJson},
+                               {"application/x-ndjson", true, AnswerToNdjson},
+                               {"text/csv; charset=utf-8", true, AnswerToCsv},
+                               {"application/vnd.apache.arrow.stream", false, Columnar<AnswerToArrow>},
+                               {"application/vnd.apache.parquet", false, Columnar<AnswerToParquet>}};
 
 }  // namespace
 
 http::Response Api::Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const {
   const AnswerLimits limits{options_.answer_bytes_max, request.stop};
   const Format& chosen = kFormats[static_cast<std::size_t>(format)];
-  auto written = chosen.write(answer, limits);
+  const bool has_tag = chosen.is_text && request.method != "POST";
+  std::optional<AnswerDigest> said;
+  if (has_tag) said.emplace().Add(chosen.content_type);
+  auto written = chosen.write(answer, limits, said ? &*said : nullptr);
   if (!written.ok()) return Failure(written.status(), request.target);
   http::Response response = Plain(*std::move(written), chosen.content_type);
-  response.headers.emplace_back("Vary", "Accept");
+  response.headers.emplace_back("Vary", "Accept, Accept-Encoding");
+  if (has_tag) {
+    response.headers.emplace_back("ETag", WeakTag(said->Text()));
+    response.headers.emplace_back("Cache-Control", "private, no-cache");
+  }
   // The others have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer));
   if (format != AnswerFormat::kJson && !answer.errors.empty()) {

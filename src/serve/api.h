@@ -1,12 +1,14 @@
 /// The routes of the HTTP API and the dashboard: requests to questions, answers to bytes.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "http/server.h"
+#include "serve/answer_cache.h"
 #include "serve/answer_feeds.h"
 #include "serve/answer_writer.h"
 #include "serve/backend.h"
@@ -27,13 +29,19 @@ struct ApiOptions {
   /// Of an answer as it is sent; a larger one is 413.
   std::int64_t answer_bytes_max = std::int64_t{256} << 20;
   AnswerFeeds::Options streams{};
-  std::shared_ptr<MemoryBudget> memory{};  ///< What streams hold is drawn from it; nullptr: from nothing.
+  std::int64_t kept_answers_bytes_max = std::int64_t{16} << 20;  ///< See answer_cache.h.
+  /// What streams and kept answers hold is drawn from it; nullptr: from nothing.
+  std::shared_ptr<MemoryBudget> memory{};
 };
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},
 /// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST
 /// of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other processes of the pipeline, and in no document:
-/// /internal/v1/hot, /internal/v1/pulse. Any thread, several calls at once.
+/// /internal/v1/hot, /internal/v1/pulse.
+///
+/// Answers to aggregates are kept in bounds and given again, byte for byte, for as long as a new one would be the same.
+/// They and rows have an ETag in the formats that are text, and If-None-Match is answered 304. Any thread, several
+/// calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
@@ -41,6 +49,10 @@ class Api {
   Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& clock = SystemClock());
 
   http::Response Handle(const http::Request& request);
+
+  /// What Handle() answers if it can be told without waiting: an aggregate's answer that was given before and has not
+  /// changed. Else nullopt, and nothing has been done.
+  std::optional<http::Response> HandleAtOnce(const http::Request& request);
 
   /// Ends the streams of changes, which have no end of their own. Any thread.
   void EndStreams() { feeds_.Close(); }
@@ -57,6 +69,7 @@ class Api {
   };
   struct Call;
   struct Route;
+  struct Question;
   static const Route kRoutes[];
 
   Routed Answer(const http::Request& request);
@@ -81,8 +94,17 @@ class Api {
   http::Response CostEstimate(const Call& call);
   http::Response PeerQuestion(const Call& call);
   http::Response PeerPulse(const Call& call);
-  /// nullopt: whoever asks may have what is behind `scope`.
+  /// Whether whoever asks may have what is behind `scope`.
   Admission Admit(const http::Request& request, std::string_view scope);
+  /// False sets `problem`.
+  bool ReadQuestion(const http::Request& request, const Target& target, const std::string& aggregate,
+                    Question* question, http::Problem* problem) const;
+  /// nullopt: it is not kept, or the pipeline has gone on since.
+  std::optional<http::Response> Kept(const Question& question);
+  /// `again`: with what was kept.
+  void NoteAnswered(const std::string& aggregate, std::chrono::steady_clock::time_point begun, bool again);
+  /// The last of all steps: what the client has already is not sent again.
+  http::Response Finished(const http::Request& request, Routed routed);
   http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
 
   Backend& backend_;
@@ -93,6 +115,9 @@ class Api {
   std::optional<Guard> peer_guard_;  // nullopt: peers have no token.
   const std::string page_policy_;
   const std::string open_api_;
+  AnswerCache cache_;
+  Counter cache_hits_;
+  Counter cache_misses_;
   AnswerFeeds feeds_;
 };
 

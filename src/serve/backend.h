@@ -28,6 +28,16 @@ class Backend {
   /// Ends soon after `stop` was requested, with whatever status.
   virtual Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
                                       const std::stop_token& stop) = 0;
+  /// The state (Answer::state) of what Query() would answer now, without waiting for anything, and the request as all
+  /// have it that ask for the same; nullopt: it is not known without waiting, or there is no such aggregate.
+  virtual std::optional<query::AnswerState> KnownState(const std::string& aggregate,
+                                                       query::AggregateRequest& request) const {
+    static_cast<void>(aggregate);
+    static_cast<void>(request);
+    return std::nullopt;
+  }
+  /// Somebody was given an answer that Query() had given before.
+  virtual void NoteAnsweredAgain() {}
   /// Likewise. kNotFound: a table that the statement names.
   virtual Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) = 0;
   /// What a statement would take and give, without reading rows. Ends and fails as Sql() does.

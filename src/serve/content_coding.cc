@@ -73,11 +73,13 @@ Status Encode(Coding coding, const std::stop_token& stop, http::Response& respon
   if (response.body.has_source() || response.body.bytes() < kEncodedBytesMin || !Shrinks(response.content_type)) {
     return Status::OK();
   }
+  const auto is_coded = [](const auto& header) { return header.first == "Content-Encoding"; };
+  if (std::any_of(response.headers.begin(), response.headers.end(), is_coded)) return Status::OK();
   const auto varies = std::find_if(response.headers.begin(), response.headers.end(),
                                    [](const auto& header) { return header.first == "Vary"; });
   if (varies == response.headers.end()) {
     response.headers.emplace_back("Vary", "Accept-Encoding");
-  } else {
+  } else if (varies->second.find("Accept-Encoding") == std::string::npos) {
     varies->second += ", Accept-Encoding";
   }
   if (coding == Coding::kNone) return Status::OK();
@@ -89,10 +91,10 @@ Status Encode(Coding coding, const std::stop_token& stop, http::Response& respon
   http::Body encoded;
   std::string out;
   auto pieces = std::move(response.body).TakePieces();
-  for (std::string& piece : pieces) {
+  for (auto& piece : pieces) {
     if (stop.stop_requested()) return Cancelled("the answer is not waited for any more");
-    const auto* input = reinterpret_cast<const std::uint8_t*>(piece.data());
-    auto left = static_cast<std::int64_t>(piece.size());
+    const auto* input = reinterpret_cast<const std::uint8_t*>(piece->data());
+    auto left = static_cast<std::int64_t>(piece->size());
     while (left > 0) {
       RETURN_NOT_OK(Fill(out, encoded, [&](std::int64_t size, std::uint8_t* output) -> Result<Step> {
                       ASSIGN_OR_RETURN(const auto done, compressor->Compress(left, input, size, output));
@@ -101,7 +103,7 @@ Status Encode(Coding coding, const std::stop_token& stop, http::Response& respon
                       return Step{done.bytes_written, done.bytes_read == 0};
                     }).status());
     }
-    piece = {};  // What is compressed need not be kept.
+    piece.reset();  // What is compressed need not be kept.
   }
   for (bool more = true; more;) {
     ASSIGN_OR_RETURN(more, Fill(out, encoded, [&](std::int64_t size, std::uint8_t* output) -> Result<Step> {

@@ -36,6 +36,9 @@ class Guard {
   /// `scope`: what the request's route wants; empty: anybody who is known.
   Admission Admit(const http::Request& request, std::string_view scope);
 
+  /// Refuse() may wait for others.
+  bool MayBlock() const { return options_.access && options_.access->MayBlock(); }
+
   /// The answer to a browser that asks whether a page may send what it wants to (OPTIONS); nullopt: it does not ask
   /// that, or the page is none of `origins`. `methods`: what the route takes, "GET, HEAD".
   std::optional<http::Response> Preflight(const http::Request& request, std::string_view methods) const;
