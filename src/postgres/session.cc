@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <limits>
 
 #include "postgres/parameter.h"
@@ -59,6 +60,20 @@ Format FormatOf(const std::vector<Format>& formats, std::size_t index) {
 
 bool HasRows(const Statement& statement) {
   return statement.command == Command::kAsk || statement.command == Command::kShow;
+}
+
+constexpr std::size_t kWarnedOfMax = 8;
+
+SqlError PartialWarning(const std::vector<query::MissingSource>& missing) {
+  std::string message = "the answer is partial: ";
+  for (std::size_t i = 0; i < std::min(missing.size(), kWarnedOfMax); ++i) {
+    fmt::format_to(std::back_inserter(message), "{}{}: {}", i == 0 ? "" : "; ", missing[i].name, missing[i].reason);
+  }
+  if (missing.size() > kWarnedOfMax) {
+    fmt::format_to(std::back_inserter(message), "; and {} more", missing.size() - kWarnedOfMax);
+  }
+  return Error(sql_state::kWarning, std::move(message),
+               "What these workers read is in it as far as it is committed. SHOW millrace.partial names them all.");
 }
 
 // Columns of texts, as an answer has them.
@@ -382,7 +397,7 @@ void Session::NextOfQuery(Replies& replies) {
   const auto portal = std::make_shared<Portal>(Portal{.prepared = std::move(prepared)});
   Failure failure = FailureInTransaction(portal->prepared->statement);
   if (!failure && HasRows(portal->prepared->statement)) {
-    failure = Open(*portal);
+    failure = Open(replies, *portal);
     if (!failure) replies.RowDescription(portal->fields);
   }
   if (!failure) failure = StartRows(replies, portal, 0);
@@ -505,7 +520,7 @@ Session::Failure Session::Do(Replies& replies, const Describe& describe) {
       replies.NoData();
       return std::nullopt;
     }
-    if (auto failure = Open(portal)) return failure;
+    if (auto failure = Open(replies, portal)) return failure;
     replies.RowDescription(portal.fields);
     return std::nullopt;
   }
@@ -534,7 +549,7 @@ Session::Failure Session::Do(Replies& replies, const Execute& execute) {
   const auto portal = found->second;
   if (auto failure = FailureInTransaction(portal->prepared->statement)) return failure;
   if (HasRows(portal->prepared->statement)) {
-    if (auto failure = Open(*portal)) return failure;
+    if (auto failure = Open(replies, *portal)) return failure;
   }
   return StartRows(replies, portal, execute.rows_max);
 }
@@ -549,12 +564,12 @@ Session::Failure Session::Do(Replies& replies, const Close& close) {
   return std::nullopt;
 }
 
-Session::Failure Session::Open(Portal& portal) {
+Session::Failure Session::Open(Replies& replies, Portal& portal) {
   if (portal.is_open) return std::nullopt;
-  return portal.prepared->statement.command == Command::kShow ? Show(portal) : Ask(portal);
+  return portal.prepared->statement.command == Command::kShow ? Show(portal) : Ask(replies, portal);
 }
 
-Session::Failure Session::Ask(Portal& portal) {
+Session::Failure Session::Ask(Replies& replies, Portal& portal) {
   const Prepared& prepared = *portal.prepared;
   query::SqlRequest request{.sql = WithCasts(prepared.sql, portal.values), .freshness = settings_.freshness()};
   for (const auto& value : portal.values) {
@@ -571,6 +586,8 @@ Session::Failure Session::Ask(Portal& portal) {
     return error;
   }
   settings_.SetFixed("millrace.as_of", serve::AsOfToJson(*answer));
+  settings_.SetFixed("millrace.partial", serve::PartialToJson(*answer));
+  if (!answer->missing.empty()) replies.Notice("WARNING", PartialWarning(answer->missing));
   const Status filled = portal.Fill(*std::move(answer));
   if (filled.ok()) return std::nullopt;
   auto error = ErrorOf(filled, "");

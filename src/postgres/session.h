@@ -109,8 +109,9 @@ class Session {
   /// Fills in what the client may be told of a statement before it has values.
   Failure Shape(Prepared& prepared);
   /// Runs a statement that has rows, unless that was done.
-  Failure Open(Portal& portal);
-  Failure Ask(Portal& portal);
+  Failure Open(Replies& replies, Portal& portal);
+  /// A partial answer comes with a WARNING.
+  Failure Ask(Replies& replies, Portal& portal);
   Failure Show(Portal& portal);
   /// Runs one that has none. `portal.tag` is what it comes to.
   Failure Command(Replies& replies, Portal& portal);

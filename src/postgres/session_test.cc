@@ -1,5 +1,6 @@
 #include "postgres/session.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,6 +29,7 @@ class SqlBackend : public serve::Backend {
     answer.rows = std::move(result.rows);
     answer.columns = std::move(result.columns);
     answer.tables.emplace();
+    answer.missing = missing;
     return answer;
   }
   Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token&) override {
@@ -54,6 +56,7 @@ class SqlBackend : public serve::Backend {
   Pulse Feel() override { return {}; }
 
   std::vector<query::SqlRequest> asked;
+  std::vector<query::MissingSource> missing;  // Of its answers.
 
  private:
   std::unique_ptr<sql::SqlSession> sql_;
@@ -81,7 +84,7 @@ class SessionTest : public ::testing::Test {
       if (type == 'E' || type == 'N') said += ":" + std::string(body.substr(body.find("C") + 1, 5));
       if (type == 'Z') said += ":" + std::string(body);
       if (type == 'C') said += ":" + std::string(body.substr(0, body.size() - 1));
-      if (type == 'D' || type == 'T' || type == 't') last_[type] = std::string(body);
+      if (type == 'D' || type == 'N' || type == 'T' || type == 't') last_[type] = std::string(body);
       at += 1 + size;
     }
     return said;
@@ -162,6 +165,30 @@ TEST_F(SessionTest, AnswersEachStatementOfASimpleQuery) {
   EXPECT_EQ(Say(Query{"COPY t TO STDOUT"}), "E:0A000 Z:I");
   EXPECT_EQ(Say(FunctionCall{}), "E:0A000 Z:I");
   EXPECT_EQ(Say(Query{"SELECT 4 WHERE false"}), "T C:SELECT 0 Z:I");
+}
+
+TEST_F(SessionTest, APartialAnswerComesWithAWarningAndSaysWhoIsMissing) {
+  Start();
+  EXPECT_EQ(Say(Query{"SELECT 1"}), "T D C:SELECT 1 Z:I");
+  Say(Query{"SHOW millrace.partial"});
+  EXPECT_EQ(Cell(), "[]");
+  backend_.missing = {{"http://worker-2:8080", "Connection refused"}};
+  EXPECT_EQ(Say(Query{"SELECT 1"}), "N:01000 T D C:SELECT 1 Z:I");
+  EXPECT_NE(last_['N'].find("http://worker-2:8080: Connection refused"), std::string::npos) << last_['N'];
+  Say(Query{"SHOW millrace.partial"});
+  EXPECT_EQ(Cell(), R"(["http://worker-2:8080"])");
+  Prepare("SELECT 2");
+  EXPECT_EQ(Say(Execute{}), "N:01000 D C:SELECT 1");
+  Say(Sync{});
+  EXPECT_EQ(Say(Query{"SET millrace.partial = 'x'"}), "E:22023 Z:I");
+  backend_.missing.clear();
+  for (int i = 0; i < 9; ++i) backend_.missing.push_back({fmt::format("http://w{}:1", i), "gone"});
+  Say(Query{"SELECT 1"});
+  EXPECT_NE(last_['N'].find("http://w7:1: gone; and 1 more"), std::string::npos) << last_['N'];
+  backend_.missing.clear();
+  EXPECT_EQ(Say(Query{"SELECT 1"}), "T D C:SELECT 1 Z:I");
+  Say(Query{"SHOW millrace.partial"});
+  EXPECT_EQ(Cell(), "[]");
 }
 
 TEST_F(SessionTest, TransactionsAreStatesAlone) {

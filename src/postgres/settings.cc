@@ -40,6 +40,7 @@ constexpr Setting kSettings[] = {
     {"max_identifier_length", "63", "", true},
     {"millrace.as_of", "", "", true},  // Of the last answer.
     {"millrace.freshness", "hot"},
+    {"millrace.partial", "[]", "", true},  // Likewise.
     {"row_security", "on"},
     {"search_path", "public"},
     {"server_encoding", "UTF8", "server_encoding", true},
@@ -97,8 +98,9 @@ Settings::Settings() { Reset(); }
 
 void Settings::Reset() {
   for (const auto& setting : kSettings) {
-    // These two are not anybody's to set, so they stay.
-    if (setting.name == "millrace.as_of" || setting.name == "session_authorization") {
+    // These are not anybody's to set, so they stay.
+    if (setting.name == "millrace.as_of" || setting.name == "millrace.partial" ||
+        setting.name == "session_authorization") {
       values_.try_emplace(std::string(setting.name), setting.value);
     } else {
       values_.insert_or_assign(std::string(setting.name), std::string(setting.value));

@@ -33,7 +33,7 @@ class Settings {
   /// Those that clients are told of on their own, as ParameterStatus names them.
   static std::vector<std::pair<std::string_view, std::string_view>> Reported();
 
-  /// What nobody may set: session_authorization, millrace.as_of.
+  /// What nobody may set: session_authorization, millrace.as_of, millrace.partial.
   void SetFixed(std::string_view name, std::string value);
 
   /// statement_timeout; nullopt: none.

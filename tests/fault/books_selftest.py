@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 import books
 import events
+import oracle
 
 LETTERS = pa.schema([("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64()),
                      ("timestamp", pa.timestamp("us", "UTC")), ("key", pa.binary()), ("payload", pa.binary()),
@@ -356,7 +357,7 @@ class BooksSelfTest(unittest.TestCase):
         self.expect(lake, "B5", "with a filter")
 
     def test_answers(self):
-        answers = books.Answers(self.truth)
+        checker = oracle.Oracle(TOPIC, self.truth)
         offsets = {"0": 700, "1": 500}
         rows = [r for r in self.truth.table.to_pylist() if r["outcome"] == "row" and r["_offset"] < offsets[str(r["_partition"])]]
         right = {"views": len(rows), "revenue": str(sum(r["amount"] for r in rows)), "fastest": min(r["latency_ms"] for r in rows),
@@ -364,12 +365,38 @@ class BooksSelfTest(unittest.TestCase):
         parameters = {"step": "0", "group_by": ""}
 
         def ask(row, at=offsets):
-            return answers.check(parameters, {"as_of": {"offsets": {TOPIC: at}}, "data": [row]})
+            return checker.check_aggregate(parameters, at, list(row), [list(row.values())])
         self.assertIsNone(ask(right))
         for name, value in (("views", len(rows) + 1), ("revenue", "0.00"), ("slowest", 0.0), ("mean", 1.0)):
             self.assertIn("over the topic", ask({**right, name: value}))
         self.assertIn("over the topic", ask(right, {"0": 750, "1": 500}))
         self.assertIn("over the topic", ask(right, {"0": 700}))
+
+    def test_answers_of_sql(self):
+        """The oracle notices a row too many, too few and another, an offset beside the right one, and another order."""
+        lake = self.broken()
+        checker = oracle.Oracle(TOPIC, self.truth, lake)
+        rows = [r for r in self.truth.table.to_pylist() if r["outcome"] == "row" and r["_partition"] == 0]
+        at = {"events": {"offsets": {TOPIC: {"0": rows[9]["_offset"] + 1}}}}
+        sql, columns = "SELECT seq, ts, amount, cc FROM events ORDER BY _offset", ["seq", "ts", "amount", "cc"]
+        right = [[row[name] for name in columns] for row in rows[:10]]
+
+        def ask(got, as_of=at, ordered=True):
+            return checker.check_sql(sql, [], as_of, columns, got, ordered)
+        self.assertIsNone(ask(right))
+        self.assertIsNone(ask([[str(seq), events.rfc3339(events.micros(ts.isoformat())), str(amount), cc] for seq, ts, amount, cc in right]))
+        self.assertIsNone(ask(right[::-1], ordered=False))
+        other = [right[0][:2] + [right[0][2] + 1, right[0][3]], *right[1:]]
+        for wrong in (right[:-1], right + right[:1], other, right[::-1]):
+            self.assertIn("over the topic", ask(wrong))
+        self.assertIn("over the topic", ask(right, {"events": {"offsets": {TOPIC: {"0": rows[9]["_offset"]}}}}))
+        self.assertIn("not in the answer", checker.check_sql(sql, [], at, columns[1:], [row[1:] for row in right]))
+        letters = f"SELECT partition, \"offset\" FROM {oracle.LETTERS}"
+        version = {oracle.LETTERS: {"version": books.Log(lake / oracle.LETTERS).version}}
+        dead = [[r["_partition"], r["_offset"]] for r in self.truth.table.to_pylist() if r["outcome"] == "dead"]
+        self.assertIsNone(checker.check_sql(letters, [], version, ["partition", "offset"], dead))
+        self.assertIn("over the topic", checker.check_sql(letters, [], version, ["partition", "offset"], dead[1:]))
+        self.assertIn("over the topic", checker.check_sql(letters, [], {oracle.LETTERS: {"version": 0}}, ["partition", "offset"], dead))
 
 
 if __name__ == "__main__":

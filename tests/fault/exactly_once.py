@@ -18,7 +18,9 @@ import sys
 import time
 
 import books
+import doors
 import harness
+import oracle
 from harness import Failure, Worker, say, wait_for
 
 TOPIC = "faults"
@@ -169,10 +171,10 @@ def check(run, last, folder, broker):
     findings = checked.run()
     checked.check_audit(harness.binary(), last.config)
     say(f"the tables: {checked.rows}")
-    answers = books.Answers(truth)
+    checker = oracle.Oracle(TOPIC, truth)
     wrong = []
     for parameters, answer in run.sampler.answers:
-        difference = answers.check(parameters, answer)
+        difference = doors.check_json(checker, parameters, answer)
         if difference is not None:
             wrong.append(f"B6 {parameters}: {difference}")
     findings += wrong[:5] + [f"B6 an error: {problem}" for problem in run.sampler.problems]

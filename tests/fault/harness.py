@@ -209,7 +209,7 @@ class Feeder:
 
     CHUNK = 100
 
-    def __init__(self, brokers, topic, seed, partitions, name="p1"):
+    def __init__(self, brokers, topic, seed, partitions, name="p1", keeps_records=False):
         from confluent_kafka import Producer
         self.producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 5, "log_level": 2,
                                   "queue.buffering.max.messages": 200_000})
@@ -219,6 +219,8 @@ class Feeder:
         self.random = random.Random(seed)
         self.allowed = 0
         self.sent = 0
+        self.keeps_records = keeps_records
+        self.records = []  # What the broker has: (partition, offset, its time in us, key, value, headers).
         self.failure = None
         self._wake = threading.Condition()
         self._closed = False
@@ -237,17 +239,19 @@ class Feeder:
             key, value, headers = self.generator.make()
             while True:
                 try:
-                    self.producer.produce(self.topic, value=value, key=key, headers=headers,
-                                          partition=self.random.randrange(self.partitions), on_delivery=self._delivered)
+                    self.producer.produce(self.topic, value=value, key=key, headers=headers, partition=self.random.randrange(self.partitions),
+                                          on_delivery=lambda error, message, h=headers: self._delivered(error, message, h))
                     break
                 except BufferError:
                     self.producer.poll(0.1)
         self.producer.poll(0)
         self.sent += count
 
-    def _delivered(self, error, _message):
+    def _delivered(self, error, message, headers):
         if error is not None:
             self.failure = str(error)
+        elif self.keeps_records:
+            self.records.append((message.partition(), message.offset(), message.timestamp()[1] * 1000, message.key(), message.value(), headers))
 
     def _run(self):
         while True:

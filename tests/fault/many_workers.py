@@ -4,66 +4,27 @@
     many_workers.py [NAME...]     all cases, or those whose names contain one of the words
 """
 
-import json
 import random
 import subprocess
 import time
 
 import books
 import cases
-import events
+import doors
 import harness
+import oracle
+from group import Group, pipeline
 from harness import Failure, say, wait_for
 
 PARTITIONS = 6
 WORKERS = 3
-
-
-def pipeline(*, workers, **settings):
-    serve = f'serve: {{listen: "127.0.0.1:{settings["port"]}", workers: {json.dumps(workers)}}}'
-    lines = events.pipeline_yaml(**settings).splitlines()
-    return "\n".join(serve if line.startswith("serve:") else line for line in lines) + "\n"
-
-
-class Group:
-    """Three workers and a process that only answers."""
-
-    def __init__(self, case, commit_interval):
-        self.case = case
-        case.broker.create_topic(case.topic, PARTITIONS)
-        case.feeder = harness.Feeder(case.broker.address, case.topic, 7, PARTITIONS, name="p7")
-        self.ports = [harness.free_port() for _ in range(WORKERS)]
-        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
-        self.settings = {"pipeline": pipeline, "workers": self.urls, "commit_interval": commit_interval,
-                         "commit_bytes": "1GiB"}
-        self.workers = [self.start(i) for i in range(WORKERS)]
-        self.node = case.run("--role", "serve", **self.settings)
-        wait_for(self.is_shared_out, "each worker to have partitions, and each partition a worker", 90)
-        wait_for(lambda: (self.node.get("/readyz") or [0])[0] == 200, "the node to be ready")
-
-    def start(self, i):
-        return self.case.run("--role", "all", port=self.ports[i], **self.settings)
-
-    def is_shared_out(self):
-        owned = [w.partitions() for w in self.workers]
-        return all(owned) and sorted(sum(owned, [])) == list(range(PARTITIONS))
-
-    def total(self, process, **parameters):
-        question = "&".join(f"{name}={value}" for name, value in {"step": "0", "group_by": "", **parameters}.items())
-        got = process.get(f"/v1/aggregates/views_1m?{question}")
-        return got[1] if got and got[0] == 200 else None
-
-    def covers_all(self, process):
-        answer = self.total(process)
-        offsets = (answer or {"as_of": {"offsets": {}}})["as_of"]["offsets"].get(self.case.topic, {})
-        return answer if sum(offsets.values()) == self.case.feeder.sent else None
+ALL = ["all"] * WORKERS
 
 
 def check(case, answers):
-    truth = books.read_truth(case.broker.address, case.topic)
-    checker = books.Answers(truth)
+    checker = oracle.Oracle(case.topic, books.read_truth(case.broker.address, case.topic))
     wrong = [(parameters, difference) for parameters, answer in answers
-             if (difference := checker.check(parameters, answer))]
+             if (difference := doors.check_json(checker, parameters, answer))]
     if wrong:
         raise Failure(f"{len(wrong)} of {len(answers)} answers are wrong; the first: {wrong[0]}")
     say(f"    {len(answers)} answers equal the truth up to their offsets")
@@ -71,7 +32,7 @@ def check(case, answers):
 
 def everything_in_memory(case):
     """With no commit in sight, a process that only answers has every record of every partition, and so has each worker."""
-    group = Group(case, "10m")
+    group = Group(case, PARTITIONS, ALL, commit_interval="10m")
     case.feed(3000)
     for process in (group.node, group.workers[0], group.workers[1]):
         answer = wait_for(lambda p=process: group.covers_all(p), f"{process.name} to answer for all", 30)
@@ -102,7 +63,7 @@ def everything_in_memory(case):
 
 def kills_and_rebalances(case):
     """Workers are killed, stopped and started while questions come: each answer is right up to the offsets that it states."""
-    group = Group(case, "700ms")
+    group = Group(case, PARTITIONS, ALL, commit_interval="700ms")
     sampler = harness.Sampler(7, 400)
     sampler.pause_s = (0.01, 0.08)
     sampler.watch(group.node, group.workers[0])
@@ -117,7 +78,7 @@ def kills_and_rebalances(case):
         else:
             group.workers[victim].stop()
         time.sleep(dice.uniform(0.0, 2.5))
-        group.workers[victim] = group.start(victim)
+        group.start(victim)
         time.sleep(1)
     case.feeder.flush()
     answer = wait_for(lambda: (a := group.covers_all(group.node)) and "partial" not in a and a, "the last answer", 60)
