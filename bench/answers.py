@@ -91,7 +91,7 @@ def wait_for(url, process):
 
 
 def wrk(base, path, seconds, folder, connections=CONNECTIONS, script=None):
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "60s"]
     if script:
         (folder / "wrk.lua").write_text(script)
         command += ["-s", str(folder / "wrk.lua")]

@@ -1,0 +1,116 @@
+"""Goal: who asks again what was asked before gets the same bytes while nothing is new, and, with its ETag, 304 for as long as the
+answer says the same: after a restart, after events of other windows, until a late one. What is kept says so in the metrics.
+"""
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+
+AGGREGATE = """aggregates:
+  - name: minutes
+    sql: SELECT window_start, country, count(*) AS n, sum(amount) AS s FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+PORT = free_port()
+
+
+def get(target, **headers):
+    """Status, headers, body."""
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{target}", headers={k.replace("_", "-"): v for k, v in headers.items()})
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def metric(name):
+    return float(re.search(rf"^{name} (\S+)$", get("/metrics")[2].decode(), re.MULTILINE).group(1))
+
+
+class Run:
+    """From its start, and that it has seen all records, to its end."""
+
+    def __init__(self, records):
+        self.records = records
+
+    def __enter__(self):
+        self.process = subprocess.Popen([BINARY, "run", "-c", "p.yaml"], cwd=FOLDER)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                status, _, body = get("/v1/aggregates/minutes?step=0&group_by=&measures=n")
+                if status == 200 and json.loads(body)["data"][0]["n"] == self.records:
+                    return self
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError("it has not seen all records within a minute")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        claim(self.process.wait(60) == 0, "it stops in order")
+
+
+def send(count, seed, late="0%"):
+    millrace("simulate", "clickstream", "--count", str(count), "--rate", "0", "--seed", str(seed), "--late", late, "--to",
+             "embedded:log/clicks")
+
+
+def offsets(as_of):
+    return sum(as_of["offsets"]["clicks"].values())
+
+
+(FOLDER / "p.yaml").write_text(PIPELINE + AGGREGATE + f'serve: {{listen: "127.0.0.1:{PORT}"}}\n')
+send(3000, 1)
+# The minutes up to the one that is next: what is sent from then on is of others.
+bound = (int(time.time()) // 60 + 1) * 60
+question = "/v1/aggregates/minutes?" + urllib.parse.urlencode({"group_by": "country", "to": bound})
+with Run(3000):
+    status, headers, first = get(question)
+    tag = headers["ETag"]
+    claim(status == 200 and tag.startswith('W/"') and headers["Cache-Control"] == "private, no-cache", "an answer has an ETag", headers)
+    hits = metric("millrace_answer_cache_hits_total")
+    deadline = time.monotonic() + 30
+    while metric("millrace_answer_cache_hits_total") < hits + 3 and time.monotonic() < deadline:
+        status, headers, again = get(question)
+        claim(status == 200 and headers["ETag"] == tag, "an answer that says the same has the same ETag", headers)
+    claim(metric("millrace_answer_cache_hits_total") >= hits + 3, "what was asked is kept")
+    claim(metric("millrace_answer_cache_bytes") > 1000, "what is kept is counted")
+    claim(get(question)[2] == again, "the same question gets the same bytes")
+    status, headers, body = get(question, If_None_Match=tag)
+    claim(status == 304 and body == b"" and headers["ETag"] == tag, "a client that has it is not sent it again", (status, headers))
+    claim("Content-Length" not in headers and offsets(json.loads(headers["Millrace-As-Of"])) == 3000, "but told of what moment it is")
+    coded = get(question, If_None_Match=tag, Accept_Encoding="gzip")
+    claim(coded[0] == 304, "the compression is none of the tag's business")
+    claim(get(question + "&format=csv", If_None_Match=tag)[0] == 200, "another format is another answer")
+    claim(get("/v1/tables/clicks/rows?version=0", If_None_Match=get("/v1/tables/clicks/rows?version=0")[1]["ETag"])[0] == 304,
+          "rows of one version have one too")
+
+while time.time() < bound:
+    time.sleep(0.1)
+send(2000, 2)
+with Run(5000):
+    status, headers, _ = get(question, If_None_Match=tag)
+    claim(status == 304, "the tag holds after a restart and more events, of other windows", (status, headers))
+    claim(offsets(json.loads(headers["Millrace-As-Of"])) == 5000, "as of all of them")
+
+send(2000, 3, late="100%")
+with Run(7000):
+    status, headers, body = get(question, If_None_Match=tag)
+    claim(status == 200 and headers["ETag"] != tag, "late events make it another answer", (status, headers))
+    claim(json.loads(body)["data"] != json.loads(first)["data"], "which it is")
+end()
