@@ -379,13 +379,15 @@ class Stream(Door):
 
     def hold(self, kind, data):
         if kind == "snapshot":
-            self.held, self.partial_now = {}, []
+            self.held = {}
             self.columns = [column["name"] for column in data["meta"]]
         for group in data.get("removed", []):
-            del self.held[self._key(group)]
+            if self.held.pop(self._key(group), None) is None:
+                raise Refused("dishonest", f"{group} is removed and was never there")
         for row in data.get("data", []):
             self.held[self._key(row)] = row
-        self.partial_now = data.get("partial", self.partial_now)
+        if kind in ("snapshot", "upsert"):
+            self.partial_now = data.get("partial", [])
         self.as_of = data.get("as_of", self.as_of)
         self.watermark = data["watermark"] if kind == "watermark" else self.as_of["watermark"] or self.watermark
         if kind == "snapshot":
@@ -410,6 +412,10 @@ class Stream(Door):
 
     def _key(self, row):
         return tuple(row[name] for name in self.keys)
+
+    def knows(self, down):
+        """That these workers are missing; one of them need not."""
+        return self._node is not None and (f"http://127.0.0.1:{self._node.port}" in down or down <= set(self.partial_now))
 
     def cut(self):
         """As a network that fails."""
