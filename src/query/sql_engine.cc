@@ -301,10 +301,14 @@ class SqlEngine::Impl {
     if (request.version && request.timestamp_ms) return InvalidInput("version: it cannot stand beside timestamp");
     ASSIGN_OR_RETURN(Pinned pinned, Current(*known, stop));
     if (request.timestamp_ms) {
-      ASSIGN_OR_RETURN(version, delta::VersionAsOf(*pinned.store, *request.timestamp_ms));
+      const auto as_of = delta::VersionAsOf(*pinned.store, *request.timestamp_ms);
+      if (!as_of.ok()) return WithContext(as_of.status(), "timestamp");
+      version = *as_of;
     }
     if (version && *version != pinned.snapshot->version) {
-      ASSIGN_OR_RETURN(pinned.snapshot, delta::LoadVersion(*pinned.store, *version));
+      auto loaded = delta::LoadVersion(*pinned.store, *version);
+      if (!loaded.ok()) return WithContextMessage(loaded.status(), request.cursor.empty() ? "version" : "cursor");
+      pinned.snapshot = *std::move(loaded);
     }
     std::int64_t rows_before = cursor.rows;
     // Rows come file after file then.

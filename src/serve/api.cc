@@ -271,6 +271,13 @@ http::Response Api::AnswerRoute(const Route& route, const http::Request& request
 
 Api::Routed Api::Answer(const http::Request& request) {
   static_assert(EachIsGuardedAsItsLaneAllows(kRoutes));
+  // About no resource, but about all (RFC 9110, 9.3.7): clients and monitors ask it as a ping.
+  if (request.method == "OPTIONS" && request.target == "*") {
+    http::Response response;
+    response.status = 204;
+    response.headers = {{"Allow", "GET, HEAD, POST, OPTIONS"}};
+    return {"other", std::move(response)};
+  }
   const auto target = ParseTarget(request.target);
   if (!target.ok()) return {"other", http::ToResponse({400, "malformed_url", target.status().message(), {}})};
   if (HasTokenInUrl(*target)) {

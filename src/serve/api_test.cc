@@ -597,6 +597,14 @@ TEST_F(ApiTest, RowsComeInPages) {
   EXPECT_EQ(Api::LaneOf({"GET", "/v1/tables/clicks/rows?limit=5", "", "", ""}), http::Lane::kLong);
 }
 
+TEST_F(ApiTest, OptionsOfTheWholeServerAreAnsweredWithoutAToken) {
+  options_.guard.access = Access(std::vector<AccessToken>{{"secret", {"read"}}});
+  const auto response = Send({"OPTIONS", "*", "", "", ""});
+  EXPECT_EQ(response.status, 204);
+  EXPECT_EQ(Header(response, "Allow"), "GET, HEAD, POST, OPTIONS");
+  EXPECT_EQ(response.body.Text(), "");
+}
+
 TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {
   const auto post = [&](const std::string& body) { return Send({"POST", "/v1/cost/estimate", "", "", body}); };
   const auto reference = post(R"({"preset": "reference", "providers": ["aws"], "curves": true})");
@@ -640,9 +648,11 @@ TEST_F(ApiTest, AWrongLoadIsRefusedWithItsPlaceAndTheNearestName) {
       {R"({"providers": ["awss"]})", "did you mean 'aws'?"},
       {R"({"providers": ["aws", "aws"]})", "aws is here twice"},
       {R"({"providers": []})", "a list of names is expected"},
-      {R"({"regions": {"aws": "us-esat-1"}})", "did you mean 'us-east-1'?"},
+      {R"({"regions": {"aws": "us-esat-1"}})", "regions: no region 'us-esat-1' of aws; did you mean 'us-east-1'?"},
       {R"({"regions": {"aws": 1}})", "a text is expected"},
       {R"({"preset": "startr"})", "did you mean 'starter'?"},
+      {R"({"regions": {"awss": "us-east-1"}})", "regions: no provider 'awss'"},
+      {" \n", "not JSON"},
       {R"({"curves": 1})", "curves: true or false"},
       {R"({"rank": "yes"})", "rank: true or false"},
   };
