@@ -22,6 +22,7 @@
 #include "delta/data/file_pruning.h"
 #include "delta/data/scan.h"
 #include "delta/log/log_replay.h"
+#include "query/pages_internal.h"
 #include "query/parquet_source_internal.h"
 #include "query/sql_question.h"
 #include "sql/error_place.h"
@@ -306,9 +307,10 @@ class SqlEngine::Impl {
       version = *as_of;
     }
     if (version && *version != pinned.snapshot->version) {
-      auto loaded = delta::LoadVersion(*pinned.store, *version);
-      if (!loaded.ok()) return WithContextMessage(loaded.status(), request.cursor.empty() ? "version" : "cursor");
-      pinned.snapshot = *std::move(loaded);
+      auto loaded = request.cursor.empty() ? delta::LoadVersion(*pinned.store, *version)
+                                           : LoadVersionOfCursor(*pinned.store, *version);
+      if (!loaded.ok() && request.cursor.empty()) return WithContext(loaded.status(), "version");
+      ASSIGN_OR_RETURN(pinned.snapshot, std::move(loaded));
     }
     std::int64_t rows_before = cursor.rows;
     // Rows come file after file then.

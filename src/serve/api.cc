@@ -83,6 +83,10 @@ http::Response UnknownName(const char* kind, const std::string& name, const std:
   return http::ToResponse(problem);
 }
 
+http::Response GoneVersion(const Status& status) {
+  return http::ToResponse({410, "version_gone", status.message(), "Begin again, without the cursor."});
+}
+
 // Whether the segments are those of `path`: then what stands for its {...}, or the empty text.
 std::optional<std::string> NameIn(std::string_view path, const std::vector<std::string>& segments) {
   std::string name;
@@ -362,10 +366,16 @@ http::Response Api::Rows(const Call& call) {
   }
   asked.table = call.name;
   const auto answer = backend_.Rows(asked, call.request.stop);
-  if (!answer.ok()) return Failure(answer.status(), call.request.target);
+  if (!answer.ok()) {
+    if (!asked.cursor.empty() && IsGone(answer.status(), call.name)) return GoneVersion(answer.status());
+    return Failure(answer.status(), call.request.target);
+  }
+// A page of a table that is there.
+bool Api::IsGone(const Status& status, const std::string& table) {
+  return KindOf(status) == ErrorKind::kNotFound && backend_.Table(table).ok();
+}
+
   http::Response response = Written(*answer, format, call.request);
-  // The others have no place for it in the body.
-  if (response.status == 200 && answer->next) response.headers.emplace_back("Millrace-Next", *answer->next);
   return response;
 }
 
@@ -414,6 +424,7 @@ http::Response Api::Aggregate(const Call& call) {
       .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
                      {{"aggregate", name}})
       .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begin).count());
+    if (!question.cursor.empty() && IsGone(answer.status(), name)) return GoneVersion(answer.status());
   return response;
 }
 
@@ -421,8 +432,16 @@ http::Response Api::AggregateStream(const Call& call) {
   const auto& [request, target, name] = call;
   http::Problem problem;
   for (const auto& [parameter, value] : target.parameters) {
-    if (parameter != "format") continue;
-    return http::ToResponse({400, "invalid_parameter", "format: a stream is text/event-stream alone.", {}});
+    if (parameter == "format") {
+      return http::ToResponse({400, "invalid_parameter", "format: a stream is text/event-stream alone.", {}});
+    }
+    if (parameter == "cursor") {
+      return http::ToResponse({400, "invalid_parameter", "cursor: a stream has no pages.", {}});
+    }
+    if (parameter == "fill") {
+      return http::ToResponse({400, "invalid_parameter", "fill: a stream tells what has rows.",
+                               "Whoever shows it knows the windows: they are those between from and now."});
+    }
   }
   auto source = feeds_.Listen(name, target, request.last_event_id, request.stop, &problem);
   if (!source.ok()) {
@@ -473,6 +492,7 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
   response.held = answer.held;
   return response;
 }
+  if (answer.next) response.headers.emplace_back("Millrace-Next", *answer.next);
 
 http::Response Api::Sql(const Call& call) {
   const auto& request = call.request;

@@ -83,6 +83,7 @@ class Api {
   http::Response PeerPulse(const Call& call);
   /// nullopt: whoever asks may have what is behind `scope`.
   std::optional<http::Response> Refuse(const http::Request& request, std::string_view scope);
+  bool IsGone(const Status& status, const std::string& table);
   http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
 
   Backend& backend_;

@@ -33,7 +33,7 @@ class FakeBackend : public Backend {
     return json::parse(R"({"tables":[{"name":"clicks"},{"name":"clicks_1m"}]})");
   }
   Result<json::value> Table(const std::string& name) override {
-    if (name == "clicks") return json::parse(R"({"name":"clicks"})");
+    if (name == "clicks" || name == "clicks_1m") return json::parse(R"({"name":"clicks"})");
     if (name == "broken") return Corrupt("table broken: the log has a gap at version 3");
     return NotFound("no table '{}'", name);
   }
@@ -58,6 +58,7 @@ class FakeBackend : public Backend {
       answer.errors = {{0, "views", "The sum does not fit."}};
       answer.error_groups =
           testing::BatchFromJson(arrow::schema({arrow::field("country", arrow::utf8())}), R"([["düren 😀"]])");
+    answer.next = next;
       for (int i = 1; i < overflows; ++i) answer.errors.push_back(answer.errors[0]);
     }
     return answer;
@@ -89,6 +90,7 @@ class FakeBackend : public Backend {
     answer.rows = arrow::Table::FromRecordBatches(
                       {testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[7]]")})
                       .ValueOrDie();
+    if (request.cursor == "gone") return NotFound("cursor: version 4 is in the log of file:///lake no more");
     answer.columns = {{"n", "BIGINT"}};
     answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
     if (request.cursor.empty()) answer.next = "4-1-00";
@@ -119,6 +121,7 @@ class FakeBackend : public Backend {
   query::AggregateRequest asked;
   query::SqlRequest statement;
   query::RowsRequest page;
+  std::optional<std::string> next;
 
  private:
   millrace::Metrics& metrics_;
@@ -295,7 +298,7 @@ TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
     parameters.emplace_back(parameter.at("name").as_string());
   }
   EXPECT_THAT(parameters, ::testing::ElementsAre("aggregate", "from", "to", "step", "group_by", "where", "measures",
-                                                 "order_by", "limit", "freshness", "format"));
+                                                 "order_by", "limit", "cursor", "freshness", "fill", "format"));
   // Every $ref points at something.
   const std::string text = json::serialize(document);
   for (auto at = text.find("\"$ref\":\"#"); at != std::string::npos; at = text.find("\"$ref\":\"#", at + 1)) {

@@ -18,7 +18,8 @@ EVENT_TABLES = [name for name in NAMES["table"] if name not in NAMES["aggregate"
 LANGUAGES = {
     "/v1/tables/{table}/rows": ["columns", "where", "order_by", "cursor", "version", "timestamp"],
     "/v1/tables/{table}/files": ["version"],
-    "/v1/aggregates/{aggregate}": ["from", "to", "step", "group_by", "where", "measures", "order_by"],
+    "/v1/aggregates/{aggregate}": ["from", "to", "step", "group_by", "where", "measures", "order_by", "cursor",
+                                   "fill"],
     "/v1/aggregates/{aggregate}/stream": ["from", "to", "step", "group_by", "where", "measures", "order_by"],
     "/v1/sql": ["sql", "params"],
     "/v1/cost/estimate": ["regions", "usage", "providers"],
