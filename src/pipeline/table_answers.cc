@@ -69,7 +69,9 @@ Result<boost::json::value> TableAnswers::Files(const std::string& table, std::op
   ASSIGN_OR_RETURN(const auto store, StoreOf(table));
   delta::SnapshotPtr snapshot;
   if (version) {
-    ASSIGN_OR_RETURN(snapshot, delta::LoadVersion(*store, *version));
+    auto loaded = delta::LoadVersion(*store, *version);
+    if (!loaded.ok()) return WithContext(loaded.status(), "version");
+    snapshot = *std::move(loaded);
   } else {
     ASSIGN_OR_RETURN(snapshot, delta::LoadLatest(*store));
   }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -23,6 +24,8 @@
 namespace millrace::query {
 
 enum class Freshness { kHot, kCommitted };
+/// What the measures are of a window that no row is in: kNone: it is not in the answer.
+enum class Fill { kNone, kNull, kZero };
 
 struct AggregateRequest {
   FoldRange range{};  ///< Of window_start. With a step, or without windows, of a pane's.
@@ -35,10 +38,21 @@ struct AggregateRequest {
   std::string where{};                  ///< DuckDB expression over the window columns and keys; empty: none.
   std::vector<std::string> measures{};  ///< Empty: all. Names, and expressions over sets: set_measures_internal.h.
   std::vector<std::string> order_by{};  ///< "revenue desc", "country"; empty: window_start, then keys.
+  /// Of committed rows it is the length of a page, and Answer::next says whether there are more.
   std::optional<std::int64_t> limit{};
+  /// Answer::next of the page before, in a request that is otherwise the same; its times are those of the first page.
+  /// Empty: from the first row.
+  std::string cursor{};
+  /// Both ends of `range` as they were written, "-1h": a cursor is of one question, whenever that is asked.
+  std::pair<std::string, std::string> range_text{};
   std::optional<std::int64_t> rows_max{};  ///< An answer of more rows is kTooLarge; it is never cut.
   Freshness freshness = Freshness::kHot;
+  /// Each window between both ends of `range` is in the answer, for each group with a row that is. kZero: measures are
+  /// what they are with counts and sums of 0; NULL where that is nothing (an average, a largest value).
+  Fill fill = Fill::kNone;
   bool name_groups = false;  ///< Fill Answer::groups.
+  /// Set by whoever reads: an answer of more than `limit` rows is cut, and says so.
+  bool is_page = false;
 };
 
 /// A text of all that a request has: that of another is another. Without the range and the freshness it is that of the
@@ -85,7 +99,7 @@ struct Answer {
   AsOf as_of;                                      ///< Of an answer to SQL: the watermark alone.
   std::vector<MissingSource> missing{};            ///< Whose hot rows are not in the answer.
   std::optional<std::vector<TableAsOf>> tables{};  ///< Of an answer to SQL: those that it names.
-  std::optional<std::string> next{};               ///< Of a page of rows with more after it: their cursor.
+  std::optional<std::string> next{};               ///< Of a page with more after it: their cursor.
   /// By row of the answer, what makes it a group of its own: window_start and window_end if the answer has windows, and
   /// the keys. nullptr: not asked for.
   std::shared_ptr<arrow::RecordBatch> groups{};

@@ -10,8 +10,11 @@
 #include <thread>
 #include <utility>
 
+#include "query/aggregate_cursor.h"
 #include "query/merge.h"
+#include "query/pages_internal.h"
 #include "query/pane_windows.h"
+#include "query/windows_in_range.h"
 
 namespace millrace::query {
 namespace {
@@ -90,21 +93,40 @@ class AggregateReader::Impl {
     return plan->columns;
   }
 
-  Result<Answer> Ask(const AggregateRequest& request, const std::stop_token& stop, AnswerMemory& answers) {
+  Result<Answer> Ask(const AggregateRequest& asked, const std::stop_token& stop, AnswerMemory& answers) {
     const auto begun = steady_clock::now();
+    AggregateRequest request = asked;
+    std::optional<AggregateCursor> cursor;
+    if (!asked.cursor.empty()) {
+      if (asked.freshness == Freshness::kHot) {
+        return InvalidInput(
+            "cursor: pages are of committed rows, which stay as they are: ask with freshness=committed");
+      }
+      ASSIGN_OR_RETURN(cursor, ParseCursor(definition().name, asked));
+      request.range = cursor->range;
+    }
+    if (request.fill != Fill::kNone && !(request.range.from && request.range.to)) {
+      return InvalidInput("fill: it needs from and to, which say the windows that there are to be");
+    }
+    request.is_page = cursor || (asked.freshness == Freshness::kCommitted && asked.limit.value_or(0) > 0);
     if (!definition().window.has_windows() && (request.range.from || request.range.to)) {
       return InvalidInput("{}: {} has no windows that could be chosen by time", request.range.from ? "from" : "to",
                           definition().name);
     }
     ASSIGN_OR_RETURN(const auto plan, PlanOf(request, stop));
     auto state = HotState(request.freshness);
+    std::shared_ptr<arrow::RecordBatch> windows;
+    if (request.fill != Fill::kNone) {
+      const std::int64_t windows_max = std::min(request.rows_max.value_or(kFilledRowsMax), kFilledRowsMax);
+      ASSIGN_OR_RETURN(windows, WindowsInRange(definition().window, plan->groups->window, request.range, windows_max));
+    }
     std::shared_ptr<void> memory;
     Gathered gathered;
     for (;;) {
       const std::int64_t drawn = ExpectedBytes(plan, answers);
       const bool is_all = drawn >= answers.bytes_max();
       ASSIGN_OR_RETURN(memory, answers.Draw(drawn, stop));
-      auto fetched = Gather(*plan, request, {is_all ? answers.bytes_max() : drawn / kGroupsFactor, stop});
+      auto fetched = Gather(*plan, request, cursor, {is_all ? answers.bytes_max() : drawn / kGroupsFactor, stop});
       const bool too_large = !fetched.ok() && KindOf(fetched.status()) == ErrorKind::kTooLarge;
       if (!fetched.ok() && !too_large) return fetched.status();
       const std::int64_t needed =
@@ -119,8 +141,13 @@ class AggregateReader::Impl {
     }
     ASSIGN_OR_RETURN(auto session, resources_.sessions->Take(stop));
     if (gathered.row_bytes > kKeptSessionBytesMax) session.Drop();
-    ASSIGN_OR_RETURN(auto answer,
-                     MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop, resources_.memory.get()));
+    ASSIGN_OR_RETURN(auto answer, MergeAndFinalize(*session, *plan, std::move(gathered.rows), stop,
+                                                   resources_.memory.get(), cursor ? cursor->rows : 0, windows));
+    if (answer.next) {
+      const std::int64_t rows = (cursor ? cursor->rows : 0) + answer.rows->num_rows();
+      answer.next =
+          CursorText(definition().name, asked, {gathered.as_of.version, rows, request.range, gathered.as_of.watermark});
+    }
     answer.rows_read = gathered.rows_read;
     answer.held = std::move(memory);
     if (state && gathered.is_whole && gathered.missing.empty()) {
@@ -170,11 +197,12 @@ class AggregateReader::Impl {
     return plans_.Get(*session, options_.definition, request);
   }
 
-  Result<Gathered> Gather(const MergePlan& plan, const AggregateRequest& request, const FoldLimits& limits) {
+  Result<Gathered> Gather(const MergePlan& plan, const AggregateRequest& request,
+                          const std::optional<AggregateCursor>& cursor, const FoldLimits& limits) {
     const auto& window = plan.folded->window;
     FoldRange range = plan.puts_panes_together ? PanesOf(window, request.range) : request.range;
     if (!plan.puts_panes_together || window.kind != model::Window::Kind::kSession || !request.range.to) {
-      return Fetch(plan, request, range, limits);
+      return Fetch(plan, request, cursor, range, limits);
     }
     // How far sessions that begin before `to` reach, their events say: further and further, until all of them have
     // ended before what was not read.
@@ -183,7 +211,7 @@ class AggregateReader::Impl {
     for (std::int64_t reach = kSessionsReach * window.size_us;; reach *= kSessionsReach) {
       const bool is_all = reach >= model::kWindowsEnd - to;
       range.to = is_all ? std::nullopt : std::optional(window.StartOf(to) + reach);
-      ASSIGN_OR_RETURN(auto gathered, Fetch(plan, request, range, limits));
+      ASSIGN_OR_RETURN(auto gathered, Fetch(plan, request, cursor, range, limits));
       bytes_read += gathered.bytes_read;
       bool have_ended = true;
       if (!is_all) {
@@ -203,7 +231,8 @@ class AggregateReader::Impl {
   }
 
   /// Of `range`, in which the panes are.
-  Result<Gathered> Fetch(const MergePlan& plan, const AggregateRequest& request, const FoldRange& range,
+  Result<Gathered> Fetch(const MergePlan& plan, const AggregateRequest& request,
+                         const std::optional<AggregateCursor>& cursor, const FoldRange& range,
                          const FoldLimits& limits) {
     const auto begun = steady_clock::now();
     const std::string& name = options_.definition.name;
@@ -220,8 +249,9 @@ class AggregateReader::Impl {
           hot = options_.hot->Known();
         }
       }
-      ASSIGN_OR_RETURN(
-          look, first ? options_.table->Newest(hot.version, limits.stop) : options_.table->LookAgain(limits.stop));
+      const auto at_least = cursor ? std::max(hot.version, cursor->version) : hot.version;
+      ASSIGN_OR_RETURN(look,
+                       first ? options_.table->Newest(at_least, limits.stop) : options_.table->LookAgain(limits.stop));
       const bool is_older = look.snapshot->version < hot.version;
       if (!is_older) {
         ASSIGN_OR_RETURN(joined, JoinAtOffsets(options_.next_offsets(*look.snapshot), std::move(hot.segments)));
@@ -237,14 +267,26 @@ class AggregateReader::Impl {
     }
     gathered.is_whole = joined.left_out.empty();
     gathered.table_id = look.snapshot->metadata.id;
+    const bool is_newest = !cursor || cursor->version == look.snapshot->version;
+    if (!is_newest) {
+      ASSIGN_OR_RETURN(look.snapshot, LoadVersionOfCursor(*look.table->store(), cursor->version));
+      joined.covered = options_.next_offsets(*look.snapshot);
+    }
     gathered.as_of.version = look.snapshot->version;
     gathered.as_of.offsets = std::move(joined.covered);
     gathered.as_of.watermark = request.freshness == Freshness::kHot
                                    ? WatermarkOf(hot, gathered.as_of.offsets, options_.topics)
-                                   : hot.watermark;
+                               : cursor ? cursor->watermark
+                                        : hot.watermark;
     gathered.missing = std::move(hot.missing);
-    auto committed = committed_rows_.Read(*look.table, look.snapshot, options_.definition, plan.folded, range,
-                                          &gathered.bytes_read, limits);
+    // What is kept folded follows the newest version, and adds in the order in which rows came: where the last bit of a
+    // sum may decide which row is on which page, that would not do.
+    const bool in_order = request.is_page && !(request.order_by.empty() && options_.definition.having_sql.empty());
+    auto committed = is_newest && !in_order
+                         ? committed_rows_.Read(*look.table, look.snapshot, options_.definition, plan.folded, range,
+                                                &gathered.bytes_read, limits)
+                         : ReadCommittedInOrder(*look.table, look.snapshot, options_.definition, *plan.folded, range,
+                                                plan.where_keys, *resources_.files, &gathered.bytes_read, limits);
     if (!committed.ok() && KindOf(committed.status()) == ErrorKind::kTooLarge && !plan.where_keys.empty()) {
       committed = ReadCommittedWhere(*look.table, look.snapshot, options_.definition, *plan.folded, range,
                                      plan.where_keys, limits);

@@ -3,14 +3,19 @@
 #include "query/aggregate_reader.h"
 
 #include <arrow/array.h>
+#include <arrow/table.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <random>
 
 #include "delta/data/data_file.h"
 #include "objectstore/object_store.h"
@@ -197,6 +202,136 @@ TEST_F(AggregateReaderTest, SessionsAreReadUntilTheirEndAndNotToTheNewest) {
   EXPECT_EQ(ask(std::nullopt, model::kWindowsEnd).rows->num_rows(), 2001);
   EXPECT_EQ(ask(std::nullopt, std::numeric_limits<UnixMicros>::max()).rows->num_rows(), 2001);
   EXPECT_EQ(ask(std::nullopt, model::kWindowsBegin).rows->num_rows(), 0);
+}
+
+// Pages of whatever question, with commits between them, are the answer of one page.
+TEST_F(AggregateReaderTest, PagesTogetherAreTheAnswerOfTheVersionThatTheFirstOneRead) {
+  definition_.states.push_back({"_s1", arrow::float64(), "sum"});
+  definition_.measures.push_back({"x", "_s1", "DOUBLE"});
+  definition_.output_order = {"window_start", "country", "n", "x"};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore((folder_ / "pages").string()));
+  delta::CreateOptions options;
+  options.schema = model::PartialSchema(definition_);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(table_, delta::Table::OpenOrCreate(store_, options));
+  std::mt19937_64 random(20261129);
+  const auto below = [&](std::uint64_t end) { return static_cast<std::int64_t>(random() % end); };
+  constexpr UnixMicros kBegin = std::int64_t{1'795'341'600} * 1'000'000;
+  const auto commit = [&] {
+    std::string rows;
+    for (std::int64_t i = 0, count = 1 + below(20); i < count; ++i) {
+      const UnixMicros window = kBegin + below(5) * 60'000'000;
+      const std::int64_t events = 1 + below(3);  // Few different sums: many ties.
+      const auto key = below(8);
+      rows += fmt::format("{}[{}, {}, {}, {}, {}, {}]", i == 0 ? "" : ",", window, window + 60'000'000,
+                          key == 0 ? "null" : fmt::format("\"c{}\"", key), events,
+                          std::ldexp(1.0, static_cast<int>(below(3)) * 52) / 3, events);
+    }
+    CommitRows(*testing::BatchFromJson(model::PartialSchema(definition_), "[" + rows + "]"));
+  };
+  for (int i = 0; i < 6; ++i) commit();
+  using Names = std::vector<std::string>;
+  std::int64_t num_pages = 0;
+  for (const auto& having : {"", "_s0 > 2"}) {
+    definition_.having_sql = having;
+    auto reader = Reader(1 << 30, 1 << 20);
+    for (const auto& order_by : {Names{}, Names{"n desc"}, Names{"n", "country desc"}, Names{"x desc"}}) {
+      for (const auto& group_by : {std::optional<Names>(), std::optional(Names{"country", "window_start"})}) {
+        for (const std::int64_t limit : {3, 7}) {
+          SCOPED_TRACE(fmt::format("{} {} {} {}", having, fmt::join(order_by, ","), group_by.has_value(), limit));
+          AggregateRequest request{.range = {.from = kBegin, .to = kBegin + 4 * 60'000'000},
+                                   .group_by = group_by,
+                                   .order_by = order_by,
+                                   .limit = 1'000'000,
+                                   .freshness = Freshness::kCommitted};
+          MILLRACE_ASSERT_OK_AND_ASSIGN(auto whole, reader.Ask(request, {}));
+          whole.held.reset();  // Of what answers may take together.
+          EXPECT_EQ(whole.next, std::nullopt);
+          ASSERT_GT(whole.rows->num_rows(), 10);
+          request.limit = limit;
+          std::vector<std::shared_ptr<arrow::Table>> pages;
+          do {
+            MILLRACE_ASSERT_OK_AND_ASSIGN(auto page, reader.Ask(request, {}));
+            page.held.reset();
+            EXPECT_EQ(page.as_of.version, whole.as_of.version);
+            EXPECT_EQ(page.as_of.offsets, whole.as_of.offsets);
+            EXPECT_LE(page.rows->num_rows(), limit);
+            pages.push_back(page.rows);
+            request.cursor = page.next.value_or("");
+            request.range = {};  // Those of the first page count: "-1h" has moved on.
+            if (below(8) == 0) {
+              commit();
+              MILLRACE_ASSERT_OK(reader.Ask({}, {}).status());  // What is kept folded moves on.
+            }
+          } while (!request.cursor.empty());
+          num_pages += std::ssize(pages);
+          MILLRACE_ASSERT_OK_AND_ASSIGN(const auto together, arrow::ConcatenateTables(pages));
+          EXPECT_EQ(together->CombineChunksToBatch().ValueOrDie()->ToString(),
+                    whole.rows->CombineChunksToBatch().ValueOrDie()->ToString());
+        }
+      }
+    }
+  }
+  EXPECT_GT(num_pages, 100);
+}
+
+TEST_F(AggregateReaderTest, ACursorIsOfOneQuestionAndOfAVersionThatIsThere) {
+  Commit(4, 5);
+  auto reader = Reader();
+  const AggregateRequest first{.order_by = {"n"}, .limit = 2, .freshness = Freshness::kCommitted};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto page, reader.Ask(first, {}));
+  page.held.reset();  // Of what answers may take together.
+  ASSERT_TRUE(page.next);
+  const auto fails = [&](const std::function<void(AggregateRequest&)>& change, ErrorKind kind, const char* message) {
+    AggregateRequest request = first;
+    request.cursor = *page.next;
+    change(request);
+    const auto answer = reader.Ask(request, {});
+    ASSERT_FALSE(answer.ok());
+    EXPECT_EQ(KindOf(answer.status()), kind);
+    EXPECT_THAT(answer.status().message(), HasSubstr(message));
+  };
+  constexpr auto kInvalid = ErrorKind::kInvalidInput;
+  const char* const other = "cursor: it belongs to another question";
+  fails([](auto& r) { r.freshness = Freshness::kHot; }, kInvalid, "ask with freshness=committed");
+  fails([](auto& r) { r.order_by = {"country"}; }, kInvalid, other);
+  fails([](auto& r) { r.where = "true"; }, kInvalid, other);
+  fails([](auto& r) { r.measures = {"n"}; }, kInvalid, other);
+  fails([](auto& r) { r.group_by.emplace(); }, kInvalid, other);
+  fails([](auto& r) { r.step_us = 0; }, kInvalid, other);
+  fails([](auto& r) { r.range_text.first = "-1h"; }, kInvalid, other);
+  for (const char* wrong : {"1", "....", "1.2.3.4.5", "-1.2....0", "1.2....0123456789abcdef", "9.x....0"}) {
+    SCOPED_TRACE(wrong);
+    fails([&](auto& r) { r.cursor = wrong; }, kInvalid, "cursor: ");
+  }
+  AggregateRequest rest = first;
+  rest.cursor = *page.next;
+  rest.limit.reset();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto rows, reader.Ask(rest, {}));
+  rows.held.reset();
+  EXPECT_EQ(rows.rows->num_rows(), 3) << "without a limit: all that is left";
+  rest.limit = 1000;
+  rest.rows_max = 2;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto most, reader.Ask(rest, {}));
+  most.held.reset();
+  EXPECT_EQ(most.rows->num_rows(), 2) << "a page is not longer than an answer may be";
+  EXPECT_TRUE(most.next);
+
+  // The commits before the newest are cleaned up.
+  MILLRACE_ASSERT_OK(table_->WriteCheckpoint());
+  Commit(4);
+  MILLRACE_ASSERT_OK(table_->WriteCheckpoint());
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "_delta_log")) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("00000000000000000003")) continue;
+    if (!name.starts_with("_")) std::filesystem::remove(entry.path());
+  }
+  auto later = Reader();
+  rest = first;
+  rest.cursor = *page.next;
+  const auto gone = later.Ask(rest, {});
+  ASSERT_FALSE(gone.ok());
+  EXPECT_EQ(KindOf(gone.status()), ErrorKind::kNotFound);
+  EXPECT_THAT(gone.status().message(), HasSubstr("cursor: version 2 is in the log of"));
 }
 
 TEST_F(AggregateReaderTest, WithoutWindowsThereIsNothingToChooseByTime) {

@@ -128,19 +128,27 @@ Status ForEachBatch(const delta::Table& table, const delta::Snapshot& snapshot,
 
 }  // namespace
 
-Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& snapshot,
-                              const model::AggregateDefinition& definition, const FoldRange& range,
-                              PartialFileCache& cache, std::int64_t* bytes_read) {
+namespace {
+
+std::vector<SelectedFile> FilesOf(const delta::Snapshot& snapshot, const FoldRange& range) {
   std::vector<SelectedFile> selected;
   for (const auto& [name, file] : snapshot.files) {
     if (MayHold(delta::TimestampStats(file, model::kWindowStart), range)) selected.push_back({name, &file});
   }
+  return selected;
+}
+
+}  // namespace
+
+Result<Batches> ReadCommitted(const delta::Table& table, const delta::Snapshot& snapshot,
+                              const model::AggregateDefinition& definition, const FoldRange& range,
+                              PartialFileCache& cache, std::int64_t* bytes_read) {
   Batches rows;
   const auto take = [&rows](const std::shared_ptr<arrow::RecordBatch>& batch) {
     rows.push_back(batch);
     return Status::OK();
   };
-  RETURN_NOT_OK(ForEachBatch(table, snapshot, definition, selected, cache, bytes_read, take));
+  RETURN_NOT_OK(ForEachBatch(table, snapshot, definition, FilesOf(snapshot, range), cache, bytes_read, take));
   return rows;
 }
 
@@ -168,6 +176,17 @@ Result<std::shared_ptr<arrow::RecordBatch>> ReadCommittedWhere(const delta::Tabl
     }
     RETURN_NOT_OK(folding.Add(*batch));
   }
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> ReadCommittedInOrder(
+    const delta::Table& table, const delta::SnapshotPtr& snapshot, const model::AggregateDefinition& definition,
+    const model::AggregateDefinition& coarser, const FoldRange& range, const std::string& where,
+    PartialFileCache& cache, std::int64_t* bytes_read, const FoldLimits& limits) {
+  if (!where.empty()) return ReadCommittedWhere(table, snapshot, definition, coarser, range, where, limits);
+  Folding folding(definition, coarser, range, limits);
+  const auto take = [&folding](const std::shared_ptr<arrow::RecordBatch>& batch) { return folding.Add(*batch); };
+  RETURN_NOT_OK(ForEachBatch(table, *snapshot, definition, FilesOf(*snapshot, range), cache, bytes_read, take));
+  return folding.Rows();
 }
 
 class CommittedRows::Impl {

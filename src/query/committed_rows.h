@@ -41,6 +41,14 @@ Result<std::shared_ptr<arrow::RecordBatch>> ReadCommittedWhere(const delta::Tabl
                                                                const FoldRange& range, const std::string& where,
                                                                const FoldLimits& limits);
 
+/// The committed rows of `range`, folded to `coarser` within `limits`, file by file in one order: of the same snapshot
+/// always the same to the last bit, also where sums are rounded. `where`: as above; empty: none. Nothing but files is
+/// kept. Blocks. Errors as ReadCommittedWhere().
+Result<std::shared_ptr<arrow::RecordBatch>> ReadCommittedInOrder(
+    const delta::Table& table, const delta::SnapshotPtr& snapshot, const model::AggregateDefinition& definition,
+    const model::AggregateDefinition& coarser, const FoldRange& range, const std::string& where,
+    PartialFileCache& cache, std::int64_t* bytes_read, const FoldLimits& limits);
+
 /// The committed rows of one aggregate as its queries need them: recent windows stay folded in memory and follow the
 /// table's log, so that a question costs what its answer holds and not what was committed since. Any thread.
 class CommittedRows {

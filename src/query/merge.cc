@@ -15,6 +15,7 @@
 #include <compare>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -265,6 +266,31 @@ void MakeRoomForStepOver(const std::vector<std::shared_ptr<arrow::RecordBatch>>&
   memory->MakeRoom(kStepFactor * bytes);
 }
 
+// Refuses more rows than may be, before they are made, and makes room for them.
+Status CheckFilled(sql::SqlSession& session, const MergePlan& plan, const std::shared_ptr<arrow::RecordBatch>& totals,
+                   std::int64_t num_windows, const std::stop_token& stop, const AnswerMemory* memory) {
+  constexpr std::int64_t kRowBytesMin = 64;
+  std::int64_t num_groups = 1;
+  if (!plan.num_groups_sql.empty()) {
+    ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.relation, totals));
+    ASSIGN_OR_RETURN(const auto counted, session.Query(plan.num_groups_sql, stop));
+    ASSIGN_OR_RETURN(const auto count, counted->column(0)->GetScalar(0));
+    num_groups = static_cast<const arrow::Int64Scalar&>(*count).value;
+  }
+  const std::int64_t rows_max = std::min(plan.rows_max.value_or(kFilledRowsMax), kFilledRowsMax);
+  // At most 1,000,000 windows of at most as many groups as fit in memory.
+  if (num_windows * num_groups > rows_max) {
+    return TooLarge("fill: {} windows of {} groups are more than {} rows, which is the limit", num_windows, num_groups,
+                    rows_max);
+  }
+  if (memory != nullptr) {
+    const std::int64_t row_bytes =
+        std::max(kRowBytesMin, arrow::util::TotalBufferSize(*totals) / std::max<std::int64_t>(1, totals->num_rows()));
+    memory->MakeRoom(3 * row_bytes * num_windows * num_groups);
+  }
+  return Status::OK();
+}
+
 // DuckDB's message without the SQL behind it, which is ours and not the user's.
 std::string FirstLineOf(const Status& status) { return status.message().substr(0, status.message().find('\n')); }
 
@@ -272,7 +298,8 @@ std::string FirstLineOf(const Status& status) { return status.message().substr(0
 
 Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
                                 std::vector<std::shared_ptr<arrow::RecordBatch>> partial_rows,
-                                const std::stop_token& stop, const AnswerMemory* memory) {
+                                const std::stop_token& stop, const AnswerMemory* memory, std::int64_t rows_before,
+                                const std::shared_ptr<arrow::RecordBatch>& windows) {
   const auto begin = std::chrono::steady_clock::now();
   const std::string& name = plan.groups->name;
   Answer answer;
@@ -308,6 +335,19 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
   MakeRoomForStepOver({totals.rows}, memory);
   answer.columns = plan.columns;
   Result<std::shared_ptr<arrow::Table>> finalized = nullptr;
+  std::optional<Registered> filled;
+  if (!plan.windows_relation.empty()) {
+    RETURN_NOT_OK(CheckFilled(session, plan, totals.rows, windows->num_rows(), stop, memory));
+    ASSIGN_OR_RETURN(auto registered, Registered::Make(session, plan.windows_relation, windows));
+    filled.emplace(std::move(registered));
+  }
+  const auto page_of = [&](const std::string& sql) -> Result<std::shared_ptr<arrow::Table>> {
+    ASSIGN_OR_RETURN(auto rows,
+                     session.Query(rows_before == 0 ? sql : fmt::format("{} OFFSET {}", sql, rows_before), stop));
+    if (!plan.page_rows || rows->num_rows() <= *plan.page_rows) return rows;
+    answer.next.emplace();
+    return rows->Slice(0, *plan.page_rows);
+  };
   if (totals.oversized.empty() && plan.plain) {
     ASSIGN_OR_RETURN(const auto rows, PlainRows(*plan.plain, totals.rows));
     if (rows != nullptr) {
@@ -317,7 +357,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
   }
   if (totals.oversized.empty() && answer.rows == nullptr) {
     ASSIGN_OR_RETURN(const auto registered, Registered::Make(session, plan.relation, totals.rows));
-    finalized = session.Query(plan.final_sql, stop);
+    finalized = page_of(plan.final_sql);
     if (finalized.ok()) RETURN_NOT_OK(TakeRows(plan, **finalized, answer));
   }
   // The SQL is right, or it would not have been planned: a value is at fault. Which one?
@@ -327,7 +367,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
     ASSIGN_OR_RETURN(auto careful_rows, WithCarefulColumns(*plan.groups, totals));
     ASSIGN_OR_RETURN(const auto registered,
                      Registered::Make(session, plan.relation + " carefully", std::move(careful_rows)));
-    finalized = session.Query(plan.careful_sql, stop);
+    finalized = page_of(plan.careful_sql);
     if (finalized.ok()) {
       RETURN_NOT_OK(TakeRows(plan, **finalized, answer));
       RETURN_NOT_OK(TakeErrors(plan, **finalized, reason, answer));
@@ -336,7 +376,7 @@ Result<Answer> MergeAndFinalize(sql::SqlSession& session, const MergePlan& plan,
   if (!finalized.ok()) {
     return WithContext(finalized.status().WithMessage(FirstLineOf(finalized.status())), "aggregate {}", name);
   }
-  if (plan.rows_max && answer.rows->num_rows() > *plan.rows_max) {
+  if (!plan.page_rows && plan.rows_max && answer.rows->num_rows() > *plan.rows_max) {
     return TooLarge("aggregate {}: the answer has more than {} rows, which is the limit", name, *plan.rows_max);
   }
   answer.elapsed_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

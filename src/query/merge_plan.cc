@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "query/careful_schema_internal.h"
 #include "query/set_measures_internal.h"
 #include "query/where_expression.h"
+#include "query/windows_in_range.h"
 
 namespace millrace::query {
 namespace {
@@ -118,6 +120,18 @@ Status PlanGroups(const model::AggregateDefinition& definition, const AggregateR
     ASSIGN_OR_RETURN(shape.window, Stepped(definition, *request.step_us));
   }
   return Status::OK();
+}
+
+Status CheckFill(const model::AggregateDefinition& definition, const AggregateRequest& request, const Shape& shape) {
+  if (request.fill == Fill::kNone) return Status::OK();
+  if (definition.window.kind == model::Window::Kind::kSession) {
+    return InvalidInput("fill: the windows of {} are sessions: there is none where there are no events",
+                        definition.name);
+  }
+  if (shape.windows) return Status::OK();
+  return InvalidInput("fill: the answer has no windows that could be without rows: {}",
+                      definition.window.has_windows() ? "ask for a step above 0, or name window_start in group_by"
+                                                      : definition.name + " has none");
 }
 
 Status PlanMeasures(const model::AggregateDefinition& definition, const AggregateRequest& request, Shape& shape) {
@@ -225,8 +239,14 @@ Result<std::vector<OrderTerm>> OrderOf(const model::AggregateDefinition& definit
   return terms;
 }
 
-// One more than there may be shows that there are too many.
+std::int64_t PageRows(const AggregateRequest& request) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() - 1;
+  return std::min({request.limit.value_or(kMost), request.rows_max.value_or(kMost), kMost});
+}
+
+// One more than there may be shows that there are too many, and one more than a page has that there is another.
 std::optional<std::int64_t> LimitOf(const AggregateRequest& request) {
+  if (request.is_page) return PageRows(request) + 1;
   const bool is_bounded = request.rows_max && (!request.limit || *request.limit > *request.rows_max);
   return is_bounded ? *request.rows_max + 1 : request.limit;
 }
@@ -265,10 +285,63 @@ Result<std::string> SelectSql(const model::AggregateDefinition& definition, cons
   for (const auto& [column, descending] : order) {
     terms.push_back(sql::QuoteIdentifier(column) + (descending ? " DESC" : ""));
   }
-  std::string sql = fmt::format(" SELECT {} FROM finalized", fmt::join(columns, ", "));
+  std::string sql = fmt::format(" SELECT {} FROM {}", fmt::join(columns, ", "),
+                                request.fill == Fill::kNone ? "finalized" : "filled");
   if (!terms.empty()) sql += fmt::format(" ORDER BY {}", fmt::join(terms, ", "));
   if (const auto limit = LimitOf(request)) sql += fmt::format(" LIMIT {}", *limit);
   return sql;
+}
+
+std::string WindowsRelation(const model::AggregateDefinition& definition) { return definition.name + " windows"; }
+
+// What stands in the place of the measure where no row is.
+std::string EmptyMeasureSql(const model::AggregateMeasure& measure, Fill fill) {
+  if (fill == Fill::kNull) return "NULL";
+  const std::string value = fmt::format("TRY(CAST(({}) AS {}))", measure.sql, measure.duckdb_type);
+  if (measure.duckdb_type != "DOUBLE" && measure.duckdb_type != "FLOAT") return value;
+  return fmt::format("CASE WHEN isfinite({0}) THEN {0} END", value);  // A mean of nothing is 0 / 0.
+}
+
+// Of the steps `merged` and `finalized`: the windows and groups that no row is in, with states that nothing was merged
+// into, and, as the step `filled`, these and the finalized rows. `values`: of such rows, in the place of the finalized
+// columns after the groups. A row that HAVING leaves out is one: its window has nothing to be filled.
+std::string FillSql(const model::AggregateDefinition& definition, const Shape& shape, Fill fill,
+                    const std::vector<std::string>& values) {
+  std::vector<std::string> columns = {"w.window_start", "w.window_end"};
+  std::vector<std::string> keys;
+  std::vector<std::string> same = {"m.window_start = w.window_start", "m.window_end = w.window_end"};
+  for (const auto& name : shape.keys) {
+    const std::string key = sql::QuoteIdentifier(name);
+    keys.push_back(key);
+    columns.push_back("g." + key);
+    same.push_back(fmt::format("m.{0} IS NOT DISTINCT FROM g.{0}", key));
+  }
+  const std::string each =
+      keys.empty() ? "" : fmt::format(" CROSS JOIN (SELECT DISTINCT {} FROM finalized) g", fmt::join(keys, ", "));
+  std::vector<std::string> states;
+  std::vector<std::string> nothing;
+  for (const auto& state : definition.states) {
+    const std::string name = sql::QuoteIdentifier(state.name);
+    const bool is_zero =
+        fill == Fill::kZero && (state.function == "sum" || aggregate::FindFunction(state.function)->zero_if_none);
+    states.push_back(is_zero ? fmt::format("coalesce({0}, 0) AS {0}", name) : name);
+    nothing.push_back("NULL");
+  }
+  std::vector<std::string> groups = GroupColumns(shape);
+  // The first of the two gives the states their types.
+  const auto and_then = [](const std::vector<std::string>& more) {
+    return more.empty() ? "" : fmt::format(", {}", fmt::join(more, ", "));
+  };
+  std::vector<std::string> named;
+  for (const auto& state : definition.states) named.push_back(sql::QuoteIdentifier(state.name));
+  return fmt::format(
+      ", vacant AS (SELECT {0}{1} FROM merged WHERE false UNION ALL SELECT {2}{3} FROM {4} w{5} WHERE NOT EXISTS "
+      "(SELECT 1 "
+      "FROM merged m WHERE {6})), empty AS (SELECT {0}{7} FROM vacant), filled AS (SELECT * FROM finalized UNION ALL "
+      "SELECT {0}{8} FROM empty)",
+      fmt::join(groups, ", "), and_then(named), fmt::join(columns, ", "), and_then(nothing),
+      sql::QuoteIdentifier(WindowsRelation(definition)), each, fmt::join(same, " AND "), and_then(states),
+      and_then(values));
 }
 
 // The answer out of merged rows. Has been checked for everything but the order.
@@ -283,7 +356,13 @@ Result<std::string> FinalSql(const model::AggregateDefinition& definition, const
   if (!definition.having_sql.empty()) sql += fmt::format(" WHERE ({})", definition.having_sql);
   const auto named = request.name_groups ? GroupColumns(shape) : std::vector<std::string>{};
   ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, named));
-  return sql + ")" + select;
+  sql += ")";
+  if (request.fill != Fill::kNone) {
+    std::vector<std::string> values;
+    for (const auto* measure : shape.measures) values.push_back(EmptyMeasureSql(*measure, request.fill));
+    sql += FillSql(definition, shape, request.fill, values);
+  }
+  return sql + select;
 }
 
 // The state that a measure shows as it is; nullptr: it computes something. A cast to the type that a state has changes
@@ -311,7 +390,9 @@ Result<std::optional<PlainAnswer>> PlanPlainly(const model::AggregateDefinition&
                                                const model::AggregateDefinition& groups,
                                                std::shared_ptr<arrow::Schema> schema) {
   const bool has_groups = shape.windows || !shape.keys.empty();
-  if (!has_groups || !definition.having_sql.empty()) return std::nullopt;
+  if (!has_groups || !definition.having_sql.empty() || request.is_page || request.fill != Fill::kNone) {
+    return std::nullopt;
+  }
   const auto rows = model::PartialSchema(groups);
   PlainAnswer plain{.schema = std::move(schema), .limit = LimitOf(request)};
   std::set<std::string> zero_if_null;
@@ -377,6 +458,7 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
   std::vector<std::string> tried = groups;
   std::vector<std::string> finals = groups;
   std::vector<std::string> failed;
+  std::vector<std::string> empty;  // Of rows that are filled in, as `finals` has them.
   const auto add = [&](const std::string& name, const std::string& expression) -> Status {
     ASSIGN_OR_RETURN(const auto sql, carefully(expression));
     const std::string column = fmt::format("_tried_{}", measures->size());
@@ -384,11 +466,15 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
     tried.push_back(fmt::format("{} AS {}", sql, column));
     finals.push_back(fmt::format("{} IS NULL AS {}", column, flag_column));
     if (name != kHaving) finals.push_back(fmt::format("{}.value AS {}", column, sql::QuoteIdentifier(name)));
+    empty.push_back("false");
     failed.push_back(flag_column);
     measures->push_back(name);
     return Status::OK();
   };
-  for (const auto* measure : shape.measures) RETURN_NOT_OK(add(measure->name, measure->sql));
+  for (const auto* measure : shape.measures) {
+    RETURN_NOT_OK(add(measure->name, measure->sql));
+    empty.push_back(EmptyMeasureSql(*measure, request.fill));
+  }
   std::string where;
   if (!definition.having_sql.empty()) {
     const std::string column = fmt::format("_tried_{}", measures->size());
@@ -401,8 +487,9 @@ Result<std::string> CarefulSql(sql::SqlSession& session, const model::AggregateD
   }
   more.insert(more.end(), failed.begin(), failed.end());
   ASSIGN_OR_RETURN(const auto select, SelectSql(definition, request, shape, more));
-  return fmt::format("WITH merged AS ({}), tried AS (SELECT {} FROM merged), finalized AS (SELECT {} FROM tried{}){}",
-                     merged, fmt::join(tried, ", "), fmt::join(finals, ", "), where, select);
+  const std::string fill = request.fill == Fill::kNone ? "" : FillSql(definition, shape, request.fill, empty);
+  return fmt::format("WITH merged AS ({}), tried AS (SELECT {} FROM merged), finalized AS (SELECT {} FROM tried{}){}{}",
+                     merged, fmt::join(tried, ", "), fmt::join(finals, ", "), where, fill, select);
 }
 
 Result<std::string> FilterSql(sql::SqlSession& session, const model::AggregateDefinition& definition,
@@ -464,6 +551,7 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session, con
   RETURN_NOT_OK(PlanMeasures(definition, request, shape));
   PlanColumns(definition, request, shape);
 
+  RETURN_NOT_OK(CheckFill(definition, request, shape));
   for (const auto* measure : shape.measures) {
     RETURN_NOT_OK(CheckUsesGroups(session, definition, shape, "measure '" + measure->name + "'", measure->sql));
   }
@@ -473,6 +561,7 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session, con
 
   auto merge = std::make_shared<MergePlan>();
   merge->rows_max = request.rows_max;
+  if (request.is_page) merge->page_rows = PageRows(request);
   merge->groups = std::make_shared<const model::AggregateDefinition>(Coarser(definition, shape.keys, shape.window));
   merge->folded = merge->groups;
   merge->puts_panes_together = shape.window.of_panes();
@@ -495,7 +584,12 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session, con
     const auto is_window = [](const std::string& column) {
       return AsciiLower(column) == model::kWindowStart || AsciiLower(column) == model::kWindowEnd;
     };
-    if (std::none_of(columns.begin(), columns.end(), is_window)) merge->where_keys = request.where;
+    if (std::none_of(columns.begin(), columns.end(), is_window)) {
+      merge->where_keys = request.where;
+    } else if (request.fill != Fill::kNone) {
+      return InvalidInput(
+          "fill: where chooses windows, so it is not known which of the others to fill: use from and to");
+    }
     ASSIGN_OR_RETURN(merge->filter_sql, FilterSql(session, own, request, merge->folded_relation));
     RETURN_NOT_OK(describe(merge->filter_sql).status());
   }
@@ -517,6 +611,16 @@ Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session, con
   ASSIGN_OR_RETURN(merge->careful_sql, CarefulSql(session, definition, request, shape, merge->relation + " carefully",
                                                   &merge->careful_measures));
   RETURN_NOT_OK(session.Register(merge->relation, model::PartialSchema(*merge->groups), {}));
+  if (request.fill != Fill::kNone) {
+    merge->windows_relation = WindowsRelation(definition);
+    RETURN_NOT_OK(session.Register(merge->windows_relation, WindowsSchema(), {}));
+    std::vector<std::string> keys;
+    for (const auto& key : shape.keys) keys.push_back(sql::QuoteIdentifier(key));
+    if (!keys.empty()) {
+      merge->num_groups_sql = fmt::format("SELECT count(*) FROM (SELECT DISTINCT {} FROM {})", fmt::join(keys, ", "),
+                                          sql::QuoteIdentifier(merge->relation));
+    }
+  }
   ASSIGN_OR_RETURN(merge->columns, describe(merge->final_sql));
   if (request.name_groups) merge->num_group_columns = static_cast<int>(GroupColumns(shape).size());
   merge->columns.resize(merge->columns.size() - static_cast<std::size_t>(merge->num_group_columns));

@@ -57,6 +57,10 @@ struct MergePlan {
   std::vector<sql::ResultColumn> columns;  ///< Of the answer: names with DuckDB's types.
   int num_group_columns = 0;               ///< Of final_sql, after these.
   std::optional<std::int64_t> rows_max;
+  /// Name of the windows that are to be in the answer, in final_sql; empty: those that have rows. WindowsInRange().
+  std::string windows_relation;
+  std::string num_groups_sql;             ///< Then: how many groups each of them is for, at most. Empty: one.
+  std::optional<std::int64_t> page_rows;  ///< The SQL gives one more if there are more. Absent: it is no page.
 };
 /// kInvalidInput names the parameter that is wrong ("group_by: no key 'contry' in clicks_1m; did you mean 'country'?").
 Result<std::shared_ptr<const MergePlan>> PlanMerge(sql::SqlSession& session,

@@ -22,6 +22,7 @@
 #include "delta/data/file_pruning.h"
 #include "delta/data/scan.h"
 #include "delta/log/log_replay.h"
+#include "query/pages_internal.h"
 #include "query/parquet_source_internal.h"
 #include "query/sql_question.h"
 #include "sql/error_place.h"
@@ -301,10 +302,15 @@ class SqlEngine::Impl {
     if (request.version && request.timestamp_ms) return InvalidInput("version: it cannot stand beside timestamp");
     ASSIGN_OR_RETURN(Pinned pinned, Current(*known, stop));
     if (request.timestamp_ms) {
-      ASSIGN_OR_RETURN(version, delta::VersionAsOf(*pinned.store, *request.timestamp_ms));
+      const auto as_of = delta::VersionAsOf(*pinned.store, *request.timestamp_ms);
+      if (!as_of.ok()) return WithContext(as_of.status(), "timestamp");
+      version = *as_of;
     }
     if (version && *version != pinned.snapshot->version) {
-      ASSIGN_OR_RETURN(pinned.snapshot, delta::LoadVersion(*pinned.store, *version));
+      auto loaded = request.cursor.empty() ? delta::LoadVersion(*pinned.store, *version)
+                                           : LoadVersionOfCursor(*pinned.store, *version);
+      if (!loaded.ok() && request.cursor.empty()) return WithContext(loaded.status(), "version");
+      ASSIGN_OR_RETURN(pinned.snapshot, std::move(loaded));
     }
     std::int64_t rows_before = cursor.rows;
     // Rows come file after file then.

@@ -10,27 +10,20 @@
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "query/condition_tree_internal.h"
+#include "query/pages_internal.h"
 
 namespace millrace::query {
 namespace {
 
 namespace json = boost::json;
 
-// FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/
 std::uint64_t HashOf(const RowsRequest& request) {
-  std::uint64_t hash = 14695981039346656037u;
-  // Each part by its length, so that no two requests have the same text.
-  const auto add = [&hash](const std::string& part) {
-    for (const char c : fmt::format("{}:{}", part.size(), part)) {
-      hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-    }
-  };
-  add(request.table);
-  add(request.where);
-  add(std::to_string(request.columns.size()));
-  for (const auto& column : request.columns) add(column);
-  for (const auto& column : request.order_by) add(column);
-  return hash;
+  QuestionHash hash;
+  hash.Add(request.table);
+  hash.Add(request.where);
+  hash.Add(request.columns);
+  hash.Add(request.order_by);
+  return hash.value();
 }
 
 Result<std::string> ColumnNamed(const char* parameter, std::string_view name, const arrow::Schema& schema,

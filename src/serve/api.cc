@@ -84,6 +84,10 @@ http::Response UnknownName(const char* kind, const std::string& name, const std:
   return http::ToResponse(problem);
 }
 
+http::Response GoneVersion(const Status& status) {
+  return http::ToResponse({410, "version_gone", status.message(), "Begin again, without the cursor."});
+}
+
 // Whether the segments are those of `path`: then what stands for its {...}, or the empty text.
 std::optional<std::string> NameIn(std::string_view path, const std::vector<std::string>& segments) {
   std::string name;
@@ -332,6 +336,13 @@ http::Response Api::AnswerRoute(const Route& route, const http::Request& request
 
 Api::Routed Api::Answer(const http::Request& request) {
   static_assert(EachIsGuardedAsItsLaneAllows(kRoutes));
+  // About no resource, but about all (RFC 9110, 9.3.7): clients and monitors ask it as a ping.
+  if (request.method == "OPTIONS" && request.target == "*") {
+    http::Response response;
+    response.status = 204;
+    response.headers = {{"Allow", "GET, HEAD, POST, OPTIONS"}};
+    return {"other", std::move(response)};
+  }
   const auto target = ParseTarget(request.target);
   if (!target.ok()) return {"other", http::ToResponse({400, "malformed_url", target.status().message(), {}})};
   if (HasTokenInUrl(*target)) {
@@ -409,6 +420,11 @@ http::Response Api::Table(const Call& call) {
   return Json(table, call.request.target);
 }
 
+// A page of a table that is there.
+bool Api::IsGone(const Status& status, const std::string& table) {
+  return KindOf(status) == ErrorKind::kNotFound && backend_.Table(table).ok();
+}
+
 http::Response Api::Rows(const Call& call) {
   query::RowsRequest asked;
   http::Problem problem;
@@ -419,10 +435,11 @@ http::Response Api::Rows(const Call& call) {
   }
   asked.table = call.name;
   const auto answer = backend_.Rows(asked, call.request.stop);
-  if (!answer.ok()) return Failure(answer.status(), call.request.target);
+  if (!answer.ok()) {
+    if (!asked.cursor.empty() && IsGone(answer.status(), call.name)) return GoneVersion(answer.status());
+    return Failure(answer.status(), call.request.target);
+  }
   http::Response response = Written(*answer, format, call.request);
-  // The others have no place for it in the body.
-  if (response.status == 200 && answer->next) response.headers.emplace_back("Millrace-Next", *answer->next);
   return response;
 }
 
@@ -489,6 +506,7 @@ http::Response Api::Aggregate(const Call& call) {
   }
   const auto answer = backend_.Query(name, question.request, request.stop);
   if (!answer.ok()) {
+    if (!question.request.cursor.empty() && IsGone(answer.status(), name)) return GoneVersion(answer.status());
     if (KindOf(answer.status()) == ErrorKind::kNotFound) {
       return UnknownName("aggregate", name, NamesIn(backend_.Aggregates(), "aggregates"));
     }
@@ -507,8 +525,16 @@ http::Response Api::AggregateStream(const Call& call) {
   const auto& [request, target, name, believed_until] = call;
   http::Problem problem;
   for (const auto& [parameter, value] : target.parameters) {
-    if (parameter != "format") continue;
-    return http::ToResponse({400, "invalid_parameter", "format: a stream is text/event-stream alone.", {}});
+    if (parameter == "format") {
+      return http::ToResponse({400, "invalid_parameter", "format: a stream is text/event-stream alone.", {}});
+    }
+    if (parameter == "cursor") {
+      return http::ToResponse({400, "invalid_parameter", "cursor: a stream has no pages.", {}});
+    }
+    if (parameter == "fill") {
+      return http::ToResponse({400, "invalid_parameter", "fill: a stream tells what has rows.",
+                               "Whoever shows it knows the windows: they are those between from and now."});
+    }
   }
   auto source = feeds_.Listen(name, target, request.last_event_id, request.stop, &problem);
   if (!source.ok()) {
@@ -572,6 +598,7 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
   response.held = answer.held;
   return response;
 }
+  if (answer.next) response.headers.emplace_back("Millrace-Next", *answer.next);
 
 http::Response Api::Sql(const Call& call) {
   const auto& request = call.request;

@@ -105,6 +105,7 @@ class Api {
   void NoteAnswered(const std::string& aggregate, std::chrono::steady_clock::time_point begun, bool again);
   /// The last of all steps: what the client has already is not sent again.
   http::Response Finished(const http::Request& request, Routed routed);
+  bool IsGone(const Status& status, const std::string& table);
   http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
 
   Backend& backend_;

@@ -38,7 +38,7 @@ class FakeBackend : public Backend {
     return json::parse(R"({"tables":[{"name":"clicks"},{"name":"clicks_1m"}]})");
   }
   Result<json::value> Table(const std::string& name) override {
-    if (name == "clicks") return json::parse(R"({"name":"clicks"})");
+    if (name == "clicks" || name == "clicks_1m") return json::parse(R"({"name":"clicks"})");
     if (name == "broken") return Corrupt("table broken: the log has a gap at version 3");
     return NotFound("no table '{}'", name);
   }
@@ -65,6 +65,7 @@ class FakeBackend : public Backend {
       answer.errors = {{0, "views", "The sum does not fit."}};
       answer.error_groups =
           testing::BatchFromJson(arrow::schema({arrow::field("country", arrow::utf8())}), R"([["düren 😀"]])");
+    answer.next = next;
       for (int i = 1; i < overflows; ++i) answer.errors.push_back(answer.errors[0]);
     }
     return answer;
@@ -103,6 +104,7 @@ class FakeBackend : public Backend {
     answer.rows = arrow::Table::FromRecordBatches(
                       {testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[7]]")})
                       .ValueOrDie();
+    if (request.cursor == "gone") return NotFound("cursor: version 4 is in the log of file:///lake no more");
     answer.columns = {{"n", "BIGINT"}};
     answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
     if (request.cursor.empty()) answer.next = "4-1-00";
@@ -139,6 +141,7 @@ class FakeBackend : public Backend {
   query::AggregateRequest asked;
   query::SqlRequest statement;
   query::RowsRequest page;
+  std::optional<std::string> next;
 
  private:
   millrace::Metrics& metrics_;
@@ -471,7 +474,8 @@ TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
     parameters.emplace_back(parameter.at("name").as_string());
   }
   EXPECT_THAT(parameters, ::testing::ElementsAre("If-None-Match", "aggregate", "from", "to", "step", "group_by",
-                                                 "where", "measures", "order_by", "limit", "freshness", "format"));
+                                                 "where", "measures", "order_by", "limit", "cursor", "freshness",
+                                                 "fill", "format"));
   // Every $ref points at something.
   const std::string text = json::serialize(document);
   for (auto at = text.find("\"$ref\":\"#"); at != std::string::npos; at = text.find("\"$ref\":\"#", at + 1)) {
@@ -773,6 +777,14 @@ TEST_F(ApiTest, RowsComeInPages) {
   EXPECT_EQ(Api::LaneOf({"GET", "/v1/tables/clicks/rows?limit=5", "", "", ""}), http::Lane::kLong);
 }
 
+TEST_F(ApiTest, OptionsOfTheWholeServerAreAnsweredWithoutAToken) {
+  options_.guard.access = Access(std::vector<AccessToken>{{"secret", {"read"}}});
+  const auto response = Send({"OPTIONS", "*", "", "", ""});
+  EXPECT_EQ(response.status, 204);
+  EXPECT_EQ(Header(response, "Allow"), "GET, HEAD, POST, OPTIONS");
+  EXPECT_EQ(response.body.Text(), "");
+}
+
 TEST_F(ApiTest, ACostIsEstimatedFromWhatIsPosted) {
   const auto post = [&](const std::string& body) { return Send({"POST", "/v1/cost/estimate", "", "", body}); };
   const auto reference = post(R"({"preset": "reference", "providers": ["aws"], "curves": true})");
@@ -816,9 +828,11 @@ TEST_F(ApiTest, AWrongLoadIsRefusedWithItsPlaceAndTheNearestName) {
       {R"({"providers": ["awss"]})", "did you mean 'aws'?"},
       {R"({"providers": ["aws", "aws"]})", "aws is here twice"},
       {R"({"providers": []})", "a list of names is expected"},
-      {R"({"regions": {"aws": "us-esat-1"}})", "did you mean 'us-east-1'?"},
+      {R"({"regions": {"aws": "us-esat-1"}})", "regions: no region 'us-esat-1' of aws; did you mean 'us-east-1'?"},
       {R"({"regions": {"aws": 1}})", "a text is expected"},
       {R"({"preset": "startr"})", "did you mean 'starter'?"},
+      {R"({"regions": {"awss": "us-east-1"}})", "regions: no provider 'awss'"},
+      {" \n", "not JSON"},
       {R"({"curves": 1})", "curves: true or false"},
       {R"({"rank": "yes"})", "rank: true or false"},
   };

@@ -35,7 +35,9 @@ Result<std::vector<Place>> PlacesOf(const json::object& request) {
     }
     for (const auto& entry : providers->get_array()) {
       ASSIGN_OR_RETURN(const auto name, TextOf(entry, "providers"));
-      ASSIGN_OR_RETURN(const auto provider, cost::ParseProvider(name));
+      const auto parsed = cost::ParseProvider(name);
+      if (!parsed.ok()) return WithContext(parsed.status(), "providers");
+      const cost::Provider provider = *parsed;
       const bool again =
           std::any_of(places.begin(), places.end(), [&](const Place& place) { return place.provider == provider; });
       if (again) return InvalidInput("providers: {} is here twice", name);
@@ -50,10 +52,11 @@ Result<std::vector<Place>> PlacesOf(const json::object& request) {
   if (const auto* regions = request.if_contains("regions")) {
     if (!regions->is_object()) return InvalidInput("regions: provider names and their regions are expected");
     for (const auto& [name, value] : regions->get_object()) {
-      ASSIGN_OR_RETURN(const auto provider, cost::ParseProvider(std::string(name)));
+      const auto provider = cost::ParseProvider(std::string(name));
+      if (!provider.ok()) return WithContext(provider.status(), "regions");
       ASSIGN_OR_RETURN(const auto region, TextOf(value, "regions"));
       for (auto& place : places) {
-        if (place.provider == provider) place.region = region;
+        if (place.provider == *provider) place.region = region;
       }
     }
   }
@@ -62,7 +65,7 @@ Result<std::vector<Place>> PlacesOf(const json::object& request) {
 
 Result<json::object> ParseRequest(const std::string& body) {
   if (body.size() > kBodyBytesMax) return InvalidInput("the body has more than {} bytes", kBodyBytesMax);
-  if (body.find_first_not_of(" \t\r\n") == std::string::npos) return json::object();
+  if (body.empty()) return json::object();
   boost::system::error_code error;
   auto parsed = json::parse(body, error);
   if (error) return InvalidInput("the body is not JSON: {}", error.message());
@@ -103,6 +106,7 @@ Result<std::string> EstimateCost(const std::string& body, cost::Day today) {
   ASSIGN_OR_RETURN(const bool wants_ranking, FlagOf(request, "rank"));
   cost::Report report;
   for (const auto& place : places) {
+    RETURN_NOT_OK(WithContext(prices.FindRegion(place.provider, place.region).status(), "regions"));
     ASSIGN_OR_RETURN(auto estimate, cost::MakeEstimate(usage, place.provider, place.region, prices, today));
     if (wants_curves) {
       ASSIGN_OR_RETURN(auto curve, cost::CurveFor(estimate, prices));

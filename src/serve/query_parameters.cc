@@ -18,8 +18,8 @@ namespace millrace::serve {
 namespace {
 
 const std::vector<std::string>& KnownParameters() {
-  static const std::vector<std::string> kNames = {"from",     "to",       "step",  "group_by",  "where",
-                                                  "measures", "order_by", "limit", "freshness", "format"};
+  static const std::vector<std::string> kNames = {"from",     "to",    "step",   "group_by",  "where", "measures",
+                                                  "order_by", "limit", "cursor", "freshness", "fill",  "format"};
   return kNames;
 }
 
@@ -93,8 +93,10 @@ Status SetParameter(const std::string& name, const std::string& value, UnixMicro
                     query::AggregateRequest& request) {
   if (name == "from") {
     ASSIGN_OR_RETURN(request.range.from, query::ParseTime(value, now));
+    request.range_text.first = value;
   } else if (name == "to") {
     ASSIGN_OR_RETURN(request.range.to, query::ParseTime(value, now));
+    request.range_text.second = value;
   } else if (name == "step") {
     ASSIGN_OR_RETURN(request.step_us, query::ParseDuration(value));
   } else if (name == "group_by") {
@@ -108,6 +110,12 @@ Status SetParameter(const std::string& name, const std::string& value, UnixMicro
     RETURN_NOT_OK(Append(value, request.order_by));
   } else if (name == "limit") {
     ASSIGN_OR_RETURN(request.limit, WholeNumber(value, "a count of rows"));
+  } else if (name == "cursor") {
+    if (value.empty()) return InvalidInput("it is empty: leave it out for the first page");
+    request.cursor = value;
+  } else if (name == "fill") {
+    if (value != "null" && value != "zero") return InvalidInput("'{}' is neither null nor zero", value);
+    request.fill = value == "null" ? query::Fill::kNull : query::Fill::kZero;
   } else if (name == "freshness") {
     if (value != "hot" && value != "committed") return InvalidInput("'{}' is neither hot nor committed", value);
     request.freshness = value == "hot" ? query::Freshness::kHot : query::Freshness::kCommitted;
