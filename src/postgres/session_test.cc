@@ -33,6 +33,7 @@ class SqlBackend : public serve::Backend {
   Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token&) override {
     return sql_->Shape(sql);
   }
+  Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token&) override { return tables; }
   Result<json::value> Tables() override { return NotFound("not asked for"); }
   Result<json::value> Table(const std::string&) override { return NotFound("not asked for"); }
   Result<json::value> Aggregates() override { return NotFound("not asked for"); }
@@ -54,6 +55,7 @@ class SqlBackend : public serve::Backend {
   Pulse Feel() override { return {}; }
 
   std::vector<query::SqlRequest> asked;
+  std::vector<query::SqlTableShape> tables;
 
  private:
   std::unique_ptr<sql::SqlSession> sql_;
