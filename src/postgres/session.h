@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "postgres/catalog.h"
 #include "postgres/message.h"
 #include "postgres/scram.h"
 #include "postgres/settings.h"
@@ -44,6 +45,7 @@ struct Passwords {
 /// What all sessions of a server share.
 struct SessionContext {
   serve::Backend* backend = nullptr;             ///< Outlives the sessions.
+  std::shared_ptr<Catalog> catalog{};            ///< Of the same tables.
   std::shared_ptr<const Passwords> passwords{};  ///< nullptr: everybody may ask.
   bool needs_tls = false;
   std::chrono::milliseconds query_timeout{30'000};  ///< From a message to the first row of its answer.
@@ -106,6 +108,9 @@ class Session {
   Failure Do(Replies& replies, const Execute& execute);
   Failure Do(Replies& replies, const Close& close);
 
+  /// What is prepared of one statement, as it is to be asked.
+  std::shared_ptr<Prepared> Read(std::string_view sql) const;
+  Catalog::Caller Caller() const;
   /// Fills in what the client may be told of a statement before it has values.
   Failure Shape(Prepared& prepared);
   /// Runs a statement that has rows, unless that was done.
@@ -132,6 +137,7 @@ class Session {
   std::string first_;  // Goes out before everything else.
   std::vector<std::pair<std::string, std::string>> startup_settings_;
   std::string user_;
+  std::string database_;
   bool started_ = false;
   bool authenticated_ = false;
   bool ended_ = false;
