@@ -226,6 +226,7 @@ void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<M
   if (postgres_server_ == nullptr) return;
   auto context = std::make_shared<postgres::SessionContext>();
   context->backend = backend_.get();
+  context->memory = memory;
   context->catalog = std::make_shared<postgres::Catalog>(postgres::Catalog::Options{
       .tables = [backend = backend_.get()](const std::stop_token& stop) { return backend->SqlTables(stop); },
       .memory = memory});

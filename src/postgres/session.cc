@@ -152,7 +152,10 @@ Status Session::Portal::Fill(query::Answer answer) {
 }
 
 Session::Session(std::shared_ptr<const SessionContext> context, const Connection& connection)
-    : context_(std::move(context)), connection_(connection) {}
+    : context_(std::move(context)), connection_(connection) {
+  if (context_->memory != nullptr) memory_ = context_->memory->NewShare("PostgreSQL's clients");
+  CountMemory();
+}
 
 Session::~Session() = default;
 
@@ -391,6 +394,8 @@ void Session::NextOfQuery(Replies& replies) {
   if (failure) Fail(replies, *failure);
 }
 
+void Session::CountMemory() { memory_.Set(kConnectionBytes + static_cast<std::int64_t>(KeptBytes())); }
+
 std::shared_ptr<Session::Prepared> Session::Read(std::string_view sql) const {
   auto prepared = std::make_shared<Prepared>();
   prepared->statement = ReadStatement(sql);
@@ -436,6 +441,7 @@ Session::Failure Session::Do(Replies& replies, Parse parse) {
   if (auto failure = FailureInTransaction(prepared->statement)) return failure;
   prepared->types = std::move(parse.parameter_types);
   statements_[parse.name] = std::move(prepared);
+  CountMemory();
   replies.ParseComplete();
   return std::nullopt;
 }
@@ -476,6 +482,7 @@ Session::Failure Session::Do(Replies& replies, Bind bind) {
                                                         kPortalsMax, kKeptBytesMax));
   }
   portals_[bind.portal] = std::move(portal);
+  CountMemory();
   replies.BindComplete();
   return std::nullopt;
 }
@@ -567,6 +574,7 @@ Session::Failure Session::Do(Replies& replies, const Close& close) {
   } else {
     portals_.erase(close.name);
   }
+  CountMemory();
   replies.CloseComplete();
   return std::nullopt;
 }

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "base/status.h"
 #include "postgres/catalog.h"
 #include "postgres/message.h"
@@ -34,6 +35,9 @@ inline constexpr std::size_t kPortalsMax = 64;
 inline constexpr std::size_t kKeptBytesMax = 1 << 20;  ///< SQL and values of them all.
 inline constexpr std::size_t kChunkBytes = 64 << 10;   ///< About how much Advance() appends at a time.
 
+/// What a connection takes about, beside answers and what it keeps: what it reads into, and a part of an answer.
+inline constexpr std::int64_t kConnectionBytes = 96 << 10;
+
 /// Who opens the door. Immutable.
 struct Passwords {
   explicit Passwords(std::vector<serve::AccessToken> accepted);
@@ -47,6 +51,7 @@ struct SessionContext {
   serve::Backend* backend = nullptr;             ///< Outlives the sessions.
   std::shared_ptr<Catalog> catalog{};            ///< Of the same tables.
   std::shared_ptr<const Passwords> passwords{};  ///< nullptr: everybody may ask.
+  std::shared_ptr<MemoryBudget> memory{};        ///< What sessions are drawn from; null: nothing.
   bool needs_tls = false;
   std::chrono::milliseconds query_timeout{30'000};  ///< From a message to the first row of its answer.
   /// Hears of each statement that the engine was asked, and whether it answered.
@@ -126,6 +131,7 @@ class Session {
   /// A chunk of the rows of `sending_`, and their end when it is reached.
   void SendRows(Replies& replies);
   std::size_t KeptBytes() const;
+  void CountMemory();
 
   /// As calls that may take long end: by Cancel(), Leave() or the timeout.
   template <typename Call>
@@ -134,6 +140,7 @@ class Session {
   const std::shared_ptr<const SessionContext> context_;
   const Connection connection_;
 
+  MemoryShare memory_;
   std::string first_;  // Goes out before everything else.
   std::vector<std::pair<std::string, std::string>> startup_settings_;
   std::string user_;

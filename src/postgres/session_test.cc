@@ -114,6 +114,19 @@ TEST_F(SessionTest, TheCatalogAnswersWhatIsAboutIt) {
   EXPECT_EQ(backend_.asked.back().sql, "SELECT        t.x FROM        t");
 }
 
+TEST_F(SessionTest, ItsMemoryIsCounted) {
+  context_->memory = MemoryBudget::Make(1 << 30);
+  Start();
+  EXPECT_EQ(context_->memory->used(), kConnectionBytes);
+  const std::string sql = "SELECT '" + std::string(1000, 'x') + "'";
+  Say(Parse{.name = "kept", .sql = sql});
+  EXPECT_EQ(context_->memory->used(), kConnectionBytes + static_cast<std::int64_t>(sql.size() + 4));
+  Say(Close{.target = Target::kStatement, .name = "kept"});
+  EXPECT_EQ(context_->memory->used(), kConnectionBytes);
+  session_.reset();
+  EXPECT_EQ(context_->memory->used(), 0);
+}
+
 TEST_F(SessionTest, NegotiatesDownAndRefusesWhatItDoesNotKnow) {
   EXPECT_TRUE(Start({{"user", "me"}, {"_pq_.x", "1"}}, 2).starts_with("v R"));
   EXPECT_EQ(Start({{"user", "me"}, {"nothing", "1"}}), "E:42704");
