@@ -233,6 +233,10 @@ void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<M
   if (postgres_server_ == nullptr) return;
   auto context = std::make_shared<postgres::SessionContext>();
   context->backend = backend_.get();
+  context->memory = memory;
+  context->catalog = std::make_shared<postgres::Catalog>(postgres::Catalog::Options{
+      .tables = [backend = backend_.get()](const std::stop_token& stop) { return backend->SqlTables(stop); },
+      .memory = memory});
   if (serve.auth) context->passwords = std::make_shared<postgres::Passwords>(serve.auth->tokens);
   context->needs_tls = serve.tls.has_value();
   context->query_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout);

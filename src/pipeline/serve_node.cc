@@ -181,6 +181,10 @@ class ServeNode final : public serve::Backend {
     ASSIGN_OR_RETURN(auto* const answers, Answers());
     return answers->SqlShape(sql, stop);
   }
+  Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token& stop) override {
+    ASSIGN_OR_RETURN(auto* const answers, Answers());
+    return answers->SqlTables(stop);
+  }
   Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) override {
     ASSIGN_OR_RETURN(auto* const answers, Answers());
     return answers->Rows(request, stop);

@@ -20,7 +20,7 @@ TableAnswers::TableAnswers(const Plan& plan, std::shared_ptr<objectstore::Object
       aggregates_(std::move(options.aggregates)),
       rows_max_(plan.config.serve ? plan.config.serve->answer_rows_max : std::numeric_limits<std::int64_t>::max()),
       routed_tables_(RoutedSqlTables(plan, lake_)),
-      sql_({.tables = SqlTables(plan, lake_, aggregates_),
+      sql_({.tables = pipeline::SqlTables(plan, lake_, aggregates_),
             .more_tables = routed_tables_,
             .memory = std::move(options.memory),
             .num_threads = plan.config.limits.num_threads(),
@@ -50,6 +50,10 @@ Result<query::Answer> TableAnswers::Sql(query::SqlRequest request, const std::st
 
 Result<sql::StatementShape> TableAnswers::SqlShape(const std::string& sql, const std::stop_token& stop) {
   return sql_.Describe(sql, stop);
+}
+
+Result<std::vector<query::SqlTableShape>> TableAnswers::SqlTables(const std::stop_token& stop) {
+  return sql_.Tables(stop);
 }
 
 Result<query::Answer> TableAnswers::Rows(query::RowsRequest request, const std::stop_token& stop) {

@@ -39,6 +39,7 @@ class TableAnswers {
                               const std::stop_token& stop);
   Result<query::Answer> Sql(query::SqlRequest request, const std::stop_token& stop);
   Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop);
+  Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token& stop);
   Result<query::Answer> Rows(query::RowsRequest request, const std::stop_token& stop);
   Result<boost::json::value> History(const std::string& table, std::int64_t limit) const;
   Result<boost::json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,

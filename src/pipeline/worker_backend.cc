@@ -198,6 +198,9 @@ class WorkerBackend final : public serve::Backend {
   Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop) override {
     return answers_->SqlShape(sql, stop);
   }
+  Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token& stop) override {
+    return answers_->SqlTables(stop);
+  }
   Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) override {
     return answers_->Rows(request, stop);
   }

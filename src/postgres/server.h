@@ -1,8 +1,7 @@
 /// The door for PostgreSQL's clients: TCP, and TLS where a client asks for it; a Session for each connection.
 ///
-/// One I/O thread reads and writes; statements are answered by a pool of a few threads, in the order of
-/// their coming. Every
-/// connection, however slow or broken its client, ends within the limits below or holds no more than they say.
+/// One I/O thread reads and writes; statements are answered by a pool of a few threads, in the order of their coming.
+/// Every connection, however slow or broken its client, ends within the limits below or holds no more than they say.
 #pragma once
 
 #include <chrono>
@@ -32,8 +31,8 @@ struct ServerOptions {
   /// For one more, the oldest that has not said who it is, is closed; where all have, it is refused.
   int connections_max = 256;
   std::chrono::milliseconds startup_timeout{10'000};  ///< From connecting to being let in; then it is closed.
-  std::chrono::milliseconds write_timeout{
-      30'000};  ///< For some 64 KiB of an answer, also to ask for them; then it is closed.
+  /// For some 64 KiB of an answer, also to ask for them; then it is closed.
+  std::chrono::milliseconds write_timeout{30'000};
   std::function<void(std::size_t open)> on_connections = [](std::size_t) {};  ///< I/O thread.
 };
 

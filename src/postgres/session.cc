@@ -104,7 +104,9 @@ Passwords::Passwords(std::vector<serve::AccessToken> accepted)
 
 struct Session::Prepared {
   std::string sql;
-  std::size_t offset = 0;  // Of it in what the client sent, in characters: where an error is told to be.
+  bool asks_catalog = false;
+  bool keeps_places = true;  // Places in `sql` are places in what the client sent.
+  std::size_t offset = 0;    // Of it in what the client sent, in characters: where an error is told to be.
   Statement statement;
   std::vector<std::uint32_t> types;  // Of the parameters, as far as the client or Shape() said.
   /// What the client was told of the columns; nullopt: nothing yet.
@@ -165,7 +167,10 @@ Status Session::Portal::Fill(query::Answer answer) {
 }
 
 Session::Session(std::shared_ptr<const SessionContext> context, const Connection& connection)
-    : context_(std::move(context)), connection_(connection) {}
+    : context_(std::move(context)), connection_(connection) {
+  if (context_->memory != nullptr) memory_ = context_->memory->NewShare("PostgreSQL's clients");
+  CountMemory();
+}
 
 Session::~Session() = default;
 
@@ -174,8 +179,10 @@ void Session::Begin(const Startup& startup) {
   std::vector<std::string> unknown;
   for (const auto& [name, value] : startup.settings) {
     if (name == "user") user_ = value;
+    if (name == "database") database_ = value;
     if (name.starts_with("_pq_.")) unknown.push_back(name);
   }
+  if (database_.empty()) database_ = user_;
   if (startup.minor_version != 0 || !unknown.empty()) Replies(first_).NegotiateProtocolVersion(0, unknown);
 }
 
@@ -389,11 +396,9 @@ void Session::NextOfQuery(Replies& replies) {
   const std::string_view sql = left_.front();
   left_.pop_front();
   const std::string_view before(query_.data(), static_cast<std::size_t>(sql.data() - query_.data()));
-  auto prepared = std::make_shared<Prepared>();
-  prepared->sql = std::string(sql);
+  auto prepared = Read(sql);
   prepared->offset =
       static_cast<std::size_t>(std::count_if(before.begin(), before.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-  prepared->statement = ReadStatement(sql);
   const auto portal = std::make_shared<Portal>(Portal{.prepared = std::move(prepared)});
   Failure failure = FailureInTransaction(portal->prepared->statement);
   if (!failure && HasRows(portal->prepared->statement)) {
@@ -402,6 +407,27 @@ void Session::NextOfQuery(Replies& replies) {
   }
   if (!failure) failure = StartRows(replies, portal, 0);
   if (failure) Fail(replies, *failure);
+}
+
+void Session::CountMemory() { memory_.Set(kConnectionBytes + static_cast<std::int64_t>(KeptBytes())); }
+
+std::shared_ptr<Session::Prepared> Session::Read(std::string_view sql) const {
+  auto prepared = std::make_shared<Prepared>();
+  prepared->statement = ReadStatement(sql);
+  if (!prepared->statement.may_name_catalog) {
+    prepared->sql = std::string(sql);
+    return prepared;
+  }
+  auto read = ReadCatalogSql(sql, Caller().names);
+  prepared->sql = std::move(read.sql);
+  prepared->asks_catalog = read.asks_catalog;
+  prepared->keeps_places = read.keeps_places && !read.asks_catalog;
+  return prepared;
+}
+
+Catalog::Caller Session::Caller() const {
+  return {
+      .names = {.user = user_, .database = database_}, .process = connection_.process, .settings = &settings_.values()};
 }
 
 std::size_t Session::KeptBytes() const {
@@ -426,12 +452,11 @@ Session::Failure Session::Do(Replies& replies, Parse parse) {
   if (statements.size() > 1) {
     return Error(sql_state::kSyntax, "cannot insert multiple commands into a prepared statement");
   }
-  auto prepared = std::make_shared<Prepared>();
-  if (!statements.empty()) prepared->sql = std::string(statements[0]);
-  prepared->statement = ReadStatement(prepared->sql);
+  auto prepared = Read(statements.empty() ? std::string_view() : statements[0]);
   if (auto failure = FailureInTransaction(prepared->statement)) return failure;
   prepared->types = std::move(parse.parameter_types);
   statements_[parse.name] = std::move(prepared);
+  CountMemory();
   replies.ParseComplete();
   return std::nullopt;
 }
@@ -472,6 +497,7 @@ Session::Failure Session::Do(Replies& replies, Bind bind) {
                                                         kPortalsMax, kKeptBytesMax));
   }
   portals_[bind.portal] = std::move(portal);
+  CountMemory();
   replies.BindComplete();
   return std::nullopt;
 }
@@ -491,8 +517,11 @@ Session::Failure Session::Shape(Prepared& prepared) {
     casts.push_back({.parameter = {.name = std::to_string(i + 1)}, .cast = std::string(type->duckdb)});
   }
   const std::string sql = WithCasts(prepared.sql, casts);
-  const auto shape = Limited([&](const std::stop_token& stop) { return context_->backend->SqlShape(sql, stop); });
-  if (!shape.ok()) return ErrorOf(shape.status(), casts.empty() ? prepared.sql : "");
+  const auto shape = Limited([&](const std::stop_token& stop) {
+    return prepared.asks_catalog ? context_->catalog->Shape(sql, Caller(), stop)
+                                 : context_->backend->SqlShape(sql, stop);
+  });
+  if (!shape.ok()) return ErrorOf(shape.status(), casts.empty() && prepared.keeps_places ? prepared.sql : "");
   prepared.types.resize(std::max(prepared.types.size(), shape->parameters.size()), 0);
   for (const auto& parameter : shape->parameters) {
     std::size_t number = 0;
@@ -560,6 +589,7 @@ Session::Failure Session::Do(Replies& replies, const Close& close) {
   } else {
     portals_.erase(close.name);
   }
+  CountMemory();
   replies.CloseComplete();
   return std::nullopt;
 }
@@ -577,16 +607,21 @@ Session::Failure Session::Ask(Replies& replies, Portal& portal) {
     if (HasParameter(prepared.sql, value.parameter.name)) request.parameters.push_back(value.parameter);
   }
   const auto begun = steady_clock::now();
-  auto answer = Limited([&](const std::stop_token& stop) { return context_->backend->Sql(request, stop); });
+  auto answer = Limited([&](const std::stop_token& stop) {
+    return prepared.asks_catalog ? context_->catalog->Ask(request.sql, request.parameters, Caller(), stop)
+                                 : context_->backend->Sql(request, stop);
+  });
   const double seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
   context_->on_asked(seconds, answer.ok());
   if (!answer.ok()) {
-    auto error = ErrorOf(answer.status(), request.sql == prepared.sql ? prepared.sql : "");
+    auto error = ErrorOf(answer.status(), request.sql == prepared.sql && prepared.keeps_places ? prepared.sql : "");
     if (error.position > 0) error.position += static_cast<int>(prepared.offset);
     return error;
   }
-  settings_.SetFixed("millrace.as_of", serve::AsOfToJson(*answer));
-  settings_.SetFixed("millrace.partial", serve::PartialToJson(*answer));
+  if (!prepared.asks_catalog) {
+    settings_.SetFixed("millrace.as_of", serve::AsOfToJson(*answer));
+    settings_.SetFixed("millrace.partial", serve::PartialToJson(*answer));
+  }
   if (!answer->missing.empty()) replies.Notice("WARNING", PartialWarning(answer->missing));
   const Status filled = portal.Fill(*std::move(answer));
   if (filled.ok()) return std::nullopt;

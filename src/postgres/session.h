@@ -18,7 +18,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "base/status.h"
+#include "postgres/catalog.h"
 #include "postgres/message.h"
 #include "postgres/scram.h"
 #include "postgres/settings.h"
@@ -33,6 +35,9 @@ inline constexpr std::size_t kPortalsMax = 64;
 inline constexpr std::size_t kKeptBytesMax = 1 << 20;  ///< SQL and values of them all.
 inline constexpr std::size_t kChunkBytes = 64 << 10;   ///< About how much Advance() appends at a time.
 
+/// What a connection takes about, beside answers and what it keeps: what it reads into, and a part of an answer.
+inline constexpr std::int64_t kConnectionBytes = 96 << 10;
+
 /// Who opens the door. Immutable.
 struct Passwords {
   explicit Passwords(std::vector<serve::AccessToken> accepted);
@@ -44,7 +49,9 @@ struct Passwords {
 /// What all sessions of a server share.
 struct SessionContext {
   serve::Backend* backend = nullptr;             ///< Outlives the sessions.
+  std::shared_ptr<Catalog> catalog{};            ///< Of the same tables.
   std::shared_ptr<const Passwords> passwords{};  ///< nullptr: everybody may ask.
+  std::shared_ptr<MemoryBudget> memory{};        ///< What sessions are drawn from; null: nothing.
   bool needs_tls = false;
   std::chrono::milliseconds query_timeout{30'000};  ///< From a message to the first row of its answer.
   /// Hears of each statement that the engine was asked, and whether it answered.
@@ -106,6 +113,9 @@ class Session {
   Failure Do(Replies& replies, const Execute& execute);
   Failure Do(Replies& replies, const Close& close);
 
+  /// What is prepared of one statement, as it is to be asked.
+  std::shared_ptr<Prepared> Read(std::string_view sql) const;
+  Catalog::Caller Caller() const;
   /// Fills in what the client may be told of a statement before it has values.
   Failure Shape(Prepared& prepared);
   /// Runs a statement that has rows, unless that was done.
@@ -122,6 +132,7 @@ class Session {
   /// A chunk of the rows of `sending_`, and their end when it is reached.
   void SendRows(Replies& replies);
   std::size_t KeptBytes() const;
+  void CountMemory();
 
   /// As calls that may take long end: by Cancel(), Leave() or the timeout.
   template <typename Call>
@@ -130,9 +141,11 @@ class Session {
   const std::shared_ptr<const SessionContext> context_;
   const Connection connection_;
 
+  MemoryShare memory_;
   std::string first_;  // Goes out before everything else.
   std::vector<std::pair<std::string, std::string>> startup_settings_;
   std::string user_;
+  std::string database_;
   bool started_ = false;
   bool authenticated_ = false;
   bool ended_ = false;

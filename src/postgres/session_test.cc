@@ -8,59 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "postgres/test_backend.h"
 #include "postgres/types.h"
-#include "sql/sql_session.h"
 
 namespace millrace::postgres {
 namespace {
-
-namespace json = boost::json;
-
-// Answers SQL with DuckDB alone; all else is not asked for.
-class SqlBackend : public serve::Backend {
- public:
-  SqlBackend() : sql_(*sql::SqlSession::Make()) {}
-
-  Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
-    asked.push_back(request);
-    if (stop.stop_requested()) return Cancelled("stopped");
-    ASSIGN_OR_RETURN(auto result, sql_->Run(request.sql, request.parameters, {}, stop));
-    query::Answer answer;
-    answer.rows = std::move(result.rows);
-    answer.columns = std::move(result.columns);
-    answer.tables.emplace();
-    answer.missing = missing;
-    return answer;
-  }
-  Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token&) override {
-    return sql_->Shape(sql);
-  }
-  Result<json::value> Tables() override { return NotFound("not asked for"); }
-  Result<json::value> Table(const std::string&) override { return NotFound("not asked for"); }
-  Result<json::value> Aggregates() override { return NotFound("not asked for"); }
-  Result<query::Answer> Query(const std::string&, const query::AggregateRequest&, const std::stop_token&) override {
-    return NotFound("not asked for");
-  }
-  Result<query::Answer> Rows(const query::RowsRequest&, const std::stop_token&) override {
-    return NotFound("not asked for");
-  }
-  Result<json::value> History(const std::string&, std::int64_t) override { return NotFound("not asked for"); }
-  Result<json::value> Files(const std::string&, std::optional<delta::TableVersion>, const std::string&,
-                            std::int64_t) override {
-    return NotFound("not asked for");
-  }
-  Result<json::value> Pipeline() override { return NotFound("not asked for"); }
-  Result<json::value> CostUsage() override { return NotFound("not asked for"); }
-  std::string Metrics() override { return {}; }
-  bool Ready() override { return true; }
-  Pulse Feel() override { return {}; }
-
-  std::vector<query::SqlRequest> asked;
-  std::vector<query::MissingSource> missing;  // Of its answers.
-
- private:
-  std::unique_ptr<sql::SqlSession> sql_;
-};
 
 class SessionTest : public ::testing::Test {
  protected:
@@ -111,7 +63,10 @@ class SessionTest : public ::testing::Test {
   }
 
   SqlBackend backend_;
-  std::shared_ptr<SessionContext> context_ = std::make_shared<SessionContext>(SessionContext{.backend = &backend_});
+  std::shared_ptr<SessionContext> context_ = std::make_shared<SessionContext>(SessionContext{
+      .backend = &backend_,
+      .catalog = std::make_shared<Catalog>(
+          Catalog::Options{.tables = [this](const std::stop_token& stop) { return backend_.SqlTables(stop); }})});
   std::unique_ptr<Session> session_;
   std::map<char, std::string> last_;
   bool ended_ = false;
@@ -129,6 +84,48 @@ TEST_F(SessionTest, LetsEverybodyInWhereNothingIsAsked) {
   EXPECT_EQ(Cell(), "UTC");
   EXPECT_EQ(Say(Terminate{}), "");
   EXPECT_TRUE(ended_);
+}
+
+TEST_F(SessionTest, TheCatalogAnswersWhatIsAboutIt) {
+  backend_.tables = {{"clicks", false, {{"id", "BIGINT"}}}};
+  Start({{"user", "me"}, {"database", "lake"}});
+  EXPECT_EQ(Say(Query{"SELECT relname FROM pg_catalog.pg_class WHERE relname ~ '^cli'"}), "T D C:SELECT 1 Z:I");
+  EXPECT_EQ(Cell(), "clicks");
+  EXPECT_EQ(Say(Query{"SELECT current_user || '@' || current_database() || current_setting('application_name')"}),
+            "T D C:SELECT 1 Z:I");
+  EXPECT_EQ(Cell(), "me@lake");
+  Prepare("SELECT atttypid FROM pg_attribute WHERE attname = $1", {"id"});
+  EXPECT_EQ(Say(Describe{.target = Target::kPortal, .name = ""}) + " " + Say(Execute{}), "T D C:SELECT 1");
+  EXPECT_EQ(Cell(), "20");
+  EXPECT_EQ(Say(Sync{}), "Z:I");
+  EXPECT_TRUE(Prepare("SELECT oid FROM pg_class WHERE relname = $1").ends_with("2"));
+  EXPECT_EQ(Say(Describe{.target = Target::kStatement, .name = ""}), "t T");
+  EXPECT_EQ(Say(Sync{}), "Z:I");
+  EXPECT_TRUE(backend_.asked.empty());
+  EXPECT_EQ(Say(Query{"SELECT * FROM pg_class, clicks"}), "E:42P01 Z:I");
+  EXPECT_EQ(Say(Query{"SELECT nothing FROM pg_class"}), "E:42703 Z:I");
+  Say(Query{"SET statement_timeout = 200"});
+  EXPECT_EQ(Say(Query{"SELECT sum(range) FROM pg_class, range(1000000000000)"}), "E:57014 Z:I");
+  Say(Query{"RESET ALL"});
+  // What is about tables goes to them, without the schema that they are said to be in.
+  Say(Query{"SELECT session_user FROM (SELECT 1)"});
+  EXPECT_EQ(backend_.asked.back().sql, "SELECT 'me' FROM (SELECT 1)");
+  EXPECT_EQ(Cell(), "me");
+  EXPECT_EQ(Say(Query{"SELECT public.t.x FROM public.t"}).substr(0, 1), "E");
+  EXPECT_EQ(backend_.asked.back().sql, "SELECT        t.x FROM        t");
+}
+
+TEST_F(SessionTest, ItsMemoryIsCounted) {
+  context_->memory = MemoryBudget::Make(1 << 30);
+  Start();
+  EXPECT_EQ(context_->memory->used(), kConnectionBytes);
+  const std::string sql = "SELECT '" + std::string(1000, 'x') + "'";
+  Say(Parse{.name = "kept", .sql = sql});
+  EXPECT_EQ(context_->memory->used(), kConnectionBytes + static_cast<std::int64_t>(sql.size() + 4));
+  Say(Close{.target = Target::kStatement, .name = "kept"});
+  EXPECT_EQ(context_->memory->used(), kConnectionBytes);
+  session_.reset();
+  EXPECT_EQ(context_->memory->used(), 0);
 }
 
 TEST_F(SessionTest, NegotiatesDownAndRefusesWhatItDoesNotKnow) {

@@ -23,21 +23,32 @@ struct Setting {
 // What clients set when they connect, or ask for. Others are not there.
 constexpr Setting kSettings[] = {
     {"application_name", "", "application_name"},
+    {"block_size", "8192", "", true},
     {"bytea_output", "hex", "", true},
     {"client_encoding", "UTF8", "client_encoding", true},
     {"client_min_messages", "notice"},
     {"datestyle", "ISO, MDY", "DateStyle", true},
+    {"default_tablespace", ""},
+    {"default_transaction_deferrable", "off"},
     {"default_transaction_isolation", "read committed"},
     {"default_transaction_read_only", "on", "default_transaction_read_only", true},
+    {"escape_string_warning", "on"},
     {"extra_float_digits", "1"},
     {"idle_in_transaction_session_timeout", "0"},
     {"in_hot_standby", "off", "in_hot_standby", true},
     {"integer_datetimes", "on", "integer_datetimes", true},
     {"intervalstyle", "postgres", "IntervalStyle", true},
     {"is_superuser", "off", "is_superuser", true},
+    {"jit", "off"},
     {"lc_collate", "C", "", true},
+    {"lc_ctype", "C", "", true},
+    {"lc_messages", "C"},
+    {"lc_monetary", "C"},
+    {"lc_numeric", "C"},
+    {"lc_time", "C"},
     {"lock_timeout", "0"},
     {"max_identifier_length", "63", "", true},
+    {"max_index_keys", "32", "", true},
     {"millrace.as_of", "", "", true},  // Of the last answer.
     {"millrace.freshness", "hot"},
     {"millrace.partial", "[]", "", true},  // Likewise.
@@ -49,9 +60,11 @@ constexpr Setting kSettings[] = {
     {"session_authorization", "", "session_authorization", true},
     {"standard_conforming_strings", "on", "standard_conforming_strings", true},
     {"statement_timeout", "0"},
+    {"synchronous_commit", "on"},
     {"timezone", "UTC", "TimeZone", true},
     {"transaction_isolation", "read committed"},
     {"transaction_read_only", "on", "", true},
+    {"work_mem", "4MB"},
 };
 
 const Setting* FindSetting(std::string_view name) {

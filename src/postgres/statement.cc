@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "base/ascii_case.h"
+#include "postgres/catalog_sql.h"
 
 namespace millrace::postgres {
 namespace {
@@ -82,7 +83,10 @@ Statement ReadSet(const std::vector<Token>& tokens, const std::vector<std::strin
     for (const auto& word : words) statement.value += (statement.value.empty() ? "" : " ") + word;
     return statement;
   }
-  if (at + 1 < words.size() && words[at] == "time" && words[at + 1] == "zone") {
+  if (at < words.size() && words[at] == "names") {
+    statement.name = "client_encoding";
+    ++at;
+  } else if (at + 1 < words.size() && words[at] == "time" && words[at + 1] == "zone") {
     statement.name = "timezone";
     at += 2;
   } else {
@@ -210,7 +214,11 @@ Statement ReadStatement(std::string_view sql) {
           "attach", "detach", "install", "use", "pragma", "export"})) {
     return {.command = Command::kUnsupported, .tag = Upper(first)};
   }
-  return {.command = Command::kAsk, .tag = "SELECT"};
+  const bool may_name_catalog = std::any_of(words.begin(), words.end(), [](std::string_view word) {
+    if (word.size() > 2 && word.front() == '"') word = word.substr(1, word.size() - 2);
+    return MayNameCatalog(word);
+  });
+  return {.command = Command::kAsk, .tag = "SELECT", .may_name_catalog = may_name_catalog};
 }
 
 }  // namespace millrace::postgres

@@ -43,6 +43,7 @@ struct Statement {
   std::string tag{};    ///< For CommandComplete: "BEGIN"; of kAsk "SELECT"; of what is refused, its name.
   std::string name{};   ///< Of SET, RESET and SHOW, in lower case; of DEALLOCATE: as it was written. "all": all.
   std::string value{};  ///< Of SET; "default" is without quotes what it is with them.
+  bool may_name_catalog = false;  ///< Of kAsk: ReadCatalogSql() is to look at it.
 };
 
 /// Of one statement.

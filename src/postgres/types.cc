@@ -67,7 +67,21 @@ constexpr Named kNamed[] = {
     {"JSON", oid::kJson},
     {"BIT", oid::kText},
     {"\"NULL\"", oid::kText},
-    {"oid", oid::kOid},  // Of the catalog: an UINTEGER that is called so.
+    // Those of the catalog that clients cast to.
+    {"name", oid::kName},
+    {"regclass", oid::kInt8},
+    {"regnamespace", oid::kInt8},
+    {"regproc", oid::kText},
+    {"regrole", oid::kInt8},
+    {"regtype", oid::kInt8},
+    {"aclitem", oid::kText},
+    {"cardinal_number", oid::kInt4},
+    {"character_data", oid::kText},
+    {"cid", oid::kInt8},
+    {"pg_node_tree", oid::kText},
+    {"sql_identifier", oid::kText},
+    {"xid", oid::kInt8},
+    {"yes_or_no", oid::kText},
 };
 
 std::int32_t NumericModifier(std::string_view duckdb_type) {

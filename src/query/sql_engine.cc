@@ -41,6 +41,9 @@ constexpr int kEngineShare = 2;
 constexpr int kInputShare = 4;
 constexpr int kOutputShare = 4;
 
+// For how long the columns of a table that is not open are believed to be what they were.
+constexpr std::chrono::seconds kColumnsAge{60};
+
 // Without the table's notes on its columns, and all of it nullable: what DuckDB's types can say.
 std::shared_ptr<arrow::Schema> Plain(const arrow::Schema& schema) {
   arrow::FieldVector fields;
@@ -277,6 +280,19 @@ class SqlEngine::Impl {
     return shape;
   }
 
+  Result<std::vector<SqlTableShape>> Tables(const std::stop_token& stop) {
+    RETURN_NOT_OK(LookForMore(stop).status());
+    std::vector<SqlTableShape> tables;
+    for (Known* const known : AllKnown()) {
+      auto columns = ColumnsOf(*known, stop);
+      if (stop.stop_requested()) return Cancelled("stopped while looking at tables");
+      if (!columns.ok()) continue;
+      tables.push_back({known->table.name, known->table.aggregate != nullptr, *std::move(columns)});
+    }
+    std::sort(tables.begin(), tables.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    return tables;
+  }
+
   Result<Answer> Rows(const RowsRequest& request, const std::stop_token& stop) {
     if (request.limit < 1) return InvalidInput("limit: a page has one row at least");
     Known* known = Find(request.table);
@@ -340,6 +356,12 @@ class SqlEngine::Impl {
     const SqlTable table;
     std::timed_mutex mutex;  // Held during requests to the store.
     std::shared_ptr<delta::Table> open;
+
+    // What Tables() saw of it. Guarded by `columns_mutex`.
+    std::mutex columns_mutex;
+    std::shared_ptr<arrow::Schema> schema;  // nullptr: nothing yet.
+    std::vector<sql::ResultColumn> columns;
+    steady_clock::time_point seen;
   };
 
   /// A table at the version that is to be read.
@@ -437,6 +459,47 @@ class SqlEngine::Impl {
       return EqualsIgnoringAsciiCase(known->table.name, name);
     });
     return found == tables_.end() ? nullptr : found->get();
+  }
+
+  std::vector<Known*> AllKnown() const {
+    const std::scoped_lock lock(tables_mutex_);
+    std::vector<Known*> all;
+    for (const auto& known : tables_) all.push_back(known.get());
+    return all;
+  }
+
+  bool IsOpen(const Known& known) const {
+    const std::scoped_lock lock(tables_mutex_);
+    return std::find(open_.begin(), open_.end(), &known) != open_.end();
+  }
+
+  Result<std::vector<sql::ResultColumn>> ColumnsOf(Known& known, const std::stop_token& stop) {
+    if (auto* const aggregate = known.table.aggregate) return aggregate->Columns(stop);
+    std::shared_ptr<arrow::Schema> schema;
+    if (IsOpen(known)) {
+      ASSIGN_OR_RETURN(const auto pinned, Current(known, stop));
+      schema = pinned.snapshot->schema;
+    } else {
+      {
+        const std::scoped_lock lock(known.columns_mutex);
+        if (known.schema != nullptr && steady_clock::now() - known.seen < kColumnsAge) return known.columns;
+      }
+      // It is not kept open: those that statements ask for are.
+      ASSIGN_OR_RETURN(const auto opened, known.table.open());
+      schema = opened->snapshot()->schema;
+    }
+    const std::scoped_lock lock(known.columns_mutex);
+    known.seen = steady_clock::now();
+    if (known.schema != nullptr && known.schema->Equals(*schema)) return known.columns;
+    ASSIGN_OR_RETURN(auto session, sessions_.Take(stop));
+    constexpr const char* kTable = "a table";
+    RETURN_NOT_OK(session->Register(kTable, Plain(*schema), {}));
+    auto columns = session->Describe(fmt::format("SELECT * FROM {}", sql::QuoteIdentifier(kTable)));
+    session->Forget(kTable);
+    RETURN_NOT_OK(columns.status());
+    known.schema = std::move(schema);
+    known.columns = *columns;
+    return columns;
   }
 
   /// Those of them that are not known. Whether there were any.
@@ -784,6 +847,8 @@ Result<Answer> SqlEngine::Ask(const SqlRequest& request, const std::stop_token& 
 Result<sql::StatementShape> SqlEngine::Describe(const std::string& sql, const std::stop_token& stop) {
   return impl_->Describe(sql, stop);
 }
+
+Result<std::vector<SqlTableShape>> SqlEngine::Tables(const std::stop_token& stop) { return impl_->Tables(stop); }
 
 Result<Answer> SqlEngine::Rows(const RowsRequest& request, const std::stop_token& stop) {
   return impl_->Rows(request, stop);

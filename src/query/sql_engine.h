@@ -46,6 +46,13 @@ struct SqlRequest {
   Freshness freshness = Freshness::kHot;
 };
 
+/// A table as statements see it.
+struct SqlTableShape {
+  std::string name;
+  bool is_aggregate = false;
+  std::vector<sql::ResultColumn> columns;
+};
+
 /// Tables stay open from statement to statement, the last kOpenTablesMax that were asked for.
 inline constexpr std::size_t kOpenTablesMax = 64;
 
@@ -75,6 +82,11 @@ class SqlEngine {
 
   /// What the statement would take and give, without reading rows. Errors as of Ask().
   Result<sql::StatementShape> Describe(const std::string& sql, const std::stop_token& stop);
+
+  /// The tables that there are, by name, with their columns. One that cannot be opened now is left out. A table that
+  /// is not open is looked at once a minute at most. kCancelled soon after `stop` was requested: what was found until
+  /// then is known the next time.
+  Result<std::vector<SqlTableShape>> Tables(const std::stop_token& stop);
 
   /// A page of the committed rows of one table at one version. kNotFound: the table. kInvalidInput: a parameter, by
   /// name; a version that is not there; an aggregate. Else as Ask().

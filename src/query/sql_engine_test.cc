@@ -406,6 +406,51 @@ TEST_F(SqlEngineTest, OfManyTablesThoseAskedForLastStayOpen) {
   EXPECT_THAT(missing.status().message(), HasSubstr("t28, t29 and 98 more"));
 }
 
+TEST_F(SqlEngineTest, TablesAreListedWithTheirColumns) {
+  const auto listed = [this] {
+    std::string text;
+    for (const auto& table : Engine().Tables({}).ValueOrDie()) {
+      text += fmt::format("{}{}:", table.name, table.is_aggregate ? "*" : "");
+      for (const auto& column : table.columns) text += fmt::format(" {} {}", column.name, column.duckdb_type);
+      text += "; ";
+    }
+    return text;
+  };
+  constexpr const char* kViews =
+      "views*: window_start TIMESTAMP WITH TIME ZONE country VARCHAR n BIGINT total DECIMAL(38,2); ";
+  constexpr const char* kClicks =
+      "clicks: id BIGINT country VARCHAR ts TIMESTAMP WITH TIME ZONE amount DECIMAL(12,2); ";
+  // `later` is not there yet.
+  EXPECT_EQ(listed(), std::string(kClicks) + kViews);
+  EXPECT_EQ(Rows("SELECT count(*) AS n FROM clicks"), std::vector<std::string>{"50"});
+  EXPECT_EQ(listed(), std::string(kClicks) + kViews);  // Now it is open.
+  std::stop_source stopped;
+  stopped.request_stop();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, Engine().Tables(stopped.get_token()));
+}
+
+TEST_F(SqlEngineTest, ListingManyTablesOpensEachOnceAndClosesNone) {
+  const auto resources = ReaderResources::Make(limit_bytes_, *budget_);
+  std::vector<int> opened(2 * kOpenTablesMax);
+  std::vector<SqlTable> tables;
+  for (std::size_t i = 0; i < opened.size(); ++i) {
+    tables.push_back({.name = fmt::format("t{:03}", i), .open = [this, &opened, i] {
+                        ++opened[i];
+                        return delta::Table::Open(store_);
+                      }});
+  }
+  SqlEngine engine({.tables = {},
+                    .more_tables = [&](const std::stop_token&) -> Result<std::vector<SqlTable>> { return tables; },
+                    .memory = resources.memory});
+  EXPECT_TRUE(engine.Ask({.sql = "SELECT count(*) AS n FROM t000"}, {}).ok());
+  for (int i = 0; i < 2; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto listed, engine.Tables({}));
+    EXPECT_EQ(listed.size(), opened.size());
+  }
+  EXPECT_TRUE(engine.Ask({.sql = "SELECT count(*) AS n FROM t000"}, {}).ok());
+  EXPECT_EQ(opened, std::vector<int>(opened.size(), 1));
+}
+
 TEST_F(SqlEngineTest, AMeasureWithoutAValueIsAnErrorOfTheStatementsThatNameIt) {
   const std::string nines(36, '9');
   AppendViews(fmt::format(R"([["2026-01-02 10:00:00", "2026-01-02 10:01:00", "de", 1, "{0}.00", 1],

@@ -80,6 +80,9 @@ class FakeBackend : public Backend {
   Result<sql::StatementShape> SqlShape(const std::string&, const std::stop_token&) override {
     return sql::StatementShape{};
   }
+  Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token&) override {
+    return std::vector<query::SqlTableShape>();
+  }
   Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) override {
     statement = request;
     if (request.sql == "SELECT forever") {

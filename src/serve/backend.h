@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -42,7 +43,9 @@ class Backend {
   virtual Result<query::Answer> Sql(const query::SqlRequest& request, const std::stop_token& stop) = 0;
   /// What a statement would take and give, without reading rows. Ends and fails as Sql() does.
   virtual Result<sql::StatementShape> SqlShape(const std::string& sql, const std::stop_token& stop) = 0;
-  /// Likewise. kNotFound: the table.
+  /// The tables that statements can name, by name, with their columns. Ends soon after `stop` was requested.
+  virtual Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token& stop) = 0;
+  /// As Sql(). kNotFound: the table.
   virtual Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token& stop) = 0;
   /// The commits of a table, newest first, at most `limit`.
   virtual Result<boost::json::value> History(const std::string& table, std::int64_t limit) = 0;

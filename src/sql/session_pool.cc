@@ -19,13 +19,15 @@ Result<SessionPool::Lease> SessionPool::Take(const std::stop_token& stop) {
     Count(1);
   }
   auto session = SqlSession::Make(options_.memory_bytes, options_.num_threads);
-  if (session.ok()) return Lease(*this, std::move(*session));
+  Status begun = session.status();
+  if (begun.ok() && options_.begin) begun = options_.begin(**session);
+  if (begun.ok()) return Lease(*this, std::move(*session));
   {
     const std::scoped_lock lock(mutex_);
     Count(-1);
   }
   free_.notify_one();
-  return session.status();
+  return begun;
 }
 
 void SessionPool::Return(std::unique_ptr<SqlSession> session, bool keeps) {

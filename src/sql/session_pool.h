@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -29,6 +30,8 @@ class SessionPool {
     std::int64_t memory_bytes = 0;  ///< That one session may take for its statements.
     int num_threads = 1;            ///< Of one session's statement, the one that has it among them.
     MemoryShare share{};            ///< What idle sessions are drawn from.
+    /// What each session is given once, before anybody takes it; its error is that of Take(). Null: nothing.
+    std::function<Status(SqlSession&)> begin{};
   };
 
   explicit SessionPool(Options options) : options_(std::move(options)) {}

@@ -35,6 +35,22 @@ TEST(SessionPool, GivesASessionToTheNextAndCountsThem) {
   EXPECT_EQ(budget->used(), kIdleSessionBytes);
 }
 
+TEST(SessionPool, ASessionBeginsWithWhatItIsGiven) {
+  const auto budget = MemoryBudget::Make(1 << 30);
+  Status failure = Transient("not yet");
+  SessionPool pool({.memory_bytes = kMemory, .share = budget->NewShare("sessions"), .begin = [&](SqlSession& session) {
+                      RETURN_NOT_OK(failure);
+                      return session.Query("CREATE TABLE t AS SELECT 1 AS a").status();
+                    }});
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, pool.Take({}));
+  EXPECT_EQ(budget->used(), 0);
+  failure = Status::OK();
+  for (int i = 0; i < 2; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto lease, pool.Take({}));
+    MILLRACE_ASSERT_OK(lease->Query("SELECT a FROM t"));
+  }
+}
+
 TEST(SessionPool, AWaiterGetsWhatComesBackOrStops) {
   SessionPool pool({.sessions_max = 1, .memory_bytes = kMemory});
   std::optional<SessionPool::Lease> only = *pool.Take({});
