@@ -404,11 +404,12 @@ class Stream(Door):
             return set()
         minutes = datetime.timedelta(minutes=int(self.parameters["step"].removesuffix("m")))
         watermark = datetime.datetime.fromisoformat(self.watermark)
-        return {row["window_start"] for row in self.held.values() if datetime.datetime.fromisoformat(row["window_start"]) + minutes <= watermark}
+        starts = {row["window_start"] for row in list(self.held.values())}
+        return {start for start in starts if datetime.datetime.fromisoformat(start) + minutes <= watermark}
 
     def rows(self):
-        """What it holds, in no order. For any thread while no events come."""
-        return [[row[name] for name in self.columns] for row in self.held.values()]
+        """What it holds, in no order. Any thread."""
+        return [[row[name] for name in self.columns] for row in list(self.held.values())]
 
     def _key(self, row):
         return tuple(row[name] for name in self.keys)
