@@ -3,6 +3,7 @@
 // every answer is judged by the records themselves, and by what the other API said just before.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <chrono>
 #include <future>
@@ -101,7 +102,7 @@ config::PipelineConfig FastCommits() {
   config.aggregates = {{.name = "sums",
                         .sql = "SELECT window_start, num, count(*) AS n FROM TUMBLE(clean, ts, INTERVAL 1 MINUTE) "
                                "GROUP BY ALL",
-                        .commit = {.interval = 100ms}}};
+                        .commit = {.interval = 20ms}}};
   config.serve = config::ServeConfig{};
   return config;
 }
@@ -138,7 +139,8 @@ TEST(KeptAnswers, AreRightAndNoOlderThanNewOnes) {
   int kept = 0;
   int same_bytes = 0;
   std::int64_t version = 0;
-  for (int round = 0; round < 150; ++round) {
+  // Until there were some commits, however fast answers are.
+  for (int round = 0; round < 150 || (version <= 3 && round < 50'000); ++round) {
     SCOPED_TRACE(fmt::format("seed {}, round {}", seed, round));
     // Some rounds are quiet. Later minutes come first as often as last: half of the records are late.
     for (int i = up_to(3) == 0 ? up_to(6) : 0; i > 0; --i, ++id) {
@@ -164,7 +166,7 @@ TEST(KeptAnswers, AreRightAndNoOlderThanNewOnes) {
       ASSERT_EQ(told.data, json::value(question.Truth(records, told.offsets)));
       ASSERT_GE(told.version, old.version);
       for (int p = 0; p < kPartitions; ++p) ASSERT_GE(told.offsets[p], old.offsets[p]);
-      version = told.version;
+      version = std::max(version, told.version);
       // While nothing changes, all is the same but what it took.
       const auto without_statistics = [](const std::string& text) {
         const auto begin = text.find("\"statistics\"");
@@ -177,7 +179,7 @@ TEST(KeptAnswers, AreRightAndNoOlderThanNewOnes) {
     }
   }
   EXPECT_GT(kept, 50);
-  EXPECT_GT(same_bytes, 300);
+  EXPECT_GT(same_bytes, 100);
   EXPECT_GT(version, 3) << "there were commits";
   worker->Stop();
   EXPECT_TRUE(running.get().ok());
