@@ -46,9 +46,7 @@ class EmptyBackend : public Backend {
   Result<sql::StatementShape> SqlShape(const std::string&, const std::stop_token&) override {
     return InvalidInput("asked");
   }
-  Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token&) override {
-    return InvalidInput("asked");
-  }
+  Result<std::vector<query::SqlTableShape>> SqlTables(const std::stop_token&) override { return InvalidInput("asked"); }
   Result<query::Answer> Sql(const query::SqlRequest&, const std::stop_token&) override { return InvalidInput("asked"); }
   Result<query::Answer> Rows(const query::RowsRequest&, const std::stop_token&) override {
     return InvalidInput("asked");

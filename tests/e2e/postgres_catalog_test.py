@@ -38,7 +38,8 @@ GRAFANA_COLUMNS = f"""SELECT quote_ident(column_name) AS "column", data_type AS 
 # What DBeaver asks when it connects and unfolds a schema, with a part of the columns that come back.
 DBEAVER = [
     ("SELECT current_schema(), session_user", {("public", "anybody")}),
-    ("SELECT db.oid, db.* FROM pg_catalog.pg_database db WHERE datallowconn AND NOT datistemplate OR db.datname = current_database() ORDER BY db.datname", None),
+    ("SELECT db.oid, db.* FROM pg_catalog.pg_database db WHERE datallowconn AND NOT datistemplate OR db.datname = current_database() "
+     "ORDER BY db.datname", None),
     ("SELECT n.oid, n.*, d.description FROM pg_catalog.pg_namespace n LEFT OUTER JOIN pg_catalog.pg_description d "
      "ON d.objoid = n.oid AND d.objsubid = 0 AND d.classoid = 'pg_namespace'::regclass ORDER BY nspname", None),
     ("SELECT t.oid, t.*, c.relkind, format_type(nullif(t.typbasetype, 0), t.typtypmod) as base_type_name, d.description "
@@ -85,7 +86,8 @@ def psql(door):
     for table, columns in (("clicks", COLUMNS), ("clicks_1m", MEASURES), ("public.clicks_1m", MEASURES)):
         listed = [line.split(",") for line in re.sub(r"\((\d+),(\d+)\)", r"(\1;\2)", "\n".join(said(rf"\d {table}"))).splitlines()]
         claim({line[0]: line[1].replace(";", ",") for line in listed} == columns, rf"\d {table}", listed)
-    claim("Table \"public.clicks\"" in door.psql("-c", r"\d clicks").stdout and "View \"public.clicks_1m\"" in door.psql("-c", r"\d clicks_1m").stdout, "what it is")
+    claim("Table \"public.clicks\"" in door.psql("-c", r"\d clicks").stdout and
+          "View \"public.clicks_1m\"" in door.psql("-c", r"\d clicks_1m").stdout, "what it is")
     claim("numeric(12,2)" in door.psql("-c", r"\d+ clicks").stdout, r"\d+")
     nothing = door.psql("-c", r"\d nothing")
     claim("Did not find any relation named \"nothing\"" in nothing.stderr, r"\d of nothing", nothing)
@@ -115,7 +117,8 @@ def statements(door):
               "with parameters")
         for prepare in (False, True):
             for binary in (False, True):
-                got = connection.execute("SELECT c.oid, a.attname, a.attnum, a.atttypid, a.attnotnull FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+                got = connection.execute("SELECT c.oid, a.attname, a.attnum, a.atttypid, a.attnotnull FROM pg_class c "
+                                         "JOIN pg_attribute a ON a.attrelid = c.oid "
                                          "WHERE c.relname = %s AND a.attnum > %s ORDER BY a.attnum", ["clicks", 0], prepare=prepare, binary=binary).fetchall()
                 claim([row[1] for row in got] == list(COLUMNS) and [row[2] for row in got] == list(range(1, 1 + len(COLUMNS))), "columns", got)
         oid = got[0][0]
@@ -140,7 +143,8 @@ def statements(door):
         connection.execute("SET statement_timeout = 300")
         fails(connection, "SELECT sum(range) FROM pg_class, range(1000000000000000)", "57014", "statement timeout")
         connection.execute("RESET ALL")
-        for setting in ("SET NAMES 'UTF8'", "SET client_encoding TO 'UTF8'", "SET search_path = public", "SET lc_messages = 'C'", "SET escape_string_warning = off",
+        for setting in ("SET NAMES 'UTF8'", "SET client_encoding TO 'UTF8'", "SET search_path = public", "SET lc_messages = 'C'",
+                        "SET escape_string_warning = off",
                         "SET extra_float_digits = 3", "SET application_name = 'x'", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET jit = off"):
             connection.execute(setting)
         for name in ("transaction_isolation", "search_path", "max_identifier_length", "lc_collate", "server_version_num", "max_index_keys", "lc_ctype"):
@@ -161,7 +165,8 @@ def jdbc(door):
         told.setdefault(topic, []).append(value)
     claim(told["table"] == ["clicks.public.clicks TABLE", "clicks.public.clicks_dead_letters TABLE", "clicks.public.clicks_1m VIEW"], "tables", told["table"])
     claim(told["escaped table"] == ["clicks.public.clicks_1m VIEW"], "a name with an escaped underscore", told["escaped table"])
-    names = {"text": "text", "timestamp with time zone": "timestamptz", "numeric(12,2)": "numeric", "numeric(38,2)": "numeric", "integer": "int4", "bigint": "int8", "date": "date"}
+    names = {"text": "text", "timestamp with time zone": "timestamptz", "numeric(12,2)": "numeric", "numeric(38,2)": "numeric",
+             "integer": "int4", "bigint": "int8", "date": "date"}
     for table, columns in (("clicks", COLUMNS), ("clicks_1m", MEASURES)):
         wanted = [f"{table}.{name} {names[kind]}" for name, kind in columns.items()]
         claim([column.rsplit(" ", 2)[0] for column in told["column"] if column.startswith(table + ".")] == wanted, f"columns of {table}", told["column"])
@@ -175,7 +180,8 @@ def jdbc(door):
 def odbc(door):
     """psqlODBC, with the commands of unixODBC's isql."""
     def isql(command):
-        done = subprocess.run(["isql", "-v", "-b", "-d|", "-k", f"Driver=PostgreSQL Unicode;Server=127.0.0.1;Port={door.port};Database=clicks;Uid=anybody;Pwd=x"],
+        done = subprocess.run(["isql", "-v", "-b", "-d|", "-k",
+                               f"Driver=PostgreSQL Unicode;Server=127.0.0.1;Port={door.port};Database=clicks;Uid=anybody;Pwd=x"],
                               input=command + "\n", capture_output=True, text=True, timeout=60)
         claim(done.returncode == 0 and "ERROR" not in done.stdout + done.stderr, f"isql {command}", (done.stdout, done.stderr))
         return [line.split("|") for line in done.stdout.splitlines()]
@@ -223,13 +229,15 @@ def grafana(door):
         now = int(time.time())
         for panel in dashboard["panels"]:
             for target in panel["targets"]:
-                claim(target["datasource"] == panel["datasource"] and f"uid: {target['datasource']['uid']}" in sources, "its data source is provisioned", target)
+                claim(target["datasource"] == panel["datasource"] and f"uid: {target['datasource']['uid']}" in sources,
+                      "its data source is provisioned", target)
                 answer = connection.execute(expanded(target["rawSql"], now - 86400, now + 86400))
                 got = answer.fetchall()
                 claim(got, f"{panel['title']} has rows", target["rawSql"])
                 if target["format"] == "time_series":
                     times = [column.name for column in answer.description].index("time")
-                    claim(all(row[times] is not None for row in got) and [row[times] for row in got] == sorted(row[times] for row in got), "in time's order", got[:3])
+                    instants = [row[times] for row in got]
+                    claim(None not in instants and instants == sorted(instants), "in time's order", got[:3])
                 asked += 1
         claim(asked >= 4, "questions of the dashboard", asked)
 
