@@ -208,6 +208,8 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/metrics", "GET", kOpen, http::Lane::kShort, true, &Api::PrometheusText},
     {"/openapi.json", "GET", kOpen, http::Lane::kShort, true, &Api::OpenApi},
     {"/v1/pipeline", "GET", kRead, http::Lane::kShort, false, &Api::Pipeline},
+    {"/v1/lag", "GET", kRead, http::Lane::kShort, false, &Api::Lag},
+    {"/v1/dead-letters", "GET", kRead, http::Lane::kLong, true, &Api::DeadLetters},
     {"/v1/tables", "GET", kRead, http::Lane::kShort, false, &Api::Tables},
     {"/v1/tables/{table}", "GET", kRead, http::Lane::kShort, false, &Api::Table},
     {"/v1/tables/{table}/rows", "GET", kRead, http::Lane::kLong, true, &Api::Rows},
@@ -337,6 +339,15 @@ http::Response Api::Tables(const Call& call) { return Json(backend_.Tables(), ca
 http::Response Api::Aggregates(const Call& call) { return Json(backend_.Aggregates(), call.request.target); }
 http::Response Api::CostUsage(const Call& call) { return Json(backend_.CostUsage(), call.request.target); }
 
+http::Response Api::Lag(const Call& call) { return Json(backend_.Lag(), call.request.target); }
+
+http::Response Api::DeadLetters(const Call& call) {
+  LettersRequest asked;
+  http::Problem problem;
+  if (!ParseLettersRequest(call.target, &asked, &problem)) return http::ToResponse(problem);
+  return Json(backend_.DeadLetters(asked.reason, asked.limit, call.request.stop), call.request.target);
+}
+
 http::Response Api::PeerQuestion(const Call& call) {
   auto answer = backend_.AnswerPeer(call.request.body);
   if (!answer.ok()) return Failure(answer.status(), call.request.target);
@@ -356,6 +367,11 @@ http::Response Api::Table(const Call& call) {
   return Json(table, call.request.target);
 }
 
+// A page of a table that is there.
+bool Api::IsGone(const Status& status, const std::string& table) {
+  return KindOf(status) == ErrorKind::kNotFound && backend_.Table(table).ok();
+}
+
 http::Response Api::Rows(const Call& call) {
   query::RowsRequest asked;
   http::Problem problem;
@@ -370,11 +386,6 @@ http::Response Api::Rows(const Call& call) {
     if (!asked.cursor.empty() && IsGone(answer.status(), call.name)) return GoneVersion(answer.status());
     return Failure(answer.status(), call.request.target);
   }
-// A page of a table that is there.
-bool Api::IsGone(const Status& status, const std::string& table) {
-  return KindOf(status) == ErrorKind::kNotFound && backend_.Table(table).ok();
-}
-
   http::Response response = Written(*answer, format, call.request);
   return response;
 }
@@ -413,6 +424,7 @@ http::Response Api::Aggregate(const Call& call) {
   }
   const auto answer = backend_.Query(name, question, request.stop);
   if (!answer.ok()) {
+    if (!question.cursor.empty() && IsGone(answer.status(), name)) return GoneVersion(answer.status());
     if (KindOf(answer.status()) == ErrorKind::kNotFound) {
       return UnknownName("aggregate", name, NamesIn(backend_.Aggregates(), "aggregates"));
     }
@@ -424,7 +436,6 @@ http::Response Api::Aggregate(const Call& call) {
       .MakeHistogram("millrace_query_duration_seconds", "Time to answer a question to an aggregate.", DurationBounds(),
                      {{"aggregate", name}})
       .Observe(std::chrono::duration<double>(clock_.SteadyNow() - begin).count());
-    if (!question.cursor.empty() && IsGone(answer.status(), name)) return GoneVersion(answer.status());
   return response;
 }
 
@@ -481,6 +492,7 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
   response.headers.emplace_back("Vary", "Accept");
   // The others have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer));
+  if (answer.next) response.headers.emplace_back("Millrace-Next", *answer.next);
   if (format != AnswerFormat::kJson && !answer.errors.empty()) {
     auto errors = ErrorsToHeader(answer);
     if (!errors.ok()) return Failure(errors.status(), request.target);
@@ -492,7 +504,6 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
   response.held = answer.held;
   return response;
 }
-  if (answer.next) response.headers.emplace_back("Millrace-Next", *answer.next);
 
 http::Response Api::Sql(const Call& call) {
   const auto& request = call.request;

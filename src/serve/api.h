@@ -31,9 +31,9 @@ struct ApiOptions {
 };
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},
-/// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST
-/// of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other processes of the pipeline, and in no document:
-/// /internal/v1/hot, /internal/v1/pulse. Any thread, several calls at once.
+/// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/lag, /v1/dead-letters, /v1/cost/usage, /livez, /readyz, /metrics,
+/// /openapi.json, / and /cost; POST of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other processes of the
+/// pipeline, and in no document: /internal/v1/hot, /internal/v1/pulse. Any thread, several calls at once.
 class Api {
  public:
   /// All arguments outlive the Api. Its own figures (millrace_http_requests_total, millrace_query_duration_seconds) go
@@ -68,6 +68,8 @@ class Api {
   http::Response PrometheusText(const Call& call);
   http::Response OpenApi(const Call& call);
   http::Response Pipeline(const Call& call);
+  http::Response Lag(const Call& call);
+  http::Response DeadLetters(const Call& call);
   http::Response Tables(const Call& call);
   http::Response Table(const Call& call);
   http::Response Rows(const Call& call);
@@ -81,9 +83,9 @@ class Api {
   http::Response CostEstimate(const Call& call);
   http::Response PeerQuestion(const Call& call);
   http::Response PeerPulse(const Call& call);
+  bool IsGone(const Status& status, const std::string& table);
   /// nullopt: whoever asks may have what is behind `scope`.
   std::optional<http::Response> Refuse(const http::Request& request, std::string_view scope);
-  bool IsGone(const Status& status, const std::string& table);
   http::Response Written(const query::Answer& answer, AnswerFormat format, const http::Request& request) const;
 
   Backend& backend_;
