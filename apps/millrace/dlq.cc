@@ -14,8 +14,9 @@
 
 #include "commands.h"
 #include "flag_checks.h"
+#include "model/payload_text.h"
 #include "objectstore/object_store.h"
-#include "payload_text.h"
+#include "pipeline/letter_document.h"
 #include "pipeline/letter_scan.h"
 #include "pipeline/letter_targets.h"
 #include "pipeline/open_tables.h"
@@ -187,37 +188,9 @@ Status List(const DlqFlags& flags, const Opened& opened) {
 
 // ---- show -------------------------------------------------------------------------------------------------------
 
-json::object BytesToJson(const std::string& name, const std::optional<std::string>& bytes) {
-  if (!bytes) return {{name, nullptr}};
-  if (IsPlainText(*bytes)) return {{name, *bytes}};
-  return {{name + "_hex", Hex(*bytes)}};
-}
-
-json::object LetterToJson(const pipeline::StoredLetter& stored) {
-  const auto& letter = stored.letter;
-  json::object object{{"topic", letter.source.topic},
-                      {"partition", letter.source.partition},
-                      {"offset", letter.offset},
-                      {"timestamp", query::FormatTime(letter.timestamp)},
-                      {"stage", letter.stage},
-                      {"reason", letter.reason},
-                      {"detail", letter.detail},
-                      {"replay", stored.replay == 0 ? json::value(nullptr) : json::value(stored.replay)}};
-  for (auto& member : BytesToJson("key", letter.key)) object.insert(member);
-  json::array headers;
-  for (const auto& [name, value] : letter.headers) {
-    json::object header{{"key", name}};
-    for (auto& member : BytesToJson("value", value)) header.insert(member);
-    headers.push_back(std::move(header));
-  }
-  object["headers"] = std::move(headers);
-  for (auto& member : BytesToJson("payload", letter.payload)) object.insert(member);
-  return object;
-}
-
 std::string OneLine(const std::optional<std::string>& bytes) {
   if (!bytes) return "null";
-  return IsPlainText(*bytes) ? *bytes : "0x" + Hex(*bytes);
+  return model::IsPlainText(*bytes) ? *bytes : "0x" + model::Hex(*bytes);
 }
 
 std::string LetterToText(const pipeline::StoredLetter& stored) {
@@ -230,7 +203,7 @@ std::string LetterToText(const pipeline::StoredLetter& stored) {
     text += fmt::format("header     {} = {}\n", OneLine(name), OneLine(value));
   }
   text += fmt::format("payload    {} bytes\n", WithThousands(static_cast<long long>(letter.payload.size())));
-  return text + (IsPlainText(letter.payload) ? letter.payload + "\n" : HexDump(letter.payload));
+  return text + (model::IsPlainText(letter.payload) ? letter.payload + "\n" : model::HexDump(letter.payload));
 }
 
 Status Show(const DlqFlags& flags, const Opened& opened) {
@@ -259,7 +232,7 @@ Status Show(const DlqFlags& flags, const Opened& opened) {
   std::string text;
   if (flags.output == "json") {
     json::array items;
-    for (const auto& letter : letters) items.push_back(LetterToJson(letter));
+    for (const auto& letter : letters) items.push_back(pipeline::LetterJson(letter));
     text = json::serialize(items) + "\n";
   } else {
     for (const auto& letter : letters) text += (text.empty() ? "" : "\n") + LetterToText(letter);

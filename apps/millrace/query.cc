@@ -125,6 +125,8 @@ Run AddQuery(CLI::App& app) {
   ask("--limit", "limit", "Rows at most")->type_name("INT")->check(WholeNumber(1));
   const auto* const freshness = ask("--freshness", "freshness", "hot: with the rows in memory; committed: without")
                                     ->check(CLI::IsMember({"hot", "committed"}));
+  ask("--fill", "fill", "Windows between --from and --to without rows too, with measures that are null or zero")
+      ->check(CLI::IsMember({"null", "zero"}));
   app.add_option("-o,--output", options->output, "Format")
       ->check(CLI::IsMember({"table", "json", "csv"}))
       ->capture_default_str();

@@ -144,6 +144,15 @@ class ServeNode final : public serve::Backend {
     document.as_object()["workers"] = peers_ == nullptr ? json::array() : peers_->ToJson();
     return document;
   }
+  Result<json::value> Lag() override {
+    auto document = LagDocument(Look());
+    document.as_object()["workers"] = peers_ == nullptr ? json::array() : peers_->ToJson();
+    return document;
+  }
+  Result<json::value> DeadLetters(const std::string& reason, std::int64_t limit, const std::stop_token& stop) override {
+    ASSIGN_OR_RETURN(auto* const answers, Answers());
+    return answers->DeadLetters(reason, limit, stop);
+  }
   Result<json::value> CostUsage() override {
     return Transient("this process reads nothing, so it has no rates to report; ask a worker");
   }
@@ -232,6 +241,7 @@ class ServeNode final : public serve::Backend {
       view.status.tables.push_back(
           {.name = plan_->tables[t].name, .kind = plan_->tables[t].kind, .snapshot = look->snapshot});
       view.tables.push_back({.uri = look->table->store()->uri(),
+                             .committed = tables_[t]->progress->NextOffsets(*look->snapshot),
                              .rows = rows_.Of(plan_->tables[t].name, look->snapshot),
                              .lag_records = 0});
     }

@@ -98,6 +98,14 @@ TEST_F(ServeNodeTest, AnswersWithWhatTheWorkerHasInMemory) {
   EXPECT_EQ(document.at("state"), "serving");
   EXPECT_EQ(document.at("workers").at(0).at("state"), "answering");
   EXPECT_TRUE(document.at("source").at("partitions").as_array().empty());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto lag, node_->Lag());
+  EXPECT_TRUE(lag.at("lag").is_null()) << "it reads nothing";
+  EXPECT_EQ(lag.at("workers").at(0).at("state"), "answering");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto own_lag, backend_->Lag());
+  EXPECT_EQ(own_lag.at("partitions").at(0).at("position"), 4);
+  EXPECT_EQ(own_lag.at("partitions").at(1).at("position"), 3);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto letters, node_->DeadLetters("", 10, {}));
+  EXPECT_EQ(letters.at("letters"), 0);
   EXPECT_TRUE(document.at("tables").at(0).at("hot_rows").is_null());
   EXPECT_THAT(node_->Metrics(), HasSubstr("millrace_worker_up{worker=\"http://127.0.0.1:"));
   MILLRACE_ASSERT_OK(node_->Table("sums").status());

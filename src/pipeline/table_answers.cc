@@ -9,6 +9,7 @@
 
 #include "base/nearest_name.h"
 #include "delta/log/log_replay.h"
+#include "pipeline/letter_document.h"
 #include "pipeline/sql_tables.h"
 #include "pipeline/table_documents.h"
 
@@ -80,6 +81,22 @@ Result<boost::json::value> TableAnswers::Files(const std::string& table, std::op
     ASSIGN_OR_RETURN(snapshot, delta::LoadLatest(*store));
   }
   return FilesDocument(*snapshot, after, limit);
+}
+
+Result<boost::json::value> TableAnswers::DeadLetters(const std::string& reason, std::int64_t limit,
+                                                     const std::stop_token& stop) const {
+  const auto& tables = plan_.tables;
+  const auto letters = std::find_if(tables.begin(), tables.end(),
+                                    [](const auto& table) { return table.kind == config::TableKind::kDeadLetters; });
+  MILLRACE_CHECK(letters != tables.end(), "a plan without a table of dead letters");
+  ASSIGN_OR_RETURN(auto store, StoreOf(letters->name));
+  const auto opened = delta::Table::Open(std::move(store));
+  if (!opened.ok() && KindOf(opened.status()) == ErrorKind::kNotFound) {
+    return Transient("table {} is not there yet: the first worker makes it", letters->name);
+  }
+  RETURN_NOT_OK(opened.status());
+  ASSIGN_OR_RETURN(auto document, LettersDocument(**opened, reason, limit, stop));
+  return document;
 }
 
 Result<std::shared_ptr<objectstore::ObjectStore>> TableAnswers::StoreOf(const std::string& table) const {

@@ -44,6 +44,9 @@ class TableAnswers {
   Result<boost::json::value> History(const std::string& table, std::int64_t limit) const;
   Result<boost::json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
                                    const std::string& after, std::int64_t limit) const;
+  /// LettersDocument() of the pipeline's dead letters. kTransient: no worker has made their table yet.
+  Result<boost::json::value> DeadLetters(const std::string& reason, std::int64_t limit,
+                                         const std::stop_token& stop) const;
 
   /// A question was answered elsewhere.
   void NoteQuestion() { ++num_questions_; }

@@ -130,6 +130,15 @@ class WorkerBackend final : public serve::Backend {
     if (peers_ != nullptr) document.as_object()["workers"] = peers_->ToJson();
     return document;
   }
+  Result<json::value> Lag() override {
+    ASSIGN_OR_RETURN(const auto view, Look());
+    auto document = LagDocument(view);
+    if (peers_ != nullptr) document.as_object()["workers"] = peers_->ToJson();
+    return document;
+  }
+  Result<json::value> DeadLetters(const std::string& reason, std::int64_t limit, const std::stop_token& stop) override {
+    return answers_->DeadLetters(reason, limit, stop);
+  }
   Result<json::value> CostUsage() override {
     ASSIGN_OR_RETURN(const auto view, Look());
     return CostUsageDocument(view);
@@ -238,6 +247,7 @@ class WorkerBackend final : public serve::Backend {
                                   : rows_.Of(table.name, table.snapshot);
       view.tables.push_back(
           {.uri = worker_.TableStore(static_cast<int>(t))->uri(),
+           .committed = worker_.progress(static_cast<int>(t)).NextOffsets(*table.snapshot),
            .rows = rows,
            .route_rows = std::move(route_rows),
            .lag_records = table.kind == config::TableKind::kDeadLetters ? 0 : CommitLag(view.status, t)});

@@ -7,6 +7,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value_from.hpp>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -198,6 +199,60 @@ json::value PipelineDocument(const WorkerView& view) {
                       {"aggregates", std::move(aggregates)},
                       {"lookups", std::move(lookups)},
                       {"errors", json::value_from(status.errors)}};
+}
+
+json::value LagDocument(const WorkerView& view) {
+  // By partition: what is in every table of rows; nullopt: nothing is in one of them.
+  std::map<model::TopicPartition, std::optional<model::Offset>> committed;
+  for (const auto& table : view.tables) {
+    for (const auto& [source, next] : table.committed) committed.try_emplace(source, next);
+  }
+  for (const auto& partition : view.status.partitions) committed.try_emplace(partition.source, std::nullopt);
+  for (auto& [source, lowest] : committed) {
+    for (std::size_t t = 0; t < view.tables.size(); ++t) {
+      if (view.status.tables[t].kind == config::TableKind::kDeadLetters) continue;
+      const auto found = view.tables[t].committed.find(source);
+      if (found == view.tables[t].committed.end()) {
+        lowest.reset();
+        break;
+      }
+      lowest = std::min(lowest.value_or(found->second), found->second);
+    }
+  }
+  const auto or_null = [](const std::optional<std::int64_t>& number) {
+    return number ? json::value(*number) : json::value(nullptr);
+  };
+  json::array partitions;
+  std::optional<std::int64_t> lag;
+  for (const auto& [source, next] : committed) {
+    const auto& own = view.status.partitions;
+    const auto read =
+        std::find_if(own.begin(), own.end(), [&](const auto& partition) { return partition.source == source; });
+    std::optional<std::int64_t> position;
+    std::optional<std::int64_t> end;
+    std::optional<std::int64_t> behind;
+    std::optional<std::int64_t> uncommitted;
+    if (read != own.end()) {
+      position = read->next;
+      end = read->end;
+    }
+    if (end) {
+      behind = std::max<std::int64_t>(0, *end - *position);
+      lag = lag.value_or(0) + *behind;
+      if (next) uncommitted = std::max<std::int64_t>(0, *end - *next);
+    }
+    partitions.push_back(
+        json::object{{"topic", source.topic},
+                     {"partition", source.partition},
+                     {"position", or_null(position)},
+                     {"log_end", or_null(end)},
+                     {"lag", or_null(behind)},
+                     {"committed", or_null(next)},
+                     {"committed_lag", or_null(uncommitted)},
+                     {"watermark", read == own.end() ? json::value(nullptr) : TimeOrNull(read->watermark)},
+                     {"paused", read == own.end() ? json::value(nullptr) : json::value(read->paused)}});
+  }
+  return json::object{{"state", view.status.state}, {"lag", or_null(lag)}, {"partitions", std::move(partitions)}};
 }
 
 Result<json::value> CostUsageDocument(const WorkerView& view) {

@@ -15,6 +15,7 @@ namespace millrace::pipeline {
 struct WorkerView {
   struct Table {
     std::string uri;
+    model::OffsetVector committed{};       ///< Next offsets that the snapshot holds.
     std::int64_t rows = 0;                 ///< Live ones at the snapshot, by the files' statistics.
     std::vector<std::int64_t> route_rows;  ///< Likewise, of each of status.tables[i].routes; `rows` is their sum.
     std::int64_t lag_records = 0;  ///< Handed to the shards, and in no commit of this table yet; 0 of dead letters.

@@ -47,6 +47,10 @@ class SqlBackend : public serve::Backend {
     return NotFound("not asked for");
   }
   Result<boost::json::value> Pipeline() override { return NotFound("not asked for"); }
+  Result<boost::json::value> Lag() override { return NotFound("not asked for"); }
+  Result<boost::json::value> DeadLetters(const std::string&, std::int64_t, const std::stop_token&) override {
+    return NotFound("not asked for");
+  }
   Result<boost::json::value> CostUsage() override { return NotFound("not asked for"); }
   std::string Metrics() override { return {}; }
   bool Ready() override { return true; }

@@ -1,6 +1,7 @@
 #include "query/aggregate_reader.h"
 
 #include <arrow/array.h>
+#include <arrow/type_traits.h>
 #include <arrow/util/byte_size.h>
 
 #include <algorithm>
@@ -45,6 +46,14 @@ int SessionsMax(std::int64_t limit_bytes) {
   // More than there are cores would not be faster.
   return std::clamp(static_cast<int>(affordable), 1,
                     std::max(4, static_cast<int>(std::thread::hardware_concurrency())));
+}
+
+// Whether a state may differ in its last bit, or a sketch in what it keeps, by the order in which rows are merged.
+bool DependsOnOrder(const model::AggregateDefinition& definition) {
+  return std::any_of(definition.states.begin(), definition.states.end(), [](const model::AggregateState& state) {
+    const auto type = state.type->id();
+    return arrow::is_floating(type) || arrow::is_nested(type) || type == arrow::Type::BINARY;
+  });
 }
 
 }  // namespace
@@ -281,7 +290,8 @@ class AggregateReader::Impl {
     gathered.missing = std::move(hot.missing);
     // What is kept folded follows the newest version, and adds in the order in which rows came: where the last bit of a
     // sum may decide which row is on which page, that would not do.
-    const bool in_order = request.is_page && !(request.order_by.empty() && options_.definition.having_sql.empty());
+    const bool in_order = request.is_page && DependsOnOrder(options_.definition) &&
+                          !(request.order_by.empty() && options_.definition.having_sql.empty());
     auto committed = is_newest && !in_order
                          ? committed_rows_.Read(*look.table, look.snapshot, options_.definition, plan.folded, range,
                                                 &gathered.bytes_read, limits)

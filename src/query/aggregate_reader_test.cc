@@ -316,6 +316,17 @@ TEST_F(AggregateReaderTest, ACursorIsOfOneQuestionAndOfAVersionThatIsThere) {
   EXPECT_EQ(most.rows->num_rows(), 2) << "a page is not longer than an answer may be";
   EXPECT_TRUE(most.next);
 
+  // A file of that version is vacuumed.
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    if (entry.path().extension() == ".parquet") std::filesystem::remove(entry.path());
+  }
+  rest = first;
+  rest.cursor = *page.next;
+  auto fresh = Reader();
+  const auto vacuumed = fresh.Ask(rest, {});
+  ASSERT_FALSE(vacuumed.ok());
+  EXPECT_EQ(KindOf(vacuumed.status()), ErrorKind::kNotFound) << vacuumed.status().ToString();
+
   // The commits before the newest are cleaned up.
   MILLRACE_ASSERT_OK(table_->WriteCheckpoint());
   Commit(4);
@@ -326,8 +337,6 @@ TEST_F(AggregateReaderTest, ACursorIsOfOneQuestionAndOfAVersionThatIsThere) {
     if (!name.starts_with("_")) std::filesystem::remove(entry.path());
   }
   auto later = Reader();
-  rest = first;
-  rest.cursor = *page.next;
   const auto gone = later.Ask(rest, {});
   ASSERT_FALSE(gone.ok());
   EXPECT_EQ(KindOf(gone.status()), ErrorKind::kNotFound);

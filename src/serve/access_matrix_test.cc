@@ -57,6 +57,10 @@ class EmptyBackend : public Backend {
     return json::object();
   }
   Result<json::value> Pipeline() override { return json::object(); }
+  Result<json::value> Lag() override { return json::object(); }
+  Result<json::value> DeadLetters(const std::string&, std::int64_t, const std::stop_token&) override {
+    return json::object();
+  }
   Result<json::value> CostUsage() override { return json::object(); }
   std::string Metrics() override { return "metrics\n"; }
   bool Ready() override { return true; }

@@ -236,6 +236,8 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/metrics", "GET", kOpen, http::Lane::kShort, true, &Api::PrometheusText},
     {"/openapi.json", "GET", kOpen, http::Lane::kShort, true, &Api::OpenApi},
     {"/v1/pipeline", "GET", kRead, http::Lane::kShort, false, &Api::Pipeline},
+    {"/v1/lag", "GET", kRead, http::Lane::kShort, false, &Api::Lag},
+    {"/v1/dead-letters", "GET", kRead, http::Lane::kLong, true, &Api::DeadLetters},
     {"/v1/tables", "GET", kRead, http::Lane::kShort, false, &Api::Tables},
     {"/v1/tables/{table}", "GET", kRead, http::Lane::kShort, false, &Api::Table},
     {"/v1/tables/{table}/rows", "GET", kRead, http::Lane::kLong, true, &Api::Rows},
@@ -400,6 +402,15 @@ http::Response Api::Pipeline(const Call& call) { return Json(backend_.Pipeline()
 http::Response Api::Tables(const Call& call) { return Json(backend_.Tables(), call.request.target); }
 http::Response Api::Aggregates(const Call& call) { return Json(backend_.Aggregates(), call.request.target); }
 http::Response Api::CostUsage(const Call& call) { return Json(backend_.CostUsage(), call.request.target); }
+
+http::Response Api::Lag(const Call& call) { return Json(backend_.Lag(), call.request.target); }
+
+http::Response Api::DeadLetters(const Call& call) {
+  LettersRequest asked;
+  http::Problem problem;
+  if (!ParseLettersRequest(call.target, &asked, &problem)) return http::ToResponse(problem);
+  return Json(backend_.DeadLetters(asked.reason, asked.limit, call.request.stop), call.request.target);
+}
 
 http::Response Api::PeerQuestion(const Call& call) {
   auto answer = backend_.AnswerPeer(call.request.body);
@@ -587,6 +598,7 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
   }
   // The others have no place for it in the body.
   response.headers.emplace_back("Millrace-As-Of", AsOfToJson(answer));
+  if (answer.next) response.headers.emplace_back("Millrace-Next", *answer.next);
   if (format != AnswerFormat::kJson && !answer.errors.empty()) {
     auto errors = ErrorsToHeader(answer);
     if (!errors.ok()) return Failure(errors.status(), request.target);
@@ -598,7 +610,6 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
   response.held = answer.held;
   return response;
 }
-  if (answer.next) response.headers.emplace_back("Millrace-Next", *answer.next);
 
 http::Response Api::Sql(const Call& call) {
   const auto& request = call.request;

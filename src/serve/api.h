@@ -35,9 +35,9 @@ struct ApiOptions {
 };
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},
-/// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/cost/usage, /livez, /readyz, /metrics, /openapi.json, / and /cost; POST
-/// of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other processes of the pipeline, and in no document:
-/// /internal/v1/hot, /internal/v1/pulse.
+/// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/lag, /v1/dead-letters, /v1/cost/usage, /livez, /readyz, /metrics,
+/// /openapi.json, / and /cost; POST of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other processes of the
+/// pipeline, and in no document: /internal/v1/hot, /internal/v1/pulse.
 ///
 /// Answers to aggregates are kept in bounds and given again, byte for byte, for as long as a new one would be the same.
 /// They and rows have an ETag in the formats that are text, and If-None-Match is answered 304. Any thread, several
@@ -81,6 +81,8 @@ class Api {
   http::Response PrometheusText(const Call& call);
   http::Response OpenApi(const Call& call);
   http::Response Pipeline(const Call& call);
+  http::Response Lag(const Call& call);
+  http::Response DeadLetters(const Call& call);
   http::Response Tables(const Call& call);
   http::Response Table(const Call& call);
   http::Response Rows(const Call& call);

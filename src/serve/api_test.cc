@@ -42,6 +42,10 @@ class FakeBackend : public Backend {
     if (name == "broken") return Corrupt("table broken: the log has a gap at version 3");
     return NotFound("no table '{}'", name);
   }
+  Result<json::value> Lag() override { return json::parse(R"({"lag":7,"partitions":[]})"); }
+  Result<json::value> DeadLetters(const std::string& reason, std::int64_t limit, const std::stop_token&) override {
+    return json::object{{"reason", reason}, {"limit", limit}};
+  }
   Result<json::value> CostUsage() override {
     return json::parse(R"({"origin":"measured over 60 s","events_per_second":2500,"bytes_per_event":400})");
   }
@@ -61,11 +65,11 @@ class FakeBackend : public Backend {
     answer.columns = {{"country", "VARCHAR"}, {"views", "BIGINT"}};
     answer.as_of = {4, {{{"clicks", 0}, offset}}, std::nullopt};
     answer.missing = missing;
+    answer.next = next;
     if (overflows) {
       answer.errors = {{0, "views", "The sum does not fit."}};
       answer.error_groups =
           testing::BatchFromJson(arrow::schema({arrow::field("country", arrow::utf8())}), R"([["düren 😀"]])");
-    answer.next = next;
       for (int i = 1; i < overflows; ++i) answer.errors.push_back(answer.errors[0]);
     }
     return answer;
@@ -103,11 +107,11 @@ class FakeBackend : public Backend {
   Result<query::Answer> Rows(const query::RowsRequest& request, const std::stop_token&) override {
     page = request;
     if (request.table != "clicks") return NotFound("there is no table '{}'", request.table);
+    if (request.cursor == "gone") return NotFound("cursor: version 4 is in the log of file:///lake no more");
     query::Answer answer;
     answer.rows = arrow::Table::FromRecordBatches(
                       {testing::BatchFromJson(arrow::schema({arrow::field("n", arrow::int64())}), "[[7]]")})
                       .ValueOrDie();
-    if (request.cursor == "gone") return NotFound("cursor: version 4 is in the log of file:///lake no more");
     answer.columns = {{"n", "BIGINT"}};
     answer.as_of = {4, {{{"clicks", 0}, 9}}, std::nullopt};
     if (request.cursor.empty()) answer.next = "4-1-00";
@@ -140,11 +144,11 @@ class FakeBackend : public Backend {
   std::optional<query::AnswerState> state{};  // As known, and of answers.
   Status fail;
   int overflows = 0;  // Errors in the answer.
+  std::optional<std::string> next;
   std::vector<query::MissingSource> missing;
   query::AggregateRequest asked;
   query::SqlRequest statement;
   query::RowsRequest page;
-  std::optional<std::string> next;
 
  private:
   millrace::Metrics& metrics_;
@@ -439,6 +443,10 @@ TEST_F(ApiTest, EveryRouteAnswers) {
       {"/v1/aggregates", "application/json", R"({"aggregates")"},
       {"/v1/aggregates/clicks_1m", "application/json", R"("data":[{"country":"de","views":3}])"},
       {"/v1/pipeline", "application/json", R"("records_per_second":5000.5)"},
+      {"/v1/lag", "application/json", R"("lag":7)"},
+      {"/v1/dead-letters", "application/json", R"({"reason":"","limit":10})"},
+      {"/v1/dead-letters?reason=bad_json&limit=0", "application/json", R"({"reason":"bad_json","limit":0})"},
+      {"/v1/dead-letters?limit=100", "application/json", R"("limit":100)"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.target);
@@ -466,10 +474,26 @@ TEST_F(ApiTest, ThePagesAskNobodyElse) {
 TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   const auto document = json::parse(Get("/openapi.json").body.Text());
   const auto& paths = document.at("paths").as_object();
-  for (const char* route : {"/v1/tables", "/v1/tables/{table}", "/v1/tables/{table}/rows", "/v1/tables/{table}/history",
-                            "/v1/tables/{table}/files", "/v1/aggregates", "/v1/aggregates/{aggregate}",
-                            "/v1/aggregates/{aggregate}/stream", "/v1/pipeline", "/v1/sql", "/v1/cost/usage",
-                            "/v1/cost/estimate", "/livez", "/readyz", "/metrics", "/openapi.json", "/", "/cost"}) {
+  for (const char* route : {"/v1/tables",
+                            "/v1/tables/{table}",
+                            "/v1/tables/{table}/rows",
+                            "/v1/tables/{table}/history",
+                            "/v1/tables/{table}/files",
+                            "/v1/aggregates",
+                            "/v1/aggregates/{aggregate}",
+                            "/v1/aggregates/{aggregate}/stream",
+                            "/v1/pipeline",
+                            "/v1/lag",
+                            "/v1/dead-letters",
+                            "/v1/sql",
+                            "/v1/cost/usage",
+                            "/v1/cost/estimate",
+                            "/livez",
+                            "/readyz",
+                            "/metrics",
+                            "/openapi.json",
+                            "/",
+                            "/cost"}) {
     EXPECT_TRUE(paths.contains(route)) << route;
   }
   std::vector<std::string> parameters;
@@ -778,6 +802,55 @@ TEST_F(ApiTest, RowsComeInPages) {
               HasSubstr(R"({"version":3,"after":"a.parquet","limit":5})"));
   EXPECT_THAT(Get("/v1/tables/clicks/history?limit=99999999").body.Text(), HasSubstr("[10000]"));
   EXPECT_EQ(Api::LaneOf({"GET", "/v1/tables/clicks/rows?limit=5", "", "", ""}), http::Lane::kLong);
+}
+
+TEST_F(ApiTest, PagesOfAnAggregateHaveACursorUntilTheirVersionIsGone) {
+  const auto asked =
+      Get("/v1/aggregates/"
+          "clicks_1m?from=-1h&to=2026-11-22T10:00:00Z&freshness=committed&limit=1&cursor=4.1....0&fill=zero");
+  ASSERT_EQ(asked.status, 200);
+  EXPECT_EQ(backend_.asked.cursor, "4.1....0");
+  EXPECT_EQ(backend_.asked.range_text, std::pair(std::string("-1h"), std::string("2026-11-22T10:00:00Z")));
+  EXPECT_EQ(backend_.asked.fill, query::Fill::kZero);
+  backend_.next = "4.2....0";
+  EXPECT_EQ(json::parse(Get("/v1/aggregates/clicks_1m").body.Text()).at("next").as_string(), "4.2....0");
+  EXPECT_EQ(Header(Get("/v1/aggregates/clicks_1m?format=csv"), "Millrace-Next"), "4.2....0");
+  backend_.next.reset();
+  EXPECT_EQ(Header(Get("/v1/aggregates/clicks_1m?format=csv"), "Millrace-Next"), "");
+
+  struct Case {
+    const char* parameters;
+    const char* detail;
+  };
+  const Case cases[] = {{"?cursor=", "cursor: it is empty"},
+                        {"?fill=none", "fill: 'none' is neither null nor zero"},
+                        {"/stream?cursor=4.1....0", "cursor: a stream has no pages"},
+                        {"/stream?fill=zero", "fill: a stream tells what has rows"}};
+  for (const auto& c : cases) {
+    const auto response = Get(std::string("/v1/aggregates/clicks_1m") + c.parameters);
+    EXPECT_EQ(response.status, 400) << c.parameters;
+    EXPECT_THAT(response.body.Text(), HasSubstr(c.detail));
+  }
+  backend_.fail = NotFound("cursor: version 4 is in the log of file:///lake no more");
+  const auto gone = Get("/v1/aggregates/clicks_1m?cursor=4.1....0");
+  EXPECT_EQ(gone.status, 410);
+  EXPECT_EQ(json::parse(gone.body.Text()).at("code").as_string(), "version_gone");
+  EXPECT_EQ(Get("/v1/aggregates/clicks_1m").status, 404) << "without a cursor no version is meant";
+  EXPECT_EQ(Get("/v1/aggregates/other?cursor=4.1....0").status, 404) << "nothing is there";
+  EXPECT_EQ(Get("/v1/tables/clicks/rows?cursor=gone").status, 410);
+  EXPECT_EQ(Get("/v1/tables/other/rows?cursor=gone").status, 404);
+}
+
+TEST_F(ApiTest, DeadLettersAreAskedForWithABound) {
+  for (const auto& [parameters, detail] :
+       {std::pair("limit=101", "limit: 101 is more than 100"), std::pair("limit=-1", "limit: '-1' is not"),
+        std::pair("reason=", "reason: it is empty"), std::pair("resaon=x", "Did you mean 'reason'?"),
+        std::pair("reason=a&reason=b", "given twice")}) {
+    const auto response = Get(std::string("/v1/dead-letters?") + parameters);
+    EXPECT_EQ(response.status, 400) << parameters;
+    EXPECT_THAT(response.body.Text(), HasSubstr(detail));
+  }
+  EXPECT_EQ(Get("/v1/lag?topic=clicks").status, 400);
 }
 
 TEST_F(ApiTest, OptionsOfTheWholeServerAreAnsweredWithoutAToken) {

@@ -53,6 +53,12 @@ class Backend {
   virtual Result<boost::json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
                                            const std::string& after, std::int64_t limit) = 0;
   virtual Result<boost::json::value> Pipeline() = 0;
+  /// How far each partition is read and committed, and how far that is behind the log.
+  virtual Result<boost::json::value> Lag() = 0;
+  /// How many dead letters there are, by stage and reason, and the newest `limit` of them. `reason`: only letters of
+  /// it; empty: all. Ends soon after `stop` was requested.
+  virtual Result<boost::json::value> DeadLetters(const std::string& reason, std::int64_t limit,
+                                                 const std::stop_token& stop) = 0;
   /// The load as this instance measured it: a document of cost::ReadUsage(). kTransient before the first record.
   virtual Result<boost::json::value> CostUsage() = 0;
   /// Prometheus text.

@@ -235,6 +235,20 @@ bool ParseListRequest(const Target& target, const std::vector<std::string>& name
   return ParseParameters(target, names, {}, set, problem);
 }
 
+bool ParseLettersRequest(const Target& target, LettersRequest* request, http::Problem* problem) {
+  const auto set = [request](const std::string& name, const std::string& value) -> Status {
+    if (name == "reason") {
+      if (value.empty()) return InvalidInput("it is empty: leave it out for letters of all reasons");
+      request->reason = value;
+      return Status::OK();
+    }
+    ASSIGN_OR_RETURN(request->limit, WholeNumber(value, "a count of letters"));
+    if (request->limit > kLettersMax) return InvalidInput("{} is more than {}", request->limit, kLettersMax);
+    return Status::OK();
+  };
+  return ParseParameters(target, {"reason", "limit"}, {}, set, problem);
+}
+
 bool RefuseParameters(const Target& target, http::Problem* problem) {
   if (target.parameters.empty()) return true;
   *problem = {

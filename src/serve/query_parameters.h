@@ -44,6 +44,15 @@ struct ListRequest {
 bool ParseListRequest(const Target& target, const std::vector<std::string>& names, ListRequest* request,
                       http::Problem* problem);
 
+/// What dead letters are asked for.
+struct LettersRequest {
+  std::string reason{};  ///< Empty: of all.
+  std::int64_t limit = 10;
+};
+/// At most this many samples.
+inline constexpr std::int64_t kLettersMax = 100;
+bool ParseLettersRequest(const Target& target, LettersRequest* request, http::Problem* problem);
+
 /// By ?format= first, then by Accept's weights; JSON when both are silent. False sets `problem`: 400 or 406.
 bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem);
 

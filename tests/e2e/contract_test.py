@@ -4,6 +4,7 @@ answer, of success or not, is of the types, the content type and the fields that
 Method: Schemathesis asks a running pipeline with all kinds of tables, with the words of contract_hooks.py; the seed is fixed, so that
 each run asks the same. Once as a client that may, once as one without a token.
 """
+import datetime
 import json
 import os
 import pathlib
@@ -41,6 +42,35 @@ serve:
   auth: {{tokens: [{{token: {TOKEN}, scopes: [read, sql]}}]}}
 log: {{level: info}}""")
 SECONDS_MAX = 120
+
+
+def ask(*arguments):
+    return json.loads(millrace("query", "clicks_1m", "-c", "p.yaml", "--group-by", "window_start", "--measures", "views", "-o", "json",
+                               *arguments).stdout)["data"]
+
+
+def fill():
+    """The command line asks for windows without rows as the API does."""
+    rows = ask()
+    begin = datetime.datetime.fromisoformat(rows[0]["window_start"].replace("Z", "+00:00")) - datetime.timedelta(minutes=3)
+    end = datetime.datetime.fromisoformat(rows[-1]["window_start"].replace("Z", "+00:00")) + datetime.timedelta(minutes=2)
+    filled = ask("--from", begin.isoformat(), "--to", end.isoformat(), "--fill", "zero")
+    claim(len(filled) == (end - begin) / datetime.timedelta(minutes=1) and [row["views"] for row in filled[:3]] == [0, 0, 0] and
+          filled[-1]["views"] == 0 and [row for row in filled if row["views"]] == rows, "windows without rows", filled)
+
+
+def pages(server):
+    """A walk over HTTP is the whole answer, in each format that has a cursor."""
+    question = "/v1/aggregates/clicks_1m?from=-1d&freshness=committed&order_by=views%20desc"
+    whole = server.get(question)
+    walked, cursor, pages_read = [], None, 0
+    while pages_read == 0 or cursor:
+        page = server.get(f"{question}&limit=7" + (f"&cursor={cursor}" if cursor else ""))
+        walked += page["data"]
+        cursor = page["next"]
+        pages_read += 1
+        claim(page["as_of"] == server.get(f"{question}&limit=7")["as_of"], "of one version", page["as_of"])
+    claim(walked == whole["data"] and pages_read == -(-len(walked) // 7) > 1 and whole["next"] is None, "pages", (pages_read, len(walked)))
 
 
 class Server:
@@ -99,7 +129,14 @@ def main():
                  "aggregate": [aggregate["name"] for aggregate in server.get("/v1/aggregates")["aggregates"]]}
         claim({"clicks", "of_DE", "clicks_dead_letters", "clicks_1m"} <= set(names["table"]) and len(names["aggregate"]) == 4,
               "there is one of each kind", names)
-        ask_everything(server, names, TOKEN, "a client that may", examples=100, at_least=300)
+        letters = server.get("/v1/dead-letters?limit=3")
+        counted = server.get("/v1/tables/clicks_dead_letters")["rows"]
+        claim(letters["letters"] >= counted > 0 and len(letters["samples"]) == 3 and letters["samples"][0]["payload"], "dead letters are told", letters)
+        lag = server.wait_for(lambda: (found := server.get("/v1/lag"))["lag"] == 0 and
+                              all(partition["committed_lag"] == 0 for partition in found["partitions"]) and found, "all is committed")
+        claim(sum(partition["position"] for partition in lag["partitions"]) == 2000 and len(lag["partitions"]) == 4, "and how far", lag)
+        pages(server)
+        ask_everything(server, names, TOKEN, "a client that may", examples=50, at_least=300)
         ask_everything(server, names, None, "a client without a token", examples=2, at_least=100,
                        without=["positive_data_acceptance", "negative_data_rejection"])
         claim(server.process.poll() is None and server.get("/v1/pipeline")["errors"] == [], "and the pipeline was not disturbed")
@@ -107,6 +144,7 @@ def main():
         claim(server.process.wait(timeout=30) == 0, "it ends as it should", server.log.read_text())
     finally:
         server.process.kill()
+    fill()
     end()
 
 

@@ -1,11 +1,11 @@
-#include "payload_text.h"
+#include "model/payload_text.h"
 
 #include <arrow/util/utf8.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace millrace::app {
+namespace millrace::model {
 
 bool IsPlainText(std::string_view bytes) {
   static const bool kTablesReady = (arrow::util::InitializeUTF8(), true);  // Without them everything is valid.
@@ -41,4 +41,4 @@ std::string HexDump(std::string_view bytes) {
   return text;
 }
 
-}  // namespace millrace::app
+}  // namespace millrace::model

@@ -1,0 +1,55 @@
+// Goal: what a process does not know of a partition is null, and what it says is of every table.
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "pipeline/worker_documents.h"
+
+namespace millrace::pipeline {
+namespace {
+
+namespace json = boost::json;
+
+WorkerView::Table TableAt(model::OffsetVector committed) { return {.uri = "", .committed = std::move(committed)}; }
+
+TEST(LagDocumentTest, SaysHowFarEachPartitionIsReadAndInEveryTable) {
+  const model::TopicPartition read{"clicks", 0};
+  const model::TopicPartition others{"clicks", 1};
+  const model::TopicPartition begun{"clicks", 2};
+  WorkerView view;
+  view.status.state = "running";
+  view.status.partitions = {{.source = read, .next = 90, .end = 100},
+                            {.source = begun, .next = 5, .end = std::nullopt}};
+  view.status.tables = {{.name = "a"}, {.name = "b"}, {.name = "letters", .kind = config::TableKind::kDeadLetters}};
+  view.tables = {TableAt({{read, 80}, {others, 7}}), TableAt({{read, 70}, {others, 9}, {begun, 3}}),
+                 TableAt({{read, 1}})};
+  const auto document = LagDocument(view);
+  EXPECT_EQ(document.at("state"), "running");
+  EXPECT_EQ(document.at("lag"), 10) << "of what is known";
+  const auto& partitions = document.at("partitions").as_array();
+  ASSERT_EQ(partitions.size(), 3u);
+  EXPECT_EQ(json::serialize(partitions[0]),
+            R"({"topic":"clicks","partition":0,"position":90,"log_end":100,"lag":10,"committed":70,"committed_lag":30,)"
+            R"("watermark":null,"paused":false})");
+  EXPECT_EQ(json::serialize(partitions[1]),
+            R"({"topic":"clicks","partition":1,"position":null,"log_end":null,"lag":null,"committed":7,)"
+            R"("committed_lag":null,"watermark":null,"paused":null})")
+      << "another process reads it";
+  EXPECT_EQ(json::serialize(partitions[2]),
+            R"({"topic":"clicks","partition":2,"position":5,"log_end":null,"lag":null,"committed":null,)"
+            R"("committed_lag":null,"watermark":null,"paused":false})")
+      << "one table has nothing of it, and the log has not said where it ends";
+}
+
+TEST(LagDocumentTest, OfAProcessThatReadsNothingWhatIsCommittedIsKnown) {
+  WorkerView view;
+  view.status.state = "serving";
+  view.status.tables = {{.name = "a"}};
+  view.tables = {TableAt({{{"clicks", 0}, 80}})};
+  const auto document = LagDocument(view);
+  EXPECT_TRUE(document.at("lag").is_null());
+  EXPECT_EQ(document.at("partitions").at(0).at("committed"), 80);
+}
+
+}  // namespace
+}  // namespace millrace::pipeline
