@@ -83,8 +83,8 @@ Result<DedupeStates> DedupeStates::Make(const Plan& plan, DedupeOptions options)
   };
   const Status looked = look();
   if (!looked.ok() && plan.config.dedupe->path) {
-    return InvalidInput("dedupe.path: {}: {}; name a folder that this user may write to, or leave it out", folder.string(),
-                        looked.message());
+    return InvalidInput("dedupe.path: {}: {}; name a folder that this user may write to, or leave it out",
+                        folder.string(), looked.message());
   }
   if (!looked.ok()) {
     spdlog::warn(

@@ -14,8 +14,8 @@ namespace millrace::pipeline {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::BatchFromJson;
 using ::testing::AllOf;
+using testing::BatchFromJson;
 using ::testing::HasSubstr;
 
 const model::TopicPartition kPartition{"a", 0};
@@ -107,7 +107,8 @@ TEST_F(DedupeStatesTest, AFolderThatCannotBeWrittenIsAnErrorIfItWasAskedFor) {
   config_.dedupe->path = folder_.string();
   const auto states = Make();
   EXPECT_EQ(KindOf(states.status()), ErrorKind::kInvalidInput);
-  EXPECT_THAT(states.status().message(), AllOf(HasSubstr("dedupe.path: " + folder_.string()), HasSubstr("may write to")));
+  EXPECT_THAT(states.status().message(),
+              AllOf(HasSubstr("dedupe.path: " + folder_.string()), HasSubstr("may write to")));
 }
 
 TEST_F(DedupeStatesTest, WhatIsOldIsRemovedAtTheStart) {

@@ -105,6 +105,8 @@ struct Answer {
   std::shared_ptr<arrow::RecordBatch> groups{};
   std::vector<AnswerError> errors{};                   ///< By row of the answer.
   std::shared_ptr<arrow::RecordBatch> error_groups{};  ///< window_start and the keys that name them; nullptr: none.
+  /// The watermark has passed all windows that the question chooses: only late events can change it.
+  bool is_closed = false;
   /// nullopt: the next answer may say more although nothing that is looked at here has changed.
   std::optional<AnswerState> state{};
   std::shared_ptr<void> held{};  ///< What the rows draw their memory from.

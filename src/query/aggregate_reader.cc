@@ -56,6 +56,13 @@ bool DependsOnOrder(const model::AggregateDefinition& definition) {
   });
 }
 
+// Whether all windows with a pane in `range` have; of sessions nobody knows how far they reach.
+bool HaveEndedBy(const std::optional<UnixMicros>& watermark, const model::Window& window, const FoldRange& range) {
+  if (!watermark || !range.to || !window.has_windows() || window.kind == model::Window::Kind::kSession) return false;
+  const UnixMicros to = std::clamp(*range.to, model::kWindowsBegin, model::kWindowsEnd);
+  return window.LastEndOf(window.StartOf(to - 1)) <= *watermark;
+}
+
 }  // namespace
 
 ReaderResources ReaderResources::Make(std::int64_t limit_bytes, MemoryBudget& budget) {
@@ -165,6 +172,7 @@ class AggregateReader::Impl {
       answer.state = std::move(state);
     }
     answer.as_of = std::move(gathered.as_of);
+    answer.is_closed = HaveEndedBy(answer.as_of.watermark, definition().window, request.range);
     answer.missing = std::move(gathered.missing);
     answer.bytes_read = gathered.bytes_read;
     answer.elapsed_seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();

@@ -455,6 +455,24 @@ TEST_F(AggregateReaderTest, AnAnswerThatTheNextOneMayBetterHasNoState) {
   EXPECT_TRUE(reader.KnownState(Freshness::kHot));
 }
 
+TEST_F(AggregateReaderTest, AnAnswerIsClosedWhenTheWatermarkHasPassedAllThatItCouldHave) {
+  constexpr UnixMicros kMinute = 60'000'000;
+  hot_.says = {std::vector<HotSegment>{}};
+  const auto is_closed = [this](std::optional<UnixMicros> to, UnixMicros watermark) {
+    hot_.known_watermark = watermark;
+    const auto answer = Reader().Ask({.range = {std::nullopt, to}, .freshness = Freshness::kCommitted}, {});
+    return answer.ok() && answer->is_closed;
+  };
+  EXPECT_TRUE(is_closed(kMinute, kMinute));
+  EXPECT_FALSE(is_closed(kMinute, kMinute - 1));
+  EXPECT_FALSE(is_closed(kMinute + 1, 2 * kMinute - 1)) << "a window that begins before `to`";
+  EXPECT_TRUE(is_closed(kMinute + 1, 2 * kMinute));
+  EXPECT_FALSE(is_closed(std::nullopt, 1000 * kMinute)) << "there is always another window";
+  EXPECT_FALSE(is_closed(model::kWindowsEnd, 1000 * kMinute));
+  definition_.window = model::Window::Session(kMinute);
+  EXPECT_FALSE(is_closed(kMinute, 1000 * kMinute)) << "one may go on and on";
+}
+
 TEST_F(AggregateReaderTest, RequestsForTheSameWindowsAreAlike) {
   constexpr UnixMicros kMinute = 60'000'000;
   const auto canonical = [this](const FoldRange& range) { return Reader().Canonical({.range = range}).range; };

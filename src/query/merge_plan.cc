@@ -285,8 +285,8 @@ Result<std::string> SelectSql(const model::AggregateDefinition& definition, cons
   for (const auto& [column, descending] : order) {
     terms.push_back(sql::QuoteIdentifier(column) + (descending ? " DESC" : ""));
   }
-  std::string sql = fmt::format(" SELECT {} FROM {}", fmt::join(columns, ", "),
-                                request.fill == Fill::kNone ? "finalized" : "filled");
+  std::string sql =
+      fmt::format(" SELECT {} FROM {}", fmt::join(columns, ", "), request.fill == Fill::kNone ? "finalized" : "filled");
   if (!terms.empty()) sql += fmt::format(" ORDER BY {}", fmt::join(terms, ", "));
   if (const auto limit = LimitOf(request)) sql += fmt::format(" LIMIT {}", *limit);
   return sql;

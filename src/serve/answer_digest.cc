@@ -27,11 +27,13 @@ std::string AnswerDigest::Text() {
   return fmt::format("{:02x}", fmt::join(std::span(digest).first<kBytes>(), ""));
 }
 
-std::string WeakTag(std::string_view digest) { return fmt::format("W/\"{}\"", digest); }
+std::string EntityTag(std::string_view digest, bool is_strong) {
+  return fmt::format("{}\"{}\"", is_strong ? "" : "W/", digest);
+}
 
-bool NamesTag(std::string_view if_none_match, std::string_view weak_tag) {
+bool NamesTag(std::string_view if_none_match, std::string_view tag) {
   // Compared weakly: with W/ or without. A digest has no quotes in it, so it is nowhere but between those of a tag.
-  const std::string_view quoted = weak_tag.substr(std::string_view("W/").size());
+  const std::string_view quoted = tag.substr(tag.find('"'));
   return if_none_match == "*" || if_none_match.find(quoted) != std::string_view::npos;
 }
 

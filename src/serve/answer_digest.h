@@ -28,10 +28,11 @@ class AnswerDigest {
   evp_md_ctx_st* const context_;
 };
 
-/// The entity tag of answers of this digest, weak: they are not the same to the byte (RFC 9110, 8.8.1).
-std::string WeakTag(std::string_view digest);
+/// The entity tag of answers of this digest. Weak (RFC 9110, 8.8.1) while the windows that it is of are open; strong,
+/// as the API promises, when they are closed: then as_of and statistics alone differ between two of them.
+std::string EntityTag(std::string_view digest, bool is_strong);
 
-/// Whether a header If-None-Match names this one of WeakTag(), or any at all (RFC 9110, 13.1.2).
-bool NamesTag(std::string_view if_none_match, std::string_view weak_tag);
+/// Whether a header If-None-Match names this tag, or any at all (RFC 9110, 13.1.2).
+bool NamesTag(std::string_view if_none_match, std::string_view tag);
 
 }  // namespace millrace::serve

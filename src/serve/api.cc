@@ -593,7 +593,7 @@ http::Response Api::Written(const query::Answer& answer, AnswerFormat format, co
   http::Response response = Plain(*std::move(written), chosen.content_type);
   response.headers.emplace_back("Vary", "Accept, Accept-Encoding");
   if (has_tag) {
-    response.headers.emplace_back("ETag", WeakTag(said->Text()));
+    response.headers.emplace_back("ETag", EntityTag(said->Text(), answer.is_closed));
     response.headers.emplace_back("Cache-Control", "private, no-cache");
   }
   // The others have no place for it in the body.

@@ -65,6 +65,7 @@ class FakeBackend : public Backend {
     answer.columns = {{"country", "VARCHAR"}, {"views", "BIGINT"}};
     answer.as_of = {4, {{{"clicks", 0}, offset}}, std::nullopt};
     answer.missing = missing;
+    answer.is_closed = is_closed;
     answer.next = next;
     if (overflows) {
       answer.errors = {{0, "views", "The sum does not fit."}};
@@ -140,6 +141,7 @@ class FakeBackend : public Backend {
   int queries = 0;
   int answered_again = 0;
   int views = 3;
+  bool is_closed = false;
   model::Offset offset = 9;
   std::optional<query::AnswerState> state{};  // As known, and of answers.
   Status fail;
@@ -308,6 +310,13 @@ TEST_F(ApiTest, AnETagIsOfWhatTheAnswerSaysAndNotOfItsMoment) {
   const auto changed = Send({.method = "GET", .target = question, .if_none_match = tag});
   EXPECT_EQ(changed.status, 200);
   EXPECT_NE(Header(changed, "ETag"), tag);
+
+  // When its windows are closed it is strong; who came with the weak one has the same.
+  backend_.is_closed = true;
+  const auto closed = Send({.method = "GET", .target = question, .if_none_match = Header(changed, "ETag")});
+  EXPECT_EQ(closed.status, 304);
+  EXPECT_EQ("W/" + Header(closed, "ETag"), Header(changed, "ETag"));
+  backend_.is_closed = false;
 
   // Of what is kept, too.
   backend_.state = query::AnswerState{.table_id = "t", .version = 4};
@@ -500,9 +509,9 @@ TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   for (const auto& parameter : paths.at("/v1/aggregates/{aggregate}").at("get").at("parameters").as_array()) {
     parameters.emplace_back(parameter.at("name").as_string());
   }
-  EXPECT_THAT(parameters, ::testing::ElementsAre("If-None-Match", "aggregate", "from", "to", "step", "group_by",
-                                                 "where", "measures", "order_by", "limit", "cursor", "freshness",
-                                                 "fill", "format"));
+  EXPECT_THAT(parameters,
+              ::testing::ElementsAre("If-None-Match", "aggregate", "from", "to", "step", "group_by", "where",
+                                     "measures", "order_by", "limit", "cursor", "freshness", "fill", "format"));
   // Every $ref points at something.
   const std::string text = json::serialize(document);
   for (auto at = text.find("\"$ref\":\"#"); at != std::string::npos; at = text.find("\"$ref\":\"#", at + 1)) {

@@ -113,7 +113,11 @@ Status Encode(Coding coding, const std::stop_token& stop, http::Response& respon
   }
   encoded.Append(std::move(out));
   response.body = std::move(encoded);
-  response.headers.emplace_back("Content-Encoding", is_zstd ? "zstd" : "gzip");
+  const std::string name = is_zstd ? "zstd" : "gzip";
+  for (auto& [header, value] : response.headers) {
+    if (header == "ETag" && value.starts_with('"')) value.insert(value.size() - 1, "-" + name);
+  }
+  response.headers.emplace_back("Content-Encoding", name);
   return Status::OK();
 }
 

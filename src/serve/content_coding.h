@@ -16,8 +16,8 @@ enum class Coding { kNone, kGzip, kZstd };
 Coding ChooseCoding(std::string_view accept_encoding);
 
 /// Compresses the body of a response in place when that can pay: text, or columns, of more than a few packets, known
-/// whole. Says so in Content-Encoding and Vary; one that says so already stays as it is. kCancelled once `stop` has
-/// been requested; the response is of no use then.
+/// whole. Says so in Content-Encoding and Vary, and in a strong ETag ("…-gzip"), which is of what is sent; one that
+/// says so already stays as it is. kCancelled once `stop` has been requested; the response is of no use then.
 Status Encode(Coding coding, const std::stop_token& stop, http::Response& response);
 
 }  // namespace millrace::serve

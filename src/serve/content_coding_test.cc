@@ -91,9 +91,11 @@ TEST(ContentCoding, WhatComesOutIsWhatWentIn) {
       SCOPED_TRACE(fmt::format("{} of {} bytes", name, whole.size()));
       auto response = ResponseOf(pieces);
       response.headers.emplace_back("Vary", "Accept");
+      response.headers.emplace_back("ETag", coding == Coding::kGzip ? "\"a\"" : "W/\"a\"");
       MILLRACE_ASSERT_OK(Encode(coding, {}, response));
       EXPECT_EQ(HeaderOf(response, "Content-Encoding"), name);
       EXPECT_EQ(HeaderOf(response, "Vary"), "Accept, Accept-Encoding");
+      EXPECT_EQ(HeaderOf(response, "ETag"), coding == Coding::kGzip ? "\"a-gzip\"" : "W/\"a\"");
       EXPECT_TRUE(Decoded(response.body.Text(), type, whole.size() + 1) == whole);
     }
   }

@@ -35,8 +35,9 @@ std::string NextTextOf(http::BodySource& source) {
 
 TEST(ExpiringEvents, EndBetweenTwoEvents) {
   testing::ManualClock clock(1000);
-  const auto source = EndingAt(2000, clock, std::make_unique<Texts>(std::deque<std::string>{
-                                                "event: snapshot\n", "data: 1\n\n", ": \n\n", "data: 2\n\n"}));
+  const auto source = EndingAt(
+      2000, clock,
+      std::make_unique<Texts>(std::deque<std::string>{"event: snapshot\n", "data: 1\n\n", ": \n\n", "data: 2\n\n"}));
   EXPECT_EQ(NextTextOf(*source), "event: snapshot\n");
   clock.Set(2000);
   EXPECT_EQ(NextTextOf(*source), "data: 1\n\n") << "the rest of an event that has begun";

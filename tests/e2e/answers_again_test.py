@@ -95,7 +95,7 @@ with Run(3000):
     claim(status == 304 and body == b"" and headers["ETag"] == tag, "a client that has it is not sent it again", (status, headers))
     claim("Content-Length" not in headers and offsets(json.loads(headers["Millrace-As-Of"])) == 3000, "but told of what moment it is")
     coded = get(question, If_None_Match=tag, Accept_Encoding="gzip")
-    claim(coded[0] == 304, "the compression is none of the tag's business")
+    claim(coded[0] == 304, "the compression is none of a weak tag's business")
     claim(get(question + "&format=csv", If_None_Match=tag)[0] == 200, "another format is another answer")
     claim(get("/v1/tables/clicks/rows?version=0", If_None_Match=get("/v1/tables/clicks/rows?version=0")[1]["ETag"])[0] == 304,
           "rows of one version have one too")
@@ -107,6 +107,13 @@ with Run(5000):
     status, headers, _ = get(question, If_None_Match=tag)
     claim(status == 304, "the tag holds after a restart and more events, of other windows", (status, headers))
     claim(offsets(json.loads(headers["Millrace-As-Of"])) == 5000, "as of all of them")
+    long_ago = f"/v1/aggregates/minutes?from={bound - 7200}&to={bound - 3600}&fill=zero&step=1m&group_by="
+    closed = get(long_ago)[1]["ETag"]
+    claim(closed.startswith('"') and get(long_ago, If_None_Match=closed)[0] == 304, "of closed windows it is a strong one", closed)
+    coded = get(long_ago, Accept_Encoding="gzip")[1]
+    claim(coded["Content-Encoding"] == "gzip" and coded["ETag"] == closed[:-1] + '-gzip"', "which tells compressions apart", coded)
+    claim(get(long_ago, If_None_Match=closed, Accept_Encoding="gzip")[0] == 200, "so that one is not taken for the other")
+    claim(get(question.replace(f"to={bound}", f"to={bound + 86400}"))[1]["ETag"].startswith("W/"), "and of open ones a weak one")
 
 send(2000, 3, late="100%")
 with Run(7000):
