@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "serve/api_fixture.h"
+#include "serve/test_api.h"
 
 namespace millrace::serve {
 namespace {

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "http/test_client.h"
-#include "serve/api_fixture.h"
+#include "serve/test_api.h"
 
 namespace millrace::serve {
 namespace {

@@ -34,13 +34,16 @@ class FakeBackend : public Backend {
     return NotFound("no table '{}'", name);
   }
   Result<boost::json::value> Lag() override { return boost::json::parse(R"({"lag":7,"partitions":[]})"); }
-  Result<boost::json::value> DeadLetters(const std::string& reason, std::int64_t limit, const std::stop_token&) override {
+  Result<boost::json::value> DeadLetters(const std::string& reason, std::int64_t limit,
+                                         const std::stop_token&) override {
     return boost::json::object{{"reason", reason}, {"limit", limit}};
   }
   Result<boost::json::value> CostUsage() override {
     return boost::json::parse(R"({"origin":"measured over 60 s","events_per_second":2500,"bytes_per_event":400})");
   }
-  Result<boost::json::value> Aggregates() override { return boost::json::parse(R"({"aggregates":[{"name":"clicks_1m"}]})"); }
+  Result<boost::json::value> Aggregates() override {
+    return boost::json::parse(R"({"aggregates":[{"name":"clicks_1m"}]})");
+  }
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
                               const std::stop_token&) override {
     if (aggregate != "clicks_1m") return NotFound("no aggregate");
@@ -114,7 +117,7 @@ class FakeBackend : public Backend {
     return boost::json::object{{"history", boost::json::array{limit}}};
   }
   Result<boost::json::value> Files(const std::string& table, std::optional<delta::TableVersion> version,
-                            const std::string& after, std::int64_t limit) override {
+                                   const std::string& after, std::int64_t limit) override {
     if (table != "clicks") return NotFound("no table '{}'", table);
     return boost::json::object{{"version", version.value_or(-1)}, {"after", after}, {"limit", limit}};
   }
