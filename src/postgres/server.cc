@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "base/task_group.h"
+#include "http/listen.h"
 #include "http/transport.h"
 
 namespace millrace::postgres {
@@ -110,19 +111,7 @@ class Server::Impl {
   ~Impl() { Stop(std::chrono::steady_clock::now()); }
 
   Status Listen() {
-    error_code error;
-    const auto address = asio::ip::make_address(options_.address, error);
-    if (error) return InvalidInput("'{}' is not an IP address", options_.address);
-    const tcp::endpoint endpoint(address, options_.port);
-    const auto failed = [&](const char* what) {
-      return Transient("cannot {} {}:{}: {}", what, options_.address, options_.port, error.message());
-    };
-    acceptor_.open(endpoint.protocol(), error);
-    if (error) return failed("open a socket for");
-    acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
-    if (error) return failed("listen on");
+    RETURN_NOT_OK(http::ListenOn(options_.address, options_.port, acceptor_));
     port_ = acceptor_.local_endpoint().port();
     tasks_.Spawn("accept", Accept());
     thread_ = std::thread([this] { io_.run(); });
