@@ -32,19 +32,32 @@ Response Overloaded(std::string detail) {
   return ToResponse({503, "overloaded", std::move(detail), "Ask again later, or ask less at once."});
 }
 
+Response Thrown(const Request& request, const std::exception& e) {
+  spdlog::error("request failed target=\"{}\" error=\"{}\"", request.target, e.what());
+  return ToResponse({500, "internal", "The request failed inside the server; its log says why.", {}});
+}
+
 }  // namespace
 
 Response CallHandler(const Handler& handler, const Request& request) {
-  return *CallAtOnce([&handler](const Request& r) { return std::optional(handler(r)); }, request);
+  try {
+    return handler(request);
+  } catch (const std::exception& e) {
+    return Thrown(request, e);
+  }
 }
 
-std::optional<Response> CallAtOnce(const AtOnce& at_once, const Request& request) {
+Early CallAtOnce(const AtOnce& at_once, Request& request) {
   try {
     return at_once(request);
   } catch (const std::exception& e) {
-    spdlog::error("request failed target=\"{}\" error=\"{}\"", request.target, e.what());
-    return ToResponse({500, "internal", "The request failed inside the server; its log says why.", {}});
+    return {Thrown(request, e)};
   }
+}
+
+Response TooLate(std::chrono::milliseconds timeout) {
+  return ToResponse({504, "deadline_exceeded", fmt::format("There is no answer within {} ms.", timeout.count()),
+                     "Ask for less at once."});
 }
 
 struct HandlerPool::Call {
@@ -119,9 +132,7 @@ asio::awaitable<Response> HandlerPool::Run(Request request, std::stop_source sto
     co_return Overloaded(fmt::format("The request had not had its turn within {} ms: {} others are being answered.",
                                      options_.timeout.count(), running_));
   }
-  co_return ToResponse({504, "deadline_exceeded",
-                        fmt::format("There is no answer within {} ms.", options_.timeout.count()),
-                        "Ask for less at once."});
+  co_return TooLate(options_.timeout);
 }
 
 }  // namespace millrace::http

@@ -20,8 +20,9 @@ namespace millrace::http {
 
 /// What a handler that throws answers.
 Response CallHandler(const Handler& handler, const Request& request);
-/// Likewise of one that may have no answer.
-std::optional<Response> CallAtOnce(const AtOnce& at_once, const Request& request);
+Early CallAtOnce(const AtOnce& at_once, Request& request);
+/// 504.
+Response TooLate(std::chrono::milliseconds timeout);
 
 class HandlerPool {
  public:

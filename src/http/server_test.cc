@@ -5,10 +5,14 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <future>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <thread>
 
@@ -314,10 +318,10 @@ TEST(HttpServer, HealthIsAnsweredAtOnceWhileEveryHandlerBlocks) {
 
 TEST(HttpServer, WhatIsKnownIsAnsweredWhileEveryHandlerBlocks) {
   Gate gate;
-  const auto known = [](const Request& request) -> std::optional<Response> {
+  const auto known = [](const Request& request) -> Early {
     if (request.target == "/throws") throw std::runtime_error("no");
-    if (request.target != "/known") return std::nullopt;
-    return Response{200, "text/plain", "known", {}};
+    if (request.target != "/known") return {};
+    return {Response{200, "text/plain", "known", {}}};
   };
   const auto server = StartServer({.at_once = known, .short_handlers_max = 1}, std::ref(gate));
   TestClient blocked(server->port());
@@ -329,6 +333,76 @@ TEST(HttpServer, WhatIsKnownIsAnsweredWhileEveryHandlerBlocks) {
   EXPECT_EQ(StatusOf(client.ReadOne()), 500);
   gate.Open();
   EXPECT_EQ(StatusOf(blocked.ReadOne()), 200);
+}
+
+// Keeps what is to be called back, in the order in which it came.
+class Joins {
+ public:
+  Early AtOnce(Request& request) {
+    request.prepared = std::make_shared<int>(7);
+    if (!request.target.starts_with("/joins")) return {};
+    return {.join = [this](Early::Take take) {
+      const std::scoped_lock lock(mutex_);
+      waiting_.push_back(std::move(take));
+      changed_.notify_all();
+    }};
+  }
+  Early::Take Next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !waiting_.empty(); });
+    Early::Take take = std::move(waiting_.front());
+    waiting_.pop_front();
+    return take;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Early::Take> waiting_;
+};
+
+TEST(HttpServer, WhatIsMadeForAnotherIsWaitedForWithoutAHandler) {
+  Joins joins;
+  std::atomic<int> handled{0};
+  const auto handler = [&handled](const Request& request) {
+    EXPECT_NE(request.prepared, nullptr);
+    ++handled;
+    return Response{200, "text/plain", "handled", {}};
+  };
+  const auto server = StartServer({.at_once = [&joins](Request& request) { return joins.AtOnce(request); }}, handler);
+  TestClient client(server->port());
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  joins.Next()(Response{200, "text/plain", "of another", {}});
+  EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\nof another"));
+  EXPECT_EQ(handled, 0);
+
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  joins.Next()(std::nullopt);
+  joins.Next()(Response{200, "text/plain", "of a third", {}});
+  EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\nof a third")) << "it is asked once more";
+
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  joins.Next()(std::nullopt);
+  joins.Next()(std::nullopt);
+  EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\nhandled")) << "and no more than that";
+  EXPECT_EQ(handled, 1);
+}
+
+TEST(HttpServer, WhoWaitsForAnotherWaitsUpToTheDeadline) {
+  Joins joins;
+  const auto server =
+      StartServer({.at_once = [&joins](Request& request) { return joins.AtOnce(request); }, .handler_timeout = 50ms},
+                  [](const Request&) { return Response{}; });
+  TestClient client(server->port());
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(client.ReadOne()), 504);
+  joins.Next()(Response{200, "text/plain", "too late", {}});
+  client.Send("GET /other HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(client.ReadOne()), 200);
+  // A stop does not wait for it.
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  const auto take = joins.Next();
+  server->Stop(std::chrono::steady_clock::now());
 }
 
 TEST(HttpServer, OneConnectionTooManyIsTold) {
