@@ -50,6 +50,8 @@ constexpr std::size_t kReadBytes = 4096;
 constexpr std::string_view kLineEnd = "\r\n";
 // Of chunks' lines for each byte of a body: one in a chunk of its own has five, and clients that write so are met.
 constexpr std::uint64_t kAroundByteMax = 8;
+// Far longer than a small question takes: one that waits behind all others takes as long when the machine is busy.
+constexpr Milliseconds kYieldAfter{10};
 // Of one request, before it goes to its lane: others may fail all the while.
 constexpr int kJoinsMax = 2;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
@@ -173,12 +175,12 @@ class Server::Impl {
                     {.threads = options.long_handlers_max,
                      .waiting_max = options.waiting_max,
                      .timeout = options.handler_timeout,
-                     .yields = true}),
+                     .yields_after = kYieldAfter}),
         stream_calls_(io_, handler_,
                       {.threads = options.stream_handlers_max,
                        .waiting_max = options.connections_max,
                        .timeout = options.handler_timeout,
-                       .yields = true}),
+                       .yields_after = kYieldAfter}),
         tasks_(io_.get_executor()) {}
 
   ~Impl() { Stop(std::chrono::steady_clock::now()); }

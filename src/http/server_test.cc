@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -360,6 +361,28 @@ class Joins {
   std::condition_variable changed_;
   std::deque<Early::Take> waiting_;
 };
+
+// Which of the process's threads come first is theirs to say: the lower the earlier.
+int Niceness() { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid())); }
+
+TEST(HttpServer, ALongRequestYieldsToOthersAndAShortOneDoesNot) {
+  const int ordinary = Niceness();
+  std::atomic<bool> gives_up{false};
+  const auto handler = [&](const Request& request) {
+    while (request.target == "/long/slow" && Niceness() == ordinary && !gives_up) std::this_thread::yield();
+    return Response{200, "text/plain", std::to_string(Niceness() - ordinary) + " more", {}};
+  };
+  const auto server =
+      StartServer({.lane = [](const Request&) { return Lane::kLong; }, .long_handlers_max = 1}, handler);
+  TestClient client(server->port());
+  for (int i = 0; i < 3; ++i) {
+    client.Send("GET /long/quick HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\n0 more")) << "also after one that was slow";
+    client.Send("GET /long/slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\n10 more"));
+  }
+  gives_up = true;
+}
 
 TEST(HttpServer, WhatIsMadeForAnotherIsWaitedForWithoutAHandler) {
   Joins joins;
