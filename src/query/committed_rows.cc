@@ -121,8 +121,8 @@ Status ForEachBatch(const delta::Table& table, const delta::Snapshot& snapshot,
       }
       return take(batch);
     };
-    RETURN_NOT_OK(delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names(), keep_and_take));
     if (bytes_read != nullptr) *bytes_read += file->size;
+    RETURN_NOT_OK(delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names(), keep_and_take));
     if (bytes <= cache.bytes_max()) cache.Put(key, std::move(kept), bytes);
   }
   return Status::OK();

@@ -253,10 +253,11 @@ TEST_F(CommittedRowsTest, WhatWasTooMuchIsNotTriedAgainAndLessIsKept) {
   const std::int64_t bytes_max = kMinutes * 4 * 8;
   ASSERT_LT(2 * all, bytes_max);
   CommittedRows rows(MakePartialFileCache(0), bytes_max);
-  // The first time it is tried in vain, and read again.
-  for (const std::int64_t bytes_read : {2 * all, all, all}) {
+  EXPECT_EQ(Sums(rows)[5], 60);
+  EXPECT_GT(bytes_read_, all) << "tried in vain, and read again";
+  for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(Sums(rows)[5], 60);
-    EXPECT_EQ(bytes_read_, bytes_read);
+    EXPECT_EQ(bytes_read_, all);
   }
   Sums(rows, {.from = kTen, .to = {}});
   EXPECT_EQ(bytes_read_, all - size);
