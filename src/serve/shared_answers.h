@@ -1,5 +1,5 @@
-/// Questions that are being answered now: whoever asks the same meanwhile waits for that answer instead of making one of
-/// their own. When something changes, all who look at it ask again at the same moment.
+/// Questions that are being answered now: whoever asks the same meanwhile waits for that answer instead of making one
+/// of their own. When something changes, all who look at it ask again at the same moment.
 ///
 /// A question that comes is given the answer that another makes only if that is no older than one that would be begun
 /// now: nothing of it has been read yet, or nothing has changed since its reading began.
@@ -53,7 +53,7 @@ class SharedAnswers {
                                                   const std::optional<query::AnswerState>& state);
 
  private:
-  std::mutex mutex_;  // Guards what Answers hold too.
+  std::mutex mutex_;                                                      // Guards what Answers hold too.
   std::unordered_map<std::string, std::shared_ptr<Answer>> by_question_;  // The last of each that is being made.
 };
 

@@ -31,9 +31,7 @@ class SharedAnswersTest : public ::testing::Test {
     return nullptr;
   }
   void Join(const SharedAnswers::Join& join) {
-    join([this](std::optional<http::Response> response) {
-      given_.push_back(response ? response->body.Text() : "-");
-    });
+    join([this](std::optional<http::Response> response) { given_.push_back(response ? response->body.Text() : "-"); });
   }
 
   SharedAnswers answers_;
