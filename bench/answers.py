@@ -3,7 +3,8 @@
 
 Under load  50,000 events a second come from a real Kafka for as long as this part takes. About 1,000 times a second (wrk, which pauses
             between two requests of a connection) the last five minutes by country are asked for: hot, so that an answer has what
-            came some milliseconds before. p50 and p99 of what each client waits.
+            came some milliseconds before. p50 and p99 of what each client waits; and of /livez, which does nothing, in the same way: what
+            a client of this machine waits at this moment whoever answers.
 At rest     nothing comes any more. 8 connections ask as fast as they are answered: the same small question, small questions that are all
             different (in the minutes that they ask for), and one with a row for each second and country of a minute, some 2,400. Answers per
             second of the process's CPU (user and system, by the kernel's account), and per second of wall clock.
@@ -194,9 +195,10 @@ def measure(arguments, folder, broker, start, port, peer_port, result):
 
     if peer:
         wait_for(theirs + their_path("many rows"), peer)
-    rounds = {"millrace": [], "python": []}
+    rounds = {"millrace": [], "/livez": [], "python": []}
     for _ in range(arguments.rounds):
         rounds["millrace"].append(wrk(ours, hot, arguments.seconds, folder, PAUSED_CONNECTIONS, PAUSED))
+        rounds["/livez"].append(wrk(ours, "/livez", arguments.seconds, folder, PAUSED_CONNECTIONS, PAUSED))
         if peer:
             rounds["python"].append(wrk(theirs, their_path("repeated"), arguments.seconds, folder, PAUSED_CONNECTIONS, PAUSED))
     result["under_load"] = {name: medians(figures) for name, figures in rounds.items() if figures}

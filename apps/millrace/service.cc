@@ -157,9 +157,9 @@ Status Service::Listen(const config::ServeConfig& serve) {
                               .waiting_max = 4 * serve.concurrent_queries,
                               .connections_max = serve.connections,
                               .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout)};
-  options.at_once = [this](const http::Request& request) {
+  options.at_once = [this](http::Request& request) {
     serve::Api* const api = answering_;
-    return api != nullptr ? api->HandleAtOnce(request) : std::nullopt;
+    return api != nullptr ? api->HandleAtOnce(request) : http::Early();
   };
   if (serve.tls) {
     auto expiry = metrics_.MakeGauge("millrace_tls_certificate_expiry_timestamp_seconds",

@@ -23,9 +23,10 @@ struct Request {
   /// Requested when nobody waits for the response any more: at the deadline, when the client has left (which is noticed
   /// on Lane::kLong and kStream, and while a BodySource is asked), or when it has been sent.
   std::stop_token stop{};
-  std::string origin{};          ///< Of the page that asks, as browsers say it: "https://bi.example"; empty: none.
-  std::string asks_to_send{};    ///< Of a browser's preflight: the method that it wants to use; empty: it is none.
-  std::string client_address{};  ///< "192.0.2.7", "2001:db8::7"; empty: not known.
+  std::string origin{};              ///< Of the page that asks, as browsers say it: "https://bi.example"; empty: none.
+  std::string asks_to_send{};        ///< Of a browser's preflight: the method that it wants to use; empty: it is none.
+  std::string client_address{};      ///< "192.0.2.7", "2001:db8::7"; empty: not known.
+  std::shared_ptr<void> prepared{};  ///< What AtOnce (server.h) leaves to the handler; nullptr: nothing.
 };
 
 struct Response {
@@ -36,6 +37,9 @@ struct Response {
   Body body;
   std::vector<std::pair<std::string, std::string>> headers;  ///< More; values must be free of line breaks.
   std::shared_ptr<void> held{};  ///< Released when the body has been sent or dropped: what it draws its memory from.
+
+  /// Another one of the same body, which is not copied. Not of a body with a source.
+  Response Share() const { return {status, content_type, body.Share(), headers, held}; }
 };
 
 }  // namespace millrace::http

@@ -50,6 +50,10 @@ constexpr std::size_t kReadBytes = 4096;
 constexpr std::string_view kLineEnd = "\r\n";
 // Of chunks' lines for each byte of a body: one in a chunk of its own has five, and clients that write so are met.
 constexpr std::uint64_t kAroundByteMax = 8;
+// Far longer than a small question takes: one that waits behind all others takes as long when the machine is busy.
+constexpr Milliseconds kYieldAfter{10};
+// Of one request, before it goes to its lane: others may fail all the while.
+constexpr int kJoinsMax = 2;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
 
@@ -171,12 +175,12 @@ class Server::Impl {
                     {.threads = options.long_handlers_max,
                      .waiting_max = options.waiting_max,
                      .timeout = options.handler_timeout,
-                     .yields = true}),
+                     .yields_after = kYieldAfter}),
         stream_calls_(io_, handler_,
                       {.threads = options.stream_handlers_max,
                        .waiting_max = options.connections_max,
                        .timeout = options.handler_timeout,
-                       .yields = true}),
+                       .yields_after = kYieldAfter}),
         tasks_(io_.get_executor()) {}
 
   ~Impl() { Stop(std::chrono::steady_clock::now()); }
@@ -476,8 +480,13 @@ class Server::Impl {
   }
 
   asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request, std::stop_source stop) {
-    if (options_.at_once) {
-      if (auto response = CallAtOnce(options_.at_once, request)) co_return *std::move(response);
+    const auto deadline = std::chrono::steady_clock::now() + options_.handler_timeout;
+    for (int tries = 0; options_.at_once && tries < kJoinsMax; ++tries) {
+      Early early = CallAtOnce(options_.at_once, request);
+      if (early.response) co_return *std::move(early.response);
+      if (!early.join) break;
+      auto response = co_await Joined(std::move(early.join), deadline);
+      if (response) co_return *std::move(response);
     }
     const Lane lane = options_.lane(request);
     if (lane == Lane::kAtOnce) co_return CallHandler(handler_, request);
@@ -487,6 +496,29 @@ class Server::Impl {
     Response response = co_await calls.Run(std::move(request), std::move(stop));
     co_await EndReadAhead(connection);
     co_return response;
+  }
+
+  // What `join` gives. Nobody looks whether the client is still there: others have it made.
+  asio::awaitable<std::optional<Response>> Joined(std::function<void(Early::Take)> join,
+                                                  std::chrono::steady_clock::time_point deadline) {
+    struct Taken {
+      explicit Taken(asio::io_context& io) : changed(io) {}
+      asio::steady_timer changed;  // Cancelled when it is.
+      bool is_taken = false;
+      std::optional<Response> response;
+    };
+    const auto taken = std::make_shared<Taken>(io_);
+    taken->changed.expires_at(deadline);
+    join([this, taken](std::optional<Response> response) {
+      asio::post(io_, [taken, response = std::move(response)]() mutable {
+        taken->is_taken = true;
+        taken->response = std::move(response);
+        taken->changed.cancel();
+      });
+    });
+    co_await taken->changed.async_wait(kUseTuple);
+    if (taken->is_taken) co_return std::move(taken->response);
+    co_return TooLate(options_.handler_timeout);
   }
 
   // Nothing is copied: an answer may be large, and this is the thread of all connections.

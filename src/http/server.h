@@ -34,9 +34,18 @@ enum class Lane {
 };
 /// Called on the I/O thread.
 using LaneOf = std::function<Lane(const Request&)>;
-/// What can be answered without waiting, before the request goes to its lane; nullopt: it goes. As Lane::kAtOnce, and
-/// as a Handler.
-using AtOnce = std::function<std::optional<Response>(const Request&)>;
+/// What is known of a response before its request goes to its lane; nothing: it goes.
+struct Early {
+  using Take = std::function<void(std::optional<Response>)>;
+
+  std::optional<Response> response{};  ///< All of it.
+  /// Else: it is being made for another request. Called once on the I/O thread; calls `take` once, at once or later, on
+  /// any thread, with the response; or with nullopt, there is none after all: then this is asked once more, and after
+  /// that the request goes to its lane. Waits no longer than handler_timeout.
+  std::function<void(Take take)> join{};
+};
+/// As Lane::kAtOnce, and as a Handler. It may leave what it has found out in Request::prepared.
+using AtOnce = std::function<Early(Request&)>;
 
 struct ServerOptions {
   std::string address = "127.0.0.1";         ///< An IPv4 or IPv6 address.

@@ -4,11 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <future>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <thread>
 
@@ -314,10 +319,10 @@ TEST(HttpServer, HealthIsAnsweredAtOnceWhileEveryHandlerBlocks) {
 
 TEST(HttpServer, WhatIsKnownIsAnsweredWhileEveryHandlerBlocks) {
   Gate gate;
-  const auto known = [](const Request& request) -> std::optional<Response> {
+  const auto known = [](const Request& request) -> Early {
     if (request.target == "/throws") throw std::runtime_error("no");
-    if (request.target != "/known") return std::nullopt;
-    return Response{200, "text/plain", "known", {}};
+    if (request.target != "/known") return {};
+    return {Response{200, "text/plain", "known", {}}};
   };
   const auto server = StartServer({.at_once = known, .short_handlers_max = 1}, std::ref(gate));
   TestClient blocked(server->port());
@@ -329,6 +334,98 @@ TEST(HttpServer, WhatIsKnownIsAnsweredWhileEveryHandlerBlocks) {
   EXPECT_EQ(StatusOf(client.ReadOne()), 500);
   gate.Open();
   EXPECT_EQ(StatusOf(blocked.ReadOne()), 200);
+}
+
+// Keeps what is to be called back, in the order in which it came.
+class Joins {
+ public:
+  Early AtOnce(Request& request) {
+    request.prepared = std::make_shared<int>(7);
+    if (!request.target.starts_with("/joins")) return {};
+    return {.join = [this](Early::Take take) {
+      const std::scoped_lock lock(mutex_);
+      waiting_.push_back(std::move(take));
+      changed_.notify_all();
+    }};
+  }
+  Early::Take Next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !waiting_.empty(); });
+    Early::Take take = std::move(waiting_.front());
+    waiting_.pop_front();
+    return take;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Early::Take> waiting_;
+};
+
+// Which of the process's threads come first is theirs to say: the lower the earlier.
+int Niceness() { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid())); }
+
+TEST(HttpServer, ALongRequestYieldsToOthersAndAShortOneDoesNot) {
+  const int ordinary = Niceness();
+  std::atomic<bool> gives_up{false};
+  const auto handler = [&](const Request& request) {
+    while (request.target == "/long/slow" && Niceness() == ordinary && !gives_up) std::this_thread::yield();
+    return Response{200, "text/plain", std::to_string(Niceness() - ordinary) + " more", {}};
+  };
+  const auto server =
+      StartServer({.lane = [](const Request&) { return Lane::kLong; }, .long_handlers_max = 1}, handler);
+  TestClient client(server->port());
+  for (int i = 0; i < 3; ++i) {
+    client.Send("GET /long/quick HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\n0 more")) << "also after one that was slow";
+    client.Send("GET /long/slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\n10 more"));
+  }
+  gives_up = true;
+}
+
+TEST(HttpServer, WhatIsMadeForAnotherIsWaitedForWithoutAHandler) {
+  Joins joins;
+  std::atomic<int> handled{0};
+  const auto handler = [&handled](const Request& request) {
+    EXPECT_NE(request.prepared, nullptr);
+    ++handled;
+    return Response{200, "text/plain", "handled", {}};
+  };
+  const auto server = StartServer({.at_once = [&joins](Request& request) { return joins.AtOnce(request); }}, handler);
+  TestClient client(server->port());
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  joins.Next()(Response{200, "text/plain", "of another", {}});
+  EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\nof another"));
+  EXPECT_EQ(handled, 0);
+
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  joins.Next()(std::nullopt);
+  joins.Next()(Response{200, "text/plain", "of a third", {}});
+  EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\nof a third")) << "it is asked once more";
+
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  joins.Next()(std::nullopt);
+  joins.Next()(std::nullopt);
+  EXPECT_THAT(client.ReadOne(), HasSubstr("\r\n\r\nhandled")) << "and no more than that";
+  EXPECT_EQ(handled, 1);
+}
+
+TEST(HttpServer, WhoWaitsForAnotherWaitsUpToTheDeadline) {
+  Joins joins;
+  const auto server =
+      StartServer({.at_once = [&joins](Request& request) { return joins.AtOnce(request); }, .handler_timeout = 50ms},
+                  [](const Request&) { return Response{}; });
+  TestClient client(server->port());
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(client.ReadOne()), 504);
+  joins.Next()(Response{200, "text/plain", "too late", {}});
+  client.Send("GET /other HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(StatusOf(client.ReadOne()), 200);
+  // A stop does not wait for it.
+  client.Send("GET /joins HTTP/1.1\r\nHost: x\r\n\r\n");
+  const auto take = joins.Next();
+  server->Stop(std::chrono::steady_clock::now());
 }
 
 TEST(HttpServer, OneConnectionTooManyIsTold) {

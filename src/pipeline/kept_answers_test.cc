@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <boost/json.hpp>
 #include <chrono>
 #include <future>
 #include <map>
+#include <memory>
+#include <optional>
 #include <random>
 #include <thread>
 #include <vector>
@@ -107,20 +110,56 @@ config::PipelineConfig FastCommits() {
   return config;
 }
 
-TEST(KeptAnswers, AreRightAndNoOlderThanNewOnes) {
-  TestPipeline pipeline(FastCommits());
-  const auto log = MemoryEventLog::Make({{kSource.topic, kPartitions}}, 1);
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto worker, Worker::Make(pipeline.shared_plan(), log->NewConsumer(),
-                                                                pipeline.lake(), {.handle_signals = false}));
-  Metrics metrics;
-  const auto backend = MakeWorkerBackend(*worker, metrics);
-  Metrics others;
-  serve::Api keeps(*backend, metrics, {.version = "1"});
-  serve::Api forgets(*backend, others, {.version = "1", .kept_answers_bytes_max = 0});
-  log->Rebalance({{0, {0, 1}}});
-  auto running = std::async(std::launch::async, [&] { return worker->Run(); });
-  while (!worker->ready()) std::this_thread::yield();
+class KeptAnswersTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(worker_, Worker::Make(pipeline_.shared_plan(), log_->NewConsumer(), pipeline_.lake(),
+                                                        {.handle_signals = false}));
+    backend_ = MakeWorkerBackend(*worker_, metrics_);
+    keeps_.emplace(*backend_, metrics_, serve::ApiOptions{.version = "1"});
+    forgets_.emplace(*backend_, others_, serve::ApiOptions{.version = "1", .kept_answers_bytes_max = 0});
+    log_->Rebalance({{0, {0, 1}}});
+    running_ = std::async(std::launch::async, [this] { return worker_->Run(); });
+    while (!worker_->ready()) std::this_thread::yield();
+  }
+  void TearDown() override {
+    worker_->Stop();
+    EXPECT_TRUE(running_.get().ok());
+  }
 
+  void Append(int partition, const Record& record, std::int64_t id) {
+    log_->Append(
+        partition,
+        {.payload = Row(id, "1", kLogTime + record.minute * kMinute), .key = std::nullopt, .timestamp = kLogTime});
+  }
+  /// As the HTTP server asks; counts in `joined` what was made for another.
+  http::Response Serve(http::Request request, std::atomic<int>& joined) {
+    for (int tries = 0; tries < 2; ++tries) {
+      auto early = keeps_->HandleAtOnce(request);
+      if (early.response) return *std::move(early.response);
+      if (!early.join) break;
+      std::promise<std::optional<http::Response>> promise;
+      early.join([&promise](std::optional<http::Response> response) { promise.set_value(std::move(response)); });
+      auto response = promise.get_future().get();
+      if (!response) continue;
+      ++joined;
+      return *std::move(response);
+    }
+    return keeps_->Handle(request);
+  }
+
+  TestPipeline pipeline_{FastCommits()};
+  const std::shared_ptr<MemoryEventLog> log_ = MemoryEventLog::Make({{kSource.topic, kPartitions}}, 1);
+  std::unique_ptr<Worker> worker_;
+  Metrics metrics_;
+  Metrics others_;
+  std::unique_ptr<serve::Backend> backend_;
+  std::optional<serve::Api> keeps_;
+  std::optional<serve::Api> forgets_;
+  std::future<Status> running_;
+};
+
+TEST_F(KeptAnswersTest, AreRightAndNoOlderThanNewOnes) {
   const int seed = 17;
   std::mt19937 random(seed);
   const auto up_to = [&random](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
@@ -147,18 +186,18 @@ TEST(KeptAnswers, AreRightAndNoOlderThanNewOnes) {
       const int partition = up_to(kPartitions);
       const int minute = up_to(kMinutes);
       records[partition].push_back({minute, id % 3});
-      log->Append(partition,
-                  {.payload = Row(id, "1", kLogTime + minute * kMinute), .key = std::nullopt, .timestamp = kLogTime});
+      Append(partition, records[partition].back(), id);
     }
     for (int i = 0; i < 4; ++i) {
       const Question& question = questions[static_cast<std::size_t>(up_to(12))];
-      const http::Request request{.method = "GET", .target = question.target()};
+      http::Request request{.method = "GET", .target = question.target()};
       SCOPED_TRACE(request.target);
-      const auto before = forgets.Handle(request);
-      const auto at_once = keeps.HandleAtOnce(request);
+      const auto before = forgets_->Handle(request);
+      const auto at_once = keeps_->HandleAtOnce(request).response;
       kept += at_once ? 1 : 0;
-      const auto given = at_once ? at_once->body.Text() : keeps.Handle(request).body.Text();
-      const auto after = forgets.Handle(request);
+      const auto given = at_once ? at_once->body.Text() : keeps_->Handle(request).body.Text();
+      request.prepared.reset();
+      const auto after = forgets_->Handle(request);
       http::Response response;
       response.body = given;
       const Told told = Read(response);
@@ -181,8 +220,45 @@ TEST(KeptAnswers, AreRightAndNoOlderThanNewOnes) {
   EXPECT_GT(kept, 50);
   EXPECT_GT(same_bytes, 100);
   EXPECT_GT(version, 3) << "there were commits";
-  worker->Stop();
-  EXPECT_TRUE(running.get().ok());
+}
+
+TEST_F(KeptAnswersTest, ThoseMadeForSeveralAreRightAndNoOlderThanNewOnes) {
+  constexpr int kRecords = 4000;
+  std::mt19937 random(23);
+  std::vector<Record> records[kPartitions];
+  std::vector<int> partitions;
+  for (std::int64_t id = 0; id < kRecords; ++id) {
+    partitions.push_back(static_cast<int>(random() % kPartitions));
+    records[partitions.back()].push_back({static_cast<int>(random() % kMinutes), id % 3});
+  }
+  const std::vector<Question> questions = {{}, {.by_minute = false, .from = 1, .to = 4}, {.only_ones = true}};
+  std::atomic<bool> is_over{false};
+  std::atomic<int> joined{0};
+  std::atomic<int> asked{0};
+  const auto ask = [&](int seed) {
+    for (int i = seed; !is_over; ++i) {
+      const Question& question = questions[static_cast<std::size_t>(i / 40) % questions.size()];
+      const http::Request request{.method = "GET", .target = question.target()};
+      const Told old = Read(forgets_->Handle(request));
+      const Told told = Read(Serve(request, joined));
+      ASSERT_EQ(told.data, json::value(question.Truth(records, told.offsets)));
+      ASSERT_GE(told.version, old.version);
+      for (int p = 0; p < kPartitions; ++p) ASSERT_GE(told.offsets[p], old.offsets[p]);
+      ++asked;
+    }
+  };
+  std::vector<std::future<void>> clients;
+  for (int seed = 0; seed < 4; ++seed) clients.push_back(std::async(std::launch::async, ask, seed));
+  std::size_t next[kPartitions] = {};
+  for (std::int64_t id = 0; id < kRecords; ++id) {
+    const int partition = partitions[static_cast<std::size_t>(id)];
+    // Some come together. Whoever is slow asks a few times all the same.
+    while (id % 8 == 0 && asked < id / 8 && !HasFailure()) std::this_thread::yield();
+    Append(partition, records[partition][next[partition]++], id);
+  }
+  while (joined == 0 && !HasFailure()) std::this_thread::yield();
+  is_over = true;
+  for (auto& client : clients) client.get();
 }
 
 }  // namespace

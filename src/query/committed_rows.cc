@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <list>
 #include <map>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/stoppable_lock.h"
 #include "delta/data/data_file.h"
@@ -119,8 +121,8 @@ Status ForEachBatch(const delta::Table& table, const delta::Snapshot& snapshot,
       }
       return take(batch);
     };
-    RETURN_NOT_OK(delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names(), keep_and_take));
     if (bytes_read != nullptr) *bytes_read += file->size;
+    RETURN_NOT_OK(delta::ReadDataFile(*table.store(), snapshot, *file, schema->field_names(), keep_and_take));
     if (bytes <= cache.bytes_max()) cache.Put(key, std::move(kept), bytes);
   }
   return Status::OK();
@@ -206,8 +208,8 @@ class CommittedRows::Impl {
       ASSIGN_OR_RETURN(const auto lock, LockUnlessStopped(mutex_, limits.stop));
       Follow(snapshot);
       const Question question{coarser, OfWholePanes(range, definition.window)};
-      for (const auto& [asked, answer] : answers_) {
-        if (asked == question) return answer;
+      for (const auto& known : answers_) {
+        if (known.question == question) return known.rows;
       }
       const auto first = range.from ? known_.lower_bound({*range.from, ""}) : known_.begin();
       for (auto it = first; it != known_.end(); ++it) {
@@ -219,27 +221,16 @@ class CommittedRows::Impl {
         missing_bytes += known.file->size;
       }
       // A long look back reads what it needs and leaves the recent windows, and who asks for them, alone.
-      if (missing_bytes <= bytes_max_ / 8) {
-        Batches rows;
-        if (folded_ != nullptr) rows.push_back(folded_);
-        if (!missing.empty()) {
-          // Kept for every question to come, and so not measured by what this one may take: what is missing is small.
-          const FoldLimits kept{std::max(limits.bytes_max, kTableBytesFactor * bytes_max_), limits.stop};
-          Folding folding(definition, definition, {}, kept);
-          if (folded_ != nullptr) RETURN_NOT_OK(folding.Add(*folded_));
-          RETURN_NOT_OK(FoldFiles(table, *snapshot, definition, missing, bytes_read, folding));
-          ASSIGN_OR_RETURN(auto folded, folding.Rows());
-          rows = {folded};
-          if (arrow::util::TotalBufferSize(*folded) > bytes_max_) {
-            Forget();
-          } else {
-            folded_ = std::move(folded);
-            for (const auto& file : missing) folded_files_.insert(file.name);
-          }
-        }
-        ASSIGN_OR_RETURN(auto answer, Fold(definition, *coarser, range, rows, limits));
+      bool is_kept = MayKeep(missing_bytes);
+      if (is_kept && !missing.empty()) {
+        ASSIGN_OR_RETURN(is_kept, Keep(table, *snapshot, definition, missing, missing_bytes, bytes_read, limits));
+      }
+      if (is_kept) {
+        ASSIGN_OR_RETURN(auto answer, folded_ != nullptr ? FoldKept(definition, *coarser, range, limits)
+                                                         : Fold(definition, *coarser, range, {}, limits));
         if (std::ssize(answers_) == kAnswersMax) answers_.erase(answers_.begin());
-        if (arrow::util::TotalBufferSize(*answer) <= bytes_max_ / kAnswersMax) answers_.emplace_back(question, answer);
+        const std::int64_t bytes = arrow::util::TotalBufferSize(*answer);
+        if (bytes <= bytes_max_ / kAnswersMax) answers_.push_back({question, answer, bytes});
         Measure();
         return answer;
       }
@@ -251,9 +242,81 @@ class CommittedRows::Impl {
 
  private:
   void Measure() {
-    std::int64_t bytes = folded_ == nullptr ? 0 : arrow::util::TotalBufferSize(*folded_);
-    for (const auto& [question, answer] : answers_) bytes += arrow::util::TotalBufferSize(*answer);
+    std::int64_t bytes = folded_bytes_;
+    for (const auto& answer : answers_) bytes += answer.bytes;
+    for (const auto& one : by_keys_) bytes += one.bytes;
     memory_.Set(bytes);
+  }
+
+  // A little more than there is, or what may fit and was not too much before.
+  bool MayKeep(std::int64_t missing_bytes) const {
+    const std::int64_t files_bytes = folded_files_bytes_ + missing_bytes;
+    return missing_bytes <= bytes_max_ / 8 || files_bytes <= std::min(bytes_max_ / 2, too_many_bytes_ - 1);
+  }
+
+  // Folds these files to what is kept. False: all of it is too much, and nothing is kept any more.
+  Result<bool> Keep(const delta::Table& table, const delta::Snapshot& snapshot,
+                    const model::AggregateDefinition& definition, const std::vector<SelectedFile>& missing,
+                    std::int64_t missing_bytes, std::int64_t* bytes_read, const FoldLimits& limits) {
+    // For every question to come, and so not measured by what this one may take.
+    Folding folding(definition, definition, {}, {kTableBytesFactor * bytes_max_, limits.stop});
+    const auto fold = [&]() -> Result<std::shared_ptr<arrow::RecordBatch>> {
+      if (folded_ != nullptr) RETURN_NOT_OK(folding.Add(*folded_));
+      RETURN_NOT_OK(FoldFiles(table, snapshot, definition, missing, bytes_read, folding));
+      return folding.Rows();
+    };
+    auto rows = fold();
+    const bool is_too_large = !rows.ok() && KindOf(rows.status()) == ErrorKind::kTooLarge;
+    if (!rows.ok() && !is_too_large) return rows.status();
+    const std::int64_t bytes = is_too_large ? 0 : arrow::util::TotalBufferSize(**rows);
+    if (is_too_large || bytes > bytes_max_) {
+      too_many_bytes_ = folded_files_bytes_ + missing_bytes;
+      Forget();
+      Measure();
+      return false;
+    }
+    folded_ = *std::move(rows);
+    folded_bytes_ = bytes;
+    folded_files_bytes_ += missing_bytes;
+    by_keys_.clear();
+    for (const auto& file : missing) folded_files_.insert(file.name);
+    return true;
+  }
+
+  // Of folded_. Who asks by the same keys for another range again gets it from the rows of these keys in all panes,
+  // which are few where there are many keys.
+  Result<std::shared_ptr<arrow::RecordBatch>> FoldKept(const model::AggregateDefinition& definition,
+                                                       const model::AggregateDefinition& coarser,
+                                                       const FoldRange& range, const FoldLimits& limits) {
+    const auto keys = NamesOf(coarser);
+    const auto asked = std::find_if(by_keys_.begin(), by_keys_.end(),
+                                    [&keys](const ByKeys& known) { return NamesOf(known.definition) == keys; });
+    if (asked == by_keys_.end()) {
+      if (std::ssize(by_keys_) == kByKeysMax) by_keys_.erase(by_keys_.begin());
+      by_keys_.push_back({Coarser(definition, keys, definition.window)});
+      return Fold(definition, coarser, range, {folded_}, limits);
+    }
+    const std::int64_t bytes_max = bytes_max_ / kByKeysMax;
+    if (!std::exchange(asked->is_folded, true)) {
+      auto rows = Fold(definition, asked->definition, {}, {folded_}, {kTableBytesFactor * bytes_max, limits.stop});
+      if (!rows.ok() && KindOf(rows.status()) != ErrorKind::kTooLarge) {
+        asked->is_folded = false;
+        return rows.status();
+      }
+      const std::int64_t bytes = rows.ok() ? arrow::util::TotalBufferSize(**rows) : 0;
+      if (rows.ok() && (*rows)->num_rows() <= folded_->num_rows() / 2 && bytes <= bytes_max) {
+        asked->rows = *std::move(rows);
+        asked->bytes = bytes;
+      }
+    }
+    if (asked->rows == nullptr) return Fold(definition, coarser, range, {folded_}, limits);
+    return Fold(asked->definition, coarser, range, {asked->rows}, limits);
+  }
+
+  static std::vector<std::string> NamesOf(const model::AggregateDefinition& definition) {
+    std::vector<std::string> names;
+    for (const auto& key : definition.keys) names.push_back(key.name);
+    return names;
   }
 
   Status FoldFiles(const delta::Table& table, const delta::Snapshot& snapshot,
@@ -277,13 +340,30 @@ class CommittedRows::Impl {
     FoldRange range;
     bool operator==(const Question&) const = default;
   };
+  struct Answer {
+    Question question;
+    std::shared_ptr<arrow::RecordBatch> rows;
+    std::int64_t bytes = 0;
+  };
   static constexpr std::int64_t kAnswersMax = 16;
   // A table of groups takes some times the rows that come of it.
   static constexpr std::int64_t kTableBytesFactor = 4;
 
+  // Rows of folded_ by fewer keys, in its panes.
+  struct ByKeys {
+    model::AggregateDefinition definition;
+    bool is_folded = false;
+    std::shared_ptr<arrow::RecordBatch> rows{};  // nullptr: asked for once, or not worth it.
+    std::int64_t bytes = 0;
+  };
+  static constexpr std::int64_t kByKeysMax = 8;
+
   void Forget() {
     folded_ = nullptr;
+    folded_bytes_ = 0;
     folded_files_.clear();
+    folded_files_bytes_ = 0;
+    by_keys_.clear();
   }
 
   // Brings known_ to this snapshot by what has changed since the last one. Rows of files that are gone are forgotten.
@@ -291,6 +371,7 @@ class CommittedRows::Impl {
     if (snapshot_ == snapshot) return;
     if (snapshot_ == nullptr || snapshot_->metadata.id != snapshot->metadata.id) {
       Forget();
+      too_many_bytes_ = std::numeric_limits<std::int64_t>::max();
       known_.clear();
       snapshot_ = std::make_shared<const delta::Snapshot>();
     }
@@ -318,8 +399,12 @@ class CommittedRows::Impl {
   delta::SnapshotPtr snapshot_;
   std::map<KnownKey, Known> known_;
   std::shared_ptr<arrow::RecordBatch> folded_;  // The rows of folded_files_; nullptr: none.
+  std::int64_t folded_bytes_ = 0;               // Of these rows.
   std::unordered_set<std::string> folded_files_;
-  std::vector<std::pair<Question, std::shared_ptr<arrow::RecordBatch>>> answers_;  // At snapshot_; the oldest first.
+  std::int64_t folded_files_bytes_ = 0;
+  std::int64_t too_many_bytes_ = std::numeric_limits<std::int64_t>::max();  // Of files whose rows were too many.
+  std::vector<ByKeys> by_keys_;                                             // Of folded_; asked for first first.
+  std::vector<Answer> answers_;                                             // At snapshot_; the oldest first.
 };
 
 CommittedRows::CommittedRows(std::shared_ptr<PartialFileCache> cache, std::int64_t bytes_max, MemoryShare memory)

@@ -50,7 +50,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> ReadCommittedInOrder(
     PartialFileCache& cache, std::int64_t* bytes_read, const FoldLimits& limits);
 
 /// The committed rows of one aggregate as its queries need them: recent windows stay folded in memory and follow the
-/// table's log, so that a question costs what its answer holds and not what was committed since. Any thread.
+/// table's log, so that a question costs what its answer holds and not what was committed since. By the keys that were
+/// asked for several times they are there once more, for questions about other times. Any thread.
 class CommittedRows {
  public:
   /// `cache`: of files, for what is not kept folded. `bytes_max`: of folded rows, and of answers; `memory`: what these

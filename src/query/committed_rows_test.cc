@@ -3,6 +3,7 @@
 #include "query/committed_rows.h"
 
 #include <arrow/array.h>
+#include <arrow/scalar.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,6 +11,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <random>
+#include <string>
+#include <vector>
 
 #include "delta/data/data_file.h"
 #include "objectstore/object_store.h"
@@ -215,6 +219,121 @@ TEST_F(CommittedRowsTest, BeyondTheBudgetNothingIsKept) {
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(Sums(rows), (SumsByHour{{10, 20}, {11, 22}, {12, 24}}));
     EXPECT_EQ(bytes_read_, bytes_[0] + bytes_[1] + bytes_[2]);
+  }
+}
+
+TEST_F(CommittedRowsTest, WhatWasCommittedBeforeTheFirstQuestionIsKeptToo) {
+  const std::int64_t all = bytes_[0] + bytes_[1] + bytes_[2];
+  CommittedRows rows(MakePartialFileCache(0), 2 * all);
+  Sums(rows);
+  EXPECT_EQ(bytes_read_, all);
+  EXPECT_EQ(Sums(rows, {.from = kTen + kOneHour, .to = {}}), (SumsByHour{{11, 22}, {12, 24}}));
+  EXPECT_EQ(bytes_read_, 0);
+}
+
+TEST_F(CommittedRowsTest, WhatWasTooMuchIsNotTriedAgainAndLessIsKept) {
+  const auto schema = model::PartialSchema(definition_);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto writer, delta::DataFileWriter::Make(store_, schema, {}));
+  std::string many = "[";
+  constexpr int kMinutes = 600;
+  for (int minute = 0; minute < kMinutes; ++minute) {
+    const auto time = fmt::format("2026-11-21 {:02}:{:02}", minute / 60, minute % 60);
+    many += fmt::format(R"({}["{}:00", "{}:59", "de", 1, 1])", minute == 0 ? "" : ",", time, time);
+  }
+  MILLRACE_ASSERT_OK(writer->Append(*testing::BatchFromJson(schema, many + "]")));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto file, writer->Finish());
+  const std::int64_t size = file.size;
+  delta::CommitRequest request;
+  request.adds = {file};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto outcome, table_->Commit(request));
+  ASSERT_TRUE(std::holds_alternative<delta::Committed>(outcome));
+
+  const std::int64_t all = bytes_[0] + bytes_[1] + bytes_[2] + size;
+  // Less than the rows, with room for twice the files.
+  const std::int64_t bytes_max = kMinutes * 4 * 8;
+  ASSERT_LT(2 * all, bytes_max);
+  CommittedRows rows(MakePartialFileCache(0), bytes_max);
+  EXPECT_EQ(Sums(rows)[5], 60);
+  EXPECT_GT(bytes_read_, all) << "tried in vain, and read again";
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(Sums(rows)[5], 60);
+    EXPECT_EQ(bytes_read_, all);
+  }
+  Sums(rows, {.from = kTen, .to = {}});
+  EXPECT_EQ(bytes_read_, all - size);
+  EXPECT_EQ(Sums(rows, {.from = kTen, .to = {}}), (SumsByHour{{10, 20}, {11, 22}, {12, 24}}));
+  EXPECT_EQ(bytes_read_, 0);
+}
+
+// Goal: whatever was asked before, by whatever keys, and whatever is kept of it, an answer is what the files hold.
+// Method: random questions among commits and files that leave, over budgets from nothing to plenty, against folding the
+// files themselves.
+TEST_F(CommittedRowsTest, AnyQuestionIsAnsweredAsOfTheFilesThemselves) {
+  definition_.name = "b";
+  definition_.keys = {{"country", arrow::utf8()}, {"page", arrow::int64()}};
+  definition_.states = {{"_s0", arrow::int64(), "count"}, {"_s1", arrow::int64(), "max"}};
+  const auto schema = model::PartialSchema(definition_);
+  delta::CreateOptions options;
+  options.schema = schema;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, objectstore::OpenStore((folder_ / "b").string()));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::OpenOrCreate(store, options));
+  const int seed = 11;
+  std::mt19937 random(seed);
+  const auto up_to = [&random](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  const auto commit = [&] {
+    std::string text = "[";
+    for (int i = 0; i < 200; ++i) {
+      const int minute = up_to(180);
+      text += fmt::format(R"({}["2026-11-22 {:02}:{:02}:00", "2026-11-22 {:02}:{:02}:59", "c{}", {}, {}, {}, 1])",
+                          i == 0 ? "" : ",", 10 + minute / 60, minute % 60, 10 + minute / 60, minute % 60, up_to(3),
+                          up_to(20), 1 + up_to(9), up_to(1000));
+    }
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto writer, delta::DataFileWriter::Make(store, schema, {}));
+    MILLRACE_ASSERT_OK(writer->Append(*testing::BatchFromJson(schema, text + "]")));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto file, writer->Finish());
+    delta::CommitRequest request;
+    request.adds = {file};
+    if (up_to(4) == 0 && !table->snapshot()->files.empty()) {
+      request.removes = {delta::RemoveFile{.path = table->snapshot()->files.begin()->second.path}};
+    }
+    MILLRACE_ASSERT_OK(table->Commit(request).status());
+  };
+  const auto rows_of = [](const arrow::RecordBatch& batch) {
+    std::vector<std::string> rows;
+    for (std::int64_t row = 0; row < batch.num_rows(); ++row) {
+      std::string text;
+      for (const auto& column : batch.columns()) text += (*column->GetScalar(row))->ToString() + ";";
+      rows.push_back(std::move(text));
+    }
+    std::sort(rows.begin(), rows.end());
+    return rows;
+  };
+  using Window = model::Window;
+  const std::vector<std::vector<std::string>> keys = {{}, {"country"}, {"page"}, {"country", "page"}};
+  const std::vector<Window> windows = {definition_.window, Window::Tumbling(kOneHour), Window::None()};
+  std::vector<std::shared_ptr<const model::AggregateDefinition>> coarser;
+  for (const auto& some : keys) {
+    for (const auto& window : windows) {
+      coarser.push_back(std::make_shared<const model::AggregateDefinition>(Coarser(definition_, some, window)));
+    }
+  }
+  for (const std::int64_t bytes_max : {0, 20'000, 1 << 20}) {
+    const auto cache = MakePartialFileCache(1 << 20);
+    CommittedRows rows(cache, bytes_max);
+    for (int round = 0; round < 200; ++round) {
+      if (round % 20 == 0) commit();
+      const auto& to = coarser[static_cast<std::size_t>(up_to(static_cast<int>(coarser.size())))];
+      FoldRange range;
+      if (up_to(2) == 0) range.from = kTen + up_to(180) * 60'000'000 - up_to(2);
+      if (up_to(2) == 0) range.to = kTen + up_to(200) * 60'000'000 + up_to(2);
+      SCOPED_TRACE(fmt::format("seed {}, at most {} bytes, round {}", seed, bytes_max, round));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto answer,
+                                    rows.Read(*table, table->snapshot(), definition_, to, range, nullptr));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto files,
+                                    ReadCommitted(*table, *table->snapshot(), definition_, range, *cache, nullptr));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto truth, Fold(definition_, *to, range, files));
+      ASSERT_EQ(rows_of(*answer), rows_of(*truth));
+    }
   }
 }
 

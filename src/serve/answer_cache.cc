@@ -61,11 +61,7 @@ std::optional<http::Response> AnswerCache::Find(const std::string& question, con
     entries_.splice(entries_.begin(), entries_, found->second);
     kept = found->second->kept;
   }
-  http::Response response;
-  response.status = kept->response.status;
-  response.content_type = kept->response.content_type;
-  response.headers = kept->response.headers;
-  response.body = kept->response.body.Share();
+  http::Response response = kept->response.Share();
   response.held = std::move(kept);
   return response;
 }
@@ -83,10 +79,8 @@ void AnswerCache::Keep(const std::string& question, const query::AnswerState& st
   kept->account = account_;
   kept->bytes = bytes;
   kept->state = state;
-  kept->response.status = response.status;
-  kept->response.content_type = response.content_type;
-  kept->response.headers = response.headers;
-  kept->response.body = response.body.Share();
+  kept->response = response.Share();
+  kept->response.held.reset();  // What it was made in.
   entries_.push_front({question, std::move(kept)});
   by_question_[entries_.front().question] = entries_.begin();
 }

@@ -170,8 +170,9 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)),
       cache_(options_.kept_answers_bytes_max,
              options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("kept answers")),
-      cache_hits_(metrics.MakeCounter("millrace_answer_cache_hits_total",
-                                      "Questions to aggregates that were answered with what was kept.")),
+      cache_hits_(
+          metrics.MakeCounter("millrace_answer_cache_hits_total",
+                              "Questions to aggregates that were answered with what was kept, or made for another.")),
       cache_misses_(metrics.MakeCounter("millrace_answer_cache_misses_total",
                                         "Questions to aggregates whose answer had to be made.")),
       feeds_(backend, clock, options_.streams,
@@ -218,6 +219,15 @@ struct Api::Question {
   std::optional<query::AnswerState> state{};  // nullopt: nothing that is kept can be told to be as it would be now.
 };
 
+/// A question that has been admitted, as the I/O thread leaves it to the handler's.
+struct Api::Prepared {
+  Target target;
+  std::string aggregate;
+  Question question{};
+  std::optional<UnixMicros> believed_until{};       // As in Admission.
+  std::unique_ptr<SharedAnswers::Making> making{};  // nullptr: nobody waits for it.
+};
+
 struct Api::Route {
   std::string_view path;    // As in the OpenAPI document: {...} is one segment, of any name.
   std::string_view method;  // GET: HEAD too.
@@ -255,6 +265,7 @@ constexpr Api::Route Api::kRoutes[] = {
 };
 
 http::Lane Api::LaneOf(const http::Request& request) {
+  if (request.prepared != nullptr) return http::Lane::kLong;
   // The path alone: parameters are decoded once, on the handler's thread.
   const auto target = ParseTarget(std::string_view(request.target).substr(0, request.target.find('?')));
   if (!target.ok()) return http::Lane::kShort;
@@ -273,28 +284,53 @@ http::Response Api::Handle(const http::Request& request) {
   return Finished(request, std::move(routed));
 }
 
-std::optional<http::Response> Api::HandleAtOnce(const http::Request& request) {
+// nullptr: it is no question that can be answered, or it takes a while to know whose it is.
+std::shared_ptr<Api::Prepared> Api::Prepare(const http::Request& request) const {
   if (guard_.MayBlock() || options_.is_for_peers || (request.method != "GET" && request.method != "HEAD") ||
       !std::string_view(request.target).starts_with("/v1/aggregates/")) {
-    return std::nullopt;
+    return nullptr;
   }
-  const auto begun = clock_.SteadyNow();
-  const auto target = ParseTarget(request.target);
-  if (!target.ok() || HasTokenInUrl(*target)) return std::nullopt;
-  const auto name = NameIn(kAggregatePath, target->segments);
-  Question question;
+  auto target = ParseTarget(request.target);
+  if (!target.ok() || HasTokenInUrl(*target)) return nullptr;
+  auto name = NameIn(kAggregatePath, target->segments);
+  if (!name) return nullptr;
+  auto prepared = std::make_shared<Prepared>(*std::move(target), *std::move(name));
   http::Problem problem;
-  if (!name || !ReadQuestion(request, *target, *name, &question, &problem)) return std::nullopt;
-  auto kept = Kept(question);
-  if (!kept) return std::nullopt;
-  Routed routed{std::string(kAggregatePath), *std::move(kept)};
-  auto admission = Admit(request, kRead);
-  if (admission.refusal) {
-    routed.response = *std::move(admission.refusal);
+  if (!ReadQuestion(request, prepared->target, prepared->aggregate, &prepared->question, &problem)) return nullptr;
+  return prepared;
+}
+
+http::Early Api::HandleAtOnce(http::Request& request) {
+  const auto begun = clock_.SteadyNow();
+  auto prepared = std::static_pointer_cast<Prepared>(request.prepared);
+  if (prepared == nullptr) {
+    prepared = Prepare(request);
+    if (prepared == nullptr) return {};
+    auto admission = Admit(request, kRead);
+    if (admission.refusal) return {Finished(request, {std::string(kAggregatePath), *std::move(admission.refusal)})};
+    prepared->believed_until = admission.believed_until;
+    request.prepared = prepared;
   } else {
-    NoteAnswered(*name, begun, /*again=*/true);
+    // It has waited for another's answer, and there was none.
+    prepared->question.state = backend_.KnownState(prepared->aggregate, prepared->question.request);
   }
-  return Finished(request, std::move(routed));
+  const std::string& name = prepared->aggregate;
+  if (auto kept = Kept(prepared->question)) {
+    NoteAnswered(name, begun, /*again=*/true);
+    return {Finished(request, {std::string(kAggregatePath), *std::move(kept)})};
+  }
+  auto asked = shared_.Ask(prepared->question.text, prepared->question.state);
+  if (auto* const making = std::get_if<std::unique_ptr<SharedAnswers::Making>>(&asked)) {
+    prepared->making = std::move(*making);
+    return {};
+  }
+  return {.join = [this, begun, prepared, request, join = std::get<SharedAnswers::Join>(std::move(asked))](auto take) {
+    join([this, begun, prepared, request, take = std::move(take)](std::optional<http::Response> response) {
+      if (!response) return take(std::nullopt);
+      NoteAnswered(prepared->aggregate, begun, /*again=*/true);
+      take(Finished(request, {std::string(kAggregatePath), *std::move(response)}));
+    });
+  }};
 }
 
 http::Response Api::Finished(const http::Request& request, Routed routed) {
@@ -338,6 +374,10 @@ http::Response Api::AnswerRoute(const Route& route, const http::Request& request
 
 Api::Routed Api::Answer(const http::Request& request) {
   static_assert(EachIsGuardedAsItsLaneAllows(kRoutes));
+  if (const auto* const prepared = static_cast<const Prepared*>(request.prepared.get())) {
+    return {std::string(kAggregatePath),
+            Aggregate({request, prepared->target, prepared->aggregate, prepared->believed_until})};
+  }
   // About no resource, but about all (RFC 9110, 9.3.7): clients and monitors ask it as a ping.
   if (request.method == "OPTIONS" && request.target == "*") {
     http::Response response;
@@ -504,17 +544,29 @@ void Api::NoteAnswered(const std::string& aggregate, std::chrono::steady_clock::
 }
 
 http::Response Api::Aggregate(const Call& call) {
+  auto* const prepared = static_cast<Prepared*>(call.request.prepared.get());
+  if (prepared == nullptr) {
+    http::Problem problem;
+    Question question;
+    if (!ReadQuestion(call.request, call.target, call.name, &question, &problem)) return http::ToResponse(problem);
+    return Answered(call, question, nullptr);
+  }
+  prepared->question.state = backend_.KnownState(call.name, prepared->question.request);
+  http::Response response = Answered(call, prepared->question, prepared->making.get());
+  // One that was stopped is nobody else's.
+  if (prepared->making != nullptr && !call.request.stop.stop_requested()) prepared->making->End(response);
+  return response;
+}
+
+http::Response Api::Answered(const Call& call, const Question& question, SharedAnswers::Making* making) {
   const http::Request& request = call.request;
-  const Target& target = call.target;
   const std::string& name = call.name;
   const auto begun = clock_.SteadyNow();
-  http::Problem problem;
-  Question question;
-  if (!ReadQuestion(request, target, name, &question, &problem)) return http::ToResponse(problem);
   if (auto kept = Kept(question)) {
     NoteAnswered(name, begun, /*again=*/true);
     return *std::move(kept);
   }
+  if (making != nullptr) making->Begin(question.state);
   const auto answer = backend_.Query(name, question.request, request.stop);
   if (!answer.ok()) {
     if (!question.request.cursor.empty() && IsGone(answer.status(), name)) return GoneVersion(answer.status());

@@ -13,6 +13,7 @@
 #include "serve/answer_writer.h"
 #include "serve/backend.h"
 #include "serve/guard.h"
+#include "serve/shared_answers.h"
 
 namespace millrace::serve {
 
@@ -51,8 +52,9 @@ class Api {
   http::Response Handle(const http::Request& request);
 
   /// What Handle() answers if it can be told without waiting: an aggregate's answer that was given before and has not
-  /// changed. Else nullopt, and nothing has been done.
-  std::optional<http::Response> HandleAtOnce(const http::Request& request);
+  /// changed, or that somebody may not have it; or if the same is being made for somebody else. Else neither: Handle()
+  /// makes it, of what is in `request.prepared` if it is a question to an aggregate, and others join.
+  http::Early HandleAtOnce(http::Request& request);
 
   /// Ends the streams of changes, which have no end of their own. Any thread.
   void EndStreams() { feeds_.Close(); }
@@ -70,6 +72,7 @@ class Api {
   struct Call;
   struct Route;
   struct Question;
+  struct Prepared;
   static const Route kRoutes[];
 
   Routed Answer(const http::Request& request);
@@ -101,9 +104,11 @@ class Api {
   /// False sets `problem`.
   bool ReadQuestion(const http::Request& request, const Target& target, const std::string& aggregate,
                     Question* question, http::Problem* problem) const;
+  std::shared_ptr<Prepared> Prepare(const http::Request& request) const;
+  http::Response Answered(const Call& call, const Question& question, SharedAnswers::Making* making);
   /// nullopt: it is not kept, or the pipeline has gone on since.
   std::optional<http::Response> Kept(const Question& question);
-  /// `again`: with what was kept.
+  /// `again`: with what was kept, or made for another.
   void NoteAnswered(const std::string& aggregate, std::chrono::steady_clock::time_point begun, bool again);
   /// The last of all steps: what the client has already is not sent again.
   http::Response Finished(const http::Request& request, Routed routed);
@@ -119,6 +124,7 @@ class Api {
   const std::string page_policy_;
   const std::string open_api_;
   AnswerCache cache_;
+  SharedAnswers shared_;
   Counter cache_hits_;
   Counter cache_misses_;
   AnswerFeeds feeds_;

@@ -27,7 +27,7 @@ TEST_F(ApiTest, AnAnswerIsGivenAgainForAsLongAsItsStateIsTheSame) {
   EXPECT_EQ(second.body.Text(), first.body.Text());
   EXPECT_EQ(second.headers, first.headers);
   EXPECT_EQ(second.content_type, first.content_type);
-  const auto at_once = api_->HandleAtOnce({.method = "GET", .target = question});
+  const auto at_once = AtOnce({.method = "GET", .target = question});
   ASSERT_TRUE(at_once);
   EXPECT_EQ(at_once->body.Text(), first.body.Text());
 
@@ -35,10 +35,10 @@ TEST_F(ApiTest, AnAnswerIsGivenAgainForAsLongAsItsStateIsTheSame) {
   int queries = 1;
   const auto expect_new = [&](const char* what, http::Request request) {
     SCOPED_TRACE(what);
-    EXPECT_FALSE(api_->HandleAtOnce(request));
+    EXPECT_FALSE(AtOnce(request));
     EXPECT_EQ(Send(request).status, 200);
     EXPECT_EQ(backend_.queries, ++queries);
-    EXPECT_TRUE(api_->HandleAtOnce(request));
+    EXPECT_TRUE(AtOnce(request));
   };
   expect_new("keys", {.method = "GET", .target = "/v1/aggregates/clicks_1m?from=-1h"});
   expect_new("range", {.method = "GET", .target = question + "&to=0"});
@@ -54,11 +54,104 @@ TEST_F(ApiTest, AnAnswerIsGivenAgainForAsLongAsItsStateIsTheSame) {
   expect_new("time", {.method = "GET", .target = question});
 
   backend_.state->changes = 2;
-  EXPECT_FALSE(api_->HandleAtOnce({.method = "GET", .target = question}));
+  EXPECT_FALSE(AtOnce({.method = "GET", .target = question}));
   EXPECT_THAT(Get(question).body.Text(), HasSubstr(R"("views":5)"));
   EXPECT_THAT(Get("/metrics").body.Text(),
               AllOf(HasSubstr("millrace_answer_cache_hits_total 13"),
                     HasSubstr("millrace_answer_cache_misses_total 13"), HasSubstr("millrace_answer_cache_bytes ")));
+}
+
+TEST_F(ApiTest, WhoAsksWhatIsBeingMadeIsGivenThatAnswer) {
+  Api& api = MakeApi();
+  const std::string question = "/v1/aggregates/clicks_1m?group_by=country";
+  http::Request first{.method = "GET", .target = question};
+  const http::Early nothing = api.HandleAtOnce(first);
+  EXPECT_FALSE(nothing.response);
+  EXPECT_FALSE(nothing.join) << "there is nobody else";
+  std::vector<http::Response> given;
+  const auto join = [&](http::Request request) {
+    const http::Early early = api.HandleAtOnce(request);
+    ASSERT_TRUE(early.join);
+    early.join([&given](std::optional<http::Response> response) {
+      ASSERT_TRUE(response);
+      given.push_back(*std::move(response));
+    });
+  };
+  join({.method = "GET", .target = question});
+  join({.method = "HEAD", .target = question + "&format=json"});
+  join({.method = "GET", .target = question, .if_none_match = "*"});
+  http::Request other{.method = "GET", .target = question + "&format=csv"};
+  EXPECT_FALSE(api.HandleAtOnce(other).join) << "other bytes";
+  EXPECT_TRUE(given.empty());
+  const auto made = Send(first);
+  EXPECT_EQ(backend_.queries, 1);
+  ASSERT_EQ(given.size(), 3u);
+  EXPECT_EQ(made.status, 200);
+  EXPECT_EQ(given[0].body.Text(), made.body.Text());
+  EXPECT_EQ(given[0].headers, made.headers);
+  EXPECT_EQ(given[1].body.Text(), made.body.Text()) << "the server sends no body to HEAD";
+  EXPECT_EQ(given[2].status, 304);
+  EXPECT_EQ(backend_.answered_again, 3);
+  EXPECT_THAT(Get("/metrics").body.Text(), AllOf(HasSubstr("millrace_answer_cache_hits_total 3"),
+                                                 HasSubstr(R"(route="/v1/aggregates/{aggregate}",status="200"} 3)"),
+                                                 HasSubstr(R"(route="/v1/aggregates/{aggregate}",status="304"} 1)")));
+  http::Request next{.method = "GET", .target = question};
+  EXPECT_FALSE(api.HandleAtOnce(next).join) << "it is over, and nobody knows whether it would be the same";
+}
+
+TEST_F(ApiTest, AnErrorIsForAllWhoWaitAndAStoppedAnswerForNone) {
+  Api& api = MakeApi();
+  for (const bool is_stopped : {false, true}) {
+    std::stop_source stop;
+    http::Request first{.method = "GET", .target = "/v1/aggregates/clicks_1m", .stop = stop.get_token()};
+    EXPECT_FALSE(api.HandleAtOnce(first).join);
+    http::Request second{.method = "GET", .target = "/v1/aggregates/clicks_1m"};
+    const http::Early early = api.HandleAtOnce(second);
+    ASSERT_TRUE(early.join);
+    int given = 0;
+    early.join([&](std::optional<http::Response> response) {
+      ++given;
+      ASSERT_EQ(response.has_value(), !is_stopped);
+      if (response) {
+        EXPECT_EQ(response->status, 503);
+      }
+    });
+    backend_.fail = is_stopped ? Cancelled("the question is not waited for any more") : Transient("the store is away");
+    if (is_stopped) stop.request_stop();
+    Send(first);
+    first.prepared.reset();
+    EXPECT_EQ(given, 1);
+    if (!is_stopped) continue;
+    EXPECT_FALSE(api.HandleAtOnce(second).join) << "now it is the second who makes it";
+    backend_.fail = Status::OK();
+    EXPECT_EQ(Send(second).status, 200);
+  }
+}
+
+TEST_F(ApiTest, NobodyWaitsForAnAnswerThatHeMayNotHaveNorIsCountedTwice) {
+  options_.guard.access.emplace(std::vector<AccessToken>{{"reader", {"read"}}, {"writer", {"write:clicks"}}});
+  options_.guard.rate = Rate{3, 1min};
+  Api& api = MakeApi();
+  const auto ask = [&](const char* token) {
+    return http::Request{.method = "GET", .target = "/v1/aggregates/clicks_1m", .authorization = token};
+  };
+  http::Request first = ask("Bearer reader");
+  EXPECT_FALSE(api.HandleAtOnce(first).join);
+  for (const auto& [token, status] : {std::pair("", 401), {"Bearer no", 401}, {"Bearer writer", 403}}) {
+    http::Request refused = ask(token);
+    const http::Early early = api.HandleAtOnce(refused);
+    ASSERT_TRUE(early.response);
+    EXPECT_EQ(early.response->status, status);
+  }
+  http::Request second = ask("Bearer reader");
+  EXPECT_TRUE(api.HandleAtOnce(second).join);
+  first.prepared.reset();
+  EXPECT_FALSE(api.HandleAtOnce(second).join);
+  EXPECT_EQ(Send(second).status, 200) << "the second of three";
+  http::Request third = ask("Bearer reader");
+  EXPECT_FALSE(api.HandleAtOnce(third).response);
+  http::Request fourth = ask("Bearer reader");
+  EXPECT_EQ(api.HandleAtOnce(fourth).response->status, 429);
 }
 
 TEST_F(ApiTest, NothingIsGivenAgainThatMayHaveChanged) {
@@ -68,7 +161,7 @@ TEST_F(ApiTest, NothingIsGivenAgainThatMayHaveChanged) {
     const int before = backend_.queries;
     for (int i = 0; i < 2; ++i) Get(question);
     EXPECT_EQ(backend_.queries, before + 2);
-    EXPECT_FALSE(api_->HandleAtOnce({.method = "GET", .target = question}));
+    EXPECT_FALSE(AtOnce({.method = "GET", .target = question}));
   };
   expect_asked_each_time("the state is not known");
   backend_.state = query::AnswerState{.table_id = "t", .version = 4};
@@ -82,7 +175,7 @@ TEST_F(ApiTest, NothingIsGivenAgainThatMayHaveChanged) {
   for (const char* other :
        {"/v1/aggregates/clicks_1h", "/v1/aggregates/clicks_1m/stream", "/v1/aggregates/", "/v1/tables",
         "/v1/aggregates/clicks_1m?grup_by=x", "/v1/aggregates/clicks_1m?token=x", "/%zz"}) {
-    EXPECT_FALSE(api_->HandleAtOnce({.method = "GET", .target = other})) << other;
+    EXPECT_FALSE(AtOnce({.method = "GET", .target = other})) << other;
   }
 }
 
@@ -94,21 +187,21 @@ TEST_F(ApiTest, WhatIsGivenAgainIsGivenToThoseAloneWhoMayHaveIt) {
   http::Request request{.method = "GET", .target = "/v1/aggregates/clicks_1m", .authorization = "Bearer reader"};
   EXPECT_EQ(Send(request).status, 200);
   request.origin = "https://bi.example";
-  const auto given = api_->HandleAtOnce(request);
+  const auto given = AtOnce(request);
   ASSERT_TRUE(given);
   EXPECT_EQ(given->status, 200);
   EXPECT_EQ(Header(*given, "Access-Control-Allow-Origin"), "https://bi.example");
   for (const auto& [authorization, status] : {std::pair("", 401), {"Bearer no", 401}, {"Bearer writer", 403}}) {
     request.authorization = authorization;
-    const auto refused = api_->HandleAtOnce(request);
+    const auto refused = AtOnce(request);
     ASSERT_TRUE(refused);
     EXPECT_EQ(refused->status, status);
     EXPECT_EQ(refused->body.Text().find("views"), std::string::npos);
   }
   request.authorization = "Bearer reader";
-  EXPECT_EQ(api_->HandleAtOnce(request)->status, 200);
-  EXPECT_EQ(api_->HandleAtOnce(request)->status, 200);
-  EXPECT_EQ(api_->HandleAtOnce(request)->status, 429) << "it counts against the rate like any other";
+  EXPECT_EQ(AtOnce(request)->status, 200);
+  EXPECT_EQ(AtOnce(request)->status, 200);
+  EXPECT_EQ(AtOnce(request)->status, 429) << "it counts against the rate like any other";
 }
 
 TEST_F(ApiTest, AnETagIsOfWhatTheAnswerSaysAndNotOfItsMoment) {
@@ -156,10 +249,10 @@ TEST_F(ApiTest, AnETagIsOfWhatTheAnswerSaysAndNotOfItsMoment) {
   backend_.state = query::AnswerState{.table_id = "t", .version = 4};
   const std::string now = Header(Get(question), "ETag");
   EXPECT_EQ(now, Header(changed, "ETag"));
-  const auto kept = api_->HandleAtOnce({.method = "GET", .target = question, .if_none_match = now});
+  const auto kept = AtOnce({.method = "GET", .target = question, .if_none_match = now});
   ASSERT_TRUE(kept);
   EXPECT_EQ(kept->status, 304);
-  EXPECT_EQ(api_->HandleAtOnce({.method = "GET", .target = question, .if_none_match = tag})->status, 200);
+  EXPECT_EQ(AtOnce({.method = "GET", .target = question, .if_none_match = tag})->status, 200);
 }
 
 TEST_F(ApiTest, RowsHaveAnETagAndErrorsAndSqlHaveNone) {

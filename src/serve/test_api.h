@@ -155,10 +155,14 @@ class ApiTest : public ::testing::Test {
   http::Response Get(const std::string& target, const std::string& accept = "", const std::string& authorization = "") {
     return Send({"GET", target, accept, authorization, ""});
   }
-  http::Response Send(const http::Request& request) {
+  http::Response Send(const http::Request& request) { return MakeApi().Handle(request); }
+  // With what options_ were at the first call.
+  Api& MakeApi() {
     if (!api_) api_ = std::make_unique<Api>(backend_, metrics_, options_, clock_);
-    return api_->Handle(request);
+    return *api_;
   }
+  // What is answered without waiting.
+  std::optional<http::Response> AtOnce(http::Request request) { return MakeApi().HandleAtOnce(request).response; }
   static std::string Header(const http::Response& response, const std::string& name) {
     for (const auto& [key, value] : response.headers) {
       if (key == name) return value;

@@ -7,12 +7,15 @@
 #include <arrow/scalar.h>
 #include <arrow/util/byte_size.h>
 #include <duckdb.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <list>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -310,6 +313,8 @@ std::shared_ptr<arrow::Schema> PlainSchema(const arrow::Schema& schema) {
   return arrow::schema(std::move(fields));
 }
 
+constexpr int kNiceOfHelpers = 10;
+
 }  // namespace
 
 class SqlSession::Impl {
@@ -333,7 +338,19 @@ class SqlSession::Impl {
       }
     }
     char* message = nullptr;
-    if (duckdb_open_ext(nullptr, database_.out(), config.get(), &message) != DuckDBSuccess) {
+    duckdb_state opened = DuckDBError;
+    const auto open = [&] { opened = duckdb_open_ext(nullptr, database_.out(), config.get(), &message); };
+    if (num_threads > 1) {
+      // The other threads of its statements are started here and have the priority of who starts them: they get the
+      // processor after those who take events in.
+      std::thread([&open] {
+        static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNiceOfHelpers));
+        open();
+      }).join();
+    } else {
+      open();
+    }
+    if (opened != DuckDBSuccess) {
       const Status status = Internal("DuckDB: cannot open: {}", message == nullptr ? "" : message);
       duckdb_free(message);
       return status;

@@ -5,9 +5,13 @@
 #include <arrow/builder.h>
 #include <arrow/scalar.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <string>
 #include <thread>
 
 #include "testing/batch_from_json.h"
@@ -34,6 +38,23 @@ class SqlSessionTest : public ::testing::Test {
   std::unique_ptr<SqlSession> session_;
   std::atomic<bool> done_ = false;
 };
+
+int NumYieldingThreads() {
+  const int ordinary = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
+  int yielding = 0;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    const auto id = static_cast<id_t>(std::stoul(thread.path().filename().string()));
+    if (::getpriority(PRIO_PROCESS, id) > ordinary) ++yielding;
+  }
+  return yielding;
+}
+
+TEST_F(SqlSessionTest, TheThreadsThatHelpYieldToOthersAndTheCallerDoesNot) {
+  const int before = NumYieldingThreads();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(session_, SqlSession::Make(64 << 20, 3));
+  EXPECT_EQ(NumYieldingThreads(), before + 2);
+  EXPECT_EQ(Cell("SELECT sum(i) FROM range(100000) AS r(i)"), "4999950000");
+}
 
 TEST_F(SqlSessionTest, EveryInputTypeGoesThroughAndBack) {
   const auto utc = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
