@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
@@ -13,20 +11,13 @@
 #include <optional>
 #include <utility>
 
+#include "base/yield_to_others.h"
 #include "http/problem.h"
 
 namespace millrace::http {
 namespace {
 
 namespace asio = boost::asio;
-
-// Of the calling thread, for good: on Linux a thread has a priority of its own. It may not be possible, and need not
-// be.
-void YieldToOthers() {
-  constexpr int kNice = 10;  // A tenth of the share of an ordinary thread, when both want to run.
-  thread_local const int done = ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
-  static_cast<void>(done);
-}
 
 Response Overloaded(std::string detail) {
   return ToResponse({503, "overloaded", std::move(detail), "Ask again later, or ask less at once."});
