@@ -205,6 +205,14 @@ AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
         AppendCsvString(value, out);
         return Status::OK();
       };
+    case arrow::Type::DICTIONARY: {
+      const auto encoded = std::static_pointer_cast<arrow::DictionaryArray>(array);
+      return [encoded, null, value = WriterOf(encoded->dictionary(), text)](std::int64_t row, std::string& out) {
+        if (!encoded->IsNull(row)) return value(encoded->GetValueIndex(row), out);
+        out += null;
+        return Status::OK();
+      };
+    }
     default:
       break;
   }
