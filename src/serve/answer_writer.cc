@@ -492,6 +492,17 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer) {
 
 std::string PartialToJson(const query::Answer& answer) { return NamesToJson(answer.missing); }
 
+std::string PartialReasonsToJson(const query::Answer& answer) {
+  std::string out = "{";
+  for (const auto& worker : answer.missing) {
+    if (out.back() != '{') out += ',';
+    AppendJsonString(worker.name, out);
+    out += ':';
+    AppendJsonString(worker.reason, out);
+  }
+  return out + '}';
+}
+
 std::string PartialToHeader(const query::Answer& answer) {
   std::vector<query::MissingSource> named = answer.missing;
   std::string header = AsciiJson(NamesToJson(named));
@@ -537,14 +548,7 @@ Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits&
     out += ',';
   }
   if (!answer.missing.empty()) {
-    out += "\n\"partial\":" + PartialToJson(answer) + ",\"partial_reasons\":{";
-    for (const auto& worker : answer.missing) {
-      if (out.back() != '{') out += ',';
-      AppendJsonString(worker.name, out);
-      out += ':';
-      AppendJsonString(worker.reason, out);
-    }
-    out += "},";
+    out += "\n\"partial\":" + PartialToJson(answer) + ",\"partial_reasons\":" + PartialReasonsToJson(answer) + ',';
   }
   out += "\"next\":";
   if (answer.next) {
