@@ -47,6 +47,9 @@ constexpr std::int64_t kStreamShare = 64;
 /// Likewise: what answers take that are given again.
 constexpr std::int64_t kKeptAnswersShare = 16;
 
+/// What the client of Kafka fetches ahead of a tap: somebody looks on, and need not keep up.
+constexpr const char* kTapQueueKilobytes = "2048";
+
 /// For requests that come before there is a worker to ask.
 http::Response WhileStarting(const http::Request& request) {
   if (request.target == "/livez") {
@@ -136,8 +139,10 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   if (const auto& dedupe = plan->config.dedupe) worker.state_folder = dedupe->path.value_or(config::kDedupePathDefault);
   ASSIGN_OR_RETURN(service->worker_, pipeline::Worker::Make(std::move(plan), std::move(consumer), lake, worker));
   if (serve && options.role != Role::kIngest) {
-    service->backend_ = pipeline::MakeWorkerBackend(*service->worker_, service->metrics_);
-    service->StartAnswering(service->worker_->plan(), service->worker_->answer_memory(), options.role);
+    const auto& running = service->worker_->plan();
+    service->backend_ =
+        pipeline::MakeWorkerBackend(*service->worker_, service->metrics_, service->TapLog(running.config.source));
+    service->StartAnswering(running, service->worker_->answer_memory(), options.role);
   }
   return service;
 }
@@ -212,6 +217,13 @@ Status Service::ListenForPostgres(const config::ServeConfig& serve) {
   postgres_server_ = *std::move(started);
   postgres_url_ = fmt::format("postgresql://{}:{}", serve.postgres->address, postgres_server_->port());
   return Status::OK();
+}
+
+pipeline::OpenTapLog Service::TapLog(const config::SourceConfig& source) const {
+  if (embedded_log_ != nullptr) return [log = embedded_log_] { return log->NewConsumer(); };
+  auto properties = std::get<KafkaSource>(source.log).properties;
+  properties["queued.max.messages.kbytes"] = kTapQueueKilobytes;
+  return [properties = std::move(properties)] { return eventlog::MakeKafkaReader(properties); };
 }
 
 void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role) {

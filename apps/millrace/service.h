@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "base/status.h"
 #include "eventlog/embedded/embedded_log.h"
+#include "pipeline/event_tap.h"
 #include "pipeline/finalizer.h"
 #include "pipeline/maintainer.h"
 #include "pipeline/worker.h"
@@ -59,6 +60,8 @@ class Service {
   Status ListenForPostgres(const config::ServeConfig& serve);
 
   Status RunWorker();
+  /// For taps. After Start() has opened the log.
+  pipeline::OpenTapLog TapLog(const config::SourceConfig& source) const;
   void StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role);
 
   std::shared_ptr<eventlog::EmbeddedLog> embedded_log_;

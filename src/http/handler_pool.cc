@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
@@ -15,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/yield_to_others.h"
 #include "http/problem.h"
 
 namespace millrace::http {
@@ -23,13 +22,6 @@ namespace {
 namespace asio = boost::asio;
 
 using std::chrono::steady_clock;
-
-// For good: on Linux a thread has a priority of its own, and nobody but root may raise it again. It may not be
-// possible, and need not be.
-void MakeYield(pid_t thread) {
-  constexpr int kNice = 10;  // A tenth of the share of an ordinary thread, when both want to run.
-  static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(thread), kNice));
-}
 
 Response Overloaded(std::string detail) {
   return ToResponse({503, "overloaded", std::move(detail), "Ask again later, or ask less at once."});
@@ -69,7 +61,7 @@ struct HandlerPool::Call {
   void Yield() {
     const std::scoped_lock lock(mutex);
     if (thread == 0) return;
-    MakeYield(thread);
+    YieldToOthers(thread);
     yields = true;
   }
 

@@ -5,7 +5,7 @@
 
 namespace millrace::http {
 
-Response ToResponse(const Problem& problem) {
+std::string ToJson(const Problem& problem) {
   boost::json::object body;
   body["type"] = "urn:millrace:problem:" + problem.code;
   body["title"] =
@@ -14,10 +14,14 @@ Response ToResponse(const Problem& problem) {
   body["detail"] = problem.detail;
   body["code"] = problem.code;
   if (!problem.hint.empty()) body["hint"] = problem.hint;
+  return boost::json::serialize(body);
+}
+
+Response ToResponse(const Problem& problem) {
   Response response;
   response.status = problem.status;
   response.content_type = "application/problem+json";
-  response.body = boost::json::serialize(body) + "\n";
+  response.body = ToJson(problem) + "\n";
   if (problem.status == 503) response.headers.emplace_back("Retry-After", "1");
   return response;
 }

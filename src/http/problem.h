@@ -14,7 +14,9 @@ struct Problem {
   std::string hint;    ///< What to do instead; empty: none.
 };
 
-/// application/problem+json with type, title, status, detail, code and hint.
+/// An object of type, title, status, detail, code and hint, on one line.
+std::string ToJson(const Problem& problem);
+/// The same as application/problem+json.
 Response ToResponse(const Problem& problem);
 
 }  // namespace millrace::http

@@ -153,6 +153,7 @@ class Worker {
   /// Watermark() rests on lies below. Any thread, without waiting, also after Run().
   model::OffsetVector Begun() const;
   const Plan& plan() const { return *plan_; }
+  const std::shared_ptr<const Plan>& shared_plan() const { return plan_; }
   const std::shared_ptr<objectstore::ObjectStore>& lake() const { return lake_; }
   std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return tables_[table]->table->store(); }
   /// Of this table's final table; nullptr: it has none.

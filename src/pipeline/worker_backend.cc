@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <map>
 #include <numeric>
@@ -36,6 +37,9 @@ constexpr std::int64_t kCachedRowsBytesMax = 32 << 20;
 /// Of limits.memory: the rows of one answer to another process. As many are made at once as the HTTP server has threads
 /// for short requests, four.
 constexpr std::int64_t kPeerAnswersShare = 32;
+
+/// Of each of the questions to the log that begin a tap: somebody waits for them.
+constexpr std::chrono::seconds kTapLogTimeout{5};
 
 std::int64_t BytesOf(const query::HotRows& rows) {
   std::int64_t bytes = 0;
@@ -75,8 +79,8 @@ class WorkerHotSource final : public query::HotSource {
 
 class WorkerBackend final : public serve::Backend {
  public:
-  WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics)
-      : worker_(worker), metrics_(metrics), peers_(PeersOf(worker.plan().config)) {
+  WorkerBackend(Worker& worker, const ::millrace::Metrics& metrics, OpenTapLog open_log)
+      : worker_(worker), metrics_(metrics), open_log_(std::move(open_log)), peers_(PeersOf(worker.plan().config)) {
     const auto& tables = worker.plan().tables;
     const std::int64_t limit = worker.plan().config.limits.memory;
     const auto& budget = worker.answer_memory();
@@ -138,6 +142,15 @@ class WorkerBackend final : public serve::Backend {
   }
   Result<json::value> DeadLetters(const std::string& reason, std::int64_t limit, const std::stop_token& stop) override {
     return answers_->DeadLetters(reason, limit, stop);
+  }
+  Result<std::unique_ptr<serve::TapSource>> Tap(const serve::TapRequest& request) override {
+    if (open_log_ == nullptr) return Backend::Tap(request);
+    ASSIGN_OR_RETURN(auto tap,
+                     EventTap::Make(worker_.shared_plan(),
+                                    {.input = request.input, .transform = request.transform, .where = request.where}));
+    ASSIGN_OR_RETURN(auto log, open_log_());
+    RETURN_NOT_OK(tap->Open(std::move(log), {.last = request.last, .timeout = kTapLogTimeout}));
+    return tap;
   }
   Result<json::value> CostUsage() override {
     ASSIGN_OR_RETURN(const auto view, Look());
@@ -272,6 +285,7 @@ class WorkerBackend final : public serve::Backend {
 
   Worker& worker_;
   const ::millrace::Metrics& metrics_;
+  const OpenTapLog open_log_;
   const std::string instance_ = RandomUuid();
   const std::unique_ptr<peers::Peers> peers_;    // nullptr: serve.workers names none.
   std::map<std::string, Aggregate> aggregates_;  // By name.
@@ -281,8 +295,8 @@ class WorkerBackend final : public serve::Backend {
 
 }  // namespace
 
-std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics) {
-  return std::make_unique<WorkerBackend>(worker, metrics);
+std::unique_ptr<serve::Backend> MakeWorkerBackend(Worker& worker, const Metrics& metrics, OpenTapLog open_log) {
+  return std::make_unique<WorkerBackend>(worker, metrics, std::move(open_log));
 }
 
 }  // namespace millrace::pipeline

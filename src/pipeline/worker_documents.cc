@@ -176,6 +176,11 @@ json::value PipelineDocument(const WorkerView& view) {
   }
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
+  json::array inputs;
+  json::array transforms;
+  for (const auto& relation : plan.relations) {
+    (relation.parent < 0 ? inputs : transforms).push_back(json::value(relation.name));
+  }
   const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
   return json::object{{"pipeline", plan.config.name},
                       {"state", status.state},
@@ -184,8 +189,10 @@ json::value PipelineDocument(const WorkerView& view) {
                       {"watermark", TimeOrNull(status.watermark)},
                       {"freshness_seconds", SecondsOrNull(status.freshness_us)},
                       {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
+                                              {"inputs", std::move(inputs)},
                                               {"topics", json::value_from(plan.config.source.topics)},
                                               {"partitions", std::move(partitions)}}},
+                      {"transforms", std::move(transforms)},
                       {"rates", json::object{{"records_per_second", status.records_per_second},
                                              {"bytes_per_second", status.bytes_per_second}}},
                       {"totals", json::object{{"records", status.records},

@@ -13,6 +13,7 @@
 
 #include "serve/api.h"
 #include "serve/test_jwt.h"
+#include "serve/test_tap.h"
 #include "testing/manual_clock.h"
 #include "testing/status_matchers.h"
 
@@ -61,6 +62,10 @@ class EmptyBackend : public Backend {
   Result<json::value> DeadLetters(const std::string&, std::int64_t, const std::stop_token&) override {
     return json::object();
   }
+  Result<std::unique_ptr<TapSource>> Tap(const TapRequest&) override {
+    if (!answers) return InvalidInput("asked");
+    return std::make_unique<FakeTapSource>(tap_log);
+  }
   Result<json::value> CostUsage() override { return json::object(); }
   std::string Metrics() override { return "metrics\n"; }
   bool Ready() override { return true; }
@@ -68,6 +73,7 @@ class EmptyBackend : public Backend {
 
   bool fails = false;
   bool answers = false;
+  std::shared_ptr<FakeTapLog> tap_log = std::make_shared<FakeTapLog>();
 };
 
 class OneIssuer : public KeySource {
@@ -411,21 +417,24 @@ TEST_F(GuardedApi, ThePagesRunNothingButTheirOwn) {
 
 TEST_F(GuardedApi, AStreamEndsWithTheTokenThatBeganIt) {
   backend_.answers = true;
-  const auto stream_of = [this](const std::string& token) {
-    return Ask("GET", "/v1/aggregates/x/stream", "Bearer " + token).body;
-  };
-  auto of_jwt = std::move(stream_of(Jwt(R"({"iss":"https://idp","scope":"read","exp":1795341660})"))).TakeSource();
-  auto of_token = std::move(stream_of(kReader)).TakeSource();
   const auto next_of = [](http::BodySource& source) {
     std::string text = "nothing yet";
     source.Next([&text](http::Chunk chunk) { text = chunk->value_or("the end"); });
     return text;
   };
-  EXPECT_THAT(next_of(*of_jwt), HasSubstr("event: snapshot"));
-  clock_.Set(kAskedAt + 120'000'000);  // What it claims, and what clocks may be apart.
-  EXPECT_THAT(next_of(*of_jwt), HasSubstr("token_expired"));
-  EXPECT_EQ(next_of(*of_jwt), "the end");
-  EXPECT_THAT(next_of(*of_token), HasSubstr("event: snapshot"));
+  for (const auto& [target, first] :
+       {std::pair("/v1/aggregates/x/stream", "event: snapshot"), std::pair("/v1/tap", "event: start")}) {
+    SCOPED_TRACE(target);
+    clock_.Set(kAskedAt);
+    const auto stream_of = [&](const std::string& token) { return Ask("GET", target, "Bearer " + token).body; };
+    auto of_jwt = std::move(stream_of(Jwt(R"({"iss":"https://idp","scope":"read","exp":1795341660})"))).TakeSource();
+    auto of_token = std::move(stream_of(kReader)).TakeSource();
+    EXPECT_THAT(next_of(*of_jwt), HasSubstr(first));
+    clock_.Set(kAskedAt + 120'000'000);  // What it claims, and what clocks may be apart.
+    EXPECT_THAT(next_of(*of_jwt), HasSubstr("token_expired"));
+    EXPECT_EQ(next_of(*of_jwt), "the end");
+    EXPECT_THAT(next_of(*of_token), HasSubstr(first));
+  }
 }
 
 }  // namespace

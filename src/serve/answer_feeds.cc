@@ -34,12 +34,6 @@ std::string KeyOf(const std::string& aggregate, const Target& target) {
   return key;
 }
 
-std::string OneLine(const http::Problem& problem) {
-  std::string text = http::ToResponse(problem).body.Text();
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
 }  // namespace
 
 struct AnswerFeeds::Question {
@@ -169,7 +163,7 @@ void AnswerFeeds::Tick(SteadyTime now) {
     if (asked.ok() || KindOf(asked) == ErrorKind::kTransient || KindOf(asked) == ErrorKind::kConflict) continue;
     // It will not get better by asking again.
     spdlog::warn("stream ended aggregate={} error=\"{}\"", question->aggregate, asked.message());
-    question->feed->Close(OneLine(ToProblem(asked)));
+    question->feed->Close(http::ToJson(ToProblem(asked)));
   }
   share_.Set(bytes);
   if (bytes <= options_.bytes_max) return;
@@ -179,7 +173,7 @@ void AnswerFeeds::Tick(SteadyTime now) {
   const Status spent =
       TooLarge("the streams of all questions take {} bytes, they may take {}", bytes, options_.bytes_max);
   spdlog::warn("stream ended aggregate={} error=\"{}\"", (*largest)->aggregate, spent.message());
-  (*largest)->feed->Close(OneLine(ToProblem(spent)));
+  (*largest)->feed->Close(http::ToJson(ToProblem(spent)));
 }
 
 void AnswerFeeds::Close() {

@@ -205,6 +205,14 @@ AppendValue WriterOf(const std::shared_ptr<arrow::Array>& array, Text text) {
         AppendCsvString(value, out);
         return Status::OK();
       };
+    case arrow::Type::DICTIONARY: {
+      const auto encoded = std::static_pointer_cast<arrow::DictionaryArray>(array);
+      return [encoded, null, value = WriterOf(encoded->dictionary(), text)](std::int64_t row, std::string& out) {
+        if (!encoded->IsNull(row)) return value(encoded->GetValueIndex(row), out);
+        out += null;
+        return Status::OK();
+      };
+    }
     default:
       break;
   }
@@ -484,6 +492,17 @@ Result<std::string> ErrorsToHeader(const query::Answer& answer) {
 
 std::string PartialToJson(const query::Answer& answer) { return NamesToJson(answer.missing); }
 
+std::string PartialReasonsToJson(const query::Answer& answer) {
+  std::string out = "{";
+  for (const auto& worker : answer.missing) {
+    if (out.back() != '{') out += ',';
+    AppendJsonString(worker.name, out);
+    out += ':';
+    AppendJsonString(worker.reason, out);
+  }
+  return out + '}';
+}
+
 std::string PartialToHeader(const query::Answer& answer) {
   std::vector<query::MissingSource> named = answer.missing;
   std::string header = AsciiJson(NamesToJson(named));
@@ -529,14 +548,7 @@ Result<http::Body> AnswerToJson(const query::Answer& answer, const AnswerLimits&
     out += ',';
   }
   if (!answer.missing.empty()) {
-    out += "\n\"partial\":" + PartialToJson(answer) + ",\"partial_reasons\":{";
-    for (const auto& worker : answer.missing) {
-      if (out.back() != '{') out += ',';
-      AppendJsonString(worker.name, out);
-      out += ':';
-      AppendJsonString(worker.reason, out);
-    }
-    out += "},";
+    out += "\n\"partial\":" + PartialToJson(answer) + ",\"partial_reasons\":" + PartialReasonsToJson(answer) + ',';
   }
   out += "\"next\":";
   if (answer.next) {

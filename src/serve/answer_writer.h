@@ -68,7 +68,10 @@ std::string AsOfToJson(const query::Answer& answer);
 /// The array of "partial" alone.
 std::string PartialToJson(const query::Answer& answer);
 
-/// The same on one line of ASCII; of many workers as many as a header may hold, then "…".
+/// The object of "partial_reasons" alone.
+std::string PartialReasonsToJson(const query::Answer& answer);
+
+/// The names of "partial" on one line of ASCII; of many workers as many as a header may hold, then "…".
 std::string PartialToHeader(const query::Answer& answer);
 
 }  // namespace millrace::serve

@@ -84,6 +84,21 @@ TEST(AnswerWriter, WritesEachTypeExactly) {
   }
 }
 
+TEST(AnswerWriter, AValueOfADictionaryIsWrittenAsItself) {
+  arrow::StringDictionary32Builder topics;
+  ASSERT_TRUE(topics.Append("a \"b\"").ok() && topics.AppendNull().ok() && topics.Append("a \"b\"").ok());
+  std::shared_ptr<arrow::Array> column;
+  ASSERT_TRUE(topics.Finish(&column).ok());
+  const auto batch =
+      arrow::RecordBatch::Make(arrow::schema({arrow::field("_topic", column->type())}), 3, {column})->Slice(1);
+  std::string json;
+  MILLRACE_ASSERT_OK(AppendNdjson(*batch, json));
+  EXPECT_EQ(json, "{\"_topic\":null}\n{\"_topic\":\"a \\\"b\\\"\"}\n");
+  std::string csv;
+  MILLRACE_ASSERT_OK(AppendCsv(*batch, csv));
+  EXPECT_EQ(csv, "\n\"a \"\"b\"\"\"\n");
+}
+
 TEST(AnswerWriter, IntervalsAndTimesOfDayAreWrittenAsDuckDbPrintsThem) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, sql::SqlSession::Make());
   const std::string values =

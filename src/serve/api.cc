@@ -176,7 +176,8 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       cache_misses_(metrics.MakeCounter("millrace_answer_cache_misses_total",
                                         "Questions to aggregates whose answer had to be made.")),
       feeds_(backend, clock, options_.streams,
-             options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")) {
+             options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("streams")),
+      taps_(backend, clock, options_.taps, options_.memory) {
   if (options_.internal_token) {
     peer_guard_.emplace(GuardOptions{.access = Access({{*options_.internal_token, {std::string(kPeer)}}})}, clock);
   }
@@ -248,6 +249,7 @@ constexpr Api::Route Api::kRoutes[] = {
     {"/v1/pipeline", "GET", kRead, http::Lane::kShort, false, &Api::Pipeline},
     {"/v1/lag", "GET", kRead, http::Lane::kShort, false, &Api::Lag},
     {"/v1/dead-letters", "GET", kRead, http::Lane::kLong, true, &Api::DeadLetters},
+    {"/v1/tap", "GET", kRead, http::Lane::kStream, true, &Api::Tap},
     {"/v1/tables", "GET", kRead, http::Lane::kShort, false, &Api::Tables},
     {"/v1/tables/{table}", "GET", kRead, http::Lane::kShort, false, &Api::Table},
     {"/v1/tables/{table}/rows", "GET", kRead, http::Lane::kLong, true, &Api::Rows},
@@ -433,6 +435,7 @@ http::Response Api::Readyz(const Call&) {
 http::Response Api::PrometheusText(const Call&) {
   metrics_.MakeGauge("millrace_stream_listeners", "Clients that follow the changes of an answer.")
       .Set(static_cast<double>(feeds_.listeners()));
+  metrics_.MakeGauge("millrace_taps", "Clients that watch the log.").Set(static_cast<double>(taps_.open()));
   metrics_.MakeGauge("millrace_answer_cache_bytes", "Of answers that are kept to be given again.")
       .Set(static_cast<double>(cache_.bytes()));
   return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8");
@@ -450,6 +453,15 @@ http::Response Api::DeadLetters(const Call& call) {
   http::Problem problem;
   if (!ParseLettersRequest(call.target, &asked, &problem)) return http::ToResponse(problem);
   return Json(backend_.DeadLetters(asked.reason, asked.limit, call.request.stop), call.request.target);
+}
+
+http::Response Api::Tap(const Call& call) {
+  TapRequest asked;
+  http::Problem problem;
+  if (!ParseTapRequest(call.target, &asked, &problem)) return http::ToResponse(problem);
+  auto source = taps_.Open(asked);
+  if (!source.ok()) return Failure(source.status(), call.request.target);
+  return Events(call, *std::move(source));
 }
 
 http::Response Api::PeerQuestion(const Call& call) {
@@ -585,7 +597,7 @@ http::Response Api::Answered(const Call& call, const Question& question, SharedA
 }
 
 http::Response Api::AggregateStream(const Call& call) {
-  const auto& [request, target, name, believed_until] = call;
+  const auto& [request, target, name, _] = call;
   http::Problem problem;
   for (const auto& [parameter, value] : target.parameters) {
     if (parameter == "format") {
@@ -607,8 +619,12 @@ http::Response Api::AggregateStream(const Call& call) {
     }
     return Failure(source.status(), request.target);
   }
-  auto events = believed_until ? EndingAt(*believed_until, clock_, *std::move(source)) : *std::move(source);
-  http::Response response = Plain(http::Body(std::move(events)), "text/event-stream");
+  return Events(call, *std::move(source));
+}
+
+http::Response Api::Events(const Call& call, std::unique_ptr<http::BodySource> source) const {
+  if (call.believed_until) source = EndingAt(*call.believed_until, clock_, std::move(source));
+  http::Response response = Plain(http::Body(std::move(source)), "text/event-stream");
   // A proxy that gathers what is small would make changes late.
   response.headers.emplace_back("X-Accel-Buffering", "no");
   return response;

@@ -14,6 +14,7 @@
 #include "serve/backend.h"
 #include "serve/guard.h"
 #include "serve/shared_answers.h"
+#include "serve/taps.h"
 
 namespace millrace::serve {
 
@@ -30,15 +31,16 @@ struct ApiOptions {
   /// Of an answer as it is sent; a larger one is 413.
   std::int64_t answer_bytes_max = std::int64_t{256} << 20;
   AnswerFeeds::Options streams{};
+  Taps::Options taps{};
   std::int64_t kept_answers_bytes_max = std::int64_t{16} << 20;  ///< See answer_cache.h.
-  /// What streams and kept answers hold is drawn from it; nullptr: from nothing.
+  /// What streams, taps and kept answers hold is drawn from it; nullptr: from nothing.
   std::shared_ptr<MemoryBudget> memory{};
 };
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},
-/// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/lag, /v1/dead-letters, /v1/cost/usage, /livez, /readyz, /metrics,
-/// /openapi.json, / and /cost; POST of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other processes of the
-/// pipeline, and in no document: /internal/v1/hot, /internal/v1/pulse.
+/// /v1/aggregates/{n}/stream, /v1/pipeline, /v1/lag, /v1/dead-letters, /v1/tap, /v1/cost/usage, /livez, /readyz,
+/// /metrics, /openapi.json, / and /cost; POST of /v1/sql and /v1/cost/estimate (docs: openapi.json). For other
+/// processes of the pipeline, and in no document: /internal/v1/hot, /internal/v1/pulse.
 ///
 /// Answers to aggregates are kept in bounds and given again, byte for byte, for as long as a new one would be the same.
 /// They and rows have an ETag in the formats that are text, and If-None-Match is answered 304. Any thread, several
@@ -56,8 +58,11 @@ class Api {
   /// makes it, of what is in `request.prepared` if it is a question to an aggregate, and others join.
   http::Early HandleAtOnce(http::Request& request);
 
-  /// Ends the streams of changes, which have no end of their own. Any thread.
-  void EndStreams() { feeds_.Close(); }
+  /// Ends the streams of changes and the taps, which have no end of their own. Any thread.
+  void EndStreams() {
+    feeds_.Close();
+    taps_.Close();
+  }
   /// For a door of its own, which monitoring uses: /livez, /readyz and /metrics, of everybody, and nothing else.
   http::Response HandleHealth(const http::Request& request);
 
@@ -86,6 +91,7 @@ class Api {
   http::Response Pipeline(const Call& call);
   http::Response Lag(const Call& call);
   http::Response DeadLetters(const Call& call);
+  http::Response Tap(const Call& call);
   http::Response Tables(const Call& call);
   http::Response Table(const Call& call);
   http::Response Rows(const Call& call);
@@ -94,6 +100,7 @@ class Api {
   http::Response Aggregates(const Call& call);
   http::Response Aggregate(const Call& call);
   http::Response AggregateStream(const Call& call);
+  http::Response Events(const Call& call, std::unique_ptr<http::BodySource> source) const;
   http::Response Sql(const Call& call);
   http::Response CostUsage(const Call& call);
   http::Response CostEstimate(const Call& call);
@@ -128,6 +135,7 @@ class Api {
   Counter cache_hits_;
   Counter cache_misses_;
   AnswerFeeds feeds_;
+  Taps taps_;
 };
 
 }  // namespace millrace::serve

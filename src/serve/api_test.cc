@@ -166,6 +166,7 @@ TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
                             "/v1/pipeline",
                             "/v1/lag",
                             "/v1/dead-letters",
+                            "/v1/tap",
                             "/v1/sql",
                             "/v1/cost/usage",
                             "/v1/cost/estimate",

@@ -4,6 +4,7 @@
 
 #include <boost/json/value.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -14,6 +15,7 @@
 #include "base/status.h"
 #include "query/aggregate_query.h"
 #include "query/sql_engine.h"
+#include "serve/tap_source.h"
 
 namespace millrace::serve {
 
@@ -59,6 +61,13 @@ class Backend {
   /// it; empty: all. Ends soon after `stop` was requested.
   virtual Result<boost::json::value> DeadLetters(const std::string& reason, std::int64_t limit,
                                                  const std::stop_token& stop) = 0;
+  /// Begins to look at the log, beside the pipeline. kInvalidInput: no such input or transform, or `where` is no
+  /// condition over its rows. kTransient: the log does not answer. kUnsupported: this process reads none.
+  virtual Result<std::unique_ptr<TapSource>> Tap(const TapRequest& request) {
+    static_cast<void>(request);
+    return Unsupported(
+        "this process reads no log: ask one that was started with --role all, or run millrace tap beside the log");
+  }
   /// The load as this instance measured it: a document of cost::ReadUsage(). kTransient before the first record.
   virtual Result<boost::json::value> CostUsage() = 0;
   /// Prometheus text.

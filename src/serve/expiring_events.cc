@@ -21,7 +21,8 @@ class ExpiringEvents final : public http::BodySource {
     } else if (!std::exchange(expired_, true)) {
       take(http::Chunk(
           "event: error\ndata: {\"status\":401,\"code\":\"token_expired\",\"detail\":\"The token has expired.\","
-          "\"hint\":\"Come back with a new one, and with the last event's id in Last-Event-ID.\"}\n\n"));
+          "\"hint\":\"Come back with a new one, and with the last event's id, if it has one, in "
+          "Last-Event-ID.\"}\n\n"));
     } else {
       take(http::Chunk(std::optional<std::string>()));
     }

@@ -34,7 +34,7 @@ bool IsComplete(const LiveAnswer& answer, UnixMicros window_end) {
 }  // namespace
 
 std::int64_t LiveAnswer::bytes() const {
-  std::size_t bytes = meta.size() + errors.size() + partial.size() + as_of.size();
+  std::size_t bytes = meta.size() + errors.size() + partial.size() + partial_reasons.size() + as_of.size();
   for (const auto& [group, row] : rows) bytes += 2 * group.size() + row.json.size();
   return static_cast<std::int64_t>(bytes) + std::ssize(order) * kRowOverheadBytes;
 }
@@ -47,7 +47,10 @@ Result<LiveAnswer> ToLiveAnswer(const query::Answer& answer, std::int64_t bytes_
   if (!answer.errors.empty()) {
     ASSIGN_OR_RETURN(live.errors, ErrorsToJson(answer));
   }
-  if (!answer.missing.empty()) live.partial = PartialToJson(answer);
+  if (!answer.missing.empty()) {
+    live.partial = PartialToJson(answer);
+    live.partial_reasons = PartialReasonsToJson(answer);
+  }
   ASSIGN_OR_RETURN(const auto body, AnswerToNdjson(answer, {.bytes_max = bytes_max}));
   std::vector<std::string> rows = LinesOf(body.Text());
   if (answer.groups == nullptr) {
@@ -107,7 +110,9 @@ std::string SnapshotJson(const LiveAnswer& answer) {
   }
   json += fmt::format("],\"rows\":{},\"as_of\":{}", answer.order.size(), answer.as_of);
   if (!answer.errors.empty()) json += ",\"errors\":" + answer.errors;
-  if (!answer.partial.empty()) json += ",\"partial\":" + answer.partial;
+  if (!answer.partial.empty()) {
+    json += fmt::format(",\"partial\":{},\"partial_reasons\":{}", answer.partial, answer.partial_reasons);
+  }
   return json + '}';
 }
 
@@ -118,7 +123,9 @@ std::string UpsertJson(const AnswerChanges& changes, const LiveAnswer& now) {
     json += ",\"errors\":" + (now.errors.empty() ? std::string("[]") : now.errors);
   }
   if (!now.partial.empty() || changes.partial_changed) {
-    json += ",\"partial\":" + (now.partial.empty() ? std::string("[]") : now.partial);
+    json += now.partial.empty()
+                ? ",\"partial\":[],\"partial_reasons\":{}"
+                : fmt::format(",\"partial\":{},\"partial_reasons\":{}", now.partial, now.partial_reasons);
   }
   return json + '}';
 }

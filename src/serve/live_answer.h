@@ -31,6 +31,7 @@ struct LiveAnswer {
   std::map<std::string, Row> rows;  ///< By group: the object of its windows and keys.
   std::string errors;               ///< The array of AnswerToJson(); empty: none.
   std::string partial;              ///< Likewise.
+  std::string partial_reasons;      ///< Likewise. They differ from one moment to the next, and are no change alone.
   std::string as_of;                ///< AsOfToJson().
   std::optional<UnixMicros> watermark;
 
@@ -52,10 +53,11 @@ struct AnswerChanges {
 
 AnswerChanges Between(const LiveAnswer& before, const LiveAnswer& now);
 
-/// {"meta", "data", "rows", "as_of"} and "errors" and "partial" if there are some, on one line.
+/// {"meta", "data", "rows", "as_of"} and "errors", and "partial" with "partial_reasons", if there are some, on one
+/// line.
 std::string SnapshotJson(const LiveAnswer& answer);
-/// {"data": [row], "removed": [group], "as_of"} and "errors" and "partial", always all of the answer's, if there are or
-/// were some.
+/// {"data": [row], "removed": [group], "as_of"} and "errors", and "partial" with "partial_reasons", always all of the
+/// answer's, if there are or were some.
 std::string UpsertJson(const AnswerChanges& changes, const LiveAnswer& now);
 /// {"windows": [{"window_start", "window_end"}], "as_of"}
 std::string FinalJson(const AnswerChanges& changes, const LiveAnswer& now);

@@ -114,7 +114,14 @@ TEST(LiveAnswer, WorkersWhoseRowsAreMissingComeAndGo) {
   const auto named = json::parse(R"(["http://w2:1"])");
   EXPECT_EQ(json::parse(UpsertJson(gone, without)).at("partial"), named);
   EXPECT_EQ(json::parse(SnapshotJson(without)).at("partial"), named);
-  EXPECT_THAT(json::parse(UpsertJson(Between(without, before), before)).at("partial").as_array(), IsEmpty());
+  const auto reasons = json::parse(R"({"http://w2:1": "timed out"})");
+  EXPECT_EQ(json::parse(UpsertJson(gone, without)).at("partial_reasons"), reasons);
+  EXPECT_EQ(json::parse(SnapshotJson(without)).at("partial_reasons"), reasons);
+  lacking.missing[0].reason = "refused";
+  EXPECT_FALSE(Between(without, ToLiveAnswer(lacking, 1 << 20).ValueOrDie()).partial_changed);
+  const auto back = json::parse(UpsertJson(Between(without, before), before));
+  EXPECT_THAT(back.at("partial").as_array(), IsEmpty());
+  EXPECT_THAT(back.at("partial_reasons").as_object(), IsEmpty());
   EXPECT_FALSE(json::parse(SnapshotJson(before)).as_object().contains("partial"));
 }
 

@@ -249,6 +249,24 @@ bool ParseLettersRequest(const Target& target, LettersRequest* request, http::Pr
   return ParseParameters(target, {"reason", "limit"}, {}, set, problem);
 }
 
+bool ParseTapRequest(const Target& target, TapRequest* request, http::Problem* problem) {
+  const auto set = [request](const std::string& name, const std::string& value) -> Status {
+    if (name == "where") return SetWhere(value, request->where);
+    if (name == "last") {
+      ASSIGN_OR_RETURN(request->last, WholeNumber(value, "a count of records"));
+      if (request->last > kTapLastMax) return InvalidInput("{} is more than {}", request->last, kTapLastMax);
+      return Status::OK();
+    }
+    if (value.empty()) return InvalidInput("it is empty: leave it out, or name one");
+    (name == "input" ? request->input : request->transform) = value;
+    if (!request->input.empty() && !request->transform.empty()) {
+      return InvalidInput("input and transform exclude each other: a transform knows its input");
+    }
+    return Status::OK();
+  };
+  return ParseParameters(target, {"input", "transform", "where", "last"}, {}, set, problem);
+}
+
 bool RefuseParameters(const Target& target, http::Problem* problem) {
   if (target.parameters.empty()) return true;
   *problem = {

@@ -13,6 +13,7 @@
 #include "query/table_rows.h"
 #include "serve/answer_writer.h"
 #include "serve/problem.h"
+#include "serve/tap_source.h"
 
 namespace millrace::serve {
 
@@ -52,6 +53,10 @@ struct LettersRequest {
 /// At most this many samples.
 inline constexpr std::int64_t kLettersMax = 100;
 bool ParseLettersRequest(const Target& target, LettersRequest* request, http::Problem* problem);
+
+/// What a tap shows.
+inline constexpr std::int64_t kTapLastMax = 1000;
+bool ParseTapRequest(const Target& target, TapRequest* request, http::Problem* problem);
 
 /// By ?format= first, then by Accept's weights; JSON when both are silent. False sets `problem`: 400 or 406.
 bool ChooseFormat(const Target& target, const std::string& accept, AnswerFormat* format, http::Problem* problem);

@@ -7,8 +7,6 @@
 #include <arrow/scalar.h>
 #include <arrow/util/byte_size.h>
 #include <duckdb.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -20,6 +18,7 @@
 #include <utility>
 
 #include "base/ascii_case.h"
+#include "base/yield_to_others.h"
 #include "sql/duckdb_handle_internal.h"
 #include "sql/parquet_scans_internal.h"
 #include "sql/sketch_functions_internal.h"
@@ -313,8 +312,6 @@ std::shared_ptr<arrow::Schema> PlainSchema(const arrow::Schema& schema) {
   return arrow::schema(std::move(fields));
 }
 
-constexpr int kNiceOfHelpers = 10;
-
 }  // namespace
 
 class SqlSession::Impl {
@@ -344,7 +341,7 @@ class SqlSession::Impl {
       // The other threads of its statements are started here and have the priority of who starts them: they get the
       // processor after those who take events in.
       std::thread([&open] {
-        static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNiceOfHelpers));
+        YieldToOthers();
         open();
       }).join();
     } else {

@@ -229,6 +229,63 @@ test('source: each partition with its rates', async () => {
   await context.close();
 });
 
+test('source: a tap shows what comes, and only while somebody looks', async () => {
+  for (const [mode, options] of Object.entries(MODES)) {
+    const {page, context, errors} = await at('#/source', options);
+    await page.getByRole('button', {name: 'Watch'}).click();
+    await page.getByText('watching', {exact: true}).waitFor();
+    await until('rows and dead letters', async () => /[1-9]\d* rows?, [1-9]\d* dead letters?/.test(await page.locator('main').innerText()));
+    await delay(500);
+    await picture(page, `tap-${mode}`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${mode}: the page is ${wide} px too wide`);
+    assert.deepEqual(errors, [], mode);
+    await context.close();
+  }
+  const {page, context} = await at("#/source?where=country+%3D+'DE'", {bypassCSP: true});
+  const events = page.getByRole('region', {name: 'Events as they come'});
+  const column = name => events.evaluate((region, name) => {
+    const at = [...region.querySelectorAll('th')].findIndex(th => th.textContent === name);
+    return [...region.querySelectorAll('tbody tr')].map(tr => tr.children[at]?.textContent).filter(text => text !== undefined);
+  }, name);
+  await page.getByLabel('Only where, in SQL').press('Enter');
+  await until('Germany', async () => (await events.count()) && (await column('country')).length > 5);
+  assert.deepEqual(new Set(await column('country')), new Set(['DE']));
+  assert.match((await column('from'))[0], /^clicks\[\d\] \d+$/);
+  // Another condition while it runs, by the keyboard.
+  await page.getByLabel('Only where, in SQL').fill("country = 'FR'");
+  await page.getByLabel('Only where, in SQL').press('Enter');
+  await until('France', async () => (await events.count()) && (await column('country')).length > 5 && (await column('country')).every(country => country === 'FR'));
+  await page.addScriptTag({content: axe});
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({colorScheme});
+    const findings = await page.evaluate(async () => (await window.axe.run()).violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => `${v.id}: ${v.nodes[0].html}`));
+    assert.deepEqual(findings, [], colorScheme);
+  }
+  // Nobody looks: the server has no tap any more; somebody does again: one.
+  const taps = async () => Number(/^millrace_taps (\d+)/m.exec(await (await fetch(service.url + '/metrics')).text())[1]);
+  assert.equal(await taps(), 1);
+  await page.evaluate(() => {
+    Object.defineProperty(document, 'hidden', {configurable: true, get: () => true});
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await until('no tap', async () => (await taps()) === 0);
+  await page.evaluate(() => {
+    delete document.hidden;
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await page.getByText('What came here was not seen').waitFor();
+  await page.getByRole('button', {name: 'Stop'}).press('Enter');
+  await page.getByText('stopped', {exact: true}).waitFor();
+  await until('no tap', async () => (await taps()) === 0);
+  assert.ok((await column('country')).length > 5, 'what was seen stays');
+  await page.getByLabel('Only where, in SQL').fill('contry = 1');
+  await page.getByLabel('Only where, in SQL').press('Enter');
+  await page.getByRole('alert').filter({hasText: "did you mean 'country'?"}).waitFor();
+  await page.getByRole('button', {name: 'Watch'}).waitFor();
+  await context.close();
+});
+
 test('cost: from the live load, changed by a slider, in the URL', async () => {
   const {page, context} = await at('cost');
   await page.locator('svg.curve polyline').first().waitFor();

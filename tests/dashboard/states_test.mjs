@@ -139,6 +139,28 @@ test('a stream that cannot be had is asked for instead', async () => {
   await close(context);
 });
 
+test('a tap that cannot be had says why', async () => {
+  const {page, context} = await open();
+  const busy = problem(503, 'unavailable', '8 taps are open, which is the limit; close one, or try again later', 'Ask again.');
+  const none = problem(501, 'not_supported', 'this process reads no log: ask one that was started with --role all');
+  let asked = 0;
+  for (const [answer, text, button] of [[busy, '8 taps are open', 'Stop'], [none, 'this process reads no log', 'Watch']]) {
+    await page.route('**/v1/tap?*', route => (++asked, route.fulfill(answer)));
+    await page.goto('about:blank');
+    await page.goto(bare.url + '/#/source');
+    await page.getByRole('button', {name: 'Watch'}).click();
+    await alert(page, text);
+    await page.getByRole('button', {name: button}).waitFor();
+    await page.unroute('**/v1/tap?*');
+  }
+  assert.ok(asked >= 2);
+  // It is had after all: nothing has come, which it says.
+  await page.getByRole('button', {name: 'Watch'}).click();
+  await page.getByText('Nothing has come yet').waitFor();
+  assert.equal(await page.getByRole('alert').count(), 0);
+  await close(context);
+});
+
 test('numbers of many digits stay as they are', async () => {
   const {page, context} = await open();
   await page.route('**/v1/sql*', route => route.fulfill({contentType: 'application/json', body: `{"meta": [{"name": "big", "type": "DECIMAL(38,2)"}, {"name": "n", "type": "BIGINT"}],

@@ -25,6 +25,7 @@ const {growth} = await load('data/growth');
 const {diagnose} = await load('data/health');
 const {linesOf} = await load('data/lines');
 const {toText, dump, fromHex} = await load('data/payload');
+const {withEvent, NOTHING, LINES_MAX} = await load('data/tap');
 
 test('numbers are short and say what they are', () => {
   assert.deepEqual([0, 0.126, 9.96, 1234, 12_345, 1.5e6, 2e13, null, Infinity].map(short), ['0', '0.13', '10', '1,234', '12.3 k', '1.50 M', '20.0 T', '–', 'inf']);
@@ -118,4 +119,24 @@ test('bytes are shown whole, whatever they are', () => {
   assert.equal(toText(broken), '{\\xffä\\xc3\\x00😀');
   assert.equal(dump(fromHex('7b22ff')), '000000  7b 22 ff                                         {".');
   assert.match(dump(new Uint8Array(5000)), /… and 904 more bytes$/);
+});
+
+test('a tap keeps the newest, counts the rest, and says where it was away', () => {
+  const start = {columns: ['id', 'country', '_topic', '_partition', '_offset', '_timestamp'], from: {}};
+  let seen = withEvent(NOTHING, 'start', start);
+  assert.deepEqual(seen, {...NOTHING, columns: ['id', 'country']});
+  for (let i = 0; i < LINES_MAX + 5; ++i) seen = withEvent(seen, 'row', {id: i});
+  assert.equal(seen.lines.length, LINES_MAX);
+  assert.equal(seen.rows, LINES_MAX + 5);
+  assert.equal(seen.lines[0].row.id, LINES_MAX + 4);
+  assert.equal(new Set(seen.lines.map(line => line.key)).size, LINES_MAX);
+  seen = withEvent(withEvent(seen, 'skipped', {records: 7}), 'skipped', {records: 3});
+  assert.equal(seen.skipped, 10);
+  seen = withEvent(seen, 'trouble', {detail: 'the broker is away'});
+  assert.equal(seen.trouble, 'the broker is away');
+  seen = withEvent(seen, 'dead_letter', {reason: 'bad_json'});
+  assert.deepEqual([seen.letters, seen.trouble, seen.lines[0].kind], [1, null, 'letter']);
+  for (let i = 0; i < 2; ++i) seen = withEvent(seen, 'start', start);
+  assert.deepEqual(seen.lines.slice(0, 2).map(line => line.kind), ['gap', 'letter'], 'one gap, however often it tried');
+  assert.equal(withEvent(seen, 'unheard_of', {}), seen);
 });

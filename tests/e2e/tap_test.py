@@ -1,12 +1,18 @@
-"""Goal: `millrace tap` shows what is in a log as the pipeline sees it, live and beside a pipeline that runs, and leaves no trace."""
+"""Goal: `millrace tap` shows what is in a log as the pipeline sees it, live and beside a pipeline that runs, and leaves no trace;
+and so does GET /v1/tap of a pipeline that runs."""
+import datetime
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 
 import product
+from event_stream import EventStream
 from product import BINARY, FOLDER, claim, end, millrace
 
 PIPELINE = product.PIPELINE.replace("tables:", """transforms:
@@ -61,6 +67,122 @@ def live():
             claim(process.returncode == 0 and "dead letters" in said, "Ctrl-C ends it with a summary", said)
         finally:
             process.kill()
+
+
+def run(*arguments):
+    """`millrace run` and its port."""
+    log = open(FOLDER / "run.log", "w+")
+    process = subprocess.Popen([BINARY, "run", "-c", "clicks.yaml", "--set", "log.level=info", *arguments], cwd=FOLDER, stderr=log)
+    port = lambda: re.search(r"serving url=http://127\.0\.0\.1:(\d+)", (FOLDER / "run.log").read_text())
+    wait_until(lambda: port() or process.poll() is not None, "it serves")
+    claim(process.poll() is None, "it runs", (FOLDER / "run.log").read_text())
+    return process, int(port()[1])
+
+
+def is_ready(port):
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def open_taps(port):
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    return int(re.search(r"^millrace_taps (\d+)", text, re.M)[1])
+
+
+def over_http():
+    """What a running pipeline shows of its own log, which has some thousand records, a tenth of them malformed."""
+    process, port = run()
+    streams = []
+
+    def tap_of(**parameters):
+        streams.append(EventStream(port, "/v1/tap", parameters))
+        return streams[-1]
+
+    def refused(status, words, **parameters):
+        stream = tap_of(**parameters)
+        claim(stream.status == status and words in stream.problem["detail"] + stream.problem.get("hint", ""),
+              f"{parameters}: {status}", f"{stream.status} {stream.problem}")
+        return stream
+
+    try:
+        wait_until(lambda: is_ready(port), "the pipeline is ready")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/pipeline", timeout=5) as answer:
+            document = json.load(answer)
+        claim(document["source"]["inputs"] == ["input"] and document["transforms"] == ["big"], "what there is to be watched", document)
+        records = sum(partition["end_offset"] for partition in document["source"]["partitions"])
+        everything = tap_of(last=1000)
+        name, start, _ = everything.next()
+        claim(name == "start" and set(start["from"]["clicks"]) == {"0", "1", "2", "3"} and
+              start["columns"] == ["event_id", "ts", "country", "amount", "_topic", "_partition", "_offset", "_timestamp"],
+              "it says what it shows, and from where on", start)
+        seen = everything.until_quiet()
+        rows = [data for name, data, _ in seen if name == "row"]
+        letters = [data for name, data, _ in seen if name == "dead_letter"]
+        skipped = sum(data["records"] for name, data, _ in seen if name == "skipped")
+        claim(0 < len(rows) and 0 < len(letters) and len(rows) + len(letters) <= 300 and len(rows) + len(letters) + skipped == records >= 1000,
+              "what is not shown of a flood is counted", f"{len(rows)} + {len(letters)} + {skipped}, not {records}")
+        claim(set(rows[0]) == set(start["columns"]) and rows[0]["_topic"] == "clicks", "a row", rows[0])
+        claim(letters[0]["stage"] == "decode" and letters[0]["reason"] and letters[0]["detail"] and letters[0]["payload"], "a letter", letters[0])
+        claim(len({(row["_partition"], row["_offset"]) for row in rows}) == len(rows), "none twice")
+
+        some = tap_of(input="input", where="country = 'DE' AND _partition = 1", last=1000)
+        shown = [data for name, data, _ in some.until_quiet() if name == "row"]
+        claim(shown and {(row["country"], row["_partition"]) for row in shown} == {("DE", 1)}, "where", shown[:3])
+        big = [data for name, data, _ in tap_of(transform="big", last=20).until_quiet() if name == "row"]
+        claim(big and all(row["twice"] > 2 and "_offset" in row for row in big), "a transform", big[:1])
+
+        refused(400, "the pipeline has no input 'inptu'; did you mean 'input'?", input="inptu")
+        refused(400, "the pipeline has no transform 'bigg'; did you mean 'big'?", transform="bigg")
+        refused(400, "where: the table has no column 'contry'; did you mean 'country'?", where="contry = 'DE'")
+        refused(400, "where", where="country =")
+        refused(400, "where: subqueries are not allowed", where="country IN (SELECT 1)")
+        refused(400, "Did you mean 'input'?", inputs="input")
+        while open_taps(port) < 8:
+            claim(tap_of().status == 200, "one more")
+        busy = refused(503, "8 taps are open, which is the limit")
+        claim(busy.headers["Retry-After"] == "1", "come back soon")
+        everything.close()
+        some.close()
+        wait_until(lambda: open_taps(port) == 6, "whoever leaves makes room")
+        claim(tap_of().status == 200, "for others")
+
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        claim(process.wait(timeout=20) == 0 and time.monotonic() - begun < 10, "open taps do not keep it from ending")
+        claim(streams[-1].ended.wait(5), "which ends them")
+    finally:
+        process.kill()
+        for stream in streams:
+            stream.close()
+    process, port = run("--role", "serve")
+    try:
+        claim("this process reads no log" in EventStream(port, "/v1/tap", {}).problem["detail"], "a process that only answers says so")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def as_they_come():
+    """An event is shown within a second of being in the log, and the pipeline does not fall behind for it."""
+    log = FOLDER / "demo.log"
+    demo = subprocess.Popen([BINARY, "demo", "--rate", "50", "--dir", "demo", "--port", "0", "--for", "60s"], cwd=FOLDER,
+                            stdout=open(log, "w"), stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: "http://127.0.0.1:" in log.read_text(), "the demo serves")
+        port = int(re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())[1])
+        wait_until(lambda: is_ready(port), "and is ready")
+        stream = EventStream(port, "/v1/tap", {})
+        late = []
+        for _ in range(100):
+            _, row, when = stream.next("row")
+            late.append(when - datetime.datetime.fromisoformat(row["_timestamp"].replace("Z", "+00:00")).timestamp())
+        claim(sorted(late)[len(late) // 2] < 0.5 and max(late) < 1.5, "within a second", sorted(late)[-5:])
+        stream.close()
+    finally:
+        demo.kill()
+        demo.wait()
 
 
 def main():
@@ -121,6 +243,8 @@ def main():
           {path: size for path, size in before.items() if path.name != "clicks.yaml"}, "no file is made or changed")
     claim(set(pathlib.Path(tempfile.gettempdir()).glob("millrace-reader-*")) <= temporary, "nor left elsewhere")
     live()
+    over_http()
+    as_they_come()
     (FOLDER / "away.yaml").write_text(PIPELINE.replace("embedded: {path: log, partitions: 4}", 'kafka: {bootstrap.servers: "127.0.0.1:1"}'))
     process = subprocess.Popen([BINARY, "tap", "-c", "away.yaml"], cwd=FOLDER, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(1)

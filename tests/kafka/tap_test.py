@@ -1,11 +1,18 @@
-"""Goal: `millrace tap` over a real Kafka: from the end, from the start, the last of each partition; what is not there is told."""
+"""Goal: `millrace tap` over a real Kafka: from the end, from the start, the last of each partition; what is not there is told.
+And GET /v1/tap likewise."""
 import json
 import pathlib
+import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 from broker import Broker
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from event_stream import EventStream  # noqa: E402
 
 BINARY = sys.argv[1]
 PIPELINE = """version: 1
@@ -28,6 +35,45 @@ def millrace(folder, *arguments, code=0):
     return done
 
 
+def over_http(folder, brokers):
+    """GET /v1/tap of a pipeline that runs: soon, in bounds, and of no group."""
+    log = folder / "run.log"
+    run = subprocess.Popen([BINARY, "run", "-c", "clicks.yaml", "--set", "serve.listen=127.0.0.1:0", "--set", "lake.uri=lake"],
+                           cwd=folder, stdout=subprocess.DEVNULL, stderr=open(log, "w"))
+    send = lambda *arguments: millrace(folder, "simulate", "clickstream", "--rate", "0", *arguments, "--to", f"kafka://{brokers}/tapped")
+    try:
+        deadline = time.monotonic() + 60
+        while not (port := re.search(r"serving url=http://127\.0\.0\.1:(\d+)", log.read_text())):
+            assert run.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        port = int(port[1])
+        while True:
+            stream = EventStream(port, "/v1/tap", {})
+            if stream.status == 200:
+                break
+            assert stream.status == 503 and time.monotonic() < deadline, stream.problem
+            time.sleep(0.1)
+        start = stream.next()[1]
+        assert sum(start["from"]["tapped"].values()) >= 200 and len(start["from"]["tapped"]) == 3, start
+        assert EventStream(port, "/v1/tap", {"where": "x = 1"}).status == 400
+        send("--count", "5")
+        sent = time.time()
+        for _ in range(5):
+            _, row, when = stream.next("row")
+            assert row["_topic"] == "tapped" and when - sent < 1, (row, when - sent)
+        send("--count", "30000", "--malformed", "5%")
+        seen = stream.until_quiet(3)
+        count = lambda name: sum(event == name for event, _, _ in seen)
+        skipped = sum(data["records"] for event, data, _ in seen if event == "skipped")
+        assert count("row") > 0 and count("dead_letter") > 0 and skipped > 10000, (count("row"), count("dead_letter"), skipped)
+        assert count("row") + count("dead_letter") + skipped == 30000, (count("row"), count("dead_letter"), skipped)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(timeout=60) == 0, log.read_text()
+        assert stream.ended.wait(5)
+    finally:
+        run.kill()
+
+
 def main():
     with tempfile.TemporaryDirectory() as name, Broker() as broker:
         brokers = broker.address
@@ -48,6 +94,7 @@ def main():
         assert len(last) == len(partitions), last
         assert len(rows("--transform", "upper", "--from-start", "--limit", "3")) == 3
         assert rows("--for", "1s") == [], "it begins at the end"
+        over_http(folder, brokers)
         # A broker that is away: the reason, and an end.
         (folder / "clicks.yaml").write_text(PIPELINE.format(brokers="127.0.0.1:1", topic="tapped"))
         away = millrace(folder, "tap", "-c", "clicks.yaml", code=1).stderr

@@ -11,7 +11,7 @@ export interface Follower {
 }
 
 /**
- * Until `signal`, or until the server says that the question is wrong. Comes back by itself after the last event that it
+ * Until `signal`, or until the server says that the question is wrong, or that it has not what it takes. Comes back by itself after the last event that it
  * has, and while nobody sees the tab it is not there: a browser has six connections to a server for all its tabs.
  */
 export async function follow(path: string, follower: Follower, signal: AbortSignal): Promise<void> {
@@ -35,7 +35,7 @@ export async function follow(path: string, follower: Follower, signal: AbortSign
       if (!hide.signal.aborted && !isAbort(error)) {
         const problem = toProblem(error);
         follower.trouble(problem);
-        if (problem.status >= 400 && problem.status < 500 && problem.status !== 429) return;
+        if ((problem.status >= 400 && problem.status < 500 && problem.status !== 429) || problem.status === 501) return;
       }
     } finally {
       document.removeEventListener('visibilitychange', onHide);

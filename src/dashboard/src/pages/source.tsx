@@ -5,9 +5,10 @@ import {get} from '../data/api';
 import {lagOf, rate, sum, usePipeline, type Pipeline, type Sample} from '../data/pipeline';
 import {usePolled} from '../data/polled';
 import {ago, bytes, count, duration, exact, perSecond, plural, secondsSince} from '../format';
-import {Card, Code, Empty, Loading, Trouble} from '../parts/basics';
+import {Card, Empty, Loading, Trouble} from '../parts/basics';
 import {Chart} from '../parts/chart';
 import {Grid} from '../parts/grid';
+import {Tap} from '../parts/tap';
 import {href} from '../router';
 
 const RATE_SECONDS = 10;
@@ -39,12 +40,8 @@ export function SourcePage() {
           </div>
         </Card>
       )}
+      <Tap p={p} />
       <Newest p={p} />
-      <Card title="Tap">
-        <p>Beside the pipeline, what comes in as it sees it, without a trace in the log:</p>
-        <Code label="Watch events" text={`millrace tap -c pipeline.yaml\nmillrace tap -c pipeline.yaml --last 5 --until-end -o table`} />
-        <Code label="Only what does not become a row" text="millrace tap -c pipeline.yaml --from-start --dead-letters --for 10s" />
-      </Card>
     </>
   );
 }
