@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test soak bench fmt lint clean
+.PHONY: help demo build test soak bench bench-long fmt lint clean
 
 MILLRACE_DEPS ?= $(HOME)/.cache/millrace/deps
 export MILLRACE_DEPS
@@ -12,7 +12,7 @@ JOBS ?= $(shell nproc)
 CXX_FILES = git ls-files -z '*.h' '*.cc'
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo:  ## Simulator, log, lake, API and page in one process (DEMO_FLAGS="--rate 20000")
 	@scripts/setup build
@@ -38,16 +38,29 @@ soak:  ## The long tests: kills, zombies, millions of events
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release -L soak
 
-bench:  ## Cost and freshness beside the same job in Python, growth, scans, SQL, listeners, answers (BENCH_FLAGS="--events 200000")
+bench:  ## Cost, freshness, restarts, partitions, answers, growth, scans beside their peers; one table at the end (BENCH_FLAGS="--events 200000")
 	@scripts/setup test
 	@cmake --preset release >/dev/null
-	@cmake --build --preset release -j $(JOBS) --target millrace table_growth
+	@cmake --build --preset release -j $(JOBS) --target millrace table_growth kafka_consumer_benchmark ingest_benchmark process_benchmark
+	@echo "bench: Millrace beside Python (cost, answers), librdkafka (client), deltalake (opening), DuckDB (SQL, scans): see docs/benchmarks.md"
 	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
+	@$(PYTHON) bench/run.py --parts freshness --rate 200000 --seconds 25 --output build/bench-fast.json
+	@$(PYTHON) bench/restart.py
+	@$(PYTHON) bench/partitions.py
+	@$(PYTHON) bench/stages.py
 	@$(PYTHON) bench/growth.py
 	@$(PYTHON) bench/scan.py build/release/bin/millrace
 	@$(PYTHON) bench/sql.py build/release/bin/millrace
 	@$(PYTHON) bench/listeners.py build/release/bin/millrace
 	@$(PYTHON) bench/answers.py build/release/bin/millrace
+	@$(PYTHON) bench/table.py
+
+bench-long:  ## As bench, after 20 million events through one process
+	@scripts/setup test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS) --target millrace
+	@$(PYTHON) bench/run.py --parts cost --no-peer --events 20000000 --timeout 3600 --output build/bench-long.json
+	@$(MAKE) bench
 
 fmt:  ## Format the C++ files
 	@$(CXX_FILES) | xargs -0r clang-format -i

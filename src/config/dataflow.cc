@@ -710,6 +710,12 @@ std::vector<std::string> Dataflow::StagesOf(int table) const {
   return stages;
 }
 
+bool Dataflow::KeepsWatermark(int table) const {
+  const auto is_aggregate = [](const TablePlan& plan) { return plan.kind == TableKind::kAggregate; };
+  if (is_aggregate(tables[table])) return true;
+  return table != dead_letters() && std::none_of(tables.begin(), tables.end(), is_aggregate);
+}
+
 Dataflow PlanDataflow(const PipelineConfig& config, const ConfigNodes& nodes, LookupAccess lookups,
                       Findings& findings) {
   return Planner(config, nodes, lookups, findings).Plan();

@@ -111,6 +111,9 @@ struct Dataflow {
   std::vector<int> LookupsOf(int table) const;
   /// The stages whose dead letters can concern this table: of decoding, of each transform on its way, of itself.
   std::vector<std::string> StagesOf(int table) const;
+  /// Whether this table's commits say how far event time had come: those of aggregates, whose windows it completes, and
+  /// of events where there is no aggregate.
+  bool KeepsWatermark(int table) const;
 };
 
 /// Of a configuration that was made in code; LoadedConfig has that of a file. Blocks while DuckDB plans the SQL, tens

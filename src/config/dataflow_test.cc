@@ -53,6 +53,19 @@ TEST(Dataflow, KnowsRelationsTablesAndStages) {
   EXPECT_EQ(flow.inputs.at(0).event_time_column, 2);
 }
 
+TEST(Dataflow, TheWatermarkIsKeptWhereWindowsAreOrInEvents) {
+  auto config = TestConfig();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  EXPECT_FALSE(flow.KeepsWatermark(kRaw));
+  EXPECT_FALSE(flow.KeepsWatermark(kCleaned));
+  EXPECT_TRUE(flow.KeepsWatermark(kSums));
+  EXPECT_FALSE(flow.KeepsWatermark(kLetters));
+  config.aggregates.clear();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto events, PlanDataflow(config));
+  for (int t = 0; t < events.num_data_tables(); ++t) EXPECT_TRUE(events.KeepsWatermark(t)) << events.tables[t].name;
+  EXPECT_FALSE(events.KeepsWatermark(events.dead_letters()));
+}
+
 TEST(Dataflow, ARouteIsAPatternAColumnAndWhatItStandsFor) {
   auto config = TestConfig();
   config.tables[1] = {.name = "num_{num}", .route = "num", .route_max = 7, .from = "clean"};

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -64,6 +65,13 @@ inline constexpr std::size_t kPollBytesMax = 4 << 20;
 
 using Event = std::variant<FetchedRecords, Assigned, Revoked, ReachedEnd, Failed>;
 
+struct RecordPlace {
+  TopicPartition source;
+  Offset offset = 0;
+  auto operator<=>(const RecordPlace&) const = default;
+};
+using Fingerprints = std::map<RecordPlace, std::optional<std::uint32_t>>;
+
 /// Not thread-safe: one thread calls everything, but for wake_fd()'s descriptor, which may be watched anywhere.
 class Consumer {
  public:
@@ -100,10 +108,17 @@ class Consumer {
   virtual Result<OffsetVector> OffsetsAt(UnixMicros time, const std::vector<TopicPartition>& partitions,
                                          std::chrono::milliseconds timeout) = 0;
 
-  /// A checksum (CRC-32 over timestamp, key and payload, see Fingerprint()) of the record at exactly this offset;
-  /// nullopt if there is none there (a hole, or retention took it). Works for partitions not assigned to this member.
-  virtual Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
-                                                             std::chrono::milliseconds timeout) = 0;
+  /// A checksum (CRC-32 over timestamp, key and payload, see Fingerprint()) of the record at exactly each of these
+  /// places; nullopt if there is none there (a hole, or retention took it). Works for partitions not assigned to this
+  /// member. Partitions are asked side by side, some at a time, of which each may take `timeout` (kTransient).
+  virtual Result<Fingerprints> FingerprintsAt(const std::set<RecordPlace>& places,
+                                              std::chrono::milliseconds timeout) = 0;
+  /// Of one place.
+  Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
+                                                     std::chrono::milliseconds timeout) {
+    ASSIGN_OR_RETURN(const auto found, FingerprintsAt({{source, offset}}, timeout));
+    return found.at({source, offset});
+  }
 
   /// The partition's end as the log last told it in passing, for lag figures; nullopt: not known. Asks nobody.
   virtual std::optional<Offset> KnownEnd(const TopicPartition& source) const = 0;

@@ -19,17 +19,18 @@ namespace json = boost::json;
 constexpr delta::RetryPolicy kRetry{
     .attempts_max = 10, .backoff_min = std::chrono::milliseconds(5), .backoff_max = std::chrono::milliseconds(500)};
 
+/// What is 0 is left out, but for `read` and `written`: a commit may be of a thousand partitions.
 json::object LedgerJson(const model::TopicPartition& source, const PartitionPart& part) {
-  return {{"topic", source.topic},
-          {"partition", source.partition},
-          {"begin", part.range.begin},
-          {"end", part.range.end},
-          {"read", part.ledger.read},
-          {"written", part.ledger.written},
-          {"dead_lettered", part.ledger.dead_lettered},
-          {"filtered", part.ledger.filtered},
-          {"deduplicated", part.ledger.deduplicated},
-          {"tombstones", part.ledger.tombstones}};
+  json::object books{{"topic", source.topic}, {"partition", source.partition}, {"begin", part.range.begin},
+                     {"end", part.range.end}, {"read", part.ledger.read},      {"written", part.ledger.written}};
+  const auto put = [&books](const char* name, std::int64_t count) {
+    if (count != 0) books[name] = count;
+  };
+  put("dead_lettered", part.ledger.dead_lettered);
+  put("filtered", part.ledger.filtered);
+  put("deduplicated", part.ledger.deduplicated);
+  put("tombstones", part.ledger.tombstones);
+  return books;
 }
 
 /// {"devices": ["version 12"]}: mostly one, two if a newer one came in the middle of the epoch.

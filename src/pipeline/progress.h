@@ -10,7 +10,8 @@
 ///                                 it says nothing once another writer of the same ids has gone on
 ///   shop-clicks-3#dedupe_from     with dedupe: the offset from which on the log says again all keys that are
 ///                                 remembered at our last offset, see process/deduplicator.h
-///   shop-clicks-3#watermark       the watermark of whoever read it last, in UTC microseconds
+///   shop-clicks-3#watermark       the watermark of whoever read it last, in UTC microseconds; in aggregates, and in
+///                                 events only where there are none (Plan::KeepsWatermark)
 ///   shop-clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///   shop#topic:clicks             that the table holds offsets of this topic: 0, under its name as above; 1, under the
 ///                                 short form

@@ -115,25 +115,22 @@ Result<StartSequence::Plans> StartSequence::PlanStarts(const std::vector<model::
 /// A topic that was deleted and made anew holds other records under the offsets that we know.
 Status StartSequence::CheckFingerprints(const std::vector<model::TopicPartition>& partitions,
                                         const model::OffsetRanges& bounds) {
+  struct Known {
+    std::string table;
+    std::uint32_t fingerprint;
+  };
+  std::map<eventlog::RecordPlace, Known> known;  // Of tables that stand at one place the first says it.
+  const auto note = [&](const model::TopicPartition& source, const std::string& name, const Progress& progress,
+                        const delta::Snapshot& snapshot) {
+    const auto next = progress.NextOffset(snapshot, source);
+    const auto fingerprint = progress.FingerprintOf(snapshot, source);
+    if (!next || !fingerprint || *next - 1 < bounds.at(source).begin) return;
+    known.try_emplace({source, *next - 1}, Known{name, *fingerprint});
+  };
   for (const auto& source : partitions) {
-    std::set<model::Offset> checked;
-    const auto check = [&](const std::string& name, const Progress& progress,
-                           const delta::Snapshot& snapshot) -> Status {
-      const auto next = progress.NextOffset(snapshot, source);
-      const auto expected = progress.FingerprintOf(snapshot, source);
-      if (!next || !expected || *next - 1 < bounds.at(source).begin || !checked.insert(*next).second) {
-        return Status::OK();
-      }
-      ASSIGN_OR_RETURN(const auto found, consumer_.FingerprintAt(source, *next - 1, kLogTimeout));
-      if (!found || *found == *expected) return Status::OK();
-      return Corrupt(
-          "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
-          "Give the pipeline a new app_id, or restore the topic",
-          name, model::ToString(source), *next - 1);
-    };
     for (int t = 0; t < plan_.num_data_tables(); ++t) {
       const auto snapshot = tables_[t]->table->snapshot();
-      RETURN_NOT_OK(check(plan_.tables[t].name, tables_[t]->progress, *snapshot));
+      note(source, plan_.tables[t].name, tables_[t]->progress, *snapshot);
       if (tables_[t]->family == nullptr) continue;
       const auto read = tables_[t]->progress.NextOffset(*snapshot, source);
       for (const auto& route : tables_[t]->family->routes()) {
@@ -144,9 +141,21 @@ Status StartSequence::CheckFingerprints(const std::vector<model::TopicPartition>
         if (*next > bounds.at(source).end) {
           return BeyondTheLog({.table = route.name, .next = next, .begun = std::nullopt}, source, bounds.at(source));
         }
-        RETURN_NOT_OK(check(route.name, *route.progress, *of_route));
+        note(source, route.name, *route.progress, *of_route);
       }
     }
+  }
+  if (known.empty()) return Status::OK();
+  std::set<eventlog::RecordPlace> places;
+  for (const auto& [place, ignored] : known) places.insert(place);
+  ASSIGN_OR_RETURN(const auto found, consumer_.FingerprintsAt(places, kLogTimeout));
+  for (const auto& [place, expected] : known) {
+    const auto& fingerprint = found.at(place);
+    if (!fingerprint || *fingerprint == expected.fingerprint) continue;
+    return Corrupt(
+        "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
+        "Give the pipeline a new app_id, or restore the topic",
+        expected.table, model::ToString(place.source), place.offset);
   }
   return Status::OK();
 }

@@ -29,4 +29,11 @@ std::optional<UnixMicros> RisingWatermark::Raise(std::optional<UnixMicros> candi
   return value();
 }
 
+bool RisingWatermark::NeedsLook(std::chrono::steady_clock::time_point now) {
+  constexpr std::int64_t kBetweenLooksNs = 1'000'000;
+  const std::int64_t now_ns = std::chrono::nanoseconds(now.time_since_epoch()).count();
+  std::int64_t looked_at = looked_at_ns_;
+  return now_ns - kBetweenLooksNs >= looked_at && looked_at_ns_.compare_exchange_strong(looked_at, now_ns);
+}
+
 }  // namespace millrace::pipeline

@@ -46,9 +46,13 @@ class RisingWatermark {
   /// Rises to `candidate` if that is higher; gives the value afterwards.
   std::optional<UnixMicros> Raise(std::optional<UnixMicros> candidate);
 
+  /// Whether what it rests on should be looked at again: true for one caller in a millisecond, who looks and raises it.
+  bool NeedsLook(std::chrono::steady_clock::time_point now);
+
  private:
   static constexpr UnixMicros kNone = INT64_MIN;
   std::atomic<UnixMicros> value_{kNone};
+  std::atomic<std::int64_t> looked_at_ns_{INT64_MIN};  // Of the steady clock.
 };
 
 }  // namespace millrace::pipeline

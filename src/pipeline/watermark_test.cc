@@ -43,5 +43,16 @@ TEST(Watermark, ItNeverGoesBackAndDoesNotVanish) {
   EXPECT_EQ(watermark.Raise(kNow + 1), kNow + 1);
 }
 
+TEST(Watermark, WhatItRestsOnIsLookedAtOnceInAMillisecond) {
+  RisingWatermark watermark;
+  EXPECT_TRUE(watermark.NeedsLook(kBegun));
+  EXPECT_FALSE(watermark.NeedsLook(kBegun)) << "somebody looks";
+  EXPECT_FALSE(watermark.NeedsLook(kBegun + 999us));
+  EXPECT_TRUE(watermark.NeedsLook(kBegun + 1ms));
+  EXPECT_FALSE(watermark.NeedsLook(kBegun + 1ms));
+  EXPECT_FALSE(watermark.NeedsLook(kBegun)) << "who read the clock before the other looked";
+  EXPECT_TRUE(watermark.NeedsLook(kBegun + 1h));
+}
+
 }  // namespace
 }  // namespace millrace::pipeline

@@ -350,6 +350,9 @@ void Worker::Backpressure() {
   waiting_for_room_ = pressure.wait;
   // A short wait leaves the records in the client's bounded queue; a long one pauses the partitions, so that the
   // group keeps hearing from us while nothing more is fetched.
+  // This comes with every poll: as long as nothing is paused, no partition is looked at.
+  if (!pressure.pause && !paused_some_) return;
+  paused_some_ = pressure.pause;
   std::vector<model::TopicPartition> changed;
   for (auto& [source, partition] : owned_) {
     if (partition.paused != pressure.pause) changed.push_back(source);

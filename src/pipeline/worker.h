@@ -89,7 +89,7 @@ struct WorkerStatus {
   };
   std::string state;  ///< starting | running | recovering | draining | stopped | failed
   double uptime_seconds = 0;
-  std::vector<Partition> partitions;
+  std::vector<Partition> partitions;  ///< In order.
   std::vector<Table> tables;
   std::vector<Lookup> lookups;
   std::optional<UnixMicros> watermark;
@@ -146,6 +146,9 @@ class Worker {
   /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
   /// thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
+  /// Likewise, at most a millisecond behind, and never behind what anybody was given before. For those who ask by the
+  /// ten thousand each second: Watermark() walks all partitions.
+  std::optional<UnixMicros> RecentWatermark() const;
   /// Moves whenever hot rows have come or gone, before anybody can have them, or this worker's partitions are others.
   /// Any thread, without waiting.
   std::uint64_t Changes() const;
@@ -325,6 +328,7 @@ class Worker {
   std::int64_t past_bytes_ = 0;
   std::chrono::steady_clock::time_point started_;
   bool waiting_for_room_ = false;
+  bool paused_some_ = false;  // Some of owned_ may be paused.
 
   std::atomic<bool> running_{false};
   TaskGroup tasks_;  // The last: its tasks touch everything above.

@@ -68,7 +68,7 @@ class WorkerHotSource final : public query::HotSource {
     return worker_.Hot(table_, coarser, range, limits.bytes_max);
   }
   query::HotRows Known() const override {
-    return {.version = worker_.KnownVersion(table_), .watermark = worker_.Watermark()};
+    return {.version = worker_.KnownVersion(table_), .watermark = worker_.RecentWatermark()};
   }
   std::optional<std::uint64_t> Changes() const override { return worker_.Changes(); }
 
@@ -168,7 +168,7 @@ class WorkerBackend final : public serve::Backend {
   bool Ready() override { return worker_.ready(); }
   Pulse Feel() override {
     const std::uint64_t others = peers_ == nullptr ? 0 : peers_->pulses().Changes();
-    return {worker_.Changes() + others, worker_.Watermark()};
+    return {worker_.Changes() + others, worker_.RecentWatermark()};
   }
 
   Result<std::string> AnswerPeer(std::string_view text) override {
@@ -199,7 +199,7 @@ class WorkerBackend final : public serve::Backend {
     return peers::ToArrowStream({instance_, std::move(rows)}, *definition, bytes_max);
   }
   Result<std::string> PulseForPeers() override {
-    return peers::ToJson(peers::Pulse{instance_, worker_.Changes(), worker_.Watermark()});
+    return peers::ToJson(peers::Pulse{instance_, worker_.Changes(), worker_.RecentWatermark()});
   }
 
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
@@ -258,12 +258,14 @@ class WorkerBackend final : public serve::Backend {
       const bool is_family = view.plan->tables[t].route.has_value();
       const auto rows = is_family ? std::accumulate(route_rows.begin(), route_rows.end(), std::int64_t{0})
                                   : rows_.Of(table.name, table.snapshot);
-      view.tables.push_back(
-          {.uri = worker_.TableStore(static_cast<int>(t))->uri(),
-           .committed = worker_.progress(static_cast<int>(t)).NextOffsets(*table.snapshot),
-           .rows = rows,
-           .route_rows = std::move(route_rows),
-           .lag_records = table.kind == config::TableKind::kDeadLetters ? 0 : CommitLag(view.status, t)});
+      auto committed = worker_.progress(static_cast<int>(t)).NextOffsets(*table.snapshot);
+      const bool has_lag = table.kind != config::TableKind::kDeadLetters;
+      const std::int64_t lag = has_lag ? CommitLag(view.status, committed) : 0;
+      view.tables.push_back({.uri = worker_.TableStore(static_cast<int>(t))->uri(),
+                             .committed = std::move(committed),
+                             .rows = rows,
+                             .route_rows = std::move(route_rows),
+                             .lag_records = lag});
     }
     view.lake = worker_.LakeUsage();
     view.cpu_seconds = ProcessCpuSeconds();
@@ -272,9 +274,8 @@ class WorkerBackend final : public serve::Backend {
     return view;
   }
 
-  /// Records handed to the shards that no commit of this table covers yet.
-  std::int64_t CommitLag(const WorkerStatus& status, std::size_t index) const {
-    const auto committed = worker_.progress(static_cast<int>(index)).NextOffsets(*status.tables[index].snapshot);
+  /// Records handed to the shards that no commit of a table covers yet.
+  static std::int64_t CommitLag(const WorkerStatus& status, const model::OffsetVector& committed) {
     std::int64_t lag = 0;
     for (const auto& partition : status.partitions) {
       const auto it = committed.find(partition.source);

@@ -233,8 +233,9 @@ json::value LagDocument(const WorkerView& view) {
   std::optional<std::int64_t> lag;
   for (const auto& [source, next] : committed) {
     const auto& own = view.status.partitions;
-    const auto read =
-        std::find_if(own.begin(), own.end(), [&](const auto& partition) { return partition.source == source; });
+    auto read = std::lower_bound(own.begin(), own.end(), source,
+                                 [](const auto& partition, const auto& wanted) { return partition.source < wanted; });
+    if (read != own.end() && read->source != source) read = own.end();
     std::optional<std::int64_t> position;
     std::optional<std::int64_t> end;
     std::optional<std::int64_t> behind;

@@ -105,7 +105,7 @@ asio::awaitable<Result<Worker::Sealed>> Worker::Seal(int table) {
     sealed.parts.push_back(std::move(*from_shard->part));
   }
   letters_memory_.Set(letters_.bytes());
-  const auto watermark = Watermark();
+  const auto watermark = plan_->KeepsWatermark(table) ? Watermark() : std::nullopt;
   for (auto& part : sealed.parts) {
     for (auto& [source, partition] : part.partitions) {
       // The letters reach as far as the shard has read: at least to where this table's part ends.

@@ -17,6 +17,11 @@ using namespace std::chrono_literals;
 
 constexpr auto kDescribeTimeout = 2s;
 
+bool HasEventTime(const Plan& plan) {
+  return std::any_of(plan.inputs.begin(), plan.inputs.end(),
+                     [](const auto& input) { return input.event_time.has_value(); });
+}
+
 }  // namespace
 
 asio::awaitable<void> Sleep(steady_clock::duration duration) {
@@ -112,8 +117,7 @@ std::optional<UnixMicros> Worker::WatermarkOf(const model::TopicPartition& sourc
 }
 
 std::optional<UnixMicros> Worker::Watermark() const {
-  const auto has_event_time = [](const config::InputPlan& input) { return input.event_time.has_value(); };
-  if (std::none_of(plan_->inputs.begin(), plan_->inputs.end(), has_event_time)) return std::nullopt;
+  if (!HasEventTime(*plan_)) return std::nullopt;
   std::vector<std::vector<PartitionTimes>> times(plan_->inputs.size());
   {
     const std::scoped_lock lock(progress_mutex_);
@@ -129,6 +133,11 @@ std::optional<UnixMicros> Worker::Watermark() const {
     if (own) lowest = std::min(lowest.value_or(*own), *own);
   }
   return watermark_.Raise(lowest);
+}
+
+std::optional<UnixMicros> Worker::RecentWatermark() const {
+  const bool walks = watermark_.NeedsLook(steady_clock::now());
+  return walks || !HasEventTime(*plan_) ? Watermark() : watermark_.value();
 }
 
 std::uint64_t Worker::Changes() const {

@@ -146,15 +146,20 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
     return offsets;
   }
 
-  Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
-                                                     std::chrono::milliseconds) override {
+  Result<eventlog::Fingerprints> FingerprintsAt(const std::set<eventlog::RecordPlace>& places,
+                                                std::chrono::milliseconds) override {
     const std::lock_guard lock(log_->mutex_);
-    const auto& records = log_->partitions_[log_->SlotOf(source)].records;
-    const auto found = records.find(offset);
-    if (found == records.end()) return std::optional<std::uint32_t>();
-    const auto& record = *found->second;
-    return std::optional(eventlog::Fingerprint(
-        {.offset = offset, .timestamp = record.timestamp, .key = record.key, .payload = record.payload}));
+    eventlog::Fingerprints fingerprints;
+    for (const auto& place : places) {
+      auto& fingerprint = fingerprints[place];
+      const auto& records = log_->partitions_[log_->SlotOf(place.source)].records;
+      const auto found = records.find(place.offset);
+      if (found == records.end()) continue;
+      const auto& record = *found->second;
+      fingerprint = eventlog::Fingerprint(
+          {.offset = place.offset, .timestamp = record.timestamp, .key = record.key, .payload = record.payload});
+    }
+    return fingerprints;
   }
 
   std::optional<Offset> KnownEnd(const TopicPartition& source) const override {

@@ -457,6 +457,42 @@ TEST_F(KafkaLogTest, LooksUpOffsetsTimesAndFingerprints) {
   MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, consumer->FingerprintAt({topic_, 7}, 0, 3s));
 }
 
+// More partitions than are asked side by side, some places twice in one, holes of two kinds, and what was aborted.
+TEST_F(KafkaLogTest, FingerprintsOfManyPartitionsAreLookedUpTogether) {
+  constexpr int kPartitions = 150;
+  CreateTopic(topic_, kPartitions);
+  std::vector<OutgoingRecord> records;
+  for (int p = 0; p < kPartitions - 1; ++p) {
+    for (int i = 0; i < 3; ++i) {
+      records.push_back(Record(topic_, fmt::format("p{} {}", p, i)));
+      records.back().partition = p;
+      records.back().timestamp = 1'700'000'000'000'000 + p * 1'000'000;
+    }
+  }
+  Produce(records);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto consumer, MakeKafkaConsumer(ConsumerProperties(), Delivery()));
+  std::set<RecordPlace> places;
+  for (int p = 0; p < kPartitions; ++p) {
+    for (const Offset offset : {2, 0, 3}) places.insert({{topic_, p}, offset});
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto found, consumer->FingerprintsAt(places, 10s));
+  ASSERT_EQ(found.size(), places.size());
+  for (const auto& [place, fingerprint] : found) {
+    const int p = place.source.partition;
+    if (p == kPartitions - 1 || place.offset == 3) {
+      EXPECT_EQ(fingerprint, std::nullopt) << p << " " << place.offset;
+      continue;
+    }
+    const OutgoingRecord& sent = records[static_cast<std::size_t>(3 * p + place.offset)];
+    EXPECT_EQ(fingerprint, Fingerprint({.timestamp = *sent.timestamp, .payload = *sent.payload}))
+        << p << " " << place.offset;
+  }
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto none, consumer->FingerprintsAt({}, 10s));
+  EXPECT_TRUE(none.empty());
+  places.insert({{topic_, kPartitions}, 0});
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, consumer->FingerprintsAt(places, 3s));
+}
+
 // Kafka's own session timeout, 45 s: a stop must not make the others wait for it, and a start not for the one before.
 TEST_F(KafkaLogTest, AMemberThatClosesLeavesItsPartitionsToTheOthersAtOnce) {
   CreateTopic(topic_, 2);

@@ -125,12 +125,16 @@ class EmbeddedConsumer final : public Consumer {
     return offsets;
   }
 
-  Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
-                                                     milliseconds) override {
-    ASSIGN_OR_RETURN(const OffsetRange range, storage_->Bounds(source));
-    if (offset < range.begin || offset >= range.end) return std::nullopt;
-    ASSIGN_OR_RETURN(const FetchedRecords fetched, storage_->Read(source, offset, 1, 1));
-    return Fingerprint(fetched.records.front());
+  Result<Fingerprints> FingerprintsAt(const std::set<RecordPlace>& places, milliseconds) override {
+    Fingerprints found;
+    for (const RecordPlace& place : places) {
+      ASSIGN_OR_RETURN(const OffsetRange range, storage_->Bounds(place.source));
+      auto& fingerprint = found[place];
+      if (place.offset < range.begin || place.offset >= range.end) continue;
+      ASSIGN_OR_RETURN(const FetchedRecords fetched, storage_->Read(place.source, place.offset, 1, 1));
+      fingerprint = Fingerprint(fetched.records.front());
+    }
+    return found;
   }
 
   std::optional<Offset> KnownEnd(const TopicPartition& source) const override {

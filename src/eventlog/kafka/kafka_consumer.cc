@@ -30,6 +30,8 @@ using std::chrono::milliseconds;
 // How long a blocking answer to the group, or a lookup after an error, may take within a call that should not wait.
 constexpr milliseconds kSeekTimeout{10'000};
 constexpr milliseconds kLookupTimeout{2'000};
+// Partitions of which single records are looked up at a time: each fetches 64 KiB.
+constexpr std::size_t kLookupsAtOnce = 128;
 // Without a broker there is nobody to tell.
 constexpr milliseconds kLeaveTimeout{2'000};
 // Who joins waits until the others have joined again, which they learn at their next heartbeat, 3 s apart by default.
@@ -125,8 +127,7 @@ class KafkaConsumer final : public Consumer {
   Result<OffsetRanges> Bounds(const std::vector<TopicPartition>& partitions, milliseconds timeout) override;
   Result<OffsetVector> OffsetsAt(UnixMicros time, const std::vector<TopicPartition>& partitions,
                                  milliseconds timeout) override;
-  Result<std::optional<std::uint32_t>> FingerprintAt(const TopicPartition& source, Offset offset,
-                                                     milliseconds timeout) override;
+  Result<Fingerprints> FingerprintsAt(const std::set<RecordPlace>& places, milliseconds timeout) override;
   std::optional<Offset> KnownEnd(const TopicPartition& source) const override;
   void ReportProgress(const OffsetVector& next) override;
   Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics, milliseconds timeout) override;
@@ -140,6 +141,7 @@ class KafkaConsumer final : public Consumer {
     bool started = false;
     bool paused = false;
     bool failed = false;  // In a way that does not pass: what comes behind it may leave out what it was.
+    std::optional<std::size_t> gathered{};  // Its place in what the poll under way gathers.
   };
 
   struct TopicDeleter {
@@ -196,7 +198,7 @@ class KafkaConsumer final : public Consumer {
 
   /// Takes ownership of the messages, all of one partition (or of none: errors).
   Taken TakeRun(std::span<rd_kafka_message_t* const> messages, std::vector<Gathered>& gathered);
-  Gathered& GatheredOf(const TopicPartition& source, const Partition& partition, std::vector<Gathered>& gathered);
+  Gathered& GatheredOf(const TopicPartition& source, Partition& partition, std::vector<Gathered>& gathered);
   void HandleMessageError(const rd_kafka_message_t* message);
   void LeaveGroup();
   std::string FencedText() const;
@@ -204,6 +206,8 @@ class KafkaConsumer final : public Consumer {
   Status SetPaused(const std::vector<TopicPartition>& partitions, bool paused);
   Result<OffsetVector> ListOffsets(const std::vector<TopicPartition>& partitions, std::int64_t time_ms,
                                    Deadline deadline);
+  /// Of records that lie between the ends of their partitions.
+  Status LookUp(const OffsetVector& places, milliseconds timeout, Fingerprints* found);
   Status NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, const std::string& what);
 
   // Constant after construction.
@@ -324,11 +328,10 @@ Status KafkaConsumer::AnswerRevoke(const PartitionList& removed) {
   return ToStatus(rd_kafka_assign(handle_.get(), nullptr), "giving up partitions");
 }
 
-KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source, const Partition& partition,
+KafkaConsumer::Gathered& KafkaConsumer::GatheredOf(const TopicPartition& source, Partition& partition,
                                                    std::vector<Gathered>& gathered) {
-  for (Gathered& g : gathered) {
-    if (g.fetched.source == source) return g;
-  }
+  if (partition.gathered) return gathered[*partition.gathered];
+  partition.gathered = gathered.size();
   Gathered& g = gathered.emplace_back();
   g.fetched.source = source;
   g.fetched.range = {partition.position, partition.position};
@@ -431,6 +434,7 @@ std::vector<Event> KafkaConsumer::Poll(std::size_t max_records, std::size_t max_
   events.reserve(gathered.size() * 2 + events_.size());
   for (Gathered& g : gathered) {
     FetchedRecords& fetched = g.fetched;
+    if (const auto at = partitions_.find(fetched.source); at != partitions_.end()) at->second.gathered.reset();
     // An end that more records have overtaken is not the end; another report follows.
     std::optional<ReachedEnd> end;
     if (g.end == fetched.range.end) end = ReachedEnd{fetched.source, *g.end, fetched.generation};
@@ -669,51 +673,93 @@ Result<OffsetVector> KafkaConsumer::OffsetsAt(UnixMicros time, const std::vector
   return offsets;
 }
 
-Result<std::optional<std::uint32_t>> KafkaConsumer::FingerprintAt(const TopicPartition& source, Offset offset,
-                                                                  milliseconds timeout) {
-  const Deadline deadline(timeout);
+Result<Fingerprints> KafkaConsumer::FingerprintsAt(const std::set<RecordPlace>& places, milliseconds timeout) {
+  std::vector<TopicPartition> partitions;
+  for (const RecordPlace& place : places) {
+    if (partitions.empty() || partitions.back() != place.source) partitions.push_back(place.source);
+  }
   // Outside the range there is nothing to fetch, and a partition that does not exist has no range.
-  ASSIGN_OR_RETURN(const OffsetRanges bounds, Bounds({source}, timeout));
-  const OffsetRange range = bounds.at(source);
-  if (offset < range.begin || offset >= range.end) return std::nullopt;
+  ASSIGN_OR_RETURN(const OffsetRanges bounds, Bounds(partitions, timeout));
+  Fingerprints found;
+  std::vector<RecordPlace> wanted;
+  for (const RecordPlace& place : places) {
+    const OffsetRange range = bounds.at(place.source);
+    const bool is_there = place.offset >= range.begin && place.offset < range.end;
+    if (is_there) {
+      wanted.push_back(place);
+    } else {
+      found[place] = std::nullopt;
+    }
+  }
+  while (!wanted.empty()) {
+    OffsetVector now;
+    std::vector<RecordPlace> later;
+    for (const RecordPlace& place : wanted) {
+      const bool is_now = now.size() < kLookupsAtOnce && now.emplace(place.source, place.offset).second;
+      if (!is_now) later.push_back(place);
+    }
+    RETURN_NOT_OK(LookUp(now, timeout, &found));
+    wanted = std::move(later);
+  }
+  return found;
+}
+
+Status KafkaConsumer::LookUp(const OffsetVector& places, milliseconds timeout, Fingerprints* found) {
+  const Deadline deadline(timeout);
   if (!lookup_) {
     Properties properties = properties_;
     RemoveGroup(properties);
-    // One record is wanted, not a megabyte of them.
+    // One record of each is wanted, not a megabyte of them; and where there is none, nothing is waited for.
     properties["queued.min.messages"] = "1";
     properties["fetch.message.max.bytes"] = "65536";
+    properties["fetch.wait.max.ms"] = "10";
     ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
     ASSIGN_OR_RETURN(lookup_, MakeHandle(RD_KAFKA_CONSUMER, std::move(conf)));
   }
-  std::unique_ptr<rd_kafka_topic_t, void (*)(rd_kafka_topic_t*)> topic(
-      rd_kafka_topic_new(lookup_.get(), source.topic.c_str(), nullptr), rd_kafka_topic_destroy);
-  if (topic == nullptr) return ToStatus(rd_kafka_last_error(), "looking up " + ToString(source));
-  if (rd_kafka_consume_start(topic.get(), source.partition, offset) != 0) {
-    return ToStatus(rd_kafka_last_error(), "looking up " + ToString(source));
-  }
-  Result<std::optional<std::uint32_t>> answer = Transient("looking up offset {} of {}: no answer from {} within {} ms",
-                                                          offset, ToString(source), servers_, timeout.count());
-  bool answered = false;
-  while (!answered && deadline.remaining_ms() > 0) {
-    rd_kafka_message_t* message = rd_kafka_consume(topic.get(), source.partition, deadline.remaining_ms());
-    if (message == nullptr) continue;
-    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && message->offset >= offset) {
-      rd_kafka_timestamp_type_t type;
-      answer = message->offset == offset ? std::optional(Fingerprint(ToRecord(message, &type))) : std::nullopt;
-      answered = true;
-    } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
-               message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
-               message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
-      answer = std::nullopt;
-      answered = true;
-    } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && KindOfKafkaError(message->err) != ErrorKind::kTransient) {
-      answer = ToStatus(message->err, "looking up " + ToString(source));
-      answered = true;
+  const std::unique_ptr<rd_kafka_queue_t, void (*)(rd_kafka_queue_t*)> queue(rd_kafka_queue_new(lookup_.get()),
+                                                                             rd_kafka_queue_destroy);
+  std::map<std::string, Topic> topics;
+  OffsetVector open;
+  const auto stop = [&topics](const TopicPartition& source) {
+    rd_kafka_consume_stop(topics.at(source.topic).get(), source.partition);
+  };
+  Status failure = Status::OK();
+  for (const auto& [source, offset] : places) {
+    Topic& topic = topics[source.topic];
+    if (topic == nullptr) topic.reset(rd_kafka_topic_new(lookup_.get(), source.topic.c_str(), nullptr));
+    if (topic == nullptr || rd_kafka_consume_start_queue(topic.get(), source.partition, offset, queue.get()) != 0) {
+      failure = ToStatus(rd_kafka_last_error(), "looking up " + ToString(source));
+      break;
     }
-    rd_kafka_message_destroy(message);
+    open[source] = offset;
   }
-  rd_kafka_consume_stop(topic.get(), source.partition);
-  return answer;
+  while (failure.ok() && !open.empty() && deadline.remaining_ms() > 0) {
+    const std::unique_ptr<rd_kafka_message_t, void (*)(rd_kafka_message_t*)> message(
+        rd_kafka_consume_queue(queue.get(), deadline.remaining_ms()), rd_kafka_message_destroy);
+    if (message == nullptr || message->rkt == nullptr) continue;
+    const auto at = open.find(TopicPartition{rd_kafka_topic_name(message->rkt), message->partition});
+    if (at == open.end()) continue;
+    const auto& [source, offset] = *at;
+    std::optional<std::uint32_t> fingerprint;
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      if (message->offset < offset) continue;
+      rd_kafka_timestamp_type_t type;
+      if (message->offset == offset) fingerprint = Fingerprint(ToRecord(message.get(), &type));
+    } else if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF &&
+               message->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET &&
+               message->err != RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+      if (KindOfKafkaError(message->err) == ErrorKind::kTransient) continue;
+      failure = ToStatus(message->err, "looking up " + ToString(source));
+      continue;
+    }
+    (*found)[{source, offset}] = fingerprint;
+    stop(source);
+    open.erase(at);
+  }
+  for (const auto& [source, offset] : open) stop(source);
+  if (!failure.ok() || open.empty()) return failure;
+  return Transient("looking up offset {} of {}: no answer from {} within {} ms", open.begin()->second,
+                   ToString(open.begin()->first), servers_, timeout.count());
 }
 
 std::optional<Offset> KafkaConsumer::KnownEnd(const TopicPartition& source) const {
