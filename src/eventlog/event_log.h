@@ -77,8 +77,9 @@ class Consumer {
  public:
   virtual ~Consumer() = default;
 
-  /// Joins the group. kInvalidInput or kNotFound names a topic that does not exist; kTransient: no broker answered in
-  /// time.
+  /// Joins the group; called again, with other topics: what is new is assigned, what is not there any more is revoked.
+  /// At least one topic. kInvalidInput or kNotFound names a topic that does not exist; kTransient: no broker answered
+  /// in time.
   virtual Status Subscribe(std::vector<std::string> topics, std::chrono::milliseconds timeout) = 0;
 
   /// Readable whenever Poll() may have something new; Poll() drains it.
@@ -125,6 +126,9 @@ class Consumer {
 
   /// For lag tools only, best effort and asynchronous: nothing of ours ever reads these back.
   virtual void ReportProgress(const OffsetVector& next) = 0;
+
+  /// The topics that the log has now and that can be read, in any order. Errors as Subscribe().
+  virtual Result<std::vector<std::string>> Topics(std::chrono::milliseconds timeout) = 0;
 
   /// All partitions of these topics, owned by us or not, subscribed or not. Errors as Subscribe().
   virtual Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics,

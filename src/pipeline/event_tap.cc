@@ -52,8 +52,9 @@ void Keep(const Batch& batch, std::int64_t rows_max, std::vector<Batch>& kept) {
 
 Result<std::unique_ptr<EventTap>> EventTap::Make(std::shared_ptr<const Plan> plan, const Options& options) {
   ASSIGN_OR_RETURN(const int relation, FindRelation(*plan, options));
-  ASSIGN_OR_RETURN(auto reader, RelationReader::Make(std::move(plan), relation));
-  auto tap = std::unique_ptr<EventTap>(new EventTap(std::move(reader), options.shows));
+  ASSIGN_OR_RETURN(auto reader, RelationReader::Make(plan, relation));
+  const int input = plan->relations[relation].input;
+  auto tap = std::unique_ptr<EventTap>(new EventTap(std::move(plan), input, std::move(reader), options.shows));
   if (!options.where.empty()) {
     const auto schema = options.shows == Shows::kLetters ? model::ReadableLetterSchema() : tap->schema();
     ASSIGN_OR_RETURN(tap->filter_, query::RowFilter::Make(options.where, schema));
@@ -63,7 +64,7 @@ Result<std::unique_ptr<EventTap>> EventTap::Make(std::shared_ptr<const Plan> pla
 
 Status EventTap::Open(std::unique_ptr<eventlog::Consumer> log, const Start& start) {
   log_ = std::move(log);
-  const auto& topics = reader_->input().topics;
+  ASSIGN_OR_RETURN(const auto topics, TopicsToRead(start.timeout));
   RETURN_NOT_OK(log_->Subscribe(topics, start.timeout));
   ASSIGN_OR_RETURN(const auto partitions, log_->Partitions(topics, start.timeout));
   ASSIGN_OR_RETURN(const auto bounds, log_->Bounds(partitions, start.timeout));
@@ -75,6 +76,19 @@ Status EventTap::Open(std::unique_ptr<eventlog::Consumer> log, const Start& star
   }
   static_cast<void>(log_->Poll(1));  // The assignment.
   return log_->Start(start_).status();
+}
+
+Result<std::vector<std::string>> EventTap::TopicsToRead(std::chrono::milliseconds timeout) {
+  const auto& input = plan_->inputs[input_];
+  if (input.patterns.empty()) return input.topics;
+  ASSIGN_OR_RETURN(auto there, log_->Topics(timeout));
+  ASSIGN_OR_RETURN(auto topics, plan_->TopicsAmong(std::move(there)));
+  std::erase_if(topics, [this](const auto& topic) { return plan_->FindInput(topic) != input_; });
+  if (topics.empty()) {
+    return NotFound("the input {} has no topic yet: none that '{}' takes is there", input.name,
+                    input.patterns.front().text());
+  }
+  return topics;
 }
 
 void EventTap::NoteReached(const model::TopicPartition& source, model::Offset next) {

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "eventlog/event_log.h"
@@ -69,12 +70,18 @@ class EventTap final : public serve::TapSource {
   const Counts& counts() const { return counts_; }
 
  private:
-  EventTap(std::unique_ptr<RelationReader> reader, Shows shows) : reader_(std::move(reader)), shows_(shows) {}
+  EventTap(std::shared_ptr<const Plan> plan, int input, std::unique_ptr<RelationReader> reader, Shows shows)
+      : plan_(std::move(plan)), input_(input), reader_(std::move(reader)), shows_(shows) {}
+
+  // Of the input: with patterns, what the log has now. kNotFound: there is none yet.
+  Result<std::vector<std::string>> TopicsToRead(std::chrono::milliseconds timeout);
 
   // Takes what it shows and looks at from `left`.
   Status See(const model::FetchedRecords& records, serve::TapLimits& left, serve::Tapped& seen);
   void NoteReached(const model::TopicPartition& source, model::Offset next);
 
+  const std::shared_ptr<const Plan> plan_;
+  const int input_;  // Of the plan, whose events the relation's rows are made of.
   const std::unique_ptr<RelationReader> reader_;
   const Shows shows_;
   std::unique_ptr<query::RowFilter> filter_;  // nullptr: all pass.

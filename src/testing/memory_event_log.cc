@@ -168,12 +168,18 @@ class MemoryEventLog::MemoryConsumer final : public eventlog::Consumer {
 
   void ReportProgress(const OffsetVector&) override {}
 
+  Result<std::vector<std::string>> Topics(std::chrono::milliseconds) override {
+    std::set<std::string> topics;
+    for (const auto& source : log_->Sources()) topics.insert(source.topic);
+    return std::vector<std::string>(topics.begin(), topics.end());
+  }
+
   Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics,
                                                  std::chrono::milliseconds) override {
     std::vector<TopicPartition> partitions;
     for (const auto& topic : topics) {
       if (!log_->HasTopic(topic)) return NotFound("no topic '{}'", topic);
-      for (const auto& source : log_->sources_) {
+      for (const auto& source : log_->Sources()) {
         if (source.topic == topic) partitions.push_back(source);
       }
     }
@@ -233,18 +239,30 @@ void MemoryEventLog::Wake(int member) const {
 }
 
 std::int32_t MemoryEventLog::AddPartition(const std::string& topic) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_, sources_mutex_);
   const auto count = std::count_if(sources_.begin(), sources_.end(), [&](const auto& s) { return s.topic == topic; });
   sources_.push_back({topic, static_cast<std::int32_t>(count)});
   partitions_.emplace_back();
   return static_cast<std::int32_t>(sources_.size() - 1);
 }
 
+TopicPartition MemoryEventLog::Source(std::int32_t partition) const {
+  const std::lock_guard lock(sources_mutex_);
+  return sources_[partition];
+}
+
+std::vector<TopicPartition> MemoryEventLog::Sources() const {
+  const std::lock_guard lock(sources_mutex_);
+  return sources_;
+}
+
 bool MemoryEventLog::HasTopic(const std::string& topic) const {
+  const std::lock_guard lock(sources_mutex_);
   return std::any_of(sources_.begin(), sources_.end(), [&](const auto& source) { return source.topic == topic; });
 }
 
 std::int32_t MemoryEventLog::SlotOf(const TopicPartition& source) const {
+  const std::lock_guard lock(sources_mutex_);
   const auto found = std::find(sources_.begin(), sources_.end(), source);
   MILLRACE_CHECK(found != sources_.end(), "there is no {}", model::ToString(source));
   return static_cast<std::int32_t>(found - sources_.begin());

@@ -41,12 +41,12 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
   static std::shared_ptr<MemoryEventLog> Make(const std::vector<std::pair<std::string, int>>& topics,
                                               std::uint32_t seed);
 
-  model::TopicPartition Source(std::int32_t partition) const { return sources_[partition]; }
+  model::TopicPartition Source(std::int32_t partition) const;
 
   /// Whether the records' timestamps count as the log's own, as with Kafka's LogAppendTime; else as the producers'.
   void SetAppendTime(bool append_time) { append_time_ = append_time; }
 
-  /// The topic gets a partition; its number comes after all others. With no member joined.
+  /// The topic, which may be new, gets a partition; its number comes after all others.
   std::int32_t AddPartition(const std::string& topic);
 
   /// The record's offset.
@@ -98,6 +98,7 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
   MemoryEventLog(std::vector<model::TopicPartition> sources, std::uint32_t seed)
       : sources_(std::move(sources)), random_(seed), partitions_(sources_.size()) {}
 
+  std::vector<model::TopicPartition> Sources() const;
   bool HasTopic(const std::string& topic) const;
   std::int32_t SlotOf(const model::TopicPartition& source) const;
 
@@ -109,7 +110,8 @@ class MemoryEventLog : public std::enable_shared_from_this<MemoryEventLog> {
   eventlog::FetchedRecords Fetch(std::int32_t partition, model::Offset from, int records_max);
   bool IsOpen(int member) const { return member < std::ssize(members_) && !members_[member].closed; }
 
-  std::vector<model::TopicPartition> sources_;  // By number.
+  mutable std::mutex sources_mutex_;            // May be taken with mutex_ held.
+  std::vector<model::TopicPartition> sources_;  // By number; guarded by sources_mutex_.
   mutable std::mutex mutex_;
   std::minstd_rand random_;
   std::vector<Partition> partitions_;

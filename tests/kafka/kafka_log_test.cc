@@ -343,6 +343,31 @@ TEST_P(KafkaGroupTest, PartitionsChangeHandsWithoutLossOrRepeat) {
   EXPECT_EQ(a.losses + b.losses, 0);
 }
 
+TEST_P(KafkaGroupTest, SubscribedAgainItHasTheNewTopicsAndNoOthers) {
+  CreateTopic(topic_, 2);
+  Produce({Record(topic_, "a", 0)});
+  Member member(MemberProperties(), topic_, &lake_);
+  StepUntil({&member}, [&] { return member.owned.size() == 2 && lake_.total() == 1; });
+  const std::string more = topic_ + "-more";
+  CreateTopic(more, 1);
+  const auto is_listed = [&] {
+    const auto topics = member.consumer->Topics(20s);
+    EXPECT_TRUE(topics.ok()) << topics.status().ToString();
+    return topics.ok() && std::find(topics->begin(), topics->end(), more) != topics->end() &&
+           std::find(topics->begin(), topics->end(), topic_) != topics->end();
+  };
+  StepUntil({&member}, is_listed);
+  MILLRACE_ASSERT_OK(member.consumer->Subscribe({topic_, more}, 20s));
+  Produce({Record(topic_, "b", 1), Record(more, "c", 0)});
+  StepUntil({&member}, [&] { return member.owned.size() == 3 && lake_.total() == 3; });
+  if (cooperative()) EXPECT_EQ(member.revocations, 0) << "those that it had go on";
+  MILLRACE_ASSERT_OK(member.consumer->Subscribe({more}, 20s));
+  StepUntil({&member}, [&] { return member.owned == std::set<TopicPartition>{{more, 0}}; });
+  Produce({Record(topic_, "d", 1), Record(more, "e", 0)});
+  StepUntil({&member}, [&] { return lake_.total() == 4; });
+  EXPECT_TRUE(member.failures.empty());
+}
+
 TEST_P(KafkaGroupTest, CloseIsQuickWithTheGroupWaitingForAnAnswer) {
   CreateTopic(topic_, 2);
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto unanswered, MakeKafkaConsumer(MemberProperties(), Delivery()));

@@ -35,6 +35,7 @@ class EmbeddedConsumer final : public Consumer {
   Status Subscribe(std::vector<std::string> topics, milliseconds timeout) override {
     topics_ = std::move(topics);
     ASSIGN_OR_RETURN(std::vector<TopicPartition> partitions, Partitions(topics_, timeout));
+    std::erase_if(partitions, [this](const TopicPartition& tp) { return partitions_.contains(tp); });
     for (const TopicPartition& tp : partitions) partitions_[tp];
     events_.push_back(Assigned{std::move(partitions)});
     storage_->Watch(wake_fd_);
@@ -144,6 +145,11 @@ class EmbeddedConsumer final : public Consumer {
 
   /// There is no group, and so nobody to tell.
   void ReportProgress(const OffsetVector&) override {}
+
+  Result<std::vector<std::string>> Topics(milliseconds) override {
+    RETURN_NOT_OK(storage_->CatchUp());
+    return storage_->Topics();
+  }
 
   Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics, milliseconds) override {
     return storage_->Partitions(topics);

@@ -501,6 +501,35 @@ TEST_F(EmbeddedLogTest, PartitionsMayGrowAndNotShrink) {
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, log->NewProducer()->Append(Record("x", 3)));
 }
 
+TEST_F(EmbeddedLogTest, SubscribedAgainAConsumerHasTheNewTopicsToo) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options(1)));
+  std::unique_ptr<Consumer> consumer;
+  Begin(*log, {}, consumer);
+  MILLRACE_ASSERT_OK(consumer->Start({{kZero, 0}}));
+  auto producer = log->NewProducer();
+  OutgoingRecord record = Record("a");
+  record.topic = "clicks-eu";
+  MILLRACE_ASSERT_OK(producer->Append(std::move(record)));
+  MILLRACE_ASSERT_OK(producer->Flush(5s));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto topics, consumer->Topics(1s));
+  EXPECT_EQ(topics, (std::vector<std::string>{"clicks", "clicks-eu"}));
+  static_cast<void>(consumer->Poll(1));
+  MILLRACE_ASSERT_OK(consumer->Subscribe(topics, 1s));
+  std::vector<TopicPartition> assigned;
+  for (const Event& event : consumer->Poll(1)) {
+    if (const auto* more = std::get_if<Assigned>(&event)) assigned = more->partitions;
+  }
+  const TopicPartition added{"clicks-eu", 0};
+  EXPECT_EQ(assigned, std::vector{added}) << "the others go on";
+  MILLRACE_ASSERT_OK(consumer->Start({{added, 0}}));
+  MILLRACE_ASSERT_OK(producer->Append(Record("b")));
+  MILLRACE_ASSERT_OK(producer->Flush(5s));
+  Read read;
+  ReadAll(*consumer, read);
+  EXPECT_EQ(read.payloads[added], std::vector<std::string>{"a"});
+  EXPECT_EQ(read.payloads[kZero], std::vector<std::string>{"b"});
+}
+
 TEST_F(EmbeddedLogTest, BadArgumentsAreNamed) {
   EmbeddedOptions options = Options();
   options.path = path_ + "/file/below";

@@ -297,6 +297,15 @@ EmbeddedStorage::~EmbeddedStorage() {
   if (!notes_path_.empty()) std::filesystem::remove_all(notes_path_, ignored);
 }
 
+std::vector<std::string> EmbeddedStorage::Topics() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<std::string> topics;
+  for (const auto& [source, state] : partitions_) {
+    if (topics.empty() || topics.back() != source.topic) topics.push_back(source.topic);
+  }
+  return topics;
+}
+
 Result<std::vector<TopicPartition>> EmbeddedStorage::Partitions(const std::vector<std::string>& topics) {
   std::vector<TopicPartition> all;
   for (const std::string& topic : topics) {

@@ -44,6 +44,9 @@ class EmbeddedStorage {
   Status Append(OutgoingRecord record, const std::shared_ptr<Fate>& fate, OnSettled settled = nullptr);
   Status Flush(const std::shared_ptr<Fate>& fate, std::chrono::milliseconds timeout);
 
+  /// In the order of their names.
+  std::vector<std::string> Topics() const;
+
   /// All partitions of the topics, which exist from now on.
   Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics);
 

@@ -105,6 +105,7 @@ class KafkaConsumer final : public Consumer {
     topics_ = std::move(topics);
     ASSIGN_OR_RETURN(auto partitions, Partitions(topics_, timeout));
     if (role_ == Role::kReader) {
+      std::erase_if(partitions, [this](const TopicPartition& tp) { return partitions_.contains(tp); });
       for (const TopicPartition& tp : partitions) partitions_[tp] = Partition{};
       events_.push_back(Assigned{std::move(partitions)});
       return Status::OK();
@@ -130,6 +131,7 @@ class KafkaConsumer final : public Consumer {
   Result<Fingerprints> FingerprintsAt(const std::set<RecordPlace>& places, milliseconds timeout) override;
   std::optional<Offset> KnownEnd(const TopicPartition& source) const override;
   void ReportProgress(const OffsetVector& next) override;
+  Result<std::vector<std::string>> Topics(milliseconds timeout) override;
   Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics, milliseconds timeout) override;
   void Close() override;
 
@@ -209,6 +211,9 @@ class KafkaConsumer final : public Consumer {
   /// Of records that lie between the ends of their partitions.
   Status LookUp(const OffsetVector& places, milliseconds timeout, Fingerprints* found);
   Status NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, const std::string& what);
+  using Metadata = std::unique_ptr<const rd_kafka_metadata_t, void (*)(const rd_kafka_metadata_t*)>;
+  /// Of all topics.
+  Result<Metadata> ListTopics(milliseconds timeout);
 
   // Constant after construction.
   const Role role_;
@@ -599,14 +604,28 @@ Status KafkaConsumer::NoAnswer(rd_kafka_resp_err_t error, milliseconds timeout, 
                     fmt::format("{}: no answer from {} within {} ms: {}", what, servers_, timeout.count(), reason));
 }
 
-Result<std::vector<TopicPartition>> KafkaConsumer::Partitions(const std::vector<std::string>& topics,
-                                                              milliseconds timeout) {
+Result<KafkaConsumer::Metadata> KafkaConsumer::ListTopics(milliseconds timeout) {
   const rd_kafka_metadata_t* metadata = nullptr;
   const rd_kafka_resp_err_t error =
       rd_kafka_metadata(handle_.get(), 1, nullptr, &metadata, static_cast<int>(timeout.count()));
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return NoAnswer(error, timeout, "listing Kafka's topics");
-  std::unique_ptr<const rd_kafka_metadata_t, void (*)(const rd_kafka_metadata_t*)> guard(metadata,
-                                                                                         rd_kafka_metadata_destroy);
+  return Metadata(metadata, rd_kafka_metadata_destroy);
+}
+
+Result<std::vector<std::string>> KafkaConsumer::Topics(milliseconds timeout) {
+  ASSIGN_OR_RETURN(const Metadata metadata, ListTopics(timeout));
+  std::vector<std::string> topics;
+  for (int i = 0; i < metadata->topic_cnt; ++i) {
+    const rd_kafka_metadata_topic_t& topic = metadata->topics[i];
+    // One that is being made has no leader yet.
+    if (topic.err == RD_KAFKA_RESP_ERR_NO_ERROR && topic.partition_cnt > 0) topics.emplace_back(topic.topic);
+  }
+  return topics;
+}
+
+Result<std::vector<TopicPartition>> KafkaConsumer::Partitions(const std::vector<std::string>& topics,
+                                                              milliseconds timeout) {
+  ASSIGN_OR_RETURN(const Metadata metadata, ListTopics(timeout));
   std::vector<TopicPartition> partitions;
   for (const std::string& topic : topics) {
     const rd_kafka_metadata_topic_t* const begin = metadata->topics;

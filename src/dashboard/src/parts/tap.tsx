@@ -16,7 +16,7 @@ const brief = (text: string) => (text.length > LETTERS_MAX ? text.slice(0, LETTE
 export function Tap({p}: {p: Pipeline}) {
   const {params} = usePlace();
   const [watching, watch] = useState(false);
-  const relations = [...p.source.inputs.map(name => [name, `${name}, as it comes`] as const), ...p.transforms.map(name => [name, `${name}, a transform`] as const)];
+  const relations = [...p.inputs.map(({name}) => [name, `${name}, as it comes`] as const), ...p.transforms.map(name => [name, `${name}, a transform`] as const)];
   const of = relations.some(([name]) => name === params.of) ? params.of! : relations[0]![0];
   const where = params.where || undefined;
   const chosen = p.transforms.includes(of) ? {transform: of} : {input: of};
