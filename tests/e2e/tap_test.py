@@ -110,7 +110,7 @@ def over_http():
         wait_until(lambda: is_ready(port), "the pipeline is ready")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/pipeline", timeout=5) as answer:
             document = json.load(answer)
-        claim(document["source"]["inputs"] == ["input"] and document["transforms"] == ["big"], "what there is to be watched", document)
+        claim([i["name"] for i in document["inputs"]] == ["input"] and document["transforms"] == ["big"], "what there is to be watched", document)
         records = sum(partition["end_offset"] for partition in document["source"]["partitions"])
         everything = tap_of(last=1000)
         name, start, _ = everything.next()
