@@ -36,8 +36,9 @@ struct ConfigNodes {
   };
   const ConfigNode* pipeline = nullptr;
   const ConfigNode* embedded_path = nullptr;
-  const ConfigNode* columns =
-      nullptr;  ///< decode.columns; set if nothing is wrong there: SQL can be planned against it.
+  /// decode.columns, or decode.schema if they come from it; set if nothing is wrong there: SQL can be planned against
+  /// them.
+  const ConfigNode* columns = nullptr;
   const ConfigNode* event_time_column = nullptr;
   std::vector<const ConfigNode*> dedupe_by;  ///< As DedupeConfig::by.
   std::vector<Lookup> lookups;

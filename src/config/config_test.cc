@@ -291,6 +291,13 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       // Decoding.
       {"decode:\n", "decode:\n  format: avro\n",
        "decode.format: 'avro' is not yet supported in this version (it has " + FormatNames() + ")"},
+      {"decode:\n", "decode:\n  schema: {file: a.avsc}\n", "p.yaml:7:11: decode.schema: json has none"},
+      {"decode:\n", "decode:\n  schema: registry\n",
+       "p.yaml:7:11: decode.schema: 'registry' is not yet supported in this version (it has {file: ...})"},
+      {"decode:\n", "decode:\n  schema: a.avsc\n",
+       "p.yaml:7:11: decode.schema must be a mapping, as {file: reading.avsc}, not 'a.avsc'"},
+      {"decode:\n", "decode:\n  framing: confluent\n", "decode.framing must be one of none, not 'confluent'"},
+      {"decode:\n", "decode:\n  framing: kafka\n", "decode.framing must be one of none, not 'kafka'"},
       {"decode:\n", "decode:\n  format: xml\n", "decode.format must be one of " + FormatNames() + ", not 'xml'"},
       {"decode:\n", "decode:\n  unknown_fields: keep\n",
        "decode.unknown_fields must be one of ignore, reject, rescue, add, not 'keep'"},

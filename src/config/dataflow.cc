@@ -209,7 +209,9 @@ class Planner {
 
   void PlanEvents() {
     if (nodes_.columns == nullptr) return;
-    if (const Status decodes = ingest::MakeDecoder(config_.decode).status(); !decodes.ok()) {
+    const bool is_schema_unread = config_.decode.schema && config_.decode.schema->bytes == nullptr;
+    const Status decodes = is_schema_unread ? Status::OK() : ingest::MakeDecoder(config_.decode).status();
+    if (!decodes.ok()) {
       return Add(*nodes_.columns, "decode.columns: " + decodes.message());
     }
     // What `source.topics`, `decode` and `event_time` of the file's top level say: the only input.

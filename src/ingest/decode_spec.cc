@@ -10,6 +10,18 @@
 
 namespace millrace::ingest {
 
+std::string_view FramingName(Framing framing) {
+  switch (framing) {
+    case Framing::kNone:
+      return "none";
+    case Framing::kConfluent:
+      return "confluent";
+    case Framing::kSingleObject:
+      return "single_object";
+  }
+  return "";
+}
+
 std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& columns) {
   std::vector<std::pair<std::string, std::string>> fields;
   for (const ColumnSpec& column : columns) {

@@ -3,7 +3,9 @@
 
 #include <arrow/type.h>
 
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +13,7 @@
 namespace millrace::ingest {
 
 class FieldWatch;
+class WriterSchemas;
 
 /// How the value of a timestamp column reads.
 enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros, kNanos };
@@ -46,9 +49,36 @@ struct ComputedField {
 /// 1 if the record's timestamp is the log's own, 0 if it is the producer's.
 inline constexpr std::string_view kTimestampType = "kafka.timestamp_type";
 
+/// The schema that events were written with or are read as, of the formats that have one.
+struct SchemaSpec {
+  std::string file;     ///< Its path as the user wrote it, for messages.
+  std::string message;  ///< The message of the file that events are; empty where a file is one schema.
+  /// What is in the file. It is read once, with the configuration, so that all decoders of a pipeline mean the same by
+  /// it. Null: nobody looked (LoadOptions::files), and no decoder can be made.
+  std::shared_ptr<const std::string> bytes;
+};
+
+/// Larger files are refused.
+inline constexpr std::size_t kMaxSchemaBytes = std::size_t{10} << 20;
+
+/// What stands before each payload.
+enum class Framing {
+  kNone,
+  kConfluent,    ///< A zero byte and the four bytes of the id that a registry knows the writer's schema by.
+  kSingleObject  ///< Avro's: C3 01 and the fingerprint of the writer's schema.
+};
+
+/// As the configuration spells it.
+std::string_view FramingName(Framing framing);
+
 struct DecodeSpec {
   std::string format = "json";  ///< One of Formats(), see formats.h.
   std::vector<ColumnSpec> columns;
+  std::optional<SchemaSpec> schema = {};  ///< Of formats that have one.
+  Framing framing = Framing::kNone;       ///< One of the format's.
+  /// Of the ids that `framing` puts before a payload, see writer_schemas.h. Null: every record was written with
+  /// `schema`.
+  std::shared_ptr<WriterSchemas> writer_schemas = nullptr;
   std::vector<ComputedField> computed = {};  ///< Before columns are read.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
