@@ -56,9 +56,12 @@ std::optional<UnixMicros> ParseRfc3339(const std::string& text);
 /// decode: and its columns.
 void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes);
 
+/// What rows are made of: records, whose keys and headers can be columns too, or something else.
+enum class ColumnsOf { kRecords, kOthers };
+
 /// The mapping of names to types under `section`'s key `columns`, such as decode.columns; true if nothing is wrong
 /// there. `pattern`: of the section, as known_keys has it.
-bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpec& spec);
+bool ReadColumns(Section& section, const std::string& pattern, ColumnsOf rows, ingest::DecodeSpec& spec);
 
 /// lookups:
 void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes);

@@ -71,7 +71,14 @@ std::string_view UnitOf(ingest::TimestampForm form) {
 }
 
 // Which field of a document it reads, as a JSON pointer (RFC 6901) without its first slash; its name does not matter.
+// Of the record's parts, those that are columns anyway have their names; the others begin with the slash.
 std::string FieldOf(const ingest::ColumnSpec& column) {
+  if (column.from) {
+    const auto part = column.from->part;
+    const bool is_text = part == ingest::RecordPart::kKey || part == ingest::RecordPart::kHeader;
+    return (is_text ? "/" : "_") + ingest::FromText(*column.from) +
+           std::string(is_text ? UnitOf(column.timestamp_form) : "");
+  }
   std::string pointer;
   for (const auto& key : column.path) {
     if (!pointer.empty()) pointer += '/';
@@ -220,7 +227,7 @@ class Planner {
                     .decode = config_.decode,
                     .on_decode_error = config_.on_decode_error,
                     .event_time = config_.event_time};
-    input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
+    input.decode.watch = ingest::MakeFieldWatch(ingest::PayloadSpec(input.decode).columns);
     const auto schema = ingest::EventSchema(input.decode);
     PlanEventTime(*schema, input);
     PlanDedupe(*schema, input);

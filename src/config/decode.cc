@@ -8,6 +8,7 @@
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
+#include "ingest/csv/csv_decoder.h"
 #include "ingest/formats.h"
 #include "model/event_batch.h"
 
@@ -126,6 +127,22 @@ void ReadPath(Section& column, ingest::ColumnSpec& spec) {
   }
 }
 
+// What the column is of, if not of the payload.
+void ReadFrom(Section& column, ingest::ColumnSpec& spec) {
+  std::string text;
+  const auto* node = column.Text("from", text);
+  if (node == nullptr || node->unresolved) return;
+  spec.from = ingest::ParseRecordPlace(text);
+  if (!spec.from) {
+    column.AddFinding(node->place, fmt::format("{}.from must be one of key, header.NAME, topic, partition, offset, "
+                                               "timestamp, not '{}'",
+                                               column.path(), text));
+  } else if (column.Has("path")) {
+    column.AddFinding(node->place, column.path() + ": a path is of the payload; one of 'from' and 'path' must go");
+  }
+  spec.path.clear();
+}
+
 // Of one more column of `spec`.
 std::optional<std::string> ProblemOfNewColumn(const std::string& name, const ingest::DecodeSpec& spec) {
   if (auto problem = ProblemOfColumnName(name)) return problem;
@@ -142,8 +159,8 @@ std::optional<std::string> ProblemOfNewColumn(const std::string& name, const ing
 }
 
 // `owner` such as "decode.columns", as messages name it, and `pattern` as known_keys does.
-void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::string& pattern, ReadContext& context,
-                ingest::DecodeSpec& spec) {
+void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::string& pattern, ColumnsOf rows,
+                ReadContext& context, ingest::DecodeSpec& spec) {
   const std::string path = owner + "." + entry.key;
   ingest::ColumnSpec column;
   column.name = entry.key;
@@ -158,6 +175,7 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
     Section section(entry.value, path, pattern + ".*", context);
     type_node = section.RequireText("type", type);
     ReadPath(section, column);
+    if (rows == ColumnsOf::kRecords) ReadFrom(section, column);
     section.Finish();
   } else if (entry.value.kind == ConfigNode::Kind::kScalar) {
     type = entry.value.text;
@@ -174,6 +192,7 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
     return;
   }
   for (const auto& other : spec.columns) {
+    if (column.path.empty() || other.path.empty()) continue;
     const auto& shorter = other.path.size() < column.path.size() ? other.path : column.path;
     const auto& longer = other.path.size() < column.path.size() ? column.path : other.path;
     if (shorter.size() < longer.size() && std::equal(shorter.begin(), shorter.end(), longer.begin())) {
@@ -187,6 +206,45 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
   column.type = parsed->type;
   column.timestamp_form = parsed->form;
   spec.columns.push_back(std::move(column));
+}
+
+// One character, or none if the text is empty and `optional` says that it may be.
+void ReadMark(Section& csv, const std::string& key, bool optional, std::optional<char>& mark) {
+  std::string text;
+  const auto* node = csv.Text(key, text);
+  if (node == nullptr || node->unresolved) return;
+  if (text.size() > 1 || (text.empty() && !optional)) {
+    csv.AddFinding(node->place, fmt::format("{}.{} must be one ASCII character, not '{}'", csv.path(), key, text));
+  } else {
+    mark = text.empty() ? std::nullopt : std::optional(text[0]);
+  }
+}
+
+// False if something is wrong there: then columns cannot be judged.
+bool ReadCsv(Section& decode, const ingest::Format* format, ingest::CsvSpec& spec) {
+  const auto* node = decode.Find("csv");
+  const auto findings_before = decode.context().findings.size();
+  Section csv = decode.Child("csv");
+  std::optional<char> delimiter = spec.delimiter;
+  ReadMark(csv, "delimiter", false, delimiter);
+  ReadMark(csv, "quote", true, spec.quote);
+  std::optional<char> escape = spec.quote.value_or(spec.escape);
+  ReadMark(csv, "escape", false, escape);
+  spec.delimiter = *delimiter;
+  spec.escape = *escape;
+  csv.TextList("header", spec.header);
+  csv.Text("null", spec.null_text);
+  csv.Choice<bool>("missing_fields", {{"reject", false}, {"null", true}}, spec.missing_is_null);
+  csv.Finish();
+  if (decode.context().findings.size() != findings_before) return false;
+  if (node == nullptr || format == nullptr) return true;
+  if (format->name != "csv") {
+    decode.AddFinding(node->place,
+                      fmt::format("{}.csv is for format: csv, and the format is {}", decode.path(), format->name));
+  } else if (const Status marks = ingest::CheckCsv(spec); !marks.ok()) {
+    decode.AddFinding(node->place, fmt::format("{}.{}", decode.path(), marks.message()));
+  }
+  return decode.context().findings.size() == findings_before;
 }
 
 // Nullopt, and why as a finding, if the file cannot be had.
@@ -291,7 +349,7 @@ const ConfigNode* ReadSchemaAndColumns(Section& decode, const ingest::Format* fo
   }
   const bool needs_schema = format != nullptr && format->schema != ingest::SchemaUse::kNone;
   if (decode.Find("columns") != nullptr || (format != nullptr && !needs_schema)) {
-    const bool good = ReadColumns(decode, "decode", spec);
+    const bool good = ReadColumns(decode, "decode", ColumnsOf::kRecords, spec);
     return good && (schema != nullptr || !needs_schema) ? decode.Find("columns") : nullptr;
   }
   if (schema == nullptr || spec.schema->bytes == nullptr) return nullptr;
@@ -300,7 +358,7 @@ const ConfigNode* ReadSchemaAndColumns(Section& decode, const ingest::Format* fo
 
 }  // namespace
 
-bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpec& spec) {
+bool ReadColumns(Section& section, const std::string& pattern, ColumnsOf rows, ingest::DecodeSpec& spec) {
   const auto* columns = section.Require("columns");
   if (columns == nullptr) return false;
   const std::string owner = section.path() + ".columns";
@@ -313,7 +371,7 @@ bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpe
     section.AddFinding(columns->place, owner + " names no column");
   }
   for (const auto& entry : columns->entries) {
-    ReadColumn(entry, owner, pattern + ".columns", context, spec);
+    ReadColumn(entry, owner, pattern + ".columns", rows, context, spec);
   }
   return context.findings.size() == findings_before && spec.columns.size() == columns->entries.size();
 }
@@ -323,7 +381,7 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
   for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, &format);
   // Null: the user wants another, and what depends on it cannot be judged.
   const auto* format = decode.Find("format") == nullptr ? ingest::FindFormat(config.decode.format) : nullptr;
-  decode.Choice("format", formats, format, {"avro", "protobuf", "csv"});
+  decode.Choice("format", formats, format, {"avro", "protobuf"});
   if (format != nullptr) config.decode.format = format->name;
   decode.Choice<ingest::UnknownFields>("unknown_fields",
                                        {{"ignore", ingest::UnknownFields::kIgnore},
@@ -335,7 +393,9 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
                                {{"dead_letter", OnDecodeError::kDeadLetter}, {"fail", OnDecodeError::kFail}},
                                config.on_decode_error);
   ReadFraming(decode, format, config.decode);
-  nodes.columns = ReadSchemaAndColumns(decode, format, config.decode);
+  const bool is_csv_good = ReadCsv(decode, format, config.decode.csv);
+  const auto* columns = ReadSchemaAndColumns(decode, format, config.decode);
+  if (is_csv_good) nodes.columns = columns;
   decode.Finish();
 }
 

@@ -29,6 +29,18 @@ enum class UnknownFields {
 /// utf8, null if every key was taken; else a JSON object of the others, each as it was written.
 inline constexpr std::string_view kRescuedColumn = "_rescued";
 
+/// What a column can say of the record that a row came in.
+enum class RecordPart { kKey, kHeader, kTopic, kPartition, kOffset, kTimestamp };
+
+struct RecordPlace {
+  RecordPart part = RecordPart::kKey;
+  std::string header = {};  ///< Its name; kHeader only.
+};
+
+/// As `from` spells it: "key", "header.trace-id". Nullopt: it is none of them.
+std::optional<RecordPlace> ParseRecordPlace(std::string_view text);
+std::string FromText(const RecordPlace& place);
+
 /// One declared column. `type` is one of utf8, boolean, int32, int64, float64, decimal128(p,s), date32,
 /// timestamp[us, UTC], or list of one of these (element field named "element", nullable).
 struct ColumnSpec {
@@ -36,8 +48,9 @@ struct ColumnSpec {
   std::shared_ptr<arrow::DataType> type;
   TimestampForm timestamp_form = TimestampForm::kRfc3339;  ///< Of the column or of the list's elements.
   /// Object keys from the document's root; {name} unless the user gave a path. Columns may have the same path, but not
-  /// one through another's.
+  /// one through another's. Empty with `from`.
   std::vector<std::string> path;
+  std::optional<RecordPlace> from = {};  ///< Not of the payload; see record_columns.h.
 };
 
 /// A member of a document that is computed from the document, see json/computed_fields.h.
@@ -61,6 +74,16 @@ struct SchemaSpec {
 /// Larger files are refused.
 inline constexpr std::size_t kMaxSchemaBytes = std::size_t{10} << 20;
 
+/// How lines of CSV are written. As it stands here: RFC 4180.
+struct CsvSpec {
+  char delimiter = ',';
+  std::optional<char> quote = '"';       ///< Around a field; nullopt: quotes are letters as any other.
+  char escape = '"';                     ///< Before a quote within quotes, and before itself.
+  std::vector<std::string> header = {};  ///< The names of the fields in their order; empty: those of the columns.
+  std::string null_text = {};            ///< A field without quotes that says this is null.
+  bool missing_is_null = false;          ///< What a line that ends early lacks is null; otherwise the line is refused.
+};
+
 /// What stands before each payload.
 enum class Framing {
   kNone,
@@ -79,6 +102,7 @@ struct DecodeSpec {
   /// Of the ids that `framing` puts before a payload, see writer_schemas.h. Null: every record was written with
   /// `schema`.
   std::shared_ptr<WriterSchemas> writer_schemas = nullptr;
+  CsvSpec csv = {};                          ///< Of format csv only.
   std::vector<ComputedField> computed = {};  ///< Before columns are read.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
@@ -88,10 +112,14 @@ struct DecodeSpec {
   }
 };
 
-/// For `watch`, of these columns.
+/// Without the columns that have a `from`: what is asked of a decoder.
+DecodeSpec PayloadSpec(const DecodeSpec& spec);
+
+/// For `watch`, of the columns of PayloadSpec().
 std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& columns);
 
-/// What a decoder gives: the declared columns (nullable, in order), then kRescuedColumn if there is one.
+/// What a decoder of PayloadSpec() gives: the declared columns (nullable, in order), then kRescuedColumn if there is
+/// one.
 std::shared_ptr<arrow::Schema> DecodedSchema(const DecodeSpec& spec);
 
 /// What events are: DecodedSchema() and ProvenanceFields(), see provenance.h.

@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "base/nearest_name.h"
+#include "ingest/csv/csv_decoder.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
 #include "ingest/provenance.h"
+#include "ingest/raw/raw_decoder.h"
+#include "ingest/record_columns.h"
 
 namespace millrace::ingest {
 namespace {
@@ -25,6 +28,8 @@ constexpr std::array kUnframed = {Framing::kNone};
 
 constexpr std::array kFormats = {
     Format{.name = "json", .framings = kUnframed, .make_decoder = MakeJson},
+    Format{.name = "csv", .framings = kUnframed, .make_decoder = MakeCsvDecoder},
+    Format{.name = "raw", .framings = kUnframed, .make_decoder = MakeRawDecoder},
 };
 
 constexpr std::size_t kMaxColumns = 10'000;
@@ -65,6 +70,7 @@ const Format* FindFormat(std::string_view name) {
 
 Result<std::unique_ptr<Decoder>> MakeDecoder(const DecodeSpec& spec) {
   RETURN_NOT_OK(CheckNames(spec));
+  RETURN_NOT_OK(RecordColumns::Make(spec).status());
   const Format* const format = FindFormat(spec.format);
   if (format == nullptr) {
     std::vector<std::string> names;
@@ -75,7 +81,7 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const DecodeSpec& spec) {
   if (std::find(format->framings.begin(), format->framings.end(), spec.framing) == format->framings.end()) {
     return InvalidInput("{} has no framing '{}'", format->name, FramingName(spec.framing));
   }
-  return format->make_decoder(spec);
+  return format->make_decoder(PayloadSpec(spec));
 }
 
 }  // namespace millrace::ingest

@@ -35,8 +35,8 @@ std::span<const Format> Formats();
 /// Null: there is none of this name.
 const Format* FindFormat(std::string_view name);
 
-/// kInvalidInput: a format that there is not, a schema or a framing that it does not have, more than 10,000 columns, a
-/// name that is empty or taken, or what the format says.
+/// Of the columns that a payload gives. kInvalidInput: a format that there is not, a schema or a framing that it does
+/// not have, more than 10,000 columns, a name that is empty or taken, or what the format says.
 Result<std::unique_ptr<Decoder>> MakeDecoder(const DecodeSpec& spec);
 
 }  // namespace millrace::ingest

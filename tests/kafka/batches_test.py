@@ -6,6 +6,7 @@ Python's own client reads, from topics of every kind: transactions, all codecs, 
 A build without batches has messages alone. FOLDER: the jars of another Kafka than the one of scripts/setup.
 """
 import argparse
+import concurrent.futures
 import contextlib
 import random
 import struct
@@ -93,12 +94,16 @@ def same(name, want, got):
 def compare(broker, topic, seed, **properties):
     """Once as it comes, and once moved about and with small answers, which end in the midst of a batch."""
     isolation = properties.get("isolation_level", "read_committed")
-    want = python_reads(broker, topic, isolation)
-    for delivery in DELIVERIES:
-        same(f"{topic}, {delivery}", want, dump(broker, topic, delivery, **properties))
-        small = {"fetch_message_max_bytes": 3000, "queued_min_messages": 50, "queued_max_messages_kbytes": 16}
-        same(f"{topic}, {delivery}, moved about", want, dump(broker, topic, delivery, seed, **properties, **small))
-    return want
+    small = {"fetch_message_max_bytes": 3000, "queued_min_messages": 50, "queued_max_messages_kbytes": 16}
+    with concurrent.futures.ThreadPoolExecutor() as readers:  # Each mostly waits for the broker.
+        want = readers.submit(python_reads, broker, topic, isolation)
+        got = {}
+        for delivery in DELIVERIES:
+            got[delivery] = readers.submit(dump, broker, topic, delivery, **properties)
+            got[f"{delivery}, moved about"] = readers.submit(dump, broker, topic, delivery, seed, **properties, **small)
+        for name, lines in got.items():
+            same(f"{topic}, {name}", want.result(), lines.result())
+        return want.result()
 
 
 def content(rng):
@@ -135,7 +140,10 @@ def test_all_codecs_and_sizes(broker, rng):
         client = producer(broker, rng, **{"compression.type": codec, "batch.num.messages": 500,
                                           "batch.size": 1_000_000})
         produce(client, f"codec-{codec}", rng, 700, 1)
-        assert len(compare(broker, f"codec-{codec}", rng.randrange(1, 1000))) == 700
+    seeds = [rng.randrange(1, 1000) for _ in CODECS]
+    with concurrent.futures.ThreadPoolExecutor() as each:
+        for lines in each.map(lambda codec, seed: compare(broker, f"codec-{codec}", seed), CODECS, seeds):
+            assert len(lines) == 700
     broker.create_topic("random", 3)
     for _ in range(8):
         produce(producer(broker, rng), "random", rng, rng.randrange(1, 400), 3)
