@@ -38,7 +38,9 @@ struct ConfigNodes {
     std::string path;                       ///< Such as "inputs.clicks"; of the only one at the top level: empty.
     const ConfigNode* name = nullptr;       ///< nullptr too if it has none: at the top level.
     std::vector<const ConfigNode*> topics;  ///< As InputConfig::topics.
-    const ConfigNode* columns = nullptr;    ///< Set if nothing is wrong there: SQL can be planned against it.
+    /// decode.columns, or decode.schema if they come from it; set if nothing is wrong there: SQL can be planned against
+    /// them.
+    const ConfigNode* columns = nullptr;
     const ConfigNode* event_time_column = nullptr;
     std::vector<const ConfigNode*> dedupe_by;  ///< As DedupeConfig::by.
 
@@ -74,9 +76,12 @@ void ReadInputs(Section& root, PipelineConfig& config, ConfigNodes& nodes);
 /// A key of the short form; a finding if it is there.
 void RefuseBesideInputs(Section& owner, const std::string& key);
 
+/// What rows are made of: records, whose keys and headers can be columns too, or something else.
+enum class ColumnsOf { kRecords, kOthers };
+
 /// The mapping of names to types under `section`'s key `columns`, such as decode.columns; true if nothing is wrong
 /// there. `pattern`: of the section, as known_keys has it.
-bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpec& spec);
+bool ReadColumns(Section& section, const std::string& pattern, ColumnsOf rows, ingest::DecodeSpec& spec);
 
 /// lookups:
 void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes);

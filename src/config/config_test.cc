@@ -188,7 +188,7 @@ TEST(ConfigLoad, TheFormatsAreThoseThatThereAreDecodersOf) {
   for (const auto& format : ingest::Formats()) {
     const auto loaded =
         LoadConfigText(With("decode:\n", fmt::format("decode:\n  format: {}\n", format.name)), "p.yaml");
-    EXPECT_THAT(Messages(loaded), IsEmpty()) << format.name;
+    for (const auto& message : Messages(loaded)) EXPECT_THAT(message, Not(HasSubstr("decode.format"))) << format.name;
     EXPECT_EQ(loaded.config.inputs[0].decode.format, format.name);
   }
 }
@@ -309,6 +309,32 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       // Decoding.
       {"decode:\n", "decode:\n  format: avro\n",
        "decode.format: 'avro' is not yet supported in this version (it has " + FormatNames() + ")"},
+      {"decode:\n", "decode:\n  csv: {delimiter: ';'}\n",
+       "p.yaml:7:8: decode.csv is for format: csv, and the format is json"},
+      {"decode:\n", "decode:\n  format: csv\n  csv: {delimiter: ';;'}\n",
+       "p.yaml:8:20: decode.csv.delimiter must be one ASCII character, not ';;'"},
+      {"decode:\n", "decode:\n  format: csv\n  csv: {delimiter: ''}\n",
+       "decode.csv.delimiter must be one ASCII character, not ''"},
+      {"decode:\n", "decode:\n  format: csv\n  csv: {quote: ','}\n",
+       "p.yaml:8:8: decode.csv.delimiter and csv.quote are both ','"},
+      {"decode:\n", "decode:\n  format: csv\n  csv: {header: [ts, ts]}\n", "decode.csv.header: 'ts' is there twice"},
+      {"decode:\n", "decode:\n  format: csv\n  csv: {header: [ts, cuntry]}\n",
+       "decode.columns: column 'country': csv.header has no field 'country'; did you mean 'cuntry'?"},
+      {"decode:\n", "decode:\n  format: csv\n  csv: {missing_fields: skip}\n",
+       "decode.csv.missing_fields must be one of reject, null, not 'skip'"},
+      {"country: string", "country: {type: string, from: keys}",
+       "decode.columns.country.from must be one of key, header.NAME, topic, partition, offset, timestamp, not 'keys'"},
+      {"country: string", "country: {type: string, from: key, path: a}",
+       "decode.columns.country: a path is of the payload; one of 'from' and 'path' must go"},
+      {"country: string", "country: {type: int32, from: topic}",
+       "decode.columns: column 'country': topic is a string, not int32"},
+      {"decode:\n", "decode:\n  schema: {file: a.avsc}\n", "p.yaml:7:11: decode.schema: json has none"},
+      {"decode:\n", "decode:\n  schema: registry\n",
+       "p.yaml:7:11: decode.schema: 'registry' is not yet supported in this version (it has {file: ...})"},
+      {"decode:\n", "decode:\n  schema: a.avsc\n",
+       "p.yaml:7:11: decode.schema must be a mapping, as {file: reading.avsc}, not 'a.avsc'"},
+      {"decode:\n", "decode:\n  framing: confluent\n", "decode.framing must be one of none, not 'confluent'"},
+      {"decode:\n", "decode:\n  framing: kafka\n", "decode.framing must be one of none, not 'kafka'"},
       {"decode:\n", "decode:\n  format: xml\n", "decode.format must be one of " + FormatNames() + ", not 'xml'"},
       {"decode:\n", "decode:\n  unknown_fields: keep\n",
        "decode.unknown_fields must be one of ignore, reject, rescue, add, not 'keep'"},

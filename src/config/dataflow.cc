@@ -72,7 +72,14 @@ std::string_view UnitOf(ingest::TimestampForm form) {
 }
 
 // Which field of a document it reads, as a JSON pointer (RFC 6901) without its first slash; its name does not matter.
+// Of the record's parts, those that are columns anyway have their names; the others begin with the slash.
 std::string FieldOf(const ingest::ColumnSpec& column) {
+  if (column.from) {
+    const auto part = column.from->part;
+    const bool is_text = part == ingest::RecordPart::kKey || part == ingest::RecordPart::kHeader;
+    return (is_text ? "/" : "_") + ingest::FromText(*column.from) +
+           std::string(is_text ? UnitOf(column.timestamp_form) : "");
+  }
   std::string pointer;
   for (const auto& key : column.path) {
     if (!pointer.empty()) pointer += '/';
@@ -266,10 +273,12 @@ class Planner {
       }
     }
     if (at.columns == nullptr || config.name.empty()) return;
-    if (const Status decodes = ingest::MakeDecoder(config.decode).status(); !decodes.ok()) {
+    const bool is_schema_unread = config.decode.schema && config.decode.schema->bytes == nullptr;
+    const Status decodes = is_schema_unread ? Status::OK() : ingest::MakeDecoder(config.decode).status();
+    if (!decodes.ok()) {
       return Add(*at.columns, at.KeyOf("decode.columns: ") + decodes.message());
     }
-    input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
+    input.decode.watch = ingest::MakeFieldWatch(ingest::PayloadSpec(input.decode).columns);
     const auto schema = ingest::EventSchema(input.decode);
     PlanEventTime(*schema, at, input);
     if (config.dedupe) PlanDedupe(*config.dedupe, *schema, at, input);

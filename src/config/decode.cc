@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <optional>
 
 #include "base/ascii_case.h"
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
+#include "ingest/csv/csv_decoder.h"
 #include "ingest/formats.h"
 #include "model/event_batch.h"
 
@@ -125,24 +127,47 @@ void ReadPath(Section& column, ingest::ColumnSpec& spec) {
   }
 }
 
+// What the column is of, if not of the payload.
+void ReadFrom(Section& column, ingest::ColumnSpec& spec) {
+  std::string text;
+  const auto* node = column.Text("from", text);
+  if (node == nullptr || node->unresolved) return;
+  spec.from = ingest::ParseRecordPlace(text);
+  if (!spec.from) {
+    column.AddFinding(node->place, fmt::format("{}.from must be one of key, header.NAME, topic, partition, offset, "
+                                               "timestamp, not '{}'",
+                                               column.path(), text));
+  } else if (column.Has("path")) {
+    column.AddFinding(node->place, column.path() + ": a path is of the payload; one of 'from' and 'path' must go");
+  }
+  spec.path.clear();
+}
+
+// Of one more column of `spec`.
+std::optional<std::string> ProblemOfNewColumn(const std::string& name, const ingest::DecodeSpec& spec) {
+  if (auto problem = ProblemOfColumnName(name)) return problem;
+  for (const auto& other : spec.columns) {
+    if (AsciiLower(other.name) == AsciiLower(name)) {
+      return fmt::format("'{}' and '{}' differ only in case; SQL could not tell them apart", other.name, name);
+    }
+  }
+  if (spec.has_rescued_column() && AsciiLower(name) == ingest::kRescuedColumn) {
+    return fmt::format("the name '{}' is that of the column of unknown fields, which decode.unknown_fields asks for",
+                       name);
+  }
+  return std::nullopt;
+}
+
 // `owner` such as "decode.columns", as messages name it, and `pattern` as known_keys does.
-void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::string& pattern, ReadContext& context,
-                ingest::DecodeSpec& spec) {
+void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::string& pattern, ColumnsOf rows,
+                ReadContext& context, ingest::DecodeSpec& spec) {
   const std::string path = owner + "." + entry.key;
   ingest::ColumnSpec column;
   column.name = entry.key;
   column.path = {entry.key};
-  if (const auto problem = ProblemOfColumnName(entry.key)) {
+  if (const auto problem = ProblemOfNewColumn(entry.key, spec)) {
     context.findings.Add(entry.place, owner + ": " + *problem);
     return;
-  }
-  for (const auto& other : spec.columns) {
-    if (AsciiLower(other.name) == AsciiLower(column.name)) {
-      context.findings.Add(entry.place,
-                           fmt::format("{}: '{}' and '{}' differ only in case; SQL could not tell them apart", owner,
-                                       other.name, column.name));
-      return;
-    }
   }
   const ConfigNode* type_node = &entry.value;
   std::string type;
@@ -150,6 +175,7 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
     Section section(entry.value, path, pattern + ".*", context);
     type_node = section.RequireText("type", type);
     ReadPath(section, column);
+    if (rows == ColumnsOf::kRecords) ReadFrom(section, column);
     section.Finish();
   } else if (entry.value.kind == ConfigNode::Kind::kScalar) {
     type = entry.value.text;
@@ -166,6 +192,7 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
     return;
   }
   for (const auto& other : spec.columns) {
+    if (column.path.empty() || other.path.empty()) continue;
     const auto& shorter = other.path.size() < column.path.size() ? other.path : column.path;
     const auto& longer = other.path.size() < column.path.size() ? column.path : other.path;
     if (shorter.size() < longer.size() && std::equal(shorter.begin(), shorter.end(), longer.begin())) {
@@ -181,9 +208,157 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
   spec.columns.push_back(std::move(column));
 }
 
+// One character, or none if the text is empty and `optional` says that it may be.
+void ReadMark(Section& csv, const std::string& key, bool optional, std::optional<char>& mark) {
+  std::string text;
+  const auto* node = csv.Text(key, text);
+  if (node == nullptr || node->unresolved) return;
+  if (text.size() > 1 || (text.empty() && !optional)) {
+    csv.AddFinding(node->place, fmt::format("{}.{} must be one ASCII character, not '{}'", csv.path(), key, text));
+  } else {
+    mark = text.empty() ? std::nullopt : std::optional(text[0]);
+  }
+}
+
+// False if something is wrong there: then columns cannot be judged.
+bool ReadCsv(Section& decode, const ingest::Format* format, ingest::CsvSpec& spec) {
+  const auto* node = decode.Find("csv");
+  const auto findings_before = decode.context().findings.size();
+  Section csv = decode.Child("csv");
+  std::optional<char> delimiter = spec.delimiter;
+  ReadMark(csv, "delimiter", false, delimiter);
+  ReadMark(csv, "quote", true, spec.quote);
+  std::optional<char> escape = spec.quote.value_or(spec.escape);
+  ReadMark(csv, "escape", false, escape);
+  spec.delimiter = *delimiter;
+  spec.escape = *escape;
+  csv.TextList("header", spec.header);
+  csv.Text("null", spec.null_text);
+  csv.Choice<bool>("missing_fields", {{"reject", false}, {"null", true}}, spec.missing_is_null);
+  csv.Finish();
+  if (decode.context().findings.size() != findings_before) return false;
+  if (node == nullptr || format == nullptr) return true;
+  if (format->name != "csv") {
+    decode.AddFinding(node->place,
+                      fmt::format("{}.csv is for format: csv, and the format is {}", decode.path(), format->name));
+  } else if (const Status marks = ingest::CheckCsv(spec); !marks.ok()) {
+    decode.AddFinding(node->place, fmt::format("{}.{}", decode.path(), marks.message()));
+  }
+  return decode.context().findings.size() == findings_before;
+}
+
+// Nullopt, and why as a finding, if the file cannot be had.
+std::optional<std::string> ReadSchemaFile(Section& schema, const ConfigNode& file) {
+  std::vector<Finding> faults;
+  std::error_code error;
+  if (const auto size = std::filesystem::file_size(file.text, error); !error && size > ingest::kMaxSchemaBytes) {
+    schema.AddFinding(file.place, fmt::format("{}.file: '{}' has {} bytes, more than {}", schema.path(), file.text,
+                                              size, ingest::kMaxSchemaBytes));
+    return std::nullopt;
+  }
+  auto bytes = ReadConfigText(file.text, faults);
+  for (const auto& fault : faults) {
+    schema.AddFinding(file.place, fmt::format("{}.file: '{}': {}", schema.path(), file.text, fault.message));
+  }
+  return bytes;
+}
+
+// The node of a schema that `format` can have, with its bytes if files are to be read; nullptr: there is none.
+const ConfigNode* ReadSchema(Section& decode, const ingest::Format* format, ingest::DecodeSpec& spec) {
+  const bool needed = format != nullptr && format->schema != ingest::SchemaUse::kNone;
+  const auto* node = needed ? decode.Require("schema") : decode.Find("schema");
+  const std::string path = decode.path() + ".schema";
+  if (node != nullptr && node->kind == ConfigNode::Kind::kScalar) {
+    if (!node->unresolved) {
+      decode.AddFinding(node->place,
+                        node->text == "registry"
+                            ? path + ": 'registry' is not yet supported in this version (it has {file: ...})"
+                            : fmt::format("{} must be a mapping, as {{file: reading.avsc}}, not '{}'{}", path,
+                                          node->text, MissingSpaceIn(node->text)));
+    }
+    return nullptr;
+  }
+  Section schema = decode.Child("schema");
+  ingest::SchemaSpec read;
+  const auto* file = schema.RequireText("file", read.file);
+  const auto* message = schema.Text("message", read.message);
+  schema.Finish();
+  if (node == nullptr || format == nullptr) return nullptr;
+  if (!needed) {
+    decode.AddFinding(node->place, fmt::format("{}: {} has none", path, format->name));
+    return nullptr;
+  }
+  if (file == nullptr || file->unresolved || (message != nullptr && message->unresolved)) return nullptr;
+  if (format->schema == ingest::SchemaUse::kFile && message != nullptr) {
+    decode.AddFinding(message->place, fmt::format("{}.message: {} has none; a file is one schema", path, format->name));
+    return nullptr;
+  }
+  if (format->schema == ingest::SchemaUse::kMessage && message == nullptr) {
+    decode.AddFinding(node->place, path + ": the key 'message' is missing");
+    return nullptr;
+  }
+  if (schema.context().files) {
+    auto bytes = ReadSchemaFile(schema, *file);
+    if (!bytes) return nullptr;
+    read.bytes = std::make_shared<const std::string>(*std::move(bytes));
+  }
+  spec.schema = std::move(read);
+  return node;
+}
+
+void ReadFraming(Section& decode, const ingest::Format* format, ingest::DecodeSpec& spec) {
+  std::vector<std::pair<std::string, ingest::Framing>> framings;
+  for (const auto framing : {ingest::Framing::kNone, ingest::Framing::kConfluent, ingest::Framing::kSingleObject}) {
+    if (format == nullptr ||
+        std::find(format->framings.begin(), format->framings.end(), framing) != format->framings.end()) {
+      framings.emplace_back(ingest::FramingName(framing), framing);
+    }
+  }
+  decode.Choice("framing", framings, spec.framing);
+}
+
+// Those of the schema, where the user names none; true if all of its fields can be columns.
+bool TakeColumnsOfSchema(Section& decode, const ConfigNode& schema, std::vector<ingest::ColumnSpec> columns,
+                         ingest::DecodeSpec& spec) {
+  bool all_good = true;
+  for (auto& column : columns) {
+    if (const auto problem = ProblemOfNewColumn(column.name, spec)) {
+      decode.AddFinding(schema.place, fmt::format("{0}.schema: {1}; name the columns yourself, in {0}.columns",
+                                                  decode.path(), *problem));
+      all_good = false;
+    } else {
+      spec.columns.push_back(std::move(column));
+    }
+  }
+  return all_good;
+}
+
+// The node that all columns come from; nullptr: they are not known.
+const ConfigNode* ReadSchemaAndColumns(Section& decode, const ingest::Format* format, ingest::DecodeSpec& spec) {
+  const auto* schema = ReadSchema(decode, format, spec);
+  std::vector<ingest::ColumnSpec> fields;
+  if (schema != nullptr && spec.schema->bytes != nullptr) {
+    auto columns = format->columns_of_schema(spec);
+    if (!columns.ok()) {
+      decode.AddFinding(schema->place, fmt::format("{}.schema: '{}': {}", decode.path(), spec.schema->file,
+                                                   columns.status().message()));
+      schema = nullptr;
+    } else {
+      fields = *std::move(columns);
+    }
+  }
+  const bool needs_schema = format != nullptr && format->schema != ingest::SchemaUse::kNone;
+  if (decode.Find("columns") != nullptr || (format != nullptr && !needs_schema)) {
+    const bool good = ReadColumns(decode, decode.pattern(), ColumnsOf::kRecords, spec);
+    return good && (schema != nullptr || !needs_schema) ? decode.Find("columns") : nullptr;
+  }
+  if (schema == nullptr || spec.schema->bytes == nullptr) return nullptr;
+  return TakeColumnsOfSchema(decode, *schema, std::move(fields), spec) ? schema : nullptr;
+}
+
 }  // namespace
 
-bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpec& spec) {
+bool ReadColumns(Section& section, const std::string& pattern, ColumnsOf rows, ingest::DecodeSpec& spec) {
   const auto* columns = section.Require("columns");
   if (columns == nullptr) return false;
   const std::string owner = section.path() + ".columns";
@@ -196,20 +371,18 @@ bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpe
     section.AddFinding(columns->place, owner + " names no column");
   }
   for (const auto& entry : columns->entries) {
-    ReadColumn(entry, owner, pattern + ".columns", context, spec);
-    if (spec.has_rescued_column() && AsciiLower(entry.key) == ingest::kRescuedColumn) {
-      context.findings.Add(entry.place, fmt::format("{}: the name '{}' is that of the column of unknown fields, which "
-                                                    "decode.unknown_fields asks for",
-                                                    owner, entry.key));
-    }
+    ReadColumn(entry, owner, pattern + ".columns", rows, context, spec);
   }
   return context.findings.size() == findings_before && spec.columns.size() == columns->entries.size();
 }
 
 void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes) {
-  std::vector<std::pair<std::string, std::string>> formats;
-  for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, format.name);
-  decode.Choice<std::string>("format", formats, config.decode.format, {"avro", "protobuf", "csv"});
+  std::vector<std::pair<std::string, const ingest::Format*>> formats;
+  for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, &format);
+  // Null: the user wants another, and what depends on it cannot be judged.
+  const auto* format = decode.Find("format") == nullptr ? ingest::FindFormat(config.decode.format) : nullptr;
+  decode.Choice("format", formats, format, {"avro", "protobuf"});
+  if (format != nullptr) config.decode.format = format->name;
   decode.Choice<ingest::UnknownFields>("unknown_fields",
                                        {{"ignore", ingest::UnknownFields::kIgnore},
                                         {"reject", ingest::UnknownFields::kReject},
@@ -219,7 +392,10 @@ void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes) 
   decode.Choice<OnDecodeError>("on_error",
                                {{"dead_letter", OnDecodeError::kDeadLetter}, {"fail", OnDecodeError::kFail}},
                                config.on_decode_error);
-  if (ReadColumns(decode, decode.pattern(), config.decode)) nodes.columns = decode.Find("columns");
+  ReadFraming(decode, format, config.decode);
+  const bool is_csv_good = ReadCsv(decode, format, config.decode.csv);
+  const auto* columns = ReadSchemaAndColumns(decode, format, config.decode);
+  if (is_csv_good) nodes.columns = columns;
   decode.Finish();
 }
 

@@ -83,7 +83,7 @@ void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     const auto* columns = section.Find("columns");
     if (!HasOwnTypes(spec.kind)) {
       ingest::DecodeSpec declared;
-      if (ReadColumns(section, "lookups[]", declared)) spec.columns = std::move(declared.columns);
+      if (ReadColumns(section, "lookups[]", ColumnsOf::kOthers, declared)) spec.columns = std::move(declared.columns);
       for (const auto& column : spec.columns) {
         if (spec.kind == SourceKind::kCsv && column.path.size() > 1) {
           section.AddFinding(columns->place,

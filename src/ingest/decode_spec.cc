@@ -3,12 +3,59 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <array>
 #include <string>
+#include <utility>
 
 #include "ingest/field_watch.h"
 #include "ingest/provenance.h"
 
 namespace millrace::ingest {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, RecordPart>, 5> kRecordParts = {{
+    {"key", RecordPart::kKey},
+    {"topic", RecordPart::kTopic},
+    {"partition", RecordPart::kPartition},
+    {"offset", RecordPart::kOffset},
+    {"timestamp", RecordPart::kTimestamp},
+}};
+
+}  // namespace
+
+std::string_view FramingName(Framing framing) {
+  switch (framing) {
+    case Framing::kNone:
+      return "none";
+    case Framing::kConfluent:
+      return "confluent";
+    case Framing::kSingleObject:
+      return "single_object";
+  }
+  return "";
+}
+
+std::optional<RecordPlace> ParseRecordPlace(std::string_view text) {
+  constexpr std::string_view kHeader = "header.";
+  for (const auto& [name, part] : kRecordParts) {
+    if (text == name) return RecordPlace{.part = part};
+  }
+  if (!text.starts_with(kHeader) || text == kHeader) return std::nullopt;
+  return RecordPlace{.part = RecordPart::kHeader, .header = std::string(text.substr(kHeader.size()))};
+}
+
+std::string FromText(const RecordPlace& place) {
+  for (const auto& [name, part] : kRecordParts) {
+    if (place.part == part) return std::string(name);
+  }
+  return "header." + place.header;
+}
+
+DecodeSpec PayloadSpec(const DecodeSpec& spec) {
+  DecodeSpec payload = spec;
+  std::erase_if(payload.columns, [](const ColumnSpec& column) { return column.from.has_value(); });
+  return payload;
+}
 
 std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& columns) {
   std::vector<std::pair<std::string, std::string>> fields;

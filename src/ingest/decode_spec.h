@@ -3,7 +3,9 @@
 
 #include <arrow/type.h>
 
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +13,7 @@
 namespace millrace::ingest {
 
 class FieldWatch;
+class WriterSchemas;
 
 /// How the value of a timestamp column reads.
 enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros, kNanos };
@@ -26,6 +29,18 @@ enum class UnknownFields {
 /// utf8, null if every key was taken; else a JSON object of the others, each as it was written.
 inline constexpr std::string_view kRescuedColumn = "_rescued";
 
+/// What a column can say of the record that a row came in.
+enum class RecordPart { kKey, kHeader, kTopic, kPartition, kOffset, kTimestamp };
+
+struct RecordPlace {
+  RecordPart part = RecordPart::kKey;
+  std::string header = {};  ///< Its name; kHeader only.
+};
+
+/// As `from` spells it: "key", "header.trace-id". Nullopt: it is none of them.
+std::optional<RecordPlace> ParseRecordPlace(std::string_view text);
+std::string FromText(const RecordPlace& place);
+
 /// One declared column. `type` is one of utf8, boolean, int32, int64, float64, decimal128(p,s), date32,
 /// timestamp[us, UTC], or list of one of these (element field named "element", nullable).
 struct ColumnSpec {
@@ -33,8 +48,9 @@ struct ColumnSpec {
   std::shared_ptr<arrow::DataType> type;
   TimestampForm timestamp_form = TimestampForm::kRfc3339;  ///< Of the column or of the list's elements.
   /// Object keys from the document's root; {name} unless the user gave a path. Columns may have the same path, but not
-  /// one through another's.
+  /// one through another's. Empty with `from`.
   std::vector<std::string> path;
+  std::optional<RecordPlace> from = {};  ///< Not of the payload; see record_columns.h.
 };
 
 /// A member of a document that is computed from the document, see json/computed_fields.h.
@@ -46,9 +62,47 @@ struct ComputedField {
 /// 1 if the record's timestamp is the log's own, 0 if it is the producer's.
 inline constexpr std::string_view kTimestampType = "kafka.timestamp_type";
 
+/// The schema that events were written with or are read as, of the formats that have one.
+struct SchemaSpec {
+  std::string file;     ///< Its path as the user wrote it, for messages.
+  std::string message;  ///< The message of the file that events are; empty where a file is one schema.
+  /// What is in the file. It is read once, with the configuration, so that all decoders of a pipeline mean the same by
+  /// it. Null: nobody looked (LoadOptions::files), and no decoder can be made.
+  std::shared_ptr<const std::string> bytes;
+};
+
+/// Larger files are refused.
+inline constexpr std::size_t kMaxSchemaBytes = std::size_t{10} << 20;
+
+/// How lines of CSV are written. As it stands here: RFC 4180.
+struct CsvSpec {
+  char delimiter = ',';
+  std::optional<char> quote = '"';       ///< Around a field; nullopt: quotes are letters as any other.
+  char escape = '"';                     ///< Before a quote within quotes, and before itself.
+  std::vector<std::string> header = {};  ///< The names of the fields in their order; empty: those of the columns.
+  std::string null_text = {};            ///< A field without quotes that says this is null.
+  bool missing_is_null = false;          ///< What a line that ends early lacks is null; otherwise the line is refused.
+};
+
+/// What stands before each payload.
+enum class Framing {
+  kNone,
+  kConfluent,    ///< A zero byte and the four bytes of the id that a registry knows the writer's schema by.
+  kSingleObject  ///< Avro's: C3 01 and the fingerprint of the writer's schema.
+};
+
+/// As the configuration spells it.
+std::string_view FramingName(Framing framing);
+
 struct DecodeSpec {
   std::string format = "json";  ///< One of Formats(), see formats.h.
   std::vector<ColumnSpec> columns;
+  std::optional<SchemaSpec> schema = {};  ///< Of formats that have one.
+  Framing framing = Framing::kNone;       ///< One of the format's.
+  /// Of the ids that `framing` puts before a payload, see writer_schemas.h. Null: every record was written with
+  /// `schema`.
+  std::shared_ptr<WriterSchemas> writer_schemas = nullptr;
+  CsvSpec csv = {};                          ///< Of format csv only.
   std::vector<ComputedField> computed = {};  ///< Before columns are read.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
@@ -58,10 +112,14 @@ struct DecodeSpec {
   }
 };
 
-/// For `watch`, of these columns.
+/// Without the columns that have a `from`: what is asked of a decoder.
+DecodeSpec PayloadSpec(const DecodeSpec& spec);
+
+/// For `watch`, of the columns of PayloadSpec().
 std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& columns);
 
-/// What a decoder gives: the declared columns (nullable, in order), then kRescuedColumn if there is one.
+/// What a decoder of PayloadSpec() gives: the declared columns (nullable, in order), then kRescuedColumn if there is
+/// one.
 std::shared_ptr<arrow::Schema> DecodedSchema(const DecodeSpec& spec);
 
 /// What events are: DecodedSchema() and ProvenanceFields(), see provenance.h.

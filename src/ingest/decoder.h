@@ -45,7 +45,8 @@ class Decoder {
   virtual ~Decoder() = default;
 
   /// `documents` have at most 2 GiB together, which is what one Arrow text column holds. One that does not fit is
-  /// refused, and the others go on. Fails only when memory runs out.
+  /// refused, and the others go on. Fails when memory runs out, or with kTransient if a writer's schema cannot be had
+  /// now (writer_schemas.h): the same documents may be decoded again later.
   virtual Result<DecodedDocuments> Decode(std::span<const Document> documents) = 0;
 };
 

@@ -32,11 +32,14 @@ void KeepRows(const std::vector<Refusal>& refused, std::vector<Document>* docume
 
 Result<std::unique_ptr<EventDecoder>> EventDecoder::Make(const DecodeSpec& spec) {
   ASSIGN_OR_RETURN(auto decoder, MakeDecoder(spec));
-  return std::make_unique<EventDecoder>(spec, std::move(decoder));
+  ASSIGN_OR_RETURN(auto record_columns, RecordColumns::Make(spec));
+  return std::make_unique<EventDecoder>(spec, std::move(decoder), std::move(record_columns));
 }
 
-EventDecoder::EventDecoder(const DecodeSpec& spec, std::unique_ptr<Decoder> decoder)
-    : schema_(EventSchema(spec)), decoder_(std::move(decoder)) {}
+EventDecoder::EventDecoder(const DecodeSpec& spec, std::unique_ptr<Decoder> decoder, RecordColumns record_columns)
+    : schema_(EventSchema(spec)), decoder_(std::move(decoder)), record_columns_(std::move(record_columns)) {
+  for (const ColumnSpec& column : spec.columns) of_record_.push_back(column.from.has_value());
+}
 
 Result<Decoded> EventDecoder::Decode(const model::FetchedRecords& records) {
   Decoded result;
@@ -59,27 +62,58 @@ Result<Decoded> EventDecoder::Decode(const model::FetchedRecords& records) {
     return InvalidInput("{} bytes of payload in one batch of {}", bytes, model::ToString(records.source));
   }
 
-  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(documents_));
-  const auto first_refused = static_cast<std::ptrdiff_t>(result.dead_letters.size());
-  for (Refusal& refusal : decoded.refused) {
-    result.dead_letters.push_back(model::MakeDeadLetter(records.source, *documents_[refusal.document].record, kStage,
-                                                        std::move(refusal.reason), std::move(refusal.detail)));
+  const std::size_t num_filled = documents_.size();
+  if (!record_columns_.empty()) {
+    ASSIGN_OR_RETURN(auto refused, record_columns_.Fill(records.source, documents_));
+    TakeOut(std::move(refused), records.source, &result.dead_letters);
   }
-  std::inplace_merge(result.dead_letters.begin(), result.dead_letters.begin() + first_refused,
-                     result.dead_letters.end(),
-                     [](const auto& one, const auto& other) { return one.offset < other.offset; });
-
-  if (!decoded.refused.empty()) KeepRows(decoded.refused, &documents_);
+  const std::size_t num_documents = documents_.size();
+  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(documents_));
+  TakeOut(std::move(decoded.refused), records.source, &result.dead_letters);
   const std::int64_t num_rows = decoded.rows->num_rows();
   MILLRACE_CHECK(num_rows == std::ssize(documents_), "{} rows of {} documents, {} of {} refused", num_rows,
-                 documents_.size() + decoded.refused.size(), decoded.refused.size(), model::ToString(records.source));
-  arrow::ArrayDataVector columns = decoded.rows->column_data();
+                 num_documents, num_documents - documents_.size(), model::ToString(records.source));
+  ASSIGN_OR_RETURN(auto columns, WithRecordColumns(records.source, num_filled, *decoded.rows));
   columns.reserve(static_cast<std::size_t>(schema_->num_fields()));
   RETURN_NOT_OK(provenance_.AppendTo(&columns, records.source, documents_));
   MILLRACE_DCHECK(std::ssize(columns) == schema_->num_fields(), "{} columns of {}", columns.size(),
                   schema_->ToString());
   result.rows = arrow::RecordBatch::Make(schema_, num_rows, std::move(columns));
   return result;
+}
+
+// Makes dead letters of them, and takes them out of documents_.
+void EventDecoder::TakeOut(std::vector<Refusal> refused, const model::TopicPartition& source,
+                           std::vector<model::DeadLetter>* letters) {
+  if (refused.empty()) return;
+  const auto before = std::ssize(*letters);
+  for (Refusal& refusal : refused) {
+    letters->push_back(model::MakeDeadLetter(source, *documents_[refusal.document].record, kStage,
+                                             std::move(refusal.reason), std::move(refusal.detail)));
+  }
+  std::inplace_merge(letters->begin(), letters->begin() + before, letters->end(),
+                     [](const auto& one, const auto& other) { return one.offset < other.offset; });
+  KeepRows(refused, &documents_);
+}
+
+// The decoded columns and those of record_columns_, which was filled for `num_filled` documents, in the spec's order.
+Result<arrow::ArrayDataVector> EventDecoder::WithRecordColumns(const model::TopicPartition& source,
+                                                               std::size_t num_filled,
+                                                               const arrow::RecordBatch& decoded) {
+  if (record_columns_.empty()) return decoded.column_data();
+  if (num_filled != documents_.size()) {  // Again, of the rows that are left.
+    ASSIGN_OR_RETURN(const auto refused, record_columns_.Fill(source, documents_));
+    MILLRACE_CHECK(refused.empty(), "a record of {} that fitted does not", model::ToString(source));
+  }
+  ASSIGN_OR_RETURN(const auto of_records, record_columns_.Finish());
+  arrow::ArrayDataVector columns;
+  std::size_t next_of_record = 0;
+  int next_decoded = 0;
+  for (const bool is_of_record : of_record_) {
+    columns.push_back(is_of_record ? of_records[next_of_record++] : decoded.column_data(next_decoded++));
+  }
+  while (next_decoded < decoded.num_columns()) columns.push_back(decoded.column_data(next_decoded++));
+  return columns;
 }
 
 }  // namespace millrace::ingest

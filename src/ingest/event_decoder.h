@@ -18,6 +18,7 @@
 #include "ingest/decode_spec.h"
 #include "ingest/decoder.h"
 #include "ingest/provenance.h"
+#include "ingest/record_columns.h"
 #include "model/event_batch.h"
 
 namespace millrace::ingest {
@@ -35,18 +36,25 @@ struct Decoded {
 /// Not thread-safe: one per shard and input.
 class EventDecoder {
  public:
-  /// kInvalidInput: see MakeDecoder().
+  /// kInvalidInput: see MakeDecoder() and RecordColumns::Make().
   static Result<std::unique_ptr<EventDecoder>> Make(const DecodeSpec& spec);
-  /// `decoder` gives the columns of `spec`.
-  EventDecoder(const DecodeSpec& spec, std::unique_ptr<Decoder> decoder);
+  /// `decoder` gives the columns of PayloadSpec(spec), `record_columns` the others.
+  EventDecoder(const DecodeSpec& spec, std::unique_ptr<Decoder> decoder, RecordColumns record_columns);
 
   /// Fails only when memory runs out, or with kInvalidInput if the payloads together exceed 2 GiB, which is what one
   /// Arrow string column holds.
   Result<Decoded> Decode(const model::FetchedRecords& records);
 
  private:
+  void TakeOut(std::vector<Refusal> refused, const model::TopicPartition& source,
+               std::vector<model::DeadLetter>* letters);
+  Result<arrow::ArrayDataVector> WithRecordColumns(const model::TopicPartition& source, std::size_t num_filled,
+                                                   const arrow::RecordBatch& decoded);
+
   const std::shared_ptr<arrow::Schema> schema_;
   const std::unique_ptr<Decoder> decoder_;
+  RecordColumns record_columns_;
+  std::vector<bool> of_record_;  // Which of the declared columns are record_columns_'.
   Provenance provenance_;
   std::vector<Document> documents_;  // Of the batch.
 };

@@ -74,7 +74,7 @@ std::vector<std::string> LetterTexts(const Decoded& decoded) {
 }
 
 TEST(EventDecoder, RecordsAddUpAndKeepTheirPlace) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>());
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
   for (const model::TopicPartition& source : {model::TopicPartition{"clicks", 7}, {"clicks", 8}, {"views", 8}}) {
     Records records(source);
     records.Add("a").Add("no").Add(std::nullopt).Add("").Add("nor this").Add("b");
@@ -92,7 +92,7 @@ TEST(EventDecoder, RecordsAddUpAndKeepTheirPlace) {
 }
 
 TEST(EventDecoder, BatchesOfAnySizeFollowEachOther) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>());
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
   std::vector<std::shared_ptr<arrow::RecordBatch>> kept;
   for (const int size : {0, 3, 1, 0, 40, 7}) {
     Records records({"t", 1});
@@ -112,7 +112,7 @@ TEST(EventDecoder, BatchesOfAnySizeFollowEachOther) {
 }
 
 TEST(EventDecoder, PayloadsThatAreTooLargeNeverReachTheFormat) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>());
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
   Records records({"t", 0});
   records.Add("no").Add(std::string(kMaxPayloadBytes + 1, 'x')).Add("no").Add(std::string(kMaxPayloadBytes, 'x'));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const Decoded decoded, decoder.Decode(records.fetched()));
@@ -125,7 +125,7 @@ TEST(EventDecoder, PayloadsThatAreTooLargeNeverReachTheFormat) {
 }
 
 TEST(EventDecoder, ABatchIsWhatOneColumnHolds) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>());
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
   const std::string payload(kMaxPayloadBytes, 'x');
   model::FetchedRecords records;
   records.source = {"clicks", 3};
@@ -138,7 +138,7 @@ TEST(EventDecoder, ABatchIsWhatOneColumnHolds) {
 TEST(EventDecoderDeathTest, ADecoderThatLosesADocumentIsADefectAndAborts) {
   auto losing = std::make_unique<TextDecoder>();
   losing->loses_a_row_ = true;
-  EventDecoder decoder(kText, std::move(losing));
+  EventDecoder decoder(kText, std::move(losing), RecordColumns::Make(kText).ValueOrDie());
   Records records({"t", 0});
   records.Add("a").Add("no");
   EXPECT_DEATH(static_cast<void>(decoder.Decode(records.fetched())), "1 rows of 2 documents");

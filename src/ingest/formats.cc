@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "base/nearest_name.h"
+#include "ingest/csv/csv_decoder.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
 #include "ingest/provenance.h"
+#include "ingest/raw/raw_decoder.h"
+#include "ingest/record_columns.h"
 
 namespace millrace::ingest {
 namespace {
@@ -21,8 +24,12 @@ Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
   return MakeComputingDecoder(spec, std::move(decoder));
 }
 
+constexpr std::array kUnframed = {Framing::kNone};
+
 constexpr std::array kFormats = {
-    Format{"json", MakeJson},
+    Format{.name = "json", .framings = kUnframed, .make_decoder = MakeJson},
+    Format{.name = "csv", .framings = kUnframed, .make_decoder = MakeCsvDecoder},
+    Format{.name = "raw", .framings = kUnframed, .make_decoder = MakeRawDecoder},
 };
 
 constexpr std::size_t kMaxColumns = 10'000;
@@ -38,18 +45,43 @@ Status CheckNames(const DecodeSpec& spec) {
   return Status::OK();
 }
 
+Status CheckSchema(const Format& format, const DecodeSpec& spec) {
+  if (format.schema == SchemaUse::kNone) {
+    return spec.schema ? InvalidInput("{} has no schema", format.name) : Status::OK();
+  }
+  if (!spec.schema || spec.schema->bytes == nullptr) return InvalidInput("{} needs a schema", format.name);
+  const bool has_message = !spec.schema->message.empty();
+  if (format.schema == SchemaUse::kFile && has_message) return InvalidInput("{} has no messages", format.name);
+  if (format.schema == SchemaUse::kMessage && !has_message) {
+    return InvalidInput("{} needs the name of a message", format.name);
+  }
+  return Status::OK();
+}
+
 }  // namespace
 
 std::span<const Format> Formats() { return kFormats; }
 
+const Format* FindFormat(std::string_view name) {
+  const auto format =
+      std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& one) { return one.name == name; });
+  return format == kFormats.end() ? nullptr : format;
+}
+
 Result<std::unique_ptr<Decoder>> MakeDecoder(const DecodeSpec& spec) {
   RETURN_NOT_OK(CheckNames(spec));
-  const auto format =
-      std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& one) { return one.name == spec.format; });
-  if (format != kFormats.end()) return format->make_decoder(spec);
-  std::vector<std::string> names;
-  for (const Format& one : kFormats) names.emplace_back(one.name);
-  return InvalidInput("there is no format '{}'{}", spec.format, DidYouMean(spec.format, names));
+  RETURN_NOT_OK(RecordColumns::Make(spec).status());
+  const Format* const format = FindFormat(spec.format);
+  if (format == nullptr) {
+    std::vector<std::string> names;
+    for (const Format& one : kFormats) names.emplace_back(one.name);
+    return InvalidInput("there is no format '{}'{}", spec.format, DidYouMean(spec.format, names));
+  }
+  RETURN_NOT_OK(CheckSchema(*format, spec));
+  if (std::find(format->framings.begin(), format->framings.end(), spec.framing) == format->framings.end()) {
+    return InvalidInput("{} has no framing '{}'", format->name, FramingName(spec.framing));
+  }
+  return format->make_decoder(PayloadSpec(spec));
 }
 
 }  // namespace millrace::ingest

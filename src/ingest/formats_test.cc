@@ -33,6 +33,36 @@ TEST(Formats, WhatIsNotThereIsNamed) {
   EXPECT_THAT(made.status().message(), HasSubstr("there is no format 'jsno'; did you mean 'json'?"));
 }
 
+TEST(Formats, SchemaAndFramingAreOfThoseThatTheFormatHas) {
+  const auto bytes = std::make_shared<const std::string>("{}");
+  for (const Format& format : Formats()) {
+    SCOPED_TRACE(format.name);
+    EXPECT_EQ(format.columns_of_schema == nullptr, format.schema == SchemaUse::kNone);
+    EXPECT_FALSE(format.framings.empty());
+    const DecodeSpec spec{.format = std::string(format.name), .columns = {Column("a")}};
+    const SchemaSpec schema{.file = "a", .message = format.schema == SchemaUse::kMessage ? "m" : "", .bytes = bytes};
+    std::vector<DecodeSpec> refused;
+    if (format.schema == SchemaUse::kNone) {
+      refused.assign(1, spec);
+      refused[0].schema = schema;
+    } else {
+      refused.assign(3, spec);
+      refused[1].schema = schema;
+      refused[1].schema->bytes = nullptr;
+      refused[2].schema = schema;
+      refused[2].schema->message = schema.message.empty() ? "m" : "";
+    }
+    for (const Framing framing : {Framing::kNone, Framing::kConfluent, Framing::kSingleObject}) {
+      if (std::find(format.framings.begin(), format.framings.end(), framing) != format.framings.end()) continue;
+      refused.push_back(spec);
+      if (format.schema != SchemaUse::kNone) refused.back().schema = schema;
+      refused.back().framing = framing;
+      EXPECT_THAT(MakeDecoder(refused.back()).status().message(), HasSubstr(FramingName(framing)));
+    }
+    for (const DecodeSpec& one : refused) MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeDecoder(one));
+  }
+}
+
 TEST(Formats, NamesOfColumnsAreCheckedForAll) {
   struct Case {
     DecodeSpec spec;

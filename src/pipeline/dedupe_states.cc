@@ -41,6 +41,7 @@ fs::path FolderOf(const fs::path& folder, const std::string& app_id) {
 void AppendColumn(std::string& text, const ingest::ColumnSpec& column) {
   text += fmt::format("{}:{}:{}:", column.name, column.type->ToString(), static_cast<int>(column.timestamp_form));
   for (const auto& key : column.path) text += fmt::format("{}.{}", key.size(), key);
+  if (column.from) text += "from " + ingest::FromText(*column.from);
   text += '\n';
 }
 

@@ -1,0 +1,64 @@
+#include "ingest/raw/raw_decoder.h"
+
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <optional>
+#include <utility>
+
+#include "ingest/payload_form.h"
+#include "ingest/values/column_internal.h"
+#include "ingest/values/text_value_internal.h"
+
+namespace millrace::ingest {
+namespace {
+
+class RawDecoder : public Decoder {
+ public:
+  explicit RawDecoder(const DecodeSpec& spec)
+      : schema_(DecodedSchema(spec)), column_(arrow::utf8(), TimestampForm::kRfc3339) {}
+
+  Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
+    std::int64_t bytes = 0;
+    for (const Document& document : documents) bytes += std::ssize(document.bytes);
+    RETURN_NOT_OK(column_.Begin(std::ssize(documents), bytes));
+    DecodedDocuments result;
+    std::int64_t row = 0;
+    for (std::size_t i = 0; i < documents.size(); ++i) {
+      const std::string_view payload = documents[i].bytes;
+      if (!simdjson::validate_utf8(payload.data(), payload.size())) {
+        const std::string form = FormOfPayload(payload);
+        result.refused.push_back(
+            {i, "bad_utf8", form.empty() ? "not UTF-8" : fmt::format("not UTF-8; it looks like {}", form)});
+        continue;
+      }
+      std::optional<TextProblem> never;
+      RETURN_NOT_OK(SetFromText(payload, row++, column_, &never));
+    }
+    ASSIGN_OR_RETURN(auto texts, column_.Finish(row));
+    result.rows = arrow::RecordBatch::Make(schema_, row, {std::move(texts)});
+    return result;
+  }
+
+ private:
+  const std::shared_ptr<arrow::Schema> schema_;
+  Column column_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> MakeRawDecoder(const DecodeSpec& spec) {
+  if (spec.columns.size() != 1 || spec.columns[0].type->id() != arrow::Type::STRING) {
+    return InvalidInput("raw is one column of type string, which takes the whole payload");
+  }
+  const auto& path = spec.columns[0].path;
+  if (!path.empty() && path != std::vector<std::string>{spec.columns[0].name}) {
+    return InvalidInput("column '{}': raw has no fields that a path could name", spec.columns[0].name);
+  }
+  if (spec.unknown_fields != UnknownFields::kIgnore) {
+    return InvalidInput("raw has no fields, and so no unknown_fields");
+  }
+  return std::make_unique<RawDecoder>(spec);
+}
+
+}  // namespace millrace::ingest
