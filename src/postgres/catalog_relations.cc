@@ -165,6 +165,15 @@ constexpr std::pair<std::string_view, std::string_view> kFunctions[] = {
     {"to_regtype", "(n) AS millrace_regtype(n)"},
 };
 
+// Of role_table_grants and table_privileges, which differ where there are grants to others than who asks.
+constexpr std::string_view kPrivilegeColumns =
+    "grantor sql_identifier, grantee sql_identifier, table_catalog sql_identifier, table_schema sql_identifier, "
+    "table_name sql_identifier, privilege_type character_data, is_grantable yes_or_no, with_hierarchy yes_or_no";
+constexpr std::string_view kPrivileges =
+    R"(SELECT 'millrace' AS grantor, user_name AS grantee, database_name AS table_catalog, schema AS table_schema, name AS table_name,
+         'SELECT' AS privilege_type, 'NO' AS is_grantable, 'NO' AS with_hierarchy
+  FROM door_caller, door_relations)";
+
 const std::vector<CatalogRelation>& Relations() {
   static const std::vector<CatalogRelation> kRelations = {
       {"pg_am", "oid oid, amname name, amhandler regproc, amtype char",
@@ -563,13 +572,7 @@ const std::vector<CatalogRelation>& Relations() {
        "unique_constraint_name sql_identifier, match_option character_data, update_rule character_data, "
        "delete_rule character_data",
        ""},
-      {"information_schema.role_table_grants",
-       "grantor sql_identifier, grantee sql_identifier, table_catalog sql_identifier, table_schema "
-       "sql_identifier, table_name sql_identifier, privilege_type character_data, is_grantable yes_or_no, "
-       "with_hierarchy yes_or_no",
-       R"(SELECT 'millrace' AS grantor, user_name AS grantee, database_name AS table_catalog, schema AS table_schema, name AS table_name,
-         'SELECT' AS privilege_type, 'NO' AS is_grantable, 'NO' AS with_hierarchy
-  FROM door_caller, door_relations)"},
+      {"information_schema.role_table_grants", kPrivilegeColumns, kPrivileges},
       {"information_schema.routines",
        "specific_catalog sql_identifier, specific_schema sql_identifier, specific_name sql_identifier, "
        "routine_catalog sql_identifier, routine_schema sql_identifier, routine_name sql_identifier, routine_type "
@@ -620,13 +623,7 @@ const std::vector<CatalogRelation>& Relations() {
        "character_data, is_deferrable yes_or_no, initially_deferred yes_or_no, enforced yes_or_no, "
        "nulls_distinct yes_or_no",
        ""},
-      {"information_schema.table_privileges",
-       "grantor sql_identifier, grantee sql_identifier, table_catalog sql_identifier, table_schema "
-       "sql_identifier, table_name sql_identifier, privilege_type character_data, is_grantable yes_or_no, "
-       "with_hierarchy yes_or_no",
-       R"(SELECT 'millrace' AS grantor, user_name AS grantee, database_name AS table_catalog, schema AS table_schema, name AS table_name,
-         'SELECT' AS privilege_type, 'NO' AS is_grantable, 'NO' AS with_hierarchy
-  FROM door_caller, door_relations)"},
+      {"information_schema.table_privileges", kPrivilegeColumns, kPrivileges},
       {"information_schema.tables",
        "table_catalog sql_identifier, table_schema sql_identifier, table_name sql_identifier, table_type "
        "character_data, self_referencing_column_name sql_identifier, reference_generation character_data, "

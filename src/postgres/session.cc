@@ -622,12 +622,16 @@ Session::Failure Session::Ask(Replies& replies, Portal& portal) {
     settings_.SetFixed("millrace.as_of", serve::AsOfToJson(*answer));
     settings_.SetFixed("millrace.partial", serve::PartialToJson(*answer));
   }
-  if (!answer->missing.empty()) replies.Notice("WARNING", PartialWarning(answer->missing));
+  if (!answer->missing.empty()) Warn(replies, PartialWarning(answer->missing));
   const Status filled = portal.Fill(*std::move(answer));
   if (filled.ok()) return std::nullopt;
   auto error = ErrorOf(filled, "");
   if (KindOf(filled) == ErrorKind::kInvalidInput) error.code = sql_state::kFeatureNotSupported;
   return error;
+}
+
+void Session::Warn(Replies& replies, const SqlError& warning) const {
+  if (settings_.hears_warnings()) replies.Notice("WARNING", warning);
 }
 
 Session::Failure Session::Show(Portal& portal) {
@@ -660,9 +664,7 @@ Session::Failure Session::FailureInTransaction(const Statement& statement) const
 
 Session::Failure Session::Command(Replies& replies, Portal& portal) {
   const Statement& statement = portal.prepared->statement;
-  const auto warn = [&](std::string_view code, const char* message) {
-    replies.Notice("WARNING", Error(code, message));
-  };
+  const auto warn = [&](std::string_view code, const char* message) { Warn(replies, Error(code, message)); };
   portal.tag = statement.tag;
   switch (statement.command) {
     case Command::kBegin:

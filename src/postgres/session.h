@@ -122,6 +122,8 @@ class Session {
   Failure Open(Replies& replies, Portal& portal);
   /// A partial answer comes with a WARNING.
   Failure Ask(Replies& replies, Portal& portal);
+  /// Unless the client wants to hear of errors alone.
+  void Warn(Replies& replies, const SqlError& warning) const;
   Failure Show(Portal& portal);
   /// Runs one that has none. `portal.tag` is what it comes to.
   Failure Command(Replies& replies, Portal& portal);

@@ -188,6 +188,19 @@ TEST_F(SessionTest, APartialAnswerComesWithAWarningAndSaysWhoIsMissing) {
   EXPECT_EQ(Cell(), "[]");
 }
 
+TEST_F(SessionTest, WhoWantsErrorsAloneHearsNoWarnings) {
+  Start({{"user", "me"}, {"client_min_messages", "error"}});
+  backend_.missing = {{"http://worker-2:8080", "Connection refused"}};
+  EXPECT_EQ(Say(Query{"SELECT 1"}), "T D C:SELECT 1 Z:I");
+  EXPECT_EQ(Say(Query{"COMMIT"}), "C:COMMIT Z:I");
+  Say(Query{"SHOW millrace.partial"});
+  EXPECT_EQ(Cell(), R"(["http://worker-2:8080"])") << "it is still said to who asks";
+  EXPECT_EQ(Say(Query{"SELECT nothing"}), "E:42703 Z:I");
+  Say(Query{"SET client_min_messages = WARNING"});
+  EXPECT_EQ(Say(Query{"SELECT 1"}), "N:01000 T D C:SELECT 1 Z:I");
+  EXPECT_EQ(Say(Query{"COMMIT"}), "N:25P01 C:COMMIT Z:I");
+}
+
 TEST_F(SessionTest, TransactionsAreStatesAlone) {
   Start();
   EXPECT_EQ(Say(Query{"COMMIT"}), "N:25P01 C:COMMIT Z:I");

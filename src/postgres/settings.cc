@@ -1,6 +1,7 @@
 #include "postgres/settings.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -71,6 +72,16 @@ const Setting* FindSetting(std::string_view name) {
   const auto found =
       std::find_if(std::begin(kSettings), std::end(kSettings), [&](const Setting& one) { return one.name == name; });
   return found == std::end(kSettings) ? nullptr : found;
+}
+
+// Of client_min_messages, ascending. The last two are of old clients and mean error.
+constexpr std::string_view kMessageLevels[] = {"debug5", "debug4", "debug3",  "debug2", "debug1", "debug", "log",
+                                               "info",   "notice", "warning", "error",  "fatal",  "panic"};
+constexpr const auto* kAboveWarnings = std::end(kMessageLevels) - 3;
+static_assert(*kAboveWarnings == "error");
+
+bool IsMessageLevel(std::string_view level) {
+  return std::find(std::begin(kMessageLevels), std::end(kMessageLevels), level) != std::end(kMessageLevels);
 }
 
 // Letters and digits in lower case: "UTF-8" and "utf8" are the same, "ISO" begins "ISO, MDY".
@@ -161,6 +172,9 @@ std::optional<SqlError> Settings::Set(std::string_view name, std::string_view va
   if (value.size() > kValueBytesMax) return refuse(fmt::format("At most {} bytes are kept.", kValueBytesMax));
   if (lower == "statement_timeout" && !ReadTimeout(value)) return refuse("Milliseconds, or 5s, 1min; 0: none.");
   if (lower == "millrace.freshness" && value != "hot" && value != "committed") return refuse("hot or committed.");
+  if (lower == "client_min_messages" && !IsMessageLevel(AsciiLower(value))) {
+    return refuse(fmt::format("One of {}.", fmt::join(kMessageLevels, ", ")));
+  }
   values_.insert_or_assign(lower, std::string(value));
   return std::nullopt;
 }
@@ -173,6 +187,11 @@ std::optional<std::chrono::milliseconds> Settings::timeout() const {
 
 query::Freshness Settings::freshness() const {
   return *Get("millrace.freshness") == "committed" ? query::Freshness::kCommitted : query::Freshness::kHot;
+}
+
+bool Settings::hears_warnings() const {
+  const std::string level = AsciiLower(*Get("client_min_messages"));
+  return std::find(std::begin(kMessageLevels), kAboveWarnings, level) != kAboveWarnings;
 }
 
 std::vector<std::pair<std::string, std::string>> ReadOptions(std::string_view options) {

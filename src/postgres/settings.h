@@ -39,6 +39,8 @@ class Settings {
   /// statement_timeout; nullopt: none.
   std::optional<std::chrono::milliseconds> timeout() const;
   query::Freshness freshness() const;
+  /// Whether client_min_messages lets warnings through.
+  bool hears_warnings() const;
 
  private:
   std::map<std::string, std::string, std::less<>> values_;

@@ -46,6 +46,23 @@ TEST(SettingsTest, OthersAreKeptUntilTheyAreReset) {
   EXPECT_EQ(settings.Set("nothing", "1")->code, sql_state::kUndefinedObject);
 }
 
+TEST(SettingsTest, MessagesHaveLevels) {
+  Settings settings;
+  EXPECT_TRUE(settings.hears_warnings());
+  for (const char* level : {"error", "FATAL", "panic"}) {
+    EXPECT_FALSE(settings.Set("client_min_messages", level)) << level;
+    EXPECT_FALSE(settings.hears_warnings()) << level;
+  }
+  for (const char* level : {"debug5", "Log", "notice", "WARNING", "default"}) {
+    EXPECT_FALSE(settings.Set("client_min_messages", level)) << level;
+    EXPECT_TRUE(settings.hears_warnings()) << level;
+  }
+  const auto refused = settings.Set("client_min_messages", "loud");
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->code, sql_state::kInvalidParameterValue);
+  EXPECT_NE(refused->hint.find("notice, warning, error"), std::string::npos) << refused->hint;
+}
+
 TEST(SettingsTest, TimeoutsHaveUnits) {
   using std::chrono::milliseconds;
   Settings settings;
