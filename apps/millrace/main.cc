@@ -9,10 +9,11 @@
 #include "flag_checks.h"
 
 /// Read by jemalloc. An arena for each processor: with four times as many, threads that take turns leave four times the
-/// freed pages behind.
+/// freed pages behind. No threshold from which on freed memory goes to the system at once: buffers of some MiB are
+/// wanted again a moment later, and MemoryBudget returns what is too much.
 extern "C" {
 extern const char* malloc_conf;
-const char* malloc_conf = "percpu_arena:percpu";
+const char* malloc_conf = "percpu_arena:percpu,oversize_threshold:0";
 }
 
 namespace {

@@ -16,7 +16,7 @@
 namespace millrace::delta {
 
 struct DataFileOptions {
-  std::int64_t row_group_rows_max = 1 << 20;  ///< A group also ends at about 32 MiB compressed.
+  std::int64_t row_group_rows_max = 1 << 20;  ///< A group also ends at about 16 MiB compressed.
   int zstd_level = 1;                         ///< Higher: smaller files for much more CPU time.
 };
 

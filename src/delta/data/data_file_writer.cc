@@ -35,10 +35,10 @@ constexpr std::int64_t kOpenColumnBytes = 8 << 10;
 // value and saves little.
 constexpr double kDistinctShareMax = 0.8;
 // An open row group lives in memory, compressed, until it is written.
-constexpr std::int64_t kOpenRowGroupBytesMax = 32 << 20;
+constexpr std::int64_t kOpenRowGroupBytesMax = 16 << 20;
 // Rows after which the row group's size is looked at.
 constexpr std::int64_t kWriteRows = 65'536;
-// Rows after which a page's size is looked at.
+// Rows after which Arrow's writer, for nested columns, looks at a page's size.
 constexpr std::int64_t kPageCheckRows = 16'384;
 // Bytes of a column that are compressed both ways to see whether searching for matches pays.
 constexpr std::size_t kTrialBytes = 128 << 10;

@@ -105,7 +105,7 @@ class Extreme {
   Prefix prefix_;
 };
 
-void ObserveTexts(const arrow::StringArray& array, TextBounds::Column& column) {
+void ObserveTexts(const arrow::BinaryArray& array, TextBounds::Column& column) {
   const bool has_nulls = array.null_count() > 0;
   column.num_nulls += array.null_count();
   std::int64_t i = 0;
@@ -402,7 +402,7 @@ void TextBounds::Observe(const arrow::RecordBatch& batch) {
   }
 }
 
-void TextBounds::Observe(int leaf, const arrow::StringArray& rows) { ObserveTexts(rows, At(leaf)); }
+void TextBounds::Observe(int leaf, const arrow::BinaryArray& rows) { ObserveTexts(rows, At(leaf)); }
 
 void TextBounds::AddNulls(int leaf, std::int64_t num_nulls) { At(leaf).num_nulls += num_nulls; }
 

@@ -46,7 +46,7 @@ class TextBounds {
   explicit TextBounds(const arrow::Schema& schema);
   void Observe(const arrow::RecordBatch& batch);
   /// Only the rows of one column; Covers() it.
-  void Observe(int leaf, const arrow::StringArray& rows);
+  void Observe(int leaf, const arrow::BinaryArray& rows);
   void AddNulls(int leaf, std::int64_t num_nulls);
   /// nullptr: not a text column at the top level.
   const Column* Find(int leaf) const;

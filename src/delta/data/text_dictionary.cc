@@ -74,8 +74,7 @@ TextDictionary::TextDictionary(arrow::MemoryPool* pool)
       slots_(kSlotsMin, Slot(), arrow::stl::allocator<Slot>(pool)),
       starts_(pool),
       texts_(pool),
-      indices_(pool),
-      valid_(pool) {}
+      indices_(pool) {}
 
 std::string_view TextDictionary::TextAt(std::int32_t index) const {
   const std::int32_t start = starts_.data()[index];
@@ -83,19 +82,17 @@ std::string_view TextDictionary::TextAt(std::int32_t index) const {
   return {reinterpret_cast<const char*>(texts_.data()) + start, static_cast<std::size_t>(end - start)};
 }
 
-Result<std::int64_t> TextDictionary::Add(const arrow::StringArray& rows) {
-  RETURN_NOT_OK(indices_.Reserve(rows.length()));
+Result<std::int64_t> TextDictionary::Add(const arrow::BinaryArray& rows, std::int64_t begin, std::int64_t end) {
+  RETURN_NOT_OK(indices_.Reserve(end - begin));
   const auto& bytes = rows.value_data();
-  const char* const end = bytes == nullptr ? nullptr : reinterpret_cast<const char*>(bytes->data()) + bytes->size();
+  const char* const bytes_end =
+      bytes == nullptr ? nullptr : reinterpret_cast<const char*>(bytes->data()) + bytes->size();
   const bool has_nulls = rows.null_count() > 0;
-  std::int64_t i = 0;
-  for (; i < rows.length() && !full(); ++i) {
-    if (has_nulls && rows.IsNull(i)) {
-      indices_.UnsafeAppend(0);
-      continue;
-    }
+  std::int64_t i = begin;
+  for (; i < end && !full(); ++i) {
+    if (has_nulls && rows.IsNull(i)) continue;
     const std::string_view text = rows.GetView(i);
-    const Key key = KeyOf(text, end);
+    const Key key = KeyOf(text, bytes_end);
     const std::size_t first = HashOf(key, text.size()) & (slots_.size() - 1);
     std::int32_t index = slots_[first].index;
     if (slots_[first].key != key || slots_[first].size != text.size() || text.size() > kKeyBytes || index == kFree) {
@@ -104,12 +101,29 @@ Result<std::int64_t> TextDictionary::Add(const arrow::StringArray& rows) {
     }
     indices_.UnsafeAppend(index);
   }
-  if (has_nulls && valid_.length() == 0) RETURN_NOT_OK(valid_.Append(indices_.length() - i, true));
-  if (has_nulls) {
-    RETURN_NOT_OK(valid_.Reserve(i));
-    valid_.UnsafeAppend(rows.null_bitmap_data(), rows.offset(), i);
-  } else if (valid_.length() > 0) {
-    RETURN_NOT_OK(valid_.Append(i, true));
+  return i;
+}
+
+Result<std::int64_t> TextDictionary::Add(const arrow::DictionaryArray& rows, std::int64_t begin, std::int64_t end) {
+  RETURN_NOT_OK(indices_.Reserve(end - begin));
+  const auto& texts = static_cast<const arrow::BinaryArray&>(*rows.dictionary());
+  if (added_ != rows.dictionary()) {
+    added_ = rows.dictionary();
+    index_of_added_.assign(static_cast<std::size_t>(texts.length()), kFree);
+  }
+  const auto& codes = static_cast<const arrow::Int32Array&>(*rows.indices());
+  const bool has_nulls = rows.null_count() > 0;
+  std::int64_t i = begin;
+  for (; i < end && !full(); ++i) {
+    if (has_nulls && rows.IsNull(i)) continue;
+    std::int32_t& index = index_of_added_[static_cast<std::size_t>(codes.Value(i))];
+    if (index == kFree) {
+      const std::string_view text = texts.GetView(codes.Value(i));
+      const Key key = KeyOf(text, text.data() + text.size());
+      ASSIGN_OR_RETURN(index, FindOrInsert(text, key, HashOf(key, text.size()) & (slots_.size() - 1)));
+      if (index == kFree) break;
+    }
+    indices_.UnsafeAppend(index);
   }
   return i;
 }
@@ -145,22 +159,13 @@ void TextDictionary::Grow() {
   slots_ = std::move(larger);
 }
 
-Result<TextDictionary::Rows> TextDictionary::Take() {
-  Rows rows;
+Result<std::shared_ptr<arrow::StringArray>> TextDictionary::Take() {
   const std::int64_t texts = num_texts();
   RETURN_NOT_OK(starts_.Append(static_cast<std::int32_t>(texts_.length())));
   ASSIGN_OR_RETURN(const auto starts, starts_.Finish());
   ASSIGN_OR_RETURN(const auto bytes, texts_.Finish());
-  rows.dictionary = std::make_shared<arrow::StringArray>(texts, starts, bytes);
-  const std::int64_t length = indices_.length();
-  std::shared_ptr<arrow::Buffer> valid;
-  if (valid_.length() > 0) {
-    ASSIGN_OR_RETURN(valid, valid_.Finish());
-  }
-  ASSIGN_OR_RETURN(const auto indices, indices_.Finish());
-  rows.indices = std::make_shared<arrow::Int32Array>(length, indices, valid);
   *this = TextDictionary(pool_);
-  return rows;
+  return std::make_shared<arrow::StringArray>(texts, starts, bytes);
 }
 
 }  // namespace millrace::delta

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -15,7 +16,7 @@
 
 namespace millrace::delta {
 
-/// The distinct texts of a run of rows in the order of their first appearance, and each row's index among them. Not
+/// The distinct texts of a run of rows in the order of their first appearance, and each text's index among them. Not
 /// thread-safe.
 class TextDictionary {
  public:
@@ -24,18 +25,23 @@ class TextDictionary {
 
   explicit TextDictionary(arrow::MemoryPool* pool);
 
-  /// Appends rows, all or until full(), and says how many. Fails for lack of memory only, and is of no more use then.
-  Result<std::int64_t> Add(const arrow::StringArray& rows);
+  /// Appends the indices of the rows [begin, end) that are not null, of all or until full(), and says before which row
+  /// it ended. Fails for lack of memory only, and is of no more use then.
+  Result<std::int64_t> Add(const arrow::BinaryArray& rows, std::int64_t begin, std::int64_t end);
+  /// The same of rows whose texts are in a dictionary already: int32 to texts, none of which is null.
+  Result<std::int64_t> Add(const arrow::DictionaryArray& rows, std::int64_t begin, std::int64_t end);
 
   /// Takes no more rows: the dictionary has ceased to pay, or its texts were chosen to collide.
   bool full() const { return bytes_ >= kBytesMax || gave_up_; }
 
-  struct Rows {
-    std::shared_ptr<arrow::Array> dictionary;  ///< utf8, without nulls.
-    std::shared_ptr<arrow::Array> indices;     ///< int32; null where the row is.
-  };
-  /// All rows so far; begins anew.
-  Result<Rows> Take();
+  /// Since the last ClearIndices().
+  std::span<const std::int32_t> indices() const {
+    return {indices_.data(), static_cast<std::size_t>(indices_.length())};
+  }
+  void ClearIndices() { indices_.bytes_builder()->Rewind(0); }
+
+  /// All texts by index; begins anew. ClearIndices() comes first.
+  Result<std::shared_ptr<arrow::StringArray>> Take();
 
   /// The first 16 bytes of a text, filled up with zeros; of a longer text the first eight and a hash of all.
   struct Key {
@@ -66,7 +72,10 @@ class TextDictionary {
   arrow::TypedBufferBuilder<std::int32_t> starts_;  // Of each text within texts_; one ends where the next starts.
   arrow::BufferBuilder texts_;
   arrow::TypedBufferBuilder<std::int32_t> indices_;
-  arrow::TypedBufferBuilder<bool> valid_;  // Empty: no null so far.
+
+  // What other dictionary has been added last, and the indices of its texts here; kFree: not met yet.
+  std::shared_ptr<arrow::Array> added_;
+  std::vector<std::int32_t> index_of_added_;
 };
 
 }  // namespace millrace::delta

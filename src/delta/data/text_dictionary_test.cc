@@ -23,26 +23,23 @@ std::shared_ptr<arrow::StringArray> ArrayOf(const Texts& texts) {
   return std::static_pointer_cast<arrow::StringArray>(builder.Finish().ValueOrDie());
 }
 
-Texts RowsOf(const TextDictionary::Rows& taken) {
-  const auto& dictionary = static_cast<const arrow::StringArray&>(*taken.dictionary);
-  const auto& indices = static_cast<const arrow::Int32Array&>(*taken.indices);
-  EXPECT_EQ(dictionary.null_count(), 0);
+// The texts that are not null, by the indices since the last ClearIndices() and the dictionary, which begins anew.
+Texts Take(TextDictionary& dictionary) {
+  const std::vector<std::int32_t> indices(dictionary.indices().begin(), dictionary.indices().end());
+  dictionary.ClearIndices();
+  EXPECT_TRUE(dictionary.indices().empty());
+  const auto texts = dictionary.Take().ValueOrDie();
+  EXPECT_EQ(texts->null_count(), 0);
+  std::set<std::string> seen;
+  for (std::int64_t i = 0; i < texts->length(); ++i) EXPECT_TRUE(seen.insert(texts->GetString(i)).second);
   Texts rows;
-  for (std::int64_t i = 0; i < indices.length(); ++i) {
-    if (indices.IsNull(i)) {
-      rows.emplace_back();
-    } else {
-      rows.emplace_back(dictionary.GetString(indices.Value(i)));
-    }
-  }
+  for (const std::int32_t index : indices) rows.emplace_back(texts->GetString(index));
   return rows;
 }
 
-void ExpectDistinct(const arrow::Array& dictionary) {
-  std::set<std::string> seen;
-  for (std::int64_t i = 0; i < dictionary.length(); ++i) {
-    EXPECT_TRUE(seen.insert(static_cast<const arrow::StringArray&>(dictionary).GetString(i)).second);
-  }
+Texts WithoutNulls(Texts texts) {
+  std::erase(texts, std::nullopt);
+  return texts;
 }
 
 // Texts that are alike in their first bytes, prefixes of each other, hold zeros, and lie around the lengths at which
@@ -64,14 +61,13 @@ TEST(TextDictionaryTest, GivesBackEveryRow) {
         const std::size_t skipped = texts.empty() ? 0 : random() % texts.size();
         const auto slice =
             std::static_pointer_cast<arrow::StringArray>(ArrayOf(texts)->Slice(static_cast<std::int64_t>(skipped)));
-        MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*slice));
-        EXPECT_EQ(taken, slice->length());
-        all.insert(all.end(), texts.begin() + static_cast<std::ptrdiff_t>(skipped), texts.end());
+        const auto begin = static_cast<std::int64_t>(slice->length() == 0 ? 0 : random() % slice->length());
+        MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t end, dictionary.Add(*slice, begin, slice->length()));
+        EXPECT_EQ(end, slice->length());
+        all.insert(all.end(), texts.begin() + static_cast<std::ptrdiff_t>(skipped) + begin, texts.end());
       }
       EXPECT_FALSE(dictionary.full());
-      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
-      EXPECT_EQ(RowsOf(rows), all);
-      ExpectDistinct(*rows.dictionary);
+      EXPECT_EQ(Take(dictionary), WithoutNulls(all));
     }
   }
 }
@@ -81,23 +77,21 @@ TEST(TextDictionaryTest, TakesRowsUntilItHasAMebibyte) {
   Texts texts;
   for (int i = 0; i < 20'000; ++i) texts.emplace_back(std::to_string(i) + std::string(92, '-'));
   texts[7].reset();
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts), 0, std::ssize(texts)));
   EXPECT_TRUE(dictionary.full());
   EXPECT_GT(taken, 10'000);
   EXPECT_LT(taken, 11'000);
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
-  EXPECT_EQ(RowsOf(rows), Texts(texts.begin(), texts.begin() + taken));
+  EXPECT_EQ(Take(dictionary), WithoutNulls(Texts(texts.begin(), texts.begin() + taken)));
   EXPECT_FALSE(dictionary.full());
 }
 
 TEST(TextDictionaryTest, ATextBeyondAMebibyteIsNotTaken) {
   TextDictionary dictionary(arrow::default_memory_pool());
   const Texts texts = {"a", std::string((1 << 20) + 1, 'x'), "b"};
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts), 0, std::ssize(texts)));
   EXPECT_EQ(taken, 1);
   EXPECT_TRUE(dictionary.full());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
-  EXPECT_EQ(RowsOf(rows), Texts{"a"});
+  EXPECT_EQ(Take(dictionary), Texts{"a"});
 }
 
 // Sixteen bytes whose first half cancels the hash's first factor: all of them want the same slot.
@@ -111,20 +105,36 @@ TEST(TextDictionaryTest, GivesUpOnTextsChosenToCollide) {
     std::memcpy(text.data() + 8, &i, 8);
     texts.emplace_back(text);
   }
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(texts), 0, std::ssize(texts)));
   EXPECT_TRUE(dictionary.full());
   EXPECT_GT(taken, 200);
   EXPECT_LT(taken, 300);
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
-  EXPECT_EQ(RowsOf(rows), Texts(texts.begin(), texts.begin() + taken));
+  EXPECT_EQ(Take(dictionary), WithoutNulls(Texts(texts.begin(), texts.begin() + taken)));
 }
 
 TEST(TextDictionaryTest, NullsAlone) {
   TextDictionary dictionary(arrow::default_memory_pool());
-  MILLRACE_ASSERT_OK(dictionary.Add(*ArrayOf(Texts(3))).status());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto rows, dictionary.Take());
-  EXPECT_EQ(rows.dictionary->length(), 0);
-  EXPECT_EQ(RowsOf(rows), Texts(3));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t taken, dictionary.Add(*ArrayOf(Texts(3)), 0, 3));
+  EXPECT_EQ(taken, 3);
+  EXPECT_TRUE(dictionary.indices().empty());
+  EXPECT_EQ(dictionary.Take().ValueOrDie()->length(), 0);
+}
+
+// Rows that are encoded already, by one dictionary after the other: only texts that a row has are taken over.
+TEST(TextDictionaryTest, TakesOverOtherDictionaries) {
+  TextDictionary dictionary(arrow::default_memory_pool());
+  const auto encoded = [](const Texts& texts, const std::vector<std::optional<std::int32_t>>& codes) {
+    arrow::Int32Builder builder;
+    for (const auto& code : codes) EXPECT_TRUE((code ? builder.Append(*code) : builder.AppendNull()).ok());
+    return arrow::DictionaryArray(arrow::dictionary(arrow::int32(), arrow::utf8()), builder.Finish().ValueOrDie(),
+                                  ArrayOf(texts));
+  };
+  MILLRACE_ASSERT_OK(dictionary.Add(encoded({"a", "b", "unused"}, {0, 1, {}, 1}), 1, 4).status());
+  MILLRACE_ASSERT_OK(dictionary.Add(encoded({"c", "a", "b"}, {0, 1, 2}), 0, 3).status());
+  MILLRACE_ASSERT_OK(dictionary.Add(*ArrayOf({"b", "d"}), 0, 2).status());
+  EXPECT_EQ(std::vector<std::int32_t>(dictionary.indices().begin(), dictionary.indices().end()),
+            (std::vector<std::int32_t>{0, 0, 1, 2, 0, 0, 3}));
+  EXPECT_EQ(Take(dictionary), (Texts{"b", "b", "c", "a", "b", "b", "d"}));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 namespace millrace::eventlog {
 namespace {
 
+constexpr std::size_t kRecordsAhead = 4;
+
 constexpr std::uint8_t kAppendTime = 0x08;
 
 /// Reads a record's fields, each or nothing: after a false it stands anywhere before the end.
@@ -87,6 +89,8 @@ Status ReadRecords(RecordBatch* batch, std::size_t max_records, std::size_t max_
     FieldReader fields(batch->left);
     std::string_view bytes;
     if (!fields.Bytes(&bytes)) return Malformed(*piece, *batch, "a record ends beyond it");
+    // Where a record begins is known only from the one before: without this, each waits for memory.
+    __builtin_prefetch(fields.at() + kRecordsAhead * bytes.size());
     FieldReader record(bytes);
     std::uint8_t attributes = 0;
     std::int64_t time_delta;
