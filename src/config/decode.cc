@@ -323,7 +323,7 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
   for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, &format);
   // Null: the user wants another, and what depends on it cannot be judged.
   const auto* format = decode.Find("format") == nullptr ? ingest::FindFormat(config.decode.format) : nullptr;
-  decode.Choice("format", formats, format, {"avro", "protobuf", "csv"});
+  decode.Choice("format", formats, format, {"protobuf", "csv"});
   if (format != nullptr) config.decode.format = format->name;
   decode.Choice<ingest::UnknownFields>("unknown_fields",
                                        {{"ignore", ingest::UnknownFields::kIgnore},
