@@ -91,7 +91,8 @@ def events():
 
 
 def send(topic, frame):
-    AdminClient({"bootstrap.servers": BROKERS}).create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(60)
+    admin = AdminClient({"bootstrap.servers": BROKERS})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(60)
     parsed = fastavro.parse_schema(SCHEMA)
     producer = Producer({"bootstrap.servers": BROKERS})
     for i, event in enumerate(events()):
@@ -108,7 +109,7 @@ def run(folder, name, decode):
     config = f"{name}.yaml"
     (folder / config).write_text(PIPELINE.replace("NAME", name).replace("BROKERS", BROKERS).replace("DECODE", decode))
     millrace(folder, "validate", config)
-    for kill_at in ("epoch.prepared:2", "epoch.committed:3"):
+    for kill_at in ("epoch.prepared:1", "commit.after_put:1"):
         millrace(folder, "run", "-c", config, "--until-end", kill_at=kill_at)
     millrace(folder, "run", "-c", config, "--until-end")
     millrace(folder, "audit", "-c", config)

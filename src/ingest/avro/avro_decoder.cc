@@ -326,7 +326,7 @@ bool AvroDecoder::Run(const Plan& plan, Bytes p) {
       }
       case Op::kEndDefault:
         wire_ = std::exchange(of_record, Wire());
-        p = behind_default;
+        p = std::exchange(behind_default, nullptr);
         break;
       case Op::kUnknownField:
         Refuse("unknown_field", fmt::format("field '{}' is not declared", plan.paths[step->path]));
@@ -342,7 +342,8 @@ bool AvroDecoder::Run(const Plan& plan, Bytes p) {
     if (p == nullptr) [[unlikely]] {
       if (!status_.ok()) return false;
       auto failure = wire_.TakeFailure();
-      Refuse(failure.reason, fmt::format("field '{}': {}", plan.paths[step->path], failure.problem));
+      Refuse(failure.reason, fmt::format("field '{}': {}{}", plan.paths[step->path], failure.problem,
+                                         behind_default == nullptr ? "" : " of the reader's default"));
       return false;
     }
   }

@@ -445,6 +445,22 @@ TEST_F(AvroResolution, WhatCannotBeReadIsNamedWithItsPath) {
     EXPECT_THAT(outcome.letters, ElementsAre(HasSubstr(c.letter)));
     schemas_ = std::make_shared<KnownSchemas>();
   }
+  // A default that the column cannot hold, and a branch that has no fields for the second column.
+  EXPECT_THAT(
+      Resolve(Record(""), Record(R"({"name":"a","type":{"type":"int","logicalType":"date"},"default":-719163})"),
+              {{.name = "a", .type = arrow::date32()}}, {""})
+          .letters,
+      ElementsAre("out_of_range: field 'a': -719163 is no day of the years 0001 to 9999, at byte 0 of the "
+                  "reader's default"));
+  const std::string geo =
+      R"({"name":"id","type":"int"},{"name":"g","type":["string",{"type":"record","name":"G","fields":[
+      {"name":"c","type":"string"}]}]})";
+  EXPECT_THAT(
+      Resolve(Record(geo), Record(geo),
+              {{.name = "id", .type = arrow::int32()}, {.name = "c", .type = arrow::utf8(), .path = {"g", "c"}}},
+              {Long(1) + Long(0) + Text("x"), Long(1) + Long(1) + Text("x")})
+          .letters,
+      ElementsAre("type_mismatch: field 'g': column 'c' cannot take string, at byte 7"));
   const std::vector<ColumnSpec> a = {{.name = "a", .type = arrow::int32()}};
   EXPECT_THAT(
       Resolve(Record(""), Record(R"({"name":"a","type":"int"})"), a, {""}).letters,

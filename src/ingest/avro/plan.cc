@@ -97,9 +97,13 @@ std::string ColumnTypeName(const arrow::DataType& type) {
   return type.ToString();
 }
 
-void CollectColumns(const ColumnTree& node, std::vector<std::uint32_t>& columns) {
-  columns.insert(columns.end(), node.columns.begin(), node.columns.end());
-  for (const auto& [name, child] : node.children) CollectColumns(child, columns);
+std::vector<std::uint32_t> ColumnsBelow(const ColumnTree& node) {
+  std::vector<std::uint32_t> columns = node.columns;
+  for (const auto& [name, child] : node.children) {
+    const auto below = ColumnsBelow(child);
+    columns.insert(columns.end(), below.begin(), below.end());
+  }
+  return columns;
 }
 
 class Compiler {
@@ -162,13 +166,11 @@ class Compiler {
   Status CheckPaths(const Schema& reader, const ColumnTree& node, const std::string& path) const {
     for (const auto& [name, child] : node.children) {
       if (FindField(reader, name) != nullptr) continue;
-      std::vector<std::uint32_t> columns;
-      CollectColumns(child, columns);
       std::vector<std::string> names;
       for (const Field& field : reader.fields) names.push_back(Below(path, field.name));
       const std::string wanted = Below(path, name);
-      return InvalidInput("column '{}': the schema has no field '{}'{}", spec_.columns[columns.front()].name, wanted,
-                          DidYouMean(wanted, names));
+      return InvalidInput("column '{}': the schema has no field '{}'{}",
+                          spec_.columns[ColumnsBelow(child).front()].name, wanted, DidYouMean(wanted, names));
     }
     return Status::OK();
   }
@@ -222,9 +224,9 @@ class Compiler {
       return Status::OK();
     }
     if (writer.type == Type::kUnion) {
-      return CompileBranches(
-          writer, reader, path, [&] { SetNull(node); },
-          [&](const Schema& branch, const Schema& as) { return CompileField(branch, as, node, path, name, rescues); });
+      return CompileBranches(writer, reader, node, path, [&](const Schema& branch, const Schema& as) {
+        return CompileField(branch, as, node, path, name, rescues);
+      });
     }
     const Schema* const as = ReaderFor(writer, reader);
     if (as == nullptr) return CannotRead(writer, reader, path);
@@ -237,17 +239,11 @@ class Compiler {
     return Status::OK();
   }
 
-  void SetNull(const ColumnTree& node) {
-    std::vector<std::uint32_t> columns;
-    CollectColumns(node, columns);
-    plan_.column_sets.push_back(std::move(columns));
-    Add({.op = Op::kSetNull, .arg = static_cast<std::uint32_t>(plan_.column_sets.size() - 1)});
-  }
-
   // Steps for each branch. One that cannot be read makes the records refused that have it, unless none can.
-  template <typename ForNull, typename ForOther>
-  Status CompileBranches(const Schema& writer, const Schema& reader, const std::string& path, ForNull for_null,
-                         ForOther for_other) {
+  template <typename Compile>
+  Status CompileBranches(const Schema& writer, const Schema& reader, const ColumnTree& node, const std::string& path,
+                         Compile compile) {
+    const std::vector<std::uint32_t> columns = ColumnsBelow(node);
     const std::uint32_t table = static_cast<std::uint32_t>(plan_.jumps.size());
     plan_.jumps.emplace_back();
     Add({.op = Op::kBranch, .arg = table, .path = AddPath(path), .schema = &writer});
@@ -260,15 +256,16 @@ class Compiler {
       const Schema* const as = ReaderFor(*branch, reader);
       Status status = as == nullptr ? CannotRead(*branch, reader, path) : Status::OK();
       if (status.ok() && branch->type == Type::kNull) {
-        for_null();
+        plan_.column_sets.push_back(columns);
+        Add({.op = Op::kSetNull, .arg = static_cast<std::uint32_t>(plan_.column_sets.size() - 1)});
       } else {
-        if (status.ok()) status = for_other(*branch, *as);
+        if (status.ok()) status = compile(*branch, *as);
         any_good |= status.ok();
       }
       if (!status.ok()) {
         failure = std::move(status);
         plan_.steps.resize(targets.back());
-        Add({.op = Op::kMismatch, .path = AddPath(path), .schema = branch.get()});
+        Add({.op = Op::kMismatch, .column = columns.front(), .path = AddPath(path), .schema = branch.get()});
       }
       ends.push_back(Add({.op = Op::kJump}));
     }
@@ -294,9 +291,9 @@ class Compiler {
                                         ReaderFor(*writer.branches[1], reader) == nullptr)) {
       ColumnTree node;
       node.columns.push_back(column);
-      return CompileBranches(
-          writer, reader, path, [&] { SetNull(node); },
-          [&](const Schema& branch, const Schema& as) { return CompileColumn(branch, as, column, path); });
+      return CompileBranches(writer, reader, node, path, [&](const Schema& branch, const Schema& as) {
+        return CompileColumn(branch, as, column, path);
+      });
     }
     const Schema* const as = ReaderFor(*array, reader);
     if (as == nullptr) return CannotRead(*array, reader, path);

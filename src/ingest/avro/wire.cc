@@ -55,11 +55,8 @@ bool Wire::TakeEmptyItems(Bytes p, std::int64_t count) {
 }
 
 Bytes Wire::Fail(std::string_view reason, Bytes p, std::string_view problem) {
-  // Defaults are read from elsewhere, and are right.
-  const bool inside = p >= begin_ && p <= end_;
   failure_.reason = reason;
-  failure_.problem = inside ? fmt::format("{}, at byte {}", problem, first_byte_ + static_cast<std::size_t>(p - begin_))
-                            : std::string(problem);
+  failure_.problem = fmt::format("{}, at byte {}", problem, first_byte_ + static_cast<std::size_t>(p - begin_));
   return nullptr;
 }
 
