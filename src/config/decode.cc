@@ -381,7 +381,7 @@ void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes) 
   for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, &format);
   // Null: the user wants another, and what depends on it cannot be judged.
   const auto* format = decode.Find("format") == nullptr ? ingest::FindFormat(config.decode.format) : nullptr;
-  decode.Choice("format", formats, format, {"avro", "protobuf"});
+  decode.Choice("format", formats, format, {"protobuf"});
   if (format != nullptr) config.decode.format = format->name;
   decode.Choice<ingest::UnknownFields>("unknown_fields",
                                        {{"ignore", ingest::UnknownFields::kIgnore},

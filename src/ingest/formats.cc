@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/nearest_name.h"
+#include "ingest/avro/avro_decoder.h"
 #include "ingest/csv/csv_decoder.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
@@ -25,9 +26,15 @@ Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
 }
 
 constexpr std::array kUnframed = {Framing::kNone};
+constexpr std::array kAvroFramings = {Framing::kNone, Framing::kConfluent, Framing::kSingleObject};
 
 constexpr std::array kFormats = {
     Format{.name = "json", .framings = kUnframed, .make_decoder = MakeJson},
+    Format{.name = "avro",
+           .schema = SchemaUse::kFile,
+           .framings = kAvroFramings,
+           .make_decoder = MakeAvroDecoder,
+           .columns_of_schema = ColumnsOfAvroSchema},
     Format{.name = "csv", .framings = kUnframed, .make_decoder = MakeCsvDecoder},
     Format{.name = "raw", .framings = kUnframed, .make_decoder = MakeRawDecoder},
 };

@@ -1,10 +1,14 @@
-// Decoding of click events: 10 fields, about 250 bytes, all columns built. Argument: records in one batch.
+// Decoding of click events: 10 fields, about 250 bytes as JSON, all columns built. Argument: records in one batch.
 // "per_event" is the time of one event, "bytes_per_second" counts payload bytes.
+#include <arrow/array.h>
+#include <arrow/util/decimal.h>
 #include <benchmark/benchmark.h>
 #include <simdjson.h>
 
+#include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ingest/event_decoder.h"
@@ -61,10 +65,11 @@ std::vector<std::string> ClickDocuments(std::size_t count, bool spaced, bool spa
   return documents;
 }
 
-void Decode(benchmark::State& state, bool spaced, bool sparse, UnknownFields unknown_fields = UnknownFields::kIgnore) {
-  constexpr std::size_t kDocuments = 20000;
+constexpr std::size_t kDocuments = 20000;
+
+// Each document of `spec` becomes a row.
+void DecodeAll(benchmark::State& state, const DecodeSpec& spec, const std::vector<std::string>& documents) {
   const auto batch_rows = static_cast<std::size_t>(state.range(0));
-  const std::vector<std::string> documents = ClickDocuments(kDocuments, spaced, sparse);
   std::vector<model::FetchedRecords> batches;
   std::size_t bytes = 0;
   for (std::size_t begin = 0; begin < kDocuments; begin += batch_rows) {
@@ -77,7 +82,7 @@ void Decode(benchmark::State& state, bool spaced, bool sparse, UnknownFields unk
       bytes += documents[i].size();
     }
   }
-  auto decoder = EventDecoder::Make(ClickSpec(unknown_fields)).ValueOrDie();
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
   for (auto _ : state) {
     for (const model::FetchedRecords& batch : batches) {
       Decoded decoded = decoder->Decode(batch).ValueOrDie();
@@ -93,6 +98,58 @@ void Decode(benchmark::State& state, bool spaced, bool sparse, UnknownFields unk
       benchmark::Counter(static_cast<double>(kDocuments) * static_cast<double>(state.iterations()),
                          benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
   state.counters["document_bytes"] = static_cast<double>(bytes) / kDocuments;
+}
+
+void Decode(benchmark::State& state, bool spaced, bool sparse, UnknownFields unknown_fields = UnknownFields::kIgnore) {
+  DecodeAll(state, ClickSpec(unknown_fields), ClickDocuments(kDocuments, spaced, sparse));
+}
+
+std::string AvroLong(std::int64_t value) {
+  std::string out;
+  auto zigzag = static_cast<std::uint64_t>(value) << 1 ^ static_cast<std::uint64_t>(value >> 63);
+  for (; zigzag > 0x7F; zigzag >>= 7) out += static_cast<char>(0x80 | (zigzag & 0x7F));
+  return out + static_cast<char>(zigzag);
+}
+
+// The rows of ClickDocuments(), as a producer with this schema writes them.
+void DecodeAvro(benchmark::State& state, UnknownFields unknown_fields) {
+  constexpr const char* kSchema = R"({"type":"record","name":"Click","fields":[{"name":"event_id","type":"string"},
+    {"name":"ts","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"device_id","type":"string"},
+    {"name":"user_id","type":["null","long"]},{"name":"country","type":"string"},{"name":"page","type":"string"},
+    {"name":"latency_ms","type":"double"},
+    {"name":"amount","type":["null",{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}]},
+    {"name":"referrer","type":["null","string"]},
+    {"name":"geo","type":{"type":"record","name":"Geo","fields":[{"name":"city","type":"string"}]}}]})";
+  DecodeSpec spec = ClickSpec(unknown_fields);
+  model::FetchedRecords records;
+  records.source = {"clicks", 0};
+  const std::vector<std::string> json = ClickDocuments(kDocuments, false, false);
+  for (const std::string& document : json) records.records.emplace_back().payload = document;
+  const auto decoded = EventDecoder::Make(spec).ValueOrDie()->Decode(records).ValueOrDie();
+  const arrow::RecordBatch& rows = *decoded.rows;
+  std::vector<std::string> documents(kDocuments);
+  const auto text = [](std::string_view value) {
+    return AvroLong(static_cast<std::int64_t>(value.size())).append(value);
+  };
+  for (std::size_t i = 0; i < kDocuments; ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    const auto text_of = [&](int column) {
+      return text(static_cast<const arrow::StringArray&>(*rows.column(column)).GetView(row));
+    };
+    const double latency = static_cast<const arrow::DoubleArray&>(*rows.column(6)).Value(row);
+    const auto cents = static_cast<std::int64_t>(
+        arrow::Decimal128(static_cast<const arrow::Decimal128Array&>(*rows.column(7)).GetValue(row)).low_bits());
+    const std::string decimal = {static_cast<char>(cents >> 16), static_cast<char>(cents >> 8),
+                                 static_cast<char>(cents)};
+    documents[i] = text_of(0) + AvroLong(static_cast<const arrow::TimestampArray&>(*rows.column(1)).Value(row) / 1000) +
+                   text_of(2) + AvroLong(1) +
+                   AvroLong(static_cast<const arrow::Int64Array&>(*rows.column(3)).Value(row)) + text_of(4) +
+                   text_of(5) + std::string(reinterpret_cast<const char*>(&latency), sizeof latency) + AvroLong(1) +
+                   text(decimal) + AvroLong(1) + text_of(8) + text_of(9);
+  }
+  spec.format = "avro";
+  spec.schema = {.file = "clicks.avsc", .bytes = std::make_shared<const std::string>(kSchema)};
+  DecodeAll(state, spec, documents);
 }
 
 // For comparison: simdjson's DOM parser on the same documents, one after the other, with no column built.
@@ -114,6 +171,7 @@ void SimdjsonDom(benchmark::State& state) {
 BENCHMARK(SimdjsonDom);
 
 BENCHMARK_CAPTURE(Decode, compact, false, false)->Arg(100)->Arg(1000)->Arg(10000);
+BENCHMARK_CAPTURE(DecodeAvro, clicks, UnknownFields::kIgnore)->Arg(100)->Arg(1000)->Arg(10000);
 BENCHMARK_CAPTURE(Decode, spaced, true, false)->Arg(10000);
 BENCHMARK_CAPTURE(Decode, sparse, false, true)->Arg(10000);
 BENCHMARK_CAPTURE(Decode, compact_rescue, false, false, UnknownFields::kRescue)->Arg(10000);

@@ -79,6 +79,7 @@ class Column {
   // kString: text grows from text_begin(row) to at most text_limit(); the row ends where SetTextEnd() says.
   char* text_begin(std::int64_t row) { return text_ + offsets_[row]; }
   const char* text_limit() const { return text_limit_; }
+  std::int64_t text_bytes(std::int64_t row) const { return offsets_[row]; }  ///< Of all rows before.
   void SetTextEnd(std::int64_t row, const char* end) { offsets_[row + 1] = static_cast<std::int32_t>(end - text_); }
   /// More room; returns where `at` now is.
   Result<char*> GrowText(const char* at);
