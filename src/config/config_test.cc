@@ -222,8 +222,8 @@ TEST(ConfigLoad, ColumnsMayBeThoseOfASchema) {
   const std::string more = "event_time: {column: ts}\ndedupe: {by: country}\n";
   const auto loaded = LoadConfigText(With(columns, decode + more), "p.yaml");
   ASSERT_THAT(Messages(loaded), IsEmpty());
-  EXPECT_EQ(loaded.config.decode.framing, ingest::Framing::kConfluent);
-  EXPECT_EQ(*loaded.config.decode.schema->bytes, *loaded.flow.inputs[0].decode.schema->bytes);
+  EXPECT_EQ(loaded.config.inputs[0].decode.framing, ingest::Framing::kConfluent);
+  EXPECT_EQ(*loaded.config.inputs[0].decode.schema->bytes, *loaded.flow.inputs[0].decode.schema->bytes);
   const auto& events = *loaded.flow.relations[0].schema;
   EXPECT_EQ(events.field(0)->ToString(), "ts: timestamp[us, tz=UTC]");
   EXPECT_EQ(events.field(1)->ToString(), "country: string");
