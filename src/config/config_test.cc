@@ -184,10 +184,39 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.log.format, "json");
 }
 
+TEST(ConfigLoad, ColumnsOfASchemaAreThoseOfItsFieldsWhereverItsFileIsRead) {
+  const auto load = [](const std::string& file, const std::string& message, LoadOptions options) {
+    return LoadConfigText(fmt::format(R"(version: 1
+pipeline: fleet
+source: {{embedded: {{path: ./log}}, topics: [readings]}}
+decode: {{format: protobuf, framing: confluent, schema: {{file: "{}", message: {}}}}}
+event_time: {{column: at}}
+tables: [{{name: readings}}]
+)",
+                                      file, message),
+                          "p.yaml", options);
+  };
+  const std::string file = std::string(MILLRACE_SOURCE_DIR) + "/examples/fleet.proto";
+  for (const bool files : {true, false}) {
+    const auto loaded = load(file, "fleet.v1.Reading", {.files = files});
+    EXPECT_THAT(Messages(loaded), IsEmpty());
+    ASSERT_EQ(loaded.config.decode.columns.size(), 11u);
+    EXPECT_EQ(loaded.config.decode.columns[2].name, "at");
+    EXPECT_EQ(loaded.config.decode.framing, ingest::Framing::kConfluent);
+    EXPECT_THAT(Messages(load(file, "fleet.v1.Raeding", {.files = files})),
+                ElementsAre(HasSubstr("there is no message 'fleet.v1.Raeding'; did you mean 'fleet.v1.Reading'?")));
+  }
+  EXPECT_THAT(Messages(load("no.desc", "M", {})), ElementsAre(HasSubstr("decode.schema.file: 'no.desc': cannot read")));
+  EXPECT_THAT(Messages(load("no.desc", "M", {.files = false})), IsEmpty());
+}
+
 TEST(ConfigLoad, TheFormatsAreThoseThatThereAreDecodersOf) {
   for (const auto& format : ingest::Formats()) {
-    const auto loaded =
-        LoadConfigText(With("decode:\n", fmt::format("decode:\n  format: {}\n", format.name)), "p.yaml");
+    const char* const schema = format.schema == ingest::SchemaUse::kNone   ? ""
+                               : format.schema == ingest::SchemaUse::kFile ? "  schema: {file: a}\n"
+                                                                           : "  schema: {file: a, message: M}\n";
+    const auto loaded = LoadConfigText(With("decode:\n", fmt::format("decode:\n  format: {}\n{}", format.name, schema)),
+                                       "p.yaml", {.files = false});
     EXPECT_THAT(Messages(loaded), IsEmpty()) << format.name;
     EXPECT_EQ(loaded.config.decode.format, format.name);
   }

@@ -10,6 +10,7 @@
 #include "base/nearest_name.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
+#include "ingest/protobuf/protobuf_decoder.h"
 #include "ingest/provenance.h"
 
 namespace millrace::ingest {
@@ -22,9 +23,15 @@ Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
 }
 
 constexpr std::array kUnframed = {Framing::kNone};
+constexpr std::array kProtobufFramings = {Framing::kNone, Framing::kConfluent};
 
 constexpr std::array kFormats = {
     Format{.name = "json", .framings = kUnframed, .make_decoder = MakeJson},
+    Format{.name = "protobuf",
+           .schema = SchemaUse::kMessage,
+           .framings = kProtobufFramings,
+           .make_decoder = MakeProtobufDecoder,
+           .columns_of_schema = ColumnsOfProtobufSchema},
 };
 
 constexpr std::size_t kMaxColumns = 10'000;
