@@ -3,7 +3,6 @@
 #include <array>
 
 #include "ingest/protobuf/wire_internal.h"
-#include "ingest/values/utf8_text_internal.h"
 
 namespace millrace::ingest::protobuf {
 namespace {
@@ -107,11 +106,8 @@ const char* WireReader::ReadGroup(Tag tag, const char* p, const char* end, int d
   return p;
 }
 
-bool WireReader::CheckUtf8(std::string_view text, std::string_view field) {
-  if (IsUtf8(text)) [[likely]]
-    return true;
+void WireReader::FailUtf8(std::string_view text, std::string_view field) {
   Fail("bad_utf8", text.data() + FirstInvalidUtf8(text), fmt::format("field '{}': not UTF-8", field));
-  return false;
 }
 
 std::nullptr_t WireReader::Fail(std::string_view reason, const char* at, std::string_view detail) {

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "ingest/values/utf8_text_internal.h"
+
 namespace millrace::ingest::protobuf {
 
 /// Messages and groups within each other, the record's own included: as many as Protobuf's own parsers take.
@@ -99,7 +101,12 @@ class WireReader {
   const char* ReadValue(Tag tag, const char* p, const char* end, int depth, WireValue* value);
 
   /// False after Fail(): `text` is not UTF-8.
-  bool CheckUtf8(std::string_view text, std::string_view field);
+  bool CheckUtf8(std::string_view text, std::string_view field) {
+    if (IsUtf8(text)) [[likely]]
+      return true;
+    FailUtf8(text, field);
+    return false;
+  }
 
   /// `reason`: a word of protobuf_decoder.h.
   [[gnu::cold, gnu::noinline]] std::nullptr_t Fail(std::string_view reason, const char* at, std::string_view detail);
@@ -112,6 +119,7 @@ class WireReader {
  private:
   const char* ReadLongVarint(const char* p, const char* end, std::uint64_t* value);
   const char* ReadGroup(Tag tag, const char* p, const char* end, int depth, WireValue* value);
+  [[gnu::cold, gnu::noinline]] void FailUtf8(std::string_view text, std::string_view field);
   [[gnu::cold, gnu::noinline]] std::nullptr_t FailTag(const char* at, std::uint64_t bits);
   [[gnu::cold, gnu::noinline]] std::nullptr_t FailLength(const char* at, std::uint64_t length, std::ptrdiff_t left);
   [[gnu::cold, gnu::noinline]] std::nullptr_t FailEnd(const char* at, std::size_t needed);

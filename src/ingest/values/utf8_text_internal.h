@@ -11,14 +11,18 @@ namespace millrace::ingest {
 
 /// At the processor's best; most texts are ASCII and short.
 inline bool IsUtf8(std::string_view text) {
-  std::size_t at = 0;
+  const auto eight = [&](std::size_t at) {
+    std::uint64_t bits;
+    std::memcpy(&bits, text.data() + at, sizeof bits);
+    return bits;
+  };
   std::uint64_t bits = 0;
-  for (; at + sizeof bits <= text.size(); at += sizeof bits) {
-    std::uint64_t eight;
-    std::memcpy(&eight, text.data() + at, sizeof eight);
-    bits |= eight;
+  if (text.size() < 8) {
+    for (const char c : text) bits |= static_cast<unsigned char>(c);
+  } else {
+    for (std::size_t at = 0; at + 8 < text.size(); at += 8) bits |= eight(at);
+    bits |= eight(text.size() - 8);
   }
-  for (; at < text.size(); ++at) bits |= static_cast<unsigned char>(text[at]);
   return (bits & 0x8080'8080'8080'8080) == 0 || simdjson::validate_utf8(text.data(), text.size());
 }
 
