@@ -200,12 +200,41 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.log.format, "json");
 }
 
+TEST(ConfigLoad, ColumnsOfASchemaAreThoseOfItsFieldsWhereverItsFileIsRead) {
+  const auto load = [](const std::string& file, const std::string& message, LoadOptions options) {
+    return LoadConfigText(fmt::format(R"(version: 1
+pipeline: fleet
+source: {{embedded: {{path: ./log}}, topics: [readings]}}
+decode: {{format: protobuf, framing: confluent, schema: {{file: "{}", message: {}}}}}
+event_time: {{column: at}}
+tables: [{{name: readings}}]
+)",
+                                      file, message),
+                          "p.yaml", options);
+  };
+  const std::string file = std::string(MILLRACE_SOURCE_DIR) + "/examples/fleet.proto";
+  for (const bool files : {true, false}) {
+    const auto loaded = load(file, "fleet.v1.Reading", {.files = files});
+    EXPECT_THAT(Messages(loaded), IsEmpty());
+    ASSERT_EQ(loaded.config.inputs[0].decode.columns.size(), 11u);
+    EXPECT_EQ(loaded.config.inputs[0].decode.columns[2].name, "at");
+    EXPECT_EQ(loaded.config.inputs[0].decode.framing, ingest::Framing::kConfluent);
+    EXPECT_THAT(Messages(load(file, "fleet.v1.Raeding", {.files = files})),
+                ElementsAre(HasSubstr("there is no message 'fleet.v1.Raeding'; did you mean 'fleet.v1.Reading'?")));
+  }
+  EXPECT_THAT(Messages(load("no.desc", "M", {})), ElementsAre(HasSubstr("decode.schema.file: 'no.desc': cannot read")));
+  EXPECT_THAT(Messages(load("no.desc", "M", {.files = false})), IsEmpty());
+}
+
 TEST(ConfigLoad, TheFormatsAreThoseThatThereAreDecodersOf) {
   const SchemaFile schema(R"({"type":"record","name":"C","fields":[
       {"name":"ts","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"country","type":"string"}]})");
   for (const auto& format : ingest::Formats()) {
+    const std::string file = format.schema == ingest::SchemaUse::kMessage
+                                 ? std::string(MILLRACE_SOURCE_DIR) + "/examples/fleet.proto, message: fleet.v1.Reading"
+                                 : schema.path();
     std::string decode = fmt::format("decode:\n  format: {}\n", format.name);
-    if (format.schema == ingest::SchemaUse::kFile) decode += fmt::format("  schema: {{file: {}}}\n", schema.path());
+    if (format.schema != ingest::SchemaUse::kNone) decode += fmt::format("  schema: {{file: {}}}\n", file);
     const auto loaded = LoadConfigText(With("decode:\n", decode), "p.yaml");
     for (const auto& message : Messages(loaded)) EXPECT_THAT(message, Not(HasSubstr("decode.format"))) << format.name;
     EXPECT_EQ(loaded.config.inputs[0].decode.format, format.name);
@@ -383,8 +412,6 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "p.yaml:6:25: source.start.offsets.a: 'x: 1' is not a partition and the offset to begin with"},
       {"topics: [clicks]", "topics: [clicks]\n  on_gap: skip", "source.on_gap must be one of stop, record, not 'skip'"},
       // Decoding.
-      {"decode:\n", "decode:\n  format: protobuf\n",
-       "decode.format: 'protobuf' is not yet supported in this version (it has " + FormatNames() + ")"},
       {"decode:\n", "decode:\n  csv: {delimiter: ';'}\n",
        "p.yaml:7:8: decode.csv is for format: csv, and the format is json"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {delimiter: ';;'}\n",

@@ -297,7 +297,10 @@ const ConfigNode* ReadSchema(Section& decode, const ingest::Format* format, inge
     decode.AddFinding(node->place, path + ": the key 'message' is missing");
     return nullptr;
   }
-  if (schema.context().files) {
+  // It is a part of the configuration: who does without files, as tests of pipelines do, does not do without it if it
+  // is there.
+  std::error_code error;
+  if (schema.context().files || std::filesystem::exists(file->text, error)) {
     auto bytes = ReadSchemaFile(schema, *file);
     if (!bytes) return nullptr;
     read.bytes = std::make_shared<const std::string>(*std::move(bytes));
@@ -381,7 +384,7 @@ void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes) 
   for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, &format);
   // Null: the user wants another, and what depends on it cannot be judged.
   const auto* format = decode.Find("format") == nullptr ? ingest::FindFormat(config.decode.format) : nullptr;
-  decode.Choice("format", formats, format, {"protobuf"});
+  decode.Choice("format", formats, format);
   if (format != nullptr) config.decode.format = format->name;
   decode.Choice<ingest::UnknownFields>("unknown_fields",
                                        {{"ignore", ingest::UnknownFields::kIgnore},

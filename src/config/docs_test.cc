@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -84,6 +85,7 @@ std::string Completed(const std::string& whole, const std::string& snippet) {
 }
 
 TEST(ConfigDocs, EverySnippetOfTheReferenceLoads) {
+  std::filesystem::current_path(MILLRACE_SOURCE_DIR);  // For the files that snippets name.
   const auto snippets = YamlSnippets(ReadSourceFile("docs/configuration.md"));
   ASSERT_GE(snippets.size(), 10u);
   for (const auto& snippet : snippets) {
@@ -93,9 +95,11 @@ TEST(ConfigDocs, EverySnippetOfTheReferenceLoads) {
 }
 
 TEST(ConfigDocs, TheExamplesLoad) {
+  std::filesystem::current_path(MILLRACE_SOURCE_DIR);
   setenv("BROKERS", "localhost:9092", 1);
   setenv("TOKEN", "secret", 1);
-  for (const char* name : {"examples/clicks.yaml", "examples/kafka.yaml", "examples/fleet.yaml", "bench/clicks.yaml"}) {
+  for (const char* name : {"examples/clicks.yaml", "examples/fleet.yaml", "examples/kafka.yaml",
+                           "examples/tickers.yaml", "examples/vehicles.yaml", "bench/clicks.yaml"}) {
     SCOPED_TRACE(name);
     EXPECT_THAT(Messages(LoadConfigFile(std::string(MILLRACE_SOURCE_DIR) + "/" + name).findings), IsEmpty());
   }

@@ -12,6 +12,7 @@
 #include "ingest/csv/csv_decoder.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
+#include "ingest/protobuf/protobuf_decoder.h"
 #include "ingest/provenance.h"
 #include "ingest/raw/raw_decoder.h"
 #include "ingest/record_columns.h"
@@ -27,6 +28,7 @@ Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
 
 constexpr std::array kUnframed = {Framing::kNone};
 constexpr std::array kAvroFramings = {Framing::kNone, Framing::kConfluent, Framing::kSingleObject};
+constexpr std::array kProtobufFramings = {Framing::kNone, Framing::kConfluent};
 
 constexpr std::array kFormats = {
     Format{.name = "json", .framings = kUnframed, .make_decoder = MakeJson},
@@ -35,6 +37,11 @@ constexpr std::array kFormats = {
            .framings = kAvroFramings,
            .make_decoder = MakeAvroDecoder,
            .columns_of_schema = ColumnsOfAvroSchema},
+    Format{.name = "protobuf",
+           .schema = SchemaUse::kMessage,
+           .framings = kProtobufFramings,
+           .make_decoder = MakeProtobufDecoder,
+           .columns_of_schema = ColumnsOfProtobufSchema},
     Format{.name = "csv", .framings = kUnframed, .make_decoder = MakeCsvDecoder},
     Format{.name = "raw", .framings = kUnframed, .make_decoder = MakeRawDecoder},
 };

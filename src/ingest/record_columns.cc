@@ -1,7 +1,6 @@
 #include "ingest/record_columns.h"
 
 #include <fmt/format.h>
-#include <simdjson.h>
 
 #include <string>
 #include <string_view>
@@ -9,6 +8,7 @@
 
 #include "ingest/values/column_internal.h"
 #include "ingest/values/text_value_internal.h"
+#include "ingest/values/utf8_text_internal.h"
 
 namespace millrace::ingest {
 namespace {
@@ -84,7 +84,7 @@ struct RecordColumns::PartColumn {
  private:
   Status SetText(std::optional<std::string_view> text, std::int64_t row, std::optional<TextProblem>* problem) {
     if (!text) return column.SetNull(row);
-    if (!simdjson::validate_utf8(text->data(), text->size())) {
+    if (!IsUtf8(*text)) {
       *problem = TextProblem{"bad_utf8", "not UTF-8"};
       return Status::OK();
     }

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <simdjson.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include "ingest/payload_form.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/text_value_internal.h"
+#include "ingest/values/utf8_text_internal.h"
 
 namespace millrace::ingest {
 namespace {
@@ -201,7 +201,7 @@ class CsvDecoder : public Decoder {
       Refuse("empty_payload", "the payload is empty");
       return Status::OK();
     }
-    if (!simdjson::validate_utf8(document.data(), document.size())) {
+    if (!IsUtf8(document)) {
       const std::string form = FormOfPayload(document);
       Refuse("bad_utf8", form.empty() ? "not UTF-8" : fmt::format("not UTF-8; it looks like {}", form));
       return Status::OK();

@@ -21,6 +21,7 @@
 #include "ingest/values/column_internal.h"
 #include "ingest/values/number_text_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/utf8_text_internal.h"
 
 namespace millrace::ingest {
 namespace {
@@ -29,18 +30,6 @@ constexpr UnixMicros kMinute = 60'000'000;
 constexpr std::size_t kScratchKeptBytes = std::size_t{1} << 20;
 constexpr int kInt64Digits = 19;
 constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
-
-// The first byte that does not belong to UTF-8. Only for messages.
-std::size_t FirstInvalidUtf8(std::string_view text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[at]);
-    const std::size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    if (at + length > text.size() || !simdjson::validate_utf8(text.data() + at, length)) break;
-    at += length;
-  }
-  return at;
-}
 
 // A number written in digits alone that Integer holds, as almost all are: the place behind it, else `p` itself.
 template <typename Integer>

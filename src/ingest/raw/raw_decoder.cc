@@ -1,7 +1,6 @@
 #include "ingest/raw/raw_decoder.h"
 
 #include <fmt/format.h>
-#include <simdjson.h>
 
 #include <optional>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "ingest/payload_form.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/text_value_internal.h"
+#include "ingest/values/utf8_text_internal.h"
 
 namespace millrace::ingest {
 namespace {
@@ -26,7 +26,7 @@ class RawDecoder : public Decoder {
     std::int64_t row = 0;
     for (std::size_t i = 0; i < documents.size(); ++i) {
       const std::string_view payload = documents[i].bytes;
-      if (!simdjson::validate_utf8(payload.data(), payload.size())) {
+      if (!IsUtf8(payload)) {
         const std::string form = FormOfPayload(payload);
         result.refused.push_back(
             {i, "bad_utf8", form.empty() ? "not UTF-8" : fmt::format("not UTF-8; it looks like {}", form)});

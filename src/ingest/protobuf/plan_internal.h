@@ -1,0 +1,145 @@
+/// What the decoder does with each field of a record: compiled once from the message's descriptor and the columns.
+#pragma once
+
+#include <google/protobuf/descriptor.h>
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "ingest/decode_spec.h"
+#include "ingest/protobuf/message_text_internal.h"
+#include "ingest/protobuf/scalar_internal.h"
+#include "ingest/protobuf/wire_internal.h"
+
+namespace millrace::ingest::protobuf {
+
+/// From the values of a field to those of a column.
+enum class Store : std::uint8_t {
+  kText,
+  kBase64,
+  kEnumName,
+  kBool,
+  kInt32,
+  kInt64,
+  kDouble,       ///< Of a float or double.
+  kWholeDouble,  ///< Of an integer.
+  kWholeDecimal,
+  kRealDecimal,  ///< Of the shortest text that reads as the float or double.
+  kTextDecimal,
+  kTextDate,
+  kTextTime,
+  kWholeEpoch,
+  kRealEpoch,
+  kTimestamp,        ///< Of google.protobuf.Timestamp.
+  kDurationDouble,   ///< Of google.protobuf.Duration, in seconds.
+  kDurationDecimal,  ///< Likewise, exactly.
+};
+
+/// Bits of columns and of messages, one for each: whether the record has them.
+using Bits = std::vector<std::uint64_t>;
+
+struct Bit {
+  std::size_t word = 0;
+  std::uint64_t mask = 0;
+
+  static Bit Of(std::size_t index) { return {index / 64, std::uint64_t{1} << (index % 64)}; }
+  bool IsSet(const Bits& bits) const { return (bits[word] & mask) != 0; }
+  void Set(Bits& bits) const { bits[word] |= mask; }
+  void Unset(Bits& bits) const { bits[word] &= ~mask; }
+};
+
+/// A column that a field fills.
+struct Target {
+  std::size_t column = 0;
+  Store store = Store::kText;
+  Bit seen;
+  /// Text without presence that is empty is null: there is no such number or time.
+  bool empty_is_null = false;
+};
+
+/// A column that is a field's JSON text.
+struct TextTarget {
+  std::size_t column = 0;
+  Bit seen;
+};
+
+struct MessagePlan;
+
+struct FieldPlan {
+  enum class Shape : std::uint8_t {
+    kUntaken,  ///< No column takes it; it is here because it is in a oneof with one that a column takes.
+    kNumber,
+    kText,    ///< string or bytes.
+    kInner,   ///< A message that columns read from.
+    kMoment,  ///< google.protobuf.Timestamp or Duration.
+    kWrapper,
+    kWhole,  ///< Only by JSON text.
+  };
+
+  const google::protobuf::FieldDescriptor* field = nullptr;
+  std::string path;  ///< From the record's root, for messages.
+  Shape shape = Shape::kUntaken;
+  Wire wire = Wire::kVarint;  ///< Of one value.
+  FieldType type{};           ///< Of kWrapper that of the value in it.
+  const google::protobuf::EnumDescriptor* enum_type = nullptr;
+  bool is_list = false;  ///< `targets` are lists.
+  int depth = 1;         ///< Messages around it.
+  std::vector<Target> targets;
+  std::vector<TextTarget> texts;
+  std::vector<WireValue> values;  ///< For `texts`: of the record so far; void unless texts[0].seen.
+  Moment moment;                  ///< kMoment: of the record so far; void unless targets[0].seen.
+  MessagePlan* inner = nullptr;
+  std::vector<std::uint64_t> rivals;  ///< Bits of the other members of its oneof; empty: there are none.
+};
+
+struct MessagePlan {
+  const google::protobuf::Descriptor* message = nullptr;
+  std::string path;  ///< With a dot behind; empty: the record.
+  Bit seen;
+  int depth = 1;
+  std::deque<FieldPlan> fields;
+
+  /// nullptr: nothing is done with it.
+  FieldPlan* Find(std::uint32_t number) const {
+    if (number < by_number.size()) [[likely]]
+      return by_number[number];
+    return FindLarge(number);
+  }
+  FieldPlan* FindLarge(std::uint32_t number) const;
+
+  static constexpr std::uint32_t kDirect = 1024;                    ///< Numbers below it are found without a search.
+  std::vector<FieldPlan*> by_number;                                ///< Up to the largest, below kDirect.
+  std::vector<std::pair<std::uint32_t, FieldPlan*>> large_numbers;  ///< The others, ascending.
+};
+
+/// What a column has when the record has no value for it.
+struct Absence {
+  enum class Kind : std::uint8_t { kNull, kValue, kEmptyList, kEmptyText };
+  Kind kind = Kind::kNull;
+  Bit message;  ///< Null all the same if the message that the field is in is absent.
+  FieldPlan* field = nullptr;
+  const Target* target = nullptr;  ///< kValue.
+  std::uint64_t bits = 0;          ///< kValue: as ReadNumber() has it, or
+  std::string text;                ///< the text or bytes. kEmptyText: the text.
+};
+
+struct Plan {
+  std::deque<MessagePlan> messages;  ///< The first is the record.
+  std::vector<Absence> absences;     ///< One for each column.
+  Bits none;                         ///< As many words as bits need.
+  std::vector<FieldPlan*> with_texts;
+  TakenFields taken;
+};
+
+/// kInvalidInput, naming the column: a field that the message does not have, with the nearest name; a path through what
+/// is no single message; a type that the field cannot have.
+Result<Plan> MakePlan(const google::protobuf::Descriptor& message, const std::vector<ColumnSpec>& columns);
+
+/// A column for each field of the message, in the order of the file: what decode.columns is if it is left out.
+/// kInvalidInput: it has no fields.
+Result<std::vector<ColumnSpec>> ColumnsOf(const google::protobuf::Descriptor& message);
+
+}  // namespace millrace::ingest::protobuf
