@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test soak bench fmt lint clean
+.PHONY: help demo build test soak bench dist dist-test fmt lint clean
 
 MILLRACE_DEPS ?= $(HOME)/.cache/millrace/deps
 export MILLRACE_DEPS
@@ -12,7 +12,7 @@ JOBS ?= $(shell nproc)
 CXX_FILES = git ls-files -z '*.h' '*.cc'
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo:  ## Simulator, log, lake, API and page in one process (DEMO_FLAGS="--rate 20000")
 	@scripts/setup build
@@ -49,6 +49,16 @@ bench:  ## Cost and freshness beside the same job in Python, growth, scans, SQL,
 	@$(PYTHON) bench/listeners.py build/release/bin/millrace
 	@$(PYTHON) bench/answers.py build/release/bin/millrace
 
+dist:  ## Packages in dist/: a .deb, a tar.zst for any folder, a Python wheel, debug symbols, SBOM, SHA256SUMS
+	@scripts/setup dist
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS) --target millrace
+	@python3 packaging/dist.py build/release dist
+
+dist-test:  ## Install, run, kill, upgrade and purge what make dist made, in a fresh Debian (as root, with a network)
+	@scripts/setup dist
+	@python3 tests/package/dist_test.py build/release dist
+
 fmt:  ## Format the C++ files
 	@$(CXX_FILES) | xargs -0r clang-format -i
 
@@ -59,4 +69,4 @@ lint:  ## Formatting, the dashboard's types, and the house rules of tests/tidy
 	@python3 tests/tidy/tidy.py
 
 clean:  ## Delete what was built
-	@rm -rf build
+	@rm -rf build dist
