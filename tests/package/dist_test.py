@@ -103,6 +103,18 @@ def portable(root):
     run("rm", "-r", root.folder / "srv/elsewhere")
 
 
+def image(folder):
+    """No container engine is needed: the Containerfile's own commands, in a folder, and a program that sees nothing else."""
+    steps = re.search(r"^RUN (set -eu;.*?[^\\])$", (PACKAGING / "Containerfile").read_text(), re.M | re.S)[1].replace("\\\n", "")
+    run("sh", "-c", steps.replace("root=/image", f"root={folder}").replace("/tmp/millrace-", f"{DIST}/millrace-"))
+    claim(not (folder / "bin").exists() and not (folder / "usr/bin/sh").exists(), "the image has no shell")
+    setup = 'mount --rbind "$0" "$0"; mount -o remount,bind,ro "$0"; ip link set lo up; exec chroot "$@"'
+    (folder / "proc").mkdir()
+    said = run("unshare", "--mount", "--pid", "--fork", "--net", f"--mount-proc={folder}/proc", "sh", "-ec", setup, folder, "--userspec=65532:65532",
+               folder, "/usr/bin/millrace", "version")
+    claim("millrace " in said and "duckdb" in said, "and runs in it, as nobody, with everything read-only", said)
+
+
 def again_as(deb, version, folder):
     """The package with another version."""
     tree = folder / "upgrade"
@@ -193,6 +205,7 @@ def main():
         root = Root(folder / "root")
         portable(root)
         installed(root, deb, folder)
+        image(folder / "image")
         reproducible(folder)
     for path in sorted(DIST.iterdir()):
         print(f"  {path.stat().st_size / 1e6:7.1f} MB  {path.name}")
