@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <iterator>
 #include <memory>
 
 #include "command_tree.h"
