@@ -106,7 +106,7 @@ def portable(root):
 def image(folder):
     """No container engine is needed: the Containerfile's own commands, in a folder, and a program that sees nothing else."""
     steps = re.search(r"^RUN (set -eu;.*?[^\\])$", (PACKAGING / "Containerfile").read_text(), re.M | re.S)[1].replace("\\\n", "")
-    run("sh", "-c", steps.replace("root=/image", f"root={folder}").replace("/tmp/millrace-", f"{DIST}/millrace-"))
+    run("sh", "-c", steps.replace("/tmp/millrace-", f"{DIST}/millrace-").replace("root=/image", f"root={folder}"))
     claim(not (folder / "bin").exists() and not (folder / "usr/bin/sh").exists(), "the image has no shell")
     setup = 'mount --rbind "$0" "$0"; mount -o remount,bind,ro "$0"; ip link set lo up; exec chroot "$@"'
     (folder / "proc").mkdir()
