@@ -3,12 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test soak bench bench-long fmt lint clean
+.PHONY: help demo build test soak bench bench-long dist dist-test fmt lint clean
 
 MILLRACE_DEPS ?= $(HOME)/.cache/millrace/deps
 export MILLRACE_DEPS
 PYTHON := $(MILLRACE_DEPS)/venv/bin/python
 JOBS ?= $(shell nproc)
+HELM_MODULE = helm.sh/helm/v3/cmd/helm@v3.22.0
+HELM = $(MILLRACE_DEPS)/$(HELM_MODULE)/helm
 CXX_FILES = git ls-files -z '*.h' '*.cc'
 
 help:  ## Show this list
@@ -62,6 +64,19 @@ bench-long:  ## As bench, after 20 million events through one process
 	@$(PYTHON) bench/run.py --parts cost --no-peer --events 20000000 --timeout 3600 --output build/bench-long.json
 	@$(MAKE) bench
 
+dist:  ## Packages in dist/: a .deb, a tar.zst for any folder, a Python wheel, debug symbols, SBOM, SHA256SUMS
+	@scripts/setup dist
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS) --target millrace
+	@python3 packaging/dist.py build/release dist
+
+dist-test:  ## Install, run, kill, upgrade and purge what make dist made, in a fresh Debian; lint the chart (as root, with a network)
+	@scripts/setup dist
+	@scripts/setup test
+	@[ -x $(HELM) ] || GOBIN=$(dir $(HELM)) go install -trimpath $(HELM_MODULE)
+	@$(PYTHON) tests/package/kubernetes_test.py build/release/bin/millrace $(HELM)
+	@python3 tests/package/dist_test.py build/release dist
+
 fmt:  ## Format the C++ files
 	@$(CXX_FILES) | xargs -0r clang-format -i
 
@@ -72,4 +87,4 @@ lint:  ## Formatting, the dashboard's types, and the house rules of tests/tidy
 	@python3 tests/tidy/tidy.py
 
 clean:  ## Delete what was built
-	@rm -rf build
+	@rm -rf build dist

@@ -50,6 +50,8 @@ Run AddCostPricesList(CLI::App& app);
 Run AddCostPricesShow(CLI::App& app);
 Run AddCostPricesVerify(CLI::App& app);
 Run AddCostPricesUpdate(CLI::App& app);
+Run AddCompletion(CLI::App& app);
+Run AddManual(CLI::App& app);
 Run AddVersion(CLI::App& app);
 
 /// "millrace: message" on stderr.

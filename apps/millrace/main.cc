@@ -92,6 +92,8 @@ int main(int argc, char** argv) {
   add(*prices, "show", "One SKU in every region, with its sources", AddCostPricesShow);
   add(*prices, "verify", "Check price sheets; all findings at once", AddCostPricesVerify);
   add(*prices, "update", "A price sheet from a provider's public price file", AddCostPricesUpdate);
+  add(app, "completion", "A script that completes commands and flags in a shell", AddCompletion);
+  add(app, "man", "The manual page: millrace man | man -l -", AddManual);
   add(app, "version", "Version of this program and of the libraries in it", AddVersion);
 
   try {

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "flag_checks.h"
 #include "service.h"
+#include "service_reports.h"
 
 namespace millrace::app {
 
@@ -55,6 +56,7 @@ Run AddRun(CLI::App& app) {
     if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
     if (!(*service)->health_url().empty()) spdlog::info("serving health url={}", (*service)->health_url());
     if (!(*service)->postgres_url().empty()) spdlog::info("serving postgres url={}", (*service)->postgres_url());
+    const ServiceReports reports(**service, ServiceManager::FromEnvironment());
     const Status done = (*service)->Run();
     return done.ok() ? kOk : Complain(done);
   };

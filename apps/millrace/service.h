@@ -41,8 +41,12 @@ class Service {
   /// Worker::Run(), or without one until a signal; then the server drains.
   Status Run();
 
-  /// Not of Role::kServe.
+  /// False of Role::kServe.
+  bool has_worker() const { return worker_ != nullptr; }
+  /// Only if there is one.
   pipeline::Worker& worker() { return *worker_; }
+  /// Its worker has begun to leave; without a worker never. Any thread.
+  bool stopping() const { return worker_ != nullptr && worker_->stopping(); }
   /// nullptr for Kafka.
   const std::shared_ptr<eventlog::EmbeddedLog>& embedded_log() const { return embedded_log_; }
   /// "http://127.0.0.1:8080", or https://; empty: not serving.

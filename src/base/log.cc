@@ -2,9 +2,12 @@
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace millrace {
@@ -37,6 +40,24 @@ class EscapedMessage final : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<EscapedMessage>(); }
 };
 
+/// <4>: of syslog(3), as sd-daemon(3) has it; the journal takes it off the line and keeps it.
+class JournalPriority final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& msg, const std::tm&, spdlog::memory_buf_t& dest) override {
+    constexpr const char* kByLevel[] = {"<7>", "<7>", "<6>", "<4>", "<3>", "<2>"};  // trace to critical
+    const std::string_view text = kByLevel[msg.level];
+    dest.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalPriority>(); }
+};
+
+/// systemd names the journal's end in $JOURNAL_STREAM, which children inherit whose standard error is another one.
+bool GoesToJournal() {
+  const char* const stream = std::getenv("JOURNAL_STREAM");
+  struct stat of {};
+  return stream != nullptr && ::fstat(STDERR_FILENO, &of) == 0 && fmt::format("{}:{}", of.st_dev, of.st_ino) == stream;
+}
+
 }  // namespace
 
 void InitLogging(const std::string& level, LogFormat format) {
@@ -47,6 +68,10 @@ void InitLogging(const std::string& level, LogFormat format) {
   if (format == LogFormat::kJson) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
     formatter->add_flag<EscapedMessage>('*').set_pattern(R"({"ts":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","msg":"%*"})");
+    logger->set_formatter(std::move(formatter));
+  } else if (GoesToJournal()) {
+    auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+    formatter->add_flag<JournalPriority>('*').set_pattern("%*%v");
     logger->set_formatter(std::move(formatter));
   } else {
     logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%-5l%$ %v", spdlog::pattern_time_type::utc);

@@ -1,0 +1,122 @@
+"""Goal: what share/kubernetes gives to a cluster is valid, fits together, and is what the chart makes. No cluster is asked.
+
+Kubernetes' own schemas judge every object but ServiceMonitor, which is Prometheus' operator's. With a HELM the chart is linted, and the
+plain manifests must be what it makes; `--write` makes them anew.
+
+Usage: kubernetes_test.py BINARY [HELM [--write]]
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import kubernetes_validate
+import yaml
+
+BINARY, HELM = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+CHART = SOURCE / "share/kubernetes/millrace"
+MADE = {SOURCE / "share/kubernetes/manifests/millrace.yaml": [],
+        SOURCE / "tests/package/kubernetes/full.yaml": ["--values", SOURCE / "tests/package/kubernetes/full-values.yaml"]}
+SCHEMAS = "1.30"
+ROLES = {"worker": "StatefulSet", "serve": "Deployment"}
+
+passed = 0
+
+
+def claim(condition, what, details=""):
+    global passed
+    assert condition, f"{what}\n{details}"
+    passed += 1
+
+
+def run(*command):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def mib(text):
+    return int(re.fullmatch(r"(\d+)Mi?B?", text)[1].removesuffix("i"))
+
+
+def check_pod(objects, role, pipeline):
+    workload = objects[ROLES[role], f"millrace-{role}"]
+    pod = workload["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    arguments = dict(word.removeprefix("--").rsplit("=", 1) for word in container["args"][1:])
+    claim(arguments["role"] == role, f"{role}: its role", arguments)
+    memory, given = mib(arguments["set=limits.memory"]), mib(container["resources"]["limits"]["memory"])
+    claim(given >= 1.5 * memory + 110, f"{role}: room for the program beside limits.memory", (memory, given))
+    claim(container["resources"]["requests"]["cpu"] == arguments["set=limits.threads"], f"{role}: a thread a processor")
+    grace, timeout = pod["terminationGracePeriodSeconds"], int(pipeline["shutdown_timeout"].removesuffix("s"))
+    claim(grace >= timeout + 5, f"{role}: it may end by itself, 5 s after shutdown_timeout", (grace, timeout))
+    claim(container["securityContext"]["readOnlyRootFilesystem"] and pod["securityContext"]["runAsNonRoot"], f"{role}: closed")
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    volumes |= {claim_["metadata"]["name"] for claim_ in workload["spec"].get("volumeClaimTemplates", [])}
+    claim(set(mounts) == volumes, f"{role}: each volume has its place", (mounts, volumes))
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    for kind in ("livenessProbe", "readinessProbe"):
+        probe = container[kind]["httpGet"]
+        claim(ports[probe["port"]] == int(pipeline["serve"]["health"]["listen"].split(":")[1]), f"{role}: {kind} asks the door for it")
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    for selector in (workload["spec"]["selector"]["matchLabels"], objects["PodDisruptionBudget", f"millrace-{role}"]["spec"]["selector"]["matchLabels"],
+                     objects["Service", "millrace" if role == "serve" else "millrace-worker"]["spec"]["selector"]):
+        claim(selector.items() <= labels.items(), f"{role}: what selects it", (selector, labels))
+
+
+def starts(container, text):
+    """The container's own arguments and its pipeline, but for what is not here: Kafka, the bucket, the secret, the ports."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = yaml.safe_load(text)
+        pipeline["source"] = {"embedded": {"path": f"{folder}/log", "partitions": 1}, "topics": pipeline["source"]["topics"]}
+        pipeline["lake"] = {"uri": f"{folder}/lake"}
+        pipeline["serve"].update(internal_token="token", listen="0.0.0.0:0", health={"listen": "0.0.0.0:0"})
+        (pathlib.Path(folder) / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
+        run(BINARY, *[word.replace("/etc/millrace", folder) for word in container["args"]], "--until-end")
+        claim((pathlib.Path(folder) / "lake").exists(), "the worker's command runs")
+
+
+def check(path):
+    documents = [document for document in yaml.safe_load_all(path.read_text()) if document]
+    for document in documents:
+        if document["apiVersion"].startswith("monitoring.coreos.com/"):
+            continue
+        kubernetes_validate.validate(document, SCHEMAS, strict=True)
+        claim(True, f"{path.name}: {document['kind']} by Kubernetes' schema")
+    objects = {(document["kind"], document["metadata"]["name"]): document for document in documents}
+    claim(len(objects) == len(documents), f"{path.name}: no name twice")
+    text = objects["ConfigMap", "millrace"]["data"]["pipeline.yaml"]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        run(BINARY, "validate", "--no-environment", file.name)
+    pipeline = yaml.safe_load(text)
+    workers = objects["Service", "millrace-worker"]
+    dns = pipeline["serve"]["workers"]["dns"]
+    claim(dns.split(".")[0] == workers["metadata"]["name"] and workers["spec"]["clusterIP"] == "None",
+          "the name that stands for all workers is that of a service without an address of its own", dns)
+    claim(pipeline["serve"]["workers"]["port"] in [port["port"] for port in workers["spec"]["ports"]], "and its port")
+    for role in ROLES:
+        check_pod(objects, role, pipeline)
+    starts(objects["StatefulSet", "millrace-worker"]["spec"]["template"]["spec"]["containers"][0], text)
+    return {kind for kind, _ in objects}
+
+
+def main():
+    for path, values in MADE.items():
+        if HELM:
+            made = run(HELM, "template", "millrace", CHART, "--namespace", "default", "--kube-version", SCHEMAS, *values)
+            if "--write" in sys.argv:
+                path.write_text(made)
+            claim(made == path.read_text(), f"{path.name} is what the chart makes; --write makes it anew")
+            run(HELM, "lint", "--strict", CHART, *values)
+        kinds = check(path)
+    claim({"HorizontalPodAutoscaler", "ServiceMonitor", "NetworkPolicy"} <= kinds, "all that can be switched on is in the last", kinds)
+    print(f"{passed} passed, 0 failed")
+
+
+main()
