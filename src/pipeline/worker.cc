@@ -527,7 +527,6 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     owned.next = partition.next;
     owned.taken_from = partition.taken_from;
     owned.reached_end = false;
-    owned.paused = false;
     if (!owned.target) owned.target = partition.end;
     if (owned.progress == nullptr) owned.progress = std::make_shared<PartitionProgress>();
     owned.progress->next = owned.next;
