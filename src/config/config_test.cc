@@ -406,8 +406,8 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "p.yaml:6:20: source.start.offsets names partitions of one topic, and source.topics has several; write them by "
        "topic: {a: {0: 123}}"},
       {"topics: [clicks]", "topics: ['^a']\n  start: {offsets: {0: 1}}", "write them by topic: {TOPIC: {0: 123}}"},
-      {"topics: [clicks]", "topics: [a, b]\n  start: {offsets: {a: {0: 1}, bb: {0: 1}}}",
-       "p.yaml:6:32: source.start.offsets: the pipeline reads no topic 'bb'; did you mean 'b'?"},
+      {"topics: [clicks]", "topics: [a, views]\n  start: {offsets: {a: {0: 1}, view: {0: 1}}}",
+       "p.yaml:6:32: source.start.offsets: the pipeline reads no topic 'view'; did you mean 'views'?"},
       {"topics: [clicks]", "topics: [a, b]\n  start: {offsets: {a: {x: 1}}}",
        "p.yaml:6:25: source.start.offsets.a: 'x: 1' is not a partition and the offset to begin with"},
       {"topics: [clicks]", "topics: [clicks]\n  on_gap: skip", "source.on_gap must be one of stop, record, not 'skip'"},

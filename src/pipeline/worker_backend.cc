@@ -261,7 +261,7 @@ class WorkerBackend final : public serve::Backend {
                                   : rows_.Of(table.name, table.snapshot);
       auto committed = worker_.progress(static_cast<int>(t)).NextOffsets(*table.snapshot);
       const bool has_lag = table.kind != config::TableKind::kDeadLetters;
-      const std::int64_t lag = has_lag ? CommitLag(view.status, committed) : 0;
+      const std::int64_t lag = has_lag ? CommitLag(view.status, static_cast<int>(t), committed) : 0;
       view.tables.push_back({.uri = worker_.TableStore(static_cast<int>(t))->uri(),
                              .committed = std::move(committed),
                              .rows = rows,
@@ -276,9 +276,9 @@ class WorkerBackend final : public serve::Backend {
   }
 
   /// Records handed to the shards that no commit of a table covers yet.
-  static std::int64_t CommitLag(const WorkerStatus& status, const model::OffsetVector& committed) {
+  std::int64_t CommitLag(const WorkerStatus& status, int table, const model::OffsetVector& committed) const {
     std::int64_t lag = 0;
-    const int input = worker_.plan().InputOfTable(static_cast<int>(index));
+    const int input = worker_.plan().InputOfTable(table);
     for (const auto& partition : status.partitions) {
       if (worker_.plan().InputOf(partition.source.topic) != input) continue;
       const auto it = committed.find(partition.source);

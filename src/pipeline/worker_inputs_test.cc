@@ -55,16 +55,16 @@ class InputsTest : public ::testing::Test {
     auto config = OneInput();
     config::InputConfig views{.name = "views", .topics = {"views"}};
     views.decode.columns = {{.name = "page", .type = arrow::utf8(), .path = {"page"}},
-                            {.name = "at",
+                            {.name = "seen",
                              .type = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),
                              .timestamp_form = ingest::TimestampForm::kMicros,
-                             .path = {"at"}}};
-    views.event_time = config::EventTimeConfig{.column = "at", .max_future = 1h};
+                             .path = {"seen"}}};
+    views.event_time = config::EventTimeConfig{.column = "seen", .max_future = 1h};
     config.inputs.push_back(std::move(views));
     config.tables.push_back({.name = "pages", .from = "views", .commit = {.interval = 1h}});
     config.aggregates.push_back(
         {.name = "hits",
-         .sql = "SELECT window_start, page, count(*) AS n FROM TUMBLE(views, at, INTERVAL 1 MINUTE) GROUP BY ALL",
+         .sql = "SELECT window_start, page, count(*) AS n FROM TUMBLE(views, seen, INTERVAL 1 MINUTE) GROUP BY ALL",
          .commit = {.interval = 1h}});
     return config;
   }
@@ -73,7 +73,7 @@ class InputsTest : public ::testing::Test {
     for (int i = 0; i < count; ++i) Append(slot, Row(next_id_++, "1", ts));
   }
   void AppendViews(int count = 1, UnixMicros at = kLogTime) {
-    for (int i = 0; i < count; ++i) Append(kViews0, fmt::format(R"({{"page": "/{}", "at": {}}})", i % 3, at));
+    for (int i = 0; i < count; ++i) Append(kViews0, fmt::format(R"({{"page": "/{}", "seen": {}}})", i % 3, at));
   }
   void Append(int slot, std::string payload) {
     log_->Append(slot, {.payload = std::move(payload), .key = std::nullopt, .timestamp = kLogTime});
@@ -195,7 +195,7 @@ TEST_F(InputsTest, EachTableHasTheRowsAndTheOffsetsOfItsOwnInput) {
 
 TEST_F(InputsTest, WhatDoesNotDecodeInOneIsNothingToTheOther) {
   AppendEvents(kEvents0, 3);
-  for (int i = 0; i < 5; ++i) Append(kViews0, i % 2 == 0 ? "not json" : R"({"at": "now"})");
+  for (int i = 0; i < 5; ++i) Append(kViews0, i % 2 == 0 ? "not json" : R"({"seen": "now"})");
   AppendViews(1);
   MILLRACE_ASSERT_OK(Run(TwoInputs()));
   EXPECT_EQ(RowsOf("raw"), 3);

@@ -19,8 +19,8 @@ CLICKS = f"""  - name: CLICKS
 """
 READINGS = """  - name: readings
     topics: [readings]
-    decode: {columns: {device_id: string, at: {type: timestamp, path: ts}, ms: {type: double, path: latency_ms}}}
-    event_time: {column: at}
+    decode: {columns: {device_id: string, seen: {type: timestamp, path: ts}, ms: {type: double, path: latency_ms}}}
+    event_time: {column: seen}
 """
 
 
