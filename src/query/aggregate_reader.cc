@@ -292,7 +292,7 @@ class AggregateReader::Impl {
     gathered.as_of.version = look.snapshot->version;
     gathered.as_of.offsets = std::move(joined.covered);
     gathered.as_of.watermark = request.freshness == Freshness::kHot
-                                   ? WatermarkOf(hot, gathered.as_of.offsets, options_.topics)
+                                   ? WatermarkOf(hot, gathered.as_of.offsets, options_.reads)
                                : cursor ? cursor->watermark
                                         : hot.watermark;
     gathered.missing = std::move(hot.missing);
