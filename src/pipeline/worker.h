@@ -156,7 +156,8 @@ class Worker {
   /// Likewise of an input, at most a millisecond behind, and never behind what anybody was given before. For those who
   /// ask by the ten thousand each second: Watermark() walks all partitions.
   std::optional<UnixMicros> RecentWatermark(int input) const;
-  /// Another one whenever the watermark of an input is another, at most a millisecond later. Any thread, without waiting.
+  /// Another one whenever the watermark of an input is another, at most a millisecond later. Any thread, without
+  /// waiting.
   std::optional<UnixMicros> WatermarkPulse() const;
   /// Moves whenever hot rows have come or gone, before anybody can have them, or this worker's partitions are others.
   /// Any thread, without waiting.
