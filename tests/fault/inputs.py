@@ -15,8 +15,7 @@ from harness import Failure, say, wait_for
 from small import COLUMNS
 
 OTHER = "{name: {type: string, path: id}, ts: timestamp, n: {type: int64, path: a}}"
-KILL_POINTS = ("starts.committed", "commit.before_put:1", "commit.after_put:2", "commit.after_put:5", "epoch.sealed:1", "epoch.prepared:2",
-               "epoch.committed:1", "epoch.committed:2")
+KILL_POINTS = ("commit.before_put:1", "commit.after_put:1", "commit.after_put:2", "epoch.sealed:1", "epoch.prepared:1", "epoch.committed:1")
 # As one is edited into the next. The tables of each, and what feeds them.
 ONE = {"topics": ["a"], "tables": {"t": ""}}
 NAMED = {"inputs": {"first": (["a"], COLUMNS)}, "tables": {"t": "from: first"}}
