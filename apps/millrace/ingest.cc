@@ -204,7 +204,7 @@ Result<config::StartPosition> StartPositionOf(const IngestFlags& options, const 
           "--seek_offsets: partition {} is stored at offset {}, which is before {} (InconsistentStoredOffsets)",
           partition, *stored - 1, next - 1);
     }
-    start.next[partition] = next;
+    start.next[{options.topic, partition}] = next;
   }
   return start;
 }
@@ -229,7 +229,7 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   config.name = name;
   config.app_id = options.app_id;
   config.txn_ids = config::TxnIdForm::kShort;
-  config.source.topics = {options.topic};
+  config.inputs[0].topics = {options.topic};
   ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, **table));
   config.source.start_key = "--seek_offsets (the next to read)";
   config::KafkaSource kafka;
@@ -244,7 +244,7 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   config.source.log = std::move(kafka);
 
   ASSIGN_OR_RETURN(auto transforms, ParseTransforms(options.transforms, *snapshot->schema));
-  config.decode.computed = std::move(transforms.computed);
+  config.inputs[0].decode.computed = std::move(transforms.computed);
   std::vector<std::string> select;
   for (const auto& field : snapshot->schema->fields()) {
     if (const auto sql = transforms.sql.find(field->name()); sql != transforms.sql.end()) {
@@ -252,7 +252,7 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
       continue;
     }
     ASSIGN_OR_RETURN(auto column, ColumnFor(*field));
-    config.decode.columns.push_back(std::move(column));
+    config.inputs[0].decode.columns.push_back(std::move(column));
     select.push_back(sql::QuoteIdentifier(field->name()));
   }
   config::TableConfig table_config;

@@ -133,7 +133,7 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
     consumer = service->embedded_log_->NewConsumer();
   }
   pipeline::Worker::Options worker{.until_end = options.until_end, .handle_signals = options.handle_signals};
-  if (const auto& dedupe = plan->config.dedupe) worker.state_folder = dedupe->path.value_or(config::kDedupePathDefault);
+  if (plan->config.dedupes()) worker.state_folder = plan->config.dedupe_path().value_or(config::kDedupePathDefault);
   ASSIGN_OR_RETURN(service->worker_, pipeline::Worker::Make(std::move(plan), std::move(consumer), lake, worker));
   if (serve && options.role != Role::kIngest) {
     service->backend_ = pipeline::MakeWorkerBackend(*service->worker_, service->metrics_);

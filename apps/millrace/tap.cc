@@ -100,15 +100,17 @@ class Tap {
       const auto schema = flags_.dead_letters ? model::ReadableLetterSchema() : relation_->schema();
       ASSIGN_OR_RETURN(filter_, query::RowFilter::Make(flags_.where, schema));
     }
-    source_ = plan->config.source;
+    plan_ = plan;
+    input_ = plan->relations[static_cast<std::size_t>(relation)].input;
     return Status::OK();
   }
 
   /// Until a signal, the limit, `deadline` or the end.
   Status Run(std::optional<steady_clock::time_point> deadline) {
-    ASSIGN_OR_RETURN(const auto log, OpenReader(source_));
-    RETURN_NOT_OK(log->Subscribe(relation_->input().topics, kLogTimeout));
-    ASSIGN_OR_RETURN(const auto partitions, log->Partitions(relation_->input().topics, kLogTimeout));
+    ASSIGN_OR_RETURN(const auto log, OpenReader(plan_->config.source));
+    ASSIGN_OR_RETURN(const auto topics, TopicsToRead(*log));
+    RETURN_NOT_OK(log->Subscribe(topics, kLogTimeout));
+    ASSIGN_OR_RETURN(const auto partitions, log->Partitions(topics, kLogTimeout));
     ASSIGN_OR_RETURN(const auto bounds, log->Bounds(partitions, kLogTimeout));
     model::OffsetVector start;
     std::set<model::TopicPartition> open;
@@ -158,6 +160,20 @@ class Tap {
  private:
   static constexpr std::size_t kToldMax = 20;
 
+  // Those of the input: with patterns, what the log has now.
+  Result<std::vector<std::string>> TopicsToRead(eventlog::Consumer& log) const {
+    const auto& input = plan_->inputs[static_cast<std::size_t>(input_)];
+    if (input.patterns.empty()) return input.topics;
+    ASSIGN_OR_RETURN(auto there, log.Topics(kLogTimeout));
+    ASSIGN_OR_RETURN(auto topics, plan_->TopicsAmong(std::move(there)));
+    std::erase_if(topics, [this](const auto& topic) { return plan_->FindInput(topic) != input_; });
+    if (topics.empty()) {
+      return NotFound("the input {} has no topic yet: none that '{}' takes is there", input.name,
+                      input.patterns.front().text());
+    }
+    return topics;
+  }
+
   bool IsFull() const { return flags_.limit && shown_ >= *flags_.limit; }
 
   Status Show(const model::FetchedRecords& records) {
@@ -184,7 +200,8 @@ class Tap {
   }
 
   const TapFlags flags_;
-  config::SourceConfig source_;
+  std::shared_ptr<const pipeline::Plan> plan_;
+  int input_ = 0;  // Of the plan, whose events the relation's rows are made of.
   std::unique_ptr<pipeline::RelationReader> relation_;
   std::unique_ptr<query::RowFilter> filter_;
   RunningTable table_;

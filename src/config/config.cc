@@ -14,6 +14,7 @@
 #include "base/nearest_name.h"
 #include "config/config_internal.h"
 #include "config/route_pattern.h"
+#include "config/topic_pattern.h"
 #include "delta/log/table_properties.h"
 #include "eventlog/kafka/kafka_properties.h"
 
@@ -41,38 +42,89 @@ std::optional<int> KnownPartitions(const SourceConfig& config) {
   return embedded->partitions;
 }
 
-StartOffsets ReadStartOffsets(Section& start, const ConfigNode& node, const SourceConfig& config) {
-  StartOffsets from;
-  std::map<std::string, std::string> written;
-  start.TextMap("offsets", written);
-  if (node.kind == ConfigNode::Kind::kMap && node.entries.empty()) {
-    start.AddFinding(node.place, "source.start.offsets names no partition");
+// Of `source.start.offsets`: by partition, or by topic and partition.
+class StartOffsetsReader {
+ public:
+  StartOffsetsReader(Section& start, const PipelineConfig& config)
+      : start_(start), partitions_(KnownPartitions(config.source)) {
+    for (const auto& input : config.inputs) {
+      for (const auto& topic : input.topics) {
+        if (!TopicPattern::IsPattern(topic)) {
+          topics_.push_back(topic);
+        } else if (auto pattern = TopicPattern::Parse(topic); pattern.ok()) {
+          patterns_.push_back(*std::move(pattern));
+        }
+      }
+    }
+    several_ = config.inputs.size() > 1 ? "the inputs have" : "source.topics has";
   }
-  const auto whole = [](const std::string& text, auto& number) {
-    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    return error == std::errc() && rest == text.data() + text.size() && number >= 0;
-  };
-  const auto partitions = KnownPartitions(config);
-  for (const auto& entry : node.entries) {
-    if (entry.value.kind != ConfigNode::Kind::kScalar || entry.value.unresolved) continue;
-    std::int32_t partition = 0;
+
+  StartOffsets Read(const ConfigNode& node) {
+    if (node.kind != ConfigNode::Kind::kMap) {
+      std::map<std::string, std::string> none;
+      start_.TextMap("offsets", none);
+    } else if (node.entries.empty()) {
+      start_.AddFinding(node.place, kKey + " names no partition");
+    }
+    const auto by_partition = [](const auto& entry) { return entry.value.kind != ConfigNode::Kind::kMap; };
+    const bool is_by_topic = std::none_of(node.entries.begin(), node.entries.end(), by_partition);
+    if (!is_by_topic && (topics_.size() > 1 || !patterns_.empty())) {
+      start_.AddFinding(node.place, fmt::format("{} names partitions of one topic, and {} several; write them by "
+                                                "topic: {{{}: {{0: 123}}}}",
+                                                kKey, several_, topics_.empty() ? "TOPIC" : topics_.front()));
+      return {};
+    }
+    for (const auto& entry : node.entries) {
+      if (!is_by_topic) {
+        Add(topics_.empty() ? "" : topics_.front(), kKey, entry);
+      } else if (Reads(entry.key)) {
+        for (const auto& partition : entry.value.entries) Add(entry.key, kKey + "." + entry.key, partition);
+      } else {
+        start_.AddFinding(entry.place, fmt::format("{}: the pipeline reads no topic '{}'{}", kKey, entry.key,
+                                                   DidYouMean(entry.key, topics_)));
+      }
+    }
+    return std::move(from_);
+  }
+
+ private:
+  bool Reads(const std::string& topic) const {
+    return std::find(topics_.begin(), topics_.end(), topic) != topics_.end() ||
+           std::any_of(patterns_.begin(), patterns_.end(), [&](const auto& pattern) { return pattern.Matches(topic); });
+  }
+
+  void Add(const std::string& topic, const std::string& key, const ConfigEntry& entry) {
+    const auto whole = [](const std::string& text, auto& number) {
+      const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+      return error == std::errc() && rest == text.data() + text.size() && number >= 0;
+    };
+    if (entry.value.unresolved) return;
+    const bool is_scalar = entry.value.kind == ConfigNode::Kind::kScalar;
+    model::TopicPartition source{topic, 0};
     model::Offset offset = 0;
-    if (!whole(entry.key, partition) || !whole(entry.value.text, offset)) {
-      start.AddFinding(entry.place, fmt::format("source.start.offsets: '{}: {}' is not a partition and the offset to "
-                                                "begin with, both from 0",
-                                                entry.key, entry.value.text));
-    } else if (partitions && partition >= *partitions) {
-      start.AddFinding(entry.place,
-                       fmt::format("source.start.offsets: there is no partition {}; source.embedded.partitions is {}",
-                                   partition, *partitions));
-    } else if (!from.next.emplace(partition, offset).second) {
-      start.AddFinding(entry.place, fmt::format("source.start.offsets: partition {} is here twice", partition));
+    if (!is_scalar || !whole(entry.key, source.partition) || !whole(entry.value.text, offset)) {
+      start_.AddFinding(entry.place,
+                        fmt::format("{}: '{}: {}' is not a partition and the offset to begin with, both from 0", key,
+                                    entry.key, is_scalar ? entry.value.text : std::string(KindName(entry.value))));
+    } else if (partitions_ && source.partition >= *partitions_) {
+      start_.AddFinding(entry.place, fmt::format("{}: there is no partition {}; source.embedded.partitions is {}", key,
+                                                 source.partition, *partitions_));
+    } else if (!from_.next.emplace(source, offset).second) {
+      start_.AddFinding(entry.place, fmt::format("{}: partition {} is here twice", key, source.partition));
     }
   }
-  return from;
-}
 
-void ReadStart(Section& source, SourceConfig& config) {
+  inline static const std::string kKey = "source.start.offsets";
+  Section& start_;
+  const std::optional<int> partitions_;
+  std::vector<std::string> topics_;
+  std::vector<TopicPattern> patterns_;
+  std::string_view several_;
+  StartOffsets from_;
+};
+
+void ReadStart(Section& source, PipelineConfig& pipeline) {
+  auto& config = pipeline.source;
   const auto* node = source.Find("start");
   if (node == nullptr) return;
   if (node->kind != ConfigNode::Kind::kMap) {
@@ -97,12 +149,7 @@ void ReadStart(Section& source, SourceConfig& config) {
                                    timestamp));
     }
   } else if (offsets != nullptr) {
-    StartOffsets from = ReadStartOffsets(start, *offsets, config);
-    if (config.topics.size() > 1) {
-      start.AddFinding(offsets->place,
-                       "source.start.offsets names partitions of one topic, and source.topics has several");
-    }
-    config.start = std::move(from);
+    config.start = StartOffsetsReader(start, pipeline).Read(*offsets);
   }
   start.Finish();
 }
@@ -153,7 +200,8 @@ void ReadEmbedded(Section& source, PipelineConfig& config, ConfigNodes& nodes) {
   config.source.log = std::move(embedded);
 }
 
-void ReadSource(Section source, PipelineConfig& config, ConfigNodes& nodes) {
+// `has_inputs`: the topics are there.
+void ReadSource(Section source, bool has_inputs, PipelineConfig& config, ConfigNodes& nodes) {
   const auto* kafka = source.Find("kafka");
   const auto* embedded = source.Find("embedded");
   if (source.Has("kafka") && source.Has("embedded")) {
@@ -165,30 +213,12 @@ void ReadSource(Section source, PipelineConfig& config, ConfigNodes& nodes) {
   } else if (source.exists() && !source.Has("kafka") && !source.Has("embedded")) {
     source.AddFinding(source.place(), "source: one of the keys 'kafka' and 'embedded' is missing");
   }
-  if (const auto* topics = source.Require("topics")) {
-    const auto topic_nodes = source.TextList("topics", config.source.topics);
-    if (topics->kind == ConfigNode::Kind::kSequence && topics->items.empty()) {
-      source.AddFinding(topics->place, "source.topics names no topic");
-    }
-    for (std::size_t i = 0; i < topic_nodes.size(); ++i) {
-      const auto& topic = config.source.topics[i];
-      const auto& earlier_end = config.source.topics.begin() + static_cast<std::ptrdiff_t>(i);
-      if (std::find(config.source.topics.begin(), earlier_end, topic) != earlier_end) {
-        source.AddFinding(topic_nodes[i]->place, fmt::format("source.topics: '{}' is here twice", topic));
-      }
-      // Kafka's own rule; a pattern (^clicks.*) would subscribe to topics that are not known when the tables are made.
-      const bool good = topic.size() <= 249 && topic != "." && topic != ".." &&
-                        topic.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-                            std::string::npos;
-      if (!good) {
-        source.AddFinding(topic_nodes[i]->place,
-                          fmt::format("source.topics: '{}' is not the name of a topic (letters, digits, "
-                                      ". _ and -, at most 249)",
-                                      topic));
-      }
-    }
+  if (has_inputs) {
+    RefuseBesideInputs(source, "topics");
+  } else {
+    ReadTopics(source, config.inputs.front(), nodes.inputs.front());
   }
-  ReadStart(source, config.source);
+  ReadStart(source, config);
   source.Choice<OnRetentionGap>("on_gap", {{"stop", OnRetentionGap::kStop}, {"record", OnRetentionGap::kRecord}},
                                 config.source.on_retention_gap);
   source.Finish();
@@ -261,6 +291,17 @@ bool CheckTableName(const TableConfig& table, const ConfigNodes::Table& at, Sect
   return pattern.has_value() && at.route != nullptr && pattern->column == table.route;
 }
 
+// Empty: nobody knows which columns the table has, and there is a finding.
+std::string DefaultFrom(const PipelineConfig& config, Section& table) {
+  if (table.Has("from") || !table.exists() || config.inputs.empty()) return "";
+  if (config.inputs.size() == 1) return config.inputs.front().name;
+  std::vector<std::string> names;
+  for (const auto& input : config.inputs) names.push_back(input.name);
+  table.AddFinding(table.place(), fmt::format("{}: the key 'from' is missing: there are several inputs: {}",
+                                              table.path(), fmt::join(names, ", ")));
+  return "";
+}
+
 void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
   for (auto& section : root.Children("tables")) {
     TableConfig table;
@@ -270,7 +311,7 @@ void ReadTables(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     section.Int("max", 1, kRoutesMax, table.route_max);
     if (!CheckTableName(table, at, section)) at.name = nullptr;
     at.from = section.Text("from", table.from);
-    if (at.from == nullptr && section.Has("from")) table.from.clear();  // Nobody knows which columns it has.
+    if (at.from == nullptr) table.from = DefaultFrom(config, section);
     at.partition_by = section.TextList("partition_by", table.partition_by);
     table.commit = ReadCommit(section);
     ReadProperties(section, table.properties);
@@ -317,31 +358,6 @@ void ReadAggregates(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
     config.aggregates.push_back(std::move(aggregate));
     nodes.aggregates.push_back(at);
   }
-}
-
-void ReadEventTime(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
-  auto section = root.Child("event_time");
-  EventTimeConfig event_time;
-  nodes.event_time_column = section.RequireText("column", event_time.column);
-  section.Duration("watermark_delay", microseconds(0), event_time.watermark_delay);
-  section.Duration("idle_timeout", std::chrono::milliseconds(1), event_time.idle_timeout);
-  section.Duration("max_future", microseconds(0), event_time.max_future);
-  section.Finish();
-  if (root.Find("event_time") != nullptr) config.event_time = std::move(event_time);
-}
-
-void ReadDedupe(Section& root, PipelineConfig& config, ConfigNodes& nodes) {
-  auto section = root.Child("dedupe");
-  DedupeConfig dedupe;
-  const auto* by = section.Require("by");
-  nodes.dedupe_by = section.TextList("by", dedupe.by);
-  section.Duration("within", std::chrono::seconds(1), dedupe.within);
-  if (std::string path; section.Text("path", path) != nullptr) dedupe.path = std::move(path);
-  section.Finish();
-  if (by != nullptr && by->kind == ConfigNode::Kind::kSequence && by->items.empty()) {
-    section.AddFinding(by->place, "dedupe.by names no column");
-  }
-  if (root.Find("dedupe") != nullptr) config.dedupe = std::move(dedupe);
 }
 
 // The part of an s3:// URI after the scheme is a bucket and perhaps a prefix.
@@ -463,10 +479,10 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
       root.AddFinding(node->place, "app_id must not hold white space and be at most 256 bytes long");
     }
   }
-  if (root.Require("source") != nullptr) ReadSource(root.Child("source"), config, nodes);
-  if (root.Require("decode") != nullptr) ReadDecode(root.Child("decode"), config, nodes);
-  ReadEventTime(root, config, nodes);
-  ReadDedupe(root, config, nodes);
+  const bool has_inputs = root.Find("inputs") != nullptr || root.Has("inputs");  // With a finding, if without a value.
+  if (has_inputs) ReadInputs(root, config, nodes);
+  if (root.Require("source") != nullptr) ReadSource(root.Child("source"), has_inputs, config, nodes);
+  if (!has_inputs) ReadOnlyInput(root, config, nodes);
   ReadLookups(root, config, nodes);
   ReadTransforms(root, config, nodes);
   ReadTables(root, config, nodes);
@@ -490,6 +506,17 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
 }
 
 }  // namespace
+
+bool PipelineConfig::dedupes() const {
+  return std::any_of(inputs.begin(), inputs.end(), [](const auto& input) { return input.dedupe.has_value(); });
+}
+
+std::optional<std::string> PipelineConfig::dedupe_path() const {
+  for (const auto& input : inputs) {
+    if (input.dedupe && input.dedupe->path) return input.dedupe->path;
+  }
+  return std::nullopt;
+}
 
 bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };

@@ -40,7 +40,7 @@ struct StartTimestamp {
   UnixMicros time = 0;
 };
 struct StartOffsets {
-  std::map<std::int32_t, model::Offset> next;  ///< By partition; a partition not named starts at the earliest.
+  model::OffsetVector next;  ///< A partition that is not named starts at the earliest.
 };
 using StartPosition = std::variant<StartEarliest, StartLatest, StartTimestamp, StartOffsets>;
 
@@ -48,7 +48,6 @@ enum class OnRetentionGap { kStop, kRecord };
 
 struct SourceConfig {
   std::variant<KafkaSource, EmbeddedSource> log;
-  std::vector<std::string> topics;
   StartPosition start = StartEarliest{};
   std::string start_key = "source.start.offsets";  ///< What messages call StartOffsets: where the user gave them.
   OnRetentionGap on_retention_gap = OnRetentionGap::kStop;  ///< `on_gap: stop | record`
@@ -70,6 +69,16 @@ struct DedupeConfig {
   std::vector<std::string> by;                                ///< Columns of the events; at least one.
   std::chrono::microseconds within = std::chrono::hours(24);  ///< Of event time; at least a second.
   std::optional<std::string> path = std::nullopt;             ///< A folder of a local disk.
+};
+
+/// A stream of events: topics whose records have one shape and one rule of event time.
+struct InputConfig {
+  std::string name = "input";       ///< Of its relation.
+  std::vector<std::string> topics;  ///< Names, and from `^` on patterns of names, see topic_pattern.h; at least one.
+  ingest::DecodeSpec decode;
+  OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
+  std::optional<EventTimeConfig> event_time;
+  std::optional<DedupeConfig> dedupe;  ///< Needs event_time.
 };
 
 struct TransformConfig {
@@ -202,10 +211,8 @@ struct PipelineConfig {
   std::string app_id;                         ///< Prefix of the Delta transaction ids.
   TxnIdForm txn_ids = TxnIdForm::kWithTopic;  ///< kShort only for `ingest`.
   SourceConfig source;
-  ingest::DecodeSpec decode;
-  OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
-  std::optional<EventTimeConfig> event_time;
-  std::optional<DedupeConfig> dedupe;  ///< Needs event_time.
+  /// At least one; the only one of a file without `inputs:` is called `input`.
+  std::vector<InputConfig> inputs = std::vector<InputConfig>(1);
   std::vector<lookup::LookupSpec> lookups;
   std::vector<TransformConfig> transforms;
   std::vector<TableConfig> tables;
@@ -217,6 +224,11 @@ struct PipelineConfig {
   std::chrono::microseconds shutdown_timeout = std::chrono::seconds(25);
   MaintenanceConfig maintenance;
   LogConfig log;
+
+  /// Some input is deduplicated.
+  bool dedupes() const;
+  /// `dedupe.path`, which is the same wherever it is given; nullopt: it is nowhere.
+  std::optional<std::string> dedupe_path() const;
 };
 
 }  // namespace millrace::config

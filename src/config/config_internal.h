@@ -34,12 +34,20 @@ struct ConfigNodes {
     const ConfigNode* from = nullptr;
     std::vector<const ConfigNode*> partition_by;
   };
+  struct Input {
+    std::string path;                       ///< Such as "inputs.clicks"; of the only one at the top level: empty.
+    const ConfigNode* name = nullptr;       ///< nullptr too if it has none: at the top level.
+    std::vector<const ConfigNode*> topics;  ///< As InputConfig::topics.
+    const ConfigNode* columns = nullptr;    ///< Set if nothing is wrong there: SQL can be planned against it.
+    const ConfigNode* event_time_column = nullptr;
+    std::vector<const ConfigNode*> dedupe_by;  ///< As DedupeConfig::by.
+
+    /// What messages call a key of it.
+    std::string KeyOf(const std::string& key) const { return path.empty() ? key : path + "." + key; }
+  };
   const ConfigNode* pipeline = nullptr;
   const ConfigNode* embedded_path = nullptr;
-  const ConfigNode* columns =
-      nullptr;  ///< decode.columns; set if nothing is wrong there: SQL can be planned against it.
-  const ConfigNode* event_time_column = nullptr;
-  std::vector<const ConfigNode*> dedupe_by;  ///< As DedupeConfig::by.
+  std::vector<Input> inputs = std::vector<Input>(1);
   std::vector<Lookup> lookups;
   std::vector<Transform> transforms;
   std::vector<Table> tables;
@@ -53,7 +61,18 @@ std::optional<std::string> ReadConfigText(const std::string& path, std::vector<F
 std::optional<UnixMicros> ParseRfc3339(const std::string& text);
 
 /// decode: and its columns.
-void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes);
+void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes);
+
+/// Of `source` or of an input: topics, and patterns of them.
+void ReadTopics(Section& owner, InputConfig& input, ConfigNodes::Input& at);
+
+/// What the top level says of the only input; its topics are `source`'s.
+void ReadOnlyInput(Section& root, PipelineConfig& config, ConfigNodes& nodes);
+
+/// inputs: which is there. What the short form says at the top level beside it is a finding.
+void ReadInputs(Section& root, PipelineConfig& config, ConfigNodes& nodes);
+/// A key of the short form; a finding if it is there.
+void RefuseBesideInputs(Section& owner, const std::string& key);
 
 /// The mapping of names to types under `section`'s key `columns`, such as decode.columns; true if nothing is wrong
 /// there. `pattern`: of the section, as known_keys has it.

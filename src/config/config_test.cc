@@ -93,8 +93,8 @@ TEST(ConfigLoad, ASmallFileGetsTheDefaults) {
   EXPECT_EQ(config.lake.uri, "./lake");
   EXPECT_EQ(config.limits.memory, 1 << 30);
   EXPECT_EQ(config.limits.disk, std::int64_t{16} << 30);
-  EXPECT_FALSE(config.event_time.has_value());
-  EXPECT_FALSE(config.dedupe.has_value());
+  EXPECT_FALSE(config.inputs[0].event_time.has_value());
+  EXPECT_FALSE(config.inputs[0].dedupe.has_value());
   EXPECT_FALSE(config.serve.has_value());
   EXPECT_EQ(config.shutdown_timeout, std::chrono::seconds(25));
 }
@@ -149,19 +149,19 @@ log: {level: debug, format: json}
                           Pair("fetch.min.bytes", "100"), Pair("group.id", "web-clicks")));
   EXPECT_EQ(std::get<StartTimestamp>(config.source.start).time, 1793491200500000);
   EXPECT_EQ(config.source.on_retention_gap, OnRetentionGap::kRecord);
-  EXPECT_EQ(config.decode.unknown_fields, ingest::UnknownFields::kReject);
-  EXPECT_EQ(config.on_decode_error, OnDecodeError::kFail);
-  const auto& columns = config.decode.columns;
+  EXPECT_EQ(config.inputs[0].decode.unknown_fields, ingest::UnknownFields::kReject);
+  EXPECT_EQ(config.inputs[0].on_decode_error, OnDecodeError::kFail);
+  const auto& columns = config.inputs[0].decode.columns;
   EXPECT_EQ(columns[0].timestamp_form, ingest::TimestampForm::kMillis);
   EXPECT_EQ(columns[1].type->ToString(), "list<element: timestamp[us, tz=UTC]>");
   EXPECT_EQ(columns[1].timestamp_form, ingest::TimestampForm::kSeconds);
   EXPECT_EQ(columns[2].type->ToString(), "decimal128(12, 2)");
   EXPECT_THAT(columns[2].path, ElementsAre("pay.load", "amount"));
   EXPECT_THAT(columns[3].path, ElementsAre("geo", "city"));
-  EXPECT_EQ(config.event_time->max_future.count(), 0);
-  EXPECT_THAT(config.dedupe->by, ElementsAre("city", "amount"));
-  EXPECT_EQ(config.dedupe->within, std::chrono::hours(2));
-  EXPECT_EQ(config.dedupe->path, "/var/lib/millrace");
+  EXPECT_EQ(config.inputs[0].event_time->max_future.count(), 0);
+  EXPECT_THAT(config.inputs[0].dedupe->by, ElementsAre("city", "amount"));
+  EXPECT_EQ(config.inputs[0].dedupe->within, std::chrono::hours(2));
+  EXPECT_EQ(config.inputs[0].dedupe->path, "/var/lib/millrace");
   EXPECT_EQ(config.tables[0].commit.interval, std::chrono::milliseconds(500));
   EXPECT_EQ(config.tables[0].commit.bytes, 1000);
   EXPECT_EQ(config.tables[0].properties.at("x"), "7");
@@ -189,7 +189,7 @@ TEST(ConfigLoad, TheFormatsAreThoseThatThereAreDecodersOf) {
     const auto loaded =
         LoadConfigText(With("decode:\n", fmt::format("decode:\n  format: {}\n", format.name)), "p.yaml");
     EXPECT_THAT(Messages(loaded), IsEmpty()) << format.name;
-    EXPECT_EQ(loaded.config.decode.format, format.name);
+    EXPECT_EQ(loaded.config.inputs[0].decode.format, format.name);
   }
 }
 
@@ -197,7 +197,14 @@ TEST(ConfigLoad, OffsetsToStartFrom) {
   const auto loaded =
       LoadConfigText(With("topics: [clicks]", "topics: clicks\n  start: {offsets: {0: 123, 2: 0}}"), "p.yaml");
   ASSERT_THAT(Messages(loaded), IsEmpty());
-  EXPECT_THAT(std::get<StartOffsets>(loaded.config.source.start).next, ElementsAre(Pair(0, 123), Pair(2, 0)));
+  using Source = model::TopicPartition;
+  EXPECT_THAT(std::get<StartOffsets>(loaded.config.source.start).next,
+              ElementsAre(Pair(Source{"clicks", 0}, 123), Pair(Source{"clicks", 2}, 0)));
+  const auto by_topic = LoadConfigText(
+      With("topics: [clicks]", "topics: [a, '^b.+']\n  start: {offsets: {b2: {1: 5}, a: {0: 7, 1: 8}}}"), "p.yaml");
+  ASSERT_THAT(Messages(by_topic), IsEmpty());
+  EXPECT_THAT(std::get<StartOffsets>(by_topic.config.source.start).next,
+              ElementsAre(Pair(Source{"a", 0}, 7), Pair(Source{"a", 1}, 8), Pair(Source{"b2", 1}, 5)));
 }
 
 // One mistake each: the piece of kSmall, what stands there instead, and what the only finding says.
@@ -268,7 +275,11 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"  topics: [clicks]\n", "", "p.yaml:4:3: source: the key 'topics' is missing"},
       {"topics: [clicks]", "topics: []", "source.topics names no topic"},
       {"topics: [clicks]", "topics: [a, b, a]", "p.yaml:5:18: source.topics: 'a' is here twice"},
-      {"topics: [clicks]", "topics: [\"^a.*\"]", "source.topics: '^a.*' is not the name of a topic"},
+      {"topics: [clicks]", "topics: [a.*]", "p.yaml:5:12: source.topics: 'a.*' is not the name of a topic"},
+      {"topics: [clicks]", "topics: [a, '^b(']", "p.yaml:5:15: source.topics: '^b(' is not a regular expression"},
+      {"topics: [clicks]", "topics: ['^b\\d']",
+       "'^b\\d' has '\\d', which POSIX's regular expressions do not know; "
+       "write [0-9]"},
       {"topics: [clicks]", "topics: [{a: b}]", "source.topics must be a single value, not a mapping"},
       {"topics: [clicks]", "topics: [clicks]\n  start: begin",
        "source.start must be one of earliest, latest, not 'begin'"},
@@ -286,7 +297,14 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {1: 1, 01: 2}}",
        "p.yaml:6:27: source.start.offsets: partition 1 is here twice"},
       {"topics: [clicks]", "topics: [clicks]\n  start: {offsets: {}}", "source.start.offsets names no partition"},
-      {"topics: [clicks]", "topics: [a, b]\n  start: {offsets: {0: 1}}", "source.topics has several"},
+      {"topics: [clicks]", "topics: [a, b]\n  start: {offsets: {0: 1}}",
+       "p.yaml:6:20: source.start.offsets names partitions of one topic, and source.topics has several; write them by "
+       "topic: {a: {0: 123}}"},
+      {"topics: [clicks]", "topics: ['^a']\n  start: {offsets: {0: 1}}", "write them by topic: {TOPIC: {0: 123}}"},
+      {"topics: [clicks]", "topics: [a, views]\n  start: {offsets: {a: {0: 1}, view: {0: 1}}}",
+       "p.yaml:6:32: source.start.offsets: the pipeline reads no topic 'view'; did you mean 'views'?"},
+      {"topics: [clicks]", "topics: [a, b]\n  start: {offsets: {a: {x: 1}}}",
+       "p.yaml:6:25: source.start.offsets.a: 'x: 1' is not a partition and the offset to begin with"},
       {"topics: [clicks]", "topics: [clicks]\n  on_gap: skip", "source.on_gap must be one of stop, record, not 'skip'"},
       // Decoding.
       {"decode:\n", "decode:\n  format: avro\n",
@@ -614,7 +632,7 @@ TEST(ConfigVariables, CannotInjectStructure) {
   const auto loaded = LoadConfigText(With("{path: ./log}", "{path: \"${MILLRACE_TEST_A}\"}"), "p.yaml");
   ASSERT_THAT(Messages(loaded), IsEmpty());
   EXPECT_EQ(std::get<EmbeddedSource>(loaded.config.source.log).path, "x, retention: 1d}\n  topics: [other]\n#");
-  EXPECT_THAT(loaded.config.source.topics, ElementsAre("clicks"));
+  EXPECT_THAT(loaded.config.inputs[0].topics, ElementsAre("clicks"));
 }
 
 TEST(ConfigVariables, MistakesAreNamedWithTheirPlace) {
@@ -666,7 +684,7 @@ TEST(ConfigOverrides, ReachEveryPart) {
                                                     {"limits.memory", "128MiB"}}});
   ASSERT_THAT(Messages(loaded), IsEmpty());
   EXPECT_EQ(std::get<KafkaSource>(loaded.config.source.log).properties.at("bootstrap.servers"), "b:9092");
-  EXPECT_THAT(loaded.config.source.topics, ElementsAre("x", "y"));
+  EXPECT_THAT(loaded.config.inputs[0].topics, ElementsAre("x", "y"));
   EXPECT_EQ(loaded.config.tables[0].commit.interval, std::chrono::seconds(1));
   EXPECT_EQ(loaded.config.tables[0].properties.at("delta.appendOnly"), "true");
   EXPECT_EQ(loaded.config.limits.memory, 128 << 20);

@@ -28,6 +28,7 @@
 namespace millrace::config {
 namespace {
 
+// What messages call the input of the short form.
 constexpr const char* kOnlyInput = "input";
 
 int ToInt(const std::ssub_match& digits) {
@@ -125,8 +126,12 @@ class Planner {
       }
       session_ = *std::move(session);
     }
+    for (const auto& input : config_.inputs) {
+      if (!input.name.empty()) input_names_.push_back(input.name);
+    }
     for (const auto& transform : config_.transforms) relation_names_.push_back(transform.name);
-    PlanEvents();
+    CheckTopics();
+    for (std::size_t i = 0; i < config_.inputs.size(); ++i) PlanInput(config_.inputs[i], nodes_.inputs[i]);
     PlanLookups();
     PlanTransforms();
     for (std::size_t i = 0; i < config_.tables.size(); ++i) PlanEventTable(config_.tables[i], nodes_.tables[i]);
@@ -136,6 +141,7 @@ class Planner {
     flow_.tables.push_back(
         {.name = config_.name + "_dead_letters", .kind = TableKind::kDeadLetters, .schema = model::DeadLetterSchema()});
     KeepNamesFromRoutes();
+    CheckInputsAreRead();
     return std::move(flow_);
   }
 
@@ -147,7 +153,15 @@ class Planner {
 
   // SQL is folded to one case by DuckDB, and so are names on some file systems.
   void CheckUniqueNames() {
-    std::map<std::string, std::string> seen = {{"input", "the decoded events"}};
+    std::map<std::string, std::string> seen;
+    for (std::size_t i = 0; i < config_.inputs.size(); ++i) {
+      const auto& name = config_.inputs[i].name;
+      if (nodes_.inputs[i].name != nullptr) {
+        ClaimName(seen, nodes_.inputs[i].name, name, "an input");
+      } else if (!name.empty()) {
+        seen.emplace(AsciiLower(name), "the decoded events");
+      }
+    }
     for (std::size_t i = 0; i < config_.lookups.size(); ++i) {
       ClaimName(seen, nodes_.lookups[i].name, config_.lookups[i].name, "a lookup");
     }
@@ -200,35 +214,73 @@ class Planner {
   }
 
   void CheckPlaces() {
-    if (!nodes_.dedupe_by.empty()) {
-      if (auto overlap = TableAroundState(config_)) Add(*nodes_.dedupe_by.front(), *std::move(overlap));
+    const auto dedupes = std::find_if(nodes_.inputs.begin(), nodes_.inputs.end(),
+                                      [](const auto& input) { return !input.dedupe_by.empty(); });
+    if (dedupes != nodes_.inputs.end()) {
+      if (auto overlap = TableAroundState(config_)) Add(*dedupes->dedupe_by.front(), *std::move(overlap));
     }
     if (nodes_.embedded_path == nullptr) return;
     for (auto& overlap : OverlappingPlaces(config_)) Add(*nodes_.embedded_path, std::move(overlap));
   }
 
-  void PlanEvents() {
-    if (nodes_.columns == nullptr) return;
-    if (const Status decodes = ingest::MakeDecoder(config_.decode).status(); !decodes.ok()) {
-      return Add(*nodes_.columns, "decode.columns: " + decodes.message());
+  // An event has one shape: no two inputs name one topic. What their patterns take is known only from the log.
+  void CheckTopics() {
+    struct Named {
+      const ConfigNodes::Input* by;
+      Place place;
+    };
+    std::map<std::string, Named> named;
+    for (std::size_t i = 0; i < config_.inputs.size(); ++i) {
+      const auto& at = nodes_.inputs[i];
+      for (std::size_t t = 0; t < at.topics.size(); ++t) {
+        const auto& topic = config_.inputs[i].topics[t];
+        const auto [other, is_new] = named.emplace(topic, Named{&at, at.topics[t]->place});
+        if (is_new || other->second.by == &at) continue;
+        const auto& place = other->second.place;
+        Add(*at.topics[t],
+            fmt::format("{}: '{}' is a topic of {} already{}; an event has one shape, so one input reads it",
+                        TopicsKey(at), topic, other->second.by->path.empty() ? "another input" : other->second.by->path,
+                        place.line == 0 ? "" : fmt::format(" (line {}, column {})", place.line, place.column)));
+      }
     }
-    // What `source.topics`, `decode` and `event_time` of the file's top level say: the only input.
-    InputPlan input{.name = kOnlyInput,
-                    .topics = config_.source.topics,
-                    .decode = config_.decode,
-                    .on_decode_error = config_.on_decode_error,
-                    .event_time = config_.event_time};
-    input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
-    const auto schema = ingest::EventSchema(input.decode);
-    PlanEventTime(*schema, input);
-    PlanDedupe(*schema, input);
-    auto origin = OriginOfEvents(input.decode, *schema);
-    flow_.inputs.push_back(std::move(input));
-    AddRelation({.name = kOnlyInput, .schema = schema, .origin = std::move(origin)});
   }
 
-  void PlanEventTime(const arrow::Schema& events, InputPlan& input) {
-    if (nodes_.event_time_column == nullptr || !input.event_time) return;
+  static std::string TopicsKey(const ConfigNodes::Input& at) {
+    return at.path.empty() ? "source.topics" : at.KeyOf("topics");
+  }
+
+  void PlanInput(const InputConfig& config, const ConfigNodes::Input& at) {
+    InputPlan input{.name = config.name,
+                    .topics = {},
+                    .patterns = {},
+                    .decode = config.decode,
+                    .on_decode_error = config.on_decode_error,
+                    .event_time = config.event_time};
+    for (std::size_t t = 0; t < at.topics.size(); ++t) {
+      if (!TopicPattern::IsPattern(config.topics[t])) {
+        input.topics.push_back(config.topics[t]);
+      } else if (auto pattern = TopicPattern::Parse(config.topics[t]); pattern.ok()) {
+        input.patterns.push_back(*std::move(pattern));
+      } else {
+        Add(*at.topics[t], fmt::format("{}: {}", TopicsKey(at), pattern.status().message()));
+      }
+    }
+    if (at.columns == nullptr || config.name.empty()) return;
+    if (const Status decodes = ingest::MakeDecoder(config.decode).status(); !decodes.ok()) {
+      return Add(*at.columns, at.KeyOf("decode.columns: ") + decodes.message());
+    }
+    input.decode.watch = ingest::MakeFieldWatch(input.decode.columns);
+    const auto schema = ingest::EventSchema(input.decode);
+    PlanEventTime(*schema, at, input);
+    if (config.dedupe) PlanDedupe(*config.dedupe, *schema, at, input);
+    auto origin = OriginOfEvents(input.decode, *schema);
+    const int index = static_cast<int>(flow_.inputs.size());
+    flow_.inputs.push_back(std::move(input));
+    AddRelation({.name = config.name, .input = index, .schema = schema, .origin = std::move(origin)});
+  }
+
+  void PlanEventTime(const arrow::Schema& events, const ConfigNodes::Input& at, InputPlan& input) {
+    if (at.event_time_column == nullptr || !input.event_time) return;
     const auto& name = input.event_time->column;
     const int column = events.GetFieldIndex(name);
     if (column < 0) {
@@ -236,40 +288,57 @@ class Planner {
       for (const auto& field : events.fields()) {
         if (field->type()->id() == arrow::Type::TIMESTAMP) timestamps.push_back(field->name());
       }
-      Add(*nodes_.event_time_column, fmt::format("event_time.column: there is no column '{}' in decode.columns{}", name,
-                                                 DidYouMean(name, timestamps)));
+      Add(*at.event_time_column, fmt::format("{}: there is no column '{}' in decode.columns{}",
+                                             at.KeyOf("event_time.column"), name, DidYouMean(name, timestamps)));
     } else if (events.field(column)->type()->id() != arrow::Type::TIMESTAMP) {
-      Add(*nodes_.event_time_column, fmt::format("event_time.column: '{}' is not a timestamp", name));
+      Add(*at.event_time_column, fmt::format("{}: '{}' is not a timestamp", at.KeyOf("event_time.column"), name));
     } else {
       input.event_time_column = column;
     }
   }
 
-  void PlanDedupe(const arrow::Schema& events, InputPlan& input) {
-    if (!config_.dedupe || nodes_.dedupe_by.empty()) return;
+  void PlanDedupe(const DedupeConfig& config, const arrow::Schema& events, const ConfigNodes::Input& at,
+                  InputPlan& input) {
+    if (at.dedupe_by.empty()) return;
     if (!input.event_time) {
-      return Add(*nodes_.dedupe_by.front(), "dedupe: 'within' is of event time, and there is no event_time");
+      return Add(*at.dedupe_by.front(), at.KeyOf("dedupe: 'within' is of event time, and there is no event_time"));
     }
-    process::DedupeRule rule{
-        .key_columns = {}, .time_column = input.event_time_column, .within = config_.dedupe->within};
+    process::DedupeRule rule{.key_columns = {}, .time_column = input.event_time_column, .within = config.within};
     const int num_declared = static_cast<int>(input.decode.columns.size());
-    for (std::size_t i = 0; i < config_.dedupe->by.size(); ++i) {
-      const auto& name = config_.dedupe->by[i];
-      const auto& node = *nodes_.dedupe_by[i];
+    const std::string key = at.KeyOf("dedupe.by");
+    for (std::size_t i = 0; i < config.by.size(); ++i) {
+      const auto& name = config.by[i];
+      const auto& node = *at.dedupe_by[i];
       const int column = events.GetFieldIndex(name);
       if (column < 0 || column >= num_declared) {
         std::vector<std::string> names;
         for (const auto& declared : input.decode.columns) names.push_back(declared.name);
-        Add(node, fmt::format("dedupe.by: there is no column '{}' in decode.columns{}", name, DidYouMean(name, names)));
+        Add(node, fmt::format("{}: there is no column '{}' in decode.columns{}", key, name, DidYouMean(name, names)));
       } else if (!process::CanBeKey(*events.field(column)->type())) {
-        Add(node, fmt::format("dedupe.by: '{}' is a list, which cannot be a key", name));
+        Add(node, fmt::format("{}: '{}' is a list, which cannot be a key", key, name));
       } else if (std::find(rule.key_columns.begin(), rule.key_columns.end(), column) != rule.key_columns.end()) {
-        Add(node, fmt::format("dedupe.by: '{}' is here twice", name));
+        Add(node, fmt::format("{}: '{}' is here twice", key, name));
       } else {
         rule.key_columns.push_back(column);
       }
     }
-    if (rule.key_columns.size() == config_.dedupe->by.size()) input.dedupe = std::move(rule);
+    if (rule.key_columns.size() == config.by.size()) input.dedupe = std::move(rule);
+  }
+
+  // One that is read for nothing is a mistake; with another finding, or with a lookup that may not be opened, it is not
+  // known what reads from it.
+  void CheckInputsAreRead() {
+    if (!findings_.empty() || config_.inputs.size() == 1) return;
+    if (flow_.tables.size() != config_.tables.size() + config_.aggregates.size() + 1) return;
+    for (int i = 0; i < static_cast<int>(flow_.inputs.size()); ++i) {
+      if (!flow_.TablesOf(i).empty()) continue;
+      const auto* node = nodes_.inputs[static_cast<std::size_t>(i)].name;
+      const std::string message = fmt::format(
+          "no table and no aggregate reads from the input '{}', or from a transform of it; leave it out, or name it as "
+          "'from' or in FROM",
+          flow_.inputs[static_cast<std::size_t>(i)].name);
+      findings_.Add(node == nullptr ? Place{} : node->place, message);
+    }
   }
 
   void AddSqlFinding(const ConfigNode& node, const std::string& sql, const Status& status) {
@@ -290,7 +359,8 @@ class Planner {
   }
 
   bool IsRelation(const std::string& name) const {
-    return name == "input" || std::find(relation_names_.begin(), relation_names_.end(), name) != relation_names_.end();
+    const auto has = [&name](const auto& names) { return std::find(names.begin(), names.end(), name) != names.end(); };
+    return has(input_names_) || has(relation_names_);
   }
 
   // nullopt: it is not planned.
@@ -300,10 +370,14 @@ class Planner {
   }
 
   std::string UnknownRelation(const std::string& reader, const std::string& name) const {
-    auto candidates = relation_names_;
-    candidates.insert(candidates.begin(), "input");
-    return fmt::format("{} reads from '{}', which is neither 'input' nor a transform{}", reader, name,
-                       DidYouMean(name, candidates));
+    auto candidates = input_names_;
+    candidates.insert(candidates.end(), relation_names_.begin(), relation_names_.end());
+    std::string instead = DidYouMean(name, candidates);
+    if (config_.inputs.size() == 1 && config_.inputs.front().name == kOnlyInput) {
+      return fmt::format("{} reads from '{}', which is neither 'input' nor a transform{}", reader, name, instead);
+    }
+    if (instead.empty()) instead = fmt::format("; the inputs are {}", fmt::join(input_names_, ", "));
+    return fmt::format("{} reads from '{}', which is neither an input nor a transform{}", reader, name, instead);
   }
 
   void PlanLookups() {
@@ -634,19 +708,37 @@ class Planner {
   Findings& findings_;
   Status unreachable_ = Status::OK();
   std::unique_ptr<sql::SqlSession> session_;  ///< Null if there is no SQL.
-  std::vector<std::string> relation_names_;
+  std::vector<std::string> input_names_;
+  std::vector<std::string> relation_names_;                 ///< Of the transforms.
   std::vector<std::optional<std::string>> inputs_;          ///< Of the transforms; nullopt: there is a finding.
   std::map<std::string, std::vector<std::string>> joined_;  ///< By transform, the names of its lookups.
   std::map<std::string, std::optional<int>> relations_{};   ///< In flow_; nullopt: it, or what it reads, has a finding.
   Dataflow flow_;
 };
 
+// nullptr: none of the input's takes it.
+const TopicPattern* FirstOf(const InputPlan& input, const std::string& topic) {
+  const auto pattern =
+      std::find_if(input.patterns.begin(), input.patterns.end(), [&topic](const auto& p) { return p.Matches(topic); });
+  return pattern == input.patterns.end() ? nullptr : &*pattern;
+}
+
 // Of a configuration that is in no file: everything is there, and nobody knows where.
 ConfigNodes NodesInCode(const PipelineConfig& config) {
   static const ConfigNode kNowhere{};
   ConfigNodes nodes;
-  nodes.pipeline = nodes.embedded_path = nodes.columns = nodes.event_time_column = &kNowhere;
-  if (config.dedupe) nodes.dedupe_by.assign(config.dedupe->by.size(), &kNowhere);
+  nodes.pipeline = nodes.embedded_path = &kNowhere;
+  nodes.inputs.clear();
+  for (const auto& input : config.inputs) {
+    auto& at = nodes.inputs.emplace_back();
+    if (config.inputs.size() > 1) {
+      at.path = "inputs." + input.name;
+      at.name = &kNowhere;
+    }
+    at.columns = at.event_time_column = &kNowhere;
+    at.topics.assign(input.topics.size(), &kNowhere);
+    if (input.dedupe) at.dedupe_by.assign(input.dedupe->by.size(), &kNowhere);
+  }
   nodes.lookups.assign(config.lookups.size(), {&kNowhere, &kNowhere});
   nodes.transforms.assign(config.transforms.size(), {&kNowhere, &kNowhere});
   for (const auto& aggregate : config.aggregates) {
@@ -676,19 +768,74 @@ std::string_view ToString(TableKind kind) {
   return "events";
 }
 
-int Dataflow::InputOf(const std::string& topic) const {
-  const auto reads = [&](const InputPlan& input) {
-    return std::find(input.topics.begin(), input.topics.end(), topic) != input.topics.end();
+std::optional<int> Dataflow::FindInput(const std::string& topic) const {
+  const auto find = [this](auto reads) -> std::optional<int> {
+    const auto input = std::find_if(inputs.begin(), inputs.end(), reads);
+    return input == inputs.end() ? std::nullopt : std::optional(static_cast<int>(input - inputs.begin()));
   };
-  const auto input = std::find_if(inputs.begin(), inputs.end(), reads);
-  MILLRACE_CHECK(input != inputs.end(), "no input reads topic {}", topic);
-  return static_cast<int>(input - inputs.begin());
+  const auto named = find([&](const InputPlan& input) {
+    return std::find(input.topics.begin(), input.topics.end(), topic) != input.topics.end();
+  });
+  return named ? named : find([&](const InputPlan& input) { return FirstOf(input, topic) != nullptr; });
+}
+
+int Dataflow::InputOf(const std::string& topic) const {
+  const auto input = FindInput(topic);
+  MILLRACE_CHECK(input.has_value(), "no input reads topic {}", topic);
+  return *input;
+}
+
+std::vector<std::string> Dataflow::PatternsOf(const std::string& topic) const {
+  std::vector<std::string> patterns;
+  const auto input = FindInput(topic);
+  if (!input) return patterns;
+  const auto& reader = inputs[static_cast<std::size_t>(*input)];
+  if (std::find(reader.topics.begin(), reader.topics.end(), topic) != reader.topics.end()) return patterns;
+  for (const auto& pattern : reader.patterns) {
+    if (pattern.Matches(topic)) patterns.push_back(pattern.text());
+  }
+  return patterns;
 }
 
 std::vector<std::string> Dataflow::topics() const {
   std::vector<std::string> all;
   for (const auto& input : inputs) all.insert(all.end(), input.topics.begin(), input.topics.end());
   return all;
+}
+
+bool Dataflow::has_patterns() const {
+  return std::any_of(inputs.begin(), inputs.end(), [](const auto& input) { return !input.patterns.empty(); });
+}
+
+Result<std::vector<std::string>> Dataflow::TopicsAmong(std::vector<std::string> there) const {
+  auto read = topics();
+  const std::set<std::string> named(read.begin(), read.end());
+  std::sort(there.begin(), there.end());
+  for (auto& topic : there) {
+    if (named.contains(topic)) continue;
+    const InputPlan* by = nullptr;
+    for (const auto& input : inputs) {
+      const auto* const pattern = FirstOf(input, topic);
+      if (pattern == nullptr) continue;
+      if (by != nullptr) {
+        return InvalidInput(
+            "the topic {} is taken by '{}' of the input {} and by '{}' of the input {}; an event has one shape: narrow "
+            "one of them, or name the topic in the input that shall read it",
+            topic, FirstOf(*by, topic)->text(), by->name, pattern->text(), input.name);
+      }
+      by = &input;
+    }
+    if (by != nullptr) read.push_back(std::move(topic));
+  }
+  return read;
+}
+
+std::vector<int> Dataflow::TablesOf(int input) const {
+  std::vector<int> fed;
+  for (int t = 0; t < num_data_tables(); ++t) {
+    if (InputOfTable(t) == input) fed.push_back(t);
+  }
+  return fed;
 }
 
 std::vector<int> Dataflow::LookupsOf(int table) const {

@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "config/config.h"
 #include "config/route_pattern.h"
+#include "config/topic_pattern.h"
 #include "ingest/decode_spec.h"
 #include "process/aggregate_plan.h"
 #include "process/deduplicator.h"
@@ -28,8 +29,9 @@ namespace millrace::config {
 
 /// A stream of events: topics whose records are decoded by one schema and one rule of event time.
 struct InputPlan {
-  std::string name;  ///< Of its relation.
-  std::vector<std::string> topics;
+  std::string name;                    ///< Of its relation.
+  std::vector<std::string> topics;     ///< Those that are named.
+  std::vector<TopicPattern> patterns;  ///< Of others.
   ingest::DecodeSpec decode;
   OnDecodeError on_decode_error = OnDecodeError::kDeadLetter;
   std::optional<EventTimeConfig> event_time;
@@ -94,15 +96,28 @@ struct TablePlan {
 };
 
 struct Dataflow {
-  std::vector<InputPlan> inputs;              ///< No topic is in two of them.
+  std::vector<InputPlan> inputs;              ///< No topic is named by two of them.
   std::vector<RelationPlan> relations;        ///< The events of each input first, in their order.
   std::vector<TablePlan> tables;              ///< The dead-letter table is the last.
   std::vector<process::LookupShape> lookups;  ///< As PipelineConfig::lookups.
 
-  /// The input that reads this topic, which one of them does.
+  /// The input that reads this topic: the one that names it, or else the first with a pattern of it; nullopt: none.
+  std::optional<int> FindInput(const std::string& topic) const;
+  /// Of a topic that an input does read.
   int InputOf(const std::string& topic) const;
-  /// Of all inputs.
+  /// By which its input reads this topic; none if it is named, or not read.
+  std::vector<std::string> PatternsOf(const std::string& topic) const;
+  /// Those that are named, of all inputs.
   std::vector<std::string> topics() const;
+  /// Inputs have patterns: which topics are read hangs on which there are.
+  bool has_patterns() const;
+  /// What is read of a log that has the topics `there`: those that are named, then others that a pattern takes, by
+  /// name. kInvalidInput: patterns of two inputs take the same; names both.
+  Result<std::vector<std::string>> TopicsAmong(std::vector<std::string> there) const;
+  /// Whose records become rows of this table, which is not the dead letters'.
+  int InputOfTable(int table) const { return relations[tables[table].relation].input; }
+  /// The tables that an input feeds, ascending.
+  std::vector<int> TablesOf(int input) const;
 
   int num_tables() const { return static_cast<int>(tables.size()); }
   int num_data_tables() const { return num_tables() - 1; }  ///< Events and aggregates: all before the dead letters.

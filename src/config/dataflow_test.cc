@@ -22,12 +22,12 @@ PipelineConfig TestConfig() {
   PipelineConfig config;
   config.name = config.app_id = "test";
   config.source.log = EmbeddedSource{.path = "log"};
-  config.source.topics = {"events"};
+  config.inputs[0].topics = {"events"};
   const auto timestamp = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
-  config.decode.columns = {{.name = "id", .type = arrow::int64(), .path = {"id"}},
-                           {.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
-                           {.name = "ts", .type = timestamp, .path = {"ts"}}};
-  config.event_time = EventTimeConfig{.column = "ts"};
+  config.inputs[0].decode.columns = {{.name = "id", .type = arrow::int64(), .path = {"id"}},
+                                     {.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
+                                     {.name = "ts", .type = timestamp, .path = {"ts"}}};
+  config.inputs[0].event_time = EventTimeConfig{.column = "ts"};
   config.transforms = {{"clean", "SELECT id, CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 0"}};
   config.tables = {{.name = "raw"}, {.name = "cleaned", .from = "clean"}};
   config.aggregates = {
@@ -87,13 +87,13 @@ TEST(Dataflow, ValuesOfAGroupAreLimitedByTheConfiguration) {
 TEST(Dataflow, DedupeKnowsItsColumnsAndNeedsEventTime) {
   auto config = TestConfig();
   EXPECT_FALSE(PlanDataflow(config).ValueOrDie().inputs.at(0).dedupe.has_value());
-  config.dedupe = DedupeConfig{.by = {"txt", "id"}, .within = std::chrono::hours(2)};
+  config.inputs[0].dedupe = DedupeConfig{.by = {"txt", "id"}, .within = std::chrono::hours(2)};
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
   const auto& rule = flow.inputs.at(0).dedupe.value();
   EXPECT_THAT(rule.key_columns, ElementsAre(1, 0));
   EXPECT_EQ(rule.time_column, 2);
   EXPECT_EQ(rule.within, std::chrono::hours(2));
-  config.event_time.reset();
+  config.inputs[0].event_time.reset();
   config.aggregates.clear();
   const auto refused = PlanDataflow(config);
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused.status());
@@ -141,8 +141,8 @@ TEST(Dataflow, TheTimeOfEventsIsFoundUnderWhateverNameTransformsGiveIt) {
   config.aggregates[0].sql = "SELECT num, last(id) AS l FROM clean GROUP BY ALL";
   EXPECT_EQ(OrderOf(config), "COALESCE(ts, _timestamp)");
   // Another column may have its name, and another be read from the same field as text.
-  config.decode.columns.insert(config.decode.columns.begin(),
-                               {.name = "ts_text", .type = arrow::utf8(), .path = {"ts"}});
+  config.inputs[0].decode.columns.insert(config.inputs[0].decode.columns.begin(),
+                                         {.name = "ts_text", .type = arrow::utf8(), .path = {"ts"}});
   config.transforms[0].sql =
       "SELECT ts_text, id, CAST(txt AS INTEGER) AS num, to_timestamp(id) AS ts, ts AS happened FROM input";
   config.transforms.push_back({"more", "SELECT *, happened + INTERVAL 1 HOUR AS later FROM clean"});
@@ -152,9 +152,9 @@ TEST(Dataflow, TheTimeOfEventsIsFoundUnderWhateverNameTransformsGiveIt) {
       "SELECT ts_text, id, CAST(txt AS INTEGER) AS num, ts + INTERVAL 1 HOUR AS happened FROM input";
   EXPECT_THAT(OrderOf(config), HasSubstr("last() goes by the time of events, and more does not pass event_time.column "
                                          "'ts' on as it is: add it to the SELECT of the transform"));
-  config.event_time->column = "_timestamp";
+  config.inputs[0].event_time->column = "_timestamp";
   EXPECT_EQ(OrderOf(config), "_timestamp");
-  config.event_time.reset();
+  config.inputs[0].event_time.reset();
   EXPECT_EQ(OrderOf(config), "_timestamp");
 }
 
@@ -165,7 +165,7 @@ TEST(Dataflow, WhatDoesNotFitIsNamed) {
     std::string want;
   };
   const Case cases[] = {
-      {"a type that cannot be decoded", [](auto& c) { c.decode.columns[0].type = arrow::int8(); },
+      {"a type that cannot be decoded", [](auto& c) { c.inputs[0].decode.columns[0].type = arrow::int8(); },
        "decode.columns: column 'id': not a type that JSON decodes to: int8"},
       {"table without source", [](auto& c) { c.tables[1].from = "cleam"; },
        "table 'cleaned' reads from 'cleam', which is neither 'input' nor a transform; did you mean 'clean'?"},
@@ -191,13 +191,13 @@ TEST(Dataflow, WhatDoesNotFitIsNamed) {
       {"date of a string", [](auto& c) { c.tables[0].partition_by = {"date(txt)"}; },
        "table 'raw': partition_by: date(txt) needs a timestamp, and it is string"},
       {"date that is there",
-       [](auto& c) { c.decode.columns[0].name = "ts_date", c.tables[0].partition_by = {"date(ts)"}; },
+       [](auto& c) { c.inputs[0].decode.columns[0].name = "ts_date", c.tables[0].partition_by = {"date(ts)"}; },
        "table 'raw': partition_by: date(ts) adds the column ts_date, which is there already"},
       {"partition by nothing", [](auto& c) { c.tables[0].partition_by = {"city"}; },
        "table 'raw': partition_by: there is no column 'city'"},
-      {"event time without column", [](auto& c) { c.event_time->column = "tss"; },
+      {"event time without column", [](auto& c) { c.inputs[0].event_time->column = "tss"; },
        "event_time.column: there is no column 'tss' in decode.columns; did you mean 'ts'?"},
-      {"event time of a string", [](auto& c) { c.event_time->column = "txt"; },
+      {"event time of a string", [](auto& c) { c.inputs[0].event_time->column = "txt"; },
        "event_time.column: 'txt' is not a timestamp"},
       {"a name twice", [](auto& c) { c.tables[1].name = "RAW"; }, "the name 'RAW' is taken by a table"},
       {"the log within a table", [](auto& c) { c.lake.uri = ".", c.tables[0].name = "log"; },
@@ -218,7 +218,7 @@ TEST(Dataflow, WhatDoesNotFitIsNamed) {
 TEST(Dataflow, EverythingThatDoesNotFitIsNamedAtOnce) {
   auto config = TestConfig();
   config.tables[0].partition_by = {"city"};
-  config.event_time->column = "txt";
+  config.inputs[0].event_time->column = "txt";
   EXPECT_THAT(PlanDataflow(config).status().message(),
               AllOf(HasSubstr("there is no column 'city'"), HasSubstr("'txt' is not a timestamp")));
 }

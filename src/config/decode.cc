@@ -206,7 +206,7 @@ bool ReadColumns(Section& section, const std::string& pattern, ingest::DecodeSpe
   return context.findings.size() == findings_before && spec.columns.size() == columns->entries.size();
 }
 
-void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
+void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes) {
   std::vector<std::pair<std::string, std::string>> formats;
   for (const auto& format : ingest::Formats()) formats.emplace_back(format.name, format.name);
   decode.Choice<std::string>("format", formats, config.decode.format, {"avro", "protobuf", "csv"});
@@ -219,7 +219,7 @@ void ReadDecode(Section decode, PipelineConfig& config, ConfigNodes& nodes) {
   decode.Choice<OnDecodeError>("on_error",
                                {{"dead_letter", OnDecodeError::kDeadLetter}, {"fail", OnDecodeError::kFail}},
                                config.on_decode_error);
-  if (ReadColumns(decode, "decode", config.decode)) nodes.columns = decode.Find("columns");
+  if (ReadColumns(decode, decode.pattern(), config.decode)) nodes.columns = decode.Find("columns");
   decode.Finish();
 }
 

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "config/config_internal.h"
 #include "ingest/formats.h"
@@ -74,7 +75,9 @@ std::map<std::string, std::string> TopLevelParts(const std::string& yaml) {
 /// A snippet shows some top-level keys; the rest comes from the first, which is a whole pipeline.
 std::string Completed(const std::string& whole, const std::string& snippet) {
   auto parts = TopLevelParts(whole);
-  for (auto& [key, text] : TopLevelParts(snippet)) parts[key] = text;
+  const auto shown = TopLevelParts(snippet);
+  if (shown.contains("inputs")) parts.erase("decode");
+  for (const auto& [key, text] : shown) parts[key] = text;
   std::string text;
   for (const auto& [key, part] : parts) text += part;
   return text;
@@ -92,7 +95,7 @@ TEST(ConfigDocs, EverySnippetOfTheReferenceLoads) {
 TEST(ConfigDocs, TheExamplesLoad) {
   setenv("BROKERS", "localhost:9092", 1);
   setenv("TOKEN", "secret", 1);
-  for (const char* name : {"examples/clicks.yaml", "examples/kafka.yaml", "bench/clicks.yaml"}) {
+  for (const char* name : {"examples/clicks.yaml", "examples/kafka.yaml", "examples/fleet.yaml", "bench/clicks.yaml"}) {
     SCOPED_TRACE(name);
     EXPECT_THAT(Messages(LoadConfigFile(std::string(MILLRACE_SOURCE_DIR) + "/" + name).findings), IsEmpty());
   }
@@ -109,10 +112,13 @@ class SchemaKeys {
  private:
   void Walk(const ConfigNode& schema, const std::string& path) {
     if (const auto* reference = schema.Find("$ref")) {
-      constexpr std::string_view kPrefix = "#/$defs/";
-      ASSERT_EQ(reference->text.substr(0, kPrefix.size()), kPrefix);
-      const auto* definition = root_.Find("$defs")->Find(reference->text.substr(kPrefix.size()));
-      ASSERT_NE(definition, nullptr) << reference->text;
+      ASSERT_EQ(reference->text.substr(0, 2), "#/");
+      const auto* definition = &root_;
+      std::stringstream keys(reference->text.substr(2));
+      for (std::string key; std::getline(keys, key, '/');) {
+        definition = definition->Find(key);
+        ASSERT_NE(definition, nullptr) << reference->text;
+      }
       Walk(*definition, path);
     }
     for (const char* choice : {"anyOf", "oneOf"}) {
@@ -152,6 +158,10 @@ serve: {auth: {tokens: [{}]}}
   std::set<std::string> known_embedded;
   LoadTraced("source: {embedded: {path: a}}\n", "p.yaml", {}, known_embedded);
   known.merge(known_embedded);
+  // So do the short form and `inputs`.
+  std::set<std::string> known_inputs;
+  LoadTraced("inputs: [{decode: {columns: {a: {type: string}}}}]\n", "p.yaml", {}, known_inputs);
+  known.merge(known_inputs);
 
   Findings findings;
   const auto schema = ParseConfigTree(ReadSourceFile("share/millrace/pipeline.schema.json"), "schema", findings);
@@ -161,6 +171,12 @@ serve: {auth: {tokens: [{}]}}
   // The reference names each of them too, in full or, below a section's own heading, as the columns of a list do.
   const auto reference = ReadSourceFile("docs/configuration.md");
   for (auto key : known) {
+    // What an input has of the top level's sections is described there.
+    if (constexpr std::string_view kInput = "inputs[].";
+        key.starts_with(kInput) && key.find('.', kInput.size()) != std::string::npos) {
+      key.erase(0, kInput.size());
+      EXPECT_TRUE(known.contains(key)) << key;
+    }
     if (const auto star = key.find(".*"); star != std::string::npos) key.replace(star, 2, ".NAME");
     const bool is_section = std::any_of(known.begin(), known.end(), [&](const auto& other) {
       return other.starts_with(key + ".") || other.starts_with(key + "[]");

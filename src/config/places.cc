@@ -72,8 +72,8 @@ std::vector<std::string> OverlappingPlaces(const PipelineConfig& config) {
 }
 
 std::optional<std::string> TableAroundState(const PipelineConfig& config) {
-  if (!config.dedupe) return std::nullopt;
-  const std::string path = config.dedupe->path.value_or(kDedupePathDefault);
+  if (!config.dedupes()) return std::nullopt;
+  const std::string path = config.dedupe_path().value_or(kDedupePathDefault);
   const std::string state = Normalized(path + "/" + config.app_id + "/dedupe");
   for (const auto& table : TablesOf(config)) {
     if (!Overlap(Normalized(config.lake.uri + "/" + table), state)) continue;

@@ -70,6 +70,8 @@ class Section {
   void Finish();
 
   const std::string& path() const { return path_; }
+  /// As known_keys has it.
+  const std::string& pattern() const { return pattern_; }
   const Place& place() const { return node_->place; }
   ReadContext& context() { return context_; }
   void AddFinding(const Place& place, std::string message);

@@ -174,7 +174,7 @@ Result<std::optional<AggregateMeaning>> MeaningIn(const std::map<std::string, st
 }
 
 MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning& pipeline,
-                          const std::set<std::string>& relations) {
+                          const std::set<std::string>& relations, const std::set<std::string>& of_other_inputs) {
   using Verdict = MeaningComparison::Verdict;
   auto kept = table.source;
   auto now = pipeline.source;
@@ -182,6 +182,10 @@ MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning&
   const std::string from = now[kFrom];
   kept.erase(kFrom);
   now.erase(kFrom);
+  // The same words over the events of another input mean something else.
+  if (of_other_inputs.contains(AsciiLower(kept_from))) {
+    return {Verdict::kAnother, Difference({{kFrom, kept_from}}, {{kFrom, from}})};
+  }
   std::string of_source = Difference(kept, now);
   if (!kept.empty() && of_source.empty()) return {};
   if (std::string of_parts = Difference(table.parts, pipeline.parts); !of_parts.empty()) {

@@ -71,8 +71,9 @@ struct MeaningComparison {
 };
 
 /// `relations`: of the pipeline, in lower case. If the one that fed the table is not among them any more, it has been
-/// renamed.
+/// renamed. `of_other_inputs`: those of them that are made of other events than the aggregate, and of such
+/// as the table has.
 MeaningComparison Compare(const AggregateMeaning& table, const AggregateMeaning& pipeline,
-                          const std::set<std::string>& relations);
+                          const std::set<std::string>& relations, const std::set<std::string>& of_other_inputs = {});
 
 }  // namespace millrace::pipeline

@@ -25,10 +25,10 @@ using ::testing::UnorderedElementsAre;
 
 config::PipelineConfig AddingConfig() {
   auto config = TestConfig();
-  config.decode.unknown_fields = ingest::UnknownFields::kAdd;
-  config.event_time.reset();
+  config.inputs[0].decode.unknown_fields = ingest::UnknownFields::kAdd;
+  config.inputs[0].event_time.reset();
   config.aggregates.clear();
-  config.decode.columns.push_back({.name = "city", .type = arrow::utf8(), .path = {"geo", "city"}});
+  config.inputs[0].decode.columns.push_back({.name = "city", .type = arrow::utf8(), .path = {"geo", "city"}});
   return config;
 }
 

@@ -70,7 +70,7 @@ DedupeStates::DedupeStates(const Plan& plan, DedupeOptions options)
 Result<DedupeStates> DedupeStates::Make(const Plan& plan, DedupeOptions options) {
   DedupeStates states(plan, std::move(options));
   auto& folder = states.options_.folder;
-  if (folder.empty() || !plan.config.dedupe) return states;
+  if (folder.empty() || !plan.config.dedupes()) return states;
   const fs::path ours = FolderOf(folder, plan.config.app_id);
   const auto look = [&]() -> Status {
     std::error_code error;
@@ -82,7 +82,7 @@ Result<DedupeStates> DedupeStates::Make(const Plan& plan, DedupeOptions options)
     return Status::OK();
   };
   const Status looked = look();
-  if (!looked.ok() && plan.config.dedupe->path) {
+  if (!looked.ok() && plan.config.dedupe_path()) {
     return InvalidInput("dedupe.path: {}: {}; name a folder that this user may write to, or leave it out",
                         folder.string(), looked.message());
   }
@@ -94,7 +94,11 @@ Result<DedupeStates> DedupeStates::Make(const Plan& plan, DedupeOptions options)
     folder.clear();
     return states;
   }
-  const auto removed = process::StoredKeys::RemoveUnused(ours, std::max(plan.config.dedupe->within, kUnusedMin));
+  std::chrono::microseconds unused = kUnusedMin;
+  for (const auto& input : plan.inputs) {
+    if (input.dedupe) unused = std::max(unused, input.dedupe->within);
+  }
+  const auto removed = process::StoredKeys::RemoveUnused(ours, unused);
   if (!removed.ok()) spdlog::warn("{}", removed.status().message());
   if (removed.ok() && *removed > 0) {
     spdlog::info("dedupe: removed what {} partitions had left in {} long ago", *removed, ours.string());

@@ -24,8 +24,8 @@ class DedupeStatesTest : public ::testing::Test {
  protected:
   void SetUp() override {
     config_ = TestConfig();
-    config_.source.topics = {"a"};
-    config_.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+    config_.inputs[0].topics = {"a"};
+    config_.inputs[0].dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -81,21 +81,21 @@ TEST_F(DedupeStatesTest, AnEditThatMakesOtherKeysThrowsTheStateAway) {
   config_.tables.pop_back();
   config_.limits.memory *= 2;
   expect_next(10, "a table less, and more memory");
-  config_.dedupe->within = std::chrono::hours(2);
+  config_.inputs[0].dedupe->within = std::chrono::hours(2);
   expect_next(0, "within");
   config_ = original;
   ReadTen();
-  config_.dedupe->by = {"txt"};
+  config_.inputs[0].dedupe->by = {"txt"};
   expect_next(0, "by");
   config_ = original;
   ReadTen();
-  for (auto& column : config_.decode.columns) {
+  for (auto& column : config_.inputs[0].decode.columns) {
     if (column.name == "id") column.path = {"identity"};
   }
   expect_next(0, "where the key is read");
   config_ = original;
   ReadTen();
-  config_.event_time->column = "_timestamp";
+  config_.inputs[0].event_time->column = "_timestamp";
   expect_next(0, "which time");
 }
 
@@ -104,7 +104,7 @@ TEST_F(DedupeStatesTest, AFolderThatCannotBeWrittenIsAnErrorIfItWasAskedFor) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto dedupe, Open({3, 5}, std::nullopt));
   EXPECT_EQ(dedupe->next(), 3) << "in memory alone";
   EXPECT_FALSE(dedupe->can_spill());
-  config_.dedupe->path = folder_.string();
+  config_.inputs[0].dedupe->path = folder_.string();
   const auto states = Make();
   EXPECT_EQ(KindOf(states.status()), ErrorKind::kInvalidInput);
   EXPECT_THAT(states.status().message(),
@@ -128,7 +128,7 @@ TEST_F(DedupeStatesTest, WhatIsOldIsRemovedAtTheStart) {
 }
 
 TEST_F(DedupeStatesTest, WithoutDedupeNothingIsMade) {
-  config_.dedupe.reset();
+  config_.inputs[0].dedupe.reset();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto dedupe, Open({0, 0}, std::nullopt));
   EXPECT_EQ(dedupe, nullptr);
   EXPECT_FALSE(fs::exists(folder_));

@@ -197,7 +197,8 @@ Result<EpochOutcome> CommitFamilyEpoch(const Plan& plan, int table_index, delta:
 }
 
 Result<EpochOutcome> CommitStarts(const Plan& plan, const config::TablePlan& table_plan, delta::Table& table,
-                                  const Progress& progress, const model::OffsetVector& starts) {
+                                  const Progress& progress, const model::OffsetVector& starts,
+                                  const std::vector<std::string>& patterns) {
   const auto snapshot = table.snapshot();
   json::array partitions;
   std::vector<model::TopicPartition> sources;
@@ -215,6 +216,7 @@ Result<EpochOutcome> CommitStarts(const Plan& plan, const config::TablePlan& tab
   }
   const auto markers = progress.Markers(*snapshot, sources);
   request.txns.insert(request.txns.end(), markers.begin(), markers.end());
+  for (const auto& pattern : patterns) request.txns.push_back(progress.PatternMarker(pattern));
   auto outcome = table.Commit(request, kRetry);
   if (!outcome.ok()) return WithContext(outcome.status(), "table {}: committing where it starts", table_plan.name);
   KillPoint("starts.committed");

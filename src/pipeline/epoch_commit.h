@@ -62,9 +62,11 @@ Result<EpochOutcome> CommitFamilyEpoch(const Plan& plan, int table_index, delta:
                                        const RouteFamily& family, const PreparedEpoch& epoch);
 
 /// One commit without files that says where reading of these partitions begins; fenced by the table's knowing nothing
-/// of them. A start that another process wrote meanwhile is Fenced, the same one or not.
+/// of them. A start that another process wrote meanwhile is Fenced, the same one or not. `patterns`: of topics, which
+/// the table knows from then on.
 Result<EpochOutcome> CommitStarts(const Plan& plan, const config::TablePlan& table_plan, delta::Table& table,
-                                  const Progress& progress, const model::OffsetVector& starts);
+                                  const Progress& progress, const model::OffsetVector& starts,
+                                  const std::vector<std::string>& patterns = {});
 
 /// Dead letters and how far each stage's letters are complete.
 struct LetterEpoch {

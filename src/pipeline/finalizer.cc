@@ -114,17 +114,17 @@ void Finalizer::Loop() {
 }
 
 bool Finalizer::RunRound() {
-  // First: what it rests on has begun to be taken before Begun() is asked.
-  const auto watermark = worker_.Watermark();
-  const auto begun = worker_.Begun();
-  if (!begun.contains({worker_.plan().topics().front(), 0})) {
+  if (!worker_.Leads()) {
     for (auto& upkeep : tables_) upkeep.waiting.clear();
     return true;
   }
   bool all = true;
   for (auto& upkeep : tables_) {
     if (stopping()) return true;
-    if (upkeep.waiting.size() < kWaitingMax) upkeep.waiting.push_back({watermark, begun});
+    // In this order: what the watermark rests on has begun to be taken before Begun() is asked.
+    const int input = worker_.plan().InputOfTable(upkeep.index);
+    const auto watermark = worker_.Watermark(input);
+    if (upkeep.waiting.size() < kWaitingMax) upkeep.waiting.push_back({watermark, worker_.Begun(input)});
     const Status advanced = Advance(upkeep);
     if (advanced.ok() || KindOf(advanced) == ErrorKind::kCancelled) continue;
     all = false;
@@ -164,16 +164,14 @@ Status Finalizer::Advance(Upkeep& upkeep) {
   const auto& progress = worker_.progress(upkeep.index);
   const UnixMicros now = SystemClock().Now();
   ASSIGN_OR_RETURN(const auto snapshot, upkeep.aggregate->Refresh());
-  const int input = plan.relations[table.relation].input;
   const auto is_committed = [&](const model::OffsetVector& begun) {
     return std::all_of(begun.begin(), begun.end(), [&](const auto& partition) {
-      return plan.InputOf(partition.first.topic) != input ||
-             progress.NextOffset(*snapshot, partition.first) >= partition.second;
+      return progress.NextOffset(*snapshot, partition.first) >= partition.second;
     });
   };
   for (; !upkeep.waiting.empty() && is_committed(upkeep.waiting.front().begun); upkeep.waiting.pop_front()) {
     const auto& [own, begun] = upkeep.waiting.front();
-    const auto& event_time = plan.inputs[input].event_time;
+    const auto& event_time = plan.inputs[plan.InputOfTable(upkeep.index)].event_time;
     const auto all =
         WatermarkOfAll(*snapshot, progress, begun, own, event_time->idle_timeout + 2 * table.commit.interval, now);
     if (all) upkeep.watermark = std::max(upkeep.watermark.value_or(*all), *all);

@@ -14,14 +14,14 @@ std::unique_ptr<query::AggregateReader> LakeReader(const Plan& plan, int table,
   return std::make_unique<query::AggregateReader>(
       query::AggregateReader::Options{
           .definition = plan.tables[table].aggregate->definition,
-          .table = std::make_shared<query::FollowedTable>([&plan, table, lake,
-                                                           progress]() -> Result<std::shared_ptr<delta::Table>> {
-            ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, table, lake));
-            ASSIGN_OR_RETURN(auto opened, delta::Table::Open(std::move(store)));
-            RETURN_NOT_OK(CheckFits(plan, table, *opened));
-            ASSIGN_OR_RETURN(*progress, Progress::Of(*opened, plan.config.app_id, plan.topics(), plan.config.txn_ids));
-            return opened;
-          }),
+          .table = std::make_shared<query::FollowedTable>(
+              [&plan, table, lake, progress]() -> Result<std::shared_ptr<delta::Table>> {
+                ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, table, lake));
+                ASSIGN_OR_RETURN(auto opened, delta::Table::Open(std::move(store)));
+                RETURN_NOT_OK(CheckFits(plan, table, *opened));
+                ASSIGN_OR_RETURN(*progress, Progress::Of(plan, table, *opened));
+                return opened;
+              }),
           .next_offsets = [progress](const delta::Snapshot& snapshot) { return (*progress)->NextOffsets(snapshot); }},
       resources);
 }

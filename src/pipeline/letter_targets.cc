@@ -44,9 +44,8 @@ const std::vector<LetterTargets::Concerned>& LetterTargets::ConcernedBy(const mo
                                                                         const std::string& stage) {
   const auto [at, is_new] = concerned_.try_emplace({source, stage});
   if (!is_new) return at->second;
-  const auto topics = plan_.topics();
-  if (std::find(topics.begin(), topics.end(), source.topic) == topics.end()) return at->second;
-  const int input = plan_.InputOf(source.topic);
+  const auto input = plan_.FindInput(source.topic);
+  if (!input) return at->second;
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     const auto& table = tables_[t];
     if (table.input != input || std::find(table.stages.begin(), table.stages.end(), stage) == table.stages.end()) {

@@ -19,12 +19,6 @@ using std::chrono::steady_clock;
 // Behind ingest and answers, which share the cores.
 constexpr int kNiceness = 10;
 
-bool Leads(const WorkerStatus& status, const std::string& first_topic) {
-  return std::any_of(status.partitions.begin(), status.partitions.end(), [&](const auto& partition) {
-    return partition.source.partition == 0 && partition.source.topic == first_topic;
-  });
-}
-
 }  // namespace
 
 Maintainer::Maintainer(Worker& worker, Metrics& metrics)
@@ -74,9 +68,9 @@ void Maintainer::Loop() {
 
 void Maintainer::RunRound() {
   const auto status = worker_.Describe();
-  if (!status.ok() || status->state != "running" || !Leads(*status, worker_.plan().topics().front())) return;
+  if (!status.ok() || status->state != "running" || !worker_.Leads()) return;
   for (std::size_t i = 0; i < tables_.size() && !stopping(); ++i) {
-    MaintainTable(static_cast<int>(i), tables_[i], status->watermark);
+    MaintainTable(static_cast<int>(i), tables_[i]);
     if (worker_.plan().tables[i].final_table) MaintainFinalTable(static_cast<int>(i), final_tables_[i]);
     for (const auto& route : worker_.Routes(static_cast<int>(i))) {
       MaintainEvents(route.name, route.store, route_tables_[route.name]);
@@ -111,11 +105,13 @@ void Maintainer::Do(const char* name, const std::string& table, Task task) {
   }
 }
 
-void Maintainer::MaintainTable(int index, TableUpkeep& state, std::optional<UnixMicros> watermark) {
+void Maintainer::MaintainTable(int index, TableUpkeep& state) {
   const config::TablePlan& plan = worker_.plan().tables[index];
   if (!Open(plan.name, worker_.TableStore(index), state)) return;
   auto& table = *state.table;
   const bool is_aggregate = plan.kind == config::TableKind::kAggregate;
+  const auto watermark =
+      is_aggregate ? worker_.Watermark(worker_.plan().InputOfTable(index)) : std::optional<UnixMicros>();
   const delta::StopRequested stop = [this] { return stopping(); };
   if (is_aggregate && plan.retention) {
     Do("retention", plan.name, [&]() -> Result<Work> {

@@ -46,7 +46,7 @@ class Maintainer {
 
   void Loop();
   void RunRound();
-  void MaintainTable(int index, TableUpkeep& state, std::optional<UnixMicros> watermark);
+  void MaintainTable(int index, TableUpkeep& state);
   void MaintainFinalTable(int index, TableUpkeep& state);
   void MaintainEvents(const std::string& name, const std::shared_ptr<objectstore::ObjectStore>& store,
                       TableUpkeep& state);

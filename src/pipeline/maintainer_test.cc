@@ -129,7 +129,7 @@ class WithoutWindowsAndTimes : public MaintainerTest {
   WithoutWindowsAndTimes()
       : MaintainerTest([] {
           auto config = MaintainedConfig();
-          config.event_time.reset();
+          config.inputs[0].event_time.reset();
           config.aggregates[0].sql = "SELECT num, count(*) AS n FROM clean GROUP BY ALL";
           return config;
         }()) {}

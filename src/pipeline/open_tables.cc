@@ -52,9 +52,19 @@ Result<MeaningComparison> CompareMeaning(const Plan& plan, int index, const delt
   ASSIGN_OR_RETURN(const auto kept, MeaningIn(snapshot.metadata.configuration));
   if (!kept) return MeaningComparison{};
   std::set<std::string> relations;
-  for (const auto& relation : plan.relations) relations.insert(AsciiLower(relation.name));
+  // Whose events the rows are made of, whatever the inputs were called then.
+  std::set<int> inputs;
+  for (const auto& [source, next] : Progress(plan.config.app_id, {}, std::nullopt).NextOffsets(snapshot)) {
+    if (const auto input = plan.FindInput(source.topic)) inputs.insert(*input);
+  }
+  std::set<std::string> others;
+  for (const auto& relation : plan.relations) {
+    relations.insert(AsciiLower(relation.name));
+    const bool is_other = relation.input != plan.InputOfTable(index) && inputs.contains(relation.input);
+    if (is_other) others.insert(AsciiLower(relation.name));
+  }
   const auto& table = plan.tables[index];
-  return Compare(*kept, MeaningOf(*table.aggregate, table.origin), relations);
+  return Compare(*kept, MeaningOf(*table.aggregate, table.origin), relations, others);
 }
 
 Status CheckMeaning(const Plan& plan, int index, const delta::Table& table) {
@@ -85,7 +95,7 @@ delta::CreateOptions CreateOptionsOf(const Plan& whole, int index) {
 /// With what says how far it has come, and the tables of a family.
 Result<OpenTable> Completed(const Plan& plan, int index, std::shared_ptr<delta::Table> table,
                             const std::shared_ptr<objectstore::ObjectStore>& lake) {
-  ASSIGN_OR_RETURN(auto progress, Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
+  ASSIGN_OR_RETURN(auto progress, Progress::Of(plan, index, *table));
   OpenTable opened{std::move(table), std::move(progress)};
   if (plan.tables[index].route) {
     ASSIGN_OR_RETURN(opened.family, RouteFamily::Open(plan, index, opened.table, lake));

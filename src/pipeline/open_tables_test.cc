@@ -107,7 +107,7 @@ TEST_F(OpenTablesTest, AnotherOrderOfEventsIsAnotherAggregate) {
   auto config = TestConfig();
   config.aggregates[0].sql = "SELECT num, count(*) AS n, last(id) AS newest FROM clean GROUP BY ALL";
   auto by_log = config;
-  by_log.event_time.reset();
+  by_log.inputs[0].event_time.reset();
   MILLRACE_ASSERT_OK(Open(by_log).status());
   const auto versions = Versions();
   const auto opened = Open(config);
@@ -159,7 +159,7 @@ TEST_F(OpenTablesTest, WhatFeedsAnAggregateMayBeNamedAndCutAnew) {
   EXPECT_EQ(Versions(), versions);
   // A column is the field that it reads.
   config = TestConfig();
-  config.decode.columns[0].name = "number";
+  config.inputs[0].decode.columns[0].name = "number";
   config.tables.clear();
   config.transforms[0] = {"other", "SELECT number AS id, CAST(txt AS INTEGER) AS num, ts FROM input WHERE number >= 0"};
   config.aggregates[0].sql =
@@ -197,8 +197,8 @@ TEST_F(OpenTablesTest, AnEditOfWhatFeedsAnAggregateIsKeptWithTheTable) {
   auto config = TestConfig();
   config.transforms[0].sql = "SELECT id, TRY_CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 1";
   EXPECT_THAT(source(config), AllOf(HasSubstr("TRY_CAST"), HasSubstr("(id >= 1)")));
-  config.decode.columns[0].path = {"other", "id"};
-  config.decode.columns[2].timestamp_form = ingest::TimestampForm::kMillis;
+  config.inputs[0].decode.columns[0].path = {"other", "id"};
+  config.inputs[0].decode.columns[2].timestamp_form = ingest::TimestampForm::kMillis;
   EXPECT_THAT(source(config), AllOf(HasSubstr("other/id"), HasSubstr("ts in ms")));
 }
 

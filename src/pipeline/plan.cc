@@ -27,6 +27,10 @@ std::shared_ptr<objectstore::ObjectStore> OpenFinalStore(const Plan& plan, int t
   return objectstore::Below(lake, plan.tables[table].final_table->name);
 }
 
+std::function<bool(const std::string&)> ReadsForTable(const Plan& plan, int table) {
+  return [&plan, input = plan.InputOfTable(table)](const std::string& topic) { return plan.FindInput(topic) == input; };
+}
+
 Result<std::shared_ptr<const Plan>> MakePlan(config::PipelineConfig config) {
   ASSIGN_OR_RETURN(auto flow, config::PlanDataflow(config));
   return std::make_shared<const Plan>(Plan{std::move(flow), std::move(config)});

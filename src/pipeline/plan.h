@@ -1,7 +1,9 @@
 /// What a worker runs: a pipeline's configuration and the dataflow that it comes to.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "base/status.h"
 #include "config/load.h"
@@ -24,6 +26,9 @@ Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(const Plan& pla
 /// Where the final table of this one lives, which has one.
 std::shared_ptr<objectstore::ObjectStore> OpenFinalStore(const Plan& plan, int table,
                                                          const std::shared_ptr<objectstore::ObjectStore>& lake);
+
+/// Whether a topic is read for this table. The plan outlives it.
+std::function<bool(const std::string&)> ReadsForTable(const Plan& plan, int table);
 
 /// Of a configuration that was made in code. kInvalidInput names all that does not fit. Blocks while the SQL is
 /// planned.

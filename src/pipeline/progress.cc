@@ -103,7 +103,7 @@ Progress::Progress(std::string app_id, std::vector<std::string> topics, std::opt
     : app_id_(std::move(app_id)), topics_(std::move(topics)), short_form_topic_(std::move(short_form_topic)) {}
 
 Result<Progress> Progress::Of(const delta::Table& table, const std::string& app_id,
-                              const std::vector<std::string>& topics, config::TxnIdForm form) {
+                              const std::vector<std::string>& topics, config::TxnIdForm form, bool has_others) {
   const auto snapshot = table.snapshot();
   const std::string prefix = app_id + "#topic:";
   bool marked = false;
@@ -118,11 +118,22 @@ Result<Progress> Progress::Of(const delta::Table& table, const std::string& app_
   }
   ASSIGN_OR_RETURN(const auto history, table.History(kHistoryCommitsMax));
   if (auto topic = TopicInHistory(history, app_id)) return Progress(app_id, topics, std::move(topic));
-  if (topics.size() == 1) return Progress(app_id, topics, topics.front());
+  if (topics.size() == 1 && !has_others) return Progress(app_id, topics, topics.front());
   return InvalidInput(
       "the table holds offsets without a topic's name ({}-0 and the like), and the pipeline reads several topics. Run "
       "it once with the one topic that they belong to as source.topics; from then on the table says whose they are",
       app_id);
+}
+
+Result<Progress> Progress::Of(const Plan& plan, int table, const delta::Table& opened) {
+  std::vector<std::string> topics = plan.topics();
+  bool has_others = plan.has_patterns();
+  if (table != plan.dead_letters()) {
+    const auto& input = plan.inputs[plan.InputOfTable(table)];
+    topics = input.topics;
+    has_others = !input.patterns.empty();
+  }
+  return Of(opened, plan.config.app_id, topics, plan.config.txn_ids, has_others);
 }
 
 std::string Progress::MarkerId(const std::string& topic) const { return app_id_ + "#topic:" + topic; }
@@ -276,6 +287,14 @@ std::vector<delta::Txn> Progress::Begin(const model::TopicPartition& source, mod
 
 bool Progress::KnowsTopic(const delta::Snapshot& snapshot, const std::string& topic) const {
   return snapshot.TxnVersion(MarkerId(topic)).has_value();
+}
+
+bool Progress::KnowsPattern(const delta::Snapshot& snapshot, const std::string& pattern) const {
+  return snapshot.TxnVersion(PatternMarker(pattern).app_id).has_value();
+}
+
+delta::Txn Progress::PatternMarker(const std::string& pattern) const {
+  return {.app_id = app_id_ + "#pattern:" + pattern, .version = 0, .last_updated_ms = std::nullopt};
 }
 
 std::string Progress::StageMarkerId(const std::string& stage) const { return app_id_ + "#stage:" + stage; }

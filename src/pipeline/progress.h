@@ -14,6 +14,8 @@
 ///   shop-clicks-3@transform:NAME  dead-letter table only: last offset whose letters of that stage are durable
 ///   shop#topic:clicks             that the table holds offsets of this topic: 0, under its name as above; 1, under the
 ///                                 short form
+///   shop#pattern:^clicks-.+       that the table has seen this pattern of topics: one that it takes and that the table
+///                                 does not know is one that the log got since; where source.start is not `earliest`
 ///   shop#stage:transform:NAME     events and aggregates: that records came through this transform, which may have been
 ///                                 renamed since
 ///   shop#expired_rows             aggregates only: records in the windows that retention has removed
@@ -43,6 +45,7 @@
 #include "delta/table.h"
 #include "model/ledger.h"
 #include "model/topic_partition.h"
+#include "pipeline/plan.h"
 
 namespace millrace::pipeline {
 
@@ -76,15 +79,19 @@ struct ReplayCounts {
 /// Names and reads the txn family in one table. A value; any thread.
 class Progress {
  public:
-  /// `topics`: those that the pipeline reads. `short_form_topic`: whose ids in this table are without its name.
+  /// `topics`: those that the pipeline names for this table. `short_form_topic`: whose ids in this table are without
+  /// its name.
   Progress(std::string app_id, std::vector<std::string> topics, std::optional<std::string> short_form_topic);
 
   /// For a table that exists: by its marker; without one, when it holds ids of the short form, by the topic that its
   /// history names with them; without that (kafka-delta-ingest's own tables), the pipeline's only topic. For a table
   /// without offsets: `form`, which kShort asks a single topic of. kInvalidInput: the table holds the short form, there
   /// are several topics, and nothing says which of them it is.
+  /// `has_others`: patterns bring topics besides `topics`.
   static Result<Progress> Of(const delta::Table& table, const std::string& app_id,
-                             const std::vector<std::string>& topics, config::TxnIdForm form);
+                             const std::vector<std::string>& topics, config::TxnIdForm form, bool has_others = false);
+  /// Of a table of the plan, with the topics of its input; `opened` is that table, or one of its family.
+  static Result<Progress> Of(const Plan& plan, int table, const delta::Table& opened);
 
   std::string AppId(const model::TopicPartition& source) const;
   /// Of a dead-letter stage; "decode" and "event_time" share the plain id.
@@ -142,6 +149,9 @@ class Progress {
                                   const std::vector<std::string>& stages = {}) const;
   /// The table has a marker of this topic.
   bool KnowsTopic(const delta::Snapshot& snapshot, const std::string& topic) const;
+  /// The table has seen this pattern of topics, which PatternMarker() says.
+  bool KnowsPattern(const delta::Snapshot& snapshot, const std::string& pattern) const;
+  delta::Txn PatternMarker(const std::string& pattern) const;
   /// The stages of transforms that the table's rows have come through at some time, under the names of that time.
   std::vector<std::string> StagesOf(const delta::Snapshot& snapshot) const;
 

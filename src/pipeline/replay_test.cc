@@ -346,7 +346,7 @@ TEST_F(ReplayTest, ALetterOfNoTableIsLeftOut) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto report, Replay({.where = "stage = 'transform:clean'"}, config));
   EXPECT_THAT(report.left_out, UnorderedElementsAre(Pair(LetterState::kUnplaced, 2)));
   auto other = FixedConfig();
-  other.source.topics = {"elsewhere"};
+  other.inputs[0].topics = {"elsewhere"};
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto elsewhere, Replay({}, other));
   EXPECT_THAT(elsewhere.left_out, UnorderedElementsAre(Pair(LetterState::kUnplaced, 4)));
 }
@@ -361,7 +361,7 @@ TEST_F(ReplayTest, ARecordThatOneTableMissesAndNoLongerDecodesStaysALetterOfThat
   MILLRACE_ASSERT_OK(pipeline.shard().Process(Fetched({0, 1}, {{0, without}})));
   MILLRACE_ASSERT_OK(pipeline.CommitAll());
   auto strict = FixedConfig();
-  strict.decode.unknown_fields = ingest::UnknownFields::kReject;
+  strict.inputs[0].decode.unknown_fields = ingest::UnknownFields::kReject;
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto report, ReplayLetters(PlanOf(strict), pipeline.lake(), {}, clock_));
   ASSERT_EQ(report.failed.size(), 1);
   EXPECT_EQ(report.failed.begin()->first.first, "table:raw");

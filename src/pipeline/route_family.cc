@@ -221,7 +221,7 @@ Status RouteFamily::OpenTable(Route& route) const {
   if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) return Status::OK();
   RETURN_NOT_OK(table.status());
   RETURN_NOT_OK(CheckTable(**table));
-  ASSIGN_OR_RETURN(route.progress, Progress::Of(**table, plan_.config.app_id, plan_.topics(), plan_.config.txn_ids));
+  ASSIGN_OR_RETURN(route.progress, Progress::Of(plan_, index_of_plan_, **table));
   route.table = *std::move(table);
   route.last_checkpoint = route.table->snapshot()->version;
   return Status::OK();

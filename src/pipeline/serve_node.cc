@@ -79,7 +79,7 @@ struct ServedTable {
     }
     if (!table.ok()) return WithContext(table.status(), "table {}", name);
     RETURN_NOT_OK(WithContext(CheckFits(plan, index, **table), "table {}", name));
-    ASSIGN_OR_RETURN(auto found, Progress::Of(**table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
+    ASSIGN_OR_RETURN(auto found, Progress::Of(plan, index, **table));
     progress = std::move(found);
     return table;
   }
@@ -118,7 +118,7 @@ class ServeNode final : public serve::Backend {
               .definition = tables[t].aggregate->definition,
               .table = served.followed,
               .next_offsets = [&served](const auto& snapshot) { return served.progress->NextOffsets(snapshot); },
-              .topics = plan_->topics(),
+              .reads = ReadsForTable(*plan_, t),
               .hot = aggregate.hot.get(),
               .cached_rows_bytes_max = std::min(kCachedRowsBytesMax, limit / kCachedRowsShare / num_aggregates),
               .cached_rows = memory_->NewShare("cached rows")},

@@ -99,19 +99,21 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
 }
 
 void Shard::Start(PartitionStart start) {
-  Partition partition{.input = plan_->InputOf(start.source.topic),
+  const int input = plan_->InputOf(start.source.topic);
+  Partition partition{.input = input,
+                      .tables = plan_->TablesOf(input),
                       .generation = start.generation,
                       .taken_from = INT64_MAX,
                       .dedupe = nullptr,
                       .letter_stages = std::move(start.letter_stages),
                       .earlier = std::move(start.earlier),
-                      .retired_stages = {},
+                      .retired_stages = std::vector<std::vector<std::string>>(sinks_.size()),
                       .progress = std::move(start.progress),
                       .is_replay = start.is_replay};
-  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+  for (const int t : partition.tables) {
     partition.taken_from = std::min(partition.taken_from, start.sinks[t].next);
     sinks_[t]->Start(start.source, start.sinks[t]);
-    partition.retired_stages.push_back(std::move(start.sinks[t].retired_stages));
+    partition.retired_stages[t] = std::move(start.sinks[t].retired_stages);
   }
   // A replay has its records alone, and none of those before them.
   partition.dedupe = std::move(start.dedupe);
@@ -150,8 +152,8 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
   // After a recovery the tables may stand at different offsets: cut the fetch where one of them joins in, so that every
   // piece is whole for each sink that takes it.
   std::set<model::Offset> cuts = {records.range.end};
-  for (const auto& sink : sinks_) {
-    const auto next = *sink->Next(records.source);
+  for (const int t : partition.tables) {
+    const auto next = *sinks_[t]->Next(records.source);
     if (next > records.range.begin && next < records.range.end) cuts.insert(next);
   }
   if (records.bytes > options_.piece_bytes_max) {
@@ -192,11 +194,8 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   if (options_.lookups != nullptr) lookups_ = options_.lookups->current();
   const auto& input = plan_->inputs[partition.input];
   takes_.assign(sinks_.size(), false);
-  for (std::size_t t = 0; t < sinks_.size(); ++t) {
-    // Others have these already, or are of another input.
-    takes_[t] = *sinks_[t]->Next(piece.source) <= piece.range.begin &&
-                plan_->relations[plan_->tables[t].relation].input == partition.input;
-  }
+  // Others have these already.
+  for (const int t : partition.tables) takes_[t] = *sinks_[t]->Next(piece.source) <= piece.range.begin;
   ASSIGN_OR_RETURN(auto decoded, decoders_[partition.input]->Decode(piece));
   auto& events = relation_rows_[partition.input];
   events.rows = std::move(decoded.rows);
@@ -218,7 +217,7 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   }
   if (!is_taken) return Status::OK();
 
-  for (std::size_t t = 0; t < sinks_.size(); ++t) {
+  for (const int t : partition.tables) {
     if (!takes_[t]) continue;
     auto& sink = *sinks_[t];
     ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(plan_->tables[t].relation, piece, partition));
@@ -402,11 +401,10 @@ void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
 /// table that it keeps the record from. One that concerns it from an earlier reading, also under a name that a
 /// transform had then, is enough.
 void Shard::AddLetterOfTakers(model::DeadLetter letter, const Partition& partition) {
-  std::vector<std::size_t> takers;
+  std::vector<int> takers;
   bool is_of_takers_alone = true;
-  for (std::size_t t = 0; t < sinks_.size(); ++t) {
-    if (plan_->relations[plan_->tables[t].relation].input != partition.input) continue;
-    const auto own = plan_->StagesOf(static_cast<int>(t));
+  for (const int t : partition.tables) {
+    const auto own = plan_->StagesOf(t);
     const auto& retired = partition.retired_stages[t];
     const auto has = [&letter](const auto& stages) {
       return std::find(stages.begin(), stages.end(), letter.stage) != stages.end();
@@ -425,7 +423,7 @@ void Shard::AddLetterOfTakers(model::DeadLetter letter, const Partition& partiti
   }
   if (is_of_takers_alone) return KeepLetter(std::move(letter));
   letter.detail = letter.stage + ": " + letter.detail;
-  for (const auto t : takers) {
+  for (const int t : takers) {
     letter.stage = sinks_[t]->stage();
     KeepLetter(letter);
   }

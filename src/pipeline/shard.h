@@ -63,10 +63,10 @@ class Shard {
                                              std::vector<std::shared_ptr<objectstore::ObjectStore>> table_stores,
                                              ShardOptions options = {}, const Clock& clock = SystemClock());
 
-  /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters'; `letter_stages`: per stage
-  /// the first offset whose letters are not durable yet; `earlier`: what was decided about records that are read again,
-  /// nullptr: nothing. Only records of `generation` are taken from now on. The first is at `read_from`; those before
-  /// every sink's place are read for dedupe alone.
+  /// Begins or moves a partition. `sinks`: one per table of the plan but the dead letters', those of tables that
+  /// another input feeds are not looked at; `letter_stages`: per stage the first offset whose letters are not durable
+  /// yet; `earlier`: what was decided about records that are read again, nullptr: nothing. Only records of `generation`
+  /// are taken from now on. The first is at `read_from`; those before every sink's place are read for dedupe alone.
   struct PartitionStart {
     model::TopicPartition source;
     std::int64_t generation = 0;
@@ -112,7 +112,8 @@ class Shard {
 
  private:
   struct Partition {
-    int input;  // Of the plan.
+    int input;                // Of the plan.
+    std::vector<int> tables;  // That it feeds.
     std::int64_t generation;
     model::Offset taken_from;                       // No table takes what is before it.
     std::unique_ptr<process::Deduplicator> dedupe;  // nullptr: the input is not deduplicated.

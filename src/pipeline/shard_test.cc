@@ -128,7 +128,7 @@ TEST(Shard, EveryRecordIsInTheBooksOfEveryTable) {
 
 TEST(Shard, RepeatsAreInTheBooksAndDeadRecordsRepeatNothing) {
   auto config = TestConfig();
-  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  config.inputs[0].dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
   TestPipeline pipeline(config);
   pipeline.StartAt({0, 0, 0});
   MILLRACE_ASSERT_OK(
@@ -151,8 +151,8 @@ TEST(Shard, RepeatsAreInTheBooksAndDeadRecordsRepeatNothing) {
 
 TEST(Shard, WhatIsReadForDedupeAloneHasNoLettersAndIsNobodysFailure) {
   auto config = TestConfig();
-  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
-  config.on_decode_error = config::OnDecodeError::kFail;
+  config.inputs[0].dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  config.inputs[0].on_decode_error = config::OnDecodeError::kFail;
   TestPipeline pipeline(config);
   pipeline.StartAt({4, 4, 4}, {}, 0);
   MILLRACE_ASSERT_OK(pipeline.shard().Process(
@@ -164,7 +164,7 @@ TEST(Shard, WhatIsReadForDedupeAloneHasNoLettersAndIsNobodysFailure) {
 
 TEST(Shard, KeysPastTheirShareOfTheMemoryAreAFailureThatNamesIt) {
   auto config = TestConfig();
-  config.dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
+  config.inputs[0].dedupe = config::DedupeConfig{.by = {"id"}, .within = std::chrono::hours(1)};
   const auto dedupe_budget = MemoryBudget::Make(64 << 10);
   TestPipeline pipeline(config, {.dedupe_budget = dedupe_budget});
   pipeline.StartAt({0, 0, 0});
@@ -304,7 +304,7 @@ TEST(Shard, QuarantineComparesWithTheLogsTimestamp) {
 
 TEST(Shard, WithOnErrorFailABadRecordIsNamed) {
   auto config = TestConfig();
-  config.on_decode_error = config::OnDecodeError::kFail;
+  config.inputs[0].on_decode_error = config::OnDecodeError::kFail;
   TestPipeline pipeline(config);
   pipeline.StartAt({0, 0, 0});
   const auto status = pipeline.shard().Process(Fetched({0, 3}, {{0, Row(0)}, {2, "{"}}));

@@ -21,14 +21,15 @@ query::SqlTable Rows(std::string name, std::shared_ptr<objectstore::ObjectStore>
   return {.name = std::move(name), .open = [store = std::move(store)] { return delta::Table::Open(store); }};
 }
 
-query::SqlTable Events(const Plan& plan, const std::string& name, std::shared_ptr<objectstore::ObjectStore> store) {
+query::SqlTable Events(const Plan& plan, int index, const std::string& name,
+                       std::shared_ptr<objectstore::ObjectStore> store) {
   const auto progress = std::make_shared<std::optional<Progress>>();
   return {.name = name,
-          .open = [&plan, store = std::move(store), progress]() -> OpenedTable {
+          .open = [&plan, index, store = std::move(store), progress]() -> OpenedTable {
             ASSIGN_OR_RETURN(auto table, delta::Table::Open(store));
             // When it is opened again, others may be reading what is there.
             if (*progress) return table;
-            ASSIGN_OR_RETURN(*progress, Progress::Of(*table, plan.config.app_id, plan.topics(), plan.config.txn_ids));
+            ASSIGN_OR_RETURN(*progress, Progress::Of(plan, index, *table));
             return table;
           },
           .next_offsets = [progress](const auto& snapshot) { return (*progress)->NextOffsets(snapshot); }};
@@ -90,7 +91,9 @@ std::function<Result<std::vector<query::SqlTable>>(const std::stop_token&)> Rout
       const auto status = Follow(plan, lake, index);
       if (!status.ok())
         return WithContext(status, "the index of {}", plan.tables[static_cast<std::size_t>(index.of)].name);
-      for (const auto& name : index.names) tables.push_back(Events(plan, name, objectstore::Below(lake, name)));
+      for (const auto& name : index.names) {
+        tables.push_back(Events(plan, index.of, name, objectstore::Below(lake, name)));
+      }
     }
     return tables;
   };
@@ -105,7 +108,7 @@ std::vector<query::SqlTable> SqlTables(const Plan& plan, const std::shared_ptr<o
       case config::TableKind::kEvents: {
         // Of a family the index, which is there from the start.
         const std::string name = table.route ? table.route->pattern.IndexTable() : table.name;
-        tables.push_back(Events(plan, name, objectstore::Below(lake, name)));
+        tables.push_back(Events(plan, t, name, objectstore::Below(lake, name)));
         break;
       }
       case config::TableKind::kAggregate:

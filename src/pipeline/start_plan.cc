@@ -30,14 +30,15 @@ bool MustBeWritten(const config::StartPosition& start) { return !std::holds_alte
 Status CheckStartPartitions(const config::SourceConfig& source, const std::vector<model::TopicPartition>& partitions) {
   const auto* given = std::get_if<config::StartOffsets>(&source.start);
   if (given == nullptr) return Status::OK();
-  for (const auto& [number, offset] : given->next) {
-    const bool exists = std::any_of(partitions.begin(), partitions.end(),
-                                    [number = number](const auto& partition) { return partition.partition == number; });
-    if (exists) continue;
+  for (const auto& [named, offset] : given->next) {
+    if (std::find(partitions.begin(), partitions.end(), named) != partitions.end()) continue;
     std::int32_t highest = -1;
-    for (const auto& partition : partitions) highest = std::max(highest, partition.partition);
-    return InvalidInput("{}: there is no partition {} in {}; the partitions are 0 to {}", source.start_key, number,
-                        fmt::join(source.topics, ", "), highest);
+    for (const auto& partition : partitions) {
+      if (partition.topic == named.topic) highest = std::max(highest, partition.partition);
+    }
+    if (highest < 0) return InvalidInput("{}: there is no topic {}", source.start_key, named.topic);
+    return InvalidInput("{}: there is no partition {} in {}; the partitions are 0 to {}", source.start_key,
+                        named.partition, named.topic, highest);
   }
   return Status::OK();
 }
@@ -52,7 +53,7 @@ Result<model::Offset> ResolveStart(const config::SourceConfig& source, const mod
   }
   const auto* given = std::get_if<config::StartOffsets>(&source.start);
   if (given == nullptr) return bounds.begin;
-  const auto at = given->next.find(partition.partition);
+  const auto at = given->next.find(partition);
   if (at == given->next.end()) return bounds.begin;
   if (at->second > bounds.end) {
     return InvalidInput("{}: {}: offset {} is beyond the end of {}, which is {}", source.start_key, partition.partition,
@@ -71,14 +72,18 @@ model::Offset FirstStart(const config::SourceConfig& source, const model::TopicP
                          const model::OffsetRange& bounds, model::Offset resolved) {
   // A start that was written and that nothing has been read from yet.
   std::optional<model::Offset> written;
+  // A topic that came after a table has seen its pattern, and that no other has begun with, came since for all.
+  const bool is_new_topic =
+      std::none_of(positions.begin(), positions.end(), [](const auto& p) { return p.next.has_value(); }) &&
+      std::any_of(positions.begin(), positions.end(), [](const auto& p) { return p.knows_pattern; });
   for (const auto& position : positions) {
     if (!position.next || position.next != position.begun) continue;
     written = std::min(written.value_or(*position.next), *position.next);
   }
   if (written) return *written;
   const auto* given = std::get_if<config::StartOffsets>(&source.start);
-  const bool is_given = given != nullptr && given->next.contains(partition.partition);
-  return table.knows_topic && !is_given ? bounds.begin : resolved;
+  const bool is_given = given != nullptr && given->next.contains(partition);
+  return (table.came_since() || is_new_topic) && !is_given ? bounds.begin : resolved;
 }
 
 Result<PartitionStartPlan> PlanStart(const config::SourceConfig& source, const model::TopicPartition& partition,

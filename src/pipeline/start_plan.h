@@ -6,8 +6,9 @@
 /// taken: for all partitions of the topic at once, whoever reads them, so that a partition which a table does not know,
 /// while it knows the topic, is one that the topic got since, and is read from its beginning. A process that dies
 /// between two of these commits leaves tables that know the start and have covered nothing, beside tables that know
-/// nothing: the latter take the start of the former. A table that was added later finds the others further on, and
-/// begins where `source.start` says now.
+/// nothing: the latter take the start of the former. So it is with a topic that a pattern takes: where no table has
+/// begun with it and one knows the pattern, it came since, and is read from its beginning. A table that was added later
+/// finds the others further on, and begins where `source.start` says now.
 #pragma once
 
 #include <optional>
@@ -26,8 +27,12 @@ struct TablePosition {
   std::optional<model::Offset> next;   ///< Progress::NextOffset(); nullopt: it knows nothing.
   std::optional<model::Offset> begun;  ///< Progress::BooksBeginAt().
   bool knows_topic = false;            ///< Progress::KnowsTopic().
+  bool knows_pattern = false;          ///< Progress::KnowsPattern() of one that takes the topic.
   /// Progress::DedupeFrom(), if the input is deduplicated; else nullopt.
   std::optional<model::Offset> dedupe_from{};
+
+  /// What the table has not begun with came after it had begun with others: the partition, or the whole topic.
+  bool came_since() const { return knows_topic || knows_pattern; }
 };
 
 /// Where one table goes on.
@@ -38,7 +43,7 @@ struct TableStart {
 };
 
 struct PartitionStartPlan {
-  std::vector<TableStart> tables;  ///< As the positions.
+  std::vector<TableStart> tables;  ///< As the positions: of the tables that the partition's input feeds.
   model::Offset lowest = 0;        ///< Where a table takes the first record.
   model::Offset read_from = 0;     ///< Where the partition is read from: `lowest`, or before it to remember keys again.
   /// Retention has deleted records that dedupe should remember; for the log.
@@ -72,7 +77,7 @@ Status BeyondTheLog(const TablePosition& position, const model::TopicPartition& 
 /// Whether the place that source.start names can be another one tomorrow.
 bool MustBeWritten(const config::StartPosition& start);
 
-/// kInvalidInput: source.start.offsets names a partition that none of the topics has.
+/// kInvalidInput: source.start.offsets names a partition that its topic does not have, or a topic that there is not.
 Status CheckStartPartitions(const config::SourceConfig& source, const std::vector<model::TopicPartition>& partitions);
 
 }  // namespace millrace::pipeline

@@ -27,7 +27,6 @@ std::vector<model::Offset> Next(const PartitionStartPlan& plan) {
 
 config::SourceConfig From(config::StartPosition start, config::OnRetentionGap gap = config::OnRetentionGap::kStop) {
   config::SourceConfig source;
-  source.topics = {"clicks"};
   source.start = std::move(start);
   source.on_retention_gap = gap;
   return source;
@@ -37,28 +36,36 @@ TEST(StartPlan, TheFirstStartIsWhereTheUserSays) {
   EXPECT_EQ(ResolveStart(From(config::StartEarliest{}), kPartition, kLog, {}).ValueOrDie(), 100);
   EXPECT_EQ(ResolveStart(From(config::StartLatest{}), kPartition, kLog, {}).ValueOrDie(), 200);
   EXPECT_EQ(ResolveStart(From(config::StartTimestamp{1}), kPartition, kLog, 150).ValueOrDie(), 150);
-  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{3, 120}}}), kPartition, kLog, {}).ValueOrDie(), 120);
-  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{4, 120}}}), kPartition, kLog, {}).ValueOrDie(), 100);
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{.next = {{{"clicks", 3}, 120}}}), kPartition, kLog, {}).ValueOrDie(),
+            120);
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{.next = {{{"clicks", 4}, 120}}}), kPartition, kLog, {}).ValueOrDie(),
+            100);
 }
 
 TEST(StartPlan, AStartThatTheLogDoesNotHoldBlamesTheKey) {
   for (const model::Offset offset : {model::Offset{99}, model::Offset{201}}) {
-    const auto resolved = ResolveStart(From(config::StartOffsets{{{3, offset}}}), kPartition, kLog, {});
+    const auto resolved =
+        ResolveStart(From(config::StartOffsets{.next = {{{"clicks", 3}, offset}}}), kPartition, kLog, {});
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, resolved.status());
     EXPECT_THAT(resolved.status().message(), HasSubstr("source.start.offsets"));
   }
-  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{3, 200}}}), kPartition, kLog, {}).ValueOrDie(), 200)
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{.next = {{{"clicks", 3}, 200}}}), kPartition, kLog, {}).ValueOrDie(),
+            200)
       << "the end itself";
-  EXPECT_EQ(ResolveStart(From(config::StartOffsets{{{3, 99}}}, config::OnRetentionGap::kRecord), kPartition, kLog, {})
+  EXPECT_EQ(ResolveStart(From(config::StartOffsets{.next = {{{"clicks", 3}, 99}}}, config::OnRetentionGap::kRecord),
+                         kPartition, kLog, {})
                 .ValueOrDie(),
             99);
 }
 
 TEST(StartPlan, APartitionThatNoTopicHasIsAnError) {
-  const auto source = From(config::StartOffsets{{{0, 1}, {7, 1}}});
+  const auto source = From(config::StartOffsets{.next = {{{"clicks", 0}, 1}, {{"clicks", 7}, 1}}});
   const Status status = CheckStartPartitions(source, {{"clicks", 0}, {"clicks", 1}});
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, status);
   EXPECT_THAT(status.message(), HasSubstr("source.start.offsets: there is no partition 7 in clicks"));
+  const Status topic = CheckStartPartitions(source, {{"views", 0}, {"views", 7}});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, topic);
+  EXPECT_THAT(topic.message(), HasSubstr("source.start.offsets: there is no topic clicks"));
   MILLRACE_ASSERT_OK(CheckStartPartitions(source, {{"clicks", 0}, {"clicks", 7}}));
   MILLRACE_ASSERT_OK(CheckStartPartitions(From(config::StartLatest{}), {}));
 }
@@ -125,8 +132,25 @@ TEST(StartPlan, APartitionOfATopicThatTheTableKnowsIsReadFromItsBeginning) {
     const auto plan = PlanStart(From(start), kPartition, {table, Unknown("new")}, kLog, 200).ValueOrDie();
     EXPECT_EQ(Next(plan), (std::vector<model::Offset>{100, 200})) << "a new table begins where the user says now";
   }
-  const auto given = PlanStart(From(config::StartOffsets{{{3, 150}}}), kPartition, {table}, kLog, 150).ValueOrDie();
+  const auto given =
+      PlanStart(From(config::StartOffsets{.next = {{{"clicks", 3}, 150}}}), kPartition, {table}, kLog, 150)
+          .ValueOrDie();
   EXPECT_EQ(Next(given), (std::vector<model::Offset>{150}));
+}
+
+TEST(StartPlan, ATopicThatAPatternTakesSinceIsReadFromItsBeginningByAll) {
+  auto knows = Unknown("a");
+  knows.knows_pattern = true;
+  auto plan = PlanStart(From(config::StartLatest{}), kPartition, {Unknown("b"), knows}, kLog, 200).ValueOrDie();
+  EXPECT_EQ(Next(plan), (std::vector<model::Offset>{100, 100}));
+  EXPECT_TRUE(plan.tables[0].is_new);
+  plan =
+      PlanStart(From(config::StartLatest{}), kPartition, {At("a", 170), Unknown("new"), knows}, kLog, 200).ValueOrDie();
+  EXPECT_EQ(Next(plan), (std::vector<model::Offset>{170, 200, 100}))
+      << "one that is there is begun with where start says";
+  plan = PlanStart(From(config::StartOffsets{.next = {{{"clicks", 3}, 150}}}), kPartition, {knows}, kLog, 150)
+             .ValueOrDie();
+  EXPECT_EQ(Next(plan), (std::vector<model::Offset>{150}));
 }
 
 TEST(StartPlan, TablesGoOnWhereEachStands) {

@@ -28,7 +28,7 @@ Result<StartedPartitions> StartSequence::Run(const std::vector<model::TopicParti
   for (auto& [source, plan] : plans) {
     model::Offset known_to = plan.lowest;  // Below this some table, or a letter, says what became of a record.
     ASSIGN_OR_RETURN(auto dedupe, OpenDedupe(source, bounds.at(source), plan));
-    ASSIGN_OR_RETURN(auto partition, Describe(source, plan, &known_to, &started.watermark));
+    ASSIGN_OR_RETURN(auto partition, Describe(source, plan, &known_to, &started.watermarks));
     partition.start.dedupe = std::move(dedupe);
     partition.end = bounds.at(source).end;
     read_from[source] = plan.read_from;
@@ -60,18 +60,26 @@ Status StartSequence::Refresh() {
   return Status::OK();
 }
 
+std::vector<int> StartSequence::TablesOf(const model::TopicPartition& source) const {
+  return plan_.TablesOf(plan_.InputOf(source.topic));
+}
+
 std::vector<TablePosition> StartSequence::PositionsOf(const model::TopicPartition& source) const {
   const bool is_deduplicated = plan_.inputs[plan_.InputOf(source.topic)].dedupe.has_value();
+  const auto patterns = plan_.PatternsOf(source.topic);
   std::vector<TablePosition> positions;
-  for (int t = 0; t < plan_.num_data_tables(); ++t) {
+  for (const int t : TablesOf(source)) {
     const auto& table = tables_[t]->table;
     const auto& progress = tables_[t]->progress;
     const auto snapshot = table->snapshot();
-    positions.push_back({.table = plan_.tables[t].name,
-                         .next = progress.NextOffset(*snapshot, source),
-                         .begun = progress.BooksBeginAt(*snapshot, source),
-                         .knows_topic = progress.KnowsTopic(*snapshot, source.topic),
-                         .dedupe_from = is_deduplicated ? progress.DedupeFrom(*snapshot, source) : std::nullopt});
+    positions.push_back(
+        {.table = plan_.tables[t].name,
+         .next = progress.NextOffset(*snapshot, source),
+         .begun = progress.BooksBeginAt(*snapshot, source),
+         .knows_topic = progress.KnowsTopic(*snapshot, source.topic),
+         .knows_pattern = std::any_of(patterns.begin(), patterns.end(),
+                                      [&](const auto& pattern) { return progress.KnowsPattern(*snapshot, pattern); }),
+         .dedupe_from = is_deduplicated ? progress.DedupeFrom(*snapshot, source) : std::nullopt});
   }
   return positions;
 }
@@ -131,7 +139,7 @@ Status StartSequence::CheckFingerprints(const std::vector<model::TopicPartition>
           "Give the pipeline a new app_id, or restore the topic",
           name, model::ToString(source), *next - 1);
     };
-    for (int t = 0; t < plan_.num_data_tables(); ++t) {
+    for (const int t : TablesOf(source)) {
       const auto snapshot = tables_[t]->table->snapshot();
       RETURN_NOT_OK(check(plan_.tables[t].name, tables_[t]->progress, *snapshot));
       if (tables_[t]->family == nullptr) continue;
@@ -157,11 +165,12 @@ Result<std::vector<model::OffsetVector>> StartSequence::StartsToWrite(const Plan
   std::vector<model::OffsetVector> starts(plan_.num_data_tables());
   std::set<std::string> new_topics;
   for (const auto& [source, plan] : plans) {
+    const auto fed = TablesOf(source);
     const auto positions = PositionsOf(source);
-    for (int t = 0; t < plan_.num_data_tables(); ++t) {
-      if (!plan.tables[t].is_new) continue;
-      starts[t][source] = plan.tables[t].covered_from;
-      if (!positions[t].knows_topic) new_topics.insert(source.topic);
+    for (std::size_t i = 0; i < fed.size(); ++i) {
+      if (!plan.tables[i].is_new) continue;
+      starts[fed[i]][source] = plan.tables[i].covered_from;
+      if (!positions[i].came_since()) new_topics.insert(source.topic);
     }
   }
   if (new_topics.empty()) return starts;
@@ -170,10 +179,12 @@ Result<std::vector<model::OffsetVector>> StartSequence::StartsToWrite(const Plan
   ASSIGN_OR_RETURN(const auto bounds, consumer_.Bounds(others, kLogTimeout));
   ASSIGN_OR_RETURN(const auto resolved, ResolveStarts(others, bounds));
   for (const auto& source : others) {
+    const auto fed = TablesOf(source);
     const auto positions = PositionsOf(source);
-    for (int t = 0; t < plan_.num_data_tables(); ++t) {
-      if (positions[t].next || positions[t].knows_topic) continue;
-      starts[t][source] = FirstStart(config, source, positions, positions[t], bounds.at(source), resolved.at(source));
+    for (std::size_t i = 0; i < fed.size(); ++i) {
+      if (positions[i].next || positions[i].came_since()) continue;
+      starts[fed[i]][source] =
+          FirstStart(config, source, positions, positions[i], bounds.at(source), resolved.at(source));
     }
   }
   return starts;
@@ -184,13 +195,52 @@ Status StartSequence::WriteStarts(const Plans& plans) {
   if (!MustBeWritten(plan_.config.source.start)) return Status::OK();
   ASSIGN_OR_RETURN(const auto starts, StartsToWrite(plans));
   for (int t = 0; t < plan_.num_data_tables(); ++t) {
-    if (starts[t].empty()) continue;
-    const auto& table = tables_[t]->table;
+    if (!starts[t].empty()) RETURN_NOT_OK(CommitStartsOf(t, starts[t], {}));
+  }
+  return Status::OK();
+}
+
+Status StartSequence::CommitStartsOf(int table, const model::OffsetVector& starts,
+                                     const std::vector<std::string>& patterns) {
+  const auto& opened = *tables_[table];
+  ASSIGN_OR_RETURN(const auto outcome,
+                   CommitStarts(plan_, plan_.tables[table], *opened.table, opened.progress, starts, patterns));
+  if (std::holds_alternative<delta::Fenced>(outcome)) {
+    return Transient("table {}: another process has begun to read the same partitions", plan_.tables[table].name);
+  }
+  return Status::OK();
+}
+
+Status StartSequence::BeginPatterns(const std::vector<std::string>& topics) {
+  const auto& config = plan_.config.source;
+  if (!plan_.has_patterns() || !MustBeWritten(config.start)) return Status::OK();
+  RETURN_NOT_OK(Refresh());
+  for (int t = 0; t < plan_.num_data_tables(); ++t) {
     const auto& progress = tables_[t]->progress;
-    ASSIGN_OR_RETURN(const auto outcome, CommitStarts(plan_, plan_.tables[t], *table, progress, starts[t]));
-    if (std::holds_alternative<delta::Fenced>(outcome)) {
-      return Transient("table {}: another process has begun to read the same partitions", plan_.tables[t].name);
+    const auto snapshot = tables_[t]->table->snapshot();
+    const int input = plan_.InputOfTable(t);
+    std::vector<std::string> patterns;
+    for (const auto& pattern : plan_.inputs[input].patterns) {
+      if (!progress.KnowsPattern(*snapshot, pattern.text())) patterns.push_back(pattern.text());
     }
+    if (patterns.empty()) continue;
+    std::vector<std::string> taken;
+    for (const auto& topic : topics) {
+      if (plan_.FindInput(topic) != input || plan_.PatternsOf(topic).empty()) continue;
+      if (!progress.KnowsTopic(*snapshot, topic)) taken.push_back(topic);
+    }
+    ASSIGN_OR_RETURN(const auto partitions, consumer_.Partitions(taken, kLogTimeout));
+    ASSIGN_OR_RETURN(const auto bounds, consumer_.Bounds(partitions, kLogTimeout));
+    ASSIGN_OR_RETURN(const auto resolved, ResolveStarts(partitions, bounds));
+    model::OffsetVector starts;
+    for (const auto& source : partitions) {
+      const auto fed = TablesOf(source);
+      const auto positions = PositionsOf(source);
+      const auto& own = positions[static_cast<std::size_t>(std::find(fed.begin(), fed.end(), t) - fed.begin())];
+      if (own.next) continue;
+      starts[source] = FirstStart(config, source, positions, own, bounds.at(source), resolved.at(source));
+    }
+    RETURN_NOT_OK(CommitStartsOf(t, starts, patterns));
   }
   return Status::OK();
 }
@@ -236,16 +286,19 @@ void StartSequence::DescribeRoutes(const model::TopicPartition& source, int inde
 
 /// What a shard and the letter book are told of one partition. Raises `known_to` and `watermark`.
 Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
-                                                 model::Offset* known_to, std::optional<UnixMicros>* watermark) const {
+                                                 model::Offset* known_to, std::map<int, UnixMicros>* watermarks) const {
   StartedPartition partition;
   partition.next = partition.start.read_from = plan.read_from;
   partition.taken_from = plan.lowest;
   partition.start.source = source;
+  partition.start.sinks.resize(static_cast<std::size_t>(plan_.num_data_tables()));
   std::map<std::string, model::Offset> lowest_of_stage;
-  for (int t = 0; t < plan_.num_data_tables(); ++t) {
+  const auto fed = TablesOf(source);
+  for (std::size_t i = 0; i < fed.size(); ++i) {
+    const int t = fed[i];
     const auto& table = tables_[t]->table;
     const auto& progress = tables_[t]->progress;
-    const auto& table_start = plan.tables[t];
+    const auto& table_start = plan.tables[i];
     // A commit of WriteStarts() may have brought news of other writers.
     const auto snapshot = table->snapshot();
     if (progress.NextOffset(*snapshot, source).value_or(table_start.covered_from) != table_start.covered_from) {
@@ -256,20 +309,24 @@ Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& so
     auto retired = progress.StagesOf(*snapshot);
     std::erase_if(retired,
                   [&stages](const auto& s) { return std::find(stages.begin(), stages.end(), s) != stages.end(); });
-    partition.start.sinks.push_back({.next = table_start.next,
-                                     .covered_from = table_start.covered_from,
-                                     .fence = progress.Fence(*snapshot, source),
-                                     .retired_stages = std::move(retired),
-                                     .table_schema = snapshot->schema});
+    auto& sink = partition.start.sinks[static_cast<std::size_t>(t)];
+    sink = {.next = table_start.next,
+            .covered_from = table_start.covered_from,
+            .fence = progress.Fence(*snapshot, source),
+            .retired_stages = std::move(retired),
+            .table_schema = snapshot->schema};
     if (!table_start.is_new) *known_to = std::max(*known_to, table_start.next);
     if (tables_[t]->family != nullptr) {
-      DescribeRoutes(source, t, table_start, &partition.start.sinks.back(), known_to);
+      DescribeRoutes(source, t, table_start, &sink, known_to);
     }
     for (const auto& stage : stages) {
       const auto [entry, is_new] = lowest_of_stage.emplace(stage, table_start.next);
       if (!is_new) entry->second = std::min(entry->second, table_start.next);
     }
-    *watermark = std::max(*watermark, progress.Watermark(*snapshot, source));  // nullopt is the lowest.
+    if (const auto watermark = progress.Watermark(*snapshot, source)) {
+      auto& highest = watermarks->try_emplace(plan_.InputOfTable(t), *watermark).first->second;
+      highest = std::max(highest, *watermark);
+    }
   }
   const auto& letters = tables_.back()->table;
   const auto& letters_progress = tables_.back()->progress;

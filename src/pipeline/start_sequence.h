@@ -34,8 +34,8 @@ struct StartedPartition {
 
 struct StartedPartitions {
   std::map<model::TopicPartition, StartedPartition> partitions;
-  std::optional<UnixMicros> watermark;  ///< The highest that a table keeps of any of them.
-  std::vector<std::string> warnings;    ///< For people: what cannot be as it should.
+  std::map<int, UnixMicros> watermarks;  ///< By input, the highest that a table keeps of any of its partitions here.
+  std::vector<std::string> warnings;     ///< For people: what cannot be as it should.
 };
 
 /// One thread, which may be another at each call. While a call is under way nobody else uses the consumer, and nobody
@@ -54,23 +54,31 @@ class StartSequence {
   /// starts that are written already are found by the next call.
   Result<StartedPartitions> Run(const std::vector<model::TopicPartition>& partitions);
 
+  /// Before the topics are subscribed to, those that the log has now: tables that do not know a pattern yet get the
+  /// starts of all that it takes, and know it. One that comes later is then read from its beginning, whatever
+  /// source.start is. Blocks and fails as Run().
+  Status BeginPatterns(const std::vector<std::string>& topics);
+
  private:
   using Plans = std::map<model::TopicPartition, PartitionStartPlan>;
 
   Status Refresh();
+  /// The tables that the partition's input feeds, and where each of them stands.
+  std::vector<int> TablesOf(const model::TopicPartition& source) const;
   std::vector<TablePosition> PositionsOf(const model::TopicPartition& source) const;
   Result<model::OffsetVector> ResolveStarts(const std::vector<model::TopicPartition>& partitions,
                                             const model::OffsetRanges& bounds);
   Result<Plans> PlanStarts(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
   Status CheckFingerprints(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
   Status WriteStarts(const Plans& plans);
+  Status CommitStartsOf(int table, const model::OffsetVector& starts, const std::vector<std::string>& patterns);
   Result<std::unique_ptr<process::Deduplicator>> OpenDedupe(const model::TopicPartition& source,
                                                             const model::OffsetRange& bounds, PartitionStartPlan& plan);
   Result<std::vector<model::OffsetVector>> StartsToWrite(const Plans& plans);
   void DescribeRoutes(const model::TopicPartition& source, int index, const TableStart& start, SinkStart* sink,
                       model::Offset* known_to) const;
   Result<StartedPartition> Describe(const model::TopicPartition& source, const PartitionStartPlan& plan,
-                                    model::Offset* known_to, std::optional<UnixMicros>* watermark) const;
+                                    model::Offset* known_to, std::map<int, UnixMicros>* watermarks) const;
 
   const Plan& plan_;
   const std::vector<const OpenTable*> tables_;

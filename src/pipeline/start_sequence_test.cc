@@ -57,7 +57,7 @@ class StartSequenceTest : public ::testing::Test {
   Result<StartedPartition> Run() {
     ASSIGN_OR_RETURN(auto started, sequence_->Run({kSource}));
     EXPECT_EQ(started.partitions.size(), 1u);
-    watermark_ = started.watermark;
+    watermark_ = started.watermarks.empty() ? std::nullopt : std::optional(started.watermarks.at(0));
     return std::move(started.partitions.at(kSource));
   }
   std::optional<model::Offset> Delivered() {
@@ -144,7 +144,7 @@ TEST_F(StartSequenceTest, ATopicThatWasMadeAnewIsNotRead) {
 
 TEST_F(StartSequenceTest, AStartThatTheLogDoesNotHoldNamesTheKey) {
   Append(0, 3);
-  Begin(config::StartOffsets{.next = {{0, 9}}});
+  Begin(config::StartOffsets{.next = {{{kSource.topic, 0}, 9}}});
   const auto refused = Run();
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused);
   EXPECT_THAT(refused.status().message(), HasSubstr("source.start"));

@@ -13,8 +13,8 @@ config::PipelineConfig TestConfig() {
   config::PipelineConfig config;
   config.name = config.app_id = "test";
   config.source.log = config::EmbeddedSource{};
-  config.source.topics = {kSource.topic};
-  config.decode.columns = {
+  config.inputs[0].topics = {kSource.topic};
+  config.inputs[0].decode.columns = {
       {.name = "id", .type = arrow::int64(), .path = {"id"}},
       {.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
       {.name = "ts",
@@ -22,7 +22,7 @@ config::PipelineConfig TestConfig() {
        .timestamp_form = ingest::TimestampForm::kMicros,
        .path = {"ts"}},
   };
-  config.event_time = config::EventTimeConfig{.column = "ts", .max_future = std::chrono::seconds(60)};
+  config.inputs[0].event_time = config::EventTimeConfig{.column = "ts", .max_future = std::chrono::seconds(60)};
   config.transforms = {{"clean", "SELECT id, CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 0"}};
   config.tables = {{.name = "raw"}, {.name = "cleaned", .from = "clean"}};
   config.aggregates = {{.name = "sums",

@@ -34,11 +34,6 @@ constexpr std::chrono::microseconds kRevokeFlush = 10s;
 constexpr std::size_t kIoThreadsMin = 4;
 constexpr std::size_t kIoThreadsMax = 16;
 
-bool Deduplicates(const Plan& plan) {
-  return std::any_of(plan.inputs.begin(), plan.inputs.end(),
-                     [](const auto& input) { return input.dedupe.has_value(); });
-}
-
 }  // namespace
 
 void Worker::ShardThread::Measure() {
@@ -50,10 +45,11 @@ Worker::Worker(std::shared_ptr<const Plan> plan, std::unique_ptr<eventlog::Consu
     : plan_(std::move(plan)),
       options_(std::move(options)),
       budget_(MemoryBudget::Make(plan_->config.limits.memory)),
-      answer_budget_(MemoryBudget::Make(plan_->config.limits.memory / (Deduplicates(*plan_) ? 2 : 1))),
+      answer_budget_(MemoryBudget::Make(plan_->config.limits.memory / (plan_->config.dedupes() ? 2 : 1))),
       dedupe_budget_(MemoryBudget::Make(plan_->config.limits.memory / 2)),
       consumer_(std::move(consumer)),
       io_pool_(std::clamp(plan_->tables.size(), kIoThreadsMin, kIoThreadsMax)),
+      watermarks_(plan_->inputs.size()),
       seal_mutex_(control_.get_executor()),
       letters_memory_(budget_->NewShare("dead letters")),
       backlog_memory_(budget_->NewShare("records")),
@@ -67,10 +63,13 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   auto worker = std::unique_ptr<Worker>(new Worker(std::move(plan), std::move(consumer), std::move(options)));
   worker->lake_ = lake;
   // Before tables are made. A log that cannot be reached now may be there later: Run() tries again.
-  const auto& source = worker->plan_->config.source;
-  const auto partitions = worker->consumer_->Partitions(worker->plan_->topics(), kLogTimeout);
-  if (!partitions.ok() && !MayPass(partitions.status())) return partitions.status();
-  if (partitions.ok()) RETURN_NOT_OK(CheckStartPartitions(source, *partitions));
+  const auto topics = worker->FindTopics();
+  if (!topics.ok() && !MayPass(topics.status())) return topics.status();
+  if (topics.ok()) {
+    const auto partitions = worker->consumer_->Partitions(*topics, kLogTimeout);
+    if (!partitions.ok() && !MayPass(partitions.status())) return partitions.status();
+    if (partitions.ok()) RETURN_NOT_OK(CheckStartPartitions(worker->plan_->config.source, *partitions));
+  }
   ASSIGN_OR_RETURN(worker->dedupe_states_, DedupeStates::Make(*worker->plan_, {.folder = worker->options_.state_folder,
                                                                                .share = worker->dedupe_budget_,
                                                                                .all = worker->budget_}));
@@ -267,15 +266,21 @@ asio::awaitable<void> Worker::Control() {
 }
 
 asio::awaitable<Status> Worker::Subscribe() {
-  const auto subscribe = [this]() -> Status {
-    RETURN_NOT_OK(consumer_->Subscribe(plan_->topics(), kLogTimeout));
-    if (!std::holds_alternative<config::StartOffsets>(plan_->config.source.start)) return Status::OK();
-    ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(plan_->topics(), kLogTimeout));
-    return CheckStartPartitions(plan_->config.source, partitions);
+  const auto subscribe = [this]() -> Result<std::vector<std::string>> {
+    ASSIGN_OR_RETURN(auto topics, FindTopics());
+    RETURN_NOT_OK(start_sequence_->BeginPatterns(topics));
+    if (!topics.empty()) RETURN_NOT_OK(consumer_->Subscribe(topics, kLogTimeout));
+    if (std::holds_alternative<config::StartOffsets>(plan_->config.source.start)) {
+      ASSIGN_OR_RETURN(const auto partitions, consumer_->Partitions(topics, kLogTimeout));
+      RETURN_NOT_OK(CheckStartPartitions(plan_->config.source, partitions));
+    }
+    return topics;
   };
   Status subscribed = Status::OK();
   for (int attempt = 0; !stopping_; ++attempt) {
-    subscribed = co_await AskLog(subscribe);
+    auto topics = co_await AskLog(subscribe);
+    subscribed = topics.status();
+    if (topics.ok()) SetTopics(*std::move(topics));
     if (subscribed.ok() || KindOf(subscribed) != ErrorKind::kTransient) break;
     Note(subscribed);
     wake_.expires_after(Backoff(attempt));
@@ -283,6 +288,50 @@ asio::awaitable<Status> Worker::Subscribe() {
     co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
   co_return subscribed;
+}
+
+Result<std::vector<std::string>> Worker::FindTopics() {
+  if (!plan_->has_patterns()) return plan_->topics();
+  ASSIGN_OR_RETURN(auto there, consumer_->Topics(kLogTimeout));
+  return plan_->TopicsAmong(std::move(there));
+}
+
+void Worker::SetTopics(std::vector<std::string> topics) {
+  next_look_ = steady_clock::now() + options_.look_for_topics;
+  if (topics.empty()) {
+    spdlog::info("no topic that a pattern takes is there yet");
+    // Nobody is going to assign anything.
+    assigned_once_ = true;
+    status_.state = "running";
+  }
+  const std::scoped_lock lock(progress_mutex_);
+  topics_ = std::move(topics);
+}
+
+asio::awaitable<Status> Worker::LookForTopics() {
+  // With until_end those that were there at the start are read.
+  if (!plan_->has_patterns() || options_.until_end || steady_clock::now() < next_look_) co_return Status::OK();
+  const auto look = [this]() -> Result<std::vector<std::string>> {
+    ASSIGN_OR_RETURN(auto topics, FindTopics());
+    if (topics != topics_ && !topics.empty()) RETURN_NOT_OK(consumer_->Subscribe(topics, kLogTimeout));
+    return topics;
+  };
+  auto topics = co_await AskLog(look);
+  next_look_ = steady_clock::now() + options_.look_for_topics;
+  if (!topics.ok()) {
+    // One that is named in between and gone again is looked for again.
+    if (!MayPass(topics.status()) && KindOf(topics.status()) != ErrorKind::kNotFound) co_return topics.status();
+    Note(topics.status());
+    co_return Status::OK();
+  }
+  if (topics->empty() || *topics == topics_) co_return Status::OK();
+  for (const auto& topic : *topics) {
+    if (std::find(topics_.begin(), topics_.end(), topic) == topics_.end()) {
+      spdlog::info("topic {} is new, and read by the input {}", topic, plan_->inputs[plan_->InputOf(topic)].name);
+    }
+  }
+  SetTopics(*std::move(topics));
+  co_return Status::OK();
 }
 
 asio::awaitable<Status> Worker::Intake() {
@@ -294,6 +343,7 @@ asio::awaitable<Status> Worker::Intake() {
       CO_RETURN_NOT_OK(co_await Reset());
       continue;
     }
+    CO_RETURN_NOT_OK(co_await LookForTopics());
     Backpressure();
     if (!waiting_for_room_) {
       auto events = consumer_->Poll(kPollRecordsMax);
@@ -461,7 +511,9 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
   const auto run = [this, &partitions] { return start_sequence_->Run(partitions); };
   CO_ASSIGN_OR_RETURN(auto started, co_await AskLog(run));
   for (const auto& warning : started.warnings) Note(Transient("{}", warning));
-  if (!assigned_once_) watermark_.Raise(started.watermark);
+  for (const auto& [input, watermark] : started.watermarks) {
+    if (!watermarks_[input].value()) watermarks_[input].Raise(watermark);
+  }
   assigned_once_ = true;
   for (auto& [source, partition] : started.partitions) {
     letters_.Start(partition.letter_versions);
@@ -510,7 +562,7 @@ asio::awaitable<Status> Worker::Revoke(eventlog::Revoked revoked) {
     const auto it = owned_.find(source);
     if (it == owned_.end()) continue;
     if (it->second.progress != nullptr) {
-      past_records_ += it->second.progress->records;
+      past_records_[source.topic] += it->second.progress->records;
       past_bytes_ += it->second.progress->bytes;
       begun_before_[source] = it->second.progress->begun;
       auto* const thread = shards_[it->second.shard].get();

@@ -92,11 +92,14 @@ struct WorkerStatus {
   std::vector<Partition> partitions;
   std::vector<Table> tables;
   std::vector<Lookup> lookups;
-  std::optional<UnixMicros> watermark;
-  std::optional<std::int64_t> freshness_us;  ///< The slowest partition's, see PartitionProgress.
+  std::vector<std::string> topics;                    ///< That are read, see Dataflow::TopicsAmong().
+  std::vector<std::optional<UnixMicros>> watermarks;  ///< By input.
+  std::optional<UnixMicros> watermark;                ///< The lowest of these.
+  std::optional<std::int64_t> freshness_us;           ///< The slowest partition's, see PartitionProgress.
   double records_per_second = 0;
   double bytes_per_second = 0;
   std::int64_t records = 0;
+  std::map<std::string, std::int64_t> records_by_topic;
   std::int64_t bytes = 0;
   std::map<std::string, std::int64_t> dead_letters;  ///< By reason, durable ones.
   std::int64_t filtered = 0;
@@ -116,6 +119,8 @@ class Worker {
     bool handle_signals = true;
     /// Where dedupe keeps keys on the local disk; empty: in memory alone.
     std::filesystem::path state_folder = {};
+    /// With patterns of topics: from one look for new ones to the next.
+    std::chrono::milliseconds look_for_topics = std::chrono::seconds(10);
   };
 
   /// Asks the log for the topics, reads all lookups, then opens or creates every table, see OpenTables(). Errors name
@@ -143,15 +148,23 @@ class Worker {
   std::string TableId(int table) const { return tables_[table]->table->snapshot()->metadata.id; }
   /// The newest version of a table that it has seen. Any thread, without waiting.
   delta::TableVersion KnownVersion(int table) const { return tables_[table]->table->snapshot()->version; }
-  /// The lowest watermark of this worker's partitions, idle ones left out; it never goes back, see watermark.h. Any
-  /// thread, without waiting.
+  /// The lowest watermark of this worker's partitions of an input, idle ones left out; it never goes back, see
+  /// watermark.h. nullopt too if the input has no event time. Any thread, without waiting.
+  std::optional<UnixMicros> Watermark(int input) const;
+  /// The lowest of all inputs that have one. Any thread, without waiting.
   std::optional<UnixMicros> Watermark() const;
+  /// Another one whenever the watermark of an input is another. Any thread, without waiting.
+  std::optional<UnixMicros> WatermarkPulse() const;
   /// Moves whenever hot rows have come or gone, before anybody can have them, or this worker's partitions are others.
   /// Any thread, without waiting.
   std::uint64_t Changes() const;
   /// Next offset of each of this worker's partitions, after what the shards have begun to take: all that an earlier
   /// Watermark() rests on lies below. Any thread, without waiting, also after Run().
   model::OffsetVector Begun() const;
+  /// Likewise, of the partitions of an input.
+  model::OffsetVector Begun(int input) const;
+  /// It reads the first partition of the first topic, which one worker of a group does. Any thread, without waiting.
+  bool Leads() const;
   const Plan& plan() const { return *plan_; }
   const std::shared_ptr<objectstore::ObjectStore>& lake() const { return lake_; }
   std::shared_ptr<objectstore::ObjectStore> TableStore(int table) const { return tables_[table]->table->store(); }
@@ -222,6 +235,11 @@ class Worker {
   // All control. worker.cc: the loop, and partitions that come and go.
   asio::awaitable<void> Control();
   asio::awaitable<Status> Subscribe();
+  /// What the plan reads of the topics that the log has now. On the log pool.
+  Result<std::vector<std::string>> FindTopics();
+  /// With patterns, now and then: topics that are new are read from now on, those that are gone no longer.
+  asio::awaitable<Status> LookForTopics();
+  void SetTopics(std::vector<std::string> topics);
   asio::awaitable<Status> Intake();
   asio::awaitable<void> WaitForWork();
   asio::awaitable<void> Tick();
@@ -273,6 +291,9 @@ class Worker {
   WorkerStatus BuildStatus();
   void PublishProgress();
   std::optional<UnixMicros> WatermarkOf(const model::TopicPartition& source, const PartitionProgress& progress) const;
+  /// visit(partition, progress) for this worker's partitions of an input; under progress_mutex_.
+  template <typename Visit>
+  void VisitProgress(int input, Visit visit) const;
 
   const std::shared_ptr<const Plan> plan_;
   const Options options_;
@@ -295,7 +316,8 @@ class Worker {
   mutable std::mutex progress_mutex_;
   // Of owned_; guarded by progress_mutex_.
   std::map<model::TopicPartition, std::shared_ptr<const PartitionProgress>> progress_;
-  mutable RisingWatermark watermark_;
+  std::vector<std::string> topics_;  // That are subscribed to. Written by control alone, under progress_mutex_.
+  mutable std::vector<RisingWatermark> watermarks_;  // By input.
 
   // Control thread only.
   std::map<model::TopicPartition, OwnedPartition> owned_;
@@ -320,9 +342,10 @@ class Worker {
   std::int64_t sampled_records_ = 0;
   std::int64_t sampled_bytes_ = 0;
   std::map<model::TopicPartition, model::Offset> begun_before_;  // Of partitions that we gave up.
-  std::int64_t past_records_ = 0;                                // Of partitions that we gave up.
+  std::map<std::string, std::int64_t> past_records_;             // By topic, of partitions that we gave up.
   std::int64_t past_bytes_ = 0;
   std::chrono::steady_clock::time_point started_;
+  std::chrono::steady_clock::time_point next_look_;  // For topics.
   bool waiting_for_room_ = false;
 
   std::atomic<bool> running_{false};

@@ -64,7 +64,8 @@ class WorkerHotSource final : public query::HotSource {
     return worker_.Hot(table_, coarser, range, limits.bytes_max);
   }
   query::HotRows Known() const override {
-    return {.version = worker_.KnownVersion(table_), .watermark = worker_.Watermark()};
+    return {.version = worker_.KnownVersion(table_),
+            .watermark = worker_.Watermark(worker_.plan().InputOfTable(table_))};
   }
   std::optional<std::uint64_t> Changes() const override { return worker_.Changes(); }
 
@@ -100,7 +101,7 @@ class WorkerBackend final : public serve::Backend {
               .definition = tables[t].aggregate->definition,
               .table = std::move(followed),
               .next_offsets = [&worker, t](const auto& snapshot) { return worker.progress(t).NextOffsets(snapshot); },
-              .topics = worker.plan().topics(),
+              .reads = ReadsForTable(worker.plan(), t),
               .hot = aggregate.source(),
               .cached_rows_bytes_max = std::min(kCachedRowsBytesMax, limit / kCachedRowsShare / num_aggregates),
               .cached_rows = budget->NewShare("cached rows")},
@@ -155,7 +156,7 @@ class WorkerBackend final : public serve::Backend {
   bool Ready() override { return worker_.ready(); }
   Pulse Feel() override {
     const std::uint64_t others = peers_ == nullptr ? 0 : peers_->pulses().Changes();
-    return {worker_.Changes() + others, worker_.Watermark()};
+    return {worker_.Changes() + others, worker_.WatermarkPulse()};
   }
 
   Result<std::string> AnswerPeer(std::string_view text) override {
@@ -186,7 +187,7 @@ class WorkerBackend final : public serve::Backend {
     return peers::ToArrowStream({instance_, std::move(rows)}, *definition, bytes_max);
   }
   Result<std::string> PulseForPeers() override {
-    return peers::ToJson(peers::Pulse{instance_, worker_.Changes(), worker_.Watermark()});
+    return peers::ToJson(peers::Pulse{instance_, worker_.Changes(), worker_.WatermarkPulse()});
   }
 
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,
@@ -263,7 +264,9 @@ class WorkerBackend final : public serve::Backend {
   std::int64_t CommitLag(const WorkerStatus& status, std::size_t index) const {
     const auto committed = worker_.progress(static_cast<int>(index)).NextOffsets(*status.tables[index].snapshot);
     std::int64_t lag = 0;
+    const int input = worker_.plan().InputOfTable(static_cast<int>(index));
     for (const auto& partition : status.partitions) {
+      if (worker_.plan().InputOf(partition.source.topic) != input) continue;
       const auto it = committed.find(partition.source);
       lag += std::max<std::int64_t>(0, partition.next - (it == committed.end() ? 0 : it->second));
     }

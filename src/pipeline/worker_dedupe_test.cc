@@ -43,9 +43,9 @@ class DedupeTest : public ::testing::TestWithParam<Keys> {
     folder_ = std::filesystem::temp_directory_path() / ("millrace_dedupe_" + RandomUuid());
     store_ = std::make_shared<FaultyStore>(objectstore::OpenStore(folder_.string()).ValueOrDie());
     config_ = TestConfig();
-    config_.source.topics = {"a"};
-    config_.event_time->max_future = 24h * 365;
-    config_.dedupe = config::DedupeConfig{.by = {"id"}, .within = 1h};
+    config_.inputs[0].topics = {"a"};
+    config_.inputs[0].event_time->max_future = 24h * 365;
+    config_.inputs[0].dedupe = config::DedupeConfig{.by = {"id"}, .within = 1h};
     config_.limits.threads = 2;
     config_.shutdown_timeout = 3s;
     for (auto& table : config_.tables) table.commit.interval = 1h;
@@ -321,7 +321,7 @@ TEST_P(DedupeTest, AnEditedKeyIsKnownOfWhatIsRemembered) {
   for (int id = 0; id < 10; ++id) Append(0, id);
   MILLRACE_ASSERT_OK(Run());
   ExpectKept(kept_);
-  config_.dedupe->by = {"txt"};  // "1" in all of them.
+  config_.inputs[0].dedupe->by = {"txt"};  // "1" in all of them.
   Append(0, 77);
   kept_.erase({0, 10});
   MILLRACE_ASSERT_OK(Run());
@@ -331,7 +331,7 @@ TEST_P(DedupeTest, AnEditedKeyIsKnownOfWhatIsRemembered) {
 TEST_P(DedupeTest, WithoutDedupeNothingIsReadAgain) {
   for (int id = 0; id < 3000; ++id) Append(0, id);
   MILLRACE_ASSERT_OK(Run());
-  config_.dedupe.reset();
+  config_.inputs[0].dedupe.reset();
   Append(0, 0);
   kept_.emplace(0, 3000);
   MILLRACE_ASSERT_OK(Run());

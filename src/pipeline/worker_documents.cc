@@ -36,6 +36,13 @@ json::array ColumnsJson(const arrow::Schema& schema) {
   return columns;
 }
 
+// Of the events of a table; of the dead letters that of all inputs.
+std::optional<UnixMicros> WatermarkOf(const WorkerView& view, std::size_t table) {
+  const auto& watermarks = view.status.watermarks;
+  if (static_cast<int>(table) == view.plan->dead_letters() || watermarks.empty()) return view.status.watermark;
+  return watermarks[static_cast<std::size_t>(view.plan->InputOfTable(static_cast<int>(table)))];
+}
+
 json::object TableSummary(const WorkerView& view, std::size_t index) {
   const auto& table = view.status.tables[index];
   const bool is_family = view.plan->tables[index].route.has_value();
@@ -65,7 +72,7 @@ json::object WholeTable(const WorkerView& view, std::size_t index) {
   table["partition_by"] =
       json::value_from(plan.route ? plan.partition_columns : status.snapshot->metadata.partition_columns);
   table["uri"] = view.tables[index].uri;
-  table["watermark"] = TimeOrNull(view.status.watermark);
+  table["watermark"] = TimeOrNull(WatermarkOf(view, index));
   if (plan.route) {
     json::array names;
     for (const auto& route : status.routes) names.push_back(json::value(route.name));
@@ -88,7 +95,7 @@ json::object RouteTable(const WorkerView& view, std::size_t index, std::size_t r
           {"columns", ColumnsJson(*snapshot.schema)},
           {"partition_by", json::value_from(snapshot.metadata.partition_columns)},
           {"uri", route.uri},
-          {"watermark", TimeOrNull(view.status.watermark)},
+          {"watermark", TimeOrNull(WatermarkOf(view, index))},
           {"route", json::object{{"of", family.name}, {"value", route.value}}}};
 }
 
@@ -176,29 +183,46 @@ json::value PipelineDocument(const WorkerView& view) {
   }
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
+  json::array inputs;
+  for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+    const auto& input = plan.inputs[i];
+    json::array patterns;
+    for (const auto& pattern : input.patterns) patterns.push_back(json::value(pattern.text()));
+    auto topics = input.topics;
+    for (const auto& topic : status.topics) {
+      if (plan.FindInput(topic) == static_cast<int>(i) && !plan.PatternsOf(topic).empty()) topics.push_back(topic);
+    }
+    const auto watermark = i < status.watermarks.size() ? status.watermarks[i] : std::nullopt;
+    inputs.push_back(json::object{{"name", input.name},
+                                  {"topics", json::value_from(topics)},
+                                  {"patterns", std::move(patterns)},
+                                  {"watermark", TimeOrNull(watermark)}});
+  }
   const bool is_kafka = std::holds_alternative<config::KafkaSource>(plan.config.source.log);
-  return json::object{{"pipeline", plan.config.name},
-                      {"state", status.state},
-                      {"version", kVersion},
-                      {"uptime_seconds", status.uptime_seconds},
-                      {"watermark", TimeOrNull(status.watermark)},
-                      {"freshness_seconds", SecondsOrNull(status.freshness_us)},
-                      {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
-                                              {"topics", json::value_from(plan.config.source.topics)},
-                                              {"partitions", std::move(partitions)}}},
-                      {"rates", json::object{{"records_per_second", status.records_per_second},
-                                             {"bytes_per_second", status.bytes_per_second}}},
-                      {"totals", json::object{{"records", status.records},
-                                              {"bytes", status.bytes},
-                                              {"dead_letters", dead_letters},
-                                              {"filtered", status.filtered},
-                                              {"deduplicated", deduplicated},
-                                              {"tombstones", status.tombstones}}},
-                      {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
-                      {"tables", std::move(tables)},
-                      {"aggregates", std::move(aggregates)},
-                      {"lookups", std::move(lookups)},
-                      {"errors", json::value_from(status.errors)}};
+  return json::object{
+      {"pipeline", plan.config.name},
+      {"state", status.state},
+      {"version", kVersion},
+      {"uptime_seconds", status.uptime_seconds},
+      {"watermark", TimeOrNull(status.watermark)},
+      {"freshness_seconds", SecondsOrNull(status.freshness_us)},
+      {"source", json::object{{"kind", is_kafka ? "kafka" : "embedded"},
+                              {"topics", json::value_from(status.topics.empty() ? plan.topics() : status.topics)},
+                              {"partitions", std::move(partitions)}}},
+      {"inputs", std::move(inputs)},
+      {"rates",
+       json::object{{"records_per_second", status.records_per_second}, {"bytes_per_second", status.bytes_per_second}}},
+      {"totals", json::object{{"records", status.records},
+                              {"bytes", status.bytes},
+                              {"dead_letters", dead_letters},
+                              {"filtered", status.filtered},
+                              {"deduplicated", deduplicated},
+                              {"tombstones", status.tombstones}}},
+      {"memory", json::object{{"budget", plan.config.limits.memory}, {"used", status.memory_used}}},
+      {"tables", std::move(tables)},
+      {"aggregates", std::move(aggregates)},
+      {"lookups", std::move(lookups)},
+      {"errors", json::value_from(status.errors)}};
 }
 
 json::value LagDocument(const WorkerView& view) {
@@ -209,8 +233,10 @@ json::value LagDocument(const WorkerView& view) {
   }
   for (const auto& partition : view.status.partitions) committed.try_emplace(partition.source, std::nullopt);
   for (auto& [source, lowest] : committed) {
+    const auto input = view.plan->FindInput(source.topic);
     for (std::size_t t = 0; t < view.tables.size(); ++t) {
       if (view.status.tables[t].kind == config::TableKind::kDeadLetters) continue;
+      if (input && view.plan->InputOfTable(static_cast<int>(t)) != *input) continue;
       const auto found = view.tables[t].committed.find(source);
       if (found == view.tables[t].committed.end()) {
         lowest.reset();

@@ -105,7 +105,7 @@ asio::awaitable<Result<Worker::Sealed>> Worker::Seal(int table) {
     sealed.parts.push_back(std::move(*from_shard->part));
   }
   letters_memory_.Set(letters_.bytes());
-  const auto watermark = Watermark();
+  const auto watermark = Watermark(plan_->InputOfTable(table));
   for (auto& part : sealed.parts) {
     for (auto& [source, partition] : part.partitions) {
       // The letters reach as far as the shard has read: at least to where this table's part ends.
@@ -273,11 +273,12 @@ asio::awaitable<void> Worker::Cut(int table) {
       thread->Measure();
     });
   }
+  // Each record once, whatever the number of tables.
+  const int input = plan_->InputOfTable(table);
+  const bool is_first = plan_->TablesOf(input).front() == table;
   for (const auto& [source, part] : epoch.partitions) {
-    if (table == 0) status_.tombstones += part.ledger.tombstones;
-    if (table == 0 && plan_->inputs[plan_->InputOf(source.topic)].dedupe) {
-      status_.deduplicated[source.topic] += part.ledger.deduplicated;
-    }
+    if (is_first) status_.tombstones += part.ledger.tombstones;
+    if (is_first && plan_->inputs[input].dedupe) status_.deduplicated[source.topic] += part.ledger.deduplicated;
     status_.filtered += part.ledger.filtered;
   }
   ReportProgress();
@@ -288,10 +289,11 @@ asio::awaitable<void> Worker::Cut(int table) {
 model::OffsetVector Worker::CommittedByAll() const {
   model::OffsetVector lowest;
   for (const auto& [source, owned] : owned_) {
+    const auto fed = plan_->TablesOf(plan_->InputOf(source.topic));
     std::optional<model::Offset> low;
-    for (int t = 0; t < plan_->num_data_tables(); ++t) {
+    for (const int t : fed) {
       const auto next = tables_[t]->progress.NextOffset(*tables_[t]->table->snapshot(), source);
-      low = t == 0 || !next ? next : std::min(low, next);
+      low = t == fed.front() || !next ? next : std::min(low, next);
       if (!low) break;
     }
     if (low) lowest[source] = *low;

@@ -74,6 +74,18 @@ Samples SecondsIfKnown(const std::optional<std::int64_t>& micros) {
   return {{{}, Number(*micros) / 1e6}};
 }
 
+// With several inputs by their names.
+Samples Watermarks(const WorkerView& view) {
+  const auto& inputs = view.plan->inputs;
+  if (inputs.size() == 1) return SecondsIfKnown(view.status.watermark);
+  Samples samples;
+  for (std::size_t i = 0; i < view.status.watermarks.size(); ++i) {
+    const auto& watermark = view.status.watermarks[i];
+    if (watermark) samples.push_back({{{"input", inputs[i].name}}, Number(*watermark) / 1e6});
+  }
+  return samples;
+}
+
 struct Family {
   const char* name;
   Kind kind;
@@ -84,16 +96,18 @@ struct Family {
 constexpr Family kFamilies[] = {
     {"millrace_records_total", Kind::kCounter, "Records taken from the log.",
      [](const WorkerView& view) -> Samples {
-       return {{{{"topic", fmt::format("{}", fmt::join(view.plan->config.source.topics, ","))}},
-                Number(view.status.records)}};
+       Samples samples;
+       for (const auto& [topic, records] : view.status.records_by_topic) {
+         samples.push_back({{{"topic", topic}}, Number(records)});
+       }
+       return samples;
      }},
     {"millrace_bytes_total", Kind::kCounter, "Payload and key bytes taken from the log.",
      [](const WorkerView& view) -> Samples {
        return {{{}, Number(view.status.bytes)}};
      }},
     {"millrace_lag_records", Kind::kGauge, "Records in the log that are not processed yet.", Lags},
-    {"millrace_watermark_timestamp_seconds", Kind::kGauge, "Event time up to which windows are complete.",
-     [](const WorkerView& view) { return SecondsIfKnown(view.status.watermark); }},
+    {"millrace_watermark_timestamp_seconds", Kind::kGauge, "Event time up to which windows are complete.", Watermarks},
     {"millrace_freshness_seconds", Kind::kGauge,
      "From the newest record's timestamp in the log until answers had it; the slowest partition's.",
      [](const WorkerView& view) { return SecondsIfKnown(view.status.freshness_us); }},

@@ -16,7 +16,7 @@ using ::testing::Not;
 
 WorkerView ViewOf(const TestPipeline& pipeline) {
   WorkerView view{.plan = &pipeline.plan()};
-  view.status.records = 7;
+  view.status.records_by_topic = {{"events", 7}};
   view.status.tables.push_back({.name = "raw", .rows_committed = 5, .commits = 3});
   for (const double seconds : {0.25, 0.25, 1.0}) view.status.tables.back().commit_durations.Observe(seconds);
   view.status.partitions.push_back({.source = {"events", 2}, .next = 10});

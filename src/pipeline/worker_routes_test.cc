@@ -39,7 +39,7 @@ using Record = std::pair<std::int32_t, model::Offset>;  // Partition and offset.
 
 config::PipelineConfig RouteConfig(int max = 100) {
   auto config = TestConfig();
-  config.source.topics = {"a"};
+  config.inputs[0].topics = {"a"};
   config.limits.threads = 2;
   config.shutdown_timeout = 5s;
   config.transforms.clear();
@@ -441,7 +441,7 @@ TEST_F(RoutesTest, ItsTablesArePartitionedAndGetNewColumns) {
   Append(1, "b");
   MILLRACE_ASSERT_OK(Run(config));
   EXPECT_THAT(Open("ev_a")->snapshot()->metadata.partition_columns, ElementsAre("ts_date"));
-  config.decode.columns.push_back({.name = "extra", .type = arrow::utf8(), .path = {"extra"}});
+  config.inputs[0].decode.columns.push_back({.name = "extra", .type = arrow::utf8(), .path = {"extra"}});
   EXPECT_THAT(Run(config).message(), HasSubstr("table ev_a: the table in the lake has no column 'extra'"));
   config.tables[0].on_new_column = config.tables[1].on_new_column = config::OnNewColumn::kAdd;
   Append(0, "a");
@@ -527,7 +527,7 @@ TEST_F(RoutesTest, RowsOfAnIndexThatWereRemovedAreMissed) {
 
 TEST_F(RoutesTest, UndeclaredFieldsStayInTheRescuedColumn) {
   auto config = RouteConfig();
-  config.decode.unknown_fields = ingest::UnknownFields::kAdd;
+  config.inputs[0].decode.unknown_fields = ingest::UnknownFields::kAdd;
   const auto offset = log_->Append(0, {.payload = fmt::format(R"({{"txt": "a", "ts": {}, "new": 7}})", kLogTime),
                                        .key = std::nullopt,
                                        .timestamp = kLogTime});

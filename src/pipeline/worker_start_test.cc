@@ -40,7 +40,7 @@ class RunsTest : public ::testing::Test {
   static config::PipelineConfig Config(std::vector<std::string> topics,
                                        config::StartPosition start = config::StartEarliest{}) {
     auto config = TestConfig();
-    config.source.topics = std::move(topics);
+    config.inputs[0].topics = std::move(topics);
     config.source.start = std::move(start);
     config.limits.threads = 2;
     config.shutdown_timeout = 3s;
@@ -57,7 +57,7 @@ class RunsTest : public ::testing::Test {
 
   static std::vector<std::int32_t> SlotsOf(const config::PipelineConfig& config) {
     std::vector<std::int32_t> slots;
-    for (const auto& topic : config.source.topics) {
+    for (const auto& topic : config.inputs[0].topics) {
       for (const int slot : topic == "a" ? std::vector<int>{kA0, kA1} : std::vector<int>{kB0, kB1, kB2}) {
         slots.push_back(slot);
       }
@@ -249,7 +249,7 @@ TEST_P(BeginningTest, ADeathWhileTheStartIsWrittenLosesNothing) {
     store_->Inject(StoreOperation::kPutIfAbsent, 2, StoreFault::kCrash, table);
     auto config = Wanted();
     if (std::holds_alternative<config::StartOffsets>(config.source.start)) {
-      config.source.start = config::StartOffsets{{{0, begun}, {1, log_->end(kA1)}}};
+      config.source.start = config::StartOffsets{.next = {{{"a", 0}, begun}, {{"a", 1}, log_->end(kA1)}}};
     }
     MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(config));
     ASSERT_FALSE(running.done.get().ok());
@@ -311,7 +311,8 @@ TEST_P(BeginningTest, TheOtherWorkersPartitionsBeginAtTheSameMoment) {
 INSTANTIATE_TEST_SUITE_P(Where, BeginningTest,
                          ::testing::Values(Beginning{"Latest", config::StartLatest{}},
                                            Beginning{"Timestamp", config::StartTimestamp{kLogTime + 1}},
-                                           Beginning{"Offsets", config::StartOffsets{{{0, 7}, {1, 7}}}}),
+                                           Beginning{"Offsets",
+                                                     config::StartOffsets{.next = {{{"a", 0}, 7}, {{"a", 1}, 7}}}}),
                          [](const auto& test) { return test.param.name; });
 
 TEST_F(RunsTest, ATopicThatIsNotThereMakesNothing) {
@@ -321,13 +322,13 @@ TEST_F(RunsTest, ATopicThatIsNotThereMakesNothing) {
 
 TEST_F(RunsTest, AStartThatTheLogDoesNotHoldNamesTheKey) {
   Append(kA0, 5);
-  const Status beyond = Run(Config({"a"}, config::StartOffsets{{{0, 100}}}));
+  const Status beyond = Run(Config({"a"}, config::StartOffsets{.next = {{{"a", 0}, 100}}}));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, beyond);
   EXPECT_THAT(beyond.message(), HasSubstr("source.start.offsets: 0: offset 100 is beyond the end of a[0], which is 5"));
-  const Status nowhere = Run(Config({"a"}, config::StartOffsets{{{9, 1}}}));
+  const Status nowhere = Run(Config({"a"}, config::StartOffsets{.next = {{{"a", 9}, 1}}}));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, nowhere);
   EXPECT_THAT(nowhere.message(), HasSubstr("source.start.offsets: there is no partition 9"));
-  MILLRACE_ASSERT_OK(Run(Config({"a"}, config::StartOffsets{{{0, 3}}})));
+  MILLRACE_ASSERT_OK(Run(Config({"a"}, config::StartOffsets{.next = {{{"a", 0}, 3}}})));
   EXPECT_EQ(RowsOf("raw"), 2);
 }
 
@@ -371,10 +372,11 @@ TEST_F(RunsTest, WhatIsReadAgainIsJudgedAsItWas) {
     running.worker.reset();
     store_->SetPolicy(nullptr);
 
-    config.event_time->max_future = round % 2 == 0 ? std::chrono::hours(24 * 365 * 100) : std::chrono::hours(0);
-    config.decode.columns[0].type = round % 2 == 0 ? arrow::utf8() : arrow::int64();
+    config.inputs[0].event_time->max_future =
+        round % 2 == 0 ? std::chrono::hours(24 * 365 * 100) : std::chrono::hours(0);
+    config.inputs[0].decode.columns[0].type = round % 2 == 0 ? arrow::utf8() : arrow::int64();
     auto lenient = config;
-    lenient.decode.columns[0].type = arrow::int64();
+    lenient.inputs[0].decode.columns[0].type = arrow::int64();
     lenient.transforms[0].sql = round % 2 == 0
                                     ? "SELECT id, TRY_CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 0"
                                     : "SELECT id, CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 0";
@@ -406,7 +408,7 @@ TEST_F(RunsTest, TheBooksBalanceWhenATransformIsRenamed) {
 
 TEST_F(RunsTest, TheWatermarkOutlivesTheProcess) {
   auto config = Config({"a"});
-  config.event_time->watermark_delay = 10s;
+  config.inputs[0].event_time->watermark_delay = 10s;
   Append(kA0, 5, kLogTime + 3600'000'000);
   MILLRACE_ASSERT_OK(Run(config));
   Append(kA1, 1, kLogTime);  // An hour older, on a partition that has been quiet.

@@ -31,7 +31,8 @@ asio::awaitable<void> Worker::Tick() {
   auto before = steady_clock::now();
   while (!stopping_) {
     co_await Sleep(1s);
-    std::int64_t records = past_records_;
+    std::int64_t records = 0;
+    for (const auto& [topic, past] : past_records_) records += past;
     std::int64_t bytes = past_bytes_;
     for (const auto& [source, partition] : owned_) {
       if (partition.progress == nullptr) continue;
@@ -51,8 +52,12 @@ asio::awaitable<void> Worker::Tick() {
 WorkerStatus Worker::BuildStatus() {
   WorkerStatus status = status_;
   status.uptime_seconds = std::chrono::duration<double>(steady_clock::now() - started_).count();
-  status.records = past_records_;
+  status.topics = topics_;
+  for (const auto& topic : plan_->topics()) status.records_by_topic[topic] = 0;
+  for (const auto& topic : topics_) status.records_by_topic[topic] = 0;
+  for (const auto& [topic, records] : past_records_) status.records_by_topic[topic] = records;
   status.bytes = past_bytes_;
+  for (int i = 0; i < std::ssize(plan_->inputs); ++i) status.watermarks.push_back(Watermark(i));
   status.watermark = Watermark();
   for (auto& [source, owned] : owned_) {
     if (!log_busy_) owned.known_end = consumer_->KnownEnd(source);
@@ -63,7 +68,7 @@ WorkerStatus Worker::BuildStatus() {
     partition.paused = owned.paused;
     if (owned.progress != nullptr) {
       partition.next = owned.progress->next;
-      status.records += owned.progress->records;
+      status.records_by_topic[source.topic] += owned.progress->records;
       status.bytes += owned.progress->bytes;
       partition.watermark = WatermarkOf(source, *owned.progress);
       const std::int64_t freshness = owned.progress->freshness_us;
@@ -71,6 +76,7 @@ WorkerStatus Worker::BuildStatus() {
     }
     status.partitions.push_back(partition);
   }
+  for (const auto& [topic, records] : status.records_by_topic) status.records += records;
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     auto entry = tables_[t]->status;
     entry.snapshot = tables_[t]->table->snapshot();
@@ -111,24 +117,41 @@ std::optional<UnixMicros> Worker::WatermarkOf(const model::TopicPartition& sourc
   return *latest - event_time->watermark_delay.count();
 }
 
+template <typename Visit>
+void Worker::VisitProgress(int input, Visit visit) const {
+  const std::scoped_lock lock(progress_mutex_);
+  const std::string* topic = nullptr;  // Its partitions are in a row.
+  bool is_of_input = false;
+  for (const auto& [source, progress] : progress_) {
+    if (topic == nullptr || *topic != source.topic) is_of_input = plan_->InputOf(source.topic) == input;
+    topic = &source.topic;
+    if (is_of_input) visit(source, *progress);
+  }
+}
+
+std::optional<UnixMicros> Worker::Watermark(int input) const {
+  const auto& event_time = plan_->inputs[input].event_time;
+  if (!event_time) return std::nullopt;
+  std::vector<PartitionTimes> times;
+  VisitProgress(input, [&](const auto&, const PartitionProgress& progress) { times.push_back(progress.times()); });
+  return watermarks_[input].Raise(LowestWatermark(times, *event_time, steady_clock::now()));
+}
+
 std::optional<UnixMicros> Worker::Watermark() const {
-  const auto has_event_time = [](const config::InputPlan& input) { return input.event_time.has_value(); };
-  if (std::none_of(plan_->inputs.begin(), plan_->inputs.end(), has_event_time)) return std::nullopt;
-  std::vector<std::vector<PartitionTimes>> times(plan_->inputs.size());
-  {
-    const std::scoped_lock lock(progress_mutex_);
-    for (const auto& [source, progress] : progress_) {
-      times[plan_->InputOf(source.topic)].push_back(progress->times());
-    }
-  }
   std::optional<UnixMicros> lowest;
-  const auto now = steady_clock::now();
-  for (std::size_t i = 0; i < times.size(); ++i) {
-    if (!plan_->inputs[i].event_time) continue;
-    const auto own = LowestWatermark(times[i], *plan_->inputs[i].event_time, now);
-    if (own) lowest = std::min(lowest.value_or(*own), *own);
+  for (int i = 0; i < std::ssize(plan_->inputs); ++i) {
+    if (const auto own = Watermark(i)) lowest = std::min(lowest.value_or(*own), *own);
   }
-  return watermark_.Raise(lowest);
+  return lowest;
+}
+
+std::optional<UnixMicros> Worker::WatermarkPulse() const {
+  // None of them goes back.
+  std::optional<UnixMicros> sum;
+  for (int i = 0; i < std::ssize(plan_->inputs); ++i) {
+    if (const auto own = Watermark(i)) sum = sum.value_or(0) + *own;
+  }
+  return sum;
 }
 
 std::uint64_t Worker::Changes() const {
@@ -151,6 +174,17 @@ model::OffsetVector Worker::Begun() const {
   return begun;
 }
 
+model::OffsetVector Worker::Begun(int input) const {
+  model::OffsetVector begun;
+  VisitProgress(input, [&](const auto& source, const PartitionProgress& progress) { begun[source] = progress.begun; });
+  return begun;
+}
+
+bool Worker::Leads() const {
+  const std::scoped_lock lock(progress_mutex_);
+  return !topics_.empty() && progress_.contains({topics_.front(), 0});
+}
+
 Result<WorkerStatus> Worker::Describe() {
   auto promise = std::make_shared<std::promise<WorkerStatus>>();
   auto future = promise->get_future();
@@ -166,8 +200,9 @@ Result<query::HotRows> Worker::Hot(int table, std::shared_ptr<const model::Aggre
   using Segments = Result<std::vector<query::HotSegment>>;
   // In this order: what a watermark rests on has begun to be taken, and what has begun is in the rows.
   query::HotRows hot;
-  hot.watermark = Watermark();
-  hot.begun = Begun();
+  const int input = plan_->InputOfTable(table);
+  hot.watermark = Watermark(input);
+  hot.begun = Begun(input);
   std::vector<std::future<Segments>> answers;
   for (auto& thread : shards_) {
     auto promise = std::make_shared<std::promise<Segments>>();

@@ -286,7 +286,7 @@ TEST_F(WorkerTest, ATopicWithOtherRecordsWasRecreated) {
 // The pipeline that wrote the table, with one more column in its file.
 config::PipelineConfig WithACity(config::OnNewColumn on_new_column) {
   auto config = WorkerConfig();
-  config.decode.columns.push_back({.name = "city", .type = arrow::utf8(), .path = {"city"}});
+  config.inputs[0].decode.columns.push_back({.name = "city", .type = arrow::utf8(), .path = {"city"}});
   config.tables[0].on_new_column = on_new_column;
   return config;
 }
@@ -355,7 +355,7 @@ TEST_F(WorkerTest, APartitionColumnIsNotAddedToATable) {
 
 TEST_F(WorkerTest, AnotherColumnTypeInTheLakeIsNamed) {
   auto config = WorkerConfig();
-  config.decode.columns[0].type = arrow::utf8();
+  config.inputs[0].decode.columns[0].type = arrow::utf8();
   config.transforms.clear();
   config.tables.resize(1);
   config.aggregates.clear();

@@ -291,8 +291,8 @@ class AggregateReader::Impl {
     }
     gathered.as_of.version = look.snapshot->version;
     gathered.as_of.offsets = std::move(joined.covered);
-    gathered.as_of.watermark = request.freshness == Freshness::kHot
-                                   ? WatermarkOf(hot, gathered.as_of.offsets, options_.topics)
+    gathered.as_of.watermark = request.freshness == Freshness::kHot && options_.hot != nullptr
+                                   ? WatermarkOf(hot, gathered.as_of.offsets, options_.reads)
                                : cursor ? cursor->watermark
                                         : hot.watermark;
     gathered.missing = std::move(hot.missing);

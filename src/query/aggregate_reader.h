@@ -45,7 +45,8 @@ class AggregateReader {
     std::shared_ptr<FollowedTable> table;
     /// Next offset per partition that a snapshot of the table holds.
     std::function<model::OffsetVector(const delta::Snapshot&)> next_offsets;
-    std::vector<std::string> topics{};       ///< That are read; with a hot side.
+    /// Whether a topic is still read for the aggregate; with a hot side.
+    std::function<bool(const std::string&)> reads{};
     HotSource* hot = nullptr;                ///< nullptr: only what is committed.
     std::int64_t cached_rows_bytes_max = 0;  ///< Of folded committed rows, for the next question.
     MemoryShare cached_rows{};               ///< What these are drawn from.

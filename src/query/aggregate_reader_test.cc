@@ -103,7 +103,7 @@ class AggregateReaderTest : public ::testing::Test {
                                 [](const delta::Snapshot& snapshot) {
                                   return model::OffsetVector{{kSource, 10 * snapshot.version}};
                                 },
-                            .topics = {kSource.topic},
+                            .reads = [](const std::string& topic) { return topic == kSource.topic; },
                             .hot = hot_.says.empty() ? nullptr : &hot_,
                             .cached_rows_bytes_max = cached_rows_bytes_max},
                            ReaderResources::Make(limit_bytes, *budget_));

@@ -18,10 +18,10 @@ void Add(HotRows more, HotRows& rows) {
 }
 
 std::optional<UnixMicros> WatermarkOf(const HotRows& rows, const model::OffsetVector& covered,
-                                      const std::vector<std::string>& topics) {
+                                      const std::function<bool(const std::string&)>& reads) {
   const bool is_exact = std::all_of(covered.begin(), covered.end(), [&](const auto& entry) {
     const auto& [partition, next] = entry;
-    if (std::find(topics.begin(), topics.end(), partition.topic) == topics.end()) return true;
+    if (!reads(partition.topic)) return true;
     const auto begun = rows.begun.find(partition);
     return begun != rows.begun.end() && begun->second <= next;
   });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,10 +43,10 @@ struct HotRows {
 void Add(HotRows more, HotRows& rows);
 
 /// The watermark that an answer is exact to: that of `rows`, if every partition of `covered` is read by somebody and
-/// all that the watermark rests on is below the offset there. `topics`: those that are still read; partitions of others
-/// do not move any more, and do not count.
+/// all that the watermark rests on is below the offset there. `reads`: whether a topic is still read; partitions of
+/// others do not move any more, and do not count.
 std::optional<UnixMicros> WatermarkOf(const HotRows& rows, const model::OffsetVector& covered,
-                                      const std::vector<std::string>& topics);
+                                      const std::function<bool(const std::string&)>& reads);
 
 /// Who has hot rows. Any thread; calls may block for a moment.
 class HotSource {

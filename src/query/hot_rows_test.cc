@@ -24,7 +24,7 @@ TEST(HotRows, OfSeveralWorkersAreOne) {
 
 TEST(HotRows, AWatermarkIsStatedWhereAllThatItRestsOnIsInTheAnswer) {
   const HotRows rows{.watermark = 40, .begun = {{kP0, 10}, {kP1, 20}}};
-  const std::vector<std::string> topics{"clicks"};
+  const auto topics = [](const std::string& topic) { return topic == "clicks"; };
   EXPECT_EQ(WatermarkOf(rows, {{kP0, 10}, {kP1, 25}}, topics), 40);
   EXPECT_EQ(WatermarkOf(rows, {{kP0, 9}, {kP1, 25}}, topics), std::nullopt) << "a record that it rests on is not in it";
   EXPECT_EQ(WatermarkOf(rows, {{kP0, 10}, {{"clicks", 2}, 5}}, topics), std::nullopt) << "nobody reads clicks[2]";

@@ -93,7 +93,7 @@ class SqlEngineTest : public ::testing::Test {
                                  .table = std::make_shared<FollowedTable>(
                                      [this] { return delta::Table::Open(view_store_); }, std::chrono::milliseconds(0)),
                                  .next_offsets = offsets,
-                                 .topics = {"clicks"},
+                                 .reads = [](const std::string& topic) { return topic == "clicks"; },
                                  .hot = hot_.says.empty() ? nullptr : &hot_},
         resources);
     std::vector<SqlTable> tables;

@@ -22,18 +22,22 @@ using model::TopicPartition;
 std::vector<model::FetchedRecords> ToFetches(const config::PipelineTest& test, const config::Dataflow& plan,
                                              UnixMicros now, std::vector<Misfit>& misfits) {
   const auto topics = plan.topics();
+  auto reads = topics;
+  for (const auto& input : plan.inputs) {
+    for (const auto& pattern : input.patterns) reads.push_back(pattern.text());
+  }
   std::map<TopicPartition, model::Offset> next;
   std::vector<model::FetchedRecords> fetches;
   for (const auto& record : test.records) {
-    if (!record.topic && topics.size() != 1) {
+    if (!record.topic && (topics.size() != 1 || plan.has_patterns())) {
       misfits.push_back(
-          {record.place, fmt::format("the record names no topic; the pipeline reads {}", fmt::join(topics, ", "))});
+          {record.place, fmt::format("the record names no topic; the pipeline reads {}", fmt::join(reads, ", "))});
       continue;
     }
-    const TopicPartition source{record.topic.value_or(topics.front()), record.partition};
-    if (std::find(topics.begin(), topics.end(), source.topic) == topics.end()) {
+    const TopicPartition source{record.topic ? *record.topic : topics.front(), record.partition};
+    if (!plan.FindInput(source.topic)) {
       std::string instead = DidYouMean(source.topic, topics);
-      if (instead.empty()) instead = fmt::format("; it reads {}", fmt::join(topics, ", "));
+      if (instead.empty()) instead = fmt::format("; it reads {}", fmt::join(reads, ", "));
       misfits.push_back(
           {record.topic_place, fmt::format("the pipeline does not read the topic '{}'{}", source.topic, instead)});
       continue;

@@ -16,13 +16,18 @@ TABLE = "t"
 LETTERS = f"{PIPELINE}_dead_letters"
 
 
-def pipeline_yaml(*, brokers, lake, port, group, topics, start="earliest", event_time="{column: ts}", transforms=(), tables=None,
-                  aggregates=(), commit_interval="100ms", properties=()):
-    """`transforms`, `aggregates`: pairs of a name and its SQL. `tables`: name -> further keys; one of the input by default."""
+def pipeline_yaml(*, brokers, lake, port, group, topics=(), inputs=None, start="earliest", event_time="{column: ts}", transforms=(),
+                  tables=None, aggregates=(), commit_interval="100ms", properties=()):
+    """`transforms`, `aggregates`: pairs of a name and its SQL. `tables`: name -> further keys; one of the input by default.
+    `inputs`: name -> (topics, columns), instead of the short form."""
     commit = f"commit: {{interval: {commit_interval}}}"
     kafka = {"bootstrap.servers": brokers, "group.id": group, **dict(properties)}
-    lines = [f"version: 1\npipeline: {PIPELINE}\nsource:", f"  kafka: {json.dumps(kafka)}", f"  topics: [{', '.join(topics)}]",
-             f"  start: {start}", f"decode: {{format: json, columns: {COLUMNS}}}", f"event_time: {event_time}"]
+    lines = [f"version: 1\npipeline: {PIPELINE}\nsource:", f"  kafka: {json.dumps(kafka)}", f"  start: {start}"]
+    if inputs is None:
+        lines += [f"  topics: [{', '.join(topics)}]", f"decode: {{format: json, columns: {COLUMNS}}}", f"event_time: {event_time}"]
+    else:
+        lines += ["inputs:", *(f"  - {{name: {name}, topics: {json.dumps(of)}, decode: {{columns: {columns}}}, event_time: {event_time}}}"
+                               for name, (of, columns) in inputs.items())]
     if transforms:
         lines += ["transforms:", *(f"  - {{name: {name}, sql: {json.dumps(sql)}}}" for name, sql in transforms)]
     lines += ["tables:", *(f"  - {{name: {name}, {more + ', ' if more else ''}{commit}}}"
@@ -61,10 +66,15 @@ class Small:
             raise RuntimeError(f"producing to {self.topic(short)} failed")
         self.sent[short, partition] += len(records)
 
-    def run(self, *arguments, topics, kill_at=None, **settings):
+    def run(self, *arguments, topics=(), inputs=None, kill_at=None, **settings):
+        """`inputs`: name -> (topics, columns). A topic from ^ on is a pattern, its topics named as all are."""
+        def whole(shorts):
+            return ["^" + self.topic(short[1:]) if short.startswith("^") else self.topic(short) for short in shorts]
+        if inputs is not None:
+            inputs = {name: (whole(shorts), columns) for name, (shorts, columns) in inputs.items()}
         worker = Worker(self.folder, f"run-{len(self.case.workers) + 1}", arguments=arguments, kill_at=kill_at, pipeline=pipeline_yaml,
                         brokers=self.case.broker.address, lake=self.lake, group=f"{self.case.name}-{self.name}",
-                        topics=[self.topic(short) for short in topics], **settings)
+                        topics=whole(topics), inputs=inputs, **settings)
         self.case.workers.append(worker)
         return worker
 

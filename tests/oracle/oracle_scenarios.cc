@@ -141,9 +141,9 @@ Scenario RandomScenario(std::mt19937& random) {
   auto& config = scenario.config;
   config.name = config.app_id = "oracle";
   config.source.log = config::EmbeddedSource{};
-  config.source.topics = {"events"};
-  config.decode = Columns();
-  config.event_time =
+  config.inputs[0].topics = {"events"};
+  config.inputs[0].decode = Columns();
+  config.inputs[0].event_time =
       config::EventTimeConfig{.column = "ts", .max_future = std::chrono::microseconds(kMaxFutureMicros)};
   config.transforms = {{"clean", kClean}};
   config.limits.threads = static_cast<int>(1 + random() % 3);

@@ -281,7 +281,7 @@ class Rehearsal {
     if (workers_.empty()) return;
     std::map<int, std::vector<std::int32_t>> members;
     for (std::int32_t p = 0; p < kNumPartitions; ++p) {
-      const auto& topics = config_.source.topics;
+      const auto& topics = config_.inputs[0].topics;
       if (std::find(topics.begin(), topics.end(), log_->Source(p).topic) == topics.end()) continue;
       members[workers_[random_() % workers_.size()]->member].push_back(p);
     }
@@ -354,7 +354,7 @@ class Rehearsal {
   }
 
   void Restart(std::vector<std::string> topics) {
-    config_.source.topics = std::move(topics);
+    config_.inputs[0].topics = std::move(topics);
     config_.limits.threads = Between(1, 3);
     for (auto& table : config_.tables) table.commit.interval = std::chrono::milliseconds(Between(2, 40));
     for (auto& aggregate : config_.aggregates) aggregate.commit.interval = std::chrono::milliseconds(Between(2, 40));
@@ -422,7 +422,7 @@ class Rehearsal {
 
   // Healthy stores again; waits until every table has everything, then asks all that there is to ask and stops.
   void Finish() {
-    if (config_.source.topics.size() < kTopics.size()) {
+    if (config_.inputs[0].topics.size() < kTopics.size()) {
       while (!workers_.empty()) {
         auto running = TakeWorker();
         running->store->SetPolicy(nullptr);
