@@ -122,7 +122,7 @@ said = run(both, code=78).stderr
 claim("the topic clicks-6 is taken by '^clicks-.+' of the input clicks and by '^.+-6' of the input readings" in said, "both are named", said)
 
 # Commands that name inputs.
-claim("there are several inputs, name one with --input: clicks, readings" in millrace("tap", "-c", "p.yaml", code=2).stderr, "tap asks which")
+claim("input: there are several, name one: clicks, readings" in millrace("tap", "-c", "p.yaml", code=2).stderr, "tap asks which")
 (FOLDER / "p.yaml").write_text(several())
 shown = [json.loads(line) for line in millrace("tap", "-c", "p.yaml", "--input", "clicks", "--from-start", "--until-end").stdout.splitlines()]
 claim(len(shown) == sum(wanted.values()), "tap shows the topics of its input, those of the pattern too", len(shown))

@@ -628,6 +628,7 @@ class Round {
                                        [this](const delta::Snapshot& snapshot) {
                                          return model::OffsetVector{{kSource, next_offset_[snapshot.version]}};
                                        },
+                                   .reads = [](const std::string&) { return true; },
                                    .hot = &hot_,
                                    .cached_rows_bytes_max = random_.OneIn(2) ? 0 : 16 << 20},
                                   shared_.resources);
