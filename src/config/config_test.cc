@@ -298,6 +298,25 @@ TEST(ConfigFindings, OfSchemas) {
   EXPECT_THAT(findings("  schema: {file: /nowhere/a.avsc}\n  columns: {a: string}\n", {.files = false}), IsEmpty());
 }
 
+TEST(ConfigLoad, LinesOfCsvAsTheUserWritesThem) {
+  const auto csv = [](const std::string& text) {
+    const auto loaded = LoadConfigText(With("decode:\n", "decode:\n  format: csv\n  csv: {" + text + "}\n"), "p.yaml");
+    EXPECT_THAT(Messages(loaded), IsEmpty()) << text;
+    return loaded.config.inputs[0].decode.csv;
+  };
+  auto read = csv(R"(delimiter: "\t", quote: "", header: [country, ts, more], "null": "-", missing_fields: "null")");
+  EXPECT_EQ(read.delimiter, '\t');
+  EXPECT_EQ(read.quote, std::nullopt);
+  EXPECT_THAT(read.header, ElementsAre("country", "ts", "more"));
+  EXPECT_EQ(read.null_text, "-");
+  EXPECT_TRUE(read.missing_is_null);
+  read = csv(R"(quote: "'", "null": "")");
+  EXPECT_EQ(read.quote, '\'');
+  EXPECT_EQ(read.escape, '\'') << "as the quote";
+  EXPECT_EQ(read.null_text, "");
+  EXPECT_EQ(csv(R"(escape: "\\")").escape, '\\');
+}
+
 TEST(ConfigLoad, OffsetsToStartFrom) {
   const auto loaded =
       LoadConfigText(With("topics: [clicks]", "topics: clicks\n  start: {offsets: {0: 123, 2: 0}}"), "p.yaml");
@@ -416,8 +435,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "p.yaml:7:8: decode.csv is for format: csv, and the format is json"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {delimiter: ';;'}\n",
        "p.yaml:8:20: decode.csv.delimiter must be one ASCII character, not ';;'"},
-      {"decode:\n", "decode:\n  format: csv\n  csv: {delimiter: ''}\n",
-       "decode.csv.delimiter must be one ASCII character, not ''"},
+      {"decode:\n", "decode:\n  format: csv\n  csv: {delimiter: ''}\n", "decode.csv.delimiter is empty"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {quote: ','}\n",
        "p.yaml:8:8: decode.csv.delimiter and csv.quote are both ','"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {header: [ts, ts]}\n", "decode.csv.header: 'ts' is there twice"},

@@ -131,7 +131,7 @@ void ReadPath(Section& column, ingest::ColumnSpec& spec) {
 void ReadFrom(Section& column, ingest::ColumnSpec& spec) {
   std::string text;
   const auto* node = column.Text("from", text);
-  if (node == nullptr || node->unresolved) return;
+  if (node == nullptr) return;
   spec.from = ingest::ParseRecordPlace(text);
   if (!spec.from) {
     column.AddFinding(node->place, fmt::format("{}.from must be one of key, header.NAME, topic, partition, offset, "
@@ -211,9 +211,9 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
 // One character, or none if the text is empty and `optional` says that it may be.
 void ReadMark(Section& csv, const std::string& key, bool optional, std::optional<char>& mark) {
   std::string text;
-  const auto* node = csv.Text(key, text);
-  if (node == nullptr || node->unresolved) return;
-  if (text.size() > 1 || (text.empty() && !optional)) {
+  const auto* node = optional ? csv.TextOrNothing(key, text) : csv.Text(key, text);
+  if (node == nullptr) return;
+  if (text.size() > 1) {
     csv.AddFinding(node->place, fmt::format("{}.{} must be one ASCII character, not '{}'", csv.path(), key, text));
   } else {
     mark = text.empty() ? std::nullopt : std::optional(text[0]);
@@ -233,7 +233,7 @@ bool ReadCsv(Section& decode, const ingest::Format* format, ingest::CsvSpec& spe
   spec.delimiter = *delimiter;
   spec.escape = *escape;
   csv.TextList("header", spec.header);
-  csv.Text("null", spec.null_text);
+  csv.TextOrNothing("null", spec.null_text);
   csv.Choice<bool>("missing_fields", {{"reject", false}, {"null", true}}, spec.missing_is_null);
   csv.Finish();
   if (decode.context().findings.size() != findings_before) return false;

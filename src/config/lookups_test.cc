@@ -86,7 +86,7 @@ TEST_F(ConfigLookups, EachMistakeHasItsPlace) {
       {"  - {name: d, " + columns + "}\n", "7:5", "lookups.d: the key 'from' is missing"},
       {"  - {name: d, from: {}, key: a}\n", "7:21",
        "lookups.d.from: give one of the keys delta, parquet, csv, json, postgres"},
-      {"  - {name: d, from: {csv: CSV}, columns: {k: {type: string, from: key}}, key: k}\n", "7:56",
+      {"  - {name: d, from: {csv: CSV}, columns: {k: {type: string, from: key}}, key: k}\n", "7:91",
        "unknown key 'from' in lookups.d.columns.k"},
       {"  - {name: d, from: {csv: CSV, json: CSV}, " + columns + "}\n", "7:21", "give one of the keys"},
       {"  - {name: d, from: {cvs: CSV}, key: a}\n", "7:22", "unknown key 'cvs' in lookups.d.from; did you mean 'csv'?"},

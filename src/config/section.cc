@@ -125,6 +125,14 @@ const ConfigNode* Section::Text(const std::string& key, std::string& out) {
   return value;
 }
 
+const ConfigNode* Section::TextOrNothing(const std::string& key, std::string& out) {
+  const auto* value = Find(key);
+  const bool is_empty = value != nullptr && value->kind == ConfigNode::Kind::kScalar && value->text.empty();
+  if (!is_empty || value->unresolved) return Text(key, out);
+  out.clear();
+  return value;
+}
+
 const ConfigNode* Section::RequireText(const std::string& key, std::string& out) {
   return Require(key) == nullptr ? nullptr : Text(key, out);
 }

@@ -43,6 +43,8 @@ class Section {
   bool exists() const;
 
   const ConfigNode* Text(const std::string& key, std::string& out);
+  /// It may be empty.
+  const ConfigNode* TextOrNothing(const std::string& key, std::string& out);
   const ConfigNode* RequireText(const std::string& key, std::string& out);
   void Bool(const std::string& key, bool& out);
   void Int(const std::string& key, std::int64_t min, std::int64_t max, int& out);
