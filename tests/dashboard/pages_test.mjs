@@ -254,6 +254,7 @@ test('source: a tap shows what comes, and only while somebody looks', async () =
   assert.match((await column('from'))[0], /^clicks\[\d\] \d+$/);
   // Another condition while it runs, by the keyboard.
   await page.getByLabel('Only where, in SQL').fill("country = 'FR'");
+  await delay(1000);  // Rows come, and what was typed stays.
   await page.getByLabel('Only where, in SQL').press('Enter');
   await until('France', async () => (await events.count()) && (await column('country')).length > 5 && (await column('country')).every(country => country === 'FR'));
   await page.addScriptTag({content: axe});

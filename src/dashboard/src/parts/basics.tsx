@@ -85,9 +85,12 @@ export function Chips({label, values, options, onChange}: {label: string; values
 
 /** A text that counts once it is finished: by Enter, or by leaving it. */
 export function TextField({label, value, onChange, placeholder, wide = false}: {label: string; value: string; onChange: (value: string) => void; placeholder?: string; wide?: boolean}) {
+  // What is being typed stays while the page is drawn anew.
+  const [draft, setDraft] = useState<string | null>(null);
   return (
     <label class={wide ? 'field wide' : 'field'}><span>{label}</span>
-      <input type="text" value={value} placeholder={placeholder} spellcheck={false} autocomplete="off" onChange={event => onChange(event.currentTarget.value)} />
+      <input type="text" value={draft ?? value} placeholder={placeholder} spellcheck={false} autocomplete="off" onInput={event => setDraft(event.currentTarget.value)}
+        onChange={event => (setDraft(null), onChange(event.currentTarget.value))} onBlur={() => setDraft(null)} />
     </label>
   );
 }
