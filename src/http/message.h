@@ -38,8 +38,9 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;  ///< More; values must be free of line breaks.
   std::shared_ptr<void> held{};  ///< Released when the body has been sent or dropped: what it draws its memory from.
 
-  /// Another one of the same body, which is not copied. Not of a body with a source.
-  Response Share() const { return {status, content_type, body.Share(), headers, held}; }
+  /// Another one of the same body, which is not copied. Not of a body with a source. `held` stays with this one: what
+  /// waits for that memory must not wait for everybody who reads the body.
+  Response Share() const { return {status, content_type, body.Share(), headers}; }
 };
 
 }  // namespace millrace::http

@@ -80,7 +80,6 @@ void AnswerCache::Keep(const std::string& question, const query::AnswerState& st
   kept->bytes = bytes;
   kept->state = state;
   kept->response = response.Share();
-  kept->response.held.reset();  // What it was made in.
   entries_.push_front({question, std::move(kept)});
   by_question_[entries_.front().question] = entries_.begin();
 }

@@ -13,18 +13,6 @@ struct SharedAnswers::Answer {
   std::vector<http::Early::Take> waiting;
 };
 
-namespace {
-
-// The memory that it was made in, which is several times its text, goes with the response of who has made it: what
-// waits for memory must not wait for everybody's reading.
-http::Response ForOthers(const http::Response& response) {
-  http::Response other = response.Share();
-  other.held.reset();
-  return other;
-}
-
-}  // namespace
-
 SharedAnswers::Making::Making(SharedAnswers& answers, std::string question, std::shared_ptr<Answer> answer)
     : answers_(answers), question_(std::move(question)), answer_(std::move(answer)) {}
 
@@ -46,12 +34,12 @@ void SharedAnswers::Making::Give(const http::Response* response) {
   {
     const std::scoped_lock lock(answers_.mutex_);
     answer_->has_ended = true;
-    if (response != nullptr) answer_->response = ForOthers(*response);
+    if (response != nullptr) answer_->response = response->Share();
     waiting.swap(answer_->waiting);
     const auto last = answers_.by_question_.find(question_);
     if (last != answers_.by_question_.end() && last->second == answer_) answers_.by_question_.erase(last);
   }
-  for (const auto& take : waiting) take(response != nullptr ? std::optional(ForOthers(*response)) : std::nullopt);
+  for (const auto& take : waiting) take(response != nullptr ? std::optional(response->Share()) : std::nullopt);
 }
 
 std::variant<std::unique_ptr<SharedAnswers::Making>, SharedAnswers::Join> SharedAnswers::Ask(
