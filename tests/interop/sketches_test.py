@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 import spark_session  # before anything of pyspark
 
@@ -69,6 +70,7 @@ def close(estimate, exact, standard_error):
 def run_pipeline(folder, pipeline=PIPELINE):
     (folder / "clicks.yaml").write_text(pipeline)
     for seed in range(3):  # Three commits, so that windows have several partial rows.
+        time.sleep(1)  # Events are stamped with the time of day: each commit has a window of a second that the one before has not.
         millrace("simulate", "clickstream", "--count", 8000, "--rate", 0, "--seed", seed, "--to", "embedded:log/clicks", cwd=folder)
         millrace("run", "-c", "clicks.yaml", "--until-end", cwd=folder)
     rows = DeltaTable(folder / "lake" / "clicks").to_pyarrow_dataset().count_rows()
