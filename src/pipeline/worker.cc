@@ -467,7 +467,7 @@ void Worker::Dispatch(model::FetchedRecords records) {
   auto* const thread = shards_[it->second.shard].get();
   const auto bytes = static_cast<std::int64_t>(records.bytes + records.records.size() * sizeof(model::RawRecord));
   thread->backlog_bytes += bytes;
-  asio::post(thread->context, [this, thread, bytes, records = std::move(records)]() mutable {
+  thread->Post([this, thread, bytes, records = std::move(records)]() mutable {
     const Status status = thread->shard->Process(records);
     records = {};
     thread->Measure();
@@ -536,8 +536,7 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     owned.progress->begun = begun;
     start.progress = owned.progress;
     auto* const thread = shards_[owned.shard].get();
-    asio::post(thread->context,
-               [thread, start = std::move(start)]() mutable { thread->shard->Start(std::move(start)); });
+    thread->Post([thread, start = std::move(start)]() mutable { thread->shard->Start(std::move(start)); });
   }
   PublishProgress();
   co_return Status::OK();
@@ -569,7 +568,7 @@ asio::awaitable<Status> Worker::Revoke(eventlog::Revoked revoked) {
       begun_before_[source] = it->second.progress->begun;
       auto* const thread = shards_[it->second.shard].get();
       // With a reset pending the shard will discard everything anyway, and still holds rows of this partition.
-      if (!reset_needed_) asio::post(thread->context, [thread, source] { thread->shard->Stop(source); });
+      if (!reset_needed_) thread->Post([thread, source] { thread->shard->Stop(source); });
     }
     owned_.erase(it);
   }
@@ -585,6 +584,7 @@ asio::awaitable<Status> Worker::Reset() {
   ++resets_;
   for (auto& thread : shards_) {
     const auto discard = [thread = thread.get()] {
+      const std::scoped_lock lock(thread->mutex);
       thread->shard->Discard();
       thread->Measure();
       return true;

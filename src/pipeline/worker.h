@@ -197,7 +197,17 @@ class Worker {
 
  private:
   struct ShardThread {
+    /// Runs `task` on the shard's thread, after those before it, with `mutex` held.
+    template <typename Task>
+    void Post(Task task) {
+      asio::post(context, [this, task = std::move(task)]() mutable {
+        const std::scoped_lock lock(mutex);
+        task();
+      });
+    }
+
     asio::io_context context{1};
+    std::mutex mutex;  // Guards the shard, at which others look when its thread has nothing to do.
     std::unique_ptr<Shard> shard;
     std::thread thread;
     std::atomic<std::int64_t> backlog_bytes{0};
@@ -205,7 +215,7 @@ class Worker {
 
     std::atomic<std::uint64_t> changes{0};
 
-    /// After every change of the shard's state; on the shard's thread.
+    /// After every change of the shard's state; on the shard's thread, with `mutex` held.
     void Measure();
   };
   struct TableState : OpenTable {

@@ -95,9 +95,10 @@ asio::awaitable<Result<Worker::Sealed>> Worker::Seal(int table) {
   sealed.resets = resets_;
   const std::int64_t epoch = next_epoch_++;
   for (auto& thread : shards_) {
-    const auto seal = [shard = thread->shard.get(), table, epoch] {
-      auto part = shard->Seal(table, epoch);
-      return std::make_shared<FromShard>(FromShard{std::move(part), shard->TakeLetters()});
+    const auto seal = [thread = thread.get(), table, epoch] {
+      const std::scoped_lock lock(thread->mutex);
+      auto part = thread->shard->Seal(table, epoch);
+      return std::make_shared<FromShard>(FromShard{std::move(part), thread->shard->TakeLetters()});
     };
     auto from_shard = co_await RunOn(thread->context.get_executor(), seal);
     if (!from_shard->part.ok()) co_return from_shard->part.status();
@@ -268,7 +269,7 @@ asio::awaitable<void> Worker::Cut(int table) {
   failed_resets_ = 0;
   state.status.rows_rescued += epoch.rescued_rows;
   for (auto& thread : shards_) {
-    asio::post(thread->context, [thread = thread.get(), table, id = epoch.epoch] {
+    thread->Post([thread = thread.get(), table, id = epoch.epoch] {
       thread->shard->sink(table).Committed(id);
       thread->Measure();
     });
@@ -306,7 +307,7 @@ void Worker::ReportProgress() {
   const auto lowest = CommittedByAll();
   if (lowest.empty()) return;
   for (auto& thread : shards_) {
-    asio::post(thread->context, [this, thread = thread.get(), lowest] {
+    thread->Post([this, thread = thread.get(), lowest] {
       const Status status = thread->shard->Committed(lowest);
       if (!status.ok()) asio::post(control_, [this, status] { HandleShardFailure(status); });
     });

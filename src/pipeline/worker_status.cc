@@ -208,11 +208,21 @@ Result<query::HotRows> Worker::Hot(int table, std::shared_ptr<const model::Aggre
   const int input = plan_->InputOfTable(table);
   hot.watermark = Watermark(input);
   hot.begun = Begun(input);
+  const auto take = [&](Segments segments) -> Status {
+    ASSIGN_OR_RETURN(auto part, std::move(segments));
+    std::move(part.begin(), part.end(), std::back_inserter(hot.segments));
+    return Status::OK();
+  };
   std::vector<std::future<Segments>> answers;
   for (auto& thread : shards_) {
+    // Waking a thread takes longer than most of these rows do.
+    if (const std::unique_lock lock(thread->mutex, std::try_to_lock); lock) {
+      RETURN_NOT_OK(take(thread->shard->sink(table).Hot(*coarser, range, bytes_max)));
+      continue;
+    }
     auto promise = std::make_shared<std::promise<Segments>>();
     answers.push_back(promise->get_future());
-    asio::post(thread->context, [thread = thread.get(), promise, table, coarser, range, bytes_max] {
+    thread->Post([thread = thread.get(), promise, table, coarser, range, bytes_max] {
       promise->set_value(thread->shard->sink(table).Hot(*coarser, range, bytes_max));
     });
   }
@@ -220,8 +230,7 @@ Result<query::HotRows> Worker::Hot(int table, std::shared_ptr<const model::Aggre
     if (answer.wait_for(kDescribeTimeout) != std::future_status::ready) {
       return Transient("a shard did not answer within {} s", kDescribeTimeout.count());
     }
-    ASSIGN_OR_RETURN(auto part, answer.get());
-    std::move(part.begin(), part.end(), std::back_inserter(hot.segments));
+    RETURN_NOT_OK(take(answer.get()));
   }
   // After the rows: a commit that has emptied some of them is in this version.
   hot.version = KnownVersion(table);
