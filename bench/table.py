@@ -19,15 +19,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Row:
-    """Where a figure is in which file. `path` and `peer` are keys on the way there; `goal` of the sort that `less` says is better."""
+    """Where a figure is in which file. `path` and `peer` are keys on the way there; `goal` of the sort that `less` says is better. `per`: file and
+    keys of what the figure is divided by."""
 
-    def __init__(self, name, unit, source, path, goal=None, peer=None, less=True):
+    def __init__(self, name, unit, source, path, goal=None, peer=None, less=True, per=None):
         self.name, self.unit, self.source, self.path = name, unit, source, path
-        self.goal, self.peer, self.less = goal, peer, less
+        self.goal, self.peer, self.less, self.per = goal, peer, less, per
 
 
 ROWS = [
     Row("CPU per million events", "s", "bench", "cost/millrace/cpu_s_per_million", 1.2, "cost/python/cpu_s_per_million"),
+    Row("Python's CPU to ours", "times", "bench", "cost/python/cpu_s_per_million", 6, less=False, per=("bench", "cost/millrace/cpu_s_per_million")),
+    Row("our CPU to that of librdkafka alone", "times", "bench", "cost/millrace/cpu_s_per_million", 1.6, per=("stages", "edge/librdkafka")),
     Row("events a second", "1/s", "bench", "cost/millrace/events_per_s", None, "cost/python/events_per_s", less=False),
     Row("peak memory", "MiB", "bench", "cost/millrace/peak_mib", 200, "cost/python/peak_mib"),
     Row("CPU per million, 20 million events", "s", "bench-long", "cost/millrace/cpu_s_per_million", 1.2),
@@ -77,12 +80,15 @@ def git(*command):
 
 
 def figures_of(build):
-    results = {source: load(build / f"{source}.json") for source in {row.source for row in ROWS}}
+    sources = {row.source for row in ROWS} | {row.per[0] for row in ROWS if row.per}
+    results = {source: load(build / f"{source}.json") for source in sources}
     found = []
     for row in ROWS:
         value = find(results[row.source], row.path)
-        if value is None:
+        divisor = find(results[row.per[0]], row.per[1]) if row.per else 1
+        if value is None or not divisor:
             continue
+        value = value / divisor if row.per else value
         peer = find(results[row.source], row.peer) if row.peer else None
         found.append({"name": row.name, "unit": row.unit, "value": value, "goal": row.goal, "less_is_better": row.less, "peer": peer})
     return found

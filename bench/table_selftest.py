@@ -29,6 +29,14 @@ class Table(unittest.TestCase):
         found = {figure["name"]: (figure["value"], figure["peer"]) for figure in table.figures_of(self.folder)}
         self.assertEqual(found, {"kill -9 to caught up": (0.5, None), "client edge, per million (peer: librdkafka)": (0.2, 0.4)})
 
+    def test_a_quotient_is_of_two_files_and_left_out_where_one_is_not_there(self):
+        self.write("bench.json", {"cost": {"millrace": {"cpu_s_per_million": 0.6}}})
+        name = "our CPU to that of librdkafka alone"
+        self.assertNotIn(name, {figure["name"] for figure in table.figures_of(self.folder)})
+        self.write("stages.json", {"edge": {"librdkafka": 0.4}})
+        found = {figure["name"]: figure["value"] for figure in table.figures_of(self.folder)}
+        self.assertAlmostEqual(found[name], 1.5)
+
     def test_a_figure_of_zero_is_a_figure(self):
         self.write("restart.json", {"caught_up_s": 0})
         self.assertEqual([figure["value"] for figure in table.figures_of(self.folder)], [0])
