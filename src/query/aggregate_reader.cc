@@ -136,7 +136,7 @@ class AggregateReader::Impl {
       const std::int64_t windows_max = std::min(request.rows_max.value_or(kFilledRowsMax), kFilledRowsMax);
       ASSIGN_OR_RETURN(windows, WindowsInRange(definition().window, plan->groups->window, request.range, windows_max));
     }
-    std::shared_ptr<void> memory;
+    std::shared_ptr<AnswerMemory::Share> memory;
     Gathered gathered;
     for (;;) {
       const std::int64_t drawn = ExpectedBytes(plan, answers);
@@ -149,6 +149,8 @@ class AggregateReader::Impl {
           kMergeBytesMin + kMergeFactor * (too_large ? answers.bytes_max() : fetched->row_bytes);
       Learn(plan, needed);
       if (is_all || needed <= drawn) {
+        // Of a question that is new it was more than most need, and it is held until the answer has been sent.
+        memory->ShrinkTo(ToDraw(needed));
         ASSIGN_OR_RETURN(gathered, std::move(fetched));
         break;
       }
@@ -330,11 +332,13 @@ class AggregateReader::Impl {
                     limits.bytes_max);
   }
 
+  // Somewhat more than was needed the last time.
+  static std::int64_t ToDraw(std::int64_t needed) { return needed / 4 * 5; }
   /// What a question will need: somewhat more than it last did; of one that is new, half of what there is.
   std::int64_t ExpectedBytes(const std::shared_ptr<const MergePlan>& plan, const AnswerMemory& answers) {
     const std::scoped_lock lock(needed_mutex_);
     const auto known = needed_.find(plan);
-    return known == needed_.end() ? answers.bytes_max() / 2 : known->second / 4 * 5;
+    return known == needed_.end() ? answers.bytes_max() / 2 : ToDraw(known->second);
   }
   void Learn(const std::shared_ptr<const MergePlan>& plan, std::int64_t needed) {
     const std::scoped_lock lock(needed_mutex_);

@@ -13,7 +13,7 @@ std::shared_ptr<AnswerMemory> AnswerMemory::Make(std::int64_t bytes_max, MemoryS
   return std::shared_ptr<AnswerMemory>(new AnswerMemory(bytes_max, std::move(share)));
 }
 
-Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::stop_token& stop) {
+Result<std::shared_ptr<AnswerMemory::Share>> AnswerMemory::Draw(std::int64_t bytes, const std::stop_token& stop) {
   const std::int64_t drawn = std::clamp<std::int64_t>(bytes, 0, bytes_max_);
   std::unique_lock lock(mutex_);
   if (!given_back_.wait(lock, stop, [&] { return drawn_.bytes() + drawn <= bytes_max_; })) {
@@ -22,14 +22,17 @@ Result<std::shared_ptr<void>> AnswerMemory::Draw(std::int64_t bytes, const std::
   drawn_.Add(drawn);
   lock.unlock();
   MakeRoom(bytes);
-  const auto give_back = [memory = shared_from_this(), drawn](void*) {
-    {
-      const std::scoped_lock guard(memory->mutex_);
-      memory->drawn_.Add(-drawn);
-    }
-    memory->given_back_.notify_all();
-  };
-  return std::shared_ptr<void>(this, give_back);
+  return std::make_shared<Share>(shared_from_this(), drawn);
+}
+
+void AnswerMemory::Share::ShrinkTo(std::int64_t bytes) {
+  if (bytes >= bytes_) return;
+  {
+    const std::scoped_lock lock(from_->mutex_);
+    from_->drawn_.Add(bytes - bytes_);
+  }
+  bytes_ = bytes;
+  from_->given_back_.notify_all();
 }
 
 // Without the lock: it takes a while, and looks at nothing that changes.

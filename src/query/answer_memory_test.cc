@@ -45,6 +45,19 @@ TEST(AnswerMemory, AskingForMoreThanAllGetsAll) {
   MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, memory->Draw(1, stop.get_token()));
 }
 
+TEST(AnswerMemory, WhatAShareDoesNotNeedIsForOthers) {
+  const auto memory = AnswerMemory::Make(100, {});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto share, memory->Draw(100, {}));
+  auto waits = std::async(std::launch::async, [&] { return memory->Draw(70, {}).status(); });
+  share->ShrinkTo(200);
+  EXPECT_EQ(share->bytes(), 100) << "it never grows";
+  share->ShrinkTo(30);
+  MILLRACE_ASSERT_OK(waits.get());
+  std::stop_source stop;
+  stop.request_stop();
+  MILLRACE_ASSERT_KIND(ErrorKind::kCancelled, memory->Draw(71, stop.get_token()));
+}
+
 TEST(AnswerMemory, AWaiterStopsOrGoesOn) {
   const auto memory = AnswerMemory::Make(100, {});
   auto held = *memory->Draw(60, {});
