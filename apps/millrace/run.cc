@@ -1,9 +1,11 @@
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <utility>
 
 #include "base/log.h"
 #include "commands.h"
 #include "flag_checks.h"
+#include "reload.h"
 #include "service.h"
 #include "service_reports.h"
 
@@ -15,6 +17,45 @@ Role RoleOf(const std::string& word) {
   if (word == "worker") return Role::kWorker;
   if (word == "serve") return Role::kServe;
   return word == "ingest" ? Role::kIngest : Role::kAll;
+}
+
+struct Ended {
+  int code;
+  bool has_run;                                          // It had started.
+  std::shared_ptr<const pipeline::Plan> next = nullptr;  // What is to run in its place; nullptr: nothing.
+};
+
+// `reload`: nullptr: there is none.
+Ended RunOnce(const std::shared_ptr<const pipeline::Plan>& plan, const Service::Options& how, Reload* reload) {
+  auto service = Service::Start(plan, how);
+  if (!service.ok()) {
+    const bool is_refused = KindOf(service.status()) == ErrorKind::kInvalidInput;
+    return {Complain(service.status(), is_refused ? kBadConfiguration : kFailed), false};
+  }
+  if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
+  if (!(*service)->health_url().empty()) spdlog::info("serving health url={}", (*service)->health_url());
+  if (!(*service)->postgres_url().empty()) spdlog::info("serving postgres url={}", (*service)->postgres_url());
+  if (reload != nullptr) reload->Watch(**service);
+  const ServiceReports reports(**service, ServiceManager::FromEnvironment());
+  const Status done = (*service)->Run();
+  return {done.ok() ? kOk : Complain(done), true, reload == nullptr ? nullptr : reload->TakeNext()};
+}
+
+int RunAndReload(std::shared_ptr<const pipeline::Plan> plan, const Service::Options& how, Reload& reload) {
+  std::shared_ptr<const pipeline::Plan> before;  // What has run last.
+  for (;;) {
+    auto ended = RunOnce(plan, how, &reload);
+    if (!ended.has_run) {
+      if (before == nullptr || before == plan) return ended.code;
+      spdlog::error("reload: the file as it is now does not start; what ran before goes on");
+      plan = before;
+    } else {
+      // Whatever has not been committed is read again.
+      if (ended.next == nullptr) return ended.code;
+      before = std::exchange(plan, std::move(ended.next));
+    }
+    ApplyLogging(*plan);
+  }
 }
 
 }  // namespace
@@ -45,20 +86,24 @@ Run AddRun(CLI::App& app) {
     }
     // What ends by itself is asked nothing, and a port that is taken is no reason for it to fail.
     if (options->until_end && role_given->count() == 0) role = Role::kIngest;
-    auto plan =
-        LoadPlanOrComplain(options->config, options->overrides, role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes);
+    const ReadsLog reads_log = role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes;
+    const auto read = [options, reads_log] {
+      return ReadPlanOrComplain(options->config, options->overrides, reads_log);
+    };
+    const auto plan = read();
     if (plan == nullptr) return kBadConfiguration;
-    auto service = Service::Start(std::move(plan), {.until_end = options->until_end, .role = role});
-    if (!service.ok()) {
-      return Complain(service.status(),
-                      KindOf(service.status()) == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed);
-    }
-    if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
-    if (!(*service)->health_url().empty()) spdlog::info("serving health url={}", (*service)->health_url());
-    if (!(*service)->postgres_url().empty()) spdlog::info("serving postgres url={}", (*service)->postgres_url());
-    const ServiceReports reports(**service, ServiceManager::FromEnvironment());
-    const Status done = (*service)->Run();
-    return done.ok() ? kOk : Complain(done);
+    ApplyLogging(*plan);
+    const Service::Options how{.until_end = options->until_end, .role = role};
+    // It ends by itself, and a part of what it was to read is read already.
+    if (options->until_end) return RunOnce(plan, how, nullptr).code;
+    Reload reload([read, reads_log]() -> std::shared_ptr<const pipeline::Plan> {
+      auto next = read();
+      const Status fits = next == nullptr || reads_log == ReadsLog::kNo ? Status::OK() : CheckLake(*next);
+      if (fits.ok()) return next;
+      spdlog::error("reload: {}", fits.message());
+      return nullptr;
+    });
+    return RunAndReload(plan, how, reload);
   };
 }
 

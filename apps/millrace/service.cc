@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/io_context.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <condition_variable>
@@ -86,14 +86,6 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
         "again");
     std::_Exit(1);
   }
-}
-
-/// For a process without a worker, which would mind them.
-void WaitForSignal() {
-  boost::asio::io_context context(1);
-  boost::asio::signal_set signals(context, SIGINT, SIGTERM);
-  signals.async_wait([](const auto&, int number) { spdlog::info("signal {}: leaving", number); });
-  context.run();
 }
 
 }  // namespace
@@ -282,6 +274,24 @@ Status Service::Run() {
   return done;
 }
 
+void Service::WaitForSignal() {
+  boost::asio::signal_set signals(waiting_, SIGINT, SIGTERM);
+  signals.async_wait([this](const auto& error, int number) {
+    if (error) return;
+    spdlog::info("signal {}: leaving", number);
+    interrupted_ = true;
+    waiting_.stop();
+  });
+  const auto work = boost::asio::make_work_guard(waiting_);
+  waiting_.run();
+}
+
+void Service::MakeRoom() {
+  makes_room_ = true;
+  if (worker_ != nullptr) return worker_->Stop();
+  waiting_.stop();
+}
+
 Status Service::RunWorker() {
   const std::jthread watchdog([this](const std::stop_token& ended) { EndAfterDeadline(*worker_, ended); });
   maintainer_ = std::make_unique<pipeline::Maintainer>(*worker_, metrics_);
@@ -305,6 +315,14 @@ bool HasNoFindings(const config::LoadedConfig& loaded) {
 std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
                                                          const std::vector<std::string>& overrides,
                                                          ReadsLog reads_log) {
+  auto plan = ReadPlanOrComplain(path, overrides, reads_log);
+  if (plan != nullptr) ApplyLogging(*plan);
+  return plan;
+}
+
+std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path,
+                                                         const std::vector<std::string>& overrides,
+                                                         ReadsLog reads_log) {
   config::LoadOptions options;
   options.files = reads_log == ReadsLog::kYes;
   options.lookups = config::LookupAccess::kAll;
@@ -313,10 +331,17 @@ std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   auto loaded = config::LoadConfigFile(path, options);
-  if (!HasNoFindings(loaded)) return nullptr;
-  const auto& log = loaded.config.log;
+  return HasNoFindings(loaded) ? pipeline::MakePlan(std::move(loaded)) : nullptr;
+}
+
+void ApplyLogging(const pipeline::Plan& plan) {
+  const auto& log = plan.config.log;
   InitLogging(log.level, log.format == "json" ? LogFormat::kJson : LogFormat::kText);
-  return pipeline::MakePlan(std::move(loaded));
+}
+
+Status CheckLake(const pipeline::Plan& plan) {
+  ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan.config.lake, objectstore::IfMissing::kCreateAtFirstWrite));
+  return pipeline::CheckTables(plan, lake);
 }
 
 }  // namespace millrace::app

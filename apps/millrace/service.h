@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/asio/io_context.hpp>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,8 +39,15 @@ class Service {
   /// nothing yet. Errors name the part. Everything is checked before anything is made.
   static Result<std::unique_ptr<Service>> Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options);
 
-  /// Worker::Run(), or without one until a signal; then the server drains.
+  /// Worker::Run(), or without one until a signal or MakeRoom(); then the server drains.
   Status Run();
+
+  /// Ends Run(), or one that is still to come, as a signal does: another service is to take its place. Any thread.
+  void MakeRoom();
+  /// MakeRoom() was called. Any thread.
+  bool makes_room() const { return makes_room_; }
+  /// A signal has told it to end. Any thread.
+  bool interrupted() const { return worker_ != nullptr ? worker_->interrupted() : interrupted_.load(); }
 
   /// False of Role::kServe.
   bool has_worker() const { return worker_ != nullptr; }
@@ -64,6 +72,7 @@ class Service {
   Status ListenForPostgres(const config::ServeConfig& serve);
 
   Status RunWorker();
+  void WaitForSignal();
   /// For taps. After Start() has opened the log.
   pipeline::OpenTapLog TapLog(const config::SourceConfig& source) const;
   void StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role);
@@ -83,6 +92,10 @@ class Service {
   std::string url_;
   std::string health_url_;
   std::string postgres_url_;
+  std::atomic<bool> makes_room_ = false;
+  // Without a worker, which minds signals itself.
+  std::atomic<bool> interrupted_ = false;
+  boost::asio::io_context waiting_{1};
 };
 
 /// Whether a command reads the log: only then must the certificates and such be there.
@@ -92,6 +105,13 @@ enum class ReadsLog { kYes, kNo };
 /// findings.
 std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
                                                          const std::vector<std::string>& overrides, ReadsLog reads_log);
+/// The same but for `log:`, which nobody may be using when it changes.
+std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path,
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log);
+/// As the plan's `log:` says. While no other thread logs.
+void ApplyLogging(const pipeline::Plan& plan);
+/// What Service::Start() refuses of a plan for its tables; looks at the lake, changes nothing.
+Status CheckLake(const pipeline::Plan& plan);
 /// Prints what is wrong, a line each, to stderr; whether nothing is.
 bool HasNoFindings(const config::LoadedConfig& loaded);
 

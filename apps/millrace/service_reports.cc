@@ -55,7 +55,14 @@ void Report(Service& service, const ServiceManager& manager, const std::stop_tok
     Tell(manager, *line == last ? "WATCHDOG=1" : "WATCHDOG=1\nSTATUS=" + *line);
     last = *line;
   }
-  Tell(manager, "STOPPING=1\nSTATUS=committing and leaving");
+  if (!service.makes_room() || service.interrupted()) {
+    return Tell(manager, "STOPPING=1\nSTATUS=committing and leaving");
+  }
+  // sd_notify(3): of the moment when it began, by the clock of the same name.
+  const auto begun =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch());
+  Tell(manager, fmt::format("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=committing what the file of before has read",
+                            begun.count()));
 }
 
 }  // namespace

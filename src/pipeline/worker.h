@@ -192,6 +192,8 @@ class Worker {
   bool ready() const { return running_ && assigned_once_ && !stopping_; }
   /// It has begun to leave. Any thread.
   bool stopping() const { return stopping_; }
+  /// A signal has told it to end. Any thread.
+  bool interrupted() const { return signals_ > 0; }
   /// When shutdown_timeout is over; counted from now if it has not begun to leave. Any thread.
   std::chrono::steady_clock::time_point StopDeadline() const;
 
@@ -339,7 +341,7 @@ class Worker {
   std::atomic<bool> assigned_once_{false};         // Written by control alone.
   std::atomic<bool> stopping_{false};              // Written by control alone.
   std::atomic<std::int64_t> stop_deadline_ns_{0};  // Of the steady clock; 0: none. Written by control alone.
-  int signals_ = 0;
+  std::atomic<int> signals_ = 0;
   bool reached_end_ = false;  // until_end: all of it is committed.
   std::optional<Status> failure_;
   bool log_busy_ = false;
