@@ -198,7 +198,7 @@ void Maintainer::VacuumAndCleanUp(const std::string& name, TableUpkeep& state) {
   if (config_.log_cleanup && now >= state.next_log_cleanup) {
     state.next_log_cleanup = now + config_.log_cleanup_interval;
     Do("log_cleanup", name, [&]() -> Result<Work> {
-      ASSIGN_OR_RETURN(const auto cleaned, delta::CleanUpLog(table, std::nullopt, SystemClock(), stop));
+      ASSIGN_OR_RETURN(const auto cleaned, delta::CleanUpLog(table, std::nullopt, std::nullopt, stop));
       return Work{.files_removed = cleaned.files_deleted};
     });
   }

@@ -96,12 +96,12 @@ Status Do(const std::string& task, delta::Table& table, milliseconds retention, 
     return Status::OK();
   }
   if (task == "cleanup") {
-    ASSIGN_OR_RETURN(const auto result, delta::CleanUpLog(table, retention, clock));
+    ASSIGN_OR_RETURN(const auto result, delta::CleanUpLog(table, retention, clock.Now()));
     if (result.files_deleted > 0) Say(R"({{"log_files":{}}})", result.files_deleted);
     return Status::OK();
   }
   if (task == "vacuum") {
-    ASSIGN_OR_RETURN(const auto result, delta::Vacuum(table, {.retention = retention}, clock));
+    ASSIGN_OR_RETURN(const auto result, delta::Vacuum(table, {.retention = retention}, clock.Now()));
     Say(R"({{"vacuums":1,"vacuumed":{},"kept_young":{}}})", result.deleted.size(), result.kept_young);
     return Status::OK();
   }

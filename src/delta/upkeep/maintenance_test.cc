@@ -313,9 +313,32 @@ TEST_F(MaintenanceTest, VacuumDeletesWhatIsUnreferencedAndOldAndNothingElse) {
   EXPECT_EQ(NumDataFiles(), files - orphans.size());
   EXPECT_EQ(Ids(LoadVersion(*store_, 2).ValueOrDie()).ValueOr({}), Range(20));
   // Eight days later they are old, too; what is live is as old and stays.
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto later, Vacuum(*table_, {}, ShiftedClock(std::chrono::hours(24 * 8))));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto later, Vacuum(*table_, {}, ShiftedClock(std::chrono::hours(24 * 8)).Now()));
   EXPECT_EQ(later.deleted.size(), 6u + 1u);
   EXPECT_EQ(Ids(table_->snapshot()).ValueOr({}), Range(30));
+}
+
+TEST_F(MaintenanceTest, AClockThatIsAheadMakesNothingOld) {
+  Create({});
+  MILLRACE_ASSERT_OK(store_->Put("on-its-way.parquet", "x"));
+  MILLRACE_ASSERT_OK(store_->Put("orphan.parquet", "x"));
+  // The store's clock is eight days behind this machine's, which is all that a vacuum can see of its own being ahead.
+  const auto behind = std::chrono::hours(24 * 8);
+  Age("on-its-way.parquet", behind);
+  Age("orphan.parquet", behind + std::chrono::hours(24 * 8));
+  const auto faulty = std::make_shared<testing::FaultyStore>(store_);
+  faulty->Before(
+      testing::StoreOperation::kStat, 1,
+      [&] {
+        const auto objects = store_->List("_millrace_clock_").ValueOrDie();
+        ASSERT_EQ(objects.size(), 1u);
+        Age(objects.front().key, behind);
+      },
+      "_millrace_clock_");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Vacuum(*table));
+  EXPECT_EQ(result.deleted, std::vector<std::string>{"orphan.parquet"});
+  EXPECT_TRUE(store_->List("_millrace_clock_").ValueOrDie().empty());
 }
 
 TEST_F(MaintenanceTest, VacuumTakesTheTablesOwnRetention) {
@@ -375,7 +398,7 @@ TEST_F(MaintenanceTest, LogCleanupThatFailsInsideABatchLeavesNoWrongVersion) {
   // Versions 7 and 6 go, then the store fails, and once more when their batch is tried key by key.
   faulty->Inject(StoreOperation::kDelete, 3, StoreFault::kFail);
   faulty->Inject(StoreOperation::kDelete, 5, StoreFault::kFail);
-  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, CleanUpLog(*table, std::chrono::hours(1), later));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, CleanUpLog(*table, std::chrono::hours(1), later.Now()));
   const auto left = [&] {
     std::vector<TableVersion> versions;
     for (const auto& commit : ListLog(*store_).ValueOrDie().commits) versions.push_back(commit.version);
@@ -390,7 +413,7 @@ TEST_F(MaintenanceTest, LogCleanupThatFailsInsideABatchLeavesNoWrongVersion) {
 
   // A failure that passes: key by key the batch is finished.
   faulty->Inject(StoreOperation::kDelete, 2, StoreFault::kFail);
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, CleanUpLog(*table, std::chrono::hours(1), later));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, CleanUpLog(*table, std::chrono::hours(1), later.Now()));
   EXPECT_EQ(result.begins_at, 8);
   EXPECT_EQ(left(), (std::vector<TableVersion>{8, 9}));
   EXPECT_EQ(Ids(LoadLatest(*store_).ValueOrDie()).ValueOr({}), Range(90));
@@ -408,7 +431,9 @@ TEST_F(MaintenanceTest, LogCleanupGivesWayToOneThatIsAhead) {
   // This one would let the log begin at 3, and finds that it begins at 8 already.
   faulty->Before(
       StoreOperation::kOpen, 1,
-      [&] { MILLRACE_ASSERT_OK(CleanUpLog(*table_, std::chrono::hours(1), ShiftedClock(std::chrono::hours(24)))); },
+      [&] {
+        MILLRACE_ASSERT_OK(CleanUpLog(*table_, std::chrono::hours(1), ShiftedClock(std::chrono::hours(24)).Now()));
+      },
       CheckpointKey(3));
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, CleanUpLog(*table, std::chrono::hours(1)));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto listing, ListLog(*store_));
@@ -443,7 +468,7 @@ TEST_F(MaintenanceTest, LogCleanupCanBeSwitchedOff) {
   MILLRACE_ASSERT_OK(Append(*table_, 0, 10));
   MILLRACE_ASSERT_OK(table_->WriteCheckpoint());
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto off,
-                                CleanUpLog(*table_, std::nullopt, ShiftedClock(std::chrono::hours(24 * 99))));
+                                CleanUpLog(*table_, std::nullopt, ShiftedClock(std::chrono::hours(24 * 99)).Now()));
   EXPECT_EQ(off.files_deleted, 0);
 }
 
@@ -547,15 +572,15 @@ TEST_F(MaintenanceTest, DyingAtAnyStepChangesNoRow) {
           MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty));
           faulty->Inject(operation, nth, fault);
           bool failed = !Compact(*table).ok();
-          failed = failed || !Vacuum(*table, {}, later).ok();
-          failed = failed || !CleanUpLog(*table, std::nullopt, later).ok();
+          failed = failed || !Vacuum(*table, {}, later.Now()).ok();
+          failed = failed || !CleanUpLog(*table, std::nullopt, later.Now()).ok();
           died += failed ? 1 : 0;
         }
         MILLRACE_ASSERT_OK_AND_ASSIGN(const auto next, Table::Open(store_));
         EXPECT_EQ(Ids(next->snapshot()).ValueOr({}), Range(40));
         MILLRACE_ASSERT_OK(Append(*next, 40, 50));
         MILLRACE_ASSERT_OK(Compact(*next));
-        MILLRACE_ASSERT_OK(Vacuum(*next, {}, ShiftedClock(std::chrono::hours(24 * 9))));
+        MILLRACE_ASSERT_OK(Vacuum(*next, {}, ShiftedClock(std::chrono::hours(24 * 9)).Now()));
         EXPECT_EQ(Ids(next->snapshot()).ValueOr({}), Range(50));
         EXPECT_EQ(NumDataFiles(), next->snapshot()->files.size());
       }

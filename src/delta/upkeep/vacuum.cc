@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "base/kill_point.h"
+#include "base/log.h"
+#include "base/uuid.h"
 #include "delta/data/deletion_vector.h"
 #include "delta/log/checkpoint.h"
 #include "delta/log/log_replay.h"
@@ -19,6 +21,19 @@ namespace {
 
 constexpr std::int64_t kDayMs = 86'400'000;
 constexpr std::size_t kDeletesAtOnce = 1000;  // As many as one request of S3's takes.
+
+// The time by which objects are young or old. A machine whose own clock is ahead would take for old what another writer
+// is about to commit.
+Result<UnixMicros> StoreNow(objectstore::ObjectStore& store) {
+  const std::string key = "_millrace_clock_" + RandomUuid();
+  RETURN_NOT_OK(store.Put(key, "what time is it?"));
+  const auto written = store.Stat(key);
+  const Status deleted = store.Delete(key);
+  if (!deleted.ok()) spdlog::debug("{} is left in {}: {}", key, store.uri(), deleted.message());
+  RETURN_NOT_OK(written.status());
+  if (!*written) return Transient("{} of {} vanished", key, store.uri());
+  return (*written)->modified;
+}
 
 // A property such as "interval 7 days". kUnsupported: not understood.
 Result<std::int64_t> IntervalProperty(const Metadata& metadata, const std::string& key, std::int64_t if_absent_ms) {
@@ -131,8 +146,12 @@ Result<std::chrono::milliseconds> VacuumRetention(const Snapshot& snapshot) {
   return std::chrono::milliseconds(retention_ms);
 }
 
-Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Clock& clock) {
+Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, std::optional<UnixMicros> now) {
   auto& store = *table.store();
+  if (!now && options.dry_run) now = SystemClock().Now();
+  if (!now) {
+    ASSIGN_OR_RETURN(now, StoreNow(store));
+  }
   ASSIGN_OR_RETURN(const auto objects, store.List(""));
   KillPoint("vacuum.listed");
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
@@ -141,7 +160,7 @@ Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Cl
   if (!retention) {
     ASSIGN_OR_RETURN(retention, VacuumRetention(*snapshot));
   }
-  const std::int64_t cutoff_ms = clock.Now() / 1000 - retention->count();
+  const std::int64_t cutoff_ms = *now / 1000 - retention->count();
   ASSIGN_OR_RETURN(const auto needed, NeededObjects(*snapshot, store, cutoff_ms));
   VacuumResult result;
   std::vector<objectstore::ObjectInfo> garbage;
@@ -173,7 +192,7 @@ Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, const Cl
 }
 
 Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::milliseconds> retention,
-                                    const Clock& clock, const StopRequested& stop) {
+                                    std::optional<UnixMicros> now, const StopRequested& stop) {
   auto& store = *table.store();
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
   RETURN_NOT_OK(table.CheckWritable());
@@ -181,7 +200,10 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   const auto& properties = snapshot->metadata.configuration;
   const auto enabled = properties.find("delta.enableExpiredLogCleanup");
   if (enabled != properties.end() && IsSameName(enabled->second, "false")) return result;
-  std::int64_t cutoff_ms = clock.Now() / 1000;
+  if (!now) {
+    ASSIGN_OR_RETURN(now, StoreNow(store));
+  }
+  std::int64_t cutoff_ms = *now / 1000;
   if (retention) {
     cutoff_ms -= retention->count();
   } else {
@@ -240,7 +262,7 @@ Result<LogCleanupResult> CleanUpLog(Table& table, std::optional<std::chrono::mil
   ASSIGN_OR_RETURN(const auto sidecar_objects, store.List(kSidecarPrefix));
   for (const auto& object : sidecar_objects) {
     // A young one may belong to a checkpoint that is being written.
-    if (!sidecars.contains(object.key) && object.modified / 1000 < clock.Now() / 1000 - kDayMs) {
+    if (!sidecars.contains(object.key) && object.modified / 1000 < *now / 1000 - kDayMs) {
       expired.push_back(object.key);
     }
   }

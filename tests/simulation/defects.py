@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Plants defects in a copy of the tree, one at a time, and says how many seeds the simulator needs to find each.
+
+    tests/simulation/defects.py --copy FOLDER [--seeds 2000] [--only NAME...] [--build COMMAND]
+
+FOLDER becomes a copy of the tracked files. Every defect of the list is written into it beside the right code, behind a
+switch that the environment turns (MILLRACE_PLANTED=name), so that one build serves all. The tree itself is never touched.
+Exit 1: a defect was not found, or the copy fails without any.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+SWITCH = """/// Whether the defect of this name is planted. Of defects.py only.
+#pragma once
+#include <cstdlib>
+#include <cstring>
+namespace millrace {
+inline bool Planted(const char* name) {
+  static const char* const planted = std::getenv("MILLRACE_PLANTED");
+  return planted != nullptr && std::strcmp(planted, name) == 0;
+}
+}  // namespace millrace
+"""
+
+# name, what it is, [(file, the right code, the same with the defect)]. The right code is there exactly once.
+DEFECTS = [
+    ("no_fence", "a commit goes through though another worker has moved the offsets",
+     [("src/delta/table.cc",
+       "if (auto fenced = FindFence(request, base)) return *std::move(fenced);",
+       'if (auto fenced = FindFence(request, base); fenced && !Planted("no_fence")) return *std::move(fenced);')]),
+    ("fence_by_snapshot", "an epoch is fenced by what the table says now, not by what it was planned from",
+     [("src/pipeline/epoch_commit.cc",
+       "request.fence[progress.AppId(source)] = part.fence;",
+       'request.fence[progress.AppId(source)] = Planted("fence_by_snapshot") ? progress.Fence(*snapshot, source) '
+       ': part.fence;')]),
+    ("unknown_is_done", "a PUT without a reply counts as a commit",
+     [("src/delta/table.cc",
+       "    if (put.ok() && *put == objectstore::PutOutcome::kCreated) {",
+       '    const bool unknown = !put.ok() && KindOf(put.status()) == ErrorKind::kUnknownOutcome;\n'
+       '    if ((put.ok() && (*put == objectstore::PutOutcome::kCreated || Planted("exists_is_ours"))) ||\n'
+       '        (unknown && Planted("unknown_is_done"))) {')]),
+    ("exists_is_ours", "a version that is there counts as ours", []),  # In the same place as the one before.
+    ("letters_late", "dead letters are written after the table's commit",
+     [("src/pipeline/worker_epochs.cc",
+       "  const Status flushed = co_await FlushLetters();\n",
+       '  Status flushed;\n  if (!Planted("letters_late")) flushed = co_await FlushLetters();\n'),
+      ("src/pipeline/worker_epochs.cc",
+       "  failed_resets_ = 0;\n  state.status.rows_rescued",
+       '  if (Planted("letters_late")) co_await FlushLetters();\n  failed_resets_ = 0;\n  state.status.rows_rescued')]),
+    ("letters_unfenced", "dead letters are written though another worker has written them",
+     [("src/pipeline/epoch_commit.cc",
+       "    if (fence != epoch.fence.end()) request.fence[txn.app_id] = fence->second;",
+       '    if (fence != epoch.fence.end() && !Planted("letters_unfenced")) request.fence[txn.app_id] = fence->second;')]),
+    ("letters_again", "letters that are durable are written again after a death",
+     [("src/pipeline/shard.cc",
+       "if (durable != partition.letter_stages.end() && letter.offset < durable->second) return;",
+       'if (durable != partition.letter_stages.end() && letter.offset < durable->second && '
+       '!Planted("letters_again")) return;'),
+      ("src/pipeline/shard.cc",
+       "if (partition.earlier != nullptr && letter.offset < partition.earlier->end) {",
+       'if (partition.earlier != nullptr && letter.offset < partition.earlier->end && !Planted("letters_again")) {')]),
+    ("letters_kept", "a reset keeps letters that are read again",
+     [("src/pipeline/letter_book.cc",
+       "void LetterBook::Discard() {\n",
+       'void LetterBook::Discard() {\n  if (Planted("letters_kept")) return;\n')]),
+    ("upload_unchecked", "a data file whose upload failed is committed",
+     [("src/delta/data/data_file_writer.cc",
+       'RETURN_NOT_OK(WithContext(upload_->Finish(), "finishing data file {}", key_));',
+       'const Status finished = WithContext(upload_->Finish(), "finishing data file {}", key_);\n'
+       '    if (!Planted("upload_unchecked")) RETURN_NOT_OK(finished);')]),
+    ("vacuum_young", "vacuum takes files that are on their way to a commit",
+     [("src/delta/upkeep/vacuum.cc",
+       "    if (object.modified / 1000 >= cutoff_ms) {",
+       '    if (object.modified / 1000 >= cutoff_ms && !Planted("vacuum_young")) {')]),
+    ("compact_the_gone", "compaction replaces files that another commit has replaced",
+     [("src/delta/table.cc",
+       "    if (base.files.Find(FileKey(remove.path, remove.deletion_vector)) == nullptr) {",
+       '    if (base.files.Find(FileKey(remove.path, remove.deletion_vector)) == nullptr && '
+       '!Planted("compact_the_gone")) {')]),
+    ("files_wait", "files wait for their commit for longer than a vacuum waits for them",
+     [("src/pipeline/worker_epochs.cc",
+       "    if (valid_until && begun > *valid_until) {",
+       '    if (valid_until && begun > *valid_until && !Planted("files_wait")) {')]),
+    ("blind_after_cleanup", "a commit does not look whether the log's cleanup has passed it",
+     [("src/delta/table.cc",
+       "        confirmed = own->has_value();",
+       '        confirmed = own->has_value() || Planted("blind_after_cleanup");')]),
+    ("revoke_without_release", "partitions that are taken away are never given up",
+     [("src/pipeline/worker.cc",
+       "  co_return co_await AskLog(release);",
+       '  if (Planted("revoke_without_release")) co_return Status::OK();\n  co_return co_await AskLog(release);')]),
+    ("stale_taken", "records of before a seek are taken",
+     [("src/pipeline/worker.cc",
+       "  if (it == owned_.end() || it->second.generation != records.generation) return;",
+       '  if (it == owned_.end() || (it->second.generation != records.generation && !Planted("stale_taken"))) return;'),
+      ("src/pipeline/shard.cc",
+       "it->second.generation != records.generation) return Status::OK();",
+       '(it->second.generation != records.generation && !Planted("stale_taken"))) return Status::OK();')]),
+    ("tombstones_uncounted", "tombstones are not in the ledger",
+     [("src/pipeline/sink.cc",
+       ".tombstones = counts.tombstones};",
+       '.tombstones = Planted("tombstones_uncounted") ? 0 : counts.tombstones};')]),
+]
+
+
+def run(command: list[str], **more) -> subprocess.CompletedProcess:
+    return subprocess.run(command, text=True, capture_output=True, **more)
+
+
+def copy_tree(copy: pathlib.Path, planted: set[str]) -> None:
+    copy.mkdir(parents=True, exist_ok=True)
+    files = run(["git", "ls-files", "-z"], cwd=ROOT, check=True).stdout.split("\0")
+    for name in filter(None, files):
+        source, target = ROOT / name, copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # What is the same keeps its time, so that a second run builds little.
+        if name in planted and target.exists():
+            continue
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            target.write_bytes(source.read_bytes())
+            target.chmod(source.stat().st_mode)
+
+
+def plant(copy: pathlib.Path, defects) -> None:
+    switch = copy / "src/base/planted.h"
+    if not switch.exists():
+        switch.write_text(SWITCH)
+    texts: dict[str, str] = {}
+    for name, _, places in defects:
+        for file, right, wrong in places:
+            text = texts.setdefault(file, (ROOT / file).read_text())
+            if text.count(right) != 1:
+                sys.exit(f"defect {name}: its place in {file} is there {text.count(right)} times")
+            texts[file] = text.replace(right, wrong)
+    for file, text in texts.items():
+        text = re.sub(r'(#include ")', r'#include "base/planted.h"\n\1', text, count=1)
+        target = copy / file
+        if target.read_text() != text:
+            target.write_text(text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--copy", required=True, type=pathlib.Path)
+    parser.add_argument("--seeds", type=int, default=2000, help="tried at most for each")
+    parser.add_argument("--only", nargs="*", help="these alone")
+    parser.add_argument("--build", default="cmake --preset dev && cmake --build --preset dev --target simulation",
+                        help="run in the copy; makes build/dev/bin/simulation")
+    parser.add_argument("--no-build", action="store_true", help="the copy is built already")
+    arguments = parser.parse_args()
+    copy = arguments.copy.resolve()
+    if copy == ROOT or ROOT in copy.parents and not str(copy).startswith(str(ROOT / "build")):
+        sys.exit("the copy must be outside of the tree")
+    if not arguments.no_build:
+        copy_tree(copy, {file for _, _, places in DEFECTS for file, _, _ in places})
+        plant(copy, DEFECTS)
+        built = subprocess.run(arguments.build, shell=True, cwd=copy)
+        if built.returncode != 0:
+            return 1
+    program = copy / "build/dev/bin/simulation"
+    chosen = [d for d in DEFECTS if not arguments.only or d[0] in arguments.only]
+    sound = run([program, "--seeds", "20"])
+    if sound.returncode != 0:
+        print(sound.stdout[-3000:])
+        sys.exit("without a defect the copy fails")
+    print("| defect | what it is | seeds | found by |\n|---|---|---|---|", flush=True)
+    missed = 0
+    for name, what, _ in chosen:
+        begun = time.monotonic()
+        result = run([program, "--seeds", str(arguments.seeds)], env=os.environ | {"MILLRACE_PLANTED": name})
+        found = re.search(r"^seed (\d+) failed", result.stdout, re.M)
+        why = re.search(r"^seed \d+: at .*? happenings: (.*)$", result.stdout, re.M)
+        if found is None:
+            missed += 1
+        text = why.group(1) if why else "-"
+        print(f"| `{name}` | {what} | {found.group(1) if found else 'not in ' + str(arguments.seeds)} | "
+              f"{text[:140].replace('|', '/')} |", flush=True)
+        print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
