@@ -129,8 +129,12 @@ decode:
   columns:
     ts: timestamp_ms
     tags: list<timestamp_s>
-    amount: {type: "decimal(12, 2)", path: [pay.load, amount]}
+    amount: {type: "decimal(12, 2)", path: [pay.load, amount], round: half_even, coerce: true}
     city: {type: string, path: geo.city}
+    id: uuid
+    body: json
+    blob: binary
+    day: {type: timestamp, format: "%d/%b/%Y"}
   unknown_fields: reject
   on_error: fail
 event_time: {column: ts, watermark_delay: 1m, idle_timeout: 2m, max_future: 0}
@@ -168,12 +172,20 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.inputs[0].decode.unknown_fields, ingest::UnknownFields::kReject);
   EXPECT_EQ(config.inputs[0].on_decode_error, OnDecodeError::kFail);
   const auto& columns = config.inputs[0].decode.columns;
-  EXPECT_EQ(columns[0].timestamp_form, ingest::TimestampForm::kMillis);
+  EXPECT_EQ(columns[0].form.timestamp, ingest::TimestampForm::kMillis);
   EXPECT_EQ(columns[1].type->ToString(), "list<element: timestamp[us, tz=UTC]>");
-  EXPECT_EQ(columns[1].timestamp_form, ingest::TimestampForm::kSeconds);
+  EXPECT_EQ(columns[1].form.timestamp, ingest::TimestampForm::kSeconds);
   EXPECT_EQ(columns[2].type->ToString(), "decimal128(12, 2)");
   EXPECT_THAT(columns[2].path, ElementsAre("pay.load", "amount"));
   EXPECT_THAT(columns[3].path, ElementsAre("geo", "city"));
+  EXPECT_EQ(columns[2].form.rounding, ingest::Rounding::kHalfEven);
+  EXPECT_TRUE(columns[2].form.coerce);
+  EXPECT_FALSE(columns[3].form.coerce);
+  EXPECT_EQ(columns[4].form.text, ingest::TextForm::kUuid);
+  EXPECT_EQ(columns[5].form.text, ingest::TextForm::kJson);
+  EXPECT_EQ(columns[6].type->ToString(), "binary");
+  EXPECT_EQ(columns[7].form.timestamp, ingest::TimestampForm::kFormat);
+  EXPECT_EQ(ingest::TextOf(*columns[7].form.time_format), "%d/%b/%Y");
   EXPECT_EQ(config.inputs[0].event_time->max_future.count(), 0);
   EXPECT_THAT(config.inputs[0].dedupe->by, ElementsAre("city", "amount"));
   EXPECT_EQ(config.inputs[0].dedupe->within, std::chrono::hours(2));
@@ -440,7 +452,8 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "p.yaml:8:8: decode.csv.delimiter and csv.quote are both ','"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {header: [ts, ts]}\n", "decode.csv.header: 'ts' is there twice"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {header: [ts, cuntry]}\n",
-       "decode.columns: column 'country': csv.header has no field 'country'; did you mean 'cuntry'?"},
+       "decode.columns: column 'country': csv.header has no field 'country' (it has ts, cuntry); did you mean "
+       "'cuntry'?"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {missing_fields: skip}\n",
        "decode.csv.missing_fields must be one of reject, null, not 'skip'"},
       {"country: string", "country: {type: string, from: keys}",
@@ -462,6 +475,17 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"  columns:\n", "  unknown_fields: rescue\n  columns:\n    _Rescued: string\n",
        "decode.columns: the name '_Rescued' is that of the column of unknown fields"},
       {"decode:\n", "decode:\n  on_error: skip\n", "decode.on_error must be one of dead_letter, fail, not 'skip'"},
+      {"country: string", "country: {type: string, coerce: maybe}", "decode.columns.country.coerce must be"},
+      {"country: string", "country: {type: int64, round: up}",
+       "decode.columns.country.round must be one of half_up, half_even, down, not 'up'"},
+      {"country: string", "country: {type: double, round: down}",
+       "decode.columns.country.round is for int32, int64 and decimal"},
+      {"country: string", "country: {type: string, format: '%Y'}",
+       "decode.columns.country.format is for the type timestamp"},
+      {"country: string", "country: {type: timestamp_ms, format: '%F'}",
+       "decode.columns.country.format is for the type timestamp"},
+      {"country: string", "country: {type: timestamp, format: '%F %Q'}",
+       "decode.columns.country.format: '%F %Q': there is no directive '%Q' (at character 4)"},
       {"country: string", "country: strng",
        "p.yaml:9:14: decode.columns.country: unknown type 'strng'; did you mean "
        "'string'?"},

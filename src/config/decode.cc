@@ -17,7 +17,7 @@ namespace {
 
 struct ColumnType {
   std::shared_ptr<arrow::DataType> type;
-  ingest::TimestampForm form = ingest::TimestampForm::kRfc3339;
+  ingest::ValueForm form = {};
 };
 
 struct NamedType {
@@ -27,8 +27,16 @@ struct NamedType {
 
 const std::vector<NamedType>& SimpleTypes() {
   const auto timestamp = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  const auto text = [](ingest::TextForm form) {
+    ColumnType type{arrow::utf8()};
+    type.form.text = form;
+    return type;
+  };
   static const std::vector<NamedType> types = {
       {"string", {arrow::utf8()}},
+      {"uuid", text(ingest::TextForm::kUuid)},
+      {"json", text(ingest::TextForm::kJson)},
+      {"binary", {arrow::binary()}},
       {"bool", {arrow::boolean()}},
       {"int32", {arrow::int32()}},
       {"int64", {arrow::int64()}},
@@ -158,6 +166,39 @@ std::optional<std::string> ProblemOfNewColumn(const std::string& name, const ing
   return std::nullopt;
 }
 
+// What is said of the values beyond their type.
+void ReadForm(Section& column, ColumnType& type) {
+  auto& form = type.form;
+  column.Bool("coerce", form.coerce);
+  const auto& values =
+      type.type->id() == arrow::Type::LIST ? *static_cast<const arrow::ListType&>(*type.type).value_type() : *type.type;
+  column.Choice<ingest::Rounding>("round",
+                                  {{"half_up", ingest::Rounding::kHalfUp},
+                                   {"half_even", ingest::Rounding::kHalfEven},
+                                   {"down", ingest::Rounding::kDown}},
+                                  form.rounding);
+  const bool has_places =
+      values.id() == arrow::Type::INT32 || values.id() == arrow::Type::INT64 || values.id() == arrow::Type::DECIMAL128;
+  if (const auto* node = column.Find("round"); node != nullptr && !has_places) {
+    column.AddFinding(node->place, column.path() + ".round is for int32, int64 and decimal");
+  }
+  std::string text;
+  const auto* node = column.Text("format", text);
+  if (node == nullptr || node->unresolved) return;
+  const bool is_plain = values.id() == arrow::Type::TIMESTAMP && form.timestamp == ingest::TimestampForm::kRfc3339;
+  if (!is_plain) {
+    column.AddFinding(node->place, column.path() + ".format is for the type timestamp");
+    return;
+  }
+  auto format = ingest::ParseTimeFormat(text);
+  if (!format.ok()) {
+    column.AddFinding(node->place, column.path() + ".format: " + format.status().message());
+    return;
+  }
+  form.timestamp = ingest::TimestampForm::kFormat;
+  form.time_format = *std::move(format);
+}
+
 // `owner` such as "decode.columns", as messages name it, and `pattern` as known_keys does.
 void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::string& pattern, ColumnsOf rows,
                 ReadContext& context, ingest::DecodeSpec& spec) {
@@ -171,22 +212,31 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
   }
   const ConfigNode* type_node = &entry.value;
   std::string type;
+  Result<ColumnType> parsed = ColumnType();
   if (entry.value.kind == ConfigNode::Kind::kMap) {
     Section section(entry.value, path, pattern + ".*", context);
     type_node = section.RequireText("type", type);
     ReadPath(section, column);
     if (rows == ColumnsOf::kRecords) ReadFrom(section, column);
+    if (type_node != nullptr) {
+      parsed = ParseColumnType(type);
+      if (parsed.ok() && rows == ColumnsOf::kRecords) ReadForm(section, *parsed);
+    }
+    // Known, also where the type is none.
+    if (rows == ColumnsOf::kRecords) {
+      for (const char* key : {"coerce", "round", "format"}) section.Find(key);
+    }
     section.Finish();
   } else if (entry.value.kind == ConfigNode::Kind::kScalar) {
     type = entry.value.text;
     if (entry.value.unresolved) type_node = nullptr;
+    parsed = ParseColumnType(type);
   } else {
     context.findings.Add(entry.value.place, fmt::format("{} must be a type or {{type: ..., path: ...}}, not {}{}", path,
                                                         KindName(entry.value), MissingSpaceIn(entry.key)));
     return;
   }
   if (type_node == nullptr) return;
-  const auto parsed = ParseColumnType(type);
   if (!parsed.ok()) {
     context.findings.Add(type_node->place, path + ": " + parsed.status().message());
     return;
@@ -204,7 +254,7 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
     }
   }
   column.type = parsed->type;
-  column.timestamp_form = parsed->form;
+  column.form = parsed->form;
   spec.columns.push_back(std::move(column));
 }
 

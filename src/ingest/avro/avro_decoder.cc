@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -16,7 +17,9 @@
 #include "ingest/avro/wire_internal.h"
 #include "ingest/payload_form.h"
 #include "ingest/values/column_internal.h"
+#include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/uuid_text_internal.h"
 #include "ingest/writer_schemas.h"
 
 namespace millrace::ingest {
@@ -66,6 +69,16 @@ bool MultiplyByPower(Int128* value, int power) {
   return true;
 }
 
+// value * 10^-scale as the column rounds it. False: it does not fit.
+bool Round(Int128 value, int scale, const Column& column, Int128* rounded) {
+  const arrow::Decimal128 decimal(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value));
+  const std::string text = fmt::format("{}e-{}", decimal.ToIntegerString(), scale);
+  NumberText number;
+  ScanNumber(text.c_str(), &number);
+  return ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, rounded) ==
+         NumberError::kNone;
+}
+
 class AvroDecoder final : public Decoder {
  public:
   AvroDecoder(const DecodeSpec& spec, SchemaPtr schema)
@@ -97,6 +110,8 @@ class AvroDecoder final : public Decoder {
   Bytes ReadFormatted(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadDecimal(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadParsed(const Step& step, Column& column, std::int64_t row, Bytes p);
+  Bytes ReadByText(const Step& step, Column& column, std::int64_t row, Bytes p);
+  Bytes ReadBytes(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadMoment(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadList(const Plan& plan, const Step& step, Bytes p);
   Bytes Rescue(const Plan& plan, const Step& step, Bytes p);
@@ -129,12 +144,12 @@ class AvroDecoder final : public Decoder {
 
 Status AvroDecoder::Prepare() {
   for (const ColumnSpec& column : spec_.columns) {
-    if (const auto kind = KindOfColumn(*column.type, column.timestamp_form); !kind.ok()) {
+    if (const auto kind = KindOfColumn(*column.type, column.form); !kind.ok()) {
       return WithContext(kind.status(), "column '{}'", column.name);
     }
   }
   columns_.reserve(spec_.columns.size() + 1);
-  for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.timestamp_form);
+  for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.form);
   if (spec_.has_rescued_column()) columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339);
   fingerprint_ = Fingerprint(*reader_);
   ASSIGN_OR_RETURN(tree_, MakeColumnTree(spec_.columns));
@@ -433,6 +448,11 @@ Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column,
     case Op::kDateOfText:
     case Op::kTimestampOfText:
       return ReadParsed(step, column, row, p);
+    case Op::kByText:
+      return ReadByText(step, column, row, p);
+    case Op::kBytes:
+    case Op::kUuidBytes:
+      return ReadBytes(step, column, row, p);
     case Op::kDate: {
       const Bytes behind = wire_.Int(p, &narrow);
       if (behind != nullptr && (narrow < kMinDays || narrow > kMaxDays)) {
@@ -515,9 +535,14 @@ Bytes AvroDecoder::StoreDecimal(Column& column, std::int64_t row, Int128 value, 
   if (scale <= column.scale()) {
     fits = MultiplyByPower(&value, column.scale() - scale);
   } else {
+    const Int128 whole = value;
     for (int i = column.scale(); i < scale && is_exact && value != 0; ++i) {
       is_exact = value % 10 == 0;
       value /= 10;
+    }
+    if (!is_exact && column.form().rounding != Rounding::kExact) {
+      is_exact = true;
+      fits = Round(whole, scale, column, &value);
     }
   }
   const arrow::Decimal128 decimal(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value));
@@ -566,7 +591,8 @@ Bytes AvroDecoder::ReadParsed(const Step& step, Column& column, std::int64_t row
     NumberText number;
     if (!ScanNumber(text_.c_str(), &number) || number.end != text_.data() + text_.size()) return shape("decimal");
     Int128 value = 0;
-    const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
+    const NumberError error =
+        ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, &value);
     if (error == NumberError::kTooManyDecimals) return range(fmt::format("has more than {} decimals", column.scale()));
     if (error != NumberError::kNone) {
       return range(fmt::format("is out of the range of decimal({},{})", column.precision(), column.scale()));
@@ -586,6 +612,38 @@ Bytes AvroDecoder::ReadParsed(const Step& step, Column& column, std::int64_t row
     column.Set(row, micros);
   }
   return begin + size;
+}
+
+Bytes AvroDecoder::ReadByText(const Step& step, Column& column, std::int64_t row, Bytes p) {
+  Bytes behind = p;
+  text_.clear();
+  if (step.schema->type == Type::kString) {
+    std::int64_t size = 0;
+    const Bytes begin = wire_.Length(p, &size);
+    if (begin == nullptr) return nullptr;
+    if (!IsUtf8(begin, size)) return wire_.Fail("bad_utf8", p, "a text that is not UTF-8");
+    text_.assign(reinterpret_cast<const char*>(begin), static_cast<std::size_t>(size));
+    behind = begin + size;
+  } else {
+    behind = AppendPlain(wire_, *step.schema, p, json_limit_, text_);
+    if (behind == nullptr) return nullptr;
+  }
+  std::optional<TextProblem> problem;
+  if (Status status = SetFromText(text_, row, column, &problem); !status.ok()) return FailMemory(std::move(status));
+  return problem ? wire_.Fail(problem->reason, p, problem->detail) : behind;
+}
+
+Bytes AvroDecoder::ReadBytes(const Step& step, Column& column, std::int64_t row, Bytes p) {
+  std::int64_t size = step.schema->size;
+  if (step.schema->type == Type::kBytes && (p = wire_.Length(p, &size)) == nullptr) return nullptr;
+  const Bytes behind = wire_.Fixed(p, size);
+  if (behind == nullptr) return nullptr;
+  if (step.op == Op::kUuidBytes) {
+    char text[kUuidTextBytes];
+    WriteUuid(p, text);
+    return StoreText(column, row, {text, sizeof text}) ? behind : nullptr;
+  }
+  return StoreText(column, row, {reinterpret_cast<const char*>(p), static_cast<std::size_t>(size)}) ? behind : nullptr;
 }
 
 Bytes AvroDecoder::ReadMoment(const Step& step, Column& column, std::int64_t row, Bytes p) {

@@ -55,8 +55,8 @@ TEST(AvroDecoder, EachTypeIsItsColumn) {
     std::string payload;
     std::string cell;
   };
-  const auto as = [](std::shared_ptr<arrow::DataType> type, TimestampForm form = TimestampForm::kRfc3339) {
-    return ColumnSpec{.type = std::move(type), .timestamp_form = form};
+  const auto as = [](std::shared_ptr<arrow::DataType> type, const ValueForm& form = {}) {
+    return ColumnSpec{.type = std::move(type), .form = form};
   };
   const std::string uuid("\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff", 16);
   constexpr const char* kDecimal = R"({"type":"bytes","logicalType":"decimal","precision":12,"scale":2})";
@@ -80,6 +80,41 @@ TEST(AvroDecoder, EachTypeIsItsColumn) {
       {R"("string")", as(arrow::utf8()), Text("Z\u00fcrich, ja"), "'Z\u00fcrich, ja'"},
       {R"("string")", as(arrow::utf8()), Text(""), "''"},
       {R"("bytes")", as(arrow::utf8()), Text("abc"), "'abc'"},
+      {R"("bytes")", as(arrow::binary()), Text("\xFF"), "xff"},
+      {R"({"type":"fixed","name":"F","size":2})", as(arrow::binary()), "\xFF\xFE", "xfffe"},
+      {R"(["null","bytes"])", as(arrow::binary()), Long(0), "null"},
+      {R"({"type":"array","items":"bytes"})", as(ListOf(arrow::binary())), Long(1) + Text("a") + Long(0), "[x61]"},
+      {R"({"type":"fixed","name":"U","size":16,"logicalType":"uuid"})", as(arrow::utf8(), OfText(TextForm::kUuid)),
+       uuid, "'00112233-4455-6677-8899-aabbccddeeff'"},
+      {R"({"type":"fixed","name":"U","size":16})", as(arrow::utf8(), OfText(TextForm::kUuid)), uuid,
+       "'00112233-4455-6677-8899-aabbccddeeff'"},
+      {R"({"type":"fixed","name":"U","size":16,"logicalType":"uuid"})", as(arrow::binary()), uuid,
+       "x00112233445566778899aabbccddeeff"},
+      {R"("string")", as(arrow::utf8(), OfText(TextForm::kUuid)), Text("00112233445566778899AABBCCDDEEFF"),
+       "'00112233-4455-6677-8899-aabbccddeeff'"},
+      {R"("string")", as(kUtcMicros, OfFormat("%d.%m.%Y")), Text("02.01.1970"), "86400000000"},
+      {R"("string")", as(arrow::utf8(), OfText(TextForm::kJson)), Text("x"), R"('"x"')"},
+      {R"("double")", as(arrow::utf8(), OfText(TextForm::kJson)), Raw(1.5), "'1.5'"},
+      {kGeo, as(arrow::utf8(), OfText(TextForm::kJson)), Text("Lyon") + Raw(1.0), R"('{"c":"Lyon","x":1.0}')"},
+      {R"("string")", as(arrow::int64(), Coercing()), Text(" 5.0"), "5"},
+      {R"("double")", as(arrow::int64(), Coercing()), Raw(5.0), "5"},
+      {R"("float")", as(arrow::decimal128(3, 1), Coercing()), Raw(0.1F), "1"},
+      {R"("long")", as(arrow::utf8(), Coercing()), Long(-5), "'-5'"},
+      {R"("double")", as(arrow::utf8(), Coercing()), Raw(std::numeric_limits<double>::infinity()), "'Infinity'"},
+      {R"("boolean")", as(arrow::utf8(), Coercing()), "\1", "'true'"},
+      {R"("string")", as(arrow::boolean(), Coercing()), Text("off"), "false"},
+      {R"("int")", as(arrow::boolean(), Coercing()), Long(1), "true"},
+      {R"("string")",
+       as(kUtcMicros,
+          [] {
+            ValueForm form(TimestampForm::kMillis);
+            form.coerce = true;
+            return form;
+          }()),
+       Text("1500"), "1500000"},
+      {kDecimal, as(arrow::decimal128(3, 1), Rounded(Rounding::kHalfUp)), Text("\x19"), "3"},
+      {kDecimal, as(arrow::decimal128(3, 1), Rounded(Rounding::kHalfEven)), Text("\x19"), "2"},
+      {kDecimal, as(arrow::decimal128(3, 1), Rounded(Rounding::kDown)), Text("\xE1"), "-3"},
       {R"({"type":"fixed","name":"F","size":2})", as(arrow::utf8()), "ab", "'ab'"},
       {R"({"type":"enum","name":"E","symbols":["A","BB"]})", as(arrow::utf8()), Long(1), "'BB'"},
       {R"({"type":"string","logicalType":"uuid"})", as(arrow::utf8()), Text("x"), "'x'"},

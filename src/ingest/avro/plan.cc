@@ -83,20 +83,6 @@ bool IsMixed(const Schema& schema) {
          !std::all_of(schema.branches.begin(), schema.branches.end(), [](const auto& one) { return IsText(*one); });
 }
 
-std::string ColumnTypeName(const arrow::DataType& type) {
-  if (type.id() == arrow::Type::STRING) return "string";
-  if (type.id() == arrow::Type::TIMESTAMP) return "timestamp";
-  if (type.id() == arrow::Type::DATE32) return "date";
-  if (type.id() == arrow::Type::DECIMAL128) {
-    const auto& decimal = static_cast<const arrow::Decimal128Type&>(type);
-    return fmt::format("decimal({},{})", decimal.precision(), decimal.scale());
-  }
-  if (type.id() == arrow::Type::LIST) {
-    return fmt::format("list<{}>", ColumnTypeName(*static_cast<const arrow::ListType&>(type).value_type()));
-  }
-  return type.ToString();
-}
-
 std::vector<std::uint32_t> ColumnsBelow(const ColumnTree& node) {
   std::vector<std::uint32_t> columns = node.columns;
   for (const auto& [name, child] : node.children) {
@@ -281,7 +267,7 @@ class Compiler {
   Status CompileColumn(const Schema& writer, const Schema& reader, std::uint32_t column, const std::string& path) {
     const ColumnSpec& spec = spec_.columns[column];
     if (spec.type->id() != arrow::Type::LIST) {
-      ASSIGN_OR_RETURN(Step leaf, CompileLeaf(writer, reader, *spec.type, spec.timestamp_form, column, path));
+      ASSIGN_OR_RETURN(Step leaf, CompileLeaf(writer, reader, *spec.type, spec.form, column, path));
       Add(leaf);
       return Status::OK();
     }
@@ -303,8 +289,7 @@ class Compiler {
     }
     if (array->type != Type::kArray) return CannotTake(*array, column, path);
     const auto& element = *static_cast<const arrow::ListType&>(*spec.type).value_type();
-    ASSIGN_OR_RETURN(const Step leaf,
-                     CompileLeaf(array->items(), as->items(), element, spec.timestamp_form, column, path));
+    ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(array->items(), as->items(), element, spec.form, column, path));
     Add({.op = Op::kList,
          .null_branch = NullBranch(writer),
          .column = column,
@@ -327,12 +312,13 @@ class Compiler {
   Status CannotTake(const Schema& writer, std::uint32_t column, const std::string& path) const {
     const ColumnSpec& spec = spec_.columns[column];
     return InvalidInput("column '{}': {} cannot take the field '{}', which is {}", spec.name,
-                        ColumnTypeName(*spec.type), path, Describe(writer));
+                        TypeName(*spec.type, spec.form), path, Describe(writer));
   }
 
-  Result<Step> CompileLeaf(const Schema& writer, const Schema& reader, const arrow::DataType& type, TimestampForm form,
-                           std::uint32_t column, const std::string& path) {
-    if (type.id() == arrow::Type::STRING && IsMixed(reader)) return CompileMixed(writer, reader, column, path);
+  Result<Step> CompileLeaf(const Schema& writer, const Schema& reader, const arrow::DataType& type,
+                           const ValueForm& form, std::uint32_t column, const std::string& path) {
+    const bool is_text = type.id() == arrow::Type::STRING && form.text == TextForm::kPlain;
+    if (is_text && IsMixed(reader)) return CompileMixed(writer, reader, column, path);
     if (writer.type != Type::kUnion) {
       const Schema* const as = ReaderFor(writer, reader);
       if (as == nullptr) return CannotRead(writer, reader, path);
@@ -405,11 +391,11 @@ class Compiler {
   }
 
   Result<Step> CompileScalar(const Schema& writer, const Schema& reader, const arrow::DataType& type,
-                             TimestampForm form, std::uint32_t column, const std::string& path) {
+                             const ValueForm& form, std::uint32_t column, const std::string& path) {
     ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(type, form));
     const Schema& meant = Meaning(writer, reader);
     Step step{.column = column, .path = AddPath(path), .schema = &meant};
-    std::optional<Op> op = writer.type == Type::kNull ? Op::kNull : OpFor(kind, meant);
+    std::optional<Op> op = writer.type == Type::kNull ? Op::kNull : OpFor(kind, form.coerce, meant);
     if (!op) {
       if (kind == ValueKind::kRfc3339 && meant.type == Type::kLong) return NoZone(meant, column, path);
       return CannotTake(meant, column, path);
@@ -428,7 +414,17 @@ class Compiler {
         spec_.columns[column].name, path, Describe(meant), is_local ? "is of no time zone" : "does not say its unit");
   }
 
-  static std::optional<Op> OpFor(ValueKind kind, const Schema& meant) {
+  static std::optional<Op> OpFor(ValueKind kind, bool coerce, const Schema& meant) {
+    if (const auto op = ExactOpFor(kind, meant)) return op;
+    const bool is_scalar = meant.type < Type::kArray && meant.type != Type::kEnum;
+    if (!coerce || !is_scalar) return std::nullopt;
+    if (kind == ValueKind::kString) return Op::kFormatted;
+    const bool is_bytes = meant.type == Type::kBytes || meant.type == Type::kFixed;
+    return is_bytes && meant.logical != Logical::kDecimal ? std::nullopt : std::optional(Op::kByText);
+  }
+
+  // Of values that are what the column's type is.
+  static std::optional<Op> ExactOpFor(ValueKind kind, const Schema& meant) {
     const Type type = meant.type;
     const Logical logical = meant.logical;
     const bool is_integer = type == Type::kInt || type == Type::kLong;
@@ -439,6 +435,16 @@ class Compiler {
         if (type == Type::kArray || type == Type::kMap || type == Type::kRecord) return Op::kJson;
         if (type == Type::kFixed || logical != Logical::kNone) return Op::kFormatted;
         return std::nullopt;
+      case ValueKind::kUuid:
+        if (type == Type::kFixed) return meant.size == 16 ? std::optional(Op::kUuidBytes) : std::nullopt;
+        return type == Type::kString ? std::optional(Op::kByText) : std::nullopt;
+      case ValueKind::kBinary:
+        if (type != Type::kBytes && type != Type::kFixed) return std::nullopt;
+        return logical == Logical::kDecimal ? std::nullopt : std::optional(Op::kBytes);
+      case ValueKind::kJson:
+        return Op::kJson;
+      case ValueKind::kTimeFormat:
+        return type == Type::kString ? std::optional(Op::kByText) : std::nullopt;
       case ValueKind::kBool:
         return type == Type::kBoolean ? std::optional(Op::kBool) : std::nullopt;
       case ValueKind::kInt32:
@@ -526,8 +532,7 @@ Result<std::shared_ptr<arrow::DataType>> ColumnTypeOf(const Schema& schema) {
       return arrow::float64();
     case Type::kBytes:
     case Type::kFixed:
-      return InvalidInput("no column holds {} yet; declare the columns, without it or as string if it is UTF-8",
-                          Describe(schema));
+      return arrow::binary();
     case Type::kArray: {
       const Schema* const inner = NullableOf(schema.items());
       const Schema& item = inner == nullptr ? schema.items() : *inner;

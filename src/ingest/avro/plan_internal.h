@@ -45,9 +45,12 @@ enum class Op : std::uint8_t {
   kMicros,
   kNanos,
   kTimestampOfText,
-  kNull,      ///< Of no bytes.
-  kBranches,  ///< `arg`: of Plan::leaf_branches; a leaf for each branch.
-  kMismatch,  ///< `schema`: what the column cannot take.
+  kByText,     ///< `schema`: its text, as the column reads texts.
+  kBytes,      ///< `schema`: of bytes or fixed.
+  kUuidBytes,  ///< Of a fixed of 16 bytes.
+  kNull,       ///< Of no bytes.
+  kBranches,   ///< `arg`: of Plan::leaf_branches; a leaf for each branch.
+  kMismatch,   ///< `schema`: what the column cannot take.
   // The rest.
   kList,    ///< `arg`: of Plan::leaves, for its items; `schema`: the array.
   kSkip,    ///< `schema`.

@@ -20,6 +20,7 @@
 #include "ingest/payload_form.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/number_text_internal.h"
+#include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
 #include "ingest/values/utf8_text_internal.h"
 
@@ -105,6 +106,16 @@ class JsonDecoder final : public Decoder {
   const char* ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // Types whose values are texts, in JSON too.
+  const char* ReadByText(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                         std::string_view expected);
+  const char* ReadJson(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // A value that is not written as those of its column's type are: one that coerces takes the text that it is.
+  [[gnu::cold, gnu::noinline]] const char* ReadOther(const KeySlot& slot, Column& column, std::int64_t row,
+                                                     const char* p, std::string_view expected);
+  // `p`: of the value that `text` is of; returns `behind`.
+  const char* StoreText(const KeySlot& slot, Column& column, std::int64_t row, std::string_view text, const char* p,
+                        const char* behind);
   // Numbers that ScanPlainInteger() leaves.
   template <typename Integer>
   [[gnu::noinline]] const char* ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
@@ -155,7 +166,7 @@ Status JsonDecoder::Prepare() {
   tables_.emplace_back("", 1, num_columns);
   columns_.reserve(num_columns);
   for (const ColumnSpec& column : spec_.columns) {
-    if (const auto kind = KindOfColumn(*column.type, column.timestamp_form); !kind.ok()) {
+    if (const auto kind = KindOfColumn(*column.type, column.form); !kind.ok()) {
       return WithContext(kind.status(), "column '{}'", column.name);
     }
     RETURN_NOT_OK(DeclareColumn(column, columns_.size()));
@@ -182,7 +193,7 @@ Status JsonDecoder::DeclareColumn(const ColumnSpec& spec, std::size_t index) {
                           fmt::join(path, "."));
     }
     if (last) {
-      slot->column = &columns_.emplace_back(spec.type, spec.timestamp_form);
+      slot->column = &columns_.emplace_back(spec.type, spec.form);
       slot->kind = slot->column->kind();
       slot->leaf_depth = table->depth() + (slot->kind == ValueKind::kList ? 1 : 0);
       slot->seen = &seen_[index / 64];
@@ -518,6 +529,14 @@ inline const char* JsonDecoder::ReadLeaf(const KeySlot& slot, Column& column, st
       return ReadDate(slot, column, row, p);
     case ValueKind::kRfc3339:
       return ReadRfc3339(slot, column, row, p);
+    case ValueKind::kUuid:
+      return ReadByText(slot, column, row, p, "uuid");
+    case ValueKind::kBinary:
+      return ReadByText(slot, column, row, p, "base64");
+    case ValueKind::kTimeFormat:
+      return ReadByText(slot, column, row, p, "timestamp");
+    case ValueKind::kJson:
+      return ReadJson(slot, column, row, p);
     default:
       return ReadEpoch(slot, column, row, p);
   }
@@ -532,12 +551,12 @@ const char* JsonDecoder::ReadBool(const KeySlot& slot, Column& column, std::int6
     column.SetBool(row, false);
     return p + 5;
   }
-  return FailType(slot, "boolean", p, slot.leaf_depth);
+  return ReadOther(slot, column, row, p, "boolean");
 }
 
 const char* JsonDecoder::ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, "double", p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, "double");
   double value = 0;
   if (ToDouble(number, &value) != NumberError::kNone) [[unlikely]] {
     return FailRange(slot, number.begin, number.end, "is out of the range of double");
@@ -556,7 +575,7 @@ const char* JsonDecoder::ReadString(const KeySlot& slot, Column& column, std::in
 }
 
 const char* JsonDecoder::ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  if (*p != '"') return FailType(slot, "string", p, slot.leaf_depth);
+  if (*p != '"') return ReadOther(slot, column, row, p, "string");
   ++p;
   char* out = column.text_begin(row);
   bool more = false;
@@ -583,9 +602,9 @@ template <typename Integer>
 const char* JsonDecoder::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   constexpr const char* kName = sizeof(Integer) == 4 ? "int32" : "int64";
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, kName, p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, kName);
   Int128 value = 0;
-  const NumberError error = ToScaledInteger(number, kInt64Digits, 0, &value);
+  const NumberError error = ToScaledInteger(number, kInt64Digits, 0, column.form().rounding, &value);
   if (error == NumberError::kTooManyDecimals) return FailType(slot, kName, p, slot.leaf_depth);
   if (error != NumberError::kNone || value != static_cast<Integer>(value)) {
     return FailRange(slot, p, number.end, fmt::format("is out of the range of {}", kName));
@@ -597,7 +616,7 @@ const char* JsonDecoder::ReadWholeNumber(const KeySlot& slot, Column& column, st
 const char* JsonDecoder::ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p == '"') return ReadQuotedDecimal(slot, column, row, p);
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, "decimal", p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, "decimal");
   return StoreDecimal(slot, column, row, number, p, number.end);
 }
 
@@ -608,7 +627,7 @@ const char* JsonDecoder::ReadQuotedDecimal(const KeySlot& slot, Column& column, 
   const std::string digits(text);  // With a zero byte behind, where every number ends.
   NumberText number;
   if (!ScanNumber(digits.c_str(), &number) || number.end != digits.data() + digits.size()) {
-    return FailType(slot, "decimal", p, slot.leaf_depth);
+    return ReadOther(slot, column, row, p, "decimal");
   }
   return StoreDecimal(slot, column, row, number, p, behind);
 }
@@ -616,7 +635,7 @@ const char* JsonDecoder::ReadQuotedDecimal(const KeySlot& slot, Column& column, 
 inline const char* JsonDecoder::StoreDecimal(const KeySlot& slot, Column& column, std::int64_t row,
                                              const NumberText& number, const char* p, const char* behind) {
   Int128 value = 0;
-  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
+  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, &value);
   if (error == NumberError::kNone) [[likely]] {
     column.Set(row, arrow::Decimal128(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value)));
     return behind;
@@ -629,7 +648,7 @@ inline const char* JsonDecoder::StoreDecimal(const KeySlot& slot, Column& column
 }
 
 const char* JsonDecoder::ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  if (*p != '"') return FailType(slot, "date", p, slot.leaf_depth);
+  if (*p != '"') return ReadOther(slot, column, row, p, "date");
   std::string_view text;
   const char* behind = reader_.ReadText(p + 1, &text);
   if (behind == nullptr) return nullptr;
@@ -639,14 +658,14 @@ const char* JsonDecoder::ReadDate(const KeySlot& slot, Column& column, std::int6
     column.Set(row, days);
     return behind;
   }
-  if (error == TimeError::kShape) return FailType(slot, "date YYYY-MM-DD", p, slot.leaf_depth);
+  if (error == TimeError::kShape) return ReadOther(slot, column, row, p, "date YYYY-MM-DD");
   return FailRange(slot, p, behind, "is no day of the years 0001 to 9999");
 }
 
 // The shape that almost every producer writes, "YYYY-MM-DDTHH:MM:SS[.f{1,6}]Z", is read here; ParseTimestamp() reads
 // all.
 const char* JsonDecoder::ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  if (*p != '"') return FailType(slot, "timestamp", p, slot.leaf_depth);
+  if (*p != '"') return ReadOther(slot, column, row, p, "timestamp");
   const Bytes16 head = Bytes16::Load(p + 1);
   const auto tens = static_cast<unsigned char>(p[18] - '0');
   const auto ones = static_cast<unsigned char>(p[19] - '0');
@@ -676,7 +695,7 @@ const char* JsonDecoder::ReadRfc3339(const KeySlot& slot, Column& column, std::i
     }
     return behind;
   }
-  if (error == TimeError::kShape) return FailType(slot, "RFC 3339 timestamp", p, slot.leaf_depth);
+  if (error == TimeError::kShape) return ReadOther(slot, column, row, p, "RFC 3339 timestamp");
   return FailRange(slot, p, behind, kNoTime);
 }
 
@@ -721,13 +740,52 @@ const char* JsonDecoder::ReadAnyEpoch(const KeySlot& slot, Column& column, std::
     scale = -3;
   }
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, expected, p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, expected);
   UnixMicros micros = 0;
   if (ToMicros(number, scale, &micros) != NumberError::kNone || micros < kMinTimestamp || micros > kMaxTimestamp) {
     return FailRange(slot, p, number.end, kNoTime);
   }
   column.Set(row, micros);
   return number.end;
+}
+
+const char* JsonDecoder::ReadByText(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                                    std::string_view expected) {
+  if (*p != '"') return FailType(slot, expected, p, slot.leaf_depth);
+  std::string_view text;
+  const char* behind = reader_.ReadText(p + 1, &text);
+  return behind == nullptr ? nullptr : StoreText(slot, column, row, text, p, behind);
+}
+
+const char* JsonDecoder::ReadJson(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p == '"' && column.form().coerce) return ReadByText(slot, column, row, p, "JSON");
+  const char* behind = reader_.SkipValue(p, slot.leaf_depth);
+  if (behind == nullptr) return nullptr;
+  Status status = SetBytes({p, static_cast<std::size_t>(behind - p)}, row, column);
+  return status.ok() ? behind : FailMemory(std::move(status));
+}
+
+const char* JsonDecoder::ReadOther(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                                   std::string_view expected) {
+  const bool is_nested = *p == '{' || *p == '[';
+  if (!column.form().coerce || (is_nested && column.kind() != ValueKind::kString)) {
+    return FailType(slot, expected, p, slot.leaf_depth);
+  }
+  if (*p == '"') return ReadByText(slot, column, row, p, expected);
+  const char* behind = reader_.SkipValue(p, slot.leaf_depth);
+  if (behind == nullptr) return nullptr;
+  return StoreText(slot, column, row, {p, static_cast<std::size_t>(behind - p)}, p, behind);
+}
+
+const char* JsonDecoder::StoreText(const KeySlot& slot, Column& column, std::int64_t row, std::string_view text,
+                                   const char* p, const char* behind) {
+  std::optional<TextProblem> problem;
+  if (Status status = SetFromText(text, row, column, &problem); !status.ok()) return FailMemory(std::move(status));
+  if (!problem) [[likely]]
+    return behind;
+  // What is not UTF-8 cannot be shown.
+  if (!IsUtf8(text)) return reader_.Fail("bad_utf8", p, "not UTF-8");
+  return reader_.Fail(problem->reason, p, fmt::format("field '{}': {}", slot.path, problem->detail));
 }
 
 Status JsonDecoder::FillNulls() {

@@ -26,8 +26,7 @@ std::shared_ptr<arrow::DataType> ListOf(std::shared_ptr<arrow::DataType> type) {
 }
 
 // The cell of a document {"x": value}, or "reason" of its dead letter.
-std::string DecodeValue(const std::shared_ptr<arrow::DataType>& type, const std::string& value,
-                        TimestampForm form = TimestampForm::kRfc3339) {
+std::string DecodeValue(const std::shared_ptr<arrow::DataType>& type, const std::string& value, ValueForm form = {}) {
   auto decoder = EventDecoder::Make({.columns = {{"x", type, form, {"x"}}}}).ValueOrDie();
   const Decoded decoded = DecodeAll(*decoder, {"{\"x\":" + value + "}"});
   if (!decoded.dead_letters.empty()) return decoded.dead_letters[0].reason;
@@ -40,7 +39,7 @@ TEST(JsonDecoder, Values) {
     std::shared_ptr<arrow::DataType> type;
     std::string value;
     std::string want;
-    TimestampForm form = TimestampForm::kRfc3339;
+    ValueForm form = {};
   };
   const auto decimal = arrow::decimal128(12, 2);
   const Case cases[] = {
@@ -66,6 +65,53 @@ TEST(JsonDecoder, Values) {
       {arrow::utf8(), R"("\u12g4")", "bad_json"},
       {arrow::utf8(), "\"a\nb\"", "bad_json"},
       {arrow::utf8(), std::string("\"a\0b\"", 5), "bad_json"},
+      {arrow::utf8(), "1.50e3", "'1.50e3'", Coercing()},
+      {arrow::utf8(), "true", "'true'", Coercing()},
+      {arrow::utf8(), R"({"a": [1, "\u00e9"]})", R"('{"a": [1, "\u00e9"]}')", Coercing()},
+      {arrow::utf8(), "[1", "bad_json", Coercing()},
+      {arrow::utf8(), "null", "null", Coercing()},
+      {arrow::int64(), "\"5\"", "5", Coercing()},
+      {arrow::int64(), "\" +5.0e0\"", "5", Coercing()},
+      {arrow::int64(), R"("\u0035")", "5", Coercing()},
+      {arrow::int64(), "\"5.5\"", "type_mismatch", Coercing()},
+      {arrow::int64(), "\"\"", "type_mismatch", Coercing()},
+      {arrow::int64(), "\"99999999999999999999\"", "out_of_range", Coercing()},
+      {arrow::int64(), "\"\xFF\"", "bad_utf8", Coercing()},
+      {arrow::int64(), "true", "type_mismatch", Coercing()},
+      {arrow::int64(), "{}", "type_mismatch", Coercing()},
+      {arrow::int64(), "5.5", "6", Rounded(Rounding::kHalfUp)},
+      {arrow::int64(), "-4.5", "-4", Rounded(Rounding::kHalfEven)},
+      {arrow::int32(), "2147483647.9", "2147483647", Rounded(Rounding::kDown)},
+      {arrow::int32(), "2147483647.9", "out_of_range", Rounded(Rounding::kHalfUp)},
+      {decimal, "1.005", "101", Rounded(Rounding::kHalfUp)},
+      {decimal, "\"1.005\"", "100", Rounded(Rounding::kHalfEven)},
+      {decimal, "9999999999.995", "out_of_range", Rounded(Rounding::kHalfUp)},
+      {decimal, "\" 1.50\"", "150", Coercing()},
+      {arrow::float64(), "\"-Infinity\"", "-inf", Coercing()},
+      {arrow::boolean(), "\"Yes\"", "true", Coercing()},
+      {arrow::boolean(), "0", "false", Coercing()},
+      {arrow::boolean(), "2", "type_mismatch", Coercing()},
+      {ListOf(arrow::int64()), R"(["1", 2, null])", "[1,2,null]", Coercing()},
+      {kUtcMicros, R"("02/Jan/1970:05:30:00 +0530")", "86400000000", OfFormat("%d/%b/%Y:%H:%M:%S %z")},
+      {kUtcMicros, R"("1970-01-02T00:00:00Z")", "type_mismatch", OfFormat("%d/%b/%Y:%H:%M:%S %z")},
+      {kUtcMicros, "5", "type_mismatch", OfFormat("%s")},
+      {arrow::utf8(), R"("00112233-4455-6677-8899-AABBCCDDEEFF")", "'00112233-4455-6677-8899-aabbccddeeff'",
+       OfText(TextForm::kUuid)},
+      {arrow::utf8(), R"("0011")", "type_mismatch", OfText(TextForm::kUuid)},
+      {arrow::utf8(), "1", "type_mismatch", OfText(TextForm::kUuid)},
+      {arrow::utf8(), R"({"a": [1, 2 ]})", R"('{"a": [1, 2 ]}')", OfText(TextForm::kJson)},
+      {arrow::utf8(), R"("x")", R"('"x"')", OfText(TextForm::kJson)},
+      {arrow::utf8(), "1.10", "'1.10'", OfText(TextForm::kJson)},
+      {arrow::utf8(), "null", "null", OfText(TextForm::kJson)},
+      {arrow::utf8(), "[1,]", "bad_json", OfText(TextForm::kJson)},
+      {arrow::utf8(), "[\"\xFF\"]", "bad_utf8", OfText(TextForm::kJson)},
+      {arrow::utf8(), R"("{\"a\":1}")", R"('{"a":1}')", Coercing(TextForm::kJson)},
+      {arrow::utf8(), R"("x")", "type_mismatch", Coercing(TextForm::kJson)},
+      {arrow::binary(), R"("AP8=")", "x00ff"},
+      {arrow::binary(), R"("")", "x"},
+      {arrow::binary(), R"("A")", "type_mismatch"},
+      {arrow::binary(), "1", "type_mismatch"},
+      {ListOf(arrow::binary()), R"(["AA==", null])", "[x00,null]"},
       {arrow::boolean(), "true", "true"},
       {arrow::boolean(), "false", "false"},
       {arrow::boolean(), "null", "null"},
@@ -658,7 +704,7 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
     const char* message;
   };
   const Case cases[] = {
-      {{column("a", arrow::int8())}, "column 'a': not a type that JSON decodes to: int8"},
+      {{column("a", arrow::int8())}, "column 'a': json has no values of the type int8"},
       {{column("a", arrow::timestamp(arrow::TimeUnit::MILLI, "UTC"))}, "timestamp[ms"},
       {{column("a", arrow::timestamp(arrow::TimeUnit::MICRO))}, "timestamp[us]"},
       {{column("a", arrow::decimal128(5, -1))}, "decimal128(5, -1)"},

@@ -92,7 +92,8 @@ std::string TypeText(const FieldDescriptor& field) {
   return (field.is_repeated() ? "repeated " : "") + single(field);
 }
 
-std::optional<Store> StoreFor(Content content, ValueKind kind) {
+// Of values that are what the column's type is.
+std::optional<Store> ExactStoreFor(Content content, ValueKind kind) {
   const bool is_epoch = kind == ValueKind::kSeconds || kind == ValueKind::kMillis || kind == ValueKind::kMicros ||
                         kind == ValueKind::kNanos;
   switch (content) {
@@ -121,8 +122,11 @@ std::optional<Store> StoreFor(Content content, ValueKind kind) {
       if (kind == ValueKind::kDecimal) return Store::kTextDecimal;
       if (kind == ValueKind::kDate) return Store::kTextDate;
       if (kind == ValueKind::kRfc3339) return Store::kTextTime;
+      if (kind == ValueKind::kTimeFormat || kind == ValueKind::kUuid) return Store::kByText;
       break;
     case Content::kBytes:
+      if (kind == ValueKind::kBinary) return Store::kBytes;
+      if (kind == ValueKind::kUuid) return Store::kUuidBytes;
       if (kind == ValueKind::kString) return Store::kBase64;
       break;
     case Content::kTimestamp:
@@ -138,6 +142,14 @@ std::optional<Store> StoreFor(Content content, ValueKind kind) {
   return std::nullopt;
 }
 
+std::optional<Store> StoreFor(Content content, ValueKind kind, bool coerce) {
+  const auto exact = ExactStoreFor(content, kind);
+  if (exact || !coerce || kind < ValueKind::kString) return exact;
+  const bool has_text = content == Content::kBool || content == Content::kInteger || content == Content::kReal ||
+                        content == Content::kText;
+  return has_text ? std::optional(Store::kByText) : std::nullopt;
+}
+
 // What to write instead, for a message.
 std::string_view TypesFor(const FieldDescriptor& field) {
   if (field.is_map()) return "string (JSON)";
@@ -151,9 +163,9 @@ std::string_view TypesFor(const FieldDescriptor& field) {
     case Content::kReal:
       return "double, decimal, timestamp_s, timestamp_ms, timestamp_us, timestamp_ns";
     case Content::kText:
-      return "string, decimal, date, timestamp";
+      return "string, uuid, decimal, date, timestamp";
     case Content::kBytes:
-      return "string (base64)";
+      return "binary, uuid, string (base64)";
     case Content::kTimestamp:
       return "timestamp, string";
     case Content::kDuration:
@@ -269,7 +281,7 @@ class Planner {
   Status AddLeaf(const ColumnSpec& column, std::size_t index, const MessagePlan& message, FieldPlan& plan) {
     const FieldDescriptor& field = *plan.field;
     const Leaf leaf = LeafOf(field);
-    ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(*column.type, column.timestamp_form));
+    ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(*column.type, column.form));
     Absence& absence = plan_.absences[index];
     absence.message = message.seen;
     absence.field = &plan;
@@ -278,15 +290,16 @@ class Planner {
     if (is_list == (field.is_repeated() && !field.is_map())) {
       ValueKind element = kind;
       if (is_list) {
-        ASSIGN_OR_RETURN(element, KindOfColumn(*static_cast<const arrow::ListType&>(*column.type).value_type(),
-                                               column.timestamp_form));
+        ASSIGN_OR_RETURN(element,
+                         KindOfColumn(*static_cast<const arrow::ListType&>(*column.type).value_type(), column.form));
       }
-      store = StoreFor(leaf.content, element);
+      store = StoreFor(leaf.content, element, column.form.coerce);
     }
-    if (!store && kind == ValueKind::kString && field.type() != FieldDescriptor::TYPE_GROUP &&
+    if (!store && (kind == ValueKind::kString || kind == ValueKind::kJson) &&
+        field.type() != FieldDescriptor::TYPE_GROUP &&
         (leaf.shape == FieldPlan::Shape::kWhole || leaf.shape == FieldPlan::Shape::kMoment || field.is_repeated())) {
       if (plan.shape == FieldPlan::Shape::kUntaken) plan.shape = FieldPlan::Shape::kWhole;
-      plan.texts.push_back({index, Bit::Of(index)});
+      plan.texts.push_back({index, Bit::Of(index), kind == ValueKind::kJson});
       if (field.is_repeated()) {
         absence.kind = Absence::Kind::kEmptyText;
         absence.text = field.is_map() ? "{}" : "[]";
@@ -298,7 +311,7 @@ class Planner {
         return InvalidInput("'{}' is a group, which no column takes", plan.path);
       const bool as_list = field.is_repeated() && !field.is_map() && leaf.content != Content::kWhole;
       return InvalidInput("'{}' is {}, which is no {}; types that take it: {}{}", plan.path, TypeText(field),
-                          column.type->ToString(), as_list ? "list of " : "", TypesFor(field));
+                          TypeName(*column.type, column.form), as_list ? "list of " : "", TypesFor(field));
     }
     plan.shape = leaf.shape;
     plan.type = leaf.type;
@@ -318,7 +331,9 @@ class Planner {
     Target& target = plan.targets.back();
     if (field.has_presence() && !field.has_default_value()) return;
     if (!field.has_presence() &&
-        (target.store == Store::kTextDecimal || target.store == Store::kTextDate || target.store == Store::kTextTime)) {
+        (target.store == Store::kTextDecimal || target.store == Store::kTextDate || target.store == Store::kTextTime ||
+         target.store == Store::kUuidBytes ||
+         (target.store == Store::kByText && field.cpp_type() == FieldDescriptor::CPPTYPE_STRING))) {
       target.empty_is_null = true;
       return;
     }

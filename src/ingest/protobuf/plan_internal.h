@@ -19,6 +19,9 @@ namespace millrace::ingest::protobuf {
 /// From the values of a field to those of a column.
 enum class Store : std::uint8_t {
   kText,
+  kBytes,
+  kUuidBytes,
+  kByText,  ///< Its text, as the column reads texts.
   kBase64,
   kEnumName,
   kBool,
@@ -56,7 +59,7 @@ struct Target {
   std::size_t column = 0;
   Store store = Store::kText;
   Bit seen;
-  /// Text without presence that is empty is null: there is no such number or time.
+  /// Text or bytes without presence that are empty are null: there is no such number, time or uuid.
   bool empty_is_null = false;
 };
 
@@ -64,6 +67,7 @@ struct Target {
 struct TextTarget {
   std::size_t column = 0;
   Bit seen;
+  bool is_json = false;  ///< A text in JSON keeps its quotes.
 };
 
 struct MessagePlan;

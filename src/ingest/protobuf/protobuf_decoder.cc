@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/json_text.h"
 #include "ingest/json/document_reader_internal.h"
 #include "ingest/payload_form.h"
 #include "ingest/protobuf/message_indexes_internal.h"
@@ -19,7 +20,9 @@
 #include "ingest/protobuf/wire_internal.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/number_text_internal.h"
+#include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/uuid_text_internal.h"
 
 namespace millrace::ingest {
 namespace protobuf {
@@ -53,7 +56,7 @@ class ProtobufDecoder final : public Decoder {
         rescues_(spec.has_rescued_column()),
         rejects_(spec.unknown_fields == UnknownFields::kReject) {
     columns_.reserve(spec_.columns.size() + 1);
-    for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.timestamp_form);
+    for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.form);
     if (rescues_) columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339);
   }
 
@@ -91,6 +94,8 @@ class ProtobufDecoder final : public Decoder {
   bool StoreRealEpoch(const FieldPlan& field, Column& column, std::int64_t row, std::uint64_t bits, const char* at);
   bool StoreTime(const FieldPlan& field, Store store, Column& column, std::int64_t row, std::string_view text,
                  const char* at);
+  bool StoreByText(const FieldPlan& field, Store store, Column& column, std::int64_t row, const Scalar& value,
+                   const char* at);
   bool FailRange(const FieldPlan& field, std::string_view value, std::string_view problem, const char* at);
   bool FailText(const FieldPlan& field, std::string_view value, std::string_view expected, const char* at);
   bool Check(Status status) {
@@ -375,6 +380,11 @@ inline bool ProtobufDecoder::StoreOne(const FieldPlan& field, const Target& targ
       }
       return StoreText(column, row, std::to_string(number));
     }
+    case Store::kBytes:
+      return StoreText(column, row, value.text);
+    case Store::kUuidBytes:
+    case Store::kByText:
+      return StoreByText(field, target.store, column, row, value, at);
     case Store::kBase64:
       out_.clear();
       AppendBase64(value.text, &out_);
@@ -447,7 +457,7 @@ inline bool ProtobufDecoder::StoreInteger(const FieldPlan& field, Column& column
 bool ProtobufDecoder::StoreDecimal(const FieldPlan& field, Column& column, std::int64_t row, const NumberText& number,
                                    const char* at) {
   Int128 value = 0;
-  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
+  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, &value);
   if (error == NumberError::kNone) [[likely]] {
     column.Set(row, arrow::Decimal128(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value)));
     return true;
@@ -550,6 +560,35 @@ bool ProtobufDecoder::StoreTime(const FieldPlan& field, Store store, Column& col
   return true;
 }
 
+bool ProtobufDecoder::StoreByText(const FieldPlan& field, Store store, Column& column, std::int64_t row,
+                                  const Scalar& value, const char* at) {
+  if (store == Store::kUuidBytes) {
+    if (value.text.size() != kUuidBytes) {
+      return FailRange(field, fmt::format("{} bytes", value.text.size()), "are no uuid, which has 16", at);
+    }
+    char text[kUuidTextBytes];
+    WriteUuid(reinterpret_cast<const unsigned char*>(value.text.data()), text);
+    return StoreText(column, row, {text, sizeof text});
+  }
+  out_.clear();
+  if (field.type == FieldDescriptor::TYPE_STRING) {
+    if (!reader_.CheckUtf8(value.text, field.path)) return false;
+    out_ = value.text;
+  } else if (field.type == FieldDescriptor::TYPE_BOOL) {
+    out_ = value.bits != 0 ? "true" : "false";
+  } else if (field.type == FieldDescriptor::TYPE_FLOAT || field.type == FieldDescriptor::TYPE_DOUBLE) {
+    AppendReal(field.type, value.bits, &out_);
+  } else {
+    out_ =
+        IsUnsigned64(field.type) ? std::to_string(value.bits) : std::to_string(static_cast<std::int64_t>(value.bits));
+  }
+  std::optional<TextProblem> problem;
+  if (!Check(SetFromText(out_, row, column, &problem))) return false;
+  if (!problem) return true;
+  reader_.Fail(problem->reason, at, fmt::format("field '{}': {}", field.path, problem->detail));
+  return false;
+}
+
 bool ProtobufDecoder::FailRange(const FieldPlan& field, std::string_view value, std::string_view problem,
                                 const char* at) {
   reader_.Fail("out_of_range", at, fmt::format("field '{}': {} {}", field.path, Printable(value), problem));
@@ -577,8 +616,10 @@ bool ProtobufDecoder::StoreTexts() {
                 : text_.AppendField(*field->field, field->values, field->depth, &out_))) {
       return false;
     }
+    std::string quoted;
+    if (plain) AppendJsonString(out_, quoted);
     for (const TextTarget& target : field->texts) {
-      if (!StoreText(columns_[target.column], row_, out_)) return false;
+      if (!StoreText(columns_[target.column], row_, plain && target.is_json ? quoted : out_)) return false;
     }
     if (field->values.capacity() * sizeof(WireValue) > kTextKeptBytes) std::vector<WireValue>().swap(field->values);
   }

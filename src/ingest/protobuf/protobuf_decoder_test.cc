@@ -91,8 +91,8 @@ std::string RowOf(const DecodeSpec& spec, const std::string& record) {
 }
 
 std::string CellOf(const std::string& path, std::shared_ptr<arrow::DataType> type, const std::string& text,
-                   TimestampForm form = TimestampForm::kRfc3339) {
-  ColumnSpec column{.name = "x", .type = std::move(type), .timestamp_form = form};
+                   ValueForm form = {}) {
+  ColumnSpec column{.name = "x", .type = std::move(type), .form = form};
   for (std::size_t at = 0; at <= path.size();) {
     const std::size_t dot = std::min(path.find('.', at), path.size());
     column.path.push_back(path.substr(at, dot - at));
@@ -107,11 +107,21 @@ TEST(ProtobufDecoder, Scalars) {
     std::shared_ptr<arrow::DataType> type;
     const char* text;
     std::string want;
-    TimestampForm form = TimestampForm::kRfc3339;
+    ValueForm form = {};
   };
   const auto money = arrow::decimal128(12, 2);
   const Case cases[] = {
       {"i32", arrow::int32(), "i32: -2147483648", "-2147483648"},
+      {"i32", arrow::utf8(), "i32: -5", "'-5'", Coercing()},
+      {"i32", arrow::boolean(), "i32: 1", "true", Coercing()},
+      {"i32", arrow::boolean(), "i32: 2", "type_mismatch: field 'i32': expected boolean, found '2' at byte 1",
+       Coercing()},
+      {"u64", arrow::utf8(), "u64: 18446744073709551615", "'18446744073709551615'", Coercing()},
+      {"text", arrow::int64(), "text: ' 5.0'", "5", Coercing()},
+      {"text", arrow::utf8(), "text: '00112233445566778899AABBCCDDEEFF'", "'00112233-4455-6677-8899-aabbccddeeff'",
+       OfText(TextForm::kUuid)},
+      {"text", kMicrosUtc, "text: '02.01.1970'", "86400000000", OfFormat("%d.%m.%Y")},
+      {"text", money, "text: '1.005'", "101", Rounded(Rounding::kHalfUp)},
       {"i32", arrow::int64(), "i32: -1", "-1"},
       {"i32", arrow::float64(), "i32: 3", "0x1.8p+1"},
       {"i32", money, "i32: -7", "-700"},
@@ -412,13 +422,12 @@ TEST(ProtobufDecoder, OfAOneofTheLastMemberIsThere) {
 }
 
 TEST(ProtobufDecoder, SeveralColumnsOfOneField) {
-  const auto spec =
-      SpecOf({{.name = "ms", .type = kMicrosUtc, .timestamp_form = TimestampForm::kMillis, .path = {"i64"}},
-              {.name = "raw", .type = arrow::int64(), .path = {"i64"}},
-              {.name = "list", .type = ListOfType(arrow::int32()), .path = {"marks"}},
-              {.name = "text", .type = arrow::utf8(), .path = {"marks"}},
-              {.name = "at_text", .type = arrow::utf8(), .path = {"at"}},
-              {.name = "at", .type = kMicrosUtc}});
+  const auto spec = SpecOf({{.name = "ms", .type = kMicrosUtc, .form = TimestampForm::kMillis, .path = {"i64"}},
+                            {.name = "raw", .type = arrow::int64(), .path = {"i64"}},
+                            {.name = "list", .type = ListOfType(arrow::int32()), .path = {"marks"}},
+                            {.name = "text", .type = arrow::utf8(), .path = {"marks"}},
+                            {.name = "at_text", .type = arrow::utf8(), .path = {"at"}},
+                            {.name = "at", .type = kMicrosUtc}});
   EXPECT_EQ(RowOf(spec, Fleet().Encode("fleet.v1.Reading", "i64: 5 marks: [1, 2] at { seconds: 1 }")),
             "5000|5|[1,2]|'[1,2]'|'1970-01-01T00:00:01Z'|1000000");
 }
@@ -541,9 +550,8 @@ TEST(ProtobufDecoder, ColumnsThatTheMessageCannotFillAreRefusedByName) {
     std::vector<ColumnSpec> columns;
     const char* want;
   };
-  const auto column = [](std::vector<std::string> path, std::shared_ptr<arrow::DataType> type,
-                         TimestampForm form = TimestampForm::kRfc3339) {
-    return ColumnSpec{.name = "x", .type = std::move(type), .timestamp_form = form, .path = std::move(path)};
+  const auto column = [](std::vector<std::string> path, std::shared_ptr<arrow::DataType> type, ValueForm form = {}) {
+    return ColumnSpec{.name = "x", .type = std::move(type), .form = form, .path = std::move(path)};
   };
   const Case cases[] = {
       {{column({"latency"}, arrow::int32())}, "column 'x': fleet.v1.Reading has no field 'latency'"},

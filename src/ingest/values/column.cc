@@ -1,5 +1,6 @@
 #include <arrow/memory_pool.h>
 #include <arrow/type.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
@@ -25,10 +26,20 @@ Result<std::shared_ptr<arrow::Buffer>> Trim(std::unique_ptr<arrow::ResizableBuff
 
 }  // namespace
 
-Result<ValueKind> KindOfColumn(const arrow::DataType& type, TimestampForm form) {
+Result<ValueKind> KindOfColumn(const arrow::DataType& type, const ValueForm& form) {
   switch (type.id()) {
     case arrow::Type::STRING:
-      return ValueKind::kString;
+      switch (form.text) {
+        case TextForm::kPlain:
+          return ValueKind::kString;
+        case TextForm::kUuid:
+          return ValueKind::kUuid;
+        case TextForm::kJson:
+          return ValueKind::kJson;
+      }
+      break;
+    case arrow::Type::BINARY:
+      return ValueKind::kBinary;
     case arrow::Type::BOOL:
       return ValueKind::kBool;
     case arrow::Type::INT32:
@@ -47,7 +58,7 @@ Result<ValueKind> KindOfColumn(const arrow::DataType& type, TimestampForm form) 
     case arrow::Type::TIMESTAMP: {
       const auto& timestamp = static_cast<const arrow::TimestampType&>(type);
       if (timestamp.unit() != arrow::TimeUnit::MICRO || timestamp.timezone() != "UTC") break;
-      switch (form) {
+      switch (form.timestamp) {
         case TimestampForm::kRfc3339:
           return ValueKind::kRfc3339;
         case TimestampForm::kSeconds:
@@ -58,6 +69,8 @@ Result<ValueKind> KindOfColumn(const arrow::DataType& type, TimestampForm form) 
           return ValueKind::kMicros;
         case TimestampForm::kNanos:
           return ValueKind::kNanos;
+        case TimestampForm::kFormat:
+          return ValueKind::kTimeFormat;
       }
       break;
     }
@@ -70,14 +83,48 @@ Result<ValueKind> KindOfColumn(const arrow::DataType& type, TimestampForm form) 
     default:
       break;
   }
-  return InvalidInput("not a type that JSON decodes to: {}", type.ToString());
+  return InvalidInput("events have no values of the type {}", type.ToString());
 }
 
-Column::Column(std::shared_ptr<arrow::DataType> type, TimestampForm form)
-    : type_(std::move(type)), kind_(KindOfColumn(*type_, form).ValueOrDie()) {
+std::string TypeName(const arrow::DataType& type, const ValueForm& form) {
+  const auto kind = KindOfColumn(type, form);
+  if (!kind.ok()) return type.ToString();
+  switch (*kind) {
+    case ValueKind::kString:
+      return "string";
+    case ValueKind::kUuid:
+      return "uuid";
+    case ValueKind::kJson:
+      return "json";
+    case ValueKind::kDate:
+      return "date";
+    case ValueKind::kDecimal: {
+      const auto& decimal = static_cast<const arrow::Decimal128Type&>(type);
+      return fmt::format("decimal({},{})", decimal.precision(), decimal.scale());
+    }
+    case ValueKind::kRfc3339:
+    case ValueKind::kTimeFormat:
+      return "timestamp";
+    case ValueKind::kSeconds:
+      return "timestamp_s";
+    case ValueKind::kMillis:
+      return "timestamp_ms";
+    case ValueKind::kMicros:
+      return "timestamp_us";
+    case ValueKind::kNanos:
+      return "timestamp_ns";
+    case ValueKind::kList:
+      return fmt::format("list<{}>", TypeName(*static_cast<const arrow::ListType&>(type).value_type(), form));
+    default:
+      return type.ToString();
+  }
+}
+
+Column::Column(std::shared_ptr<arrow::DataType> type, const ValueForm& form)
+    : type_(std::move(type)), form_(form), kind_(KindOfColumn(*type_, form).ValueOrDie()) {
   if (kind_ == ValueKind::kList) {
     element_ = std::make_unique<Column>(static_cast<const arrow::ListType&>(*type_).value_type(), form);
-  } else if (kind_ != ValueKind::kString) {
+  } else if (type_->id() != arrow::Type::STRING && type_->id() != arrow::Type::BINARY) {
     bits_per_value_ = type_->bit_width();
   }
   if (kind_ == ValueKind::kDecimal) {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/status.h"
 #include "ingest/decode_spec.h"
@@ -22,6 +23,9 @@ enum class ValueKind : std::uint8_t {
   kSeveral,  ///< Fills several columns.
   kList,
   kString,
+  kUuid,
+  kJson,
+  kBinary,
   kBool,
   kInt32,
   kInt64,
@@ -33,17 +37,21 @@ enum class ValueKind : std::uint8_t {
   kMillis,
   kMicros,
   kNanos,
+  kTimeFormat,
 };
 
 /// Fails if `type` is none of those that ColumnSpec allows.
-Result<ValueKind> KindOfColumn(const arrow::DataType& type, TimestampForm form);
+Result<ValueKind> KindOfColumn(const arrow::DataType& type, const ValueForm& form);
+
+/// As the configuration spells it: "decimal(12,2)", "list<timestamp_ms>".
+std::string TypeName(const arrow::DataType& type, const ValueForm& form);
 
 class Column {
  public:
   /// `type` has passed KindOfColumn().
-  Column(std::shared_ptr<arrow::DataType> type, TimestampForm form);
+  Column(std::shared_ptr<arrow::DataType> type, const ValueForm& form);
 
-  /// Begin a batch of at most `rows` rows (kString, kList and all others alike). `text_bytes_max` bounds the bytes of
+  /// Begin a batch of at most `rows` rows, of whatever kind. `text_bytes_max` bounds the bytes of
   /// all strings that one row after another can keep; it limits what is reserved, not what may be written.
   Status Begin(std::int64_t rows, std::int64_t text_bytes_max);
 
@@ -53,6 +61,7 @@ class Column {
   ValueKind kind() const { return kind_; }
   int precision() const { return precision_; }
   int scale() const { return scale_; }
+  const ValueForm& form() const { return form_; }
   Column& element() { return *element_; }  ///< kList only.
 
   /// Room for `row`; only elements of lists can lack it.
@@ -76,7 +85,7 @@ class Column {
     if (validity_ != nullptr) validity_[row >> 3] |= static_cast<std::uint8_t>(1U << (row & 7));
   }
 
-  // kString: text grows from text_begin(row) to at most text_limit(); the row ends where SetTextEnd() says.
+  // Texts and kBinary: text grows from text_begin(row) to at most text_limit(); the row ends where SetTextEnd() says.
   char* text_begin(std::int64_t row) { return text_ + offsets_[row]; }
   const char* text_limit() const { return text_limit_; }
   std::int64_t text_bytes(std::int64_t row) const { return offsets_[row]; }  ///< Of all rows before.
@@ -94,6 +103,7 @@ class Column {
 
   // Constant after construction.
   std::shared_ptr<arrow::DataType> type_;
+  ValueForm form_;
   ValueKind kind_;
   int bits_per_value_ = 0;  // 0: offsets instead of values.
   int precision_ = 0;
