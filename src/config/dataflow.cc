@@ -328,7 +328,8 @@ class Planner {
         for (const auto& declared : input.decode.columns) names.push_back(declared.name);
         Add(node, fmt::format("{}: there is no column '{}' in decode.columns{}", key, name, DidYouMean(name, names)));
       } else if (!process::CanBeKey(*events.field(column)->type())) {
-        Add(node, fmt::format("{}: '{}' is a list, which cannot be a key", key, name));
+        Add(node,
+            fmt::format("{}: '{}' is a {}, which cannot be a key", key, name, events.field(column)->type()->name()));
       } else if (std::find(rule.key_columns.begin(), rule.key_columns.end(), column) != rule.key_columns.end()) {
         Add(node, fmt::format("{}: '{}' is here twice", key, name));
       } else {

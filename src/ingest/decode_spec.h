@@ -40,8 +40,14 @@ struct RecordPlace {
 std::optional<RecordPlace> ParseRecordPlace(std::string_view text);
 std::string FromText(const RecordPlace& place);
 
+/// Lists, structs and maps within each other.
+inline constexpr int kMaxNesting = 32;
+
 /// One declared column. `type` is one of utf8, binary, boolean, int32, int64, float64, decimal128(p,s), date32,
-/// timestamp[us, UTC], or list of one of these (element field named "element", nullable).
+/// timestamp[us, UTC], or of these and of each other, at most kMaxNesting deep:
+/// - list (element field named "element", nullable),
+/// - struct (members nullable, no two of one name),
+/// - map of utf8 to one of them (fields named "key" and "value", the latter nullable).
 struct ColumnSpec {
   std::string name;
   std::shared_ptr<arrow::DataType> type;

@@ -90,6 +90,23 @@ inline std::string CellText(const arrow::Array& array, std::int64_t row) {
       }
       return text + "]";
     }
+    case arrow::Type::STRUCT: {
+      const auto& members = static_cast<const arrow::StructArray&>(array);
+      std::string text = "{";
+      for (int i = 0; i < members.num_fields(); ++i) {
+        text += (i > 0 ? "," : "") + members.type()->field(i)->name() + ":" + CellText(*members.field(i), row);
+      }
+      return text + "}";
+    }
+    case arrow::Type::MAP: {
+      const auto& map = static_cast<const arrow::MapArray&>(array);
+      std::string text = "{";
+      for (std::int32_t i = map.value_offset(row); i < map.value_offset(row + 1); ++i) {
+        if (text.size() > 1) text += ",";
+        text += CellText(*map.keys(), i) + "=" + CellText(*map.items(), i);
+      }
+      return text + "}";
+    }
     default:
       return "?";
   }

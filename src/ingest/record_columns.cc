@@ -21,7 +21,7 @@ Status CheckType(const ColumnSpec& column, ValueKind kind) {
   switch (column.from->part) {
     case RecordPart::kKey:
     case RecordPart::kHeader:
-      if (kind == ValueKind::kList) return refuse("a text, which is no list");
+      if (kind < ValueKind::kString) return refuse("a text, which is no list, struct or map");
       break;
     case RecordPart::kTopic:
       if (kind != ValueKind::kString) return refuse("a string");

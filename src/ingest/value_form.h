@@ -44,7 +44,7 @@ Result<std::shared_ptr<const TimeFormat>> ParseTimeFormat(std::string_view forma
 /// As the user wrote it.
 std::string_view TextOf(const TimeFormat& format);
 
-/// Of a list that of its elements.
+/// Of a list that of its elements, of a map that of its values.
 struct ValueForm {
   ValueForm(TimestampForm form = TimestampForm::kRfc3339) : timestamp(form) {}
 
@@ -55,6 +55,7 @@ struct ValueForm {
   /// Values of another type are read as the text that they are or are written as: "5" in an integer column, 5 in one of
   /// texts.
   bool coerce = false;
+  std::vector<ValueForm> members;  ///< Of a struct, one for each; empty: all as they are by themselves.
 };
 
 }  // namespace millrace::ingest

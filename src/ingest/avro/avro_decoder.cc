@@ -113,7 +113,14 @@ class AvroDecoder final : public Decoder {
   Bytes ReadByText(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadBytes(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadMoment(const Step& step, Column& column, std::int64_t row, Bytes p);
-  Bytes ReadList(const Plan& plan, const Step& step, Bytes p);
+  Bytes ReadList(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
+  Bytes ReadMap(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
+  // Without the entries of these indexes, which ascend.
+  Bytes ReadEntries(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p,
+                    const std::vector<std::int64_t>& dropped);
+  Bytes ReadStruct(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
+  // A value in a column that is no leaf.
+  Bytes ReadInner(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes Rescue(const Plan& plan, const Step& step, Bytes p);
   Bytes StoreDecimal(Column& column, std::int64_t row, Int128 value, int scale, Bytes p, Bytes behind);
   bool StoreText(Column& column, std::int64_t row, std::string_view text);
@@ -136,7 +143,8 @@ class AvroDecoder final : public Decoder {
   Wire wire_;
   RescuedMembers rescued_;
   std::string text_;
-  std::size_t json_limit_ = 0;  // Of the document.
+  std::size_t json_limit_ = 0;    // Of the document.
+  const Step* failed_ = nullptr;  // The leaf within a column, if it is no column's own.
   std::int64_t row_ = 0;
   Refusal refusal_;
   Status status_;  // Not OK: the batch fails.
@@ -291,14 +299,12 @@ bool AvroDecoder::DecodeDocument(std::string_view payload) {
 
 bool AvroDecoder::Run(const Plan& plan, Bytes p) {
   const Step* step = plan.steps.data();
+  failed_ = nullptr;
   Bytes mark = p;
   Bytes behind_default = nullptr;  // Where the record goes on.
   Wire of_record;
   for (;; ++step) {
     switch (step->op) {
-      case Op::kList:
-        p = ReadList(plan, *step, p);
-        break;
       case Op::kSkip:
         p = SkipValue(wire_, *step->schema, p);
         break;
@@ -357,7 +363,8 @@ bool AvroDecoder::Run(const Plan& plan, Bytes p) {
     if (p == nullptr) [[unlikely]] {
       if (!status_.ok()) return false;
       auto failure = wire_.TakeFailure();
-      Refuse(failure.reason, fmt::format("field '{}': {}{}", plan.paths[step->path], failure.problem,
+      const Step& failed = failed_ == nullptr ? *step : *failed_;
+      Refuse(failure.reason, fmt::format("field '{}': {}{}", plan.paths[failed.path], failure.problem,
                                          behind_default == nullptr ? "" : " of the reader's default"));
       return false;
     }
@@ -470,6 +477,12 @@ Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column,
       Status status = column.SetNull(row);
       return status.ok() ? p : FailMemory(std::move(status));
     }
+    case Op::kList:
+      return ReadList(plan, step, column, row, p);
+    case Op::kMap:
+      return ReadMap(plan, step, column, row, p);
+    case Op::kStruct:
+      return ReadStruct(plan, step, column, row, p);
     case Op::kBranches: {
       const auto& branches = plan.leaf_branches[step.arg];
       std::size_t branch = 0;
@@ -664,20 +677,18 @@ Bytes AvroDecoder::ReadMoment(const Step& step, Column& column, std::int64_t row
   return behind;
 }
 
-Bytes AvroDecoder::ReadList(const Plan& plan, const Step& step, Bytes p) {
-  Column& column = columns_[step.column];
-  if (step.null_branch >= 0) {
-    std::size_t branch = 0;
-    p = wire_.Index(p, 2, "branch", &branch);
-    if (p == nullptr) return nullptr;
-    if (branch == static_cast<std::size_t>(step.null_branch)) {
-      Status status = column.SetNull(row_);
-      return status.ok() ? p : FailMemory(std::move(status));
-    }
-  }
+Bytes AvroDecoder::ReadInner(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
+  column.SetValid(row);
+  p = ReadLeaf(plan, step, column, row, p);
+  if (p == nullptr && failed_ == nullptr) [[unlikely]]
+    failed_ = &step;
+  return p;
+}
+
+Bytes AvroDecoder::ReadList(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
   const Step& leaf = plan.leaves[step.arg];
   Column& element = column.element();
-  std::int64_t at = column.list_begin(row_);
+  std::int64_t at = column.list_begin(row);
   for (;;) {
     std::int64_t count = 0;
     std::int64_t bytes = 0;
@@ -688,12 +699,68 @@ Bytes AvroDecoder::ReadList(const Plan& plan, const Step& step, Bytes p) {
     if (step.schema->items().min_bytes == 0 && !wire_.TakeEmptyItems(block, count)) return nullptr;
     for (; count > 0; --count, ++at) {
       if (Status status = element.EnsureRow(at); !status.ok()) return FailMemory(std::move(status));
-      element.SetValid(at);
-      p = ReadLeaf(plan, leaf, element, at, p);
+      p = ReadInner(plan, leaf, element, at, p);
       if (p == nullptr) return nullptr;
     }
   }
-  column.SetListEnd(row_, at);
+  column.SetListEnd(row, at);
+  return p;
+}
+
+Bytes AvroDecoder::ReadMap(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
+  const Bytes behind = ReadEntries(plan, step, column, row, p, {});
+  if (behind == nullptr) return nullptr;
+  const auto repeated = RepeatedKeys(column, row);
+  return repeated.empty() ? behind : ReadEntries(plan, step, column, row, p, repeated);
+}
+
+Bytes AvroDecoder::ReadEntries(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p,
+                               const std::vector<std::int64_t>& dropped) {
+  const Step& leaf = plan.leaves[step.arg];
+  auto next_dropped = dropped.begin();
+  std::int64_t at = column.list_begin(row);
+  for (std::int64_t index = 0;;) {
+    std::int64_t count = 0;
+    std::int64_t bytes = 0;
+    p = wire_.Block(p, *step.schema, &count, &bytes);
+    if (p == nullptr) return nullptr;
+    if (count == 0) break;
+    for (; count > 0; --count, ++index) {
+      if (next_dropped != dropped.end() && *next_dropped == index) {
+        ++next_dropped;
+        std::int64_t key = 0;
+        p = wire_.Length(p, &key);
+        p = p == nullptr ? nullptr : SkipValue(wire_, step.schema->items(), p + key);
+      } else {
+        Status status = column.map_key().EnsureRow(at);
+        if (status.ok()) status = column.map_value().EnsureRow(at);
+        if (!status.ok()) return FailMemory(std::move(status));
+        p = ReadText(column.map_key(), at, p);
+        p = p == nullptr ? nullptr : ReadInner(plan, leaf, column.map_value(), at++, p);
+      }
+      if (p == nullptr) return nullptr;
+    }
+  }
+  column.SetListEnd(row, at);
+  return p;
+}
+
+Bytes AvroDecoder::ReadStruct(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
+  const StructPlan& members = plan.structs[step.arg];
+  for (const StructPlan::Part& part : members.fields) {
+    p = part.skipped != nullptr ? SkipValue(wire_, *part.skipped, p)
+                                : ReadInner(plan, plan.leaves[part.leaf], column.member(part.member), row, p);
+    if (p == nullptr) return nullptr;
+  }
+  for (const StructPlan::Part& part : members.defaults) {
+    const std::string& bytes = plan.defaults[part.default_bytes];
+    const auto* const begin = reinterpret_cast<Bytes>(bytes.data());
+    Wire of_record = std::exchange(wire_, Wire());
+    wire_.Begin(begin, begin + bytes.size(), 0);
+    const Bytes end = ReadInner(plan, plan.leaves[part.leaf], column.member(part.member), row, begin);
+    if (end == nullptr) return nullptr;
+    wire_ = std::move(of_record);
+  }
   return p;
 }
 

@@ -184,10 +184,7 @@ class Compiler {
       if (std::find(found.begin(), found.end(), &child) != found.end()) continue;
       const Field& field = *FindField(reader, name);
       const std::string below = Below(path, name);
-      if (!field.default_bytes) {
-        return InvalidInput("field '{}': the writer's {} has none, and the reader has no default for it", below,
-                            Describe(writer));
-      }
+      if (!field.default_bytes) return HasNoDefault(writer, below);
       plan_.defaults.push_back(*field.default_bytes);
       Add({.op = Op::kBeginDefault, .arg = static_cast<std::uint32_t>(plan_.defaults.size() - 1)});
       const bool was_in_default = std::exchange(in_default_, true);
@@ -202,10 +199,18 @@ class Compiler {
   Status CompileField(const Schema& writer, const Schema& reader, const ColumnTree& node, const std::string& path,
                       std::string_view name, bool rescues) {
     if (node.children.empty()) {
-      if (node.columns.size() > 1) Add({.op = Op::kMark});
+      Add({.op = Op::kMark});
+      has_untaken_members_ = false;
       for (std::size_t i = 0; i < node.columns.size(); ++i) {
         if (i > 0) Add({.op = Op::kRewind});
         RETURN_NOT_OK(CompileColumn(writer, reader, node.columns[i], path));
+      }
+      if (rescues && has_untaken_members_) {
+        // They may be in any of many records, and so the field is rescued with all that is in it.
+        Add({.op = Op::kRewind});
+        Add({.op = Op::kRescue, .arg = AddKey(name), .path = AddPath(path), .schema = &writer});
+      } else if (node.columns.size() == 1) {
+        plan_.steps.erase(plan_.steps.end() - 2);  // Nobody returns to the mark.
       }
       return Status::OK();
     }
@@ -266,36 +271,8 @@ class Compiler {
 
   Status CompileColumn(const Schema& writer, const Schema& reader, std::uint32_t column, const std::string& path) {
     const ColumnSpec& spec = spec_.columns[column];
-    if (spec.type->id() != arrow::Type::LIST) {
-      ASSIGN_OR_RETURN(Step leaf, CompileLeaf(writer, reader, *spec.type, spec.form, column, path));
-      Add(leaf);
-      return Status::OK();
-    }
-    const Schema* const items = NullableOf(writer);
-    const Schema* const array = items == nullptr ? &writer : items;
-    if (writer.type == Type::kUnion && (items == nullptr || ReaderFor(*writer.branches[0], reader) == nullptr ||
-                                        ReaderFor(*writer.branches[1], reader) == nullptr)) {
-      ColumnTree node;
-      node.columns.push_back(column);
-      return CompileBranches(writer, reader, node, path, [&](const Schema& branch, const Schema& as) {
-        return CompileColumn(branch, as, column, path);
-      });
-    }
-    const Schema* const as = ReaderFor(*array, reader);
-    if (as == nullptr) return CannotRead(*array, reader, path);
-    if (array->type == Type::kNull) {
-      Add({.op = Op::kNull, .column = column, .path = AddPath(path)});
-      return Status::OK();
-    }
-    if (array->type != Type::kArray) return CannotTake(*array, column, path);
-    const auto& element = *static_cast<const arrow::ListType&>(*spec.type).value_type();
-    ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(array->items(), as->items(), element, spec.form, column, path));
-    Add({.op = Op::kList,
-         .null_branch = NullBranch(writer),
-         .column = column,
-         .arg = AddLeaf(leaf),
-         .path = leaf.path,
-         .schema = array});
+    ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(writer, reader, *spec.type, spec.form, column, path));
+    Add(leaf);
     return Status::OK();
   }
 
@@ -393,6 +370,9 @@ class Compiler {
   Result<Step> CompileScalar(const Schema& writer, const Schema& reader, const arrow::DataType& type,
                              const ValueForm& form, std::uint32_t column, const std::string& path) {
     ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(type, form));
+    if (kind < ValueKind::kString && writer.type != Type::kNull) {
+      return CompileNested(writer, reader, kind, type, form, column, path);
+    }
     const Schema& meant = Meaning(writer, reader);
     Step step{.column = column, .path = AddPath(path), .schema = &meant};
     std::optional<Op> op = writer.type == Type::kNull ? Op::kNull : OpFor(kind, form.coerce, meant);
@@ -403,6 +383,86 @@ class Compiler {
     step.op = *op;
     if (step.op == Op::kSymbol) step.arg = AddSymbols(writer, reader);
     return step;
+  }
+
+  Result<Step> CompileNested(const Schema& writer, const Schema& reader, ValueKind kind, const arrow::DataType& type,
+                             const ValueForm& form, std::uint32_t column, const std::string& path) {
+    Step step{.column = column, .path = AddPath(path), .schema = &writer};
+    if (kind == ValueKind::kStruct && writer.type == Type::kRecord) {
+      step.op = Op::kStruct;
+      ASSIGN_OR_RETURN(step.arg, CompileStruct(writer, reader, type, form, column, path));
+      return step;
+    }
+    const bool is_list = kind == ValueKind::kList && writer.type == Type::kArray;
+    if (!is_list && !(kind == ValueKind::kMap && writer.type == Type::kMap)) return CannotTake(writer, column, path);
+    const auto& inner = is_list ? *type.field(0)->type() : *static_cast<const arrow::MapType&>(type).item_type();
+    ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(writer.items(), reader.items(), inner, form, column, path));
+    step.op = is_list ? Op::kList : Op::kMap;
+    step.arg = AddLeaf(leaf);
+    return step;
+  }
+
+  Result<std::uint32_t> CompileStruct(const Schema& writer, const Schema& reader, const arrow::DataType& type,
+                                      const ValueForm& form, std::uint32_t column, const std::string& path) {
+    StructPlan plan;
+    std::vector<bool> is_read(static_cast<std::size_t>(type.num_fields()));
+    const auto compile = [&](const Schema& from, const Schema& to, int member) -> Result<StructPlan::Part> {
+      const arrow::Field& field = *type.field(member);
+      ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(from, to, *field.type(), FormOfMember(form, member), column,
+                                                    Below(path, field.name())));
+      is_read[static_cast<std::size_t>(member)] = true;
+      return StructPlan::Part{.leaf = AddLeaf(leaf), .member = static_cast<std::size_t>(member)};
+    };
+    for (const Field& field : writer.fields) {
+      const Field* const wanted = ReaderField(field, writer, reader);
+      const int member = wanted == nullptr ? -1 : MemberOf(type, wanted->name);
+      if (member >= 0 && !is_read[static_cast<std::size_t>(member)]) {
+        ASSIGN_OR_RETURN(const auto part, compile(*field.type, *wanted->type, member));
+        plan.fields.push_back(part);
+        continue;
+      }
+      if (spec_.unknown_fields == UnknownFields::kReject && !in_default_) {
+        return InvalidInput(
+            "no member of column '{}' takes the field '{}' of the schema, and unknown_fields is 'reject'",
+            spec_.columns[column].name, Below(path, field.name));
+      }
+      has_untaken_members_ = true;
+      plan.fields.push_back({.skipped = field.type.get()});
+    }
+    for (int member = 0; member < type.num_fields(); ++member) {
+      if (is_read[static_cast<std::size_t>(member)]) continue;
+      const std::string& name = type.field(member)->name();
+      const Field* const field = FindField(reader, name);
+      if (field == nullptr) {
+        std::vector<std::string> names;
+        for (const Field& other : reader.fields) names.push_back(other.name);
+        return InvalidInput("column '{}': the schema has no field '{}'{}", spec_.columns[column].name,
+                            Below(path, name), DidYouMean(name, names));
+      }
+      if (!field->default_bytes) return HasNoDefault(writer, Below(path, name));
+      plan_.defaults.push_back(*field->default_bytes);
+      const auto bytes = static_cast<std::uint32_t>(plan_.defaults.size() - 1);
+      const bool was_in_default = std::exchange(in_default_, true);
+      auto part = compile(*field->type, *field->type, member);
+      in_default_ = was_in_default;
+      if (!part.ok()) return part.status();
+      part->default_bytes = bytes;
+      plan.defaults.push_back(*part);
+    }
+    plan_.structs.push_back(std::move(plan));
+    return static_cast<std::uint32_t>(plan_.structs.size() - 1);
+  }
+
+  static int MemberOf(const arrow::DataType& type, std::string_view name) {
+    for (int i = 0; i < type.num_fields(); ++i) {
+      if (type.field(i)->name() == name) return i;
+    }
+    return -1;
+  }
+
+  Status HasNoDefault(const Schema& writer, const std::string& path) const {
+    return InvalidInput("field '{}': the writer's {} has none, and the reader has no default for it", path,
+                        Describe(writer));
   }
 
   Status NoZone(const Schema& meant, std::uint32_t column, const std::string& path) const {
@@ -499,6 +559,7 @@ class Compiler {
   const DecodeSpec& spec_;
   Plan& plan_;
   bool in_default_ = false;
+  bool has_untaken_members_ = false;  // Of structs of the field that is compiled.
 };
 
 Result<std::shared_ptr<arrow::DataType>> ColumnTypeOf(const Schema& schema) {

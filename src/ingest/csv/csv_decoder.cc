@@ -130,7 +130,8 @@ class CsvDecoder : public Decoder {
       const ColumnSpec& column = spec_.columns[i];
       const auto kind = KindOfColumn(*column.type, column.form);
       if (!kind.ok()) return WithContext(kind.status(), "column '{}'", column.name);
-      if (*kind == ValueKind::kList) return InvalidInput("column '{}': CSV has no lists", column.name);
+      if (*kind < ValueKind::kString)
+        return InvalidInput("column '{}': CSV has no lists, structs or maps", column.name);
       RETURN_NOT_OK(Declare(column, i));
       columns_.emplace_back(column.type, column.form);
     }

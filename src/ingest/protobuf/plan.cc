@@ -248,6 +248,7 @@ class Planner {
                             NearestField(*message->message, path[level]));
       }
       FieldPlan& plan = FieldOf(*message, *field);
+      plan.taken_in = taken == &plan_.taken ? nullptr : taken;
       const auto number = static_cast<std::uint32_t>(field->number());
       const auto known = taken->fields.find(number);
       const bool last = level + 1 == path.size();
@@ -306,6 +307,13 @@ class Planner {
       }
       return Status::OK();
     }
+    if (!store && kind < ValueKind::kString) {
+      ASSIGN_OR_RETURN(auto nested, MakeNested(field, *column.type, column.form, plan.path, plan.depth, false));
+      if (plan.shape == FieldPlan::Shape::kUntaken) plan.shape = FieldPlan::Shape::kWhole;
+      plan.texts.push_back({index, Bit::Of(index), false, std::make_shared<const NestedPlan>(std::move(nested))});
+      if (field.is_repeated()) absence.kind = Absence::Kind::kEmptyList;
+      return Status::OK();
+    }
     if (!store) {
       if (field.type() == FieldDescriptor::TYPE_GROUP)
         return InvalidInput("'{}' is a group, which no column takes", plan.path);
@@ -324,6 +332,85 @@ class Planner {
       SetDefault(field, plan, absence);
     }
     return Status::OK();
+  }
+
+  // `is_one`: of one value of a repeated field.
+  static Result<NestedPlan> MakeNested(const FieldDescriptor& field, const arrow::DataType& type, const ValueForm& form,
+                                       const std::string& path, int depth, bool is_one) {
+    NestedPlan nested;
+    nested.field.field = &field;
+    nested.field.path = path;
+    nested.field.wire = WireOf(field.type());
+    nested.field.type = field.type();
+    nested.field.depth = depth;
+    ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(type, form));
+    const Leaf leaf = LeafOf(field);
+    const bool is_list = field.is_repeated() && !field.is_map() && !is_one;
+    if (field.is_map() && kind == ValueKind::kMap) {
+      nested.shape = NestedPlan::Shape::kMap;
+      ValueForm key;
+      key.coerce = true;
+      const auto& entry = *field.message_type();
+      ASSIGN_OR_RETURN(nested.inner.emplace_back(),
+                       MakeNested(*entry.map_key(), *arrow::utf8(), key, path, depth + 1, false));
+      ASSIGN_OR_RETURN(nested.inner.emplace_back(),
+                       MakeNested(*entry.map_value(), *static_cast<const arrow::MapType&>(type).item_type(), form, path,
+                                  depth + 1, false));
+      for (NestedPlan& inner : nested.inner) SetZero(inner);
+      return nested;
+    }
+    if (is_list && kind == ValueKind::kList) {
+      nested.shape = NestedPlan::Shape::kList;
+      ASSIGN_OR_RETURN(nested.inner.emplace_back(), MakeNested(field, *type.field(0)->type(), form, path, depth, true));
+      return nested;
+    }
+    const bool is_message = field.type() == FieldDescriptor::TYPE_MESSAGE && !field.is_map();
+    if (is_message && !is_list && kind == ValueKind::kStruct) {
+      nested.shape = NestedPlan::Shape::kStruct;
+      for (int i = 0; i < type.num_fields(); ++i) {
+        const std::string& name = type.field(i)->name();
+        const FieldDescriptor* const member = FindField(*field.message_type(), name);
+        if (member == nullptr) {
+          return InvalidInput("{} has no field '{}'{}", field.message_type()->full_name(), name,
+                              NearestField(*field.message_type(), name));
+        }
+        ASSIGN_OR_RETURN(nested.inner.emplace_back(), MakeNested(*member, *type.field(i)->type(), FormOfMember(form, i),
+                                                                 path + "." + member->name(), depth + 1, false));
+      }
+      return nested;
+    }
+    const auto store = is_list || field.is_map() ? std::nullopt : StoreFor(leaf.content, kind, form.coerce);
+    if (store) {
+      nested.field.shape = leaf.shape;
+      nested.field.type = leaf.type;
+      nested.field.enum_type = leaf.enum_type;
+      nested.field.targets.push_back({.store = *store});
+      if (!is_one && (leaf.shape == FieldPlan::Shape::kNumber || leaf.shape == FieldPlan::Shape::kText)) {
+        SetDefault(field, nested.field, nested.absence);
+      }
+      return nested;
+    }
+    const bool is_text = kind == ValueKind::kString || kind == ValueKind::kJson;
+    if (is_text && field.type() != FieldDescriptor::TYPE_GROUP &&
+        (leaf.shape == FieldPlan::Shape::kWhole || leaf.shape == FieldPlan::Shape::kMoment || is_list)) {
+      nested.shape = NestedPlan::Shape::kText;
+      nested.is_json = kind == ValueKind::kJson;
+      return nested;
+    }
+    return InvalidInput("'{}' is {}, which is no {}; types that take it: {}{}", path, TypeText(field),
+                        TypeName(type, form), is_list && leaf.content != Content::kWhole ? "list of " : "",
+                        TypesFor(field));
+  }
+
+  // What an entry of a map has that does not say it, in proto2 too.
+  static void SetZero(NestedPlan& nested) {
+    const FieldPlan& field = nested.field;
+    const bool is_scalar = field.shape == FieldPlan::Shape::kNumber || field.shape == FieldPlan::Shape::kText;
+    if (nested.shape != NestedPlan::Shape::kLeaf || !is_scalar || nested.field.targets.back().empty_is_null) return;
+    nested.absence.kind = Absence::Kind::kValue;
+    if (field.enum_type != nullptr) {
+      nested.absence.bits = static_cast<std::uint64_t>(field.field->default_value_enum()->number());
+    }
   }
 
   // Of a single scalar: null where the record tells absence from zero, unless the schema names a default.

@@ -199,7 +199,9 @@ TEST(NumberText, DigitsWithoutAPlaceAreRounded) {
       Int128 value = 0;
       const NumberError error = ToScaledInteger(Scan(c.text), c.precision, c.scale, rounding, &value);
       EXPECT_EQ(error, *want == '\0' ? NumberError::kOverflow : NumberError::kNone);
-      if (error == NumberError::kNone) EXPECT_EQ(Digits(value), want);
+      if (error == NumberError::kNone) {
+        EXPECT_EQ(Digits(value), want);
+      }
     }
   }
 }
