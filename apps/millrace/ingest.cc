@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/value_to.hpp>
 #include <charconv>
@@ -117,13 +118,17 @@ Result<Transforms> ParseTransforms(const std::vector<std::string>& texts, const 
   return transforms;
 }
 
-/// kafka-delta-ingest has no schema of its own: the table's decides what is read from a message.
-Result<ingest::ColumnSpec> ColumnFor(const arrow::Field& field) {
-  ingest::ColumnSpec column{.name = field.name(), .type = field.type(), .path = {field.name()}};
-  const auto& element = field.type()->id() == arrow::Type::LIST
-                            ? *static_cast<const arrow::ListType&>(*field.type()).value_type()
-                            : *field.type();
-  switch (element.id()) {
+bool CanBeRead(const arrow::DataType& type) {
+  switch (type.id()) {
+    case arrow::Type::LIST:
+      return CanBeRead(*type.field(0)->type());
+    case arrow::Type::STRUCT:
+      return std::all_of(type.fields().begin(), type.fields().end(),
+                         [](const auto& member) { return CanBeRead(*member->type()); });
+    case arrow::Type::MAP: {
+      const auto& map = static_cast<const arrow::MapType&>(type);
+      return map.key_type()->id() == arrow::Type::STRING && CanBeRead(*map.item_type());
+    }
     case arrow::Type::STRING:
     case arrow::Type::BOOL:
     case arrow::Type::INT32:
@@ -132,10 +137,18 @@ Result<ingest::ColumnSpec> ColumnFor(const arrow::Field& field) {
     case arrow::Type::DECIMAL128:
     case arrow::Type::DATE32:
     case arrow::Type::TIMESTAMP:
-      return column;
+      return true;
     default:
-      return NotYet(fmt::format("column '{}' of type {}", field.name(), field.type()->ToString()));
+      return false;
   }
+}
+
+/// kafka-delta-ingest has no schema of its own: the table's decides what is read from a message.
+Result<ingest::ColumnSpec> ColumnFor(const arrow::Field& field) {
+  if (CanBeRead(*field.type())) {
+    return ingest::ColumnSpec{.name = field.name(), .type = field.type(), .path = {field.name()}};
+  }
+  return NotYet(fmt::format("column '{}' of type {}", field.name(), field.type()->ToString()));
 }
 
 Result<std::string> ReadEnvironmentFile(const char* variable) {

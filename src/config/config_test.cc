@@ -129,8 +129,15 @@ decode:
   columns:
     ts: timestamp_ms
     tags: list<timestamp_s>
-    amount: {type: "decimal(12, 2)", path: [pay.load, amount]}
+    amount: {type: "decimal(12, 2)", path: [pay.load, amount], round: half_even, coerce: true}
     city: {type: string, path: geo.city}
+    id: uuid
+    body: json
+    blob: binary
+    day: {type: timestamp, format: "%d/%b/%Y"}
+    items: {type: list<struct>, fields: {sku: string, n: {type: int64, round: down}, at: timestamp_ms}, coerce: true}
+    attrs: map<string, list<int64>>
+    place: "struct<lat: double, tags map<string, uuid>>"
   unknown_fields: reject
   on_error: fail
 event_time: {column: ts, watermark_delay: 1m, idle_timeout: 2m, max_future: 0}
@@ -168,12 +175,28 @@ log: {level: debug, format: json}
   EXPECT_EQ(config.inputs[0].decode.unknown_fields, ingest::UnknownFields::kReject);
   EXPECT_EQ(config.inputs[0].on_decode_error, OnDecodeError::kFail);
   const auto& columns = config.inputs[0].decode.columns;
-  EXPECT_EQ(columns[0].timestamp_form, ingest::TimestampForm::kMillis);
+  EXPECT_EQ(columns[0].form.timestamp, ingest::TimestampForm::kMillis);
   EXPECT_EQ(columns[1].type->ToString(), "list<element: timestamp[us, tz=UTC]>");
-  EXPECT_EQ(columns[1].timestamp_form, ingest::TimestampForm::kSeconds);
+  EXPECT_EQ(columns[1].form.timestamp, ingest::TimestampForm::kSeconds);
   EXPECT_EQ(columns[2].type->ToString(), "decimal128(12, 2)");
   EXPECT_THAT(columns[2].path, ElementsAre("pay.load", "amount"));
   EXPECT_THAT(columns[3].path, ElementsAre("geo", "city"));
+  EXPECT_EQ(columns[2].form.rounding, ingest::Rounding::kHalfEven);
+  EXPECT_TRUE(columns[2].form.coerce);
+  EXPECT_FALSE(columns[3].form.coerce);
+  EXPECT_EQ(columns[4].form.text, ingest::TextForm::kUuid);
+  EXPECT_EQ(columns[5].form.text, ingest::TextForm::kJson);
+  EXPECT_EQ(columns[6].type->ToString(), "binary");
+  EXPECT_EQ(columns[7].form.timestamp, ingest::TimestampForm::kFormat);
+  EXPECT_EQ(ingest::TextOf(*columns[7].form.time_format), "%d/%b/%Y");
+  EXPECT_EQ(columns[8].type->ToString(), "list<element: struct<sku: string, n: int64, at: timestamp[us, tz=UTC]>>");
+  ASSERT_EQ(columns[8].form.members.size(), 3u);
+  EXPECT_TRUE(columns[8].form.members[0].coerce);
+  EXPECT_EQ(columns[8].form.members[1].rounding, ingest::Rounding::kDown);
+  EXPECT_EQ(columns[8].form.members[2].timestamp, ingest::TimestampForm::kMillis);
+  EXPECT_EQ(columns[9].type->ToString(), "map<string, list<element: int64>>");
+  EXPECT_EQ(columns[10].type->ToString(), "struct<lat: double, tags: map<string, string>>");
+  EXPECT_EQ(columns[10].form.members[1].text, ingest::TextForm::kUuid);
   EXPECT_EQ(config.inputs[0].event_time->max_future.count(), 0);
   EXPECT_THAT(config.inputs[0].dedupe->by, ElementsAre("city", "amount"));
   EXPECT_EQ(config.inputs[0].dedupe->within, std::chrono::hours(2));
@@ -440,7 +463,8 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
        "p.yaml:8:8: decode.csv.delimiter and csv.quote are both ','"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {header: [ts, ts]}\n", "decode.csv.header: 'ts' is there twice"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {header: [ts, cuntry]}\n",
-       "decode.columns: column 'country': csv.header has no field 'country'; did you mean 'cuntry'?"},
+       "decode.columns: column 'country': csv.header has no field 'country' (it has ts, cuntry); did you mean "
+       "'cuntry'?"},
       {"decode:\n", "decode:\n  format: csv\n  csv: {missing_fields: skip}\n",
        "decode.csv.missing_fields must be one of reject, null, not 'skip'"},
       {"country: string", "country: {type: string, from: keys}",
@@ -462,12 +486,38 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"  columns:\n", "  unknown_fields: rescue\n  columns:\n    _Rescued: string\n",
        "decode.columns: the name '_Rescued' is that of the column of unknown fields"},
       {"decode:\n", "decode:\n  on_error: skip\n", "decode.on_error must be one of dead_letter, fail, not 'skip'"},
+      {"country: string", "country: {type: string, coerce: maybe}", "decode.columns.country.coerce must be"},
+      {"country: string", "country: {type: int64, round: up}",
+       "decode.columns.country.round must be one of half_up, half_even, down, not 'up'"},
+      {"country: string", "country: {type: double, round: down}",
+       "decode.columns.country.round is for int32, int64 and decimal"},
+      {"country: string", "country: {type: string, format: '%F'}",
+       "decode.columns.country.format is for the type timestamp"},
+      {"country: string", "country: {type: timestamp_ms, format: '%F'}",
+       "decode.columns.country.format is for the type timestamp"},
+      {"country: string", "country: {type: timestamp, format: '%F %Q'}",
+       "decode.columns.country.format: '%F %Q': there is no directive '%Q' (at character 4)"},
       {"country: string", "country: strng",
        "p.yaml:9:14: decode.columns.country: unknown type 'strng'; did you mean "
        "'string'?"},
       {"country: string", "country: decimal(39,2)", "'decimal(39,2)': a decimal is decimal(precision, scale)"},
       {"country: string", "country: decimal(4,5)", "'decimal(4,5)': a decimal is decimal(precision, scale)"},
-      {"country: string", "country: list<list<string>>", "a list of lists is not supported"},
+      {"country: string", "country: list<strng>", "unknown type 'strng'; did you mean 'string'?"},
+      {"country: string", "country: list<string", "'list<string' ends in the middle of a type"},
+      {"country: string", "country: list<string>>", "'list<string>>': '>' does not belong there"},
+      {"country: string", "country: 'map<int64, string>'", "the keys of a map are strings: map<string, T>"},
+      {"country: string", "country: struct", "a struct is struct<name: type, ...>, or has 'fields'"},
+      {"country: string", "country: 'struct<>'", "'struct<>': '>' does not belong there"},
+      {"country: string", "country: 'struct<a: int64, A: string>'", "the members 'a' and 'A' differ only in case"},
+      {"country: string", "country: {type: string, fields: {a: int64}}",
+       "decode.columns.country: 'string': 'fields' are those of a type with 'struct' in it"},
+      {"country: string", "country: {type: struct, fields: {a: {type: strng}}}",
+       "decode.columns.country.fields.a: unknown type 'strng'"},
+      {"country: string", "country: {type: struct, fields: {a: {type: string, pth: x}}}",
+       "unknown key 'pth' in decode.columns.country.fields.a"},
+      {"country: string", "country: {type: struct, fields: [a]}",
+       "decode.columns.country.fields must be a mapping of names to types"},
+      {"country: string", "country: {type: struct, fields: {'a b': int64}}", "a struct's member cannot be 'a b'"},
       {"country: string", "country: {path: a}", "decode.columns.country: the key 'type' is missing"},
       {"country: string", "country: {type: string, path: a..b}",
        "decode.columns.country.path: 'a..b' has an empty part"},

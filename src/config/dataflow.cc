@@ -55,10 +55,15 @@ std::optional<std::string> DateArgument(const std::string& expression) {
   return expression.substr(5, expression.size() - 6);
 }
 
-std::string_view UnitOf(ingest::TimestampForm form) {
-  switch (form) {
+// How its values read, where that is not plain: what the same field means.
+std::string FormOf(const ingest::ValueForm& form) {
+  if (form.text == ingest::TextForm::kUuid) return " as uuid";
+  if (form.text == ingest::TextForm::kJson) return " as json";
+  switch (form.timestamp) {
     case ingest::TimestampForm::kRfc3339:
       return "";
+    case ingest::TimestampForm::kFormat:
+      return " as " + std::string(ingest::TextOf(*form.time_format));
     case ingest::TimestampForm::kSeconds:
       return " in s";
     case ingest::TimestampForm::kMillis:
@@ -77,8 +82,7 @@ std::string FieldOf(const ingest::ColumnSpec& column) {
   if (column.from) {
     const auto part = column.from->part;
     const bool is_text = part == ingest::RecordPart::kKey || part == ingest::RecordPart::kHeader;
-    return (is_text ? "/" : "_") + ingest::FromText(*column.from) +
-           std::string(is_text ? UnitOf(column.timestamp_form) : "");
+    return (is_text ? "/" : "_") + ingest::FromText(*column.from) + (is_text ? FormOf(column.form) : "");
   }
   std::string pointer;
   for (const auto& key : column.path) {
@@ -91,7 +95,7 @@ std::string FieldOf(const ingest::ColumnSpec& column) {
       }
     }
   }
-  return pointer + std::string(UnitOf(column.timestamp_form));
+  return pointer + FormOf(column.form);
 }
 
 process::RowOrigin OriginOfEvents(const ingest::DecodeSpec& decode, const arrow::Schema& events) {
@@ -324,7 +328,8 @@ class Planner {
         for (const auto& declared : input.decode.columns) names.push_back(declared.name);
         Add(node, fmt::format("{}: there is no column '{}' in decode.columns{}", key, name, DidYouMean(name, names)));
       } else if (!process::CanBeKey(*events.field(column)->type())) {
-        Add(node, fmt::format("{}: '{}' is a list, which cannot be a key", key, name));
+        Add(node,
+            fmt::format("{}: '{}' is a {}, which cannot be a key", key, name, events.field(column)->type()->name()));
       } else if (std::find(rule.key_columns.begin(), rule.key_columns.end(), column) != rule.key_columns.end()) {
         Add(node, fmt::format("{}: '{}' is here twice", key, name));
       } else {

@@ -17,7 +17,7 @@ namespace {
 
 struct ColumnType {
   std::shared_ptr<arrow::DataType> type;
-  ingest::TimestampForm form = ingest::TimestampForm::kRfc3339;
+  ingest::ValueForm form = {};
 };
 
 struct NamedType {
@@ -27,8 +27,16 @@ struct NamedType {
 
 const std::vector<NamedType>& SimpleTypes() {
   const auto timestamp = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  const auto text = [](ingest::TextForm form) {
+    ColumnType type{arrow::utf8()};
+    type.form.text = form;
+    return type;
+  };
   static const std::vector<NamedType> types = {
       {"string", {arrow::utf8()}},
+      {"uuid", text(ingest::TextForm::kUuid)},
+      {"json", text(ingest::TextForm::kJson)},
+      {"binary", {arrow::binary()}},
       {"bool", {arrow::boolean()}},
       {"int32", {arrow::int32()}},
       {"int64", {arrow::int64()}},
@@ -43,57 +51,157 @@ const std::vector<NamedType>& SimpleTypes() {
   return types;
 }
 
-std::string WithoutSpaces(const std::string& text) {
-  std::string result = text;
-  std::erase(result, ' ');
-  return result;
-}
-
 bool ParseNumber(std::string_view text, int& number) {
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   return error == std::errc() && rest == text.data() + text.size();
 }
 
-Result<ColumnType> ParseColumnType(const std::string& written) {
-  const auto text = WithoutSpaces(written);
-  for (const auto& known : SimpleTypes()) {
-    if (known.name == text) return known.type;
-  }
-  if (text.starts_with("decimal(") && text.ends_with(")")) {
-    const auto arguments = std::string_view(text).substr(8, text.size() - 9);
-    const auto comma = arguments.find(',');
-    int precision = 0;
-    int scale = 0;
-    const bool good = ParseNumber(arguments.substr(0, comma), precision) &&
-                      (comma == std::string_view::npos || ParseNumber(arguments.substr(comma + 1), scale));
-    if (!good || precision < 1 || precision > 38 || scale < 0 || scale > precision) {
-      return InvalidInput(
-          "'{}': a decimal is decimal(precision, scale) with 1 to 38 digits and 0 <= scale <= precision", written);
-    }
-    return ColumnType{arrow::decimal128(precision, scale)};
-  }
-  if (text.starts_with("list<") && text.ends_with(">")) {
-    ASSIGN_OR_RETURN(auto element, ParseColumnType(text.substr(5, text.size() - 6)));
-    if (element.type->id() == arrow::Type::LIST) return InvalidInput("'{}': a list of lists is not supported", written);
-    return ColumnType{arrow::list(arrow::field("element", element.type)), element.form};
-  }
-  std::vector<std::string> names = {"decimal(12,2)", "list<string>"};
-  for (const auto& known : SimpleTypes()) names.emplace_back(known.name);
-  return InvalidInput("unknown type '{}'{}; the types are {}", written, DidYouMean(text, names),
-                      fmt::join(names, ", "));
-}
-
 // Delta and Parquet refuse these in a column's name unless column mapping is on.
-std::optional<std::string> ProblemOfColumnName(const std::string& name) {
+std::optional<std::string> ProblemOfName(const std::string& name) {
   if (name.empty()) return "a column's name is empty";
   if (name.size() > 255) return "a column's name is longer than 255 bytes";
   const auto bad = name.find_first_of(" ,;{}()\n\t=\"");
-  if (bad != std::string::npos || name.find('\0') != std::string::npos) {
-    return fmt::format(
-        "the column's name '{}' holds a character that Delta tables do not allow: none of space , ; {{ }} ( ) "
-        "= \" tab newline; give it another name and the original as its path",
+  if (bad == std::string::npos && name.find('\0') == std::string::npos) return std::nullopt;
+  return fmt::format(
+      "the column's name '{}' holds a character that Delta tables do not allow: none of space , ; {{ }} ( ) "
+      "= \" tab newline; give it another name and the original as its path",
+      name);
+}
+
+// Of a struct; the form has one for each.
+Status AddMember(const std::string& name, ColumnType member, arrow::FieldVector& fields, ingest::ValueForm& form) {
+  if (ProblemOfName(name)) {
+    return InvalidInput(
+        "a struct's member cannot be '{}': names have none of space , ; {{ }} ( ) = \" tab newline, and "
+        "1 to 255 bytes",
         name);
   }
+  for (const auto& other : fields) {
+    if (AsciiLower(other->name()) == AsciiLower(name)) {
+      return InvalidInput("the members '{}' and '{}' differ only in case; SQL could not tell them apart", other->name(),
+                          name);
+    }
+  }
+  fields.push_back(arrow::field(name, std::move(member.type)));
+  form.members.push_back(std::move(member.form));
+  return Status::OK();
+}
+
+// A type as text: "list<struct<sku: string, n: int64>>".
+class TypeParser {
+ public:
+  // `fields`: the struct that "struct" alone means; null: there is none.
+  TypeParser(const std::string& text, const ColumnType* fields) : text_(text), rest_(text), fields_(fields) {}
+
+  Result<ColumnType> Parse() {
+    ASSIGN_OR_RETURN(auto type, ParseType(0));
+    SkipSpaces();
+    if (!rest_.empty()) return Wrong();
+    if (fields_ != nullptr && !took_fields_) {
+      return InvalidInput(
+          "'{}': 'fields' are those of a type with 'struct' in it, as struct, list<struct> or "
+          "map<string, struct>",
+          text_);
+    }
+    return type;
+  }
+
+ private:
+  Result<ColumnType> ParseType(int depth) {
+    if (depth > ingest::kMaxNesting) {
+      return InvalidInput("a type is at most {} deep", ingest::kMaxNesting);
+    }
+    const std::string word = Word();
+    if (word == "decimal") return ParseDecimal();
+    if (word == "struct") return ParseStruct(depth);
+    if (word == "list" && Take('<')) {
+      ASSIGN_OR_RETURN(auto element, ParseType(depth + 1));
+      if (!Take('>')) return Wrong();
+      return ColumnType{arrow::list(arrow::field("element", element.type)), element.form};
+    }
+    if (word == "map" && Take('<')) {
+      if (Word() != "string") return InvalidInput("'{}': the keys of a map are strings: map<string, T>", text_);
+      if (!Take(',')) return Wrong();
+      ASSIGN_OR_RETURN(auto value, ParseType(depth + 1));
+      if (!Take('>')) return Wrong();
+      return ColumnType{std::make_shared<arrow::MapType>(arrow::field("key", arrow::utf8(), false),
+                                                         arrow::field("value", value.type)),
+                        value.form};
+    }
+    for (const auto& known : SimpleTypes()) {
+      if (known.name == word) return known.type;
+    }
+    return Unknown(depth == 0 ? text_ : word);
+  }
+
+  Result<ColumnType> ParseDecimal() {
+    int precision = 0;
+    int scale = 0;
+    bool good = Take('(') && ParseNumber(Word(), precision);
+    if (good && Take(',')) good = ParseNumber(Word(), scale);
+    if (!good || !Take(')') || precision < 1 || precision > 38 || scale < 0 || scale > precision) {
+      return InvalidInput(
+          "'{}': a decimal is decimal(precision, scale) with 1 to 38 digits and 0 <= scale <= precision", text_);
+    }
+    return ColumnType{arrow::decimal128(precision, scale)};
+  }
+
+  Result<ColumnType> ParseStruct(int depth) {
+    if (!Take('<')) {
+      if (fields_ == nullptr) return InvalidInput("'{}': a struct is struct<name: type, ...>, or has 'fields'", text_);
+      took_fields_ = true;
+      return *fields_;
+    }
+    arrow::FieldVector fields;
+    ColumnType type;
+    do {
+      const std::string name = Word();
+      if (name.empty()) return Wrong();
+      Take(':');
+      ASSIGN_OR_RETURN(auto member, ParseType(depth + 1));
+      RETURN_NOT_OK(AddMember(name, std::move(member), fields, type.form));
+    } while (Take(','));
+    if (!Take('>')) return Wrong();
+    type.type = arrow::struct_(std::move(fields));
+    return type;
+  }
+
+  void SkipSpaces() {
+    while (rest_.starts_with(' ')) rest_.remove_prefix(1);
+  }
+  // Up to what is part of no name and no number.
+  std::string Word() {
+    SkipSpaces();
+    const auto end = std::min(rest_.find_first_of(" <>(),:"), rest_.size());
+    const std::string word(rest_.substr(0, end));
+    rest_.remove_prefix(end);
+    return word;
+  }
+  bool Take(char c) {
+    SkipSpaces();
+    if (!rest_.starts_with(c)) return false;
+    rest_.remove_prefix(1);
+    return true;
+  }
+
+  Status Wrong() const {
+    return rest_.empty() ? InvalidInput("'{}' ends in the middle of a type", text_)
+                         : InvalidInput("'{}': '{}' does not belong there", text_, rest_);
+  }
+  static Status Unknown(const std::string& word) {
+    std::vector<std::string> names = {"decimal(12,2)", "list<string>", "map<string, int64>", "struct<a: int64>"};
+    for (const auto& known : SimpleTypes()) names.emplace_back(known.name);
+    return InvalidInput("unknown type '{}'{}; the types are {}", word, DidYouMean(word, names), fmt::join(names, ", "));
+  }
+
+  const std::string& text_;
+  std::string_view rest_;
+  const ColumnType* fields_;
+  bool took_fields_ = false;
+};
+
+std::optional<std::string> ProblemOfColumnName(const std::string& name) {
+  if (auto problem = ProblemOfName(name)) return problem;
   for (const auto reserved :
        {model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn, model::kTimestampColumn}) {
     if (name == reserved) return fmt::format("the name '{}' is reserved for where an event came from", name);
@@ -158,6 +266,135 @@ std::optional<std::string> ProblemOfNewColumn(const std::string& name, const ing
   return std::nullopt;
 }
 
+template <typename Change>
+void ForEachLeaf(const arrow::DataType& type, ingest::ValueForm& form, Change change) {
+  switch (type.id()) {
+    case arrow::Type::LIST:
+      return ForEachLeaf(*type.field(0)->type(), form, change);
+    case arrow::Type::MAP:
+      return ForEachLeaf(*static_cast<const arrow::MapType&>(type).item_type(), form, change);
+    case arrow::Type::STRUCT:
+      for (int i = 0; i < type.num_fields(); ++i) {
+        ForEachLeaf(*type.field(i)->type(), form.members[static_cast<std::size_t>(i)], change);
+      }
+      return;
+    default:
+      return change(type, form);
+  }
+}
+
+// What is said of the values beyond their type, of all that are in the column.
+void ReadForm(Section& column, ColumnType& type) {
+  bool coerce = false;
+  column.Bool("coerce", coerce);
+  auto rounding = ingest::Rounding::kExact;
+  column.Choice<ingest::Rounding>("round",
+                                  {{"half_up", ingest::Rounding::kHalfUp},
+                                   {"half_even", ingest::Rounding::kHalfEven},
+                                   {"down", ingest::Rounding::kDown}},
+                                  rounding);
+  std::string text;
+  const auto* format_node = column.Text("format", text);
+  std::shared_ptr<const ingest::TimeFormat> format;
+  if (format_node != nullptr && !format_node->unresolved) {
+    auto parsed = ingest::ParseTimeFormat(text);
+    if (parsed.ok()) {
+      format = *std::move(parsed);
+    } else {
+      column.AddFinding(format_node->place, column.path() + ".format: " + parsed.status().message());
+    }
+  }
+  bool has_places = false;
+  bool has_times = false;
+  ForEachLeaf(*type.type, type.form, [&](const arrow::DataType& leaf, ingest::ValueForm& form) {
+    form.coerce |= coerce;
+    if (leaf.id() == arrow::Type::INT32 || leaf.id() == arrow::Type::INT64 || leaf.id() == arrow::Type::DECIMAL128) {
+      has_places = true;
+      if (rounding != ingest::Rounding::kExact) form.rounding = rounding;
+    } else if (leaf.id() == arrow::Type::TIMESTAMP && form.timestamp == ingest::TimestampForm::kRfc3339) {
+      has_times = true;
+      if (format == nullptr) return;
+      form.timestamp = ingest::TimestampForm::kFormat;
+      form.time_format = format;
+    }
+  });
+  if (const auto* node = column.Find("round"); node != nullptr && !has_places) {
+    column.AddFinding(node->place, column.path() + ".round is for int32, int64 and decimal");
+  }
+  if (format_node != nullptr && !has_times) {
+    column.AddFinding(format_node->place, column.path() + ".format is for the type timestamp");
+  }
+}
+
+std::optional<ColumnType> ReadFields(Section& column);
+
+// Of a column or a member that is a mapping; nullopt: there are findings.
+std::optional<ColumnType> ReadType(Section& column, ColumnsOf rows) {
+  std::string text;
+  const auto* node = column.RequireText("type", text);
+  std::optional<ColumnType> fields;
+  const auto findings_before = column.context().findings.size();
+  if (rows == ColumnsOf::kRecords) fields = ReadFields(column);
+  const bool is_good = column.context().findings.size() == findings_before;
+  Result<ColumnType> type = ColumnType();
+  if (node != nullptr && is_good) {
+    type = TypeParser(text, fields ? &*fields : nullptr).Parse();
+    if (!type.ok()) {
+      column.AddFinding(node->place, column.path() + ": " + type.status().message());
+    } else if (rows == ColumnsOf::kRecords) {
+      ReadForm(column, *type);
+    }
+  }
+  // Known, also where the type is none.
+  if (rows == ColumnsOf::kRecords) {
+    for (const char* key : {"coerce", "round", "format"}) column.Find(key);
+  }
+  if (node == nullptr || !is_good || !type.ok()) return std::nullopt;
+  return *std::move(type);
+}
+
+// The struct that is written as a mapping of its members; nullopt: there is none.
+std::optional<ColumnType> ReadFields(Section& column) {
+  const auto* node = column.Find("fields");
+  if (node == nullptr) return std::nullopt;
+  const std::string owner = column.path() + ".fields";
+  if (node->kind != ConfigNode::Kind::kMap || node->entries.empty()) {
+    column.AddFinding(node->place, fmt::format("{} must be a mapping of names to types, not {}{}", owner,
+                                               KindName(*node), MissingSpaceIn(node->text)));
+    return std::nullopt;
+  }
+  arrow::FieldVector fields;
+  ColumnType type;
+  for (const auto& entry : node->entries) {
+    std::optional<ColumnType> member;
+    if (entry.value.kind == ConfigNode::Kind::kMap) {
+      Section section(entry.value, owner + "." + entry.key, column.pattern(), column.context());
+      member = ReadType(section, ColumnsOf::kRecords);
+      section.Finish();
+    } else {
+      auto parsed = TypeParser(entry.value.text, nullptr).Parse();
+      if (parsed.ok()) {
+        member = *std::move(parsed);
+      } else if (!entry.value.unresolved) {
+        column.AddFinding(entry.value.place, fmt::format("{}.{}: {}", owner, entry.key, parsed.status().message()));
+      }
+    }
+    if (!member) continue;
+    if (Status status = AddMember(entry.key, *std::move(member), fields, type.form); !status.ok()) {
+      column.AddFinding(entry.place, owner + ": " + status.message());
+    }
+  }
+  type.type = arrow::struct_(std::move(fields));
+  return type;
+}
+
+// Of a file, that of a lookup, whose readers know the plain types.
+bool IsOfLookups(const arrow::DataType& type, const ingest::ValueForm& form) {
+  if (type.id() == arrow::Type::LIST)
+    return IsOfLookups(*type.field(0)->type(), form) && type.field(0)->type()->num_fields() == 0;
+  return type.num_fields() == 0 && type.id() != arrow::Type::BINARY && form.text == ingest::TextForm::kPlain;
+}
+
 // `owner` such as "decode.columns", as messages name it, and `pattern` as known_keys does.
 void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::string& pattern, ColumnsOf rows,
                 ReadContext& context, ingest::DecodeSpec& spec) {
@@ -169,26 +406,29 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
     context.findings.Add(entry.place, owner + ": " + *problem);
     return;
   }
-  const ConfigNode* type_node = &entry.value;
-  std::string type;
+  std::optional<ColumnType> type;
   if (entry.value.kind == ConfigNode::Kind::kMap) {
     Section section(entry.value, path, pattern + ".*", context);
-    type_node = section.RequireText("type", type);
+    type = ReadType(section, rows);
     ReadPath(section, column);
     if (rows == ColumnsOf::kRecords) ReadFrom(section, column);
     section.Finish();
   } else if (entry.value.kind == ConfigNode::Kind::kScalar) {
-    type = entry.value.text;
-    if (entry.value.unresolved) type_node = nullptr;
+    if (entry.value.unresolved) return;
+    auto parsed = TypeParser(entry.value.text, nullptr).Parse();
+    if (parsed.ok()) {
+      type = *std::move(parsed);
+    } else {
+      context.findings.Add(entry.value.place, path + ": " + parsed.status().message());
+    }
   } else {
     context.findings.Add(entry.value.place, fmt::format("{} must be a type or {{type: ..., path: ...}}, not {}{}", path,
                                                         KindName(entry.value), MissingSpaceIn(entry.key)));
     return;
   }
-  if (type_node == nullptr) return;
-  const auto parsed = ParseColumnType(type);
-  if (!parsed.ok()) {
-    context.findings.Add(type_node->place, path + ": " + parsed.status().message());
+  if (!type) return;
+  if (rows != ColumnsOf::kRecords && !IsOfLookups(*type->type, type->form)) {
+    context.findings.Add(entry.value.place, path + ": lookups have no such type, but plain ones and lists of these");
     return;
   }
   for (const auto& other : spec.columns) {
@@ -203,8 +443,8 @@ void ReadColumn(const ConfigEntry& entry, const std::string& owner, const std::s
       return;
     }
   }
-  column.type = parsed->type;
-  column.timestamp_form = parsed->form;
+  column.type = std::move(type->type);
+  column.form = std::move(type->form);
   spec.columns.push_back(std::move(column));
 }
 

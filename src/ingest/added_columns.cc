@@ -30,7 +30,7 @@ constexpr std::array<std::string_view, 9> kReserved = {
 // A number of the grammar of JSON, wherever int64 and double end.
 bool ReadInt64(const NumberText& number, std::int64_t* value) {
   Int128 wide = 0;
-  if (!number.integer || ToScaledInteger(number, 19, 0, &wide) != NumberError::kNone) return false;
+  if (!number.integer || ToScaledInteger(number, 19, 0, Rounding::kExact, &wide) != NumberError::kNone) return false;
   *value = static_cast<std::int64_t>(wide);
   return *value == wide;
 }

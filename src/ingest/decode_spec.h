@@ -10,13 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "ingest/value_form.h"
+
 namespace millrace::ingest {
 
 class FieldWatch;
 class WriterSchemas;
-
-/// How the value of a timestamp column reads.
-enum class TimestampForm { kRfc3339, kSeconds, kMillis, kMicros, kNanos };
 
 /// What becomes of the keys that no declared column takes.
 enum class UnknownFields {
@@ -41,12 +40,18 @@ struct RecordPlace {
 std::optional<RecordPlace> ParseRecordPlace(std::string_view text);
 std::string FromText(const RecordPlace& place);
 
-/// One declared column. `type` is one of utf8, boolean, int32, int64, float64, decimal128(p,s), date32,
-/// timestamp[us, UTC], or list of one of these (element field named "element", nullable).
+/// Lists, structs and maps within each other.
+inline constexpr int kMaxNesting = 32;
+
+/// One declared column. `type` is one of utf8, binary, boolean, int32, int64, float64, decimal128(p,s), date32,
+/// timestamp[us, UTC], or of these and of each other, at most kMaxNesting deep:
+/// - list (element field named "element", nullable),
+/// - struct (members nullable, no two of one name),
+/// - map of utf8 to one of them (fields named "key" and "value", the latter nullable).
 struct ColumnSpec {
   std::string name;
   std::shared_ptr<arrow::DataType> type;
-  TimestampForm timestamp_form = TimestampForm::kRfc3339;  ///< Of the column or of the list's elements.
+  ValueForm form = {};  ///< Of the column or of the list's elements.
   /// Object keys from the document's root; {name} unless the user gave a path. Columns may have the same path, but not
   /// one through another's. Empty with `from`.
   std::vector<std::string> path;

@@ -12,6 +12,31 @@
 
 namespace millrace::ingest {
 
+inline ValueForm Coercing(TextForm text = TextForm::kPlain) {
+  ValueForm form;
+  form.text = text;
+  form.coerce = true;
+  return form;
+}
+
+inline ValueForm Rounded(Rounding rounding) {
+  ValueForm form;
+  form.rounding = rounding;
+  return form;
+}
+
+inline ValueForm OfText(TextForm text) {
+  ValueForm form;
+  form.text = text;
+  return form;
+}
+
+inline ValueForm OfFormat(std::string_view format) {
+  ValueForm form(TimestampForm::kFormat);
+  form.time_format = ParseTimeFormat(format).ValueOrDie();
+  return form;
+}
+
 /// One batch of partition t[0], offsets from 0.
 inline Decoded DecodeAll(EventDecoder& decoder, const std::vector<std::string>& documents) {
   model::FetchedRecords records;
@@ -24,12 +49,20 @@ inline Decoded DecodeAll(EventDecoder& decoder, const std::vector<std::string>& 
   return decoder.Decode(records).ValueOrDie();
 }
 
-/// Strings in quotes, doubles in hexadecimal, decimals, dates and timestamps as the integers that store them.
+/// Strings in quotes, binary in hexadecimal digits, doubles in hexadecimal, decimals, dates and timestamps as the
+/// integers that store them.
 inline std::string CellText(const arrow::Array& array, std::int64_t row) {
   if (array.IsNull(row)) return "null";
   switch (array.type_id()) {
     case arrow::Type::STRING:
       return "'" + static_cast<const arrow::StringArray&>(array).GetString(row) + "'";
+    case arrow::Type::BINARY: {
+      std::string text = "x";
+      for (const char c : static_cast<const arrow::BinaryArray&>(array).GetView(row)) {
+        text += fmt::format("{:02x}", static_cast<unsigned char>(c));
+      }
+      return text;
+    }
     case arrow::Type::BOOL:
       return static_cast<const arrow::BooleanArray&>(array).Value(row) ? "true" : "false";
     case arrow::Type::INT32:
@@ -56,6 +89,23 @@ inline std::string CellText(const arrow::Array& array, std::int64_t row) {
         text += CellText(*list.values(), i);
       }
       return text + "]";
+    }
+    case arrow::Type::STRUCT: {
+      const auto& members = static_cast<const arrow::StructArray&>(array);
+      std::string text = "{";
+      for (int i = 0; i < members.num_fields(); ++i) {
+        text += (i > 0 ? "," : "") + members.type()->field(i)->name() + ":" + CellText(*members.field(i), row);
+      }
+      return text + "}";
+    }
+    case arrow::Type::MAP: {
+      const auto& map = static_cast<const arrow::MapArray&>(array);
+      std::string text = "{";
+      for (std::int32_t i = map.value_offset(row); i < map.value_offset(row + 1); ++i) {
+        if (text.size() > 1) text += ",";
+        text += CellText(*map.keys(), i) + "=" + CellText(*map.items(), i);
+      }
+      return text + "}";
     }
     default:
       return "?";

@@ -16,6 +16,7 @@
 #include "ingest/provenance.h"
 #include "ingest/raw/raw_decoder.h"
 #include "ingest/record_columns.h"
+#include "ingest/values/column_internal.h"
 
 namespace millrace::ingest {
 namespace {
@@ -59,6 +60,15 @@ Status CheckNames(const DecodeSpec& spec) {
   return Status::OK();
 }
 
+Status CheckTypes(const Format& format, const DecodeSpec& spec) {
+  for (const ColumnSpec& column : spec.columns) {
+    if (KindOfColumn(*column.type, column.form).ok()) continue;
+    return InvalidInput("column '{}': {} has no values of the type {}", column.name, format.name,
+                        column.type->ToString());
+  }
+  return Status::OK();
+}
+
 Status CheckSchema(const Format& format, const DecodeSpec& spec) {
   if (format.schema == SchemaUse::kNone) {
     return spec.schema ? InvalidInput("{} has no schema", format.name) : Status::OK();
@@ -91,6 +101,7 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const DecodeSpec& spec) {
     for (const Format& one : kFormats) names.emplace_back(one.name);
     return InvalidInput("there is no format '{}'{}", spec.format, DidYouMean(spec.format, names));
   }
+  RETURN_NOT_OK(CheckTypes(*format, PayloadSpec(spec)));
   RETURN_NOT_OK(CheckSchema(*format, spec));
   if (std::find(format->framings.begin(), format->framings.end(), spec.framing) == format->framings.end()) {
     return InvalidInput("{} has no framing '{}'", format->name, FramingName(spec.framing));

@@ -21,7 +21,7 @@ Status CheckType(const ColumnSpec& column, ValueKind kind) {
   switch (column.from->part) {
     case RecordPart::kKey:
     case RecordPart::kHeader:
-      if (kind == ValueKind::kList) return refuse("a text, which is no list");
+      if (kind < ValueKind::kString) return refuse("a text, which is no list, struct or map");
       break;
     case RecordPart::kTopic:
       if (kind != ValueKind::kString) return refuse("a string");
@@ -84,6 +84,7 @@ struct RecordColumns::PartColumn {
  private:
   Status SetText(std::optional<std::string_view> text, std::int64_t row, std::optional<TextProblem>* problem) {
     if (!text) return column.SetNull(row);
+    if (column.kind() == ValueKind::kBinary) return SetBytes(*text, row, column);
     if (!IsUtf8(*text)) {
       *problem = TextProblem{"bad_utf8", "not UTF-8"};
       return Status::OK();
@@ -102,10 +103,10 @@ Result<RecordColumns> RecordColumns::Make(const DecodeSpec& spec) {
   std::vector<PartColumn> columns;
   for (const ColumnSpec& column : spec.columns) {
     if (!column.from) continue;
-    const auto kind = KindOfColumn(*column.type, column.timestamp_form);
+    const auto kind = KindOfColumn(*column.type, column.form);
     if (!kind.ok()) return WithContext(kind.status(), "column '{}'", column.name);
     RETURN_NOT_OK(CheckType(column, *kind));
-    columns.push_back({.from = *column.from, .column = Column(column.type, column.timestamp_form)});
+    columns.push_back({.from = *column.from, .column = Column(column.type, column.form)});
   }
   return RecordColumns(std::move(columns));
 }

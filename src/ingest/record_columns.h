@@ -1,8 +1,8 @@
 /// Columns that say something of the record that a row came in, beside what its payload says: its key, one of its
 /// headers, or its place in the log under a name of the user's.
 ///
-/// Keys and headers are texts, read as values/text_value_internal.h says. A record without the key or the header has
-/// null; of a header that occurs twice, the last counts.
+/// Keys and headers are texts, read as values/text_value_internal.h says, or binary, which takes them as they are. A
+/// record without the key or the header has null; of a header that occurs twice, the last counts.
 ///
 /// | reason        | the record's key or header                                     |
 /// |---------------|----------------------------------------------------------------|

@@ -69,6 +69,20 @@ TEST(RecordColumns, NeedNotTakeALookAtThePayload) {
   EXPECT_THAT(RowTexts(*decoder->Decode(records).ValueOrDie().rows, 1), ElementsAre("150"));
 }
 
+TEST(RecordColumns, BinaryTakesTheBytesAsTheyAre) {
+  ColumnSpec id = From("id", "header.id", arrow::utf8());
+  id.form = OfText(TextForm::kUuid);
+  const DecodeSpec spec{.columns = {From("k", "key", arrow::binary()), id}};
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto decoder, EventDecoder::Make(spec));
+  model::FetchedRecords records;
+  records.source = {"t", 0};
+  records.records.push_back(
+      {.key = "\xFF\xFE", .payload = "{}", .headers = {{"id", "00112233445566778899AABBCCDDEEFF"}}});
+  records.records.push_back({.payload = "{}"});
+  EXPECT_THAT(RowTexts(*decoder->Decode(records).ValueOrDie().rows, 2),
+              ElementsAre("xfffe|'00112233-4455-6677-8899-aabbccddeeff'", "null|null"));
+}
+
 TEST(RecordColumns, EachPartHasItsTypes) {
   struct Case {
     ColumnSpec column;
@@ -80,7 +94,7 @@ TEST(RecordColumns, EachPartHasItsTypes) {
       {From("c", "partition", arrow::utf8()), "column 'c': partition is int32 or int64, not string"},
       {From("c", "offset", arrow::int32()), "column 'c': offset is int64, not int32"},
       {From("c", "timestamp", arrow::int64()), "column 'c': timestamp is a timestamp, not int64"},
-      {From("c", "header.x", arrow::float32()), "column 'c': not a type"},
+      {From("c", "header.x", arrow::float32()), "column 'c': events have no values"},
   };
   for (const Case& c : cases) {
     const auto made = MakeDecoder({.columns = {c.column}});

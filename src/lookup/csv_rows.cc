@@ -10,7 +10,7 @@ namespace {
 
 // As which a column is read, before a number becomes a time.
 std::shared_ptr<arrow::DataType> TextTypeOf(const ingest::ColumnSpec& column) {
-  return column.timestamp_form == ingest::TimestampForm::kRfc3339 ? column.type : arrow::int64();
+  return column.form.timestamp == ingest::TimestampForm::kRfc3339 ? column.type : arrow::int64();
 }
 
 Result<std::shared_ptr<arrow::Array>> AsTimes(const arrow::Array& numbers, ingest::TimestampForm form) {
@@ -52,8 +52,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> CsvRows(const std::shared_ptr<arrow:
   ASSIGN_OR_RETURN(const auto rows, (*table)->CombineChunksToBatch());
   auto values = rows->columns();
   for (std::size_t i = 0; i < columns.size(); ++i) {
-    if (columns[i].timestamp_form == ingest::TimestampForm::kRfc3339) continue;
-    auto times = AsTimes(*values[i], columns[i].timestamp_form);
+    if (columns[i].form.timestamp == ingest::TimestampForm::kRfc3339) continue;
+    auto times = AsTimes(*values[i], columns[i].form.timestamp);
     if (!times.ok()) return failed(times.status());
     values[i] = *std::move(times);
   }

@@ -53,7 +53,7 @@ TEST(JsonRows, ReadAsEventsDo) {
                                                    {.name = "site", .type = arrow::int64(), .path = {"geo", "site"}},
                                                    {.name = "since",
                                                     .type = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),
-                                                    .timestamp_form = ingest::TimestampForm::kMillis,
+                                                    .form = ingest::TimestampForm::kMillis,
                                                     .path = {"since"}}};
   MILLRACE_ASSERT_OK_AND_ASSIGN(
       const auto rows,

@@ -67,7 +67,7 @@ std::vector<ingest::ColumnSpec> TextColumns() {
   return {{.name = "id", .type = arrow::utf8(), .path = {"device"}},
           {.name = "price", .type = arrow::decimal128(10, 2), .path = {"price"}},
           {.name = "since", .type = kMicros, .path = {"since"}},
-          {.name = "seen", .type = kMicros, .timestamp_form = ingest::TimestampForm::kMillis, .path = {"seen"}}};
+          {.name = "seen", .type = kMicros, .form = ingest::TimestampForm::kMillis, .path = {"seen"}}};
 }
 
 TEST_F(SourceTest, CsvHasTheDeclaredTypesAndTellsNullFromEmpty) {

@@ -39,8 +39,10 @@ fs::path FolderOf(const fs::path& folder, const std::string& app_id) {
 }
 
 void AppendColumn(std::string& text, const ingest::ColumnSpec& column) {
-  text += fmt::format("{}:{}:{}:", column.name, column.type->ToString(), static_cast<int>(column.timestamp_form));
+  text += fmt::format("{}:{}:{}:", column.name, column.type->ToString(), static_cast<int>(column.form.timestamp));
   for (const auto& key : column.path) text += fmt::format("{}.{}", key.size(), key);
+  if (column.form.text != ingest::TextForm::kPlain) text += fmt::format(":{}", static_cast<int>(column.form.text));
+  if (column.form.time_format != nullptr) text += fmt::format(":{}", ingest::TextOf(*column.form.time_format));
   if (column.from) text += "from " + ingest::FromText(*column.from);
   text += '\n';
 }

@@ -198,7 +198,7 @@ TEST_F(OpenTablesTest, AnEditOfWhatFeedsAnAggregateIsKeptWithTheTable) {
   config.transforms[0].sql = "SELECT id, TRY_CAST(txt AS INTEGER) AS num, ts FROM input WHERE id >= 1";
   EXPECT_THAT(source(config), AllOf(HasSubstr("TRY_CAST"), HasSubstr("(id >= 1)")));
   config.inputs[0].decode.columns[0].path = {"other", "id"};
-  config.inputs[0].decode.columns[2].timestamp_form = ingest::TimestampForm::kMillis;
+  config.inputs[0].decode.columns[2].form = ingest::TimestampForm::kMillis;
   EXPECT_THAT(source(config), AllOf(HasSubstr("other/id"), HasSubstr("ts in ms")));
 }
 

@@ -19,7 +19,7 @@ config::PipelineConfig TestConfig() {
       {.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
       {.name = "ts",
        .type = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),
-       .timestamp_form = ingest::TimestampForm::kMicros,
+       .form = ingest::TimestampForm::kMicros,
        .path = {"ts"}},
   };
   config.inputs[0].event_time = config::EventTimeConfig{.column = "ts", .max_future = std::chrono::seconds(60)};

@@ -57,7 +57,7 @@ class InputsTest : public ::testing::Test {
     views.decode.columns = {{.name = "page", .type = arrow::utf8(), .path = {"page"}},
                             {.name = "seen",
                              .type = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),
-                             .timestamp_form = ingest::TimestampForm::kMicros,
+                             .form = ingest::TimestampForm::kMicros,
                              .path = {"seen"}}};
     views.event_time = config::EventTimeConfig{.column = "seen", .max_future = 1h};
     config.inputs.push_back(std::move(views));

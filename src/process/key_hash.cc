@@ -48,8 +48,9 @@ void Append(std::string& bytes, const Value& value) {
 /// Types have a fixed width or their length before them, so that no two keys have the same bytes.
 void AppendValue(const arrow::Array& column, std::int64_t row, std::string& bytes) {
   switch (column.type_id()) {
-    case arrow::Type::STRING: {
-      const auto text = static_cast<const arrow::StringArray&>(column).GetView(row);
+    case arrow::Type::STRING:
+    case arrow::Type::BINARY: {
+      const auto text = static_cast<const arrow::BinaryArray&>(column).GetView(row);
       Append(bytes, static_cast<std::uint32_t>(text.size()));
       bytes.append(text);
       return;
@@ -98,6 +99,7 @@ KeyHash SipHash(std::string_view bytes, const KeyHash& secret) {
 bool CanBeKey(const arrow::DataType& type) {
   switch (type.id()) {
     case arrow::Type::STRING:
+    case arrow::Type::BINARY:
     case arrow::Type::BOOL:
     case arrow::Type::INT32:
     case arrow::Type::INT64:

@@ -24,7 +24,7 @@ struct KeyHash {
 /// SipHash-2-4 with 128 bits of output. `secret`: its key, of 128 bits.
 KeyHash SipHash(std::string_view bytes, const KeyHash& secret);
 
-/// Keys are made of text, numbers, booleans, dates and times; not of lists.
+/// Keys are made of texts, bytes, numbers, booleans, dates and times; not of what is nested.
 bool CanBeKey(const arrow::DataType& type);
 
 /// One thread at a time.

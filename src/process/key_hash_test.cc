@@ -31,7 +31,7 @@ TEST(SipHash, GivesWhatItsAuthorsPublished) {
 
 TEST(KeyHasher, TellsEveryTypeAndEveryLimitBetweenColumnsApart) {
   const auto rows = testing::BatchFromJson(
-      arrow::schema({arrow::field("a", arrow::utf8()), arrow::field("b", arrow::utf8()),
+      arrow::schema({arrow::field("a", arrow::utf8()), arrow::field("b", arrow::binary()),
                      arrow::field("c", arrow::boolean()), arrow::field("d", arrow::int32()),
                      arrow::field("e", arrow::int64()), arrow::field("f", arrow::float64()),
                      arrow::field("g", arrow::decimal128(12, 2)), arrow::field("h", arrow::date32()),
@@ -73,8 +73,10 @@ TEST(KeyHasher, EachHasItsOwnSecret) {
   EXPECT_NE(HashAll(one, *rows)[0], HashAll(other, *rows)[0]);
 }
 
-TEST(CanBeKey, ListsCannot) {
+TEST(CanBeKey, WhatIsNestedCannot) {
   EXPECT_TRUE(CanBeKey(*arrow::utf8()));
+  EXPECT_TRUE(CanBeKey(*arrow::binary()));
+  EXPECT_FALSE(CanBeKey(*arrow::struct_({arrow::field("a", arrow::utf8())})));
   EXPECT_TRUE(CanBeKey(*arrow::decimal128(38, 0)));
   EXPECT_FALSE(CanBeKey(*arrow::list(arrow::utf8())));
 }

@@ -252,10 +252,10 @@ class NumberChunk final : public ColumnChunk {
 // utf8 and binary, and dictionaries of them.
 class TextChunk final : public ColumnChunk {
  public:
-  TextChunk(const arrow::Field& field, int leaf, const parquet::ColumnDescriptor& column,
+  TextChunk(const arrow::Field& field, int leaf, bool is_nested, const parquet::ColumnDescriptor& column,
             const parquet::WriterProperties& properties, ChunkContext& context)
       : ColumnChunk(field.name(), leaf, column, properties, context),
-        is_covered_(TextBounds::Covers(field)),
+        is_covered_(!is_nested && TextBounds::Covers(field)),
         bounds_schema_(arrow::schema({arrow::field("", arrow::utf8())})),
         bounds_(*bounds_schema_),
         values_(&context.pool) {
@@ -484,7 +484,7 @@ bool ColumnChunk::Writes(const arrow::DataType& type) {
   }
 }
 
-Result<std::unique_ptr<ColumnChunk>> ColumnChunk::Make(const arrow::Field& field, int leaf,
+Result<std::unique_ptr<ColumnChunk>> ColumnChunk::Make(const arrow::Field& field, int leaf, bool is_nested,
                                                        const parquet::ColumnDescriptor& column,
                                                        const parquet::WriterProperties& properties,
                                                        ChunkContext& context) {
@@ -518,10 +518,11 @@ Result<std::unique_ptr<ColumnChunk>> ColumnChunk::Make(const arrow::Field& field
       case arrow::Type::BOOL:
         return std::make_unique<PlainChunk>(field.name(), leaf, column, properties, context);
       default:
-        return std::make_unique<TextChunk>(field, leaf, column, properties, context);
+        return std::make_unique<TextChunk>(field, leaf, is_nested, column, properties, context);
     }
   };
   auto chunk = make();
+  chunk->is_nested_ = is_nested;
   const auto kind = properties.compression(column.path());
   const auto options = properties.codec_options(column.path());
   ASSIGN_OR_RETURN(chunk->codec_,
@@ -573,6 +574,53 @@ Status ColumnChunk::Append(const std::shared_ptr<arrow::Array>& appended) {
   return Status::OK();
 }
 
+Status ColumnChunk::Append(const LeafLevels& leaf) {
+  ASSIGN_OR_RETURN(auto values, Prepare(leaf.values));
+  const std::int32_t there = column_.max_definition_level();
+  const std::size_t num_levels = leaf.definition.size();
+  std::int64_t value = 0;
+  for (std::size_t level = 0; level < num_levels;) {
+    // Whole rows.
+    std::size_t limit = std::min(level + kStepRows, num_levels);
+    while (limit < num_levels && leaf.repetition[limit] != 0) ++limit;
+    const auto of = [&](std::size_t at) { return leaf.definition.begin() + static_cast<std::ptrdiff_t>(at); };
+    const std::int64_t value_limit = value + std::count(of(level), of(limit), there);
+    const std::int64_t bytes = BytesOf(*values, value, value_limit) + static_cast<std::int64_t>(limit - level) / 4;
+    if (page_rows_ > 0 && page_bytes_ + bytes > kPageBytesMax) RETURN_NOT_OK(EndPage());
+    std::int64_t end = value;
+    if (value < value_limit) {
+      ASSIGN_OR_RETURN(end, AppendValues(*values, value, value_limit));
+    }
+    // Up to the first value that was not taken.
+    std::size_t stop = level;
+    for (std::int64_t left = end - value; stop < limit && (left > 0 || leaf.definition[stop] != there); ++stop) {
+      left -= leaf.definition[stop] == there;
+    }
+    definition_.insert(definition_.end(), of(level), of(stop));
+    repetition_.insert(repetition_.end(), leaf.repetition.begin() + static_cast<std::ptrdiff_t>(level),
+                       leaf.repetition.begin() + static_cast<std::ptrdiff_t>(stop));
+    const auto taken = static_cast<std::int64_t>(stop - level);
+    num_nulls_ += taken - (end - value);
+    page_rows_ += taken;
+    page_bytes_ += bytes;
+    level = stop;
+    value = end;
+    if (value == value_limit) continue;
+    // The rest is encoded in another way.
+    RETURN_NOT_OK(EndPage());
+    ASSIGN_OR_RETURN(values, Prepare(values));
+  }
+  return Status::OK();
+}
+
+Status ColumnChunk::AppendNestedLevels(arrow::BufferBuilder* out) const {
+  if (column_.max_repetition_level() > 0) {
+    RETURN_NOT_OK(AppendLevels(repetition_, column_.max_repetition_level(), out));
+  }
+  if (column_.max_definition_level() == 0) return Status::OK();
+  return AppendLevels(definition_, column_.max_definition_level(), out);
+}
+
 Status ColumnChunk::EndPage() {
   if (page_rows_ == 0) {
     ClearPage();
@@ -583,7 +631,14 @@ Status ColumnChunk::EndPage() {
   std::uint8_t* body = values->mutable_data() + kValuesBegin;
   std::int64_t size = values->length() - kValuesBegin;
   arrow::BufferBuilder whole(&context_.pool);
-  if (nullable_ && valid_.length() > 0) {
+  if (is_nested_) {
+    RETURN_NOT_OK(AppendNestedLevels(&whole));
+    RETURN_NOT_OK(whole.Append(body, size));
+    body = whole.mutable_data();
+    size = whole.length();
+    definition_.clear();
+    repetition_.clear();
+  } else if (nullable_ && valid_.length() > 0) {
     RETURN_NOT_OK(AppendLevels(valid_.data(), page_rows_, &whole));
     RETURN_NOT_OK(whole.Append(body, size));
     body = whole.mutable_data();

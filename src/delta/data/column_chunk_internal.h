@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "delta/data/file_stats.h"
+#include "delta/data/nested_levels_internal.h"
 #include "delta/data/page_encoding_internal.h"
 #include "objectstore/object_store.h"
 
@@ -37,14 +38,16 @@ struct ChunkContext {
 
 /// Not thread-safe. After an error it is of no more use.
 ///
+/// A leaf of a struct, a list or a map has the levels that TakeApart() says, and its values without the nulls.
 /// A page ends at about 256 KiB, so that it is still in the cache when it is compressed; larger ones compress worse,
 /// too: zstd at its low levels looks for longer matches in them. Definition levels of pages without nulls are one run.
 /// Where the properties say so the values are in a dictionary, until it has a mebibyte or does not take more; those
 /// after that are plain.
 class ColumnChunk {
  public:
-  /// `leaf`: the column's number in schema and file. Writes() its type. `column`, `context` outlive it.
-  static Result<std::unique_ptr<ColumnChunk>> Make(const arrow::Field& field, int leaf,
+  /// `leaf`: the column's number in the file. Writes() its type. `is_nested`: it is a leaf of a column. `column`,
+  /// `context` outlive it.
+  static Result<std::unique_ptr<ColumnChunk>> Make(const arrow::Field& field, int leaf, bool is_nested,
                                                    const parquet::ColumnDescriptor& column,
                                                    const parquet::WriterProperties& properties, ChunkContext& context);
   virtual ~ColumnChunk() = default;
@@ -53,6 +56,8 @@ class ColumnChunk {
 
   /// kInvalidInput: a null in a column that has none. Texts at the top level get their bounds in ChunkContext::texts.
   Status Append(const std::shared_ptr<arrow::Array>& rows);
+  /// Rows of a leaf of a column, one of TakeApart().
+  Status Append(const LeafLevels& leaf);
   /// Writes what there is to `file`, where the chunk begins, and says so in `metadata`; begins anew. Returns the bytes
   /// written.
   Result<std::int64_t> Finish(parquet::ColumnChunkMetaDataBuilder& metadata, objectstore::Upload& file);
@@ -88,16 +93,20 @@ class ColumnChunk {
 
  private:
   Status EndPage();
+  Status AppendNestedLevels(arrow::BufferBuilder* out) const;
   Result<std::shared_ptr<arrow::Buffer>> Compress(PageHeader header, const std::uint8_t* body, std::int64_t size);
 
   const bool nullable_;
+  bool is_nested_ = false;  // Constant after Make().
   const bool has_statistics_;
   std::unique_ptr<arrow::util::Codec> codec_;
 
   // Of the open page.
-  std::int64_t page_rows_ = 0;
+  std::int64_t page_rows_ = 0;             // Of a leaf of a column: levels.
   std::int64_t page_bytes_ = 0;            // Roughly.
   arrow::TypedBufferBuilder<bool> valid_;  // Empty: no null so far.
+  std::vector<std::int32_t> definition_;   // Of a leaf of a column, as its repetition_.
+  std::vector<std::int32_t> repetition_;
 
   // Of the chunk, without the open page.
   std::vector<std::shared_ptr<arrow::Buffer>> pages_;

@@ -1,4 +1,4 @@
-// The pages of flat columns, read back by Arrow's own reader of Parquet: values, nulls, bounds and encodings, over row
+// The pages that we make, read back by Arrow's own reader of Parquet: values, nulls, bounds and encodings, over row
 // groups, pages, dictionaries that do not pay any more, and arrays that are slices.
 #include <arrow/array.h>
 #include <arrow/builder.h>
@@ -22,6 +22,7 @@
 #include "base/uuid.h"
 #include "delta/data/column_chunk_internal.h"
 #include "delta/data/data_file.h"
+#include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::delta {
@@ -227,6 +228,129 @@ TEST_F(ColumnChunkTest, EveryFlatTypeComesBackWhateverItsValues) {
 }
 
 // A mebibyte of distinct values, after a sample that promised a dictionary: the rest of the row group is plain.
+std::shared_ptr<arrow::DataType> RandomType(std::mt19937_64& random, int depth) {
+  const auto field = [&](const char* name) {
+    return arrow::field(name, RandomType(random, depth - 1), random() % 4 != 0);
+  };
+  switch (depth == 0 ? 3 : random() % 4) {
+    case 0:
+      return arrow::list(field("element"));
+    case 1:
+      return std::make_shared<arrow::MapType>(arrow::field("key", arrow::utf8(), false), field("value"));
+    case 2:
+      return random() % 2 == 0 ? arrow::struct_({field("a"), field("b")}) : arrow::struct_({field("a")});
+    default: {
+      auto types = FlatTypes();
+      std::erase_if(types, [](const auto& type) { return type->id() == arrow::Type::DICTIONARY; });
+      return types[random() % types.size()];
+    }
+  }
+}
+
+struct Filling {
+  Course course = Course::kFew;
+  std::uint64_t nulls = 0;  // In a hundred.
+};
+
+Status AppendRandom(const arrow::Field& field, const Filling& filling, std::int64_t row, std::mt19937_64& random,
+                    arrow::ArrayBuilder* builder) {
+  if (field.nullable() && random() % 100 < filling.nulls) return builder->AppendNull();
+  const arrow::DataType& type = *field.type();
+  const auto length = random() % 4 == 0 ? random() % 12 : random() % 3;
+  switch (type.id()) {
+    case arrow::Type::STRUCT: {
+      auto* const members = static_cast<arrow::StructBuilder*>(builder);
+      RETURN_NOT_OK(members->Append());
+      for (int i = 0; i < type.num_fields(); ++i) {
+        RETURN_NOT_OK(AppendRandom(*type.field(i), filling, row, random, members->field_builder(i)));
+      }
+      return Status::OK();
+    }
+    case arrow::Type::LIST: {
+      auto* const list = static_cast<arrow::ListBuilder*>(builder);
+      RETURN_NOT_OK(list->Append());
+      for (std::uint64_t i = 0; i < length; ++i) {
+        RETURN_NOT_OK(AppendRandom(*type.field(0), filling, row, random, list->value_builder()));
+      }
+      return Status::OK();
+    }
+    case arrow::Type::MAP: {
+      auto* const map = static_cast<arrow::MapBuilder*>(builder);
+      RETURN_NOT_OK(map->Append());
+      for (std::uint64_t i = 0; i < length; ++i) {
+        RETURN_NOT_OK(static_cast<arrow::StringBuilder*>(map->key_builder())->Append("k" + std::to_string(i)));
+        RETURN_NOT_OK(AppendRandom(*static_cast<const arrow::MapType&>(type).item_field(), filling, row, random,
+                                   map->item_builder()));
+      }
+      return Status::OK();
+    }
+    default:
+      return AppendNumber(type, NumberAt(filling.course, row, random), builder);
+  }
+}
+
+TEST_F(ColumnChunkTest, NestedTypesComeBackWhateverTheyHold) {
+  std::mt19937_64 random(23);
+  for (int round = 0; round < 60; ++round) {
+    SCOPED_TRACE(round);
+    arrow::FieldVector fields = {arrow::field("flat", arrow::utf8())};
+    std::vector<Filling> fillings(1);
+    for (int c = 0; c < 4; ++c) {
+      fields.push_back(arrow::field("c" + std::to_string(c), RandomType(random, 3), random() % 4 != 0));
+      fillings.push_back({static_cast<Course>(random() % 5), std::array{0, 0, 5, 50, 100}[random() % 5] + 0ULL});
+    }
+    const auto schema = arrow::schema(fields);
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    const std::int64_t rows_max = std::array{1, 100, 3'000, 20'000}[random() % 4];
+    for (std::int64_t row = 0; row < rows_max;) {
+      const auto length = static_cast<std::int64_t>(random() % 6'000 + 1);
+      const auto skipped = random() % 3 == 0 ? static_cast<std::int64_t>(random() % 100) : 0;
+      arrow::ArrayVector columns;
+      for (std::size_t c = 0; c < fields.size(); ++c) {
+        auto builder = arrow::MakeBuilder(fields[c]->type()).ValueOrDie();
+        for (std::int64_t i = 0; i < length + skipped; ++i) {
+          MILLRACE_ASSERT_OK(AppendRandom(*fields[c], fillings[c], row + i, random, builder.get()));
+        }
+        columns.push_back(builder->Finish().ValueOrDie()->Slice(skipped));
+      }
+      batches.push_back(arrow::RecordBatch::Make(schema, length, columns));
+      row += length;
+    }
+    Write(batches, {.row_group_rows_max = std::array{1'000, 20'000, 1 << 20}[random() % 3]});
+    const auto table = Read();
+    ASSERT_NE(table, nullptr);
+    for (int c = 0; c < table->num_columns(); ++c) {
+      arrow::ArrayVector written;
+      for (const auto& batch : batches) written.push_back(batch->column(c));
+      EXPECT_TRUE(table->column(c)->Equals(arrow::ChunkedArray(written))) << schema->field(c)->ToString();
+    }
+  }
+}
+
+TEST_F(ColumnChunkTest, BoundsOfMembersAreThoseThatAreThere) {
+  const auto type = arrow::struct_({arrow::field("n", arrow::int64()), arrow::field("s", arrow::utf8()),
+                                    arrow::field("l", arrow::list(arrow::field("element", arrow::int64())))});
+  const auto schema = arrow::schema({arrow::field("x", type)});
+  const auto rows = testing::BatchFromJson(
+      schema, R"([[{"n":5,"s":"b","l":[1,2]}],[null],[{"n":null,"s":"a","l":[]}],[{"n":-3,"s":null,"l":null}]])");
+  Write({rows});
+  EXPECT_EQ(stats_, R"({"numRecords":4,"minValues":{"x":{"n":-3,"s":"a"}},"maxValues":{"x":{"n":5,"s":"b"}},)"
+                    R"("nullCount":{"x":{"n":2,"s":2}}})");
+  EXPECT_EQ(footer().RowGroup(0)->ColumnChunk(2)->num_values(), 5);
+}
+
+TEST_F(ColumnChunkTest, ANullWhereThereIsNoneIsRefused) {
+  const auto inner = arrow::field("n", arrow::int64(), false);
+  const auto nullable = arrow::struct_({arrow::field("n", arrow::int64())});
+  const auto rows = testing::BatchFromJson(arrow::schema({arrow::field("x", nullable)}), R"([[{"n":5}],[{"n":null}]])");
+  const auto schema = arrow::schema({arrow::field("x", arrow::struct_({inner}))});
+  auto data = rows->column_data(0)->Copy();
+  data->type = schema->field(0)->type();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto writer, DataFileWriter::Make(store_, schema, {}, {}));
+  MILLRACE_ASSERT_OK(writer->Append(*arrow::RecordBatch::Make(schema, 2, {data})));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, writer->Finish());
+}
+
 TEST_F(ColumnChunkTest, ADictionaryThatCeasesToPayIsFollowedByPlainPages) {
   std::mt19937_64 random(5);
   const std::vector<std::shared_ptr<arrow::DataType>> types = {arrow::int64(), arrow::float64(), arrow::utf8(),

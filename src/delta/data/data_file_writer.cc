@@ -38,7 +38,7 @@ constexpr double kDistinctShareMax = 0.8;
 constexpr std::int64_t kOpenRowGroupBytesMax = 16 << 20;
 // Rows after which the row group's size is looked at.
 constexpr std::int64_t kWriteRows = 65'536;
-// Rows after which Arrow's writer, for nested columns, looks at a page's size.
+// Rows after which Arrow's writer, for types that ours does not know, looks at a page's size.
 constexpr std::int64_t kPageCheckRows = 16'384;
 // Bytes of a column that are compressed both ways to see whether searching for matches pays.
 constexpr std::size_t kTrialBytes = 128 << 10;

@@ -76,6 +76,49 @@ bool IsOneValue(const std::int32_t* values) {
   return different == 0;
 }
 
+// Runs of values that have `width` bits at most, of one value or packed.
+Status AppendRuns(std::span<const std::int32_t> indices, int width, arrow::BufferBuilder* out) {
+  const auto value_bytes = static_cast<std::size_t>((width + 7) / 8);
+  const std::size_t size = indices.size();
+  // Each group takes its bits or begins a run; a header belongs to eight values or more.
+  const std::size_t bytes_max = (size / kGroup + 1) * (static_cast<std::size_t>(width) + 2 * kVarintBytesMax) + 32;
+  RETURN_NOT_OK(out->Reserve(static_cast<std::int64_t>(bytes_max)));
+  std::uint8_t* const begin = out->mutable_data() + out->length();
+  std::uint8_t* at = begin;
+
+  std::size_t unpacked = 0;  // From here on.
+  const auto pack_until = [&](std::size_t end) {
+    if (end == unpacked) return;
+    const std::size_t groups = (end - unpacked + kGroup - 1) / kGroup;
+    at = PutVarint(static_cast<std::uint32_t>(groups << 1 | 1), at);
+    for (; unpacked + kGroup <= end; unpacked += kGroup, at += width) PackGroup(&indices[unpacked], width, at);
+    if (unpacked == end) return;
+    std::array<std::int32_t, kGroup> last{};
+    std::copy(indices.begin() + static_cast<std::ptrdiff_t>(unpacked),
+              indices.begin() + static_cast<std::ptrdiff_t>(end), last.begin());
+    PackGroup(last.data(), width, at);
+    at += width;
+    unpacked = end;
+  };
+  std::size_t i = 0;
+  while (i + kGroup <= size) {
+    if (indices[i] != indices[i + 1] || !IsOneValue(&indices[i])) {
+      i += kGroup;
+      continue;
+    }
+    pack_until(i);
+    std::size_t end = i + kGroup;
+    while (end < size && indices[end] == indices[i]) ++end;
+    at = PutVarint(static_cast<std::uint32_t>((end - i) << 1), at);
+    std::memcpy(at, &indices[i], sizeof(std::int32_t));
+    at += value_bytes;
+    unpacked = i = end;
+  }
+  pack_until(size);
+  out->UnsafeAdvance(at - begin);
+  return Status::OK();
+}
+
 }  // namespace
 
 HeaderBytes Encode(const PageHeader& header) {
@@ -123,50 +166,22 @@ Status AppendLevels(const std::uint8_t* valid, std::int64_t num_rows, arrow::Buf
   return Status::OK();
 }
 
+Status AppendLevels(std::span<const std::int32_t> levels, int level_max, arrow::BufferBuilder* out) {
+  const std::int64_t begin = out->length();
+  std::uint32_t size = 0;
+  RETURN_NOT_OK(out->Append(&size, sizeof(size)));
+  RETURN_NOT_OK(AppendRuns(levels, std::bit_width(static_cast<unsigned>(level_max)), out));
+  size = static_cast<std::uint32_t>(out->length() - begin) - static_cast<std::uint32_t>(sizeof(size));
+  std::memcpy(out->mutable_data() + begin, &size, sizeof(size));
+  return Status::OK();
+}
+
 Status AppendIndices(std::span<const std::int32_t> indices, arrow::BufferBuilder* out) {
   std::uint32_t all = 1;  // One bit at least: not every reader knows of none.
   for (const std::int32_t index : indices) all |= static_cast<std::uint32_t>(index);
-  const int width = std::bit_width(all);
-  const auto value_bytes = static_cast<std::size_t>((width + 7) / 8);
-  const std::size_t size = indices.size();
-  // Each group takes its bits or begins a run; a header belongs to eight values or more.
-  const std::size_t bytes_max = (size / kGroup + 1) * (static_cast<std::size_t>(width) + 2 * kVarintBytesMax) + 32;
-  RETURN_NOT_OK(out->Reserve(static_cast<std::int64_t>(bytes_max)));
-  std::uint8_t* const begin = out->mutable_data() + out->length();
-  std::uint8_t* at = begin;
-  *at++ = static_cast<std::uint8_t>(width);
-
-  std::size_t unpacked = 0;  // From here on.
-  const auto pack_until = [&](std::size_t end) {
-    if (end == unpacked) return;
-    const std::size_t groups = (end - unpacked + kGroup - 1) / kGroup;
-    at = PutVarint(static_cast<std::uint32_t>(groups << 1 | 1), at);
-    for (; unpacked + kGroup <= end; unpacked += kGroup, at += width) PackGroup(&indices[unpacked], width, at);
-    if (unpacked == end) return;
-    std::array<std::int32_t, kGroup> last{};
-    std::copy(indices.begin() + static_cast<std::ptrdiff_t>(unpacked),
-              indices.begin() + static_cast<std::ptrdiff_t>(end), last.begin());
-    PackGroup(last.data(), width, at);
-    at += width;
-    unpacked = end;
-  };
-  std::size_t i = 0;
-  while (i + kGroup <= size) {
-    if (indices[i] != indices[i + 1] || !IsOneValue(&indices[i])) {
-      i += kGroup;
-      continue;
-    }
-    pack_until(i);
-    std::size_t end = i + kGroup;
-    while (end < size && indices[end] == indices[i]) ++end;
-    at = PutVarint(static_cast<std::uint32_t>((end - i) << 1), at);
-    std::memcpy(at, &indices[i], sizeof(std::int32_t));
-    at += value_bytes;
-    unpacked = i = end;
-  }
-  pack_until(size);
-  out->UnsafeAdvance(at - begin);
-  return Status::OK();
+  const auto width = static_cast<std::uint8_t>(std::bit_width(all));
+  RETURN_NOT_OK(out->Append(&width, sizeof(width)));
+  return AppendRuns(indices, width, out);
 }
 
 }  // namespace millrace::delta

@@ -1,4 +1,4 @@
-/// The bytes of a Parquet page beside its values: its header, definition levels, and runs of dictionary indices.
+/// The bytes of a Parquet page beside its values: its header, levels, and runs of dictionary indices.
 /// Spec: Parquet's Encodings.md, "Run Length Encoding / Bit-Packing Hybrid", and parquet.thrift in Thrift's compact
 /// protocol.
 #pragma once
@@ -37,6 +37,9 @@ inline constexpr std::int64_t kFullLevelsBytesMax = 10;
 std::uint8_t* PutFullLevels(std::int64_t num_rows, std::uint8_t* end);
 /// Definition levels of a page some of whose rows are null. `valid`: a bit for each row, 0 for null.
 Status AppendLevels(const std::uint8_t* valid, std::int64_t num_rows, arrow::BufferBuilder* out);
+
+/// Levels of a page of nested columns, each 0 to `level_max`, which is 1 at least.
+Status AppendLevels(std::span<const std::int32_t> levels, int level_max, arrow::BufferBuilder* out);
 
 /// The width of the indices, and their runs. No index is negative.
 Status AppendIndices(std::span<const std::int32_t> indices, arrow::BufferBuilder* out);

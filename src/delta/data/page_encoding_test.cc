@@ -1,6 +1,7 @@
 // What is encoded is decoded again by a reader of the specification's grammar, written out here.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstring>
 #include <random>
 #include <vector>
@@ -95,6 +96,30 @@ TEST(PageEncoding, AConstantColumnIsOneRun) {
   HybridReader reader(out.data() + 1, out.data() + out.length(), *out.data());
   EXPECT_EQ(reader.All(), std::vector<std::int32_t>(100'000, 5));
   EXPECT_EQ(reader.runs(), 1);
+}
+
+TEST(PageEncoding, NestedLevelsComeBack) {
+  std::mt19937 random(5);
+  for (int level_max = 1; level_max <= 70; ++level_max) {
+    std::vector<std::int32_t> levels;
+    const std::size_t count = random() % 3'000;
+    while (levels.size() < count) {
+      levels.insert(levels.end(), random() % 3 == 0 ? random() % 40 : 1,
+                    static_cast<std::int32_t>(random() % static_cast<unsigned>(level_max + 1)));
+    }
+    arrow::BufferBuilder out;
+    MILLRACE_ASSERT_OK(out.Append("before", 6));
+    MILLRACE_ASSERT_OK(AppendLevels(levels, level_max, &out));
+    std::uint32_t size = 0;
+    std::memcpy(&size, out.data() + 6, sizeof(size));
+    ASSERT_EQ(static_cast<std::int64_t>(6 + sizeof(size)) + size, out.length());
+    auto read = HybridReader(out.data() + 6 + sizeof(size), out.data() + out.length(),
+                             std::bit_width(static_cast<unsigned>(level_max)))
+                    .All();
+    ASSERT_GE(read.size(), levels.size());
+    read.resize(levels.size());
+    EXPECT_EQ(read, levels);
+  }
 }
 
 TEST(PageEncoding, LevelsComeBack) {

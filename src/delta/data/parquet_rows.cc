@@ -17,15 +17,18 @@
 namespace millrace::delta {
 namespace {
 
-bool IsFlat(const arrow::Schema& schema) {
-  return std::all_of(schema.fields().begin(), schema.fields().end(),
-                     [](const auto& field) { return ColumnChunk::Writes(*field->type()); });
+bool IsOurs(const arrow::Schema& schema) {
+  return std::all_of(schema.fields().begin(), schema.fields().end(), [](const auto& field) {
+    const auto leaves = LeafFields(field);
+    return std::all_of(leaves.begin(), leaves.end(),
+                       [](const auto& leaf) { return ColumnChunk::Writes(*leaf->type()); });
+  });
 }
 
-// Schemas with structs, lists or maps, which Arrow knows how to take apart, and types that no table of ours has.
-class NestedRows final : public ParquetRows {
+// Types that no table of ours has.
+class OtherRows final : public ParquetRows {
  public:
-  NestedRows(std::unique_ptr<parquet::arrow::FileWriter> writer, TextBounds& texts)
+  OtherRows(std::unique_ptr<parquet::arrow::FileWriter> writer, TextBounds& texts)
       : writer_(std::move(writer)), texts_(texts) {}
 
   Status Write(const arrow::RecordBatch& rows) override {
@@ -41,13 +44,13 @@ class NestedRows final : public ParquetRows {
   TextBounds& texts_;
 };
 
-// Rows of flat columns, whose pages we make ourselves. Arrow's writer keeps the values of a dictionary's column as
+// Rows whose pages we make ourselves. Arrow's writer keeps the values of a dictionary's column as
 // numbers until the row group ends, copies each page three times, makes a level for each row, and compares every value
 // for statistics of pages and of columns.
-class FlatRows final : public ParquetRows {
+class OurRows final : public ParquetRows {
  public:
-  FlatRows(std::shared_ptr<parquet::SchemaDescriptor> columns, std::shared_ptr<parquet::WriterProperties> properties,
-           std::shared_ptr<objectstore::Upload> file, arrow::MemoryPool& pool, TextBounds& texts)
+  OurRows(std::shared_ptr<parquet::SchemaDescriptor> columns, std::shared_ptr<parquet::WriterProperties> properties,
+          std::shared_ptr<objectstore::Upload> file, arrow::MemoryPool& pool, TextBounds& texts)
       : columns_(std::move(columns)),
         properties_(std::move(properties)),
         file_(std::move(file)),
@@ -55,9 +58,16 @@ class FlatRows final : public ParquetRows {
         metadata_(parquet::FileMetaDataBuilder::Make(columns_.get(), properties_)) {}
 
   Status Begin(const arrow::Schema& schema) {
-    for (int c = 0; c < schema.num_fields(); ++c) {
-      ASSIGN_OR_RETURN(chunks_.emplace_back(),
-                       ColumnChunk::Make(*schema.field(c), c, *columns_->Column(c), *properties_, context_));
+    for (const auto& field : schema.fields()) {
+      Leaves& leaves = leaves_.emplace_back();
+      leaves.field = field;
+      leaves.is_nested = field->type()->num_fields() > 0;
+      for (const auto& leaf : LeafFields(field)) {
+        const int number = num_leaves_++;
+        ASSIGN_OR_RETURN(
+            leaves.chunks.emplace_back(),
+            ColumnChunk::Make(*leaf, number, leaves.is_nested, *columns_->Column(number), *properties_, context_));
+      }
     }
     return file_->Write(kMagic.data(), std::ssize(kMagic));
   }
@@ -67,7 +77,7 @@ class FlatRows final : public ParquetRows {
     for (std::int64_t begin = 0; begin < rows.num_rows(); begin += n) {
       n = std::min(rows.num_rows() - begin, properties_->max_row_group_length() - group_rows_);
       for (int c = 0; c < rows.num_columns(); ++c) {
-        RETURN_NOT_OK(chunks_[static_cast<std::size_t>(c)]->Append(
+        RETURN_NOT_OK(leaves_[static_cast<std::size_t>(c)].Append(
             n == rows.num_rows() ? rows.column(c) : rows.column(c)->Slice(begin, n)));
       }
       group_rows_ += n;
@@ -82,9 +92,11 @@ class FlatRows final : public ParquetRows {
     PARQUET_CATCH_NOT_OK(group = metadata_->AppendRowGroup());
     group->set_num_rows(std::exchange(group_rows_, 0));
     std::int64_t bytes = 0;
-    for (auto& chunk : chunks_) {
-      ASSIGN_OR_RETURN(const std::int64_t written, chunk->Finish(*group->NextColumnChunk(), *file_));
-      bytes += written;
+    for (const Leaves& leaves : leaves_) {
+      for (const auto& chunk : leaves.chunks) {
+        ASSIGN_OR_RETURN(const std::int64_t written, chunk->Finish(*group->NextColumnChunk(), *file_));
+        bytes += written;
+      }
     }
     // The format numbers as many row groups as 16 bits can.
     const bool is_numbered = num_groups_ <= std::numeric_limits<std::int16_t>::max();
@@ -98,7 +110,7 @@ class FlatRows final : public ParquetRows {
     PARQUET_CATCH_NOT_OK(footer_ = metadata_->Finish());
     PARQUET_CATCH_NOT_OK(parquet::WriteFileMetaData(*footer_, file_.get()));
     // Thousands of files may be closed and wait for their commit.
-    chunks_.clear();
+    leaves_.clear();
     metadata_.reset();
     context_.Clear();
     return Status::OK();
@@ -109,11 +121,26 @@ class FlatRows final : public ParquetRows {
  private:
   static constexpr std::string_view kMagic = "PAR1";
 
+  // Of one column.
+  struct Leaves {
+    std::shared_ptr<arrow::Field> field;
+    bool is_nested = false;
+    std::vector<std::unique_ptr<ColumnChunk>> chunks;
+
+    Status Append(const std::shared_ptr<arrow::Array>& rows) {
+      if (!is_nested) return chunks.front()->Append(rows);
+      ASSIGN_OR_RETURN(const auto levels, TakeApart(*field, rows));
+      for (std::size_t i = 0; i < chunks.size(); ++i) RETURN_NOT_OK(chunks[i]->Append(levels[i]));
+      return Status::OK();
+    }
+  };
+
   const std::shared_ptr<parquet::SchemaDescriptor> columns_;
   const std::shared_ptr<parquet::WriterProperties> properties_;
   const std::shared_ptr<objectstore::Upload> file_;
   ChunkContext context_;
-  std::vector<std::unique_ptr<ColumnChunk>> chunks_;  // By column.
+  std::vector<Leaves> leaves_;  // By column.
+  int num_leaves_ = 0;
   std::unique_ptr<parquet::FileMetaDataBuilder> metadata_;
   std::unique_ptr<parquet::FileMetaData> footer_;
   std::int64_t group_rows_ = 0;  // Of the open row group.
@@ -126,13 +153,13 @@ Result<std::unique_ptr<ParquetRows>> ParquetRows::Open(std::shared_ptr<arrow::Sc
                                                        std::shared_ptr<parquet::WriterProperties> properties,
                                                        std::shared_ptr<objectstore::Upload> file,
                                                        arrow::MemoryPool& pool, TextBounds& texts) {
-  if (!IsFlat(*schema)) {
+  if (!IsOurs(*schema)) {
     ASSIGN_OR_RETURN(auto writer, parquet::arrow::FileWriter::Open(*schema, &pool, std::move(file), properties));
-    return std::make_unique<NestedRows>(std::move(writer), texts);
+    return std::make_unique<OtherRows>(std::move(writer), texts);
   }
   std::shared_ptr<parquet::SchemaDescriptor> columns;
   RETURN_NOT_OK(parquet::arrow::ToParquetSchema(schema.get(), *properties, &columns));
-  auto rows = std::make_unique<FlatRows>(std::move(columns), std::move(properties), std::move(file), pool, texts);
+  auto rows = std::make_unique<OurRows>(std::move(columns), std::move(properties), std::move(file), pool, texts);
   RETURN_NOT_OK(rows->Begin(*schema));
   return rows;
 }

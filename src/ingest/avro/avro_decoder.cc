@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -16,7 +17,9 @@
 #include "ingest/avro/wire_internal.h"
 #include "ingest/payload_form.h"
 #include "ingest/values/column_internal.h"
+#include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/uuid_text_internal.h"
 #include "ingest/writer_schemas.h"
 
 namespace millrace::ingest {
@@ -66,6 +69,16 @@ bool MultiplyByPower(Int128* value, int power) {
   return true;
 }
 
+// value * 10^-scale as the column rounds it. False: it does not fit.
+bool Round(Int128 value, int scale, const Column& column, Int128* rounded) {
+  const arrow::Decimal128 decimal(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value));
+  const std::string text = fmt::format("{}e-{}", decimal.ToIntegerString(), scale);
+  NumberText number;
+  ScanNumber(text.c_str(), &number);
+  return ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, rounded) ==
+         NumberError::kNone;
+}
+
 class AvroDecoder final : public Decoder {
  public:
   AvroDecoder(const DecodeSpec& spec, SchemaPtr schema)
@@ -97,8 +110,17 @@ class AvroDecoder final : public Decoder {
   Bytes ReadFormatted(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadDecimal(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadParsed(const Step& step, Column& column, std::int64_t row, Bytes p);
+  Bytes ReadByText(const Step& step, Column& column, std::int64_t row, Bytes p);
+  Bytes ReadBytes(const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes ReadMoment(const Step& step, Column& column, std::int64_t row, Bytes p);
-  Bytes ReadList(const Plan& plan, const Step& step, Bytes p);
+  Bytes ReadList(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
+  Bytes ReadMap(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
+  // Without the entries of these indexes, which ascend.
+  Bytes ReadEntries(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p,
+                    const std::vector<std::int64_t>& dropped);
+  Bytes ReadStruct(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
+  // A value in a column that is no leaf.
+  Bytes ReadInner(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
   Bytes Rescue(const Plan& plan, const Step& step, Bytes p);
   Bytes StoreDecimal(Column& column, std::int64_t row, Int128 value, int scale, Bytes p, Bytes behind);
   bool StoreText(Column& column, std::int64_t row, std::string_view text);
@@ -121,7 +143,8 @@ class AvroDecoder final : public Decoder {
   Wire wire_;
   RescuedMembers rescued_;
   std::string text_;
-  std::size_t json_limit_ = 0;  // Of the document.
+  std::size_t json_limit_ = 0;    // Of the document.
+  const Step* failed_ = nullptr;  // The leaf within a column, if it is no column's own.
   std::int64_t row_ = 0;
   Refusal refusal_;
   Status status_;  // Not OK: the batch fails.
@@ -129,12 +152,12 @@ class AvroDecoder final : public Decoder {
 
 Status AvroDecoder::Prepare() {
   for (const ColumnSpec& column : spec_.columns) {
-    if (const auto kind = KindOfColumn(*column.type, column.timestamp_form); !kind.ok()) {
+    if (const auto kind = KindOfColumn(*column.type, column.form); !kind.ok()) {
       return WithContext(kind.status(), "column '{}'", column.name);
     }
   }
   columns_.reserve(spec_.columns.size() + 1);
-  for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.timestamp_form);
+  for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.form);
   if (spec_.has_rescued_column()) columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339);
   fingerprint_ = Fingerprint(*reader_);
   ASSIGN_OR_RETURN(tree_, MakeColumnTree(spec_.columns));
@@ -276,14 +299,12 @@ bool AvroDecoder::DecodeDocument(std::string_view payload) {
 
 bool AvroDecoder::Run(const Plan& plan, Bytes p) {
   const Step* step = plan.steps.data();
+  failed_ = nullptr;
   Bytes mark = p;
   Bytes behind_default = nullptr;  // Where the record goes on.
   Wire of_record;
   for (;; ++step) {
     switch (step->op) {
-      case Op::kList:
-        p = ReadList(plan, *step, p);
-        break;
       case Op::kSkip:
         p = SkipValue(wire_, *step->schema, p);
         break;
@@ -342,7 +363,8 @@ bool AvroDecoder::Run(const Plan& plan, Bytes p) {
     if (p == nullptr) [[unlikely]] {
       if (!status_.ok()) return false;
       auto failure = wire_.TakeFailure();
-      Refuse(failure.reason, fmt::format("field '{}': {}{}", plan.paths[step->path], failure.problem,
+      const Step& failed = failed_ == nullptr ? *step : *failed_;
+      Refuse(failure.reason, fmt::format("field '{}': {}{}", plan.paths[failed.path], failure.problem,
                                          behind_default == nullptr ? "" : " of the reader's default"));
       return false;
     }
@@ -433,6 +455,11 @@ Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column,
     case Op::kDateOfText:
     case Op::kTimestampOfText:
       return ReadParsed(step, column, row, p);
+    case Op::kByText:
+      return ReadByText(step, column, row, p);
+    case Op::kBytes:
+    case Op::kUuidBytes:
+      return ReadBytes(step, column, row, p);
     case Op::kDate: {
       const Bytes behind = wire_.Int(p, &narrow);
       if (behind != nullptr && (narrow < kMinDays || narrow > kMaxDays)) {
@@ -450,6 +477,12 @@ Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column,
       Status status = column.SetNull(row);
       return status.ok() ? p : FailMemory(std::move(status));
     }
+    case Op::kList:
+      return ReadList(plan, step, column, row, p);
+    case Op::kMap:
+      return ReadMap(plan, step, column, row, p);
+    case Op::kStruct:
+      return ReadStruct(plan, step, column, row, p);
     case Op::kBranches: {
       const auto& branches = plan.leaf_branches[step.arg];
       std::size_t branch = 0;
@@ -515,9 +548,14 @@ Bytes AvroDecoder::StoreDecimal(Column& column, std::int64_t row, Int128 value, 
   if (scale <= column.scale()) {
     fits = MultiplyByPower(&value, column.scale() - scale);
   } else {
+    const Int128 whole = value;
     for (int i = column.scale(); i < scale && is_exact && value != 0; ++i) {
       is_exact = value % 10 == 0;
       value /= 10;
+    }
+    if (!is_exact && column.form().rounding != Rounding::kExact) {
+      is_exact = true;
+      fits = Round(whole, scale, column, &value);
     }
   }
   const arrow::Decimal128 decimal(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value));
@@ -566,7 +604,8 @@ Bytes AvroDecoder::ReadParsed(const Step& step, Column& column, std::int64_t row
     NumberText number;
     if (!ScanNumber(text_.c_str(), &number) || number.end != text_.data() + text_.size()) return shape("decimal");
     Int128 value = 0;
-    const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
+    const NumberError error =
+        ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, &value);
     if (error == NumberError::kTooManyDecimals) return range(fmt::format("has more than {} decimals", column.scale()));
     if (error != NumberError::kNone) {
       return range(fmt::format("is out of the range of decimal({},{})", column.precision(), column.scale()));
@@ -588,6 +627,38 @@ Bytes AvroDecoder::ReadParsed(const Step& step, Column& column, std::int64_t row
   return begin + size;
 }
 
+Bytes AvroDecoder::ReadByText(const Step& step, Column& column, std::int64_t row, Bytes p) {
+  Bytes behind = p;
+  text_.clear();
+  if (step.schema->type == Type::kString) {
+    std::int64_t size = 0;
+    const Bytes begin = wire_.Length(p, &size);
+    if (begin == nullptr) return nullptr;
+    if (!IsUtf8(begin, size)) return wire_.Fail("bad_utf8", p, "a text that is not UTF-8");
+    text_.assign(reinterpret_cast<const char*>(begin), static_cast<std::size_t>(size));
+    behind = begin + size;
+  } else {
+    behind = AppendPlain(wire_, *step.schema, p, json_limit_, text_);
+    if (behind == nullptr) return nullptr;
+  }
+  std::optional<TextProblem> problem;
+  if (Status status = SetFromText(text_, row, column, &problem); !status.ok()) return FailMemory(std::move(status));
+  return problem ? wire_.Fail(problem->reason, p, problem->detail) : behind;
+}
+
+Bytes AvroDecoder::ReadBytes(const Step& step, Column& column, std::int64_t row, Bytes p) {
+  std::int64_t size = step.schema->size;
+  if (step.schema->type == Type::kBytes && (p = wire_.Length(p, &size)) == nullptr) return nullptr;
+  const Bytes behind = wire_.Fixed(p, size);
+  if (behind == nullptr) return nullptr;
+  if (step.op == Op::kUuidBytes) {
+    char text[kUuidTextBytes];
+    WriteUuid(p, text);
+    return StoreText(column, row, {text, sizeof text}) ? behind : nullptr;
+  }
+  return StoreText(column, row, {reinterpret_cast<const char*>(p), static_cast<std::size_t>(size)}) ? behind : nullptr;
+}
+
 Bytes AvroDecoder::ReadMoment(const Step& step, Column& column, std::int64_t row, Bytes p) {
   std::int64_t units = 0;
   const Bytes behind = wire_.Long(p, &units);
@@ -606,20 +677,18 @@ Bytes AvroDecoder::ReadMoment(const Step& step, Column& column, std::int64_t row
   return behind;
 }
 
-Bytes AvroDecoder::ReadList(const Plan& plan, const Step& step, Bytes p) {
-  Column& column = columns_[step.column];
-  if (step.null_branch >= 0) {
-    std::size_t branch = 0;
-    p = wire_.Index(p, 2, "branch", &branch);
-    if (p == nullptr) return nullptr;
-    if (branch == static_cast<std::size_t>(step.null_branch)) {
-      Status status = column.SetNull(row_);
-      return status.ok() ? p : FailMemory(std::move(status));
-    }
-  }
+Bytes AvroDecoder::ReadInner(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
+  column.SetValid(row);
+  p = ReadLeaf(plan, step, column, row, p);
+  if (p == nullptr && failed_ == nullptr) [[unlikely]]
+    failed_ = &step;
+  return p;
+}
+
+Bytes AvroDecoder::ReadList(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
   const Step& leaf = plan.leaves[step.arg];
   Column& element = column.element();
-  std::int64_t at = column.list_begin(row_);
+  std::int64_t at = column.list_begin(row);
   for (;;) {
     std::int64_t count = 0;
     std::int64_t bytes = 0;
@@ -630,12 +699,68 @@ Bytes AvroDecoder::ReadList(const Plan& plan, const Step& step, Bytes p) {
     if (step.schema->items().min_bytes == 0 && !wire_.TakeEmptyItems(block, count)) return nullptr;
     for (; count > 0; --count, ++at) {
       if (Status status = element.EnsureRow(at); !status.ok()) return FailMemory(std::move(status));
-      element.SetValid(at);
-      p = ReadLeaf(plan, leaf, element, at, p);
+      p = ReadInner(plan, leaf, element, at, p);
       if (p == nullptr) return nullptr;
     }
   }
-  column.SetListEnd(row_, at);
+  column.SetListEnd(row, at);
+  return p;
+}
+
+Bytes AvroDecoder::ReadMap(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
+  const Bytes behind = ReadEntries(plan, step, column, row, p, {});
+  if (behind == nullptr) return nullptr;
+  const auto repeated = RepeatedKeys(column, row);
+  return repeated.empty() ? behind : ReadEntries(plan, step, column, row, p, repeated);
+}
+
+Bytes AvroDecoder::ReadEntries(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p,
+                               const std::vector<std::int64_t>& dropped) {
+  const Step& leaf = plan.leaves[step.arg];
+  auto next_dropped = dropped.begin();
+  std::int64_t at = column.list_begin(row);
+  for (std::int64_t index = 0;;) {
+    std::int64_t count = 0;
+    std::int64_t bytes = 0;
+    p = wire_.Block(p, *step.schema, &count, &bytes);
+    if (p == nullptr) return nullptr;
+    if (count == 0) break;
+    for (; count > 0; --count, ++index) {
+      if (next_dropped != dropped.end() && *next_dropped == index) {
+        ++next_dropped;
+        std::int64_t key = 0;
+        p = wire_.Length(p, &key);
+        p = p == nullptr ? nullptr : SkipValue(wire_, step.schema->items(), p + key);
+      } else {
+        Status status = column.map_key().EnsureRow(at);
+        if (status.ok()) status = column.map_value().EnsureRow(at);
+        if (!status.ok()) return FailMemory(std::move(status));
+        p = ReadText(column.map_key(), at, p);
+        p = p == nullptr ? nullptr : ReadInner(plan, leaf, column.map_value(), at++, p);
+      }
+      if (p == nullptr) return nullptr;
+    }
+  }
+  column.SetListEnd(row, at);
+  return p;
+}
+
+Bytes AvroDecoder::ReadStruct(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
+  const StructPlan& members = plan.structs[step.arg];
+  for (const StructPlan::Part& part : members.fields) {
+    p = part.skipped != nullptr ? SkipValue(wire_, *part.skipped, p)
+                                : ReadInner(plan, plan.leaves[part.leaf], column.member(part.member), row, p);
+    if (p == nullptr) return nullptr;
+  }
+  for (const StructPlan::Part& part : members.defaults) {
+    const std::string& bytes = plan.defaults[part.default_bytes];
+    const auto* const begin = reinterpret_cast<Bytes>(bytes.data());
+    Wire of_record = std::exchange(wire_, Wire());
+    wire_.Begin(begin, begin + bytes.size(), 0);
+    const Bytes end = ReadInner(plan, plan.leaves[part.leaf], column.member(part.member), row, begin);
+    if (end == nullptr) return nullptr;
+    wire_ = std::move(of_record);
+  }
   return p;
 }
 

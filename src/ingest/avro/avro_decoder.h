@@ -18,10 +18,17 @@
 /// | timestamp            | timestamp-millis, -micros, -nanos; string in RFC 3339. Below a microsecond is cut off   |
 /// | timestamp_s, _ms, …  | int and long, as this number since 1970, UTC                                            |
 /// | list<T>              | array of what T takes                                                                   |
+/// | struct<...>          | record with a field of each member's name that it takes                                 |
+/// | map<string, T>       | map of what T takes; of a key that comes twice the last counts                          |
+/// | binary               | bytes, fixed, as they are                                                               |
+/// | uuid                 | string, fixed of 16 bytes                                                               |
+/// | json                 | any                                                                                     |
 ///
 /// Null is null. Of a union of several types a column takes those that it can; others make the record a dead letter.
 /// A path goes through records, and through unions of null and a record. Recursive schemas are refused.
-/// - kRescue: the fields that no column takes, as JSON, those of nested records within these; a field that is null is
+/// - kRescue: the fields that no column takes, as JSON (of a column with structs all of the field, if no member takes
+/// one
+///   in it), those of nested records within these; a field that is null is
 ///   left out.
 /// - kReject: a schema with a field that no column takes is refused; of other writers' schemas each record.
 ///

@@ -83,20 +83,6 @@ bool IsMixed(const Schema& schema) {
          !std::all_of(schema.branches.begin(), schema.branches.end(), [](const auto& one) { return IsText(*one); });
 }
 
-std::string ColumnTypeName(const arrow::DataType& type) {
-  if (type.id() == arrow::Type::STRING) return "string";
-  if (type.id() == arrow::Type::TIMESTAMP) return "timestamp";
-  if (type.id() == arrow::Type::DATE32) return "date";
-  if (type.id() == arrow::Type::DECIMAL128) {
-    const auto& decimal = static_cast<const arrow::Decimal128Type&>(type);
-    return fmt::format("decimal({},{})", decimal.precision(), decimal.scale());
-  }
-  if (type.id() == arrow::Type::LIST) {
-    return fmt::format("list<{}>", ColumnTypeName(*static_cast<const arrow::ListType&>(type).value_type()));
-  }
-  return type.ToString();
-}
-
 std::vector<std::uint32_t> ColumnsBelow(const ColumnTree& node) {
   std::vector<std::uint32_t> columns = node.columns;
   for (const auto& [name, child] : node.children) {
@@ -198,10 +184,7 @@ class Compiler {
       if (std::find(found.begin(), found.end(), &child) != found.end()) continue;
       const Field& field = *FindField(reader, name);
       const std::string below = Below(path, name);
-      if (!field.default_bytes) {
-        return InvalidInput("field '{}': the writer's {} has none, and the reader has no default for it", below,
-                            Describe(writer));
-      }
+      if (!field.default_bytes) return HasNoDefault(writer, below);
       plan_.defaults.push_back(*field.default_bytes);
       Add({.op = Op::kBeginDefault, .arg = static_cast<std::uint32_t>(plan_.defaults.size() - 1)});
       const bool was_in_default = std::exchange(in_default_, true);
@@ -216,10 +199,18 @@ class Compiler {
   Status CompileField(const Schema& writer, const Schema& reader, const ColumnTree& node, const std::string& path,
                       std::string_view name, bool rescues) {
     if (node.children.empty()) {
-      if (node.columns.size() > 1) Add({.op = Op::kMark});
+      Add({.op = Op::kMark});
+      has_untaken_members_ = false;
       for (std::size_t i = 0; i < node.columns.size(); ++i) {
         if (i > 0) Add({.op = Op::kRewind});
         RETURN_NOT_OK(CompileColumn(writer, reader, node.columns[i], path));
+      }
+      if (rescues && has_untaken_members_) {
+        // They may be in any of many records, and so the field is rescued with all that is in it.
+        Add({.op = Op::kRewind});
+        Add({.op = Op::kRescue, .arg = AddKey(name), .path = AddPath(path), .schema = &writer});
+      } else if (node.columns.size() == 1) {
+        plan_.steps.erase(plan_.steps.end() - 2);  // Nobody returns to the mark.
       }
       return Status::OK();
     }
@@ -280,37 +271,8 @@ class Compiler {
 
   Status CompileColumn(const Schema& writer, const Schema& reader, std::uint32_t column, const std::string& path) {
     const ColumnSpec& spec = spec_.columns[column];
-    if (spec.type->id() != arrow::Type::LIST) {
-      ASSIGN_OR_RETURN(Step leaf, CompileLeaf(writer, reader, *spec.type, spec.timestamp_form, column, path));
-      Add(leaf);
-      return Status::OK();
-    }
-    const Schema* const items = NullableOf(writer);
-    const Schema* const array = items == nullptr ? &writer : items;
-    if (writer.type == Type::kUnion && (items == nullptr || ReaderFor(*writer.branches[0], reader) == nullptr ||
-                                        ReaderFor(*writer.branches[1], reader) == nullptr)) {
-      ColumnTree node;
-      node.columns.push_back(column);
-      return CompileBranches(writer, reader, node, path, [&](const Schema& branch, const Schema& as) {
-        return CompileColumn(branch, as, column, path);
-      });
-    }
-    const Schema* const as = ReaderFor(*array, reader);
-    if (as == nullptr) return CannotRead(*array, reader, path);
-    if (array->type == Type::kNull) {
-      Add({.op = Op::kNull, .column = column, .path = AddPath(path)});
-      return Status::OK();
-    }
-    if (array->type != Type::kArray) return CannotTake(*array, column, path);
-    const auto& element = *static_cast<const arrow::ListType&>(*spec.type).value_type();
-    ASSIGN_OR_RETURN(const Step leaf,
-                     CompileLeaf(array->items(), as->items(), element, spec.timestamp_form, column, path));
-    Add({.op = Op::kList,
-         .null_branch = NullBranch(writer),
-         .column = column,
-         .arg = AddLeaf(leaf),
-         .path = leaf.path,
-         .schema = array});
+    ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(writer, reader, *spec.type, spec.form, column, path));
+    Add(leaf);
     return Status::OK();
   }
 
@@ -327,12 +289,13 @@ class Compiler {
   Status CannotTake(const Schema& writer, std::uint32_t column, const std::string& path) const {
     const ColumnSpec& spec = spec_.columns[column];
     return InvalidInput("column '{}': {} cannot take the field '{}', which is {}", spec.name,
-                        ColumnTypeName(*spec.type), path, Describe(writer));
+                        TypeName(*spec.type, spec.form), path, Describe(writer));
   }
 
-  Result<Step> CompileLeaf(const Schema& writer, const Schema& reader, const arrow::DataType& type, TimestampForm form,
-                           std::uint32_t column, const std::string& path) {
-    if (type.id() == arrow::Type::STRING && IsMixed(reader)) return CompileMixed(writer, reader, column, path);
+  Result<Step> CompileLeaf(const Schema& writer, const Schema& reader, const arrow::DataType& type,
+                           const ValueForm& form, std::uint32_t column, const std::string& path) {
+    const bool is_text = type.id() == arrow::Type::STRING && form.text == TextForm::kPlain;
+    if (is_text && IsMixed(reader)) return CompileMixed(writer, reader, column, path);
     if (writer.type != Type::kUnion) {
       const Schema* const as = ReaderFor(writer, reader);
       if (as == nullptr) return CannotRead(writer, reader, path);
@@ -405,11 +368,14 @@ class Compiler {
   }
 
   Result<Step> CompileScalar(const Schema& writer, const Schema& reader, const arrow::DataType& type,
-                             TimestampForm form, std::uint32_t column, const std::string& path) {
+                             const ValueForm& form, std::uint32_t column, const std::string& path) {
     ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(type, form));
+    if (kind < ValueKind::kString && writer.type != Type::kNull) {
+      return CompileNested(writer, reader, kind, type, form, column, path);
+    }
     const Schema& meant = Meaning(writer, reader);
     Step step{.column = column, .path = AddPath(path), .schema = &meant};
-    std::optional<Op> op = writer.type == Type::kNull ? Op::kNull : OpFor(kind, meant);
+    std::optional<Op> op = writer.type == Type::kNull ? Op::kNull : OpFor(kind, form.coerce, meant);
     if (!op) {
       if (kind == ValueKind::kRfc3339 && meant.type == Type::kLong) return NoZone(meant, column, path);
       return CannotTake(meant, column, path);
@@ -417,6 +383,86 @@ class Compiler {
     step.op = *op;
     if (step.op == Op::kSymbol) step.arg = AddSymbols(writer, reader);
     return step;
+  }
+
+  Result<Step> CompileNested(const Schema& writer, const Schema& reader, ValueKind kind, const arrow::DataType& type,
+                             const ValueForm& form, std::uint32_t column, const std::string& path) {
+    Step step{.column = column, .path = AddPath(path), .schema = &writer};
+    if (kind == ValueKind::kStruct && writer.type == Type::kRecord) {
+      step.op = Op::kStruct;
+      ASSIGN_OR_RETURN(step.arg, CompileStruct(writer, reader, type, form, column, path));
+      return step;
+    }
+    const bool is_list = kind == ValueKind::kList && writer.type == Type::kArray;
+    if (!is_list && !(kind == ValueKind::kMap && writer.type == Type::kMap)) return CannotTake(writer, column, path);
+    const auto& inner = is_list ? *type.field(0)->type() : *static_cast<const arrow::MapType&>(type).item_type();
+    ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(writer.items(), reader.items(), inner, form, column, path));
+    step.op = is_list ? Op::kList : Op::kMap;
+    step.arg = AddLeaf(leaf);
+    return step;
+  }
+
+  Result<std::uint32_t> CompileStruct(const Schema& writer, const Schema& reader, const arrow::DataType& type,
+                                      const ValueForm& form, std::uint32_t column, const std::string& path) {
+    StructPlan plan;
+    std::vector<bool> is_read(static_cast<std::size_t>(type.num_fields()));
+    const auto compile = [&](const Schema& from, const Schema& to, int member) -> Result<StructPlan::Part> {
+      const arrow::Field& field = *type.field(member);
+      ASSIGN_OR_RETURN(const Step leaf, CompileLeaf(from, to, *field.type(), FormOfMember(form, member), column,
+                                                    Below(path, field.name())));
+      is_read[static_cast<std::size_t>(member)] = true;
+      return StructPlan::Part{.leaf = AddLeaf(leaf), .member = static_cast<std::size_t>(member)};
+    };
+    for (const Field& field : writer.fields) {
+      const Field* const wanted = ReaderField(field, writer, reader);
+      const int member = wanted == nullptr ? -1 : MemberOf(type, wanted->name);
+      if (member >= 0 && !is_read[static_cast<std::size_t>(member)]) {
+        ASSIGN_OR_RETURN(const auto part, compile(*field.type, *wanted->type, member));
+        plan.fields.push_back(part);
+        continue;
+      }
+      if (spec_.unknown_fields == UnknownFields::kReject && !in_default_) {
+        return InvalidInput(
+            "no member of column '{}' takes the field '{}' of the schema, and unknown_fields is 'reject'",
+            spec_.columns[column].name, Below(path, field.name));
+      }
+      has_untaken_members_ = true;
+      plan.fields.push_back({.skipped = field.type.get()});
+    }
+    for (int member = 0; member < type.num_fields(); ++member) {
+      if (is_read[static_cast<std::size_t>(member)]) continue;
+      const std::string& name = type.field(member)->name();
+      const Field* const field = FindField(reader, name);
+      if (field == nullptr) {
+        std::vector<std::string> names;
+        for (const Field& other : reader.fields) names.push_back(other.name);
+        return InvalidInput("column '{}': the schema has no field '{}'{}", spec_.columns[column].name,
+                            Below(path, name), DidYouMean(name, names));
+      }
+      if (!field->default_bytes) return HasNoDefault(writer, Below(path, name));
+      plan_.defaults.push_back(*field->default_bytes);
+      const auto bytes = static_cast<std::uint32_t>(plan_.defaults.size() - 1);
+      const bool was_in_default = std::exchange(in_default_, true);
+      auto part = compile(*field->type, *field->type, member);
+      in_default_ = was_in_default;
+      if (!part.ok()) return part.status();
+      part->default_bytes = bytes;
+      plan.defaults.push_back(*part);
+    }
+    plan_.structs.push_back(std::move(plan));
+    return static_cast<std::uint32_t>(plan_.structs.size() - 1);
+  }
+
+  static int MemberOf(const arrow::DataType& type, std::string_view name) {
+    for (int i = 0; i < type.num_fields(); ++i) {
+      if (type.field(i)->name() == name) return i;
+    }
+    return -1;
+  }
+
+  Status HasNoDefault(const Schema& writer, const std::string& path) const {
+    return InvalidInput("field '{}': the writer's {} has none, and the reader has no default for it", path,
+                        Describe(writer));
   }
 
   Status NoZone(const Schema& meant, std::uint32_t column, const std::string& path) const {
@@ -428,7 +474,17 @@ class Compiler {
         spec_.columns[column].name, path, Describe(meant), is_local ? "is of no time zone" : "does not say its unit");
   }
 
-  static std::optional<Op> OpFor(ValueKind kind, const Schema& meant) {
+  static std::optional<Op> OpFor(ValueKind kind, bool coerce, const Schema& meant) {
+    if (const auto op = ExactOpFor(kind, meant)) return op;
+    const bool is_scalar = meant.type < Type::kArray && meant.type != Type::kEnum;
+    if (!coerce || !is_scalar) return std::nullopt;
+    if (kind == ValueKind::kString) return Op::kFormatted;
+    const bool is_bytes = meant.type == Type::kBytes || meant.type == Type::kFixed;
+    return is_bytes && meant.logical != Logical::kDecimal ? std::nullopt : std::optional(Op::kByText);
+  }
+
+  // Of values that are what the column's type is.
+  static std::optional<Op> ExactOpFor(ValueKind kind, const Schema& meant) {
     const Type type = meant.type;
     const Logical logical = meant.logical;
     const bool is_integer = type == Type::kInt || type == Type::kLong;
@@ -439,6 +495,16 @@ class Compiler {
         if (type == Type::kArray || type == Type::kMap || type == Type::kRecord) return Op::kJson;
         if (type == Type::kFixed || logical != Logical::kNone) return Op::kFormatted;
         return std::nullopt;
+      case ValueKind::kUuid:
+        if (type == Type::kFixed) return meant.size == 16 ? std::optional(Op::kUuidBytes) : std::nullopt;
+        return type == Type::kString ? std::optional(Op::kByText) : std::nullopt;
+      case ValueKind::kBinary:
+        if (type != Type::kBytes && type != Type::kFixed) return std::nullopt;
+        return logical == Logical::kDecimal ? std::nullopt : std::optional(Op::kBytes);
+      case ValueKind::kJson:
+        return Op::kJson;
+      case ValueKind::kTimeFormat:
+        return type == Type::kString ? std::optional(Op::kByText) : std::nullopt;
       case ValueKind::kBool:
         return type == Type::kBoolean ? std::optional(Op::kBool) : std::nullopt;
       case ValueKind::kInt32:
@@ -493,6 +559,7 @@ class Compiler {
   const DecodeSpec& spec_;
   Plan& plan_;
   bool in_default_ = false;
+  bool has_untaken_members_ = false;  // Of structs of the field that is compiled.
 };
 
 Result<std::shared_ptr<arrow::DataType>> ColumnTypeOf(const Schema& schema) {
@@ -526,8 +593,7 @@ Result<std::shared_ptr<arrow::DataType>> ColumnTypeOf(const Schema& schema) {
       return arrow::float64();
     case Type::kBytes:
     case Type::kFixed:
-      return InvalidInput("no column holds {} yet; declare the columns, without it or as string if it is UTF-8",
-                          Describe(schema));
+      return arrow::binary();
     case Type::kArray: {
       const Schema* const inner = NullableOf(schema.items());
       const Schema& item = inner == nullptr ? schema.items() : *inner;

@@ -45,11 +45,16 @@ enum class Op : std::uint8_t {
   kMicros,
   kNanos,
   kTimestampOfText,
-  kNull,      ///< Of no bytes.
-  kBranches,  ///< `arg`: of Plan::leaf_branches; a leaf for each branch.
-  kMismatch,  ///< `schema`: what the column cannot take.
+  kByText,     ///< `schema`: its text, as the column reads texts.
+  kBytes,      ///< `schema`: of bytes or fixed.
+  kUuidBytes,  ///< Of a fixed of 16 bytes.
+  kNull,       ///< Of no bytes.
+  kBranches,   ///< `arg`: of Plan::leaf_branches; a leaf for each branch.
+  kMismatch,   ///< `schema`: what the column cannot take.
+  kList,       ///< `arg`: of Plan::leaves, for its items; `schema`: the array.
+  kMap,        ///< `arg`: of Plan::leaves, for its values; `schema`: the map.
+  kStruct,     ///< `arg`: of Plan::structs.
   // The rest.
-  kList,    ///< `arg`: of Plan::leaves, for its items; `schema`: the array.
   kSkip,    ///< `schema`.
   kRescue,  ///< `schema`; `arg`: of Plan::keys.
   kOpen,    ///< An object of which something may be rescued; `arg`: of Plan::keys.
@@ -67,7 +72,7 @@ enum class Op : std::uint8_t {
 
 struct Step {
   Op op = Op::kEnd;
-  /// Of leaves and kList: the index, 0 or 1, of null in a union with the value's type. -1: no union.
+  /// Of leaves: the index, 0 or 1, of null in a union with the value's type. -1: no union.
   std::int8_t null_branch = -1;
   std::uint32_t column = 0;  ///< Of the spec.
   std::uint32_t arg = 0;
@@ -75,11 +80,24 @@ struct Step {
   const Schema* schema = nullptr;
 };
 
+/// A record that is a struct.
+struct StructPlan {
+  struct Part {
+    std::uint32_t leaf = 0;           ///< Of Plan::leaves.
+    std::size_t member = 0;           ///< That it fills.
+    const Schema* skipped = nullptr;  ///< Not null: nothing takes it, and it is passed over.
+    std::uint32_t default_bytes = 0;  ///< Of `defaults`: of Plan::defaults.
+  };
+  std::vector<Part> fields;    ///< In the writer's order.
+  std::vector<Part> defaults;  ///< Members that the writer has not.
+};
+
 struct Plan {
   std::vector<Step> steps;
   std::vector<Step> leaves;                               ///< That `steps` refer to.
   std::vector<std::vector<std::uint32_t>> leaf_branches;  ///< Indexes of `leaves`.
-  std::vector<std::vector<std::uint32_t>> jumps;          ///< Indexes of `steps`.
+  std::deque<StructPlan> structs;
+  std::vector<std::vector<std::uint32_t>> jumps;  ///< Indexes of `steps`.
   std::vector<std::vector<std::uint32_t>> column_sets;
   std::vector<std::vector<std::string_view>> symbols;  ///< By the writer's index; empty: the reader knows it not.
   std::deque<std::string> keys;                        ///< With quotes and colon.

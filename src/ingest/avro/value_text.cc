@@ -370,11 +370,18 @@ Bytes AppendJson(Wire& wire, const Schema& schema, Bytes p, std::size_t limit, s
 }
 
 Bytes AppendPlain(Wire& wire, const Schema& schema, Bytes p, std::size_t limit, std::string& out) {
-  if (schema.type == Type::kInt || schema.type == Type::kLong) {
+  const bool is_number = (schema.type == Type::kInt || schema.type == Type::kLong) && schema.logical == Logical::kNone;
+  if (!is_number && (schema.type == Type::kInt || schema.type == Type::kLong)) {
     std::int64_t value = 0;
     const Bytes behind = wire.Long(p, &value);
     if (behind == nullptr || AppendMoment(schema.logical, value, out)) return behind;
     return wire.Fail("out_of_range", p, fmt::format("{} is no {} that can be written", value, Describe(schema)));
+  }
+  if (schema.type == Type::kFloat || schema.type == Type::kDouble) {
+    const std::size_t begin = out.size();
+    p = AppendJson(wire, schema, p, limit, out);
+    out.erase(std::remove(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(), '"'), out.end());  // "NaN"
+    return p;
   }
   if (schema.type != Type::kFixed && schema.type != Type::kBytes) return AppendJson(wire, schema, p, limit, out);
   std::int64_t size = schema.size;

@@ -103,6 +103,15 @@ class CsvLine {
   std::string unescaped_;
 };
 
+constexpr std::size_t kShownFields = 20;
+
+std::string FieldsText(const std::vector<std::string>& names) {
+  const std::size_t shown = std::min(names.size(), kShownFields);
+  std::string text =
+      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+  return shown == names.size() ? text : fmt::format("{} and {} more", text, names.size() - shown);
+}
+
 std::string_view WithoutLineBreak(std::string_view line) {
   if (line.ends_with('\n')) line.remove_suffix(1);
   if (line.ends_with('\r')) line.remove_suffix(1);
@@ -119,11 +128,12 @@ class CsvDecoder : public Decoder {
     columns_.reserve(spec_.columns.size() + 1);
     for (std::size_t i = 0; i < spec_.columns.size(); ++i) {
       const ColumnSpec& column = spec_.columns[i];
-      const auto kind = KindOfColumn(*column.type, column.timestamp_form);
+      const auto kind = KindOfColumn(*column.type, column.form);
       if (!kind.ok()) return WithContext(kind.status(), "column '{}'", column.name);
-      if (*kind == ValueKind::kList) return InvalidInput("column '{}': CSV has no lists", column.name);
+      if (*kind < ValueKind::kString)
+        return InvalidInput("column '{}': CSV has no lists, structs or maps", column.name);
       RETURN_NOT_OK(Declare(column, i));
-      columns_.emplace_back(column.type, column.timestamp_form);
+      columns_.emplace_back(column.type, column.form);
     }
     if (spec_.has_rescued_column()) columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339);
     return CheckUnknown();
@@ -169,8 +179,8 @@ class CsvDecoder : public Decoder {
     const std::string name = column.path.empty() ? column.name : fmt::format("{}", fmt::join(column.path, "."));
     const auto field = std::find_if(fields_.begin(), fields_.end(), [&](const Field& one) { return one.name == name; });
     if (field == fields_.end()) {
-      return InvalidInput("column '{}': csv.header has no field '{}'{}", column.name, name,
-                          DidYouMean(name, spec_.csv.header));
+      return InvalidInput("column '{}': csv.header has no field '{}' (it has {}){}", column.name, name,
+                          FieldsText(spec_.csv.header), DidYouMean(name, spec_.csv.header));
     }
     field->columns.push_back(index);
     return Status::OK();

@@ -105,7 +105,7 @@ TEST(CsvDecoder, WhatCannotBeDecodedSoIsSaidAtOnce) {
   };
   const Case cases[] = {
       {[](DecodeSpec& s) { s.csv.header[3] = "counts"; },
-       "column 'n': csv.header has no field 'count'; did you mean 'counts'?"},
+       "column 'n': csv.header has no field 'count' (it has sym, px, venue, counts); did you mean 'counts'?"},
       {[](DecodeSpec& s) { s.csv.header[2] = "px"; }, "csv.header: 'px' is there twice"},
       {[](DecodeSpec& s) { s.csv.header[2] = ""; }, "csv.header: a name is empty"},
       {[](DecodeSpec& s) { s.columns[0].type = arrow::list(arrow::field("element", arrow::utf8())); },

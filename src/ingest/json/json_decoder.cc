@@ -20,6 +20,7 @@
 #include "ingest/payload_form.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/number_text_internal.h"
+#include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
 #include "ingest/values/utf8_text_internal.h"
 
@@ -63,6 +64,8 @@ class JsonDecoder final : public Decoder {
   Status DeclareColumn(const ColumnSpec& spec, std::size_t index);
   // The slot for a column with this field; null if the field is an object of other columns' fields.
   KeySlot* DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index);
+  // What is in a column that is no leaf. `slot` has its column; `depth`: arrays and objects around it.
+  void DeclareInner(KeySlot& slot, Column& column, int depth);
   // The columns whose field no document had so far.
   std::vector<FieldWatch::Unmet> FindUnmet();
 
@@ -89,8 +92,19 @@ class JsonDecoder final : public Decoder {
                                             RescueScope& scope);
   template <typename Scope>
   const char* EndObject(const char* p, Scope& scope);
+  template <typename Scope>
+  [[gnu::noinline]] const char* ReadNested(const KeySlot& slot, const char* key, const char* p, Scope& scope);
   [[gnu::noinline]] const char* ReadSeveral(const KeySlot& slot, const char* p);
-  const char* ReadList(const KeySlot& slot, Column& column, const char* p);
+  // Any value but null, of a column or in one.
+  const char* ReadValue(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // Any value, in a column.
+  const char* ReadInner(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadList(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadStruct(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  const char* ReadMap(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // Without the entries of these indexes, which ascend.
+  const char* ReadEntries(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                          const std::vector<std::int64_t>& dropped);
   const char* ReadLeaf(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   [[gnu::noinline]] const char* ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
@@ -105,6 +119,16 @@ class JsonDecoder final : public Decoder {
   const char* ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadEpoch(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // Types whose values are texts, in JSON too.
+  const char* ReadByText(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                         std::string_view expected);
+  const char* ReadJson(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  // A value that is not written as those of its column's type are: one that coerces takes the text that it is.
+  [[gnu::cold, gnu::noinline]] const char* ReadOther(const KeySlot& slot, Column& column, std::int64_t row,
+                                                     const char* p, std::string_view expected);
+  // `p`: of the value that `text` is of; returns `behind`.
+  const char* StoreText(const KeySlot& slot, Column& column, std::int64_t row, std::string_view text, const char* p,
+                        const char* behind);
   // Numbers that ScanPlainInteger() leaves.
   template <typename Integer>
   [[gnu::noinline]] const char* ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
@@ -142,6 +166,8 @@ class JsonDecoder final : public Decoder {
   DocumentReader reader_;
   std::vector<std::uint64_t> seen_;  // Bit per column: has a value.
   std::vector<std::uint64_t> all_;
+  std::int64_t num_structs_ = 0;      // That were read so far.
+  bool has_unknown_members_ = false;  // In a struct of the column that is read.
 
   // The minute of the last timestamp: events mostly come in the order of time.
   char minute_text_[16] = {};
@@ -155,7 +181,7 @@ Status JsonDecoder::Prepare() {
   tables_.emplace_back("", 1, num_columns);
   columns_.reserve(num_columns);
   for (const ColumnSpec& column : spec_.columns) {
-    if (const auto kind = KindOfColumn(*column.type, column.timestamp_form); !kind.ok()) {
+    if (const auto kind = KindOfColumn(*column.type, column.form); !kind.ok()) {
       return WithContext(kind.status(), "column '{}'", column.name);
     }
     RETURN_NOT_OK(DeclareColumn(column, columns_.size()));
@@ -182,9 +208,8 @@ Status JsonDecoder::DeclareColumn(const ColumnSpec& spec, std::size_t index) {
                           fmt::join(path, "."));
     }
     if (last) {
-      slot->column = &columns_.emplace_back(spec.type, spec.timestamp_form);
-      slot->kind = slot->column->kind();
-      slot->leaf_depth = table->depth() + (slot->kind == ValueKind::kList ? 1 : 0);
+      slot->column = &columns_.emplace_back(spec.type, spec.form);
+      DeclareInner(*slot, *slot->column, table->depth());
       slot->seen = &seen_[index / 64];
       slot->seen_bit = bit;
       break;
@@ -200,6 +225,30 @@ Status JsonDecoder::DeclareColumn(const ColumnSpec& spec, std::size_t index) {
   return Status::OK();
 }
 
+void JsonDecoder::DeclareInner(KeySlot& slot, Column& column, int depth) {
+  slot.kind = column.kind();
+  slot.leaf_depth = depth + (slot.kind == ValueKind::kList ? 1 : 0);
+  const auto declare = [&](KeyTable& table, std::string_view key, Column& inner) -> KeySlot& {
+    KeySlot& added = table.Declare(key);
+    DeclareInner(added, inner, table.depth());
+    return added;
+  };
+  if (slot.kind == ValueKind::kStruct) {
+    slot.child = &tables_.emplace_back(slot.path, depth + 1, 0);
+    for (std::size_t i = 0; i < column.num_members(); ++i) {
+      declare(*slot.child, column.member_name(i), column.member(i)).member = i;
+    }
+    return;
+  }
+  const bool is_list = slot.kind == ValueKind::kList && column.element().kind() < ValueKind::kString;
+  if (!is_list && slot.kind != ValueKind::kMap) return;
+  // A table of one, which is named as what it is in.
+  const std::size_t dot = slot.path.rfind('.');
+  slot.child = &tables_.emplace_back(dot == std::string::npos ? "" : slot.path.substr(0, dot), depth + 1, 0);
+  declare(*slot.child, slot.path.substr(dot == std::string::npos ? 0 : dot + 1),
+          is_list ? column.element() : column.map_value());
+}
+
 KeySlot* JsonDecoder::DeclareLeaf(KeyTable& table, const std::string& key, std::size_t index) {
   KeySlot* const slot = table.FindDeclared(key);
   if (slot == nullptr) return &table.Declare(key);
@@ -210,6 +259,7 @@ KeySlot* JsonDecoder::DeclareLeaf(KeyTable& table, const std::string& key, std::
     first.kind = slot->kind;
     first.leaf_depth = slot->leaf_depth;
     first.column = slot->column;
+    first.child = slot->child;
     first.seen = slot->seen;
     first.seen_bit = slot->seen_bit;
     first.path = slot->path;
@@ -395,11 +445,13 @@ inline const char* JsonDecoder::ReadMember(const KeySlot& slot, const KeyTable& 
       return p + 4;
     }
     *slot.seen |= slot.seen_bit;
-    return slot.kind == ValueKind::kList ? ReadList(slot, *slot.column, p) : ReadLeaf(slot, *slot.column, row_, p);
+    if (slot.kind >= ValueKind::kString) [[likely]]
+      return ReadLeaf(slot, *slot.column, row_, p);
+    return ReadNested(slot, key, p, scope);
   }
   if (slot.kind == ValueKind::kSkip) return ReadUnknown(table, key, p, scope);
   Unset(slot.child->columns());
-  if (slot.kind == ValueKind::kSeveral) return ReadSeveral(slot, p);
+  if (slot.kind == ValueKind::kSeveral) return ReadNested(slot, key, p, scope);
   if constexpr (std::is_same_v<Scope, RescueScope>) {
     return RescueInner(slot, table, key, p, scope);
   } else {
@@ -459,43 +511,158 @@ const char* JsonDecoder::ReadKey(KeyTable& table, const char* p, KeySlot** slot)
   return p + 1;
 }
 
+// Members of structs that are not declared are rescued with all of the field: they may be in any of many objects.
+template <typename Scope>
+const char* JsonDecoder::ReadNested(const KeySlot& slot, const char* key, const char* p, Scope& scope) {
+  has_unknown_members_ = false;
+  p = slot.kind == ValueKind::kSeveral ? ReadSeveral(slot, p) : ReadValue(slot, *slot.column, row_, p);
+  if constexpr (std::is_same_v<Scope, RescueScope>) {
+    if (p != nullptr && has_unknown_members_) {
+      Status status = rescued_->Keep(scope, {key, static_cast<std::size_t>(p - key)});
+      if (!status.ok()) return FailMemory(std::move(status));
+    }
+  }
+  return p;
+}
+
 const char* JsonDecoder::ReadSeveral(const KeySlot& slot, const char* p) {
   if (*p == 'n') return std::memcmp(p, "null", 4) == 0 ? p + 4 : reader_.FailSyntax(p, "a value");
   const char* behind = nullptr;
   for (const KeySlot& one : slot.child->slots()) {
-    behind = one.kind == ValueKind::kList ? ReadList(one, *one.column, p) : ReadLeaf(one, *one.column, row_, p);
+    behind = ReadValue(one, *one.column, row_, p);
     if (behind == nullptr) return nullptr;
     *one.seen |= one.seen_bit;
   }
   return behind;
 }
 
-const char* JsonDecoder::ReadList(const KeySlot& slot, Column& column, const char* p) {
+inline const char* JsonDecoder::ReadValue(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  switch (column.kind()) {
+    case ValueKind::kList:
+      return ReadList(slot, column, row, p);
+    case ValueKind::kStruct:
+      return ReadStruct(slot, column, row, p);
+    case ValueKind::kMap:
+      return ReadMap(slot, column, row, p);
+    default:
+      return ReadLeaf(slot, column, row, p);
+  }
+}
+
+inline const char* JsonDecoder::ReadInner(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p != 'n') [[likely]] {
+    column.SetValid(row);
+    return ReadValue(slot, column, row, p);
+  }
+  if (std::memcmp(p, "null", 4) != 0) return reader_.FailSyntax(p, "a value");
+  Status status = column.SetNull(row);
+  return status.ok() ? p + 4 : FailMemory(std::move(status));
+}
+
+const char* JsonDecoder::ReadList(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p != '[') return FailType(slot, "array", p, slot.leaf_depth - 1);
   Column& element = column.element();
-  std::int64_t at = column.list_begin(row_);
+  const KeySlot& inner = slot.child == nullptr ? slot : slot.child->slots().front();
+  std::int64_t at = column.list_begin(row);
   p = DocumentReader::SkipSpace(p + 1);
   if (*p == ']') {
-    column.SetListEnd(row_, at);
+    column.SetListEnd(row, at);
     return p + 1;
   }
   for (;; ++at) {
     if (Status status = element.EnsureRow(at); !status.ok()) return FailMemory(std::move(status));
-    if (*p == 'n') {
-      if (std::memcmp(p, "null", 4) != 0) return reader_.FailSyntax(p, "a value");
-      if (Status status = element.SetNull(at); !status.ok()) return FailMemory(std::move(status));
-      p += 4;
-    } else {
-      element.SetValid(at);
-      p = ReadLeaf(slot, element, at, p);
-      if (p == nullptr) return nullptr;
-    }
+    p = ReadInner(inner, element, at, p);
+    if (p == nullptr) return nullptr;
     p = DocumentReader::SkipSpace(p);
     if (*p == ']') break;
     if (*p != ',') return reader_.FailSyntax(p, "',' or ']'");
     p = DocumentReader::SkipSpace(p + 1);
   }
-  column.SetListEnd(row_, at + 1);
+  column.SetListEnd(row, at + 1);
+  return p + 1;
+}
+
+const char* JsonDecoder::ReadStruct(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p != '{') return FailType(slot, "object", p, slot.leaf_depth);
+  KeyTable& table = *slot.child;
+  const std::int64_t number = ++num_structs_;
+  p = DocumentReader::SkipSpace(p + 1);
+  if (*p != '}') {
+    for (KeySlot** guess = &table.first();;) {
+      KeySlot* member = *guess;
+      if (member != nullptr && member->Matches(p)) [[likely]] {
+        p += member->text_length() - 1;
+      } else {
+        p = ReadKey(table, p, &member);
+        if (p == nullptr) return nullptr;
+        if (member != nullptr) *guess = member;
+      }
+      if (member != nullptr) guess = &member->next;
+      p = DocumentReader::SkipSpace(p);
+      if (member == nullptr || member->kind == ValueKind::kSkip) {
+        has_unknown_members_ = true;
+        p = reader_.SkipValue(p, table.depth());
+      } else {
+        member->seen_in = number;
+        p = ReadInner(*member, column.member(member->member), row, p);
+      }
+      if (p == nullptr) return nullptr;
+      p = DocumentReader::SkipSpace(p);
+      if (*p == '}') break;
+      if (*p != ',') return reader_.FailSyntax(p, "',' or '}'");
+      p = DocumentReader::SkipSpace(p + 1);
+    }
+  }
+  for (std::size_t i = 0; i < column.num_members(); ++i) {
+    if (table.slots()[i].seen_in == number) continue;
+    if (Status status = column.member(i).SetNull(row); !status.ok()) return FailMemory(std::move(status));
+  }
+  return p + 1;
+}
+
+const char* JsonDecoder::ReadMap(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p != '{') return FailType(slot, "object", p, slot.leaf_depth);
+  const char* const behind = ReadEntries(slot, column, row, p, {});
+  if (behind == nullptr) return nullptr;
+  const auto repeated = RepeatedKeys(column, row);
+  return repeated.empty() ? behind : ReadEntries(slot, column, row, p, repeated);
+}
+
+const char* JsonDecoder::ReadEntries(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                                     const std::vector<std::int64_t>& dropped) {
+  const KeySlot& inner = slot.child->slots().front();
+  auto next_dropped = dropped.begin();
+  std::int64_t at = column.list_begin(row);
+  p = DocumentReader::SkipSpace(p + 1);
+  for (std::int64_t index = 0; *p != '}'; ++index) {
+    if (*p != '"') return reader_.FailSyntax(p, "a key");
+    std::string_view key;
+    p = reader_.ReadText(p + 1, &key);
+    if (p == nullptr) return nullptr;
+    const bool is_dropped = next_dropped != dropped.end() && *next_dropped == index;
+    if (!is_dropped) {
+      Status status = column.map_key().EnsureRow(at);
+      if (status.ok()) status = column.map_value().EnsureRow(at);
+      if (status.ok()) status = SetBytes(key, at, column.map_key());
+      if (!status.ok()) return FailMemory(std::move(status));
+    }
+    p = DocumentReader::SkipSpace(p);
+    if (*p != ':') return reader_.FailSyntax(p, "':'");
+    p = DocumentReader::SkipSpace(p + 1);
+    if (is_dropped) {
+      ++next_dropped;
+      p = reader_.SkipValue(p, slot.child->depth());
+    } else {
+      p = ReadInner(inner, column.map_value(), at++, p);
+    }
+    if (p == nullptr) return nullptr;
+    p = DocumentReader::SkipSpace(p);
+    if (*p == '}') break;
+    if (*p != ',') return reader_.FailSyntax(p, "',' or '}'");
+    p = DocumentReader::SkipSpace(p + 1);
+    if (*p == '}') return reader_.FailSyntax(p, "a key");
+  }
+  column.SetListEnd(row, at);
   return p + 1;
 }
 
@@ -518,6 +685,14 @@ inline const char* JsonDecoder::ReadLeaf(const KeySlot& slot, Column& column, st
       return ReadDate(slot, column, row, p);
     case ValueKind::kRfc3339:
       return ReadRfc3339(slot, column, row, p);
+    case ValueKind::kUuid:
+      return ReadByText(slot, column, row, p, "uuid");
+    case ValueKind::kBinary:
+      return ReadByText(slot, column, row, p, "base64");
+    case ValueKind::kTimeFormat:
+      return ReadByText(slot, column, row, p, "timestamp");
+    case ValueKind::kJson:
+      return ReadJson(slot, column, row, p);
     default:
       return ReadEpoch(slot, column, row, p);
   }
@@ -532,12 +707,12 @@ const char* JsonDecoder::ReadBool(const KeySlot& slot, Column& column, std::int6
     column.SetBool(row, false);
     return p + 5;
   }
-  return FailType(slot, "boolean", p, slot.leaf_depth);
+  return ReadOther(slot, column, row, p, "boolean");
 }
 
 const char* JsonDecoder::ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, "double", p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, "double");
   double value = 0;
   if (ToDouble(number, &value) != NumberError::kNone) [[unlikely]] {
     return FailRange(slot, number.begin, number.end, "is out of the range of double");
@@ -556,7 +731,7 @@ const char* JsonDecoder::ReadString(const KeySlot& slot, Column& column, std::in
 }
 
 const char* JsonDecoder::ReadAnyString(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  if (*p != '"') return FailType(slot, "string", p, slot.leaf_depth);
+  if (*p != '"') return ReadOther(slot, column, row, p, "string");
   ++p;
   char* out = column.text_begin(row);
   bool more = false;
@@ -583,9 +758,9 @@ template <typename Integer>
 const char* JsonDecoder::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   constexpr const char* kName = sizeof(Integer) == 4 ? "int32" : "int64";
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, kName, p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, kName);
   Int128 value = 0;
-  const NumberError error = ToScaledInteger(number, kInt64Digits, 0, &value);
+  const NumberError error = ToScaledInteger(number, kInt64Digits, 0, column.form().rounding, &value);
   if (error == NumberError::kTooManyDecimals) return FailType(slot, kName, p, slot.leaf_depth);
   if (error != NumberError::kNone || value != static_cast<Integer>(value)) {
     return FailRange(slot, p, number.end, fmt::format("is out of the range of {}", kName));
@@ -597,7 +772,7 @@ const char* JsonDecoder::ReadWholeNumber(const KeySlot& slot, Column& column, st
 const char* JsonDecoder::ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   if (*p == '"') return ReadQuotedDecimal(slot, column, row, p);
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, "decimal", p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, "decimal");
   return StoreDecimal(slot, column, row, number, p, number.end);
 }
 
@@ -608,7 +783,7 @@ const char* JsonDecoder::ReadQuotedDecimal(const KeySlot& slot, Column& column, 
   const std::string digits(text);  // With a zero byte behind, where every number ends.
   NumberText number;
   if (!ScanNumber(digits.c_str(), &number) || number.end != digits.data() + digits.size()) {
-    return FailType(slot, "decimal", p, slot.leaf_depth);
+    return ReadOther(slot, column, row, p, "decimal");
   }
   return StoreDecimal(slot, column, row, number, p, behind);
 }
@@ -616,7 +791,7 @@ const char* JsonDecoder::ReadQuotedDecimal(const KeySlot& slot, Column& column, 
 inline const char* JsonDecoder::StoreDecimal(const KeySlot& slot, Column& column, std::int64_t row,
                                              const NumberText& number, const char* p, const char* behind) {
   Int128 value = 0;
-  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
+  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, &value);
   if (error == NumberError::kNone) [[likely]] {
     column.Set(row, arrow::Decimal128(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value)));
     return behind;
@@ -629,7 +804,7 @@ inline const char* JsonDecoder::StoreDecimal(const KeySlot& slot, Column& column
 }
 
 const char* JsonDecoder::ReadDate(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  if (*p != '"') return FailType(slot, "date", p, slot.leaf_depth);
+  if (*p != '"') return ReadOther(slot, column, row, p, "date");
   std::string_view text;
   const char* behind = reader_.ReadText(p + 1, &text);
   if (behind == nullptr) return nullptr;
@@ -639,14 +814,14 @@ const char* JsonDecoder::ReadDate(const KeySlot& slot, Column& column, std::int6
     column.Set(row, days);
     return behind;
   }
-  if (error == TimeError::kShape) return FailType(slot, "date YYYY-MM-DD", p, slot.leaf_depth);
+  if (error == TimeError::kShape) return ReadOther(slot, column, row, p, "date YYYY-MM-DD");
   return FailRange(slot, p, behind, "is no day of the years 0001 to 9999");
 }
 
 // The shape that almost every producer writes, "YYYY-MM-DDTHH:MM:SS[.f{1,6}]Z", is read here; ParseTimestamp() reads
 // all.
 const char* JsonDecoder::ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  if (*p != '"') return FailType(slot, "timestamp", p, slot.leaf_depth);
+  if (*p != '"') return ReadOther(slot, column, row, p, "timestamp");
   const Bytes16 head = Bytes16::Load(p + 1);
   const auto tens = static_cast<unsigned char>(p[18] - '0');
   const auto ones = static_cast<unsigned char>(p[19] - '0');
@@ -676,7 +851,7 @@ const char* JsonDecoder::ReadRfc3339(const KeySlot& slot, Column& column, std::i
     }
     return behind;
   }
-  if (error == TimeError::kShape) return FailType(slot, "RFC 3339 timestamp", p, slot.leaf_depth);
+  if (error == TimeError::kShape) return ReadOther(slot, column, row, p, "RFC 3339 timestamp");
   return FailRange(slot, p, behind, kNoTime);
 }
 
@@ -721,13 +896,52 @@ const char* JsonDecoder::ReadAnyEpoch(const KeySlot& slot, Column& column, std::
     scale = -3;
   }
   NumberText number;
-  if (!ScanNumber(p, &number)) return FailType(slot, expected, p, slot.leaf_depth);
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, expected);
   UnixMicros micros = 0;
   if (ToMicros(number, scale, &micros) != NumberError::kNone || micros < kMinTimestamp || micros > kMaxTimestamp) {
     return FailRange(slot, p, number.end, kNoTime);
   }
   column.Set(row, micros);
   return number.end;
+}
+
+const char* JsonDecoder::ReadByText(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                                    std::string_view expected) {
+  if (*p != '"') return FailType(slot, expected, p, slot.leaf_depth);
+  std::string_view text;
+  const char* behind = reader_.ReadText(p + 1, &text);
+  return behind == nullptr ? nullptr : StoreText(slot, column, row, text, p, behind);
+}
+
+const char* JsonDecoder::ReadJson(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+  if (*p == '"' && column.form().coerce) return ReadByText(slot, column, row, p, "JSON");
+  const char* behind = reader_.SkipValue(p, slot.leaf_depth);
+  if (behind == nullptr) return nullptr;
+  Status status = SetBytes({p, static_cast<std::size_t>(behind - p)}, row, column);
+  return status.ok() ? behind : FailMemory(std::move(status));
+}
+
+const char* JsonDecoder::ReadOther(const KeySlot& slot, Column& column, std::int64_t row, const char* p,
+                                   std::string_view expected) {
+  const bool is_nested = *p == '{' || *p == '[';
+  if (!column.form().coerce || (is_nested && column.kind() != ValueKind::kString)) {
+    return FailType(slot, expected, p, slot.leaf_depth);
+  }
+  if (*p == '"') return ReadByText(slot, column, row, p, expected);
+  const char* behind = reader_.SkipValue(p, slot.leaf_depth);
+  if (behind == nullptr) return nullptr;
+  return StoreText(slot, column, row, {p, static_cast<std::size_t>(behind - p)}, p, behind);
+}
+
+const char* JsonDecoder::StoreText(const KeySlot& slot, Column& column, std::int64_t row, std::string_view text,
+                                   const char* p, const char* behind) {
+  std::optional<TextProblem> problem;
+  if (Status status = SetFromText(text, row, column, &problem); !status.ok()) return FailMemory(std::move(status));
+  if (!problem) [[likely]]
+    return behind;
+  // What is not UTF-8 cannot be shown.
+  if (!IsUtf8(text)) return reader_.Fail("bad_utf8", p, "not UTF-8");
+  return reader_.Fail(problem->reason, p, fmt::format("field '{}': {}", slot.path, problem->detail));
 }
 
 Status JsonDecoder::FillNulls() {

@@ -6,14 +6,18 @@
 /// - A field that is absent or null is null. Keys are compared exactly, escapes decoded; case counts.
 /// - A key that occurs twice in one object: the last one wins, and each occurrence must fit its column.
 /// - string: any JSON string. bool: true, false. int32, int64: a whole number, however it is written: 5, 5.0, 1.7e12.
+/// - uuid, binary, times of a format, json: a string, see values/text_value_internal.h; json any value, as it is
+/// written.
 /// - double: any number, rounded to nearest; what is too small becomes zero.
 /// - decimal(p,s): a number, or a string that holds one, exactly: digits beyond the scale must be zeros.
 /// - date: "YYYY-MM-DD". timestamp: RFC 3339 text with an offset; digits beyond microseconds are cut off; 23:59:60 is
 ///   the next day's first second. Numbers: seconds, millis, micros or nanos, with a fraction or an exponent or
 ///   without; exactly, and what is below a microsecond cut off towards the past.
 ///   Years 0001 to 9999.
-/// - list: an array of these; its elements may be null.
-/// - kRescue: the members that no column takes, in the order of the record and each as it was written, from its key's
+/// - list: an array of these; its elements may be null. struct: an object; members that are absent or null are null.
+/// - map: an object; of a key that occurs twice the last counts, in its place.
+/// - kRescue: the members that no column takes; of a column with structs all of the field, if no member takes one in
+/// it; in the order of the record and each as it was written, from its key's
 ///   quote to its value's end; those of nested objects within these objects. A key that occurs twice is there twice,
 ///   and so is an object that follows one of which something was rescued: for readers that take the last of two keys,
 ///   `_rescued` and the columns together say what the record said. A field that does not fit its column makes the

@@ -125,7 +125,7 @@ class Generator {
     if (spec_.columns[below[0]].path.size() > level + 1) return Object(below, level + 1);
     const ColumnSpec& column = spec_.columns[below[0]];
     const Value value =
-        column.type->id() == arrow::Type::LIST ? List(column) : Leaf(*column.type, column.timestamp_form);
+        column.type->id() == arrow::Type::LIST ? List(column) : Leaf(*column.type, column.form.timestamp);
     for (const std::size_t each : below) cells_[each] = value.cell;
     return value.json;
   }
@@ -134,7 +134,7 @@ class Generator {
     const auto& type = *static_cast<const arrow::ListType&>(*column.type).value_type();
     Value list{"[" + Space(), "["};
     for (std::uint64_t i = 0, n = Below(6); i < n; ++i) {
-      const Value value = OneIn(5) ? Value{"null", "null"} : Leaf(type, column.timestamp_form);
+      const Value value = OneIn(5) ? Value{"null", "null"} : Leaf(type, column.form.timestamp);
       list.json += (i == 0 ? "" : Space() + "," + Space()) + value.json;
       list.cell += (i == 0 ? "" : ",") + value.cell;
     }

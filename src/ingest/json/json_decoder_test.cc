@@ -26,8 +26,7 @@ std::shared_ptr<arrow::DataType> ListOf(std::shared_ptr<arrow::DataType> type) {
 }
 
 // The cell of a document {"x": value}, or "reason" of its dead letter.
-std::string DecodeValue(const std::shared_ptr<arrow::DataType>& type, const std::string& value,
-                        TimestampForm form = TimestampForm::kRfc3339) {
+std::string DecodeValue(const std::shared_ptr<arrow::DataType>& type, const std::string& value, ValueForm form = {}) {
   auto decoder = EventDecoder::Make({.columns = {{"x", type, form, {"x"}}}}).ValueOrDie();
   const Decoded decoded = DecodeAll(*decoder, {"{\"x\":" + value + "}"});
   if (!decoded.dead_letters.empty()) return decoded.dead_letters[0].reason;
@@ -35,12 +34,121 @@ std::string DecodeValue(const std::shared_ptr<arrow::DataType>& type, const std:
   return CellText(*decoded.rows->column(0), 0);
 }
 
+std::shared_ptr<arrow::DataType> MapOf(std::shared_ptr<arrow::DataType> type) {
+  return std::make_shared<arrow::MapType>(arrow::field("key", arrow::utf8(), false),
+                                          arrow::field("value", std::move(type)));
+}
+
+const auto kItem = arrow::struct_({arrow::field("sku", arrow::utf8()), arrow::field("n", arrow::int64())});
+
+TEST(JsonDecoder, NestedValues) {
+  struct Case {
+    std::shared_ptr<arrow::DataType> type;
+    std::string value;
+    std::string want;
+  };
+  const auto deep = arrow::struct_(
+      {arrow::field("a", kItem), arrow::field("b", ListOf(kItem)), arrow::field("c", MapOf(ListOf(arrow::int64())))});
+  const Case cases[] = {
+      {kItem, R"({"sku":"a","n":5})", "{sku:'a',n:5}"},
+      {kItem, R"( { "n" : 5 , "sku" : "a" } )", "{sku:'a',n:5}"},
+      {kItem, R"({"n":5})", "{sku:null,n:5}"},
+      {kItem, R"({"n":null,"sku":null})", "{sku:null,n:null}"},
+      {kItem, "{}", "{sku:null,n:null}"},
+      {kItem, "null", "null"},
+      {kItem, R"({"n":5,"n":6,"sku":"b","sku":null})", "{sku:null,n:6}"},
+      {kItem, R"({"n":null,"n":6})", "{sku:null,n:6}"},
+      {kItem, R"({"x":[{}],"n":6,"y":{"n":7}})", "{sku:null,n:6}"},
+      {kItem, R"({"\u006e":6})", "{sku:null,n:6}"},
+      {kItem, R"({"n":"6"})", "type_mismatch"},
+      {kItem, "[]", "type_mismatch"},
+      {kItem, "5", "type_mismatch"},
+      {kItem, R"({"n":6)", "bad_json"},
+      {kItem, R"({"n":6,})", "bad_json"},
+      {kItem, R"({"n" 6})", "bad_json"},
+      {kItem, R"({n:6})", "bad_json"},
+      {ListOf(kItem), R"([{"sku":"a"},null,{"n":1},{}])", "[{sku:'a',n:null},null,{sku:null,n:1},{sku:null,n:null}]"},
+      {ListOf(kItem), "[]", "[]"},
+      {ListOf(kItem), "[[]]", "type_mismatch"},
+      {ListOf(ListOf(arrow::int64())), "[[1,2],[],null,[3]]", "[[1,2],[],null,[3]]"},
+      {MapOf(arrow::int64()), R"({"a":1,"b":null,"":3})", "{'a'=1,'b'=null,''=3}"},
+      {MapOf(arrow::int64()), R"({"a":1,"b":2,"a":3})", "{'b'=2,'a'=3}"},
+      {MapOf(arrow::utf8()), R"({"a":"xx","\u0061":"y","a":"zzz"})", "{'a'='zzz'}"},
+      {MapOf(arrow::int64()), R"({"a":"x","a":3})", "type_mismatch"},
+      {MapOf(arrow::int64()), "{}", "{}"},
+      {MapOf(arrow::int64()), "null", "null"},
+      {MapOf(arrow::int64()), R"({"a":1,})", "bad_json"},
+      {MapOf(arrow::int64()), R"({"a":1)", "bad_json"},
+      {MapOf(kItem), R"({"a":{"n":1},"b":{},"a":{"sku":"z"}})", "{'b'={sku:null,n:null},'a'={sku:'z',n:null}}"},
+      {deep, R"({"a":{"n":1},"b":[{"sku":"q"},{}],"c":{"k":[1,2],"l":[]}})",
+       "{a:{sku:null,n:1},b:[{sku:'q',n:null},{sku:null,n:null}],c:{'k'=[1,2],'l'=[]}}"},
+      {deep, R"({"c":{"k":null}})", "{a:null,b:null,c:{'k'=null}}"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.type->ToString() + ": " + c.value);
+    EXPECT_EQ(DecodeValue(c.type, c.value), c.want);
+  }
+  std::string many = "{";
+  for (int i = 0; i < 100; ++i) many += fmt::format(R"("k{}":{},)", i % 60, i);
+  const std::string read = DecodeValue(MapOf(arrow::int64()), many + R"("z":0})");
+  EXPECT_THAT(read, HasSubstr("{'k40'=40,"));
+  EXPECT_THAT(read, HasSubstr("'k0'=60,"));
+  EXPECT_THAT(read, HasSubstr("'k39'=99,'z'=0}"));
+}
+
+// What a document leaves behind that fails midway, or is null where another was not, does not show in the next.
+TEST(JsonDecoder, NestedRowsAreWrittenOver) {
+  const auto type = arrow::struct_(
+      {arrow::field("a", ListOf(kItem)), arrow::field("m", MapOf(arrow::utf8())), arrow::field("s", kItem)});
+  auto decoder = EventDecoder::Make({.columns = {{"x", type, {}, {"x"}}}}).ValueOrDie();
+  const std::string good = R"({"x":{"a":[{"sku":"p","n":1},{"sku":"q","n":2}],"m":{"k":"v"},"s":{"sku":"r","n":3}}})";
+  const std::string want = "{a:[{sku:'p',n:1},{sku:'q',n:2}],m:{'k'='v'},s:{sku:'r',n:3}}";
+  const std::vector<std::string> documents = {
+      good,
+      R"({"x":{"a":[null,{"n":null}],"m":null,"s":null,"s":{"n":"x"}}})",
+      good,
+      R"({"x":{"a":[{"sku":"long text","n":null},{},{"n":7},{"n":true}]}})",
+      R"({"x":null})",
+      good,
+      R"({})",
+      R"({"x":{"m":{"a":"1","b":null,"c":5}}})",
+      good,
+  };
+  const Decoded decoded = DecodeAll(*decoder, documents);
+  ASSERT_TRUE(decoded.rows->ValidateFull().ok()) << decoded.rows->ValidateFull().ToString();
+  EXPECT_THAT(RowTexts(*decoded.rows, 1), ElementsAre(want, want, "null", want, "null", want));
+  std::vector<std::string> details;
+  for (const auto& letter : decoded.dead_letters) details.push_back(letter.detail);
+  EXPECT_THAT(details, ElementsAre("field 'x.s.n': expected int64, found string \"x\" at byte 55",
+                                   "field 'x.a.n': expected int64, found boolean true at byte 56",
+                                   "field 'x.m': expected string, found number 5 at byte 32"));
+}
+
+TEST(JsonDecoder, UnknownMembersOfStructs) {
+  const auto decode = [](UnknownFields unknown, const std::string& document) {
+    DecodeSpec spec{.columns = {{"x", ListOf(kItem), {}, {"x"}}, {"m", MapOf(kItem), {}, {"g", "m"}}},
+                    .unknown_fields = unknown};
+    auto decoder = EventDecoder::Make(spec).ValueOrDie();
+    const Decoded decoded = DecodeAll(*decoder, {document});
+    if (!decoded.dead_letters.empty()) return decoded.dead_letters[0].detail;
+    return RowTexts(*decoded.rows, DecodedSchema(spec)->num_fields())[0];
+  };
+  const std::string document = R"({"x":[{"n":1},{"n":2, "q":3}],"g":{"m":{"a":{"n":4}}},"y":5})";
+  EXPECT_EQ(decode(UnknownFields::kIgnore, document), "[{sku:null,n:1},{sku:null,n:2}]|{'a'={sku:null,n:4}}");
+  EXPECT_EQ(decode(UnknownFields::kRescue, document),
+            R"([{sku:null,n:1},{sku:null,n:2}]|{'a'={sku:null,n:4}}|'{"x":[{"n":1},{"n":2, "q":3}],"y":5}')");
+  EXPECT_EQ(decode(UnknownFields::kRescue, R"({"x":[],"g":{"m":{"a":{"p":4}}}})"),
+            R"([]|{'a'={sku:null,n:null}}|'{"g":{"m":{"a":{"p":4}}}}')");
+  EXPECT_EQ(decode(UnknownFields::kRescue, R"({"x":[{"n":1}]})"), "[{sku:null,n:1}]|null|null");
+  EXPECT_EQ(decode(UnknownFields::kReject, R"({"x":[{"n":1,"q":3}]})"), "field 'x.q' is not declared at byte 13");
+}
+
 TEST(JsonDecoder, Values) {
   struct Case {
     std::shared_ptr<arrow::DataType> type;
     std::string value;
     std::string want;
-    TimestampForm form = TimestampForm::kRfc3339;
+    ValueForm form = {};
   };
   const auto decimal = arrow::decimal128(12, 2);
   const Case cases[] = {
@@ -66,6 +174,53 @@ TEST(JsonDecoder, Values) {
       {arrow::utf8(), R"("\u12g4")", "bad_json"},
       {arrow::utf8(), "\"a\nb\"", "bad_json"},
       {arrow::utf8(), std::string("\"a\0b\"", 5), "bad_json"},
+      {arrow::utf8(), "1.50e3", "'1.50e3'", Coercing()},
+      {arrow::utf8(), "true", "'true'", Coercing()},
+      {arrow::utf8(), R"({"a": [1, "\u00e9"]})", R"('{"a": [1, "\u00e9"]}')", Coercing()},
+      {arrow::utf8(), "[1", "bad_json", Coercing()},
+      {arrow::utf8(), "null", "null", Coercing()},
+      {arrow::int64(), "\"5\"", "5", Coercing()},
+      {arrow::int64(), "\" +5.0e0\"", "5", Coercing()},
+      {arrow::int64(), R"("\u0035")", "5", Coercing()},
+      {arrow::int64(), "\"5.5\"", "type_mismatch", Coercing()},
+      {arrow::int64(), "\"\"", "type_mismatch", Coercing()},
+      {arrow::int64(), "\"99999999999999999999\"", "out_of_range", Coercing()},
+      {arrow::int64(), "\"\xFF\"", "bad_utf8", Coercing()},
+      {arrow::int64(), "true", "type_mismatch", Coercing()},
+      {arrow::int64(), "{}", "type_mismatch", Coercing()},
+      {arrow::int64(), "5.5", "6", Rounded(Rounding::kHalfUp)},
+      {arrow::int64(), "-4.5", "-4", Rounded(Rounding::kHalfEven)},
+      {arrow::int32(), "2147483647.9", "2147483647", Rounded(Rounding::kDown)},
+      {arrow::int32(), "2147483647.9", "out_of_range", Rounded(Rounding::kHalfUp)},
+      {decimal, "1.005", "101", Rounded(Rounding::kHalfUp)},
+      {decimal, "\"1.005\"", "100", Rounded(Rounding::kHalfEven)},
+      {decimal, "9999999999.995", "out_of_range", Rounded(Rounding::kHalfUp)},
+      {decimal, "\" 1.50\"", "150", Coercing()},
+      {arrow::float64(), "\"-Infinity\"", "-inf", Coercing()},
+      {arrow::boolean(), "\"Yes\"", "true", Coercing()},
+      {arrow::boolean(), "0", "false", Coercing()},
+      {arrow::boolean(), "2", "type_mismatch", Coercing()},
+      {ListOf(arrow::int64()), R"(["1", 2, null])", "[1,2,null]", Coercing()},
+      {kUtcMicros, R"("02/Jan/1970:05:30:00 +0530")", "86400000000", OfFormat("%d/%b/%Y:%H:%M:%S %z")},
+      {kUtcMicros, R"("1970-01-02T00:00:00Z")", "type_mismatch", OfFormat("%d/%b/%Y:%H:%M:%S %z")},
+      {kUtcMicros, "5", "type_mismatch", OfFormat("%s")},
+      {arrow::utf8(), R"("00112233-4455-6677-8899-AABBCCDDEEFF")", "'00112233-4455-6677-8899-aabbccddeeff'",
+       OfText(TextForm::kUuid)},
+      {arrow::utf8(), R"("0011")", "type_mismatch", OfText(TextForm::kUuid)},
+      {arrow::utf8(), "1", "type_mismatch", OfText(TextForm::kUuid)},
+      {arrow::utf8(), R"({"a": [1, 2 ]})", R"('{"a": [1, 2 ]}')", OfText(TextForm::kJson)},
+      {arrow::utf8(), R"("x")", R"('"x"')", OfText(TextForm::kJson)},
+      {arrow::utf8(), "1.10", "'1.10'", OfText(TextForm::kJson)},
+      {arrow::utf8(), "null", "null", OfText(TextForm::kJson)},
+      {arrow::utf8(), "[1,]", "bad_json", OfText(TextForm::kJson)},
+      {arrow::utf8(), "[\"\xFF\"]", "bad_utf8", OfText(TextForm::kJson)},
+      {arrow::utf8(), R"("{\"a\":1}")", R"('{"a":1}')", Coercing(TextForm::kJson)},
+      {arrow::utf8(), R"("x")", "type_mismatch", Coercing(TextForm::kJson)},
+      {arrow::binary(), R"("AP8=")", "x00ff"},
+      {arrow::binary(), R"("")", "x"},
+      {arrow::binary(), R"("A")", "type_mismatch"},
+      {arrow::binary(), "1", "type_mismatch"},
+      {ListOf(arrow::binary()), R"(["AA==", null])", "[x00,null]"},
       {arrow::boolean(), "true", "true"},
       {arrow::boolean(), "false", "false"},
       {arrow::boolean(), "null", "null"},
@@ -657,12 +812,16 @@ TEST(JsonDecoder, SpecsThatCannotBe) {
     std::vector<ColumnSpec> columns;
     const char* message;
   };
+  auto deep = arrow::int64();
+  for (int i = 0; i <= kMaxNesting; ++i) deep = ListOf(deep);
   const Case cases[] = {
-      {{column("a", arrow::int8())}, "column 'a': not a type that JSON decodes to: int8"},
+      {{column("a", arrow::int8())}, "column 'a': json has no values of the type int8"},
       {{column("a", arrow::timestamp(arrow::TimeUnit::MILLI, "UTC"))}, "timestamp[ms"},
       {{column("a", arrow::timestamp(arrow::TimeUnit::MICRO))}, "timestamp[us]"},
       {{column("a", arrow::decimal128(5, -1))}, "decimal128(5, -1)"},
-      {{column("a", ListOf(ListOf(arrow::int64())))}, "list<"},
+      {{column("a", arrow::struct_({arrow::field("b", arrow::int8())}))}, "struct<b: int8>"},
+      {{column("a", arrow::map(arrow::int64(), arrow::utf8()))}, "map<int64"},
+      {{column("a", deep)}, "list<"},
       {{column("a", arrow::struct_({}))}, "struct<"},
       {{column("a", arrow::utf8(), {"x"}), column("b", arrow::utf8(), {"x", "y"})},
        "column 'b': its path 'x.y' goes through the field of another column"},

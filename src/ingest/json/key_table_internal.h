@@ -30,13 +30,17 @@ class KeySlot {
   std::uint32_t text_length() const { return text_length_; }  ///< With the comma.
 
   ValueKind kind = ValueKind::kSkip;
-  int leaf_depth = 0;             ///< Arrays and objects around the column's values.
+  int leaf_depth = 0;             ///< Arrays and objects around its values; of kList around the elements.
   KeySlot* next = nullptr;        ///< The slot that followed this one the last time.
   Column* column = nullptr;       ///< Of leaves and lists.
   std::uint64_t* seen = nullptr;  ///< Has `seen_bit` set if the document has a value for the column.
   std::uint64_t seen_bit = 0;
-  KeyTable* child = nullptr;  ///< kObject; kSeveral: one slot for each of the columns.
-  bool met = false;           ///< Some document had it.
+  /// kObject; kSeveral: one slot for each of the columns. kStruct: of its members, in their order. kMap, and kList of
+  /// what are no leaves: one slot for what is in it.
+  KeyTable* child = nullptr;
+  std::size_t member = 0;    ///< Of a struct: its index.
+  std::int64_t seen_in = 0;  ///< Of a struct: the last object that had it.
+  bool met = false;          ///< Some document had it.
   std::string key;
   std::string path;  ///< Dotted, for messages.
 

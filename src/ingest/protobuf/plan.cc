@@ -92,7 +92,8 @@ std::string TypeText(const FieldDescriptor& field) {
   return (field.is_repeated() ? "repeated " : "") + single(field);
 }
 
-std::optional<Store> StoreFor(Content content, ValueKind kind) {
+// Of values that are what the column's type is.
+std::optional<Store> ExactStoreFor(Content content, ValueKind kind) {
   const bool is_epoch = kind == ValueKind::kSeconds || kind == ValueKind::kMillis || kind == ValueKind::kMicros ||
                         kind == ValueKind::kNanos;
   switch (content) {
@@ -121,8 +122,11 @@ std::optional<Store> StoreFor(Content content, ValueKind kind) {
       if (kind == ValueKind::kDecimal) return Store::kTextDecimal;
       if (kind == ValueKind::kDate) return Store::kTextDate;
       if (kind == ValueKind::kRfc3339) return Store::kTextTime;
+      if (kind == ValueKind::kTimeFormat || kind == ValueKind::kUuid) return Store::kByText;
       break;
     case Content::kBytes:
+      if (kind == ValueKind::kBinary) return Store::kBytes;
+      if (kind == ValueKind::kUuid) return Store::kUuidBytes;
       if (kind == ValueKind::kString) return Store::kBase64;
       break;
     case Content::kTimestamp:
@@ -138,6 +142,14 @@ std::optional<Store> StoreFor(Content content, ValueKind kind) {
   return std::nullopt;
 }
 
+std::optional<Store> StoreFor(Content content, ValueKind kind, bool coerce) {
+  const auto exact = ExactStoreFor(content, kind);
+  if (exact || !coerce || kind < ValueKind::kString) return exact;
+  const bool has_text = content == Content::kBool || content == Content::kInteger || content == Content::kReal ||
+                        content == Content::kText;
+  return has_text ? std::optional(Store::kByText) : std::nullopt;
+}
+
 // What to write instead, for a message.
 std::string_view TypesFor(const FieldDescriptor& field) {
   if (field.is_map()) return "string (JSON)";
@@ -151,9 +163,9 @@ std::string_view TypesFor(const FieldDescriptor& field) {
     case Content::kReal:
       return "double, decimal, timestamp_s, timestamp_ms, timestamp_us, timestamp_ns";
     case Content::kText:
-      return "string, decimal, date, timestamp";
+      return "string, uuid, decimal, date, timestamp";
     case Content::kBytes:
-      return "string (base64)";
+      return "binary, uuid, string (base64)";
     case Content::kTimestamp:
       return "timestamp, string";
     case Content::kDuration:
@@ -236,6 +248,7 @@ class Planner {
                             NearestField(*message->message, path[level]));
       }
       FieldPlan& plan = FieldOf(*message, *field);
+      plan.taken_in = taken == &plan_.taken ? nullptr : taken;
       const auto number = static_cast<std::uint32_t>(field->number());
       const auto known = taken->fields.find(number);
       const bool last = level + 1 == path.size();
@@ -269,7 +282,7 @@ class Planner {
   Status AddLeaf(const ColumnSpec& column, std::size_t index, const MessagePlan& message, FieldPlan& plan) {
     const FieldDescriptor& field = *plan.field;
     const Leaf leaf = LeafOf(field);
-    ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(*column.type, column.timestamp_form));
+    ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(*column.type, column.form));
     Absence& absence = plan_.absences[index];
     absence.message = message.seen;
     absence.field = &plan;
@@ -278,19 +291,27 @@ class Planner {
     if (is_list == (field.is_repeated() && !field.is_map())) {
       ValueKind element = kind;
       if (is_list) {
-        ASSIGN_OR_RETURN(element, KindOfColumn(*static_cast<const arrow::ListType&>(*column.type).value_type(),
-                                               column.timestamp_form));
+        ASSIGN_OR_RETURN(element,
+                         KindOfColumn(*static_cast<const arrow::ListType&>(*column.type).value_type(), column.form));
       }
-      store = StoreFor(leaf.content, element);
+      store = StoreFor(leaf.content, element, column.form.coerce);
     }
-    if (!store && kind == ValueKind::kString && field.type() != FieldDescriptor::TYPE_GROUP &&
+    if (!store && (kind == ValueKind::kString || kind == ValueKind::kJson) &&
+        field.type() != FieldDescriptor::TYPE_GROUP &&
         (leaf.shape == FieldPlan::Shape::kWhole || leaf.shape == FieldPlan::Shape::kMoment || field.is_repeated())) {
       if (plan.shape == FieldPlan::Shape::kUntaken) plan.shape = FieldPlan::Shape::kWhole;
-      plan.texts.push_back({index, Bit::Of(index)});
+      plan.texts.push_back({index, Bit::Of(index), kind == ValueKind::kJson});
       if (field.is_repeated()) {
         absence.kind = Absence::Kind::kEmptyText;
         absence.text = field.is_map() ? "{}" : "[]";
       }
+      return Status::OK();
+    }
+    if (!store && kind < ValueKind::kString) {
+      ASSIGN_OR_RETURN(auto nested, MakeNested(field, *column.type, column.form, plan.path, plan.depth, false));
+      if (plan.shape == FieldPlan::Shape::kUntaken) plan.shape = FieldPlan::Shape::kWhole;
+      plan.texts.push_back({index, Bit::Of(index), false, std::make_shared<const NestedPlan>(std::move(nested))});
+      if (field.is_repeated()) absence.kind = Absence::Kind::kEmptyList;
       return Status::OK();
     }
     if (!store) {
@@ -298,7 +319,7 @@ class Planner {
         return InvalidInput("'{}' is a group, which no column takes", plan.path);
       const bool as_list = field.is_repeated() && !field.is_map() && leaf.content != Content::kWhole;
       return InvalidInput("'{}' is {}, which is no {}; types that take it: {}{}", plan.path, TypeText(field),
-                          column.type->ToString(), as_list ? "list of " : "", TypesFor(field));
+                          TypeName(*column.type, column.form), as_list ? "list of " : "", TypesFor(field));
     }
     plan.shape = leaf.shape;
     plan.type = leaf.type;
@@ -313,12 +334,93 @@ class Planner {
     return Status::OK();
   }
 
+  // `is_one`: of one value of a repeated field.
+  static Result<NestedPlan> MakeNested(const FieldDescriptor& field, const arrow::DataType& type, const ValueForm& form,
+                                       const std::string& path, int depth, bool is_one) {
+    NestedPlan nested;
+    nested.field.field = &field;
+    nested.field.path = path;
+    nested.field.wire = WireOf(field.type());
+    nested.field.type = field.type();
+    nested.field.depth = depth;
+    ASSIGN_OR_RETURN(const ValueKind kind, KindOfColumn(type, form));
+    const Leaf leaf = LeafOf(field);
+    const bool is_list = field.is_repeated() && !field.is_map() && !is_one;
+    if (field.is_map() && kind == ValueKind::kMap) {
+      nested.shape = NestedPlan::Shape::kMap;
+      ValueForm key;
+      key.coerce = true;
+      const auto& entry = *field.message_type();
+      ASSIGN_OR_RETURN(nested.inner.emplace_back(),
+                       MakeNested(*entry.map_key(), *arrow::utf8(), key, path, depth + 1, false));
+      ASSIGN_OR_RETURN(nested.inner.emplace_back(),
+                       MakeNested(*entry.map_value(), *static_cast<const arrow::MapType&>(type).item_type(), form, path,
+                                  depth + 1, false));
+      for (NestedPlan& inner : nested.inner) SetZero(inner);
+      return nested;
+    }
+    if (is_list && kind == ValueKind::kList) {
+      nested.shape = NestedPlan::Shape::kList;
+      ASSIGN_OR_RETURN(nested.inner.emplace_back(), MakeNested(field, *type.field(0)->type(), form, path, depth, true));
+      return nested;
+    }
+    const bool is_message = field.type() == FieldDescriptor::TYPE_MESSAGE && !field.is_map();
+    if (is_message && !is_list && kind == ValueKind::kStruct) {
+      nested.shape = NestedPlan::Shape::kStruct;
+      for (int i = 0; i < type.num_fields(); ++i) {
+        const std::string& name = type.field(i)->name();
+        const FieldDescriptor* const member = FindField(*field.message_type(), name);
+        if (member == nullptr) {
+          return InvalidInput("{} has no field '{}'{}", field.message_type()->full_name(), name,
+                              NearestField(*field.message_type(), name));
+        }
+        ASSIGN_OR_RETURN(nested.inner.emplace_back(), MakeNested(*member, *type.field(i)->type(), FormOfMember(form, i),
+                                                                 path + "." + member->name(), depth + 1, false));
+      }
+      return nested;
+    }
+    const auto store = is_list || field.is_map() ? std::nullopt : StoreFor(leaf.content, kind, form.coerce);
+    if (store) {
+      nested.field.shape = leaf.shape;
+      nested.field.type = leaf.type;
+      nested.field.enum_type = leaf.enum_type;
+      nested.field.targets.push_back({.store = *store});
+      if (!is_one && (leaf.shape == FieldPlan::Shape::kNumber || leaf.shape == FieldPlan::Shape::kText)) {
+        SetDefault(field, nested.field, nested.absence);
+      }
+      return nested;
+    }
+    const bool is_text = kind == ValueKind::kString || kind == ValueKind::kJson;
+    if (is_text && field.type() != FieldDescriptor::TYPE_GROUP &&
+        (leaf.shape == FieldPlan::Shape::kWhole || leaf.shape == FieldPlan::Shape::kMoment || is_list)) {
+      nested.shape = NestedPlan::Shape::kText;
+      nested.is_json = kind == ValueKind::kJson;
+      return nested;
+    }
+    return InvalidInput("'{}' is {}, which is no {}; types that take it: {}{}", path, TypeText(field),
+                        TypeName(type, form), is_list && leaf.content != Content::kWhole ? "list of " : "",
+                        TypesFor(field));
+  }
+
+  // What an entry of a map has that does not say it, in proto2 too.
+  static void SetZero(NestedPlan& nested) {
+    const FieldPlan& field = nested.field;
+    const bool is_scalar = field.shape == FieldPlan::Shape::kNumber || field.shape == FieldPlan::Shape::kText;
+    if (nested.shape != NestedPlan::Shape::kLeaf || !is_scalar || nested.field.targets.back().empty_is_null) return;
+    nested.absence.kind = Absence::Kind::kValue;
+    if (field.enum_type != nullptr) {
+      nested.absence.bits = static_cast<std::uint64_t>(field.field->default_value_enum()->number());
+    }
+  }
+
   // Of a single scalar: null where the record tells absence from zero, unless the schema names a default.
   static void SetDefault(const FieldDescriptor& field, FieldPlan& plan, Absence& absence) {
     Target& target = plan.targets.back();
     if (field.has_presence() && !field.has_default_value()) return;
     if (!field.has_presence() &&
-        (target.store == Store::kTextDecimal || target.store == Store::kTextDate || target.store == Store::kTextTime)) {
+        (target.store == Store::kTextDecimal || target.store == Store::kTextDate || target.store == Store::kTextTime ||
+         target.store == Store::kUuidBytes ||
+         (target.store == Store::kByText && field.cpp_type() == FieldDescriptor::CPPTYPE_STRING))) {
       target.empty_is_null = true;
       return;
     }

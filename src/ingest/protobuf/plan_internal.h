@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ namespace millrace::ingest::protobuf {
 /// From the values of a field to those of a column.
 enum class Store : std::uint8_t {
   kText,
+  kBytes,
+  kUuidBytes,
+  kByText,  ///< Its text, as the column reads texts.
   kBase64,
   kEnumName,
   kBool,
@@ -56,14 +60,18 @@ struct Target {
   std::size_t column = 0;
   Store store = Store::kText;
   Bit seen;
-  /// Text without presence that is empty is null: there is no such number or time.
+  /// Text or bytes without presence that are empty are null: there is no such number, time or uuid.
   bool empty_is_null = false;
 };
 
-/// A column that is a field's JSON text.
+struct NestedPlan;
+
+/// A column that is made of all occurrences of a field, when the record is whole: its JSON text, or what is nested.
 struct TextTarget {
   std::size_t column = 0;
   Bit seen;
+  bool is_json = false;                           ///< A text in JSON keeps its quotes.
+  std::shared_ptr<const NestedPlan> nested = {};  ///< Null: text.
 };
 
 struct MessagePlan;
@@ -92,7 +100,29 @@ struct FieldPlan {
   std::vector<WireValue> values;  ///< For `texts`: of the record so far; void unless texts[0].seen.
   Moment moment;                  ///< kMoment: of the record so far; void unless targets[0].seen.
   MessagePlan* inner = nullptr;
+  TakenFields* taken_in = nullptr;    ///< Of the message that it is in; null: the record's.
   std::vector<std::uint64_t> rivals;  ///< Bits of the other members of its oneof; empty: there are none.
+};
+
+/// What a column has when the record has no value for it.
+struct Absence {
+  enum class Kind : std::uint8_t { kNull, kValue, kEmptyList, kEmptyText };
+  Kind kind = Kind::kNull;
+  Bit message;  ///< Null all the same if the message that the field is in is absent.
+  FieldPlan* field = nullptr;
+  const Target* target = nullptr;  ///< kValue.
+  std::uint64_t bits = 0;          ///< kValue: as ReadNumber() has it, or
+  std::string text;                ///< the text or bytes. kEmptyText: the text.
+};
+
+/// What a field fills that is a column, or is in one: from its occurrences in the message.
+struct NestedPlan {
+  enum class Shape : std::uint8_t { kLeaf, kText, kList, kMap, kStruct };
+  Shape shape = Shape::kLeaf;
+  FieldPlan field;                ///< kLeaf: with one target.
+  Absence absence;                ///< kLeaf: without an occurrence.
+  bool is_json = false;           ///< kText, as of TextTarget.
+  std::vector<NestedPlan> inner;  ///< kList: of one element. kMap: key, value. kStruct: the members in their order.
 };
 
 struct MessagePlan {
@@ -113,17 +143,6 @@ struct MessagePlan {
   static constexpr std::uint32_t kDirect = 1024;                    ///< Numbers below it are found without a search.
   std::vector<FieldPlan*> by_number;                                ///< Up to the largest, below kDirect.
   std::vector<std::pair<std::uint32_t, FieldPlan*>> large_numbers;  ///< The others, ascending.
-};
-
-/// What a column has when the record has no value for it.
-struct Absence {
-  enum class Kind : std::uint8_t { kNull, kValue, kEmptyList, kEmptyText };
-  Kind kind = Kind::kNull;
-  Bit message;  ///< Null all the same if the message that the field is in is absent.
-  FieldPlan* field = nullptr;
-  const Target* target = nullptr;  ///< kValue.
-  std::uint64_t bits = 0;          ///< kValue: as ReadNumber() has it, or
-  std::string text;                ///< the text or bytes. kEmptyText: the text.
 };
 
 struct Plan {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/json_text.h"
 #include "ingest/json/document_reader_internal.h"
 #include "ingest/payload_form.h"
 #include "ingest/protobuf/message_indexes_internal.h"
@@ -19,7 +20,9 @@
 #include "ingest/protobuf/wire_internal.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/number_text_internal.h"
+#include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/uuid_text_internal.h"
 
 namespace millrace::ingest {
 namespace protobuf {
@@ -53,7 +56,7 @@ class ProtobufDecoder final : public Decoder {
         rescues_(spec.has_rescued_column()),
         rejects_(spec.unknown_fields == UnknownFields::kReject) {
     columns_.reserve(spec_.columns.size() + 1);
-    for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.timestamp_form);
+    for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.form);
     if (rescues_) columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339);
   }
 
@@ -80,7 +83,7 @@ class ProtobufDecoder final : public Decoder {
   bool StoreOne(const FieldPlan& field, const Target& target, Column& column, std::int64_t row, const Scalar& value,
                 const char* at);
   // An enum of one byte may have a name of hundreds.
-  bool CheckListText(const FieldPlan& field, Column& column, const char* at);
+  bool CheckListText(const FieldPlan& field, Column& column, std::int64_t row, const char* at);
   bool StoreText(Column& column, std::int64_t row, std::string_view text);
   bool StoreInteger(const FieldPlan& field, Column& column, std::int64_t row, std::uint64_t bits, const char* at);
   bool StoreDecimal(const FieldPlan& field, Column& column, std::int64_t row, const NumberText& number, const char* at);
@@ -91,6 +94,8 @@ class ProtobufDecoder final : public Decoder {
   bool StoreRealEpoch(const FieldPlan& field, Column& column, std::int64_t row, std::uint64_t bits, const char* at);
   bool StoreTime(const FieldPlan& field, Store store, Column& column, std::int64_t row, std::string_view text,
                  const char* at);
+  bool StoreByText(const FieldPlan& field, Store store, Column& column, std::int64_t row, const Scalar& value,
+                   const char* at);
   bool FailRange(const FieldPlan& field, std::string_view value, std::string_view problem, const char* at);
   bool FailText(const FieldPlan& field, std::string_view value, std::string_view expected, const char* at);
   bool Check(Status status) {
@@ -100,10 +105,24 @@ class ProtobufDecoder final : public Decoder {
     return false;
   }
 
+  // Values of a field, in the order of the record, to one row of a column or of what is in one.
+  bool Fill(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
+  bool FillLeaf(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
+  bool FillText(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
+  bool FillList(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
+  bool FillMap(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
+  // Without the entries of these indexes, which ascend.
+  bool FillEntries(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row,
+                   const std::vector<std::int64_t>& dropped);
+  bool ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar);
+  bool FillStruct(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
+  bool SplitMessage(const NestedPlan& plan, std::string_view message, std::vector<std::vector<WireValue>>* members);
+
   // The row's columns that come from the whole record: JSON texts and the rest of the record, then what is absent.
   bool FinishRow(std::string_view body);
   bool StoreTexts();
   bool StoreRest(std::string_view body);
+  auto& TakenWith(const FieldPlan& field) { return (field.taken_in == nullptr ? plan_.taken : *field.taken_in).fields; }
   bool StoreAbsent();
 
   // Constant after construction, but for what the plan has of the record.
@@ -124,7 +143,9 @@ class ProtobufDecoder final : public Decoder {
   MessageText text_;
   std::string out_;
   Bits seen_;
-  bool has_rest_ = false;  // Fields that no column takes.
+  bool has_rest_ = false;                 // Fields that no column takes.
+  bool has_unknown_members_ = false;      // In what is nested in the field that is stored.
+  std::vector<FieldPlan*> partly_taken_;  // Those of the record that have such.
   const bool rescues_;
   const bool rejects_;
 };
@@ -334,7 +355,7 @@ inline bool ProtobufDecoder::StoreAll(FieldPlan& field, const Scalar& value, con
       if (!Check(column.element().EnsureRow(element))) return false;
       if (!StoreOne(field, target, column.element(), element, value, at)) return false;
       column.SetListEnd(row_, element + 1);
-      if (target.store == Store::kEnumName && !CheckListText(field, column, at)) return false;
+      if (target.store == Store::kEnumName && !CheckListText(field, column, row_, at)) return false;
     }
     target.seen.Set(seen_);
   }
@@ -375,6 +396,11 @@ inline bool ProtobufDecoder::StoreOne(const FieldPlan& field, const Target& targ
       }
       return StoreText(column, row, std::to_string(number));
     }
+    case Store::kBytes:
+      return StoreText(column, row, value.text);
+    case Store::kUuidBytes:
+    case Store::kByText:
+      return StoreByText(field, target.store, column, row, value, at);
     case Store::kBase64:
       out_.clear();
       AppendBase64(value.text, &out_);
@@ -402,10 +428,10 @@ inline bool ProtobufDecoder::StoreOne(const FieldPlan& field, const Target& targ
   return true;
 }
 
-bool ProtobufDecoder::CheckListText(const FieldPlan& field, Column& column, const char* at) {
+bool ProtobufDecoder::CheckListText(const FieldPlan& field, Column& column, std::int64_t row, const char* at) {
   Column& element = column.element();
-  const auto bytes = static_cast<std::size_t>(element.text_begin(column.list_begin(row_ + 1)) -
-                                              element.text_begin(column.list_begin(row_)));
+  const auto bytes = static_cast<std::size_t>(element.text_begin(column.list_begin(row + 1)) -
+                                              element.text_begin(column.list_begin(row)));
   if (bytes <= kMaxTextBytes) [[likely]]
     return true;
   reader_.Fail("too_large", at,
@@ -447,7 +473,7 @@ inline bool ProtobufDecoder::StoreInteger(const FieldPlan& field, Column& column
 bool ProtobufDecoder::StoreDecimal(const FieldPlan& field, Column& column, std::int64_t row, const NumberText& number,
                                    const char* at) {
   Int128 value = 0;
-  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), &value);
+  const NumberError error = ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, &value);
   if (error == NumberError::kNone) [[likely]] {
     column.Set(row, arrow::Decimal128(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value)));
     return true;
@@ -550,6 +576,35 @@ bool ProtobufDecoder::StoreTime(const FieldPlan& field, Store store, Column& col
   return true;
 }
 
+bool ProtobufDecoder::StoreByText(const FieldPlan& field, Store store, Column& column, std::int64_t row,
+                                  const Scalar& value, const char* at) {
+  if (store == Store::kUuidBytes) {
+    if (value.text.size() != kUuidBytes) {
+      return FailRange(field, fmt::format("{} bytes", value.text.size()), "are no uuid, which has 16", at);
+    }
+    char text[kUuidTextBytes];
+    WriteUuid(reinterpret_cast<const unsigned char*>(value.text.data()), text);
+    return StoreText(column, row, {text, sizeof text});
+  }
+  out_.clear();
+  if (field.type == FieldDescriptor::TYPE_STRING) {
+    if (!reader_.CheckUtf8(value.text, field.path)) return false;
+    out_ = value.text;
+  } else if (field.type == FieldDescriptor::TYPE_BOOL) {
+    out_ = value.bits != 0 ? "true" : "false";
+  } else if (field.type == FieldDescriptor::TYPE_FLOAT || field.type == FieldDescriptor::TYPE_DOUBLE) {
+    AppendReal(field.type, value.bits, &out_);
+  } else {
+    out_ =
+        IsUnsigned64(field.type) ? std::to_string(value.bits) : std::to_string(static_cast<std::int64_t>(value.bits));
+  }
+  std::optional<TextProblem> problem;
+  if (!Check(SetFromText(out_, row, column, &problem))) return false;
+  if (!problem) return true;
+  reader_.Fail(problem->reason, at, fmt::format("field '{}': {}", field.path, problem->detail));
+  return false;
+}
+
 bool ProtobufDecoder::FailRange(const FieldPlan& field, std::string_view value, std::string_view problem,
                                 const char* at) {
   reader_.Fail("out_of_range", at, fmt::format("field '{}': {} {}", field.path, Printable(value), problem));
@@ -563,13 +618,233 @@ bool ProtobufDecoder::FailText(const FieldPlan& field, std::string_view value, s
   return false;
 }
 
+bool ProtobufDecoder::Fill(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
+                           std::int64_t row) {
+  column.SetValid(row);
+  switch (plan.shape) {
+    case NestedPlan::Shape::kLeaf:
+      return FillLeaf(plan, values, column, row);
+    case NestedPlan::Shape::kText:
+      return FillText(plan, values, column, row);
+    case NestedPlan::Shape::kList:
+      return FillList(plan, values, column, row);
+    case NestedPlan::Shape::kMap:
+      return FillMap(plan, values, column, row);
+    case NestedPlan::Shape::kStruct:
+      return FillStruct(plan, values, column, row);
+  }
+  return false;
+}
+
+bool ProtobufDecoder::FillLeaf(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
+                               std::int64_t row) {
+  const FieldPlan& field = plan.field;
+  const Target& target = field.targets.front();
+  Scalar scalar;
+  if (values.empty()) {
+    if (plan.absence.kind != Absence::Kind::kValue) return Check(column.SetNull(row));
+    scalar.bits = plan.absence.bits;
+    scalar.text = plan.absence.text;
+    return StoreOne(field, target, column, row, scalar, nullptr);
+  }
+  for (const WireValue& value : values) {
+    if (value.wire != field.wire) return FailWire(field, value.wire, value.begin) != nullptr;
+  }
+  const WireValue& last = values.back();
+  switch (field.shape) {
+    case FieldPlan::Shape::kNumber:
+      if (ReadNumber(reader_, field.type, last.begin, last.end, &scalar.bits) == nullptr) return false;
+      break;
+    case FieldPlan::Shape::kText:
+      scalar.text = last.bytes();
+      if (target.empty_is_null && scalar.text.empty()) return Check(column.SetNull(row));
+      break;
+    case FieldPlan::Shape::kMoment:
+      for (const WireValue& value : values) {
+        if (ReadMoment(reader_, value.bytes(), field.depth + 1, field.path, &scalar.moment) == nullptr) return false;
+      }
+      break;
+    default:
+      for (const WireValue& value : values) {
+        if (!ReadWrapped(field, value.bytes(), &scalar)) return false;
+      }
+  }
+  return StoreOne(field, target, column, row, scalar, last.begin);
+}
+
+bool ProtobufDecoder::FillText(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
+                               std::int64_t row) {
+  const FieldDescriptor& field = *plan.field.field;
+  if (values.empty() && !field.is_repeated()) return Check(column.SetNull(row));
+  const auto* const message = field.message_type();
+  const bool has_string_form = !field.is_repeated() && message != nullptr && MessageText::HasStringForm(*message);
+  std::string text;
+  if (!(has_string_form && !plan.is_json ? text_.AppendStringForm(field, values, plan.field.depth, &text)
+                                         : text_.AppendField(field, values, plan.field.depth, &text))) {
+    return false;
+  }
+  return StoreText(column, row, text);
+}
+
+bool ProtobufDecoder::FillList(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
+                               std::int64_t row) {
+  const NestedPlan& inner = plan.inner.front();
+  const FieldPlan& field = inner.field;
+  Column& element = column.element();
+  std::int64_t at = column.list_begin(row);
+  column.SetListEnd(row, at);
+  const auto add = [&](const auto& fill) {
+    if (at == kMaxElements) return Check(Status::CapacityError("a list column of one batch is full"));
+    if (!Check(element.EnsureRow(at)) || !fill()) return false;
+    column.SetListEnd(row, ++at);
+    const bool is_name = inner.shape == NestedPlan::Shape::kLeaf && field.targets.front().store == Store::kEnumName;
+    return !is_name || CheckListText(field, column, row, values.front().begin);
+  };
+  for (const WireValue& value : values) {
+    const bool is_packed = value.wire == Wire::kBytes && field.field->is_packable();
+    if (!is_packed || inner.shape != NestedPlan::Shape::kLeaf) {
+      if (!add([&] { return Fill(inner, {&value, 1}, element, at); })) return false;
+      continue;
+    }
+    for (const char* p = value.begin; p != value.end;) {
+      const char* const begin = p;
+      Scalar scalar;
+      p = ReadNumber(reader_, field.type, p, value.end, &scalar.bits);
+      if (p == nullptr) return false;
+      if (!add([&] {
+            element.SetValid(at);
+            return StoreOne(field, field.targets.front(), element, at, scalar, begin);
+          })) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool ProtobufDecoder::FillMap(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
+                              std::int64_t row) {
+  if (!FillEntries(plan, values, column, row, {})) return false;
+  const auto repeated = RepeatedKeys(column, row);
+  return repeated.empty() || FillEntries(plan, values, column, row, repeated);
+}
+
+bool ProtobufDecoder::FillEntries(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
+                                  std::int64_t row, const std::vector<std::int64_t>& dropped) {
+  static constexpr const char* kNothing = "";
+  auto next_dropped = dropped.begin();
+  std::int64_t at = column.list_begin(row);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (next_dropped != dropped.end() && *next_dropped == static_cast<std::int64_t>(i)) {
+      ++next_dropped;
+      continue;
+    }
+    if (values[i].wire != Wire::kBytes) return FailWire(plan.field, values[i].wire, values[i].begin) != nullptr;
+    std::vector<std::vector<WireValue>> entry(plan.inner.size());
+    if (!SplitMessage(plan, values[i].bytes(), &entry)) return false;
+    if (entry[1].empty() && plan.inner[1].field.wire == Wire::kBytes &&
+        plan.inner[1].field.field->message_type() != nullptr) {
+      entry[1].push_back({.number = 2, .wire = Wire::kBytes, .begin = kNothing, .end = kNothing});
+    }
+    if (!Check(column.map_key().EnsureRow(at)) || !Check(column.map_value().EnsureRow(at)) ||
+        !Fill(plan.inner[0], entry[0], column.map_key(), at) ||
+        !Fill(plan.inner[1], entry[1], column.map_value(), at)) {
+      return false;
+    }
+    ++at;
+  }
+  column.SetListEnd(row, at);
+  return true;
+}
+
+bool ProtobufDecoder::FillStruct(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
+                                 std::int64_t row) {
+  if (values.empty()) return Check(column.SetNull(row));
+  std::vector<std::vector<WireValue>> members(plan.inner.size());
+  for (const WireValue& value : values) {
+    if (value.wire != Wire::kBytes) return FailWire(plan.field, value.wire, value.begin) != nullptr;
+    if (!SplitMessage(plan, value.bytes(), &members)) return false;
+  }
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    if (!Fill(plan.inner[i], members[i], column.member(i), row)) return false;
+  }
+  return true;
+}
+
+// Adds the occurrences of each of plan.inner in the message. A member of a oneof takes the place of the others.
+bool ProtobufDecoder::SplitMessage(const NestedPlan& plan, std::string_view message,
+                                   std::vector<std::vector<WireValue>>* members) {
+  const int depth = plan.field.depth + 1;
+  const char* const end = message.data() + message.size();
+  for (const char* p = message.data(); p != end;) {
+    const char* const at = p;
+    Tag tag;
+    p = reader_.ReadTag(p, end, &tag);
+    if (p == nullptr) return false;
+    WireValue value;
+    p = reader_.ReadValue(tag, p, end, depth, &value);
+    if (p == nullptr) return false;
+    const FieldDescriptor* const field =
+        plan.field.field->message_type()->FindFieldByNumber(static_cast<int>(tag.number));
+    const auto* const oneof = field == nullptr ? nullptr : field->real_containing_oneof();
+    bool is_taken = false;
+    for (std::size_t i = 0; i < plan.inner.size(); ++i) {
+      const FieldDescriptor* const member = plan.inner[i].field.field;
+      if (member == field) {
+        is_taken = true;
+        (*members)[i].push_back(value);
+      } else if (oneof != nullptr && member->real_containing_oneof() == oneof) {
+        (*members)[i].clear();
+      }
+    }
+    if (is_taken) continue;
+    has_unknown_members_ = true;
+    if (!rejects_) continue;
+    reader_.Fail("unknown_field", at,
+                 field == nullptr ? fmt::format("'{}' has no field {}", plan.field.path, tag.number)
+                                  : fmt::format("field '{}.{}' is not declared", plan.field.path, field->name()));
+    return false;
+  }
+  return true;
+}
+
+bool ProtobufDecoder::ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar) {
+  const char* const end = message.data() + message.size();
+  for (const char* p = message.data(); p != end;) {
+    const char* const at = p;
+    Tag tag;
+    p = reader_.ReadTag(p, end, &tag);
+    if (p == nullptr) return false;
+    if (tag.number != 1) {
+      WireValue skipped;
+      p = reader_.ReadValue(tag, p, end, field.depth + 1, &skipped);
+    } else if (tag.wire != WireOf(field.type)) {
+      return FailWire(field, tag.wire, at) != nullptr;
+    } else {
+      p = tag.wire == Wire::kBytes ? reader_.ReadBytes(p, end, &scalar->text)
+                                   : ReadNumber(reader_, field.type, p, end, &scalar->bits);
+    }
+    if (p == nullptr) return false;
+  }
+  return true;
+}
+
 bool ProtobufDecoder::FinishRow(std::string_view body) {
   return StoreTexts() && (!rescues_ || StoreRest(body)) && StoreAbsent();
 }
 
 bool ProtobufDecoder::StoreTexts() {
+  partly_taken_.clear();
   for (FieldPlan* const field : plan_.with_texts) {
     if (!field->texts[0].seen.IsSet(seen_)) continue;
+    has_unknown_members_ = false;
+    bool has_text = false;
+    for (const TextTarget& target : field->texts) {
+      has_text |= target.nested == nullptr;
+      if (target.nested != nullptr && !Fill(*target.nested, field->values, columns_[target.column], row_)) return false;
+    }
+    if (has_unknown_members_ && !has_text) partly_taken_.push_back(field);
+    if (!has_text) continue;
     out_.clear();
     const auto* const message = field->field->message_type();
     const bool plain = !field->field->is_repeated() && message != nullptr && MessageText::HasStringForm(*message);
@@ -577,8 +852,12 @@ bool ProtobufDecoder::StoreTexts() {
                 : text_.AppendField(*field->field, field->values, field->depth, &out_))) {
       return false;
     }
+    std::string quoted;
+    if (plain) AppendJsonString(out_, quoted);
     for (const TextTarget& target : field->texts) {
-      if (!StoreText(columns_[target.column], row_, out_)) return false;
+      if (target.nested == nullptr &&
+          !StoreText(columns_[target.column], row_, plain && target.is_json ? quoted : out_))
+        return false;
     }
     if (field->values.capacity() * sizeof(WireValue) > kTextKeptBytes) std::vector<WireValue>().swap(field->values);
   }
@@ -589,7 +868,14 @@ bool ProtobufDecoder::StoreTexts() {
 bool ProtobufDecoder::StoreRest(std::string_view body) {
   Column& column = columns_.back();
   out_.clear();
-  if (has_rest_ && !text_.AppendRest(*root_.message, body, plan_.taken, &out_)) return false;
+  // A field that has members which no member of a struct takes is there with all that is in it: they may be in any of
+  // many messages.
+  for (const FieldPlan* field : partly_taken_)
+    TakenWith(*field).erase(static_cast<std::uint32_t>(field->field->number()));
+  const bool is_good =
+      (!has_rest_ && partly_taken_.empty()) || text_.AppendRest(*root_.message, body, plan_.taken, &out_);
+  for (const FieldPlan* field : partly_taken_) TakenWith(*field)[static_cast<std::uint32_t>(field->field->number())];
+  if (!is_good) return false;
   return out_.empty() ? true : StoreText(column, row_, out_);
 }
 

@@ -13,13 +13,18 @@
 ///   absent value. Lists and maps are empty. `required` is not enforced.
 /// - Text must be UTF-8, in proto2 too. Text without presence that is empty is null where the column is a decimal, date
 ///   or timestamp.
-/// - bool: bool. string: string; decimal, date, timestamp as of JSON's texts. bytes: string, in base64.
+/// - bool: bool. string: string; decimal, date, timestamp as of JSON's texts. uuid: of text. bytes: binary, as they
+/// are; uuid, of 16;
+///   string, in base64.
 /// - Integers: int32, int64 in range, double rounded to nearest, decimal exactly, timestamp_s to _ns. float and double:
 ///   double, to the last bit; decimal and timestamp_s to _ns by the shortest text that reads as the value.
 /// - Enums: string by name, int32 and int64 by number. A number without a name is kept as the number, in proto2 too,
 ///   where Protobuf counts it among the unknown fields.
 /// - Timestamp: timestamp (below a microsecond cut off towards the past), string. Duration: decimal or double of
 ///   seconds, string. Wrappers: as their values, null if absent. repeated: list of these.
+/// - Messages: struct of members of their fields' names, null if absent; repeated: list of struct. map: map, whose keys
+///   are texts, numbers too; of a key that comes twice the last counts. What no member takes is rescued with all of the
+///   field.
 /// - Other messages, maps, repeated fields: string, JSON text by Protobuf's JSON mapping, see message_text_internal.h,
 ///   of at most 64 MiB. Timestamp, Duration and FieldMask as string are without quotes. Groups have no column.
 /// - Fields that no column takes are skipped by their lengths; what is in them is not looked at. kRescue: they are in

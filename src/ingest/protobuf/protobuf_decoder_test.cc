@@ -91,8 +91,8 @@ std::string RowOf(const DecodeSpec& spec, const std::string& record) {
 }
 
 std::string CellOf(const std::string& path, std::shared_ptr<arrow::DataType> type, const std::string& text,
-                   TimestampForm form = TimestampForm::kRfc3339) {
-  ColumnSpec column{.name = "x", .type = std::move(type), .timestamp_form = form};
+                   ValueForm form = {}) {
+  ColumnSpec column{.name = "x", .type = std::move(type), .form = form};
   for (std::size_t at = 0; at <= path.size();) {
     const std::size_t dot = std::min(path.find('.', at), path.size());
     column.path.push_back(path.substr(at, dot - at));
@@ -101,17 +101,107 @@ std::string CellOf(const std::string& path, std::shared_ptr<arrow::DataType> typ
   return RowOf(SpecOf({column}), Fleet().Encode("fleet.v1.Reading", text));
 }
 
+TEST(ProtobufDecoder, NestedColumns) {
+  const auto map_of = [](std::shared_ptr<arrow::DataType> type) {
+    return std::make_shared<arrow::MapType>(arrow::field("key", arrow::utf8(), false),
+                                            arrow::field("value", std::move(type)));
+  };
+  const auto geo = arrow::struct_({arrow::field("lat", arrow::float64()), arrow::field("city", arrow::utf8()),
+                                   arrow::field("lon", arrow::float64())});
+  const auto deep = arrow::struct_({arrow::field("city", arrow::utf8()), arrow::field("around", geo)});
+  struct Case {
+    const char* path;
+    std::shared_ptr<arrow::DataType> type;
+    std::string text;
+    std::string want;
+  };
+  const Case cases[] = {
+      {"geo", geo, "geo { city: 'Lyon' lat: 1.5 lon: 2 }", "{lat:0x1.8p+0,city:'Lyon',lon:0x1p+1}"},
+      {"geo", geo, "geo { }", "{lat:0x0p+0,city:'',lon:null}"},
+      {"geo", geo, "", "null"},
+      {"geo", geo, "geo { around { lat: 3 } }", "{lat:0x0p+0,city:'',lon:null}"},
+      {"geo", deep, "geo { city: 'a' around { city: 'b' lat: 1 } }",
+       "{city:'a',around:{lat:0x1p+0,city:'b',lon:null}}"},
+      {"geo", deep, "geo { city: 'a' }", "{city:'a',around:null}"},
+      {"geo.around", geo, "geo { around { lat: 1 } }", "{lat:0x1p+0,city:'',lon:null}"},
+      {"geo.around", geo, "geo { }", "null"},
+      {"geo.around", geo, "", "null"},
+      {"places", ListOfType(geo), "places { lat: 1 } places { } places { city: 'c' lon: 0 }",
+       "[{lat:0x1p+0,city:'',lon:null},{lat:0x0p+0,city:'',lon:null},{lat:0x0p+0,city:'c',lon:0x0p+0}]"},
+      {"places", ListOfType(geo), "", "[]"},
+      {"counts", map_of(arrow::int64()), "counts { key: 'a' value: 1 } counts { key: '' } counts { key: 'b' value: 3 }",
+       "{'a'=1,''=0,'b'=3}"},
+      {"counts", map_of(arrow::int64()), "", "{}"},
+      {"counts", map_of(arrow::utf8()), "counts { key: 'a' value: 1 }",
+       "column 'x': 'counts' is int64, which is no string; types that take it: int32, int64, double, decimal, "
+       "timestamp_s, timestamp_ms, timestamp_us, timestamp_ns"},
+      {"sites", map_of(geo), "sites { key: 7 value { lat: 1 } } sites { key: -8 }",
+       "{'7'={lat:0x1p+0,city:'',lon:null},'-8'={lat:0x0p+0,city:'',lon:null}}"},
+      {"sides", map_of(arrow::utf8()), "sides { key: true value: 'r' }", "{'true'='r'}"},
+      {"place", geo, "place { lat: 1 }", "{lat:0x1p+0,city:'',lon:null}"},
+      {"geo", arrow::struct_({arrow::field("citty", arrow::utf8())}), "",
+       "column 'x': fleet.v1.Geo has no field 'citty'; did you mean 'city'?"},
+      {"text", geo, "",
+       "column 'x': 'text' is string, which is no struct<lat double, city string, lon double>; types "
+       "that take it: string, uuid, decimal, date, timestamp"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(std::string(c.path) + ": " + c.text);
+    EXPECT_EQ(CellOf(c.path, c.type, c.text), c.want);
+  }
+  // Parts of one message are merged, the last value of a field wins, and so does the last entry of a key.
+  const std::string parts =
+      Fleet().Encode("fleet.v1.Reading", "geo { city: 'a' lat: 1 } counts { key: 'k' value: 1 }") +
+      Fleet().Encode("fleet.v1.Reading", "geo { lat: 2 } counts { key: 'j' value: 2 }") +
+      Fleet().Encode("fleet.v1.Reading", "counts { key: 'k' value: 3 }");
+  EXPECT_EQ(RowOf(SpecOf({{.name = "geo", .type = geo}, {.name = "counts", .type = map_of(arrow::int64())}}), parts),
+            "{lat:0x1p+1,city:'a',lon:null}|{'j'=2,'k'=3}");
+  // A member of a oneof takes the place of the others.
+  const std::string rivals =
+      Fleet().Encode("fleet.v1.Reading", "place { lat: 1 }") + Fleet().Encode("fleet.v1.Reading", "number: 5");
+  EXPECT_EQ(RowOf(SpecOf({{.name = "place", .type = geo}, {.name = "number", .type = arrow::int64()}}), rivals),
+            "null|5");
+}
+
+TEST(ProtobufDecoder, UnknownMembersOfStructsAreRescuedWithTheField) {
+  const auto geo = arrow::struct_({arrow::field("lat", arrow::float64())});
+  const std::string record = Fleet().Encode("fleet.v1.Reading", "i32: 5 places { lat: 1 } places { lat: 2 city: 'x' }");
+  const std::vector<ColumnSpec> columns = {{.name = "places", .type = ListOfType(geo)}};
+  EXPECT_EQ(RowOf(SpecOf(columns), record), "[{lat:0x1p+0},{lat:0x1p+1}]");
+  EXPECT_EQ(RowOf(SpecOf(columns, UnknownFields::kRescue), record),
+            R"([{lat:0x1p+0},{lat:0x1p+1}]|'{"i32":5,"places":[{"lat":1},{"city":"x","lat":2}]}')");
+  EXPECT_EQ(RowOf(SpecOf(columns, UnknownFields::kRescue), Fleet().Encode("fleet.v1.Reading", "places { lat: 1 }")),
+            "[{lat:0x1p+0}]|null");
+  const auto inner = ColumnSpec{.name = "around", .type = geo, .path = {"geo", "around"}};
+  EXPECT_EQ(RowOf(SpecOf({inner}, UnknownFields::kRescue),
+                  Fleet().Encode("fleet.v1.Reading", "geo { city: 'a' around { lat: 1 lon: 4 } }")),
+            R"({lat:0x1p+0}|'{"geo":{"city":"a","around":{"lat":1,"lon":4}}}')");
+  EXPECT_THAT(
+      RowOf(SpecOf(columns, UnknownFields::kReject), Fleet().Encode("fleet.v1.Reading", "places { lat: 2 city: 'x' }")),
+      HasSubstr("unknown_field: field 'places.city' is not declared"));
+}
+
 TEST(ProtobufDecoder, Scalars) {
   struct Case {
     const char* path;
     std::shared_ptr<arrow::DataType> type;
     const char* text;
     std::string want;
-    TimestampForm form = TimestampForm::kRfc3339;
+    ValueForm form = {};
   };
   const auto money = arrow::decimal128(12, 2);
   const Case cases[] = {
       {"i32", arrow::int32(), "i32: -2147483648", "-2147483648"},
+      {"i32", arrow::utf8(), "i32: -5", "'-5'", Coercing()},
+      {"i32", arrow::boolean(), "i32: 1", "true", Coercing()},
+      {"i32", arrow::boolean(), "i32: 2", "type_mismatch: field 'i32': expected boolean, found '2' at byte 1",
+       Coercing()},
+      {"u64", arrow::utf8(), "u64: 18446744073709551615", "'18446744073709551615'", Coercing()},
+      {"text", arrow::int64(), "text: ' 5.0'", "5", Coercing()},
+      {"text", arrow::utf8(), "text: '00112233445566778899AABBCCDDEEFF'", "'00112233-4455-6677-8899-aabbccddeeff'",
+       OfText(TextForm::kUuid)},
+      {"text", kMicrosUtc, "text: '02.01.1970'", "86400000000", OfFormat("%d.%m.%Y")},
+      {"text", money, "text: '1.005'", "101", Rounded(Rounding::kHalfUp)},
       {"i32", arrow::int64(), "i32: -1", "-1"},
       {"i32", arrow::float64(), "i32: 3", "0x1.8p+1"},
       {"i32", money, "i32: -7", "-700"},
@@ -412,13 +502,12 @@ TEST(ProtobufDecoder, OfAOneofTheLastMemberIsThere) {
 }
 
 TEST(ProtobufDecoder, SeveralColumnsOfOneField) {
-  const auto spec =
-      SpecOf({{.name = "ms", .type = kMicrosUtc, .timestamp_form = TimestampForm::kMillis, .path = {"i64"}},
-              {.name = "raw", .type = arrow::int64(), .path = {"i64"}},
-              {.name = "list", .type = ListOfType(arrow::int32()), .path = {"marks"}},
-              {.name = "text", .type = arrow::utf8(), .path = {"marks"}},
-              {.name = "at_text", .type = arrow::utf8(), .path = {"at"}},
-              {.name = "at", .type = kMicrosUtc}});
+  const auto spec = SpecOf({{.name = "ms", .type = kMicrosUtc, .form = TimestampForm::kMillis, .path = {"i64"}},
+                            {.name = "raw", .type = arrow::int64(), .path = {"i64"}},
+                            {.name = "list", .type = ListOfType(arrow::int32()), .path = {"marks"}},
+                            {.name = "text", .type = arrow::utf8(), .path = {"marks"}},
+                            {.name = "at_text", .type = arrow::utf8(), .path = {"at"}},
+                            {.name = "at", .type = kMicrosUtc}});
   EXPECT_EQ(RowOf(spec, Fleet().Encode("fleet.v1.Reading", "i64: 5 marks: [1, 2] at { seconds: 1 }")),
             "5000|5|[1,2]|'[1,2]'|'1970-01-01T00:00:01Z'|1000000");
 }
@@ -541,9 +630,8 @@ TEST(ProtobufDecoder, ColumnsThatTheMessageCannotFillAreRefusedByName) {
     std::vector<ColumnSpec> columns;
     const char* want;
   };
-  const auto column = [](std::vector<std::string> path, std::shared_ptr<arrow::DataType> type,
-                         TimestampForm form = TimestampForm::kRfc3339) {
-    return ColumnSpec{.name = "x", .type = std::move(type), .timestamp_form = form, .path = std::move(path)};
+  const auto column = [](std::vector<std::string> path, std::shared_ptr<arrow::DataType> type, ValueForm form = {}) {
+    return ColumnSpec{.name = "x", .type = std::move(type), .form = form, .path = std::move(path)};
   };
   const Case cases[] = {
       {{column({"latency"}, arrow::int32())}, "column 'x': fleet.v1.Reading has no field 'latency'"},

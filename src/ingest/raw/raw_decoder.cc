@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <optional>
 #include <utility>
 
 #include "ingest/payload_form.h"
@@ -16,7 +15,7 @@ namespace {
 class RawDecoder : public Decoder {
  public:
   explicit RawDecoder(const DecodeSpec& spec)
-      : schema_(DecodedSchema(spec)), column_(arrow::utf8(), TimestampForm::kRfc3339) {}
+      : schema_(DecodedSchema(spec)), column_(spec.columns[0].type, spec.columns[0].form) {}
 
   Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
     std::int64_t bytes = 0;
@@ -26,14 +25,13 @@ class RawDecoder : public Decoder {
     std::int64_t row = 0;
     for (std::size_t i = 0; i < documents.size(); ++i) {
       const std::string_view payload = documents[i].bytes;
-      if (!IsUtf8(payload)) {
+      if (column_.kind() != ValueKind::kBinary && !IsUtf8(payload)) {
         const std::string form = FormOfPayload(payload);
         result.refused.push_back(
             {i, "bad_utf8", form.empty() ? "not UTF-8" : fmt::format("not UTF-8; it looks like {}", form)});
         continue;
       }
-      std::optional<TextProblem> never;
-      RETURN_NOT_OK(SetFromText(payload, row++, column_, &never));
+      RETURN_NOT_OK(SetBytes(payload, row++, column_));
     }
     ASSIGN_OR_RETURN(auto texts, column_.Finish(row));
     result.rows = arrow::RecordBatch::Make(schema_, row, {std::move(texts)});
@@ -48,8 +46,12 @@ class RawDecoder : public Decoder {
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> MakeRawDecoder(const DecodeSpec& spec) {
-  if (spec.columns.size() != 1 || spec.columns[0].type->id() != arrow::Type::STRING) {
-    return InvalidInput("raw is one column of type string, which takes the whole payload");
+  const auto takes = [](const ColumnSpec& column) {
+    const bool is_plain = column.form.text == TextForm::kPlain;
+    return column.type->id() == arrow::Type::BINARY || (column.type->id() == arrow::Type::STRING && is_plain);
+  };
+  if (spec.columns.size() != 1 || !takes(spec.columns[0])) {
+    return InvalidInput("raw is one column of type string or binary, which takes the whole payload");
   }
   const auto& path = spec.columns[0].path;
   if (!path.empty() && path != std::vector<std::string>{spec.columns[0].name}) {

@@ -23,11 +23,19 @@ TEST(RawDecoder, ThePayloadIsTheColumn) {
   EXPECT_EQ(decoded.dead_letters[0].detail, "not UTF-8; it looks like UTF-16 text");
 }
 
+TEST(RawDecoder, BinaryIsWhateverItIs) {
+  const auto decoder =
+      EventDecoder::Make({.format = "raw", .columns = {{.name = "payload", .type = arrow::binary()}}}).ValueOrDie();
+  const Decoded decoded = DecodeAll(*decoder, {"a", "", "\xFF\xFEx"});
+  EXPECT_THAT(RowTexts(*decoded.rows, 1), ElementsAre("x61", "x", "xfffe78"));
+}
+
 TEST(RawDecoder, AnythingButOneTextIsRefused) {
   const DecodeSpec refused[] = {
       {.format = "raw", .columns = {}},
       {.format = "raw", .columns = {kText, {.name = "b", .type = arrow::utf8()}}},
       {.format = "raw", .columns = {{.name = "n", .type = arrow::int64()}}},
+      {.format = "raw", .columns = {{.name = "n", .type = arrow::utf8(), .form = OfText(TextForm::kJson)}}},
       {.format = "raw", .columns = {{.name = "n", .type = arrow::utf8(), .path = {"a", "b"}}}},
       {.format = "raw", .columns = {kText}, .unknown_fields = UnknownFields::kReject},
   };

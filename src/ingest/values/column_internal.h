@@ -6,22 +6,30 @@
 
 #include <arrow/array/data.h>
 #include <arrow/buffer.h>
+#include <arrow/type.h>
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "ingest/decode_spec.h"
 
 namespace millrace::ingest {
 
-/// What the decoder does with a value. The kinds from kString on are leaves: they fill one column.
+/// What the decoder does with a value. The kinds from kList on fill one column; those from kString on are leaves.
 enum class ValueKind : std::uint8_t {
   kSkip,     ///< Not declared.
   kObject,   ///< Holds declared fields.
   kSeveral,  ///< Fills several columns.
   kList,
+  kStruct,
+  kMap,
   kString,
+  kUuid,
+  kJson,
+  kBinary,
   kBool,
   kInt32,
   kInt64,
@@ -33,17 +41,24 @@ enum class ValueKind : std::uint8_t {
   kMillis,
   kMicros,
   kNanos,
+  kTimeFormat,
 };
 
 /// Fails if `type` is none of those that ColumnSpec allows.
-Result<ValueKind> KindOfColumn(const arrow::DataType& type, TimestampForm form);
+Result<ValueKind> KindOfColumn(const arrow::DataType& type, const ValueForm& form);
+
+/// Of the struct's member.
+ValueForm FormOfMember(const ValueForm& form, int member);
+
+/// As the configuration spells it: "decimal(12,2)", "list<timestamp_ms>".
+std::string TypeName(const arrow::DataType& type, const ValueForm& form);
 
 class Column {
  public:
   /// `type` has passed KindOfColumn().
-  Column(std::shared_ptr<arrow::DataType> type, TimestampForm form);
+  Column(std::shared_ptr<arrow::DataType> type, const ValueForm& form);
 
-  /// Begin a batch of at most `rows` rows (kString, kList and all others alike). `text_bytes_max` bounds the bytes of
+  /// Begin a batch of at most `rows` rows, of whatever kind. `text_bytes_max` bounds the bytes of
   /// all strings that one row after another can keep; it limits what is reserved, not what may be written.
   Status Begin(std::int64_t rows, std::int64_t text_bytes_max);
 
@@ -53,9 +68,15 @@ class Column {
   ValueKind kind() const { return kind_; }
   int precision() const { return precision_; }
   int scale() const { return scale_; }
-  Column& element() { return *element_; }  ///< kList only.
+  const ValueForm& form() const { return form_; }
+  Column& element() { return inner_.front(); }         ///< kList only.
+  Column& member(std::size_t i) { return inner_[i]; }  ///< kStruct only.
+  const std::string& member_name(std::size_t i) const { return type_->field(static_cast<int>(i))->name(); }
+  std::size_t num_members() const { return inner_.size(); }
+  Column& map_key() { return inner_[0]; }  ///< kMap only: kString, and never null.
+  Column& map_value() { return inner_[1]; }
 
-  /// Room for `row`; only elements of lists can lack it.
+  /// Room for `row`; only elements of lists and entries of maps can lack it.
   Status EnsureRow(std::int64_t row) { return row < capacity_ ? Status::OK() : GrowRows(row + 1); }
 
   template <typename T>
@@ -68,15 +89,16 @@ class Column {
     byte = static_cast<std::uint8_t>(value ? byte | bit : byte & ~bit);
   }
 
-  /// The row's value is null; strings and lists become empty.
+  /// The row's value is null; texts, lists and maps become empty, members of a struct null.
   Status SetNull(std::int64_t row);
 
-  /// Undo an earlier SetNull() of the same index: list elements are written over after a row that failed.
+  /// Undo an earlier SetNull() of the same index: elements, entries and members are written over after a row that
+  /// failed. Of a struct: not of its members.
   void SetValid(std::int64_t row) {
     if (validity_ != nullptr) validity_[row >> 3] |= static_cast<std::uint8_t>(1U << (row & 7));
   }
 
-  // kString: text grows from text_begin(row) to at most text_limit(); the row ends where SetTextEnd() says.
+  // Texts and kBinary: text grows from text_begin(row) to at most text_limit(); the row ends where SetTextEnd() says.
   char* text_begin(std::int64_t row) { return text_ + offsets_[row]; }
   const char* text_limit() const { return text_limit_; }
   std::int64_t text_bytes(std::int64_t row) const { return offsets_[row]; }  ///< Of all rows before.
@@ -84,21 +106,26 @@ class Column {
   /// More room; returns where `at` now is.
   Result<char*> GrowText(const char* at);
 
-  // kList: elements of `row` begin at list_begin(row).
+  // kList, kMap: elements or entries of `row` begin at list_begin(row).
   std::int64_t list_begin(std::int64_t row) const { return offsets_[row]; }
   void SetListEnd(std::int64_t row, std::int64_t end) { offsets_[row + 1] = static_cast<std::int32_t>(end); }
 
  private:
+  Status BeginInner(std::int64_t rows, std::int64_t text_bytes_max);
+  Result<arrow::ArrayDataVector> FinishInner(std::int64_t rows);
   Status GrowRows(std::int64_t rows);
   Status MaterializeValidity();
 
   // Constant after construction.
   std::shared_ptr<arrow::DataType> type_;
+  ValueForm form_;
   ValueKind kind_;
-  int bits_per_value_ = 0;  // 0: offsets instead of values.
+  enum class Layout : std::uint8_t { kValues, kTexts, kLists, kStruct };
+  Layout layout_ = Layout::kValues;
+  int bits_per_value_ = 0;  // kValues only.
   int precision_ = 0;
   int scale_ = 0;
-  std::unique_ptr<Column> element_;
+  std::vector<Column> inner_;
 
   // Of the batch.
   std::int64_t capacity_ = 0;
@@ -115,5 +142,8 @@ class Column {
   // Across batches: what one row took in the batches before, so that the next seldom has to grow.
   double per_row_ = 0;
 };
+
+/// Of the entries of the map at `row`, the index of each that another with its key follows; ascending.
+std::vector<std::int64_t> RepeatedKeys(Column& map, std::int64_t row);
 
 }  // namespace millrace::ingest

@@ -24,49 +24,70 @@ constexpr auto kPowers = MakePowers();
 constexpr double kExactPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-// digits * 10^exponent, plus something smaller than 10^exponent if `more`.
+// What is cut off of a number, in units of the last digit that is not.
+enum class Tail { kNone, kBelowHalf, kHalf, kAboveHalf };
+
+// digits * 10^exponent, plus the tail of 10^exponent.
 struct Significant {
   Uint128 digits = 0;
   std::int64_t exponent = 0;
-  bool more = false;
+  Tail tail = Tail::kNone;
 };
+
+Tail TailOf(unsigned digit) {
+  if (digit == 0) return Tail::kNone;
+  return digit < 5 ? Tail::kBelowHalf : digit == 5 ? Tail::kHalf : Tail::kAboveHalf;
+}
+
+// Digits follow that are not all zeros, if `more`.
+Tail WithMore(Tail tail, bool more) {
+  if (!more) return tail;
+  return tail == Tail::kNone ? Tail::kBelowHalf : tail == Tail::kHalf ? Tail::kAboveHalf : tail;
+}
 
 // The leading 38 digits that are not leading zeros.
 Significant ReadSignificant(const NumberText& number) {
   if (number.exact) return {.digits = number.digits, .exponent = number.exponent};
   Significant result{.exponent = number.exponent};
+  std::int64_t num_cut = 0;
   for (const char* p = number.begin + number.negative; p != number.end && (*p | 0x20) != 'e'; ++p) {
     if (*p == '.') continue;
     const auto digit = static_cast<unsigned>(*p - '0');
     if (result.digits < kPowers[kMaxDigits - 1]) {
       result.digits = result.digits * 10 + digit;
     } else {
+      result.tail = num_cut++ == 0 ? TailOf(digit) : WithMore(result.tail, digit != 0);
       ++result.exponent;
-      result.more |= digit != 0;
     }
   }
   return result;
 }
 
-// floor(magnitude * 10^scale) in at most `precision` digits; `*cut`: whether something was cut off.
-NumberError Scale(const Significant& number, int precision, int scale, Uint128* value, bool* cut) {
+// floor(magnitude * 10^scale) in at most `precision` digits; `*cut`: what was cut off.
+NumberError Scale(const Significant& number, int precision, int scale, Uint128* value, Tail* cut) {
   *value = 0;
-  *cut = false;
+  *cut = Tail::kNone;
   if (number.digits == 0) return NumberError::kNone;
   const std::int64_t shift = number.exponent + scale;
-  *cut = number.more;
+  *cut = number.tail;
   if (shift >= 0) {
     if (shift >= precision || number.digits >= kPowers[precision - shift]) return NumberError::kOverflow;
     *value = number.digits * kPowers[shift];
     return NumberError::kNone;
   }
   if (shift < -kMaxDigits) {
-    *cut = true;
+    *cut = Tail::kBelowHalf;
     return NumberError::kNone;
   }
   const Uint128 divisor = kPowers[-shift];
   *value = number.digits / divisor;
-  *cut |= *value * divisor != number.digits;
+  const Uint128 rest = number.digits - *value * divisor;
+  if (rest == 0) {
+    *cut = Tail::kNone;
+  } else {
+    *cut = rest * 2 < divisor ? Tail::kBelowHalf : rest * 2 == divisor ? Tail::kHalf : Tail::kAboveHalf;
+  }
+  *cut = WithMore(*cut, number.tail != Tail::kNone);
   return *value >= kPowers[precision] ? NumberError::kOverflow : NumberError::kNone;
 }
 
@@ -90,7 +111,7 @@ NumberError ToDouble(const NumberText& number, double* value) {
   return NumberError::kNone;
 }
 
-NumberError ToScaledInteger(const NumberText& number, int precision, int scale, Int128* value) {
+NumberError ToScaledInteger(const NumberText& number, int precision, int scale, Rounding rounding, Int128* value) {
   const std::int64_t shift = number.exponent + scale;
   if (shift == 0 && number.exact && precision >= 20) {
     *value = number.negative ? -static_cast<Int128>(number.digits) : static_cast<Int128>(number.digits);
@@ -104,21 +125,24 @@ NumberError ToScaledInteger(const NumberText& number, int precision, int scale, 
     return NumberError::kNone;
   }
   Uint128 magnitude = 0;
-  bool cut = false;
+  Tail cut = Tail::kNone;
   const NumberError error = Scale(ReadSignificant(number), precision, scale, &magnitude, &cut);
   if (error != NumberError::kNone) return error;
-  if (cut) return NumberError::kTooManyDecimals;
+  if (cut != Tail::kNone && rounding == Rounding::kExact) return NumberError::kTooManyDecimals;
+  const bool is_half_up = rounding == Rounding::kHalfUp || (rounding == Rounding::kHalfEven && magnitude % 2 == 1);
+  if (rounding != Rounding::kDown && (cut == Tail::kAboveHalf || (cut == Tail::kHalf && is_half_up))) ++magnitude;
+  if (magnitude >= kPowers[precision]) return NumberError::kOverflow;
   *value = number.negative ? -static_cast<Int128>(magnitude) : static_cast<Int128>(magnitude);
   return NumberError::kNone;
 }
 
 NumberError ToMicros(const NumberText& number, int scale, std::int64_t* value) {
   Uint128 magnitude = 0;
-  bool cut = false;
+  Tail cut = Tail::kNone;
   const NumberError error = Scale(ReadSignificant(number), 18, scale, &magnitude, &cut);
   if (error != NumberError::kNone) return error;
   const auto whole = static_cast<std::int64_t>(magnitude);
-  *value = number.negative ? -whole - cut : whole;
+  *value = number.negative ? -whole - (cut != Tail::kNone ? 1 : 0) : whole;
   return NumberError::kNone;
 }
 

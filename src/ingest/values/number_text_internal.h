@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ingest/value_form.h"
+
 namespace millrace::ingest {
 
 __extension__ using Int128 = __int128;
@@ -84,8 +86,9 @@ inline bool ScanNumber(const char* p, NumberText* number) {
 /// The double nearest to the number, ties to even. Too small to tell from zero: zero with the number's sign.
 NumberError ToDouble(const NumberText& number, double* value);
 
-/// number * 10^scale, which must be an integer of at most `precision` (1 to 38) decimal digits.
-NumberError ToScaledInteger(const NumberText& number, int precision, int scale, Int128* value);
+/// number * 10^scale, rounded to an integer of at most `precision` (1 to 38) decimal digits. kTooManyDecimals:
+/// `rounding` is kExact, and it is none.
+NumberError ToScaledInteger(const NumberText& number, int precision, int scale, Rounding rounding, Int128* value);
 
 /// Floor of number * 10^scale: with scale 6 seconds to microseconds, with -3 nanoseconds. kOverflow if it has more than
 /// 18 digits, which is as many as the microseconds of the year 9999.

@@ -142,7 +142,7 @@ TEST(NumberText, ScaledIntegersAreExact) {
   for (const Case& c : cases) {
     SCOPED_TRACE(c.text);
     Int128 value = 0;
-    const NumberError error = ToScaledInteger(Scan(c.text), c.precision, c.scale, &value);
+    const NumberError error = ToScaledInteger(Scan(c.text), c.precision, c.scale, Rounding::kExact, &value);
     const std::string want = c.want;
     if (want == "cut") {
       EXPECT_EQ(error, NumberError::kTooManyDecimals);
@@ -151,6 +151,57 @@ TEST(NumberText, ScaledIntegersAreExact) {
     } else {
       ASSERT_EQ(error, NumberError::kNone);
       EXPECT_EQ(Digits(value), want);
+    }
+  }
+}
+
+// tests/interop/column_values_test.py compares with Python's decimal.
+TEST(NumberText, DigitsWithoutAPlaceAreRounded) {
+  struct Case {
+    std::string text;
+    int precision;
+    int scale;
+    const char* half_up;
+    const char* half_even;
+    const char* down;
+  };
+  const std::string nines(38, '9');
+  const std::string even = std::string(37, '1') + "2";
+  const std::string odd = std::string(37, '1') + "3";
+  const std::string after_odd = std::string(37, '1') + "4";
+  const Case cases[] = {
+      {"2.5", 3, 0, "3", "2", "2"},
+      {"-2.5", 3, 0, "-3", "-2", "-2"},
+      {"3.5", 3, 0, "4", "4", "3"},
+      {"2.4999999999999999999999999999999999999999999999", 3, 0, "2", "2", "2"},
+      {"2.5000000000000000000000000000000000000000000001", 3, 0, "3", "3", "2"},
+      {"0.005", 3, 2, "1", "0", "0"},
+      {"-0.005", 3, 2, "-1", "0", "0"},
+      {"9.995", 3, 2, "", "", "999"},
+      {"1e-99999", 3, 2, "0", "0", "0"},
+      {"5e-1", 1, 0, "1", "0", "0"},
+      {nines + ".5", 38, 0, "", "", nines.c_str()},
+      {nines + ".4", 38, 0, nines.c_str(), nines.c_str(), nines.c_str()},
+      {even + ".5", 38, 0, odd.c_str(), even.c_str(), even.c_str()},
+      {odd + ".5", 38, 0, after_odd.c_str(), after_odd.c_str(), odd.c_str()},
+      {even + ".50000000001", 38, 0, odd.c_str(), odd.c_str(), even.c_str()},
+      {even + ".49999999999", 38, 0, even.c_str(), even.c_str(), even.c_str()},
+      {even + ".05", 38, 0, even.c_str(), even.c_str(), even.c_str()},
+      {even + "5e-1", 38, 0, odd.c_str(), even.c_str(), even.c_str()},
+      {"1", 3, 2, "100", "100", "100"},
+      {"1000", 3, 0, "", "", ""},
+  };
+  for (const Case& c : cases) {
+    const std::pair<Rounding, const char*> wanted[] = {
+        {Rounding::kHalfUp, c.half_up}, {Rounding::kHalfEven, c.half_even}, {Rounding::kDown, c.down}};
+    for (const auto& [rounding, want] : wanted) {
+      SCOPED_TRACE(c.text + " by " + std::to_string(static_cast<int>(rounding)));
+      Int128 value = 0;
+      const NumberError error = ToScaledInteger(Scan(c.text), c.precision, c.scale, rounding, &value);
+      EXPECT_EQ(error, *want == '\0' ? NumberError::kOverflow : NumberError::kNone);
+      if (error == NumberError::kNone) {
+        EXPECT_EQ(Digits(value), want);
+      }
     }
   }
 }
@@ -179,7 +230,7 @@ TEST(NumberText, RandomScaledIntegersComeBack) {
       digits = "-" + digits;
     }
     Int128 value = 0;
-    ASSERT_EQ(ToScaledInteger(Scan(text), precision, scale, &value), NumberError::kNone) << text;
+    ASSERT_EQ(ToScaledInteger(Scan(text), precision, scale, Rounding::kExact, &value), NumberError::kNone) << text;
     ASSERT_EQ(Digits(value), digits) << text << " in decimal(" << precision << "," << scale << ")";
   }
 }

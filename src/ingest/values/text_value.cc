@@ -1,20 +1,27 @@
 #include <arrow/util/decimal.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "base/ascii_case.h"
+#include "ingest/json/document_reader_internal.h"
+#include "ingest/values/base64_internal.h"
 #include "ingest/values/number_text_internal.h"
 #include "ingest/values/text_value_internal.h"
+#include "ingest/values/time_format_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/uuid_text_internal.h"
 
 namespace millrace::ingest {
 namespace {
 
 constexpr std::size_t kShownBytes = 100;
 constexpr int kInt64Places = 19;
+constexpr std::ptrdiff_t kStrictWords = 2;  // For a bool that does not coerce.
 constexpr std::string_view kNoInstant = "is no time of the years 0001 to 9999";
 
 std::string Quoted(std::string_view text) {
@@ -84,7 +91,7 @@ void SetInteger(std::string_view text, std::int64_t row, Column& column, std::op
     *problem = Mismatch(kName, text);
     return;
   }
-  const NumberError error = ToScaledInteger(number, kInt64Places, 0, &value);
+  const NumberError error = ToScaledInteger(number, kInt64Places, 0, column.form().rounding, &value);
   if (error == NumberError::kTooManyDecimals) {
     *problem = Mismatch(kName, text);
   } else if (error != NumberError::kNone || value != static_cast<Integer>(value)) {
@@ -135,7 +142,7 @@ void SetDecimal(std::string_view text, std::int64_t row, Column& column, std::op
     *problem = Mismatch("decimal", text);
     return;
   }
-  switch (ToScaledInteger(number, column.precision(), column.scale(), &value)) {
+  switch (ToScaledInteger(number, column.precision(), column.scale(), column.form().rounding, &value)) {
     case NumberError::kNone:
       column.Set(row, arrow::Decimal128(static_cast<std::int64_t>(value >> 64), static_cast<std::uint64_t>(value)));
       return;
@@ -192,12 +199,14 @@ void SetDate(std::string_view text, std::int64_t row, Column& column, std::optio
 
 void SetTimestamp(std::string_view text, std::int64_t row, Column& column, std::optional<TextProblem>* problem) {
   UnixMicros micros = 0;
-  switch (ParseTimestamp(text, &micros)) {
+  const TimeFormat* const format = column.form().time_format.get();
+  switch (format == nullptr ? ParseTimestamp(text, &micros) : format->Read(text, &micros)) {
     case TimeError::kNone:
       column.Set(row, micros);
       return;
     case TimeError::kShape:
-      *problem = Mismatch("RFC 3339 timestamp", text);
+      *problem = format == nullptr ? Mismatch("RFC 3339 timestamp", text)
+                                   : Mismatch(fmt::format("timestamp as '{}'", format->text()), text);
       return;
     case TimeError::kRange:
       *problem = OutOfRange(text, kNoInstant);
@@ -206,32 +215,87 @@ void SetTimestamp(std::string_view text, std::int64_t row, Column& column, std::
 }
 
 void SetBool(std::string_view text, std::int64_t row, Column& column, std::optional<TextProblem>* problem) {
+  constexpr std::array<std::string_view, 6> kTrue = {"true", "1", "t", "yes", "y", "on"};
+  constexpr std::array<std::string_view, 6> kFalse = {"false", "0", "f", "no", "n", "off"};
   const std::string word = AsciiLower(text.substr(0, 6));
-  if (word == "true" || word == "1") {
+  const auto is_one_of = [&](const auto& words) {
+    const auto end = column.form().coerce ? words.end() : words.begin() + kStrictWords;
+    return std::find(words.begin(), end, word) != end;
+  };
+  if (is_one_of(kTrue)) {
     column.SetBool(row, true);
-  } else if (word == "false" || word == "0") {
+  } else if (is_one_of(kFalse)) {
     column.SetBool(row, false);
   } else {
     *problem = Mismatch("boolean", text);
   }
 }
 
-Status SetString(std::string_view text, std::int64_t row, Column& column) {
-  char* out = column.text_begin(row);
-  while (static_cast<std::size_t>(column.text_limit() - out) < text.size()) {
-    ASSIGN_OR_RETURN(out, column.GrowText(out));
+void SetUuid(std::string_view text, std::int64_t row, Column& column, Status* status,
+             std::optional<TextProblem>* problem) {
+  char canonical[kUuidTextBytes];
+  if (!ParseUuid(text, canonical)) {
+    *problem = Mismatch("uuid", text);
+    return;
   }
-  std::memcpy(out, text.data(), text.size());
-  column.SetTextEnd(row, out + text.size());
-  return Status::OK();
+  *status = SetBytes({canonical, sizeof canonical}, row, column);
+}
+
+void SetBinary(std::string_view text, std::int64_t row, Column& column, Status* status,
+               std::optional<TextProblem>* problem) {
+  std::string bytes;
+  if (!DecodeBase64(text, &bytes)) {
+    *problem = Mismatch("base64", text);
+    return;
+  }
+  *status = SetBytes(bytes, row, column);
+}
+
+void SetJson(std::string_view text, std::int64_t row, Column& column, Status* status,
+             std::optional<TextProblem>* problem) {
+  std::string padded(text);
+  padded.resize(text.size() + DocumentReader::kPadding);
+  const char* const end = padded.data() + text.size();
+  DocumentReader reader;
+  reader.Begin(padded.data(), end);
+  const char* behind = reader.SkipValue(DocumentReader::SkipSpace(padded.data()), 0);
+  if (behind != nullptr) behind = DocumentReader::SkipSpace(behind);
+  if (behind != end) {
+    *problem = Mismatch("JSON", text);
+    return;
+  }
+  *status = SetBytes(text, row, column);
 }
 
 }  // namespace
 
+Status SetBytes(std::string_view bytes, std::int64_t row, Column& column) {
+  char* out = column.text_begin(row);
+  if (column.text_bytes(row) + std::ssize(bytes) > std::numeric_limits<std::int32_t>::max()) {
+    return Status::CapacityError("more than 2 GiB of text in one batch");
+  }
+  while (static_cast<std::size_t>(column.text_limit() - out) < bytes.size()) {
+    ASSIGN_OR_RETURN(out, column.GrowText(out));
+  }
+  std::memcpy(out, bytes.data(), bytes.size());
+  column.SetTextEnd(row, out + bytes.size());
+  return Status::OK();
+}
+
 Status SetFromText(std::string_view text, std::int64_t row, Column& column, std::optional<TextProblem>* problem) {
-  if (column.kind() == ValueKind::kString) return SetString(text, row, column);
-  text = Trimmed(text);
+  if (column.kind() == ValueKind::kString) return SetBytes(text, row, column);
+  if (column.kind() != ValueKind::kTimeFormat) text = Trimmed(text);
+  Status status;
   switch (column.kind()) {
+    case ValueKind::kUuid:
+      SetUuid(text, row, column, &status, problem);
+      break;
+    case ValueKind::kBinary:
+      SetBinary(text, row, column, &status, problem);
+      break;
+    case ValueKind::kJson:
+      SetJson(text, row, column, &status, problem);
+      break;
     case ValueKind::kBool:
       SetBool(text, row, column, problem);
       break;
@@ -251,13 +315,14 @@ Status SetFromText(std::string_view text, std::int64_t row, Column& column, std:
       SetDate(text, row, column, problem);
       break;
     case ValueKind::kRfc3339:
+    case ValueKind::kTimeFormat:
       SetTimestamp(text, row, column, problem);
       break;
     default:
       SetEpoch(text, row, column, problem);
       break;
   }
-  return Status::OK();
+  return status;
 }
 
 }  // namespace millrace::ingest

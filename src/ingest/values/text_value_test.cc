@@ -11,8 +11,7 @@ namespace millrace::ingest {
 namespace {
 
 // The cell that the text becomes, or the reason and detail of why it does not.
-std::string Set(const std::shared_ptr<arrow::DataType>& type, std::string_view text,
-                TimestampForm form = TimestampForm::kRfc3339) {
+std::string Set(const std::shared_ptr<arrow::DataType>& type, std::string_view text, ValueForm form = {}) {
   Column column(type, form);
   EXPECT_TRUE(column.Begin(1, 0).ok());
   std::optional<TextProblem> problem;
@@ -65,6 +64,33 @@ TEST(TextValue, TimesBooleansAndTexts) {
             "out_of_range: '1e18' is no time of the years 0001 to 9999");
   EXPECT_EQ(Set(arrow::utf8(), " a "), "' a '");
   EXPECT_EQ(Set(arrow::utf8(), std::string(1000, 'x')), "'" + std::string(1000, 'x') + "'");
+}
+
+TEST(TextValue, FormsOfTheUsers) {
+  const auto timestamp = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+  EXPECT_EQ(Set(arrow::boolean(), "YES", Coercing()), "true");
+  EXPECT_EQ(Set(arrow::boolean(), "off", Coercing()), "false");
+  EXPECT_EQ(Set(arrow::boolean(), "offf", Coercing()), "type_mismatch: expected boolean, found 'offf'");
+  EXPECT_EQ(Set(arrow::int64(), "2.5", Rounded(Rounding::kHalfEven)), "2");
+  EXPECT_EQ(Set(arrow::int32(), "2147483647.5", Rounded(Rounding::kHalfUp)),
+            "out_of_range: '2147483647.5' is out of the range of int32");
+  EXPECT_EQ(Set(arrow::decimal128(3, 1), "-2.25", Rounded(Rounding::kHalfUp)), "-23");
+  EXPECT_EQ(Set(timestamp, "02/01/1970", OfFormat("%d/%m/%Y")), "86400000000");
+  EXPECT_EQ(Set(timestamp, "02.01.1970", OfFormat("%d/%m/%Y")),
+            "type_mismatch: expected timestamp as '%d/%m/%Y', found '02.01.1970'");
+  EXPECT_EQ(Set(timestamp, "31/02/1970", OfFormat("%d/%m/%Y")),
+            "out_of_range: '31/02/1970' is no time of the years 0001 to 9999");
+  EXPECT_EQ(Set(arrow::utf8(), "00112233445566778899AABBCCDDEEFF", OfText(TextForm::kUuid)),
+            "'00112233-4455-6677-8899-aabbccddeeff'");
+  EXPECT_EQ(Set(arrow::utf8(), "00112233-4455-6677-8899-aabbccddeefg", OfText(TextForm::kUuid)),
+            "type_mismatch: expected uuid, found '00112233-4455-6677-8899-aabbccddeefg'");
+  EXPECT_EQ(Set(arrow::binary(), "AP8="), "x00ff");
+  EXPECT_EQ(Set(arrow::binary(), "_-8"), "xffef");
+  EXPECT_EQ(Set(arrow::binary(), "?"), "type_mismatch: expected base64, found '?'");
+  EXPECT_EQ(Set(arrow::utf8(), " {\"a\": [1, 2]} ", OfText(TextForm::kJson)), "'{\"a\": [1, 2]}'");
+  EXPECT_EQ(Set(arrow::utf8(), "{\"a\"", OfText(TextForm::kJson)), "type_mismatch: expected JSON, found '{\"a\"'");
+  EXPECT_EQ(Set(arrow::utf8(), "", OfText(TextForm::kJson)), "type_mismatch: expected JSON, found ''");
+  EXPECT_EQ(Set(arrow::utf8(), "1 2", OfText(TextForm::kJson)), "type_mismatch: expected JSON, found '1 2'");
 }
 
 TEST(TextValue, WhatIsShownOfATextIsShortAndUtf8) {

@@ -3,9 +3,6 @@
 namespace millrace::ingest {
 namespace {
 
-constexpr UnixMicros kSecond = 1'000'000;
-constexpr UnixMicros kDay = 86'400 * kSecond;
-
 // Reads fixed-width fields from left to right; any mismatch sticks.
 class FieldReader {
  public:
@@ -37,14 +34,14 @@ class FieldReader {
   bool good_ = true;
 };
 
+}  // namespace
+
 bool IsDay(int year, int month, int day) {
   if (year < 1 || month < 1 || month > 12 || day < 1) return false;
   constexpr int kDays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
   const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
   return day <= kDays[month - 1] + (leap && month == 2 ? 1 : 0);
 }
-
-}  // namespace
 
 // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil; years from 0 on.
 std::int32_t DaysFromCivil(int year, int month, int day) {
@@ -69,53 +66,57 @@ TimeError ParseDate(std::string_view text, std::int32_t* days) {
   return TimeError::kNone;
 }
 
+TimeError ToUnixMicros(const CivilTime& time, UnixMicros* micros) {
+  if (!IsDay(time.year, time.month, time.day) || time.hour > 23 || time.minute > 59 || time.second > 60) {
+    return TimeError::kRange;
+  }
+  const UnixMicros utc_minute = DaysFromCivil(time.year, time.month, time.day) * kDay +
+                                (time.hour * 60 + time.minute - time.offset_minutes) * 60 * kSecond;
+  if (time.second == 60 && (utc_minute + 60 * kSecond) % kDay != 0) return TimeError::kRange;
+  const UnixMicros result = utc_minute + time.second * kSecond + time.fraction;
+  if (result < kMinTimestamp || result > kMaxTimestamp) return TimeError::kRange;
+  *micros = result;
+  return TimeError::kNone;
+}
+
 TimeError ParseTimestamp(std::string_view text, UnixMicros* micros) {
   FieldReader reader(text);
-  const int year = reader.Digits(4);
+  CivilTime time;
+  time.year = reader.Digits(4);
   reader.Literal('-');
-  const int month = reader.Digits(2);
+  time.month = reader.Digits(2);
   reader.Literal('-');
-  const int day = reader.Digits(2);
+  time.day = reader.Digits(2);
   const char separator = reader.Next();
   if (separator != 'T' && separator != 't' && separator != ' ') reader.Fail();
-  const int hour = reader.Digits(2);
+  time.hour = reader.Digits(2);
   reader.Literal(':');
-  const int minute = reader.Digits(2);
+  time.minute = reader.Digits(2);
   reader.Literal(':');
-  const int second = reader.Digits(2);
+  time.second = reader.Digits(2);
   char next = reader.Next();
-  UnixMicros fraction = 0;
   if (next == '.') {
     if (!reader.NextIsDigit()) reader.Fail();
     UnixMicros unit = kSecond;
     for (int digits = 0; reader.NextIsDigit(); ++digits) {
       if (digits == 9) reader.Fail();
       unit /= 10;
-      fraction += reader.Digits(1) * unit;
+      time.fraction += reader.Digits(1) * unit;
     }
     next = reader.Next();
   }
-  int offset_minutes = 0;
   bool offset_in_range = true;
   if (next == '+' || next == '-') {
     const int hours = reader.Digits(2);
     reader.Literal(':');
     const int minutes = reader.Digits(2);
     offset_in_range = hours <= 23 && minutes <= 59;
-    offset_minutes = (hours * 60 + minutes) * (next == '+' ? 1 : -1);
+    time.offset_minutes = (hours * 60 + minutes) * (next == '+' ? 1 : -1);
   } else if (next != 'Z' && next != 'z') {
     reader.Fail();
   }
   if (!reader.good() || !reader.at_end()) return TimeError::kShape;
-  if (!IsDay(year, month, day) || hour > 23 || minute > 59 || second > 60 || !offset_in_range) return TimeError::kRange;
-
-  const UnixMicros utc_minute =
-      DaysFromCivil(year, month, day) * kDay + (hour * 60 + minute - offset_minutes) * 60 * kSecond;
-  if (second == 60 && (utc_minute + 60 * kSecond) % kDay != 0) return TimeError::kRange;
-  const UnixMicros result = utc_minute + second * kSecond + fraction;
-  if (result < kMinTimestamp || result > kMaxTimestamp) return TimeError::kRange;
-  *micros = result;
-  return TimeError::kNone;
+  return offset_in_range ? ToUnixMicros(time, micros) : TimeError::kRange;
 }
 
 }  // namespace millrace::ingest

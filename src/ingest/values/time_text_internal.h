@@ -15,6 +15,9 @@ namespace millrace::ingest {
 inline constexpr UnixMicros kMinTimestamp = -62'135'596'800'000'000;
 inline constexpr UnixMicros kMaxTimestamp = 253'402'300'799'999'999;
 
+inline constexpr UnixMicros kSecond = 1'000'000;
+inline constexpr UnixMicros kDay = 86'400 * kSecond;
+
 enum class TimeError : std::uint8_t {
   kNone,
   kShape,  ///< Not text of this form at all.
@@ -24,11 +27,28 @@ enum class TimeError : std::uint8_t {
 /// Days since 1970-01-01 of a day of the proleptic Gregorian calendar.
 std::int32_t DaysFromCivil(int year, int month, int day);
 
+bool IsDay(int year, int month, int day);
+
+struct CivilTime {
+  int year = 0;
+  int month = 0;
+  int day = 0;
+  int hour = 0;
+  int minute = 0;
+  int second = 0;
+  UnixMicros fraction = 0;
+  int offset_minutes = 0;  ///< East of UTC; at most a day.
+};
+
+/// kRange: no such time, or none of the years 0001 to 9999. A leap second, 23:59:60 UTC, is the first second of the
+/// next day.
+TimeError ToUnixMicros(const CivilTime& time, UnixMicros* micros);
+
 /// Exactly YYYY-MM-DD.
 TimeError ParseDate(std::string_view text, std::int32_t* days);
 
 /// RFC 3339: a date, `T`, `t` or a space, HH:MM:SS, up to nine fractional digits (those beyond microseconds are cut
-/// off), and `Z`, `z` or an offset of at most 23:59. A leap second, 23:59:60 UTC, is the first second of the next day.
+/// off), and `Z`, `z` or an offset of at most 23:59.
 TimeError ParseTimestamp(std::string_view text, UnixMicros* micros);
 
 struct Fraction {
