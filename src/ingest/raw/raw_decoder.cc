@@ -15,13 +15,12 @@ namespace {
 
 class RawDecoder : public Decoder {
  public:
-  explicit RawDecoder(const DecodeSpec& spec)
-      : schema_(DecodedSchema(spec)), column_(arrow::utf8(), TimestampForm::kRfc3339) {}
+  explicit RawDecoder(const DecodeSpec& spec) : schema_(DecodedSchema(spec)) {
+    columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339);
+  }
 
   Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
-    std::int64_t bytes = 0;
-    for (const Document& document : documents) bytes += std::ssize(document.bytes);
-    RETURN_NOT_OK(column_.Begin(std::ssize(documents), bytes));
+    RETURN_NOT_OK(BeginColumns(columns_, documents));
     DecodedDocuments result;
     std::int64_t row = 0;
     for (std::size_t i = 0; i < documents.size(); ++i) {
@@ -33,16 +32,15 @@ class RawDecoder : public Decoder {
         continue;
       }
       std::optional<TextProblem> never;
-      RETURN_NOT_OK(SetFromText(payload, row++, column_, &never));
+      RETURN_NOT_OK(SetFromText(payload, row++, columns_.front(), &never));
     }
-    ASSIGN_OR_RETURN(auto texts, column_.Finish(row));
-    result.rows = arrow::RecordBatch::Make(schema_, row, {std::move(texts)});
+    ASSIGN_OR_RETURN(result.rows, FinishColumns(columns_, row, schema_));
     return result;
   }
 
  private:
   const std::shared_ptr<arrow::Schema> schema_;
-  Column column_;
+  std::vector<Column> columns_;  // The one.
 };
 
 }  // namespace

@@ -6,12 +6,16 @@
 
 #include <arrow/array/data.h>
 #include <arrow/buffer.h>
+#include <arrow/record_batch.h>
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "base/status.h"
 #include "ingest/decode_spec.h"
+#include "ingest/decoder.h"
 
 namespace millrace::ingest {
 
@@ -115,5 +119,11 @@ class Column {
   // Across batches: what one row took in the batches before, so that the next seldom has to grow.
   double per_row_ = 0;
 };
+
+/// A batch of at most one row for each of `documents`.
+Status BeginColumns(std::vector<Column>& columns, std::span<const Document> documents);
+/// Its first `rows` rows, of `schema`.
+Result<std::shared_ptr<arrow::RecordBatch>> FinishColumns(std::vector<Column>& columns, std::int64_t rows,
+                                                          std::shared_ptr<arrow::Schema> schema);
 
 }  // namespace millrace::ingest
