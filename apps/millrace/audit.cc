@@ -17,14 +17,16 @@ namespace millrace::app {
 namespace json = boost::json;
 
 std::string AuditToText(const pipeline::AuditReport& report) {
-  std::vector<std::vector<std::string>> rows = {{"table", "version", "files", "read", "written", "dead letters",
-                                                 "filtered", "repeats", "tombstones", "from replays", "books"}};
+  std::vector<std::vector<std::string>> rows = {{"table", "version", "files", "read", "further", "written",
+                                                 "dead letters", "filtered", "repeats", "tombstones", "from replays",
+                                                 "books"}};
   for (const auto& table : report.tables) {
     rows.push_back({table.name, std::to_string(table.version), WithThousands(table.num_files),
-                    WithThousands(table.totals.read), WithThousands(table.totals.written),
-                    WithThousands(table.totals.dead_lettered), WithThousands(table.totals.filtered),
-                    WithThousands(table.totals.deduplicated), WithThousands(table.totals.tombstones),
-                    WithThousands(table.replays.written), table.findings.empty() ? "balance" : "DO NOT BALANCE"});
+                    WithThousands(table.totals.read), WithThousands(table.totals.further),
+                    WithThousands(table.totals.written), WithThousands(table.totals.dead_lettered),
+                    WithThousands(table.totals.filtered), WithThousands(table.totals.deduplicated),
+                    WithThousands(table.totals.tombstones), WithThousands(table.replays.written),
+                    table.findings.empty() ? "balance" : "DO NOT BALANCE"});
   }
   std::string text = RenderTable(rows);
   for (const auto& table : report.tables) {
@@ -44,12 +46,14 @@ std::string AuditToJson(const pipeline::AuditReport& report) {
                                   {"files", table.num_files},
                                   {"rows", table.rows},
                                   {"read", table.totals.read},
+                                  {"further", table.totals.further},
                                   {"written", table.totals.written},
                                   {"dead_lettered", table.totals.dead_lettered},
                                   {"filtered", table.totals.filtered},
                                   {"deduplicated", table.totals.deduplicated},
                                   {"tombstones", table.totals.tombstones},
                                   {"replayed", table.replays.replayed},
+                                  {"replayed_further", table.replays.further},
                                   {"replayed_written", table.replays.written},
                                   {"replayed_filtered", table.replays.filtered},
                                   {"next_offsets", std::move(offsets)},

@@ -54,7 +54,7 @@ void AddConfig(CLI::App& app, DlqFlags& flags) {
 void AddWhere(CLI::App& app, DlqFlags& flags) {
   app.add_option("--where", flags.where,
                  "Only letters for which this DuckDB expression is true; over topic, partition, \"offset\", timestamp, "
-                 "key, payload, stage, reason, detail, and replay once there is one")
+                 "key, payload, stage, reason, detail, \"index\", and replay once there is one")
       ->type_name("SQL");
 }
 
@@ -197,6 +197,7 @@ std::string LetterToText(const pipeline::StoredLetter& stored) {
   const auto& letter = stored.letter;
   std::string text =
       fmt::format("stage      {}\nreason     {}\ndetail     {}\n", letter.stage, letter.reason, OneLine(letter.detail));
+  if (letter.index != model::kWholeRecord) text += fmt::format("document   {}\n", letter.index);
   if (stored.replay != 0) text += fmt::format("replay     {}\n", stored.replay);
   text += fmt::format("timestamp  {}\nkey        {}\n", query::FormatTime(letter.timestamp), OneLine(letter.key));
   for (const auto& [name, value] : letter.headers) {

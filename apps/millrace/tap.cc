@@ -102,9 +102,11 @@ Status Watch(pipeline::EventTap& tap, const config::SourceConfig& source, const 
 
 /// What was not shown, for stderr.
 std::string Summary(const pipeline::EventTap::Counts& counts, const TapFlags& flags) {
-  return fmt::format("{} records: {} rows, {} dead letters{}, {} filtered, {} tombstones", counts.records, counts.rows,
-                     counts.letters, counts.letters > 0 && !flags.dead_letters ? " (--dead-letters shows them)" : "",
-                     counts.filtered, counts.tombstones);
+  return fmt::format("{} records{}: {} rows, {} dead letters{}, {} filtered, {} tombstones", counts.records,
+                     counts.further > 0 ? fmt::format(" and {} further documents in them", counts.further) : "",
+                     counts.rows, counts.letters,
+                     counts.letters > 0 && !flags.dead_letters ? " (--dead-letters shows them)" : "", counts.filtered,
+                     counts.tombstones);
 }
 
 }  // namespace

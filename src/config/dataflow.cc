@@ -526,11 +526,14 @@ class Planner {
                     .properties = config.properties,
                     .on_new_column = config.on_new_column};
     const auto& source = *flow_.relations[*relation].schema;
+    const bool has_index = flow_.inputs[flow_.relations[*relation].input].decode.has_index_column();
     arrow::FieldVector fields;
     for (int i = 0; i < source.num_fields(); ++i) {
       const auto& name = source.field(i)->name();
       const auto& provenance = ingest::kProvenanceColumns;
-      if (!config.metadata && std::find(provenance.begin(), provenance.end(), name) != provenance.end()) continue;
+      const bool is_metadata = std::find(provenance.begin(), provenance.end(), name) != provenance.end() ||
+                               (has_index && name == model::kIndexColumn);
+      if (!config.metadata && is_metadata) continue;
       table.columns.push_back(i);
       fields.push_back(source.field(i));
     }

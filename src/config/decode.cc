@@ -259,6 +259,9 @@ std::optional<std::string> ProblemOfNewColumn(const std::string& name, const ing
       return fmt::format("'{}' and '{}' differ only in case; SQL could not tell them apart", other.name, name);
     }
   }
+  if (spec.has_index_column() && AsciiLower(name) == model::kIndexColumn) {
+    return fmt::format("the name '{}' is that of the column of documents, which decode.records asks for", name);
+  }
   if (spec.has_rescued_column() && AsciiLower(name) == ingest::kRescuedColumn) {
     return fmt::format("the name '{}' is that of the column of unknown fields, which decode.unknown_fields asks for",
                        name);
@@ -560,6 +563,25 @@ void ReadFraming(Section& decode, const ingest::Format* format, ingest::DecodeSp
   decode.Choice("framing", framings, spec.framing);
 }
 
+// Before columns, which may not be called as the one that it asks for.
+void ReadRecords(Section& decode, const ingest::Format* format, ingest::DecodeSpec& spec) {
+  using ingest::Records;
+  std::vector<std::pair<std::string, Records>> records;
+  for (const auto one : {Records::kOne, Records::kArray, Records::kLines, Records::kContainer}) {
+    if (format == nullptr || std::find(format->records.begin(), format->records.end(), one) != format->records.end()) {
+      records.emplace_back(ingest::RecordsName(one), one);
+    }
+  }
+  decode.Choice("records", records, spec.records);
+  if (spec.records == Records::kContainer && spec.framing != ingest::Framing::kNone) {
+    decode.AddFinding(decode.Find("records")->place,
+                      fmt::format("{}: a container file says its schema itself; framing: {} must go", decode.path(),
+                                  ingest::FramingName(spec.framing)));
+  }
+  decode.Choice<ingest::Compression>(
+      "compression", {{"none", ingest::Compression::kNone}, {"auto", ingest::Compression::kAuto}}, spec.compression);
+}
+
 // Those of the schema, where the user names none; true if all of its fields can be columns.
 bool TakeColumnsOfSchema(Section& decode, const ConfigNode& schema, std::vector<ingest::ColumnSpec> columns,
                          ingest::DecodeSpec& spec) {
@@ -636,6 +658,7 @@ void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes) 
                                {{"dead_letter", OnDecodeError::kDeadLetter}, {"fail", OnDecodeError::kFail}},
                                config.on_decode_error);
   ReadFraming(decode, format, config.decode);
+  ReadRecords(decode, format, config.decode);
   const bool is_csv_good = ReadCsv(decode, format, config.decode.csv);
   const auto* columns = ReadSchemaAndColumns(decode, format, config.decode);
   if (is_csv_good) nodes.columns = columns;

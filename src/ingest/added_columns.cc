@@ -23,9 +23,9 @@ constexpr std::size_t kNameMax = 128;
 constexpr std::uint64_t kExactDoubleMax = std::uint64_t{1} << 53;
 
 // Spark's and Delta's own, and those of our batches whether or not a table keeps them.
-constexpr std::array<std::string_view, 9> kReserved = {
-    "_rescued",     "_topic",          "_partition",        "_offset",  "_timestamp",
-    "_change_type", "_commit_version", "_commit_timestamp", "_metadata"};
+constexpr std::array<std::string_view, 10> kReserved = {
+    "_rescued", "_topic",       "_partition",      "_offset",           "_timestamp",
+    "_index",   "_change_type", "_commit_version", "_commit_timestamp", "_metadata"};
 
 // A number of the grammar of JSON, wherever int64 and double end.
 bool ReadInt64(const NumberText& number, std::int64_t* value) {

@@ -35,6 +35,20 @@ std::string_view FramingName(Framing framing) {
   return "";
 }
 
+std::string_view RecordsName(Records records) {
+  switch (records) {
+    case Records::kOne:
+      return "one";
+    case Records::kArray:
+      return "array";
+    case Records::kLines:
+      return "lines";
+    case Records::kContainer:
+      return "container";
+  }
+  return "";
+}
+
 std::optional<RecordPlace> ParseRecordPlace(std::string_view text) {
   constexpr std::string_view kHeader = "header.";
   for (const auto& [name, part] : kRecordParts) {
@@ -77,6 +91,7 @@ std::shared_ptr<arrow::Schema> DecodedSchema(const DecodeSpec& spec) {
 std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec) {
   arrow::FieldVector fields = DecodedSchema(spec)->fields();
   fields.insert(fields.end(), ProvenanceFields().begin(), ProvenanceFields().end());
+  if (spec.has_index_column()) fields.push_back(IndexField());
   return arrow::schema(std::move(fields));
 }
 

@@ -99,6 +99,22 @@ enum class Framing {
 /// As the configuration spells it.
 std::string_view FramingName(Framing framing);
 
+/// How many documents, which are a row each, a record holds.
+enum class Records {
+  kOne,
+  kArray,     ///< A JSON array of them.
+  kLines,     ///< One a line; an empty line is none.
+  kContainer  ///< Avro's object container file, which has the schema that they were written with.
+};
+
+/// As the configuration spells it.
+std::string_view RecordsName(Records records);
+
+enum class Compression {
+  kNone,
+  kAuto  ///< Payloads that begin as gzip or zstd do are unpacked; others are as they are.
+};
+
 struct DecodeSpec {
   std::string format = "json";  ///< One of Formats(), see formats.h.
   std::vector<ColumnSpec> columns;
@@ -107,6 +123,8 @@ struct DecodeSpec {
   /// Of the ids that `framing` puts before a payload, see writer_schemas.h. Null: every record was written with
   /// `schema`.
   std::shared_ptr<WriterSchemas> writer_schemas = nullptr;
+  Records records = Records::kOne;  ///< One of the format's.
+  Compression compression = Compression::kNone;
   CsvSpec csv = {};                          ///< Of format csv only.
   std::vector<ComputedField> computed = {};  ///< Before columns are read.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
@@ -115,6 +133,7 @@ struct DecodeSpec {
   bool has_rescued_column() const {
     return unknown_fields == UnknownFields::kRescue || unknown_fields == UnknownFields::kAdd;
   }
+  bool has_index_column() const { return records != Records::kOne; }
 };
 
 /// Without the columns that have a `from`: what is asked of a decoder.
@@ -127,7 +146,8 @@ std::shared_ptr<FieldWatch> MakeFieldWatch(const std::vector<ColumnSpec>& column
 /// one.
 std::shared_ptr<arrow::Schema> DecodedSchema(const DecodeSpec& spec);
 
-/// What events are: DecodedSchema() and ProvenanceFields(), see provenance.h.
+/// What events are: DecodedSchema(), ProvenanceFields() and, of records with several documents, IndexField(), see
+/// provenance.h.
 std::shared_ptr<arrow::Schema> EventSchema(const DecodeSpec& spec);
 
 }  // namespace millrace::ingest

@@ -7,6 +7,7 @@
 #include <arrow/record_batch.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,6 +24,10 @@ struct Document {
   std::string_view bytes;                    ///< At most kMaxPayloadBytes (event_decoder.h); may be empty.
   const model::RawRecord* record = nullptr;  ///< That it came in.
   bool append_time = false;                  ///< record->timestamp is the log's own, not the producer's.
+  std::int32_t index = model::kWholeRecord;  ///< Else which of the record's documents it is.
+  /// Of a container file: its text. The same place for all documents that one text is of. Null: see
+  /// DecodeSpec::framing.
+  const std::string* writer_schema = nullptr;
 };
 
 /// A document that is no row.

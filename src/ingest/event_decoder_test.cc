@@ -44,12 +44,12 @@ class TextDecoder final : public Decoder {
   bool loses_a_row_ = false;
 };
 
-class Records {
+class Fetch {
  public:
-  explicit Records(model::TopicPartition source) { fetched_.source = std::move(source); }
+  explicit Fetch(model::TopicPartition source) { fetched_.source = std::move(source); }
 
   /// At offset 100, 110, ... with timestamp 1000, 1001, ...; nullopt: a tombstone.
-  Records& Add(std::optional<std::string> payload) {
+  Fetch& Add(std::optional<std::string> payload) {
     model::RawRecord& record = fetched_.records.emplace_back();
     record.offset = 90 + 10 * std::ssize(fetched_.records);
     record.timestamp = 999 + std::ssize(fetched_.records);
@@ -74,9 +74,9 @@ std::vector<std::string> LetterTexts(const Decoded& decoded) {
 }
 
 TEST(EventDecoder, RecordsAddUpAndKeepTheirPlace) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), nullptr, RecordColumns::Make(kText).ValueOrDie());
   for (const model::TopicPartition& source : {model::TopicPartition{"clicks", 7}, {"clicks", 8}, {"views", 8}}) {
-    Records records(source);
+    Fetch records(source);
     records.Add("a").Add("no").Add(std::nullopt).Add("").Add("nor this").Add("b");
     MILLRACE_ASSERT_OK_AND_ASSIGN(const Decoded decoded, decoder.Decode(records.fetched()));
     EXPECT_EQ(decoded.tombstones, 1);
@@ -92,10 +92,10 @@ TEST(EventDecoder, RecordsAddUpAndKeepTheirPlace) {
 }
 
 TEST(EventDecoder, BatchesOfAnySizeFollowEachOther) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), nullptr, RecordColumns::Make(kText).ValueOrDie());
   std::vector<std::shared_ptr<arrow::RecordBatch>> kept;
   for (const int size : {0, 3, 1, 0, 40, 7}) {
-    Records records({"t", 1});
+    Fetch records({"t", 1});
     for (int i = 0; i < size; ++i) records.Add(std::to_string(i));
     MILLRACE_ASSERT_OK_AND_ASSIGN(const Decoded decoded, decoder.Decode(records.fetched()));
     ASSERT_EQ(decoded.rows->num_rows(), size);
@@ -112,8 +112,8 @@ TEST(EventDecoder, BatchesOfAnySizeFollowEachOther) {
 }
 
 TEST(EventDecoder, PayloadsThatAreTooLargeNeverReachTheFormat) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
-  Records records({"t", 0});
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), nullptr, RecordColumns::Make(kText).ValueOrDie());
+  Fetch records({"t", 0});
   records.Add("no").Add(std::string(kMaxPayloadBytes + 1, 'x')).Add("no").Add(std::string(kMaxPayloadBytes, 'x'));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const Decoded decoded, decoder.Decode(records.fetched()));
   EXPECT_EQ(decoded.rows->num_rows(), 1);
@@ -125,7 +125,7 @@ TEST(EventDecoder, PayloadsThatAreTooLargeNeverReachTheFormat) {
 }
 
 TEST(EventDecoder, ABatchIsWhatOneColumnHolds) {
-  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), RecordColumns::Make(kText).ValueOrDie());
+  EventDecoder decoder(kText, std::make_unique<TextDecoder>(), nullptr, RecordColumns::Make(kText).ValueOrDie());
   const std::string payload(kMaxPayloadBytes, 'x');
   model::FetchedRecords records;
   records.source = {"clicks", 3};
@@ -138,8 +138,8 @@ TEST(EventDecoder, ABatchIsWhatOneColumnHolds) {
 TEST(EventDecoderDeathTest, ADecoderThatLosesADocumentIsADefectAndAborts) {
   auto losing = std::make_unique<TextDecoder>();
   losing->loses_a_row_ = true;
-  EventDecoder decoder(kText, std::move(losing), RecordColumns::Make(kText).ValueOrDie());
-  Records records({"t", 0});
+  EventDecoder decoder(kText, std::move(losing), nullptr, RecordColumns::Make(kText).ValueOrDie());
+  Fetch records({"t", 0});
   records.Add("a").Add("no");
   EXPECT_DEATH(static_cast<void>(decoder.Decode(records.fetched())), "1 rows of 2 documents");
 }

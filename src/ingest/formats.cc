@@ -1,5 +1,7 @@
 #include "ingest/formats.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <set>
@@ -9,7 +11,10 @@
 
 #include "base/nearest_name.h"
 #include "ingest/avro/avro_decoder.h"
+#include "ingest/avro/container.h"
 #include "ingest/csv/csv_decoder.h"
+#include "ingest/csv/csv_lines.h"
+#include "ingest/json/array_splitter.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
 #include "ingest/protobuf/protobuf_decoder.h"
@@ -17,6 +22,7 @@
 #include "ingest/raw/raw_decoder.h"
 #include "ingest/record_columns.h"
 #include "ingest/values/column_internal.h"
+#include "model/event_batch.h"
 
 namespace millrace::ingest {
 namespace {
@@ -27,24 +33,47 @@ Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
   return MakeComputingDecoder(spec, std::move(decoder));
 }
 
+std::unique_ptr<Splitter> MakeOfJson(const DecodeSpec& spec) {
+  return spec.records == Records::kArray ? MakeJsonArraySplitter(spec) : MakeLineSplitter(spec);
+}
+
+constexpr std::array kOne = {Records::kOne};
+constexpr std::array kOneOrLines = {Records::kOne, Records::kLines};
+constexpr std::array kJsonRecords = {Records::kOne, Records::kArray, Records::kLines};
+constexpr std::array kAvroRecords = {Records::kOne, Records::kContainer};
 constexpr std::array kUnframed = {Framing::kNone};
 constexpr std::array kAvroFramings = {Framing::kNone, Framing::kConfluent, Framing::kSingleObject};
 constexpr std::array kProtobufFramings = {Framing::kNone, Framing::kConfluent};
 
 constexpr std::array kFormats = {
-    Format{.name = "json", .framings = kUnframed, .make_decoder = MakeJson},
+    Format{.name = "json",
+           .framings = kUnframed,
+           .records = kJsonRecords,
+           .make_decoder = MakeJson,
+           .make_splitter = MakeOfJson},
     Format{.name = "avro",
            .schema = SchemaUse::kFile,
            .framings = kAvroFramings,
+           .records = kAvroRecords,
            .make_decoder = MakeAvroDecoder,
-           .columns_of_schema = ColumnsOfAvroSchema},
+           .columns_of_schema = ColumnsOfAvroSchema,
+           .make_splitter = MakeAvroContainerSplitter},
     Format{.name = "protobuf",
            .schema = SchemaUse::kMessage,
            .framings = kProtobufFramings,
+           .records = kOne,
            .make_decoder = MakeProtobufDecoder,
            .columns_of_schema = ColumnsOfProtobufSchema},
-    Format{.name = "csv", .framings = kUnframed, .make_decoder = MakeCsvDecoder},
-    Format{.name = "raw", .framings = kUnframed, .make_decoder = MakeRawDecoder},
+    Format{.name = "csv",
+           .framings = kUnframed,
+           .records = kOneOrLines,
+           .make_decoder = MakeCsvDecoder,
+           .make_splitter = MakeCsvLineSplitter},
+    Format{.name = "raw",
+           .framings = kUnframed,
+           .records = kOneOrLines,
+           .make_decoder = MakeRawDecoder,
+           .make_splitter = MakeLineSplitter},
 };
 
 constexpr std::size_t kMaxColumns = 10'000;
@@ -52,6 +81,7 @@ constexpr std::size_t kMaxColumns = 10'000;
 Status CheckNames(const DecodeSpec& spec) {
   if (spec.columns.size() > kMaxColumns) return InvalidInput("{} columns", spec.columns.size());
   std::set<std::string_view> names(kProvenanceColumns.begin(), kProvenanceColumns.end());
+  if (spec.has_index_column()) names.insert(model::kIndexColumn);
   if (spec.has_rescued_column()) names.insert(kRescuedColumn);
   for (const ColumnSpec& column : spec.columns) {
     if (column.name.empty()) return InvalidInput("a column has no name");
@@ -82,6 +112,20 @@ Status CheckSchema(const Format& format, const DecodeSpec& spec) {
   return Status::OK();
 }
 
+Status CheckRecords(const Format& format, const DecodeSpec& spec) {
+  if (std::find(format.records.begin(), format.records.end(), spec.records) == format.records.end()) {
+    std::vector<std::string_view> names;
+    for (const Records records : format.records) names.push_back(RecordsName(records));
+    return InvalidInput("{} has no records '{}', but {}", format.name, RecordsName(spec.records),
+                        fmt::join(names, ", "));
+  }
+  if (spec.records == Records::kContainer && spec.framing != Framing::kNone) {
+    return InvalidInput("a container file says its schema itself: nothing stands before it, no framing '{}'",
+                        FramingName(spec.framing));
+  }
+  return Status::OK();
+}
+
 }  // namespace
 
 std::span<const Format> Formats() { return kFormats; }
@@ -106,7 +150,16 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const DecodeSpec& spec) {
   if (std::find(format->framings.begin(), format->framings.end(), spec.framing) == format->framings.end()) {
     return InvalidInput("{} has no framing '{}'", format->name, FramingName(spec.framing));
   }
+  RETURN_NOT_OK(CheckRecords(*format, spec));
   return format->make_decoder(PayloadSpec(spec));
+}
+
+Result<std::unique_ptr<Splitter>> MakeSplitter(const DecodeSpec& spec) {
+  if (spec.records == Records::kOne) return nullptr;
+  const Format* const format = FindFormat(spec.format);
+  if (format == nullptr) return InvalidInput("there is no format '{}'", spec.format);
+  RETURN_NOT_OK(CheckRecords(*format, spec));
+  return format->make_splitter(spec);
 }
 
 }  // namespace millrace::ingest

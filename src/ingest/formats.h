@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "ingest/decode_spec.h"
 #include "ingest/decoder.h"
+#include "ingest/records/splitter.h"
 
 namespace millrace::ingest {
 
@@ -23,20 +24,23 @@ struct Format {
   std::string_view name;  ///< DecodeSpec::format.
   SchemaUse schema = SchemaUse::kNone;
   std::span<const Framing> framings;  ///< That it can have.
+  std::span<const Records> records;   ///< Likewise.
   /// kInvalidInput: a schema that is none, or columns that this format cannot have. Their names are checked already,
   /// and schema and framing are as above.
   Result<std::unique_ptr<Decoder>> (*make_decoder)(const DecodeSpec& spec) = nullptr;
   /// A column for each field of spec.schema, in their order, with whatever names the fields have; spec.columns does not
   /// count. kInvalidInput: the schema is none, or a field cannot be a column. Null for SchemaUse::kNone.
   Result<std::vector<ColumnSpec>> (*columns_of_schema)(const DecodeSpec& spec) = nullptr;
+  /// Of spec.records other than kOne. Null: it has no others.
+  std::unique_ptr<Splitter> (*make_splitter)(const DecodeSpec& spec) = nullptr;
 };
 
 std::span<const Format> Formats();
 /// Null: there is none of this name.
 const Format* FindFormat(std::string_view name);
 
-/// Of the columns that a payload gives. kInvalidInput: a format that there is not, a schema or a framing that it does
-/// not have, more than 10,000 columns, a name that is empty or taken, or what the format says.
+/// Of the columns that a payload gives. kInvalidInput: a format that there is not, a schema, a framing or records that
+/// it does not have, more than 10,000 columns, a name that is empty or taken, or what the format says.
 Result<std::unique_ptr<Decoder>> MakeDecoder(const DecodeSpec& spec);
 
 }  // namespace millrace::ingest

@@ -23,6 +23,11 @@ const arrow::FieldVector& ProvenanceFields() {
   return fields;
 }
 
+const std::shared_ptr<arrow::Field>& IndexField() {
+  static const auto field = arrow::field(std::string(model::kIndexColumn), arrow::int32(), /*nullable=*/false);
+  return field;
+}
+
 Status Provenance::Prepare(const model::TopicPartition& source, std::int64_t rows) {
   if (topic_ == nullptr || !(source == source_)) {
     arrow::StringBuilder builder;
@@ -63,6 +68,11 @@ Status Provenance::AppendTo(arrow::ArrayDataVector* columns, const model::TopicP
   append(1, arrow::SliceBuffer(partitions_, 0, num_rows * 4));
   append(2, std::move(offsets));
   append(3, std::move(timestamps));
+  if (!with_index_) return Status::OK();
+  ASSIGN_OR_RETURN(std::shared_ptr<arrow::Buffer> indexes, arrow::AllocateBuffer(num_rows * 4));
+  auto* index = indexes->mutable_data_as<std::int32_t>();
+  for (const Document& row : rows) *index++ = row.index;
+  columns->push_back(arrow::ArrayData::Make(IndexField()->type(), num_rows, {nullptr, std::move(indexes)}, 0));
   return Status::OK();
 }
 

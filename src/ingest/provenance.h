@@ -7,6 +7,8 @@
 /// | `_offset`    | int64                     | of the record, ascending within a batch                        |
 /// | `_timestamp` | timestamp[us, UTC]        | the log's: when the record was made or appended                |
 ///
+/// | `_index`     | int32                     | only of records with several documents: which of them, from 0  |
+///
 /// None is ever null.
 #pragma once
 
@@ -29,16 +31,21 @@ inline constexpr std::array<std::string_view, 4> kProvenanceColumns = {model::kT
 
 /// Of kProvenanceColumns, in order.
 const arrow::FieldVector& ProvenanceFields();
+/// Of model::kIndexColumn.
+const std::shared_ptr<arrow::Field>& IndexField();
 
 /// Not thread-safe. Batches of one partition after the other share what is the same in them.
 class Provenance {
  public:
+  explicit Provenance(bool with_index) : with_index_(with_index) {}
+
   /// Appends the columns of rows that came from `source`, one row for each of `rows`. Fails only when memory runs out.
   Status AppendTo(arrow::ArrayDataVector* columns, const model::TopicPartition& source, std::span<const Document> rows);
 
  private:
   Status Prepare(const model::TopicPartition& source, std::int64_t rows);
 
+  const bool with_index_;
   model::TopicPartition source_;
   std::shared_ptr<arrow::ArrayData> topic_;    // The dictionary; nullptr: there was no batch yet.
   std::int64_t prepared_rows_ = 0;             // Of the next two.

@@ -27,6 +27,7 @@ DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record,
                           std::string detail) {
   DeadLetter letter{.source = source,
                     .offset = record.offset,
+                    .index = record.index,
                     .timestamp = record.timestamp,
                     .key = std::nullopt,
                     .payload = std::string(record.payload.value_or("")),
@@ -61,6 +62,7 @@ std::shared_ptr<arrow::Schema> DeadLetterSchema() {
       arrow::field("stage", arrow::utf8(), false),
       arrow::field("reason", arrow::utf8(), false),
       arrow::field("detail", arrow::utf8(), false),
+      arrow::field("index", arrow::int32()),
   });
   return schema;
 }
@@ -89,6 +91,8 @@ Status AppendLetters(std::span<const DeadLetter> letters, arrow::RecordBatchBuil
     RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(7)->Append(letter.stage));
     RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(8)->Append(letter.reason));
     RETURN_NOT_OK(builder.GetFieldAs<arrow::StringBuilder>(9)->Append(letter.detail));
+    auto* index = builder.GetFieldAs<arrow::Int32Builder>(10);
+    RETURN_NOT_OK(letter.index == kWholeRecord ? index->AppendNull() : index->Append(letter.index));
   }
   return Status::OK();
 }

@@ -12,7 +12,8 @@
 namespace millrace::model {
 
 /// topic utf8, partition int32, offset int64, timestamp timestamp[us, UTC], key binary (null: none), payload binary,
-/// headers list<struct<key utf8, value binary (null: null)>>, stage utf8, reason utf8, detail utf8.
+/// headers list<struct<key utf8, value binary (null: null)>>, stage utf8, reason utf8, detail utf8, index
+/// int32 (null: of the whole record).
 std::shared_ptr<arrow::Schema> DeadLetterSchema();
 
 /// Bytes that it takes in memory, for the memory budget.

@@ -26,7 +26,9 @@ struct RawRecord {
   UnixMicros timestamp = 0;                 ///< The log's timestamp (create or append time), UTC microseconds.
   std::optional<std::string_view> key;      ///< nullopt: no key.
   std::optional<std::string_view> payload;  ///< nullopt: a tombstone.
-  RecordHeaders headers;                    ///< Read Headers() instead: a log may leave this empty.
+  /// Else the payload is this document of a record that holds several: a dead letter that is run again.
+  std::int32_t index = kWholeRecord;
+  RecordHeaders headers;  ///< Read Headers() instead: a log may leave this empty.
   /// How to read the headers when somebody wants them: looking for them in each record of a Kafka topic costs a third
   /// of the consumer's CPU time, and only dead letters have a use for them.
   RecordHeaders (*read_headers)(const void* source) = nullptr;
@@ -93,18 +95,22 @@ Status Unpack(FetchedRecords* fetched);
 struct DeadLetter {
   TopicPartition source;
   Offset offset = 0;
+  std::int32_t index = kWholeRecord;  ///< Else the letter is of this document of the record alone.
   UnixMicros timestamp = 0;
   std::optional<std::string> key;
-  std::string payload;
+  std::string payload;  ///< Of a document its own bytes; of an Avro container a container of it alone.
   std::vector<std::pair<std::string, std::optional<std::string>>> headers;
   std::string stage;   ///< decode | event_time | transform:NAME | aggregate:NAME | table:NAME
   std::string reason;  ///< A short fixed word for metrics, such as bad_json, type_mismatch, future_timestamp.
   std::string detail;  ///< A sentence that names the field and the value's place.
+
+  DocumentPlace place() const { return {offset, index}; }
 };
 
 /// Of DeadLetter::detail; what is longer is cut, and ends in "…".
 inline constexpr std::size_t kDetailBytesMax = 1000;
 
+/// Of the record's own payload and index.
 DeadLetter MakeDeadLetter(const TopicPartition& source, const RawRecord& record, std::string stage, std::string reason,
                           std::string detail);
 
@@ -113,5 +119,7 @@ inline constexpr std::string_view kTopicColumn = "_topic";          // utf8, not
 inline constexpr std::string_view kPartitionColumn = "_partition";  // int32, not null
 inline constexpr std::string_view kOffsetColumn = "_offset";        // int64, not null, ascending within a batch
 inline constexpr std::string_view kTimestampColumn = "_timestamp";  // timestamp[us, UTC], not null
+/// The same, of records that hold several documents: which of them, from 0, ascending within an offset.
+inline constexpr std::string_view kIndexColumn = "_index";  // int32, not null
 
 }  // namespace millrace::model

@@ -38,6 +38,8 @@ Status AppendReadable(std::span<const DeadLetter> letters, arrow::RecordBatchBui
     RETURN_NOT_OK(text(7)->Append(letter.stage));
     RETURN_NOT_OK(text(8)->Append(letter.reason));
     RETURN_NOT_OK(text(9)->Append(letter.detail));
+    auto* index = builder.GetFieldAs<arrow::Int32Builder>(10);
+    RETURN_NOT_OK(letter.index == kWholeRecord ? index->AppendNull() : index->Append(letter.index));
   }
   return Status::OK();
 }
@@ -57,6 +59,7 @@ std::shared_ptr<arrow::Schema> ReadableLetterSchema() {
       arrow::field("stage", text, false),
       arrow::field("reason", text, false),
       arrow::field("detail", text, false),
+      arrow::field("index", arrow::int32()),
   });
   return schema;
 }

@@ -11,6 +11,16 @@ namespace millrace::model {
 /// A record's place in its partition. `end` or `next` offsets are exclusive (the next to read), `last` inclusive.
 using Offset = std::int64_t;
 
+/// As an index: the whole record.
+inline constexpr std::int32_t kWholeRecord = -1;
+
+/// Which document of a partition: the offset of its record and, if that holds several (decode.records), which of them.
+struct DocumentPlace {
+  Offset offset = 0;
+  std::int32_t index = kWholeRecord;  ///< From 0.
+  auto operator<=>(const DocumentPlace&) const = default;
+};
+
 struct TopicPartition {
   std::string topic;
   std::int32_t partition = 0;
@@ -30,6 +40,12 @@ struct OffsetRange {
 /// Per partition the next offset to read.
 using OffsetVector = std::map<TopicPartition, Offset>;
 using OffsetRanges = std::map<TopicPartition, OffsetRange>;
+
+/// "offset 7", of one of several documents "offset 7, document 2".
+inline std::string ToString(DocumentPlace place) {
+  const std::string offset = "offset " + std::to_string(place.offset);
+  return place.index == kWholeRecord ? offset : offset + ", document " + std::to_string(place.index);
+}
 
 /// "clicks[3]", as log and error messages name a partition.
 inline std::string ToString(const TopicPartition& tp) { return tp.topic + "[" + std::to_string(tp.partition) + "]"; }

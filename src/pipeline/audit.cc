@@ -7,15 +7,18 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/value_to.hpp>
 #include <limits>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "delta/data/data_file.h"
 #include "delta/table.h"
+#include "ingest/records/splitter.h"
 #include "model/event_batch.h"
 #include "pipeline/final_table.h"
 #include "pipeline/letter_scan.h"
 #include "pipeline/open_tables.h"
+#include "pipeline/places.h"
 #include "pipeline/replay_log.h"
 
 namespace millrace::pipeline {
@@ -26,7 +29,7 @@ namespace json = boost::json;
 /// A dead letter's place and stage: enough to count by.
 struct LetterKey {
   model::TopicPartition source;
-  model::Offset offset;
+  model::DocumentPlace place;
   std::string stage;
   std::int64_t replay;  // That wrote it; 0: none, it is of reading.
   auto operator<=>(const LetterKey&) const = default;
@@ -99,10 +102,11 @@ void CheckTotals(const Progress& progress, const delta::Snapshot& snapshot, Tabl
       continue;
     }
     if (!totals.Balances()) {
-      audit.findings.push_back(fmt::format(
-          "{}: read {} is not written {} + dead-lettered {} + filtered {} + deduplicated {} + tombstones {}",
-          model::ToString(source), totals.read, totals.written, totals.dead_lettered, totals.filtered,
-          totals.deduplicated, totals.tombstones));
+      audit.findings.push_back(
+          fmt::format("{}: read {} + further {} is not written {} + dead-lettered {} + filtered {} + deduplicated {} + "
+                      "tombstones {}",
+                      model::ToString(source), totals.read, totals.further, totals.written, totals.dead_lettered,
+                      totals.filtered, totals.deduplicated, totals.tombstones));
     }
     if (totals.read > next - *from) {
       audit.findings.push_back(fmt::format("{}: {} records read from the {} offsets [{}, {})", model::ToString(source),
@@ -122,53 +126,62 @@ bool HasColumn(const delta::Snapshot& snapshot, std::string_view name) {
   return snapshot.schema->GetFieldByName(std::string(name)) != nullptr;
 }
 
-using OffsetsBySource = std::map<model::TopicPartition, std::vector<model::Offset>>;
+/// A place as one number, in the same order: eight bytes a row, where there may be a billion. No log has 2^46 records.
+std::int64_t Packed(model::DocumentPlace place) { return place.offset << 17 | (place.index + 1); }
+static_assert(ingest::kMaxDocuments < (1 << 17));
+model::DocumentPlace Unpacked(std::int64_t packed) {
+  return {packed >> 17, static_cast<std::int32_t>(packed & 0x1FFFF) - 1};
+}
+
+using PlacesBySource = std::map<model::TopicPartition, std::vector<std::int64_t>>;  // Packed.
 
 /// Rows, and where each came from: sorted; nothing if the table does not keep it.
-OffsetsBySource ReadEvents(const delta::Table& table, const delta::Snapshot& snapshot, TableAudit& audit) {
+PlacesBySource ReadEvents(const delta::Table& table, const delta::Snapshot& snapshot, TableAudit& audit) {
   const std::vector<std::string> provenance = {std::string(model::kTopicColumn), std::string(model::kPartitionColumn),
                                                std::string(model::kOffsetColumn)};
   const bool traceable =
       std::all_of(provenance.begin(), provenance.end(), [&](const auto& name) { return HasColumn(snapshot, name); });
-  OffsetsBySource offsets;
-  const auto columns = traceable ? provenance : std::vector<std::string>{snapshot.schema->field(0)->name()};
+  PlacesBySource places;
+  auto columns = traceable ? provenance : std::vector<std::string>{snapshot.schema->field(0)->name()};
+  if (traceable && HasColumn(snapshot, model::kIndexColumn)) columns.emplace_back(model::kIndexColumn);
   VisitFiles(table, snapshot, columns, audit, [&](const arrow::RecordBatch& batch) {
     audit.rows += batch.num_rows();
     if (!traceable) return;
     const auto& partition = static_cast<const arrow::Int32Array&>(*batch.column(1));
-    const auto& offset = static_cast<const arrow::Int64Array&>(*batch.column(2));
-    std::vector<model::Offset>* list = nullptr;
+    const Places place(batch, model::kOffsetColumn, model::kIndexColumn);
+    std::vector<std::int64_t>* list = nullptr;
     model::TopicPartition current{"", -1};
     const auto& topics = static_cast<const arrow::StringArray&>(*batch.column(0));
     for (std::int64_t i = 0; i < batch.num_rows(); ++i) {
       const std::string_view topic = topics.GetView(i);
       if (list == nullptr || current.partition != partition.Value(i) || current.topic != topic) {
         current = {std::string(topic), partition.Value(i)};
-        list = &offsets[current];
+        list = &places[current];
       }
-      list->push_back(offset.Value(i));
+      list->push_back(Packed(place.At(i)));
     }
   });
-  for (auto& [source, list] : offsets) std::sort(list.begin(), list.end());
-  return offsets;
+  for (auto& [source, list] : places) std::sort(list.begin(), list.end());
+  return places;
 }
 
 /// `begun`, `next`: what is covered, of which a partition may be missing.
-void CheckOffsets(const OffsetsBySource& offsets, const Progress& progress, const delta::Snapshot& snapshot,
-                  const model::OffsetVector& begun, const model::OffsetVector& next, TableAudit& audit) {
-  for (const auto& [source, list] : offsets) {
+void CheckPlaces(const PlacesBySource& places, const Progress& progress, const delta::Snapshot& snapshot,
+                 const model::OffsetVector& begun, const model::OffsetVector& next, TableAudit& audit) {
+  for (const auto& [source, list] : places) {
     const auto twice = std::adjacent_find(list.begin(), list.end());
     if (twice != list.end()) {
-      audit.findings.push_back(
-          fmt::format("{}: offset {} is in the table more than once", model::ToString(source), *twice));
+      audit.findings.push_back(fmt::format("{}: {} is in the table more than once", model::ToString(source),
+                                           model::ToString(Unpacked(*twice))));
     }
     const auto first = begun.find(source);
     const auto from = first == begun.end() ? 0 : first->second;
     const auto after = next.find(source);
     const auto end = after == next.end() ? from : after->second;
-    if (!list.empty() && (list.front() < from || list.back() >= end)) {
+    if (!list.empty() && (Unpacked(list.front()).offset < from || Unpacked(list.back()).offset >= end)) {
       audit.findings.push_back(fmt::format("{}: rows of offsets {} to {}, but [{}, {}) is covered",
-                                           model::ToString(source), list.front(), list.back(), from, end));
+                                           model::ToString(source), Unpacked(list.front()).offset,
+                                           Unpacked(list.back()).offset, from, end));
     }
     const auto written = progress.Totals(snapshot, source).written + progress.ReplayTotals(snapshot, source).written;
     if (written != static_cast<std::int64_t>(list.size())) {
@@ -186,8 +199,8 @@ model::OffsetVector BegunIn(const Progress& progress, const delta::Snapshot& sna
 }
 
 void AuditEvents(const OpenTable& opened, const delta::Snapshot& snapshot, TableAudit& audit) {
-  const auto offsets = ReadEvents(*opened.table, snapshot, audit);
-  CheckOffsets(offsets, opened.progress, snapshot, BegunIn(opened.progress, snapshot, audit.next), audit.next, audit);
+  const auto places = ReadEvents(*opened.table, snapshot, audit);
+  CheckPlaces(places, opened.progress, snapshot, BegunIn(opened.progress, snapshot, audit.next), audit.next, audit);
 }
 
 /// Each table of a family, and all of them against the books of the index. A table may be ahead of it, at a commit that
@@ -196,7 +209,7 @@ Result<std::vector<TableAudit>> AuditFamily(const OpenTable& opened, const delta
                                             std::int64_t last_replay, TableAudit& family) {
   std::vector<TableAudit> audits;
   const auto begun = BegunIn(opened.progress, index, family.next);
-  OffsetsBySource all;
+  PlacesBySource all;
   bool is_ahead = false;
   std::int64_t beyond = 0;  // Rows that are not the index's yet.
   for (const auto& route : opened.family->routes()) {
@@ -222,14 +235,14 @@ Result<std::vector<TableAudit>> AuditFamily(const OpenTable& opened, const delta
       audit.findings.push_back(fmt::format("it has replay {}, but the log of replays ends at {}: it was moved away",
                                            progress.LastReplay(*snapshot), last_replay));
     }
-    auto offsets = ReadEvents(*route.table, *snapshot, audit);
-    CheckOffsets(offsets, progress, *snapshot, begun, covered, audit);
+    auto places = ReadEvents(*route.table, *snapshot, audit);
+    CheckPlaces(places, progress, *snapshot, begun, covered, audit);
     CheckWritten(audit);
     family.rows += audit.rows;
-    for (auto& [source, list] : offsets) {
+    for (auto& [source, list] : places) {
       const auto end = family.next.find(source);
       const auto first_beyond =
-          end == family.next.end() ? list.begin() : std::lower_bound(list.begin(), list.end(), end->second);
+          end == family.next.end() ? list.begin() : std::lower_bound(list.begin(), list.end(), Packed({end->second}));
       beyond += list.end() - first_beyond;
       auto& merged = all[source];
       merged.insert(merged.end(), list.begin(), list.end());
@@ -240,8 +253,8 @@ Result<std::vector<TableAudit>> AuditFamily(const OpenTable& opened, const delta
     std::sort(list.begin(), list.end());
     const auto twice = std::adjacent_find(list.begin(), list.end());
     if (twice == list.end()) continue;
-    family.findings.push_back(
-        fmt::format("{}: offset {} is in its tables more than once", model::ToString(source), *twice));
+    family.findings.push_back(fmt::format("{}: {} is in its tables more than once", model::ToString(source),
+                                          model::ToString(Unpacked(*twice))));
   }
   // Without provenance nobody knows which rows of a table that is ahead are the index's.
   const bool is_known = !is_ahead || !all.empty();
@@ -259,15 +272,17 @@ void AuditAggregate(const delta::Table& table, const delta::Snapshot& snapshot, 
 std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snapshot& snapshot, TableAudit& audit) {
   std::vector<LetterKey> letters;
   std::vector<std::string> columns = {"topic", "partition", "offset", "stage"};
-  if (HasColumn(snapshot, kReplayColumn)) columns.emplace_back(kReplayColumn);
+  for (const char* column : {kReplayColumn, kLetterIndexColumn}) {
+    if (HasColumn(snapshot, column)) columns.emplace_back(column);
+  }
   VisitFiles(table, snapshot, columns, audit, [&](const arrow::RecordBatch& batch) {
-    const auto* const replay =
-        batch.num_columns() > 4 ? static_cast<const arrow::Int64Array*>(batch.column(4).get()) : nullptr;
+    const auto replay_column = batch.GetColumnByName(kReplayColumn);
+    const auto* const replay = static_cast<const arrow::Int64Array*>(replay_column.get());
     const auto& partition = static_cast<const arrow::Int32Array&>(*batch.column(1));
-    const auto& offset = static_cast<const arrow::Int64Array&>(*batch.column(2));
+    const Places places(batch, "offset", kLetterIndexColumn);
     for (std::int64_t i = 0; i < batch.num_rows(); ++i) {
       letters.push_back({{TextAt(*batch.column(0), i), partition.Value(i)},
-                         offset.Value(i),
+                         places.At(i),
                          TextAt(*batch.column(3), i),
                          replay != nullptr && replay->IsValid(i) ? replay->Value(i) : 0});
     }
@@ -276,8 +291,8 @@ std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snap
   std::sort(letters.begin(), letters.end());
   const auto twice = std::adjacent_find(letters.begin(), letters.end());
   if (twice != letters.end()) {
-    audit.findings.push_back(fmt::format("{}: offset {} ({}) is dead-lettered more than once",
-                                         model::ToString(twice->source), twice->offset, twice->stage));
+    audit.findings.push_back(fmt::format("{}: {} ({}) is dead-lettered more than once", model::ToString(twice->source),
+                                         model::ToString(twice->place), twice->stage));
   }
   return letters;
 }
@@ -285,14 +300,19 @@ std::vector<LetterKey> AuditLetters(const delta::Table& table, const delta::Snap
 /// A table's books against the dead letters of its own stages.
 void CheckDeadLetters(const std::vector<std::string>& stages, const Progress& progress, const delta::Snapshot& snapshot,
                       const std::vector<LetterKey>& letters, TableAudit& audit) {
-  // Records, and not letters: one whose transform was renamed before it was read again may have two.
-  std::map<model::TopicPartition, std::set<model::Offset>> counted;
+  // Records, or documents of them, and not letters: one whose transform was renamed before it was read again may have
+  // two.
+  std::map<model::TopicPartition, std::set<model::DocumentPlace>> counted;
   for (const auto& letter : letters) {
+    // What a replay writes is of a record that has a letter of reading, perhaps of one document where that is of all.
+    if (letter.replay != 0) continue;
     if (std::find(stages.begin(), stages.end(), letter.stage) == stages.end()) continue;
     const auto next = audit.next.find(letter.source);
     const auto from = progress.BooksBeginAt(snapshot, letter.source);
-    if (next == audit.next.end() || !from || letter.offset < *from || letter.offset >= next->second) continue;
-    counted[letter.source].insert(letter.offset);
+    if (next == audit.next.end() || !from || letter.place.offset < *from || letter.place.offset >= next->second) {
+      continue;
+    }
+    counted[letter.source].insert(letter.place);
   }
   for (const auto& [source, next] : audit.next) {
     const auto expected = progress.Totals(snapshot, source).dead_lettered;
@@ -348,17 +368,23 @@ Result<ReplayedByTable> CountReplayed(const Plan& plan, const ReplayLog& log, co
     stages.push_back(StagesOf(plan, t, tables[t]));
   }
   ReplayedByTable counts;
-  const auto count = [&](int table, const model::TopicPartition& source, model::Offset offset, std::int64_t replay) {
+  const auto count = [&](int table, const model::TopicPartition& source, model::DocumentPlace place,
+                         std::int64_t replay) {
     if (replay > has[table]) return;
     auto& here = counts[{table, source}];
     ++here.replayed;
-    auto letter = std::lower_bound(letters.begin(), letters.end(), LetterKey{source, offset, "", 0});
-    for (; letter != letters.end() && letter->source == source && letter->offset == offset; ++letter) {
+    // Of a whole record, each of its documents may have failed.
+    std::optional<model::DocumentPlace> last;
+    const auto is_of_it = [&](const LetterKey& letter) {
+      return letter.source == source && letter.place.offset == place.offset &&
+             (place.index == model::kWholeRecord || letter.place.index == place.index);
+    };
+    auto letter = std::lower_bound(letters.begin(), letters.end(), LetterKey{source, place, "", 0});
+    for (; letter != letters.end() && is_of_it(*letter); ++letter) {
       const auto& own = stages[table];
-      if (letter->replay == replay && std::find(own.begin(), own.end(), letter->stage) != own.end()) {
-        ++here.failed;
-        return;
-      }
+      if (letter->replay != replay || std::find(own.begin(), own.end(), letter->stage) == own.end()) continue;
+      if (last != letter->place) ++here.failed;
+      last = letter->place;
     }
   };
   RETURN_NOT_OK(log.VisitRecords(tables, {}, count));

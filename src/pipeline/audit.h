@@ -3,12 +3,14 @@
 /// What is proved, per table and partition:
 ///   - the commits' ranges form one chain: each begins where the one before ended (as far back as the log's JSON
 ///   reaches);
-///   - read == written + dead-lettered + filtered + deduplicated + tombstones, in running totals;
+///   - read + further == written + dead-lettered + filtered + deduplicated + tombstones, in running totals;
 ///   - read <= the offsets covered (Kafka's holes may make it less, nothing may make it more);
 ///   - written, by reading and by replays, == rows that are in the table's live files, counted in the files
 ///     (aggregates: the sum of _rows);
-///   - no offset twice, none outside the covered range (tables that keep _partition and _offset);
-///   - dead-lettered == the records that the dead-letter table has letters of for this table's stages in the covered
+///   - no offset twice (of records with several documents no offset and index), none outside the covered range (tables
+///   that keep _partition and _offset);
+///   - dead-lettered == the records and documents that the dead-letter table has letters of for this table's stages in
+///   the covered
 ///     range;
 ///   - replayed == the records that the log of replays says went to this table; of these, those that failed again ==
 ///     the letters that replays wrote for its stages;

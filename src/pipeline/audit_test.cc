@@ -95,7 +95,7 @@ TEST_F(AuditTest, RowsThatAreThereTwiceAreFound) {
 
 TEST_F(AuditTest, ATotalThatWasChangedIsFound) {
   Commit(kSums, {.txns = {Txn("test-events-0#written", 13)}});
-  EXPECT_THAT(Findings(kSums), Contains(HasSubstr("events[0]: read 16 is not written 13")));
+  EXPECT_THAT(Findings(kSums), Contains(HasSubstr("events[0]: read 16 + further 0 is not written 13")));
   EXPECT_THAT(Findings(kSums), Contains(HasSubstr("the books say 13 rows were written, the files hold 12")));
   // Two changes that balance each other do not hide from the files.
   Commit(kRaw, {.txns = {Txn("test-events-0#written", 13), Txn("test-events-0#filtered", 1)}});

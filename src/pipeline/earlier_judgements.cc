@@ -8,25 +8,27 @@
 
 #include "base/log.h"
 #include "delta/data/scan.h"
+#include "pipeline/letter_scan.h"
+#include "pipeline/places.h"
 
 namespace millrace::pipeline {
 namespace {
 
-using StageOffsets = std::map<std::string, std::vector<model::Offset>>;
+using StagePlaces = std::map<std::string, std::vector<model::DocumentPlace>>;
 
-std::size_t CountOf(const StageOffsets& letters) {
+std::size_t CountOf(const StagePlaces& letters) {
   std::size_t count = 0;
-  for (const auto& [stage, offsets] : letters) count += offsets.size();
+  for (const auto& [stage, places] : letters) count += places.size();
   return count;
 }
 
-/// Keeps the lowest `max` offsets; the offset after which something was left out.
-model::Offset KeepLowest(StageOffsets& letters, std::size_t max) {
-  std::vector<model::Offset> all;
-  for (const auto& [stage, offsets] : letters) all.insert(all.end(), offsets.begin(), offsets.end());
+/// Keeps the lowest `max` letters, or less: all of an offset or none. The offset after which something was left out.
+model::Offset KeepLowest(StagePlaces& letters, std::size_t max) {
+  std::vector<model::DocumentPlace> all;
+  for (const auto& [stage, places] : letters) all.insert(all.end(), places.begin(), places.end());
   std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(max), all.end());
-  const model::Offset end = all[max];
-  for (auto& [stage, offsets] : letters) std::erase_if(offsets, [end](model::Offset offset) { return offset >= end; });
+  const model::Offset end = all[max].offset;
+  for (auto& [stage, places] : letters) std::erase_if(places, [end](auto place) { return place.offset >= end; });
   return end;
 }
 
@@ -35,10 +37,15 @@ Result<EarlierJudgements> ReadOne(const delta::Table& dead_letters, const model:
   EarlierJudgements judgements;
   judgements.end = range.end;
   using delta::Comparator;
+  std::vector<std::string> columns = {"stage", "offset"};
+  // Tables of older versions got it with the first start of one that has it.
+  if (dead_letters.snapshot()->schema->GetFieldByName(kLetterIndexColumn) != nullptr) {
+    columns.emplace_back(kLetterIndexColumn);
+  }
   ASSIGN_OR_RETURN(
       const auto rows,
       delta::OpenScan(dead_letters.store(), dead_letters.snapshot(),
-                      {.columns = {"stage", "offset"},
+                      {.columns = columns,
                        .where = {{.column = "topic", .comparator = Comparator::kEqual, .values = {source.topic}},
                                  {.column = "partition",
                                   .comparator = Comparator::kEqual,
@@ -49,10 +56,11 @@ Result<EarlierJudgements> ReadOne(const delta::Table& dead_letters, const model:
   for (std::shared_ptr<arrow::RecordBatch> batch;;) {
     RETURN_NOT_OK(rows->ReadNext(&batch));
     if (batch == nullptr) break;
-    const auto& offsets = static_cast<const arrow::Int64Array&>(*batch->column(1));
+    const Places places(*batch, "offset", kLetterIndexColumn);
     for (std::int64_t i = 0; i < batch->num_rows(); ++i) {
       ASSIGN_OR_RETURN(const auto stage, batch->column(0)->GetScalar(i));
-      if (offsets.Value(i) < judgements.end) judgements.letters[stage->ToString()].push_back(offsets.Value(i));
+      const auto place = places.At(i);
+      if (place.offset < judgements.end) judgements.letters[stage->ToString()].push_back(place);
     }
     if (CountOf(judgements.letters) > 2 * max) judgements.end = KeepLowest(judgements.letters, max);
   }
@@ -61,22 +69,27 @@ Result<EarlierJudgements> ReadOne(const delta::Table& dead_letters, const model:
     spdlog::warn("more than {} dead letters of {} are read again: from offset {} on records are judged anew", max,
                  model::ToString(source), judgements.end);
   }
-  for (auto& [stage, offsets] : judgements.letters) std::sort(offsets.begin(), offsets.end());
+  for (auto& [stage, places] : judgements.letters) std::sort(places.begin(), places.end());
   return judgements;
 }
 
 }  // namespace
 
-bool EarlierJudgements::IsDead(const std::string& stage, model::Offset offset) const {
+bool EarlierJudgements::IsDead(const std::string& stage, model::DocumentPlace place) const {
   const auto at = letters.find(stage);
-  return at != letters.end() && std::binary_search(at->second.begin(), at->second.end(), offset);
+  if (at == letters.end()) return false;
+  const auto has = [&](model::DocumentPlace one) {
+    return std::binary_search(at->second.begin(), at->second.end(), one);
+  };
+  return has(place) || (place.index != model::kWholeRecord && has({place.offset, model::kWholeRecord}));
 }
 
 bool EarlierJudgements::HasAny(const std::string& stage, model::OffsetRange range) const {
   const auto at = letters.find(stage);
   if (at == letters.end()) return false;
-  const auto first = std::lower_bound(at->second.begin(), at->second.end(), range.begin);
-  return first != at->second.end() && *first < range.end;
+  const model::DocumentPlace begin{range.begin, model::kWholeRecord};
+  const auto first = std::lower_bound(at->second.begin(), at->second.end(), begin);
+  return first != at->second.end() && first->offset < range.end;
 }
 
 Result<std::map<model::TopicPartition, EarlierJudgements>> ReadEarlierJudgements(const delta::Table& dead_letters,

@@ -22,14 +22,15 @@ namespace millrace::pipeline {
 struct EarlierJudgements {
   /// First offset that no table has covered and no letter is durable of: from here on everything is new. 0: all is.
   model::Offset end = 0;
-  std::map<std::string, std::vector<model::Offset>> letters;  ///< By stage, ascending, below `end`.
+  std::map<std::string, std::vector<model::DocumentPlace>> letters;  ///< By stage, ascending, below `end`.
 
-  bool IsDead(const std::string& stage, model::Offset offset) const;
+  /// It, or the whole record that it is a document of.
+  bool IsDead(const std::string& stage, model::DocumentPlace place) const;
   /// Whether any letter of the stage is in [range.begin, range.end).
   bool HasAny(const std::string& stage, model::OffsetRange range) const;
 };
 
-/// Letters that are kept in memory at most, over all partitions; 8 bytes each. A partition's `end` is lowered to where
+/// Letters that are kept in memory at most, over all partitions; 16 bytes each. A partition's `end` is lowered to where
 /// its share of them ends: past that, records are judged anew.
 inline constexpr std::int64_t kEarlierLettersMax = 8'000'000;
 

@@ -38,12 +38,12 @@ class EarlierJudgementsTest : public ::testing::Test {
 TEST_F(EarlierJudgementsTest, LettersOfTheRangeByStage) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto judgements, Read({7, 20}));
   EXPECT_EQ(judgements.end, 20);
-  EXPECT_TRUE(judgements.IsDead("decode", 9));
-  EXPECT_TRUE(judgements.IsDead("decode", 15));
-  EXPECT_TRUE(judgements.IsDead("event_time", 7));
-  EXPECT_FALSE(judgements.IsDead("event_time", 9)) << "another stage";
-  EXPECT_FALSE(judgements.IsDead("decode", 5)) << "before the range";
-  EXPECT_FALSE(judgements.IsDead("decode", 20)) << "its end is exclusive";
+  EXPECT_TRUE(judgements.IsDead("decode", {9}));
+  EXPECT_TRUE(judgements.IsDead("decode", {15}));
+  EXPECT_TRUE(judgements.IsDead("event_time", {7}));
+  EXPECT_FALSE(judgements.IsDead("event_time", {9})) << "another stage";
+  EXPECT_FALSE(judgements.IsDead("decode", {5})) << "before the range";
+  EXPECT_FALSE(judgements.IsDead("decode", {20})) << "its end is exclusive";
   EXPECT_TRUE(judgements.HasAny("decode", {8, 10}));
   EXPECT_FALSE(judgements.HasAny("decode", {10, 15}));
   EXPECT_FALSE(judgements.HasAny("transform:x", {0, 100}));
@@ -58,10 +58,10 @@ TEST_F(EarlierJudgementsTest, PartitionsAreApart) {
 
 TEST_F(EarlierJudgementsTest, PastTheLimitRecordsAreJudgedAnew) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto judgements, Read({0, 30}, 2));
-  EXPECT_TRUE(judgements.IsDead("decode", 5));
-  EXPECT_TRUE(judgements.IsDead("event_time", 7));
+  EXPECT_TRUE(judgements.IsDead("decode", {5}));
+  EXPECT_TRUE(judgements.IsDead("event_time", {7}));
   EXPECT_EQ(judgements.end, 9) << "the first letter that had no room";
-  EXPECT_FALSE(judgements.IsDead("decode", 9));
+  EXPECT_FALSE(judgements.IsDead("decode", {9}));
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ json::object LedgerJson(const model::TopicPartition& source, const PartitionPart
   const auto put = [&books](const char* name, std::int64_t count) {
     if (count != 0) books[name] = count;
   };
+  put("further", part.ledger.further);
   put("dead_lettered", part.ledger.dead_lettered);
   put("filtered", part.ledger.filtered);
   put("deduplicated", part.ledger.deduplicated);

@@ -125,8 +125,19 @@ Status EventTap::See(const model::FetchedRecords& records, serve::TapLimits& lef
   }
   left.looked_at -= count;
   seen.looked_at += count;
-  ASSIGN_OR_RETURN(auto made, reader_->Read(records));
-  counts_.records += count;
+  std::size_t first = 0;
+  do {
+    RETURN_NOT_OK(SeeSome(records, &first, left, seen));
+  } while (first < records.records.size());
+  return Status::OK();
+}
+
+Status EventTap::SeeSome(const model::FetchedRecords& records, std::size_t* first, serve::TapLimits& left,
+                         serve::Tapped& seen) {
+  ASSIGN_OR_RETURN(auto made, reader_->Read(records, *first));
+  *first += made.num_records;
+  counts_.records += static_cast<std::int64_t>(made.num_records);
+  counts_.further += made.further;
   counts_.rows += made.rows->num_rows();
   counts_.letters += std::ssize(made.letters);
   counts_.filtered += made.filtered;

@@ -46,7 +46,8 @@ class EventTap final : public serve::TapSource {
     std::chrono::milliseconds timeout{30'000};
   };
   struct Counts {
-    std::int64_t records = 0;  ///< Looked at: rows + letters + filtered + tombstones.
+    std::int64_t records = 0;  ///< Looked at: rows + letters + filtered + tombstones - further.
+    std::int64_t further = 0;  ///< Documents of these beyond the first of each.
     std::int64_t rows = 0;     ///< Before `where`.
     std::int64_t letters = 0;
     std::int64_t filtered = 0;
@@ -78,6 +79,8 @@ class EventTap final : public serve::TapSource {
 
   // Takes what it shows and looks at from `left`.
   Status See(const model::FetchedRecords& records, serve::TapLimits& left, serve::Tapped& seen);
+  // From record number *first on, which it moves.
+  Status SeeSome(const model::FetchedRecords& records, std::size_t* first, serve::TapLimits& left, serve::Tapped& seen);
   void NoteReached(const model::TopicPartition& source, model::Offset next);
 
   const std::shared_ptr<const Plan> plan_;

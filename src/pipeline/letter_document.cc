@@ -31,11 +31,11 @@ struct Group {
 };
 
 // A letter without its bytes; the larger is the newer.
-using Place = std::tuple<UnixMicros, std::string, std::int32_t, model::Offset, std::int64_t, std::string>;
+using Place = std::tuple<UnixMicros, std::string, std::int32_t, model::DocumentPlace, std::int64_t, std::string>;
 
 Place PlaceOf(const StoredLetter& stored) {
   const auto& letter = stored.letter;
-  return {letter.timestamp, letter.source.topic, letter.source.partition, letter.offset, stored.replay, letter.stage};
+  return {letter.timestamp, letter.source.topic, letter.source.partition, letter.place(), stored.replay, letter.stage};
 }
 
 std::int64_t BytesOf(const StoredLetter& stored) {
@@ -77,6 +77,7 @@ json::object LetterJson(const StoredLetter& stored) {
   json::object object{{"topic", letter.source.topic},
                       {"partition", letter.source.partition},
                       {"offset", letter.offset},
+                      {"index", letter.index == model::kWholeRecord ? json::value(nullptr) : json::value(letter.index)},
                       {"timestamp", query::FormatTime(letter.timestamp)},
                       {"stage", letter.stage},
                       {"reason", letter.reason},

@@ -107,5 +107,16 @@ TEST_F(LetterDocumentTest, EndsWhenNobodyWaits) {
   EXPECT_EQ(KindOf(document.status()), ErrorKind::kCancelled);
 }
 
+TEST_F(LetterDocumentTest, ALetterOfOneDocumentSaysWhich) {
+  auto third = Letter(1, 10, "bad_json", "{");
+  third.index = 3;
+  Commit({third, Letter(1, 10, "bad_json", "[")});
+  const auto document = Document("", 10);
+  const auto& samples = document.at("samples").as_array();
+  ASSERT_EQ(samples.size(), 2u);
+  EXPECT_EQ(samples[0].at("index"), json::value(3));
+  EXPECT_EQ(samples[1].at("index"), json::value(nullptr));
+}
+
 }  // namespace
 }  // namespace millrace::pipeline

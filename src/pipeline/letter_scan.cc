@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "delta/data/scan.h"
+#include "pipeline/places.h"
 #include "query/row_filter.h"
 
 namespace millrace::pipeline {
@@ -39,10 +40,10 @@ class LetterColumns {
       : with_bytes_(with_bytes),
         topic_(batch.GetColumnByName("topic")),
         partition_(batch.GetColumnByName("partition")),
-        offset_(batch.GetColumnByName("offset")),
         timestamp_(batch.GetColumnByName("timestamp")),
         stage_(batch.GetColumnByName("stage")),
         reason_(batch.GetColumnByName("reason")),
+        places_(batch, "offset", kLetterIndexColumn),
         replay_(batch.GetColumnByName(kReplayColumn)),
         key_(batch.GetColumnByName("key")),
         payload_(batch.GetColumnByName("payload")),
@@ -53,7 +54,8 @@ class LetterColumns {
     StoredLetter stored;
     auto& letter = stored.letter;
     letter.source = {TextAt(*topic_, row), static_cast<const arrow::Int32Array&>(*partition_).Value(row)};
-    letter.offset = static_cast<const arrow::Int64Array&>(*offset_).Value(row);
+    letter.offset = places_.At(row).offset;
+    letter.index = places_.At(row).index;
     letter.timestamp = static_cast<const arrow::TimestampArray&>(*timestamp_).Value(row);
     letter.stage = TextAt(*stage_, row);
     letter.reason = TextAt(*reason_, row);
@@ -71,7 +73,8 @@ class LetterColumns {
  private:
   using Column = std::shared_ptr<arrow::Array>;
   const bool with_bytes_;
-  const Column topic_, partition_, offset_, timestamp_, stage_, reason_;
+  const Column topic_, partition_, timestamp_, stage_, reason_;
+  const Places places_;
   const Column replay_;                            // nullptr: no letter is of a replay.
   const Column key_, payload_, detail_, headers_;  // nullptr without bytes.
 };
@@ -85,7 +88,9 @@ Status VisitLetters(const delta::Table& table, const LetterQuery& query,
                           .where = query.and_also,
                           .buffer_bytes_max = 16 << 20};
   if (query.with_bytes) scan.columns.insert(scan.columns.end(), {"key", "payload", "headers", "detail"});
-  if (snapshot->schema->GetFieldByName(kReplayColumn) != nullptr) scan.columns.emplace_back(kReplayColumn);
+  for (const char* column : {kReplayColumn, kLetterIndexColumn}) {
+    if (snapshot->schema->GetFieldByName(column) != nullptr) scan.columns.emplace_back(column);
+  }
   std::unique_ptr<query::RowFilter> filter;
   if (!query.where.empty()) {
     ASSIGN_OR_RETURN(filter, query::RowFilter::Make(query.where, snapshot->schema));

@@ -17,6 +17,10 @@ namespace millrace::pipeline {
 /// was read. A table gets it when a record first fails again.
 inline constexpr const char* kReplayColumn = "replay";
 
+/// The column that says which document of its record a letter is of, int32; null: of the whole record. Tables that an
+/// older version has made get it when they are next opened to be written.
+inline constexpr const char* kLetterIndexColumn = "index";
+
 struct StoredLetter {
   model::DeadLetter letter;
   std::int64_t replay = 0;  ///< 0: as the log was read.

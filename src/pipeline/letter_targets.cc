@@ -68,7 +68,11 @@ LetterTarget LetterTargets::Of(const StoredLetter& stored, const ReplayedRecords
       return {.state = LetterState::kWaiting, .tables = {}, .waits_for = concerned.table};
     }
     if (target.state == LetterState::kUnplaced) target.state = LetterState::kReplayed;
-    if (replayed.Last(concerned.table, letter.source, letter.offset) > stored.replay) continue;
+    if (replayed.Last(concerned.table, letter.source, letter.place()) > stored.replay) continue;
+    // The letter of a document that a replay found in a whole record is of the tables that the record was sent to then:
+    // others get the document with the record.
+    const bool is_found = letter.index != model::kWholeRecord && stored.replay > 0;
+    if (is_found && !replayed.WentWith(concerned.table, letter.source, letter.place(), stored.replay)) continue;
     target.state = LetterState::kOpen;
     target.tables.push_back(concerned.table);
   }

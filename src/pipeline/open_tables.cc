@@ -8,6 +8,7 @@
 #include "delta/schema_change.h"
 #include "pipeline/aggregate_meaning.h"
 #include "pipeline/final_table.h"
+#include "pipeline/letter_scan.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -27,6 +28,8 @@ Status CheckSchema(const config::TablePlan& plan, const delta::Snapshot& snapsho
     const auto found = snapshot.schema->GetFieldByName(field->name());
     if (found == nullptr) {
       if (plan.on_new_column == config::OnNewColumn::kAdd) continue;
+      // Older versions made it without.
+      if (plan.kind == config::TableKind::kDeadLetters && field->name() == kLetterIndexColumn) continue;
       if (plan.kind == config::TableKind::kEvents) {
         return InvalidInput("the table in the lake has no column '{}'; set on_new_column: add to let it grow",
                             field->name());
@@ -134,7 +137,7 @@ Status Complete(const Plan& plan, int index, const OpenTable& opened) {
     if (table_plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(opened.family->AddColumns());
     return opened.family->KeepOrigin();
   }
-  if (table_plan.on_new_column == config::OnNewColumn::kAdd) {
+  if (table_plan.on_new_column == config::OnNewColumn::kAdd || table_plan.kind == config::TableKind::kDeadLetters) {
     RETURN_NOT_OK(delta::AddColumns(table, table_plan.schema->fields()));
   }
   if (!table_plan.aggregate) return Status::OK();

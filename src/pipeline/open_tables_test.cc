@@ -8,6 +8,7 @@
 
 #include "base/uuid.h"
 #include "delta/schema_change.h"
+#include "model/dead_letters.h"
 #include "pipeline/aggregate_meaning.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/status_matchers.h"
@@ -67,6 +68,25 @@ TEST_F(OpenTablesTest, OneThatDoesNotFitLeavesTheOthersUnmade) {
   EXPECT_FALSE(IsThere("raw"));
   EXPECT_FALSE(IsThere("sums"));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, CheckTables(*plan_, lake_));
+}
+
+TEST_F(OpenTablesTest, DeadLettersOfOlderVersionsGetTheColumnThatTheyLack) {
+  for (const auto& [missing, is_good] : {std::pair("index", true), {"reason", false}}) {
+    auto fields = model::DeadLetterSchema()->fields();
+    std::erase_if(fields, [missing = missing](const auto& field) { return field->name() == missing; });
+    std::filesystem::remove_all(folder_ / "test_dead_letters");
+    MILLRACE_ASSERT_OK(delta::Table::OpenOrCreate(objectstore::Below(lake_, "test_dead_letters"),
+                                                  {.schema = arrow::schema(std::move(fields))})
+                           .status());
+    const auto opened = Open(TestConfig());
+    if (is_good) {
+      MILLRACE_ASSERT_OK(opened.status());
+      EXPECT_NE(opened->back().table->snapshot()->schema->GetFieldByName(missing), nullptr);
+    } else {
+      MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, opened);
+      EXPECT_THAT(opened.status().message(), HasSubstr("has no column 'reason'; it is not a table of ours"));
+    }
+  }
 }
 
 TEST_F(OpenTablesTest, AnAggregateEditedUnderItsNameIsRefusedAndNothingChanges) {

@@ -16,6 +16,7 @@ struct LedgerField {
 };
 constexpr LedgerField kLedgerFields[] = {
     {"#read", &model::Ledger::read},
+    {"#further", &model::Ledger::further},
     {"#written", &model::Ledger::written},
     {"#dead_lettered", &model::Ledger::dead_lettered},
     {"#filtered", &model::Ledger::filtered},
@@ -29,6 +30,7 @@ struct ReplayField {
 };
 constexpr ReplayField kReplayFields[] = {
     {"#replayed", &ReplayCounts::replayed},
+    {"#replayed_further", &ReplayCounts::further},
     {"#replayed_written", &ReplayCounts::written},
     {"#replayed_filtered", &ReplayCounts::filtered},
 };

@@ -5,6 +5,7 @@
 ///   shop-clicks-3                 last offset covered (inclusive)
 ///   shop-clicks-3#from            first offset that our books cover, and where reading began
 ///   shop-clicks-3#read            running totals of the ledger since then …
+///   shop-clicks-3#further         documents of these records beyond the first of each, see decode.records
 ///   shop-clicks-3#written, #dead_lettered, #filtered, #deduplicated, #tombstones
 ///   shop-clicks-3#crc             fingerprint of the record at our last offset, below that offset's lower 31 bits: so
 ///                                 it says nothing once another writer of the same ids has gone on
@@ -21,8 +22,10 @@
 ///                                 renamed since
 ///   shop#expired_rows             aggregates only: records in the windows that retention has removed
 ///   shop#expired_before           aggregates only: up to which end it has removed windows, in UTC microseconds
-///   shop-clicks-3#replayed        records of which dead letters were run again into this table (replay_log.h) …
-///   shop-clicks-3#replayed_written, #replayed_filtered    … and what became of them; the others failed again
+///   shop-clicks-3#replayed        records, or documents of records, of which dead letters were run again into this
+///                                 table (replay_log.h) …
+///   shop-clicks-3#replayed_further    … and documents beyond the first of those of them that were whole records …
+///   shop-clicks-3#replayed_written, #replayed_filtered    … and what became of them all; the others failed again
 ///   shop#replay                   the last replay that the table has
 ///   shop#replay_void:7            that the table will never have replay 7
 ///   shop#routes                   index of a family only: how many values have a table (route_family.h)
@@ -63,13 +66,15 @@ struct PartitionPart {
 /// What replays have made of one partition's dead letters in one table. Apart from the ledger, which counts such a
 /// record as dead-lettered for ever: a running worker adds to its own totals alone, and so do replays.
 struct ReplayCounts {
-  std::int64_t replayed = 0;  ///< Records that were run again.
-  std::int64_t written = 0;   ///< Of these, now in a row of the table (of the dead-letter table: in a further letter).
-  std::int64_t filtered = 0;  ///< Of these, now removed by a WHERE.
+  std::int64_t replayed = 0;  ///< Records that were run again; of a letter of one document this one.
+  std::int64_t further = 0;   ///< Documents of these beyond the first of each.
+  std::int64_t written = 0;   ///< Of all, now in a row of the table (of the dead-letter table: in a further letter).
+  std::int64_t filtered = 0;  ///< Of all, now removed by a WHERE, or of a record without a document.
 
-  std::int64_t failed() const { return replayed - written - filtered; }
+  std::int64_t failed() const { return replayed + further - written - filtered; }
   ReplayCounts& operator+=(const ReplayCounts& o) {
     replayed += o.replayed;
+    further += o.further;
     written += o.written;
     filtered += o.filtered;
     return *this;

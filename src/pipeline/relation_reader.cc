@@ -1,10 +1,8 @@
 #include "pipeline/relation_reader.h"
 
-#include <arrow/array.h>
-
 #include <algorithm>
 
-#include "model/dead_letters.h"
+#include "pipeline/places.h"
 
 namespace millrace::pipeline {
 
@@ -24,21 +22,20 @@ Result<std::unique_ptr<RelationReader>> RelationReader::Make(std::shared_ptr<con
   return reader;
 }
 
-Result<RelationReader::Made> RelationReader::Read(const model::FetchedRecords& records) {
-  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(records));
+Result<RelationReader::Made> RelationReader::Read(const model::FetchedRecords& records, std::size_t first) {
+  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(records, first));
   Made made{.rows = std::move(decoded.rows),
             .letters = std::move(decoded.dead_letters),
             .filtered = 0,
-            .tombstones = decoded.tombstones};
+            .tombstones = decoded.tombstones,
+            .further = decoded.further,
+            .num_records = decoded.num_records};
   for (const auto& step : steps_) {
     ASSIGN_OR_RETURN(auto transformed, step.transform->Apply(made.rows));
-    const auto& offsets =
-        static_cast<const arrow::Int64Array&>(*made.rows->GetColumnByName(std::string(model::kOffsetColumn)));
+    const Places places(*made.rows, model::kOffsetColumn, model::kIndexColumn);
     for (const auto& failed : transformed.failed) {
-      const auto record = std::lower_bound(records.records.begin(), records.records.end(), offsets.Value(failed.row),
-                                           [](const auto& r, model::Offset wanted) { return r.offset < wanted; });
       made.letters.push_back(
-          model::MakeDeadLetter(records.source, *record, step.stage, "transform_error", failed.message));
+          decoder_->LetterOf(records.source, places.At(failed.row), step.stage, "transform_error", failed.message));
     }
     made.filtered += transformed.filtered;
     made.rows = std::move(transformed.rows);

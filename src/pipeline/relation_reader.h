@@ -22,15 +22,17 @@ class RelationReader {
   /// `relation`: of the plan's.
   static Result<std::unique_ptr<RelationReader>> Make(std::shared_ptr<const Plan> plan, int relation);
 
-  /// read == rows->num_rows() + letters.size() + filtered + tombstones
+  /// num_records + further == rows->num_rows() + letters.size() + filtered + tombstones
   struct Made {
     std::shared_ptr<arrow::RecordBatch> rows;  ///< Of schema().
     std::vector<model::DeadLetter> letters;    ///< Of decoding, then of each transform in turn.
     std::int64_t filtered = 0;
     std::int64_t tombstones = 0;
+    std::int64_t further = 0;     ///< See ingest::Decoded, as num_records.
+    std::size_t num_records = 0;  ///< That were taken.
   };
-  /// `records`: of a topic of the relation's input.
-  Result<Made> Read(const model::FetchedRecords& records);
+  /// `records`: of a topic of the relation's input; from number `first` on, some of them or all that are left.
+  Result<Made> Read(const model::FetchedRecords& records, std::size_t first = 0);
 
   const std::shared_ptr<arrow::Schema>& schema() const { return plan_->relations[relation_].schema; }
   const config::InputPlan& input() const { return plan_->inputs[plan_->relations[relation_].input]; }

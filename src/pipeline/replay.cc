@@ -39,6 +39,7 @@ struct Batch {
 
 model::RawRecord RecordOf(const model::DeadLetter& letter) {
   model::RawRecord record{.offset = letter.offset, .timestamp = letter.timestamp};
+  record.index = letter.index;
   if (letter.key) record.key = *letter.key;
   record.payload = letter.payload;
   for (const auto& [name, value] : letter.headers) {
@@ -207,15 +208,15 @@ Status Replayer::RunBatch(Batch batch) {
 }
 
 Result<bool> Replayer::TryBatch(const Batch& batch) {
-  // A record may have several letters; each table gets it once.
-  std::map<model::TopicPartition, std::map<model::Offset, Record>> records;
+  // A record, or a document of one, may have several letters; each table gets it once.
+  std::map<model::TopicPartition, std::map<model::DocumentPlace, Record>> records;
   std::int64_t open = 0;
   for (const auto& stored : batch.letters) {
     const auto target = targets_->Of(stored, replayed_);
     if (target.state != LetterState::kOpen) continue;  // Since the last look.
     ++open;
     auto& record =
-        records[stored.letter.source].try_emplace(stored.letter.offset, Record{&stored.letter, {}}).first->second;
+        records[stored.letter.source].try_emplace(stored.letter.place(), Record{&stored.letter, {}}).first->second;
     std::vector<int> both;
     std::set_union(record.tables.begin(), record.tables.end(), target.tables.begin(), target.tables.end(),
                    std::back_inserter(both));
@@ -223,8 +224,8 @@ Result<bool> Replayer::TryBatch(const Batch& batch) {
   }
   if (open == 0) return true;
   std::map<Group, std::vector<const model::DeadLetter*>> groups;
-  for (const auto& [source, by_offset] : records) {
-    for (const auto& [offset, record] : by_offset) groups[{source, record.tables}].push_back(record.letter);
+  for (const auto& [source, by_place] : records) {
+    for (const auto& [place, record] : by_place) groups[{source, record.tables}].push_back(record.letter);
   }
   auto replay = Process(groups);
   const auto failed = std::exchange(failed_, {});
@@ -301,8 +302,8 @@ Result<Replay> Replayer::Process(const std::map<Group, std::vector<const model::
   for (const auto& [group, records] : groups) {
     RETURN_NOT_OK(ProcessGroup(group, records));
     for (const int t : group.second) {
-      auto& offsets = replay.records[{t, group.first}];
-      for (const auto* letter : records) offsets.push_back(letter->offset);
+      auto& places = replay.records[{t, group.first}];
+      for (const auto* letter : records) places.push_back(letter->place());
     }
   }
   if (!failed_.empty() && !options_.dry_run) {
@@ -322,8 +323,10 @@ Status Replayer::AddParts(int table, SealedPart sealed, Replay& replay) {
   const auto counts_of = [](const std::map<model::TopicPartition, PartitionPart>& partitions) {
     std::map<model::TopicPartition, ReplayCounts> counts;
     for (const auto& [source, taken] : partitions) {
-      counts[source] = {
-          .replayed = taken.ledger.read, .written = taken.ledger.written, .filtered = taken.ledger.filtered};
+      counts[source] = {.replayed = taken.ledger.read,
+                        .further = taken.ledger.further,
+                        .written = taken.ledger.written,
+                        .filtered = taken.ledger.filtered + taken.ledger.tombstones};
     }
     return counts;
   };
@@ -413,6 +416,7 @@ Result<bool> Replayer::ApplyPart(std::int64_t number, const ReplayPart& part, bo
         partitions.push_back({{"topic", source.topic},
                               {"partition", source.partition},
                               {"replayed", counts.replayed},
+                              {"further", counts.further},
                               {"written", counts.written},
                               {"filtered", counts.filtered}});
       }

@@ -14,11 +14,15 @@
 #include "delta/data/data_file.h"
 #include "delta/data/scan.h"
 #include "delta/log/action_json.h"
+#include "delta/schema_change.h"
+#include "pipeline/places.h"
 
 namespace millrace::pipeline {
 namespace {
 
 namespace json = boost::json;
+
+constexpr const char* kIndexColumn = "index";
 
 std::shared_ptr<arrow::Schema> LogSchema() {
   static const auto schema = arrow::schema({
@@ -28,6 +32,7 @@ std::shared_ptr<arrow::Schema> LogSchema() {
       arrow::field("partition", arrow::int32()),
       arrow::field("offset", arrow::int64()),
       arrow::field("commit", arrow::utf8()),
+      arrow::field(kIndexColumn, arrow::int32()),
   });
   return schema;
 }
@@ -40,6 +45,7 @@ std::string PartToJson(const ReplayPart& part) {
     partitions.push_back({{"topic", source.topic},
                           {"partition", source.partition},
                           {"replayed", counts.replayed},
+                          {"further", counts.further},
                           {"written", counts.written},
                           {"filtered", counts.filtered}});
   }
@@ -62,7 +68,9 @@ Result<ReplayPart> PartFromJson(const std::string& text, const std::string& name
     for (const auto& item : document.at("partitions").as_array()) {
       const model::TopicPartition source{json::value_to<std::string>(item.at("topic")),
                                          json::value_to<std::int32_t>(item.at("partition"))};
+      const auto* const further = item.as_object().if_contains("further");  // Older versions had none.
       part.counts[source] = {.replayed = item.at("replayed").to_number<std::int64_t>(),
+                             .further = further == nullptr ? 0 : further->to_number<std::int64_t>(),
                              .written = item.at("written").to_number<std::int64_t>(),
                              .filtered = item.at("filtered").to_number<std::int64_t>()};
     }
@@ -89,16 +97,18 @@ Status AppendRows(const Plan& plan, const Replay& replay, delta::DataFileWriter&
   arrow::Int32Builder partitions;
   arrow::Int64Builder offsets;
   arrow::StringBuilder commits;
+  arrow::Int32Builder indexes;
   const auto flush = [&]() -> Status {
     const std::int64_t rows = numbers.length();
     if (rows == 0) return Status::OK();
-    arrow::ArrayVector columns(6);
+    arrow::ArrayVector columns(7);
     RETURN_NOT_OK(numbers.Finish(&columns[0]));
     RETURN_NOT_OK(tables.Finish(&columns[1]));
     RETURN_NOT_OK(topics.Finish(&columns[2]));
     RETURN_NOT_OK(partitions.Finish(&columns[3]));
     RETURN_NOT_OK(offsets.Finish(&columns[4]));
     RETURN_NOT_OK(commits.Finish(&columns[5]));
+    RETURN_NOT_OK(indexes.Finish(&columns[6]));
     return writer.Append(*arrow::RecordBatch::Make(LogSchema(), rows, std::move(columns)));
   };
   for (const auto& part : replay.parts) {
@@ -108,15 +118,17 @@ Status AppendRows(const Plan& plan, const Replay& replay, delta::DataFileWriter&
     RETURN_NOT_OK(partitions.AppendNull());
     RETURN_NOT_OK(offsets.AppendNull());
     RETURN_NOT_OK(commits.Append(PartToJson(part)));
+    RETURN_NOT_OK(indexes.AppendNull());
   }
-  for (const auto& [place, list] : replay.records) {
-    for (const model::Offset offset : list) {
+  for (const auto& [where, list] : replay.records) {
+    for (const auto place : list) {
       RETURN_NOT_OK(numbers.Append(replay.number));
-      RETURN_NOT_OK(tables.Append(plan.tables[place.first].name));
-      RETURN_NOT_OK(topics.Append(place.second.topic));
-      RETURN_NOT_OK(partitions.Append(place.second.partition));
-      RETURN_NOT_OK(offsets.Append(offset));
+      RETURN_NOT_OK(tables.Append(plan.tables[where.first].name));
+      RETURN_NOT_OK(topics.Append(where.second.topic));
+      RETURN_NOT_OK(partitions.Append(where.second.partition));
+      RETURN_NOT_OK(offsets.Append(place.offset));
       RETURN_NOT_OK(commits.AppendNull());
+      RETURN_NOT_OK(place.index == model::kWholeRecord ? indexes.AppendNull() : indexes.Append(place.index));
       if (numbers.length() >= kRowsAtOnce) RETURN_NOT_OK(flush());
     }
   }
@@ -125,14 +137,15 @@ Status AppendRows(const Plan& plan, const Replay& replay, delta::DataFileWriter&
 
 }  // namespace
 
-void ReplayedRecords::Add(int table, const model::TopicPartition& source, model::Offset offset, std::int64_t replay) {
-  by_table_[{table, source}].entries.push_back({offset, replay});
+void ReplayedRecords::Add(int table, const model::TopicPartition& source, model::DocumentPlace place,
+                          std::int64_t replay) {
+  by_table_[{table, source}].entries.push_back({place, replay});
   ++size_;
 }
 
 void ReplayedRecords::Add(const Replay& replay) {
-  for (const auto& [place, offsets] : replay.records) {
-    for (const model::Offset offset : offsets) Add(place.first, place.second, offset, replay.number);
+  for (const auto& [where, places] : replay.records) {
+    for (const auto place : places) Add(where.first, where.second, place, replay.number);
   }
 }
 
@@ -145,13 +158,23 @@ void ReplayedRecords::Sort() {
   }
 }
 
-std::int64_t ReplayedRecords::Last(int table, const model::TopicPartition& source, model::Offset offset) const {
+std::int64_t ReplayedRecords::Last(int table, const model::TopicPartition& source, model::DocumentPlace place) const {
   const auto at = by_table_.find({table, source});
   if (at == by_table_.end()) return 0;
   const auto& entries = at->second.entries;
-  const auto after = std::upper_bound(entries.begin(), entries.end(), Entry{offset, INT64_MAX});
-  if (after == entries.begin() || std::prev(after)->offset != offset) return 0;
+  const auto after = std::upper_bound(entries.begin(), entries.end(), Entry{place, INT64_MAX});
+  if (after == entries.begin() || std::prev(after)->place != place) return 0;
   return std::prev(after)->replay;
+}
+
+bool ReplayedRecords::WentWith(int table, const model::TopicPartition& source, model::DocumentPlace place,
+                               std::int64_t replay) const {
+  const auto at = by_table_.find({table, source});
+  if (at == by_table_.end()) return false;
+  const auto has = [&](model::DocumentPlace one) {
+    return std::binary_search(at->second.entries.begin(), at->second.entries.end(), Entry{one, replay});
+  };
+  return has(place) || has({place.offset, model::kWholeRecord});
 }
 
 ReplayLog::ReplayLog(const Plan& plan, std::shared_ptr<objectstore::ObjectStore> store)
@@ -187,6 +210,9 @@ Result<bool> ReplayLog::Append(const Replay& replay) {
     if (!table.ok()) return WithContext(table.status(), "table {}", name_);
     table_ = *std::move(table);
   }
+  // Older versions made it without.
+  RETURN_NOT_OK(
+      WithContext(delta::AddColumns(*table_, {LogSchema()->GetFieldByName(kIndexColumn)}), "table {}", name_));
   ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(store_, LogSchema(), {}));
   RETURN_NOT_OK(AppendRows(plan_, replay, *writer));
   ASSIGN_OR_RETURN(const auto stats, delta::StatsColumnsOf(*table_->snapshot()));
@@ -273,8 +299,10 @@ Status ReplayLog::VisitRecords(const std::vector<OpenTable>& tables, const delta
   std::map<std::pair<int, std::int64_t>, bool> is_void;
   delta::Conjunction conditions = where;
   conditions.push_back({.column = "offset", .comparator = delta::Comparator::kIsNotNull});
+  std::vector<std::string> columns = {"replay", "table", "topic", "partition", "offset"};
+  if (table_->snapshot()->schema->GetFieldByName(kIndexColumn) != nullptr) columns.emplace_back(kIndexColumn);
   ASSIGN_OR_RETURN(const auto rows, delta::OpenScan(store_, table_->snapshot(),
-                                                    {.columns = {"replay", "table", "topic", "partition", "offset"},
+                                                    {.columns = std::move(columns),
                                                      .where = std::move(conditions),
                                                      .num_threads = 1,
                                                      .buffer_bytes_max = 16 << 20}));
@@ -283,7 +311,7 @@ Status ReplayLog::VisitRecords(const std::vector<OpenTable>& tables, const delta
     if (batch == nullptr) break;
     const auto& numbers = static_cast<const arrow::Int64Array&>(*batch->column(0));
     const auto& partitions = static_cast<const arrow::Int32Array&>(*batch->column(3));
-    const auto& offsets = static_cast<const arrow::Int64Array&>(*batch->column(4));
+    const Places places(*batch, "offset", kIndexColumn);
     for (std::int64_t i = 0; i < batch->num_rows(); ++i) {
       const auto at = index_of.find(TextAt(*batch->column(1), i));
       if (at == index_of.end()) continue;
@@ -295,7 +323,7 @@ Status ReplayLog::VisitRecords(const std::vector<OpenTable>& tables, const delta
         known->second = opened.table->snapshot()->TxnVersion(opened.progress.ReplayVoidId(number)).has_value();
       }
       if (known->second) continue;
-      visit(table, {TextAt(*batch->column(2), i), partitions.Value(i)}, offsets.Value(i), number);
+      visit(table, {TextAt(*batch->column(2), i), partitions.Value(i)}, places.At(i), number);
     }
   }
   return Status::OK();
@@ -304,8 +332,9 @@ Status ReplayLog::VisitRecords(const std::vector<OpenTable>& tables, const delta
 Result<ReplayedRecords> ReplayLog::Records(const std::vector<OpenTable>& tables, const delta::Conjunction& where,
                                            std::int64_t max) const {
   ReplayedRecords records;
-  const auto keep = [&](int table, const model::TopicPartition& source, model::Offset offset, std::int64_t replay) {
-    if (records.size() <= max) records.Add(table, source, offset, replay);
+  const auto keep = [&](int table, const model::TopicPartition& source, model::DocumentPlace place,
+                        std::int64_t replay) {
+    if (records.size() <= max) records.Add(table, source, place, replay);
   };
   RETURN_NOT_OK(VisitRecords(tables, where, keep));
   if (records.size() > max) {

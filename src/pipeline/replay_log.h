@@ -3,9 +3,13 @@
 /// It is a Delta table beside the others, `<pipeline>_replays`, made with the first replay and only appended to. One
 /// commit is one replay, numbered from 1 by the txn `<app_id>#replay`. Its rows are
 ///
-///   replay  table   topic   partition  offset  commit
-///   7       clicks  clicks  0          4711    null    this record went to that table once more, whatever came of it
-///   7       clicks  null    null       null    {...}   what that table is to commit: files that are durable, and books
+///   replay  table   topic   partition  offset  commit  index
+///   7       clicks  clicks  0          4711    null    null   this record went to that table once more, whatever came
+///                                                             of it
+///   7       clicks  clicks  0          4712    null    3      likewise this document of a record
+///   7       clicks  null    null       null    {...}   null   what that table is to commit: files that are durable,
+///   and
+///                                                             books
 ///
 /// That commit decides: its files were made before it, so whoever finds it carries it out as it stands, after whatever
 /// death or edit, and nothing is judged a second time. A table has replay 7 if its own txn `<app_id>#replay` is 7 or
@@ -37,7 +41,7 @@
 namespace millrace::pipeline {
 
 /// By table of the plan and partition.
-using TableOffsets = std::map<std::pair<int, model::TopicPartition>, std::vector<model::Offset>>;
+using TablePlaces = std::map<std::pair<int, model::TopicPartition>, std::vector<model::DocumentPlace>>;
 
 /// What a replay does to one table.
 struct ReplayPart {
@@ -51,23 +55,26 @@ struct ReplayPart {
 struct Replay {
   std::int64_t number = 0;
   std::vector<ReplayPart> parts;  ///< In the order in which the tables get them: the dead letters first.
-  TableOffsets records;
+  TablePlaces records;
 };
 
-/// Which records have gone to which table, and by which replay last. A value; 16 bytes a record and table.
+/// Which records, and which documents of records, have gone to which table, and by which replay. A value; 24 bytes a
+/// record and table.
 class ReplayedRecords {
  public:
-  void Add(int table, const model::TopicPartition& source, model::Offset offset, std::int64_t replay);
+  void Add(int table, const model::TopicPartition& source, model::DocumentPlace place, std::int64_t replay);
   void Add(const Replay& replay);
   /// To be called after the last Add(), before anything is asked.
   void Sort();
-  /// 0: none.
-  std::int64_t Last(int table, const model::TopicPartition& source, model::Offset offset) const;
+  /// The last that this very record or document went with; 0: none.
+  std::int64_t Last(int table, const model::TopicPartition& source, model::DocumentPlace place) const;
+  /// Whether it, or the whole record that it is of, went with this replay.
+  bool WentWith(int table, const model::TopicPartition& source, model::DocumentPlace place, std::int64_t replay) const;
   std::int64_t size() const { return size_; }
 
  private:
   struct Entry {
-    model::Offset offset;
+    model::DocumentPlace place;
     std::int64_t replay;
     auto operator<=>(const Entry&) const = default;
   };
@@ -79,8 +86,8 @@ class ReplayedRecords {
   std::int64_t size_ = 0;
 };
 
-/// Records and tables that are kept in memory at most: 512 MiB.
-inline constexpr std::int64_t kReplayedRecordsMax = std::int64_t{32} << 20;
+/// Records and tables that are kept in memory at most: 504 MiB.
+inline constexpr std::int64_t kReplayedRecordsMax = std::int64_t{21} << 20;
 
 /// Blocks; one thread at a time.
 class ReplayLog {
@@ -104,8 +111,8 @@ class ReplayLog {
   Result<std::vector<Replay>> Pending(const std::vector<OpenTable>& tables) const;
 
   /// Every record of a table of the plan, void ones left out. `where`: on topic, partition and offset.
-  using Visit =
-      std::function<void(int table, const model::TopicPartition& source, model::Offset offset, std::int64_t replay)>;
+  using Visit = std::function<void(int table, const model::TopicPartition& source, model::DocumentPlace place,
+                                   std::int64_t replay)>;
   Status VisitRecords(const std::vector<OpenTable>& tables, const delta::Conjunction& where, const Visit& visit) const;
   /// kTooLarge: more than `max`.
   Result<ReplayedRecords> Records(const std::vector<OpenTable>& tables, const delta::Conjunction& where,

@@ -459,7 +459,7 @@ TEST_F(ReplayTest, ADecisionThatCannotBeReadIsCorrupt) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto log,
                                 delta::Table::Open(objectstore::Below(pipeline_.lake(), "test_replays")));
   const auto row =
-      testing::BatchFromJson(log->snapshot()->schema, R"([[2, "raw", null, null, null, "{\"table_id\": 1}"]])");
+      testing::BatchFromJson(log->snapshot()->schema, R"([[2, "raw", null, null, null, "{\"table_id\": 1}", null]])");
   MILLRACE_ASSERT_OK(delta::Append(*log, {row}, {.txn = delta::Txn{"test#replay", 2, {}}}).status());
   const auto refused = Replay();
   MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, refused);
@@ -479,9 +479,9 @@ TEST_F(ReplayTest, WhatWasRunAgainIsBoundedInMemoryAndCanBeNarrowed) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto log, ReplayLog::Open(*plan, pipeline_.lake()));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto all, log->Records(tables, {}, 10));
   EXPECT_EQ(all.size(), 10) << "two for raw, four for each of the others";
-  EXPECT_EQ(all.Last(kRaw, kSource, 3), 1);
-  EXPECT_EQ(all.Last(kRaw, kSource, 4), 0);
-  EXPECT_EQ(all.Last(kCleaned, kSource, 4), 1);
+  EXPECT_EQ(all.Last(kRaw, kSource, {3}), 1);
+  EXPECT_EQ(all.Last(kRaw, kSource, {4}), 0);
+  EXPECT_EQ(all.Last(kCleaned, kSource, {4}), 1);
   MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, log->Records(tables, {}, 9));
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto places, PlacesOf("\"offset\" < 4 AND reason <> 'x'", *tables.back().table));
   EXPECT_EQ(places.size(), 1) << "of the place alone: the log of replays has no reason";
@@ -491,19 +491,19 @@ TEST_F(ReplayTest, WhatWasRunAgainIsBoundedInMemoryAndCanBeNarrowed) {
 
 TEST(ReplayedRecords, TheLastReplayOfARecordCounts) {
   ReplayedRecords records;
-  records.Add(0, kSource, 7, 2);
-  records.Add(0, kSource, 5, 1);
+  records.Add(0, kSource, {7}, 2);
+  records.Add(0, kSource, {5}, 1);
   records.Sort();
-  records.Add(0, kSource, 7, 9);
-  records.Add(0, kSource, 6, 3);
-  records.Add(1, kSource, 7, 4);
+  records.Add(0, kSource, {7}, 9);
+  records.Add(0, kSource, {6}, 3);
+  records.Add(1, kSource, {7}, 4);
   records.Sort();
-  EXPECT_EQ(records.Last(0, kSource, 5), 1);
-  EXPECT_EQ(records.Last(0, kSource, 6), 3);
-  EXPECT_EQ(records.Last(0, kSource, 7), 9);
-  EXPECT_EQ(records.Last(0, kSource, 8), 0);
-  EXPECT_EQ(records.Last(1, kSource, 7), 4);
-  EXPECT_EQ(records.Last(0, {"events", 1}, 7), 0);
+  EXPECT_EQ(records.Last(0, kSource, {5}), 1);
+  EXPECT_EQ(records.Last(0, kSource, {6}), 3);
+  EXPECT_EQ(records.Last(0, kSource, {7}), 9);
+  EXPECT_EQ(records.Last(0, kSource, {8}), 0);
+  EXPECT_EQ(records.Last(1, kSource, {7}), 4);
+  EXPECT_EQ(records.Last(0, {"events", 1}, {7}), 0);
 }
 
 }  // namespace

@@ -36,6 +36,10 @@ Result<std::vector<std::optional<std::string>>> RouteValuesOf(const arrow::Array
   return values;
 }
 
+const arrow::Int64Array& OffsetsOf(const arrow::RecordBatch& rows) {
+  return static_cast<const arrow::Int64Array&>(*rows.GetColumnByName(std::string(model::kOffsetColumn)));
+}
+
 }  // namespace
 
 RouteSplitter::RouteSplitter(const config::TablePlan& plan, std::shared_ptr<RouteFamily> family)
@@ -149,17 +153,26 @@ Result<RouteSplitter::Rows> RouteSplitter::Split(const model::TopicPartition& so
   arrow::Int32Builder numbers;
   RETURN_NOT_OK(numbers.Reserve(rows.num_rows()));
   std::vector<std::int64_t> dropped;
-  std::vector<std::int64_t> rows_of_group(groups.size(), 0);
+  std::vector<Table::Open> open_of_group(groups.size());
+  std::vector<model::Offset> last_of_group(groups.size(), -1);
+  const auto& offsets = OffsetsOf(rows);
   for (std::size_t row = 0; row < num_rows; ++row) {
     if (fates[row] != Fate::kWritten) {
       dropped.push_back(static_cast<std::int64_t>(row));
       continue;
     }
     numbers.UnsafeAppend(admissions[group_of[row]].route);
-    ++rows_of_group[group_of[row]];
+    // Rows of one record are all in one batch.
+    auto& open = open_of_group[group_of[row]];
+    const model::Offset offset = offsets.Value(static_cast<std::int64_t>(row));
+    ++open.rows;
+    open.records += std::exchange(last_of_group[group_of[row]], offset) == offset ? 0 : 1;
   }
   for (std::size_t group = 0; group < groups.size(); ++group) {
-    if (rows_of_group[group] > 0) tables_[admissions[group].route].open_rows[source] += rows_of_group[group];
+    if (open_of_group[group].rows == 0) continue;
+    auto& open = tables_[admissions[group].route].open[source];
+    open.rows += open_of_group[group].rows;
+    open.records += open_of_group[group].records;
   }
   auto kept = taken;
   if (!dropped.empty()) {
@@ -188,7 +201,7 @@ std::int64_t RouteSplitter::FindHeld(const model::TopicPartition& source, model:
     const auto group = std::find(values.begin(), values.end(), route.value);
     if (group != values.end()) held_before[static_cast<std::size_t>(group - values.begin())] = position->second.next;
   }
-  const auto& offsets = static_cast<const arrow::Int64Array&>(*rows.GetColumnByName(std::string(model::kOffsetColumn)));
+  const auto& offsets = OffsetsOf(rows);
   std::int64_t held = 0;
   for (std::size_t row = 0; row < fates.size(); ++row) {
     if (offsets.Value(static_cast<std::int64_t>(row)) >= held_before[group_of[row]]) continue;
@@ -201,13 +214,14 @@ std::int64_t RouteSplitter::FindHeld(const model::TopicPartition& source, model:
 RouteParts RouteSplitter::Seal(const std::map<model::TopicPartition, PartitionPart>& partitions) {
   RouteParts parts;
   for (auto& [route, table] : tables_) {
-    for (const auto& [source, num_rows] : std::exchange(table.open_rows, {})) {
+    for (const auto& [source, open] : std::exchange(table.open, {})) {
       const auto& whole = partitions.at(source);
       auto& position = PositionOf(table, source);
-      parts[route][source] = {.range = {position.covered_from, whole.range.end},
-                              .ledger = {.read = num_rows, .written = num_rows},
-                              .fingerprint = whole.fingerprint,
-                              .fence = position.fence};
+      parts[route][source] = {
+          .range = {position.covered_from, whole.range.end},
+          .ledger = {.read = open.records, .further = open.rows - open.records, .written = open.rows},
+          .fingerprint = whole.fingerprint,
+          .fence = position.fence};
       position = {whole.range.end, whole.range.end, whole.range.end - 1};
     }
   }

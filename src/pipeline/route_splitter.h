@@ -73,7 +73,11 @@ class RouteSplitter {
   };
   struct Table {
     std::map<model::TopicPartition, Position> positions;
-    std::map<model::TopicPartition, std::int64_t> open_rows;
+    struct Open {
+      std::int64_t rows = 0;
+      std::int64_t records = 0;  // That the rows are of.
+    };
+    std::map<model::TopicPartition, Open> open;
     std::optional<RowCheck> stricter;  // If the table in the lake forbids nulls.
   };
   enum class Fate : std::uint8_t { kWritten, kHeld, kRefused };

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "eventlog/event_log.h"
 #include "model/dead_letters.h"
+#include "pipeline/places.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -34,17 +35,7 @@ std::uint32_t FingerprintOfLast(const model::FetchedRecords& piece) {
   return eventlog::Fingerprint(piece.records.back());
 }
 
-const arrow::Int64Array& Offsets(const arrow::RecordBatch& rows) {
-  return static_cast<const arrow::Int64Array&>(*rows.GetColumnByName(std::string(model::kOffsetColumn)));
-}
-
-/// The record of a row, by its offset.
-const model::RawRecord& RecordAt(const model::FetchedRecords& piece, model::Offset offset) {
-  const auto record = std::lower_bound(piece.records.begin(), piece.records.end(), offset,
-                                       [](const auto& r, model::Offset wanted) { return r.offset < wanted; });
-  MILLRACE_CHECK(record != piece.records.end() && record->offset == offset, "row of offset {} has no record", offset);
-  return *record;
-}
+Places PlacesOf(const arrow::RecordBatch& rows) { return {rows, model::kOffsetColumn, model::kIndexColumn}; }
 
 /// Of what keys may take in memory: a partition that has less than this part does not go to the disk for others.
 constexpr std::int64_t kSpilledOfShare = 64;
@@ -169,12 +160,13 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
   }
   model::Offset begin = records.range.begin;
   for (const model::Offset end : cuts) {
-    if (begin == records.range.begin && end == records.range.end) {
-      RETURN_NOT_OK(ProcessPiece(records, partition));
-    } else {
-      RETURN_NOT_OK(ProcessPiece(Slice(records, {begin, end}), partition));
-    }
-    begin = end;
+    do {
+      if (begin == records.range.begin && end == records.range.end) {
+        ASSIGN_OR_RETURN(begin, ProcessPiece(records, partition));
+      } else {
+        ASSIGN_OR_RETURN(begin, ProcessPiece(Slice(records, {begin, end}), partition));
+      }
+    } while (begin < end);
   }
   partition.progress->next = records.range.end;
   partition.progress->records += static_cast<std::int64_t>(records.records.size());
@@ -189,14 +181,24 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
   return Status::OK();
 }
 
-Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
+Result<model::Offset> Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
+  ASSIGN_OR_RETURN(auto decoded, decoders_[partition.input]->Decode(piece));
+  if (decoded.num_records == piece.records.size()) {
+    RETURN_NOT_OK(TakeDecoded(piece, std::move(decoded), partition));
+    return piece.range.end;
+  }
+  const model::Offset end = piece.records[decoded.num_records].offset;
+  RETURN_NOT_OK(TakeDecoded(Slice(piece, {piece.range.begin, end}), std::move(decoded), partition));
+  return end;
+}
+
+Status Shard::TakeDecoded(const model::FetchedRecords& piece, ingest::Decoded decoded, Partition& partition) {
   for (auto& relation : relation_rows_) relation = {};
   if (options_.lookups != nullptr) lookups_ = options_.lookups->current();
   const auto& input = plan_->inputs[partition.input];
   takes_.assign(sinks_.size(), false);
   // Others have these already.
   for (const int t : partition.tables) takes_[t] = *sinks_[t]->Next(piece.source) <= piece.range.begin;
-  ASSIGN_OR_RETURN(auto decoded, decoders_[partition.input]->Decode(piece));
   auto& events = relation_rows_[partition.input];
   events.rows = std::move(decoded.rows);
   events.dead_lettered = static_cast<std::int64_t>(decoded.dead_letters.size());
@@ -204,8 +206,8 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
   const bool is_taken = piece.range.begin >= partition.taken_from;
   if (is_taken && !decoded.dead_letters.empty() && input.on_decode_error == config::OnDecodeError::kFail) {
     const auto& first = decoded.dead_letters.front();
-    return InvalidInput("{} offset {}: {} ({}); decode.on_error is 'fail'", model::ToString(first.source), first.offset,
-                        first.reason, first.detail);
+    return InvalidInput("{} {}: {} ({}); decode.on_error is 'fail'", model::ToString(first.source),
+                        model::ToString(first.place()), first.reason, first.detail);
   }
   for (auto& letter : decoded.dead_letters) AddLetter(std::move(letter), partition);
   ASSIGN_OR_RETURN(events.rows, WithoutDead("decode", events.rows, piece, partition, &events.dead_lettered));
@@ -222,6 +224,7 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
     auto& sink = *sinks_[t];
     ASSIGN_OR_RETURN(const RelationRows* const relation, Relation(plan_->tables[t].relation, piece, partition));
     Counts counts{.read = static_cast<std::int64_t>(piece.records.size()),
+                  .further = decoded.further,
                   .dead_lettered = relation->dead_lettered,
                   .filtered = relation->filtered,
                   .deduplicated = relation->deduplicated,
@@ -231,7 +234,7 @@ Status Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partit
       ASSIGN_OR_RETURN(rows, WithoutDead(stage, rows, piece, partition, &counts.dead_lettered));
     }
     ASSIGN_OR_RETURN(const auto refused, sink.Take(piece.source, piece.range, rows, counts, end));
-    if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece, partition);
+    if (!refused.empty()) AddRefused(refused, *rows, sink.stage(), piece.source, partition);
     for (const int lookup : table_lookups_[t]) {
       sink.JoinedWith(plan_->lookups[lookup].name, (*lookups_)[lookup]->version());
     }
@@ -245,9 +248,9 @@ Result<std::shared_ptr<arrow::RecordBatch>> Shard::WithoutDead(const std::string
                                                                const Partition& partition, std::int64_t* dead) const {
   if (partition.earlier == nullptr || rows == nullptr || !partition.earlier->HasAny(stage, piece.range)) return rows;
   std::vector<std::int64_t> dropped;
-  const auto& offsets = Offsets(*rows);
+  const auto places = PlacesOf(*rows);
   for (std::int64_t i = 0; i < rows->num_rows(); ++i) {
-    if (partition.earlier->IsDead(stage, offsets.Value(i))) dropped.push_back(i);
+    if (partition.earlier->IsDead(stage, places.At(i))) dropped.push_back(i);
   }
   *dead += std::ssize(dropped);
   return Without(rows, dropped);
@@ -265,7 +268,7 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, const config::Input
   const auto& times = static_cast<const arrow::TimestampArray&>(*events.rows->column(input.event_time_column));
   const auto& logged =
       static_cast<const arrow::TimestampArray&>(*events.rows->GetColumnByName(std::string(model::kTimestampColumn)));
-  const auto& offsets = Offsets(*events.rows);
+  const auto places = PlacesOf(*events.rows);
   const std::int64_t* const time_of = times.raw_values();
   const std::int64_t* const logged_of = logged.raw_values();
   const bool has_nulls = times.null_count() > 0;
@@ -276,8 +279,8 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, const config::Input
   std::vector<std::int64_t> dropped;
   std::vector<process::FailedRow> failed;
   for (std::int64_t i = 0; i < times.length(); ++i) {
-    if (earlier != nullptr && offsets.Value(i) < earlier->end) {
-      if (earlier->IsDead(kStage, offsets.Value(i))) {
+    if (earlier != nullptr && places.At(i).offset < earlier->end) {
+      if (earlier->IsDead(kStage, places.At(i))) {
         dropped.push_back(i);
         continue;
       }
@@ -298,7 +301,7 @@ Status Shard::JudgeTimes(const model::FetchedRecords& piece, const config::Input
   }
   partition.progress->max_event_time = latest;
   if (dropped.empty()) return Status::OK();
-  AddFailed(failed, *events.rows, kStage, "future_timestamp", piece, partition);
+  AddFailed(failed, *events.rows, kStage, "future_timestamp", piece.source, partition);
   events.dead_lettered += std::ssize(dropped);
   ASSIGN_OR_RETURN(events.rows, Without(events.rows, dropped));
   return Status::OK();
@@ -355,7 +358,7 @@ Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedReco
   ASSIGN_OR_RETURN(const auto rows, WithoutDead(stage, parent->rows, piece, partition, &relation.dead_lettered));
   static const process::LookupVersions kNone;
   ASSIGN_OR_RETURN(auto transformed, transforms_[index]->Apply(rows, lookups_ == nullptr ? kNone : *lookups_));
-  AddFailed(transformed.failed, *rows, stage, "transform_error", piece, partition);
+  AddFailed(transformed.failed, *rows, stage, "transform_error", piece.source, partition);
   relation.rows = std::move(transformed.rows);
   relation.filtered = parent->filtered + transformed.filtered;
   relation.deduplicated = parent->deduplicated;
@@ -365,29 +368,29 @@ Result<Shard::RelationRows*> Shard::Relation(int index, const model::FetchedReco
 }
 
 void Shard::AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows,
-                      const std::string& stage, const std::string& reason, const model::FetchedRecords& piece,
+                      const std::string& stage, const std::string& reason, const model::TopicPartition& source,
                       Partition& partition) {
   if (failed.empty()) return;
-  const auto& offsets = Offsets(rows);
+  const auto places = PlacesOf(rows);
+  const auto& decoder = *decoders_[partition.input];
   for (const auto& row : failed) {
-    const auto& record = RecordAt(piece, offsets.Value(row.row));
-    AddLetter(model::MakeDeadLetter(piece.source, record, stage, reason, row.message), partition);
+    AddLetter(decoder.LetterOf(source, places.At(row.row), stage, reason, row.message), partition);
   }
 }
 
 void Shard::AddRefused(const std::vector<RefusedRow>& refused, const arrow::RecordBatch& rows, const std::string& stage,
-                       const model::FetchedRecords& piece, Partition& partition) {
-  const auto& offsets = Offsets(rows);
+                       const model::TopicPartition& source, Partition& partition) {
+  const auto places = PlacesOf(rows);
+  const auto& decoder = *decoders_[partition.input];
   for (const auto& row : refused) {
-    const auto& record = RecordAt(piece, offsets.Value(row.row));
-    AddLetter(model::MakeDeadLetter(piece.source, record, stage, row.reason, row.message), partition);
+    AddLetter(decoder.LetterOf(source, places.At(row.row), stage, row.reason, row.message), partition);
   }
 }
 
 void Shard::AddLetter(model::DeadLetter letter, Partition& partition) {
   if (letter.offset < partition.taken_from) return;  // It is no table's any more.
   if (partition.earlier != nullptr && letter.offset < partition.earlier->end) {
-    if (!partition.earlier->IsDead(letter.stage, letter.offset)) AddLetterOfTakers(std::move(letter), partition);
+    if (!partition.earlier->IsDead(letter.stage, letter.place())) AddLetterOfTakers(std::move(letter), partition);
     return;
   }
   if (partition.is_replay) return AddLetterOfTakers(std::move(letter), partition);
@@ -410,7 +413,7 @@ void Shard::AddLetterOfTakers(model::DeadLetter letter, const Partition& partiti
       return std::find(stages.begin(), stages.end(), letter.stage) != stages.end();
     };
     const auto is_dead = [&](const std::string& stage) {
-      return partition.earlier != nullptr && partition.earlier->IsDead(stage, letter.offset);
+      return partition.earlier != nullptr && partition.earlier->IsDead(stage, letter.place());
     };
     const bool is_behind = has(own);
     const bool has_letter = is_dead(sinks_[t]->stage()) || std::any_of(own.begin(), own.end(), is_dead) ||

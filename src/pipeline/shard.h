@@ -135,7 +135,9 @@ class Shard {
   Shard(std::shared_ptr<const Plan> plan, ShardOptions options, const Clock& clock)
       : plan_(std::move(plan)), options_(std::move(options)), clock_(clock) {}
   Status ProcessWhole(const model::FetchedRecords& records, Partition& partition);
-  Status ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
+  /// Gives the offset that it has come to, which is before the piece's end where the decoder takes some of it.
+  Result<model::Offset> ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
+  Status TakeDecoded(const model::FetchedRecords& piece, ingest::Decoded decoded, Partition& partition);
   Status JudgeTimes(const model::FetchedRecords& piece, const config::InputPlan& input, Partition& partition,
                     RelationRows& events);
   Status LeaveOutRepeats(const model::FetchedRecords& piece, std::uint32_t fingerprint, process::Deduplicator& dedupe,
@@ -148,10 +150,10 @@ class Shard {
                                                           const Partition& partition, std::int64_t* dead) const;
   Result<RelationRows*> Relation(int index, const model::FetchedRecords& piece, Partition& partition);
   void AddFailed(const std::vector<process::FailedRow>& failed, const arrow::RecordBatch& rows,
-                 const std::string& stage, const std::string& reason, const model::FetchedRecords& piece,
+                 const std::string& stage, const std::string& reason, const model::TopicPartition& source,
                  Partition& partition);
   void AddRefused(const std::vector<RefusedRow>& refused, const arrow::RecordBatch& rows, const std::string& stage,
-                  const model::FetchedRecords& piece, Partition& partition);
+                  const model::TopicPartition& source, Partition& partition);
   void AddLetter(model::DeadLetter letter, Partition& partition);
   void AddLetterOfTakers(model::DeadLetter letter, const Partition& partition);
   void KeepLetter(model::DeadLetter letter);

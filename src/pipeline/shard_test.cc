@@ -228,8 +228,8 @@ TEST(Shard, ARecordThatFailsWhenItIsReadAgainIsALetterOfTheTablesThatTakeIt) {
                               .generation = 1,
                               .sinks = {{.next = 10}, {.next = 0}, {.next = 0}},
                               .letter_stages = {},
-                              .earlier = std::make_shared<const EarlierJudgements>(
-                                  EarlierJudgements{.end = 10, .letters = {{"decode", {3}}, {"aggregate:sums", {1}}}}),
+                              .earlier = std::make_shared<const EarlierJudgements>(EarlierJudgements{
+                                  .end = 10, .letters = {{"decode", {{3}}}, {"aggregate:sums", {{1}}}}}),
                               .progress = std::make_shared<PartitionProgress>()};
   pipeline.shard().Start(std::move(start));
   MILLRACE_ASSERT_OK(pipeline.shard().Process(

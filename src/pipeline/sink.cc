@@ -78,6 +78,7 @@ Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, 
                  model::ToString(source), range.begin, position.next);
   std::vector<RefusedRow> refused;
   model::Ledger ledger{.read = counts.read,
+                       .further = counts.further,
                        .dead_lettered = counts.dead_lettered,
                        .filtered = counts.filtered,
                        .deduplicated = counts.deduplicated,
@@ -97,10 +98,10 @@ Result<std::vector<RefusedRow>> Sink::Take(const model::TopicPartition& source, 
   }
   MILLRACE_CHECK(
       ledger.Balances(),
-      "table {}: the books of {} [{}, {}) do not balance: read {}, written {}, dead {}, filtered {}, deduplicated {}, "
-      "tombstones {}",
-      plan_.name, model::ToString(source), range.begin, range.end, ledger.read, ledger.written, ledger.dead_lettered,
-      ledger.filtered, ledger.deduplicated, ledger.tombstones);
+      "table {}: the books of {} [{}, {}) do not balance: read {}, further {}, written {}, dead {}, filtered {}, "
+      "deduplicated {}, tombstones {}",
+      plan_.name, model::ToString(source), range.begin, range.end, ledger.read, ledger.further, ledger.written,
+      ledger.dead_lettered, ledger.filtered, ledger.deduplicated, ledger.tombstones);
   auto [part, is_new] = parts_.try_emplace(source);
   if (is_new) {
     part->second.range.begin = position.covered_from;

@@ -58,9 +58,10 @@ struct SealedPart {
   RouteParts routes{};  ///< Of a family: what `partitions` are to each of its tables that got rows.
 };
 
-/// What became of the records of one fetch, for one table.
+/// What became of the records of one fetch, for one table; see model::Ledger.
 struct Counts {
   std::int64_t read = 0;
+  std::int64_t further = 0;
   std::int64_t dead_lettered = 0;
   std::int64_t filtered = 0;
   std::int64_t deduplicated = 0;

@@ -105,6 +105,7 @@ struct WorkerStatus {
   std::int64_t filtered = 0;
   std::map<std::string, std::int64_t> deduplicated;  ///< By topic, committed by this process.
   std::int64_t tombstones = 0;
+  std::int64_t further = 0;  ///< Documents of records beyond the first of each, as tombstones.
   std::int64_t memory_used = 0;
   std::vector<std::string> errors;  ///< The newest last, at most 10.
 };

@@ -218,6 +218,7 @@ json::value PipelineDocument(const WorkerView& view) {
       {"rates",
        json::object{{"records_per_second", status.records_per_second}, {"bytes_per_second", status.bytes_per_second}}},
       {"totals", json::object{{"records", status.records},
+                              {"further", status.further},
                               {"bytes", status.bytes},
                               {"dead_letters", dead_letters},
                               {"filtered", status.filtered},

@@ -279,6 +279,7 @@ asio::awaitable<void> Worker::Cut(int table) {
   const bool is_first = plan_->TablesOf(input).front() == table;
   for (const auto& [source, part] : epoch.partitions) {
     if (is_first) status_.tombstones += part.ledger.tombstones;
+    if (is_first) status_.further += part.ledger.further;
     if (is_first && plan_->inputs[input].dedupe) status_.deduplicated[source.topic] += part.ledger.deduplicated;
     status_.filtered += part.ledger.filtered;
   }

@@ -102,6 +102,11 @@ constexpr Family kFamilies[] = {
        }
        return samples;
      }},
+    {"millrace_further_documents_total", Kind::kCounter,
+     "Documents beyond the first of records that hold several, committed.",
+     [](const WorkerView& view) -> Samples {
+       return {{{}, Number(view.status.further)}};
+     }},
     {"millrace_bytes_total", Kind::kCounter, "Payload and key bytes taken from the log.",
      [](const WorkerView& view) -> Samples {
        return {{{}, Number(view.status.bytes)}};

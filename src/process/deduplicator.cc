@@ -3,6 +3,7 @@
 #include <arrow/array.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -97,6 +98,8 @@ Result<std::vector<std::int64_t>> Deduplicator::Find(const arrow::RecordBatch& r
     if (stored_ != nullptr) stored_->Prefetch(hashes_[row]);
   };
   for (std::size_t i = 0; i < std::min(kPrefetched, num_rows); ++i) prefetch(i);
+  std::size_t record_end = 0;     // Behind the rows of the record at hand.
+  model::Offset last_timed = -1;  // Of the last row with a time.
   for (std::size_t i = 0; i < num_rows; ++i) {
     if (i + kPrefetched < num_rows) prefetch(i + kPrefetched);
     const auto row = static_cast<std::int64_t>(i);
@@ -107,11 +110,20 @@ Result<std::vector<std::int64_t>> Deduplicator::Find(const arrow::RecordBatch& r
       CloseBlock();
       block_ = offset / kBlock;
     }
-    block_times_.push_back(time);
+    if (i >= record_end) {
+      record_end = i + 1;
+      while (record_end < num_rows && offsets.Value(static_cast<std::int64_t>(record_end)) == offset) ++record_end;
+      if (record_end - i > 1) RETURN_NOT_OK(Reserve(offset, std::span(hashes_).subspan(i, record_end - i)));
+    }
+    // Of documents of one record the first speaks for all, so that a block has no more times than offsets.
+    if (std::exchange(last_timed, offset) != offset) block_times_.push_back(time);
     if (has_key_[i] == 0 || time < forgotten_.value_or(INT64_MIN)) continue;
     auto answer = seen_.Add(hashes_[i], time);
     if (answer == SeenKeys::Answer::kNoRoom) {
+      // The record has this row alone, see Reserve().
+      block_times_.pop_back();
       RETURN_NOT_OK(MakeRoom(offset));
+      block_times_.push_back(time);
       answer = seen_.Add(hashes_[i], time);
       if (answer == SeenKeys::Answer::kNoRoom) return NoRoom();
     }
@@ -135,16 +147,19 @@ Status Deduplicator::NoRoom() const {
       rule_.within.count() / 1'000'000, stored_ == nullptr ? "" : ", even with most of them on the disk");
 }
 
+/// A state ends between two records: once one of the keys is remembered, the others must be without going to the disk.
+Status Deduplicator::Reserve(model::Offset offset, std::span<const KeyHash> keys) {
+  if (seen_.Reserve(keys)) return Status::OK();
+  RETURN_NOT_OK(MakeRoom(offset));
+  return seen_.Reserve(keys) ? Status::OK() : NoRoom();
+}
+
 Status Deduplicator::MakeRoom(model::Offset offset) {
   if (!can_spill()) return NoRoom();
-  // The state is that of this offset, whose record comes now.
-  const UnixMicros time = block_times_.back();
-  block_times_.pop_back();
   const model::Offset next = std::exchange(next_, offset);
   RETURN_NOT_OK(WriteUnwritten());
   RETURN_NOT_OK(stored_->Spill(seen_, SpilledUpTo()));
   next_ = next;
-  block_times_.push_back(time);
   return Status::OK();
 }
 

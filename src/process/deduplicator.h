@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -65,10 +66,10 @@ class Deduplicator {
   };
   const std::optional<LastRecord>& last_record() const { return last_record_; }
 
-  /// The events of the next offsets, in their order, those that are dead letters left out. `fingerprint`: of the record
-  /// at range.end - 1; 0: there is none. Gives the rows that are repeats, ascending. kTooLarge: what is to be
-  /// remembered is more than `limited` allows, or the folder. kTransient: the disk fails, or what it held is damaged
-  /// and was removed. After an error it is of no use.
+  /// The events of the next offsets, in their order, those that are dead letters left out; all of a record or none.
+  /// `fingerprint`: of the record at range.end - 1; 0: there is none. Gives the rows that are repeats, ascending.
+  /// kTooLarge: what is to be remembered is more than `limited` allows, or the folder. kTransient: the disk fails, or
+  /// what it held is damaged and was removed. After an error it is of no use.
   Result<std::vector<std::int64_t>> FindRepeats(const arrow::RecordBatch& rows, model::OffsetRange range,
                                                 std::uint32_t fingerprint = 0);
 
@@ -91,8 +92,10 @@ class Deduplicator {
   Result<std::vector<std::int64_t>> Find(const arrow::RecordBatch& rows, model::OffsetRange range);
   void CloseBlock();
   void NoteTime(UnixMicros time, model::Offset offset);
-  /// For the record at this offset; everything before it has been asked about.
+  /// For the record at this offset; everything before it has been asked about, and nothing of it.
   Status MakeRoom(model::Offset offset);
+  /// For all documents of that record. The same holds.
+  Status Reserve(model::Offset offset, std::span<const KeyHash> keys);
   Result<bool> IsStored(const KeyHash& key, UnixMicros time) const;
   std::int64_t SpilledMin() const;
   UnixMicros SpilledUpTo() const;

@@ -76,6 +76,17 @@ SeenKeys::Answer SeenKeys::Add(const KeyHash& key, UnixMicros time) {
   return answer;
 }
 
+bool SeenKeys::Reserve(std::span<const KeyHash> keys) {
+  std::array<std::size_t, kParts> wanted{};
+  for (const KeyHash& key : keys) ++wanted[key.high >> 58];
+  for (std::size_t i = 0; i < kParts; ++i) {
+    Part& part = parts_[i];
+    if (wanted[i] == 0 || part.taken + wanted[i] <= part.capacity / 8 * 7) continue;
+    if (!Rebuild(part, wanted[i])) return false;
+  }
+  return true;
+}
+
 void SeenKeys::Forget(UnixMicros before) {
   forgotten_ = std::max(forgotten_, before);
   for (int i = 0; i < kRebuiltAtOnce; ++i) {
@@ -143,10 +154,10 @@ void SeenKeys::Clear() {
   counted_.Set(0);
 }
 
-bool SeenKeys::Rebuild(Part& part) {
+bool SeenKeys::Rebuild(Part& part, std::size_t more) {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < part.capacity; ++i) kept += part.slots[i].time >= forgotten_ ? 1 : 0;
-  const std::size_t capacity = CapacityFor(kept);
+  const std::size_t capacity = CapacityFor(kept + more);
   const auto old_bytes = static_cast<std::int64_t>(part.capacity * sizeof(Slot));
   if (!limited_.TryAdd(static_cast<std::int64_t>(capacity * sizeof(Slot)))) return false;
   auto slots = std::make_unique<Slot[]>(capacity);

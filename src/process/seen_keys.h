@@ -41,6 +41,9 @@ class SeenKeys {
   /// Whether the key has come at a time from `time - within`, but not before Forget()'s, to `time + within`; and
   /// remembers that it came now. `time` is not before Forget()'s.
   Answer Add(const KeyHash& key, UnixMicros time);
+  /// Room for all of these keys: until anything else is asked, no Add() of one of them answers kNoRoom, once for each
+  /// time that it is in `keys`. False: there is none.
+  bool Reserve(std::span<const KeyHash> keys);
   /// Add() of this key follows soon.
   void Prefetch(const KeyHash& key) const;
 
@@ -79,8 +82,8 @@ class SeenKeys {
     __extension__ using Wide = unsigned __int128;
     return static_cast<std::size_t>(static_cast<Wide>(key.high << 6) * capacity >> 64);
   }
-  /// With room for a quarter more than what is not forgotten. False: no memory for it.
-  bool Rebuild(Part& part);
+  /// With room for a quarter more than what is not forgotten and `more`. False: no memory for it.
+  bool Rebuild(Part& part, std::size_t more = 0);
   void Refill(Part& part, std::span<const SeenKey> keys);
 
   const std::int64_t within_;

@@ -35,6 +35,23 @@ TEST(SeenKeys, TimesAtTheEndsOfTheRangeDoNotOverflow) {
   EXPECT_EQ(keys.Add(Key(2), 5), Answer::kSeen);
 }
 
+TEST(SeenKeys, WhatIsReservedHasRoom) {
+  const auto budget = MemoryBudget::Make(96 << 10);
+  SeenKeys keys(10, budget->NewShare("keys"), {});
+  std::vector<KeyHash> record;
+  std::uint64_t next = 0;
+  int reserved = 0;
+  for (;; ++reserved) {
+    record.clear();
+    for (int i = 0; i < 200; ++i) record.push_back(Key(next++));
+    if (!keys.Reserve(record)) break;
+    for (const KeyHash& key : record) ASSERT_EQ(keys.Add(key, 0), Answer::kNew);
+  }
+  EXPECT_GT(reserved, 3);
+  EXPECT_LE(budget->used(), budget->limit());
+  EXPECT_EQ(keys.num_taken(), static_cast<std::int64_t>(next) - 200);
+}
+
 // Every answer is that of a set of all (key, time), whatever is left out of it, forgotten or rebuilt.
 TEST(SeenKeys, AnswersAsASetOfEverythingWould) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {

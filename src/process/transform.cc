@@ -16,8 +16,9 @@ namespace millrace::process {
 
 namespace {
 
-constexpr std::array<std::string_view, 4> kProvenance = {model::kTopicColumn, model::kPartitionColumn,
-                                                         model::kOffsetColumn, model::kTimestampColumn};
+// Columns that are never null; the events' own may be, and one of them may have the last of these names.
+constexpr std::array<std::string_view, 5> kProvenance = {
+    model::kTopicColumn, model::kPartitionColumn, model::kOffsetColumn, model::kTimestampColumn, model::kIndexColumn};
 
 // A column of the output: the input's own (`column` >= 0), or an expression.
 struct Output {
@@ -273,7 +274,7 @@ class Transform::Impl {
   Status AddProvenance(std::vector<Output>* outputs) const {
     for (const auto name : kProvenance) {
       const int column = input_schema_->GetFieldIndex(std::string(name));
-      if (column < 0) continue;
+      if (column < 0 || (name == model::kIndexColumn && input_schema_->field(column)->nullable())) continue;
       bool selected = false;
       for (const auto& output : *outputs) {
         if (AsciiLower(output.name) != name) continue;

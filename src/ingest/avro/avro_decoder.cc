@@ -100,8 +100,12 @@ class AvroDecoder final : public Decoder {
   const Plan* Refuse(std::string_view reason, std::string detail);
   const Plan* PlanOf(std::uint64_t id);
   Result<Reading> MakeReading(std::uint64_t id);
+  // Of a container file's schema.
+  const Plan* PlanOfText(const std::string& schema);
+  // `of` is what the records say of the schema.
+  Result<Reading> CompileReading(std::string_view text, std::string_view of);
 
-  bool DecodeDocument(std::string_view payload);
+  bool DecodeDocument(const Document& document);
   bool Run(const Plan& plan, Bytes p);
   // A leaf's value, and the place behind it; nullptr: wire_ or status_ has the failure.
   Bytes ReadLeaf(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p);
@@ -138,8 +142,12 @@ class AvroDecoder final : public Decoder {
   ColumnTree tree_;
   std::unique_ptr<const Plan> plan_;  // Of records that were written with reader_.
 
-  std::unordered_map<std::uint64_t, Reading> readings_;  // By id.
-  std::vector<Column> columns_;                          // One for each of spec_.columns, then that of rescued_.
+  std::unordered_map<std::uint64_t, Reading> readings_;          // By id.
+  std::unordered_map<std::string, Reading> container_readings_;  // By the text of the schema.
+  std::size_t container_schema_bytes_ = 0;
+  const std::string* last_schema_ = nullptr;  // Of the batch.
+  const Reading* last_reading_ = nullptr;     // Of last_schema_.
+  std::vector<Column> columns_;               // One for each of spec_.columns, then that of rescued_.
   Wire wire_;
   RescuedMembers rescued_;
   std::string text_;
@@ -172,16 +180,13 @@ Status AvroDecoder::Prepare() {
 }
 
 Result<DecodedDocuments> AvroDecoder::Decode(std::span<const Document> documents) {
-  std::size_t bytes = 0;
-  for (const Document& document : documents) bytes += document.bytes.size();
-  const auto rows_max = static_cast<std::int64_t>(documents.size());
-  for (Column& column : columns_) RETURN_NOT_OK(column.Begin(rows_max, static_cast<std::int64_t>(bytes)));
-
+  RETURN_NOT_OK(BeginColumns(columns_, documents));
   DecodedDocuments decoded;
   status_ = Status::OK();
+  last_schema_ = nullptr;
   row_ = 0;
   for (const Document& document : documents) {
-    if (DecodeDocument(document.bytes)) {
+    if (DecodeDocument(document)) {
       ++row_;
       continue;
     }
@@ -194,13 +199,7 @@ Result<DecodedDocuments> AvroDecoder::Decode(std::span<const Document> documents
   if (text_.capacity() > kTextKeptBytes) std::string().swap(text_);
   if (rescued_.text().capacity() > kTextKeptBytes) std::string().swap(rescued_.text());
 
-  arrow::ArrayDataVector data;
-  data.reserve(columns_.size());
-  for (Column& column : columns_) {
-    ASSIGN_OR_RETURN(auto array, column.Finish(row_));
-    data.push_back(std::move(array));
-  }
-  decoded.rows = arrow::RecordBatch::Make(arrow_schema_, row_, std::move(data));
+  ASSIGN_OR_RETURN(decoded.rows, FinishColumns(columns_, row_, arrow_schema_));
   return decoded;
 }
 
@@ -264,8 +263,13 @@ Result<AvroDecoder::Reading> AvroDecoder::MakeReading(std::uint64_t id) {
     reading.detail = fmt::format("there is no schema with the id {}", id);
     return reading;
   }
+  return CompileReading(*text, fmt::format("schema id {}", id));
+}
+
+Result<AvroDecoder::Reading> AvroDecoder::CompileReading(std::string_view text, std::string_view of) {
+  Reading reading;
   auto plan = [&]() -> Result<std::unique_ptr<const Plan>> {
-    ASSIGN_OR_RETURN(auto writer, ParseSchema(*text));
+    ASSIGN_OR_RETURN(auto writer, ParseSchema(text));
     return CompilePlan(std::move(writer), reader_, spec_, tree_);
   }();
   if (!plan.ok() && KindOf(plan.status()) != ErrorKind::kInvalidInput) return plan.status();
@@ -273,14 +277,39 @@ Result<AvroDecoder::Reading> AvroDecoder::MakeReading(std::uint64_t id) {
     reading.plan = *std::move(plan);
   } else {
     reading.reason = "incompatible_schema";
-    reading.detail = fmt::format("schema id {}: {}", id, plan.status().message());
+    reading.detail = fmt::format("{}: {}", of, plan.status().message());
   }
   return reading;
 }
 
-bool AvroDecoder::DecodeDocument(std::string_view payload) {
+const Plan* AvroDecoder::PlanOfText(const std::string& schema) {
+  if (&schema != last_schema_) {
+    auto found = container_readings_.find(schema);
+    if (found == container_readings_.end()) {
+      auto made = CompileReading(schema, "the file's schema");
+      if (!made.ok()) {
+        status_ = made.status();
+        return nullptr;
+      }
+      if (container_readings_.size() >= kMaxPlans || container_schema_bytes_ + schema.size() > kMaxSchemaBytes) {
+        container_readings_.clear();
+        container_schema_bytes_ = 0;
+      }
+      container_schema_bytes_ += schema.size();
+      found = container_readings_.emplace(schema, *std::move(made)).first;
+    }
+    last_schema_ = &schema;
+    last_reading_ = &found->second;
+  }
+  return last_reading_->plan == nullptr ? Refuse(last_reading_->reason, last_reading_->detail)
+                                        : last_reading_->plan.get();
+}
+
+bool AvroDecoder::DecodeDocument(const Document& document) {
+  const std::string_view payload = document.bytes;
   std::size_t frame = 0;
-  const Plan* const plan = TakeFrame(payload, &frame);
+  const Plan* const plan =
+      document.writer_schema == nullptr ? TakeFrame(payload, &frame) : PlanOfText(*document.writer_schema);
   if (plan == nullptr) return false;
   const auto* const begin = reinterpret_cast<Bytes>(payload.data());
   wire_.Begin(begin + frame, begin + payload.size(), frame);

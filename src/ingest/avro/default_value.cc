@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "ingest/avro/default_value_internal.h"
+#include "ingest/avro/wire_internal.h"
 
 namespace millrace::ingest::avro {
 namespace {
@@ -10,17 +11,6 @@ using simdjson::dom::element;
 
 // Defaults of records within defaults of records: a short schema can ask for any number of bytes.
 constexpr std::size_t kMaxDefaultBytes = std::size_t{1} << 20;
-
-void AppendLong(std::int64_t value, std::string& out) {
-  auto zigzag = static_cast<std::uint64_t>(value) << 1 ^ static_cast<std::uint64_t>(value >> 63);
-  for (; zigzag > 0x7F; zigzag >>= 7) out += static_cast<char>(0x80 | (zigzag & 0x7F));
-  out += static_cast<char>(zigzag);
-}
-
-void AppendSized(std::string_view text, std::string& out) {
-  AppendLong(static_cast<std::int64_t>(text.size()), out);
-  out += text;
-}
 
 template <typename T>
 void AppendFloat(double value, std::string& out) {

@@ -80,4 +80,15 @@ Bytes Wire::FailBoolean(Bytes p) {
   return p == end_ ? FailShort(p, 1) : Fail(kBadAvro, p, fmt::format("a boolean of {}", *p));
 }
 
+void AppendLong(std::int64_t value, std::string& out) {
+  auto zigzag = static_cast<std::uint64_t>(value) << 1 ^ static_cast<std::uint64_t>(value >> 63);
+  for (; zigzag > 0x7F; zigzag >>= 7) out += static_cast<char>(0x80 | (zigzag & 0x7F));
+  out += static_cast<char>(zigzag);
+}
+
+void AppendSized(std::string_view text, std::string& out) {
+  AppendLong(static_cast<std::int64_t>(text.size()), out);
+  out += text;
+}
+
 }  // namespace millrace::ingest::avro

@@ -103,4 +103,9 @@ class Wire {
   Failure failure_;
 };
 
+/// As Wire::Long() reads it.
+void AppendLong(std::int64_t value, std::string& out);
+/// A length and the bytes.
+void AppendSized(std::string_view text, std::string& out);
+
 }  // namespace millrace::ingest::avro

@@ -140,9 +140,7 @@ class CsvDecoder : public Decoder {
   }
 
   Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
-    std::int64_t bytes = 0;
-    for (const Document& document : documents) bytes += std::ssize(document.bytes);
-    for (Column& column : columns_) RETURN_NOT_OK(column.Begin(std::ssize(documents), bytes));
+    RETURN_NOT_OK(BeginColumns(columns_, documents));
     DecodedDocuments result;
     row_ = 0;
     for (std::size_t i = 0; i < documents.size(); ++i) {
@@ -155,12 +153,7 @@ class CsvDecoder : public Decoder {
         ++row_;
       }
     }
-    arrow::ArrayDataVector arrays;
-    for (Column& column : columns_) {
-      ASSIGN_OR_RETURN(auto array, column.Finish(row_));
-      arrays.push_back(std::move(array));
-    }
-    result.rows = arrow::RecordBatch::Make(schema_, row_, std::move(arrays));
+    ASSIGN_OR_RETURN(result.rows, FinishColumns(columns_, row_, schema_));
     return result;
   }
 

@@ -1,4 +1,4 @@
-/// Lines of CSV to an Arrow batch by the declared schema. One record holds one line (RFC 4180, UTF-8, no byte order
+/// Lines of CSV to an Arrow batch by the declared schema. One document holds one line (RFC 4180, UTF-8, no byte order
 /// mark), which a line break may end. A record that does not fit is refused, and the others go on.
 ///
 /// - CsvSpec::header names the fields of a line; a column reads the field that its path names, and several may read

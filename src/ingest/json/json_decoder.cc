@@ -274,11 +274,7 @@ KeySlot* JsonDecoder::DeclareLeaf(KeyTable& table, const std::string& key, std::
 }
 
 Result<DecodedDocuments> JsonDecoder::Decode(std::span<const Document> documents) {
-  std::size_t bytes = 0;
-  for (const Document& document : documents) bytes += document.bytes.size();
-  const auto rows_max = static_cast<std::int64_t>(documents.size());
-  for (Column& column : columns_) RETURN_NOT_OK(column.Begin(rows_max, static_cast<std::int64_t>(bytes)));
-
+  RETURN_NOT_OK(BeginColumns(columns_, documents));
   DecodedDocuments decoded;
   memory_ = Status::OK();
   row_ = 0;
@@ -293,13 +289,7 @@ Result<DecodedDocuments> JsonDecoder::Decode(std::span<const Document> documents
   }
   if (scratch_.size() > kScratchKeptBytes) std::vector<char>().swap(scratch_);
 
-  arrow::ArrayDataVector data;
-  data.reserve(columns_.size());
-  for (Column& column : columns_) {
-    ASSIGN_OR_RETURN(auto array, column.Finish(row_));
-    data.push_back(std::move(array));
-  }
-  decoded.rows = arrow::RecordBatch::Make(schema_, row_, std::move(data));
+  ASSIGN_OR_RETURN(decoded.rows, FinishColumns(columns_, row_, schema_));
   if (spec_.watch != nullptr && !spec_.watch->done()) spec_.watch->Add(row_, FindUnmet());
   return decoded;
 }

@@ -151,11 +151,7 @@ class ProtobufDecoder final : public Decoder {
 };
 
 Result<DecodedDocuments> ProtobufDecoder::Decode(std::span<const Document> documents) {
-  std::size_t bytes = 0;
-  for (const Document& document : documents) bytes += document.bytes.size();
-  const auto rows_max = static_cast<std::int64_t>(documents.size());
-  for (Column& column : columns_) RETURN_NOT_OK(column.Begin(rows_max, static_cast<std::int64_t>(bytes)));
-
+  RETURN_NOT_OK(BeginColumns(columns_, documents));
   DecodedDocuments decoded;
   memory_ = Status::OK();
   row_ = 0;
@@ -168,13 +164,7 @@ Result<DecodedDocuments> ProtobufDecoder::Decode(std::span<const Document> docum
     }
   }
 
-  arrow::ArrayDataVector data;
-  data.reserve(columns_.size());
-  for (Column& column : columns_) {
-    ASSIGN_OR_RETURN(auto array, column.Finish(row_));
-    data.push_back(std::move(array));
-  }
-  decoded.rows = arrow::RecordBatch::Make(arrow_schema_, row_, std::move(data));
+  ASSIGN_OR_RETURN(decoded.rows, FinishColumns(columns_, row_, arrow_schema_));
   return decoded;
 }
 

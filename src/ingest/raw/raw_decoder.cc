@@ -14,33 +14,31 @@ namespace {
 
 class RawDecoder : public Decoder {
  public:
-  explicit RawDecoder(const DecodeSpec& spec)
-      : schema_(DecodedSchema(spec)), column_(spec.columns[0].type, spec.columns[0].form) {}
+  explicit RawDecoder(const DecodeSpec& spec) : schema_(DecodedSchema(spec)) {
+    columns_.emplace_back(spec.columns[0].type, spec.columns[0].form);
+  }
 
   Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
-    std::int64_t bytes = 0;
-    for (const Document& document : documents) bytes += std::ssize(document.bytes);
-    RETURN_NOT_OK(column_.Begin(std::ssize(documents), bytes));
+    RETURN_NOT_OK(BeginColumns(columns_, documents));
     DecodedDocuments result;
     std::int64_t row = 0;
     for (std::size_t i = 0; i < documents.size(); ++i) {
       const std::string_view payload = documents[i].bytes;
-      if (column_.kind() != ValueKind::kBinary && !IsUtf8(payload)) {
+      if (columns_.front().kind() != ValueKind::kBinary && !IsUtf8(payload)) {
         const std::string form = FormOfPayload(payload);
         result.refused.push_back(
             {i, "bad_utf8", form.empty() ? "not UTF-8" : fmt::format("not UTF-8; it looks like {}", form)});
         continue;
       }
-      RETURN_NOT_OK(SetBytes(payload, row++, column_));
+      RETURN_NOT_OK(SetBytes(payload, row++, columns_.front()));
     }
-    ASSIGN_OR_RETURN(auto texts, column_.Finish(row));
-    result.rows = arrow::RecordBatch::Make(schema_, row, {std::move(texts)});
+    ASSIGN_OR_RETURN(result.rows, FinishColumns(columns_, row, schema_));
     return result;
   }
 
  private:
   const std::shared_ptr<arrow::Schema> schema_;
-  Column column_;
+  std::vector<Column> columns_;  // The one.
 };
 
 }  // namespace

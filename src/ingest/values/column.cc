@@ -345,4 +345,22 @@ std::vector<std::int64_t> RepeatedKeys(Column& map, std::int64_t row) {
   return repeated;
 }
 
+Status BeginColumns(std::vector<Column>& columns, std::span<const Document> documents) {
+  std::int64_t bytes = 0;
+  for (const Document& document : documents) bytes += std::ssize(document.bytes);
+  for (Column& column : columns) RETURN_NOT_OK(column.Begin(std::ssize(documents), bytes));
+  return Status::OK();
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> FinishColumns(std::vector<Column>& columns, std::int64_t rows,
+                                                          std::shared_ptr<arrow::Schema> schema) {
+  arrow::ArrayDataVector arrays;
+  arrays.reserve(columns.size());
+  for (Column& column : columns) {
+    ASSIGN_OR_RETURN(auto array, column.Finish(rows));
+    arrays.push_back(std::move(array));
+  }
+  return arrow::RecordBatch::Make(std::move(schema), rows, std::move(arrays));
+}
+
 }  // namespace millrace::ingest

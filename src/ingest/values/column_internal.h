@@ -6,15 +6,18 @@
 
 #include <arrow/array/data.h>
 #include <arrow/buffer.h>
+#include <arrow/record_batch.h>
 #include <arrow/type.h>
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "ingest/decode_spec.h"
+#include "ingest/decoder.h"
 
 namespace millrace::ingest {
 
@@ -145,5 +148,11 @@ class Column {
 
 /// Of the entries of the map at `row`, the index of each that another with its key follows; ascending.
 std::vector<std::int64_t> RepeatedKeys(Column& map, std::int64_t row);
+
+/// A batch of at most one row for each of `documents`.
+Status BeginColumns(std::vector<Column>& columns, std::span<const Document> documents);
+/// Its first `rows` rows, of `schema`.
+Result<std::shared_ptr<arrow::RecordBatch>> FinishColumns(std::vector<Column>& columns, std::int64_t rows,
+                                                          std::shared_ptr<arrow::Schema> schema);
 
 }  // namespace millrace::ingest

@@ -50,7 +50,7 @@ function Picture({p, watched, findings}: {p: Pipeline; watched: Watched; finding
   const level = (stage: Stage) => findings.some(f => f.stage === stage && f.level === 'bad') ? 'bad' : findings.some(f => f.stage === stage) ? 'warn' : 'good';
   const still = watched.problem !== null || p.state !== 'running' && p.state !== 'serving';
   const behind = p.watermark ? secondsSince(p.watermark) : null;
-  const made = (x: Pipeline) => x.totals.records - x.totals.dead_letters - x.totals.filtered - x.totals.deduplicated - x.totals.tombstones;
+  const made = (x: Pipeline) => x.totals.records + x.totals.further - x.totals.dead_letters - x.totals.filtered - x.totals.deduplicated - x.totals.tombstones;
   const hot = sum(p.tables.filter(t => t.kind === 'events'), t => t.hot_rows ?? 0);
   const asked = requestsPerSecond(requests);
   const stages: {stage: Stage; name: string; path: string[]; main: string; small: string; out: [number | null, string]}[] = [
