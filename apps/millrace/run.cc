@@ -45,8 +45,8 @@ Run AddRun(CLI::App& app) {
     }
     // What ends by itself is asked nothing, and a port that is taken is no reason for it to fail.
     if (options->until_end && role_given->count() == 0) role = Role::kIngest;
-    auto plan =
-        LoadPlanOrComplain(options->config, options->overrides, role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes);
+    auto plan = LoadPlanOrComplain(options->config, options->overrides,
+                                   role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes, IfRegistryIsAway::kWait);
     if (plan == nullptr) return kBadConfiguration;
     auto service = Service::Start(std::move(plan), {.until_end = options->until_end, .role = role});
     if (!service.ok()) {

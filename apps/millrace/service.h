@@ -88,10 +88,14 @@ class Service {
 /// Whether a command reads the log: only then must the certificates and such be there.
 enum class ReadsLog { kYes, kNo };
 
+/// Whether a command waits for a schema registry that does not answer, as long as it takes.
+enum class IfRegistryIsAway { kFail, kWait };
+
 /// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullptr: there were
 /// findings.
 std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides, ReadsLog reads_log);
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
+                                                         IfRegistryIsAway if_away = IfRegistryIsAway::kFail);
 /// Prints what is wrong, a line each, to stderr; whether nothing is.
 bool HasNoFindings(const config::LoadedConfig& loaded);
 

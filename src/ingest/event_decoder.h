@@ -41,8 +41,8 @@ class EventDecoder {
   /// `decoder` gives the columns of PayloadSpec(spec), `record_columns` the others.
   EventDecoder(const DecodeSpec& spec, std::unique_ptr<Decoder> decoder, RecordColumns record_columns);
 
-  /// Fails only when memory runs out, or with kInvalidInput if the payloads together exceed 2 GiB, which is what one
-  /// Arrow string column holds.
+  /// Fails only when memory runs out, with kInvalidInput if the payloads together exceed 2 GiB, which is what one Arrow
+  /// string column holds, or with kTransient as Decoder::Decode() does.
   Result<Decoded> Decode(const model::FetchedRecords& records);
 
  private:

@@ -29,7 +29,7 @@ class RelationReader {
     std::int64_t filtered = 0;
     std::int64_t tombstones = 0;
   };
-  /// `records`: of a topic of the relation's input.
+  /// `records`: of a topic of the relation's input. Waits for their schemas as Shard::ProcessPatiently() does.
   Result<Made> Read(const model::FetchedRecords& records);
 
   const std::shared_ptr<arrow::Schema>& schema() const { return plan_->relations[relation_].schema; }
@@ -40,6 +40,8 @@ class RelationReader {
     std::string stage;
     std::unique_ptr<process::Transform> transform;
   };
+
+  Result<ingest::Decoded> Decode(const model::FetchedRecords& records);
 
   RelationReader(std::shared_ptr<const Plan> plan, int relation) : plan_(std::move(plan)), relation_(relation) {}
 

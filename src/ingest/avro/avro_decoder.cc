@@ -80,11 +80,13 @@ class AvroDecoder final : public Decoder {
     std::unique_ptr<const Plan> plan;
     std::string_view reason;
     std::string detail;
+    bool may_change = false;  // There is no schema that could be used; there may be one later.
   };
 
   // Null: refused, see refusal_; or status_ is not OK.
   const Plan* TakeFrame(std::string_view payload, std::size_t* frame);
   const Plan* Refuse(std::string_view reason, std::string detail);
+  Status GiveUp(std::span<const Document> rest);
   const Plan* PlanOf(std::uint64_t id);
   Result<Reading> MakeReading(std::uint64_t id);
 
@@ -162,7 +164,7 @@ Result<DecodedDocuments> AvroDecoder::Decode(std::span<const Document> documents
       ++row_;
       continue;
     }
-    RETURN_NOT_OK(status_);
+    if (!status_.ok()) return GiveUp(documents.subspan(static_cast<std::size_t>(&document - documents.data()) + 1));
     // What was null in the row that is written over may not be null in the next.
     for (Column& column : columns_) column.SetValid(row_);
     refusal_.document = static_cast<std::size_t>(&document - documents.data());
@@ -179,6 +181,15 @@ Result<DecodedDocuments> AvroDecoder::Decode(std::span<const Document> documents
   }
   decoded.rows = arrow::RecordBatch::Make(arrow_schema_, row_, std::move(data));
   return decoded;
+}
+
+// Whose schemas are missing too is asked for at once, and not one after the other.
+Status AvroDecoder::GiveUp(std::span<const Document> rest) {
+  Status failure = std::move(status_);
+  if (KindOf(failure) != ErrorKind::kTransient) return failure;
+  std::size_t frame = 0;
+  for (const Document& document : rest) TakeFrame(document.bytes, &frame);
+  return failure;
 }
 
 const Plan* AvroDecoder::Refuse(std::string_view reason, std::string detail) {
@@ -226,6 +237,7 @@ const Plan* AvroDecoder::PlanOf(std::uint64_t id) {
       status_ = made.status();
       return nullptr;
     }
+    if (made->may_change) return Refuse(made->reason, std::move(made->detail));
     if (readings_.size() >= kMaxPlans) readings_.clear();
     found = readings_.emplace(id, *std::move(made)).first;
   }
@@ -234,15 +246,21 @@ const Plan* AvroDecoder::PlanOf(std::uint64_t id) {
 }
 
 Result<AvroDecoder::Reading> AvroDecoder::MakeReading(std::uint64_t id) {
-  ASSIGN_OR_RETURN(const auto text, spec_.writer_schemas->Find(id));
+  const auto found = spec_.writer_schemas->Find(id);
   Reading reading;
-  if (text == nullptr) {
+  reading.may_change = !found.ok() || *found == nullptr;
+  if (found.ok() && *found == nullptr) {
     reading.reason = "unknown_schema";
     reading.detail = fmt::format("there is no schema with the id {}", id);
     return reading;
   }
   auto plan = [&]() -> Result<std::unique_ptr<const Plan>> {
-    ASSIGN_OR_RETURN(auto writer, ParseSchema(*text));
+    RETURN_NOT_OK(found.status());
+    if ((*found)->language != SchemaLanguage::kAvro) {
+      return InvalidInput("it is {}, and the format is avro", LanguageName((*found)->language));
+    }
+    ASSIGN_OR_RETURN(auto writer, ParseSchema((*found)->text, (*found)->references));
+    if (spec_.declared != nullptr) DeclareFields(*writer, *spec_.declared);
     return CompilePlan(std::move(writer), reader_, spec_, tree_);
   }();
   if (!plan.ok() && KindOf(plan.status()) != ErrorKind::kInvalidInput) return plan.status();
@@ -652,7 +670,9 @@ Bytes AvroDecoder::Rescue(const Plan& plan, const Step& step, Bytes p) {
   return AppendJson(wire_, *schema, p, json_limit_, rescued_.text());
 }
 
-Result<SchemaPtr> ParseDeclared(const DecodeSpec& spec) { return ParseSchema(*spec.schema->bytes); }
+Result<SchemaPtr> ParseDeclared(const DecodeSpec& spec) {
+  return ParseSchema(*spec.schema->bytes, spec.schema->references);
+}
 
 }  // namespace
 }  // namespace avro
