@@ -114,7 +114,7 @@ TEST_F(ConfigRegistry, Findings) {
       {"{url: \"http://a\", ulr: b}", "{columns: {a: string}}", "unknown key 'ulr' in source.schema_registry"},
       {"HERE", "{schema: registry, columns: {a: string}}", "decode.schema: json has none"},
       {"HERE", "{format: avro, schema: {subject: x, message: M}}", "decode.schema.message: avro has none"},
-      {"HERE", "{format: avro, schema: {subject: x, file: y}}", "unknown key 'file' in decode.schema"},
+      {"HERE", "{format: avro, schema: {subject: clicks-value, file: y}}", "unknown key 'file' in decode.schema"},
       {"HERE", "{format: avro, schema: registry}",
        "decode.schema: the topics are patterns, so the subject must be named: {subject: NAME-value}", "[\"^a.*\"]"},
       {"HERE", "{format: avro, schema: registry}",
@@ -122,9 +122,9 @@ TEST_F(ConfigRegistry, Findings) {
       {"HERE", "{format: protobuf, schema: registry}",
        "decode.schema: the subject clicks-value holds Avro, and the format is protobuf"},
       {"HERE", "{format: protobuf, schema: {subject: proto, message: Aa}}",
-       "decode.schema: 'subject proto, version 1': there is no message 'Aa'; did you mean 'A'?"},
-      {"HERE", "{format: avro, schema: registry, columns: {m: int64}}",
-       "decode.columns: column 'm': the schema has no field 'm'; did you mean 'n'?"},
+       "decode.schema: 'subject proto, version 1': there is no message 'Aa'; there are A, B"},
+      {"HERE", "{format: avro, schema: registry, columns: {aat: int64}}",
+       "decode.columns: column 'aat': the schema has no field 'aat'; did you mean 'at'?"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.message);

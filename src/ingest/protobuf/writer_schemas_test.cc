@@ -138,14 +138,15 @@ TEST_F(ProtobufWriters, WhatCannotBeReadIsADeadLetterAndWhatIsNotThereYetIsNot) 
   for (char id = 1; id <= 8; ++id) documents.push_back(document(id));
   const auto decoder = EventDecoder::Make(Spec(UnknownFields::kIgnore, columns_)).ValueOrDie();
   const std::string incompatible = "incompatible_schema: schema id ";
-  EXPECT_THAT(Outcome(DecodeAll(*decoder, documents)),
-              ElementsAre("'a' null ", incompatible + "2 is Avro, and the format is protobuf",
-                          HasSubstr(incompatible + "3: there is no message 'f.R'"),
-                          HasSubstr(incompatible + "4: schema id 4: f.R.id: \"strin\" is not defined."),
-                          incompatible + "5: schema id 5 imports gone.proto, which is none of the 1 schemas that the "
-                                         "registry says it refers to",
-                          HasSubstr(incompatible + "6: "), "incompatible_schema: schema id 7 is too large",
-                          "unknown_schema: there is no schema with the id 8"));
+  EXPECT_THAT(
+      Outcome(DecodeAll(*decoder, documents)),
+      ElementsAre("'a' null ", incompatible + "2 is Avro, and the format is protobuf",
+                  HasSubstr(incompatible + "3: there is no message 'f.R'"),
+                  HasSubstr(incompatible + "4: f.R.id: \"strin\" is not defined."),
+                  "incompatible_schema: schema id 5 imports gone.proto, which is none of the 1 schemas that the "
+                  "registry says it refers to",
+                  HasSubstr(incompatible + "6: "), "incompatible_schema: schema id 7 is too large",
+                  "unknown_schema: there is no schema with the id 8"));
 
   const auto late = EventDecoder::Make(Spec(UnknownFields::kIgnore, columns_)).ValueOrDie();
   schemas_->is_down = true;
