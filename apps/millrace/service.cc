@@ -36,6 +36,7 @@ using config::KafkaSource;
 namespace {
 
 constexpr std::chrono::seconds kLookForCertificates{10};
+constexpr std::chrono::seconds kRegistryPause{1};
 /// Of serve.limits.concurrent_queries.
 constexpr int kPostgresShare = 4;
 /// Each may hold a message, and what it has prepared: some 1.3 MiB at most.
@@ -313,16 +314,16 @@ bool HasNoFindings(const config::LoadedConfig& loaded) {
 }
 
 std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides,
-                                                         ReadsLog reads_log) {
-  auto plan = ReadPlanOrComplain(path, overrides, reads_log);
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
+                                                         IfRegistryIsAway if_away) {
+  auto plan = ReadPlanOrComplain(path, overrides, reads_log, if_away);
   if (plan != nullptr) ApplyLogging(*plan);
   return plan;
 }
 
 std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides,
-                                                         ReadsLog reads_log) {
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
+                                                         IfRegistryIsAway if_away) {
   config::LoadOptions options;
   options.files = reads_log == ReadsLog::kYes;
   options.lookups = config::LookupAccess::kAll;
@@ -331,6 +332,14 @@ std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   auto loaded = config::LoadConfigFile(path, options);
+  std::string told;
+  while (loaded.may_pass && if_away == IfRegistryIsAway::kWait) {
+    const auto now = config::ToString(loaded.findings.front());
+    if (now != told) std::fprintf(stderr, "%s; waiting for it\n", now.c_str());
+    told = now;
+    std::this_thread::sleep_for(kRegistryPause);
+    loaded = config::LoadConfigFile(path, options);
+  }
   return HasNoFindings(loaded) ? pipeline::MakePlan(std::move(loaded)) : nullptr;
 }
 

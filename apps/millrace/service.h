@@ -101,13 +101,18 @@ class Service {
 /// Whether a command reads the log: only then must the certificates and such be there.
 enum class ReadsLog { kYes, kNo };
 
+/// Whether a command waits for a schema registry that does not answer, as long as it takes.
+enum class IfRegistryIsAway { kFail, kWait };
+
 /// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullptr: there were
 /// findings.
 std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides, ReadsLog reads_log);
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
+                                                         IfRegistryIsAway if_away = IfRegistryIsAway::kFail);
 /// The same but for `log:`, which nobody may be using when it changes.
 std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides, ReadsLog reads_log);
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
+                                                         IfRegistryIsAway if_away);
 /// As the plan's `log:` says. While no other thread logs.
 void ApplyLogging(const pipeline::Plan& plan);
 /// What Service::Start() refuses of a plan for its tables; looks at the lake, changes nothing.

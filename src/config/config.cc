@@ -204,6 +204,7 @@ void ReadEmbedded(Section& source, PipelineConfig& config, ConfigNodes& nodes) {
 void ReadSource(Section source, bool has_inputs, PipelineConfig& config, ConfigNodes& nodes) {
   const auto* kafka = source.Find("kafka");
   const auto* embedded = source.Find("embedded");
+  source.Find("schema_registry");  // Was read before the inputs.
   if (source.Has("kafka") && source.Has("embedded")) {
     source.AddFinding(source.place(), "source: choose one of 'kafka' and 'embedded', not both");
   } else if (kafka != nullptr) {
@@ -463,7 +464,8 @@ void ReadMaintenance(Section section, MaintenanceConfig& config) {
   section.Finish();
 }
 
-void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConfig& config, ConfigNodes& nodes) {
+void ReadDocument(const ConfigNode& document, bool may_ask_registry, ReadContext& context, PipelineConfig& config,
+                  ConfigNodes& nodes) {
   Section root(document, "", context);
   std::string version;
   if (const auto* node = root.RequireText("version", version); node != nullptr && version != "1") {
@@ -479,6 +481,7 @@ void ReadDocument(const ConfigNode& document, ReadContext& context, PipelineConf
       root.AddFinding(node->place, "app_id must not hold white space and be at most 256 bytes long");
     }
   }
+  ReadRegistry(root, may_ask_registry, config);
   const bool has_inputs = root.Find("inputs") != nullptr || root.Has("inputs");  // With a finding, if without a value.
   if (has_inputs) ReadInputs(root, config, nodes);
   if (root.Require("source") != nullptr) ReadSource(root.Child("source"), has_inputs, config, nodes);
@@ -543,10 +546,11 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   for (const auto& [key, value] : options.overrides) ApplyOverride(document, key, value, context.findings);
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
-  ReadDocument(document, context, loaded.config, nodes);
+  ReadDocument(document, options.lookups == LookupAccess::kAll, context, loaded.config, nodes);
   const auto lookups = options.lookups == LookupAccess::kAll || context.files ? options.lookups : LookupAccess::kNone;
   loaded.flow = PlanDataflow(loaded.config, nodes, lookups, context.findings);
   loaded.findings = context.findings.Sorted();
+  loaded.may_pass = !loaded.findings.empty() && loaded.findings.size() <= context.unanswered;
   known_keys = std::move(context.known_keys);
   return loaded;
 }

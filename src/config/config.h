@@ -18,6 +18,7 @@
 #include "lookup/lookup_spec.h"
 #include "model/aggregate.h"
 #include "model/topic_partition.h"
+#include "registry/registry_spec.h"
 #include "serve/access.h"
 #include "serve/key_place.h"
 #include "serve/rate_limiter.h"
@@ -48,6 +49,7 @@ enum class OnRetentionGap { kStop, kRecord };
 
 struct SourceConfig {
   std::variant<KafkaSource, EmbeddedSource> log;
+  std::optional<registry::RegistrySpec> schema_registry = {};  ///< Of `decode.schema: registry`.
   StartPosition start = StartEarliest{};
   std::string start_key = "source.start.offsets";  ///< What messages call StartOffsets: where the user gave them.
   OnRetentionGap on_retention_gap = OnRetentionGap::kStop;  ///< `on_gap: stop | record`

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "config/load.h"
 #include "config/section_internal.h"
+#include "ingest/formats.h"
 
 namespace millrace::config {
 
@@ -64,6 +65,13 @@ std::optional<UnixMicros> ParseRfc3339(const std::string& text);
 
 /// decode: and its columns.
 void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes);
+
+/// source.schema_registry: of the document, to be read before what asks it.
+void ReadRegistry(Section& root, bool may_ask, PipelineConfig& config);
+/// What `decode.schema` says of a schema in the registry: `node` is the word `registry`, or a mapping with a subject.
+/// True if `spec` has its schema then; without bytes, if the registry is not to be asked.
+bool ReadRegisteredSchema(Section& decode, const ConfigNode& node, const ingest::Format& format,
+                          const InputConfig& input, ingest::DecodeSpec& spec);
 
 /// Of `source` or of an input: topics, and patterns of them.
 void ReadTopics(Section& owner, InputConfig& input, ConfigNodes::Input& at);

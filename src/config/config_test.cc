@@ -302,7 +302,7 @@ TEST(ConfigFindings, OfSchemas) {
   EXPECT_THAT(findings("  schema: {}\n"), ElementsAre(HasSubstr("decode.schema: the key 'file' is missing")));
   EXPECT_THAT(findings("  schema: [a]\n"), ElementsAre(HasSubstr("decode.schema must be a mapping")));
   EXPECT_THAT(findings("  schema: registry\n"),
-              ElementsAre(HasSubstr("decode.schema: 'registry' is not yet supported in this version")));
+              ElementsAre(HasSubstr("decode.schema: there is no registry; give source.schema_registry: {url: ...}")));
   EXPECT_THAT(findings("  schema: {file: /nowhere/a.avsc}\n"),
               ElementsAre("p.yaml:8:18: decode.schema.file: '/nowhere/a.avsc': cannot read the file: No such file or "
                           "directory"));
@@ -474,11 +474,11 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"country: string", "country: {type: int32, from: topic}",
        "decode.columns: column 'country': topic is a string, not int32"},
       {"decode:\n", "decode:\n  schema: {file: a.avsc}\n", "p.yaml:7:11: decode.schema: json has none"},
-      {"decode:\n", "decode:\n  schema: registry\n",
-       "p.yaml:7:11: decode.schema: 'registry' is not yet supported in this version (it has {file: ...})"},
+      {"decode:\n", "decode:\n  schema: registry\n", "p.yaml:7:11: decode.schema: json has none"},
       {"decode:\n", "decode:\n  schema: a.avsc\n",
-       "p.yaml:7:11: decode.schema must be a mapping, as {file: reading.avsc}, not 'a.avsc'"},
-      {"decode:\n", "decode:\n  framing: confluent\n", "decode.framing must be one of none, not 'confluent'"},
+       "p.yaml:7:11: decode.schema must be registry, or a mapping as {file: reading.avsc}, not 'a.avsc'"},
+      {"decode:\n", "decode:\n  framing: single_object\n",
+       "decode.framing must be one of none, confluent, not 'single_object'"},
       {"decode:\n", "decode:\n  records: container\n",
        "decode.records must be one of one, array, lines, not 'container'"},
       {"decode:\n", "decode:\n  format: csv\n  records: array\n",
@@ -486,7 +486,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"    country: string\n", "    _Index: int32\n  records: lines\n",
        "the name '_Index' is that of the column of documents, which decode.records asks for"},
       {"decode:\n", "decode:\n  compression: gzip\n", "decode.compression must be one of none, auto, not 'gzip'"},
-      {"decode:\n", "decode:\n  framing: kafka\n", "decode.framing must be one of none, not 'kafka'"},
+      {"decode:\n", "decode:\n  framing: kafka\n", "decode.framing must be one of none, confluent, not 'kafka'"},
       {"decode:\n", "decode:\n  format: xml\n", "decode.format must be one of " + FormatNames() + ", not 'xml'"},
       {"decode:\n", "decode:\n  unknown_fields: keep\n",
        "decode.unknown_fields must be one of ignore, reject, rescue, add, not 'keep'"},

@@ -17,6 +17,7 @@
 #include "delta/data/partition_values.h"
 #include "delta/log/table_properties.h"
 #include "delta/table.h"
+#include "ingest/declared_fields.h"
 #include "ingest/formats.h"
 #include "ingest/provenance.h"
 #include "lookup/source.h"
@@ -114,6 +115,7 @@ void PlanRescued(const ingest::DecodeSpec& decode, TablePlan& table) {
   if (column < 0 || table.schema->field(column)->type()->id() != arrow::Type::STRING) return;
   table.rescued_column = column;
   table.adds_columns = decode.unknown_fields == ingest::UnknownFields::kAdd;
+  table.declared = decode.declared;
   for (const auto& declared : decode.columns) {
     if (declared.path.size() > 1) table.object_keys.push_back(declared.path.front());
   }
@@ -281,6 +283,9 @@ class Planner {
     const Status decodes = is_schema_unread ? Status::OK() : ingest::MakeDecoder(config.decode).status();
     if (!decodes.ok()) {
       return Add(*at.columns, at.KeyOf("decode.columns: ") + decodes.message());
+    }
+    if (input.decode.unknown_fields == ingest::UnknownFields::kAdd && input.decode.writer_schemas != nullptr) {
+      input.decode.declared = std::make_shared<ingest::DeclaredFields>();
     }
     input.decode.watch = ingest::MakeFieldWatch(ingest::PayloadSpec(input.decode).columns);
     const auto schema = ingest::EventSchema(input.decode);

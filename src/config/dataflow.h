@@ -84,6 +84,7 @@ struct TablePlan {
   std::vector<int> columns;                ///< Events: the relation's columns that the table keeps, in order.
   int rescued_column = -1;    ///< Events: ingest::kRescuedColumn in `schema`; -1: the table does not keep it.
   bool adds_columns = false;  ///< Events: decode.unknown_fields is `add`, and there is a rescued_column.
+  std::shared_ptr<const ingest::DeclaredFields> declared{};  ///< If adds_columns: see DecodeSpec; null: none.
   std::vector<std::string> object_keys{};  ///< If adds_columns: keys of objects that declared columns read from.
   std::optional<process::AggregatePlan> aggregate;  ///< Aggregates only.
   process::RowOrigin origin{};  ///< Aggregates only: of aggregate->inputs, and of the rows that it takes.

@@ -507,22 +507,29 @@ std::optional<std::string> ReadSchemaFile(Section& schema, const ConfigNode& fil
 }
 
 // The node of a schema that `format` can have, with its bytes if files are to be read; nullptr: there is none.
-const ConfigNode* ReadSchema(Section& decode, const ingest::Format* format, ingest::DecodeSpec& spec) {
+const ConfigNode* ReadSchema(Section& decode, const ingest::Format* format, const InputConfig& input,
+                             ingest::DecodeSpec& spec) {
   const bool needed = format != nullptr && format->schema != ingest::SchemaUse::kNone;
   const auto* node = needed ? decode.Require("schema") : decode.Find("schema");
   const std::string path = decode.path() + ".schema";
-  if (node != nullptr && node->kind == ConfigNode::Kind::kScalar) {
+  const bool is_scalar = node != nullptr && node->kind == ConfigNode::Kind::kScalar;
+  if (is_scalar && node->text != "registry") {
     if (!node->unresolved) {
       decode.AddFinding(node->place,
-                        node->text == "registry"
-                            ? path + ": 'registry' is not yet supported in this version (it has {file: ...})"
-                            : fmt::format("{} must be a mapping, as {{file: reading.avsc}}, not '{}'{}", path,
-                                          node->text, MissingSpaceIn(node->text)));
+                        fmt::format("{} must be registry, or a mapping as {{file: reading.avsc}}, not '{}'{}", path,
+                                    node->text, MissingSpaceIn(node->text)));
     }
+    return nullptr;
+  }
+  if (is_scalar || (node != nullptr && node->Find("subject") != nullptr)) {
+    if (format == nullptr) return nullptr;
+    if (needed) return ReadRegisteredSchema(decode, *node, *format, input, spec) ? node : nullptr;
+    decode.AddFinding(node->place, fmt::format("{}: {} has none", path, format->name));
     return nullptr;
   }
   Section schema = decode.Child("schema");
   ingest::SchemaSpec read;
+  schema.Find("subject");  // Becomes known.
   const auto* file = schema.RequireText("file", read.file);
   const auto* message = schema.Text("message", read.message);
   schema.Finish();
@@ -599,8 +606,9 @@ bool TakeColumnsOfSchema(Section& decode, const ConfigNode& schema, std::vector<
 }
 
 // The node that all columns come from; nullptr: they are not known.
-const ConfigNode* ReadSchemaAndColumns(Section& decode, const ingest::Format* format, ingest::DecodeSpec& spec) {
-  const auto* schema = ReadSchema(decode, format, spec);
+const ConfigNode* ReadSchemaAndColumns(Section& decode, const ingest::Format* format, const InputConfig& input,
+                                       ingest::DecodeSpec& spec) {
+  const auto* schema = ReadSchema(decode, format, input, spec);
   std::vector<ingest::ColumnSpec> fields;
   if (schema != nullptr && spec.schema->bytes != nullptr) {
     auto columns = format->columns_of_schema(spec);
@@ -660,7 +668,7 @@ void ReadDecode(Section decode, InputConfig& config, ConfigNodes::Input& nodes) 
   ReadFraming(decode, format, config.decode);
   ReadRecords(decode, format, config.decode);
   const bool is_csv_good = ReadCsv(decode, format, config.decode.csv);
-  const auto* columns = ReadSchemaAndColumns(decode, format, config.decode);
+  const auto* columns = ReadSchemaAndColumns(decode, format, config, config.decode);
   if (is_csv_good) nodes.columns = columns;
   decode.Finish();
 }

@@ -20,7 +20,8 @@ struct Finding {
 /// "pipeline.yaml:12:5: unknown key 'colums' in decode; did you mean 'columns'?"
 std::string ToString(const Finding& finding);
 
-/// Which lookups may be opened to learn their columns. What reads from one that may not is left out, without a finding.
+/// What may be opened to learn its columns: lookups, and a schema registry with kAll. What reads from one that may not
+/// is left out, without a finding.
 enum class LookupAccess { kNone, kLocal, kAll };
 
 struct LoadOptions {
@@ -35,6 +36,8 @@ struct LoadedConfig {
   PipelineConfig config;
   Dataflow flow;
   std::vector<Finding> findings;  ///< By line and column.
+  /// There are findings, and they say no more than that the schema registry did not answer: later there may be none.
+  bool may_pass = false;
 };
 /// Reads and checks a whole file; every finding in one pass. The SQL is checked too: it is planned against the schema.
 /// Blocks for the file and for the SQL, tens of milliseconds. Any thread.

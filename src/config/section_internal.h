@@ -4,12 +4,17 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "config/tree_internal.h"
+
+namespace millrace::registry {
+class RegistrySchemas;
+}  // namespace millrace::registry
 
 namespace millrace::config {
 
@@ -18,6 +23,10 @@ struct ReadContext {
   Findings findings;
   std::set<std::string> known_keys;  ///< Every key that was asked for, such as "tables[].commit.interval".
   bool files = true;                 ///< Files that values name must be there.
+  bool has_registry = false;         ///< There is a source.schema_registry.
+  /// That source.schema_registry names; nullptr: none, or it is not to be asked.
+  std::shared_ptr<registry::RegistrySchemas> registry = nullptr;
+  std::size_t unanswered = 0;  ///< Findings that say no more than that it did not answer.
 };
 
 /// A typical use asks for every key that may be there and then calls Finish(), which reports the others.

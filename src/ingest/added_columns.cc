@@ -3,17 +3,21 @@
 #include <arrow/array/builder_binary.h>
 #include <arrow/array/builder_primitive.h>
 #include <arrow/array/util.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <map>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/ascii_case.h"
 #include "ingest/decode_spec.h"
+#include "ingest/decoder.h"
 #include "ingest/json/document_reader_internal.h"
+#include "ingest/json/json_decoder.h"
 #include "ingest/values/number_text_internal.h"
 
 namespace millrace::ingest {
@@ -66,14 +70,16 @@ std::optional<AddedType> TypeOf(const char* p) {
 
 }  // namespace
 
-std::shared_ptr<arrow::DataType> ArrowType(AddedType type) {
-  switch (type) {
+std::shared_ptr<arrow::DataType> ArrowType(const AddedColumn& column) {
+  switch (column.type) {
     case AddedType::kBool:
       return arrow::boolean();
     case AddedType::kInt64:
       return arrow::int64();
     case AddedType::kDouble:
       return arrow::float64();
+    case AddedType::kDeclared:
+      return column.declared;
     case AddedType::kString:
     case AddedType::kJson:
       break;
@@ -92,6 +98,8 @@ bool CanNameColumn(std::string_view key) {
 
 class RescuedFields::Impl {
  public:
+  explicit Impl(std::shared_ptr<const DeclaredFields> declared) : declared_(std::move(declared)) {}
+
   void SetColumns(const std::vector<AddedColumn>& columns, const std::vector<std::string>& taken);
   const std::vector<AddedColumn>& columns() const { return columns_; }
   std::vector<AddedColumn> FindNew(const arrow::StringArray& rescued);
@@ -114,11 +122,19 @@ class RescuedFields::Impl {
   template <typename Visit>
   bool Walk(std::int64_t row, const arrow::StringArray& rescued, Visit visit);
   bool Take(arrow::ArrayBuilder& builder, AddedType type, const Member& member);
+  // What a declared column takes of all rows.
+  struct Taken {
+    std::vector<bool> rows;
+    std::shared_ptr<arrow::Array> values;  // One for each row; null where nothing is taken.
+  };
+  Result<Taken> TakeDeclared(int column, const arrow::StringArray& rescued);
+  AddedColumn AsDeclared(AddedColumn column) const;
   int ColumnOf(std::string_view key) const {
     const auto found = index_.find(key);
     return found == index_.end() ? kNoColumn : found->second;
   }
 
+  const std::shared_ptr<const DeclaredFields> declared_;
   std::vector<AddedColumn> columns_;
   std::map<std::string, int, std::less<>> index_;  // Of columns_, by name.
   std::set<std::string> taken_;                    // In lower case; the columns' names too.
@@ -212,7 +228,62 @@ std::vector<AddedColumn> RescuedFields::Impl::FindNew(const arrow::StringArray& 
       if (first.name == column.name && both_numbers) first.type = AddedType::kDouble;
     }
   }
+  for (AddedColumn& column : found) column = AsDeclared(std::move(column));
   return found;
+}
+
+AddedColumn RescuedFields::Impl::AsDeclared(AddedColumn column) const {
+  auto type = declared_ == nullptr ? nullptr : declared_->Find(column.name);
+  if (type == nullptr) return column;
+  switch (type->id()) {
+    case arrow::Type::BOOL:
+      column.type = AddedType::kBool;
+      break;
+    case arrow::Type::INT64:
+      column.type = AddedType::kInt64;
+      break;
+    case arrow::Type::DOUBLE:
+      column.type = AddedType::kDouble;
+      break;
+    case arrow::Type::STRING:
+      if (column.type != AddedType::kJson) column.type = AddedType::kString;
+      break;
+    default:
+      column.type = AddedType::kDeclared;
+      column.declared = std::move(type);
+  }
+  return column;
+}
+
+Result<RescuedFields::Impl::Taken> RescuedFields::Impl::TakeDeclared(int column, const arrow::StringArray& rescued) {
+  static const std::string kNothing = "{}";
+  const auto rows = static_cast<std::size_t>(rescued.length());
+  Taken taken{.rows = std::vector<bool>(rows), .values = nullptr};
+  std::vector<std::string> texts(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    int times = 0;
+    const auto is_object = [&] {
+      return Walk(static_cast<std::int64_t>(row), rescued, [&](const std::string&, const Member& member) {
+        if (member.column != column || ++times > 1) return;
+        const char* const end = member.text.data() + member.text.size();
+        texts[row] = fmt::format("{{\"v\":{}}}", std::string_view(member.value, end));
+      });
+    };
+    taken.rows[row] = !rescued.IsNull(static_cast<std::int64_t>(row)) && is_object() && times == 1;
+  }
+  const auto decoder = MakeJsonDecoder(
+      {.columns = {{.name = "v", .type = columns_[static_cast<std::size_t>(column)].declared, .path = {"v"}}}});
+  RETURN_NOT_OK(decoder.status());
+  for (;;) {
+    std::vector<Document> documents(rows);
+    for (std::size_t row = 0; row < rows; ++row) documents[row].bytes = taken.rows[row] ? texts[row] : kNothing;
+    ASSIGN_OR_RETURN(const auto decoded, (*decoder)->Decode(documents));
+    if (decoded.refused.empty()) {
+      taken.values = decoded.rows->column(0);
+      return taken;
+    }
+    for (const Refusal& refusal : decoded.refused) taken.rows[refusal.document] = false;
+  }
 }
 
 // False: the column does not take it; the builder has no new value then.
@@ -246,6 +317,7 @@ bool RescuedFields::Impl::Take(arrow::ArrayBuilder& builder, AddedType type, con
       return static_cast<arrow::StringBuilder&>(builder).Append(text).ok();
     }
     case AddedType::kJson:
+    case AddedType::kDeclared:
       break;
   }
   if (*p != '{' && *p != '[') return false;
@@ -259,11 +331,11 @@ Result<RescuedFields::Parts> RescuedFields::Impl::Split(const arrow::StringArray
   std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders;
   for (const AddedColumn& column : columns_) {
     if (rescued.null_count() == rows) {
-      ASSIGN_OR_RETURN(auto nulls, arrow::MakeArrayOfNull(ArrowType(column.type), rows));
+      ASSIGN_OR_RETURN(auto nulls, arrow::MakeArrayOfNull(ArrowType(column), rows));
       parts.columns.push_back(std::move(nulls));
       continue;
     }
-    ASSIGN_OR_RETURN(auto builder, arrow::MakeBuilder(ArrowType(column.type)));
+    ASSIGN_OR_RETURN(auto builder, arrow::MakeBuilder(ArrowType(column)));
     RETURN_NOT_OK(builder->Reserve(rows));
     builders.push_back(std::move(builder));
   }
@@ -277,6 +349,11 @@ Result<RescuedFields::Parts> RescuedFields::Impl::Split(const arrow::StringArray
   }
 
   Load(rescued);
+  std::vector<Taken> declared(columns_.size());  // Empty of columns that take a value at a time.
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    if (columns_[i].type != AddedType::kDeclared) continue;
+    ASSIGN_OR_RETURN(declared[i], TakeDeclared(static_cast<int>(i), rescued));
+  }
   arrow::StringBuilder rest;
   RETURN_NOT_OK(rest.Reserve(rows));
   std::string text;
@@ -293,7 +370,9 @@ Result<RescuedFields::Parts> RescuedFields::Impl::Split(const arrow::StringArray
     if (!is_object) member_of_.assign(columns_.size(), kAbsent);
     for (std::size_t i = 0; i < columns_.size(); ++i) {
       const int mine = member_of_[i];
-      if (mine >= 0 && Take(*builders[i], columns_[i].type, members_[static_cast<std::size_t>(mine)])) {
+      if (declared[i].values != nullptr) {
+        if (declared[i].rows[static_cast<std::size_t>(row)]) members_[static_cast<std::size_t>(mine)].text = {};
+      } else if (mine >= 0 && Take(*builders[i], columns_[i].type, members_[static_cast<std::size_t>(mine)])) {
         members_[static_cast<std::size_t>(mine)].text = {};
       } else {
         RETURN_NOT_OK(builders[i]->AppendNull());
@@ -320,15 +399,19 @@ Result<RescuedFields::Parts> RescuedFields::Impl::Split(const arrow::StringArray
       RETURN_NOT_OK(rest.Append(text));
     }
   }
-  for (auto& builder : builders) {
-    ASSIGN_OR_RETURN(auto column, builder->Finish());
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    auto column = std::move(declared[i].values);
+    if (column == nullptr) {
+      ASSIGN_OR_RETURN(column, builders[i]->Finish());
+    }
     parts.columns.push_back(std::move(column));
   }
   ASSIGN_OR_RETURN(parts.rescued, rest.Finish());
   return parts;
 }
 
-RescuedFields::RescuedFields() : impl_(std::make_unique<Impl>()) {}
+RescuedFields::RescuedFields(std::shared_ptr<const DeclaredFields> declared)
+    : impl_(std::make_unique<Impl>(std::move(declared))) {}
 RescuedFields::~RescuedFields() = default;
 void RescuedFields::SetColumns(const std::vector<AddedColumn>& columns, const std::vector<std::string>& taken) {
   impl_->SetColumns(columns, taken);

@@ -20,6 +20,9 @@
 /// | int64, a number that no double   |         |                                                                 |
 /// | holds                            |         |                                                                 |
 ///
+/// Where a writer's schema says what a field is (declared_fields.h), its column is of that type from the first value
+/// on, and takes what a column of JSON takes; a field that is a text there is one, or JSON.
+///
 /// Every column takes null. The first values of one batch are judged together: whole numbers and others are a kDouble.
 /// A key that occurs twice in a record stays in the rescued text of this record, as often as it occurs.
 #pragma once
@@ -34,19 +37,21 @@
 #include <vector>
 
 #include "base/status.h"
+#include "ingest/declared_fields.h"
 
 namespace millrace::ingest {
 
-enum class AddedType : std::uint8_t { kBool, kInt64, kDouble, kString, kJson };
-
-/// utf8 for kString and kJson.
-std::shared_ptr<arrow::DataType> ArrowType(AddedType type);
+enum class AddedType : std::uint8_t { kBool, kInt64, kDouble, kString, kJson, kDeclared };
 
 struct AddedColumn {
   std::string name;  ///< The key, exactly.
   AddedType type = AddedType::kString;
+  std::shared_ptr<arrow::DataType> declared = nullptr;  ///< kDeclared only: as ColumnSpec has them.
   bool operator==(const AddedColumn&) const = default;
 };
+
+/// utf8 for kString and kJson.
+std::shared_ptr<arrow::DataType> ArrowType(const AddedColumn& column);
 
 /// 1 to 128 ASCII letters, digits, `_`, `-`, `@` and `$`, none of the names that Delta, Spark and we give columns of
 /// their own. Everything else is a trap in some engine, or is written in more than one way.
@@ -55,7 +60,8 @@ bool CanNameColumn(std::string_view key);
 /// The rescued texts of one batch, taken apart. Not thread-safe.
 class RescuedFields {
  public:
-  RescuedFields();
+  /// `declared`: null: nothing is.
+  explicit RescuedFields(std::shared_ptr<const DeclaredFields> declared = nullptr);
   ~RescuedFields();
 
   /// The columns from now on, and the names that no new one can have. Names are compared without case. Columns that are

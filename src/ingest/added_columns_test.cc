@@ -43,7 +43,7 @@ std::vector<std::string> Rows(RescuedFields& fields, const Texts& texts) {
   for (std::size_t row = 0; row < texts.size(); ++row) {
     for (std::size_t i = 0; i < parts.columns.size(); ++i) {
       EXPECT_TRUE(parts.columns[i]->ValidateFull().ok());
-      EXPECT_TRUE(parts.columns[i]->type()->Equals(*ArrowType(fields.columns()[i].type)));
+      EXPECT_TRUE(parts.columns[i]->type()->Equals(*ArrowType(fields.columns()[i])));
       rows[row] += CellText(*parts.columns[i], static_cast<std::int64_t>(row)) + "|";
     }
     rows[row] += CellText(*parts.rescued, static_cast<std::int64_t>(row));
@@ -211,6 +211,48 @@ TEST(AddedColumns, NoColumnsAndNoTexts) {
   fields.SetColumns({{"i", AddedType::kInt64}}, {});
   EXPECT_THAT(Rows(fields, {std::nullopt, std::nullopt}), ElementsAre("null|null", "null|null"));
   EXPECT_THAT(Rows(fields, {}), IsEmpty());
+}
+
+// A column of a type that no value of JSON shows, and one that the first value would have made another.
+TEST(AddedColumns, AreAsTheWritersSchemasSay) {
+  const auto declared = std::make_shared<DeclaredFields>();
+  declared->Add("n", arrow::int32());
+  declared->Add("x", arrow::float64());
+  declared->Add("x", arrow::int64());  // The first stays.
+  declared->Add("at", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"));
+  declared->Add("price", arrow::decimal128(6, 2));
+  declared->Add("tags", arrow::list(arrow::field("element", arrow::utf8())));
+  declared->Add("text", arrow::utf8());
+  EXPECT_EQ(declared->num_fields(), 6u);
+  RescuedFields fields(declared);
+  const Texts texts = {
+      R"({"n":5,"x":1,"at":"2026-03-01T12:00:00Z","price":12.5,"tags":["a","b"],"text":"t","free":7})",
+      std::nullopt,
+      R"({"n":3000000000,"x":2.5,"at":"never","price":"1.25","tags":"a"})",  // Some do not fit.
+      R"({"n":1,"n":2,"x":null,"at":null})",                                 // There twice.
+      "no object",
+      R"({"price":1.234})",
+  };
+  auto found = fields.FindNew(*Rescued(texts));
+  std::vector<std::string> types;
+  for (const AddedColumn& column : found) types.push_back(column.name + " " + ArrowType(column)->ToString());
+  EXPECT_THAT(types, ElementsAre("n int32", "x double", "at timestamp[us, tz=UTC]", "price decimal128(6, 2)",
+                                 "tags list<element: string>", "text string", "free int64"));
+  fields.SetColumns(found, {});
+  const auto parts = fields.Split(*Rescued(texts)).ValueOrDie();
+  std::vector<std::string> rows;
+  const auto& rest = static_cast<const arrow::StringArray&>(*parts.rescued);
+  for (std::int64_t row = 0; row < rest.length(); ++row) {
+    std::string& text = rows.emplace_back();
+    for (const auto& column : parts.columns) text += CellText(*column, row) + " ";
+    text += "| " + (rest.IsNull(row) ? "" : rest.GetString(row));
+  }
+  EXPECT_THAT(rows,
+              ElementsAre("5 0x1p+0 1772366400000000 1250 ['a','b'] 't' 7 | ", "null null null null null null null | ",
+                          R"(null 0x1.4p+1 null 125 null null null | {"n":3000000000,"at":"never","tags":"a"})",
+                          R"(null null null null null null null | {"n":1,"n":2})",
+                          "null null null null null null null | no object",
+                          R"(null null null null null null null | {"price":1.234})"));
 }
 
 }  // namespace

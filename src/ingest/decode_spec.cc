@@ -5,10 +5,12 @@
 
 #include <array>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "ingest/field_watch.h"
 #include "ingest/provenance.h"
+#include "ingest/writer_schemas.h"
 
 namespace millrace::ingest {
 namespace {
@@ -47,6 +49,28 @@ std::string_view RecordsName(Records records) {
       return "container";
   }
   return "";
+}
+
+std::string_view LanguageName(SchemaLanguage language) {
+  switch (language) {
+    case SchemaLanguage::kAvro:
+      return "Avro";
+    case SchemaLanguage::kProtobuf:
+      return "Protobuf";
+    case SchemaLanguage::kJson:
+      return "JSON Schema";
+  }
+  return "";
+}
+
+bool AwaitOtherAnswers(const WriterSchemas& schemas, std::uint64_t answers, std::chrono::milliseconds patience) {
+  constexpr std::chrono::milliseconds kBetweenLooks{10};
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (schemas.answers() == answers) {
+    if (std::chrono::steady_clock::now() >= until) return false;
+    std::this_thread::sleep_for(kBetweenLooks);
+  }
+  return true;
 }
 
 std::optional<RecordPlace> ParseRecordPlace(std::string_view text) {

@@ -14,8 +14,15 @@
 
 namespace millrace::ingest {
 
+class DeclaredFields;
 class FieldWatch;
 class WriterSchemas;
+
+/// Another schema that one refers to: an import of Protobuf by its path, a type of Avro by its full name.
+struct SchemaReference {
+  std::string name;
+  std::string text;
+};
 
 /// What becomes of the keys that no declared column takes.
 enum class UnknownFields {
@@ -69,11 +76,14 @@ inline constexpr std::string_view kTimestampType = "kafka.timestamp_type";
 
 /// The schema that events were written with or are read as, of the formats that have one.
 struct SchemaSpec {
-  std::string file;     ///< Its path as the user wrote it, for messages.
+  std::string file;     ///< Its path as the user wrote it, or subject and version in the registry; for messages.
   std::string message;  ///< The message of the file that events are; empty where a file is one schema.
   /// What is in the file. It is read once, with the configuration, so that all decoders of a pipeline mean the same by
   /// it. Null: nobody looked (LoadOptions::files), and no decoder can be made.
   std::shared_ptr<const std::string> bytes;
+  /// A registry had it: `bytes` and these are as WriterSchema has them (writer_schemas.h).
+  bool is_registered = false;
+  std::vector<SchemaReference> references = {};
 };
 
 /// Larger files are refused.
@@ -128,6 +138,8 @@ struct DecodeSpec {
   CsvSpec csv = {};                          ///< Of format csv only.
   std::vector<ComputedField> computed = {};  ///< Before columns are read.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
+  /// With kAdd: what writers' schemas say of fields that no column takes; null: it is not asked for.
+  std::shared_ptr<DeclaredFields> declared = nullptr;
   std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
 
   bool has_rescued_column() const {

@@ -56,7 +56,7 @@ class EventDecoder {
   /// than one batch may be (8 MiB or 65,536 documents); then some, at least one, and all that have the same offset.
   ///
   /// Fails only when memory runs out, with kInvalidInput if the payloads together exceed 2 GiB, which is what one Arrow
-  /// string column holds, and as Decoder::Decode() does.
+  /// string column holds, or with kTransient as Decoder::Decode() does.
   Result<Decoded> Decode(const model::FetchedRecords& records, std::size_t first = 0);
 
   /// The letter of a row of the last batch, whose records are still there. Of a document with its own bytes.

@@ -14,6 +14,7 @@
 #include "ingest/avro/container.h"
 #include "ingest/csv/csv_decoder.h"
 #include "ingest/csv/csv_lines.h"
+#include "ingest/framed_decoder.h"
 #include "ingest/json/array_splitter.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
@@ -29,8 +30,10 @@ namespace {
 
 Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
   ASSIGN_OR_RETURN(auto decoder, MakeJsonDecoder(spec));
-  if (spec.computed.empty()) return decoder;
-  return MakeComputingDecoder(spec, std::move(decoder));
+  if (!spec.computed.empty()) {
+    ASSIGN_OR_RETURN(decoder, MakeComputingDecoder(spec, std::move(decoder)));
+  }
+  return spec.framing == Framing::kConfluent ? MakeFramedDecoder(std::move(decoder)) : std::move(decoder);
 }
 
 std::unique_ptr<Splitter> MakeOfJson(const DecodeSpec& spec) {
@@ -42,12 +45,13 @@ constexpr std::array kOneOrLines = {Records::kOne, Records::kLines};
 constexpr std::array kJsonRecords = {Records::kOne, Records::kArray, Records::kLines};
 constexpr std::array kAvroRecords = {Records::kOne, Records::kContainer};
 constexpr std::array kUnframed = {Framing::kNone};
+constexpr std::array kJsonFramings = {Framing::kNone, Framing::kConfluent};
 constexpr std::array kAvroFramings = {Framing::kNone, Framing::kConfluent, Framing::kSingleObject};
 constexpr std::array kProtobufFramings = {Framing::kNone, Framing::kConfluent};
 
 constexpr std::array kFormats = {
     Format{.name = "json",
-           .framings = kUnframed,
+           .framings = kJsonFramings,
            .records = kJsonRecords,
            .make_decoder = MakeJson,
            .make_splitter = MakeOfJson},
@@ -103,10 +107,14 @@ Status CheckSchema(const Format& format, const DecodeSpec& spec) {
   if (format.schema == SchemaUse::kNone) {
     return spec.schema ? InvalidInput("{} has no schema", format.name) : Status::OK();
   }
+  if (spec.schema && spec.schema->is_registered && spec.schema->bytes == nullptr) {
+    return InvalidInput("the schema is that of the {} in the registry, which is not asked here", spec.schema->file);
+  }
   if (!spec.schema || spec.schema->bytes == nullptr) return InvalidInput("{} needs a schema", format.name);
+  // A registry's schema has one message that is its own: the first.
   const bool has_message = !spec.schema->message.empty();
   if (format.schema == SchemaUse::kFile && has_message) return InvalidInput("{} has no messages", format.name);
-  if (format.schema == SchemaUse::kMessage && !has_message) {
+  if (format.schema == SchemaUse::kMessage && !has_message && !spec.schema->is_registered) {
     return InvalidInput("{} needs the name of a message", format.name);
   }
   return Status::OK();

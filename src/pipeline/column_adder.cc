@@ -54,7 +54,7 @@ std::optional<ingest::AddedType> TypeOf(const arrow::Field& field) {
 }
 
 std::shared_ptr<arrow::Field> FieldOf(const ingest::AddedColumn& column) {
-  auto field = arrow::field(column.name, ingest::ArrowType(column.type));
+  auto field = arrow::field(column.name, ingest::ArrowType(column));
   if (column.type != ingest::AddedType::kJson) return field;
   return field->WithMetadata(
       arrow::key_value_metadata({{delta::kFieldMetadataKey, json::serialize(json::object{{kIsJson, true}})}}));
@@ -63,13 +63,17 @@ std::shared_ptr<arrow::Field> FieldOf(const ingest::AddedColumn& column) {
 }  // namespace
 
 ColumnAdder::ColumnAdder(const config::TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store)
-    : plan_(plan), store_(std::move(store)) {
+    : plan_(plan), store_(std::move(store)), fields_(plan.declared) {
   Adopt(*plan_.schema);
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> ColumnAdder::Spread(const std::shared_ptr<arrow::RecordBatch>& rows) {
   const auto& rescued = static_cast<const arrow::StringArray&>(*rows->column(plan_.rescued_column));
   if (rescued.null_count() < rescued.length()) {
+    // Columns of types that no value shows are taken for ours once a schema says so.
+    const std::uint64_t num_declared = plan_.declared == nullptr ? 0 : plan_.declared->num_fields();
+    is_adopted_ &= num_declared == num_declared_;
+    num_declared_ = num_declared;
     if (!is_adopted_) RETURN_NOT_OK(AddMissing({}));
     const auto found = fields_.FindNew(rescued);
     if (!found.empty()) RETURN_NOT_OK(AddMissing(found));
@@ -135,6 +139,9 @@ std::size_t ColumnAdder::Adopt(const arrow::Schema& schema) {
     ++num_added;
     if (const auto type = TypeOf(*field)) {
       columns.push_back({field->name(), *type});
+    } else if (const auto declared = plan_.declared == nullptr ? nullptr : plan_.declared->Find(field->name());
+               declared != nullptr && declared->Equals(*field->type())) {
+      columns.push_back({field->name(), ingest::AddedType::kDeclared, declared});
     } else {
       taken.push_back(field->name());
     }

@@ -12,6 +12,7 @@
 #include <arrow/record_batch.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <set>
 #include <string>
@@ -52,6 +53,7 @@ class ColumnAdder {
   ingest::RescuedFields fields_;
   std::shared_ptr<arrow::Schema> schema_;  // Of what Spread() returns.
   bool is_adopted_ = false;
+  std::uint64_t num_declared_ = 0;  // Of plan_.declared, when they were looked at.
   bool is_full_ = false;
   std::set<std::string> warned_;
 };

@@ -43,14 +43,14 @@ TEST(LagDocumentTest, SaysHowFarEachPartitionIsReadAndInEveryTable) {
   ASSERT_EQ(partitions.size(), 3u);
   EXPECT_EQ(json::serialize(partitions[0]),
             R"({"topic":"clicks","partition":0,"position":90,"log_end":100,"lag":10,"committed":70,"committed_lag":30,)"
-            R"("watermark":null,"paused":false})");
+            R"("watermark":null,"paused":false,"waits_for":null})");
   EXPECT_EQ(json::serialize(partitions[1]),
             R"({"topic":"clicks","partition":1,"position":null,"log_end":null,"lag":null,"committed":7,)"
-            R"("committed_lag":null,"watermark":null,"paused":null})")
+            R"("committed_lag":null,"watermark":null,"paused":null,"waits_for":null})")
       << "another process reads it";
   EXPECT_EQ(json::serialize(partitions[2]),
             R"({"topic":"clicks","partition":2,"position":5,"log_end":null,"lag":null,"committed":null,)"
-            R"("committed_lag":null,"watermark":null,"paused":false})")
+            R"("committed_lag":null,"watermark":null,"paused":false,"waits_for":null})")
       << "one table has nothing of it, and the log has not said where it ends";
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ingest/writer_schemas.h"
 #include "pipeline/places.h"
 
 namespace millrace::pipeline {
@@ -22,8 +23,19 @@ Result<std::unique_ptr<RelationReader>> RelationReader::Make(std::shared_ptr<con
   return reader;
 }
 
+Result<ingest::Decoded> RelationReader::Decode(const model::FetchedRecords& records, std::size_t first) {
+  const auto& schemas = input().decode.writer_schemas;
+  if (schemas == nullptr) return decoder_->Decode(records, first);
+  for (;;) {
+    const std::uint64_t answers = schemas->answers();
+    auto decoded = decoder_->Decode(records, first);
+    if (decoded.ok() || KindOf(decoded.status()) != ErrorKind::kTransient) return decoded;
+    if (!ingest::AwaitOtherAnswers(*schemas, answers, ingest::kSchemaPatience)) return decoded;
+  }
+}
+
 Result<RelationReader::Made> RelationReader::Read(const model::FetchedRecords& records, std::size_t first) {
-  ASSIGN_OR_RETURN(auto decoded, decoder_->Decode(records, first));
+  ASSIGN_OR_RETURN(auto decoded, Decode(records, first));
   Made made{.rows = std::move(decoded.rows),
             .letters = std::move(decoded.dead_letters),
             .filtered = 0,

@@ -291,7 +291,7 @@ Status Replayer::ProcessGroup(const Group& group, const std::vector<const model:
     }
   }
   shard_->Start(std::move(start));
-  RETURN_NOT_OK(shard_->Process(fetched));
+  RETURN_NOT_OK(shard_->ProcessPatiently(std::move(fetched)));
   auto failed = shard_->TakeLetters();
   std::move(failed.begin(), failed.end(), std::back_inserter(failed_));
   return Status::OK();

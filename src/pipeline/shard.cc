@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "eventlog/event_log.h"
+#include "ingest/writer_schemas.h"
 #include "model/dead_letters.h"
 #include "pipeline/places.h"
 
@@ -40,6 +41,9 @@ Places PlacesOf(const arrow::RecordBatch& rows) { return {rows, model::kOffsetCo
 /// Of what keys may take in memory: a partition that has less than this part does not go to the disk for others.
 constexpr std::int64_t kSpilledOfShare = 64;
 
+// Instead of the generation of a partition that stands still: no record has it.
+constexpr std::int64_t kHeld = -1;
+
 // Of a worker. Shells often allow a process 1,024 descriptors, some systems 256.
 constexpr int kOpenDataFilesMax = 128;
 
@@ -47,7 +51,9 @@ constexpr int kOpenDataFilesMax = 128;
 
 PartitionTimes PartitionProgress::times() const {
   const UnixMicros latest = max_event_time;
-  return {.latest = latest == INT64_MIN ? std::nullopt : std::optional(latest), .last_record = last_record};
+  return {.latest = latest == INT64_MIN ? std::nullopt : std::optional(latest),
+          .last_record = last_record,
+          .stands_still = stands_still};
 }
 
 int OpenFilesPerTable(const Plan& plan, int num_shards) {
@@ -123,14 +129,37 @@ void Shard::Stop(const model::TopicPartition& source) {
   partitions_.erase(source);
 }
 
-Status Shard::Process(const model::FetchedRecords& records) {
+Result<std::optional<Hold>> Shard::Process(const model::FetchedRecords& records) {
   const auto it = partitions_.find(records.source);
-  if (is_broken_ || it == partitions_.end() || it->second.generation != records.generation) return Status::OK();
+  if (is_broken_ || it == partitions_.end() || it->second.generation != records.generation) return std::nullopt;
+  hold_.reset();
   const auto take = [this, &it](const model::FetchedRecords& read) { return ProcessWhole(read, it->second); };
   const Status status =
       model::ForEachPiece(records, options_.piece_records_max, options_.piece_bytes_max, &unpacked_, take);
+  if (hold_) {
+    it->second.generation = kHeld;
+    unpacked_ = {};
+    return std::exchange(hold_, std::nullopt);
+  }
   is_broken_ = !status.ok();
-  return status;
+  RETURN_NOT_OK(status);
+  return std::nullopt;
+}
+
+Status Shard::ProcessPatiently(model::FetchedRecords records) {
+  for (;;) {
+    ASSIGN_OR_RETURN(const auto hold, Process(records));
+    if (!hold) return Status::OK();
+    const auto& schemas = *plan_->inputs[partitions_.at(records.source).input].decode.writer_schemas;
+    if (!ingest::AwaitOtherAnswers(schemas, hold->answers, ingest::kSchemaPatience)) return hold->why;
+    Restart(records.source, records.generation);
+    if (hold->next > records.range.begin) records = Slice(records, {hold->next, records.range.end});
+  }
+}
+
+void Shard::Restart(const model::TopicPartition& source, std::int64_t generation) {
+  const auto it = partitions_.find(source);
+  if (it != partitions_.end() && it->second.generation == kHeld) it->second.generation = generation;
 }
 
 Result<SealedPart> Shard::Seal(int table, std::int64_t epoch) {
@@ -182,7 +211,7 @@ Status Shard::ProcessWhole(const model::FetchedRecords& records, Partition& part
 }
 
 Result<model::Offset> Shard::ProcessPiece(const model::FetchedRecords& piece, Partition& partition) {
-  ASSIGN_OR_RETURN(auto decoded, decoders_[partition.input]->Decode(piece));
+  ASSIGN_OR_RETURN(auto decoded, Decode(piece, partition));
   if (decoded.num_records == piece.records.size()) {
     RETURN_NOT_OK(TakeDecoded(piece, std::move(decoded), partition));
     return piece.range.end;
@@ -190,6 +219,17 @@ Result<model::Offset> Shard::ProcessPiece(const model::FetchedRecords& piece, Pa
   const model::Offset end = piece.records[decoded.num_records].offset;
   RETURN_NOT_OK(TakeDecoded(Slice(piece, {piece.range.begin, end}), std::move(decoded), partition));
   return end;
+}
+
+// Nothing of the piece is anywhere yet: if it cannot be decoded now, it is as if it had not come.
+Result<ingest::Decoded> Shard::Decode(const model::FetchedRecords& piece, const Partition& partition) {
+  const auto& schemas = plan_->inputs[partition.input].decode.writer_schemas;
+  const std::uint64_t answers = schemas == nullptr ? 0 : schemas->answers();
+  auto decoded = decoders_[partition.input]->Decode(piece);
+  if (!decoded.ok() && KindOf(decoded.status()) == ErrorKind::kTransient) {
+    hold_ = {.next = piece.range.begin, .why = decoded.status(), .answers = answers};
+  }
+  return decoded;
 }
 
 Status Shard::TakeDecoded(const model::FetchedRecords& piece, ingest::Decoded decoded, Partition& partition) {

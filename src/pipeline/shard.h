@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ struct PartitionProgress {
   std::atomic<std::chrono::steady_clock::time_point> last_record{};  ///< When it came; the epoch: none yet.
   /// Of the newest record, from its timestamp in the log until answers had it; -1: none yet, or the log has none.
   std::atomic<std::int64_t> freshness_us{-1};
+  std::atomic<bool> stands_still{false};  ///< There are records, and they cannot be decoded now.
 
   PartitionTimes times() const;
 };
@@ -55,6 +57,13 @@ struct ShardOptions {
 
 /// What to give each shard, so that all of a worker's data files that are open are about a hundred.
 int OpenFilesPerTable(const Plan& plan, int num_shards);
+
+/// Why a partition stands still: its records cannot be decoded now.
+struct Hold {
+  model::Offset next = 0;     ///< The first that was not taken.
+  Status why;                 ///< kTransient.
+  std::uint64_t answers = 0;  ///< WriterSchemas::answers() before it was tried: with another it may be tried again.
+};
 
 class Shard {
  public:
@@ -84,10 +93,18 @@ class Shard {
   void Stop(const model::TopicPartition& source);
 
   /// Decodes by the input of their topic, transforms, and hands to every sink of that input that has not had these
-  /// offsets yet. Records of another generation are ignored. kTransient: a file could not be written (Discard
+  /// offsets yet. Records of another generation are ignored. nullopt: it has taken them. A hold: those before it, and
+  /// the partition's others are ignored until Restart(). kTransient: a file could not be written (Discard
   /// everything, read again); kInvalidInput: decode.on_error is `fail` and a record did not fit. After a failure some
   /// sinks have the fetch and some do not: nothing more is taken, and nothing can be sealed, until Discard().
-  Status Process(const model::FetchedRecords& records);
+  Result<std::optional<Hold>> Process(const model::FetchedRecords& records);
+
+  /// Likewise, of one who has nothing else to do than to wait for schemas, as long as kSchemaPatience for each that is
+  /// missing; kTransient: one did not come. Blocks.
+  Status ProcessPatiently(model::FetchedRecords records);
+
+  /// After a hold: the records of `generation`, which begin where it is, are taken from now on.
+  void Restart(const model::TopicPartition& source, std::int64_t generation);
 
   /// The open epoch of one table, see Sink::Seal. kTransient after a failed Process(): what is there must be discarded.
   Result<SealedPart> Seal(int table, std::int64_t epoch);
@@ -137,6 +154,7 @@ class Shard {
   Status ProcessWhole(const model::FetchedRecords& records, Partition& partition);
   /// Gives the offset that it has come to, which is before the piece's end where the decoder takes some of it.
   Result<model::Offset> ProcessPiece(const model::FetchedRecords& piece, Partition& partition);
+  Result<ingest::Decoded> Decode(const model::FetchedRecords& piece, const Partition& partition);
   Status TakeDecoded(const model::FetchedRecords& piece, ingest::Decoded decoded, Partition& partition);
   Status JudgeTimes(const model::FetchedRecords& piece, const config::InputPlan& input, Partition& partition,
                     RelationRows& events);
@@ -173,7 +191,8 @@ class Shard {
   std::vector<model::DeadLetter> letters_;
   std::int64_t letter_bytes_ = 0;
   MemoryShare letter_memory_;
-  bool is_broken_ = false;  // A fetch was processed in part.
+  bool is_broken_ = false;    // A fetch was processed in part.
+  std::optional<Hold> hold_;  // Of the fetch at hand.
 };
 
 }  // namespace millrace::pipeline

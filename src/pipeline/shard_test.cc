@@ -168,7 +168,7 @@ TEST(Shard, KeysPastTheirShareOfTheMemoryAreAFailureThatNamesIt) {
   const auto dedupe_budget = MemoryBudget::Make(64 << 10);
   TestPipeline pipeline(config, {.dedupe_budget = dedupe_budget});
   pipeline.StartAt({0, 0, 0});
-  const Status status = pipeline.shard().Process(FetchedRows({0, 8000}));
+  const Status status = pipeline.shard().Process(FetchedRows({0, 8000})).status();
   EXPECT_EQ(KindOf(status), ErrorKind::kTooLarge);
   EXPECT_THAT(status.message(), HasSubstr("events[0]: dedupe: the keys of the last 3600 s"));
   EXPECT_EQ(KindOf(pipeline.shard().Seal(kRaw, 1).status()), ErrorKind::kTransient) << "half a fetch is not committed";
@@ -307,7 +307,7 @@ TEST(Shard, WithOnErrorFailABadRecordIsNamed) {
   config.inputs[0].on_decode_error = config::OnDecodeError::kFail;
   TestPipeline pipeline(config);
   pipeline.StartAt({0, 0, 0});
-  const auto status = pipeline.shard().Process(Fetched({0, 3}, {{0, Row(0)}, {2, "{"}}));
+  const Status status = pipeline.shard().Process(Fetched({0, 3}, {{0, Row(0)}, {2, "{"}})).status();
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, status);
   EXPECT_THAT(status.message(), HasSubstr("events[0] offset 2: bad_json"));
 }

@@ -9,7 +9,8 @@ std::optional<UnixMicros> LowestWatermark(const std::vector<PartitionTimes>& par
                                           std::chrono::steady_clock::time_point now) {
   std::optional<UnixMicros> lowest;
   for (const auto& partition : partitions) {
-    if (!partition.latest || now - partition.last_record > config.idle_timeout) continue;
+    const bool is_idle = now - partition.last_record > config.idle_timeout && !partition.stands_still;
+    if (!partition.latest || is_idle) continue;
     const UnixMicros own = *partition.latest - config.watermark_delay.count();
     lowest = std::min(lowest.value_or(own), own);
   }

@@ -24,6 +24,7 @@ namespace millrace::pipeline {
 struct PartitionTimes {
   std::optional<UnixMicros> latest;                     ///< Event time; nullopt: none yet.
   std::chrono::steady_clock::time_point last_record{};  ///< When it delivered its last record.
+  bool stands_still = false;                            ///< It has more, which cannot be read now: it is not idle.
 };
 
 /// What one event says of the time, if it may be asked: its own time, but no later than `trusted` (clamped to it:

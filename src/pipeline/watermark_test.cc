@@ -31,6 +31,8 @@ TEST(Watermark, TheSlowestPartitionThatIsNotIdleDecides) {
             kNow - 10 * kSecond);
   EXPECT_EQ(LowestWatermark({{kNow, now}, {std::nullopt, now}}, kConfig, now), kNow - 10 * kSecond);
   EXPECT_EQ(LowestWatermark({{kNow, kBegun}}, kConfig, now), std::nullopt);
+  // One whose records are there and cannot be decoded yet is not idle, however long that lasts.
+  EXPECT_EQ(LowestWatermark({{kNow, now}, {kNow - 3600 * kSecond, kBegun, true}}, kConfig, now), kNow - 3610 * kSecond);
 }
 
 TEST(Watermark, ItNeverGoesBackAndDoesNotVanish) {

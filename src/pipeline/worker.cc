@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/kill_point.h"
 #include "base/log.h"
+#include "ingest/writer_schemas.h"
 #include "pipeline/pressure.h"
 #include "pipeline/worker_internal.h"
 
@@ -344,6 +345,7 @@ asio::awaitable<Status> Worker::Intake() {
       continue;
     }
     CO_RETURN_NOT_OK(co_await LookForTopics());
+    CO_RETURN_NOT_OK(co_await GoOn());
     Backpressure();
     if (!waiting_for_room_) {
       auto events = consumer_->Poll(kPollRecordsMax);
@@ -353,7 +355,8 @@ asio::awaitable<Status> Worker::Intake() {
       }
       if (options_.until_end && AtEnd()) {
         const bool all = co_await CutAllUntil(steady_clock::now() + 1h);
-        if (all && !reset_needed_ && !failure_) {
+        // A shard may have found only now that a partition cannot go on.
+        if (all && !reset_needed_ && !failure_ && AtEnd()) {
           reached_end_ = true;
           co_return Status::OK();
         }
@@ -375,7 +378,8 @@ asio::awaitable<Status> Worker::Intake() {
 }
 
 asio::awaitable<void> Worker::WaitForWork() {
-  wake_.expires_after(waiting_for_room_ ? steady_clock::duration(20ms) : steady_clock::duration(500ms));
+  const bool is_short = waiting_for_room_ || some_stand_still_;
+  wake_.expires_after(is_short ? steady_clock::duration(20ms) : steady_clock::duration(500ms));
   boost::system::error_code ignored;
   co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
@@ -401,16 +405,68 @@ void Worker::Backpressure() {
   // A short wait leaves the records in the client's bounded queue; a long one pauses the partitions, so that the
   // group keeps hearing from us while nothing more is fetched.
   // This comes with every poll: as long as nothing is paused, no partition is looked at.
-  if (!pressure.pause && !paused_some_) return;
-  paused_some_ = pressure.pause;
-  std::vector<model::TopicPartition> changed;
+  if (!pressure.pause && !paused_some_ && !some_stand_still_) return;
+  paused_some_ = pressure.pause || some_stand_still_;
+  std::vector<model::TopicPartition> paused;
+  std::vector<model::TopicPartition> resumed;
   for (auto& [source, partition] : owned_) {
-    if (partition.paused != pressure.pause) changed.push_back(source);
-    partition.paused = pressure.pause;
+    const bool pause = pressure.pause || partition.hold.has_value();
+    if (partition.paused != pause) (pause ? paused : resumed).push_back(source);
+    partition.paused = pause;
   }
-  if (changed.empty()) return;
-  const Status status = pressure.pause ? consumer_->Pause(changed) : consumer_->Resume(changed);
-  if (!status.ok()) Note(status);
+  for (const Status& status : {paused.empty() ? Status::OK() : consumer_->Pause(paused),
+                               resumed.empty() ? Status::OK() : consumer_->Resume(resumed)}) {
+    if (!status.ok()) Note(status);
+  }
+}
+
+void Worker::StandStill(const model::TopicPartition& source, std::int64_t generation, Hold hold) {
+  const auto it = owned_.find(source);
+  if (it == owned_.end() || it->second.generation != generation) return;
+  auto& partition = it->second;
+  spdlog::info("{} waits at offset {}: {}", model::ToString(source), hold.next, hold.why.message());
+  // What is on its way is ignored; it is read again from there.
+  partition.generation = -1;
+  partition.next = hold.next;
+  partition.reached_end = false;
+  partition.progress->next = hold.next;
+  partition.progress->stands_still = true;
+  partition.hold = std::move(hold);
+  some_stand_still_ = true;
+  wake_.cancel();
+}
+
+asio::awaitable<Status> Worker::GoOn() {
+  if (!some_stand_still_) co_return Status::OK();
+  model::OffsetVector next;
+  some_stand_still_ = false;
+  for (const auto& [source, partition] : owned_) {
+    if (!partition.hold) continue;
+    const auto& schemas = plan_->inputs[plan_->InputOf(source.topic)].decode.writer_schemas;
+    if (schemas == nullptr || schemas->answers() != partition.hold->answers) {
+      next.emplace(source, partition.hold->next);
+    } else {
+      some_stand_still_ = true;
+    }
+  }
+  if (next.empty()) co_return Status::OK();
+  const auto start = [this, &next] { return consumer_->Start(next); };
+  const auto generation = co_await AskLog(start);
+  if (!generation.ok()) {
+    if (!MayPass(generation.status())) co_return generation.status();
+    RequestReset(generation.status());
+    co_return Status::OK();
+  }
+  for (const auto& [source, offset] : next) {
+    auto& partition = owned_.at(source);
+    partition.hold.reset();
+    partition.generation = *generation;
+    partition.progress->stands_still = false;
+    auto* const thread = shards_[partition.shard].get();
+    thread->Post([thread, source = source, id = *generation] { thread->shard->Restart(source, id); });
+  }
+  paused_some_ = true;  // Backpressure() looks which may be read now.
+  co_return Status::OK();
 }
 
 asio::awaitable<Status> Worker::HandleEvent(eventlog::Event event) {
@@ -468,7 +524,12 @@ void Worker::Dispatch(model::FetchedRecords records) {
   const auto bytes = static_cast<std::int64_t>(records.bytes + records.records.size() * sizeof(model::RawRecord));
   thread->backlog_bytes += bytes;
   thread->Post([this, thread, bytes, records = std::move(records)]() mutable {
-    const Status status = thread->shard->Process(records);
+    auto processed = thread->shard->Process(records);
+    if (processed.ok() && *processed) {
+      asio::post(control_, [this, source = records.source, generation = records.generation,
+                            hold = **std::move(processed)] { StandStill(source, generation, hold); });
+    }
+    const Status status = processed.status();
     records = {};
     thread->Measure();
     for (int t = 0; t < plan_->num_data_tables(); ++t) {
@@ -522,14 +583,17 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     letters_.Start(partition.letter_versions);
     auto& start = partition.start;
     auto& owned = owned_[source];
+    if (owned.hold) paused_some_ = true;  // Backpressure() looks whether it may be read now.
     owned.shard = static_cast<int>((std::hash<std::string>()(source.topic) + source.partition) % shards_.size());
     owned.generation = start.generation;
     owned.next = partition.next;
     owned.taken_from = partition.taken_from;
     owned.reached_end = false;
+    owned.hold.reset();
     if (!owned.target) owned.target = partition.end;
     if (owned.progress == nullptr) owned.progress = std::make_shared<PartitionProgress>();
     owned.progress->next = owned.next;
+    owned.progress->stands_still = false;
     // What records have shown that are read again still counts, and so does what came of a table that is ahead.
     model::Offset begun = std::max<model::Offset>(owned.progress->begun, begun_before_[source]);
     for (const auto& sink : start.sinks) begun = std::max(begun, sink.next);

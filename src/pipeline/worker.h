@@ -55,7 +55,8 @@ struct WorkerStatus {
     model::Offset next = 0;
     std::optional<model::Offset> end;  ///< As the log last said.
     std::optional<UnixMicros> watermark;
-    bool paused = false;
+    bool paused = false;      ///< For want of memory.
+    std::string waits_for{};  ///< Why its records cannot be decoded now; empty: they can.
   };
   struct Route {
     std::string value;
@@ -239,6 +240,7 @@ class Worker {
     std::optional<model::Offset> known_end;
     bool reached_end = false;
     bool paused = false;
+    std::optional<Hold> hold;  // Its records cannot be decoded now; none of them are in memory.
     std::shared_ptr<PartitionProgress> progress;
   };
   /// What the shards gave for one cut of one table.
@@ -268,6 +270,10 @@ class Worker {
   asio::awaitable<Status> Revoke(eventlog::Revoked revoked);
   asio::awaitable<Status> Reset();
   void Dispatch(model::FetchedRecords records);
+  /// Of records of `generation`: the partition stands still from here on.
+  void StandStill(const model::TopicPartition& source, std::int64_t generation, Hold hold);
+  /// Those that stand still are read again from there, as soon as there is a chance that they can be decoded.
+  asio::awaitable<Status> GoOn();
   void Backpressure();
   bool AtEnd() const;
   void RequestReset(const Status& why);
@@ -366,6 +372,7 @@ class Worker {
   std::chrono::steady_clock::time_point next_look_;  // For topics.
   bool waiting_for_room_ = false;
   bool paused_some_ = false;  // Some of owned_ may be paused.
+  bool some_stand_still_ = false;
 
   std::atomic<bool> running_{false};
   TaskGroup tasks_;  // The last: its tasks touch everything above.

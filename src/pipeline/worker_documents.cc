@@ -24,6 +24,8 @@ json::value TimeOrNull(const std::optional<UnixMicros>& time) {
   return time ? json::value(query::FormatTime(*time)) : json::value(nullptr);
 }
 
+json::value TextOrNull(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); }
+
 json::value SecondsOrNull(const std::optional<std::int64_t>& micros) {
   return micros ? json::value(static_cast<double>(*micros) / 1e6) : json::value(nullptr);
 }
@@ -157,7 +159,8 @@ json::value PipelineDocument(const WorkerView& view) {
                        {"end_offset", nullptr},
                        {"lag", nullptr},
                        {"watermark", TimeOrNull(partition.watermark)},
-                       {"paused", partition.paused}};
+                       {"paused", partition.paused},
+                       {"waits_for", TextOrNull(partition.waits_for)}};
     if (partition.end) {
       entry["end_offset"] = *partition.end;
       entry["lag"] = std::max<std::int64_t>(0, *partition.end - partition.next);
@@ -179,7 +182,7 @@ json::value PipelineDocument(const WorkerView& view) {
                                    {"rows", lookup.rows},
                                    {"bytes", lookup.bytes},
                                    {"age_seconds", lookup.age_seconds},
-                                   {"error", lookup.error.empty() ? json::value(nullptr) : json::value(lookup.error)}});
+                                   {"error", TextOrNull(lookup.error)}});
   }
   std::int64_t dead_letters = 0;
   for (const auto& [reason, count] : status.dead_letters) dead_letters += count;
@@ -283,7 +286,8 @@ json::value LagDocument(const WorkerView& view) {
                      {"committed", or_null(next)},
                      {"committed_lag", or_null(uncommitted)},
                      {"watermark", read == own.end() ? json::value(nullptr) : TimeOrNull(read->watermark)},
-                     {"paused", read == own.end() ? json::value(nullptr) : json::value(read->paused)}});
+                     {"paused", read == own.end() ? json::value(nullptr) : json::value(read->paused)},
+                     {"waits_for", read == own.end() ? json::value(nullptr) : TextOrNull(read->waits_for)}});
   }
   return json::object{{"state", view.status.state}, {"lag", or_null(lag)}, {"partitions", std::move(partitions)}};
 }

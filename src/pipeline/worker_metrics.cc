@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 namespace millrace::pipeline {
 namespace {
@@ -86,6 +87,16 @@ Samples Watermarks(const WorkerView& view) {
   return samples;
 }
 
+Samples WaitingPartitions(const WorkerView& view) {
+  std::map<std::string, int> waiting;
+  for (const auto& partition : view.status.partitions) {
+    waiting[partition.source.topic] += partition.waits_for.empty() ? 0 : 1;
+  }
+  Samples samples;
+  for (const auto& [topic, count] : waiting) samples.push_back({{{"topic", topic}}, Number(count)});
+  return samples;
+}
+
 struct Family {
   const char* name;
   Kind kind;
@@ -112,6 +123,8 @@ constexpr Family kFamilies[] = {
        return {{{}, Number(view.status.bytes)}};
      }},
     {"millrace_lag_records", Kind::kGauge, "Records in the log that are not processed yet.", Lags},
+    {"millrace_waiting_partitions", Kind::kGauge,
+     "Partitions that stand still until a schema can be had from the registry.", WaitingPartitions},
     {"millrace_watermark_timestamp_seconds", Kind::kGauge, "Event time up to which windows are complete.", Watermarks},
     {"millrace_freshness_seconds", Kind::kGauge,
      "From the newest record's timestamp in the log until answers had it; the slowest partition's.",

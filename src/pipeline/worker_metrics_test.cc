@@ -35,13 +35,17 @@ TEST(WorkerMetrics, AreReadOffTheView) {
   EXPECT_THAT(text, Not(HasSubstr("\nmillrace_lag_records{"))) << "the end is not known";
   EXPECT_THAT(text, Not(HasSubstr("\nmillrace_watermark_timestamp_seconds ")));
 
+  EXPECT_THAT(text, HasSubstr("millrace_waiting_partitions{topic=\"events\"} 0\n"));
+
   view.status.partitions[0].end = 25;
+  view.status.partitions[0].waits_for = "the registry is down";
   view.status.watermark = 1'500'000;
   view.status.dead_letters = {{"bad_json", 2}};
   view.status.deduplicated = {{"events", 3}};
   view.status.lookups.push_back({.name = "devices", .rows = 12, .age_seconds = 2.5});
   text = Metrics().Render(WorkerMetrics(view));
   EXPECT_THAT(text, HasSubstr("millrace_lag_records{partition=\"2\",topic=\"events\"} 15\n"));
+  EXPECT_THAT(text, HasSubstr("millrace_waiting_partitions{topic=\"events\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("millrace_watermark_timestamp_seconds 1.5\n"));
   EXPECT_THAT(text, HasSubstr("millrace_lookup_rows{lookup=\"devices\"} 12\n"));
   EXPECT_THAT(text, HasSubstr("millrace_lookup_age_seconds{lookup=\"devices\"} 2.5\n"));

@@ -65,7 +65,8 @@ WorkerStatus Worker::BuildStatus() {
     partition.source = source;
     partition.next = owned.next;
     partition.end = owned.known_end;
-    partition.paused = owned.paused;
+    partition.paused = owned.paused && !owned.hold;
+    if (owned.hold) partition.waits_for = owned.hold->why.message();
     if (owned.progress != nullptr) {
       partition.next = owned.progress->next;
       status.records_by_topic[source.topic] += owned.progress->records;

@@ -57,7 +57,7 @@ Result<Outcome> Rehearsal::Run(const std::vector<model::FetchedRecords>& fetches
 
   Outcome outcome;
   for (const auto& fetch : fetches) {
-    Status status = shard->Process(fetch);
+    Status status = shard->ProcessPatiently(fetch);
     if (status.ok()) continue;
     if (KindOf(status) != ErrorKind::kInvalidInput) return status;
     outcome.stopped = std::move(status);

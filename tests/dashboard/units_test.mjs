@@ -104,6 +104,8 @@ test('a healthy pipeline has nothing to say, and an unhealthy one all of it', ()
   assert.match(found.text, /^20 % of the records of the last minute became dead letters/);
   const away = pipeline({state: 'serving', workers: [{url: 'http://w1', state: 'answering'}, {url: 'http://w2', state: 'paused', error: 'timed out'}]});
   assert.deepEqual(diagnose([{at: 0, pipeline: away}], 0).map(f => f.text), ['Answers lack the rows that http://w2 has in memory: timed out.']);
+  const held = pipeline({source: {partitions: [{lag: 5, waits_for: 'schema id 7 cannot be had'}, {lag: 0, waits_for: null}]}});
+  assert.deepEqual(diagnose([{at: 0, pipeline: held}], 0).map(f => f.text), ['1 partition of 2 wait for a schema: schema id 7 cannot be had']);
   // Steady: many wait, no more than before.
   assert.deepEqual(diagnose(minute(s => pipeline({totals: {records: 10 * s, dead_letters: 0}, source: {partitions: [{lag: 100_000}]}})), 60_000), []);
 });

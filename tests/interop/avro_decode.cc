@@ -23,11 +23,13 @@ namespace json = boost::json;
 
 class OneSchema final : public ingest::WriterSchemas {
  public:
-  explicit OneSchema(std::string text) : text_(std::make_shared<const std::string>(std::move(text))) {}
-  millrace::Result<std::shared_ptr<const std::string>> Find(std::uint64_t) override { return text_; }
+  explicit OneSchema(std::string text)
+      : schema_(std::make_shared<const ingest::WriterSchema>(ingest::WriterSchema{.text = std::move(text)})) {}
+  millrace::Result<std::shared_ptr<const ingest::WriterSchema>> Find(std::uint64_t) override { return schema_; }
+  std::uint64_t answers() const override { return 0; }
 
  private:
-  const std::shared_ptr<const std::string> text_;
+  const std::shared_ptr<const ingest::WriterSchema> schema_;
 };
 
 std::string Text(const json::value& value) { return std::string(value.as_string()); }

@@ -93,17 +93,19 @@ class AvroDecoder final : public Decoder {
     std::unique_ptr<const Plan> plan;
     std::string_view reason;
     std::string detail;
+    bool may_change = false;  // There is no schema that could be used; there may be one later.
   };
 
   // Null: refused, see refusal_; or status_ is not OK.
   const Plan* TakeFrame(std::string_view payload, std::size_t* frame);
   const Plan* Refuse(std::string_view reason, std::string detail);
+  Status GiveUp(std::span<const Document> rest);
   const Plan* PlanOf(std::uint64_t id);
   Result<Reading> MakeReading(std::uint64_t id);
   // Of a container file's schema.
   const Plan* PlanOfText(const std::string& schema);
   // `of` is what the records say of the schema.
-  Result<Reading> CompileReading(std::string_view text, std::string_view of);
+  Result<Reading> CompileReading(Result<SchemaPtr> writer, std::string_view of);
 
   bool DecodeDocument(const Document& document);
   bool Run(const Plan& plan, Bytes p);
@@ -190,7 +192,7 @@ Result<DecodedDocuments> AvroDecoder::Decode(std::span<const Document> documents
       ++row_;
       continue;
     }
-    RETURN_NOT_OK(status_);
+    if (!status_.ok()) return GiveUp(documents.subspan(static_cast<std::size_t>(&document - documents.data()) + 1));
     // What was null in the row that is written over may not be null in the next.
     for (Column& column : columns_) column.SetValid(row_);
     refusal_.document = static_cast<std::size_t>(&document - documents.data());
@@ -201,6 +203,15 @@ Result<DecodedDocuments> AvroDecoder::Decode(std::span<const Document> documents
 
   ASSIGN_OR_RETURN(decoded.rows, FinishColumns(columns_, row_, arrow_schema_));
   return decoded;
+}
+
+// Whose schemas are missing too is asked for at once, and not one after the other.
+Status AvroDecoder::GiveUp(std::span<const Document> rest) {
+  Status failure = std::move(status_);
+  if (KindOf(failure) != ErrorKind::kTransient) return failure;
+  std::size_t frame = 0;
+  for (const Document& document : rest) TakeFrame(document.bytes, &frame);
+  return failure;
 }
 
 const Plan* AvroDecoder::Refuse(std::string_view reason, std::string detail) {
@@ -248,6 +259,7 @@ const Plan* AvroDecoder::PlanOf(std::uint64_t id) {
       status_ = made.status();
       return nullptr;
     }
+    if (made->may_change) return Refuse(made->reason, std::move(made->detail));
     if (readings_.size() >= kMaxPlans) readings_.clear();
     found = readings_.emplace(id, *std::move(made)).first;
   }
@@ -256,21 +268,31 @@ const Plan* AvroDecoder::PlanOf(std::uint64_t id) {
 }
 
 Result<AvroDecoder::Reading> AvroDecoder::MakeReading(std::uint64_t id) {
-  ASSIGN_OR_RETURN(const auto text, spec_.writer_schemas->Find(id));
-  Reading reading;
-  if (text == nullptr) {
-    reading.reason = "unknown_schema";
-    reading.detail = fmt::format("there is no schema with the id {}", id);
-    return reading;
+  const auto found = spec_.writer_schemas->Find(id);
+  if (found.ok() && *found == nullptr) {
+    return Reading{.plan = nullptr,
+                   .reason = "unknown_schema",
+                   .detail = fmt::format("there is no schema with the id {}", id),
+                   .may_change = true};
   }
-  return CompileReading(*text, fmt::format("schema id {}", id));
+  const auto parse = [&]() -> Result<SchemaPtr> {
+    RETURN_NOT_OK(found.status());
+    if ((*found)->language != SchemaLanguage::kAvro) {
+      return InvalidInput("it is {}, and the format is avro", LanguageName((*found)->language));
+    }
+    return ParseSchema((*found)->text, (*found)->references);
+  };
+  ASSIGN_OR_RETURN(auto reading, CompileReading(parse(), fmt::format("schema id {}", id)));
+  reading.may_change = !found.ok();
+  return reading;
 }
 
-Result<AvroDecoder::Reading> AvroDecoder::CompileReading(std::string_view text, std::string_view of) {
+Result<AvroDecoder::Reading> AvroDecoder::CompileReading(Result<SchemaPtr> writer, std::string_view of) {
   Reading reading;
   auto plan = [&]() -> Result<std::unique_ptr<const Plan>> {
-    ASSIGN_OR_RETURN(auto writer, ParseSchema(text));
-    return CompilePlan(std::move(writer), reader_, spec_, tree_);
+    ASSIGN_OR_RETURN(auto schema, std::move(writer));
+    if (spec_.declared != nullptr) DeclareFields(*schema, *spec_.declared);
+    return CompilePlan(std::move(schema), reader_, spec_, tree_);
   }();
   if (!plan.ok() && KindOf(plan.status()) != ErrorKind::kInvalidInput) return plan.status();
   if (plan.ok()) {
@@ -286,7 +308,7 @@ const Plan* AvroDecoder::PlanOfText(const std::string& schema) {
   if (&schema != last_schema_) {
     auto found = container_readings_.find(schema);
     if (found == container_readings_.end()) {
-      auto made = CompileReading(schema, "the file's schema");
+      auto made = CompileReading(ParseSchema(schema), "the file's schema");
       if (!made.ok()) {
         status_ = made.status();
         return nullptr;
@@ -806,7 +828,9 @@ Bytes AvroDecoder::Rescue(const Plan& plan, const Step& step, Bytes p) {
   return AppendJson(wire_, *schema, p, json_limit_, rescued_.text());
 }
 
-Result<SchemaPtr> ParseDeclared(const DecodeSpec& spec) { return ParseSchema(*spec.schema->bytes); }
+Result<SchemaPtr> ParseDeclared(const DecodeSpec& spec) {
+  return ParseSchema(*spec.schema->bytes, spec.schema->references);
+}
 
 }  // namespace
 }  // namespace avro

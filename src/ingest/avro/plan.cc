@@ -651,6 +651,12 @@ Result<std::unique_ptr<const Plan>> CompilePlan(SchemaPtr writer, SchemaPtr read
   return std::unique_ptr<const Plan>(std::move(plan));
 }
 
+void DeclareFields(const Schema& record, DeclaredFields& declared) {
+  for (const Field& field : record.fields) {
+    if (auto type = ColumnTypeOf(*field.type); type.ok()) declared.Add(field.name, *std::move(type));
+  }
+}
+
 Result<std::vector<ColumnSpec>> ColumnsOf(const Schema& reader) {
   if (reader.type != Type::kRecord) {
     return InvalidInput("events are records, and the schema is a {}", Describe(reader));

@@ -17,6 +17,7 @@
 
 #include "base/status.h"
 #include "ingest/avro/schema.h"
+#include "ingest/declared_fields.h"
 #include "ingest/decode_spec.h"
 
 namespace millrace::ingest::avro {
@@ -122,6 +123,9 @@ Result<ColumnTree> MakeColumnTree(const std::vector<ColumnSpec>& columns);
 /// writer that cannot be read as `reader` asks.
 Result<std::unique_ptr<const Plan>> CompilePlan(SchemaPtr writer, SchemaPtr reader, const DecodeSpec& spec,
                                                 const ColumnTree& columns);
+
+/// Says of each field of a record which column ColumnsOf() would make of it, if there is one that holds it.
+void DeclareFields(const Schema& record, DeclaredFields& declared);
 
 /// A column for each field of a record, see avro_decoder.h.
 Result<std::vector<ColumnSpec>> ColumnsOf(const Schema& reader);

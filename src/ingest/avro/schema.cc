@@ -399,7 +399,9 @@ void AppendCanonical(const Schema& schema, std::set<std::string_view>& known, st
 
 }  // namespace
 
-Result<SchemaPtr> ParseSchema(std::string_view text) {
+namespace {
+
+Result<SchemaPtr> ParseText(std::string_view text, Parser& types) {
   if (text.size() > kMaxSchemaBytes) {
     return InvalidInput("the schema has {} bytes, more than {}", text.size(), kMaxSchemaBytes);
   }
@@ -409,7 +411,18 @@ Result<SchemaPtr> ParseSchema(std::string_view text) {
   const auto error = parser.parse(text.data(), text.size()).get(root);
   if (error == simdjson::DEPTH_ERROR) return InvalidInput("nested deeper than {} types", kMaxSchemaDepth);
   if (error != simdjson::SUCCESS) return InvalidInput("the schema is not JSON: {}", simdjson::error_message(error));
-  return Parser().Parse(root, "", "", 1);
+  return types.Parse(root, "", "", 1);
+}
+
+}  // namespace
+
+Result<SchemaPtr> ParseSchema(std::string_view text, std::span<const SchemaReference> references) {
+  Parser types;
+  for (const SchemaReference& reference : references) {
+    const auto parsed = ParseText(reference.text, types);
+    if (!parsed.ok()) return WithContext(parsed.status(), "the schema '{}' that it refers to", reference.name);
+  }
+  return ParseText(text, types);
 }
 
 std::string Describe(const Schema& schema) {

@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "ingest/decode_spec.h"
 
 namespace millrace::ingest::avro {
 
@@ -83,7 +85,8 @@ inline constexpr int kMaxSchemaDepth = 64;
 
 /// kInvalidInput, with the place as a dotted path: text that is not JSON or not a schema, more than kMaxSchemaBytes
 /// (decode_spec.h), deeper than kMaxSchemaDepth, or recursive.
-Result<SchemaPtr> ParseSchema(std::string_view text);
+/// `references`: texts of schemas whose types it may name, each after those that it names itself.
+Result<SchemaPtr> ParseSchema(std::string_view text, std::span<const SchemaReference> references = {});
 
 /// As messages name it: "long", "timestamp-millis", "record shop.Order", "union of null and long".
 std::string Describe(const Schema& schema);

@@ -300,7 +300,9 @@ bool MessageText::AppendMember(const Descriptor& message, WireValues values, int
   }
   if (IsUnset(*field, values)) return true;
   *out += comma;
-  AppendJsonString(field->json_name(), *out);
+  // Columns that are added are called as those that are declared.
+  const bool is_column = unknown_fields_ == UnknownFields::kAdd && taken != nullptr;
+  AppendJsonString(is_column ? field->name() : field->json_name(), *out);
   *out += ':';
   if (!AppendField(*field, values, depth, out)) return false;
   return CheckSize(field->full_name(), values[0].begin, *out);

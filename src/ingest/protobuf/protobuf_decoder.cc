@@ -8,9 +8,14 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <set>
+#include <span>
+#include <unordered_map>
 #include <utility>
 
 #include "base/json_text.h"
+#include "ingest/declared_fields.h"
+#include "ingest/framed_decoder.h"
 #include "ingest/json/document_reader_internal.h"
 #include "ingest/payload_form.h"
 #include "ingest/protobuf/message_indexes_internal.h"
@@ -23,11 +28,13 @@
 #include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
 #include "ingest/values/uuid_text_internal.h"
+#include "ingest/writer_schemas.h"
 
 namespace millrace::ingest {
 namespace protobuf {
 namespace {
 
+using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
 constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
@@ -42,16 +49,57 @@ struct Scalar {
   Moment moment;
 };
 
+// How records of one schema are read.
+struct Reading {
+  std::shared_ptr<const Schema> reader;  // Both own descriptors.
+  std::shared_ptr<const Schema> writer;  // Null: it is the reader.
+  MessageIndexes indexes;                // Of the writer's message.
+  Plan plan;
+
+  MessagePlan& root() { return plan.messages.front(); }
+};
+
+constexpr std::size_t kMaxReadings = 1000;  // Of writers' schemas; beyond them all are made anew.
+
+std::string OneofName(const FieldDescriptor& field) {
+  const auto* const oneof = field.real_containing_oneof();
+  return oneof == nullptr ? "" : oneof->name();
+}
+
+// Whether `writer` has all that `reader` has, under the same numbers, names and types.
+bool Covers(const Descriptor& writer, const Descriptor& reader, std::set<const Descriptor*>* seen) {
+  if (!seen->insert(&reader).second) return true;
+  for (int i = 0; i < reader.field_count(); ++i) {
+    const FieldDescriptor& wanted = *reader.field(i);
+    const FieldDescriptor* const field = writer.FindFieldByNumber(wanted.number());
+    if (field == nullptr || field->name() != wanted.name() || field->type() != wanted.type() ||
+        field->is_repeated() != wanted.is_repeated() || field->has_presence() != wanted.has_presence() ||
+        OneofName(*field) != OneofName(wanted)) {
+      return false;
+    }
+    if (wanted.message_type() != nullptr && !Covers(*field->message_type(), *wanted.message_type(), seen)) return false;
+    if (wanted.enum_type() == nullptr) continue;
+    for (int v = 0; v < wanted.enum_type()->value_count(); ++v) {
+      const auto* const value = field->enum_type()->FindValueByNumber(wanted.enum_type()->value(v)->number());
+      if (value == nullptr || value->name() != wanted.enum_type()->value(v)->name()) return false;
+    }
+  }
+  return true;
+}
+
+bool Covers(const Descriptor& writer, const Descriptor& reader) {
+  std::set<const Descriptor*> seen;
+  return Covers(writer, reader, &seen);
+}
+
 class ProtobufDecoder final : public Decoder {
  public:
   ProtobufDecoder(const DecodeSpec& spec, std::shared_ptr<const Schema> schema,
                   const google::protobuf::Descriptor& message, Plan plan)
       : spec_(spec),
         arrow_schema_(DecodedSchema(spec)),
-        schema_(std::move(schema)),
-        plan_(std::move(plan)),
-        root_(plan_.messages.front()),
-        indexes_(message),
+        message_(message),
+        declared_{std::move(schema), nullptr, MessageIndexes(message), std::move(plan)},
         text_(&reader_, spec.unknown_fields),
         rescues_(spec.has_rescued_column()),
         rejects_(spec.unknown_fields == UnknownFields::kReject) {
@@ -65,6 +113,10 @@ class ProtobufDecoder final : public Decoder {
  private:
   // False: refused, or memory_ is not OK.
   bool DecodeDocument(std::string_view payload);
+  // Null: refused, see writer_refusal_, or memory_ is not OK.
+  Reading* ReadingOf(std::string_view payload);
+  Result<std::unique_ptr<Reading>> MakeReading(std::uint32_t id, const WriterSchema& schema) const;
+  Status GiveUp(std::span<const Document> rest);
   Refusal RefusalOf(const Document& document, std::size_t index);
 
   // Each takes the place of what it reads and returns the place behind, or nullptr after a failure.
@@ -122,23 +174,28 @@ class ProtobufDecoder final : public Decoder {
   bool FinishRow(std::string_view body);
   bool StoreTexts();
   bool StoreRest(std::string_view body);
-  auto& TakenWith(const FieldPlan& field) { return (field.taken_in == nullptr ? plan_.taken : *field.taken_in).fields; }
+  auto& TakenWith(const FieldPlan& field) { return (field.taken_in == nullptr ? reading_->plan.taken : *field.taken_in).fields; }
   bool StoreAbsent();
 
   // Constant after construction, but for what the plan has of the record.
   const DecodeSpec spec_;
   const std::shared_ptr<arrow::Schema> arrow_schema_;
-  const std::shared_ptr<const Schema> schema_;  // Owns the descriptors.
-  Plan plan_;
-  MessagePlan& root_;
-  const MessageIndexes indexes_;
+  const google::protobuf::Descriptor& message_;  // Of declared_.reader.
+  Reading declared_;                             // Of records that were written with the declared schema.
 
+  struct Known {
+    std::unique_ptr<Reading> reading;  // Null: there is none, and why.
+    std::string problem;
+  };
+  std::unordered_map<std::uint32_t, Known> readings_;  // By the writer's schema.
   // Of the batch.
   std::vector<Column> columns_;  // One for each of spec_.columns, then perhaps that of the rest.
   Status memory_;                // Not OK: the batch fails.
   std::int64_t row_ = 0;
 
   // Of the document.
+  Reading* reading_ = &declared_;
+  std::optional<WireReader::Failure> writer_failure_;
   WireReader reader_;
   MessageText text_;
   std::string out_;
@@ -159,7 +216,7 @@ Result<DecodedDocuments> ProtobufDecoder::Decode(std::span<const Document> docum
     if (DecodeDocument(document.bytes)) {
       ++row_;
     } else {
-      RETURN_NOT_OK(memory_);
+      if (!memory_.ok()) return GiveUp(documents.subspan(static_cast<std::size_t>(&document - documents.data()) + 1));
       decoded.refused.push_back(RefusalOf(document, static_cast<std::size_t>(&document - documents.data())));
     }
   }
@@ -169,7 +226,7 @@ Result<DecodedDocuments> ProtobufDecoder::Decode(std::span<const Document> docum
 }
 
 Refusal ProtobufDecoder::RefusalOf(const Document& document, std::size_t index) {
-  auto failure = reader_.TakeFailure();
+  auto failure = writer_failure_ ? *std::exchange(writer_failure_, std::nullopt) : reader_.TakeFailure();
   if (failure.reason == "bad_protobuf" || failure.reason == "bad_framing") {
     const std::string form = FormOfPayload(document.bytes);
     if (!form.empty()) failure.detail += "; the payload looks like " + form;
@@ -177,16 +234,85 @@ Refusal ProtobufDecoder::RefusalOf(const Document& document, std::size_t index) 
   return {index, std::string(failure.reason), std::move(failure.detail)};
 }
 
+// Whose schemas are missing too is asked for at once, and not one after the other.
+Status ProtobufDecoder::GiveUp(std::span<const Document> rest) {
+  Status failure = std::exchange(memory_, Status::OK());
+  if (KindOf(failure) != ErrorKind::kTransient) return failure;
+  for (const Document& document : rest) ReadingOf(document.bytes);
+  writer_failure_.reset();
+  return failure;
+}
+
+Reading* ProtobufDecoder::ReadingOf(std::string_view payload) {
+  const auto id = ConfluentId(payload);
+  // What is no framing is told by MessageIndexes.
+  if (spec_.writer_schemas == nullptr || !id) return &declared_;
+  auto found = readings_.find(*id);
+  if (found == readings_.end()) {
+    const auto schema = spec_.writer_schemas->Find(*id);
+    if (!schema.ok() && KindOf(schema.status()) != ErrorKind::kInvalidInput) {
+      memory_ = schema.status();
+      return nullptr;
+    }
+    // What there is not may be there later.
+    if (!schema.ok()) {
+      writer_failure_ = {"incompatible_schema", schema.status().message()};
+      return nullptr;
+    }
+    if (*schema == nullptr) {
+      writer_failure_ = {"unknown_schema", fmt::format("there is no schema with the id {}", *id)};
+      return nullptr;
+    }
+    auto made = MakeReading(*id, **schema);
+    if (readings_.size() >= kMaxReadings) readings_.clear();
+    Known known;
+    if (made.ok()) {
+      known.reading = *std::move(made);
+    } else {
+      known.problem = made.status().message();
+    }
+    found = readings_.emplace(*id, std::move(known)).first;
+  }
+  if (found->second.reading == nullptr) writer_failure_ = {"incompatible_schema", found->second.problem};
+  return found->second.reading.get();
+}
+
+Result<std::unique_ptr<Reading>> ProtobufDecoder::MakeReading(std::uint32_t id, const WriterSchema& schema) const {
+  const std::string name = fmt::format("schema id {}", id);
+  if (schema.language != SchemaLanguage::kProtobuf) {
+    return InvalidInput("{} is {}, and the format is protobuf", name, LanguageName(schema.language));
+  }
+  ASSIGN_OR_RETURN(auto writer, Schema::Load({.file = name,
+                                              .bytes = std::make_shared<const std::string>(schema.text),
+                                              .is_registered = true,
+                                              .references = schema.references}));
+  const auto written = writer->FindMessage(message_.full_name());
+  if (!written.ok()) return WithContext(written.status(), "{}", name);
+  // Fields are known by their numbers, so the declared message reads what any writer wrote; but only the writer's knows
+  // the names of fields that are newer.
+  auto plan = MakePlan(Covers(**written, message_) ? **written : message_, spec_.columns);
+  if (!plan.ok()) return WithContext(plan.status(), "{}", name);
+  if (spec_.declared != nullptr) {
+    ASSIGN_OR_RETURN(const auto columns, ColumnsOf(**written));
+    for (const ColumnSpec& column : columns) spec_.declared->Add(column.name, column.type);
+  }
+  return std::make_unique<Reading>(
+      Reading{declared_.reader, std::move(writer), MessageIndexes(**written), *std::move(plan)});
+}
+
 bool ProtobufDecoder::DecodeDocument(std::string_view payload) {
   // A place to point at, also of a record without bytes.
   if (payload.empty()) payload = "";
   reader_.Begin(payload);
   std::string_view body = payload;
-  if (spec_.framing == Framing::kConfluent && !indexes_.ReadFraming(reader_, payload, &body)) return false;
-  seen_ = plan_.none;
-  root_.seen.Set(seen_);
+  if (spec_.framing == Framing::kConfluent) {
+    reading_ = ReadingOf(payload);
+    if (reading_ == nullptr || !reading_->indexes.ReadFraming(reader_, payload, &body)) return false;
+  }
+  seen_ = reading_->plan.none;
+  reading_->root().seen.Set(seen_);
   has_rest_ = false;
-  return ReadMessage(root_, body.data(), body.data() + body.size()) != nullptr && FinishRow(body);
+  return ReadMessage(reading_->root(), body.data(), body.data() + body.size()) != nullptr && FinishRow(body);
 }
 
 const char* ProtobufDecoder::ReadMessage(MessagePlan& plan, const char* p, const char* end) {
@@ -825,7 +951,7 @@ bool ProtobufDecoder::FinishRow(std::string_view body) {
 
 bool ProtobufDecoder::StoreTexts() {
   partly_taken_.clear();
-  for (FieldPlan* const field : plan_.with_texts) {
+  for (FieldPlan* const field : reading_->plan.with_texts) {
     if (!field->texts[0].seen.IsSet(seen_)) continue;
     has_unknown_members_ = false;
     bool has_text = false;
@@ -863,7 +989,7 @@ bool ProtobufDecoder::StoreRest(std::string_view body) {
   for (const FieldPlan* field : partly_taken_)
     TakenWith(*field).erase(static_cast<std::uint32_t>(field->field->number()));
   const bool is_good =
-      (!has_rest_ && partly_taken_.empty()) || text_.AppendRest(*root_.message, body, plan_.taken, &out_);
+      (!has_rest_ && partly_taken_.empty()) || text_.AppendRest(*reading_->root().message, body, reading_->plan.taken, &out_);
   for (const FieldPlan* field : partly_taken_) TakenWith(*field)[static_cast<std::uint32_t>(field->field->number())];
   if (!is_good) return false;
   return out_.empty() ? true : StoreText(column, row_, out_);
@@ -872,16 +998,16 @@ bool ProtobufDecoder::StoreRest(std::string_view body) {
 // Nulls come last: a row that fails after one would leave it to the next.
 bool ProtobufDecoder::StoreAbsent() {
   const bool has_rest = rescues_ && !out_.empty();
-  for (std::size_t i = 0; i < plan_.absences.size(); ++i) {
-    const Absence& absence = plan_.absences[i];
+  for (std::size_t i = 0; i < reading_->plan.absences.size(); ++i) {
+    const Absence& absence = reading_->plan.absences[i];
     if (Bit::Of(i).IsSet(seen_) || absence.kind != Absence::Kind::kValue || !absence.message.IsSet(seen_)) continue;
     Scalar value;
     value.bits = absence.bits;
     value.text = absence.text;
     if (!StoreOne(*absence.field, *absence.target, columns_[i], row_, value, nullptr)) return false;
   }
-  for (std::size_t i = 0; i < plan_.absences.size(); ++i) {
-    const Absence& absence = plan_.absences[i];
+  for (std::size_t i = 0; i < reading_->plan.absences.size(); ++i) {
+    const Absence& absence = reading_->plan.absences[i];
     if (Bit::Of(i).IsSet(seen_)) continue;
     Column& column = columns_[i];
     if (!absence.message.IsSet(seen_) || absence.kind == Absence::Kind::kNull) {
@@ -899,11 +1025,10 @@ bool ProtobufDecoder::StoreAbsent() {
 }  // namespace protobuf
 
 Result<std::unique_ptr<Decoder>> MakeProtobufDecoder(const DecodeSpec& spec) {
-  if (spec.unknown_fields == UnknownFields::kAdd) {
+  if (spec.unknown_fields == UnknownFields::kAdd && !spec.schema->is_registered) {
     return InvalidInput(
-        "unknown_fields: add has no use for Protobuf, whose schema names all fields; leave out the columns to have "
-        "them "
-        "all, or use rescue");
+        "unknown_fields: add has no use for Protobuf with a schema of a file, which names all fields; leave out the "
+        "columns to have them all, or use rescue");
   }
   ASSIGN_OR_RETURN(auto schema, protobuf::Schema::Load(*spec.schema));
   ASSIGN_OR_RETURN(const auto* const message, schema->FindMessage(spec.schema->message));

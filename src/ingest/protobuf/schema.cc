@@ -1,13 +1,18 @@
+#include <arrow/util/base64.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <google/protobuf/compiler/importer.h>
+#include <google/protobuf/compiler/parser.h>
 #include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/nearest_name.h"
@@ -38,12 +43,72 @@ void AddNames(const Descriptor& message, std::vector<std::string>* names) {
   for (int i = 0; i < message.nested_type_count(); ++i) AddNames(*message.nested_type(i), names);
 }
 
+class FirstError final : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, int column, const std::string& message) override {
+    if (text_.empty()) text_ = fmt::format("{}:{}: {}", line + 1, column + 1, message);
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+// No `.proto` has such a text alone.
+bool LooksLikeBase64(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '/' ||
+           c == '=' || c == '\n' || c == '\r';
+  });
+}
+
+// A schema of a registry; `name` is the file's unless it has one itself.
+Result<FileDescriptorProto> ParseRegistered(const std::string& name, std::string text) {
+  FileDescriptorProto file;
+  if (LooksLikeBase64(text)) {
+    std::erase_if(text, [](char c) { return c == '\n' || c == '\r'; });
+    const auto bytes = arrow::util::base64_decode(text);
+    if (!bytes.ok() || !file.ParsePartialFromString(*bytes)) {
+      return InvalidInput("{}: neither a .proto nor a descriptor in base64", name);
+    }
+    if (!file.syntax().empty() && file.syntax() != "proto2" && file.syntax() != "proto3") {
+      return InvalidInput("{}: syntax '{}'; this version reads proto2 and proto3", name, file.syntax());
+    }
+  } else {
+    FirstError error;
+    google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
+    google::protobuf::io::Tokenizer tokenizer(&stream, &error);
+    google::protobuf::compiler::Parser parser;
+    parser.RecordErrorsTo(&error);
+    if (!parser.Parse(&tokenizer, &file) || !error.text().empty()) {
+      return InvalidInput("{}:{}", name, error.text());
+    }
+  }
+  if (file.name().empty()) file.set_name(name);
+  return file;
+}
+
 }  // namespace
 
 // The files of a descriptor set, by name.
 class Schema::FileSet final : public google::protobuf::DescriptorDatabase {
  public:
+  struct Missing {
+    std::string file;
+    std::string import;
+  };
   std::map<std::string, FileDescriptorProto> files;
+
+  /// An import that is neither here nor in `library`.
+  std::optional<Missing> MissingImport(google::protobuf::DescriptorDatabase& library) const {
+    FileDescriptorProto ignored;
+    for (const auto& [name, file] : files) {
+      for (const std::string& import : file.dependency()) {
+        if (!files.contains(import) && !library.FindFileByName(import, &ignored)) return Missing{name, import};
+      }
+    }
+    return std::nullopt;
+  }
 
   bool FindFileByName(const std::string& name, FileDescriptorProto* output) override {
     const auto found = files.find(name);
@@ -124,7 +189,9 @@ Result<std::shared_ptr<const Schema>> Schema::Load(const SchemaSpec& spec) {
   const google::protobuf::LogSilencer quiet;  // What is wrong comes to errors_.
   const std::shared_ptr<Schema> schema(new Schema());
   const bool is_text = std::filesystem::path(spec.file).extension() == ".proto";
-  RETURN_NOT_OK(is_text ? schema->LoadText(spec) : schema->LoadSet(*spec.bytes));
+  RETURN_NOT_OK(spec.is_registered ? schema->LoadRegistered(spec)
+                : is_text          ? schema->LoadText(spec)
+                                   : schema->LoadSet(*spec.bytes));
   RETURN_NOT_OK(schema->CheckWellKnown());
   return schema;
 }
@@ -143,17 +210,38 @@ Status Schema::LoadSet(const std::string& bytes) {
     }
     if (!set_->files.emplace(file.name(), file).second) return InvalidInput("{} is there twice", file.name());
   }
-  FileDescriptorProto ignored;
-  for (const auto& [name, file] : set_->files) {
-    for (const std::string& import : file.dependency()) {
-      if (set_->files.contains(import) || library_->FindFileByName(import, &ignored)) continue;
-      return InvalidInput("{} imports {}, which is not in it; make it with protoc --include_imports", name, import);
-    }
+  if (const auto missing = set_->MissingImport(*library_)) {
+    return InvalidInput("{} imports {}, which is not in it; make it with protoc --include_imports", missing->file,
+                        missing->import);
   }
-  all_ = std::make_unique<google::protobuf::MergedDescriptorDatabase>(library_.get(), set_.get());
-  pool_ = std::make_unique<DescriptorPool>(all_.get(), errors_.get());
+  MakePool();
   for (const FileDescriptorProto& file : parsed.file()) RETURN_NOT_OK(AddFile(file.name()));
   return Status::OK();
+}
+
+Status Schema::LoadRegistered(const SchemaSpec& spec) {
+  set_ = std::make_unique<FileSet>();
+  for (const SchemaReference& reference : spec.references) {
+    ASSIGN_OR_RETURN(auto file, ParseRegistered(reference.name, reference.text));
+    file.set_name(reference.name);  // That it is imported by.
+    set_->files.insert_or_assign(reference.name, std::move(file));
+  }
+  ASSIGN_OR_RETURN(auto root, ParseRegistered(spec.file, *spec.bytes));
+  const std::string name = root.name();
+  set_->files.insert_or_assign(name, std::move(root));
+  if (const auto missing = set_->MissingImport(*library_)) {
+    return InvalidInput("{} imports {}, which is none of the {} schemas that the registry says it refers to",
+                        missing->file, missing->import, spec.references.size());
+  }
+  MakePool();
+  RETURN_NOT_OK(AddFile(name));
+  for (const SchemaReference& reference : spec.references) RETURN_NOT_OK(AddFile(reference.name));
+  return Status::OK();
+}
+
+void Schema::MakePool() {
+  all_ = std::make_unique<google::protobuf::MergedDescriptorDatabase>(library_.get(), set_.get());
+  pool_ = std::make_unique<DescriptorPool>(all_.get(), errors_.get());
 }
 
 Status Schema::LoadText(const SchemaSpec& spec) {
@@ -184,6 +272,10 @@ Status Schema::CheckWellKnown() const {
 }
 
 Result<const Descriptor*> Schema::FindMessage(const std::string& name) const {
+  if (name.empty()) {
+    if (files_.front()->message_type_count() == 0) return InvalidInput("there is no message");
+    return files_.front()->message_type(0);
+  }
   if (const Descriptor* const found = pool_->FindMessageTypeByName(name); found != nullptr) return found;
   std::vector<std::string> names;
   for (const FileDescriptor* const file : files_) {

@@ -16,7 +16,8 @@ namespace millrace::ingest::protobuf {
 /// Any thread.
 class Schema {
  public:
-  /// A file that `protoc --include_imports --descriptor_set_out` made, or, if its name ends so, a `.proto` text. What
+  /// Of a registry: a `.proto` text or the base64 of a FileDescriptorProto, and so what it refers to. Else a file that
+  /// `protoc --include_imports --descriptor_set_out` made, or, if its name ends so, a `.proto` text. What
   /// that imports is looked for on disk, in its folder and then in those around it that its name has. Files of
   /// google/protobuf that the library has are the library's, whether they are in the set or not.
   /// kInvalidInput, naming what is wrong: none of both, an import that is not there, a syntax that libprotobuf does not
@@ -24,7 +25,8 @@ class Schema {
   static Result<std::shared_ptr<const Schema>> Load(const SchemaSpec& spec);
   ~Schema();
 
-  /// By its full name, as "fleet.v1.Reading". kInvalidInput: there is none, with the nearest name.
+  /// By its full name, as "fleet.v1.Reading"; empty: the first of the file. kInvalidInput: there is none, with the
+  /// nearest name.
   Result<const google::protobuf::Descriptor*> FindMessage(const std::string& name) const;
 
  private:
@@ -36,6 +38,8 @@ class Schema {
 
   Status LoadSet(const std::string& bytes);
   Status LoadText(const SchemaSpec& spec);
+  Status LoadRegistered(const SchemaSpec& spec);
+  void MakePool();
   Status AddFile(const std::string& name);
   Status CheckWellKnown() const;
 
@@ -46,7 +50,8 @@ class Schema {
   std::unique_ptr<FileSet> set_;
   std::unique_ptr<google::protobuf::DescriptorDatabase> all_;
   std::unique_ptr<google::protobuf::DescriptorPool> pool_;
-  std::vector<const google::protobuf::FileDescriptor*> files_;
+  std::vector<const google::protobuf::FileDescriptor*>
+      files_;  // Of a registry: first the one that refers to the others.
 };
 
 }  // namespace millrace::ingest::protobuf

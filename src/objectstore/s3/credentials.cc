@@ -13,8 +13,8 @@
 
 #include "base/log.h"
 #include "base/uuid.h"
+#include "http/client.h"
 #include "objectstore/s3/credential_process.h"
-#include "objectstore/s3/http_client.h"
 #include "objectstore/s3/sigv4.h"
 #include "objectstore/s3/xml.h"
 
@@ -103,15 +103,16 @@ Result<Credentials> ParseCredentialsJson(const std::string& body, std::string_vi
 }
 
 /// A few tries; the reply's body if its status is 200.
-Result<std::string> Ask(HttpClient& http, const HttpRequest& request, std::string_view from) {
+Result<std::string> Ask(http::Client& http, const http::ClientRequest& request, std::string_view from) {
   std::string why;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
     if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds(50 << attempt));
-    HttpReply reply;
-    HttpError error;
+    http::ClientReply reply;
+    http::ClientError error;
     if (!http.Send(request, reply, error)) {
-      if (error.failure == HttpFailure::kCancelled) return Cancelled("asking {} for credentials was cancelled", from);
-      if (error.failure == HttpFailure::kUntrusted) return InvalidInput("{}: {}", from, error.message);
+      if (error.failure == http::ClientFailure::kCancelled)
+        return Cancelled("asking {} for credentials was cancelled", from);
+      if (error.failure == http::ClientFailure::kUntrusted) return InvalidInput("{}: {}", from, error.message);
       why = error.message;
       continue;
     }
@@ -150,9 +151,9 @@ CredentialsChain::CredentialsChain(Environment environment, std::string region, 
     : environment_(std::move(environment)),
       region_(std::move(region)),
       clock_(clock),
-      http_(std::make_unique<HttpClient>(HttpTimeouts{}, std::move(ca_file))),
-      metadata_(std::make_unique<HttpClient>(
-          HttpTimeouts{.connect = std::chrono::milliseconds(1000), .stall = std::chrono::seconds(3)}, "")) {}
+      http_(std::make_unique<http::Client>(http::ClientOptions{.ca_file = std::move(ca_file)})),
+      metadata_(std::make_unique<http::Client>(http::ClientOptions{
+          .timeouts = {.connect = std::chrono::milliseconds(1000), .stall = std::chrono::seconds(3)}})) {}
 
 CredentialsChain::~CredentialsChain() = default;
 
@@ -282,7 +283,7 @@ Result<Credentials> CredentialsChain::FromSso(const std::string& profile) {
   const std::string endpoint =
       environment_("AWS_ENDPOINT_URL_SSO").value_or(fmt::format("https://portal.sso.{}.amazonaws.com", region));
   const std::string from = fmt::format("SSO at {} for role {} of account {}", endpoint, role, account);
-  const HttpRequest request{
+  const http::ClientRequest request{
       "GET",
       endpoint + "/federation/credentials?" + CanonicalQuery({{"account_id", account}, {"role_name", role}}),
       {{"x-amz-sso_bearer_token", std::string(access_token)}},
@@ -318,7 +319,7 @@ Result<Credentials> CredentialsChain::FromWebIdentity(const std::string& token_f
                                            {"RoleArn", role},
                                            {"RoleSessionName", session},
                                            {"WebIdentityToken", token}});
-  HttpRequest request{"POST", endpoint + "/", {{"Content-Type", "application/x-www-form-urlencoded"}}, body};
+  http::ClientRequest request{"POST", endpoint + "/", {{"Content-Type", "application/x-www-form-urlencoded"}}, body};
   const std::string from = fmt::format("STS at {} for role {}", endpoint, role);
   ASSIGN_OR_RETURN(const std::string reply, Ask(*http_, request, from));
   ASSIGN_OR_RETURN(const XmlElement document, ParseXml(reply));
@@ -332,7 +333,7 @@ Result<Credentials> CredentialsChain::FromWebIdentity(const std::string& token_f
 }
 
 Result<Credentials> CredentialsChain::FromContainer(const std::string& url) {
-  HttpRequest request{"GET", url, {}, {}};
+  http::ClientRequest request{"GET", url, {}, {}};
   if (const auto file = environment_("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")) {
     ASSIGN_OR_RETURN(std::string token, ReadSmallFile(*file, "the container's authorization token"));
     request.headers.emplace_back("Authorization", std::move(token));

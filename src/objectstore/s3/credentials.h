@@ -10,9 +10,11 @@
 #include "base/clock.h"
 #include "base/status.h"
 
-namespace millrace::objectstore::s3 {
+namespace millrace::http {
+class Client;
+}  // namespace millrace::http
 
-class HttpClient;
+namespace millrace::objectstore::s3 {
 
 /// Secrets: never part of a message or a log line.
 struct Credentials {
@@ -53,7 +55,7 @@ class CredentialsChain {
   /// The store refused `refused`: the next Get() asks again, unless that has happened since.
   void Forget(const Credentials& refused);
 
-  /// As HttpClient::Interrupt().
+  /// As http::Client::Interrupt().
   void Interrupt();
 
  private:
@@ -68,8 +70,8 @@ class CredentialsChain {
   const Environment environment_;
   const std::string region_;
   const Clock& clock_;
-  const std::unique_ptr<HttpClient> http_;      // For STS: the CA file holds.
-  const std::unique_ptr<HttpClient> metadata_;  // For the machine's own services: short timeouts.
+  const std::unique_ptr<http::Client> http_;      // For STS: the CA file holds.
+  const std::unique_ptr<http::Client> metadata_;  // For the machine's own services: short timeouts.
   std::mutex mutex_;
   std::optional<Credentials> cached_;
 };

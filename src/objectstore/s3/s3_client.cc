@@ -24,7 +24,7 @@ struct S3Error {
 };
 
 /// What the body of a failed request says. The rest of it (S3 echoes the signed text) is not for messages.
-S3Error ParseError(const HttpReply& reply) {
+S3Error ParseError(const http::ClientReply& reply) {
   S3Error error;
   const auto document = ParseXml(reply.body);
   if (!document.ok() || document->name != "Error") return error;
@@ -42,9 +42,9 @@ std::optional<UnixMicros> ParseHttpDate(const std::string& text) {
 
 }  // namespace
 
-bool IsSuccess(const HttpReply& reply) { return reply.status >= 200 && reply.status < 300; }
+bool IsSuccess(const http::ClientReply& reply) { return reply.status >= 200 && reply.status < 300; }
 
-Status Unexpected(const HttpReply& reply, std::string_view what, const std::string& key) {
+Status Unexpected(const http::ClientReply& reply, std::string_view what, const std::string& key) {
   return Transient("{} {}: HTTP {} {}", what, key, reply.status, reply.body.substr(0, 300));
 }
 
@@ -94,13 +94,13 @@ Result<S3Target> ResolveTarget(const std::string& bucket, const S3Settings& sett
   return target;
 }
 
-S3Client::S3Client(S3Target target, Environment environment, HttpTimeouts timeouts, S3RetryPolicy retry,
+S3Client::S3Client(S3Target target, Environment environment, http::ClientTimeouts timeouts, S3RetryPolicy retry,
                    const Clock& clock)
     : target_(std::move(target)),
       retry_(retry),
       clock_(clock),
       credentials_(std::move(environment), target_.region, target_.ca_file, clock),
-      http_(timeouts, target_.ca_file) {}
+      http_({.timeouts = timeouts, .ca_file = target_.ca_file}) {}
 
 S3Client::~S3Client() = default;
 
@@ -126,10 +126,10 @@ StoreUsage S3Client::usage() const {
   return usage;
 }
 
-Result<HttpReply> S3Client::Send(const S3Request& request) {
+Result<http::ClientReply> S3Client::Send(const S3Request& request) {
   const std::string payload_sha256 = Sha256Hex(request.body);
   const auto begun = clock_.SteadyNow();
-  HttpReply reply;
+  http::ClientReply reply;
   bool renewed = false;
   for (int attempt = 0;; ++attempt) {
     ASSIGN_OR_RETURN(Judgement judgement, Try(request, payload_sha256, reply));
@@ -152,7 +152,7 @@ Result<HttpReply> S3Client::Send(const S3Request& request) {
 }
 
 Result<S3Client::Judgement> S3Client::Try(const S3Request& request, const std::string& payload_sha256,
-                                          HttpReply& reply) {
+                                          http::ClientReply& reply) {
   auto found = credentials_.Get();
   if (!found.ok()) {
     if (KindOf(found.status()) == ErrorKind::kTransient) return Judgement{Verdict::kRetry, found.status()};
@@ -181,7 +181,7 @@ Result<S3Client::Judgement> S3Client::Try(const S3Request& request, const std::s
   if (!request.query.empty()) url += "?" + CanonicalQuery(request.query);
   ++requests_[static_cast<std::size_t>(request.kind)];
   bytes_sent_ += static_cast<std::int64_t>(request.body.size());
-  HttpError error;
+  http::ClientError error;
   const bool answered = http_.Send({request.method, url, std::move(headers), request.body}, reply, error);
   bytes_received_ += static_cast<std::int64_t>(reply.body.size());
   if (answered) {
@@ -190,24 +190,25 @@ Result<S3Client::Judgement> S3Client::Try(const S3Request& request, const std::s
     return judgement;
   }
   switch (error.failure) {
-    case HttpFailure::kCancelled:
+    case http::ClientFailure::kCancelled:
       return Judgement{Verdict::kFail, Cancelled("{}", error.message)};
-    case HttpFailure::kUntrusted:
+    case http::ClientFailure::kUntrusted:
       return Judgement{
           Verdict::kFail,
           InvalidInput("the server's certificate is not trusted: {} (a private authority's certificate goes "
                        "to lake.s3.ca_file or AWS_CA_BUNDLE)",
                        error.message)};
-    case HttpFailure::kNotSent:
+    case http::ClientFailure::kNotSent:
       return Judgement{Verdict::kRetry, Transient("{}", error.message)};
-    case HttpFailure::kLost:
+    case http::ClientFailure::kLost:
+    case http::ClientFailure::kTooLarge:
       break;
   }
   if (request.repeatable) return Judgement{Verdict::kRetry, Transient("{}", error.message)};
   return Judgement{Verdict::kUnknown, UnknownOutcome("the reply was lost: {}", error.message)};
 }
 
-S3Client::Judgement S3Client::Judge(const S3Request& request, const HttpReply& reply) {
+S3Client::Judgement S3Client::Judge(const S3Request& request, const http::ClientReply& reply) {
   const int status = reply.status;
   if ((status >= 200 && status < 300) || status == 304 || status == 412 || status == 416) return {};
   const S3Error error = ParseError(reply);

@@ -11,9 +11,9 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "http/client.h"
 #include "objectstore/object_store.h"
 #include "objectstore/s3/credentials.h"
-#include "objectstore/s3/http_client.h"
 #include "objectstore/s3/sigv4.h"
 
 namespace millrace::objectstore::s3 {
@@ -51,14 +51,14 @@ struct S3Request {
 };
 
 /// 2xx.
-bool IsSuccess(const HttpReply& reply);
+bool IsSuccess(const http::ClientReply& reply);
 
 /// kTransient, for a definite reply of S3Client::Send() that is no success: "{what} {key}: HTTP 409 …".
-Status Unexpected(const HttpReply& reply, std::string_view what, const std::string& key);
+Status Unexpected(const http::ClientReply& reply, std::string_view what, const std::string& key);
 
 class S3Client {
  public:
-  S3Client(S3Target target, Environment environment, HttpTimeouts timeouts, S3RetryPolicy retry,
+  S3Client(S3Target target, Environment environment, http::ClientTimeouts timeouts, S3RetryPolicy retry,
            const Clock& clock = SystemClock());
   ~S3Client();
 
@@ -67,7 +67,7 @@ class S3Client {
   /// been carried out, and asking for it again is safe; of one that is not, nothing was done), kUnknownOutcome (only of
   /// one that is not repeatable: it may have been carried out), kUnsupported (501), kInvalidInput (refused: no right,
   /// no such bucket, another region), kCancelled.
-  Result<HttpReply> Send(const S3Request& request);
+  Result<http::ClientReply> Send(const S3Request& request);
 
   const S3Target& target() const { return target_; }
   StoreUsage usage() const;
@@ -83,8 +83,8 @@ class S3Client {
   };
 
   // One try. Fills `reply`, unless there is none.
-  Result<Judgement> Try(const S3Request& request, const std::string& payload_sha256, HttpReply& reply);
-  Judgement Judge(const S3Request& request, const HttpReply& reply);
+  Result<Judgement> Try(const S3Request& request, const std::string& payload_sha256, http::ClientReply& reply);
+  Judgement Judge(const S3Request& request, const http::ClientReply& reply);
   // False: interrupted.
   bool Sleep(int attempt);
 
@@ -92,7 +92,7 @@ class S3Client {
   const S3RetryPolicy retry_;
   const Clock& clock_;
   CredentialsChain credentials_;
-  HttpClient http_;
+  http::Client http_;
   std::atomic<UnixMicros> clock_skew_{0};  // What to add to our clock to get the store's.
 
   std::array<std::atomic<std::int64_t>, kNumRequestKinds> requests_{};

@@ -48,7 +48,7 @@ class S3File final : public arrow::io::RandomAccessFile {
     NameValues headers = {{"range", fmt::format("bytes={}-{}", position, end - 1)}};
     if (!etag_.empty()) headers.emplace_back("if-match", etag_);
     ASSIGN_OR_RETURN(
-        HttpReply reply,
+        http::ClientReply reply,
         client_.Send({.kind = RequestKind::kGet, .method = "GET", .key = key_, .headers = std::move(headers)}));
     if (reply.status == 404) return NotFound("{} is gone: it was deleted after it was opened", key_);
     if (reply.status == 412) return Transient("{} was replaced while it was read", key_);
@@ -98,10 +98,11 @@ class S3File final : public arrow::io::RandomAccessFile {
 
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenS3File(S3Client& client, const std::string& key,
                                                                 std::shared_ptr<const void> owner) {
-  ASSIGN_OR_RETURN(HttpReply reply, client.Send({.kind = RequestKind::kGet,
-                                                 .method = "GET",
-                                                 .key = key,
-                                                 .headers = {{"range", fmt::format("bytes=-{}", kTailBytes)}}}));
+  ASSIGN_OR_RETURN(http::ClientReply reply,
+                   client.Send({.kind = RequestKind::kGet,
+                                .method = "GET",
+                                .key = key,
+                                .headers = {{"range", fmt::format("bytes=-{}", kTailBytes)}}}));
   if (reply.status == 404) return NotFound("there is no object {} in bucket {}", key, client.target().bucket);
   std::optional<std::int64_t> size;
   if (reply.status == 206) {

@@ -85,7 +85,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   Status Put(const std::string& key, std::string_view bytes) override {
     RETURN_NOT_OK(CheckKey(key));
-    ASSIGN_OR_RETURN(const HttpReply reply,
+    ASSIGN_OR_RETURN(const http::ClientReply reply,
                      client_.Send({.kind = RequestKind::kPut, .method = "PUT", .key = prefix_ + key, .body = bytes}));
     return IsSuccess(reply) ? Status::OK() : Unexpected(reply, "put", key);
   }
@@ -97,7 +97,8 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   Result<std::shared_ptr<arrow::Buffer>> Read(const std::string& key) override {
     RETURN_NOT_OK(CheckKey(key));
-    ASSIGN_OR_RETURN(HttpReply reply, client_.Send({.kind = RequestKind::kGet, .method = "GET", .key = prefix_ + key}));
+    ASSIGN_OR_RETURN(http::ClientReply reply,
+                     client_.Send({.kind = RequestKind::kGet, .method = "GET", .key = prefix_ + key}));
     if (reply.status == 404) return NotFound("there is no object {}/{}", uri_, key);
     if (reply.status != 200) return Unexpected(reply, "read", key);
     return arrow::Buffer::FromString(std::move(reply.body));
@@ -110,7 +111,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   Result<std::optional<ObjectInfo>> Stat(const std::string& key) override {
     RETURN_NOT_OK(CheckKey(key));
-    ASSIGN_OR_RETURN(const HttpReply reply,
+    ASSIGN_OR_RETURN(const http::ClientReply reply,
                      client_.Send({.kind = RequestKind::kHead, .method = "HEAD", .key = prefix_ + key}));
     if (reply.status == 404) return std::nullopt;
     if (reply.status != 200) return Unexpected(reply, "stat", key);
@@ -135,7 +136,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
 
   Status Delete(const std::string& key) override {
     RETURN_NOT_OK(CheckKey(key));
-    ASSIGN_OR_RETURN(const HttpReply reply,
+    ASSIGN_OR_RETURN(const http::ClientReply reply,
                      client_.Send({.kind = RequestKind::kDelete, .method = "DELETE", .key = prefix_ + key}));
     return IsSuccess(reply) || reply.status == 404 ? Status::OK() : Unexpected(reply, "delete", key);
   }
@@ -230,7 +231,7 @@ class S3Store final : public ObjectStore, public std::enable_shared_from_this<S3
                         {"max-keys", std::to_string(keys_max)}};
     if (!start_after.empty()) query.emplace_back("start-after", prefix_ + start_after);
     if (!token.empty()) query.emplace_back("continuation-token", token);
-    ASSIGN_OR_RETURN(const HttpReply reply,
+    ASSIGN_OR_RETURN(const http::ClientReply reply,
                      client_.Send({.kind = RequestKind::kList, .method = "GET", .query = std::move(query)}));
     if (reply.status != 200) return Unexpected(reply, "list", prefix);
     ASSIGN_OR_RETURN(const XmlElement document, ParseXml(reply.body));

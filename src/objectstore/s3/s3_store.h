@@ -4,16 +4,16 @@
 #include <memory>
 #include <string>
 
+#include "http/client.h"
 #include "objectstore/object_store.h"
 #include "objectstore/s3/credentials.h"
-#include "objectstore/s3/http_client.h"
 #include "objectstore/s3/s3_client.h"
 
 namespace millrace::objectstore::s3 {
 
 /// What tests change.
 struct S3Options {
-  HttpTimeouts timeouts;
+  http::ClientTimeouts timeouts;
   S3RetryPolicy retry;
   Environment environment = ProcessEnvironment();
   const Clock* clock = &SystemClock();

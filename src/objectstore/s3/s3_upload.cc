@@ -46,17 +46,18 @@ class Multipart : public std::enable_shared_from_this<Multipart> {
       }
     }
     parts += "</CompleteMultipartUpload>";
-    ASSIGN_OR_RETURN(const HttpReply reply, client_.Send({.kind = RequestKind::kMultipartEnd,
-                                                          .method = "POST",
-                                                          .key = key_,
-                                                          .query = {{"uploadId", id_}},
-                                                          .body = parts}));
+    ASSIGN_OR_RETURN(const http::ClientReply reply, client_.Send({.kind = RequestKind::kMultipartEnd,
+                                                                  .method = "POST",
+                                                                  .key = key_,
+                                                                  .query = {{"uploadId", id_}},
+                                                                  .body = parts}));
     // S3 may find out that it failed after it has begun to answer 200.
     const auto document = ParseXml(reply.body);
     if (IsSuccess(reply) && document.ok() && document->name == "CompleteMultipartUploadResult") return Status::OK();
     // No such upload: an earlier try, whose reply was lost, has completed it; or it was aborted by a rule of the
     // bucket.
-    ASSIGN_OR_RETURN(const HttpReply head, client_.Send({.kind = RequestKind::kHead, .method = "HEAD", .key = key_}));
+    ASSIGN_OR_RETURN(const http::ClientReply head,
+                     client_.Send({.kind = RequestKind::kHead, .method = "HEAD", .key = key_}));
     if (IsSuccess(head) && head.Header("content-length") == std::to_string(size)) return Status::OK();
     return Unexpected(reply, "completing the upload of", key_);
   }
@@ -105,7 +106,7 @@ class Multipart : public std::enable_shared_from_this<Multipart> {
     const std::lock_guard lock(start_mutex_);
     if (!id_.empty()) return Status::OK();
     ASSIGN_OR_RETURN(
-        const HttpReply reply,
+        const http::ClientReply reply,
         client_.Send(
             {.kind = RequestKind::kMultipartStart, .method = "POST", .key = key_, .query = {{"uploads", ""}}}));
     if (!IsSuccess(reply)) return Unexpected(reply, "starting the upload of", key_);
@@ -117,7 +118,7 @@ class Multipart : public std::enable_shared_from_this<Multipart> {
 
   Result<std::string> PutPart(int number, const std::string& bytes) {
     RETURN_NOT_OK(EnsureStarted());
-    ASSIGN_OR_RETURN(const HttpReply reply,
+    ASSIGN_OR_RETURN(const http::ClientReply reply,
                      client_.Send({.kind = RequestKind::kMultipartPart,
                                    .method = "PUT",
                                    .key = key_,
@@ -212,7 +213,7 @@ class S3Upload final : public Upload {
   }
 
   Status PutAll() {
-    ASSIGN_OR_RETURN(const HttpReply reply,
+    ASSIGN_OR_RETURN(const http::ClientReply reply,
                      client_.Send({.kind = RequestKind::kPut, .method = "PUT", .key = key_, .body = buffer_}));
     return IsSuccess(reply) ? Status::OK() : Unexpected(reply, "uploading", key_);
   }

@@ -31,6 +31,11 @@ export function diagnose(samples: readonly Sample[], now = Date.now()): Finding[
     found.push({stage: 'log', level: 'warn', text: `${plural(paused.length, 'partition')} of ${p.source.partitions.length} wait: the memory limit is reached.`,
       way: 'It goes on by itself when rows are committed. If this stays, raise limits.memory or commit more often.', link: ['Partitions', ['source']]});
   }
+  const waiting = p.source.partitions.filter(x => x.waits_for);
+  if (waiting.length > 0) {
+    found.push({stage: 'log', level: 'warn', text: `${plural(waiting.length, 'partition')} of ${p.source.partitions.length} wait for a schema: ${waiting[0].waits_for}`,
+      way: 'They go on by themselves when the schema registry has answered. Nothing is lost meanwhile, and all others go on.', link: ['Partitions', ['source']]});
+  }
   const lag = lagOf(p), lagGrew = grown(minute, lagOf), reading = rate(minute, 60, x => x.totals.records) ?? 0;
   if (minute.length > 10 && lagGrew > Math.max(1000, 0.1 * lag) && lag > 5 * reading) {
     found.push({stage: 'log', level: 'warn', text: `The log fills faster than it is read: ${count(lag)} records wait, ${count(lagGrew)} more than a minute ago.`,

@@ -55,7 +55,7 @@ function Line({of, samples}: {of: Partition; samples: readonly Sample[]}) {
       <td>{of.topic}[{of.partition}]</td><td class="number">{exact(of.next_offset)}</td><td class="number">{exact(of.end_offset)}</td><td class="number">{count(of.lag)}</td>
       <td class="number">{perSecond(pace('next_offset'))}</td><td class="number">{perSecond(pace('end_offset'))}</td>
       <td class="number" title={of.watermark ?? ''}>{of.watermark ? ago(of.watermark) : '–'}</td>
-      <td>{of.paused ? <span class="warn">paused: memory is used up</span> : of.watermark && secondsSince(of.watermark) > 60 && of.lag === 0 ? <span class="hint">quiet</span> : ''}</td>
+      <td>{of.waits_for ? <span class="warn" title={of.waits_for}>waits for a schema</span> : of.paused ? <span class="warn">paused: memory is used up</span> : of.watermark && secondsSince(of.watermark) > 60 && of.lag === 0 ? <span class="hint">quiet</span> : ''}</td>
     </tr>
   );
 }

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,22 +16,33 @@
 
 #include "base/status.h"
 
-namespace millrace::objectstore::s3 {
+namespace millrace::http {
 
-struct HttpTimeouts {
+struct ClientTimeouts {
   std::chrono::milliseconds connect{3000};  ///< Name, TCP and TLS.
   /// A request whose bytes stop in either direction, the wait for the first byte of the reply included, is given up.
   std::chrono::seconds stall{10};
+  std::chrono::milliseconds whole{0};  ///< From the call to the reply's last byte; 0: any time that does not stall.
 };
 
-struct HttpRequest {
+struct ClientOptions {
+  ClientTimeouts timeouts{};
+  // Of https:// alone.
+  std::string ca_file{};           ///< PEM: whom to trust; empty: the system's authorities.
+  std::string certificate_file{};  ///< PEM: what is shown to a server that wants a certificate; empty: none.
+  std::string key_file{};          ///< PEM: its private key.
+  /// A reply with a longer body is kTooLarge.
+  std::size_t reply_bytes_max = std::numeric_limits<std::size_t>::max();
+};
+
+struct ClientRequest {
   std::string method;  ///< GET, HEAD, PUT, POST, DELETE
   std::string url;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string_view body;  ///< Must live until the call returns.
 };
 
-struct HttpReply {
+struct ClientReply {
   int status = 0;
   std::map<std::string, std::string> headers;  ///< Names in lower case; of repeated ones the last.
   std::string body;
@@ -39,26 +52,26 @@ struct HttpReply {
 };
 
 /// What is known of a request that got no whole reply.
-enum class HttpFailure {
+enum class ClientFailure {
   kNotSent,    ///< Resolving, connecting or the TLS handshake failed: the server has not seen the request.
   kLost,       ///< It may have been carried out.
-  kUntrusted,  ///< The server's certificate was refused, or the CA file cannot be used: trying again does not help.
+  kUntrusted,  ///< A certificate was refused, or a file of one cannot be used: trying again does not help.
+  kTooLarge,   ///< The reply is longer than reply_bytes_max.
   kCancelled,  ///< Interrupt() was called.
 };
 
-struct HttpError {
-  HttpFailure failure = HttpFailure::kLost;
+struct ClientError {
+  ClientFailure failure = ClientFailure::kLost;
   std::string message;
 };
 
-class HttpClient {
+class Client {
  public:
-  /// `ca_file`: PEM file of the authorities to trust; empty: the system's.
-  HttpClient(HttpTimeouts timeouts, std::string ca_file);
-  ~HttpClient();
+  explicit Client(ClientOptions options);
+  ~Client();
 
   /// True: `reply` is whole (whatever its status). False: `error` says why not. Never sends a body twice.
-  bool Send(const HttpRequest& request, HttpReply& reply, HttpError& error);
+  bool Send(const ClientRequest& request, ClientReply& reply, ClientError& error);
 
   /// Ends calls under way within about a second and refuses later ones.
   void Interrupt();
@@ -66,10 +79,9 @@ class HttpClient {
 
  private:
   class Pool;
-  const HttpTimeouts timeouts_;
-  const std::string ca_file_;
+  const ClientOptions options_;
   const std::unique_ptr<Pool> pool_;
   std::atomic<bool> interrupted_{false};
 };
 
-}  // namespace millrace::objectstore::s3
+}  // namespace millrace::http

@@ -1,6 +1,7 @@
-#include "objectstore/s3/http_client.h"
+#include "http/client.h"
 
 #include <curl/curl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,7 +10,7 @@
 
 #include "base/ascii_case.h"
 
-namespace millrace::objectstore::s3 {
+namespace millrace::http {
 namespace {
 
 constexpr std::size_t kIdleHandlesMax = 32;
@@ -18,19 +19,26 @@ constexpr std::size_t kReserveMax = std::size_t{64} << 20;
 
 // State of one call, for the callbacks of C.
 struct Transfer {
-  HttpReply* reply;
+  ClientReply* reply;
   std::string_view unsent;
   const std::atomic<bool>* interrupted;
   bool reserve;  // The reply's Content-Length announces a body (after HEAD it does not).
+  std::size_t bytes_max;
+  bool is_too_large = false;
 };
 
 std::size_t OnBody(char* data, std::size_t, std::size_t size, void* context) {
-  static_cast<Transfer*>(context)->reply->body.append(data, size);
+  auto& transfer = *static_cast<Transfer*>(context);
+  if (size > transfer.bytes_max - transfer.reply->body.size()) {
+    transfer.is_too_large = true;
+    return 0;  // libcurl ends the transfer.
+  }
+  transfer.reply->body.append(data, size);
   return size;
 }
 
 std::size_t OnHeader(char* data, std::size_t, std::size_t size, void* context) {
-  HttpReply& reply = *static_cast<Transfer*>(context)->reply;
+  ClientReply& reply = *static_cast<Transfer*>(context)->reply;
   const std::string_view line(data, size);
   if (line.starts_with("HTTP/")) {
     // A new reply begins: what came before was interim (100 Continue).
@@ -48,7 +56,7 @@ std::size_t OnHeader(char* data, std::size_t, std::size_t size, void* context) {
   if (name == "content-length" && static_cast<Transfer*>(context)->reserve) {
     std::size_t length = 0;
     std::from_chars(value.data(), value.data() + value.size(), length);
-    reply.body.reserve(std::min(length, kReserveMax));
+    reply.body.reserve(std::min({length, kReserveMax, static_cast<Transfer*>(context)->bytes_max}));
   }
   reply.headers[std::move(name)] = std::string(value);
   return size;
@@ -66,7 +74,7 @@ int OnProgress(void* context, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return static_cast<Transfer*>(context)->interrupted->load() ? 1 : 0;
 }
 
-HttpFailure FailureOf(CURLcode code, CURL* handle) {
+ClientFailure FailureOf(CURLcode code, CURL* handle) {
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -74,21 +82,21 @@ HttpFailure FailureOf(CURLcode code, CURL* handle) {
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-      return HttpFailure::kNotSent;
+      return ClientFailure::kNotSent;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-      return HttpFailure::kUntrusted;
+      return ClientFailure::kUntrusted;
     case CURLE_ABORTED_BY_CALLBACK:
-      return HttpFailure::kCancelled;
+      return ClientFailure::kCancelled;
     case CURLE_OPERATION_TIMEDOUT: {
       // Time spent before the request could go out: the connection was never made.
       curl_off_t sent_at = 0;
       curl_easy_getinfo(handle, CURLINFO_PRETRANSFER_TIME_T, &sent_at);
-      return sent_at == 0 ? HttpFailure::kNotSent : HttpFailure::kLost;
+      return sent_at == 0 ? ClientFailure::kNotSent : ClientFailure::kLost;
     }
     default:
-      return HttpFailure::kLost;
+      return ClientFailure::kLost;
   }
 }
 
@@ -97,7 +105,7 @@ struct FreeList {
 };
 using HeaderList = std::unique_ptr<curl_slist, FreeList>;
 
-HeaderList MakeHeaderList(const HttpRequest& request) {
+HeaderList MakeHeaderList(const ClientRequest& request) {
   HeaderList list;
   const auto append = [&list](const std::string& line) {
     curl_slist* const longer = curl_slist_append(list.get(), line.c_str());
@@ -113,14 +121,14 @@ HeaderList MakeHeaderList(const HttpRequest& request) {
 
 }  // namespace
 
-const std::string& HttpReply::Header(const std::string& name) const {
+const std::string& ClientReply::Header(const std::string& name) const {
   static const std::string kNone;
   const auto found = headers.find(name);
   return found == headers.end() ? kNone : found->second;
 }
 
 // Handles not in use; each keeps its connections open. The one used last is taken first: its connection is the warmest.
-class HttpClient::Pool {
+class Client::Pool {
  public:
   ~Pool() {
     for (CURL* handle : idle_) curl_easy_cleanup(handle);
@@ -155,24 +163,23 @@ class HttpClient::Pool {
   std::vector<CURL*> idle_;
 };
 
-HttpClient::HttpClient(HttpTimeouts timeouts, std::string ca_file)
-    : timeouts_(timeouts), ca_file_(std::move(ca_file)), pool_(std::make_unique<Pool>()) {
+Client::Client(ClientOptions options) : options_(std::move(options)), pool_(std::make_unique<Pool>()) {
   static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
   MILLRACE_CHECK(initialized == CURLE_OK);
 }
 
-HttpClient::~HttpClient() = default;
+Client::~Client() = default;
 
-void HttpClient::Interrupt() { interrupted_ = true; }
+void Client::Interrupt() { interrupted_ = true; }
 
-bool HttpClient::Send(const HttpRequest& request, HttpReply& reply, HttpError& error) {
+bool Client::Send(const ClientRequest& request, ClientReply& reply, ClientError& error) {
   reply = {};
   if (interrupted_) {
-    error = {HttpFailure::kCancelled, "cancelled"};
+    error = {ClientFailure::kCancelled, "cancelled"};
     return false;
   }
   CURL* const handle = pool_->Take();
-  Transfer transfer{&reply, request.body, &interrupted_, request.method != "HEAD"};
+  Transfer transfer{&reply, request.body, &interrupted_, request.method != "HEAD", options_.reply_bytes_max};
   const HeaderList headers = MakeHeaderList(request);
   char detail[CURL_ERROR_SIZE] = "";
   curl_easy_setopt(handle, CURLOPT_URL, request.url.c_str());
@@ -181,8 +188,9 @@ bool HttpClient::Send(const HttpRequest& request, HttpReply& reply, HttpError& e
   curl_easy_setopt(handle, CURLOPT_PATH_AS_IS, 1L);
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, detail);
-  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(timeouts_.connect.count()));
-  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(timeouts_.stall.count()));
+  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.timeouts.connect.count()));
+  curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(options_.timeouts.whole.count()));
+  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options_.timeouts.stall.count()));
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 128L);
   curl_easy_setopt(handle, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, 256L << 10);
@@ -195,7 +203,11 @@ bool HttpClient::Send(const HttpRequest& request, HttpReply& reply, HttpError& e
   curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, &OnProgress);
   curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &transfer);
   curl_easy_setopt(handle, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
-  if (!ca_file_.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, ca_file_.c_str());
+  if (!options_.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options_.ca_file.c_str());
+  if (!options_.certificate_file.empty()) {
+    curl_easy_setopt(handle, CURLOPT_SSLCERT, options_.certificate_file.c_str());
+    curl_easy_setopt(handle, CURLOPT_SSLKEY, options_.key_file.c_str());
+  }
   if (request.method == "HEAD") {
     curl_easy_setopt(handle, CURLOPT_NOBODY, 1L);
   } else if (request.method == "PUT" || request.method == "POST") {
@@ -215,6 +227,8 @@ bool HttpClient::Send(const HttpRequest& request, HttpReply& reply, HttpError& e
     long status = 0;
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
     reply.status = static_cast<int>(status);
+  } else if (transfer.is_too_large) {
+    error = {ClientFailure::kTooLarge, fmt::format("the reply has more than {} bytes", options_.reply_bytes_max)};
   } else {
     error = {FailureOf(code, handle), detail[0] != '\0' ? detail : curl_easy_strerror(code)};
   }
@@ -222,4 +236,4 @@ bool HttpClient::Send(const HttpRequest& request, HttpReply& reply, HttpError& e
   return code == CURLE_OK;
 }
 
-}  // namespace millrace::objectstore::s3
+}  // namespace millrace::http

@@ -1,0 +1,157 @@
+// source.schema_registry: of pipeline.yaml, and the schemas that inputs have from it.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "config/config_internal.h"
+#include "config/topic_pattern.h"
+#include "registry/registry_schemas.h"
+
+namespace millrace::config {
+namespace {
+
+// A lost connection is no finding.
+constexpr std::chrono::seconds kPatience{2};
+
+std::optional<std::string> ProblemOfUrl(const std::string& url) {
+  const auto scheme_end = url.find("://");
+  const std::string rest = scheme_end == std::string::npos ? "" : url.substr(scheme_end + 3);
+  const std::string host = rest.substr(0, rest.find('/'));
+  if ((!url.starts_with("http://") && !url.starts_with("https://")) || host.empty() || host.front() == ':' ||
+      rest.find_first_of("?# ") != std::string::npos) {
+    return fmt::format("must be http:// or https://, a host and perhaps a port and a path, not '{}'", url);
+  }
+  if (host.find('@') != std::string::npos) {
+    return "has a user in it, and such secrets end in logs; give basic_auth: {username: ..., password: ...}";
+  }
+  return std::nullopt;
+}
+
+void ReadUrls(Section& section, std::vector<std::string>& urls) {
+  const auto* url = section.Require("url");
+  const auto nodes = section.TextList("url", urls);
+  if (url != nullptr && url->kind == ConfigNode::Kind::kSequence && url->items.empty()) {
+    section.AddFinding(url->place, section.path() + ".url names no URL");
+  }
+  for (std::size_t i = 0; i < urls.size(); ++i) {
+    if (const auto problem = ProblemOfUrl(urls[i])) {
+      section.AddFinding(nodes[i]->place, fmt::format("{}.url {}", section.path(), *problem));
+    }
+    while (urls[i].ends_with('/')) urls[i].pop_back();
+  }
+}
+
+void ReadLogin(Section& section, registry::RegistrySpec& spec) {
+  auto basic = section.Child("basic_auth");
+  basic.RequireText("username", spec.username);
+  basic.Require("password");
+  basic.TextOrNothing("password", spec.password);
+  basic.Finish();
+  const auto* bearer = section.Text("bearer", spec.bearer);
+  if (bearer != nullptr && section.Has("basic_auth")) {
+    section.AddFinding(bearer->place, section.path() + ": give one of 'basic_auth' and 'bearer', not both");
+  }
+}
+
+void ReadFiles(Section& section, registry::RegistrySpec& spec) {
+  struct File {
+    const char* key;
+    std::string& path;
+  };
+  const std::array<File, 3> files = {
+      {{"ca_file", spec.ca_file}, {"certificate_file", spec.certificate_file}, {"key_file", spec.key_file}}};
+  for (const auto& [key, path] : files) {
+    const auto* node = section.Text(key, path);
+    if (node == nullptr || !section.context().files || access(path.c_str(), R_OK) == 0) continue;
+    section.AddFinding(node->place, fmt::format("{}.{}: cannot read '{}': {}", section.path(), key, path,
+                                                std::generic_category().message(errno)));
+  }
+  if (section.Has("certificate_file") != section.Has("key_file")) {
+    section.AddFinding(section.place(),
+                       section.path() + ": 'certificate_file' and 'key_file' belong together, and one is missing");
+  }
+}
+
+std::optional<std::string> SubjectOf(const InputConfig& input) {
+  for (const auto& topic : input.topics) {
+    if (!TopicPattern::IsPattern(topic)) return topic + "-value";
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void ReadRegistry(Section& root, bool may_ask, PipelineConfig& config) {
+  const auto* source = root.Find("source");
+  if (source == nullptr || source->kind != ConfigNode::Kind::kMap) return;
+  auto section = root.Child("source").Child("schema_registry");
+  const auto findings_before = section.context().findings.size();
+  registry::RegistrySpec spec;
+  ReadUrls(section, spec.urls);
+  ReadLogin(section, spec);
+  ReadFiles(section, spec);
+  section.Finish();
+  if (source->Find("schema_registry") == nullptr) return;
+  config.source.schema_registry = spec;
+  section.context().has_registry = true;
+  if (may_ask && !spec.urls.empty() && section.context().findings.size() == findings_before) {
+    section.context().registry = std::make_shared<registry::RegistrySchemas>(std::move(spec));
+  }
+}
+
+bool ReadRegisteredSchema(Section& decode, const ConfigNode& node, const ingest::Format& format,
+                          const InputConfig& input, ingest::DecodeSpec& spec) {
+  const std::string path = decode.path() + ".schema";
+  if (!decode.context().has_registry) {
+    decode.AddFinding(node.place, path + ": there is no registry; give source.schema_registry: {url: ...}");
+  }
+  std::string subject;
+  ingest::SchemaSpec schema{.is_registered = true};
+  if (node.kind == ConfigNode::Kind::kMap) {
+    auto section = decode.Child("schema");
+    const auto* subject_node = section.RequireText("subject", subject);
+    const auto* message = section.Text("message", schema.message);
+    section.Finish();
+    if (subject_node == nullptr || subject_node->unresolved) return false;
+    if (message != nullptr && format.schema != ingest::SchemaUse::kMessage) {
+      decode.AddFinding(message->place, fmt::format("{}.message: {} has none", path, format.name));
+      return false;
+    }
+  } else if (const auto of_topic = SubjectOf(input)) {
+    subject = *of_topic;
+  } else if (!input.topics.empty()) {
+    decode.AddFinding(node.place, fmt::format("{}: the topics are patterns, so the subject must be named: "
+                                              "{{subject: NAME-value}}",
+                                              path));
+    return false;
+  } else {
+    return false;  // There is a finding of the topics.
+  }
+  if (spec.framing == ingest::Framing::kNone && !decode.Has("framing")) spec.framing = ingest::Framing::kConfluent;
+  schema.file = "subject " + subject;
+  auto& registry = decode.context().registry;
+  if (registry != nullptr) {
+    auto latest = registry->Latest(subject, kPatience);
+    if (!latest.ok()) {
+      if (KindOf(latest.status()) == ErrorKind::kTransient) ++decode.context().unanswered;
+      decode.AddFinding(node.place, fmt::format("{}: {}", path, latest.status().message()));
+      return false;
+    }
+    const auto language = latest->schema.language;
+    const auto wanted = format.name == "avro" ? ingest::SchemaLanguage::kAvro : ingest::SchemaLanguage::kProtobuf;
+    if (language != wanted) {
+      decode.AddFinding(node.place, fmt::format("{}: the subject {} holds {}, and the format is {}", path, subject,
+                                                ingest::LanguageName(language), format.name));
+      return false;
+    }
+    schema.file = fmt::format("subject {}, version {}", subject, latest->version);
+    schema.bytes = std::make_shared<const std::string>(std::move(latest->schema.text));
+    schema.references = std::move(latest->schema.references);
+    if (spec.framing == ingest::Framing::kConfluent) spec.writer_schemas = registry;
+  }
+  spec.schema = std::move(schema);
+  return true;
+}
+
+}  // namespace millrace::config
