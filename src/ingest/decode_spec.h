@@ -103,7 +103,8 @@ struct DecodeSpec {
   /// `schema`.
   std::shared_ptr<WriterSchemas> writer_schemas = nullptr;
   CsvSpec csv = {};                          ///< Of format csv only.
-  std::vector<ComputedField> computed = {};  ///< Before columns are read.
+  std::vector<ComputedField> computed = {};  ///< Before columns are read, of formats whose documents are JSON.
+  bool through_json = false;                 ///< Of avro only: records become JSON first, see avro/json_documents.h.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   std::shared_ptr<FieldWatch> watch = nullptr;  ///< Shared by all decoders of a pipeline; null: none.
 

@@ -9,6 +9,7 @@
 
 #include "base/nearest_name.h"
 #include "ingest/avro/avro_decoder.h"
+#include "ingest/avro/json_documents.h"
 #include "ingest/csv/csv_decoder.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
@@ -26,6 +27,10 @@ Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
   return MakeComputingDecoder(spec, std::move(decoder));
 }
 
+Result<std::unique_ptr<Decoder>> MakeAvro(const DecodeSpec& spec) {
+  return spec.through_json ? MakeAvroThroughJsonDecoder(spec) : MakeAvroDecoder(spec);
+}
+
 constexpr std::array kUnframed = {Framing::kNone};
 constexpr std::array kAvroFramings = {Framing::kNone, Framing::kConfluent, Framing::kSingleObject};
 constexpr std::array kProtobufFramings = {Framing::kNone, Framing::kConfluent};
@@ -35,7 +40,7 @@ constexpr std::array kFormats = {
     Format{.name = "avro",
            .schema = SchemaUse::kFile,
            .framings = kAvroFramings,
-           .make_decoder = MakeAvroDecoder,
+           .make_decoder = MakeAvro,
            .columns_of_schema = ColumnsOfAvroSchema},
     Format{.name = "protobuf",
            .schema = SchemaUse::kMessage,
@@ -63,6 +68,8 @@ Status CheckSchema(const Format& format, const DecodeSpec& spec) {
   if (format.schema == SchemaUse::kNone) {
     return spec.schema ? InvalidInput("{} has no schema", format.name) : Status::OK();
   }
+  // With the schemas of writers alone, records become JSON by those.
+  if (!spec.schema && spec.through_json && spec.writer_schemas != nullptr) return Status::OK();
   if (!spec.schema || spec.schema->bytes == nullptr) return InvalidInput("{} needs a schema", format.name);
   const bool has_message = !spec.schema->message.empty();
   if (format.schema == SchemaUse::kFile && has_message) return InvalidInput("{} has no messages", format.name);
