@@ -22,6 +22,7 @@
 #include "commands.h"
 #include "delta/table.h"
 #include "flag_checks.h"
+#include "ingest/avro/schema_files.h"
 #include "ingest/formats.h"
 #include "objectstore/object_store.h"
 #include "pipeline/progress.h"
@@ -64,9 +65,20 @@ Status NotYet(const std::string& what) {
 Status CheckSupported(const IngestFlags& options) {
   if (!options.json_registry.empty()) return NotYet("--json with a schema registry");
   if (!options.avro.empty()) return NotYet("--avro");
-  if (!options.soe_avro.empty()) return NotYet("--soe-avro");
   if (options.decompress_gzip) return NotYet("--decompress_gzip");
   if (!options.dlq_transforms.empty()) return NotYet("--dlq_transform");
+  return Status::OK();
+}
+
+/// What the messages are: JSON, or records that become JSON by the schemas that they were written with.
+Status SetFormat(const IngestFlags& options, ingest::DecodeSpec& decode) {
+  if (options.soe_avro.empty()) return Status::OK();
+  decode.format = "avro";
+  decode.framing = ingest::Framing::kSingleObject;
+  decode.through_json = true;
+  auto schemas = ingest::ReadSchemaFiles(options.soe_avro);
+  if (!schemas.ok()) return WithContext(schemas.status(), "--soe-avro");
+  decode.writer_schemas = *std::move(schemas);
   return Status::OK();
 }
 
@@ -243,6 +255,7 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   config.app_id = options.app_id;
   config.txn_ids = config::TxnIdForm::kShort;
   config.inputs[0].topics = {options.topic};
+  RETURN_NOT_OK(SetFormat(options, config.inputs[0].decode));
   ASSIGN_OR_RETURN(config.source.start, StartPositionOf(options, **table));
   config.source.start_key = "--seek_offsets (the next to read)";
   config::KafkaSource kafka;
@@ -341,9 +354,10 @@ Run AddIngest(CLI::App& app) {
       ->envname("STATSD_ENDPOINT");
   app.add_option("--json", options->json_registry, "Plain JSON, with an empty value; the default")
       ->envname("JSON_REGISTRY");
+  app.add_option("--soe-avro", options->soe_avro,
+                 "Avro's single-object encoding, with the schema of this file, or those of this folder");
   // What is refused is understood, so that it is refused by its name, but not shown.
   auto* const avro = app.add_option("--avro", options->avro)->envname("AVRO_REGISTRY")->group("");
-  app.add_option("--soe-avro", options->soe_avro)->group("");
   app.add_option("--dlq_transform", options->dlq_transforms)
       ->envname("DLQ_TRANSFORMS")
       ->allow_extra_args(false)

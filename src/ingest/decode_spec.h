@@ -136,7 +136,8 @@ struct DecodeSpec {
   Records records = Records::kOne;  ///< One of the format's.
   Compression compression = Compression::kNone;
   CsvSpec csv = {};                          ///< Of format csv only.
-  std::vector<ComputedField> computed = {};  ///< Before columns are read.
+  std::vector<ComputedField> computed = {};  ///< Before columns are read, of formats whose documents are JSON.
+  bool through_json = false;                 ///< Of avro only: records become JSON first, see avro/json_documents.h.
   UnknownFields unknown_fields = UnknownFields::kIgnore;
   /// With kAdd: what writers' schemas say of fields that no column takes; null: it is not asked for.
   std::shared_ptr<DeclaredFields> declared = nullptr;

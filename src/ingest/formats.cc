@@ -12,6 +12,7 @@
 #include "base/nearest_name.h"
 #include "ingest/avro/avro_decoder.h"
 #include "ingest/avro/container.h"
+#include "ingest/avro/json_documents.h"
 #include "ingest/csv/csv_decoder.h"
 #include "ingest/csv/csv_lines.h"
 #include "ingest/framed_decoder.h"
@@ -34,6 +35,10 @@ Result<std::unique_ptr<Decoder>> MakeJson(const DecodeSpec& spec) {
     ASSIGN_OR_RETURN(decoder, MakeComputingDecoder(spec, std::move(decoder)));
   }
   return spec.framing == Framing::kConfluent ? MakeFramedDecoder(std::move(decoder)) : std::move(decoder);
+}
+
+Result<std::unique_ptr<Decoder>> MakeAvro(const DecodeSpec& spec) {
+  return spec.through_json ? MakeAvroThroughJsonDecoder(spec) : MakeAvroDecoder(spec);
 }
 
 std::unique_ptr<Splitter> MakeOfJson(const DecodeSpec& spec) {
@@ -59,7 +64,7 @@ constexpr std::array kFormats = {
            .schema = SchemaUse::kFile,
            .framings = kAvroFramings,
            .records = kAvroRecords,
-           .make_decoder = MakeAvroDecoder,
+           .make_decoder = MakeAvro,
            .columns_of_schema = ColumnsOfAvroSchema,
            .make_splitter = MakeAvroContainerSplitter},
     Format{.name = "protobuf",
@@ -107,6 +112,8 @@ Status CheckSchema(const Format& format, const DecodeSpec& spec) {
   if (format.schema == SchemaUse::kNone) {
     return spec.schema ? InvalidInput("{} has no schema", format.name) : Status::OK();
   }
+  // With the schemas of writers alone, records become JSON by those.
+  if (!spec.schema && spec.through_json && spec.writer_schemas != nullptr) return Status::OK();
   if (spec.schema && spec.schema->is_registered && spec.schema->bytes == nullptr) {
     return InvalidInput("the schema is that of the {} in the registry, which is not asked here", spec.schema->file);
   }

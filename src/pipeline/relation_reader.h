@@ -31,8 +31,8 @@ class RelationReader {
     std::int64_t further = 0;     ///< See ingest::Decoded, as num_records.
     std::size_t num_records = 0;  ///< That were taken.
   };
-  /// `records`: of a topic of the relation's input; from number `first` on, some of them or all that are left. Waits for
-  /// their schemas as Shard::ProcessPatiently() does.
+  /// `records`: of a topic of the relation's input; from number `first` on, some of them or all that are left. Waits
+  /// for their schemas as Shard::ProcessPatiently() does.
   Result<Made> Read(const model::FetchedRecords& records, std::size_t first = 0);
 
   const std::shared_ptr<arrow::Schema>& schema() const { return plan_->relations[relation_].schema; }

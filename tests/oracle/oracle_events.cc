@@ -61,7 +61,7 @@ ingest::DecodeSpec Columns() {
   add("txt", arrow::utf8());
   add("flag", arrow::boolean());
   add("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"));
-  spec.columns.back().timestamp_form = ingest::TimestampForm::kMicros;
+  spec.columns.back().form = ingest::TimestampForm::kMicros;
   return spec;
 }
 

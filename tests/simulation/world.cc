@@ -412,7 +412,7 @@ Result<std::shared_ptr<const pipeline::Plan>> BasePlan() {
       {.name = "val", .type = arrow::int64(), .path = {"val"}},
       {.name = "ts",
        .type = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"),
-       .timestamp_form = ingest::TimestampForm::kMicros,
+       .form = ingest::TimestampForm::kMicros,
        .path = {"ts"}},
   };
   // Clocks jump by a day here; which rows are too far ahead is another test's.

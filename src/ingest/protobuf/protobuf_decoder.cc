@@ -174,7 +174,9 @@ class ProtobufDecoder final : public Decoder {
   bool FinishRow(std::string_view body);
   bool StoreTexts();
   bool StoreRest(std::string_view body);
-  auto& TakenWith(const FieldPlan& field) { return (field.taken_in == nullptr ? reading_->plan.taken : *field.taken_in).fields; }
+  auto& TakenWith(const FieldPlan& field) {
+    return (field.taken_in == nullptr ? reading_->plan.taken : *field.taken_in).fields;
+  }
   bool StoreAbsent();
 
   // Constant after construction, but for what the plan has of the record.
@@ -988,8 +990,8 @@ bool ProtobufDecoder::StoreRest(std::string_view body) {
   // many messages.
   for (const FieldPlan* field : partly_taken_)
     TakenWith(*field).erase(static_cast<std::uint32_t>(field->field->number()));
-  const bool is_good =
-      (!has_rest_ && partly_taken_.empty()) || text_.AppendRest(*reading_->root().message, body, reading_->plan.taken, &out_);
+  const bool is_good = (!has_rest_ && partly_taken_.empty()) ||
+                       text_.AppendRest(*reading_->root().message, body, reading_->plan.taken, &out_);
   for (const FieldPlan* field : partly_taken_) TakenWith(*field)[static_cast<std::uint32_t>(field->field->number())];
   if (!is_good) return false;
   return out_.empty() ? true : StoreText(column, row_, out_);

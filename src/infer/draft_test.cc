@@ -1,0 +1,252 @@
+// From a sample to a file: the whole of one, what each kind of stream comes to, and that all of them are valid.
+#include "infer/draft.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "config/load.h"
+#include "infer/pipeline_text.h"
+#include "infer/rehearsal.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::infer {
+namespace {
+
+using namespace std::string_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr UnixMicros kStart = 1'793'000'000'000'000;  // 2026-10-26T07:33:20Z
+
+Sample SampleOf(const std::vector<std::string>& payloads) {
+  Sample sample;
+  sample.from_log = true;
+  for (const auto& payload : payloads) {
+    const auto offset = std::ssize(sample.records);
+    sample.records.push_back({.payload = payload, .timestamp = kStart + offset * 1'000'000, .offset = offset});
+  }
+  return sample;
+}
+
+DraftOptions Topic(const std::string& topic) {
+  return {.source = {.topic = topic, .embedded_path = "log", .sampled = "the topic " + topic}};
+}
+
+/// The text of a draft with its rehearsal, which the configuration accepts.
+std::string TextOf(const Sample& sample, const DraftOptions& options = Topic("clicks")) {
+  auto draft = MakeDraft(sample, options);
+  EXPECT_TRUE(draft.ok()) << draft.status().message();
+  if (!draft.ok()) return "";
+  for (const bool again : {false, true}) {
+    const auto text = PipelineText(*draft);
+    const auto loaded = config::LoadConfigText(text, "pipeline.yaml", {.environment = false});
+    for (const auto& finding : loaded.findings) ADD_FAILURE() << config::ToString(finding) << "\n" << text;
+    if (again || !loaded.findings.empty()) return text;
+    auto rehearsal = Rehearse(sample, loaded.config.inputs.front().decode, draft->event_time);
+    EXPECT_TRUE(rehearsal.ok()) << rehearsal.status().message();
+    draft->rehearsal = *std::move(rehearsal);
+  }
+  return "";
+}
+
+std::vector<std::string> Clicks(int count) {
+  std::vector<std::string> clicks;
+  for (int i = 0; i < count; ++i) {
+    clicks.push_back(fmt::format(
+        R"({{"event_id": "e{}", "ts": {}, "country": "{}", "user_id": {}, "amount": {}.5, "geo": {{"city": "x"}}, "note": null}})",
+        i, kStart / 1000 + i * 1000, i % 3 == 0 ? "DE" : "FR", i % 5, i));
+  }
+  return clicks;
+}
+
+constexpr const char* kClicksFile =
+    R"yaml(# Guessed from 21 records of the topic clicks. Read the comments before you rely on it.
+# Read as below, 20 become rows and 1 dead letter: bad_json 1.
+#
+#   millrace validate FILE      says what is wrong with it
+#   millrace run -c FILE        runs it
+version: 1
+pipeline: clicks
+source:
+  embedded: {path: log}                     # records go after 7 days: {path: …, retention: 30d} keeps them longer
+  topics: [clicks]
+decode:
+  format: json                              # 1 of 21 records are no JSON object
+  columns:
+    event_id: string
+    ts: timestamp_ms                        # numbers that are milliseconds since 1970 from 2000 on
+    country: string
+    user_id: int64
+    amount: decimal(18,2)                   # money by its name: exact, and more than 2 digits after the point are dead letters
+    geo_city: {type: string, path: geo.city}
+    # note: {path: note}                    # null in all 20 records: its type is not known; _rescued keeps it
+  unknown_fields: rescue                    # fields without a column are kept, as they came, in _rescued
+event_time: {column: ts}
+# dedupe: {by: [event_id], within: 24h}     # event_id is in every record, and never twice: if producers send again, this leaves the repeats out
+tables:
+  - name: clicks
+    partition_by: ["date(ts)"]
+aggregates:
+  - name: clicks_1m                         # a first one: how many a minute, and what the columns seem to be for
+    sql: |
+      SELECT window_start, country, count(*) AS events, sum(amount) AS amount_sum, approx_count_distinct(user_id) AS user_id_distinct
+      FROM TUMBLE(input, ts, INTERVAL 1 MINUTE)
+      GROUP BY ALL
+lake: {uri: ./lake}
+serve: {listen: "127.0.0.1:8080"}
+)yaml";
+
+TEST(Draft, OfAStreamOfJson) {
+  auto clicks = Clicks(20);
+  clicks.emplace_back("not json");
+  EXPECT_EQ(TextOf(SampleOf(clicks)), kClicksFile);
+}
+
+TEST(Draft, WithoutATimeGoesByTheLogs) {
+  const auto text = TextOf(SampleOf({R"({"a": 1})", R"({"a": 2})"}));
+  EXPECT_THAT(text, HasSubstr("event_time: {column: _timestamp}"));
+  EXPECT_THAT(text, HasSubstr("no field is the time of each event"));
+  EXPECT_THAT(text, HasSubstr("\"date(_timestamp)\""));
+}
+
+TEST(Draft, PrefersTheTimeOfTheEvent) {
+  const auto text =
+      TextOf(SampleOf({R"({"updated_at": "2026-10-26T07:00:00Z", "created_at": "2026-10-26T07:00:00Z"})"}));
+  EXPECT_THAT(text, HasSubstr("event_time: {column: created_at}"));
+  EXPECT_THAT(text, HasSubstr("also times: updated_at"));
+}
+
+TEST(Draft, LateEventsMakeTheWatermarkWait) {
+  std::vector<std::string> events;
+  for (int i = 0; i < 100; ++i) {
+    events.push_back(fmt::format(R"({{"ts": {}}})", kStart / 1000 + i * 1000 - (i % 10 == 9 ? 45'000 : 0)));
+  }
+  EXPECT_THAT(TextOf(SampleOf(events)), HasSubstr("watermark_delay: 1m}"));
+}
+
+TEST(Draft, EventsFromTheFutureAreSaid) {
+  EXPECT_THAT(TextOf(SampleOf({fmt::format(R"({{"ts": {}}})", kStart / 1000 + 3'600'000), R"({"ts": 1793000000000})"})),
+              HasSubstr("1 are more than 5m ahead"));
+}
+
+TEST(Draft, OfCsvWithAHeader) {
+  const auto text = TextOf(
+      SampleOf({"sym;px;at", "A;1.5;2026-10-26T07:00:00Z", "B;-;2026-10-26T07:00:01Z", "C;2;2026-10-26T07:00:02Z"}));
+  EXPECT_THAT(text, HasSubstr("delimiter: \";\""));
+  EXPECT_THAT(text, HasSubstr("header: [sym, px, at]"));
+  EXPECT_THAT(text, HasSubstr("\"null\": \"-\""));
+  EXPECT_THAT(text, HasSubstr("px: double"));
+  EXPECT_THAT(text, HasSubstr("3 become rows and 1 dead letter: type_mismatch 1"));
+}
+
+TEST(Draft, OfCsvWithoutAHeader) {
+  const auto text = TextOf(SampleOf({"a\t1\t2026-10-26", "b\t2\t2026-10-27"}));
+  EXPECT_THAT(text, HasSubstr("delimiter: \"\\t\""));
+  EXPECT_THAT(text, HasSubstr("c3: date"));
+  EXPECT_THAT(text, HasSubstr("there is no header line"));
+}
+
+TEST(Draft, OfOtherTextIsRaw) {
+  EXPECT_THAT(TextOf(SampleOf({"GET /", "POST /login failed"})), HasSubstr("payload: string"));
+}
+
+TEST(Draft, OfAvroTakesTheFramingThatFits) {
+  const auto schema = std::make_shared<const std::string>(R"({"type": "record", "name": "R", "fields": [
+    {"name": "id", "type": "string"}, {"name": "at", "type": "long"},
+    {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 3}}]})");
+  auto options = Topic("readings");
+  options.schema = ingest::SchemaSpec{.file = "reading.avsc", .bytes = schema};
+  options.schema_format = "avro";
+  // "ab", 1793000000000 ms, 1.234
+  const std::string record =
+      "\x04"
+      "ab"s +
+      "\x80\xA8\x86\xF2\xAE\x68"s + "\x04\x04\xD2"s;
+  auto draft = MakeDraft(SampleOf({"\0\0\0\0\x07"s + record, "\0\0\0\0\x07"s + record, "junk"}), options);
+  MILLRACE_ASSERT_OK(draft.status());
+  EXPECT_EQ(draft->framing, ingest::Framing::kConfluent);
+  ASSERT_EQ(draft->columns.size(), 3U);
+  EXPECT_EQ(draft->columns[1].type, "timestamp_ms");
+  EXPECT_EQ(draft->columns[2].type, "decimal(9,3)");
+  EXPECT_THAT(PipelineText(*draft), HasSubstr("schema: {file: reading.avsc}\n  framing: confluent"));
+
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeDraft(SampleOf({"junk"}), options));
+}
+
+TEST(Draft, SaysWhatNoFormatReads) {
+  const std::pair<Sample, const char*> cases[] = {
+      {{}, "no records to look at"},
+      {{.tombstones = 3}, "only 3 without a payload"},
+      {SampleOf({"\0\0\0\0\7ab"s}), "schema ids 7): --schema names the file"},
+      {SampleOf({"\xC3\x01 12345678"s}), "--schema names the file"},
+      {SampleOf({"\x1F\x8B..."s}), "are gzip, which no format reads"},
+      {SampleOf({"[1]"}), "are a JSON array, which no format reads"},
+      {SampleOf({"\x01\x02"s}), "are binary: if they are Avro or Protobuf"},
+      {SampleOf({"{}"}), "no field of the 1 records can be a column"},
+  };
+  for (const auto& [sample, message] : cases) {
+    const auto draft = MakeDraft(sample, Topic("clicks"));
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, draft);
+    EXPECT_THAT(draft.status().message(), HasSubstr(message));
+  }
+}
+
+TEST(Draft, NamesOfAllKindsStayValid) {
+  const auto text = TextOf(
+      SampleOf({
+          R"({"on": true, "null": "a", "a b": 1, "${HOME}": "x", "select": 1.5, "x: y": 2, "# c": 3, "line\nbreak": 4,
+          "Geo": {"ci.ty": "a", "\"q\"": "b"}, "geo": 1, "_offset": 5, "ß": 6, "-": 7, "10": 8,
+          "window_start": 1.5, "events": "a"})"}),
+      Topic("2026.web-clicks"));
+  EXPECT_THAT(text, HasSubstr("pipeline: t_2026_web_clicks"));
+  EXPECT_THAT(text, HasSubstr("\"on\": bool"));
+  EXPECT_THAT(text, HasSubstr("path: [Geo, ci.ty]"));
+  EXPECT_THAT(text, HasSubstr("\"$${HOME}\""));
+}
+
+TEST(Draft, WordsOfSqlMayBeColumns) {
+  for (const char* const word :
+       {"at", "order", "group", "user", "table", "lambda", "binary", "window", "interval", "values"}) {
+    const auto text =
+        TextOf(SampleOf(std::vector<std::string>(8, fmt::format(R"({{"{}": 1.5, "select": "a"}})", word))));
+    EXPECT_THAT(text, HasSubstr(fmt::format("avg(\"{}\")", word)));
+  }
+}
+
+TEST(Draft, PrintsNoSecret) {
+  auto options = Topic("clicks");
+  options.source.kafka = {{"bootstrap.servers", "broker:9092"},
+                          {"sasl.password", "hunter2"},
+                          {"ssl.key.pem", "PEM"},
+                          {"sasl.username", "me"},
+                          {"client.id", "a b"}};
+  const auto text = TextOf(SampleOf({R"({"a": 1, "password": "hunter2", "deep": [{"token": "hunter2"}]})"}), options);
+  EXPECT_THAT(text, Not(HasSubstr("hunter2")));
+  EXPECT_THAT(text, Not(HasSubstr("PEM\n")));
+  EXPECT_THAT(text, HasSubstr("sasl.password: \"${KAFKA_SASL_PASSWORD:?sasl.password of the brokers}\""));
+  EXPECT_THAT(text, HasSubstr("client.id: \"a b\""));
+  EXPECT_THAT(text, HasSubstr("unknown_fields: ignore"));
+  EXPECT_THAT(text, HasSubstr("# password:"));
+}
+
+TEST(Draft, RecordsThatAreNoTableAreNotTorn) {
+  // Payloads of a thousand fields, of deep nesting, of one value: nothing but a valid file or an error.
+  for (const auto& payload :
+       {"{\"a\": {\"b\": {\"c\": {\"d\": [1, 2]}}}}"s, "{\"a\": 1e400}"s, "{\"a\": -0}"s, "{\"a\": \"\"}"s}) {
+    TextOf(SampleOf({payload}));
+  }
+}
+
+TEST(YamlText, IsReadBackAsItIs) {
+  EXPECT_EQ(YamlText("log"), "log");
+  EXPECT_EQ(YamlText("geo.city"), "geo.city");
+  for (const char* const quoted : {"a b", "1", "no", "", "#", "a:", "-", "${X}"}) {
+    EXPECT_EQ(YamlText(quoted).front(), '"') << quoted;
+  }
+}
+
+}  // namespace
+}  // namespace millrace::infer

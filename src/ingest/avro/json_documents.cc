@@ -1,0 +1,259 @@
+#include "ingest/avro/json_documents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/json_text.h"
+#include "ingest/avro/schema.h"
+#include "ingest/avro/value_text_internal.h"
+#include "ingest/avro/wire_internal.h"
+#include "ingest/json/computed_fields.h"
+#include "ingest/json/json_decoder.h"
+#include "ingest/payload_form.h"
+#include "ingest/writer_schemas.h"
+
+namespace millrace::ingest {
+namespace avro {
+namespace {
+
+constexpr std::size_t kConfluentBytes = 5;
+constexpr std::size_t kSingleObjectBytes = 10;
+constexpr std::size_t kMaxSchemas = 1000;  // Of writers; beyond them all are parsed anew.
+// What the JSON of a record may take, as in avro_decoder.h.
+constexpr std::size_t kJsonPerByte = 32;
+constexpr std::size_t kJsonAtLeast = std::size_t{64} << 10;
+constexpr std::size_t kJsonAtMost = std::size_t{64} << 20;
+
+// Behind the name of a field: the member that has its time as text. No name of Avro's has a colon.
+constexpr std::string_view kTimeSuffix = ":time";
+
+bool IsTime(Logical logical) {
+  switch (logical) {
+    case Logical::kNone:
+    case Logical::kDecimal:
+    case Logical::kUuid:
+    case Logical::kDuration:
+      return false;
+    default:
+      return true;
+  }
+}
+
+// The same, whose dates and times are numbers.
+SchemaPtr WithoutTimes(const SchemaPtr& schema) {
+  auto copy = std::make_shared<Schema>(*schema);
+  if (IsTime(copy->logical)) copy->logical = Logical::kNone;
+  for (auto& branch : copy->branches) branch = WithoutTimes(branch);
+  for (auto& field : copy->fields) field.type = WithoutTimes(field.type);
+  return copy;
+}
+
+// How records of one writer's schema are written.
+struct Writing {
+  SchemaPtr schema;   // Null: see `detail`.
+  SchemaPtr numbers;  // Of `schema`.
+  std::string detail;
+};
+
+Writing MakeWriting(const WriterSchema& written) {
+  if (written.language != SchemaLanguage::kAvro) {
+    return {.detail = fmt::format("it is {}, and the format is avro", LanguageName(written.language))};
+  }
+  const auto schema = ParseSchema(written.text, written.references);
+  if (!schema.ok()) return {.detail = schema.status().message()};
+  if ((*schema)->type != Type::kRecord) {
+    return {.detail = fmt::format("events are records, and the schema is a {}", Describe(**schema))};
+  }
+  return {.schema = *schema, .numbers = WithoutTimes(*schema)};
+}
+
+class AvroThroughJson final : public Decoder {
+ public:
+  AvroThroughJson(const DecodeSpec& spec, std::set<std::string> times, std::unique_ptr<Decoder> json)
+      : spec_(spec), times_(std::move(times)), json_(std::move(json)) {}
+
+  Status Prepare() {
+    if (!spec_.schema) return Status::OK();
+    declared_ = MakeWriting({.text = *spec_.schema->bytes, .references = spec_.schema->references});
+    if (declared_->schema == nullptr) return InvalidInput("{}: {}", spec_.schema->file, declared_->detail);
+    fingerprint_ = Fingerprint(*declared_->schema);
+    return Status::OK();
+  }
+
+  Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
+    std::deque<std::string> texts;
+    std::vector<Document> taken;
+    std::vector<std::size_t> index;  // Of each taken one among all.
+    std::vector<Refusal> refused;
+    for (std::size_t i = 0; i < documents.size(); ++i) {
+      std::string text;
+      ASSIGN_OR_RETURN(auto refusal, Write(documents[i], text));
+      if (refusal) {
+        refusal->document = i;
+        refused.push_back(*std::move(refusal));
+        continue;
+      }
+      Document document = documents[i];
+      document.bytes = texts.emplace_back(std::move(text));
+      taken.push_back(document);
+      index.push_back(i);
+    }
+    ASSIGN_OR_RETURN(auto decoded, json_->Decode(taken));
+    for (auto& refusal : decoded.refused) {
+      refusal.document = index[refusal.document];
+      refused.push_back(std::move(refusal));
+    }
+    std::sort(refused.begin(), refused.end(), [](const auto& a, const auto& b) { return a.document < b.document; });
+    decoded.refused = std::move(refused);
+    return decoded;
+  }
+
+ private:
+  using MaybeRefusal = std::optional<Refusal>;
+
+  static Refusal Refuse(std::string reason, std::string detail) {
+    return {.reason = std::move(reason), .detail = std::move(detail)};
+  }
+
+  Result<MaybeRefusal> Write(const Document& document, std::string& text) {
+    const std::string_view payload = document.bytes;
+    const Writing* writing = declared_ ? &*declared_ : nullptr;
+    std::size_t frame = 0;
+    if (document.writer_schema != nullptr) {
+      writing = &WritingOfText(*document.writer_schema);
+    } else if (spec_.framing != Framing::kNone) {
+      const bool is_confluent = spec_.framing == Framing::kConfluent;
+      frame = is_confluent ? kConfluentBytes : kSingleObjectBytes;
+      const std::string_view mark = is_confluent ? std::string_view("\0", 1) : std::string_view("\xC3\x01", 2);
+      if (payload.size() < frame || !payload.starts_with(mark)) {
+        const std::string form = FormOfPayload(payload);
+        return Refuse("bad_framing",
+                      fmt::format("the payload of {} bytes does not begin with {} framing{}", payload.size(),
+                                  FramingName(spec_.framing), form.empty() ? "" : "; it looks like " + form));
+      }
+      ASSIGN_OR_RETURN(writing, WritingOf(IdOf(payload)));
+      if (writing == nullptr) {
+        return Refuse(
+            "unknown_schema",
+            fmt::format("there is no schema of the {} {}", is_confluent ? "id" : "fingerprint",
+                        is_confluent ? fmt::format("{}", IdOf(payload)) : fmt::format("{:016x}", IdOf(payload))));
+      }
+    }
+    if (writing->schema == nullptr) return Refuse("incompatible_schema", writing->detail);
+    return WriteRecord(*writing, payload, frame, text);
+  }
+
+  std::uint64_t IdOf(std::string_view payload) const {
+    std::uint64_t id = 0;
+    if (spec_.framing == Framing::kSingleObject) {
+      std::memcpy(&id, payload.data() + 2, sizeof id);
+      return id;
+    }
+    for (std::size_t i = 1; i < kConfluentBytes; ++i) id = id << 8 | static_cast<unsigned char>(payload[i]);
+    return id;
+  }
+
+  // Null: there is none.
+  Result<const Writing*> WritingOf(std::uint64_t id) {
+    if (declared_ && spec_.framing == Framing::kSingleObject && id == fingerprint_) return &*declared_;
+    if (const auto known = writings_.find(id); known != writings_.end()) return &known->second;
+    if (spec_.writer_schemas == nullptr) return nullptr;
+    const auto found = spec_.writer_schemas->Find(id);
+    if (!found.ok() && KindOf(found.status()) == ErrorKind::kInvalidInput) {
+      unusable_ = {.detail = found.status().message()};
+      return &unusable_;
+    }
+    RETURN_NOT_OK(found.status());
+    if (*found == nullptr) return nullptr;
+    if (writings_.size() >= kMaxSchemas) writings_.clear();
+    return &writings_.emplace(id, MakeWriting(**found)).first->second;
+  }
+
+  // Of a container file's schema.
+  const Writing& WritingOfText(const std::string& schema) {
+    if (const auto known = container_writings_.find(schema); known != container_writings_.end()) return known->second;
+    if (container_writings_.size() >= kMaxSchemas) container_writings_.clear();
+    return container_writings_.emplace(schema, MakeWriting({.text = schema})).first->second;
+  }
+
+  MaybeRefusal WriteRecord(const Writing& writing, std::string_view payload, std::size_t frame, std::string& text) {
+    const std::size_t limit = std::min(kJsonAtLeast + kJsonPerByte * payload.size(), kJsonAtMost);
+    const auto* const begin = reinterpret_cast<Bytes>(payload.data());
+    Bytes p = begin + frame;
+    wire_.Begin(p, begin + payload.size(), frame);
+    text = "{";
+    const auto& fields = writing.schema->fields;
+    for (std::size_t f = 0; f < fields.size() && p != nullptr; ++f) {
+      const Bytes at = p;
+      AddKey(fields[f].name, text);
+      p = AppendJson(wire_, *writing.numbers->fields[f].type, at, limit, text);
+      if (p == nullptr || !times_.contains(fields[f].name)) continue;
+      AddKey(fields[f].name + std::string(kTimeSuffix), text);
+      p = AppendJson(wire_, *fields[f].type, at, limit, text);
+    }
+    text += '}';
+    if (p != nullptr && p != wire_.end()) {
+      p = wire_.Fail("bad_avro", p,
+                     fmt::format("the record ends there, and the payload has {} bytes more", wire_.left(p)));
+    }
+    if (p != nullptr) return std::nullopt;
+    const auto failure = wire_.TakeFailure();
+    return Refuse(std::string(failure.reason), failure.problem);
+  }
+
+  static void AddKey(std::string_view name, std::string& text) {
+    if (text.size() > 1) text += ',';
+    AppendJsonString(name, text);
+    text += ':';
+  }
+
+  const DecodeSpec spec_;
+  const std::set<std::string> times_;  // Fields whose times are columns as they are.
+  const std::unique_ptr<Decoder> json_;
+  std::optional<Writing> declared_;                              // Of spec_.schema; set by Prepare().
+  std::uint64_t fingerprint_ = 0;                                // Likewise.
+  std::unordered_map<std::uint64_t, Writing> writings_;          // By id.
+  std::unordered_map<std::string, Writing> container_writings_;  // By the text of the schema.
+  Writing unusable_;                                             // Of the last id whose schema nobody can use.
+  Wire wire_;
+};
+
+bool IsComputed(const DecodeSpec& spec, const std::string& field) {
+  return std::any_of(spec.computed.begin(), spec.computed.end(),
+                     [&](const auto& computed) { return computed.path.front() == field; });
+}
+
+}  // namespace
+}  // namespace avro
+
+Result<std::unique_ptr<Decoder>> MakeAvroThroughJsonDecoder(const DecodeSpec& spec) {
+  DecodeSpec of_json = spec;
+  of_json.format = "json";
+  of_json.schema.reset();
+  of_json.framing = Framing::kNone;
+  std::set<std::string> times;
+  for (auto& column : of_json.columns) {
+    const bool is_time = column.type->id() == arrow::Type::DATE32 || column.type->id() == arrow::Type::TIMESTAMP;
+    if (!is_time || column.path.size() != 1 || avro::IsComputed(spec, column.path.front())) continue;
+    times.insert(column.path.front());
+    column.path = {column.path.front() + std::string(avro::kTimeSuffix)};
+  }
+  ASSIGN_OR_RETURN(auto json, MakeJsonDecoder(of_json));
+  if (!spec.computed.empty()) {
+    ASSIGN_OR_RETURN(json, MakeComputingDecoder(of_json, std::move(json)));
+  }
+  auto decoder = std::make_unique<avro::AvroThroughJson>(spec, std::move(times), std::move(json));
+  RETURN_NOT_OK(decoder->Prepare());
+  return decoder;
+}
+
+}  // namespace millrace::ingest
