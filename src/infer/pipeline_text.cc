@@ -107,7 +107,7 @@ std::string PathText(const std::vector<std::string>& path) {
 std::string ColumnText(const DraftColumn& column) {
   // A comma would end it in braces.
   const std::string type = IsPlainWord(column.type) ? column.type : '"' + column.type + '"';
-  std::string value = column.type;
+  std::string value = column.type.find(": ") == std::string::npos ? column.type : type;  // Else YAML's own.
   if (column.type.empty()) {
     value = fmt::format("{{path: {}}}", PathText(column.path));
   } else if (!column.from.empty()) {
