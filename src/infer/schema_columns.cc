@@ -38,8 +38,7 @@ FieldProfile ProfileOf(const std::vector<std::shared_ptr<arrow::RecordBatch>>& b
 
 DraftColumn ColumnOf(const ingest::ColumnSpec& spec, const FieldProfile& field, std::int64_t rows,
                      const std::optional<TimeFrame>& frame, ColumnNames& names) {
-  DraftColumn column{
-      .name = names.Take(spec.name), .type = TypeText(*spec.type, spec.form), .path = spec.path};
+  DraftColumn column{.name = names.Take(spec.name), .type = TypeText(*spec.type, spec.form), .path = spec.path};
   column.hints = HintsOf(spec.name);
   column.facts = {.present = field.texts, .distinct = field.distinct.size(), .repeats = field.repeats};
   if (column.type == "int64" && field.texts > 0) {

@@ -8,19 +8,18 @@
 #include <cstring>
 #include <limits>
 #include <optional>
-#include <set>
 #include <span>
 #include <unordered_map>
 #include <utility>
 
 #include "base/json_text.h"
-#include "ingest/declared_fields.h"
 #include "ingest/framed_decoder.h"
 #include "ingest/json/document_reader_internal.h"
 #include "ingest/payload_form.h"
 #include "ingest/protobuf/message_indexes_internal.h"
 #include "ingest/protobuf/message_text_internal.h"
 #include "ingest/protobuf/plan_internal.h"
+#include "ingest/protobuf/reading_internal.h"
 #include "ingest/protobuf/schema_internal.h"
 #include "ingest/protobuf/wire_internal.h"
 #include "ingest/values/column_internal.h"
@@ -49,48 +48,7 @@ struct Scalar {
   Moment moment;
 };
 
-// How records of one schema are read.
-struct Reading {
-  std::shared_ptr<const Schema> reader;  // Both own descriptors.
-  std::shared_ptr<const Schema> writer;  // Null: it is the reader.
-  MessageIndexes indexes;                // Of the writer's message.
-  Plan plan;
-
-  MessagePlan& root() { return plan.messages.front(); }
-};
-
 constexpr std::size_t kMaxReadings = 1000;  // Of writers' schemas; beyond them all are made anew.
-
-std::string OneofName(const FieldDescriptor& field) {
-  const auto* const oneof = field.real_containing_oneof();
-  return oneof == nullptr ? "" : oneof->name();
-}
-
-// Whether `writer` has all that `reader` has, under the same numbers, names and types.
-bool Covers(const Descriptor& writer, const Descriptor& reader, std::set<const Descriptor*>* seen) {
-  if (!seen->insert(&reader).second) return true;
-  for (int i = 0; i < reader.field_count(); ++i) {
-    const FieldDescriptor& wanted = *reader.field(i);
-    const FieldDescriptor* const field = writer.FindFieldByNumber(wanted.number());
-    if (field == nullptr || field->name() != wanted.name() || field->type() != wanted.type() ||
-        field->is_repeated() != wanted.is_repeated() || field->has_presence() != wanted.has_presence() ||
-        OneofName(*field) != OneofName(wanted)) {
-      return false;
-    }
-    if (wanted.message_type() != nullptr && !Covers(*field->message_type(), *wanted.message_type(), seen)) return false;
-    if (wanted.enum_type() == nullptr) continue;
-    for (int v = 0; v < wanted.enum_type()->value_count(); ++v) {
-      const auto* const value = field->enum_type()->FindValueByNumber(wanted.enum_type()->value(v)->number());
-      if (value == nullptr || value->name() != wanted.enum_type()->value(v)->name()) return false;
-    }
-  }
-  return true;
-}
-
-bool Covers(const Descriptor& writer, const Descriptor& reader) {
-  std::set<const Descriptor*> seen;
-  return Covers(writer, reader, &seen);
-}
 
 class ProtobufDecoder final : public Decoder {
  public:
@@ -115,7 +73,6 @@ class ProtobufDecoder final : public Decoder {
   bool DecodeDocument(std::string_view payload);
   // Null: refused, see writer_refusal_, or memory_ is not OK.
   Reading* ReadingOf(std::string_view payload);
-  Result<std::unique_ptr<Reading>> MakeReading(std::uint32_t id, const WriterSchema& schema) const;
   Status GiveUp(std::span<const Document> rest);
   Refusal RefusalOf(const Document& document, std::size_t index);
 
@@ -265,7 +222,7 @@ Reading* ProtobufDecoder::ReadingOf(std::string_view payload) {
       writer_failure_ = {"unknown_schema", fmt::format("there is no schema with the id {}", *id)};
       return nullptr;
     }
-    auto made = MakeReading(*id, **schema);
+    auto made = MakeReading(fmt::format("schema id {}", *id), **schema, declared_.reader, message_, spec_);
     if (readings_.size() >= kMaxReadings) readings_.clear();
     Known known;
     if (made.ok()) {
@@ -277,29 +234,6 @@ Reading* ProtobufDecoder::ReadingOf(std::string_view payload) {
   }
   if (found->second.reading == nullptr) writer_failure_ = {"incompatible_schema", found->second.problem};
   return found->second.reading.get();
-}
-
-Result<std::unique_ptr<Reading>> ProtobufDecoder::MakeReading(std::uint32_t id, const WriterSchema& schema) const {
-  const std::string name = fmt::format("schema id {}", id);
-  if (schema.language != SchemaLanguage::kProtobuf) {
-    return InvalidInput("{} is {}, and the format is protobuf", name, LanguageName(schema.language));
-  }
-  ASSIGN_OR_RETURN(auto writer, Schema::Load({.file = name,
-                                              .bytes = std::make_shared<const std::string>(schema.text),
-                                              .is_registered = true,
-                                              .references = schema.references}));
-  const auto written = writer->FindMessage(message_.full_name());
-  if (!written.ok()) return WithContext(written.status(), "{}", name);
-  // Fields are known by their numbers, so the declared message reads what any writer wrote; but only the writer's knows
-  // the names of fields that are newer.
-  auto plan = MakePlan(Covers(**written, message_) ? **written : message_, spec_.columns);
-  if (!plan.ok()) return WithContext(plan.status(), "{}", name);
-  if (spec_.declared != nullptr) {
-    ASSIGN_OR_RETURN(const auto columns, ColumnsOf(**written));
-    for (const ColumnSpec& column : columns) spec_.declared->Add(column.name, column.type);
-  }
-  return std::make_unique<Reading>(
-      Reading{declared_.reader, std::move(writer), MessageIndexes(**written), *std::move(plan)});
 }
 
 bool ProtobufDecoder::DecodeDocument(std::string_view payload) {
