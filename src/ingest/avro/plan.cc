@@ -611,6 +611,13 @@ Result<std::shared_ptr<arrow::DataType>> ColumnTypeOf(const Schema& schema) {
   }
 }
 
+// Bytes are rescued as a text of characters, which is what their column has then: read as a binary column's text, which
+// is base64, it would be other bytes.
+bool HasBytes(const arrow::DataType& type) {
+  return type.id() == arrow::Type::BINARY ||
+         std::any_of(type.fields().begin(), type.fields().end(), [](const auto& f) { return HasBytes(*f->type()); });
+}
+
 }  // namespace
 
 const ColumnTree* ColumnTree::Find(std::string_view name) const {
@@ -653,7 +660,8 @@ Result<std::unique_ptr<const Plan>> CompilePlan(SchemaPtr writer, SchemaPtr read
 
 void DeclareFields(const Schema& record, DeclaredFields& declared) {
   for (const Field& field : record.fields) {
-    if (auto type = ColumnTypeOf(*field.type); type.ok()) declared.Add(field.name, *std::move(type));
+    auto type = ColumnTypeOf(*field.type);
+    if (type.ok() && !HasBytes(**type)) declared.Add(field.name, *std::move(type));
   }
 }
 

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "ingest/avro/avro_decoder.h"
+#include "ingest/avro/plan_internal.h"
 #include "ingest/avro/test_avro_bytes.h"
+#include "ingest/declared_fields.h"
 #include "ingest/formats.h"
 #include "testing/status_matchers.h"
 
@@ -46,6 +48,17 @@ TEST(AvroColumns, EachFieldOfTheSchemaIsOne) {
                                  "geo string", "map string", "any string", "n string", "nn string"));
   DecodeSpec spec = SpecOf(Record(fields), columns);
   MILLRACE_ASSERT_OK(MakeDecoder(spec).status());
+}
+
+TEST(AvroColumns, BytesAreNotDeclaredSinceTheyAreRescuedAsCharacters) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto schema, ParseSchema(Record(R"(
+      {"name":"b","type":"bytes"},{"name":"x","type":["null",{"type":"fixed","name":"X","size":2}]},
+      {"name":"l","type":{"type":"array","items":"bytes"}},{"name":"i","type":"int"})")));
+  DeclaredFields declared;
+  DeclareFields(*schema, declared);
+  for (const char* const name : {"b", "x", "l"}) EXPECT_EQ(declared.Find(name), nullptr) << name;
+  ASSERT_NE(declared.Find("i"), nullptr);
+  EXPECT_EQ(declared.Find("i")->id(), arrow::Type::INT32);
 }
 
 TEST(AvroColumns, WhatNoColumnHoldsIsNamed) {
