@@ -12,6 +12,9 @@
 namespace millrace::ingest {
 namespace {
 
+// RFC 1950: the checksum of zlib, behind a stream of deflate. Writers of Avro's files leave parts of it there.
+constexpr std::size_t kAdlerBytes = 4;
+
 using namespace std::string_view_literals;
 
 constexpr std::size_t kBlockBytes = std::size_t{256} << 10;
@@ -121,7 +124,7 @@ std::optional<RecordProblem> Unpacker::UnpackStream(Packing packing, std::string
     written += static_cast<std::size_t>(done->bytes_written);
     if (written > bytes_max) return UnpacksToMore(packing, packed.size(), bytes_max);
     if (stream.IsFinished()) {
-      if (left.empty()) break;
+      if (left.empty() || (packing == Packing::kDeflate && left.size() <= kAdlerBytes)) break;
       if (PackingOf(left) != packing) {
         return BadPacking(packing, fmt::format("{} bytes behind its end are something else", left.size()));
       }

@@ -23,7 +23,7 @@ namespace millrace::ingest {
 enum class Packing {
   kGzip,     ///< RFC 1952, members one after the other.
   kZstd,     ///< RFC 8878, frames one after the other.
-  kDeflate,  ///< RFC 1951: one stream, without a header.
+  kDeflate,  ///< RFC 1951: one stream, without a header; up to 4 bytes behind its end are zlib's checksum.
   kSnappy    ///< The raw format: one block.
 };
 
