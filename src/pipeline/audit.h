@@ -4,7 +4,8 @@
 ///   - the commits' ranges form one chain: each begins where the one before ended (as far back as the log's JSON
 ///   reaches);
 ///   - read + further == written + dead-lettered + filtered + deduplicated + tombstones, in running totals;
-///   - read <= the offsets covered (Kafka's holes may make it less, nothing may make it more);
+///   - read <= the offsets covered (Kafka's holes may make it less, nothing may make it more; not of dead letters, of
+///     which a record may have several);
 ///   - written, by reading and by replays, == rows that are in the table's live files, counted in the files
 ///     (aggregates: the sum of _rows);
 ///   - no offset twice (of records with several documents no offset and index), none outside the covered range (tables
