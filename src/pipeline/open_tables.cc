@@ -1,5 +1,6 @@
 #include "pipeline/open_tables.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -129,6 +130,11 @@ Result<OpenTable> Create(const Plan& plan, int index, const std::shared_ptr<obje
   return Completed(plan, index, std::move(table), lake);
 }
 
+bool LacksColumn(const delta::Snapshot& snapshot, const arrow::Schema& wanted) {
+  return std::any_of(wanted.fields().begin(), wanted.fields().end(),
+                     [&](const auto& field) { return snapshot.schema->GetFieldByName(field->name()) == nullptr; });
+}
+
 /// The table keeps what its newest rows mean.
 Status Complete(const Plan& plan, int index, const OpenTable& opened) {
   const auto& table_plan = plan.tables[index];
@@ -137,7 +143,9 @@ Status Complete(const Plan& plan, int index, const OpenTable& opened) {
     if (table_plan.on_new_column == config::OnNewColumn::kAdd) RETURN_NOT_OK(opened.family->AddColumns());
     return opened.family->KeepOrigin();
   }
-  if (table_plan.on_new_column == config::OnNewColumn::kAdd || table_plan.kind == config::TableKind::kDeadLetters) {
+  const bool may_grow =
+      table_plan.on_new_column == config::OnNewColumn::kAdd || table_plan.kind == config::TableKind::kDeadLetters;
+  if (may_grow && LacksColumn(*table.snapshot(), *table_plan.schema)) {
     RETURN_NOT_OK(delta::AddColumns(table, table_plan.schema->fields()));
   }
   if (!table_plan.aggregate) return Status::OK();
