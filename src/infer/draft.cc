@@ -20,7 +20,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-std::string Of(std::int64_t part, std::int64_t all) { return fmt::format("{} of {}", part, all); }
+std::string PartOf(std::int64_t part, std::int64_t all) { return fmt::format("{} of {}", part, all); }
 
 // Which field is the key in every record that has one; empty: none.
 std::string KeyField(const FieldProfile& object, std::int64_t records_with_key, const std::string& prefix = "") {
@@ -54,7 +54,7 @@ void DraftJson(const Sample& sample, const PayloadShapes& shapes, Draft& draft) 
   draft.documents = profile.root.objects;
   const auto others = draft.records - shapes.count(PayloadShape::kJsonObject);
   if (others > 0) {
-    draft.format_notes.push_back(fmt::format("{} records are no JSON object", Of(others, draft.records)));
+    draft.format_notes.push_back(fmt::format("{} records are no JSON object", PartOf(others, draft.records)));
   }
   const auto frame = TimeFrameOf(sample);
   ColumnNames names;
@@ -108,7 +108,7 @@ void DraftCsv(const Sample& sample, CsvShape shape, Draft& draft) {
   }
   if (others > 0) {
     draft.format_notes.push_back(
-        fmt::format("{} lines have not {} fields: dead letters", Of(others, draft.records), fields.size()));
+        fmt::format("{} lines have not {} fields: dead letters", PartOf(others, draft.records), fields.size()));
   }
   if (!draft.null_text.empty()) draft.format_notes.emplace_back("null: what stands where other rows have a value");
   const auto frame = TimeFrameOf(sample);
@@ -133,7 +133,7 @@ void DraftRaw(const Sample& sample, const PayloadShapes& shapes, Draft& draft) {
   DraftColumn column{.name = names.Take("payload"), .type = "string", .path = {"payload"}};
   column.facts = {.present = payload.texts, .distinct = payload.distinct.size(), .repeats = payload.repeats};
   const auto binary = shapes.count(PayloadShape::kBinary);
-  if (binary > 0) column.notes.push_back(fmt::format("{} are no texts: dead letters", Of(binary, draft.records)));
+  if (binary > 0) column.notes.push_back(fmt::format("{} are no texts: dead letters", PartOf(binary, draft.records)));
   draft.columns.push_back(std::move(column));
   TakeRecordColumns(sample, "", TimeFrameOf(sample), names, draft);
 }
@@ -226,7 +226,7 @@ void ChooseDedupe(Draft& draft) {
                                 "the repeats out",
                                 best->name)
                           : fmt::format("{} repeat an earlier {}: if these are the same events, this leaves them out",
-                                        Of(best->facts.repeats, draft.documents), best->name);
+                                        PartOf(best->facts.repeats, draft.documents), best->name);
 }
 
 void ChooseAggregate(Draft& draft) {

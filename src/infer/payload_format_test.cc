@@ -8,7 +8,7 @@ namespace {
 
 using namespace std::string_literals;
 
-Sample SampleOf(const std::vector<std::string>& payloads) {
+Sample PayloadsOf(const std::vector<std::string>& payloads) {
   Sample sample;
   for (const auto& payload : payloads) {
     sample.records.push_back({.payload = payload, .offset = std::ssize(sample.records)});
@@ -39,7 +39,7 @@ TEST(PayloadShape, IsToldByThePayloadAlone) {
 }
 
 TEST(PayloadShape, OfASampleIsTheMostFrequent) {
-  const auto shapes = ShapesOf(SampleOf({"{}", "{}", "x", "\0\0\0\1\2ab"s, "\0\0\0\1\2cd"s, "\0\0\0\0\3ef"s}));
+  const auto shapes = ShapesOf(PayloadsOf({"{}", "{}", "x", "\0\0\0\1\2ab"s, "\0\0\0\1\2cd"s, "\0\0\0\0\3ef"s}));
   EXPECT_EQ(shapes.most(), PayloadShape::kConfluent);
   EXPECT_EQ(shapes.schema_ids, (std::vector<std::uint32_t>{258, 3}));
   EXPECT_EQ(ShapesOf({}).most(), PayloadShape::kEmpty);
@@ -53,22 +53,22 @@ TEST(Csv, FieldsAreSplitAsTheDecoderSplitsThem) {
 
 TEST(Csv, DelimiterIsTheOneThatCutsAllLinesAlike) {
   CsvShape shape;
-  ASSERT_TRUE(GuessCsv(SampleOf({"1;2,5;a", "2;3,5;b", "3;4;c"}), &shape));
+  ASSERT_TRUE(GuessCsv(PayloadsOf({"1;2,5;a", "2;3,5;b", "3;4;c"}), &shape));
   EXPECT_EQ(shape.delimiter, ';');
   EXPECT_EQ(shape.num_fields, 3U);
   EXPECT_TRUE(shape.header.empty());
   CsvShape tabs;
-  ASSERT_TRUE(GuessCsv(SampleOf({"1\ta,b", "2\tc,d"}), &tabs));
+  ASSERT_TRUE(GuessCsv(PayloadsOf({"1\ta,b", "2\tc,d"}), &tabs));
   EXPECT_EQ(tabs.delimiter, '\t');
   CsvShape prose;
-  EXPECT_FALSE(GuessCsv(SampleOf({"Well, that is text", "and so is this", "and, this, too"}), &prose));
-  EXPECT_FALSE(GuessCsv(SampleOf({"took 5 ms, done", "took 7 ms, done"}), &prose));
-  EXPECT_FALSE(GuessCsv(SampleOf({"a,b\nc,d", "e,f\ng,h"}), &prose));
+  EXPECT_FALSE(GuessCsv(PayloadsOf({"Well, that is text", "and so is this", "and, this, too"}), &prose));
+  EXPECT_FALSE(GuessCsv(PayloadsOf({"took 5 ms, done", "took 7 ms, done"}), &prose));
+  EXPECT_FALSE(GuessCsv(PayloadsOf({"a,b\nc,d", "e,f\ng,h"}), &prose));
 }
 
 TEST(Csv, AHeaderHasTextsWhereOtherLinesHaveValues) {
   CsvShape shape;
-  ASSERT_TRUE(GuessCsv(SampleOf({"sym,px\n", "A,1.5\n", "B,2.5\n"}), &shape));
+  ASSERT_TRUE(GuessCsv(PayloadsOf({"sym,px\n", "A,1.5\n", "B,2.5\n"}), &shape));
   EXPECT_EQ(shape.header, (std::vector<std::string>{"sym", "px"}));
   EXPECT_TRUE(IsHeader("sym,px\r\n", shape));
   EXPECT_FALSE(IsHeader("A,1.5", shape));
@@ -76,13 +76,13 @@ TEST(Csv, AHeaderHasTextsWhereOtherLinesHaveValues) {
   for (const auto& lines :
        {std::vector<std::string>{"name,city", "Ann,Rome", "Bob,Oslo"}, {"A,1.5", "B,2.5"}, {"sym,px"}}) {
     CsvShape none;
-    ASSERT_TRUE(GuessCsv(SampleOf(lines), &none));
+    ASSERT_TRUE(GuessCsv(PayloadsOf(lines), &none));
     EXPECT_TRUE(none.header.empty()) << lines.front();
   }
 }
 
 TEST(Csv, EachPartitionMayHaveItsHeader) {
-  auto sample = SampleOf({"sym,px", "A,1", "sym,px", "B,2"});
+  auto sample = PayloadsOf({"sym,px", "A,1", "sym,px", "B,2"});
   sample.records[2].partition = sample.records[3].partition = 1;
   CsvShape shape;
   ASSERT_TRUE(GuessCsv(sample, &shape));

@@ -57,8 +57,14 @@ TEST_F(TapStreamTest, TellsWhereItBeganAndThenRowsAndLetters) {
   Open();
   EXPECT_EQ(Read(), kStart);
   Tapped seen = Seen(R"([["DE", 7], ["F\nR", 8]])");
-  seen.letters = {model::ToReadableBatch(std::vector{
-      model::DeadLetter{{"clicks", 1}, 9, 0, std::nullopt, "not json", {}, "decode", "bad_json", "It is no JSON."}})};
+  seen.letters = {model::ToReadableBatch(std::vector{model::DeadLetter{.source = {"clicks", 1},
+                                                                       .offset = 9,
+                                                                       .key = std::nullopt,
+                                                                       .payload = "not json",
+                                                                       .headers = {},
+                                                                       .stage = "decode",
+                                                                       .reason = "bad_json",
+                                                                       .detail = "It is no JSON."}})};
   Look(std::move(seen));
   const std::string text = Read();
   EXPECT_THAT(text, HasSubstr("event: row\ndata: {\"country\":\"DE\",\"_offset\":7}\n\n"

@@ -16,6 +16,7 @@
 #include "delta/log/checkpoint.h"
 #include "delta/log/log_replay.h"
 #include "delta/table.h"
+#include "http/client.h"
 #include "objectstore/s3/s3_store.h"
 #include "testing/status_matchers.h"
 
@@ -25,9 +26,6 @@ namespace {
 using objectstore::IfMissing;
 using objectstore::ObjectStore;
 using objectstore::PutOutcome;
-using objectstore::s3::HttpClient;
-using objectstore::s3::HttpError;
-using objectstore::s3::HttpReply;
 using objectstore::s3::S3Options;
 using ::testing::HasSubstr;
 
@@ -70,9 +68,9 @@ class S3Faults : public ::testing::Test {
 
   // The proxy's small language: see fault_proxy.py.
   static void Tell(const std::string& path, const std::string& json) {
-    HttpClient client({.connect = std::chrono::minutes(1), .stall = std::chrono::minutes(5)}, "");
-    HttpReply reply;
-    HttpError error;
+    http::Client client({.timeouts = {.connect = std::chrono::minutes(1), .stall = std::chrono::minutes(5)}});
+    http::ClientReply reply;
+    http::ClientError error;
     ASSERT_TRUE(client.Send({"PUT", Variable("AWS_ENDPOINT_URL") + "/-proxy-/" + path, {}, json}, reply, error))
         << error.message;
     ASSERT_EQ(reply.status, 200);
