@@ -315,7 +315,8 @@ TEST_F(StoredDeduplicatorTest, DecidesTheSameWithKeysOnTheDiskWhateverDiesInBetw
       for (auto left = random() % 60; index < log.size() && left > 0; --left) {
         std::vector<Event> batch;
         const std::size_t first = index;
-        for (auto rows = random() % 700; rows > 0 && index < log.size(); --rows) TakeRecord(log, &index, &batch);
+        const std::size_t rows = random() % 700;
+        while (batch.size() < rows && index < log.size()) TakeRecord(log, &index, &batch);
         const model::Offset end = index < log.size() ? log[index].offset : end_of_log;
         const auto found = dedupe->FindRepeats(*Batch(batch), {position, end}, 7);
         if (!found.ok()) {

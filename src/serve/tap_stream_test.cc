@@ -70,7 +70,9 @@ TEST_F(TapStreamTest, TellsWhereItBeganAndThenRowsAndLetters) {
   EXPECT_THAT(text, HasSubstr("event: row\ndata: {\"country\":\"DE\",\"_offset\":7}\n\n"
                               "event: row\ndata: {\"country\":\"F\\nR\",\"_offset\":8}\n\n"
                               "event: dead_letter\ndata: {\"topic\":\"clicks\",\"partition\":1,\"offset\":9,"));
-  EXPECT_THAT(text, HasSubstr("\"stage\":\"decode\",\"reason\":\"bad_json\",\"detail\":\"It is no JSON.\"}\n\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("\"stage\":\"decode\",\"reason\":\"bad_json\",\"detail\":\"It is no JSON.\",\"index\":null}\n\n"));
   Look();
   EXPECT_EQ(Read(), "");
 }

@@ -54,7 +54,7 @@ def check_library(prefix):
     files = install("library", prefix)
     claim(not [f for f in files if not f.startswith(("lib", "include/millrace/"))], "archives, headers, CMake files", files)
     archives = {pathlib.Path(f).name for f in files if f.endswith(".a")}
-    claim(archives == {f"libmillrace_{name}.a" for name in ("base", "objectstore", "delta")}, "the libraries", archives)
+    claim(archives == {f"libmillrace_{name}.a" for name in ("base", "http_client", "objectstore", "delta")}, "the libraries", archives)
     private = [f for f in files if f.endswith("_internal.h") or "/s3/" in f]
     claim(not private, "public headers alone", private)
     cmake = "\n".join(p.read_text() for p in prefix.rglob("*.cmake"))
