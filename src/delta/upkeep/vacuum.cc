@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <set>
 #include <unordered_set>
 #include <utility>
@@ -149,7 +150,8 @@ Result<std::chrono::milliseconds> VacuumRetention(const Snapshot& snapshot) {
 Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, std::optional<UnixMicros> now) {
   auto& store = *table.store();
   if (!now && options.dry_run) now = SystemClock().Now();
-  if (!now) {
+  const bool is_asked = !now;
+  if (is_asked) {
     ASSIGN_OR_RETURN(now, StoreNow(store));
   }
   ASSIGN_OR_RETURN(const auto objects, store.List(""));
@@ -160,7 +162,9 @@ Result<VacuumResult> Vacuum(Table& table, const VacuumOptions& options, std::opt
   if (!retention) {
     ASSIGN_OR_RETURN(retention, VacuumRetention(*snapshot));
   }
-  const std::int64_t cutoff_ms = *now / 1000 - retention->count();
+  // Stores tell of a time no more than its second; and with no retention nothing is young.
+  const bool is_all = is_asked && retention->count() == 0;
+  const std::int64_t cutoff_ms = is_all ? std::numeric_limits<std::int64_t>::max() : *now / 1000 - retention->count();
   ASSIGN_OR_RETURN(const auto needed, NeededObjects(*snapshot, store, cutoff_ms));
   VacuumResult result;
   std::vector<objectstore::ObjectInfo> garbage;
