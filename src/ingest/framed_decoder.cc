@@ -2,13 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstddef>
-#include <iterator>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "ingest/inner_documents.h"
 #include "ingest/payload_form.h"
 
 namespace millrace::ingest {
@@ -29,33 +27,22 @@ class FramedDecoder final : public Decoder {
   explicit FramedDecoder(std::unique_ptr<Decoder> inner) : inner_(std::move(inner)) {}
 
   Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
-    std::vector<Refusal> refused;
-    framed_.clear();
-    indexes_.clear();
+    framed_.Clear();
     for (std::size_t i = 0; i < documents.size(); ++i) {
       Document document = documents[i];
       if (!ConfluentId(document.bytes)) {
-        refused.push_back(RefusalOf(i, document.bytes));
+        framed_.Refuse(RefusalOf(i, document.bytes));
         continue;
       }
       document.bytes.remove_prefix(kFrameBytes);
-      framed_.push_back(document);
-      indexes_.push_back(i);
+      framed_.Add(i, document);
     }
-    ASSIGN_OR_RETURN(auto decoded, inner_->Decode(framed_));
-    for (Refusal& refusal : decoded.refused) refusal.document = indexes_[refusal.document];
-    const auto middle = std::ssize(decoded.refused);
-    std::move(refused.begin(), refused.end(), std::back_inserter(decoded.refused));
-    std::inplace_merge(decoded.refused.begin(), decoded.refused.begin() + middle, decoded.refused.end(),
-                       [](const Refusal& one, const Refusal& other) { return one.document < other.document; });
-    return decoded;
+    return framed_.Decode(*inner_);
   }
 
  private:
   const std::unique_ptr<Decoder> inner_;
-  // Of the batch.
-  std::vector<Document> framed_;
-  std::vector<std::size_t> indexes_;  // Of framed_, in the documents.
+  InnerDocuments framed_;
 };
 
 }  // namespace

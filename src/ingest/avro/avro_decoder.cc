@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "ingest/avro/framing_internal.h"
 #include "ingest/avro/plan_internal.h"
 #include "ingest/avro/rescued_members_internal.h"
 #include "ingest/avro/schema.h"
@@ -26,13 +27,7 @@ namespace millrace::ingest {
 namespace avro {
 namespace {
 
-constexpr std::size_t kConfluentBytes = 5;
-constexpr std::size_t kSingleObjectBytes = 10;
 constexpr std::size_t kMaxPlans = 1000;  // Of writers' schemas; beyond them all are made anew.
-// What texts in JSON may take: names stand before each value there.
-constexpr std::size_t kJsonPerByte = 32;
-constexpr std::size_t kJsonAtLeast = std::size_t{64} << 10;
-constexpr std::size_t kJsonAtMost = std::size_t{64} << 20;
 constexpr std::size_t kTextKeptBytes = std::size_t{1} << 20;
 constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
 constexpr std::int32_t kMinDays = -719'162;   // 0001-01-01
@@ -224,11 +219,11 @@ const Plan* AvroDecoder::TakeFrame(std::string_view payload, std::size_t* frame)
   *frame = 0;
   if (spec_.framing == Framing::kNone) return plan_.get();
   const bool is_confluent = spec_.framing == Framing::kConfluent;
-  *frame = is_confluent ? kConfluentBytes : kSingleObjectBytes;
-  const std::string_view mark = is_confluent ? std::string_view("\0", 1) : std::string_view("\xC3\x01", 2);
-  if (payload.size() < *frame || !payload.starts_with(mark)) {
+  const Frame expected = FrameOf(spec_.framing);
+  *frame = expected.size;
+  if (!expected.IsBefore(payload)) {
     std::string found = "nothing";
-    for (std::size_t i = 0; i < std::min(payload.size(), mark.size()); ++i) {
+    for (std::size_t i = 0; i < std::min(payload.size(), expected.mark.size()); ++i) {
       found = fmt::format("{}{:02X}", i == 0 ? "" : found + " ", static_cast<unsigned char>(payload[i]));
     }
     std::string detail =
@@ -237,17 +232,12 @@ const Plan* AvroDecoder::TakeFrame(std::string_view payload, std::size_t* frame)
     if (const std::string form = FormOfPayload(payload); !form.empty()) detail += " and looks like " + form;
     return Refuse("bad_framing", std::move(detail));
   }
-  if (is_confluent) {
-    std::uint64_t id = 0;
-    for (std::size_t i = 1; i < kConfluentBytes; ++i) id = id << 8 | static_cast<unsigned char>(payload[i]);
-    return spec_.writer_schemas == nullptr ? plan_.get() : PlanOf(id);
-  }
-  std::uint64_t fingerprint = 0;
-  std::memcpy(&fingerprint, payload.data() + 2, sizeof fingerprint);
-  if (fingerprint == fingerprint_) return plan_.get();
-  if (spec_.writer_schemas != nullptr) return PlanOf(fingerprint);
+  const std::uint64_t id = IdIn(spec_.framing, payload);
+  if (is_confluent) return spec_.writer_schemas == nullptr ? plan_.get() : PlanOf(id);
+  if (id == fingerprint_) return plan_.get();
+  if (spec_.writer_schemas != nullptr) return PlanOf(id);
   return Refuse("unknown_schema",
-                fmt::format("written with a schema of the fingerprint {:016x}, that of '{}' is {:016x}", fingerprint,
+                fmt::format("written with a schema of the fingerprint {:016x}, that of '{}' is {:016x}", id,
                             spec_.schema->file, fingerprint_));
 }
 
@@ -335,7 +325,7 @@ bool AvroDecoder::DecodeDocument(const Document& document) {
   if (plan == nullptr) return false;
   const auto* const begin = reinterpret_cast<Bytes>(payload.data());
   wire_.Begin(begin + frame, begin + payload.size(), frame);
-  json_limit_ = std::min(kJsonAtLeast + kJsonPerByte * payload.size(), kJsonAtMost);
+  json_limit_ = JsonBytesMax(payload.size());
   if (spec_.has_rescued_column()) rescued_.Begin();
   if (!Run(*plan, begin + frame)) return false;
   if (!spec_.has_rescued_column()) return true;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <optional>
 #include <set>
@@ -13,9 +12,11 @@
 #include <vector>
 
 #include "base/json_text.h"
+#include "ingest/avro/framing_internal.h"
 #include "ingest/avro/schema.h"
 #include "ingest/avro/value_text_internal.h"
 #include "ingest/avro/wire_internal.h"
+#include "ingest/inner_documents.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
 #include "ingest/payload_form.h"
@@ -25,13 +26,7 @@ namespace millrace::ingest {
 namespace avro {
 namespace {
 
-constexpr std::size_t kConfluentBytes = 5;
-constexpr std::size_t kSingleObjectBytes = 10;
 constexpr std::size_t kMaxSchemas = 1000;  // Of writers; beyond them all are parsed anew.
-// What the JSON of a record may take, as in avro_decoder.h.
-constexpr std::size_t kJsonPerByte = 32;
-constexpr std::size_t kJsonAtLeast = std::size_t{64} << 10;
-constexpr std::size_t kJsonAtMost = std::size_t{64} << 20;
 
 // Behind the name of a field: the member that has its time as text. No name of Avro's has a colon.
 constexpr std::string_view kTimeSuffix = ":time";
@@ -91,30 +86,20 @@ class AvroThroughJson final : public Decoder {
 
   Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
     std::deque<std::string> texts;
-    std::vector<Document> taken;
-    std::vector<std::size_t> index;  // Of each taken one among all.
-    std::vector<Refusal> refused;
+    inner_.Clear();
     for (std::size_t i = 0; i < documents.size(); ++i) {
       std::string text;
       ASSIGN_OR_RETURN(auto refusal, Write(documents[i], text));
       if (refusal) {
         refusal->document = i;
-        refused.push_back(*std::move(refusal));
+        inner_.Refuse(*std::move(refusal));
         continue;
       }
       Document document = documents[i];
       document.bytes = texts.emplace_back(std::move(text));
-      taken.push_back(document);
-      index.push_back(i);
+      inner_.Add(i, document);
     }
-    ASSIGN_OR_RETURN(auto decoded, json_->Decode(taken));
-    for (auto& refusal : decoded.refused) {
-      refusal.document = index[refusal.document];
-      refused.push_back(std::move(refusal));
-    }
-    std::sort(refused.begin(), refused.end(), [](const auto& a, const auto& b) { return a.document < b.document; });
-    decoded.refused = std::move(refused);
-    return decoded;
+    return inner_.Decode(*json_);
   }
 
  private:
@@ -132,34 +117,24 @@ class AvroThroughJson final : public Decoder {
       writing = &WritingOfText(*document.writer_schema);
     } else if (spec_.framing != Framing::kNone) {
       const bool is_confluent = spec_.framing == Framing::kConfluent;
-      frame = is_confluent ? kConfluentBytes : kSingleObjectBytes;
-      const std::string_view mark = is_confluent ? std::string_view("\0", 1) : std::string_view("\xC3\x01", 2);
-      if (payload.size() < frame || !payload.starts_with(mark)) {
+      const Frame expected = FrameOf(spec_.framing);
+      frame = expected.size;
+      if (!expected.IsBefore(payload)) {
         const std::string form = FormOfPayload(payload);
         return Refuse("bad_framing",
                       fmt::format("the payload of {} bytes does not begin with {} framing{}", payload.size(),
                                   FramingName(spec_.framing), form.empty() ? "" : "; it looks like " + form));
       }
-      ASSIGN_OR_RETURN(writing, WritingOf(IdOf(payload)));
+      const std::uint64_t id = IdIn(spec_.framing, payload);
+      ASSIGN_OR_RETURN(writing, WritingOf(id));
       if (writing == nullptr) {
-        return Refuse(
-            "unknown_schema",
-            fmt::format("there is no schema of the {} {}", is_confluent ? "id" : "fingerprint",
-                        is_confluent ? fmt::format("{}", IdOf(payload)) : fmt::format("{:016x}", IdOf(payload))));
+        return Refuse("unknown_schema",
+                      fmt::format("there is no schema of the {} {}", is_confluent ? "id" : "fingerprint",
+                                  is_confluent ? fmt::format("{}", id) : fmt::format("{:016x}", id)));
       }
     }
     if (writing->schema == nullptr) return Refuse("incompatible_schema", writing->detail);
     return WriteRecord(*writing, payload, frame, text);
-  }
-
-  std::uint64_t IdOf(std::string_view payload) const {
-    std::uint64_t id = 0;
-    if (spec_.framing == Framing::kSingleObject) {
-      std::memcpy(&id, payload.data() + 2, sizeof id);
-      return id;
-    }
-    for (std::size_t i = 1; i < kConfluentBytes; ++i) id = id << 8 | static_cast<unsigned char>(payload[i]);
-    return id;
   }
 
   // Null: there is none.
@@ -186,7 +161,7 @@ class AvroThroughJson final : public Decoder {
   }
 
   MaybeRefusal WriteRecord(const Writing& writing, std::string_view payload, std::size_t frame, std::string& text) {
-    const std::size_t limit = std::min(kJsonAtLeast + kJsonPerByte * payload.size(), kJsonAtMost);
+    const std::size_t limit = JsonBytesMax(payload.size());
     const auto* const begin = reinterpret_cast<Bytes>(payload.data());
     Bytes p = begin + frame;
     wire_.Begin(p, begin + payload.size(), frame);
@@ -219,6 +194,7 @@ class AvroThroughJson final : public Decoder {
   const DecodeSpec spec_;
   const std::set<std::string> times_;  // Fields whose times are columns as they are.
   const std::unique_ptr<Decoder> json_;
+  InnerDocuments inner_;
   std::optional<Writing> declared_;                              // Of spec_.schema; set by Prepare().
   std::uint64_t fingerprint_ = 0;                                // Likewise.
   std::unordered_map<std::uint64_t, Writing> writings_;          // By id.

@@ -18,6 +18,7 @@
 /// of more than 16 bytes stay bytes.
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "ingest/avro/schema.h"
@@ -28,6 +29,14 @@ namespace millrace::ingest::avro {
 
 /// Checks no more than it must to find the value's end.
 Bytes SkipValue(Wire& wire, const Schema& schema, Bytes p);
+
+/// What the texts in JSON of a payload of so many bytes may take: names stand before each value there.
+inline std::size_t JsonBytesMax(std::size_t payload_bytes) {
+  constexpr std::size_t kPerByte = 32;
+  constexpr std::size_t kAtLeast = std::size_t{64} << 10;
+  constexpr std::size_t kAtMost = std::size_t{64} << 20;
+  return std::min(kAtLeast + kPerByte * payload_bytes, kAtMost);
+}
 
 /// Appends. Fails with bad_utf8 for a text that is none, and with too_large when `out` has more than `limit` bytes.
 Bytes AppendJson(Wire& wire, const Schema& schema, Bytes p, std::size_t limit, std::string& out);

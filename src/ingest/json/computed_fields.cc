@@ -2,13 +2,13 @@
 
 #include <simdjson.h>
 
-#include <algorithm>
 #include <deque>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "ingest/inner_documents.h"
 #include "ingest/jmespath/jmespath.h"
 #include "ingest/jmespath/json_value.h"
 
@@ -40,28 +40,18 @@ class ComputingDecoder final : public Decoder {
 
   Result<DecodedDocuments> Decode(std::span<const Document> documents) override {
     std::deque<std::string> texts;
-    std::vector<Document> taken;
-    std::vector<std::size_t> index;  // Of each taken one among all.
-    std::vector<Refusal> refused;
+    inner_.Clear();
     for (std::size_t i = 0; i < documents.size(); ++i) {
       auto text = Compute(documents[i]);
       if (!text.ok()) {
-        refused.push_back({i, "transform", text.status().message()});
+        inner_.Refuse({i, "transform", text.status().message()});
         continue;
       }
       Document document = documents[i];
       if (*text) document.bytes = texts.emplace_back(*std::move(*text));
-      taken.push_back(document);
-      index.push_back(i);
+      inner_.Add(i, document);
     }
-    ASSIGN_OR_RETURN(auto decoded, documents_->Decode(taken));
-    for (auto& refusal : decoded.refused) {
-      refusal.document = index[refusal.document];
-      refused.push_back(std::move(refusal));
-    }
-    std::sort(refused.begin(), refused.end(), [](const auto& a, const auto& b) { return a.document < b.document; });
-    decoded.refused = std::move(refused);
-    return decoded;
+    return inner_.Decode(*documents_);
   }
 
  private:
@@ -114,6 +104,7 @@ class ComputingDecoder final : public Decoder {
 
   const std::vector<Computed> computed_;
   const std::unique_ptr<Decoder> documents_;
+  InnerDocuments inner_;
   simdjson::ondemand::parser parser_;
 };
 

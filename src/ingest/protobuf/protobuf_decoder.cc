@@ -123,7 +123,8 @@ class ProtobufDecoder final : public Decoder {
   // Without the entries of these indexes, which ascend.
   bool FillEntries(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row,
                    const std::vector<std::int64_t>& dropped);
-  bool ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar);
+  // `*is_there` is set where the message has the value; `*scalar` stays as it is where it has not.
+  bool ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar, bool* is_there);
   bool FillStruct(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
   bool SplitMessage(const NestedPlan& plan, std::string_view message, std::vector<std::vector<WireValue>>* members);
 
@@ -356,25 +357,8 @@ const char* ProtobufDecoder::ReadMomentField(FieldPlan& field, std::string_view 
 const char* ProtobufDecoder::ReadWrapper(FieldPlan& field, std::string_view message) {
   Scalar value;
   bool has_value = field.is_list || !field.targets[0].seen.IsSet(seen_);
-  const char* const end = message.data() + message.size();
-  for (const char* p = message.data(); p != end;) {
-    const char* const at = p;
-    Tag tag;
-    p = reader_.ReadTag(p, end, &tag);
-    if (p == nullptr) return nullptr;
-    if (tag.number != 1) {
-      WireValue skipped;
-      p = reader_.ReadValue(tag, p, end, field.depth + 1, &skipped);
-    } else if (tag.wire != WireOf(field.type)) {
-      return FailWire(field, tag.wire, at);
-    } else {
-      has_value = true;
-      p = tag.wire == Wire::kBytes ? reader_.ReadBytes(p, end, &value.text)
-                                   : ReadNumber(reader_, field.type, p, end, &value.bits);
-    }
-    if (p == nullptr) return nullptr;
-  }
-  return !has_value || StoreAll(field, value, message.data()) ? end : nullptr;
+  if (!ReadWrapped(field, message, &value, &has_value)) return nullptr;
+  return !has_value || StoreAll(field, value, message.data()) ? message.data() + message.size() : nullptr;
 }
 
 void ProtobufDecoder::KeepForText(FieldPlan& field, Tag tag, const char* p, const char* end) {
@@ -716,10 +700,12 @@ bool ProtobufDecoder::FillLeaf(const NestedPlan& plan, std::span<const WireValue
         if (ReadMoment(reader_, value.bytes(), field.depth + 1, field.path, &scalar.moment) == nullptr) return false;
       }
       break;
-    default:
+    default: {
+      bool is_there = false;  // A wrapper without its value has the default.
       for (const WireValue& value : values) {
-        if (!ReadWrapped(field, value.bytes(), &scalar)) return false;
+        if (!ReadWrapped(field, value.bytes(), &scalar, &is_there)) return false;
       }
+    }
   }
   return StoreOne(field, target, column, row, scalar, last.begin);
 }
@@ -860,7 +846,7 @@ bool ProtobufDecoder::SplitMessage(const NestedPlan& plan, std::string_view mess
   return true;
 }
 
-bool ProtobufDecoder::ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar) {
+bool ProtobufDecoder::ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar, bool* is_there) {
   const char* const end = message.data() + message.size();
   for (const char* p = message.data(); p != end;) {
     const char* const at = p;
@@ -873,6 +859,7 @@ bool ProtobufDecoder::ReadWrapped(const FieldPlan& field, std::string_view messa
     } else if (tag.wire != WireOf(field.type)) {
       return FailWire(field, tag.wire, at) != nullptr;
     } else {
+      *is_there = true;
       p = tag.wire == Wire::kBytes ? reader_.ReadBytes(p, end, &scalar->text)
                                    : ReadNumber(reader_, field.type, p, end, &scalar->bits);
     }
