@@ -253,7 +253,7 @@ class Books:
         for name, check in (("events", self.check_events), ("views_1m", self.check_aggregate),
                             (f"{events.PIPELINE}_dead_letters", self.check_dead_letters)):
             path = self.lake / name
-            if not (path / "_delta_log").is_dir():
+            if not any((path / "_delta_log").glob("*.json")):
                 self.add(name, f"B4 no table at {path}")
                 continue
             log = Log(path)
@@ -468,7 +468,7 @@ class Books:
 
     def replay_log(self):
         path = self.lake / f"{events.PIPELINE}_replays"
-        log = Log(path) if (path / "_delta_log").is_dir() else None
+        log = Log(path) if any((path / "_delta_log").glob("*.json")) else None
         if log is None or not log.live:
             return ("CREATE OR REPLACE VIEW replay_log AS SELECT 0::BIGINT AS replay, '' AS \"table\", 0 AS partition, "
                     "0::BIGINT AS \"offset\" WHERE false")

@@ -83,16 +83,17 @@ log: {{level: info}}
         return json.loads(self.get("/v1/lag"))
 
     def rows(self, columns=None):
-        table = self.folder / "lake" / self.name
-        if not (table / "_delta_log").exists():
-            return []
-        return DeltaTable(str(table)).to_pyarrow_table(columns=columns).to_pylist()
+        return self.rows_of(self.name, columns)
 
     def letters(self):
-        table = self.folder / "lake" / f"{self.name}_dead_letters"
-        if not (table / "_delta_log").exists():
+        return self.rows_of(f"{self.name}_dead_letters")
+
+    def rows_of(self, name, columns=None):
+        """None of a table whose first commit is still to come, though its folder may be there."""
+        table = self.folder / "lake" / name
+        if not any((table / "_delta_log").glob("*.json")):
             return []
-        return DeltaTable(str(table)).to_pyarrow_table().to_pylist()
+        return DeltaTable(str(table)).to_pyarrow_table(columns=columns).to_pylist()
 
 
 def wait_for(what, condition, timeout=60):
