@@ -17,6 +17,7 @@ find_package(ZLIB REQUIRED)
 find_package(Protobuf 3.21 REQUIRED)
 pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 
 include(Arrow)
 include(DataSketches)

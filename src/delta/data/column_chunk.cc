@@ -523,10 +523,6 @@ Result<std::unique_ptr<ColumnChunk>> ColumnChunk::Make(const arrow::Field& field
   };
   auto chunk = make();
   chunk->is_nested_ = is_nested;
-  const auto kind = properties.compression(column.path());
-  const auto options = properties.codec_options(column.path());
-  ASSIGN_OR_RETURN(chunk->codec_,
-                   options ? arrow::util::Codec::Create(kind, *options) : arrow::util::Codec::Create(kind));
   return chunk;
 }
 
@@ -539,6 +535,7 @@ ColumnChunk::ColumnChunk(std::string name, int leaf, const parquet::ColumnDescri
       context_(context),
       nullable_(column.max_definition_level() > 0),
       has_statistics_(properties.statistics_enabled(column.path())),
+      compressor_(*properties.codec_options(column.path())),
       valid_(&context.pool) {}
 
 Status ColumnChunk::Append(const std::shared_ptr<arrow::Array>& appended) {
@@ -661,10 +658,7 @@ Status ColumnChunk::EndPage() {
 Result<std::shared_ptr<arrow::Buffer>> ColumnChunk::Compress(PageHeader header, const std::uint8_t* body,
                                                              std::int64_t size) {
   auto& compressed = context_.compressed;
-  compressed.Rewind(0);
-  RETURN_NOT_OK(compressed.Reserve(codec_->MaxCompressedLen(size, body)));
-  ASSIGN_OR_RETURN(const std::int64_t length,
-                   codec_->Compress(size, body, compressed.capacity(), compressed.mutable_data()));
+  ASSIGN_OR_RETURN(const std::int64_t length, compressor_.Compress(body, size, &compressed));
   if (size > std::numeric_limits<std::int32_t>::max() || length > std::numeric_limits<std::int32_t>::max()) {
     return InvalidInput("column {}: a page of {} bytes is too large", name_, size);
   }

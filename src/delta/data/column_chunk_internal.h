@@ -3,7 +3,6 @@
 
 #include <arrow/array.h>
 #include <arrow/memory_pool.h>
-#include <arrow/util/compression.h>
 #include <parquet/metadata.h>
 #include <parquet/properties.h>
 
@@ -16,6 +15,7 @@
 #include "base/status.h"
 #include "delta/data/file_stats.h"
 #include "delta/data/nested_levels_internal.h"
+#include "delta/data/page_compressor_internal.h"
 #include "delta/data/page_encoding_internal.h"
 #include "objectstore/object_store.h"
 
@@ -45,7 +45,7 @@ struct ChunkContext {
 /// after that are plain.
 class ColumnChunk {
  public:
-  /// `leaf`: the column's number in the file. Writes() its type. `is_nested`: it is a leaf of a column. `column`,
+  /// `leaf`: the column's number in the file. Writes() its type. `properties` say how hard zstd tries. `is_nested`: it is a leaf of a column. `column`,
   /// `context` outlive it.
   static Result<std::unique_ptr<ColumnChunk>> Make(const arrow::Field& field, int leaf, bool is_nested,
                                                    const parquet::ColumnDescriptor& column,
@@ -99,7 +99,7 @@ class ColumnChunk {
   const bool nullable_;
   bool is_nested_ = false;  // Constant after Make().
   const bool has_statistics_;
-  std::unique_ptr<arrow::util::Codec> codec_;
+  const PageCompressor compressor_;
 
   // Of the open page.
   std::int64_t page_rows_ = 0;             // Of a leaf of a column: levels.

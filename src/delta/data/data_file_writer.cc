@@ -1,17 +1,15 @@
 #include <arrow/array.h>
 #include <arrow/memory_pool.h>
 #include <arrow/util/byte_size.h>
-#include <arrow/util/compression.h>
 #include <parquet/properties.h>
 
 #include <algorithm>
-#include <functional>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 #include "base/uuid.h"
 #include "delta/data/data_file.h"
+#include "delta/data/encoding_choice_internal.h"
 #include "delta/data/file_stats.h"
 #include "delta/data/parquet_rows_internal.h"
 #include "delta/data/partition_values.h"
@@ -20,131 +18,21 @@
 namespace millrace::delta {
 namespace {
 
-// Rows that are looked at before the encodings are chosen.
-constexpr std::int64_t kSampleRows = 4096;
-// Or so many bytes, if that is less.
+// Bytes that are looked at before the encodings are chosen, unless kSampleRows come first.
 constexpr std::int64_t kSampleBytesMax = 4 << 20;
 // Batches of the sample are joined when they are so many: a batch of one row takes kilobytes.
 constexpr std::size_t kSampleBatchesMax = 64;
-// Fewer rows say nothing about encodings, and then nothing is at stake.
-constexpr std::int64_t kSampleRowsMin = 64;
 // What an open file takes beside pages and dictionaries, which its pool counts: at first, and for each column.
 constexpr std::int64_t kOpenFileBytes = 128 << 10;
 constexpr std::int64_t kOpenColumnBytes = 8 << 10;
-// Above this share of distinct values in the sample (about 9,000 distinct values or more) a dictionary costs a hash per
-// value and saves little.
-constexpr double kDistinctShareMax = 0.8;
 // An open row group lives in memory, compressed, until it is written.
 constexpr std::int64_t kOpenRowGroupBytesMax = 16 << 20;
 // Rows after which the row group's size is looked at.
 constexpr std::int64_t kWriteRows = 65'536;
 // Rows after which Arrow's writer, for types that ours does not know, looks at a page's size.
 constexpr std::int64_t kPageCheckRows = 16'384;
-// Bytes of a column that are compressed both ways to see whether searching for matches pays.
-constexpr std::size_t kTrialBytes = 128 << 10;
-
 std::string FreshKey(const PartitionValues& values) {
   return PartitionFolders(values) + "part-00000-" + RandomUuid() + ".zstd.parquet";
-}
-
-// Counts distinct values, up to kSampleRows of them. Equal hashes pass for equal values: it is for an estimate.
-class DistinctCounter {
- public:
-  void Add(std::string_view value) {
-    const std::uint64_t hash = std::hash<std::string_view>()(value) | 1;
-    std::size_t slot = hash >> 32 & kMask;
-    while (slots_[slot] != 0 && slots_[slot] != hash) slot = (slot + 1) & kMask;
-    count_ += slots_[slot] == 0;
-    slots_[slot] = hash;
-  }
-  std::int64_t count() const { return count_; }
-
- private:
-  static constexpr std::size_t kMask = 4 * kSampleRows - 1;
-  std::vector<std::uint64_t> slots_ = std::vector<std::uint64_t>(kMask + 1);  // 0: free.
-  std::int64_t count_ = 0;
-};
-
-// The share of distinct values among the non-null rows of the sample; 0 for types that are not looked at.
-double DistinctShare(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sample, int column) {
-  DistinctCounter distinct;
-  std::int64_t rows = 0;
-  for (const auto& batch : sample) {
-    const arrow::Array& array = *batch->column(column);
-    const bool text = array.type_id() == arrow::Type::STRING || array.type_id() == arrow::Type::BINARY;
-    const int width = array.type()->byte_width();
-    const bool fixed = width >= 4 && array.type()->num_fields() == 0 && array.type_id() != arrow::Type::DICTIONARY;
-    if (!text && !fixed) return 0;
-    for (std::int64_t i = 0; i < array.length() && rows < kSampleRows; ++i) {
-      if (array.IsNull(i)) continue;
-      ++rows;
-      if (text) {
-        distinct.Add(static_cast<const arrow::BinaryArray&>(array).GetView(i));
-      } else {
-        const auto* bytes = array.data()->GetValues<char>(1, 0);
-        distinct.Add({bytes + (array.offset() + i) * width, static_cast<std::size_t>(width)});
-      }
-    }
-  }
-  return rows < kSampleRowsMin ? 0 : static_cast<double>(distinct.count()) / static_cast<double>(rows);
-}
-
-// Zstd that hardly looks for matches but still codes literals by Huffman: for hexadecimal ids nearly as small as level
-// 1 at half the CPU time. 1002 is ZSTD_c_literalCompressionMode, 1 enables it; negative levels would switch it off.
-std::shared_ptr<arrow::util::CodecOptions> LiteralsOnly() {
-  auto options = std::make_shared<arrow::util::ZstdCodecOptions>();
-  options->compression_level = -20;
-  options->compression_context_params = {{1002, 1}};
-  return options;
-}
-
-// The sample's values of one column, one after the other.
-std::string ColumnBytes(const std::vector<std::shared_ptr<arrow::RecordBatch>>& sample, int column) {
-  std::string bytes;
-  for (const auto& batch : sample) {
-    const arrow::Array& array = *batch->column(column);
-    const int width = array.type()->byte_width();
-    if (array.length() == 0) continue;
-    if (width > 0) {
-      const auto* values = array.data()->GetValues<char>(1, 0);
-      bytes.append(values + array.offset() * width, static_cast<std::size_t>(array.length() * width));
-    } else if (const auto& texts = static_cast<const arrow::BinaryArray&>(array); texts.value_data() != nullptr) {
-      bytes.append(reinterpret_cast<const char*>(texts.value_data()->data()) + texts.value_offset(0),
-                   static_cast<std::size_t>(texts.total_values_length()));
-    }
-    if (bytes.size() >= kTrialBytes) break;
-  }
-  bytes.resize(std::min(bytes.size(), kTrialBytes));
-  return bytes;
-}
-
-Result<std::int64_t> CompressedSize(const std::string& bytes, const arrow::util::CodecOptions& options) {
-  ASSIGN_OR_RETURN(const auto codec, arrow::util::Codec::Create(arrow::Compression::ZSTD, options));
-  const auto* input = reinterpret_cast<const std::uint8_t*>(bytes.data());
-  const auto size = static_cast<std::int64_t>(bytes.size());
-  std::string output(static_cast<std::size_t>(codec->MaxCompressedLen(size, input)), '\0');
-  return codec->Compress(size, input, std::ssize(output), reinterpret_cast<std::uint8_t*>(output.data()));
-}
-
-// Whether the search for matches at `level` saves a tenth over LiteralsOnly().
-Result<bool> MatchingPays(const std::string& bytes, int level) {
-  ASSIGN_OR_RETURN(const std::int64_t with, CompressedSize(bytes, arrow::util::CodecOptions(level)));
-  ASSIGN_OR_RETURN(const std::int64_t without, CompressedSize(bytes, *LiteralsOnly()));
-  return static_cast<double>(with) < 0.9 * static_cast<double>(without);
-}
-
-bool IsIntegerInParquet(const arrow::DataType& type) {
-  switch (type.id()) {
-    case arrow::Type::INT32:
-    case arrow::Type::INT64:
-    case arrow::Type::DATE32:
-    case arrow::Type::TIMESTAMP:
-      return true;
-    case arrow::Type::DECIMAL128:
-      return static_cast<const arrow::Decimal128Type&>(type).precision() <= 18;
-    default:
-      return false;
-  }
 }
 
 }  // namespace
@@ -244,14 +132,11 @@ class DataFileWriter::Impl {
     for (int i = 0; i < schema_->num_fields(); ++i) {
       const arrow::Field& field = *schema_->field(i);
       if (TextBounds::Covers(field)) builder.disable_statistics(field.name());
-      if (num_rows_ < kSampleRowsMin || DistinctShare(sample_, i) <= kDistinctShareMax) continue;
+      ASSIGN_OR_RETURN(const ValueEncoding encoding, ChooseEncoding(sample_, i, options_.zstd_level));
+      if (encoding == ValueEncoding::kDictionary) continue;
       builder.disable_dictionary(field.name());
-      if (IsIntegerInParquet(*field.type())) {
-        builder.encoding(field.name(), parquet::Encoding::DELTA_BINARY_PACKED);
-        continue;
-      }
-      ASSIGN_OR_RETURN(const bool pays, MatchingPays(ColumnBytes(sample_, i), options_.zstd_level));
-      if (!pays) builder.codec_options(field.name(), LiteralsOnly());
+      if (encoding == ValueEncoding::kDelta) builder.encoding(field.name(), parquet::Encoding::DELTA_BINARY_PACKED);
+      if (encoding == ValueEncoding::kPlainLiterals) builder.codec_options(field.name(), LiteralsOnly());
     }
     ASSIGN_OR_RETURN(rows_, ParquetRows::Open(schema_, builder.build(), upload_, pool_, texts_));
     sample_bytes_ = 0;
