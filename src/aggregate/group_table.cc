@@ -15,7 +15,10 @@ constexpr std::size_t kFirstSlots = 256;
 // Up to so many a quarter of the slots is taken, and a probe that has to go on is rare; then half, for they should stay
 // in the second level cache.
 constexpr std::size_t kSparseSlots = 16 * 1024;
-constexpr std::int64_t kPrefetchRows = 16;
+// How far ahead of the lookups a row's slot, its group and the group's key are fetched: each says where the next is.
+constexpr std::int64_t kSlotAhead = 24;
+constexpr std::int64_t kGroupAhead = 16;
+constexpr std::int64_t kKeyAhead = 8;
 constexpr std::size_t kBlockBytesMin = 4 * 1024;
 constexpr std::size_t kBlockBytesMax = 256 * 1024;
 
@@ -86,7 +89,7 @@ GroupTable::GroupTable(std::vector<PhysicalType> key_types) : key_types_(std::mo
 void GroupTable::Pack(std::int64_t begin, std::int64_t count, const std::int64_t* windows,
                       const std::vector<const ColumnView*>& keys) {
   begins_.resize(kChunkRows);
-  hashes_.resize(kChunkRows);
+  hashes_.resize(kChunkRows + kSlotAhead);
   lengths_.assign(kChunkRows, 0);
   std::size_t fixed = sizeof(std::int64_t) + keys.size();
   for (const PhysicalType type : key_types_) {
@@ -163,11 +166,19 @@ void GroupTable::FindOrMake(std::int64_t num_rows, const std::int64_t* windows,
     const std::uint8_t* const packed = packed_.data();
     for (std::int64_t i = 0; i < count; ++i) hashes_[i] = Hash(packed + begins_[i], lengths_[i]);
     for (std::int64_t i = 0; i < count; ++i) {
-      if (i + kPrefetchRows < count) __builtin_prefetch(&slots_[hashes_[i + kPrefetchRows] & (slots_.size() - 1)]);
+      // All hashes_ can be read, those behind `count` are of rows before.
+      __builtin_prefetch(&slots_[hashes_[i + kSlotAhead] & (slots_.size() - 1)]);
+      if (const Group* group = FirstFor(hashes_[i + kGroupAhead])) __builtin_prefetch(group);
+      if (const Group* group = FirstFor(hashes_[i + kKeyAhead])) __builtin_prefetch(group->key);
       const bool wanted = ok == nullptr || ok[begin + i] != 0;
       groups[begin + i] = wanted ? FindOrMakeOne(packed + begins_[i], lengths_[i], hashes_[i]) : 0;
     }
   }
+}
+
+inline const GroupTable::Group* GroupTable::FirstFor(std::uint64_t hash) const {
+  const std::uint64_t slot = slots_[hash & (slots_.size() - 1)];
+  return slot == 0 ? nullptr : &groups_[static_cast<std::uint32_t>(slot) - 1];
 }
 
 std::uint32_t GroupTable::FindOrMakeOne(const std::uint8_t* key, std::uint32_t length, std::uint64_t hash) {

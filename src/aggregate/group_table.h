@@ -65,6 +65,8 @@ class GroupTable {
 
   void Pack(std::int64_t begin, std::int64_t count, const std::int64_t* windows,
             const std::vector<const ColumnView*>& keys);
+  // The group in the first slot where one of this hash may be; null: there is none.
+  const Group* FirstFor(std::uint64_t hash) const;
   std::uint32_t FindOrMakeOne(const std::uint8_t* key, std::uint32_t length, std::uint64_t hash);
   const std::uint8_t* Keep(const std::uint8_t* key, std::uint32_t length);
   void Grow();

@@ -47,7 +47,7 @@ struct ShardOptions {
   /// Keys and payloads that become one batch; a record is never split. Arrow's text columns end at 2 GiB, and a batch
   /// is several times its records' size while it is made.
   std::size_t piece_bytes_max = 8 << 20;
-  std::size_t piece_records_max = 8192;  ///< Of a fetch that is packed, besides; at least 1.
+  std::size_t piece_records_max = 2048;  ///< Of a fetch that is packed, besides; at least 1.
   int open_files_max = 16;               ///< Of each event table, at least 1.
   /// Those of the plan; nullptr: it has none.
   std::shared_ptr<const lookup::LookupSet> lookups = nullptr;

@@ -7,7 +7,7 @@
 namespace millrace::eventlog {
 namespace {
 
-constexpr std::size_t kRecordsAhead = 4;
+constexpr std::size_t kRecordsAhead = 10;
 
 constexpr std::uint8_t kAppendTime = 0x08;
 
