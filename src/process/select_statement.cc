@@ -1,54 +1,24 @@
 #include "process/select_statement.h"
 
-#include <arrow/array.h>
-#include <arrow/table.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <mutex>
 #include <set>
 #include <utility>
 
 #include "base/ascii_case.h"
+#include "process/function_catalog.h"
 
 namespace millrace::process {
 
 namespace {
 
-// What duckdb_functions() says of all functions of one name together.
-struct FunctionFacts {
-  bool aggregate = false;
-  bool scalar = false;
-  bool set_returning = false;
-  bool consistent = true;
-  struct Macro {
-    std::string definition;
-    std::vector<std::string> parameters;
-  };
-  std::vector<Macro> macros;
-};
-using FunctionCatalog = std::map<std::string, FunctionFacts>;
-
-// Marked consistent by DuckDB 1.5 though they depend on the moment or on the session.
-constexpr std::array<std::string_view, 5> kInconsistentFunctions = {"current_localtimestamp", "current_localtime",
-                                                                    "current_setting", "getvariable", "getenv"};
 // Written without parentheses, they parse as columns and become functions when no column has the name.
 constexpr std::array<std::string_view, 8> kInconsistentNames = {
     "current_date",   "current_time",    "current_timestamp", "localtime",
     "localtimestamp", "current_catalog", "current_schema",    "current_database"};
 // Macros may use macros; DuckDB's own go three deep.
 constexpr int kMacroDepthMax = 16;
-
-std::vector<std::string> Split(const std::string& comma_separated) {
-  std::vector<std::string> parts;
-  for (std::size_t begin = 0; begin < comma_separated.size();) {
-    const std::size_t end = std::min(comma_separated.find(',', begin), comma_separated.size());
-    parts.push_back(comma_separated.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
 
 // The expression with columns of these names replaced.
 ParseTree Substituted(const ParseTree& expression, const std::map<std::string, ParseTree>& by_folded_name) {
@@ -63,53 +33,20 @@ ParseTree Substituted(const ParseTree& expression, const std::map<std::string, P
   return substituted;
 }
 
-Result<FunctionCatalog> LoadCatalog(sql::SqlSession* session) {
-  ASSIGN_OR_RETURN(const auto table,
-                   session->Query("SELECT lower(function_name), function_type, coalesce(stability, ''), "
-                                  "coalesce(macro_definition, ''), "
-                                  "coalesce(array_to_string(parameters, ','), '') FROM duckdb_functions() "
-                                  "GROUP BY ALL"));
-  ASSIGN_OR_RETURN(const auto batch, table->CombineChunksToBatch());
-  const auto text = [&](int column, std::int64_t row) {
-    return static_cast<const arrow::StringArray&>(*batch->column(column)).GetString(row);
-  };
-  FunctionCatalog catalog;
-  for (std::int64_t row = 0; row < batch->num_rows(); ++row) {
-    FunctionFacts& facts = catalog[text(0, row)];
-    const std::string type = text(1, row);
-    if (type == "aggregate") facts.aggregate = true;
-    if (type == "table" || type == "table_macro") facts.set_returning = true;
-    if (type == "scalar") {
-      facts.scalar = true;
-      facts.consistent = facts.consistent && text(2, row) == "CONSISTENT";
-    }
-    if (type == "macro") facts.macros.push_back({text(3, row), Split(text(4, row))});
-  }
-  for (const auto name : kInconsistentFunctions) catalog[std::string(name)].consistent = false;
-  return catalog;
-}
-
-// The same for every session of the process, and costs some ten milliseconds to ask for.
-Result<const FunctionCatalog*> Catalog(sql::SqlSession* session) {
-  static std::mutex mutex;
-  static std::unique_ptr<const FunctionCatalog> catalog;
-  const std::lock_guard lock(mutex);
-  if (catalog == nullptr) {
-    ASSIGN_OR_RETURN(auto loaded, LoadCatalog(session));
-    catalog = std::make_unique<const FunctionCatalog>(std::move(loaded));
-  }
-  return catalog.get();
-}
-
-bool IsAggregate(const FunctionCatalog& catalog, const ParseTree& tree) {
+Result<bool> IsAggregate(sql::SqlSession& session, const ParseTree& tree) {
   if (!tree.is_function()) return false;
-  const auto facts = catalog.find(AsciiLower(tree["function_name"].text));
-  return facts != catalog.end() && facts->second.aggregate;
+  ASSIGN_OR_RETURN(const auto* facts, FactsOf(session, AsciiLower(tree["function_name"].text)));
+  return facts != nullptr && facts->aggregate;
 }
 
-bool HasAggregate(const FunctionCatalog& catalog, const ParseTree& tree) {
-  return IsAggregate(catalog, tree) || std::any_of(tree.items.begin(), tree.items.end(),
-                                                   [&](const ParseTree& item) { return HasAggregate(catalog, item); });
+Result<bool> HasAggregate(sql::SqlSession& session, const ParseTree& tree) {
+  ASSIGN_OR_RETURN(const bool is_one, IsAggregate(session, tree));
+  if (is_one) return true;
+  for (const auto& item : tree.items) {
+    ASSIGN_OR_RETURN(const bool has_one, HasAggregate(session, item));
+    if (has_one) return true;
+  }
+  return false;
 }
 
 std::string_view ModifierName(std::string_view type) {
@@ -305,8 +242,8 @@ Status SelectStatement::CheckNode(const ParseTree& tree, const ParseTree& place,
   // The arguments of an aggregate may not hold another one.
   auto* below = aggregates;
   if (aggregates != nullptr && tree.is_function()) {
-    ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
-    if (IsAggregate(*catalog, tree)) below = nullptr;
+    ASSIGN_OR_RETURN(const bool is_aggregate, IsAggregate(*session_, tree));
+    if (is_aggregate) below = nullptr;
   }
   for (const auto& item : tree.items) {
     if (!item.items.empty()) RETURN_NOT_OK(CheckNode(item, here, below, depth));
@@ -317,10 +254,9 @@ Status SelectStatement::CheckNode(const ParseTree& tree, const ParseTree& place,
 Status SelectStatement::CheckFunction(const std::string& name, const ParseTree& call, const ParseTree& place,
                                       std::vector<ParseTree>* aggregates, int depth) const {
   const std::string folded = AsciiLower(name);
-  ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
-  const auto found = catalog->find(folded);
-  if (found == catalog->end()) return Status::OK();  // DuckDB's own message for it, with suggestions, is better.
-  const FunctionFacts& facts = found->second;
+  ASSIGN_OR_RETURN(const auto* found, FactsOf(*session_, folded));
+  if (found == nullptr) return Status::OK();  // DuckDB's own message for it, with suggestions, is better.
+  const FunctionFacts& facts = *found;
   if (folded == "unnest" || (facts.set_returning && !facts.scalar && !facts.aggregate && facts.macros.empty())) {
     return RefuseAt(place, fmt::format("{}() returns more than one row", folded));
   }
@@ -356,15 +292,15 @@ Result<ParseTree> SelectStatement::WithoutAggregateMacros(const ParseTree& expre
     ASSIGN_OR_RETURN(item, WithoutAggregateMacros(item, depth));
   }
   if (!expanded.is_function()) return expanded;
-  ASSIGN_OR_RETURN(const auto* catalog, Catalog(session_));
-  const auto facts = catalog->find(AsciiLower(expanded["function_name"].text));
-  if (facts == catalog->end()) return expanded;
+  ASSIGN_OR_RETURN(const auto* facts, FactsOf(*session_, AsciiLower(expanded["function_name"].text)));
+  if (facts == nullptr) return expanded;
   const auto& arguments = expanded["children"].items;
-  for (const auto& macro : facts->second.macros) {
+  for (const auto& macro : facts->macros) {
     if (macro.parameters.size() != arguments.size() || depth == kMacroDepthMax) continue;
     ASSIGN_OR_RETURN(auto body, ParseExpression(macro.definition));
     ASSIGN_OR_RETURN(body, WithoutAggregateMacros(body, depth + 1));
-    if (!HasAggregate(*catalog, body)) continue;
+    ASSIGN_OR_RETURN(const bool has_aggregate, HasAggregate(*session_, body));
+    if (!has_aggregate) continue;
     std::map<std::string, ParseTree> by_name;
     for (std::size_t i = 0; i < arguments.size(); ++i) by_name[AsciiLower(macro.parameters[i])] = arguments[i];
     return Substituted(body, by_name);
