@@ -17,7 +17,8 @@ using FunctionCatalog = std::map<std::string, FunctionFacts, std::less<>>;
 
 constexpr std::array<std::string_view, 6> kWellKnownAggregates = {"avg", "count", "count_star", "max", "min", "sum"};
 // Of INTERVALs.
-constexpr std::array<std::string_view, 5> kWellKnownScalars = {"to_days", "to_hours", "to_minutes", "to_seconds", "trunc"};
+constexpr std::array<std::string_view, 5> kWellKnownScalars = {"to_days", "to_hours", "to_minutes", "to_seconds",
+                                                               "trunc"};
 
 // Marked consistent by DuckDB 1.5 though they depend on the moment or on the session.
 constexpr std::array<std::string_view, 5> kInconsistentFunctions = {"current_localtimestamp", "current_localtime",

@@ -45,8 +45,8 @@ struct ChunkContext {
 /// after that are plain.
 class ColumnChunk {
  public:
-  /// `leaf`: the column's number in the file. Writes() its type. `properties` say how hard zstd tries. `is_nested`: it is a leaf of a column. `column`,
-  /// `context` outlive it.
+  /// `leaf`: the column's number in the file. Writes() its type. `properties` say how hard zstd tries. `is_nested`: it
+  /// is a leaf of a column. `column`, `context` outlive it.
   static Result<std::unique_ptr<ColumnChunk>> Make(const arrow::Field& field, int leaf, bool is_nested,
                                                    const parquet::ColumnDescriptor& column,
                                                    const parquet::WriterProperties& properties, ChunkContext& context);

@@ -120,8 +120,8 @@ double DeltaBits(const Sample& sample, int column) {
       lowest = std::min(lowest, delta);
       highest = std::max(highest, delta);
       if (rows % kPackedTogether != 1) continue;
-      bits += kPackedTogether *
-              std::bit_width(static_cast<std::uint64_t>(highest) - static_cast<std::uint64_t>(lowest));
+      bits +=
+          kPackedTogether * std::bit_width(static_cast<std::uint64_t>(highest) - static_cast<std::uint64_t>(lowest));
       lowest = std::numeric_limits<std::int64_t>::max();
       highest = std::numeric_limits<std::int64_t>::lowest();
     }

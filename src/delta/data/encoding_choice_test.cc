@@ -109,8 +109,12 @@ TEST(EncodingChoiceTest, ManyDoublesAndTextsArePlain) {
 }
 
 TEST(EncodingChoiceTest, FewRowsSayNothing) {
-  EXPECT_EQ(ChooseFor(arrow::Int64Builder(), [](std::int64_t row) { return row; }, 63), ValueEncoding::kDictionary);
-  EXPECT_EQ(ChooseFor(arrow::Int64Builder(), [](std::int64_t row) { return row; }, 64), ValueEncoding::kDelta);
+  EXPECT_EQ(ChooseFor(
+                arrow::Int64Builder(), [](std::int64_t row) { return row; }, 63),
+            ValueEncoding::kDictionary);
+  EXPECT_EQ(ChooseFor(
+                arrow::Int64Builder(), [](std::int64_t row) { return row; }, 64),
+            ValueEncoding::kDelta);
   EXPECT_EQ(ChooseEncoding({}, 0, 1).ValueOrDie(), ValueEncoding::kDictionary);
 }
 

@@ -35,8 +35,9 @@ Result<std::int64_t> PageCompressor::Compress(const std::uint8_t* body, std::int
   }
   out->Rewind(0);
   RETURN_NOT_OK(out->Reserve(static_cast<std::int64_t>(ZSTD_compressBound(static_cast<std::size_t>(size)))));
-  const std::size_t length = ZSTD_compress2(context.get(), out->mutable_data(), static_cast<std::size_t>(out->capacity()),
-                                            body, static_cast<std::size_t>(size));
+  const std::size_t length =
+      ZSTD_compress2(context.get(), out->mutable_data(), static_cast<std::size_t>(out->capacity()), body,
+                     static_cast<std::size_t>(size));
   RETURN_NOT_OK(Checked(length));
   out->UnsafeAdvance(static_cast<std::int64_t>(length));
   return static_cast<std::int64_t>(length);
