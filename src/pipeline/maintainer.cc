@@ -115,10 +115,10 @@ void Maintainer::MaintainTable(int index, TableUpkeep& state) {
   const delta::StopRequested stop = [this] { return stopping(); };
   if (is_aggregate && plan.retention) {
     Do("retention", plan.name, [&]() -> Result<Work> {
-      const UnixMicros cutoff = SystemClock().Now() - plan.retention->count();
       const Progress& progress = worker_.progress(index);
-      ASSIGN_OR_RETURN(const auto expired, ExpireWindows(table, plan.aggregate->definition, cutoff,
-                                                         {progress.ExpiredRowsId(), progress.ExpiredBeforeId()}, stop));
+      ASSIGN_OR_RETURN(const auto expired,
+                       ExpireWindowsAfter(table, plan.aggregate->definition, *plan.retention,
+                                          {progress.ExpiredRowsId(), progress.ExpiredBeforeId()}, stop));
       return Work{.files_removed = expired.files_removed};
     });
   }

@@ -11,6 +11,7 @@
 #include "base/kill_point.h"
 #include "delta/data/data_file.h"
 #include "delta/upkeep/compaction.h"
+#include "delta/upkeep/store_clock.h"
 #include "query/fold.h"
 
 namespace millrace::pipeline {
@@ -344,17 +345,25 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
                     .rows_after = rewrite.rows_after};
 }
 
+namespace {
+
+std::vector<delta::AddFile> FindExpired(const delta::Snapshot& snapshot, const model::Window& window,
+                                        UnixMicros cutoff) {
+  std::vector<delta::AddFile> expired;
+  if (!window.has_windows()) return expired;
+  for (const auto& [key, file] : snapshot.files) {
+    const auto bounds = delta::TimestampStats(file, model::kWindowStart);
+    if (bounds && window.LastEndOf(window.StartOf(bounds->max_us)) <= cutoff) expired.push_back(file);
+  }
+  return expired;
+}
+
+}  // namespace
+
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
                                    const ExpiryIds& ids, const delta::StopRequested& stop) {
-  if (!definition.window.has_windows()) return ExpiryResult();
   ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
-  std::vector<delta::AddFile> expired;
-  for (const auto& [key, file] : snapshot->files) {
-    const auto bounds = delta::TimestampStats(file, model::kWindowStart);
-    if (!bounds) continue;
-    const UnixMicros last_pane = definition.window.StartOf(bounds->max_us);
-    if (definition.window.LastEndOf(last_pane) <= cutoff) expired.push_back(file);
-  }
+  const auto expired = FindExpired(*snapshot, definition.window, cutoff);
   ExpiryResult result;
   if (expired.empty()) return result;
   ASSIGN_OR_RETURN(const auto rows, ReadRows(table, *snapshot, expired, {model::kPartialRows}, stop));
@@ -377,6 +386,16 @@ Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDe
   if (!outcome.ok() || std::holds_alternative<delta::Fenced>(*outcome)) return ExpiryResult();
   result.files_removed = std::ssize(expired);
   return result;
+}
+
+Result<ExpiryResult> ExpireWindowsAfter(delta::Table& table, const model::AggregateDefinition& definition,
+                                        std::chrono::microseconds retention, const ExpiryIds& ids,
+                                        const delta::StopRequested& stop) {
+  const UnixMicros cutoff = SystemClock().Now() - retention.count();
+  ASSIGN_OR_RETURN(const auto snapshot, table.Refresh());
+  if (FindExpired(*snapshot, definition.window, cutoff).empty()) return ExpiryResult();
+  ASSIGN_OR_RETURN(const UnixMicros store_now, delta::StoreNow(*table.store()));
+  return ExpireWindows(table, definition, std::min(cutoff, store_now - retention.count()), ids, stop);
 }
 
 }  // namespace millrace::pipeline

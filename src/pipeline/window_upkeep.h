@@ -10,6 +10,7 @@
 /// Where windows overlap all this is about their panes. Without windows, what has come so far counts as finished.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -60,5 +61,12 @@ struct ExpiryIds {
 /// kUnsupported: the table is append-only. kCancelled: stopped, nothing was done; asked before each file that is read.
 Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDefinition& definition, UnixMicros cutoff,
                                    const ExpiryIds& ids, const delta::StopRequested& stop = {});
+
+/// Likewise of windows that ended more than `retention` ago, by this machine's clock and the store's both: one that is
+/// ahead by itself takes nothing. The store is asked only if there is something to remove. Errors as ExpireWindows()
+/// and delta::StoreNow().
+Result<ExpiryResult> ExpireWindowsAfter(delta::Table& table, const model::AggregateDefinition& definition,
+                                        std::chrono::microseconds retention, const ExpiryIds& ids,
+                                        const delta::StopRequested& stop = {});
 
 }  // namespace millrace::pipeline

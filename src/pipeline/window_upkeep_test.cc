@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <map>
 #include <random>
 
@@ -282,6 +284,31 @@ TEST_F(WindowUpkeepTest, RetentionRemovesOldWindowsAndTheBooksStillBalance) {
   EXPECT_EQ(second.rows, 2);
   EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(ids.rows), 5);
   EXPECT_EQ(pipeline_.table(kSums).snapshot()->TxnVersion(ids.before), kStart + 2 * kDay);
+  ExpectSoundBooks();
+}
+
+TEST_F(WindowUpkeepTest, AClockThatIsAheadRemovesNoWindows) {
+  Epoch({0, 1, 2});
+  Epoch({kDay / kMinute});
+  const ExpiryIds ids{pipeline_.progress().ExpiredRowsId(), pipeline_.progress().ExpiredBeforeId()};
+  auto& table = pipeline_.table(kSums);
+  const auto retention = std::chrono::microseconds(SystemClock().Now() - (kStart + kDay));
+  // The store's clock is two days behind this machine's, which is all that can be seen of its own being ahead.
+  pipeline_.store().Before(
+      testing::StoreOperation::kStat, 1,
+      [&] {
+        const auto objects = table.store()->List("_millrace_clock_").ValueOrDie();
+        ASSERT_EQ(objects.size(), 1u);
+        const std::string folder = table.store()->uri();
+        const auto file = std::filesystem::path(folder.substr(folder.starts_with("file://") ? 7 : 0)) / objects[0].key;
+        std::filesystem::last_write_time(file, std::filesystem::last_write_time(file) - std::chrono::hours(48));
+      },
+      "_millrace_clock_");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto early, ExpireWindowsAfter(table, definition(), retention, ids));
+  EXPECT_EQ(early.files_removed, 0);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto due, ExpireWindowsAfter(table, definition(), retention, ids));
+  EXPECT_EQ(due.rows, 3);
+  EXPECT_TRUE(table.store()->List("_millrace_clock_").ValueOrDie().empty());
   ExpectSoundBooks();
 }
 

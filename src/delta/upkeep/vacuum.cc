@@ -8,33 +8,19 @@
 #include <utility>
 
 #include "base/kill_point.h"
-#include "base/log.h"
-#include "base/uuid.h"
 #include "delta/data/deletion_vector.h"
 #include "delta/log/checkpoint.h"
 #include "delta/log/log_replay.h"
 #include "delta/text/column_name.h"
 #include "delta/text/file_path.h"
 #include "delta/text/interval_text.h"
+#include "delta/upkeep/store_clock.h"
 
 namespace millrace::delta {
 namespace {
 
 constexpr std::int64_t kDayMs = 86'400'000;
 constexpr std::size_t kDeletesAtOnce = 1000;  // As many as one request of S3's takes.
-
-// The time by which objects are young or old. A machine whose own clock is ahead would take for old what another writer
-// is about to commit.
-Result<UnixMicros> StoreNow(objectstore::ObjectStore& store) {
-  const std::string key = "_millrace_clock_" + RandomUuid();
-  RETURN_NOT_OK(store.Put(key, "what time is it?"));
-  const auto written = store.Stat(key);
-  const Status deleted = store.Delete(key);
-  if (!deleted.ok()) spdlog::debug("{} is left in {}: {}", key, store.uri(), deleted.message());
-  RETURN_NOT_OK(written.status());
-  if (!*written) return Transient("{} of {} vanished", key, store.uri());
-  return (*written)->modified;
-}
 
 // A property such as "interval 7 days". kUnsupported: not understood.
 Result<std::int64_t> IntervalProperty(const Metadata& metadata, const std::string& key, std::int64_t if_absent_ms) {
