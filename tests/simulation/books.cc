@@ -5,10 +5,16 @@
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <limits>
 #include <sstream>
 
 #include "delta/data/scan.h"
 #include "delta/table.h"
+#include "foreign.h"
+#include "task_internal.h"
 
 namespace millrace::simulation {
 namespace {
@@ -16,16 +22,33 @@ namespace {
 namespace json = boost::json;
 
 constexpr const char* kLog = "/_delta_log/";
+constexpr std::int64_t kWindow = 60 * kSecond;
 
 std::int64_t Number(const json::object& object, const char* name, std::int64_t otherwise = 0) {
   const auto* value = object.if_contains(name);
   return value == nullptr || !value->is_int64() ? otherwise : value->as_int64();
 }
 
-std::int64_t RecordsOf(const json::object& file) {
+// "2026-01-01T00:00:00.000Z" as UTC microseconds.
+std::int64_t ParseTime(const std::string& text) {
+  int year = 0;
+  unsigned month = 0;
+  unsigned day = 0;
+  int hour = 0;
+  int minute = 0;
+  int second = 0;
+  if (std::sscanf(text.c_str(), "%d-%u-%uT%d:%d:%d", &year, &month, &day, &hour, &minute, &second) != 6) {
+    Fail("a time that cannot be read: " + text);
+  }
+  const std::chrono::sys_days date =
+      std::chrono::year_month_day(std::chrono::year(year), std::chrono::month(month), std::chrono::day(day));
+  return (date.time_since_epoch().count() * 86'400LL + hour * 3600 + minute * 60 + second) * kSecond;
+}
+
+json::object StatsOf(const json::object& file) {
   const auto* stats = file.if_contains("stats");
-  if (stats == nullptr || !stats->is_string()) return -1;
-  return Number(json::parse(stats->as_string()).as_object(), "numRecords", -1);
+  if (stats == nullptr || !stats->is_string()) return {};
+  return json::parse(stats->as_string()).as_object();
 }
 
 bool IsCommit(const std::string& name) {
@@ -57,19 +80,28 @@ Result<std::vector<Row>> ReadRows(const std::shared_ptr<objectstore::ObjectStore
   }
 }
 
-Status Compare(const std::string& what, std::map<Row, std::int64_t> wanted, const std::vector<Row>& found) {
-  for (const auto& row : found) --wanted[row];
-  for (const auto& [row, missing] : wanted) {
-    if (missing == 0) continue;
-    return Internal("{}: the row ({}) is there {} times too {}", what, fmt::format("{}", fmt::join(row, ", ")),
-                    std::abs(missing), missing > 0 ? "few" : "many");
+// Each of `wanted` once, those that are `optional` at most once.
+Status Compare(const std::string& what, const std::set<Row>& wanted, const std::set<Row>& optional,
+               const std::vector<Row>& found) {
+  std::set<Row> seen;
+  for (const auto& row : found) {
+    const std::string text = fmt::format("{}", fmt::join(row, ", "));
+    if (!seen.insert(row).second) return Internal("{}: the row ({}) is there twice", what, text);
+    if (!wanted.contains(row) && !optional.contains(row)) return Internal("{}: nobody wrote the row ({})", what, text);
+  }
+  for (const auto& row : wanted) {
+    if (!seen.contains(row)) return Internal("{}: the row ({}) is missing", what, fmt::join(row, ", "));
   }
   return Status::OK();
 }
 
 }  // namespace
 
-Books::Books(std::shared_ptr<const pipeline::Plan> plan, Bucket& bucket) : plan_(std::move(plan)), bucket_(bucket) {
+Books::Books(const std::vector<std::shared_ptr<const pipeline::Plan>>& plans, Bucket& bucket)
+    : plan_(plans.front()), bucket_(bucket) {
+  for (const auto& plan : plans) {
+    for (const auto& table : plan->tables) tables_[table.name];
+  }
   bucket_.on_create = [this](const std::string& key, const std::string& bytes) { OnCreate(key, bytes); };
   bucket_.on_delete = [this](const std::string& key) { OnDelete(key); };
 }
@@ -78,15 +110,56 @@ std::string Books::OffsetId(int partition) const {
   return fmt::format("{}-{}-{}", plan_->config.app_id, plan_->config.inputs[0].topics[0], partition);
 }
 
+const Books::TableBooks& Books::BooksOf(const std::string& table) const {
+  static const TableBooks kNone;
+  const auto found = tables_.find(table);
+  return found == tables_.end() ? kNone : found->second;
+}
+
+bool Books::IsAggregate(const std::string& table) const {
+  return table != plan_->tables.front().name && table != plan_->tables.back().name;
+}
+
+std::int64_t Books::ExpiredBefore() const {
+  const auto& retention = plan_->tables[1].retention;
+  return retention ? UnixAtBegin() + Now() - retention->count() : std::numeric_limits<std::int64_t>::min();
+}
+
+bool Books::HasFingerprint(int partition) const {
+  const auto& txns = BooksOf(plan_->tables.front().name).txns;
+  const auto found = txns.find(OffsetId(partition) + "#crc");
+  return found != txns.end() && static_cast<std::uint32_t>(found->second) != 0;
+}
+
 model::Offset Books::CoveredByAll(int partition) const {
   model::Offset lowest = std::numeric_limits<model::Offset>::max();
   for (int t = 0; t < plan_->num_data_tables(); ++t) {
-    const auto table = tables_.find(plan_->tables[t].name);
-    if (table == tables_.end()) return 0;
-    const auto next = table->second.next.find(partition);
-    lowest = std::min(lowest, next == table->second.next.end() ? 0 : next->second);
+    const auto& next = BooksOf(plan_->tables[t].name).next;
+    const auto found = next.find(partition);
+    lowest = std::min(lowest, found == next.end() ? 0 : found->second);
   }
   return lowest;
+}
+
+model::Offset Books::NeededFrom(int partition) const {
+  model::Offset lowest = CoveredByAll(partition);
+  for (const auto& [name, books] : tables_) {
+    const auto found = books.next.find(partition);
+    if (found != books.next.end()) lowest = std::min(lowest, found->second);
+  }
+  return lowest;
+}
+
+void Books::Lose(int partition, model::Offset offset) {
+  if (!appended_[partition].contains(offset)) return;
+  for (auto& [name, books] : tables_) {
+    const bool is_letters = name == plan_->tables.back().name;
+    const auto durable = books.txns.find(OffsetId(partition));
+    const auto covered = books.next.find(partition);
+    model::Offset next = covered == books.next.end() ? 0 : covered->second;
+    if (is_letters) next = durable == books.txns.end() ? 0 : durable->second + 1;
+    if (offset >= next) books.may_miss[partition].insert(offset);
+  }
 }
 
 void Books::OnCreate(const std::string& key, const std::string& bytes) {
@@ -96,29 +169,45 @@ void Books::OnCreate(const std::string& key, const std::string& bytes) {
 }
 
 void Books::OnDelete(const std::string& key) {
-  const bool is_of_log = key.find(kLog) != std::string::npos;
-  if (is_of_log && key.ends_with(".json")) Count("deleted: a commit");
-  if (!is_of_log && key.ends_with(".parquet")) Count("deleted: a data file");
   const auto slash = key.find('/');
   const auto table = tables_.find(key.substr(0, slash));
+  const auto log = key.find(kLog);
+  if (log != std::string::npos && IsCommit(key.substr(log + std::string_view(kLog).size()))) {
+    Count("deleted: a commit");
+    const std::int64_t version = std::stoll(key.substr(key.size() - 25, 20));
+    if (version >= table->second.version) Fail(key + " is deleted, and it is the newest version");
+    table->second.log_begins = std::max(table->second.log_begins, version + 1);
+  }
+  if (log == std::string::npos && key.ends_with(".parquet")) Count("deleted: a data file");
   if (table != tables_.end() && table->second.live.contains(key.substr(slash + 1))) {
     Fail(fmt::format("{} is deleted, and version {} of its table has it", key, table->second.version));
   }
 }
 
+/// What a commit does, beside the actions that are looked at one by one.
+struct Books::Commit {
+  std::string operation;
+  bool is_ours = false;
+  json::array parts{};
+  std::int64_t rows_added = 0;
+  std::int64_t rows_removed = 0;
+  bool removes = false;
+  bool is_rearranged = false;
+};
+
 void Books::OnCommit(const std::string& table, const std::string& key, const std::string& text) {
   TableBooks& books = tables_[table];
   ++commits_;
   const std::int64_t version = std::stoll(key.substr(key.size() - 25, 20));
+  if (version < books.log_begins) {
+    // Nobody reads it there; whoever put it has to notice.
+    Count("commit: under a name before the log's begin");
+    Tell(fmt::format("{} comes after the log has been cut up to {}", key, books.log_begins));
+    return;
+  }
   if (version != books.version + 1) Fail(fmt::format("{} comes after version {}", key, books.version));
   books.version = version;
-  const bool is_data = std::any_of(plan_->tables.begin(), plan_->tables.begin() + plan_->num_data_tables(),
-                                   [&](const auto& plan) { return plan.name == table; });
-  json::array parts;
-  std::int64_t rows_added = 0;
-  std::int64_t rows_removed = 0;
-  bool is_rearranged = false;
-  bool removes = false;
+  Commit commit;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const auto parsed = json::parse(line);
@@ -127,9 +216,13 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
       const auto& object = info->as_object();
       const std::string id(object.at("txnId").as_string());
       if (!books.txn_ids.insert(id).second) Fail(fmt::format("{}: txnId {} was there before", key, id));
-      Tell(fmt::format("version {} of {}: {}", version, table, std::string(object.at("operation").as_string())));
-      Count("commit: " + std::string(object.at("operation").as_string()));
-      if (const auto* ours = object.if_contains("millrace")) parts = ours->as_object().at("partitions").as_array();
+      commit.operation = std::string(object.at("operation").as_string());
+      Tell(fmt::format("version {} of {}: {}", version, table, commit.operation));
+      Count("commit: " + commit.operation);
+      if (const auto* ours = object.if_contains("millrace")) {
+        commit.is_ours = true;
+        commit.parts = ours->as_object().at("partitions").as_array();
+      }
     } else if (const auto* txn = action.if_contains("txn")) {
       const std::string id(txn->as_object().at("appId").as_string());
       const std::int64_t next = txn->as_object().at("version").as_int64();
@@ -147,27 +240,38 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
       if (file->second.bytes->size() != object.at("size").as_int64()) {
         Fail(fmt::format("{}: {} has {} bytes", key, path, file->second.bytes->size()));
       }
-      books.live[path] = RecordsOf(object);
-      rows_added += RecordsOf(object);
-      is_rearranged |= !object.at("dataChange").as_bool();
+      const auto stats = StatsOf(object);
+      LiveFile& live = books.live[path];
+      live.records = Number(stats, "numRecords", -1);
+      if (const auto* highest = stats.if_contains("maxValues"); highest != nullptr) {
+        const auto* window = highest->as_object().if_contains("window_start");
+        if (window != nullptr) live.last_window = ParseTime(std::string(window->as_string()));
+      }
+      commit.rows_added += live.records;
+      commit.is_rearranged |= !object.at("dataChange").as_bool();
     } else if (const auto* remove = action.if_contains("remove")) {
       const std::string path(remove->as_object().at("path").as_string());
       const auto live = books.live.find(path);
       if (live == books.live.end()) Fail(fmt::format("{}: {} is removed, and was not there", key, path));
-      rows_removed += live->second;
+      commit.rows_removed += live->second.records;
+      const bool is_data_change = remove->as_object().at("dataChange").as_bool();
+      if (is_data_change && live->second.last_window + kWindow > ExpiredBefore()) {
+        Fail(fmt::format("{}: {} is removed before the retention of its windows is over", key, path));
+      }
       books.live.erase(live);
-      removes = true;
+      commit.removes = true;
+      commit.is_rearranged |= !is_data_change;
     }
   }
-  const bool is_aggregate = std::any_of(plan_->tables.begin(), plan_->tables.end(), [&](const config::TablePlan& plan) {
-    return plan.name == table && plan.kind == config::TableKind::kAggregate;
-  });
-  if (is_rearranged && removes && !is_aggregate && rows_added != rows_removed) {
-    Fail(fmt::format("{}: {} rows become {}", key, rows_removed, rows_added));
+  if (commit.is_rearranged && commit.removes && !IsAggregate(table) && commit.rows_added != commit.rows_removed) {
+    Fail(fmt::format("{}: {} rows become {}", key, commit.rows_removed, commit.rows_added));
   }
-  if (removes && !is_rearranged) Fail(fmt::format("{}: files are removed, and none takes their place", key));
-  if (!is_data) return;
-  for (const auto& part : parts) {
+  if (commit.removes && !commit.is_rearranged && !IsAggregate(table)) {
+    Fail(fmt::format("{}: files are removed, and none takes their place", key));
+  }
+  if (commit.operation == "WRITE") foreign_rows_ += commit.rows_added;
+  if (table == plan_->tables.back().name) return;
+  for (const auto& part : commit.parts) {
     std::map<std::string, std::int64_t> numbers;
     for (const auto& [name, value] : part.as_object()) {
       if (value.is_int64()) numbers[std::string(name)] = value.as_int64();
@@ -185,29 +289,46 @@ void Books::CheckPart(const std::string& table, TableBooks& books, const std::st
   const model::Offset begin = count("begin");
   const model::Offset end = count("end");
   model::Offset& next = books.next[partition];
-  if (begin != next || end < begin) {
+  const auto& records = appended_[partition];
+  const auto& may_miss = books.may_miss[partition];
+  // A table that came later begins where the log did then.
+  bool is_gone_before = next == 0;
+  for (auto it = records.lower_bound(next); is_gone_before && it != records.end() && it->first < begin; ++it) {
+    is_gone_before = may_miss.contains(it->first);
+  }
+  if ((begin != next && !(begin > next && is_gone_before)) || end < begin) {
     Fail(fmt::format("{}: partition {}: [{}, {}) comes after {}", at, partition, begin, end, next));
   }
+  if (is_closed_ && end > begin) Fail(at + ": records of another log are committed");
   next = end;
   if (end > begin && books.txns[OffsetId(partition)] != end - 1) {
     Fail(fmt::format("{}: partition {}: [{}, {}), but the txn says {}", at, partition, begin, end,
                      books.txns[OffsetId(partition)]));
   }
-  std::map<RecordKind, std::int64_t> wanted;
+  std::map<RecordKind, Bounds> wanted;
+  Bounds read;
   model::Offset last_bad = -1;
-  const auto& records = appended_[partition];
   for (auto it = records.lower_bound(begin); it != records.end() && it->first < end; ++it) {
-    ++wanted[it->second.kind];
-    if (it->second.kind == RecordKind::kBad) last_bad = it->first;
+    const int needed = may_miss.contains(it->first) ? 0 : 1;
+    for (Bounds* bounds : {&read, &wanted[it->second.kind]}) {
+      bounds->low += needed;
+      ++bounds->high;
+    }
+    if (it->second.kind == RecordKind::kBad && needed == 1) last_bad = it->first;
   }
-  const std::int64_t read = wanted[RecordKind::kRow] + wanted[RecordKind::kBad] + wanted[RecordKind::kTombstone];
-  if (count("read") != read || count("written") != wanted[RecordKind::kRow] ||
-      count("dead_lettered") != wanted[RecordKind::kBad] || count("tombstones") != wanted[RecordKind::kTombstone]) {
-    Fail(fmt::format(
-        "{}: partition {} [{}, {}): the ledger says read {}, written {}, dead-lettered {}, tombstones {}; "
-        "appended were {}, {}, {}, {}",
-        at, partition, begin, end, count("read"), count("written"), count("dead_lettered"), count("tombstones"), read,
-        wanted[RecordKind::kRow], wanted[RecordKind::kBad], wanted[RecordKind::kTombstone]));
+  const auto check = [&](const char* name, const Bounds& bounds) {
+    if (count(name) >= bounds.low && count(name) <= bounds.high) return;
+    const std::string were =
+        bounds.low == bounds.high ? std::to_string(bounds.low) : fmt::format("{} to {}", bounds.low, bounds.high);
+    Fail(fmt::format("{}: partition {} [{}, {}): the ledger says {}: {}; appended were {}", at, partition, begin, end,
+                     name, count(name), were));
+  };
+  check("read", read);
+  check("written", wanted[RecordKind::kRow]);
+  check("dead_lettered", wanted[RecordKind::kBad]);
+  check("tombstones", wanted[RecordKind::kTombstone]);
+  if (count("read") != count("written") + count("dead_lettered") + count("tombstones")) {
+    Fail(fmt::format("{}: partition {} [{}, {}): the ledger does not add up", at, partition, begin, end));
   }
   if (last_bad < 0) return;
   const auto& txns = tables_[plan_->tables.back().name].txns;
@@ -219,57 +340,151 @@ void Books::CheckPart(const std::string& table, TableBooks& books, const std::st
 }
 
 Status Books::CheckRows(const std::shared_ptr<objectstore::ObjectStore>& lake) const {
-  std::map<Row, std::int64_t> rows;
-  std::map<Row, std::int64_t> letters;
-  std::map<std::pair<std::int64_t, std::int64_t>, std::pair<std::int64_t, std::int64_t>> groups;
+  const auto& rows_table = plan_->tables.front().name;
+  const auto& letters_table = plan_->tables.back().name;
+  const auto may_miss = [this](const std::string& table, int partition, model::Offset offset) {
+    const auto& all = BooksOf(table).may_miss;
+    const auto found = all.find(partition);
+    return found != all.end() && found->second.contains(offset);
+  };
+  std::set<Row> rows;
+  std::set<Row> optional_rows;
+  std::set<Row> letters;
+  std::set<Row> optional_letters;
   for (const auto& [partition, records] : appended_) {
     for (const auto& [offset, record] : records) {
       const std::string place = std::to_string(partition);
-      if (record.kind == RecordKind::kBad) ++letters[{place, std::to_string(offset)}];
+      if (record.kind == RecordKind::kBad) {
+        (may_miss(letters_table, partition, offset) ? optional_letters : letters)
+            .insert({place, std::to_string(offset)});
+      }
       if (record.kind != RecordKind::kRow) continue;
-      ++rows[{place, std::to_string(offset), std::to_string(record.id), std::to_string(record.group),
-              std::to_string(record.value), std::to_string(record.event_time)}];
-      auto& [count, sum] = groups[{record.event_time / (60 * kSecond) * (60 * kSecond), record.group}];
-      ++count;
-      sum += record.value;
+      (may_miss(rows_table, partition, offset) ? optional_rows : rows)
+          .insert({place, std::to_string(offset), std::to_string(record.id), std::to_string(record.group),
+                   std::to_string(record.value), std::to_string(record.event_time)});
     }
   }
-  ASSIGN_OR_RETURN(const auto found_rows,
-                   ReadRows(objectstore::Below(lake, "rows"), {"_partition", "_offset", "id", "grp", "val", "ts"}));
-  RETURN_NOT_OK(Compare("rows", rows, found_rows));
+  ASSIGN_OR_RETURN(auto found_rows,
+                   ReadRows(objectstore::Below(lake, rows_table), {"_partition", "_offset", "id", "grp", "val", "ts"}));
+  const auto foreign = static_cast<std::int64_t>(
+      std::erase_if(found_rows, [](const Row& row) { return row[2] == std::to_string(kForeignId); }));
+  if (foreign != foreign_rows_) return Internal("rows: {} of another writer's {} are there", foreign, foreign_rows_);
+  RETURN_NOT_OK(Compare("rows", rows, optional_rows, found_rows));
   ASSIGN_OR_RETURN(const auto found_letters,
-                   ReadRows(objectstore::Below(lake, plan_->tables.back().name), {"partition", "offset"}));
-  RETURN_NOT_OK(Compare("dead letters", letters, found_letters));
-
-  // Partial rows, merged as their kinds of state are.
-  std::vector<std::string> columns = {"window_start", "grp"};
-  const auto& definition = plan_->tables[1].aggregate->definition;
-  const auto schema = model::PartialSchema(definition);
-  for (int c = 0; c < schema->num_fields(); ++c) {
-    const auto& name = schema->field(c)->name();
-    if (name != "window_start" && name != "window_end" && name != "grp" && name != model::kPartialRows) {
-      columns.push_back(name);
+                   ReadRows(objectstore::Below(lake, letters_table), {"partition", "offset"}));
+  RETURN_NOT_OK(Compare("dead letters", letters, optional_letters, found_letters));
+  for (int t = 1; t < plan_->num_data_tables(); ++t) {
+    // Partial rows, merged as their kinds of state are: the first measure is a sum.
+    const auto& table = plan_->tables[t];
+    const auto schema = model::PartialSchema(table.aggregate->definition);
+    std::vector<std::string> columns = {"window_start", "grp"};
+    for (const auto& name : schema->field_names()) {
+      if (name != "window_start" && name != "window_end" && name != "grp" && name != model::kPartialRows) {
+        columns.push_back(name);
+      }
+    }
+    columns.push_back(model::kPartialRows);
+    ASSIGN_OR_RETURN(const auto partial, ReadRows(objectstore::Below(lake, table.name), columns));
+    std::map<Group, std::pair<std::int64_t, std::int64_t>> merged;
+    std::int64_t all = 0;
+    for (const auto& row : partial) {
+      auto& [count, sum] = merged[{std::stoll(row[0]), std::stoll(row[1])}];
+      count += std::stoll(row.back());
+      sum += std::stoll(row[2]);
+      all += std::stoll(row.back());
+    }
+    Bounds total;
+    std::map<Group, Bounds> counts;
+    std::map<Group, std::int64_t> sums;
+    for (const auto& [partition, records] : appended_) {
+      for (const auto& [offset, record] : records) {
+        if (record.kind != RecordKind::kRow) continue;
+        const int needed = may_miss(table.name, partition, offset) ? 0 : 1;
+        const Group group = {record.event_time / kWindow * kWindow, record.group};
+        for (Bounds* bounds : {&total, &counts[group]}) {
+          bounds->low += needed;
+          ++bounds->high;
+        }
+        sums[group] += record.value;
+      }
+    }
+    const auto& txns = BooksOf(table.name).txns;
+    const auto expired = txns.find(plan_->config.app_id + "#expired_rows");
+    if (expired != txns.end()) all += expired->second;
+    if (all < total.low || all > total.high) {
+      return Internal("{}: {} records in all, with those that went; appended were {} to {}", table.name, all, total.low,
+                      total.high);
+    }
+    for (const auto& [group, bounds] : counts) {
+      if (group.first + kWindow <= ExpiredBefore()) continue;
+      const auto found = merged.find(group);
+      const auto [count, sum] = found == merged.end() ? std::pair<std::int64_t, std::int64_t>(0, 0) : found->second;
+      const bool is_whole = count == bounds.high;
+      if (count < bounds.low || count > bounds.high || (is_whole && sum != sums[group])) {
+        return Internal("{}: window {}, group {}: count {} and sum {} instead of {} to {} and {}", table.name,
+                        group.first, group.second, count, sum, bounds.low, bounds.high, sums[group]);
+      }
+    }
+    for (const auto& [group, values] : merged) {
+      if (!counts.contains(group)) return Internal("{}: a group that no record is of", table.name);
     }
   }
-  columns.push_back(model::kPartialRows);
-  ASSIGN_OR_RETURN(const auto partial, ReadRows(objectstore::Below(lake, "sums"), columns));
-  std::map<std::pair<std::int64_t, std::int64_t>, std::pair<std::int64_t, std::int64_t>> merged;
-  for (const auto& row : partial) {
-    auto& [count, sum] = merged[{std::stoll(row[0]), std::stoll(row[1])}];
-    count += std::stoll(row.back());
-    sum += std::stoll(row[2]);
-  }
-  for (const auto& [group, values] : groups) {
-    const auto found = merged.find(group);
-    if (found == merged.end() || found->second != values) {
-      return Internal("sums: window {}, group {}: count {} and sum {} instead of {} and {}", group.first, group.second,
-                      found == merged.end() ? 0 : found->second.first, found == merged.end() ? 0 : found->second.second,
-                      values.first, values.second);
-    }
-    merged.erase(found);
-  }
-  if (!merged.empty()) return Internal("sums: a group that no record is of");
   return Status::OK();
+}
+
+void Books::CheckAnswer(const query::Answer& answer) const {
+  const auto& table = plan_->tables[1].name;
+  const auto& may_miss = BooksOf(table).may_miss;
+  std::map<Group, std::pair<std::int64_t, std::int64_t>> wanted;
+  std::string as_of;
+  for (const auto& [source, end] : answer.as_of.offsets) {
+    as_of += fmt::format(" {}:{}", source.partition, end);
+    const auto records = appended_.find(source.partition);
+    if (records == appended_.end()) continue;
+    const auto missing = may_miss.find(source.partition);
+    if (missing != may_miss.end() && !missing->second.empty() && *missing->second.begin() < end) return;
+    for (auto it = records->second.begin(); it != records->second.end() && it->first < end; ++it) {
+      if (it->second.kind != RecordKind::kRow) continue;
+      auto& [sum, count] = wanted[{it->second.event_time / kWindow * kWindow, it->second.group}];
+      sum += it->second.value;
+      ++count;
+    }
+  }
+  const auto column = [&](const char* name) {
+    const auto chunked = answer.rows->GetColumnByName(name);
+    if (chunked == nullptr) Fail(fmt::format("an answer has no column {}", name));
+    std::vector<std::int64_t> values;
+    for (std::int64_t i = 0; i < chunked->length(); ++i) {
+      const auto scalar = chunked->GetScalar(i).ValueOrDie();
+      const bool is_time = scalar->type->id() == arrow::Type::TIMESTAMP;
+      values.push_back(is_time ? static_cast<const arrow::TimestampScalar&>(*scalar).value
+                               : std::stoll(scalar->ToString()));
+    }
+    return values;
+  };
+  const auto windows = column("window_start");
+  const auto groups = column("grp");
+  const auto sums = column("total");
+  const auto counts = column("n");
+  // The answer may have been made before the last windows went.
+  const std::int64_t expired_before = ExpiredBefore();
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    if (windows[i] + kWindow <= expired_before) continue;
+    const auto found = wanted.find({windows[i], groups[i]});
+    if (found == wanted.end() || found->second != std::pair(sums[i], counts[i])) {
+      Fail(fmt::format("an answer as of version {},{} says for window {}, group {}: sum {}, count {}; it is {} and {}",
+                       answer.as_of.version, as_of, windows[i], groups[i], sums[i], counts[i],
+                       found == wanted.end() ? 0 : found->second.first,
+                       found == wanted.end() ? 0 : found->second.second));
+    }
+    wanted.erase(found);
+  }
+  for (const auto& [group, values] : wanted) {
+    if (group.first + kWindow <= expired_before) continue;
+    Fail(fmt::format("an answer as of version {},{} has nothing for window {}, group {}", answer.as_of.version, as_of,
+                     group.first, group.second));
+  }
+  Count("an answer is right");
 }
 
 }  // namespace millrace::simulation

@@ -288,6 +288,8 @@ void Broker::AddPartition() {
   RequestRebalance();
 }
 
+void Broker::Recreate() { partitions_ = std::vector<Partition>(partitions_.size()); }
+
 std::unique_ptr<eventlog::Consumer> Broker::NewConsumer() {
   const int member = static_cast<int>(members_.size());
   members_.push_back({.process = CurrentProcess(), .wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)});

@@ -57,6 +57,8 @@ class Broker {
   /// Compaction has removed this record.
   void Remove(int partition, model::Offset offset);
   void AddPartition();
+  /// The topic is deleted and made anew, with the partitions that it had and nothing in them.
+  void Recreate();
 
   /// A consumer in the calling task's process.
   std::unique_ptr<eventlog::Consumer> NewConsumer();

@@ -135,6 +135,12 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
     Tell(std::string(what) + " " + key);
     const bool is_list = std::strcmp(what, "list") == 0;
     const Micros latency = Between(weather.latency_min, is_list ? weather.list_latency_max : weather.latency_max);
+    const Outage& outage = bucket_.outage;
+    if (Now() < outage.until && key.starts_with(outage.below) && (!outage.only_commits || kind == kUnknown)) {
+      Count(outage.only_commits ? "store: no commits in an outage" : "store: nothing in an outage");
+      Sleep(Between(latency, 2 * kSecond));
+      return Transient("{} {}: 503 Service Unavailable", what, key);
+    }
     if (Happens(weather.throttled)) {
       Count(std::string("store: throttled ") + what);
       // The client has backed off and tried again before it says so.

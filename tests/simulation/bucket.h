@@ -26,6 +26,13 @@ struct Weather {
   std::uint64_t seen_twice = 0;    ///< The client repeats what has arrived: 412 after its own success.
 };
 
+/// Requests of a kind that all fail for a while.
+struct Outage {
+  Micros until = 0;
+  std::string below{};  ///< Keys that begin so; empty: all.
+  bool only_commits = false;
+};
+
 struct Object {
   std::shared_ptr<arrow::Buffer> bytes;
   std::int64_t modified = 0;  ///< UTC microseconds, by the bucket's clock.
@@ -41,6 +48,7 @@ class Bucket {
   std::shared_ptr<objectstore::ObjectStore> NewClient();
 
   Weather weather;
+  Outage outage;
   int requests_at_once = 2;
   bool is_far = false;
   OnPut on_create = [](const auto&, const auto&) {};  ///< Of objects that were not there.

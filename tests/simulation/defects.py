@@ -102,12 +102,93 @@ DEFECTS = [
        "  if (it == owned_.end() || it->second.generation != records.generation) return;",
        '  if (it == owned_.end() || (it->second.generation != records.generation && !Planted("stale_taken"))) return;'),
       ("src/pipeline/shard.cc",
-       "it->second.generation != records.generation) return Status::OK();",
-       '(it->second.generation != records.generation && !Planted("stale_taken"))) return Status::OK();')]),
+       "it->second.generation != records.generation) return std::nullopt;",
+       '(it->second.generation != records.generation && !Planted("stale_taken"))) return std::nullopt;')]),
     ("tombstones_uncounted", "tombstones are not in the ledger",
      [("src/pipeline/sink.cc",
        ".tombstones = counts.tombstones};",
        '.tombstones = Planted("tombstones_uncounted") ? 0 : counts.tombstones};')]),
+    ("vacuum_by_own_clock", "upkeep judges by the worker's clock what is old",
+     [("src/delta/upkeep/store_clock.cc",
+       "  return (*written)->modified;",
+       '  return Planted("vacuum_by_own_clock") ? SystemClock().Now() : (*written)->modified;')]),
+    ("expire_by_own_clock", "windows are removed by the worker's clock alone",
+     [("src/pipeline/window_upkeep.cc",
+       "std::min(cutoff, store_now - retention.count())",
+       'Planted("expire_by_own_clock") ? cutoff : std::min(cutoff, store_now - retention.count())')]),
+    ("expire_uncounted", "records of removed windows are not counted",
+     [("src/pipeline/window_upkeep.cc",
+       "{{ids.rows, rows_before.value_or(0) + result.rows, std::nullopt},",
+       '{{ids.rows, rows_before.value_or(0) + (Planted("expire_uncounted") ? 0 : result.rows), std::nullopt},')]),
+    ("hot_kept", "hot rows stay when they are committed, and look as if they were not",
+     [("src/query/join_at_offsets.cc",
+       "  if (placed.place == Place::kNext && !next) return {Place::kBelow};",
+       '  if (placed.place == Place::kNext && !next) '
+       'return {Planted("hot_kept") ? Place::kNext : Place::kBelow};')]),
+    ("join_older", "hot rows are joined with a table that is older than they are",
+     [("src/query/aggregate_reader.cc",
+       "const bool is_older = look.snapshot->version < hot.version;",
+       'const bool is_older = look.snapshot->version < hot.version && !Planted("join_older");'),
+      ("src/query/aggregate_reader.cc",
+       "first ? options_.table->Newest(at_least, limits.stop)",
+       'first ? options_.table->Newest(Planted("join_older") ? -1 : at_least, limits.stop)')]),
+    ("epochs_kept", "a reset keeps open epochs, and their records are read again",
+     [("src/pipeline/shard.cc",
+       "  for (auto& sink : sinks_) sink->Discard();",
+       '  if (Planted("epochs_kept")) return;\n  for (auto& sink : sinks_) sink->Discard();')]),
+    ("start_at_end", "a partition that a table does not know is read from its end",
+     [("src/pipeline/start_plan.cc",
+       "FirstStart(source, partition, positions, position, bounds, resolved);",
+       'Planted("start_at_end") ? bounds.end : FirstStart(source, partition, positions, position, bounds, resolved);')]),
+    ("start_in_memory", "a table is taken to stand where the table that is furthest behind does",
+     [("src/pipeline/start_plan.cc",
+       "  plan.read_from = plan.lowest;\n",
+       '  if (Planted("start_in_memory")) {\n'
+       '    for (auto& start : plan.tables) start.next = start.covered_from = plan.lowest;\n  }\n'
+       '  plan.read_from = plan.lowest;\n')]),
+    ("gap_uncovered", "a gap of the log is left out of what is covered",
+     [("src/pipeline/start_plan.cc",
+       "      start.next = bounds.begin;\n",
+       '      start.next = bounds.begin;\n      if (Planted("gap_uncovered")) start.covered_from = start.next;\n')]),
+    ("gap_unseen", "records that retention has taken are passed over though the file says stop",
+     [("src/pipeline/start_plan.cc",
+       "      if (source.on_retention_gap == config::OnRetentionGap::kStop) return BeforeTheLog(position, partition, bounds);",
+       '      if (source.on_retention_gap == config::OnRetentionGap::kStop && !Planted("gap_unseen")) {\n'
+       '        return BeforeTheLog(position, partition, bounds);\n      }')]),
+    ("shorter_log", "a log that ends before a table's offset is read on from its end",
+     [("src/pipeline/start_plan.cc",
+       "    if (start.next > bounds.end) return BeyondTheLog(position, partition, bounds);",
+       '    if (start.next > bounds.end && !Planted("shorter_log")) return BeyondTheLog(position, partition, bounds);')]),
+    ("no_fingerprint", "a log that has other records at a table's offset is not noticed",
+     [("src/pipeline/start_sequence.cc",
+       "    if (!fingerprint || *fingerprint == expected.fingerprint) continue;",
+       '    if (!fingerprint || *fingerprint == expected.fingerprint || Planted("no_fingerprint")) continue;')]),
+    ("cleanup_too_far", "the log's cleanup deletes the commit of the checkpoint that the log begins with, and the next",
+     [("src/delta/upkeep/vacuum.cc",
+       "    if (version && *version < begins_at) expired.push_back(object.key);",
+       '    if (version && *version < begins_at + (Planted("cleanup_too_far") ? 2 : 0)) expired.push_back(object.key);')]),
+    ("busy_wait", "the control loop does not wait for work",
+     [("src/pipeline/worker.cc",
+       "wake_.expires_after(is_short ? steady_clock::duration(20ms) : steady_clock::duration(500ms));",
+       'wake_.expires_after(Planted("busy_wait") ? steady_clock::duration(10us)\n'
+       '                      : is_short         ? steady_clock::duration(20ms)\n'
+       '                                         : steady_clock::duration(500ms));')]),
+    ("never_resumed", "partitions that were paused for want of memory stay so",
+     [("src/pipeline/worker.cc",
+       "resumed.empty() ? Status::OK() : consumer_->Resume(resumed)}",
+       'resumed.empty() || Planted("never_resumed") ? Status::OK() : consumer_->Resume(resumed)}')]),
+    ("stop_waits_for_store", "who leaves tries to commit for as long as the store is away",
+     [("src/pipeline/worker_epochs.cc",
+       "    if (stopping_) give_up = std::min(give_up.value_or(StopDeadline()), StopDeadline());",
+       '    if (stopping_ && !Planted("stop_waits_for_store")) {\n'
+       '      give_up = std::min(give_up.value_or(StopDeadline()), StopDeadline());\n    }')]),
+    ("own_commit_unseen", "a commit whose reply was lost is not recognised",
+     [("src/delta/table.cc",
+       "if (!txn_id.empty() && TxnIdOf(actions) == txn_id) ours = version;",
+       'if (!txn_id.empty() && TxnIdOf(actions) == txn_id && !Planted("own_commit_unseen")) ours = version;'),
+      ("src/pipeline/epoch_commit.cc",
+       "  if (epoch.files.empty()) return false;",
+       '  if (epoch.files.empty() || Planted("own_commit_unseen")) return false;')]),
 ]
 
 
@@ -150,10 +231,12 @@ def plant(copy: pathlib.Path, defects) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copy", required=True, type=pathlib.Path)
-    parser.add_argument("--seeds", type=int, default=2000, help="tried at most for each")
+    parser.add_argument("--seeds", type=int, default=10_000, help="tried at most for each")
     parser.add_argument("--only", nargs="*", help="these alone")
     parser.add_argument("--build", default="cmake --preset dev && cmake --build --preset dev --target simulation",
                         help="run in the copy; makes build/dev/bin/simulation")
+    parser.add_argument("--program", type=pathlib.Path, default=pathlib.Path("build/dev/bin/simulation"),
+                        help="what the build makes, in the copy")
     parser.add_argument("--no-build", action="store_true", help="the copy is built already")
     arguments = parser.parse_args()
     copy = arguments.copy.resolve()
@@ -165,9 +248,9 @@ def main() -> int:
         built = subprocess.run(arguments.build, shell=True, cwd=copy)
         if built.returncode != 0:
             return 1
-    program = copy / "build/dev/bin/simulation"
+    program = copy / arguments.program
     chosen = [d for d in DEFECTS if not arguments.only or d[0] in arguments.only]
-    sound = run([program, "--seeds", "20"])
+    sound = run([program, "--seeds", "50"])
     if sound.returncode != 0:
         print(sound.stdout[-3000:])
         sys.exit("without a defect the copy fails")

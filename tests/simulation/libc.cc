@@ -21,6 +21,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <string_view>
 
 #include "task_internal.h"
 
@@ -349,6 +350,15 @@ ssize_t getrandom(void* bytes, size_t size, unsigned flags) {
   return static_cast<ssize_t>(size);
 }
 int getentropy(void* bytes, size_t size) { return getrandom(bytes, size, 0) < 0 ? -1 : 0; }
+
+// ---- Named places ---------------------------------------------------------------------------------------------------
+
+// Put before the product's by the linker (--wrap).
+void WrappedKillPoint(std::string_view name) __asm__(
+    "__wrap__ZN8millrace9KillPointESt17basic_string_viewIcSt11char_traitsIcEE");
+void WrappedKillPoint(std::string_view name) {
+  if (sim::IsTask()) sim::PassPoint(std::string(name));
+}
 
 // std::random_device::operator(), which asks the processor.
 unsigned RandomDeviceValue(void* /*device*/) __asm__("_ZNSt13random_device9_M_getvalEv");

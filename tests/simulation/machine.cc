@@ -31,7 +31,8 @@ struct Process {
   Micros frozen_until = 0;
   Micros clock_error = 0;
   std::int64_t turns = 0;
-  std::int64_t turns_left = -1;  // Until it is killed; negative: nobody wants that.
+  std::int64_t turns_left = -1;   // Until it is killed; negative: nobody wants that.
+  std::int64_t points_left = -1;  // Likewise.
 };
 
 struct Happening {
@@ -281,10 +282,21 @@ void Kill(int process) {
   KillNow(process);
 }
 void KillAfter(int process, std::int64_t turns) { machine->processes[process].turns_left = turns; }
+void KillAtPoint(int process, std::int64_t points) { machine->processes[process].points_left = points; }
+void PassPoint(const std::string& name) {
+  Count("passed: " + name);
+  Process& process = machine->processes[self->process];
+  if (process.points_left < 0 || --process.points_left >= 0) return;
+  Tell(fmt::format("{} is killed at {}", process.name, name));
+  Count("a worker is killed at a named place");
+  KillNow(self->process);
+  TakeTurns();  // For ever.
+}
 void Freeze(int process, Micros until) {
   auto& frozen = machine->processes[process].frozen_until;
   frozen = std::max(frozen, until);
 }
+void Thaw(int process) { machine->processes[process].frozen_until = machine->now; }
 bool IsAlive(int process) { return machine->processes[process].alive; }
 bool IsFrozen(int process) { return machine->processes[process].frozen_until > machine->now; }
 bool HasEnded(int process) { return !machine->processes[process].alive || machine->processes[process].ended; }

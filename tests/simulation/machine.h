@@ -66,7 +66,10 @@ void Spawn(int process, const std::string& name, std::function<void()> body);
 void Kill(int process);
 /// At the `turns`th turn that it gets from now on, before it.
 void KillAfter(int process, std::int64_t turns);
+/// At the `points`th named place (base/kill_point.h) that it passes from now on.
+void KillAtPoint(int process, std::int64_t points);
 void Freeze(int process, Micros until);
+void Thaw(int process);
 bool IsAlive(int process);
 bool IsFrozen(int process);
 /// Killed, or what Spawn() was given has returned.
@@ -86,6 +89,8 @@ void At(Micros when, std::function<void()> effect);
 bool WaitFor(const void* what, Micros deadline, const char* why);
 /// Up to `count` that wait for `what`, chosen by the seed; how many there were.
 int Wake(const void* what, int count);
+/// The calling task is at a named place of the product.
+void PassPoint(const std::string& name);
 /// All tasks of the process that wait in epoll.
 void WakePollers(int process);
 

@@ -1,14 +1,19 @@
 // The simulator's command line. A seed runs in a process of its own, so that what a killed worker leaves is gone with
-// it.
+// it; as many at once as there are processors.
+#include <malloc.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -30,6 +35,9 @@ struct Arguments {
   bool twice = false;
   bool coverage = false;
   bool keep_going = false;
+  bool shrink = false;
+  std::vector<int> without;
+  int jobs = 0;
   std::string log = "off";
 };
 
@@ -37,21 +45,35 @@ struct Arguments {
 struct Outcome {
   std::string hash;
   double simulated_seconds = 0;
-  std::int64_t turns = 0;
+  std::int64_t happenings = 0;
   std::map<std::string, std::int64_t> counts;
 };
 
-/// What must have happened at least once in a run with --coverage: a fault that never comes is a defect of the
-/// simulator.
+/// What must have happened at least once in a run with --coverage: a fault that never comes, and a place of the
+/// product that is never passed, is a defect of the simulator.
 constexpr const char* kMustHappen[] = {
     "a clock jumps",
     "a worker is asked to leave",
     "a worker is frozen",
+    "a worker is frozen for long",
     "a worker is killed",
+    "a worker is killed at a named place",
+    "an answer is right",
+    "commit: DELETE",
     "commit: OPTIMIZE",
+    "commit: SET TBLPROPERTIES",
     "commit: STREAMING UPDATE",
+    "commit: WRITE",
     "deleted: a commit",
     "deleted: a data file",
+    "end: another topic",
+    "end: another, longer topic",
+    "end: retention has passed",
+    "foreign: append",
+    "foreign: checkpoint",
+    "foreign: optimize",
+    "foreign: set properties",
+    "foreign: vacuum",
     "group: a member is thrown out",
     "group: a zombie wakes",
     "group: cooperative rebalance",
@@ -61,15 +83,35 @@ constexpr const char* kMustHappen[] = {
     "log: a transaction is aborted",
     "log: a transaction is committed",
     "log: compaction",
+    "log: records are lost",
     "log: records of an old generation",
     "log: retention",
+    "passed: checkpoint.before_last",
+    "passed: checkpoint.mid",
+    "passed: cleanup.mid",
+    "passed: commit.after_put",
+    "passed: commit.before_put",
+    "passed: compaction.committed",
+    "passed: compaction.rewritten",
+    "passed: epoch.committed",
+    "passed: epoch.prepared",
+    "passed: epoch.sealed",
+    "passed: fold.committed",
+    "passed: fold.written",
+    "passed: letters.committed",
+    "passed: poll.after",
+    "passed: vacuum.listed",
+    "passed: vacuum.mid",
     "put if absent: 412",
     "put if absent: 412 after an own success",
     "store: late put if absent",
     "store: late upload",
     "store: lost reply to put if absent",
     "store: lost reply to upload",
+    "store: no commits in an outage",
+    "store: nothing in an outage",
     "store: throttled put if absent",
+    "the pipeline is edited",
 };
 
 MachineOptions OptionsOf(const Arguments& arguments, std::uint64_t seed) {
@@ -81,6 +123,7 @@ MachineOptions OptionsOf(const Arguments& arguments, std::uint64_t seed) {
   return options;
 }
 
+/// What a seed prints last.
 std::string Report() {
   std::string text = fmt::format("{:016x} {} {}\n", TraceHash(), Now(), Happenings());
   for (const auto& [what, count] : Counts()) text += fmt::format("{} {}\n", count, what);
@@ -91,7 +134,7 @@ Outcome Parse(const std::string& text) {
   Outcome outcome;
   std::istringstream in(text);
   double micros = 0;
-  in >> outcome.hash >> micros >> outcome.turns;
+  in >> outcome.hash >> micros >> outcome.happenings;
   outcome.simulated_seconds = micros / 1e6;
   std::int64_t count = 0;
   while (in >> count) {
@@ -102,70 +145,207 @@ Outcome Parse(const std::string& text) {
   return outcome;
 }
 
-[[noreturn]] void RunHere(const Arguments& arguments, std::uint64_t seed, const pipeline::Plan& base, int report_to) {
+// Threads that take turns are handed over fastest on one processor.
+void StayOn(int processor) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  ::sched_setaffinity(0, sizeof(one), &one);
+}
+
+std::vector<int> Processors() {
+  cpu_set_t all;
+  std::vector<int> found;
+  if (::sched_getaffinity(0, sizeof(all), &all) != 0) return {0};
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &all)) found.push_back(cpu);
+  }
+  return found;
+}
+
+[[noreturn]] void RunHere(const Arguments& arguments, std::uint64_t seed, const std::vector<int>& without,
+                          const BasePlans& base) {
   Begin(OptionsOf(arguments, seed));
-  Play(base);
-  const std::string report = Report();
+  Play(base, {.seed = seed, .without = {without.begin(), without.end()}});
+  std::fputs(Report().c_str(), stdout);
   std::fflush(stdout);
-  static_cast<void>(!::write(report_to, report.data(), report.size()));
   std::_Exit(0);
 }
 
-/// nullopt: it failed, and has said why.
-std::optional<Outcome> RunApart(const Arguments& arguments, std::uint64_t seed, const pipeline::Plan& base) {
+/// One seed in a process of its own, and what that has printed so far.
+struct Run {
+  std::uint64_t seed = 0;
+  int place = 0;  ///< Of the processors.
+  pid_t child = 0;
+  int output = -1;
+  std::string text{};
+  int status = 0;
+
+  bool ok() const { return WIFEXITED(status) && WEXITSTATUS(status) == 0; }
+};
+
+Run StartRun(const Arguments& arguments, std::uint64_t seed, const std::vector<int>& without, const BasePlans& base,
+             int place, int processor) {
+  Run run{.seed = seed, .place = place};
   int ends[2];
-  if (::pipe(ends) != 0) return std::nullopt;
+  if (::pipe(ends) != 0) std::abort();
   std::fflush(stdout);
-  const pid_t child = ::fork();
-  if (child == 0) {
+  run.child = ::fork();
+  if (run.child < 0) std::abort();
+  if (run.child == 0) {
     ::close(ends[0]);
-    RunHere(arguments, seed, base, ends[1]);
+    ::dup2(ends[1], STDOUT_FILENO);
+    ::close(ends[1]);
+    StayOn(processor);
+    RunHere(arguments, seed, without, base);
   }
   ::close(ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<std::size_t>(n));
-  ::close(ends[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return Parse(text);
-  std::printf("seed %lu failed (%s %d); again: simulation --seed %lu\n", static_cast<unsigned long>(seed),
-              WIFEXITED(status) ? "exit" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
-              static_cast<unsigned long>(seed));
-  return std::nullopt;
+  run.output = ends[0];
+  return run;
 }
 
-int RunMany(const Arguments& arguments, const pipeline::Plan& base) {
+/// Whether the run has ended.
+bool ReadMore(Run& run) {
+  char buffer[65536];
+  const ssize_t n = ::read(run.output, buffer, sizeof(buffer));
+  if (n > 0) {
+    run.text.append(buffer, static_cast<std::size_t>(n));
+    return false;
+  }
+  ::close(run.output);
+  ::waitpid(run.child, &run.status, 0);
+  return true;
+}
+
+Run RunAlone(const Arguments& arguments, std::uint64_t seed, const std::vector<int>& without, const BasePlans& base) {
+  Run run = StartRun(arguments, seed, without, base, 0, Processors().front());
+  while (!ReadMore(run)) {
+  }
+  return run;
+}
+
+std::string Again(std::uint64_t seed, const std::vector<int>& without) {
+  std::string command = fmt::format("simulation --seed {}", seed);
+  if (!without.empty()) command += fmt::format(" --without {}", fmt::join(without, " "));
+  return command;
+}
+
+std::string HowItFailed(const Run& run) {
+  return fmt::format("{}seed {} failed ({} {}); again: {}\n", run.text, run.seed,
+                     WIFEXITED(run.status) ? "exit" : "signal",
+                     WIFEXITED(run.status) ? WEXITSTATUS(run.status) : WTERMSIG(run.status), Again(run.seed, {}));
+}
+
+/// Leaves out one fault after the other as long as the seed fails all the same: what is left is needed. A world without
+/// a fault is another world from there on, so that it may also fail for another reason; the last story says which.
+int Shrink(const Arguments& arguments, std::uint64_t seed, const BasePlans& base) {
+  std::vector<int> without = arguments.without;
+  Run last = RunAlone(arguments, seed, without, base);
+  if (last.ok()) {
+    std::printf("seed %lu does not fail\n", static_cast<unsigned long>(seed));
+    return 2;
+  }
+  std::vector<int> left(static_cast<std::size_t>(ScheduledFaults(seed)));
+  std::iota(left.begin(), left.end(), 1);
+  std::erase_if(left, [&](int fault) { return std::count(without.begin(), without.end(), fault) > 0; });
+  // Halves first, then smaller pieces, as long as a piece could be left out.
+  for (std::size_t piece = std::max<std::size_t>(left.size() / 2, 1);; piece = std::max<std::size_t>(piece / 2, 1)) {
+    bool some_went = false;
+    for (std::size_t from = 0; from < left.size();) {
+      const auto begin = left.begin() + static_cast<std::ptrdiff_t>(from);
+      const auto end = left.begin() + static_cast<std::ptrdiff_t>(std::min(from + piece, left.size()));
+      std::vector<int> tried = without;
+      tried.insert(tried.end(), begin, end);
+      Run run = RunAlone(arguments, seed, tried, base);
+      if (run.ok()) {
+        from += piece;
+        continue;
+      }
+      last = std::move(run);
+      without = std::move(tried);
+      left.erase(begin, end);
+      some_went = true;
+    }
+    if (piece == 1 && !some_went) break;
+  }
+  std::sort(without.begin(), without.end());
+  std::fputs(last.text.c_str(), stdout);
+  std::printf("%zu of %d faults are needed: %s\nagain: %s\n", left.size(), ScheduledFaults(seed),
+              fmt::format("{}", fmt::join(left, " ")).c_str(), Again(seed, without).c_str());
+  return 1;
+}
+
+void Add(const Outcome& outcome, Outcome& sum) {
+  sum.simulated_seconds += outcome.simulated_seconds;
+  sum.happenings += outcome.happenings;
+  for (const auto& [what, count] : outcome.counts) sum.counts[what] += count;
+}
+
+/// Each seed, or with --twice each two times one after the other; what has ended is given to `visit`, which says
+/// whether to go on.
+void RunSideBySide(const Arguments& arguments, const BasePlans& base, const std::function<bool(const Run&)>& visit) {
+  const auto processors = Processors();
+  const int jobs = arguments.jobs > 0 ? arguments.jobs : static_cast<int>(processors.size());
+  const std::uint64_t times = arguments.twice ? 2 : 1;
+  std::uint64_t started = 0;
+  std::vector<Run> running;
+  bool goes_on = true;
+  const auto start = [&](int place) {
+    const int processor = processors[static_cast<std::size_t>(place) % processors.size()];
+    running.push_back(
+        StartRun(arguments, arguments.first + started++ / times, arguments.without, base, place, processor));
+  };
+  for (int place = 0; place < jobs && started < arguments.count * times; ++place) start(place);
+  while (!running.empty()) {
+    std::vector<pollfd> waiting;
+    for (const auto& run : running) waiting.push_back({.fd = run.output, .events = POLLIN, .revents = 0});
+    ::poll(waiting.data(), waiting.size(), -1);
+    std::vector<int> free;
+    for (std::size_t i = running.size(); i-- > 0;) {
+      if (waiting[i].revents == 0 || !ReadMore(running[i])) continue;
+      goes_on = visit(running[i]) && goes_on;
+      free.push_back(running[i].place);
+      running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    for (const int place : free) {
+      if (goes_on && started < arguments.count * times) start(place);
+    }
+  }
+}
+
+int RunMany(const Arguments& arguments, const BasePlans& base) {
   const auto begun = std::chrono::steady_clock::now();
   Outcome sum;
-  std::vector<std::uint64_t> failed;
-  for (std::uint64_t seed = arguments.first; seed < arguments.first + arguments.count; ++seed) {
-    const auto outcome = RunApart(arguments, seed, base);
-    if (!outcome) failed.push_back(seed);
-    if (!outcome && !arguments.keep_going) return 1;
-    if (!outcome) continue;
-    if (arguments.twice) {
-      const auto again = RunApart(arguments, seed, base);
-      if (!again) return 1;
-      if (again->hash != outcome->hash) {
-        std::printf("seed %lu is not the same twice: %s and %s\n", static_cast<unsigned long>(seed),
-                    outcome->hash.c_str(), again->hash.c_str());
-        return 1;
-      }
+  std::int64_t seeds = 0;
+  std::map<std::uint64_t, std::string> failed;  // And how.
+  std::map<std::uint64_t, std::string> hashes;  // Of seeds that have run once of two times.
+  RunSideBySide(arguments, base, [&](const Run& run) {
+    if (!run.ok()) {
+      failed[run.seed] = HowItFailed(run);
+      return arguments.keep_going;
     }
-    sum.simulated_seconds += outcome->simulated_seconds;
-    sum.turns += outcome->turns;
-    for (const auto& [what, count] : outcome->counts) sum.counts[what] += count;
-  }
+    const Outcome outcome = Parse(run.text);
+    Add(outcome, sum);
+    ++seeds;
+    if (!arguments.twice) return true;
+    const auto [first, is_first] = hashes.emplace(run.seed, outcome.hash);
+    if (is_first || first->second == outcome.hash) return true;
+    failed[run.seed] = fmt::format("seed {} is not the same twice: {} and {}\n", run.seed, first->second, outcome.hash);
+    return arguments.keep_going;
+  });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   for (const auto& [what, count] : sum.counts) {
     std::printf("%9ld  %s\n", static_cast<long>(count), what.c_str());
   }
-  std::printf("%lu seeds in %.1f s, %.1f a second; %.1f simulated hours, %ld happenings\n",
-              static_cast<unsigned long>(arguments.count), seconds, static_cast<double>(arguments.count) / seconds,
-              sum.simulated_seconds / 3600, static_cast<long>(sum.turns));
-  if (!failed.empty())
-    std::printf("%zu failed: %s\n", failed.size(), fmt::format("{}", fmt::join(failed, " ")).c_str());
+  std::printf("%ld runs in %.1f s, %.1f a second; %.1f simulated hours, %ld happenings\n", static_cast<long>(seeds),
+              seconds, static_cast<double>(seeds) / seconds, sum.simulated_seconds / 3600,
+              static_cast<long>(sum.happenings));
+  for (const auto& [seed, how] : failed) std::fputs(how.c_str(), stdout);
+  if (failed.size() > 1) {
+    std::vector<std::uint64_t> numbers;
+    for (const auto& [seed, how] : failed) numbers.push_back(seed);
+    std::printf("%zu failed: %s\n", failed.size(), fmt::format("{}", fmt::join(numbers, " ")).c_str());
+  }
   if (!failed.empty() || !arguments.coverage) return failed.empty() ? 0 : 1;
   int missing = 0;
   for (const char* what : kMustHappen) {
@@ -174,6 +354,17 @@ int RunMany(const Arguments& arguments, const pipeline::Plan& base) {
     ++missing;
   }
   return missing == 0 ? 0 : 1;
+}
+
+// A seed allocates the same large buffers (zstd's, above all) again and again in threads that come and go: memory that
+// was freed stays with the process, and all threads, of which one runs at a time, have one heap.
+void KeepFreedMemory() {
+  constexpr int kMegabyte = 1 << 20;
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_MMAP_THRESHOLD, 32 * kMegabyte);
+  ::mallopt(M_TRIM_THRESHOLD, 1024 * kMegabyte);
+  ::mallopt(M_TOP_PAD, 4 * kMegabyte);
+  ::setenv("ARROW_DEFAULT_MEMORY_POOL", "system", 1);
 }
 
 int Main(int argc, char** argv) {
@@ -187,22 +378,23 @@ int Main(int argc, char** argv) {
   app.add_flag("--twice", arguments.twice, "Each seed twice: both must be the same");
   app.add_flag("--coverage", arguments.coverage, "Fail if a kind of fault never happened");
   app.add_flag("--keep-going", arguments.keep_going, "Go on after a seed that fails");
+  app.add_option("--without", arguments.without, "Numbers of faults that are left out");
+  app.add_flag("--shrink", arguments.shrink, "With --seed, which fails: leave out the faults that it fails without");
+  app.add_option("--jobs", arguments.jobs, "Seeds at once; 0: as many as there are processors");
   app.add_option("--log", arguments.log, "The workers' log: debug, info, warn, off");
   CLI11_PARSE(app, argc, argv);
 
+  KeepFreedMemory();
   InitLogging(arguments.log, LogFormat::kText);
-  // Threads that take turns are handed over fastest on one processor.
-  cpu_set_t one;
-  CPU_ZERO(&one);
-  CPU_SET(::sched_getcpu(), &one);
-  ::sched_setaffinity(0, sizeof(one), &one);
-  const auto base = BasePlan();
+  const auto base = MakeBasePlans();
   if (!base.ok()) {
     std::printf("%s\n", base.status().ToString().c_str());
     return 2;
   }
-  if (!arguments.seed) return RunMany(arguments, **base);
-  RunHere(arguments, *arguments.seed, **base, STDOUT_FILENO);
+  if (!arguments.seed) return RunMany(arguments, *base);
+  if (arguments.shrink) return Shrink(arguments, *arguments.seed, *base);
+  StayOn(::sched_getcpu());
+  RunHere(arguments, *arguments.seed, arguments.without, *base);
 }
 
 }  // namespace

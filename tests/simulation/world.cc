@@ -4,19 +4,25 @@
 #include <arrow/util/thread_pool.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/metrics.h"
 #include "books.h"
 #include "broker.h"
 #include "bucket.h"
+#include "foreign.h"
 #include "machine.h"
 #include "pipeline/maintainer.h"
 #include "pipeline/worker.h"
+#include "pipeline/worker_backend.h"
 #include "task_internal.h"
 
 namespace millrace::simulation {
@@ -27,17 +33,27 @@ using pipeline::Worker;
 constexpr const char* kTopic = "events";
 constexpr int kPartitionsMax = 6;
 constexpr Micros kShutdownTimeout = 10 * kSecond;
+constexpr Micros kLastRequests = 10 * kSecond;
 /// Once the faults have stopped, everything is committed within this: sessions and rebalances that run out, the longest
 /// back-off, a commit interval, and two requests that take long.
 constexpr Micros kRecovery = 150 * kSecond;
 /// Turns a second of a worker that has nothing to do. It takes about 250.
 constexpr std::int64_t kIdleTurnsMax = 2000;
+/// And of one that has, or whose store is away: beyond it is a loop that waits for nothing.
+constexpr std::int64_t kBusyTurnsMax = 5000;
 
 // All that takes long here is in proportion: a request is late by 10 s at most and a process sleeps for 15 s, so a
-// vacuum that waits for two minutes, and a log that is kept for 70 s, are what a week and a month are outside.
+// vacuum that waits for a minute, and a log that is kept for 70 s, are what a week and a month are outside. Where
+// processes sleep for up to 90 s vacuums wait for longer.
 enum class Fault {
   kKill,
   kKillSoon,
+  kKillAtPlace,
+  kLongFreeze,
+  kOutage,
+  kForeign,
+  kEdit,
+  kGap,
   kFreeze,
   kWeather,
   kClock,
@@ -47,13 +63,51 @@ enum class Fault {
   kRetention,
   kCompaction,
 };
-constexpr int kNumFaults = 10;
+constexpr int kNumFaults = 16;
+
+/// A fault and when it comes.
+struct Scheduled {
+  int number = 0;
+  Micros at = 0;
+  Fault fault{};
+};
+
+struct Schedule {
+  std::vector<Scheduled> faults;
+  Micros end = 0;  ///< From then on the weather is fair.
+};
+
+// Most worlds are short, in some there is time for what takes long.
+Schedule ScheduleOf(std::uint64_t seed) {
+  std::mt19937_64 dice(seed ^ 0x9E3779B97F4A7C15);
+  const auto between = [&dice](std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(dice() % static_cast<std::uint64_t>(high - low + 1));
+  };
+  std::vector<Fault> kinds;
+  for (int fault = 0; fault < kNumFaults; ++fault) {
+    if (between(0, 1) == 1) kinds.push_back(static_cast<Fault>(fault));
+  }
+  Schedule schedule;
+  schedule.end = (between(0, 7) == 0 ? between(60, 240) : between(8, 40)) * kSecond;
+  const Micros gap_max = between(1, 5) * kSecond;
+  for (Micros at = 0; !kinds.empty();) {
+    at += between(100 * kMillisecond, gap_max);
+    if (at >= schedule.end) break;
+    const auto kind = kinds[static_cast<std::size_t>(between(0, std::ssize(kinds) - 1))];
+    schedule.faults.push_back({static_cast<int>(schedule.faults.size()) + 1, at, kind});
+  }
+  return schedule;
+}
 
 struct Running {
+  std::shared_ptr<const pipeline::Plan> plan;
   int process = 0;
   Worker* worker = nullptr;  ///< While it runs.
   bool asked_to_stop = false;
+  Micros leaves_since = 0;   ///< If it was asked to stop, without the time that it was frozen.
+  bool must_refuse = false;  ///< What it is given is not to be read.
   std::optional<Status> result;
+  std::int64_t turns = 0;  ///< When it was last looked at.
 };
 
 /// A place at which a worker is kept running: what ends there is started again.
@@ -64,59 +118,92 @@ struct Slot {
   int incarnation = 0;
 };
 
-std::shared_ptr<const pipeline::Plan> PlanOf(const pipeline::Plan& base) {
+/// What all plans of a world have in common: whoever looks after a table must know how long its files are needed.
+struct Terms {
+  std::chrono::microseconds vacuum_retention;
+  std::optional<std::chrono::microseconds> window_retention;
+  bool records_gaps = false;
+  bool cuts_log = false;
+
+  static Terms Draw(const Schedule& schedule) {
+    const bool sleeps_long = std::any_of(schedule.faults.begin(), schedule.faults.end(),
+                                         [](const auto& entry) { return entry.fault == Fault::kLongFreeze; });
+    Terms terms;
+    terms.vacuum_retention = std::chrono::microseconds((sleeps_long ? Between(260, 400) : Between(70, 120)) * kSecond);
+    if (OneIn(2)) terms.window_retention = std::chrono::microseconds(Between(10, 40) * 60 * kSecond);
+    terms.records_gaps = OneIn(3);
+    terms.cuts_log = OneIn(2);
+    return terms;
+  }
+};
+
+std::shared_ptr<const pipeline::Plan> PlanOf(const pipeline::Plan& base, const Terms& terms) {
   auto plan = std::make_shared<pipeline::Plan>(base);
   auto& config = plan->config;
   config.limits.threads = static_cast<int>(Between(1, 2));
+  if (OneIn(6)) config.limits.memory = 4 << 20;
+  if (terms.records_gaps) config.source.on_retention_gap = config::OnRetentionGap::kRecord;
   config.maintenance.interval = std::chrono::microseconds(Between(3, 20) * kSecond);
   config.maintenance.compaction_min_files = static_cast<int>(Between(2, 5));
   config.maintenance.folding_min_files = static_cast<int>(Between(2, 5));
   config.maintenance.vacuum_interval = std::chrono::microseconds(Between(5, 60) * kSecond);
-  config.maintenance.vacuum_retention = std::chrono::microseconds(Between(120, 240) * kSecond);
+  config.maintenance.vacuum_retention = terms.vacuum_retention;
   config.maintenance.log_cleanup_interval = std::chrono::microseconds(Between(5, 60) * kSecond);
   for (auto& table : plan->tables) {
     table.commit.interval = std::chrono::microseconds(Between(500 * kMillisecond, 8 * kSecond));
-    table.properties["delta.checkpointInterval"] = std::to_string(Between(2, 12));
-    if (OneIn(2)) table.properties["delta.logRetentionDuration"] = "interval 70 seconds";
+    table.properties["delta.checkpointInterval"] = std::to_string(OneIn(6) ? Between(2, 4) : Between(5, 40));
+    if (terms.cuts_log) table.properties["delta.logRetentionDuration"] = "interval 70 seconds";
+    if (table.aggregate) table.retention = terms.window_retention;
   }
   return plan;
 }
 
+std::vector<std::shared_ptr<const pipeline::Plan>> PlansOf(const BasePlans& base, const Terms& terms) {
+  std::vector<std::shared_ptr<const pipeline::Plan>> plans;
+  for (const auto& plan : base) plans.push_back(PlanOf(*plan, terms));
+  return plans;
+}
+
 class World {
  public:
-  explicit World(const pipeline::Plan& base)
-      : plan_(PlanOf(base)),
+  World(const BasePlans& base, const PlayOptions& options)
+      : schedule_(ScheduleOf(options.seed)),
+        without_(options.without),
+        base_(base),
+        terms_(Terms::Draw(schedule_)),
+        plans_(PlansOf(base, terms_)),
         broker_(kTopic, static_cast<int>(Between(1, 4)), OneIn(2) ? Protocol::kEager : Protocol::kCooperative),
-        books_(plan_, bucket_),
+        books_(plans_, bucket_),
         slots_(static_cast<std::size_t>(Between(1, 3))) {
     bucket_.requests_at_once = static_cast<int>(Between(1, 3));
     bucket_.is_far = OneIn(2);
     broker_.session_timeout = Between(3, 8) * kSecond;
-    for (int fault = 0; fault < kNumFaults; ++fault) {
-      if (OneIn(2)) faults_.push_back(static_cast<Fault>(fault));
-    }
+    one_bad_in_ = OneIn(3) ? 3 : 25;
+    asks_ = OneIn(4);
   }
 
   void Run() {
     Spawn(0, "producer", [this] { Produce(); });
     Spawn(0, "coordinator", [this] { Coordinate(); });
     Spawn(0, "supervisor", [this] { Supervise(); });
-    const Micros faults_end = Between(20, 240) * kSecond;
-    while (Now() < faults_end) {
-      Sleep(Between(100 * kMillisecond, 8 * kSecond));
-      if (!faults_.empty()) Inflict(faults_[Dice(faults_.size())]);
+    for (const auto& [number, at, fault] : schedule_.faults) {
+      Sleep(at - Now());
+      if (without_.contains(number)) continue;
+      Tell(fmt::format("fault {}", number));
+      Inflict(fault);
     }
+    Sleep(schedule_.end - Now());
     Calm();
     AwaitRecovery();
     CheckIdleness();
     StopAll();
     const Status checked = books_.CheckRows(bucket_.NewClient());
     if (!checked.ok()) Fail(checked.ToString());
+    if (OneIn(6)) CheckAnotherLog();
   }
 
  private:
-  // ---- The log
-  // --------------------------------------------------------------------------------------------------------
+  // ---- The log -----------------------------------------------------------------------------------------------------
 
   void Produce() {
     std::map<int, std::vector<std::pair<model::Offset, Appended>>> open;  // By partition with an open transaction.
@@ -154,12 +241,12 @@ class World {
     Appended record{.id = ++last_id_,
                     .group = Between(0, 3),
                     .value = Between(-100, 1000),
-                    .event_time = UnixAtBegin() + Now() - Between(0, 180 * kSecond)};
+                    .event_time = UnixAtBegin() + Now() - Between(0, (OneIn(8) ? 3600 : 180) * kSecond)};
     Broker::Record in_log{.payload = fmt::format(R"({{"id": {}, "grp": {}, "val": {}, "ts": {}}})", record.id,
                                                  record.group, record.value, record.event_time),
                           .key = std::nullopt,
                           .timestamp = UnixAtBegin() + Now()};
-    if (OneIn(25)) {
+    if (OneIn(one_bad_in_)) {
       record.kind = RecordKind::kBad;
       in_log.payload = OneIn(2) ? "not json" : fmt::format(R"({{"id": "{}", "grp": [], "val": 1.5}})", record.id);
     } else if (OneIn(40)) {
@@ -178,8 +265,7 @@ class World {
     }
   }
 
-  // ---- Workers
-  // --------------------------------------------------------------------------------------------------------
+  // ---- Workers -----------------------------------------------------------------------------------------------------
 
   void Supervise() {
     for (;;) {
@@ -189,23 +275,72 @@ class World {
           slot.running.reset();
           slot.start_at = Now() + Between(0, 12 * kSecond);
         }
+        if (slot.running != nullptr) CheckLeaving(*slot.running);
         if (slot.running == nullptr && slot.is_wanted && Now() >= slot.start_at) Start(static_cast<int>(s));
       }
-      Sleep(200 * kMillisecond);
+      if (Now() >= next_look_) CheckHaste();
+      Sleep(300 * kMillisecond);
     }
+  }
+
+  static void AskToStop(Running& running) {
+    running.asked_to_stop = true;
+    running.leaves_since = Now();
+    if (running.worker != nullptr && !HasEnded(running.process)) running.worker->Stop();
+  }
+
+  // Whatever the log and the store do: who was asked to leave does. A request that it waits for takes some seconds.
+  void CheckLeaving(Running& running) {
+    if (!running.asked_to_stop || running.worker == nullptr) return;
+    if (IsFrozen(running.process)) running.leaves_since = Now();
+    if (Now() - running.leaves_since > kShutdownTimeout + kLastRequests) {
+      Fail(NameOf(running.process) + " does not leave");
+    }
+  }
+
+  // Between two looks.
+  void CheckHaste() {
+    constexpr std::int64_t kSeconds = 10;
+    for (const auto& slot : slots_) {
+      if (slot.running == nullptr) continue;
+      const std::int64_t turns = TurnsOf(slot.running->process);
+      if (turns - slot.running->turns > kBusyTurnsMax * kSeconds) {
+        Fail(fmt::format("{} takes {} turns a second", NameOf(slot.running->process),
+                         (turns - slot.running->turns) / kSeconds));
+      }
+      slot.running->turns = turns;
+      const auto* worker = slot.running->worker;
+      if (worker == nullptr || HasEnded(slot.running->process)) continue;
+      const auto& memory = *worker->memory();
+      if (memory.peak() > memory.limit()) {
+        Fail(fmt::format("{} has had {} bytes, and its limit is {}", NameOf(slot.running->process), memory.peak(),
+                         memory.limit()));
+      }
+    }
+    next_look_ = Now() + kSeconds * kSecond;
   }
 
   void Start(int index) {
     Slot& slot = slots_[static_cast<std::size_t>(index)];
+    slot.running = StartWorker(fmt::format("worker {}.{}", index, ++slot.incarnation), false);
+  }
+
+  std::shared_ptr<Running> StartWorker(const std::string& name, bool must_refuse) {
     auto running = std::make_shared<Running>();
-    running->process = NewProcess(fmt::format("worker {}.{}", index, ++slot.incarnation));
-    slot.running = running;
-    Tell(NameOf(running->process) + " is started");
+    running->plan = plan();
+    running->process = NewProcess(name);
+    running->must_refuse = must_refuse;
+    Tell(name + " is started");
     Spawn(running->process, "main", [this, running] { RunWorker(*running); });
+    return running;
   }
 
   void RunWorker(Running& running) {
-    auto made = Worker::Make(plan_, broker_.NewConsumer(), bucket_.NewClient(), {.handle_signals = false});
+    auto made = Worker::Make(running.plan, broker_.NewConsumer(), bucket_.NewClient(), {.handle_signals = false});
+    if (running.must_refuse && !made.ok()) {
+      running.result = made.status();
+      return;
+    }
     if (!made.ok()) {
       Tell("cannot start: " + made.status().ToString());
       Count("worker: cannot start");
@@ -217,15 +352,40 @@ class World {
     Metrics metrics;
     pipeline::Maintainer maintainer(*worker, metrics);
     running.worker = worker.get();
+    running.leaves_since = Now();  // Whoever was asked to stop before is told so now.
     if (running.asked_to_stop) worker->Stop();
+    std::atomic<bool> ended = false;
+    std::thread asker;
+    if (asks_) asker = std::thread([&] { Ask(*worker, metrics, ended); });
     const Status status = worker->Run();
     running.worker = nullptr;
+    ended = true;
+    if (asker.joinable()) asker.join();
     maintainer.Stop(worker->StopDeadline());
     Tell("ends: " + status.ToString());
+    running.result = status;
+    if (running.must_refuse) return;
     if (!running.asked_to_stop) Fail("a worker ends by itself: " + status.ToString());
     // Cancelled: at the deadline for leaving its requests were given up.
     if (!status.ok() && KindOf(status) != ErrorKind::kCancelled) CheckKind("a worker fails", status);
-    running.result = status;
+  }
+
+  // Questions to one worker about all windows of an aggregate; what other workers have in memory is not in the answer.
+  void Ask(Worker& worker, const Metrics& metrics, const std::atomic<bool>& ended) {
+    const auto backend = pipeline::MakeWorkerBackend(worker, metrics);
+    while (!ended) {
+      Sleep(Between(kMillisecond, 2 * kSecond));
+      const auto freshness = OneIn(5) ? query::Freshness::kCommitted : query::Freshness::kHot;
+      const auto answer = backend->Query("sums", {.freshness = freshness}, {});
+      if (answer.ok()) {
+        books_.CheckAnswer(*answer);
+      } else {
+        Tell("no answer: " + answer.status().ToString());
+        Count("an answer fails");
+        // Cancelled: it leaves, and its requests were given up.
+        if (KindOf(answer.status()) != ErrorKind::kCancelled) CheckKind("a question fails", answer.status());
+      }
+    }
   }
 
   static void CheckKind(const std::string& what, const Status& status) {
@@ -240,8 +400,7 @@ class World {
     return slot.running.get();
   }
 
-  // ---- What goes wrong
-  // ------------------------------------------------------------------------------------------------
+  // ---- What goes wrong ---------------------------------------------------------------------------------------------
 
   void Inflict(Fault fault) {
     Running* const victim = AnyRunning();
@@ -251,6 +410,27 @@ class World {
         break;
       case Fault::kKillSoon:
         if (victim != nullptr) KillAfter(victim->process, Between(1, 600));
+        break;
+      case Fault::kKillAtPlace:
+        if (victim != nullptr) KillAtPoint(victim->process, Between(0, 12));
+        break;
+      case Fault::kLongFreeze:
+        if (victim == nullptr || IsFrozen(victim->process)) break;
+        Tell(NameOf(victim->process) + " is frozen for long");
+        Count("a worker is frozen for long");
+        Freeze(victim->process, Now() + Between(20 * kSecond, 90 * kSecond));
+        break;
+      case Fault::kOutage:
+        TakeStoreAway();
+        break;
+      case Fault::kForeign:
+        LetForeignerAct();
+        break;
+      case Fault::kEdit:
+        Edit();
+        break;
+      case Fault::kGap:
+        if (terms_.records_gaps) LoseRecords();
         break;
       case Fault::kFreeze:
         if (victim == nullptr || IsFrozen(victim->process)) break;
@@ -274,8 +454,7 @@ class World {
         if (victim == nullptr || victim->worker == nullptr || victim->asked_to_stop) break;
         Tell(NameOf(victim->process) + " is asked to leave");
         Count("a worker is asked to leave");
-        victim->asked_to_stop = true;
-        victim->worker->Stop();
+        AskToStop(*victim);
         break;
       case Fault::kAddPartition:
         if (broker_.num_partitions() >= kPartitionsMax) break;
@@ -285,22 +464,62 @@ class World {
         break;
       case Fault::kRetention:
         for (int p = 0; p < broker_.num_partitions(); ++p) {
-          const auto covered = books_.CoveredByAll(p);
+          const auto covered = books_.NeededFrom(p);
           if (covered <= broker_.partition(p).begin) continue;
           Count("log: retention");
-          broker_.Truncate(p, covered);
+          Truncate(p, covered);
         }
         break;
       case Fault::kCompaction:
         for (int p = 0; p < broker_.num_partitions(); ++p) {
-          const auto covered = books_.CoveredByAll(p);
+          const auto covered = books_.NeededFrom(p);
           for (auto offset = broker_.partition(p).begin; offset < covered; ++offset) {
-            if (OneIn(3)) broker_.Remove(p, offset);
+            if (!OneIn(3)) continue;
+            books_.Lose(p, offset);
+            broker_.Remove(p, offset);
           }
           Count("log: compaction");
         }
         break;
     }
+  }
+
+  void Truncate(int partition, model::Offset begin) {
+    for (auto offset = broker_.partition(partition).begin; offset < begin; ++offset) books_.Lose(partition, offset);
+    broker_.Truncate(partition, begin);
+  }
+
+  // Retention overtakes whoever reads.
+  void LoseRecords() {
+    const int p = static_cast<int>(Dice(static_cast<std::uint64_t>(broker_.num_partitions())));
+    const auto& partition = broker_.partition(p);
+    const auto begin = Between(partition.begin, partition.stable_end());
+    if (begin <= books_.CoveredByAll(p)) return;
+    Tell(fmt::format("the log loses partition {} up to {}", p, begin));
+    Count("log: records are lost");
+    Truncate(p, begin);
+  }
+
+  void TakeStoreAway() {
+    Outage& outage = bucket_.outage;
+    outage = {.until = Now() + Between(5, OneIn(2) ? 130 : 20) * kSecond, .below = {}, .only_commits = OneIn(2)};
+    if (OneIn(2)) outage.below = plan()->tables[Dice(plan()->tables.size())].name + "/";
+    Tell(fmt::format("the store takes no {} below '{}'", outage.only_commits ? "commits" : "requests", outage.below));
+  }
+
+  void LetForeignerAct() {
+    const int process = NewProcess(fmt::format("foreigner {}", ++num_foreigners_));
+    Spawn(process, "main", [this] { ActAsForeigner(*plan(), bucket_); });
+    if (OneIn(4)) KillAfter(process, Between(1, 60));
+  }
+
+  // Workers that run have the old file.
+  void Edit() {
+    edit_ = OneIn(2) ? 1 - edit_ : edit_;
+    plans_[static_cast<std::size_t>(edit_)] = PlanOf(*base_[static_cast<std::size_t>(edit_)], terms_);
+    Tell(fmt::format("the pipeline is edited, and has {} tables", plan()->tables.size()));
+    Count("the pipeline is edited");
+    books_.SetPlan(plan());
   }
 
   void ChangeWeather() {
@@ -318,15 +537,20 @@ class World {
     broker_.questions_fail = OneIn(2) ? 0 : static_cast<std::uint64_t>(Between(100, 20'000));
   }
 
-  // ---- The end
-  // --------------------------------------------------------------------------------------------------------
+  // ---- The end -----------------------------------------------------------------------------------------------------
 
   void Calm() {
     Tell("the faults stop");
     bucket_.weather = {};
+    bucket_.outage = {};
     broker_.questions_fail = 0;
     for (const auto& slot : slots_) {
-      if (slot.running != nullptr) KillAfter(slot.running->process, -1);
+      if (slot.running == nullptr) continue;
+      Thaw(slot.running->process);
+      KillAfter(slot.running->process, -1);
+      KillAtPoint(slot.running->process, -1);
+      if (slot.running->plan == plan() || slot.running->asked_to_stop) continue;
+      AskToStop(*slot.running);
     }
     producing_ended_ = true;
     while (!producer_ended_) Sleep(kSecond);
@@ -351,7 +575,7 @@ class World {
   }
 
   void CheckIdleness() {
-    Sleep(20 * kSecond);
+    Sleep(10 * kSecond);
     std::map<int, std::int64_t> before;
     for (const auto& slot : slots_) {
       if (slot.running != nullptr) before[slot.running->process] = TurnsOf(slot.running->process);
@@ -373,8 +597,7 @@ class World {
       slot.is_wanted = false;
       if (slot.running == nullptr) continue;
       stopping.push_back(slot.running);
-      slot.running->asked_to_stop = true;
-      if (slot.running->worker != nullptr) slot.running->worker->Stop();
+      AskToStop(*slot.running);
     }
     const Micros since = Now();
     for (const auto& running : stopping) {
@@ -388,12 +611,57 @@ class World {
     }
   }
 
-  const std::shared_ptr<const pipeline::Plan> plan_;
+  // The topic is deleted and made anew, or retention has passed what the tables have, and nobody wants gaps: whoever
+  // reads on must refuse, and commit nothing.
+  void CheckAnotherLog() {
+    const bool is_gap = OneIn(3);
+    const bool is_longer = OneIn(2);
+    if (is_gap && terms_.records_gaps) return;
+    std::vector<model::Offset> ends;
+    for (int p = 0; p < broker_.num_partitions(); ++p) ends.push_back(broker_.partition(p).end);
+    bool shows = false;
+    if (!is_gap) broker_.Recreate();
+    for (int p = 0; p < broker_.num_partitions(); ++p) {
+      const model::Offset end = ends[static_cast<std::size_t>(p)];
+      const bool is_filled = is_gap || (is_longer && books_.HasFingerprint(p));
+      for (int i = 0; is_filled && (i < 5 || broker_.partition(p).end < end + 5); ++i) {
+        broker_.Append(p, {.payload = R"({"id": 0, "grp": 0, "val": 0, "ts": 0})",
+                           .key = std::nullopt,
+                           .timestamp = UnixAtBegin() + Now()});
+      }
+      if (is_gap) broker_.Truncate(p, end + 3);
+      shows |= end > 0;
+    }
+    if (!shows) return;
+    Count(is_gap ? "end: retention has passed" : is_longer ? "end: another, longer topic" : "end: another topic");
+    Tell("the log is another one");
+    books_.ExpectNoMoreRecords();
+    const auto running = StartWorker("reader of another log", true);
+    const Micros since = Now();
+    while (!HasEnded(running->process)) {
+      if (Now() - since > 60 * kSecond) Fail("a worker reads on from another log");
+      Sleep(100 * kMillisecond);
+    }
+    if (!running->result || running->result->ok()) Fail("a worker takes another log for its own");
+    Tell("it is refused: " + running->result->ToString());
+  }
+
+  std::shared_ptr<const pipeline::Plan> plan() const { return plans_[static_cast<std::size_t>(edit_)]; }
+
+  const Schedule schedule_;
+  const std::set<int> without_;
+  const BasePlans& base_;
+  const Terms terms_;
+  std::vector<std::shared_ptr<const pipeline::Plan>> plans_;  ///< As base_.
+  int edit_ = 0;                                              ///< Which of them workers are started with.
+  int num_foreigners_ = 0;
+  Micros next_look_ = 0;
+  std::uint64_t one_bad_in_ = 25;
+  bool asks_ = false;
   Bucket bucket_;
   Broker broker_;
   Books books_;
   std::vector<Slot> slots_;
-  std::vector<Fault> faults_;
   std::int64_t last_id_ = 0;
   bool producing_ended_ = false;
   bool producer_ended_ = false;
@@ -401,7 +669,7 @@ class World {
 
 }  // namespace
 
-Result<std::shared_ptr<const pipeline::Plan>> BasePlan() {
+Result<BasePlans> MakeBasePlans() {
   config::PipelineConfig config;
   config.name = config.app_id = "simulated";
   config.source.log = config::EmbeddedSource{};
@@ -423,7 +691,15 @@ Result<std::shared_ptr<const pipeline::Plan>> BasePlan() {
                                "FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL"}};
   config.limits.memory = 256 << 20;
   config.shutdown_timeout = std::chrono::microseconds(kShutdownTimeout);
-  return pipeline::MakePlan(std::move(config));
+  auto edited = config;
+  edited.aggregates.push_back({.name = "peaks",
+                               .sql = "SELECT window_start, grp, sum(val) AS total, max(val) AS peak, count(*) AS n "
+                                      "FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL"});
+  BasePlans plans;
+  for (auto& each : {std::move(config), std::move(edited)}) {
+    ASSIGN_OR_RETURN(plans.emplace_back(), pipeline::MakePlan(each));
+  }
+  return plans;
 }
 
 // Arrow has one pool of threads for the whole program. They belong to the world, not to the worker that asks for the
@@ -440,7 +716,9 @@ static void StartThreadsOf(arrow::internal::Executor& pool, int count) {
   while (*started < count) Sleep(kMillisecond);
 }
 
-void Play(const pipeline::Plan& base) {
+int ScheduledFaults(std::uint64_t seed) { return static_cast<int>(ScheduleOf(seed).faults.size()); }
+
+void Play(const BasePlans& base, const PlayOptions& options) {
   constexpr int kPoolThreads = 2;
   for (const Status& set :
        {arrow::SetCpuThreadPoolCapacity(kPoolThreads), arrow::io::SetIOThreadPoolCapacity(kPoolThreads)}) {
@@ -449,7 +727,7 @@ void Play(const pipeline::Plan& base) {
   StartThreadsOf(*arrow::internal::GetCpuThreadPool(), kPoolThreads);
   StartThreadsOf(*arrow::io::default_io_context().executor(), kPoolThreads);
   // The threads of killed workers look at it for ever.
-  auto* const world = new World(base);
+  auto* const world = new World(base, options);
   world->Run();
 }
 

@@ -4,16 +4,29 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
+#include <vector>
 
 #include "pipeline/plan.h"
 
 namespace millrace::simulation {
 
-/// The pipeline that all worlds run. Its SQL is planned here, once.
-Result<std::shared_ptr<const pipeline::Plan>> BasePlan();
+/// The pipeline that all worlds run, as it is at first and after an edit that adds an aggregate. Their SQL is planned
+/// here, once.
+using BasePlans = std::vector<std::shared_ptr<const pipeline::Plan>>;
+Result<BasePlans> MakeBasePlans();
+
+/// How many faults the seed's schedule has. Their times and kinds are of the seed alone, and do not depend on what
+/// happens; where exactly each hits does.
+int ScheduledFaults(std::uint64_t seed);
+
+struct PlayOptions {
+  std::uint64_t seed = 1;
+  std::set<int> without{};  ///< Faults of the schedule that are left out; the first is 1.
+};
 
 /// From the first worker to the last check; the caller is the machine's first task. Fail() ends it when something does
 /// not hold.
-void Play(const pipeline::Plan& base);
+void Play(const BasePlans& base, const PlayOptions& options);
 
 }  // namespace millrace::simulation
