@@ -509,7 +509,8 @@ std::optional<std::string> ReadSchemaFile(Section& schema, const ConfigNode& fil
 // The node of a schema that `format` can have, with its bytes if files are to be read; nullptr: there is none.
 const ConfigNode* ReadSchema(Section& decode, const ingest::Format* format, const InputConfig& input,
                              ingest::DecodeSpec& spec) {
-  const bool needed = format != nullptr && format->schema != ingest::SchemaUse::kNone;
+  const bool possible = format != nullptr && format->schema != ingest::SchemaUse::kNone;
+  const bool needed = possible && format->schema != ingest::SchemaUse::kColumns;
   const auto* node = needed ? decode.Require("schema") : decode.Find("schema");
   const std::string path = decode.path() + ".schema";
   const bool is_scalar = node != nullptr && node->kind == ConfigNode::Kind::kScalar;
@@ -523,7 +524,7 @@ const ConfigNode* ReadSchema(Section& decode, const ingest::Format* format, cons
   }
   if (is_scalar || (node != nullptr && node->Find("subject") != nullptr)) {
     if (format == nullptr) return nullptr;
-    if (needed) return ReadRegisteredSchema(decode, *node, *format, input, spec) ? node : nullptr;
+    if (possible) return ReadRegisteredSchema(decode, *node, *format, input, spec) ? node : nullptr;
     decode.AddFinding(node->place, fmt::format("{}: {} has none", path, format->name));
     return nullptr;
   }
@@ -534,12 +535,12 @@ const ConfigNode* ReadSchema(Section& decode, const ingest::Format* format, cons
   const auto* message = schema.Text("message", read.message);
   schema.Finish();
   if (node == nullptr || format == nullptr) return nullptr;
-  if (!needed) {
+  if (!possible) {
     decode.AddFinding(node->place, fmt::format("{}: {} has none", path, format->name));
     return nullptr;
   }
   if (file == nullptr || file->unresolved || (message != nullptr && message->unresolved)) return nullptr;
-  if (format->schema == ingest::SchemaUse::kFile && message != nullptr) {
+  if (format->schema != ingest::SchemaUse::kMessage && message != nullptr) {
     decode.AddFinding(message->place, fmt::format("{}.message: {} has none; a file is one schema", path, format->name));
     return nullptr;
   }
@@ -608,6 +609,15 @@ bool TakeColumnsOfSchema(Section& decode, const ConfigNode& schema, std::vector<
 // The node that all columns come from; nullptr: they are not known.
 const ConfigNode* ReadSchemaAndColumns(Section& decode, const ingest::Format* format, const InputConfig& input,
                                        ingest::DecodeSpec& spec) {
+  // Of a schema that says the columns and nothing else, there is no use beside them.
+  const bool for_columns = format != nullptr && format->schema == ingest::SchemaUse::kColumns;
+  const auto* const written = for_columns ? decode.Find("schema") : nullptr;
+  if (written != nullptr && decode.Find("columns") != nullptr) {
+    decode.AddFinding(written->place, fmt::format("{0}.schema: of {1} it says what the columns are, and {0}.columns "
+                                                  "says that already; one of the two must go",
+                                                  decode.path(), format->name));
+    return nullptr;
+  }
   const auto* schema = ReadSchema(decode, format, input, spec);
   std::vector<ingest::ColumnSpec> fields;
   if (schema != nullptr && spec.schema->bytes != nullptr) {
@@ -620,8 +630,8 @@ const ConfigNode* ReadSchemaAndColumns(Section& decode, const ingest::Format* fo
       fields = *std::move(columns);
     }
   }
-  const bool needs_schema = format != nullptr && format->schema != ingest::SchemaUse::kNone;
-  if (decode.Find("columns") != nullptr || (format != nullptr && !needs_schema)) {
+  const bool needs_schema = format != nullptr && format->schema != ingest::SchemaUse::kNone && !for_columns;
+  if (decode.Find("columns") != nullptr || (format != nullptr && !needs_schema && written == nullptr)) {
     const bool good = ReadColumns(decode, decode.pattern(), ColumnsOf::kRecords, spec);
     return good && (schema != nullptr || !needs_schema) ? decode.Find("columns") : nullptr;
   }

@@ -14,20 +14,6 @@ namespace {
 // A lost connection is no finding.
 constexpr std::chrono::seconds kPatience{2};
 
-std::optional<std::string> ProblemOfUrl(const std::string& url) {
-  const auto scheme_end = url.find("://");
-  const std::string rest = scheme_end == std::string::npos ? "" : url.substr(scheme_end + 3);
-  const std::string host = rest.substr(0, rest.find('/'));
-  if ((!url.starts_with("http://") && !url.starts_with("https://")) || host.empty() || host.front() == ':' ||
-      rest.find_first_of("?# ") != std::string::npos) {
-    return fmt::format("must be http:// or https://, a host and perhaps a port and a path, not '{}'", url);
-  }
-  if (host.find('@') != std::string::npos) {
-    return "has a user in it, and such secrets end in logs; give basic_auth: {username: ..., password: ...}";
-  }
-  return std::nullopt;
-}
-
 void ReadUrls(Section& section, std::vector<std::string>& urls) {
   const auto* url = section.Require("url");
   const auto nodes = section.TextList("url", urls);
@@ -35,7 +21,7 @@ void ReadUrls(Section& section, std::vector<std::string>& urls) {
     section.AddFinding(url->place, section.path() + ".url names no URL");
   }
   for (std::size_t i = 0; i < urls.size(); ++i) {
-    if (const auto problem = ProblemOfUrl(urls[i])) {
+    if (const auto problem = registry::ProblemOfUrl(urls[i])) {
       section.AddFinding(nodes[i]->place, fmt::format("{}.url {}", section.path(), *problem));
     }
     while (urls[i].ends_with('/')) urls[i].pop_back();
@@ -71,6 +57,11 @@ void ReadFiles(Section& section, registry::RegistrySpec& spec) {
     section.AddFinding(section.place(),
                        section.path() + ": 'certificate_file' and 'key_file' belong together, and one is missing");
   }
+}
+
+ingest::SchemaLanguage LanguageOf(const ingest::Format& format) {
+  if (format.name == "avro") return ingest::SchemaLanguage::kAvro;
+  return format.name == "protobuf" ? ingest::SchemaLanguage::kProtobuf : ingest::SchemaLanguage::kJson;
 }
 
 std::optional<std::string> SubjectOf(const InputConfig& input) {
@@ -139,7 +130,7 @@ bool ReadRegisteredSchema(Section& decode, const ConfigNode& node, const ingest:
       return false;
     }
     const auto language = latest->schema.language;
-    const auto wanted = format.name == "avro" ? ingest::SchemaLanguage::kAvro : ingest::SchemaLanguage::kProtobuf;
+    const auto wanted = LanguageOf(format);
     if (language != wanted) {
       decode.AddFinding(node.place, fmt::format("{}: the subject {} holds {}, and the format is {}", path, subject,
                                                 ingest::LanguageName(language), format.name));
@@ -148,7 +139,8 @@ bool ReadRegisteredSchema(Section& decode, const ConfigNode& node, const ingest:
     schema.file = fmt::format("subject {}, version {}", subject, latest->version);
     schema.bytes = std::make_shared<const std::string>(std::move(latest->schema.text));
     schema.references = std::move(latest->schema.references);
-    if (spec.framing == ingest::Framing::kConfluent) spec.writer_schemas = registry;
+    const bool by_id = format.schema != ingest::SchemaUse::kColumns && spec.framing == ingest::Framing::kConfluent;
+    if (by_id) spec.writer_schemas = registry;
   }
   spec.schema = std::move(schema);
   return true;

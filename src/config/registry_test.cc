@@ -25,6 +25,11 @@ constexpr const char* kAvro =
 constexpr const char* kProtobuf =
     R"({"id":8,"version":1,"schemaType":"PROTOBUF","schema":"syntax = \"proto3\"; message A { string a = 1; } message B { int32 b = 1; }"})";
 
+constexpr const char* kJson =
+    R"({"id":9,"version":4,"schemaType":"JSON","schema":"{\"properties\":{\"n\":{\"type\":\"integer\"},\"geo\":{\"type\":\"object\"}}}"})";
+constexpr const char* kShapes =
+    R"({"id":10,"version":2,"schemaType":"JSON","schema":"{\"oneOf\":[{\"type\":\"object\"},{\"type\":\"object\"}]}"})";
+
 class ConfigRegistry : public ::testing::Test {
  protected:
   // `registry` is the value of source.schema_registry, `decode` that of decode.
@@ -47,6 +52,8 @@ class ConfigRegistry : public ::testing::Test {
     if (server_is_down_) return {503, ""};
     if (request.target == "/subjects/clicks-value/versions/latest") return {200, kAvro};
     if (request.target == "/subjects/proto/versions/latest") return {200, kProtobuf};
+    if (request.target == "/subjects/json/versions/latest") return {200, kJson};
+    if (request.target == "/subjects/shapes/versions/latest") return {200, kShapes};
     return {404, R"({"error_code":40401,"message":"Subject not found"})"};
   }};
 };
@@ -71,6 +78,19 @@ TEST_F(ConfigRegistry, ASubjectAndAMessageMayBeNamed) {
   EXPECT_EQ(second.flow.relations[0].schema->field(0)->name(), "b");
   EXPECT_EQ(second.flow.inputs[0].decode.framing, ingest::Framing::kNone);
   EXPECT_EQ(second.flow.inputs[0].decode.writer_schemas, nullptr) << "there are no ids";
+}
+
+TEST_F(ConfigRegistry, AJsonSchemaSaysTheColumns) {
+  const auto loaded = Load(here(), "{schema: {subject: json}}");
+  ASSERT_THAT(Messages(loaded), IsEmpty());
+  const auto& decode = loaded.flow.inputs[0].decode;
+  EXPECT_EQ(decode.framing, ingest::Framing::kConfluent);
+  EXPECT_EQ(decode.writer_schemas, nullptr) << "no record waits for the schema of its id";
+  ASSERT_EQ(decode.columns.size(), 2u);
+  EXPECT_EQ(decode.columns[1].form.text, ingest::TextForm::kJson);
+  EXPECT_EQ(loaded.flow.relations[0].schema->field(0)->ToString(), "n: int64");
+  EXPECT_EQ(Load(here(), "{schema: {subject: json}, framing: none}").flow.inputs[0].decode.framing,
+            ingest::Framing::kNone);
 }
 
 TEST_F(ConfigRegistry, WithoutTheNetworkItIsNotAsked) {
@@ -112,7 +132,14 @@ TEST_F(ConfigRegistry, Findings) {
       {"{url: \"https://a\", key_file: /dev/null}", "{columns: {a: string}}",
        "source.schema_registry: 'certificate_file' and 'key_file' belong together, and one is missing"},
       {"{url: \"http://a\", ulr: b}", "{columns: {a: string}}", "unknown key 'ulr' in source.schema_registry"},
-      {"HERE", "{schema: registry, columns: {a: string}}", "decode.schema: json has none"},
+      {"HERE", "{schema: registry, columns: {a: string}}",
+       "decode.schema: of json it says what the columns are, and decode.columns says that already"},
+      {"HERE", "{schema: {subject: json, message: M}}", "decode.schema.message: json has none"},
+      {"HERE", "{schema: registry}", "decode.schema: the subject clicks-value holds Avro, and the format is json"},
+      {"HERE", "{format: avro, schema: {subject: json}}",
+       "decode.schema: the subject json holds JSON Schema, and the format is avro"},
+      {"HERE", "{schema: {subject: shapes}}",
+       "decode.schema: 'subject shapes, version 2': the schema has several shapes"},
       {"HERE", "{format: avro, schema: {subject: x, message: M}}", "decode.schema.message: avro has none"},
       {"HERE", "{format: avro, schema: {subject: clicks-value, file: y}}", "unknown key 'file' in decode.schema"},
       {"HERE", "{format: avro, schema: registry}",

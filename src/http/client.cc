@@ -203,6 +203,7 @@ bool Client::Send(const ClientRequest& request, ClientReply& reply, ClientError&
   curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, &OnProgress);
   curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &transfer);
   curl_easy_setopt(handle, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+  if (!options_.proxy.empty()) curl_easy_setopt(handle, CURLOPT_PROXY, options_.proxy.c_str());
   if (!options_.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options_.ca_file.c_str());
   if (!options_.certificate_file.empty()) {
     curl_easy_setopt(handle, CURLOPT_SSLCERT, options_.certificate_file.c_str());

@@ -31,6 +31,7 @@ struct ClientOptions {
   std::string ca_file{};           ///< PEM: whom to trust; empty: the system's authorities.
   std::string certificate_file{};  ///< PEM: what is shown to a server that wants a certificate; empty: none.
   std::string key_file{};          ///< PEM: its private key.
+  std::string proxy{};             ///< "http://proxy:3128"; empty: that of the environment, as curl has it.
   /// A reply with a longer body is kTooLarge.
   std::size_t reply_bytes_max = std::numeric_limits<std::size_t>::max();
 };

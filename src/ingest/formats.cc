@@ -19,6 +19,7 @@
 #include "ingest/json/array_splitter.h"
 #include "ingest/json/computed_fields.h"
 #include "ingest/json/json_decoder.h"
+#include "ingest/json/json_schema.h"
 #include "ingest/protobuf/protobuf_decoder.h"
 #include "ingest/provenance.h"
 #include "ingest/raw/raw_decoder.h"
@@ -56,9 +57,11 @@ constexpr std::array kProtobufFramings = {Framing::kNone, Framing::kConfluent};
 
 constexpr std::array kFormats = {
     Format{.name = "json",
+           .schema = SchemaUse::kColumns,
            .framings = kJsonFramings,
            .records = kJsonRecords,
            .make_decoder = MakeJson,
+           .columns_of_schema = ColumnsOfJsonSchema,
            .make_splitter = MakeOfJson},
     Format{.name = "avro",
            .schema = SchemaUse::kFile,
@@ -112,15 +115,17 @@ Status CheckSchema(const Format& format, const DecodeSpec& spec) {
   if (format.schema == SchemaUse::kNone) {
     return spec.schema ? InvalidInput("{} has no schema", format.name) : Status::OK();
   }
+  if (!spec.schema && format.schema == SchemaUse::kColumns) return Status::OK();
   // With the schemas of writers alone, records become JSON by those.
-  if (!spec.schema && spec.through_json && spec.writer_schemas != nullptr) return Status::OK();
+  const bool is_self_described = spec.writer_schemas != nullptr || spec.records == Records::kContainer;
+  if (!spec.schema && spec.through_json && is_self_described) return Status::OK();
   if (spec.schema && spec.schema->is_registered && spec.schema->bytes == nullptr) {
     return InvalidInput("the schema is that of the {} in the registry, which is not asked here", spec.schema->file);
   }
   if (!spec.schema || spec.schema->bytes == nullptr) return InvalidInput("{} needs a schema", format.name);
   // A registry's schema has one message that is its own: the first.
   const bool has_message = !spec.schema->message.empty();
-  if (format.schema == SchemaUse::kFile && has_message) return InvalidInput("{} has no messages", format.name);
+  if (format.schema != SchemaUse::kMessage && has_message) return InvalidInput("{} has no messages", format.name);
   if (format.schema == SchemaUse::kMessage && !has_message && !spec.schema->is_registered) {
     return InvalidInput("{} needs the name of a message", format.name);
   }

@@ -15,9 +15,10 @@ namespace millrace::ingest {
 
 /// What a format makes of DecodeSpec::schema.
 enum class SchemaUse {
-  kNone,    ///< It has none.
-  kFile,    ///< It needs a file, which is one schema.
-  kMessage  ///< It needs a file and the name of a message in it.
+  kNone,     ///< It has none.
+  kColumns,  ///< It may have one, which says the columns where none are declared, and nothing else.
+  kFile,     ///< It needs a file, which is one schema.
+  kMessage   ///< It needs a file and the name of a message in it.
 };
 
 struct Format {

@@ -26,6 +26,7 @@ http::ClientOptions OptionsOf(const RegistrySpec& spec) {
           .ca_file = spec.ca_file,
           .certificate_file = spec.certificate_file,
           .key_file = spec.key_file,
+          .proxy = spec.proxy,
           .reply_bytes_max = kReplyBytesMax};
 }
 

@@ -1,6 +1,7 @@
 /// Where a schema registry is and how to speak to it: `source.schema_registry` of pipeline.yaml.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct RegistrySpec {
   std::string ca_file;           ///< Whom to trust; empty: the system's authorities.
   std::string certificate_file;  ///< What we show; empty: nothing.
   std::string key_file;          ///< Its private key.
+  std::string proxy = {};        ///< As http::ClientOptions has it.
 };
+
+/// What is wrong with one of `urls`, as the end of a sentence that begins with its place; nullopt: nothing.
+std::optional<std::string> ProblemOfUrl(const std::string& url);
 
 }  // namespace millrace::registry

@@ -205,6 +205,24 @@ def json_schema(folder, brokers, registry):
     pipeline.until_end()
     claim(sorted((row["id"], row["name"]) for row in pipeline.rows()) == [(i, f"n{i}") for i in range(COUNT)], "JSON behind an id")
     claim([letter["reason"] for letter in pipeline.letters()] == ["bad_framing"], "JSON without one is a dead letter", pipeline.letters())
+    # Columns of the schema alone, with a reference to another subject.
+    geo = {"type": "object", "properties": {"lat": {"type": "number"}}}
+    client.register_schema("geo-json", Schema(json.dumps(geo), "JSON"))
+    order = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Order", "type": "object", "properties": {
+        "id": {"type": "string", "format": "uuid"}, "at": {"type": "string", "format": "date-time"}, "n": {"type": ["null", "integer"]},
+        "lat": {"$ref": "geo.json#/properties/lat"}, "geo": {"$ref": "geo.json"}, "tags": {"type": "array", "items": {"type": "string"}}}}
+    number = client.register_schema("orders-value", Schema(json.dumps(order), "JSON", [SchemaReference("geo.json", "geo-json", 1)]))
+    make_topics(brokers, 3, "orders")
+    events = [{"id": f"00000000-0000-4000-8000-{i:012x}", "at": (START + datetime.timedelta(seconds=i)).isoformat(), "n": None if i % 3 else i,
+               "lat": i / 4, "geo": {"lat": i / 2}, "tags": ["a", "b"][:i % 3]} for i in range(COUNT)]
+    frame = b"\0" + struct.pack(">I", number)
+    send(brokers, "orders", [frame + json.dumps(event).encode() for event in events])
+    orders = Pipeline(BINARY, folder, "orders", brokers, registry.url, "{format: json, schema: registry}")
+    orders.until_end()
+    want = [{**event, "at": datetime.datetime.fromisoformat(event["at"]), "geo": json.dumps(event["geo"])} for event in events]
+    got = sorted(({name: row[name] for name in want[0]} for row in orders.rows()), key=lambda row: row["id"])
+    claim(got == want, "columns of a JSON Schema alone", [pair for pair in zip(got, want) if pair[0] != pair[1]][:2])
+    claim(list(orders.rows()[0])[:6] == list(want[0]), "in its order", list(orders.rows()[0]))
 
 
 class Door(http.server.BaseHTTPRequestHandler):
