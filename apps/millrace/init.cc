@@ -1,6 +1,7 @@
 // millrace init: a pipeline.yaml from what is in a topic or a file.
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,6 +23,9 @@
 #include "infer/draft.h"
 #include "infer/pipeline_text.h"
 #include "infer/rehearsal.h"
+#include "ingest/formats.h"
+#include "registry/registry_schemas.h"
+#include "registry_flag.h"
 #include "sample_records.h"
 
 namespace millrace::app {
@@ -32,18 +37,20 @@ struct InitFlags {
   std::string from;
   std::int64_t sample = kSampleDefault;
   std::string schema;
+  std::string registry;
+  std::string subject;
   std::string message;
   std::vector<std::string> kafka_settings;
   std::string output;
 };
 
-enum class Kind { kKafka, kEmbedded, kFile };
+enum class Kind { kKafka, kEmbedded, kFile, kNothing };
 
 // What --from names.
 struct From {
   Kind kind = Kind::kFile;
   std::string place;  // Brokers, a folder, or a file's path.
-  std::string topic = {};
+  std::string topic;  // Of a file what its pipeline calls it.
 };
 
 struct Source {
@@ -51,7 +58,26 @@ struct Source {
   infer::Sample sample;
 };
 
-Result<From> ParseFrom(const std::string& text) {
+// What subjects of values are called behind their topic.
+constexpr std::string_view kValueSuffix = "-value";
+// A registry that is restarting is waited for; one that is not there is told of.
+constexpr std::chrono::seconds kRegistryPatience{5};
+
+// Without --from: of the registry's schema alone, whose subject says the topic.
+Result<From> FromSubject(const InitFlags& flags) {
+  if (flags.subject.empty()) {
+    return InvalidInput("--from names a topic to look at, or --registry and --subject a schema to do without");
+  }
+  std::string topic = flags.subject;
+  if (topic.ends_with(kValueSuffix) && topic.size() > kValueSuffix.size()) {
+    topic.resize(topic.size() - kValueSuffix.size());
+  }
+  return From{.kind = Kind::kNothing, .place = {}, .topic = topic};
+}
+
+Result<From> ParseFrom(const InitFlags& flags) {
+  const std::string& text = flags.from;
+  if (text.empty()) return FromSubject(flags);
   for (const auto& [scheme, kind] : {std::pair{"kafka://", Kind::kKafka}, std::pair{"embedded:", Kind::kEmbedded}}) {
     if (!text.starts_with(scheme)) continue;
     const std::string rest = text.substr(std::strlen(scheme));
@@ -61,7 +87,8 @@ Result<From> ParseFrom(const std::string& text) {
     }
     return From{kind, rest.substr(0, slash), rest.substr(slash + 1)};
   }
-  return From{.place = text};
+  return From{.place = text,
+              .topic = infer::TableName(text == "-" ? "events" : std::filesystem::path(text).stem().string())};
 }
 
 Result<Source> SampleOfKafka(const From& from, const InitFlags& flags) {
@@ -91,8 +118,7 @@ Result<Source> SampleOfEmbeddedLog(const From& from, const InitFlags& flags) {
 Result<Source> SampleOfFile(const From& from, const InitFlags& flags) {
   Source source;
   const bool is_input = from.place == "-";
-  const std::string stem = is_input ? "events" : std::filesystem::path(from.place).stem().string();
-  source.draft = {.topic = infer::TableName(stem), .sampled = is_input ? "standard input" : "the file " + from.place};
+  source.draft = {.topic = from.topic, .sampled = is_input ? "standard input" : "the file " + from.place};
   ASSIGN_OR_RETURN(source.sample, SampleFile(from.place, flags.sample));
   return source;
 }
@@ -103,6 +129,11 @@ Result<Source> TakeSample(const From& from, const InitFlags& flags) {
       return SampleOfKafka(from, flags);
     case Kind::kEmbedded:
       return SampleOfEmbeddedLog(from, flags);
+    case Kind::kNothing: {
+      Source source;
+      source.draft = {.topic = from.topic, .kafka = {{"bootstrap.servers", ""}}, .sampled = "the topic " + from.topic};
+      return source;
+    }
     case Kind::kFile:
       break;
   }
@@ -111,7 +142,10 @@ Result<Source> TakeSample(const From& from, const InitFlags& flags) {
 
 // By its name: Avro's are JSON, Protobuf's are .proto texts and descriptor sets.
 Status ReadSchema(const InitFlags& flags, infer::DraftOptions& options) {
-  if (flags.schema.empty()) return Status::OK();
+  if (flags.schema.empty()) {
+    if (flags.message.empty() || !flags.registry.empty()) return Status::OK();
+    return InvalidInput("--message {}: it is of a schema, which --schema or --registry names", flags.message);
+  }
   std::error_code error;
   const auto size = std::filesystem::file_size(flags.schema, error);
   std::ifstream file(flags.schema, std::ios::binary);
@@ -135,6 +169,44 @@ Status ReadSchema(const InitFlags& flags, infer::DraftOptions& options) {
   return Status::OK();
 }
 
+// The newest of the subject.
+Status AskRegistry(const From& from, const InitFlags& flags, infer::DraftOptions& options) {
+  if (flags.registry.empty()) return Status::OK();
+  ASSIGN_OR_RETURN(auto spec, RegistryAt(flags.registry, "--registry"));
+  const bool has_login = !spec.username.empty();
+  const std::string url = spec.urls.front();
+  const auto schemas = std::make_shared<registry::RegistrySchemas>(std::move(spec));
+  const std::string subject = flags.subject.empty() ? from.topic + std::string(kValueSuffix) : flags.subject;
+  auto latest = schemas->Latest(subject, kRegistryPatience);
+  if (!latest.ok()) {
+    const bool is_unknown = KindOf(latest.status()) == ErrorKind::kNotFound;
+    return is_unknown ? NotFound("{}; --subject names another one", latest.status().message()) : latest.status();
+  }
+  switch (latest->schema.language) {
+    case ingest::SchemaLanguage::kAvro:
+      options.schema_format = "avro";
+      break;
+    case ingest::SchemaLanguage::kProtobuf:
+      options.schema_format = "protobuf";
+      break;
+    case ingest::SchemaLanguage::kJson:
+      options.schema_format = "json";
+      break;
+  }
+  if (options.schema_format != "protobuf" && !flags.message.empty()) {
+    return InvalidInput("--message {}: the subject {} holds {}, which has no messages", flags.message, subject,
+                        ingest::LanguageName(latest->schema.language));
+  }
+  options.schema = ingest::SchemaSpec{.file = fmt::format("subject {}, version {}", subject, latest->version),
+                                      .message = flags.message,
+                                      .bytes = std::make_shared<const std::string>(std::move(latest->schema.text)),
+                                      .is_registered = true,
+                                      .references = std::move(latest->schema.references)};
+  options.source.registry = {.url = url, .subject = subject, .has_login = has_login};
+  options.writer_schemas = schemas;
+  return Status::OK();
+}
+
 // As `validate --no-environment` reads it: what is printed is what that accepts.
 Result<config::LoadedConfig> LoadOwn(const std::string& text) {
   auto loaded = config::LoadConfigText(text, "pipeline.yaml", {.environment = false});
@@ -145,12 +217,16 @@ Result<config::LoadedConfig> LoadOwn(const std::string& text) {
 
 Result<std::string> MakePipeline(const From& from, infer::DraftOptions options, const InitFlags& flags) {
   ASSIGN_OR_RETURN(auto source, TakeSample(from, flags));
+  source.draft.registry = std::move(options.source.registry);
   options.source = std::move(source.draft);
   auto draft = infer::MakeDraft(source.sample, options);
   if (!draft.ok()) return WithContext(draft.status(), "{}", options.source.sampled);
   ASSIGN_OR_RETURN(const auto loaded, LoadOwn(infer::PipelineText(*draft)));
-  ASSIGN_OR_RETURN(draft->rehearsal,
-                   infer::Rehearse(source.sample, loaded.config.inputs.front().decode, draft->event_time));
+  if (source.sample.records.empty()) return infer::PipelineText(*draft);
+  auto decode = loaded.config.inputs.front().decode;
+  decode.schema = draft->schema;  // A registry's is not asked for again.
+  if (draft->schema && draft->framing == ingest::Framing::kConfluent) decode.writer_schemas = options.writer_schemas;
+  ASSIGN_OR_RETURN(draft->rehearsal, infer::Rehearse(source.sample, decode, draft->event_time));
   const auto text = infer::PipelineText(*draft);
   RETURN_NOT_OK(LoadOwn(text).status());
   return text;
@@ -173,24 +249,33 @@ Status Write(const std::string& text, const std::string& path) {
 Run AddInit(CLI::App& app) {
   auto options = std::make_shared<InitFlags>();
   app.add_option("--from", options->from,
-                 "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, a file with a record a line, or - for standard input")
-      ->required();
+                 "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, a file with a record a line, or - for standard input");
   app.add_option("--sample", options->sample, "Look at about so many records")
       ->check(WholeNumber(1, infer::kSampleRecordsMax))
       ->capture_default_str();
   auto* const schema = app.add_option("--schema", options->schema,
                                       "The events' schema: .avsc of Avro; .proto or a descriptor set of Protobuf")
                            ->type_name("FILE");
-  app.add_option("--message", options->message, "The message of a Protobuf schema that events are")->needs(schema);
+  auto* const registry = app.add_option("--registry", options->registry,
+                                        "Of this schema registry the events' schema; SCHEMA_REGISTRY_USERNAME and "
+                                        "_PASSWORD are a login to it")
+                             ->type_name("URL")
+                             ->excludes(schema);
+  app.add_option("--subject", options->subject, "Of the registry this subject, instead of TOPIC-value")
+      ->needs(registry);
+  app.add_option("--message", options->message, "The message of a Protobuf schema that events are");
   app.add_option("-K,--kafka_setting", options->kafka_settings, "librdkafka property, key=value")
       ->allow_extra_args(false)
       ->check(CheckKeyValue);
   app.add_option("-o,--output", options->output, "Write to this file, which must not be there yet")->type_name("FILE");
   return [options] {
-    const auto from = ParseFrom(options->from);
+    const auto from = ParseFrom(*options);
     if (!from.ok()) return Complain(from.status(), kUsage);
     infer::DraftOptions draft;
     if (const auto status = ReadSchema(*options, draft); !status.ok()) return Complain(status, kUsage);
+    if (const auto status = AskRegistry(*from, *options, draft); !status.ok()) {
+      return Complain(status, KindOf(status) == ErrorKind::kInvalidInput ? kUsage : kFailed);
+    }
     const auto text = MakePipeline(*from, std::move(draft), *options);
     if (!text.ok()) return Complain(text.status());
     const Status written = Write(*text, options->output);

@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
+
+#include "base/ascii_case.h"
 
 namespace millrace::infer {
 namespace {
@@ -20,6 +23,8 @@ constexpr int kMoneyDigitsMax = 6;  // After the point; with more it is a measur
 constexpr std::size_t kHeadersMax = 20;
 // An object with more members than this, few of which are in each record, is a map from keys that are data.
 constexpr std::size_t kMembersOfRecord = 50;
+constexpr std::size_t kMembersOfStruct = 50;  // With more nobody could read its type.
+constexpr std::size_t kMemberBytesMax = 255;
 
 struct TimeUnit {
   const char* type;
@@ -52,6 +57,7 @@ bool AreNear(const NumberProfile& numbers, const TimeUnit& unit, const TimeFrame
 std::string Of(std::int64_t count, std::int64_t all) { return fmt::format("{} of {}", count, all); }
 
 void NoteStrays(std::int64_t strays, std::int64_t all, std::string_view what, TypeGuess& guess) {
+  guess.strays += strays;
   if (strays > 0) guess.notes.push_back(fmt::format("{} {}: dead letters", Of(strays, all), what));
 }
 
@@ -104,6 +110,23 @@ TypeGuess GuessNumber(const NumberProfile& numbers, const NameHints& hints, cons
   return guess;
 }
 
+// Of kUsualTimeFormats, those that all but few of the texts are of.
+std::vector<std::string> FormatsOf(const FieldProfile& field, std::int64_t all) {
+  std::vector<std::string> formats;
+  for (std::size_t i = 0; i < field.time_formats.size(); ++i) {
+    const auto count = field.time_formats[i];
+    if (count > 0 && AreFew(all - count, all)) formats.emplace_back(ingest::kUsualTimeFormats[i]);
+  }
+  return formats;
+}
+
+std::int64_t TimesOf(const FieldProfile& field, std::string_view format) {
+  const auto at = std::find(ingest::kUsualTimeFormats.begin(), ingest::kUsualTimeFormats.end(), format);
+  return field.time_formats[static_cast<std::size_t>(at - ingest::kUsualTimeFormats.begin())];
+}
+
+bool HasZone(std::string_view format) { return format.ends_with("%z") || format.ends_with("%Z"); }
+
 // Of texts, `all` of which are not null. Numbers in quotes are the caller's.
 TypeGuess GuessTimeOrText(const FieldProfile& field, std::int64_t all) {
   TypeGuess guess;
@@ -119,10 +142,19 @@ TypeGuess GuessTimeOrText(const FieldProfile& field, std::int64_t all) {
       return guess;
     }
   }
+  if (field.uuids == all) return {"uuid", {"in lower case, however they come"}};
   guess.type = "string";
-  if (2 * field.local_timestamps > all) {
-    guess.notes.emplace_back(
-        "times without an offset: a transform can read them, as in (x::TIMESTAMP AT TIME ZONE 'UTC')");
+  const auto formats = FormatsOf(field, all);
+  if (formats.size() == 1 && HasZone(formats.front())) {
+    guess.type = "timestamp";
+    guess.format = formats.front();
+    NoteStrays(all - TimesOf(field, formats.front()), all, "are no times of this format", guess);
+  } else if (!formats.empty()) {
+    std::vector<std::string> types;
+    for (const auto& format : formats) types.push_back(fmt::format("{{type: timestamp, format: \"{}\"}}", format));
+    guess.notes.push_back(fmt::format("times without an offset: if they are UTC, {}", fmt::join(types, " or ")));
+  } else if (field.base64 == all) {
+    guess.notes.emplace_back("could be bytes in base64: type binary");
   } else if (2 * (field.timestamps + field.dates) > all) {
     guess.notes.push_back(fmt::format("{} are times or dates", Of(field.timestamps + field.dates, all)));
   }
@@ -159,11 +191,10 @@ std::string OtherKinds(const FieldProfile& field) {
 
 TypeGuess GuessList(const FieldProfile& field, const std::optional<TimeFrame>& frame) {
   if (field.items == nullptr || field.items->values() == 0) return {"", {"empty in all records: of what is not known"}};
-  if (field.items->objects > 0) return {"", {"an array of objects"}};
-  if (field.items->arrays > 0) return {"", {"an array of arrays"}};
   auto guess = GuessJsonType(*field.items, frame);
-  if (guess.type.empty()) return {"", {"an array of mixed values"}};
-  guess.type = "list<" + guess.type + ">";
+  if (guess.type.empty()) return {"json", {"arrays of mixed values, as they came"}};
+  // As text a list of JSON is one, too.
+  if (guess.type != "json") guess.type = "list<" + guess.type + ">";
   return guess;
 }
 
@@ -173,6 +204,53 @@ bool IsMap(const FieldProfile& field) {
   return field.members.size() > kMembersOfRecord && field.objects > 0 &&
          static_cast<double>(values) / static_cast<double>(field.objects) <
              static_cast<double>(field.members.size()) / 5;
+}
+
+// As the types of pipeline.yaml can spell it.
+bool CanBeMember(std::string_view name) {
+  const auto is_letter = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= kMemberBytesMax && std::all_of(name.begin(), name.end(), is_letter);
+}
+
+// Its type is empty if a member has no type of its own.
+TypeGuess GuessStruct(const FieldProfile& object, const std::optional<TimeFrame>& frame) {
+  if (object.members.empty() || object.members.size() > kMembersOfStruct) return {};
+  TypeGuess guess;
+  std::set<std::string> names;
+  for (const auto& member : object.members) {
+    auto one = GuessJsonType(*member, frame);
+    const bool fits = CanBeMember(member->name) && names.insert(AsciiLower(member->name)).second;
+    if (!fits || one.type.empty() || one.strays > 0) return {};
+    if (!one.format.empty()) one = {"string", {fmt::format("times of the format \"{}\"", one.format)}};
+    guess.type += fmt::format("{}{}: {}", guess.type.empty() ? "struct<" : ", ", member->name, one.type);
+    for (const auto& note : one.notes) guess.notes.push_back(fmt::format("{}: {}", member->name, note));
+  }
+  guess.type += ">";
+  return guess;
+}
+
+// Of an object whose keys are data.
+TypeGuess GuessMap(const FieldProfile& object, const std::optional<TimeFrame>& frame) {
+  const std::string what = fmt::format("objects with {} different keys", object.members.size());
+  TypeGuess values;
+  for (const auto& member : object.members) {
+    auto one = GuessJsonType(*member, frame);
+    if (one.type.empty() && member->values() == 0) continue;  // Null in all.
+    const bool is_same = values.type.empty() || (one.type == values.type && one.format == values.format);
+    if (one.type.empty() || one.strays > 0 || !is_same) return {"json", {what + ", as they came"}};
+    values = std::move(one);
+  }
+  if (values.type.empty()) return {"json", {what + ", as they came"}};
+  return {"map<string, " + values.type + ">", {what}, values.format};
+}
+
+TypeGuess GuessObject(const FieldProfile& object, const std::optional<TimeFrame>& frame) {
+  if (IsMap(object)) return GuessMap(object, frame);
+  auto guess = GuessStruct(object, frame);
+  if (guess.type.empty()) return {"json", {"objects whose members have not one type each, as they came"}};
+  return guess;
 }
 
 ColumnFacts FactsOf(const FieldProfile& field, std::int64_t nulls_among_texts = 0) {
@@ -216,6 +294,7 @@ class JsonFlattening {
     column.hints = HintsOf(path_.back());
     auto guess = Guess(field);
     column.type = std::move(guess.type);
+    column.format = std::move(guess.format);
     column.notes = std::move(guess.notes);
     if (!has_path) column.notes.emplace_back("a key without letters has no path");
     column.left_out = column.type.empty() || !has_path;
@@ -227,11 +306,7 @@ class JsonFlattening {
 
   TypeGuess Guess(const FieldProfile& field) const {
     if (field.values() == 0) return {"", {fmt::format("null in all {} records: its type is not known", field.nulls)}};
-    if (field.objects > 0 && AreFew(field.values() - field.objects, field.values())) {
-      return {"",
-              {IsMap(field) ? fmt::format("an object with {} different keys", field.members.size())
-                            : std::string("an object without keys")}};
-    }
+    if (field.objects == field.values() && field.members.empty()) return {"", {"an object without keys"}};
     return GuessJsonType(field, frame_);
   }
 
@@ -271,15 +346,18 @@ DraftColumn PartColumn(const PartProfile& part, std::string_view wanted, std::st
   if (column.from == "key" && guess.type != "string")
     guess = {"string", {"all of them are " + guess.type + " in the sample"}};
   column.type = std::move(guess.type);
+  column.format = std::move(guess.format);
   column.notes = std::move(guess.notes);
   column.facts = FactsOf(part.field);
   column.hints = HintsOf(wanted);
   const auto absent = records - part.field.texts - part.not_utf8;
   if (absent > 0) column.notes.push_back(fmt::format("null in {} records", Of(absent, records)));
   if (part.not_utf8 > 0) {
-    column.left_out = true;
+    column.type = "binary";
+    column.format.clear();
     column.notes = {fmt::format("{} are bytes that are not UTF-8", Of(part.not_utf8, records))};
-  } else if (column.hints.secret || part.field.secrets > 0) {
+  }
+  if (column.hints.secret || part.field.secrets > 0) {
     column.left_out = true;
     column.hints.secret = true;
     column.notes = {"looks like a secret, so it is left out"};
@@ -313,8 +391,11 @@ TypeGuess GuessJsonType(const FieldProfile& field, const std::optional<TimeFrame
   } else if (field.arrays > 0 && AreFew(all - field.arrays, all)) {
     guess = GuessList(field, frame);
     NoteStrays(all - field.arrays, all, "are no arrays", guess);
+  } else if (field.objects > 0 && AreFew(all - field.objects, all)) {
+    guess = GuessObject(field, frame);
+    if (guess.type != "json") NoteStrays(all - field.objects, all, "are no objects", guess);
   } else {
-    guess.notes.push_back(fmt::format("mixed, and no type takes all: {}", OtherKinds(field)));
+    guess.notes.push_back(fmt::format("mixed, and no type but json takes all: {}", OtherKinds(field)));
   }
   return guess;
 }
@@ -361,6 +442,7 @@ std::vector<DraftColumn> CsvColumns(const std::vector<FieldProfile>& fields, std
     DraftColumn column{.name = names.Take(field.name), .type = {}, .path = {field.name}};
     auto guess = GuessTextType(field, null_text, frame);
     column.type = std::move(guess.type);
+    column.format = std::move(guess.format);
     column.notes = std::move(guess.notes);
     const auto nulls = null_at < std::ssize(kNullTexts) ? field.null_texts[null_at] : 0;
     column.facts = FactsOf(field, nulls);

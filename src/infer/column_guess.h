@@ -22,9 +22,12 @@ std::optional<TimeFrame> TimeFrameOf(const Sample& sample);
 struct TypeGuess {
   std::string type;  ///< Empty: no type takes the values.
   std::vector<std::string> notes = {};
+  std::string format = {};  ///< Of a timestamp; empty: as the type says.
+  std::int64_t strays = 0;  ///< Values that are no such ones.
 };
 
-/// Of a field of JSON that is no object: its values have types of their own.
+/// Of a field of JSON, whose values have types of their own. Objects and arrays of objects are structs, maps and lists
+/// of them where each member has one type, or else `json`.
 TypeGuess GuessJsonType(const FieldProfile& field, const std::optional<TimeFrame>& frame);
 
 /// Of a field whose values are texts whatever they mean; `null_text` is null.

@@ -24,6 +24,7 @@ std::vector<std::string> Columns(const std::vector<std::string>& documents,
   std::vector<std::string> columns;
   for (const auto& column : JsonColumns(profile, frame, names)) {
     auto text = column.left_out ? "# " + column.name : column.name + ": " + column.type;
+    if (!column.format.empty()) text += " " + column.format;
     if (!column.notes.empty()) text += fmt::format(" # {}", fmt::join(column.notes, "; "));
     columns.push_back(text);
   }
@@ -63,17 +64,51 @@ TEST(JsonColumns, SayWhatTheyAreUnsureOf) {
   EXPECT_EQ(Column(Mixed(99, "5", 1, "null")), "x: int64 # null in 1 of 100 records");
   EXPECT_EQ(Column(Mixed(99, R"("2026-11-01")", 1, R"("soon")")), "x: date # 1 of 100 are no dates: dead letters");
   EXPECT_EQ(Column({"12345678901234567890", "1"}), "x: decimal(20,0) # 1 of 2 are more than 64 bits hold");
-  EXPECT_THAT(Column({R"("2026-11-01 10:00:00")"}), HasSubstr("x: string # times without an offset"));
+  EXPECT_EQ(Column({R"("2026-11-01 10:00:00")"}),
+            "x: string # times without an offset: if they are UTC, {type: timestamp, format: \"%Y-%m-%d %H:%M:%S\"}");
+  EXPECT_THAT(Column({R"("01/02/2026 10:00:00")"}), HasSubstr("%d/%m/%Y %H:%M:%S\"} or {type: timestamp"));
+  EXPECT_EQ(Column({R"("AAECAwQFBgcICQoLDA0ODw==")"}), "x: string # could be bytes in base64: type binary");
+}
+
+TEST(JsonColumns, TimesWithAnOffsetHaveTheirFormat) {
+  const auto apache = R"("01/Nov/2026:17:30:00 +0530")";
+  EXPECT_EQ(Column({apache}), "x: timestamp %d/%b/%Y:%H:%M:%S %z");
+  EXPECT_EQ(Column({R"("2026-11-01T17:30:00+0530")", R"("2026-11-01T17:30:00+0000")"}),
+            "x: timestamp %Y-%m-%dT%H:%M:%S%z");
+  EXPECT_EQ(Column(Mixed(99, apache, 1, R"("-")")),
+            "x: timestamp %d/%b/%Y:%H:%M:%S %z # 1 of 100 are no times of this format: dead letters");
+  EXPECT_THAT(Column(Mixed(97, apache, 3, R"("-")")), HasSubstr("x: string"));
+  EXPECT_EQ(Column({"[" + std::string(apache) + "]"}), "x: list<timestamp> %d/%b/%Y:%H:%M:%S %z");
+}
+
+TEST(JsonColumns, UuidsAreSuchIfAllAre) {
+  const auto uuid = R"("018f3a6e-7b1c-7abc-8def-0123456789ab")";
+  EXPECT_EQ(Column({uuid}), "x: uuid # in lower case, however they come");
+  EXPECT_EQ(Column(Mixed(99, uuid, 1, R"("-")")), "x: string");
+}
+
+TEST(JsonColumns, ObjectsInArraysAreStructs) {
+  EXPECT_EQ(Column({R"([{"sku": "a", "n": 1}, {"n": 2}])", "[]"}), "x: list<struct<sku: string, n: int64>>");
+  EXPECT_EQ(
+      Column({R"([{"price": 1.5, "at": {"lat": 0.5}}])"}),
+      "x: list<struct<price: decimal(18,2), at: struct<lat: double>>> # price: money by its name: exact, and more "
+      "than 2 digits after the point are dead letters");
+  EXPECT_EQ(Column({"[[1]]"}), "x: list<list<int64>>");
+  // Where a member has no one type, or no name that a type can spell, they are as they came.
+  for (const char* const value :
+       {R"([{"a": 1}, {"a": "b"}])", R"([{"a": null}])", R"([{"a b": 1}])", R"([{"a": 1, "A": 2}])", "[{}]"}) {
+    EXPECT_EQ(Column({value}), "x: json # objects whose members have not one type each, as they came") << value;
+  }
+  EXPECT_EQ(Column({"[1, \"a\"]"}), "x: json # arrays of mixed values, as they came");
+  EXPECT_EQ(Column(Mixed(99, R"([{"a": 1}])", 1, "5")),
+            "x: list<struct<a: int64>> # 1 of 100 are no arrays: dead letters");
 }
 
 TEST(JsonColumns, LeaveOutWhatNoTypeTakes) {
-  EXPECT_EQ(Column(Mixed(6, "5", 4, R"("n/a")")), "# x # mixed, and no type takes all: 6 numbers, 4 texts");
+  EXPECT_EQ(Column(Mixed(6, "5", 4, R"("n/a")")), "# x # mixed, and no type but json takes all: 6 numbers, 4 texts");
   EXPECT_EQ(Column({"null", "null"}), "# x # null in all 2 records: its type is not known");
-  EXPECT_EQ(Column({R"([{"a": 1}])"}), "# x # an array of objects");
-  EXPECT_EQ(Column({"[[1]]"}), "# x # an array of arrays");
   EXPECT_EQ(Column({"[]"}), "# x # empty in all records: of what is not known");
   EXPECT_EQ(Column({"{}"}), "# x # an object without keys");
-  EXPECT_EQ(Column({"[1, \"a\"]"}), "# x # an array of mixed values");
 }
 
 TEST(JsonColumns, AtTheLimitOfStraysTheTypeIsStillGuessed) {
@@ -119,7 +154,9 @@ TEST(JsonColumns, NestedFieldsHavePaths) {
 TEST(JsonColumns, AnObjectWhoseKeysAreDataIsAMap) {
   std::vector<std::string> documents;
   for (int i = 0; i < 100; ++i) documents.push_back(fmt::format(R"({{"by_user": {{"u{}": 1}}}})", i));
-  EXPECT_THAT(Columns(documents), ElementsAre("# by_user # an object with 100 different keys"));
+  EXPECT_THAT(Columns(documents), ElementsAre("by_user: map<string, int64> # objects with 100 different keys"));
+  documents.push_back(R"({"by_user": {"u7": "many"}})");
+  EXPECT_THAT(Columns(documents), ElementsAre("by_user: json # objects with 100 different keys, as they came"));
 }
 
 TEST(JsonColumns, SecretsAreLeftOutWithoutAWordOfTheirValues) {
@@ -202,7 +239,8 @@ TEST(RecordColumns, AreWhatThePayloadDoesNotSay) {
   EXPECT_THAT(columns[0].notes, ElementsAre("all of them are int64 in the sample"));
   EXPECT_EQ(columns[1].type, "int64");
   EXPECT_TRUE(columns[2].left_out);  // authorization
-  EXPECT_TRUE(columns[3].left_out);  // bytes
+  EXPECT_EQ(columns[3].type, "binary");
+  EXPECT_THAT(columns[3].notes, ElementsAre("1 of 4 are bytes that are not UTF-8"));
   EXPECT_EQ(columns[4].from, "header.trace-id");
   EXPECT_EQ(columns[4].facts.distinct, 1U);
 

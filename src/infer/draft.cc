@@ -11,6 +11,7 @@
 
 #include "base/ascii_case.h"
 #include "infer/column_guess.h"
+#include "infer/documents.h"
 #include "infer/field_profile.h"
 #include "infer/schema_columns.h"
 #include "model/event_batch.h"
@@ -32,6 +33,8 @@ std::string KeyField(const FieldProfile& object, std::int64_t records_with_key, 
   return "";
 }
 
+std::string_view WordFor(const Draft& draft) { return draft.parts == ingest::Records::kOne ? "records" : "documents"; }
+
 std::int64_t RecordsWithKey(const Sample& sample) {
   return std::count_if(sample.records.begin(), sample.records.end(), [](const auto& r) { return r.key.has_value(); });
 }
@@ -44,7 +47,8 @@ void TakeRecordColumns(const Sample& sample, const std::string& key_field, const
                        std::make_move_iterator(columns.end()));
 }
 
-void DraftJson(const Sample& sample, const PayloadShapes& shapes, Draft& draft) {
+// `sample` has a record for each document.
+void DraftJson(const Sample& sample, Draft& draft) {
   draft.format = "json";
   DocumentProfile profile;
   for (const auto& record : sample.records) {
@@ -52,9 +56,9 @@ void DraftJson(const Sample& sample, const PayloadShapes& shapes, Draft& draft) 
     ObserveJson(record.payload, key, profile);
   }
   draft.documents = profile.root.objects;
-  const auto others = draft.records - shapes.count(PayloadShape::kJsonObject);
-  if (others > 0) {
-    draft.format_notes.push_back(fmt::format("{} records are no JSON object", PartOf(others, draft.records)));
+  const auto all = std::ssize(sample.records);
+  if (const auto others = all - draft.documents; others > 0) {
+    draft.format_notes.push_back(fmt::format("{} {} are no JSON object", PartOf(others, all), WordFor(draft)));
   }
   const auto frame = TimeFrameOf(sample);
   ColumnNames names;
@@ -71,7 +75,9 @@ void DraftJson(const Sample& sample, const PayloadShapes& shapes, Draft& draft) 
                                          : "fields without a column are kept, as they came, in _rescued";
 }
 
+// Likewise.
 void DraftCsv(const Sample& sample, CsvShape shape, Draft& draft) {
+  const auto all = std::ssize(sample.records);
   draft.format = "csv";
   const bool has_header = !shape.header.empty();
   if (!has_header) {
@@ -96,7 +102,7 @@ void DraftCsv(const Sample& sample, CsvShape shape, Draft& draft) {
       if (record.key && texts[f] == *record.key) ++fields[f].equal_to_key;
     }
   }
-  draft.documents = draft.records - headers - others;
+  draft.documents = all - headers - others;
   draft.null_text = GuessNullText(fields);
   if (has_header) {
     draft.format_notes.push_back(
@@ -108,7 +114,7 @@ void DraftCsv(const Sample& sample, CsvShape shape, Draft& draft) {
   }
   if (others > 0) {
     draft.format_notes.push_back(
-        fmt::format("{} lines have not {} fields: dead letters", PartOf(others, draft.records), fields.size()));
+        fmt::format("{} lines have not {} fields: dead letters", PartOf(others, all), fields.size()));
   }
   if (!draft.null_text.empty()) draft.format_notes.emplace_back("null: what stands where other rows have a value");
   const auto frame = TimeFrameOf(sample);
@@ -150,12 +156,16 @@ Status CannotRead(const Sample& sample, const PayloadShapes& shapes) {
       fmt::format("{} of {} payloads are {}", shapes.count(shape), sample.records.size(), ShapeName(shape));
   switch (shape) {
     case PayloadShape::kConfluent:
-      return InvalidInput("{} (schema ids {}): --schema names the file of the schema", what,
+      return InvalidInput("{} (schema ids {}): --registry names that registry, or --schema a file of the schema", what,
                           fmt::join(shapes.schema_ids, ", "));
     case PayloadShape::kSingleObject:
+    case PayloadShape::kContainer:
       return InvalidInput("{}: --schema names the file of the schema", what);
     case PayloadShape::kBinary:
       return InvalidInput("{}: if they are Avro or Protobuf, --schema names the file of the schema", what);
+    case PayloadShape::kGzip:
+    case PayloadShape::kZstd:
+      return InvalidInput("{}, and cannot be unpacked", what);
     default:
       return InvalidInput("{}, which no format reads as it is", what);
   }
@@ -204,7 +214,7 @@ void ChooseEventTime(Draft& draft) {
   }
 }
 
-bool IsText(const DraftColumn& column) { return column.type == "string"; }
+bool IsText(const DraftColumn& column) { return column.type == "string" || column.type == "uuid"; }
 bool IsWhole(const DraftColumn& column) { return column.type == "int32" || column.type == "int64"; }
 
 void ChooseDedupe(Draft& draft) {
@@ -276,10 +286,49 @@ void ChooseAggregate(Draft& draft) {
   }
 }
 
+void TakeParts(const Documents& documents, Draft& draft) {
+  draft.parts = documents.records;
+  draft.framing = documents.framing;
+  const bool is_framed = documents.framing != ingest::Framing::kNone;
+  (is_framed ? draft.framing_note : draft.parts_note) = documents.note;
+}
+
+// `sample` is unpacked.
+Status DraftFormat(const Sample& sample, const DraftOptions& options, Draft& draft) {
+  const auto shapes = ShapesOf(sample);
+  const auto documents = TakeApart(sample, shapes);
+  if (options.schema) {
+    if (options.schema_format == "avro" && shapes.most() == PayloadShape::kContainer) {
+      draft.parts = ingest::Records::kContainer;
+    } else if (options.schema_format == "json") {
+      TakeParts(documents, draft);
+    }
+    return DraftOfSchema(sample, options, draft);
+  }
+  CsvShape csv;
+  if (2 * ShapesOf(documents.sample).count(PayloadShape::kJsonObject) > std::ssize(documents.sample.records)) {
+    TakeParts(documents, draft);
+    DraftJson(documents.sample, draft);
+    return Status::OK();
+  }
+  if (2 * shapes.count(PayloadShape::kText) <= std::ssize(sample.records)) return CannotRead(sample, shapes);
+  if (GuessCsv(sample, &csv)) {
+    DraftCsv(sample, std::move(csv), draft);
+    return Status::OK();
+  }
+  if (const auto lines = LinesOf(sample); GuessCsv(lines.sample, &csv)) {
+    TakeParts(lines, draft);
+    DraftCsv(lines.sample, std::move(csv), draft);
+    return Status::OK();
+  }
+  DraftRaw(sample, shapes, draft);
+  return Status::OK();
+}
+
 }  // namespace
 
 Result<Draft> MakeDraft(const Sample& sample, const DraftOptions& options) {
-  if (sample.records.empty()) {
+  if (sample.records.empty() && !options.schema) {
     return InvalidInput("there are no records to look at{}",
                         sample.tombstones > 0 ? fmt::format(", only {} without a payload", sample.tombstones) : "");
   }
@@ -288,19 +337,10 @@ Result<Draft> MakeDraft(const Sample& sample, const DraftOptions& options) {
   draft.name = TableName(options.source.topic);
   draft.records = std::ssize(sample.records);
   draft.tombstones = sample.tombstones;
-  const auto shapes = ShapesOf(sample);
-  CsvShape csv;
-  if (options.schema) {
-    RETURN_NOT_OK(DraftOfSchema(sample, *options.schema, options.schema_format, draft));
-  } else if (2 * shapes.count(PayloadShape::kJsonObject) > draft.records) {
-    DraftJson(sample, shapes, draft);
-  } else if (2 * shapes.count(PayloadShape::kText) <= draft.records) {
-    return CannotRead(sample, shapes);
-  } else if (GuessCsv(sample, &csv)) {
-    DraftCsv(sample, std::move(csv), draft);
-  } else {
-    DraftRaw(sample, shapes, draft);
-  }
+  const auto unpacked = Unpack(sample);
+  draft.compression = unpacked.compression;
+  draft.compression_note = unpacked.note;
+  RETURN_NOT_OK(DraftFormat(unpacked.sample, options, draft));
   const bool has_column =
       std::any_of(draft.columns.begin(), draft.columns.end(), [](const auto& column) { return !column.left_out; });
   if (!has_column) return InvalidInput("no field of the {} records can be a column", draft.records);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -28,6 +29,7 @@ struct ColumnFacts {
 struct DraftColumn {
   std::string name;
   std::string type;                    ///< As pipeline.yaml spells it; empty: none takes it, so it is left out.
+  std::string format = {};             ///< Of timestamps; empty: as the type says.
   std::vector<std::string> path = {};  ///< Keys from the document's root; empty with `from`.
   std::string from = {};               ///< "key", "header.trace-id".
   bool left_out = false;               ///< Is there as a comment alone.
@@ -51,11 +53,22 @@ struct Rehearsal {
   std::optional<std::chrono::microseconds> lateness;
 };
 
+/// A schema registry, and which of its schemas it is.
+struct DraftRegistry {
+  std::string url;
+  std::string subject;
+  bool has_login = false;  ///< It wants one, which stands in the environment (kRegistryUser, kRegistryPassword).
+};
+inline constexpr const char* kRegistryUser = "SCHEMA_REGISTRY_USERNAME";
+inline constexpr const char* kRegistryPassword = "SCHEMA_REGISTRY_PASSWORD";
+
 struct DraftSource {
   std::string topic;
-  /// librdkafka's properties of a Kafka topic, secrets among them: these are not printed. Empty: an embedded log.
+  /// librdkafka's properties of a Kafka topic, secrets among them: these are not printed. One without a value is a
+  /// variable in the file. Empty: an embedded log.
   std::map<std::string, std::string> kafka = {};
   std::string embedded_path = "./log";
+  std::optional<DraftRegistry> registry = {};
   std::string sampled;  ///< "the topic clicks of localhost:9092", for the head of the file.
 };
 
@@ -64,11 +77,16 @@ struct Draft {
   std::string name;  ///< Of the pipeline and its table.
   std::int64_t records = 0;
   std::int64_t tombstones = 0;
-  std::int64_t documents = 0;  ///< Records that are of the format: the columns' facts are of these.
+  std::int64_t documents = 0;  ///< That are of the format: the columns' facts are of these.
 
   std::string format;
   ingest::Framing framing = ingest::Framing::kNone;
-  std::optional<ingest::SchemaSpec> schema = {};
+  std::string framing_note = {};
+  ingest::Records parts = ingest::Records::kOne;  ///< What a record holds.
+  std::string parts_note = {};
+  ingest::Compression compression = ingest::Compression::kNone;
+  std::string compression_note = {};
+  std::optional<ingest::SchemaSpec> schema = {};  ///< That records are read with; of JSON none.
   std::optional<CsvShape> csv = {};
   std::string null_text = {};  ///< Of CSV.
   std::vector<std::string> format_notes = {};
@@ -86,13 +104,16 @@ struct Draft {
 
 struct DraftOptions {
   DraftSource source;
-  /// The events' schema, of a format that needs one: "avro" or "protobuf".
+  /// The events' schema, and its format: "avro", "protobuf" or "json".
   std::optional<ingest::SchemaSpec> schema = {};
   std::string schema_format = {};
+  /// Of source.registry, by the ids before payloads; null: there is none.
+  std::shared_ptr<ingest::WriterSchemas> writer_schemas = nullptr;
 };
 
-/// All but the rehearsal. kInvalidInput: an empty sample; payloads that no format reads, or not without a schema, with
-/// what they look like and the way out; a schema that no payload is of.
+/// All but the rehearsal. A schema is enough without a sample. kInvalidInput: neither; payloads that no format reads,
+/// or not without a schema, with what they look like and the way out; a schema that no payload is of. kTransient: the
+/// registry does not answer.
 Result<Draft> MakeDraft(const Sample& sample, const DraftOptions& options);
 
 }  // namespace millrace::infer

@@ -176,13 +176,91 @@ TEST(Draft, OfAvroTakesTheFramingThatFits) {
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, MakeDraft(SampleOf({"junk"}), options));
 }
 
+TEST(Draft, OfArraysLinesAndFramesOfJson) {
+  const auto arrays = TextOf(SampleOf({R"([{"a":1},{"a":2}])", R"([{"a":3}, "b"])"}));
+  EXPECT_THAT(arrays, HasSubstr("format: json                              # 1 of 4 documents are no JSON object"));
+  EXPECT_THAT(arrays, HasSubstr("records: array                            # 2 of 2 payloads are a JSON array"));
+  EXPECT_THAT(arrays, HasSubstr("Read as below, 3 become rows and 1 dead letter: not_object 1"));
+  const auto lines = TextOf(SampleOf({"{\"a\":1}\n{\"a\":2}"}));
+  EXPECT_THAT(lines, HasSubstr("records: lines"));
+  EXPECT_THAT(lines, HasSubstr("Read as below, all 2 become rows"));
+  const auto csv = TextOf(SampleOf({"a;1\nb;2\n", "c;3\nd;4\n"}));
+  EXPECT_THAT(csv, HasSubstr("records: lines"));
+  EXPECT_THAT(csv, HasSubstr("Read as below, all 4 become rows"));
+  const auto framed = TextOf(SampleOf({"\0\0\0\0\7{\"a\":1}"s}));
+  EXPECT_THAT(framed,
+              HasSubstr("framing: confluent                        # 1 of 1 payloads are a JSON object behind"));
+  EXPECT_THAT(framed, HasSubstr("Read as below, all 1 become rows"));
+  const auto packed = TextOf(
+      SampleOf({"\x1F\x8B\x08\0\0\0\0\0\x02\x03\xAB\x56\x4A\x54\xB2\x52\x30\xAC\x05\0\x97\x8E\xA1\xFB\x08\0\0\0"s}));
+  EXPECT_THAT(packed, HasSubstr("compression: auto                         # 1 of 1 payloads are compressed"));
+  EXPECT_THAT(packed, HasSubstr("Read as below, all 1 become rows"));
+}
+
+DraftOptions Registered(const std::string& format, const std::string& schema) {
+  auto options = Topic("orders");
+  options.schema = ingest::SchemaSpec{.file = "subject orders-value, version 3",
+                                      .bytes = std::make_shared<const std::string>(schema),
+                                      .is_registered = true};
+  options.schema_format = format;
+  options.source.registry = {.url = "http://registry:8081", .subject = "orders-value"};
+  return options;
+}
+
+std::string TextOfSchema(const DraftOptions& options) {
+  const auto draft = MakeDraft({}, options);
+  EXPECT_TRUE(draft.ok()) << draft.status().message();
+  if (!draft.ok()) return "";
+  const auto text = PipelineText(*draft);
+  const auto loaded = config::LoadConfigText(text, "pipeline.yaml", {.environment = false});
+  for (const auto& finding : loaded.findings) ADD_FAILURE() << config::ToString(finding) << "\n" << text;
+  return text;
+}
+
+TEST(Draft, OfARegistrysSchemaAlone) {
+  auto options = Registered("avro", R"({"type": "record", "name": "R", "fields": [
+      {"name": "id", "type": "string"}, {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}]})");
+  const auto text = TextOfSchema(options);
+  EXPECT_THAT(text, HasSubstr("# Made of a schema alone, without a record of the topic orders."));
+  EXPECT_THAT(text, HasSubstr("  schema_registry:\n    url: \"http://registry:8081\"\n"));
+  EXPECT_THAT(text, Not(HasSubstr("basic_auth")));
+  EXPECT_THAT(text, HasSubstr("  schema: registry                          # the newest of the subject; now subject "
+                              "orders-value, version 3\n  framing: confluent"));
+  EXPECT_THAT(text, HasSubstr("event_time: {column: at}"));
+
+  options.source.registry->has_login = true;
+  options.source.registry->subject = "other-value";
+  options.source.kafka = {{"bootstrap.servers", ""}};
+  const auto other = TextOfSchema(options);
+  EXPECT_THAT(other, HasSubstr("  schema: {subject: other-value}\n"));
+  EXPECT_THAT(other, HasSubstr("basic_auth: {username: \"${SCHEMA_REGISTRY_USERNAME:?"));
+  EXPECT_THAT(other, HasSubstr("bootstrap.servers: \"${KAFKA_BOOTSTRAP_SERVERS:?bootstrap.servers of the brokers}\""));
+}
+
+TEST(Draft, OfARegistrysProtobufAndJsonSchema) {
+  auto protobuf = Registered("protobuf", "syntax = \"proto3\"; message A { string a = 1; } message B { int32 b = 1; }");
+  protobuf.schema->message = "B";
+  EXPECT_THAT(TextOfSchema(protobuf), HasSubstr("  schema: {subject: orders-value, message: B}\n"));
+
+  const auto json = Registered("json", R"({"properties": {"id": {"type": "string", "format": "uuid"},
+      "geo": {"type": "object"}, "at": {"type": "string", "format": "date-time"}}})");
+  const auto text = TextOfSchema(json);
+  EXPECT_THAT(text, HasSubstr("format: json                              # columns as in the subject orders-value"));
+  EXPECT_THAT(text, HasSubstr("    id: uuid\n    geo: json\n    at: timestamp\n"));
+  EXPECT_THAT(text, Not(HasSubstr("schema_registry"))) << "nothing is read with it";
+  const auto sampled = TextOf(SampleOf({"\0\0\0\0\7{\"geo\": {\"a\": 1}}"s}), json);
+  EXPECT_THAT(sampled, HasSubstr("framing: confluent"));
+  EXPECT_THAT(sampled, HasSubstr("Read as below, all 1 become rows"));
+}
+
 TEST(Draft, SaysWhatNoFormatReads) {
   const std::pair<Sample, const char*> cases[] = {
       {{}, "no records to look at"},
       {{.tombstones = 3}, "only 3 without a payload"},
-      {SampleOf({"\0\0\0\0\7ab"s}), "schema ids 7): --schema names the file"},
+      {SampleOf({"\0\0\0\0\7ab"s}), "schema ids 7): --registry names that registry, or --schema a file"},
+      {SampleOf({"Obj\1..."s}), "are an Avro container file: --schema names the file"},
       {SampleOf({"\xC3\x01 12345678"s}), "--schema names the file"},
-      {SampleOf({"\x1F\x8B..."s}), "are gzip, which no format reads"},
+      {SampleOf({"\x1F\x8B..."s}), "are gzip, and cannot be unpacked"},
       {SampleOf({"[1]"}), "are a JSON array, which no format reads"},
       {SampleOf({"\x01\x02"s}), "are binary: if they are Avro or Protobuf"},
       {SampleOf({"{}"}), "no field of the 1 records can be a column"},

@@ -22,6 +22,13 @@ void CountDistinct(std::string_view value, FieldProfile& field) {
   }
 }
 
+// Of no kind of its own: it may be a time of another shape, or bytes.
+void ObserveOtherText(std::string_view text, FieldProfile& field) {
+  if (ingest::CouldBeBase64(text)) ++field.base64;
+  const auto formats = ingest::UsualTimeFormatsOf(text);
+  for (std::size_t i = 0; formats != 0 && i < field.time_formats.size(); ++i) field.time_formats[i] += formats >> i & 1;
+}
+
 // Walks a document that simdjson has found to be one; a fault in the middle of it is told all the same.
 class JsonWalk {
  public:
@@ -169,10 +176,12 @@ void ObserveText(std::string_view text, FieldProfile& field) {
     case ingest::TextKind::kTimestamp:
       ++field.timestamps;
       break;
-    case ingest::TextKind::kLocalTimestamp:
-      ++field.local_timestamps;
+    case ingest::TextKind::kUuid:
+      ++field.uuids;
       break;
+    case ingest::TextKind::kLocalTimestamp:
     case ingest::TextKind::kOther:
+      ObserveOtherText(text, field);
       break;
   }
 }

@@ -2,6 +2,7 @@
 /// themselves.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -52,7 +53,9 @@ struct FieldProfile {
   std::int64_t text_bools = 0;
   std::int64_t dates = 0;
   std::int64_t timestamps = 0;
-  std::int64_t local_timestamps = 0;
+  std::int64_t uuids = 0;
+  std::int64_t base64 = 0;                                                       ///< That could be.
+  std::array<std::int64_t, ingest::kUsualTimeFormats.size()> time_formats = {};  ///< By that; a text may be of two.
   std::int64_t secrets = 0;
   std::int64_t null_texts[kNumNullTexts] = {};  ///< By kNullTexts.
 

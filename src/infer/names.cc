@@ -235,7 +235,7 @@ std::string ColumnNames::Take(std::string_view wanted) {
     if (static_cast<unsigned char>(c) < 0x20 || " ,;{}()=\"\x7F"sv.find(c) != std::string_view::npos) c = '_';
   }
   if (name.empty()) name = "field";
-  for (const auto reserved : {"_topic"sv, "_partition"sv, "_offset"sv, "_timestamp"sv, "_rescued"sv}) {
+  for (const auto reserved : {"_topic"sv, "_partition"sv, "_offset"sv, "_timestamp"sv, "_rescued"sv, "_index"sv}) {
     if (EqualsIgnoringAsciiCase(name, reserved)) name = "payload" + name;
   }
   // Aggregates have these of their own.

@@ -107,14 +107,16 @@ std::string PathText(const std::vector<std::string>& path) {
 std::string ColumnText(const DraftColumn& column) {
   // A comma would end it in braces.
   const std::string type = IsPlainWord(column.type) ? column.type : '"' + column.type + '"';
-  std::string value = column.type.find(": ") == std::string::npos ? column.type : type;  // Else YAML's own.
-  if (column.type.empty()) {
-    value = fmt::format("{{path: {}}}", PathText(column.path));
-  } else if (!column.from.empty()) {
-    value = fmt::format("{{type: {}, from: {}}}", type, YamlText(column.from));
-  } else if (column.path != std::vector<std::string>{column.name}) {
-    value = fmt::format("{{type: {}, path: {}}}", type, PathText(column.path));
+  std::vector<std::string> parts;
+  if (!column.type.empty()) parts.push_back("type: " + type);
+  if (!column.from.empty()) {
+    parts.push_back("from: " + YamlText(column.from));
+  } else if (column.type.empty() || column.path != std::vector<std::string>{column.name}) {
+    parts.push_back("path: " + PathText(column.path));
   }
+  if (!column.format.empty()) parts.push_back("format: " + YamlText(column.format));
+  std::string value = column.type.find(": ") == std::string::npos ? column.type : type;  // Else YAML's own.
+  if (column.type.empty() || parts.size() > 1) value = fmt::format("{{{}}}", fmt::join(parts, ", "));
   return fmt::format("{}: {}", YamlKey(column.name), value);
 }
 
@@ -123,8 +125,13 @@ std::string Many(std::int64_t count, std::string_view one, std::string_view many
 }
 
 void WriteHead(const Draft& draft, Writer& out) {
-  out.Line(fmt::format("# Guessed from {} of {}. Read the comments before you rely on it.",
-                       Many(draft.records, "record", "records"), draft.source.sampled));
+  if (draft.records > 0) {
+    out.Line(fmt::format("# Guessed from {} of {}. Read the comments before you rely on it.",
+                         Many(draft.records, "record", "records"), draft.source.sampled));
+  } else {
+    out.Line(fmt::format("# Made of a schema alone, without a record of {}. Read the comments before you rely on it.",
+                         draft.source.sampled));
+  }
   if (draft.tombstones > 0) {
     out.Line(
         fmt::format("# {} without a payload, which become no rows.", Many(draft.tombstones, "more is", "more are")));
@@ -151,25 +158,48 @@ void WriteSource(const Draft& draft, Writer& out) {
   } else {
     out.Line("  kafka:");
     for (const auto& [name, value] : source.kafka) {
-      const auto written = IsSecretProperty(name)
+      const auto written = value.empty() || IsSecretProperty(name)
                                ? fmt::format("\"${{{}:?{} of the brokers}}\"", VariableOf(name), name)
                                : YamlText(value);
       out.Line(fmt::format("    {}: {}", YamlText(name), written));
     }
   }
+  if (source.registry && draft.schema) {
+    out.Line("  schema_registry:");
+    out.Line(fmt::format("    url: {}", YamlText(source.registry->url)));
+    if (source.registry->has_login) {
+      out.Line(fmt::format("    basic_auth: {{username: \"${{{}:?of the registry}}\", password: \"${{{}:-}}\"}}",
+                           kRegistryUser, kRegistryPassword));
+    }
+  }
   out.Line(fmt::format("  topics: [{}]", YamlText(source.topic)));
+}
+
+void WriteSchema(const Draft& draft, Writer& out) {
+  const auto& registry = draft.source.registry;
+  const auto& message = draft.schema->message;
+  if (registry && message.empty() && registry->subject == draft.source.topic + "-value") {
+    return out.Noted("  schema: registry", fmt::format("the newest of the subject; now {}", draft.schema->file));
+  }
+  std::string schema = registry ? fmt::format("subject: {}", YamlText(registry->subject))
+                                : fmt::format("file: {}", YamlText(draft.schema->file));
+  if (!message.empty()) schema += fmt::format(", message: {}", YamlText(message));
+  out.Line(fmt::format("  schema: {{{}}}", schema));
 }
 
 void WriteDecode(const Draft& draft, Writer& out) {
   out.Line("decode:");
   out.Noted(fmt::format("  format: {}", draft.format), draft.format_notes);
   if (draft.schema) {
-    std::string schema = fmt::format("file: {}", YamlText(draft.schema->file));
-    if (!draft.schema->message.empty()) schema += fmt::format(", message: {}", YamlText(draft.schema->message));
-    out.Line(fmt::format("  schema: {{{}}}", schema));
-    out.Noted(fmt::format("  framing: {}", ingest::FramingName(draft.framing)),
-              "with which most of the payloads are of the schema");
+    WriteSchema(draft, out);
   }
+  if (draft.schema || draft.framing != ingest::Framing::kNone) {
+    out.Noted(fmt::format("  framing: {}", ingest::FramingName(draft.framing)), draft.framing_note);
+  }
+  if (draft.parts != ingest::Records::kOne) {
+    out.Noted(fmt::format("  records: {}", ingest::RecordsName(draft.parts)), draft.parts_note);
+  }
+  if (draft.compression != ingest::Compression::kNone) out.Noted("  compression: auto", draft.compression_note);
   if (draft.csv) {
     std::vector<std::string> header;
     for (const auto& name : draft.csv->header) header.push_back(YamlText(name));

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "ingest/event_decoder.h"
+#include "ingest/writer_schemas.h"
 #include "model/event_batch.h"
 
 namespace millrace::infer {
@@ -41,6 +42,17 @@ model::FetchedRecords ToFetched(std::int32_t partition, const std::vector<const 
   return fetched;
 }
 
+// `schemas` may be null.
+Result<ingest::Decoded> DecodePatiently(ingest::EventDecoder& decoder, const model::FetchedRecords& records,
+                                        const ingest::WriterSchemas* schemas) {
+  for (;;) {
+    const std::uint64_t answers = schemas == nullptr ? 0 : schemas->answers();
+    auto decoded = decoder.Decode(records);
+    if (decoded.ok() || schemas == nullptr || KindOf(decoded.status()) != ErrorKind::kTransient) return decoded;
+    if (!ingest::AwaitOtherAnswers(*schemas, answers, ingest::kSchemaPatience)) return decoded;
+  }
+}
+
 const std::int64_t* Micros(const arrow::RecordBatch& batch, const std::string& column) {
   const auto array = batch.GetColumnByName(column);
   if (array == nullptr || array->type_id() != arrow::Type::TIMESTAMP) return nullptr;
@@ -59,7 +71,7 @@ Result<Decoded> Decode(const Sample& sample, const ingest::DecodeSpec& spec) {
   ASSIGN_OR_RETURN(const auto decoder, ingest::EventDecoder::Make(spec));
   Decoded all;
   for (const auto& [partition, records] : ByPartition(sample)) {
-    ASSIGN_OR_RETURN(auto decoded, decoder->Decode(ToFetched(partition, records)));
+    ASSIGN_OR_RETURN(auto decoded, DecodePatiently(*decoder, ToFetched(partition, records), spec.writer_schemas.get()));
     for (const auto& letter : decoded.dead_letters) ++all.dead_letters[letter.reason];
     all.rows.push_back(std::move(decoded.rows));
   }

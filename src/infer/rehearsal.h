@@ -23,7 +23,8 @@ struct Decoded {
   std::int64_t num_rows() const;
 };
 
-/// kInvalidInput: what MakeDecoder() says of `spec`.
+/// kInvalidInput: what MakeDecoder() says of `spec`. kTransient: a schema of spec.writer_schemas did not come within
+/// ingest::kSchemaPatience.
 Result<Decoded> Decode(const Sample& sample, const ingest::DecodeSpec& spec);
 
 /// By the event time of `event_time`, a timestamp column of the events or "_timestamp". Errors as Decode().

@@ -49,7 +49,7 @@ DraftColumn ColumnOf(const ingest::ColumnSpec& spec, const FieldProfile& field, 
       column.notes = std::move(guess.notes);
     }
   }
-  const bool is_text = column.type == "string";
+  const bool is_text = column.type == "string" || column.type == "json";
   if (rows > 0 && field.texts == 0) column.notes.push_back(fmt::format("null in all {} records", rows));
   if (is_text && (column.hints.secret || field.secrets > 0)) {
     column.left_out = true;
@@ -118,35 +118,54 @@ std::string TypeText(const arrow::DataType& type, const ingest::ValueForm& form)
   }
 }
 
-Status DraftOfSchema(const Sample& sample, const ingest::SchemaSpec& schema, const std::string& format, Draft& draft) {
-  const auto* const known = ingest::FindFormat(format);
-  if (known == nullptr || known->columns_of_schema == nullptr) return InvalidInput("{} has no schema", format);
-  draft.format = format;
-  draft.schema = schema;
+Status DraftOfSchema(const Sample& sample, const DraftOptions& options, Draft& draft) {
+  const auto& schema = *options.schema;
+  const auto* const known = ingest::FindFormat(options.schema_format);
+  if (known == nullptr || known->columns_of_schema == nullptr) {
+    return InvalidInput("{} has no schema", options.schema_format);
+  }
+  const bool is_for_columns = known->schema == ingest::SchemaUse::kColumns;
+  draft.format = options.schema_format;
   ingest::DecodeSpec spec;
-  spec.format = format;
+  spec.format = draft.format;
   spec.schema = schema;
+  spec.records = draft.parts;
   auto columns = known->columns_of_schema(spec);
   if (!columns.ok()) return WithContext(columns.status(), "{}", schema.file);
   spec.columns = *columns;
+  if (is_for_columns) {
+    draft.format_notes.push_back("columns as in the " + schema.file);
+  } else {
+    draft.schema = schema;
+  }
 
-  std::optional<Decoded> best;
-  for (const auto framing : known->framings) {
-    spec.framing = framing;
-    ASSIGN_OR_RETURN(auto decoded, Decode(sample, spec));
-    if (best && decoded.num_rows() <= best->num_rows()) continue;
-    best = std::move(decoded);
-    draft.framing = framing;
+  Decoded best;
+  if (sample.records.empty()) {
+    const bool is_registered = options.source.registry.has_value();
+    if (is_registered) draft.framing = ingest::Framing::kConfluent;
+    draft.framing_note = is_registered ? "as serializers for a registry write it" : "no record says it";
+  } else {
+    for (const auto framing : known->framings) {
+      if (draft.parts == ingest::Records::kContainer && framing != ingest::Framing::kNone) continue;
+      spec.framing = framing;
+      const bool by_id = framing == ingest::Framing::kConfluent && !is_for_columns;
+      spec.writer_schemas = by_id ? options.writer_schemas : nullptr;
+      ASSIGN_OR_RETURN(auto decoded, Decode(sample, spec));
+      if (!best.rows.empty() && decoded.num_rows() <= best.num_rows()) continue;
+      best = std::move(decoded);
+      draft.framing = framing;
+    }
+    if (best.num_rows() == 0) {
+      return InvalidInput("none of the {} payloads is of the schema {}, with any framing: {}", sample.records.size(),
+                          schema.file, ReasonsText(best.dead_letters));
+    }
+    draft.framing_note = "with which most of the payloads are of the schema";
   }
-  if (best->num_rows() == 0) {
-    return InvalidInput("none of the {} payloads is of the schema {}, with any framing: {}", sample.records.size(),
-                        schema.file, ReasonsText(best->dead_letters));
-  }
-  draft.documents = best->num_rows();
+  draft.documents = best.num_rows();
   const auto frame = TimeFrameOf(sample);
   ColumnNames names;
   for (const auto& column : spec.columns) {
-    draft.columns.push_back(ColumnOf(column, ProfileOf(best->rows, column.name), best->num_rows(), frame, names));
+    draft.columns.push_back(ColumnOf(column, ProfileOf(best.rows, column.name), best.num_rows(), frame, names));
   }
   auto of_records = RecordColumns(sample, "", frame, names);
   draft.columns.insert(draft.columns.end(), of_records.begin(), of_records.end());

@@ -10,9 +10,11 @@
 
 namespace millrace::infer {
 
-/// Fills format, framing, schema and columns of `draft`. The framing is that by which most payloads can be decoded.
-/// kInvalidInput: the schema is none of `format`, or no payload is of it, with what the first ones lack.
-Status DraftOfSchema(const Sample& sample, const ingest::SchemaSpec& schema, const std::string& format, Draft& draft);
+/// Fills format, framing, schema and columns of `draft`, whose `parts` are known. The framing is that by which most
+/// payloads of `sample`, which are unpacked, can be decoded. Without a sample it is that of a registry, or none.
+/// kInvalidInput: the schema is none of its format, or no payload is of it, with what the first ones lack. kTransient:
+/// the registry does not answer.
+Status DraftOfSchema(const Sample& sample, const DraftOptions& options, Draft& draft);
 
 /// As pipeline.yaml spells it: "decimal(12,2)", "list<int64>".
 std::string TypeText(const arrow::DataType& type, const ingest::ValueForm& form);

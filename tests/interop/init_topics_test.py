@@ -4,8 +4,10 @@ those that were sent, as deltalake reads them; its first aggregate counts them a
 Usage: broker.py run -- init_topics_test.py PATH_OF_millrace PATH_OF_append_records
 """
 
+import base64
 import datetime
 import decimal
+import gzip
 import io
 import json
 import os
@@ -15,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import uuid
 
 import duckdb
 import fastavro
@@ -88,7 +91,7 @@ def mixed():
         if code != "n/a":
             rows.append({"ts": at(i), "value": float(documents[-1]["value"]), "code": code, "_rescued": f'{{"either": {json.dumps(either)},"never": null}}'})
     return Topic("mixed", of_json(documents), rows, letters=3,
-                 said=["3 of 1000 are no numbers: dead letters", "mixed: ", "mixed, and no type takes all: 500 numbers, 500 texts",
+                 said=["3 of 1000 are no numbers: dead letters", "mixed: ", "mixed, and no type but json takes all: 500 numbers, 500 texts",
                        "null in all 1000 records"], init=["--sample", "1000"])
 
 
@@ -178,11 +181,11 @@ def dirty():
         document = {"ts": at(i).isoformat(), "price": f"{i}.{i % 100:02}", "tags": ["a", "b"][:i % 3], "lines": [{"sku": i}], "password": f"hunter{i}",
                     "jwt": "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln"}
         records.append(Record(json.dumps(document).encode(), at(i), partition=i % 4))
-        rows.append({"ts": at(i), "price": decimal.Decimal(document["price"]), "tags": document["tags"]})
+        rows.append({"ts": at(i), "price": decimal.Decimal(document["price"]), "tags": document["tags"], "lines": document["lines"]})
     for payload in (b"{\"ts\": ", b"\xff\xfe", b"[]", b"", None, None):
         records.append(Record(payload, at(COUNT), partition=1))
     return Topic("dirty", records, rows, letters=4,
-                 said=["tags: list<string>", "numbers in quotes", "# lines: {path: lines}", "an array of objects", "4 of 504 records are no JSON object",
+                 said=["tags: list<string>", "numbers in quotes", "lines: \"list<struct<sku: int64>>\"", "4 of 504 records are no JSON object",
                        "# password: string", "# jwt: string", "unknown_fields: ignore", "2 more are without a payload"])
 
 
@@ -192,6 +195,72 @@ def late():
     rows = [{"event_time": at(10 * i) - datetime.timedelta(seconds=source.randrange(300)), "n": i} for i in range(COUNT)]
     documents = [{"event_time": row["event_time"].isoformat(), "n": row["n"]} for row in rows]
     return Topic("late", [Record(json.dumps(d).encode(), at(10 * i)) for i, d in enumerate(documents)], rows, said=["watermark_delay: 5m"])
+
+
+def shapes():
+    """Identities, times of other shapes, objects in arrays, objects whose keys are data, bytes."""
+    documents, rows = [], []
+    for i in range(COUNT):
+        local, counts = at(i).replace(microsecond=0), {f"k{i * 7 % 97}": i, f"k{i * 11 % 97}": i}
+        documents.append({"event_id": str(uuid.UUID(int=i << 64)).upper(), "at": at(i).replace(microsecond=0).strftime("%d/%b/%Y:%H:%M:%S +0000"),
+                          "local": local.strftime("%Y-%m-%d %H:%M:%S"), "lines": [{"sku": f"s{i}", "n": i, "at": {"x": i / 2}}] * (i % 3),
+                          "counts": counts, "any": [1, "a"], "blob": base64.b64encode(bytes([i % 256] * 16)).decode()})
+        rows.append({"event_id": str(uuid.UUID(int=i << 64)), "at": at(i).replace(microsecond=0), "local": documents[-1]["local"],
+                     "lines": documents[-1]["lines"], "counts": list(counts.items()), "any": "[1, \"a\"]", "blob": documents[-1]["blob"]})
+    return Topic("shapes", of_json(documents), rows,
+                 said=["event_id: uuid", 'at: {type: timestamp, format: "%d/%b/%Y:%H:%M:%S %z"}', 'lines: "list<struct<sku: string, n: int64, at: struct<x: double>>>"',
+                       "counts: map<string, int64>", "any: json", "could be bytes in base64", 'if they are UTC, {type: timestamp, format: "%Y-%m-%d %H:%M:%S"}',
+                       "event_time: {column: at}", "# dedupe: {by: [event_id]"])
+
+
+def batches():
+    """Arrays of events, three a record, compressed; one record is no array."""
+    rows = [{"n": i, "ts": at(i)} for i in range(3 * COUNT)]
+    records = []
+    for i in range(COUNT):
+        text = json.dumps([{"n": row["n"], "ts": row["ts"].isoformat()} for row in rows[3 * i:3 * i + 3]]).encode()
+        records.append(Record(gzip.compress(text) if i % 2 else text, at(3 * i), partition=i % 4))
+    records.append(Record(b"{}", at(3 * COUNT)))
+    return Topic("batches", records, rows, letters=1,
+                 said=["records: array", "500 of 501 payloads are a JSON array", "compression: auto", "250 of 501 payloads are compressed"])
+
+
+def lines():
+    """Lines of JSON, as shippers of logs send them."""
+    rows = [{"n": i, "ts": at(i)} for i in range(2 * COUNT)]
+    text = [json.dumps({"n": row["n"], "ts": row["ts"].isoformat()}) for row in rows]
+    records = [Record(f"{text[2 * i]}\n{text[2 * i + 1]}\n".encode(), at(2 * i), partition=i % 4) for i in range(COUNT)]
+    return Topic("lines", records, rows, said=["records: lines", "500 of 500 payloads are several lines of JSON"])
+
+
+def csv_lines():
+    rows = [{"c1": f"S{i % 5}", "c2": i / 4} for i in range(2 * COUNT)]
+    records = [Record(f"S{2 * i % 5},{i / 2}\nS{(2 * i + 1) % 5},{(2 * i + 1) / 4}\n".encode(), at(i), partition=i % 4) for i in range(COUNT)]
+    return Topic("csv_lines", records, rows, said=["format: csv", "records: lines"])
+
+
+def framed_json():
+    rows = [{"id": f"e{i}", "ts": at(i)} for i in range(COUNT)]
+    records = [Record(struct.pack(">bI", 0, 9) + json.dumps({"id": row["id"], "ts": row["ts"].isoformat()}).encode(), at(i)) for i, row in enumerate(rows)]
+    return Topic("framed_json", records, rows, said=["framing: confluent", "a JSON object behind a registry's schema id"])
+
+
+def containers(folder):
+    schema = {"type": "record", "name": "Point", "fields": [{"name": "n", "type": "long"}, {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-micros"}}]}
+    (folder / "point.avsc").write_text(json.dumps(schema))
+    rows = [{"n": i, "ts": at(i)} for i in range(4 * COUNT)]
+    records = []
+    for i in range(COUNT):
+        out = io.BytesIO()
+        fastavro.writer(out, fastavro.parse_schema(schema), rows[4 * i:4 * i + 4], codec="deflate")
+        records.append(Record(out.getvalue(), at(4 * i), partition=i % 4))
+    return Topic("containers", records, rows, said=["records: container", "schema: {file: point.avsc}", "framing: none"], init=["--schema", "point.avsc"])
+
+
+def binary_keys():
+    rows = [{"value": i / 2, "key": bytes([255, i % 256])} for i in range(COUNT)]
+    return Topic("binary_keys", [Record(json.dumps({"value": row["value"]}).encode(), at(i), key=row["key"]) for i, row in enumerate(rows)], rows,
+                 said=["key: {type: binary, from: key}", "500 of 500 are bytes that are not UTF-8"])
 
 
 def millrace(folder, *arguments, code=0, stdin=None):
@@ -248,7 +317,8 @@ def check_text(topic, text):
 
 
 def of_embedded_logs(folder):
-    topics = [flat(), nested(), mixed(), epochs(), csv_with_header(), tsv(), avro(folder), protobuf(folder), raw(), keys_and_headers(), dirty(), late()]
+    topics = [flat(), nested(), mixed(), epochs(), csv_with_header(), tsv(), avro(folder), protobuf(folder), raw(), keys_and_headers(), dirty(), late(), shapes(), batches(), lines(),
+              csv_lines(), framed_json(), containers(folder), binary_keys()]
     for topic in topics:
         append(folder, topic)
         config = f"{topic.name}.yaml"
@@ -287,9 +357,15 @@ def of_files(folder):
 
 def refusals(folder):
     for arguments, code, words in [
-            (["--from", "embedded:log/avro"], 1, "schema ids 7): --schema names the file of the schema"),
+            (["--from", "embedded:log/avro"], 1, "schema ids 7): --registry names that registry, or --schema a file of the schema"),
             (["--from", "embedded:log/avro", "--schema", "nowhere.avsc"], 2, "--schema nowhere.avsc: cannot be read"),
             (["--from", "embedded:log/protobuf", "--schema", "order.proto"], 2, "--message names which message"),
+            (["--from", "embedded:log/flat", "--message", "M"], 2, "--message M: it is of a schema, which --schema or --registry names"),
+            (["--from", "embedded:log/containers"], 1, "are an Avro container file: --schema names the file"),
+            ([], 2, "--from names a topic to look at, or --registry and --subject a schema to do without"),
+            (["--registry", "http://127.0.0.1:1"], 2, "--from names a topic to look at"),
+            (["--from", "embedded:log/flat", "--registry", "localhost"], 2, "--registry must be http:// or https://"),
+            (["--from", "embedded:log/flat", "--registry", "http://u:hunter2@h"], 2, "SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD"),
             (["--from", "embedded:log/protobuf", "--schema", "order.proto", "--message", "shop.Ordr"], 1, "shop.Order"),
             (["--from", "embedded:log/flat", "--schema", "reading.avsc"], 1, "none of the 500 payloads is of the schema reading.avsc"),
             (["--from", "embedded:log"], 2, "--from embedded:log: expected embedded:FOLDER/TOPIC"),

@@ -2,17 +2,23 @@
 
 #include <algorithm>
 #include <charconv>
+#include <memory>
 #include <string>
 
 #include "base/ascii_case.h"
+#include "ingest/values/base64_internal.h"
 #include "ingest/values/number_text_internal.h"
+#include "ingest/values/time_format_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/uuid_text_internal.h"
 
 namespace millrace::ingest {
 namespace {
 
 // Of a date with a time; what is longer is no time.
 constexpr std::size_t kTimeBytesMax = 64;
+constexpr std::size_t kUsualTimeBytesMin = 16;  // "1/1/2026 1:01:01"
+constexpr std::size_t kBase64BytesMin = 16;
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -47,6 +53,8 @@ std::optional<TextShape> NumberShape(std::string text) {
 
 TextShape ShapeOfText(std::string_view text) {
   if (text.empty()) return {};
+  char uuid[kUuidTextBytes];
+  if (text.size() == kUuidTextBytes && ParseUuid(text, uuid)) return {.kind = TextKind::kUuid};
   if (IsDigit(text.front()) || text.front() == '-') {
     if (const auto number = NumberShape(std::string(text))) return *number;
     std::int32_t days = 0;
@@ -60,6 +68,28 @@ TextShape ShapeOfText(std::string_view text) {
   }
   const std::string lower = text.size() <= 5 ? AsciiLower(std::string(text)) : "";
   return {.kind = lower == "true" || lower == "false" ? TextKind::kBool : TextKind::kOther};
+}
+
+std::uint32_t UsualTimeFormatsOf(std::string_view text) {
+  static const auto formats = [] {
+    std::array<std::shared_ptr<const TimeFormat>, kUsualTimeFormats.size()> parsed;
+    for (std::size_t i = 0; i < parsed.size(); ++i) parsed[i] = *ParseTimeFormat(kUsualTimeFormats[i]);
+    return parsed;
+  }();
+  if (text.size() < kUsualTimeBytesMin || text.size() > kTimeBytesMax) return 0;
+  std::uint32_t bits = 0;
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    UnixMicros micros = 0;
+    if (formats[i]->Read(text, &micros) == TimeError::kNone) bits |= std::uint32_t{1} << i;
+  }
+  return bits;
+}
+
+bool CouldBeBase64(std::string_view text) {
+  std::string bytes;
+  const bool has_other_letters =
+      std::any_of(text.begin(), text.end(), [](char c) { return c == '+' || c == '/' || c == '=' || c == '_'; });
+  return text.size() >= kBase64BytesMin && text.size() % 4 == 0 && has_other_letters && DecodeBase64(text, &bytes);
 }
 
 }  // namespace millrace::ingest

@@ -8,6 +8,38 @@
 namespace millrace::ingest {
 namespace {
 
+TEST(TextShape, UsualTimes) {
+  const auto formats = [](std::string_view text) {
+    std::string names;
+    const auto bits = UsualTimeFormatsOf(text);
+    for (std::size_t i = 0; i < kUsualTimeFormats.size(); ++i) {
+      if ((bits >> i & 1) != 0) names += (names.empty() ? "" : "|") + std::string(kUsualTimeFormats[i]);
+    }
+    return names;
+  };
+  const std::pair<const char*, const char*> cases[] = {
+      {"01/Nov/2026:17:30:00 +0530", "%d/%b/%Y:%H:%M:%S %z"},
+      {"2026-11-01T17:30:00.25+0530", "%Y-%m-%dT%H:%M:%S.%f%z"},
+      {"Sun, 01 Nov 2026 17:30:00 GMT", "%a, %d %b %Y %H:%M:%S %Z"},
+      {"2026-11-01 17:30:00", "%Y-%m-%d %H:%M:%S"},
+      {"01/11/2026 17:30:00", "%d/%m/%Y %H:%M:%S|%m/%d/%Y %H:%M:%S"},
+      {"31/11/2026 17:30:00", ""},
+      {"2026-11-01 17:30:00x", ""},
+      {"", ""},
+  };
+  for (const auto& [text, names] : cases) EXPECT_EQ(formats(text), names) << text;
+  EXPECT_EQ(UsualTimeFormatsOf(std::string(1000, '1')), 0U);
+}
+
+TEST(TextShape, Base64) {
+  for (const char* const text : {"AAECAwQFBgcICQoLDA0ODw==", "aGVsbG8/d29ybGQ+Zm9vYmFy"})
+    EXPECT_TRUE(CouldBeBase64(text)) << text;
+  // Words, hexadecimal digits, short ones, other letters.
+  for (const char* const text : {"internationalize", "0123456789abcdef", "YQ==", "a b c d e f g h=", ""}) {
+    EXPECT_FALSE(CouldBeBase64(text)) << text;
+  }
+}
+
 TEST(TextShape, KindOfText) {
   const std::pair<const char*, TextKind> cases[] = {
       {"", TextKind::kOther},
@@ -32,6 +64,9 @@ TEST(TextShape, KindOfText) {
       {"2026-11-01T25:00:00Z", TextKind::kOther},
       {"1.2.3.4", TextKind::kOther},
       {"nan", TextKind::kOther},
+      {"018F3A6E-7b1c-7abc-8def-0123456789ab", TextKind::kUuid},
+      {"018f3a6e7b1c7abc8def0123456789ab", TextKind::kOther},  // Any hash has 32 such digits.
+      {"018f3a6e-7b1c-7abc-8def-0123456789ag", TextKind::kOther},
   };
   for (const auto& [text, kind] : cases) EXPECT_EQ(ShapeOfText(text).kind, kind) << text;
   EXPECT_EQ(ShapeOfText(std::string(1000, '1')).kind, TextKind::kWhole);
