@@ -26,6 +26,8 @@
 #include "ingest/formats.h"
 #include "objectstore/object_store.h"
 #include "pipeline/progress.h"
+#include "registry/registry_schemas.h"
+#include "registry_flag.h"
 #include "service.h"
 #include "sql/sql_session.h"
 
@@ -51,8 +53,9 @@ struct IngestFlags {
   bool checkpoints = false;
   std::vector<std::string> kafka_settings;
   std::string statsd_endpoint;
-  std::string json_registry;
+  std::string json;
   std::string avro;
+  bool is_avro = false;
   std::string soe_avro;
   bool ends_at_latest_offsets = false;
   bool decompress_gzip = false;
@@ -62,23 +65,49 @@ Status NotYet(const std::string& what) {
   return Unsupported("{} is not supported yet in this version of millrace ingest", what);
 }
 
-Status CheckSupported(const IngestFlags& options) {
-  if (!options.json_registry.empty()) return NotYet("--json with a schema registry");
-  if (!options.avro.empty()) return NotYet("--avro");
-  if (options.decompress_gzip) return NotYet("--decompress_gzip");
-  if (!options.dlq_transforms.empty()) return NotYet("--dlq_transform");
+/// As there: what else --avro and --json may be is a file or nothing.
+bool IsRegistry(const std::string& value) { return value.starts_with("http"); }
+
+Result<std::shared_ptr<ingest::WriterSchemas>> RegistryOf(const std::string& url, const std::string& flag) {
+  ASSIGN_OR_RETURN(auto spec, RegistryAt(url, flag));
+  return std::make_shared<registry::RegistrySchemas>(std::move(spec));
+}
+
+/// Container files, which are read as `schema` (empty: as they say themselves), or records behind a registry's id.
+Status SetAvro(const std::string& schema, ingest::DecodeSpec& decode) {
+  if (IsRegistry(schema)) {
+    decode.framing = ingest::Framing::kConfluent;
+    ASSIGN_OR_RETURN(decode.writer_schemas, RegistryOf(schema, "--avro"));
+    return Status::OK();
+  }
+  decode.records = ingest::Records::kContainer;
+  if (schema.empty()) return Status::OK();
+  auto bytes = ingest::ReadSchemaFile(schema);
+  if (!bytes.ok()) return WithContext(bytes.status(), "--avro");
+  decode.schema = ingest::SchemaSpec{.file = schema, .bytes = std::make_shared<const std::string>(*std::move(bytes))};
   return Status::OK();
 }
 
 /// What the messages are: JSON, or records that become JSON by the schemas that they were written with.
 Status SetFormat(const IngestFlags& options, ingest::DecodeSpec& decode) {
-  if (options.soe_avro.empty()) return Status::OK();
-  decode.format = "avro";
-  decode.framing = ingest::Framing::kSingleObject;
-  decode.through_json = true;
-  auto schemas = ingest::ReadSchemaFiles(options.soe_avro);
-  if (!schemas.ok()) return WithContext(schemas.status(), "--soe-avro");
-  decode.writer_schemas = *std::move(schemas);
+  if (!options.soe_avro.empty()) {
+    decode.format = "avro";
+    decode.through_json = true;
+    decode.framing = ingest::Framing::kSingleObject;
+    auto schemas = ingest::ReadSchemaFiles(options.soe_avro);
+    if (!schemas.ok()) return WithContext(schemas.status(), "--soe-avro");
+    decode.writer_schemas = *std::move(schemas);
+  } else if (options.is_avro) {
+    decode.format = "avro";
+    decode.through_json = true;
+    RETURN_NOT_OK(SetAvro(options.avro, decode));
+  } else if (IsRegistry(options.json)) {
+    // Its id says the schema, of which a document of JSON needs nothing to be read.
+    RETURN_NOT_OK(RegistryAt(options.json, "--json").status());
+    decode.framing = ingest::Framing::kConfluent;
+  } else if (options.decompress_gzip) {
+    decode.compression = ingest::Compression::kAuto;
+  }
   return Status::OK();
 }
 
@@ -235,7 +264,7 @@ Result<config::StartPosition> StartPositionOf(const IngestFlags& options, const 
 }
 
 Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
-  RETURN_NOT_OK(CheckSupported(options));
+  if (!options.dlq_transforms.empty()) return NotYet("--dlq_transform");
   std::string location = options.table_location;
   while (location.size() > 1 && location.ends_with('/')) location.pop_back();
   const auto slash = location.find_last_of('/');
@@ -352,12 +381,20 @@ Run AddIngest(CLI::App& app) {
   app.add_option("-s,--statsd_endpoint", options->statsd_endpoint,
                  "Accepted; figures are at /metrics of 'millrace run'")
       ->envname("STATSD_ENDPOINT");
-  app.add_option("--json", options->json_registry, "Plain JSON, with an empty value; the default")
-      ->envname("JSON_REGISTRY");
+  auto* const json = app.add_option("--json", options->json,
+                                    "JSON behind a schema registry's id, if it is the registry's URL; else plain JSON")
+                         ->envname("JSON_REGISTRY");
+  auto* const avro =
+      app.add_option("--avro", options->avro,
+                     "Avro: the URL of the schema registry by whose ids messages are read, or container "
+                     "files, read as the schema of this file; with an empty value as they say themselves")
+          ->envname("AVRO_REGISTRY")
+          ->excludes(json);
   app.add_option("--soe-avro", options->soe_avro,
-                 "Avro's single-object encoding, with the schema of this file, or those of this folder");
+                 "Avro's single-object encoding, with the schema of this file, or those of this folder")
+      ->excludes(json)
+      ->excludes(avro);
   // What is refused is understood, so that it is refused by its name, but not shown.
-  auto* const avro = app.add_option("--avro", options->avro)->envname("AVRO_REGISTRY")->group("");
   app.add_option("--dlq_transform", options->dlq_transforms)
       ->envname("DLQ_TRANSFORMS")
       ->allow_extra_args(false)
@@ -365,9 +402,10 @@ Run AddIngest(CLI::App& app) {
   app.add_flag("-e,--ends_at_latest_offsets", options->ends_at_latest_offsets,
                "Stop, all committed, at the end offsets seen at the start")
       ->envname("ENDS_AT_LATEST_OFFSETS");
-  app.add_flag("--decompress_gzip", options->decompress_gzip)->envname("DECOMPRESS_GZIP")->group("");
+  app.add_flag("--decompress_gzip", options->decompress_gzip, "Plain JSON is unpacked where it is gzip (or zstd)")
+      ->envname("DECOMPRESS_GZIP");
   return [options, avro] {
-    if (avro->count() > 0 && options->avro.empty()) options->avro = "container";
+    options->is_avro = avro->count() > 0;
     auto config = BuildConfig(*options);
     if (!config.ok()) {
       return Complain(config.status(), CodeOf(config.status()));

@@ -1,4 +1,4 @@
-"""`millrace ingest` on Avro topics, with kafka-delta-ingest's flags, as fastavro wrote them and deltalake reads them: two schemas of one
+"""`millrace ingest` on topics of Avro and of packed JSON, with kafka-delta-ingest's flags, as fastavro wrote them and deltalake reads them: two schemas of one
 topic, transforms over times that are numbers, times in columns of their own, and messages that are of no schema.
 
 Usage: broker.py run -- ingest_avro_test.py PATH_OF_millrace
@@ -6,6 +6,7 @@ Usage: broker.py run -- ingest_avro_test.py PATH_OF_millrace
 
 import datetime
 import decimal
+import gzip
 import io
 import json
 import os
@@ -119,9 +120,88 @@ def of_single_objects(folder):
     claim("wrong.avsc" in said, "a file that is no schema", said)
 
 
+def container(schema, *messages):
+    out = io.BytesIO()
+    fastavro.writer(out, fastavro.parse_schema(schema), messages, codec="deflate")
+    return out.getvalue()
+
+
+def of_containers(folder):
+    """Each message a file: of one value as kafka-delta-ingest takes them, and of several, all of which are rows."""
+    payloads = [container(NEW if is_new(i) else OLD, message_of(i)) for i in range(COUNT)]
+    for topic, arguments, environment in [("containers", ["--avro", ""], {}), ("containers_by_variable", [], {"AVRO_REGISTRY": ""})]:
+        send(topic, payloads + [payloads[0][:-1], b"{}"])
+        DeltaTable.create(folder / topic, TABLE, partition_by=["date"])
+        if environment:  # A variable without a value is none, so these are no JSON.
+            ingest(folder, topic, *arguments, environment=environment)
+            claim(DeltaTable(str(folder / topic)).to_pyarrow_table().num_rows == 0, "an empty variable asks for nothing")
+            continue
+        ingest(folder, topic, *arguments)
+        check(folder, topic, ["bad_container", "bad_container"])
+    send("several", [container(OLD, *[{**message_of(i), "tags": []} for i in range(3)]), container(OLD)])
+    DeltaTable.create(folder / "several", TABLE, partition_by=["date"])
+    ingest(folder, "several", "--avro", "")
+    rows = DeltaTable(str(folder / "several")).to_pyarrow_table().to_pylist()
+    claim(sorted(row["id"] for row in rows) == ["o0", "o1", "o2"], "every value of a container is a row", rows)
+
+
+def of_containers_and_a_schema(folder):
+    """Read as the schema of a file: what a writer had not has its default, names are those of the reader."""
+    writer = {"type": "record", "name": "Order", "fields": [*[{**f, "name": "number"} if f["name"] == "id" else f for f in FIELDS],
+                                                            {"name": "more", "type": {"type": "map", "values": "long"}}]}
+    reader = {"type": "record", "name": "Order", "fields": [*[{**f, "aliases": ["number"]} if f["name"] == "id" else f for f in FIELDS],
+                                                            {"name": "count", "type": "long", "default": 7}]}
+    (folder / "reader.avsc").write_text(json.dumps(reader))
+    without = {**reader, "fields": [f for f in reader["fields"] if f["name"] != "due"]}
+
+    def payload(i):
+        message = {k: v for k, v in message_of(i).items() if k != "count"}
+        return container(writer, {**message, "number": message.pop("id"), "more": {"x": i}})
+
+    send("resolved", [payload(i) for i in range(COUNT)] + [container(without, {**message_of(0), "count": 1})])
+    DeltaTable.create(folder / "resolved", TABLE, partition_by=["date"])
+    ingest(folder, "resolved", "--avro", "reader.avsc")
+    rows = sorted(DeltaTable(str(folder / "resolved")).to_pyarrow_table().to_pylist(), key=lambda row: row["kafka_offset"])
+    want = [{**row_of(i), "count": 7} for i in range(COUNT)]
+    claim(rows == want, "resolved: each message as the schema of the file reads it", [pair for pair in zip(rows, want) if pair[0] != pair[1]][:2])
+    [letter] = DeltaTable(str(folder / "resolved_letters")).to_pyarrow_table().to_pylist()
+    claim(letter["reason"] == "incompatible_schema" and "'due', for which there is no default" in letter["detail"], "or says why not", letter)
+    said = ingest(folder, "resolved", "--avro", "nowhere.avsc", code=1)
+    claim("--avro: nowhere.avsc: it cannot be read" in said, "a schema that is not there", said)
+    (folder / "no.avsc").write_text("{}")
+    said = ingest(folder, "resolved", "--avro", "no.avsc", code=78)
+    claim("no.avsc" in said, "a file that is no schema", said)
+
+
+def of_packed_json(folder):
+    def document(i):
+        return json.dumps({**{k: v for k, v in row_of(i).items() if k not in ("millis", "date", "kafka_offset")}, "ts": row_of(i)["millis"],
+                           "due": None if row_of(i)["due"] is None else row_of(i)["due"].isoformat(), "price": str(row_of(i)["price"])}).encode()
+
+    table = pyarrow.schema([pyarrow.field(f.name, pyarrow.int64()) if f.name == "ts" else f for f in TABLE])
+    packed = [gzip.compress(document(i)) if i % 2 else document(i) for i in range(COUNT)]
+    send("packed", packed + [gzip.compress(document(0))[:-4], gzip.compress(b"{")])
+    DeltaTable.create(folder / "packed", table, partition_by=["date"])
+    ingest(folder, "packed", "--decompress_gzip")
+    rows = sorted(DeltaTable(str(folder / "packed")).to_pyarrow_table().to_pylist(), key=lambda row: row["kafka_offset"])
+    want = [{**row_of(i), "ts": row_of(i)["millis"]} for i in range(COUNT)]
+    claim(rows == want, "packed: each message is a row, with its values", [pair for pair in zip(rows, want) if pair[0] != pair[1]][:2])
+    letters = DeltaTable(str(folder / "packed_letters")).to_pyarrow_table().to_pylist()
+    claim(sorted(letter["reason"] for letter in letters) == ["bad_compression", "bad_json"], "packed: the others are dead letters", letters)
+
+
+def of_flags(folder):
+    for arguments, words in [(["--avro", "", "--json", ""], "excludes"), (["--avro", "", "--soe-avro", "schemas"], "excludes"),
+                             (["--json", "http://u:hunter2@h"], "--json has a user in its URL"), (["--avro", "http://"], "--avro must be http:// or https://")]:
+        said = ingest(folder, "packed", *arguments, code=2 if words == "excludes" else 78)
+        claim(words in said and "hunter2" not in said, f"{arguments}: {words}", said)
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
-        of_single_objects(pathlib.Path(name))
+        folder = pathlib.Path(name)
+        for test in (of_single_objects, of_containers, of_containers_and_a_schema, of_packed_json, of_flags):
+            test(folder)
     print(f"{passed} passed, 0 failed")
 
 

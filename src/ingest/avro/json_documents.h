@@ -1,7 +1,9 @@
 /// Avro records as JSON documents, whose columns are then read by a decoder of JSON: for DecodeSpec::computed, whose
 /// expressions look at documents, and for topics whose writers' schemas are all that there is.
 ///
-/// A record is written as value_text_internal.h says, by the schema that it was written with; nothing is resolved. But
+/// A record is written as value_text_internal.h says, by the schema that it was written with. Of a container file it is
+/// resolved, where there is a DecodeSpec::schema, as far as the record's own fields go: others are left out, names are
+/// those that the schema has aliases for, and what is missing has its default. Nothing else is resolved. But
 /// dates and times are the numbers that they are in Avro: that is what kafka-delta-ingest's expressions look at. A
 /// column of a date or a timestamp that is a field of the record, and that nothing computes, gets the date or time
 /// itself all the same, from a member of its own beside the number; no field can be called as that is.
@@ -9,7 +11,7 @@
 /// Which schema that is:
 /// | framing       | the schema                                                                              |
 /// |---------------|-----------------------------------------------------------------------------------------|
-/// | kNone         | DecodeSpec::schema                                                                      |
+/// | kNone         | that of the container file, or DecodeSpec::schema                                       |
 /// | kConfluent    | that of the id, from DecodeSpec::writer_schemas                                         |
 /// | kSingleObject | that of the fingerprint, from DecodeSpec::writer_schemas or DecodeSpec::schema          |
 ///

@@ -6,6 +6,7 @@
 #include "ingest/avro/schema.h"
 #include "ingest/avro/test_avro_bytes.h"
 #include "ingest/decoder_testing_internal.h"
+#include "ingest/records/test_container.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::ingest::avro {
@@ -104,6 +105,33 @@ TEST(AvroThroughJson, OrOfTheFingerprint) {
   EXPECT_EQ(RowOf(spec, "\xC3\x01" + Raw(fingerprint) + Long(5)), "5");
   EXPECT_EQ(RowOf(spec, "\xC3\x01" + Raw(std::uint64_t{1}) + Long(5)),
             "unknown_schema: there is no schema of the fingerprint 0000000000000001");
+}
+
+TEST(AvroThroughJson, AContainerSaysItsSchema) {
+  auto spec = Spec({Column("n", arrow::int64())});
+  spec.schema.reset();
+  spec.records = Records::kContainer;
+  EXPECT_EQ(RowOf(spec, Container("deflate", Record(R"({"name": "n", "type": "long"})"), {{Long(5)}})), "5");
+  EXPECT_TRUE(RowOf(spec, Container("null", R"("long")", {{Long(5)}})).starts_with("incompatible_schema: events"));
+}
+
+TEST(AvroThroughJson, AContainersRecordIsResolvedWhereASchemaIsDeclared) {
+  auto spec = Spec({Column("n", arrow::int64()), Column("day", arrow::date32()), Column("more", arrow::utf8())});
+  spec.records = Records::kContainer;
+  spec.schema->bytes = std::make_shared<const std::string>(Record(
+      R"({"name": "n", "type": "long", "aliases": ["number"]},
+         {"name": "day", "type": {"type": "int", "logicalType": "date"}, "default": 7})"));
+  const auto row = [&](const std::string& fields, const std::string& payload) {
+    return RowOf(spec, Container("null", Record(fields), {{payload}}));
+  };
+  // Another field is left out, one has another name, and one its default: a column of a date takes it as one.
+  EXPECT_EQ(row(R"({"name": "more", "type": "string"}, {"name": "number", "type": "long"})", Text("x") + Long(5)),
+            "5 7 null");
+  EXPECT_EQ(row(R"({"name": "day", "type": {"type": "int", "logicalType": "date"}}, {"name": "n", "type": "long"})",
+                Long(9) + Long(5)),
+            "5 9 null");
+  EXPECT_EQ(row(R"({"name": "other", "type": "long"})", Long(5)),
+            "incompatible_schema: the writer's schema has no field 'n', for which there is no default");
 }
 
 TEST(AvroThroughJson, WhatIsNotOneRecordIsRefused) {

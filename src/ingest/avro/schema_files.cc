@@ -50,21 +50,26 @@ Result<std::vector<fs::path>> FilesAt(const std::string& path) {
 
 }  // namespace
 
+Result<std::string> ReadSchemaFile(const std::string& path) {
+  std::error_code error;
+  if (const auto size = fs::file_size(path, error); !error && size > kMaxSchemaBytes) {
+    return InvalidInput("{}: it has {} bytes, more than {}", path, size, kMaxSchemaBytes);
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (error || !file) return NotFound("{}: it cannot be read", path);
+  return text.str();
+}
+
 Result<std::shared_ptr<WriterSchemas>> ReadSchemaFiles(const std::string& path) {
   ASSIGN_OR_RETURN(const auto files, FilesAt(path));
   FileSchemas::ByFingerprint schemas;
   for (const auto& name : files) {
-    std::error_code error;
-    if (const auto size = fs::file_size(name, error); !error && size > kMaxSchemaBytes) {
-      return InvalidInput("{}: it has {} bytes, more than {}", name.string(), size, kMaxSchemaBytes);
-    }
-    std::ifstream file(name, std::ios::binary);
-    std::stringstream text;
-    text << file.rdbuf();
-    if (!file) return NotFound("{}: it cannot be read", name.string());
-    const auto schema = avro::ParseSchema(text.str());
+    ASSIGN_OR_RETURN(auto text, ReadSchemaFile(name.string()));
+    const auto schema = avro::ParseSchema(text);
     if (!schema.ok()) return WithContext(schema.status(), "{}", name.string());
-    schemas[avro::Fingerprint(**schema)] = std::make_shared<const WriterSchema>(WriterSchema{.text = text.str()});
+    schemas[avro::Fingerprint(**schema)] = std::make_shared<const WriterSchema>(WriterSchema{.text = std::move(text)});
   }
   return std::make_shared<FileSchemas>(std::move(schemas));
 }

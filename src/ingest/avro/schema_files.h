@@ -13,6 +13,9 @@ namespace millrace::ingest {
 /// Of one folder.
 inline constexpr std::size_t kMaxSchemaFiles = 1000;
 
+/// The text of the file at `path`. kNotFound: it cannot be read; kInvalidInput: it has more than kMaxSchemaBytes.
+Result<std::string> ReadSchemaFile(const std::string& path);
+
 /// The schema of the file at `path`, or those of all files in the folder. They are read once, now. kNotFound: there is
 /// no such file or folder, or none in it; kInvalidInput: a file that is no schema or has more than kMaxSchemaBytes,
 /// with its name, or too many of them.
