@@ -27,7 +27,9 @@ Result<std::optional<trial::Trial>> RunFile(const std::string& path) {
   const auto tests = config::LoadTestFile(path);
   if (!complain(tests.findings)) return std::nullopt;
   // Neither a broker nor a lake is asked, so what names them need not have a value.
-  auto loaded = config::LoadConfigFile(tests.file.pipeline, {.environment = false, .files = false, .overrides = {}});
+  config::LoadOptions options{.environment = false, .files = false, .overrides = {}};
+  options.schemas = tests.file.schemas;
+  auto loaded = config::LoadConfigFile(tests.file.pipeline, options);
   if (!complain(loaded.findings)) return std::nullopt;
   auto plan = pipeline::MakePlan(std::move(loaded.config));
   if (!plan.ok()) {

@@ -538,6 +538,7 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   LoadedConfig loaded;
   ReadContext context;
   context.files = options.environment && options.files;
+  if (options.schemas) context.schemas = &*options.schemas;
   auto document = ParseConfigTree(text, file_name, context.findings);
   if (!context.findings.empty() && document.kind == ConfigNode::Kind::kNull) {
     loaded.findings = context.findings.Sorted();
@@ -546,7 +547,8 @@ LoadedConfig LoadTraced(const std::string& text, const std::string& file_name, c
   for (const auto& [key, value] : options.overrides) ApplyOverride(document, key, value, context.findings);
   SubstituteVariables(document, options.environment, context.findings);
   ConfigNodes nodes;
-  ReadDocument(document, options.lookups == LookupAccess::kAll, context, loaded.config, nodes);
+  const bool may_ask = options.lookups == LookupAccess::kAll && !options.schemas;
+  ReadDocument(document, may_ask, context, loaded.config, nodes);
   const auto lookups = options.lookups == LookupAccess::kAll || context.files ? options.lookups : LookupAccess::kNone;
   loaded.flow = PlanDataflow(loaded.config, nodes, lookups, context.findings);
   loaded.findings = context.findings.Sorted();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "config/config_internal.h"
 #include "config/topic_pattern.h"
@@ -64,6 +65,44 @@ ingest::SchemaLanguage LanguageOf(const ingest::Format& format) {
   return format.name == "protobuf" ? ingest::SchemaLanguage::kProtobuf : ingest::SchemaLanguage::kJson;
 }
 
+class StandInIds final : public ingest::WriterSchemas {
+ public:
+  explicit StandInIds(const std::vector<StandInSchema>& schemas) {
+    for (const auto& one : schemas) schemas_[one.id] = std::make_shared<const ingest::WriterSchema>(one.schema);
+  }
+  Result<std::shared_ptr<const ingest::WriterSchema>> Find(std::uint64_t id) override {
+    const auto found = schemas_.find(id);
+    return found == schemas_.end() ? nullptr : found->second;
+  }
+  std::uint64_t answers() const override { return 0; }
+
+ private:
+  std::map<std::uint64_t, std::shared_ptr<const ingest::WriterSchema>> schemas_;
+};
+
+// The newest schema of a subject, and where those of ids are.
+struct Registered {
+  std::string version;  // Empty: it is the only one.
+  ingest::WriterSchema schema;
+  std::shared_ptr<ingest::WriterSchemas> by_id;
+};
+
+// Nullopt: nobody is to be asked.
+Result<std::optional<Registered>> Newest(const ReadContext& context, const std::string& subject) {
+  if (context.schemas != nullptr) {
+    const auto found = std::find_if(context.schemas->begin(), context.schemas->end(),
+                                    [&](const auto& one) { return one.subject == subject; });
+    if (found == context.schemas->end()) {
+      return NotFound("no schema takes the place of the subject {}; the test file's 'schemas' names one: {{{}: FILE}}",
+                      subject, subject);
+    }
+    return Registered{"", found->schema, std::make_shared<StandInIds>(*context.schemas)};
+  }
+  if (context.registry == nullptr) return std::nullopt;
+  ASSIGN_OR_RETURN(auto latest, context.registry->Latest(subject, kPatience));
+  return Registered{fmt::format(", version {}", latest.version), std::move(latest.schema), context.registry};
+}
+
 std::optional<std::string> SubjectOf(const InputConfig& input) {
   for (const auto& topic : input.topics) {
     if (!TopicPattern::IsPattern(topic)) return topic + "-value";
@@ -121,26 +160,27 @@ bool ReadRegisteredSchema(Section& decode, const ConfigNode& node, const ingest:
   }
   if (spec.framing == ingest::Framing::kNone && !decode.Has("framing")) spec.framing = ingest::Framing::kConfluent;
   schema.file = "subject " + subject;
-  auto& registry = decode.context().registry;
-  if (registry != nullptr) {
-    auto latest = registry->Latest(subject, kPatience);
-    if (!latest.ok()) {
-      if (KindOf(latest.status()) == ErrorKind::kTransient) ++decode.context().unanswered;
-      decode.AddFinding(node.place, fmt::format("{}: {}", path, latest.status().message()));
-      return false;
-    }
-    const auto language = latest->schema.language;
+  auto newest = Newest(decode.context(), subject);
+  if (!newest.ok()) {
+    if (KindOf(newest.status()) == ErrorKind::kTransient) ++decode.context().unanswered;
+    decode.AddFinding(node.place, fmt::format("{}: {}", path, newest.status().message()));
+    return false;
+  }
+  if (*newest) {
+    auto& [version, written, by_id] = **newest;
+    const auto language = written.language;
     const auto wanted = LanguageOf(format);
     if (language != wanted) {
       decode.AddFinding(node.place, fmt::format("{}: the subject {} holds {}, and the format is {}", path, subject,
                                                 ingest::LanguageName(language), format.name));
       return false;
     }
-    schema.file = fmt::format("subject {}, version {}", subject, latest->version);
-    schema.bytes = std::make_shared<const std::string>(std::move(latest->schema.text));
-    schema.references = std::move(latest->schema.references);
-    const bool by_id = format.schema != ingest::SchemaUse::kColumns && spec.framing == ingest::Framing::kConfluent;
-    if (by_id) spec.writer_schemas = registry;
+    schema.file += version;
+    schema.bytes = std::make_shared<const std::string>(std::move(written.text));
+    schema.references = std::move(written.references);
+    const bool reads_by_id =
+        format.schema != ingest::SchemaUse::kColumns && spec.framing == ingest::Framing::kConfluent;
+    if (reads_by_id) spec.writer_schemas = std::move(by_id);
   }
   spec.schema = std::move(schema);
   return true;

@@ -93,6 +93,32 @@ TEST_F(ConfigRegistry, AJsonSchemaSaysTheColumns) {
             ingest::Framing::kNone);
 }
 
+TEST_F(ConfigRegistry, StandInsTakeItsPlace) {
+  const auto load = [](const std::string& decode, std::vector<StandInSchema> schemas) {
+    LoadOptions options{.lookups = LookupAccess::kAll};
+    options.schemas = std::move(schemas);
+    return LoadConfigText(
+        "version: 1\npipeline: p\nsource:\n  embedded: {path: ./log}\n  topics: [a]\n  schema_registry: {url: "
+        "\"http://nowhere.invalid\"}\ndecode: " +
+            decode + "\ntables: [{name: t}]\n",
+        "p.yaml", options);
+  };
+  const auto text = [](const char* field) {
+    return std::string(R"({"type":"record","name":"C","fields":[{"name":")") + field + R"(","type":"long"}]})";
+  };
+  const std::vector<StandInSchema> schemas = {{"a-value", 1, {.text = text("n")}}, {"older", 2, {.text = text("m")}}};
+  const auto loaded = load("{format: avro, schema: registry}", schemas);
+  ASSERT_THAT(Messages(loaded), IsEmpty());
+  EXPECT_EQ(loaded.flow.relations[0].schema->field(0)->name(), "n");
+  const auto& by_id = loaded.flow.inputs[0].decode.writer_schemas;
+  ASSERT_NE(by_id, nullptr);
+  EXPECT_EQ((*by_id->Find(2))->text, text("m"));
+  EXPECT_EQ(*by_id->Find(3), nullptr);
+  EXPECT_THAT(Messages(load("{format: avro, schema: registry}", {})),
+              ElementsAre(HasSubstr("decode.schema: no schema takes the place of the subject a-value; the test file's "
+                                    "'schemas' names one: {a-value: FILE}")));
+}
+
 TEST_F(ConfigRegistry, WithoutTheNetworkItIsNotAsked) {
   for (const auto access : {LookupAccess::kNone, LookupAccess::kLocal}) {
     const auto of_schema = Load("{url: \"http://nowhere.invalid\"}", "{format: avro, schema: registry}", "[a]", access);

@@ -18,6 +18,8 @@ class RegistrySchemas;
 
 namespace millrace::config {
 
+struct StandInSchema;
+
 /// What is shared by the reading of one document.
 struct ReadContext {
   Findings findings;
@@ -26,7 +28,8 @@ struct ReadContext {
   bool has_registry = false;         ///< There is a source.schema_registry.
   /// That source.schema_registry names; nullptr: none, or it is not to be asked.
   std::shared_ptr<registry::RegistrySchemas> registry = nullptr;
-  std::size_t unanswered = 0;  ///< Findings that say no more than that it did not answer.
+  const std::vector<StandInSchema>* schemas = nullptr;  ///< LoadOptions::schemas.
+  std::size_t unanswered = 0;                           ///< Findings that say no more than that it did not answer.
 };
 
 /// A typical use asks for every key that may be there and then calls Finish(), which reports the others.

@@ -289,6 +289,48 @@ PipelineTest ReadTest(Section& section) {
   return test;
 }
 
+// By a file's name, as a registry would have its text.
+std::optional<ingest::SchemaLanguage> LanguageOfFile(const std::filesystem::path& file) {
+  if (file.extension() == ".avsc") return ingest::SchemaLanguage::kAvro;
+  if (file.extension() == ".proto") return ingest::SchemaLanguage::kProtobuf;
+  if (file.extension() == ".json") return ingest::SchemaLanguage::kJson;
+  return std::nullopt;
+}
+
+void ReadSchemas(Section& root, const std::string& path, std::vector<StandInSchema>& schemas) {
+  const auto* node = root.Find("schemas");
+  if (node == nullptr) return;
+  if (node->kind != Kind::kMap) {
+    root.AddFinding(node->place, "schemas must be a mapping of subjects to files, such as {clicks-value: click.avsc}");
+    return;
+  }
+  for (const auto& entry : node->entries) {
+    const ConfigNode& value = entry.value;
+    const auto language = LanguageOfFile(value.text);
+    if (value.kind != Kind::kScalar || !language) {
+      root.AddFinding(value.place,
+                      fmt::format("schemas.{} must be a file that ends in .avsc (Avro), .proto (Protobuf) or "
+                                  ".json (JSON Schema), not '{}'",
+                                  entry.key, value.text));
+      continue;
+    }
+    std::vector<Finding> faults;
+    const auto file = (std::filesystem::path(path).parent_path() / value.text).string();
+    auto text = ReadConfigText(file, faults);
+    for (const auto& fault : faults) {
+      root.AddFinding(value.place, fmt::format("schemas.{}: '{}': {}", entry.key, file, fault.message));
+    }
+    if (!text) continue;
+    if (text->size() > ingest::kMaxSchemaBytes) {
+      root.AddFinding(value.place, fmt::format("schemas.{}: '{}' has {} bytes, more than {}", entry.key, file,
+                                               text->size(), ingest::kMaxSchemaBytes));
+      continue;
+    }
+    const auto id = static_cast<std::uint32_t>(schemas.size() + 1);
+    schemas.push_back({entry.key, id, {.language = *language, .text = *std::move(text)}});
+  }
+}
+
 }  // namespace
 
 LoadedTestFile LoadTestText(const std::string& text, const std::string& path) {
@@ -303,6 +345,7 @@ LoadedTestFile LoadTestText(const std::string& text, const std::string& path) {
       loaded.file.pipeline = (std::filesystem::path(path).parent_path() / pipeline).string();
       loaded.file.pipeline_place = PlaceOf(node->place);
     }
+    ReadSchemas(root, path, loaded.file.schemas);
     std::set<std::string> names;
     for (auto& section : root.Children("tests")) {
       auto test = ReadTest(section);

@@ -72,6 +72,8 @@ struct TestFile {
   std::string path;      ///< As it was given.
   std::string pipeline;  ///< Path of the pipeline's file, found from the test file's folder.
   TestPlace pipeline_place;
+  /// In the place of a registry's: of each subject, whose ids are 1, 2 and so on in the order of the file.
+  std::vector<StandInSchema> schemas;
   std::vector<PipelineTest> tests;
 };
 

@@ -23,6 +23,30 @@ std::string FileOf(const std::string& record, const std::string& expect = "{tabl
          "\n";
 }
 
+TEST(TestFile, SchemasTakeThePlaceOfARegistrys) {
+  const std::string examples = std::string(MILLRACE_SOURCE_DIR) + "/examples/t.test.yaml";
+  const std::string tests = "pipeline: p.yaml\ntests: []\n";
+  const auto loaded = LoadTestText(tests + "schemas: {a-value: machines.avsc, b: fleet.proto}\n", examples);
+  ASSERT_THAT(Messages(loaded), IsEmpty());
+  ASSERT_EQ(loaded.file.schemas.size(), 2u);
+  EXPECT_EQ(loaded.file.schemas[0].subject, "a-value");
+  EXPECT_EQ(loaded.file.schemas[0].id, 1u);
+  EXPECT_EQ(loaded.file.schemas[0].schema.language, ingest::SchemaLanguage::kAvro);
+  EXPECT_EQ(loaded.file.schemas[0].schema.text.front(), '{');
+  EXPECT_EQ(loaded.file.schemas[1].id, 2u);
+  EXPECT_EQ(loaded.file.schemas[1].schema.language, ingest::SchemaLanguage::kProtobuf);
+  EXPECT_THAT(
+      Messages(LoadTestText(tests + "schemas: [a.avsc]\n", "t.yaml")),
+      ElementsAre("t.yaml:3:10: schemas must be a mapping of subjects to files, such as {clicks-value: click.avsc}"));
+  EXPECT_THAT(Messages(LoadTestText(tests + "schemas: {a: a.desc}\n", "t.yaml")),
+              ElementsAre("t.yaml:3:14: schemas.a must be a file that ends in .avsc (Avro), .proto (Protobuf) or .json "
+                          "(JSON Schema), not 'a.desc'"));
+  EXPECT_THAT(
+      Messages(LoadTestText(tests + "schemas: {a: nowhere.avsc}\n", "/nowhere/t.yaml")),
+      ElementsAre("/nowhere/t.yaml:3:14: schemas.a: '/nowhere/nowhere.avsc': cannot read the file: No such file "
+                  "or directory"));
+}
+
 TEST(TestFile, HoldsRecordsAndWhatIsExpectedOfThem) {
   const auto loaded = LoadTestText(R"(pipeline: ../clicks.yaml
 tests:

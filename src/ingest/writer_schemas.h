@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,19 @@ class WriterSchemas {
 
   /// Another number whenever Find() may say something that it did not say before. Never waits.
   virtual std::uint64_t answers() const = 0;
+
+  /// Of one that asks a registry, since it was made.
+  struct State {
+    std::int64_t requests = 0;     ///< Ids that were asked for, each try.
+    std::int64_t failures = 0;     ///< Of these: without an answer.
+    std::int64_t unknown = 0;      ///< Ids of which the answer was that there is no schema.
+    std::int64_t from_memory = 0;  ///< Find() had what it was asked for.
+    std::int64_t schemas = 0;      ///< Remembered.
+    std::int64_t wanted = 0;       ///< Ids without an answer yet.
+    std::string error = {};        ///< Of the last try; empty: it was answered.
+  };
+  /// Nullopt: it asks nobody.
+  virtual std::optional<State> state() const { return std::nullopt; }
 };
 
 /// Waits until `schemas` has other answers than these; false: not within `patience`. Blocks: for those who do nothing

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <map>
 
+#include "ingest/writer_schemas.h"
+
 namespace millrace::pipeline {
 namespace {
 
 using Samples = std::vector<SampledFamily::Sample>;
 using Kind = SampledFamily::Kind;
 using Lookup = WorkerStatus::Lookup;
+using RegistryState = ingest::WriterSchemas::State;
 using Table = WorkerStatus::Table;
 
 double Number(std::int64_t value) { return static_cast<double>(value); }
@@ -97,6 +100,15 @@ Samples WaitingPartitions(const WorkerView& view) {
   return samples;
 }
 
+// Of the one registry that the file names; none where there is none.
+Samples OfRegistry(const WorkerView& view, std::int64_t RegistryState::*count) {
+  for (const auto& input : view.plan->inputs) {
+    if (input.decode.writer_schemas == nullptr) continue;
+    if (const auto state = input.decode.writer_schemas->state()) return {{{}, Number((*state).*count)}};
+  }
+  return {};
+}
+
 struct Family {
   const char* name;
   Kind kind;
@@ -125,6 +137,19 @@ constexpr Family kFamilies[] = {
     {"millrace_lag_records", Kind::kGauge, "Records in the log that are not processed yet.", Lags},
     {"millrace_waiting_partitions", Kind::kGauge,
      "Partitions that stand still until a schema can be had from the registry.", WaitingPartitions},
+    {"millrace_registry_requests_total", Kind::kCounter,
+     "Schemas of ids that the schema registry was asked for, each try.",
+     [](const WorkerView& view) { return OfRegistry(view, &RegistryState::requests); }},
+    {"millrace_registry_failures_total", Kind::kCounter, "Of these requests, those that got no answer.",
+     [](const WorkerView& view) { return OfRegistry(view, &RegistryState::failures); }},
+    {"millrace_registry_unknown_ids_total", Kind::kCounter, "Ids of which the registry said that it has no schema.",
+     [](const WorkerView& view) { return OfRegistry(view, &RegistryState::unknown); }},
+    {"millrace_registry_cache_hits_total", Kind::kCounter, "Schemas that decoders asked for and that were in memory.",
+     [](const WorkerView& view) { return OfRegistry(view, &RegistryState::from_memory); }},
+    {"millrace_registry_schemas", Kind::kGauge, "Schemas of the registry in memory.",
+     [](const WorkerView& view) { return OfRegistry(view, &RegistryState::schemas); }},
+    {"millrace_registry_wanted_ids", Kind::kGauge, "Ids that the registry has not answered for yet.",
+     [](const WorkerView& view) { return OfRegistry(view, &RegistryState::wanted); }},
     {"millrace_watermark_timestamp_seconds", Kind::kGauge, "Event time up to which windows are complete.", Watermarks},
     {"millrace_freshness_seconds", Kind::kGauge,
      "From the newest record's timestamp in the log until answers had it; the slowest partition's.",

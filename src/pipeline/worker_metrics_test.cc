@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <set>
 
+#include "ingest/writer_schemas.h"
 #include "pipeline/test_pipeline_internal.h"
 
 namespace millrace::pipeline {
@@ -51,6 +53,32 @@ TEST(WorkerMetrics, AreReadOffTheView) {
   EXPECT_THAT(text, HasSubstr("millrace_lookup_age_seconds{lookup=\"devices\"} 2.5\n"));
   EXPECT_THAT(text, HasSubstr("millrace_dead_letters_total{reason=\"bad_json\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("millrace_deduplicated_total{topic=\"events\"} 3\n"));
+}
+
+class AskedSchemas final : public ingest::WriterSchemas {
+ public:
+  Result<std::shared_ptr<const ingest::WriterSchema>> Find(std::uint64_t) override { return nullptr; }
+  std::uint64_t answers() const override { return 0; }
+  std::optional<State> state() const override {
+    return State{.requests = 9, .failures = 4, .unknown = 2, .from_memory = 30, .schemas = 3, .wanted = 1};
+  }
+};
+
+TEST(WorkerMetrics, CountWhatARegistryIsAsked) {
+  const TestPipeline pipeline;
+  WorkerView view = ViewOf(pipeline);
+  EXPECT_THAT(Metrics().Render(WorkerMetrics(view)), Not(HasSubstr("\nmillrace_registry_requests_total ")))
+      << "there is none";
+  Plan plan = pipeline.plan();
+  plan.inputs[0].decode.writer_schemas = std::make_shared<AskedSchemas>();
+  view.plan = &plan;
+  const std::string text = Metrics().Render(WorkerMetrics(view));
+  EXPECT_THAT(text, HasSubstr("# TYPE millrace_registry_requests_total counter\nmillrace_registry_requests_total 9\n"));
+  EXPECT_THAT(text, HasSubstr("\nmillrace_registry_failures_total 4\n"));
+  EXPECT_THAT(text, HasSubstr("\nmillrace_registry_unknown_ids_total 2\n"));
+  EXPECT_THAT(text, HasSubstr("\nmillrace_registry_cache_hits_total 30\n"));
+  EXPECT_THAT(text, HasSubstr("\nmillrace_registry_schemas 3\n"));
+  EXPECT_THAT(text, HasSubstr("\nmillrace_registry_wanted_ids 1\n"));
 }
 
 TEST(WorkerMetrics, EachFamilyHasANameOfItsOwnAndAHelp) {

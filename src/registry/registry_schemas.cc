@@ -28,7 +28,9 @@ Result<std::shared_ptr<const ingest::WriterSchema>> RegistrySchemas::Find(std::u
   if (id > std::numeric_limits<std::uint32_t>::max()) return nullptr;
   std::unique_lock lock(mutex_);
   const Known* known = FindKnown(id);
-  if (known == nullptr) {
+  if (known != nullptr) {
+    ++state_.from_memory;
+  } else {
     if (!wanted_.contains(id)) {
       if (wanted_.size() >= options_.wanted_max) {
         return Transient("schema id {}: {} ids before it have no answer yet", id, wanted_.size());
@@ -67,11 +69,11 @@ Result<SubjectVersion> RegistrySchemas::Latest(const std::string& subject, std::
   }
 }
 
-RegistrySchemas::State RegistrySchemas::state() const {
+std::optional<RegistrySchemas::State> RegistrySchemas::state() const {
   const std::scoped_lock lock(mutex_);
   State state = state_;
-  state.schemas = known_.size();
-  state.wanted = wanted_.size();
+  state.schemas = std::ssize(known_);
+  state.wanted = std::ssize(wanted_);
   return state;
 }
 
@@ -141,6 +143,7 @@ void RegistrySchemas::Take(std::uint64_t id, Result<ingest::WriterSchema> answer
     wanted.due = now + options_.ask_again;
   } else {
     const bool is_there = KindOf(failure) == ErrorKind::kInvalidInput;
+    if (!is_there) ++state_.unknown;
     Remember(id, {.unusable = is_there ? failure : Status::OK(), .until = now + options_.no_kept});
   }
 }

@@ -56,14 +56,7 @@ class RegistrySchemas final : public ingest::WriterSchemas {
   /// Errors as RegistryClient::Latest().
   Result<SubjectVersion> Latest(const std::string& subject, std::chrono::milliseconds patience);
 
-  struct State {
-    std::int64_t requests = 0;  ///< Ids that were asked for, each try.
-    std::int64_t failures = 0;  ///< Of these: without an answer.
-    std::size_t schemas = 0;    ///< Remembered.
-    std::size_t wanted = 0;     ///< Ids without an answer yet.
-    std::string error = {};     ///< Of the last try; empty: it was answered.
-  };
-  State state() const;
+  std::optional<State> state() const override;
   const RegistrySpec& spec() const { return spec_; }
 
  private:
