@@ -2,6 +2,7 @@
 #include <memory>
 #include <utility>
 
+#include "await_plan.h"
 #include "base/log.h"
 #include "commands.h"
 #include "flag_checks.h"
@@ -87,17 +88,17 @@ Run AddRun(CLI::App& app) {
     // What ends by itself is asked nothing, and a port that is taken is no reason for it to fail.
     if (options->until_end && role_given->count() == 0) role = Role::kIngest;
     const ReadsLog reads_log = role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes;
-    const auto read = [options, reads_log](IfRegistryIsAway if_away) {
-      return ReadPlanOrComplain(options->config, options->overrides, reads_log, if_away);
-    };
-    const auto plan = read(IfRegistryIsAway::kWait);
+    const auto load = [options, reads_log] { return LoadConfig(options->config, options->overrides, reads_log); };
+    const Service::Options how{.until_end = options->until_end, .role = role};
+    const auto awaited = AwaitPlan(load, how);
+    if (!awaited.ok()) return Complain(awaited.status());
+    const auto& plan = *awaited;
     if (plan == nullptr) return kBadConfiguration;
     ApplyLogging(*plan);
-    const Service::Options how{.until_end = options->until_end, .role = role};
     // It ends by itself, and a part of what it was to read is read already.
     if (options->until_end) return RunOnce(plan, how, nullptr).code;
-    Reload reload([read, reads_log]() -> std::shared_ptr<const pipeline::Plan> {
-      auto next = read(IfRegistryIsAway::kFail);
+    Reload reload([load, reads_log]() -> std::shared_ptr<const pipeline::Plan> {
+      auto next = PlanOrComplain(load());
       const Status fits = next == nullptr || reads_log == ReadsLog::kNo ? Status::OK() : CheckLake(*next);
       if (fits.ok()) return next;
       spdlog::error("reload: {}", fits.message());

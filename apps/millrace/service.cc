@@ -35,13 +35,10 @@ using config::KafkaSource;
 
 namespace {
 
-constexpr std::chrono::seconds kLookForCertificates{10};
-constexpr std::chrono::seconds kRegistryPause{1};
 /// Of serve.limits.concurrent_queries.
 constexpr int kPostgresShare = 4;
 /// Each may hold a message, and what it has prepared: some 1.3 MiB at most.
 constexpr int kPostgresConnectionsMax = 256;
-constexpr int kHealthConnectionsMax = 64;  // Of monitoring; whoever is idle longest goes first.
 /// Of limits.memory: what all streams of changes may hold, and the answer of one.
 constexpr std::int64_t kStreamsShare = 16;
 constexpr std::int64_t kStreamShare = 64;
@@ -91,11 +88,13 @@ void EndAfterDeadline(const pipeline::Worker& worker, const std::stop_token& end
 
 }  // namespace
 
+void EndAtSignals(bool until_end) {
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, until_end ? EndBeforeTheEnd : EndInOrder);
+}
+
 Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options) {
   auto service = std::unique_ptr<Service>(new Service);
-  if (options.handle_signals) {
-    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, options.until_end ? EndBeforeTheEnd : EndInOrder);
-  }
+  if (options.handle_signals) EndAtSignals(options.until_end);
   const auto serve = plan->config.serve;
   if (options.role == Role::kServe && !serve) {
     return InvalidInput("--role serve: the file has no section 'serve', so there is nothing to answer at");
@@ -141,49 +140,18 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
 }
 
 Status Service::Listen(const config::ServeConfig& serve) {
-  const auto start = [](const http::ServerOptions& options, http::Handler handler, const char* key) {
-    auto server = http::Server::Start(options, std::move(handler));
-    if (server.ok()) return server;
-    const Status& status = server.status();
-    return Result<std::unique_ptr<http::Server>>(
-        status.WithMessage(fmt::format("serve: {}; {} gives another address", status.message(), key)));
-  };
-  http::ServerOptions options{.address = serve.listen.address,
-                              .port = serve.listen.port,
-                              .lane = serve::Api::LaneOf,
-                              .long_handlers_max = serve.concurrent_queries,
-                              .waiting_max = 4 * serve.concurrent_queries,
-                              .connections_max = serve.connections,
-                              .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout)};
-  options.at_once = [this](http::Request& request) {
-    serve::Api* const api = answering_;
-    return api != nullptr ? api->HandleAtOnce(request) : http::Early();
-  };
-  if (serve.tls) {
-    auto expiry = metrics_.MakeGauge("millrace_tls_certificate_expiry_timestamp_seconds",
-                                     "When the certificate that is served expires.");
-    const auto served = [expiry](const http::TlsIdentity& identity) mutable {
-      expiry.Set(static_cast<double>(identity.not_after) / 1e6);
-    };
-    ASSIGN_OR_RETURN(options.transports, http::TlsTransports::Make(*serve.tls, kLookForCertificates, served));
-  }
   const auto answer = [this](http::Response (serve::Api::*handle)(const http::Request&)) {
     return [this, handle](const http::Request& request) {
       serve::Api* const api = answering_;
       return api != nullptr ? (api->*handle)(request) : WhileStarting(request);
     };
   };
-  ASSIGN_OR_RETURN(server_, start(options, answer(&serve::Api::Handle), "serve.listen"));
-  url_ = fmt::format("{}://{}:{}", serve.tls ? "https" : "http", serve.listen.address, server_->port());
-  if (!serve.health) return Status::OK();
-  const http::ServerOptions health{.address = serve.health->address,
-                                   .port = serve.health->port,
-                                   .lane = serve::Api::LaneOf,
-                                   .short_handlers_max = 1,
-                                   .long_handlers_max = 1,
-                                   .connections_max = kHealthConnectionsMax};
-  ASSIGN_OR_RETURN(health_server_, start(health, answer(&serve::Api::HandleHealth), "serve.health.listen"));
-  health_url_ = fmt::format("http://{}:{}", serve.health->address, health_server_->port());
+  HttpAnswers answers{.main = answer(&serve::Api::Handle), .health = answer(&serve::Api::HandleHealth)};
+  answers.at_once = [this](http::Request& request) {
+    serve::Api* const api = answering_;
+    return api != nullptr ? api->HandleAtOnce(request) : http::Early();
+  };
+  ASSIGN_OR_RETURN(doors_, OpenHttpDoors(serve, std::move(answers), metrics_));
   return Status::OK();
 }
 
@@ -269,9 +237,7 @@ Status Service::Run() {
   if (api_ != nullptr) api_->EndStreams();
   constexpr std::chrono::seconds kDrain{2};
   if (postgres_server_ != nullptr) postgres_server_->Stop(std::chrono::steady_clock::now() + kDrain);
-  for (const auto& server : {server_.get(), health_server_.get()}) {
-    if (server != nullptr) server->Stop(std::chrono::steady_clock::now() + kDrain);
-  }
+  doors_.Stop(std::chrono::steady_clock::now() + kDrain);
   return done;
 }
 
@@ -314,16 +280,15 @@ bool HasNoFindings(const config::LoadedConfig& loaded) {
 }
 
 std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
-                                                         IfRegistryIsAway if_away) {
-  auto plan = ReadPlanOrComplain(path, overrides, reads_log, if_away);
+                                                         const std::vector<std::string>& overrides,
+                                                         ReadsLog reads_log) {
+  auto plan = PlanOrComplain(LoadConfig(path, overrides, reads_log));
   if (plan != nullptr) ApplyLogging(*plan);
   return plan;
 }
 
-std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
-                                                         IfRegistryIsAway if_away) {
+config::LoadedConfig LoadConfig(const std::string& path, const std::vector<std::string>& overrides,
+                                ReadsLog reads_log) {
   config::LoadOptions options;
   options.files = reads_log == ReadsLog::kYes;
   options.lookups = config::LookupAccess::kAll;
@@ -331,15 +296,10 @@ std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path
     const auto equals = text.find('=');
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
-  auto loaded = config::LoadConfigFile(path, options);
-  std::string told;
-  while (loaded.may_pass && if_away == IfRegistryIsAway::kWait) {
-    const auto now = config::ToString(loaded.findings.front());
-    if (now != told) std::fprintf(stderr, "%s; waiting for it\n", now.c_str());
-    told = now;
-    std::this_thread::sleep_for(kRegistryPause);
-    loaded = config::LoadConfigFile(path, options);
-  }
+  return config::LoadConfigFile(path, options);
+}
+
+std::shared_ptr<const pipeline::Plan> PlanOrComplain(config::LoadedConfig loaded) {
   return HasNoFindings(loaded) ? pipeline::MakePlan(std::move(loaded)) : nullptr;
 }
 

@@ -9,7 +9,9 @@
 
 #include "base/metrics.h"
 #include "base/status.h"
+#include "config/load.h"
 #include "eventlog/embedded/embedded_log.h"
+#include "http_doors.h"
 #include "pipeline/event_tap.h"
 #include "pipeline/finalizer.h"
 #include "pipeline/maintainer.h"
@@ -58,11 +60,11 @@ class Service {
   /// nullptr for Kafka.
   const std::shared_ptr<eventlog::EmbeddedLog>& embedded_log() const { return embedded_log_; }
   /// "http://127.0.0.1:8080", or https://; empty: not serving.
-  const std::string& url() const { return url_; }
+  const std::string& url() const { return doors_.url; }
   /// "postgresql://127.0.0.1:5433"; empty: no door for PostgreSQL's clients.
   const std::string& postgres_url() const { return postgres_url_; }
   /// Of the door for monitoring; empty: it has none of its own.
-  const std::string& health_url() const { return health_url_; }
+  const std::string& health_url() const { return doors_.health_url; }
 
  private:
   Service() = default;
@@ -86,11 +88,8 @@ class Service {
   std::unique_ptr<serve::Api> api_;
   std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
   std::atomic<std::shared_ptr<const postgres::SessionContext>> postgres_context_;  // Likewise.
-  std::unique_ptr<http::Server> server_;
-  std::unique_ptr<http::Server> health_server_;
+  HttpDoors doors_;
   std::unique_ptr<postgres::Server> postgres_server_;
-  std::string url_;
-  std::string health_url_;
   std::string postgres_url_;
   std::atomic<bool> makes_room_ = false;
   // Without a worker, which minds signals itself.
@@ -98,21 +97,21 @@ class Service {
   boost::asio::io_context waiting_{1};
 };
 
+/// SIGINT and SIGTERM end the process at once, in order unless `until_end`, whose end was not reached: for as long as
+/// nothing was taken that would have to be committed.
+void EndAtSignals(bool until_end);
+
 /// Whether a command reads the log: only then must the certificates and such be there.
 enum class ReadsLog { kYes, kNo };
-
-/// Whether a command waits for a schema registry that does not answer, as long as it takes.
-enum class IfRegistryIsAway { kFail, kWait };
 
 /// `overrides` are key=value. Reads the file, prints its findings to stderr and applies `log:`; nullptr: there were
 /// findings.
 std::shared_ptr<const pipeline::Plan> LoadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
-                                                         IfRegistryIsAway if_away = IfRegistryIsAway::kFail);
-/// The same but for `log:`, which nobody may be using when it changes.
-std::shared_ptr<const pipeline::Plan> ReadPlanOrComplain(const std::string& path,
-                                                         const std::vector<std::string>& overrides, ReadsLog reads_log,
-                                                         IfRegistryIsAway if_away);
+                                                         const std::vector<std::string>& overrides, ReadsLog reads_log);
+/// The file as it is now.
+config::LoadedConfig LoadConfig(const std::string& path, const std::vector<std::string>& overrides, ReadsLog reads_log);
+/// Its plan; nullptr: there are findings, which are printed to stderr.
+std::shared_ptr<const pipeline::Plan> PlanOrComplain(config::LoadedConfig loaded);
 /// As the plan's `log:` says. While no other thread logs.
 void ApplyLogging(const pipeline::Plan& plan);
 /// What Service::Start() refuses of a plan for its tables; looks at the lake, changes nothing.

@@ -6,8 +6,12 @@ Usage: faults_test.py PATH_OF_millrace [ROUNDS [SEED]]
 import json
 import pathlib
 import random
+import re
+import signal
 import sys
 import tempfile
+import time
+import urllib.error
 
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
@@ -101,6 +105,9 @@ def others_go_on(folder, brokers, registry, hang):
     claim(lag[0]["lag"] >= 50 and lag[1]["lag"] == lag[2]["lag"] == 0, "and nothing else does", lag)
     claim(lag[0]["paused"] is False and (hang or "cannot be had from the schema registry" in lag[0]["waits_for"]), "the document says why", lag[0])
     claim(f'millrace_waiting_partitions{{topic="{name}"}} 1' in pipeline.get("/metrics"), "a metric counts it")
+    requests, failures = (int(re.search(rf"^millrace_registry_{name}_total (\d+)$", pipeline.get("/metrics"), re.M)[1]) for name in ("requests", "failures"))
+    claim(requests >= 1 and (hang or 1 <= failures <= requests), "metrics count what the registry was asked for, and in vain", (requests, failures))
+    claim("\nmillrace_registry_wanted_ids 1\n" in pipeline.get("/metrics"), "and what it has not answered")
     claim(pipeline.letters() == [], "no dead letters", pipeline.letters()[:3])
     source.send(100, version=0, partition=1)
     wait_for("the others go on", lambda: count(pipeline) >= 1000)
@@ -112,12 +119,35 @@ def others_go_on(folder, brokers, registry, hang):
         claim(count(pipeline) >= 1000, "what was read is committed", count(pipeline))
         pipeline.start()
         wait_for("a start says what it waits for", lambda: "; waiting for it" in pipeline.log())
+        waiting_start(pipeline)
         registry.restart()
     wait_for("all rows", lambda: count(pipeline) == source.sent)
     wait_for("nobody waits", lambda: waiting(pipeline) == [])
     claim(f'millrace_waiting_partitions{{topic="{name}"}} 0' in pipeline.get("/metrics"), "the metric says so")
     pipeline.stop()
     source.check(pipeline)
+
+
+def waiting_start(pipeline):
+    """A process that waits for the registry at its start answers, minds its signals, and waits on."""
+    wait_for("it answers", lambda: pipeline.get("/livez") == "ok\n")
+    for path in ("/readyz", "/v1/tables"):
+        try:
+            pipeline.get(path)
+            claim(False, f"{path} is not ready")
+        except urllib.error.HTTPError as error:
+            problem = json.loads(error.read())
+            claim(error.code == 503 and problem["code"] == "waiting_for_registry", f"{path}: 503", problem)
+            claim("cannot be had from the schema registry" in problem["detail"], f"{path} says for what", problem)
+    metrics = pipeline.get("/metrics")
+    claim("\nmillrace_waiting_for_registry 1\n" in metrics and "process_" in metrics, "and a metric does", metrics)
+    pipeline.process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    claim(pipeline.process.poll() is None and pipeline.get("/livez") == "ok\n", "SIGHUP does not end it")
+    pipeline.stop()
+    claim(True, "SIGTERM ends it in order")
+    pipeline.start()
+    wait_for("another start answers", lambda: pipeline.get("/livez") == "ok\n")
 
 
 def kills(folder, brokers, registry):

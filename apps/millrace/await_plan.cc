@@ -1,0 +1,107 @@
+#include "await_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "base/metrics.h"
+#include "base/process_metrics.h"
+#include "base/service_manager.h"
+#include "http/problem.h"
+#include "http_doors.h"
+
+namespace millrace::app {
+namespace {
+
+constexpr std::chrono::seconds kPause{1};
+// Of the service manager's patience, each time that it is told; more than a pause and the questions to the registry.
+constexpr std::chrono::microseconds kMoreTime = std::chrono::minutes(1);
+constexpr std::chrono::seconds kLastAnswers{1};
+
+http::Response TextResponse(std::string body, const char* content_type) {
+  http::Response response;
+  response.content_type = content_type;
+  response.body = std::move(body);
+  return response;
+}
+
+// What answers while the process waits.
+class WaitingDoors {
+ public:
+  ~WaitingDoors() { doors_.Stop(std::chrono::steady_clock::now() + kLastAnswers); }
+
+  Status Open(const config::ServeConfig& serve) {
+    const auto answer = [this](bool with_metrics) {
+      return [this, with_metrics](const http::Request& request) { return Answer(request, with_metrics); };
+    };
+    HttpAnswers answers{.main = answer(!serve.health.has_value()), .health = answer(true)};
+    ASSIGN_OR_RETURN(doors_, OpenHttpDoors(serve, std::move(answers), metrics_));
+    return Status::OK();
+  }
+
+  void SetReason(std::string reason) { reason_ = std::make_shared<const std::string>(std::move(reason)); }
+
+ private:
+  http::Response Answer(const http::Request& request, bool with_metrics) const {
+    const auto path = std::string_view(request.target).substr(0, request.target.find('?'));
+    if (path == "/livez") return TextResponse("ok\n", "text/plain; charset=utf-8");
+    if (path == "/metrics" && with_metrics) {
+      auto families = ProcessMetrics();
+      families.push_back({.name = "millrace_waiting_for_registry",
+                          .help = "1 while a start waits for the schema registry.",
+                          .samples = {{{}, 1}}});
+      return TextResponse(metrics_.Render(families), "text/plain; version=0.0.4; charset=utf-8");
+    }
+    return http::ToResponse({503, "waiting_for_registry", *reason_.load(), "It goes on by itself once that answers."});
+  }
+
+  std::atomic<std::shared_ptr<const std::string>> reason_ = std::make_shared<const std::string>();
+  Metrics metrics_;
+  HttpDoors doors_;  // Last: its threads use the others.
+};
+
+// `reason`: a line of text.
+void TellServiceManager(const ServiceManager& manager, std::string reason) {
+  std::replace(reason.begin(), reason.end(), '\n', ' ');
+  // Who cannot be told has been told of already: waiting goes on.
+  static_cast<void>(manager.Tell(fmt::format("EXTEND_TIMEOUT_USEC={}\nSTATUS=waiting: {}", kMoreTime.count(), reason)));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::function<config::LoadedConfig()>& load,
+                                                        const Service::Options& how) {
+  EndAtSignals(how.until_end);
+  if (!how.until_end) std::signal(SIGHUP, SIG_IGN);  // Until there is a Reload.
+  auto loaded = load();
+  if (!loaded.may_pass) return PlanOrComplain(std::move(loaded));
+  const auto manager = ServiceManager::FromEnvironment();
+  WaitingDoors doors;
+  std::string told;
+  const auto tell = [&] {
+    const auto& finding = loaded.findings.front();
+    if (finding.message != told) std::fprintf(stderr, "%s; waiting for it\n", config::ToString(finding).c_str());
+    told = finding.message;
+    doors.SetReason(told);
+    TellServiceManager(manager, told);
+  };
+  tell();
+  const bool answers = loaded.config.serve && how.role != Role::kIngest;
+  if (answers) RETURN_NOT_OK(doors.Open(*loaded.config.serve));
+  while (loaded.may_pass) {
+    std::this_thread::sleep_for(kPause);
+    loaded = load();
+    if (loaded.may_pass) tell();
+  }
+  return PlanOrComplain(std::move(loaded));
+}
+
+}  // namespace millrace::app

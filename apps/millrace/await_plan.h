@@ -1,0 +1,22 @@
+/// The start of `millrace run` while its schema registry does not answer.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/status.h"
+#include "config/load.h"
+#include "service.h"
+
+namespace millrace::app {
+
+/// The plan of what `load` reads. While nothing is wrong with that but that the schema registry does not answer, it is
+/// read again every second, as long as it takes. Meanwhile, /livez answers that the process is well, /readyz what it
+/// waits for, /metrics with millrace_waiting_for_registry (all but Role::kIngest), and so hears the service manager;
+/// SIGINT and SIGTERM end the process, and SIGHUP, which asks for what is done anyway, does nothing.
+///
+/// nullptr: there are findings, which are printed to stderr. An error: serve.listen cannot be opened.
+Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::function<config::LoadedConfig()>& load,
+                                                        const Service::Options& how);
+
+}  // namespace millrace::app
