@@ -327,7 +327,13 @@ bool AvroDecoder::DecodeDocument(const Document& document) {
   wire_.Begin(begin + frame, begin + payload.size(), frame);
   json_limit_ = JsonBytesMax(payload.size());
   if (spec_.has_rescued_column()) rescued_.Begin();
-  if (!Run(*plan, begin + frame)) return false;
+  if (!Run(*plan, begin + frame)) {
+    // Bytes of another framing, or of another format, are mostly no record of this schema.
+    const bool may_be_another = frame == 0 && document.writer_schema == nullptr && refusal_.reason == "bad_avro";
+    const std::string form = may_be_another ? FormOfPayload(payload) : "";
+    if (!form.empty()) refusal_.detail += "; the payload looks like " + form;
+    return false;
+  }
   if (!spec_.has_rescued_column()) return true;
   Column& column = columns_.back();
   const std::string_view rescued = rescued_.End();

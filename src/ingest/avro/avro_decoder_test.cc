@@ -415,6 +415,20 @@ TEST(AvroDecoder, FramingsAreCheckedAndTakenOff) {
                   HasSubstr("bad_framing: ")));
 }
 
+TEST(AvroDecoder, AWrongGuessOfTheFramingIsNamed) {
+  const auto spec = SpecOf(Record(R"({"name":"a","type":"string"},{"name":"b","type":"string"})"),
+                           {{.name = "a", .type = arrow::utf8()}});
+  const std::string record = Text("x") + Text("yz");
+  const Outcome outcome = DecodeWith(spec, {record, std::string("\0\0\0\1\2", 5) + record, "\xC3\x01" + record,
+                                            std::string("Obj\x01") + record, "\x01"});
+  EXPECT_THAT(outcome.rows, ElementsAre("'x'"));
+  EXPECT_THAT(outcome.letters,
+              ElementsAre(HasSubstr("; the payload looks like Confluent's schema registry framing (schema id 258)"),
+                          HasSubstr("; the payload looks like Avro's single object encoding"),
+                          HasSubstr("; the payload looks like an Avro container file"),
+                          ::testing::Not(HasSubstr("looks like"))));
+}
+
 class AvroResolution : public ::testing::Test {
  protected:
   // Records of id 1, written with `writer`, read as `reader`.
@@ -542,6 +556,17 @@ TEST_F(AvroResolution, WhatCannotBeReadIsNamedWithItsPath) {
     EXPECT_THAT(outcome.letters, ElementsAre(HasSubstr(c.letter)));
     schemas_ = std::make_shared<KnownSchemas>();
   }
+  // Within records of records.
+  const auto nested = [](const char* type) {
+    return Record(std::string(R"({"name":"g","type":{"type":"record","name":"G","fields":[{"name":"lat","type":")") +
+                  type + "\"}]}}");
+  };
+  EXPECT_THAT(
+      Resolve(nested("string"), nested("int"), {{.name = "lat", .type = arrow::int32(), .path = {"g", "lat"}}},
+              {Text("x")})
+          .letters,
+      ElementsAre("incompatible_schema: schema id 1: field 'g.lat': the writer's string cannot be read as int"));
+  schemas_ = std::make_shared<KnownSchemas>();
   // A default that the column cannot hold, and a branch that has no fields for the second column.
   EXPECT_THAT(
       Resolve(Record(""), Record(R"({"name":"a","type":{"type":"int","logicalType":"date"},"default":-719163})"),
