@@ -77,22 +77,27 @@ void Report(benchmark::State& state) {
 }
 
 void ProtobufDecode(benchmark::State& state) {
-  model::FetchedRecords batch;
-  batch.source = {"clicks", 0};
-  for (const std::string& bytes : ClickRecords()) {
+  const auto batch_rows = static_cast<std::size_t>(state.range(0));
+  std::vector<model::FetchedRecords> batches(kRecords / batch_rows);
+  for (std::size_t i = 0; i < kRecords; ++i) {
+    model::FetchedRecords& batch = batches[i / batch_rows];
+    batch.source = {"clicks", 0};
     model::RawRecord& record = batch.records.emplace_back();
-    record.offset = static_cast<model::Offset>(batch.records.size() - 1);
-    record.payload = bytes;
+    record.offset = static_cast<model::Offset>(i);
+    record.payload = ClickRecords()[i];
   }
   const auto decoder = EventDecoder::Make(ClickColumns()).ValueOrDie();
   for (auto _ : state) {
-    Decoded decoded = decoder->Decode(batch).ValueOrDie();
-    if (decoded.rows->num_rows() != static_cast<std::int64_t>(kRecords)) state.SkipWithError("a record was refused");
-    benchmark::DoNotOptimize(decoded);
+    for (const model::FetchedRecords& batch : batches) {
+      Decoded decoded = decoder->Decode(batch).ValueOrDie();
+      if (decoded.rows->num_rows() != static_cast<std::int64_t>(batch_rows))
+        state.SkipWithError("a record was refused");
+      benchmark::DoNotOptimize(decoded);
+    }
   }
   Report(state);
 }
-BENCHMARK(ProtobufDecode);
+BENCHMARK(ProtobufDecode)->Arg(100)->Arg(1000)->Arg(10000);
 
 // The amount stays a text.
 void DynamicMessageToBuilders(benchmark::State& state) {

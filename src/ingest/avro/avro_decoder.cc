@@ -20,6 +20,7 @@
 #include "ingest/values/column_internal.h"
 #include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/utf8_text_internal.h"
 #include "ingest/values/uuid_text_internal.h"
 #include "ingest/writer_schemas.h"
 
@@ -32,30 +33,6 @@ constexpr std::size_t kTextKeptBytes = std::size_t{1} << 20;
 constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
 constexpr std::int32_t kMinDays = -719'162;   // 0001-01-01
 constexpr std::int32_t kMaxDays = 2'932'896;  // 9999-12-31
-
-// Copies `size` bytes; true if none is beyond ASCII.
-inline bool CopyText(const std::uint8_t* from, std::int64_t size, char* to) {
-  constexpr std::uint64_t kHigh = 0x8080'8080'8080'8080;
-  std::uint64_t seen = 0;
-  std::uint64_t word = 0;
-  if (size >= 8) {
-    std::int64_t at = 0;
-    for (; at + 8 <= size; at += 8) {
-      std::memcpy(&word, from + at, 8);
-      std::memcpy(to + at, &word, 8);
-      seen |= word;
-    }
-    std::memcpy(&word, from + size - 8, 8);
-    std::memcpy(to + size - 8, &word, 8);
-    seen |= word;
-  } else {
-    for (std::int64_t at = 0; at < size; ++at) {
-      to[at] = static_cast<char>(from[at]);
-      seen |= from[at];
-    }
-  }
-  return (seen & kHigh) == 0;
-}
 
 bool MultiplyByPower(Int128* value, int power) {
   for (; power > 0; --power) {
@@ -418,7 +395,8 @@ bool AvroDecoder::Run(const Plan& plan, Bytes p) {
   }
 }
 
-inline Bytes AvroDecoder::ReadLeaf(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
+[[gnu::always_inline]] inline Bytes AvroDecoder::ReadLeaf(const Plan& plan, const Step& step, Column& column,
+                                                          std::int64_t row, Bytes p) {
   if (step.null_branch >= 0) {
     std::size_t branch = 0;
     p = wire_.Index(p, 2, "branch", &branch);
@@ -428,7 +406,8 @@ inline Bytes AvroDecoder::ReadLeaf(const Plan& plan, const Step& step, Column& c
       return status.ok() ? p : FailMemory(std::move(status));
     }
   }
-  return ReadValue(plan, step, column, row, p);
+  // Most are texts.
+  return step.op == Op::kText ? ReadText(column, row, p) : ReadValue(plan, step, column, row, p);
 }
 
 Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
@@ -575,7 +554,8 @@ Bytes AvroDecoder::ReadText(Column& column, std::int64_t row, Bytes p) {
   if (p == nullptr) return nullptr;
   char* const out = RoomFor(column, row, size);
   if (out == nullptr) return nullptr;
-  if (!CopyText(p, size, out) && !IsUtf8(p, size)) [[unlikely]] {
+  if (!CopyUtf8({reinterpret_cast<const char*>(p), static_cast<std::size_t>(size)},
+                reinterpret_cast<const char*>(wire_.end()), out, column.text_limit())) [[unlikely]] {
     return wire_.Fail("bad_utf8", p, "a text that is not UTF-8");
   }
   column.SetTextEnd(row, out + size);

@@ -33,6 +33,7 @@ class CsvLine {
 
   void Begin(std::string_view line) {
     line_ = line;
+    has_breaks_ = line.find('\n') != std::string_view::npos || line.find('\r') != std::string_view::npos;
     at_ = 0;
     has_more_ = true;
   }
@@ -51,7 +52,8 @@ class CsvLine {
       const auto* end = left == 0 ? nullptr : static_cast<const char*>(std::memchr(begin, spec_.delimiter, left));
       const std::size_t size = end == nullptr ? left : static_cast<std::size_t>(end - begin);
       field->text = {begin, size};
-      if (const auto broken = field->text.find_first_of("\r\n"); broken != std::string_view::npos) {
+      const auto broken = has_breaks_ ? field->text.find_first_of("\r\n") : std::string_view::npos;
+      if (broken != std::string_view::npos) {
         *fault = fmt::format("a second line begins behind byte {}, and a record is one line", at_ + broken);
         return false;
       }
@@ -98,6 +100,7 @@ class CsvLine {
 
   const CsvSpec spec_;
   std::string_view line_;
+  bool has_breaks_ = false;  // Within quotes or where none may be; most lines have none.
   std::size_t at_ = 0;
   bool has_more_ = false;
   std::string unescaped_;

@@ -349,7 +349,7 @@ Result<json::value> MillisToMicro(Evaluation&, Arguments arguments) {
   return json::value(DoubleOf(number) * 1000);
 }
 
-constexpr std::string_view kNumber[] = {"n"};
+constexpr std::string_view kOneNumber[] = {"n"};
 constexpr std::string_view kArray[] = {"a"};
 constexpr std::string_view kArrayOrText[] = {"as"};
 constexpr std::string_view kArrayOrTextThenAny[] = {"as", "*"};
@@ -363,16 +363,16 @@ constexpr std::string_view kAny[] = {"*"};
 constexpr std::string_view kTextAndNumbers[] = {"s", "n"};
 
 constexpr JmesPathFunction kFunctions[] = {
-    {"abs", 1, 1, kNumber, Abs},
+    {"abs", 1, 1, kOneNumber, Abs},
     {"avg", 1, 1, kArray, Avg},
-    {"ceil", 1, 1, kNumber, Rounded<std::ceil>},
+    {"ceil", 1, 1, kOneNumber, Rounded<std::ceil>},
     {"contains", 2, 2, kArrayOrTextThenAny, Contains},
     {"ends_with", 2, 2, kText, EndsWith},
-    {"epoch_micros_to_iso8601", 1, 1, kNumber, Iso8601<1'000'000>},
-    {"epoch_millis_to_iso8601", 1, 1, kNumber, Iso8601<1000>},
-    {"epoch_millis_to_micro", 1, 1, kNumber, MillisToMicro},
-    {"epoch_seconds_to_iso8601", 1, 1, kNumber, Iso8601<1>},
-    {"floor", 1, 1, kNumber, Rounded<std::floor>},
+    {"epoch_micros_to_iso8601", 1, 1, kOneNumber, Iso8601<1'000'000>},
+    {"epoch_millis_to_iso8601", 1, 1, kOneNumber, Iso8601<1000>},
+    {"epoch_millis_to_micro", 1, 1, kOneNumber, MillisToMicro},
+    {"epoch_seconds_to_iso8601", 1, 1, kOneNumber, Iso8601<1>},
+    {"floor", 1, 1, kOneNumber, Rounded<std::floor>},
     {"join", 2, 2, kTextAndArray, Join},
     {"keys", 1, 1, kObject, Keys},
     {"length", 1, 1, kSized, Length},

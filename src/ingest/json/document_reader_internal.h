@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "ingest/json/bytes16_internal.h"
+#include "ingest/values/bytes16_internal.h"
 
 namespace millrace::ingest {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ingest/json/bytes16_internal.h"
+#include "ingest/values/bytes16_internal.h"
 #include "ingest/values/column_internal.h"
 
 namespace millrace::ingest {

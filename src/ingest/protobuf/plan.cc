@@ -202,6 +202,8 @@ class Planner {
       RETURN_NOT_OK(WithContext(AddColumn(columns_[i], i), "column '{}'", columns_[i].name));
     }
     plan_.none.assign((columns_.size() + plan_.messages.size() + 63) / 64, 0);
+    plan_.all_columns = plan_.none;
+    for (std::size_t i = 0; i < columns_.size(); ++i) Bit::Of(i).Set(plan_.all_columns);
     for (MessagePlan& message : plan_.messages) {
       AddRivals(message);
       Index(message);
@@ -484,10 +486,26 @@ class Planner {
     }
   }
 
+  static FieldPlan::Direct DirectOf(const FieldPlan& field) {
+    using Shape = FieldPlan::Shape;
+    using Direct = FieldPlan::Direct;
+    if (field.is_list || !field.texts.empty() || !field.rivals.empty()) return Direct::kNo;
+    if (field.shape == Shape::kInner) return Direct::kInner;
+    if (field.targets.size() != 1 || field.shape == Shape::kWrapper) return Direct::kNo;
+    const Store store = field.targets[0].store;
+    if (field.shape == Shape::kText && store == Store::kText) return Direct::kText;
+    if (field.type == FieldDescriptor::TYPE_INT64 && store == Store::kInt64) return Direct::kInt64;
+    if (field.type == FieldDescriptor::TYPE_DOUBLE && store == Store::kDouble) return Direct::kDouble;
+    return Direct::kOther;
+  }
+
   static void Index(MessagePlan& message) {
     for (FieldPlan& field : message.fields) {
       const auto number = static_cast<std::uint32_t>(field.field->number());
-      if (number >= MessagePlan::kDirect) {
+      field.direct = DirectOf(field);
+      const std::size_t tag = number << 3 | static_cast<std::uint32_t>(field.wire);
+      if (field.direct != FieldPlan::Direct::kNo && tag < message.by_tag.size()) message.by_tag[tag] = &field;
+      if (number >= MessagePlan::kIndexed) {
         message.large_numbers.emplace_back(number, &field);
       } else {
         if (message.by_number.size() <= number) message.by_number.resize(number + 1);

@@ -3,6 +3,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -87,9 +88,21 @@ struct FieldPlan {
     kWhole,  ///< Only by JSON text.
   };
 
+  /// How a field is read that one column takes, or columns of the message that it is, and on which nothing else
+  /// depends.
+  enum class Direct : std::uint8_t {
+    kNo,      ///< It is no such field.
+    kText,    ///< To Store::kText.
+    kInt64,   ///< int64 to Store::kInt64.
+    kDouble,  ///< double to Store::kDouble.
+    kOther,   ///< Other values, of kNumber, kText and kMoment.
+    kInner,
+  };
+
   const google::protobuf::FieldDescriptor* field = nullptr;
   std::string path;  ///< From the record's root, for messages.
   Shape shape = Shape::kUntaken;
+  Direct direct = Direct::kNo;
   Wire wire = Wire::kVarint;  ///< Of one value.
   FieldType type{};           ///< Of kWrapper that of the value in it.
   const google::protobuf::EnumDescriptor* enum_type = nullptr;
@@ -132,6 +145,11 @@ struct MessagePlan {
   int depth = 1;
   std::deque<FieldPlan> fields;
 
+  /// By the first byte of a tag that is its only one and is of the field's wire type; nullptr: there is no such field
+  /// that is read at once.
+  FieldPlan* FindDirect(char tag) const {
+    return static_cast<signed char>(tag) < 0 ? nullptr : by_tag[static_cast<std::size_t>(tag)];
+  }
   /// nullptr: nothing is done with it.
   FieldPlan* Find(std::uint32_t number) const {
     if (number < by_number.size()) [[likely]]
@@ -140,8 +158,9 @@ struct MessagePlan {
   }
   FieldPlan* FindLarge(std::uint32_t number) const;
 
-  static constexpr std::uint32_t kDirect = 1024;                    ///< Numbers below it are found without a search.
-  std::vector<FieldPlan*> by_number;                                ///< Up to the largest, below kDirect.
+  std::array<FieldPlan*, 128> by_tag{};
+  static constexpr std::uint32_t kIndexed = 1024;                   ///< Numbers below it are found without a search.
+  std::vector<FieldPlan*> by_number;                                ///< Up to the largest, below kIndexed.
   std::vector<std::pair<std::uint32_t, FieldPlan*>> large_numbers;  ///< The others, ascending.
 };
 
@@ -149,6 +168,7 @@ struct Plan {
   std::deque<MessagePlan> messages;  ///< The first is the record.
   std::vector<Absence> absences;     ///< One for each column.
   Bits none;                         ///< As many words as bits need.
+  Bits all_columns;                  ///< Of as many words.
   std::vector<FieldPlan*> with_texts;
   TakenFields taken;
 };

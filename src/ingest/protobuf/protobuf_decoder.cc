@@ -19,6 +19,7 @@
 #include "ingest/protobuf/message_indexes_internal.h"
 #include "ingest/protobuf/message_text_internal.h"
 #include "ingest/protobuf/plan_internal.h"
+#include "ingest/protobuf/protobuf_decoder_internal.h"
 #include "ingest/protobuf/reading_internal.h"
 #include "ingest/protobuf/schema_internal.h"
 #include "ingest/protobuf/wire_internal.h"
@@ -26,6 +27,7 @@
 #include "ingest/values/number_text_internal.h"
 #include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_text_internal.h"
+#include "ingest/values/utf8_text_internal.h"
 #include "ingest/values/uuid_text_internal.h"
 #include "ingest/writer_schemas.h"
 
@@ -37,135 +39,11 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
 constexpr std::string_view kNoTime = "is no time of the years 0001 to 9999";
-constexpr std::int64_t kMaxElements = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t kMaxColumnBytes = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t kTextKeptBytes = std::size_t{1} << 20;
-
-// A value from the wire. `bits`: as ReadNumber() has it.
-struct Scalar {
-  std::uint64_t bits = 0;
-  std::string_view text = "";
-  Moment moment;
-};
-
 constexpr std::size_t kMaxReadings = 1000;  // Of writers' schemas; beyond them all are made anew.
 
-class ProtobufDecoder final : public Decoder {
- public:
-  ProtobufDecoder(const DecodeSpec& spec, std::shared_ptr<const Schema> schema,
-                  const google::protobuf::Descriptor& message, Plan plan)
-      : spec_(spec),
-        arrow_schema_(DecodedSchema(spec)),
-        message_(message),
-        declared_{std::move(schema), nullptr, MessageIndexes(message), std::move(plan)},
-        text_(&reader_, spec.unknown_fields),
-        rescues_(spec.has_rescued_column()),
-        rejects_(spec.unknown_fields == UnknownFields::kReject) {
-    columns_.reserve(spec_.columns.size() + 1);
-    for (const ColumnSpec& column : spec_.columns) columns_.emplace_back(column.type, column.form);
-    if (rescues_) columns_.emplace_back(arrow::utf8(), TimestampForm::kRfc3339);
-  }
-
-  Result<DecodedDocuments> Decode(std::span<const Document> documents) override;
-
- private:
-  // False: refused, or memory_ is not OK.
-  bool DecodeDocument(std::string_view payload);
-  // Null: refused, see writer_refusal_, or memory_ is not OK.
-  Reading* ReadingOf(std::string_view payload);
-  Status GiveUp(std::span<const Document> rest);
-  Refusal RefusalOf(const Document& document, std::size_t index);
-
-  // Each takes the place of what it reads and returns the place behind, or nullptr after a failure.
-  const char* ReadMessage(MessagePlan& plan, const char* p, const char* end);
-  const char* ReadUntaken(const MessagePlan& plan, Tag tag, const char* at, const char* p, const char* end);
-  const char* ReadField(FieldPlan& field, Tag tag, const char* p, const char* end);
-  const char* ReadPacked(FieldPlan& field, const char* p, const char* end);
-  [[gnu::noinline]] const char* ReadComplex(FieldPlan& field, Tag tag, const char* p, const char* end);
-  const char* ReadMomentField(FieldPlan& field, std::string_view message);
-  const char* ReadWrapper(FieldPlan& field, std::string_view message);
-  void KeepForText(FieldPlan& field, Tag tag, const char* p, const char* end);
-  [[gnu::cold, gnu::noinline]] const char* FailWire(const FieldPlan& field, Wire wire, const char* at);
-
-  // The value, to each column of the field. `at`: its place.
-  bool StoreAll(FieldPlan& field, const Scalar& value, const char* at);
-  bool StoreOne(const FieldPlan& field, const Target& target, Column& column, std::int64_t row, const Scalar& value,
-                const char* at);
-  // An enum of one byte may have a name of hundreds.
-  bool CheckListText(const FieldPlan& field, Column& column, std::int64_t row, const char* at);
-  bool StoreText(Column& column, std::int64_t row, std::string_view text);
-  bool StoreInteger(const FieldPlan& field, Column& column, std::int64_t row, std::uint64_t bits, const char* at);
-  bool StoreDecimal(const FieldPlan& field, Column& column, std::int64_t row, const NumberText& number, const char* at);
-  bool StoreNumberText(const FieldPlan& field, Column& column, std::int64_t row, std::string_view text, const char* at);
-  bool StoreDuration(const FieldPlan& field, Store store, Column& column, std::int64_t row, const Moment& moment,
-                     const char* at);
-  bool StoreEpoch(const FieldPlan& field, Column& column, std::int64_t row, std::uint64_t bits, const char* at);
-  bool StoreRealEpoch(const FieldPlan& field, Column& column, std::int64_t row, std::uint64_t bits, const char* at);
-  bool StoreTime(const FieldPlan& field, Store store, Column& column, std::int64_t row, std::string_view text,
-                 const char* at);
-  bool StoreByText(const FieldPlan& field, Store store, Column& column, std::int64_t row, const Scalar& value,
-                   const char* at);
-  bool FailRange(const FieldPlan& field, std::string_view value, std::string_view problem, const char* at);
-  bool FailText(const FieldPlan& field, std::string_view value, std::string_view expected, const char* at);
-  bool Check(Status status) {
-    if (status.ok()) [[likely]]
-      return true;
-    memory_ = std::move(status);
-    return false;
-  }
-
-  // Values of a field, in the order of the record, to one row of a column or of what is in one.
-  bool Fill(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
-  bool FillLeaf(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
-  bool FillText(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
-  bool FillList(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
-  bool FillMap(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
-  // Without the entries of these indexes, which ascend.
-  bool FillEntries(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row,
-                   const std::vector<std::int64_t>& dropped);
-  // `*is_there` is set where the message has the value; `*scalar` stays as it is where it has not.
-  bool ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar, bool* is_there);
-  bool FillStruct(const NestedPlan& plan, std::span<const WireValue> values, Column& column, std::int64_t row);
-  bool SplitMessage(const NestedPlan& plan, std::string_view message, std::vector<std::vector<WireValue>>* members);
-
-  // The row's columns that come from the whole record: JSON texts and the rest of the record, then what is absent.
-  bool FinishRow(std::string_view body);
-  bool StoreTexts();
-  bool StoreRest(std::string_view body);
-  auto& TakenWith(const FieldPlan& field) {
-    return (field.taken_in == nullptr ? reading_->plan.taken : *field.taken_in).fields;
-  }
-  bool StoreAbsent();
-
-  // Constant after construction, but for what the plan has of the record.
-  const DecodeSpec spec_;
-  const std::shared_ptr<arrow::Schema> arrow_schema_;
-  const google::protobuf::Descriptor& message_;  // Of declared_.reader.
-  Reading declared_;                             // Of records that were written with the declared schema.
-
-  struct Known {
-    std::unique_ptr<Reading> reading;  // Null: there is none, and why.
-    std::string problem;
-  };
-  std::unordered_map<std::uint32_t, Known> readings_;  // By the writer's schema.
-  // Of the batch.
-  std::vector<Column> columns_;  // One for each of spec_.columns, then perhaps that of the rest.
-  Status memory_;                // Not OK: the batch fails.
-  std::int64_t row_ = 0;
-
-  // Of the document.
-  Reading* reading_ = &declared_;
-  std::optional<WireReader::Failure> writer_failure_;
-  WireReader reader_;
-  MessageText text_;
-  std::string out_;
-  Bits seen_;
-  bool has_rest_ = false;                 // Fields that no column takes.
-  bool has_unknown_members_ = false;      // In what is nested in the field that is stored.
-  std::vector<FieldPlan*> partly_taken_;  // Those of the record that have such.
-  const bool rescues_;
-  const bool rejects_;
-};
+}  // namespace
 
 Result<DecodedDocuments> ProtobufDecoder::Decode(std::span<const Document> documents) {
   RETURN_NOT_OK(BeginColumns(columns_, documents));
@@ -254,17 +132,93 @@ bool ProtobufDecoder::DecodeDocument(std::string_view payload) {
 
 const char* ProtobufDecoder::ReadMessage(MessagePlan& plan, const char* p, const char* end) {
   while (p != end) {
-    const char* const at = p;
-    Tag tag;
-    p = reader_.ReadTag(p, end, &tag);
-    if (p == nullptr) [[unlikely]]
-      return nullptr;
-    FieldPlan* const field = plan.Find(tag.number);
-    p = field == nullptr ? ReadUntaken(plan, tag, at, p, end) : ReadField(*field, tag, p, end);
+    if (FieldPlan* const direct = plan.FindDirect(*p); direct != nullptr) [[likely]] {
+      p = ReadDirect(*direct, p + 1, end);
+    } else {
+      const char* const at = p;
+      Tag tag;
+      p = reader_.ReadTag(p, end, &tag);
+      if (p == nullptr) [[unlikely]]
+        return nullptr;
+      FieldPlan* const field = plan.Find(tag.number);
+      p = field == nullptr ? ReadUntaken(plan, tag, at, p, end) : ReadField(*field, tag, p, end);
+    }
     if (p == nullptr) [[unlikely]]
       return nullptr;
   }
   return end;
+}
+
+// Behind the tag, which has the field's wire type.
+[[gnu::always_inline]] inline const char* ProtobufDecoder::ReadDirect(FieldPlan& field, const char* p,
+                                                                      const char* end) {
+  using Direct = FieldPlan::Direct;
+  if (field.direct == Direct::kInner) {
+    std::string_view message;
+    p = reader_.ReadBytes(p, end, &message);
+    if (p == nullptr) return nullptr;
+    field.inner->seen.Set(seen_);
+    return ReadMessage(*field.inner, message.data(), p);
+  }
+  const Target& target = field.targets.front();
+  Column& column = columns_[target.column];
+  std::uint64_t bits = 0;
+  std::string_view text;
+  switch (field.direct) {
+    case Direct::kText:
+      p = reader_.ReadBytes(p, end, &text);
+      if (p == nullptr || !CopyText(field, column, row_, text, reader_.record_end())) [[unlikely]]
+        return nullptr;
+      break;
+    case Direct::kInt64:
+      p = reader_.ReadVarint(p, end, &bits);
+      column.Set(row_, bits);
+      break;
+    case Direct::kDouble:
+      p = reader_.ReadFixed<std::uint64_t>(p, end, &bits);
+      column.Set(row_, bits);
+      break;
+    default:
+      return ReadOther(field, target, column, p, end);
+  }
+  target.seen.Set(seen_);
+  return p;
+}
+
+const char* ProtobufDecoder::ReadOther(FieldPlan& field, const Target& target, Column& column, const char* p,
+                                       const char* end) {
+  const char* at = p;
+  Scalar value;
+  if (field.shape == FieldPlan::Shape::kNumber) {
+    p = ReadNumber(reader_, field.type, p, end, &value.bits);
+    if (p == nullptr) return nullptr;
+  } else {
+    p = reader_.ReadBytes(p, end, &value.text);
+    if (p == nullptr) return nullptr;
+    if (field.shape == FieldPlan::Shape::kMoment) {
+      at = value.text.data();
+      // Parts of one message are merged.
+      if (!target.seen.IsSet(seen_)) field.moment = {};
+      if (ReadMoment(reader_, value.text, field.depth + 1, field.path, &field.moment) == nullptr) return nullptr;
+      value.moment = field.moment;
+    } else if (target.empty_is_null && value.text.empty()) {
+      target.seen.Unset(seen_);
+      return p;
+    }
+  }
+  if (!StoreOne(field, target, column, row_, value, at)) return nullptr;
+  target.seen.Set(seen_);
+  return p;
+}
+
+inline bool ProtobufDecoder::CopyText(const FieldPlan& field, Column& column, std::int64_t row, std::string_view text,
+                                      const char* readable_end) {
+  char* const out = RoomFor(column, row, text.size());
+  if (out == nullptr) return false;
+  if (!CopyUtf8(text, readable_end, out, column.text_limit())) [[unlikely]]
+    return reader_.CheckUtf8(text, field.path);
+  column.SetTextEnd(row, out + text.size());
+  return true;
 }
 
 const char* ProtobufDecoder::ReadUntaken(const MessagePlan& plan, Tag tag, const char* at, const char* p,
@@ -285,6 +239,8 @@ inline const char* ProtobufDecoder::ReadField(FieldPlan& field, Tag tag, const c
   if (tag.wire != field.wire) [[unlikely]] {
     if (field.shape == FieldPlan::Shape::kUntaken) return ReadComplex(field, tag, p, end);
     if (!field.field->is_packable() || tag.wire != Wire::kBytes) return FailWire(field, tag.wire, at);
+  } else if (field.direct != FieldPlan::Direct::kNo) {
+    return ReadDirect(field, p, end);
   }
   if (!field.rivals.empty()) {
     for (std::size_t word = 0; word < seen_.size(); ++word) seen_[word] &= ~field.rivals[word];
@@ -398,11 +354,11 @@ inline bool ProtobufDecoder::StoreAll(FieldPlan& field, const Scalar& value, con
   return true;
 }
 
-inline bool ProtobufDecoder::StoreOne(const FieldPlan& field, const Target& target, Column& column, std::int64_t row,
-                                      const Scalar& value, const char* at) {
+bool ProtobufDecoder::StoreOne(const FieldPlan& field, const Target& target, Column& column, std::int64_t row,
+                               const Scalar& value, const char* at) {
   switch (target.store) {
     case Store::kText:
-      return reader_.CheckUtf8(value.text, field.path) && StoreText(column, row, value.text);
+      return CopyText(field, column, row, value.text, value.text.data() + value.text.size());
     case Store::kBool:
       column.SetBool(row, value.bits != 0);
       return true;
@@ -475,16 +431,23 @@ bool ProtobufDecoder::CheckListText(const FieldPlan& field, Column& column, std:
   return false;
 }
 
-inline bool ProtobufDecoder::StoreText(Column& column, std::int64_t row, std::string_view text) {
+inline char* ProtobufDecoder::RoomFor(Column& column, std::int64_t row, std::size_t size) {
   char* out = column.text_begin(row);
-  while (static_cast<std::size_t>(column.text_limit() - out) < text.size()) [[unlikely]] {
-      if (static_cast<std::size_t>(out - column.text_begin(0)) + text.size() > kMaxColumnBytes) {
-        return Check(Status::CapacityError("a text column of one batch is full"));
+  while (static_cast<std::size_t>(column.text_limit() - out) < size) [[unlikely]] {
+      if (static_cast<std::size_t>(out - column.text_begin(0)) + size > kMaxColumnBytes) {
+        Check(Status::CapacityError("a text column of one batch is full"));
+        return nullptr;
       }
       Result<char*> grown = column.GrowText(out);
-      if (!grown.ok()) return Check(grown.status());
+      if (!Check(grown.status())) return nullptr;
       out = *grown;
     }
+  return out;
+}
+
+bool ProtobufDecoder::StoreText(Column& column, std::int64_t row, std::string_view text) {
+  char* const out = RoomFor(column, row, text.size());
+  if (out == nullptr) return false;
   std::memcpy(out, text.data(), text.size());
   column.SetTextEnd(row, out + text.size());
   return true;
@@ -654,220 +617,6 @@ bool ProtobufDecoder::FailText(const FieldPlan& field, std::string_view value, s
   return false;
 }
 
-bool ProtobufDecoder::Fill(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
-                           std::int64_t row) {
-  column.SetValid(row);
-  switch (plan.shape) {
-    case NestedPlan::Shape::kLeaf:
-      return FillLeaf(plan, values, column, row);
-    case NestedPlan::Shape::kText:
-      return FillText(plan, values, column, row);
-    case NestedPlan::Shape::kList:
-      return FillList(plan, values, column, row);
-    case NestedPlan::Shape::kMap:
-      return FillMap(plan, values, column, row);
-    case NestedPlan::Shape::kStruct:
-      return FillStruct(plan, values, column, row);
-  }
-  return false;
-}
-
-bool ProtobufDecoder::FillLeaf(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
-                               std::int64_t row) {
-  const FieldPlan& field = plan.field;
-  const Target& target = field.targets.front();
-  Scalar scalar;
-  if (values.empty()) {
-    if (plan.absence.kind != Absence::Kind::kValue) return Check(column.SetNull(row));
-    scalar.bits = plan.absence.bits;
-    scalar.text = plan.absence.text;
-    return StoreOne(field, target, column, row, scalar, nullptr);
-  }
-  for (const WireValue& value : values) {
-    if (value.wire != field.wire) return FailWire(field, value.wire, value.begin) != nullptr;
-  }
-  const WireValue& last = values.back();
-  switch (field.shape) {
-    case FieldPlan::Shape::kNumber:
-      if (ReadNumber(reader_, field.type, last.begin, last.end, &scalar.bits) == nullptr) return false;
-      break;
-    case FieldPlan::Shape::kText:
-      scalar.text = last.bytes();
-      if (target.empty_is_null && scalar.text.empty()) return Check(column.SetNull(row));
-      break;
-    case FieldPlan::Shape::kMoment:
-      for (const WireValue& value : values) {
-        if (ReadMoment(reader_, value.bytes(), field.depth + 1, field.path, &scalar.moment) == nullptr) return false;
-      }
-      break;
-    default: {
-      bool is_there = false;  // A wrapper without its value has the default.
-      for (const WireValue& value : values) {
-        if (!ReadWrapped(field, value.bytes(), &scalar, &is_there)) return false;
-      }
-    }
-  }
-  return StoreOne(field, target, column, row, scalar, last.begin);
-}
-
-bool ProtobufDecoder::FillText(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
-                               std::int64_t row) {
-  const FieldDescriptor& field = *plan.field.field;
-  if (values.empty() && !field.is_repeated()) return Check(column.SetNull(row));
-  const auto* const message = field.message_type();
-  const bool has_string_form = !field.is_repeated() && message != nullptr && MessageText::HasStringForm(*message);
-  std::string text;
-  if (!(has_string_form && !plan.is_json ? text_.AppendStringForm(field, values, plan.field.depth, &text)
-                                         : text_.AppendField(field, values, plan.field.depth, &text))) {
-    return false;
-  }
-  return StoreText(column, row, text);
-}
-
-bool ProtobufDecoder::FillList(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
-                               std::int64_t row) {
-  const NestedPlan& inner = plan.inner.front();
-  const FieldPlan& field = inner.field;
-  Column& element = column.element();
-  std::int64_t at = column.list_begin(row);
-  column.SetListEnd(row, at);
-  const auto add = [&](const auto& fill) {
-    if (at == kMaxElements) return Check(Status::CapacityError("a list column of one batch is full"));
-    if (!Check(element.EnsureRow(at)) || !fill()) return false;
-    column.SetListEnd(row, ++at);
-    const bool is_name = inner.shape == NestedPlan::Shape::kLeaf && field.targets.front().store == Store::kEnumName;
-    return !is_name || CheckListText(field, column, row, values.front().begin);
-  };
-  for (const WireValue& value : values) {
-    const bool is_packed = value.wire == Wire::kBytes && field.field->is_packable();
-    if (!is_packed || inner.shape != NestedPlan::Shape::kLeaf) {
-      if (!add([&] { return Fill(inner, {&value, 1}, element, at); })) return false;
-      continue;
-    }
-    for (const char* p = value.begin; p != value.end;) {
-      const char* const begin = p;
-      Scalar scalar;
-      p = ReadNumber(reader_, field.type, p, value.end, &scalar.bits);
-      if (p == nullptr) return false;
-      if (!add([&] {
-            element.SetValid(at);
-            return StoreOne(field, field.targets.front(), element, at, scalar, begin);
-          })) {
-        return false;
-      }
-    }
-  }
-  return true;
-}
-
-bool ProtobufDecoder::FillMap(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
-                              std::int64_t row) {
-  if (!FillEntries(plan, values, column, row, {})) return false;
-  const auto repeated = RepeatedKeys(column, row);
-  return repeated.empty() || FillEntries(plan, values, column, row, repeated);
-}
-
-bool ProtobufDecoder::FillEntries(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
-                                  std::int64_t row, const std::vector<std::int64_t>& dropped) {
-  static constexpr const char* kNothing = "";
-  auto next_dropped = dropped.begin();
-  std::int64_t at = column.list_begin(row);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (next_dropped != dropped.end() && *next_dropped == static_cast<std::int64_t>(i)) {
-      ++next_dropped;
-      continue;
-    }
-    if (values[i].wire != Wire::kBytes) return FailWire(plan.field, values[i].wire, values[i].begin) != nullptr;
-    std::vector<std::vector<WireValue>> entry(plan.inner.size());
-    if (!SplitMessage(plan, values[i].bytes(), &entry)) return false;
-    if (entry[1].empty() && plan.inner[1].field.wire == Wire::kBytes &&
-        plan.inner[1].field.field->message_type() != nullptr) {
-      entry[1].push_back({.number = 2, .wire = Wire::kBytes, .begin = kNothing, .end = kNothing});
-    }
-    if (!Check(column.map_key().EnsureRow(at)) || !Check(column.map_value().EnsureRow(at)) ||
-        !Fill(plan.inner[0], entry[0], column.map_key(), at) ||
-        !Fill(plan.inner[1], entry[1], column.map_value(), at)) {
-      return false;
-    }
-    ++at;
-  }
-  column.SetListEnd(row, at);
-  return true;
-}
-
-bool ProtobufDecoder::FillStruct(const NestedPlan& plan, std::span<const WireValue> values, Column& column,
-                                 std::int64_t row) {
-  if (values.empty()) return Check(column.SetNull(row));
-  std::vector<std::vector<WireValue>> members(plan.inner.size());
-  for (const WireValue& value : values) {
-    if (value.wire != Wire::kBytes) return FailWire(plan.field, value.wire, value.begin) != nullptr;
-    if (!SplitMessage(plan, value.bytes(), &members)) return false;
-  }
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    if (!Fill(plan.inner[i], members[i], column.member(i), row)) return false;
-  }
-  return true;
-}
-
-// Adds the occurrences of each of plan.inner in the message. A member of a oneof takes the place of the others.
-bool ProtobufDecoder::SplitMessage(const NestedPlan& plan, std::string_view message,
-                                   std::vector<std::vector<WireValue>>* members) {
-  const int depth = plan.field.depth + 1;
-  const char* const end = message.data() + message.size();
-  for (const char* p = message.data(); p != end;) {
-    const char* const at = p;
-    Tag tag;
-    p = reader_.ReadTag(p, end, &tag);
-    if (p == nullptr) return false;
-    WireValue value;
-    p = reader_.ReadValue(tag, p, end, depth, &value);
-    if (p == nullptr) return false;
-    const FieldDescriptor* const field =
-        plan.field.field->message_type()->FindFieldByNumber(static_cast<int>(tag.number));
-    const auto* const oneof = field == nullptr ? nullptr : field->real_containing_oneof();
-    bool is_taken = false;
-    for (std::size_t i = 0; i < plan.inner.size(); ++i) {
-      const FieldDescriptor* const member = plan.inner[i].field.field;
-      if (member == field) {
-        is_taken = true;
-        (*members)[i].push_back(value);
-      } else if (oneof != nullptr && member->real_containing_oneof() == oneof) {
-        (*members)[i].clear();
-      }
-    }
-    if (is_taken) continue;
-    has_unknown_members_ = true;
-    if (!rejects_) continue;
-    reader_.Fail("unknown_field", at,
-                 field == nullptr ? fmt::format("'{}' has no field {}", plan.field.path, tag.number)
-                                  : fmt::format("field '{}.{}' is not declared", plan.field.path, field->name()));
-    return false;
-  }
-  return true;
-}
-
-bool ProtobufDecoder::ReadWrapped(const FieldPlan& field, std::string_view message, Scalar* scalar, bool* is_there) {
-  const char* const end = message.data() + message.size();
-  for (const char* p = message.data(); p != end;) {
-    const char* const at = p;
-    Tag tag;
-    p = reader_.ReadTag(p, end, &tag);
-    if (p == nullptr) return false;
-    if (tag.number != 1) {
-      WireValue skipped;
-      p = reader_.ReadValue(tag, p, end, field.depth + 1, &skipped);
-    } else if (tag.wire != WireOf(field.type)) {
-      return FailWire(field, tag.wire, at) != nullptr;
-    } else {
-      *is_there = true;
-      p = tag.wire == Wire::kBytes ? reader_.ReadBytes(p, end, &scalar->text)
-                                   : ReadNumber(reader_, field.type, p, end, &scalar->bits);
-    }
-    if (p == nullptr) return false;
-  }
-  return true;
-}
-
 bool ProtobufDecoder::FinishRow(std::string_view body) {
   return StoreTexts() && (!rescues_ || StoreRest(body)) && StoreAbsent();
 }
@@ -921,6 +670,10 @@ bool ProtobufDecoder::StoreRest(std::string_view body) {
 // Nulls come last: a row that fails after one would leave it to the next.
 bool ProtobufDecoder::StoreAbsent() {
   const bool has_rest = rescues_ && !out_.empty();
+  const Plan& plan = reading_->plan;
+  std::uint64_t absent = 0;
+  for (std::size_t word = 0; word < seen_.size(); ++word) absent |= plan.all_columns[word] & ~seen_[word];
+  if (absent == 0) return !rescues_ || has_rest || Check(columns_.back().SetNull(row_));
   for (std::size_t i = 0; i < reading_->plan.absences.size(); ++i) {
     const Absence& absence = reading_->plan.absences[i];
     if (Bit::Of(i).IsSet(seen_) || absence.kind != Absence::Kind::kValue || !absence.message.IsSet(seen_)) continue;
@@ -944,7 +697,6 @@ bool ProtobufDecoder::StoreAbsent() {
   return !rescues_ || has_rest || Check(columns_.back().SetNull(row_));
 }
 
-}  // namespace
 }  // namespace protobuf
 
 Result<std::unique_ptr<Decoder>> MakeProtobufDecoder(const DecodeSpec& spec) {

@@ -55,6 +55,8 @@ class WireReader {
     anchor_ = nullptr;
   }
 
+  const char* record_end() const { return record_.data() + record_.size(); }
+
   const char* ReadTag(const char* p, const char* end, Tag* tag) {
     std::uint64_t bits = 0;
     const char* const behind = ReadVarint(p, end, &bits);
@@ -76,7 +78,7 @@ class WireReader {
   }
 
   /// A length and as many bytes.
-  const char* ReadBytes(const char* p, const char* end, std::string_view* bytes) {
+  [[gnu::always_inline]] const char* ReadBytes(const char* p, const char* end, std::string_view* bytes) {
     std::uint64_t length = 0;
     const char* const begin = ReadVarint(p, end, &length);
     if (begin == nullptr) return nullptr;

@@ -1,4 +1,5 @@
-/// Sixteen bytes at a time: what the scanner needs of SSE2 (part of every x86-64), and the same in plain C++ elsewhere.
+/// Sixteen bytes at a time: what scanners and copies need of SSE2 (part of every x86-64), and the same in plain C++
+/// elsewhere.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 
 namespace millrace::ingest {
 
-/// Bit i of every mask speaks of byte i. Loads and stores touch all 16 bytes: the caller's buffers are padded.
+/// Bit i of every mask speaks of byte i. Loads and stores touch all 16 bytes, which must be there.
 class Bytes16 {
  public:
 #if defined(__SSE2__)
