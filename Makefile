@@ -47,6 +47,7 @@ bench:  ## Cost, freshness, restarts, partitions, answers, growth, scans beside 
 	@echo "bench: Millrace beside Python (cost, answers), librdkafka (client), deltalake (opening), DuckDB (SQL, scans): see docs/benchmarks.md"
 	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
 	@$(PYTHON) bench/run.py --parts freshness --rate 200000 --seconds 25 --output build/bench-fast.json
+	@$(PYTHON) bench/formats.py
 	@$(PYTHON) bench/restart.py
 	@$(PYTHON) bench/partitions.py
 	@$(PYTHON) bench/stages.py

@@ -28,6 +28,10 @@ from broker import Broker  # noqa: E402
 PER_MILLION = re.compile(r"([\d.]+) CPU s per million")
 # Name, program, its benchmark.
 STAGES = [("decode JSON", "ingest_benchmark", "Decode/compact/10000"),
+          ("decode Avro", "ingest_benchmark", "DecodeAvro/clicks/10000"),
+          ("decode Protobuf", "ingest_benchmark", "ProtobufDecode/10000"),
+          ("DynamicMessage", "ingest_benchmark", "DynamicMessageToBuilders"),
+          ("decode CSV", "ingest_benchmark", "DecodeCsv/10000"),
           ("aggregate columns", "process_benchmark", "DirectColumns/10000"),
           ("aggregate expressions, WHERE", "process_benchmark", "ExpressionsAndWhere/10000"),
           ("join a lookup", "process_benchmark", "JoinsALookup/10000")]
