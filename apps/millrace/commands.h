@@ -27,6 +27,7 @@ Run AddInit(CLI::App& app);
 Run AddIngest(CLI::App& app);
 Run AddSimulate(CLI::App& app);
 Run AddValidate(CLI::App& app);
+Run AddDoctor(CLI::App& app);
 Run AddTest(CLI::App& app);
 Run AddAudit(CLI::App& app);
 Run AddQuery(CLI::App& app);

@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
   add(app, "ingest", "One topic into one table, with kafka-delta-ingest's arguments", AddIngest);
   add(app, "simulate", "A fleet of devices that sends events", AddSimulate);
   add(app, "validate", "Check pipeline files; all findings at once", AddValidate);
+  add(app, "doctor", "Look at all that a pipeline needs: what is wrong, and how to mend it", AddDoctor);
   add(app, "test", "Unit tests of pipelines: records in; rows, dead letters and aggregates out", AddTest);
   add(app, "audit", "Prove that the books of every table balance over its whole history", AddAudit);
   add(app, "query", "Ask an aggregate, over HTTP or straight from the lake", AddQuery);

@@ -16,6 +16,7 @@
 #include <arrow/io/interfaces.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -140,6 +141,8 @@ struct S3Settings {
   /// https://host/bucket/key, or else https://bucket.host/key. nullopt: true with an endpoint, false with AWS.
   std::optional<bool> path_style = {};
   std::string ca_file = {};  ///< PEM of the authorities to trust; AWS_CA_BUNDLE; else the system's.
+  /// A request that may be repeated is, until then.
+  std::chrono::milliseconds give_up_after{45000};
 };
 
 /// "./lake", "/data/lake" or "file:///data/lake": a folder. "s3://bucket/prefix" (or s3a://): a bucket; `s3` is for it.
@@ -147,6 +150,9 @@ struct S3Settings {
 /// such bucket, no right, no credentials, not a URI; kTransient: the store does not answer.
 Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri, IfMissing if_missing = IfMissing::kCreate,
                                                const S3Settings& s3 = {});
+
+/// The folder that a URI of OpenStore() names, as it is written there; nullopt: it names none.
+std::optional<std::string> FolderOf(const std::string& uri);
 
 /// The same store with every key below `prefix` (no trailing slash): a table in a lake.
 std::shared_ptr<ObjectStore> Below(std::shared_ptr<ObjectStore> store, const std::string& prefix);

@@ -33,20 +33,26 @@ Status ObjectStore::DeleteMany(const std::vector<std::string>& keys) {
   return Status::OK();
 }
 
+std::optional<std::string> FolderOf(const std::string& uri) {
+  const auto colon = uri.find("://");
+  if (colon == std::string::npos) return uri;
+  if (uri.substr(0, colon) != "file") return std::nullopt;
+  std::string path = uri.substr(colon + 3);
+  if (path.starts_with("localhost/")) path.erase(0, std::string_view("localhost").size());
+  return path;
+}
+
 Result<std::shared_ptr<ObjectStore>> OpenStore(const std::string& uri, IfMissing if_missing, const S3Settings& s3) {
   const auto colon = uri.find("://");
-  const auto open_folder = [if_missing](const std::string& path) -> Result<std::shared_ptr<ObjectStore>> {
-    ASSIGN_OR_RETURN(auto folder, OpenLocalStore(path, if_missing));
+  if (const auto path = FolderOf(uri)) {
+    if (colon != std::string::npos && !path->starts_with("/")) {
+      return InvalidInput("a file URI needs an absolute path, as in file:///data: '{}'", uri);
+    }
+    ASSIGN_OR_RETURN(auto folder, OpenLocalStore(*path, if_missing));
     return Counted(std::move(folder));
-  };
-  if (colon == std::string::npos) return open_folder(uri);
-  const std::string scheme = uri.substr(0, colon);
-  std::string rest = uri.substr(colon + 3);
-  if (scheme == "file") {
-    if (rest.starts_with("localhost/")) rest.erase(0, std::string_view("localhost").size());
-    if (!rest.starts_with("/")) return InvalidInput("a file URI needs an absolute path, as in file:///data: '{}'", uri);
-    return open_folder(rest);
   }
+  const std::string scheme = uri.substr(0, colon);
+  const std::string rest = uri.substr(colon + 3);
   if (scheme == "s3" || scheme == "s3a") {
     const auto slash = rest.find('/');
     const std::string prefix = slash == std::string::npos ? "" : rest.substr(slash + 1);

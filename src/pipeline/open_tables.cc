@@ -14,6 +14,16 @@
 namespace millrace::pipeline {
 namespace {
 
+Status CheckFormat(const delta::Snapshot& snapshot) {
+  const auto& configuration = snapshot.metadata.configuration;
+  const auto found = configuration.find(kFormatProperty);
+  if (found == configuration.end() || found->second == kTableFormat) return Status::OK();
+  return Unsupported(
+      "the table in the lake is of Millrace's format {} ({}), and this version reads and writes format {}: take the "
+      "version that wrote it, or a newer one",
+      found->second, kFormatProperty, kTableFormat);
+}
+
 /// A column that only the pipeline has is good if it is going to be added.
 Status CheckSchema(const config::TablePlan& plan, const delta::Snapshot& snapshot) {
   // First: a partition column that is missing cannot be added.
@@ -82,6 +92,7 @@ Status CheckMeaning(const Plan& plan, int index, const delta::Table& table) {
 
 Status CheckTable(const Plan& plan, int index, const delta::Table& table) {
   RETURN_NOT_OK(table.CheckWritable());
+  RETURN_NOT_OK(CheckFormat(*table.snapshot()));
   return plan.tables[index].route ? RouteFamily::CheckIndex(plan, index, table) : CheckFits(plan, index, table);
 }
 
@@ -167,6 +178,7 @@ Status Complete(const Plan& plan, int index, const OpenTable& opened) {
 Status CheckFinal(const config::TablePlan& plan, const delta::Table* aggregate, const delta::Table& final_table) {
   RETURN_NOT_OK(final_table.CheckWritable());
   const auto snapshot = final_table.snapshot();
+  RETURN_NOT_OK(CheckFormat(*snapshot));
   RETURN_NOT_OK(CheckFinalMeaning(plan, aggregate == nullptr ? nullptr : aggregate->snapshot().get(), *snapshot));
   return CheckSchema(
       {.name = plan.final_table->name, .kind = config::TableKind::kFinal, .schema = plan.final_table->schema},
@@ -212,6 +224,7 @@ Result<std::vector<std::optional<OpenTable>>> OpenPresent(const Plan& plan,
 }  // namespace
 
 Status CheckFits(const Plan& plan, int index, const delta::Table& table) {
+  RETURN_NOT_OK(CheckFormat(*table.snapshot()));
   // First, because it says more than a column that is missing.
   if (plan.tables[index].kind == config::TableKind::kAggregate) RETURN_NOT_OK(CheckMeaning(plan, index, table));
   return CheckSchema(plan.tables[index], *table.snapshot());
@@ -253,6 +266,7 @@ Result<std::vector<OpenTable>> OpenTablesToRead(const Plan& plan,
     ASSIGN_OR_RETURN(auto store, OpenTableStore(plan, t, lake));
     auto table = delta::Table::Open(std::move(store));
     if (!table.ok()) return WithContext(table.status(), "table {}", plan.tables[t].name);
+    RETURN_NOT_OK(WithContext(CheckFormat(*(*table)->snapshot()), "table {}", plan.tables[t].name));
     auto opened = Completed(plan, t, *std::move(table), lake);
     if (!opened.ok()) return WithContext(opened.status(), "table {}", plan.tables[t].name);
     tables.push_back(*std::move(opened));

@@ -23,6 +23,11 @@ struct OpenTable {
   std::shared_ptr<RouteFamily> family{};        ///< Of a table with a route; else nullptr.
 };
 
+/// Of what we keep in a table beyond Delta's own: ids of offsets, columns of states, properties (docs/formats.md). A
+/// table without the property is of format 1; one that says another is refused by name.
+inline constexpr const char* kFormatProperty = "millrace.format";
+inline constexpr const char* kTableFormat = "1";
+
 /// Whether every table that is there fits the plan, final tables too, and every other can be made. Changes nothing.
 /// Errors name the table: kInvalidInput: its columns, partitioning or, for an aggregate, its meaning is another, or its
 /// offsets are of an unknown topic; kUnsupported: it must not be written by us; as delta::Table::Open() else.

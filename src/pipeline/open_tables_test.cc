@@ -70,6 +70,26 @@ TEST_F(OpenTablesTest, OneThatDoesNotFitLeavesTheOthersUnmade) {
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, CheckTables(*plan_, lake_));
 }
 
+TEST_F(OpenTablesTest, ATableOfANewerFormatIsRefusedByName) {
+  for (const int t : {kRaw, kSums}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto made, Open(TestConfig()));
+    const auto& table = made[t].table;
+    MILLRACE_ASSERT_OK(delta::SetProperty(*table, kFormatProperty, kTableFormat));
+    MILLRACE_ASSERT_OK(Open(TestConfig()).status());
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto again, Open(TestConfig()));
+    MILLRACE_ASSERT_OK(delta::SetProperty(*again[t].table, kFormatProperty, "2"));
+    const auto versions = Versions();
+    for (const Status& refused :
+         {Open(TestConfig()).status(), CheckTables(*plan_, lake_), OpenTablesToRead(*plan_, lake_).status()}) {
+      MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, refused);
+      EXPECT_THAT(refused.message(), AllOf(HasSubstr("table " + plan_->tables[t].name), HasSubstr("format 2")));
+    }
+    EXPECT_EQ(Versions(), versions);
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+}
+
 TEST_F(OpenTablesTest, DeadLettersOfOlderVersionsGetTheColumnThatTheyLack) {
   for (const auto& [missing, is_good] : {std::pair("index", true), {"reason", false}}) {
     auto fields = model::DeadLetterSchema()->fields();

@@ -4,13 +4,16 @@
 
 namespace millrace::pipeline {
 
+objectstore::S3Settings SettingsOf(const config::LakeConfig& lake) {
+  return {.endpoint = lake.s3_endpoint,
+          .region = lake.s3_region,
+          .path_style = lake.s3_path_style,
+          .ca_file = lake.s3_ca_file};
+}
+
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeConfig& lake,
                                                            objectstore::IfMissing if_missing) {
-  return objectstore::OpenStore(lake.uri, if_missing,
-                                {.endpoint = lake.s3_endpoint,
-                                 .region = lake.s3_region,
-                                 .path_style = lake.s3_path_style,
-                                 .ca_file = lake.s3_ca_file});
+  return objectstore::OpenStore(lake.uri, if_missing, SettingsOf(lake));
 }
 
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenTableStore(

@@ -15,6 +15,9 @@ struct Plan : config::Dataflow {
   config::PipelineConfig config;
 };
 
+/// How to reach the store that `lake` names.
+objectstore::S3Settings SettingsOf(const config::LakeConfig& lake);
+
 /// The store that `lake` names.
 Result<std::shared_ptr<objectstore::ObjectStore>> OpenLake(const config::LakeConfig& lake,
                                                            objectstore::IfMissing if_missing);

@@ -56,7 +56,7 @@ RegistryClient::RegistryClient(const RegistrySpec& spec) : urls_(spec.urls), htt
   }
 }
 
-Result<Answer> RegistryClient::AskOne(const std::string& url, const std::string& path, const std::string& what) {
+Result<std::string> RegistryClient::Get(const std::string& url, const std::string& path, const std::string& what) {
   http::ClientReply reply;
   http::ClientError error;
   if (!http_.Send({.method = "GET", .url = url + path, .headers = headers_, .body = {}}, reply, error)) {
@@ -66,12 +66,28 @@ Result<Answer> RegistryClient::AskOne(const std::string& url, const std::string&
     }
     return Transient("{}", error.message);
   }
-  if (reply.status == kHttpOk) return ParseAnswer(reply.body);
+  if (reply.status == kHttpOk) return std::move(reply.body);
   const Problem problem = ParseProblem(reply.body);
   if (reply.status == kHttpNotFound && problem.code && *problem.code / 100 == kNotFoundCodes) {
     return NotFound("the registry {} has no {}: {}", url, what, problem.message);
   }
   return Transient("it answered {}: {}", reply.status, problem.message);
+}
+
+Result<Answer> RegistryClient::AskOne(const std::string& url, const std::string& path, const std::string& what) {
+  ASSIGN_OR_RETURN(const std::string body, Get(url, path, what));
+  return ParseAnswer(body);
+}
+
+Status RegistryClient::Ping() {
+  Status failure;
+  for (const auto& url : urls_) {
+    const auto body = Get(url, "/schemas/types", "the kinds of schemas");
+    if (body.ok() && body->starts_with('[')) return Status::OK();
+    failure = body.ok() ? Transient("{} answers, but not as a schema registry", url)
+                        : WithContext(MakeStatus(ErrorKind::kTransient, body.status().message()), "{}", url);
+  }
+  return failure;
 }
 
 Result<Answer> RegistryClient::Ask(const std::string& path, const std::string& what) {

@@ -40,6 +40,8 @@ class RegistryClient {
  public:
   explicit RegistryClient(const RegistrySpec& spec);
 
+  /// Whether it is a registry that answers, and takes our login. kTransient: no.
+  Status Ping();
   Result<ingest::WriterSchema> SchemaOfId(std::uint32_t id);
   /// The newest.
   Result<SubjectVersion> Latest(const std::string& subject);
@@ -51,6 +53,7 @@ class RegistryClient {
  private:
   // `path` such as "/schemas/ids/7"; `what`: the same in words, for messages.
   Result<Answer> Ask(const std::string& path, const std::string& what);
+  Result<std::string> Get(const std::string& url, const std::string& path, const std::string& what);
   Result<Answer> AskOne(const std::string& url, const std::string& path, const std::string& what);
   Result<ingest::WriterSchema> WithReferences(Answer answer, const std::string& what);
 

@@ -49,6 +49,17 @@ TEST_F(RegistryClientTest, ASchemaHasWhatItRefersToBeforeIt) {
   EXPECT_EQ(schema.references[1].name + schema.references[1].text, "a.protoa");
 }
 
+TEST_F(RegistryClientTest, OnlyARegistryAnswersToAPing) {
+  EXPECT_THAT(client_.Ping().message(), HasSubstr("no such"));
+  replies_["/api/schemas/types"] = {401, R"({"error_code":40101,"message":"Unauthorized"})"};
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, client_.Ping());
+  EXPECT_THAT(client_.Ping().message(), HasSubstr("it answered 401: Unauthorized"));
+  replies_["/api/schemas/types"] = {200, "<html>sign in</html>"};
+  EXPECT_THAT(client_.Ping().message(), HasSubstr("not as a schema registry"));
+  replies_["/api/schemas/types"] = {200, R"(["AVRO","JSON"])"};
+  MILLRACE_ASSERT_OK(client_.Ping());
+}
+
 TEST_F(RegistryClientTest, TheLatestVersionIsNamed) {
   replies_["/api/subjects/clicks-value/versions/latest"].body =
       R"({"subject":"clicks-value","version":3,"id":12,"schema":"{}"})";

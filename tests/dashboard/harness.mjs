@@ -77,10 +77,11 @@ export async function close(context) {
   await context.close();
 }
 
-export async function picture(page, name) {
+/** Of the whole page, or of what a window of it shows. */
+export async function picture(page, name, fullPage = true) {
   if (!screenshots) return;
   fs.mkdirSync(screenshots, {recursive: true});
-  await page.screenshot({path: path.join(screenshots, name + '.png'), fullPage: true});
+  await page.screenshot({path: path.join(screenshots, name + '.png'), fullPage});
 }
 
 export async function end() {

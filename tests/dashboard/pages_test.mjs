@@ -83,12 +83,13 @@ async function axeFindsNothing(fragment, there) {
 }
 
 test('the picture has a rate on each arrow, and its stages lead to their pages', async () => {
-  const {page, context} = await at('#/');
+  const {page, context} = await at('#/', {viewport: {width: 1120, height: 640}});
   await until('rates', async () => {
     const rates = await page.locator('.arrow span').allInnerTexts();
     return rates.length === 5 && [0, 1, 2, 4].every(i => /[1-9]/.test(rates[i] ?? '')) ? rates : null;
   });
   await until('commits', async () => /[1-9]/.test(await page.locator('.arrow span').nth(3).innerText()), 60);
+  await picture(page, 'readme', false);  // docs/images/dashboard.png
   assert.equal(await text(page, '.pill'), 'running');
   await page.locator('[data-stage=ingest]').click();
   await page.locator('.letter').first().waitFor();

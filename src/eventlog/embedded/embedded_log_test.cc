@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <rocksdb/db.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -499,6 +500,30 @@ TEST_F(EmbeddedLogTest, PartitionsMayGrowAndNotShrink) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(as_it_is));
   MILLRACE_ASSERT_OK(log->NewProducer()->Append(Record("x", 2)));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, log->NewProducer()->Append(Record("x", 3)));
+}
+
+TEST_F(EmbeddedLogTest, ALogOfANewerFormatIsRefusedByNameAndLeftAlone) {
+  MILLRACE_ASSERT_OK(EmbeddedLog::Open(Options()).status());
+  const auto change = [this](const std::string* format) {
+    rocksdb::DB* db = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open({}, path_, &db).ok());
+    std::string now;
+    ASSERT_TRUE(db->Get({}, "mformat", &now).ok());
+    EXPECT_EQ(now, std::string("\x01\0\0\0", 4)) << "a new log says its format";
+    EXPECT_TRUE(format == nullptr ? db->Delete({}, "mformat").ok() : db->Put({}, "mformat", *format).ok());
+    delete db;
+  };
+  change(nullptr);
+  MILLRACE_ASSERT_OK(EmbeddedLog::Open(Options()).status());  // As logs are that were made before it was said.
+  // Such a log says nothing until it grows.
+  MILLRACE_ASSERT_OK(EmbeddedLog::Open(Options(3)).status());
+  const std::string newer("\x02\0\0\0", 4);
+  change(&newer);
+  for (const Status& refused : {EmbeddedLog::Open(Options(3)).status(), EmbeddedLog::OpenToRead(path_).status()}) {
+    MILLRACE_ASSERT_KIND(ErrorKind::kUnsupported, refused);
+    EXPECT_THAT(refused.message(),
+                ::testing::AllOf(HasSubstr(path_), HasSubstr("is of format 2"), HasSubstr("up to 1")));
+  }
 }
 
 TEST_F(EmbeddedLogTest, SubscribedAgainAConsumerHasTheNewTopicsToo) {

@@ -31,6 +31,7 @@ constexpr std::size_t kBlockBytes = 32 << 10;
 constexpr std::chrono::seconds kRetentionInterval{60};
 constexpr int kDefaultPartitions = 4;
 constexpr const char* kPartitionsKey = "mpartitions";
+constexpr const char* kFormatKey = "mformat";
 
 template <typename Integer>
 Integer BigEndian(Integer value) {
@@ -201,7 +202,17 @@ Status EmbeddedStorage::OpenDatabase() {
                                     : rocksdb::DB::Open(db_options, options_.path, &db),
                          options_.path));
   db_.reset(db);
-  return Status::OK();
+  std::string stored;
+  const rocksdb::Status found = db_->Get({}, kFormatKey, &stored);
+  if (found.IsNotFound()) return Status::OK();
+  RETURN_NOT_OK(ToStatus(found, options_.path));
+  const auto format = Cursor{stored}.Raw<std::int32_t>();
+  if (format <= kLogFormat) return Status::OK();
+  db_.reset();
+  return Unsupported(
+      "embedded log {} is of format {}, and this version of Millrace reads formats up to {}: take the "
+      "version that wrote it, or a newer one",
+      options_.path, format, kLogFormat);
 }
 
 Status EmbeddedStorage::Recover() {
@@ -240,11 +251,16 @@ Status EmbeddedStorage::Load() {
         path, before, num_partitions_, before);
   }
   if (before < num_partitions_) {
+    rocksdb::WriteBatch batch;
     std::string value;
     PutRaw(value, static_cast<std::int32_t>(num_partitions_));
+    batch.Put(kPartitionsKey, value);
+    value.clear();
+    PutRaw(value, kLogFormat);
+    batch.Put(kFormatKey, value);
     rocksdb::WriteOptions synced;
     synced.sync = true;
-    RETURN_NOT_OK(ToStatus(db_->Put(synced, kPartitionsKey, value), path));
+    RETURN_NOT_OK(ToStatus(db_->Write(synced, &batch), path));
   }
   return LoadPartitions();
 }

@@ -3,6 +3,7 @@
 /// Keys:  'r' topic \0 partition(4, big endian) offset(8, big endian)   -> record, see EncodeRecord()
 ///        'p' topic \0 partition(4, big endian)                         -> earliest(8) next(8) max_timestamp(8)
 ///        'm' "partitions"                                              -> count(4)
+///        'm' "format"                                                  -> version(4) of all this; absent: 1
 /// A batch of records and the 'p' entries that follow from it are one atomic, synced write.
 #pragma once
 
@@ -30,6 +31,9 @@ struct Fate {
   std::int64_t settled = 0;
   Status first_failure;
 };
+
+/// Of the layout above; a log of a newer one is refused.
+inline constexpr std::int32_t kLogFormat = 1;
 
 class EmbeddedStorage {
  public:

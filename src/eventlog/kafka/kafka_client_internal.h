@@ -37,6 +37,9 @@ std::vector<KafkaPropertyProblem> FindProblems(const Properties& properties);
 /// What a consumer's client is made with: ours where the user has given nothing, or nothing that can be obeyed.
 Properties WithConsumerDefaults(Properties properties);
 
+/// For a client beside all groups.
+void RemoveGroup(Properties& properties);
+
 /// kInvalidInput with the first of FindProblems(). librdkafka's log goes to ours.
 Result<Conf> MakeConf(const Properties& properties);
 

@@ -167,10 +167,6 @@ class KafkaConsumer final : public Consumer {
 
   explicit KafkaConsumer(Role role) : role_(role) {}
 
-  static void RemoveGroup(Properties& properties) {
-    for (const char* name : {"group.id", "group.instance.id", "partition.assignment.strategy"}) properties.erase(name);
-  }
-
   static void OnRebalance(rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t* list, void* opaque) {
     static_cast<KafkaConsumer*>(opaque)->Rebalance(error, list);
   }
@@ -872,6 +868,10 @@ void KafkaConsumer::Close() {
 }
 
 }  // namespace
+
+void RemoveGroup(Properties& properties) {
+  for (const char* name : {"group.id", "group.instance.id", "partition.assignment.strategy"}) properties.erase(name);
+}
 
 Properties WithConsumerDefaults(Properties properties) {
   for (const auto& [name, value] : {std::pair{"enable.auto.commit", "false"},

@@ -311,7 +311,9 @@ Result<std::shared_ptr<ObjectStore>> OpenS3Store(const std::string& bucket, cons
     RETURN_NOT_OK(CheckKey(folder));
     folder += '/';
   }
-  const auto store = std::make_shared<S3Store>(std::move(target), std::move(folder), options);
+  S3Options bounded = options;
+  bounded.retry.give_up_after = std::min(options.retry.give_up_after, settings.give_up_after);
+  const auto store = std::make_shared<S3Store>(std::move(target), std::move(folder), bounded);
   RETURN_NOT_OK(if_missing == IfMissing::kRefuse ? store->FindAnything() : store->Probe());
   return store;
 }

@@ -1,0 +1,257 @@
+#include <arrow/config.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include "base/version.h"
+#include "commands.h"
+#include "config/topic_pattern.h"
+#include "doctor/broker_checks.h"
+#include "doctor/lake_checks.h"
+#include "doctor/machine_checks.h"
+#include "eventlog/embedded/embedded_log.h"
+#include "eventlog/kafka/kafka_probe.h"
+#include "flag_checks.h"
+#include "pipeline/open_tables.h"
+#include "pipeline/plan.h"
+#include "registry/registry_client.h"
+#include "service.h"
+
+namespace millrace::app {
+namespace {
+
+using doctor::Check;
+using doctor::Checks;
+using doctor::Failed;
+using doctor::Ok;
+using doctor::Skipped;
+
+// For each answer of a broker.
+constexpr std::chrono::seconds kPatience{10};
+// For a store, of which three requests are tried before it is given up.
+constexpr std::chrono::seconds kStorePatience{3};
+// An embedded log below which RocksDB soon stops.
+constexpr std::int64_t kLogBytes = std::int64_t{1} << 30;
+constexpr std::int64_t kLogBytesMin = std::int64_t{64} << 20;
+
+void Append(Checks& checks, Checks more) { std::move(more.begin(), more.end(), std::back_inserter(checks)); }
+
+Check FolderCheck(const std::string& name, const std::string& path, std::int64_t wanted, std::int64_t needed) {
+  const auto facts = doctor::ReadFolder(path);
+  if (!facts.ok()) return Failed(name, facts.status().message(), "give another path, or move what is there away");
+  return doctor::CheckFolder(name, *facts, wanted, needed);
+}
+
+Checks CheckKafka(const config::KafkaSource& kafka, const config::PipelineConfig& config) {
+  const auto property = [&kafka](const char* name) {
+    const auto found = kafka.properties.find(name);
+    return found == kafka.properties.end() ? std::string() : found->second;
+  };
+  const auto probe = eventlog::KafkaProbe::Connect(kafka.properties, kPatience);
+  if (!probe.ok()) {
+    return {doctor::CheckUnreachable(probe.status(), property("bootstrap.servers")),
+            Skipped("broker.topic", "the broker was not reached")};
+  }
+  Checks checks = {Ok("broker", fmt::format("{} brokers, of which {} is one", (*probe)->brokers().size(),
+                                            (*probe)->brokers().empty() ? "none" : (*probe)->brokers().front()))};
+  for (const auto& input : config.inputs) {
+    for (const auto& topic : input.topics) {
+      if (config::TopicPattern::IsPattern(topic)) {
+        const auto pattern = config::TopicPattern::Parse(topic);
+        if (!pattern.ok()) continue;  // A file with it is refused before.
+        const auto& there = (*probe)->topics();
+        const auto matches =
+            std::count_if(there.begin(), there.end(), [&](const auto& name) { return pattern->Matches(name); });
+        checks.push_back(doctor::CheckPattern(topic, static_cast<std::size_t>(matches)));
+        continue;
+      }
+      const auto facts = (*probe)->DescribeTopic(topic);
+      Append(checks, facts.ok() ? doctor::CheckTopic(*facts, (*probe)->answer_bytes_max(), config.limits.memory)
+                                : Checks{doctor::CheckUnreachable(facts.status(), topic)});
+    }
+  }
+  const std::string group = property("group.id");
+  const auto facts = (*probe)->DescribeGroup(group);
+  checks.push_back(facts.ok() ? doctor::CheckGroup(*facts, group) : doctor::CheckUnreachable(facts.status(), group));
+  return checks;
+}
+
+Checks CheckEmbedded(const config::EmbeddedSource& log) {
+  Checks checks = {FolderCheck("log.folder", log.path, kLogBytes, kLogBytesMin)};
+  const auto opened = eventlog::EmbeddedLog::OpenToRead(log.path);
+  if (opened.ok()) {
+    checks.push_back(Ok("log", log.path + " can be read"));
+  } else if (KindOf(opened.status()) == ErrorKind::kNotFound) {
+    checks.push_back(Ok("log", log.path + ": the first run or simulate makes it"));
+  } else {
+    checks.push_back(Failed("log", opened.status().message(),
+                            "see docs/operating.md; a log that is damaged is to be moved away, and read again from "
+                            "where it came"));
+  }
+  return checks;
+}
+
+Checks CheckLog(const config::PipelineConfig& config) {
+  if (const auto* kafka = std::get_if<config::KafkaSource>(&config.source.log)) return CheckKafka(*kafka, config);
+  return CheckEmbedded(std::get<config::EmbeddedSource>(config.source.log));
+}
+
+std::int64_t LargestCommit(const config::PipelineConfig& config) {
+  std::int64_t bytes = config::CommitTrigger{}.bytes;
+  for (const auto& table : config.tables) bytes = std::max(bytes, table.commit.bytes);
+  for (const auto& aggregate : config.aggregates) bytes = std::max(bytes, aggregate.commit.bytes);
+  return bytes;
+}
+
+// The store, if it can be used.
+std::shared_ptr<objectstore::ObjectStore> CheckStore(const config::PipelineConfig& config, Checks& checks) {
+  const auto folder = objectstore::FolderOf(config.lake.uri);
+  if (folder) {
+    // A commit may be written, and the files of compaction beside it.
+    const std::int64_t commit = LargestCommit(config);
+    checks.push_back(FolderCheck("lake.folder", *folder, 4 * commit, commit));
+    if (checks.back().verdict == doctor::Verdict::kFailed) return nullptr;
+  }
+  // A folder that is not there is not made for this.
+  auto settings = pipeline::SettingsOf(config.lake);
+  settings.give_up_after = kStorePatience;
+  auto store = objectstore::OpenStore(
+      config.lake.uri, folder ? objectstore::IfMissing::kRefuse : objectstore::IfMissing::kCreateAtFirstWrite,
+      settings);
+  if (!store.ok()) {
+    const bool is_new = folder && KindOf(store.status()) == ErrorKind::kNotFound;
+    checks.push_back(is_new ? Skipped("lake", "the first run makes it")
+                            : doctor::CheckUnopened(store.status(), config.lake.uri));
+    return nullptr;
+  }
+  Append(checks, doctor::CheckStore(**store, SystemClock()));
+  return doctor::IsHealthy(checks) ? *store : nullptr;
+}
+
+Checks CheckPorts(const config::PipelineConfig& config) {
+  Checks checks;
+  if (!config.serve) return checks;
+  const auto& serve = *config.serve;
+  const auto add = [&checks](const char* key, const config::ListenConfig& listen, bool livez) {
+    checks.push_back(doctor::CheckPort(doctor::ReadPort(key, listen.address, listen.port, livez)));
+  };
+  add("serve.listen", serve.listen, !serve.tls);
+  if (serve.health) add("serve.health.listen", *serve.health, true);
+  if (serve.postgres) add("serve.postgres", *serve.postgres, false);
+  return checks;
+}
+
+Checks CheckLimits(const config::PipelineConfig& config) {
+  Checks checks;
+  const auto memory = doctor::ReadMemory();
+  checks.push_back(memory.ok() ? doctor::CheckMemory(*memory, config.limits.memory)
+                               : Skipped("limits.memory", memory.status().message()));
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    checks.push_back(
+        doctor::CheckDescriptors(files.rlim_cur, files.rlim_max, config.serve ? config.serve->connections : 0));
+  }
+  if (config.dedupes()) {
+    checks.push_back(FolderCheck("dedupe.folder", config.dedupe_path().value_or(config::kDedupePathDefault),
+                                 config.limits.disk, kLogBytesMin));
+  }
+  return checks;
+}
+
+Checks OfFindings(const std::vector<config::Finding>& findings) {
+  Checks checks;
+  for (const auto& finding : findings) {
+    checks.push_back(
+        Failed("config", config::ToString(finding), "mend that line; docs/configuration.md has every key"));
+  }
+  return checks;
+}
+
+// The whole plan, with the schemas and lookups that it needs of others, and the tables that are there.
+Checks CheckTables(const std::string& path, config::LoadOptions options,
+                   const std::shared_ptr<objectstore::ObjectStore>& lake) {
+  options.lookups = config::LookupAccess::kAll;
+  auto loaded = config::LoadConfigFile(path, options);
+  if (!loaded.findings.empty()) return OfFindings(loaded.findings);
+  if (lake == nullptr) return {Skipped("lake.tables", "the lake is not there, or not in order")};
+  const auto plan = pipeline::MakePlan(std::move(loaded));
+  const Status fits = pipeline::CheckTables(*plan, lake);
+  if (fits.ok()) return {Ok("lake.tables", fmt::format("{} tables fit, or can be made", plan->num_tables()))};
+  return {Failed("lake.tables", fits.message(),
+                 "give what has changed a new name, or change the file back; a table of a newer version wants a newer "
+                 "Millrace")};
+}
+
+struct Report {
+  Checks checks;
+  int code = kOk;
+};
+
+Report Examine(const std::string& path, const config::LoadOptions& options) {
+  Report report;
+  Checks& checks = report.checks;
+  checks.push_back(Ok("versions", std::string("millrace ") + kVersion));
+  checks.push_back(doctor::CheckVersion("arrow", ARROW_VERSION_STRING, arrow::GetBuildInfo().version_string));
+  checks.push_back(Ok("versions", "librdkafka " + eventlog::KafkaClientVersion()));
+  const auto loaded = config::LoadConfigFile(path, options);
+  if (!loaded.findings.empty()) {
+    Append(checks, OfFindings(loaded.findings));
+    report.code = kBadConfiguration;
+    return report;
+  }
+  const auto& config = loaded.config;
+  checks.push_back(Ok("config", path));
+  Append(checks, CheckLog(config));
+  bool has_schemas = true;
+  if (const auto& registry = config.source.schema_registry) {
+    checks.push_back(doctor::CheckRegistry(registry::RegistryClient(*registry).Ping(), registry->urls));
+    has_schemas = checks.back().verdict == doctor::Verdict::kOk;
+  }
+  Checks of_lake;
+  const auto lake = CheckStore(config, of_lake);
+  Append(checks, std::move(of_lake));
+  if (has_schemas) {
+    Append(checks, CheckTables(path, options, lake));
+  } else {
+    checks.push_back(Skipped("lake.tables", "what their columns are is in the registry"));
+  }
+  Append(checks, CheckPorts(config));
+  Append(checks, CheckLimits(config));
+  report.code = doctor::IsHealthy(checks) ? kOk : kFailed;
+  return report;
+}
+
+}  // namespace
+
+Run AddDoctor(CLI::App& app) {
+  struct Options {
+    std::string config;
+    std::vector<std::string> overrides;
+    std::string output = "table";
+  };
+  auto options = std::make_shared<Options>();
+  app.add_option("-c,--config", options->config, "The pipeline's file")->required()->type_name("FILE");
+  app.add_option("--set", options->overrides, "Set a key of the file")->type_name("KEY=VALUE")->check(CheckKeyValue);
+  app.add_option("-o,--output,--format", options->output, "Format")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
+  return [options] {
+    config::LoadOptions load;
+    for (const auto& text : options->overrides) {
+      const auto equals = text.find('=');
+      load.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
+    const Report report = Examine(options->config, load);
+    std::fputs(options->output == "json" ? (doctor::ToJson(report.checks) + "\n").c_str()
+                                         : doctor::ToText(report.checks).c_str(),
+               stdout);
+    return report.code;
+  };
+}
+
+}  // namespace millrace::app
