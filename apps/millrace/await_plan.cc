@@ -38,12 +38,12 @@ class WaitingDoors {
  public:
   ~WaitingDoors() { doors_.Stop(std::chrono::steady_clock::now() + kLastAnswers); }
 
-  Status Open(const config::ServeConfig& serve) {
+  Status Open(const config::PipelineConfig& config) {
     const auto answer = [this](bool with_metrics) {
       return [this, with_metrics](const http::Request& request) { return Answer(request, with_metrics); };
     };
-    HttpAnswers answers{.main = answer(!serve.health.has_value()), .health = answer(true)};
-    ASSIGN_OR_RETURN(doors_, OpenHttpDoors(serve, std::move(answers), metrics_));
+    HttpAnswers answers{.main = answer(!config.serve->health.has_value()), .health = answer(true)};
+    ASSIGN_OR_RETURN(doors_, OpenHttpDoors(config, std::move(answers), metrics_));
     return Status::OK();
   }
 
@@ -95,7 +95,7 @@ Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::function<conf
   };
   tell();
   const bool answers = loaded.config.serve && how.role != Role::kIngest;
-  if (answers) RETURN_NOT_OK(doors.Open(*loaded.config.serve));
+  if (answers) RETURN_NOT_OK(doors.Open(loaded.config));
   while (loaded.may_pass) {
     std::this_thread::sleep_for(kPause);
     loaded = load();

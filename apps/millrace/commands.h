@@ -23,6 +23,7 @@ using Run = std::function<int()>;
 
 Run AddRun(CLI::App& app);
 Run AddDemo(CLI::App& app);
+Run AddGateway(CLI::App& app);
 Run AddInit(CLI::App& app);
 Run AddIngest(CLI::App& app);
 Run AddSimulate(CLI::App& app);

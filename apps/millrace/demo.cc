@@ -63,6 +63,7 @@ aggregates:
 lake: {{uri: "{dir}/lake"}}
 limits: {{memory: 512MiB}}
 serve: {{listen: "127.0.0.1:{port}"}}
+gateway: {{state: "{dir}/gateway", http: {{topics: {{clicks: {{key: device_id}}}}}}}}
 log: {{level: warn}}
 )yaml";
 
@@ -88,8 +89,14 @@ void PrintWelcome(const Service& service, const DemoFlags& options) {
       "    curl '%s/v1/aggregates/clicks_1m?from=-5m&group_by=window_start&format=csv'\n"
       "    curl '%s/v1/pipeline'\n"
       "\n"
+      "  Send it an event of your own:\n"
+      "    curl -H 'Content-Type: application/json' -d '{\"device_id\":\"me\",\"ts\":\"'$(date -u "
+      "+%%FT%%TZ)'\",\"country\":\"DE\"}' \\\n"
+      "      '%s/v1/events/clicks'\n"
+      "\n"
       "  Ctrl-C stops it and proves the books.\n\n",
-      options.rate, url.c_str(), options.dir.c_str(), options.dir.c_str(), url.c_str(), url.c_str(), url.c_str());
+      options.rate, url.c_str(), options.dir.c_str(), options.dir.c_str(), url.c_str(), url.c_str(), url.c_str(),
+      url.c_str());
   std::fflush(stdout);
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "http/tls.h"
@@ -10,6 +12,7 @@
 namespace millrace::app {
 namespace {
 
+constexpr std::int64_t kBodiesShare = 8;  // Of limits.memory, for the bodies that devices send.
 constexpr int kHealthConnectionsMax = 64;  // Of monitoring; whoever is idle longest goes first.
 
 Result<std::unique_ptr<http::Server>> StartServer(const http::ServerOptions& options, http::Handler handler,
@@ -28,7 +31,8 @@ void HttpDoors::Stop(std::chrono::steady_clock::time_point deadline) {
   }
 }
 
-Result<HttpDoors> OpenHttpDoors(const config::ServeConfig& serve, HttpAnswers answers, Metrics& metrics) {
+Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswers answers, Metrics& metrics) {
+  const config::ServeConfig& serve = *config.serve;
   http::ServerOptions options{.address = serve.listen.address,
                               .port = serve.listen.port,
                               .lane = serve::Api::LaneOf,
@@ -37,6 +41,11 @@ Result<HttpDoors> OpenHttpDoors(const config::ServeConfig& serve, HttpAnswers an
                               .connections_max = serve.connections,
                               .handler_timeout = std::chrono::ceil<std::chrono::milliseconds>(serve.query_timeout)};
   options.at_once = std::move(answers.at_once);
+  if (config.gateway) {
+    options.body_bytes_max = static_cast<std::uint64_t>(config.gateway->body_bytes_max);
+    options.bodies_bytes_max =
+        std::max(static_cast<std::uint64_t>(config.limits.memory / kBodiesShare), options.body_bytes_max);
+  }
   if (serve.tls) {
     auto expiry = metrics.MakeGauge("millrace_tls_certificate_expiry_timestamp_seconds",
                                     "When the certificate that is served expires.");

@@ -32,7 +32,8 @@ struct HttpAnswers {
   http::Handler health;
 };
 
-/// `metrics` outlives the doors, and whatever the answers refer to. Errors name the key of the address.
-Result<HttpDoors> OpenHttpDoors(const config::ServeConfig& serve, HttpAnswers answers, Metrics& metrics);
+/// Of a configuration with `serve`. `metrics` outlives the doors, and whatever the answers refer to. Errors name the key
+/// of the address.
+Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswers answers, Metrics& metrics);
 
 }  // namespace millrace::app

@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   };
   add(app, "demo", "Simulator, log, pipeline, lake, API and page in one process; nothing to install", AddDemo);
   add(app, "run", "Run a pipeline from its file", AddRun);
+  add(app, "gateway", "Only the doors of a pipeline: what devices send, into its log", AddGateway);
   add(app, "init", "A pipeline file guessed from the records of a topic or a file", AddInit);
   add(app, "ingest", "One topic into one table, with kafka-delta-ingest's arguments", AddIngest);
   add(app, "simulate", "A fleet of devices that sends events", AddSimulate);

@@ -1,3 +1,5 @@
+#include "run.h"
+
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <utility>
@@ -17,6 +19,7 @@ namespace {
 Role RoleOf(const std::string& word) {
   if (word == "worker") return Role::kWorker;
   if (word == "serve") return Role::kServe;
+  if (word == "gateway") return Role::kGateway;
   return word == "ingest" ? Role::kIngest : Role::kAll;
 }
 
@@ -76,36 +79,42 @@ Run AddRun(CLI::App& app) {
   const auto* const role_given =
       app.add_option("--role", options->role,
                      "all: read and answer; worker: read, and answer other processes; serve: answer, from the lake and "
-                     "what serve.workers have in memory; ingest: read, without HTTP, as with --until-end unless given")
-          ->check(CLI::IsMember({"all", "worker", "serve", "ingest"}))
+                     "what serve.workers have in memory; gateway: take what devices send into the log, and no more; "
+                     "ingest: read, without HTTP, as with --until-end unless given")
+          ->check(CLI::IsMember({"all", "worker", "serve", "gateway", "ingest"}))
           ->capture_default_str();
   app.add_flag("--until-end", options->until_end, "Stop, all committed, at the end offsets seen at the start");
   return [options, role_given] {
     Role role = RoleOf(options->role);
-    if (role == Role::kServe && options->until_end) {
-      return Complain(InvalidInput("--until-end: a process of --role serve reads no log, which could end"), kUsage);
+    if ((role == Role::kServe || role == Role::kGateway) && options->until_end) {
+      return Complain(InvalidInput("--until-end: a process of --role {} reads no log, which could end", options->role),
+                      kUsage);
     }
     // What ends by itself is asked nothing, and a port that is taken is no reason for it to fail.
     if (options->until_end && role_given->count() == 0) role = Role::kIngest;
-    const ReadsLog reads_log = role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes;
-    const auto load = [options, reads_log] { return LoadConfig(options->config, options->overrides, reads_log); };
-    const Service::Options how{.until_end = options->until_end, .role = role};
-    const auto awaited = AwaitPlan(load, how);
-    if (!awaited.ok()) return Complain(awaited.status());
-    const auto& plan = *awaited;
-    if (plan == nullptr) return kBadConfiguration;
-    ApplyLogging(*plan);
-    // It ends by itself, and a part of what it was to read is read already.
-    if (options->until_end) return RunOnce(plan, how, nullptr).code;
-    Reload reload([load, reads_log]() -> std::shared_ptr<const pipeline::Plan> {
-      auto next = PlanOrComplain(load());
-      const Status fits = next == nullptr || reads_log == ReadsLog::kNo ? Status::OK() : CheckLake(*next);
-      if (fits.ok()) return next;
-      spdlog::error("reload: {}", fits.message());
-      return nullptr;
-    });
-    return RunAndReload(plan, how, reload);
+    return RunPipeline(options->config, options->overrides, {.until_end = options->until_end, .role = role});
   };
+}
+
+int RunPipeline(const std::string& config, const std::vector<std::string>& overrides, const Service::Options& how) {
+  const ReadsLog reads_log = how.role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes;
+  const auto load = [config, overrides, reads_log] { return LoadConfig(config, overrides, reads_log); };
+  const auto awaited = AwaitPlan(load, how);
+  if (!awaited.ok()) return Complain(awaited.status());
+  const auto& plan = *awaited;
+  if (plan == nullptr) return kBadConfiguration;
+  ApplyLogging(*plan);
+  // It ends by itself, and a part of what it was to read is read already.
+  if (how.until_end) return RunOnce(plan, how, nullptr).code;
+  const bool writes_tables = how.role != Role::kServe && how.role != Role::kGateway;
+  Reload reload([load, writes_tables]() -> std::shared_ptr<const pipeline::Plan> {
+    auto next = PlanOrComplain(load());
+    const Status fits = next == nullptr || !writes_tables ? Status::OK() : CheckLake(*next);
+    if (fits.ok()) return next;
+    spdlog::error("reload: {}", fits.message());
+    return nullptr;
+  });
+  return RunAndReload(plan, how, reload);
 }
 
 }  // namespace millrace::app

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/process_metrics.h"
 #include "base/version.h"
 #include "eventlog/kafka/kafka_log.h"
 #include "http/problem.h"
@@ -35,6 +36,13 @@ using config::KafkaSource;
 
 namespace {
 
+/// Of limits.memory: events on their way to the log.
+constexpr std::int64_t kIntakeShare = 8;
+/// Less than the queues of the logs' producers take.
+constexpr std::int64_t kKafkaIntakeBytesMax = 32 << 20;
+constexpr std::int64_t kEmbeddedIntakeBytesMax = 12 << 20;
+/// A sender hears what became of its events before the server gives the request up.
+constexpr const char* kDeliveryTimeoutMs = "20000";
 /// Of serve.limits.concurrent_queries.
 constexpr int kPostgresShare = 4;
 /// Each may hold a message, and what it has prepared: some 1.3 MiB at most.
@@ -96,13 +104,25 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   auto service = std::unique_ptr<Service>(new Service);
   if (options.handle_signals) EndAtSignals(options.until_end);
   const auto serve = plan->config.serve;
+  service->only_gateway_ = options.role == Role::kGateway;
+  if (service->only_gateway_ && !plan->config.gateway) {
+    return InvalidInput("the file has no section 'gateway', so there is no door to open");
+  }
   if (options.role == Role::kServe && !serve) {
     return InvalidInput("--role serve: the file has no section 'serve', so there is nothing to answer at");
   }
   // First the port: who finds it taken has made nothing yet.
-  if (serve && options.role != Role::kIngest) RETURN_NOT_OK(service->Listen(*serve));
+  if (serve && options.role != Role::kIngest) RETURN_NOT_OK(service->Listen(plan->config));
   if (serve && serve->postgres && (options.role == Role::kAll || options.role == Role::kServe)) {
     RETURN_NOT_OK(service->ListenForPostgres(*serve));
+  }
+  if (serve) service->access_ = AccessFor(*serve);
+  if (service->only_gateway_) {
+    if (const auto* embedded = std::get_if<EmbeddedSource>(&plan->config.source.log)) {
+      RETURN_NOT_OK(service->OpenEmbeddedLog(*embedded));
+    }
+    RETURN_NOT_OK(service->OpenDoor(*plan));
+    return service;
   }
   if (options.role == Role::kServe) {
     const auto memory = MemoryBudget::Make(plan->config.limits.memory);
@@ -120,16 +140,15 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   ASSIGN_OR_RETURN(const auto lake, pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kCreateAtFirstWrite));
   if (const auto* embedded = std::get_if<EmbeddedSource>(&plan->config.source.log)) {
     RETURN_NOT_OK(pipeline::CheckTables(*plan, lake));  // Opening the log makes its folder.
-    eventlog::EmbeddedOptions log;
-    log.path = embedded->path;
-    log.partitions = embedded->partitions;
-    log.retention = std::chrono::duration_cast<std::chrono::milliseconds>(embedded->retention);
-    ASSIGN_OR_RETURN(service->embedded_log_, eventlog::EmbeddedLog::Open(log));
+    RETURN_NOT_OK(service->OpenEmbeddedLog(*embedded));
     consumer = service->embedded_log_->NewConsumer();
   }
   pipeline::Worker::Options worker{.until_end = options.until_end, .handle_signals = options.handle_signals};
   if (plan->config.dedupes()) worker.state_folder = plan->config.dedupe_path().value_or(config::kDedupePathDefault);
   ASSIGN_OR_RETURN(service->worker_, pipeline::Worker::Make(std::move(plan), std::move(consumer), lake, worker));
+  if (service->worker_->plan().config.gateway && options.role == Role::kAll) {
+    RETURN_NOT_OK(service->OpenDoor(service->worker_->plan()));
+  }
   if (serve && options.role != Role::kIngest) {
     const auto& running = service->worker_->plan();
     service->backend_ =
@@ -139,19 +158,101 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   return service;
 }
 
-Status Service::Listen(const config::ServeConfig& serve) {
+Service::~Service() {
+  doors_.Stop(std::chrono::steady_clock::now());
+  // What it still has on its way is told to the server, which must be there.
+  door_.reset();
+}
+
+Status Service::OpenEmbeddedLog(const EmbeddedSource& embedded) {
+  eventlog::EmbeddedOptions log;
+  log.path = embedded.path;
+  log.partitions = embedded.partitions;
+  log.retention = std::chrono::duration_cast<std::chrono::milliseconds>(embedded.retention);
+  return eventlog::EmbeddedLog::Open(log).Value(&embedded_log_);
+}
+
+Status Service::OpenDoor(const pipeline::Plan& plan) {
+  const auto& config = *plan.config.gateway;
+  const auto& serve = *plan.config.serve;
+  gateway::DoorOptions options{.guard = {.access = access_, .origins = serve.cors_origins, .rate = serve.rate},
+                               .body_bytes_max = static_cast<std::size_t>(config.body_bytes_max),
+                               .threads = plan.config.limits.num_threads()};
+  gateway::Repeats::Options repeats{.folder = config.state, .disk_max = plan.config.limits.disk};
+  for (const auto& topic : config.topics) {
+    gateway::TopicRule rule{.topic = topic.name,
+                            .event_bytes_max = static_cast<std::size_t>(topic.event_bytes_max),
+                            .rate = topic.rate,
+                            .anonymous = topic.anonymous};
+    if (!topic.key.empty()) rule.key = topic.key;
+    if (topic.quota_events > 0) rule.quota = {topic.quota_events, topic.quota_every};
+    if (topic.check) rule.check = plan.config.inputs[static_cast<std::size_t>(plan.InputOf(topic.name))].decode;
+    options.topics.push_back(std::move(rule));
+    repeats.topics.push_back(topic.name);
+  }
+  std::unique_ptr<eventlog::ConfirmingProducer> producer;
+  std::int64_t intake_max = kEmbeddedIntakeBytesMax;
+  if (const auto* kafka = std::get_if<KafkaSource>(&plan.config.source.log)) {
+    auto properties = kafka->properties;
+    for (const auto& [name, value] : config.kafka) properties[name] = value;
+    properties.erase("group.id");  // Of consumers; the producer would complain.
+    properties["enable.idempotence"] = "true";
+    if (!properties.contains("delivery.timeout.ms")) properties.try_emplace("message.timeout.ms", kDeliveryTimeoutMs);
+    ASSIGN_OR_RETURN(producer, eventlog::MakeKafkaConfirmingProducer(std::move(properties)));
+    repeats.open_log = [source = kafka->properties] { return eventlog::MakeKafkaReader(source); };
+    intake_max = kKafkaIntakeBytesMax;
+  } else {
+    producer = embedded_log_->NewConfirmingProducer();
+    repeats.open_log = [log = embedded_log_] { return Result(log->NewConsumer()); };
+  }
+  options.intake.bytes_max = static_cast<std::size_t>(std::min(plan.config.limits.memory / kIntakeShare, intake_max));
+  ASSIGN_OR_RETURN(auto known, gateway::Repeats::Open(std::move(repeats)));
+  ASSIGN_OR_RETURN(door_, gateway::Door::Make(std::move(options), std::move(producer), std::move(known), metrics_));
+  door_answering_ = door_.get();
+  return Status::OK();
+}
+
+http::Response Service::AnswerOfGateway(const http::Request& request) {
+  const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
+  http::Response response;
+  response.content_type = "text/plain; charset=utf-8";
+  if (path == "/livez") {
+    response.body = "ok\n";
+  } else if (path == "/readyz") {
+    gateway::Door* const door = door_answering_;
+    if (door == nullptr || !door->ready()) {
+      return http::ToResponse({503, "not_ready", "The gateway does not know its log yet.", "Ask again."});
+    }
+    response.body = "ready\n";
+  } else if (path == "/metrics") {
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = metrics_.Render(ProcessMetrics());
+  } else if (gateway::Door::Takes(request.target)) {
+    return http::ToResponse({503, "starting", "The gateway is opening its log.", "Send it again."});
+  } else {
+    return http::ToResponse({404, "not_found", fmt::format("There is nothing at '{}'.", path),
+                             "This process takes events at /v1/events/TOPIC; others of its pipeline answer the rest."});
+  }
+  return response;
+}
+
+Status Service::Listen(const config::PipelineConfig& config) {
   const auto answer = [this](http::Response (serve::Api::*handle)(const http::Request&)) {
     return [this, handle](const http::Request& request) {
+      if (only_gateway_) return AnswerOfGateway(request);
       serve::Api* const api = answering_;
       return api != nullptr ? (api->*handle)(request) : WhileStarting(request);
     };
   };
   HttpAnswers answers{.main = answer(&serve::Api::Handle), .health = answer(&serve::Api::HandleHealth)};
   answers.at_once = [this](http::Request& request) {
+    if (gateway::Door* const door = door_answering_; door != nullptr && gateway::Door::Takes(request.target)) {
+      return door->AtOnce(request);
+    }
     serve::Api* const api = answering_;
     return api != nullptr ? api->HandleAtOnce(request) : http::Early();
   };
-  ASSIGN_OR_RETURN(doors_, OpenHttpDoors(serve, std::move(answers), metrics_));
+  ASSIGN_OR_RETURN(doors_, OpenHttpDoors(config, std::move(answers), metrics_));
   return Status::OK();
 }
 
@@ -193,7 +294,7 @@ void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<M
   api_ = std::make_unique<serve::Api>(
       *backend_, metrics_,
       serve::ApiOptions{.version = kVersion,
-                        .guard = {.access = AccessFor(serve), .origins = serve.cors_origins, .rate = serve.rate},
+                        .guard = {.access = access_, .origins = serve.cors_origins, .rate = serve.rate},
                         .internal_token = serve.internal_token,
                         .is_open_to_peers = serve.is_for_this_machine_alone(),
                         .is_for_peers = role == Role::kWorker,
@@ -201,7 +302,8 @@ void Service::StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<M
                         .answer_bytes_max = query::AnswersBytesMax(limit),
                         .streams = {.answer_bytes_max = limit / kStreamShare, .bytes_max = limit / kStreamsShare},
                         .kept_answers_bytes_max = limit / kKeptAnswersShare,
-                        .memory = memory});
+                        .memory = memory,
+                        .more_paths = door_ == nullptr ? "" : std::string(gateway::Door::OpenApiPaths())});
   answering_ = api_.get();
   if (postgres_server_ == nullptr) return;
   auto context = std::make_shared<postgres::SessionContext>();

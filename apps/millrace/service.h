@@ -4,6 +4,7 @@
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "base/status.h"
 #include "config/load.h"
 #include "eventlog/embedded/embedded_log.h"
+#include "gateway/door.h"
 #include "http_doors.h"
 #include "pipeline/event_tap.h"
 #include "pipeline/finalizer.h"
@@ -23,10 +25,12 @@ namespace millrace::app {
 
 /// Which parts of a pipeline a process is.
 enum class Role {
-  kAll,     ///< It reads, and it answers.
+  kAll,     ///< It reads, and it answers; with `gateway`, devices come in here too.
   kIngest,  ///< It reads; there is no HTTP.
   kWorker,  ///< It reads, and answers health, metrics, and what the other processes of the pipeline ask.
   kServe,   ///< It answers, with the rows that workers have in memory; it needs no log and writes nothing.
+  kGateway  ///< What devices send goes into the log; it reads nothing of it into tables, and answers health and
+            ///< metrics.
 };
 
 class Service {
@@ -41,6 +45,8 @@ class Service {
   /// nothing yet. Errors name the part. Everything is checked before anything is made.
   static Result<std::unique_ptr<Service>> Start(std::shared_ptr<const pipeline::Plan> plan, const Options& options);
 
+  ~Service();
+
   /// Worker::Run(), or without one until a signal or MakeRoom(); then the server drains.
   Status Run();
 
@@ -51,7 +57,7 @@ class Service {
   /// A signal has told it to end. Any thread.
   bool interrupted() const { return worker_ != nullptr ? worker_->interrupted() : interrupted_.load(); }
 
-  /// False of Role::kServe.
+  /// False of Role::kServe and kGateway.
   bool has_worker() const { return worker_ != nullptr; }
   /// Only if there is one.
   pipeline::Worker& worker() { return *worker_; }
@@ -69,9 +75,13 @@ class Service {
  private:
   Service() = default;
   /// Opens the doors; requests are told to wait until there is an Api.
-  Status Listen(const config::ServeConfig& serve);
+  Status Listen(const config::PipelineConfig& config);
 
   Status ListenForPostgres(const config::ServeConfig& serve);
+  /// Of a plan with `gateway`.
+  Status OpenDoor(const pipeline::Plan& plan);
+  Status OpenEmbeddedLog(const config::EmbeddedSource& embedded);
+  http::Response AnswerOfGateway(const http::Request& request);
 
   Status RunWorker();
   void WaitForSignal();
@@ -80,13 +90,17 @@ class Service {
   void StartAnswering(const pipeline::Plan& plan, const std::shared_ptr<MemoryBudget>& memory, Role role);
 
   std::shared_ptr<eventlog::EmbeddedLog> embedded_log_;
-  std::unique_ptr<pipeline::Worker> worker_;  // nullptr: Role::kServe.
+  std::unique_ptr<pipeline::Worker> worker_;  // nullptr: Role::kServe and kGateway.
+  std::optional<serve::Access> access_;       // nullopt: everybody may do everything.
   Metrics metrics_;
   std::unique_ptr<pipeline::Maintainer> maintainer_;
   std::unique_ptr<pipeline::Finalizer> finalizer_;
   std::unique_ptr<serve::Backend> backend_;
   std::unique_ptr<serve::Api> api_;
-  std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
+  std::unique_ptr<gateway::Door> door_;
+  std::atomic<gateway::Door*> door_answering_ = nullptr;  // Set once the log is open.
+  bool only_gateway_ = false;                             // Role::kGateway.
+  std::atomic<serve::Api*> answering_ = nullptr;          // Set once all is open; requests come before that.
   std::atomic<std::shared_ptr<const postgres::SessionContext>> postgres_context_;  // Likewise.
   HttpDoors doors_;
   std::unique_ptr<postgres::Server> postgres_server_;

@@ -502,6 +502,7 @@ void ReadDocument(const ConfigNode& document, bool may_ask_registry, ReadContext
   limits.Size("disk", std::int64_t{64} << 20, config.limits.disk);
   limits.Finish();
   ReadServe(root, config);
+  ReadGateway(root, config);
   root.Duration("shutdown_timeout", std::chrono::milliseconds(1), config.shutdown_timeout);
   ReadLog(root.Child("log"), config.log);
   ReadMaintenance(root.Child("maintenance"), config.maintenance);

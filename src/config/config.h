@@ -181,6 +181,25 @@ struct ServeConfig {
   bool is_for_this_machine_alone() const;
 };
 
+/// What devices may send to a topic over HTTP.
+struct GatewayTopic {
+  std::string name;
+  std::string key;  ///< A field of the events, "device_id" or "device.id"; empty: no key.
+  std::int64_t event_bytes_max = 1 << 20;
+  std::optional<serve::Rate> rate;  ///< Events of each client.
+  std::int64_t quota_events = 0;    ///< Of each client in a stretch of `quota_every`; 0: any number.
+  std::chrono::microseconds quota_every = std::chrono::hours(24);
+  bool check = false;      ///< Events must be as the decoder of the input wants them that reads the topic.
+  bool anonymous = false;  ///< No token is wanted.
+};
+
+struct GatewayConfig {
+  std::vector<GatewayTopic> topics;          ///< At least one.
+  std::int64_t body_bytes_max = 8 << 20;     ///< As sent, and unpacked.
+  std::string state = "./gateway-state";     ///< A folder of a local disk, of one process.
+  std::map<std::string, std::string> kafka;  ///< Beside source.kafka, for the producer.
+};
+
 /// Upkeep of the tables by the worker that reads the first partition.
 struct MaintenanceConfig {
   bool enabled = true;
@@ -223,6 +242,7 @@ struct PipelineConfig {
   std::optional<std::string> dead_letters_uri;  ///< Only for `ingest`: the dead-letter table's own place.
   LimitsConfig limits;
   std::optional<ServeConfig> serve;
+  std::optional<GatewayConfig> gateway;  ///< Then there is `serve` too, where devices come in.
   std::chrono::microseconds shutdown_timeout = std::chrono::seconds(25);
   MaintenanceConfig maintenance;
   LogConfig log;

@@ -96,6 +96,8 @@ void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes);
 
 /// serve:
 void ReadServe(Section& root, PipelineConfig& config);
+/// gateway: after the inputs, the source and `serve`.
+void ReadGateway(Section& root, PipelineConfig& config);
 
 /// `what` such as "a table's name": names become folder names, transaction ids and SQL names.
 bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section);

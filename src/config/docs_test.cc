@@ -99,8 +99,8 @@ TEST(ConfigDocs, TheExamplesLoad) {
   setenv("BROKERS", "localhost:9092", 1);
   setenv("TOKEN", "secret", 1);
   for (const char* name :
-       {"examples/clicks.yaml", "examples/fleet.yaml", "examples/kafka.yaml", "examples/tickers.yaml",
-        "examples/vehicles.yaml", "examples/machines.yaml", "bench/clicks.yaml"}) {
+       {"examples/clicks.yaml", "examples/devices.yaml", "examples/fleet.yaml", "examples/kafka.yaml",
+        "examples/tickers.yaml", "examples/vehicles.yaml", "examples/machines.yaml", "bench/clicks.yaml"}) {
     SCOPED_TRACE(name);
     EXPECT_THAT(Messages(LoadConfigFile(std::string(MILLRACE_SOURCE_DIR) + "/" + name).findings), IsEmpty());
   }

@@ -6,6 +6,7 @@
 #include <boost/beast/http/status.hpp>
 #include <iterator>
 
+#include "base/ascii_case.h"
 #include "http/head_internal.h"
 
 namespace millrace::http {
@@ -160,6 +161,14 @@ Request RequestOf(const Parser::value_type& message) {
   if (const auto id = message.find("Last-Event-ID"); id != message.end()) request.last_event_id = id->value();
   request.origin = JoinedHeader(message, beast::http::field::origin);
   request.asks_to_send = JoinedHeader(message, beast::http::field::access_control_request_method);
+  request.content_type = JoinedHeader(message, beast::http::field::content_type);
+  request.content_encoding = JoinedHeader(message, beast::http::field::content_encoding);
+  if (const auto key = message.find("Idempotency-Key"); key != message.end()) request.idempotency_key = key->value();
+  for (const auto& header : message) {
+    if (header.name() != beast::http::field::unknown) continue;
+    std::string name = AsciiLower(std::string_view(header.name_string().data(), header.name_string().size()));
+    if (name.starts_with("ce-")) request.cloud_event.emplace_back(name.substr(3), header.value());
+  }
   return request;
 }
 

@@ -23,9 +23,14 @@ struct Request {
   /// Requested when nobody waits for the response any more: at the deadline, when the client has left (which is noticed
   /// on Lane::kLong and kStream, and while a BodySource is asked), or when it has been sent.
   std::stop_token stop{};
-  std::string origin{};              ///< Of the page that asks, as browsers say it: "https://bi.example"; empty: none.
-  std::string asks_to_send{};        ///< Of a browser's preflight: the method that it wants to use; empty: it is none.
-  std::string client_address{};      ///< "192.0.2.7", "2001:db8::7"; empty: not known.
+  std::string origin{};            ///< Of the page that asks, as browsers say it: "https://bi.example"; empty: none.
+  std::string asks_to_send{};      ///< Of a browser's preflight: the method that it wants to use; empty: it is none.
+  std::string client_address{};    ///< "192.0.2.7", "2001:db8::7"; empty: not known.
+  std::string content_type{};      ///< Of the body; empty: none.
+  std::string content_encoding{};  ///< Of the body, as sent; all such headers, joined by ", "; empty: none.
+  std::string idempotency_key{};   ///< Empty: none.
+  /// What begins with "ce-", of CloudEvents in HTTP's binary mode: names in lower case without that, and values.
+  std::vector<std::pair<std::string, std::string>> cloud_event{};
   std::shared_ptr<void> prepared{};  ///< What AtOnce (server.h) leaves to the handler; nullptr: nothing.
 };
 

@@ -146,14 +146,19 @@ struct Asking {
 // Bytes of a shared allowance, given back at the end of the scope.
 class Drawn {
  public:
-  Drawn(std::uint64_t* used, std::uint64_t bytes) : used_(used), bytes_(bytes) { *used_ += bytes_; }
+  explicit Drawn(std::uint64_t* used) : used_(used) {}
   Drawn(const Drawn&) = delete;
   Drawn& operator=(const Drawn&) = delete;
   ~Drawn() { *used_ -= bytes_; }
 
+  void GrowTo(std::uint64_t bytes) {
+    *used_ += bytes - bytes_;
+    bytes_ = bytes;
+  }
+
  private:
   std::uint64_t* const used_;
-  const std::uint64_t bytes_;
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace
@@ -332,15 +337,14 @@ class Server::Impl {
       co_return false;
     }
 
-    // What a body may become: of chunks nobody says before.
-    const std::uint64_t body_bytes = parser.is_done() ? 0 : parser.content_length().value_or(options_.body_bytes_max);
-    if (bodies_bytes_ + body_bytes > options_.bodies_bytes_max) {
-      const Problem full{503, "overloaded", "Other requests' bodies fill the memory that there is for them.",
-                         "Ask again later."};
+    const Problem full{503, "overloaded", "Other requests' bodies fill the memory that there is for them.",
+                       "Ask again later."};
+    if (!parser.is_done() && bodies_bytes_ + parser.content_length().value_or(0) > options_.bodies_bytes_max) {
       co_await Refuse(connection, full);
       co_return false;
     }
-    const Drawn body_drawn(&bodies_bytes_, body_bytes);
+    // As it comes: who says how long a body will be, and sends nothing, must not keep others out.
+    Drawn body_drawn(&bodies_bytes_);
     // All of the head, before trailers come among it.
     const bool client_keeps = parser.keep_alive();
     const unsigned version = message.version();
@@ -353,12 +357,14 @@ class Server::Impl {
         if (!written) co_return false;
       }
       connection->watchdog.Start(options_.body_timeout, connection);
-      const error_code body_error = co_await ReadBody(connection, parser);
+      const error_code body_error = co_await ReadBody(connection, parser, body_drawn);
       connection->watchdog.Stop();
       if (connection->watchdog.expired()) {
         problem = TooSlow("body", options_.body_timeout);
       } else if (body_error == beast::http::error::buffer_overflow) {
         problem = TooMuchAroundChunks(options_);
+      } else if (body_error == asio::error::no_memory) {
+        problem = full;
       } else if (body_error) {
         problem = ProblemOf(body_error, parser, options_);
       }
@@ -426,8 +432,9 @@ class Server::Impl {
   }
 
   // buffer_overflow: too much that is not the body's. The parser's limits are for the head and the body's own bytes;
-  // it looks at a line that has no end yet, and at trailers, again from their beginning with all that comes.
-  asio::awaitable<error_code> ReadBody(std::shared_ptr<Connection> connection, Parser& parser) {
+  // it looks at a line that has no end yet, and at trailers, again from their beginning with all that comes. no_memory:
+  // all bodies together are too much.
+  asio::awaitable<error_code> ReadBody(std::shared_ptr<Connection> connection, Parser& parser, Drawn& drawn) {
     parser.eager(true);
     for (std::uint64_t total = 0;;) {
       error_code error;
@@ -436,6 +443,8 @@ class Server::Impl {
       total += parsed;
       if (error == beast::http::error::need_more) error = {};
       const std::uint64_t body = parser.get().body().size();
+      drawn.GrowTo(body);
+      if (bodies_bytes_ > options_.bodies_bytes_max) co_return asio::error::no_memory;
       const std::uint64_t around_max = options_.header_bytes_max + kAroundByteMax * body;
       if (!error && total - body > around_max) co_return beast::http::error::buffer_overflow;
       if (error || parser.is_done()) co_return error;

@@ -67,7 +67,7 @@ struct ServerOptions {
   std::uint32_t header_bytes_max = 16 << 10;
   std::uint32_t target_bytes_max = 8 << 10;   ///< More is 414.
   std::uint64_t body_bytes_max = 1 << 20;     ///< More is 413.
-  std::uint64_t bodies_bytes_max = 32 << 20;  ///< Of all requests together; one that does not fit is answered 503.
+  std::uint64_t bodies_bytes_max = 32 << 20;  ///< Of all requests together, as they come; what is more is answered 503.
 
   std::chrono::milliseconds header_timeout{10'000};  ///< From a request's first byte to its last header; then 408.
   std::chrono::milliseconds body_timeout{10'000};    ///< For the body, after the headers; then 408.

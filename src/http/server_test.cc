@@ -1,6 +1,7 @@
 // The server over real sockets on loopback: every limit, and how it stops. What is malformed is in conformance_test.
 #include "http/server.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -555,16 +556,28 @@ TEST(HttpServer, BodiesTogetherAreBounded) {
   TestClient first(server->port());
   first.Send("POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + std::string(100, 'a'));
   gate.WaitForEntered(1);
-  const std::string chunked =
-      "POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
-  const std::string refused = Ask(server->port(), chunked);
-  EXPECT_EQ(StatusOf(refused), 503);
-  EXPECT_THAT(refused, HasSubstr("\"code\":\"overloaded\""));
+  // One that says how much will come, and sends nothing, takes nothing.
+  TestClient silent(server->port());
+  silent.Send("POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n");
+  const auto chunked = [](int bytes) {
+    return fmt::format("POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+                       bytes, std::string(bytes, 'a'));
+  };
+  const auto ask = [&](const std::string& bytes) {
+    TestClient client(server->port());
+    client.Send(bytes);
+    return client.ReadOne();
+  };
+  EXPECT_EQ(StatusOf(ask(chunked(50))), 200);
+  for (const std::string& too_much :
+       {chunked(51), "POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 51\r\n\r\n" + std::string(51, 'a')}) {
+    const std::string refused = ask(too_much);
+    EXPECT_EQ(StatusOf(refused), 503);
+    EXPECT_THAT(refused, HasSubstr("\"code\":\"overloaded\""));
+  }
   gate.Open();
   EXPECT_EQ(StatusOf(first.ReadOne()), 200);
-  TestClient second(server->port());
-  second.Send(chunked);
-  EXPECT_EQ(StatusOf(second.ReadOne()), 200);
+  EXPECT_EQ(StatusOf(ask(chunked(51))), 200);
 }
 
 TEST(HttpServer, ConnectionsLeaveDescriptorsForOthers) {

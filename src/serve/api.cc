@@ -35,6 +35,14 @@ std::string ReplaceOnce(std::string text, std::string_view what, std::string_vie
   return text.replace(at, what.size(), with);
 }
 
+std::string WithPaths(std::string document, const std::string& more) {
+  if (more.empty()) return document;
+  auto parsed = boost::json::parse(document);
+  auto& paths = parsed.at("paths").as_object();
+  for (const auto& [path, operations] : boost::json::parse(more).as_object()) paths[path] = operations;
+  return JsonText(parsed) + "\n";
+}
+
 http::Response Plain(http::Body body, std::string content_type) {
   http::Response response;
   response.content_type = std::move(content_type);
@@ -167,7 +175,8 @@ Api::Api(Backend& backend, Metrics& metrics, ApiOptions options, const Clock& cl
       clock_(clock),
       guard_(options_.guard, clock),
       page_policy_(PagePolicy(embedded::kDashboardHtml)),
-      open_api_(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version)),
+      open_api_(
+          WithPaths(ReplaceOnce(std::string(embedded::kOpenApi), "@VERSION@", options_.version), options_.more_paths)),
       cache_(options_.kept_answers_bytes_max,
              options_.memory == nullptr ? MemoryShare() : options_.memory->NewShare("kept answers")),
       cache_hits_(

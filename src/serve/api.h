@@ -35,6 +35,8 @@ struct ApiOptions {
   std::int64_t kept_answers_bytes_max = std::int64_t{16} << 20;  ///< See answer_cache.h.
   /// What streams, taps and kept answers hold is drawn from it; nullptr: from nothing.
   std::shared_ptr<MemoryBudget> memory{};
+  /// Of the OpenAPI document, a JSON object: what another answers on the same server. Empty: nothing.
+  std::string more_paths{};
 };
 
 /// GET and HEAD of /v1/tables, /v1/tables/{t} with its /rows, /history and /files, /v1/aggregates, /v1/aggregates/{n},

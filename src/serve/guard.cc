@@ -34,7 +34,7 @@ Guard::Guard(GuardOptions options, const Clock& clock) : options_(std::move(opti
 
 Admission Guard::Admit(const http::Request& request, std::string_view scope) {
   const std::string by_address = "address " + ClientOfAddress(request.client_address);
-  if (!options_.access) return {RefuseTooMany(by_address)};
+  if (!options_.access) return {RefuseTooMany(by_address), std::nullopt, by_address};
   const auto token = BearerIn(request.authorization);
   if (!token) {
     if (auto refused = RefuseTooMany(by_address)) return {std::move(refused)};
@@ -50,8 +50,9 @@ Admission Guard::Admit(const http::Request& request, std::string_view scope) {
     return {Challenge({401, "invalid_token", why, "Send one that is valid: 'Authorization: Bearer TOKEN'."},
                       fmt::format(", error=\"invalid_token\", error_description=\"{}\"", why))};
   }
-  if (auto refused = RefuseTooMany(caller->id.empty() ? by_address : caller->id)) return {std::move(refused)};
-  if (scope.empty() || caller->May(scope)) return {std::nullopt, caller->believed_until};
+  const std::string& client = caller->id.empty() ? by_address : caller->id;
+  if (auto refused = RefuseTooMany(client)) return {std::move(refused)};
+  if (scope.empty() || caller->May(scope)) return {std::nullopt, caller->believed_until, client};
   return {Challenge({403, "insufficient_scope", fmt::format("This wants the scope '{}', which the token lacks.", scope),
                      "serve.auth of the pipeline's file, or the issuer of the token, gives scopes."},
                     fmt::format(", error=\"insufficient_scope\", scope=\"{}\"", scope))};

@@ -25,6 +25,7 @@ struct GuardOptions {
 struct Admission {
   std::optional<http::Response> refusal{};     ///< nullopt: it may.
   std::optional<UnixMicros> believed_until{};  ///< When the caller's token ends; nullopt: it does not.
+  std::string client{};                        ///< To tell callers apart; never a secret. Of one that may go on.
 };
 
 /// Any thread, several calls at once.
@@ -43,12 +44,14 @@ class Guard {
   /// that, or the page is none of `origins`. `methods`: what the route takes, "GET, HEAD".
   std::optional<http::Response> Preflight(const http::Request& request, std::string_view methods) const;
 
+  /// Whether the pages of this origin, as browsers say it, may read what is answered.
+  bool Allows(const std::string& origin) const;
+
   /// Lets the page that the request came from read the response, if it is one of `origins`.
   void AllowOrigin(const http::Request& request, http::Response& response) const;
 
  private:
   std::optional<http::Response> RefuseTooMany(const std::string& client);
-  bool Allows(const std::string& origin) const;
 
   const GuardOptions options_;
   const Clock& clock_;

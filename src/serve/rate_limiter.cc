@@ -23,7 +23,7 @@ Result<Rate> ParseRate(const std::string& text) {
   return rate;
 }
 
-std::optional<std::chrono::microseconds> RateLimiter::Take(const std::string& client, Time now) {
+std::optional<std::chrono::microseconds> RateLimiter::Take(const std::string& client, Time now, std::int64_t count) {
   const std::lock_guard lock(mutex_);
   auto found = places_.find(client);
   if (found == places_.end()) {
@@ -43,7 +43,7 @@ std::optional<std::chrono::microseconds> RateLimiter::Take(const std::string& cl
   // Full, it is full at once; empty, it is after the whole period.
   const auto too_early = full_at - now - each * rate_.count;
   if (too_early > Time::duration::zero()) return std::chrono::ceil<std::chrono::microseconds>(too_early);
-  bucket.full_at = full_at;
+  bucket.full_at = full_at + each * (count - 1);
   return std::nullopt;
 }
 

@@ -34,8 +34,9 @@ class RateLimiter {
   explicit RateLimiter(const Rate& rate, std::size_t clients_max = 10'000) : rate_(rate), clients_max_(clients_max) {}
 
   /// Takes one request of the client; nullopt: it may go on. Else it is one too many, is not counted, and this is how
-  /// long until the next may come.
-  std::optional<std::chrono::microseconds> Take(const std::string& client, Time now);
+  /// long until the next may come. One that counts for more goes on as soon as one may, and those after it wait until
+  /// it is paid for.
+  std::optional<std::chrono::microseconds> Take(const std::string& client, Time now, std::int64_t count = 1);
 
  private:
   struct Bucket {

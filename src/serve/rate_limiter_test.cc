@@ -26,6 +26,15 @@ TEST(RateLimiter, SoManyAtOnceAndThenOneAfterTheOther) {
   EXPECT_NE(limiter.Take("a", At(10s)), std::nullopt);
 }
 
+TEST(RateLimiter, WhatCountsForMoreIsPaidForByThoseBehindIt) {
+  RateLimiter limiter({10, 1s});
+  EXPECT_EQ(limiter.Take("a", At(0s), 30), std::nullopt) << "it could never go on else";
+  EXPECT_EQ(limiter.Take("a", At(0s)), 2100ms);
+  EXPECT_EQ(limiter.Take("a", At(2s)), 100ms);
+  EXPECT_EQ(limiter.Take("a", At(2100ms), 5), std::nullopt);
+  EXPECT_EQ(limiter.Take("a", At(2100ms)), 500ms);
+}
+
 TEST(RateLimiter, GoesOnForHoursAtItsRate) {
   for (const Rate& rate : {Rate{1, 1s}, Rate{3, 1s}, Rate{1'000'000, 1s}, Rate{7, 60s}, Rate{1000, 3600s}}) {
     SCOPED_TRACE(rate.count);

@@ -714,7 +714,7 @@ TEST_F(KafkaLogTest, ProducerReportsWhatFailed) {
   EXPECT_THAT(status.message(), HasSubstr("appending to topic nowhere"));
   MILLRACE_ASSERT_OK(producer->Append(Record(topic_, "x")));
   MILLRACE_ASSERT_OK(producer->Flush(30s));
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, producer->Append(Record(topic_, std::string(2'000'000, 'x'))));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, producer->Append(Record(topic_, std::string(2'000'000, 'x'))));
 }
 
 // What a ConfirmingProducer says of its records, by their payloads.
@@ -751,7 +751,7 @@ TEST_F(KafkaLogTest, EachRecordHearsWhereItLies) {
     // One that fails is that one's matter.
     if (i == 100) MILLRACE_ASSERT_OK(producer->Append(Record("nowhere", "lost", -1), settled.Of("lost")));
   }
-  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput,
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge,
                        producer->Append(Record(topic_, std::string(2'000'000, 'x')), settled.Of("large")));
   const auto& fates = settled.Wait(201);
   ASSERT_EQ(fates.size(), 201u);

@@ -1,7 +1,7 @@
+#include "ingest/values/base64.h"
+
 #include <array>
 #include <cstdint>
-
-#include "ingest/values/base64_internal.h"
 
 namespace millrace::ingest {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/ascii_case.h"
 #include "ingest/json/document_reader_internal.h"
-#include "ingest/values/base64_internal.h"
+#include "ingest/values/base64.h"
 #include "ingest/values/number_text_internal.h"
 #include "ingest/values/text_value_internal.h"
 #include "ingest/values/time_format_internal.h"

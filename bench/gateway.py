@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""What the HTTP gateway costs beside one in Python (bench/peers/fastapi_gateway.py), measured here and now.
+
+Both take lines of JSON of about 200 bytes, with a key, to a real Kafka topic of 4 partitions, and answer when they are durable there; Millrace
+to its embedded log too. The clients keep their connections and send one request after the other. For each number of connections and size
+of batch: events a second, CPU seconds (user and system) of the gateway's process per million events, and p50 and p99 of an answer. Every
+answer is checked, and at the end the topic must hold each event. Clients, broker and gateway share this machine.
+
+    gateway.py MILLRACE [--seconds 4] [--connections 1,100] [--batches 1,500] [--logs kafka,embedded,python]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "kafka"))
+from broker import Broker, free_port  # noqa: E402
+from confluent_kafka import Consumer, TopicPartition  # noqa: E402
+
+PIPELINE = """version: 1
+pipeline: bench
+source: {{{source}, topics: [events]}}
+decode: {{format: json, columns: {{device_id: string}}}}
+tables: [{{name: events}}]
+lake: {{uri: lake}}
+serve: {{listen: "127.0.0.1:{port}", limits: {{connections: 12000}}}}
+gateway: {{{kafka}http: {{topics: {{events: {{key: device_id}}}}}}}}
+log: {{level: warn}}
+"""
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def wait_for(port, process):
+    deadline = time.monotonic() + 60
+    while True:
+        assert process.poll() is None and time.monotonic() < deadline, "the gateway does not start"
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as client:
+                client.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+                if client.recv(100).split()[1] in (b"200", b"404"):  # The Python one has no such route.
+                    return
+        except OSError:
+            pass
+        time.sleep(0.05)
+
+
+class Client(asyncio.Protocol):
+    """One request after the other; the time of each answer."""
+
+    def __init__(self, request, events, until, times):
+        self.request, self.events, self.until, self.times = request, events, until, times
+        self.done = asyncio.get_running_loop().create_future()
+        self.buffer = b""
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.send()
+
+    def send(self):
+        self.begun = time.perf_counter()
+        self.transport.write(self.request)
+
+    def data_received(self, data):
+        self.buffer += data
+        head, blank, body = self.buffer.partition(b"\r\n\r\n")
+        if not blank:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].split()[0])
+        if len(body) < length:
+            return
+        if head.split()[1] != b"202" or json.loads(body)["accepted"] != self.events:
+            return self.done.set_exception(AssertionError(self.buffer))
+        now = time.perf_counter()
+        self.times.append(now - self.begun)
+        self.buffer = b""
+        if now < self.until:
+            return self.send()
+        self.transport.close()
+        self.done.set_result(None)
+
+    def connection_lost(self, error):
+        if not self.done.done():
+            self.done.set_exception(ConnectionError(str(error)))
+
+
+async def load(port, connections, batch, seconds):
+    line = json.dumps({"device_id": "device-%04d", "ts": "2026-11-29T10:00:00.000Z", "page": "/products/a-long-name-of-a-page", "action": "view",
+                       "session_id": "3f2b8c1d9e0a4756", "country": "DE", "amount": 12.5, "latency_ms": 13.25})
+    times, loop, clients = [], asyncio.get_running_loop(), []
+    until = time.perf_counter() + seconds
+    for i in range(connections):
+        body = "\n".join(line % ((i * batch + n) % 10_000) for n in range(batch)).encode()
+        request = (b"POST /v1/events/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
+        _, client = await loop.create_connection(lambda: Client(request, batch, until, times), "127.0.0.1", port)
+        clients.append(client)
+    await asyncio.gather(*(client.done for client in clients))
+    return times
+
+
+def held(broker):
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "bench"})
+    ends = [consumer.get_watermark_offsets(TopicPartition("events", partition), timeout=10)[1] for partition in range(4)]
+    consumer.close()
+    return sum(ends)
+
+
+def measure(name, process, port, arguments):
+    rows = []
+    rows.append({"events": 10 * len(asyncio.run(load(port, 4, 10, 1)))})  # Until all is warm.
+    for batch in arguments.batches:
+        for connections in arguments.connections:
+            before, begun = cpu_seconds(process.pid), time.monotonic()
+            times = sorted(asyncio.run(load(port, connections, batch, arguments.seconds)))
+            wall, cpu, events = time.monotonic() - begun, cpu_seconds(process.pid) - before, len(times) * batch
+            rows.append({"gateway": name, "connections": connections, "batch": batch, "events_per_s": round(events / wall),
+                         "cpu_s_per_million": round(cpu / events * 1e6, 2), "events_per_cpu_s": round(events / max(cpu, 0.01)),
+                         "p50_ms": round(times[len(times) // 2] * 1e3, 2), "p99_ms": round(times[int(len(times) * 0.99)] * 1e3, 2), "events": events})
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def run(command, folder, port, environment=None):
+    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **(environment or {})})
+    wait_for(port, process)
+    return process
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    numbers = lambda text: [int(part) for part in text.split(",")]
+    parser.add_argument("millrace", type=pathlib.Path)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--connections", type=numbers, default=[1, 100])
+    parser.add_argument("--batches", type=numbers, default=[1, 500])
+    parser.add_argument("--logs", type=lambda text: text.split(","), default=["kafka", "embedded", "python"])
+    parser.add_argument("--linger-ms", type=int, default=20)
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-gateway-") as temporary, Broker() as broker:
+        broker.create_topic("events", partitions=4)
+        for log in arguments.logs:
+            port, folder = free_port(), pathlib.Path(temporary) / log
+            folder.mkdir()
+            if log == "python":
+                process = run([sys.executable, "-m", "uvicorn", "fastapi_gateway:app", "--port", str(port), "--log-level", "warning", "--no-access-log"],
+                              ROOT / "bench" / "peers", port,
+                              {"BROKERS": broker.address, "TOPIC": "events", "LINGER_MS": str(arguments.linger_ms)})
+            else:
+                is_kafka = log == "kafka"
+                source = f'kafka: {{"bootstrap.servers": "{broker.address}"}}' if is_kafka else "embedded: {path: log, partitions: 4}"
+                kafka = f"kafka: {{linger.ms: {arguments.linger_ms}}}, " if is_kafka else ""
+                (folder / "gateway.yaml").write_text(PIPELINE.format(source=source, port=port, kafka=kafka))
+                process = run([arguments.millrace.resolve(), "gateway", "-c", "gateway.yaml"], folder, port)
+            try:
+                before = held(broker)
+                measured = measure(log, process, port, arguments)
+                events = sum(row["events"] for row in measured)
+                assert log == "embedded" or held(broker) - before == events, "the topic does not hold what was answered"
+                rows += measured[1:]
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(20)
+    python = {(row["connections"], row["batch"]): row for row in rows if row["gateway"] == "python"}
+    for row in rows:
+        other = python.get((row["connections"], row["batch"]))
+        if row["gateway"] == "kafka" and other:
+            print(f"{row['connections']} connections, batches of {row['batch']}: {row['events_per_cpu_s'] / other['events_per_cpu_s']:.1f} times "
+                  f"the Python gateway's events per CPU second")
+
+
+if __name__ == "__main__":
+    main()

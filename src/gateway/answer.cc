@@ -1,0 +1,116 @@
+#include "gateway/answer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/json_text.h"
+#include "base/status.h"
+
+namespace millrace::gateway {
+namespace {
+
+void AppendRejected(const std::vector<Rejection>& rejected, std::string& out) {
+  out += "\"rejected\":[";
+  for (const auto& one : rejected) {
+    if (&one != rejected.data()) out += ',';
+    out += fmt::format("{{\"index\":{},\"code\":", one.index);
+    AppendJsonString(one.code, out);
+    out += ",\"detail\":";
+    AppendJsonString(one.detail, out);
+    out += '}';
+  }
+  out += ']';
+}
+
+// {"0":[first,last]}
+void AppendOffsets(const Places& places, std::string& out) {
+  std::map<std::int32_t, std::pair<eventlog::Offset, eventlog::Offset>> ranges;
+  for (const auto& [index, place] : places) {
+    const auto [range, is_new] = ranges.try_emplace(place.partition, place.offset, place.offset);
+    range->second.first = std::min(range->second.first, place.offset);
+    range->second.second = std::max(range->second.second, place.offset);
+  }
+  out += "\"offsets\":{";
+  bool first = true;
+  for (const auto& [partition, range] : ranges) {
+    out +=
+        fmt::format("{}\"{}\":[{},{}]", std::exchange(first, false) ? "" : ",", partition, range.first, range.second);
+  }
+  out += '}';
+}
+
+}  // namespace
+
+Outcome OutcomeOf(const std::vector<Event>& events, const Settled& settled, Places there,
+                  std::vector<Rejection> rejected) {
+  Outcome outcome{.there = std::move(there), .rejected = std::move(rejected)};
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const std::size_t index = events[i].index;
+    if (settled[i].ok()) {
+      outcome.there[index] = *settled[i];
+      continue;
+    }
+    const Status& why = settled[i].status();
+    const ErrorKind kind = KindOf(why);
+    const std::string detail = why.message().substr(0, kRejectionBytesMax);
+    // Whatever else the log has against it is not the event's fault: a sender that took it for that would drop it.
+    if (kind == ErrorKind::kTooLarge) {
+      outcome.rejected.push_back({index, "event_too_large", detail});
+      continue;
+    }
+    outcome.why = detail;
+    const bool is_unknown = kind == ErrorKind::kUnknownOutcome;
+    ++(is_unknown ? outcome.unknown : outcome.unavailable);
+    outcome.rejected.push_back({index, is_unknown ? "outcome_unknown" : "unavailable", detail});
+  }
+  std::sort(outcome.rejected.begin(), outcome.rejected.end(),
+            [](const auto& a, const auto& b) { return a.index < b.index; });
+  return outcome;
+}
+
+http::Response RefuseFor(const http::Problem& problem, std::int64_t seconds) {
+  http::Response response = http::ToResponse(problem);
+  std::erase_if(response.headers, [](const auto& header) { return header.first == "Retry-After"; });
+  response.headers.emplace_back("Retry-After", std::to_string(std::max<std::int64_t>(1, seconds)));
+  return response;
+}
+
+http::Response RefuseAll(const std::vector<Rejection>& rejected, const std::string& detail) {
+  http::Response response = http::ToResponse({422, "invalid_events", detail, {}});
+  std::string text = http::ToJson({422, "invalid_events", detail, {}});
+  text.back() = ',';  // For the brace.
+  AppendRejected(rejected, text);
+  response.body = text + "}\n";
+  return response;
+}
+
+http::Response AnswerTo(const Outcome& outcome, bool has_key) {
+  const std::size_t left = outcome.unavailable + outcome.unknown;
+  if (left > 0 && (outcome.there.empty() || has_key)) {
+    const std::string hint =
+        has_key ? "Send the same again with the same Idempotency-Key: what is in the log already is not appended twice."
+        : outcome.unknown > 0 ? "Events that are sent again may be there twice; an Idempotency-Key prevents that."
+                              : "Send it again.";
+    const char* const code = outcome.unknown > 0 ? "outcome_unknown" : "log_unavailable";
+    return http::ToResponse(
+        {503, code,
+         fmt::format("The log has not taken {} of {} events: {}.", left, left + outcome.there.size(), outcome.why),
+         hint});
+  }
+  if (outcome.there.empty()) return RefuseAll(outcome.rejected, "No event was accepted.");
+  http::Response response;
+  response.status = outcome.rejected.empty() ? 202 : 200;
+  response.content_type = "application/json";
+  std::string text = fmt::format("{{\"accepted\":{},", outcome.there.size());
+  AppendOffsets(outcome.there, text);
+  if (!outcome.rejected.empty()) {
+    text += ',';
+    AppendRejected(outcome.rejected, text);
+  }
+  response.body = text + "}\n";
+  return response;
+}
+
+}  // namespace millrace::gateway

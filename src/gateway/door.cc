@@ -1,0 +1,488 @@
+#include "gateway/door.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "base/nearest_name.h"
+#include "gateway/answer.h"
+#include "gateway/schema_check.h"
+#include "http/problem.h"
+#include "serve/query_parameters.h"
+
+namespace millrace::gateway {
+
+namespace embedded {
+extern const std::string_view kCollectJs;
+extern const std::string_view kOpenApiPaths;
+}  // namespace embedded
+
+namespace {
+
+namespace asio = boost::asio;
+using http::Problem;
+using http::Request;
+using http::Response;
+
+constexpr std::string_view kEvents = "/v1/events/";
+constexpr std::string_view kCollect = "/v1/collect.js";
+// A body that is read in less than some 50 µs: not worth a thread.
+constexpr std::size_t kSmallBytes = 16 << 10;
+constexpr std::size_t kKeyBytesMax = 255;
+constexpr std::int64_t kBackpressureSeconds = 1;
+
+std::string_view PathOf(std::string_view target) { return target.substr(0, target.find('?')); }
+
+std::int64_t SecondsOf(std::chrono::microseconds wait) { return std::chrono::ceil<std::chrono::seconds>(wait).count(); }
+
+Response NotAllowed(const std::string& path, const std::string& methods) {
+  Response response = http::ToResponse({405, "method_not_allowed", fmt::format("{} takes {}.", path, methods), {}});
+  response.headers.emplace_back("Allow", methods);
+  return response;
+}
+
+Response Script() {
+  Response response;
+  response.content_type = "text/javascript; charset=utf-8";
+  response.body = std::string(embedded::kCollectJs);
+  // Pages of other sites load it: that is what it is for.
+  response.headers = {{"Cache-Control", "public, max-age=3600"}, {"Cross-Origin-Resource-Policy", "cross-origin"}};
+  return response;
+}
+
+// nullopt: it is one, or there is none.
+std::optional<Problem> FaultOfKey(const std::string& key) {
+  const bool good = std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c <= '~'; });
+  if (good && key.size() <= kKeyBytesMax) return std::nullopt;
+  return Problem{400, "invalid_idempotency_key",
+                 fmt::format("An Idempotency-Key is visible ASCII, at most {} bytes.", kKeyBytesMax), "Send a UUID."};
+}
+
+}  // namespace
+
+class Door::Impl {
+ public:
+  Impl(DoorOptions options, std::unique_ptr<eventlog::ConfirmingProducer> log, std::unique_ptr<Repeats> repeats,
+       Metrics& metrics, const Clock& clock)
+      : options_(std::move(options)),
+        metrics_(metrics),
+        clock_(clock),
+        guard_(options_.guard, clock),
+        open_guard_({.origins = options_.guard.origins, .rate = options_.guard.rate}, clock),
+        repeats_(std::move(repeats)),
+        pool_(static_cast<std::size_t>(std::max(1, options_.threads))),
+        intake_(std::make_unique<Intake>(std::move(log), options_.intake, metrics)) {
+    for (const auto& rule : options_.topics) topics_.try_emplace(rule.topic, rule, metrics);
+    repeated_ = metrics.MakeCounter("millrace_gateway_repeated_total",
+                                    "Requests that were answered with what their Idempotency-Key had been answered.");
+  }
+
+  ~Impl() {
+    for (int left = waiting_; left > 0; left = waiting_) waiting_.wait(left);
+    intake_.reset();
+    pool_.join();
+  }
+
+  // What can be refused for ever is known at the start.
+  Status CheckSchemas() const {
+    for (const auto& rule : options_.topics) {
+      if (rule.check) RETURN_NOT_OK(WithContext(SchemaCheck::Make(*rule.check).status(), "topic {}", rule.topic));
+    }
+    return Status::OK();
+  }
+
+  http::Early AtOnce(Request& request) {
+    const std::string path(PathOf(request.target));
+    if (path == kCollect) {
+      const bool is_read = request.method == "GET" || request.method == "HEAD";
+      return {Finished(request, nullptr, is_read ? Script() : NotAllowed(path, "GET, HEAD"))};
+    }
+    if (auto preflight = guard_.Preflight(request, "POST")) return {Finished(request, nullptr, *std::move(preflight))};
+    if (request.method != "POST") return {Finished(request, nullptr, NotAllowed(path, "POST"))};
+    auto call = std::make_shared<Call>();
+    call->begun = clock_.SteadyNow();
+    Problem problem;
+    if (!ReadTarget(request.target, *call, &problem)) return {Finished(request, nullptr, http::ToResponse(problem))};
+    const bool is_small =
+        request.body.size() <= kSmallBytes && request.content_encoding.empty() && request.idempotency_key.empty();
+    call->request = std::move(request);
+    // Its body is ours; what the server still wants to know of it is not in there.
+    const bool at_once = is_small && !guard_.MayBlock();
+    return {.join = [this, call = std::move(call), at_once](http::Early::Take take) {
+      call->take = std::move(take);
+      if (at_once) return Process(call);
+      if (waiting_.fetch_add(1) >= options_.waiting_max) {
+        NoteProcessed();
+        return End(*call, http::ToResponse({503, "overloaded", "As many requests wait as may.", "Send it again."}));
+      }
+      asio::post(pool_, [this, call] {
+        Process(call);
+        NoteProcessed();
+      });
+    }};
+  }
+
+  bool ready() const { return repeats_ == nullptr || repeats_->ready(); }
+
+ private:
+  struct Topic {
+    Topic(const TopicRule& r, Metrics& metrics) : rule(r) {
+      if (rule.rate) rate.emplace(*rule.rate);
+      if (rule.quota) quota.emplace(*rule.quota);
+      constexpr const char* kHelp = "Events of requests that were answered, by what became of them.";
+      const auto events = [&](const char* outcome) {
+        return metrics.MakeCounter("millrace_gateway_events_total", kHelp,
+                                   {{"topic", rule.topic}, {"outcome", outcome}});
+      };
+      accepted = events("accepted");
+      rejected = events("rejected");
+      failed = events("failed");
+      bytes =
+          metrics.MakeCounter("millrace_gateway_bytes_total", "Of events that were accepted.", {{"topic", rule.topic}});
+      seconds = metrics.MakeHistogram("millrace_gateway_append_seconds",
+                                      "From a request's last byte until its events are durable in the log.",
+                                      DurationBounds(), {{"topic", rule.topic}});
+    }
+
+    const TopicRule rule;
+    std::optional<serve::RateLimiter> rate;
+    std::optional<Quota> quota;
+    Counter accepted;
+    Counter rejected;
+    Counter failed;
+    Counter bytes;
+    Histogram seconds;
+  };
+
+  // A request on its way.
+  struct Call {
+    Request request;
+    http::Early::Take take;
+    std::string name;  // Of the topic, as the URL has it.
+    bool atomic = false;
+    std::chrono::steady_clock::time_point begun;
+    std::string client;
+    Topic* topic = nullptr;
+    std::optional<std::uint64_t> ticket;  // Of a request with a key that is being answered.
+    Places there;
+    Batch batch;
+  };
+  using CallPtr = std::shared_ptr<Call>;
+
+  // What one thread reads with.
+  struct Reading {
+    EventReader reader;
+    std::map<const Topic*, std::unique_ptr<SchemaCheck>> checks;
+  };
+
+  static bool ReadTarget(const std::string& target, Call& call, Problem* problem) {
+    const auto parsed = serve::ParseTarget(target);
+    if (!parsed.ok()) {
+      *problem = {400, "malformed_url", parsed.status().message(), {}};
+      return false;
+    }
+    if (parsed->segments.size() != 3 || parsed->segments[2].empty()) {
+      *problem = {404, "not_found", "Events are sent to /v1/events/TOPIC.", {}};
+      return false;
+    }
+    call.name = parsed->segments[2];
+    for (const auto& [name, value] : parsed->parameters) {
+      if (name != "atomic") {
+        *problem = {400, "unknown_parameter", fmt::format("There is no parameter '{}'.", name),
+                    "atomic is the only one."};
+        return false;
+      }
+      if (value != "true" && value != "false") {
+        *problem = {400, "invalid_parameter", fmt::format("atomic: '{}' is neither true nor false.", value), {}};
+        return false;
+      }
+      call.atomic = value == "true";
+    }
+    return true;
+  }
+
+  void NoteProcessed() {
+    --waiting_;
+    waiting_.notify_all();
+  }
+
+  void Process(const CallPtr& call) {
+    if (auto refusal = Refusal(*call)) return End(*call, *std::move(refusal));
+    auto reading = TakeReading();
+    auto refusal = Read(*call, *reading);
+    GiveBack(std::move(reading));
+    if (refusal) return End(*call, *std::move(refusal));
+    if (!call->request.idempotency_key.empty()) {
+      auto answered = Begin(*call);
+      if (answered) return End(*call, *std::move(answered));
+    }
+    if (auto too_much = ChargeFor(*call)) return Abandon(*call, *std::move(too_much));
+    Append(call);
+  }
+
+  // Who may not, and what is not there.
+  std::optional<Response> Refusal(Call& call) {
+    const auto found = topics_.find(call.name);
+    const bool is_open = found != topics_.end() && found->second.rule.anonymous;
+    auto admission = is_open ? open_guard_.Admit(call.request, "") : guard_.Admit(call.request, "write:" + call.name);
+    if (admission.refusal) return std::move(admission.refusal);
+    call.client = std::move(admission.client);
+    if (found == topics_.end()) {
+      Problem problem{404, "not_found", fmt::format("There is no topic '{}' here.", call.name), {}};
+      std::vector<std::string> known;
+      for (const auto& [name, topic] : topics_) known.push_back(name);
+      if (const auto nearest = NearestName(call.name, known))
+        problem.hint = fmt::format("Did you mean '{}'?", *nearest);
+      return http::ToResponse(problem);
+    }
+    call.topic = &found->second;
+    // Browsers send what a page makes without asking first, whoever's page it is.
+    if (!call.request.origin.empty() && !guard_.Allows(call.request.origin)) {
+      return http::ToResponse({403, "origin_not_allowed",
+                               fmt::format("Pages of {} may not send events here.", call.request.origin),
+                               "serve.cors.origins of the pipeline's file names those that may."});
+    }
+    if (auto fault = FaultOfKey(call.request.idempotency_key)) return http::ToResponse(*fault);
+    return std::nullopt;
+  }
+
+  std::optional<Response> Read(Call& call, Reading& reading) {
+    const TopicRule& rule = call.topic->rule;
+    auto read = reading.reader.Read(
+        call.request,
+        {.key = rule.key, .event_bytes_max = rule.event_bytes_max, .body_bytes_max = options_.body_bytes_max});
+    if (const auto* problem = std::get_if<Problem>(&read)) {
+      Response response = http::ToResponse(*problem);
+      if (problem->code == "content_encoding") response.headers.emplace_back("Accept-Encoding", "gzip, zstd");
+      return response;
+    }
+    call.batch = std::get<Batch>(std::move(read));
+    if (rule.check) {
+      auto& check = reading.checks[call.topic];
+      if (check == nullptr) check = SchemaCheck::Make(*rule.check).ValueOrDie();
+      if (const Status checked = check->Check(&call.batch); !checked.ok()) {
+        return http::ToResponse({503, "unavailable", checked.message(), "Send it again."});
+      }
+    }
+    const auto& [events, rejected] = call.batch;
+    if (events.empty() && rejected.empty()) {
+      return http::ToResponse({400, "empty_body", "There is no event in the body.", {}});
+    }
+    if (!rejected.empty() && (call.atomic || events.empty())) {
+      call.topic->rejected.Increment(static_cast<double>(events.size() + rejected.size()));
+      return RefuseAll(rejected,
+                       fmt::format("{} of {} events cannot be accepted{}.", rejected.size(),
+                                   events.size() + rejected.size(), events.empty() ? "" : ", and so none is"));
+    }
+    return std::nullopt;
+  }
+
+  // The answer, if it is not to be appended.
+  std::optional<Response> Begin(Call& call) {
+    if (repeats_ == nullptr) {
+      return http::ToResponse({501, "not_supported", "No Idempotency-Key is remembered here.", {}});
+    }
+    const auto& request = call.request;
+    const auto fingerprint = FingerprintOf(request.body) ^ (call.atomic ? 1U : 0U);
+    const RequestId id = MakeRequestId(call.name, call.client, request.idempotency_key);
+    auto begun = repeats_->Begin(id, fingerprint);
+    if (auto* kept = std::get_if<KeptAnswer>(&begun)) {
+      repeated_.Increment();
+      Response response;
+      response.status = kept->status;
+      response.content_type = kept->status < 300 ? "application/json" : "application/problem+json";
+      response.body = std::move(kept->body);
+      response.headers.emplace_back("Idempotency-Replayed", "true");
+      return response;
+    }
+    if (const auto* refusal = std::get_if<Repeats::Refusal>(&begun)) return ToResponse(*refusal);
+    auto& going_on = std::get<Repeats::Begun>(begun);
+    call.ticket = going_on.ticket;
+    call.there = std::move(going_on.there);
+    const auto is_there = [&](const Event& event) { return call.there.contains(event.index); };
+    std::erase_if(call.batch.events, is_there);
+    for (auto& event : call.batch.events) {
+      event.headers.emplace_back(kMark, MarkOf(id, fingerprint, event.index));
+    }
+    return std::nullopt;
+  }
+
+  static Response ToResponse(Repeats::Refusal refusal) {
+    switch (refusal) {
+      case Repeats::Refusal::kRunning:
+        return RefuseFor(
+            {409, "in_progress", "A request with this Idempotency-Key is being answered.", "Send it again."}, 1);
+      case Repeats::Refusal::kOtherBody:
+        return http::ToResponse({422, "idempotency_key_reused",
+                                 "This Idempotency-Key was used with another body or other parameters.",
+                                 "A key is for one request and its repetitions."});
+      case Repeats::Refusal::kNotYet:
+        return http::ToResponse({503, "looking",
+                                 "It is being looked for in the log what became of earlier requests with a key.",
+                                 "Send it again."});
+      case Repeats::Refusal::kDisk:
+        break;
+    }
+    return http::ToResponse({503, "unavailable", "What was answered before cannot be read.", "Send it again."});
+  }
+
+  std::optional<Response> ChargeFor(Call& call) {
+    Topic& topic = *call.topic;
+    const auto events = std::ssize(call.batch.events);
+    if (events == 0) return std::nullopt;
+    if (topic.quota) {
+      if (const auto wait = topic.quota->Take(call.client, events, clock_.Now())) {
+        return RefuseFor({429,
+                          "quota_exceeded",
+                          fmt::format("This client has sent as many events as its quota for topic {}.", call.name),
+                          {}},
+                         SecondsOf(*wait));
+      }
+    }
+    if (topic.rate) {
+      if (const auto wait = topic.rate->Take(call.client, clock_.SteadyNow(), events)) {
+        return RefuseFor({429,
+                          "too_many_events",
+                          fmt::format("This client sends more events to topic {} than its rate.", call.name),
+                          {}},
+                         SecondsOf(*wait));
+      }
+    }
+    return std::nullopt;
+  }
+
+  void Append(const CallPtr& call) {
+    std::vector<eventlog::OutgoingRecord> records;
+    records.reserve(call->batch.events.size());
+    std::size_t bytes = 0;
+    for (auto& event : call->batch.events) {
+      bytes += event.bytes();
+      eventlog::OutgoingRecord record;
+      record.topic = call->name;
+      record.key = std::move(event.key);
+      record.payload = std::move(event.payload);
+      record.headers.reserve(event.headers.size());
+      for (auto& [name, value] : event.headers) record.headers.emplace_back(std::move(name), std::move(value));
+      records.push_back(std::move(record));
+    }
+    std::string().swap(call->request.body);
+    const Status queued = intake_->Append(std::move(records), [this, call, bytes](Settled settled) {
+      if (!call->ticket) return Settle(*call, std::move(settled), bytes);
+      // To remember it takes the disk, which this thread must not wait for.
+      asio::post(pool_, [this, call, bytes, settled = std::move(settled)]() mutable {
+        Settle(*call, std::move(settled), bytes);
+      });
+    });
+    if (queued.ok()) return;
+    Abandon(*call, RefuseFor({429, "backpressure", fmt::format("{}.", queued.message()), "Send it again."},
+                             kBackpressureSeconds));
+  }
+
+  void Settle(Call& call, Settled settled, std::size_t bytes) {
+    Topic& topic = *call.topic;
+    const Outcome outcome =
+        OutcomeOf(call.batch.events, settled, std::move(call.there), std::move(call.batch.rejected));
+    const std::size_t left = outcome.unavailable + outcome.unknown;
+    topic.accepted.Increment(static_cast<double>(outcome.there.size()));
+    topic.rejected.Increment(static_cast<double>(outcome.rejected.size() - left));
+    topic.failed.Increment(static_cast<double>(left));
+    Response response = AnswerTo(outcome, call.ticket.has_value());
+    if (response.status < 300) {
+      topic.bytes.Increment(static_cast<double>(bytes));
+      topic.seconds.Observe(std::chrono::duration<double>(clock_.SteadyNow() - call.begun).count());
+    }
+    if (call.ticket) Remember(call, outcome, response);
+    End(call, std::move(response));
+  }
+
+  void Remember(const Call& call, const Outcome& outcome, const Response& response) {
+    if (outcome.unknown > 0) return repeats_->Lost(*call.ticket);
+    const Status kept = outcome.unavailable > 0
+                            ? repeats_->CutOff(*call.ticket, outcome.there)
+                            : repeats_->Answered(*call.ticket, {response.status, response.body.Text()});
+    if (!kept.ok()) spdlog::warn("gateway: an answer is not kept: {}", kept.message());
+  }
+
+  // Nothing of it was appended.
+  void Abandon(Call& call, Response response) {
+    if (call.ticket) {
+      const Status kept = repeats_->CutOff(*call.ticket, call.there);
+      if (!kept.ok()) spdlog::warn("gateway: {}", kept.message());
+    }
+    End(call, std::move(response));
+  }
+
+  void End(Call& call, Response response) {
+    const auto take = std::move(call.take);
+    take(Finished(call.request, call.topic, std::move(response)));
+  }
+
+  // The last of all steps.
+  Response Finished(const Request& request, const Topic* topic, Response response) {
+    metrics_
+        .MakeCounter(
+            "millrace_gateway_requests_total", "Requests answered by the HTTP gateway.",
+            {{"topic", topic == nullptr ? "" : topic->rule.topic}, {"status", std::to_string(response.status)}})
+        .Increment();
+    guard_.AllowOrigin(request, response);
+    return response;
+  }
+
+  std::unique_ptr<Reading> TakeReading() {
+    const std::scoped_lock lock(readings_mutex_);
+    if (readings_.empty()) return std::make_unique<Reading>();
+    auto reading = std::move(readings_.back());
+    readings_.pop_back();
+    return reading;
+  }
+  void GiveBack(std::unique_ptr<Reading> reading) {
+    const std::scoped_lock lock(readings_mutex_);
+    readings_.push_back(std::move(reading));
+  }
+
+  // Constant after construction.
+  const DoorOptions options_;
+  Metrics& metrics_;
+  const Clock& clock_;
+  std::map<std::string, Topic, std::less<>> topics_;
+  Counter repeated_;
+
+  serve::Guard guard_;
+  serve::Guard open_guard_;  // Of topics that everybody may send to.
+  const std::unique_ptr<Repeats> repeats_;
+  std::mutex readings_mutex_;
+  std::vector<std::unique_ptr<Reading>> readings_;  // As many as threads have read at once.
+  std::atomic<int> waiting_{0};                     // For a thread of the pool, or on one.
+  asio::thread_pool pool_;
+  std::unique_ptr<Intake> intake_;
+};
+
+Door::Door(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Door::~Door() = default;
+
+Result<std::unique_ptr<Door>> Door::Make(DoorOptions options, std::unique_ptr<eventlog::ConfirmingProducer> log,
+                                         std::unique_ptr<Repeats> repeats, Metrics& metrics, const Clock& clock) {
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(log), std::move(repeats), metrics, clock);
+  RETURN_NOT_OK(impl->CheckSchemas());
+  return std::unique_ptr<Door>(new Door(std::move(impl)));
+}
+
+bool Door::Takes(std::string_view target) {
+  const std::string_view path = PathOf(target);
+  return path == kCollect || path.starts_with(kEvents);
+}
+
+std::string_view Door::OpenApiPaths() { return embedded::kOpenApiPaths; }
+
+http::Early Door::AtOnce(http::Request& request) { return impl_->AtOnce(request); }
+
+bool Door::ready() const { return impl_->ready(); }
+
+}  // namespace millrace::gateway

@@ -1,0 +1,283 @@
+// The door: who may, what is answered, and what happens when the log cannot take it. Over a log that the test holds in
+// its hand; the real ones are in tests/gateway.
+#include "gateway/door.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <future>
+
+#include "eventlog/embedded/embedded_log.h"
+#include "gateway/test_log.h"
+#include "testing/manual_clock.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::gateway {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr UnixMicros kNow = 1'795'341'600'000'000;
+
+class GatewayDoor : public ::testing::Test {
+ protected:
+  void Open(DoorOptions options = {}, std::unique_ptr<Repeats> repeats = nullptr) {
+    if (options.topics.empty()) options.topics = {{.topic = "clicks"}};
+    auto door = Door::Make(std::move(options), log_.NewProducer(), std::move(repeats), metrics_, clock_);
+    MILLRACE_ASSERT_OK(door);
+    door_ = *std::move(door);
+  }
+
+  static http::Request Post(const std::string& body, const std::string& target = "/v1/events/clicks",
+                            const std::string& type = "application/x-ndjson") {
+    http::Request request;
+    request.method = "POST";
+    request.target = target;
+    request.content_type = type;
+    request.client_address = "192.0.2.7";
+    request.body = body;
+    return request;
+  }
+
+  std::future<http::Response> Send(http::Request request) {
+    auto promise = std::make_shared<std::promise<http::Response>>();
+    auto future = promise->get_future();
+    http::Early early = door_->AtOnce(request);
+    if (early.response) {
+      promise->set_value(*std::move(early.response));
+    } else {
+      early.join([promise](std::optional<http::Response> response) { promise->set_value(*std::move(response)); });
+    }
+    return future;
+  }
+  http::Response Ask(http::Request request) { return Send(std::move(request)).get(); }
+
+  static std::string HeaderOf(const http::Response& response, const std::string& name) {
+    for (const auto& [key, value] : response.headers) {
+      if (key == name) return value;
+    }
+    return "";
+  }
+  static std::string CodeOf(const http::Response& response) {
+    return std::string(boost::json::parse(response.body.Text()).at("code").as_string());
+  }
+
+  std::vector<std::string> Payloads() {
+    std::vector<std::string> payloads;
+    for (const auto& record : log_.records()) payloads.push_back(*record.payload);
+    return payloads;
+  }
+
+  testing::ManualClock clock_{kNow};
+  Metrics metrics_;
+  TestLog log_;
+  std::unique_ptr<Door> door_;
+};
+
+TEST_F(GatewayDoor, AnswersWhenTheEventsAreDurableAndNotBefore) {
+  Open();
+  log_.Hold();
+  auto answer = Send(Post("{\"a\":1}\n{\"a\":2}"));
+  EXPECT_EQ(answer.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+  log_.Release();
+  const auto response = answer.get();
+  EXPECT_EQ(response.status, 202);
+  EXPECT_EQ(response.body.Text(), "{\"accepted\":2,\"offsets\":{\"0\":[0,1]}}\n");
+  EXPECT_THAT(Payloads(), ElementsAre("{\"a\":1}", "{\"a\":2}"));
+}
+
+TEST_F(GatewayDoor, TheGoodOnesOfABatchAreAcceptedUnlessItIsAtomic) {
+  Open();
+  const std::string body = "{\"a\":1}\nx\n{\"a\":3}";
+  const auto response = Ask(Post(body));
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body.Text(), HasSubstr("{\"accepted\":2,\"offsets\":{\"0\":[0,1]},\"rejected\":[{\"index\":1,"
+                                              "\"code\":\"invalid_json\""));
+  const auto refused = Ask(Post(body, "/v1/events/clicks?atomic=true"));
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(refused.content_type, "application/problem+json");
+  EXPECT_THAT(refused.body.Text(), HasSubstr("\"rejected\":[{\"index\":1,\"code\":\"invalid_json\""));
+  EXPECT_EQ(CodeOf(refused), "invalid_events");
+  EXPECT_EQ(Ask(Post("x\ny")).status, 422) << "none of them";
+  EXPECT_EQ(log_.records().size(), 2U);
+  EXPECT_EQ(Ask(Post("\n\n")).status, 400);
+}
+
+TEST_F(GatewayDoor, WhatIsNotThereOrNotSoIsToldAsAProblem) {
+  Open({.topics = {{.topic = "clicks", .event_bytes_max = 100}}, .body_bytes_max = 1000});
+  EXPECT_EQ(CodeOf(Ask(Post("{}", "/v1/events/click"))), "not_found");
+  EXPECT_THAT(Ask(Post("{}", "/v1/events/click")).body.Text(), HasSubstr("Did you mean 'clicks'?"));
+  EXPECT_EQ(Ask(Post("{}", "/v1/events/a/b")).status, 404);
+  EXPECT_EQ(CodeOf(Ask(Post("{}", "/v1/events/clicks?token=x"))), "unknown_parameter");
+  EXPECT_EQ(CodeOf(Ask(Post("{}", "/v1/events/clicks?atomic=yes"))), "invalid_parameter");
+  EXPECT_EQ(CodeOf(Ask(Post("{}", "/v1/events/%zz"))), "malformed_url");
+  EXPECT_EQ(Ask(Post(std::string(1001, ' '))).status, 413);
+  EXPECT_EQ(Ask(Post("{\"a\":\"" + std::string(100, 'x') + "\"}")).status, 422);
+  const auto media = Ask(Post("{}", "/v1/events/clicks", "text/html"));
+  EXPECT_EQ(media.status, 415);
+  auto coded = Post("{}");
+  coded.content_encoding = "br";
+  const auto coding = Ask(coded);
+  EXPECT_EQ(coding.status, 415);
+  EXPECT_EQ(HeaderOf(coding, "Accept-Encoding"), "gzip, zstd");
+  auto get = Post("");
+  get.method = "GET";
+  EXPECT_EQ(Ask(get).status, 405);
+  EXPECT_EQ(HeaderOf(Ask(get), "Allow"), "POST");
+  auto keyed = Post("{}");
+  keyed.idempotency_key = "a b";
+  EXPECT_EQ(CodeOf(Ask(keyed)), "invalid_idempotency_key");
+  keyed.idempotency_key = "a";
+  EXPECT_EQ(Ask(keyed).status, 501) << "nothing remembers it here";
+  EXPECT_THAT(log_.records(), IsEmpty());
+}
+
+TEST_F(GatewayDoor, ATokenNeedsTheScopeOfTheTopic) {
+  const std::vector<serve::AccessToken> tokens = {{"writer", {"write:clicks"}}, {"reader", {"read"}}};
+  const serve::GuardOptions guard{.access = serve::Access(tokens)};
+  Open({.topics = {{.topic = "clicks"}, {.topic = "open", .anonymous = true}, {.topic = "other"}}, .guard = guard});
+  EXPECT_EQ(Ask(Post("{}")).status, 401);
+  auto request = Post("{}");
+  request.authorization = "Bearer writer";
+  EXPECT_EQ(Ask(request).status, 202);
+  request.authorization = "Bearer reader";
+  EXPECT_EQ(Ask(request).status, 403);
+  request.authorization = "Bearer wrong";
+  EXPECT_EQ(Ask(request).status, 401);
+  auto other = Post("{}", "/v1/events/other");
+  other.authorization = "Bearer writer";
+  EXPECT_EQ(Ask(other).status, 403);
+  EXPECT_EQ(Ask(Post("{}", "/v1/events/not-there")).status, 401) << "a stranger does not learn which topics there are";
+  EXPECT_EQ(Ask(Post("{}", "/v1/events/open")).status, 202);
+}
+
+TEST_F(GatewayDoor, APageMaySendOnlyFromAnOriginThatIsNamed) {
+  Open({.guard = {.origins = {"https://shop.example"}}});
+  auto request = Post("{}", "/v1/events/clicks", "text/plain;charset=UTF-8");
+  request.origin = "https://shop.example";
+  const auto response = Ask(request);
+  EXPECT_EQ(response.status, 202);
+  EXPECT_EQ(HeaderOf(response, "Access-Control-Allow-Origin"), "https://shop.example");
+  request.origin = "https://evil.example";
+  EXPECT_EQ(CodeOf(Ask(request)), "origin_not_allowed");
+  auto preflight = Post("");
+  preflight.method = "OPTIONS";
+  preflight.asks_to_send = "POST";
+  preflight.origin = "https://shop.example";
+  EXPECT_EQ(Ask(preflight).status, 204);
+  EXPECT_THAT(HeaderOf(Ask(preflight), "Access-Control-Allow-Headers"), HasSubstr("Idempotency-Key"));
+}
+
+TEST_F(GatewayDoor, RatesAndQuotasAreOfEventsAndOfEachClient) {
+  Open({.topics = {{.topic = "clicks", .rate = serve::Rate{10, std::chrono::seconds(1)}},
+                   {.topic = "few", .quota = QuotaRule{3, std::chrono::hours(1)}}}});
+  std::string many;
+  for (int i = 0; i < 30; ++i) many += "{}\n";
+  EXPECT_EQ(Ask(Post(many)).status, 202) << "a batch is never too large for a rate; those behind it wait";
+  const auto refused = Ask(Post("{}"));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(CodeOf(refused), "too_many_events");
+  EXPECT_EQ(HeaderOf(refused, "Retry-After"), "3") << "21 tenths";
+  auto other = Post("{}");
+  other.client_address = "192.0.2.8";
+  EXPECT_EQ(Ask(other).status, 202);
+  clock_.Set(kNow + 2'100'000);
+  EXPECT_EQ(Ask(Post("{}")).status, 202);
+
+  EXPECT_EQ(Ask(Post("{}\n{}", "/v1/events/few")).status, 202);
+  const auto over = Ask(Post("{}\n{}", "/v1/events/few"));
+  EXPECT_EQ(CodeOf(over), "quota_exceeded");
+  EXPECT_GT(std::stoi(HeaderOf(over, "Retry-After")), 60);
+  EXPECT_EQ(Ask(Post("{}", "/v1/events/few")).status, 202);
+}
+
+TEST_F(GatewayDoor, WhatIsOnItsWayIsBoundedAndMoreIsAskedToComeBack) {
+  Open({.intake = {.bytes_max = 100, .records_max = 3}});
+  log_.Hold();
+  auto first = Send(Post("{}\n{}"));
+  auto second = Send(Post("{}"));
+  const auto refused = Ask(Post("{}"));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(CodeOf(refused), "backpressure");
+  EXPECT_EQ(HeaderOf(refused, "Retry-After"), "1");
+  log_.Release();
+  EXPECT_EQ(first.get().status, 202);
+  EXPECT_EQ(second.get().status, 202);
+  EXPECT_EQ(Ask(Post("{}\n{}\n{}\n{}\n{}")).status, 202) << "alone, a large one finds its place";
+  EXPECT_EQ(log_.records().size(), 8U) << "and nothing of what was refused";
+}
+
+TEST_F(GatewayDoor, ALogThatFailsIsToldEventByEvent) {
+  Open();
+  log_.FailNext({Transient("the disk is full"), Transient("the disk is full")});
+  const auto full = Ask(Post("{\"a\":1}\n{\"a\":2}"));
+  EXPECT_EQ(full.status, 503);
+  EXPECT_EQ(CodeOf(full), "log_unavailable");
+  EXPECT_EQ(HeaderOf(full, "Retry-After"), "1");
+  EXPECT_THAT(full.body.Text(), HasSubstr("the disk is full"));
+  log_.FailNext({UnknownOutcome("the reply was lost")});
+  EXPECT_EQ(CodeOf(Ask(Post("{}"))), "outcome_unknown");
+  log_.FailNext({Status::OK(), TooLarge("larger than the broker takes"), Transient("gone")});
+  const auto some = Ask(Post("{\"a\":1}\n{\"a\":2}\n{\"a\":3}"));
+  EXPECT_EQ(some.status, 200);
+  const auto body = boost::json::parse(some.body.Text());
+  EXPECT_EQ(body.at("accepted"), 1);
+  EXPECT_EQ(body.at("rejected").at(0).at("code"), "event_too_large");
+  EXPECT_EQ(body.at("rejected").at(1).at("code"), "unavailable");
+  EXPECT_THAT(Payloads(), ElementsAre("{\"a\":1}"));
+  log_.FailNext({InvalidInput("not authorized")});
+  EXPECT_EQ(Ask(Post("{}")).status, 503) << "not what a device could mend";
+  log_.RefuseAppends(Transient("closed"));
+  EXPECT_EQ(Ask(Post("{}")).status, 503);
+}
+
+TEST_F(GatewayDoor, EventsAreCheckedAsThePipelineReadsThem) {
+  ingest::DecodeSpec spec;
+  spec.columns = {{.name = "n", .type = arrow::int64()}};
+  Open({.topics = {{.topic = "clicks", .check = spec}}});
+  const auto response = Ask(Post("{\"n\":1}\n{\"n\":\"x\"}\n{\"n\":null}"));
+  EXPECT_EQ(response.status, 200);
+  const auto body = boost::json::parse(response.body.Text());
+  EXPECT_EQ(body.at("accepted"), 2);
+  EXPECT_EQ(body.at("rejected").at(0).at("index"), 1);
+  EXPECT_EQ(body.at("rejected").at(0).at("code"), "type_mismatch");
+}
+
+TEST_F(GatewayDoor, ServesASnippetOfAKilobyte) {
+  Open();
+  auto request = Post("", "/v1/collect.js");
+  request.method = "GET";
+  const auto script = Ask(request);
+  EXPECT_EQ(script.status, 200);
+  EXPECT_THAT(script.content_type, HasSubstr("text/javascript"));
+  EXPECT_LE(script.body.bytes(), 1024U);
+  EXPECT_EQ(HeaderOf(script, "Cross-Origin-Resource-Policy"), "cross-origin");
+  request.method = "POST";
+  EXPECT_EQ(Ask(request).status, 405);
+}
+
+TEST_F(GatewayDoor, TakesItsOwnPathsAndNoOthers) {
+  EXPECT_TRUE(Door::Takes("/v1/events/clicks?atomic=true"));
+  EXPECT_TRUE(Door::Takes("/v1/collect.js"));
+  EXPECT_FALSE(Door::Takes("/v1/tables?x=/v1/events/"));
+  EXPECT_FALSE(Door::Takes("/v1/collect.json"));
+}
+
+TEST_F(GatewayDoor, ManyThreadsMaySendAtOnce) {
+  Open();
+  std::vector<std::future<void>> senders;
+  for (int t = 0; t < 4; ++t) {
+    senders.push_back(std::async(std::launch::async, [this] {
+      for (int i = 0; i < 200; ++i) EXPECT_EQ(Ask(Post("{}" + std::string(i % 2 * 20'000, '\n'))).status, 202);
+    }));
+  }
+  senders.clear();
+  EXPECT_EQ(log_.records().size(), 800U);
+}
+
+}  // namespace
+}  // namespace millrace::gateway

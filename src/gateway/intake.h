@@ -1,0 +1,55 @@
+/// The one way into the log: events in; where each of them lies, or why it does not, out, once all are settled. What
+/// every door comes down to, whatever its senders speak.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/metrics.h"
+#include "base/status.h"
+#include "eventlog/event_log.h"
+
+namespace millrace::gateway {
+
+/// Of each record in their order: where it lies, durable; or an error as eventlog::OnSettled has it.
+using Settled = std::vector<Result<eventlog::Appended>>;
+
+/// Any thread.
+class Intake {
+ public:
+  /// What may be on its way to the log at a time: less than the producer takes, so that it takes all of a batch that
+  /// has found its place here.
+  struct Limits {
+    std::size_t bytes_max = 12 << 20;
+    std::size_t records_max = 50'000;
+  };
+
+  Intake(std::unique_ptr<eventlog::ConfirmingProducer> producer, const Limits& limits, Metrics& metrics);
+  /// Each `then` has been called when it returns.
+  ~Intake();
+
+  /// Appends the records; never waits. After OK, `then` is called once, here or on a thread of the producer: it must
+  /// neither wait nor throw. kTransient: there is no room at the moment, nothing was appended, and `then` is not
+  /// called. A batch that is larger than the limits finds its place when nothing else is on its way.
+  Status Append(std::vector<eventlog::OutgoingRecord> records, std::function<void(Settled)> then);
+
+  /// Records on their way.
+  std::size_t waiting() const { return records_; }
+
+ private:
+  struct Group;
+  void NoteMoved();
+
+  const Limits limits_;
+  std::atomic<std::size_t> bytes_{0};
+  std::atomic<std::size_t> records_{0};
+  Gauge waiting_bytes_;
+  Gauge waiting_records_;
+  std::unique_ptr<eventlog::ConfirmingProducer> producer_;  // Last: it calls back as it goes.
+};
+
+}  // namespace millrace::gateway

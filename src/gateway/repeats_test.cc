@@ -1,0 +1,191 @@
+// Requests that are sent again. Over a real embedded log, which what happened is read from again.
+#include "gateway/repeats.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <future>
+
+#include "eventlog/embedded/embedded_log.h"
+#include "testing/manual_clock.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+
+const RequestId kOne = MakeRequestId("clicks", "token 1", "key");
+constexpr std::uint64_t kBody = 0x1234'5678'9ABC'DEF0;
+
+class GatewayRepeats : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(::testing::TempDir()) /
+              ("repeats_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    std::filesystem::remove_all(folder_);
+    auto log = eventlog::EmbeddedLog::Open({.path = (folder_ / "log").string(), .partitions = 2});
+    MILLRACE_ASSERT_OK(log);
+    log_ = *std::move(log);
+  }
+  void TearDown() override {
+    repeats_ = nullptr;
+    log_ = nullptr;
+    std::filesystem::remove_all(folder_);
+  }
+
+  void Open(std::vector<std::string> topics = {"clicks"}) {
+    repeats_ = nullptr;
+    auto repeats =
+        Repeats::Open({.folder = (folder_ / "state").string(),
+                       .topics = std::move(topics),
+                       .open_log = [this] { return Result<std::unique_ptr<eventlog::Consumer>>(log_->NewConsumer()); },
+                       .clock = &clock_,
+                       .sync_every = 5ms,
+                       .arrives_within = 0ms});
+    MILLRACE_ASSERT_OK(repeats);
+    repeats_ = *std::move(repeats);
+    WaitUntil([&] { return repeats_->ready(); });
+  }
+
+  template <typename Condition>
+  static void WaitUntil(const Condition& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    while (!condition()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      std::this_thread::yield();
+    }
+  }
+
+  eventlog::Appended Append(const std::string& mark) {
+    std::promise<eventlog::Appended> place;
+    const auto producer = log_->NewConfirmingProducer();
+    EXPECT_TRUE(producer
+                    ->Append({.topic = "clicks", .payload = "{}", .headers = {{std::string(kMark), mark}}},
+                             [&](const auto& outcome) { place.set_value(*outcome); })
+                    .ok());
+    return place.get_future().get();
+  }
+
+  Repeats::Begun Begin(const RequestId& id = kOne) {
+    auto begun = repeats_->Begin(id, kBody);
+    EXPECT_TRUE(std::holds_alternative<Repeats::Begun>(begun)) << begun.index();
+    return std::get<Repeats::Begun>(std::move(begun));
+  }
+  Repeats::Refusal Refused(std::uint64_t body = kBody) {
+    auto begun = repeats_->Begin(kOne, body);
+    EXPECT_TRUE(std::holds_alternative<Repeats::Refusal>(begun)) << begun.index();
+    return std::get<Repeats::Refusal>(begun);
+  }
+  std::string Kept() {
+    auto begun = repeats_->Begin(kOne, kBody);
+    const auto* kept = std::get_if<KeptAnswer>(&begun);
+    return kept == nullptr ? "none" : fmt::format("{} {}", kept->status, kept->body);
+  }
+
+  std::filesystem::path folder_;
+  testing::ManualClock clock_{1'795'341'600'000'000};
+  std::shared_ptr<eventlog::EmbeddedLog> log_;
+  std::unique_ptr<Repeats> repeats_;
+};
+
+TEST_F(GatewayRepeats, GivesTheSameAnswerForADay) {
+  Open();
+  MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));
+  EXPECT_EQ(Kept(), "202 {}");
+  Open();
+  EXPECT_EQ(Kept(), "202 {}");
+  EXPECT_EQ(Refused(kBody + 1), Repeats::Refusal::kOtherBody);
+  clock_.Set(clock_.Now() + 24 * 3'600'000'000LL);
+  EXPECT_EQ(Kept(), "202 {}");
+  clock_.Set(clock_.Now() + 1);
+  MILLRACE_ASSERT_OK(repeats_->CutOff(Begin().ticket, {}));
+}
+
+TEST_F(GatewayRepeats, KnowsWhatIsBeingAnswered) {
+  Open();
+  const auto begun = Begin();
+  EXPECT_EQ(Refused(), Repeats::Refusal::kRunning);
+  EXPECT_EQ(Refused(kBody + 1), Repeats::Refusal::kOtherBody);
+  MILLRACE_ASSERT_OK(repeats_->CutOff(begun.ticket, {}));
+  EXPECT_TRUE(Begin().there.empty()) << "nothing came of it";
+}
+
+TEST_F(GatewayRepeats, RemembersWhichRecordsOfARequestThatWasCutOffAreThere) {
+  Open();
+  MILLRACE_ASSERT_OK(repeats_->CutOff(Begin().ticket, {{2, {1, 77}}}));
+  const auto again = Begin();
+  ASSERT_EQ(again.there.size(), 1U);
+  EXPECT_EQ(again.there.at(2).offset, 77);
+}
+
+TEST_F(GatewayRepeats, FindsInTheLogWhatADeathHasLeftWithoutAnAnswer) {
+  Open();
+  static_cast<void>(Begin());  // Never ended.
+  Append("of somebody else");
+  const auto place = Append(MarkOf(kOne, kBody, 3));
+  Open();
+  const auto again = Begin();
+  ASSERT_EQ(again.there.size(), 1U);
+  EXPECT_EQ(again.there.at(3).partition, place.partition);
+  EXPECT_EQ(again.there.at(3).offset, place.offset);
+  MILLRACE_ASSERT_OK(repeats_->CutOff(again.ticket, again.there));
+  EXPECT_EQ(Refused(kBody + 1), Repeats::Refusal::kOtherBody) << "the body is known from the log as well";
+}
+
+TEST_F(GatewayRepeats, ReadsOnlyWhatLiesBehindTheLastSync) {
+  Open();
+  Append(MarkOf(kOne, kBody, 0));
+  // Two rounds of the thread: the first may have begun before.
+  for (int i = 0; i < 40; ++i) {
+    const auto id = MakeRequestId("clicks", "", std::to_string(i));
+    MILLRACE_ASSERT_OK(repeats_->Answered(Begin(id).ticket, {202, ""}));
+    std::this_thread::sleep_for(5ms);
+  }
+  Open();
+  EXPECT_TRUE(Begin().there.empty())
+      << "it is before the offsets: whoever wrote it had its answer kept, had there been one";
+}
+
+TEST_F(GatewayRepeats, LooksForWhatMayHaveBeenLost) {
+  Open();
+  const auto begun = Begin();
+  Append(MarkOf(kOne, kBody, 0));
+  repeats_->Lost(begun.ticket);
+  WaitUntil([&] {
+    const auto again = repeats_->Begin(kOne, kBody);
+    const auto* found = std::get_if<Repeats::Begun>(&again);
+    EXPECT_TRUE(found != nullptr || std::get<Repeats::Refusal>(again) == Repeats::Refusal::kNotYet);
+    return found != nullptr && found->there.size() == 1;
+  });
+}
+
+TEST_F(GatewayRepeats, AFolderIsOfOneProcess) {
+  Open();
+  const auto second =
+      Repeats::Open({.folder = (folder_ / "state").string(), .topics = {"clicks"}, .open_log = nullptr});
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(KindOf(second.status()), ErrorKind::kConflict);
+}
+
+TEST_F(GatewayRepeats, ATopicThatIsNewIsNotReadFromItsBeginning) {
+  Open();
+  std::promise<void> durable;
+  const auto producer = log_->NewConfirmingProducer();
+  MILLRACE_ASSERT_OK(
+      producer->Append({.topic = "more", .payload = "{}", .headers = {{std::string(kMark), MarkOf(kOne, kBody, 0)}}},
+                       [&](const auto&) { durable.set_value(); }));
+  durable.get_future().wait();
+  Open({"clicks", "more"});
+  EXPECT_TRUE(Begin().there.empty());
+}
+
+TEST(GatewayMarks, OfEveryRequestAreItsOwn) {
+  EXPECT_NE(MakeRequestId("a", "bc", "d").digest, MakeRequestId("ab", "c", "d").digest);
+  EXPECT_NE(MakeRequestId("a", "b", "cd").digest, MakeRequestId("a", "bc", "d").digest);
+  EXPECT_EQ(MarkOf(kOne, 1, 500).size(), 32 + 1 + 16 + 1 + 3);
+}
+
+}  // namespace
+}  // namespace millrace::gateway

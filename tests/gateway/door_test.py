@@ -1,0 +1,197 @@
+"""Goal: what docs/gateway.md says is answered, is; over the embedded log, with curl and by hand.
+
+    door_test.py MILLRACE READ_LOG
+"""
+import gzip
+import json
+import pathlib
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from running import Gateway, records
+
+BINARY, READER = sys.argv[1], sys.argv[2]
+FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="millrace-gateway-door-"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kafka"))
+from broker import free_port  # noqa: E402
+
+JSON = "application/json"
+TOPICS = ("{clicks: {key: event_id, max_event: 64KiB}, checked: {}, few: {rate: 5/s}, counted: {quota: {events: 4, every: 1h}}, "
+          "open: {anonymous: true}, strict: {key: event_id}}")
+AUTH = """  auth:
+    tokens:
+      - {token: writer, scopes: ["write:clicks", "write:few", "write:counted"]}
+      - {token: reader, scopes: [read]}
+  cors: {origins: ["https://shop.example"]}
+  limits: {connections: 12000}
+"""
+_held = 0
+
+
+def claim(condition, what, details=""):
+    global _held
+    assert condition, f"{what}\n{details}"
+    _held += 1
+
+
+def curl(port, *arguments, data=None):
+    """(status, body)"""
+    done = subprocess.run(["curl", "-sS", "-o", "-", "-w", "\n%{http_code}", *arguments, *(["--data-binary", "@-"] if data is not None else []),
+                           f"http://127.0.0.1:{port}/v1/events/clicks"], input=data, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    body, _, status = done.stdout.rpartition(b"\n")
+    return int(status), body.decode()
+
+
+def bodies(gateway):
+    """What real clients send, and what of it is in the log: every byte."""
+    odd = '{"event_id": "a",  "n":12345678901234567890.10, "t":"\\u00e9\U0001f600"}'
+    status, body = curl(gateway.port, "-H", f"Content-Type: {JSON}", "-H", "Authorization: Bearer writer", data=odd.encode())
+    claim(status == 202 and json.loads(body)["accepted"] == 1, "an object by curl", body)
+    lines = "".join(json.dumps({"event_id": f"e{i}", "n": i}) + "\n" for i in range(500))
+    for name, packed in (("gzip", gzip.compress(lines.encode())), ("zstd", subprocess.run(["zstd", "-q", "-c"], input=lines.encode(), capture_output=True).stdout)
+                         if shutil.which("zstd") else ("gzip", gzip.compress(lines.encode()))):
+        status, body = curl(gateway.port, "-H", "Content-Type: application/x-ndjson", "-H", f"Content-Encoding: {name}", "-H",
+                            "Authorization: Bearer writer", "-H", "Transfer-Encoding: chunked", "-H", "Expect: 100-continue", data=packed)
+        claim(status == 202 and json.loads(body)["accepted"] == 500, f"{name}, in chunks", body)
+    status, body = curl(gateway.port, "-H", "Content-Type: application/cloudevents+json", "-H", "Authorization: Bearer writer",
+                        data=b'{"specversion":"1.0","id":"7","source":"/s","type":"t","data":{"n":1.10}}')
+    claim(status == 202, "a CloudEvent", body)
+    status, body = curl(gateway.port, "-H", "Ce-Specversion: 1.0", "-H", "Ce-Id: 8", "-H", "Ce-Source: /s", "-H", "Ce-Type: t", "-H",
+                        "Content-Type: text/csv", "-H", "Authorization: Bearer writer", data=b"a,b\n")
+    claim(status == 202, "a CloudEvent in binary mode", body)
+    bomb = gzip.compress(b"[" + b" " * (1 << 28) + b"]")
+    status, answer = gateway.send(bomb, JSON, Content_Encoding="gzip", Authorization="Bearer writer")
+    claim(status == 413 and answer["code"] == "body_too_large", "256 MiB in 260 kB", answer)
+    return [odd, *lines.splitlines() * 2, '{"n":1.10}', "a,b\n"]
+
+
+def statuses(gateway):
+    """Each refusal is a problem, and nothing of it is in the log."""
+    token = {"Authorization": "Bearer writer"}
+    for wanted, code, arguments, headers in [
+            (400, "invalid_json", (b'{"a":', JSON), token), (400, "empty_body", (b"", JSON), token), (400, "unknown_parameter", (b"{}", JSON, "clicks", "?x=1"), token),
+            (401, "unauthorized", (b"{}", JSON), {}), (401, "invalid_token", (b"{}", JSON), {"Authorization": "Bearer who"}),
+            (403, "insufficient_scope", (b"{}", JSON), {"Authorization": "Bearer reader"}), (403, "insufficient_scope", (b"{}", JSON, "strict"), token),
+            (403, "origin_not_allowed", (b"{}", JSON), {**token, "Origin": "https://evil.example"}),
+            (415, "media_type", (b"a=1", "application/x-www-form-urlencoded"), token),
+            (415, "content_encoding", (b"{}", JSON), {**token, "Content-Encoding": "br"}), (422, "invalid_events", (b"[1]", JSON), token),
+            (422, "invalid_events", (b'[{},1]', JSON, "clicks", "?atomic=true"), token),
+            (422, "invalid_events", (b'{"event_id":"' + b"x" * 65536 + b'"}', JSON), token)]:
+        status, answer = gateway.send(*arguments, **headers)
+        claim((status, answer["code"]) == (wanted, code), f"{wanted} {code}", (status, answer))
+        claim(answer["status"] == wanted and answer["detail"], "as a problem", answer)
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        client.sendall(b"POST /v1/events/clicks HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % ((8 << 20) + 1))
+        answer = client.recv(65536)
+        claim(answer.startswith(b"HTTP/1.1 413 ") and b'"code":"body_too_large"' in answer, "a body that would be too large", answer)
+    status, headers, _ = gateway.ask("GET", "/v1/events/clicks")
+    claim(status == 405 and headers["Allow"] == "POST", "POST alone")
+    status, answer = gateway.send(b'{"event_id":"p"}\nx\n[]', **token)
+    claim(status == 200 and answer["accepted"] == 1 and [(one["index"], one["code"]) for one in answer["rejected"]] ==
+          [(1, "invalid_json"), (2, "not_an_object")], "the good ones of a batch", answer)
+    claim(gateway.send(b"{}\n" * 9, topic="few", **token)[0] == 202, "a batch beyond the rate")
+    status, headers, body = gateway.ask("POST", "/v1/events/few", b"{}", {"Content-Type": JSON, **token})
+    claim(status == 429 and 1 <= int(headers["Retry-After"]) <= 2 and json.loads(body)["code"] == "too_many_events", "and one more", body)
+    time.sleep(int(headers["Retry-After"]))
+    claim(gateway.send(b"{}", topic="few", **token)[0] == 202, "after Retry-After")
+    claim(gateway.send(b"{}\n" * 4, topic="counted", **token)[0] == 202, "a quota")
+    status, answer = gateway.send(b"{}", topic="counted", **token)
+    claim(status == 429 and answer["code"] == "quota_exceeded", "beyond it", answer)
+    claim(gateway.send(b"{}", topic="open")[0] == 202, "a topic for everybody")
+    return ['{"event_id":"p"}']
+
+
+def repeats(gateway):
+    token = {"Authorization": "Bearer writer"}
+    first = gateway.send(b'{"event_id":"k1"}\n{"event_id":"k2"}\nx', Idempotency_Key="one", **token)
+    claim(first[0] == 200 and first[1]["accepted"] == 2, "with a key", first)
+    claim(gateway.send(b'{"event_id":"k1"}\n{"event_id":"k2"}\nx', Idempotency_Key="one", **token) == first, "the same answer")
+    gateway.stop()
+    gateway.start()
+    claim(gateway.send(b'{"event_id":"k1"}\n{"event_id":"k2"}\nx', Idempotency_Key="one", **token) == first, "after a restart too")
+    status, answer = gateway.send(b'{"event_id":"k3"}', Idempotency_Key="one", **token)
+    claim(status == 422 and answer["code"] == "idempotency_key_reused", "another body", answer)
+    return ['{"event_id":"k1"}', '{"event_id":"k2"}']
+
+
+def many(gateway):
+    """Ten thousand connections, a thousand of them slow: memory stays, and others do not wait."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(10_000, hard // 2 - 500)
+    rss = lambda: int(next(line for line in open(f"/proc/{gateway.process.pid}/status") if line.startswith("VmRSS")).split()[1]) * 1024
+    body = b'{"event_id":"m"}'
+    head = b"POST /v1/events/clicks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer writer\r\nContent-Type: application/json\r\n"
+    request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    before, clients = rss(), []
+    for i in range(count):
+        client = socket.create_connection(("127.0.0.1", gateway.port), source_address=(f"127.0.0.{2 + i % 8}", 0))
+        clients.append(client)
+    begun = time.monotonic()
+    for client in clients:
+        client.sendall(request)
+    for client in clients:
+        client.settimeout(60)
+        answer = client.recv(4096)
+        claim(answer.startswith(b"HTTP/1.1 202 "), "each is answered", answer)
+    took = time.monotonic() - begun
+    # Each says that it will send 8 MiB, and sends a little of it.
+    for client in clients[:1000]:
+        client.sendall(head + b"Content-Length: %d\r\n\r\n" % (8 << 20) + b"[" * 1000)
+    begun = time.monotonic()
+    claim(gateway.send(body, JSON, Authorization="Bearer writer")[0] == 202, "others are answered")
+    waited, grown = time.monotonic() - begun, rss() - before
+    print(f"{count} connections, an event each: {took:.1f} s; then {grown / 1048576:.0f} MiB more, and an answer in {waited * 1000:.0f} ms", flush=True)
+    claim(grown < 200 << 20 and waited < 2, "in bounds", (grown, waited))
+    for client in clients:
+        client.close()
+    return [body.decode()] * (count + 1)
+
+
+def full_disk():
+    """A disk that fills: 503, and what was accepted is there."""
+    folder = FOLDER / "full"
+    folder.mkdir()
+    # A bound on the size of a file is what a process without rights can have of a full disk.
+    gateway = Gateway(BINARY, folder, free_port(), prefix=("bash", "-c", "trap '' XFSZ; ulimit -f 8000; exec \"$@\"", "bash")).start()
+    accepted, refused = [], None
+    for i in range(200):
+        event = json.dumps({"event_id": f"f{i}", "pad": "x" * 500_000})
+        status, answer = gateway.send(event.encode(), JSON)
+        if status == 202:
+            accepted.append(event)
+        else:
+            refused = (status, answer["code"], event)
+            break
+    claim(refused[:2] == (503, "log_unavailable"), "a full disk", refused and refused[:2])
+    claim(gateway.answers("/livez"), "and the door is still there")
+    gateway.kill()
+    there = [record["payload"] for record in records(READER, "embedded:" + str(folder / "log"), "clicks")]
+    # What a disk had of a write that failed may come to light after a death.
+    claim(len(accepted) > 5 and accepted == sorted(set(there) - {refused[2]}, key=accepted.index) and len(set(there)) == len(there),
+          "what was accepted is there", (len(there), len(accepted)))
+
+
+def main():
+    folder = FOLDER / "door"
+    folder.mkdir()
+    gateway = Gateway(BINARY, folder, free_port(), topics=TOPICS, serve=AUTH).start()
+    sent = bodies(gateway) + statuses(gateway) + repeats(gateway) + many(gateway)
+    claim(gateway.metric("millrace_gateway_requests_total") > 20 and gateway.metric("millrace_gateway_repeated_total") == 1, "metrics")
+    gateway.stop()
+    there = records(READER, "embedded:" + str(folder / "log"), "clicks")
+    claim(sorted(record["payload"] for record in there) == sorted(sent), "all that was accepted, and nothing else", (len(there), len(sent)))
+    by_payload = {record["payload"]: record for record in there}
+    claim(by_payload[sent[0]]["key"] == "a" and by_payload["a,b\n"]["headers"]["ce_type"] == "t", "keys and headers")
+    full_disk()
+    print(f"{_held} passed, 0 failed")
+    shutil.rmtree(FOLDER)
+
+
+main()
