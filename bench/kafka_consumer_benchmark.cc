@@ -19,6 +19,7 @@
 
 #include "base/status.h"
 #include "devices/clickstream.h"
+#include "devices/fleet.h"
 #include "eventlog/kafka/kafka_log.h"
 
 namespace millrace::eventlog {
@@ -56,12 +57,12 @@ Status CreateTopic(const std::string& brokers, const std::string& topic) {
 
 Status Produce(const std::string& brokers, const std::string& topic, std::int64_t count) {
   ASSIGN_OR_RETURN(auto producer, MakeKafkaProducer({{"bootstrap.servers", brokers}}));
-  devices::Clickstream stream({});
+  devices::Fleet fleet({}, std::make_unique<devices::Clickstream>(devices::ClickstreamOptions()));
   for (std::int64_t i = 0; i < count; ++i) {
     OutgoingRecord record;
     record.topic = topic;
     record.partition = static_cast<std::int32_t>(i % kPartitions);
-    record.payload = std::string(stream.Next(1'700'000'000'000'000 + i).payload);
+    record.payload = std::string(fleet.Next(1'700'000'000'000'000 + i).payload);
     RETURN_NOT_OK(producer->Append(std::move(record)));
   }
   return producer->Flush(120s);

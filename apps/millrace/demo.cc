@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/quantity_text.h"
 #include "commands.h"
+#include "devices/clickstream.h"
 #include "devices/simulator.h"
 #include "flag_checks.h"
 #include "objectstore/object_store.h"
@@ -150,15 +151,16 @@ int RunDemo(const DemoFlags& options) {
   if (!service.ok()) return Complain(service.status());
   auto& worker = (*service)->worker();
   auto running = std::async(std::launch::async, [&] { return (*service)->Run(); });
-  const auto producer = (*service)->embedded_log()->NewProducer();
+  const auto log = (*service)->embedded_log();
   std::stop_source stop_devices;
-  auto devices = std::async(std::launch::async, [&] {
-    devices::SimulatorOptions fleet;
-    fleet.topic = "clicks";
-    fleet.rate = options.rate;
-    fleet.clickstream.late_fraction = 0.02;
-    fleet.clickstream.malformed_fraction = 0.001;
-    return devices::RunSimulator(fleet, *producer, stop_devices.get_token());
+  auto devices = std::async(std::launch::async, [&options, log, stop = stop_devices.get_token()] {
+    devices::Fleet fleet({.malformed = 0.001}, std::make_unique<devices::Clickstream>(devices::ClickstreamOptions{
+                                                   .late = 0.02, .robots = 0.05, .without_consent = 0.1}));
+    const devices::MakeSink to_log = [log](devices::OnOutcome on_outcome) -> Result<std::unique_ptr<devices::Sink>> {
+      return devices::MakeLogSink(log->NewConfirmingProducer(), "clicks", std::move(on_outcome));
+    };
+    return devices::RunSimulator({.timetable = {.start = SystemClock().Now(), .rate = options.rate}}, fleet, to_log,
+                                 nullptr, stop);
   });
   PrintWelcome(**service, options);
 
@@ -176,7 +178,7 @@ int RunDemo(const DemoFlags& options) {
   if (running.wait_for(0s) != std::future_status::ready) WaitUntilRead(worker);
   worker.Stop();
   const Status done = running.get();
-  if (!sent.ok()) return Complain(WithContext(sent.status(), "simulator"));
+  if (!sent.status.ok()) return Complain(WithContext(sent.status, "simulator"));
   if (!done.ok()) return Complain(done);
 
   const auto lake = pipeline::OpenLake(plan->config.lake, objectstore::IfMissing::kRefuse);
@@ -185,8 +187,8 @@ int RunDemo(const DemoFlags& options) {
   if (!report.ok()) return Complain(report.status());
   const double seconds = std::chrono::duration<double>(steady_clock::now() - begun).count();
   std::printf("\n  %s events sent in %.0f s, of them %s late and %s malformed on purpose.\n\n",
-              WithThousands(sent->sent).c_str(), seconds, WithThousands(sent->late).c_str(),
-              WithThousands(sent->malformed).c_str());
+              WithThousands(sent.stats.sent).c_str(), seconds, WithThousands(sent.stats.late).c_str(),
+              WithThousands(sent.stats.malformed).c_str());
   std::printf("%s\n", AuditToText(*report).c_str());
   std::printf("  Audit: %s\n\n",
               report->ok() ? "every event is in its table, once, or in the dead letters" : "THE BOOKS DO NOT BALANCE");

@@ -1,75 +1,84 @@
-/// Clickstream events as JSON: the same seed and the same clock give the same bytes, on every machine.
+/// What visitors of a shop do: sessions, each a walk over the shop's pages with time to think in between.
 ///
-/// One event is an object of about 250 bytes:
-///   event_id   string   a version 4 UUID's form, unique unless the event is a duplicate
-///   ts         string   event time, RFC 3339 with microseconds and Z
+///   event_id   string   a version 4 UUID's form
+///   ts         time     when it happened
 ///   device_id  string   also the record's key
-///   user_id    integer
+///   user_id    integer  of the device; null of robots and of visitors who did not consent
 ///   session_id string
-///   country    string   a few are frequent, most are rare (Zipf); likewise page
-///   page       string
+///   country    string   of the device: a few are frequent, most are rare (Zipf)
+///   page       string   likewise within a section
 ///   action     string   view, click, scroll, add_to_cart, purchase
-///   latency_ms number   up to three decimals
-///   amount     number   two decimals; above 0 only for purchases
+///   latency_ms real     up to three decimals
+///   amount     decimal  two decimals; above 0 only for purchases
+///   user_agent string   of the device
+///   referrer   string   of the first event of a session that comes from elsewhere; else null
+///   campaign   string   likewise of one that a campaign brought
+///
+/// A page leads to the next by a Markov chain over sections. Visitors come back as often as a Zipf law with exponent
+/// one half has it. What is in an event, its time apart, does not hang on where the day begins; how many there are does
+/// (ActivityPermille()).
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "base/clock.h"
+#include "devices/fleet.h"
 
 namespace millrace::devices {
 
 struct ClickstreamOptions {
   std::uint64_t seed = 7;
-  std::uint32_t devices = 1000;
-  // Shares of all events, each from 0 to 1. An event is at most one of these.
-  double late_fraction = 0;
-  double duplicate_fraction = 0;
-  double malformed_fraction = 0;
+  std::uint32_t devices = 1000;  ///< At least 1.
+  // Shares from 0 to 1.
+  double late = 0;                        ///< Of events.
+  double robots = 0;                      ///< Of sessions.
+  double without_consent = 0;             ///< Of devices.
   std::chrono::minutes max_lateness{10};  ///< Late events are up to this much, and at least a second, old.
 };
 
-struct ClickstreamEvent {
-  std::string_view payload;  ///< Both views: until the next call.
-  std::string_view key;
-  UnixMicros event_time = 0;
-  bool late = false;
-  bool duplicate = false;  ///< Byte for byte one of the last few events.
-  bool malformed = false;  ///< Cut short, a value of the wrong type, not JSON at all, or not UTF-8.
-};
+/// Sessions that are open at once: one for eight devices, and so many at most. Where that is too few for the rate,
+/// visitors think for a shorter time.
+inline constexpr std::size_t kOpenSessionsMax = 1 << 16;
+inline constexpr std::uint32_t kDevicesOfOpenSession = 8;
 
-class Clickstream {
+class Clickstream final : public EventSource {
  public:
-  /// The fractions must be at least 0 and sum to at most 1.
   explicit Clickstream(const ClickstreamOptions& options);
 
-  /// The next event, as it happens at `now`.
-  ClickstreamEvent Next(UnixMicros now);
+  const Shape& shape() const override;
+  SourceEvent Next(UnixMicros now) override;
 
  private:
-  static constexpr std::size_t kRemembered = 64;
-  struct Remembered {
-    std::string payload;
-    std::string key;
-    UnixMicros event_time = 0;
+  struct Session {
+    UnixMicros due = 0;  // Of its next event.
+    std::uint64_t number = 0;
+    std::uint32_t device = 0;
+    std::uint8_t section = 0;
+    bool is_robot = false;
+    bool is_landing = true;
   };
 
-  std::uint64_t Random();
-  void Write(Remembered& event, UnixMicros event_time);
-  void Malform(std::string& payload);
+  static bool IsDueLater(const Session& a, const Session& b);
+  Session Open();
+  Session TakeNext(UnixMicros now);
+  // Its next page, or the end.
+  void MoveOn(Session session, UnixMicros now);
+  void Describe(const Session& session);
 
   const ClickstreamOptions options_;
-  std::uint64_t state_;
-  std::uint64_t count_ = 0;               // Of distinct events.
+  const std::size_t max_open_;
+  Random random_;
+  std::uint64_t num_sessions_ = 0;
+  std::vector<Session> open_;             // A heap: the one due next is in front.
   std::vector<std::uint8_t> country_of_;  // By 12 random bits, as often as it is frequent.
-  std::vector<std::uint16_t> page_of_;
-  std::array<Remembered, kRemembered> recent_;
-  std::string malformed_;
+  std::vector<std::uint8_t> page_of_;
+  std::vector<Value> values_;
+  std::string device_id_, session_id_, page_;
 };
+
+/// How busy visitors are at this time, by hour and weekday; 1000 on average over a week.
+std::int64_t ActivityPermille(UnixMicros time);
 
 }  // namespace millrace::devices

@@ -1,40 +1,58 @@
-/// A fleet of devices that sends clickstream events at a steady rate.
+/// Sends a fleet's events to a sink, when they are due.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
-#include <ostream>
+#include <functional>
+#include <memory>
 #include <stop_token>
-#include <string>
+#include <string_view>
 
-#include "base/clock.h"
 #include "base/status.h"
-#include "devices/clickstream.h"
-#include "eventlog/event_log.h"
+#include "devices/fleet.h"
+#include "devices/sink.h"
+#include "devices/timetable.h"
+#include "devices/truth_file.h"
 
 namespace millrace::devices {
 
-struct SimulatorOptions {
-  std::string topic = {};
-  double rate = 1000;      ///< Events a second; 0: as fast as the producer takes them.
-  std::int64_t count = 0;  ///< Stop after so many events; 0: when told to.
-  ClickstreamOptions clickstream = {};
-  const Clock* clock = &SystemClock();
-};
-
 struct SimulatorStats {
-  std::int64_t sent = 0;  ///< All of them; the next three are among these.
+  std::int64_t sent = 0;  ///< All that the sink took; the next three are among these.
   std::int64_t late = 0;
   std::int64_t duplicates = 0;
   std::int64_t malformed = 0;
+  // What the sink said of those that were sent.
+  std::int64_t acknowledged = 0;
+  std::int64_t refused = 0;
+  std::int64_t unknown = 0;
 };
 
-/// Sends until `stop` or `count`, then waits until everything is durable. The record's key is the device, its timestamp
-/// the time of sending. A lost rate (a slow broker) is caught up with, not forgotten. Fails with the producer's first
-/// error, seen within about a second.
-Result<SimulatorStats> RunSimulator(const SimulatorOptions& options, eventlog::Producer& producer,
-                                    std::stop_token stop);
+struct SimulatorProgress {
+  SimulatorStats stats;
+  double rate = 0;                   ///< Events a second since the report before.
+  std::chrono::microseconds lag{0};  ///< How long the next event has been due; 0 at rate 0.
+};
 
-/// One event a line.
-Result<SimulatorStats> RunSimulator(const SimulatorOptions& options, std::ostream& out, std::stop_token stop);
+struct SimulatorOptions {
+  TimetableOptions timetable{};
+  std::int64_t count = 0;                 ///< Stop after so many events; 0: when told to.
+  std::chrono::microseconds duration{0};  ///< Stop after so long; 0: when told to.
+  /// Once a second, on the thread that sends; null: nobody wants to know.
+  std::function<void(const SimulatorProgress&)> on_progress{};
+};
+
+/// Makes the sink that tells its outcomes to `on_outcome`.
+using MakeSink = std::function<Result<std::unique_ptr<Sink>>(OnOutcome on_outcome)>;
+
+struct SimulatorResult {
+  SimulatorStats stats;
+  Status status;  ///< Not OK: not everything was sent, or not all that was sent is acknowledged.
+};
+
+/// Sends until `stop`, or what `options` say, then waits until all is told of: 30 s at most, 1.5 s after `stop`. What
+/// was due while the sink had no room is caught up with, not left out. `truth` may be null; it is closed, whatever
+/// happens. Blocks.
+SimulatorResult RunSimulator(const SimulatorOptions& options, Fleet& fleet, const MakeSink& make_sink, TruthFile* truth,
+                             const std::stop_token& stop);
 
 }  // namespace millrace::devices

@@ -1,5 +1,6 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
+#include <limits>
 
 #include "registry/registry_answer_internal.h"
 
@@ -56,12 +57,35 @@ Result<Answer> ParseAnswer(const std::string& body) {
   return answer;
 }
 
+Result<std::uint32_t> ParseRegistered(const std::string& body) {
+  boost::system::error_code error;
+  const auto document = json::parse(body, error);
+  const auto* object = error ? nullptr : document.if_object();
+  const auto id = object == nullptr ? std::nullopt : NumberOf(*object, "id");
+  if (!id || *id < 0 || *id > std::numeric_limits<std::uint32_t>::max()) {
+    return Transient("it answered 200, and no id: '{}'; is the URL that of a registry's API?", Shortened(body));
+  }
+  return static_cast<std::uint32_t>(*id);
+}
+
 std::optional<ingest::SchemaLanguage> LanguageOf(std::string_view type) {
   if (type.empty() || type == "AVRO")
     return ingest::SchemaLanguage::kAvro;  // It is left out of old registries' answers.
   if (type == "PROTOBUF") return ingest::SchemaLanguage::kProtobuf;
   if (type == "JSON") return ingest::SchemaLanguage::kJson;
   return std::nullopt;
+}
+
+std::string_view TypeOf(ingest::SchemaLanguage language) {
+  switch (language) {
+    case ingest::SchemaLanguage::kAvro:
+      return "AVRO";
+    case ingest::SchemaLanguage::kProtobuf:
+      return "PROTOBUF";
+    case ingest::SchemaLanguage::kJson:
+      return "JSON";
+  }
+  return {};
 }
 
 Problem ParseProblem(const std::string& body) {

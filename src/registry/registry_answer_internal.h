@@ -29,8 +29,14 @@ struct Answer {
 /// kTransient: it is none, so who answered may not have been the registry.
 Result<Answer> ParseAnswer(const std::string& body);
 
+/// The id of a schema that was registered. kTransient as ParseAnswer().
+Result<std::uint32_t> ParseRegistered(const std::string& body);
+
 /// Nullopt: nobody knows it.
 std::optional<ingest::SchemaLanguage> LanguageOf(std::string_view type);
+
+/// The other way: "AVRO".
+std::string_view TypeOf(ingest::SchemaLanguage language);
 
 /// Why there is no schema.
 struct Problem {

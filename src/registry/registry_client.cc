@@ -3,6 +3,8 @@
 #include <arrow/util/base64.h>
 #include <fmt/format.h>
 
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 #include <set>
 #include <utility>
 
@@ -13,10 +15,14 @@
 namespace millrace::registry {
 namespace {
 
+namespace json = boost::json;
+
 // A schema is text in JSON here, where quotes and line ends take two bytes.
 constexpr std::size_t kReplyBytesMax = 3 * ingest::kMaxSchemaBytes;
 constexpr int kHttpOk = 200;
 constexpr int kHttpNotFound = 404;
+constexpr int kHttpConflict = 409;
+constexpr int kHttpUnprocessable = 422;
 // 40401 subject, 40402 version, 40403 schema not found: so says the registry itself, and neither a proxy nor another
 // path of its server.
 constexpr std::int64_t kNotFoundCodes = 404;
@@ -56,33 +62,38 @@ RegistryClient::RegistryClient(const RegistrySpec& spec) : urls_(spec.urls), htt
   }
 }
 
-Result<std::string> RegistryClient::Get(const std::string& url, const std::string& path, const std::string& what) {
+Result<std::string> RegistryClient::AskOne(const std::string& url, const Question& question) {
   http::ClientReply reply;
   http::ClientError error;
-  if (!http_.Send({.method = "GET", .url = url + path, .headers = headers_, .body = {}}, reply, error)) {
-    if (error.failure == http::ClientFailure::kCancelled) return Cancelled("asking {} for {} was cancelled", url, what);
+  const bool is_post = !question.body.empty();
+  auto headers = headers_;
+  if (is_post) headers.emplace_back("Content-Type", "application/vnd.schemaregistry.v1+json");
+  const http::ClientRequest request{
+      .method = is_post ? "POST" : "GET", .url = url + question.path, .headers = headers, .body = question.body};
+  if (!http_.Send(request, reply, error)) {
+    if (error.failure == http::ClientFailure::kCancelled) {
+      return Cancelled("asking {} for {} was cancelled", url, question.what);
+    }
     if (error.failure == http::ClientFailure::kTooLarge) {
-      return InvalidInput("{} in the registry {} is too large: {}", what, url, error.message);
+      return InvalidInput("{} in the registry {} is too large: {}", question.what, url, error.message);
     }
     return Transient("{}", error.message);
   }
   if (reply.status == kHttpOk) return std::move(reply.body);
   const Problem problem = ParseProblem(reply.body);
   if (reply.status == kHttpNotFound && problem.code && *problem.code / 100 == kNotFoundCodes) {
-    return NotFound("the registry {} has no {}: {}", url, what, problem.message);
+    return NotFound("the registry {} has no {}: {}", url, question.what, problem.message);
+  }
+  if (is_post && problem.code && (reply.status == kHttpConflict || reply.status == kHttpUnprocessable)) {
+    return InvalidInput("the registry {} does not take {}: {}", url, question.what, problem.message);
   }
   return Transient("it answered {}: {}", reply.status, problem.message);
-}
-
-Result<Answer> RegistryClient::AskOne(const std::string& url, const std::string& path, const std::string& what) {
-  ASSIGN_OR_RETURN(const std::string body, Get(url, path, what));
-  return ParseAnswer(body);
 }
 
 Status RegistryClient::Ping() {
   Status failure;
   for (const auto& url : urls_) {
-    const auto body = Get(url, "/schemas/types", "the kinds of schemas");
+    const auto body = AskOne(url, {.path = "/schemas/types", .what = "the kinds of schemas"});
     if (body.ok() && body->starts_with('[')) return Status::OK();
     failure = body.ok() ? Transient("{} answers, but not as a schema registry", url)
                         : WithContext(MakeStatus(ErrorKind::kTransient, body.status().message()), "{}", url);
@@ -90,19 +101,29 @@ Status RegistryClient::Ping() {
   return failure;
 }
 
-Result<Answer> RegistryClient::Ask(const std::string& path, const std::string& what) {
+Result<std::string> RegistryClient::AskAll(const Question& question) {
   const std::size_t first = current_;
   Status failure;
   for (std::size_t i = 0; i < urls_.size(); ++i) {
     const std::size_t one = (first + i) % urls_.size();
-    auto answer = AskOne(urls_[one], path, what);
+    auto answer = AskOne(urls_[one], question);
+    // An answer that is none, a proxy's page, is as good as silence.
+    if (answer.ok()) {
+      const Status sound = question.body.empty() ? ParseAnswer(*answer).status() : ParseRegistered(*answer).status();
+      if (!sound.ok()) answer = sound;
+    }
     if (answer.ok() || KindOf(answer.status()) != ErrorKind::kTransient) {
       current_ = one;
       return answer;
     }
-    failure = WithContext(answer.status(), "{} cannot be had from the schema registry {}", what, urls_[one]);
+    failure = WithContext(answer.status(), "{} cannot be had from the schema registry {}", question.what, urls_[one]);
   }
   return failure;
+}
+
+Result<Answer> RegistryClient::Ask(const std::string& path, const std::string& what) {
+  ASSIGN_OR_RETURN(const auto body, AskAll({.path = path, .what = what}));
+  return ParseAnswer(body);
 }
 
 Result<ingest::WriterSchema> RegistryClient::WithReferences(Answer answer, const std::string& what) {
@@ -157,6 +178,15 @@ Result<SubjectVersion> RegistryClient::Latest(const std::string& subject) {
       .subject = subject, .version = static_cast<int>(answer.version), .id = static_cast<std::uint32_t>(answer.id)};
   ASSIGN_OR_RETURN(latest.schema, WithReferences(std::move(answer), what));
   return latest;
+}
+
+Result<std::uint32_t> RegistryClient::Register(const std::string& subject, ingest::SchemaLanguage language,
+                                               const std::string& text) {
+  const json::object document{{"schemaType", TypeOf(language)}, {"schema", text}};
+  ASSIGN_OR_RETURN(const auto body, AskAll({.path = fmt::format("/subjects/{}/versions", PathSegment(subject)),
+                                            .what = "a schema for the subject " + subject,
+                                            .body = json::serialize(document)}));
+  return ParseRegistered(body);
 }
 
 }  // namespace millrace::registry

@@ -46,15 +46,25 @@ class RegistryClient {
   /// The newest.
   Result<SubjectVersion> Latest(const std::string& subject);
 
+  /// Makes the text, which refers to no other, the newest version of the subject, unless it has it already, and says
+  /// its id. kInvalidInput also: the registry does not take it, since it is none or does not fit the versions before.
+  Result<std::uint32_t> Register(const std::string& subject, ingest::SchemaLanguage language, const std::string& text);
+
   /// Ends calls under way within about a second and refuses later ones.
   void Interrupt() { http_.Interrupt(); }
   bool interrupted() const { return http_.interrupted(); }
 
  private:
-  // `path` such as "/schemas/ids/7"; `what`: the same in words, for messages.
+  // `path` such as "/schemas/ids/7"; `what`: the same in words, for messages. A request with a body is a POST.
+  struct Question {
+    std::string path;
+    std::string what;
+    std::string body{};
+  };
   Result<Answer> Ask(const std::string& path, const std::string& what);
-  Result<std::string> Get(const std::string& url, const std::string& path, const std::string& what);
-  Result<Answer> AskOne(const std::string& url, const std::string& path, const std::string& what);
+  // The body of a registry's answer.
+  Result<std::string> AskAll(const Question& question);
+  Result<std::string> AskOne(const std::string& url, const Question& question);
   Result<ingest::WriterSchema> WithReferences(Answer answer, const std::string& what);
 
   const std::vector<std::string> urls_;

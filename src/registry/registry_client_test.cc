@@ -179,5 +179,31 @@ TEST_F(RegistryClientTest, TheNextIsAskedWhenOneDoesNotAnswer) {
   MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, client.SchemaOfId(2));
 }
 
+TEST_F(RegistryClientTest, ASchemaIsRegistered) {
+  replies_["/api/subjects/a%2Fb-value/versions"].body = R"({"id":41})";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto id,
+                                client_.Register("a/b-value", ingest::SchemaLanguage::kProtobuf, "x \"y\""));
+  EXPECT_EQ(id, 41u);
+  const auto request = server_.requests().at(0);
+  EXPECT_EQ(request.method, "POST");
+  EXPECT_EQ(request.body, R"({"schemaType":"PROTOBUF","schema":"x \"y\""})");
+  EXPECT_EQ(request.headers.at("content-type"), "application/vnd.schemaregistry.v1+json");
+}
+
+TEST_F(RegistryClientTest, ASchemaThatIsNotTakenIsNoOutage) {
+  const std::string target = "/api/subjects/clicks-value/versions";
+  const auto status_of = [&](StubReply reply) {
+    replies_[target] = std::move(reply);
+    return client_.Register("clicks-value", ingest::SchemaLanguage::kAvro, "{}").status();
+  };
+  const Status other = status_of({409, R"({"error_code":409,"message":"READER_FIELD_MISSING"})"});
+  EXPECT_EQ(KindOf(other), ErrorKind::kInvalidInput);
+  EXPECT_THAT(other.message(), HasSubstr("does not take a schema for the subject clicks-value: READER_FIELD_MISSING"));
+  EXPECT_EQ(KindOf(status_of({422, R"({"error_code":42201,"message":"no schema"})"})), ErrorKind::kInvalidInput);
+  EXPECT_EQ(KindOf(status_of({409, "<html>a proxy's</html>"})), ErrorKind::kTransient);
+  EXPECT_EQ(KindOf(status_of({200, R"({"id":-1})"})), ErrorKind::kTransient);
+  EXPECT_EQ(KindOf(status_of({200, R"({"id":"7"})"})), ErrorKind::kTransient);
+}
+
 }  // namespace
 }  // namespace millrace::registry

@@ -65,7 +65,7 @@ def completions():
             claim(flags <= offered, f"{shell}: the flags of {path}", flags - offered)
         claim(sorted(ask(script, ["millrace", "run", "--role", ""])) == ["all", "ingest", "serve", "worker"], f"{shell}: choices of a flag")
         claim(sorted(ask(script, ["millrace", "lake", "read", "-o", ""])) == ["arrow", "csv", "ndjson", "parquet"], f"{shell}: of a short one")
-        claim(ask(script, ["millrace", "simulate", ""]) == ["clickstream"], f"{shell}: choices of a positional value")
+        claim(ask(script, ["millrace", "simulate", ""]) == ["clickstream", "iot"], f"{shell}: choices of a positional value")
         claim("run" not in ask(script, ["millrace", "run", "--config", ""]), f"{shell}: no command where a file belongs")
     (FOLDER / "clicks.yaml").write_text("")
     claim(ask_bash(FOLDER / "millrace.bash", ["millrace", "run", "--role", "=", "w"]) == ["worker"], "bash: --role=w")

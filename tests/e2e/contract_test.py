@@ -131,7 +131,7 @@ def main():
               "there is one of each kind", names)
         letters = server.get("/v1/dead-letters?limit=3")
         counted = server.get("/v1/tables/clicks_dead_letters")["rows"]
-        claim(letters["letters"] >= counted > 0 and len(letters["samples"]) == 3 and letters["samples"][0]["payload"], "dead letters are told", letters)
+        claim(letters["letters"] >= counted > 0 and len(letters["samples"]) == 3 and any(sample.get("payload") for sample in letters["samples"]), "dead letters are told", letters)
         lag = server.wait_for(lambda: (found := server.get("/v1/lag"))["lag"] == 0 and
                               all(partition["committed_lag"] == 0 for partition in found["partitions"]) and found, "all is committed")
         claim(sum(partition["position"] for partition in lag["partitions"]) == 2000 and len(lag["partitions"]) == 4, "and how far", lag)

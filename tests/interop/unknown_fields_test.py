@@ -42,7 +42,7 @@ transforms:
 """
 DECLARED = ["event_id", "ts", "country"]
 ADDED = {"device_id": "string", "user_id": "long", "session_id": "string", "page": "string", "action": "string",
-         "latency_ms": "double", "amount": "double"}
+         "latency_ms": "double", "amount": "double", "user_agent": "string", "referrer": "string", "campaign": "string"}
 
 
 def claim(condition, what, details=""):
