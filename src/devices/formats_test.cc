@@ -24,7 +24,7 @@
 namespace millrace::devices {
 namespace {
 
-constexpr UnixMicros kNow = 1'700'000'123'456'789;
+constexpr UnixMicros kRenderedAt = 1'700'000'123'456'789;
 constexpr std::uint32_t kSchemaId = 258;
 const PayloadFormat kFormats[] = {PayloadFormat::kJson, PayloadFormat::kCsv, PayloadFormat::kAvro,
                                   PayloadFormat::kProtobuf};
@@ -79,7 +79,7 @@ Decoded Decode(Fleet& fleet, ingest::DecodeSpec spec, int events, std::vector<Fa
   std::deque<std::string> payloads;
   model::FetchedRecords records{.source = {"t", 0}};
   for (int i = 0; i < events; ++i) {
-    const FleetEvent event = fleet.Next(kNow + i * 1000);
+    const FleetEvent event = fleet.Next(kRenderedAt + i * 1000);
     fates->push_back(event.fate);
     records.records.push_back({.offset = i, .payload = payloads.emplace_back(event.payload)});
   }

@@ -31,7 +31,7 @@ namespace {
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
-constexpr UnixMicros kStart = 1'700'000'000'000'000;
+constexpr UnixMicros kBegun = 1'700'000'000'000'000;
 
 /// What became of what was sent to it; lives longer than the producer.
 struct LogState {
@@ -85,7 +85,7 @@ Fleet Visitors(const FleetOptions& options = {}) {
   return Fleet(options, std::make_unique<Clickstream>(ClickstreamOptions{.late = 0.1}));
 }
 
-SimulatorOptions AsFast(std::int64_t count) { return {.timetable = {.start = kStart, .rate = 0}, .count = count}; }
+SimulatorOptions AsFast(std::int64_t count) { return {.timetable = {.start = kBegun, .rate = 0}, .count = count}; }
 
 TEST(Simulator, SendsAsManyAsItCounts) {
   LogState log;
@@ -107,7 +107,7 @@ TEST(Simulator, KeepsTheRate) {
   Fleet fleet = Visitors();
   const auto begun = std::chrono::steady_clock::now();
   const auto result =
-      RunSimulator({.timetable = {.start = kStart, .rate = 2000}, .count = 401}, fleet, ToLog(log), nullptr, {});
+      RunSimulator({.timetable = {.start = kBegun, .rate = 2000}, .count = 401}, fleet, ToLog(log), nullptr, {});
   MILLRACE_ASSERT_OK(result.status);
   EXPECT_GE(std::chrono::steady_clock::now() - begun, 200ms) << "not faster than asked; a loaded machine may be slower";
 }
@@ -115,7 +115,7 @@ TEST(Simulator, KeepsTheRate) {
 TEST(Simulator, EndsAfterItsTime) {
   LogState log;
   Fleet fleet = Visitors();
-  SimulatorOptions options{.timetable = {.start = kStart, .rate = 100}, .duration = 100ms};
+  SimulatorOptions options{.timetable = {.start = kBegun, .rate = 100}, .duration = 100ms};
   const auto result = RunSimulator(options, fleet, ToLog(log), nullptr, {});
   MILLRACE_ASSERT_OK(result.status);
   EXPECT_EQ(result.stats.sent, 11) << "the first at once, then one each 10 ms";
@@ -124,7 +124,7 @@ TEST(Simulator, EndsAfterItsTime) {
 TEST(Simulator, OneSeedIsOneStreamWhateverTheRateAndTheSink) {
   const auto options = [](double rate, double speed) {
     return SimulatorOptions{
-        .timetable = {.start = kStart, .rate = rate, .simulated = SimulatedTime{.step = 1ms, .speed = speed}},
+        .timetable = {.start = kBegun, .rate = rate, .simulated = SimulatedTime{.step = 1ms, .speed = speed}},
         .count = 600};
   };
   for (const auto format :
@@ -182,7 +182,7 @@ TEST(Simulator, StopsWhenTold) {
   {
     std::jthread runner([&] {
       result =
-          RunSimulator({.timetable = {.start = kStart, .rate = 0.001}}, fleet, ToLog(log), nullptr, stop.get_token());
+          RunSimulator({.timetable = {.start = kBegun, .rate = 0.001}}, fleet, ToLog(log), nullptr, stop.get_token());
     });
     stop.request_stop();
   }
@@ -252,7 +252,7 @@ TEST(Simulator, SaysHowItGoes) {
   LogState log;
   Fleet fleet = Visitors();
   std::vector<SimulatorProgress> reports;
-  SimulatorOptions options{.timetable = {.start = kStart, .rate = 2000}, .duration = 2100ms};
+  SimulatorOptions options{.timetable = {.start = kBegun, .rate = 2000}, .duration = 2100ms};
   options.on_progress = [&](const auto& progress) { reports.push_back(progress); };
   MILLRACE_ASSERT_OK(RunSimulator(options, fleet, ToLog(log), nullptr, {}).status);
   ASSERT_GE(reports.size(), 1u);
@@ -334,7 +334,7 @@ TEST_F(TruthTest, SaysWhatTheSinkSaid) {
 TEST_F(TruthTest, OutcomesMayComeInAnyOrder) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto truth, TruthFile::Create(path_, std::nullopt));
   Fleet fleet = Visitors();
-  for (int i = 0; i < 10; ++i) MILLRACE_ASSERT_OK(truth->Add(fleet.Next(kStart), kStart));
+  for (int i = 0; i < 10; ++i) MILLRACE_ASSERT_OK(truth->Add(fleet.Next(kBegun), kBegun));
   truth->Settle(5, 10, Outcome::kRefused, "too large");
   truth->Settle(0, 3, Outcome::kAcknowledged, {});
   truth->Settle(3, 5, Outcome::kUnknown, {});

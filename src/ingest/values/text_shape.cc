@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/ascii_case.h"
-#include "ingest/values/base64_internal.h"
+#include "ingest/values/base64.h"
 #include "ingest/values/number_text_internal.h"
 #include "ingest/values/time_format_internal.h"
 #include "ingest/values/time_text_internal.h"
