@@ -13,7 +13,7 @@ namespace {
 using namespace std::string_literals;
 using testing::ElementsAre;
 
-Sample SampleOf(const std::vector<std::string>& payloads) {
+Sample Records(const std::vector<std::string>& payloads) {
   Sample sample;
   for (const auto& payload : payloads) {
     sample.records.push_back({.payload = payload, .key = "k", .offset = std::ssize(sample.records)});
@@ -28,7 +28,7 @@ std::vector<std::string> Payloads(const Sample& sample) {
 }
 
 Documents DocumentsOf(const std::vector<std::string>& payloads) {
-  const auto sample = SampleOf(payloads);
+  const auto sample = Records(payloads);
   return TakeApart(sample, ShapesOf(sample));
 }
 
@@ -37,13 +37,13 @@ const std::string kPacked =
     "\x1F\x8B\x08\0\0\0\0\0\x02\x03\xAB\x56\x4A\x54\xB2\x52\x30\xAC\x05\0\x97\x8E\xA1\xFB\x08\0\0\0"s;
 
 TEST(Documents, PackedPayloadsAreUnpacked) {
-  const auto unpacked = Unpack(SampleOf({kPacked, "{}", kPacked.substr(0, 20)}));
+  const auto unpacked = Unpack(Records({kPacked, "{}", kPacked.substr(0, 20)}));
   EXPECT_EQ(unpacked.compression, ingest::Compression::kAuto);
   EXPECT_EQ(unpacked.note, "1 of 3 payloads are compressed");
   EXPECT_THAT(Payloads(unpacked.sample), ElementsAre("{\"a\": 1}", "{}", kPacked.substr(0, 20)));
   EXPECT_EQ(unpacked.sample.records[0].key, "k");
 
-  const auto plain = Unpack(SampleOf({"{}", kPacked.substr(0, 20)}));
+  const auto plain = Unpack(Records({"{}", kPacked.substr(0, 20)}));
   EXPECT_EQ(plain.compression, ingest::Compression::kNone);
   EXPECT_EQ(plain.note, "");
 }
@@ -51,7 +51,7 @@ TEST(Documents, PackedPayloadsAreUnpacked) {
 TEST(Documents, WhatIsUnpackedIsBounded) {
   // Eight MiB each, of which all but the first eight would be more than a sample has.
   const auto big = std::string(kSampleBytesMax / 8, 'a');
-  EXPECT_EQ(Unpack(SampleOf(std::vector<std::string>(10, big))).sample.records.size(), 8U);
+  EXPECT_EQ(Unpack(Records(std::vector<std::string>(10, big))).sample.records.size(), 8U);
 }
 
 TEST(Documents, ArraysAreTakenApart) {
@@ -92,7 +92,7 @@ TEST(Documents, OthersAreAsTheyAre) {
 }
 
 TEST(Documents, LinesOfText) {
-  const auto lines = LinesOf(SampleOf({"a;1\nb;2\n", "c;3\r\n", "\x01"}));
+  const auto lines = LinesOf(Records({"a;1\nb;2\n", "c;3\r\n", "\x01"}));
   EXPECT_EQ(lines.records, ingest::Records::kLines);
   EXPECT_EQ(lines.note, "1 of 3 payloads are several lines");
   EXPECT_THAT(Payloads(lines.sample), ElementsAre("a;1", "b;2", "c;3"));
