@@ -32,8 +32,8 @@ struct HttpAnswers {
   http::Handler health;
 };
 
-/// Of a configuration with `serve`. `metrics` outlives the doors, and whatever the answers refer to. Errors name the key
-/// of the address.
+/// Of a configuration with `serve`. `metrics` outlives the doors, and whatever the answers refer to. Errors name the
+/// key of the address.
 Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswers answers, Metrics& metrics);
 
 }  // namespace millrace::app
