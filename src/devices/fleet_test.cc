@@ -279,7 +279,7 @@ TEST(Clickstream, VisitorsComeBackByZipfsLaw) {
 TEST(Clickstream, FrequentCountriesAreFrequent) {
   Fleet fleet = Visitors({.devices = 1'000'000});
   std::map<std::string, int> countries;
-  for (int i = 0; i < 10'000; ++i) {
+  for (UnixMicros i = 0; i < 10'000; ++i) {
     const std::string text(fleet.Next(kNow + i * 1'000'000).payload);
     ++countries[Parsed(text)[6]];
   }

@@ -63,7 +63,7 @@ def completions():
             flags = set(flags_of(text))
             offered = set(ask(script, ["millrace", *path, "-"])) | set(ask(script, ["millrace", *path, "--"]))
             claim(flags <= offered, f"{shell}: the flags of {path}", flags - offered)
-        claim(sorted(ask(script, ["millrace", "run", "--role", ""])) == ["all", "ingest", "serve", "worker"], f"{shell}: choices of a flag")
+        claim(sorted(ask(script, ["millrace", "run", "--role", ""])) == ["all", "gateway", "ingest", "serve", "worker"], f"{shell}: choices of a flag")
         claim(sorted(ask(script, ["millrace", "lake", "read", "-o", ""])) == ["arrow", "csv", "ndjson", "parquet"], f"{shell}: of a short one")
         claim(ask(script, ["millrace", "simulate", ""]) == ["clickstream", "iot"], f"{shell}: choices of a positional value")
         claim("run" not in ask(script, ["millrace", "run", "--config", ""]), f"{shell}: no command where a file belongs")

@@ -174,7 +174,7 @@ def partitions_1500(folder):
 
 def partitions_10000(folder):
     """Ten thousand partition values under ulimit -n 256: the run ends, and nothing is read twice on the way."""
-    simulate(folder, 120_000, 10_000)
+    simulate(folder, 120_000, 15_000)  # Of whom ten thousand come.
     peak_mib, descriptors = run_to_end(
         folder, SOURCE + PARTITION_PER_DEVICE + LIMITS,
         preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS)))
