@@ -173,6 +173,7 @@ class Door::Impl {
     std::optional<std::uint64_t> ticket;  // Of a request with a key that is being answered.
     Places there;
     Batch batch;
+    std::optional<UnixMicros> charged_at;  // Its events count in the quota.
   };
   using CallPtr = std::shared_ptr<Call>;
 
@@ -230,7 +231,8 @@ class Door::Impl {
   // Who may not, and what is not there.
   std::optional<Response> Refusal(Call& call) {
     const auto found = topics_.find(call.name);
-    const bool is_open = found != topics_.end() && found->second.rule.anonymous;
+    // Who says who it is, is that: its keys and its quota are its own.
+    const bool is_open = found != topics_.end() && found->second.rule.anonymous && call.request.authorization.empty();
     auto admission = is_open ? open_guard_.Admit(call.request, "") : guard_.Admit(call.request, "write:" + call.name);
     if (admission.refusal) return std::move(admission.refusal);
     call.client = std::move(admission.client);
@@ -290,7 +292,7 @@ class Door::Impl {
       return http::ToResponse({501, "not_supported", "No Idempotency-Key is remembered here.", {}});
     }
     const auto& request = call.request;
-    const auto fingerprint = FingerprintOf(request.body) ^ (call.atomic ? 1U : 0U);
+    const auto fingerprint = FingerprintOf(request.body) ^ FingerprintOf(HeadOf(call));
     const RequestId id = MakeRequestId(call.name, call.client, request.idempotency_key);
     auto begun = repeats_->Begin(id, fingerprint);
     if (auto* kept = std::get_if<KeptAnswer>(&begun)) {
@@ -312,6 +314,20 @@ class Door::Impl {
       event.headers.emplace_back(kMark, MarkOf(id, fingerprint, event.index));
     }
     return std::nullopt;
+  }
+
+  // What, beside its body, makes a request another one.
+  static std::string HeadOf(const Call& call) {
+    const auto& request = call.request;
+    std::string head = call.atomic ? "atomic" : "";
+    const auto add = [&head](std::string_view text) { head += fmt::format("\n{}:{}", text.size(), text); };
+    add(request.content_type);
+    add(request.content_encoding);
+    for (const auto& [name, value] : request.cloud_event) {
+      add(name);
+      add(value);
+    }
+    return head;
   }
 
   static Response ToResponse(Repeats::Refusal refusal) {
@@ -337,14 +353,11 @@ class Door::Impl {
     Topic& topic = *call.topic;
     const auto events = std::ssize(call.batch.events);
     if (events == 0) return std::nullopt;
-    if (topic.quota) {
-      if (const auto wait = topic.quota->Take(call.client, events, clock_.Now())) {
-        return RefuseFor({429,
-                          "quota_exceeded",
-                          fmt::format("This client has sent as many events as its quota for topic {}.", call.name),
-                          {}},
-                         SecondsOf(*wait));
-      }
+    if (topic.quota && events > topic.quota->events_max()) {
+      return http::ToResponse({413, "too_many_events",
+                               fmt::format("The request has {} events; a client's quota for topic {} is {}.", events,
+                                           call.name, topic.quota->events_max()),
+                               "Send fewer at once."});
     }
     if (topic.rate) {
       if (const auto wait = topic.rate->Take(call.client, clock_.SteadyNow(), events)) {
@@ -354,6 +367,17 @@ class Door::Impl {
                           {}},
                          SecondsOf(*wait));
       }
+    }
+    if (topic.quota) {
+      const UnixMicros now = clock_.Now();
+      if (const auto wait = topic.quota->Take(call.client, events, now)) {
+        return RefuseFor({429,
+                          "quota_exceeded",
+                          fmt::format("This client has sent as many events as its quota for topic {}.", call.name),
+                          {}},
+                         SecondsOf(*wait));
+      }
+      call.charged_at = now;
     }
     return std::nullopt;
   }
@@ -393,6 +417,7 @@ class Door::Impl {
     topic.accepted.Increment(static_cast<double>(outcome.there.size()));
     topic.rejected.Increment(static_cast<double>(outcome.rejected.size() - left));
     topic.failed.Increment(static_cast<double>(left));
+    GiveBack(call, outcome.unavailable);
     Response response = AnswerTo(outcome, call.ticket.has_value());
     if (response.status < 300) {
       topic.bytes.Increment(static_cast<double>(bytes));
@@ -410,8 +435,15 @@ class Door::Impl {
     if (!kept.ok()) spdlog::warn("gateway: an answer is not kept: {}", kept.message());
   }
 
+  static void GiveBack(const Call& call, std::size_t events) {
+    if (call.charged_at) {
+      call.topic->quota->GiveBack(call.client, static_cast<std::int64_t>(events), *call.charged_at);
+    }
+  }
+
   // Nothing of it was appended.
   void Abandon(Call& call, Response response) {
+    GiveBack(call, call.batch.events.size());
     if (call.ticket) {
       const Status kept = repeats_->CutOff(*call.ticket, call.there);
       if (!kept.ok()) spdlog::warn("gateway: {}", kept.message());

@@ -195,6 +195,63 @@ TEST_F(GatewayDoor, RatesAndQuotasAreOfEventsAndOfEachClient) {
   EXPECT_EQ(Ask(Post("{}", "/v1/events/few")).status, 202);
 }
 
+// Of one key: which requests are the same one.
+TEST_F(GatewayDoor, ARequestIsTheSameByItsSenderItsBodyAndWhatIsSaidOfIt) {
+  const auto folder = std::filesystem::path(::testing::TempDir()) / "gateway_same_request";
+  std::filesystem::remove_all(folder);
+  auto log = eventlog::EmbeddedLog::Open({.path = (folder / "log").string()}).ValueOrDie();
+  auto repeats =
+      Repeats::Open({.folder = (folder / "state").string(),
+                     .topics = {"clicks"},
+                     .open_log = [log] { return Result<std::unique_ptr<eventlog::Consumer>>(log->NewConsumer()); },
+                     .clock = &clock_})
+          .ValueOrDie();
+  const std::vector<serve::AccessToken> tokens = {{"a", {"write:clicks"}}, {"b", {"write:clicks"}}};
+  Open({.topics = {{.topic = "clicks", .anonymous = true}}, .guard = {.access = serve::Access(tokens)}},
+       std::move(repeats));
+  const auto keyed = [](const std::string& token, const std::string& ce_id, const std::string& type) {
+    auto request = Post("{}", "/v1/events/clicks", type);
+    request.idempotency_key = "k";
+    if (!token.empty()) request.authorization = "Bearer " + token;
+    if (!ce_id.empty()) {
+      request.cloud_event = {{"specversion", "1.0"}, {"id", ce_id}, {"source", "/s"}, {"type", "t"}};
+    }
+    return request;
+  };
+  const std::string json = "application/json";
+  EXPECT_EQ(Ask(keyed("a", "1", json)).status, 202);
+  EXPECT_EQ(HeaderOf(Ask(keyed("a", "1", json)), "Idempotency-Replayed"), "true");
+  EXPECT_EQ(CodeOf(Ask(keyed("a", "2", json))), "idempotency_key_reused");
+  EXPECT_EQ(CodeOf(Ask(keyed("a", "", json))), "idempotency_key_reused");
+  for (const char* token : {"b", ""}) {
+    const auto answer = Ask(keyed(token, "1", json));
+    EXPECT_EQ(answer.status, 202);
+    EXPECT_EQ(HeaderOf(answer, "Idempotency-Replayed"), "") << "the key is another sender's";
+  }
+  EXPECT_EQ(Ask(keyed("wrong", "1", json)).status, 401);
+  EXPECT_EQ(log_.records().size(), 3U);
+  door_ = nullptr;
+  log = nullptr;
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(GatewayDoor, WhatIsRefusedLeavesTheQuotaAsItWas) {
+  Open({.topics = {{.topic = "clicks",
+                    .rate = serve::Rate{2, std::chrono::minutes(1)},
+                    .quota = QuotaRule{4, std::chrono::hours(24)}}}});
+  EXPECT_EQ(CodeOf(Ask(Post("{}\n{}\n{}\n{}\n{}"))), "too_many_events") << "it could never be taken";
+  EXPECT_EQ(Ask(Post("{}\n{}")).status, 202);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(CodeOf(Ask(Post("{}\n{}"))), "too_many_events") << "of the rate";
+  clock_.Set(clock_.Now() + 60'000'000);
+  log_.RefuseAppends(Transient("not now"));
+  EXPECT_EQ(Ask(Post("{}\n{}")).status, 503);
+  log_.RefuseAppends(Status::OK());
+  clock_.Set(clock_.Now() + 60'000'000);
+  EXPECT_EQ(Ask(Post("{}\n{}")).status, 202) << "half of the quota is left";
+  clock_.Set(clock_.Now() + 60'000'000);
+  EXPECT_EQ(CodeOf(Ask(Post("{}"))), "quota_exceeded");
+}
+
 TEST_F(GatewayDoor, WhatIsOnItsWayIsBoundedAndMoreIsAskedToComeBack) {
   Open({.intake = {.bytes_max = 100, .records_max = 3}});
   log_.Hold();

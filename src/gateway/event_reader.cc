@@ -259,27 +259,44 @@ class EventReader::Impl {
     return parser_.iterate(scratch_.data(), scratch_.size(), scratch_.capacity()).get(document);
   }
 
+  struct KeyField {
+    std::optional<std::string> text;
+    bool is_composite = false;
+  };
+
+  // As the decoder reads it: names may be written with escapes, and of two fields of one name the last counts.
+  static KeyField FindKey(simdjson::ondemand::object object, std::string_view path) {
+    const std::string_view wanted = path.substr(0, path.find('.'));
+    KeyField found;
+    for (auto each : object) {
+      simdjson::ondemand::field field;
+      std::string_view name;
+      if (std::move(each).get(field) != simdjson::SUCCESS) return {};
+      if (field.unescaped_key().get(name) != simdjson::SUCCESS || name != wanted) continue;
+      found = {};
+      JsonValue at = field.value();
+      simdjson::ondemand::object inner;
+      if (wanted.size() < path.size()) {
+        if (at.get_object().get(inner) == simdjson::SUCCESS) found = FindKey(inner, path.substr(wanted.size() + 1));
+      } else if (!IsNull(at)) {
+        found.text = TextOf(at);
+        found.is_composite = !found.text;
+      }
+    }
+    return found;
+  }
+
   // The field's value, if there is one that is not null. False: the event is rejected.
   static bool TakeKey(simdjson::ondemand::document& document, const ReadRules& rules, Event& event, Batch& batch) {
     if (!rules.key) return true;
-    std::string_view path = *rules.key;
     simdjson::ondemand::object object;
     if (document.get_object().get(object) != simdjson::SUCCESS) return true;
-    for (;;) {
-      const std::string_view name = path.substr(0, path.find('.'));
-      JsonValue at;
-      if (object.find_field_unordered(name).get(at) != simdjson::SUCCESS || IsNull(at)) return true;
-      if (name.size() == path.size()) {
-        event.key = TextOf(at);
-        if (event.key) return true;
-        batch.rejected.push_back(
-            Reject(event.index, "invalid_key",
-                   fmt::format("The field '{}' is an object or an array, and no key.", *rules.key)));
-        return false;
-      }
-      if (at.get_object().get(object) != simdjson::SUCCESS) return true;
-      path.remove_prefix(name.size() + 1);
-    }
+    auto found = FindKey(object, *rules.key);
+    event.key = std::move(found.text);
+    if (!found.is_composite) return true;
+    batch.rejected.push_back(Reject(event.index, "invalid_key",
+                                    fmt::format("The field '{}' is an object or an array, and no key.", *rules.key)));
+    return false;
   }
 
   static void Add(Event event, const ReadRules& rules, Batch& batch) {

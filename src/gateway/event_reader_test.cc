@@ -100,6 +100,20 @@ TEST(EventReader, TheKeyIsAFieldOfTheEvent) {
   EXPECT_THAT(Codes(batch), ElementsAre(Pair(6, "invalid_key")));
 }
 
+TEST(EventReader, TheKeyIsWhatTheDecoderReadsOfTheField) {
+  const auto key_of = [](const std::string& event, const char* field) {
+    const auto batch = Read(Post("application/json", event), {.key = field});
+    return batch.events.empty() ? std::optional<std::string>("rejected") : batch.events[0].key;
+  };
+  EXPECT_EQ(key_of(R"({"device\u005fid":"a"})", "device_id"), "a");
+  EXPECT_EQ(key_of(R"({"device_id":"a","x":[{}],"device_id":"b"})", "device_id"), "b");
+  EXPECT_EQ(key_of(R"({"device_id":{},"device_id":"b"})", "device_id"), "b");
+  EXPECT_EQ(key_of(R"({"device_id":"b","device_id":{}})", "device_id"), "rejected");
+  EXPECT_EQ(key_of(R"({"device_id":"b","device_id":null})", "device_id"), std::nullopt);
+  EXPECT_EQ(key_of(R"({"d":{"id":"a","id":"b"},"d":{"\u0069d":"c"}})", "d.id"), "c");
+  EXPECT_EQ(key_of(R"({"d":{"id":"a"},"d":7})", "d.id"), std::nullopt);
+}
+
 TEST(EventReader, AnEventHasABoundWithItsKeyAndHeaders) {
   const ReadRules rules{.key = "k", .event_bytes_max = 20};
   const auto batch = Read(Post("application/x-ndjson", R"({"k":"aaa","b":"12"}

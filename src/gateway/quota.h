@@ -28,8 +28,16 @@ class Quota {
   /// nullopt: the events are counted. Else they would be too many, none is counted, and this is how long until the
   /// stretch is over.
   std::optional<std::chrono::microseconds> Take(const std::string& client, std::int64_t events, UnixMicros now);
+  /// Of events that were counted at `taken_at` and were not accepted after all.
+  void GiveBack(const std::string& client, std::int64_t events, UnixMicros taken_at);
+
+  /// The most that one request can have.
+  std::int64_t events_max() const { return rule_.events; }
 
  private:
+  std::int64_t StretchOf(UnixMicros time) const { return time / rule_.every.count(); }
+  std::int64_t& TakenBy(const std::string& client);
+
   const QuotaRule rule_;
   const std::size_t clients_max_;
   std::mutex mutex_;

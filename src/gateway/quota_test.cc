@@ -21,6 +21,17 @@ TEST(Quota, CountsEachClientUntilTheNextStretchBegins) {
   EXPECT_FALSE(quota.Take("a", 10, 20'001 * kDay));
 }
 
+TEST(Quota, WhatWasNotAcceptedIsGivenBackWithinItsStretch) {
+  Quota quota({.events = 10, .every = 24h});
+  EXPECT_FALSE(quota.Take("a", 10, 5));
+  quota.GiveBack("a", 4, 5);
+  EXPECT_TRUE(quota.Take("a", 5, 6));
+  EXPECT_FALSE(quota.Take("a", 4, 6));
+  EXPECT_FALSE(quota.Take("a", 10, kDay));
+  quota.GiveBack("a", 4, 6);
+  EXPECT_TRUE(quota.Take("a", 1, kDay)) << "it was of the day before";
+}
+
 TEST(Quota, ManyClientsTakeBoundedMemory) {
   Quota quota({.events = 10, .every = 24h}, /*clients_max=*/2);
   EXPECT_FALSE(quota.Take("a", 1, 0));

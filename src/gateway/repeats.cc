@@ -368,6 +368,7 @@ Status Repeats::PutFound(const std::map<RequestId, Found>& found) {
     const auto before = db_->Get({}, KeyOf(id), &stored);
     if (!before.ok() && !before.IsNotFound()) return ToStatus(before, options_.folder);
     auto entry = before.ok() ? Decode(stored) : std::nullopt;
+    if (entry && IsOver(entry->time, options_.clock->Now())) entry = std::nullopt;
     if (entry && entry->answer.status != 0) continue;
     Places places = what.places;
     if (entry && entry->fingerprint == what.fingerprint) places.merge(entry->places);
@@ -376,12 +377,34 @@ Status Repeats::PutFound(const std::map<RequestId, Found>& found) {
   return Status::OK();
 }
 
+Status Repeats::Forget(const eventlog::OffsetVector& begins) {
+  const std::string first(1, kRequestPrefix);
+  const std::string behind(1, kRequestPrefix + 1);
+  RETURN_NOT_OK(ToStatus(db_->DeleteRange({}, db_->DefaultColumnFamily(), first, behind), options_.folder));
+  return StoreOffsets(begins);
+}
+
 Status Repeats::LookIntoLog(const std::stop_token& stop) {
   const auto begun = options_.clock->SteadyNow();
   ASSIGN_OR_RETURN(const auto log, options_.open_log());
   RETURN_NOT_OK(log->Subscribe(options_.topics, kAskTimeout));
   ASSIGN_OR_RETURN(const auto partitions, log->Partitions(options_.topics, kAskTimeout));
   ASSIGN_OR_RETURN(const auto bounds, log->Bounds(partitions, kAskTimeout));
+  for (const auto& [source, offset] : stored_) {
+    const auto range = bounds.find(source);
+    const bool is_wanted = std::ranges::find(options_.topics, source.topic) != options_.topics.end();
+    if (!is_wanted || (range != bounds.end() && range->second.end >= offset)) continue;
+    const std::string end = range == bounds.end() ? "is not there" : fmt::format("ends at {}", range->second.end);
+    spdlog::warn(
+        "gateway.state {}: {} {}, and was known up to {}: the log was made anew or has lost records. What was answered "
+        "is "
+        "forgotten, and read again from what the log holds",
+        options_.folder, model::ToString(source), end, offset);
+    eventlog::OffsetVector begins;
+    for (const auto& [partition, there] : bounds) begins[partition] = there.begin;
+    RETURN_NOT_OK(Forget(begins));
+    break;
+  }
   std::set<std::string> known;
   for (const auto& [source, offset] : stored_) known.insert(source.topic);
   eventlog::OffsetVector start;

@@ -131,7 +131,10 @@ class Repeats {
   Result<eventlog::OffsetVector> Ends(eventlog::Consumer& log);
   Result<std::optional<eventlog::OffsetVector>> StoredOffsets();
   Status StoreOffsets(const eventlog::OffsetVector& next);
-  /// Reads the log from the stored offsets to its end; marks of requests without an answer are put down.
+  /// All that was answered; what the log holds from `begins` on is not known yet.
+  Status Forget(const eventlog::OffsetVector& begins);
+  /// Reads the log from the stored offsets to its end; marks of requests without an answer are put down. A log that
+  /// ends before them is another one, or has lost records: it is read whole, and nothing else counts any more.
   Status LookIntoLog(const std::stop_token& stop);
   Status PutFound(const std::map<RequestId, Found>& found);
   Status Put(const RequestId& id, std::uint64_t fingerprint, const KeptAnswer& answer, const Places& places);

@@ -181,6 +181,44 @@ TEST_F(GatewayRepeats, ATopicThatIsNewIsNotReadFromItsBeginning) {
   EXPECT_TRUE(Begin().there.empty());
 }
 
+// A log that ends before what was known of it has not what was answered. What it has is not appended again.
+TEST_F(GatewayRepeats, OfALogThatWasMadeAnewNothingIsKnownButWhatItHolds) {
+  const auto two = MakeRequestId("clicks", "token 1", "another key");
+  Open();
+  for (int i = 0; i < 5; ++i) Append("of somebody else");
+  MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));
+  MILLRACE_ASSERT_OK(repeats_->Answered(Begin(two).ticket, {202, "{}"}));
+  // While somebody comes, the ends of the log are stored.
+  for (int i = 0; i < 40; ++i) {
+    const auto id = MakeRequestId("clicks", "", std::to_string(i));
+    MILLRACE_ASSERT_OK(repeats_->Answered(Begin(id).ticket, {202, ""}));
+    std::this_thread::sleep_for(5ms);
+  }
+  repeats_ = nullptr;
+  log_ = nullptr;
+  std::filesystem::remove_all(folder_ / "log");
+  auto log = eventlog::EmbeddedLog::Open({.path = (folder_ / "log").string(), .partitions = 2});
+  MILLRACE_ASSERT_OK(log);
+  log_ = *std::move(log);
+  const auto place = Append(MarkOf(two, kBody, 0));
+  Open();
+  EXPECT_EQ(Kept(), "none");
+  const auto again = Begin(two);
+  ASSERT_EQ(again.there.size(), 1U);
+  EXPECT_EQ(again.there.at(0).offset, place.offset);
+}
+
+// Its answer is a day old; it is sent again, and the process dies before that is answered.
+TEST_F(GatewayRepeats, AnOldAnswerHidesNoRecordThatIsNew) {
+  Open();
+  MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));
+  clock_.Set(clock_.Now() + 24 * 3'600'000'000LL + 1);
+  static_cast<void>(Begin());
+  Append(MarkOf(kOne, kBody, 0));
+  Open();
+  EXPECT_EQ(Begin().there.size(), 1U);
+}
+
 TEST(GatewayMarks, OfEveryRequestAreItsOwn) {
   EXPECT_NE(MakeRequestId("a", "bc", "d").digest, MakeRequestId("ab", "c", "d").digest);
   EXPECT_NE(MakeRequestId("a", "b", "cd").digest, MakeRequestId("a", "bc", "d").digest);

@@ -81,7 +81,8 @@ std::optional<http::Response> Guard::Preflight(const http::Request& request, std
   response.status = 204;
   response.headers = {{"Access-Control-Allow-Methods", std::string(methods)},
                       {"Access-Control-Allow-Headers",
-                       "Authorization, Content-Type, Accept, If-None-Match, Last-Event-ID, Idempotency-Key"},
+                       "Authorization, Content-Type, Content-Encoding, Accept, If-None-Match, Last-Event-ID, "
+                       "Idempotency-Key, Ce-Specversion, Ce-Id, Ce-Source, Ce-Type, Ce-Subject, Ce-Time"},
                       {"Access-Control-Max-Age", "600"}};
   return response;
 }
@@ -91,9 +92,10 @@ void Guard::AllowOrigin(const http::Request& request, http::Response& response) 
   response.headers.emplace_back("Vary", "Origin");
   if (!Allows(request.origin)) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", request.origin);
-  response.headers.emplace_back("Access-Control-Expose-Headers",
-                                "ETag, Millrace-As-Of, Millrace-Errors, Millrace-Next, Millrace-Partial, Retry-After, "
-                                "WWW-Authenticate");
+  response.headers.emplace_back(
+      "Access-Control-Expose-Headers",
+      "ETag, Idempotency-Replayed, Millrace-As-Of, Millrace-Errors, Millrace-Next, Millrace-Partial, Retry-After, "
+      "WWW-Authenticate");
 }
 
 }  // namespace millrace::serve
