@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What Millrace costs and how fresh its answers are, measured here and now; `make bench` calls this.
 
-cost        N JSON events (2,000,000) of about 250 bytes from a real Kafka topic with 4 partitions into a table of events and
+cost        N JSON events (2,000,000) of about 280 bytes from a real Kafka topic with 4 partitions into a table of events and
             a one-minute aggregate by two keys (bench/clicks.yaml), and the same job in Python (bench/peers/python_job.py).
             Events a second over the whole run of the process, CPU seconds (user + system) per million events, peak
             memory. Before any figure is printed, the tables of both are read by independent readers (deltalake, DuckDB) and
