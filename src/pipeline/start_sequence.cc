@@ -17,8 +17,17 @@ StartSequence::StartSequence(const Plan& plan, std::vector<const OpenTable*> tab
 
 Result<StartedPartitions> StartSequence::Run(const std::vector<model::TopicPartition>& partitions) {
   RETURN_NOT_OK(Refresh());
-  ASSIGN_OR_RETURN(const auto bounds, consumer_.Bounds(partitions, kLogTimeout));
-  ASSIGN_OR_RETURN(auto plans, PlanStarts(partitions, bounds));
+  ASSIGN_OR_RETURN(auto bounds, consumer_.Bounds(partitions, kLogTimeout));
+  auto planned = PlanStarts(partitions, bounds);
+  if (!planned.ok() && KindOf(planned.status()) == ErrorKind::kCorrupt) {
+    // Others may have committed since the tables were looked at, and the log may have deleted what they had: no gap. It
+    // is one if the tables still want what the log did not hold before they were looked at.
+    RETURN_NOT_OK(Refresh());
+    ASSIGN_OR_RETURN(const auto later, consumer_.Bounds(partitions, kLogTimeout));
+    for (auto& [source, range] : bounds) range.end = std::max(range.end, later.at(source).end);
+    planned = PlanStarts(partitions, bounds);
+  }
+  ASSIGN_OR_RETURN(auto plans, std::move(planned));
   RETURN_NOT_OK(CheckFingerprints(partitions, bounds));
   RETURN_NOT_OK(WriteStarts(plans));
 
@@ -298,7 +307,6 @@ Result<StartedPartition> StartSequence::Describe(const model::TopicPartition& so
                                                  model::Offset* known_to, std::map<int, UnixMicros>* watermarks) const {
   StartedPartition partition;
   partition.next = partition.start.read_from = plan.read_from;
-  partition.taken_from = plan.lowest;
   partition.start.source = source;
   partition.start.sinks.resize(static_cast<std::size_t>(plan_.num_data_tables()));
   std::map<std::string, model::Offset> lowest_of_stage;

@@ -25,10 +25,9 @@
 namespace millrace::pipeline {
 
 struct StartedPartition {
-  Shard::PartitionStart start;   ///< For its shard; without `progress`, which the worker keeps.
-  model::Offset next = 0;        ///< The log delivers from here: the lowest that any table, or dedupe, needs.
-  model::Offset taken_from = 0;  ///< The lowest that any table needs.
-  model::Offset end = 0;         ///< Of the log, when it was asked.
+  Shard::PartitionStart start;  ///< For its shard; without `progress`, which the worker keeps.
+  model::Offset next = 0;       ///< The log delivers from here: the lowest that any table, or dedupe, needs.
+  model::Offset end = 0;        ///< Of the log, when it was asked.
   std::map<std::string, std::optional<std::int64_t>> letter_versions;  ///< For LetterBook::Start().
 };
 

@@ -500,17 +500,15 @@ asio::awaitable<Status> Worker::HandleFailure(eventlog::Failed failed) {
     Note(failed.status);
     co_return Status::OK();
   }
-  const auto owned = failed.source ? owned_.find(*failed.source) : owned_.end();
-  if (kind != ErrorKind::kCorrupt || owned == owned_.end()) co_return failed.status;
-  // Nothing is lost yet of what is read for dedupe alone.
-  const bool may_be_gone = plan_->config.source.on_retention_gap == config::OnRetentionGap::kRecord ||
-                           owned->second.next < owned->second.taken_from;
-  if (!may_be_gone) co_return failed.status;
-  // Has retention overtaken us? Starting again records the gap. What is in memory cannot be read again: it goes first.
+  if (kind != ErrorKind::kCorrupt || !failed.source) co_return failed.status;
+  const auto owned = owned_.find(*failed.source);
+  if (owned == owned_.end()) co_return Status::OK();  // Of before it was taken away, or given to us: a start asks anew.
+  // Has retention overtaken us? A start asks the tables whether that is a gap, for others may have what is gone, and
+  // records it or refuses to go on. What is in memory cannot be read again: it goes first.
   const auto next = owned->second.next;
   const auto ask = [this, source = *failed.source] { return consumer_->Bounds({source}, kLogTimeout); };
   const auto bounds = co_await AskLog(ask);
-  if (!bounds.ok() || next >= bounds->at(*failed.source).begin) co_return failed.status;
+  if (bounds.ok() && next >= bounds->at(*failed.source).begin) co_return failed.status;
   co_await CutAllUntil(steady_clock::now() + 1h);
   RequestReset(failed.status);
   co_return Status::OK();
@@ -587,7 +585,6 @@ asio::awaitable<Status> Worker::StartPartitions(std::vector<model::TopicPartitio
     owned.shard = static_cast<int>((std::hash<std::string>()(source.topic) + source.partition) % shards_.size());
     owned.generation = start.generation;
     owned.next = partition.next;
-    owned.taken_from = partition.taken_from;
     owned.reached_end = false;
     owned.hold.reset();
     if (!owned.target) owned.target = partition.end;

@@ -235,7 +235,6 @@ class Worker {
     int shard = 0;
     std::int64_t generation = 0;
     model::Offset next = 0;               // After what was handed to the shard.
-    model::Offset taken_from = 0;         // What is before it is read for dedupe alone.
     std::optional<model::Offset> target;  // until_end
     std::optional<model::Offset> known_end;
     bool reached_end = false;
