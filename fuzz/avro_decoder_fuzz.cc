@@ -4,13 +4,14 @@
 #include <arrow/array.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "fetched.h"
 #include "ingest/event_decoder.h"
 #include "ingest/formats.h"
+#include "require.h"
 
 namespace {
 
@@ -59,22 +60,12 @@ std::unique_ptr<EventDecoder> SomeColumns() {
 
 std::unique_ptr<EventDecoder> NoColumns() { return EventDecoder::Make(Spec(UnknownFields::kIgnore)).ValueOrDie(); }
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const std::unique_ptr<EventDecoder> decoders[] = {AllColumns(), SomeColumns(), NoColumns()};
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
-  millrace::model::FetchedRecords records;
-  records.source = {"fuzz", 0};
-  for (int i = 0; i < 2; ++i) {
-    millrace::model::RawRecord& record = records.records.emplace_back();
-    record.offset = i;
-    record.payload = payload;
-  }
+  const auto records = FetchedOf({payload, payload});
   for (const auto& decoder : decoders) {
     const auto decoded = decoder->Decode(records).ValueOrDie();
     Require(decoded.rows->ValidateFull().ok());

@@ -5,13 +5,14 @@
 #include <arrow/array.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "fetched.h"
 #include "ingest/event_decoder.h"
+#include "require.h"
 
 namespace {
 
@@ -49,23 +50,13 @@ std::vector<std::unique_ptr<EventDecoder>> Decoders() {
   return decoders;
 }
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const auto decoders = Decoders();
   static const auto json = EventDecoder::Make({.columns = {}}).ValueOrDie();
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
-  millrace::model::FetchedRecords records;
-  records.source = {"fuzz", 0};
-  for (int i = 0; i < 2; ++i) {
-    millrace::model::RawRecord& record = records.records.emplace_back();
-    record.offset = i;
-    record.payload = payload;
-  }
+  const auto records = FetchedOf({payload, payload});
   for (const auto& decoder : decoders) {
     const auto decoded = decoder->Decode(records).ValueOrDie();
     const arrow::RecordBatch& rows = *decoded.rows;

@@ -1,21 +1,13 @@
 // Any bytes as a deletion vector are refused, or clear exactly as many bits as they say, all below the number of rows.
 #include <bit>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <string_view>
 #include <vector>
 
 #include "delta/data/deletion_vector.h"
 #include "objectstore/object_store.h"
-
-namespace {
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
+#include "require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace millrace::delta;

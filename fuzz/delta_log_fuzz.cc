@@ -1,7 +1,6 @@
 // Any bytes as a commit file are refused, or are actions that survive being written and read again, and that replay
 // into a snapshot or are refused there.
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -10,14 +9,11 @@
 #include "delta/log/action_json.h"
 #include "delta/log/log_replay.h"
 #include "delta/text/file_path.h"
+#include "require.h"
 
 using namespace millrace::delta;
 
 namespace {
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // A folder: absolute paths are looked up there. Nothing is read of it.
 const millrace::objectstore::ObjectStore& Store() {

@@ -2,7 +2,6 @@
 // show.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 #include "delta/data/data_file.h"
@@ -10,14 +9,11 @@
 #include "delta/data/partition_values.h"
 #include "delta/text/file_path.h"
 #include "delta/text/interval_text.h"
+#include "require.h"
 
 namespace {
 
 using namespace millrace::delta;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 Snapshot AllTypes() {
   Snapshot snapshot;

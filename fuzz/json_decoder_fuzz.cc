@@ -4,11 +4,12 @@
 #include <arrow/array.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
+#include "fetched.h"
 #include "ingest/added_columns.h"
 #include "ingest/event_decoder.h"
+#include "require.h"
 
 namespace {
 
@@ -39,10 +40,6 @@ DecodeSpec AllTypes(UnknownFields unknown_fields) {
   return spec;
 }
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -51,14 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const auto any =
       millrace::ingest::EventDecoder::Make({.columns = {}, .unknown_fields = UnknownFields::kIgnore}).ValueOrDie();
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
-  millrace::model::FetchedRecords records;
-  records.source = {"fuzz", 0};
-  for (int i = 0; i < 2; ++i) {
-    // Twice: the second time its keys have been learned.
-    millrace::model::RawRecord& record = records.records.emplace_back();
-    record.offset = i;
-    record.payload = payload;
-  }
+  // Twice: the second time its keys have been learned.
+  auto records = FetchedOf({payload, payload});
   for (const auto* decoder : {&ignoring, &rescuing}) {
     const auto decoded = (*decoder)->Decode(records).ValueOrDie();
     Require(decoded.rows->ValidateFull().ok());

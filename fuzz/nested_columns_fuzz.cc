@@ -5,13 +5,14 @@
 #include <arrow/array.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "fetched.h"
 #include "ingest/event_decoder.h"
+#include "require.h"
 
 namespace {
 
@@ -57,10 +58,6 @@ std::unique_ptr<EventDecoder> Make(const std::string& format, UnknownFields unkn
   return EventDecoder::Make(spec).ValueOrDie();
 }
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -75,13 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
   // Half of it between: what fails midway in one record must not show in the next.
   const std::string_view part = payload.substr(0, size / 2);
-  millrace::model::FetchedRecords records;
-  records.source = {"fuzz", 0};
-  for (const std::string_view bytes : {payload, part, payload}) {
-    millrace::model::RawRecord& record = records.records.emplace_back();
-    record.offset = static_cast<millrace::model::Offset>(records.records.size()) - 1;
-    record.payload = bytes;
-  }
+  const auto records = FetchedOf({payload, part, payload});
   for (const auto& decoder : decoders) {
     const auto decoded = decoder->Decode(records).ValueOrDie();
     const arrow::RecordBatch& rows = *decoded.rows;

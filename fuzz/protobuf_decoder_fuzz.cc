@@ -4,14 +4,15 @@
 #include <arrow/array.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "fetched.h"
 #include "ingest/event_decoder.h"
 #include "ingest/formats.h"
 #include "ingest/protobuf/protobuf_decoder.h"
+#include "require.h"
 
 namespace {
 
@@ -57,10 +58,6 @@ DecodeSpec AllFields(UnknownFields unknown_fields, Framing framing) {
   return spec;
 }
 
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -75,13 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }();
   static const auto json = EventDecoder::Make({.columns = {}, .unknown_fields = UnknownFields::kIgnore}).ValueOrDie();
   const std::string_view payload(reinterpret_cast<const char*>(data), size);
-  millrace::model::FetchedRecords records;
-  records.source = {"fuzz", 0};
-  for (int i = 0; i < 2; ++i) {
-    millrace::model::RawRecord& record = records.records.emplace_back();
-    record.offset = i;
-    record.payload = payload;
-  }
+  const auto records = FetchedOf({payload, payload});
   for (const auto* decoder : {&ignoring, &rescuing, &framed, &whole}) {
     const auto decoded = (*decoder)->Decode(records).ValueOrDie();
     Require(decoded.rows->ValidateFull().ok());

@@ -3,13 +3,13 @@
 //
 // libFuzzer under Clang (-fsanitize=fuzzer); elsewhere fuzz/replay_main.cc runs the corpus.
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "eventlog/kafka/record_batch.h"
+#include "require.h"
 
 namespace {
 
@@ -20,10 +20,6 @@ using millrace::model::Offset;
 
 constexpr Offset kBase = 1000;
 constexpr Offset kLast = 1'000'000;
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 RecordBatch BatchOf(std::string_view bytes, std::int64_t records) {
   return {.left = bytes,

@@ -5,7 +5,6 @@
 #include <arrow/array.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <set>
 #include <string>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "ingest/event_decoder.h"
+#include "require.h"
 
 namespace {
 
@@ -40,10 +40,6 @@ std::vector<std::unique_ptr<EventDecoder>> Decoders() {
   avro.schema = {.file = "fuzz.avsc", .bytes = std::make_shared<const std::string>(kSchema)};
   add(avro);
   return decoders;
-}
-
-void Require(bool condition) {
-  if (!condition) std::abort();
 }
 
 }  // namespace

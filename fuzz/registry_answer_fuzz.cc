@@ -2,20 +2,12 @@
 //
 // libFuzzer under Clang (-fsanitize=fuzzer); elsewhere fuzz/replay_main.cc runs the corpus.
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "ingest/formats.h"
 #include "registry/registry_answer_internal.h"
-
-namespace {
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
+#include "require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace ingest = millrace::ingest;

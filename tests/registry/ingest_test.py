@@ -13,8 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.error
-import urllib.request
 
 import pyarrow
 from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -23,6 +21,7 @@ from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from deltalake import DeltaTable
 
+from forwarding import Forwarding
 from millrace_runs import Broker, make_topics, send, wait_for
 from registry_server import Registry
 
@@ -111,23 +110,12 @@ def avro(folder, brokers, registry):
     ingest.check(COUNT + 50, ["bad_avro", "bad_framing", "unknown_schema"])
 
 
-class Proxy(http.server.BaseHTTPRequestHandler):
+class Proxy(Forwarding):
     asked = []
 
     def do_GET(self):
         self.asked.append(self.path)
-        try:
-            with urllib.request.urlopen(self.path, timeout=10) as reply:
-                status, body = reply.status, reply.read()
-        except urllib.error.HTTPError as error:
-            status, body = error.code, error.read()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        self.forward(self.path)
 
 
 def proxied(folder, brokers, registry):

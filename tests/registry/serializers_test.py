@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.error
 import urllib.request
 
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
@@ -26,6 +25,7 @@ from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from forwarding import Forwarding
 from millrace_runs import Broker, Pipeline, make_topics, send, wait_for
 from registry_server import Registry
 
@@ -225,7 +225,7 @@ def json_schema(folder, brokers, registry):
     claim(list(orders.rows()[0])[:6] == list(want[0]), "in its order", list(orders.rows()[0]))
 
 
-class Door(http.server.BaseHTTPRequestHandler):
+class Door(Forwarding):
     """The registry behind a login."""
     target, wanted = "", ""
 
@@ -233,18 +233,7 @@ class Door(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != self.wanted:
             self.send_error(401)
             return
-        try:
-            with urllib.request.urlopen(self.target + self.path, timeout=10) as reply:
-                status, body = reply.status, reply.read()
-        except urllib.error.HTTPError as error:
-            status, body = error.code, error.read()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        self.forward(self.target + self.path)
 
 
 def logins(folder, brokers, registry):

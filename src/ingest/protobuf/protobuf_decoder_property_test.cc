@@ -503,6 +503,22 @@ void ExpectSameCell(const std::string& cell, const std::string& expected, bool i
   EXPECT_TRUE(SameJsonText(inside(cell), inside(expected))) << cell << "\n" << expected;
 }
 
+// Records of chance, and what libprotobuf reads of each. A record of several parts is the messages merged.
+void MakeRecords(TestSchema& schema, Generator& generator, int depth, std::vector<std::string>* records,
+                 std::vector<std::unique_ptr<Message>>* messages) {
+  for (int i = 0; i < 12; ++i) {
+    std::string& record = records->emplace_back();
+    for (std::uint64_t parts = 1 + generator.Below(3); parts > 0; --parts) {
+      const auto part = schema.New("p.M0");
+      generator.Fill(part.get(), depth);
+      record += part->SerializeAsString();
+    }
+    messages->push_back(schema.New("p.M0"));
+    ASSERT_TRUE(messages->back()->ParseFromString(record));
+    DropOverwrittenEntries(messages->back().get());
+  }
+}
+
 TEST(ProtobufDecoderProperty, ColumnsHoldWhatLibprotobufReads) {
   for (std::uint64_t seed = 0; seed < 150; ++seed) {
     SCOPED_TRACE(seed);
@@ -513,21 +529,9 @@ TEST(ProtobufDecoderProperty, ColumnsHoldWhatLibprotobufReads) {
     const auto columns = ColumnsWithin(schema.Message("p.M0"), spec);
     for (const auto& [column, fields] : columns) spec.columns.push_back(column);
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto decoder, EventDecoder::Make(spec));
-
     std::vector<std::string> records;
     std::vector<std::unique_ptr<Message>> messages;
-    for (int i = 0; i < 12; ++i) {
-      // A record of several parts is the messages merged.
-      std::string& record = records.emplace_back();
-      for (std::uint64_t parts = 1 + generator.Below(3); parts > 0; --parts) {
-        const auto part = schema.New("p.M0");
-        generator.Fill(part.get(), 3);
-        record += part->SerializeAsString();
-      }
-      messages.push_back(schema.New("p.M0"));
-      ASSERT_TRUE(messages.back()->ParseFromString(record));
-      DropOverwrittenEntries(messages.back().get());
-    }
+    ASSERT_NO_FATAL_FAILURE(MakeRecords(schema, generator, 3, &records, &messages));
     const Decoded decoded = DecodeAll(*decoder, records);
     ASSERT_TRUE(decoded.dead_letters.empty()) << decoded.dead_letters[0].detail;
     MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
@@ -685,17 +689,7 @@ TEST(ProtobufDecoderProperty, NestedColumnsHoldWhatLibprotobufReads) {
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto decoder, EventDecoder::Make(spec));
     std::vector<std::string> records;
     std::vector<std::unique_ptr<Message>> messages;
-    for (int i = 0; i < 12; ++i) {
-      std::string& record = records.emplace_back();
-      for (std::uint64_t parts = 1 + generator.Below(3); parts > 0; --parts) {
-        const auto part = schema.New("p.M0");
-        generator.Fill(part.get(), kDepth + 1);
-        record += part->SerializeAsString();
-      }
-      messages.push_back(schema.New("p.M0"));
-      ASSERT_TRUE(messages.back()->ParseFromString(record));
-      DropOverwrittenEntries(messages.back().get());
-    }
+    ASSERT_NO_FATAL_FAILURE(MakeRecords(schema, generator, kDepth + 1, &records, &messages));
     const Decoded decoded = DecodeAll(*decoder, records);
     ASSERT_TRUE(decoded.dead_letters.empty()) << decoded.dead_letters[0].detail;
     MILLRACE_ASSERT_OK(decoded.rows->ValidateFull());
