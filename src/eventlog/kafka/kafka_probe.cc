@@ -48,7 +48,7 @@ std::optional<bool> MayRead(const rd_kafka_AclOperation_t* rights, std::size_t c
 
 class Probe final : public KafkaProbe {
  public:
-  explicit Probe(milliseconds timeout) : timeout_(timeout) {}
+  explicit Probe(milliseconds timeout) : timeout_(timeout), settled_by_(timeout) {}
 
   Status Connect(const Properties& properties) {
     ASSIGN_OR_RETURN(Conf conf, MakeConf(properties));
@@ -71,6 +71,29 @@ class Probe final : public KafkaProbe {
   std::int64_t answer_bytes_max() const override { return answer_bytes_max_; }
 
   Result<KafkaTopicFacts> DescribeTopic(const std::string& topic) override {
+    return WhenSettled([&] { return AskForTopic(topic); },
+                       [](const KafkaTopicFacts& facts) { return facts.partitions_without_leader == 0; });
+  }
+
+  Result<KafkaGroupFacts> DescribeGroup(const std::string& group) override {
+    return WhenSettled([&] { return AskForGroup(group); }, [](const KafkaGroupFacts&) { return true; });
+  }
+
+ private:
+  // A broker that has just started, or taken over from another, says for some seconds that a leader or a coordinator
+  // is not there yet: asks again until it is, for all questions together no longer than one of them may take.
+  template <typename Ask, typename IsSettled>
+  auto WhenSettled(const Ask& ask, const IsSettled& is_settled) -> decltype(ask()) {
+    for (;;) {
+      auto facts = ask();
+      if (!facts.ok() || settled_by_.remaining_ms() == 0) return facts;
+      const bool is_final = facts->status.ok() ? is_settled(*facts) : KindOf(facts->status) != ErrorKind::kTransient;
+      if (is_final) return facts;
+      rd_kafka_poll(handle_.get(), kLookMs);
+    }
+  }
+
+  Result<KafkaTopicFacts> AskForTopic(const std::string& topic) {
     const char* name = topic.c_str();
     const std::unique_ptr<rd_kafka_TopicCollection_t, TopicsDeleter> topics(
         rd_kafka_TopicCollection_of_topic_names(&name, 1));
@@ -100,7 +123,7 @@ class Probe final : public KafkaProbe {
     return facts;
   }
 
-  Result<KafkaGroupFacts> DescribeGroup(const std::string& group) override {
+  Result<KafkaGroupFacts> AskForGroup(const std::string& group) {
     const char* name = group.c_str();
     const Options options = WithRights(RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
     rd_kafka_DescribeConsumerGroups(handle_.get(), &name, 1, options.get(), queue_.get());
@@ -122,7 +145,6 @@ class Probe final : public KafkaProbe {
     return facts;
   }
 
- private:
   void Hear(rd_kafka_resp_err_t code, const char* reason) {
     const ErrorKind kind = KindOfKafkaError(code);
     // The first says why, and what the user must mend goes before what may pass.
@@ -207,6 +229,7 @@ class Probe final : public KafkaProbe {
   }
 
   const milliseconds timeout_;
+  const Deadline settled_by_;
   Handle handle_;
   Queue queue_;  // After handle_: it is of it, and goes first.
   Status heard_;

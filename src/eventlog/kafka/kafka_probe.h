@@ -39,7 +39,8 @@ class KafkaProbe {
  public:
   /// Waits for the first broker that answers. `properties` as of MakeKafkaConsumer(). kInvalidInput: a property is
   /// wrong, or a broker refuses the login or the certificate; kTransient: none answers. Both with the connection's own
-  /// words. Each call gives up after `timeout`.
+  /// words. Each call gives up after `timeout`; brokers that have just started get as long, counted from here, to find
+  /// leaders and coordinators before it is told that there is none.
   static Result<std::unique_ptr<KafkaProbe>> Connect(std::map<std::string, std::string> properties,
                                                      std::chrono::milliseconds timeout);
   virtual ~KafkaProbe() = default;
