@@ -33,10 +33,8 @@ model::FetchedRecords ToFetched(std::int32_t partition, const std::vector<const 
     raw.timestamp = record->timestamp;
     raw.payload = record->payload;
     if (record->key) raw.key = *record->key;
-    for (const auto& [name, value] : record->headers) {
-      raw.headers.emplace_back(name, value ? std::optional<std::string_view>(*value) : std::nullopt);
-    }
-    fetched.records.push_back(std::move(raw));
+    raw.SetHeaders(&record->headers);
+    fetched.records.push_back(raw);
   }
   fetched.range = {records.front()->offset, records.back()->offset + 1};
   return fetched;

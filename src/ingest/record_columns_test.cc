@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <string>
 
 #include "ingest/decoder_testing_internal.h"
@@ -33,12 +34,11 @@ TEST(RecordColumns, StandBetweenThoseOfThePayload) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto decoder, EventDecoder::Make(spec));
   model::FetchedRecords records;
   records.source = {"t", 3};
+  std::deque<model::RecordHeaders> all_headers;
   const auto add = [&](std::optional<std::string_view> key, std::string_view payload, model::RecordHeaders headers) {
-    records.records.push_back({.offset = 10 + std::ssize(records.records),
-                               .timestamp = 77,
-                               .key = key,
-                               .payload = payload,
-                               .headers = std::move(headers)});
+    records.records.push_back(
+        {.offset = 10 + std::ssize(records.records), .timestamp = 77, .key = key, .payload = payload});
+    records.records.back().SetHeaders(&all_headers.emplace_back(std::move(headers)));
   };
   add("ann", R"({"a":1,"b":2})", {{"n", "5"}, {"m", "x"}, {"n", "6"}});
   add(std::nullopt, R"({"a":2})", {});
@@ -76,8 +76,9 @@ TEST(RecordColumns, BinaryTakesTheBytesAsTheyAre) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto decoder, EventDecoder::Make(spec));
   model::FetchedRecords records;
   records.source = {"t", 0};
-  records.records.push_back(
-      {.key = "\xFF\xFE", .payload = "{}", .headers = {{"id", "00112233445566778899AABBCCDDEEFF"}}});
+  const model::RecordHeaders headers = {{"id", "00112233445566778899AABBCCDDEEFF"}};
+  records.records.push_back({.key = "\xFF\xFE", .payload = "{}"});
+  records.records.back().SetHeaders(&headers);
   records.records.push_back({.payload = "{}"});
   EXPECT_THAT(RowTexts(*decoder->Decode(records).ValueOrDie().rows, 2),
               ElementsAre("xfffe|'00112233-4455-6677-8899-aabbccddeeff'", "null|null"));

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -20,7 +21,8 @@ namespace millrace::model {
 /// Names and values, in log order; names may repeat. nullopt: a null value, which is not an empty one.
 using RecordHeaders = std::vector<std::pair<std::string_view, std::optional<std::string_view>>>;
 
-/// One record as the log delivered it. The views are owned by the FetchedRecords that holds it.
+/// One record as the log delivered it. What it views is kept alive by the FetchedRecords that holds it. Of many there
+/// is a pass over the memory for each field: the fewer bytes the better.
 struct RawRecord {
   Offset offset = 0;
   UnixMicros timestamp = 0;                 ///< The log's timestamp (create or append time), UTC microseconds.
@@ -28,15 +30,26 @@ struct RawRecord {
   std::optional<std::string_view> payload;  ///< nullopt: a tombstone.
   /// Else the payload is this document of a record that holds several: a dead letter that is run again.
   std::int32_t index = kWholeRecord;
-  RecordHeaders headers;  ///< Read Headers() instead: a log may leave this empty.
   /// How to read the headers when somebody wants them: looking for them in each record of a Kafka topic costs a third
-  /// of the consumer's CPU time, and only dead letters have a use for them.
+  /// of the consumer's CPU time, and only dead letters and columns of headers have a use for them. Null: there are
+  /// none.
   RecordHeaders (*read_headers)(const void* source) = nullptr;
   const void* headers_source = nullptr;
 
   /// One thread at a time for one record.
-  RecordHeaders Headers() const { return read_headers != nullptr ? read_headers(headers_source) : headers; }
+  RecordHeaders Headers() const { return read_headers == nullptr ? RecordHeaders() : read_headers(headers_source); }
+
+  /// The record's headers are `pairs` of names and optional values, which outlive it.
+  template <typename Pairs>
+  void SetHeaders(const Pairs* pairs) {
+    headers_source = pairs;
+    read_headers = [](const void* source) {
+      const auto& all = *static_cast<const Pairs*>(source);
+      return RecordHeaders(all.begin(), all.end());
+    };
+  }
 };
+static_assert(std::is_trivially_destructible_v<RawRecord>);
 
 struct FetchedRecords;
 

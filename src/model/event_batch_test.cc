@@ -16,6 +16,17 @@ FetchedRecords Five() {
   return fetched;
 }
 
+TEST(RawRecord, ReadsItsHeadersFromWhereTheyLie) {
+  EXPECT_TRUE(RawRecord{}.Headers().empty());
+  const std::vector<std::pair<std::string, std::optional<std::string>>> owned = {
+      {"a", "1"}, {"a", ""}, {"none", std::nullopt}};
+  RawRecord record;
+  record.SetHeaders(&owned);
+  const RecordHeaders read = RawRecord(record).Headers();
+  EXPECT_EQ(read, RecordHeaders({{"a", "1"}, {"a", ""}, {"none", std::nullopt}}));
+  EXPECT_EQ(read[0].second->data(), owned[0].second->data()) << "a view";
+}
+
 TEST(ForEachPiece, AFetchThatIsNotPackedIsOnePiece) {
   const FetchedRecords fetched = Five();
   FetchedRecords piece;

@@ -37,14 +37,13 @@ struct Batch {
   std::int64_t bytes = 0;
 };
 
+/// A view of the letter.
 model::RawRecord RecordOf(const model::DeadLetter& letter) {
   model::RawRecord record{.offset = letter.offset, .timestamp = letter.timestamp};
   record.index = letter.index;
   if (letter.key) record.key = *letter.key;
   record.payload = letter.payload;
-  for (const auto& [name, value] : letter.headers) {
-    record.headers.emplace_back(name, value ? std::optional<std::string_view>(*value) : std::nullopt);
-  }
+  record.SetHeaders(&letter.headers);
   return record;
 }
 

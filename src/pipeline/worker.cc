@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 /// at most for its turn on a shard.
 constexpr std::size_t kPollRecordsMax = 8192;
 /// A shard with more than this waiting gets no more: the log keeps the rest.
-constexpr std::int64_t kShardBacklogBytesMax = 8 << 20;
+constexpr std::int64_t kShardBacklogBytesMax = 4 << 20;
 /// What is taken away is committed within this (or shutdown_timeout, if that is shorter), or read again by its next
 /// owner. The group waits so long at most.
 constexpr std::chrono::microseconds kRevokeFlush = 10s;

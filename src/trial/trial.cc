@@ -57,9 +57,9 @@ std::vector<model::FetchedRecords> ToFetches(const config::PipelineTest& test, c
     model::RawRecord raw{.offset = offset, .timestamp = record.time.value_or(now)};
     raw.key = record.key;
     raw.payload = record.payload;
-    for (const auto& [name, value] : record.headers) raw.headers.emplace_back(name, value);
+    raw.SetHeaders(&record.headers);
     fetch.bytes += record.payload.value_or("").size() + record.key.value_or("").size();
-    fetch.records.push_back(std::move(raw));
+    fetch.records.push_back(raw);
     fetch.range.end = end = offset + 1;
   }
   return fetches;

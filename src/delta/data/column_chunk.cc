@@ -259,7 +259,7 @@ class TextChunk final : public ColumnChunk {
         bounds_schema_(arrow::schema({arrow::field("", arrow::utf8())})),
         bounds_(*bounds_schema_),
         values_(&context.pool) {
-    Begin();
+    Begin(0);
   }
 
  protected:
@@ -328,7 +328,8 @@ class TextChunk final : public ColumnChunk {
 
   Result<std::int32_t> TakeDictionary(arrow::BufferBuilder* out) override {
     std::optional<TextDictionary> dictionary = taken_ ? std::move(taken_) : std::move(dictionary_);
-    Begin();
+    // The next chunk has about as many.
+    Begin(dictionary ? dictionary->num_texts() : 0);
     if (!dictionary) return 0;
     ASSIGN_OR_RETURN(const auto texts, dictionary->Take());
     Observe(texts);
@@ -354,10 +355,10 @@ class TextChunk final : public ColumnChunk {
  private:
   static constexpr std::int64_t kLengthBytes = sizeof(std::uint32_t);
 
-  void Begin() {
+  void Begin(std::int64_t texts_expected) {
     taken_.reset();
     dictionary_.reset();
-    if (use_dictionary_) dictionary_.emplace(&context_.pool);
+    if (use_dictionary_) dictionary_.emplace(&context_.pool, texts_expected);
   }
 
   Status OpenPage(std::int64_t bytes) {

@@ -63,15 +63,20 @@ inline TextDictionary::Key KeyOf(std::string_view text, const char* readable_end
   return KeyOfShort(copy.data(), text.size());
 }
 
+// A power of two; at most half of them are taken then.
+std::size_t SlotsFor(std::int64_t texts) {
+  return std::max(kSlotsMin, std::bit_ceil(2 * static_cast<std::size_t>(texts)));
+}
+
 inline std::uint64_t HashOf(TextDictionary::Key key, std::size_t size) {
   return Mix(key.low ^ kA ^ size, key.high ^ kB);
 }
 
 }  // namespace
 
-TextDictionary::TextDictionary(arrow::MemoryPool* pool)
+TextDictionary::TextDictionary(arrow::MemoryPool* pool, std::int64_t texts_expected)
     : pool_(pool),
-      slots_(kSlotsMin, Slot(), arrow::stl::allocator<Slot>(pool)),
+      slots_(SlotsFor(texts_expected), Slot(), arrow::stl::allocator<Slot>(pool)),
       starts_(pool),
       texts_(pool),
       indices_(pool) {}

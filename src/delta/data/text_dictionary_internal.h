@@ -23,7 +23,8 @@ class TextDictionary {
   /// What Parquet allows a dictionary page, counted in its way: four bytes a text besides the text's own.
   static constexpr std::int64_t kBytesMax = 1 << 20;
 
-  explicit TextDictionary(arrow::MemoryPool* pool);
+  /// `texts_expected`: there is room for so many before the table grows.
+  explicit TextDictionary(arrow::MemoryPool* pool, std::int64_t texts_expected = 0);
 
   /// Appends the indices of the rows [begin, end) that are not null, of all or until full(), and says before which row
   /// it ended. Fails for lack of memory only, and is of no more use then.
@@ -38,6 +39,7 @@ class TextDictionary {
   std::span<const std::int32_t> indices() const {
     return {indices_.data(), static_cast<std::size_t>(indices_.length())};
   }
+  std::int32_t num_texts() const { return static_cast<std::int32_t>(starts_.length()); }
   void ClearIndices() { indices_.bytes_builder()->Rewind(0); }
 
   /// All texts by index; begins anew. ClearIndices() comes first.
@@ -63,7 +65,6 @@ class TextDictionary {
   Result<std::int32_t> FindOrInsert(std::string_view text, Key key, std::size_t slot);
   void Grow();
   std::string_view TextAt(std::int32_t index) const;
-  std::int32_t num_texts() const { return static_cast<std::int32_t>(starts_.length()); }
 
   arrow::MemoryPool* pool_;
   Slots slots_;  // A power of two; at most half of them are taken.

@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 std::size_t SizeOf(const FetchedRecords& fetched) {
   std::size_t bytes = fetched.bytes;
   for (const auto& record : fetched.records) {
-    for (const auto& [name, value] : record.headers) bytes += name.size() + value.value_or("").size();
+    for (const auto& [name, value] : record.Headers()) bytes += name.size() + value.value_or("").size();
   }
   return bytes;
 }

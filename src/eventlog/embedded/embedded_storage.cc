@@ -129,17 +129,38 @@ std::string EncodeRecord(const OutgoingRecord& record, UnixMicros timestamp) {
   return value;
 }
 
+// Calls `take` with each name and optional value where `in` stands, and goes on behind them. As far as in.ok.
+template <typename Take>
+void ForEachHeader(Cursor& in, Take&& take) {
+  const auto num_headers = in.Raw<std::uint32_t>();
+  for (std::uint32_t i = 0; in.ok && i < num_headers; ++i) {
+    const std::string_view name = in.Sized();
+    const auto size = in.Raw<std::uint32_t>();
+    take(name, size == kNullValue ? std::nullopt : std::optional(in.Bytes(size)));
+  }
+}
+
+// `place`: of a record that DecodeRecord() has read, which ends them somewhere.
+model::RecordHeaders ReadHeaders(const void* place) {
+  constexpr std::size_t kUnbounded = std::size_t{1} << 40;
+  Cursor in{{static_cast<const char*>(place), kUnbounded}};
+  model::RecordHeaders headers;
+  ForEachHeader(in, [&headers](auto name, auto value) { headers.emplace_back(name, value); });
+  return headers;
+}
+
 // The record's views point into `value`.
 bool DecodeRecord(std::string_view value, model::RawRecord& record) {
   Cursor in{value};
   record.timestamp = in.Raw<UnixMicros>();
   in.Raw<UnixMicros>();
   const auto flags = in.Raw<std::uint8_t>();
-  const auto num_headers = in.Raw<std::uint32_t>();
-  for (std::uint32_t i = 0; in.ok && i < num_headers; ++i) {
-    const std::string_view name = in.Sized();
-    const auto size = in.Raw<std::uint32_t>();
-    record.headers.emplace_back(name, size == kNullValue ? std::nullopt : std::optional(in.Bytes(size)));
+  const char* const headers = in.left.data();
+  bool has_headers = false;
+  ForEachHeader(in, [&has_headers](auto, auto) { has_headers = true; });
+  if (has_headers) {
+    record.headers_source = headers;
+    record.read_headers = ReadHeaders;
   }
   const std::string_view key = in.Sized();
   if (flags & kHasKey) record.key = key;

@@ -37,10 +37,10 @@ constexpr milliseconds kLeaveTimeout{2'000};
 // Who joins waits until the others have joined again, which they learn at their next heartbeat, 3 s apart by default.
 constexpr milliseconds kJoinTimeout{5'000};
 
-// 8 MiB or 30,000 messages wait at most in librdkafka's queue: the whole process has 256 MiB, and a message takes more
+// 4 MiB or 30,000 messages wait at most in librdkafka's queue: the whole process has 256 MiB, and a message takes more
 // than its own bytes. One fetch may add 2 MiB to that: it is still in the cache when a shard reads it, and its buffer's
 // pages serve again. With 8 MiB two thirds of all page faults were those of receiving.
-constexpr const char* kQueuedKilobytes = "8192";
+constexpr const char* kQueuedKilobytes = "4096";
 constexpr const char* kQueuedMessages = "30000";
 constexpr const char* kFetchBytes = "2097152";
 // How long librdkafka waits before it looks whether a full queue has room again; nothing tells it. Its own second would

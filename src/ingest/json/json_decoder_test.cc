@@ -747,10 +747,8 @@ TEST(JsonDecoder, DeadLettersSayAllThatIsKnown) {
   record.timestamp = 1234567;
   record.key = std::string_view("k\0y", 3);
   record.payload = payload;
-  // As the Kafka log gives them: not there until somebody asks.
   const model::RecordHeaders headers = {{"h", "1"}, {"h", ""}, {"n", std::nullopt}};
-  record.headers_source = &headers;
-  record.read_headers = [](const void* source) { return *static_cast<const model::RecordHeaders*>(source); };
+  record.SetHeaders(&headers);
   records.records = {record, record};
   records.records[1].key.reset();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const Decoded decoded, decoder->Decode(records));

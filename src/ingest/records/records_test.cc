@@ -386,7 +386,8 @@ TEST(CloudEvents, BinaryAttributesAreHeaders) {
   model::FetchedRecords records;
   records.source = {"t", 0};
   records.records.emplace_back().payload = R"({"city":"Ulm"})";
-  records.records.back().headers = {{"ce_specversion", "1.0"}, {"ce_id", "7"}, {"ce_time", "1970-01-01T00:00:01Z"}};
+  const model::RecordHeaders headers = {{"ce_specversion", "1.0"}, {"ce_id", "7"}, {"ce_time", "1970-01-01T00:00:01Z"}};
+  records.records.back().SetHeaders(&headers);
   EXPECT_THAT(RowTexts(*decoder->Decode(records).ValueOrDie().rows, 3), ElementsAre("'7'|1000000|'Ulm'"));
 }
 
