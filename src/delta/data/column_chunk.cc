@@ -1,7 +1,6 @@
 #include <arrow/compute/api.h>
 #include <arrow/stl_allocator.h>
 #include <arrow/util/decimal.h>
-#include <parquet/encoding.h>
 #include <parquet/exception.h>
 #include <parquet/statistics.h>
 
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "delta/data/column_chunk_internal.h"
+#include "delta/data/delta_packing_internal.h"
 #include "delta/data/number_dictionary_internal.h"
 #include "delta/data/text_dictionary_internal.h"
 
@@ -82,11 +82,13 @@ class NumberChunk final : public ColumnChunk {
   NumberChunk(std::string name, int leaf, const parquet::ColumnDescriptor& column,
               const parquet::WriterProperties& properties, ChunkContext& context)
       : ColumnChunk(std::move(name), leaf, column, properties, context),
-        is_delta_(!use_dictionary_ && properties.encoding(column.path()) == parquet::Encoding::DELTA_BINARY_PACKED),
         values_max_(properties.dictionary_pagesize_limit() / static_cast<std::int64_t>(sizeof(T))),
         values_(&context.pool),
         indices_(&context.pool),
         converted_(arrow::stl::allocator<T>(&context.pool)) {
+    if (!use_dictionary_ && properties.encoding(column.path()) == parquet::Encoding::DELTA_BINARY_PACKED) {
+      deltas_.emplace(&context.pool);
+    }
     Begin();
   }
 
@@ -118,9 +120,11 @@ class NumberChunk final : public ColumnChunk {
       return added < num_values ? RowAfter(rows, begin, added) : end;
     }
     range_.Widen(values, static_cast<std::size_t>(num_values));
-    if (is_delta_) {
-      PARQUET_CATCH_NOT_OK(PutDeltas(values, num_values));
-      return end;
+    if constexpr (std::is_integral_v<T>) {
+      if (deltas_) {
+        RETURN_NOT_OK(deltas_->Add({values, static_cast<std::size_t>(num_values)}));
+        return end;
+      }
     }
     RETURN_NOT_OK(OpenPage(num_values * static_cast<std::int64_t>(sizeof(T))));
     values_.UnsafeAppend(values, num_values * static_cast<std::int64_t>(sizeof(T)));
@@ -128,7 +132,7 @@ class NumberChunk final : public ColumnChunk {
   }
 
   Result<arrow::BufferBuilder*> PageValues() override {
-    if (!dictionary_ && !is_delta_) {
+    if (!dictionary_ && !deltas_) {
       RETURN_NOT_OK(OpenPage(0));
       return &values_;
     }
@@ -137,10 +141,8 @@ class NumberChunk final : public ColumnChunk {
     context_.scratch.UnsafeAdvance(kValuesBegin);
     if (dictionary_) {
       RETURN_NOT_OK(AppendIndices({indices_.data(), static_cast<std::size_t>(indices_.length())}, &context_.scratch));
-    } else {
-      std::shared_ptr<arrow::Buffer> deltas;
-      PARQUET_CATCH_NOT_OK(deltas = TakeDeltas());
-      RETURN_NOT_OK(context_.scratch.Append(deltas->data(), deltas->size()));
+    } else if constexpr (std::is_integral_v<T>) {
+      RETURN_NOT_OK(deltas_->Finish(&context_.scratch));
     }
     return &context_.scratch;
   }
@@ -154,7 +156,7 @@ class NumberChunk final : public ColumnChunk {
   }
   parquet::Encoding::type encoding() const override {
     if (dictionary_) return parquet::Encoding::RLE_DICTIONARY;
-    return is_delta_ ? parquet::Encoding::DELTA_BINARY_PACKED : parquet::Encoding::PLAIN;
+    return deltas_ ? parquet::Encoding::DELTA_BINARY_PACKED : parquet::Encoding::PLAIN;
   }
 
   Result<std::int32_t> TakeDictionary(arrow::BufferBuilder* out) override {
@@ -222,29 +224,16 @@ class NumberChunk final : public ColumnChunk {
     return row;
   }
 
-  void PutDeltas(const T* values, std::int64_t n) {
-    if constexpr (std::is_integral_v<T>) {
-      using Type = std::conditional_t<sizeof(T) == 4, parquet::Int32Type, parquet::Int64Type>;
-      if (deltas_ == nullptr) {
-        deltas_ = parquet::MakeEncoder(Type::type_num, parquet::Encoding::DELTA_BINARY_PACKED, false, &column_,
-                                       &context_.pool);
-      }
-      dynamic_cast<parquet::TypedEncoder<Type>&>(*deltas_).Put(values, static_cast<int>(n));
-    }
-  }
-  std::shared_ptr<arrow::Buffer> TakeDeltas() {
-    PutDeltas(nullptr, 0);  // A page of nulls alone has an encoder, too.
-    return deltas_->FlushValues();
-  }
+  // Of floating point there are none.
+  using Deltas = DeltaPacker<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>>;
 
-  const bool is_delta_;
   const std::int64_t values_max_;
   std::optional<NumberDictionary> dictionary_;  // nullopt: the page is not of indices.
   std::optional<NumberDictionary> taken_;       // The dictionary, once it is full.
   bool full_ = false;
   arrow::BufferBuilder values_;
   arrow::TypedBufferBuilder<std::int32_t> indices_;
-  std::unique_ptr<parquet::Encoder> deltas_;
+  std::optional<Deltas> deltas_;  // nullopt: the chunk is not of differences.
   std::vector<T, arrow::stl::allocator<T>> converted_;
   ValueRange<T> range_;
 };

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "delta/data/delta_packing_internal.h"
 #include "delta/data/encoding_choice_internal.h"
 #include "delta/data/page_compressor_internal.h"
 
@@ -25,8 +26,6 @@ constexpr double kDistinctShareMax = 0.8;
 constexpr double kSmallDictionaryShare = 0.1;
 // Bytes of a column that are compressed both ways to see whether searching for matches pays.
 constexpr std::size_t kTrialBytes = 128 << 10;
-// Values that DELTA_BINARY_PACKED packs with one width, as Arrow's encoder makes them.
-constexpr std::int64_t kPackedTogether = 32;
 
 // Counts distinct values, up to kSampleRows of them. Equal hashes pass for equal values: it is for an estimate.
 class DistinctCounter {
@@ -119,9 +118,9 @@ double DeltaBits(const Sample& sample, int column) {
       if (rows++ == 0) continue;
       lowest = std::min(lowest, delta);
       highest = std::max(highest, delta);
-      if (rows % kPackedTogether != 1) continue;
-      bits +=
-          kPackedTogether * std::bit_width(static_cast<std::uint64_t>(highest) - static_cast<std::uint64_t>(lowest));
+      if (rows % kDeltasPackedTogether != 1) continue;
+      bits += kDeltasPackedTogether *
+              std::bit_width(static_cast<std::uint64_t>(highest) - static_cast<std::uint64_t>(lowest));
       lowest = std::numeric_limits<std::int64_t>::max();
       highest = std::numeric_limits<std::int64_t>::lowest();
     }
