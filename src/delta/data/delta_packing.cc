@@ -20,7 +20,8 @@ std::uint8_t* PutZigzag(std::int64_t value, std::uint8_t* at) {
   return PutVarint(static_cast<std::uint64_t>(value) << 1 ^ static_cast<std::uint64_t>(value >> 63), at);
 }
 
-// The lowest `width` bits of kDeltasPackedTogether values, which have no others, the first one's first: 4 * width bytes.
+// The lowest `width` bits of kDeltasPackedTogether values, which have no others, the first one's first: 4 * width
+// bytes.
 template <typename Bits>
 std::uint8_t* Pack(const Bits* values, int width, std::uint8_t* at) {
   if (width == 0) return at;

@@ -54,7 +54,8 @@ void ExpectAllWidthsComeBack() {
       auto value = static_cast<T>(random());
       for (T& each : values) {
         each = value;
-        value = static_cast<T>(static_cast<std::uint64_t>(value) + (random() & mask) - (random() % 3 == 0 ? mask / 2 : 0));
+        value =
+            static_cast<T>(static_cast<std::uint64_t>(value) + (random() & mask) - (random() % 3 == 0 ? mask / 2 : 0));
       }
       ExpectComesBack(packer, values, random);
     }

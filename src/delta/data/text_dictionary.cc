@@ -13,6 +13,7 @@ constexpr std::size_t kSlotsMin = 256;
 constexpr std::size_t kKeyBytes = 16;
 // In a table that is half full at most, texts of chance never walk this far.
 constexpr int kStepsMax = 256;
+constexpr std::size_t kProbesAtOnce = 32;
 
 constexpr std::uint64_t kA = 0x9E37'79B9'7F4A'7C15;
 constexpr std::uint64_t kB = 0xD6E8'FEB8'6659'FD93;
@@ -74,6 +75,13 @@ inline std::uint64_t HashOf(TextDictionary::Key key, std::size_t size) {
 
 }  // namespace
 
+struct TextDictionary::Probe {
+  std::string_view text;
+  Key key;
+  std::uint64_t hash = 0;
+  std::int64_t row = 0;
+};
+
 TextDictionary::TextDictionary(arrow::MemoryPool* pool, std::int64_t texts_expected)
     : pool_(pool),
       slots_(SlotsFor(texts_expected), Slot(), arrow::stl::allocator<Slot>(pool)),
@@ -93,18 +101,31 @@ Result<std::int64_t> TextDictionary::Add(const arrow::BinaryArray& rows, std::in
   const char* const bytes_end =
       bytes == nullptr ? nullptr : reinterpret_cast<const char*>(bytes->data()) + bytes->size();
   const bool has_nulls = rows.null_count() > 0;
+  std::array<Probe, kProbesAtOnce> probes;
   std::int64_t i = begin;
-  for (; i < end && !full(); ++i) {
-    if (has_nulls && rows.IsNull(i)) continue;
-    const std::string_view text = rows.GetView(i);
-    const Key key = KeyOf(text, bytes_end);
-    const std::size_t first = HashOf(key, text.size()) & (slots_.size() - 1);
-    std::int32_t index = slots_[first].index;
-    if (slots_[first].key != key || slots_[first].size != text.size() || text.size() > kKeyBytes || index == kFree) {
-      ASSIGN_OR_RETURN(index, FindOrInsert(text, key, first));
-      if (index == kFree) break;
+  while (i < end && !full()) {
+    // The slots of a large table are not in the cache: all of these are on their way before the first is looked at.
+    std::size_t num_probes = 0;
+    for (; i < end && num_probes < kProbesAtOnce; ++i) {
+      if (has_nulls && rows.IsNull(i)) continue;
+      Probe& probe = probes[num_probes++];
+      probe.text = rows.GetView(i);
+      probe.key = KeyOf(probe.text, bytes_end);
+      probe.hash = HashOf(probe.key, probe.text.size());
+      probe.row = i;
+      __builtin_prefetch(&slots_[probe.hash & (slots_.size() - 1)]);
     }
-    indices_.UnsafeAppend(index);
+    for (const Probe& probe : std::span(probes.data(), num_probes)) {
+      if (full()) return probe.row;
+      const std::size_t first = probe.hash & (slots_.size() - 1);
+      const Slot& slot = slots_[first];
+      std::int32_t index = slot.index;
+      if (slot.key != probe.key || slot.size != probe.text.size() || slot.size > kKeyBytes || index == kFree) {
+        ASSIGN_OR_RETURN(index, FindOrInsert(probe.text, probe.key, first));
+        if (index == kFree) return probe.row;
+      }
+      indices_.UnsafeAppend(index);
+    }
   }
   return i;
 }

@@ -58,6 +58,7 @@ class TextDictionary {
     std::uint32_t size = 0;
     std::int32_t index = kFree;
   };
+  struct Probe;
   static constexpr std::int32_t kFree = -1;
   using Slots = std::vector<Slot, arrow::stl::allocator<Slot>>;
 

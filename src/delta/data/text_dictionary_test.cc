@@ -86,6 +86,24 @@ TEST(TextDictionaryTest, TakesRowsUntilItHasAMebibyte) {
   EXPECT_FALSE(dictionary.full());
 }
 
+// Rows are looked up several at a time: it may be full anywhere among them.
+TEST(TextDictionaryTest, EndsBehindTheRowThatFillsIt) {
+  for (std::int64_t rows = 1; rows <= 100; ++rows) {
+    TextDictionary dictionary(arrow::default_memory_pool());
+    Texts texts;
+    for (std::int64_t i = 0; i < rows + 3; ++i) {
+      const auto size = static_cast<std::size_t>((TextDictionary::kBytesMax + rows - 1) / rows - 4);
+      texts.emplace_back(std::string(size, static_cast<char>(i)));
+      if (rows % 3 == 0) texts.emplace_back();
+    }
+    const std::int64_t begin = rows % 2;
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const std::int64_t end, dictionary.Add(*ArrayOf(texts), begin, std::ssize(texts)));
+    EXPECT_TRUE(dictionary.full());
+    EXPECT_EQ(std::ssize(dictionary.indices()), rows);
+    EXPECT_EQ(std::ssize(WithoutNulls(Texts(texts.begin() + begin, texts.begin() + end))), rows);
+  }
+}
+
 TEST(TextDictionaryTest, ATextBeyondAMebibyteIsNotTaken) {
   TextDictionary dictionary(arrow::default_memory_pool());
   const Texts texts = {"a", std::string((1 << 20) + 1, 'x'), "b"};
