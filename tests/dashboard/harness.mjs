@@ -14,7 +14,7 @@ const screenshots = process.env.MILLRACE_SCREENSHOTS;
 
 export const delay = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-export async function until(what, condition, seconds = 40) {
+export async function until(what, condition, seconds = 180) {
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; await delay(100)) {
     const value = await condition();
     if (value) return value;
@@ -65,6 +65,7 @@ export async function open(options = {}) {
   browser ??= await chromium.launch({executablePath: '/usr/bin/chromium', args: ['--no-sandbox']});
   const context = await browser.newContext({viewport: {width: 1280, height: 860}, ...options});
   const page = await context.newPage();
+  page.setDefaultTimeout(120_000);  // Of what it waits for: a machine that stands still for a moment is no failure.
   const errors = [];
   page.on('pageerror', error => errors.push(String(error)));
   page.on('console', message => /Content Security Policy|Refused/.test(message.text()) && errors.push(message.text()));

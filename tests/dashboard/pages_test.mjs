@@ -50,7 +50,7 @@ for (const [name, [fragment, there]] of Object.entries(PAGES)) {
       const {page, context, errors} = await at(fragment, options);
       const asked = [];
       page.on('request', request => asked.push(request.url()));
-      await page.locator(there).first().waitFor({timeout: 20_000});
+      await page.locator(there).first().waitFor({timeout: 60_000});
       await delay(300);
       assert.deepEqual(errors, [], mode);
       assert.equal(await page.locator('.notice:not(.mild)').count(), 0, `${mode}: ` + (await page.locator('main').innerText()).slice(0, 500));

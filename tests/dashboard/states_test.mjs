@@ -42,7 +42,7 @@ test('a pipeline without aggregates, rows or dead letters', async () => {
     ['#/tables/no_such', "There is no table 'no_such'"],
   ]) {
     await page.goto(bare.url + '/' + fragment);
-    await page.getByText(text).first().waitFor({timeout: 10_000}).catch(async () => assert.fail(`${fragment}: no '${text}' in ${await page.locator('main').innerText()}`));
+    await page.getByText(text).first().waitFor({timeout: 60_000}).catch(async () => assert.fail(`${fragment}: no '${text}' in ${await page.locator('main').innerText()}`));
     await picture(page, 'empty-' + fragment.replace(/\W+/g, '-'));
   }
   await page.goto(bare.url);
@@ -184,7 +184,7 @@ test('dead letters without the scope for SQL are counted from their rows', async
     data: route.request().url().includes('columns=') ? [letter, letter] : [{...letter, topic: 'bare', partition: 0, offset: 7, key: null, payload: 'ff7b01', headers: [{key: 'trace', value: '6162'}], detail: 'no JSON'}],
     as_of: {version: 1, offsets: {}, watermark: null}}}));
   await page.goto(bare.url + '/#/letters');
-  await page.locator('.reasons li').first().waitFor({timeout: 10_000}).catch(async () => assert.fail(await page.locator('main').innerText()));
+  await page.locator('.reasons li').first().waitFor({timeout: 60_000}).catch(async () => assert.fail(await page.locator('main').innerText()));
   assert.match(await page.locator('.reasons li').innerText(), /bad_json[\s\S]*2[\s\S]*100 %/);
   assert.equal(await page.locator('.letter pre').innerText(), '\\xff{\\x01');
   assert.match(await page.locator('.letter').innerText(), /trace: ab/);

@@ -81,7 +81,7 @@ class Server:
         self.url = self.wait_for(lambda: re.search(r"serving url=(\S+?)/?\s", self.log.read_text()), "it serves")[1]
 
     def wait_for(self, condition, what):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while not (value := condition()):
             assert time.monotonic() < deadline and self.process.poll() is None, f"{what}\n{self.log.read_text()}"
             time.sleep(0.05)
@@ -90,7 +90,7 @@ class Server:
     def get(self, path):
         request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {TOKEN}"})
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             return json.load(error)
@@ -141,7 +141,7 @@ def main():
                        without=["positive_data_acceptance", "negative_data_rejection"])
         claim(server.process.poll() is None and server.get("/v1/pipeline")["errors"] == [], "and the pipeline was not disturbed")
         server.process.send_signal(signal.SIGTERM)
-        claim(server.process.wait(timeout=30) == 0, "it ends as it should", server.log.read_text())
+        claim(server.process.wait(timeout=120) == 0, "it ends as it should", server.log.read_text())
     finally:
         server.process.kill()
     fill()

@@ -25,7 +25,7 @@ COMMITS_EVERY_S = 10
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=30) as reply:
+    with urllib.request.urlopen(url, timeout=60) as reply:
         return reply.read().decode()
 
 
@@ -85,7 +85,7 @@ def main():
     lines = []
     threading.Thread(target=lambda: lines.extend(iter(demo.stdout.readline, "")), daemon=True).start()
     try:
-        deadline = time.time() + 60
+        deadline = time.time() + 180
         while not any("v1/pipeline" in line for line in lines):
             assert time.time() < deadline and demo.poll() is None, "the demo did not start: " + "".join(lines)
             time.sleep(0.1)

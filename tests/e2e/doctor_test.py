@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType
+from confluent_kafka.admin import AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType
 
 from product import BINARY, FOLDER, claim, end, millrace
 
@@ -133,7 +133,13 @@ def kafka(broker, sasl_port):
     def allow(user, kind, name, *operations):
         for future in admin.create_acls([AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation,
                                                     AclPermissionType.ALLOW) for operation in operations]).values():
-            future.result(30)
+            future.result(60)
+        # The controller, which has answered, knows them before the broker asks them of itself.
+        deadline = time.monotonic() + 60
+        while {acl.operation for acl in admin.describe_acls(AclBindingFilter(
+                kind, name, ResourcePatternType.LITERAL, f"User:{user}", None, AclOperation.ANY, AclPermissionType.ANY)).result(60)} != {*operations}:
+            claim(time.monotonic() < deadline, "the broker has its rights")
+            time.sleep(0.05)
 
     allow("reader", ResourceType.TOPIC, "clicks", AclOperation.READ, AclOperation.DESCRIBE)
     allow("reader", ResourceType.GROUP, "lake", AclOperation.READ, AclOperation.DESCRIBE)
@@ -191,11 +197,12 @@ def beside(broker):
                       more=f'serve: {{listen: "127.0.0.1:{port}"}}\n')
     with subprocess.Popen([BINARY, "run", "-c", file], cwd=FOLDER) as run:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while True:
                 try:
-                    lag = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/lag", timeout=5))
+                    lag = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/lag", timeout=60))
                     assert len(lag["partitions"]) == 3
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60).close()  # All is made that a start makes.
                     break
                 except (OSError, AssertionError, KeyError):
                     claim(time.monotonic() < deadline, "the pipeline starts")
@@ -236,7 +243,7 @@ log: {level: warn}
     wrong(doctor(file, "--set", "lake.uri=s3://nobodys", code=1, env=env), "lake", "nobodys")
     started = time.monotonic()
     wrong(doctor(file, code=1, env={**env, "AWS_ENDPOINT_URL": f"http://localhost:{free_port()}"}), "lake", "lake.s3.endpoint")
-    claim(time.monotonic() - started < 30, "a store that is away ends soon")
+    claim(time.monotonic() - started < 60, "a store that is away ends soon")
     with FaultProxy(server.endpoint) as proxy:
         env = server.environment(proxy.endpoint)
         proxy.always("error_501", method="PUT")
@@ -262,7 +269,7 @@ def registry(broker, server):
     wrong(found, "config", "clicks-value")
     body = json.dumps({"schema": json.dumps({"type": "record", "name": "C", "fields": [{"name": "id", "type": "long"}]})}).encode()
     urllib.request.urlopen(urllib.request.Request(f"{server.url}/subjects/clicks-value/versions", body,
-                                                  {"Content-Type": "application/json"}), timeout=30).read()
+                                                  {"Content-Type": "application/json"}), timeout=60).read()
     claim(doctor(good)["lake.tables"][0]["verdict"] in ("ok", "skipped"), "with a schema all is well")
     wrong(doctor(file("path.yaml", server.url.replace("/apis/ccompat/v7", "/nowhere")), code=1), "registry", "ccompat")
     server.kill()

@@ -36,13 +36,20 @@ class EventStream:
             pass  # Closed, by either end.
         self.ended.set()
 
-    def next(self, name=None, seconds=20):
+    def next(self, name=None, seconds=120):
         """The next event, of this name: others are passed over. Fails when none comes."""
         deadline = time.monotonic() + seconds
         while True:
             event = self.events.get(timeout=max(0.001, deadline - time.monotonic()))
             if name is None or event[0] == name:
                 return event
+
+    def until(self, enough, seconds=180):
+        """All that comes until enough(what has come). Fails when that does not come."""
+        deadline, events = time.monotonic() + seconds, []
+        while not enough(events):
+            events.append(self.events.get(timeout=max(0.001, deadline - time.monotonic())))
+        return events
 
     def until_quiet(self, seconds=2):
         """All that comes until nothing has for so long."""

@@ -32,7 +32,7 @@ def serve(name, more):
     path = FOLDER / f"{name}.log"
     with path.open("w") as log:
         process = subprocess.Popen([BINARY, "run", "-c", f"{name}.yaml", "--set", "log.level=info"], cwd=FOLDER, stdout=log, stderr=log)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (found := re.search(r"serving url=\S+:(\d+)", path.read_text())):
         claim(process.poll() is None and time.monotonic() < deadline, "it serves", path.read_text())
         time.sleep(0.05)
@@ -78,7 +78,7 @@ def measure(name, wanted, bytes_max, more="", context=None):
         claim(statistics.median(others) < PROBE_SECONDS_MAX, f"{name}: others do not wait", str(others))
     finally:
         process.send_signal(signal.SIGTERM)
-        claim(process.wait(timeout=60) == 0, "it ends in order")
+        claim(process.wait(timeout=120) == 0, "it ends in order")
 
 
 def main():

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
-from postgres import Postgres, free_port
-from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+from postgres import Postgres
+from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
 COUNTRIES = ["DE", "FR", "US"]
 
@@ -165,7 +165,7 @@ try:
         def lookup(condition, what):
             for _ in range(600):
                 try:
-                    with urllib.request.urlopen(f"http://{api}/v1/pipeline", timeout=5) as answer:
+                    with urllib.request.urlopen(f"http://{api}/v1/pipeline", timeout=60) as answer:
                         found = json.load(answer)["lookups"][0]
                     if condition(found):
                         return found
@@ -183,10 +183,10 @@ try:
         claim(gone["rows"] == 5 and "lookup zones: postgres" in gone["error"], "the rows stay", gone)
         server.start()
         lookup(lambda found: found["error"] is None, "it is there again")
-        with urllib.request.urlopen(f"http://{api}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{api}/metrics", timeout=60) as answer:
             claim('millrace_lookup_rows{lookup="zones"} 5' in answer.read().decode(), "the metrics have it")
         worker.terminate()
-        claim(worker.wait(30) == 0, "it stops in order")
+        claim(worker.wait(120) == 0, "it stops in order")
     finally:
         worker.kill()
         worker.wait()

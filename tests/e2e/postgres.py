@@ -2,15 +2,10 @@
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import tempfile
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from product import free_port
 
 
 class Postgres:
@@ -32,7 +27,7 @@ class Postgres:
 
     def _run_program(self, program, *arguments):
         done = subprocess.run([*self._as_user, *map(str, [program, *arguments])], capture_output=True, text=True,
-                              cwd=self.folder, timeout=60)
+                              cwd=self.folder, timeout=300)
         assert done.returncode == 0, f"{program}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -53,5 +48,5 @@ class Postgres:
 
     def end(self):
         subprocess.run([*self._as_user, str(self.bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate",
-                        "stop"], capture_output=True, timeout=60, check=False)
+                        "stop"], capture_output=True, timeout=300, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)

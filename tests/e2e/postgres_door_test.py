@@ -20,7 +20,7 @@ import duckdb
 import psycopg
 
 from credentials import Authority
-from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
 EVENTS = 3000
 AGGREGATES = """aggregates:
@@ -42,11 +42,6 @@ TYPES = {
 }
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 class Running:
     """The pipeline with these lines below `serve`, until its two doors are open."""
 
@@ -61,7 +56,7 @@ class Running:
 
     def __exit__(self, kind, *_):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=40)
+        code = self.process.wait(timeout=120)
         if kind is None:
             claim(code == 0, "it ends well", code)
 
@@ -70,7 +65,7 @@ class Running:
                                   "connect_timeout": 10, **more})
 
     def until_open(self, **more):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 return self.connect(**more)
@@ -264,7 +259,7 @@ def broken_clients(door):
 def open_to_all():
     with Running() as door:
         with door.until_open() as connection:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while connection.execute("SELECT sum(views) FROM clicks_1m").fetchone() != (EVENTS,):
                 assert time.monotonic() < deadline, "all events in the aggregate"
                 time.sleep(0.1)
@@ -276,7 +271,7 @@ def open_to_all():
             question = "SELECT country, count(*) AS n, sum(amount) AS s FROM clicks GROUP BY ALL ORDER BY country"
             asked = urllib.request.Request(f"http://127.0.0.1:{door.http}/v1/sql", json.dumps({"sql": question}).encode(),
                                            {"Content-Type": "application/json"})
-            there = json.loads(urllib.request.urlopen(asked, timeout=30).read(), parse_float=decimal.Decimal)
+            there = json.loads(urllib.request.urlopen(asked, timeout=60).read(), parse_float=decimal.Decimal)
             claim([tuple(map(str, row.values())) for row in there["data"]] ==
                   [tuple(map(str, row)) for row in connection.execute(question).fetchall()], "the same answer through both doors")
             said = door.psql("-At", "-F,", "-c", question)
@@ -288,7 +283,7 @@ def open_to_all():
         ends(door)
         many_clients(door)
         broken_clients(door)
-        metrics = urllib.request.urlopen(f"http://127.0.0.1:{door.http}/metrics", timeout=30).read().decode()
+        metrics = urllib.request.urlopen(f"http://127.0.0.1:{door.http}/metrics", timeout=60).read().decode()
         claim(re.search(r'millrace_postgres_statements_total\{outcome="answered"\} \d', metrics) and "millrace_postgres_connections 0" in metrics,
               "metrics", [line for line in metrics.splitlines() if "postgres" in line])
         idle = door.connect()

@@ -6,6 +6,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from ports import free_port  # noqa: E402,F401  (for the tests that import this)
+
 BINARY = sys.argv[1]
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix=f"millrace-{pathlib.Path(sys.argv[0]).stem}-"))
 PIPELINE = """version: 1
@@ -27,8 +30,8 @@ _held = 0
 
 
 def millrace(*arguments, code=0, env=None):
-    """Runs a command to its end, which comes within a minute and with this exit code."""
-    done = subprocess.run([BINARY, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60,
+    """Runs a command to its end, which comes, and with this exit code."""
+    done = subprocess.run([BINARY, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=300,
                           env={**os.environ, **(env or {})})
     assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     return done

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 
-from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kafka"))
 from broker import Broker  # noqa: E402  (the path is set just above)
@@ -19,12 +19,6 @@ FILE = FOLDER / "p.yaml"
 BY_COUNTRY = """aggregates:
   - {name: by_country, sql: "SELECT country, count(*) AS n FROM input GROUP BY ALL"}
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def pipeline(port, *, more="", level="info"):
@@ -43,7 +37,7 @@ class Running:
 
     def wait_for(self, what, condition):
         """Until condition() holds; errors of HTTP count as not yet."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"{what}: it has ended\n{self.log()}"
             try:
@@ -62,11 +56,11 @@ class Running:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        claim(self.process.wait(timeout=40) == 0, "it ends in order", self.log())
+        claim(self.process.wait(timeout=120) == 0, "it ends in order", self.log())
 
 
 def get(port, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         return json.load(answer)
 
 

@@ -3,7 +3,6 @@ tables and their index are what any reader of Delta tables finds; and what has n
 """
 import json
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,7 +11,7 @@ import urllib.request
 import duckdb
 from deltalake import DeltaTable
 
-from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
 # Each place is passed once a run or more; new values come in the second run.
 KILLED_AT = ["epoch.sealed", "route.claimed", "route.made", "route.made:3", "upload.finished", "epoch.prepared", "commit.before_put:2",
@@ -127,14 +126,12 @@ claim("the pipeline asks for 'event_id'" in refused.stderr, "another column is r
 
 # A table that comes while the pipeline runs is there for the next question.
 (FOLDER / "lake").rename(FOLDER / "lake-of-replays")
-with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
+port = free_port()
 running = subprocess.Popen([BINARY, "run", "-c", "p.yaml", "--set", f"serve.listen=127.0.0.1:{port}"], cwd=FOLDER)
 try:
     questions = json.dumps({"sql": f"SELECT count(*) AS n FROM {values[first]}"}).encode()
     wanted = DeltaTable(FOLDER / "lake-before" / values[first]).count()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/sql", questions) as response:
@@ -151,5 +148,5 @@ try:
         claim(len(json.load(response)["data"]) == 2, "its rows, in pages")
 finally:
     running.send_signal(signal.SIGTERM)
-    claim(running.wait(timeout=40) == 0, "it ends well")
+    claim(running.wait(timeout=120) == 0, "it ends well")
 end()

@@ -4,7 +4,6 @@ has: tables, aggregates hot and committed, joins, parameters; and nothing gets o
 import decimal
 import json
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,7 +12,7 @@ import urllib.request
 
 import duckdb
 
-from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
 EVENTS = 3000  # In each of the two runs.
 MINUTES = "SELECT window_start, country, count(*) AS views, sum(amount) AS revenue FROM {} GROUP BY ALL"
@@ -45,23 +44,18 @@ JOINED = ("SELECT a.country, a.v, b.n FROM (SELECT country, sum(views) AS v FROM
           "JOIN (SELECT country, count(*) AS n FROM clicks GROUP BY ALL) b USING (country) ORDER BY ALL")
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 def post(port, document):
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/sql", json.dumps(document).encode(),
                                      {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, json.loads(response.read(), parse_float=decimal.Decimal)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
 
 
 def get(port, path, **parameters):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}?{urllib.parse.urlencode(parameters)}", timeout=30) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}?{urllib.parse.urlencode(parameters)}", timeout=60) as response:
         return json.loads(response.read(), parse_float=decimal.Decimal)
 
 
@@ -226,7 +220,7 @@ def main():
     millrace(*simulate, "--seed", "2")
     running = subprocess.Popen([BINARY, "run", "-c", "p.yaml"], cwd=FOLDER)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 status, answer = post(port, {"sql": "SELECT sum(views) AS n FROM clicks_1m"})
@@ -273,7 +267,7 @@ def main():
         claim(code == 0 and "clicks_dead_letters" in said, "a shell over HTTP", said)
     finally:
         running.send_signal(signal.SIGTERM)
-        claim(running.wait(timeout=40) == 0, "it ends well")
+        claim(running.wait(timeout=120) == 0, "it ends well")
     claim("Is 'millrace run' or 'millrace demo' up?" in sql("SELECT 1", "--url", f"http://127.0.0.1:{port}", code=1).stderr, "nobody is there")
     end()
 

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
 KAFKA = "kafka: {bootstrap.servers: 'localhost:1', "
 
@@ -85,23 +85,22 @@ def nothing_is_made_before_all_is_checked():
 
 def while_it_starts():
     """The port is there at once; until the broker has answered, or has not in time, requests are told so."""
-    with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as away:
-        port, broker = free.getsockname()[1], away.getsockname()[1]
+    port, broker = free_port(), free_port()
     (FOLDER / "p.yaml").write_text(PIPELINE.replace("embedded: {path: log, partitions: 4}",
                                                     f"kafka: {{bootstrap.servers: '127.0.0.1:{broker}'}}") +
                                    f"serve: {{listen: '127.0.0.1:{port}'}}\n")
     with subprocess.Popen([BINARY, "run", "-c", "p.yaml"], cwd=FOLDER, stderr=subprocess.DEVNULL) as process:
         def ask(target):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=60) as answer:
                     return answer.status, ""
             except urllib.error.HTTPError as error:
                 return error.code, json.load(error)["code"]
-            except urllib.error.URLError:
+            except OSError:
                 return None, "nobody listens"
 
         answers, alive = [], []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline and (not answers or answers[-1][0] != 200):
             answers.append(ask("/v1/tables"))
             alive.append(ask("/livez"))

@@ -5,14 +5,13 @@ import collections
 import datetime
 import json
 import signal
-import socket
 import subprocess
 import time
 import urllib.parse
 import urllib.request
 import zoneinfo
 
-from product import BINARY, FOLDER, PIPELINE, claim, end, millrace
+from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
 UTC = datetime.timezone.utc
 BERLIN = "Europe/Berlin"
@@ -36,14 +35,9 @@ AGGREGATES = f"""aggregates:
 """
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 def ask(port, aggregate, **parameters):
     query = urllib.parse.urlencode({**parameters, "limit": 100000})
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/aggregates/{aggregate}?{query}", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/aggregates/{aggregate}?{query}", timeout=60) as response:
         return json.load(response)["data"]
 
 
@@ -99,7 +93,7 @@ def answered(rows):
 
 
 def until(what, condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             if condition():
@@ -133,7 +127,7 @@ def main():
         listed = {a["name"]: a["window"] for a in json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/aggregates"))["aggregates"]}
     finally:
         running.send_signal(signal.SIGTERM)
-        claim(running.wait(timeout=40) == 0, "it ends well")
+        claim(running.wait(timeout=120) == 0, "it ends well")
 
     read = millrace("lake", "read", "lake/clicks", "-o", "ndjson").stdout
     events = [(time_of(row["ts"]), row["country"]) for row in map(json.loads, read.splitlines())]

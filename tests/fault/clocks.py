@@ -55,8 +55,8 @@ def devices(case):
         now_us = micros_now()
         pipeline.send("a", 0, event("device", now_us + payload * MINUTE_US), times_ms=[now_us // 1000 + record * 60_000])
         pipeline.send("a", 0, event("right", now_us - 20 * MINUTE_US), times_ms=[now_us // 1000])
-        wait_for(lambda: len(pipeline.rows()) + len(pipeline.rows(small.LETTERS)) == 2, "both records", 30)
-        marks = wait_for(lambda: all(watermark(worker)) and watermark(worker), "the watermark", 10)
+        wait_for(lambda: len(pipeline.rows()) + len(pipeline.rows(small.LETTERS)) == 2, "both records", 180)
+        marks = wait_for(lambda: all(watermark(worker)) and watermark(worker), "the watermark", 180)
         worker.stop()
         pipeline.check_offsets([("a", 0, offset) for offset in ((0, 1) if is_row else (1,))], name)
         letters = [(row["offset"], row["stage"], row["reason"]) for row in pipeline.rows(small.LETTERS)]
@@ -83,7 +83,7 @@ def idle(case):
     now_us = micros_now()
     pipeline.send("a", 0, event("now", now_us))
     wanted = (now_us - 1_000_000,) * 2
-    wait_for(lambda: watermark(worker) == wanted, "the watermark of the first event", 10)
+    wait_for(lambda: watermark(worker) == wanted, "the watermark of the first event", 180)
 
     def stays(what, seconds):
         end = time.monotonic() + seconds
@@ -93,18 +93,18 @@ def idle(case):
             time.sleep(0.02)
     stays("all idle", 2.5)
     pipeline.send("a", 1, event("two hours old", now_us - 120 * MINUTE_US))
-    wait_for(lambda: len(pipeline.rows()) == 2, "the old event, which is a row", 10)
+    wait_for(lambda: len(pipeline.rows()) == 2, "the old event, which is a row", 180)
     stays("an old event", 1.5)
     worker.stop()
     worker = pipeline.run(**settings)
-    wait_for(lambda: worker.pipeline() and worker.partitions(), "the partitions", 30)
-    wait_for(lambda: watermark(worker)[0] is not None, "the watermark after the restart, without a record", 2)
+    wait_for(lambda: worker.pipeline() and worker.partitions(), "the partitions", 180)
+    wait_for(lambda: watermark(worker)[0] is not None, "the watermark after the restart, without a record", 180)
     stays("after the restart", 1)
     worker.kill()
     worker = pipeline.run(**settings)
-    wait_for(lambda: worker.pipeline() and worker.partitions(), "the partitions", 30)
+    wait_for(lambda: worker.pipeline() and worker.partitions(), "the partitions", 180)
     pipeline.send("a", 1, event("an hour old", now_us - 60 * MINUTE_US))
-    wait_for(lambda: len(pipeline.rows()) == 3, "the third event", 10)
+    wait_for(lambda: len(pipeline.rows()) == 3, "the third event", 180)
     stays("an old event after a kill", 1)
     worker.stop()
     pipeline.check_offsets([("a", 0, 0), ("a", 1, 0), ("a", 1, 1)], "idle")

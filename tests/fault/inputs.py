@@ -85,8 +85,8 @@ def garbage_beside(case):
     for round_number in range(1, 4):
         pipeline.send("b", 0, *[{"id": 5, "ts": "never"}] * 2000)
         pipeline.send("a", 0, *records("a", 10))
-        wait_for(lambda: len(pipeline.rows("t")) == 10 * round_number, "the rows beside", 30)
-    wait_for(lambda: len(pipeline.rows(small.LETTERS)) == 6000, "the letters", 30)
+        wait_for(lambda: len(pipeline.rows("t")) == 10 * round_number, "the rows beside", 180)
+    wait_for(lambda: len(pipeline.rows(small.LETTERS)) == 6000, "the letters", 180)
     worker.stop()
     pipeline.check_offsets([("a", 0, offset) for offset in range(30)], "beside garbage")
     pipeline.check_audit(worker)
@@ -108,7 +108,7 @@ def topics_that_come(case):
     pipeline.create_topics("site-b")
     pipeline.send("site-b", 1, *records("b", 4))
     wanted = [("site-a", 0, 3), ("site-a", 0, 4)] + [("site-b", 1, offset) for offset in range(4)]
-    wait_for(lambda: len(pipeline.rows()) == len(wanted), "the new topic", 60)
+    wait_for(lambda: len(pipeline.rows()) == len(wanted), "the new topic", 180)
     pipeline.check_offsets(wanted, "a topic that was made while it ran")
     worker.stop()
     pipeline.create_topics("site-c")
@@ -133,7 +133,7 @@ def topics_that_come_to_two_workers(case):
         for partition in range(2):
             pipeline.send(f"site-{number}", partition, *records("s", 5))
             wanted += [(f"site-{number}", partition, offset) for offset in range(5)]
-        wait_for(lambda: len(pipeline.rows()) == len(wanted), f"site-{number}", 90)
+        wait_for(lambda: len(pipeline.rows()) == len(wanted), f"site-{number}", 180)
     pipeline.check_offsets(wanted, "with two workers")
     for worker in workers:
         worker.stop()
@@ -149,7 +149,7 @@ def a_topic_of_two_inputs(case):
     pipeline.create_topics("x-a")
     pipeline.send("x-a", 0, *records("a", 3))
     worker = pipeline.run(**settings)
-    wait_for(lambda: len(pipeline.rows()) == 3, "the rows", 30)
+    wait_for(lambda: len(pipeline.rows()) == 3, "the rows", 180)
     pipeline.create_topics("x-y")
     pipeline.send("x-y", 0, *records("y", 2))
     cases.fails(worker, 1, f"the topic {pipeline.topic('x-y')} is taken by", "of the input first", "of the input second")

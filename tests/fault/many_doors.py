@@ -95,7 +95,7 @@ class Test:
             self.trickle()
             return all(door.counts[phase] >= before[door] + count and all(door.named[phase, worker] for worker in door.down)
                        for door in self.askers) and all(stream.knows(self.askers[0].down) for stream in self.streams)
-        wait_for(enough, f"{count} more answers of each door in the phase {phase}", 120, every_s=0.1)
+        wait_for(enough, f"{count} more answers of each door in the phase {phase}", 180, every_s=0.1)
         for door in self.askers:
             door.down = frozenset()
 
@@ -200,7 +200,7 @@ class Test:
         worker = self.group.workers[place]
         for door in self.askers:
             door.nodes = {name: node for name, node in door.nodes.items() if node is not worker}
-        wait_for(lambda: all(door.asking is not worker for door in self.askers), f"{worker.name} to have answered", 60)
+        wait_for(lambda: all(door.asking is not worker for door in self.askers), f"{worker.name} to have answered", 180)
         worker.signal(signal.SIGSTOP)
         self.group.paused.add(worker)
         try:
@@ -257,7 +257,7 @@ class Test:
         for stream in self.streams:
             def holds_everything(stream=stream):
                 return self.checker.check_aggregate(stream.parameters, self.checker.ends, stream.columns, stream.rows(), ordered=False) is None
-            wait_for(holds_everything, f"{stream.name} to hold everything: {stream.parameters}", 30, every_s=0.2)
+            wait_for(holds_everything, f"{stream.name} to hold everything: {stream.parameters}", 180, every_s=0.2)
             if late := stream.complete() - stream.done:
                 raise Failure(f"{stream.name}: at {stream.watermark} nobody has said that the windows {late} are final")
         for door in self.doors:

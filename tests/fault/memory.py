@@ -212,7 +212,7 @@ def questions_200000_groups(folder):
     """64 questions at once that merge and sort 200,000 groups each."""
     simulate(folder, 200_000, 1000)
     worker = Worker(folder, SOURCE + GROUP_PER_EVENT + LIMITS)
-    wait_for(lambda: worker.metric("millrace_rows_committed_total") >= 200_000, "all rows are committed", 120)
+    wait_for(lambda: worker.metric("millrace_rows_committed_total") >= 200_000, "all rows are committed", 180)
     statuses = ask_all_at_once(worker, "/v1/aggregates/per_event?order_by=event_id")
     say(f"{QUESTIONS} questions: {statuses}")
     if not statuses.get(200) or set(statuses) - {200, 503, 504}:
@@ -226,7 +226,7 @@ def questions_too_large(folder):
     simulate(folder, EVENTS, 1000)
     run_to_end(folder, SOURCE + GROUP_PER_EVENT + LIMITS)
     worker = Worker(folder, SOURCE + GROUP_PER_EVENT + LIMITS)
-    wait_for(lambda: worker.metric("millrace_memory_bytes") > 0, "it runs", 60)
+    wait_for(lambda: worker.metric("millrace_memory_bytes") > 0, "it runs", 180)
     statuses = ask_all_at_once(worker, "/v1/aggregates/per_event?order_by=event_id")
     say(f"{QUESTIONS} questions: {statuses}")
     expect("answers", statuses, {413: QUESTIONS})
@@ -244,7 +244,7 @@ def letters_store_away(folder):
         environment = {**os.environ, **server.environment(proxy.endpoint)}
         config = SOURCE.replace("uri: ./lake", "uri: s3://lake/x") + "tables: [{name: clicks}]\n" + LIMITS
         worker = Worker(folder, config, "--until-end", "--role", "all", environment=environment)
-        wait_for(lambda: worker.metric("millrace_rows_committed_total") > 0, "the first commit", 60)
+        wait_for(lambda: worker.metric("millrace_rows_committed_total") > 0, "the first commit", 180)
         proxy.always("error_503", match="clicks_dead_letters/")
         time.sleep(AWAY_SECONDS)
         refused = proxy.counts().get("error_503", 0)

@@ -27,7 +27,7 @@ import cases
 import events
 import harness
 from cases import PARTITIONS, fails, fill, says, small_disk
-from harness import Failure, say, wait_for
+from harness import Failure, Late, say, wait_for
 
 
 def unknown_key(case):
@@ -39,7 +39,7 @@ def unknown_key(case):
     path.write_text(text)
     line = next(n for n, t in enumerate(text.splitlines(), 1) if "formt" in t)
     for command in (["run", "-c"], ["validate"]):
-        done = subprocess.run([harness.binary(), *command, str(path)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([harness.binary(), *command, str(path)], capture_output=True, text=True, timeout=300)
         if done.returncode != 78:
             raise Failure(f"{command[0]}: status {done.returncode}, not 78: {done.stderr}")
         output = done.stdout + done.stderr
@@ -63,16 +63,16 @@ def broker_down(case):
         worker, patient = case.run(), case.run()
         for one in (worker, patient):
             wait_for(lambda: re.search(rf"(warning|error) .*{broker.address}", one.log()) or not one.alive(),
-                     "a warning that names the broker", 90)
+                     "a warning that names the broker", 180)
             if not one.alive():
                 raise Failure(f"it gave up:\n{one.tail()}")
         begun = time.monotonic()
         worker.signal(signal.SIGTERM)
-        worker.expect_exit(0, 60)
+        worker.expect_exit(0)
         took = time.monotonic() - begun
         say(f"    SIGTERM without a broker: {took:.1f} s")
         if took > 10:
-            raise Failure(f"SIGTERM took {took:.1f} s")
+            raise Late(f"SIGTERM took {took:.1f} s")
         broker.start()
         case.wait_for_rows(patient, 400, 120)
         patient.stop()
@@ -89,7 +89,7 @@ def broker_crash(case):
         worker = case.run(properties={"max.poll.interval.ms": 10_000})
         case.wait_for_rows(worker)
         broker.kill()
-        wait_for(lambda: re.search(rf"{broker.port}.*(refused|failed|[Cc]onnect|down)", worker.log()), "a message that names the broker", 60)
+        wait_for(lambda: re.search(rf"{broker.port}.*(refused|failed|[Cc]onnect|down)", worker.log()), "a message that names the broker", 180)
         broker.restart()
         case.feed(2000)
         case.wait_for_rows(worker, 3000, 120)
@@ -134,7 +134,7 @@ def disk_full(case):
         ballast = fill(case.lake)
         rows = case.rows()
         case.feed(4000)
-        wait_for(lambda: "No space left" in worker.log(), "the message", 60)
+        wait_for(lambda: "No space left" in worker.log(), "the message", 180)
         say(f"    {says(worker, re.escape(str(case.lake)), 'No space left')[:200]}")
         time.sleep(2)  # Long enough to do harm if it went on.
         if not worker.alive():
@@ -264,7 +264,7 @@ def recreate(case):
             if "36" not in str(error) and "exist" not in str(error):
                 raise
             return False
-    wait_for(created, "the topic to be gone", 30, every_s=0.3)
+    wait_for(created, "the topic to be gone", 180, every_s=0.3)
 
 
 def sigterm_under_load(case):
@@ -273,7 +273,7 @@ def sigterm_under_load(case):
     worker = case.run(commit_interval="60s")
     case.feeder.allow(20_000, over_s=4)
     wait_for(lambda: worker.alive() and sum(p["next_offset"] for p in (worker.pipeline() or {"source": {"partitions": []}})[
-        "source"]["partitions"]) > 2000, "records", 60)
+        "source"]["partitions"]) > 2000, "records", 180)
     if case.rows() != 0:
         raise RuntimeError("the case needs that nothing is committed before SIGTERM")
     worker.stop()
@@ -289,14 +289,14 @@ def double_sigterm(case):
     case.topic_with(2000)
     worker = case.run(commit_interval="60s")
     worker.wait_for_partitions(lambda p: len(p) == PARTITIONS, "the partitions")
-    wait_for(lambda: (worker.pipeline() or {"totals": {"records": 0}})["totals"]["records"] > 0, "records", 60)
+    wait_for(lambda: (worker.pipeline() or {"totals": {"records": 0}})["totals"]["records"] > 0, "records", 180)
     begun = time.monotonic()
     worker.signal(signal.SIGTERM)
     worker.signal(signal.SIGTERM)
-    status = worker.wait(30)
+    status = worker.wait(120)
     say(f"    status {status} after {time.monotonic() - begun:.1f} s")
     if time.monotonic() - begun > 10:
-        raise Failure("it was not prompt")
+        raise Late("it was not prompt")
     if status not in (0, 1):  # 0: both signals came as one, or it was through already.
         raise Failure(f"status {status}")
     case.check_books(case.run_to_end())
@@ -400,7 +400,7 @@ def poison(case):
         raise Failure(f"not dead letters with their bytes: {wrong}, {letters.num_rows} letters of {len(payloads)}")
     if case.rows() != len(payloads):
         raise Failure(f"{case.rows()} rows of {len(payloads)} good ones")
-    audit = subprocess.run([harness.binary(), "audit", "-c", str(worker.config)], capture_output=True, text=True, timeout=120)
+    audit = subprocess.run([harness.binary(), "audit", "-c", str(worker.config)], capture_output=True, text=True, timeout=300)
     if audit.returncode != 0:
         raise Failure(f"audit: {audit.stdout}{audit.stderr}")
 
@@ -434,7 +434,7 @@ def more_partitions(case):
     case.broker.add_partitions(case.topic, 2 * PARTITIONS)
     case.feeder = harness.Feeder(case.broker.address, case.topic, 2, 2 * PARTITIONS, name="p2")
     case.feed(1000)
-    worker.wait_for_partitions(lambda p: len(p) == 2 * PARTITIONS, "the new partitions", 120)
+    worker.wait_for_partitions(lambda p: len(p) == 2 * PARTITIONS, "the new partitions", 180)
     case.wait_for_rows(worker, 1200)
     worker.stop()
     case.check_books(case.run_to_end())
@@ -450,7 +450,7 @@ def topic_deleted(case):
     case.new_producer()
     case.broker.delete_topic(case.topic)
     wait_for(lambda: not worker.alive() or re.search(rf"(warning|error) .*{case.topic}", worker.log()[before:]),
-             "a message that names the topic", 60)
+             "a message that names the topic", 180)
     if not worker.alive() and (worker.process.returncode != 1 or not re.search(f"millrace: .*{case.topic}", worker.log())):
         raise Failure(f"it ended with status {worker.process.returncode} and does not say why:\n{worker.tail()}")
     say(f"    {worker.log()[before:].strip().splitlines()[-1][:200]}")

@@ -39,7 +39,7 @@ def start_replay(case, *arguments, kill_at=None):
 def replay(case, *arguments, kill_at=None):
     """The report; None if it was killed, as it must be with `kill_at`."""
     process = start_replay(case, *arguments, kill_at=kill_at)
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=300)
     wanted = -signal.SIGKILL if kill_at else 0
     if process.returncode != wanted:
         raise Failure(f"dlq replay, to be killed at {kill_at}, ended with {process.returncode}, not {wanted}:\n{out}{error}")
@@ -47,7 +47,7 @@ def replay(case, *arguments, kill_at=None):
 
 
 def check_audit(worker, what):
-    done = subprocess.run([harness.binary(), "audit", "-c", str(worker.config)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([harness.binary(), "audit", "-c", str(worker.config)], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         raise Failure(f"{what}: audit: {done.stdout}{done.stderr}")
 
@@ -95,7 +95,7 @@ def several_at_once(case):
     running = [start_replay(case, *where) for where in ((), (), ("--where", "\"offset\" % 2 = 0"), ("--where", "partition = 1"))]
     reports = []
     for process in running:
-        out, error = process.communicate(timeout=120)
+        out, error = process.communicate(timeout=300)
         if process.returncode != 0:
             raise Failure(f"dlq replay ended with {process.returncode}:\n{out}{error}")
         reports.append(json.loads(out))
@@ -138,14 +138,14 @@ def bytes_of_strangers(case):
         if row["outcome"] != "dead":
             continue
         command = [harness.binary(), "dlq", "show", "-c", str(worker.config), case.topic, str(row["_partition"]), str(row["_offset"])]
-        text = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+        text = subprocess.run(command, capture_output=True, timeout=300, check=True).stdout
         if any(byte < 32 and byte not in b"\t\n\r" or byte == 127 for byte in text):
             raise Failure(f"control characters in {text!r}")
         text.decode()
-        raw = subprocess.run([*command, "--raw"], capture_output=True, timeout=60, check=True).stdout
+        raw = subprocess.run([*command, "--raw"], capture_output=True, timeout=300, check=True).stdout
         if raw != row["value"]:
             raise Failure(f"offset {row['_offset']}: {raw!r} is not {row['value']!r}")
-        found = json.loads(subprocess.run([*command, "-o", "json"], capture_output=True, timeout=60, check=True).stdout)[0]
+        found = json.loads(subprocess.run([*command, "-o", "json"], capture_output=True, timeout=300, check=True).stdout)[0]
         if found.get("payload", "").encode() != row["value"] and bytes.fromhex(found.get("payload_hex", "")) != row["value"]:
             raise Failure(f"offset {row['_offset']}: {found}")
         shown += 1

@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 import cases
 import harness
 from cases import PARTITIONS, fails, fill, says, small_disk
-from harness import Failure, say, wait_for
+from harness import Failure, Late, say, wait_for
 
 # Kafka's own session timeout, 45 s: what the group would wait for a member that died if it did not know it again.
 DEFAULT_SESSION = {"session.timeout.ms": None, "heartbeat.interval.ms": None}
@@ -28,13 +28,13 @@ def read_up_to(workers):
         "source"]["partitions"])
 
 
-def wait_until_read(case, workers, timeout_s=60):
+def wait_until_read(case, workers, timeout_s=180):
     wait_for(lambda: read_up_to(workers) == case.feeder.sent, f"{case.feeder.sent} records to be read", timeout_s, every_s=0.01)
 
 
 def caught_up(case, workers, begun, what):
     """Waits until all records are read, says how long that took since `begun`, and fails if it is a session's time."""
-    wait_for(lambda: all(w.get("/livez") or not w.alive() for w in workers), "the processes", 30, every_s=0.005)
+    wait_for(lambda: all(w.get("/livez") or not w.alive() for w in workers), "the processes", 180, every_s=0.005)
     up = time.monotonic()
     for worker in workers:
         if not worker.alive():
@@ -43,7 +43,7 @@ def caught_up(case, workers, begun, what):
     took = time.monotonic() - begun
     say(f"    {what}: up after {up - begun:.2f} s, caught up {took - (up - begun):.2f} s later")
     if took > CAUGHT_UP_MAX_S:
-        raise Failure(f"{what}: caught up after {took:.1f} s; {CAUGHT_UP_MAX_S} s are allowed")
+        raise Late(f"{what}: caught up after {took:.1f} s; {CAUGHT_UP_MAX_S} s are allowed")
 
 
 def no_word_of_fencing(case):
@@ -136,14 +136,14 @@ def ingest_killed(case):
             process = harness.start([harness.binary(), "ingest", case.topic, table, "--kafka", case.broker.address,
                                      "--app_id", case.name, "--consumer_group", case.name, "--allowed_latency", "1"], log)
         try:
-            wait_for(lambda: DeltaTable(table).count() == rows, f"{rows} rows", 60)
+            wait_for(lambda: DeltaTable(table).count() == rows, f"{rows} rows", 180)
         finally:
             process.kill()
             process.wait()
         took = time.monotonic() - begun
         say(f"    row {rows}: {took:.1f} s after the start, one of them --allowed_latency")
         if took > CAUGHT_UP_MAX_S + 1:
-            raise Failure(f"a start took {took:.1f} s until the commit")
+            raise Late(f"a start took {took:.1f} s until the commit")
 
 
 def clean_stop_leaves(case):
@@ -155,10 +155,10 @@ def clean_stop_leaves(case):
     leaves.stop()
     # A member learns of a rebalance at its next heartbeat: 3 s by Kafka's default.
     begun = time.monotonic()
-    stays.wait_for_partitions(lambda p: len(p) == PARTITIONS, "all partitions", 30)
+    stays.wait_for_partitions(lambda p: len(p) == PARTITIONS, "all partitions", 180)
     say(f"    all partitions {time.monotonic() - begun:.1f} s after the other one had left")
     if time.monotonic() - begun > 3 + CAUGHT_UP_MAX_S:
-        raise Failure("it waited for the session of the one that had left")
+        raise Late("it waited for the session of the one that had left")
     case.feed(500)
     wait_until_read(case, [stays])
     finish(case, [stays])
@@ -172,7 +172,7 @@ def stopped_while_joining(case):
     for seconds in (0.2, 0.5, 1, 2):
         # The group lets it in when the other one has heard of it, at a heartbeat: every 3 s.
         joins = case.run(properties=DEFAULT_SESSION)
-        wait_for(lambda: joins.get("/livez"), "the process", 30, every_s=0.01)
+        wait_for(lambda: joins.get("/livez"), "the process", 180, every_s=0.01)
         time.sleep(seconds)
         joins.stop()
         stays.stop()
@@ -188,13 +188,15 @@ def stopped_at_assignment(case):
     case.topic_with(100)
     for number in range(30):
         worker = case.run(properties=DEFAULT_SESSION)
-        wait_for(lambda: worker.get("/livez"), "the process", 30, every_s=0.001)
+        wait_for(lambda: worker.get("/livez"), "the process", 180, every_s=0.001)
         time.sleep(0.004 * number)
         begun = time.monotonic()
         worker.stop()
         took = time.monotonic() - begun
-        if took > 1.5 or "call failed" in worker.log():
-            raise Failure(f"stop {number} took {took:.1f} s:\n{worker.tail()}")
+        if "call failed" in worker.log():
+            raise Failure(f"stop {number}:\n{worker.tail()}")
+        if took > 1.5:
+            raise Late(f"stop {number} took {took:.1f} s:\n{worker.tail()}")
     case.check_books(case.run_to_end(properties=DEFAULT_SESSION))
 
 
@@ -218,7 +220,7 @@ def until_end_without_broker(case):
         case.topic_with(1000)
         broker.stop()
         worker = case.run("--until-end", shutdown_timeout="5s")
-        wait_for(lambda: re.search(rf"(warning|error) .*{broker.address}", worker.log()), "a warning that names the broker", 60)
+        wait_for(lambda: re.search(rf"(warning|error) .*{broker.address}", worker.log()), "a warning that names the broker", 180)
         stop_and_expect(worker, 1, 5)
         says(worker, "^millrace: ", "before the end of the log was reached")
         broker.start()
@@ -263,7 +265,7 @@ def stuck_store(case):
                 says(worker, "^millrace: ", "what is not committed will be read again")
             else:
                 worker.signal(signal.SIGTERM)
-                wait_for(lambda: "committing and leaving" in worker.log(), "the first signal to be heard", 10)
+                wait_for(lambda: "committing and leaving" in worker.log(), "the first signal to be heard", 180)
                 time.sleep(1)  # Long enough to leave, if it wanted to.
                 if not worker.alive():
                     raise Failure(f"it ended with status {worker.process.poll()}:\n{worker.tail()}")
@@ -273,14 +275,14 @@ def stuck_store(case):
         case.check_books(case.run_to_end())
 
 
-def stop_and_expect(worker, status, timeout_s):
+def stop_and_expect(worker, status, within_s):
     begun = time.monotonic()
     worker.signal(signal.SIGTERM)
-    worker.expect_exit(status, timeout_s + 5)
+    worker.expect_exit(status)
     took = time.monotonic() - begun
     say(f"    SIGTERM to the end: {took:.1f} s, status {status}")
-    if took > timeout_s + 1:
-        raise Failure(f"it took {took:.1f} s, shutdown_timeout is {timeout_s} s")
+    if took > within_s + 1:
+        raise Late(f"it took {took:.1f} s, shutdown_timeout is {within_s} s")
 
 
 def sigterm_after_failure(case):
@@ -295,7 +297,7 @@ def sigterm_after_failure(case):
     try:
         usurper.subscribe([case.topic])
         leaving = wait_for(lambda: usurper.poll(0.005) is None and (worker.pipeline() or {"state": "gone"})["state"] != "running",
-                           "the worker to be fenced", 30, every_s=0.001)
+                           "the worker to be fenced", 180, every_s=0.001)
         if leaving and worker.alive():
             worker.signal(signal.SIGTERM)
         worker.expect_exit(1, 60)

@@ -229,7 +229,7 @@ class Topics:
         self.check_books(worker, what)
 
     def check_books(self, worker, what):
-        done = subprocess.run([harness.binary(), "audit", "-c", str(worker.config), "-o", "json"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([harness.binary(), "audit", "-c", str(worker.config), "-o", "json"], capture_output=True, text=True, timeout=300)
         report = json.loads(done.stdout)
         for table in report["tables"]:
             if table["findings"]:
@@ -300,7 +300,7 @@ def replay(case, topics, kill_at=None):
     config.write_text(pipeline_yaml(brokers=case.broker.address, group=case.name, lake=case.lake, port=0, schemas=case.folder,
                                     transform=MENDED, **topics.names))
     environment = {**os.environ, **({"MILLRACE_KILL_AT": kill_at} if kill_at else {})}
-    done = subprocess.run([harness.binary(), "dlq", "replay", "-c", str(config)], capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run([harness.binary(), "dlq", "replay", "-c", str(config)], capture_output=True, text=True, timeout=300, env=environment)
     if done.returncode != (-signal.SIGKILL if kill_at else 0):
         raise Failure(f"dlq replay, to be killed at {kill_at}, ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 

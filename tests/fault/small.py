@@ -105,7 +105,7 @@ class Small:
         return {path.name: books.Log(path).version for path in self.lake.iterdir() if (path / "_delta_log").is_dir()}
 
     def check_audit(self, worker):
-        done = subprocess.run([harness.binary(), "audit", "-c", str(worker.config)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([harness.binary(), "audit", "-c", str(worker.config)], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             raise Failure(f"{self.name}: audit: {done.stdout}{done.stderr}")
 
@@ -123,4 +123,4 @@ def wait_until_ready(worker):
             raise Failure(f"{worker.name} ended with status {worker.process.poll()}:\n{worker.tail()}")
         got = worker.get("/readyz")
         return got and got[0] == 200
-    wait_for(ready, f"{worker.name} to be ready", 60, every_s=0.02)
+    wait_for(ready, f"{worker.name} to be ready", 180, every_s=0.02)

@@ -163,7 +163,7 @@ def latest_crash(case):
     worker = pipeline.run(topics=["a"], start="latest", commit_interval="300s")
     small.wait_until_ready(worker)
     pipeline.send("a", 0, *records("a", 5))
-    wait_for(lambda: worker.pipeline()["totals"]["records"] == 5, "the records to be read", 30)
+    wait_for(lambda: worker.pipeline()["totals"]["records"] == 5, "the records to be read", 180)
     worker.kill()
     if pipeline.rows():
         raise RuntimeError("the case needs that no row is committed")
@@ -179,7 +179,7 @@ def latest_rolling_restart(case):
     worker = pipeline.run(topics=["a"], start="latest")
     small.wait_until_ready(worker)
     pipeline.send("a", 0, *records("a", 5))
-    wait_for(lambda: len(pipeline.rows()) == 5, "the rows", 30)
+    wait_for(lambda: len(pipeline.rows()) == 5, "the rows", 180)
     worker.stop()
     pipeline.send("a", 1, *records("a", 1))
     last = pipeline.run_to_end(topics=["a"], start="latest")
@@ -201,7 +201,7 @@ def latest_new_partitions(case):
         case.broker.add_partitions(pipeline.topic("a"), 3)
         pipeline.sent["a", 2] = 0
         wait_for(lambda: len(pipeline.producer.list_topics(pipeline.topic("a"), 5).topics[pipeline.topic("a")].partitions) == 3,
-                 "the partition", 10)
+                 "the partition", 180)
         pipeline.send("a", 2, *records("a", 5))
         if is_running:
             worker.wait_for_partitions(lambda p: len(p) == 3, "the new partition")

@@ -16,11 +16,11 @@ after(async () => {
   await end();
 });
 
-/** A server of pages at an origin of its own, which is neither the gateway's. */
+/** A server of pages at an origin of its own, which is not the gateway's; `gateway` gives that one's. */
 async function site(gateway) {
   pages = http.createServer((request, response) => {
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
-    response.end(`<!doctype html><title>shop</title><script src="${gateway}/v1/collect.js" data-topic="clicks"></script>
+    response.end(`<!doctype html><title>shop</title><script src="${gateway()}/v1/collect.js" data-topic="clicks"></script>
       <script>window.millrace && millrace({action: "view", title: "é\u{1F600}"})</script>`);
   });
   await new Promise(resolve => pages.listen(0, '127.0.0.1', resolve));
@@ -36,8 +36,7 @@ test('events of a page come into the log, and none of one who does not want that
 gateway: {state: clicks-state, http: {topics: {clicks: {anonymous: true}}}}`});
   // The page's origin must be known before the gateway is, and the other way round.
   let running = await gateway('http://nobody.example');
-  const origin = await site(running.url);
-  const port = new URL(running.url).port;
+  const origin = await site(() => running.url);
   const refused = await open();
   const answer = refused.page.waitForResponse(response => response.url().includes('/v1/events/'));
   await refused.page.goto(origin + '/refused');
@@ -46,7 +45,7 @@ gateway: {state: clicks-state, http: {topics: {clicks: {anonymous: true}}}}`});
   await running.stop();
 
   fs.writeFileSync(path.join(folder, 'clicks.yaml'), fs.readFileSync(path.join(folder, 'clicks.yaml'), 'utf8')
-    .replace('http://nobody.example', origin).replace('127.0.0.1:0', `127.0.0.1:${port}`));
+    .replace('http://nobody.example', origin));
   running = await (await import('../dashboard/harness.mjs')).start('run', '-c', 'clicks.yaml');
 
   const {page, context, errors} = await open();

@@ -23,6 +23,7 @@ from running import Gateway, records  # noqa: E402
 BINARY, READER, KIND = sys.argv[1:4]
 SECONDS = int(sys.argv[4]) if len(sys.argv) > 4 else 20
 CLIENTS = 8
+ANSWERED_MIN = 20  # Batches of each client.
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix=f"millrace-gateway-kills-{KIND}-"))
 
 
@@ -35,8 +36,15 @@ class Client(threading.Thread):
         self.random = random.Random(number)
         self.keyed = number % 4 != 0
         self.answered, self.again, self.answers = [], 0, collections.Counter()
+        self.failure = None
 
     def run(self):
+        try:
+            self.send_batches()
+        except Exception as error:  # Of this thread: told by the one that waits for it.
+            self.failure = error
+
+    def send_batches(self):
         batch = 0
         while not self.stop.is_set():
             events = [json.dumps({"event_id": f"{self.number}-{batch}-{i}", "n": self.random.randrange(1 << 40)}) for i in
@@ -62,9 +70,9 @@ class Client(threading.Thread):
 
 
 def kill_at_random(gateway, broker, seconds):
-    """How often the gateway was killed."""
+    """For so long, and until it was killed often enough; how often the gateway was killed."""
     end, kills, rng = time.monotonic() + seconds, 0, random.Random(7)
-    while time.monotonic() < end:
+    while time.monotonic() < end or kills < SECONDS // 8:
         time.sleep(rng.uniform(0.3, 2.5))
         what = rng.random()
         if broker is not None and what < 0.2:
@@ -94,11 +102,15 @@ def run(gateway, broker, where):
     for client in clients:
         client.start()
     kills = kill_at_random(gateway, broker, SECONDS)
-    time.sleep(3)  # Everybody has an answer since.
+    deadline = time.monotonic() + 180
+    while any(client.failure is None and len(client.answered) < ANSWERED_MIN for client in clients):
+        assert time.monotonic() < deadline, "clients are not answered any more"
+        time.sleep(0.05)
     stop.set()
     for client in clients:
-        client.join(120)
+        client.join(180)
         assert not client.is_alive(), "a client is never answered"
+        assert client.failure is None, client.failure
     gateway.stop()
 
     there = collections.Counter(record["payload"] for record in records(READER, where, "clicks"))

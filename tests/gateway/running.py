@@ -38,7 +38,7 @@ class Gateway:
     def start(self, ready=True):
         with (self.folder / "gateway.log").open("a") as log:
             self.process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not self.answers("/readyz" if ready else "/livez"):
             assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "gateway.log").read_text()
             time.sleep(0.02)
@@ -79,7 +79,7 @@ class Gateway:
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0, (self.folder / "gateway.log").read_text()
+        assert self.process.wait(120) == 0, (self.folder / "gateway.log").read_text()
 
 
 def records(reader, where, *topics):

@@ -73,7 +73,7 @@ class Views:
     def run(self, kill_at=None):
         environment = {**os.environ, **({"MILLRACE_KILL_AT": kill_at} if kill_at else {})}
         done = subprocess.run([MILLRACE, "run", "-c", str(self.file), "--until-end", "--role", "ingest"], env=environment,
-                              capture_output=True, text=True, timeout=120)
+                              capture_output=True, text=True, timeout=300)
         assert done.returncode in ([0, -signal.SIGKILL] if kill_at else [0]), done.stderr
         return done.returncode
 

@@ -88,7 +88,7 @@ def send(topic, payloads):
 def ingest(folder, topic, *arguments, code=0, environment=None):
     done = subprocess.run([MILLRACE, "ingest", topic, topic, "-k", BROKERS, "-a", topic, "-l", "1", "-e", "--dlq_table_location", f"{topic}_letters",
                            *[word for transform in TRANSFORMS for word in ("-t", transform)], *arguments],
-                          cwd=folder, capture_output=True, text=True, timeout=120, env={**os.environ, **(environment or {})})
+                          cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, **(environment or {})})
     assert done.returncode == code, f"{topic}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     return done.stderr
 

@@ -274,7 +274,7 @@ def append(folder, topic):
     hexed = lambda value: None if value is None else value.hex()  # noqa: E731
     lines = [json.dumps({"topic": topic.name, "partition": r.partition, "timestamp": micros(r.time), "key": hexed(r.key), "payload": hexed(r.payload),
                          "headers": [[name, hexed(value)] for name, value in r.headers]}) for r in topic.records]
-    subprocess.run([APPEND, folder / "log"], input="\n".join(lines).encode(), check=True, timeout=60)
+    subprocess.run([APPEND, folder / "log"], input="\n".join(lines).encode(), check=True, timeout=300)
 
 
 def send(topic):

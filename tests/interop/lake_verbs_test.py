@@ -25,7 +25,7 @@ passed = 0
 
 
 def millrace(*arguments, code=0, cwd=None):
-    done = subprocess.run([MILLRACE, *map(str, arguments)], capture_output=True, timeout=120, cwd=cwd)
+    done = subprocess.run([MILLRACE, *map(str, arguments)], capture_output=True, timeout=300, cwd=cwd)
     assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout[:2000]}\n{done.stderr}"
     return done
 

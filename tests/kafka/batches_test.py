@@ -38,7 +38,7 @@ def dump(broker, topic, delivery, seed=0, fails=None, **properties):
     """The lines of kafka_dump_records; with `fails`, which it must say, its complaint."""
     command = [DUMP, broker.address, topic, delivery, str(seed)]
     command += [f"{name.replace('_', '.')}={value}" for name, value in properties.items()]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while True:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         # A broker that has just started may not know yet that it leads.
@@ -226,7 +226,7 @@ def test_compaction(broker, rng):
             written += 1
         assert client.flush(30) == 0
         time.sleep(0.3)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         # Segments roll when something is appended.
         client = producer(broker, rng)

@@ -28,11 +28,8 @@ import tempfile
 import time
 from pathlib import Path
 
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ports import free_port  # noqa: E402
 
 
 def default_libs():
@@ -48,7 +45,7 @@ class Broker:
     """One broker. `port` and `data` stay the same over kill() and restart()."""
 
     HEAP = "512m"
-    START_TIMEOUT_S = 60
+    START_TIMEOUT_S = 180
 
     def __init__(self, port=None, data=None, libs=None, config=None):
         self.libs = Path(libs) if libs else default_libs()
@@ -149,7 +146,7 @@ class Broker:
     def _log_tail(self):
         return "".join(self.log_path.read_text(errors="replace").splitlines(True)[-30:])
 
-    def stop(self, timeout_s=15):
+    def stop(self, timeout_s=60):
         """A clean end; SIGKILL if that takes too long."""
         if not self.process:
             return
@@ -201,8 +198,7 @@ class Broker:
         The tools of Kafka would do as well, and take a second and a JVM for each topic.
         """
         message = struct.pack(">hhi", api_key, api_version, 1) + _string("millrace-tests") + body
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
-            connection.settimeout(30)
+        with socket.create_connection(("127.0.0.1", self.port), 60) as connection:
             connection.sendall(struct.pack(">i", len(message)) + message)
             stream = connection.makefile("rb")
             size = struct.unpack(">i", stream.read(4))[0]
@@ -218,6 +214,36 @@ class Broker:
         code, message = reader.int16(), reader.string()
         if code != 0:
             raise BrokerError(f"creating topic {name} failed: error {code} {message or ''}")
+        self.wait_for_topic(name, partitions)
+
+    def wait_for_topic(self, name, partitions):
+        """Until the broker tells clients of it: the controller, which has answered, knows a topic before it."""
+        deadline = time.monotonic() + 60
+        while self._leaders(name) < partitions:
+            if time.monotonic() > deadline:
+                raise BrokerError(f"topic {name} has not all of its {partitions} partitions after 60 s")
+            time.sleep(0.01)
+
+    def _leaders(self, name):
+        """How many partitions of the topic have one, as the broker tells clients."""
+        reader = self._request(3, 1, struct.pack(">i", 1) + _string(name))
+        for _ in range(reader.int32()):
+            reader.skip(4)
+            reader.string()
+            reader.skip(4)
+            reader.string()
+        reader.skip(4)  # The controller.
+        found = 0
+        for _ in range(reader.int32()):
+            reader.skip(2)
+            reader.string()
+            reader.skip(1)
+            for _ in range(reader.int32()):
+                error, _, leader = reader.int16(), reader.int32(), reader.int32()
+                found += error == 0 and leader >= 0
+                for _ in range(2):  # Replicas, and those in sync.
+                    reader.skip(4 * reader.int32())
+        return found
 
     def delete_topic(self, name):
         reader = self._request(20, 1, struct.pack(">i", 1) + _string(name) + struct.pack(">i", 30000))
@@ -236,6 +262,7 @@ class Broker:
         code, message = reader.int16(), reader.string()
         if code != 0:
             raise BrokerError(f"adding partitions to {name} failed: error {code} {message or ''}")
+        self.wait_for_topic(name, partitions)
 
 
 def _string(text):
@@ -253,6 +280,10 @@ class _Reader:
     def int16(self):
         self.at += 2
         return struct.unpack_from(">h", self.data, self.at - 2)[0]
+
+    def int32(self):
+        self.at += 4
+        return struct.unpack_from(">i", self.data, self.at - 4)[0]
 
     def string(self):
         length = self.int16()

@@ -56,7 +56,7 @@ COLUMNS = """  columns:
 
 
 def run(folder, *arguments, code=0, env=None):
-    done = subprocess.run([BINARY, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env={**os.environ, **(env or {})})
+    done = subprocess.run([BINARY, *arguments], cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, **(env or {})})
     assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     return done
 

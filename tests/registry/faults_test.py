@@ -101,13 +101,20 @@ def others_go_on(folder, brokers, registry, hang):
     source.send(300, version=0, partition=2)
     wait_for("the others' rows", lambda: count(pipeline) >= 900)
     wait_for("partition 0 waits", lambda: waiting(pipeline) == [0])
-    lag = {p["partition"]: p for p in pipeline.lag()["partitions"]}
-    claim(lag[0]["lag"] >= 50 and lag[1]["lag"] == lag[2]["lag"] == 0, "and nothing else does", lag)
-    claim(lag[0]["paused"] is False and (hang or "cannot be had from the schema registry" in lag[0]["waits_for"]), "the document says why", lag[0])
-    claim(f'millrace_waiting_partitions{{topic="{name}"}} 1' in pipeline.get("/metrics"), "a metric counts it")
-    requests, failures = (int(re.search(rf"^millrace_registry_{name}_total (\d+)$", pipeline.get("/metrics"), re.M)[1]) for name in ("requests", "failures"))
-    claim(requests >= 1 and (hang or 1 <= failures <= requests), "metrics count what the registry was asked for, and in vain", (requests, failures))
-    claim("\nmillrace_registry_wanted_ids 1\n" in pipeline.get("/metrics"), "and what it has not answered")
+
+    def lags():
+        return {p["partition"]: p for p in pipeline.lag()["partitions"]}
+    wait_for("nothing else does", lambda: lags()[0]["lag"] >= 50 and lags()[1]["lag"] == lags()[2]["lag"] == 0)
+    wait_for("the document says why", lambda: hang or "cannot be had from the schema registry" in lags()[0]["waits_for"])
+    claim(lags()[0]["paused"] is False, "and does not call it paused", lags()[0])
+    wait_for("a metric counts it", lambda: f'millrace_waiting_partitions{{topic="{name}"}} 1' in pipeline.get("/metrics"))
+
+    def asked_in_vain():
+        text = pipeline.get("/metrics")
+        requests, failures = (int(re.search(rf"^millrace_registry_{kind}_total (\d+)$", text, re.M)[1]) for kind in ("requests", "failures"))
+        return requests >= 1 and (hang or 1 <= failures <= requests)
+    wait_for("metrics count what the registry was asked for, and in vain", asked_in_vain)
+    wait_for("and what it has not answered", lambda: "\nmillrace_registry_wanted_ids 1\n" in pipeline.get("/metrics"))
     claim(pipeline.letters() == [], "no dead letters", pipeline.letters()[:3])
     source.send(100, version=0, partition=1)
     wait_for("the others go on", lambda: count(pipeline) >= 1000)
@@ -123,7 +130,7 @@ def others_go_on(folder, brokers, registry, hang):
         registry.restart()
     wait_for("all rows", lambda: count(pipeline) == source.sent)
     wait_for("nobody waits", lambda: waiting(pipeline) == [])
-    claim(f'millrace_waiting_partitions{{topic="{name}"}} 0' in pipeline.get("/metrics"), "the metric says so")
+    wait_for("the metric says so", lambda: f'millrace_waiting_partitions{{topic="{name}"}} 0' in pipeline.get("/metrics"))
     pipeline.stop()
     source.check(pipeline)
 

@@ -62,7 +62,7 @@ class Ingest:
         DeltaTable.create(folder / topic, TABLE, partition_by=["date"])
 
     def run(self, *arguments, **environment):
-        done = subprocess.run([*self.command, "-e", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
+        done = subprocess.run([*self.command, "-e", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
         assert done.returncode == 0, f"{self.topic}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
 
     def start(self, *arguments):
@@ -104,7 +104,7 @@ def avro(folder, brokers, registry):
         registry.restart()
         wait_for("the rows that waited", lambda: len(ingest.rows()) == COUNT + 50)
         process.terminate()
-        claim(process.wait(40) == 0, "a stop in order")
+        claim(process.wait(120) == 0, "a stop in order")
     finally:
         process.kill()
     ingest.check(COUNT + 50, ["bad_avro", "bad_framing", "unknown_schema"])

@@ -50,7 +50,7 @@ def context(topic):
 
 
 def millrace(folder, *arguments, code=0, **environment):
-    done = subprocess.run([BINARY, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
+    done = subprocess.run([BINARY, *arguments], cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
     assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     return done.stdout, done.stderr
 

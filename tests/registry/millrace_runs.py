@@ -3,7 +3,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,13 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from deltalake import DeltaTable
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kafka"))
-from broker import Broker  # noqa: E402,F401
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from broker import Broker, free_port  # noqa: E402,F401
 
 
 class Pipeline:
@@ -46,7 +39,7 @@ serve: {{listen: "127.0.0.1:{self.port}"}}
 log: {{level: info}}
 {more}""")
 
-    def call(self, *arguments, code=0, env=None, timeout=120):
+    def call(self, *arguments, code=0, env=None, timeout=300):
         done = subprocess.run([self.binary, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=timeout,
                               env={**os.environ, **(env or {})})
         assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
@@ -61,7 +54,7 @@ log: {{level: info}}
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen([self.binary, "run", "-c", str(self.file)], cwd=self.folder, env=env, stdout=log, stderr=log)
 
-    def stop(self, timeout=40):
+    def stop(self, timeout=120):
         self.process.terminate()
         assert self.process.wait(timeout) == 0, self.log()[-3000:]
         self.process = None
@@ -76,7 +69,7 @@ log: {{level: info}}
         return (self.folder / "log").read_text(errors="replace")
 
     def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as reply:
             return reply.read().decode()
 
     def lag(self):
@@ -96,7 +89,7 @@ log: {{level: info}}
         return DeltaTable(str(table)).to_pyarrow_table(columns=columns).to_pylist()
 
 
-def wait_for(what, condition, timeout=60):
+def wait_for(what, condition, timeout=180):
     deadline = time.monotonic() + timeout
     failure = None
     while time.monotonic() < deadline:
@@ -114,6 +107,12 @@ def make_topics(brokers, partitions, *names):
     admin = AdminClient({"bootstrap.servers": brokers})
     for future in admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
         future.result(60)
+    # The controller, which has answered, knows a topic before the broker tells clients of it.
+    def known():
+        topics = admin.list_topics(timeout=60).topics
+        return all(name in topics and len(topics[name].partitions) == partitions and
+                   all(partition.leader >= 0 for partition in topics[name].partitions.values()) for name in names)
+    wait_for(f"topics {names}", known)
 
 
 def send(brokers, topic, payloads, partition=None):

@@ -12,19 +12,16 @@ Its jars are those in $MILLRACE_DEPS/registry.
 import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ports import free_port  # noqa: E402
 
 
 class RegistryError(RuntimeError):
@@ -33,7 +30,7 @@ class RegistryError(RuntimeError):
 
 class Registry:
     HEAP = "192m"
-    START_TIMEOUT_S = 90
+    START_TIMEOUT_S = 180
 
     def __init__(self):
         deps = os.environ.get("MILLRACE_DEPS") or os.path.expanduser("~/.cache/millrace/deps")
@@ -61,7 +58,7 @@ class Registry:
             if self.process.poll() is not None:
                 raise RegistryError(f"the registry ended with status {self.process.returncode}:\n{self._log_tail()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/subjects", timeout=2):
+                with urllib.request.urlopen(f"{self.url}/subjects", timeout=10):
                     return self
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)

@@ -74,14 +74,14 @@ class Pipeline:
     def metric(self, name):
         """The sum over the series of that name; 0 while the worker does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as reply:
                 text = reply.read().decode()
         except OSError:
             return 0
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
 
     def errors(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/pipeline", timeout=30) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/pipeline", timeout=60) as reply:
             return json.loads(reply.read())["errors"]
 
     def wait_until(self, condition, what, timeout_s=300):

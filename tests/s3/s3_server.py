@@ -35,14 +35,11 @@ import urllib.parse
 import xml.etree.ElementTree
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ports import free_port  # noqa: E402
+
 HERE = Path(__file__).resolve().parent
 UNIX_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def default_binaries():
@@ -119,7 +116,7 @@ class S3Server:
                                             stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
         wait_until_listening(self.port, self.process, type(self).__name__, log_path)
         # The port is open before the server is ready to answer.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             status = 503
             try:

@@ -63,12 +63,12 @@ def records(stage):
 
 def append(append_records, folder, stage):
     done = subprocess.run([append_records, "log"], cwd=folder, input="".join(json.dumps(r) + "\n" for r in records(stage)), text=True,
-                          capture_output=True, timeout=60)
+                          capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
 def run(binary, folder, *arguments, code=0):
-    done = subprocess.run([binary, *arguments], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([binary, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, f"{arguments}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     return done
 
