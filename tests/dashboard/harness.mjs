@@ -62,8 +62,8 @@ log: {level: info}
 
 let browser;
 export async function open(options = {}) {
-  browser ??= await chromium.launch({executablePath: '/usr/bin/chromium', args: ['--no-sandbox']});
-  const context = await browser.newContext({viewport: {width: 1280, height: 860}, ...options});
+  browser ??= chromium.launch({executablePath: '/usr/bin/chromium', args: ['--no-sandbox']});  // Once, whoever else opens a page meanwhile.
+  const context = await (await browser).newContext({viewport: {width: 1280, height: 860}, ...options});
   const page = await context.newPage();
   page.setDefaultTimeout(120_000);  // Of what it waits for: a machine that stands still for a moment is no failure.
   const errors = [];
@@ -86,6 +86,6 @@ export async function picture(page, name, fullPage = true) {
 }
 
 export async function end() {
-  await browser?.close();
+  await (await browser)?.close();
   fs.rmSync(folder, {recursive: true, force: true});
 }

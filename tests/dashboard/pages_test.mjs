@@ -46,7 +46,7 @@ const text = async (page, selector) => (await page.locator(selector).first().inn
 
 for (const [name, [fragment, there]] of Object.entries(PAGES)) {
   test(`${name}: for everybody, in light and dark and on a phone`, async () => {
-    for (const [mode, options] of Object.entries(MODES)) {
+    await Promise.all(Object.entries(MODES).map(async ([mode, options]) => {
       const {page, context, errors} = await at(fragment, options);
       const asked = [];
       page.on('request', request => asked.push(request.url()));
@@ -58,28 +58,19 @@ for (const [name, [fragment, there]] of Object.entries(PAGES)) {
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${mode}: the page is ${wide} px too wide`);
       for (const url of asked) assert.ok(url.startsWith(service.url) || /^(data|blob):/.test(url), `it asks ${url}`);
+      assert.deepEqual(await seriousFindings(page), [], mode);
       await context.close();
-    }
-    await axeFindsNothing(fragment, there);
+    }));
   });
 }
 
-/** Nothing serious. The page's own policy lets no script in, axe's neither: there it is put aside. */
-async function axeFindsNothing(fragment, there) {
-  const {page, context} = await at(fragment, {bypassCSP: true});
-  await page.locator(there).first().waitFor();
-  await page.addScriptTag({content: axe});
-  for (const [mode, {colorScheme = 'light', viewport}] of Object.entries(MODES)) {
-    await page.emulateMedia({colorScheme});
-    if (viewport) await page.setViewportSize(viewport);
-    await delay(300);
-    const findings = await page.evaluate(async () => {
-      const {violations} = await window.axe.run();
-      return violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html + ' ' + n.failureSummary).join(' | ')}`);
-    });
-    assert.deepEqual(findings, [], mode);
-  }
-  await context.close();
+/** Of axe, which comes in by the debugger: the page's own policy lets no script in. */
+async function seriousFindings(page) {
+  await page.evaluate(axe);
+  return page.evaluate(async () => {
+    const {violations} = await window.axe.run();
+    return violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html + ' ' + n.failureSummary).join(' | ')}`);
+  });
 }
 
 test('the picture has a rate on each arrow, and its stages lead to their pages', async () => {
@@ -231,7 +222,7 @@ test('source: each partition with its rates', async () => {
 });
 
 test('source: a tap shows what comes, and only while somebody looks', async () => {
-  for (const [mode, options] of Object.entries(MODES)) {
+  await Promise.all(Object.entries(MODES).map(async ([mode, options]) => {
     const {page, context, errors} = await at('#/source', options);
     await page.getByRole('button', {name: 'Watch'}).click();
     await page.getByText('watching', {exact: true}).waitFor();
@@ -242,7 +233,7 @@ test('source: a tap shows what comes, and only while somebody looks', async () =
     assert.ok(wide <= 0, `${mode}: the page is ${wide} px too wide`);
     assert.deepEqual(errors, [], mode);
     await context.close();
-  }
+  }));
   const {page, context} = await at("#/source?where=country+%3D+'DE'", {bypassCSP: true});
   const events = page.getByRole('region', {name: 'Events as they come'});
   const column = name => events.evaluate((region, name) => {

@@ -1,12 +1,13 @@
 """Goal: a person runs the demo, opens the page, asks the printed questions and reads the summary.
 
-Method: `millrace demo --for 20s` on a free port; the curl lines are taken from its own output; the page is loaded in
+Method: `millrace demo` on a free port, until it has shown enough; the curl lines are taken from its own output; the page is loaded in
 headless Chromium, whose DOM must show rates that are not zero; the summary must say that the books balance.
 """
 import json
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import time
 import urllib.request
 
 BINARY = sys.argv[1]
+ENOUGH = 20_000  # Events.
 CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
                   "--disable-component-update", "--disable-sync", "--window-size=1400,1000"]
 
@@ -26,7 +28,7 @@ def get(url):
 
 def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="millrace-demo-"))
-    demo = subprocess.Popen([BINARY, "demo", "--rate", "3000", "--dir", str(folder / "demo"), "--port", "0", "--for", "20s"],
+    demo = subprocess.Popen([BINARY, "demo", "--rate", "3000", "--dir", str(folder / "demo"), "--port", "0"],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = []
     reader = threading.Thread(target=lambda: lines.extend(iter(demo.stdout.readline, "")), daemon=True)
@@ -41,7 +43,10 @@ def main():
         page = re.search(r"Page\s+(\S+)", welcome).group(1)
         questions = re.findall(r"curl '([^']+)'", welcome)
         assert len(questions) >= 3, welcome
-        time.sleep(5)
+        deadline = time.time() + 180
+        while json.loads(get(questions[0]))["rows"] == 0:
+            assert time.time() < deadline and demo.poll() is None, "no event is in an answer"
+            time.sleep(0.1)
         for question in questions:
             answer = get(question)
             assert answer.strip(), question
@@ -62,17 +67,23 @@ def main():
         assert "<canvas" in dom, "the page draws no chart"
         assert "<polyline" in load(page + "cost"), "the page of costs draws no curve"
 
+        while float(json.loads(get(page + "v1/pipeline"))["totals"]["records"]) <= ENOUGH:
+            assert time.time() < deadline and demo.poll() is None, "too few events come"
+            time.sleep(0.1)
+        demo.send_signal(signal.SIGINT)
         code = demo.wait(timeout=120)
-        reader.join(timeout=5)
+        reader.join(timeout=60)
         summary = "".join(lines)[len(welcome):]
         assert code == 0, summary + demo.stderr.read()
         assert "every event is in its table, once" in summary, summary
         sent = int(re.search(r"([\d,]+) events sent", summary).group(1).replace(",", ""))
-        assert sent > 20_000, summary
+        assert sent > ENOUGH, summary
         clicks = re.search(r"^clicks +.*$", summary, re.M).group(0).split()
         read, dead = int(clicks[3].replace(",", "")), int(clicks[5].replace(",", ""))
         assert read == sent, f"{sent} sent, {read} read"
         assert dead > 0, "no malformed event became a dead letter"
+        subprocess.run([BINARY, "demo", "--rate", "100", "--dir", str(folder / "short"), "--port", "0", "--for", "1s"], check=True,
+                       capture_output=True, timeout=120)
         print("1 passed, 0 failed")
     finally:
         demo.kill()

@@ -282,82 +282,111 @@ def old_message(offset, magic, key, value, attributes=0):
     return struct.pack(">qiI", offset, len(body) + 4, zlib.crc32(body)) + body
 
 
-def start_with(broker, topic, log):
-    """Restarts the broker with these bytes as the log of an empty topic."""
+def start_with(broker, logs):
+    """Restarts the broker with these bytes as the logs of these topics, which are empty."""
     with stopped(broker):
-        log_file(broker, topic).write_bytes(log)
-        # As after a crash: the broker reads the log through and makes its indexes anew.
-        for path in log_file(broker, topic).parent.iterdir():
-            if path.suffix in (".index", ".timeindex", ".snapshot"):
-                path.unlink()
+        for topic, log in logs.items():
+            log_file(broker, topic).write_bytes(log)
+            # As after a crash: the broker reads the log through and makes its indexes anew.
+            for path in log_file(broker, topic).parent.iterdir():
+                if path.suffix in (".index", ".timeindex", ".snapshot"):
+                    path.unlink()
         for path in (broker.data / "log").glob("*checkpoint"):
             path.unlink()
         (broker.data / "log" / ".kafka_cleanshutdown").unlink(missing_ok=True)
 
 
-def test_old_formats_come_as_messages(broker, rng):
-    """Records of formats 0 and 1, plain and wrapped, left in the log by an old broker, new ones behind."""
+def test_what_old_brokers_and_bad_disks_leave(broker, rng):
+    """Restarts are what takes time: one brings all logs of old formats, one finds all that was damaged meanwhile."""
+    damages = {"damaged-value": damaged_value, "damaged-length": damaged_length, "damaged-count": damaged_count}
+    for topic in ("old", "old-damaged", *damages):
+        broker.create_topic(topic, 1)
+    for topic in damages:
+        client = producer(broker, rng, **{"compression.type": "none", "batch.num.messages": 10, "batch.size": 1_000_000,
+                                          "linger.ms": 200})
+        for i in range(50):
+            client.produce(topic, value=b"value-%02d" % i, partition=0)
+        assert client.flush(30) == 0
+    start_with(broker, {"old": log_of_old_formats(), "old-damaged": b"".join(old_message(i, 1, b"k", b"value-%02d" % i) for i in range(20))})
+    old_formats_come_as_messages(broker, rng)
+    with stopped(broker):
+        path = log_file(broker, "old-damaged")
+        path.write_bytes(path.read_bytes().replace(b"value-07", b"value-77"))
+        good = {}
+        for topic, damaged in damages.items():
+            path = log_file(broker, topic)
+            good[topic] = path.read_bytes()
+            path.write_bytes(damaged(good[topic]))
+    damage_among_old_messages_ends_reading(broker)
+    damage_is_told(broker, good)
 
+
+def log_of_old_formats():
+    """Records of formats 0 and 1, plain and wrapped."""
     def gzipped(data):
         pack = zlib.compressobj(wbits=31)
         return pack.compress(data) + pack.flush()
 
-    broker.create_topic("old", 1)
     inner = b"".join(old_message(i, 1, b"in", b"wrapped-%d" % i) for i in range(5))
     log = b"".join(old_message(i, 0, None, b"zero-%d" % i) for i in range(3))
     log += b"".join(old_message(i, 1, b"k", b"one-%d" % i) for i in range(3, 6))
-    log += old_message(10, 1, None, gzipped(inner), attributes=1)
-    start_with(broker, "old", log)
+    return log + old_message(10, 1, None, gzipped(inner), attributes=1)
+
+
+def old_formats_come_as_messages(broker, rng):
+    """With new ones behind them."""
     produce(producer(broker, rng), "old", rng, 100, 1)
     lines = compare(broker, "old", rng.randrange(1, 1000))
     assert len(lines) == 11 + 100, len(lines)
 
 
-def test_damage_among_old_messages_ends_reading(broker, rng):
+def damage_among_old_messages_ends_reading(broker):
     """librdkafka goes on behind a message whose checksum is wrong. Nobody may take that for a hole in the log."""
-    broker.create_topic("old-damaged", 1)
-    log = b"".join(old_message(i, 1, b"k", b"value-%02d" % i) for i in range(20))
-    start_with(broker, "old-damaged", log)
-    with stopped(broker):
-        log_file(broker, "old-damaged").write_bytes(log.replace(b"value-07", b"value-77"))
     for delivery in DELIVERIES:
         assert len(dump(broker, "old-damaged", delivery)) == 20
         said = dump(broker, "old-damaged", delivery, check_crcs="true", fails="failed CRC32 check")
         assert "old-damaged[0] is read up to 7\n" in said, said
 
 
-def test_damage_is_told(broker, rng):
+def changed(log, at, byte):
+    return log[:at] + bytes([byte]) + log[at + 1:]
+
+
+def batch_of_value_25(log):
+    """Base offset, and place."""
+    return next((base, at) for base, last, _, at in batches_in(log) if base <= 25 <= last)
+
+
+def damaged_value(log):
+    """Only the checksum can tell."""
+    return changed(log, log.index(b"value-25"), ord("V"))
+
+
+def damaged_length(log):
+    """The length of a record stands six bytes before its value, then varints of one byte: no key, and 8 bytes of value."""
+    value = log.index(b"value-25")
+    assert log[value - 5] == 0 and log[value - 2:value] == bytes([1, 16]), log[value - 6:value]
+    return changed(log, value - 6, 0x7E)
+
+
+def damaged_count(log):
+    """The number of records is the header's last: one that the batch has not must not be missed."""
+    _, at = batch_of_value_25(log)
+    return changed(log, at + 60, log[at + 60] + 1)
+
+
+def damage_is_told(broker, good):
     """What the broker's disk has changed: the checksum tells, or what is read of it; nothing is left out in silence."""
-    broker.create_topic("damaged", 1)
-    client = producer(broker, rng, **{"compression.type": "none", "batch.num.messages": 10, "batch.size": 1_000_000,
-                                      "linger.ms": 200})
-    for i in range(50):
-        client.produce("damaged", value=b"value-%02d" % i, partition=0)
-    assert client.flush(30) == 0
-    good = log_file(broker, "damaged").read_bytes()
-
-    def damage(at, byte):
-        with stopped(broker):
-            log_file(broker, "damaged").write_bytes(good[:at] + bytes([byte]) + good[at + 1:])
-
-    # Within a value: only the checksum can tell.
-    value = good.index(b"value-25")
-    damage(value, ord("V"))
-    begin, at = next((base, at) for base, last, _, at in batches_in(good) if base <= 25 <= last)
+    begin, _ = batch_of_value_25(good["damaged-value"])
     for delivery in DELIVERIES:
-        assert len(dump(broker, "damaged", delivery)) == 50
-        said = dump(broker, "damaged", delivery, check_crcs="true", fails="failed CRC32C check")
-        assert f"damaged[0] is read up to {begin}\n" in said, said
+        assert len(dump(broker, "damaged-value", delivery)) == 50
+        said = dump(broker, "damaged-value", delivery, check_crcs="true", fails="failed CRC32C check")
+        assert f"damaged-value[0] is read up to {begin}\n" in said, said
     if "batches" not in DELIVERIES:
         return
-    # The length of its record stands six bytes before it, then varints of one byte: no key, and 8 bytes of value.
-    assert good[value - 5] == 0 and good[value - 2:value] == bytes([1, 16]), good[value - 6:value]
-    damage(value - 6, 0x7E)
-    dump(broker, "damaged", "batches", fails="cannot be read")
-    dump(broker, "damaged", "batches", check_crcs="true", fails="failed CRC32C check")
-    # The number of records is the header's last: one that the batch has not must not be missed.
-    damage(at + 60, good[at + 60] + 1)
-    dump(broker, "damaged", "batches", fails="it has fewer records than its header says")
+    dump(broker, "damaged-length", "batches", fails="cannot be read")
+    dump(broker, "damaged-length", "batches", check_crcs="true", fails="failed CRC32C check")
+    dump(broker, "damaged-count", "batches", fails="it has fewer records than its header says")
 
 
 def main():
