@@ -51,7 +51,7 @@ class GatewayRepeats : public ::testing::Test {
 
   template <typename Condition>
   static void WaitUntil(const Condition& condition) {
-    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    const auto deadline = std::chrono::steady_clock::now() + 120s;
     while (!condition()) {
       ASSERT_LT(std::chrono::steady_clock::now(), deadline);
       std::this_thread::yield();

@@ -200,7 +200,7 @@ TEST_F(TlsTest, AClientIsWatchedWhileItWaitsAndGoesOnAfterwards) {
 }
 
 TEST_F(TlsTest, WhoDoesNotShakeHandsIsCutOffAndHoldsUpNobody) {
-  const auto server = Start({.header_timeout = 200ms});
+  const auto server = Start({.header_timeout = 1s});
   TestClient silent(server->port());
   TestClient slow(server->port());
   slow.Send("\x16\x03\x01\x02");  // A handshake that begins, and does not go on.
@@ -332,7 +332,7 @@ TEST_F(TlsTest, TheWatcherLooksByItself) {
   const UnixMicros before = not_after;
   const TestCertificate longer("longer", nullptr, false, 7200);
   Store(longer, longer);
-  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  const auto deadline = std::chrono::steady_clock::now() + 120s;
   while (not_after == before && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   EXPECT_NEAR(static_cast<double>(not_after - before), 3600e6, 10e6);
 }

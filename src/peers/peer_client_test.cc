@@ -44,7 +44,7 @@ class PeerClientTest : public ::testing::Test {
   }
 
   testing::ManualClock clock_{1'000'000};
-  PeerClient client_{{.token = "secret", .patience = 500ms, .failures_max = 2}, clock_};
+  PeerClient client_{{.token = "secret", .patience = 2s, .failures_max = 2}, clock_};
   std::map<std::string, std::string> bodies_;
   Status take_ = Status::OK();
   std::stop_source stop_;
@@ -72,7 +72,7 @@ TEST_F(PeerClientTest, WhoIsSlowOrGoneOrRefusesIsNamedAndTheOthersAreHeard) {
       [](const auto&) { return StubReply{.status = 401, .body = R"({"detail": "who are you?"})"}; });
   const auto begun = std::chrono::steady_clock::now();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto missing, Ask({kNobody, slow.url(), good.url(), rude.url()}));
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, 2s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 8s);
   EXPECT_EQ(bodies_.size(), 1u);
   ASSERT_EQ(missing.size(), 3u);
   std::map<std::string, std::string> reasons;

@@ -64,7 +64,7 @@ class PeerHotSourceTest : public ::testing::Test {
                              std::int64_t bytes_max = 1 << 20) {
     peers_ =
         std::make_unique<Peers>([this, urls = std::move(urls)] { return PeerList{.urls = urls, .unknown = unknown_}; },
-                                PeerClient::Options{.patience = 500ms});
+                                PeerClient::Options{.patience = 2s});
     source_ = std::make_unique<PeerHotSource>(
         PeerHotSource::Options{.own = own,
                                .client = &peers_->client(),

@@ -38,7 +38,7 @@ class ScriptedNames {
   // After that, what it said last is known: the lookup before has been taken.
   void WaitForTwoLookups() {
     std::unique_lock lock(mutex_);
-    ASSERT_TRUE(said_.wait_for(lock, 10s, [this] { return lookups_ >= 2; }));
+    ASSERT_TRUE(said_.wait_for(lock, 120s, [this] { return lookups_ >= 2; }));
   }
 
  private:

@@ -85,7 +85,7 @@ class FinalizerTest : public ::testing::Test {
   }
   // As the program does it.
   void WaitAndStop() {
-    ASSERT_EQ(done_.wait_for(60s), std::future_status::ready);
+    ASSERT_EQ(done_.wait_for(120s), std::future_status::ready);
     const Status done = done_.get();
     MILLRACE_ASSERT_OK(done);
     finalizer_->Stop(worker_->StopDeadline(), done.ok());
@@ -109,7 +109,7 @@ class FinalizerTest : public ::testing::Test {
   }
   template <typename Condition>
   [[nodiscard]] bool Eventually(Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    const auto deadline = std::chrono::steady_clock::now() + 120s;
     while (!condition()) {
       if (std::chrono::steady_clock::now() > deadline) return false;
       std::this_thread::sleep_for(2ms);
@@ -203,7 +203,7 @@ TEST_F(HastyFinalizerTest, NoWindowIsCompleteByWhatAnotherTableAloneHas) {
   EXPECT_TRUE(Eventually(
       [&] { return pipeline_.progress().NextOffset(*pipeline_.table(kRaw).Refresh().ValueOrDie(), kSource) == 2; }));
   worker_->Stop();
-  ASSERT_EQ(done_.wait_for(60s), std::future_status::ready);
+  ASSERT_EQ(done_.wait_for(120s), std::future_status::ready);
   ASSERT_FALSE(done_.get().ok());
   finalizer_->Stop(worker_->StopDeadline(), false);
   // The watermark is known from the other table, the rows are not there.
@@ -250,7 +250,7 @@ TEST_F(MaintainedFinalTable, ItsSmallFilesArePacked) {
            text.find("{table=\"sums_final\",task=\"log_cleanup\"}") != std::string::npos;
   }));
   worker_->Stop();
-  ASSERT_EQ(done_.wait_for(60s), std::future_status::ready);
+  ASSERT_EQ(done_.wait_for(120s), std::future_status::ready);
   maintainer.Stop(std::chrono::steady_clock::now() + 20s);
   std::promise<Status> ended;
   ended.set_value(done_.get());

@@ -66,7 +66,7 @@ class MaintainerTest : public ::testing::Test {
   // As the program does it.
   void StopAndCheck() {
     worker_->Stop();
-    ASSERT_EQ(done_.wait_for(60s), std::future_status::ready);
+    ASSERT_EQ(done_.wait_for(120s), std::future_status::ready);
     MILLRACE_ASSERT_OK(done_.get());
     maintainer_->Stop(worker_->StopDeadline());
     maintainer_.reset();
@@ -79,7 +79,7 @@ class MaintainerTest : public ::testing::Test {
 
   template <typename Condition>
   [[nodiscard]] bool Eventually(Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    const auto deadline = std::chrono::steady_clock::now() + 120s;
     while (!condition()) {
       if (std::chrono::steady_clock::now() > deadline) return false;
       std::this_thread::sleep_for(2ms);

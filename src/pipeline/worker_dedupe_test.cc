@@ -84,13 +84,13 @@ class DedupeTest : public ::testing::TestWithParam<Keys> {
   }
   Status Run() {
     ASSIGN_OR_RETURN(auto running, Start(true));
-    if (running.done.wait_for(30s) != std::future_status::ready) running.worker->Stop();
+    if (running.done.wait_for(120s) != std::future_status::ready) running.worker->Stop();
     owners_.clear();
     return running.done.get();
   }
   template <typename Condition>
   static void WaitFor(Worker& worker, Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    const auto deadline = std::chrono::steady_clock::now() + 120s;
     while (std::chrono::steady_clock::now() < deadline) {
       const auto status = worker.Describe();
       if (status.ok() && condition(*status)) return;

@@ -110,7 +110,7 @@ class InputsTest : public ::testing::Test {
   /// To the end of the log.
   Status Run(const config::PipelineConfig& config) {
     ASSIGN_OR_RETURN(auto running, Start(config, true));
-    if (running.done.wait_for(30s) != std::future_status::ready) running.worker->Stop();
+    if (running.done.wait_for(120s) != std::future_status::ready) running.worker->Stop();
     return running.done.get();
   }
   static Status Stop(Running& running) {
@@ -119,7 +119,7 @@ class InputsTest : public ::testing::Test {
   }
   template <typename Condition>
   static void WaitFor(Worker& worker, Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    const auto deadline = std::chrono::steady_clock::now() + 120s;
     while (std::chrono::steady_clock::now() < deadline) {
       const auto status = worker.Describe();
       if (status.ok() && condition(*status)) return;

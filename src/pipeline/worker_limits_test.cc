@@ -77,7 +77,7 @@ TEST(WorkerLimits, PartitionsThatWerePausedGoOnAfterWhatWasInMemoryIsDropped) {
     return testing::StoreFault::kFail;
   });
   auto run = std::async(std::launch::async, [&worker] { return worker->Run(); });
-  const bool in_time = run.wait_for(std::chrono::seconds(60)) == std::future_status::ready;
+  const bool in_time = run.wait_for(std::chrono::seconds(120)) == std::future_status::ready;
   ended = true;
   if (!in_time) worker->Stop();
   MILLRACE_ASSERT_OK(run.get());

@@ -94,7 +94,7 @@ class RoutesTest : public ::testing::Test {
   }
   Status Run(const config::PipelineConfig& config = RouteConfig()) {
     ASSIGN_OR_RETURN(auto running, Start(config, true));
-    if (running.done.wait_for(60s) != std::future_status::ready) running.worker->Stop();
+    if (running.done.wait_for(120s) != std::future_status::ready) running.worker->Stop();
     return running.done.get();
   }
 
@@ -405,7 +405,7 @@ TEST_F(RoutesTest, TwoWorkersShareTheLimitAndThePartitions) {
   for (auto* running : {&one, &two}) {
     running->worker->Stop();
     // What is not committed is read by the next.
-    EXPECT_NE(running->done.wait_for(20s), std::future_status::timeout);
+    EXPECT_NE(running->done.wait_for(120s), std::future_status::timeout);
   }
   MILLRACE_ASSERT_OK(Run(config));
   EXPECT_EQ(Tables().size(), 4u);
@@ -552,7 +552,7 @@ TEST_F(RoutesTest, ItsTablesAreShownAndLookAfterThemselves) {
   Metrics metrics;
   Maintainer maintainer(*running.worker, metrics);
   const auto backend = MakeWorkerBackend(*running.worker, metrics);
-  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  const auto deadline = std::chrono::steady_clock::now() + 120s;
   while (Open("ev_a")->snapshot()->files.size() > 1 && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(5ms);
   }
@@ -577,7 +577,7 @@ TEST_F(RoutesTest, WithManyCommitsItsTablesHaveCheckpoints) {
   config.tables[0].properties["delta.checkpointInterval"] = "2";
   config.tables[0].commit.interval = 2ms;
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto running, Start(config, false));
-  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  const auto deadline = std::chrono::steady_clock::now() + 120s;
   while (!std::filesystem::exists(folder_ / "ev_a" / "_delta_log" / "_last_checkpoint") &&
          std::chrono::steady_clock::now() < deadline) {
     Append(0, "a");
@@ -585,7 +585,7 @@ TEST_F(RoutesTest, WithManyCommitsItsTablesHaveCheckpoints) {
   }
   EXPECT_TRUE(std::filesystem::exists(folder_ / "ev_a" / "_delta_log" / "_last_checkpoint"));
   running.worker->Stop();
-  EXPECT_NE(running.done.wait_for(20s), std::future_status::timeout);
+  EXPECT_NE(running.done.wait_for(120s), std::future_status::timeout);
   MILLRACE_ASSERT_OK(Run(config));
   ExpectEachRecordOnce();
 }

@@ -109,7 +109,7 @@ class HeldPartitions : public ::testing::Test {
 
   template <typename Condition>
   static WorkerStatus WaitFor(Worker& worker, Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + 30s;
+    const auto deadline = std::chrono::steady_clock::now() + 120s;
     for (;;) {
       auto status = worker.Describe();
       if (status.ok() && condition(*status)) return *std::move(status);
@@ -220,7 +220,7 @@ TEST_F(HeldPartitions, AWorkerStopsWhileOneWaitsAndTheNextReadsTheRest) {
     auto done = std::async(std::launch::async, [&] { return worker->Run(); });
     WaitFor(*worker, [](const WorkerStatus& status) { return Waits(status, 0); });
     worker->Stop();
-    ASSERT_EQ(done.wait_for(10s), std::future_status::ready) << "nobody waits for the registry";
+    ASSERT_EQ(done.wait_for(120s), std::future_status::ready) << "nobody waits for the registry";
     MILLRACE_ASSERT_OK(done.get());
   }
   EXPECT_LE(Ids().size(), 2u);

@@ -51,7 +51,7 @@ class WorkerTest : public ::testing::Test {
     RETURN_NOT_OK(worker.status());
     log_->Rebalance({{member_++, {0, 1}}});
     auto done = std::async(std::launch::async, [&worker] { return (*worker)->Run(); });
-    if (done.wait_for(30s) != std::future_status::ready) (*worker)->Stop();
+    if (done.wait_for(120s) != std::future_status::ready) (*worker)->Stop();
     return done.get();
   }
 
@@ -137,7 +137,7 @@ TEST_F(HastyWorkerTest, AStopWhileTheStoreFailsEndsInTimeAndSaysWhatIsLeft) {
   auto done = std::async(std::launch::async, [&worker] { return worker->Run(); });
   committing.get_future().wait();
   worker->Stop();
-  ASSERT_EQ(done.wait_for(30s), std::future_status::ready);
+  ASSERT_EQ(done.wait_for(120s), std::future_status::ready);
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, done.get());
   worker.reset();
   pipeline_.store().SetPolicy(nullptr);
@@ -205,7 +205,7 @@ TEST_F(LettersTest, LettersBehindAFlushThatWasFencedAreReadAgain) {
                                .Commit({.txns = {{.app_id = "test-events-0", .version = 0, .last_updated_ms = {}}}})
                                .status());
         AppendBad(1);
-        const auto deadline = std::chrono::steady_clock::now() + 20s;
+        const auto deadline = std::chrono::steady_clock::now() + 120s;
         while (!sealed_behind && std::chrono::steady_clock::now() < deadline) {
           AppendRows(1, 1);
           std::this_thread::sleep_for(5ms);
@@ -218,7 +218,7 @@ TEST_F(LettersTest, LettersBehindAFlushThatWasFencedAreReadAgain) {
       "dead_letters/_delta_log");
   log_->Rebalance({{member_++, {0, 1}}});
   auto done = std::async(std::launch::async, [&worker] { return worker->Run(); });
-  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  const auto deadline = std::chrono::steady_clock::now() + 120s;
   while (std::chrono::steady_clock::now() < deadline) {
     if (Next(kRaw)[{"events", 1}] == log_->end(1) && Next(kSums)[{"events", 1}] == log_->end(1)) break;
     std::this_thread::sleep_for(5ms);

@@ -48,7 +48,7 @@ class ServerTest : public ::testing::Test {
   // Whether so many connections are open before half a minute is over.
   bool Comes(std::size_t open) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return open_ == open; });
+    return changed_.wait_for(lock, std::chrono::seconds(120), [&] { return open_ == open; });
   }
 
   SqlBackend backend_;

@@ -434,7 +434,7 @@ class Rehearsal {
     for (const auto& running : workers_) running->store->SetPolicy(nullptr);
     Rebalance(MemoryEventLog::Handover::kCooperative);
     const auto ends = Ends();
-    const auto deadline = steady_clock::now() + 60s;
+    const auto deadline = steady_clock::now() + 120s;
     for (int t = 0; t < plan_->num_data_tables(); ++t) {
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, pipeline::OpenTableStore(*plan_, t, lake_));
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::Open(store));

@@ -741,7 +741,7 @@ TEST_F(EmbeddedLogTest, DamageIsNoticed) {
 // Without waiting for the descriptor, which says nothing of another process's records.
 void PollUntil(Consumer& consumer, std::map<TopicPartition, std::vector<std::string>>& payloads, std::size_t count) {
   std::size_t read = 0;
-  const auto deadline = std::chrono::steady_clock::now() + 10s;
+  const auto deadline = std::chrono::steady_clock::now() + 120s;
   while (read < count && std::chrono::steady_clock::now() < deadline) {
     for (const Event& event : consumer.Poll(1000)) {
       if (const auto* failed = std::get_if<Failed>(&event)) FAIL() << failed->status.message();
