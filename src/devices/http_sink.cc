@@ -65,7 +65,8 @@ std::optional<std::vector<Rejection>> ParseRejections(const std::string& body) {
     const auto* one = entry.if_object();
     const auto* index = one == nullptr ? nullptr : one->if_contains("index");
     if (index == nullptr || !index->is_int64()) return std::nullopt;
-    rejections.push_back({index->get_int64(), fmt::format("{}: {}", TextOf(*one, "code"), TextOf(*one, "detail"))});
+    const std::string detail = TextOf(*one, "detail");  // Not of each.
+    rejections.push_back({index->get_int64(), TextOf(*one, "code") + (detail.empty() ? "" : ": " + detail)});
   }
   return rejections;
 }

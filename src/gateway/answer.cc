@@ -13,12 +13,15 @@ namespace {
 
 void AppendRejected(const std::vector<Rejection>& rejected, std::string& out) {
   out += "\"rejected\":[";
-  for (const auto& one : rejected) {
-    if (&one != rejected.data()) out += ',';
+  for (std::size_t i = 0; i < rejected.size(); ++i) {
+    const auto& one = rejected[i];
+    if (i > 0) out += ',';
     out += fmt::format("{{\"index\":{},\"code\":", one.index);
     AppendJsonString(one.code, out);
-    out += ",\"detail\":";
-    AppendJsonString(one.detail, out);
+    if (i < kDetailsMax) {
+      out += ",\"detail\":";
+      AppendJsonString(one.detail, out);
+    }
     out += '}';
   }
   out += ']';

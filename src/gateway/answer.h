@@ -26,6 +26,10 @@ struct Outcome {
 Outcome OutcomeOf(const std::vector<Event>& events, const Settled& settled, Places there,
                   std::vector<Rejection> rejected);
 
+/// Of the events that an answer rejects, so many have a detail, and all an index and a code: an answer is kept for a
+/// day where its request has a key, and ten thousand events need no more than a few bytes each to be wrong.
+inline constexpr std::size_t kDetailsMax = 100;
+
 /// 202: all events are in the log. 200: some are, and each other is among `rejected`, where the codes unavailable and
 /// outcome_unknown mean that it may be sent again. 422: none is, and for each the event is at fault. 503: none is,
 /// because of the log; also when some are and the request `has_key`: sent again, the others are appended.

@@ -346,7 +346,8 @@ class Door::Impl {
       case Repeats::Refusal::kDisk:
         break;
     }
-    return http::ToResponse({503, "unavailable", "What was answered before cannot be read.", "Send it again."});
+    return http::ToResponse({503, "unavailable", "What was answered before cannot be read or written.",
+                             "Send it again later; who operates the gateway looks at gateway.state and limits.disk."});
   }
 
   std::optional<Response> ChargeFor(Call& call) {

@@ -129,6 +129,8 @@ TEST_F(GatewayDoor, WhatIsNotThereOrNotSoIsToldAsAProblem) {
   EXPECT_EQ(Ask(get).status, 405);
   EXPECT_EQ(HeaderOf(Ask(get), "Allow"), "POST");
   auto keyed = Post("{}");
+  keyed.idempotency_key = "a, a";  // Two headers.
+  EXPECT_EQ(CodeOf(Ask(keyed)), "invalid_idempotency_key");
   keyed.idempotency_key = "a b";
   EXPECT_EQ(CodeOf(Ask(keyed)), "invalid_idempotency_key");
   keyed.idempotency_key = "a";

@@ -152,6 +152,8 @@ TEST(HttpConformance, RefusesWhatIsMalformedOrAmbiguous) {
       {"a line feed in an extension", kChunked + "4;a\nb\r\nabcd\r\n0\r\n\r\n", 400},
       {"a NUL in an extension", kChunked + "4;a" + std::string(1, '\0') + "\r\nabcd\r\n0\r\n\r\n", 400},
       {"a line's end in a quoted extension", kChunked + "4;a=\"x\r\ny\"\r\nabcd\r\n0\r\n\r\n", 400},
+      {"a line feed in a quoted extension", kChunked + "4;a=\"x\ny\"\r\nabcd\r\n0\r\n\r\n", 400},
+      {"a carriage return in a quoted extension", kChunked + "4;a=\"x\ry\"\r\nabcd\r\n0\r\n\r\n", 400},
       {"an extension without a name", kChunked + "4;\r\nabcd\r\n0\r\n\r\n", 400},
       {"a huge extension", kChunked + "4;a=" + std::string(2 << 20, 'b') + "\r\nabcd\r\n0\r\n\r\n", 413},
       {"many extensions", kChunked + Times(300, "1;" + std::string(1000, 'b') + "\r\na\r\n") + "0\r\n\r\n", 413},
@@ -300,11 +302,11 @@ TEST(HttpConformance, TheSameInSingleBytes) {
 }
 
 TEST(HttpConformance, SlowClientsKeepNobodyWaiting) {
-  const auto server = Server::Start({.header_timeout = 300ms, .body_timeout = 300ms, .write_timeout = 300ms},
-                                    [](const Request& request) {
-                                      if (request.target != "/large") return EchoAll(request);
-                                      return Response{200, "text/plain", std::string(64 << 20, 'a'), {}};
-                                    });
+  const auto server =
+      Server::Start({.header_timeout = 1s, .body_timeout = 1s, .write_timeout = 1s}, [](const Request& request) {
+        if (request.target != "/large") return EchoAll(request);
+        return Response{200, "text/plain", std::string(64 << 20, 'a'), {}};
+      });
   ASSERT_TRUE(server.ok()) << server.status().ToString();
   struct Case {
     const char* name;

@@ -15,7 +15,9 @@ namespace {
 namespace beast = boost::beast;
 using boost::system::error_code;
 
-std::string JoinedHeader(const Parser::value_type& message, beast::http::field field) {
+// `field`: a field of Beast's, or a name.
+template <typename Field>
+std::string JoinedHeader(const Parser::value_type& message, const Field& field) {
   std::string out;
   const auto [begin, end] = message.equal_range(field);
   for (auto it = begin; it != end; ++it) {
@@ -163,7 +165,7 @@ Request RequestOf(const Parser::value_type& message) {
   request.asks_to_send = JoinedHeader(message, beast::http::field::access_control_request_method);
   request.content_type = JoinedHeader(message, beast::http::field::content_type);
   request.content_encoding = JoinedHeader(message, beast::http::field::content_encoding);
-  if (const auto key = message.find("Idempotency-Key"); key != message.end()) request.idempotency_key = key->value();
+  request.idempotency_key = JoinedHeader(message, "Idempotency-Key");
   for (const auto& header : message) {
     if (header.name() != beast::http::field::unknown) continue;
     std::string name = AsciiLower(std::string_view(header.name_string().data(), header.name_string().size()));

@@ -28,7 +28,7 @@ struct Request {
   std::string client_address{};    ///< "192.0.2.7", "2001:db8::7"; empty: not known.
   std::string content_type{};      ///< Of the body; empty: none.
   std::string content_encoding{};  ///< Of the body, as sent; all such headers, joined by ", "; empty: none.
-  std::string idempotency_key{};   ///< Empty: none.
+  std::string idempotency_key{};   ///< Empty: none. Of several headers "a, b".
   /// What begins with "ce-", of CloudEvents in HTTP's binary mode: names in lower case without that, and values.
   std::vector<std::pair<std::string, std::string>> cloud_event{};
   std::shared_ptr<void> prepared{};  ///< What AtOnce (server.h) leaves to the handler; nullptr: nothing.

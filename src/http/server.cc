@@ -436,6 +436,14 @@ class Server::Impl {
   // all bodies together are too much.
   asio::awaitable<error_code> ReadBody(std::shared_ptr<Connection> connection, Parser& parser, Drawn& drawn) {
     parser.eager(true);
+    // The parser takes anything between quotes: another server before this one may take a line feed for the line's end.
+    auto refuse_controls = [](std::uint64_t, beast::string_view extensions, error_code& error) {
+      const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; };
+      if (std::any_of(extensions.begin(), extensions.end(), is_control)) {
+        error = beast::http::error::bad_chunk_extension;
+      }
+    };
+    parser.on_chunk_header(refuse_controls);
     for (std::uint64_t total = 0;;) {
       error_code error;
       const std::size_t parsed = parser.put(connection->buffer.data(), error);

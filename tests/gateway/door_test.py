@@ -91,6 +91,14 @@ def statuses(gateway):
         client.sendall(b"POST /v1/events/clicks HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % ((8 << 20) + 1))
         answer = client.recv(65536)
         claim(answer.startswith(b"HTTP/1.1 413 ") and b'"code":"body_too_large"' in answer, "a body that would be too large", answer)
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        client.sendall(b"POST /v1/events/clicks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer writer\r\nContent-Type: application/json\r\n"
+                       b"Idempotency-Key: a\r\nIdempotency-Key: a\r\nContent-Length: 2\r\n\r\n{}")
+        answer = client.recv(65536)
+        claim(answer.startswith(b"HTTP/1.1 400 ") and b'"code":"invalid_idempotency_key"' in answer, "two keys are none", answer)
+    bad = gateway.send(b"x\n" * 10_000, **token)[1]["rejected"]
+    claim(len(bad) == 10_000 and [i for i, one in enumerate(bad) if "detail" in one] == list(range(100)), "each is named, the first hundred at length",
+          bad[:2])
     status, headers, _ = gateway.ask("GET", "/v1/events/clicks")
     claim(status == 405 and headers["Allow"] == "POST", "POST alone")
     status, answer = gateway.send(b'{"event_id":"p"}\nx\n[]', **token)
