@@ -248,6 +248,10 @@ TEST(Draft, OfARegistrysProtobufAndJsonSchema) {
   EXPECT_THAT(text, HasSubstr("format: json                              # columns as in the subject orders-value"));
   EXPECT_THAT(text, HasSubstr("    id: uuid\n    geo: json\n    at: timestamp\n"));
   EXPECT_THAT(text, Not(HasSubstr("schema_registry"))) << "nothing is read with it";
+  const auto unnamed =
+      TextOfSchema(Registered("json", R"({"properties": {"": {"type": "string"}, "id": {"type": "string"}}})"));
+  EXPECT_THAT(unnamed, HasSubstr("    # field: ")) << "no path says where it is";
+  EXPECT_THAT(unnamed, HasSubstr("\n    id: string\n"));
   const auto sampled = TextOf(SampleOf({"\0\0\0\0\7{\"geo\": {\"a\": 1}}"s}), json);
   EXPECT_THAT(sampled, HasSubstr("framing: confluent"));
   EXPECT_THAT(sampled, HasSubstr("Read as below, all 1 become rows"));

@@ -51,6 +51,10 @@ DraftColumn ColumnOf(const ingest::ColumnSpec& spec, const FieldProfile& field, 
   }
   const bool is_text = column.type == "string" || column.type == "json";
   if (rows > 0 && field.texts == 0) column.notes.push_back(fmt::format("null in all {} records", rows));
+  if (std::any_of(spec.path.begin(), spec.path.end(), [](const auto& key) { return key.empty(); })) {
+    column.left_out = true;
+    column.notes.emplace_back("a key without letters has no path");
+  }
   if (is_text && (column.hints.secret || field.secrets > 0)) {
     column.left_out = true;
     column.hints.secret = true;
