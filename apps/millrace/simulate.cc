@@ -2,12 +2,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
 #include "base/quantity_text.h"
@@ -207,8 +211,60 @@ void PrintProgress(const devices::SimulatorProgress& progress) {
   std::fprintf(stderr, is_terminal ? "\r%s\x1b[K" : "%s\n", text.c_str());
 }
 
+/// Says once that nothing was acknowledged for a while, where nobody answers from the start. Any thread.
+class Silence {
+ public:
+  explicit Silence(std::string to) : to_(std::move(to)) {}
+
+  /// The same sinks, listened to; they do not outlive this.
+  devices::MakeSink Listen(devices::MakeSink make_sink) {
+    return [this,
+            make_sink = std::move(make_sink)](devices::OnOutcome on_outcome) -> Result<std::unique_ptr<devices::Sink>> {
+      ASSIGN_OR_RETURN(auto sink, make_sink([this, on_outcome = std::move(on_outcome)](auto&&... outcome) {
+                         heard_ = true;
+                         on_outcome(outcome...);
+                       }));
+      return std::make_unique<Sink>(*this, std::move(sink));
+    };
+  }
+
+  /// To be called now and then, by one thread.
+  void Tell() {
+    const SteadyTime since = since_;
+    if (told_ || heard_ || since == SteadyTime() || std::chrono::steady_clock::now() - since < kSilenceTold) return;
+    std::fprintf(stderr, "millrace: %s has acknowledged nothing for %lld s; trying on\n", to_.c_str(),
+                 static_cast<long long>(kSilenceTold.count()));
+    told_ = true;
+  }
+
+ private:
+  using SteadyTime = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::seconds kSilenceTold{3};
+
+  class Sink final : public devices::Sink {
+   public:
+    Sink(Silence& silence, std::unique_ptr<devices::Sink> sink) : silence_(silence), sink_(std::move(sink)) {}
+    Status Send(const devices::SinkEvent& event, const std::stop_token& stop) override {
+      if (silence_.since_.load() == SteadyTime()) silence_.since_ = std::chrono::steady_clock::now();
+      return sink_->Send(event, stop);
+    }
+    Status Push() override { return sink_->Push(); }
+    Status Finish(std::chrono::milliseconds patience) override { return sink_->Finish(patience); }
+
+   private:
+    Silence& silence_;
+    const std::unique_ptr<devices::Sink> sink_;
+  };
+
+  const std::string to_;
+  std::atomic<SteadyTime> since_{SteadyTime()};  // Of the first event; none yet: the epoch.
+  std::atomic<bool> heard_ = false;
+  bool told_ = false;
+};
+
 /// Sends; nothing is sent and the status says why if the flags do not fit each other.
-devices::SimulatorResult Simulate(const SimulateFlags& flags, Given given, const std::stop_token& stop) {
+devices::SimulatorResult Simulate(const SimulateFlags& flags, Given given, Silence& silence,
+                                  const std::stop_token& stop) {
   const auto run = [&]() -> Result<devices::SimulatorResult> {
     RETURN_NOT_OK(CheckTogether(flags, given));
     devices::FleetOptions fleet_options{.seed = flags.is_iot() ? devices::Mix(flags.seed, 1) : flags.seed,
@@ -239,7 +295,10 @@ devices::SimulatorResult Simulate(const SimulateFlags& flags, Given given, const
       ASSIGN_OR_RETURN(fleet_options.prefix, Registered(flags.registry, *topic, source->shape(), fleet_options.format));
     }
     devices::Fleet fleet(fleet_options, std::move(source));
-    ASSIGN_OR_RETURN(const auto target, OpenSimulateTarget(flags.target, fleet));
+    if (!flags.truth.empty()) RETURN_NOT_OK(CheckNew("--truth", flags.truth));
+    ASSIGN_OR_RETURN(auto target, OpenSimulateTarget(flags.target, fleet));
+    // A file says nothing until it has a block of events.
+    if (topic) target.make_sink = silence.Listen(std::move(target.make_sink));
     std::unique_ptr<devices::TruthFile> truth;
     if (!flags.truth.empty()) {
       ASSIGN_OR_RETURN(truth, devices::TruthFile::Create(flags.truth, topic));
@@ -263,13 +322,14 @@ int PrintSchema(const SimulateFlags& flags) {
 /// A stop always ends: with a broker that is away, or an output that nobody reads, what was sent cannot be waited for.
 constexpr const char* kLost = "leaving before everything is in the log: some of what was sent last is lost";
 
-void StopAtSignal(const sigset_t& signals, std::stop_source& stop, const std::stop_token& done) {
+void StopAtSignal(const sigset_t& signals, std::stop_source& stop, Silence& silence, const std::stop_token& done) {
   constexpr std::chrono::seconds kGrace{2};
   auto leave_at = std::chrono::steady_clock::time_point::max();
   while (!done.stop_requested()) {
     const timespec wait{.tv_sec = 0, .tv_nsec = 100'000'000};
     const bool signalled = sigtimedwait(&signals, nullptr, &wait) > 0;
     const bool again = signalled && stop.stop_requested();
+    silence.Tell();
     if (again || std::chrono::steady_clock::now() >= leave_at) {
       std::fprintf(stderr, "millrace: %s\n", kLost);
       std::_Exit(kFailed);
@@ -301,8 +361,10 @@ int RunSimulate(const SimulateFlags& flags, Given given) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::stop_source stop;
-  const std::jthread watcher([&signals, &stop](const std::stop_token& done) { StopAtSignal(signals, stop, done); });
-  const auto result = Simulate(flags, given, stop.get_token());
+  Silence silence(flags.target.to);
+  const std::jthread watcher(
+      [&signals, &stop, &silence](const std::stop_token& done) { StopAtSignal(signals, stop, silence, done); });
+  const auto result = Simulate(flags, given, silence, stop.get_token());
   if (result.status.ok() || result.stats.sent > 0) PrintSent(result.stats);
   if (result.status.ok()) return kOk;
   if (stop.stop_requested() && result.stats.sent > 0) std::fprintf(stderr, "millrace: %s\n", kLost);

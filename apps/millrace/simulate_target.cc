@@ -84,6 +84,13 @@ SimulateTarget ToStream(std::ostream& out, std::shared_ptr<std::ostream> owner, 
 
 }  // namespace
 
+Status CheckNew(const char* flag, const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return Status::OK();
+  return InvalidInput("{} {}: there is a file already, which is not written over; remove it or name another", flag,
+                      path);
+}
+
 Result<std::optional<std::string>> TopicOfTarget(const std::string& to) {
   for (const auto scheme : {kKafka, kEmbedded, kHttp, kHttps}) {
     if (!to.starts_with(scheme)) continue;
@@ -107,6 +114,7 @@ Result<SimulateTarget> OpenSimulateTarget(const TargetFlags& flags, const device
     return OpenGateway(std::string(scheme), parts, flags.token, fleet);
   }
   if (to == "-") return ToStream(std::cout, nullptr, fleet);
+  RETURN_NOT_OK(CheckNew("--to", to.substr(kFile.size())));
   const auto file = std::make_shared<std::ofstream>(to.substr(kFile.size()), std::ios::binary | std::ios::trunc);
   if (!*file) return InvalidInput("--to {}: the file cannot be written", to);
   return ToStream(*file, file, fleet);

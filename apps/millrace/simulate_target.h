@@ -27,6 +27,9 @@ struct TargetFlags {
 /// says.
 Result<SimulateTarget> OpenSimulateTarget(const TargetFlags& flags, const devices::Fleet& fleet);
 
+/// kInvalidInput if there is a file at `path` already: nobody asked to lose it. `flag` is what gave the path.
+Status CheckNew(const char* flag, const std::string& path);
+
 /// The topic of it, without opening it; as SimulateTarget has it.
 Result<std::optional<std::string>> TopicOfTarget(const std::string& to);
 

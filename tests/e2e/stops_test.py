@@ -67,6 +67,10 @@ def simulate():
     away = ("simulate", "clickstream", "--rate", "100", "--to", f"kafka://{broker}/clicks")
     seconds, code, said = stopped(*away, within=2 + SLACK, after=passes(1))
     claim(code == 1 and seconds < 2 + SLACK and lost in said, "a broker that is away", (seconds, code, said))
+    for place in (away[-1], f"http://{broker}/clicks"):
+        _, code, said = stopped("simulate", "clickstream", "--count", "1", "--to", place, within=120,
+                                after=lambda: lambda: "trying on" in (FOLDER / "said").read_text())
+        claim(code == 1 and said.count(f"millrace: {place} has acknowledged nothing for 3 s; trying on\n") == 1, "which is told meanwhile, once", said)
     # The producer's buffer is full.
     seconds, code, said = stopped(*away[:3], "0", *away[4:], within=2 + SLACK, after=passes(3))
     claim(code == 1 and seconds < 2 + SLACK and lost in said, "a full buffer", (seconds, code, said))

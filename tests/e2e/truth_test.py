@@ -40,6 +40,7 @@ log: {level: warn}
 def send(fleet, topic, seed, *flags):
     """Its truth's name, and what the simulator counted."""
     truth = f"{topic}-{seed}.parquet"
+    (FOLDER / truth).unlink(missing_ok=True)  # Of another log.
     said = millrace("simulate", fleet, "--count", str(COUNT), "--rate", "0", "--seed", str(seed), *flags, "--to", f"embedded:log/{topic}",
                     "--truth", truth).stderr
     counts = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:events sent|late|repeated|malformed|acknowledged)", said)]
@@ -109,7 +110,13 @@ def damage(clicks):
 
 def refusals():
     claim("no table with a column event_id reads the topic 'other'" in refused("other"), "a topic that nobody reads")
-    millrace("simulate", "iot", "--count", "5", "--rate", "0", "--to", "file:events.json", "--truth", "file.parquet")
+    file = ("simulate", "iot", "--count", "5", "--rate", "0", "--to", "file:events.json", "--truth", "file.parquet")
+    millrace(*file)
+    had = {name: (FOLDER / name).read_bytes() for name in ("events.json", "file.parquet")}
+    for again, said in ((file, "--truth file.parquet: there is a file already"), (file[:-2], "--to file:events.json")):
+        told = millrace(*again, code=2).stderr
+        claim(said.replace("file:", "") in told, "a file that is there is not written over", told)
+    claim(all((FOLDER / name).read_bytes() == was for name, was in had.items()), "and is as it was")
     claim("went to a file" in millrace("audit", "-c", "p.yaml", "--truth", "file.parquet", code=2).stderr, "a truth of a file")
     claim("p.yaml is no truth" in millrace("audit", "-c", "p.yaml", "--truth", "p.yaml", code=2).stderr, "no truth")
 
