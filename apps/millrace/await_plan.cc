@@ -7,6 +7,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,21 +19,16 @@
 #include "base/service_manager.h"
 #include "http/problem.h"
 #include "http_doors.h"
+#include "serve/health.h"
 
 namespace millrace::app {
 namespace {
 
 constexpr std::chrono::seconds kPause{1};
+constexpr std::chrono::seconds kPatienceUntilEnd{60};
 // Of the service manager's patience, each time that it is told; more than a pause and the questions to the registry.
 constexpr std::chrono::microseconds kMoreTime = std::chrono::minutes(1);
 constexpr std::chrono::seconds kLastAnswers{1};
-
-http::Response TextResponse(std::string body, const char* content_type) {
-  http::Response response;
-  response.content_type = content_type;
-  response.body = std::move(body);
-  return response;
-}
 
 // What answers while the process waits.
 class WaitingDoors {
@@ -51,16 +48,18 @@ class WaitingDoors {
 
  private:
   http::Response Answer(const http::Request& request, bool with_metrics) const {
-    const auto path = std::string_view(request.target).substr(0, request.target.find('?'));
-    if (path == "/livez") return TextResponse("ok\n", "text/plain; charset=utf-8");
-    if (path == "/metrics" && with_metrics) {
-      auto families = ProcessMetrics();
-      families.push_back({.name = "millrace_waiting_for_registry",
-                          .help = "1 while a start waits for the schema registry.",
-                          .samples = {{{}, 1}}});
-      return TextResponse(metrics_.Render(families), "text/plain; version=0.0.4; charset=utf-8");
-    }
-    return http::ToResponse({503, "waiting_for_registry", *reason_.load(), "It goes on by itself once that answers."});
+    const http::Problem waits{503, "waiting_for_registry", *reason_.load(), "It goes on by itself once that answers."};
+    serve::Health health{.waits_for = waits};
+    if (with_metrics) health.metrics = [this] { return MetricsNow(); };
+    return serve::AnswerHealth(request, health).value_or(http::ToResponse(waits));
+  }
+
+  std::string MetricsNow() const {
+    auto families = ProcessMetrics();
+    families.push_back({.name = "millrace_waiting_for_registry",
+                        .help = "1 while a start waits for the schema registry.",
+                        .samples = {{{}, 1}}});
+    return metrics_.Render(families);
   }
 
   std::atomic<std::shared_ptr<const std::string>> reason_ = std::make_shared<const std::string>();
@@ -75,12 +74,21 @@ void TellServiceManager(const ServiceManager& manager, std::string reason) {
   static_cast<void>(manager.Tell(fmt::format("EXTEND_TIMEOUT_USEC={}\nSTATUS=waiting: {}", kMoreTime.count(), reason)));
 }
 
+// Empty: it cannot be read.
+std::string TextOf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 }  // namespace
 
-Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::function<config::LoadedConfig()>& load,
+Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::string& path,
+                                                        const std::function<config::LoadedConfig()>& load,
                                                         const Service::Options& how) {
   EndAtSignals(how.until_end);
   if (!how.until_end) std::signal(SIGHUP, SIG_IGN);  // Until there is a Reload.
+  const auto begun = std::chrono::steady_clock::now();
+  std::string waited_for = TextOf(path);  // Before it is loaded: if it changes in between, it has changed.
   auto loaded = load();
   if (!loaded.may_pass) return PlanOrComplain(std::move(loaded));
   const auto manager = ServiceManager::FromEnvironment();
@@ -88,7 +96,10 @@ Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::function<conf
   std::string told;
   const auto tell = [&] {
     const auto& finding = loaded.findings.front();
-    if (finding.message != told) std::fprintf(stderr, "%s; waiting for it\n", config::ToString(finding).c_str());
+    if (finding.message != told) {
+      std::fprintf(stderr, "%s; %s\n", config::ToString(finding).c_str(),
+                   loaded.may_pass ? "waiting for it" : "waiting for another file");
+    }
     told = finding.message;
     doors.SetReason(told);
     TellServiceManager(manager, told);
@@ -96,12 +107,17 @@ Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::function<conf
   tell();
   const bool answers = loaded.config.serve && how.role != Role::kIngest;
   if (answers) RETURN_NOT_OK(doors.Open(loaded.config));
-  while (loaded.may_pass) {
+  for (;;) {
     std::this_thread::sleep_for(kPause);
+    auto text = TextOf(path);
     loaded = load();
-    if (loaded.may_pass) tell();
+    if (loaded.findings.empty() || (!loaded.may_pass && text == waited_for)) return PlanOrComplain(std::move(loaded));
+    if (loaded.may_pass) waited_for = std::move(text);
+    tell();
+    if (how.until_end && std::chrono::steady_clock::now() - begun > kPatienceUntilEnd) {
+      return Transient("{}; --until-end waits {} s for that", told, kPatienceUntilEnd.count());
+    }
   }
-  return PlanOrComplain(std::move(loaded));
 }
 
 }  // namespace millrace::app

@@ -147,7 +147,7 @@ int RunDemo(const DemoFlags& options) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   const auto plan = pipeline::MakePlan(std::move(loaded));
-  auto service = Service::Start(plan, {.handle_signals = false});
+  auto service = Service::Start(plan, {.handle_signals = false, .listen_key = "--port"});
   if (!service.ok()) return Complain(service.status());
   auto& worker = (*service)->worker();
   auto running = std::async(std::launch::async, [&] { return (*service)->Run(); });

@@ -31,7 +31,8 @@ void HttpDoors::Stop(std::chrono::steady_clock::time_point deadline) {
   }
 }
 
-Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswers answers, Metrics& metrics) {
+Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswers answers, Metrics& metrics,
+                                const char* listen_key) {
   const config::ServeConfig& serve = *config.serve;
   http::ServerOptions options{.address = serve.listen.address,
                               .port = serve.listen.port,
@@ -55,7 +56,7 @@ Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswer
     ASSIGN_OR_RETURN(options.transports, http::TlsTransports::Make(*serve.tls, kLookForCertificates, served));
   }
   HttpDoors doors;
-  ASSIGN_OR_RETURN(doors.main, StartServer(options, std::move(answers.main), "serve.listen"));
+  ASSIGN_OR_RETURN(doors.main, StartServer(options, std::move(answers.main), listen_key));
   doors.url = fmt::format("{}://{}:{}", serve.tls ? "https" : "http", serve.listen.address, doors.main->port());
   if (!serve.health) return doors;
   const http::ServerOptions health{.address = serve.health->address,

@@ -32,8 +32,12 @@ struct HttpAnswers {
   http::Handler health;
 };
 
-/// Of a configuration with `serve`. `metrics` outlives the doors, and whatever the answers refer to. Errors name the
-/// key of the address.
-Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswers answers, Metrics& metrics);
+/// What gives the main door's address, where nothing else does.
+inline constexpr const char* kListenKey = "serve.listen";
+
+/// Of a configuration with `serve`. `metrics` outlives the doors, and whatever the answers refer to. Errors name what
+/// gives the address, which is `listen_key` for the main door.
+Result<HttpDoors> OpenHttpDoors(const config::PipelineConfig& config, HttpAnswers answers, Metrics& metrics,
+                                const char* listen_key = kListenKey);
 
 }  // namespace millrace::app

@@ -99,7 +99,7 @@ Run AddRun(CLI::App& app) {
 int RunPipeline(const std::string& config, const std::vector<std::string>& overrides, const Service::Options& how) {
   const ReadsLog reads_log = how.role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes;
   const auto load = [config, overrides, reads_log] { return LoadConfig(config, overrides, reads_log); };
-  const auto awaited = AwaitPlan(load, how);
+  const auto awaited = AwaitPlan(config, load, how);
   if (!awaited.ok()) return Complain(awaited.status());
   const auto& plan = *awaited;
   if (plan == nullptr) return kBadConfiguration;

@@ -27,6 +27,7 @@
 #include "pipeline/serve_node.h"
 #include "pipeline/worker_backend.h"
 #include "query/answer_memory.h"
+#include "serve/health.h"
 #include "serve/key_fetcher.h"
 
 namespace millrace::app {
@@ -58,13 +59,9 @@ constexpr const char* kTapQueueKilobytes = "2048";
 
 /// For requests that come before there is a worker to ask.
 http::Response WhileStarting(const http::Request& request) {
-  if (request.target == "/livez") {
-    http::Response alive;
-    alive.content_type = "text/plain; charset=utf-8";
-    alive.body = "ok\n";
-    return alive;
-  }
-  return http::ToResponse({503, "starting", "The pipeline is opening its log and tables.", "Ask again in a moment."});
+  const http::Problem starting{503, "starting", "The pipeline is opening its log and tables.",
+                               "Ask again in a moment."};
+  return serve::AnswerHealth(request, {.waits_for = starting}).value_or(http::ToResponse(starting));
 }
 
 /// nullopt: everybody may do everything. Keys begin to be read.
@@ -112,7 +109,7 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
     return InvalidInput("--role serve: the file has no section 'serve', so there is nothing to answer at");
   }
   // First the port: who finds it taken has made nothing yet.
-  if (serve && options.role != Role::kIngest) RETURN_NOT_OK(service->Listen(plan->config));
+  if (serve && options.role != Role::kIngest) RETURN_NOT_OK(service->Listen(plan->config, options.listen_key));
   if (serve && serve->postgres && (options.role == Role::kAll || options.role == Role::kServe)) {
     RETURN_NOT_OK(service->ListenForPostgres(*serve));
   }
@@ -190,6 +187,7 @@ Status Service::OpenDoor(const pipeline::Plan& plan) {
     options.topics.push_back(std::move(rule));
     repeats.topics.push_back(topic.name);
   }
+  for (const auto& topic : config::TopicsThatNobodyReads(plan.config)) spdlog::warn("{}", UnreadTopicText(topic));
   std::unique_ptr<eventlog::ConfirmingProducer> producer;
   std::int64_t intake_max = kEmbeddedIntakeBytesMax;
   if (const auto* kafka = std::get_if<KafkaSource>(&plan.config.source.log)) {
@@ -213,30 +211,21 @@ Status Service::OpenDoor(const pipeline::Plan& plan) {
 }
 
 http::Response Service::AnswerOfGateway(const http::Request& request) {
-  const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
-  http::Response response;
-  response.content_type = "text/plain; charset=utf-8";
-  if (path == "/livez") {
-    response.body = "ok\n";
-  } else if (path == "/readyz") {
-    gateway::Door* const door = door_answering_;
-    if (door == nullptr || !door->ready()) {
-      return http::ToResponse({503, "not_ready", "The gateway does not know its log yet.", "Ask again."});
-    }
-    response.body = "ready\n";
-  } else if (path == "/metrics") {
-    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    response.body = metrics_.Render(ProcessMetrics());
-  } else if (gateway::Door::Takes(request.target)) {
-    return http::ToResponse({503, "starting", "The gateway is opening its log.", "Send it again."});
-  } else {
-    return http::ToResponse({404, "not_found", fmt::format("There is nothing at '{}'.", path),
-                             "This process takes events at /v1/events/TOPIC; others of its pipeline answer the rest."});
+  serve::Health health{.metrics = [this] { return metrics_.Render(ProcessMetrics()); }};
+  gateway::Door* const door = door_answering_;
+  if (door == nullptr || !door->ready()) {
+    health.waits_for = http::Problem{503, "not_ready", "The gateway does not know its log yet.", "Ask again."};
   }
-  return response;
+  if (auto answer = serve::AnswerHealth(request, health)) return *std::move(answer);
+  if (gateway::Door::Takes(request.target)) {
+    return http::ToResponse({503, "starting", "The gateway is opening its log.", "Send it again."});
+  }
+  const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
+  return http::ToResponse({404, "not_found", fmt::format("There is nothing at '{}'.", path),
+                           "This process takes events at /v1/events/TOPIC; others of its pipeline answer the rest."});
 }
 
-Status Service::Listen(const config::PipelineConfig& config) {
+Status Service::Listen(const config::PipelineConfig& config, const char* listen_key) {
   const auto answer = [this](http::Response (serve::Api::*handle)(const http::Request&)) {
     return [this, handle](const http::Request& request) {
       if (only_gateway_) return AnswerOfGateway(request);
@@ -252,7 +241,7 @@ Status Service::Listen(const config::PipelineConfig& config) {
     serve::Api* const api = answering_;
     return api != nullptr ? api->HandleAtOnce(request) : http::Early();
   };
-  ASSIGN_OR_RETURN(doors_, OpenHttpDoors(config, std::move(answers), metrics_));
+  ASSIGN_OR_RETURN(doors_, OpenHttpDoors(config, std::move(answers), metrics_, listen_key));
   return Status::OK();
 }
 
@@ -374,6 +363,12 @@ Status Service::RunWorker() {
 Status WithFirstRun(const Status& status, const std::string& path) {
   if (status.ok() || KindOf(status) != ErrorKind::kNotFound) return status;
   return NotFound("{}; the first 'millrace run -c {}' makes the lake and its tables", status.message(), path);
+}
+
+std::string UnreadTopicText(const std::string& topic) {
+  return fmt::format(
+      "gateway.http.topics.{0}: no input of this pipeline reads the topic {0}; what comes in stays in the log alone",
+      topic);
 }
 
 bool HasNoFindings(const config::LoadedConfig& loaded) {

@@ -39,6 +39,7 @@ class Service {
     bool until_end = false;
     bool handle_signals = true;
     Role role = Role::kAll;
+    const char* listen_key = kListenKey;  ///< What gives the address: named when that cannot be opened.
   };
 
   /// Starts the HTTP server, which answers 503 (/livez: 200) while this takes, and opens the log and the lake; reads
@@ -75,7 +76,7 @@ class Service {
  private:
   Service() = default;
   /// Opens the doors; requests are told to wait until there is an Api.
-  Status Listen(const config::PipelineConfig& config);
+  Status Listen(const config::PipelineConfig& config, const char* listen_key);
 
   Status ListenForPostgres(const config::ServeConfig& serve);
   /// Of a plan with `gateway`.
@@ -130,6 +131,8 @@ std::shared_ptr<const pipeline::Plan> PlanOrComplain(config::LoadedConfig loaded
 void ApplyLogging(const pipeline::Plan& plan);
 /// What Service::Start() refuses of a plan for its tables; looks at the lake, changes nothing.
 Status CheckLake(const pipeline::Plan& plan);
+/// What is said of each of config::TopicsThatNobodyReads().
+std::string UnreadTopicText(const std::string& topic);
 /// Prints what is wrong, a line each, to stderr; whether nothing is.
 bool HasNoFindings(const config::LoadedConfig& loaded);
 

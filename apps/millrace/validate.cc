@@ -22,7 +22,12 @@ Run AddValidate(CLI::App& app) {
     for (const auto& file : options->files) {
       const auto loaded = config::LoadConfigFile(file, {.environment = !options->no_environment, .overrides = {}});
       const bool holds = HasNoFindings(loaded);
-      if (holds) std::fprintf(stderr, "%s: ok\n", file.c_str());
+      if (holds) {
+        for (const auto& topic : config::TopicsThatNobodyReads(loaded.config)) {
+          std::fprintf(stderr, "%s: warning: %s\n", file.c_str(), UnreadTopicText(topic).c_str());
+        }
+        std::fprintf(stderr, "%s: ok\n", file.c_str());
+      }
       valid &= holds;
     }
     return valid ? kOk : kBadConfiguration;

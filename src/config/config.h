@@ -253,4 +253,8 @@ struct PipelineConfig {
   std::optional<std::string> dedupe_path() const;
 };
 
+/// Of `gateway`: those that no input of this file reads. What comes in there stays in the log, for other pipelines; it
+/// may be a mistake too.
+std::vector<std::string> TopicsThatNobodyReads(const PipelineConfig& config);
+
 }  // namespace millrace::config

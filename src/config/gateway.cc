@@ -23,7 +23,7 @@ bool IsTopicName(const std::string& name) {
          });
 }
 
-// The one that names it, else the first with a pattern of it.
+// The one that names it, else the first with a pattern of it; nullptr: none reads it.
 const InputConfig* InputThatReads(const PipelineConfig& config, const std::string& topic) {
   const InputConfig* by_pattern = nullptr;
   for (const auto& input : config.inputs) {
@@ -149,6 +149,15 @@ void CheckKafka(Section& section, const PipelineConfig& config, const GatewayCon
 }
 
 }  // namespace
+
+std::vector<std::string> TopicsThatNobodyReads(const PipelineConfig& config) {
+  std::vector<std::string> topics;
+  if (!config.gateway) return topics;
+  for (const auto& topic : config.gateway->topics) {
+    if (InputThatReads(config, topic.name) == nullptr) topics.push_back(topic.name);
+  }
+  return topics;
+}
 
 void ReadGateway(Section& root, PipelineConfig& config) {
   auto section = root.Child("gateway");

@@ -51,6 +51,17 @@ TEST(ConfigGateway, ReadsAllThatMayBeSaidOfATopic) {
   EXPECT_FALSE(gateway.topics[1].rate || gateway.topics[1].check || gateway.topics[1].anonymous);
 }
 
+TEST(ConfigGateway, TopicsThatNoInputReadsAreKnown) {
+  const auto unread = [](const std::string& gateway, const std::string& topics = "[clicks]") {
+    return TopicsThatNobodyReads(Load(gateway, "{embedded: {path: ./log}, topics: " + topics + "}").config);
+  };
+  EXPECT_THAT(unread("gateway: {http: {topics: {clicks: {}, klicks: {}, views: {}}}}\n"),
+              ElementsAre("klicks", "views"));
+  EXPECT_THAT(unread("gateway: {http: {topics: {clicks-eu: {}, views: {}}}}\n", "['^clicks-.+']"),
+              ElementsAre("views"));
+  EXPECT_THAT(unread(""), ElementsAre());
+}
+
 TEST(ConfigGateway, IsAbsentWithoutItsSection) { EXPECT_FALSE(Load("").config.gateway); }
 
 TEST(ConfigGateway, SaysWhatIsWrongAndWhere) {

@@ -15,6 +15,7 @@
 #include "serve/content_coding.h"
 #include "serve/cost_api.h"
 #include "serve/expiring_events.h"
+#include "serve/health.h"
 #include "serve/page_policy.h"
 #include "serve/problem.h"
 #include "serve/query_parameters.h"
@@ -436,10 +437,10 @@ Api::Routed Api::Answer(const http::Request& request) {
 }
 
 http::Response Api::Dashboard(const Call&) { return Page(embedded::kDashboardHtml, page_policy_); }
-http::Response Api::Livez(const Call&) { return Plain("ok\n", "text/plain; charset=utf-8"); }
+http::Response Api::Livez(const Call&) { return Alive(); }
 http::Response Api::Readyz(const Call&) {
-  if (backend_.Ready()) return Plain("ready\n", "text/plain; charset=utf-8");
-  return http::ToResponse({503, "not_ready", "The pipeline is not running yet.", "Ask again."});
+  if (backend_.Ready()) return Readiness(std::nullopt);
+  return Readiness(http::Problem{503, "not_ready", "The pipeline is not running yet.", "Ask again."});
 }
 http::Response Api::PrometheusText(const Call&) {
   metrics_.MakeGauge("millrace_stream_listeners", "Clients that follow the changes of an answer.")
@@ -447,7 +448,7 @@ http::Response Api::PrometheusText(const Call&) {
   metrics_.MakeGauge("millrace_taps", "Clients that watch the log.").Set(static_cast<double>(taps_.open()));
   metrics_.MakeGauge("millrace_answer_cache_bytes", "Of answers that are kept to be given again.")
       .Set(static_cast<double>(cache_.bytes()));
-  return Plain(backend_.Metrics(), "text/plain; version=0.0.4; charset=utf-8");
+  return MetricsText(backend_.Metrics());
 }
 http::Response Api::OpenApi(const Call&) { return Plain(open_api_, "application/json"); }
 http::Response Api::Pipeline(const Call& call) { return Json(backend_.Pipeline(), call.request.target); }

@@ -43,6 +43,10 @@ def refused_by_both():
         claim(run.stderr == found.stderr and run.stdout == "", f"run says the same: {replacement}", run.stderr)
         claim([path.name for path in FOLDER.iterdir()] == ["p.yaml"], f"nothing is made: {replacement}", list(FOLDER.iterdir()))
     (FOLDER / "p.yaml").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        claim("; --port gives another address" in millrace("demo", "--dir", "d", "--port", port, code=1).stderr, "the demo names its own option")
+        shutil.rmtree(FOLDER / "d")
     millrace("demo", "--dir", 'a"b', code=78)
     claim(list(FOLDER.iterdir()) == [], "the demo makes nothing either")
 
@@ -81,6 +85,23 @@ def nothing_is_made_before_all_is_checked():
         claim("the topic is missing" in said and f"expected {place}/TOPIC" in said, f"simulate --to {place}", said)
     claim(sorted(path.name for path in FOLDER.iterdir()) == ["log", "p.yaml"], "simulate makes no log elsewhere", list(FOLDER.iterdir()))
     shutil.rmtree(FOLDER / "log")
+
+
+def topics_that_nobody_reads():
+    """Somebody else may: a word, and no refusal."""
+    (FOLDER / "p.yaml").write_text(PIPELINE + "serve: {listen: '127.0.0.1:0'}\ngateway: {http: {topics: {clicks: {}, klicks: {}}}}\n")
+    said = millrace("validate", "p.yaml").stderr
+    claim(said == "p.yaml: warning: gateway.http.topics.klicks: no input of this pipeline reads the topic klicks; what comes in stays in the log "
+          "alone\np.yaml: ok\n", "validate says which", said)
+    with open(FOLDER / "said", "w") as log, subprocess.Popen([BINARY, "gateway", "-c", "p.yaml"], cwd=FOLDER, stderr=log) as process:
+        deadline = time.monotonic() + 180
+        while "no input of this pipeline reads the topic klicks" not in (FOLDER / "said").read_text():
+            claim(process.poll() is None and time.monotonic() < deadline, "and so does a start", (FOLDER / "said").read_text())
+            time.sleep(0.05)
+        process.kill()
+    claim("topic clicks;" not in (FOLDER / "said").read_text(), "of no other")
+    for made in ("log", "gateway-state"):
+        shutil.rmtree(FOLDER / made)
 
 
 def while_it_starts():
@@ -159,6 +180,7 @@ def help_shows_what_works():
 
 refused_by_both()
 nothing_is_made_before_all_is_checked()
+topics_that_nobody_reads()
 while_it_starts()
 one_field_in_two_columns()
 a_field_that_no_record_has()

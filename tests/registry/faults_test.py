@@ -17,7 +17,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from millrace_runs import Broker, Pipeline, make_topics, send, wait_for
+from millrace_runs import Broker, Pipeline, free_port, make_topics, send, wait_for
 from registry_server import Registry
 
 BINARY = sys.argv[1]
@@ -155,6 +155,23 @@ def waiting_start(pipeline):
     claim(True, "SIGTERM ends it in order")
     pipeline.start()
     wait_for("another start answers", lambda: pipeline.get("/livez") == "ok\n")
+    good = pipeline.file.read_text()
+    pipeline.file.write_text(good.replace("decode:", "decoed:"))
+    wait_for("a file that is changed meanwhile and cannot run is told of", lambda: "; waiting for another file" in pipeline.log())
+    claim("the key 'decode' is missing; waiting for another file" in pipeline.log() and pipeline.process.poll() is None, "and waited for", pipeline.log()[-2000:])
+    pipeline.file.write_text(good)
+
+
+def until_end(folder, brokers):
+    """--until-end waits a minute. Gives what is to be asked for that once it is over."""
+    pipeline = Pipeline(BINARY, folder, "until_end", brokers, f"http://127.0.0.1:{free_port()}", "{format: avro, schema: registry}")
+    begun = time.monotonic()
+    pipeline.start("--until-end")
+
+    def gives_up():
+        claim(pipeline.process.wait(300) == 1 and time.monotonic() - begun >= 60, "it gives up", pipeline.log())
+        claim("--until-end waits 60 s for that" in pipeline.log(), "and says why", pipeline.log())
+    return gives_up
 
 
 def kills(folder, brokers, registry):
@@ -166,7 +183,7 @@ def kills(folder, brokers, registry):
         point = chance.choice(KILL_POINTS)
         kill_at = f"{point}:{chance.randrange(1, 12)}" if chance.random() < 0.7 else None
         print(f"round {number}: kill_at={kill_at}", flush=True)
-        pipeline.start(kill_at)
+        pipeline.start(kill_at=kill_at)
         source.send(chance.randrange(100, 400))
         source.add_version()
         fate = chance.choice(["kill", "suspend", "none"])
@@ -178,7 +195,7 @@ def kills(folder, brokers, registry):
         source.send(chance.randrange(100, 400), version=chance.randrange(len(source.versions)))
         if chance.random() < 0.5 and pipeline.process.poll() is None:
             pipeline.kill()
-            pipeline.start(f"{chance.choice(KILL_POINTS)}:{chance.randrange(1, 12)}")
+            pipeline.start(kill_at=f"{chance.choice(KILL_POINTS)}:{chance.randrange(1, 12)}")
         if fate == "kill":
             registry.start()
         elif fate == "suspend":
@@ -195,9 +212,11 @@ def main():
     print(f"seed {SEED}", flush=True)
     with tempfile.TemporaryDirectory() as temporary, Broker() as broker, Registry() as registry:
         folder = pathlib.Path(temporary)
+        gives_up = until_end(folder, broker.address)
         others_go_on(folder, broker.address, registry, hang=False)
         others_go_on(folder, broker.address, registry, hang=True)
         kills(folder, broker.address, registry)
+        gives_up()
     print(f"registry faults: {passed} claims held")
 
 

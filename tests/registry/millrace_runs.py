@@ -49,10 +49,10 @@ log: {{level: info}}
         env = {"MILLRACE_KILL_AT": kill_at} if kill_at else {}
         return self.call("run", "-c", str(self.file), "--until-end", code=-signal.SIGKILL if kill_at else 0, env=env)
 
-    def start(self, kill_at=None):
+    def start(self, *arguments, kill_at=None):
         env = {**os.environ, **({"MILLRACE_KILL_AT": kill_at} if kill_at else {})}
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([self.binary, "run", "-c", str(self.file)], cwd=self.folder, env=env, stdout=log, stderr=log)
+            self.process = subprocess.Popen([self.binary, "run", "-c", str(self.file), *arguments], cwd=self.folder, env=env, stdout=log, stderr=log)
 
     def stop(self, timeout=120):
         self.process.terminate()

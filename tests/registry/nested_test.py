@@ -210,7 +210,7 @@ def run(arguments, folder, broker, registry):
         kill_at = f"{KILL_POINTS[number % len(KILL_POINTS)]}:{chance.randrange(1, 9)}" if chance.random() < 0.8 else None
         fate = chance.choice(["kill", "suspend", "none"])
         print(f"round {number}: kill_at={kill_at}, registry: {fate}", flush=True)
-        pipeline.start(kill_at)
+        pipeline.start(kill_at=kill_at)
         for topic in topics:
             topic.send(chance.randrange(1, arguments.records))
             if number < 6:
@@ -224,7 +224,7 @@ def run(arguments, folder, broker, registry):
             topic.send(chance.randrange(1, arguments.records), version=chance.randrange(len(topic.encoders)))
         if chance.random() < 0.5:
             pipeline.kill()
-            pipeline.start(f"{chance.choice(KILL_POINTS)}:{chance.randrange(1, 9)}")
+            pipeline.start(kill_at=f"{chance.choice(KILL_POINTS)}:{chance.randrange(1, 9)}")
         if fate == "kill":
             registry.start()
         elif fate == "suspend":
