@@ -5,7 +5,6 @@ Everything started here dies with the test: children get SIGKILL when this proce
 
 import atexit
 import collections
-import ctypes
 import http.client
 import json
 import os
@@ -28,9 +27,9 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "kafka"))
 
 from broker import Broker, free_port  # noqa: E402  (the path is set just above)
+from children import die_with_parent  # noqa: E402  (by broker)
 
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE.
-_PR_SET_PDEATHSIG = 1
 
 
 class Failure(Exception):
@@ -84,14 +83,10 @@ class Workspace:
             say(f"kept for a look: {self.path}")
 
 
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def start(command, log, environment=None):
     """A process that writes to the open file `log` and dies with this one. From the main thread only: the kernel ties the
     child's life to the thread that forks."""
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=_die_with_parent)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent)
 
 
 class Worker:

@@ -31,7 +31,7 @@ class Client(threading.Thread):
     """Sends one batch after the other, each until it is answered for good."""
 
     def __init__(self, gateway, number, stop):
-        super().__init__()
+        super().__init__(daemon=True)  # So that a failure elsewhere ends the test.
         self.gateway, self.number, self.stop = gateway, number, stop
         self.random = random.Random(number)
         self.keyed = number % 4 != 0

@@ -29,6 +29,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from children import die_with_parent  # noqa: E402
 from ports import free_port  # noqa: E402
 
 
@@ -124,7 +125,8 @@ class Broker:
                 if done.returncode != 0:
                     raise BrokerError(f"formatting the storage failed:\n{self._log_tail()}")
             self.process = subprocess.Popen(self._java("kafka.Kafka", str(config), heap=self.HEAP), stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+                                            stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                            preexec_fn=die_with_parent)
         self._wait_until_ready()
         return self
 

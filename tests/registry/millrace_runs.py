@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kafka"))
 from broker import Broker, free_port  # noqa: E402,F401
+from children import die_with_parent  # noqa: E402  (by broker)
 
 
 class Pipeline:
@@ -52,7 +53,8 @@ log: {{level: info}}
     def start(self, *arguments, kill_at=None):
         env = {**os.environ, **({"MILLRACE_KILL_AT": kill_at} if kill_at else {})}
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([self.binary, "run", "-c", str(self.file), *arguments], cwd=self.folder, env=env, stdout=log, stderr=log)
+            self.process = subprocess.Popen([self.binary, "run", "-c", str(self.file), *arguments], cwd=self.folder, env=env, stdout=log, stderr=log,
+                                            preexec_fn=die_with_parent)
 
     def stop(self, timeout=120):
         self.process.terminate()

@@ -21,6 +21,7 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from children import die_with_parent  # noqa: E402
 from ports import free_port  # noqa: E402
 
 
@@ -52,7 +53,8 @@ class Registry:
         with open(self.data / "registry.log", "ab") as log:
             self.process = subprocess.Popen(
                 ["java", f"-Xmx{self.HEAP}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-jar", str(self.jar)],
-                env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+                env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                preexec_fn=die_with_parent)
         deadline = time.monotonic() + self.START_TIMEOUT_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
