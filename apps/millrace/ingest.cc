@@ -24,6 +24,7 @@
 #include "flag_checks.h"
 #include "ingest/avro/schema_files.h"
 #include "ingest/formats.h"
+#include "model/dead_letters.h"
 #include "objectstore/object_store.h"
 #include "pipeline/progress.h"
 #include "registry/registry_schemas.h"
@@ -124,23 +125,44 @@ std::string Trimmed(std::string text) {
 }
 
 /// 'PROPERTY: SOURCE', see kafka-delta-ingest's README. A PROPERTY with dots is in an object.
+struct Transform {
+  std::vector<std::string> path;
+  std::string source;
+  std::shared_ptr<arrow::Field> field;  ///< The column that it is, or is in.
+};
+
+Result<Transform> ParseTransform(const std::string& flag, const std::string& text, const arrow::Schema& schema) {
+  const auto colon = text.find(':');
+  if (colon == std::string::npos) return InvalidInput("{} '{}': expected 'PROPERTY: SOURCE'", flag, text);
+  Transform transform{.source = Trimmed(text.substr(colon + 1))};
+  std::istringstream names(Trimmed(text.substr(0, colon)));
+  for (std::string name; std::getline(names, name, '.');) transform.path.push_back(name);
+  const std::string column = transform.path.empty() ? "" : transform.path.front();
+  transform.field = schema.GetFieldByName(column);
+  if (transform.field == nullptr) {
+    return InvalidInput("{} '{}': the table has no column '{}'{}", flag, text, column,
+                        DidYouMean(column, schema.field_names()));
+  }
+  return transform;
+}
+
+/// What is wrong with an expression is told now, with its place.
+Status CheckExpressions(const std::string& flag, const std::vector<ingest::ComputedField>& computed) {
+  for (const auto& field : computed) {
+    const auto decoder = ingest::MakeDecoder({.computed = {field}});
+    if (!decoder.ok()) return WithContext(decoder.status(), "{}", flag);
+  }
+  return Status::OK();
+}
+
 Result<Transforms> ParseTransforms(const std::vector<std::string>& texts, const arrow::Schema& schema) {
   static const std::map<std::string, std::string> kSql = {
       {"kafka.partition", "_partition"}, {"kafka.offset", "_offset"}, {"kafka.topic", "_topic"}};
   Transforms transforms;
   for (const auto& text : texts) {
-    const auto colon = text.find(':');
-    if (colon == std::string::npos) return InvalidInput("--transform '{}': expected 'PROPERTY: SOURCE'", text);
-    const std::string property = Trimmed(text.substr(0, colon));
-    const std::string source = Trimmed(text.substr(colon + 1));
-    std::vector<std::string> path;
-    std::istringstream names(property);
-    for (std::string name; std::getline(names, name, '.');) path.push_back(name);
-    const auto field = path.empty() ? nullptr : schema.GetFieldByName(path.front());
-    if (field == nullptr) {
-      return InvalidInput("--transform '{}': the table has no column '{}'{}", text, path.empty() ? "" : path.front(),
-                          DidYouMean(path.empty() ? "" : path.front(), schema.field_names()));
-    }
+    ASSIGN_OR_RETURN(const auto transform, ParseTransform("--transform", text, schema));
+    const auto& [path, source, field] = transform;
+    const std::string& property = path.front();
     if (const auto sql = kSql.find(source); sql != kSql.end() && path.size() == 1) {
       transforms.sql[property] = sql->second;
     } else if (source == "kafka.timestamp" && path.size() == 1) {
@@ -151,11 +173,7 @@ Result<Transforms> ParseTransforms(const std::vector<std::string>& texts, const 
       transforms.computed.push_back({.path = path, .expression = source});
     }
   }
-  // What is wrong with an expression is told now, with its place.
-  for (const auto& field : transforms.computed) {
-    const auto decoder = ingest::MakeDecoder({.computed = {field}});
-    if (!decoder.ok()) return WithContext(decoder.status(), "--transform");
-  }
+  RETURN_NOT_OK(CheckExpressions("--transform", transforms.computed));
   return transforms;
 }
 
@@ -190,6 +208,66 @@ Result<ingest::ColumnSpec> ColumnFor(const arrow::Field& field) {
     return ingest::ColumnSpec{.name = field.name(), .type = field.type(), .path = {field.name()}};
   }
   return NotYet(fmt::format("column '{}' of type {}", field.name(), field.type()->ToString()));
+}
+
+/// A letter is a document of its own, and has what the record is called by there: see pipeline/letter_rows.h.
+Result<ingest::ComputedField> LetterFieldOf(const std::string& text, const arrow::Schema& schema) {
+  ASSIGN_OR_RETURN(auto transform, ParseTransform("--dlq_transform", text, schema));
+  if (model::DeadLetterSchema()->GetFieldByName(transform.path.front()) != nullptr) {
+    return InvalidInput("--dlq_transform '{}': the column '{}' is filled already", text, transform.path.front());
+  }
+  constexpr std::string_view kOfRecord = "kafka.";
+  if (transform.source == ingest::kTimestampType) {
+    return InvalidInput("--dlq_transform '{}': a letter does not know {}", text, transform.source);
+  }
+  if (transform.source.starts_with(kOfRecord)) transform.source.erase(0, kOfRecord.size());
+  return ingest::ComputedField{.path = std::move(transform.path), .expression = std::move(transform.source)};
+}
+
+/// What the table of dead letters has beside our columns. It is as it was made, as there.
+Result<config::LetterColumns> LetterColumnsOf(const IngestFlags& options) {
+  config::LetterColumns others;
+  const std::string& location = options.dlq_table_location;
+  if (location.empty()) {
+    if (options.dlq_transforms.empty()) return others;
+    return InvalidInput("--dlq_transform: there is no --dlq_table_location, whose table has the columns that it fills");
+  }
+  ASSIGN_OR_RETURN(const auto store, objectstore::OpenStore(location, objectstore::IfMissing::kCreateAtFirstWrite));
+  const auto table = delta::Table::Open(store);
+  if (!table.ok() && KindOf(table.status()) == ErrorKind::kNotFound) {
+    if (options.dlq_transforms.empty()) return others;
+    return InvalidInput(
+        "--dlq_transform: there is no table at {}: make one first with the columns that the transforms fill ('millrace "
+        "lake create'); the others are added",
+        location);
+  }
+  if (!table.ok()) return WithContext(table.status(), "--dlq_table_location {}", location);
+  const auto& schema = *(*table)->snapshot()->schema;
+  for (const auto& text : options.dlq_transforms) {
+    ASSIGN_OR_RETURN(others.computed.emplace_back(), LetterFieldOf(text, schema));
+  }
+  RETURN_NOT_OK(CheckExpressions("--dlq_transform", others.computed));
+  others.partition_by = (*table)->snapshot()->metadata.partition_columns;
+  const auto is_needed = [&](const std::string& name) {
+    return std::find(others.partition_by.begin(), others.partition_by.end(), name) != others.partition_by.end() ||
+           std::any_of(others.computed.begin(), others.computed.end(),
+                       [&](const auto& field) { return field.path.front() == name; });
+  };
+  for (const auto& field : schema.fields()) {
+    if (model::DeadLetterSchema()->GetFieldByName(field->name()) != nullptr) continue;
+    if (!field->nullable()) {
+      return InvalidInput(
+          "--dlq_table_location {}: the column '{}' must not be null, and a letter may have nothing for it", location,
+          field->name());
+    }
+    auto column = ColumnFor(*field);
+    if (column.ok()) {
+      others.columns.push_back(*std::move(column));
+    } else if (is_needed(field->name())) {
+      return WithContext(column.status(), "--dlq_table_location {}", location);
+    }
+  }
+  return others;
 }
 
 Result<std::string> ReadEnvironmentFile(const char* variable) {
@@ -264,7 +342,6 @@ Result<config::StartPosition> StartPositionOf(const IngestFlags& options, const 
 }
 
 Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
-  if (!options.dlq_transforms.empty()) return NotYet("--dlq_transform");
   std::string location = options.table_location;
   while (location.size() > 1 && location.ends_with('/')) location.pop_back();
   const auto slash = location.find_last_of('/');
@@ -323,6 +400,7 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   config.tables.push_back(std::move(table_config));
   config.lake.uri = parent;
   if (!options.dlq_table_location.empty()) config.dead_letters_uri = options.dlq_table_location;
+  ASSIGN_OR_RETURN(config.letter_columns, LetterColumnsOf(options));
   return config;
 }
 
@@ -371,7 +449,7 @@ Run AddIngest(CLI::App& app) {
       ->envname("TRANSFORMS")
       ->allow_extra_args(false);
   app.add_option("--dlq_table_location", options->dlq_table_location,
-                 "The table of dead letters; made if it is not there")
+                 "The table of dead letters, ours or kafka-delta-ingest's; made if it is not there")
       ->envname("DLQ_TABLE_LOCATION");
   app.add_flag("-c,--checkpoints", options->checkpoints, "Accepted; checkpoints are always written here")
       ->envname("WRITE_CHECKPOINTS");
@@ -394,11 +472,10 @@ Run AddIngest(CLI::App& app) {
                  "Avro's single-object encoding, with the schema of this file, or those of this folder")
       ->excludes(json)
       ->excludes(avro);
-  // What is refused is understood, so that it is refused by its name, but not shown.
-  app.add_option("--dlq_transform", options->dlq_transforms)
+  app.add_option("--dlq_transform", options->dlq_transforms,
+                 "'PROPERTY: SOURCE' of a dead letter, for a column that its table has beside ours")
       ->envname("DLQ_TRANSFORMS")
-      ->allow_extra_args(false)
-      ->group("");
+      ->allow_extra_args(false);
   app.add_flag("-e,--ends_at_latest_offsets", options->ends_at_latest_offsets,
                "Stop, all committed, at the end offsets seen at the start")
       ->envname("ENDS_AT_LATEST_OFFSETS");

@@ -227,6 +227,13 @@ enum class TxnIdForm {
   kShort,      ///< `<app_id>-<partition>`, kafka-delta-ingest's, for a pipeline of one topic.
 };
 
+/// What a dead-letter table has beside our own columns: see pipeline/letter_rows.h.
+struct LetterColumns {
+  std::vector<ingest::ColumnSpec> columns;      ///< Of the letter as a document.
+  std::vector<ingest::ComputedField> computed;  ///< In it, before columns are read from it.
+  std::vector<std::string> partition_by;        ///< Of our columns and of these.
+};
+
 struct PipelineConfig {
   std::string name;                           ///< `pipeline:`, also the app_id unless that is given.
   std::string app_id;                         ///< Prefix of the Delta transaction ids.
@@ -240,6 +247,7 @@ struct PipelineConfig {
   std::vector<AggregateConfig> aggregates;
   LakeConfig lake;
   std::optional<std::string> dead_letters_uri;  ///< Only for `ingest`: the dead-letter table's own place.
+  LetterColumns letter_columns;                 ///< Only for `ingest`.
   LimitsConfig limits;
   std::optional<ServeConfig> serve;
   std::optional<GatewayConfig> gateway;  ///< Then there is `serve` too, where devices come in.

@@ -151,8 +151,7 @@ class Planner {
     for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
       PlanAggregateTable(config_.aggregates[i], nodes_.aggregates[i]);
     }
-    flow_.tables.push_back(
-        {.name = config_.name + "_dead_letters", .kind = TableKind::kDeadLetters, .schema = model::DeadLetterSchema()});
+    PlanLetterTable(config_.letter_columns);
     KeepNamesFromRoutes();
     CheckInputsAreRead();
     return std::move(flow_);
@@ -162,6 +161,17 @@ class Planner {
   const Status& unreachable() const { return unreachable_; }
 
  private:
+  void PlanLetterTable(const LetterColumns& others) {
+    auto fields = model::DeadLetterSchema()->fields();
+    for (const auto& column : others.columns) fields.push_back(arrow::field(column.name, column.type));
+    // A table that was made for others' letters gets our columns beside its own.
+    flow_.tables.push_back({.name = config_.name + "_dead_letters",
+                            .kind = TableKind::kDeadLetters,
+                            .schema = arrow::schema(std::move(fields)),
+                            .partition_columns = others.partition_by,
+                            .on_new_column = others.columns.empty() ? OnNewColumn::kReject : OnNewColumn::kAdd});
+  }
+
   void Add(const ConfigNode& node, std::string message) { findings_.Add(node.place, std::move(message)); }
 
   // SQL is folded to one case by DuckDB, and so are names on some file systems.

@@ -90,7 +90,7 @@ struct TablePlan {
   process::RowOrigin origin{};  ///< Aggregates only: of aggregate->inputs, and of the rows that it takes.
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
-  OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Events only.
+  OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Of events and of dead letters.
   std::optional<std::chrono::microseconds> retention;  ///< Aggregates only.
   std::optional<FinalPlan> final_table{};              ///< Aggregates only.
   std::optional<RoutePlan> route{};                    ///< Events only.

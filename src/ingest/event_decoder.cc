@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "ingest/formats.h"
@@ -34,6 +35,17 @@ void KeepRows(const std::vector<Refusal>& refused, std::vector<Document>* docume
   documents->resize(kept);
 }
 
+model::DeadLetter TooLarge(const model::TopicPartition& source, const model::RawRecord& record) {
+  return model::MakeDeadLetter(
+      source, record, kStage, "too_large",
+      fmt::format("the payload has {} bytes, more than {}", record.payload->size(), kMaxPayloadBytes));
+}
+
+Status CheckBatchBytes(std::size_t bytes, const model::TopicPartition& source) {
+  if (bytes <= kMaxBatchBytes) return Status::OK();
+  return InvalidInput("{} bytes of payload in one batch of {}", bytes, model::ToString(source));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<EventDecoder>> EventDecoder::Make(const DecodeSpec& spec) {
@@ -56,12 +68,11 @@ EventDecoder::EventDecoder(const DecodeSpec& spec, std::unique_ptr<Decoder> deco
 
 // The documents of the batch, in documents_.
 Status EventDecoder::TakeDocuments(const model::FetchedRecords& records, std::size_t first, Decoded* result) {
+  if (splitter_ == nullptr && unpacker_ == nullptr) return TakeRecords(records, first, result);
   documents_.clear();
   if (splitter_ != nullptr) splitter_->Clear();
   if (unpacker_ != nullptr) unpacker_->Clear();
   const std::size_t end = records.records.size();
-  documents_.reserve(end - first);
-  const bool takes_apart = splitter_ != nullptr || unpacker_ != nullptr;
   std::size_t bytes = 0;
   std::size_t at = first;
   for (; at < end; ++at) {
@@ -69,13 +80,7 @@ Status EventDecoder::TakeDocuments(const model::FetchedRecords& records, std::si
     if (!record.payload) {
       ++result->tombstones;
     } else if (record.payload->size() > kMaxPayloadBytes) [[unlikely]] {
-      result->dead_letters.push_back(model::MakeDeadLetter(
-          records.source, record, kStage, "too_large",
-          fmt::format("the payload has {} bytes, more than {}", record.payload->size(), kMaxPayloadBytes)));
-    } else if (!takes_apart) {
-      documents_.push_back(
-          {.bytes = *record.payload, .record = &record, .append_time = records.append_time, .index = record.index});
-      bytes += record.payload->size();
+      result->dead_letters.push_back(TooLarge(records.source, record));
     } else {
       const std::size_t held =
           (splitter_ == nullptr ? 0 : splitter_->held_bytes()) + (unpacker_ == nullptr ? 0 : unpacker_->held_bytes());
@@ -99,10 +104,28 @@ Status EventDecoder::TakeDocuments(const model::FetchedRecords& records, std::si
     }
   }
   result->num_records = at - first;
-  if (bytes > kMaxBatchBytes) {
-    return InvalidInput("{} bytes of payload in one batch of {}", bytes, model::ToString(records.source));
+  return CheckBatchBytes(bytes, records.source);
+}
+
+// Of records that are a document each. Written over those of the batch before: nothing is made anew.
+Status EventDecoder::TakeRecords(const model::FetchedRecords& records, std::size_t first, Decoded* result) {
+  result->num_records = records.records.size() - first;
+  documents_.resize(result->num_records);
+  Document* next = documents_.data();
+  std::size_t bytes = 0;
+  for (const model::RawRecord& record : std::span(records.records).subspan(first)) {
+    if (!record.payload) {
+      ++result->tombstones;
+    } else if (record.payload->size() > kMaxPayloadBytes) [[unlikely]] {
+      result->dead_letters.push_back(TooLarge(records.source, record));
+    } else {
+      *next++ = {
+          .bytes = *record.payload, .record = &record, .append_time = records.append_time, .index = record.index};
+      bytes += record.payload->size();
+    }
   }
-  return Status::OK();
+  documents_.resize(static_cast<std::size_t>(next - documents_.data()));
+  return CheckBatchBytes(bytes, records.source);
 }
 
 // Appends the documents of a record to documents_: bytes, schema, index.

@@ -67,6 +67,7 @@ class EventDecoder {
   model::DeadLetter LetterOf(const model::TopicPartition& source, const Document& document, std::string stage,
                              std::string reason, std::string detail) const;
   Status TakeDocuments(const model::FetchedRecords& records, std::size_t first, Decoded* result);
+  Status TakeRecords(const model::FetchedRecords& records, std::size_t first, Decoded* result);
   std::optional<RecordProblem> TakeApart(const model::RawRecord& record);
   void TakeOut(std::vector<Refusal> refused, const model::TopicPartition& source,
                std::vector<model::DeadLetter>* letters);

@@ -9,6 +9,7 @@
 #include "base/kill_point.h"
 #include "base/run_each.h"
 #include "model/dead_letters.h"
+#include "pipeline/letter_rows.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -230,14 +231,15 @@ Result<EpochOutcome> CommitStarts(const Plan& plan, const config::TablePlan& tab
 namespace {
 
 // Some at a time: all of them once more as columns would be memory that nobody has counted.
-Status AppendLetters(std::span<const model::DeadLetter> letters, delta::DataFileWriter& writer) {
+Status AppendLetters(std::span<const model::DeadLetter> letters, LetterRows& rows, delta::PartitionedWriter& writer) {
   constexpr std::int64_t kBytesAtOnce = 4 << 20;
   while (!letters.empty()) {
     std::size_t count = 0;
     for (std::int64_t bytes = 0; count < letters.size() && bytes < kBytesAtOnce; ++count) {
       bytes += model::BytesOf(letters[count]);
     }
-    RETURN_NOT_OK(writer.Append(*model::ToRecordBatch(letters.first(count))));
+    ASSIGN_OR_RETURN(const auto batch, rows.Of(letters.first(count)));
+    RETURN_NOT_OK(writer.Append(batch));
     letters = letters.subspan(count);
   }
   return Status::OK();
@@ -248,11 +250,15 @@ Status AppendLetters(std::span<const model::DeadLetter> letters, delta::DataFile
 Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const Progress& progress,
                                    const LetterEpoch& epoch) {
   const auto snapshot = table.snapshot();
-  ASSIGN_OR_RETURN(const auto writer, delta::DataFileWriter::Make(table.store(), model::DeadLetterSchema(), {}));
-  RETURN_NOT_OK(AppendLetters(epoch.letters, *writer));
+  const auto& table_plan = plan.tables[plan.dead_letters()];
+  ASSIGN_OR_RETURN(auto rows, LetterRows::Make(plan.config.letter_columns));
+  const auto writer = delta::PartitionedWriter::Make(table.store(), table_plan.schema, table_plan.partition_columns);
+  RETURN_NOT_OK(AppendLetters(epoch.letters, rows, *writer));
   ASSIGN_OR_RETURN(const auto stats, delta::StatsColumnsOf(*snapshot));
-  ASSIGN_OR_RETURN(auto file, writer->Finish(stats));
-  const std::int64_t num_bytes = file.size;
+  ASSIGN_OR_RETURN(auto files, writer->Finish(stats));
+  const auto num_files = static_cast<std::int64_t>(files.size());
+  std::int64_t num_bytes = 0;
+  for (const auto& file : files) num_bytes += file.size;
 
   std::map<model::TopicPartition, std::int64_t> counts;
   for (const auto& letter : epoch.letters) ++counts[letter.source];
@@ -282,7 +288,7 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
   }
   const auto markers = progress.Markers(*snapshot, sources);
   txns.insert(txns.end(), markers.begin(), markers.end());
-  auto request = RequestFor(plan, {std::move(file)}, 0, std::move(partitions));
+  auto request = RequestFor(plan, std::move(files), 0, std::move(partitions));
   request.txns = std::move(txns);
   for (const auto& txn : request.txns) {
     const auto fence = epoch.fence.find(txn.app_id);
@@ -294,7 +300,7 @@ Result<EpochOutcome> CommitLetters(const Plan& plan, delta::Table& table, const 
   if (auto* fenced = std::get_if<delta::Fenced>(&*outcome)) return *std::move(fenced);
   auto& committed = std::get<delta::Committed>(*outcome);
   return EpochCommitted{std::move(committed.snapshot), committed.version,
-                        static_cast<std::int64_t>(epoch.letters.size()), 1, num_bytes};
+                        static_cast<std::int64_t>(epoch.letters.size()), num_files, num_bytes};
 }
 
 }  // namespace millrace::pipeline

@@ -261,8 +261,8 @@ def main():
     claim(missing.stdout == "", "an error leaves stdout empty")
 
     cost()
-    ingest = millrace("ingest", "clicks", "lake/clicks", "--dlq_transform", "x", code=78).stderr
-    claim("--dlq_transform" in ingest and "not supported yet" in ingest, "what ingest cannot do yet is said", ingest)
+    ingest = millrace("ingest", "clicks", "lake/clicks", "--dlq_transform", "x: y", code=78).stderr
+    claim("--dlq_transform: there is no --dlq_table_location" in ingest, "what ingest lacks is said", ingest)
     jmespath = millrace("ingest", "clicks", "lake/clicks", "-t", "country: substr(ts, 0, 4)", code=78).stderr
     claim("at character 12 of 'substr(ts, 0, 4)': numbers stand in backticks: `0`" in jmespath,
           "a wrong expression is told with its place", jmespath)

@@ -172,8 +172,6 @@ def help_shows_what_works():
                       f"{verb}: an option without a word about it", line)
         wrong = millrace(*verb, "--no-such-option", code=2)
         claim("--no-such-option" in wrong.stderr or "required" in wrong.stderr.lower(), f"{verb}: usage errors are 2", wrong.stderr)
-    refused = millrace("ingest", "t", "lake/clicks", "--dlq_transform", "x", code=78).stderr
-    claim("is not supported yet" in refused, "ingest --dlq_transform is refused by name", refused)
     for arguments in (("run", "-c", "p.yaml", "--set", "limits"), ("audit", "-c", "p.yaml", "--set", "=1")):
         claim("expected key=value" in millrace(*arguments, code=2).stderr, "an override without a value is a usage error")
 

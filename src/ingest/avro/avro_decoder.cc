@@ -116,7 +116,9 @@ class AvroDecoder final : public Decoder {
   ColumnTree tree_;
   std::unique_ptr<const Plan> plan_;  // Of records that were written with reader_.
 
-  std::unordered_map<std::uint64_t, Reading> readings_;          // By id.
+  std::unordered_map<std::uint64_t, Reading> readings_;  // By id.
+  std::uint64_t last_id_ = 0;
+  const Reading* last_of_id_ = nullptr;                          // In readings_; null: it has none yet.
   std::unordered_map<std::string, Reading> container_readings_;  // By the text of the schema.
   std::size_t container_schema_bytes_ = 0;
   const std::string* last_schema_ = nullptr;  // Of the batch.
@@ -219,6 +221,8 @@ const Plan* AvroDecoder::TakeFrame(std::string_view payload, std::size_t* frame)
 }
 
 const Plan* AvroDecoder::PlanOf(std::uint64_t id) {
+  if (last_of_id_ != nullptr && id == last_id_ && last_of_id_->plan != nullptr) [[likely]]
+    return last_of_id_->plan.get();
   auto found = readings_.find(id);
   if (found == readings_.end()) {
     auto made = MakeReading(id);
@@ -231,6 +235,8 @@ const Plan* AvroDecoder::PlanOf(std::uint64_t id) {
     found = readings_.emplace(id, *std::move(made)).first;
   }
   const Reading& reading = found->second;
+  last_id_ = id;
+  last_of_id_ = &reading;
   return reading.plan == nullptr ? Refuse(reading.reason, reading.detail) : reading.plan.get();
 }
 
@@ -399,23 +405,59 @@ bool AvroDecoder::Run(const Plan& plan, Bytes p) {
                                                           std::int64_t row, Bytes p) {
   if (step.null_branch >= 0) {
     std::size_t branch = 0;
-    p = wire_.Index(p, 2, "branch", &branch);
+    p = wire_.Branch(p, &branch);
     if (p == nullptr) return nullptr;
     if (branch == static_cast<std::size_t>(step.null_branch)) {
       Status status = column.SetNull(row);
       return status.ok() ? p : FailMemory(std::move(status));
     }
   }
-  // Most are texts.
-  return step.op == Op::kText ? ReadText(column, row, p) : ReadValue(plan, step, column, row, p);
+  // What most fields are, as most of them are; the rest, and what is wrong, is for the functions.
+  const Bytes end = wire_.end();
+  switch (step.op) {
+    case Op::kText:
+      if (p < end && (*p & 0x81) == 0) [[likely]] {  // A length below 64.
+        const std::size_t size = *p >> 1;
+        if (column.SetText(row, reinterpret_cast<const char*>(p + 1), size, reinterpret_cast<const char*>(end)))
+            [[likely]] {
+          return p + 1 + size;
+        }
+      }
+      return ReadText(column, row, p);
+    case Op::kInt64: {
+      std::int64_t value = 0;
+      p = wire_.LargeLong(p, &value);
+      column.Set(row, value);
+      return p;
+    }
+    case Op::kMicros: {
+      std::int64_t micros = 0;
+      const Bytes behind = wire_.LargeLong(p, &micros);
+      if (behind == nullptr || micros < kMinTimestamp || micros > kMaxTimestamp) [[unlikely]]
+        return ReadMoment(step, column, row, p);
+      column.Set(row, micros);
+      return behind;
+    }
+    case Op::kDouble: {
+      if (end - p < std::ptrdiff_t{sizeof(double)}) [[unlikely]]
+        return ReadValue(plan, step, column, row, p);
+      double value;
+      std::memcpy(&value, p, sizeof value);
+      column.Set(row, value);
+      return p + sizeof value;
+    }
+    case Op::kDecimal:
+      return ReadDecimal(step, column, row, p);
+    default:
+      return ReadValue(plan, step, column, row, p);
+  }
 }
 
+// As ReadLeaf(), of a value that is no null.
 Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column, std::int64_t row, Bytes p) {
   std::int64_t wide = 0;
   std::int32_t narrow = 0;
   switch (step.op) {
-    case Op::kText:
-      return ReadText(column, row, p);
     case Op::kSymbol: {
       const auto& symbols = plan.symbols[step.arg];
       std::size_t index = 0;
@@ -448,21 +490,12 @@ Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column,
       column.Set(row, static_cast<std::int32_t>(wide));
       return behind;
     }
-    case Op::kInt64:
-      p = wire_.Long(p, &wide);
-      column.Set(row, wide);
-      return p;
     case Op::kInt64OfInt:
       p = wire_.Int(p, &narrow);
       column.Set(row, std::int64_t{narrow});
       return p;
-    case Op::kDouble: {
-      const Bytes behind = wire_.Fixed(p, sizeof(double));
-      double value = 0;
-      if (behind != nullptr) std::memcpy(&value, p, sizeof value);
-      column.Set(row, value);
-      return behind;
-    }
+    case Op::kDouble:
+      return wire_.Fixed(p, sizeof(double));  // There are fewer bytes.
     case Op::kDoubleOfFloat: {
       const Bytes behind = wire_.Fixed(p, sizeof(float));
       float value = 0;
@@ -474,7 +507,6 @@ Bytes AvroDecoder::ReadValue(const Plan& plan, const Step& step, Column& column,
       p = wire_.Long(p, &wide);
       column.Set(row, static_cast<double>(wide));
       return p;
-    case Op::kDecimal:
     case Op::kDecimalOfLong:
       return ReadDecimal(step, column, row, p);
     case Op::kDecimalOfText:
@@ -554,10 +586,8 @@ Bytes AvroDecoder::ReadText(Column& column, std::int64_t row, Bytes p) {
   if (p == nullptr) return nullptr;
   char* const out = RoomFor(column, row, size);
   if (out == nullptr) return nullptr;
-  if (!CopyUtf8({reinterpret_cast<const char*>(p), static_cast<std::size_t>(size)},
-                reinterpret_cast<const char*>(wire_.end()), out, column.text_limit())) [[unlikely]] {
+  if (!CopyUtf8({reinterpret_cast<const char*>(p), static_cast<std::size_t>(size)}, out)) [[unlikely]]
     return wire_.Fail("bad_utf8", p, "a text that is not UTF-8");
-  }
   column.SetTextEnd(row, out + size);
   return p + size;
 }
@@ -607,6 +637,17 @@ Bytes AvroDecoder::ReadDecimal(const Step& step, Column& column, std::int64_t ro
   if (step.schema->type == Type::kBytes) begin = wire_.Length(p, &size);
   const Bytes behind = begin == nullptr ? nullptr : wire_.Fixed(begin, size);
   if (behind == nullptr) return nullptr;
+  if (size > 0 && size <= 8 && behind - wire_.begin() >= 8 && step.schema->scale == column.scale()) [[likely]] {
+    // The eight bytes that end here; the value's are the last of them.
+    std::uint64_t bits;
+    std::memcpy(&bits, behind - 8, sizeof bits);
+    const auto above = static_cast<int>(64 - 8 * size);
+    const std::int64_t short_value = static_cast<std::int64_t>(__builtin_bswap64(bits) << above) >> above;
+    if (HasDigits(short_value, column.precision())) [[likely]] {
+      column.Set(row, arrow::Decimal128(short_value));
+      return behind;
+    }
+  }
   Int128 value = 0;
   if (!ReadInt128(begin, size, &value)) return wire_.Fail("out_of_range", p, "a decimal of more than 16 bytes");
   return StoreDecimal(column, row, value, step.schema->scale, p, behind);

@@ -13,6 +13,7 @@
 
 #include "base/json_text.h"
 #include "ingest/avro/framing_internal.h"
+#include "ingest/avro/resolution_internal.h"
 #include "ingest/avro/schema.h"
 #include "ingest/avro/value_text_internal.h"
 #include "ingest/avro/wire_internal.h"
@@ -57,48 +58,23 @@ struct Writing {
   SchemaPtr schema;   // Null: see `detail`.
   SchemaPtr numbers;  // Of `schema`.
   std::string detail;
-  std::vector<std::string> names = {};     // Of the members that the fields become; empty: the field is left out.
-  std::vector<const Field*> missing = {};  // Of the declared schema: these have their defaults.
 };
 
-Writing MakeWriting(const WriterSchema& written) {
+// `reader`: as what its records are read; null: as they were written.
+Writing MakeWriting(const WriterSchema& written, const SchemaPtr& reader = nullptr) {
   if (written.language != SchemaLanguage::kAvro) {
     return {.detail = fmt::format("it is {}, and the format is avro", LanguageName(written.language))};
   }
-  const auto schema = ParseSchema(written.text, written.references);
+  auto schema = ParseSchema(written.text, written.references);
   if (!schema.ok()) return {.detail = schema.status().message()};
   if ((*schema)->type != Type::kRecord) {
     return {.detail = fmt::format("events are records, and the schema is a {}", Describe(**schema))};
   }
-  Writing writing{.schema = *schema, .numbers = WithoutTimes(*schema)};
-  for (const Field& field : (*schema)->fields) writing.names.push_back(field.name);
-  return writing;
-}
-
-bool IsCalled(const Field& field, const std::string& name) {
-  return field.name == name || std::find(field.aliases.begin(), field.aliases.end(), name) != field.aliases.end();
-}
-
-// The fields of `writing` as `reader` calls them: others are left out, and what it has alone has its default. `reader`
-// outlives it.
-void Resolve(const Schema& reader, Writing& writing) {
-  if (writing.schema == nullptr) return;
-  std::set<std::string> there;
-  for (auto& name : writing.names) {
-    const auto found = std::find_if(reader.fields.begin(), reader.fields.end(),
-                                    [&](const Field& field) { return IsCalled(field, name); });
-    name = found == reader.fields.end() ? "" : found->name;
-    there.insert(name);
+  if (reader != nullptr) {
+    schema = Resolved(*schema, reader);
+    if (!schema.ok()) return {.detail = schema.status().message()};
   }
-  for (const Field& field : reader.fields) {
-    if (there.contains(field.name)) continue;
-    if (!field.default_bytes) {
-      writing = {.detail =
-                     fmt::format("the writer's schema has no field '{}', for which there is no default", field.name)};
-      return;
-    }
-    writing.missing.push_back(&field);
-  }
+  return {.schema = *schema, .numbers = WithoutTimes(*schema), .detail = ""};
 }
 
 class AvroThroughJson final : public Decoder {
@@ -187,8 +163,7 @@ class AvroThroughJson final : public Decoder {
   const Writing& WritingOfText(const std::string& schema) {
     if (const auto known = container_writings_.find(schema); known != container_writings_.end()) return known->second;
     if (container_writings_.size() >= kMaxSchemas) container_writings_.clear();
-    auto writing = MakeWriting({.text = schema});
-    if (declared_) Resolve(*declared_->schema, writing);
+    auto writing = MakeWriting({.text = schema}, declared_ ? declared_->schema : nullptr);
     return container_writings_.emplace(schema, std::move(writing)).first->second;
   }
 
@@ -198,21 +173,31 @@ class AvroThroughJson final : public Decoder {
     Bytes p = begin + frame;
     wire_.Begin(p, begin + payload.size(), frame);
     text = "{";
-    const auto& fields = writing.schema->fields;
-    for (std::size_t f = 0; f < fields.size() && p != nullptr; ++f) {
-      const std::string& name = writing.names[f];
-      p = name.empty() ? SkipValue(wire_, *fields[f].type, p)
-                       : WriteMember(name, *fields[f].type, *writing.numbers->fields[f].type, p, limit, text);
+    for (std::size_t f = 0; f < writing.schema->fields.size() && p != nullptr; ++f) {
+      const Field& field = writing.schema->fields[f];
+      const Schema& numbers = *writing.numbers->fields[f].type;
+      switch (field.presence) {
+        case Field::Presence::kThere:
+          p = WriteMember(field, numbers, p, limit, text);
+          break;
+        case Field::Presence::kLeftOut:
+          p = SkipValue(wire_, *field.type, p);
+          break;
+        case Field::Presence::kDefault: {
+          const Wire of_record = std::exchange(wire_, Wire());
+          const auto* const value = reinterpret_cast<Bytes>(field.default_bytes->data());
+          wire_.Begin(value, value + field.default_bytes->size(), 0);
+          if (WriteMember(field, numbers, value, limit, text) == nullptr) {
+            p = nullptr;
+          } else {
+            wire_ = of_record;
+          }
+        }
+      }
     }
     if (p != nullptr && p != wire_.end()) {
       p = wire_.Fail("bad_avro", p,
                      fmt::format("the record ends there, and the payload has {} bytes more", wire_.left(p)));
-    }
-    for (std::size_t m = 0; m < writing.missing.size() && p != nullptr; ++m) {
-      const Field& field = *writing.missing[m];
-      const auto* const value = reinterpret_cast<Bytes>(field.default_bytes->data());
-      wire_.Begin(value, value + field.default_bytes->size(), 0);
-      p = WriteMember(field.name, *field.type, *WithoutTimes(field.type), value, limit, text);
     }
     text += '}';
     if (p != nullptr) return std::nullopt;
@@ -220,14 +205,13 @@ class AvroThroughJson final : public Decoder {
     return Refuse(std::string(failure.reason), failure.problem);
   }
 
-  // The value at `p` as a member of this name, and again as a time if a column wants it so. Null: it failed.
-  Bytes WriteMember(const std::string& name, const Schema& type, const Schema& numbers, Bytes p, std::size_t limit,
-                    std::string& text) {
-    AddKey(name, text);
+  // The value at `p` as a member, and again as a time if a column wants it so. Null: it failed.
+  Bytes WriteMember(const Field& field, const Schema& numbers, Bytes p, std::size_t limit, std::string& text) {
+    AddKey(field.name, text);
     const Bytes end = AppendJson(wire_, numbers, p, limit, text);
-    if (end == nullptr || !times_.contains(name)) return end;
-    AddKey(name + std::string(kTimeSuffix), text);
-    return AppendJson(wire_, type, p, limit, text);
+    if (end == nullptr || !times_.contains(field.name)) return end;
+    AddKey(field.name + std::string(kTimeSuffix), text);
+    return AppendJson(wire_, *field.type, p, limit, text);
   }
 
   static void AddKey(std::string_view name, std::string& text) {

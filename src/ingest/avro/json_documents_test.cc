@@ -134,6 +134,56 @@ TEST(AvroThroughJson, AContainersRecordIsResolvedWhereASchemaIsDeclared) {
             "incompatible_schema: the writer's schema has no field 'n', for which there is no default");
 }
 
+// However deep: in records, lists, maps and unions.
+TEST(AvroThroughJson, AContainersInnerTypesAreResolvedToo) {
+  auto spec = Spec({Column("inner", arrow::utf8()), Column("all", arrow::utf8()), Column("state", arrow::utf8())});
+  spec.records = Records::kContainer;
+  spec.schema->bytes = std::make_shared<const std::string>(Record(
+      R"({"name": "inner", "type": ["null", {"type": "record", "name": "Inner", "fields": [
+            {"name": "n", "type": "double", "aliases": ["number"]},
+            {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "default": 1000},
+            {"name": "words", "type": {"type": "array", "items": "string"}, "default": ["a"]}]}]},
+         {"name": "all", "type": {"type": "map", "values": {"type": "array", "items": {
+            "type": "record", "name": "Item", "fields": [{"name": "id", "type": ["string", "long"]}]}}}},
+         {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["OK", "OTHER"], "default": "OTHER"}})"));
+  const std::string writer = Record(
+      R"({"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["NEW", "OK"]}},
+         {"name": "inner", "type": {"type": "record", "name": "AnotherName", "fields": [
+            {"name": "left", "type": {"type": "array", "items": "long"}}, {"name": "number", "type": "int"}]}},
+         {"name": "all", "type": {"type": "map", "values": {"type": "array", "items": {
+            "type": "record", "name": "Item", "fields": [{"name": "id", "type": ["null", "bytes"]}, {"name": "x", "type": "int"}]}}}})");
+  const auto row = [&](const std::string& payload) { return RowOf(spec, Container("null", writer, {{payload}})); };
+  const std::string inner = Long(1) + Long(9) + Long(0) + Long(5);
+  const auto item = [](const std::string& id) { return Long(1) + id + Long(3) + Long(0); };
+  EXPECT_EQ(row(Long(0) + inner + Long(1) + Text("k") + item(Long(1) + Text("v")) + Long(0)),
+            R"('{"n":5,"at":1000,"words":["a"]}' '{"k":[{"id":"v"}]}' 'OTHER')");
+  EXPECT_EQ(row(Long(1) + inner + Long(0)), R"('{"n":5,"at":1000,"words":["a"]}' '{}' 'OK')");
+  EXPECT_EQ(row(Long(1) + inner + Long(1) + Text("k") + item(Long(0)) + Long(0)).substr(0, 64),
+            "type_mismatch: field 'all.id': the writer's null cannot be read a");
+  // What can never be read is told by the schema alone, with its place.
+  const auto refused = [&](const std::string& fields, const std::string& payload) {
+    return RowOf(spec, Container("null",
+                                 Record(R"({"name": "inner", "type": {"type": "record", "name": "Inner", "fields": [)" +
+                                        fields + "]}}"),
+                                 {{payload}}));
+  };
+  EXPECT_EQ(refused("", ""),
+            "incompatible_schema: the writer's schema has no field 'inner.n', for which there is no default");
+  EXPECT_EQ(refused(R"({"name": "n", "type": "string"})", Text("x")),
+            "incompatible_schema: field 'inner.n': the writer's string cannot be read as double");
+}
+
+TEST(AvroThroughJson, ASymbolThatNobodyHasIsRefused) {
+  auto spec = Spec({Column("state", arrow::utf8())});
+  spec.records = Records::kContainer;
+  spec.schema->bytes = std::make_shared<const std::string>(
+      Record(R"({"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["OK"]}})"));
+  const std::string writer =
+      Record(R"({"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["NEW", "OK"]}})");
+  EXPECT_EQ(RowOf(spec, Container("null", writer, {{Long(1)}})), "'OK'");
+  EXPECT_TRUE(RowOf(spec, Container("null", writer, {{Long(0)}})).starts_with("type_mismatch: the reader's enum"));
+}
+
 TEST(AvroThroughJson, WhatIsNotOneRecordIsRefused) {
   const auto spec = Spec({Column("id", arrow::utf8())});
   EXPECT_TRUE(RowOf(spec, kRecord.substr(0, 4)).starts_with("bad_avro"));

@@ -9,57 +9,11 @@
 #include "base/json_text.h"
 #include "base/nearest_name.h"
 #include "ingest/avro/plan_internal.h"
+#include "ingest/avro/resolution_internal.h"
 #include "ingest/values/column_internal.h"
 
 namespace millrace::ingest::avro {
 namespace {
-
-std::string_view LastPart(std::string_view full_name) { return full_name.substr(full_name.rfind('.') + 1); }
-
-bool HasSameName(const Schema& writer, const Schema& reader) {
-  if (LastPart(writer.name) == LastPart(reader.name)) return true;
-  return std::any_of(reader.aliases.begin(), reader.aliases.end(), [&](const std::string& alias) {
-    return alias == writer.name || LastPart(alias) == LastPart(writer.name);
-  });
-}
-
-// Whether values of `writer` may be read as `reader`, looking no deeper than their own types. Neither is a union.
-bool Matches(const Schema& writer, const Schema& reader) {
-  const auto is_one_of = [&](std::initializer_list<Type> types) {
-    return std::find(types.begin(), types.end(), reader.type) != types.end();
-  };
-  switch (writer.type) {
-    case Type::kInt:
-      return is_one_of({Type::kInt, Type::kLong, Type::kFloat, Type::kDouble});
-    case Type::kLong:
-      return is_one_of({Type::kLong, Type::kFloat, Type::kDouble});
-    case Type::kFloat:
-      return is_one_of({Type::kFloat, Type::kDouble});
-    case Type::kString:
-    case Type::kBytes:
-      return is_one_of({Type::kString, Type::kBytes});
-    case Type::kFixed:
-      return reader.type == Type::kFixed && reader.size == writer.size && HasSameName(writer, reader);
-    case Type::kEnum:
-    case Type::kRecord:
-      return reader.type == writer.type && HasSameName(writer, reader);
-    default:
-      return reader.type == writer.type;
-  }
-}
-
-// The one that a value of `writer`, which is no union, is read as; nullptr: it is not. Of a union of the reader's the
-// first of the same type, else the first that it can be promoted to.
-const Schema* ReaderFor(const Schema& writer, const Schema& reader) {
-  if (reader.type != Type::kUnion) return Matches(writer, reader) ? &reader : nullptr;
-  const Schema* promoted = nullptr;
-  for (const SchemaPtr& branch : reader.branches) {
-    if (!Matches(writer, *branch)) continue;
-    if (branch->type == writer.type) return branch.get();
-    if (promoted == nullptr) promoted = branch.get();
-  }
-  return promoted;
-}
 
 // The other branch of a union of null and one type; nullptr: it is another union, or none.
 const Schema* NullableOf(const Schema& schema) {

@@ -57,10 +57,18 @@ struct Schema;
 using SchemaPtr = std::shared_ptr<const Schema>;
 
 struct Field {
+  /// Of what Resolved() makes, which is written as JSON: whether the record has it.
+  enum class Presence : std::uint8_t {
+    kThere,
+    kLeftOut,  ///< And the JSON has not.
+    kDefault   ///< The JSON has the default, and the record nothing.
+  };
+
   std::string name;
   std::vector<std::string> aliases;
   SchemaPtr type;
-  std::optional<std::string> default_bytes;  ///< The default, encoded as a value of `type`.
+  std::optional<std::string> default_bytes = {};  ///< The default, encoded as a value of `type`.
+  Presence presence = Presence::kThere;
 };
 
 struct Schema {
@@ -71,11 +79,12 @@ struct Schema {
   std::string name;                           ///< Full name of kFixed, kEnum, kRecord.
   std::vector<std::string> aliases;           ///< Their other full names.
   std::vector<Field> fields;                  ///< kRecord.
-  std::vector<std::string> symbols;           ///< kEnum.
+  std::vector<std::string> symbols;           ///< kEnum. Of what Resolved() makes, empty: the reader has none for it.
   std::optional<std::size_t> default_symbol;  ///< kEnum: index of the one for symbols that a reader does not know.
   std::int64_t size = 0;                      ///< kFixed: bytes.
   std::vector<SchemaPtr> branches;            ///< kUnion: its branches. kArray, kMap: that of the items or values.
   std::int64_t min_bytes = 0;                 ///< No value takes fewer. 0: every value takes none.
+  std::string unreadable = {};                ///< Of a branch of what Resolved() makes: why the reader cannot take it.
 
   const Schema& items() const { return *branches.front(); }
 };

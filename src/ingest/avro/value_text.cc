@@ -167,7 +167,12 @@ class JsonWriter {
       case Type::kEnum: {
         std::size_t index = 0;
         p = wire_.Index(p, schema.symbols.size(), "symbol", &index);
-        if (p != nullptr) out_.append(1, '"').append(schema.symbols[index]).append(1, '"');
+        if (p == nullptr) return nullptr;
+        if (schema.symbols[index].empty()) {
+          return wire_.Fail("type_mismatch", p,
+                            fmt::format("the reader's enum has no symbol of this {}", Describe(schema)));
+        }
+        out_.append(1, '"').append(schema.symbols[index]).append(1, '"');
         return p;
       }
       case Type::kRecord:
@@ -175,7 +180,10 @@ class JsonWriter {
       case Type::kUnion: {
         std::size_t index = 0;
         p = wire_.Index(p, schema.branches.size(), "branch", &index);
-        return p == nullptr ? nullptr : Write(*schema.branches[index], p);
+        if (p == nullptr) return nullptr;
+        const Schema& branch = *schema.branches[index];
+        if (!branch.unreadable.empty()) return wire_.Fail("type_mismatch", p, branch.unreadable);
+        return Write(branch, p);
       }
       case Type::kArray:
       case Type::kMap:
@@ -233,13 +241,27 @@ class JsonWriter {
   Bytes WriteRecord(const Schema& schema, Bytes p) {
     char before = '{';
     for (const Field& field : schema.fields) {
-      out_.append(1, before).append(1, '"').append(field.name).append("\":");
-      p = Write(*field.type, p);
+      if (field.presence == Field::Presence::kLeftOut) {
+        p = SkipValue(wire_, *field.type, p);
+      } else {
+        out_.append(1, before).append(1, '"').append(field.name).append("\":");
+        p = field.presence == Field::Presence::kThere ? Write(*field.type, p) : WriteDefault(field, p);
+        before = ',';
+      }
       if (p == nullptr) return nullptr;
-      before = ',';
     }
     out_.append(before == '{' ? "{}" : "}");
     return p;
+  }
+
+  // The record has nothing at `p`, and goes on there.
+  Bytes WriteDefault(const Field& field, Bytes p) {
+    Wire of_default;
+    const auto* const value = reinterpret_cast<Bytes>(field.default_bytes->data());
+    of_default.Begin(value, value + field.default_bytes->size(), 0);
+    if (JsonWriter(of_default, limit_, out_).Write(*field.type, value) != nullptr) return p;
+    const auto failure = of_default.TakeFailure();
+    return wire_.Fail(failure.reason, p, fmt::format("the default of '{}': {}", field.name, failure.problem));
   }
 
   Bytes WriteItems(const Schema& schema, Bytes p) {

@@ -3,7 +3,6 @@
 #include <limits>
 
 #include "ingest/avro/wire_internal.h"
-#include "ingest/values/varint_internal.h"
 
 namespace millrace::ingest::avro {
 namespace {
@@ -12,14 +11,10 @@ constexpr std::string_view kBadAvro = "bad_avro";
 
 }  // namespace
 
-Bytes Wire::LongLong(Bytes p, std::int64_t* value) {
+Bytes Wire::LongOfSeveral(Bytes p, std::int64_t* value) { return LargeLong(p, value); }
+
+Bytes Wire::LongByBytes(Bytes p, std::int64_t* value) {
   std::uint64_t zigzag = 0;
-  if (left(p) >= 8) [[likely]] {
-    if (const int size = ReadVarintOfEight(p, &zigzag); size != 0) [[likely]] {
-      *value = static_cast<std::int64_t>(zigzag >> 1) ^ -static_cast<std::int64_t>(zigzag & 1);
-      return p + size;
-    }
-  }
   Bytes at = p;
   for (int shift = 0; shift < 70; shift += 7, ++at) {
     if (at == end_) return Fail(kBadAvro, p, "the bytes end within a number");

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "ingest/avro/schema.h"
+#include "ingest/values/varint_internal.h"
 
 namespace millrace::ingest::avro {
 
@@ -33,6 +34,7 @@ class Wire {
     first_byte_ = first_byte;
     empty_items_ = kMaxEmptyItems;
   }
+  Bytes begin() const { return begin_; }
   Bytes end() const { return end_; }
   std::int64_t left(Bytes p) const { return end_ - p; }
 
@@ -42,7 +44,16 @@ class Wire {
       *value = static_cast<std::int64_t>(*p >> 1) ^ -static_cast<std::int64_t>(*p & 1);
       return p + 1;
     }
-    return LongLong(p, value);
+    return LongOfSeveral(p, value);
+  }
+  /// As Long(), where most numbers have several bytes.
+  [[gnu::always_inline]] Bytes LargeLong(Bytes p, std::int64_t* value) {
+    std::uint64_t zigzag = 0;
+    const int size = left(p) >= 8 ? ReadVarintOfEight(p, &zigzag) : 0;
+    if (size == 0) [[unlikely]]
+      return LongByBytes(p, value);
+    *value = static_cast<std::int64_t>(zigzag >> 1) ^ -static_cast<std::int64_t>(zigzag & 1);
+    return p + size;
   }
   /// As Long(), of 32 bits.
   Bytes Int(Bytes p, std::int32_t* value) {
@@ -71,6 +82,14 @@ class Wire {
       return FailIndex(p, value, count, what);
     return behind;
   }
+  /// As Index(), of one of two.
+  Bytes Branch(Bytes p, std::size_t* branch) {
+    if (p < end_ && (*p & ~2) == 0) [[likely]] {
+      *branch = *p >> 1;
+      return p + 1;
+    }
+    return Index(p, 2, "branch", branch);
+  }
   Bytes Fixed(Bytes p, std::int64_t size) { return size <= left(p) ? p + size : FailShort(p, size); }
   Bytes Boolean(Bytes p, bool* value) {
     if (p == end_ || *p > 1) [[unlikely]]
@@ -89,7 +108,8 @@ class Wire {
   Failure TakeFailure() { return std::exchange(failure_, {}); }
 
  private:
-  Bytes LongLong(Bytes p, std::int64_t* value);
+  Bytes LongOfSeveral(Bytes p, std::int64_t* value);
+  Bytes LongByBytes(Bytes p, std::int64_t* value);
   [[gnu::cold, gnu::noinline]] Bytes FailInt(Bytes p, std::int64_t value);
   [[gnu::cold, gnu::noinline]] Bytes FailLength(Bytes p, std::int64_t length, Bytes behind);
   [[gnu::cold, gnu::noinline]] Bytes FailIndex(Bytes p, std::int64_t value, std::size_t count, std::string_view what);

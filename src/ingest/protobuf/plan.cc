@@ -496,15 +496,19 @@ class Planner {
     if (field.shape == Shape::kText && store == Store::kText) return Direct::kText;
     if (field.type == FieldDescriptor::TYPE_INT64 && store == Store::kInt64) return Direct::kInt64;
     if (field.type == FieldDescriptor::TYPE_DOUBLE && store == Store::kDouble) return Direct::kDouble;
+    if (field.shape == Shape::kMoment && store == Store::kTimestamp) return Direct::kTimestamp;
+    if (field.shape == Shape::kText && store == Store::kTextDecimal) return Direct::kTextDecimal;
     return Direct::kOther;
   }
 
   static void Index(MessagePlan& message) {
+    constexpr std::size_t kManyByteTags = 128;  // From here on.
     for (FieldPlan& field : message.fields) {
       const auto number = static_cast<std::uint32_t>(field.field->number());
       field.direct = DirectOf(field);
+      if (!field.targets.empty()) field.target = field.targets[0];
       const std::size_t tag = number << 3 | static_cast<std::uint32_t>(field.wire);
-      if (field.direct != FieldPlan::Direct::kNo && tag < message.by_tag.size()) message.by_tag[tag] = &field;
+      if (field.direct != FieldPlan::Direct::kNo && tag < kManyByteTags) message.by_tag[tag] = &field;
       if (number >= MessagePlan::kIndexed) {
         message.large_numbers.emplace_back(number, &field);
       } else {

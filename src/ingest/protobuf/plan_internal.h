@@ -91,18 +91,21 @@ struct FieldPlan {
   /// How a field is read that one column takes, or columns of the message that it is, and on which nothing else
   /// depends.
   enum class Direct : std::uint8_t {
-    kNo,      ///< It is no such field.
-    kText,    ///< To Store::kText.
-    kInt64,   ///< int64 to Store::kInt64.
-    kDouble,  ///< double to Store::kDouble.
-    kOther,   ///< Other values, of kNumber, kText and kMoment.
+    kNo,           ///< It is no such field.
+    kText,         ///< To Store::kText.
+    kInt64,        ///< int64 to Store::kInt64.
+    kDouble,       ///< double to Store::kDouble.
+    kTimestamp,    ///< google.protobuf.Timestamp to Store::kTimestamp.
+    kTextDecimal,  ///< To Store::kTextDecimal.
+    kOther,        ///< Other values, of kNumber, kText and kMoment.
     kInner,
   };
 
+  Direct direct = Direct::kNo;
+  Target target;  ///< The first of `targets`, where it is at hand.
   const google::protobuf::FieldDescriptor* field = nullptr;
   std::string path;  ///< From the record's root, for messages.
   Shape shape = Shape::kUntaken;
-  Direct direct = Direct::kNo;
   Wire wire = Wire::kVarint;  ///< Of one value.
   FieldType type{};           ///< Of kWrapper that of the value in it.
   const google::protobuf::EnumDescriptor* enum_type = nullptr;
@@ -147,9 +150,7 @@ struct MessagePlan {
 
   /// By the first byte of a tag that is its only one and is of the field's wire type; nullptr: there is no such field
   /// that is read at once.
-  FieldPlan* FindDirect(char tag) const {
-    return static_cast<signed char>(tag) < 0 ? nullptr : by_tag[static_cast<std::size_t>(tag)];
-  }
+  FieldPlan* FindDirect(char tag) const { return by_tag[static_cast<unsigned char>(tag)]; }
   /// nullptr: nothing is done with it.
   FieldPlan* Find(std::uint32_t number) const {
     if (number < by_number.size()) [[likely]]
@@ -158,9 +159,9 @@ struct MessagePlan {
   }
   FieldPlan* FindLarge(std::uint32_t number) const;
 
-  std::array<FieldPlan*, 128> by_tag{};
-  static constexpr std::uint32_t kIndexed = 1024;                   ///< Numbers below it are found without a search.
-  std::vector<FieldPlan*> by_number;                                ///< Up to the largest, below kIndexed.
+  std::array<FieldPlan*, 256> by_tag{};            ///< None from 128 on, which begin a tag of several bytes.
+  static constexpr std::uint32_t kIndexed = 1024;  ///< Numbers below it are found without a search.
+  std::vector<FieldPlan*> by_number;               ///< Up to the largest, below kIndexed.
   std::vector<std::pair<std::uint32_t, FieldPlan*>> large_numbers;  ///< The others, ascending.
 };
 

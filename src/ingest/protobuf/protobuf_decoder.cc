@@ -3,6 +3,7 @@
 #include <arrow/util/decimal.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -85,6 +86,8 @@ Reading* ProtobufDecoder::ReadingOf(std::string_view payload) {
   const auto id = ConfluentId(payload);
   // What is no framing is told by MessageIndexes.
   if (spec_.writer_schemas == nullptr || !id) return &declared_;
+  if (*id == last_id_ && last_of_id_ != nullptr) [[likely]]
+    return last_of_id_;
   auto found = readings_.find(*id);
   if (found == readings_.end()) {
     const auto schema = spec_.writer_schemas->Find(*id);
@@ -112,7 +115,9 @@ Reading* ProtobufDecoder::ReadingOf(std::string_view payload) {
     found = readings_.emplace(*id, std::move(known)).first;
   }
   if (found->second.reading == nullptr) writer_failure_ = {"incompatible_schema", found->second.problem};
-  return found->second.reading.get();
+  last_id_ = *id;
+  last_of_id_ = found->second.reading.get();
+  return last_of_id_;
 }
 
 bool ProtobufDecoder::DecodeDocument(std::string_view payload) {
@@ -124,7 +129,11 @@ bool ProtobufDecoder::DecodeDocument(std::string_view payload) {
     reading_ = ReadingOf(payload);
     if (reading_ == nullptr || !reading_->indexes.ReadFraming(reader_, payload, &body)) return false;
   }
-  seen_ = reading_->plan.none;
+  if (seen_.size() == reading_->plan.none.size()) [[likely]] {
+    std::fill(seen_.begin(), seen_.end(), 0);
+  } else {
+    seen_ = reading_->plan.none;
+  }
   reading_->root().seen.Set(seen_);
   has_rest_ = false;
   return ReadMessage(reading_->root(), body.data(), body.data() + body.size()) != nullptr && FinishRow(body);
@@ -160,20 +169,29 @@ const char* ProtobufDecoder::ReadMessage(MessagePlan& plan, const char* p, const
     field.inner->seen.Set(seen_);
     return ReadMessage(*field.inner, message.data(), p);
   }
-  const Target& target = field.targets.front();
+  const Target& target = field.target;
   Column& column = columns_[target.column];
   std::uint64_t bits = 0;
   std::string_view text;
   switch (field.direct) {
     case Direct::kText:
+      if (ReadShortBytes(p, end, &text) && column.SetText(row_, text.data(), text.size(), reader_.record_end()))
+          [[likely]] {
+        p = text.data() + text.size();
+        break;
+      }
       p = reader_.ReadBytes(p, end, &text);
-      if (p == nullptr || !CopyText(field, column, row_, text, reader_.record_end())) [[unlikely]]
+      if (p == nullptr || !CopyText(field, column, row_, text)) [[unlikely]]
         return nullptr;
       break;
     case Direct::kInt64:
-      p = reader_.ReadVarint(p, end, &bits);
+      p = reader_.ReadLargeVarint(p, end, &bits);
       column.Set(row_, bits);
       break;
+    case Direct::kTimestamp:
+      return ReadTimestamp(field, target, column, p, end);
+    case Direct::kTextDecimal:
+      return ReadTextDecimal(field, target, column, p, end);
     case Direct::kDouble:
       p = reader_.ReadFixed<std::uint64_t>(p, end, &bits);
       column.Set(row_, bits);
@@ -183,6 +201,34 @@ const char* ProtobufDecoder::ReadMessage(MessagePlan& plan, const char* p, const
   }
   target.seen.Set(seen_);
   return p;
+}
+
+// As most of them are; the others are for ReadOther().
+const char* ProtobufDecoder::ReadTimestamp(FieldPlan& field, const Target& target, Column& column, const char* p,
+                                           const char* end) {
+  std::string_view message;
+  Moment moment;
+  if (target.seen.IsSet(seen_) || !ReadShortBytes(p, end, &message) ||
+      !ReadPlainMoment(message, reader_.record_end(), &moment) || !IsTimestamp(moment)) [[unlikely]] {
+    return ReadOther(field, target, column, p, end);
+  }
+  field.moment = moment;  // Another part of it may follow.
+  column.Set(row_, MicrosOf(moment));
+  target.seen.Set(seen_);
+  return message.data() + message.size();
+}
+
+const char* ProtobufDecoder::ReadTextDecimal(FieldPlan& field, const Target& target, Column& column, const char* p,
+                                             const char* end) {
+  std::string_view text;
+  std::int64_t value = 0;
+  if (!ReadShortBytes(p, end, &text) || !ReadShortDecimal(text, column.precision(), column.scale(), &value))
+      [[unlikely]] {
+    return ReadOther(field, target, column, p, end);
+  }
+  column.Set(row_, arrow::Decimal128(value));
+  target.seen.Set(seen_);
+  return text.data() + text.size();
 }
 
 const char* ProtobufDecoder::ReadOther(FieldPlan& field, const Target& target, Column& column, const char* p,
@@ -211,11 +257,10 @@ const char* ProtobufDecoder::ReadOther(FieldPlan& field, const Target& target, C
   return p;
 }
 
-inline bool ProtobufDecoder::CopyText(const FieldPlan& field, Column& column, std::int64_t row, std::string_view text,
-                                      const char* readable_end) {
+bool ProtobufDecoder::CopyText(const FieldPlan& field, Column& column, std::int64_t row, std::string_view text) {
   char* const out = RoomFor(column, row, text.size());
   if (out == nullptr) return false;
-  if (!CopyUtf8(text, readable_end, out, column.text_limit())) [[unlikely]]
+  if (!CopyUtf8(text, out)) [[unlikely]]
     return reader_.CheckUtf8(text, field.path);
   column.SetTextEnd(row, out + text.size());
   return true;
@@ -358,7 +403,7 @@ bool ProtobufDecoder::StoreOne(const FieldPlan& field, const Target& target, Col
                                const Scalar& value, const char* at) {
   switch (target.store) {
     case Store::kText:
-      return CopyText(field, column, row, value.text, value.text.data() + value.text.size());
+      return CopyText(field, column, row, value.text);
     case Store::kBool:
       column.SetBool(row, value.bits != 0);
       return true;
@@ -379,7 +424,7 @@ bool ProtobufDecoder::StoreOne(const FieldPlan& field, const Target& target, Col
         return FailRange(field, fmt::format("{} seconds and {} nanos", value.moment.seconds, value.moment.nanos),
                          kNoTime, at);
       }
-      column.Set(row, value.moment.seconds * 1'000'000 + value.moment.nanos / 1000);
+      column.Set(row, MicrosOf(value.moment));
       return true;
     case Store::kEnumName: {
       const auto number = static_cast<std::int32_t>(value.bits);
@@ -618,11 +663,11 @@ bool ProtobufDecoder::FailText(const FieldPlan& field, std::string_view value, s
 }
 
 bool ProtobufDecoder::FinishRow(std::string_view body) {
-  return StoreTexts() && (!rescues_ || StoreRest(body)) && StoreAbsent();
+  partly_taken_.clear();
+  return (reading_->plan.with_texts.empty() || StoreTexts()) && (!rescues_ || StoreRest(body)) && StoreAbsent();
 }
 
 bool ProtobufDecoder::StoreTexts() {
-  partly_taken_.clear();
   for (FieldPlan* const field : reading_->plan.with_texts) {
     if (!field->texts[0].seen.IsSet(seen_)) continue;
     has_unknown_members_ = false;

@@ -68,6 +68,8 @@ class ProtobufDecoder final : public Decoder {
   const char* ReadMessage(MessagePlan& plan, const char* p, const char* end);
   const char* ReadUntaken(const MessagePlan& plan, Tag tag, const char* at, const char* p, const char* end);
   const char* ReadDirect(FieldPlan& field, const char* p, const char* end);
+  const char* ReadTimestamp(FieldPlan& field, const Target& target, Column& column, const char* p, const char* end);
+  const char* ReadTextDecimal(FieldPlan& field, const Target& target, Column& column, const char* p, const char* end);
   const char* ReadOther(FieldPlan& field, const Target& target, Column& column, const char* p, const char* end);
   const char* ReadField(FieldPlan& field, Tag tag, const char* p, const char* end);
   const char* ReadPacked(FieldPlan& field, const char* p, const char* end);
@@ -86,9 +88,8 @@ class ProtobufDecoder final : public Decoder {
   // Where the text of `row` goes; nullptr: memory_ is not OK.
   char* RoomFor(Column& column, std::int64_t row, std::size_t size);
   bool StoreText(Column& column, std::int64_t row, std::string_view text);
-  // As StoreText(), of text that should be UTF-8, in bytes up to `readable_end`.
-  bool CopyText(const FieldPlan& field, Column& column, std::int64_t row, std::string_view text,
-                const char* readable_end);
+  // As StoreText(), of text that should be UTF-8.
+  bool CopyText(const FieldPlan& field, Column& column, std::int64_t row, std::string_view text);
   bool StoreInteger(const FieldPlan& field, Column& column, std::int64_t row, std::uint64_t bits, const char* at);
   bool StoreDecimal(const FieldPlan& field, Column& column, std::int64_t row, const NumberText& number, const char* at);
   bool StoreNumberText(const FieldPlan& field, Column& column, std::int64_t row, std::string_view text, const char* at);
@@ -143,6 +144,8 @@ class ProtobufDecoder final : public Decoder {
     std::string problem;
   };
   std::unordered_map<std::uint32_t, Known> readings_;  // By the writer's schema.
+  std::uint32_t last_id_ = 0;
+  Reading* last_of_id_ = nullptr;  // In readings_; null: there is none to use again.
   // Of the batch.
   std::vector<Column> columns_;  // One for each of spec_.columns, then perhaps that of the rest.
   Status memory_;                // Not OK: the batch fails.

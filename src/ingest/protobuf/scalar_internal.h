@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "ingest/protobuf/wire_internal.h"
+#include "ingest/values/varint_internal.h"
 
 namespace millrace::ingest::protobuf {
 
@@ -98,6 +99,31 @@ struct Moment {
 
 /// Merges a message of these two fields into `moment`.
 const char* ReadMoment(WireReader& reader, std::string_view message, int depth, std::string_view field, Moment* moment);
+
+/// As ReadMoment(), of a message that has the seconds, then perhaps the nanos, and nothing else, as encoders write
+/// them, if it lies well before `readable_end`. False: it is for ReadMoment().
+inline bool ReadPlainMoment(std::string_view message, const char* readable_end, Moment* moment) {
+  constexpr char kSeconds = 1 << 3;
+  constexpr char kNanos = 2 << 3;
+  constexpr std::ptrdiff_t kReadable = 1 + 8;
+  const char* p = message.data();
+  const char* const end = p + message.size();
+  std::uint64_t bits = 0;
+  if (p == end || *p != kSeconds || readable_end - p < kReadable) return false;
+  int size = ReadVarintOfEight(p + 1, &bits);
+  if (size == 0) return false;
+  moment->seconds = static_cast<std::int64_t>(bits);
+  moment->nanos = 0;
+  p += 1 + size;
+  if (p == end) return true;
+  if (p > end || *p != kNanos || readable_end - p < kReadable) return false;
+  size = ReadVarintOfEight(p + 1, &bits);
+  if (size == 0) return false;
+  moment->nanos = static_cast<std::int32_t>(bits);
+  return p + 1 + size == end;
+}
+
+inline std::int64_t MicrosOf(const Moment& moment) { return moment.seconds * 1'000'000 + moment.nanos / 1000; }
 
 /// Within 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z, nanos 0 to 999,999,999.
 bool IsTimestamp(const Moment& moment);

@@ -3,7 +3,6 @@
 #include <array>
 
 #include "ingest/protobuf/wire_internal.h"
-#include "ingest/values/varint_internal.h"
 
 namespace millrace::ingest::protobuf {
 namespace {
@@ -32,10 +31,10 @@ std::string_view NameOf(Wire wire) {
 }
 
 const char* WireReader::ReadLongVarint(const char* p, const char* end, std::uint64_t* value) {
-  if (end - p >= 8) [[likely]] {
-    if (const int size = ReadVarintOfEight(p, value); size != 0) [[likely]]
-      return p + size;
-  }
+  return ReadLargeVarint(p, end, value);
+}
+
+const char* WireReader::ReadVarintByBytes(const char* p, const char* end, std::uint64_t* value) {
   std::uint64_t bits = 0;
   for (int i = 0; i < kMaxVarintBytes; ++i) {
     if (p + i == end) return Fail(kBadProtobuf, end, "the message ends within a varint");

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "ingest/values/utf8_text_internal.h"
+#include "ingest/values/varint_internal.h"
 
 namespace millrace::ingest::protobuf {
 
@@ -39,6 +40,15 @@ struct WireValue {
 
   std::string_view bytes() const { return {begin, static_cast<std::size_t>(end - begin)}; }
 };
+
+/// A length below 128 and as many bytes, if that is what is there. False: it is for WireReader::ReadBytes().
+[[gnu::always_inline]] inline bool ReadShortBytes(const char* p, const char* end, std::string_view* bytes) {
+  if (p == end || static_cast<signed char>(*p) < 0) [[unlikely]]
+    return false;
+  const auto size = static_cast<std::size_t>(*p++);
+  *bytes = {p, size};
+  return size <= static_cast<std::size_t>(end - p);
+}
 
 /// Reads one record. Its functions take the place to read from and the end of the message that it is in, and return the
 /// place behind what they read, or nullptr after Fail(). Nothing is read beyond the end.
@@ -75,6 +85,12 @@ class WireReader {
       return p + 1;
     }
     return ReadLongVarint(p, end, value);
+  }
+
+  /// As ReadVarint(), where most have several bytes.
+  [[gnu::always_inline]] const char* ReadLargeVarint(const char* p, const char* end, std::uint64_t* value) {
+    const int size = end - p >= 8 ? ReadVarintOfEight(p, value) : 0;
+    return size == 0 ? ReadVarintByBytes(p, end, value) : p + size;
   }
 
   /// A length and as many bytes.
@@ -120,6 +136,7 @@ class WireReader {
 
  private:
   const char* ReadLongVarint(const char* p, const char* end, std::uint64_t* value);
+  const char* ReadVarintByBytes(const char* p, const char* end, std::uint64_t* value);
   const char* ReadGroup(Tag tag, const char* p, const char* end, int depth, WireValue* value);
   [[gnu::cold, gnu::noinline]] void FailUtf8(std::string_view text, std::string_view field);
   [[gnu::cold, gnu::noinline]] std::nullptr_t FailTag(const char* at, std::uint64_t bits);

@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "ingest/decode_spec.h"
 #include "ingest/decoder.h"
+#include "ingest/values/utf8_text_internal.h"
 
 namespace millrace::ingest {
 
@@ -108,6 +109,18 @@ class Column {
   void SetTextEnd(std::int64_t row, const char* end) { offsets_[row + 1] = static_cast<std::int32_t>(end - text_); }
   /// More room; returns where `at` now is.
   Result<char*> GrowText(const char* at);
+  /// The whole text of `row`, as most can be written: there is room for it, it is UTF-8, and kTextStep bytes more can
+  /// be read before `readable_end`. False: nothing is done.
+  [[gnu::always_inline]] bool SetText(std::int64_t row, const char* from, std::size_t size, const char* readable_end) {
+    char* const to = text_begin(row);
+    const auto needed = static_cast<std::ptrdiff_t>(size + kTextStep);
+    if (readable_end - from < needed || text_limit_ - to < needed) [[unlikely]]
+      return false;
+    if (!CopyAsciiSteps(from, size, to) && !simdjson::validate_utf8(from, size)) [[unlikely]]
+      return false;
+    SetTextEnd(row, to + size);
+    return true;
+  }
 
   // kList, kMap: elements or entries of `row` begin at list_begin(row).
   std::int64_t list_begin(std::int64_t row) const { return offsets_[row]; }

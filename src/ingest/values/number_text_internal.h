@@ -1,7 +1,12 @@
 /// The text of a JSON number, and its exact value in the types of the columns.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <string_view>
 
 #include "ingest/value_form.h"
 
@@ -80,6 +85,50 @@ inline bool ScanNumber(const char* p, NumberText* number) {
   number->exponent = exponent;
   number->exact = num_digits <= 19;
   number->integer = integer;
+  return true;
+}
+
+/// 10 to the power of each index.
+inline constexpr std::array<std::int64_t, 19> kPowersOfTen = [] {
+  std::array<std::int64_t, 19> powers{1};
+  for (std::size_t i = 1; i < powers.size(); ++i) powers[i] = powers[i - 1] * 10;
+  return powers;
+}();
+
+/// Whether the number has at most `precision` digits.
+inline bool HasDigits(std::int64_t number, int precision) {
+  if (precision >= std::ssize(kPowersOfTen)) return true;
+  const std::int64_t limit = kPowersOfTen[static_cast<std::size_t>(precision)];
+  return -limit < number && number < limit;
+}
+
+/// number * 10^scale of a text such as -12.50, where that is a whole number of at most `precision` digits and nothing
+/// is out of the ordinary. False: read it in another way, which also tells what is wrong.
+inline bool ReadShortDecimal(std::string_view text, int precision, int scale, std::int64_t* value) {
+  constexpr std::ptrdiff_t kMaxBytes = 18;
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  const bool negative = p != end && *p == '-';
+  p += negative;
+  if (p == end || end - p > kMaxBytes) return false;
+  const auto digit = [](const char* at) { return static_cast<unsigned char>(*at - '0'); };
+  const char* const first = p;
+  std::int64_t digits = 0;
+  for (; p != end && digit(p) <= 9; ++p) digits = digits * 10 + digit(p);
+  if (p == first || (*first == '0' && p - first > 1)) return false;
+  int shift = scale;
+  if (p != end) {
+    if (*p != '.' || p + 1 == end) return false;
+    shift -= static_cast<int>(end - p - 1);
+    while (++p != end) {
+      if (digit(p) > 9) return false;
+      digits = digits * 10 + digit(p);
+    }
+  }
+  const int most = std::min<int>(precision, std::ssize(kPowersOfTen) - 1);
+  if (shift < 0 || shift > most || !HasDigits(digits, most - shift)) return false;
+  digits *= kPowersOfTen[static_cast<std::size_t>(shift)];
+  *value = negative ? -digits : digits;
   return true;
 }
 

@@ -47,6 +47,45 @@ TEST(NumberText, FollowsTheGrammarOfJson) {
   EXPECT_EQ(number.end, zero.c_str() + 1);
 }
 
+// What the short way takes it takes as the long one does, and it takes what is ordinary.
+TEST(NumberText, ShortDecimalsAreAsLongOnes) {
+  std::mt19937_64 random(20260729);
+  const auto check = [](const std::string& text, int precision, int scale) {
+    std::int64_t value = 0;
+    if (!ReadShortDecimal(text, precision, scale, &value)) return false;
+    NumberText number;
+    Int128 want = 0;
+    EXPECT_TRUE(ScanNumber(text.c_str(), &number) && number.end == text.c_str() + text.size()) << text;
+    EXPECT_EQ(ToScaledInteger(number, precision, scale, Rounding::kExact, &want), NumberError::kNone) << text;
+    EXPECT_EQ(static_cast<Int128>(value), want) << text << " as decimal(" << precision << "," << scale << ")";
+    return true;
+  };
+  int taken = 0;
+  for (int i = 0; i < 200'000; ++i) {
+    std::string text;
+    for (std::size_t left = random() % 22; left > 0; --left)
+      text += "00123456789.-e"[random() % (i % 2 == 0 ? 12 : 14)];
+    const int precision = 1 + static_cast<int>(random() % 38);
+    taken += check(text, precision, static_cast<int>(random() % static_cast<std::uint64_t>(precision + 1))) ? 1 : 0;
+  }
+  EXPECT_GT(taken, 10'000);
+  struct Case {
+    const char* text;
+    int precision;
+    int scale;
+    bool taken;
+  };
+  for (const Case& c :
+       {Case{"0", 1, 0, true}, Case{"-0", 12, 2, true}, Case{"12.5", 3, 1, true}, Case{"99.99", 4, 2, true},
+        Case{"-99.99", 38, 2, true}, Case{"123456789012345678", 18, 0, true}, Case{"1.00", 12, 2, true},
+        Case{"100.00", 4, 2, false}, Case{"1.000", 12, 2, false}, Case{"", 12, 2, false}, Case{"-", 12, 2, false},
+        Case{".5", 12, 2, false}, Case{"1.", 12, 2, false}, Case{"01", 12, 2, false}, Case{"1e1", 12, 2, false},
+        Case{"1.5x", 12, 2, false}, Case{" 1", 12, 2, false}, Case{"1234567890123456789", 38, 0, false},
+        Case{"1", 38, 30, false}}) {
+    EXPECT_EQ(check(c.text, c.precision, c.scale), c.taken) << c.text;
+  }
+}
+
 TEST(NumberText, DoublesAreNearest) {
   const char* const texts[] = {"0",
                                "-0",

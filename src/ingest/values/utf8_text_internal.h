@@ -29,26 +29,54 @@ inline bool IsUtf8(std::string_view text) {
   return (bits & 0x8080'8080'8080'8080) == 0 || simdjson::validate_utf8(text.data(), text.size());
 }
 
-/// Copies `text` to `to`, which has room for it. False: it is not UTF-8. What lies behind both, up to these ends, may
-/// be read and written over: then it takes as many steps for most texts of a column, whatever their lengths are.
-[[gnu::always_inline]] inline bool CopyUtf8(std::string_view text, const char* readable_end, char* to,
-                                            const char* writable_end) {
-  constexpr std::size_t kStep = 16;
-  const char* const from = text.data();
-  const std::size_t size = text.size();
-  const auto needed = static_cast<std::ptrdiff_t>(size + kStep - 1);
-  if (readable_end - from < needed || writable_end - to < needed) [[unlikely]] {
-    std::memcpy(to, from, size);
-    return IsUtf8(text);
-  }
+/// Copies `text` to `to`, which has room for it. False: it is not ASCII. What lies behind both may be read and written
+/// over up to these ends, which are kTextStep bytes behind the text at least: it takes as many steps for most texts of
+/// a column, whatever their lengths are.
+inline constexpr std::size_t kTextStep = 16;
+[[gnu::always_inline]] inline bool CopyAsciiSteps(const char* from, std::size_t size, char* to) {
   std::uint32_t high = 0;
-  for (std::size_t at = 0; at < size; at += kStep) {
-    const Bytes16 bytes = Bytes16::Load(from + at);
-    bytes.Store(to + at);
-    const std::size_t left = size - at;
-    high |= bytes.High() & (left < kStep ? (1U << left) - 1 : 0xFFFF);
+  for (; size > kTextStep; size -= kTextStep, from += kTextStep, to += kTextStep) {
+    const Bytes16 bytes = Bytes16::Load(from);
+    bytes.Store(to);
+    high |= bytes.High();
   }
-  return high == 0 || simdjson::validate_utf8(from, size);
+  const Bytes16 last = Bytes16::Load(from);
+  last.Store(to);
+  return (high | (last.High() & ((1U << size) - 1))) == 0;
+}
+
+/// Likewise, of any text, of which and behind which nothing else is touched: the last step overlaps the one before.
+inline bool CopyAscii(const char* from, std::size_t size, char* to) {
+  const auto last = [&]<typename Word>(Word bits) {
+    Word more;
+    std::memcpy(&bits, from, sizeof bits);
+    std::memcpy(&more, from + size - sizeof more, sizeof more);
+    std::memcpy(to, &bits, sizeof bits);
+    std::memcpy(to + size - sizeof more, &more, sizeof more);
+    return ((bits | more) & static_cast<Word>(0x8080'8080'8080'8080)) == 0;
+  };
+  if (size > kTextStep) {
+    std::uint32_t high = 0;
+    for (std::size_t at = 0; at + kTextStep < size; at += kTextStep) {
+      const Bytes16 bytes = Bytes16::Load(from + at);
+      bytes.Store(to + at);
+      high |= bytes.High();
+    }
+    const Bytes16 bytes = Bytes16::Load(from + size - kTextStep);
+    bytes.Store(to + size - kTextStep);
+    return (high | bytes.High()) == 0;
+  }
+  if (size >= sizeof(std::uint64_t)) return last(std::uint64_t{});
+  if (size >= sizeof(std::uint32_t)) return last(std::uint32_t{});
+  if (size >= sizeof(std::uint16_t)) return last(std::uint16_t{});
+  if (size == 0) return true;
+  *to = *from;
+  return static_cast<signed char>(*from) >= 0;
+}
+
+/// Copies `text` to `to`, which has room for it. False: it is not UTF-8.
+inline bool CopyUtf8(std::string_view text, char* to) {
+  return CopyAscii(text.data(), text.size(), to) || simdjson::validate_utf8(text.data(), text.size());
 }
 
 /// The first byte that does not belong to UTF-8; text.size() if all do. For messages.
