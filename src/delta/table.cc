@@ -417,7 +417,14 @@ Result<CommitOutcome> Table::Commit(const CommitRequest& request, RetryPolicy po
 
 Status Table::WriteCheckpoint() {
   RETURN_NOT_OK(CheckWritable());
-  return WriteCheckpointFile(*impl_->store(), *impl_->snapshot(), NowMillis(impl_->clock()));
+  auto& store = *impl_->store();
+  const SnapshotPtr snapshot = impl_->snapshot();
+  // Tombstones bear the store's time, of which the version's own commit tells: by a clock that is ahead they would be
+  // left out while readers still need their files.
+  ASSIGN_OR_RETURN(const auto commit, store.Stat(CommitKey(snapshot->version)));
+  if (!commit)
+    return Transient("{} is gone: the log's cleanup is ahead of this checkpoint", CommitKey(snapshot->version));
+  return WriteCheckpointFile(store, *snapshot, std::min(NowMillis(impl_->clock()), commit->modified / 1000));
 }
 
 Result<std::vector<Table::HistoryEntry>> Table::History(std::int64_t limit) const {

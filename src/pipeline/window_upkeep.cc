@@ -322,6 +322,11 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
   Rewrite rewrite(table, *snapshot, definition, finished_before, options);
   RETURN_NOT_OK(rewrite.Fold(unfolded, candidates.folded));
   KillPoint("fold.written");
+  const auto now = delta::StoreNow(*table.store());
+  if (!now.ok()) {
+    delta::DropUncommitted(table, rewrite.adds);
+    return now.status();
+  }
   delta::CommitRequest request;
   request.adds = rewrite.adds;
   request.operation = "OPTIMIZE";
@@ -330,8 +335,7 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
                                {"numAddedFiles", std::to_string(rewrite.adds.size())}};
   request.is_blind_append = false;
   request.planned_schema = snapshot->metadata.schema_string;
-  const std::int64_t now_ms = SystemClock().Now() / 1000;
-  for (const auto& file : rewrite.inputs) request.removes.push_back(delta::RemoveOf(file, now_ms, false));
+  for (const auto& file : rewrite.inputs) request.removes.push_back(delta::RemoveOf(file, *now, false));
   const auto outcome = table.Commit(request);
   if (!outcome.ok()) {
     if (KindOf(outcome.status()) != ErrorKind::kConflict) return outcome.status();
@@ -378,8 +382,8 @@ Result<ExpiryResult> ExpireWindows(delta::Table& table, const model::AggregateDe
   request.fence = {{ids.rows, rows_before}};
   request.txns = {{ids.rows, rows_before.value_or(0) + result.rows, std::nullopt},
                   {ids.before, std::max(snapshot->TxnVersion(ids.before).value_or(cutoff), cutoff), std::nullopt}};
-  const std::int64_t now_ms = SystemClock().Now() / 1000;
-  for (const auto& file : expired) request.removes.push_back(delta::RemoveOf(file, now_ms, true));
+  ASSIGN_OR_RETURN(const UnixMicros now, delta::StoreNow(*table.store()));
+  for (const auto& file : expired) request.removes.push_back(delta::RemoveOf(file, now, true));
   const auto outcome = table.Commit(request);
   if (!outcome.ok() && KindOf(outcome.status()) != ErrorKind::kConflict) return outcome.status();
   // Another worker, or a folding, was first: what is left to do shows at the next look.

@@ -187,10 +187,8 @@ asio::awaitable<Status> Worker::FlushLetters() {
   if (reset_needed_) co_return Cancelled("{}: the letters are read again", state.status.name);
   if (letters_.empty()) co_return Status::OK();
   const auto resets = resets_;
-  MemoryShare in_flight = budget_->NewShare("dead letters");
-  in_flight.Set(letters_.bytes());
+  const MemoryShare in_flight = std::exchange(letters_memory_, budget_->NewShare("dead letters"));
   const auto epoch = std::make_shared<const LetterEpoch>(letters_.Take());
-  letters_memory_.Set(0);
   const CommitTry commit = [this, &state, epoch] {
     return CommitLetters(*plan_, *state.table, state.progress, *epoch);
   };

@@ -12,6 +12,7 @@
 #include "delta/log/log_replay.h"
 #include "delta/text/column_name.h"
 #include "delta/text/file_path.h"
+#include "delta/upkeep/store_clock.h"
 
 namespace millrace::delta {
 namespace {
@@ -58,7 +59,12 @@ class Compactor {
   /// What has been rewritten becomes one commit. Groups that a rival has changed meanwhile are left out of it.
   Status Commit() {
     while (!pending_.empty()) {
-      const auto outcome = table_.Commit(Request());
+      const auto request = Request();
+      if (!request.ok()) {
+        DropOutputs(pending_.begin());
+        return request.status();
+      }
+      const auto outcome = table_.Commit(*request);
       if (outcome.ok()) {
         KillPoint("compaction.committed");
         for (const auto& done : pending_) Count(done);
@@ -72,13 +78,8 @@ class Compactor {
         return !reshaped && IsLive(*rewritten.group, *now);
       });
       if (lost == pending_.end()) return outcome.status();
-      std::vector<AddFile> outputs;
-      for (auto it = lost; it != pending_.end(); ++it) {
-        if (it->output) outputs.push_back(std::move(*it->output));
-      }
-      DropUncommitted(table_, outputs);
       result_.groups_lost += pending_.end() - lost;
-      pending_.erase(lost, pending_.end());
+      DropOutputs(lost);
     }
     Forget();
     return Status::OK();
@@ -95,6 +96,16 @@ class Compactor {
     return std::all_of(group.files.begin(), group.files.end(), [&](const AddFile& file) {
       return snapshot.files.Find(FileKey(file.path, file.deletion_vector)) != nullptr;
     });
+  }
+
+  // Of the groups from this one on, which are not committed.
+  void DropOutputs(std::vector<Rewritten>::iterator from) {
+    std::vector<AddFile> outputs;
+    for (auto it = from; it != pending_.end(); ++it) {
+      if (it->output) outputs.push_back(std::move(*it->output));
+    }
+    DropUncommitted(table_, outputs);
+    pending_.erase(from, pending_.end());
   }
 
   bool IsDue() const {
@@ -141,15 +152,15 @@ class Compactor {
     return Status::OK();
   }
 
-  CommitRequest Request() const {
+  Result<CommitRequest> Request() const {
+    ASSIGN_OR_RETURN(const UnixMicros now, StoreNow(*table_.store()));
     CommitRequest request;
     request.operation = "OPTIMIZE";
     request.operation_parameters = {{"targetSize", std::to_string(options_.target_bytes)}, {"predicate", "[]"}};
     request.is_blind_append = false;
     request.planned_schema = snapshot_->metadata.schema_string;
-    const std::int64_t now_ms = SystemClock().Now() / 1000;
     for (const auto& rewritten : pending_) {
-      for (const auto& file : rewritten.group->files) request.removes.push_back(RemoveOf(file, now_ms, false));
+      for (const auto& file : rewritten.group->files) request.removes.push_back(RemoveOf(file, now, false));
       if (rewritten.output) request.adds.push_back(*rewritten.output);
     }
     request.operation_metrics = {{"numRemovedFiles", std::to_string(request.removes.size())},
@@ -182,9 +193,9 @@ class Compactor {
 
 }  // namespace
 
-RemoveFile RemoveOf(const AddFile& file, std::int64_t deletion_timestamp_ms, bool data_change) {
+RemoveFile RemoveOf(const AddFile& file, UnixMicros store_now, bool data_change) {
   return {.path = file.path,
-          .deletion_timestamp_ms = deletion_timestamp_ms,
+          .deletion_timestamp_ms = store_now / 1000,
           .data_change = data_change,
           .extended_file_metadata = true,
           .partition_values = file.partition_values,

@@ -69,8 +69,9 @@ using CompactionProgress = std::function<bool(std::size_t done, std::size_t tota
 Result<CompactionResult> Compact(Table& table, const CompactionOptions& options = {},
                                  const CompactionProgress& progress = {}, const StopRequested& stop = {});
 
-/// The remove action for a live file.
-RemoveFile RemoveOf(const AddFile& file, std::int64_t deletion_timestamp_ms, bool data_change);
+/// The remove action for a live file. `store_now`: StoreNow(); a vacuum anywhere keeps the file for its retention from
+/// then on, for readers of earlier versions. By the clock of a machine that is behind it would be old at once.
+RemoveFile RemoveOf(const AddFile& file, UnixMicros store_now, bool data_change);
 
 /// Deletes the files of a commit that failed with kConflict, unless they are live after all (an earlier try landed and
 /// its commit has left the log since). After any other failure the files may still become live: leave them to Vacuum(),

@@ -341,6 +341,51 @@ TEST_F(MaintenanceTest, AClockThatIsAheadMakesNothingOld) {
   EXPECT_TRUE(store_->List("_millrace_clock_").ValueOrDie().empty());
 }
 
+// The store's clock is eight days ahead of this machine's: for all others the files were removed now.
+TEST_F(MaintenanceTest, WhatAClockThatIsBehindHasCompactedIsKeptForItsReaders) {
+  Create({});
+  for (int i = 0; i < 2; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  const auto before = table_->snapshot();
+  for (const auto& [key, file] : before->files) Age(file.path, std::chrono::hours(24 * 8));
+  const auto ahead = std::chrono::hours(24 * 8);
+  const auto faulty = std::make_shared<testing::FaultyStore>(store_);
+  faulty->Before(
+      testing::StoreOperation::kStat, 1, [&] { Age(store_->List("_millrace_clock_").ValueOrDie().at(0).key, -ahead); },
+      "_millrace_clock_");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto compacted, Compact(*table));
+  EXPECT_EQ(compacted.files_removed, 2);
+  const auto now = ShiftedClock(ahead + std::chrono::hours(24 * 6)).Now();
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Vacuum(*table, {}, now));
+  EXPECT_TRUE(result.deleted.empty());
+  EXPECT_EQ(Ids(before).ValueOr({}), Range(20)) << "six days later an old version can be read";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto later, Vacuum(*table, {}, now + 2 * 86'400'000'000));
+  EXPECT_EQ(later.deleted.size(), 2u);
+}
+
+TEST_F(MaintenanceTest, CompactionThatCannotAskForTheTimeLeavesNothing) {
+  Create({});
+  for (int i = 0; i < 2; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  const auto faulty = std::make_shared<testing::FaultyStore>(store_);
+  faulty->Inject(StoreOperation::kPut, 1, StoreFault::kFail, "_millrace_clock_");
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, Compact(*table).status());
+  EXPECT_EQ(NumDataFiles(), 2u);
+  EXPECT_EQ(Ids(table_->Refresh().ValueOrDie()).ValueOr({}), Range(20));
+}
+
+TEST_F(MaintenanceTest, AClockThatIsAheadLeavesNoTombstoneOutOfACheckpoint) {
+  Create({});
+  for (int i = 0; i < 2; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto compacted, Compact(*table_));
+  EXPECT_EQ(compacted.files_removed, 2);
+  const ShiftedClock ahead(std::chrono::hours(24 * 8));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(store_, ahead));
+  MILLRACE_ASSERT_OK(table->WriteCheckpoint());
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reopened, Table::Open(store_));
+  EXPECT_EQ(reopened->snapshot()->tombstones.size(), 2u);
+}
+
 TEST_F(MaintenanceTest, VacuumTakesTheTablesOwnRetention) {
   Create({{"delta.deletedFileRetentionDuration", "interval 1 hour"}});
   MILLRACE_ASSERT_OK(store_->Put("orphan.parquet", "x"));

@@ -8,7 +8,7 @@
 namespace millrace::delta {
 
 Result<UnixMicros> StoreNow(objectstore::ObjectStore& store) {
-  const std::string key = "_millrace_clock_" + RandomUuid();
+  const std::string key = std::string(kClockPrefix) + RandomUuid();
   RETURN_NOT_OK(store.Put(key, "what time is it?"));
   const auto written = store.Stat(key);
   const Status deleted = store.Delete(key);

@@ -33,6 +33,7 @@ Result<std::int64_t> IntervalProperty(const Metadata& metadata, const std::strin
 
 // "a/b" -> a, b. Folders of partitions are called column=value, whatever the column's name begins with.
 bool IsHidden(std::string_view key) {
+  if (key.starts_with(kClockPrefix)) return false;
   std::size_t begin = 0;
   while (begin < key.size()) {
     const std::size_t end = std::min(key.find('/', begin), key.size());
