@@ -97,17 +97,38 @@ Status Compare(const std::string& what, const std::set<Row>& wanted, const std::
 
 }  // namespace
 
-Books::Books(const std::vector<std::shared_ptr<const pipeline::Plan>>& plans, Bucket& bucket)
-    : plan_(plans.front()), bucket_(bucket) {
-  for (const auto& plan : plans) {
-    for (const auto& table : plan->tables) tables_[table.name];
+Books::Books(const std::vector<std::vector<std::shared_ptr<const pipeline::Plan>>>& plans, Bucket& bucket)
+    : bucket_(bucket) {
+  for (const auto& of_one : plans) {
+    plans_.push_back(of_one.front());
+    for (const auto& plan : of_one) {
+      for (const auto& table : plan->tables) {
+        tables_[table.name];
+        if (table.kind == config::TableKind::kAggregate) aggregates_.insert(table.name);
+        if (table.kind == config::TableKind::kDeadLetters) letters_.insert(table.name);
+      }
+    }
   }
-  bucket_.on_create = [this](const std::string& key, const std::string& bytes) { OnCreate(key, bytes); };
+  bucket_.on_create = [this](const std::string& key, const std::string& bytes, Sender sender) {
+    OnCreate(key, bytes, sender);
+  };
   bucket_.on_delete = [this](const std::string& key) { OnDelete(key); };
 }
 
-std::string Books::OffsetId(int partition) const {
-  return fmt::format("{}-{}-{}", plan_->config.app_id, plan_->config.inputs[0].topics[0], partition);
+int Books::AddPlace(int pipeline, model::TopicPartition source) {
+  const int place = static_cast<int>(places_.size());
+  numbers_[source] = place;
+  places_.push_back({.pipeline = pipeline, .source = std::move(source)});
+  return place;
+}
+
+void Books::ExpectRewrite(const std::string& path, std::set<std::pair<int, model::Offset>> rows, std::int64_t foreign) {
+  rewrites_[path] = {std::move(rows), foreign};
+}
+
+std::string Books::OffsetId(int place) const {
+  const auto& source = places_[place].source;
+  return fmt::format("{}-{}-{}", PlanOf(place).config.app_id, source.topic, source.partition);
 }
 
 const Books::TableBooks& Books::BooksOf(const std::string& table) const {
@@ -116,56 +137,72 @@ const Books::TableBooks& Books::BooksOf(const std::string& table) const {
   return found == tables_.end() ? kNone : found->second;
 }
 
-bool Books::IsAggregate(const std::string& table) const {
-  return table != plan_->tables.front().name && table != plan_->tables.back().name;
+bool Books::MayMiss(const std::string& table, int place, model::Offset offset) const {
+  const auto& all = BooksOf(table).may_miss;
+  const auto found = all.find(place);
+  return found != all.end() && found->second.contains(offset);
 }
 
 std::int64_t Books::ExpiredBefore() const {
-  const auto& retention = plan_->tables[1].retention;
+  const auto& retention = plans_.front()->tables[1].retention;
   return retention ? UnixAtBegin() + Now() - retention->count() : std::numeric_limits<std::int64_t>::min();
 }
 
-bool Books::HasFingerprint(int partition) const {
-  const auto& txns = BooksOf(plan_->tables.front().name).txns;
-  const auto found = txns.find(OffsetId(partition) + "#crc");
+bool Books::HasFingerprint(int place) const {
+  const auto& txns = BooksOf(PlanOf(place).tables.front().name).txns;
+  const auto found = txns.find(OffsetId(place) + "#crc");
   return found != txns.end() && static_cast<std::uint32_t>(found->second) != 0;
 }
 
-model::Offset Books::CoveredByAll(int partition) const {
+model::Offset Books::CoveredByAll(int place) const {
+  const auto& plan = PlanOf(place);
   model::Offset lowest = std::numeric_limits<model::Offset>::max();
-  for (int t = 0; t < plan_->num_data_tables(); ++t) {
-    const auto& next = BooksOf(plan_->tables[t].name).next;
-    const auto found = next.find(partition);
+  for (int t = 0; t < plan.num_data_tables(); ++t) {
+    const auto& next = BooksOf(plan.tables[t].name).next;
+    const auto found = next.find(place);
     lowest = std::min(lowest, found == next.end() ? 0 : found->second);
   }
   return lowest;
 }
 
-model::Offset Books::NeededFrom(int partition) const {
-  model::Offset lowest = CoveredByAll(partition);
+model::Offset Books::NeededFrom(int place) const {
+  model::Offset lowest = CoveredByAll(place);
   for (const auto& [name, books] : tables_) {
-    const auto found = books.next.find(partition);
+    const auto found = books.next.find(place);
     if (found != books.next.end()) lowest = std::min(lowest, found->second);
   }
   return lowest;
 }
 
-void Books::Lose(int partition, model::Offset offset) {
-  if (!appended_[partition].contains(offset)) return;
+void Books::Lose(int place, model::Offset offset) {
+  if (!places_[place].appended.contains(offset)) return;
   for (auto& [name, books] : tables_) {
-    const bool is_letters = name == plan_->tables.back().name;
-    const auto durable = books.txns.find(OffsetId(partition));
-    const auto covered = books.next.find(partition);
+    const bool is_letters = letters_.contains(name);
+    const auto durable = books.txns.find(OffsetId(place));
+    const auto covered = books.next.find(place);
     model::Offset next = covered == books.next.end() ? 0 : covered->second;
     if (is_letters) next = durable == books.txns.end() ? 0 : durable->second + 1;
-    if (offset >= next) books.may_miss[partition].insert(offset);
+    if (offset >= next) books.may_miss[place].insert(offset);
   }
 }
 
-void Books::OnCreate(const std::string& key, const std::string& bytes) {
+void Books::OnCreate(const std::string& key, const std::string& bytes, Sender sender) {
   const auto log = key.find(kLog);
   if (log == std::string::npos) return;
-  if (IsCommit(key.substr(log + std::string_view(kLog).size()))) OnCommit(key.substr(0, log), key, bytes);
+  if (IsCommit(key.substr(log + std::string_view(kLog).size()))) {
+    OnCommit(key.substr(0, log), key, bytes, sender);
+  }
+}
+
+void Books::CheckFenced(int process, const std::string& table, Micros since, std::int64_t fenced) const {
+  if (fenced == 0) return;
+  Count("an epoch is fenced");
+  const TableBooks& books = BooksOf(table);
+  if (books.moved_late >= since) return;
+  for (const auto& [other, when] : books.moved) {
+    if (other != process && when >= since) return;
+  }
+  Fail(fmt::format("{} was fenced out of {}, and nobody else has written it", NameOf(process), table));
 }
 
 void Books::OnDelete(const std::string& key) {
@@ -179,8 +216,18 @@ void Books::OnDelete(const std::string& key) {
     table->second.log_begins = std::max(table->second.log_begins, version + 1);
   }
   if (log == std::string::npos && key.ends_with(".parquet")) Count("deleted: a data file");
-  if (table != tables_.end() && table->second.live.contains(key.substr(slash + 1))) {
+  if (table == tables_.end()) return;
+  const std::string path = key.substr(slash + 1);
+  if (table->second.live.contains(path)) {
     Fail(fmt::format("{} is deleted, and version {} of its table has it", key, table->second.version));
+  }
+  // Whoever reads an older version has it for the retention, less what its removal took to be committed: its remover
+  // may have slept.
+  const auto gone = table->second.gone.find(path);
+  if (gone != table->second.gone.end() &&
+      Now() - gone->second < plans_.front()->config.maintenance.vacuum_retention->count() / 4) {
+    Fail(fmt::format("{} is deleted {:.1f} s after it was removed: readers of older versions need it", key,
+                     static_cast<double>(Now() - gone->second) / kSecond));
   }
 }
 
@@ -191,11 +238,11 @@ struct Books::Commit {
   json::array parts{};
   std::int64_t rows_added = 0;
   std::int64_t rows_removed = 0;
+  std::int64_t rows_left_out = 0;
   bool removes = false;
-  bool is_rearranged = false;
 };
 
-void Books::OnCommit(const std::string& table, const std::string& key, const std::string& text) {
+void Books::OnCommit(const std::string& table, const std::string& key, const std::string& text, Sender sender) {
   TableBooks& books = tables_[table];
   ++commits_;
   const std::int64_t version = std::stoll(key.substr(key.size() - 25, 20));
@@ -207,6 +254,7 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
   }
   if (version != books.version + 1) Fail(fmt::format("{} comes after version {}", key, books.version));
   books.version = version;
+  const bool is_aggregate = aggregates_.contains(table);
   Commit commit;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -248,62 +296,69 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
         if (window != nullptr) live.last_window = ParseTime(std::string(window->as_string()));
       }
       commit.rows_added += live.records;
-      commit.is_rearranged |= !object.at("dataChange").as_bool();
+      if (const auto rewrite = rewrites_.find(path); rewrite != rewrites_.end()) {
+        Count("foreign: rows are deleted");
+        deleted_.insert(rewrite->second.rows.begin(), rewrite->second.rows.end());
+        foreign_rows_ -= rewrite->second.foreign;
+        commit.rows_left_out += std::ssize(rewrite->second.rows) + rewrite->second.foreign;
+      }
     } else if (const auto* remove = action.if_contains("remove")) {
       const std::string path(remove->as_object().at("path").as_string());
       const auto live = books.live.find(path);
       if (live == books.live.end()) Fail(fmt::format("{}: {} is removed, and was not there", key, path));
       commit.rows_removed += live->second.records;
       const bool is_data_change = remove->as_object().at("dataChange").as_bool();
-      if (is_data_change && live->second.last_window + kWindow > ExpiredBefore()) {
+      if (is_data_change && is_aggregate && live->second.last_window + kWindow > ExpiredBefore()) {
         Fail(fmt::format("{}: {} is removed before the retention of its windows is over", key, path));
       }
       books.live.erase(live);
+      books.gone[path] = Now();
       commit.removes = true;
-      commit.is_rearranged |= !is_data_change;
     }
   }
-  if (commit.is_rearranged && commit.removes && !IsAggregate(table) && commit.rows_added != commit.rows_removed) {
+  if (commit.removes && !is_aggregate && commit.rows_added + commit.rows_left_out != commit.rows_removed) {
     Fail(fmt::format("{}: {} rows become {}", key, commit.rows_removed, commit.rows_added));
   }
-  if (commit.removes && !commit.is_rearranged && !IsAggregate(table)) {
-    Fail(fmt::format("{}: files are removed, and none takes their place", key));
-  }
   if (commit.operation == "WRITE") foreign_rows_ += commit.rows_added;
-  if (table == plan_->tables.back().name) return;
+  if (commit.is_ours) (sender.has_given_up ? books.moved_late : books.moved[sender.process]) = Now();
+  if (letters_.contains(table)) return;
   for (const auto& part : commit.parts) {
     std::map<std::string, std::int64_t> numbers;
     for (const auto& [name, value] : part.as_object()) {
       if (value.is_int64()) numbers[std::string(name)] = value.as_int64();
     }
-    CheckPart(table, books, key, static_cast<int>(numbers.at("partition")), numbers);
+    const model::TopicPartition source{std::string(part.as_object().at("topic").as_string()),
+                                       static_cast<std::int32_t>(numbers.at("partition"))};
+    const auto place = numbers_.find(source);
+    if (place == numbers_.end()) Fail(fmt::format("{}: there is no {}", key, model::ToString(source)));
+    CheckPart(table, books, key, place->second, numbers);
   }
 }
 
-void Books::CheckPart(const std::string& table, TableBooks& books, const std::string& at, int partition,
+void Books::CheckPart(const std::string& table, TableBooks& books, const std::string& at, int place,
                       const std::map<std::string, std::int64_t>& part) {
   const auto count = [&part](const char* name) {
     const auto found = part.find(name);
     return found == part.end() ? 0 : found->second;
   };
+  const std::string name = model::ToString(places_[place].source);
   const model::Offset begin = count("begin");
   const model::Offset end = count("end");
-  model::Offset& next = books.next[partition];
-  const auto& records = appended_[partition];
-  const auto& may_miss = books.may_miss[partition];
+  model::Offset& next = books.next[place];
+  const auto& records = places_[place].appended;
+  const auto& may_miss = books.may_miss[place];
   // A table that came later begins where the log did then.
   bool is_gone_before = next == 0;
   for (auto it = records.lower_bound(next); is_gone_before && it != records.end() && it->first < begin; ++it) {
     is_gone_before = may_miss.contains(it->first);
   }
   if ((begin != next && !(begin > next && is_gone_before)) || end < begin) {
-    Fail(fmt::format("{}: partition {}: [{}, {}) comes after {}", at, partition, begin, end, next));
+    Fail(fmt::format("{}: {}: [{}, {}) comes after {}", at, name, begin, end, next));
   }
   if (is_closed_ && end > begin) Fail(at + ": records of another log are committed");
   next = end;
-  if (end > begin && books.txns[OffsetId(partition)] != end - 1) {
-    Fail(fmt::format("{}: partition {}: [{}, {}), but the txn says {}", at, partition, begin, end,
-                     books.txns[OffsetId(partition)]));
+  if (end > begin && books.txns[OffsetId(place)] != end - 1) {
+    Fail(fmt::format("{}: {}: [{}, {}), but the txn says {}", at, name, begin, end, books.txns[OffsetId(place)]));
   }
   std::map<RecordKind, Bounds> wanted;
   Bounds read;
@@ -316,134 +371,136 @@ void Books::CheckPart(const std::string& table, TableBooks& books, const std::st
     }
     if (it->second.kind == RecordKind::kBad && needed == 1) last_bad = it->first;
   }
-  const auto check = [&](const char* name, const Bounds& bounds) {
-    if (count(name) >= bounds.low && count(name) <= bounds.high) return;
+  const auto check = [&](const char* what, const Bounds& bounds) {
+    if (count(what) >= bounds.low && count(what) <= bounds.high) return;
     const std::string were =
         bounds.low == bounds.high ? std::to_string(bounds.low) : fmt::format("{} to {}", bounds.low, bounds.high);
-    Fail(fmt::format("{}: partition {} [{}, {}): the ledger says {}: {}; appended were {}", at, partition, begin, end,
-                     name, count(name), were));
+    Fail(fmt::format("{}: {} [{}, {}): the ledger says {}: {}; appended were {}", at, name, begin, end, what,
+                     count(what), were));
   };
   check("read", read);
   check("written", wanted[RecordKind::kRow]);
   check("dead_lettered", wanted[RecordKind::kBad]);
   check("tombstones", wanted[RecordKind::kTombstone]);
   if (count("read") != count("written") + count("dead_lettered") + count("tombstones")) {
-    Fail(fmt::format("{}: partition {} [{}, {}): the ledger does not add up", at, partition, begin, end));
+    Fail(fmt::format("{}: {} [{}, {}): the ledger does not add up", at, name, begin, end));
   }
   if (last_bad < 0) return;
-  const auto& txns = tables_[plan_->tables.back().name].txns;
-  const auto durable = txns.find(OffsetId(partition));
+  const auto& txns = tables_[PlanOf(place).tables.back().name].txns;
+  const auto durable = txns.find(OffsetId(place));
   if (durable == txns.end() || durable->second < last_bad) {
-    Fail(fmt::format("{}: table {} is past offset {} of partition {}, whose dead letter is not durable", at, table,
-                     last_bad, partition));
+    Fail(fmt::format("{}: table {} is past offset {} of {}, whose dead letter is not durable", at, table, last_bad,
+                     name));
   }
 }
 
 Status Books::CheckRows(const std::shared_ptr<objectstore::ObjectStore>& lake) const {
-  const auto& rows_table = plan_->tables.front().name;
-  const auto& letters_table = plan_->tables.back().name;
-  const auto may_miss = [this](const std::string& table, int partition, model::Offset offset) {
-    const auto& all = BooksOf(table).may_miss;
-    const auto found = all.find(partition);
-    return found != all.end() && found->second.contains(offset);
-  };
+  const auto& rows_table = plans_.front()->tables.front().name;
   std::set<Row> rows;
   std::set<Row> optional_rows;
-  std::set<Row> letters;
-  std::set<Row> optional_letters;
-  for (const auto& [partition, records] : appended_) {
-    for (const auto& [offset, record] : records) {
-      const std::string place = std::to_string(partition);
+  std::map<std::string, std::set<Row>> letters;
+  std::map<std::string, std::set<Row>> optional_letters;
+  for (int place = 0; place < std::ssize(places_); ++place) {
+    const auto& [pipeline, source, appended] = places_[place];
+    const auto& letters_table = PlanOf(place).tables.back().name;
+    for (const auto& [offset, record] : appended) {
+      const Row where = {source.topic, std::to_string(source.partition), std::to_string(offset)};
       if (record.kind == RecordKind::kBad) {
-        (may_miss(letters_table, partition, offset) ? optional_letters : letters)
-            .insert({place, std::to_string(offset)});
+        (MayMiss(letters_table, place, offset) ? optional_letters : letters)[letters_table].insert(where);
       }
-      if (record.kind != RecordKind::kRow) continue;
-      (may_miss(rows_table, partition, offset) ? optional_rows : rows)
-          .insert({place, std::to_string(offset), std::to_string(record.id), std::to_string(record.group),
-                   std::to_string(record.value), std::to_string(record.event_time)});
+      if (record.kind != RecordKind::kRow || deleted_.contains({place, offset})) continue;
+      Row row = where;
+      for (const auto value : {record.id, record.group, record.value, record.event_time}) {
+        row.push_back(std::to_string(value));
+      }
+      (MayMiss(rows_table, place, offset) ? optional_rows : rows).insert(std::move(row));
     }
   }
-  ASSIGN_OR_RETURN(auto found_rows,
-                   ReadRows(objectstore::Below(lake, rows_table), {"_partition", "_offset", "id", "grp", "val", "ts"}));
+  ASSIGN_OR_RETURN(auto found_rows, ReadRows(objectstore::Below(lake, rows_table),
+                                             {"_topic", "_partition", "_offset", "id", "grp", "val", "ts"}));
   const auto foreign = static_cast<std::int64_t>(
-      std::erase_if(found_rows, [](const Row& row) { return row[2] == std::to_string(kForeignId); }));
+      std::erase_if(found_rows, [](const Row& row) { return row[3] == std::to_string(kForeignId); }));
   if (foreign != foreign_rows_) return Internal("rows: {} of another writer's {} are there", foreign, foreign_rows_);
   RETURN_NOT_OK(Compare("rows", rows, optional_rows, found_rows));
-  ASSIGN_OR_RETURN(const auto found_letters,
-                   ReadRows(objectstore::Below(lake, letters_table), {"partition", "offset"}));
-  RETURN_NOT_OK(Compare("dead letters", letters, optional_letters, found_letters));
-  for (int t = 1; t < plan_->num_data_tables(); ++t) {
-    // Partial rows, merged as their kinds of state are: the first measure is a sum.
-    const auto& table = plan_->tables[t];
-    const auto schema = model::PartialSchema(table.aggregate->definition);
-    std::vector<std::string> columns = {"window_start", "grp"};
-    for (const auto& name : schema->field_names()) {
-      if (name != "window_start" && name != "window_end" && name != "grp" && name != model::kPartialRows) {
-        columns.push_back(name);
+  for (const auto& plan : plans_) {
+    const auto& name = plan->tables.back().name;
+    ASSIGN_OR_RETURN(const auto found, ReadRows(objectstore::Below(lake, name), {"topic", "partition", "offset"}));
+    RETURN_NOT_OK(Compare(name, letters[name], optional_letters[name], found));
+    for (int t = 1; t < plan->num_data_tables(); ++t) RETURN_NOT_OK(CheckAggregate(lake, plan->tables[t]));
+  }
+  return Status::OK();
+}
+
+Status Books::CheckAggregate(const std::shared_ptr<objectstore::ObjectStore>& lake,
+                             const config::TablePlan& table) const {
+  // Partial rows, merged as their kinds of state are: the first measure is a sum.
+  const auto schema = model::PartialSchema(table.aggregate->definition);
+  std::vector<std::string> columns = {"window_start", "grp"};
+  for (const auto& name : schema->field_names()) {
+    if (name != "window_start" && name != "window_end" && name != "grp" && name != model::kPartialRows) {
+      columns.push_back(name);
+    }
+  }
+  columns.push_back(model::kPartialRows);
+  ASSIGN_OR_RETURN(const auto partial, ReadRows(objectstore::Below(lake, table.name), columns));
+  std::map<Group, std::pair<std::int64_t, std::int64_t>> merged;
+  std::int64_t all = 0;
+  for (const auto& row : partial) {
+    auto& [count, sum] = merged[{std::stoll(row[0]), std::stoll(row[1])}];
+    count += std::stoll(row.back());
+    sum += std::stoll(row[2]);
+    all += std::stoll(row.back());
+  }
+  Bounds total;
+  std::map<Group, Bounds> counts;
+  std::map<Group, std::int64_t> sums;
+  for (int place = 0; place < std::ssize(places_); ++place) {
+    if (places_[place].pipeline != 0) continue;
+    for (const auto& [offset, record] : places_[place].appended) {
+      if (record.kind != RecordKind::kRow) continue;
+      const int needed = MayMiss(table.name, place, offset) ? 0 : 1;
+      const Group group = {record.event_time / kWindow * kWindow, record.group};
+      for (Bounds* bounds : {&total, &counts[group]}) {
+        bounds->low += needed;
+        ++bounds->high;
       }
+      sums[group] += record.value;
     }
-    columns.push_back(model::kPartialRows);
-    ASSIGN_OR_RETURN(const auto partial, ReadRows(objectstore::Below(lake, table.name), columns));
-    std::map<Group, std::pair<std::int64_t, std::int64_t>> merged;
-    std::int64_t all = 0;
-    for (const auto& row : partial) {
-      auto& [count, sum] = merged[{std::stoll(row[0]), std::stoll(row[1])}];
-      count += std::stoll(row.back());
-      sum += std::stoll(row[2]);
-      all += std::stoll(row.back());
+  }
+  const auto& txns = BooksOf(table.name).txns;
+  const auto expired = txns.find(plans_.front()->config.app_id + "#expired_rows");
+  if (expired != txns.end()) all += expired->second;
+  if (all < total.low || all > total.high) {
+    return Internal("{}: {} records in all, with those that went; appended were {} to {}", table.name, all, total.low,
+                    total.high);
+  }
+  for (const auto& [group, bounds] : counts) {
+    if (group.first + kWindow <= ExpiredBefore()) continue;
+    const auto found = merged.find(group);
+    const auto [count, sum] = found == merged.end() ? std::pair<std::int64_t, std::int64_t>(0, 0) : found->second;
+    const bool is_whole = count == bounds.high;
+    if (count < bounds.low || count > bounds.high || (is_whole && sum != sums[group])) {
+      return Internal("{}: window {}, group {}: count {} and sum {} instead of {} to {} and {}", table.name,
+                      group.first, group.second, count, sum, bounds.low, bounds.high, sums[group]);
     }
-    Bounds total;
-    std::map<Group, Bounds> counts;
-    std::map<Group, std::int64_t> sums;
-    for (const auto& [partition, records] : appended_) {
-      for (const auto& [offset, record] : records) {
-        if (record.kind != RecordKind::kRow) continue;
-        const int needed = may_miss(table.name, partition, offset) ? 0 : 1;
-        const Group group = {record.event_time / kWindow * kWindow, record.group};
-        for (Bounds* bounds : {&total, &counts[group]}) {
-          bounds->low += needed;
-          ++bounds->high;
-        }
-        sums[group] += record.value;
-      }
-    }
-    const auto& txns = BooksOf(table.name).txns;
-    const auto expired = txns.find(plan_->config.app_id + "#expired_rows");
-    if (expired != txns.end()) all += expired->second;
-    if (all < total.low || all > total.high) {
-      return Internal("{}: {} records in all, with those that went; appended were {} to {}", table.name, all, total.low,
-                      total.high);
-    }
-    for (const auto& [group, bounds] : counts) {
-      if (group.first + kWindow <= ExpiredBefore()) continue;
-      const auto found = merged.find(group);
-      const auto [count, sum] = found == merged.end() ? std::pair<std::int64_t, std::int64_t>(0, 0) : found->second;
-      const bool is_whole = count == bounds.high;
-      if (count < bounds.low || count > bounds.high || (is_whole && sum != sums[group])) {
-        return Internal("{}: window {}, group {}: count {} and sum {} instead of {} to {} and {}", table.name,
-                        group.first, group.second, count, sum, bounds.low, bounds.high, sums[group]);
-      }
-    }
-    for (const auto& [group, values] : merged) {
-      if (!counts.contains(group)) return Internal("{}: a group that no record is of", table.name);
-    }
+  }
+  for (const auto& [group, values] : merged) {
+    if (!counts.contains(group)) return Internal("{}: a group that no record is of", table.name);
   }
   return Status::OK();
 }
 
 void Books::CheckAnswer(const query::Answer& answer) const {
-  const auto& table = plan_->tables[1].name;
-  const auto& may_miss = BooksOf(table).may_miss;
+  const auto& may_miss = BooksOf(plans_.front()->tables[1].name).may_miss;
   std::map<Group, std::pair<std::int64_t, std::int64_t>> wanted;
   std::string as_of;
   for (const auto& [source, end] : answer.as_of.offsets) {
-    as_of += fmt::format(" {}:{}", source.partition, end);
-    const auto records = appended_.find(source.partition);
-    if (records == appended_.end()) continue;
-    const auto missing = may_miss.find(source.partition);
+    as_of += fmt::format(" {}:{}", model::ToString(source), end);
+    const int place = PlaceOf(source);
+    const auto& records = places_[place].appended;
+    const auto missing = may_miss.find(place);
     if (missing != may_miss.end() && !missing->second.empty() && *missing->second.begin() < end) return;
-    for (auto it = records->second.begin(); it != records->second.end() && it->first < end; ++it) {
+    for (auto it = records.begin(); it != records.end() && it->first < end; ++it) {
       if (it->second.kind != RecordKind::kRow) continue;
       auto& [sum, count] = wanted[{it->second.event_time / kWindow * kWindow, it->second.group}];
       sum += it->second.value;

@@ -34,27 +34,38 @@ struct Appended {
   std::int64_t event_time = 0;  ///< UTC microseconds.
 };
 
+/// A partition of a log goes by its place here: the number that AddPlace() has given it.
 class Books {
  public:
-  /// `plans`: all that workers will have; the first is that of the first workers.
-  Books(const std::vector<std::shared_ptr<const pipeline::Plan>>& plans, Bucket& bucket);
+  /// The plans that workers will have, of each pipeline; its first is that of its first workers. The first table of all
+  /// of them is the same one; the first pipeline has aggregates too.
+  Books(const std::vector<std::vector<std::shared_ptr<const pipeline::Plan>>>& plans, Bucket& bucket);
 
   /// From now on workers that are started have this plan. Tables of earlier ones go on being looked at.
-  void SetPlan(std::shared_ptr<const pipeline::Plan> plan) { plan_ = std::move(plan); }
+  void SetPlan(int pipeline, std::shared_ptr<const pipeline::Plan> plan) { plans_[pipeline] = std::move(plan); }
+  int AddPlace(int pipeline, model::TopicPartition source);
   /// A record that consumers can see from now on.
-  void Append(int partition, model::Offset offset, Appended record) { appended_[partition][offset] = record; }
+  void Append(int place, model::Offset offset, Appended record) { places_[place].appended[offset] = record; }
   /// The log is about to lose this record.
-  void Lose(int partition, model::Offset offset);
+  void Lose(int place, model::Offset offset);
+  /// Another writer is about to commit this file of the first table in the place of others. It leaves out these of
+  /// their rows, by place and offset, and so many of other writers.
+  void ExpectRewrite(const std::string& path, std::set<std::pair<int, model::Offset>> rows, std::int64_t foreign);
+  /// Of the row of a commit or of a table.
+  int PlaceOf(const model::TopicPartition& source) const { return numbers_.at(source); }
+  /// Said by a worker: so many of its epochs of the table were fenced since it was started, at `since`. It must not be
+  /// fenced for nothing: somebody else, or a request of its own that it had given up, has moved the table on.
+  void CheckFenced(int process, const std::string& table, Micros since, std::int64_t fenced) const;
   /// The log was replaced by another one: nothing may be committed from it.
   void ExpectNoMoreRecords() { is_closed_ = true; }
 
-  /// The lowest offset of the partition that one of the plan's data tables has not covered.
-  model::Offset CoveredByAll(int partition) const;
+  /// The lowest offset that one of the plan's data tables has not covered.
+  model::Offset CoveredByAll(int place) const;
   /// Likewise, of tables too that only earlier plans have: what may be read again.
-  model::Offset NeededFrom(int partition) const;
+  model::Offset NeededFrom(int place) const;
   std::int64_t commits() const { return commits_; }
   /// The first table knows what the record at the partition's last offset looked like.
-  bool HasFingerprint(int partition) const;
+  bool HasFingerprint(int place) const;
 
   /// At the end, through the product's reader: every record is in every table once, with its values.
   Status CheckRows(const std::shared_ptr<objectstore::ObjectStore>& lake) const;
@@ -62,6 +73,15 @@ class Books {
   void CheckAnswer(const query::Answer& answer) const;
 
  private:
+  struct Place {
+    int pipeline = 0;
+    model::TopicPartition source;
+    std::map<model::Offset, Appended> appended{};
+  };
+  struct Rewrite {
+    std::set<std::pair<int, model::Offset>> rows;
+    std::int64_t foreign = 0;
+  };
   struct LiveFile {
     std::int64_t records = 0;
     std::int64_t last_window = 0;  ///< Start of the last window in it, of aggregates; UTC microseconds.
@@ -71,9 +91,12 @@ class Books {
     std::int64_t log_begins = 0;  ///< Versions before it have been deleted.
     std::map<std::string, std::int64_t> txns;
     std::map<std::string, LiveFile> live;  ///< By path.
+    std::map<std::string, Micros> gone;    ///< Paths that were removed, and when.
     std::set<std::string> ever;            ///< Paths that were added at some time.
+    std::map<int, Micros> moved;           ///< When each process has last moved it on, as far as it knows of that.
+    Micros moved_late = -1;                ///< When a request last did that had been given up.
     std::set<std::string> txn_ids;
-    std::map<int, model::Offset> next;
+    std::map<int, model::Offset> next;                ///< By place.
     std::map<int, std::set<model::Offset>> may_miss;  ///< Records that the log lost before the table had them.
   };
   struct Commit;
@@ -84,21 +107,28 @@ class Books {
   };
   using Group = std::pair<std::int64_t, std::int64_t>;  ///< Start of the window, key.
 
-  void OnCreate(const std::string& key, const std::string& bytes);
+  void OnCreate(const std::string& key, const std::string& bytes, Sender sender);
   void OnDelete(const std::string& key);
-  void OnCommit(const std::string& table, const std::string& key, const std::string& text);
-  void CheckPart(const std::string& table, TableBooks& books, const std::string& at, int partition,
+  void OnCommit(const std::string& table, const std::string& key, const std::string& text, Sender sender);
+  void CheckPart(const std::string& table, TableBooks& books, const std::string& at, int place,
                  const std::map<std::string, std::int64_t>& part);
-  std::string OffsetId(int partition) const;
+  Status CheckAggregate(const std::shared_ptr<objectstore::ObjectStore>& lake, const config::TablePlan& table) const;
+  std::string OffsetId(int place) const;
+  bool MayMiss(const std::string& table, int place, model::Offset offset) const;
+  const pipeline::Plan& PlanOf(int place) const { return *plans_[places_[place].pipeline]; }
   const TableBooks& BooksOf(const std::string& table) const;
-  bool IsAggregate(const std::string& table) const;
   /// Windows that end at or before it may have gone.
   std::int64_t ExpiredBefore() const;
 
-  std::shared_ptr<const pipeline::Plan> plan_;
+  std::vector<std::shared_ptr<const pipeline::Plan>> plans_;  ///< By pipeline.
+  std::set<std::string> aggregates_;                          ///< Tables.
+  std::set<std::string> letters_;                             ///< Likewise.
   Bucket& bucket_;
-  std::map<int, std::map<model::Offset, Appended>> appended_;
+  std::vector<Place> places_;
+  std::map<model::TopicPartition, int> numbers_;
   std::map<std::string, TableBooks> tables_;
+  std::map<std::string, Rewrite> rewrites_;          ///< By the path of the file that they make.
+  std::set<std::pair<int, model::Offset>> deleted_;  ///< Rows of the first table, by another writer.
   std::int64_t foreign_rows_ = 0;
   std::int64_t commits_ = 0;
   bool is_closed_ = false;

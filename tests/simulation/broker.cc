@@ -26,16 +26,25 @@ class SimulatedConsumer final : public eventlog::Consumer {
 
   Status Subscribe(std::vector<std::string> topics, std::chrono::milliseconds timeout) override {
     RETURN_NOT_OK(Ask("join the group", timeout));
-    if (topics != std::vector<std::string>{broker_.topic()}) return NotFound("no topic '{}'", topics.front());
-    self().joined = true;
+    for (const auto& topic : topics) {
+      if (!broker_.topics().contains(topic)) return NotFound("no topic '{}'", topic);
+    }
+    const bool is_new = !std::exchange(self().joined, true);
+    self().topics = {topics.begin(), topics.end()};
     self().heard_of = Now();
+    for (int m = 0; is_new && m < member_; ++m) {
+      if (!self().instance || !broker_.IsMember(m) || broker_.members_[m].instance != self().instance) continue;
+      broker_.TakePlace(member_, m);
+      return Status::OK();
+    }
     broker_.RequestRebalance();
     return Status::OK();
   }
 
   int wake_fd() const override { return broker_.members_[member_].wake_fd; }
 
-  std::vector<Event> Poll(std::size_t max_records, std::size_t) override {
+  std::vector<Event> Poll(std::size_t max_records, std::size_t max_bytes) override {
+    bytes_left_ = std::min(max_bytes, kBytesAtOnce);
     eventfd_t drained = 0;
     static_cast<void>(::eventfd_read(self().wake_fd, &drained));
     std::vector<Event> events;
@@ -46,7 +55,7 @@ class SimulatedConsumer final : public eventlog::Consumer {
     }
     while (!self().events.empty()) {
       if (const auto* assigned = std::get_if<eventlog::Assigned>(&self().events.front())) {
-        for (const auto& source : assigned->partitions) self().holds.insert(source.partition);
+        for (const auto& source : assigned->partitions) self().holds.insert(broker_.IndexOf(source));
       }
       events.push_back(std::move(self().events.front()));
       self().events.pop_front();
@@ -60,8 +69,9 @@ class SimulatedConsumer final : public eventlog::Consumer {
   Result<std::int64_t> Start(const OffsetVector& next) override {
     const std::int64_t generation = ++broker_.generation_;
     for (const auto& [source, offset] : next) {
-      if (!self().holds.contains(source.partition)) continue;
-      auto& reading = self().reading[source.partition];
+      const int index = broker_.IndexOf(source);
+      if (!self().holds.contains(index)) continue;
+      auto& reading = self().reading[index];
       std::optional<std::pair<std::int64_t, Offset>> stale;
       if (reading.generation > 0 && OneIn(2)) stale = {reading.generation, reading.next};
       reading = {.generation = generation, .next = offset, .stale = stale};
@@ -72,14 +82,15 @@ class SimulatedConsumer final : public eventlog::Consumer {
 
   Status Release(const std::vector<TopicPartition>& partitions) override {
     for (const auto& source : partitions) {
-      self().reading.erase(source.partition);
-      self().holds.erase(source.partition);
-      const auto lost = self().lost_releases.find(source.partition);
+      const int index = broker_.IndexOf(source);
+      self().reading.erase(index);
+      self().holds.erase(index);
+      const auto lost = self().lost_releases.find(index);
       if (lost != self().lost_releases.end()) {
         self().lost_releases.erase(lost);
         continue;
       }
-      auto& partition = broker_.partitions_[source.partition];
+      auto& partition = broker_.partitions_[index];
       if (partition.owner != member_) continue;
       partition.owner.reset();
       partition.is_leaving = false;
@@ -88,7 +99,10 @@ class SimulatedConsumer final : public eventlog::Consumer {
     return Status::OK();
   }
 
-  Status Pause(const std::vector<TopicPartition>& partitions) override { return SetPaused(partitions, true); }
+  Status Pause(const std::vector<TopicPartition>& partitions) override {
+    Count("worker: partitions are paused");
+    return SetPaused(partitions, true);
+  }
   Status Resume(const std::vector<TopicPartition>& partitions) override { return SetPaused(partitions, false); }
 
   Result<OffsetRanges> Bounds(const std::vector<TopicPartition>& partitions,
@@ -96,7 +110,7 @@ class SimulatedConsumer final : public eventlog::Consumer {
     RETURN_NOT_OK(Ask("ask for bounds", timeout));
     OffsetRanges bounds;
     for (const auto& source : partitions) {
-      const auto& partition = broker_.partition(source.partition);
+      const auto& partition = broker_.PartitionOf(source);
       bounds[source] = {partition.begin, partition.stable_end()};
     }
     return bounds;
@@ -107,7 +121,7 @@ class SimulatedConsumer final : public eventlog::Consumer {
     RETURN_NOT_OK(Ask("ask for offsets at a time", timeout));
     OffsetVector offsets;
     for (const auto& source : partitions) {
-      const auto& partition = broker_.partition(source.partition);
+      const auto& partition = broker_.PartitionOf(source);
       const auto found = std::find_if(partition.records.begin(), partition.records.end(),
                                       [time](const auto& entry) { return entry.second->timestamp >= time; });
       offsets[source] = found == partition.records.end() ? partition.stable_end() : found->first;
@@ -121,7 +135,7 @@ class SimulatedConsumer final : public eventlog::Consumer {
     eventlog::Fingerprints fingerprints;
     for (const auto& place : places) {
       auto& fingerprint = fingerprints[place];
-      const auto& records = broker_.partition(place.source.partition).records;
+      const auto& records = broker_.PartitionOf(place.source).records;
       const auto found = records.find(place.offset);
       if (found == records.end()) continue;
       const auto& record = *found->second;
@@ -132,14 +146,15 @@ class SimulatedConsumer final : public eventlog::Consumer {
   }
 
   std::optional<Offset> KnownEnd(const TopicPartition& source) const override {
-    return broker_.partition(source.partition).stable_end();
+    return broker_.PartitionOf(source).stable_end();
   }
 
   void ReportProgress(const OffsetVector&) override {}
 
   Result<std::vector<std::string>> Topics(std::chrono::milliseconds timeout) override {
     RETURN_NOT_OK(Ask("ask for topics", timeout));
-    return std::vector<std::string>{broker_.topic()};
+    const auto topics = broker_.topics();
+    return std::vector<std::string>(topics.begin(), topics.end());
   }
 
   Result<std::vector<TopicPartition>> Partitions(const std::vector<std::string>& topics,
@@ -147,8 +162,10 @@ class SimulatedConsumer final : public eventlog::Consumer {
     RETURN_NOT_OK(Ask("ask for partitions", timeout));
     std::vector<TopicPartition> partitions;
     for (const auto& topic : topics) {
-      if (topic != broker_.topic()) return NotFound("no topic '{}'", topic);
-      for (int p = 0; p < broker_.num_partitions(); ++p) partitions.push_back({topic, p});
+      if (!broker_.topics().contains(topic)) return NotFound("no topic '{}'", topic);
+      for (const auto& partition : broker_.partitions_) {
+        if (partition.source.topic == topic) partitions.push_back(partition.source);
+      }
     }
     return partitions;
   }
@@ -156,6 +173,7 @@ class SimulatedConsumer final : public eventlog::Consumer {
   void Close() override {
     if (self().closed) return;
     self().closed = true;
+    if (self().instance) return;
     Tell("leaves the group");
     for (auto& partition : broker_.partitions_) {
       if (partition.owner != member_) continue;
@@ -224,7 +242,9 @@ class SimulatedConsumer final : public eventlog::Consumer {
     }
     if (reading.next < partition.stable_end()) {
       if (OneIn(4)) return true;  // This partition's leader is slow today.
+      if (bytes_left_ == 0) return true;
       auto fetched = broker_.Fetch(index, reading.next, std::min<std::size_t>(max_records, 1 + Dice(60)));
+      bytes_left_ -= std::min(bytes_left_, fetched.bytes);
       fetched.generation = reading.generation;
       reading.next = fetched.range.end;
       reading.told_end = false;
@@ -242,19 +262,33 @@ class SimulatedConsumer final : public eventlog::Consumer {
 
   Status SetPaused(const std::vector<TopicPartition>& partitions, bool paused) {
     for (const auto& source : partitions) {
-      const auto it = self().reading.find(source.partition);
+      const auto it = self().reading.find(broker_.IndexOf(source));
       if (it != self().reading.end()) it->second.paused = paused;
     }
     WakeSoon();
     return Status::OK();
   }
 
+  // In proportion to the memory that workers have here.
+  static constexpr std::size_t kBytesAtOnce = 512 << 10;
+
   Broker& broker_;
   const int member_;
+  std::size_t bytes_left_ = 0;  // That this Poll() may still take.
 };
 
-Broker::Broker(std::string topic, int num_partitions, Protocol protocol)
-    : topic_(std::move(topic)), protocol_(protocol), partitions_(static_cast<std::size_t>(num_partitions)) {}
+std::set<std::string> Broker::topics() const {
+  std::set<std::string> topics;
+  for (const auto& partition : partitions_) topics.insert(partition.source.topic);
+  return topics;
+}
+
+int Broker::IndexOf(const TopicPartition& source) const {
+  for (int p = 0; p < num_partitions(); ++p) {
+    if (partitions_[p].source == source) return p;
+  }
+  Fail("nobody has heard of " + model::ToString(source));
+}
 
 Offset Broker::Append(int index, Record record) {
   auto& partition = partitions_[index];
@@ -283,16 +317,21 @@ void Broker::Truncate(int index, Offset begin) {
 
 void Broker::Remove(int partition, Offset offset) { partitions_[partition].records.erase(offset); }
 
-void Broker::AddPartition() {
-  partitions_.emplace_back();
+void Broker::AddPartition(const std::string& topic) {
+  const auto before = std::count_if(partitions_.begin(), partitions_.end(),
+                                    [&](const Partition& partition) { return partition.source.topic == topic; });
+  partitions_.push_back({.source = {topic, static_cast<std::int32_t>(before)}});
   RequestRebalance();
 }
 
-void Broker::Recreate() { partitions_ = std::vector<Partition>(partitions_.size()); }
+void Broker::Recreate() {
+  for (auto& partition : partitions_) partition = {.source = partition.source};
+}
 
-std::unique_ptr<eventlog::Consumer> Broker::NewConsumer() {
+std::unique_ptr<eventlog::Consumer> Broker::NewConsumer(std::optional<int> instance) {
   const int member = static_cast<int>(members_.size());
-  members_.push_back({.process = CurrentProcess(), .wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)});
+  members_.push_back(
+      {.process = CurrentProcess(), .instance = instance, .wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)});
   return std::make_unique<SimulatedConsumer>(*this, member);
 }
 
@@ -348,7 +387,11 @@ void Broker::Rebalance() {
   std::map<int, eventlog::Revoked> revoked;
   for (int p = 0; p < num_partitions(); ++p) {
     auto& partition = partitions_[p];
-    partition.wanted = joined[(first + static_cast<std::size_t>(p)) % joined.size()];
+    partition.wanted.reset();
+    for (std::size_t i = 0; i < joined.size() && !partition.wanted; ++i) {
+      const int member = joined[(first + static_cast<std::size_t>(p) + i) % joined.size()];
+      if (members_[member].topics.contains(partition.source.topic)) partition.wanted = member;
+    }
     if (partition.is_leaving || !partition.owner) continue;
     if (protocol_ == Protocol::kCooperative && partition.owner == partition.wanted) continue;
     auto& owner = members_[*partition.owner];
@@ -360,6 +403,24 @@ void Broker::Rebalance() {
   for (auto& [member, event] : revoked) {
     members_[member].events.emplace_back(std::move(event));
     Wake(member);
+  }
+  HandOutWhatIsFree();
+}
+
+void Broker::TakePlace(int index, int former) {
+  Tell("takes the place of " + NameOf(members_[former].process));
+  Count("group: a static member comes back");
+  members_[former].thrown_out = true;
+  for (int p = 0; p < num_partitions(); ++p) {
+    auto& partition = partitions_[p];
+    if (partition.wanted == former) partition.wanted = index;
+    if (partition.owner != former) continue;
+    if (partition.is_leaving) {
+      partition.owner.reset();
+      partition.is_leaving = false;
+    } else {
+      Own(p, index);
+    }
   }
   HandOutWhatIsFree();
 }
@@ -396,7 +457,7 @@ void Broker::Coordinate() {
   for (int m = 0; m < std::ssize(members_); ++m) {
     auto& member = members_[m];
     if (!IsMember(m)) continue;
-    if (IsAlive(member.process) && !IsFrozen(member.process)) member.heard_of = Now();
+    if (IsAlive(member.process) && !IsFrozen(member.process) && !member.closed) member.heard_of = Now();
     if (Now() - member.heard_of > session_timeout) ThrowOut(m);
   }
   for (int p = 0; p < num_partitions(); ++p) {

@@ -1,5 +1,6 @@
-/// A simulated broker: one topic, and a group that shares its partitions. Members are thrown out when they have not
-/// been heard of for the session's time; they learn of it when they ask again, and until then they read on.
+/// A simulated broker: some topics, and a group that shares their partitions, which are numbered through. Members are
+/// thrown out when they have not been heard of for the session's time; they learn of it when they ask again, and until
+/// then they read on.
 #pragma once
 
 #include <deque>
@@ -28,6 +29,7 @@ class Broker {
     std::int64_t timestamp = 0;
   };
   struct Partition {
+    model::TopicPartition source;
     model::Offset begin = 0;
     model::Offset end = 0;
     std::map<model::Offset, std::shared_ptr<const Record>> records;  ///< Committed ones, and of open transactions.
@@ -40,11 +42,12 @@ class Broker {
     model::Offset stable_end() const { return open_from.value_or(end); }
   };
 
-  Broker(std::string topic, int num_partitions, Protocol protocol);
+  explicit Broker(Protocol protocol) : protocol_(protocol) {}
 
-  const std::string& topic() const { return topic_; }
+  /// Of all topics.
   int num_partitions() const { return static_cast<int>(partitions_.size()); }
   const Partition& partition(int index) const { return partitions_[index]; }
+  std::set<std::string> topics() const;
 
   model::Offset Append(int partition, Record record);
   /// Offsets that never have a record: what compaction and markers leave.
@@ -56,12 +59,14 @@ class Broker {
   void Truncate(int partition, model::Offset begin);
   /// Compaction has removed this record.
   void Remove(int partition, model::Offset offset);
-  void AddPartition();
-  /// The topic is deleted and made anew, with the partitions that it had and nothing in them.
+  /// The next one of a topic, which is new if it has none yet. The group hears of it when its members ask.
+  void AddPartition(const std::string& topic);
+  /// The topics are deleted and made anew, with the partitions that they had and nothing in them.
   void Recreate();
 
-  /// A consumer in the calling task's process.
-  std::unique_ptr<eventlog::Consumer> NewConsumer();
+  /// A consumer in the calling task's process. Of a static member: what comes under the same name takes the place of
+  /// the one before, and has its partitions without a rebalance; one that leaves keeps them for the session's time.
+  std::unique_ptr<eventlog::Consumer> NewConsumer(std::optional<int> instance = std::nullopt);
 
   /// Beats of the group: who is gone is thrown out, who is new gets a share. To be called now and then.
   void Coordinate();
@@ -86,10 +91,12 @@ class Broker {
   };
   struct Member {
     int process = 0;
+    std::optional<int> instance{};
+    std::set<std::string> topics{};
     int wake_fd = -1;
     bool joined = false;
     bool thrown_out = false;  // And does not know yet.
-    bool closed = false;
+    bool closed = false;      // It polls no more. A static member stays one all the same.
     Micros heard_of = 0;
     std::deque<eventlog::Event> events;
     std::set<int> holds;  // It was told that they are its own.
@@ -97,10 +104,14 @@ class Broker {
     std::multiset<int> lost_releases;  // Release() is owed, and gives nothing up.
   };
 
-  model::TopicPartition Source(int partition) const { return {topic_, partition}; }
+  const model::TopicPartition& Source(int partition) const { return partitions_[partition].source; }
+  int IndexOf(const model::TopicPartition& source) const;
+  const Partition& PartitionOf(const model::TopicPartition& source) const { return partitions_[IndexOf(source)]; }
   bool IsMember(int member) const {
-    return members_[member].joined && !members_[member].closed && !members_[member].thrown_out;
+    const Member& m = members_[member];
+    return m.joined && !m.thrown_out && (!m.closed || m.instance);
   }
+  void TakePlace(int member, int former);
   void Wake(int member);
   void WakeReaders(int partition);
   void Rebalance();
@@ -109,7 +120,6 @@ class Broker {
   void HandOutWhatIsFree();
   eventlog::FetchedRecords Fetch(int partition, model::Offset from, std::size_t records_max) const;
 
-  const std::string topic_;
   const Protocol protocol_;
   std::vector<Partition> partitions_;
   std::vector<Member> members_;

@@ -36,15 +36,15 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
 
   Result<PutOutcome> PutIfAbsent(const std::string& key, std::string_view bytes) override {
     auto outcome = std::make_shared<PutOutcome>(PutOutcome::kExists);
-    const Status sent = Send("put if absent", key, kUnknown, [this, key, outcome, copy = std::string(bytes)] {
+    const auto arrive = [this, key, outcome, copy = std::string(bytes)](Sender sender) {
       if (bucket_.objects_.contains(key)) {
         Count("put if absent: 412");
         return;
       }
       *outcome = PutOutcome::kCreated;
-      Create(key, copy);
-    });
-    RETURN_NOT_OK(sent);
+      Create(key, copy, sender);
+    };
+    RETURN_NOT_OK(Send("put if absent", key, kUnknown, arrive));
     if (*outcome == PutOutcome::kCreated && Happens(bucket_.weather.seen_twice)) {
       Tell("the reply to " + key + " was lost, its repetition met itself: 412");
       Count("put if absent: 412 after an own success");
@@ -55,14 +55,15 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
   }
 
   Status Put(const std::string& key, std::string_view bytes) override {
-    return Send("put", key, kRepeatable, [this, key, copy = std::string(bytes)] { Create(key, copy); });
+    return Send("put", key, kRepeatable,
+                [this, key, copy = std::string(bytes)](Sender sender) { Create(key, copy, sender); });
   }
 
   Result<std::shared_ptr<Upload>> StartUpload(const std::string& key) override;
 
   Result<std::shared_ptr<arrow::Buffer>> Read(const std::string& key) override {
     auto found = std::make_shared<std::shared_ptr<arrow::Buffer>>();
-    RETURN_NOT_OK(Send("get", key, kReads, [this, key, found] {
+    RETURN_NOT_OK(Send("get", key, kReads, [this, key, found](Sender) {
       const auto object = bucket_.objects_.find(key);
       if (object != bucket_.objects_.end()) *found = object->second.bytes;
     }));
@@ -74,7 +75,7 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
 
   Result<std::optional<ObjectInfo>> Stat(const std::string& key) override {
     auto found = std::make_shared<std::optional<ObjectInfo>>();
-    RETURN_NOT_OK(Send("head", key, kReads, [this, key, found] {
+    RETURN_NOT_OK(Send("head", key, kReads, [this, key, found](Sender) {
       const auto object = bucket_.objects_.find(key);
       if (object != bucket_.objects_.end()) *found = InfoOf(*object);
     }));
@@ -87,7 +88,7 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
     std::string after = start_after;
     for (;;) {
       auto page = std::make_shared<std::vector<ObjectInfo>>();
-      RETURN_NOT_OK(Send("list", prefix, kReads, [this, prefix, after, page] {
+      RETURN_NOT_OK(Send("list", prefix, kReads, [this, prefix, after, page](Sender) {
         auto it = bucket_.objects_.lower_bound(prefix);
         if (after >= prefix) it = bucket_.objects_.upper_bound(after);
         for (; it != bucket_.objects_.end() && it->first.starts_with(prefix) && page->size() < kKeysPerPage; ++it) {
@@ -102,7 +103,7 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
   }
 
   Status Delete(const std::string& key) override {
-    return Send("delete", key, kRepeatable, [this, key] {
+    return Send("delete", key, kDeletes, [this, key](Sender) {
       if (bucket_.objects_.erase(key) > 0) bucket_.on_delete(key);
     });
   }
@@ -114,32 +115,48 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
  private:
   friend class SimulatedUpload;
   friend class SimulatedFile;
-  enum Kind { kReads, kRepeatable, kUnknown };
+  enum Kind { kReads, kDeletes, kRepeatable, kUnknown };
 
   static ObjectInfo InfoOf(const std::pair<const std::string, Object>& object) {
     return {.key = object.first, .size = object.second.bytes->size(), .modified = object.second.modified};
   }
 
-  void Create(const std::string& key, const std::string& bytes) {
+  void Create(const std::string& key, const std::string& bytes, Sender sender) {
     const bool is_new = !bucket_.objects_.contains(key);
     bucket_.objects_[key] = {arrow::Buffer::FromString(bytes), BucketClock()};
-    if (is_new) bucket_.on_create(key, bytes);
+    if (is_new) bucket_.on_create(key, bytes, sender);
+  }
+
+  static bool IsAway(Outage::Of of, Kind kind) {
+    switch (of) {
+      case Outage::Of::kEverything:
+        return true;
+      case Outage::Of::kCommits:
+        return kind == kUnknown;
+      case Outage::Of::kSpace:
+        return kind == kUnknown || kind == kRepeatable;
+    }
+    return false;
   }
 
   // On its way, done, and on the way back.
-  Status Send(const char* what, const std::string& key, Kind kind, std::function<void()> arrive) {
+  Status Send(const char* what, const std::string& key, Kind kind, std::function<void(Sender)> arrive) {
     const Weather& weather = bucket_.weather;
     if (interrupted_) return Cancelled("{} {}: interrupted", what, key);
     // What arrives may find that its sender has ended.
-    arrive = [self = shared_from_this(), arrive = std::move(arrive)] { arrive(); };
+    arrive = [self = shared_from_this(), arrive = std::move(arrive)](Sender sender) { arrive(sender); };
+    Sender sender{.process = CurrentProcess()};
     Tell(std::string(what) + " " + key);
     const bool is_list = std::strcmp(what, "list") == 0;
     const Micros latency = Between(weather.latency_min, is_list ? weather.list_latency_max : weather.latency_max);
     const Outage& outage = bucket_.outage;
-    if (Now() < outage.until && key.starts_with(outage.below) && (!outage.only_commits || kind == kUnknown)) {
-      Count(outage.only_commits ? "store: no commits in an outage" : "store: nothing in an outage");
+    if (Now() < outage.until && key.starts_with(outage.below) && IsAway(outage.of, kind)) {
+      Count(outage.of == Outage::Of::kCommits ? "store: no commits in an outage"
+            : outage.of == Outage::Of::kSpace ? "store: no space"
+                                              : "store: nothing in an outage");
       Sleep(Between(latency, 2 * kSecond));
-      return Transient("{} {}: 503 Service Unavailable", what, key);
+      return Transient("{} {}: {}", what, key,
+                       outage.of == Outage::Of::kSpace ? "no space left on device" : "503 Service Unavailable");
     }
     if (Happens(weather.throttled)) {
       Count(std::string("store: throttled ") + what);
@@ -149,9 +166,10 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
     }
     if (kind != kReads && Happens(weather.late)) {
       Count(std::string("store: late ") + what);
-      At(Now() + Between(kSecond, 10 * kSecond), [arrive = std::move(arrive), what, key] {
+      sender.has_given_up = true;
+      At(Now() + Between(kSecond, 10 * kSecond), [arrive = std::move(arrive), what, key, sender] {
         Tell(std::string(what) + " " + key + " arrives late");
-        arrive();
+        arrive(sender);
       });
       Sleep(Between(kMillisecond, 3 * kSecond));
       Tell(std::string("no reply to ") + what + " " + key);
@@ -159,9 +177,9 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
       return Transient("{} {}: no reply", what, key);
     }
     auto arrived = std::make_shared<bool>(false);
-    At(Now() + latency / 2, [arrive = std::move(arrive), arrived] {
+    At(Now() + latency / 2, [arrive = std::move(arrive), arrived, sender] {
       *arrived = true;
-      arrive();
+      arrive(sender);
     });
     Sleep(latency);
     if (!*arrived) Sleep(1);
@@ -199,7 +217,9 @@ class SimulatedUpload final : public Upload {
     if (closed_) return InvalidInput("{}: the upload is closed", key_);
     closed_ = true;
     return client_->Send("upload", key_, Client::kRepeatable,
-                         [client = client_, key = key_, bytes = std::move(bytes_)] { client->Create(key, bytes); });
+                         [client = client_, key = key_, bytes = std::move(bytes_)](Sender sender) {
+                           client->Create(key, bytes, sender);
+                         });
   }
   std::int64_t buffered_bytes() const override { return static_cast<std::int64_t>(bytes_.size()); }
 
@@ -218,7 +238,7 @@ class SimulatedFile final : public arrow::io::RandomAccessFile {
   Result<std::int64_t> GetSize() override { return size_; }
   Result<std::shared_ptr<arrow::Buffer>> ReadAt(std::int64_t position, std::int64_t count) override {
     auto found = std::make_shared<std::shared_ptr<arrow::Buffer>>();
-    RETURN_NOT_OK(client_->Send("get a range of", key_, Client::kReads, [this, found] {
+    RETURN_NOT_OK(client_->Send("get a range of", key_, Client::kReads, [this, found](Sender) {
       const auto object = client_->bucket_.objects().find(key_);
       if (object != client_->bucket_.objects().end()) *found = object->second.bytes;
     }));

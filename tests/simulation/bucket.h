@@ -28,9 +28,20 @@ struct Weather {
 
 /// Requests of a kind that all fail for a while.
 struct Outage {
+  enum class Of {
+    kEverything,
+    kCommits,  ///< Put-if-absent.
+    kSpace,    ///< A full disk: nothing can be written, what is there can be read and deleted.
+  };
   Micros until = 0;
   std::string below{};  ///< Keys that begin so; empty: all.
-  bool only_commits = false;
+  Of of = Of::kEverything;
+};
+
+/// Whose request it was that arrives.
+struct Sender {
+  int process = 0;
+  bool has_given_up = false;
 };
 
 struct Object {
@@ -41,7 +52,7 @@ struct Object {
 class Bucket {
  public:
   /// Called when a request arrives. Must not wait.
-  using OnPut = std::function<void(const std::string& key, const std::string& bytes)>;
+  using OnPut = std::function<void(const std::string& key, const std::string& bytes, Sender sender)>;
   using OnDelete = std::function<void(const std::string& key)>;
 
   /// What one process sees of it.
@@ -51,7 +62,7 @@ class Bucket {
   Outage outage;
   int requests_at_once = 2;
   bool is_far = false;
-  OnPut on_create = [](const auto&, const auto&) {};  ///< Of objects that were not there.
+  OnPut on_create = [](const auto&, const auto&, const auto&) {};  ///< Of objects that were not there.
   OnDelete on_delete = [](const auto&) {};
   const std::map<std::string, Object>& objects() const { return objects_; }
 

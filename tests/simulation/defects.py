@@ -112,6 +112,15 @@ DEFECTS = [
      [("src/delta/upkeep/store_clock.cc",
        "  return (*written)->modified;",
        '  return Planted("vacuum_by_own_clock") ? SystemClock().Now() : (*written)->modified;')]),
+    ("removed_by_own_clock", "what compaction and folding remove bears the worker's time, not the store's",
+     [("src/delta/upkeep/compaction.cc",
+       ".deletion_timestamp_ms = store_now / 1000,",
+       '.deletion_timestamp_ms = Planted("removed_by_own_clock") ? SystemClock().Now() / 1000 : store_now / 1000,')]),
+    ("tombstones_by_own_clock", "a checkpoint leaves out what was removed long ago by the worker's clock",
+     [("src/delta/table.cc",
+       "std::min(NowMillis(impl_->clock()), commit->modified / 1000)",
+       'Planted("tombstones_by_own_clock") ? NowMillis(impl_->clock())\n'
+       '                             : std::min(NowMillis(impl_->clock()), commit->modified / 1000)')]),
     ("expire_by_own_clock", "windows are removed by the worker's clock alone",
      [("src/pipeline/window_upkeep.cc",
        "std::min(cutoff, store_now - retention.count())",
@@ -178,7 +187,16 @@ DEFECTS = [
        "resumed.empty() ? Status::OK() : consumer_->Resume(resumed)}",
        'resumed.empty() || Planted("never_resumed") ? Status::OK() : consumer_->Resume(resumed)}')]),
     ("stop_waits_for_store", "who leaves tries to commit for as long as the store is away",
-     [("src/pipeline/worker_epochs.cc",
+     # Each of the three alone is made up for by the other two.
+     [("src/pipeline/worker.cc",
+       "    const bool all = co_await CutAllUntil(StopDeadline());",
+       '    const bool all = co_await CutAllUntil(Planted("stop_waits_for_store") ? steady_clock::now() + 1h '
+       ': StopDeadline());'),
+      ("src/pipeline/worker.cc",
+       "  for (const auto& table : tables_) table->table->store()->Interrupt();",
+       '  if (Planted("stop_waits_for_store")) co_return;\n'
+       '  for (const auto& table : tables_) table->table->store()->Interrupt();'),
+      ("src/pipeline/worker_epochs.cc",
        "    if (stopping_) give_up = std::min(give_up.value_or(StopDeadline()), StopDeadline());",
        '    if (stopping_ && !Planted("stop_waits_for_store")) {\n'
        '      give_up = std::min(give_up.value_or(StopDeadline()), StopDeadline());\n    }')]),

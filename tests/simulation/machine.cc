@@ -321,6 +321,7 @@ bool WaitFor(const void* what, Micros deadline, const char* why) {
   me->what = what;
   me->deadline = deadline;
   me->why = why;
+  me->looks_in_a_row = 0;
   TakeTurns();
   me->deadline = kNever;
   return !me->timed_out;

@@ -30,6 +30,7 @@ struct Arguments {
   std::optional<std::uint64_t> seed;
   std::uint64_t first = 1;
   std::uint64_t count = 20;
+  std::vector<std::uint64_t> these;
   std::int64_t until = 0;
   bool print = false;
   bool twice = false;
@@ -59,6 +60,7 @@ constexpr const char* kMustHappen[] = {
     "a worker is killed",
     "a worker is killed at a named place",
     "an answer is right",
+    "an epoch is fenced",
     "commit: DELETE",
     "commit: OPTIMIZE",
     "commit: SET TBLPROPERTIES",
@@ -75,6 +77,7 @@ constexpr const char* kMustHappen[] = {
     "foreign: set properties",
     "foreign: vacuum",
     "group: a member is thrown out",
+    "group: a static member comes back",
     "group: a zombie wakes",
     "group: cooperative rebalance",
     "group: eager rebalance",
@@ -109,9 +112,11 @@ constexpr const char* kMustHappen[] = {
     "store: lost reply to put if absent",
     "store: lost reply to upload",
     "store: no commits in an outage",
+    "store: no space",
     "store: nothing in an outage",
     "store: throttled put if absent",
     "the pipeline is edited",
+    "worker: partitions are paused",
 };
 
 MachineOptions OptionsOf(const Arguments& arguments, std::uint64_t seed) {
@@ -287,15 +292,17 @@ void RunSideBySide(const Arguments& arguments, const BasePlans& base, const std:
   const auto processors = Processors();
   const int jobs = arguments.jobs > 0 ? arguments.jobs : static_cast<int>(processors.size());
   const std::uint64_t times = arguments.twice ? 2 : 1;
+  const std::uint64_t count = arguments.these.empty() ? arguments.count : arguments.these.size();
   std::uint64_t started = 0;
   std::vector<Run> running;
   bool goes_on = true;
   const auto start = [&](int place) {
     const int processor = processors[static_cast<std::size_t>(place) % processors.size()];
-    running.push_back(
-        StartRun(arguments, arguments.first + started++ / times, arguments.without, base, place, processor));
+    const std::uint64_t nth = started++ / times;
+    const std::uint64_t seed = arguments.these.empty() ? arguments.first + nth : arguments.these[nth];
+    running.push_back(StartRun(arguments, seed, arguments.without, base, place, processor));
   };
-  for (int place = 0; place < jobs && started < arguments.count * times; ++place) start(place);
+  for (int place = 0; place < jobs && started < count * times; ++place) start(place);
   while (!running.empty()) {
     std::vector<pollfd> waiting;
     for (const auto& run : running) waiting.push_back({.fd = run.output, .events = POLLIN, .revents = 0});
@@ -308,7 +315,7 @@ void RunSideBySide(const Arguments& arguments, const BasePlans& base, const std:
       running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
     }
     for (const int place : free) {
-      if (goes_on && started < arguments.count * times) start(place);
+      if (goes_on && started < count * times) start(place);
     }
   }
 }
@@ -373,6 +380,7 @@ int Main(int argc, char** argv) {
   app.add_option("--seed", arguments.seed, "Run this one alone, in this process");
   app.add_option("--first", arguments.first, "The first of many");
   app.add_option("--seeds", arguments.count, "How many");
+  app.add_option("--these", arguments.these, "These seeds instead");
   app.add_option("--until", arguments.until, "With --seed: stop for a debugger at this happening");
   app.add_flag("--print", arguments.print, "Every happening");
   app.add_flag("--twice", arguments.twice, "Each seed twice: both must be the same");

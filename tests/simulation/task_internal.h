@@ -19,6 +19,7 @@ struct Task {
   bool is_ready = true;
   bool timed_out = false;
   bool polls = false;          // It waits in epoll.
+  int looks_in_a_row = 0;      // Into epoll, without waiting.
   const void* what = nullptr;  // What it waits for.
   Micros deadline = kNever;
   Micros not_before = 0;  // It has lost the processor until then.

@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <iterator>
 #include <map>
+#include <memory>
 #include <optional>
 #include <random>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/metrics.h"
@@ -31,14 +34,16 @@ namespace {
 using pipeline::Worker;
 
 constexpr const char* kTopic = "events";
+constexpr const char* kNeighboursTopic = "others";
 constexpr int kPartitionsMax = 6;
+constexpr std::size_t kTopicsMax = 3;
 constexpr Micros kShutdownTimeout = 10 * kSecond;
 constexpr Micros kLastRequests = 10 * kSecond;
 /// Once the faults have stopped, everything is committed within this: sessions and rebalances that run out, the longest
 /// back-off, a commit interval, and two requests that take long.
 constexpr Micros kRecovery = 150 * kSecond;
 /// Turns a second of a worker that has nothing to do. It takes about 250.
-constexpr std::int64_t kIdleTurnsMax = 2000;
+constexpr std::int64_t kIdleTurnsMax = 800;
 /// And of one that has, or whose store is away: beyond it is a loop that waits for nothing.
 constexpr std::int64_t kBusyTurnsMax = 5000;
 
@@ -60,10 +65,23 @@ enum class Fault {
   kRebalance,
   kLeave,
   kAddPartition,
+  kAddTopic,
   kRetention,
   kCompaction,
+  // Of one theme each.
+  kCommitsAway,
+  kVeryLongFreeze,
+  kStoreAway,
 };
-constexpr int kNumFaults = 16;
+constexpr int kNumFaults = 17;  // That any world may have.
+
+/// What needs more than chance to come about.
+enum class Theme {
+  kOrdinary,
+  kCommitsAway,    ///< No commit gets through for longer than a vacuum waits.
+  kPatientGroup,   ///< Static members, who may sleep for longer than the log of a table is kept.
+  kShortOfMemory,  ///< Large records that end as dead letters, and a store that is away meanwhile.
+};
 
 /// A fault and when it comes.
 struct Scheduled {
@@ -73,6 +91,7 @@ struct Scheduled {
 };
 
 struct Schedule {
+  Theme theme = Theme::kOrdinary;
   std::vector<Scheduled> faults;
   Micros end = 0;  ///< From then on the weather is fair.
 };
@@ -89,20 +108,64 @@ Schedule ScheduleOf(std::uint64_t seed) {
   }
   Schedule schedule;
   schedule.end = (between(0, 7) == 0 ? between(60, 240) : between(8, 40)) * kSecond;
+  const std::int64_t theme = between(0, 20);
+  if (theme < 3) schedule.theme = static_cast<Theme>(theme + 1);
+  const Micros first = between(5, 15) * kSecond;
+  std::optional<Fault> main;
+  switch (schedule.theme) {
+    case Theme::kOrdinary:
+      break;
+    case Theme::kCommitsAway:
+      main = Fault::kCommitsAway;
+      schedule.end = between(180, 280) * kSecond;
+      std::erase(kinds, Fault::kOutage);
+      std::erase(kinds, Fault::kLongFreeze);
+      break;
+    case Theme::kPatientGroup:
+      main = Fault::kVeryLongFreeze;
+      schedule.end = between(210, 260) * kSecond;
+      // What makes members go, and so the group less patient.
+      std::erase_if(kinds, [](Fault kind) {
+        return kind == Fault::kRebalance || kind == Fault::kAddPartition || kind == Fault::kAddTopic ||
+               kind == Fault::kOutage;
+      });
+      break;
+    case Theme::kShortOfMemory:
+      main = Fault::kStoreAway;
+      schedule.end = between(70, 90) * kSecond;
+      std::erase(kinds, Fault::kOutage);
+      break;
+  }
   const Micros gap_max = between(1, 5) * kSecond;
-  for (Micros at = 0; !kinds.empty();) {
+  for (Micros at = 0;;) {
     at += between(100 * kMillisecond, gap_max);
-    if (at >= schedule.end) break;
-    const auto kind = kinds[static_cast<std::size_t>(between(0, std::ssize(kinds) - 1))];
-    schedule.faults.push_back({static_cast<int>(schedule.faults.size()) + 1, at, kind});
+    if (at >= schedule.end || (kinds.empty() && !main)) break;
+    const int number = static_cast<int>(schedule.faults.size()) + 1;
+    if (main && at >= first) {
+      schedule.faults.push_back({number, at, *std::exchange(main, std::nullopt)});
+    } else if (!kinds.empty()) {
+      const auto kind = kinds[static_cast<std::size_t>(between(0, std::ssize(kinds) - 1))];
+      schedule.faults.push_back({number, at, kind});
+    }
   }
   return schedule;
 }
+
+/// A log and the pipeline that reads it. Feed 0 is that of the first pipeline.
+struct Feed {
+  Feed(int pipeline_number, Protocol protocol) : pipeline(pipeline_number), broker(protocol) {}
+
+  int pipeline = 0;
+  Broker broker;
+  std::vector<int> places{};  ///< By the broker's number of a partition: its number in the books.
+  bool producer_ended = false;
+};
 
 struct Running {
   std::shared_ptr<const pipeline::Plan> plan;
   int process = 0;
   Worker* worker = nullptr;  ///< While it runs.
+  Micros since = 0;
   bool asked_to_stop = false;
   Micros leaves_since = 0;   ///< If it was asked to stop, without the time that it was frozen.
   bool must_refuse = false;  ///< What it is given is not to be read.
@@ -112,7 +175,8 @@ struct Running {
 
 /// A place at which a worker is kept running: what ends there is started again.
 struct Slot {
-  std::shared_ptr<Running> running;
+  Feed* feed = nullptr;
+  std::shared_ptr<Running> running{};
   bool is_wanted = true;
   Micros start_at = 0;
   int incarnation = 0;
@@ -120,19 +184,22 @@ struct Slot {
 
 /// What all plans of a world have in common: whoever looks after a table must know how long its files are needed.
 struct Terms {
+  Theme theme = Theme::kOrdinary;
   std::chrono::microseconds vacuum_retention;
   std::optional<std::chrono::microseconds> window_retention;
   bool records_gaps = false;
   bool cuts_log = false;
 
   static Terms Draw(const Schedule& schedule) {
-    const bool sleeps_long = std::any_of(schedule.faults.begin(), schedule.faults.end(),
-                                         [](const auto& entry) { return entry.fault == Fault::kLongFreeze; });
+    const bool sleeps_long = std::any_of(schedule.faults.begin(), schedule.faults.end(), [](const auto& entry) {
+      return entry.fault == Fault::kLongFreeze || entry.fault == Fault::kVeryLongFreeze;
+    });
     Terms terms;
+    terms.theme = schedule.theme;
     terms.vacuum_retention = std::chrono::microseconds((sleeps_long ? Between(260, 400) : Between(70, 120)) * kSecond);
     if (OneIn(2)) terms.window_retention = std::chrono::microseconds(Between(10, 40) * 60 * kSecond);
     terms.records_gaps = OneIn(3);
-    terms.cuts_log = OneIn(2);
+    terms.cuts_log = terms.theme == Theme::kPatientGroup || OneIn(2);
     return terms;
   }
 };
@@ -142,6 +209,7 @@ std::shared_ptr<const pipeline::Plan> PlanOf(const pipeline::Plan& base, const T
   auto& config = plan->config;
   config.limits.threads = static_cast<int>(Between(1, 2));
   if (OneIn(6)) config.limits.memory = 4 << 20;
+  if (terms.theme == Theme::kShortOfMemory) config.limits.memory = 8 << 20;
   if (terms.records_gaps) config.source.on_retention_gap = config::OnRetentionGap::kRecord;
   config.maintenance.interval = std::chrono::microseconds(Between(3, 20) * kSecond);
   config.maintenance.compaction_min_files = static_cast<int>(Between(2, 5));
@@ -151,16 +219,27 @@ std::shared_ptr<const pipeline::Plan> PlanOf(const pipeline::Plan& base, const T
   config.maintenance.log_cleanup_interval = std::chrono::microseconds(Between(5, 60) * kSecond);
   for (auto& table : plan->tables) {
     table.commit.interval = std::chrono::microseconds(Between(500 * kMillisecond, 8 * kSecond));
-    table.properties["delta.checkpointInterval"] = std::to_string(OneIn(6) ? Between(2, 4) : Between(5, 40));
+    table.properties["delta.checkpointInterval"] =
+        std::to_string(terms.theme == Theme::kPatientGroup || OneIn(6) ? Between(2, 4) : Between(5, 40));
     if (terms.cuts_log) table.properties["delta.logRetentionDuration"] = "interval 70 seconds";
     if (table.aggregate) table.retention = terms.window_retention;
   }
   return plan;
 }
 
-std::vector<std::shared_ptr<const pipeline::Plan>> PlansOf(const BasePlans& base, const Terms& terms) {
-  std::vector<std::shared_ptr<const pipeline::Plan>> plans;
-  for (const auto& plan : base) plans.push_back(PlanOf(*plan, terms));
+// By pipeline; the neighbour is not always there.
+std::vector<BasePlans::Edits> ChooseBase(const BasePlans& base) {
+  std::vector<BasePlans::Edits> chosen = {OneIn(3) ? base.of_pattern : base.of_topic};
+  if (OneIn(4)) chosen.push_back(base.neighbour);
+  return chosen;
+}
+
+std::vector<BasePlans::Edits> PlansOf(const std::vector<BasePlans::Edits>& base, const Terms& terms) {
+  std::vector<BasePlans::Edits> plans;
+  for (const auto& edits : base) {
+    auto& own = plans.emplace_back();
+    for (const auto& plan : edits) own.push_back(PlanOf(*plan, terms));
+  }
   return plans;
 }
 
@@ -169,21 +248,38 @@ class World {
   World(const BasePlans& base, const PlayOptions& options)
       : schedule_(ScheduleOf(options.seed)),
         without_(options.without),
-        base_(base),
+        base_(ChooseBase(base)),
         terms_(Terms::Draw(schedule_)),
-        plans_(PlansOf(base, terms_)),
-        broker_(kTopic, static_cast<int>(Between(1, 4)), OneIn(2) ? Protocol::kEager : Protocol::kCooperative),
-        books_(plans_, bucket_),
-        slots_(static_cast<std::size_t>(Between(1, 3))) {
+        plans_(PlansOf(base_, terms_)),
+        books_(plans_, bucket_) {
+    const bool is_patient = terms_.theme == Theme::kPatientGroup;
+    for (int pipeline = 0; pipeline < std::ssize(plans_); ++pipeline) {
+      feeds_.push_back(std::make_unique<Feed>(pipeline, OneIn(2) ? Protocol::kEager : Protocol::kCooperative));
+      Feed& feed = *feeds_.back();
+      feed.broker.session_timeout = (is_patient ? 250 : Between(3, 8)) * kSecond;
+      for (auto count = Between(1, pipeline == 0 ? 4 : 2); count > 0; --count) {
+        AddPartition(feed, pipeline == 0 ? kTopic : kNeighboursTopic);
+      }
+      for (auto count = pipeline == 0 ? Between(is_patient ? 2 : 1, 3) : 1; count > 0; --count) {
+        slots_.push_back({.feed = &feed});
+      }
+    }
     bucket_.requests_at_once = static_cast<int>(Between(1, 3));
     bucket_.is_far = OneIn(2);
-    broker_.session_timeout = Between(3, 8) * kSecond;
+    has_static_members_ = is_patient || OneIn(4);
     one_bad_in_ = OneIn(3) ? 3 : 25;
+    if (terms_.theme == Theme::kShortOfMemory) {
+      one_bad_in_ = 2;
+      padding_ = 16 << 10;
+    }
+    late_by_ = OneIn(4) ? Between(20, 60) * 60 * kSecond : 0;
     asks_ = OneIn(4);
   }
 
   void Run() {
-    Spawn(0, "producer", [this] { Produce(); });
+    for (const auto& feed : feeds_) {
+      Spawn(0, "producer", [this, &feed = *feed] { Produce(feed); });
+    }
     Spawn(0, "coordinator", [this] { Coordinate(); });
     Spawn(0, "supervisor", [this] { Supervise(); });
     for (const auto& [number, at, fault] : schedule_.faults) {
@@ -199,49 +295,50 @@ class World {
     StopAll();
     const Status checked = books_.CheckRows(bucket_.NewClient());
     if (!checked.ok()) Fail(checked.ToString());
-    if (OneIn(6)) CheckAnotherLog();
+    if (OneIn(6) && terms_.theme != Theme::kPatientGroup) CheckAnotherLog();
   }
 
  private:
   // ---- The log -----------------------------------------------------------------------------------------------------
 
-  void Produce() {
+  void Produce(Feed& feed) {
+    Broker& broker = feed.broker;
     std::map<int, std::vector<std::pair<model::Offset, Appended>>> open;  // By partition with an open transaction.
     while (!producing_ended_) {
       Sleep(Between(10 * kMillisecond, kSecond));
-      const int partition = static_cast<int>(Dice(static_cast<std::uint64_t>(broker_.num_partitions())));
+      const int partition = static_cast<int>(Dice(static_cast<std::uint64_t>(broker.num_partitions())));
       if (!open.contains(partition) && OneIn(8)) {
         open[partition];
-        broker_.BeginTransaction(partition);
+        broker.BeginTransaction(partition);
       }
-      if (OneIn(12)) broker_.Skip(partition, Between(1, 20));
+      if (OneIn(12)) broker.Skip(partition, Between(1, 20));
       for (std::int64_t i = Between(1, 25); i > 0; --i) {
-        const auto [offset, record] = AppendOne(partition);
+        const auto [offset, record] = AppendOne(feed, partition);
         if (open.contains(partition)) {
           open[partition].emplace_back(offset, record);
         }
       }
-      if (open.contains(partition) && OneIn(2)) EndTransaction(partition, open);
+      if (open.contains(partition) && OneIn(2)) EndTransaction(feed, partition, open);
     }
-    while (!open.empty()) EndTransaction(open.begin()->first, open);
-    producer_ended_ = true;
+    while (!open.empty()) EndTransaction(feed, open.begin()->first, open);
+    feed.producer_ended = true;
   }
 
-  void EndTransaction(int partition, std::map<int, std::vector<std::pair<model::Offset, Appended>>>& open) {
+  void EndTransaction(Feed& feed, int partition, std::map<int, std::vector<std::pair<model::Offset, Appended>>>& open) {
     const bool commit = OneIn(2);
     Count(commit ? "log: a transaction is committed" : "log: a transaction is aborted");
     if (commit) {
-      for (const auto& [offset, record] : open[partition]) books_.Append(partition, offset, record);
+      for (const auto& [offset, record] : open[partition]) books_.Append(feed.places[partition], offset, record);
     }
-    broker_.EndTransaction(partition, commit);
+    feed.broker.EndTransaction(partition, commit);
     open.erase(partition);
   }
 
-  std::pair<model::Offset, Appended> AppendOne(int partition) {
+  std::pair<model::Offset, Appended> AppendOne(Feed& feed, int partition) {
     Appended record{.id = ++last_id_,
                     .group = Between(0, 3),
                     .value = Between(-100, 1000),
-                    .event_time = UnixAtBegin() + Now() - Between(0, (OneIn(8) ? 3600 : 180) * kSecond)};
+                    .event_time = UnixAtBegin() + Now() - late_by_ - Between(0, (OneIn(8) ? 3600 : 180) * kSecond)};
     Broker::Record in_log{.payload = fmt::format(R"({{"id": {}, "grp": {}, "val": {}, "ts": {}}})", record.id,
                                                  record.group, record.value, record.event_time),
                           .key = std::nullopt,
@@ -249,19 +346,21 @@ class World {
     if (OneIn(one_bad_in_)) {
       record.kind = RecordKind::kBad;
       in_log.payload = OneIn(2) ? "not json" : fmt::format(R"({{"id": "{}", "grp": [], "val": 1.5}})", record.id);
+      in_log.payload->append(padding_, ' ');
     } else if (OneIn(40)) {
       record.kind = RecordKind::kTombstone;
       in_log.payload.reset();
     }
-    const bool is_open = broker_.partition(partition).open_from.has_value();
-    if (!is_open) books_.Append(partition, broker_.partition(partition).end, record);
-    return {broker_.Append(partition, std::move(in_log)), record};
+    Broker& broker = feed.broker;
+    const bool is_open = broker.partition(partition).open_from.has_value();
+    if (!is_open) books_.Append(feed.places[partition], broker.partition(partition).end, record);
+    return {broker.Append(partition, std::move(in_log)), record};
   }
 
   void Coordinate() {
     for (;;) {
       Sleep(Between(100 * kMillisecond, kSecond));
-      broker_.Coordinate();
+      for (const auto& feed : feeds_) feed->broker.Coordinate();
     }
   }
 
@@ -322,21 +421,26 @@ class World {
 
   void Start(int index) {
     Slot& slot = slots_[static_cast<std::size_t>(index)];
-    slot.running = StartWorker(fmt::format("worker {}.{}", index, ++slot.incarnation), false);
+    const auto instance = has_static_members_ ? std::optional(index) : std::nullopt;
+    const char* what = slot.feed->pipeline == 0 ? "worker" : "neighbour";
+    slot.running = StartWorker(*slot.feed, fmt::format("{} {}.{}", what, index, ++slot.incarnation), instance, false);
   }
 
-  std::shared_ptr<Running> StartWorker(const std::string& name, bool must_refuse) {
+  std::shared_ptr<Running> StartWorker(Feed& feed, const std::string& name, std::optional<int> instance,
+                                       bool must_refuse) {
     auto running = std::make_shared<Running>();
-    running->plan = plan();
+    running->plan = plan(feed.pipeline);
     running->process = NewProcess(name);
     running->must_refuse = must_refuse;
+    running->since = Now();
     Tell(name + " is started");
-    Spawn(running->process, "main", [this, running] { RunWorker(*running); });
+    Spawn(running->process, "main", [this, running, &feed, instance] { RunWorker(*running, feed, instance); });
     return running;
   }
 
-  void RunWorker(Running& running) {
-    auto made = Worker::Make(running.plan, broker_.NewConsumer(), bucket_.NewClient(), {.handle_signals = false});
+  void RunWorker(Running& running, Feed& feed, std::optional<int> instance) {
+    auto made =
+        Worker::Make(running.plan, feed.broker.NewConsumer(instance), bucket_.NewClient(), {.handle_signals = false});
     if (running.must_refuse && !made.ok()) {
       running.result = made.status();
       return;
@@ -355,12 +459,11 @@ class World {
     running.leaves_since = Now();  // Whoever was asked to stop before is told so now.
     if (running.asked_to_stop) worker->Stop();
     std::atomic<bool> ended = false;
-    std::thread asker;
-    if (asks_) asker = std::thread([&] { Ask(*worker, metrics, ended); });
+    std::thread asker([&] { Ask(*worker, running, metrics, ended); });
     const Status status = worker->Run();
     running.worker = nullptr;
     ended = true;
-    if (asker.joinable()) asker.join();
+    asker.join();
     maintainer.Stop(worker->StopDeadline());
     Tell("ends: " + status.ToString());
     running.result = status;
@@ -370,11 +473,15 @@ class World {
     if (!status.ok() && KindOf(status) != ErrorKind::kCancelled) CheckKind("a worker fails", status);
   }
 
-  // Questions to one worker about all windows of an aggregate; what other workers have in memory is not in the answer.
-  void Ask(Worker& worker, const Metrics& metrics, const std::atomic<bool>& ended) {
-    const auto backend = pipeline::MakeWorkerBackend(worker, metrics);
-    while (!ended) {
+  // How it is, and in some worlds questions about all windows of an aggregate; what other workers have in memory is not
+  // in the answer.
+  void Ask(Worker& worker, const Running& running, const Metrics& metrics, const std::atomic<bool>& ended) {
+    const bool asks = asks_ && running.plan->config.aggregates.size() > 0;
+    const auto backend = asks ? pipeline::MakeWorkerBackend(worker, metrics) : nullptr;
+    for (int i = 0; !ended; ++i) {
       Sleep(Between(kMillisecond, 2 * kSecond));
+      if (i % 4 == 3 && !ended) AskHowItIs(worker, running);
+      if (!asks) continue;
       const auto freshness = OneIn(5) ? query::Freshness::kCommitted : query::Freshness::kHot;
       const auto answer = backend->Query("sums", {.freshness = freshness}, {});
       if (answer.ok()) {
@@ -385,6 +492,15 @@ class World {
         // Cancelled: it leaves, and its requests were given up.
         if (KindOf(answer.status()) != ErrorKind::kCancelled) CheckKind("a question fails", answer.status());
       }
+    }
+  }
+
+  void AskHowItIs(Worker& worker, const Running& running) {
+    const auto status = worker.Describe();
+    if (!status.ok()) return;
+    for (int t = 0; t < running.plan->num_data_tables(); ++t) {
+      const auto& table = status->tables[static_cast<std::size_t>(t)];
+      books_.CheckFenced(running.process, table.name, running.since, table.fenced);
     }
   }
 
@@ -415,10 +531,7 @@ class World {
         if (victim != nullptr) KillAtPoint(victim->process, Between(0, 12));
         break;
       case Fault::kLongFreeze:
-        if (victim == nullptr || IsFrozen(victim->process)) break;
-        Tell(NameOf(victim->process) + " is frozen for long");
-        Count("a worker is frozen for long");
-        Freeze(victim->process, Now() + Between(20 * kSecond, 90 * kSecond));
+        if (victim != nullptr) FreezeForLong(*victim, Between(20 * kSecond, 90 * kSecond));
         break;
       case Fault::kOutage:
         TakeStoreAway();
@@ -448,7 +561,7 @@ class World {
         SetClockError(victim->process, Between(-86'400, 86'400) * kSecond);
         break;
       case Fault::kRebalance:
-        broker_.RequestRebalance();
+        AnyFeed().broker.RequestRebalance();
         break;
       case Fault::kLeave:
         if (victim == nullptr || victim->worker == nullptr || victim->asked_to_stop) break;
@@ -456,70 +569,122 @@ class World {
         Count("a worker is asked to leave");
         AskToStop(*victim);
         break;
-      case Fault::kAddPartition:
-        if (broker_.num_partitions() >= kPartitionsMax) break;
-        Tell("the topic gets a partition");
+      case Fault::kAddPartition: {
+        Feed& feed = AnyFeed();
+        const auto topics = feed.broker.topics();
+        if (feed.broker.num_partitions() >= kPartitionsMax) break;
+        Tell("a topic gets a partition");
         Count("log: a partition is added");
-        broker_.AddPartition();
+        AddPartition(feed, *std::next(topics.begin(), static_cast<std::ptrdiff_t>(Dice(topics.size()))));
         break;
+      }
+      case Fault::kAddTopic: {
+        Feed& feed = *feeds_.front();
+        const auto topics = feed.broker.topics();
+        if (!plan(0)->has_patterns() || topics.size() >= kTopicsMax) break;
+        Tell("there is another topic");
+        Count("log: a topic is added");
+        for (auto count = Between(1, 2); count > 0; --count) {
+          AddPartition(feed, fmt::format("{}-{}", kTopic, topics.size()));
+        }
+        break;
+      }
       case Fault::kRetention:
-        for (int p = 0; p < broker_.num_partitions(); ++p) {
-          const auto covered = books_.NeededFrom(p);
-          if (covered <= broker_.partition(p).begin) continue;
-          Count("log: retention");
-          Truncate(p, covered);
+        for (const auto& feed : feeds_) {
+          for (int p = 0; p < feed->broker.num_partitions(); ++p) {
+            const auto covered = books_.NeededFrom(feed->places[p]);
+            if (covered <= feed->broker.partition(p).begin) continue;
+            Count("log: retention");
+            Truncate(*feed, p, covered);
+          }
         }
         break;
       case Fault::kCompaction:
-        for (int p = 0; p < broker_.num_partitions(); ++p) {
-          const auto covered = books_.NeededFrom(p);
-          for (auto offset = broker_.partition(p).begin; offset < covered; ++offset) {
-            if (!OneIn(3)) continue;
-            books_.Lose(p, offset);
-            broker_.Remove(p, offset);
+        for (const auto& feed : feeds_) {
+          for (int p = 0; p < feed->broker.num_partitions(); ++p) {
+            const auto covered = books_.NeededFrom(feed->places[p]);
+            for (auto offset = feed->broker.partition(p).begin; offset < covered; ++offset) {
+              if (!OneIn(3)) continue;
+              books_.Lose(feed->places[p], offset);
+              feed->broker.Remove(p, offset);
+            }
+            Count("log: compaction");
           }
-          Count("log: compaction");
         }
         break;
+      case Fault::kCommitsAway:
+        return TakeStoreAway({.until = Now() + Between(100, 160) * kSecond, .below = {}, .of = Outage::Of::kCommits});
+      case Fault::kVeryLongFreeze:
+        if (victim != nullptr) FreezeForLong(*victim, Between(110, 180) * kSecond);
+        break;
+      case Fault::kStoreAway:
+        return TakeStoreAway({.until = Now() + Between(30, 50) * kSecond, .below = {}, .of = Outage::Of::kEverything});
     }
   }
 
-  void Truncate(int partition, model::Offset begin) {
-    for (auto offset = broker_.partition(partition).begin; offset < begin; ++offset) books_.Lose(partition, offset);
-    broker_.Truncate(partition, begin);
+  static void FreezeForLong(const Running& victim, Micros duration) {
+    if (IsFrozen(victim.process)) return;
+    Tell(NameOf(victim.process) + " is frozen for long");
+    Count("a worker is frozen for long");
+    Freeze(victim.process, Now() + duration);
+  }
+
+  Feed& AnyFeed() { return *feeds_[Dice(feeds_.size())]; }
+
+  void AddPartition(Feed& feed, const std::string& topic) {
+    feed.broker.AddPartition(topic);
+    feed.places.push_back(
+        books_.AddPlace(feed.pipeline, feed.broker.partition(feed.broker.num_partitions() - 1).source));
+  }
+
+  void Truncate(Feed& feed, int partition, model::Offset begin) {
+    for (auto offset = feed.broker.partition(partition).begin; offset < begin; ++offset) {
+      books_.Lose(feed.places[partition], offset);
+    }
+    feed.broker.Truncate(partition, begin);
   }
 
   // Retention overtakes whoever reads.
   void LoseRecords() {
-    const int p = static_cast<int>(Dice(static_cast<std::uint64_t>(broker_.num_partitions())));
-    const auto& partition = broker_.partition(p);
+    Feed& feed = AnyFeed();
+    const int p = static_cast<int>(Dice(static_cast<std::uint64_t>(feed.broker.num_partitions())));
+    const auto& partition = feed.broker.partition(p);
     const auto begin = Between(partition.begin, partition.stable_end());
-    if (begin <= books_.CoveredByAll(p)) return;
-    Tell(fmt::format("the log loses partition {} up to {}", p, begin));
+    if (begin <= books_.CoveredByAll(feed.places[p])) return;
+    Tell(fmt::format("the log loses {} up to {}", model::ToString(partition.source), begin));
     Count("log: records are lost");
-    Truncate(p, begin);
+    Truncate(feed, p, begin);
   }
 
   void TakeStoreAway() {
-    Outage& outage = bucket_.outage;
-    outage = {.until = Now() + Between(5, OneIn(2) ? 130 : 20) * kSecond, .below = {}, .only_commits = OneIn(2)};
-    if (OneIn(2)) outage.below = plan()->tables[Dice(plan()->tables.size())].name + "/";
-    Tell(fmt::format("the store takes no {} below '{}'", outage.only_commits ? "commits" : "requests", outage.below));
+    Outage outage{.until = Now() + Between(5, OneIn(2) ? 130 : 20) * kSecond,
+                  .below = {},
+                  .of = static_cast<Outage::Of>(Between(0, 2))};
+    if (OneIn(2)) outage.below = plan(0)->tables[Dice(plan(0)->tables.size())].name + "/";
+    TakeStoreAway(std::move(outage));
+  }
+
+  void TakeStoreAway(Outage outage) {
+    constexpr const char* kWhat[] = {"requests", "commits", "bytes"};
+    Tell(fmt::format("the store takes no {} below '{}' for {} s", kWhat[static_cast<int>(outage.of)], outage.below,
+                     (outage.until - Now()) / kSecond));
+    bucket_.outage = std::move(outage);
   }
 
   void LetForeignerAct() {
     const int process = NewProcess(fmt::format("foreigner {}", ++num_foreigners_));
-    Spawn(process, "main", [this] { ActAsForeigner(*plan(), bucket_); });
+    Spawn(process, "main", [this] { ActAsForeigner(*plan(0), bucket_, books_); });
     if (OneIn(4)) KillAfter(process, Between(1, 60));
   }
 
   // Workers that run have the old file.
   void Edit() {
     edit_ = OneIn(2) ? 1 - edit_ : edit_;
-    plans_[static_cast<std::size_t>(edit_)] = PlanOf(*base_[static_cast<std::size_t>(edit_)], terms_);
-    Tell(fmt::format("the pipeline is edited, and has {} tables", plan()->tables.size()));
+    const auto edit = static_cast<std::size_t>(edit_);
+    plans_.front()[edit] = PlanOf(*base_.front()[edit], terms_);
+    Tell(fmt::format("the pipeline is edited, and has {} tables", plan(0)->tables.size()));
     Count("the pipeline is edited");
-    books_.SetPlan(plan());
+    books_.SetPlan(0, plan(0));
   }
 
   void ChangeWeather() {
@@ -529,12 +694,16 @@ class World {
     weather = {};
     weather.latency_max = Between(3, 500) * kMillisecond;
     weather.list_latency_max = Between(20, 2000) * kMillisecond;
-    const auto some = [] { return OneIn(2) ? 0 : static_cast<std::uint64_t>(Between(100, 15'000)); };
+    const auto some = [] {
+      return OneIn(2) ? 0 : static_cast<std::uint64_t>(Between(100, OneIn(6) ? 60'000 : 15'000));
+    };
     weather.throttled = some();
     weather.lost_replies = some();
     weather.late = some();
     weather.seen_twice = some();
-    broker_.questions_fail = OneIn(2) ? 0 : static_cast<std::uint64_t>(Between(100, 20'000));
+    for (const auto& feed : feeds_) {
+      feed->broker.questions_fail = OneIn(2) ? 0 : static_cast<std::uint64_t>(Between(100, 20'000));
+    }
   }
 
   // ---- The end -----------------------------------------------------------------------------------------------------
@@ -543,22 +712,26 @@ class World {
     Tell("the faults stop");
     bucket_.weather = {};
     bucket_.outage = {};
-    broker_.questions_fail = 0;
+    for (const auto& feed : feeds_) feed->broker.questions_fail = 0;
     for (const auto& slot : slots_) {
       if (slot.running == nullptr) continue;
       Thaw(slot.running->process);
       KillAfter(slot.running->process, -1);
       KillAtPoint(slot.running->process, -1);
-      if (slot.running->plan == plan() || slot.running->asked_to_stop) continue;
+      if (slot.running->plan == plan(slot.feed->pipeline) || slot.running->asked_to_stop) continue;
       AskToStop(*slot.running);
     }
     producing_ended_ = true;
-    while (!producer_ended_) Sleep(kSecond);
+    for (const auto& feed : feeds_) {
+      while (!feed->producer_ended) Sleep(kSecond);
+    }
   }
 
   bool AllIsCovered() const {
-    for (int p = 0; p < broker_.num_partitions(); ++p) {
-      if (books_.CoveredByAll(p) < broker_.partition(p).end) return false;
+    for (const auto& feed : feeds_) {
+      for (int p = 0; p < feed->broker.num_partitions(); ++p) {
+        if (books_.CoveredByAll(feed->places[p]) < feed->broker.partition(p).end) return false;
+      }
     }
     return true;
   }
@@ -567,8 +740,9 @@ class World {
     const Micros since = Now();
     while (!AllIsCovered()) {
       if (Now() - since > kRecovery) {
-        Fail(fmt::format("{} s after the last fault not everything is committed\n{}", kRecovery / kSecond,
-                         broker_.Owners()));
+        std::string owners;
+        for (const auto& feed : feeds_) owners += feed->broker.Owners();
+        Fail(fmt::format("{} s after the last fault not everything is committed\n{}", kRecovery / kSecond, owners));
       }
       Sleep(500 * kMillisecond);
     }
@@ -617,26 +791,28 @@ class World {
     const bool is_gap = OneIn(3);
     const bool is_longer = OneIn(2);
     if (is_gap && terms_.records_gaps) return;
+    Feed& feed = *feeds_.front();
+    Broker& broker = feed.broker;
     std::vector<model::Offset> ends;
-    for (int p = 0; p < broker_.num_partitions(); ++p) ends.push_back(broker_.partition(p).end);
+    for (int p = 0; p < broker.num_partitions(); ++p) ends.push_back(broker.partition(p).end);
     bool shows = false;
-    if (!is_gap) broker_.Recreate();
-    for (int p = 0; p < broker_.num_partitions(); ++p) {
+    if (!is_gap) broker.Recreate();
+    for (int p = 0; p < broker.num_partitions(); ++p) {
       const model::Offset end = ends[static_cast<std::size_t>(p)];
-      const bool is_filled = is_gap || (is_longer && books_.HasFingerprint(p));
-      for (int i = 0; is_filled && (i < 5 || broker_.partition(p).end < end + 5); ++i) {
-        broker_.Append(p, {.payload = R"({"id": 0, "grp": 0, "val": 0, "ts": 0})",
-                           .key = std::nullopt,
-                           .timestamp = UnixAtBegin() + Now()});
+      const bool is_filled = is_gap || (is_longer && books_.HasFingerprint(feed.places[p]));
+      for (int i = 0; is_filled && (i < 5 || broker.partition(p).end < end + 5); ++i) {
+        broker.Append(p, {.payload = R"({"id": 0, "grp": 0, "val": 0, "ts": 0})",
+                          .key = std::nullopt,
+                          .timestamp = UnixAtBegin() + Now()});
       }
-      if (is_gap) broker_.Truncate(p, end + 3);
+      if (is_gap) broker.Truncate(p, end + 3);
       shows |= end > 0;
     }
     if (!shows) return;
     Count(is_gap ? "end: retention has passed" : is_longer ? "end: another, longer topic" : "end: another topic");
     Tell("the log is another one");
     books_.ExpectNoMoreRecords();
-    const auto running = StartWorker("reader of another log", true);
+    const auto running = StartWorker(feed, "reader of another log", std::nullopt, true);
     const Micros since = Now();
     while (!HasEnded(running->process)) {
       if (Now() - since > 60 * kSecond) Fail("a worker reads on from another log");
@@ -646,25 +822,29 @@ class World {
     Tell("it is refused: " + running->result->ToString());
   }
 
-  std::shared_ptr<const pipeline::Plan> plan() const { return plans_[static_cast<std::size_t>(edit_)]; }
+  std::shared_ptr<const pipeline::Plan> plan(int pipeline) const {
+    return plans_[static_cast<std::size_t>(pipeline)][pipeline == 0 ? static_cast<std::size_t>(edit_) : 0];
+  }
 
   const Schedule schedule_;
   const std::set<int> without_;
-  const BasePlans& base_;
+  const std::vector<BasePlans::Edits> base_;  ///< By pipeline.
   const Terms terms_;
-  std::vector<std::shared_ptr<const pipeline::Plan>> plans_;  ///< As base_.
-  int edit_ = 0;                                              ///< Which of them workers are started with.
+  std::vector<BasePlans::Edits> plans_;  ///< As base_.
+  int edit_ = 0;                         ///< Which of the first pipeline's workers are started with.
   int num_foreigners_ = 0;
   Micros next_look_ = 0;
   std::uint64_t one_bad_in_ = 25;
+  std::size_t padding_ = 0;  ///< Of bad records, bytes.
+  Micros late_by_ = 0;       ///< All events.
+  bool has_static_members_ = false;
   bool asks_ = false;
   Bucket bucket_;
-  Broker broker_;
+  std::vector<std::unique_ptr<Feed>> feeds_;
   Books books_;
   std::vector<Slot> slots_;
   std::int64_t last_id_ = 0;
   bool producing_ended_ = false;
-  bool producer_ended_ = false;
 };
 
 }  // namespace
@@ -695,10 +875,18 @@ Result<BasePlans> MakeBasePlans() {
   edited.aggregates.push_back({.name = "peaks",
                                .sql = "SELECT window_start, grp, sum(val) AS total, max(val) AS peak, count(*) AS n "
                                       "FROM TUMBLE(input, ts, INTERVAL 1 MINUTE) GROUP BY ALL"});
+  auto neighbour = config;
+  neighbour.name = neighbour.app_id = "neighbour";
+  neighbour.inputs[0].topics = {kNeighboursTopic};
+  neighbour.aggregates.clear();
   BasePlans plans;
-  for (auto& each : {std::move(config), std::move(edited)}) {
-    ASSIGN_OR_RETURN(plans.emplace_back(), pipeline::MakePlan(each));
+  for (auto& each : {config, edited}) {
+    ASSIGN_OR_RETURN(plans.of_topic.emplace_back(), pipeline::MakePlan(each));
+    auto of_pattern = each;
+    of_pattern.inputs[0].topics = {fmt::format("^{}(-[0-9]+)?$", kTopic)};
+    ASSIGN_OR_RETURN(plans.of_pattern.emplace_back(), pipeline::MakePlan(of_pattern));
   }
+  ASSIGN_OR_RETURN(plans.neighbour.emplace_back(), pipeline::MakePlan(neighbour));
   return plans;
 }
 

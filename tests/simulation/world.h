@@ -1,5 +1,6 @@
-/// One seed's world: a pipeline of two tables and its dead letters, several workers on it, a producer, and all that
-/// goes wrong. Which faults there are is drawn too, so that rare ones meet without being drowned by common ones.
+/// One seed's world: a pipeline of two tables and its dead letters, several workers on it, sometimes another pipeline
+/// on one of these tables, producers, and all that goes wrong. Which faults there are is drawn too, so that rare ones
+/// meet without being drowned by common ones.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +12,13 @@
 
 namespace millrace::simulation {
 
-/// The pipeline that all worlds run, as it is at first and after an edit that adds an aggregate. Their SQL is planned
-/// here, once.
-using BasePlans = std::vector<std::shared_ptr<const pipeline::Plan>>;
+/// What worlds run. Their SQL is planned here, once.
+struct BasePlans {
+  using Edits = std::vector<std::shared_ptr<const pipeline::Plan>>;
+  Edits of_topic;    ///< The pipeline, as it is at first and after an edit that adds an aggregate.
+  Edits of_pattern;  ///< Likewise, of all topics that a pattern takes.
+  Edits neighbour;   ///< Another one that writes to the first table too.
+};
 Result<BasePlans> MakeBasePlans();
 
 /// How many faults the seed's schedule has. Their times and kinds are of the seed alone, and do not depend on what
