@@ -250,6 +250,10 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
     // Nobody reads it there; whoever put it has to notice.
     Count("commit: under a name before the log's begin");
     Tell(fmt::format("{} comes after the log has been cut up to {}", key, books.log_begins));
+    // Once, if the cleanup came between its look and its request.
+    if (!sender.has_given_up && ++books.unread[sender.process] > 1) {
+      Fail(fmt::format("{} goes on with {}, which nobody reads", NameOf(sender.process), key));
+    }
     return;
   }
   if (version != books.version + 1) Fail(fmt::format("{} comes after version {}", key, books.version));
@@ -312,7 +316,8 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
         Fail(fmt::format("{}: {} is removed before the retention of its windows is over", key, path));
       }
       books.live.erase(live);
-      books.gone[path] = Now();
+      // A commit that an outage has kept waiting is older than it looks.
+      if (Now() - bucket_.last_refused > 30 * kSecond) books.gone[path] = Now();
       commit.removes = true;
     }
   }

@@ -94,6 +94,7 @@ class Books {
     std::map<std::string, Micros> gone;    ///< Paths that were removed, and when.
     std::set<std::string> ever;            ///< Paths that were added at some time.
     std::map<int, Micros> moved;           ///< When each process has last moved it on, as far as it knows of that.
+    std::map<int, int> unread;             ///< Commits of each process under names before log_begins.
     Micros moved_late = -1;                ///< When a request last did that had been given up.
     std::set<std::string> txn_ids;
     std::map<int, model::Offset> next;                ///< By place.

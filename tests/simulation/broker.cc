@@ -411,6 +411,7 @@ void Broker::TakePlace(int index, int former) {
   Tell("takes the place of " + NameOf(members_[former].process));
   Count("group: a static member comes back");
   members_[former].thrown_out = true;
+  if (members_[former].topics != members_[index].topics) RequestRebalance();
   for (int p = 0; p < num_partitions(); ++p) {
     auto& partition = partitions_[p];
     if (partition.wanted == former) partition.wanted = index;

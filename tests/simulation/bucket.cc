@@ -154,6 +154,7 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
       Count(outage.of == Outage::Of::kCommits ? "store: no commits in an outage"
             : outage.of == Outage::Of::kSpace ? "store: no space"
                                               : "store: nothing in an outage");
+      if (kind == kUnknown) bucket_.last_refused = Now();
       Sleep(Between(latency, 2 * kSecond));
       return Transient("{} {}: {}", what, key,
                        outage.of == Outage::Of::kSpace ? "no space left on device" : "503 Service Unavailable");

@@ -62,6 +62,7 @@ class Bucket {
   Outage outage;
   int requests_at_once = 2;
   bool is_far = false;
+  Micros last_refused = -3600 * kSecond;                           ///< A put-if-absent, by an outage.
   OnPut on_create = [](const auto&, const auto&, const auto&) {};  ///< Of objects that were not there.
   OnDelete on_delete = [](const auto&) {};
   const std::map<std::string, Object>& objects() const { return objects_; }

@@ -96,6 +96,12 @@ struct Schedule {
   Micros end = 0;  ///< From then on the weather is fair.
 };
 
+// After it some worker reads from its tables' offsets again, and what a theme is about may be over.
+bool MakesWorkersBegin(Fault fault) {
+  constexpr Fault kOthers[] = {Fault::kForeign, Fault::kWeather, Fault::kClock, Fault::kRetention, Fault::kCompaction};
+  return std::find(std::begin(kOthers), std::end(kOthers), fault) == std::end(kOthers);
+}
+
 // Most worlds are short, in some there is time for what takes long.
 Schedule ScheduleOf(std::uint64_t seed) {
   std::mt19937_64 dice(seed ^ 0x9E3779B97F4A7C15);
@@ -118,17 +124,12 @@ Schedule ScheduleOf(std::uint64_t seed) {
     case Theme::kCommitsAway:
       main = Fault::kCommitsAway;
       schedule.end = between(180, 280) * kSecond;
-      std::erase(kinds, Fault::kOutage);
-      std::erase(kinds, Fault::kLongFreeze);
+      std::erase_if(kinds, MakesWorkersBegin);
       break;
     case Theme::kPatientGroup:
       main = Fault::kVeryLongFreeze;
       schedule.end = between(210, 260) * kSecond;
-      // What makes members go, and so the group less patient.
-      std::erase_if(kinds, [](Fault kind) {
-        return kind == Fault::kRebalance || kind == Fault::kAddPartition || kind == Fault::kAddTopic ||
-               kind == Fault::kOutage;
-      });
+      std::erase_if(kinds, MakesWorkersBegin);
       break;
     case Theme::kShortOfMemory:
       main = Fault::kStoreAway;
@@ -257,7 +258,7 @@ class World {
       feeds_.push_back(std::make_unique<Feed>(pipeline, OneIn(2) ? Protocol::kEager : Protocol::kCooperative));
       Feed& feed = *feeds_.back();
       feed.broker.session_timeout = (is_patient ? 250 : Between(3, 8)) * kSecond;
-      for (auto count = Between(1, pipeline == 0 ? 4 : 2); count > 0; --count) {
+      for (auto count = Between(is_patient ? 3 : 1, pipeline == 0 || is_patient ? 4 : 2); count > 0; --count) {
         AddPartition(feed, pipeline == 0 ? kTopic : kNeighboursTopic);
       }
       for (auto count = pipeline == 0 ? Between(is_patient ? 2 : 1, 3) : 1; count > 0; --count) {
@@ -613,7 +614,10 @@ class World {
         }
         break;
       case Fault::kCommitsAway:
-        return TakeStoreAway({.until = Now() + Between(100, 160) * kSecond, .below = {}, .of = Outage::Of::kCommits});
+        // Not of the dead letters: without these nothing would wait for a commit.
+        return TakeStoreAway({.until = Now() + Between(100, 160) * kSecond,
+                              .below = plan(0)->tables[Dice(2)].name + "/",
+                              .of = Outage::Of::kCommits});
       case Fault::kVeryLongFreeze:
         if (victim != nullptr) FreezeForLong(*victim, Between(110, 180) * kSecond);
         break;
