@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -14,10 +15,17 @@
 #include "doctor/broker_checks.h"
 #include "doctor/lake_checks.h"
 #include "doctor/machine_checks.h"
+#include "doctor/worker_checks.h"
 #include "eventlog/embedded/embedded_log.h"
 #include "eventlog/kafka/kafka_probe.h"
 #include "flag_checks.h"
+#include "http_doors.h"
+#include "peers/hot_wire.h"
+#include "peers/peer_client.h"
+#include "peers/peer_names.h"
+#include "peers/pulse_watch.h"
 #include "pipeline/open_tables.h"
+#include "pipeline/peer_sources.h"
 #include "pipeline/plan.h"
 #include "registry/registry_client.h"
 #include "service.h"
@@ -35,16 +43,30 @@ using doctor::Skipped;
 constexpr std::chrono::seconds kPatience{10};
 // For a store, of which three requests are tried before it is given up.
 constexpr std::chrono::seconds kStorePatience{3};
+// For all workers together.
+constexpr std::chrono::seconds kWorkersPatience{3};
 // An embedded log below which RocksDB soon stops.
 constexpr std::int64_t kLogBytes = std::int64_t{1} << 30;
 constexpr std::int64_t kLogBytesMin = std::int64_t{64} << 20;
+constexpr const char* kAnotherPath = "give another path, or move what is there away";
 
 void Append(Checks& checks, Checks more) { std::move(more.begin(), more.end(), std::back_inserter(checks)); }
 
 Check FolderCheck(const std::string& name, const std::string& path, std::int64_t wanted, std::int64_t needed) {
   const auto facts = doctor::ReadFolder(path);
-  if (!facts.ok()) return Failed(name, facts.status().message(), "give another path, or move what is there away");
+  if (!facts.ok()) return Failed(name, facts.status().message(), kAnotherPath);
   return doctor::CheckFolder(name, *facts, wanted, needed);
+}
+
+// What devices may send to is not made by the gateway.
+Checks CheckGatewayTopics(eventlog::KafkaProbe& probe, const config::GatewayConfig& gateway) {
+  Checks checks;
+  for (const auto& topic : gateway.topics) {
+    const auto facts = probe.DescribeTopic(topic.name);
+    checks.push_back(facts.ok() ? doctor::CheckGatewayTopic(*facts, topic.event_bytes_max)
+                                : doctor::CheckUnreachable(facts.status(), topic.name));
+  }
+  return checks;
 }
 
 Checks CheckKafka(const config::KafkaSource& kafka, const config::PipelineConfig& config) {
@@ -75,6 +97,7 @@ Checks CheckKafka(const config::KafkaSource& kafka, const config::PipelineConfig
                                 : Checks{doctor::CheckUnreachable(facts.status(), topic)});
     }
   }
+  if (config.gateway) Append(checks, CheckGatewayTopics(**probe, *config.gateway));
   const std::string group = property("group.id");
   const auto facts = (*probe)->DescribeGroup(group);
   checks.push_back(facts.ok() ? doctor::CheckGroup(*facts, group) : doctor::CheckUnreachable(facts.status(), group));
@@ -82,7 +105,9 @@ Checks CheckKafka(const config::KafkaSource& kafka, const config::PipelineConfig
 }
 
 Checks CheckEmbedded(const config::EmbeddedSource& log) {
-  Checks checks = {FolderCheck("log.folder", log.path, kLogBytes, kLogBytesMin)};
+  const auto folder = doctor::ReadState(log.path);
+  Checks checks = {folder.ok() ? doctor::CheckState("log.folder", *folder, kLogBytes, kLogBytesMin)
+                               : Failed("log.folder", folder.status().message(), kAnotherPath)};
   const auto opened = eventlog::EmbeddedLog::OpenToRead(log.path);
   if (opened.ok()) {
     checks.push_back(Ok("log", log.path + " can be read"));
@@ -133,17 +158,65 @@ std::shared_ptr<objectstore::ObjectStore> CheckStore(const config::PipelineConfi
   return doctor::IsHealthy(checks) ? *store : nullptr;
 }
 
+Checks CheckGatewayState(const std::string& state, const config::LimitsConfig& limits, doctor::PortUse door) {
+  constexpr const char* kName = "gateway.state";
+  const auto facts = doctor::ReadState(state);
+  if (!facts.ok()) return {Failed(kName, facts.status().message(), kAnotherPath)};
+  Checks checks = {doctor::CheckState(kName, *facts, std::min(limits.disk, kLogBytes), kLogBytesMin)};
+  if (facts->holder) checks.push_back(doctor::CheckHolder(kName, *facts, door));
+  return checks;
+}
+
 Checks CheckPorts(const config::PipelineConfig& config) {
   Checks checks;
   if (!config.serve) return checks;
   const auto& serve = *config.serve;
   const auto add = [&checks](const char* key, const config::ListenConfig& listen, bool livez) {
-    checks.push_back(doctor::CheckPort(doctor::ReadPort(key, listen.address, listen.port, livez)));
+    const auto facts = doctor::ReadPort(key, listen.address, listen.port, livez);
+    checks.push_back(doctor::CheckPort(facts));
+    return facts.use;
   };
-  add("serve.listen", serve.listen, !serve.tls);
+  const doctor::PortUse door = add("serve.listen", serve.listen, !serve.tls);
   if (serve.health) add("serve.health.listen", *serve.health, true);
   if (serve.postgres) add("serve.postgres", *serve.postgres, false);
+  if (config.gateway) Append(checks, CheckGatewayState(config.gateway->state, config.limits, door));
   return checks;
+}
+
+// Asked all at once, as this process will ask them.
+Checks CheckWorkers(const config::PipelineConfig& config) {
+  if (!config.serve) return {};
+  Checks checks;
+  std::vector<std::string> urls = config.serve->workers;
+  if (const auto& name = config.serve->workers_by_name) {
+    const auto addresses = peers::LookUpBySystem(name->dns);
+    checks.push_back(doctor::CheckWorkersName(name->dns, addresses));
+    if (!addresses.ok()) return checks;
+    for (const auto& address : *addresses) urls.push_back(peers::UrlOf(address, name->port));
+  }
+  std::map<std::string, doctor::WorkerFacts> facts;
+  for (const auto& url : urls) facts[url].url = url;
+  auto options = pipeline::PeerOptions(*config.serve);
+  options.patience = kWorkersPatience;
+  const auto take = [&facts](const std::string& url, const std::string& body) -> Status {
+    ASSIGN_OR_RETURN(const auto pulse, peers::PulseFromJson(body));
+    facts[url].pipeline = pulse.pipeline;
+    return Status::OK();
+  };
+  const auto missing = peers::PeerClient(options).Ask(
+      urls, {.path = peers::kPulsePath, .body = {}, .bytes_max = peers::kPulseBytesMax}, take, {});
+  if (!missing.ok()) return {Failed("serve.workers", missing.status().message(), "see what listens there")};
+  for (const auto& [url, reason] : *missing) facts[url].missing = reason;
+  for (const auto& [_, worker] : facts) checks.push_back(doctor::CheckWorker(worker, config.name));
+  return checks;
+}
+
+doctor::DoorConnections ConnectionsOf(const config::PipelineConfig& config) {
+  if (!config.serve) return {};
+  const auto& serve = *config.serve;
+  return {.http = serve.connections,
+          .health = serve.health ? kHealthConnectionsMax : 0,
+          .postgres = serve.postgres ? std::min(serve.connections, kPostgresConnectionsMax) : 0};
 }
 
 Checks CheckLimits(const config::PipelineConfig& config) {
@@ -151,10 +224,10 @@ Checks CheckLimits(const config::PipelineConfig& config) {
   const auto memory = doctor::ReadMemory();
   checks.push_back(memory.ok() ? doctor::CheckMemory(*memory, config.limits.memory)
                                : Skipped("limits.memory", memory.status().message()));
+  checks.push_back(doctor::CheckThreads(doctor::ReadCpus(), config.limits.num_threads()));
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    checks.push_back(
-        doctor::CheckDescriptors(files.rlim_cur, files.rlim_max, config.serve ? config.serve->connections : 0));
+    checks.push_back(doctor::CheckDescriptors(files.rlim_cur, files.rlim_max, ConnectionsOf(config)));
   }
   if (config.dedupes()) {
     checks.push_back(FolderCheck("dedupe.folder", config.dedupe_path().value_or(config::kDedupePathDefault),
@@ -221,6 +294,7 @@ Report Examine(const std::string& path, const config::LoadOptions& options) {
     checks.push_back(Skipped("lake.tables", "what their columns are is in the registry"));
   }
   Append(checks, CheckPorts(config));
+  Append(checks, CheckWorkers(config));
   Append(checks, CheckLimits(config));
   report.code = doctor::IsHealthy(checks) ? kOk : kFailed;
   return report;

@@ -12,8 +12,7 @@
 namespace millrace::app {
 namespace {
 
-constexpr std::int64_t kBodiesShare = 8;   // Of limits.memory, for the bodies that devices send.
-constexpr int kHealthConnectionsMax = 64;  // Of monitoring; whoever is idle longest goes first.
+constexpr std::int64_t kBodiesShare = 8;  // Of limits.memory, for the bodies that devices send.
 
 Result<std::unique_ptr<http::Server>> StartServer(const http::ServerOptions& options, http::Handler handler,
                                                   const char* key) {

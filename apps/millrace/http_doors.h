@@ -15,6 +15,9 @@ namespace millrace::app {
 /// How often files of certificates are looked at again.
 inline constexpr std::chrono::seconds kLookForCertificates{10};
 
+/// Of serve.health, for monitoring; whoever is idle longest goes first.
+inline constexpr int kHealthConnectionsMax = 64;
+
 struct HttpDoors {
   std::unique_ptr<http::Server> main;    ///< nullptr: it is not open.
   std::unique_ptr<http::Server> health;  ///< Likewise.

@@ -46,8 +46,6 @@ constexpr std::int64_t kEmbeddedIntakeBytesMax = 12 << 20;
 constexpr const char* kDeliveryTimeoutMs = "20000";
 /// Of serve.limits.concurrent_queries.
 constexpr int kPostgresShare = 4;
-/// Each may hold a message, and what it has prepared: some 1.3 MiB at most.
-constexpr int kPostgresConnectionsMax = 256;
 /// Of limits.memory: what all streams of changes may hold, and the answer of one.
 constexpr std::int64_t kStreamsShare = 16;
 constexpr std::int64_t kStreamShare = 64;

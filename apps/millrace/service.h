@@ -23,6 +23,10 @@
 
 namespace millrace::app {
 
+/// Of serve.postgres, and as many as serve.limits.connections at most. Each may hold a message, and what it has
+/// prepared: some 1.3 MiB at most.
+inline constexpr int kPostgresConnectionsMax = 256;
+
 /// Which parts of a pipeline a process is.
 enum class Role {
   kAll,     ///< It reads, and it answers; with `gateway`, devices come in here too.

@@ -3,8 +3,9 @@ import fs from 'node:fs';
 import {createRequire} from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
+import {fileURLToPath} from 'node:url';
 
-const here = import.meta.dirname;
+const here = path.dirname(fileURLToPath(import.meta.url));
 const deps = path.join(process.env.MILLRACE_DEPS ?? path.join(os.homedir(), '.cache/millrace/deps'), 'dashboard');
 /** Where scripts/setup has put the packages of package-lock.json. */
 export const packages = path.join(deps, 'node_modules');

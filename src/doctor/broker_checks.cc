@@ -81,6 +81,26 @@ Checks CheckTopic(const eventlog::KafkaTopicFacts& topic, std::int64_t answer_by
   return checks;
 }
 
+Check CheckGatewayTopic(const eventlog::KafkaTopicFacts& topic, std::int64_t event_bytes_max) {
+  constexpr const char* kName = "gateway.topic";
+  if (!topic.status.ok()) {
+    return Failed(
+        kName, topic.status.message(),
+        fmt::format("create it (kafka-topics --create --topic {}), or mend gateway.http.topics; the gateway's "
+                    "user needs Describe and Write (kafka-acls --operation Describe --operation Write)",
+                    topic.name));
+  }
+  if (topic.record_bytes_max && event_bytes_max > *topic.record_bytes_max) {
+    return Warning(kName,
+                   fmt::format("{}: devices may send {} (max_event), and the broker takes {} (max.message.bytes)",
+                               topic.name, SizeText(event_bytes_max), SizeText(*topic.record_bytes_max)),
+                   fmt::format("set gateway.http.topics.{}.max_event to {} or less, or raise the topic's "
+                               "max.message.bytes and gateway.kafka: message.max.bytes: larger events are refused",
+                               topic.name, SizeText(*topic.record_bytes_max)));
+  }
+  return Ok(kName, fmt::format("{}: {} partitions", topic.name, topic.partitions));
+}
+
 Check CheckPattern(const std::string& pattern, std::size_t matches) {
   if (matches > 0) return Ok("broker.topic", fmt::format("{}: {} topics now", pattern, matches));
   return Warning("broker.topic", fmt::format("{}: matches no topic that we may see", pattern),

@@ -16,6 +16,9 @@ Check CheckUnreachable(const Status& connected, const std::string& servers);
 /// "broker.message_size". `answer_bytes_max`: KafkaProbe::answer_bytes_max(). `memory`: limits.memory, bytes.
 Checks CheckTopic(const eventlog::KafkaTopicFacts& topic, std::int64_t answer_bytes_max, std::int64_t memory);
 
+/// Of gateway.http.topics: that it is there, and that it takes an event of `event_bytes_max`: "gateway.topic".
+Check CheckGatewayTopic(const eventlog::KafkaTopicFacts& topic, std::int64_t event_bytes_max);
+
 /// A pattern takes whatever matches it, so none may be an error in it. `matches`: how many visible topics it takes.
 Check CheckPattern(const std::string& pattern, std::size_t matches);
 

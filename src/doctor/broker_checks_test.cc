@@ -48,6 +48,19 @@ TEST(BrokerChecks, ATopicIsThereHasLeadersAndMayBeRead) {
   EXPECT_EQ(OfTopic(topic).verdict, Verdict::kFailed);
 }
 
+TEST(BrokerChecks, ATopicOfTheGatewayIsThereAndTakesItsLargestEvent) {
+  EXPECT_EQ(CheckGatewayTopic(GoodTopic(), kMiB).verdict, Verdict::kOk);
+  const Check large = CheckGatewayTopic(GoodTopic(), kMiB + 1);
+  EXPECT_EQ(large.verdict, Verdict::kWarning);
+  EXPECT_THAT(large.mend, HasSubstr("gateway.http.topics.clicks.max_event to 1MiB or less"));
+  auto topic = GoodTopic();
+  topic.record_bytes_max = std::nullopt;
+  EXPECT_EQ(CheckGatewayTopic(topic, 16 * kMiB).verdict, Verdict::kOk) << "we may not see its settings";
+  topic.status = NotFound("topic clicks: unknown");
+  EXPECT_EQ(CheckGatewayTopic(topic, kMiB).verdict, Verdict::kFailed);
+  EXPECT_THAT(CheckGatewayTopic(topic, kMiB).mend, HasSubstr("mend gateway.http.topics"));
+}
+
 TEST(BrokerChecks, TheLargestBatchFitsAnAnswerAndTheMemory) {
   EXPECT_EQ(OfSize(GoodTopic(), kMiB + 512, 8 * kMiB).verdict, Verdict::kOk);
   const Check large = OfSize(GoodTopic(), kMiB + 511, 8 * kMiB);

@@ -1,6 +1,9 @@
 #include "doctor/machine_checks.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <pwd.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -8,11 +11,14 @@
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/quantity_text.h"
 #include "http/client.h"
@@ -45,20 +51,59 @@ std::optional<std::int64_t> LimitIn(const std::string& path) {
   return bytes;
 }
 
-void TakeLess(std::optional<std::int64_t>& least, std::optional<std::int64_t> other) {
+template <typename T>
+void TakeLess(std::optional<T>& least, std::optional<T> other) {
   if (other) least = least ? std::min(*least, *other) : *other;
 }
 
-// The limits of a group and of all above it hold. In a container the group's path is often that of the host, and what
-// is mounted is the group itself: then only the root of the mount is there.
-std::optional<std::int64_t> LeastOf(const std::string& mount, std::string group, const char* file) {
-  std::optional<std::int64_t> least;
-  for (;;) {
-    TakeLess(least, LimitIn(mount + group + "/" + file));
-    const auto slash = group.rfind('/');
-    if (slash == std::string::npos) return least;
-    group.erase(slash);
+// The folders in which `controller` says what our group and all above it are given; all of their limits hold. In a
+// container the group's path is often that of the host, and what is mounted is the group itself: then only the root of
+// the mount is there.
+std::vector<std::string> GroupFolders(const std::string& root, const std::string& controller) {
+  std::vector<std::string> folders;
+  const auto add = [&folders](const std::string& mount, std::string group) {
+    if (group == "/") group.clear();
+    for (;;) {
+      folders.push_back(mount + group + "/");
+      const auto slash = group.rfind('/');
+      if (slash == std::string::npos) return;
+      group.erase(slash);
+    }
+  };
+  std::istringstream groups(Text(root + "proc/self/cgroup").value_or(""));
+  for (std::string line; std::getline(groups, line);) {
+    const auto first = line.find(':');
+    const auto second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    if (controllers.empty()) {
+      add(root + "sys/fs/cgroup", line.substr(second + 1));
+    } else if (("," + controllers + ",").find("," + controller + ",") != std::string::npos) {
+      add(root + "sys/fs/cgroup/" + controller, line.substr(second + 1));
+    }
   }
+  return folders;
+}
+
+// "150000 100000" of v2 is one and a half.
+std::optional<double> QuotaIn(const std::string& folder) {
+  double quota = 0;
+  double period = 0;
+  std::istringstream v2(Text(folder + "cpu.max").value_or(""));
+  if (!(v2 >> quota >> period)) {
+    std::istringstream v1(Text(folder + "cpu.cfs_quota_us").value_or("") + " " +
+                          Text(folder + "cpu.cfs_period_us").value_or(""));
+    if (!(v1 >> quota >> period)) return std::nullopt;
+  }
+  if (quota <= 0 || period <= 0) return std::nullopt;  // -1 is none.
+  return quota / period;
+}
+
+std::string OwnerOf(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return "nobody";
+  const passwd* const entry = ::getpwuid(info.st_uid);
+  return entry != nullptr ? entry->pw_name : std::to_string(info.st_uid);
 }
 
 std::int64_t FreeBytes(const std::string& path) {
@@ -77,19 +122,9 @@ Result<MemoryFacts> ReadMemory(const std::string& root) {
   if (at == std::string::npos) return NotFound("{}proc/meminfo does not say how much memory there is", root);
   std::istringstream(meminfo->substr(at + kTotal.size())) >> facts.machine;
   facts.machine *= 1024;
-  std::istringstream groups(Text(root + "proc/self/cgroup").value_or(""));
-  for (std::string line; std::getline(groups, line);) {
-    const auto first = line.find(':');
-    const auto second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string group = line.substr(second + 1);
-    if (group == "/") group.clear();
-    if (controllers.empty()) {
-      TakeLess(facts.cgroup, LeastOf(root + "sys/fs/cgroup", group, "memory.max"));
-    } else if (("," + controllers + ",").find(",memory,") != std::string::npos) {
-      TakeLess(facts.cgroup, LeastOf(root + "sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
-    }
+  for (const auto& folder : GroupFolders(root, "memory")) {
+    TakeLess(facts.cgroup, LimitIn(folder + "memory.max"));
+    TakeLess(facts.cgroup, LimitIn(folder + "memory.limit_in_bytes"));
   }
   return facts;
 }
@@ -112,15 +147,43 @@ Check CheckMemory(const MemoryFacts& facts, std::int64_t limit) {
   return Ok(kName, found);
 }
 
-Check CheckDescriptors(std::uint64_t soft, std::uint64_t hard, int connections) {
+CpuFacts ReadCpus(const std::string& root) {
+  CpuFacts facts{.machine = static_cast<int>(std::max(1U, std::thread::hardware_concurrency())), .quota = {}};
+  for (const auto& folder : GroupFolders(root, "cpu")) TakeLess(facts.quota, QuotaIn(folder));
+  return facts;
+}
+
+Check CheckThreads(const CpuFacts& facts, int threads) {
+  constexpr const char* kName = "limits.threads";
+  const std::string found = fmt::format("{} threads compute, this machine has {} cores", threads, facts.machine);
+  if (!facts.quota) return Ok(kName, found);
+  const std::string in_group = fmt::format("{}, of which its control group may use {:.2g}", found, *facts.quota);
+  const int fits = std::max(1, static_cast<int>(std::ceil(*facts.quota)));
+  if (threads <= fits) return Ok(kName, in_group);
+  return Warning(
+      kName, in_group + ": while its quota is spent, all of it stands still, and commits late",
+      fmt::format("set limits.threads to {}, or give it {} cores (CPUQuota= of the unit, cpu of the container)", fits,
+                  threads));
+}
+
+Check CheckDescriptors(std::uint64_t soft, std::uint64_t hard, const DoorConnections& doors) {
   constexpr const char* kName = "limits.descriptors";
-  // The server takes half of them at most.
-  const std::uint64_t wanted = std::max<std::uint64_t>(2 * static_cast<std::uint64_t>(connections), kFilesAtOnce);
+  // serve.listen takes half of them at most; the other doors take theirs whatever there is.
+  const auto http = static_cast<std::uint64_t>(doors.http);
+  const auto wanted =
+      std::max(2 * http, http + static_cast<std::uint64_t>(doors.health + doors.postgres) + kFilesAtOnce);
   const std::string found = fmt::format("{} files may be open at once", soft);
   if (soft >= wanted) return Ok(kName, found);
-  const std::string why = connections > 0
-                              ? fmt::format("; with serve.limits.connections: {} it should be {}", connections, wanted)
-                              : fmt::format("; it should be {}", wanted);
+  std::string connections;
+  const auto add = [&connections](int number, const char* where) {
+    if (number > 0)
+      connections += fmt::format("{}{} connections to {}", connections.empty() ? "" : ", ", number, where);
+  };
+  add(doors.http, "serve.listen");
+  add(doors.health, "serve.health");
+  add(doors.postgres, "serve.postgres");
+  const std::string why = connections.empty() ? fmt::format("; it should be {}", wanted)
+                                              : fmt::format("; with {} it should be {}", connections, wanted);
   const std::string mend = hard >= wanted
                                ? fmt::format("ulimit -n {}, or LimitNOFILE={} of the unit", wanted, wanted)
                                : fmt::format(
@@ -146,7 +209,7 @@ Result<FolderFacts> ReadFolder(const std::string& path) {
   if (fs::exists(parent, error) && !fs::is_directory(parent, error)) {
     return InvalidInput("{} is not a folder", facts.parent);
   }
-  if (::access(facts.parent.c_str(), R_OK | W_OK | X_OK) != 0) facts.denied = std::strerror(errno);
+  if (::eaccess(facts.parent.c_str(), R_OK | W_OK | X_OK) != 0) facts.denied = std::strerror(errno);
   facts.free_bytes = FreeBytes(facts.parent);
   return facts;
 }
@@ -163,6 +226,55 @@ Check CheckFolder(const std::string& name, const FolderFacts& facts, std::int64_
   if (facts.free_bytes < needed) return Failed(name, found, mend);
   if (facts.free_bytes < wanted) return Warning(name, found, mend);
   return Ok(name, found);
+}
+
+Result<StateFacts> ReadState(const std::string& path) {
+  ASSIGN_OR_RETURN(auto folder, ReadFolder(path));
+  StateFacts facts{.folder = std::move(folder), .foreign = {}, .holder = {}};
+  if (!facts.folder.is_there) return facts;
+  std::error_code error;
+  for (fs::directory_iterator files(facts.folder.path, error), end; !error && files != end; files.increment(error)) {
+    const std::string file = files->path().string();
+    if (::eaccess(file.c_str(), R_OK | W_OK) == 0) continue;
+    facts.foreign = fmt::format("{} is of {}", files->path().filename().string(), OwnerOf(file));
+    break;
+  }
+  // RocksDB holds this lock as long as it is open. To ask for it takes it from nobody.
+  const int lock = ::open((facts.folder.path + "/LOCK").c_str(), O_RDONLY | O_CLOEXEC);
+  if (lock < 0) return facts;
+  struct flock asked {};
+  asked.l_type = F_RDLCK;
+  asked.l_whence = SEEK_SET;
+  if (::fcntl(lock, F_GETLK, &asked) == 0 && asked.l_type != F_UNLCK) facts.holder = std::max(0, asked.l_pid);
+  ::close(lock);
+  return facts;
+}
+
+Check CheckState(const std::string& name, const StateFacts& facts, std::int64_t wanted, std::int64_t needed) {
+  if (facts.folder.denied.empty() && !facts.foreign.empty()) {
+    return Failed(name, fmt::format("{}: {}, and we may not read and write it", facts.folder.path, facts.foreign),
+                  fmt::format("chown -R {} to the user that runs the pipeline, or give another path: another user has "
+                              "run it before",
+                              facts.folder.path));
+  }
+  return CheckFolder(name, facts.folder, wanted, needed);
+}
+
+Check CheckHolder(const std::string& name, const StateFacts& facts, PortUse door) {
+  const std::string found = facts.holder.value_or(0) == 0
+                                ? fmt::format("{}: another process has it open", facts.folder.path)
+                                : fmt::format("{}: process {} has it open", facts.folder.path, *facts.holder);
+  const std::string mend = fmt::format("give each process its own {}, or end that one", name);
+  switch (door) {
+    case PortUse::kMillrace:
+      return Ok(name, found + ": a pipeline that runs there already");
+    case PortUse::kUnknown:
+      return Warning(name, found, "if this pipeline runs already, all is well; else " + mend);
+    case PortUse::kFree:
+    case PortUse::kOther:
+      break;
+  }
+  return Failed(name, found + ", and it does not answer at our port", mend);
 }
 
 PortFacts ReadPort(const std::string& key, const std::string& address, std::uint16_t port, bool livez) {

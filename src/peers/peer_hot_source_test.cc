@@ -164,10 +164,14 @@ TEST(PulseWatch, MovesWhenAnyOfThemDoes) {
 }
 
 TEST(PulseWatch, ReadsWhatItWrites) {
-  const Pulse pulse{"x", 1ULL << 40, std::nullopt};
+  const Pulse pulse{"x", 1ULL << 40, std::nullopt, "clicks"};
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto read, PulseFromJson(ToJson(pulse)));
   EXPECT_EQ(read, pulse);
-  for (const char* text : {"", "[]", R"({"instance": "x"})"}) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto earlier,
+                                PulseFromJson(R"({"instance": "x", "changes": 1, "watermark": 7})"));
+  EXPECT_EQ(earlier, (Pulse{"x", 1, 7, ""})) << "of a build that does not say its pipeline";
+  for (const char* text :
+       {"", "[]", R"({"instance": "x"})", R"({"instance": "x", "changes": 1, "watermark": 7, "pipeline": 1})"}) {
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, PulseFromJson(text));
   }
 }

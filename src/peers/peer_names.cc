@@ -33,6 +33,11 @@ Result<std::vector<std::string>> LookUpBySystem(const std::string& name) {
   return addresses;
 }
 
+std::string UrlOf(const std::string& address, std::uint16_t port) {
+  const bool is_v6 = address.find(':') != std::string::npos;
+  return is_v6 ? fmt::format("http://[{}]:{}", address, port) : fmt::format("http://{}:{}", address, port);
+}
+
 struct PeerNames::Shared {
   explicit Shared(Options all) : options(std::move(all)) {
     known.unknown = {{options.name, "its name has not been looked up yet"}};
@@ -55,11 +60,7 @@ struct PeerNames::Shared {
     }
     error.clear();
     known = {};
-    for (const auto& address : *found) {
-      const bool is_v6 = address.find(':') != std::string::npos;
-      const std::string host = is_v6 ? "[" + address + "]" : address;
-      known.urls.push_back(fmt::format("http://{}:{}", host, options.port));
-    }
+    for (const auto& address : *found) known.urls.push_back(UrlOf(address, options.port));
   }
 
   const Options options;

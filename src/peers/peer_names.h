@@ -17,6 +17,8 @@ namespace millrace::peers {
 /// The addresses of a name, "10.0.0.7" or "fd00::7". Blocks, for as long as name servers take.
 using Lookup = std::function<Result<std::vector<std::string>>(const std::string& name)>;
 Result<std::vector<std::string>> LookUpBySystem(const std::string& name);
+/// "http://10.0.0.7:8080", "http://[fd00::7]:8080"
+std::string UrlOf(const std::string& address, std::uint16_t port);
 
 /// Any thread.
 class PeerNames {

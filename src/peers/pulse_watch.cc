@@ -15,15 +15,14 @@ namespace {
 namespace json = boost::json;
 using std::chrono::steady_clock;
 
-constexpr std::int64_t kPulseBytesMax = 4096;
-
 }  // namespace
 
 std::string ToJson(const Pulse& pulse) {
   return json::serialize(
       json::object{{"instance", pulse.instance},
                    {"changes", pulse.changes},
-                   {"watermark", pulse.watermark ? json::value(*pulse.watermark) : json::value(nullptr)}});
+                   {"watermark", pulse.watermark ? json::value(*pulse.watermark) : json::value(nullptr)},
+                   {"pipeline", pulse.pipeline}});
 }
 
 Result<Pulse> PulseFromJson(std::string_view text) {
@@ -31,6 +30,9 @@ Result<Pulse> PulseFromJson(std::string_view text) {
     const auto value = json::parse(text);
     Pulse pulse{.instance = json::value_to<std::string>(value.at("instance")),
                 .changes = value.at("changes").to_number<std::uint64_t>()};
+    if (const auto* pipeline = value.as_object().if_contains("pipeline")) {
+      pulse.pipeline = json::value_to<std::string>(*pipeline);
+    }
     if (!value.at("watermark").is_null()) pulse.watermark = value.at("watermark").to_number<std::int64_t>();
     return pulse;
   } catch (const std::exception& error) {

@@ -20,14 +20,16 @@
 
 namespace millrace::peers {
 
-/// What changes when an answer with this process' hot rows may.
+/// What changes when an answer with this process' hot rows may; and whose it is.
 struct Pulse {
   std::string instance;
   std::uint64_t changes = 0;
   std::optional<UnixMicros> watermark{};
+  std::string pipeline{};  ///< Its name; empty: of a build that does not say it.
 
   bool operator==(const Pulse&) const = default;
 };
+inline constexpr std::int64_t kPulseBytesMax = 4096;
 std::string ToJson(const Pulse& pulse);
 /// kInvalidInput: not a text of ToJson().
 Result<Pulse> PulseFromJson(std::string_view text);

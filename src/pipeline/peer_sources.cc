@@ -7,6 +7,16 @@
 
 namespace millrace::pipeline {
 
+peers::PeerClient::Options PeerOptions(const config::ServeConfig& serve) {
+  peers::PeerClient::Options options{.token = serve.internal_token.value_or("")};
+  if (const char* const authorities = std::getenv("CURL_CA_BUNDLE")) options.ca_file = authorities;
+  if (serve.tls) {
+    options.certificate_file = serve.tls->certificate_file;
+    options.key_file = serve.tls->key_file;
+  }
+  return options;
+}
+
 std::unique_ptr<peers::Peers> PeersOf(const config::PipelineConfig& config) {
   if (!config.serve) return nullptr;
   const auto& serve = *config.serve;
@@ -20,13 +30,7 @@ std::unique_ptr<peers::Peers> PeersOf(const config::PipelineConfig& config) {
   } else {
     return nullptr;
   }
-  peers::PeerClient::Options client{.token = serve.internal_token.value_or("")};
-  if (const char* const authorities = std::getenv("CURL_CA_BUNDLE")) client.ca_file = authorities;
-  if (serve.tls) {
-    client.certificate_file = serve.tls->certificate_file;
-    client.key_file = serve.tls->key_file;
-  }
-  return std::make_unique<peers::Peers>(std::move(list), std::move(client));
+  return std::make_unique<peers::Peers>(std::move(list), PeerOptions(serve));
 }
 
 peers::PeerHotSource::Options PeerSourceOptions(peers::Peers& peers, const std::string& instance,

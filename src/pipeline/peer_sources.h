@@ -11,6 +11,10 @@
 
 namespace millrace::pipeline {
 
+/// How the processes of a pipeline ask each other: its token, and by CURL_CA_BUNDLE and serve.tls whom to trust and
+/// what to show.
+peers::PeerClient::Options PeerOptions(const config::ServeConfig& serve);
+
 /// nullptr: serve.workers names none.
 std::unique_ptr<peers::Peers> PeersOf(const config::PipelineConfig& config);
 

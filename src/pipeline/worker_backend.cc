@@ -200,7 +200,8 @@ class WorkerBackend final : public serve::Backend {
     return peers::ToArrowStream({instance_, std::move(rows)}, *definition, bytes_max);
   }
   Result<std::string> PulseForPeers() override {
-    return peers::ToJson(peers::Pulse{instance_, worker_.Changes(), worker_.WatermarkPulse()});
+    return peers::ToJson(
+        peers::Pulse{instance_, worker_.Changes(), worker_.WatermarkPulse(), worker_.plan().config.name});
   }
 
   Result<query::Answer> Query(const std::string& aggregate, const query::AggregateRequest& request,

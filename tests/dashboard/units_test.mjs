@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {after, test} from 'node:test';
+import {fileURLToPath} from 'node:url';
 
 import {packages, require} from '../../src/dashboard/bundle.mjs';
 
@@ -11,7 +12,7 @@ const work = fs.mkdtempSync(path.join(os.tmpdir(), 'millrace-dashboard-'));
 after(() => fs.rmSync(work, {recursive: true}));
 // As much of a browser as the modules ask for when they are loaded.
 Object.assign(globalThis, {location: new URL('http://here:1/'), sessionStorage: {getItem: () => null, setItem() {}}, addEventListener() {}});
-const root = path.join(import.meta.dirname, '../../src/dashboard/src');
+const root = fileURLToPath(new URL('../../src/dashboard/src', import.meta.url));
 async function load(name) {
   const outfile = path.join(work, name.replace('/', '_') + '.mjs');
   await require('esbuild').build({entryPoints: [path.join(root, name + '.ts')], outfile, bundle: true, format: 'esm', platform: 'node', nodePaths: [packages], logLevel: 'error'});

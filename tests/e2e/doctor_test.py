@@ -109,6 +109,9 @@ log: {level: warn}
                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)))
     claim(few.returncode == 1 and "LimitNOFILE=512" in few.stdout, "too few descriptors", few.stdout + few.stderr)
 
+    workers(text)
+    gateway_state(text)
+
     # A lake that is there, its tables, and what no longer fits them.
     (FOLDER / "lake").mkdir()
     found = doctor(good)
@@ -121,6 +124,70 @@ log: {level: warn}
     millrace("lake", "create", "lake/clicks", "--column", "id:string")
     wrong(doctor(good, code=1), "lake.tables", "clicks", "new name")
     shutil.rmtree(FOLDER / "lake")
+
+
+def answers(url, process):
+    """Until it does."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return urllib.request.urlopen(url, timeout=5).read()
+        except OSError:
+            claim(process.poll() is None and time.monotonic() < deadline, f"{url} answers")
+            time.sleep(0.1)
+
+
+def workers(text):
+    """The other processes of a pipeline: away, there, behind another token, of another pipeline."""
+    port, away = free_port(), free_port()
+    serve = "serve: {{listen: '127.0.0.1:{}', internal_token: {}, workers: ['http://127.0.0.1:{}', 'http://127.0.0.1:{}']}}\n"
+    worker = write("worker.yaml", text.replace("path: log", "path: worker-log").replace("lake: {uri: lake}", "lake: {uri: worker-lake}")
+                   + f"serve: {{listen: '127.0.0.1:{port}', internal_token: known}}\n")
+    with subprocess.Popen([BINARY, "run", "--role", "worker", "-c", worker], cwd=FOLDER) as run:
+        try:
+            answers(f"http://127.0.0.1:{port}/readyz", run)
+            asking = write("asking.yaml", text + serve.format(free_port(), "known", port, away))
+            verdicts = {c["found"].split(":")[2].split(" ")[0]: c["verdict"] for c in doctor(asking)["serve.workers"]}
+            claim(verdicts == {str(port): "ok", str(away): "warning"}, "the worker that is there answers, the other is named", verdicts)
+            stranger = write("stranger.yaml", text + serve.format(free_port(), "unknown", port, port))
+            wrong(doctor(stranger), "serve.workers", "401", "serve.internal_token", verdict="warning")
+            wrong(doctor(asking, "--set", "pipeline=orders", code=1), "serve.workers", "of the pipeline 'clicks', and this is 'orders'")
+            named = write("named.yaml", text + f"serve: {{listen: '127.0.0.1:{free_port()}', internal_token: known, "
+                                               f"workers: {{dns: localhost, port: {port}}}}}\n")
+            found = doctor(named)["serve.workers"]
+            claim("stands for" in found[0]["found"] and any(c["verdict"] == "ok" and str(port) in c["found"] for c in found[1:]),
+                  "a name's addresses are asked", found)
+        finally:
+            run.terminate()
+    claim(run.returncode == 0, "the worker ends in order")
+    wrong(doctor(write("named.yaml", text + "serve: {workers: {dns: no-such-name.invalid}}\n"), "--set", f"serve.listen=127.0.0.1:{free_port()}"),
+          "serve.workers", "no-such-name.invalid", verdict="warning")
+
+
+def gateway_state(text):
+    """Its folder: not there yet, of the gateway that runs, of another one."""
+    port = free_port()
+    gateway = "serve: {{listen: '127.0.0.1:{}'}}\ngateway: {{http: {{topics: {{clicks: {{anonymous: true}}}}}}, state: state}}\n"
+    file = write("gateway.yaml", text.replace("path: log", "path: gateway-log") + gateway.format(port))
+    claim("made by the first run" in doctor(file)["gateway.state"][0]["found"], "a state that is not there yet is fine")
+    claim(not (FOLDER / "state").exists(), "and is not made")
+    wrong(doctor(file, "--set", "gateway.state=gateway.yaml", code=1), "gateway.state", "is not a folder")
+    with subprocess.Popen([BINARY, "gateway", "-c", file], cwd=FOLDER) as run:
+        try:
+            answers(f"http://127.0.0.1:{port}/readyz", run)
+            held = doctor(file)["gateway.state"]
+            claim([c["verdict"] for c in held] == ["ok", "ok"] and f"process {run.pid} has it open" in held[1]["found"],
+                  "the gateway that runs has its own", held)
+            other = write("other-gateway.yaml", text + gateway.format(free_port()))
+            wrong(doctor(other, code=1), "gateway.state", f"process {run.pid} has it open", "its own gateway.state")
+        finally:
+            run.terminate()
+    claim(run.returncode == 0, "the gateway ends in order")
+    claim(len(doctor(file)["gateway.state"]) == 1, "nobody has it then")
+    few = subprocess.run([BINARY, "doctor", "-c", file, "-o", "json", "--set", "serve.limits.connections=50000"], cwd=FOLDER,
+                         capture_output=True, text=True, timeout=60,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096)))
+    claim("with 50000 connections to serve.listen it should be 100000" in few.stdout, "devices want descriptors", few.stdout)
 
 
 def kafka(broker, sasl_port):
@@ -155,6 +222,11 @@ def kafka(broker, sasl_port):
     wrong(doctor(kafka_file("a.yaml", plain, topics="[clicks, gone]"), code=1), "broker.topic", "gone", "--create --topic gone")
     found = doctor(kafka_file("b.yaml", plain, topics='["^none-.+"]'))
     claim(found["broker.topic"][0]["verdict"] == "warning", "a pattern without topics", found)
+    gateway = f"serve: {{listen: '127.0.0.1:{free_port()}'}}\ngateway: {{state: state, http: {{topics: {{TOPIC: {{anonymous: true, max_event: 4MiB}}}}}}}}\n"
+    wrong(doctor(kafka_file("m.yaml", plain, more=gateway.replace("TOPIC", "clicks"))), "gateway.topic", "max_event to", verdict="warning")
+    claim(doctor(kafka_file("n.yaml", plain, more=gateway.replace("TOPIC", "large")))["gateway.topic"][0]["verdict"] == "ok",
+          "a topic that takes the largest event")
+    wrong(doctor(kafka_file("o.yaml", plain, more=gateway.replace("TOPIC", "gone")), code=1), "gateway.topic", "--create --topic gone")
     wrong(doctor(kafka_file("c.yaml", f'bootstrap.servers: "127.0.0.1:{free_port()}", group.id: lake'), code=1), "broker",
           "Connect", "bootstrap.servers")
     small = plain + ', fetch.max.bytes: "1000000", message.max.bytes: "1000000", receive.message.max.bytes: "1001000"'

@@ -11,8 +11,10 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import kubernetes_validate
+import requests
 import yaml
 
 BINARY, HELM = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
@@ -21,7 +23,8 @@ CHART = SOURCE / "share/kubernetes/millrace"
 MADE = {SOURCE / "share/kubernetes/manifests/millrace.yaml": [],
         SOURCE / "tests/package/kubernetes/full.yaml": ["--values", SOURCE / "tests/package/kubernetes/full-values.yaml"]}
 SCHEMAS = "1.30"
-ROLES = {"worker": "StatefulSet", "serve": "Deployment"}
+ROLES = {"worker": "StatefulSet", "serve": "Deployment"}  # Of every pipeline.
+SERVICES = {"worker": "millrace-worker", "serve": "millrace", "gateway": "millrace-gateway"}
 
 passed = 0
 
@@ -43,7 +46,7 @@ def mib(text):
 
 
 def check_pod(objects, role, pipeline):
-    workload = objects[ROLES[role], f"millrace-{role}"]
+    workload = objects[ROLES.get(role, "StatefulSet"), f"millrace-{role}"]
     pod = workload["spec"]["template"]["spec"]
     container = pod["containers"][0]
     arguments = dict(word.removeprefix("--").rsplit("=", 1) for word in container["args"][1:])
@@ -64,18 +67,66 @@ def check_pod(objects, role, pipeline):
         claim(ports[probe["port"]] == int(pipeline["serve"]["health"]["listen"].split(":")[1]), f"{role}: {kind} asks the door for it")
     labels = workload["spec"]["template"]["metadata"]["labels"]
     for selector in (workload["spec"]["selector"]["matchLabels"], objects["PodDisruptionBudget", f"millrace-{role}"]["spec"]["selector"]["matchLabels"],
-                     objects["Service", "millrace" if role == "serve" else "millrace-worker"]["spec"]["selector"]):
+                     objects["Service", SERVICES[role]]["spec"]["selector"]):
         claim(selector.items() <= labels.items(), f"{role}: what selects it", (selector, labels))
+    for port in objects["Service", SERVICES[role]]["spec"]["ports"]:
+        claim(port["targetPort"] in ports, f"{role}: the service's ports are the container's", (port, ports))
+
+
+def check_gateway(objects, pipeline):
+    """What devices need, and nobody else has."""
+    workload = objects["StatefulSet", "millrace-gateway"]["spec"]
+    container = workload["template"]["spec"]["containers"][0]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    claim(pipeline["gateway"]["state"].startswith(mounts["state"] + "/"), "gateway: its state is on its volume", mounts)
+    claim([volume["metadata"]["name"] for volume in workload["volumeClaimTemplates"]] == ["state"], "gateway: which outlives it")
+    policy = objects["NetworkPolicy", "millrace-gateway"]["spec"]
+    claim(policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway", "gateway: its network policy")
+    ports = {port["name"] for port in container["ports"]}
+    claim({port["port"] for port in policy["ingress"][0]["ports"]} == ports - {"health"}, "gateway: all its doors but health are open", policy)
+    kept = {mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")}
+    secrets = re.findall(r"\$\{file:([^}]+)\}", yaml.safe_dump(pipeline["serve"]))
+    claim(len(secrets) == 3 and all(str(pathlib.PurePath(path).parent) in kept for path in secrets), "gateway: its secrets are files", secrets)
+
+
+def here(text, folder):
+    """The pipeline, but for what is not here: Kafka, the bucket, the secrets, the ports."""
+    pipeline = yaml.safe_load(text)
+    pipeline["source"] = {"embedded": {"path": f"{folder}/log", "partitions": 1}, "topics": pipeline["source"]["topics"]}
+    pipeline["lake"] = {"uri": f"{folder}/lake"}
+    pipeline["serve"].update(internal_token="token", listen="0.0.0.0:0", health={"listen": "0.0.0.0:0"})
+    pipeline["serve"].pop("auth", None)
+    if "gateway" in pipeline:
+        pipeline["gateway"]["state"] = f"{folder}/state"
+    (pathlib.Path(folder) / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
+
+
+def gateway_starts(container, text):
+    with tempfile.TemporaryDirectory() as folder:
+        here(text, folder)
+        words = [word.replace("/etc/millrace", folder) for word in container["args"]]
+        with subprocess.Popen([BINARY, *words], stderr=subprocess.PIPE, text=True) as process:
+            try:
+                urls = []  # The door, and the one for health.
+                while len(urls) < 2:
+                    line = process.stderr.readline()
+                    claim(line, "the gateway starts", urls)
+                    urls += [url.replace("0.0.0.0", "127.0.0.1") for url in re.findall(r"http://0\.0\.0\.0:\d+", line)]
+                deadline = time.monotonic() + 30
+                while requests.get(urls[1] + container["readinessProbe"]["httpGet"]["path"], timeout=5).status_code != 200:
+                    claim(time.monotonic() < deadline, "the gateway is ready")
+                    time.sleep(0.05)
+                answer = requests.post(urls[0] + "/v1/events/clicks", json={"event_id": "e"}, timeout=5)
+                claim(answer.json()["accepted"] == 1, "the gateway's command takes an event, and its probe is answered", answer.text)
+            finally:
+                process.terminate()
+        claim((pathlib.Path(folder) / "state").exists(), "its state is where the pipeline says")
 
 
 def starts(container, text):
-    """The container's own arguments and its pipeline, but for what is not here: Kafka, the bucket, the secret, the ports."""
+    """The container's own arguments."""
     with tempfile.TemporaryDirectory() as folder:
-        pipeline = yaml.safe_load(text)
-        pipeline["source"] = {"embedded": {"path": f"{folder}/log", "partitions": 1}, "topics": pipeline["source"]["topics"]}
-        pipeline["lake"] = {"uri": f"{folder}/lake"}
-        pipeline["serve"].update(internal_token="token", listen="0.0.0.0:0", health={"listen": "0.0.0.0:0"})
-        (pathlib.Path(folder) / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
+        here(text, folder)
         run(BINARY, *[word.replace("/etc/millrace", folder) for word in container["args"]], "--until-end")
         claim((pathlib.Path(folder) / "lake").exists(), "the worker's command runs")
 
@@ -102,6 +153,11 @@ def check(path):
     claim(pipeline["serve"]["workers"]["port"] in [port["port"] for port in workers["spec"]["ports"]], "and its port")
     for role in ROLES:
         check_pod(objects, role, pipeline)
+    claim(("gateway" in pipeline) == (("StatefulSet", "millrace-gateway") in objects), "gateways where the pipeline has one")
+    if "gateway" in pipeline:
+        check_pod(objects, "gateway", pipeline)
+        check_gateway(objects, pipeline)
+        gateway_starts(objects["StatefulSet", "millrace-gateway"]["spec"]["template"]["spec"]["containers"][0], text)
     starts(objects["StatefulSet", "millrace-worker"]["spec"]["template"]["spec"]["containers"][0], text)
     return {kind for kind, _ in objects}
 

@@ -146,16 +146,25 @@ def no_right():
     for tool in pathlib.Path("/usr/bin").iterdir():
         if tool.name != "sudo":
             (FOLDER / "bin" / tool.name).symlink_to(tool)
+    # What stands for what: the first of the names that can be had, however much there is to say about it.
+    (FOLDER / "bin/apt-cache").unlink(missing_ok=True)
+    (FOLDER / "bin/apt-cache").write_text("""#!/bin/sh
+case $2 in
+  *no-such) echo "$2:"; echo "  Candidate: (none)" ;;
+  *) echo "$2:"; echo "  Candidate: 1"; i=0; while [ $i -lt 20000 ]; do echo "  Version table:"; i=$((i + 1)); done ;;
+esac
+""")
+    (FOLDER / "bin/apt-cache").chmod(0o755)
     theirs = FOLDER / "theirs"
     theirs.mkdir()
     os.chown(theirs, 65534, 65534)
     FOLDER.chmod(0o755)
     names = FOLDER / "source/scripts/apt.txt"
-    names.write_text(names.read_text() + "build millrace-no-such|cowsay 1\n")
+    names.write_text(names.read_text() + "build millrace-no-such|cowsay|fortune 1\n")
     done = subprocess.run(**{**command(theirs, PATH=f"{FOLDER}/bin", HOME=str(theirs)), "user": 65534, "group": 65534}, timeout=120)
     claim(done.returncode == 1 and "not root, and no sudo" in done.stdout, "who may not install is told so", done.stdout)
-    claim("apt-get install --no-install-recommends" in done.stdout and ("cowsay" in done.stdout or "millrace-no-such" in done.stdout),
-          "and what to ask for", done.stdout)
+    claim("apt-get install --no-install-recommends" in done.stdout and "cowsay" in done.stdout, "and what to ask for", done.stdout)
+    claim("no-such" not in done.stdout and "fortune" not in done.stdout, "of names for one thing the first that can be had", done.stdout)
 
 
 main()

@@ -6,6 +6,7 @@
   markers   no fix-me and the like, no conflict marker; a to-do says what it is and when it matters
   paths     no absolute path of somebody's home folder
   length    a source file has at most 1000 lines
+  node      what Debian 12's Node (18) lacks: import.meta.dirname and filename
   header    a header starts with a /// comment and has #pragma once
   names     what docs/how-a-batch-flows.md has in code font like Worker::Cut is a name in src/
 
@@ -24,6 +25,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([\w-]+)/[^"]+"')
 MARKER = re.compile(r"\b(?:FIX" r"ME|X" r"XX|HA" r"CK)\b|^(?:<{7}|>{7}|={7})(?:\s|$)")
 BARE_TODO = re.compile(r"\bTO" r"DO\b(?!: \S)")
 HOME = re.compile(r"(?<![\w.~$}])/(?:home/\w|root/|Users/\w)")
+NEW_NODE = re.compile(r"\bimport\.meta\.(?:dirname|filename)\b")
 FLOW_PAGE = "docs/how-a-batch-flows.md"
 CODE_NAME = re.compile(r"`((?:\w+::)*[A-Z]\w*[a-z]\w*)`")
 KEYWORDS = {"SOURCES", "DEPS", "LIBS", "PRIVATE_LIBS", "LABELS", "TIMEOUT"}
@@ -105,6 +107,8 @@ def check(root: pathlib.Path, files: list[str]) -> list[str]:
                 findings.append(f"{name}:{number}: markers: {line.strip()[:80]}")
             if HOME.search(line):
                 findings.append(f"{name}:{number}: paths: {line.strip()[:80]}")
+            if suffix in {".js", ".mjs", ".ts"} and NEW_NODE.search(line):
+                findings.append(f"{name}:{number}: node: Node 18 has only import.meta.url")
             included = INCLUDE.match(line)
             if included and name.startswith("src/") and name.count("/") > 1:
                 other = included.group(1)

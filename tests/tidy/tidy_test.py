@@ -65,6 +65,9 @@ class Tidy(unittest.TestCase):
         self.assert_finds("markers", **{"src/base/a.cc": "// TO" "DO\n"})
         self.assertEqual(self.findings(**{"src/base/a.cc": "// TO" "DO: drop this when Arrow 26 is out.\n"}), [])
 
+    def test_what_the_oldest_node_lacks(self):
+        self.assert_finds("tests/a.mjs:2: node", **{"tests/a.mjs": "import.meta.url;\nconst here = import.meta.dirname;\n"})
+
     def test_home_paths(self):
         self.assert_finds("paths", **{"docs/a.md": "cd /ho" "me/ann/millrace\n"})
         self.assertEqual(self.findings(**{"docs/a.md": "see https://example.org/root/x and ~/.cache\n"}), [])

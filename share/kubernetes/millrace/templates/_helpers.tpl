@@ -12,10 +12,13 @@ app.kubernetes.io/component: {{ .component }}
     "internal_token" "${file:/run/secrets/millrace/internal_token}")
   "shutdown_timeout" (printf "%ds" (int .Values.shutdownTimeoutSeconds))
   "log" (dict "format" "json") -}}
+{{- if .Values.pipeline.gateway -}}
+{{- $_ := set $own "gateway" (dict "state" "/var/lib/millrace/gateway-state") -}}
+{{- end -}}
 {{- toYaml (mergeOverwrite (deepCopy .Values.pipeline) $own) }}
 {{- end }}
 
-{{- /* A pod of either role; .component is its --role, .size what it may use. */ -}}
+{{- /* A pod of any role; .component is its --role, .size what it may use. */ -}}
 {{- define "millrace.pod" -}}
 metadata:
   labels:
@@ -63,6 +66,10 @@ spec:
           containerPort: 8080
         - name: health
           containerPort: 8081
+        {{- range .ports }}
+        - name: {{ .name }}
+          containerPort: {{ int .port }}
+        {{- end }}
       # /livez answers from the first moment; what opens the log and the tables may take as long as it needs.
       livenessProbe:
         httpGet:
