@@ -64,7 +64,9 @@ class Dump {
       ::poll(&wake, 1, 50);
       for (Event& event : consumer_->Poll(moves_ > 0 ? Random(1, 2000) : 8192)) {
         if (auto* fetched = std::get_if<FetchedRecords>(&event)) RETURN_NOT_OK(Take(*fetched));
-        if (const auto* failed = std::get_if<Failed>(&event)) return failed->status;
+        const auto* failed = std::get_if<Failed>(&event);
+        // A connection that is gone comes again, or the end is not reached in time.
+        if (failed != nullptr && KindOf(failed->status) != ErrorKind::kTransient) return failed->status;
       }
       if (moves_ > 0 && Random(0, 3) == 0) RETURN_NOT_OK(Disturb());
     }

@@ -136,7 +136,12 @@ TEST(AvroThroughJson, AContainersRecordIsResolvedWhereASchemaIsDeclared) {
 
 // However deep: in records, lists, maps and unions.
 TEST(AvroThroughJson, AContainersInnerTypesAreResolvedToo) {
-  auto spec = Spec({Column("inner", arrow::utf8()), Column("all", arrow::utf8()), Column("state", arrow::utf8())});
+  const auto json = [](std::string name) {
+    ColumnSpec column = Column(std::move(name), arrow::utf8());
+    column.form = OfText(TextForm::kJson);
+    return column;
+  };
+  auto spec = Spec({json("inner"), json("all"), Column("state", arrow::utf8())});
   spec.records = Records::kContainer;
   spec.schema->bytes = std::make_shared<const std::string>(Record(
       R"({"name": "inner", "type": ["null", {"type": "record", "name": "Inner", "fields": [
@@ -158,8 +163,8 @@ TEST(AvroThroughJson, AContainersInnerTypesAreResolvedToo) {
   EXPECT_EQ(row(Long(0) + inner + Long(1) + Text("k") + item(Long(1) + Text("v")) + Long(0)),
             R"('{"n":5,"at":1000,"words":["a"]}' '{"k":[{"id":"v"}]}' 'OTHER')");
   EXPECT_EQ(row(Long(1) + inner + Long(0)), R"('{"n":5,"at":1000,"words":["a"]}' '{}' 'OK')");
-  EXPECT_EQ(row(Long(1) + inner + Long(1) + Text("k") + item(Long(0)) + Long(0)).substr(0, 64),
-            "type_mismatch: field 'all.id': the writer's null cannot be read a");
+  EXPECT_TRUE(row(Long(1) + inner + Long(1) + Text("k") + item(Long(0)) + Long(0))
+                  .starts_with("type_mismatch: field 'all.id': the writer's null cannot be read as"));
   // What can never be read is told by the schema alone, with its place.
   const auto refused = [&](const std::string& fields, const std::string& payload) {
     return RowOf(spec, Container("null",
