@@ -35,6 +35,13 @@ void Inbox::Settle(Ticket ticket, std::uint8_t code) {
   unsettled_.erase(found);
 }
 
+void Inbox::Forget(Ticket ticket) {
+  const auto found = unsettled_.find(ticket);
+  if (found == unsettled_.end()) return;
+  messages_[found->second].ticket = 0;
+  unsettled_.erase(found);
+}
+
 std::vector<Inbox::Acked> Inbox::TakeAcks() {
   std::vector<Acked> acks;
   while (!waiting_.empty()) {

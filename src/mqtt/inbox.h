@@ -43,6 +43,9 @@ class Inbox {
   /// It is safe, or will never be wanted (`code` says why not). Of a ticket that is not known any more: nothing.
   void Settle(Ticket ticket, std::uint8_t code = reason::kSuccess);
 
+  /// It could not be stored: if it comes again, it is new.
+  void Forget(Ticket ticket);
+
   /// Those that may be acknowledged now, in the order of their coming in this connection. They are forgotten only when
   /// their identifiers are used again, since nobody knows whether the acknowledgement arrives.
   std::vector<Acked> TakeAcks();

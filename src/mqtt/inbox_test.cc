@@ -69,6 +69,18 @@ TEST(MqttInbox, AnIdentifierThatIsUsedAgainIsAnotherMessage) {
   EXPECT_TRUE(inbox.Arrived(1, false, 11).is_new) << "not marked";
 }
 
+TEST(MqttInbox, WhatCouldNotBeStoredIsNewWhenItComesAgain) {
+  Inbox inbox;
+  inbox.Connected(false);
+  inbox.Forget(inbox.Arrived(1, false, 11).ticket);
+  EXPECT_THAT(Acks(inbox), IsEmpty());
+  inbox.Connected(true);
+  const auto again = inbox.Arrived(1, true, 11);
+  EXPECT_TRUE(again.is_new);
+  inbox.Settle(again.ticket);
+  EXPECT_THAT(Acks(inbox), ElementsAre(1));
+}
+
 TEST(MqttInbox, WithoutASessionNothingIsKnown) {
   Inbox inbox;
   inbox.Connected(false);
