@@ -55,6 +55,13 @@ constexpr std::int64_t kKeptAnswersShare = 16;
 /// What the client of Kafka fetches ahead of a tap: somebody looks on, and need not keep up.
 constexpr const char* kTapQueueKilobytes = "2048";
 
+/// Of each door: together they may have twice as much.
+gateway::Intake::Limits IntakeLimitsOf(const pipeline::Plan& plan) {
+  const bool is_kafka = std::holds_alternative<KafkaSource>(plan.config.source.log);
+  const std::int64_t most = is_kafka ? kKafkaIntakeBytesMax : kEmbeddedIntakeBytesMax;
+  return {.bytes_max = static_cast<std::size_t>(std::min(plan.config.limits.memory / kIntakeShare, most))};
+}
+
 /// For requests that come before there is a worker to ask.
 http::Response WhileStarting(const http::Request& request) {
   const http::Problem starting{503, "starting", "The pipeline is opening its log and tables.",
@@ -116,7 +123,7 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
     if (const auto* embedded = std::get_if<EmbeddedSource>(&plan->config.source.log)) {
       RETURN_NOT_OK(service->OpenEmbeddedLog(*embedded));
     }
-    RETURN_NOT_OK(service->OpenDoor(*plan));
+    RETURN_NOT_OK(service->OpenGateway(*plan));
     return service;
   }
   if (options.role == Role::kServe) {
@@ -142,7 +149,7 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
   if (plan->config.dedupes()) worker.state_folder = plan->config.dedupe_path().value_or(config::kDedupePathDefault);
   ASSIGN_OR_RETURN(service->worker_, pipeline::Worker::Make(std::move(plan), std::move(consumer), lake, worker));
   if (service->worker_->plan().config.gateway && options.role == Role::kAll) {
-    RETURN_NOT_OK(service->OpenDoor(service->worker_->plan()));
+    RETURN_NOT_OK(service->OpenGateway(service->worker_->plan()));
   }
   if (serve && options.role != Role::kIngest) {
     const auto& running = service->worker_->plan();
@@ -155,8 +162,9 @@ Result<std::unique_ptr<Service>> Service::Start(std::shared_ptr<const pipeline::
 
 Service::~Service() {
   doors_.Stop(std::chrono::steady_clock::now());
-  // What it still has on its way is told to the server, which must be there.
+  // What they still have on their way is told to who sent it, who must be there.
   door_.reset();
+  mqtt_doors_.reset();
 }
 
 Status Service::OpenEmbeddedLog(const EmbeddedSource& embedded) {
@@ -165,6 +173,29 @@ Status Service::OpenEmbeddedLog(const EmbeddedSource& embedded) {
   log.partitions = embedded.partitions;
   log.retention = std::chrono::duration_cast<std::chrono::milliseconds>(embedded.retention);
   return eventlog::EmbeddedLog::Open(log).Value(&embedded_log_);
+}
+
+Result<std::unique_ptr<eventlog::ConfirmingProducer>> Service::NewProducer(const pipeline::Plan& plan) const {
+  const auto* const kafka = std::get_if<KafkaSource>(&plan.config.source.log);
+  if (kafka == nullptr) return embedded_log_->NewConfirmingProducer();
+  auto properties = kafka->properties;
+  for (const auto& [name, value] : plan.config.gateway->kafka) properties[name] = value;
+  properties.erase("group.id");  // Of consumers; the producer would complain.
+  properties["enable.idempotence"] = "true";
+  if (!properties.contains("delivery.timeout.ms")) properties.try_emplace("message.timeout.ms", kDeliveryTimeoutMs);
+  return eventlog::MakeKafkaConfirmingProducer(std::move(properties));
+}
+
+Status Service::OpenGateway(const pipeline::Plan& plan) {
+  const auto& config = *plan.config.gateway;
+  if (!config.topics.empty()) RETURN_NOT_OK(OpenDoor(plan));
+  if (config.mqtt) {
+    ASSIGN_OR_RETURN(auto producer, NewProducer(plan));
+    ASSIGN_OR_RETURN(mqtt_doors_,
+                     MqttDoors::Open(plan.config, std::move(producer), IntakeLimitsOf(plan), access_, metrics_));
+  }
+  gateway_open_ = true;
+  return Status::OK();
 }
 
 Status Service::OpenDoor(const pipeline::Plan& plan) {
@@ -186,22 +217,13 @@ Status Service::OpenDoor(const pipeline::Plan& plan) {
     repeats.topics.push_back(topic.name);
   }
   for (const auto& topic : config::TopicsThatNobodyReads(plan.config)) spdlog::warn("{}", UnreadTopicText(topic));
-  std::unique_ptr<eventlog::ConfirmingProducer> producer;
-  std::int64_t intake_max = kEmbeddedIntakeBytesMax;
+  ASSIGN_OR_RETURN(auto producer, NewProducer(plan));
   if (const auto* kafka = std::get_if<KafkaSource>(&plan.config.source.log)) {
-    auto properties = kafka->properties;
-    for (const auto& [name, value] : config.kafka) properties[name] = value;
-    properties.erase("group.id");  // Of consumers; the producer would complain.
-    properties["enable.idempotence"] = "true";
-    if (!properties.contains("delivery.timeout.ms")) properties.try_emplace("message.timeout.ms", kDeliveryTimeoutMs);
-    ASSIGN_OR_RETURN(producer, eventlog::MakeKafkaConfirmingProducer(std::move(properties)));
     repeats.open_log = [source = kafka->properties] { return eventlog::MakeKafkaReader(source); };
-    intake_max = kKafkaIntakeBytesMax;
   } else {
-    producer = embedded_log_->NewConfirmingProducer();
     repeats.open_log = [log = embedded_log_] { return Result(log->NewConsumer()); };
   }
-  options.intake.bytes_max = static_cast<std::size_t>(std::min(plan.config.limits.memory / kIntakeShare, intake_max));
+  options.intake = IntakeLimitsOf(plan);
   ASSIGN_OR_RETURN(auto known, gateway::Repeats::Open(std::move(repeats)));
   ASSIGN_OR_RETURN(door_, gateway::Door::Make(std::move(options), std::move(producer), std::move(known), metrics_));
   door_answering_ = door_.get();
@@ -211,11 +233,11 @@ Status Service::OpenDoor(const pipeline::Plan& plan) {
 http::Response Service::AnswerOfGateway(const http::Request& request) {
   serve::Health health{.metrics = [this] { return metrics_.Render(ProcessMetrics()); }};
   gateway::Door* const door = door_answering_;
-  if (door == nullptr || !door->ready()) {
+  if (!gateway_open_ || (door != nullptr && !door->ready())) {
     health.waits_for = http::Problem{503, "not_ready", "The gateway does not know its log yet.", "Ask again."};
   }
   if (auto answer = serve::AnswerHealth(request, health)) return *std::move(answer);
-  if (gateway::Door::Takes(request.target)) {
+  if (!gateway_open_ && gateway::Door::Takes(request.target)) {
     return http::ToResponse({503, "starting", "The gateway is opening its log.", "Send it again."});
   }
   const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
@@ -325,6 +347,7 @@ Status Service::Run() {
   }
   if (api_ != nullptr) api_->EndStreams();
   constexpr std::chrono::seconds kDrain{2};
+  if (mqtt_doors_ != nullptr) mqtt_doors_->Stop(std::chrono::steady_clock::now() + kDrain);
   if (postgres_server_ != nullptr) postgres_server_->Stop(std::chrono::steady_clock::now() + kDrain);
   doors_.Stop(std::chrono::steady_clock::now() + kDrain);
   return done;

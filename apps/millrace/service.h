@@ -14,6 +14,7 @@
 #include "eventlog/embedded/embedded_log.h"
 #include "gateway/door.h"
 #include "http_doors.h"
+#include "mqtt_doors.h"
 #include "pipeline/event_tap.h"
 #include "pipeline/finalizer.h"
 #include "pipeline/maintainer.h"
@@ -84,7 +85,10 @@ class Service {
 
   Status ListenForPostgres(const config::ServeConfig& serve);
   /// Of a plan with `gateway`.
+  Status OpenGateway(const pipeline::Plan& plan);
   Status OpenDoor(const pipeline::Plan& plan);
+  /// Of the gateway, into the plan's log.
+  Result<std::unique_ptr<eventlog::ConfirmingProducer>> NewProducer(const pipeline::Plan& plan) const;
   Status OpenEmbeddedLog(const config::EmbeddedSource& embedded);
   http::Response AnswerOfGateway(const http::Request& request);
 
@@ -104,8 +108,10 @@ class Service {
   std::unique_ptr<serve::Api> api_;
   std::unique_ptr<gateway::Door> door_;
   std::atomic<gateway::Door*> door_answering_ = nullptr;  // Set once the log is open.
-  bool only_gateway_ = false;                             // Role::kGateway.
-  std::atomic<serve::Api*> answering_ = nullptr;          // Set once all is open; requests come before that.
+  std::unique_ptr<MqttDoors> mqtt_doors_;
+  std::atomic<bool> gateway_open_ = false;
+  bool only_gateway_ = false;                     // Role::kGateway.
+  std::atomic<serve::Api*> answering_ = nullptr;  // Set once all is open; requests come before that.
   std::atomic<std::shared_ptr<const postgres::SessionContext>> postgres_context_;  // Likewise.
   HttpDoors doors_;
   std::unique_ptr<postgres::Server> postgres_server_;

@@ -416,7 +416,8 @@ Run AddSimulate(CLI::App& app) {
       ->type_name("URL");
   app.add_flag("--print-schema", flags->print_schema, "Print the schema of the format, and send nothing");
   app.add_option("--to", flags->target.to,
-                 "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, http://HOST/TOPIC, file:PATH, or - for stdout")
+                 "kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, http://HOST/TOPIC, mqtt://HOST/TOPIC, file:PATH, or - "
+                 "for stdout")
       ->capture_default_str();
   app.add_option("--token", flags->target.token, "Bearer token for a gateway")->envname("MILLRACE_TOKEN");
   app.add_option("--truth", flags->truth, "Write what became of each event, for audit --truth")->type_name("FILE");

@@ -16,8 +16,8 @@ struct SimulateTarget {
 };
 
 struct TargetFlags {
-  /// kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, http[s]://HOST/TOPIC (a gateway), file:PATH, or - for standard
-  /// output.
+  /// kafka://BROKERS/TOPIC, embedded:FOLDER/TOPIC, http[s]://HOST/TOPIC (a gateway), mqtt[s]://HOST/PREFIX/TOPIC (a
+  /// broker or a gateway; each device adds a level of its own), file:PATH, or - for standard output.
   std::string to = "-";
   std::vector<std::string> kafka_settings{};  ///< key=value, librdkafka's.
   std::string token{};                        ///< For a gateway; empty: none.

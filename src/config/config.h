@@ -193,8 +193,44 @@ struct GatewayTopic {
   bool anonymous = false;  ///< No token is wanted.
 };
 
+/// What becomes of messages of MQTT whose topic matches.
+struct MqttRouteConfig {
+  std::string filter;  ///< "$share/millrace/site/+/dev/+"
+  std::string topic;   ///< Of the log.
+  std::string key;     ///< "{2}": what the second wildcard matched; empty: no key.
+  std::int64_t event_bytes_max = 1 << 20;
+  // Of `accept` alone:
+  std::optional<serve::Rate> rate;  ///< Messages of each client.
+  std::int64_t quota_events = 0;    ///< Of each client in a stretch of `quota_every`; 0: any number.
+  std::chrono::microseconds quota_every = std::chrono::hours(24);
+  bool anonymous = false;  ///< No token is wanted.
+};
+
+/// A broker whose client the gateway is.
+struct MqttBrokerConfig {
+  std::string host;
+  std::uint16_t port = 1883;
+  bool tls = false;
+  std::string ca_file;           ///< Of authorities to trust; empty: the system's.
+  std::string certificate_file;  ///< The gateway's own; empty: none.
+  std::string key_file;
+  bool is_3_1_1 = false;  ///< Else MQTT 5.
+  std::string client_id;
+  std::optional<std::string> username;
+  std::optional<std::string> password;
+  std::chrono::microseconds session = std::chrono::hours(24);  ///< How long the broker keeps what comes meanwhile.
+  std::vector<MqttRouteConfig> subscribe;                      ///< At least one.
+};
+
+struct GatewayMqttConfig {
+  std::optional<MqttBrokerConfig> broker;
+  std::optional<ListenConfig> listen;   ///< A door of its own for devices that have no broker.
+  std::vector<MqttRouteConfig> accept;  ///< Of `listen`: at least one.
+};
+
 struct GatewayConfig {
-  std::vector<GatewayTopic> topics;          ///< At least one.
+  std::vector<GatewayTopic> topics;  ///< Of HTTP. Empty: there is only `mqtt`.
+  std::optional<GatewayMqttConfig> mqtt;
   std::int64_t body_bytes_max = 8 << 20;     ///< As sent, and unpacked.
   std::string state = "./gateway-state";     ///< A folder of a local disk, of one process.
   std::map<std::string, std::string> kafka;  ///< Beside source.kafka, for the producer.

@@ -98,6 +98,16 @@ void ReadLookups(Section& root, PipelineConfig& config, ConfigNodes& nodes);
 void ReadServe(Section& root, PipelineConfig& config);
 /// gateway: after the inputs, the source and `serve`.
 void ReadGateway(Section& root, PipelineConfig& config);
+/// gateway.mqtt: likewise.
+void ReadMqtt(Section& gateway, const PipelineConfig& config, GatewayConfig& read);
+/// Kafka's own rule.
+bool IsTopicName(const std::string& name);
+/// An address with a port; false: it is not there, or wrong. `usual`: the port of an example.
+bool ReadListen(Section& section, ListenConfig& config, const std::string& name = "listen", int usual = 8080);
+/// `rate`: of 100/s and the like.
+void ReadRate(Section& section, std::optional<serve::Rate>& rate);
+/// `quota`: {events, every}.
+void ReadQuota(Section& section, std::int64_t& events_max, std::chrono::microseconds& every);
 
 /// `what` such as "a table's name": names become folder names, transaction ids and SQL names.
 bool CheckName(const std::string& name, std::string_view what, bool hyphens, const ConfigNode& node, Section& section);

@@ -157,6 +157,7 @@ transforms: [{}]
 tables: [{}]
 aggregates: [{}]
 serve: {auth: {tokens: [{}]}}
+gateway: {mqtt: {subscribe: [{}], accept: [{}]}}
 )",
              "p.yaml", {}, known);
   // `kafka` and `embedded` exclude each other, so one document cannot ask for the keys of both.

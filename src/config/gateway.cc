@@ -14,15 +14,6 @@ constexpr std::int64_t kBodyBytesMax = std::int64_t{64} << 20;
 /// Without which an answer would not say what is durable.
 constexpr const char* kOwnedProperties[] = {"enable.idempotence", "acks", "request.required.acks", "transactional.id"};
 
-// Kafka's own rule.
-bool IsTopicName(const std::string& name) {
-  return !name.empty() && name.size() <= 249 && name != "." && name != ".." &&
-         std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-                  c == '-';
-         });
-}
-
 // The one that names it, else the first with a pattern of it; nullptr: none reads it.
 const InputConfig* InputThatReads(const PipelineConfig& config, const std::string& topic) {
   const InputConfig* by_pattern = nullptr;
@@ -75,22 +66,8 @@ void ReadTopic(Section& section, const std::string& name, const Place& place, st
         fmt::format("{}.max_event is more than {}", section.path(),
                     limit == body_bytes_max ? "gateway.http.max_body" : "the pipeline takes of one record (16MiB)"));
   }
-  std::string rate;
-  if (const auto* node = section.Text("rate", rate); node != nullptr) {
-    const auto parsed = serve::ParseRate(rate);
-    if (parsed.ok()) {
-      topic.rate = *parsed;
-    } else {
-      section.AddFinding(node->place, fmt::format("{}.rate: {}", section.path(), parsed.status().message()));
-    }
-  }
-  auto quota = section.Child("quota");
-  int events = 0;
-  quota.Require("events");
-  quota.Int("events", 1, 2'000'000'000, events);
-  topic.quota_events = events;
-  quota.Duration("every", std::chrono::seconds(1), topic.quota_every);
-  quota.Finish();
+  ReadRate(section, topic.rate);
+  ReadQuota(section, topic.quota_events, topic.quota_every);
   section.Bool("check", topic.check);
   section.Bool("anonymous", topic.anonymous);
   section.Finish();
@@ -159,12 +136,42 @@ std::vector<std::string> TopicsThatNobodyReads(const PipelineConfig& config) {
   return topics;
 }
 
+bool IsTopicName(const std::string& name) {
+  return !name.empty() && name.size() <= 249 && name != "." && name != ".." &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+                  c == '-';
+         });
+}
+
+void ReadRate(Section& section, std::optional<serve::Rate>& rate) {
+  std::string text;
+  const auto* const node = section.Text("rate", text);
+  if (node == nullptr) return;
+  const auto parsed = serve::ParseRate(text);
+  if (parsed.ok()) {
+    rate = *parsed;
+  } else {
+    section.AddFinding(node->place, fmt::format("{}.rate: {}", section.path(), parsed.status().message()));
+  }
+}
+
+void ReadQuota(Section& section, std::int64_t& events_max, std::chrono::microseconds& every) {
+  auto quota = section.Child("quota");
+  int events = 0;
+  quota.Require("events");
+  quota.Int("events", 1, 2'000'000'000, events);
+  events_max = events;
+  quota.Duration("every", std::chrono::seconds(1), every);
+  quota.Finish();
+}
+
 void ReadGateway(Section& root, PipelineConfig& config) {
   auto section = root.Child("gateway");
   GatewayConfig gateway;
   section.Text("state", gateway.state);
   section.TextMap("kafka", gateway.kafka);
-  section.Require("http");
+  if (!section.Has("mqtt")) section.Require("http");
   auto http = section.Child("http");
   http.Size("max_body", 1024, gateway.body_bytes_max);
   if (gateway.body_bytes_max > kBodyBytesMax) {
@@ -172,6 +179,7 @@ void ReadGateway(Section& root, PipelineConfig& config) {
   }
   ReadTopicsOf(http, config, gateway);
   http.Finish();
+  ReadMqtt(section, config, gateway);
   CheckKafka(section, config, gateway);
   section.Finish();
   if (!section.exists()) return;

@@ -19,8 +19,9 @@ constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kOriginsMax = 100;
 constexpr std::size_t kWorkersMax = 256;
 
-/// False: it is not there, or wrong. `usual`: the port of an example.
-bool ReadListen(Section& section, ListenConfig& config, const std::string& name = "listen", int usual = 8080) {
+}  // namespace
+
+bool ReadListen(Section& section, ListenConfig& config, const std::string& name, int usual) {
   std::string listen;
   const auto* node = section.Text(name, listen);
   if (node == nullptr) return false;
@@ -52,6 +53,8 @@ bool ReadListen(Section& section, ListenConfig& config, const std::string& name 
   config.port = number;
   return true;
 }
+
+namespace {
 
 void ReadHealth(Section& serve, ServeConfig& config) {
   auto health = serve.Child("health");

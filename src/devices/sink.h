@@ -15,6 +15,7 @@
 #include "devices/event_shape.h"
 #include "devices/payload_writer.h"
 #include "eventlog/event_log.h"
+#include "http/dial.h"
 
 namespace millrace::devices {
 
@@ -72,5 +73,16 @@ struct HttpTarget {
 /// 5xx and silence are tried again for 60 s, as Retry-After says; what the gateway rejects, alone or with its batch
 /// (400, 413, 422), is refused; any other answer ends the sending. Events are JSON.
 std::unique_ptr<Sink> MakeHttpSink(HttpTarget target, OnOutcome on_outcome);
+
+struct MqttTarget {
+  http::DialTarget broker;
+  std::string topic;    ///< Events go to TOPIC/KEY, as if each device had sent its own.
+  std::string token{};  ///< A gateway's, as the password; empty: none.
+};
+
+/// A broker, or a gateway, of MQTT 5: QoS 1, at most 1000 events unacknowledged. After a break what is not acknowledged
+/// is sent again, and may arrive twice; what is refused with a reason is refused. A broker that lets us in no more ends
+/// the sending, as does one that acknowledges nothing for 60 s.
+std::unique_ptr<Sink> MakeMqttSink(MqttTarget target, OnOutcome on_outcome);
 
 }  // namespace millrace::devices

@@ -78,7 +78,7 @@ class Door::Impl {
         open_guard_({.origins = options_.guard.origins, .rate = options_.guard.rate}, clock),
         repeats_(std::move(repeats)),
         pool_(static_cast<std::size_t>(std::max(1, options_.threads))),
-        intake_(std::make_unique<Intake>(std::move(log), options_.intake, metrics)) {
+        intake_(std::make_unique<Intake>(std::move(log), options_.intake, metrics, "http")) {
     for (const auto& rule : options_.topics) topics_.try_emplace(rule.topic, rule, metrics);
     repeated_ = metrics.MakeCounter("millrace_gateway_repeated_total",
                                     "Requests that were answered with what their Idempotency-Key had been answered.");

@@ -31,10 +31,13 @@ struct Intake::Group {
   }
 };
 
-Intake::Intake(std::unique_ptr<eventlog::ConfirmingProducer> producer, const Limits& limits, Metrics& metrics)
+Intake::Intake(std::unique_ptr<eventlog::ConfirmingProducer> producer, const Limits& limits, Metrics& metrics,
+               const std::string& door)
     : limits_(limits),
-      waiting_bytes_(metrics.MakeGauge("millrace_gateway_waiting_bytes", "Of events on their way to the log.")),
-      waiting_records_(metrics.MakeGauge("millrace_gateway_waiting_events", "Events on their way to the log.")),
+      waiting_bytes_(
+          metrics.MakeGauge("millrace_gateway_waiting_bytes", "Of events on their way to the log.", {{"door", door}})),
+      waiting_records_(
+          metrics.MakeGauge("millrace_gateway_waiting_events", "Events on their way to the log.", {{"door", door}})),
       producer_(std::move(producer)) {}
 
 Intake::~Intake() = default;
@@ -44,7 +47,7 @@ void Intake::NoteMoved() {
   waiting_records_.Set(static_cast<double>(records_));
 }
 
-Status Intake::Append(std::vector<eventlog::OutgoingRecord> records, std::function<void(Settled)> then) {
+Status Intake::Append(std::vector<eventlog::OutgoingRecord>&& records, std::function<void(Settled)> then) {
   if (records.empty()) {
     then({});
     return Status::OK();

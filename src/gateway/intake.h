@@ -28,14 +28,17 @@ class Intake {
     std::size_t records_max = 50'000;
   };
 
-  Intake(std::unique_ptr<eventlog::ConfirmingProducer> producer, const Limits& limits, Metrics& metrics);
+  /// `door`: whose events they are, as metrics say it.
+  Intake(std::unique_ptr<eventlog::ConfirmingProducer> producer, const Limits& limits, Metrics& metrics,
+         const std::string& door);
   /// Each `then` has been called when it returns.
   ~Intake();
 
   /// Appends the records; never waits. After OK, `then` is called once, here or on a thread of the producer: it must
-  /// neither wait nor throw. kTransient: there is no room at the moment, nothing was appended, and `then` is not
-  /// called. A batch that is larger than the limits finds its place when nothing else is on its way.
-  Status Append(std::vector<eventlog::OutgoingRecord> records, std::function<void(Settled)> then);
+  /// neither wait nor throw. kTransient: there is no room at the moment, nothing was appended, `then` is not called,
+  /// and the records are as they were. A batch that is larger than the limits finds its place when nothing else is on
+  /// its way.
+  Status Append(std::vector<eventlog::OutgoingRecord>&& records, std::function<void(Settled)> then);
 
   /// Records on their way.
   std::size_t waiting() const { return records_; }

@@ -97,7 +97,16 @@ UnixMicros NotAfter(X509* certificate) {
 const std::vector<unsigned char>& WireName(AppProtocol protocol) {
   static const std::vector<unsigned char> kHttp11 = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
   static const std::vector<unsigned char> kPostgres = {10, 'p', 'o', 's', 't', 'g', 'r', 'e', 's', 'q', 'l'};
-  return protocol == AppProtocol::kHttp11 ? kHttp11 : kPostgres;
+  static const std::vector<unsigned char> kMqtt = {4, 'm', 'q', 't', 't'};
+  switch (protocol) {
+    case AppProtocol::kHttp11:
+      return kHttp11;
+    case AppProtocol::kPostgres:
+      return kPostgres;
+    case AppProtocol::kMqtt:
+      break;
+  }
+  return kMqtt;
 }
 
 // Ours, of the protocols that a client offers. If it is not among them there is no connection: what comes would not be

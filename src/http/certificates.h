@@ -13,7 +13,7 @@ struct ssl_ctx_st;  // SSL_CTX of OpenSSL.
 namespace millrace::http {
 
 /// What is spoken over TLS, as clients may ask for it by ALPN.
-enum class AppProtocol { kHttp11, kPostgres };
+enum class AppProtocol { kHttp11, kPostgres, kMqtt };
 
 /// PEM files.
 struct TlsFiles {

@@ -1,6 +1,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -64,10 +65,21 @@ class TlsTransport final : public Transport {
     BIO_set_data(bio, &socket_);
     BIO_set_init(bio, 1);
     ::SSL_set_bio(ssl_.get(), bio, bio);
-    ::SSL_set_accept_state(ssl_.get());
     SSL_set_mode(ssl_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     error_code ignored;  // A socket that is broken says so when it is read.
     socket_.non_blocking(true, ignored);
+  }
+
+  void BeServer() { ::SSL_set_accept_state(ssl_.get()); }
+  void BeClientOf(const std::string& host) {
+    ::SSL_set_connect_state(ssl_.get());
+    ::SSL_set_verify(ssl_.get(), SSL_VERIFY_PEER, nullptr);
+    X509_VERIFY_PARAM* const wanted = ::SSL_get0_param(ssl_.get());
+    const bool is_address = ::X509_VERIFY_PARAM_set1_ip_asc(wanted, host.c_str()) == 1;
+    if (is_address) return;
+    ::ERR_clear_error();
+    SSL_set_tlsext_host_name(ssl_.get(), host.c_str());
+    if (::X509_VERIFY_PARAM_set1_host(wanted, host.data(), host.size()) != 1) throw std::bad_alloc();
   }
 
   asio::awaitable<error_code> Handshake() override {
@@ -168,7 +180,15 @@ class TlsTransport final : public Transport {
 }  // namespace
 
 std::unique_ptr<Transport> MakeTlsTransport(tcp::socket socket, SSL_CTX* context) {
-  return std::make_unique<TlsTransport>(std::move(socket), context);
+  auto transport = std::make_unique<TlsTransport>(std::move(socket), context);
+  transport->BeServer();
+  return transport;
+}
+
+std::unique_ptr<Transport> MakeTlsClientTransport(tcp::socket socket, SSL_CTX* context, const std::string& host) {
+  auto transport = std::make_unique<TlsTransport>(std::move(socket), context);
+  transport->BeClientOf(host);
+  return transport;
 }
 
 }  // namespace millrace::http

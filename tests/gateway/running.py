@@ -22,6 +22,7 @@ serve:
 gateway:
   http:
     topics: {topics}
+{mqtt}
 log: {{level: info}}
 """
 
@@ -29,11 +30,12 @@ log: {{level: info}}
 class Gateway:
     """A process of `millrace gateway` (or another verb) in a folder; `port` stays the same over restarts."""
 
-    def __init__(self, binary, folder, port, source="embedded: {path: log, partitions: 2}", topics="{clicks: {}}", serve="",
+    def __init__(self, binary, folder, port, source="embedded: {path: log, partitions: 2}", topics="{clicks: {}}", serve="", mqtt="",
                  verb=("gateway",), prefix=()):
         self.folder, self.port, self.process = pathlib.Path(folder), port, None
         self.command = [*prefix, binary, *verb, "-c", "gateway.yaml"]
-        (self.folder / "gateway.yaml").write_text(PIPELINE.format(source=source, port=port, topics=topics, serve=serve))
+        (self.folder / "gateway.yaml").write_text(PIPELINE.format(source=source, port=port, topics=topics, serve=serve,
+                                                                     mqtt=mqtt and "  mqtt: " + mqtt))
 
     def start(self, ready=True):
         with (self.folder / "gateway.log").open("a") as log:

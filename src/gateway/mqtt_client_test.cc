@@ -1,0 +1,210 @@
+// The client of a broker: what it asks for, when it acknowledges, and what it does about a broker or a log that fails.
+// The broker is the test, by hand; a real one is in tests/gateway.
+#include "gateway/mqtt_client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "gateway/test_log.h"
+#include "mqtt/test_peer.h"
+#include "testing/status_matchers.h"
+
+namespace millrace::gateway {
+namespace {
+
+using mqtt::Ack;
+using mqtt::Connack;
+using mqtt::Connect;
+using mqtt::Publish;
+using mqtt::Suback;
+using mqtt::Subscribe;
+using mqtt::TestPeer;
+using mqtt::Version;
+using ::testing::ElementsAre;
+
+class GatewayMqttClient : public ::testing::Test {
+ protected:
+  void Open(Version version = Version::k5, Intake::Limits limits = {}) {
+    MqttClientOptions options{.broker = {.host = "127.0.0.1", .port = server_.port()},
+                              .version = version,
+                              .client_id = "gateway",
+                              .username = "ada",
+                              .password = "secret"};
+    options.routes.push_back({.filter = mqtt::TopicFilter::Parse("$share/g/site/+/dev/+").ValueOrDie(),
+                              .topic = "readings",
+                              .key = mqtt::MatchTemplate::Parse("{2}", 2).ValueOrDie(),
+                              .event_bytes_max = 1000});
+    version_ = version;
+    intake_ = std::make_unique<Intake>(log_.NewProducer(), limits, metrics_, "mqtt");
+    client_ = std::make_unique<MqttClient>(std::move(options), *intake_, metrics_);
+  }
+  ~GatewayMqttClient() override {
+    if (client_ != nullptr) client_->Stop(std::chrono::steady_clock::now());
+    intake_.reset();
+  }
+
+  // A broker's side of a connection, up to where messages begin.
+  std::unique_ptr<TestPeer> Welcomed(bool session_present = false) {
+    auto peer = std::make_unique<TestPeer>(server_, version_);
+    const auto connect = peer->NextAs<Connect>();
+    EXPECT_TRUE(connect && !connect->clean_start && connect->client_id == "gateway");
+    EXPECT_TRUE(peer->Send(Connack{.session_present = session_present}));
+    if (version_ == Version::k311 && session_present) return peer;
+    const auto subscribe = peer->NextAs<Subscribe>();
+    EXPECT_TRUE(subscribe);
+    EXPECT_TRUE(peer->Send(Suback{.packet_id = subscribe->packet_id, .codes = {1}}));
+    return peer;
+  }
+  static Publish Message(int id, const std::string& payload, bool dup = false) {
+    return {.topic = "site/berlin/dev/7",
+            .payload = payload,
+            .qos = 1,
+            .dup = dup,
+            .packet_id = static_cast<std::uint16_t>(id)};
+  }
+  std::vector<std::string> Payloads() {
+    std::vector<std::string> payloads;
+    for (const auto& record : log_.records()) payloads.push_back(*record.payload);
+    return payloads;
+  }
+
+  mqtt::TestServer server_;
+  Version version_ = Version::k5;
+  TestLog log_;
+  Metrics metrics_;
+  std::unique_ptr<Intake> intake_;
+  std::unique_ptr<MqttClient> client_;
+};
+
+TEST_F(GatewayMqttClient, AsksForASessionAndAtMostWhatItCanHold) {
+  Open();
+  TestPeer peer(server_);
+  const auto connect = peer.NextAs<Connect>();
+  ASSERT_TRUE(connect);
+  EXPECT_FALSE(connect->clean_start);
+  EXPECT_EQ(*connect->username + *connect->password, "adasecret");
+  EXPECT_EQ(mqtt::NumberOf(connect->properties, mqtt::PropertyId::kReceiveMaximum), 1000U);
+  EXPECT_EQ(mqtt::NumberOf(connect->properties, mqtt::PropertyId::kSessionExpiry), 86'400U);
+  ASSERT_TRUE(peer.Send(Connack()));
+  const auto subscribe = peer.NextAs<Subscribe>();
+  ASSERT_TRUE(subscribe);
+  EXPECT_THAT(subscribe->subscriptions,
+              ElementsAre(mqtt::Subscription{.filter = "$share/g/site/+/dev/+", .qos = 1, .retain_handling = 1}));
+}
+
+TEST_F(GatewayMqttClient, AcknowledgesOnlyWhatIsDurable) {
+  for (const Version version : {Version::k5, Version::k311}) {
+    Open(version);
+    log_.Hold();
+    auto broker = Welcomed();
+    ASSERT_TRUE(broker->Send(Message(5, "one")));
+    ASSERT_TRUE(broker->Send(Message(4, "two")));
+    ASSERT_TRUE(broker->Send(Publish{.topic = "site/a/dev/b", .payload = "QoS 0"}));
+    EXPECT_EQ(broker->Next(300), std::nullopt);
+    log_.Release();
+    EXPECT_EQ(broker->NextAs<Ack>()->packet_id, 5);
+    EXPECT_EQ(broker->NextAs<Ack>()->packet_id, 4);
+    while (log_.records().size() < 3) std::this_thread::yield();
+    EXPECT_EQ(*log_.records()[0].key, "7");
+    EXPECT_EQ(log_.records()[0].topic, "readings");
+    client_->Stop(std::chrono::steady_clock::now());
+    intake_.reset();
+  }
+  EXPECT_THAT(Payloads(), ElementsAre("one", "two", "QoS 0", "one", "two", "QoS 0"));
+}
+
+TEST_F(GatewayMqttClient, AfterABreakNothingIsLostAndNothingStoredTwice) {
+  Open();
+  log_.Hold();
+  auto broker = Welcomed();
+  ASSERT_TRUE(broker->Send(Message(1, "one")));
+  ASSERT_TRUE(broker->Send(Message(2, "two")));
+  while (intake_->waiting() < 2) std::this_thread::yield();
+  broker.reset();
+  broker = Welcomed(/*session_present=*/true);
+  ASSERT_TRUE(broker->Send(Message(1, "one", /*dup=*/true)));
+  ASSERT_TRUE(broker->Send(Message(2, "two", /*dup=*/true)));
+  ASSERT_TRUE(broker->Send(Message(3, "three")));
+  EXPECT_EQ(broker->Next(300), std::nullopt);
+  log_.Release();
+  for (const int id : {1, 2, 3}) EXPECT_EQ(broker->NextAs<Ack>()->packet_id, id);
+  EXPECT_THAT(Payloads(), ElementsAre("one", "two", "three"));
+}
+
+TEST_F(GatewayMqttClient, WhatTheLogDoesNotTakeComesAgain) {
+  Open();
+  log_.FailNext({Transient("the disk is full")});
+  auto broker = Welcomed();
+  ASSERT_TRUE(broker->Send(Message(1, "one")));
+  EXPECT_EQ(broker->Next(), std::nullopt);
+  EXPECT_TRUE(broker->is_closed());
+  broker = Welcomed(/*session_present=*/true);
+  ASSERT_TRUE(broker->Send(Message(1, "one", /*dup=*/true)));
+  EXPECT_EQ(broker->NextAs<Ack>()->packet_id, 1);
+  EXPECT_THAT(Payloads(), ElementsAre("one"));
+}
+
+TEST_F(GatewayMqttClient, WhatCanNeverBeTakenIsRefusedWhereThatCanBeSaid) {
+  Open();
+  auto broker = Welcomed();
+  ASSERT_TRUE(broker->Send(Message(1, std::string(1001, 'x'))));
+  EXPECT_EQ(broker->NextAs<Ack>()->code, mqtt::reason::kImplementationSpecific);
+  ASSERT_TRUE(broker->Send(Message(2, "small")));
+  EXPECT_EQ(broker->NextAs<Ack>()->code, mqtt::reason::kSuccess);
+  EXPECT_THAT(Payloads(), ElementsAre("small"));
+}
+
+TEST_F(GatewayMqttClient, ReadsNoMoreThanMayBeUnacknowledged) {
+  Open(Version::k311);
+  log_.Hold();
+  auto broker = Welcomed();
+  constexpr int kSent = MqttClient::kUnacknowledgedMax + 100;
+  for (int id = 1; id <= kSent; ++id) ASSERT_TRUE(broker->Send(Message(id, "x")));
+  EXPECT_EQ(broker->Next(500), std::nullopt);
+  EXPECT_EQ(intake_->waiting(), MqttClient::kUnacknowledgedMax);
+  log_.Release();
+  for (int id = 1; id <= kSent; ++id) ASSERT_EQ(broker->NextAs<Ack>()->packet_id, id);
+}
+
+TEST_F(GatewayMqttClient, ABrokerThatMisbehavesIsLeftAndAskedAgain) {
+  Open();
+  const auto refused = [&](const auto& misbehave) {
+    auto broker = Welcomed();
+    misbehave(*broker);
+    EXPECT_EQ(broker->Next(), std::nullopt);
+    EXPECT_TRUE(broker->is_closed());
+  };
+  refused([](TestPeer& broker) { broker.SendBytes(std::string("\x30\x03\x00\x01#", 5)); });
+  refused([](TestPeer& broker) { broker.Send(Publish{.topic = "site/a/dev/b", .qos = 2, .packet_id = 1}); });
+  refused([](TestPeer& broker) { broker.Send(Suback{.packet_id = 1, .codes = {0x87}}); });
+  refused([](TestPeer& broker) { broker.Send(Connect{.client_id = "a broker connects to nobody"}); });
+  {
+    TestPeer refuses(server_);
+    ASSERT_TRUE(refuses.NextAs<Connect>());
+    ASSERT_TRUE(refuses.Send(Connack{.code = mqtt::reason::kNotAuthorized}));
+    EXPECT_EQ(refuses.Next(), std::nullopt);
+  }
+  auto broker = Welcomed();
+  ASSERT_TRUE(broker->Send(Message(1, "one")));
+  EXPECT_EQ(broker->NextAs<Ack>()->packet_id, 1);
+}
+
+TEST_F(GatewayMqttClient, AStopAcknowledgesWhatIsOnItsWayAndSaysGoodbye) {
+  Open();
+  log_.Hold();
+  auto broker = Welcomed();
+  ASSERT_TRUE(broker->Send(Message(1, "one")));
+  while (intake_->waiting() == 0) std::this_thread::yield();
+  std::thread stop([this] { client_->Stop(std::chrono::steady_clock::now() + std::chrono::seconds(10)); });
+  EXPECT_EQ(broker->Next(200), std::nullopt);
+  log_.Release();
+  EXPECT_EQ(broker->NextAs<Ack>()->packet_id, 1);
+  EXPECT_TRUE(broker->NextAs<mqtt::Disconnect>());
+  stop.join();
+}
+
+}  // namespace
+}  // namespace millrace::gateway

@@ -1,0 +1,41 @@
+#include "gateway/mqtt_route.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace::gateway {
+namespace {
+
+constexpr std::string_view kOurs = "millrace-";
+
+}  // namespace
+
+const MqttRoute* RouteOf(const std::vector<MqttRoute>& routes, const std::string& topic) {
+  const auto found =
+      std::find_if(routes.begin(), routes.end(), [&](const auto& one) { return one.filter.Match(topic).has_value(); });
+  return found == routes.end() ? nullptr : &*found;
+}
+
+Result<eventlog::OutgoingRecord> RecordOf(mqtt::Publish message, const MqttRoute& route) {
+  eventlog::OutgoingRecord record;
+  record.topic = route.topic;
+  if (route.key) record.key = route.key->Of(*route.filter.Match(message.topic));
+  record.headers.emplace_back("mqtt_topic", std::move(message.topic));
+  for (auto& [id, value] : message.properties) {
+    if (id == mqtt::PropertyId::kContentType) {
+      record.headers.emplace_back("content-type", std::get<std::string>(std::move(value)));
+    } else if (auto* pair = std::get_if<mqtt::NameAndValue>(&value);
+               pair != nullptr && !pair->first.starts_with(kOurs)) {
+      record.headers.emplace_back(std::move(pair->first), std::move(pair->second));
+    }
+  }
+  std::size_t bytes = message.payload.size() + record.key.value_or("").size();
+  for (const auto& [name, value] : record.headers) bytes += name.size() + value->size();
+  if (bytes > route.event_bytes_max) {
+    return TooLarge("an event of {} bytes; {} are the most for this topic", bytes, route.event_bytes_max);
+  }
+  record.payload = std::move(message.payload);
+  return record;
+}
+
+}  // namespace millrace::gateway

@@ -1,0 +1,158 @@
+#include "mqtt/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace millrace::mqtt {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+constexpr std::size_t kReadBytes = 16 << 10;
+// Answers of a few bytes each: who does not take so many of them does not read at all.
+constexpr std::size_t kOutputBytesMax = 1 << 20;
+
+}  // namespace
+
+Connection::Connection(std::unique_ptr<http::Transport> transport, std::size_t packet_bytes_max, Allowance* allowance)
+    : transport_(std::move(transport)),
+      packet_bytes_max_(packet_bytes_max),
+      allowance_(allowance),
+      read_deadline_(transport_->socket().get_executor()),
+      write_deadline_(transport_->socket().get_executor()) {}
+
+Connection::~Connection() { HoldAsMuchAs(0); }
+
+void Connection::HoldAsMuchAs(std::size_t bytes) {
+  if (allowance_ != nullptr) allowance_->used += bytes - counted_;
+  counted_ = bytes;
+}
+
+void Connection::SetReadDeadline(std::chrono::milliseconds timeout) {
+  read_deadline_.expires_after(timeout);
+  read_deadline_.async_wait([self = weak_from_this(), round = ++read_round_](error_code) {
+    const auto connection = self.lock();
+    if (connection == nullptr || connection->read_round_ != round) return;
+    connection->is_late_ = true;
+    error_code ignored;
+    connection->transport_->socket().cancel(ignored);
+  });
+}
+
+void Connection::ClearReadDeadline() {
+  ++read_round_;
+  read_deadline_.cancel();
+}
+
+bool Connection::HasPacket() const {
+  const auto left = std::string_view(input_).substr(taken_);
+  const auto size = PacketBytes(left, packet_bytes_max_);
+  return !size.ok() || (*size && **size <= left.size());
+}
+
+asio::awaitable<Result<Packet>> Connection::Read(std::optional<std::chrono::milliseconds> timeout) {
+  const auto self = shared_from_this();
+  is_late_ = false;
+  bool has_deadline = false;
+  for (;;) {
+    if (is_reading_ended_ || is_closed_) {
+      ClearReadDeadline();
+      co_return Cancelled("no more is read");
+    }
+    const auto left = std::string_view(input_).substr(taken_);
+    auto size = PacketBytes(left, packet_bytes_max_);
+    if (!size.ok()) {
+      ClearReadDeadline();
+      co_return size.status();
+    }
+    if (*size && **size <= left.size()) {
+      auto packet = ReadPacket(left.substr(0, **size), version_);
+      taken_ += **size;
+      ClearReadDeadline();
+      co_return packet;
+    }
+    if (!has_deadline && (timeout || !left.empty())) {
+      SetReadDeadline(timeout.value_or(kPacketTimeout));
+      has_deadline = true;
+    }
+    is_waiting_ = true;
+    Status more = co_await ReadMore();
+    is_waiting_ = false;
+    if (is_late_) more = Transient("nothing, or no whole packet, came in time");
+    if (is_reading_ended_) continue;
+    if (!more.ok()) {
+      ClearReadDeadline();
+      co_return more;
+    }
+  }
+}
+
+// Somewhat more than the packet that has begun needs at most.
+asio::awaitable<Status> Connection::ReadMore() {
+  input_.erase(0, std::exchange(taken_, 0));
+  if (input_.empty()) {
+    // An idle connection has no buffer.
+    std::string().swap(input_);
+    HoldAsMuchAs(0);
+    const error_code error = co_await transport_->WaitForBytes();
+    if (error) co_return Cancelled("the connection has ended: {}", error.message());
+  }
+  std::size_t room = kReadBytes;
+  const auto size = PacketBytes(input_, packet_bytes_max_);
+  if (size.ok() && *size && **size > input_.size() + room)
+    room = std::min(**size - input_.size(), input_.size() + room);
+  const std::size_t before = input_.size();
+  HoldAsMuchAs(before + room);
+  if (allowance_ != nullptr && allowance_->used > allowance_->bytes_max) {
+    co_return Transient("as much is being read from all as may be");
+  }
+  input_.resize(before + room);
+  const auto read = co_await transport_->ReadSome(asio::buffer(input_.data() + before, room));
+  input_.resize(before + read.bytes);
+  last_read_ = std::chrono::steady_clock::now();
+  if (read.error) co_return Cancelled("the connection has ended: {}", read.error.message());
+  co_return Status::OK();
+}
+
+void Connection::StopReading() {
+  is_reading_ended_ = true;
+  // Its end cancels what is being written too, so only where it must be.
+  if (is_waiting_) SetReadDeadline(std::chrono::milliseconds(0));
+}
+
+Status Connection::Send(const Packet& packet) {
+  if (output_.size() > kOutputBytesMax) return TooLarge("what is sent is not taken");
+  return AppendPacket(packet, version_, output_);
+}
+
+asio::awaitable<bool> Connection::Flush() {
+  if (is_writing_) co_return true;
+  const auto self = shared_from_this();
+  is_writing_ = true;
+  while (!output_.empty() && !is_closed_) {
+    const std::string bytes = std::exchange(output_, {});
+    write_deadline_.expires_after(kWriteTimeout);
+    write_deadline_.async_wait([weak = weak_from_this(), round = ++write_round_](error_code) {
+      const auto connection = weak.lock();
+      if (connection != nullptr && connection->write_round_ == round) connection->Close();
+    });
+    const std::array<asio::const_buffer, 1> buffers = {asio::buffer(bytes)};
+    const error_code error = co_await transport_->Write(buffers);
+    ++write_round_;
+    write_deadline_.cancel();
+    if (error) Close();
+  }
+  is_writing_ = false;
+  co_return !is_closed_;
+}
+
+void Connection::Close() {
+  is_closed_ = true;
+  ClearReadDeadline();
+  error_code ignored;
+  transport_->socket().close(ignored);
+}
+
+}  // namespace millrace::mqtt

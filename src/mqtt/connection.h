@@ -1,0 +1,88 @@
+/// Packets over a transport: one side of a connection, with deadlines and bounds. Knows nothing of sessions.
+///
+/// Everything on the thread of the transport's executor.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "http/transport.h"
+#include "mqtt/packet.h"
+
+namespace millrace::mqtt {
+
+/// What the buffers of many connections may hold together: of packets that have begun and are not whole.
+struct Allowance {
+  std::size_t bytes_max = 0;
+  std::size_t used = 0;
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  /// `allowance` outlives the connection; nullptr: its buffer has no other bound than one packet.
+  Connection(std::unique_ptr<http::Transport> transport, std::size_t packet_bytes_max, Allowance* allowance = nullptr);
+  ~Connection();
+
+  void set_version(Version version) { version_ = version; }
+  Version version() const { return version_; }
+  http::Transport& transport() { return *transport_; }
+
+  /// The next packet, if it is whole within `timeout`; nullopt: however long nothing comes, but a packet that has
+  /// begun is whole within kPacketTimeout. kTransient: too late, or too much is being read by all; kCancelled: the
+  /// connection has ended, or StopReading(); else as ReadPacket(). One at a time.
+  boost::asio::awaitable<Result<Packet>> Read(std::optional<std::chrono::milliseconds> timeout);
+  /// Read() would not have to wait.
+  bool HasPacket() const;
+  /// Ends a Read() that waits, and those to come.
+  void StopReading();
+
+  /// Takes it for the next Flush(). Errors of AppendPacket(); kTooLarge: the other side does not take what is sent.
+  Status Send(const Packet& packet);
+  /// Writes what was taken; one that runs already takes the rest with it. False: the connection has ended.
+  boost::asio::awaitable<bool> Flush();
+
+  /// Whatever runs ends with an error.
+  void Close();
+  bool is_closed() const { return is_closed_; }
+
+  /// When anything was last read.
+  std::chrono::steady_clock::time_point last_read() const { return last_read_; }
+
+  static constexpr std::chrono::milliseconds kPacketTimeout{30'000};
+  static constexpr std::chrono::milliseconds kWriteTimeout{30'000};
+
+ private:
+  boost::asio::awaitable<Status> ReadMore();
+  void SetReadDeadline(std::chrono::milliseconds timeout);
+  void ClearReadDeadline();
+  void HoldAsMuchAs(std::size_t bytes);
+
+  const std::unique_ptr<http::Transport> transport_;
+  const std::size_t packet_bytes_max_;
+  Allowance* const allowance_;
+  Version version_ = Version::k5;
+
+  std::string input_;        // Read and not taken yet.
+  std::size_t taken_ = 0;    // Of its front.
+  std::size_t counted_ = 0;  // In the allowance.
+  boost::asio::steady_timer read_deadline_;
+  std::uint64_t read_round_ = 0;  // Of the deadline: one that was overtaken does nothing.
+  bool is_late_ = false;
+  bool is_waiting_ = false;  // Read() is, for bytes.
+  bool is_reading_ended_ = false;
+  std::chrono::steady_clock::time_point last_read_ = std::chrono::steady_clock::now();
+
+  std::string output_;
+  bool is_writing_ = false;
+  boost::asio::steady_timer write_deadline_;
+  std::uint64_t write_round_ = 0;
+  bool is_closed_ = false;
+};
+
+}  // namespace millrace::mqtt
