@@ -31,7 +31,6 @@ constexpr int kConnections = 4;
 constexpr std::chrono::seconds kGiveUpAfter{60};
 constexpr std::chrono::seconds kRetryAfterMax{30};
 constexpr BackoffRange kBackoff{std::chrono::milliseconds(100), std::chrono::seconds(5)};
-constexpr std::chrono::milliseconds kLookAgain{20};
 constexpr std::size_t kReplyBytesMax = 4 << 20;
 
 struct Batch {

@@ -12,7 +12,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kLookAgain{20};
 constexpr std::chrono::seconds kSilenceMax{30};
 
 class LogSink final : public Sink {

@@ -33,7 +33,6 @@ constexpr std::size_t kPacketBytesMax = 1 << 20;  // Of what a broker answers.
 constexpr std::chrono::milliseconds kAnswerTimeout{10'000};
 constexpr std::chrono::seconds kKeepAlive{60};
 constexpr std::chrono::seconds kGiveUpAfter{60};
-constexpr std::chrono::milliseconds kLookAgain{20};
 constexpr BackoffRange kBackoff{std::chrono::milliseconds(100), std::chrono::seconds(5)};
 
 class MqttSink final : public Sink {

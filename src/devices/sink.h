@@ -37,6 +37,9 @@ std::string_view OutcomeName(Outcome outcome);
 /// Of the events [first, end). `detail`: why, of those that are refused. Any thread; must not wait.
 using OnOutcome = std::function<void(std::int64_t first, std::int64_t end, Outcome outcome, std::string_view detail)>;
 
+/// Between two looks at what has been acknowledged, and at `stop`.
+inline constexpr std::chrono::milliseconds kLookAgain{20};
+
 /// One thread. Each event that Send() took is told of by OnOutcome, once, before the destructor returns.
 class Sink {
  public:

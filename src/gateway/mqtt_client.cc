@@ -32,8 +32,6 @@ constexpr std::chrono::seconds kKeepAlive{30};
 constexpr std::chrono::milliseconds kAnswerTimeout{10'000};
 constexpr BackoffRange kBackoff{std::chrono::milliseconds(200), std::chrono::seconds(30)};
 constexpr std::chrono::milliseconds kLookForRoom{10};
-// What a record's headers and a packet's head have beside the event itself.
-constexpr std::size_t kPacketOverhead = 128 << 10;
 // Records that go to the log together.
 constexpr std::size_t kBatchBytes = 1 << 20;
 constexpr std::chrono::seconds kComplainEvery{10};

@@ -35,13 +35,11 @@ using mqtt::Version;
 namespace reason = mqtt::reason;
 using std::chrono::steady_clock;
 
-constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kWithError = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::milliseconds kAcceptPause{100};
 constexpr std::chrono::milliseconds kLookAgain{10};
 constexpr std::chrono::seconds kKeepAliveMax{3600};
-// What a packet has beside the event itself.
-constexpr std::size_t kPacketOverhead = 128 << 10;
-constexpr std::size_t kBatchBytes = 256 << 10;
+constexpr std::size_t kDeviceBatchBytes = 256 << 10;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
 constexpr int kJudges = 2;  // Threads that ask an issuer for its keys.
@@ -185,20 +183,20 @@ class MqttListener::Impl {
     accept_pause_.cancel();
     for (const auto& device : devices_) device->EndWith({reason::kServerShuttingDown, "shutting down"});
     drained_.expires_at(deadline);
-    if (!devices_.empty()) co_await drained_.async_wait(kUseTuple);
+    if (!devices_.empty()) co_await drained_.async_wait(kWithError);
     for (const auto& device : devices_) device->connection->Close();
     co_await tasks_.Stop();
   }
 
   asio::awaitable<void> Accept() {
     while (acceptor_.is_open()) {
-      auto [error, socket] = co_await acceptor_.async_accept(kUseTuple);
+      auto [error, socket] = co_await acceptor_.async_accept(kWithError);
       if (!acceptor_.is_open()) break;
       if (error) {
         // Out of descriptors, most likely: a pause lets some be freed instead of spinning.
         spdlog::warn("gateway: MQTT: cannot accept error=\"{}\"", error.message());
         accept_pause_.expires_after(kAcceptPause);
-        co_await accept_pause_.async_wait(kUseTuple);
+        co_await accept_pause_.async_wait(kWithError);
         continue;
       }
       error_code ignored;
@@ -260,7 +258,7 @@ class MqttListener::Impl {
     const bool is_ours = device->end.has_value();
     while (is_ours && device->batches_on_their_way > 0 && !device->connection->is_closed()) {
       device->changed.expires_after(kLookAgain);
-      co_await device->changed.async_wait(kUseTuple);
+      co_await device->changed.async_wait(kWithError);
     }
     if (is_ours && device->is_5()) {
       mqtt::Disconnect disconnect{.code = device->end->code};
@@ -385,7 +383,7 @@ class MqttListener::Impl {
     mqtt::Connection& connection = *device->connection;
     Batch batch;
     while (!device->end) {
-      if (!connection.HasPacket() || batch.bytes >= kBatchBytes) co_await HandOn(device, batch);
+      if (!connection.HasPacket() || batch.bytes >= kDeviceBatchBytes) co_await HandOn(device, batch);
       while (device->inbox.unacknowledged() >= kUnacknowledgedMax && !device->end && !connection.is_closed()) {
         co_await HandOn(device, batch);
         co_await Pause(device, kLookAgain);
@@ -507,7 +505,7 @@ class MqttListener::Impl {
 
   asio::awaitable<void> Pause(DevicePtr device, std::chrono::milliseconds wait) {
     device->changed.expires_after(wait);
-    co_await device->changed.async_wait(kUseTuple);
+    co_await device->changed.async_wait(kWithError);
   }
 
   // Gives the batch to the log, once there is room.

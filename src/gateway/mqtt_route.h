@@ -14,6 +14,9 @@
 
 namespace millrace::gateway {
 
+/// What a packet may have beside its payload: topic, properties, header.
+inline constexpr std::size_t kPacketOverhead = 128 << 10;
+
 /// What becomes of messages whose topic matches.
 struct MqttRoute {
   mqtt::TopicFilter filter;

@@ -15,6 +15,8 @@
 #include <iterator>
 #include <system_error>
 
+#include "http/tls_error_internal.h"
+
 namespace millrace::http {
 namespace {
 
@@ -30,14 +32,6 @@ struct Free {
 using Bio = std::unique_ptr<BIO, Free>;
 using Certificate = std::unique_ptr<X509, Free>;
 using Key = std::unique_ptr<EVP_PKEY, Free>;
-
-// OpenSSL's reason for the last error of this thread, whose queue is then empty.
-std::string Reason() {
-  const unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  const char* const reason = code == 0 ? nullptr : ERR_reason_error_string(code);
-  return reason == nullptr ? "no reason given" : reason;
-}
 
 Bio Read(const std::string& pem) { return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); }
 
@@ -206,11 +200,11 @@ std::optional<TlsIdentity> MakeTlsIdentity(const TlsFiles& files, const TlsConte
     return std::nullopt;
   }
   if (!UseCertificates(context, certificates)) {
-    fault(&TlsFiles::certificate_file, fmt::format("cannot be used: {}", Reason()));
+    fault(&TlsFiles::certificate_file, fmt::format("cannot be used: {}", TakeTlsError()));
   } else if (SSL_CTX_use_PrivateKey(context, key.get()) != 1) {
-    fault(&TlsFiles::key_file, fmt::format("cannot be used: {}", Reason()));
+    fault(&TlsFiles::key_file, fmt::format("cannot be used: {}", TakeTlsError()));
   } else if (!authorities.empty() && !WantClientsOf(context, authorities)) {
-    fault(&TlsFiles::client_ca_file, fmt::format("cannot be used: {}", Reason()));
+    fault(&TlsFiles::client_ca_file, fmt::format("cannot be used: {}", TakeTlsError()));
   }
   if (faults.size() > faults_before) return std::nullopt;
   return identity;

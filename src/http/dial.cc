@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
+#include "http/tls_error_internal.h"
 #include "http/tls_transport_internal.h"
 
 namespace millrace::http {
@@ -21,13 +22,6 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
-
-std::string Reason() {
-  const unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  const char* const reason = code == 0 ? nullptr : ERR_reason_error_string(code);
-  return reason == nullptr ? "no reason given" : reason;
-}
 
 // Of one attempt: what runs is cancelled when its time is over.
 struct Attempt {
@@ -81,14 +75,15 @@ Result<std::shared_ptr<ssl_ctx_st>> MakeClientTls(const ClientTlsFiles& files) {
   const bool trusts = files.ca_file.empty()
                           ? SSL_CTX_set_default_verify_paths(context.get()) == 1
                           : SSL_CTX_load_verify_locations(context.get(), files.ca_file.c_str(), nullptr) == 1;
-  if (!trusts) return InvalidInput("'{}' holds no authorities that can be used: {}", files.ca_file, Reason());
+  if (!trusts) return InvalidInput("'{}' holds no authorities that can be used: {}", files.ca_file, TakeTlsError());
   if (files.certificate_file.empty()) return context;
   if (SSL_CTX_use_certificate_chain_file(context.get(), files.certificate_file.c_str()) != 1) {
-    return InvalidInput("'{}' holds no certificate that can be used: {}", files.certificate_file, Reason());
+    return InvalidInput("'{}' holds no certificate that can be used: {}", files.certificate_file, TakeTlsError());
   }
   SSL_CTX_set_default_passwd_cb(context.get(), [](char*, int, int, void*) { return -1; });
   if (SSL_CTX_use_PrivateKey_file(context.get(), files.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return InvalidInput("'{}' holds no key of the certificate, or one with a passphrase: {}", files.key_file, Reason());
+    return InvalidInput("'{}' holds no key of the certificate, or one with a passphrase: {}", files.key_file,
+                        TakeTlsError());
   }
   return context;
 }

@@ -182,8 +182,8 @@ TEST_F(FilePathTest, AFileThatCannotBePlacedIsNotReadAndStopsVacuum) {
     EXPECT_NE(vacuumed.status().message().find("nothing was deleted"), std::string::npos) << vacuumed.status();
     EXPECT_TRUE(fs::exists(folder_ / "lake/t/b.parquet"));
     // Removed, it still may be read for as long as the retention; after it the rest is looked after again.
-    MILLRACE_ASSERT_OK(table->Commit(
-        {.removes = {RemoveOf((*table->snapshot()->files.begin()).second, SystemClock().Now(), true)}}));
+    MILLRACE_ASSERT_OK(
+        table->Commit({.removes = {RemoveOf((*table->snapshot()->files.begin()).second, SystemClock().Now(), true)}}));
     EXPECT_FALSE(Vacuum(*table).ok());
     MILLRACE_ASSERT_OK_AND_ASSIGN(const auto later, Vacuum(*table, {.retention = std::chrono::milliseconds(-1)}));
     EXPECT_EQ(later.deleted, std::vector<std::string>{"b.parquet"});
