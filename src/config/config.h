@@ -195,6 +195,8 @@ struct GatewayTopic {
 
 struct GatewayConfig {
   std::vector<GatewayTopic> topics;          ///< At least one.
+  std::map<std::string, std::string> otlp;    ///< logs, metrics, traces: each with its topic, one of these.
+  std::map<std::string, std::string> influx;  ///< Buckets: likewise.
   std::int64_t body_bytes_max = 8 << 20;     ///< As sent, and unpacked.
   std::string state = "./gateway-state";     ///< A folder of a local disk, of one process.
   std::map<std::string, std::string> kafka;  ///< Beside source.kafka, for the producer.
