@@ -56,6 +56,7 @@ bench:  ## Cost, freshness, restarts, partitions, answers, growth, scans beside 
 	@$(PYTHON) bench/sql.py build/release/bin/millrace
 	@$(PYTHON) bench/listeners.py build/release/bin/millrace
 	@$(PYTHON) bench/answers.py build/release/bin/millrace
+	@$(PYTHON) bench/gateway.py build/release/bin/millrace
 	@$(PYTHON) bench/table.py
 
 bench-long:  ## As bench, after 20 million events through one process

@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""What the HTTP gateway costs beside one in Python (bench/peers/fastapi_gateway.py), measured here and now.
+"""What the HTTP gateway costs beside one in Python (bench/peers/fastapi_gateway.py), measured here and now; `make bench` calls this.
 
 Both take lines of JSON of about 200 bytes, with a key, to a real Kafka topic of 4 partitions, and answer when they are durable there; Millrace
-to its embedded log too. The clients keep their connections and send one request after the other. For each number of connections and size
-of batch: events a second, CPU seconds (user and system) of the gateway's process per million events, and p50 and p99 of an answer. Every
-answer is checked, and at the end the topic must hold each event. Clients, broker and gateway share this machine.
+to its embedded log too. The clients keep their connections and send one request after the other, at most 100 at a time: of 10,000 connections
+each waits for its turn, as a fleet of devices does. For each number of connections and size of batch: events a second, CPU seconds (user and
+system) of the gateway's process per million events, and p50 and p99 of an answer. Every answer is checked, and at the end the topic must hold
+each event. Clients, broker and gateway share this machine.
 
-    gateway.py MILLRACE [--seconds 4] [--connections 1,100] [--batches 1,500] [--logs kafka,embedded,python]
+    gateway.py MILLRACE [--seconds 3] [--connections 1,100,10000] [--batches 1,500] [--logs kafka,embedded,python] [--output build/gateway.json]
 """
 
 import argparse
 import asyncio
+import collections
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -37,6 +40,7 @@ gateway: {{{kafka}http: {{topics: {{events: {{key: device_id}}}}}}}}
 log: {{level: warn}}
 """
 TICKS = os.sysconf("SC_CLK_TCK")
+IN_FLIGHT_MAX = 100
 
 
 def cpu_seconds(pid):
@@ -58,17 +62,41 @@ def wait_for(port, process):
         time.sleep(0.05)
 
 
-class Client(asyncio.Protocol):
-    """One request after the other; the time of each answer."""
+class Load:
+    """Who waits for a turn to send, and the time of each answer."""
 
-    def __init__(self, request, events, until, times):
-        self.request, self.events, self.until, self.times = request, events, until, times
+    def __init__(self, events, until):
+        self.events, self.until = events, until
+        self.times, self.idle, self.sending = [], collections.deque(), 0
         self.done = asyncio.get_running_loop().create_future()
+
+    def go_on(self):
+        while self.idle and self.sending < IN_FLIGHT_MAX and time.perf_counter() < self.until:
+            self.sending += 1
+            self.idle.popleft().send()
+        if self.sending == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def answered(self, client, head, body):
+        if head.split()[1] != b"202" or json.loads(body)["accepted"] != self.events:
+            return self.fail(AssertionError(head + body))
+        self.times.append(time.perf_counter() - client.begun)
+        self.sending -= 1
+        self.idle.append(client)
+        self.go_on()
+
+    def fail(self, error):
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+class Client(asyncio.Protocol):
+    def __init__(self, request, load):
+        self.request, self.load = request, load
         self.buffer = b""
 
     def connection_made(self, transport):
         self.transport = transport
-        self.send()
 
     def send(self):
         self.begun = time.perf_counter()
@@ -77,38 +105,35 @@ class Client(asyncio.Protocol):
     def data_received(self, data):
         self.buffer += data
         head, blank, body = self.buffer.partition(b"\r\n\r\n")
-        if not blank:
+        if not blank or len(body) < int(head.lower().partition(b"content-length:")[2].split()[0]):
             return
-        length = int(head.lower().partition(b"content-length:")[2].split()[0])
-        if len(body) < length:
-            return
-        if head.split()[1] != b"202" or json.loads(body)["accepted"] != self.events:
-            return self.done.set_exception(AssertionError(self.buffer))
-        now = time.perf_counter()
-        self.times.append(now - self.begun)
         self.buffer = b""
-        if now < self.until:
-            return self.send()
-        self.transport.close()
-        self.done.set_result(None)
+        self.load.answered(self, head, body)
 
     def connection_lost(self, error):
-        if not self.done.done():
-            self.done.set_exception(ConnectionError(str(error)))
+        self.load.fail(ConnectionError(str(error)))
 
 
 async def load(port, connections, batch, seconds):
+    """The time of each answer, and from the first request to the last answer."""
     line = json.dumps({"device_id": "device-%04d", "ts": "2026-11-29T10:00:00.000Z", "page": "/products/a-long-name-of-a-page", "action": "view",
                        "session_id": "3f2b8c1d9e0a4756", "country": "DE", "amount": 12.5, "latency_ms": 13.25})
-    times, loop, clients = [], asyncio.get_running_loop(), []
-    until = time.perf_counter() + seconds
-    for i in range(connections):
+    requests = []
+    for i in range(min(connections, IN_FLIGHT_MAX)):
         body = "\n".join(line % ((i * batch + n) % 10_000) for n in range(batch)).encode()
-        request = (b"POST /v1/events/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
-        _, client = await loop.create_connection(lambda: Client(request, batch, until, times), "127.0.0.1", port)
-        clients.append(client)
-    await asyncio.gather(*(client.done for client in clients))
-    return times
+        requests.append((b"POST /v1/events/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)) + body)
+    all_of = Load(batch, 0)
+    for i in range(connections):
+        _, client = await asyncio.get_running_loop().create_connection(lambda: Client(requests[i % len(requests)], all_of), "127.0.0.1", port)
+        all_of.idle.append(client)
+    begun = time.perf_counter()
+    all_of.until = begun + seconds
+    all_of.go_on()
+    await all_of.done
+    wall = time.perf_counter() - begun
+    for client in all_of.idle:
+        client.transport.close()
+    return all_of.times, wall
 
 
 def held(broker):
@@ -119,18 +144,20 @@ def held(broker):
 
 
 def measure(name, process, port, arguments):
-    rows = []
-    rows.append({"events": 10 * len(asyncio.run(load(port, 4, 10, 1)))})  # Until all is warm.
+    """By connections and batch; and how many events were sent in all."""
+    measured, sent = {}, 10 * len(asyncio.run(load(port, 4, 10, 1))[0])  # Until all is warm.
     for batch in arguments.batches:
         for connections in arguments.connections:
-            before, begun = cpu_seconds(process.pid), time.monotonic()
-            times = sorted(asyncio.run(load(port, connections, batch, arguments.seconds)))
-            wall, cpu, events = time.monotonic() - begun, cpu_seconds(process.pid) - before, len(times) * batch
-            rows.append({"gateway": name, "connections": connections, "batch": batch, "events_per_s": round(events / wall),
-                         "cpu_s_per_million": round(cpu / events * 1e6, 2), "events_per_cpu_s": round(events / max(cpu, 0.01)),
-                         "p50_ms": round(times[len(times) // 2] * 1e3, 2), "p99_ms": round(times[int(len(times) * 0.99)] * 1e3, 2), "events": events})
-            print(json.dumps(rows[-1]), flush=True)
-    return rows
+            before = cpu_seconds(process.pid)
+            times, wall = asyncio.run(load(port, connections, batch, arguments.seconds))
+            cpu, events, times = cpu_seconds(process.pid) - before, len(times) * batch, sorted(times)
+            sent += events
+            row = {"events_per_s": round(events / wall), "cpu_s_per_million": round(cpu / events * 1e6, 2),
+                   "events_per_cpu_s": round(events / max(cpu, 1 / TICKS)), "p50_ms": round(times[len(times) // 2] * 1e3, 2),
+                   "p99_ms": round(times[int(len(times) * 0.99)] * 1e3, 2)}
+            measured[f"{connections}x{batch}"] = row
+            print(json.dumps({"gateway": name, "connections": connections, "batch": batch, **row}), flush=True)
+    return measured, sent
 
 
 def run(command, folder, port, environment=None):
@@ -143,13 +170,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = lambda text: [int(part) for part in text.split(",")]
     parser.add_argument("millrace", type=pathlib.Path)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--connections", type=numbers, default=[1, 100])
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--connections", type=numbers, default=[1, 100, 10_000])
     parser.add_argument("--batches", type=numbers, default=[1, 500])
     parser.add_argument("--logs", type=lambda text: text.split(","), default=["kafka", "embedded", "python"])
     parser.add_argument("--linger-ms", type=int, default=20)
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build" / "gateway.json")
     arguments = parser.parse_args()
-    rows = []
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # The gateway inherits it.
+    results = {}
     with tempfile.TemporaryDirectory(prefix="millrace-bench-gateway-") as temporary, Broker() as broker:
         broker.create_topic("events", partitions=4)
         for log in arguments.logs:
@@ -167,19 +197,18 @@ def main():
                 process = run([arguments.millrace.resolve(), "gateway", "-c", "gateway.yaml"], folder, port)
             try:
                 before = held(broker)
-                measured = measure(log, process, port, arguments)
-                events = sum(row["events"] for row in measured)
-                assert log == "embedded" or held(broker) - before == events, "the topic does not hold what was answered"
-                rows += measured[1:]
+                results[log], sent = measure(log, process, port, arguments)
+                assert log == "embedded" or held(broker) - before == sent, "the topic does not hold what was answered"
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(20)
-    python = {(row["connections"], row["batch"]): row for row in rows if row["gateway"] == "python"}
-    for row in rows:
-        other = python.get((row["connections"], row["batch"]))
-        if row["gateway"] == "kafka" and other:
-            print(f"{row['connections']} connections, batches of {row['batch']}: {row['events_per_cpu_s'] / other['events_per_cpu_s']:.1f} times "
-                  f"the Python gateway's events per CPU second")
+    for place, row in results.get("kafka", {}).items():
+        if other := results.get("python", {}).get(place):
+            connections, batch = place.split("x")
+            print(f"{connections} connections, batches of {batch}: {row['events_per_cpu_s'] / other['events_per_cpu_s']:.1f} times the Python gateway's "
+                  f"events per CPU second")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -217,6 +217,15 @@ Status Service::OpenDoor(const pipeline::Plan& plan) {
     repeats.topics.push_back(topic.name);
   }
   for (const auto& topic : config::TopicsThatNobodyReads(plan.config)) spdlog::warn("{}", UnreadTopicText(topic));
+  const std::pair<const char*, gateway::OtlpSignal> signals[] = {{"logs", gateway::OtlpSignal::kLogs},
+                                                                 {"metrics", gateway::OtlpSignal::kMetrics},
+                                                                 {"traces", gateway::OtlpSignal::kTraces}};
+  for (const auto& [name, signal] : signals) {
+    if (const auto topic = config.otlp.find(name); topic != config.otlp.end()) {
+      options.destinations.otlp[signal] = topic->second;
+    }
+  }
+  options.destinations.influx.insert(config.influx.begin(), config.influx.end());
   ASSIGN_OR_RETURN(auto producer, NewProducer(plan));
   if (const auto* kafka = std::get_if<KafkaSource>(&plan.config.source.log)) {
     repeats.open_log = [source = kafka->properties] { return eventlog::MakeKafkaReader(source); };

@@ -229,7 +229,9 @@ struct GatewayMqttConfig {
 };
 
 struct GatewayConfig {
-  std::vector<GatewayTopic> topics;  ///< Of HTTP. Empty: there is only `mqtt`.
+  std::vector<GatewayTopic> topics;           ///< Of HTTP. Empty: there is only `mqtt`.
+  std::map<std::string, std::string> otlp;    ///< logs, metrics, traces: each with its topic, one of these.
+  std::map<std::string, std::string> influx;  ///< Buckets: likewise.
   std::optional<GatewayMqttConfig> mqtt;
   std::int64_t body_bytes_max = 8 << 20;     ///< As sent, and unpacked.
   std::string state = "./gateway-state";     ///< A folder of a local disk, of one process.

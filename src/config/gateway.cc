@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/nearest_name.h"
 #include "config/config_internal.h"
 #include "config/topic_pattern.h"
 #include "eventlog/kafka/kafka_properties.h"
@@ -100,6 +101,36 @@ void ReadTopicsOf(Section& http, PipelineConfig& config, GatewayConfig& gateway)
   }
 }
 
+void CheckDestination(Section& section, const ConfigNode& node, const std::string& path, const std::string& topic,
+                      const GatewayConfig& gateway) {
+  std::vector<std::string> topics;
+  for (const auto& one : gateway.topics) topics.push_back(one.name);
+  if (std::find(topics.begin(), topics.end(), topic) != topics.end()) return;
+  const auto nearest = NearestName(topic, topics);
+  section.AddFinding(node.place, fmt::format("{}: '{}' is none of gateway.http.topics{}", path, topic,
+                                             nearest ? fmt::format("; did you mean '{}'?", *nearest) : ""));
+}
+
+// Which topics the events of other protocols go to.
+void ReadDestinations(Section& http, GatewayConfig& gateway) {
+  auto otlp = http.Child("otlp");
+  for (const char* signal : {"logs", "metrics", "traces"}) {
+    std::string topic;
+    const auto* node = otlp.Text(signal, topic);
+    if (node == nullptr) continue;
+    CheckDestination(otlp, *node, fmt::format("gateway.http.otlp.{}", signal), topic, gateway);
+    gateway.otlp[signal] = topic;
+  }
+  if (otlp.exists() && gateway.otlp.empty()) {
+    otlp.AddFinding(otlp.place(), "gateway.http.otlp: name a topic for at least one of logs, metrics and traces");
+  }
+  otlp.Finish();
+  http.TextMap("influx", gateway.influx);
+  for (const auto& [bucket, topic] : gateway.influx) {
+    CheckDestination(http, *http.Find("influx"), fmt::format("gateway.http.influx.{}", bucket), topic, gateway);
+  }
+}
+
 void CheckKafka(Section& section, const PipelineConfig& config, const GatewayConfig& gateway) {
   const auto* node = section.Find("kafka");
   if (node == nullptr) return;
@@ -178,6 +209,7 @@ void ReadGateway(Section& root, PipelineConfig& config) {
     http.AddFinding(http.Find("max_body")->place, "gateway.http.max_body is more than 64MiB");
   }
   ReadTopicsOf(http, config, gateway);
+  ReadDestinations(http, gateway);
   http.Finish();
   ReadMqtt(section, config, gateway);
   CheckKafka(section, config, gateway);

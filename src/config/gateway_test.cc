@@ -62,6 +62,28 @@ TEST(ConfigGateway, TopicsThatNoInputReadsAreKnown) {
   EXPECT_THAT(unread(""), ElementsAre());
 }
 
+TEST(ConfigGateway, OtherProtocolsGoToTopicsThatAreNamed) {
+  const auto loaded = Load(R"(gateway:
+  http:
+    topics: {clicks: {}, otel: {key: service_name}}
+    otlp: {logs: otel, traces: otel}
+    influx: {fleet: clicks, "fleet/old": otel}
+)");
+  ASSERT_THAT(Findings(loaded), IsEmpty());
+  const auto& gateway = *loaded.config.gateway;
+  EXPECT_EQ(gateway.otlp, (std::map<std::string, std::string>{{"logs", "otel"}, {"traces", "otel"}}));
+  EXPECT_EQ(gateway.influx, (std::map<std::string, std::string>{{"fleet", "clicks"}, {"fleet/old", "otel"}}));
+  EXPECT_THAT(
+      Findings(Load("gateway: {http: {topics: {otel: {}}, otlp: {logs: otl}}}\n")),
+      ElementsAre(HasSubstr("gateway.http.otlp.logs: 'otl' is none of gateway.http.topics; did you mean 'otel'?")));
+  EXPECT_THAT(Findings(Load("gateway: {http: {topics: {otel: {}}, otlp: {}}}\n")),
+              ElementsAre(HasSubstr("name a topic for at least one of logs, metrics and traces")));
+  EXPECT_THAT(Findings(Load("gateway: {http: {topics: {otel: {}}, otlp: {log: otel}}}\n")),
+              Contains(HasSubstr("unknown key 'log' in gateway.http.otlp; did you mean 'logs'?")));
+  EXPECT_THAT(Findings(Load("gateway: {http: {topics: {otel: {}}, influx: {fleet: readings}}}\n")),
+              ElementsAre(HasSubstr("gateway.http.influx.fleet: 'readings' is none of gateway.http.topics")));
+}
+
 TEST(ConfigGateway, IsAbsentWithoutItsSection) { EXPECT_FALSE(Load("").config.gateway); }
 
 TEST(ConfigGateway, SaysWhatIsWrongAndWhere) {

@@ -28,31 +28,34 @@ void AppendRejected(const std::vector<Rejection>& rejected, std::string& out) {
 }
 
 // {"0":[first,last]}
-void AppendOffsets(const Places& places, std::string& out) {
-  std::map<std::int32_t, std::pair<eventlog::Offset, eventlog::Offset>> ranges;
-  for (const auto& [index, place] : places) {
-    const auto [range, is_new] = ranges.try_emplace(place.partition, place.offset, place.offset);
-    range->second.first = std::min(range->second.first, place.offset);
-    range->second.second = std::max(range->second.second, place.offset);
-  }
+void AppendOffsets(const Outcome& outcome, std::string& out) {
   out += "\"offsets\":{";
   bool first = true;
-  for (const auto& [partition, range] : ranges) {
+  for (const auto& [partition, range] : outcome.offsets) {
     out +=
         fmt::format("{}\"{}\":[{},{}]", std::exchange(first, false) ? "" : ",", partition, range.first, range.second);
   }
   out += '}';
 }
 
+void Count(const eventlog::Appended& place, Outcome& outcome) {
+  ++outcome.accepted;
+  const auto [range, is_new] = outcome.offsets.try_emplace(place.partition, place.offset, place.offset);
+  range->second.first = std::min(range->second.first, place.offset);
+  range->second.second = std::max(range->second.second, place.offset);
+}
+
 }  // namespace
 
 Outcome OutcomeOf(const std::vector<Event>& events, const Settled& settled, Places there,
-                  std::vector<Rejection> rejected) {
+                  std::vector<Rejection> rejected, bool keeps_places) {
   Outcome outcome{.there = std::move(there), .rejected = std::move(rejected)};
+  for (const auto& [index, place] : outcome.there) Count(place, outcome);
   for (std::size_t i = 0; i < events.size(); ++i) {
     const std::size_t index = events[i].index;
     if (settled[i].ok()) {
-      outcome.there[index] = *settled[i];
+      Count(*settled[i], outcome);
+      if (keeps_places) outcome.there[index] = *settled[i];
       continue;
     }
     const Status& why = settled[i].status();
@@ -91,7 +94,7 @@ http::Response RefuseAll(const std::vector<Rejection>& rejected, const std::stri
 
 http::Response AnswerTo(const Outcome& outcome, bool has_key) {
   const std::size_t left = outcome.unavailable + outcome.unknown;
-  if (left > 0 && (outcome.there.empty() || has_key)) {
+  if (left > 0 && (outcome.accepted == 0 || has_key)) {
     const std::string hint =
         has_key ? "Send the same again with the same Idempotency-Key: what is in the log already is not appended twice."
         : outcome.unknown > 0 ? "Events that are sent again may be there twice; an Idempotency-Key prevents that."
@@ -99,15 +102,14 @@ http::Response AnswerTo(const Outcome& outcome, bool has_key) {
     const char* const code = outcome.unknown > 0 ? "outcome_unknown" : "log_unavailable";
     return http::ToResponse(
         {503, code,
-         fmt::format("The log has not taken {} of {} events: {}.", left, left + outcome.there.size(), outcome.why),
-         hint});
+         fmt::format("The log has not taken {} of {} events: {}.", left, left + outcome.accepted, outcome.why), hint});
   }
-  if (outcome.there.empty()) return RefuseAll(outcome.rejected, "No event was accepted.");
+  if (outcome.accepted == 0) return RefuseAll(outcome.rejected, "No event was accepted.");
   http::Response response;
   response.status = outcome.rejected.empty() ? 202 : 200;
   response.content_type = "application/json";
-  std::string text = fmt::format("{{\"accepted\":{},", outcome.there.size());
-  AppendOffsets(outcome.there, text);
+  std::string text = fmt::format("{{\"accepted\":{},", outcome.accepted);
+  AppendOffsets(outcome, text);
   if (!outcome.rejected.empty()) {
     text += ',';
     AppendRejected(outcome.rejected, text);

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gateway/event_reader.h"
@@ -15,16 +18,20 @@ namespace millrace::gateway {
 
 /// What became of the events of one request.
 struct Outcome {
-  Places there;                     ///< Durable in the log.
+  std::size_t accepted = 0;  ///< Durable in the log.
+  /// Of these the first and the last, by partition.
+  std::map<std::int32_t, std::pair<eventlog::Offset, eventlog::Offset>> offsets;
+  Places there;                     ///< Of these, if they were asked for.
   std::vector<Rejection> rejected;  ///< Will not be, by the order of their index.
   std::size_t unavailable = 0;      ///< The log could not take them; they do not lie there.
   std::size_t unknown = 0;          ///< They may lie there.
   std::string why;                  ///< Of the last two, a sentence.
 };
 
-/// `events` as they were sent to the log, and what became of each.
+/// `events` as they were sent to the log, and what became of each; `there`: those that were in the log before. Where
+/// each lies is put down only if it `keeps_places`: that takes longer than all the rest.
 Outcome OutcomeOf(const std::vector<Event>& events, const Settled& settled, Places there,
-                  std::vector<Rejection> rejected);
+                  std::vector<Rejection> rejected, bool keeps_places);
 
 /// Of the events that an answer rejects, so many have a detail, and all an index and a code: an answer is kept for a
 /// day where its request has a key, and ten thousand events need no more than a few bytes each to be wrong.

@@ -13,9 +13,11 @@
 
 #include "base/nearest_name.h"
 #include "gateway/answer.h"
+#include "gateway/dialects.h"
+#include "gateway/line_reader.h"
+#include "gateway/otlp_reader.h"
 #include "gateway/schema_check.h"
 #include "http/problem.h"
-#include "serve/query_parameters.h"
 
 namespace millrace::gateway {
 
@@ -31,14 +33,11 @@ using http::Problem;
 using http::Request;
 using http::Response;
 
-constexpr std::string_view kEvents = "/v1/events/";
 constexpr std::string_view kCollect = "/v1/collect.js";
 // A body that is read in less than some 50 µs: not worth a thread.
 constexpr std::size_t kSmallBytes = 16 << 10;
 constexpr std::size_t kKeyBytesMax = 255;
 constexpr std::int64_t kBackpressureSeconds = 1;
-
-std::string_view PathOf(std::string_view target) { return target.substr(0, target.find('?')); }
 
 std::int64_t SecondsOf(std::chrono::microseconds wait) { return std::chrono::ceil<std::chrono::seconds>(wait).count(); }
 
@@ -55,6 +54,11 @@ Response Script() {
   // Pages of other sites load it: that is what it is for.
   response.headers = {{"Cache-Control", "public, max-age=3600"}, {"Cross-Origin-Resource-Policy", "cross-origin"}};
   return response;
+}
+
+Counter RequestsOf(Metrics& metrics, const std::string& topic, int status) {
+  return metrics.MakeCounter("millrace_gateway_requests_total", "Requests answered by the HTTP gateway.",
+                             {{"topic", topic}, {"status", std::to_string(status)}});
 }
 
 // nullopt: it is one, or there is none.
@@ -108,10 +112,17 @@ class Door::Impl {
     if (request.method != "POST") return {Finished(request, nullptr, NotAllowed(path, "POST"))};
     auto call = std::make_shared<Call>();
     call->begun = clock_.SteadyNow();
-    Problem problem;
-    if (!ReadTarget(request.target, *call, &problem)) return {Finished(request, nullptr, http::ToResponse(problem))};
-    const bool is_small =
-        request.body.size() <= kSmallBytes && request.content_encoding.empty() && request.idempotency_key.empty();
+    auto& route = call->route;
+    if (auto problem = ReadRoute(request.target, options_.destinations, &route)) {
+      if (problem->code != kNowhere) {
+        return {Finished(request, nullptr, InWordsOf(route, request, http::ToResponse(*problem)))};
+      }
+      call->nowhere = std::move(problem);
+    }
+    if (route.protocol == Protocol::kInflux) request.authorization = BearerOf(request.authorization);
+    // Of OpenTelemetry a small body may make large events: each has all of its resource.
+    const bool is_small = request.body.size() <= kSmallBytes && request.content_encoding.empty() &&
+                          request.idempotency_key.empty() && route.protocol != Protocol::kOtlp;
     call->request = std::move(request);
     // Its body is ours; what the server still wants to know of it is not in there.
     const bool at_once = is_small && !guard_.MayBlock();
@@ -151,7 +162,17 @@ class Door::Impl {
                                       DurationBounds(), {{"topic", rule.topic}});
     }
 
+    // Of answers with this status.
+    Counter& Answered(int status, Metrics& metrics) {
+      const std::scoped_lock lock(answered_mutex);
+      const auto [counter, is_new] = answered.try_emplace(status);
+      if (is_new) counter->second = RequestsOf(metrics, rule.topic, status);
+      return counter->second;
+    }
+
     const TopicRule rule;
+    std::mutex answered_mutex;
+    std::map<int, Counter> answered;  // Guarded; made once, which takes longer than counting.
     std::optional<serve::RateLimiter> rate;
     std::optional<Quota> quota;
     Counter accepted;
@@ -165,8 +186,8 @@ class Door::Impl {
   struct Call {
     Request request;
     http::Early::Take take;
-    std::string name;  // Of the topic, as the URL has it.
-    bool atomic = false;
+    Route route;
+    std::optional<Problem> nowhere;  // It has no topic, which not everybody needs to know.
     std::chrono::steady_clock::time_point begun;
     std::string client;
     Topic* topic = nullptr;
@@ -179,34 +200,22 @@ class Door::Impl {
 
   // What one thread reads with.
   struct Reading {
-    EventReader reader;
+    EventReader events;
+    OtlpReader otlp;
+    LineReader lines;
     std::map<const Topic*, std::unique_ptr<SchemaCheck>> checks;
   };
 
-  static bool ReadTarget(const std::string& target, Call& call, Problem* problem) {
-    const auto parsed = serve::ParseTarget(target);
-    if (!parsed.ok()) {
-      *problem = {400, "malformed_url", parsed.status().message(), {}};
-      return false;
+  static Response InWordsOf(const Route& route, const Request& request, Response answer) {
+    switch (route.protocol) {
+      case Protocol::kEvents:
+        break;
+      case Protocol::kOtlp:
+        return InOtlpWords(std::move(answer), route.signal, IsOtlpJson(request.content_type).value_or(true));
+      case Protocol::kInflux:
+        return InInfluxWords(std::move(answer));
     }
-    if (parsed->segments.size() != 3 || parsed->segments[2].empty()) {
-      *problem = {404, "not_found", "Events are sent to /v1/events/TOPIC.", {}};
-      return false;
-    }
-    call.name = parsed->segments[2];
-    for (const auto& [name, value] : parsed->parameters) {
-      if (name != "atomic") {
-        *problem = {400, "unknown_parameter", fmt::format("There is no parameter '{}'.", name),
-                    "atomic is the only one."};
-        return false;
-      }
-      if (value != "true" && value != "false") {
-        *problem = {400, "invalid_parameter", fmt::format("atomic: '{}' is neither true nor false.", value), {}};
-        return false;
-      }
-      call.atomic = value == "true";
-    }
-    return true;
+    return answer;
   }
 
   void NoteProcessed() {
@@ -230,17 +239,22 @@ class Door::Impl {
 
   // Who may not, and what is not there.
   std::optional<Response> Refusal(Call& call) {
-    const auto found = topics_.find(call.name);
+    if (call.nowhere) {
+      auto admission = guard_.Admit(call.request, "");
+      return admission.refusal ? std::move(admission.refusal) : http::ToResponse(*call.nowhere);
+    }
+    const auto found = topics_.find(call.route.topic);
     // Who says who it is, is that: its keys and its quota are its own.
     const bool is_open = found != topics_.end() && found->second.rule.anonymous && call.request.authorization.empty();
-    auto admission = is_open ? open_guard_.Admit(call.request, "") : guard_.Admit(call.request, "write:" + call.name);
+    auto admission =
+        is_open ? open_guard_.Admit(call.request, "") : guard_.Admit(call.request, "write:" + call.route.topic);
     if (admission.refusal) return std::move(admission.refusal);
     call.client = std::move(admission.client);
     if (found == topics_.end()) {
-      Problem problem{404, "not_found", fmt::format("There is no topic '{}' here.", call.name), {}};
+      Problem problem{404, "not_found", fmt::format("There is no topic '{}' here.", call.route.topic), {}};
       std::vector<std::string> known;
       for (const auto& [name, topic] : topics_) known.push_back(name);
-      if (const auto nearest = NearestName(call.name, known))
+      if (const auto nearest = NearestName(call.route.topic, known))
         problem.hint = fmt::format("Did you mean '{}'?", *nearest);
       return http::ToResponse(problem);
     }
@@ -255,11 +269,24 @@ class Door::Impl {
     return std::nullopt;
   }
 
+  std::variant<Batch, Problem> ReadBody(const Call& call, Reading& reading) {
+    const TopicRule& rule = call.topic->rule;
+    const ReadRules rules{
+        .key = rule.key, .event_bytes_max = rule.event_bytes_max, .body_bytes_max = options_.body_bytes_max};
+    switch (call.route.protocol) {
+      case Protocol::kEvents:
+        break;
+      case Protocol::kOtlp:
+        return reading.otlp.Read(call.request, call.route.signal, rules);
+      case Protocol::kInflux:
+        return reading.lines.Read(call.request, call.route.precision, clock_.Now(), rules);
+    }
+    return reading.events.Read(call.request, rules);
+  }
+
   std::optional<Response> Read(Call& call, Reading& reading) {
     const TopicRule& rule = call.topic->rule;
-    auto read = reading.reader.Read(
-        call.request,
-        {.key = rule.key, .event_bytes_max = rule.event_bytes_max, .body_bytes_max = options_.body_bytes_max});
+    auto read = ReadBody(call, reading);
     if (const auto* problem = std::get_if<Problem>(&read)) {
       Response response = http::ToResponse(*problem);
       if (problem->code == "content_encoding") response.headers.emplace_back("Accept-Encoding", "gzip, zstd");
@@ -275,9 +302,11 @@ class Door::Impl {
     }
     const auto& [events, rejected] = call.batch;
     if (events.empty() && rejected.empty()) {
+      // A collector may have nothing to tell.
+      if (call.route.protocol == Protocol::kOtlp) return Response{.status = 202};
       return http::ToResponse({400, "empty_body", "There is no event in the body.", {}});
     }
-    if (!rejected.empty() && (call.atomic || events.empty())) {
+    if (!rejected.empty() && (call.route.atomic || events.empty())) {
       call.topic->rejected.Increment(static_cast<double>(events.size() + rejected.size()));
       return RefuseAll(rejected,
                        fmt::format("{} of {} events cannot be accepted{}.", rejected.size(),
@@ -293,7 +322,7 @@ class Door::Impl {
     }
     const auto& request = call.request;
     const auto fingerprint = FingerprintOf(request.body) ^ FingerprintOf(HeadOf(call));
-    const RequestId id = MakeRequestId(call.name, call.client, request.idempotency_key);
+    const RequestId id = MakeRequestId(call.route.topic, call.client, request.idempotency_key);
     auto begun = repeats_->Begin(id, fingerprint);
     if (auto* kept = std::get_if<KeptAnswer>(&begun)) {
       repeated_.Increment();
@@ -319,10 +348,11 @@ class Door::Impl {
   // What, beside its body, makes a request another one.
   static std::string HeadOf(const Call& call) {
     const auto& request = call.request;
-    std::string head = call.atomic ? "atomic" : "";
+    std::string head = call.route.atomic ? "atomic" : "";
     const auto add = [&head](std::string_view text) { head += fmt::format("\n{}:{}", text.size(), text); };
     add(request.content_type);
     add(request.content_encoding);
+    if (call.route.protocol != Protocol::kEvents) add(request.target);
     for (const auto& [name, value] : request.cloud_event) {
       add(name);
       add(value);
@@ -357,14 +387,14 @@ class Door::Impl {
     if (topic.quota && events > topic.quota->events_max()) {
       return http::ToResponse({413, "too_many_events",
                                fmt::format("The request has {} events; a client's quota for topic {} is {}.", events,
-                                           call.name, topic.quota->events_max()),
+                                           call.route.topic, topic.quota->events_max()),
                                "Send fewer at once."});
     }
     if (topic.rate) {
       if (const auto wait = topic.rate->Take(call.client, clock_.SteadyNow(), events)) {
         return RefuseFor({429,
                           "too_many_events",
-                          fmt::format("This client sends more events to topic {} than its rate.", call.name),
+                          fmt::format("This client sends more events to topic {} than its rate.", call.route.topic),
                           {}},
                          SecondsOf(*wait));
       }
@@ -372,11 +402,12 @@ class Door::Impl {
     if (topic.quota) {
       const UnixMicros now = clock_.Now();
       if (const auto wait = topic.quota->Take(call.client, events, now)) {
-        return RefuseFor({429,
-                          "quota_exceeded",
-                          fmt::format("This client has sent as many events as its quota for topic {}.", call.name),
-                          {}},
-                         SecondsOf(*wait));
+        return RefuseFor(
+            {429,
+             "quota_exceeded",
+             fmt::format("This client has sent as many events as its quota for topic {}.", call.route.topic),
+             {}},
+            SecondsOf(*wait));
       }
       call.charged_at = now;
     }
@@ -390,7 +421,7 @@ class Door::Impl {
     for (auto& event : call->batch.events) {
       bytes += event.bytes();
       eventlog::OutgoingRecord record;
-      record.topic = call->name;
+      record.topic = call->route.topic;
       record.key = std::move(event.key);
       record.payload = std::move(event.payload);
       record.headers.reserve(event.headers.size());
@@ -412,10 +443,10 @@ class Door::Impl {
 
   void Settle(Call& call, Settled settled, std::size_t bytes) {
     Topic& topic = *call.topic;
-    const Outcome outcome =
-        OutcomeOf(call.batch.events, settled, std::move(call.there), std::move(call.batch.rejected));
+    const Outcome outcome = OutcomeOf(call.batch.events, settled, std::move(call.there), std::move(call.batch.rejected),
+                                      /*keeps_places=*/call.ticket.has_value());
     const std::size_t left = outcome.unavailable + outcome.unknown;
-    topic.accepted.Increment(static_cast<double>(outcome.there.size()));
+    topic.accepted.Increment(static_cast<double>(outcome.accepted));
     topic.rejected.Increment(static_cast<double>(outcome.rejected.size() - left));
     topic.failed.Increment(static_cast<double>(left));
     GiveBack(call, outcome.unavailable);
@@ -454,16 +485,16 @@ class Door::Impl {
 
   void End(Call& call, Response response) {
     const auto take = std::move(call.take);
-    take(Finished(call.request, call.topic, std::move(response)));
+    take(Finished(call.request, call.topic, InWordsOf(call.route, call.request, std::move(response))));
   }
 
   // The last of all steps.
-  Response Finished(const Request& request, const Topic* topic, Response response) {
-    metrics_
-        .MakeCounter(
-            "millrace_gateway_requests_total", "Requests answered by the HTTP gateway.",
-            {{"topic", topic == nullptr ? "" : topic->rule.topic}, {"status", std::to_string(response.status)}})
-        .Increment();
+  Response Finished(const Request& request, Topic* topic, Response response) {
+    if (topic == nullptr) {
+      RequestsOf(metrics_, "", response.status).Increment();
+    } else {
+      topic->Answered(response.status, metrics_).Increment();
+    }
     guard_.AllowOrigin(request, response);
     return response;
   }
@@ -509,7 +540,7 @@ Result<std::unique_ptr<Door>> Door::Make(DoorOptions options, std::unique_ptr<ev
 
 bool Door::Takes(std::string_view target) {
   const std::string_view path = PathOf(target);
-  return path == kCollect || path.starts_with(kEvents);
+  return path == kCollect || ProtocolOf(target).has_value();
 }
 
 std::string_view Door::OpenApiPaths() { return embedded::kOpenApiPaths; }

@@ -1,4 +1,5 @@
-/// The HTTP door: POST /v1/events/{topic} and GET /v1/collect.js, as a part of a server's routes.
+/// The HTTP door: POST /v1/events/{topic} and what other protocols have (route.h), and GET /v1/collect.js, as a part of
+/// a server's routes.
 ///
 /// A request is looked at on the server's thread, read and judged there if it is small, else on the door's own, and is
 /// then nowhere but in the log's queue until its events are durable: no thread waits for them. What there is no room
@@ -21,6 +22,7 @@
 #include "gateway/intake.h"
 #include "gateway/quota.h"
 #include "gateway/repeats.h"
+#include "gateway/route.h"
 #include "http/server.h"
 #include "ingest/decode_spec.h"
 #include "serve/guard.h"
@@ -39,6 +41,7 @@ struct TopicRule {
 
 struct DoorOptions {
   std::vector<TopicRule> topics;
+  Destinations destinations{};  ///< Each is one of the topics.
   serve::GuardOptions guard{};
   std::size_t body_bytes_max = 8 << 20;  ///< Of what a body unpacks to.
   int threads = 2;                       ///< For what is not small.

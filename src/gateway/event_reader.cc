@@ -8,9 +8,11 @@
 
 #include "base/ascii_case.h"
 #include "base/percent_coding.h"
+#include "gateway/key_field.h"
+#include "gateway/packed_body.h"
 #include "ingest/decode_spec.h"
+#include "ingest/json/field_scan.h"
 #include "ingest/records/splitter.h"
-#include "ingest/records/unpacker.h"
 #include "ingest/values/base64.h"
 
 namespace millrace::gateway {
@@ -23,7 +25,6 @@ using JsonValue = simdjson::ondemand::value;
 
 constexpr std::string_view kMediaTypes =
     "application/json, application/x-ndjson, application/cloudevents+json, application/cloudevents-batch+json";
-constexpr std::size_t kBytesKept = 1 << 20;  // Of what was read with, for the next body.
 
 std::string_view Trimmed(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\r\n";
@@ -34,11 +35,6 @@ std::string_view Trimmed(std::string_view text) {
 
 std::string MediaTypeOf(std::string_view content_type) {
   return AsciiLower(Trimmed(content_type.substr(0, content_type.find(';'))));
-}
-
-Rejection Reject(std::size_t index, std::string_view code, std::string detail) {
-  if (detail.size() > kRejectionBytesMax) detail.resize(kRejectionBytesMax);
-  return {index, std::string(code), std::move(detail)};
 }
 
 enum class Shape { kDocument, kLines, kCloudEvent, kCloudEvents };
@@ -107,22 +103,19 @@ std::optional<std::string> FaultOfAttributes(const std::vector<std::pair<std::st
 
 }  // namespace
 
-std::size_t Event::bytes() const {
-  std::size_t sum = payload.size() + (key ? key->size() : 0);
-  for (const auto& [name, value] : headers) sum += name.size() + value.size();
-  return sum;
-}
-
 class EventReader::Impl {
  public:
   std::variant<Batch, Problem> Read(const Request& request, const ReadRules& rules) {
     std::string_view body = request.body;
-    if (auto problem = Unpack(request.content_encoding, rules, &body)) return *std::move(problem);
+    if (auto problem = packed_.Unpack(request.content_encoding, rules.body_bytes_max, &body))
+      return *std::move(problem);
     Batch batch;
     auto problem = ReadInto(request, body, rules, batch);
-    unpacker_.Clear();
+    packed_.Clear();
     if (parser_.capacity() > kBytesKept) parser_ = simdjson::ondemand::parser();
-    if (scratch_.capacity() > kBytesKept) std::string().swap(scratch_);
+    for (std::string* text : {&copy_, &scratch_}) {
+      if (text->capacity() > kBytesKept) std::string().swap(*text);
+    }
     if (problem) return *std::move(problem);
     return batch;
   }
@@ -151,31 +144,10 @@ class EventReader::Impl {
     return std::nullopt;
   }
 
-  std::optional<Problem> Unpack(std::string_view encoding, const ReadRules& rules, std::string_view* body) {
-    const std::string coding = AsciiLower(Trimmed(encoding));
-    std::optional<ingest::Packing> packing;
-    if (coding == "gzip" || coding == "x-gzip") packing = ingest::Packing::kGzip;
-    if (coding == "zstd") packing = ingest::Packing::kZstd;
-    if (!packing && !coding.empty() && coding != "identity") {
-      return Problem{415, "content_encoding", fmt::format("A body with the coding '{}' is not read here.", coding),
-                     "Send it plain, or as gzip or zstd alone."};
-    }
-    if (!packing) {
-      if (body->size() <= rules.body_bytes_max) return std::nullopt;
-      return Problem{413, "body_too_large", fmt::format("The body exceeds {} bytes.", rules.body_bytes_max), {}};
-    }
-    auto problem = unpacker_.Unpack(*packing, *body, rules.body_bytes_max, body);
-    if (!problem) return std::nullopt;
-    unpacker_.Clear();
-    if (problem->reason == "too_large") {
-      return Problem{413, "body_too_large", fmt::format("{}.", problem->detail), "Send it in several requests."};
-    }
-    return Problem{400, "bad_compression", fmt::format("{}.", problem->detail), {}};
-  }
-
   std::optional<Problem> TakeOne(std::string_view body, const ReadRules& rules, bool cloud_event, Batch& batch) {
     if (body.empty()) return Problem{400, "empty_body", "There is no event in the body.", {}};
-    TakeUnread(0, body, rules, cloud_event, batch);
+    CopyOf(body);
+    TakeDocument(0, copy_.data(), body.size(), rules, cloud_event, batch);
     // Of one event alone, what is wrong with it is wrong with the request.
     if (!batch.rejected.empty() && batch.rejected[0].code == "invalid_json") {
       return Problem{400, "invalid_json", batch.rejected[0].detail, {}};
@@ -184,72 +156,70 @@ class EventReader::Impl {
   }
 
   std::optional<Problem> TakeArray(std::string_view body, const ReadRules& rules, bool cloud_events, Batch& batch) {
-    std::vector<ingest::Document> documents;
-    if (auto problem = array_->Split(body, &documents)) {
+    documents_.clear();
+    if (auto problem = array_->Split(body, &documents_)) {
       if (problem->reason == ingest::TooManyDocuments().reason) return TooManyEvents();
       return Problem{400, "invalid_json", fmt::format("The body is not a JSON array: {}.", problem->detail), {}};
     }
-    if (documents.size() > kEventsMax) return TooManyEvents();
-    for (std::size_t i = 0; i < documents.size(); ++i) {
-      TakeDocument(i, documents[i].bytes, rules, cloud_events, batch);
+    if (documents_.size() > kEventsMax) return TooManyEvents();
+    CopyOf(body);
+    batch.events.reserve(documents_.size());
+    for (std::size_t i = 0; i < documents_.size(); ++i) {
+      const std::string_view document = documents_[i].bytes;
+      TakeDocument(i, copy_.data() + (document.data() - body.data()), document.size(), rules, cloud_events, batch);
     }
     return std::nullopt;
   }
 
   std::optional<Problem> TakeLines(std::string_view body, const ReadRules& rules, Batch& batch) {
+    CopyOf(body);
+    batch.events.reserve(
+        std::min(kEventsMax, static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n')) + 1));
     std::size_t index = 0;
-    while (!body.empty()) {
-      const auto end = std::min(body.find('\n'), body.size());
-      const std::string_view line = Trimmed(body.substr(0, end));
-      body.remove_prefix(std::min(end + 1, body.size()));
+    for (std::size_t begin = 0; begin < body.size();) {
+      const auto end = std::min(body.find('\n', begin), body.size());
+      const std::string_view line = Trimmed(body.substr(begin, end - begin));
+      begin = end + 1;
       if (line.empty()) continue;
       if (index == kEventsMax) return TooManyEvents();
-      TakeUnread(index++, line, rules, /*cloud_event=*/false, batch);
+      TakeDocument(index++, copy_.data() + (line.data() - body.data()), line.size(), rules, /*cloud_event=*/false,
+                   batch);
     }
     return std::nullopt;
   }
 
-  static Problem TooManyEvents() {
-    return {413, "too_many_events", fmt::format("The body has more than {} events.", kEventsMax),
-            "Send them in several requests."};
+  // The body, in which documents can be ended, and behind which may be read.
+  void CopyOf(std::string_view body) {
+    copy_.reserve(body.size() + ingest::FieldScan::kBytesBehind);
+    copy_.assign(body).append(ingest::FieldScan::kBytesBehind, '\0');
   }
 
-  static void RejectJson(std::size_t index, std::string_view why, Batch& batch) {
-    batch.rejected.push_back(Reject(index, "invalid_json", fmt::format("The event is not valid JSON: {}.", why)));
-  }
-
-  // A document that nobody has looked at yet: whether it is one, to the last character.
-  void TakeUnread(std::size_t index, std::string_view text, const ReadRules& rules, bool cloud_event, Batch& batch) {
-    if (text.size() > rules.event_bytes_max) return RejectTooLarge(index, text.size(), rules, batch);
-    scratch_.assign(1, '[').append(text).append(1, ']');
-    documents_.clear();
-    if (const auto problem = array_->Split(scratch_, &documents_)) return RejectJson(index, problem->detail, batch);
-    if (documents_.size() != 1) return RejectJson(index, "there are several values", batch);
-    TakeDocument(index, text, rules, cloud_event, batch);
-  }
-
-  // A document that is JSON, but perhaps not UTF-8.
-  void TakeDocument(std::size_t index, std::string_view text, const ReadRules& rules, bool cloud_event, Batch& batch) {
-    if (text.size() > rules.event_bytes_max) return RejectTooLarge(index, text.size(), rules, batch);
-    simdjson::ondemand::document document;
-    if (const auto error = Open(text, document)) return RejectJson(index, simdjson::error_message(error), batch);
-    if (!text.starts_with('{')) {
-      batch.rejected.push_back(Reject(index, "not_an_object", "An event is a JSON object; this is another value."));
-      return;
+  // What may be one, in copy_; the byte behind it is written over.
+  void TakeDocument(std::size_t index, char* begin, std::size_t size, const ReadRules& rules, bool cloud_event,
+                    Batch& batch) {
+    const std::string_view text(begin, size);
+    if (size > rules.event_bytes_max) return RejectTooLarge(index, size, rules, batch);
+    begin[size] = '\0';
+    ingest::FieldScan::Found found;
+    const std::string_view field = rules.key && !cloud_event ? std::string_view(*rules.key) : std::string_view();
+    if (const auto problem = scan_.Scan(text, field, &found)) {
+      return Reject(index, "invalid_json", fmt::format("The event is not valid JSON: {}.", problem->detail), batch);
+    }
+    if (!found.is_object) {
+      return Reject(index, "not_an_object", "An event is a JSON object; this is another value.", batch);
     }
     Event event{.index = index};
     if (cloud_event) {
-      if (auto fault = TakeEnvelope(document, event)) {
-        batch.rejected.push_back(Reject(index, "invalid_cloudevent", *std::move(fault)));
-        return;
-      }
-      const bool has_fields = rules.key && Open(event.payload, document) == simdjson::SUCCESS;
-      if (has_fields && !TakeKey(document, rules, event, batch)) return;
+      simdjson::ondemand::document document;
+      auto fault = Open(text, document) == simdjson::SUCCESS ? TakeEnvelope(document, event)
+                                                             : std::optional<std::string>("It cannot be read.");
+      if (fault) return Reject(index, "invalid_cloudevent", *fault, batch);
+      if (!key_field_.Take(rules, event, batch)) return;
     } else {
       event.payload = text;
-      if (!TakeKey(document, rules, event, batch)) return;
+      if (!TakeKey(std::move(found), rules, event, batch)) return;
     }
-    Add(std::move(event), rules, batch);
+    AddEvent(std::move(event), rules, batch);
   }
 
   // Of a copy, which the parser may read beyond.
@@ -257,57 +227,6 @@ class EventReader::Impl {
     scratch_.reserve(text.size() + simdjson::SIMDJSON_PADDING);
     scratch_.assign(text);
     return parser_.iterate(scratch_.data(), scratch_.size(), scratch_.capacity()).get(document);
-  }
-
-  struct KeyField {
-    std::optional<std::string> text;
-    bool is_composite = false;
-  };
-
-  // As the decoder reads it: names may be written with escapes, and of two fields of one name the last counts.
-  static KeyField FindKey(simdjson::ondemand::object object, std::string_view path) {
-    const std::string_view wanted = path.substr(0, path.find('.'));
-    KeyField found;
-    for (auto each : object) {
-      simdjson::ondemand::field field;
-      std::string_view name;
-      if (std::move(each).get(field) != simdjson::SUCCESS) return {};
-      if (field.unescaped_key().get(name) != simdjson::SUCCESS || name != wanted) continue;
-      found = {};
-      JsonValue at = field.value();
-      simdjson::ondemand::object inner;
-      if (wanted.size() < path.size()) {
-        if (at.get_object().get(inner) == simdjson::SUCCESS) found = FindKey(inner, path.substr(wanted.size() + 1));
-      } else if (!IsNull(at)) {
-        found.text = TextOf(at);
-        found.is_composite = !found.text;
-      }
-    }
-    return found;
-  }
-
-  // The field's value, if there is one that is not null. False: the event is rejected.
-  static bool TakeKey(simdjson::ondemand::document& document, const ReadRules& rules, Event& event, Batch& batch) {
-    if (!rules.key) return true;
-    simdjson::ondemand::object object;
-    if (document.get_object().get(object) != simdjson::SUCCESS) return true;
-    auto found = FindKey(object, *rules.key);
-    event.key = std::move(found.text);
-    if (!found.is_composite) return true;
-    batch.rejected.push_back(Reject(event.index, "invalid_key",
-                                    fmt::format("The field '{}' is an object or an array, and no key.", *rules.key)));
-    return false;
-  }
-
-  static void Add(Event event, const ReadRules& rules, Batch& batch) {
-    if (event.bytes() > rules.event_bytes_max) return RejectTooLarge(event.index, event.bytes(), rules, batch);
-    batch.events.push_back(std::move(event));
-  }
-
-  static void RejectTooLarge(std::size_t index, std::size_t bytes, const ReadRules& rules, Batch& batch) {
-    batch.rejected.push_back(
-        Reject(index, "event_too_large",
-               fmt::format("The event has {} bytes; {} are the most for this topic.", bytes, rules.event_bytes_max)));
   }
 
   // What is wrong with it; else `event` has all of it.
@@ -364,21 +283,17 @@ class EventReader::Impl {
     for (const auto& [name, value] : request.cloud_event) {
       auto decoded = PercentDecode(value);
       if (!decoded.ok() || !IsAttributeName(name)) {
-        batch.rejected.push_back(
-            Reject(0, "invalid_cloudevent", fmt::format("The header 'ce-{}' is no attribute of an event.", name)));
-        return;
+        return Reject(0, "invalid_cloudevent", fmt::format("The header 'ce-{}' is no attribute of an event.", name),
+                      batch);
       }
       if (name == "partitionkey") event.key = *decoded;
       event.headers.emplace_back(HeaderOf(name), *std::move(decoded));
     }
     if (!request.content_type.empty()) event.headers.emplace_back("content-type", request.content_type);
     if (auto fault = FaultOfAttributes(event.headers)) {
-      batch.rejected.push_back(Reject(0, "invalid_cloudevent", *std::move(fault)));
-      return;
+      return Reject(0, "invalid_cloudevent", *fault, batch);
     }
-    simdjson::ondemand::document document;
-    if (rules.key && Open(body, document) == simdjson::SUCCESS && !TakeKey(document, rules, event, batch)) return;
-    Add(std::move(event), rules, batch);
+    if (key_field_.Take(rules, event, batch)) AddEvent(std::move(event), rules, batch);
   }
 
   static std::unique_ptr<ingest::Splitter> MakeArraySplitter() {
@@ -387,12 +302,16 @@ class EventReader::Impl {
     return ingest::MakeSplitter(spec).ValueOrDie();
   }
 
-  ingest::Unpacker unpacker_;
-  // Knows JSON to the letter, and has no opinion on how large a number may be.
+  PackedBody packed_;
   const std::unique_ptr<ingest::Splitter> array_ = MakeArraySplitter();
   std::vector<ingest::Document> documents_;
+  // Knows JSON to the letter, and has no opinion on how large a number may be.
+  ingest::FieldScan scan_;
+  std::string copy_;
+  // Of CloudEvents.
   simdjson::ondemand::parser parser_;
   std::string scratch_;
+  KeyField key_field_;
 };
 
 EventReader::EventReader() : impl_(std::make_unique<Impl>()) {}

@@ -1,5 +1,6 @@
 #include "gateway/intake.h"
 
+#include <memory>
 #include <utility>
 
 namespace millrace::gateway {
@@ -13,7 +14,8 @@ std::size_t BytesOf(const eventlog::OutgoingRecord& record) {
 
 }  // namespace
 
-/// Records that were sent together.
+/// Records that were sent together. It goes with the last of them: what each carries is a pointer and a number, which
+/// std::function holds without an allocation.
 struct Intake::Group {
   Intake* intake;
   Settled settled;
@@ -24,6 +26,7 @@ struct Intake::Group {
   void Settle(std::size_t at, const Result<eventlog::Appended>& outcome) {
     settled[at] = outcome;
     if (left.fetch_sub(1) > 1) return;
+    const std::unique_ptr<Group> last(this);
     intake->bytes_ -= bytes;
     intake->records_ -= settled.size();
     intake->NoteMoved();
@@ -65,7 +68,7 @@ Status Intake::Append(std::vector<eventlog::OutgoingRecord>&& records, std::func
   }
   NoteMoved();
   const std::size_t count = records.size();
-  auto group = std::make_shared<Group>(this, Settled(count, Cancelled("not appended")), bytes, std::move(then), count);
+  Group* const group = new Group{this, Settled(count, eventlog::Appended{}), bytes, std::move(then), count};
   for (std::size_t i = 0; i < count; ++i) {
     const Status queued =
         producer_->Append(std::move(records[i]), [group, i](const auto& outcome) { group->Settle(i, outcome); });

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ingest/protobuf/wire_internal.h"
+#include "ingest/protobuf/wire.h"
 
 namespace millrace::ingest::protobuf {
 

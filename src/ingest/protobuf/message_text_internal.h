@@ -24,7 +24,7 @@
 
 #include "ingest/decode_spec.h"
 #include "ingest/protobuf/scalar_internal.h"
-#include "ingest/protobuf/wire_internal.h"
+#include "ingest/protobuf/wire.h"
 
 namespace millrace::ingest::protobuf {
 

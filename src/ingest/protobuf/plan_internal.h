@@ -14,7 +14,7 @@
 #include "ingest/decode_spec.h"
 #include "ingest/protobuf/message_text_internal.h"
 #include "ingest/protobuf/scalar_internal.h"
-#include "ingest/protobuf/wire_internal.h"
+#include "ingest/protobuf/wire.h"
 
 namespace millrace::ingest::protobuf {
 

@@ -23,7 +23,7 @@
 #include "ingest/protobuf/protobuf_decoder_internal.h"
 #include "ingest/protobuf/reading_internal.h"
 #include "ingest/protobuf/schema_internal.h"
-#include "ingest/protobuf/wire_internal.h"
+#include "ingest/protobuf/wire.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/number_text_internal.h"
 #include "ingest/values/text_value_internal.h"

@@ -20,7 +20,7 @@
 #include "ingest/protobuf/reading_internal.h"
 #include "ingest/protobuf/scalar_internal.h"
 #include "ingest/protobuf/schema_internal.h"
-#include "ingest/protobuf/wire_internal.h"
+#include "ingest/protobuf/wire.h"
 #include "ingest/values/column_internal.h"
 #include "ingest/values/number_text_internal.h"
 

@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "ingest/protobuf/wire_internal.h"
+#include "ingest/protobuf/wire.h"
 #include "ingest/values/varint_internal.h"
 
 namespace millrace::ingest::protobuf {

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "ingest/protobuf/wire_internal.h"
+#include "ingest/protobuf/wire.h"
 
 namespace millrace::ingest::protobuf {
 namespace {
