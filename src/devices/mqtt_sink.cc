@@ -196,7 +196,7 @@ class MqttSink final : public Sink {
         ++sent_;
       }
     }
-    tasks_.Spawn("send", Write(connection_));
+    if (!connection_->is_writing()) tasks_.Spawn("send", Write(connection_));
   }
   static asio::awaitable<void> Write(std::shared_ptr<mqtt::Connection> connection) { co_await connection->Flush(); }
 

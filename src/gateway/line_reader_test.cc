@@ -12,7 +12,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
-constexpr UnixMicros kNow = 1'795'341'600'000'001;
+constexpr UnixMicros kReceived = 1'795'341'600'000'001;
 
 std::variant<Batch, http::Problem> ReadBody(const std::string& body, std::int64_t precision = 1,
                                             const ReadRules& rules = {}, const std::string& coding = "") {
@@ -21,7 +21,7 @@ std::variant<Batch, http::Problem> ReadBody(const std::string& body, std::int64_
   request.content_type = "text/plain; charset=utf-8";
   request.content_encoding = coding;
   request.body = body;
-  return reader.Read(request, precision, kNow, rules);
+  return reader.Read(request, precision, kReceived, rules);
 }
 Batch Read(const std::string& body, std::int64_t precision = 1, const ReadRules& rules = {}) {
   auto read = ReadBody(body, precision, rules);

@@ -83,7 +83,7 @@ class MqttClient::Impl {
   using ConnectionPtr = std::shared_ptr<mqtt::Connection>;
 
   // Messages that go to the log together.
-  struct Batch {
+  struct TakenMessages {
     std::vector<eventlog::OutgoingRecord> records;
     std::vector<std::optional<mqtt::Inbox::Ticket>> tickets;  // nullopt: QoS 0.
     std::size_t bytes = 0;
@@ -188,13 +188,13 @@ class MqttClient::Impl {
 
   // What was taken is handed on however it ends: what comes again is known then.
   asio::awaitable<Status> ReadAll(ConnectionPtr connection) {
-    Batch batch;
+    TakenMessages batch;
     Status ended = co_await ReadInto(connection, batch);
     co_await HandOn(connection, batch);
     co_return ended;
   }
 
-  asio::awaitable<Status> ReadInto(ConnectionPtr connection, Batch& batch) {
+  asio::awaitable<Status> ReadInto(ConnectionPtr connection, TakenMessages& batch) {
     for (;;) {
       if (!connection->HasPacket() || batch.bytes >= kBatchBytes) co_await HandOn(connection, batch);
       while (inbox_.unacknowledged() >= kUnacknowledgedMax && !IsEnding(*connection)) {
@@ -216,7 +216,7 @@ class MqttClient::Impl {
     co_await acked_.async_wait(kUseTuple);
   }
 
-  Status Take(const ConnectionPtr& connection, mqtt::Packet packet, Batch& batch) {
+  Status Take(const ConnectionPtr& connection, mqtt::Packet packet, TakenMessages& batch) {
     if (auto* message = std::get_if<mqtt::Publish>(&packet)) return TakeMessage(connection, std::move(*message), batch);
     if (const auto* suback = std::get_if<mqtt::Suback>(&packet)) return TakeSuback(*suback);
     if (std::holds_alternative<mqtt::Pingresp>(packet)) return Status::OK();
@@ -246,7 +246,7 @@ class MqttClient::Impl {
     return Status::OK();
   }
 
-  Status TakeMessage(const ConnectionPtr& connection, mqtt::Publish message, Batch& batch) {
+  Status TakeMessage(const ConnectionPtr& connection, mqtt::Publish message, TakenMessages& batch) {
     if (message.qos > 1) return InvalidInput("sends QoS 2 to subscriptions of QoS 1");
     if (message.topic.empty()) return InvalidInput("sends a topic alias, which was not allowed");
     std::optional<mqtt::Inbox::Ticket> ticket;
@@ -285,7 +285,7 @@ class MqttClient::Impl {
   }
 
   // Gives the batch to the log, once there is room; if the connection ends before, all of it is to come again.
-  asio::awaitable<void> HandOn(ConnectionPtr connection, Batch& batch) {
+  asio::awaitable<void> HandOn(ConnectionPtr connection, TakenMessages& batch) {
     while (!batch.records.empty()) {
       const auto tickets = batch.tickets;
       std::function<void(Settled)> then = [this, tickets](Settled settled) {
@@ -336,7 +336,7 @@ class MqttClient::Impl {
       const bool says_why = options_.version == Version::k5;
       RETURN_NOT_OK(connection->Send(mqtt::Ack{.packet_id = id, .code = says_why ? code : std::uint8_t{0}}));
     }
-    tasks_.Spawn("acknowledge", Write(connection));
+    if (!connection->is_writing()) tasks_.Spawn("acknowledge", Write(connection));
     return Status::OK();
   }
 

@@ -67,7 +67,7 @@ struct Item {
   std::optional<UnixMicros> charged_at;  // It counts in the quota.
 };
 
-struct Batch {
+struct TakenMessages {
   std::vector<eventlog::OutgoingRecord> records;
   std::vector<Item> items;
   std::size_t bytes = 0;
@@ -381,7 +381,7 @@ class MqttListener::Impl {
 
   asio::awaitable<void> ReadAll(DevicePtr device) {
     mqtt::Connection& connection = *device->connection;
-    Batch batch;
+    TakenMessages batch;
     while (!device->end) {
       if (!connection.HasPacket() || batch.bytes >= kDeviceBatchBytes) co_await HandOn(device, batch);
       while (device->inbox.unacknowledged() >= kUnacknowledgedMax && !device->end && !connection.is_closed()) {
@@ -404,7 +404,7 @@ class MqttListener::Impl {
     co_await HandOn(device, batch);
   }
 
-  asio::awaitable<void> Take(DevicePtr device, mqtt::Packet packet, Batch& batch) {
+  asio::awaitable<void> Take(DevicePtr device, mqtt::Packet packet, TakenMessages& batch) {
     if (auto* message = std::get_if<mqtt::Publish>(&packet)) {
       co_await TakeMessage(device, std::move(*message), batch);
     } else if (std::holds_alternative<mqtt::Pingreq>(packet)) {
@@ -431,7 +431,7 @@ class MqttListener::Impl {
 
   void Answer(const DevicePtr& device, const mqtt::Packet& packet) {
     if (!device->connection->Send(packet).ok()) return device->connection->Close();
-    tasks_.Spawn("answer", Write(device));
+    if (!device->connection->is_writing()) tasks_.Spawn("answer", Write(device));
   }
   static asio::awaitable<void> Write(DevicePtr device) { co_await device->connection->Flush(); }
 
@@ -455,7 +455,7 @@ class MqttListener::Impl {
     return std::nullopt;
   }
 
-  asio::awaitable<void> TakeMessage(DevicePtr device, mqtt::Publish message, Batch& batch) {
+  asio::awaitable<void> TakeMessage(DevicePtr device, mqtt::Publish message, TakenMessages& batch) {
     if (message.qos > 1) co_return device->EndWith({reason::kQosNotSupported, "QoS 2 is not spoken here"});
     if (message.topic.empty()) co_return device->EndWith({reason::kTopicAliasInvalid, "no topic alias was allowed"});
     if (message.qos == 1 && device->inbox.IsWaiting(message.packet_id)) {
@@ -484,7 +484,7 @@ class MqttListener::Impl {
   }
 
   // Whoever is too fast is not read for a while.
-  asio::awaitable<void> KeepToRate(DevicePtr device, Rule& rule, Batch& batch) {
+  asio::awaitable<void> KeepToRate(DevicePtr device, Rule& rule, TakenMessages& batch) {
     while (rule.rate && !device->end && !device->connection->is_closed()) {
       const auto wait = rule.rate->Take(device->client, clock_.SteadyNow());
       if (!wait) co_return;
@@ -509,7 +509,7 @@ class MqttListener::Impl {
   }
 
   // Gives the batch to the log, once there is room.
-  asio::awaitable<void> HandOn(DevicePtr device, Batch& batch) {
+  asio::awaitable<void> HandOn(DevicePtr device, TakenMessages& batch) {
     while (!batch.records.empty()) {
       const auto items = batch.items;
       std::function<void(Settled)> then = [this, device, items](Settled settled) {
@@ -528,7 +528,7 @@ class MqttListener::Impl {
   }
 
   // None of it was appended.
-  void GiveUp(const DevicePtr& device, Batch& batch) {
+  void GiveUp(const DevicePtr& device, TakenMessages& batch) {
     for (const Item& item : batch.items) {
       failed_.Increment();
       if (item.charged_at) item.rule->quota->GiveBack(device->client, 1, *item.charged_at);
@@ -561,7 +561,7 @@ class MqttListener::Impl {
       has_any = true;
       if (!device->connection->Send(mqtt::Ack{.packet_id = id, .code = code}).ok()) return device->connection->Close();
     }
-    if (has_any) tasks_.Spawn("acknowledge", Write(device));
+    if (has_any && !device->connection->is_writing()) tasks_.Spawn("acknowledge", Write(device));
     device->changed.cancel();
   }
 

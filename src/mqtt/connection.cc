@@ -21,6 +21,7 @@ Connection::Connection(std::unique_ptr<http::Transport> transport, std::size_t p
       packet_bytes_max_(packet_bytes_max),
       allowance_(allowance),
       read_deadline_(transport_->socket().get_executor()),
+      written_(transport_->socket().get_executor(), std::chrono::steady_clock::time_point::max()),
       write_deadline_(transport_->socket().get_executor()) {}
 
 Connection::~Connection() { HoldAsMuchAs(0); }
@@ -128,8 +129,8 @@ Status Connection::Send(const Packet& packet) {
 }
 
 asio::awaitable<bool> Connection::Flush() {
-  if (is_writing_) co_return true;
   const auto self = shared_from_this();
+  while (is_writing_) co_await written_.async_wait(asio::as_tuple(asio::use_awaitable));
   is_writing_ = true;
   while (!output_.empty() && !is_closed_) {
     const std::string bytes = std::exchange(output_, {});
@@ -145,6 +146,7 @@ asio::awaitable<bool> Connection::Flush() {
     if (error) Close();
   }
   is_writing_ = false;
+  written_.cancel();
   co_return !is_closed_;
 }
 

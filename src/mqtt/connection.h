@@ -44,8 +44,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   /// Takes it for the next Flush(). Errors of AppendPacket(); kTooLarge: the other side does not take what is sent.
   Status Send(const Packet& packet);
-  /// Writes what was taken; one that runs already takes the rest with it. False: the connection has ended.
+  /// Returns when all that was taken is written. False: the connection has ended.
   boost::asio::awaitable<bool> Flush();
+  /// A Flush() runs, and takes with it what is sent meanwhile.
+  bool is_writing() const { return is_writing_; }
 
   /// Whatever runs ends with an error.
   void Close();
@@ -80,6 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::string output_;
   bool is_writing_ = false;
+  boost::asio::steady_timer written_;  // Never expires; cancelled when a Flush() has ended.
   boost::asio::steady_timer write_deadline_;
   std::uint64_t write_round_ = 0;
   bool is_closed_ = false;

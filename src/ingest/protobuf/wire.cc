@@ -1,8 +1,8 @@
+#include "ingest/protobuf/wire.h"
+
 #include <fmt/format.h>
 
 #include <array>
-
-#include "ingest/protobuf/wire.h"
 
 namespace millrace::ingest::protobuf {
 namespace {
