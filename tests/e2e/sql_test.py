@@ -4,6 +4,7 @@ has: tables, aggregates hot and committed, joins, parameters; and nothing gets o
 import decimal
 import json
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
