@@ -41,6 +41,8 @@ namespace {
 constexpr std::int64_t kIntakeShare = 8;
 /// Less than the queues of the logs' producers take.
 constexpr std::int64_t kKafkaIntakeBytesMax = 32 << 20;
+/// The most that a request unpacks to: librdkafka takes it whole.
+constexpr std::int64_t kKafkaBatchBytesMax = std::int64_t{256} << 20;
 constexpr std::int64_t kEmbeddedIntakeBytesMax = 12 << 20;
 /// A sender hears what became of its events before the server gives the request up.
 constexpr const char* kDeliveryTimeoutMs = "20000";
@@ -59,7 +61,8 @@ constexpr const char* kTapQueueKilobytes = "2048";
 gateway::Intake::Limits IntakeLimitsOf(const pipeline::Plan& plan) {
   const bool is_kafka = std::holds_alternative<KafkaSource>(plan.config.source.log);
   const std::int64_t most = is_kafka ? kKafkaIntakeBytesMax : kEmbeddedIntakeBytesMax;
-  return {.bytes_max = static_cast<std::size_t>(std::min(plan.config.limits.memory / kIntakeShare, most))};
+  return {.bytes_max = static_cast<std::size_t>(std::min(plan.config.limits.memory / kIntakeShare, most)),
+          .batch_bytes_max = static_cast<std::size_t>(is_kafka ? kKafkaBatchBytesMax : kEmbeddedIntakeBytesMax)};
 }
 
 /// For requests that come before there is a worker to ask.
@@ -188,6 +191,7 @@ Result<std::unique_ptr<eventlog::ConfirmingProducer>> Service::NewProducer(const
 
 Status Service::OpenGateway(const pipeline::Plan& plan) {
   const auto& config = *plan.config.gateway;
+  for (const auto& topic : config::TopicsThatNobodyReads(plan.config)) spdlog::warn("{}", UnreadTopicText(topic));
   if (!config.topics.empty()) RETURN_NOT_OK(OpenDoor(plan));
   if (config.mqtt) {
     ASSIGN_OR_RETURN(auto producer, NewProducer(plan));
@@ -216,7 +220,6 @@ Status Service::OpenDoor(const pipeline::Plan& plan) {
     options.topics.push_back(std::move(rule));
     repeats.topics.push_back(topic.name);
   }
-  for (const auto& topic : config::TopicsThatNobodyReads(plan.config)) spdlog::warn("{}", UnreadTopicText(topic));
   const std::pair<const char*, gateway::OtlpSignal> signals[] = {{"logs", gateway::OtlpSignal::kLogs},
                                                                  {"metrics", gateway::OtlpSignal::kMetrics},
                                                                  {"traces", gateway::OtlpSignal::kTraces}};
@@ -396,9 +399,8 @@ Status WithFirstRun(const Status& status, const std::string& path) {
 }
 
 std::string UnreadTopicText(const std::string& topic) {
-  return fmt::format(
-      "gateway.http.topics.{0}: no input of this pipeline reads the topic {0}; what comes in stays in the log alone",
-      topic);
+  return fmt::format("gateway: no input of this pipeline reads the topic {}; what comes in stays in the log alone",
+                     topic);
 }
 
 bool HasNoFindings(const config::LoadedConfig& loaded) {

@@ -164,6 +164,16 @@ std::vector<std::string> TopicsThatNobodyReads(const PipelineConfig& config) {
   for (const auto& topic : config.gateway->topics) {
     if (InputThatReads(config, topic.name) == nullptr) topics.push_back(topic.name);
   }
+  const auto add = [&](const std::vector<MqttRouteConfig>& routes) {
+    for (const auto& route : routes) {
+      const bool is_told = std::find(topics.begin(), topics.end(), route.topic) != topics.end();
+      if (!is_told && InputThatReads(config, route.topic) == nullptr) topics.push_back(route.topic);
+    }
+  };
+  if (const auto& mqtt = config.gateway->mqtt) {
+    if (mqtt->broker) add(mqtt->broker->subscribe);
+    add(mqtt->accept);
+  }
   return topics;
 }
 

@@ -59,6 +59,9 @@ TEST(ConfigGateway, TopicsThatNoInputReadsAreKnown) {
               ElementsAre("klicks", "views"));
   EXPECT_THAT(unread("gateway: {http: {topics: {clicks-eu: {}, views: {}}}}\n", "['^clicks-.+']"),
               ElementsAre("views"));
+  EXPECT_THAT(unread("gateway:\n  mqtt:\n    listen: 127.0.0.1:0\n"
+                     "    accept: [{filter: a, topic: clicks}, {filter: b, topic: no}, {filter: c, topic: no}]\n"),
+              ElementsAre("no"));
   EXPECT_THAT(unread(""), ElementsAre());
 }
 

@@ -437,6 +437,10 @@ class Door::Impl {
       });
     });
     if (queued.ok()) return;
+    if (KindOf(queued) == ErrorKind::kTooLarge) {
+      return Abandon(*call, http::ToResponse({413, "too_large", fmt::format("{}.", queued.message()),
+                                              "Send fewer events in a request."}));
+    }
     Abandon(*call, RefuseFor({429, "backpressure", fmt::format("{}.", queued.message()), "Send it again."},
                              kBackpressureSeconds));
   }

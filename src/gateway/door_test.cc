@@ -270,6 +270,17 @@ TEST_F(GatewayDoor, WhatIsOnItsWayIsBoundedAndMoreIsAskedToComeBack) {
   EXPECT_EQ(log_.records().size(), 8U) << "and nothing of what was refused";
 }
 
+// Nothing of it is stored, for who sends it again would have that twice.
+TEST_F(GatewayDoor, WhatTheLogNeverTakesWholeIsTooLarge) {
+  Open({.intake = {.batch_bytes_max = 1000}});
+  const auto refused =
+      Ask(Post(R"({"a":")" + std::string(500, 'x') + "\"}\n{\"a\":\"" + std::string(500, 'x') + R"("})"));
+  EXPECT_EQ(refused.status, 413);
+  EXPECT_EQ(CodeOf(refused), "too_large");
+  EXPECT_EQ(Ask(Post("{}")).status, 202);
+  EXPECT_EQ(log_.records().size(), 1U);
+}
+
 TEST_F(GatewayDoor, ALogThatFailsIsToldEventByEvent) {
   Open();
   log_.FailNext({Transient("the disk is full"), Transient("the disk is full")});

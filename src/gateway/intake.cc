@@ -57,6 +57,10 @@ Status Intake::Append(std::vector<eventlog::OutgoingRecord>&& records, std::func
   }
   std::size_t bytes = 0;
   for (const auto& record : records) bytes += BytesOf(record);
+  if (bytes > limits_.batch_bytes_max) {
+    return TooLarge("{} events have {} bytes, and the log takes {} at a time", records.size(), bytes,
+                    limits_.batch_bytes_max);
+  }
   const std::size_t bytes_before = bytes_.fetch_add(bytes);
   const std::size_t records_before = records_.fetch_add(records.size());
   const bool fits = bytes_before + bytes <= limits_.bytes_max && records_before + records.size() <= limits_.records_max;

@@ -26,6 +26,8 @@ class Intake {
   struct Limits {
     std::size_t bytes_max = 12 << 20;
     std::size_t records_max = 50'000;
+    /// Of one batch: as much as the producer takes whole. More finds no place, however long it waits.
+    std::size_t batch_bytes_max = 12 << 20;
   };
 
   /// `door`: whose events they are, as metrics say it.
@@ -35,9 +37,9 @@ class Intake {
   ~Intake();
 
   /// Appends the records; never waits. After OK, `then` is called once, here or on a thread of the producer: it must
-  /// neither wait nor throw. kTransient: there is no room at the moment, nothing was appended, `then` is not called,
-  /// and the records are as they were. A batch that is larger than the limits finds its place when nothing else is on
-  /// its way.
+  /// neither wait nor throw. kTransient: there is no room at the moment; kTooLarge: there never will be; then nothing
+  /// was appended, `then` is not called, and the records are as they were. A batch that is larger than what may be on
+  /// its way finds its place when nothing else is.
   Status Append(std::vector<eventlog::OutgoingRecord>&& records, std::function<void(Settled)> then);
 
   /// Records on their way.

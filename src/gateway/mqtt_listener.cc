@@ -575,6 +575,9 @@ class MqttListener::Impl {
     if (FaultOf(device, message.topic, rule)) return rejected_.Increment();
     auto record = RecordOf(std::move(message), rule->rule.route);
     if (!record.ok()) return rejected_.Increment();
+    // Nobody is left who could wait or be told: beyond the rate or the quota it is dropped.
+    if (rule->rate && rule->rate->Take(device.client, clock_.SteadyNow())) return rejected_.Increment();
+    if (rule->quota && rule->quota->Take(device.client, 1, clock_.Now())) return rejected_.Increment();
     std::vector<eventlog::OutgoingRecord> records;
     records.push_back(*std::move(record));
     std::function<void(Settled)> then = [this](Settled settled) {

@@ -274,6 +274,43 @@ TEST_F(GatewayMqttListener, AWillIsSentWhenADeviceLeavesWithoutAWord) {
   EXPECT_THAT(Payloads(), ElementsAre("gone"));
 }
 
+TEST_F(GatewayMqttListener, WillsCountInRatesAndQuotas) {
+  MqttListenerOptions options;
+  options.rules = {Rule("a/#", "clicks"), Rule("b/#", "clicks")};
+  options.rules[0].quota = {1, std::chrono::hours(1)};
+  options.rules[1].rate = serve::Rate{.count = 1, .period = std::chrono::hours(1)};
+  Open(std::move(options));
+  for (int i = 0; i < 3; ++i) {
+    for (const std::string topic : {"a/will", "b/will"}) {
+      Connected(Version::k5, {.client_id = "d", .will = mqtt::Will{.topic = topic, .payload = topic}});
+    }
+  }
+  const auto are_dropped = [this] { return metrics_.Render().find("outcome=\"rejected\"} 4") != std::string::npos; };
+  for (int i = 0; i < 1'000 && !are_dropped(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(are_dropped()) << metrics_.Render();
+  EXPECT_THAT(Payloads(), ::testing::UnorderedElementsAre("a/will", "b/will"));
+}
+
+// Who sends the beginnings of large packets does not keep out who sends small ones.
+TEST_F(GatewayMqttListener, HalfPacketsKeepNobodyOut) {
+  MqttListenerOptions options;
+  options.buffers_bytes_max = 1;  // Two packets then.
+  options.rules = {Rule("a/#", "clicks")};
+  options.rules[0].route.event_bytes_max = 100'000;
+  Open(std::move(options));
+  std::string half;
+  ASSERT_TRUE(mqtt::AppendPacket(Message(1, std::string(60'000, 'x')), Version::k5, half).ok());
+  half.resize(50'000);
+  std::vector<TestPeer> holders;
+  for (int i = 0; i < 40; ++i) {
+    holders.push_back(Connected(Version::k5, {.client_id = "h" + std::to_string(i)}));
+    holders.back().SendBytes(half);
+  }
+  auto peer = Connected(Version::k5, {.client_id = "small"});
+  ASSERT_TRUE(peer.Send(Message(1, "small")));
+  EXPECT_EQ(peer.NextAs<Ack>()->code, reason::kSuccess);
+}
+
 TEST_F(GatewayMqttListener, AStopAcknowledgesWhatIsOnItsWay) {
   Open();
   log_.Hold();

@@ -8,6 +8,9 @@ namespace {
 
 constexpr std::string_view kOurs = "millrace-";
 
+// Names that say something of us, and no device may give.
+bool IsOurs(std::string_view name) { return name.starts_with(kOurs) || name == "mqtt_topic" || name == "content-type"; }
+
 }  // namespace
 
 const MqttRoute* RouteOf(const std::vector<MqttRoute>& routes, const std::string& topic) {
@@ -24,8 +27,7 @@ Result<eventlog::OutgoingRecord> RecordOf(mqtt::Publish message, const MqttRoute
   for (auto& [id, value] : message.properties) {
     if (id == mqtt::PropertyId::kContentType) {
       record.headers.emplace_back("content-type", std::get<std::string>(std::move(value)));
-    } else if (auto* pair = std::get_if<mqtt::NameAndValue>(&value);
-               pair != nullptr && !pair->first.starts_with(kOurs)) {
+    } else if (auto* pair = std::get_if<mqtt::NameAndValue>(&value); pair != nullptr && !IsOurs(pair->first)) {
       record.headers.emplace_back(std::move(pair->first), std::move(pair->second));
     }
   }

@@ -29,8 +29,8 @@ struct MqttRoute {
 const MqttRoute* RouteOf(const std::vector<MqttRoute>& routes, const std::string& topic);
 
 /// The payload is the record's, byte by byte. Headers: `mqtt_topic`; of MQTT 5 also the content type as `content-type`,
-/// and user properties under their names, but for those that begin with "millrace-", which are ours. kTooLarge: more
-/// than event_bytes_max.
+/// and user properties under their names, but for these two and those that begin with "millrace-", which are ours.
+/// kTooLarge: more than event_bytes_max.
 Result<eventlog::OutgoingRecord> RecordOf(mqtt::Publish message, const MqttRoute& route);
 
 }  // namespace millrace::gateway

@@ -37,7 +37,9 @@ TEST(MqttRoute, ARecordHasTheBytesTheKeyAndWhereItCameFrom) {
                 .properties = {{mqtt::PropertyId::kContentType, std::string("application/json")},
                                {mqtt::PropertyId::kMessageExpiry, std::uint32_t{9}},
                                {mqtt::PropertyId::kUserProperty, mqtt::NameAndValue{"trace", "abc"}},
-                               {mqtt::PropertyId::kUserProperty, mqtt::NameAndValue{std::string(kMark), "forged"}}}},
+                               {mqtt::PropertyId::kUserProperty, mqtt::NameAndValue{std::string(kMark), "forged"}},
+                               {mqtt::PropertyId::kUserProperty, mqtt::NameAndValue{"mqtt_topic", "forged"}},
+                               {mqtt::PropertyId::kUserProperty, mqtt::NameAndValue{"content-type", "forged"}}}},
                route);
   MILLRACE_ASSERT_OK(record.status());
   EXPECT_EQ(record->topic, "readings");

@@ -13,6 +13,8 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 constexpr std::size_t kReadBytes = 16 << 10;
+// Of each connection, that the allowance of all does not count: a CONNECT with a token.
+constexpr std::size_t kFreeBytes = 4 << 10;
 // Answers of a few bytes each: who does not take so many of them does not read at all.
 constexpr std::size_t kOutputBytesMax = 1 << 20;
 
@@ -59,6 +61,7 @@ asio::awaitable<Result<Packet>> Connection::Read(std::optional<std::chrono::mill
   const auto self = shared_from_this();
   is_late_ = false;
   bool has_deadline = false;
+  bool has_begun = false;
   for (;;) {
     if (is_reading_ended_ || is_closed_) {
       ClearReadDeadline();
@@ -76,8 +79,11 @@ asio::awaitable<Result<Packet>> Connection::Read(std::optional<std::chrono::mill
       ClearReadDeadline();
       co_return packet;
     }
-    if (!has_deadline && (timeout || !left.empty())) {
-      SetReadDeadline(timeout.value_or(kPacketTimeout));
+    if (!left.empty() && !has_begun) {
+      SetReadDeadline(std::min(timeout.value_or(kPacketTimeout), kPacketTimeout));
+      has_begun = has_deadline = true;
+    } else if (timeout && !has_deadline) {
+      SetReadDeadline(*timeout);
       has_deadline = true;
     }
     is_waiting_ = true;
@@ -109,7 +115,10 @@ asio::awaitable<Status> Connection::ReadMore() {
   const std::size_t before = input_.size();
   HoldAsMuchAs(before + room);
   if (allowance_ != nullptr && allowance_->used > allowance_->bytes_max) {
-    co_return Transient("as much is being read from all as may be");
+    // Others with long packets do not keep out who has a short one.
+    HoldAsMuchAs(0);
+    if (before >= kFreeBytes) co_return Transient("as much is being read from all as may be");
+    room = kFreeBytes - before;
   }
   input_.resize(before + room);
   const auto read = co_await transport_->ReadSome(asio::buffer(input_.data() + before, room));

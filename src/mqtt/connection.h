@@ -17,7 +17,8 @@
 
 namespace millrace::mqtt {
 
-/// What the buffers of many connections may hold together: of packets that have begun and are not whole.
+/// What the buffers of many connections may hold together: of packets that have begun and are not whole. Some KiB of
+/// each do not count.
 struct Allowance {
   std::size_t bytes_max = 0;
   std::size_t used = 0;
@@ -33,8 +34,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Version version() const { return version_; }
   http::Transport& transport() { return *transport_; }
 
-  /// The next packet, if it is whole within `timeout`; nullopt: however long nothing comes, but a packet that has
-  /// begun is whole within kPacketTimeout. kTransient: too late, or too much is being read by all; kCancelled: the
+  /// The next packet, if it is whole within `timeout`; nullopt: however long nothing comes. A packet that has begun is
+  /// whole within kPacketTimeout in any case. kTransient: too late, or too much is being read by all; kCancelled: the
   /// connection has ended, or StopReading(); else as ReadPacket(). One at a time.
   boost::asio::awaitable<Result<Packet>> Read(std::optional<std::chrono::milliseconds> timeout);
   /// Read() would not have to wait.
@@ -56,7 +57,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// When anything was last read.
   std::chrono::steady_clock::time_point last_read() const { return last_read_; }
 
-  static constexpr std::chrono::milliseconds kPacketTimeout{30'000};
+  static constexpr std::chrono::milliseconds kPacketTimeout{10'000};
   static constexpr std::chrono::milliseconds kWriteTimeout{30'000};
 
  private:

@@ -91,7 +91,7 @@ def topics_that_nobody_reads():
     """Somebody else may: a word, and no refusal."""
     (FOLDER / "p.yaml").write_text(PIPELINE + "serve: {listen: '127.0.0.1:0'}\ngateway: {http: {topics: {clicks: {}, klicks: {}}}}\n")
     said = millrace("validate", "p.yaml").stderr
-    claim(said == "p.yaml: warning: gateway.http.topics.klicks: no input of this pipeline reads the topic klicks; what comes in stays in the log "
+    claim(said == "p.yaml: warning: gateway: no input of this pipeline reads the topic klicks; what comes in stays in the log "
           "alone\np.yaml: ok\n", "validate says which", said)
     with open(FOLDER / "said", "w") as log, subprocess.Popen([BINARY, "gateway", "-c", "p.yaml"], cwd=FOLDER, stderr=log) as process:
         deadline = time.monotonic() + 180
