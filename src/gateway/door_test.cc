@@ -66,12 +66,6 @@ class GatewayDoor : public ::testing::Test {
     return std::string(boost::json::parse(response.body.Text()).at("code").as_string());
   }
 
-  std::vector<std::string> Payloads() {
-    std::vector<std::string> payloads;
-    for (const auto& record : log_.records()) payloads.push_back(*record.payload);
-    return payloads;
-  }
-
   testing::ManualClock clock_{kNow};
   Metrics metrics_;
   TestLog log_;
@@ -87,7 +81,7 @@ TEST_F(GatewayDoor, AnswersWhenTheEventsAreDurableAndNotBefore) {
   const auto response = answer.get();
   EXPECT_EQ(response.status, 202);
   EXPECT_EQ(response.body.Text(), "{\"accepted\":2,\"offsets\":{\"0\":[0,1]}}\n");
-  EXPECT_THAT(Payloads(), ElementsAre("{\"a\":1}", "{\"a\":2}"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("{\"a\":1}", "{\"a\":2}"));
 }
 
 TEST_F(GatewayDoor, TheGoodOnesOfABatchAreAcceptedUnlessItIsAtomic) {
@@ -298,7 +292,7 @@ TEST_F(GatewayDoor, ALogThatFailsIsToldEventByEvent) {
   EXPECT_EQ(body.at("accepted"), 1);
   EXPECT_EQ(body.at("rejected").at(0).at("code"), "event_too_large");
   EXPECT_EQ(body.at("rejected").at(1).at("code"), "unavailable");
-  EXPECT_THAT(Payloads(), ElementsAre("{\"a\":1}"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("{\"a\":1}"));
   log_.FailNext({InvalidInput("not authorized")});
   EXPECT_EQ(Ask(Post("{}")).status, 503) << "not what a device could mend";
   log_.RefuseAppends(Transient("closed"));

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "gateway/test_batch.h"
+
 namespace millrace::gateway {
 namespace {
 
@@ -38,17 +40,6 @@ http::Problem Refused(const http::Request& request, const ReadRules& rules = {})
   EXPECT_TRUE(std::holds_alternative<http::Problem>(read));
   auto* problem = std::get_if<http::Problem>(&read);
   return problem == nullptr ? http::Problem{} : *problem;
-}
-
-std::vector<std::string> Payloads(const Batch& batch) {
-  std::vector<std::string> payloads;
-  for (const auto& event : batch.events) payloads.push_back(event.payload);
-  return payloads;
-}
-std::vector<std::pair<std::size_t, std::string>> Codes(const Batch& batch) {
-  std::vector<std::pair<std::size_t, std::string>> codes;
-  for (const auto& one : batch.rejected) codes.emplace_back(one.index, one.code);
-  return codes;
 }
 
 std::string Packed(arrow::Compression::type type, const std::string& text) {

@@ -65,12 +65,6 @@ class GatewayMqttClient : public ::testing::Test {
             .dup = dup,
             .packet_id = static_cast<std::uint16_t>(id)};
   }
-  std::vector<std::string> Payloads() {
-    std::vector<std::string> payloads;
-    for (const auto& record : log_.records()) payloads.push_back(*record.payload);
-    return payloads;
-  }
-
   mqtt::TestServer server_;
   Version version_ = Version::k5;
   TestLog log_;
@@ -113,7 +107,7 @@ TEST_F(GatewayMqttClient, AcknowledgesOnlyWhatIsDurable) {
     client_->Stop(std::chrono::steady_clock::now());
     intake_.reset();
   }
-  EXPECT_THAT(Payloads(), ElementsAre("one", "two", "QoS 0", "one", "two", "QoS 0"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("one", "two", "QoS 0", "one", "two", "QoS 0"));
 }
 
 TEST_F(GatewayMqttClient, AfterABreakNothingIsLostAndNothingStoredTwice) {
@@ -131,7 +125,7 @@ TEST_F(GatewayMqttClient, AfterABreakNothingIsLostAndNothingStoredTwice) {
   EXPECT_EQ(broker->Next(300), std::nullopt);
   log_.Release();
   for (const int id : {1, 2, 3}) EXPECT_EQ(broker->NextAs<Ack>()->packet_id, id);
-  EXPECT_THAT(Payloads(), ElementsAre("one", "two", "three"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("one", "two", "three"));
 }
 
 TEST_F(GatewayMqttClient, WhatTheLogDoesNotTakeComesAgain) {
@@ -144,7 +138,7 @@ TEST_F(GatewayMqttClient, WhatTheLogDoesNotTakeComesAgain) {
   broker = Welcomed(/*session_present=*/true);
   ASSERT_TRUE(broker->Send(Message(1, "one", /*dup=*/true)));
   EXPECT_EQ(broker->NextAs<Ack>()->packet_id, 1);
-  EXPECT_THAT(Payloads(), ElementsAre("one"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("one"));
 }
 
 TEST_F(GatewayMqttClient, WhatCanNeverBeTakenIsRefusedWhereThatCanBeSaid) {
@@ -154,7 +148,7 @@ TEST_F(GatewayMqttClient, WhatCanNeverBeTakenIsRefusedWhereThatCanBeSaid) {
   EXPECT_EQ(broker->NextAs<Ack>()->code, mqtt::reason::kImplementationSpecific);
   ASSERT_TRUE(broker->Send(Message(2, "small")));
   EXPECT_EQ(broker->NextAs<Ack>()->code, mqtt::reason::kSuccess);
-  EXPECT_THAT(Payloads(), ElementsAre("small"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("small"));
 }
 
 TEST_F(GatewayMqttClient, ReadsNoMoreThanMayBeUnacknowledged) {

@@ -55,12 +55,6 @@ class GatewayMqttListener : public ::testing::Test {
   static Publish Message(int id, const std::string& payload = "x", const std::string& topic = "a/b") {
     return {.topic = topic, .payload = payload, .qos = 1, .packet_id = static_cast<std::uint16_t>(id)};
   }
-  std::vector<std::string> Payloads() {
-    std::vector<std::string> payloads;
-    for (const auto& record : log_.records()) payloads.push_back(*record.payload);
-    return payloads;
-  }
-
   TestLog log_;
   Metrics metrics_;
   std::unique_ptr<Intake> intake_;
@@ -96,7 +90,7 @@ TEST_F(GatewayMqttListener, WhatTheLogDoesNotTakeStaysWithTheDevice) {
   auto again = Connected();
   ASSERT_TRUE(again.Send(Message(1)));
   EXPECT_EQ(again.NextAs<Ack>()->code, reason::kSuccess);
-  EXPECT_THAT(Payloads(), ElementsAre("x"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("x"));
 }
 
 TEST_F(GatewayMqttListener, ADeviceIsNotReadBeyondWhatMayBeUnacknowledged) {
@@ -123,7 +117,7 @@ TEST_F(GatewayMqttListener, NothingIsLostWhileTheLogHasNoRoom) {
   log_.Release();
   EXPECT_EQ(first.NextAs<Ack>()->packet_id, 1);
   for (const int id : {1, 2, 3}) EXPECT_EQ(second.NextAs<Ack>()->packet_id, id);
-  EXPECT_THAT(Payloads(), ElementsAre("1", "2", "2", "2"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("1", "2", "2", "2"));
 }
 
 TEST_F(GatewayMqttListener, SaysWhatItIsAndIsNot) {
@@ -199,7 +193,7 @@ TEST_F(GatewayMqttListener, WhatCanNeverBeAcceptedIsRefused) {
   EXPECT_EQ(peer.NextAs<Ack>()->code, reason::kSuccess) << "QoS 0 beyond the quota ends nothing";
   ASSERT_TRUE(peer.Send(Publish{.topic = "a", .payload = "x", .qos = 2, .packet_id = 6}));
   EXPECT_EQ(peer.NextAs<Disconnect>()->code, reason::kQosNotSupported);
-  EXPECT_THAT(Payloads(), ElementsAre("x", "x"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("x", "x"));
 }
 
 TEST_F(GatewayMqttListener, WhatTheLogRefusedIsGivenBackToTheQuota) {
@@ -268,10 +262,10 @@ TEST_F(GatewayMqttListener, AWillIsSentWhenADeviceLeavesWithoutAWord) {
     ASSERT_TRUE(peer.Send(Disconnect()));
     EXPECT_EQ(peer.Next(), std::nullopt);
   }
-  EXPECT_THAT(Payloads(), IsEmpty());
+  EXPECT_THAT(log_.payloads(), IsEmpty());
   { auto peer = Connected(Version::k5, connect); }
   for (int i = 0; i < 500 && log_.records().empty(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_THAT(Payloads(), ElementsAre("gone"));
+  EXPECT_THAT(log_.payloads(), ElementsAre("gone"));
 }
 
 TEST_F(GatewayMqttListener, WillsCountInRatesAndQuotas) {
@@ -288,7 +282,7 @@ TEST_F(GatewayMqttListener, WillsCountInRatesAndQuotas) {
   const auto are_dropped = [this] { return metrics_.Render().find("outcome=\"rejected\"} 4") != std::string::npos; };
   for (int i = 0; i < 1'000 && !are_dropped(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_TRUE(are_dropped()) << metrics_.Render();
-  EXPECT_THAT(Payloads(), ::testing::UnorderedElementsAre("a/will", "b/will"));
+  EXPECT_THAT(log_.payloads(), ::testing::UnorderedElementsAre("a/will", "b/will"));
 }
 
 // Who sends the beginnings of large packets does not keep out who sends small ones.

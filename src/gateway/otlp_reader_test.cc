@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "gateway/test_batch.h"
 #include "gateway/test_wire.h"
 
 namespace millrace::gateway {
@@ -41,17 +42,6 @@ http::Problem Refused(OtlpSignal signal, const std::string& type, const std::str
   auto* problem = std::get_if<http::Problem>(&read);
   EXPECT_NE(problem, nullptr) << body;
   return problem == nullptr ? http::Problem{} : *problem;
-}
-
-std::vector<std::string> Payloads(const Batch& batch) {
-  std::vector<std::string> payloads;
-  for (const auto& event : batch.events) payloads.push_back(event.payload);
-  return payloads;
-}
-std::vector<std::pair<std::size_t, std::string>> Codes(const Batch& batch) {
-  std::vector<std::pair<std::size_t, std::string>> codes;
-  for (const auto& one : batch.rejected) codes.emplace_back(one.index, one.code);
-  return codes;
 }
 
 std::string Text(std::string_view text) { return BytesField(1, text); }  // An AnyValue.

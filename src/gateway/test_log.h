@@ -44,6 +44,11 @@ class TestLog {
     const std::scoped_lock lock(mutex_);
     return records_;
   }
+  std::vector<std::string> payloads() {
+    std::vector<std::string> payloads;
+    for (const auto& record : records()) payloads.push_back(*record.payload);
+    return payloads;
+  }
 
  private:
   class Producer final : public eventlog::ConfirmingProducer {

@@ -4,17 +4,10 @@
 #include <limits>
 
 #include "delta/data/delta_packing_internal.h"
+#include "delta/data/varint_internal.h"
 
 namespace millrace::delta {
 namespace {
-
-constexpr std::size_t kVarintBytesMax = 10;
-
-std::uint8_t* PutVarint(std::uint64_t value, std::uint8_t* at) {
-  for (; value >= 0x80; value >>= 7) *at++ = static_cast<std::uint8_t>(value | 0x80);
-  *at++ = static_cast<std::uint8_t>(value);
-  return at;
-}
 
 std::uint8_t* PutZigzag(std::int64_t value, std::uint8_t* at) {
   return PutVarint(static_cast<std::uint64_t>(value) << 1 ^ static_cast<std::uint64_t>(value >> 63), at);

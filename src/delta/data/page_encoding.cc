@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "delta/data/page_encoding_internal.h"
+#include "delta/data/varint_internal.h"
 
 namespace millrace::delta {
 namespace {
@@ -13,16 +14,9 @@ __extension__ using Bits128 = unsigned __int128;
 
 // Indices that are packed together; a run of one value is as long at least.
 constexpr std::size_t kGroup = 8;
-constexpr std::size_t kVarintBytesMax = 5;
 // Thrift's types in a field's header.
 constexpr std::uint8_t kThriftInt = 5;
 constexpr std::uint8_t kThriftStruct = 12;
-
-std::uint8_t* PutVarint(std::uint32_t value, std::uint8_t* at) {
-  for (; value >= 0x80; value >>= 7) *at++ = static_cast<std::uint8_t>(value | 0x80);
-  *at++ = static_cast<std::uint8_t>(value);
-  return at;
-}
 
 class ThriftFields {
  public:
