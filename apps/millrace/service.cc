@@ -242,6 +242,14 @@ Status Service::OpenDoor(const pipeline::Plan& plan) {
   return Status::OK();
 }
 
+std::optional<http::Response> Service::AnswerBeforeTheDoor(const http::Request& request) {
+  // In this order: once the gateway is open, the door is there if there is one.
+  const bool is_open = gateway_open_;
+  const bool has_door = door_answering_ != nullptr;
+  if (!gateway::Door::Takes(request.target) || (!has_door && (is_open || !only_gateway_))) return std::nullopt;
+  return http::ToResponse({503, "starting", "The gateway is opening its log.", "Send it again."});
+}
+
 http::Response Service::AnswerOfGateway(const http::Request& request) {
   serve::Health health{.metrics = [this] { return metrics_.Render(ProcessMetrics()); }};
   gateway::Door* const door = door_answering_;
@@ -249,9 +257,7 @@ http::Response Service::AnswerOfGateway(const http::Request& request) {
     health.waits_for = http::Problem{503, "not_ready", "The gateway does not know its log yet.", "Ask again."};
   }
   if (auto answer = serve::AnswerHealth(request, health)) return *std::move(answer);
-  if (!gateway_open_ && gateway::Door::Takes(request.target)) {
-    return http::ToResponse({503, "starting", "The gateway is opening its log.", "Send it again."});
-  }
+  if (auto answer = AnswerBeforeTheDoor(request)) return *std::move(answer);
   const std::string_view path = std::string_view(request.target).substr(0, request.target.find('?'));
   return http::ToResponse({404, "not_found", fmt::format("There is nothing at '{}'.", path),
                            "This process takes events at /v1/events/TOPIC; others of its pipeline answer the rest."});
@@ -265,7 +271,11 @@ Status Service::Listen(const config::PipelineConfig& config, const char* listen_
       return api != nullptr ? (api->*handle)(request) : WhileStarting(request);
     };
   };
-  HttpAnswers answers{.main = answer(&serve::Api::Handle), .health = answer(&serve::Api::HandleHealth)};
+  const auto main = [this, later = answer(&serve::Api::Handle)](const http::Request& request) {
+    auto early = AnswerBeforeTheDoor(request);
+    return early ? *std::move(early) : later(request);
+  };
+  HttpAnswers answers{.main = main, .health = answer(&serve::Api::HandleHealth)};
   answers.at_once = [this](http::Request& request) {
     if (gateway::Door* const door = door_answering_; door != nullptr && gateway::Door::Takes(request.target)) {
       return door->AtOnce(request);

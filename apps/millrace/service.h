@@ -90,6 +90,9 @@ class Service {
   /// Of the gateway, into the plan's log.
   Result<std::unique_ptr<eventlog::ConfirmingProducer>> NewProducer(const pipeline::Plan& plan) const;
   Status OpenEmbeddedLog(const config::EmbeddedSource& embedded);
+  /// Of a request that came just before the door was open, which answers all of them from then on: to be sent again,
+  /// whatever is open by now. nullopt: any other.
+  std::optional<http::Response> AnswerBeforeTheDoor(const http::Request& request);
   http::Response AnswerOfGateway(const http::Request& request);
 
   Status RunWorker();
