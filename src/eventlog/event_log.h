@@ -149,6 +149,13 @@ struct OutgoingRecord {
   std::optional<std::string> key;
   std::optional<std::string> payload;
   std::vector<std::pair<std::string, std::optional<std::string>>> headers;  ///< nullopt: a null value.
+
+  /// Of payload, key and headers.
+  std::size_t bytes() const {
+    std::size_t sum = (payload ? payload->size() : 0) + (key ? key->size() : 0);
+    for (const auto& [name, value] : headers) sum += name.size() + (value ? value->size() : 0);
+    return sum;
+  }
 };
 
 /// Appends records whose fate is asked for all at once. Any thread.
@@ -173,6 +180,9 @@ struct Appended {
 /// was lost. After any other error it does not.
 using OnSettled = std::function<void(const Result<Appended>&)>;
 
+/// What became of records that were appended together, in their order; each as OnSettled has it.
+using OnAllSettled = std::function<void(std::vector<Result<Appended>>)>;
+
 /// Appends records of senders who wait for the answer to each. Any thread. Not a part of Producer, because a report of
 /// each record costs something, which a producer of many records does not need to pay.
 class ConfirmingProducer {
@@ -185,6 +195,11 @@ class ConfirmingProducer {
   /// neither wait nor throw, and may append. After an error it is not called; kTransient: the queue is full, ask the
   /// sender to come back later.
   virtual Status Append(OutgoingRecord record, OnSettled settled) = 0;
+
+  /// Likewise records whose sender wants to hear of all of them at once, which costs less for each. `settled` is called
+  /// once, here or on a thread of the producer; a record that the queue does not take has what Append() would have
+  /// said. Records of one topic and partition lie in their order.
+  virtual void AppendAll(std::vector<OutgoingRecord> records, OnAllSettled settled);
 };
 
 }  // namespace millrace::eventlog

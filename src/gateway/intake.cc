@@ -1,38 +1,8 @@
 #include "gateway/intake.h"
 
-#include <memory>
 #include <utility>
 
 namespace millrace::gateway {
-namespace {
-
-std::size_t BytesOf(const eventlog::OutgoingRecord& record) {
-  std::size_t sum = record.payload.value_or("").size() + record.key.value_or("").size();
-  for (const auto& [name, value] : record.headers) sum += name.size() + value.value_or("").size();
-  return sum;
-}
-
-}  // namespace
-
-/// Records that were sent together. It goes with the last of them: what each carries is a pointer and a number, which
-/// std::function holds without an allocation.
-struct Intake::Group {
-  Intake* intake;
-  Settled settled;
-  std::size_t bytes;
-  std::function<void(Settled)> then;
-  std::atomic<std::size_t> left;
-
-  void Settle(std::size_t at, const Result<eventlog::Appended>& outcome) {
-    settled[at] = outcome;
-    if (left.fetch_sub(1) > 1) return;
-    const std::unique_ptr<Group> last(this);
-    intake->bytes_ -= bytes;
-    intake->records_ -= settled.size();
-    intake->NoteMoved();
-    then(std::move(settled));
-  }
-};
 
 Intake::Intake(std::unique_ptr<eventlog::ConfirmingProducer> producer, const Limits& limits, Metrics& metrics,
                const std::string& door)
@@ -56,7 +26,7 @@ Status Intake::Append(std::vector<eventlog::OutgoingRecord>&& records, std::func
     return Status::OK();
   }
   std::size_t bytes = 0;
-  for (const auto& record : records) bytes += BytesOf(record);
+  for (const auto& record : records) bytes += record.bytes();
   if (bytes > limits_.batch_bytes_max) {
     return TooLarge("{} events have {} bytes, and the log takes {} at a time", records.size(), bytes,
                     limits_.batch_bytes_max);
@@ -71,13 +41,12 @@ Status Intake::Append(std::vector<eventlog::OutgoingRecord>&& records, std::func
                      records_before, bytes_before);
   }
   NoteMoved();
-  const std::size_t count = records.size();
-  Group* const group = new Group{this, Settled(count, eventlog::Appended{}), bytes, std::move(then), count};
-  for (std::size_t i = 0; i < count; ++i) {
-    const Status queued =
-        producer_->Append(std::move(records[i]), [group, i](const auto& outcome) { group->Settle(i, outcome); });
-    if (!queued.ok()) group->Settle(i, queued);
-  }
+  producer_->AppendAll(std::move(records), [this, bytes, then = std::move(then)](Settled settled) {
+    bytes_ -= bytes;
+    records_ -= settled.size();
+    NoteMoved();
+    then(std::move(settled));
+  });
   return Status::OK();
 }
 

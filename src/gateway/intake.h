@@ -46,7 +46,6 @@ class Intake {
   std::size_t waiting() const { return records_; }
 
  private:
-  struct Group;
   void NoteMoved();
 
   const Limits limits_;

@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <functional>
+#include <future>
 #include <map>
 #include <mutex>
 #include <set>
@@ -765,6 +766,69 @@ TEST_F(KafkaLogTest, EachRecordHearsWhereItLies) {
     const auto& payloads = lake_.payloads[{topic_, at.partition}];
     ASSERT_LT(static_cast<std::size_t>(at.offset), payloads.size());
     EXPECT_EQ(payloads[static_cast<std::size_t>(at.offset)], std::to_string(i));
+  }
+}
+
+std::vector<Result<Appended>> AppendAll(ConfirmingProducer& producer, std::vector<OutgoingRecord> records) {
+  std::promise<std::vector<Result<Appended>>> settled;
+  producer.AppendAll(std::move(records), [&settled](auto outcomes) { settled.set_value(std::move(outcomes)); });
+  return settled.get_future().get();
+}
+
+// Of each kind, since the client takes some of them many at a time and others one by one.
+TEST_F(KafkaLogTest, RecordsAppendedTogetherHearTogether) {
+  CreateTopic(topic_, 2);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(
+      auto producer,
+      MakeKafkaConfirmingProducer({{"bootstrap.servers", Brokers()}, {"topic.metadata.propagation.max.ms", "100"}}));
+  EXPECT_TRUE(AppendAll(*producer, {}).empty());
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 700; ++i) {
+    auto& record = records.emplace_back(Record(topic_, std::to_string(i), -1));
+    if (i % 7 < 5) record.key = std::to_string(i % 3);
+    if (i % 7 == 1) record.headers = {{"name", "value"}, {"null", std::nullopt}};
+    if (i % 7 == 2) record.timestamp = 1'700'000'000'000'000;
+    if (i % 7 == 3) record.partition = 1;
+    if (i % 7 == 4) record.payload = std::string();
+    if (i == 300) record.topic = "nowhere";
+    if (i == 301 || i == 302) record.payload = std::string(2'000'000, 'x');
+    if (i == 302) record.headers = {{"name", "value"}};
+  }
+  const auto outcomes = AppendAll(*producer, records);
+  ASSERT_EQ(outcomes.size(), records.size());
+  MILLRACE_ASSERT_KIND(ErrorKind::kNotFound, outcomes[300]);
+  EXPECT_THAT(outcomes[300].status().message(), HasSubstr("appending to topic nowhere"));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, outcomes[301]);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTooLarge, outcomes[302]);
+  Member member(ConsumerProperties(), topic_, &lake_);
+  StepUntil({&member}, [&] { return lake_.total() == 697; });
+  std::map<std::pair<std::int32_t, std::string>, Offset> last;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (i >= 300 && i <= 302) continue;
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const Appended at, outcomes[i]);
+    const auto& payloads = lake_.payloads[{topic_, at.partition}];
+    ASSERT_LT(static_cast<std::size_t>(at.offset), payloads.size());
+    EXPECT_EQ(payloads[static_cast<std::size_t>(at.offset)], *records[i].payload) << i;
+    if (records[i].partition >= 0) EXPECT_EQ(at.partition, records[i].partition);
+    if (!records[i].key) continue;
+    const auto [before, is_first] = last.try_emplace({at.partition, *records[i].key}, at.offset);
+    if (!is_first) EXPECT_GT(at.offset, std::exchange(before->second, at.offset)) << i;
+  }
+}
+
+TEST(KafkaDown, OfThoseAppendedTogetherTheQueueTakesWhatItCan) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto producer, MakeKafkaConfirmingProducer({{"bootstrap.servers", "127.0.0.1:1"},
+                                                                            {"queue.buffering.max.messages", "50"}}));
+  std::promise<std::vector<Result<Appended>>> settled;
+  producer->AppendAll(std::vector<OutgoingRecord>(60, Record("clicks", "x", -1)),
+                      [&settled](auto outcomes) { settled.set_value(std::move(outcomes)); });
+  auto told = settled.get_future();
+  EXPECT_EQ(told.wait_for(200ms), std::future_status::timeout) << "50 of them still wait";
+  producer = nullptr;
+  const auto outcomes = told.get();
+  ASSERT_EQ(outcomes.size(), 60u);
+  for (std::size_t i = 0; i < 60; ++i) {
+    MILLRACE_ASSERT_KIND(i < 50 ? ErrorKind::kCancelled : ErrorKind::kTransient, outcomes[i]);
   }
 }
 

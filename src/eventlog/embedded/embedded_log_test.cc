@@ -15,6 +15,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
 #include <mutex>
 #include <random>
@@ -621,6 +622,38 @@ TEST_F(EmbeddedLogTest, EachRecordHearsWhereItLies) {
     const auto& payloads = read.payloads[{"clicks", at.partition}];
     ASSERT_LT(static_cast<std::size_t>(at.offset), payloads.size()) << "it was not durable yet";
     EXPECT_EQ(payloads[static_cast<std::size_t>(at.offset)], std::to_string(i));
+  }
+}
+
+TEST_F(EmbeddedLogTest, RecordsAppendedTogetherHearTogether) {
+  MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+  const auto producer = log->NewConfirmingProducer();
+  const auto append_all = [&producer](std::vector<OutgoingRecord> records) {
+    std::promise<std::vector<Result<Appended>>> settled;
+    producer->AppendAll(std::move(records), [&settled](auto outcomes) { settled.set_value(std::move(outcomes)); });
+    return settled.get_future().get();
+  };
+  EXPECT_TRUE(append_all({}).empty());
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 200; ++i) records.push_back(Record(std::to_string(i), i % 2));
+  records[100].partition = 2;
+  const auto outcomes = append_all(records);
+  ASSERT_EQ(outcomes.size(), records.size());
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, outcomes[100]);
+  std::unique_ptr<Consumer> consumer;
+  ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}, {kOne, 0}}, consumer));
+  Read read;
+  ReadAll(*consumer, read);
+  for (int i = 0; i < 200; ++i) {
+    if (i == 100) continue;
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const Appended at, outcomes[static_cast<std::size_t>(i)]);
+    const auto& payloads = read.payloads[{"clicks", i % 2}];
+    ASSERT_LT(static_cast<std::size_t>(at.offset), payloads.size());
+    EXPECT_EQ(payloads[static_cast<std::size_t>(at.offset)], std::to_string(i));
+  }
+  // None is taken, and it is said of each.
+  for (const auto& outcome : append_all(std::vector<OutgoingRecord>(3, Record("x", 2)))) {
+    MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, outcome);
   }
 }
 

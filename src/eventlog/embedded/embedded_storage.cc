@@ -105,13 +105,16 @@ std::string PartitionValue(OffsetRange range, UnixMicros max_timestamp) {
 enum : std::uint8_t { kHasKey = 1, kHasPayload = 2 };
 constexpr std::size_t kMaxTimestampAt = sizeof(UnixMicros);
 
+// Of what EncodeRecord() adds, but for headers.
+constexpr std::size_t kEncodedBytes = 2 * sizeof(UnixMicros) + 1 + 2 * sizeof(std::uint32_t);
+
 // timestamp(8) max_timestamp(8) flags(1) headers(4) {name, value}* key payload; the strings with their length before
 // them, kNullValue for a null value, but for the payload, which is the rest. max_timestamp is the highest of the
 // partition so far: it never falls, so the first record at or after a time is found by bisection. It is filled in when
 // the order of the records is known.
 std::string EncodeRecord(const OutgoingRecord& record, UnixMicros timestamp) {
   std::string value;
-  value.reserve(32 + record.key.value_or("").size() + record.payload.value_or("").size());
+  value.reserve(kEncodedBytes + record.bytes() + 2 * sizeof(std::uint32_t) * record.headers.size());
   PutRaw(value, timestamp);
   PutRaw(value, UnixMicros{0});
   value += static_cast<char>((record.key ? kHasKey : 0) | (record.payload ? kHasPayload : 0));
@@ -446,19 +449,24 @@ Status EmbeddedStorage::Write(std::vector<Pending>& batch) {
     RETURN_NOT_OK(Recover());
     write_failed_ = false;
   }
+  // Partition by partition, in which keys ascend: RocksDB then puts each behind the last without a search.
+  std::map<TopicPartition, std::vector<Pending*>> by_partition;
+  for (Pending& p : batch) by_partition[p.target].push_back(&p);
   std::map<TopicPartition, PartitionState> changed;
   rocksdb::WriteBatch writes;
-  for (Pending& p : batch) {
-    auto at = changed.find(p.target);
-    if (at == changed.end()) {
+  for (const auto& [target, records] : by_partition) {
+    PartitionState state;
+    {
       std::lock_guard lock(mutex_);
-      at = changed.emplace(p.target, partitions_.at(p.target)).first;
+      state = partitions_.at(target);
     }
-    PartitionState& state = at->second;
-    state.max_timestamp = std::max(state.max_timestamp, p.timestamp);
-    std::memcpy(p.value.data() + kMaxTimestampAt, &state.max_timestamp, sizeof(state.max_timestamp));
-    p.offset = state.range.end++;
-    writes.Put(RecordKey(p.target, p.offset), p.value);
+    for (Pending* const p : records) {
+      state.max_timestamp = std::max(state.max_timestamp, p->timestamp);
+      std::memcpy(p->value.data() + kMaxTimestampAt, &state.max_timestamp, sizeof(state.max_timestamp));
+      p->offset = state.range.end++;
+      writes.Put(RecordKey(target, p->offset), p->value);
+    }
+    changed.emplace(target, state);
   }
   for (const auto& [tp, state] : changed)
     writes.Put(PartitionKey('p', tp), PartitionValue(state.range, state.max_timestamp));

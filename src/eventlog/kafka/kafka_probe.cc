@@ -34,7 +34,7 @@ struct MetadataDeleter {
   void operator()(const rd_kafka_metadata_t* metadata) const { rd_kafka_metadata_destroy(metadata); }
 };
 using Queue = std::unique_ptr<rd_kafka_queue_t, QueueDeleter>;
-using Event = std::unique_ptr<rd_kafka_event_t, EventDeleter>;
+using AdminEvent = std::unique_ptr<rd_kafka_event_t, EventDeleter>;
 using Options = std::unique_ptr<rd_kafka_AdminOptions_t, OptionsDeleter>;
 using Metadata = std::unique_ptr<const rd_kafka_metadata_t, MetadataDeleter>;
 
@@ -99,7 +99,7 @@ class Probe final : public KafkaProbe {
         rd_kafka_TopicCollection_of_topic_names(&name, 1));
     const Options options = WithRights(RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
     rd_kafka_DescribeTopics(handle_.get(), topics.get(), options.get(), queue_.get());
-    ASSIGN_OR_RETURN(const Event event, Answer("describing topic " + topic));
+    ASSIGN_OR_RETURN(const AdminEvent event, Answer("describing topic " + topic));
     const auto* result = rd_kafka_event_DescribeTopics_result(event.get());
     if (result == nullptr) return Internal("describing topic {}: another answer came", topic);
     std::size_t count = 0;
@@ -127,7 +127,7 @@ class Probe final : public KafkaProbe {
     const char* name = group.c_str();
     const Options options = WithRights(RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
     rd_kafka_DescribeConsumerGroups(handle_.get(), &name, 1, options.get(), queue_.get());
-    ASSIGN_OR_RETURN(const Event event, Answer("describing group " + group));
+    ASSIGN_OR_RETURN(const AdminEvent event, Answer("describing group " + group));
     const auto* result = rd_kafka_event_DescribeConsumerGroups_result(event.get());
     if (result == nullptr) return Internal("describing group {}: another answer came", group);
     std::size_t count = 0;
@@ -194,9 +194,9 @@ class Probe final : public KafkaProbe {
     return options;
   }
 
-  Result<Event> Answer(const std::string& what) {
+  Result<AdminEvent> Answer(const std::string& what) {
     // A second more than the request has, after which the client answers it itself.
-    Event event(rd_kafka_queue_poll(queue_.get(), static_cast<int>(timeout_.count()) + 1000));
+    AdminEvent event(rd_kafka_queue_poll(queue_.get(), static_cast<int>(timeout_.count()) + 1000));
     if (event == nullptr) return Transient("{}: no answer within {} ms", what, timeout_.count());
     if (const auto error = rd_kafka_event_error(event.get()); error != RD_KAFKA_RESP_ERR_NO_ERROR) {
       return MakeStatus(KindOfKafkaError(error), what + ": " + rd_kafka_event_error_string(event.get()));

@@ -1,8 +1,13 @@
 #include <atomic>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
+#include <vector>
 
+#include "eventlog/gathering_internal.h"
 #include "eventlog/kafka/kafka_client_internal.h"
 #include "eventlog/kafka/kafka_log.h"
 
@@ -17,8 +22,22 @@ void AddProducerDefaults(Properties& properties) {
   properties.try_emplace("partitioner", "murmur2_random");
 }
 
-// Copies the record into the client's queue. `opaque` comes back with the report about it.
-rd_kafka_resp_err_t Enqueue(rd_kafka_t* handle, const OutgoingRecord& record, void* opaque) {
+struct TopicDeleter {
+  void operator()(rd_kafka_topic_t* topic) const { rd_kafka_topic_destroy(topic); }
+};
+using Topic = std::unique_ptr<rd_kafka_topic_t, TopicDeleter>;
+
+// The client's functions take what they only read without a const.
+void* Bytes(const std::optional<std::string>& text) {
+  // A null pointer is a tombstone, an empty payload is not.
+  return text ? const_cast<char*>(text->data()) : nullptr;
+}
+
+std::size_t SizeOf(const std::optional<std::string>& text) { return text ? text->size() : 0; }
+
+// Puts the record into the client's queue. `opaque` comes back with the report about it. `flags`:
+// RD_KAFKA_MSG_F_COPY, or 0 if the payload lives until then.
+rd_kafka_resp_err_t Enqueue(rd_kafka_t* handle, const OutgoingRecord& record, int flags, void* opaque) {
   rd_kafka_headers_t* headers = nullptr;
   if (!record.headers.empty()) {
     headers = rd_kafka_headers_new(record.headers.size());
@@ -27,17 +46,13 @@ rd_kafka_resp_err_t Enqueue(rd_kafka_t* handle, const OutgoingRecord& record, vo
                           value ? static_cast<ssize_t>(value->size()) : 0);
     }
   }
-  // A null pointer is a tombstone, an empty payload is not.
-  const char* const key = record.key ? record.key->data() : nullptr;
-  const std::size_t key_size = record.key ? record.key->size() : 0;
-  const char* const payload = record.payload ? record.payload->data() : nullptr;
-  const std::size_t payload_size = record.payload ? record.payload->size() : 0;
   const std::int64_t timestamp_ms = record.timestamp ? *record.timestamp / 1000 : 0;
-  const rd_kafka_resp_err_t error = rd_kafka_producev(
-      handle, RD_KAFKA_V_TOPIC(record.topic.c_str()), RD_KAFKA_V_PARTITION(record.partition),
-      RD_KAFKA_V_TIMESTAMP(timestamp_ms), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-      RD_KAFKA_V_KEY(const_cast<char*>(key), key_size), RD_KAFKA_V_VALUE(const_cast<char*>(payload), payload_size),
-      RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+  const rd_kafka_resp_err_t error =
+      rd_kafka_producev(handle, RD_KAFKA_V_TOPIC(record.topic.c_str()), RD_KAFKA_V_PARTITION(record.partition),
+                        RD_KAFKA_V_TIMESTAMP(timestamp_ms), RD_KAFKA_V_MSGFLAGS(flags),
+                        RD_KAFKA_V_KEY(Bytes(record.key), SizeOf(record.key)),
+                        RD_KAFKA_V_VALUE(Bytes(record.payload), SizeOf(record.payload)), RD_KAFKA_V_HEADERS(headers),
+                        RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
   // The client takes the headers only when it takes the record.
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR && headers != nullptr) rd_kafka_headers_destroy(headers);
   return error;
@@ -65,7 +80,7 @@ class KafkaProducer final : public Producer {
 
   Status Append(OutgoingRecord record) override {
     while (true) {
-      const rd_kafka_resp_err_t error = Enqueue(handle_.get(), record, nullptr);
+      const rd_kafka_resp_err_t error = Enqueue(handle_.get(), record, RD_KAFKA_MSG_F_COPY, nullptr);
       if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return Status::OK();
       if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) return ToStatus(error, "appending to topic " + record.topic);
       // Failed records hold their place in the queue until their report is served.
@@ -110,6 +125,98 @@ class KafkaProducer final : public Producer {
   Handle handle_;                 // The last member: its destruction may still call back.
 };
 
+// What the client carries for a record until it reports about it.
+class Carried {
+ public:
+  virtual void Settle(const Result<Appended>& outcome) = 0;
+
+ protected:
+  ~Carried() = default;
+};
+
+class CarriedAlone final : public Carried {
+ public:
+  explicit CarriedAlone(OnSettled settled) : settled_(std::move(settled)) {}
+  void Settle(const Result<Appended>& outcome) override {
+    const std::unique_ptr<CarriedAlone> last(this);
+    settled_(outcome);
+  }
+
+ private:
+  const OnSettled settled_;
+};
+
+// Records that were appended together, whose payloads the client reads from here. It goes with the last report.
+class CarriedTogether {
+ public:
+  CarriedTogether(std::vector<OutgoingRecord> records, OnAllSettled settled)
+      : records_(std::move(records)), gathering_(records_.size(), std::move(settled)), places_(records_.size()) {
+    for (auto& place : places_) place.together = this;
+  }
+
+  // All of them; it may be gone when this returns.
+  void Enqueue(rd_kafka_t* handle) {
+    std::vector<rd_kafka_message_t> run;
+    for (std::size_t begin = 0, end = 0, size = records_.size(); begin < size; begin = end) {
+      while (end < size && IsPlain(records_[end]) && records_[end].topic == records_[begin].topic) ++end;
+      if (end > begin) {
+        EnqueueRun(handle, begin, end, run);
+        continue;
+      }
+      const auto error = eventlog::Enqueue(handle, records_[end], 0, static_cast<Carried*>(&places_[end]));
+      if (error != RD_KAFKA_RESP_ERR_NO_ERROR) Refuse(end, error);
+      ++end;
+    }
+  }
+
+ private:
+  struct Place final : Carried {
+    CarriedTogether* together = nullptr;
+    void Settle(const Result<Appended>& outcome) override {
+      together->Settle(static_cast<std::size_t>(this - together->places_.data()), outcome);
+    }
+  };
+
+  // What the client takes many of at once.
+  static bool IsPlain(const OutgoingRecord& record) {
+    return record.partition == -1 && !record.timestamp && record.headers.empty();
+  }
+
+  void EnqueueRun(rd_kafka_t* handle, std::size_t begin, std::size_t end, std::vector<rd_kafka_message_t>& run) {
+    const Topic topic(rd_kafka_topic_new(handle, records_[begin].topic.c_str(), nullptr));
+    const auto error = topic ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_last_error();
+    run.assign(end - begin, {});
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto& [key, payload] = std::tie(records_[i].key, records_[i].payload);
+      auto& message = run[i - begin];
+      message.err = error;
+      message.key = Bytes(key);
+      message.key_len = SizeOf(key);
+      message.payload = Bytes(payload);
+      message.len = SizeOf(payload);
+      message._private = static_cast<Carried*>(&places_[i]);
+    }
+    if (topic) {
+      rd_kafka_produce_batch(topic.get(), RD_KAFKA_PARTITION_UA, 0, run.data(), static_cast<int>(run.size()));
+    }
+    // Only what was refused is still here for certain.
+    for (std::size_t i = 0; i < run.size(); ++i) {
+      if (run[i].err != RD_KAFKA_RESP_ERR_NO_ERROR) Refuse(begin + i, run[i].err);
+    }
+  }
+
+  void Refuse(std::size_t at, rd_kafka_resp_err_t error) {
+    Settle(at, ToStatus(error, "appending to topic " + records_[at].topic));
+  }
+  void Settle(std::size_t at, const Result<Appended>& outcome) {
+    if (gathering_.Settle(at, outcome)) delete this;
+  }
+
+  const std::vector<OutgoingRecord> records_;
+  Gathering gathering_;
+  std::vector<Place> places_;
+};
+
 class KafkaConfirmingProducer final : public ConfirmingProducer {
  public:
   static Result<std::unique_ptr<ConfirmingProducer>> Make(Properties properties) {
@@ -129,13 +236,19 @@ class KafkaConfirmingProducer final : public ConfirmingProducer {
   }
 
   Status Append(OutgoingRecord record, OnSettled settled) override {
-    auto waiting = std::make_unique<OnSettled>(std::move(settled));
-    const rd_kafka_resp_err_t error = Enqueue(handle_.get(), record, waiting.get());
+    auto carried = std::make_unique<CarriedAlone>(std::move(settled));
+    const rd_kafka_resp_err_t error =
+        Enqueue(handle_.get(), record, RD_KAFKA_MSG_F_COPY, static_cast<Carried*>(carried.get()));
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      static_cast<void>(waiting.release());  // OnDelivery() has it, or has had it already.
+      static_cast<void>(carried.release());  // OnDelivery() has it, or has had it already.
       return Status::OK();
     }
     return ToStatus(error, "appending to topic " + record.topic);
+  }
+
+  void AppendAll(std::vector<OutgoingRecord> records, OnAllSettled settled) override {
+    if (records.empty()) return settled({});
+    (new CarriedTogether(std::move(records), std::move(settled)))->Enqueue(handle_.get());
   }
 
  private:
@@ -147,8 +260,7 @@ class KafkaConfirmingProducer final : public ConfirmingProducer {
   }
 
   static void OnDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
-    const std::unique_ptr<OnSettled> settled(static_cast<OnSettled*>(message->_private));
-    (*settled)(OutcomeOf(*message));
+    static_cast<Carried*>(message->_private)->Settle(OutcomeOf(*message));
   }
 
   static Result<Appended> OutcomeOf(const rd_kafka_message_t& message) {
