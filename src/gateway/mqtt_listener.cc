@@ -36,7 +36,6 @@ namespace reason = mqtt::reason;
 using std::chrono::steady_clock;
 
 constexpr auto kWithError = asio::as_tuple(asio::use_awaitable);
-constexpr std::chrono::milliseconds kAcceptPause{100};
 constexpr std::chrono::milliseconds kLookAgain{10};
 constexpr std::chrono::seconds kKeepAliveMax{3600};
 constexpr std::size_t kDeviceBatchBytes = 256 << 10;
@@ -136,8 +135,7 @@ class MqttListener::Impl {
             std::any_of(options_.rules.begin(), options_.rules.end(), [](const auto& one) { return one.anonymous; })),
         intake_(intake),
         clock_(clock),
-        acceptor_(io_),
-        accept_pause_(io_),
+        listener_(io_, "gateway: MQTT"),
         drained_(io_),
         allowance_{.bytes_max = std::max(options_.buffers_bytes_max, 2 * packet_bytes_max_)},
         open_(metrics.MakeGauge("millrace_gateway_mqtt_connections", "Connections of devices over MQTT.")),
@@ -157,14 +155,13 @@ class MqttListener::Impl {
   ~Impl() { Stop(steady_clock::now()); }
 
   Status Listen() {
-    RETURN_NOT_OK(http::ListenOn(options_.address, options_.port, acceptor_));
-    port_ = acceptor_.local_endpoint().port();
+    RETURN_NOT_OK(listener_.Open(options_.address, options_.port));
     tasks_.Spawn("accept", Accept());
     thread_ = std::thread([this] { io_.run(); });
     return Status::OK();
   }
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return listener_.port(); }
 
   void Stop(steady_clock::time_point deadline) {
     if (!thread_.joinable()) return;
@@ -178,9 +175,7 @@ class MqttListener::Impl {
 
   asio::awaitable<void> Drain(steady_clock::time_point deadline) {
     is_stopping_ = true;
-    error_code ignored;
-    acceptor_.close(ignored);
-    accept_pause_.cancel();
+    listener_.Close();
     for (const auto& device : devices_) device->EndWith({reason::kServerShuttingDown, "shutting down"});
     drained_.expires_at(deadline);
     if (!devices_.empty()) co_await drained_.async_wait(kWithError);
@@ -189,22 +184,12 @@ class MqttListener::Impl {
   }
 
   asio::awaitable<void> Accept() {
-    while (acceptor_.is_open()) {
-      auto [error, socket] = co_await acceptor_.async_accept(kWithError);
-      if (!acceptor_.is_open()) break;
-      if (error) {
-        // Out of descriptors, most likely: a pause lets some be freed instead of spinning.
-        spdlog::warn("gateway: MQTT: cannot accept error=\"{}\"", error.message());
-        accept_pause_.expires_after(kAcceptPause);
-        co_await accept_pause_.async_wait(kWithError);
-        continue;
-      }
+    while (auto socket = co_await listener_.Next()) {
       error_code ignored;
-      socket.set_option(tcp::no_delay(true), ignored);
-      socket.set_option(asio::socket_base::keep_alive(true), ignored);
-      const std::string address = socket.remote_endpoint(ignored).address().to_string();
+      socket->set_option(asio::socket_base::keep_alive(true), ignored);
+      const std::string address = socket->remote_endpoint(ignored).address().to_string();
       auto device = std::make_shared<Device>(
-          std::make_shared<mqtt::Connection>(transports_->Over(std::move(socket)), packet_bytes_max_, &allowance_));
+          std::make_shared<mqtt::Connection>(transports_->Over(*std::move(socket)), packet_bytes_max_, &allowance_));
       device->address = "address " + serve::ClientOfAddress(address);
       const auto most = static_cast<std::size_t>(std::max(1, options_.connections_max));
       device->is_refused = devices_.size() >= most && !CloseAStranger();
@@ -593,12 +578,10 @@ class MqttListener::Impl {
   const bool takes_strangers_;  // Some topic is for everybody.
   Intake& intake_;
   const Clock& clock_;
-  std::uint16_t port_ = 0;
 
   // Of the thread.
   asio::io_context io_{1};
-  tcp::acceptor acceptor_;
-  asio::steady_timer accept_pause_;
+  http::Listener listener_;
   asio::steady_timer drained_;  // Cancelled when there is no device any more.
   mqtt::Allowance allowance_;
   std::deque<Rule> rules_;

@@ -45,7 +45,6 @@ using Milliseconds = std::chrono::milliseconds;
 constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kLingerBytesMax = 4 << 20;
 constexpr Milliseconds kLingerTimeout{1000};
-constexpr Milliseconds kAcceptPause{100};
 constexpr std::size_t kReadBytes = 4096;
 constexpr std::string_view kLineEnd = "\r\n";
 // Of chunks' lines for each byte of a body: one in a chunk of its own has five, and clients that write so are met.
@@ -168,8 +167,7 @@ class Server::Impl {
   Impl(const ServerOptions& options, Handler handler)
       : options_(WithTransports(options)),
         handler_(std::move(handler)),
-        acceptor_(io_),
-        accept_pause_(io_),
+        listener_(io_, "http"),
         drain_timer_(io_),
         connections_max_(ConnectionsMax(options.connections_max)),
         short_calls_(io_, handler_,
@@ -191,8 +189,7 @@ class Server::Impl {
   ~Impl() { Stop(std::chrono::steady_clock::now()); }
 
   Status Listen() {
-    RETURN_NOT_OK(ListenOn(options_.address, options_.port, acceptor_));
-    port_ = acceptor_.local_endpoint().port();
+    RETURN_NOT_OK(listener_.Open(options_.address, options_.port));
     tasks_.Spawn("accept", Accept());
     thread_ = std::thread([this] { io_.run(); });
     return Status::OK();
@@ -210,16 +207,14 @@ class Server::Impl {
     io_.poll();  // What handlers answered too late.
   }
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return listener_.port(); }
 
  private:
   using Connections = std::list<std::shared_ptr<Connection>>;
 
   asio::awaitable<void> Drain(std::chrono::steady_clock::time_point deadline) {
     draining_ = true;
-    error_code ignored;
-    acceptor_.close(ignored);
-    accept_pause_.cancel();
+    listener_.Close();
     for (const auto& connection : connections_) {
       if (connection->idle) connection->Close();
     }
@@ -230,20 +225,9 @@ class Server::Impl {
   }
 
   asio::awaitable<void> Accept() {
-    while (acceptor_.is_open()) {
-      auto [error, socket] = co_await acceptor_.async_accept(kUseTuple);
-      if (!acceptor_.is_open()) break;
-      if (error) {
-        // Out of descriptors, most likely: a pause lets some be freed instead of spinning.
-        spdlog::warn("http: cannot accept error=\"{}\"", error.message());
-        accept_pause_.expires_after(kAcceptPause);
-        co_await accept_pause_.async_wait(kUseTuple);
-        continue;
-      }
-      error_code ignored;
-      socket.set_option(tcp::no_delay(true), ignored);
-      std::string client_address = AddressOfClient(socket);
-      auto connection = std::make_shared<Connection>(options_.transports->Over(std::move(socket)));
+    while (auto socket = co_await listener_.Next()) {
+      std::string client_address = AddressOfClient(*socket);
+      auto connection = std::make_shared<Connection>(options_.transports->Over(*std::move(socket)));
       connection->client_address = std::move(client_address);
       connection->refused = connections_.size() >= connections_max_ && !EvictOne();
       if (connections_.size() >= connections_max_ + kRefusedMax) continue;
@@ -627,12 +611,10 @@ class Server::Impl {
   // Constant after construction.
   const ServerOptions options_;
   const Handler handler_;
-  std::uint16_t port_ = 0;
 
   // Of the I/O thread.
   asio::io_context io_{1};
-  tcp::acceptor acceptor_;
-  asio::steady_timer accept_pause_;
+  Listener listener_;
   asio::steady_timer drain_timer_;
   const std::size_t connections_max_;
   Connections connections_;

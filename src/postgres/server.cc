@@ -33,7 +33,6 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
-constexpr std::chrono::milliseconds kAcceptPause{100};
 constexpr std::size_t kReadBytes = 8192;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
@@ -102,8 +101,7 @@ class Server::Impl {
  public:
   explicit Impl(ServerOptions options)
       : options_(std::move(options)),
-        acceptor_(io_),
-        accept_pause_(io_),
+        listener_(io_, "postgres"),
         drain_timer_(io_),
         pool_(static_cast<std::size_t>(std::max(1, options_.statements_max))),
         tasks_(io_.get_executor()) {}
@@ -111,8 +109,7 @@ class Server::Impl {
   ~Impl() { Stop(std::chrono::steady_clock::now()); }
 
   Status Listen() {
-    RETURN_NOT_OK(http::ListenOn(options_.address, options_.port, acceptor_));
-    port_ = acceptor_.local_endpoint().port();
+    RETURN_NOT_OK(listener_.Open(options_.address, options_.port));
     tasks_.Spawn("accept", Accept());
     thread_ = std::thread([this] { io_.run(); });
     return Status::OK();
@@ -128,16 +125,14 @@ class Server::Impl {
     io_.poll();  // What statements came to too late.
   }
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const { return listener_.port(); }
 
  private:
   using Connections = std::list<ConnectionPtr>;
 
   asio::awaitable<void> Drain(std::chrono::steady_clock::time_point deadline) {
     draining_ = true;
-    error_code ignored;
-    acceptor_.close(ignored);
-    accept_pause_.cancel();
+    listener_.Close();
     for (const auto& connection : connections_) connection->changed.cancel();
     drain_timer_.expires_at(deadline);
     if (!connections_.empty()) co_await drain_timer_.async_wait(kUseTuple);
@@ -149,20 +144,10 @@ class Server::Impl {
   }
 
   asio::awaitable<void> Accept() {
-    while (acceptor_.is_open()) {
-      auto [error, socket] = co_await acceptor_.async_accept(kUseTuple);
-      if (!acceptor_.is_open()) break;
-      if (error) {
-        // Out of descriptors, most likely: a pause lets some be freed instead of spinning.
-        spdlog::warn("postgres: cannot accept error=\"{}\"", error.message());
-        accept_pause_.expires_after(kAcceptPause);
-        co_await accept_pause_.async_wait(kUseTuple);
-        continue;
-      }
+    while (auto socket = co_await listener_.Next()) {
       error_code ignored;
-      socket.set_option(tcp::no_delay(true), ignored);
-      socket.set_option(asio::socket_base::keep_alive(true), ignored);
-      auto connection = std::make_shared<Connection>(http::TcpTransports()->Over(std::move(socket)));
+      socket->set_option(asio::socket_base::keep_alive(true), ignored);
+      auto connection = std::make_shared<Connection>(http::TcpTransports()->Over(*std::move(socket)));
       const auto connections_max = static_cast<std::size_t>(std::max(1, options_.connections_max));
       connection->refused = connections_.size() >= connections_max && !CloseAStranger();
       if (connections_.size() >= connections_max + kRefusedMax) continue;
@@ -402,12 +387,10 @@ class Server::Impl {
 
   // Constant after construction.
   const ServerOptions options_;
-  std::uint16_t port_ = 0;
 
   // Of the I/O thread.
   asio::io_context io_{1};
-  tcp::acceptor acceptor_;
-  asio::steady_timer accept_pause_;
+  http::Listener listener_;
   asio::steady_timer drain_timer_;
   Connections connections_;
   std::uint32_t last_process_ = 0;
