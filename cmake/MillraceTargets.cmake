@@ -24,6 +24,9 @@ function(millrace_add_module name)
   list(TRANSFORM M_DEPS PREPEND millrace::)
   target_link_libraries(millrace_${name} PUBLIC ${M_DEPS} ${M_LIBS}
                         PRIVATE ${M_PRIVATE_LIBS} $<BUILD_INTERFACE:millrace_warnings>)
+  if(MILLRACE_FUZZ_COVERAGE)
+    target_compile_options(millrace_${name} PRIVATE -fsanitize-coverage=trace-pc)
+  endif()
 endfunction()
 
 # millrace_install_module(NAME HEADERS a.h b.h): the module as millrace::NAME of the installed package, with these of its
@@ -67,7 +70,8 @@ function(millrace_add_benchmark name)
 endfunction()
 
 # millrace_add_fuzzers(MODULE TARGET...): fuzz/TARGET_fuzz.cc over the module, its corpus as a test, and TARGET_fuzz_mutate, which
-# mutates it, for longer runs.
+# mutates it, for longer runs; `fuzz_mutate` is all of these.
+add_custom_target(fuzz_mutate)
 function(millrace_add_fuzzers module)
   foreach(target IN LISTS ARGN)
     foreach(driver replay mutate)
@@ -78,6 +82,7 @@ function(millrace_add_fuzzers module)
       add_executable(${name} ${CMAKE_SOURCE_DIR}/fuzz/${target}_fuzz.cc ${CMAKE_SOURCE_DIR}/fuzz/${driver}_main.cc)
       target_link_libraries(${name} PRIVATE millrace::${module} millrace_warnings)
     endforeach()
+    add_dependencies(fuzz_mutate ${target}_fuzz_mutate)
     add_test(NAME ${target}_fuzz COMMAND ${target}_fuzz ${CMAKE_SOURCE_DIR}/fuzz/corpus/${target})
     set_tests_properties(${target}_fuzz PROPERTIES TIMEOUT 600 LABELS unit)
   endforeach()
