@@ -589,6 +589,37 @@ TEST_F(AvroResolution, WhatCannotBeReadIsNamedWithItsPath) {
       ElementsAre(HasSubstr("field 'a': the writer's record R has none, and the reader has no default for it")));
 }
 
+// Three unions within each other, of a hundred records each, any of which the reader's record is.
+TEST_F(AvroResolution, TheWaysThroughUnionsOfAWriterAreBounded) {
+  const auto one_of = [](char name, int count) {
+    std::string names;
+    for (int i = 0; i < count; ++i) names += fmt::format("{}\"n{}.{}\"", i == 0 ? "" : ",", i, name);
+    return "[" + names + "]";
+  };
+  const auto writer = [&](int count) {
+    std::string fields;
+    for (const auto& [name, type] :
+         {std::pair('C', std::string("\"long\"")), {'B', one_of('C', count)}, {'A', one_of('B', count)}}) {
+      for (int i = 0; i < count; ++i) {
+        fields += fmt::format(
+            R"({{"name":"u{0}{1}","type":{{"type":"record","name":"n{1}.{0}","fields":[{{"name":"x","type":{2}}}]}}}},)",
+            name, i, type);
+      }
+    }
+    return Record(fields + R"({"name":"x","type":)" + one_of('A', count) + "}");
+  };
+  const std::string reader = Record(R"({"name":"x","type":{"type":"record","name":"A","fields":[{"name":"x","type":
+      {"type":"record","name":"B","fields":[{"name":"x","type":{"type":"record","name":"C","fields":[
+      {"name":"x","type":"long"}]}}]}}]}})");
+  const std::vector<ColumnSpec> columns = {{.name = "n", .type = arrow::int64(), .path = {"x", "x", "x", "x"}}};
+  const std::string before(2 * (1 + 2 + 3), '\0');
+  EXPECT_THAT(Resolve(writer(2), reader, columns, {before + Long(1) + Long(0) + Long(1) + Long(7)}).rows,
+              ElementsAre("7"));
+  schemas_ = std::make_shared<KnownSchemas>();
+  EXPECT_THAT(Resolve(writer(100), reader, columns, {""}).letters,
+              ElementsAre("incompatible_schema: schema id 1: to read it takes a plan of more than 1000000 parts"));
+}
+
 TEST_F(AvroResolution, SchemasAreAskedForOnceAndMayComeLater) {
   const std::string schema = Record(R"({"name":"a","type":"int"})");
   const std::vector<ColumnSpec> a = {{.name = "a", .type = arrow::int32()}};

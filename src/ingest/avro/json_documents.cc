@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -44,13 +45,14 @@ bool IsTime(Logical logical) {
   }
 }
 
-// The same, whose dates and times are numbers.
-SchemaPtr WithoutTimes(const SchemaPtr& schema) {
+// The same, whose dates and times are numbers. `known`: of what there is a copy already; a type may be named often.
+SchemaPtr WithoutTimes(const SchemaPtr& schema, std::map<const Schema*, SchemaPtr>& known) {
+  if (const auto found = known.find(schema.get()); found != known.end()) return found->second;
   auto copy = std::make_shared<Schema>(*schema);
   if (IsTime(copy->logical)) copy->logical = Logical::kNone;
-  for (auto& branch : copy->branches) branch = WithoutTimes(branch);
-  for (auto& field : copy->fields) field.type = WithoutTimes(field.type);
-  return copy;
+  for (auto& branch : copy->branches) branch = WithoutTimes(branch, known);
+  for (auto& field : copy->fields) field.type = WithoutTimes(field.type, known);
+  return known[schema.get()] = copy;
 }
 
 // How records of one writer's schema are written.
@@ -74,7 +76,8 @@ Writing MakeWriting(const WriterSchema& written, const SchemaPtr& reader = nullp
     schema = Resolved(*schema, reader);
     if (!schema.ok()) return {.detail = schema.status().message()};
   }
-  return {.schema = *schema, .numbers = WithoutTimes(*schema), .detail = ""};
+  std::map<const Schema*, SchemaPtr> known;
+  return {.schema = *schema, .numbers = WithoutTimes(*schema, known), .detail = ""};
 }
 
 class AvroThroughJson final : public Decoder {

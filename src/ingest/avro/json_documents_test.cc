@@ -1,6 +1,8 @@
 // Avro records as JSON documents: what expressions and columns see of them, and what is refused.
 #include "ingest/avro/json_documents.h"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "ingest/avro/schema.h"
@@ -13,6 +15,7 @@ namespace millrace::ingest::avro {
 namespace {
 
 using namespace std::string_literals;
+using ::testing::HasSubstr;
 
 const auto kMicros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 const std::string kFields =
@@ -176,6 +179,31 @@ TEST(AvroThroughJson, AContainersInnerTypesAreResolvedToo) {
             "incompatible_schema: the writer's schema has no field 'inner.n', for which there is no default");
   EXPECT_EQ(refused(R"({"name": "n", "type": "string"})", Text("x")),
             "incompatible_schema: field 'inner.n': the writer's string cannot be read as double");
+}
+
+// R40 has two fields of R39, which has two of R38, and so on.
+TEST(AvroThroughJson, TypesWithinTypesAreResolvedOnce) {
+  const auto tower = [](const std::string& leaf) {
+    std::string types = R"({"name": "t0", "type": {"type": "record", "name": "R0", "fields": [)" + leaf + "]}}";
+    for (int i = 1; i <= 40; ++i) {
+      types += fmt::format(R"(, {{"name": "t{0}", "type": {{"type": "record", "name": "R{0}", "fields": [
+                              {{"name": "a", "type": "R{1}"}}, {{"name": "b", "type": "R{1}"}}]}}}})",
+                           i, i - 1);
+    }
+    return Record(types);
+  };
+  auto spec = Spec({Column("t0", arrow::utf8())});
+  spec.records = Records::kContainer;
+  spec.schema->bytes = std::make_shared<const std::string>(tower(R"({"name": "x", "type": "long"})"));
+  const auto row = [&](const std::string& leaf, const std::string& payload) {
+    return RowOf(spec, Container("null", tower(leaf), {{payload}}));
+  };
+  EXPECT_THAT(row(R"({"name": "x", "type": "int"})", Long(5)), HasSubstr("the bytes end within a number"));
+  // And what is written of them is bounded.
+  EXPECT_THAT(row(R"({"name": "y", "type": "null"})", ""),
+              HasSubstr("incompatible_schema: the writer's schema has no field 't0.x'"));
+  spec.schema->bytes = std::make_shared<const std::string>(tower(R"({"name": "y", "type": "null"})"));
+  EXPECT_THAT(row(R"({"name": "y", "type": "null"})", ""), HasSubstr("too_large: "));
 }
 
 TEST(AvroThroughJson, ASymbolThatNobodyHasIsRefused) {

@@ -15,6 +15,8 @@
 namespace millrace::ingest::avro {
 namespace {
 
+constexpr int kMaxParts = 1'000'000;
+
 // The other branch of a union of null and one type; nullptr: it is another union, or none.
 const Schema* NullableOf(const Schema& schema) {
   if (schema.type != Type::kUnion || schema.branches.size() != 2) return nullptr;
@@ -58,11 +60,19 @@ class Compiler {
       return InvalidInput("the writer's {} cannot be read as {}", Describe(writer), Describe(reader));
     }
     RETURN_NOT_OK(CompileFields(writer, reader, columns, "", spec_.has_rescued_column()));
+    RETURN_NOT_OK(TakePart());  // A branch may have failed for the lack of it.
     Add({.op = Op::kEnd});
     return Status::OK();
   }
 
  private:
+  // Of unions within unions of records that are called alike the ways are the product.
+  Status TakePart() {
+    if (parts_left_ == 0) return InvalidInput("to read it takes a plan of more than {} parts", kMaxParts);
+    --parts_left_;
+    return Status::OK();
+  }
+
   std::uint32_t Add(Step step) {
     plan_.steps.push_back(step);
     return static_cast<std::uint32_t>(plan_.steps.size() - 1);
@@ -120,6 +130,7 @@ class Compiler {
     RETURN_NOT_OK(CheckPaths(reader, node, path));
     std::vector<const ColumnTree*> found;
     for (const Field& field : writer.fields) {
+      RETURN_NOT_OK(TakePart());
       const Field* const wanted = ReaderField(field, writer, reader);
       const ColumnTree* const child = wanted == nullptr ? nullptr : node.Find(wanted->name);
       const std::string below = Below(path, field.name);
@@ -248,6 +259,7 @@ class Compiler {
 
   Result<Step> CompileLeaf(const Schema& writer, const Schema& reader, const arrow::DataType& type,
                            const ValueForm& form, std::uint32_t column, const std::string& path) {
+    RETURN_NOT_OK(TakePart());
     const bool is_text = type.id() == arrow::Type::STRING && form.text == TextForm::kPlain;
     if (is_text && IsMixed(reader)) return CompileMixed(writer, reader, column, path);
     if (writer.type != Type::kUnion) {
@@ -368,6 +380,7 @@ class Compiler {
       return StructPlan::Part{.leaf = AddLeaf(leaf), .member = static_cast<std::size_t>(member)};
     };
     for (const Field& field : writer.fields) {
+      RETURN_NOT_OK(TakePart());
       const Field* const wanted = ReaderField(field, writer, reader);
       const int member = wanted == nullptr ? -1 : MemberOf(type, wanted->name);
       if (member >= 0 && !is_read[static_cast<std::size_t>(member)]) {
@@ -512,6 +525,7 @@ class Compiler {
 
   const DecodeSpec& spec_;
   Plan& plan_;
+  int parts_left_ = kMaxParts;
   bool in_default_ = false;
   bool has_untaken_members_ = false;  // Of structs of the field that is compiled.
 };

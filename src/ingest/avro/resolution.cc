@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <initializer_list>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -51,7 +52,23 @@ const Schema* ReaderOfAnyName(const Schema& writer, const Schema& reader) {
 
 std::string Below(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
-Status ResolveFields(Schema& record, const Schema& reader, const std::string& path) {
+// Each pair of types once: a type that is named twice within each of forty types would be met a trillion times.
+class Resolver {
+ public:
+  Result<SchemaPtr> Resolve(const SchemaPtr& writer, const SchemaPtr& reader, const std::string& path) {
+    const auto key = std::pair(writer.get(), reader.get());
+    if (const auto known = known_.find(key); known != known_.end()) return known->second;
+    return known_.emplace(key, ResolveAnew(writer, reader, path)).first->second;
+  }
+
+ private:
+  Result<SchemaPtr> ResolveAnew(const SchemaPtr& writer, const SchemaPtr& reader, const std::string& path);
+  Status ResolveFields(Schema& record, const Schema& reader, const std::string& path);
+
+  std::map<std::pair<const Schema*, const Schema*>, Result<SchemaPtr>> known_;
+};
+
+Status Resolver::ResolveFields(Schema& record, const Schema& reader, const std::string& path) {
   std::vector<bool> is_there(reader.fields.size(), false);
   for (Field& field : record.fields) {
     const auto wanted = std::find_if(reader.fields.begin(), reader.fields.end(),
@@ -61,7 +78,7 @@ Status ResolveFields(Schema& record, const Schema& reader, const std::string& pa
       continue;
     }
     is_there[static_cast<std::size_t>(wanted - reader.fields.begin())] = true;
-    ASSIGN_OR_RETURN(field.type, Resolved(field.type, wanted->type, Below(path, wanted->name)));
+    ASSIGN_OR_RETURN(field.type, Resolve(field.type, wanted->type, Below(path, wanted->name)));
     field.name = wanted->name;
   }
   for (std::size_t i = 0; i < reader.fields.size(); ++i) {
@@ -77,32 +94,12 @@ Status ResolveFields(Schema& record, const Schema& reader, const std::string& pa
   return Status::OK();
 }
 
-}  // namespace
-
-bool HasSameName(const Schema& writer, const Schema& reader) {
-  if (LastPart(writer.name) == LastPart(reader.name)) return true;
-  return std::any_of(reader.aliases.begin(), reader.aliases.end(), [&](const std::string& alias) {
-    return alias == writer.name || LastPart(alias) == LastPart(writer.name);
-  });
-}
-
-const Schema* ReaderFor(const Schema& writer, const Schema& reader) {
-  if (reader.type != Type::kUnion) return Matches(writer, reader) ? &reader : nullptr;
-  const Schema* promoted = nullptr;
-  for (const SchemaPtr& branch : reader.branches) {
-    if (!Matches(writer, *branch)) continue;
-    if (branch->type == writer.type) return branch.get();
-    if (promoted == nullptr) promoted = branch.get();
-  }
-  return promoted;
-}
-
-Result<SchemaPtr> Resolved(const SchemaPtr& writer, const SchemaPtr& reader, const std::string& path) {
+Result<SchemaPtr> Resolver::ResolveAnew(const SchemaPtr& writer, const SchemaPtr& reader, const std::string& path) {
   auto resolved = std::make_shared<Schema>(*writer);
   if (writer->type == Type::kUnion) {
     Status none = Status::OK();
     for (SchemaPtr& branch : resolved->branches) {
-      auto of_branch = Resolved(branch, reader, path);
+      auto of_branch = Resolve(branch, reader, path);
       if (of_branch.ok()) {
         branch = *std::move(of_branch);
         continue;
@@ -140,7 +137,7 @@ Result<SchemaPtr> Resolved(const SchemaPtr& writer, const SchemaPtr& reader, con
       break;
     case Type::kArray:
     case Type::kMap: {
-      ASSIGN_OR_RETURN(resolved->branches.front(), Resolved(writer->branches.front(), taken->branches.front(), path));
+      ASSIGN_OR_RETURN(resolved->branches.front(), Resolve(writer->branches.front(), taken->branches.front(), path));
       break;
     }
     case Type::kRecord:
@@ -150,6 +147,30 @@ Result<SchemaPtr> Resolved(const SchemaPtr& writer, const SchemaPtr& reader, con
       break;
   }
   return resolved;
+}
+
+}  // namespace
+
+bool HasSameName(const Schema& writer, const Schema& reader) {
+  if (LastPart(writer.name) == LastPart(reader.name)) return true;
+  return std::any_of(reader.aliases.begin(), reader.aliases.end(), [&](const std::string& alias) {
+    return alias == writer.name || LastPart(alias) == LastPart(writer.name);
+  });
+}
+
+const Schema* ReaderFor(const Schema& writer, const Schema& reader) {
+  if (reader.type != Type::kUnion) return Matches(writer, reader) ? &reader : nullptr;
+  const Schema* promoted = nullptr;
+  for (const SchemaPtr& branch : reader.branches) {
+    if (!Matches(writer, *branch)) continue;
+    if (branch->type == writer.type) return branch.get();
+    if (promoted == nullptr) promoted = branch.get();
+  }
+  return promoted;
+}
+
+Result<SchemaPtr> Resolved(const SchemaPtr& writer, const SchemaPtr& reader, const std::string& path) {
+  return Resolver().Resolve(writer, reader, path);
 }
 
 }  // namespace millrace::ingest::avro

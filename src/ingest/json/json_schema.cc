@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,8 @@ using simdjson::dom::element;
 
 // A `$ref` to a `$ref` and so on, allOf within allOf, arrays within arrays.
 constexpr int kMaxSteps = 32;
+constexpr std::size_t kMaxProperties = 10'000;  // As many columns may be.
+constexpr int kMaxParts = 1000;                 // Of one schema by allOf, each as often as it is named.
 
 struct Text {
   simdjson::dom::parser parser;
@@ -102,6 +105,7 @@ class Reader {
 
   // Of a schema of events; those that are there already count.
   Status AddProperties(Node node, int steps) {
+    if (++parts_ > kMaxParts) return InvalidInput("it is made of more than {} schemas ('allOf')", kMaxParts);
     ASSIGN_OR_RETURN(node, Resolve(node, steps));
     if (!node.value.is_object()) return InvalidInput("a schema is an object, and this one is none");
     if (const auto type = OnlyType(node.value); !type.empty() && type != "object") {
@@ -123,9 +127,8 @@ class Reader {
   }
 
   Status AddProperty(const std::string& name, Node node) {
-    const bool is_there =
-        std::any_of(columns_.begin(), columns_.end(), [&](const auto& column) { return column.name == name; });
-    if (is_there) return Status::OK();
+    if (!names_.insert(name).second) return Status::OK();
+    if (names_.size() > kMaxProperties) return InvalidInput("it has more than {} properties", kMaxProperties);
     auto type = TypeOf(node, 0);
     if (!type.ok()) return WithContext(type.status(), "property '{}'", name);
     columns_.push_back({.name = name, .type = std::move(type->type), .form = std::move(type->form), .path = {name}});
@@ -210,6 +213,8 @@ class Reader {
   const SchemaSpec& schema_;
   std::vector<std::unique_ptr<Text>> texts_;
   std::map<std::string, const Text*> referred_;  // By name.
+  int parts_ = 0;
+  std::set<std::string> names_;  // Of the columns.
   std::vector<ColumnSpec> columns_;
 };
 

@@ -97,6 +97,16 @@ TEST(JsonSchema, PropertiesOfAllOfAreAdded) {
 TEST(JsonSchema, SaysWhyItIsNone) {
   std::string deep = R"({"properties": {"a": {"type": "integer"}}})";
   for (int i = 0; i < 100; ++i) deep = R"({"properties": {"b": {}}, "allOf": [)" + deep + "]}";
+  // Each of thirty has the one before it twice.
+  std::string doubling = R"({"$ref": "#/$defs/s29", "$defs": {"s0": {"properties": {"a": {}}})";
+  for (int i = 1; i < 30; ++i) {
+    doubling += fmt::format(
+        R"(, "s{0}": {{"properties": {{}}, "allOf": [{{"$ref": "#/$defs/s{1}"}}, {{"$ref": "#/$defs/s{1}"}}]}})", i,
+        i - 1);
+  }
+  doubling += "}}";
+  std::string many = R"("p": {})";
+  for (int i = 0; i < 300'000; ++i) many += fmt::format(R"(, "p{}": {{"type": "string"}})", i);
   const std::pair<std::string, const char*> cases[] = {
       {"{", "the schema is not JSON"},
       {"[]", "a schema is an object, and this one is none"},
@@ -111,6 +121,8 @@ TEST(JsonSchema, SaysWhyItIsNone) {
       {R"({"properties": {"a": {"$ref": "other.json"}}})",
        "property 'a': the $ref 'other.json' is of another schema, which is none of the references"},
       {deep, "or is more than 32 schemas deep"},
+      {doubling, "it is made of more than 1000 schemas ('allOf')"},
+      {R"({"properties": {)" + many + "}}", "it has more than 10000 properties"},
       {std::string(10'000, '['), "the schema is not JSON"},
   };
   for (const auto& [schema, message] : cases) {

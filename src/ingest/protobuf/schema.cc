@@ -6,6 +6,7 @@
 #include <google/protobuf/descriptor.pb.h>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/message.h>
 #include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
@@ -28,6 +29,8 @@ using google::protobuf::FileDescriptorProto;
 
 constexpr std::size_t kMaxErrors = 3;
 constexpr std::size_t kMaxNames = 10;
+constexpr int kMaxBlocks = 100;
+constexpr int kMaxRanges = 10'000;
 
 constexpr const char* kWellKnown[] = {
     "google.protobuf.Any",         "google.protobuf.BoolValue",   "google.protobuf.BytesValue",
@@ -54,6 +57,48 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
   std::string text_;
 };
 
+// Refuses blocks within each other, which the library reads by calling itself, without a limit of its own: enough of
+// them are the end of the stack. What else is wrong with the text, the library says.
+Status CheckDepth(const std::string& name, std::string_view text) {
+  google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
+  FirstError ignored;
+  google::protobuf::io::Tokenizer tokenizer(&stream, &ignored);
+  int depth = 0;
+  while (tokenizer.Next()) {
+    const std::string& token = tokenizer.current().text;
+    // Messages within the value of an option may begin with '<'.
+    if (token == "{" || token == "<") ++depth;
+    if ((token == "}" || token == ">") && depth > 0) --depth;
+    if (depth <= kMaxBlocks) continue;
+    return InvalidInput("{}:{}:{}: nested deeper than {} blocks", name, tokenizer.current().line + 1,
+                        tokenizer.current().column + 1, kMaxBlocks);
+  }
+  return Status::OK();
+}
+
+// Likewise in a descriptor, which may hold values of options as they were written; and ranges of numbers, each of which
+// the library compares with each other.
+Status CheckParts(const std::string& name, const google::protobuf::Message& message) {
+  if (message.GetDescriptor() == google::protobuf::UninterpretedOption::descriptor()) {
+    return CheckDepth(name, static_cast<const google::protobuf::UninterpretedOption&>(message).aggregate_value());
+  }
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  const auto& reflection = *message.GetReflection();
+  reflection.ListFields(message, &fields);
+  for (const auto* const field : fields) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    if (count > kMaxRanges && field->name().ends_with("_range")) {
+      return InvalidInput("{}: more than {} reserved or extension ranges in one type", name, kMaxRanges);
+    }
+    for (int i = 0; i < count; ++i) {
+      RETURN_NOT_OK(CheckParts(name, field->is_repeated() ? reflection.GetRepeatedMessage(message, field, i)
+                                                          : reflection.GetMessage(message, field)));
+    }
+  }
+  return Status::OK();
+}
+
 // No `.proto` has such a text alone.
 bool LooksLikeBase64(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
@@ -75,6 +120,7 @@ Result<FileDescriptorProto> ParseRegistered(const std::string& name, std::string
       return InvalidInput("{}: syntax '{}'; this version reads proto2 and proto3", name, file.syntax());
     }
   } else {
+    RETURN_NOT_OK(CheckDepth(name, text));
     FirstError error;
     google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
     google::protobuf::io::Tokenizer tokenizer(&stream, &error);
@@ -84,6 +130,7 @@ Result<FileDescriptorProto> ParseRegistered(const std::string& name, std::string
       return InvalidInput("{}:{}", name, error.text());
     }
   }
+  RETURN_NOT_OK(CheckParts(name, file));
   if (file.name().empty()) file.set_name(name);
   return file;
 }
@@ -208,6 +255,7 @@ Status Schema::LoadSet(const std::string& bytes) {
     if (!file.syntax().empty() && file.syntax() != "proto2" && file.syntax() != "proto3") {
       return InvalidInput("{}: syntax '{}'; this version reads proto2 and proto3", file.name(), file.syntax());
     }
+    RETURN_NOT_OK(CheckParts(file.name(), file));
     if (!set_->files.emplace(file.name(), file).second) return InvalidInput("{} is there twice", file.name());
   }
   if (const auto missing = set_->MissingImport(*library_)) {
@@ -245,6 +293,7 @@ void Schema::MakePool() {
 }
 
 Status Schema::LoadText(const SchemaSpec& spec) {
+  RETURN_NOT_OK(CheckDepth(std::filesystem::path(spec.file).filename().string(), *spec.bytes));
   texts_ = std::make_unique<TextFiles>(spec, errors_.get());
   all_ = std::make_unique<google::protobuf::MergedDescriptorDatabase>(library_.get(), &texts_->database());
   pool_ = std::make_unique<DescriptorPool>(all_.get(), texts_->database().GetValidationErrorCollector());

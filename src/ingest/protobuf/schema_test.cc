@@ -1,4 +1,6 @@
 // Files that are schemas, and what is said of those that are none.
+#include <arrow/util/base64.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.pb.h>
 #include <gtest/gtest.h>
@@ -105,6 +107,83 @@ TEST(ProtobufSchema, AnUnknownMessageIsToldWithTheNearest) {
             "there is no message 'fleet.v1.Raeding'; did you mean 'fleet.v1.Reading'?");
   EXPECT_EQ(FaultOf(spec, "Inner"), "there is no message 'Inner'; did you mean 'fleet.v1.Reading.Inner'?");
   EXPECT_EQ(FaultOf(spec, "x"), "there is no message 'x'; there are fleet.v1.Reading, fleet.v1.Reading.Inner");
+}
+
+// The library reads these by calling itself, and has no limit that ends it: the end of the stack would.
+TEST(ProtobufSchema, BlocksWithinEachOtherAreBounded) {
+  const auto nested = [](int depth, const std::string& open, const std::string& close, const char* inner = "") {
+    std::string text;
+    for (int i = 0; i < depth; ++i) text += open;
+    text += inner;
+    for (int i = 0; i < depth; ++i) text += close;
+    return text;
+  };
+  const std::string option =
+      R"(syntax = "proto2"; import "google/protobuf/descriptor.proto"; message M { optional M m = 1; }
+      extend google.protobuf.FileOptions { optional M o = 50000; } option (o) = )";
+  const auto registered = [](std::string text) {
+    SchemaSpec spec = FileOf("subject a, version 1", std::move(text));
+    spec.is_registered = true;
+    return spec;
+  };
+  const std::pair<const char*, std::string> texts[] = {
+      {"messages", "syntax = \"proto3\";\n" + nested(200'000, "message M{", "}")},
+      {"groups", "syntax = \"proto2\"; message M{" + nested(200'000, "optional group G = 1{", "}") + "}"},
+      {"values of options", option + nested(10'000, "{m", "}", "{}") + ";"},
+      {"values of options, in brackets", option + "{m " + nested(200'000, "<m ", ">") + "};"},
+      {"closed too often", std::string(300'000, '}') + nested(200'000, "message M{", "}")},
+  };
+  for (const auto& [name, text] : texts) {
+    SCOPED_TRACE(name);
+    EXPECT_THAT(FaultOf(FileOf("m.proto", text)), HasSubstr("nested deeper than 100 blocks"));
+    EXPECT_THAT(FaultOf(registered(text)), HasSubstr("nested deeper than 100 blocks"));
+  }
+  EXPECT_THAT(FaultOf(FileOf("m.proto", texts[0].second)), HasSubstr("m.proto:2:1010: "));
+  EXPECT_EQ(FaultOf(FileOf("m.proto", option + nested(90, "{m ", "}", "{}") + ";")), "");
+  EXPECT_EQ(FaultOf(FileOf("m.proto", option + "{};\n// " + std::string(200, '{') +
+                                          "\nmessage N { optional string s = 1 "
+                                          "[default = \"" +
+                                          std::string(200, '<') + "\"]; }")),
+            "");
+
+  // As text within a descriptor.
+  google::protobuf::FileDescriptorSet set;
+  auto& file = *set.add_file();
+  file = FileProto("a.proto");
+  file.add_message_type()->set_name("M");
+  auto& uninterpreted = *file.mutable_message_type(0)->mutable_options()->add_uninterpreted_option();
+  uninterpreted.add_name()->set_name_part("o");
+  uninterpreted.mutable_name(0)->set_is_extension(true);
+  uninterpreted.set_aggregate_value(nested(200'000, "m {", "}"));
+  EXPECT_THAT(FaultOf(FileOf("x.desc", set.SerializeAsString())), HasSubstr("nested deeper than 100 blocks"));
+  EXPECT_THAT(FaultOf(registered(arrow::util::base64_encode(file.SerializeAsString()))),
+              HasSubstr("nested deeper than 100 blocks"));
+  // Messages in messages, which the reader of bytes itself ends.
+  file.Clear();
+  file = FileProto("a.proto");
+  auto* message = file.add_message_type();
+  for (int i = 0; i < 10'000; ++i) {
+    message->set_name("M");
+    message = message->add_nested_type();
+  }
+  message->set_name("M");
+  EXPECT_THAT(FaultOf(FileOf("x.desc", set.SerializePartialAsString())), HasSubstr("no descriptor set"));
+}
+
+TEST(ProtobufSchema, TheLargestAreRead) {
+  std::string text = "syntax = \"proto2\";\nmessage M {}\n";
+  for (int i = 0; text.size() < kMaxSchemaBytes - 100; ++i)
+    text += fmt::format("message N{} {{ optional M m = 1; }}\n", i);
+  SchemaSpec spec = FileOf("subject a, version 1", text);
+  spec.is_registered = true;
+  EXPECT_EQ(FaultOf(spec), "");
+  // But for numbers that are kept free, each of which the library would compare with each other.
+  for (const char* const type : {"message", "enum"}) {
+    text = fmt::format("syntax = \"proto2\"; {} T {{ reserved 1", type);
+    for (int i = 3; text.size() < kMaxSchemaBytes - 100; i += 2) text += fmt::format(",{}", i);
+    spec.bytes = std::make_shared<const std::string>(text + "; }");
+    EXPECT_EQ(FaultOf(spec), "subject a, version 1: more than 10000 reserved or extension ranges in one type");
+  }
 }
 
 TEST(ProtobufSchema, TextsAreReadWithTheirImports) {
