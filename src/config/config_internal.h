@@ -104,6 +104,9 @@ void ReadMqtt(Section& gateway, const PipelineConfig& config, GatewayConfig& rea
 bool IsTopicName(const std::string& name);
 /// An address with a port; false: it is not there, or wrong. `usual`: the port of an example.
 bool ReadListen(Section& section, ListenConfig& config, const std::string& name = "listen", int usual = 8080);
+/// Whether a process that listens on one of them cannot listen on the other: it is the same, or one is all addresses of
+/// the machine.
+bool IsSameDoor(const ListenConfig& one, const ListenConfig& other);
 /// `rate`: of 100/s and the like.
 void ReadRate(Section& section, std::optional<serve::Rate>& rate);
 /// `quota`: {events, every}.

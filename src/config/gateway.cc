@@ -126,6 +126,11 @@ void ReadDestinations(Section& http, GatewayConfig& gateway) {
   }
   otlp.Finish();
   http.TextMap("influx", gateway.influx);
+  if (const auto* influx = http.Find("influx");
+      influx != nullptr && influx->kind == ConfigNode::Kind::kMap && influx->entries.empty()) {
+    http.AddFinding(influx->place,
+                    "gateway.http.influx: name a topic for at least one bucket, such as fleet: readings");
+  }
   for (const auto& [bucket, topic] : gateway.influx) {
     CheckDestination(http, *http.Find("influx"), fmt::format("gateway.http.influx.{}", bucket), topic, gateway);
   }

@@ -83,6 +83,8 @@ TEST(ConfigGateway, OtherProtocolsGoToTopicsThatAreNamed) {
               ElementsAre(HasSubstr("name a topic for at least one of logs, metrics and traces")));
   EXPECT_THAT(Findings(Load("gateway: {http: {topics: {otel: {}}, otlp: {log: otel}}}\n")),
               Contains(HasSubstr("unknown key 'log' in gateway.http.otlp; did you mean 'logs'?")));
+  EXPECT_THAT(Findings(Load("gateway: {http: {topics: {otel: {}}, influx: {}}}\n")),
+              ElementsAre(HasSubstr("p.yaml:7:46: gateway.http.influx: name a topic for at least one bucket")));
   EXPECT_THAT(Findings(Load("gateway: {http: {topics: {otel: {}}, influx: {fleet: readings}}}\n")),
               ElementsAre(HasSubstr("gateway.http.influx.fleet: 'readings' is none of gateway.http.topics")));
 }

@@ -64,6 +64,12 @@ std::optional<mqtt::TopicFilter> ReadRoute(Section& section, MqttRouteConfig& ro
 }
 
 void CheckNumber(Section& mqtt, const char* name, std::size_t routes) {
+  const auto* const node = mqtt.Find(name);
+  if (node != nullptr && node->kind == ConfigNode::Kind::kSequence && node->items.empty()) {
+    mqtt.AddFinding(node->place, fmt::format("{}.{} is an empty list; name at least one filter, and the topic of the "
+                                             "log for what matches it",
+                                             mqtt.path(), name));
+  }
   if (routes > kRoutesMax) {
     mqtt.AddFinding(mqtt.Find(name)->place,
                     fmt::format("{}.{} has {} entries; {} may be", mqtt.path(), name, routes, kRoutesMax));
@@ -91,9 +97,10 @@ void ReadSubscribe(Section& mqtt, MqttBrokerConfig& broker) {
 }
 
 void ReadAccept(Section& mqtt, GatewayMqttConfig& config) {
+  std::vector<mqtt::TopicFilter> filters;
   for (auto& section : mqtt.Children("accept")) {
     MqttRouteConfig route;
-    const auto filter = ReadRoute(section, route);
+    auto filter = ReadRoute(section, route);
     ReadRate(section, route.rate);
     ReadQuota(section, route.quota_events, route.quota_every);
     section.Bool("anonymous", route.anonymous);
@@ -104,6 +111,15 @@ void ReadAccept(Section& mqtt, GatewayMqttConfig& config) {
                                                       section.path()));
     }
     config.accept.push_back(std::move(route));
+    if (!filter) continue;
+    const auto first =
+        std::find_if(filters.begin(), filters.end(), [&](const auto& one) { return one.Covers(*filter); });
+    if (first != filters.end()) {
+      section.AddFinding(section.place(), fmt::format("{}.filter: '{}' before it takes all that matches '{}', and the "
+                                                      "first that matches counts; write the narrower one first",
+                                                      section.path(), first->text(), filter->text()));
+    }
+    filters.push_back(*std::move(filter));
   }
   CheckNumber(mqtt, "accept", config.accept.size());
 }
@@ -169,6 +185,17 @@ void ReadBroker(Section& mqtt, const PipelineConfig& config, GatewayMqttConfig& 
   read.broker = std::move(broker);
 }
 
+void CheckDoor(Section& mqtt, const PipelineConfig& config, const ListenConfig& listen) {
+  if (!config.serve) return;
+  const auto check = [&](const std::optional<ListenConfig>& other, const char* name) {
+    if (!other || !IsSameDoor(listen, *other)) return;
+    mqtt.AddFinding(mqtt.Find("listen")->place, fmt::format("gateway.mqtt.listen is {}; give it another port", name));
+  };
+  check(config.serve->listen, "serve.listen");
+  check(config.serve->health, "serve.health.listen");
+  check(config.serve->postgres, "serve.postgres");
+}
+
 }  // namespace
 
 void ReadMqtt(Section& gateway, const PipelineConfig& config, GatewayConfig& read) {
@@ -176,7 +203,10 @@ void ReadMqtt(Section& gateway, const PipelineConfig& config, GatewayConfig& rea
   GatewayMqttConfig result;
   ReadBroker(mqtt, config, result);
   ListenConfig listen{.port = kPlainPort};
-  if (ReadListen(mqtt, listen, "listen", kPlainPort)) result.listen = listen;
+  if (ReadListen(mqtt, listen, "listen", kPlainPort)) {
+    result.listen = listen;
+    CheckDoor(mqtt, config, listen);
+  }
   ReadAccept(mqtt, result);
   mqtt.Finish();
   if (!mqtt.exists()) return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <string_view>
 
 #include "config/config_internal.h"
 
@@ -18,6 +19,23 @@ namespace {
 constexpr std::size_t kTokensMax = 1000;
 constexpr std::size_t kOriginsMax = 100;
 constexpr std::size_t kWorkersMax = 256;
+
+constexpr std::string_view kMapped("\0\0\0\0\0\0\0\0\0\0\xFF\xFF", 12);
+
+// Of an IPv4 address what stands for it in IPv6 (RFC 4291, 2.5.5.2).
+std::string BinaryOf(const std::string& address) {
+  std::string binary(16, '\0');
+  if (inet_pton(AF_INET6, address.c_str(), binary.data()) == 1) return binary;
+  binary.resize(4);
+  inet_pton(AF_INET, address.c_str(), binary.data());
+  return std::string(kMapped) + binary;
+}
+
+// Who listens on "::" is given what comes over IPv4, too.
+bool IsAllOf(const std::string& all, const std::string& some) {
+  if (all == std::string(16, '\0')) return true;
+  return all == std::string(kMapped) + std::string(4, '\0') && some.starts_with(kMapped);
+}
 
 }  // namespace
 
@@ -54,6 +72,13 @@ bool ReadListen(Section& section, ListenConfig& config, const std::string& name,
   return true;
 }
 
+bool IsSameDoor(const ListenConfig& one, const ListenConfig& other) {
+  if (one.port == 0 || one.port != other.port) return false;
+  const auto a = BinaryOf(one.address);
+  const auto b = BinaryOf(other.address);
+  return a == b || IsAllOf(a, b) || IsAllOf(b, a);
+}
+
 namespace {
 
 void ReadHealth(Section& serve, ServeConfig& config) {
@@ -63,7 +88,7 @@ void ReadHealth(Section& serve, ServeConfig& config) {
   const bool known = ReadListen(health, listen);
   health.Finish();
   if (!known) return;
-  if (listen.port != 0 && listen.port == config.listen.port && listen.address == config.listen.address) {
+  if (IsSameDoor(listen, config.listen)) {
     health.AddFinding(health.place(), "serve.health.listen is serve.listen; give it another port");
   }
   config.health = listen;
@@ -74,12 +99,10 @@ void ReadPostgres(Section& serve, ServeConfig& config) {
   ListenConfig door;
   if (!ReadListen(serve, door, "postgres", 5433)) return;
   const auto place = serve.Find("postgres")->place;
-  const auto is = [&](const ListenConfig& other) {
-    return door.port != 0 && door.port == other.port && door.address == other.address;
-  };
-  if (is(config.listen) || (config.health && is(*config.health))) {
+  const bool is_listen = IsSameDoor(door, config.listen);
+  if (is_listen || (config.health && IsSameDoor(door, *config.health))) {
     serve.AddFinding(place, fmt::format("serve.postgres is {}; give it another port",
-                                        is(config.listen) ? "serve.listen" : "serve.health.listen"));
+                                        is_listen ? "serve.listen" : "serve.health.listen"));
   }
   const auto may_ask = [](const serve::AccessToken& token) {
     return std::find(token.scopes.begin(), token.scopes.end(), "sql") != token.scopes.end();

@@ -98,6 +98,21 @@ bool TopicFilter::Overlaps(const TopicFilter& other) const {
   }
 }
 
+bool TopicFilter::Covers(const TopicFilter& other) const {
+  for (std::size_t i = 0;; ++i) {
+    const bool ends = i == levels_.size();
+    const bool other_ends = i == other.levels_.size();
+    // "sport/#" matches "sport" too, and no wildcard in front what a server uses itself.
+    if (!ends && levels_[i] == kRest) return i > 0 || !other.levels_[0].starts_with('$');
+    if (ends || other_ends) return ends && other_ends;
+    const std::string& level = levels_[i];
+    const std::string& other_level = other.levels_[i];
+    if (other_level == kRest) return false;
+    if (level == kOne && !(i == 0 && other_level.starts_with('$'))) continue;
+    if (level != other_level) return false;
+  }
+}
+
 Result<MatchTemplate> MatchTemplate::Parse(std::string_view text, std::size_t wildcards) {
   MatchTemplate result;
   while (!text.empty()) {

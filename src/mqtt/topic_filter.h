@@ -29,6 +29,9 @@ class TopicFilter {
   /// Whether there are topics that match both: then a message may come in twice, or once for either.
   bool Overlaps(const TopicFilter& other) const;
 
+  /// Whether every topic that matches `other` matches this one too.
+  bool Covers(const TopicFilter& other) const;
+
  private:
   std::string text_;
   std::string group_;

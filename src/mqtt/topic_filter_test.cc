@@ -86,6 +86,23 @@ TEST(MqttTopicFilter, KnowsWhichOthersMatchTheSameTopics) {
   }
 }
 
+TEST(MqttTopicFilter, OneCoversAnotherIfItMatchesAllThatTheOtherDoes) {
+  struct Case {
+    const char* one;
+    const char* other;
+    bool want;
+  };
+  for (const Case& c :
+       std::vector<Case>{{"#", "a/b", true},      {"#", "+/#", true},  {"#", "#", true},      {"#", "$SYS/a", false},
+                         {"+/a", "$x/a", false},  {"+", "#", false},   {"a/#", "a", true},    {"a/#", "a/+/c", true},
+                         {"a/#", "b", false},     {"a/#", "#", false}, {"a/+", "a/b", true},  {"a/+", "a/+", true},
+                         {"a/+", "a/#", false},   {"a/+", "a", false}, {"a/b", "a/+", false}, {"a/+/c", "a/b/c", true},
+                         {"a/+/c", "a/b", false}, {"a", "a", true},    {"a", "a/b", false},   {"$SYS/#", "$SYS", true},
+                         {"+/+", "a/", true}}) {
+    EXPECT_EQ(TopicFilter::Parse(c.one)->Covers(*TopicFilter::Parse(c.other)), c.want) << c.one << " " << c.other;
+  }
+}
+
 TEST(MqttTopicFilter, ATemplateIsFilledWithWhatMatched) {
   const std::vector<std::string_view> matched = {"berlin", "7"};
   EXPECT_EQ(MatchTemplate::Parse("{2}", 2)->Of(matched), "7");
