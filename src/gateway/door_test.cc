@@ -311,6 +311,24 @@ TEST_F(GatewayDoor, EventsAreCheckedAsThePipelineReadsThem) {
   EXPECT_EQ(body.at("rejected").at(0).at("code"), "type_mismatch");
 }
 
+TEST_F(GatewayDoor, WhatACheckSaysIsCutBetweenCharacters) {
+  // One byte more before the characters, and then none: one of the two cuts is within a character.
+  for (const std::string begin : {"", "x"}) {
+    std::string name = begin;
+    for (int i = 0; i < 400; ++i) name += "\u00fc";
+    ingest::DecodeSpec spec;
+    spec.columns = {{.name = name, .type = arrow::int64()}};
+    Open({.topics = {{.topic = "clicks", .check = spec}}});
+    const auto response = Ask(Post("{\"" + name + "\":\"x\"}"));
+    const auto rejected = boost::json::parse(response.body.Text()).at("rejected").at(0);
+    EXPECT_EQ(rejected.at("code"), "type_mismatch");
+    const std::string detail(rejected.at("detail").as_string());
+    EXPECT_THAT(detail, HasSubstr("\u00fc"));
+    EXPECT_LE(detail.size(), kRejectionBytesMax);
+    EXPECT_THAT(detail, ::testing::Not(HasSubstr("\ufffd")));
+  }
+}
+
 TEST_F(GatewayDoor, ServesASnippetOfAKilobyte) {
   Open();
   auto request = Post("", "/v1/collect.js");

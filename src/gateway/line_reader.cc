@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <string>
+#include <vector>
 
 #include "base/json_text.h"
+#include "gateway/double_text.h"
 #include "gateway/key_field.h"
 #include "gateway/packed_body.h"
 
@@ -62,12 +63,15 @@ std::size_t EndOfLine(std::string_view body, std::size_t begin) {
 
 class Line {
  public:
-  Line(std::string_view text, std::int64_t precision, UnixMicros now, std::string& json)
-      : text_(text), precision_(precision), now_(now), json_(json) {}
+  /// `names` and `json` are to be written over.
+  Line(std::string_view text, std::int64_t precision, UnixMicros now, std::vector<std::string_view>& names,
+       std::string& json)
+      : text_(text), precision_(precision), now_(now), names_(names), json_(json) {}
 
   // What is wrong with it; empty: nothing, and `json` is the event.
   std::string Write() {
     json_ = "{\"measurement\":";
+    names_.clear();
     TakeName(", ");
     if (name_.empty()) return "there is no measurement";
     AppendJsonString(name_, json_);
@@ -79,12 +83,14 @@ class Line {
       if (name_.empty()) return fmt::format("the tag '{}' has no value", Shown(key_));
       AppendJsonString(name_, json_);
     }
+    if (IsOneTwice("tag")) return fault_;
     if (!SkipBlanks()) return "there are no fields";
     json_ += "},\"fields\":{";
     for (bool more = true; more; more = Skip(',')) {
       if (json_.back() != '{') json_ += ',';
       if (!TakeMember("a field") || !TakeFieldValue()) return fault_;
     }
+    if (IsOneTwice("field")) return fault_;
     json_ += "},\"time\":";
     return TakeTime() ? "" : fault_;
   }
@@ -119,16 +125,28 @@ class Line {
 
   // "key":
   bool TakeMember(std::string_view what) {
+    const std::size_t begin = at_;
     if (!TakeName("=, ") || text_[at_] != '=' || name_.empty()) {
       fault_ =
           name_.empty() ? fmt::format("{} has no name", what) : fmt::format("'{}' has no '=' behind it", Shown(name_));
       return false;
     }
+    names_.push_back(text_.substr(begin, at_ - begin));
     ++at_;
     key_ = name_;
     AppendJsonString(key_, json_);
     json_ += ':';
     return true;
+  }
+
+  // Of the members since the last call: which value is meant, nobody can tell.
+  bool IsOneTwice(std::string_view what) {
+    // As they are written: no name is written in two ways.
+    std::sort(names_.begin(), names_.end());
+    const auto twice = std::adjacent_find(names_.begin(), names_.end());
+    if (twice != names_.end()) fault_ = fmt::format("the {} '{}' is there twice", what, Shown(*twice));
+    names_.clear();
+    return !fault_.empty();
   }
 
   bool TakeFieldValue() {
@@ -183,13 +201,12 @@ class Line {
     if (value.back() == 'u') return append_whole(std::uint64_t{0});
     const std::string_view number = value.substr(value.front() == '+' ? 1 : 0);
     if (number.starts_with('+') || (number.size() < value.size() && number.starts_with('-'))) return false;
-    double real = 0;
-    const auto parsed = std::from_chars(number.data(), number.data() + number.size(), real);
-    if (parsed.ec != std::errc() || parsed.ptr != number.data() + number.size() || !std::isfinite(real)) return false;
+    const auto real = DoubleOf(number);
+    if (!real) return false;
     if (IsJsonNumber(number)) {
       json_ += number;
     } else {
-      fmt::format_to(std::back_inserter(json_), "{}", real);
+      fmt::format_to(std::back_inserter(json_), "{}", *real);
     }
     return true;
   }
@@ -222,6 +239,7 @@ class Line {
   const std::string_view text_;
   const std::int64_t precision_;
   const UnixMicros now_;
+  std::vector<std::string_view>& names_;  // As they are written.
   std::string& json_;
   std::size_t at_ = 0;
   std::string name_;  // Unescaped.
@@ -252,6 +270,7 @@ class LineReader::Impl {
     auto problem = ReadLines(body, precision, now, rules, batch);
     packed_.Clear();
     if (json_.capacity() > kBytesKept) std::string().swap(json_);
+    if (names_.capacity() * sizeof(names_[0]) > kBytesKept) std::vector<std::string_view>().swap(names_);
     if (problem) return *std::move(problem);
     return batch;
   }
@@ -284,7 +303,7 @@ class LineReader::Impl {
     if (!simdjson::validate_utf8(line.data(), line.size())) {
       return Reject(index, "invalid_utf8", fmt::format("line {}: it is not UTF-8", number), batch);
     }
-    const std::string fault = Line(line, precision, now, json_).Write();
+    const std::string fault = Line(line, precision, now, names_, json_).Write();
     if (!fault.empty()) return Reject(index, "invalid_line", fmt::format("line {}: {}", number, fault), batch);
     Event event{.index = index, .payload = json_};
     if (key_field_.Take(rules, event, batch)) AddEvent(std::move(event), rules, batch);
@@ -292,7 +311,8 @@ class LineReader::Impl {
 
   PackedBody packed_;
   KeyField key_field_;
-  std::string json_;  // Of one line.
+  std::vector<std::string_view> names_;  // Of one line.
+  std::string json_;                     // Likewise.
 };
 
 LineReader::LineReader() : impl_(std::make_unique<Impl>()) {}

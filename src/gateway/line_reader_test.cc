@@ -57,6 +57,8 @@ TEST(LineReader, TypesAreThoseOfTheProtocolToTheLastDigit) {
             R"({"a":true,"b":true,"c":true,"d":true,"e":true,"f":false,"g":false,"h":false,"i":false,"j":false})");
   EXPECT_EQ(Fields(R"(a="",b="x, y=z",c="\"\\\n")"), R"({"a":"","b":"x, y=z","c":"\"\\\\n"})") << "\\n is no escape";
   EXPECT_EQ(Fields("a=\"two\nlines\""), R"({"a":"two\nlines"})");
+  EXPECT_EQ(Fields("a=1e-400,b=-1e-400,c=1.e-400,d=3e-324"), R"({"a":1e-400,"b":-1e-400,"c":0,"d":3e-324})")
+      << "too small for a double is 0, as InfluxDB reads it";
   for (const char* wrong : {"a=", "a=x", "a=1x", "a=9223372036854775808i", "a=-1u", "a=1.5i", "a=i", "a=1e400", "a=nan",
                             "a=inf", "a=0x10", "a=+-1", "a=++1", "a=tRUE", "a=--1"}) {
     EXPECT_THAT(Fields(wrong), HasSubstr("neither a number")) << wrong;
@@ -114,6 +116,10 @@ TEST(LineReader, ALineThatIsNoneIsRejectedAndTheOthersAreNot) {
                   "line 7: the string of the field 'x' does not end", "line 8: the tag 'k' has no value",
                   "line 9: a tag has no name", "line 10: a field has no name", "line 11: there are no fields"));
   EXPECT_THAT(One("m x=\"a\"b 1"), HasSubstr("has something behind it"));
+  EXPECT_EQ(One("m,k=a,l=b,k=c x=1 1"), "line 1: the tag 'k' is there twice");
+  EXPECT_EQ(One("m,k=a x=1,y=2,x=1 1"), "line 1: the field 'x' is there twice");
+  EXPECT_EQ(One("m,a\\,b=1,a\\,b=1 x=1 1"), "line 1: the tag 'a\\,b' is there twice");
+  EXPECT_THAT(One("m,x=a,xx=b x=1,xx=2 1"), HasSubstr(R"("fields":{"x":1,"xx":2})")) << "a tag is no field";
   EXPECT_THAT(One("m x=1, 1"), HasSubstr("a field has no name"));
   EXPECT_THAT(One("m x=1,y 1"), HasSubstr("'y' has no '='"));
   EXPECT_THAT(Read("m x=\"a\nb\" 1\nm \xff=1").rejected.at(0).detail, "line 3: it is not UTF-8");

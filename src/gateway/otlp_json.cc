@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gateway/batch.h"
+#include "gateway/double_text.h"
 #include "gateway/otlp_json_internal.h"
 #include "ingest/values/base64.h"
 
@@ -196,7 +197,10 @@ class Transcoder {
     double real = 0;
     const bool is_integer = field.kind == Kind::kVarint || field.kind == Kind::kZigzag ||
                             field.kind == Kind::kFixed32 || field.kind == Kind::kFixed64;
-    if (!is_integer) return field.kind == Kind::kDouble && parse(&real) && PutDouble(field, real);
+    if (!is_integer) {
+      const auto any = DoubleOf(text_);
+      return field.kind == Kind::kDouble && any && PutDouble(field, *any);
+    }
     std::int64_t whole = 0;
     std::uint64_t natural = 0;
     // 1e3 and 5.0 are whole numbers too; beyond 2^53 such a one may not be the one that was meant.

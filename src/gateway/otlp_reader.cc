@@ -405,6 +405,7 @@ class OtlpReader::Impl {
         return true;
       case Kind::kAnyValue:
         *is_zero = false;
+        if (!field.name.empty()) any_name_ = field.name;
         return WriteAny(value.bytes(), depth + 1, out);
       case Kind::kMessage:
       case Kind::kAttributes:
@@ -432,7 +433,9 @@ class OtlpReader::Impl {
     if (!ReadKeyValue(attribute, depth, &key, &any)) return false;
     AppendText("key", key, out);
     out += ':';
+    const std::string_view outer = std::exchange(any_name_, key);
     if (!WriteAny(any, depth + 1, out)) return false;
+    any_name_ = outer;
     out += ',';
     return true;
   }
@@ -459,7 +462,7 @@ class OtlpReader::Impl {
 
   void AppendText(std::string_view field, std::string_view text, std::string& out) {
     if (!ingest::IsUtf8(text)) {
-      if (fault_.empty()) fault_ = fmt::format("The text of '{}' is not UTF-8.", field);
+      if (fault_.empty()) fault_ = fmt::format("The text of '{}' is not UTF-8.", field.empty() ? any_name_ : field);
       text = {};
     }
     AppendJsonString(text, out);
@@ -470,6 +473,9 @@ class OtlpReader::Impl {
   PackedBody packed_;
   KeyField key_field_;
   WireReader wire_reader_;
+
+  // Whose AnyValue is being written: an attribute's key, or a field.
+  std::string_view any_name_;
 
   // Of a request.
   const ReadRules* rules_ = nullptr;

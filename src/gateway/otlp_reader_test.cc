@@ -182,6 +182,8 @@ TEST(OtlpReader, WhatIsNoRequestIsRefusedWholeWithItsPlace) {
               HasSubstr("resourceLogs.scopeLogs.logRecords.timeUnixNano has the string '-1' where "
                         "a whole number that is not negative is wanted"));
   EXPECT_THAT(record(R"("timeUnixNano":1.5)"), HasSubstr("the number 1.5"));
+  EXPECT_THAT(record(R"("timeUnixNano":1e-400)"), HasSubstr("the number 1e-400"));
+  EXPECT_THAT(record(R"("body":{"doubleValue":1e400})"), HasSubstr("the number 1e400"));
   EXPECT_THAT(record(R"("timeUnixNano":1e300)"), HasSubstr("the number 1e300"));
   EXPECT_THAT(record(R"("severityNumber":"SEVERITY_NUMBER_INFO")"), HasSubstr("a whole number is wanted"));
   EXPECT_THAT(record(R"("severityText":7)"), HasSubstr("a string is wanted"));
@@ -202,6 +204,14 @@ TEST(OtlpReader, WhatIsNoRequestIsRefusedWholeWithItsPlace) {
   EXPECT_EQ(Refused(OtlpSignal::kLogs, "", "").code, "media_type");
 }
 
+TEST(OtlpReader, WhatIsTooSmallForADoubleIsZero) {
+  for (const char* number : {"1e-400", "\"1e-400\"", "0.1e-323"}) {
+    const std::string body =
+        R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"doubleValue":)" + std::string(number) + "}}]}]}]}";
+    EXPECT_THAT(Payloads(Read(OtlpSignal::kLogs, kJson, body)), ElementsAre(R"({"body":0})")) << number;
+  }
+}
+
 TEST(OtlpReader, AnEmptyRequestHasNoEvents) {
   EXPECT_THAT(Read(OtlpSignal::kLogs, kProtobuf, "").events, IsEmpty());
   EXPECT_THAT(Read(OtlpSignal::kTraces, "application/json; charset=utf-8", "{}").events, IsEmpty());
@@ -220,6 +230,19 @@ TEST(OtlpReader, TextThatIsNotUtf8CostsTheEventsThatItIsIn) {
   EXPECT_THAT(Codes(Read(OtlpSignal::kLogs, kProtobuf, resource)), ElementsAre(Pair(1, "invalid_utf8")));
   EXPECT_THAT(Codes(Read(OtlpSignal::kLogs, kProtobuf, Request(good + good, BytesField(1, Attribute("\xff", ""))))),
               ElementsAre(Pair(0, "invalid_utf8"), Pair(1, "invalid_utf8")));
+  // Of a value in an attribute, in a list of one, and in the body: whose it is.
+  const auto detail = [](const std::string& record, const std::string& resource = "") {
+    return Read(OtlpSignal::kLogs, kProtobuf, Request(BytesField(2, record), resource)).rejected.at(0).detail;
+  };
+  EXPECT_EQ(detail(BytesField(6, Attribute("user", Text("\xff")))), "The text of 'user' is not UTF-8.");
+  const std::string list = BytesField(5, BytesField(1, Text("a")) + BytesField(1, Text("\xc3")));
+  EXPECT_EQ(detail(BytesField(6, Attribute("tags", list))), "The text of 'tags' is not UTF-8.");
+  EXPECT_EQ(detail(BytesField(5, Text("\xff"))), "The text of 'body' is not UTF-8.");
+  EXPECT_EQ(detail("", BytesField(1, Attribute("host", Text("\xff")))), "The text of 'host' is not UTF-8.");
+  EXPECT_EQ(Refused(OtlpSignal::kLogs, kJson,
+                    "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"severityText\":\"\xff\"}]}]}]}")
+                .code,
+            "invalid_json");
   const std::string metric = BytesField(2, BytesField(1, "\xff") + BytesField(5, BytesField(1, "")));
   const std::string other = BytesField(2, BytesField(1, "m") + BytesField(5, BytesField(1, "")));
   EXPECT_THAT(Codes(Read(OtlpSignal::kMetrics, kProtobuf, Request(metric + other))),

@@ -32,8 +32,7 @@ Status SchemaCheck::Check(Batch* batch) {
   std::vector<bool> is_refused(records.size());
   for (const auto& refusal : decoded.refused) {
     is_refused[refusal.document] = true;
-    batch->rejected.push_back(
-        {batch->events[refusal.document].index, refusal.reason, refusal.detail.substr(0, kRejectionBytesMax)});
+    Reject(batch->events[refusal.document].index, refusal.reason, refusal.detail, *batch);
   }
   std::size_t at = 0;
   std::erase_if(batch->events, [&](const Event&) { return is_refused[at++]; });
