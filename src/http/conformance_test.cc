@@ -294,7 +294,8 @@ TEST(HttpConformance, ServesWhatIsOddAndGoesOn) {
 
 TEST(HttpConformance, TheSameInSingleBytes) {
   const auto server = StartEcho();
-  for (const std::string& bytes : {"\r\n" + kBegun + "\r\n", kChunked + "2;a=\"b\"\r\nhi\r\n0\r\nX: y\r\n\r\n"}) {
+  for (const std::string& bytes : {"\r\n" + kBegun + "\r\n", kChunked + "0\r\n\r\n", kChunked + "0\r\nX: y\r\n\r\n",
+                                   kChunked + "2;a=\"b\"\r\nhi\r\n0\r\nX: y\r\n\r\n"}) {
     TestClient client(server->port());
     for (const char c : bytes) ASSERT_TRUE(client.Send(std::string(1, c)));
     EXPECT_EQ(StatusOf(client.ReadOne()), 200);

@@ -121,6 +121,14 @@ ServerOptions WithTransports(ServerOptions options) {
   return options;
 }
 
+// The parser aborts when it looks at a last chunk again and it has no more than four bytes (Beast up to 1.81 at least),
+// so it is not to see three.
+bool IsPartOfLastChunk(asio::const_buffer bytes) {
+  constexpr std::string_view kLastChunk = "0\r\n\r\n";
+  const std::string_view text(static_cast<const char*>(bytes.data()), bytes.size());
+  return text.size() >= 3 && text.size() < kLastChunk.size() && kLastChunk.starts_with(text);
+}
+
 // Whether closing the connection resets it, so that the client sees an error and not an end.
 void SetResetsAtClose(Transport& transport, bool resets) {
   error_code ignored;
@@ -429,6 +437,10 @@ class Server::Impl {
     };
     parser.on_chunk_header(refuse_controls);
     for (std::uint64_t total = 0;;) {
+      while (parser.chunked() && IsPartOfLastChunk(connection->buffer.data())) {
+        const error_code read_error = co_await ReadMore(connection);
+        if (read_error) co_return read_error;
+      }
       error_code error;
       const std::size_t parsed = parser.put(connection->buffer.data(), error);
       connection->buffer.consume(parsed);
