@@ -53,11 +53,11 @@ inputs:
     topics: [listened, brokered]
     decode: *reading
     event_time: {{column: ts, max_future: 5m}}
-    dedupe: {{by: event_id, within: 7d}}
+    dedupe: {{by: event_id, within: 7d, path: {folder}/state}}
 tables:
   - {{name: once, from: once, commit: {{interval: 1s}}}}
   - {{name: repeated, from: repeated, commit: {{interval: 1s}}}}
-lake: {{uri: {lake}}}
+lake: {{uri: {folder}/lake}}
 limits: {{memory: 512MiB}}
 serve: {{listen: "127.0.0.1:{port}"}}
 log: {{level: info}}
@@ -116,7 +116,7 @@ class Fleet:
         self.mosquitto.stop()
 
     def pipeline(self, port):
-        return PIPELINE.format(brokers=self.broker.address, lake=self.folder / "lake", port=port)
+        return PIPELINE.format(brokers=self.broker.address, folder=self.folder, port=port)
 
     def start_worker(self, *arguments):
         self.happened["starts"] += 1
