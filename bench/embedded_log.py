@@ -2,7 +2,7 @@
 """The embedded log beside RocksDB's own benchmark, db_bench, measured here and now; `make bench` calls this.
 
 Both append records of the same size (a key of 16 bytes, a value of 200, half of it random), and both sync each group of them before they call
-it done: db_bench's `fillseq` with --sync and --batch_size, the log with as many records on their way at a time (bench/log_benchmark.cc), which
+it done: db_bench's `fillseq` of as many records with --sync and --batch_size, the log with as many records on their way at a time (bench/log_benchmark.cc), which
 it writes as they come. The log also writes for each its place, time and size, and counts; db_bench takes its options from RocksDB.
 What the machine's disk makes of a sync is the first line.
 
@@ -51,19 +51,17 @@ def sync_ms(folder):
 
 def of_log(program, folder, group, seconds):
     done = subprocess.run([program, "append", folder, str(VALUE), str(group), str(seconds)], capture_output=True, text=True, timeout=300, check=True)
-    told = json.loads(done.stdout)
-    return told["records"] / told["seconds"], told["cpu_s"] / told["records"] * 1e6
+    return json.loads(done.stdout)
 
 
-def of_db_bench(folder, group, seconds):
+def of_db_bench(folder, group, records):
     before = children_cpu_s()
     done = subprocess.run(["db_bench", "--benchmarks=fillseq", "--sync=1", "--key_size=16", f"--value_size={VALUE}", f"--batch_size={group}",
-                           "--num=1000000000", f"--duration={seconds}", f"--db={folder}", "--compression_ratio=0.5", "--histogram=0"],
+                           f"--num={records}", f"--db={folder}", "--compression_ratio=0.5", "--histogram=0"],
                           capture_output=True, text=True, timeout=300, check=True)
     found = re.search(r"fillseq\s*:.*?([\d.]+) seconds (\d+) operations", done.stdout)
     assert found, done.stdout + done.stderr
-    records = int(found.group(2))
-    return records / float(found.group(1)), (children_cpu_s() - before) / records * 1e6
+    return {"records": int(found.group(2)), "seconds": float(found.group(1)), "cpu_s": children_cpu_s() - before}
 
 
 def recover(program, folder, rng):
@@ -101,13 +99,13 @@ def main():
         results["sync_ms"] = round(sync_ms(folder), 3)
         print(json.dumps({"sync_ms": results["sync_ms"]}), flush=True)
         for group in arguments.groups:
-            row = {}
-            for name, measure in (("log", lambda: of_log(arguments.program, folder / "log", group, arguments.seconds)),
-                                  ("db_bench", lambda: of_db_bench(folder / "db", group, arguments.seconds))):
-                if name == "log" or has_peer:
-                    rate, cpu = measure()
-                    row[name] = {"records_per_s": round(rate), "cpu_s_per_million": round(cpu, 2)}
-                    shutil.rmtree(folder / ("log" if name == "log" else "db"))
+            told = {"log": of_log(arguments.program, folder / "log", group, arguments.seconds)}
+            if has_peer:
+                told["db_bench"] = of_db_bench(folder / "db", group, told["log"]["records"])
+            row = {name: {"records_per_s": round(one["records"] / one["seconds"]), "cpu_s_per_million": round(one["cpu_s"] / one["records"] * 1e6, 2)}
+                   for name, one in told.items()}
+            for name in ("log", "db"):
+                shutil.rmtree(folder / name, ignore_errors=True)
             results["groups"][group] = row
             print(json.dumps({"group": group, **row}), flush=True)
         opened = [recover(arguments.program, folder / "killed", rng) for _ in range(arguments.kills)]

@@ -66,7 +66,7 @@ def held_embedded(programs, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("millrace", type=lambda path: pathlib.Path(path).resolve())
+    parser.add_argument("millrace", type=lambda path: pathlib.Path(path).absolute())
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=lambda text: [int(part) for part in text.split(",")], default=[1, 100, 1000, 10_000])
     parser.add_argument("--logs", type=lambda text: text.split(","), default=["kafka", "embedded"])
