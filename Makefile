@@ -43,7 +43,7 @@ soak:  ## The long tests: kills, zombies, millions of events
 bench:  ## Cost, freshness, restarts, partitions, answers, growth, scans beside their peers; one table at the end (BENCH_FLAGS="--events 200000")
 	@scripts/setup test
 	@cmake --preset release >/dev/null
-	@cmake --build --preset release -j $(JOBS) --target millrace table_growth kafka_consumer_benchmark ingest_benchmark process_benchmark
+	@cmake --build --preset release -j $(JOBS) --target millrace table_growth kafka_consumer_benchmark ingest_benchmark process_benchmark mqtt_load log_benchmark
 	@echo "bench: Millrace beside Python (cost, answers), librdkafka (client), deltalake (opening), DuckDB (SQL, scans): see docs/benchmarks.md"
 	@$(PYTHON) bench/run.py $(BENCH_FLAGS)
 	@$(PYTHON) bench/run.py --parts freshness --rate 200000 --seconds 25 --output build/bench-fast.json
@@ -57,6 +57,8 @@ bench:  ## Cost, freshness, restarts, partitions, answers, growth, scans beside 
 	@$(PYTHON) bench/listeners.py build/release/bin/millrace
 	@$(PYTHON) bench/answers.py build/release/bin/millrace
 	@$(PYTHON) bench/gateway.py build/release/bin/millrace
+	@$(PYTHON) bench/mqtt.py build/release/bin/millrace
+	@$(PYTHON) bench/embedded_log.py build/release/bin/log_benchmark
 	@$(PYTHON) bench/table.py
 
 bench-long:  ## As bench, after 20 million events through one process

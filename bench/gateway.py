@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""What the HTTP gateway costs beside one in Python (bench/peers/fastapi_gateway.py), measured here and now; `make bench` calls this.
+"""What the HTTP gateway costs beside one in Python (bench/peers/fastapi_gateway.py) and one of Benthos, of which Bento is a fork
+(bench/peers/benthos: its http_server input, with franz-go), measured here and now; `make bench` calls this. Benthos is built at the first run,
+which wants Go and a network; where that fails it is left out, and said to be.
 
-Both take lines of JSON of about 200 bytes, with a key, to a real Kafka topic of 4 partitions, and answer when they are durable there; Millrace
+All take lines of JSON of about 200 bytes, with a key, to a real Kafka topic of 4 partitions, and answer when they are durable there; Millrace
 to its embedded log too. The clients keep their connections and send one request after the other, at most 100 at a time: of 10,000 connections
 each waits for its turn, as a fleet of devices does. For each number of connections and size of batch: events a second, CPU seconds (user and
 system) of the gateway's process per million events, and p50 and p99 of an answer. Every answer is checked, and at the end the topic must hold
 each event. Clients, broker and gateway share this machine.
 
-    gateway.py MILLRACE [--seconds 3] [--connections 1,100,10000] [--batches 1,500] [--logs kafka,embedded,python] [--output build/gateway.json]
+    gateway.py MILLRACE [--seconds 3] [--connections 1,100,10000] [--batches 1,500] [--logs kafka,embedded,python,benthos] [--output build/gateway.json]
 """
 
 import argparse
@@ -65,8 +67,8 @@ def wait_for(port, process):
 class Load:
     """Who waits for a turn to send, and the time of each answer."""
 
-    def __init__(self, events, until):
-        self.events, self.until = events, until
+    def __init__(self, events, until, answer):
+        self.events, self.until, self.answer = events, until, answer
         self.times, self.idle, self.sending = [], collections.deque(), 0
         self.done = asyncio.get_running_loop().create_future()
 
@@ -78,7 +80,7 @@ class Load:
             self.done.set_result(None)
 
     def answered(self, client, head, body):
-        if head.split()[1] != b"202" or json.loads(body)["accepted"] != self.events:
+        if not self.answer(self.events, head.split()[1], body):
             return self.fail(AssertionError(head + body))
         self.times.append(time.perf_counter() - client.begun)
         self.sending -= 1
@@ -88,6 +90,15 @@ class Load:
     def fail(self, error):
         if not self.done.done():
             self.done.set_exception(error)
+
+
+def accepted(events, status, body):
+    return status == b"202" and json.loads(body)["accepted"] == events
+
+
+def just_ok(_events, status, _body):
+    """Benthos's, which sends the request's body back and says nothing of it."""
+    return status == b"200"
 
 
 class Client(asyncio.Protocol):
@@ -114,7 +125,7 @@ class Client(asyncio.Protocol):
         self.load.fail(ConnectionError(str(error)))
 
 
-async def load(port, connections, batch, seconds):
+async def load(port, connections, batch, seconds, answer):
     """The time of each answer, and from the first request to the last answer."""
     line = json.dumps({"device_id": "device-%04d", "ts": "2026-11-29T10:00:00.000Z", "page": "/products/a-long-name-of-a-page", "action": "view",
                        "session_id": "3f2b8c1d9e0a4756", "country": "DE", "amount": 12.5, "latency_ms": 13.25})
@@ -122,7 +133,7 @@ async def load(port, connections, batch, seconds):
     for i in range(min(connections, IN_FLIGHT_MAX)):
         body = "\n".join(line % ((i * batch + n) % 10_000) for n in range(batch)).encode()
         requests.append((b"POST /v1/events/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)) + body)
-    all_of = Load(batch, 0)
+    all_of = Load(batch, 0, answer)
     for i in range(connections):
         _, client = await asyncio.get_running_loop().create_connection(lambda: Client(requests[i % len(requests)], all_of), "127.0.0.1", port)
         all_of.idle.append(client)
@@ -145,11 +156,12 @@ def held(broker):
 
 def measure(name, process, port, arguments):
     """By connections and batch; and how many events were sent in all."""
-    measured, sent = {}, 10 * len(asyncio.run(load(port, 4, 10, 1))[0])  # Until all is warm.
+    answer = just_ok if name == "benthos" else accepted
+    measured, sent = {}, 10 * len(asyncio.run(load(port, 4, 10, 1, answer))[0])  # Until all is warm.
     for batch in arguments.batches:
         for connections in arguments.connections:
             before = cpu_seconds(process.pid)
-            times, wall = asyncio.run(load(port, connections, batch, arguments.seconds))
+            times, wall = asyncio.run(load(port, connections, batch, arguments.seconds, answer))
             cpu, events, times = cpu_seconds(process.pid) - before, len(times) * batch, sorted(times)
             sent += events
             row = {"events_per_s": round(events / wall), "cpu_s_per_million": round(cpu / events * 1e6, 2),
@@ -166,6 +178,20 @@ def run(command, folder, port, environment=None):
     return process
 
 
+def built_benthos():
+    """The program; None, and a line that says why, where it cannot be built."""
+    program = ROOT / "build" / "benthos_gateway"
+    try:
+        subprocess.run(["go", "build", "-trimpath", "-o", program, "."], cwd=ROOT / "bench" / "peers" / "benthos", check=True, capture_output=True,
+                       text=True, timeout=1200)
+        return program
+    except FileNotFoundError:
+        print("gateway: Benthos is left out: there is no Go")
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        print(f"gateway: Benthos is left out: it cannot be built: {error}: {(error.stderr or '')[-300:]}")
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = lambda text: [int(part) for part in text.split(",")]
@@ -173,12 +199,14 @@ def main():
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--connections", type=numbers, default=[1, 100, 10_000])
     parser.add_argument("--batches", type=numbers, default=[1, 500])
-    parser.add_argument("--logs", type=lambda text: text.split(","), default=["kafka", "embedded", "python"])
+    parser.add_argument("--logs", type=lambda text: text.split(","), default=["kafka", "embedded", "python", "benthos"])
     parser.add_argument("--linger-ms", type=int, default=20)
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build" / "gateway.json")
     arguments = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # The gateway inherits it.
+    benthos = built_benthos() if "benthos" in arguments.logs else None
+    arguments.logs = [log for log in arguments.logs if log != "benthos" or benthos]
     results = {}
     with tempfile.TemporaryDirectory(prefix="millrace-bench-gateway-") as temporary, Broker() as broker:
         broker.create_topic("events", partitions=4)
@@ -189,6 +217,9 @@ def main():
                 process = run([sys.executable, "-m", "uvicorn", "fastapi_gateway:app", "--port", str(port), "--log-level", "warning", "--no-access-log"],
                               ROOT / "bench" / "peers", port,
                               {"BROKERS": broker.address, "TOPIC": "events", "LINGER_MS": str(arguments.linger_ms)})
+            elif log == "benthos":
+                process = run([benthos, "run", ROOT / "bench" / "peers" / "benthos" / "gateway.yaml"], folder, port,
+                              {"BROKERS": broker.address, "TOPIC": "events", "PORT": str(port), "LINGER_MS": str(arguments.linger_ms)})
             else:
                 is_kafka = log == "kafka"
                 source = f'kafka: {{"bootstrap.servers": "{broker.address}"}}' if is_kafka else "embedded: {path: log, partitions: 4}"
@@ -203,10 +234,11 @@ def main():
                 process.send_signal(signal.SIGTERM)
                 process.wait(20)
     for place, row in results.get("kafka", {}).items():
-        if other := results.get("python", {}).get(place):
-            connections, batch = place.split("x")
-            print(f"{connections} connections, batches of {batch}: {row['events_per_cpu_s'] / other['events_per_cpu_s']:.1f} times the Python gateway's "
-                  f"events per CPU second")
+        connections, batch = place.split("x")
+        for peer, name in (("python", "the Python gateway's"), ("benthos", "Benthos's")):
+            if other := results.get(peer, {}).get(place):
+                print(f"{connections} connections, batches of {batch}: {row['events_per_cpu_s'] / other['events_per_cpu_s']:.1f} times {name} events "
+                      f"per CPU second")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -41,14 +41,14 @@ namespace {
 
 std::string TruthToText(const std::vector<pipeline::TruthReport>& reports) {
   std::vector<std::vector<std::string>> rows = {{"topic", "sent", "valid", "late", "duplicates", "malformed", "refused",
-                                                 "unknown", "table", "rows", "repeats left out", "dead letters",
-                                                 "accounts"}};
+                                                 "unknown", "table", "rows", "repeats left out", "taken twice",
+                                                 "dead letters", "accounts"}};
   for (const auto& [topic, sent, tables] : reports) {
     for (const auto& table : tables) {
       rows.push_back({topic, WithThousands(sent.sent), WithThousands(sent.valid), WithThousands(sent.late),
                       WithThousands(sent.duplicates), WithThousands(sent.malformed), WithThousands(sent.refused),
                       WithThousands(sent.unknown), table.name, WithThousands(table.found.rows),
-                      WithThousands(table.found.repeats_left_out),
+                      WithThousands(table.found.repeats_left_out), WithThousands(table.found.taken_twice),
                       WithThousands(table.found.letters_of_malformed + table.found.letters_of_future),
                       table.findings.empty() ? "settled" : "NOT SETTLED"});
     }
@@ -72,6 +72,7 @@ json::array TruthToJson(const std::vector<pipeline::TruthReport>& reports) {
                                      {"repeats_left_out", found.repeats_left_out},
                                      {"letters_of_malformed", found.letters_of_malformed},
                                      {"letters_of_future", found.letters_of_future},
+                                     {"taken_twice", found.taken_twice},
                                      {"missing_rows", found.missing_rows},
                                      {"surplus_rows", found.surplus_rows},
                                      {"missing_letters", found.missing_letters},

@@ -1,4 +1,5 @@
 #include <arrow/config.h>
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -20,6 +21,7 @@
 #include "eventlog/kafka/kafka_probe.h"
 #include "flag_checks.h"
 #include "http_doors.h"
+#include "mqtt_doors.h"
 #include "peers/hot_wire.h"
 #include "peers/peer_client.h"
 #include "peers/peer_names.h"
@@ -167,6 +169,14 @@ Checks CheckGatewayState(const std::string& state, const config::LimitsConfig& l
   return checks;
 }
 
+// Leaves the session of a gateway that runs as it is.
+Check CheckMqtt(const config::MqttBrokerConfig& broker) {
+  const std::string url = fmt::format("{}://{}:{}", broker.tls ? "mqtts" : "mqtt", broker.host, broker.port);
+  const auto options = MqttClientOptionsOf(broker);
+  if (!options.ok()) return doctor::CheckMqttBroker(options.status(), url);
+  return doctor::CheckMqttBroker(gateway::MqttClient::Probe(*options, kPatience), url);
+}
+
 Checks CheckPorts(const config::PipelineConfig& config) {
   Checks checks;
   if (!config.serve) return checks;
@@ -179,7 +189,12 @@ Checks CheckPorts(const config::PipelineConfig& config) {
   const doctor::PortUse door = add("serve.listen", serve.listen, !serve.tls);
   if (serve.health) add("serve.health.listen", *serve.health, true);
   if (serve.postgres) add("serve.postgres", *serve.postgres, false);
-  if (config.gateway) Append(checks, CheckGatewayState(config.gateway->state, config.limits, door));
+  if (!config.gateway) return checks;
+  Append(checks, CheckGatewayState(config.gateway->state, config.limits, door));
+  if (const auto& mqtt = config.gateway->mqtt) {
+    if (mqtt->listen) add("gateway.mqtt.listen", *mqtt->listen, false);
+    if (mqtt->broker) checks.push_back(CheckMqtt(*mqtt->broker));
+  }
   return checks;
 }
 
@@ -216,7 +231,8 @@ doctor::DoorConnections ConnectionsOf(const config::PipelineConfig& config) {
   const auto& serve = *config.serve;
   return {.http = serve.connections,
           .health = serve.health ? kHealthConnectionsMax : 0,
-          .postgres = serve.postgres ? std::min(serve.connections, kPostgresConnectionsMax) : 0};
+          .postgres = serve.postgres ? std::min(serve.connections, kPostgresConnectionsMax) : 0,
+          .mqtt = config.gateway && config.gateway->mqtt && config.gateway->mqtt->listen ? serve.connections : 0};
 }
 
 Checks CheckLimits(const config::PipelineConfig& config) {

@@ -14,6 +14,8 @@ namespace {
 
 /// Of limits.memory: packets of devices that have begun and are not whole.
 constexpr std::int64_t kBuffersShare = 16;
+/// In gateway.state.
+constexpr const char* kSessionFile = "mqtt-session.json";
 
 /// Of a route that was checked when the file was read.
 Result<gateway::MqttRoute> RouteOf(const config::MqttRouteConfig& config) {
@@ -25,25 +27,6 @@ Result<gateway::MqttRoute> RouteOf(const config::MqttRouteConfig& config) {
     ASSIGN_OR_RETURN(route.key, mqtt::MatchTemplate::Parse(config.key, route.filter.wildcards()));
   }
   return route;
-}
-
-Result<gateway::MqttClientOptions> ClientOptions(const config::MqttBrokerConfig& config) {
-  gateway::MqttClientOptions options{
-      .broker = {.host = config.host, .port = config.port},
-      .version = config.is_3_1_1 ? mqtt::Version::k311 : mqtt::Version::k5,
-      .client_id = config.client_id,
-      .username = config.username,
-      .password = config.password,
-      .session_expiry = std::chrono::duration_cast<std::chrono::seconds>(config.session)};
-  if (config.tls) {
-    ASSIGN_OR_RETURN(options.broker.tls,
-                     http::MakeClientTls({config.ca_file, config.certificate_file, config.key_file}));
-  }
-  for (const auto& one : config.subscribe) {
-    ASSIGN_OR_RETURN(auto route, RouteOf(one));
-    options.routes.push_back(std::move(route));
-  }
-  return options;
 }
 
 Result<gateway::MqttListenerOptions> ListenerOptions(const config::PipelineConfig& config,
@@ -72,6 +55,25 @@ Result<gateway::MqttListenerOptions> ListenerOptions(const config::PipelineConfi
 
 }  // namespace
 
+Result<gateway::MqttClientOptions> MqttClientOptionsOf(const config::MqttBrokerConfig& config) {
+  gateway::MqttClientOptions options{
+      .broker = {.host = config.host, .port = config.port},
+      .version = config.is_3_1_1 ? mqtt::Version::k311 : mqtt::Version::k5,
+      .client_id = config.client_id,
+      .username = config.username,
+      .password = config.password,
+      .session_expiry = std::chrono::duration_cast<std::chrono::seconds>(config.session)};
+  if (config.tls) {
+    ASSIGN_OR_RETURN(options.broker.tls,
+                     http::MakeClientTls({config.ca_file, config.certificate_file, config.key_file}));
+  }
+  for (const auto& one : config.subscribe) {
+    ASSIGN_OR_RETURN(auto route, RouteOf(one));
+    options.routes.push_back(std::move(route));
+  }
+  return options;
+}
+
 Result<std::unique_ptr<MqttDoors>> MqttDoors::Open(const config::PipelineConfig& config,
                                                    std::unique_ptr<eventlog::ConfirmingProducer> log,
                                                    const gateway::Intake::Limits& limits,
@@ -90,7 +92,10 @@ Result<std::unique_ptr<MqttDoors>> MqttDoors::Open(const config::PipelineConfig&
     spdlog::info("gateway: MQTT at {}:{}", mqtt.listen->address, doors->listener_->port());
   }
   if (mqtt.broker) {
-    ASSIGN_OR_RETURN(auto options, ClientOptions(*mqtt.broker));
+    ASSIGN_OR_RETURN(auto options, MqttClientOptionsOf(*mqtt.broker));
+    options.session_file = {config.gateway->state + "/" + kSessionFile,
+                            fmt::format("{}@{}:{}", mqtt.broker->client_id, mqtt.broker->host, mqtt.broker->port)};
+    ASSIGN_OR_RETURN(options.subscriptions, options.session_file.Read());
     doors->client_ = std::make_unique<gateway::MqttClient>(std::move(options), *doors->intake_, metrics);
   }
   return doors;

@@ -16,9 +16,13 @@
 
 namespace millrace::app {
 
+/// Of gateway.mqtt.broker, but for what is kept of the session. kInvalidInput: a file of TLS that cannot be used.
+Result<gateway::MqttClientOptions> MqttClientOptionsOf(const config::MqttBrokerConfig& config);
+
 class MqttDoors {
  public:
-  /// Of a configuration with gateway.mqtt. `metrics` outlives the doors. Errors name the key of the address.
+  /// Of a configuration with gateway.mqtt. `metrics` outlives the doors. Errors name the key of the address;
+  /// kInvalidInput also: what gateway.state has of the session is damaged.
   static Result<std::unique_ptr<MqttDoors>> Open(const config::PipelineConfig& config,
                                                  std::unique_ptr<eventlog::ConfirmingProducer> log,
                                                  const gateway::Intake::Limits& limits,

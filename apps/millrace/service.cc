@@ -44,6 +44,9 @@ constexpr std::int64_t kKafkaIntakeBytesMax = 32 << 20;
 /// The most that a request unpacks to: librdkafka takes it whole.
 constexpr std::int64_t kKafkaBatchBytesMax = std::int64_t{256} << 20;
 constexpr std::int64_t kEmbeddedIntakeBytesMax = 12 << 20;
+/// Likewise where two doors share the queue of the embedded log: what both may have, and one batch in their place.
+constexpr std::int64_t kSharedIntakeBytesMax = 6 << 20;
+constexpr std::int64_t kSharedBatchBytesMax = 9 << 20;
 /// A sender hears what became of its events before the server gives the request up.
 constexpr const char* kDeliveryTimeoutMs = "20000";
 /// Of serve.limits.concurrent_queries.
@@ -59,10 +62,16 @@ constexpr const char* kTapQueueKilobytes = "2048";
 
 /// Of each door: together they may have twice as much.
 gateway::Intake::Limits IntakeLimitsOf(const pipeline::Plan& plan) {
-  const bool is_kafka = std::holds_alternative<KafkaSource>(plan.config.source.log);
-  const std::int64_t most = is_kafka ? kKafkaIntakeBytesMax : kEmbeddedIntakeBytesMax;
-  return {.bytes_max = static_cast<std::size_t>(std::min(plan.config.limits.memory / kIntakeShare, most)),
-          .batch_bytes_max = static_cast<std::size_t>(is_kafka ? kKafkaBatchBytesMax : kEmbeddedIntakeBytesMax)};
+  const auto of = [&plan](std::int64_t most, std::int64_t batch_most) {
+    return gateway::Intake::Limits{
+        .bytes_max = static_cast<std::size_t>(std::min(plan.config.limits.memory / kIntakeShare, most)),
+        .batch_bytes_max = static_cast<std::size_t>(batch_most)};
+  };
+  // Each door has a producer of Kafka's to itself.
+  if (std::holds_alternative<KafkaSource>(plan.config.source.log)) return of(kKafkaIntakeBytesMax, kKafkaBatchBytesMax);
+  const auto& gateway = *plan.config.gateway;
+  if (!gateway.topics.empty() && gateway.mqtt) return of(kSharedIntakeBytesMax, kSharedBatchBytesMax);
+  return of(kEmbeddedIntakeBytesMax, kEmbeddedIntakeBytesMax);
 }
 
 /// For requests that come before there is a worker to ask.

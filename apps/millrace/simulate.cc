@@ -301,7 +301,7 @@ devices::SimulatorResult Simulate(const SimulateFlags& flags, Given given, Silen
     if (topic) target.make_sink = silence.Listen(std::move(target.make_sink));
     std::unique_ptr<devices::TruthFile> truth;
     if (!flags.truth.empty()) {
-      ASSIGN_OR_RETURN(truth, devices::TruthFile::Create(flags.truth, topic));
+      ASSIGN_OR_RETURN(truth, devices::TruthFile::Create(flags.truth, topic, target.delivery));
     }
     if (flags.progress || isatty(STDERR_FILENO) != 0) options.on_progress = PrintProgress;
     auto result = devices::RunSimulator(options, fleet, target.make_sink, truth.get(), stop);

@@ -104,7 +104,7 @@ Result<SimulateTarget> OpenMqtt(const std::string& to, const std::string& topic,
   const auto make_sink = [target](devices::OnOutcome on_outcome) -> Result<std::unique_ptr<devices::Sink>> {
     return devices::MakeMqttSink(target, std::move(on_outcome));
   };
-  return SimulateTarget{.make_sink = make_sink, .topic = topic};
+  return SimulateTarget{.make_sink = make_sink, .topic = topic, .delivery = devices::Delivery::kAtLeastOnce};
 }
 
 /// `out` is captured by whoever needs it to live as long.

@@ -13,6 +13,7 @@ namespace millrace::app {
 struct SimulateTarget {
   devices::MakeSink make_sink;       ///< To be called once at most.
   std::optional<std::string> topic;  ///< nullopt: a file, or standard output.
+  devices::Delivery delivery = devices::Delivery::kOnce;
 };
 
 struct TargetFlags {

@@ -86,6 +86,7 @@ class MqttSink final : public Sink {
   struct Message {
     std::int64_t number = 0;
     mqtt::Publish publish;
+    bool was_sent = false;  // In a connection that has ended.
   };
 
   asio::awaitable<void> Close() {
@@ -146,7 +147,7 @@ class MqttSink final : public Sink {
     window_ = std::min<std::size_t>(
         kUnacknowledgedMax,
         mqtt::NumberOf(connack->properties, mqtt::PropertyId::kReceiveMaximum).value_or(kUnacknowledgedMax));
-    sent_ = 0;  // What was sent before and not acknowledged is sent again.
+    SendAgain();
     connection_ = connection;
     tasks_.Spawn("keep alive", KeepAlive(connection));
     Pump();
@@ -164,6 +165,12 @@ class MqttSink final : public Sink {
     }
   }
 
+  // What was sent before and not acknowledged.
+  void SendAgain() {
+    const std::lock_guard lock(mutex_);
+    for (; sent_ > 0; --sent_) messages_[sent_ - 1].was_sent = true;
+  }
+
   void Take(const mqtt::Ack& ack) {
     {
       const std::lock_guard lock(mutex_);
@@ -172,9 +179,13 @@ class MqttSink final : public Sink {
           std::find_if(messages_.begin(), end, [&](const auto& one) { return one.publish.packet_id == ack.packet_id; });
       if (found == end) return;
       // Told before it is forgotten: Finish() waits for both.
-      const bool is_refused = ack.code >= mqtt::reason::kUnspecified;
-      on_outcome_(found->number, found->number + 1, is_refused ? Outcome::kRefused : Outcome::kAcknowledged,
-                  is_refused ? mqtt::ReasonText(ack.code) : std::string());
+      if (ack.code < mqtt::reason::kUnspecified) {
+        on_outcome_(found->number, found->number + 1, Outcome::kAcknowledged, {});
+      } else if (found->was_sent) {
+        on_outcome_(found->number, found->number + 1, Outcome::kUnknown, {});
+      } else {
+        on_outcome_(found->number, found->number + 1, Outcome::kRefused, mqtt::ReasonText(ack.code));
+      }
       ids_[ack.packet_id] = false;
       messages_.erase(found);
       --sent_;

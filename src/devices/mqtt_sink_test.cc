@@ -90,6 +90,18 @@ TEST_F(MqttSink, WhatIsNotAcknowledgedIsSentAgainAndNeverMoreAtATimeThanTheBroke
   EXPECT_EQ(outcomes().size(), 4U);
 }
 
+TEST_F(MqttSink, NobodyKnowsOfWhatIsRefusedTheSecondTime) {
+  const auto sink = Open();
+  MILLRACE_ASSERT_OK(sink->Send({.number = 0, .payload = "x", .key = "d"}, {}));
+  ASSERT_TRUE(Welcomed()->NextAs<mqtt::Publish>());  // It may have it, for all that is known.
+  auto second = Welcomed();
+  const auto message = second->NextAs<mqtt::Publish>();
+  ASSERT_TRUE(message &&
+              second->Send(mqtt::Ack{.packet_id = message->packet_id, .code = mqtt::reason::kQuotaExceeded}));
+  MILLRACE_ASSERT_OK(sink->Finish(std::chrono::seconds(10)));
+  EXPECT_THAT(outcomes(), ElementsAre(Pair(0, "unknown")));
+}
+
 TEST_F(MqttSink, ARefusalEndsTheSending) {
   auto sink = Open("wrong");
   MILLRACE_ASSERT_OK(sink->Send({.number = 0, .payload = "x", .key = "d"}, {}));

@@ -298,6 +298,7 @@ TEST_F(TruthTest, HasARowForEachEventInItsOrder) {
   for (std::int64_t row = 0; row < kEvents; ++row) {
     EXPECT_EQ(At(*table, "number", row), std::to_string(row));
     EXPECT_EQ(At(*table, "outcome", row), "acknowledged");
+    EXPECT_EQ(At(*table, "delivery", row), "once");
     const std::string fate = At(*table, "fate", row);
     duplicates += fate == "duplicate";
     malformed += fate == "malformed";
@@ -334,7 +335,7 @@ TEST_F(TruthTest, SaysWhatTheSinkSaid) {
 }
 
 TEST_F(TruthTest, OutcomesMayComeInAnyOrder) {
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto truth, TruthFile::Create(path_, std::nullopt));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto truth, TruthFile::Create(path_, std::nullopt, Delivery::kAtLeastOnce));
   Fleet fleet = Visitors();
   for (int i = 0; i < 10; ++i) MILLRACE_ASSERT_OK(truth->Add(fleet.Next(kBegun), kBegun));
   truth->Settle(5, 10, Outcome::kRefused, "too large");

@@ -34,6 +34,9 @@ enum class Outcome {
 
 std::string_view OutcomeName(Outcome outcome);
 
+/// How often one that was sent once may be in the log.
+enum class Delivery { kOnce, kAtLeastOnce };
+
 /// Of the events [first, end). `detail`: why, of those that are refused. Any thread; must not wait.
 using OnOutcome = std::function<void(std::int64_t first, std::int64_t end, Outcome outcome, std::string_view detail)>;
 
@@ -84,7 +87,8 @@ struct MqttTarget {
 };
 
 /// A broker, or a gateway, of MQTT 5: QoS 1, at most 1000 events unacknowledged. After a break what is not acknowledged
-/// is sent again, and may arrive twice; what is refused with a reason is refused. A broker that lets us in no more ends
+/// is sent again, and may arrive twice; what is refused with a reason is refused, unless it had been sent before: then
+/// nobody knows. A broker that lets us in no more ends
 /// the sending, as does one that acknowledges nothing for 60 s.
 std::unique_ptr<Sink> MakeMqttSink(MqttTarget target, OnOutcome on_outcome);
 

@@ -46,7 +46,7 @@ struct Row {
 // Columns of TruthSchema(), filled row by row.
 class Columns {
  public:
-  Columns() {
+  explicit Columns(Delivery delivery) : delivery_(delivery) {
     MILLRACE_CHECK(
         arrow::RecordBatchBuilder::Make(model::TruthSchema(), arrow::default_memory_pool()).Value(&builder_).ok());
   }
@@ -66,6 +66,7 @@ class Columns {
     RETURN_NOT_OK(row.fault == SensorFault::kNone ? Null() : Text(SensorFaultName(row.fault)));
     RETURN_NOT_OK(Text(OutcomeName(*row.outcome)));
     RETURN_NOT_OK(row.refusal.empty() ? Null() : Text(row.refusal));
+    RETURN_NOT_OK(Text(delivery_ == Delivery::kOnce ? "once" : "at_least_once"));
     return row.payload.empty() ? Null() : Bytes(row.payload);
   }
 
@@ -78,6 +79,7 @@ class Columns {
   Status Bytes(std::string_view value) { return builder_->GetFieldAs<arrow::BinaryBuilder>(column_++)->Append(value); }
   Status Null() { return builder_->GetField(column_++)->AppendNull(); }
 
+  const Delivery delivery_;
   std::unique_ptr<arrow::RecordBatchBuilder> builder_;
   int column_ = 0;
 };
@@ -86,13 +88,16 @@ class Columns {
 
 class TruthFile::Impl {
  public:
-  static Result<std::unique_ptr<Impl>> Make(std::string path, const std::optional<std::string>& topic) {
-    auto impl = std::make_unique<Impl>();
+  explicit Impl(Delivery delivery) : columns_(delivery) {}
+
+  static Result<std::unique_ptr<Impl>> Make(std::string path, const std::optional<std::string>& topic,
+                                            Delivery delivery) {
+    auto impl = std::make_unique<Impl>(delivery);
     impl->path_ = std::move(path);
     auto file = arrow::io::FileOutputStream::Open(impl->partial_path());
     if (!file.ok()) return InvalidInput("{} cannot be written", impl->path_);
     impl->file_ = *file;
-    auto metadata = arrow::key_value_metadata({std::string(model::kTruthVersion)}, {"1"});
+    auto metadata = arrow::key_value_metadata({std::string(model::kTruthVersion)}, {"2"});
     if (topic) metadata->Append(std::string(model::kTruthTopic), *topic);
     ASSIGN_OR_RETURN(impl->writer_,
                      parquet::arrow::FileWriter::Open(
@@ -167,8 +172,9 @@ class TruthFile::Impl {
 TruthFile::TruthFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TruthFile::~TruthFile() = default;
 
-Result<std::unique_ptr<TruthFile>> TruthFile::Create(std::string path, std::optional<std::string> topic) {
-  ASSIGN_OR_RETURN(auto impl, Impl::Make(std::move(path), topic));
+Result<std::unique_ptr<TruthFile>> TruthFile::Create(std::string path, std::optional<std::string> topic,
+                                                     Delivery delivery) {
+  ASSIGN_OR_RETURN(auto impl, Impl::Make(std::move(path), topic, delivery));
   return std::unique_ptr<TruthFile>(new TruthFile(std::move(impl)));
 }
 

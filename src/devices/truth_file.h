@@ -20,8 +20,9 @@ namespace millrace::devices {
 class TruthFile {
  public:
   /// Replaces the file at `path` when it is closed; until then it is `path`.partial. `topic`: nullopt, they go to none.
-  /// kInvalidInput names the path and says why it cannot be written.
-  static Result<std::unique_ptr<TruthFile>> Create(std::string path, std::optional<std::string> topic);
+  /// `delivery`: of the sink. kInvalidInput names the path and says why it cannot be written.
+  static Result<std::unique_ptr<TruthFile>> Create(std::string path, std::optional<std::string> topic,
+                                                   Delivery delivery = Delivery::kOnce);
   ~TruthFile();
 
   /// Before the event is sent; one thread. An error of the disk, also of rows before.

@@ -123,6 +123,22 @@ Check CheckGroup(const eventlog::KafkaGroupFacts& group, const std::string& name
   return Ok(kName, fmt::format("{}: {} members now{}", name, group.members, group.may_join ? ", may be joined" : ""));
 }
 
+Check CheckMqttBroker(const Status& answered, const std::string& url) {
+  constexpr const char* kName = "gateway.mqtt.broker";
+  if (answered.ok()) return Ok(kName, url + " lets us in");
+  const std::string found = fmt::format("{} {}", url, answered.message());
+  if (KindOf(answered) == ErrorKind::kInvalidInput) {
+    return Failed(
+        kName, found,
+        "mend the login in gateway.mqtt: username, password, tls.certificate_file; or protocol, and see whether "
+        "that is a broker of MQTT at all");
+  }
+  return Failed(
+      kName, found,
+      "start the broker, or mend gateway.mqtt.broker (host, port, mqtts:// for TLS) and tls.ca_file; see whether "
+      "this machine resolves the name and a firewall lets it through");
+}
+
 Check CheckRegistry(const Status& answered, const std::vector<std::string>& urls) {
   if (answered.ok()) return Ok("registry", fmt::format("{} answers", fmt::join(urls, ", ")));
   return Failed("registry", answered.message(),

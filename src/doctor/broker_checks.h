@@ -24,6 +24,9 @@ Check CheckPattern(const std::string& pattern, std::size_t matches);
 
 Check CheckGroup(const eventlog::KafkaGroupFacts& group, const std::string& name);
 
+/// `answered`: gateway::MqttClient::Probe() of gateway.mqtt.broker, which is `url`: "gateway.mqtt.broker".
+Check CheckMqttBroker(const Status& answered, const std::string& url);
+
 /// `answered`: RegistryClient::Ping().
 Check CheckRegistry(const Status& answered, const std::vector<std::string>& urls);
 

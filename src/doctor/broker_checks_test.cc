@@ -99,5 +99,18 @@ TEST(BrokerChecks, ARegistryAnswersOrItsUrlIsToBeMended) {
   EXPECT_THAT(away.mend, HasSubstr("source.schema_registry"));
 }
 
+TEST(BrokerChecks, ABrokerOfMqttIsNamedWithWhatToMend) {
+  const std::string url = "mqtts://broker:8883";
+  EXPECT_EQ(CheckMqttBroker(Status::OK(), url).verdict, Verdict::kOk);
+  const Check away = CheckMqttBroker(Transient("is not there: connection refused"), url);
+  EXPECT_EQ(away.verdict, Verdict::kFailed);
+  EXPECT_EQ(away.name, "gateway.mqtt.broker");
+  EXPECT_EQ(away.found, "mqtts://broker:8883 is not there: connection refused");
+  EXPECT_THAT(away.mend, HasSubstr("start the broker"));
+  const Check refused = CheckMqttBroker(InvalidInput("refuses us: not authorized"), url);
+  EXPECT_EQ(refused.verdict, Verdict::kFailed);
+  EXPECT_THAT(refused.mend, HasSubstr("username, password"));
+}
+
 }  // namespace
 }  // namespace millrace::doctor

@@ -171,7 +171,7 @@ Check CheckDescriptors(std::uint64_t soft, std::uint64_t hard, const DoorConnect
   // serve.listen takes half of them at most; the other doors take theirs whatever there is.
   const auto http = static_cast<std::uint64_t>(doors.http);
   const auto wanted =
-      std::max(2 * http, http + static_cast<std::uint64_t>(doors.health + doors.postgres) + kFilesAtOnce);
+      std::max(2 * http, http + static_cast<std::uint64_t>(doors.health + doors.postgres + doors.mqtt) + kFilesAtOnce);
   const std::string found = fmt::format("{} files may be open at once", soft);
   if (soft >= wanted) return Ok(kName, found);
   std::string connections;
@@ -182,6 +182,7 @@ Check CheckDescriptors(std::uint64_t soft, std::uint64_t hard, const DoorConnect
   add(doors.http, "serve.listen");
   add(doors.health, "serve.health");
   add(doors.postgres, "serve.postgres");
+  add(doors.mqtt, "gateway.mqtt.listen");
   const std::string why = connections.empty() ? fmt::format("; it should be {}", wanted)
                                               : fmt::format("; with {} it should be {}", connections, wanted);
   const std::string mend = hard >= wanted

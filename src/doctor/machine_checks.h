@@ -38,6 +38,7 @@ struct DoorConnections {
   int http = 0;  ///< serve.limits.connections: of those who ask, and of devices that send to the gateway.
   int health = 0;
   int postgres = 0;
+  int mqtt = 0;  ///< To gateway.mqtt.listen.
 };
 /// "limits.descriptors". `soft` and `hard`: RLIMIT_NOFILE.
 Check CheckDescriptors(std::uint64_t soft, std::uint64_t hard, const DoorConnections& doors);

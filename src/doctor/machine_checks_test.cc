@@ -110,12 +110,13 @@ TEST(MachineChecks, DescriptorsAreEnoughForConnectionsAndFiles) {
 }
 
 TEST(MachineChecks, EachDoorWantsDescriptors) {
-  const DoorConnections all{.http = 256, .health = 64, .postgres = 256};
-  EXPECT_EQ(CheckDescriptors(256 + 64 + 256 + 512, 4096, all).verdict, Verdict::kOk);
-  const Check few = CheckDescriptors(256 + 64 + 256 + 511, 4096, all);
+  const DoorConnections all{.http = 256, .health = 64, .postgres = 256, .mqtt = 100};
+  EXPECT_EQ(CheckDescriptors(256 + 64 + 256 + 100 + 512, 4096, all).verdict, Verdict::kOk);
+  const Check few = CheckDescriptors(256 + 64 + 256 + 100 + 511, 4096, all);
   EXPECT_EQ(few.verdict, Verdict::kWarning);
   EXPECT_THAT(few.found, HasSubstr("with 256 connections to serve.listen, 64 connections to serve.health, 256 "
-                                   "connections to serve.postgres it should be 1088"));
+                                   "connections to serve.postgres, 100 connections to gateway.mqtt.listen it should be "
+                                   "1188"));
   EXPECT_EQ(CheckDescriptors(99'999, 99'999, {.http = 50'000}).verdict, Verdict::kWarning)
       << "as many devices as the gateway is to hold, and serve.listen takes half";
 }

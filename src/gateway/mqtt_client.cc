@@ -11,11 +11,13 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <functional>
+#include <set>
 #include <thread>
 #include <utility>
 
 #include "base/backoff.h"
 #include "base/task_group.h"
+#include "base/uuid.h"
 #include "mqtt/connection.h"
 #include "mqtt/inbox.h"
 
@@ -41,20 +43,69 @@ std::uint64_t FingerprintOf(const mqtt::Publish& message) {
   return hash(message.topic) * 31 + hash(message.payload);
 }
 
+std::size_t PacketBytesMax(const std::vector<MqttRoute>& routes) {
+  std::size_t most = 0;
+  for (const auto& route : routes) most = std::max(most, route.event_bytes_max);
+  return most + kPacketOverhead;
+}
+
+mqtt::Connect ConnectPacket(const MqttClientOptions& options) {
+  mqtt::Connect connect{.version = options.version,
+                        .clean_start = false,
+                        .keep_alive = static_cast<std::uint16_t>(kKeepAlive.count()),
+                        .client_id = options.client_id,
+                        .username = options.username,
+                        .password = options.password};
+  if (options.version == Version::k5) {
+    connect.properties = {{PropertyId::kSessionExpiry, static_cast<std::uint32_t>(options.session_expiry.count())},
+                          {PropertyId::kReceiveMaximum, std::uint32_t{MqttClient::kUnacknowledgedMax}},
+                          {PropertyId::kMaximumPacketSize, static_cast<std::uint32_t>(PacketBytesMax(options.routes))}};
+  }
+  return connect;
+}
+
+Status Refused(const mqtt::Connack& connack, Version version) {
+  const bool is_5 = version == Version::k5;
+  const bool is_version =
+      connack.code == mqtt::reason::kUnsupportedVersion || connack.code == mqtt::return_code::kUnsupportedVersion;
+  std::string why = is_5 ? mqtt::ReasonText(connack.code) : mqtt::ReturnCodeText(connack.code);
+  if (const auto* text = mqtt::TextOf(connack.properties, PropertyId::kReasonString)) why += " (" + *text + ")";
+  if (is_version && is_5) why += "; gateway.mqtt.protocol: 3.1.1 is what older ones speak";
+  return InvalidInput("refuses us: {}", why);
+}
+
+/// CONNECT, until the broker has agreed; errors are a sentence's end.
+asio::awaitable<Result<mqtt::Connack>> LetIn(std::shared_ptr<mqtt::Connection> connection, mqtt::Connect connect) {
+  CO_RETURN_NOT_OK(connection->Send(connect));
+  co_await connection->Flush();
+  auto answer = co_await connection->Read(kAnswerTimeout);
+  if (!answer.ok()) {
+    const bool is_silent =
+        KindOf(answer.status()) == ErrorKind::kCancelled || KindOf(answer.status()) == ErrorKind::kTransient;
+    const std::string text = std::string("does not answer: ") + std::string(answer.status().message());
+    co_return is_silent ? Transient("{}", text) : InvalidInput("{}", text);
+  }
+  const auto* const connack = std::get_if<mqtt::Connack>(&*answer);
+  if (connack == nullptr) co_return InvalidInput("answers with another packet than CONNACK");
+  if (connack->code != 0) co_return Refused(*connack, connect.version);
+  co_return *connack;
+}
+
+/// Messages of its subscription go to one of its members, and what is retained to none.
+bool IsShared(const std::string& filter) { return filter.starts_with("$share/"); }
+
 }  // namespace
 
 class MqttClient::Impl {
  public:
   Impl(MqttClientOptions options, Intake& intake, Metrics& metrics)
       : options_(std::move(options)),
-        packet_bytes_max_(kPacketOverhead + std::max_element(options_.routes.begin(), options_.routes.end(),
-                                                             [](const auto& a, const auto& b) {
-                                                               return a.event_bytes_max < b.event_bytes_max;
-                                                             })
-                                                ->event_bytes_max),
+        packet_bytes_max_(PacketBytesMax(options_.routes)),
         intake_(intake),
         pause_(io_),
         acked_(io_),
+        known_(options_.subscriptions),
+        kept_(options_.subscriptions),
         connected_(
             metrics.MakeGauge("millrace_gateway_mqtt_connected", "1: the broker of gateway.mqtt has let us in.")),
         again_(metrics.MakeCounter("millrace_gateway_repeated_messages_total",
@@ -138,52 +189,51 @@ class MqttClient::Impl {
     co_return failure_.ok() ? ended : failure_;
   }
 
-  mqtt::Connect ConnectPacket() const {
-    mqtt::Connect connect{.version = options_.version,
-                          .clean_start = false,
-                          .keep_alive = static_cast<std::uint16_t>(kKeepAlive.count()),
-                          .client_id = options_.client_id,
-                          .username = options_.username,
-                          .password = options_.password};
-    if (options_.version == Version::k5) {
-      connect.properties = {{PropertyId::kSessionExpiry, static_cast<std::uint32_t>(options_.session_expiry.count())},
-                            {PropertyId::kReceiveMaximum, std::uint32_t{kUnacknowledgedMax}},
-                            {PropertyId::kMaximumPacketSize, static_cast<std::uint32_t>(packet_bytes_max_)}};
-    }
-    return connect;
-  }
-
-  // CONNECT and SUBSCRIBE, until the broker has agreed to both.
+  // CONNECT, which the broker has agreed to, and what the session is to be subscribed to.
   asio::awaitable<Status> Greet(ConnectionPtr connection) {
-    CO_RETURN_NOT_OK(connection->Send(ConnectPacket()));
-    co_await connection->Flush();
-    auto answer = co_await connection->Read(kAnswerTimeout);
-    if (!answer.ok()) co_return answer.status().WithMessage("does not answer: ", answer.status().message());
-    const auto* connack = std::get_if<mqtt::Connack>(&*answer);
-    if (connack == nullptr) co_return InvalidInput("answers with another packet than CONNACK");
-    if (connack->code != 0) co_return Refused(*connack);
+    const mqtt::Connect connect =
+        ConnectPacket(options_);  // Named: GCC 12 destroys such temporaries of a co_await twice.
+    const auto connack = co_await LetIn(connection, connect);
+    if (!connack.ok()) co_return connack.status();
     inbox_.Connected(connack->session_present);
-    // In 3.1.1 all that is retained comes again with each SUBSCRIBE.
-    if (options_.version == Version::k311 && connack->session_present && has_subscribed_) co_return Status::OK();
-    mqtt::Subscribe subscribe{.packet_id = kSubscribeId};
-    for (const auto& route : options_.routes) {
-      mqtt::Subscription one{.filter = route.filter.text(), .qos = 1};
-      if (options_.version == Version::k5) one.retain_handling = 1;
-      subscribe.subscriptions.push_back(std::move(one));
+    if (!connack->session_present) known_ = {};
+    std::set<std::string> wanted;
+    for (const auto& route : options_.routes) wanted.insert(route.filter.text());
+    dropping_.clear();
+    for (const auto& filter : known_.asked) {
+      if (!wanted.contains(filter) && dropping_.size() < mqtt::kFiltersMax) dropping_.push_back(filter);
     }
-    CO_RETURN_NOT_OK(connection->Send(subscribe));
+    subscribing_.clear();
+    for (const auto& filter : wanted) {
+      // In 3.1.1 all that is retained comes again with each SUBSCRIBE. mosquitto 2.0 forgets those that are shared.
+      const bool is_known = options_.version == Version::k311 && known_.granted.contains(filter) && !IsShared(filter);
+      if (!is_known) subscribing_.push_back(filter);
+    }
+    known_.asked.insert(subscribing_.begin(), subscribing_.end());
+    CO_RETURN_NOT_OK(Keep());
+    if (!dropping_.empty()) {
+      CO_RETURN_NOT_OK(connection->Send(mqtt::Unsubscribe{.packet_id = kUnsubscribeId, .filters = dropping_}));
+    }
+    if (!subscribing_.empty()) {
+      mqtt::Subscribe subscribe{.packet_id = kSubscribeId};
+      for (const auto& filter : subscribing_) {
+        mqtt::Subscription one{.filter = filter, .qos = 1};
+        if (options_.version == Version::k5) one.retain_handling = 1;
+        subscribe.subscriptions.push_back(std::move(one));
+      }
+      CO_RETURN_NOT_OK(connection->Send(subscribe));
+    }
     co_await connection->Flush();
     co_return Status::OK();
   }
 
-  Status Refused(const mqtt::Connack& connack) const {
-    const bool is_5 = options_.version == Version::k5;
-    const bool is_version =
-        connack.code == mqtt::reason::kUnsupportedVersion || connack.code == mqtt::return_code::kUnsupportedVersion;
-    std::string why = is_5 ? mqtt::ReasonText(connack.code) : mqtt::ReturnCodeText(connack.code);
-    if (const auto* text = mqtt::TextOf(connack.properties, PropertyId::kReasonString)) why += " (" + *text + ")";
-    if (is_version && is_5) why += "; gateway.mqtt.protocol: 3.1.1 is what older ones speak";
-    return InvalidInput("refuses us: {}", why);
+  // What is known of the session, for the next process.
+  Status Keep() {
+    if (known_ == kept_) return Status::OK();
+    const Status written = options_.session_file.Write(known_);
+    if (!written.ok()) return written.WithMessage("is left: ", written.message());
+    kept_ = known_;
+    return written;
   }
 
   // What was taken is handed on however it ends: what comes again is known then.
@@ -219,6 +269,7 @@ class MqttClient::Impl {
   Status Take(const ConnectionPtr& connection, mqtt::Packet packet, TakenMessages& batch) {
     if (auto* message = std::get_if<mqtt::Publish>(&packet)) return TakeMessage(connection, std::move(*message), batch);
     if (const auto* suback = std::get_if<mqtt::Suback>(&packet)) return TakeSuback(*suback);
+    if (const auto* unsuback = std::get_if<mqtt::Unsuback>(&packet)) return TakeUnsuback(*unsuback);
     if (std::holds_alternative<mqtt::Pingresp>(packet)) return Status::OK();
     if (const auto* disconnect = std::get_if<mqtt::Disconnect>(&packet)) {
       const bool is_taken = disconnect->code == mqtt::reason::kSessionTakenOver;
@@ -230,11 +281,11 @@ class MqttClient::Impl {
   }
 
   Status TakeSuback(const mqtt::Suback& suback) {
-    if (suback.packet_id != kSubscribeId || suback.codes.size() != options_.routes.size()) {
+    if (suback.packet_id != kSubscribeId || suback.codes.size() != subscribing_.size()) {
       return InvalidInput("answers a SUBSCRIBE that was not sent");
     }
     for (std::size_t i = 0; i < suback.codes.size(); ++i) {
-      const std::string& filter = options_.routes[i].filter.text();
+      const std::string& filter = subscribing_[i];
       if (suback.codes[i] >= mqtt::reason::kUnspecified) {
         return InvalidInput("refuses the subscription to '{}': {}", filter, mqtt::ReasonText(suback.codes[i]));
       }
@@ -242,8 +293,29 @@ class MqttClient::Impl {
         return InvalidInput("grants QoS 0 alone to '{}', and so would not wait for the log", filter);
       }
     }
-    has_subscribed_ = true;
-    return Status::OK();
+    known_.granted.insert(subscribing_.begin(), subscribing_.end());
+    subscribing_.clear();
+    return Keep();
+  }
+
+  Status TakeUnsuback(const mqtt::Unsuback& unsuback) {
+    const bool has_codes = options_.version == Version::k5;
+    if (unsuback.packet_id != kUnsubscribeId || dropping_.empty() ||
+        (has_codes && unsuback.codes.size() != dropping_.size())) {
+      return InvalidInput("answers an UNSUBSCRIBE that was not sent");
+    }
+    for (std::size_t i = 0; i < dropping_.size(); ++i) {
+      if (has_codes && unsuback.codes[i] >= mqtt::reason::kUnspecified) {
+        spdlog::warn("gateway: the MQTT broker goes on with '{}', which is not in gateway.mqtt.subscribe any more: {}",
+                     dropping_[i], mqtt::ReasonText(unsuback.codes[i]));
+        continue;
+      }
+      spdlog::info("gateway: the MQTT broker sends '{}' no more: it is not in gateway.mqtt.subscribe", dropping_[i]);
+      known_.asked.erase(dropping_[i]);
+      known_.granted.erase(dropping_[i]);
+    }
+    dropping_.clear();
+    return Keep();
   }
 
   Status TakeMessage(const ConnectionPtr& connection, mqtt::Publish message, TakenMessages& batch) {
@@ -370,6 +442,7 @@ class MqttClient::Impl {
   }
 
   static constexpr std::uint16_t kSubscribeId = 1;
+  static constexpr std::uint16_t kUnsubscribeId = 2;
 
   // Constant after construction.
   const MqttClientOptions options_;
@@ -382,8 +455,11 @@ class MqttClient::Impl {
   asio::steady_timer acked_;  // Cancelled when something was settled.
   ConnectionPtr connection_;  // nullptr: there is none.
   mqtt::Inbox inbox_;
-  Status failure_;  // Why the connection is given up by us.
-  bool has_subscribed_ = false;
+  Status failure_;                        // Why the connection is given up by us.
+  MqttSubscriptions known_;               // Of the session.
+  MqttSubscriptions kept_;                // In the file.
+  std::vector<std::string> subscribing_;  // Sent and not answered, as are the next.
+  std::vector<std::string> dropping_;
   bool is_stopping_ = false;
   std::size_t batches_on_their_way_ = 0;
   std::uint64_t num_accepted_ = 0;
@@ -401,6 +477,30 @@ class MqttClient::Impl {
 MqttClient::MqttClient(MqttClientOptions options, Intake& intake, Metrics& metrics)
     : impl_(std::make_unique<Impl>(std::move(options), intake, metrics)) {}
 MqttClient::~MqttClient() = default;
+
+Status MqttClient::Probe(const MqttClientOptions& options, std::chrono::milliseconds patience) {
+  asio::io_context io(1);
+  mqtt::Connect connect = ConnectPacket(options);
+  connect.clean_start = true;
+  connect.client_id = "mr-doctor-" + RandomUuid().substr(0, 12);  // 3.1.1 promises 23 characters.
+  std::erase_if(connect.properties, [](const auto& property) { return property.id == PropertyId::kSessionExpiry; });
+  const auto ask = [&]() -> asio::awaitable<Status> {
+    auto transport = co_await http::Dial(options.broker, patience);
+    if (!transport.ok()) co_return transport.status().WithMessage("is not there: ", transport.status().message());
+    const auto connection = std::make_shared<mqtt::Connection>(*std::move(transport), PacketBytesMax(options.routes));
+    connection->set_version(options.version);
+    const auto connack = co_await LetIn(connection, connect);
+    if (connack.ok()) {
+      CO_RETURN_NOT_OK(connection->Send(mqtt::Disconnect()));
+      co_await connection->Flush();
+    }
+    connection->Close();
+    co_return connack.status();
+  };
+  auto answer = asio::co_spawn(io, ask(), asio::use_future);
+  io.run();
+  return answer.get();
+}
 
 void MqttClient::Stop(std::chrono::steady_clock::time_point deadline) { impl_->Stop(deadline); }
 

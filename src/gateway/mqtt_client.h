@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "gateway/intake.h"
 #include "gateway/mqtt_route.h"
+#include "gateway/mqtt_session_file.h"
 #include "http/dial.h"
 #include "mqtt/packet.h"
 
@@ -30,6 +31,8 @@ struct MqttClientOptions {
   std::optional<std::string> password{};
   std::chrono::seconds session_expiry = std::chrono::hours(24);  ///< How long the broker keeps it; of MQTT 5.
   std::vector<MqttRoute> routes;                                 ///< At least one; their filters do not overlap.
+  MqttSessionFile session_file{{}, {}};                          ///< Where is kept what the session is subscribed to.
+  MqttSubscriptions subscriptions{};                             ///< As it was read from there.
 };
 
 /// Any thread.
@@ -43,6 +46,11 @@ class MqttClient {
   /// outlives it. What was appended is told of until the intake goes, so this goes after it.
   MqttClient(MqttClientOptions options, Intake& intake, Metrics& metrics);
   ~MqttClient();
+
+  /// Whether the broker lets us in: connects without a session and under a name of its own, so that a gateway that runs
+  /// is not disturbed, and leaves. Blocks, for `patience` at most. kTransient: it is not there, or does not answer;
+  /// kInvalidInput: it refuses, and why.
+  static Status Probe(const MqttClientOptions& options, std::chrono::milliseconds patience);
 
   /// Reads no more, acknowledges what is durable until the deadline, and says goodbye. The session stays.
   void Stop(std::chrono::steady_clock::time_point deadline);

@@ -4,8 +4,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "gateway/test_log.h"
@@ -23,20 +25,27 @@ using mqtt::Suback;
 using mqtt::Subscribe;
 using mqtt::TestPeer;
 using mqtt::Version;
+namespace reason = mqtt::reason;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr const char* kShared = "$share/g/site/+/dev/+";
 
 class GatewayMqttClient : public ::testing::Test {
  protected:
-  void Open(Version version = Version::k5, Intake::Limits limits = {}) {
+  // As a process that begins, which knows of the session what the one before has left.
+  void Open(Version version = Version::k5, Intake::Limits limits = {}, const std::string& filter = kShared) {
     MqttClientOptions options{.broker = {.host = "127.0.0.1", .port = server_.port()},
                               .version = version,
                               .client_id = "gateway",
                               .username = "ada",
                               .password = "secret"};
-    options.routes.push_back({.filter = mqtt::TopicFilter::Parse("$share/g/site/+/dev/+").ValueOrDie(),
+    options.routes.push_back({.filter = mqtt::TopicFilter::Parse(filter).ValueOrDie(),
                               .topic = "readings",
                               .key = mqtt::MatchTemplate::Parse("{2}", 2).ValueOrDie(),
                               .event_bytes_max = 1000});
+    options.session_file = file_;
+    options.subscriptions = *file_.Read();
     version_ = version;
     intake_ = std::make_unique<Intake>(log_.NewProducer(), limits, metrics_, "mqtt");
     client_ = std::make_unique<MqttClient>(std::move(options), *intake_, metrics_);
@@ -44,6 +53,7 @@ class GatewayMqttClient : public ::testing::Test {
   ~GatewayMqttClient() override {
     if (client_ != nullptr) client_->Stop(std::chrono::steady_clock::now());
     intake_.reset();
+    std::filesystem::remove_all(folder_);
   }
 
   // A broker's side of a connection, up to where messages begin.
@@ -52,7 +62,6 @@ class GatewayMqttClient : public ::testing::Test {
     const auto connect = peer->NextAs<Connect>();
     EXPECT_TRUE(connect && !connect->clean_start && connect->client_id == "gateway");
     EXPECT_TRUE(peer->Send(Connack{.session_present = session_present}));
-    if (version_ == Version::k311 && session_present) return peer;
     const auto subscribe = peer->NextAs<Subscribe>();
     EXPECT_TRUE(subscribe);
     EXPECT_TRUE(peer->Send(Suback{.packet_id = subscribe->packet_id, .codes = {1}}));
@@ -65,6 +74,18 @@ class GatewayMqttClient : public ::testing::Test {
             .dup = dup,
             .packet_id = static_cast<std::uint16_t>(id)};
   }
+  // Until the file says so.
+  void ExpectKept(const std::set<std::string>& asked, const std::set<std::string>& granted) {
+    const MqttSubscriptions wanted{.asked = asked, .granted = granted};
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (*file_.Read() != wanted && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    EXPECT_EQ(file_.Read()->asked, asked);
+    EXPECT_EQ(file_.Read()->granted, granted);
+  }
+
+  const std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() / ("millrace-mqtt-client-" + std::to_string(::getpid()));
+  const MqttSessionFile file_{folder_ / "session.json", "gateway@broker"};
   mqtt::TestServer server_;
   Version version_ = Version::k5;
   TestLog log_;
@@ -184,6 +205,106 @@ TEST_F(GatewayMqttClient, ABrokerThatMisbehavesIsLeftAndAskedAgain) {
   auto broker = Welcomed();
   ASSERT_TRUE(broker->Send(Message(1, "one")));
   EXPECT_EQ(broker->NextAs<Ack>()->packet_id, 1);
+}
+
+TEST_F(GatewayMqttClient, AFilterThatWasTakenOutIsUnsubscribed) {
+  for (const Version version : {Version::k5, Version::k311}) {
+    MILLRACE_ASSERT_OK(file_.Write({.asked = {"gone/#", kShared}, .granted = {"gone/#", kShared}}));
+    Open(version);
+    {
+      TestPeer broker(server_, version);
+      ASSERT_TRUE(broker.NextAs<Connect>() && broker.Send(Connack{.session_present = true}));
+      const auto unsubscribe = broker.NextAs<mqtt::Unsubscribe>();
+      ASSERT_TRUE(unsubscribe);
+      EXPECT_THAT(unsubscribe->filters, ElementsAre("gone/#"));
+      ASSERT_TRUE(broker.NextAs<Subscribe>());
+      // It dies before it has answered, and is asked again.
+    }
+    TestPeer broker(server_, version);
+    ASSERT_TRUE(broker.NextAs<Connect>() && broker.Send(Connack{.session_present = true}));
+    const auto unsubscribe = broker.NextAs<mqtt::Unsubscribe>();
+    const auto subscribe = broker.NextAs<Subscribe>();
+    ASSERT_TRUE(unsubscribe && subscribe);
+    ASSERT_TRUE(broker.Send(Suback{.packet_id = subscribe->packet_id, .codes = {1}}));
+    ExpectKept({"gone/#", kShared}, {"gone/#", kShared});
+    mqtt::Unsuback done{.packet_id = unsubscribe->packet_id, .codes{}};
+    if (version == Version::k5) done.codes = {0};
+    ASSERT_TRUE(broker.Send(done));
+    ExpectKept({kShared}, {kShared});
+    client_->Stop(std::chrono::steady_clock::now());
+    intake_.reset();
+  }
+}
+
+TEST_F(GatewayMqttClient, WhatTheBrokerKeepsOnSendingIsAskedOfItAgain) {
+  MILLRACE_ASSERT_OK(file_.Write({.asked = {"gone/#"}, .granted = {}}));
+  Open();
+  for (int i = 0; i < 2; ++i) {
+    TestPeer broker(server_);
+    ASSERT_TRUE(broker.NextAs<Connect>() && broker.Send(Connack{.session_present = true}));
+    const auto unsubscribe = broker.NextAs<mqtt::Unsubscribe>();
+    const auto subscribe = broker.NextAs<Subscribe>();
+    ASSERT_TRUE(unsubscribe && subscribe);
+    ASSERT_TRUE(broker.Send(mqtt::Unsuback{.packet_id = unsubscribe->packet_id, .codes = {reason::kNotAuthorized}}));
+    ASSERT_TRUE(broker.Send(Suback{.packet_id = subscribe->packet_id, .codes = {1}}));
+    ExpectKept({"gone/#", kShared}, {kShared});
+  }
+}
+
+TEST_F(GatewayMqttClient, ASessionThatIsGoneHasNothingToUnsubscribe) {
+  MILLRACE_ASSERT_OK(file_.Write({.asked = {"gone/#"}, .granted = {"gone/#"}}));
+  Open();
+  const auto broker = Welcomed(/*session_present=*/false);
+  ExpectKept({kShared}, {kShared});
+}
+
+TEST_F(GatewayMqttClient, In311WhatIsRetainedIsNotAskedForAgainAndSharesAre) {
+  Open(Version::k311, {}, "site/+/dev/+");
+  const auto first = Welcomed();
+  ExpectKept({"site/+/dev/+"}, {"site/+/dev/+"});
+  client_->Stop(std::chrono::steady_clock::now());
+  intake_.reset();
+  Open(Version::k311, {}, "site/+/dev/+");
+  TestPeer broker(server_, Version::k311);
+  ASSERT_TRUE(broker.NextAs<Connect>() && broker.Send(Connack{.session_present = true}));
+  ASSERT_TRUE(broker.Send(Message(1, "one")));
+  EXPECT_TRUE(broker.NextAs<Ack>()) << "without a SUBSCRIBE before";
+  client_->Stop(std::chrono::steady_clock::now());
+  intake_.reset();
+  MILLRACE_ASSERT_OK(file_.Write({.asked = {kShared}, .granted = {kShared}}));
+  Open(Version::k311);
+  EXPECT_TRUE(Welcomed(/*session_present=*/true)) << "with a SUBSCRIBE: brokers forget those";
+}
+
+TEST_F(GatewayMqttClient, AProbeLeavesTheSessionAloneAndTellsWhy) {
+  MqttClientOptions options{.broker = {.host = "127.0.0.1", .port = server_.port()}, .client_id = "gateway"};
+  const auto answered = [&](const auto& answer) {
+    std::thread broker([&] {
+      TestPeer peer(server_);
+      const auto connect = peer.NextAs<Connect>();
+      ASSERT_TRUE(connect);
+      EXPECT_TRUE(connect->clean_start && connect->client_id != "gateway");
+      EXPECT_EQ(mqtt::NumberOf(connect->properties, mqtt::PropertyId::kSessionExpiry), std::nullopt);
+      answer(peer);
+    });
+    const Status status = MqttClient::Probe(options, std::chrono::seconds(10));
+    broker.join();
+    return status;
+  };
+  MILLRACE_ASSERT_OK(answered([](TestPeer& peer) {
+    ASSERT_TRUE(peer.Send(Connack()));
+    EXPECT_TRUE(peer.NextAs<mqtt::Disconnect>());
+  }));
+  const Status refused = answered([](TestPeer& peer) { peer.Send(Connack{.code = reason::kNotAuthorized}); });
+  EXPECT_EQ(KindOf(refused), ErrorKind::kInvalidInput);
+  EXPECT_EQ(refused.message(), "refuses us: not authorized");
+  EXPECT_EQ(KindOf(answered([](TestPeer& peer) { peer.SendBytes(std::string(2, '\0')); })), ErrorKind::kInvalidInput);
+  EXPECT_EQ(KindOf(answered([](TestPeer&) {})), ErrorKind::kTransient) << "it hangs up";
+  const std::uint16_t nobody = [] { return mqtt::TestServer().port(); }();
+  options.broker.port = nobody;
+  const Status away = MqttClient::Probe(options, std::chrono::seconds(10));
+  EXPECT_EQ(KindOf(away), ErrorKind::kTransient);
+  EXPECT_THAT(away.message(), ::testing::StartsWith("is not there: "));
 }
 
 TEST_F(GatewayMqttClient, AStopAcknowledgesWhatIsOnItsWayAndSaysGoodbye) {

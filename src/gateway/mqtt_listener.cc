@@ -92,6 +92,7 @@ struct Device {
   asio::steady_timer changed;           // Cancelled when something was settled, or it is to end.
   bool is_connected = false;            // It was let in.
   bool is_refused = false;              // Over the limit of connections.
+  bool wants_reasons = true;            // Request Problem Information (3.1.2.11.7).
   bool said_goodbye = false;            // DISCONNECT: no will.
   std::optional<serve::Caller> caller;  // nullopt: none is asked who they are.
   std::string client;                   // To tell clients apart.
@@ -269,6 +270,9 @@ class MqttListener::Impl {
     auto* const connect = std::get_if<mqtt::Connect>(&*first);
     if (connect == nullptr) co_return false;
     device->connection->set_version(connect->version);
+    const auto sent_bytes_max = mqtt::NumberOf(connect->properties, PropertyId::kMaximumPacketSize);
+    if (sent_bytes_max) device->connection->set_sent_bytes_max(*sent_bytes_max);
+    device->wants_reasons = mqtt::NumberOf(connect->properties, PropertyId::kRequestProblemInformation) != 0U;
     if (device->is_refused) {
       const End why{reason::kServerBusy, "as many devices are connected as may be"};
       co_await Refuse(device, why);
@@ -398,7 +402,7 @@ class MqttListener::Impl {
       const std::uint8_t code = device->is_5() ? reason::kImplementationSpecific : reason::kUnspecified;
       mqtt::Suback suback{.packet_id = subscribe->packet_id, .codes{}};
       suback.codes.assign(subscribe->subscriptions.size(), code);
-      if (device->is_5()) {
+      if (device->is_5() && device->wants_reasons) {
         suback.properties = {{PropertyId::kReasonString, std::string("devices send here; nothing is delivered")}};
       }
       Answer(device, suback);

@@ -142,6 +142,32 @@ TEST_F(GatewayMqttListener, SaysWhatItIsAndIsNot) {
   EXPECT_EQ(peer.NextAs<Ack>()->code, 0) << "and goes on";
 }
 
+TEST_F(GatewayMqttListener, NothingIsSentThatADeviceDoesNotWant) {
+  using mqtt::PropertyId;
+  Open();
+  const mqtt::Subscribe subscribe{.packet_id = 1, .subscriptions = {{.filter = "#"}}};
+  auto asks = Connected();
+  ASSERT_TRUE(asks.Send(subscribe));
+  EXPECT_NE(mqtt::TextOf(asks.NextAs<mqtt::Suback>()->properties, PropertyId::kReasonString), nullptr);
+  auto no_reasons = Connected(
+      Version::k5, {.client_id = "short", .properties = {{PropertyId::kRequestProblemInformation, std::uint32_t{0}}}});
+  ASSERT_TRUE(no_reasons.Send(subscribe));
+  EXPECT_EQ(mqtt::TextOf(no_reasons.NextAs<mqtt::Suback>()->properties, PropertyId::kReasonString), nullptr);
+
+  // CONNACK has some 40 bytes, and the reasons here as many.
+  auto small = Connected(Version::k5,
+                         {.client_id = "small", .properties = {{PropertyId::kMaximumPacketSize, std::uint32_t{45}}}});
+  ASSERT_TRUE(small.Send(subscribe));
+  const auto suback = small.NextAs<mqtt::Suback>();
+  ASSERT_TRUE(suback);
+  EXPECT_THAT(suback->codes, ElementsAre(0x83));
+  EXPECT_EQ(mqtt::TextOf(suback->properties, PropertyId::kReasonString), nullptr) << "it would be too large";
+  ASSERT_TRUE(small.Send(
+      mqtt::Subscribe{.packet_id = 2, .subscriptions = std::vector<mqtt::Subscription>(100, {.filter = "#"})}));
+  ASSERT_TRUE(small.Send(Message(1)));
+  EXPECT_TRUE(small.NextAs<Ack>()) << "nothing before it: a SUBACK of a hundred codes is too large";
+}
+
 TEST_F(GatewayMqttListener, APasswordIsATokenWithTheScopeOfTheTopic) {
   MqttListenerOptions options;
   options.access.emplace(std::vector<serve::AccessToken>{{"writer", {"write:clicks"}}, {"reader", {"read"}}});

@@ -11,7 +11,7 @@ std::shared_ptr<arrow::Schema> TruthSchema() {
                         arrow::field("fate", arrow::utf8(), false), arrow::field("duplicate_of", arrow::int64()),
                         arrow::field("malformation", arrow::utf8()), arrow::field("sensor_fault", arrow::utf8()),
                         arrow::field("outcome", arrow::utf8(), false), arrow::field("refusal", arrow::utf8()),
-                        arrow::field("payload", arrow::binary())});
+                        arrow::field("delivery", arrow::utf8(), false), arrow::field("payload", arrow::binary())});
 }
 
 }  // namespace millrace::model

@@ -22,6 +22,7 @@ namespace millrace::model {
 /// sensor_fault   utf8, nullable   stuck | spike
 /// outcome        utf8             acknowledged | refused | unknown: what the sink said
 /// refusal        utf8, nullable   why it was refused
+/// delivery       utf8             once | at_least_once: whether the way to the log may take an event twice
 /// payload        binary, nullable the bytes of events that may become dead letters: malformed, or with a clock ahead
 std::shared_ptr<arrow::Schema> TruthSchema();
 

@@ -18,6 +18,17 @@ constexpr std::size_t kFreeBytes = 4 << 10;
 // Answers of a few bytes each: who does not take so many of them does not read at all.
 constexpr std::size_t kOutputBytesMax = 1 << 20;
 
+Packet WithoutReason(Packet packet) {
+  std::visit(
+      [](auto& any) {
+        if constexpr (requires { any.properties; }) {
+          std::erase_if(any.properties, [](const Property& one) { return one.id == PropertyId::kReasonString; });
+        }
+      },
+      packet);
+  return packet;
+}
+
 }  // namespace
 
 Connection::Connection(std::unique_ptr<http::Transport> transport, std::size_t packet_bytes_max, Allowance* allowance)
@@ -136,7 +147,13 @@ void Connection::StopReading() {
 
 Status Connection::Send(const Packet& packet) {
   if (output_.size() > kOutputBytesMax) return TooLarge("what is sent is not taken");
-  return AppendPacket(packet, version_, output_);
+  const std::size_t before = output_.size();
+  RETURN_NOT_OK(AppendPacket(packet, version_, output_));
+  if (output_.size() - before <= sent_bytes_max_) return Status::OK();
+  output_.resize(before);
+  RETURN_NOT_OK(AppendPacket(WithoutReason(packet), version_, output_));
+  if (output_.size() - before > sent_bytes_max_) output_.resize(before);
+  return Status::OK();
 }
 
 asio::awaitable<bool> Connection::Flush() {

@@ -33,6 +33,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void set_version(Version version) { version_ = version; }
   Version version() const { return version_; }
   http::Transport& transport() { return *transport_; }
+  /// The other side's Maximum Packet Size (3.1.2.11.4). What is larger goes without its reason string, or not at all.
+  void set_sent_bytes_max(std::size_t bytes) { sent_bytes_max_ = bytes; }
 
   /// The next packet, if it is whole within `timeout`; nullopt: however long nothing comes. A packet that has begun is
   /// whole within kPacketTimeout in any case. kTransient: too late, or too much is being read by all; kCancelled: the
@@ -70,6 +72,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::size_t packet_bytes_max_;
   Allowance* const allowance_;
   Version version_ = Version::k5;
+  std::size_t sent_bytes_max_ = kRemainingBytesMax + kHeadBytesMax;
 
   std::string input_;        // Read and not taken yet.
   std::size_t taken_ = 0;    // Of its front.

@@ -103,19 +103,38 @@ Result<std::shared_ptr<arrow::RecordBatchReader>> ReadTruths(const std::vector<s
   return std::make_shared<Chained>(std::move(streams));
 }
 
-/// `name` means these columns of the rows that satisfy `where`.
-Status RegisterScan(sql::SqlSession& session, const std::string& name, const delta::Table& table,
-                    const std::vector<std::string>& columns, delta::Conjunction where) {
-  const auto snapshot = table.snapshot();
-  arrow::FieldVector fields;
-  for (const auto& column : columns) fields.push_back(snapshot->schema->GetFieldByName(column));
-  return session.RegisterStream(name, arrow::schema(fields),
-                                [store = table.store(), snapshot, columns, where](const std::vector<int>& wanted) {
-                                  delta::ScanOptions options{.where = where};
-                                  for (const int column : wanted)
-                                    options.columns.push_back(columns[static_cast<std::size_t>(column)]);
-                                  return delta::OpenScan(store, snapshot, options);
-                                });
+using Tables = std::vector<std::shared_ptr<delta::Table>>;
+
+/// `name` means these fields of the rows of all tables that satisfy `where`.
+Status RegisterScan(sql::SqlSession& session, const std::string& name, const Tables& tables, arrow::FieldVector fields,
+                    delta::Conjunction where) {
+  const auto open = [tables, fields,
+                     where](const std::vector<int>& wanted) -> Result<std::shared_ptr<arrow::RecordBatchReader>> {
+    delta::ScanOptions options{.where = where};
+    arrow::FieldVector wanted_fields;
+    for (const int field : wanted) {
+      wanted_fields.push_back(fields[static_cast<std::size_t>(field)]);
+      options.columns.push_back(wanted_fields.back()->name());
+    }
+    std::vector<std::shared_ptr<arrow::RecordBatchReader>> streams;
+    for (const auto& table : tables) {
+      ASSIGN_OR_RETURN(auto stream, delta::OpenScan(table->store(), table->snapshot(), options));
+      streams.push_back(std::move(stream));
+    }
+    if (streams.empty()) return arrow::RecordBatchReader::Make({}, arrow::schema(wanted_fields));
+    return std::make_shared<Chained>(std::move(streams));
+  };
+  return session.RegisterStream(name, arrow::schema(fields), open);
+}
+
+/// A table, or all of its family.
+Tables TablesOf(const OpenTable& opened) {
+  if (opened.family == nullptr) return {opened.table};
+  Tables tables;
+  for (const auto& route : opened.family->routes()) {
+    if (route.table != nullptr) tables.push_back(route.table);
+  }
+  return tables;
 }
 
 /// The first row's columns, which are all numbers.
@@ -127,6 +146,28 @@ Result<std::vector<std::int64_t>> Numbers(sql::SqlSession& session, const std::s
     numbers.push_back(chunk.IsNull(0) ? 0 : chunk.Value(0));
   }
   return numbers;
+}
+
+/// `letters` means those of a table's stages, but not of events for which a family has no table: the number of these.
+Result<std::int64_t> RegisterLetters(sql::SqlSession& session, const std::shared_ptr<delta::Table>& table,
+                                     const std::string& topic, const std::vector<std::string>& stages) {
+  const auto snapshot = table->snapshot();
+  const auto field = [&](const char* name) { return snapshot->schema->GetFieldByName(name); };
+  delta::Conjunction others = {{.column = "topic", .values = {topic}},
+                               {.column = "stage", .comparator = delta::Comparator::kIn}};
+  for (const auto& stage : stages) others[1].values.emplace_back(stage);
+  delta::Conjunction without_table = others;
+  without_table.push_back({.column = "reason", .comparator = delta::Comparator::kIn});
+  for (const std::string reason : {kRouteNull, kRouteName, kRouteLimit}) {
+    without_table.back().values.emplace_back(reason);
+    others.push_back({.column = "reason", .comparator = delta::Comparator::kNotEqual, .values = {reason}});
+  }
+  RETURN_NOT_OK(
+      RegisterScan(session, "letters", {table}, {field("partition"), field("offset"), field("payload")}, others));
+  RETURN_NOT_OK(RegisterScan(session, "without_table", {table}, {field("partition"), field("offset")}, without_table));
+  ASSIGN_OR_RETURN(const auto counts,
+                   Numbers(session, R"(SELECT count(DISTINCT ("partition", "offset")) FROM without_table)"));
+  return counts[0];
 }
 
 Result<TruthSent> CountSent(sql::SqlSession& session) {
@@ -146,7 +187,7 @@ Result<TruthSent> CountSent(sql::SqlSession& session) {
                    .unknown = counts[7]};
 }
 
-/// `filtered`: rows that its transforms left out, which may be any.
+/// `filtered`: rows that its transforms left out or no table is for, which may be any.
 std::vector<std::string> FindingsOf(const TruthFound& found, std::int64_t filtered) {
   std::vector<std::string> findings;
   const auto note = [&findings](std::int64_t count, const char* what) {
@@ -170,8 +211,8 @@ Result<TruthFound> SettleRows(sql::SqlSession& session, const TruthRule& rule) {
   const std::string future = rule.max_future ? fmt::format("epoch_us(event_time) > epoch_us(sent_at) + {}",
                                                            (*rule.max_future - kClocksDiffer).count())
                                              : "false";
-  const std::string rows_sql =
-      fmt::format(R"(
+  const std::string rows_sql = fmt::format(
+      R"(
     WITH letter_counts AS (SELECT payload, count(DISTINCT ("partition", "offset")) AS n FROM letters GROUP BY payload),
     future AS (
       SELECT CAST(event_id AS UUID) AS id, any_value(n) AS letters
@@ -179,30 +220,36 @@ Result<TruthFound> SettleRows(sql::SqlSession& session, const TruthRule& rule) {
     sent AS (
       SELECT CAST(event_id AS UUID) AS id,
              count(*) FILTER (fate <> 'malformed' AND outcome = 'acknowledged') AS must,
-             count(*) FILTER (fate <> 'malformed' AND outcome <> 'refused') AS may
+             count(*) FILTER (fate <> 'malformed' AND outcome <> 'refused') AS may,
+             bool_or(delivery = 'at_least_once') FILTER (fate <> 'malformed' AND outcome <> 'refused') AS again
       FROM truth GROUP BY id),
     found AS (SELECT TRY_CAST(event_id AS UUID) AS id, count(*) AS n FROM stored GROUP BY id),
     joined AS (
-      SELECT coalesce(must, 0) AS must, coalesce(may, 0) AS may, coalesce(n, 0) AS n, coalesce(letters, 0) AS letters
+      SELECT coalesce(must, 0) AS must, coalesce(may, 0) AS may, coalesce(n, 0) AS n, coalesce(letters, 0) AS letters,
+             coalesce(again, false) AS again
       FROM sent FULL JOIN found USING (id) LEFT JOIN future USING (id))
     SELECT CAST(sum(least(n, {may})) AS BIGINT), CAST(sum(greatest({must} - n - letters, 0)) AS BIGINT),
-           CAST(sum(greatest(n - {may}, n + letters - may, 0)) AS BIGINT), CAST(sum(letters) AS BIGINT),
-           CAST(sum(greatest(must - n - letters, 0) - greatest({must} - n - letters, 0)) AS BIGINT)
+           CAST(sum(CASE WHEN again THEN n - {one} ELSE greatest(n - {may}, n + letters - may, 0) END) AS BIGINT),
+           CAST(sum(letters) AS BIGINT),
+           CAST(sum(greatest(must - n - letters, 0) - greatest({must} - n - letters, 0)) AS BIGINT),
+           CAST(sum(greatest({one} + letters - may, 0)) FILTER (again) AS BIGINT)
     FROM joined)",
-                  fmt::arg("future", future), fmt::arg("may", rule.dedupes ? "least(may, 1)" : "may"),
-                  fmt::arg("must", rule.dedupes ? "least(must, 1)" : "must"));
+      fmt::arg("future", future), fmt::arg("may", rule.dedupes ? "least(may, 1)" : "may"),
+      fmt::arg("must", rule.dedupes ? "least(must, 1)" : "must"), fmt::arg("one", rule.dedupes ? "least(n, 1)" : "n"));
   const std::string letters_sql = fmt::format(R"(
     WITH letter_counts AS (SELECT payload, count(DISTINCT ("partition", "offset")) AS n FROM letters GROUP BY payload),
     sent AS (
       SELECT payload, count(*) FILTER (fate = 'malformed' AND outcome = 'acknowledged') AS must,
-             count(*) FILTER (fate = 'malformed' AND outcome <> 'refused') AS may, bool_or({future}) AS is_future
+             count(*) FILTER (fate = 'malformed' AND outcome <> 'refused') AS may, bool_or({future}) AS is_future,
+             bool_or(delivery = 'at_least_once') FILTER (fate = 'malformed' AND outcome <> 'refused') AS again
       FROM truth WHERE payload IS NOT NULL AND (fate = 'malformed' OR {future}) GROUP BY payload),
     joined AS (
       SELECT coalesce(must, 0) AS must, coalesce(may, 0) AS may, coalesce(n, 0) AS n,
-             coalesce(is_future AND may = 0, false) AS is_future
+             coalesce(is_future AND may = 0, false) AS is_future, coalesce(again, false) AS again
       FROM sent FULL JOIN letter_counts USING (payload))
     SELECT CAST(sum(least(n, may)) AS BIGINT), CAST(sum(greatest(must - n, 0)) AS BIGINT),
-           CAST(sum(greatest(n - may, 0)) FILTER (NOT is_future) AS BIGINT)
+           CAST(sum(greatest(n - may, 0)) FILTER (NOT is_future AND NOT again) AS BIGINT),
+           CAST(sum(greatest(n - may, 0)) FILTER (again) AS BIGINT)
     FROM joined)",
                                               fmt::arg("future", "(fate <> 'malformed' AND " + future + ")"));
   ASSIGN_OR_RETURN(const auto rows, Numbers(session, rows_sql));
@@ -211,6 +258,7 @@ Result<TruthFound> SettleRows(sql::SqlSession& session, const TruthRule& rule) {
                     .repeats_left_out = rows[4],
                     .letters_of_malformed = letters[0],
                     .letters_of_future = rows[3],
+                    .taken_twice = rows[5] + letters[3],
                     .missing_rows = rows[1],
                     .surplus_rows = rows[2],
                     .missing_letters = letters[1],
@@ -237,11 +285,10 @@ Result<std::vector<TruthReport>> AuditTruth(const Plan& plan, const std::shared_
     const auto input = plan.FindInput(topic);
     for (int t = 0; t < plan.num_data_tables(); ++t) {
       const auto& table_plan = plan.tables[static_cast<std::size_t>(t)];
-      const auto& table = *opened[static_cast<std::size_t>(t)].table;
-      const auto& schema = *table.snapshot()->schema;
       const bool has_rows_of_it =
-          input && plan.InputOfTable(t) == *input && table_plan.kind == config::TableKind::kEvents && !table_plan.route;
-      if (!has_rows_of_it || schema.GetFieldByName(kEventId) == nullptr) continue;
+          input && plan.InputOfTable(t) == *input && table_plan.kind == config::TableKind::kEvents;
+      const auto event_id = table_plan.schema->GetFieldByName(kEventId);
+      if (!has_rows_of_it || event_id == nullptr) continue;
       const auto& input_plan = plan.inputs[static_cast<std::size_t>(*input)];
       TruthRule rule;
       if (input_plan.event_time) rule.max_future = input_plan.event_time->max_future;
@@ -252,18 +299,18 @@ Result<std::vector<TruthReport>> AuditTruth(const Plan& plan, const std::shared_
             std::any_of(keys.begin(), keys.end(), [&](int key) { return columns->field(key)->name() == kEventId; });
       }
       delta::Conjunction of_topic;
-      if (schema.GetFieldByName(std::string(model::kTopicColumn)) != nullptr) {
+      if (table_plan.schema->GetFieldByName(std::string(model::kTopicColumn)) != nullptr) {
         of_topic = {{.column = std::string(model::kTopicColumn), .values = {topic}}};
       }
-      RETURN_NOT_OK(RegisterScan(*session, "stored", table, {kEventId}, of_topic));
-      delta::Conjunction of_stages = {{.column = "topic", .values = {topic}},
-                                      {.column = "stage", .comparator = delta::Comparator::kIn}};
-      for (const auto& stage : plan.StagesOf(t)) of_stages[1].values.emplace_back(stage);
-      RETURN_NOT_OK(RegisterScan(*session, "letters", *opened[static_cast<std::size_t>(plan.dead_letters())].table,
-                                 {"partition", "offset", "payload"}, of_stages));
+      RETURN_NOT_OK(
+          RegisterScan(*session, "stored", TablesOf(opened[static_cast<std::size_t>(t)]), {event_id}, of_topic));
+      ASSIGN_OR_RETURN(const std::int64_t without_table,
+                       RegisterLetters(*session, opened[static_cast<std::size_t>(plan.dead_letters())].table, topic,
+                                       plan.StagesOf(t)));
       auto& settled = report.tables.emplace_back(TruthTable{.name = table_plan.name});
       ASSIGN_OR_RETURN(settled.found, SettleRows(*session, rule));
-      settled.findings = FindingsOf(settled.found, books.tables[static_cast<std::size_t>(t)].totals.filtered);
+      settled.findings =
+          FindingsOf(settled.found, books.tables[static_cast<std::size_t>(t)].totals.filtered + without_table);
     }
     if (report.tables.empty()) {
       return InvalidInput("no table with a column event_id reads the topic '{}' of {}", topic, paths.front());

@@ -1,11 +1,15 @@
 /// The accounts of a simulated fleet against a lake: whether each event is where its truth (model/truth.h) says.
 ///
-/// What is proved of each table of events with a column `event_id` that reads the truth's topic:
+/// What is proved of each table of events, or all of a `route` together, with a column `event_id` that reads the
+/// truth's topic:
 ///   - of an event that was acknowledged there are as many rows as it was sent, with `dedupe` one; of one whose outcome
 ///     is unknown at most so many; of one that was refused, or only came malformed, none;
 ///   - an event whose clock was further ahead than event_time.max_future may be a dead letter instead of a row;
 ///   - of what was malformed there is a dead letter for each time that it was acknowledged, byte for byte;
-///   - there is no row and no letter of the topic besides.
+///   - of a route, events that got no table are letters, and as many rows are missing at most;
+///   - there is no row and no letter of the topic besides, but of events whose way may take them twice: their repeats
+///   are
+///     counted, as letters, and as rows where no dedupe makes them one.
 #pragma once
 
 #include <chrono>
@@ -42,6 +46,7 @@ struct TruthFound {
   std::int64_t repeats_left_out = 0;  ///< Duplicates that dedupe kept out.
   std::int64_t letters_of_malformed = 0;
   std::int64_t letters_of_future = 0;  ///< Of sound events whose clocks were too far ahead.
+  std::int64_t taken_twice = 0;        ///< Rows and letters of events that were delivered at least once, beyond once.
   std::int64_t missing_rows = 0;
   std::int64_t surplus_rows = 0;
   std::int64_t missing_letters = 0;

@@ -34,10 +34,12 @@ class SettleTest : public ::testing::Test {
   // not.
   void Sent(int id, const std::string& fate = "valid", const std::string& outcome = "acknowledged",
             const std::string& bytes = "", std::int64_t ahead_s = 0) {
-    Append(truth_, fmt::format(R"([{}, "{}", "d", {}, 1000000, 0, {}, "{}", null, null, null, "{}", null, {}])",
+    Append(truth_, fmt::format(R"([{}, "{}", "d", {}, 1000000, 0, {}, "{}", null, null, null, "{}", null, "{}", {}])",
                                count_++, Id(id), 1'000'000 + ahead_s * 1'000'000, ahead_s * 1'000'000, fate, outcome,
-                               bytes.empty() ? "null" : '"' + bytes + '"'));
+                               delivery_, bytes.empty() ? "null" : '"' + bytes + '"'));
   }
+  // Of what is Sent() from here on.
+  void MayBeTakenTwice() { delivery_ = "at_least_once"; }
   void Stored(const std::string& id) { Append(rows_, fmt::format(R"(["{}"])", id)); }
   void Stored(int id) { Stored(Id(id)); }
   void Letter(int offset, const std::string& bytes) {
@@ -73,6 +75,7 @@ class SettleTest : public ::testing::Test {
   }
 
   std::string truth_, rows_, letters_;
+  std::string delivery_ = "once";
   int count_ = 0;
 };
 
@@ -174,6 +177,43 @@ TEST_F(SettleTest, AFutureEventThatCameTwiceHasTwoLetters) {
   Letter(2, "years ahead");
   ExpectSettled(Settle());
   ExpectSettled(Settle({.dedupes = true, .max_future = 5min}));
+}
+
+TEST_F(SettleTest, WhatMayBeTakenTwiceIsCountedAndNoMistake) {
+  MayBeTakenTwice();
+  Sent(1);
+  Sent(2);
+  Sent(2, "duplicate");
+  Sent(3, "malformed", "acknowledged", "{");
+  Sent(4, "valid", "acknowledged", "years ahead", 1'000'000);
+  for (const int id : {1, 1, 1, 2, 2}) Stored(id);
+  for (const int offset : {1, 2, 3}) Letter(offset, "{");
+  for (const int offset : {4, 5}) Letter(offset, "years ahead");
+  const auto found = Settle();
+  ExpectSettled(found);
+  EXPECT_EQ(found.rows, 3);
+  EXPECT_EQ(found.letters_of_malformed, 1);
+  EXPECT_EQ(found.taken_twice, 2 + 2 + 1);
+  const TruthRule rule{.dedupes = true, .max_future = 5min};
+  EXPECT_EQ(Settle(rule).surplus_rows, 3) << "dedupe makes them one";
+  EXPECT_EQ(Settle(rule).taken_twice, 2 + 1) << "but not letters";
+}
+
+TEST_F(SettleTest, OnlyWhatWasTakenCanHaveBeenTakenTwice) {
+  MayBeTakenTwice();
+  Sent(1, "valid", "refused");
+  Sent(2, "malformed", "refused", "{");
+  Sent(3, "malformed", "acknowledged", "<html>");
+  Sent(4);
+  for (const int id : {1, 3, 5}) Stored(id);  // Refused; malformed; never sent.
+  Letter(1, "{");
+  Letter(2, "never sent");
+  const auto found = Settle();
+  EXPECT_EQ(found.surplus_rows, 3);
+  EXPECT_EQ(found.surplus_letters, 2);
+  EXPECT_EQ(found.missing_rows, 1);
+  EXPECT_EQ(found.missing_letters, 1);
+  EXPECT_EQ(found.taken_twice, 0);
 }
 
 class TruthFilesTest : public ::testing::Test {

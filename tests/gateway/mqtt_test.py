@@ -95,12 +95,67 @@ def of_a_broker():
     first = next(record for record in found if record["payload"] == odd.decode())
     claim(first["key"] == "d7" and first["headers"]["mqtt_topic"] == "site/berlin/dev/d7", "a key and where it came from", first)
     claim(any(record["headers"].get("trace") == "t1" and record["key"] == "d8" for record in found), "user properties")
+    # `doctor` asks it as the gateway does, and disturbs none that runs.
+    gateway.start()
+    until("the broker lets us in", lambda: gateway.metric("millrace_gateway_mqtt_connected") == 1)
+    said = (own / "gateway.log").read_text()
+    claim(doctor(own)["verdict"] == "ok", "doctor: the broker lets us in", doctor(own))
+    claim(gateway.metric("millrace_gateway_mqtt_connected") == 1 and (own / "gateway.log").read_text() == said, "and lets the gateway alone")
+    gateway.stop()
+    for was, now, found, mend in (("password: secret", "password: wrong", "refuses us: not authorized", "password"),
+                                  (f"{{ca_file: {FOLDER}/ca.pem}}", f"{{ca_file: {FOLDER}/server.pem}}", "certificate", "tls.ca_file"),
+                                  (f"mqtts://localhost:{port}", f"mqtts://localhost:{free_port()}", "is not there", "start the broker")):
+        claim(was in (own / "gateway.yaml").read_text(), "a setting", was)
+        told = doctor(own, (was, now))
+        claim(told["verdict"] == "failed" and found in told["found"] and mend in told["mend"], f"doctor: {found}", told)
     # A broker that refuses us is told of, and asked again.
     (own / "gateway.yaml").write_text((own / "gateway.yaml").read_text().replace("password: secret", "password: wrong"))
     gateway.start()
     until("a refusal is told", lambda: "refuses us: not authorized" in (own / "gateway.log").read_text())
     claim(gateway.answers("/readyz"), "and the rest goes on")
     gateway.stop()
+    broker.stop()
+
+
+def doctor(folder, change=("", "")):
+    """What it says of the broker, of a file that is changed so."""
+    (folder / "doctor.yaml").write_text((folder / "gateway.yaml").read_text().replace(*change))
+    done = subprocess.run([BINARY, "doctor", "-c", "doctor.yaml", "-o", "json"], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.stdout, done.stderr
+    return next(check for check in json.loads(done.stdout)["checks"] if check["check"] == "gateway.mqtt.broker")
+
+
+def filters_come_and_go():
+    """What the broker keeps of a session: in 3.1.1 what is retained comes once, and a filter that is taken out is unsubscribed."""
+    broker = Mosquitto(FOLDER / "plain-broker", free_port()).start()
+    for protocol in ("3.1.1", "5"):
+        own = FOLDER / f"filters-{protocol}"
+        own.mkdir()
+        mqtt = (f'{{broker: "mqtt://127.0.0.1:{broker.port}", protocol: "{protocol}", client_id: "filters-{protocol}", '
+                f'subscribe: [{{filter: "f{protocol}/+", topic: clicks}}]}}')
+        gateway = Gateway(BINARY, own, free_port(), mqtt=mqtt)
+        there = lambda: gateway.metric("millrace_gateway_mqtt_messages_total")  # noqa: E731, B023
+        pub(broker.port, f"f{protocol}/a", b"retained", "-q", "1", "-r")
+        gateway.start()
+        until("what is retained", lambda: there() == 1)
+        gateway.stop()
+        gateway.start()
+        until("the broker lets us in", lambda: gateway.metric("millrace_gateway_mqtt_connected") == 1)
+        pub(broker.port, f"f{protocol}/a", b"after a restart", "-q", "1")
+        until("what comes after a restart", lambda: there() == 1)
+        gateway.stop()
+        (own / "gateway.yaml").write_text((own / "gateway.yaml").read_text().replace(f"f{protocol}/+", f"other{protocol}/+"))
+        gateway.start()
+        until("it is unsubscribed", lambda: f"sends 'f{protocol}/+' no more" in (own / "gateway.log").read_text())
+        pub(broker.port, f"f{protocol}/a", b"nobody wants it", "-q", "1")
+        pub(broker.port, f"other{protocol}/a", b"by the new filter", "-q", "1")
+        until("what the new filter matches", lambda: there() == 1)
+        gateway.stop()
+        found = [record["payload"] for record in records(READER, "embedded:" + str(own / "log"), "clicks")]
+        claim(found == ["retained", "after a restart", "by the new filter"], f"each once, in {protocol}", found)
+        (own / "gateway-state" / "mqtt-session.json").write_text("not ours")
+        done = subprocess.run([BINARY, "gateway", "-c", "gateway.yaml"], cwd=own, capture_output=True, text=True, timeout=60)
+        claim(done.returncode != 0 and "mqtt-session.json is damaged; remove it" in done.stderr, "damage is told", done.stderr)
     broker.stop()
 
 
@@ -347,6 +402,7 @@ def full_disk():
 def main():
     certificates()
     of_a_broker()
+    filters_come_and_go()
     of_devices()
     over_tls()
     full_disk()

@@ -28,14 +28,15 @@ log: {{level: info}}
 
 
 class Gateway:
-    """A process of `millrace gateway` (or another verb) in a folder; `port` stays the same over restarts."""
+    """A process of `millrace gateway` (or another verb) in a folder; `port` stays the same over restarts. `configuration`: instead of what the
+    other words make of PIPELINE."""
 
     def __init__(self, binary, folder, port, source="embedded: {path: log, partitions: 2}", topics="{clicks: {}}", serve="", mqtt="",
-                 verb=("gateway",), prefix=()):
+                 verb=("gateway",), prefix=(), configuration=None):
         self.folder, self.port, self.process = pathlib.Path(folder), port, None
         self.command = [*prefix, binary, *verb, "-c", "gateway.yaml"]
-        (self.folder / "gateway.yaml").write_text(PIPELINE.format(source=source, port=port, topics=topics, serve=serve,
-                                                                     mqtt=mqtt and "  mqtt: " + mqtt))
+        (self.folder / "gateway.yaml").write_text(configuration or PIPELINE.format(source=source, port=port, topics=topics, serve=serve,
+                                                                                   mqtt=mqtt and "  mqtt: " + mqtt))
 
     def start(self, ready=True):
         with (self.folder / "gateway.log").open("a") as log:

@@ -211,6 +211,62 @@ TEST_F(EmbeddedLogTest, AcknowledgedRecordsSurviveAKill) {
   for (std::size_t i = 0; i < read.payloads[kZero].size(); ++i) ASSERT_EQ(read.payloads[kZero][i], std::to_string(i));
 }
 
+// As a death in the middle of a write leaves it: what was acknowledged before is there, of the rest a beginning, and
+// the log goes on behind that.
+TEST_F(EmbeddedLogTest, ALogThatEndsAtAnyByteOfAWriteOpensWithWhatWasAcknowledged) {
+  namespace fs = std::filesystem;
+  constexpr std::size_t kBefore = 20, kCut = 2;
+  const fs::path copy = path_ + "-cut";
+  const auto wal = [](const fs::path& folder) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().extension() == ".log") return entry.path();
+    }
+    return fs::path();
+  };
+  std::uintmax_t safe = 0, end = 0;
+  const fs::path whole = path_ + "-whole";
+  {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
+    const auto producer = log->NewProducer();
+    for (std::size_t i = 0; i < kBefore; ++i) MILLRACE_ASSERT_OK(producer->Append(Record(std::to_string(i))));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+    safe = fs::file_size(wal(path_));
+    for (std::size_t i = kBefore; i < kBefore + kCut; ++i) {
+      MILLRACE_ASSERT_OK(producer->Append(Record(std::to_string(i))));
+      MILLRACE_ASSERT_OK(producer->Flush(10s));
+    }
+    end = fs::file_size(wal(path_));
+    fs::copy(path_, whole);
+  }
+  ASSERT_GT(end, safe);
+  std::size_t fewest = kBefore + kCut, most = 0;
+  for (std::uintmax_t at = safe; at <= end; ++at) {
+    fs::copy(whole, copy);
+    fs::resize_file(wal(copy), at);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open({.path = copy, .clock = &clock_}));
+    const auto producer = log->NewProducer();
+    MILLRACE_ASSERT_OK(producer->Append(Record("after")));
+    MILLRACE_ASSERT_OK(producer->Flush(10s));
+    std::unique_ptr<Consumer> consumer;
+    ASSERT_NO_FATAL_FAILURE(Begin(*log, {{kZero, 0}}, consumer));
+    Read read;
+    ReadAll(*consumer, read);
+    auto& payloads = read.payloads[kZero];
+    ASSERT_GT(payloads.size(), kBefore) << "cut at " << at << " of " << end;
+    EXPECT_EQ(payloads.back(), "after");
+    payloads.pop_back();
+    for (std::size_t i = 0; i < payloads.size(); ++i) ASSERT_EQ(payloads[i], std::to_string(i)) << "cut at " << at;
+    fewest = std::min(fewest, payloads.size());
+    most = std::max(most, payloads.size());
+    consumer.reset();
+    log.reset();
+    fs::remove_all(copy);
+  }
+  fs::remove_all(whole);
+  EXPECT_EQ(fewest, kBefore);
+  EXPECT_EQ(most, kBefore + kCut);
+}
+
 TEST_F(EmbeddedLogTest, WakesTheConsumerWhenRecordsAreDurable) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(auto log, EmbeddedLog::Open(Options()));
   std::unique_ptr<Consumer> consumer;
