@@ -2,6 +2,7 @@
 
 #include <arrow/array.h>
 #include <arrow/scalar.h>
+#include <arrow/table.h>
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
@@ -51,9 +52,41 @@ json::object StatsOf(const json::object& file) {
   return json::parse(stats->as_string()).as_object();
 }
 
+// Of an add or a remove.
+std::string FileIdOf(const json::object& file) {
+  std::string path(file.at("path").as_string());
+  const auto* vector = file.if_contains("deletionVector");
+  if (vector == nullptr || !vector->is_object()) return path;
+  return Books::FileId(path, std::string(vector->as_object().at("pathOrInlineDv").as_string()));
+}
+
+std::int64_t DeletedRows(const json::object& file) {
+  const auto* vector = file.if_contains("deletionVector");
+  return vector == nullptr || !vector->is_object() ? 0 : Number(vector->as_object(), "cardinality");
+}
+
 bool IsCommit(const std::string& name) {
   return name.size() == 25 && name.ends_with(".json") &&
          std::all_of(name.begin(), name.begin() + 20, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+std::int64_t Integer(const arrow::Array& column, std::int64_t row) {
+  switch (column.type_id()) {
+    case arrow::Type::INT64:
+      return static_cast<const arrow::Int64Array&>(column).Value(row);
+    case arrow::Type::TIMESTAMP:
+      return static_cast<const arrow::TimestampArray&>(column).Value(row);
+    case arrow::Type::INT32:
+      return static_cast<const arrow::Int32Array&>(column).Value(row);
+    default:
+      return std::stoll(column.GetScalar(row).ValueOrDie()->ToString());
+  }
+}
+
+std::string Text(const arrow::Array& column, std::int64_t row) {
+  if (column.IsNull(row)) return "null";
+  if (column.type_id() == arrow::Type::STRING) return static_cast<const arrow::StringArray&>(column).GetString(row);
+  return std::to_string(Integer(column, row));
 }
 
 // Rows of a table, column by column as text.
@@ -68,14 +101,7 @@ Result<std::vector<Row>> ReadRows(const std::shared_ptr<objectstore::ObjectStore
     if (batch == nullptr) return rows;
     for (std::int64_t i = 0; i < batch->num_rows(); ++i) {
       Row& row = rows.emplace_back();
-      for (int c = 0; c < batch->num_columns(); ++c) {
-        ASSIGN_OR_RETURN(const auto scalar, batch->column(c)->GetScalar(i));
-        if (scalar->type->id() == arrow::Type::TIMESTAMP && scalar->is_valid) {
-          row.push_back(std::to_string(static_cast<const arrow::TimestampScalar&>(*scalar).value));
-        } else {
-          row.push_back(scalar->is_valid ? scalar->ToString() : "null");
-        }
-      }
+      for (const auto& column : batch->columns()) row.push_back(Text(*column, i));
     }
   }
 }
@@ -122,9 +148,7 @@ int Books::AddPlace(int pipeline, model::TopicPartition source) {
   return place;
 }
 
-void Books::ExpectRewrite(const std::string& path, std::set<std::pair<int, model::Offset>> rows, std::int64_t foreign) {
-  rewrites_[path] = {std::move(rows), foreign};
-}
+void Books::ExpectRewrite(const std::string& file, Rewrite rewrite) { rewrites_[file] = std::move(rewrite); }
 
 std::string Books::OffsetId(int place) const {
   const auto& source = places_[place].source;
@@ -186,6 +210,11 @@ void Books::Lose(int place, model::Offset offset) {
   }
 }
 
+void Books::ExpectAnotherLog(int place, model::Offset end) {
+  places_[place].ended_at = end;
+  for (model::Offset offset = 0; offset < end; ++offset) Lose(place, offset);
+}
+
 void Books::OnCreate(const std::string& key, const std::string& bytes, Sender sender) {
   const auto log = key.find(kLog);
   if (log == std::string::npos) return;
@@ -212,13 +241,14 @@ void Books::OnDelete(const std::string& key) {
   if (log != std::string::npos && IsCommit(key.substr(log + std::string_view(kLog).size()))) {
     Count("deleted: a commit");
     const std::int64_t version = std::stoll(key.substr(key.size() - 25, 20));
-    if (version >= table->second.version) Fail(key + " is deleted, and it is the newest version");
-    table->second.log_begins = std::max(table->second.log_begins, version + 1);
+    OnDeletedCommit(table->second, table->first, version);
   }
   if (log == std::string::npos && key.ends_with(".parquet")) Count("deleted: a data file");
   if (table == tables_.end()) return;
   const std::string path = key.substr(slash + 1);
-  if (table->second.live.contains(path)) {
+  const auto& live = table->second.live;
+  const auto needs = [&path](const auto& file) { return file.second.path == path || file.second.vector_file == path; };
+  if (std::any_of(live.begin(), live.end(), needs)) {
     Fail(fmt::format("{} is deleted, and version {} of its table has it", key, table->second.version));
   }
   // Whoever reads an older version has it for the retention, less what its removal took to be committed: its remover
@@ -229,6 +259,28 @@ void Books::OnDelete(const std::string& key) {
     Fail(fmt::format("{} is deleted {:.1f} s after it was removed: readers of older versions need it", key,
                      static_cast<double>(Now() - gone->second) / kSecond));
   }
+}
+
+// As Delta has it, versions that are younger than the log's retention can be read: the log begins with a checkpoint of
+// before that, whose own commit stays.
+void Books::OnDeletedCommit(TableBooks& books, const std::string& table, std::int64_t version) const {
+  constexpr std::int64_t kDay = 86'400 * kSecond;
+  const auto& properties = plans_.front()->tables.front().properties;
+  if (version >= books.version) Fail(fmt::format("version {} of {} is deleted, and it is the newest", version, table));
+  books.log_begins = std::max(books.log_begins, version + 1);
+  if (!properties.contains("delta.logRetentionDuration")) Fail(table + ": a commit is deleted after a minute");
+  const std::int64_t kept_from = (UnixAtBegin() + Now() - kLogRetention) / kDay * kDay - UnixAtBegin();
+  const auto& objects = bucket_.objects();
+  const std::string prefix = table + kLog;
+  for (auto it = objects.lower_bound(fmt::format("{}{:020}", prefix, version + 1));
+       it != objects.end() && it->first.starts_with(prefix); ++it) {
+    if (it->first.find(".checkpoint.", prefix.size() + 20) != prefix.size() + 20) continue;
+    const auto committed = books.committed.find(std::stoll(it->first.substr(prefix.size(), 20)));
+    if (committed != books.committed.end() && committed->second < kept_from + kMillisecond)
+      return;  // The product counts in milliseconds.
+  }
+  Fail(
+      fmt::format("version {} of {} is deleted, and versions that are kept cannot be read without it", version, table));
 }
 
 /// What a commit does, beside the actions that are looked at one by one.
@@ -258,6 +310,7 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
   }
   if (version != books.version + 1) Fail(fmt::format("{} comes after version {}", key, books.version));
   books.version = version;
+  books.committed[version] = Now();
   const bool is_aggregate = aggregates_.contains(table);
   Commit commit;
   std::istringstream lines(text);
@@ -286,30 +339,34 @@ void Books::OnCommit(const std::string& table, const std::string& key, const std
     } else if (const auto* add = action.if_contains("add")) {
       const auto& object = add->as_object();
       const std::string path(object.at("path").as_string());
-      if (!books.ever.insert(path).second) Fail(fmt::format("{}: {} is added a second time", key, path));
+      const std::string id = FileIdOf(object);
+      if (!books.ever.insert(id).second) Fail(fmt::format("{}: {} is added a second time", key, id));
       const auto file = bucket_.objects().find(table + "/" + path);
       if (file == bucket_.objects().end()) Fail(fmt::format("{}: {} is not there", key, path));
       if (file->second.bytes->size() != object.at("size").as_int64()) {
         Fail(fmt::format("{}: {} has {} bytes", key, path, file->second.bytes->size()));
       }
       const auto stats = StatsOf(object);
-      LiveFile& live = books.live[path];
-      live.records = Number(stats, "numRecords", -1);
+      LiveFile& live = books.live[id];
+      live.path = path;
+      live.records = Number(stats, "numRecords", -1) - DeletedRows(object);
       if (const auto* highest = stats.if_contains("maxValues"); highest != nullptr) {
         const auto* window = highest->as_object().if_contains("window_start");
         if (window != nullptr) live.last_window = ParseTime(std::string(window->as_string()));
       }
       commit.rows_added += live.records;
-      if (const auto rewrite = rewrites_.find(path); rewrite != rewrites_.end()) {
+      if (const auto rewrite = rewrites_.find(id); rewrite != rewrites_.end()) {
         Count("foreign: rows are deleted");
+        live.vector_file = rewrite->second.vector_file;
         deleted_.insert(rewrite->second.rows.begin(), rewrite->second.rows.end());
         foreign_rows_ -= rewrite->second.foreign;
         commit.rows_left_out += std::ssize(rewrite->second.rows) + rewrite->second.foreign;
       }
     } else if (const auto* remove = action.if_contains("remove")) {
-      const std::string path(remove->as_object().at("path").as_string());
-      const auto live = books.live.find(path);
-      if (live == books.live.end()) Fail(fmt::format("{}: {} is removed, and was not there", key, path));
+      const std::string id = FileIdOf(remove->as_object());
+      const auto live = books.live.find(id);
+      if (live == books.live.end()) Fail(fmt::format("{}: {} is removed, and was not there", key, id));
+      const std::string path = live->second.path;
       commit.rows_removed += live->second.records;
       const bool is_data_change = remove->as_object().at("dataChange").as_bool();
       if (is_data_change && is_aggregate && live->second.last_window + kWindow > ExpiredBefore()) {
@@ -360,7 +417,7 @@ void Books::CheckPart(const std::string& table, TableBooks& books, const std::st
   if ((begin != next && !(begin > next && is_gone_before)) || end < begin) {
     Fail(fmt::format("{}: {}: [{}, {}) comes after {}", at, name, begin, end, next));
   }
-  if (is_closed_ && end > begin) Fail(at + ": records of another log are committed");
+  if (end > begin && end > places_[place].ended_at.value_or(end)) Fail(at + ": records of another log are committed");
   next = end;
   if (end > begin && books.txns[OffsetId(place)] != end - 1) {
     Fail(fmt::format("{}: {}: [{}, {}), but the txn says {}", at, name, begin, end, books.txns[OffsetId(place)]));
@@ -406,7 +463,7 @@ Status Books::CheckRows(const std::shared_ptr<objectstore::ObjectStore>& lake) c
   std::map<std::string, std::set<Row>> letters;
   std::map<std::string, std::set<Row>> optional_letters;
   for (int place = 0; place < std::ssize(places_); ++place) {
-    const auto& [pipeline, source, appended] = places_[place];
+    const auto& [pipeline, source, appended, ended_at] = places_[place];
     const auto& letters_table = PlanOf(place).tables.back().name;
     for (const auto& [offset, record] : appended) {
       const Row where = {source.topic, std::to_string(source.partition), std::to_string(offset)};
@@ -516,11 +573,8 @@ void Books::CheckAnswer(const query::Answer& answer) const {
     const auto chunked = answer.rows->GetColumnByName(name);
     if (chunked == nullptr) Fail(fmt::format("an answer has no column {}", name));
     std::vector<std::int64_t> values;
-    for (std::int64_t i = 0; i < chunked->length(); ++i) {
-      const auto scalar = chunked->GetScalar(i).ValueOrDie();
-      const bool is_time = scalar->type->id() == arrow::Type::TIMESTAMP;
-      values.push_back(is_time ? static_cast<const arrow::TimestampScalar&>(*scalar).value
-                               : std::stoll(scalar->ToString()));
+    for (const auto& chunk : chunked->chunks()) {
+      for (std::int64_t i = 0; i < chunk->length(); ++i) values.push_back(Integer(*chunk, i));
     }
     return values;
   };

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@
 #include "query/aggregate_query.h"
 
 namespace millrace::simulation {
+
+/// Of tables whose log is cut.
+inline constexpr Micros kLogRetention = 70 * kSecond;
 
 enum class RecordKind { kRow, kBad, kTombstone };
 
@@ -48,16 +52,24 @@ class Books {
   void Append(int place, model::Offset offset, Appended record) { places_[place].appended[offset] = record; }
   /// The log is about to lose this record.
   void Lose(int place, model::Offset offset);
-  /// Another writer is about to commit this file of the first table in the place of others. It leaves out these of
-  /// their rows, by place and offset, and so many of other writers.
-  void ExpectRewrite(const std::string& path, std::set<std::pair<int, model::Offset>> rows, std::int64_t foreign);
+  /// What another writer's commit leaves out of the first table.
+  struct Rewrite {
+    std::set<std::pair<int, model::Offset>> rows{};  ///< By place and offset.
+    std::int64_t foreign = 0;                        ///< So many of other writers.
+    std::string vector_file{};  ///< Where the deletion vector lies; empty: there is none, or inline.
+  };
+  /// A file as the log names it: by its path and its deletion vector, if it has one.
+  static std::string FileId(const std::string& path, const std::string& vector) { return path + "#" + vector; }
+  /// Another writer is about to commit this file, FileId() or the path alone, in the place of others.
+  void ExpectRewrite(const std::string& file, Rewrite rewrite);
   /// Of the row of a commit or of a table.
   int PlaceOf(const model::TopicPartition& source) const { return numbers_.at(source); }
   /// Said by a worker: so many of its epochs of the table were fenced since it was started, at `since`. It must not be
   /// fenced for nothing: somebody else, or a request of its own that it had given up, has moved the table on.
   void CheckFenced(int process, const std::string& table, Micros since, std::int64_t fenced) const;
-  /// The log was replaced by another one: nothing may be committed from it.
-  void ExpectNoMoreRecords() { is_closed_ = true; }
+  /// This place's log was replaced by another one: what was appended so far may be committed still, and nothing of the
+  /// other one. Records that no table has are lost.
+  void ExpectAnotherLog(int place, model::Offset end);
 
   /// The lowest offset that one of the plan's data tables has not covered.
   model::Offset CoveredByAll(int place) const;
@@ -77,12 +89,11 @@ class Books {
     int pipeline = 0;
     model::TopicPartition source;
     std::map<model::Offset, Appended> appended{};
-  };
-  struct Rewrite {
-    std::set<std::pair<int, model::Offset>> rows;
-    std::int64_t foreign = 0;
+    std::optional<model::Offset> ended_at{};  ///< What comes from there on is of another log.
   };
   struct LiveFile {
+    std::string path{};
+    std::string vector_file{};
     std::int64_t records = 0;
     std::int64_t last_window = 0;  ///< Start of the last window in it, of aggregates; UTC microseconds.
   };
@@ -90,12 +101,13 @@ class Books {
     std::int64_t version = -1;
     std::int64_t log_begins = 0;  ///< Versions before it have been deleted.
     std::map<std::string, std::int64_t> txns;
-    std::map<std::string, LiveFile> live;  ///< By path.
-    std::map<std::string, Micros> gone;    ///< Paths that were removed, and when.
-    std::set<std::string> ever;            ///< Paths that were added at some time.
-    std::map<int, Micros> moved;           ///< When each process has last moved it on, as far as it knows of that.
-    std::map<int, int> unread;             ///< Commits of each process under names before log_begins.
-    Micros moved_late = -1;                ///< When a request last did that had been given up.
+    std::map<std::string, LiveFile> live;      ///< By path.
+    std::map<std::string, Micros> gone;        ///< Paths that were removed, and when.
+    std::map<std::int64_t, Micros> committed;  ///< When each version was.
+    std::set<std::string> ever;                ///< As live, that were added at some time.
+    std::map<int, Micros> moved;               ///< When each process has last moved it on, as far as it knows of that.
+    std::map<int, int> unread;                 ///< Commits of each process under names before log_begins.
+    Micros moved_late = -1;                    ///< When a request last did that had been given up.
     std::set<std::string> txn_ids;
     std::map<int, model::Offset> next;                ///< By place.
     std::map<int, std::set<model::Offset>> may_miss;  ///< Records that the log lost before the table had them.
@@ -110,6 +122,7 @@ class Books {
 
   void OnCreate(const std::string& key, const std::string& bytes, Sender sender);
   void OnDelete(const std::string& key);
+  void OnDeletedCommit(TableBooks& books, const std::string& table, std::int64_t version) const;
   void OnCommit(const std::string& table, const std::string& key, const std::string& text, Sender sender);
   void CheckPart(const std::string& table, TableBooks& books, const std::string& at, int place,
                  const std::map<std::string, std::int64_t>& part);
@@ -128,11 +141,10 @@ class Books {
   std::vector<Place> places_;
   std::map<model::TopicPartition, int> numbers_;
   std::map<std::string, TableBooks> tables_;
-  std::map<std::string, Rewrite> rewrites_;          ///< By the path of the file that they make.
+  std::map<std::string, Rewrite> rewrites_;          ///< By the file that they make.
   std::set<std::pair<int, model::Offset>> deleted_;  ///< Rows of the first table, by another writer.
   std::int64_t foreign_rows_ = 0;
   std::int64_t commits_ = 0;
-  bool is_closed_ = false;
 };
 
 }  // namespace millrace::simulation

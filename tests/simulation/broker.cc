@@ -231,7 +231,7 @@ class SimulatedConsumer final : public eventlog::Consumer {
     }
     const auto& partition = broker_.partition(index);
     const auto source = broker_.Source(index);
-    if (reading.next < partition.begin) {
+    if (reading.next < partition.begin || reading.next > partition.end) {
       events->emplace_back(
           eventlog::Failed{Corrupt("{}: offset {} is out of range: the log holds [{}, {})", model::ToString(source),
                                    reading.next, partition.begin, partition.end),
@@ -325,7 +325,18 @@ void Broker::AddPartition(const std::string& topic) {
 }
 
 void Broker::Recreate() {
-  for (auto& partition : partitions_) partition = {.source = partition.source};
+  for (int p = 0; p < num_partitions(); ++p) {
+    auto& partition = partitions_[p];
+    partition.begin = partition.end = 0;
+    partition.records.clear();
+    partition.open_from.reset();
+    WakeReaders(p);
+  }
+}
+
+std::optional<int> Broker::ReaderOf(int partition) const {
+  const auto& owner = partitions_[partition].owner;
+  return owner ? std::optional(members_[*owner].process) : std::nullopt;
 }
 
 std::unique_ptr<eventlog::Consumer> Broker::NewConsumer(std::optional<int> instance) {

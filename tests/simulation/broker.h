@@ -61,8 +61,11 @@ class Broker {
   void Remove(int partition, model::Offset offset);
   /// The next one of a topic, which is new if it has none yet. The group hears of it when its members ask.
   void AddPartition(const std::string& topic);
-  /// The topics are deleted and made anew, with the partitions that they had and nothing in them.
+  /// The topics are deleted and made anew, with the partitions that they had and nothing in them. Whoever reads is told
+  /// when it asks for more.
   void Recreate();
+  /// The process whose member reads it.
+  std::optional<int> ReaderOf(int partition) const;
 
   /// A consumer in the calling task's process. Of a static member: what comes under the same name takes the place of
   /// the one before, and has its partitions without a rebalance; one that leaves keeps them for the session's time.

@@ -71,6 +71,11 @@ DEFECTS = [
      [("src/pipeline/letter_book.cc",
        "void LetterBook::Discard() {\n",
        'void LetterBook::Discard() {\n  if (Planted("letters_kept")) return;\n')]),
+    ("letters_twice", "dead letters count twice in limits.memory while they are taken for their commit",
+     [("src/pipeline/worker_epochs.cc",
+       "  const auto epoch = std::make_shared<const LetterEpoch>(letters_.Take());",
+       '  if (Planted("letters_twice")) letters_memory_.Set(letters_.bytes());\n'
+       '  const auto epoch = std::make_shared<const LetterEpoch>(letters_.Take());')]),
     ("upload_unchecked", "a data file whose upload failed is committed",
      [("src/delta/data/data_file_writer.cc",
        'RETURN_NOT_OK(WithContext(upload_->Finish(), "finishing data file {}", key_));',

@@ -21,9 +21,8 @@ struct BasePlans {
 };
 Result<BasePlans> MakeBasePlans();
 
-/// How many faults the seed's schedule has. Their times and kinds are of the seed alone, and do not depend on what
-/// happens; where exactly each hits does.
-int ScheduledFaults(std::uint64_t seed);
+/// Opens and closes sessions such as workers answer with.
+Status OpenSessions();
 
 struct PlayOptions {
   std::uint64_t seed = 1;
