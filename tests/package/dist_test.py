@@ -4,6 +4,7 @@ environment. Needs root (for the root file system) and Debian's mirror; everythi
 Usage: dist_test.py BUILD_FOLDER DIST_FOLDER
 """
 
+import datetime
 import json
 import pathlib
 import re
@@ -40,7 +41,9 @@ def one(pattern):
 
 def reproducible(folder):
     again = folder / "again"
-    run(sys.executable, PACKAGING / "dist.py", BUILD, again)
+    created = json.loads(one("*.spdx.json").read_text())["creationInfo"]["created"]  # There may have been a commit since.
+    epoch = int(datetime.datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp())
+    run(sys.executable, PACKAGING / "dist.py", BUILD, again, env={"SOURCE_DATE_EPOCH": str(epoch)})
     claim((again / "SHA256SUMS").read_text() == (DIST / "SHA256SUMS").read_text(), "packages made again have the same bytes")
     run("sha256sum", "-c", "--strict", "SHA256SUMS", cwd=DIST)
 
