@@ -9,8 +9,6 @@ MILLRACE_DEPS ?= $(HOME)/.cache/millrace/deps
 export MILLRACE_DEPS
 PYTHON := $(MILLRACE_DEPS)/venv/bin/python
 JOBS ?= $(shell nproc)
-HELM_MODULE = helm.sh/helm/v3/cmd/helm@v3.22.0
-HELM = $(MILLRACE_DEPS)/$(HELM_MODULE)/helm
 CXX_FILES = git ls-files -z '*.h' '*.cc'
 
 help:  ## Show this list
@@ -71,14 +69,12 @@ bench-long:  ## As bench, after 20 million events through one process
 dist:  ## Packages in dist/: a .deb, a tar.zst for any folder, a Python wheel, debug symbols, SBOM, SHA256SUMS
 	@scripts/setup dist
 	@cmake --preset release >/dev/null
-	@cmake --build --preset release -j $(JOBS) --target millrace
+	@env -u CCACHE_BASEDIR cmake --build --preset release -j $(JOBS) --target millrace
 	@python3 packaging/dist.py build/release dist
 
 dist-test:  ## Install, run, kill, upgrade and purge what make dist made, in a fresh Debian; lint the chart (as root, with a network)
-	@scripts/setup dist
-	@scripts/setup test
-	@[ -x $(HELM) ] || GOBIN=$(dir $(HELM)) go install -trimpath $(HELM_MODULE)
-	@$(PYTHON) tests/package/kubernetes_test.py build/release/bin/millrace $(HELM)
+	@scripts/setup dist-test
+	@$(PYTHON) tests/package/kubernetes_test.py build/release/bin/millrace $(MILLRACE_DEPS)/charts/bin
 	@python3 tests/package/dist_test.py build/release dist
 
 fmt:  ## Format the C++ files

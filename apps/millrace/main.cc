@@ -1,9 +1,9 @@
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <cstdlib>
 #include <utility>
 #include <vector>
 
+#include "base/journal.h"
 #include "base/log.h"
 #include "commands.h"
 #include "flag_checks.h"
@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
 namespace millrace::app {
 
 int Complain(const Status& status, int code) {
-  std::fprintf(stderr, "millrace: %s\n", status.message().c_str());
+  PrintError("millrace: " + status.message());
   return code;
 }
 

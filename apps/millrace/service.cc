@@ -9,13 +9,13 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <stop_token>
 #include <thread>
 #include <utility>
 
+#include "base/journal.h"
 #include "base/log.h"
 #include "base/process_metrics.h"
 #include "base/version.h"
@@ -423,7 +423,7 @@ std::string UnreadTopicText(const std::string& topic) {
 }
 
 bool HasNoFindings(const config::LoadedConfig& loaded) {
-  for (const auto& finding : loaded.findings) std::fprintf(stderr, "%s\n", config::ToString(finding).c_str());
+  for (const auto& finding : loaded.findings) PrintError(config::ToString(finding));
   return loaded.findings.empty();
 }
 

@@ -2,13 +2,13 @@
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <memory>
 #include <string_view>
 #include <utility>
+
+#include "base/journal.h"
 
 namespace millrace {
 namespace {
@@ -51,13 +51,6 @@ class JournalPriority final : public spdlog::custom_flag_formatter {
   std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JournalPriority>(); }
 };
 
-/// systemd names the journal's end in $JOURNAL_STREAM, which children inherit whose standard error is another one.
-bool GoesToJournal() {
-  const char* const stream = std::getenv("JOURNAL_STREAM");
-  struct stat of {};
-  return stream != nullptr && ::fstat(STDERR_FILENO, &of) == 0 && fmt::format("{}:{}", of.st_dev, of.st_ino) == stream;
-}
-
 }  // namespace
 
 void InitLogging(const std::string& level, LogFormat format) {
@@ -69,7 +62,7 @@ void InitLogging(const std::string& level, LogFormat format) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
     formatter->add_flag<EscapedMessage>('*').set_pattern(R"({"ts":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","msg":"%*"})");
     logger->set_formatter(std::move(formatter));
-  } else if (GoesToJournal()) {
+  } else if (StandardErrorIsJournal()) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
     formatter->add_flag<JournalPriority>('*').set_pattern("%*%v");
     logger->set_formatter(std::move(formatter));

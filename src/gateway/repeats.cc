@@ -9,6 +9,7 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/sst_file_manager.h>
 #include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
 
 #include <algorithm>
 #include <charconv>
@@ -29,6 +30,8 @@ constexpr std::size_t kPollRecords = 10'000;
 constexpr std::size_t kFoundMax = 10'000;  // Requests in memory while the log is read.
 constexpr int kIdleRounds = 10;            // Of Sync(), when nobody has come.
 constexpr int kRoundsWithPartitions = 60;
+constexpr const char* kFormatKey = "format";  // int32; absent: 1.
+constexpr std::int32_t kFormat = 1;           // docs/formats.md
 constexpr const char* kOffsetsKey = "offsets";
 constexpr char kRequestPrefix = 'r';
 
@@ -222,7 +225,23 @@ Status Repeats::OpenFolder() {
   if (status.IsIOError() && status.ToString().find("lock") != std::string::npos) {
     return Conflict("gateway.state {}: another process has this folder; give each gateway its own", options_.folder);
   }
-  return ToStatus(status, options_.folder);
+  RETURN_NOT_OK(ToStatus(status, options_.folder));
+  return CheckFormat();
+}
+
+Status Repeats::CheckFormat() {
+  std::string stored;
+  const auto found = db_->Get({}, kFormatKey, &stored);
+  if (found.IsNotFound()) return Status::OK();
+  RETURN_NOT_OK(ToStatus(found, options_.folder));
+  std::string_view in = stored;
+  std::int32_t format = 0;
+  if (!TakeRaw(in, &format)) return Corrupt("gateway.state {}: its format", options_.folder);
+  if (format <= kFormat) return Status::OK();
+  return Unsupported(
+      "gateway.state {} is of format {}, and this version of Millrace reads formats up to {}: take the version that "
+      "wrote it or a newer one, or name another folder, which knows no earlier answers",
+      options_.folder, format, kFormat);
 }
 
 Result<eventlog::OffsetVector> Repeats::Ends(eventlog::Consumer& log) {
@@ -267,9 +286,14 @@ Status Repeats::StoreOffsets(const eventlog::OffsetVector& next) {
     PutRaw(out, source.partition);
     PutRaw(out, offset);
   }
+  std::string format;
+  PutRaw(format, kFormat);
+  rocksdb::WriteBatch batch;
+  batch.Put(kFormatKey, format);
+  batch.Put(kOffsetsKey, out);
   rocksdb::WriteOptions synced;
   synced.sync = true;  // And all that was written before it.
-  RETURN_NOT_OK(ToStatus(db_->Put(synced, kOffsetsKey, out), options_.folder));
+  RETURN_NOT_OK(ToStatus(db_->Write(synced, &batch), options_.folder));
   stored_ = next;
   return Status::OK();
 }

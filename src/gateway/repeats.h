@@ -128,6 +128,7 @@ class Repeats {
 
   explicit Repeats(Options options);
   Status OpenFolder();
+  Status CheckFormat();
   Result<eventlog::OffsetVector> Ends(eventlog::Consumer& log);
   Result<std::optional<eventlog::OffsetVector>> StoredOffsets();
   Status StoreOffsets(const eventlog::OffsetVector& next);

@@ -3,9 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rocksdb/db.h>
 
 #include <filesystem>
 #include <future>
+#include <memory>
+#include <tuple>
 
 #include "eventlog/embedded/embedded_log.h"
 #include "testing/manual_clock.h"
@@ -167,6 +170,37 @@ TEST_F(GatewayRepeats, AFolderIsOfOneProcess) {
       Repeats::Open({.folder = (folder_ / "state").string(), .topics = {"clicks"}, .open_log = nullptr});
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(KindOf(second.status()), ErrorKind::kConflict);
+}
+
+TEST_F(GatewayRepeats, AFolderOfANewerFormatIsRefusedByNameAndLeftAlone) {
+  Open();
+  repeats_ = nullptr;
+  const std::string path = (folder_ / "state").string();
+  // Returns what was there. nullopt: as folders are that were made before it was said.
+  const auto change = [&path](const std::optional<std::string>& format) {
+    rocksdb::DB* opened = nullptr;
+    EXPECT_TRUE(rocksdb::DB::Open({}, path, &opened).ok());
+    const std::unique_ptr<rocksdb::DB> db(opened);
+    std::string was;
+    if (!db->Get({}, "format", &was).ok()) was = "nothing";
+    EXPECT_TRUE(format ? db->Put({}, "format", *format).ok() : db->Delete({}, "format").ok());
+    return was;
+  };
+  EXPECT_EQ(change(std::nullopt), std::string("\x01\0\0\0", 4)) << "a new folder says its format";
+  Open();
+  MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));
+  repeats_ = nullptr;
+  for (const auto& [format, kind, says] :
+       {std::tuple{std::string("\x02\0\0\0", 4), ErrorKind::kUnsupported, "is of format 2"},
+        std::tuple{std::string("\x01"), ErrorKind::kCorrupt, "its format"}}) {
+    change(format);
+    const auto refused = Repeats::Open({.folder = path, .topics = {"clicks"}, .clock = &clock_});
+    MILLRACE_ASSERT_KIND(kind, refused.status());
+    EXPECT_THAT(refused.status().message(), ::testing::AllOf(::testing::HasSubstr(path), ::testing::HasSubstr(says)));
+    EXPECT_EQ(change(std::nullopt), format);
+  }
+  Open();
+  EXPECT_EQ(Kept(), "202 {}");
 }
 
 TEST_F(GatewayRepeats, ATopicThatIsNewIsNotReadFromItsBeginning) {

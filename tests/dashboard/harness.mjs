@@ -60,9 +60,11 @@ log: {level: info}
   return start('run', '-c', `${name}.yaml`);
 }
 
+const inPath = command => process.env.PATH.split(':').map(place => path.join(place, command)).find(file => fs.existsSync(file));
+
 let browser;
 export async function open(options = {}) {
-  browser ??= chromium.launch({executablePath: '/usr/bin/chromium', args: ['--no-sandbox']});  // Once, whoever else opens a page meanwhile.
+  browser ??= chromium.launch({executablePath: inPath('chromium'), args: ['--no-sandbox']});  // Once, whoever else opens a page meanwhile.
   const context = await (await browser).newContext({viewport: {width: 1280, height: 860}, ...options});
   const page = await context.newPage();
   page.setDefaultTimeout(120_000);  // Of what it waits for: a machine that stands still for a moment is no failure.

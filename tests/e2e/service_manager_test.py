@@ -135,6 +135,15 @@ def refusals():
         claim(False, "tells nothing", service.next())
     except TimeoutError:
         claim(True, "tells nothing")
+    said = service.log().splitlines()
+    claim(said and all(line.startswith("<3>") for line in said), "and in the journal all that is wrong is an error", said)
+    service = Manager("-c", "bad.yaml", journal=False)
+    claim(service.process.wait(timeout=120) == 78 and "<" not in service.log() and service.log().count("bad.yaml") == len(said),
+          "elsewhere the same lines are as they are", service.log())
+    (FOLDER / "lake.yaml").write_text(SERVED.replace("uri: lake", "uri: bad.yaml"))
+    service = Manager("-c", "lake.yaml")
+    claim(service.process.wait(timeout=120) == 78 and all(line.startswith("<3>millrace: ") for line in service.log().splitlines()),
+          "what does not start says why as an error", service.log())
     (FOLDER / "p.yaml").write_text(SERVED.replace("log: {level: info}", "log: {level: info, format: json}"))
     service = Manager("-c", "p.yaml")
     try:

@@ -1,28 +1,27 @@
 """What `make dist` made, as an operator meets it: in a fresh Debian, whose packages are all that it has, and in a fresh virtual
 environment. Needs root (for the root file system) and Debian's mirror; everything else stays on this machine.
 
-Not shown here: systemd as process 1. The service is started by hand, as its unit says.
-
 Usage: dist_test.py BUILD_FOLDER DIST_FOLDER
 """
 
+import datetime
 import json
-import os
 import pathlib
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import venv
 
+from debian_root import Machine, Root, run
+
 BUILD, DIST = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
-HERE = pathlib.Path(__file__).resolve().parent
-PACKAGING = HERE.parents[1] / "packaging"
+PACKAGING = pathlib.Path(__file__).resolve().parents[2] / "packaging"
 SECURITY_SCORE_MAX = 2.0  # Of systemd-analyze: 0 is closed, 10 open.
 HELP_SECONDS_MAX = 0.05
+FILE, STATE = "/etc/millrace/pipeline.yaml", "/var/lib/millrace"  # Of the service.
 
 passed = 0
 
@@ -34,46 +33,17 @@ def claim(condition, what, details=""):
     print(f"  ok  {what}", flush=True)
 
 
-def run(*command, code=0, cwd=None, env=None):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=cwd, env={**os.environ, **(env or {})})
-    assert code is None or done.returncode == code, f"{command}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
 def one(pattern):
     found = list(DIST.glob(pattern))
     assert len(found) == 1, f"{DIST}: {pattern} is {found}; run make dist"
     return found[0]
 
 
-class Root:
-    """A fresh root file system."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        sources = [p for p in [pathlib.Path("/etc/apt/sources.list.d/debian.sources"), pathlib.Path("/etc/apt/sources.list")] if p.exists()]
-        archive = folder.with_suffix(".tar")
-        run("mmdebstrap", "--variant=apt", "--include=ca-certificates", "bookworm", archive, *sources[:1])
-        folder.mkdir()
-        run("tar", "--numeric-owner", "-xf", archive, "-C", folder)
-        # The machine's way to the mirror: its certificates and apt's settings.
-        shutil.copytree("/etc/apt/apt.conf.d", folder / "etc/apt/apt.conf.d", dirs_exist_ok=True)
-        shutil.copyfile("/etc/ssl/certs/ca-certificates.crt", folder / "etc/ssl/certs/ca-certificates.crt")
-        shutil.copyfile("/etc/resolv.conf", folder / "etc/resolv.conf")
-        shutil.copyfile("/etc/hosts", folder / "etc/hosts")
-
-    def run(self, *command, user="root", network=False, code=0, folder="/"):
-        """With processes of its own, and without `network` a loopback of its own."""
-        inside = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8",
-                  "sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", folder, *command]
-        setup = 'mount --bind /dev "$0/dev"; [ -n "$1" ] || ip link set lo up; shift; exec chroot "$@"'
-        return run("unshare", "--mount", "--pid", "--fork", f"--mount-proc={self.folder}/proc", *([] if network else ["--net"]),
-                   "sh", "-ec", setup, self.folder, "yes" if network else "", f"--userspec={user}", self.folder, *inside, code=code)
-
-
 def reproducible(folder):
     again = folder / "again"
-    run(sys.executable, PACKAGING / "dist.py", BUILD, again)
+    created = json.loads(one("*.spdx.json").read_text())["creationInfo"]["created"]  # There may have been a commit since.
+    epoch = int(datetime.datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp())
+    run(sys.executable, PACKAGING / "dist.py", BUILD, again, env={"SOURCE_DATE_EPOCH": str(epoch)})
     claim((again / "SHA256SUMS").read_text() == (DIST / "SHA256SUMS").read_text(), "packages made again have the same bytes")
     run("sha256sum", "-c", "--strict", "SHA256SUMS", cwd=DIST)
 
@@ -92,7 +62,9 @@ def portable(root):
     folder = next((root.folder / "opt").glob("millrace-*")).name
     claim("millrace " in root.run(f"/opt/{folder}/bin/millrace", "version"), "the archive runs where nothing is installed")
     run("mv", root.folder / "opt" / folder, root.folder / "srv/elsewhere")
-    claim("millrace " in root.run("/srv/elsewhere/bin/millrace", "version"), "and from another folder")
+    said = root.run("/srv/elsewhere/bin/millrace", "demo", "--for", "5s", "--dir", "/tmp/demo")
+    claim("every event is in its table, once" in said, "and from another folder, with the demo", said)
+    run("rm", "-r", root.folder / "tmp/demo")
     libraries = run("sh", "-c", f"for f in {root.folder}/srv/elsewhere/lib/millrace/*; do readelf -d $f; done")
     claim("RUNPATH" in libraries and str(pathlib.Path.home()) not in libraries and str(BUILD) not in libraries, "no folder of the build in it")
     document = json.loads((root.folder / "srv/elsewhere/share/doc/millrace/sbom.spdx.json").read_text())
@@ -126,47 +98,130 @@ def again_as(deb, version, folder):
     return newer
 
 
+def install(machine, package):
+    shutil.copyfile(package, machine.root / "tmp" / package.name)
+    machine.run("apt-get", "install", "-y", "--no-install-recommends", f"/tmp/{package.name}", network=True)
+    return package
+
+
+def rows(machine):
+    said = machine.run("millrace", "sql", "SELECT count(*) AS n FROM clicks", "-o", "csv", code=None).split()
+    return int(said[-1]) if said and said[-1].isdigit() else None
+
+
+def ends_and_comes_back(machine, signal):
+    had, pid = int(machine.shown("millrace", "NRestarts")), machine.shown("millrace", "MainPID")
+    machine.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal}", "millrace")
+    machine.wait_for(f"it comes back after {signal}",
+                     lambda: int(machine.shown("millrace", "NRestarts")) > had and machine.shown("millrace", "ActiveState") == "active")
+    assert machine.shown("millrace", "MainPID") != pid
+
+
+def a_day(machine, today, after):
+    """So many rows come, then there are so many; it is killed before they are stored and after."""
+    machine.run("systemctl", "stop", "millrace")
+    machine.run("millrace", "simulate", "clickstream", "--count", str(today), "--rate", "0", "--seed", str(after), "--to", f"embedded:{STATE}/log/clicks",
+                user="millrace")
+    machine.run("systemctl", "start", "millrace")
+    ends_and_comes_back(machine, "KILL")
+    machine.wait_for(f"{after} rows", lambda: rows(machine) == after)
+    ends_and_comes_back(machine, "KILL")
+    machine.wait_for(f"{after} rows after a kill", lambda: rows(machine) == after)
+    machine.run("millrace", "audit", "-c", FILE)
+    ids = machine.run("millrace", "lake", "read", f"{STATE}/lake/clicks", "--columns", "event_id").splitlines()
+    claim(len(ids) == len(set(ids)) == after, f"killed twice by -9, it has each of {after} events in its table once", len(set(ids)))
+
+
+def lives(machine, file):
+    """A day, by systemd and its unit."""
+    claim("ok" in machine.run("millrace", "validate", FILE), "the example is a valid pipeline")
+    doctor = machine.run("millrace", "doctor", "-c", FILE, user="millrace")
+    claim("0 warnings, 0 failed" in doctor and f"{STATE}/lake (made by the first run)" in doctor, "and millrace doctor has nothing to say against it", doctor)
+    claim(machine.shown("millrace", "ActiveState") == "inactive", "nothing runs before somebody says so")
+    machine.run("systemctl", "enable", "--now", "millrace")
+    claim(machine.shown("millrace", "ActiveState") == "active" and machine.shown("millrace", "Type") == "notify", "systemctl enable --now: it is ready")
+    machine.wait_for("a status line", lambda: "0 records read, 0 behind" in machine.shown("millrace", "StatusText"))
+    a_day(machine, 20000, 20000)
+    machine.wait_for("its figures in the status line", lambda: "behind" in machine.shown("millrace", "StatusText"))
+
+    first = machine.shown("millrace", "MainPID")
+    as_it_was = file.read_text()
+    file.write_text(as_it_was + "# Edited.\nlog: {level: debug}\n")
+    machine.run("systemctl", "reload", "millrace")
+    machine.wait_for("it reads its file", lambda: "reading the file again" in journal(machine))
+    machine.wait_for("and goes on", lambda: rows(machine) == 20000 and "running" in machine.shown("millrace", "StatusText"))
+    file.write_text(as_it_was + "colour: green\n")
+    machine.run("systemctl", "reload", "millrace")
+    machine.wait_for("it says what is wrong with it", lambda: "unknown key 'colour'" in journal(machine, "-p", "err"))
+    claim(machine.shown("millrace", "MainPID") == first and rows(machine) == 20000, "systemctl reload takes a file, and a wrong one changes nothing")
+    claim("serving" not in journal(machine, "-p", "err"), "in the journal what is wrong has a priority of its own")
+
+    machine.run("systemctl", "stop", "millrace")
+    claim(machine.shown("millrace", "Result") == "success", "it stops in order")
+    machine.run("systemctl", "start", "millrace", code=1)
+    time.sleep(6)  # RestartSec=5s: another try would have been made.
+    claim((machine.shown("millrace", "ExecMainStatus"), machine.shown("millrace", "ActiveState")) == ("78", "failed"), "a wrong file is not tried again")
+
+    # As `systemctl edit` does: the watchdog in a shorter time, the lake in another folder.
+    file.write_text(as_it_was.replace(f"{STATE}/lake", "/srv/lake") + "# Edited.\n")
+    machine.run("install", "-d", "-o", "millrace", "-g", "millrace", "/srv/lake")
+    machine.run("systemctl", "start", "millrace", code=1)
+    claim("/srv/lake" in journal(machine, "-p", "err"), "a folder that is not the service's is refused by name", journal(machine))
+    edited = machine.root / "etc/systemd/system/millrace.service.d/override.conf"
+    edited.parent.mkdir()
+    edited.write_text("[Service]\nReadWritePaths=/srv/lake\nWatchdogSec=10s\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "reset-failed", "millrace")
+    machine.run("systemctl", "start", "millrace")
+    machine.wait_for("the same rows in another lake", lambda: rows(machine) == 20000)
+    claim(True, "with ReadWritePaths= the lake may be elsewhere")
+    ends_and_comes_back(machine, "STOP")
+    claim("watchdog" in machine.run("journalctl", "--no-pager", "-u", "millrace").lower(), "what no longer answers is ended by the watchdog, and comes back")
+    shutil.rmtree(edited.parent)
+    machine.run("systemctl", "daemon-reload")
+    file.write_text(as_it_was + "# Edited.\n")
+    machine.run("systemctl", "restart", "millrace")
+
+
+def journal(machine, *flags):
+    return machine.run("journalctl", "--no-pager", "-u", "millrace", *flags)
+
+
 def installed(root, deb, folder):
-    unit = (PACKAGING / "millrace.service").read_text()
-    said = {key: re.search(rf"^{key}=(.*)$", unit, re.M)[1] for key in ("User", "Group", "ExecStart", "WorkingDirectory")}
-    user = f"{said['User']}:{said['Group']}"
-
-    def install(package):
-        shutil.copyfile(package, root.folder / "tmp" / package.name)
-        root.run("apt-get", "install", "-y", "--no-install-recommends", f"/tmp/{package.name}", network=True)
-
+    file, state = root.folder / FILE[1:], root.folder / STATE[1:]
     root.run("apt-get", "update", network=True)
-    install(deb)
-    claim("millrace:x:" in (root.folder / "etc/passwd").read_text(), "the package installs, with its user")
-    claim(not (root.folder / "usr/lib/millrace/libssl.so.3").exists() and (root.folder / "usr/lib/millrace/libduckdb.so").exists(),
-          "Debian's libraries are Debian's")
-    verified = run("systemd-analyze", f"--root={root.folder}", "verify", "millrace.service", code=None)
-    of_an_empty_root = ("sysinit.target not found", "man millrace(1)")  # It has neither systemd's own units nor man.
-    claim(not [line for line in verified.splitlines() if not any(text in line for text in of_an_empty_root)], "systemd-analyze verify", verified)
-    claim("ok" in root.run("millrace", "validate", "/etc/millrace/pipeline.yaml"), "the example is a valid pipeline")
-    claim(root.run("stat", "-c", "%a %U:%G", "/etc/millrace").strip() == "750 root:millrace", "the pipeline's folder is the service's alone")
+    root.run("apt-get", "install", "-y", "--no-install-recommends", "systemd", "dbus", network=True)
+    with Machine(root) as machine:
+        install(machine, deb)
+        claim("millrace:x:" in (root.folder / "etc/passwd").read_text(), "the package installs, with its user")
+        claim(not (root.folder / "usr/lib/millrace/libssl.so.3").exists() and (root.folder / "usr/lib/millrace/libduckdb.so").exists(),
+              "Debian's libraries are Debian's")
+        claim(all((root.folder / "usr/share" / name).exists() for name in ("man/man1/millrace.1.gz", "bash-completion/completions/millrace",
+                  "zsh/vendor-completions/_millrace", "fish/vendor_completions.d/millrace.fish")), "manual and completions are where Debian looks for them")
+        verified = [line for line in machine.run("systemd-analyze", "verify", "millrace.service", code=None).splitlines() if "man millrace(1)" not in line]
+        claim(not verified, "systemd-analyze verify", verified)  # It has no man, which would look for the page.
+        claim(machine.run("stat", "-c", "%a %U:%G", "/etc/millrace").strip() == "750 root:millrace", "the pipeline's folder is the service's alone")
+        lives(machine, file)
 
-    shutil.copyfile(HERE / "service_life.sh", root.folder / "tmp/service_life.sh")
-    root.run("install", "-d", "-o", said["User"], "-g", said["Group"], "-m", "0750", said["WorkingDirectory"])  # StateDirectory=
+        running = machine.shown("millrace", "MainPID")
+        install(machine, again_as(deb, "9.9.9", folder))
+        claim(file.read_text().endswith("# Edited.\n"), "an upgrade keeps the file as it was edited")
+        claim(machine.shown("millrace", "MainPID") not in ("0", running) and machine.shown("millrace", "ActiveState") == "active", "and restarts the service")
+        a_day(machine, 5000, 25000)
 
-    def a_day(today, after):
-        return root.run("sh", "/tmp/service_life.sh", said["ExecStart"], today, after, user=user, folder=said["WorkingDirectory"])
-
-    life = a_day("20000", "20000")
-    claim("stored 20000" in life, "as the service's user it reads the log, survives kill -9, and each event is in the table once", life)
-    file = root.folder / "etc/millrace/pipeline.yaml"
-    file.write_text(file.read_text() + "# Edited.\n")
-    install(again_as(deb, "9.9.9", folder))
-    claim(file.read_text().endswith("# Edited.\n"), "an upgrade keeps the file as it was edited")
-    life = a_day("5000", "25000")
-    claim("stored 25000" in life, "and goes on with log and lake", life)
-
-    lake = run("find", root.folder / "var/lib/millrace", "-type", "f")
-    root.run("apt-get", "remove", "-y", "millrace", network=True)
-    claim(file.exists() and not (root.folder / "usr/bin/millrace").exists(), "removed, its file stays")
-    root.run("apt-get", "purge", "-y", "millrace", network=True)
-    claim(not file.exists() and not (root.folder / "etc/millrace").exists(), "purged, it does not")
-    claim(run("find", root.folder / "var/lib/millrace", "-type", "f") == lake and "lake/clicks/_delta_log" in lake, "log and lake do", lake)
+        had = run("find", state, "-type", "f", "-name", "*.parquet")
+        machine.run("apt-get", "remove", "-y", "millrace", network=True)
+        claim(file.exists() and not (root.folder / "usr/bin/millrace").exists(), "removed, its file stays")
+        claim(machine.shown("millrace", "ActiveState") == "inactive", "and nothing runs")
+        machine.run("apt-get", "purge", "-y", "millrace", network=True)
+        claim(not file.exists() and not (root.folder / "etc/millrace").exists(), "purged, the file is gone")
+        links = run("find", root.folder / "etc/systemd", "-name", "millrace*")
+        claim(not links, "and what enabled it", links)
+        claim(run("find", state, "-type", "f", "-name", "*.parquet") == had and "lake/clicks/" in had, "log and lake stay", had)
+        install(machine, deb)
+        machine.run("systemctl", "start", "millrace")
+        machine.wait_for("the rows of before", lambda: rows(machine) == 25000)
+        claim(True, "installed again, it goes on with them")
 
 
 def help_seconds(program):

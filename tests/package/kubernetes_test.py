@@ -1,11 +1,12 @@
 """Goal: what share/kubernetes gives to a cluster is valid, fits together, and is what the chart makes. No cluster is asked.
 
-Kubernetes' own schemas judge every object but ServiceMonitor, which is Prometheus' operator's. With a HELM the chart is linted, and the
-plain manifests must be what it makes; `--write` makes them anew.
+Kubernetes' own schemas judge every object but ServiceMonitor, which is Prometheus' operator's. With a folder TOOLS of helm and kubeconform the
+chart is linted, the plain manifests must be what it makes (`--write` makes them anew), and kubeconform judges as well.
 
-Usage: kubernetes_test.py BINARY [HELM [--write]]
+Usage: kubernetes_test.py BINARY [TOOLS [--write]]
 """
 
+import json
 import pathlib
 import re
 import subprocess
@@ -17,7 +18,7 @@ import kubernetes_validate
 import requests
 import yaml
 
-BINARY, HELM = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+BINARY, TOOLS = sys.argv[1], pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 CHART = SOURCE / "share/kubernetes/millrace"
 MADE = {SOURCE / "share/kubernetes/manifests/millrace.yaml": [],
@@ -162,14 +163,28 @@ def check(path):
     return {kind for kind, _ in objects}
 
 
+def kubeconform(path):
+    """By the schemas that the other judge brings along: nothing is fetched."""
+    strict = pathlib.Path(kubernetes_validate.__file__).parent / f"kubernetes-json-schema/v{SCHEMAS}.0-local-strict"
+    with tempfile.TemporaryDirectory() as folder:
+        for file in strict.glob("*.json"):
+            schema = json.loads(file.read_text().replace('"/api/_definitions.json', '"_definitions.json'))
+            schema.pop("$id", None)  # Relative to which kubeconform would fetch the definitions.
+            (pathlib.Path(folder) / file.name).write_text(json.dumps(schema))
+        said = run(TOOLS / "kubeconform", "-strict", "-summary", "-skip", "ServiceMonitor",
+                   "-schema-location", folder + "/{{.ResourceKind}}{{.KindSuffix}}.json", path)
+        claim("Invalid: 0, Errors: 0" in said and "Valid: 0" not in said, f"{path.name}: kubeconform", said)
+
+
 def main():
     for path, values in MADE.items():
-        if HELM:
-            made = run(HELM, "template", "millrace", CHART, "--namespace", "default", "--kube-version", SCHEMAS, *values)
+        if TOOLS:
+            made = run(TOOLS / "helm", "template", "millrace", CHART, "--namespace", "default", "--kube-version", SCHEMAS, *values)
             if "--write" in sys.argv:
                 path.write_text(made)
             claim(made == path.read_text(), f"{path.name} is what the chart makes; --write makes it anew")
-            run(HELM, "lint", "--strict", CHART, *values)
+            run(TOOLS / "helm", "lint", "--strict", CHART, *values)
+            kubeconform(path)
         kinds = check(path)
     claim({"HorizontalPodAutoscaler", "ServiceMonitor", "NetworkPolicy"} <= kinds, "all that can be switched on is in the last", kinds)
     print(f"{passed} passed, 0 failed")

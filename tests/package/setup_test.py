@@ -113,6 +113,7 @@ def main():
 
     if os.geteuid() == 0:
         full_disk()
+        no_such_package()
         no_right()
     shutil.rmtree(FOLDER)
     print(f"{passed} passed, 0 failed")
@@ -138,6 +139,22 @@ def full_disk():
         claim(is_whole(small), "with room the next run mends it")
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def no_such_package():
+    """As root, of a distribution that lacks something. apt itself stays as it is."""
+    tools = FOLDER / "apt"
+    tools.mkdir()
+    for name, does in [("apt-get", f'echo "$@" >>{tools}/asked'), ("apt-cache", "echo millrace-there:; echo '  Candidate: 1'; echo millrace-no-such:; echo '  Candidate: (none)'")]:
+        (tools / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tools / name).chmod(0o755)
+    names = FOLDER / "source/scripts/apt.txt"
+    had = names.read_text()
+    names.write_text(had + "build millrace-no-such 1\nbuild millrace-there 1\nbuild millrace-unknown 1\n")
+    said = setup(code=1, PATH=f"{tools}:{os.environ['PATH']}")
+    claim("this distribution has no package millrace-no-such millrace-unknown;" in said, "what cannot be had is named", said)
+    claim((tools / "asked").read_text().splitlines()[-1].endswith(" update"), "and nothing is installed")
+    names.write_text(had)
 
 
 def no_right():
