@@ -328,8 +328,10 @@ class World {
       if (worker == nullptr || HasEnded(slot.running->process)) continue;
       const auto& memory = *worker->memory();
       if (memory.peak() > memory.limit()) {
-        Fail(fmt::format("{} has had {} bytes, and its limit is {}", NameOf(slot.running->process), memory.peak(),
-                         memory.limit()));
+        std::string now;
+        for (const auto& [name, bytes] : memory.ByName()) now += fmt::format("\n  {}: {}", name, bytes);
+        Fail(fmt::format("{} has had {} bytes, and its limit is {}; now it has{}", NameOf(slot.running->process),
+                         memory.peak(), memory.limit(), now));
       }
     }
     next_look_ = Now() + kSeconds * kSecond;
@@ -615,6 +617,10 @@ class World {
     const int process = NewProcess(fmt::format("foreigner {}", ++num_foreigners_));
     Spawn(process, "main", [this] { ActAsForeigner(*plan(0), bucket_, books_); });
     if (OneIn(4)) KillAfter(process, Between(1, 60));
+    // Whoever writes commits before a vacuum takes its files, as workers do.
+    At(Now() + terms_.vacuum_retention.count() / 2, [process] {
+      if (!HasEnded(process)) Kill(process);
+    });
   }
 
   // Workers that run have the old file.
