@@ -402,6 +402,7 @@ Result<std::shared_ptr<Table>> Table::OpenOrCreate(std::shared_ptr<objectstore::
 SnapshotPtr Table::snapshot() const { return impl_->snapshot(); }
 
 const std::shared_ptr<objectstore::ObjectStore>& Table::store() const { return impl_->store(); }
+const Clock& Table::clock() const { return impl_->clock(); }
 
 Result<SnapshotPtr> Table::Refresh() { return impl_->Refresh(); }
 

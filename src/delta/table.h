@@ -126,6 +126,7 @@ class Table {
   /// As of the last Open, Refresh or Commit. Any thread.
   SnapshotPtr snapshot() const;
   const std::shared_ptr<objectstore::ObjectStore>& store() const;
+  const Clock& clock() const;
 
   /// Reads commits newer than snapshot(); costs one failed read and one Stat when there are none. Errors as Open(); the
   /// snapshot is then the newest that could be read.

@@ -46,6 +46,8 @@ struct PeerNames::Shared {
   void LookUp() {
     auto found = options.lookup(options.name);
     const std::scoped_lock lock(mutex);
+    // A lookup may end while the process does, when there is no log any more.
+    if (stop) return;
     if (!found.ok() || found->empty()) {
       const std::string reason = found.ok() ? "the name stands for no address" : found.status().message();
       if (std::exchange(error, reason) != reason) spdlog::warn("serve.workers: {}", reason);

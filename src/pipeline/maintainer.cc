@@ -169,12 +169,15 @@ bool Maintainer::Open(const std::string& name, const std::shared_ptr<objectstore
 void Maintainer::Compact(const std::string& name, delta::Table& table) {
   const delta::StopRequested stop = [this] { return stopping(); };
   Do("compaction", name, [&]() -> Result<Work> {
-    ASSIGN_OR_RETURN(const auto compacted,
-                     delta::Compact(table,
-                                    {.target_bytes = config_.compaction_target,
+    delta::CompactionOptions options{.target_bytes = config_.compaction_target,
                                      .min_files = static_cast<std::size_t>(config_.compaction_min_files),
-                                     .tiered = true},
-                                    {}, stop));
+                                     .tiered = true};
+    if (config_.vacuum_retention) {
+      options.uncommitted_max =
+          std::min(options.uncommitted_max,
+                   std::chrono::duration_cast<std::chrono::milliseconds>(*config_.vacuum_retention / 2));
+    }
+    ASSIGN_OR_RETURN(const auto compacted, delta::Compact(table, options, {}, stop));
     return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
   });
 }

@@ -19,11 +19,22 @@ TEST(Pressure, EpochsAreCutFromHalfOnAndIntakeStopsAtFourFifths) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.used);
-    const auto pressure = PressureOf(c.used, 1000, c.is_behind);
+    const auto pressure = PressureOf(c.used, 0, 1000, c.is_behind);
     EXPECT_EQ(pressure.cut, c.want.cut);
     EXPECT_EQ(pressure.pause, c.want.pause);
     EXPECT_EQ(pressure.wait, c.want.wait);
   }
+}
+
+TEST(Pressure, WhatWaitsFindsRoomTwice) {
+  EXPECT_FALSE(PressureOf(500, 300, 1000, false).wait);
+  EXPECT_TRUE(PressureOf(500, 301, 1000, false).wait);
+  EXPECT_TRUE(PressureOf(500, 301, 1000, false).pause);
+  EXPECT_FALSE(PressureOf(500, 301, 1000, false).cut) << "commits give back what was worked off";
+  EXPECT_EQ(PressureOf(0, 0, 1000, false).take_max, 500);
+  EXPECT_EQ(PressureOf(500, 300, 1000, false).take_max, 100);
+  EXPECT_EQ(PressureOf(999, 0, 1000, false).take_max, 1);
+  EXPECT_EQ(PressureOf(2000, 500, 1000, false).take_max, 1);
 }
 
 TEST(Pressure, AnEighthIsLeftWhateverOthersHave) {
@@ -31,8 +42,8 @@ TEST(Pressure, AnEighthIsLeftWhateverOthersHave) {
   EXPECT_EQ(IngestionLimit(800, 300), 500);
   EXPECT_EQ(IngestionLimit(800, 750), 100);
   EXPECT_EQ(IngestionLimit(800, 9000), 100);
-  EXPECT_FALSE(PressureOf(0, IngestionLimit(800, 9000), false).wait) << "what is committed makes room";
-  EXPECT_TRUE(PressureOf(90, IngestionLimit(800, 9000), false).pause);
+  EXPECT_FALSE(PressureOf(0, 0, IngestionLimit(800, 9000), false).wait) << "what is committed makes room";
+  EXPECT_TRUE(PressureOf(90, 0, IngestionLimit(800, 9000), false).pause);
 }
 
 }  // namespace

@@ -348,7 +348,7 @@ asio::awaitable<Status> Worker::Intake() {
     CO_RETURN_NOT_OK(co_await GoOn());
     Backpressure();
     if (!waiting_for_room_) {
-      auto events = consumer_->Poll(kPollRecordsMax);
+      auto events = consumer_->Poll(kPollRecordsMax, poll_bytes_max_);
       KillPoint("poll.after");
       for (auto& event : events) {
         CO_RETURN_NOT_OK(co_await HandleEvent(std::move(event)));
@@ -397,11 +397,12 @@ void Worker::Backpressure() {
   // What dedupe remembers stays, whatever is committed: the rest has the rest.
   const std::int64_t remembered = dedupe_budget_->used();
   const std::int64_t left = IngestionLimit(budget_->limit(), remembered + used_by_answers);
-  const Pressure pressure = PressureOf(budget_->used() - remembered, left, is_behind);
+  const Pressure pressure = PressureOf(budget_->used() - remembered, backlog, left, is_behind);
   if (pressure.cut) {
     for (int t = 0; t < plan_->num_data_tables(); ++t) RequestCut(t);
   }
   waiting_for_room_ = pressure.wait;
+  poll_bytes_max_ = std::min(eventlog::kPollBytesMax, static_cast<std::size_t>(pressure.take_max));
   // A short wait leaves the records in the client's bounded queue; a long one pauses the partitions, so that the
   // group keeps hearing from us while nothing more is fetched.
   // This comes with every poll: as long as nothing is paused, no partition is looked at.

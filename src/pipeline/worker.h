@@ -370,7 +370,8 @@ class Worker {
   std::chrono::steady_clock::time_point started_;
   std::chrono::steady_clock::time_point next_look_;  // For topics.
   bool waiting_for_room_ = false;
-  bool paused_some_ = false;  // Some of owned_ may be paused.
+  std::size_t poll_bytes_max_ = 1;  // Backpressure() says it before each poll.
+  bool paused_some_ = false;        // Some of owned_ may be paused.
   bool some_stand_still_ = false;
 
   std::atomic<bool> running_{false};

@@ -13,6 +13,7 @@
 #include "delta/text/column_name.h"
 #include "delta/text/file_path.h"
 #include "delta/upkeep/store_clock.h"
+#include "delta/upkeep/vacuum.h"
 
 namespace millrace::delta {
 namespace {
@@ -34,7 +35,12 @@ PartitionValues PartitionOf(const AddFile& file, const std::vector<std::string>&
 class Compactor {
  public:
   Compactor(Table& table, SnapshotPtr snapshot, const CompactionOptions& options, const StopRequested& stop)
-      : table_(table), snapshot_(std::move(snapshot)), options_(options), stop_(stop) {}
+      : table_(table),
+        snapshot_(std::move(snapshot)),
+        options_(options),
+        uncommitted_max_(
+            std::min(options.uncommitted_max, VacuumRetention(*snapshot_).ValueOr(std::chrono::hours(1)) / 2)),
+        stop_(stop) {}
 
   const CompactionResult& result() const { return result_; }
 
@@ -51,7 +57,7 @@ class Compactor {
       return Status::OK();
     }
     num_removes_ += group.files.size();
-    if (pending_.empty()) first_output_ = steady_clock::now();
+    if (pending_.empty()) first_output_ = table_.clock().SteadyNow();
     pending_.push_back(std::move(rewritten));
     return IsDue() ? Commit() : Status::OK();
   }
@@ -64,7 +70,7 @@ class Compactor {
         DropOutputs(pending_.begin());
         return request.status();
       }
-      const auto outcome = table_.Commit(*request);
+      const auto outcome = table_.Commit(*request, {}, first_output_ + uncommitted_max_);
       if (outcome.ok()) {
         KillPoint("compaction.committed");
         for (const auto& done : pending_) Count(done);
@@ -110,7 +116,7 @@ class Compactor {
 
   bool IsDue() const {
     return !pending_.empty() && (num_removes_ >= options_.files_per_commit_max ||
-                                 steady_clock::now() - first_output_ >= options_.uncommitted_max);
+                                 table_.clock().SteadyNow() - first_output_ >= uncommitted_max_ / 2);
   }
 
   // The group's rows in one new file.
@@ -184,6 +190,7 @@ class Compactor {
   Table& table_;
   const SnapshotPtr snapshot_;
   const CompactionOptions& options_;
+  const std::chrono::milliseconds uncommitted_max_;
   const StopRequested& stop_;
   std::vector<Rewritten> pending_;  // Not committed yet.
   std::size_t num_removes_ = 0;     // Of these.

@@ -26,8 +26,9 @@ struct CompactionOptions {
   /// A run is one commit, but for these: one that would remove more files than this is committed in parts, which bounds
   /// the commit's size (about 400 bytes a file) and memory.
   std::size_t files_per_commit_max = 100'000;
-  /// What waits for longer is committed. It must be less than any retention that somebody's vacuum goes by, which takes
-  /// files that no commit knows for garbage.
+  /// How long an output may be without a commit, or half of VacuumRetention() if that is less: shorter than any
+  /// retention that somebody's vacuum goes by, which takes files that no commit knows for garbage. What has waited for
+  /// half of it is committed; after it no commit is tried any more, however long the store was away.
   std::chrono::milliseconds uncommitted_max = std::chrono::minutes(30);
   DataFileOptions file{};
 };

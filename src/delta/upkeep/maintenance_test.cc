@@ -20,6 +20,7 @@
 #include "delta/upkeep/vacuum.h"
 #include "testing/batch_from_json.h"
 #include "testing/faulty_store.h"
+#include "testing/manual_clock.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::delta {
@@ -27,6 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::BatchFromJson;
+using testing::ManualClock;
 using testing::StoreFault;
 using testing::StoreOperation;
 
@@ -228,18 +230,60 @@ TEST_F(MaintenanceTest, CompactionIsOneCommitOfTheGroupsThatNobodyElseHasChanged
   EXPECT_EQ(Ids(snapshot).ValueOr({}).size(), 10u);
 }
 
-TEST_F(MaintenanceTest, CompactionIsCommittedInPartsWhereOneWouldBeTooLargeOrTooLate) {
-  for (const auto& options : {CompactionOptions{.files_per_commit_max = 1},
-                              CompactionOptions{.uncommitted_max = std::chrono::milliseconds(0)}}) {
-    fs::remove_all(folder_);
-    MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore(folder_.string()));
-    Create({}, {"p"});
-    for (int i = 0; i < 3; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
-    const auto version_before = table_->snapshot()->version;
-    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Compact(*table_, options));
-    EXPECT_EQ(result.files_removed, 6);
-    EXPECT_EQ(table_->snapshot()->version, version_before + 2);
-    EXPECT_EQ(Ids(table_->snapshot()).ValueOr({}), Range(30));
+TEST_F(MaintenanceTest, CompactionIsCommittedInPartsWhereOneWouldBeTooLarge) {
+  Create({}, {"p"});
+  for (int i = 0; i < 3; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  const auto version_before = table_->snapshot()->version;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Compact(*table_, {.files_per_commit_max = 1}));
+  EXPECT_EQ(result.files_removed, 6);
+  EXPECT_EQ(table_->snapshot()->version, version_before + 2);
+  EXPECT_EQ(Ids(table_->snapshot()).ValueOr({}), Range(30));
+}
+
+TEST_F(MaintenanceTest, CompactionIsCommittedInPartsWhereOneWouldBeTooLate) {
+  Create({}, {"p"});
+  for (int i = 0; i < 3; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+  const auto version_before = table_->snapshot()->version;
+  ManualClock clock(0);
+  auto faulty = std::make_shared<testing::FaultyStore>(store_);
+  // Once the first output is there, a file of the second group takes a quarter of an hour to open.
+  faulty->Before(StoreOperation::kFinish, 1,
+                 [&] { faulty->Before(StoreOperation::kOpen, 1, [&] { clock.Set(900'000'000); }); });
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty, clock));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto result, Compact(*table));
+  EXPECT_EQ(result.files_removed, 6);
+  EXPECT_EQ(table->snapshot()->version, version_before + 2);
+  EXPECT_EQ(Ids(table->snapshot()).ValueOr({}), Range(30));
+}
+
+// By then another process's vacuum may have taken what no commit names.
+TEST_F(MaintenanceTest, CompactionTriesNoCommitWhenItsFilesAreTooOld) {
+  struct Case {
+    std::map<std::string, std::string> properties;
+    std::chrono::minutes last;  // That a commit is tried.
+  };
+  for (const auto& [properties, last] :
+       {Case{{}, std::chrono::minutes(30)},
+        Case{{{"delta.deletedFileRetentionDuration", "interval 20 minutes"}}, std::chrono::minutes(10)}}) {
+    for (const bool is_late : {false, true}) {
+      fs::remove_all(folder_);
+      MILLRACE_ASSERT_OK_AND_ASSIGN(store_, objectstore::OpenStore(folder_.string()));
+      Create(properties);
+      for (int i = 0; i < 3; ++i) MILLRACE_ASSERT_OK(Append(*table_, i * 10, i * 10 + 10));
+      const auto version_before = table_->snapshot()->version;
+      ManualClock clock(0);
+      auto faulty = std::make_shared<testing::FaultyStore>(store_);
+      faulty->Before(StoreOperation::kPutIfAbsent, 1,
+                     [&, last = last] { clock.Set(std::chrono::microseconds(last).count() - (is_late ? 0 : 1)); });
+      faulty->Inject(StoreOperation::kPutIfAbsent, 1, testing::StoreFault::kFail);
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, Table::Open(faulty, clock));
+      const auto status = Compact(*table).status();
+      EXPECT_EQ(status.ok(), !is_late) << status;
+      EXPECT_EQ(faulty->calls(StoreOperation::kPutIfAbsent), is_late ? 1 : 2);
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto now, table_->Refresh());
+      EXPECT_EQ(now->version, version_before + (is_late ? 0 : 1));
+      EXPECT_EQ(Ids(now).ValueOr({}), Range(30));
+    }
   }
 }
 
