@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "cpu_seconds.h"
 #include "devices/clickstream.h"
 #include "devices/fleet.h"
 #include "eventlog/kafka/kafka_log.h"
@@ -28,15 +29,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int kPartitions = 4;
-
-double CpuSeconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 Status CreateTopic(const std::string& brokers, const std::string& topic) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();

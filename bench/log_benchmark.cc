@@ -6,8 +6,6 @@
 //
 // Records of one topic, "bench", with four partitions, a key of 16 bytes and a payload of BYTES; IN_FLIGHT of them are
 // on their way at a time. One counts when the log has said that it is durable.
-#include <sys/resource.h>
-
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -18,6 +16,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "cpu_seconds.h"
 #include "eventlog/embedded/embedded_log.h"
 
 namespace millrace::eventlog {
@@ -25,15 +24,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
-
-double CpuSeconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 /// Half of it is incompressible, as db_bench has it.
 std::string Payload(std::size_t bytes) {

@@ -31,12 +31,10 @@ Result<eventlog::OutgoingRecord> RecordOf(mqtt::Publish message, const MqttRoute
       record.headers.emplace_back(std::move(pair->first), std::move(pair->second));
     }
   }
-  std::size_t bytes = message.payload.size() + record.key.value_or("").size();
-  for (const auto& [name, value] : record.headers) bytes += name.size() + value->size();
-  if (bytes > route.event_bytes_max) {
-    return TooLarge("an event of {} bytes; {} are the most for this topic", bytes, route.event_bytes_max);
-  }
   record.payload = std::move(message.payload);
+  if (record.bytes() > route.event_bytes_max) {
+    return TooLarge("an event of {} bytes; {} are the most for this topic", record.bytes(), route.event_bytes_max);
+  }
   return record;
 }
 

@@ -10,6 +10,7 @@
 #include "delta/upkeep/compaction.h"
 #include "delta/upkeep/vacuum.h"
 #include "pipeline/window_upkeep.h"
+#include "pipeline/worker_internal.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -172,11 +173,9 @@ void Maintainer::Compact(const std::string& name, delta::Table& table) {
     delta::CompactionOptions options{.target_bytes = config_.compaction_target,
                                      .min_files = static_cast<std::size_t>(config_.compaction_min_files),
                                      .tiered = true};
-    if (config_.vacuum_retention) {
-      options.uncommitted_max =
-          std::min(options.uncommitted_max,
-                   std::chrono::duration_cast<std::chrono::milliseconds>(*config_.vacuum_retention / 2));
-    }
+    options.uncommitted_max =
+        std::min(options.uncommitted_max,
+                 std::chrono::duration_cast<std::chrono::milliseconds>(FilesKeepFor(*table.snapshot(), config_)));
     ASSIGN_OR_RETURN(const auto compacted, delta::Compact(table, options, {}, stop));
     return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
   });

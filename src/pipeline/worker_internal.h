@@ -1,4 +1,4 @@
-/// Pieces that the worker's files and start_sequence.cc share. Of the folder only.
+/// Pieces that the worker's files, start_sequence.cc and maintainer.cc share. Of the folder only.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
