@@ -48,8 +48,8 @@ class MqttClient {
   ~MqttClient();
 
   /// Whether the broker lets us in: connects without a session and under a name of its own, so that a gateway that runs
-  /// is not disturbed, and leaves. Blocks, until it is connected for `patience` at most, then for 10 s. kTransient: it is
-  /// not there, or does not answer; kInvalidInput: it refuses, and why.
+  /// is not disturbed, and leaves. Blocks, until it is connected for `patience` at most, then for 10 s. kTransient: it
+  /// is not there, or does not answer; kInvalidInput: it refuses, and why.
   static Status Probe(const MqttClientOptions& options, std::chrono::milliseconds patience);
 
   /// Reads no more, acknowledges what is durable until the deadline, and says goodbye. The session stays.
