@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_from.hpp>
@@ -14,6 +15,8 @@
 #include <fstream>
 #include <iterator>
 #include <utility>
+
+#include "mqtt/topic_filter.h"
 
 namespace millrace::gateway {
 namespace {
@@ -34,20 +37,25 @@ MqttSessionFile::MqttSessionFile(std::string path, std::string session)
     : path_(std::move(path)), session_(std::move(session)) {}
 
 Result<MqttSubscriptions> MqttSessionFile::Read() const {
-  if (path_.empty() || !fs::exists(path_)) return MqttSubscriptions{};
-  std::ifstream file(path_, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  MqttSubscriptions known;
+  if (path_.empty() || !fs::exists(path_)) return known;
+  bool is_whole = true;
   try {
+    std::ifstream file(path_, std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     const json::value document = json::parse(text);
-    if (document.at("session").as_string() != session_) return MqttSubscriptions{};
-    return MqttSubscriptions{.asked = json::value_to<std::set<std::string>>(document.at("asked")),
-                             .granted = json::value_to<std::set<std::string>>(document.at("granted"))};
+    if (document.at("session").as_string() != session_) return known;
+    known = {.asked = json::value_to<std::set<std::string>>(document.at("asked")),
+             .granted = json::value_to<std::set<std::string>>(document.at("granted"))};
+    is_whole = std::ranges::all_of(known.asked, [](const auto& one) { return mqtt::TopicFilter::Parse(one).ok(); });
   } catch (const std::exception&) {
-    return InvalidInput(
-        "gateway.state: {} is damaged; remove it: filters that were taken out of gateway.mqtt.subscribe are then no "
-        "longer known, and stay subscribed",
-        path_);
+    is_whole = false;
   }
+  if (is_whole) return known;
+  return InvalidInput(
+      "gateway.state: {} is damaged; remove it: filters that were taken out of gateway.mqtt.subscribe are then no "
+      "longer known, and stay subscribed",
+      path_);
 }
 
 Status MqttSessionFile::Write(const MqttSubscriptions& subscriptions) const {

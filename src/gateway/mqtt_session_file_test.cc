@@ -43,12 +43,16 @@ TEST_F(GatewayMqttSessionFile, WithoutAPathNothingIsKept) {
 
 TEST_F(GatewayMqttSessionFile, DamageAndADiskThatRefusesAreNamed) {
   MILLRACE_ASSERT_OK(Open().Write({}));
-  for (const char* text : {"", "[]", R"({"session": "gateway@broker:1883", "asked": [1], "granted": []})", "{\"sess"}) {
+  for (const char* text : {"", "[]", R"({"session": "gateway@broker:1883", "asked": [1], "granted": []})", "{\"sess",
+                           R"({"session": "gateway@broker:1883", "asked": ["a/#/b"], "granted": []})"}) {
     std::ofstream(path_, std::ios::trunc) << text;
     const auto read = Open().Read();
     MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, read);
     EXPECT_THAT(read.status().message(), HasSubstr(path_ + " is damaged; remove it"));
   }
+  fs::remove(path_);
+  fs::create_directory(path_);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, Open().Read());
   fs::remove_all(folder_);
   std::ofstream(folder_.string()) << "a file where the folder should be";
   const Status written = Open().Write({});

@@ -137,7 +137,12 @@ std::optional<Mark> ParseMark(std::string_view text) {
 
 Status ToStatus(const rocksdb::Status& status, const std::string& folder) {
   if (status.ok()) return Status::OK();
-  if (status.IsCorruption()) return Corrupt("gateway.state {}: {}", folder, status.ToString());
+  if (status.IsCorruption()) {
+    return Corrupt(
+        "gateway.state {} is damaged: {}; move the folder away: what was answered before is then not known, and a "
+        "request that is sent again is a new one",
+        folder, status.ToString());
+  }
   return Transient("gateway.state {}: {}", folder, status.ToString());
 }
 
@@ -426,6 +431,7 @@ Status Repeats::LookIntoLog(const std::stop_token& stop) {
         options_.folder, model::ToString(source), end, offset);
     eventlog::OffsetVector begins;
     for (const auto& [partition, there] : bounds) begins[partition] = there.begin;
+    for (const auto& [other, known_up_to] : stored_) begins.try_emplace(other, 0);
     RETURN_NOT_OK(Forget(begins));
     break;
   }
@@ -500,8 +506,12 @@ Status Repeats::Sync(eventlog::Consumer& log) {
     const std::scoped_lock lock(mutex_);
     if (!running_.empty() && running_.begin()->first < checkpoint_->ticket) return Status::OK();
   }
-  const auto checkpoint = *std::exchange(checkpoint_, std::nullopt);
-  return checkpoint.next == stored_ ? ToStatus(db_->SyncWAL(), options_.folder) : StoreOffsets(checkpoint.next);
+  auto next = std::exchange(checkpoint_, std::nullopt)->next;
+  // What lies behind these of topics that are not ours at the moment is read when they are again.
+  for (const auto& [source, offset] : stored_) {
+    if (std::ranges::find(options_.topics, source.topic) == options_.topics.end()) next.emplace(source, offset);
+  }
+  return next == stored_ ? ToStatus(db_->SyncWAL(), options_.folder) : StoreOffsets(next);
 }
 
 void Repeats::Run(const std::stop_token& stop) {

@@ -137,6 +137,34 @@ TEST_F(GatewayRepeats, FindsInTheLogWhatADeathHasLeftWithoutAnAnswer) {
   EXPECT_EQ(Refused(kBody + 1), Repeats::Refusal::kOtherBody) << "the body is known from the log as well";
 }
 
+TEST_F(GatewayRepeats, ADamagedFolderIsNamedWithTheWayOut) {
+  Open();
+  repeats_ = nullptr;
+  std::filesystem::resize_file(folder_ / "state" / "CURRENT", 0);
+  const auto damaged = Repeats::Open({.folder = (folder_ / "state").string(), .topics = {"clicks"}, .clock = &clock_});
+  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, damaged);
+  EXPECT_THAT(damaged.status().message(), ::testing::HasSubstr((folder_ / "state").string() + " is damaged"));
+  EXPECT_THAT(damaged.status().message(), ::testing::HasSubstr("move the folder away"));
+}
+
+// It died, and came back without the topic, and then with it.
+TEST_F(GatewayRepeats, ATopicThatWasTakenOutForATimeIsReadOnWhereItWasLeft) {
+  Open();
+  static_cast<void>(Begin());  // Never ended.
+  const auto place = Append(MarkOf(kOne, kBody, 3));
+  Open({"more"});
+  // While somebody comes, the ends of the log are stored.
+  for (int i = 0; i < 40; ++i) {
+    const auto id = MakeRequestId("more", "", std::to_string(i));
+    MILLRACE_ASSERT_OK(repeats_->Answered(Begin(id).ticket, {202, ""}));
+    std::this_thread::sleep_for(5ms);
+  }
+  Open({"more", "clicks"});
+  const auto again = Begin();
+  ASSERT_EQ(again.there.size(), 1U);
+  EXPECT_EQ(again.there.at(3).offset, place.offset);
+}
+
 TEST_F(GatewayRepeats, ReadsOnlyWhatLiesBehindTheLastSync) {
   Open();
   Append(MarkOf(kOne, kBody, 0));
