@@ -95,8 +95,10 @@ class KafkaProducer final : public Producer {
     const std::string connection = std::exchange(connection_error_, {});
     if (!failure.ok()) return failure;
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return Status::OK();
+    // The client counts its own events, such as a connection's error, with the records.
     return WithContext(ToStatus(error, connection.empty() ? "Kafka" : connection),
-                       "{} records not yet durable after {} ms", rd_kafka_outq_len(handle_.get()), timeout.count());
+                       "up to {} records not yet durable after {} ms", rd_kafka_outq_len(handle_.get()),
+                       timeout.count());
   }
 
  private:
