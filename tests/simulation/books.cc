@@ -106,6 +106,22 @@ Result<std::vector<Row>> ReadRows(const std::shared_ptr<objectstore::ObjectStore
   }
 }
 
+const std::vector<std::string> kRowColumns = {"_topic", "_partition", "_offset", "id", "grp", "val", "ts"};
+const std::vector<std::string> kLetterColumns = {"topic", "partition", "offset"};
+
+// The window, the key, the states and last the count of records.
+std::vector<std::string> PartialColumns(const config::TablePlan& table) {
+  const auto schema = model::PartialSchema(table.aggregate->definition);
+  std::vector<std::string> columns = {"window_start", "grp"};
+  for (const auto& name : schema->field_names()) {
+    if (name != "window_start" && name != "window_end" && name != "grp" && name != model::kPartialRows) {
+      columns.push_back(name);
+    }
+  }
+  columns.push_back(model::kPartialRows);
+  return columns;
+}
+
 // Each of `wanted` once, those that are `optional` at most once.
 Status Compare(const std::string& what, const std::set<Row>& wanted, const std::set<Row>& optional,
                const std::vector<Row>& found) {
@@ -478,15 +494,14 @@ Status Books::CheckRows(const std::shared_ptr<objectstore::ObjectStore>& lake) c
       (MayMiss(rows_table, place, offset) ? optional_rows : rows).insert(std::move(row));
     }
   }
-  ASSIGN_OR_RETURN(auto found_rows, ReadRows(objectstore::Below(lake, rows_table),
-                                             {"_topic", "_partition", "_offset", "id", "grp", "val", "ts"}));
+  ASSIGN_OR_RETURN(auto found_rows, ReadRows(objectstore::Below(lake, rows_table), kRowColumns));
   const auto foreign = static_cast<std::int64_t>(
       std::erase_if(found_rows, [](const Row& row) { return row[3] == std::to_string(kForeignId); }));
   if (foreign != foreign_rows_) return Internal("rows: {} of another writer's {} are there", foreign, foreign_rows_);
   RETURN_NOT_OK(Compare("rows", rows, optional_rows, found_rows));
   for (const auto& plan : plans_) {
     const auto& name = plan->tables.back().name;
-    ASSIGN_OR_RETURN(const auto found, ReadRows(objectstore::Below(lake, name), {"topic", "partition", "offset"}));
+    ASSIGN_OR_RETURN(const auto found, ReadRows(objectstore::Below(lake, name), kLetterColumns));
     RETURN_NOT_OK(Compare(name, letters[name], optional_letters[name], found));
     for (int t = 1; t < plan->num_data_tables(); ++t) RETURN_NOT_OK(CheckAggregate(lake, plan->tables[t]));
   }
@@ -496,15 +511,7 @@ Status Books::CheckRows(const std::shared_ptr<objectstore::ObjectStore>& lake) c
 Status Books::CheckAggregate(const std::shared_ptr<objectstore::ObjectStore>& lake,
                              const config::TablePlan& table) const {
   // Partial rows, merged as their kinds of state are: the first measure is a sum.
-  const auto schema = model::PartialSchema(table.aggregate->definition);
-  std::vector<std::string> columns = {"window_start", "grp"};
-  for (const auto& name : schema->field_names()) {
-    if (name != "window_start" && name != "window_end" && name != "grp" && name != model::kPartialRows) {
-      columns.push_back(name);
-    }
-  }
-  columns.push_back(model::kPartialRows);
-  ASSIGN_OR_RETURN(const auto partial, ReadRows(objectstore::Below(lake, table.name), columns));
+  ASSIGN_OR_RETURN(const auto partial, ReadRows(objectstore::Below(lake, table.name), PartialColumns(table)));
   std::map<Group, std::pair<std::int64_t, std::int64_t>> merged;
   std::int64_t all = 0;
   for (const auto& row : partial) {
@@ -550,6 +557,21 @@ Status Books::CheckAggregate(const std::shared_ptr<objectstore::ObjectStore>& la
     if (!counts.contains(group)) return Internal("{}: a group that no record is of", table.name);
   }
   return Status::OK();
+}
+
+Result<std::map<std::string, std::string>> Books::Read(const std::shared_ptr<objectstore::ObjectStore>& lake) const {
+  std::map<std::string, std::vector<std::string>> columns = {{plans_.front()->tables.front().name, kRowColumns}};
+  for (const auto& plan : plans_) {
+    columns[plan->tables.back().name] = kLetterColumns;
+    for (int t = 1; t < plan->num_data_tables(); ++t) columns[plan->tables[t].name] = PartialColumns(plan->tables[t]);
+  }
+  std::map<std::string, std::string> read;
+  for (const auto& [table, names] : columns) {
+    ASSIGN_OR_RETURN(const auto rows, ReadRows(objectstore::Below(lake, table), names));
+    std::string& text = read[table] = fmt::format("{}\n", fmt::join(names, "\t"));
+    for (const auto& row : rows) text += fmt::format("{}\n", fmt::join(row, "\t"));
+  }
+  return read;
 }
 
 void Books::CheckAnswer(const query::Answer& answer) const {

@@ -81,6 +81,9 @@ class Books {
 
   /// At the end, through the product's reader: every record is in every table once, with its values.
   Status CheckRows(const std::shared_ptr<objectstore::ObjectStore>& lake) const;
+  /// What the product's reader finds in each table, for other readers to be compared with: by table its header and
+  /// its rows, a line each with tabs between the columns, times in microseconds.
+  Result<std::map<std::string, std::string>> Read(const std::shared_ptr<objectstore::ObjectStore>& lake) const;
   /// An answer about all of `sums` is what the records below its as_of give.
   void CheckAnswer(const query::Answer& answer) const;
 

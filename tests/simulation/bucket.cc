@@ -168,7 +168,7 @@ class Client final : public objectstore::ObjectStore, public std::enable_shared_
     if (kind != kReads && Happens(weather.late)) {
       Count(std::string("store: late ") + what);
       sender.has_given_up = true;
-      At(Now() + Between(kSecond, 10 * kSecond), [arrive = std::move(arrive), what, key, sender] {
+      At(Now() + Between(kSecond, 30 * kSecond), [arrive = std::move(arrive), what, key, sender] {
         Tell(std::string(what) + " " + key + " arrives late");
         arrive(sender);
       });

@@ -22,7 +22,7 @@ struct Weather {
   Micros list_latency_max = 200 * kMillisecond;
   std::uint64_t throttled = 0;  ///< Nothing is done, and the caller is told so, after its client has tried for a while.
   std::uint64_t lost_replies = 0;  ///< It is done, and the caller is not told.
-  std::uint64_t late = 0;          ///< It is done when the caller has long given up: up to 10 s later.
+  std::uint64_t late = 0;          ///< It is done when the caller has long given up: up to 30 s later.
   std::uint64_t seen_twice = 0;    ///< The client repeats what has arrived: 412 after its own success.
 };
 

@@ -28,8 +28,8 @@ Schedule ScheduleOf(std::uint64_t seed) {
     if (between(0, 1) == 1) kinds.push_back(static_cast<Fault>(fault));
   }
   Schedule schedule;
-  schedule.end = (between(0, 7) == 0 ? between(60, 240) : between(8, 40)) * kSecond;
-  const std::int64_t theme = between(0, 20);
+  schedule.end = (between(0, 15) == 0 ? between(60, 240) : between(8, 36)) * kSecond;
+  const std::int64_t theme = between(0, 62);
   if (theme < kNumThemes) schedule.theme = static_cast<Theme>(theme + 1);
   const Micros first = between(5, 15) * kSecond;
   std::optional<Fault> main;

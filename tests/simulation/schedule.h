@@ -9,7 +9,7 @@
 
 namespace millrace::simulation {
 
-// All that takes long here is in proportion: a request is late by 10 s at most and a process sleeps for 15 s, so a
+// All that takes long here is in proportion: a request is late by 30 s at most and a process sleeps for 15 s, so a
 // vacuum that waits for a minute, and a log that is kept for 70 s, are what a week and a month are outside. Where
 // processes sleep for up to 90 s vacuums wait for longer.
 enum class Fault {

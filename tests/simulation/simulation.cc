@@ -40,6 +40,7 @@ struct Arguments {
   bool keep_going = false;
   bool shrink = false;
   std::vector<int> without;
+  std::string lake;
   int jobs = 0;
   std::string log = "off";
 };
@@ -186,7 +187,7 @@ std::vector<int> Processors() {
                           const BasePlans& base) {
   BeginTakingTurns();
   Begin(OptionsOf(arguments, seed));
-  Play(base, {.seed = seed, .without = {without.begin(), without.end()}});
+  Play(base, {.seed = seed, .without = {without.begin(), without.end()}, .lake = arguments.lake});
   std::fputs(Report().c_str(), stdout);
   std::fflush(stdout);
   std::_Exit(0);
@@ -402,6 +403,7 @@ int Main(int argc, char** argv) {
   app.add_flag("--coverage", arguments.coverage, "Fail if a kind of fault never happened");
   app.add_flag("--keep-going", arguments.keep_going, "Go on after a seed that fails");
   app.add_option("--without", arguments.without, "Numbers of faults that are left out");
+  app.add_option("--lake", arguments.lake, "With --seed: write its tables into this folder in the end");
   app.add_flag("--shrink", arguments.shrink, "With --seed, which fails: leave out the faults that it fails without");
   app.add_option("--jobs", arguments.jobs, "Seeds at once; 0: as many as there are processors");
   app.add_option("--log", arguments.log, "The workers' log: debug, info, warn, off");

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -13,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -155,6 +158,7 @@ class World {
   World(const BasePlans& base, const PlayOptions& options)
       : schedule_(ScheduleOf(options.seed)),
         without_(options.without),
+        lake_(options.lake),
         base_(ChooseBase(base)),
         terms_(Terms::Draw(schedule_)),
         plans_(PlansOf(base_, terms_)),
@@ -213,6 +217,7 @@ class World {
     StopAll();
     const Status checked = books_.CheckRows(bucket_.NewClient());
     if (!checked.ok()) Fail(checked.ToString());
+    if (!lake_.empty()) WriteLake();
     if (can_refuse_soon && !is_recreated_ && OneIn(6)) CheckAnotherLog();
   }
 
@@ -733,6 +738,20 @@ class World {
     }
   }
 
+  void WriteLake() {
+    const auto write = [this](const std::string& name, std::string_view bytes) {
+      const auto path = lake_ / name;
+      std::filesystem::create_directories(path.parent_path());
+      std::ofstream out(path, std::ios::binary);
+      out.write(bytes.data(), std::ssize(bytes));
+      if (!out.flush()) Fail("cannot write " + path.string());
+    };
+    const auto read = books_.Read(bucket_.NewClient());
+    if (!read.ok()) Fail(read.status().ToString());
+    for (const auto& [key, object] : bucket_.objects()) write(key, object.bytes->ToString());
+    for (const auto& [table, text] : *read) write(table + ".tsv", text);
+  }
+
   // The topic is deleted and made anew, or retention has passed what the tables have, and nobody wants gaps: whoever
   // reads on must refuse, and commit nothing.
   void CheckAnotherLog() {
@@ -816,6 +835,7 @@ class World {
 
   const Schedule schedule_;
   const std::set<int> without_;
+  const std::filesystem::path lake_;
   const std::vector<BasePlans::Edits> base_;  ///< By pipeline.
   const Terms terms_;
   std::vector<BasePlans::Edits> plans_;  ///< As base_.
