@@ -26,7 +26,7 @@ def main() -> None:
             if str(candidate.version) == version and candidate.link.filename.endswith(".tar.gz")
         ]
         if not links:
-            sys.exit(f"no source package of {name} {version} in the Python index")
+            sys.exit(f"no source package of {name} {version} in the Python index, or it does not answer: see pip config list")
         response = session.get(links[0].url_without_fragment)
         response.raise_for_status()
     if links[0].hash and hashlib.new(links[0].hash_name, response.content).hexdigest() != links[0].hash:

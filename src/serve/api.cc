@@ -40,7 +40,8 @@ std::string WithPaths(std::string document, const std::string& more) {
   if (more.empty()) return document;
   auto parsed = boost::json::parse(document);
   auto& paths = parsed.at("paths").as_object();
-  for (const auto& [path, operations] : boost::json::parse(more).as_object()) paths[path] = operations;
+  const auto added = boost::json::parse(more);
+  for (const auto& [path, operations] : added.as_object()) paths[path] = operations;
   return JsonText(parsed) + "\n";
 }
 

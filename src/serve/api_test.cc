@@ -152,6 +152,15 @@ TEST_F(ApiTest, ThePagesAskNobodyElse) {
   }
 }
 
+TEST_F(ApiTest, TheOpenApiDocumentHasWhatOthersServe) {
+  options_.more_paths = R"({"/v1/events/{topic}": {"post": {"summary": "Sends events."}}, "/collect.js": {"get": {}}})";
+  const auto document = json::parse(Get("/openapi.json").body.Text());
+  const auto& paths = document.at("paths").as_object();
+  EXPECT_EQ(paths.at("/v1/events/{topic}").at("post").at("summary"), "Sends events.");
+  EXPECT_TRUE(paths.contains("/collect.js"));
+  EXPECT_TRUE(paths.contains("/v1/tables"));
+}
+
 TEST_F(ApiTest, TheOpenApiDocumentHasEveryRouteAndParameterAndNoLooseEnd) {
   const auto document = json::parse(Get("/openapi.json").body.Text());
   const auto& paths = document.at("paths").as_object();

@@ -6,6 +6,7 @@ stays as it is, is lent, and one library is made anew, from the package index.
 
 Usage: setup_test.py SOURCE_FOLDER
 """
+import http.server
 import os
 import pathlib
 import shutil
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 SOURCE = pathlib.Path(sys.argv[1]).resolve()
@@ -55,6 +57,42 @@ def change(old, new):
     script.write_text(text.replace(old, new, 1))
 
 
+class CutOff(http.server.BaseHTTPRequestHandler):
+    """A package index whose archives end in the middle."""
+
+    def do_GET(self):
+        page = b'<a href="/datasketches-4.1.0.tar.gz#sha256=' + b"0" * 64 + b'">datasketches-4.1.0.tar.gz</a>'
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/gzip")
+        self.send_header("Content-Length", str(len(page) if self.path.endswith("/") else 1_000_000))
+        self.end_headers()
+        self.wfile.write(page if self.path.endswith("/") else b"half of it")
+
+    def log_message(self, *_):
+        pass
+
+
+def broken_downloads():
+    forget()
+    said = setup(code=1, PIP_INDEX_URL=f"file://{FOLDER}/nowhere", PIP_FIND_LINKS="", PIP_NO_INDEX="")
+    claim("no source package of datasketches 4.1.0 in the Python index, or it does not answer" in said and "run it again" in said,
+          "an index that does not answer", said)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), CutOff) as index:
+        threading.Thread(target=index.serve_forever, daemon=True).start()
+        said = setup(code=1, PIP_INDEX_URL=f"http://127.0.0.1:{index.server_port}/simple", PIP_FIND_LINKS="", PIP_NO_INDEX="")
+        index.shutdown()
+    claim("datasketches 4.1.0: the archive's hash is not the one that the index names" in said, "an archive that is cut off", said)
+    claim(not (DEPS / "datasketches").exists(), "nothing of it is put in place")
+    setup()
+    claim(is_whole(), "the next run mends it")
+
+    (DEPS / "duckdb").rename(FOLDER / "duckdb")
+    said = setup(code=1, npm_config_registry="http://127.0.0.1:9/", npm_config_fetch_retries="0")
+    claim("ECONNREFUSED" in said and "npm pack" in said, "a registry of npm that does not answer", said)
+    claim(not (DEPS / "duckdb").exists(), "nothing of it is put in place")
+    (FOLDER / "duckdb").rename(DEPS / "duckdb")
+
+
 def main():
     for part in ("scripts", "third_party/librdkafka"):
         shutil.copytree(SOURCE / part, FOLDER / "source" / part)
@@ -75,11 +113,7 @@ def main():
     claim(is_whole(), "all is there")
     claim("nothing to do" in setup(), "nor has the next one")
 
-    forget()
-    said = setup(code=1, PIP_INDEX_URL=f"file://{FOLDER}/nowhere", PIP_FIND_LINKS="", PIP_NO_INDEX="")
-    claim("no source package of datasketches" in said and "run it again" in said, "an index that does not answer", said)
-    setup()
-    claim(is_whole(), "the next run mends it")
+    broken_downloads()
 
     forget()
     pin = next(line.split("=")[1] for line in (FOLDER / "source/scripts/setup").read_text().splitlines()
