@@ -202,8 +202,9 @@ test('dead letters: why, their bytes, and what would mend them', async () => {
   assert.match(await page.locator('.reasons').innerText(), /type_mismatch[\s\S]*To mend it: The detail names the column/);
   await page.locator('.reasons button', {hasText: 'type_mismatch'}).click();
   await page.getByRole('heading', {name: 'Samples of type_mismatch'}).waitFor();
-  await page.locator('.letter').first().waitFor();
-  assert.match(await text(page, '.letter'), /expected double, found string[\s\S]*"latency_ms":"slow"[\s\S]*offset \d+/);
+  const slow = page.locator('.letter', {hasText: '"latency_ms":"slow"'}).first();
+  await slow.waitFor();
+  assert.match(await slow.innerText(), /expected double, found string[\s\S]*"latency_ms":"slow"[\s\S]*offset \d+/);
   assert.match(await page.getByLabel('Once the cause is mended: run them again').innerText(), /dlq replay -c pipeline\.yaml --where "reason = 'type_mismatch'"/);
   await page.getByRole('button', {name: 'Bytes', exact: true}).click();
   assert.match(await text(page, '.letter pre'), /^000000 {2}7b 22 65/);
@@ -215,7 +216,7 @@ test('source: each partition with its rates', async () => {
   const {page, context} = await at('#/source');
   await until('rates', async () => {
     const rows = await page.getByRole('region', {name: 'Partitions'}).locator('tbody tr').allInnerTexts();
-    return rows.length === 4 && rows.every(row => /^clicks\[\d\]\s.*[1-9]\d*\/s\s+[1-9]\d*\/s/.test(row));
+    return rows.length === 8 && rows.every(row => /^(clicks|readings)\[\d\]\s.*[1-9]\d*\/s\s+[1-9]\d*\/s/.test(row));
   });
   await page.getByText('millrace tap -c pipeline.yaml').first().waitFor();
   await context.close();
@@ -296,7 +297,7 @@ test('cost: from the live load, changed by a slider, in the URL', async () => {
 
 test('keys alone go everywhere', async () => {
   const {page, context} = await at('#/');
-  await page.locator('.chart canvas').waitFor();
+  await page.locator('.chart canvas').first().waitFor();
   await page.keyboard.press('Tab');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'To the page');
   await page.keyboard.press('4');

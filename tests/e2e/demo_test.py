@@ -53,6 +53,10 @@ def main():
         by_country = json.loads(get(questions[0]))
         assert by_country["rows"] > 0 and by_country["data"][0]["views"] > 0, by_country
         assert by_country["as_of"]["offsets"]["clicks"], by_country
+        of_cities = next(question for question in questions if "readings_10s" in question)
+        while "temperature" not in get(of_cities) or len(get(of_cities).splitlines()) < 2:
+            assert time.time() < deadline and demo.poll() is None, "no reading is in an answer"
+            time.sleep(0.1)
 
         def load(address):
             done = subprocess.run(["chromium", *CHROMIUM_FLAGS, f"--user-data-dir={folder}/chromium", "--virtual-time-budget=6000",
@@ -63,7 +67,8 @@ def main():
         dom = load(page)
         rate = re.search(r'data-stage="log".*?<strong>([^<]*)<.*?class="arrow moves"[^>]*><span>([^<]*)<', dom)
         assert rate and re.search(r"[1-9]", rate.group(2)), "the page shows no rate: " + str(rate and rate.group(0))
-        assert "clicks_1m" in dom, "the page names no aggregate"
+        for name in ("explore clicks_1s", "explore readings_10s", "clicks_dead_letters"):
+            assert name in dom, f"the page does not name {name}"
         assert "<canvas" in dom, "the page draws no chart"
         assert "<polyline" in load(page + "cost"), "the page of costs draws no curve"
 
@@ -76,12 +81,12 @@ def main():
         summary = "".join(lines)[len(welcome):]
         assert code == 0, summary + demo.stderr.read()
         assert "every event is in its table, once" in summary, summary
-        sent = int(re.search(r"([\d,]+) events sent", summary).group(1).replace(",", ""))
-        assert sent > ENOUGH, summary
-        clicks = re.search(r"^clicks +.*$", summary, re.M).group(0).split()
-        read, dead = int(clicks[3].replace(",", "")), int(clicks[5].replace(",", ""))
-        assert read == sent, f"{sent} sent, {read} read"
-        assert dead > 0, "no malformed event became a dead letter"
+        sent = re.search(r"([\d,]+) clicks and ([\d,]+) readings sent", summary)
+        for fleet, number in zip(("clicks", "readings"), sent.groups()):
+            table = re.search(rf"^{fleet} +.*$", summary, re.M).group(0).split()
+            read, dead = int(table[3].replace(",", "")), int(table[5].replace(",", ""))
+            assert read == int(number.replace(",", "")) > ENOUGH / 10, f"{number} {fleet} sent, {read} read"
+            assert dead > 0, f"no malformed event of {fleet} became a dead letter"
         subprocess.run([BINARY, "demo", "--rate", "100", "--dir", str(folder / "short"), "--port", "0", "--for", "1s"], check=True,
                        capture_output=True, timeout=120)
         print("1 passed, 0 failed")

@@ -182,7 +182,7 @@ def as_they_come():
         port = int(re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())[1])
         wait_until(lambda: is_ready(port), "and is ready")
         for attempt in range(5):  # This machine may stand still now and then.
-            stream = EventStream(port, "/v1/tap", {})
+            stream = EventStream(port, "/v1/tap", {"input": "clicks"})
             late = []
             for _ in range(100):
                 _, row, when = stream.next("row")

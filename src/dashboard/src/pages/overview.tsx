@@ -10,6 +10,7 @@ import {href} from '../router';
 import {requestsPerSecond, useRequests} from '../data/requests';
 
 const RATE_SECONDS = 10;
+const CHARTS_MAX = 2;
 
 export function OverviewPage() {
   const watched = usePipeline();
@@ -17,12 +18,15 @@ export function OverviewPage() {
   const aggregates = usePolled('/v1/aggregates', signal => get('/v1/aggregates', {}, signal), null);
   if (!p) return watched.problem ? null : <Loading />;
   const findings = diagnose(samples);
-  const first = aggregates.value?.aggregates.find(a => a.window_us > 0);
+  const charted = aggregates.value?.aggregates.filter(a => a.window_us > 0).slice(0, CHARTS_MAX) ?? [];
+  const first = charted[0];
   return (
     <>
       <Picture p={p} watched={watched} findings={findings} />
       <Wrong findings={findings} />
-      {first && <Card title="Live" side={<a href={href(['explore', first.name])}>explore {first.name}</a>}><LiveChart aggregate={first} /></Card>}
+      <div class={charted.length > 1 ? 'two' : ''}>
+        {charted.map(a => <Card key={a.name} title="Live" side={<a href={href(['explore', a.name])}>explore {a.name}</a>}><LiveChart aggregate={a} /></Card>)}
+      </div>
       {aggregates.value && aggregates.value.aggregates.length === 0 && <Card title="Live"><Empty>This pipeline has no aggregates. With one in <code>aggregates:</code> of its file, its numbers are here while they come.</Empty></Card>}
       <Tables p={p} />
       <div class="two">
