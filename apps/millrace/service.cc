@@ -44,9 +44,6 @@ constexpr std::int64_t kKafkaIntakeBytesMax = 32 << 20;
 /// The most that a request unpacks to: librdkafka takes it whole.
 constexpr std::int64_t kKafkaBatchBytesMax = std::int64_t{256} << 20;
 constexpr std::int64_t kEmbeddedIntakeBytesMax = 12 << 20;
-/// Likewise where two doors share the queue of the embedded log: what both may have, and one batch in their place.
-constexpr std::int64_t kSharedIntakeBytesMax = 6 << 20;
-constexpr std::int64_t kSharedBatchBytesMax = 9 << 20;
 /// A sender hears what became of its events before the server gives the request up.
 constexpr const char* kDeliveryTimeoutMs = "20000";
 /// Of serve.limits.concurrent_queries.
@@ -70,7 +67,10 @@ gateway::Intake::Limits IntakeLimitsOf(const pipeline::Plan& plan) {
   // Each door has a producer of Kafka's to itself.
   if (std::holds_alternative<KafkaSource>(plan.config.source.log)) return of(kKafkaIntakeBytesMax, kKafkaBatchBytesMax);
   const auto& gateway = *plan.config.gateway;
-  if (!gateway.topics.empty() && gateway.mqtt) return of(kSharedIntakeBytesMax, kSharedBatchBytesMax);
+  if (!gateway.topics.empty() && gateway.mqtt) {
+    constexpr auto kShared = gateway::kSharedEmbeddedLimits;
+    return of(kShared.bytes_max, kShared.batch_bytes_max);
+  }
   return of(kEmbeddedIntakeBytesMax, kEmbeddedIntakeBytesMax);
 }
 

@@ -33,7 +33,11 @@ Status Intake::Append(std::vector<eventlog::OutgoingRecord>&& records, std::func
   }
   const std::size_t bytes_before = bytes_.fetch_add(bytes);
   const std::size_t records_before = records_.fetch_add(records.size());
-  const bool fits = bytes_before + bytes <= limits_.bytes_max && records_before + records.size() <= limits_.records_max;
+  const auto with_share = [is_small = bytes <= kSmallBatchBytes](std::size_t most) {
+    return is_small ? most + most / 4 : most;
+  };
+  const bool fits = bytes_before + bytes <= with_share(limits_.bytes_max) &&
+                    records_before + records.size() <= with_share(limits_.records_max);
   if (!fits && records_before > 0) {
     bytes_ -= bytes;
     records_ -= records.size();

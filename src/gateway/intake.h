@@ -22,13 +22,16 @@ using Settled = std::vector<Result<eventlog::Appended>>;
 class Intake {
  public:
   /// What may be on its way to the log at a time: less than the producer takes, so that it takes all of a batch that
-  /// has found its place here.
+  /// has found its place here. Small batches, of at most kSmallBatchBytes, may have a quarter more of the first two:
+  /// large ones do not keep them out.
   struct Limits {
     std::size_t bytes_max = 12 << 20;
     std::size_t records_max = 50'000;
     /// Of one batch: as much as the producer takes whole. More finds no place, however long it waits.
     std::size_t batch_bytes_max = 12 << 20;
   };
+
+  static constexpr std::size_t kSmallBatchBytes = 64 << 10;
 
   /// `door`: whose events they are, as metrics say it.
   Intake(std::unique_ptr<eventlog::ConfirmingProducer> producer, const Limits& limits, Metrics& metrics,
@@ -55,5 +58,9 @@ class Intake {
   Gauge waiting_records_;
   std::unique_ptr<eventlog::ConfirmingProducer> producer_;  // Last: it calls back as it goes.
 };
+
+/// Of each of two doors that share the queue of one embedded log: it has room for what both may have, also when one has
+/// its largest batch in place of that.
+inline constexpr Intake::Limits kSharedEmbeddedLimits{.bytes_max = 6 << 20, .batch_bytes_max = 9 << 20};
 
 }  // namespace millrace::gateway

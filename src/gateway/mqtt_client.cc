@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <functional>
+#include <map>
 #include <set>
 #include <thread>
 #include <utility>
@@ -89,6 +90,28 @@ asio::awaitable<Result<mqtt::Connack>> LetIn(std::shared_ptr<mqtt::Connection> c
   if (connack == nullptr) co_return InvalidInput("answers with another packet than CONNACK");
   if (connack->code != 0) co_return Refused(*connack, connect.version);
   co_return *connack;
+}
+
+/// Filters in groups of what a SUBSCRIBE or UNSUBSCRIBE takes, with `bytes_beside` for each.
+Result<std::vector<std::vector<std::string>>> InPackets(const std::vector<std::string>& filters,
+                                                        std::size_t bytes_beside, std::size_t packet_bytes_max) {
+  constexpr std::size_t kEmpty = mqtt::kHeadBytesMax + 3;  // Identifier, no properties.
+  std::vector<std::vector<std::string>> packets;
+  std::size_t bytes = 0;
+  for (const auto& filter : filters) {
+    const std::size_t more = 2 + filter.size() + bytes_beside;
+    if (kEmpty + more > packet_bytes_max) {
+      return InvalidInput("takes packets of {} bytes at most, and one with the filter '{}' has {}", packet_bytes_max,
+                          filter, kEmpty + more);
+    }
+    if (packets.empty() || bytes + more > packet_bytes_max || packets.back().size() == mqtt::kFiltersMax) {
+      packets.emplace_back();
+      bytes = kEmpty;
+    }
+    packets.back().push_back(filter);
+    bytes += more;
+  }
+  return packets;
 }
 
 /// Messages of its subscription go to one of its members, and what is retained to none.
@@ -199,32 +222,46 @@ class MqttClient::Impl {
     if (!connack->session_present) known_ = {};
     std::set<std::string> wanted;
     for (const auto& route : options_.routes) wanted.insert(route.filter.text());
-    dropping_.clear();
+    std::vector<std::string> dropped, subscribed;
     for (const auto& filter : known_.asked) {
-      if (!wanted.contains(filter) && dropping_.size() < mqtt::kFiltersMax) dropping_.push_back(filter);
+      if (!wanted.contains(filter)) dropped.push_back(filter);
     }
-    subscribing_.clear();
     for (const auto& filter : wanted) {
       // In 3.1.1 all that is retained comes again with each SUBSCRIBE. mosquitto 2.0 forgets those that are shared.
       const bool is_known = options_.version == Version::k311 && known_.granted.contains(filter) && !IsShared(filter);
-      if (!is_known) subscribing_.push_back(filter);
+      if (!is_known) subscribed.push_back(filter);
     }
-    known_.asked.insert(subscribing_.begin(), subscribing_.end());
+    known_.asked.insert(subscribed.begin(), subscribed.end());
     CO_RETURN_NOT_OK(Keep());
-    if (!dropping_.empty()) {
-      CO_RETURN_NOT_OK(connection->Send(mqtt::Unsubscribe{.packet_id = kUnsubscribeId, .filters = dropping_}));
+    const auto largest = mqtt::NumberOf(connack->properties, PropertyId::kMaximumPacketSize);
+    if (largest) connection->set_sent_bytes_max(*largest);
+    CO_RETURN_NOT_OK(Ask(*connection, dropped, subscribed, largest.value_or(mqtt::kRemainingBytesMax)));
+    co_await connection->Flush();
+    co_return Status::OK();
+  }
+
+  Status Ask(mqtt::Connection& connection, const std::vector<std::string>& dropped,
+             const std::vector<std::string>& subscribed, std::size_t packet_bytes_max) {
+    dropping_.clear();
+    subscribing_.clear();
+    std::uint16_t id = 0;
+    ASSIGN_OR_RETURN(const auto unsubscribes, InPackets(dropped, 0, packet_bytes_max));
+    for (const auto& filters : unsubscribes) {
+      dropping_[++id] = filters;
+      RETURN_NOT_OK(connection.Send(mqtt::Unsubscribe{.packet_id = id, .filters = filters}));
     }
-    if (!subscribing_.empty()) {
-      mqtt::Subscribe subscribe{.packet_id = kSubscribeId};
-      for (const auto& filter : subscribing_) {
+    ASSIGN_OR_RETURN(const auto subscribes, InPackets(subscribed, 1, packet_bytes_max));
+    for (const auto& filters : subscribes) {
+      subscribing_[++id] = filters;
+      mqtt::Subscribe subscribe{.packet_id = id};
+      for (const auto& filter : filters) {
         mqtt::Subscription one{.filter = filter, .qos = 1};
         if (options_.version == Version::k5) one.retain_handling = 1;
         subscribe.subscriptions.push_back(std::move(one));
       }
-      CO_RETURN_NOT_OK(connection->Send(subscribe));
+      RETURN_NOT_OK(connection.Send(subscribe));
     }
-    co_await connection->Flush();
-    co_return Status::OK();
+    return Status::OK();
   }
 
   // What is known of the session, for the next process.
@@ -254,6 +291,11 @@ class MqttClient::Impl {
       // KeepAlive() minds how long nothing comes.
       auto packet = co_await connection->Read(std::nullopt);
       if (!packet.ok()) co_return packet.status();
+      // A batch has many records or a large one: the log takes each that it takes alone.
+      if (const auto* message = std::get_if<mqtt::Publish>(&*packet);
+          message != nullptr && batch.bytes + message->payload.size() >= kBatchBytes) {
+        co_await HandOn(connection, batch);
+      }
       CO_RETURN_NOT_OK(Take(connection, *std::move(packet), batch));
     }
   }
@@ -281,11 +323,14 @@ class MqttClient::Impl {
   }
 
   Status TakeSuback(const mqtt::Suback& suback) {
-    if (suback.packet_id != kSubscribeId || suback.codes.size() != subscribing_.size()) {
+    const auto asked = subscribing_.find(suback.packet_id);
+    if (asked == subscribing_.end() || suback.codes.size() != asked->second.size()) {
       return InvalidInput("answers a SUBSCRIBE that was not sent");
     }
+    const auto filters = std::move(asked->second);
+    subscribing_.erase(asked);
     for (std::size_t i = 0; i < suback.codes.size(); ++i) {
-      const std::string& filter = subscribing_[i];
+      const std::string& filter = filters[i];
       if (suback.codes[i] >= mqtt::reason::kUnspecified) {
         return InvalidInput("refuses the subscription to '{}': {}", filter, mqtt::ReasonText(suback.codes[i]));
       }
@@ -293,28 +338,28 @@ class MqttClient::Impl {
         return InvalidInput("grants QoS 0 alone to '{}', and so would not wait for the log", filter);
       }
     }
-    known_.granted.insert(subscribing_.begin(), subscribing_.end());
-    subscribing_.clear();
+    known_.granted.insert(filters.begin(), filters.end());
     return Keep();
   }
 
   Status TakeUnsuback(const mqtt::Unsuback& unsuback) {
     const bool has_codes = options_.version == Version::k5;
-    if (unsuback.packet_id != kUnsubscribeId || dropping_.empty() ||
-        (has_codes && unsuback.codes.size() != dropping_.size())) {
+    const auto asked = dropping_.find(unsuback.packet_id);
+    if (asked == dropping_.end() || (has_codes && unsuback.codes.size() != asked->second.size())) {
       return InvalidInput("answers an UNSUBSCRIBE that was not sent");
     }
-    for (std::size_t i = 0; i < dropping_.size(); ++i) {
+    const auto filters = std::move(asked->second);
+    dropping_.erase(asked);
+    for (std::size_t i = 0; i < filters.size(); ++i) {
       if (has_codes && unsuback.codes[i] >= mqtt::reason::kUnspecified) {
         spdlog::warn("gateway: the MQTT broker goes on with '{}', which is not in gateway.mqtt.subscribe any more: {}",
-                     dropping_[i], mqtt::ReasonText(unsuback.codes[i]));
+                     filters[i], mqtt::ReasonText(unsuback.codes[i]));
         continue;
       }
-      spdlog::info("gateway: the MQTT broker sends '{}' no more: it is not in gateway.mqtt.subscribe", dropping_[i]);
-      known_.asked.erase(dropping_[i]);
-      known_.granted.erase(dropping_[i]);
+      spdlog::info("gateway: the MQTT broker sends '{}' no more: it is not in gateway.mqtt.subscribe", filters[i]);
+      known_.asked.erase(filters[i]);
+      known_.granted.erase(filters[i]);
     }
-    dropping_.clear();
     return Keep();
   }
 
@@ -336,7 +381,7 @@ class MqttClient::Impl {
     if (route == nullptr) return Reject(connection, topic, "no filter of the file matches it any more", ticket);
     auto record = RecordOf(std::move(message), *route);
     if (!record.ok()) return Reject(connection, topic, record.status().message(), ticket);
-    batch.bytes += record->payload->size();
+    batch.bytes += record->bytes();
     batch.records.push_back(*std::move(record));
     batch.tickets.push_back(ticket);
     return Status::OK();
@@ -370,6 +415,7 @@ class MqttClient::Impl {
         co_return;
       }
       --batches_on_their_way_;
+      if (KindOf(queued) == ErrorKind::kTooLarge) co_return RejectAll(connection, batch, queued.message());
       if (IsEnding(*connection)) {
         for (const auto& ticket : batch.tickets) {
           if (ticket) inbox_.Forget(*ticket);
@@ -379,6 +425,15 @@ class MqttClient::Impl {
       }
       co_await Pause();
     }
+  }
+
+  // However long it waited, the log would not take it.
+  void RejectAll(const ConnectionPtr& connection, TakenMessages& batch, std::string_view why) {
+    for (std::size_t i = 0; i < batch.records.size(); ++i) {
+      const std::string& topic = *batch.records[i].headers.front().second;  // As RecordOf() has it.
+      if (!Reject(connection, topic, why, batch.tickets[i]).ok()) connection->Close();
+    }
+    batch = {};
   }
 
   void Settle(const std::vector<std::optional<mqtt::Inbox::Ticket>>& tickets, const Settled& settled) {
@@ -408,7 +463,7 @@ class MqttClient::Impl {
       const bool says_why = options_.version == Version::k5;
       RETURN_NOT_OK(connection->Send(mqtt::Ack{.packet_id = id, .code = says_why ? code : std::uint8_t{0}}));
     }
-    if (!connection->is_writing()) tasks_.Spawn("acknowledge", Write(connection));
+    if (!connection->WriteNow()) tasks_.Spawn("acknowledge", Write(connection));
     return Status::OK();
   }
 
@@ -441,9 +496,6 @@ class MqttClient::Impl {
     co_await connection->Flush();
   }
 
-  static constexpr std::uint16_t kSubscribeId = 1;
-  static constexpr std::uint16_t kUnsubscribeId = 2;
-
   // Constant after construction.
   const MqttClientOptions options_;
   const std::size_t packet_bytes_max_;
@@ -455,11 +507,12 @@ class MqttClient::Impl {
   asio::steady_timer acked_;  // Cancelled when something was settled.
   ConnectionPtr connection_;  // nullptr: there is none.
   mqtt::Inbox inbox_;
-  Status failure_;                        // Why the connection is given up by us.
-  MqttSubscriptions known_;               // Of the session.
-  MqttSubscriptions kept_;                // In the file.
-  std::vector<std::string> subscribing_;  // Sent and not answered, as are the next.
-  std::vector<std::string> dropping_;
+  Status failure_;           // Why the connection is given up by us.
+  MqttSubscriptions known_;  // Of the session.
+  MqttSubscriptions kept_;   // In the file.
+  // Filters of what was sent and is not answered, by packet identifier.
+  std::map<std::uint16_t, std::vector<std::string>> subscribing_;
+  std::map<std::uint16_t, std::vector<std::string>> dropping_;
   bool is_stopping_ = false;
   std::size_t batches_on_their_way_ = 0;
   std::uint64_t num_accepted_ = 0;

@@ -34,16 +34,19 @@ constexpr const char* kShared = "$share/g/site/+/dev/+";
 class GatewayMqttClient : public ::testing::Test {
  protected:
   // As a process that begins, which knows of the session what the one before has left.
-  void Open(Version version = Version::k5, Intake::Limits limits = {}, const std::string& filter = kShared) {
+  void Open(Version version = Version::k5, Intake::Limits limits = {},
+            const std::vector<std::string>& filters = {kShared}) {
     MqttClientOptions options{.broker = {.host = "127.0.0.1", .port = server_.port()},
                               .version = version,
                               .client_id = "gateway",
                               .username = "ada",
                               .password = "secret"};
-    options.routes.push_back({.filter = mqtt::TopicFilter::Parse(filter).ValueOrDie(),
-                              .topic = "readings",
-                              .key = mqtt::MatchTemplate::Parse("{2}", 2).ValueOrDie(),
-                              .event_bytes_max = 1000});
+    for (const auto& filter : filters) {
+      options.routes.push_back({.filter = mqtt::TopicFilter::Parse(filter).ValueOrDie(),
+                                .topic = "readings",
+                                .key = mqtt::MatchTemplate::Parse("{2}", 2).ValueOrDie(),
+                                .event_bytes_max = 1000});
+    }
     options.session_file = file_;
     options.subscriptions = *file_.Read();
     version_ = version;
@@ -108,6 +111,48 @@ TEST_F(GatewayMqttClient, AsksForASessionAndAtMostWhatItCanHold) {
   ASSERT_TRUE(subscribe);
   EXPECT_THAT(subscribe->subscriptions,
               ElementsAre(mqtt::Subscription{.filter = "$share/g/site/+/dev/+", .qos = 1, .retain_handling = 1}));
+}
+
+TEST_F(GatewayMqttClient, SubscribesInPacketsThatTheBrokerTakes) {
+  Open(Version::k5, {}, {"aaaaaaaaaa/+/+", "bbbbbbbbbb/+/+", "cccccccccc/+/+"});
+  TestPeer peer(server_);
+  ASSERT_TRUE(peer.NextAs<Connect>());
+  // 8 bytes and 17 for each filter: two fit, three do not.
+  ASSERT_TRUE(peer.Send(Connack{.properties = {{mqtt::PropertyId::kMaximumPacketSize, std::uint32_t{45}}}}));
+  const auto first = peer.NextAs<Subscribe>();
+  const auto second = peer.NextAs<Subscribe>();
+  ASSERT_TRUE(first && second);
+  EXPECT_NE(first->packet_id, second->packet_id);
+  ASSERT_EQ(first->subscriptions.size(), 2U);
+  ASSERT_EQ(second->subscriptions.size(), 1U);
+  EXPECT_EQ(second->subscriptions[0].filter, "cccccccccc/+/+");
+  // In whatever order they are answered.
+  ASSERT_TRUE(peer.Send(Suback{.packet_id = second->packet_id, .codes = {1}}));
+  ASSERT_TRUE(peer.Send(Suback{.packet_id = first->packet_id, .codes = {1, 1}}));
+  ExpectKept({"aaaaaaaaaa/+/+", "bbbbbbbbbb/+/+", "cccccccccc/+/+"},
+             {"aaaaaaaaaa/+/+", "bbbbbbbbbb/+/+", "cccccccccc/+/+"});
+}
+
+TEST_F(GatewayMqttClient, GivesUpABrokerThatTakesNoPacketWithItsFilter) {
+  Open();
+  TestPeer peer(server_);
+  ASSERT_TRUE(peer.NextAs<Connect>());
+  ASSERT_TRUE(peer.Send(Connack{.properties = {{mqtt::PropertyId::kMaximumPacketSize, std::uint32_t{20}}}}));
+  EXPECT_EQ(peer.Next(), std::nullopt) << "no SUBSCRIBE that is not whole";
+  EXPECT_TRUE(peer.is_closed());
+}
+
+// It would wait for ever, and all others behind it.
+TEST_F(GatewayMqttClient, WhatTheLogNeverTakesIsRefusedAndHoldsUpNothing) {
+  Open(Version::k5, {.batch_bytes_max = 500});
+  auto broker = Welcomed();
+  ASSERT_TRUE(broker->Send(Message(1, std::string(600, 'x'))));
+  const auto refused = broker->NextAs<Ack>();
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->code, reason::kImplementationSpecific);
+  ASSERT_TRUE(broker->Send(Message(2, "small")));
+  EXPECT_EQ(broker->NextAs<Ack>()->code, reason::kSuccess);
+  EXPECT_THAT(log_.payloads(), ElementsAre("small"));
 }
 
 TEST_F(GatewayMqttClient, AcknowledgesOnlyWhatIsDurable) {
@@ -259,12 +304,12 @@ TEST_F(GatewayMqttClient, ASessionThatIsGoneHasNothingToUnsubscribe) {
 }
 
 TEST_F(GatewayMqttClient, In311WhatIsRetainedIsNotAskedForAgainAndSharesAre) {
-  Open(Version::k311, {}, "site/+/dev/+");
+  Open(Version::k311, {}, {"site/+/dev/+"});
   const auto first = Welcomed();
   ExpectKept({"site/+/dev/+"}, {"site/+/dev/+"});
   client_->Stop(std::chrono::steady_clock::now());
   intake_.reset();
-  Open(Version::k311, {}, "site/+/dev/+");
+  Open(Version::k311, {}, {"site/+/dev/+"});
   TestPeer broker(server_, Version::k311);
   ASSERT_TRUE(broker.NextAs<Connect>() && broker.Send(Connack{.session_present = true}));
   ASSERT_TRUE(broker.Send(Message(1, "one")));

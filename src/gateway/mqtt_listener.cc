@@ -13,8 +13,11 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <deque>
+#include <iterator>
 #include <list>
 #include <map>
+#include <mutex>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -38,7 +41,7 @@ using std::chrono::steady_clock;
 constexpr auto kWithError = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::milliseconds kLookAgain{10};
 constexpr std::chrono::seconds kKeepAliveMax{3600};
-constexpr std::size_t kDeviceBatchBytes = 256 << 10;
+constexpr std::size_t kGatheredBytes = 256 << 10;  // Of many devices, or of one.
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
 constexpr int kJudges = 2;  // Threads that ask an issuer for its keys.
@@ -105,6 +108,23 @@ struct Device {
 };
 using DevicePtr = std::shared_ptr<Device>;
 
+// What devices have handed on, one behind the other.
+struct Share {
+  DevicePtr device;
+  std::vector<Item> items;
+};
+struct Gathered {
+  std::vector<eventlog::OutgoingRecord> records;
+  std::vector<Share> shares;
+  std::size_t bytes = 0;
+};
+
+// What became of it.
+struct Outcomes {
+  std::shared_ptr<std::vector<Share>> shares;
+  Settled settled;
+};
+
 std::uint8_t ReturnCodeOf(std::uint8_t code) {
   switch (code) {
     case reason::kUnsupportedVersion:
@@ -137,6 +157,7 @@ class MqttListener::Impl {
         intake_(intake),
         clock_(clock),
         listener_(io_, "gateway: MQTT"),
+        room_(io_),
         drained_(io_),
         allowance_{.bytes_max = std::max(options_.buffers_bytes_max, 2 * packet_bytes_max_)},
         open_(metrics.MakeGauge("millrace_gateway_mqtt_connections", "Connections of devices over MQTT.")),
@@ -294,6 +315,10 @@ class MqttListener::Impl {
       if (sent) co_await device->connection->Flush();
       co_return false;
     }
+    if (auto fault = FaultOfWill(*device, connect->will)) {
+      co_await Refuse(device, *fault);
+      co_return false;
+    }
     mqtt::Connack connack = ConnackOf(*device, *connect);
     TakeOver(device);
     device->is_connected = true;
@@ -372,7 +397,7 @@ class MqttListener::Impl {
     mqtt::Connection& connection = *device->connection;
     TakenMessages batch;
     while (!device->end) {
-      if (!connection.HasPacket() || batch.bytes >= kDeviceBatchBytes) co_await HandOn(device, batch);
+      if (!connection.HasPacket() || batch.bytes >= kGatheredBytes) co_await HandOn(device, batch);
       while (device->inbox.unacknowledged() >= kUnacknowledgedMax && !device->end && !connection.is_closed()) {
         co_await HandOn(device, batch);
         co_await Pause(device, kLookAgain);
@@ -420,9 +445,12 @@ class MqttListener::Impl {
 
   void Answer(const DevicePtr& device, const mqtt::Packet& packet) {
     if (!device->connection->Send(packet).ok()) return device->connection->Close();
-    if (!device->connection->is_writing()) tasks_.Spawn("answer", Write(device));
+    Write(device);
   }
-  static asio::awaitable<void> Write(DevicePtr device) { co_await device->connection->Flush(); }
+  void Write(const DevicePtr& device) {
+    if (!device->connection->WriteNow()) tasks_.Spawn("write", Flush(device));
+  }
+  static asio::awaitable<void> Flush(DevicePtr device) { co_await device->connection->Flush(); }
 
   Rule* RuleOf(const std::string& topic) {
     const auto found = std::find_if(rules_.begin(), rules_.end(),
@@ -442,6 +470,28 @@ class MqttListener::Impl {
       return End{reason::kNotAuthorized, "the token has expired"};
     }
     return std::nullopt;
+  }
+
+  // Whether it will be accepted is told while somebody listens, in MQTT 5. In 3.1.1 there are no words for it but that
+  // the client may not; there the QoS of a will is that of its delivery, and nothing is delivered.
+  std::optional<End> FaultOfWill(const Device& device, const std::optional<mqtt::Will>& will) {
+    if (!will) return std::nullopt;
+    if (device.is_5() && will->qos > 1) return End{reason::kQosNotSupported, "QoS 2 is not spoken here"};
+    Rule* const rule = RuleOf(will->topic);
+    auto fault = FaultOf(device, will->topic, rule);
+    if (!device.is_5() && fault && fault->code != reason::kNotAuthorized) return std::nullopt;
+    if (fault || !device.is_5()) return fault;
+    const auto record = RecordOf(MessageOf(*will), rule->rule.route);
+    if (record.ok()) return std::nullopt;
+    return End{reason::kPacketTooLarge, "the will: " + record.status().message()};
+  }
+
+  static mqtt::Publish MessageOf(mqtt::Will will) {
+    mqtt::Publish message{.topic = std::move(will.topic), .payload = std::move(will.payload)};
+    for (auto& property : will.properties) {
+      if (property.id != PropertyId::kWillDelay) message.properties.push_back(std::move(property));
+    }
+    return message;
   }
 
   asio::awaitable<void> TakeMessage(DevicePtr device, mqtt::Publish message, TakenMessages& batch) {
@@ -467,7 +517,9 @@ class MqttListener::Impl {
       }
       item.charged_at = now;
     }
-    batch.bytes += record->payload->size();
+    // A batch has many records or a large one: the log takes each that it takes alone.
+    if (batch.bytes + record->bytes() > kGatheredBytes) co_await HandOn(device, batch);
+    batch.bytes += record->bytes();
     batch.records.push_back(*std::move(record));
     batch.items.push_back(item);
   }
@@ -497,35 +549,93 @@ class MqttListener::Impl {
     co_await device->changed.async_wait(kWithError);
   }
 
-  // Gives the batch to the log, once there is room.
+  // Adds the batch to what goes to the log next, once there is room. What devices send at the same time goes there
+  // together.
   asio::awaitable<void> HandOn(DevicePtr device, TakenMessages& batch) {
-    while (!batch.records.empty()) {
-      const auto items = batch.items;
-      std::function<void(Settled)> then = [this, device, items](Settled settled) {
-        asio::post(io_, [this, device, items, settled = std::move(settled)] { Settle(device, items, settled); });
-      };
-      ++device->batches_on_their_way;
-      const Status queued = intake_.Append(std::move(batch.records), std::move(then));
-      if (queued.ok()) {
+    if (batch.records.empty()) co_return;
+    for (;;) {
+      if (has_room_ && gathered_.bytes + batch.bytes > kGatheredBytes) PassOn();
+      if (has_room_) break;
+      if (is_stopping_ || device->connection->is_closed()) {
+        GiveUp(device, batch.items, std::nullopt);
         batch = {};
         co_return;
       }
-      --device->batches_on_their_way;
-      if (is_stopping_ || device->connection->is_closed()) co_return GiveUp(device, batch);
       co_await Pause(device, kLookAgain);
     }
-  }
-
-  // None of it was appended.
-  void GiveUp(const DevicePtr& device, TakenMessages& batch) {
-    for (const Item& item : batch.items) {
-      failed_.Increment();
-      if (item.charged_at) item.rule->quota->GiveBack(device->client, 1, *item.charged_at);
-    }
+    if (gathered_.shares.empty()) asio::post(io_, [this] { PassOn(); });
+    ++device->batches_on_their_way;
+    std::move(batch.records.begin(), batch.records.end(), std::back_inserter(gathered_.records));
+    gathered_.shares.push_back({device, std::move(batch.items)});
+    gathered_.bytes += batch.bytes;
     batch = {};
   }
 
-  void Settle(const DevicePtr& device, const std::vector<Item>& items, const Settled& settled) {
+  // Gives what was gathered to the log, or tries again when there may be room.
+  void PassOn() {
+    if (gathered_.shares.empty()) return;
+    const auto shares = std::make_shared<std::vector<Share>>(std::move(gathered_.shares));
+    const Status queued = intake_.Append(std::move(gathered_.records), [this, shares](Settled settled) {
+      bool is_first = false;
+      {
+        const std::scoped_lock lock(settled_mutex_);
+        is_first = settled_.empty();
+        settled_.push_back({shares, std::move(settled)});
+      }
+      if (is_first) asio::post(io_, [this] { SettleAll(); });
+    });
+    const bool is_too_large = !queued.ok() && KindOf(queued) == ErrorKind::kTooLarge;
+    has_room_ = queued.ok() || is_too_large || is_stopping_;
+    if (queued.ok()) {
+      gathered_ = {};
+    } else if (has_room_) {
+      gathered_ = {};
+      for (const auto& [device, items] : *shares) {
+        --device->batches_on_their_way;
+        GiveUp(device, items, is_too_large ? std::optional(queued) : std::nullopt);
+      }
+    } else {
+      gathered_.shares = std::move(*shares);
+      room_.expires_after(kLookAgain);
+      room_.async_wait([this](error_code error) {
+        if (!error) PassOn();
+      });
+    }
+  }
+
+  // None of them was appended, nor ever will be, if it says why.
+  void GiveUp(const DevicePtr& device, const std::vector<Item>& items, const std::optional<Status>& why) {
+    for (const Item& item : items) {
+      if (item.charged_at) item.rule->quota->GiveBack(device->client, 1, *item.charged_at);
+      if (why) {
+        Reject(device, item, {reason::kImplementationSpecific, why->message()});
+      } else {
+        failed_.Increment();
+      }
+    }
+  }
+
+  void SettleAll() {
+    std::vector<Outcomes> all;
+    {
+      const std::scoped_lock lock(settled_mutex_);
+      all.swap(settled_);
+    }
+    for (const auto& [shares, settled] : all) {
+      auto outcomes = std::span(settled);
+      for (const auto& [device, items] : *shares) {
+        Settle(device, items, outcomes.first(items.size()));
+        outcomes = outcomes.subspan(items.size());
+      }
+    }
+    // Behind all of it: who has several batches is written to once.
+    for (const auto& [shares, settled] : all) {
+      for (const auto& share : *shares) Acknowledge(share.device);
+    }
+  }
+
+  void Settle(const DevicePtr& device, const std::vector<Item>& items,
+              std::span<const Result<eventlog::Appended>> settled) {
     --device->batches_on_their_way;
     for (std::size_t i = 0; i < settled.size(); ++i) {
       const Item& item = items[i];
@@ -541,25 +651,19 @@ class MqttListener::Impl {
       if (item.ticket)
         device->EndWith({reason::kServerBusy, "the log does not take it: " + settled[i].status().message()});
     }
-    Acknowledge(device);
   }
 
   void Acknowledge(const DevicePtr& device) {
-    bool has_any = false;
     for (const auto& [id, code] : device->inbox.TakeAcks()) {
-      has_any = true;
       if (!device->connection->Send(mqtt::Ack{.packet_id = id, .code = code}).ok()) return device->connection->Close();
     }
-    if (has_any && !device->connection->is_writing()) tasks_.Spawn("acknowledge", Write(device));
+    Write(device);
     device->changed.cancel();
   }
 
   void SendWill(Device& device) {
     if (!device.will || is_stopping_) return;
-    mqtt::Publish message{.topic = std::move(device.will->topic), .payload = std::move(device.will->payload)};
-    for (auto& property : device.will->properties) {
-      if (property.id != PropertyId::kWillDelay) message.properties.push_back(std::move(property));
-    }
+    mqtt::Publish message = MessageOf(*std::move(device.will));
     Rule* const rule = RuleOf(message.topic);
     if (FaultOf(device, message.topic, rule)) return rejected_.Increment();
     auto record = RecordOf(std::move(message), rule->rule.route);
@@ -586,6 +690,9 @@ class MqttListener::Impl {
   // Of the thread.
   asio::io_context io_{1};
   http::Listener listener_;
+  Gathered gathered_;
+  bool has_room_ = true;        // The log took what was gathered last.
+  asio::steady_timer room_;     // Until it is asked again.
   asio::steady_timer drained_;  // Cancelled when there is no device any more.
   mqtt::Allowance allowance_;
   std::deque<Rule> rules_;
@@ -599,6 +706,9 @@ class MqttListener::Impl {
   Counter failed_;
   asio::thread_pool judges_;
   TaskGroup tasks_;  // Accept(), and one Serve() for each device.
+
+  std::mutex settled_mutex_;
+  std::vector<Outcomes> settled_;  // Not seen by the thread yet.
 
   std::thread thread_;
 };

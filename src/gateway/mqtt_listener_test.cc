@@ -294,6 +294,85 @@ TEST_F(GatewayMqttListener, AWillIsSentWhenADeviceLeavesWithoutAWord) {
   EXPECT_THAT(log_.payloads(), ElementsAre("gone"));
 }
 
+TEST_F(GatewayMqttListener, AWillThatIsNotAcceptedIsToldWhenConnecting) {
+  MqttListenerOptions options;
+  options.access.emplace(std::vector<serve::AccessToken>{{"writer", {"write:clicks"}}, {"reader", {"read"}}});
+  options.rules = {Rule("a/#", "clicks")};
+  Open(std::move(options));
+  const auto code_of = [this](Version version, const char* token, mqtt::Will will) -> std::optional<std::uint8_t> {
+    TestPeer peer(listener_->port(), version);
+    EXPECT_TRUE(peer.Send(
+        Connect{.version = version, .client_id = "d", .will = std::move(will), .username = "any", .password = token}));
+    const auto connack = peer.NextAs<Connack>();
+    if (!connack) return std::nullopt;
+    if (connack->code == 0) EXPECT_TRUE(peer.Send(Disconnect()));
+    EXPECT_EQ(peer.Next(), std::nullopt) << "it is closed, or has said goodbye";
+    return connack->code;
+  };
+  const auto will = [](const char* topic, std::size_t bytes = 1, int qos = 0) {
+    return mqtt::Will{
+        .topic = topic, .payload = std::string(bytes, 'x'), .qos = static_cast<std::uint8_t>(qos), .properties = {}};
+  };
+  EXPECT_EQ(code_of(Version::k5, "writer", will("a/will", 1, 1)), reason::kSuccess);
+  EXPECT_EQ(code_of(Version::k5, "writer", will("a/will", 1, 2)), reason::kQosNotSupported);
+  EXPECT_EQ(code_of(Version::k5, "writer", will("elsewhere")), reason::kTopicNameInvalid);
+  EXPECT_EQ(code_of(Version::k5, "writer", will("a/will", 1001)), reason::kPacketTooLarge);
+  EXPECT_EQ(code_of(Version::k5, "reader", will("a/will")), reason::kNotAuthorized);
+  EXPECT_EQ(code_of(Version::k311, "reader", will("a/will")), mqtt::return_code::kNotAuthorized);
+  EXPECT_EQ(code_of(Version::k311, "writer", will("elsewhere")), 0) << "3.1.1 has no words for it";
+  EXPECT_EQ(code_of(Version::k311, "writer", will("a/will", 1, 2)), 0);
+  EXPECT_THAT(log_.payloads(), IsEmpty());
+}
+
+// It would wait for ever, and all others behind it.
+TEST_F(GatewayMqttListener, WhatTheLogNeverTakesIsRefusedAndHoldsUpNobody) {
+  Open({}, {.batch_bytes_max = 500});
+  auto other = Connected(Version::k5, {.client_id = "other"});
+  auto peer = Connected();
+  ASSERT_TRUE(peer.Send(Message(1, std::string(600, 'x'))));
+  EXPECT_EQ(peer.NextAs<Ack>()->code, reason::kImplementationSpecific);
+  ASSERT_TRUE(other.Send(Message(1, "small")));
+  EXPECT_EQ(other.NextAs<Ack>()->code, reason::kSuccess);
+  ASSERT_TRUE(peer.Send(Message(2, "small")));
+  EXPECT_EQ(peer.NextAs<Ack>()->code, reason::kSuccess);
+  auto older = Connected(Version::k311, {.client_id = "older"});
+  ASSERT_TRUE(older.Send(Message(1, std::string(600, 'x'))));
+  EXPECT_EQ(older.Next(), std::nullopt);
+  EXPECT_TRUE(older.is_closed());
+  EXPECT_THAT(log_.payloads(), ElementsAre("small", "small"));
+}
+
+// Many devices' messages go to the log together: each is told of its own.
+TEST_F(GatewayMqttListener, OfManyDevicesEachHearsOfItsOwnMessages) {
+  Open();
+  log_.Hold();
+  constexpr int kDevices = 40;
+  std::vector<TestPeer> peers;
+  for (int i = 0; i < kDevices; ++i) {
+    peers.push_back(Connected(Version::k5, {.client_id = "d" + std::to_string(i)}));
+  }
+  for (int round : {0, 1}) {
+    for (int i = 0; i < kDevices; ++i) ASSERT_TRUE(peers[i].Send(Message(1 + i + round * kDevices)));
+  }
+  while (intake_->waiting() < 2 * kDevices) std::this_thread::yield();
+  // The first that was taken, whoever's it is, is refused: its device alone is sent away.
+  log_.FailNext({Transient("the disk is full")});
+  log_.Release();
+  int sent_away = 0;
+  for (int i = 0; i < kDevices; ++i) {
+    const auto first = peers[i].Next();
+    ASSERT_TRUE(first);
+    if (std::holds_alternative<Disconnect>(*first)) {
+      ++sent_away;
+      continue;
+    }
+    EXPECT_EQ(std::get<Ack>(*first).packet_id, 1 + i);
+    EXPECT_EQ(peers[i].NextAs<Ack>()->packet_id, 1 + i + kDevices);
+  }
+  EXPECT_EQ(sent_away, 1);
+  EXPECT_EQ(log_.records().size(), 2U * kDevices - 1);
+}
+
 TEST_F(GatewayMqttListener, WillsCountInRatesAndQuotas) {
   MqttListenerOptions options;
   options.rules = {Rule("a/#", "clicks"), Rule("b/#", "clicks")};

@@ -25,6 +25,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAskTimeout{10'000};
+// A gateway gives its records their time, by a clock that may be another's.
+constexpr UnixMicros kLookedBack =
+    std::chrono::duration_cast<std::chrono::microseconds>(kAnswersKept + std::chrono::hours(1)).count();
 constexpr milliseconds kLookTimeout{60'000};  // Without a record or an end.
 constexpr std::size_t kPollRecords = 10'000;
 constexpr std::size_t kFoundMax = 10'000;  // Requests in memory while the log is read.
@@ -135,14 +138,16 @@ std::optional<Mark> ParseMark(std::string_view text) {
   return mark;
 }
 
+Status Damaged(const std::string& folder, const std::string& what) {
+  return Corrupt(
+      "gateway.state {} is damaged: {}; move the folder away: what was answered before is then not known, and a "
+      "request that is sent again is a new one",
+      folder, what);
+}
+
 Status ToStatus(const rocksdb::Status& status, const std::string& folder) {
   if (status.ok()) return Status::OK();
-  if (status.IsCorruption()) {
-    return Corrupt(
-        "gateway.state {} is damaged: {}; move the folder away: what was answered before is then not known, and a "
-        "request that is sent again is a new one",
-        folder, status.ToString());
-  }
+  if (status.IsCorruption()) return Damaged(folder, status.ToString());
   return Transient("gateway.state {}: {}", folder, status.ToString());
 }
 
@@ -150,6 +155,18 @@ std::array<unsigned char, SHA256_DIGEST_LENGTH> Sha256(std::string_view text) {
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
   SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
   return digest;
+}
+
+/// What a database has only once it is whole, of one whose CURRENT is not there, which RocksDB would take for a new
+/// one.
+std::optional<std::string> FileWithoutCurrent(const std::string& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::path(folder) / "CURRENT", error)) return std::nullopt;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const auto extension = entry.path().extension();
+    if (extension == ".sst" || extension == ".log") return entry.path().filename();
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -187,6 +204,8 @@ Result<std::unique_ptr<Repeats>> Repeats::Open(Options options) {
     ASSIGN_OR_RETURN(const auto log, repeats->options_.open_log());
     ASSIGN_OR_RETURN(const auto ends, repeats->Ends(*log));
     RETURN_NOT_OK(repeats->StoreOffsets(ends));
+    // Into a table: whatever becomes of what is written from now on, the log is read on from there.
+    RETURN_NOT_OK(ToStatus(repeats->db_->Flush({}), repeats->options_.folder));
     repeats->ready_ = true;
   }
   repeats->thread_ = std::jthread([raw = repeats.get()](const std::stop_token& stop) { raw->Run(stop); });
@@ -207,8 +226,12 @@ Status Repeats::OpenFolder() {
   std::error_code error;
   std::filesystem::create_directories(options_.folder, error);
   if (error) return InvalidInput("gateway.state {}: cannot make the folder: {}", options_.folder, error.message());
+  if (const auto file = FileWithoutCurrent(options_.folder)) {
+    return Damaged(options_.folder, fmt::format("it has {}, and no CURRENT", *file));
+  }
   rocksdb::Options open;
   open.create_if_missing = true;
+  open.track_and_verify_wals_in_manifest = true;  // One that is missing between others is told.
   open.write_buffer_size = 4 << 20;
   open.max_total_wal_size = 16 << 20;
   open.keep_log_file_num = 2;
@@ -227,9 +250,11 @@ Status Repeats::OpenFolder() {
   rocksdb::DB* db = nullptr;
   const auto status = rocksdb::DB::Open(open, options_.folder, &db);
   db_.reset(db);
-  if (status.IsIOError() && status.ToString().find("lock") != std::string::npos) {
+  if (status.IsIOError() && status.ToString().find(options_.folder + "/LOCK") != std::string::npos) {
     return Conflict("gateway.state {}: another process has this folder; give each gateway its own", options_.folder);
   }
+  // The folder is there: it is one of its files.
+  if (status.IsPathNotFound()) return Damaged(options_.folder, status.ToString());
   RETURN_NOT_OK(ToStatus(status, options_.folder));
   return CheckFormat();
 }
@@ -437,14 +462,17 @@ Status Repeats::LookIntoLog(const std::stop_token& stop) {
   }
   std::set<std::string> known;
   for (const auto& [source, offset] : stored_) known.insert(source.topic);
+  // What is older is remembered of nobody.
+  ASSIGN_OR_RETURN(const auto recent, log->OffsetsAt(options_.clock->Now() - kLookedBack, partitions, kAskTimeout));
   eventlog::OffsetVector start;
   std::set<eventlog::TopicPartition> open;
   for (const auto& [source, range] : bounds) {
     const auto stored = stored_.find(source);
     // A topic that the folder does not know had no gateway before; a partition of another is new.
-    start[source] = stored != stored_.end()        ? std::clamp(stored->second, range.begin, range.end)
-                    : known.contains(source.topic) ? range.begin
-                                                   : range.end;
+    const auto known_up_to = stored != stored_.end()        ? stored->second
+                             : known.contains(source.topic) ? range.begin
+                                                            : range.end;
+    start[source] = std::clamp(std::max(known_up_to, recent.at(source)), range.begin, range.end);
     if (start[source] < range.end) open.insert(source);
   }
   static_cast<void>(log->Poll(1));  // The assignment.

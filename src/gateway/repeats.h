@@ -80,7 +80,8 @@ class Repeats {
   };
 
   /// Reads the folder and begins to look into the log, on a thread of its own. kConflict: another process has the
-  /// folder. kTransient: the log does not answer, of a new folder. kNotFound: a topic is not there.
+  /// folder. kCorrupt: files of it are damaged or missing; where what was written last is, the log is read instead.
+  /// kTransient: the log does not answer, of a new folder. kNotFound: a topic is not there.
   static Result<std::unique_ptr<Repeats>> Open(Options options);
   /// What was answered is synced.
   ~Repeats();
@@ -134,8 +135,9 @@ class Repeats {
   Status StoreOffsets(const eventlog::OffsetVector& next);
   /// All that was answered; what the log holds from `begins` on is not known yet.
   Status Forget(const eventlog::OffsetVector& begins);
-  /// Reads the log from the stored offsets to its end; marks of requests without an answer are put down. A log that
-  /// ends before them is another one, or has lost records: it is read whole, and nothing else counts any more.
+  /// Reads the log from the stored offsets to its end, and of that no more than the last day, as long as answers are
+  /// kept; marks of requests without an answer are put down. A log that ends before the offsets is another one, or has
+  /// lost records: it is read as if nothing were stored, and nothing else counts any more.
   Status LookIntoLog(const std::stop_token& stop);
   Status PutFound(const std::map<RequestId, Found>& found);
   Status Put(const RequestId& id, std::uint64_t fingerprint, const KeptAnswer& answer, const Places& places);

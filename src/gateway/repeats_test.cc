@@ -28,7 +28,7 @@ class GatewayRepeats : public ::testing::Test {
     folder_ = std::filesystem::path(::testing::TempDir()) /
               ("repeats_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
     std::filesystem::remove_all(folder_);
-    auto log = eventlog::EmbeddedLog::Open({.path = (folder_ / "log").string(), .partitions = 2});
+    auto log = eventlog::EmbeddedLog::Open({.path = (folder_ / "log").string(), .partitions = 2, .clock = &clock_});
     MILLRACE_ASSERT_OK(log);
     log_ = *std::move(log);
   }
@@ -138,13 +138,60 @@ TEST_F(GatewayRepeats, FindsInTheLogWhatADeathHasLeftWithoutAnAnswer) {
 }
 
 TEST_F(GatewayRepeats, ADamagedFolderIsNamedWithTheWayOut) {
+  const std::filesystem::path state = folder_ / "state";
+  const auto remove = [&state](std::string_view beginning) {
+    int removed = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(state)) {
+      if (entry.path().filename().string().starts_with(beginning)) removed += std::filesystem::remove(entry.path());
+    }
+    EXPECT_GT(removed, 0);
+  };
+  for (const std::string harm : {"CURRENT is empty", "no CURRENT", "no MANIFEST"}) {
+    std::filesystem::remove_all(state);
+    Open();
+    repeats_ = nullptr;
+    if (harm == "CURRENT is empty") {
+      std::filesystem::resize_file(state / "CURRENT", 0);
+    } else {
+      remove(harm.substr(3));
+    }
+    const auto damaged = Repeats::Open({.folder = state.string(), .topics = {"clicks"}, .clock = &clock_});
+    SCOPED_TRACE(harm);
+    MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, damaged);
+    EXPECT_THAT(damaged.status().message(), ::testing::HasSubstr(state.string() + " is damaged"));
+    EXPECT_THAT(damaged.status().message(), ::testing::HasSubstr("move the folder away"));
+  }
+}
+
+// What was written last is gone, with the offsets: the log has all of it.
+TEST_F(GatewayRepeats, WithoutItsNewestFileTheFolderKnowsWhatTheLogHolds) {
   Open();
+  const auto begun = Begin();
+  const auto place = Append(MarkOf(kOne, kBody, 0));
+  MILLRACE_ASSERT_OK(repeats_->Answered(begun.ticket, {202, "{}"}));
   repeats_ = nullptr;
-  std::filesystem::resize_file(folder_ / "state" / "CURRENT", 0);
-  const auto damaged = Repeats::Open({.folder = (folder_ / "state").string(), .topics = {"clicks"}, .clock = &clock_});
-  MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, damaged);
-  EXPECT_THAT(damaged.status().message(), ::testing::HasSubstr((folder_ / "state").string() + " is damaged"));
-  EXPECT_THAT(damaged.status().message(), ::testing::HasSubstr("move the folder away"));
+  int removed = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "state")) {
+    if (entry.path().extension() == ".log") removed += std::filesystem::remove(entry.path());
+  }
+  ASSERT_GT(removed, 0);
+  Open();
+  const auto again = Begin();
+  ASSERT_EQ(again.there.size(), 1U);
+  EXPECT_EQ(again.there.at(0).offset, place.offset);
+}
+
+TEST_F(GatewayRepeats, OfATopicThatWasAwayForLongOnlyTheLastDayIsRead) {
+  const auto two = MakeRequestId("clicks", "token 1", "another key");
+  constexpr UnixMicros kHour = 3'600'000'000;
+  Open();
+  Append(MarkOf(kOne, kBody, 0));
+  clock_.Set(clock_.Now() + 60 * 24 * kHour);
+  Append(MarkOf(two, kBody, 0));
+  clock_.Set(clock_.Now() + 24 * kHour);
+  Open();
+  EXPECT_EQ(Begin(two).there.size(), 1U);
+  EXPECT_TRUE(Begin().there.empty()) << "nobody is answered the same after two months";
 }
 
 // It died, and came back without the topic, and then with it.

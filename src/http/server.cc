@@ -46,6 +46,8 @@ constexpr auto kUseTuple = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kLingerBytesMax = 4 << 20;
 constexpr Milliseconds kLingerTimeout{1000};
 constexpr std::size_t kReadBytes = 4096;
+// Of an answer that is written without a detour, if the socket takes it.
+constexpr std::size_t kWriteNowBytes = 16 << 10;
 constexpr std::string_view kLineEnd = "\r\n";
 // Of chunks' lines for each byte of a body: one in a chunk of its own has five, and clients that write so are met.
 constexpr std::uint64_t kAroundByteMax = 8;
@@ -56,25 +58,23 @@ constexpr int kJoinsMax = 2;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
 
-// Cancels the connection's operation when it takes too long. An expiry that was overtaken by the operation's end does
-// nothing: it belongs to an earlier `round`.
+// Cancels the connection's operation when it takes too long. Few do, and a request has several: a timer that is set
+// stays, and looks when it expires what is to be in time by then. One that was overtaken belongs to an earlier `round`.
 class Watchdog {
  public:
   explicit Watchdog(Transport& transport) : transport_(transport), timer_(transport.socket().get_executor()) {}
 
   void Start(Milliseconds timeout, std::shared_ptr<void> keep_alive) {
     expired_ = false;
-    const std::uint64_t round = ++round_;
-    timer_.expires_after(timeout);
-    timer_.async_wait([this, round, keep_alive = std::move(keep_alive)](error_code) {
-      if (round != round_) return;
-      expired_ = true;
-      error_code ignored;
-      transport_.socket().cancel(ignored);
-    });
+    deadline_ = SteadyClock::now() + timeout;
+    if (!looks_at_ || *looks_at_ > *deadline_) Look(std::move(keep_alive));
   }
 
-  void Stop() {
+  void Stop() { deadline_.reset(); }
+
+  // It is not started again.
+  void End() {
+    Stop();
     ++round_;
     timer_.cancel();
   }
@@ -82,7 +82,25 @@ class Watchdog {
   bool expired() const { return expired_; }
 
  private:
+  using SteadyClock = std::chrono::steady_clock;
+
+  void Look(std::shared_ptr<void> keep_alive) {
+    looks_at_ = deadline_;
+    timer_.expires_at(*looks_at_);
+    timer_.async_wait([this, round = ++round_, keep_alive = std::move(keep_alive)](error_code) mutable {
+      if (round != round_) return;
+      looks_at_.reset();
+      if (!deadline_) return;
+      if (SteadyClock::now() < *deadline_) return Look(std::move(keep_alive));
+      expired_ = true;
+      error_code ignored;
+      transport_.socket().cancel(ignored);
+    });
+  }
+
   Transport& transport_;
+  std::optional<SteadyClock::time_point> deadline_;  // nullopt: nothing is to be in time.
+  std::optional<SteadyClock::time_point> looks_at_;
   asio::steady_timer timer_;
   std::uint64_t round_ = 0;
   bool expired_ = false;
@@ -260,7 +278,7 @@ class Server::Impl {
     Impl* server;
     Connections::iterator at;
     ~Place() {
-      (*at)->watchdog.Stop();
+      (*at)->watchdog.End();
       (*at)->Close();
       server->connections_.erase(at);
       if (server->connections_.empty()) server->drain_timer_.cancel();
@@ -301,7 +319,16 @@ class Server::Impl {
     const error_code error = co_await connection->transport->WaitForBytes();
     connection->watchdog.Stop();
     connection->idle = false;
-    co_return !error && !draining_;
+    if (error || draining_) co_return false;
+    const auto read = connection->transport->ReadNow(connection->buffer.prepare(kReadBytes));
+    if (read) connection->buffer.commit(read->bytes);
+    co_return true;
+  }
+
+  // Of all together, when one has so many.
+  std::uint64_t BodiesBytesMax(std::uint64_t bytes) const {
+    const std::uint64_t most = options_.bodies_bytes_max;
+    return bytes <= SmallBodyBytes(most) ? most + most / 4 : most;
   }
 
   // One request and its response. False: the connection has come to its end.
@@ -331,7 +358,8 @@ class Server::Impl {
 
     const Problem full{503, "overloaded", "Other requests' bodies fill the memory that there is for them.",
                        "Ask again later."};
-    if (!parser.is_done() && bodies_bytes_ + parser.content_length().value_or(0) > options_.bodies_bytes_max) {
+    if (const auto bytes = parser.content_length().value_or(0);
+        !parser.is_done() && bodies_bytes_ + bytes > BodiesBytesMax(bytes)) {
       co_await Refuse(connection, full);
       co_return false;
     }
@@ -448,7 +476,7 @@ class Server::Impl {
       if (error == beast::http::error::need_more) error = {};
       const std::uint64_t body = parser.get().body().size();
       drawn.GrowTo(body);
-      if (bodies_bytes_ > options_.bodies_bytes_max) co_return asio::error::no_memory;
+      if (bodies_bytes_ > BodiesBytesMax(body)) co_return asio::error::no_memory;
       const std::uint64_t around_max = options_.header_bytes_max + kAroundByteMax * body;
       if (!error && total - body > around_max) co_return beast::http::error::buffer_overflow;
       if (error || parser.is_done()) co_return error;
@@ -536,16 +564,25 @@ class Server::Impl {
 
   // Nothing is copied: an answer may be large, and this is the thread of all connections.
   asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, Body body) {
-    connection->watchdog.Start(options_.write_timeout, connection);
     Body::Pieces pieces = std::move(body).TakePieces();
     if (pieces.empty()) pieces.push_back(std::make_shared<const std::string>());
+    std::size_t written = 0;
+    if (pieces.size() == 1 && pieces[0]->size() <= kWriteNowBytes) {
+      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(*pieces[0])};
+      written = connection->transport->WriteNow(buffers);
+      if (written == head.size() + pieces[0]->size()) co_return true;
+    }
+    connection->watchdog.Start(options_.write_timeout, connection);
     bool sent = true;
     for (auto& piece : pieces) {
-      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(*piece)};
+      const std::size_t of_head = std::min(written, head.size());
+      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head) + of_head,
+                                                         asio::buffer(*piece) + (written - of_head)};
       const error_code error = co_await connection->transport->Write(buffers);
       sent = !error;
       if (!sent) break;
       head.clear();
+      written = 0;
       piece.reset();
     }
     connection->watchdog.Stop();

@@ -7,6 +7,7 @@
 /// never reach the handler (malformed, too large, too slow, too many) are answered with problem+json.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -47,6 +48,11 @@ struct Early {
 /// As Lane::kAtOnce, and as a Handler. It may leave what it has found out in Request::prepared.
 using AtOnce = std::function<Early(Request&)>;
 
+/// Of a body that is small beside `bodies_bytes_max` of them.
+inline std::uint64_t SmallBodyBytes(std::uint64_t bodies_bytes_max) {
+  return std::min<std::uint64_t>(64 << 10, bodies_bytes_max / 64);
+}
+
 struct ServerOptions {
   std::string address = "127.0.0.1";         ///< An IPv4 or IPv6 address.
   std::uint16_t port = 0;                    ///< 0: the system chooses; see port().
@@ -65,9 +71,11 @@ struct ServerOptions {
   /// Request line and headers; more is 431 (414 if the line alone is). As much may a body in chunks have around its
   /// bytes, and 8 for each of them; more is 413.
   std::uint32_t header_bytes_max = 16 << 10;
-  std::uint32_t target_bytes_max = 8 << 10;   ///< More is 414.
-  std::uint64_t body_bytes_max = 1 << 20;     ///< More is 413.
-  std::uint64_t bodies_bytes_max = 32 << 20;  ///< Of all requests together, as they come; what is more is answered 503.
+  std::uint32_t target_bytes_max = 8 << 10;  ///< More is 414.
+  std::uint64_t body_bytes_max = 1 << 20;    ///< More is 413.
+  /// Of all requests together, as they come; what is more is answered 503. Small ones, of at most SmallBodyBytes(), may
+  /// have a quarter more: large ones do not keep them out.
+  std::uint64_t bodies_bytes_max = 32 << 20;
 
   std::chrono::milliseconds header_timeout{10'000};  ///< From a request's first byte to its last header; then 408.
   std::chrono::milliseconds body_timeout{10'000};    ///< For the body, after the headers; then 408.

@@ -551,6 +551,34 @@ TEST(HttpServer, ManyLongRequestsSentAtOnceAreAllAnswered) {
   for (int i = 0; i < 500; ++i) ASSERT_THAT(client.ReadOne(), HasSubstr("GET /long")) << i;
 }
 
+TEST(HttpServer, LargeBodiesDoNotKeepSmallOnesOut) {
+  Gate gate;
+  const auto server =
+      StartServer({.lane = LaneByTarget, .body_bytes_max = 6400, .bodies_bytes_max = 6400}, BehindGate(gate));
+  const auto ask = [&](const std::string& target, std::size_t bytes) {
+    TestClient client(server->port());
+    client.Send(fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", target, bytes) +
+                std::string(bytes, 'a'));
+    return StatusOf(client.ReadOne());
+  };
+  TestClient large(server->port());
+  large.Send("POST /long HTTP/1.1\r\nHost: x\r\nContent-Length: 6400\r\n\r\n" + std::string(6400, 'a'));
+  gate.WaitForEntered(1);
+  EXPECT_EQ(ask("/health", 101), 503);
+  EXPECT_EQ(ask("/health", 100), 200);
+  // Small ones have their limit too: a quarter.
+  std::vector<std::unique_ptr<TestClient>> small;
+  for (int i = 0; i < 16; ++i) {
+    small.push_back(std::make_unique<TestClient>(server->port()));
+    small.back()->Send("POST /short HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + std::string(99, 'a'));
+  }
+  for (int tries = 0; ask("/health", 100) != 503; ++tries) ASSERT_LT(tries, 10'000) << "what is half sent counts";
+  for (auto& client : small) client->Send("a");
+  gate.Open();
+  EXPECT_EQ(StatusOf(large.ReadOne()), 200);
+  for (auto& client : small) EXPECT_EQ(StatusOf(client->ReadOne()), 200);
+}
+
 TEST(HttpServer, BodiesTogetherAreBounded) {
   Gate gate;
   const auto server =

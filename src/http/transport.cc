@@ -1,5 +1,9 @@
 #include "http/transport.h"
 
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
@@ -26,6 +30,25 @@ class TcpTransport final : public Transport {
   asio::awaitable<Read> ReadSome(asio::mutable_buffer buffer) override {
     auto [error, bytes] = co_await socket_.async_read_some(buffer, asio::as_tuple(asio::use_awaitable));
     co_return Read{error, bytes};
+  }
+
+  std::optional<Read> ReadNow(asio::mutable_buffer buffer) override {
+    const ssize_t count = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (count > 0) return Read{{}, static_cast<std::size_t>(count)};
+    return std::nullopt;
+  }
+
+  std::size_t WriteNow(std::span<const asio::const_buffer> buffers) override {
+    std::array<iovec, 4> pieces;
+    const std::size_t num_pieces = std::min(buffers.size(), pieces.size());
+    for (std::size_t i = 0; i < num_pieces; ++i) {
+      pieces[i] = {const_cast<void*>(buffers[i].data()), buffers[i].size()};  // What sendmsg() only reads.
+    }
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = num_pieces;
+    const ssize_t count = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return count > 0 ? static_cast<std::size_t>(count) : 0;
   }
 
   asio::awaitable<error_code> Write(std::span<const asio::const_buffer> buffers) override {

@@ -10,6 +10,7 @@
 #include <boost/system/error_code.hpp>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace millrace::http {
@@ -33,6 +34,13 @@ class Transport {
   virtual boost::asio::awaitable<boost::system::error_code> WaitForBytes() = 0;
 
   virtual boost::asio::awaitable<Read> ReadSome(boost::asio::mutable_buffer buffer) = 0;
+
+  /// What has come already; nullopt: nothing, or only ReadSome() can tell. While no ReadSome() runs.
+  virtual std::optional<Read> ReadNow(boost::asio::mutable_buffer) { return std::nullopt; }
+
+  /// Writes as much as needs no waiting, and says how many bytes; 0 also where only Write() can, or has an error to
+  /// tell. While no Write() runs.
+  virtual std::size_t WriteNow(std::span<const boost::asio::const_buffer>) { return 0; }
 
   /// All of them, one after the other. The caller keeps them, and the span, until it has ended.
   virtual boost::asio::awaitable<boost::system::error_code> Write(

@@ -47,19 +47,23 @@ void Connection::HoldAsMuchAs(std::size_t bytes) {
 }
 
 void Connection::SetReadDeadline(std::chrono::milliseconds timeout) {
-  read_deadline_.expires_after(timeout);
+  read_until_ = std::chrono::steady_clock::now() + timeout;
+  if (!looks_at_ || *looks_at_ > *read_until_) LookAtDeadline();
+}
+
+void Connection::LookAtDeadline() {
+  looks_at_ = read_until_;
+  read_deadline_.expires_at(*looks_at_);
   read_deadline_.async_wait([self = weak_from_this(), round = ++read_round_](error_code) {
     const auto connection = self.lock();
     if (connection == nullptr || connection->read_round_ != round) return;
+    connection->looks_at_.reset();
+    if (!connection->read_until_) return;
+    if (std::chrono::steady_clock::now() < *connection->read_until_) return connection->LookAtDeadline();
     connection->is_late_ = true;
     error_code ignored;
     connection->transport_->socket().cancel(ignored);
   });
-}
-
-void Connection::ClearReadDeadline() {
-  ++read_round_;
-  read_deadline_.cancel();
 }
 
 bool Connection::HasPacket() const {
@@ -118,6 +122,7 @@ asio::awaitable<Status> Connection::ReadMore() {
     HoldAsMuchAs(0);
     const error_code error = co_await transport_->WaitForBytes();
     if (error) co_return Cancelled("the connection has ended: {}", error.message());
+    if (ReadNow()) co_return Status::OK();
   }
   std::size_t room = kReadBytes;
   const auto size = PacketBytes(input_, packet_bytes_max_);
@@ -139,6 +144,17 @@ asio::awaitable<Status> Connection::ReadMore() {
   co_return Status::OK();
 }
 
+bool Connection::ReadNow() {
+  const bool is_free = allowance_ == nullptr || allowance_->used + kReadBytes <= allowance_->bytes_max;
+  char bytes[kReadBytes];
+  const auto read = transport_->ReadNow(asio::buffer(bytes, is_free ? kReadBytes : kFreeBytes));
+  if (!read) return false;
+  input_.assign(bytes, read->bytes);
+  if (is_free) HoldAsMuchAs(read->bytes);
+  last_read_ = std::chrono::steady_clock::now();
+  return true;
+}
+
 void Connection::StopReading() {
   is_reading_ended_ = true;
   // Its end cancels what is being written too, so only where it must be.
@@ -156,9 +172,18 @@ Status Connection::Send(const Packet& packet) {
   return Status::OK();
 }
 
+bool Connection::WriteNow() {
+  if (is_writing_ || is_closed_) return true;
+  if (output_.empty()) return true;
+  const std::array<asio::const_buffer, 1> buffers = {asio::buffer(output_)};
+  output_.erase(0, transport_->WriteNow(buffers));
+  return output_.empty();
+}
+
 asio::awaitable<bool> Connection::Flush() {
   const auto self = shared_from_this();
   while (is_writing_) co_await written_.async_wait(asio::as_tuple(asio::use_awaitable));
+  if (WriteNow()) co_return !is_closed_;
   is_writing_ = true;
   while (!output_.empty() && !is_closed_) {
     const std::string bytes = std::exchange(output_, {});
@@ -181,6 +206,7 @@ asio::awaitable<bool> Connection::Flush() {
 void Connection::Close() {
   is_closed_ = true;
   ClearReadDeadline();
+  read_deadline_.cancel();
   error_code ignored;
   transport_->socket().close(ignored);
 }

@@ -47,11 +47,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   /// Takes it for the next Flush(). Errors of AppendPacket(); kTooLarge: the other side does not take what is sent.
   Status Send(const Packet& packet);
-  /// Returns when all that was taken is written. False: the connection has ended.
-  boost::asio::awaitable<bool> Flush();
+  /// Writes what was taken as far as that needs no waiting. False: something is left, for a Flush().
+  bool WriteNow();
   /// A Flush() runs, and takes with it what is sent meanwhile.
   bool is_writing() const { return is_writing_; }
-
+  /// Returns when all that was taken is written. False: the connection has ended.
+  boost::asio::awaitable<bool> Flush();
   /// Whatever runs ends with an error.
   void Close();
   bool is_closed() const { return is_closed_; }
@@ -64,8 +65,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   boost::asio::awaitable<Status> ReadMore();
+  // Of an empty buffer. False: nothing was there.
+  bool ReadNow();
   void SetReadDeadline(std::chrono::milliseconds timeout);
-  void ClearReadDeadline();
+  void ClearReadDeadline() { read_until_.reset(); }
+  void LookAtDeadline();
   void HoldAsMuchAs(std::size_t bytes);
 
   const std::unique_ptr<http::Transport> transport_;
@@ -77,8 +81,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string input_;        // Read and not taken yet.
   std::size_t taken_ = 0;    // Of its front.
   std::size_t counted_ = 0;  // In the allowance.
+  // Most deadlines are met: a timer that is set looks at the deadline of the time when it expires.
+  std::optional<std::chrono::steady_clock::time_point> read_until_;
+  std::optional<std::chrono::steady_clock::time_point> looks_at_;
   boost::asio::steady_timer read_deadline_;
-  std::uint64_t read_round_ = 0;  // Of the deadline: one that was overtaken does nothing.
+  std::uint64_t read_round_ = 0;  // Of the timer: one that was overtaken does nothing.
   bool is_late_ = false;
   bool is_waiting_ = false;  // Read() is, for bytes.
   bool is_reading_ended_ = false;

@@ -21,7 +21,7 @@ namespace millrace::eventlog {
 namespace {
 
 // Appenders wait while this much is on its way to the disk.
-constexpr std::size_t kPendingBytes = 16 << 20;
+constexpr std::size_t kPendingBytes = 20 << 20;
 // Of RocksDB's tables that are open at a time, each with a descriptor: a log may be a thousand of them.
 constexpr int kOpenTablesMax = 32;
 // Of the cache of blocks and of the tables' indexes, which RocksDB would else hold for each open table.
