@@ -728,7 +728,7 @@ TEST_F(EmbeddedLogTest, AFullQueueIsSaidAtOnce) {
   }
   MILLRACE_ASSERT_KIND(ErrorKind::kTransient, full);
   EXPECT_THAT(full.message(), HasSubstr("no more are taken"));
-  EXPECT_EQ(taken, 16u) << "16 MiB";
+  EXPECT_EQ(taken, 20u) << "20 MiB";
   EXPECT_EQ(settled.count(), 0u);
   settled.Hold(false);
   for (const auto& [payload, fate] : settled.Wait(taken)) MILLRACE_ASSERT_OK(fate);
