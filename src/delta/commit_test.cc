@@ -9,6 +9,7 @@
 #include "delta/log/log_replay.h"
 #include "delta/table.h"
 #include "testing/faulty_store.h"
+#include "testing/manual_clock.h"
 #include "testing/status_matchers.h"
 
 namespace millrace::delta {
@@ -16,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::FaultyStore;
+using testing::ManualClock;
 using testing::StoreFault;
 using testing::StoreOperation;
 
@@ -319,6 +321,44 @@ TEST_F(CommitTest, SleeperFindsTheLogCleanedUp) {
   EXPECT_EQ(fenced->snapshot->version, 2);
   EXPECT_EQ(CommittedOf(ours_->Commit(Epoch("a", 1, 9), kFast)).version, 3);
   EXPECT_FALSE(disk_->Stat(CommitKey(1)).ValueOrDie().has_value());
+}
+
+// Sleeps between its look at the log and its PUT, while others go on and the log is cut.
+class SleepsBeforeThePut : public CommitTest {
+ protected:
+  void SetUp() override {
+    CommitTest::SetUp();
+    MILLRACE_ASSERT_OK_AND_ASSIGN(ours_, Table::Open(faulty_, clock_));
+    faulty_->Before(StoreOperation::kPutIfAbsent, 1, [this] {
+      for (int n = 1; n <= 4; ++n) CommittedOf(rival_->Commit(Epoch("b", n == 1 ? std::nullopt : std::optional(n - 1), n)));
+      MILLRACE_ASSERT_OK(rival_->WriteCheckpoint());
+      for (TableVersion v = 0; v <= 3; ++v) MILLRACE_ASSERT_OK(disk_->Delete(CommitKey(v)));
+      clock_.Set(clock_.Now() + 3600 * 1'000'000LL);
+    });
+  }
+  void ExpectToldAndGoneOnWith() {
+    MILLRACE_ASSERT_KIND(ErrorKind::kUnknownOutcome, ours_->Commit(Epoch("a", std::nullopt, 1), kFast));
+    EXPECT_EQ(ours_->snapshot()->version, 4);
+    EXPECT_EQ(ours_->snapshot()->TxnVersion("a"), std::nullopt);
+    EXPECT_EQ(CommittedOf(ours_->Commit(Epoch("a", std::nullopt, 1), kFast)).version, 5);
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reopened, Table::Open(disk_));
+    EXPECT_EQ(reopened->snapshot()->TxnVersion("a"), 1);
+  }
+
+  ManualClock clock_{1'000'000};
+};
+
+TEST_F(SleepsBeforeThePut, ACommitUnderAFreedNameDoesNotCount) { ExpectToldAndGoneOnWith(); }
+
+TEST_F(SleepsBeforeThePut, NorIfItsReplyIsLost) {
+  faulty_->Inject(StoreOperation::kPutIfAbsent, 1, StoreFault::kLoseReply);
+  ExpectToldAndGoneOnWith();
+}
+
+TEST_F(SleepsBeforeThePut, NorIfSomebodyReadsItFirst) {
+  faulty_->Inject(StoreOperation::kPutIfAbsent, 1, StoreFault::kLoseReply);
+  faulty_->Inject(StoreOperation::kStat, 2, StoreFault::kFail);  // The read-back breaks off behind it.
+  ExpectToldAndGoneOnWith();
 }
 
 TEST_F(CommitTest, RefreshJumpsOverACleanedUpLog) {

@@ -156,6 +156,10 @@ bool MayHaveLanded(const Status& status) {
   return KindOf(status) == ErrorKind::kUnknownOutcome || KindOf(status) == ErrorKind::kTransient;
 }
 
+// A process may sleep between its look at the log and its PUT. So soon after the look no cleanup can have removed what
+// others committed meanwhile, and the PUT's name was new; later the log is looked at once more.
+constexpr std::chrono::microseconds kLookHolds = std::chrono::seconds(10);
+
 }  // namespace
 
 std::optional<std::int64_t> Snapshot::TxnVersion(const std::string& app_id) const {
@@ -186,7 +190,8 @@ class Table::Impl {
 
  private:
   // Reads every commit after snapshot() and publishes each. `ours` becomes the version that carries `txn_id`, also if a
-  // later step fails: what has been published is not read again.
+  // later step fails: what has been published is not read again. UnknownOutcome: `ours` was found, and the log has been
+  // cut meanwhile, so that it may lie under a name that nobody reads; snapshot() is the newest.
   Status ReadNews(const std::string& txn_id, std::optional<TableVersion>& ours);
   // Of the commit after `base`: strictly later than the one before, whatever the clock says. nullopt: the table has
   // none.
@@ -203,6 +208,9 @@ class Table::Impl {
   const Clock& clock_;
   mutable std::mutex mutex_;  // Guards snapshot_ alone.
   SnapshotPtr snapshot_;
+  // The log had it when it was last asked, and what was read after it followed it there. Cleanup removes the oldest
+  // first: as long as it is there no name after it has been free for a second time.
+  TableVersion anchor_ = snapshot_->version;
 };
 
 Status Table::Impl::ReadNews(const std::string& txn_id, std::optional<TableVersion>& ours) {
@@ -228,20 +236,24 @@ Status Table::Impl::ReadNews(const std::string& txn_id, std::optional<TableVersi
     RETURN_NOT_OK(apply(newest->version + 1, *actions));
   }
   // Nothing after our version. Either it is the newest, or log cleanup has removed what came next while we slept; in
-  // that case it has removed our version's file too.
-  ASSIGN_OR_RETURN(const auto own, store_->Stat(CommitKey(newest->version)));
-  if (own) return Status::OK();
+  // that case it has removed the version that we began at too, and what we read may lie under names of removed ones.
+  ASSIGN_OR_RETURN(const auto anchor, store_->Stat(CommitKey(anchor_)));
+  if (anchor) {
+    anchor_ = newest->version;
+    return Status::OK();
+  }
   ASSIGN_OR_RETURN(const auto latest, LatestListedVersion(*store_));
   if (!latest) return NotFound("the table at {} is gone: its log is empty", store_->uri());
   if (*latest < newest->version) {
     return Corrupt("the log of {} ends at version {}, but version {} was read before", store_->uri(), *latest,
                    newest->version);
   }
-  if (*latest > newest->version) {
-    ASSIGN_OR_RETURN(newest, LoadLatest(*store_));
-    Publish(newest);
-  }
-  return Status::OK();
+  ASSIGN_OR_RETURN(newest, LoadLatest(*store_));
+  anchor_ = newest->version;
+  Publish(newest);
+  if (!ours) return Status::OK();
+  const auto found = *std::exchange(ours, std::nullopt);
+  return UnknownOutcome("{} of {} was put while the log's cleanup passed it", CommitKey(found), store_->uri());
 }
 
 Result<std::optional<std::int64_t>> Table::Impl::NextInCommitTimestamp(const Snapshot& base) const {
@@ -294,6 +306,9 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
   std::optional<TableVersion> ours;  // The version under which our commit was found.
   bool may_have_landed = false;      // A PUT of ours has no known outcome yet.
   bool look_first = false;           // Read forward before the next PUT.
+  // When the anchor was last looked for.
+  auto looked_at = clock_.SteadyNow();
+  auto looked_at_wall = clock_.Now();
 
   for (int tries = 0; tries < policy.attempts_max; ++tries) {
     if (tries > 0) PauseBetweenTries(tries - 1, policy, clock_, deadline);
@@ -303,8 +318,10 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
     // is free again, and a commit under it would be seen by nobody.
     if (look_first || attempt.version < 0) {
       bool confirmed = false;
+      looked_at = clock_.SteadyNow();
+      looked_at_wall = clock_.Now();
       if (!look_first) {
-        const auto own = store_->Stat(CommitKey(snapshot()->version));
+        const auto own = store_->Stat(CommitKey(anchor_));
         if (!own.ok() && !MayHaveLanded(own.status())) return own.status();
         if (!own.ok()) {
           last_error = own.status();
@@ -314,9 +331,10 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
       }
       if (!confirmed) {
         const Status read = ReadNews(txn_id, ours);
-        if (ours) return Committed{snapshot(), *ours};
+        if (read.ok() && ours) return Committed{snapshot(), *ours};
+        if (!read.ok() && KindOf(read) == ErrorKind::kUnknownOutcome) return read;
         // A version that another holds cannot become ours any more.
-        if (snapshot()->version >= attempt.version) may_have_landed = false;
+        if (!ours && snapshot()->version >= attempt.version) may_have_landed = false;
         if (!read.ok()) {
           if (!MayHaveLanded(read)) return read;
           last_error = read;
@@ -343,8 +361,12 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
     const auto put = store_->PutIfAbsent(CommitKey(attempt.version), attempt.text);
     KillPoint("commit.after_put");
     if (put.ok() && *put == objectstore::PutOutcome::kCreated) {
-      Publish(next);
-      return Committed{std::move(next), attempt.version};
+      if (clock_.SteadyNow() - looked_at < kLookHolds && clock_.Now() - looked_at_wall < kLookHolds.count()) {
+        anchor_ = attempt.version;
+        Publish(next);
+        return Committed{std::move(next), attempt.version};
+      }
+      may_have_landed = true;
     }
     if (!put.ok()) {
       if (!MayHaveLanded(put.status())) return put.status();

@@ -194,8 +194,9 @@ bool Books::HasFingerprint(int place) const {
   return found != txns.end() && static_cast<std::uint32_t>(found->second) != 0;
 }
 
-model::Offset Books::CoveredByAll(int place) const {
-  const auto& plan = PlanOf(place);
+model::Offset Books::CoveredByAll(int place) const { return CoveredByAll(PlanOf(place), place); }
+
+model::Offset Books::CoveredByAll(const pipeline::Plan& plan, int place) const {
   model::Offset lowest = std::numeric_limits<model::Offset>::max();
   for (int t = 0; t < plan.num_data_tables(); ++t) {
     const auto& next = BooksOf(plan.tables[t].name).next;

@@ -73,6 +73,8 @@ class Books {
 
   /// The lowest offset that one of the plan's data tables has not covered.
   model::Offset CoveredByAll(int place) const;
+  /// Likewise, of another plan of the place's pipeline.
+  model::Offset CoveredByAll(const pipeline::Plan& plan, int place) const;
   /// Likewise, of tables too that only earlier plans have: what may be read again.
   model::Offset NeededFrom(int place) const;
   std::int64_t commits() const { return commits_; }

@@ -528,7 +528,7 @@ class World {
       case Fault::kRetention:
         for (const auto& feed : feeds_) {
           for (int p = 0; p < feed->broker.num_partitions(); ++p) {
-            const auto covered = books_.NeededFrom(feed->places[p]);
+            const auto covered = NeededFrom(*feed, p);
             if (covered <= feed->broker.partition(p).begin) continue;
             Count("log: retention");
             Truncate(*feed, p, covered);
@@ -538,7 +538,7 @@ class World {
       case Fault::kCompaction:
         for (const auto& feed : feeds_) {
           for (int p = 0; p < feed->broker.num_partitions(); ++p) {
-            const auto covered = books_.NeededFrom(feed->places[p]);
+            const auto covered = NeededFrom(*feed, p);
             for (auto offset = feed->broker.partition(p).begin; offset < covered; ++offset) {
               if (!OneIn(3)) continue;
               books_.Lose(feed->places[p], offset);
@@ -589,6 +589,17 @@ class World {
       books_.Lose(feed.places[partition], offset);
     }
     feed.broker.Truncate(partition, begin);
+  }
+
+  // What nobody reads again: a worker that runs may be about to make a table of the plan that it was started with.
+  model::Offset NeededFrom(const Feed& feed, int partition) const {
+    const int place = feed.places[partition];
+    model::Offset lowest = books_.NeededFrom(place);
+    for (const auto& slot : slots_) {
+      if (slot.feed != &feed || slot.running == nullptr) continue;
+      lowest = std::min(lowest, books_.CoveredByAll(*slot.running->plan, place));
+    }
+    return lowest;
   }
 
   // Retention overtakes whoever reads.
