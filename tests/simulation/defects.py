@@ -48,6 +48,10 @@ DEFECTS = [
        '    if ((put.ok() && (*put == objectstore::PutOutcome::kCreated || Planted("exists_is_ours"))) ||\n'
        '        (unknown && Planted("unknown_is_done"))) {')]),
     ("exists_is_ours", "a version that is there counts as ours", []),  # In the same place as the one before.
+    ("freed_name", "a commit counts under a name that the log's cleanup had freed",
+     [("src/delta/table.cc", "  if (anchor) {\n", '  if (anchor || Planted("freed_name")) {\n'),
+      ("src/delta/table.cc", "clock_.SteadyNow() - looked_at < kLookHolds &&",
+       'Planted("freed_name") || clock_.SteadyNow() - looked_at < kLookHolds &&')]),
     ("letters_late", "dead letters are written after the table's commit",
      [("src/pipeline/worker_epochs.cc",
        "  const Status flushed = co_await FlushLetters();\n",

@@ -713,12 +713,12 @@ class World {
   }
 
   void CheckIdleness() {
-    Sleep(10 * kSecond);
+    Sleep(5 * kSecond);
     std::map<int, std::int64_t> before;
     for (const auto& slot : slots_) {
       if (slot.running != nullptr) before[slot.running->process] = TurnsOf(slot.running->process);
     }
-    constexpr std::int64_t kSeconds = 5;
+    constexpr std::int64_t kSeconds = 3;
     Sleep(kSeconds * kSecond);
     for (const auto& [process, turns] : before) {
       const auto each_second = (TurnsOf(process) - turns) / kSeconds;
