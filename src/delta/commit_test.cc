@@ -330,10 +330,11 @@ class SleepsBeforeThePut : public CommitTest {
     CommitTest::SetUp();
     MILLRACE_ASSERT_OK_AND_ASSIGN(ours_, Table::Open(faulty_, clock_));
     faulty_->Before(StoreOperation::kPutIfAbsent, 1, [this] {
-      for (int n = 1; n <= 4; ++n) CommittedOf(rival_->Commit(Epoch("b", n == 1 ? std::nullopt : std::optional(n - 1), n)));
+      for (int n = 1; n <= 4; ++n)
+        CommittedOf(rival_->Commit(Epoch("b", n == 1 ? std::nullopt : std::optional(n - 1), n)));
       MILLRACE_ASSERT_OK(rival_->WriteCheckpoint());
       for (TableVersion v = 0; v <= 3; ++v) MILLRACE_ASSERT_OK(disk_->Delete(CommitKey(v)));
-      clock_.Set(clock_.Now() + 3600 * 1'000'000LL);
+      clock_.Set(clock_.Now() + 600 * 1'000'000LL);
     });
   }
   void ExpectToldAndGoneOnWith() {

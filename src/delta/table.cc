@@ -160,6 +160,9 @@ bool MayHaveLanded(const Status& status) {
 // others committed meanwhile, and the PUT's name was new; later the log is looked at once more.
 constexpr std::chrono::microseconds kLookHolds = std::chrono::seconds(10);
 
+// Half of an hour, the shortest retention that a pipeline's file may give its vacuum.
+constexpr std::chrono::minutes kFilesWaitMax{30};
+
 }  // namespace
 
 std::optional<std::int64_t> Snapshot::TxnVersion(const std::string& app_id) const {
@@ -291,8 +294,9 @@ Status Table::Impl::CheckAgainst(const CommitRequest& request, const Snapshot& b
 }
 
 Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const RetryPolicy& policy,
-                                          const Deadline& deadline) {
+                                          const Deadline& given) {
   RETURN_NOT_OK(CheckRequest(request));
+  const Deadline deadline = given || request.adds.empty() ? given : clock_.SteadyNow() + kFilesWaitMax;
   const std::string txn_id = RandomUuid();
 
   // The attempt at one version: its bytes stay the same until that version is known to be another's.

@@ -137,10 +137,11 @@ class Table {
   Status CheckWritable() const;
 
   /// Puts the request as the next version; rebases over others' commits with back-off; resolves a lost reply by
-  /// reading back. `deadline`: no request is started after it. Errors: kTransient or kUnknownOutcome (the store failed
-  /// us for too long: call Refresh() and look for our txns before anything else), kConflict (a file to remove was
-  /// removed by another commit, or the schema is not the planned one any more: plan again), kInvalidInput (the request
-  /// is not a valid commit), kUnsupported, kCorrupt.
+  /// reading back. `deadline`: no request is started after it; without one, what adds files is tried for half of an
+  /// hour, since a vacuum takes files that no commit knows for garbage. Errors: kTransient or kUnknownOutcome (the
+  /// store failed us for too long: call Refresh() and look for our txns before anything else), kConflict (a file to
+  /// remove was removed by another commit, or the schema is not the planned one any more: plan again), kInvalidInput
+  /// (the request is not a valid commit), kUnsupported, kCorrupt.
   Result<CommitOutcome> Commit(const CommitRequest& request, RetryPolicy policy = {},
                                std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt);
 

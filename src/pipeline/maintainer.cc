@@ -127,7 +127,8 @@ void Maintainer::MaintainTable(int index, TableUpkeep& state) {
   const bool is_windowless = is_aggregate && !plan.aggregate->definition.window.has_windows();
   if (is_aggregate && config_.folding && (watermark || is_windowless)) {
     Do("folding", plan.name, [&]() -> Result<Work> {
-      const FoldOptions options{.min_files = static_cast<std::size_t>(config_.folding_min_files), .stop = stop};
+      FoldOptions options{.min_files = static_cast<std::size_t>(config_.folding_min_files), .stop = stop};
+      options.uncommitted_max = std::min(options.uncommitted_max, KeepFor(*table.snapshot()));
       Work work;
       for (;;) {
         ASSIGN_OR_RETURN(const auto folded,
@@ -167,15 +168,17 @@ bool Maintainer::Open(const std::string& name, const std::shared_ptr<objectstore
   return true;
 }
 
+std::chrono::milliseconds Maintainer::KeepFor(const delta::Snapshot& snapshot) const {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(FilesKeepFor(snapshot, config_));
+}
+
 void Maintainer::Compact(const std::string& name, delta::Table& table) {
   const delta::StopRequested stop = [this] { return stopping(); };
   Do("compaction", name, [&]() -> Result<Work> {
     delta::CompactionOptions options{.target_bytes = config_.compaction_target,
                                      .min_files = static_cast<std::size_t>(config_.compaction_min_files),
                                      .tiered = true};
-    options.uncommitted_max =
-        std::min(options.uncommitted_max,
-                 std::chrono::duration_cast<std::chrono::milliseconds>(FilesKeepFor(*table.snapshot(), config_)));
+    options.uncommitted_max = std::min(options.uncommitted_max, KeepFor(*table.snapshot()));
     ASSIGN_OR_RETURN(const auto compacted, delta::Compact(table, options, {}, stop));
     return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
   });

@@ -319,6 +319,7 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
   if (!definition.window.has_windows()) {
     candidates.folded = RunsToJoin(std::move(candidates.folded), rows, options.rows_max);
   }
+  const auto begun = table.clock().SteadyNow();
   Rewrite rewrite(table, *snapshot, definition, finished_before, options);
   RETURN_NOT_OK(rewrite.Fold(unfolded, candidates.folded));
   KillPoint("fold.written");
@@ -336,7 +337,7 @@ Result<FoldResult> FoldFinishedWindows(delta::Table& table, const model::Aggrega
   request.is_blind_append = false;
   request.planned_schema = snapshot->metadata.schema_string;
   for (const auto& file : rewrite.inputs) request.removes.push_back(delta::RemoveOf(file, *now, false));
-  const auto outcome = table.Commit(request);
+  const auto outcome = table.Commit(request, {}, begun + options.uncommitted_max);
   if (!outcome.ok()) {
     if (KindOf(outcome.status()) != ErrorKind::kConflict) return outcome.status();
     delta::DropUncommitted(table, request.adds);

@@ -29,6 +29,8 @@ struct FoldOptions {
   std::int64_t rows_max = 2'097'152;     ///< Of one new file; larger ones, another writer's OPTIMIZE, stay as they are.
   std::int64_t file_rows_max = 131'072;  ///< Of a folded file; only a window that has more is larger.
   delta::StopRequested stop{};           ///< Asked before each file that is read or written.
+  /// From the first new file on; then the commit is not tried any more. As delta::CompactionOptions has it.
+  std::chrono::milliseconds uncommitted_max = std::chrono::minutes(30);
 };
 
 struct FoldResult {

@@ -169,6 +169,18 @@ TEST_F(WindowUpkeepTest, DaysAreFoldedApart) {
 
 // Busy and quiet minutes of three days, late rows, foldings in between with limits so small that files are cut, grow
 // together and are packed.
+TEST_F(WindowUpkeepTest, FilesThatHaveWaitedForTooLongAreNotCommitted) {
+  Epoch({1, 2});
+  Epoch({1, 2});
+  const auto& table = pipeline_.table(kSums);
+  const auto before = table.snapshot()->version;
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient,
+                       FoldFinishedWindows(pipeline_.table(kSums), definition(), kStart + kDay,
+                                           {.min_files = 2, .uncommitted_max = std::chrono::milliseconds(0)}));
+  EXPECT_EQ(table.snapshot()->version, before);
+  EXPECT_GT(Fold(kStart + kDay).files_removed, 0);
+}
+
 TEST_F(WindowUpkeepTest, FoldedFilesStayBoundedAndApart) {
   constexpr std::int64_t kRowsMax = 12;
   const std::int64_t day = kDay / kMinute;

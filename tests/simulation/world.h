@@ -28,7 +28,8 @@ Status OpenSessions();
 struct PlayOptions {
   std::uint64_t seed = 1;
   std::set<int> without{};  ///< Faults of the schedule that are left out; the first is 1.
-  std::filesystem::path lake{};  ///< Where the bucket is written to when all is checked, with Books::Read() as TABLE.tsv.
+  std::filesystem::path
+      lake{};  ///< Where the bucket is written to when all is checked, with Books::Read() as TABLE.tsv.
 };
 
 /// From the first worker to the last check; the caller is the machine's first task. Fail() ends it when something does
