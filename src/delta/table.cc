@@ -251,6 +251,8 @@ Status Table::Impl::ReadNews(const std::string& txn_id, std::optional<TableVersi
     return Corrupt("the log of {} ends at version {}, but version {} was read before", store_->uri(), *latest,
                    newest->version);
   }
+  // An old checkpoint may have been all that there is of the anchor.
+  if (*latest == newest->version && newest->version == anchor_) return Status::OK();
   ASSIGN_OR_RETURN(newest, LoadLatest(*store_));
   anchor_ = newest->version;
   Publish(newest);

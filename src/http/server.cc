@@ -32,6 +32,7 @@
 #include "http/problem.h"
 #include "http/source_reader_internal.h"
 #include "http/transport.h"
+#include "http/watchdog.h"
 
 namespace millrace::http {
 namespace {
@@ -57,54 +58,6 @@ constexpr Milliseconds kYieldAfter{10};
 constexpr int kJoinsMax = 2;
 // Connections beyond the limit that are told so at the same time; more are closed without a word.
 constexpr std::size_t kRefusedMax = 64;
-
-// Cancels the connection's operation when it takes too long. Few do, and a request has several: a timer that is set
-// stays, and looks when it expires what is to be in time by then. One that was overtaken belongs to an earlier `round`.
-class Watchdog {
- public:
-  explicit Watchdog(Transport& transport) : transport_(transport), timer_(transport.socket().get_executor()) {}
-
-  void Start(Milliseconds timeout, std::shared_ptr<void> keep_alive) {
-    expired_ = false;
-    deadline_ = SteadyClock::now() + timeout;
-    if (!looks_at_ || *looks_at_ > *deadline_) Look(std::move(keep_alive));
-  }
-
-  void Stop() { deadline_.reset(); }
-
-  // It is not started again.
-  void End() {
-    Stop();
-    ++round_;
-    timer_.cancel();
-  }
-
-  bool expired() const { return expired_; }
-
- private:
-  using SteadyClock = std::chrono::steady_clock;
-
-  void Look(std::shared_ptr<void> keep_alive) {
-    looks_at_ = deadline_;
-    timer_.expires_at(*looks_at_);
-    timer_.async_wait([this, round = ++round_, keep_alive = std::move(keep_alive)](error_code) mutable {
-      if (round != round_) return;
-      looks_at_.reset();
-      if (!deadline_) return;
-      if (SteadyClock::now() < *deadline_) return Look(std::move(keep_alive));
-      expired_ = true;
-      error_code ignored;
-      transport_.socket().cancel(ignored);
-    });
-  }
-
-  Transport& transport_;
-  std::optional<SteadyClock::time_point> deadline_;  // nullopt: nothing is to be in time.
-  std::optional<SteadyClock::time_point> looks_at_;
-  asio::steady_timer timer_;
-  std::uint64_t round_ = 0;
-  bool expired_ = false;
-};
 
 struct Connection {
   explicit Connection(std::unique_ptr<Transport> t)

@@ -35,7 +35,7 @@ Connection::Connection(std::unique_ptr<http::Transport> transport, std::size_t p
     : transport_(std::move(transport)),
       packet_bytes_max_(packet_bytes_max),
       allowance_(allowance),
-      read_deadline_(transport_->socket().get_executor()),
+      read_watchdog_(*transport_),
       written_(transport_->socket().get_executor(), std::chrono::steady_clock::time_point::max()),
       write_deadline_(transport_->socket().get_executor()) {}
 
@@ -46,26 +46,6 @@ void Connection::HoldAsMuchAs(std::size_t bytes) {
   counted_ = bytes;
 }
 
-void Connection::SetReadDeadline(std::chrono::milliseconds timeout) {
-  read_until_ = std::chrono::steady_clock::now() + timeout;
-  if (!looks_at_ || *looks_at_ > *read_until_) LookAtDeadline();
-}
-
-void Connection::LookAtDeadline() {
-  looks_at_ = read_until_;
-  read_deadline_.expires_at(*looks_at_);
-  read_deadline_.async_wait([self = weak_from_this(), round = ++read_round_](error_code) {
-    const auto connection = self.lock();
-    if (connection == nullptr || connection->read_round_ != round) return;
-    connection->looks_at_.reset();
-    if (!connection->read_until_) return;
-    if (std::chrono::steady_clock::now() < *connection->read_until_) return connection->LookAtDeadline();
-    connection->is_late_ = true;
-    error_code ignored;
-    connection->transport_->socket().cancel(ignored);
-  });
-}
-
 bool Connection::HasPacket() const {
   const auto left = std::string_view(input_).substr(taken_);
   const auto size = PacketBytes(left, packet_bytes_max_);
@@ -74,40 +54,39 @@ bool Connection::HasPacket() const {
 
 asio::awaitable<Result<Packet>> Connection::Read(std::optional<std::chrono::milliseconds> timeout) {
   const auto self = shared_from_this();
-  is_late_ = false;
   bool has_deadline = false;
   bool has_begun = false;
   for (;;) {
     if (is_reading_ended_ || is_closed_) {
-      ClearReadDeadline();
+      read_watchdog_.Stop();
       co_return Cancelled("no more is read");
     }
     const auto left = std::string_view(input_).substr(taken_);
     auto size = PacketBytes(left, packet_bytes_max_);
     if (!size.ok()) {
-      ClearReadDeadline();
+      read_watchdog_.Stop();
       co_return size.status();
     }
     if (*size && **size <= left.size()) {
       auto packet = ReadPacket(left.substr(0, **size), version_);
       taken_ += **size;
-      ClearReadDeadline();
+      read_watchdog_.Stop();
       co_return packet;
     }
     if (!left.empty() && !has_begun) {
-      SetReadDeadline(std::min(timeout.value_or(kPacketTimeout), kPacketTimeout));
+      read_watchdog_.Start(std::min(timeout.value_or(kPacketTimeout), kPacketTimeout), self);
       has_begun = has_deadline = true;
     } else if (timeout && !has_deadline) {
-      SetReadDeadline(*timeout);
+      read_watchdog_.Start(*timeout, self);
       has_deadline = true;
     }
     is_waiting_ = true;
     Status more = co_await ReadMore();
     is_waiting_ = false;
-    if (is_late_) more = Transient("nothing, or no whole packet, came in time");
+    if (has_deadline && read_watchdog_.expired()) more = Transient("nothing, or no whole packet, came in time");
     if (is_reading_ended_) continue;
     if (!more.ok()) {
-      ClearReadDeadline();
+      read_watchdog_.Stop();
       co_return more;
     }
   }
@@ -158,7 +137,7 @@ bool Connection::ReadNow() {
 void Connection::StopReading() {
   is_reading_ended_ = true;
   // Its end cancels what is being written too, so only where it must be.
-  if (is_waiting_) SetReadDeadline(std::chrono::milliseconds(0));
+  if (is_waiting_) read_watchdog_.Start(std::chrono::milliseconds(0), weak_from_this());
 }
 
 Status Connection::Send(const Packet& packet) {
@@ -205,8 +184,7 @@ asio::awaitable<bool> Connection::Flush() {
 
 void Connection::Close() {
   is_closed_ = true;
-  ClearReadDeadline();
-  read_deadline_.cancel();
+  read_watchdog_.End();
   error_code ignored;
   transport_->socket().close(ignored);
 }

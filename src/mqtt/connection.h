@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "http/transport.h"
+#include "http/watchdog.h"
 #include "mqtt/packet.h"
 
 namespace millrace::mqtt {
@@ -53,6 +54,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_writing() const { return is_writing_; }
   /// Returns when all that was taken is written. False: the connection has ended.
   boost::asio::awaitable<bool> Flush();
+
   /// Whatever runs ends with an error.
   void Close();
   bool is_closed() const { return is_closed_; }
@@ -67,9 +69,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<Status> ReadMore();
   // Of an empty buffer. False: nothing was there.
   bool ReadNow();
-  void SetReadDeadline(std::chrono::milliseconds timeout);
-  void ClearReadDeadline() { read_until_.reset(); }
-  void LookAtDeadline();
   void HoldAsMuchAs(std::size_t bytes);
 
   const std::unique_ptr<http::Transport> transport_;
@@ -81,12 +80,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string input_;        // Read and not taken yet.
   std::size_t taken_ = 0;    // Of its front.
   std::size_t counted_ = 0;  // In the allowance.
-  // Most deadlines are met: a timer that is set looks at the deadline of the time when it expires.
-  std::optional<std::chrono::steady_clock::time_point> read_until_;
-  std::optional<std::chrono::steady_clock::time_point> looks_at_;
-  boost::asio::steady_timer read_deadline_;
-  std::uint64_t read_round_ = 0;  // Of the timer: one that was overtaken does nothing.
-  bool is_late_ = false;
+  http::Watchdog read_watchdog_;
   bool is_waiting_ = false;  // Read() is, for bytes.
   bool is_reading_ended_ = false;
   std::chrono::steady_clock::time_point last_read_ = std::chrono::steady_clock::now();

@@ -128,7 +128,7 @@ void Maintainer::MaintainTable(int index, TableUpkeep& state) {
   if (is_aggregate && config_.folding && (watermark || is_windowless)) {
     Do("folding", plan.name, [&]() -> Result<Work> {
       FoldOptions options{.min_files = static_cast<std::size_t>(config_.folding_min_files), .stop = stop};
-      options.uncommitted_max = std::min(options.uncommitted_max, KeepFor(*table.snapshot()));
+      options.uncommitted_max = std::min(options.uncommitted_max, FilesKeepFor(*table.snapshot(), config_));
       Work work;
       for (;;) {
         ASSIGN_OR_RETURN(const auto folded,
@@ -168,17 +168,13 @@ bool Maintainer::Open(const std::string& name, const std::shared_ptr<objectstore
   return true;
 }
 
-std::chrono::milliseconds Maintainer::KeepFor(const delta::Snapshot& snapshot) const {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(FilesKeepFor(snapshot, config_));
-}
-
 void Maintainer::Compact(const std::string& name, delta::Table& table) {
   const delta::StopRequested stop = [this] { return stopping(); };
   Do("compaction", name, [&]() -> Result<Work> {
     delta::CompactionOptions options{.target_bytes = config_.compaction_target,
                                      .min_files = static_cast<std::size_t>(config_.compaction_min_files),
                                      .tiered = true};
-    options.uncommitted_max = std::min(options.uncommitted_max, KeepFor(*table.snapshot()));
+    options.uncommitted_max = std::min(options.uncommitted_max, FilesKeepFor(*table.snapshot(), config_));
     ASSIGN_OR_RETURN(const auto compacted, delta::Compact(table, options, {}, stop));
     return Work{.files_removed = compacted.files_removed, .files_added = compacted.files_added};
   });

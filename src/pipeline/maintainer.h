@@ -53,8 +53,6 @@ class Maintainer {
   /// false: it cannot be opened now.
   bool Open(const std::string& name, const std::shared_ptr<objectstore::ObjectStore>& store, TableUpkeep& state);
   void Compact(const std::string& name, delta::Table& table);
-  /// How long new files may be without a commit.
-  std::chrono::milliseconds KeepFor(const delta::Snapshot& snapshot) const;
   void VacuumAndCleanUp(const std::string& name, TableUpkeep& state);
   template <typename Task>
   void Do(const char* name, const std::string& table, Task task);

@@ -26,7 +26,7 @@ std::int64_t CheckpointInterval(const delta::Snapshot& snapshot) {
   return property == properties.end() ? kCheckpointIntervalDefault : std::max(1, std::atoi(property->second.c_str()));
 }
 
-steady_clock::duration FilesKeepFor(const delta::Snapshot& snapshot, const config::MaintenanceConfig& config) {
+std::chrono::milliseconds FilesKeepFor(const delta::Snapshot& snapshot, const config::MaintenanceConfig& config) {
   std::optional<std::chrono::milliseconds> configured;
   if (config.vacuum_retention) {
     configured = std::chrono::duration_cast<std::chrono::milliseconds>(*config.vacuum_retention);

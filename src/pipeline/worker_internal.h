@@ -25,7 +25,6 @@ std::chrono::steady_clock::duration Backoff(int attempt);
 
 /// How long files may wait for their commit: half of the shortest retention that a vacuum of this table goes by. After
 /// that they are written again, because a commit must not name files that another worker may be deleting.
-std::chrono::steady_clock::duration FilesKeepFor(const delta::Snapshot& snapshot,
-                                                 const config::MaintenanceConfig& config);
+std::chrono::milliseconds FilesKeepFor(const delta::Snapshot& snapshot, const config::MaintenanceConfig& config);
 
 }  // namespace millrace::pipeline
