@@ -31,32 +31,36 @@ FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="millrace-gateway-mqtt-kills-"))
 
 
 class Device(threading.Thread):
-    """Publishes one message after the other, each until it is acknowledged; paho connects again and sends again."""
+    """Publishes one message after the other, each until it is acknowledged; paho connects again and sends again.
+
+    paho calls on_publish with its own lock held, which publish() takes too: so no lock of ours is held at either, and what is acknowledged goes by a
+    queue to the one thread that has `waiting`.
+    """
 
     def __init__(self, port, number, stop, version):
-        super().__init__()
+        super().__init__(daemon=True)
         self.port, self.number, self.stop = port, number, stop
-        self.acked, self.waiting, self.lock = [], {}, threading.Lock()
+        self.acked, self.waiting, self.acknowledged = [], {}, collections.deque()
         self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"device-{number}", protocol=version)
         self.client.reconnect_delay_set(0.05, 0.5)
         self.client.on_publish = self.on_publish
 
     def on_publish(self, _client, _data, message, code, _properties):
         assert not code.is_failure, code
-        with self.lock:
-            self.acked.append(self.waiting.pop(message))
+        self.acknowledged.append(message)
 
     def run(self):
         self.client.connect_async("127.0.0.1", self.port, keepalive=5)
         self.client.loop_start()
         i = 0
         while not self.stop.is_set() or self.waiting:
+            while self.acknowledged:
+                self.acked.append(self.waiting.pop(self.acknowledged.popleft()))
             # Without a connection it is sent later.
-            with self.lock:
-                if not self.stop.is_set() and len(self.waiting) < 10:
-                    event = json.dumps({"event_id": f"{self.number}-{i}"})
-                    self.waiting[self.client.publish(f"site/x/dev/{self.number}", event, qos=1).mid] = event
-                    i += 1
+            if not self.stop.is_set() and len(self.waiting) < 10:
+                event = json.dumps({"event_id": f"{self.number}-{i}"})
+                self.waiting[self.client.publish(f"site/x/dev/{self.number}", event, qos=1).mid] = event
+                i += 1
             time.sleep(0.005)
         self.client.disconnect()
         self.client.loop_stop()
