@@ -132,6 +132,11 @@ std::shared_ptr<const pipeline::Plan> PlanOf(const pipeline::Plan& base, const T
     if (terms.cuts_log) {
       table.properties["delta.logRetentionDuration"] = fmt::format("interval {} seconds", kLogRetention / kSecond);
     }
+    if (terms.theme == Theme::kClockAhead) {
+      // Less than that clock is ahead by, as a week is not: a checkpoint may then leave removals out.
+      table.properties["delta.deletedFileRetentionDuration"] =
+          fmt::format("interval {} seconds", terms.vacuum_retention / std::chrono::seconds(1));
+    }
     if (table.aggregate) table.retention = terms.window_retention;
   }
   return plan;
