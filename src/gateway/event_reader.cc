@@ -236,12 +236,11 @@ class EventReader::Impl {
     bool has_data = false;
     std::optional<std::string> text;  // Of `data`, if it is one.
     for (auto each : object) {
-      simdjson::ondemand::field field;
       std::string_view name;
-      if (std::move(each).get(field) != simdjson::SUCCESS || field.unescaped_key().get(name) != simdjson::SUCCESS) {
+      JsonValue at;
+      if (each.unescaped_key().get(name) != simdjson::SUCCESS || each.value().get(at) != simdjson::SUCCESS) {
         return "It cannot be read.";
       }
-      JsonValue at = field.value();
       if (name == "data" || name == "data_base64") {
         if (std::exchange(has_data, true)) return "There is both 'data' and 'data_base64'.";
         if (name == "data_base64") {

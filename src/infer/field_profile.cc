@@ -36,16 +36,16 @@ class JsonWalk {
 
   simdjson::error_code Object(ondemand::object object, FieldProfile& field, int depth) {
     for (auto member : object) {
-      ondemand::field one;
-      if (const auto error = std::move(member).get(one)) return error;
       std::string_view name;
-      if (const auto error = one.unescaped_key().get(name)) return error;
+      ondemand::value value;
+      if (const auto error = member.unescaped_key().get(name)) return error;
+      if (const auto error = member.value().get(value)) return error;
       FieldProfile* const at = depth < kDepthMax ? Member(name, field, profile_) : nullptr;
       if (at == nullptr) {
         profile_.has_more = true;
         continue;
       }
-      if (const auto error = Value(one.value(), *at, depth)) return error;
+      if (const auto error = Value(value, *at, depth)) return error;
     }
     return simdjson::SUCCESS;
   }

@@ -79,14 +79,12 @@ class ComputingDecoder final : public Decoder {
     if (parser_.iterate(padded).get(document) != simdjson::SUCCESS) return std::nullopt;
     if (document.get_object().get(object) != simdjson::SUCCESS) return std::nullopt;
     for (auto member : object) {
-      simdjson::ondemand::field field;
-      if (std::move(member).get(field) != simdjson::SUCCESS) return std::nullopt;
       std::string_view name;
-      if (field.unescaped_key().get(name) != simdjson::SUCCESS) return std::nullopt;
+      if (member.unescaped_key().get(name) != simdjson::SUCCESS) return std::nullopt;
       if (changed.contains(name)) continue;
       const std::string key = ToJsonText(json::string(name));
       std::string_view value;
-      if (simdjson::to_json_string(field.value()).get(value) != simdjson::SUCCESS) return std::nullopt;
+      if (simdjson::to_json_string(member.value()).get(value) != simdjson::SUCCESS) return std::nullopt;
       Append(key, value, &text);
     }
     for (const auto& member : changed) {
