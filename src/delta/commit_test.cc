@@ -186,6 +186,27 @@ TEST_F(CommitTest, LostReplyIsFoundBelowLaterCommits) {
   EXPECT_EQ(TimesCommitted("a", 5), 1);
 }
 
+// Its version has been read; what the read-back asks for beyond it never comes.
+TEST_F(CommitTest, LostReplyIsResolvedThoughTheReadBackBreaksOff) {
+  for (const auto operation : {StoreOperation::kRead, StoreOperation::kStat}) {
+    SCOPED_TRACE(static_cast<int>(operation));
+    const bool is_read = operation == StoreOperation::kRead;
+    const std::string app = is_read ? "a" : "b";
+    faulty_->SetPolicy([&, asked = 0](StoreOperation now, const std::string&) mutable -> std::optional<StoreFault> {
+      if (now == StoreOperation::kPutIfAbsent) return StoreFault::kLoseReply;
+      // The first look is for the anchor, the first read is of the commit.
+      return now == operation && ++asked > 1 ? std::optional(StoreFault::kFail) : std::nullopt;
+    });
+    const TableVersion before = ours_->snapshot()->version;
+    const Committed committed = CommittedOf(ours_->Commit(Epoch(app, std::nullopt, 5), kFast));
+    EXPECT_EQ(committed.version, before + 1);
+    EXPECT_EQ(committed.snapshot->TxnVersion(app), 5);
+    EXPECT_EQ(TimesCommitted(app, 5), 1);
+    faulty_->SetPolicy(nullptr);
+    EXPECT_EQ(CommittedOf(ours_->Commit(Epoch(app, 5, 6), kFast)).version, before + 2);
+  }
+}
+
 TEST_F(CommitTest, LostRequestIsSentAgain) {
   faulty_->Inject(StoreOperation::kPutIfAbsent, 1, StoreFault::kLoseRequest);
   faulty_->Inject(StoreOperation::kPutIfAbsent, 2, StoreFault::kFail);

@@ -160,6 +160,20 @@ bool MayHaveLanded(const Status& status) {
 // others committed meanwhile, and the PUT's name was new; later the log is looked at once more.
 constexpr std::chrono::microseconds kLookHolds = std::chrono::seconds(10);
 
+// When the log was looked at.
+class Look {
+ public:
+  explicit Look(const Clock& clock) : steady_(clock.SteadyNow()), wall_(clock.Now()) {}
+
+  bool Holds(const Clock& clock) const {
+    return clock.SteadyNow() - steady_ < kLookHolds && clock.Now() - wall_ < kLookHolds.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point steady_;
+  std::int64_t wall_;  // A steady clock may stand still while the machine sleeps.
+};
+
 // Half of an hour, the shortest retention that a pipeline's file may give its vacuum.
 constexpr std::chrono::minutes kFilesWaitMax{30};
 
@@ -306,15 +320,14 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
     TableVersion version = -1;
     std::vector<Action> actions;
     std::string text;
+    std::optional<Look> looked;  // Before its first PUT.
   };
   Attempt attempt;
   std::optional<Status> last_error;
   std::optional<TableVersion> ours;  // The version under which our commit was found.
   bool may_have_landed = false;      // A PUT of ours has no known outcome yet.
   bool look_first = false;           // Read forward before the next PUT.
-  // When the anchor was last looked for.
-  auto looked_at = clock_.SteadyNow();
-  auto looked_at_wall = clock_.Now();
+  Look looked(clock_);  // For the anchor, before the next PUT.
 
   for (int tries = 0; tries < policy.attempts_max; ++tries) {
     if (tries > 0) PauseBetweenTries(tries - 1, policy, clock_, deadline);
@@ -324,8 +337,7 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
     // is free again, and a commit under it would be seen by nobody.
     if (look_first || attempt.version < 0) {
       bool confirmed = false;
-      looked_at = clock_.SteadyNow();
-      looked_at_wall = clock_.Now();
+      looked = Look(clock_);
       if (!look_first) {
         const auto own = store_->Stat(CommitKey(anchor_));
         if (!own.ok() && !MayHaveLanded(own.status())) return own.status();
@@ -337,7 +349,8 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
       }
       if (!confirmed) {
         const Status read = ReadNews(txn_id, ours);
-        if (read.ok() && ours) return Committed{snapshot(), *ours};
+        // So soon after the look it counts, whatever the read-back breaks off at.
+        if (ours && (read.ok() || attempt.looked->Holds(clock_))) return Committed{snapshot(), *ours};
         if (!read.ok() && KindOf(read) == ErrorKind::kUnknownOutcome) return read;
         // A version that another holds cannot become ours any more.
         if (!ours && snapshot()->version >= attempt.version) may_have_landed = false;
@@ -358,6 +371,7 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
       ASSIGN_OR_RETURN(const auto in_commit_timestamp, NextInCommitTimestamp(*base));
       attempt.actions = ActionsOf(request, {base->version, NowMillis(clock_), txn_id, in_commit_timestamp});
       attempt.text = ToText(attempt.actions);
+      attempt.looked = looked;
     }
     // What we could not read back ourselves must not be written.
     ASSIGN_OR_RETURN(SnapshotPtr next, Advance(*base, attempt.actions));
@@ -367,7 +381,7 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
     const auto put = store_->PutIfAbsent(CommitKey(attempt.version), attempt.text);
     KillPoint("commit.after_put");
     if (put.ok() && *put == objectstore::PutOutcome::kCreated) {
-      if (clock_.SteadyNow() - looked_at < kLookHolds && clock_.Now() - looked_at_wall < kLookHolds.count()) {
+      if (looked.Holds(clock_)) {
         anchor_ = attempt.version;
         Publish(next);
         return Committed{std::move(next), attempt.version};

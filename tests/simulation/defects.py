@@ -50,8 +50,8 @@ DEFECTS = [
     ("exists_is_ours", "a version that is there counts as ours", []),  # In the same place as the one before.
     ("freed_name", "a commit counts under a name that the log's cleanup had freed",
      [("src/delta/table.cc", "  if (anchor) {\n", '  if (anchor || Planted("freed_name")) {\n'),
-      ("src/delta/table.cc", "clock_.SteadyNow() - looked_at < kLookHolds &&",
-       'Planted("freed_name") || clock_.SteadyNow() - looked_at < kLookHolds &&')]),
+      ("src/delta/table.cc", "      if (looked.Holds(clock_)) {",
+       '      if (Planted("freed_name") || looked.Holds(clock_)) {')]),
     ("letters_late", "dead letters are written after the table's commit",
      [("src/pipeline/worker_epochs.cc",
        "  const Status flushed = co_await FlushLetters();\n",
