@@ -196,6 +196,23 @@ TEST(HttpServer, SlowClientsAreCutOff) {
   dripper.join();
 }
 
+// A read that ends just as its time does is not cancelled: the next one is.
+TEST(HttpServer, BytesAtTheVeryDeadlineBuyNoTime) {
+  const auto server = StartServer({.header_timeout = 100ms, .body_timeout = 100ms});
+  for (const std::string& begin : {std::string("GET / HTTP/1.1\r\nHost: x\r\nX-A: "),
+                                   std::string("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n")}) {
+    for (int i = 0; i < 20; ++i) {
+      TestClient client(server->port());
+      client.Send(begin);
+      const auto begun = std::chrono::steady_clock::now();
+      std::this_thread::sleep_until(begun + 96ms);
+      while (std::chrono::steady_clock::now() < begun + 106ms && client.Send("a")) {
+      }
+      ASSERT_TRUE(client.HasNewsWithin(5s)) << begin;
+    }
+  }
+}
+
 TEST(HttpServer, AClientThatDoesNotReadIsCutOff) {
   const auto server = StartServer({.write_timeout = 100ms}, [](const Request&) {
     return Response{200, "text/plain", std::string(64 << 20, 'a'), {}};

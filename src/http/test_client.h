@@ -1,6 +1,8 @@
 /// A client for tests that sends exactly the bytes it is told to, over a real socket.
 #pragma once
 
+#include <poll.h>
+
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
@@ -54,6 +56,12 @@ class TestClient {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     return false;
+  }
+
+  /// Whether the server sends something, or closes, within `time`.
+  bool HasNewsWithin(std::chrono::milliseconds time) {
+    pollfd news{.fd = socket_.native_handle(), .events = POLLIN, .revents = 0};
+    return ::poll(&news, 1, static_cast<int>(time.count())) == 1;
   }
 
   /// How the server closed: boost::asio::error::eof, or connection_reset.

@@ -1,11 +1,18 @@
 #include "http/watchdog.h"
 
 #include <boost/system/error_code.hpp>
+#include <chrono>
 #include <utility>
 
 namespace millrace::http {
 
 using boost::system::error_code;
+
+namespace {
+
+constexpr std::chrono::milliseconds kAgain{50};
+
+}  // namespace
 
 void Watchdog::Start(std::chrono::milliseconds timeout, std::weak_ptr<void> owner) {
   expired_ = false;
@@ -32,6 +39,9 @@ void Watchdog::Look(std::weak_ptr<void> owner) {
     expired_ = true;
     error_code ignored;
     transport_.socket().cancel(ignored);
+    // An operation whose end is on its way already is not cancelled, and whoever waits for it may begin another.
+    deadline_ = SteadyClock::now() + kAgain;
+    Look(std::move(owner));
   });
 }
 

@@ -18,7 +18,8 @@ class Watchdog {
   /// `transport` outlives it.
   explicit Watchdog(Transport& transport) : transport_(transport), timer_(transport.socket().get_executor()) {}
 
-  /// From now on the transport's operations are cancelled after `timeout`, until Stop() or the next Start().
+  /// After `timeout` the transport's operations are cancelled, those too that begin later, until Stop() or the next
+  /// Start().
   /// `owner`: has this object; the timer does nothing when it is gone.
   void Start(std::chrono::milliseconds timeout, std::weak_ptr<void> owner);
   void Stop() { deadline_.reset(); }
