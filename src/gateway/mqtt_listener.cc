@@ -274,7 +274,7 @@ class MqttListener::Impl {
       if (!said.ok()) spdlog::debug("gateway: MQTT: {}", said.message());
     }
     if (is_ours) co_await device->connection->Flush();
-    SendWill(*device);
+    SendWill(device);
   }
 
   // CONNECT and CONNACK. False: there is nothing more to do.
@@ -563,6 +563,10 @@ class MqttListener::Impl {
       }
       co_await Pause(device, kLookAgain);
     }
+    Gather(device, batch);
+  }
+
+  void Gather(const DevicePtr& device, TakenMessages& batch) {
     if (gathered_.shares.empty()) asio::post(io_, [this] { PassOn(); });
     ++device->batches_on_their_way;
     std::move(batch.records.begin(), batch.records.end(), std::back_inserter(gathered_.records));
@@ -661,22 +665,28 @@ class MqttListener::Impl {
     device->changed.cancel();
   }
 
-  void SendWill(Device& device) {
-    if (!device.will || is_stopping_) return;
-    mqtt::Publish message = MessageOf(*std::move(device.will));
-    Rule* const rule = RuleOf(message.topic);
-    if (FaultOf(device, message.topic, rule)) return rejected_.Increment();
-    auto record = RecordOf(std::move(message), rule->rule.route);
+  // Behind what the device has sent. Nobody is left who could wait or be told: beyond the rate, the quota or what is
+  // gathered it is dropped.
+  void SendWill(const DevicePtr& device) {
+    if (!device->will || is_stopping_) return;
+    mqtt::Publish message = MessageOf(*std::move(device->will));
+    Item item{.rule = RuleOf(message.topic)};
+    if (FaultOf(*device, message.topic, item.rule)) return rejected_.Increment();
+    auto record = RecordOf(std::move(message), item.rule->rule.route);
     if (!record.ok()) return rejected_.Increment();
-    // Nobody is left who could wait or be told: beyond the rate or the quota it is dropped.
-    if (rule->rate && rule->rate->Take(device.client, clock_.SteadyNow())) return rejected_.Increment();
-    if (rule->quota && rule->quota->Take(device.client, 1, clock_.Now())) return rejected_.Increment();
-    std::vector<eventlog::OutgoingRecord> records;
-    records.push_back(*std::move(record));
-    std::function<void(Settled)> then = [this](Settled settled) {
-      asio::post(io_, [this, ok = settled[0].ok()] { (ok ? accepted_ : failed_).Increment(); });
-    };
-    if (!intake_.Append(std::move(records), std::move(then)).ok()) failed_.Increment();
+    if (item.rule->rate && item.rule->rate->Take(device->client, clock_.SteadyNow())) return rejected_.Increment();
+    if (item.rule->quota) {
+      item.charged_at = clock_.Now();
+      if (item.rule->quota->Take(device->client, 1, *item.charged_at)) return rejected_.Increment();
+    }
+    TakenMessages batch{.bytes = record->bytes()};
+    if (has_room_ && gathered_.bytes + batch.bytes > kGatheredBytes) PassOn();
+    if (!gathered_.shares.empty() && gathered_.bytes + batch.bytes > kGatheredBytes) {
+      return GiveUp(device, {item}, std::nullopt);
+    }
+    batch.records.push_back(*std::move(record));
+    batch.items.push_back(item);
+    Gather(device, batch);
   }
 
   // Constant after construction.

@@ -294,6 +294,23 @@ TEST_F(GatewayMqttListener, AWillIsSentWhenADeviceLeavesWithoutAWord) {
   EXPECT_THAT(log_.payloads(), ElementsAre("gone"));
 }
 
+TEST_F(GatewayMqttListener, AWillComesBehindWhatItsDeviceHasSent) {
+  Open();
+  for (int i = 0; i < 20; ++i) {
+    auto peer = Connected(Version::k5, {.client_id = "d", .will = mqtt::Will{.topic = "a/will", .payload = "gone"}});
+    std::string together;
+    for (const mqtt::Packet& packet :
+         {mqtt::Packet(Message(1)), mqtt::Packet(Disconnect{.code = reason::kDisconnectWithWill})}) {
+      MILLRACE_ASSERT_OK(mqtt::AppendPacket(packet, Version::k5, together));
+    }
+    ASSERT_TRUE(peer.SendBytes(together));
+    const auto all_there = [&] { return std::ssize(log_.records()) == 2 * (i + 1); };
+    for (int j = 0; j < 500 && !all_there(); ++j) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_TRUE(all_there());
+    ASSERT_EQ(log_.payloads().back(), "gone");
+  }
+}
+
 TEST_F(GatewayMqttListener, AWillThatIsNotAcceptedIsToldWhenConnecting) {
   MqttListenerOptions options;
   options.access.emplace(std::vector<serve::AccessToken>{{"writer", {"write:clicks"}}, {"reader", {"read"}}});

@@ -527,6 +527,14 @@ Status Repeats::LookIntoLog(const std::stop_token& stop) {
 Status Repeats::Sync(eventlog::Consumer& log) {
   if (!checkpoint_) {
     ASSIGN_OR_RETURN(auto ends, Ends(log));
+    for (const auto& [source, end] : ends) {
+      const auto stored = stored_.find(source);
+      if (stored == stored_.end() || end >= stored->second) continue;
+      // Made anew, or it has lost records: as after a start, nobody is answered before it has been looked into.
+      const std::scoped_lock lock(mutex_);
+      ready_ = false;
+      return Status::OK();
+    }
     const std::scoped_lock lock(mutex_);
     checkpoint_ = {std::move(ends), next_ticket_};  // Whoever begins from now on is behind these ends.
   }
@@ -556,18 +564,14 @@ void Repeats::Run(const std::stop_token& stop) {
     wake_.wait_for(lock, stop, time, [&stop] { return stop.stop_requested(); });
   };
   if (!ready()) wait(options_.arrives_within);
-  while (!stop.stop_requested() && !ready()) {
-    if (tell(LookIntoLog(stop))) {
-      const std::scoped_lock lock(mutex_);
-      ready_ = true;
-    } else {
-      wait(options_.sync_every);
-    }
-  }
   std::unique_ptr<eventlog::Consumer> log;
   std::uint64_t last_ticket = 0;
   for (int idle = kIdleRounds; !stop.stop_requested(); wait(options_.sync_every)) {
-    if (HasLost() && !tell(LookIntoLog(stop))) continue;
+    if (!ready() || HasLost()) {
+      if (!tell(LookIntoLog(stop))) continue;
+      const std::scoped_lock lock(mutex_);
+      ready_ = true;
+    }
     std::uint64_t ticket = 0;
     {
       const std::scoped_lock lock(mutex_);

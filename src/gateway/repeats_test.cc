@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
 
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -315,6 +316,40 @@ TEST_F(GatewayRepeats, OfALogThatWasMadeAnewNothingIsKnownButWhatItHolds) {
   const auto again = Begin(two);
   ASSERT_EQ(again.there.size(), 1U);
   EXPECT_EQ(again.there.at(0).offset, place.offset);
+}
+
+// It is another one from the second time on that it is opened.
+TEST_F(GatewayRepeats, AlsoIfItIsMadeAnewWhileItIsWritten) {
+  const auto two = MakeRequestId("clicks", "token 1", "another key");
+  for (int i = 0; i < 5; ++i) Append("of somebody else");
+  Open();
+  MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));
+  MILLRACE_ASSERT_OK(repeats_->Answered(Begin(two).ticket, {202, "{}"}));
+  repeats_ = nullptr;
+  const auto first = log_;
+  auto second = eventlog::EmbeddedLog::Open({.path = (folder_ / "other").string(), .partitions = 2});
+  MILLRACE_ASSERT_OK(second);
+  log_ = *std::move(second);
+  const auto place = Append(MarkOf(two, kBody, 0));
+  std::atomic<int> opened = 0;
+  auto repeats = Repeats::Open({.folder = (folder_ / "state").string(),
+                                .topics = {"clicks"},
+                                .open_log =
+                                    [&] {
+                                      const auto& log = opened++ == 0 ? first : log_;
+                                      return Result<std::unique_ptr<eventlog::Consumer>>(log->NewConsumer());
+                                    },
+                                .clock = &clock_,
+                                .sync_every = 5ms,
+                                .arrives_within = 0ms});
+  MILLRACE_ASSERT_OK(repeats);
+  repeats_ = *std::move(repeats);
+  WaitUntil([&] { return repeats_->ready() && opened >= 3; });
+  EXPECT_EQ(Kept(), "none");
+  const auto again = Begin(two);
+  ASSERT_EQ(again.there.size(), 1U);
+  EXPECT_EQ(again.there.at(0).offset, place.offset);
+  repeats_ = nullptr;
 }
 
 // Its answer is a day old; it is sent again, and the process dies before that is answered.

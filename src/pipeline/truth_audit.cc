@@ -215,8 +215,9 @@ Result<TruthFound> SettleRows(sql::SqlSession& session, const TruthRule& rule) {
       R"(
     WITH letter_counts AS (SELECT payload, count(DISTINCT ("partition", "offset")) AS n FROM letters GROUP BY payload),
     future AS (
-      SELECT CAST(event_id AS UUID) AS id, any_value(n) AS letters
-      FROM truth JOIN letter_counts USING (payload) WHERE fate <> 'malformed' AND {future} GROUP BY id),
+      SELECT id, sum(n) AS letters
+      FROM (SELECT DISTINCT CAST(event_id AS UUID) AS id, payload FROM truth WHERE fate <> 'malformed' AND {future})
+      JOIN letter_counts USING (payload) GROUP BY id),
     sent AS (
       SELECT CAST(event_id AS UUID) AS id,
              count(*) FILTER (fate <> 'malformed' AND outcome = 'acknowledged') AS must,

@@ -169,6 +169,15 @@ TEST_F(SettleTest, OnlyAClockThatIsFarAheadExcusesALetter) {
   EXPECT_EQ(Settle({.max_future = 3min}).surplus_rows, 1) << "in the table and in the letters";
 }
 
+TEST_F(SettleTest, TwoFutureEventsOfOneIdHaveALetterEach) {
+  Sent(1, "valid", "acknowledged", "years ahead", 1'000'000);
+  Sent(1, "valid", "acknowledged", "more years ahead", 2'000'000);
+  Letter(1, "years ahead");
+  EXPECT_EQ(Settle().missing_rows, 1);
+  Letter(2, "more years ahead");
+  ExpectSettled(Settle());
+}
+
 TEST_F(SettleTest, AFutureEventThatCameTwiceHasTwoLetters) {
   Sent(1, "valid", "acknowledged", "years ahead", 1'000'000);
   Sent(1, "duplicate", "acknowledged", "years ahead", 1'000'000);
