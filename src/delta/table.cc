@@ -327,7 +327,7 @@ Result<CommitOutcome> Table::Impl::Commit(const CommitRequest& request, const Re
   std::optional<TableVersion> ours;  // The version under which our commit was found.
   bool may_have_landed = false;      // A PUT of ours has no known outcome yet.
   bool look_first = false;           // Read forward before the next PUT.
-  Look looked(clock_);  // For the anchor, before the next PUT.
+  Look looked(clock_);               // For the anchor, before the next PUT.
 
   for (int tries = 0; tries < policy.attempts_max; ++tries) {
     if (tries > 0) PauseBetweenTries(tries - 1, policy, clock_, deadline);
