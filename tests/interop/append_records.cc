@@ -50,7 +50,10 @@ Status Append(const std::string& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc != 2 || argv[1][0] == '-') {
+    std::fputs("usage: append_records FOLDER_OF_THE_LOG < RECORDS\n", stderr);
+    return 2;
+  }
   const Status done = Append(argv[1]);
   if (!done.ok()) std::fprintf(stderr, "append_records: %s\n", done.message().c_str());
   return done.ok() ? 0 : 1;

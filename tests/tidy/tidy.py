@@ -4,7 +4,7 @@
   edges     an #include "folder/x.h" in src/ is covered by DEPS of that folder's own CMakeLists.txt
   readme    every folder of src/ says why it exists
   markers   no fix-me and the like, no conflict marker; a to-do says what it is and when it matters
-  paths     no absolute path of somebody's home folder
+  paths     no absolute path of somebody's home folder, and no file that was named by an option somebody mistyped
   length    a source file has at most 1000 lines
   node      what Debian 12's Node (18) lacks: import.meta.dirname and filename
   header    a header starts with a /// comment and has #pragma once
@@ -84,6 +84,8 @@ def check(root: pathlib.Path, files: list[str]) -> list[str]:
         if f"src/{folder}/README.md" not in files:
             findings.append(f"src/{folder}: readme: there is no README.md that says why this folder exists")
     for name in files:
+        if name.startswith("-"):
+            findings.append(f"{name}: paths: a program has taken an option for the name of a file or folder")
         path = root / name
         if not path.is_file() or path.is_symlink():
             continue

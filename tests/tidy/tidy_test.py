@@ -65,6 +65,9 @@ class Tidy(unittest.TestCase):
         self.assert_finds("markers", **{"src/base/a.cc": "// TO" "DO\n"})
         self.assertEqual(self.findings(**{"src/base/a.cc": "// TO" "DO: drop this when Arrow 26 is out.\n"}), [])
 
+    def test_a_folder_that_should_have_been_an_option(self):
+        self.assert_finds("--help/LOG: paths", **{"--help/LOG": ""})
+
     def test_what_the_oldest_node_lacks(self):
         self.assert_finds("tests/a.mjs:2: node", **{"tests/a.mjs": "import.meta.url;\nconst here = import.meta.dirname;\n"})
 
