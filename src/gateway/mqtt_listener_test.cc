@@ -372,19 +372,20 @@ TEST_F(GatewayMqttListener, OfManyDevicesEachHearsOfItsOwnMessages) {
     for (int i = 0; i < kDevices; ++i) ASSERT_TRUE(peers[i].Send(Message(1 + i + round * kDevices)));
   }
   while (intake_->waiting() < 2 * kDevices) std::this_thread::yield();
-  // The first that was taken, whoever's it is, is refused: its device alone is sent away.
+  // One, whoever's it is, is refused: its device alone is sent away.
   log_.FailNext({Transient("the disk is full")});
   log_.Release();
   int sent_away = 0;
   for (int i = 0; i < kDevices; ++i) {
-    const auto first = peers[i].Next();
-    ASSERT_TRUE(first);
-    if (std::holds_alternative<Disconnect>(*first)) {
-      ++sent_away;
-      continue;
+    for (int round : {0, 1}) {
+      const auto answer = peers[i].Next();
+      ASSERT_TRUE(answer);
+      if (std::holds_alternative<Disconnect>(*answer)) {
+        ++sent_away;
+        break;
+      }
+      EXPECT_EQ(std::get<Ack>(*answer).packet_id, 1 + i + round * kDevices);
     }
-    EXPECT_EQ(std::get<Ack>(*first).packet_id, 1 + i);
-    EXPECT_EQ(peers[i].NextAs<Ack>()->packet_id, 1 + i + kDevices);
   }
   EXPECT_EQ(sent_away, 1);
   EXPECT_EQ(log_.records().size(), 2U * kDevices - 1);
