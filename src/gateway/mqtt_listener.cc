@@ -510,18 +510,23 @@ class MqttListener::Impl {
     if (!record.ok()) co_return Reject(device, item, {reason::kImplementationSpecific, record.status().message()});
     co_await KeepToRate(device, *item.rule, batch);
     if (device->end || device->connection->is_closed()) co_return;
-    if (item.rule->quota) {
-      const UnixMicros now = clock_.Now();
-      if (item.rule->quota->Take(device->client, 1, now)) {
-        co_return Reject(device, item, {reason::kQuotaExceeded, "as many messages as the quota has were sent"});
-      }
-      item.charged_at = now;
+    if (!Charge(*device, item)) {
+      co_return Reject(device, item, {reason::kQuotaExceeded, "as many messages as the quota has were sent"});
     }
     // A batch has many records or a large one: the log takes each that it takes alone.
     if (batch.bytes + record->bytes() > kGatheredBytes) co_await HandOn(device, batch);
     batch.bytes += record->bytes();
     batch.records.push_back(*std::move(record));
     batch.items.push_back(item);
+  }
+
+  // False: it is beyond its quota.
+  bool Charge(const Device& device, Item& item) {
+    if (!item.rule->quota) return true;
+    const UnixMicros now = clock_.Now();
+    if (item.rule->quota->Take(device.client, 1, now)) return false;
+    item.charged_at = now;
+    return true;
   }
 
   // Whoever is too fast is not read for a while.
@@ -675,10 +680,7 @@ class MqttListener::Impl {
     auto record = RecordOf(std::move(message), item.rule->rule.route);
     if (!record.ok()) return rejected_.Increment();
     if (item.rule->rate && item.rule->rate->Take(device->client, clock_.SteadyNow())) return rejected_.Increment();
-    if (item.rule->quota) {
-      item.charged_at = clock_.Now();
-      if (item.rule->quota->Take(device->client, 1, *item.charged_at)) return rejected_.Increment();
-    }
+    if (!Charge(*device, item)) return rejected_.Increment();
     TakenMessages batch{.bytes = record->bytes()};
     if (has_room_ && gathered_.bytes + batch.bytes > kGatheredBytes) PassOn();
     if (!gathered_.shares.empty() && gathered_.bytes + batch.bytes > kGatheredBytes) {
