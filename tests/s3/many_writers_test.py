@@ -31,6 +31,7 @@ URI = f"s3://{BUCKET}/{TABLE}"
 # is room for the one request that was sent in time.
 COMMIT_WITHIN_MS = 2_000
 RETENTION_MS = 6_000
+CLOCK_PREFIX = "_millrace_clock_"
 # Only one process compacts, the one that vacuums: its own unfinished work is never in its own way.
 # What they must have done beside the appends, or else this test shows nothing: kept_young are files that were spared.
 UPKEEP_DONE = ["compacted", "checkpoints", "log_files", "vacuums", "vacuumed", "kept_young"]
@@ -167,6 +168,10 @@ class Lake:
         """Names that begin with '_' or '.' are not the table's: the log, and what a killed process has left of its probe."""
         return {name: modified for name, modified in self.objects().items() if name[0] not in "_."}
 
+    def clocks(self):
+        """Left by processes that were killed between the writing and the deletion of one."""
+        return {name: modified for name, modified in self.objects().items() if name.startswith(CLOCK_PREFIX)}
+
     def check_rows(self, appended):
         """`appended`: as each process says of itself."""
         table = deltalake.DeltaTable(URI, storage_options=self.options)
@@ -205,7 +210,9 @@ def check_vacuum(lake, arguments, environment):
     # A file may go once it is older than the cutoff, and so is its removal if there was one.
     free_since = {name: max(modified, removed.get(name, 0)) for name, modified in files.items() if name not in live}
     orphans = [name for name in free_since if name not in removed]
-    assert orphans and len(free_since) > len(orphans), f"{len(free_since)} files to vacuum, {len(orphans)} of them orphans"
+    files_removed = len(free_since) - len(orphans)
+    assert orphans and files_removed, f"{len(free_since)} files to vacuum, {len(orphans)} of them orphans"
+    free_since |= lake.clocks()
     middle = sorted(free_since.values())[len(free_since) // 2]
     for cutoff in [middle, int(time.time() * 1000) + 3_600_000]:
         gone = {name for name, since in free_since.items() if since < cutoff}
@@ -214,7 +221,7 @@ def check_vacuum(lake, arguments, environment):
         assert set(left) == set(before) - gone, f"deleted {sorted(set(before) - set(left) - gone)[:5]} which it must not, " \
                                                 f"left {sorted(set(left) & gone)[:5]}"
     assert set(lake.data_files()) == live
-    return len(orphans), len(free_since) - len(orphans)
+    return len(orphans), files_removed
 
 
 def die_with_a_file(arguments, environment):
@@ -255,6 +262,7 @@ def main():
         assert min(processes.rows.values()) >= arguments.commits * ROWS_PER_COMMIT
         assert first > 0 and early not in lake.data_files(), "an orphan older than the retention is still there"
         die_with_a_file(arguments, environment)
+        server.put(BUCKET, f"{TABLE}/{CLOCK_PREFIX}of-one-that-died", b"what time is it?")
         maintain(arguments, environment, "optimize")
         orphans, removed = check_vacuum(lake, arguments, environment)
         lake.check_rows(processes.rows)

@@ -198,6 +198,11 @@ class S3Server:
         if status != 200:
             raise ServerError(f"creating bucket {name}: {status} {body}")
 
+    def put(self, bucket, key, content):
+        status, body = self.request("PUT", f"/{bucket}/{key}", body=content)
+        if status != 200:
+            raise ServerError(f"writing {key}: {status} {body}")
+
     def get(self, bucket, key):
         status, body = self.request("GET", f"/{bucket}/{key}")
         if status != 200:
