@@ -11,6 +11,8 @@ int HexValue(char c) {
 }
 
 Result<std::string> Decode(std::string_view text, bool plus_is_blank) {
+  const bool is_plain = text.find('%') == text.npos && (!plus_is_blank || text.find('+') == text.npos);
+  if (is_plain) return std::string(text);
   std::string decoded;
   decoded.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/json_text.h"
 #include "base/status.h"
@@ -16,7 +15,7 @@ void AppendRejected(const std::vector<Rejection>& rejected, std::string& out) {
   for (std::size_t i = 0; i < rejected.size(); ++i) {
     const auto& one = rejected[i];
     if (i > 0) out += ',';
-    out += fmt::format("{{\"index\":{},\"code\":", one.index);
+    out.append("{\"index\":").append(std::to_string(one.index)).append(",\"code\":");
     AppendJsonString(one.code, out);
     if (i < kDetailsMax) {
       out += ",\"detail\":";
@@ -30,10 +29,10 @@ void AppendRejected(const std::vector<Rejection>& rejected, std::string& out) {
 // {"0":[first,last]}
 void AppendOffsets(const Outcome& outcome, std::string& out) {
   out += "\"offsets\":{";
-  bool first = true;
   for (const auto& [partition, range] : outcome.offsets) {
-    out +=
-        fmt::format("{}\"{}\":[{},{}]", std::exchange(first, false) ? "" : ",", partition, range.first, range.second);
+    if (out.back() != '{') out += ',';
+    out.append("\"").append(std::to_string(partition)).append("\":[");
+    out.append(std::to_string(range.first)).append(",").append(std::to_string(range.second)).append("]");
   }
   out += '}';
 }
@@ -108,7 +107,7 @@ http::Response AnswerTo(const Outcome& outcome, bool has_key) {
   http::Response response;
   response.status = outcome.rejected.empty() ? 202 : 200;
   response.content_type = "application/json";
-  std::string text = fmt::format("{{\"accepted\":{},", outcome.accepted);
+  std::string text = "{\"accepted\":" + std::to_string(outcome.accepted) + ",";
   AppendOffsets(outcome, text);
   if (!outcome.rejected.empty()) {
     text += ',';

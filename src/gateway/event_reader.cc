@@ -173,8 +173,6 @@ class EventReader::Impl {
 
   std::optional<Problem> TakeLines(std::string_view body, const ReadRules& rules, Batch& batch) {
     CopyOf(body);
-    batch.events.reserve(
-        std::min(kEventsMax, static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n')) + 1));
     std::size_t index = 0;
     for (std::size_t begin = 0; begin < body.size();) {
       const auto end = std::min(body.find('\n', begin), body.size());
@@ -182,6 +180,7 @@ class EventReader::Impl {
       begin = end + 1;
       if (line.empty()) continue;
       if (index == kEventsMax) return TooManyEvents();
+      if (index == 0) batch.events.reserve(std::min(kEventsMax, body.size() / end + 1));  // As if all were as long.
       TakeDocument(index++, copy_.data() + (line.data() - body.data()), line.size(), rules, /*cloud_event=*/false,
                    batch);
     }

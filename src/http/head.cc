@@ -15,16 +15,38 @@ namespace {
 namespace beast = boost::beast;
 using boost::system::error_code;
 
-// `field`: a field of Beast's, or a name.
-template <typename Field>
-std::string JoinedHeader(const Parser::value_type& message, const Field& field) {
-  std::string out;
-  const auto [begin, end] = message.equal_range(field);
-  for (auto it = begin; it != end; ++it) {
-    if (!out.empty()) out += ", ";
-    out += std::string_view(it->value().data(), it->value().size());
+constexpr std::size_t kHeadBytes = 512;  // Of a response, mostly.
+
+std::string_view ViewOf(beast::string_view text) { return {text.data(), text.size()}; }
+
+// Of several headers of one name.
+void Join(std::string_view value, std::string& joined) {
+  if (!joined.empty()) joined += ", ";
+  joined += value;
+}
+
+// Where a header belongs that Beast has a number for; nullptr: nobody wants it.
+std::string* PlaceOf(beast::http::field field, Request& request) {
+  switch (field) {
+    case beast::http::field::accept:
+      return &request.accept;
+    case beast::http::field::accept_encoding:
+      return &request.accept_encoding;
+    case beast::http::field::access_control_request_method:
+      return &request.asks_to_send;
+    case beast::http::field::authorization:
+      return &request.authorization;
+    case beast::http::field::content_encoding:
+      return &request.content_encoding;
+    case beast::http::field::content_type:
+      return &request.content_type;
+    case beast::http::field::if_none_match:
+      return &request.if_none_match;
+    case beast::http::field::origin:
+      return &request.origin;
+    default:
+      return nullptr;
   }
-  return out;
 }
 
 Problem UrlTooLong(const ServerOptions& options) {
@@ -83,20 +105,27 @@ std::optional<Problem> CheckTransferCoding(const Parser::value_type& message) {
     return Problem{
         400, "malformed_request", "Transfer-Encoding is not for HTTP/1.0, and not beside Content-Length.", {}};
   }
-  const std::string coding = JoinedHeader(message, beast::http::field::transfer_encoding);
-  if (beast::iequals(coding, "chunked")) return std::nullopt;
+  const auto [coding, end] = message.equal_range(beast::http::field::transfer_encoding);
+  if (std::next(coding) == end && beast::iequals(coding->value(), "chunked")) return std::nullopt;
   return Problem{501, "transfer_coding", "The only transfer coding that is understood is 'chunked', alone.", {}};
 }
 
 }  // namespace
 
 bool FoldedLines::Take(std::string_view bytes) {
-  for (const char c : bytes) {
-    if (done_) return true;
-    if (line_is_empty_ && seen_a_line_ && (c == ' ' || c == '\t')) return false;
-    if (c == '\n') {
-      done_ = line_is_empty_ && seen_a_line_;
+  while (!bytes.empty() && !done_) {
+    if (!line_is_empty_) {
+      const auto end = bytes.find('\n');
+      if (end == std::string_view::npos) return true;
+      bytes.remove_prefix(end + 1);
       line_is_empty_ = true;
+      continue;
+    }
+    const char c = bytes.front();
+    bytes.remove_prefix(1);
+    if (seen_a_line_ && (c == ' ' || c == '\t')) return false;
+    if (c == '\n') {
+      done_ = seen_a_line_;
     } else if (c != '\r') {
       line_is_empty_ = false;
       seen_a_line_ = true;
@@ -136,10 +165,10 @@ std::optional<Problem> CheckHead(const Parser::value_type& message, const Server
   if (hosts > 1 || (hosts == 0 && message.version() == 11)) {
     return Problem{400, "malformed_request", "HTTP/1.1 wants exactly one Host header.", {}};
   }
-  if (hosts == 1 && !IsHost({begin->value().data(), begin->value().size()})) {
+  if (hosts == 1 && !IsHost(ViewOf(begin->value()))) {
     return Problem{400, "malformed_request", "The Host header is not a host and, perhaps, a port.", {}};
   }
-  if (!IsTarget({message.target().data(), message.target().size()}, message.method())) {
+  if (!IsTarget(ViewOf(message.target()), message.method())) {
     return Problem{400, "malformed_request", "The request's target is neither a path nor a URL of http or https.", {}};
   }
   return CheckTransferCoding(message);
@@ -154,45 +183,43 @@ Problem TooMuchAroundChunks(const ServerOptions& options) {
 
 Request RequestOf(const Parser::value_type& message) {
   Request request;
-  request.method = std::string_view(message.method_string().data(), message.method_string().size());
-  request.target = OriginForm(std::string_view(message.target().data(), message.target().size()));
-  request.accept = JoinedHeader(message, beast::http::field::accept);
-  request.accept_encoding = JoinedHeader(message, beast::http::field::accept_encoding);
-  request.if_none_match = JoinedHeader(message, beast::http::field::if_none_match);
-  request.authorization = JoinedHeader(message, beast::http::field::authorization);
-  if (const auto id = message.find("Last-Event-ID"); id != message.end()) request.last_event_id = id->value();
-  request.origin = JoinedHeader(message, beast::http::field::origin);
-  request.asks_to_send = JoinedHeader(message, beast::http::field::access_control_request_method);
-  request.content_type = JoinedHeader(message, beast::http::field::content_type);
-  request.content_encoding = JoinedHeader(message, beast::http::field::content_encoding);
-  request.idempotency_key = JoinedHeader(message, "Idempotency-Key");
+  request.method = ViewOf(message.method_string());
+  request.target = OriginForm(ViewOf(message.target()));
   for (const auto& header : message) {
-    if (header.name() != beast::http::field::unknown) continue;
-    std::string name = AsciiLower(std::string_view(header.name_string().data(), header.name_string().size()));
-    if (name.starts_with("ce-")) request.cloud_event.emplace_back(name.substr(3), header.value());
+    const std::string_view value = ViewOf(header.value());
+    if (header.name() != beast::http::field::unknown) {
+      if (std::string* const place = PlaceOf(header.name(), request)) Join(value, *place);
+      continue;
+    }
+    const std::string name = AsciiLower(ViewOf(header.name_string()));
+    if (name == "idempotency-key") Join(value, request.idempotency_key);
+    if (name == "last-event-id" && request.last_event_id.empty()) request.last_event_id = value;
+    if (name.starts_with("ce-")) request.cloud_event.emplace_back(name.substr(3), value);
   }
   return request;
 }
 
 std::string HeadOf(const Response& response, bool keep_alive, unsigned version) {
   const auto reason = beast::http::obsolete_reason(static_cast<beast::http::status>(response.status));
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\nServer: millrace\r\n", response.status,
-                                std::string_view(reason.data(), reason.size()));
+  std::string out;
+  out.reserve(kHeadBytes);
+  const auto add = [&out](auto... parts) { (out.append(parts), ...); };
+  add("HTTP/1.1 ", std::to_string(response.status), " ", ViewOf(reason), "\r\nServer: millrace\r\n");
   if (response.status == 204 || response.status == 304) {
     // Neither a coding nor a length, which of a 304 would be that of the answer that is not sent: RFC 9110, 8.6.
   } else if (!response.body.has_source()) {
-    out += fmt::format("Content-Length: {}\r\n", response.body.bytes());
+    add("Content-Length: ", std::to_string(response.body.bytes()), "\r\n");
   } else if (version > 10) {
     out += "Transfer-Encoding: chunked\r\n";
   }
-  if (!response.content_type.empty()) out += fmt::format("Content-Type: {}\r\n", response.content_type);
+  if (!response.content_type.empty()) add("Content-Type: ", std::string_view(response.content_type), "\r\n");
   const bool says_how_to_cache = std::any_of(response.headers.begin(), response.headers.end(),
                                              [](const auto& header) { return header.first == "Cache-Control"; });
   if (!says_how_to_cache) out += "Cache-Control: no-cache\r\n";
   out += "X-Content-Type-Options: nosniff\r\n";
   if (!keep_alive) out += "Connection: close\r\n";
   if (keep_alive && version == 10) out += "Connection: keep-alive\r\n";
-  for (const auto& [name, value] : response.headers) out += fmt::format("{}: {}\r\n", name, value);
+  for (const auto& [name, value] : response.headers) add(std::string_view(name), ": ", std::string_view(value), "\r\n");
   out += "\r\n";
   return out;
 }

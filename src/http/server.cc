@@ -61,7 +61,7 @@ constexpr std::size_t kRefusedMax = 64;
 
 struct Connection {
   explicit Connection(std::unique_ptr<Transport> t)
-      : transport(std::move(t)), watchdog(*transport), read_ahead_ended(transport->socket().get_executor()) {}
+      : transport(std::move(t)), watchdog(*transport), awaited(transport->socket().get_executor()) {}
 
   void Close() {
     error_code ignored;
@@ -73,10 +73,10 @@ struct Connection {
   Watchdog watchdog;
   beast::flat_buffer buffer;  // What was read and is not parsed yet.
   bool reading_ahead = false;
-  asio::steady_timer read_ahead_ended;  // Cancelled when it has.
-  bool idle = false;                    // Between requests: may be closed at any time.
-  bool evictable = false;               // Idle, or has not sent a whole head yet: goes when others need its place.
-  bool refused = false;                 // Over the limit of connections.
+  asio::steady_timer awaited;  // Cancelled when that is there: the end of reading ahead, or what others answer.
+  bool idle = false;           // Between requests: may be closed at any time.
+  bool evictable = false;      // Idle, or has not sent a whole head yet: goes when others need its place.
+  bool refused = false;        // Over the limit of connections.
 };
 
 // Half of the descriptors that the process may have: files and the store need theirs, however many clients come.
@@ -273,8 +273,12 @@ class Server::Impl {
     connection->watchdog.Stop();
     connection->idle = false;
     if (error || draining_) co_return false;
-    const auto read = connection->transport->ReadNow(connection->buffer.prepare(kReadBytes));
-    if (read) connection->buffer.commit(read->bytes);
+    // By way of a buffer that all have: of its own it needs no more than has come.
+    const auto read = connection->transport->ReadNow(asio::buffer(read_now_));
+    if (read) {
+      const auto own = connection->buffer.prepare(read->bytes);
+      connection->buffer.commit(asio::buffer_copy(own, asio::buffer(read_now_)));
+    }
     co_return true;
   }
 
@@ -351,7 +355,7 @@ class Server::Impl {
     const Asking asking;
     request.stop = asking.stop.get_token();
     request.client_address = connection->client_address;
-    response = co_await Call(connection, std::move(request), asking.stop);
+    response = co_await Call(connection, request, asking.stop);
     const bool is_stream = response.body.has_source();
     // In HTTP/1.0 nothing but the connection's end shows the end of a stream.
     const bool keep_alive = client_keeps && !draining_ && (!is_stream || version > 10);
@@ -367,7 +371,9 @@ class Server::Impl {
       sent = streamed.ok();
     } else {
       if (head) response.body = {};
-      sent = co_await Write(connection, response_head, std::move(response.body));
+      const std::size_t written = WriteNow(*connection, response_head, response.body);
+      sent = written == response_head.size() + response.body.bytes();
+      if (!sent) sent = co_await Write(connection, response_head, std::move(response.body), written);
     }
     if (sent && !keep_alive) co_await Linger(connection);
     const bool open = sent && keep_alive;
@@ -454,7 +460,7 @@ class Server::Impl {
     error_code error;
     while (!error && connection->buffer.size() < kReadBytes) error = co_await ReadMore(connection);
     connection->reading_ahead = false;
-    connection->read_ahead_ended.cancel();
+    connection->awaited.cancel();
     if (error && error != asio::error::operation_aborted) stop.request_stop();
   }
 
@@ -468,18 +474,18 @@ class Server::Impl {
     while (connection->reading_ahead) {
       error_code ignored;
       connection->transport->socket().cancel(ignored);
-      connection->read_ahead_ended.expires_at(asio::steady_timer::time_point::max());
-      co_await connection->read_ahead_ended.async_wait(kUseTuple);
+      connection->awaited.expires_at(asio::steady_timer::time_point::max());
+      co_await connection->awaited.async_wait(kUseTuple);
     }
   }
 
-  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request request, std::stop_source stop) {
+  asio::awaitable<Response> Call(std::shared_ptr<Connection> connection, Request& request, std::stop_source stop) {
     const auto deadline = std::chrono::steady_clock::now() + options_.handler_timeout;
     for (int tries = 0; options_.at_once && tries < kJoinsMax; ++tries) {
       Early early = CallAtOnce(options_.at_once, request);
       if (early.response) co_return *std::move(early.response);
       if (!early.join) break;
-      auto response = co_await Joined(std::move(early.join), deadline);
+      auto response = co_await Joined(connection, std::move(early.join), deadline);
       if (response) co_return *std::move(response);
     }
     const Lane lane = options_.lane(request);
@@ -493,38 +499,44 @@ class Server::Impl {
   }
 
   // What `join` gives. Nobody looks whether the client is still there: others have it made.
-  asio::awaitable<std::optional<Response>> Joined(std::function<void(Early::Take)> join,
+  asio::awaitable<std::optional<Response>> Joined(std::shared_ptr<Connection> connection,
+                                                  std::function<void(Early::Take)> join,
                                                   std::chrono::steady_clock::time_point deadline) {
     struct Taken {
-      explicit Taken(asio::io_context& io) : changed(io) {}
-      asio::steady_timer changed;  // Cancelled when it is.
-      bool is_taken = false;
+      bool is_awaited = true;
+      bool is_there = false;
       std::optional<Response> response;
     };
-    const auto taken = std::make_shared<Taken>(io_);
-    taken->changed.expires_at(deadline);
-    join([this, taken](std::optional<Response> response) {
-      asio::post(io_, [taken, response = std::move(response)]() mutable {
-        taken->is_taken = true;
+    const auto taken = std::make_shared<Taken>();
+    connection->awaited.expires_at(deadline);
+    join([this, connection, taken](std::optional<Response> response) {
+      asio::post(io_, [connection, taken, response = std::move(response)]() mutable {
+        if (!taken->is_awaited) return;
+        taken->is_there = true;
         taken->response = std::move(response);
-        taken->changed.cancel();
+        connection->awaited.cancel();
       });
     });
-    co_await taken->changed.async_wait(kUseTuple);
-    if (taken->is_taken) co_return std::move(taken->response);
+    co_await connection->awaited.async_wait(kUseTuple);
+    taken->is_awaited = false;
+    if (taken->is_there) co_return std::move(taken->response);
     co_return TooLate(options_.handler_timeout);
   }
 
-  // Nothing is copied: an answer may be large, and this is the thread of all connections.
-  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, Body body) {
+  // As much of a small answer as needs no waiting; how many bytes.
+  static std::size_t WriteNow(Connection& connection, std::string_view head, const Body& body) {
+    if (body.pieces().size() > 1 || body.bytes() > kWriteNowBytes) return 0;
+    const std::string_view text = body.pieces().empty() ? std::string_view() : *body.pieces()[0];
+    const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(text)};
+    return connection.transport->WriteNow(buffers);
+  }
+
+  // Nothing is copied: an answer may be large, and this is the thread of all connections. `written`: of the head and
+  // the first piece, by WriteNow().
+  asio::awaitable<bool> Write(std::shared_ptr<Connection> connection, std::string head, Body body,
+                              std::size_t written = 0) {
     Body::Pieces pieces = std::move(body).TakePieces();
     if (pieces.empty()) pieces.push_back(std::make_shared<const std::string>());
-    std::size_t written = 0;
-    if (pieces.size() == 1 && pieces[0]->size() <= kWriteNowBytes) {
-      const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head), asio::buffer(*pieces[0])};
-      written = connection->transport->WriteNow(buffers);
-      if (written == head.size() + pieces[0]->size()) co_return true;
-    }
     connection->watchdog.Start(options_.write_timeout, connection);
     bool sent = true;
     for (auto& piece : pieces) {
@@ -621,6 +633,7 @@ class Server::Impl {
   const std::size_t connections_max_;
   Connections connections_;
   std::uint64_t bodies_bytes_ = 0;  // Of requests that are being read or answered.
+  std::array<char, kReadBytes> read_now_;
   bool draining_ = false;
   HandlerPool short_calls_;
   HandlerPool long_calls_;

@@ -131,6 +131,7 @@ Result<Target> ParseTarget(std::string_view target) {
   std::string_view path = target.substr(0, question);
   if (path.empty() || path.front() != '/') return InvalidInput("the URL's path does not begin with '/'");
   path.remove_prefix(1);
+  out.segments.reserve(static_cast<std::size_t>(std::count(path.begin(), path.end(), '/')) + 1);
   while (!path.empty()) {
     const std::size_t slash = std::min(path.find('/'), path.size());
     ASSIGN_OR_RETURN(std::string segment, Decode(PercentDecode(path.substr(0, slash))));
