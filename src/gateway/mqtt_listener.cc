@@ -319,14 +319,14 @@ class MqttListener::Impl {
       co_await Refuse(device, *fault);
       co_return false;
     }
-    mqtt::Connack connack = ConnackOf(*device, *connect);
+    const Status welcomed = device->connection->Send(ConnackOf(*device, *connect));
+    if (!welcomed.ok()) co_return false;
     TakeOver(device);
     device->is_connected = true;
     device->will = std::move(connect->will);
     device->inbox.Connected(false);
-    const bool sent = device->connection->Send(connack).ok();
     const bool open = co_await device->connection->Flush();
-    co_return sent&& open;
+    co_return open;
   }
 
   asio::awaitable<void> Refuse(DevicePtr device, End why) {

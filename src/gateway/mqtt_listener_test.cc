@@ -166,6 +166,14 @@ TEST_F(GatewayMqttListener, NothingIsSentThatADeviceDoesNotWant) {
       mqtt::Subscribe{.packet_id = 2, .subscriptions = std::vector<mqtt::Subscription>(100, {.filter = "#"})}));
   ASSERT_TRUE(small.Send(Message(1)));
   EXPECT_TRUE(small.NextAs<Ack>()) << "nothing before it: a SUBACK of a hundred codes is too large";
+
+  // To it no answer can be given at all, and so it is not connected.
+  TestPeer tiny(listener_->port(), Version::k5);
+  ASSERT_TRUE(tiny.Send(Connect{.client_id = "tiny",
+                                .will = mqtt::Will{.topic = "a/will", .payload = "gone"},
+                                .properties = {{PropertyId::kMaximumPacketSize, std::uint32_t{20}}}}));
+  EXPECT_TRUE(!tiny.Next() && tiny.is_closed());
+  EXPECT_EQ(log_.payloads().size(), 1) << "it has no will either";
 }
 
 TEST_F(GatewayMqttListener, APasswordIsATokenWithTheScopeOfTheTopic) {
@@ -322,8 +330,10 @@ TEST_F(GatewayMqttListener, AWillThatIsNotAcceptedIsToldWhenConnecting) {
         Connect{.version = version, .client_id = "d", .will = std::move(will), .username = "any", .password = token}));
     const auto connack = peer.NextAs<Connack>();
     if (!connack) return std::nullopt;
-    if (connack->code == 0) EXPECT_TRUE(peer.Send(Disconnect()));
-    EXPECT_EQ(peer.Next(), std::nullopt) << "it is closed, or has said goodbye";
+    if (connack->code == 0) {
+      EXPECT_TRUE(peer.Send(Disconnect()));
+    }
+    EXPECT_TRUE(!peer.Next() && peer.is_closed());
     return connack->code;
   };
   const auto will = [](const char* topic, std::size_t bytes = 1, int qos = 0) {

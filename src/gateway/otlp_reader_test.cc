@@ -226,8 +226,8 @@ TEST(OtlpReader, TextThatIsNotUtf8CostsTheEventsThatItIsIn) {
   EXPECT_THAT(Codes(some), ElementsAre(Pair(1, "invalid_utf8")));
   EXPECT_THAT(some.rejected[0].detail, HasSubstr("severity_text"));
   const std::string bad_scope = BytesField(2, BytesField(1, BytesField(1, "\xff")) + good);
-  const std::string resource = BytesField(1, BytesField(2, good) + bad_scope + BytesField(2, good));
-  EXPECT_THAT(Codes(Read(OtlpSignal::kLogs, kProtobuf, resource)), ElementsAre(Pair(1, "invalid_utf8")));
+  const std::string one_bad = BytesField(1, BytesField(2, good) + bad_scope + BytesField(2, good));
+  EXPECT_THAT(Codes(Read(OtlpSignal::kLogs, kProtobuf, one_bad)), ElementsAre(Pair(1, "invalid_utf8")));
   EXPECT_THAT(Codes(Read(OtlpSignal::kLogs, kProtobuf, Request(good + good, BytesField(1, Attribute("\xff", ""))))),
               ElementsAre(Pair(0, "invalid_utf8"), Pair(1, "invalid_utf8")));
   // Of a value in an attribute, in a list of one, and in the body: whose it is.

@@ -147,8 +147,11 @@ Status Connection::Send(const Packet& packet) {
   if (output_.size() - before <= sent_bytes_max_) return Status::OK();
   output_.resize(before);
   RETURN_NOT_OK(AppendPacket(WithoutReason(packet), version_, output_));
-  if (output_.size() - before > sent_bytes_max_) output_.resize(before);
-  return Status::OK();
+  if (output_.size() - before <= sent_bytes_max_) return Status::OK();
+  output_.resize(before);
+  // Section 3.1.2.11.4: of others it counts as sent. Without this one there is no connection.
+  const bool is_answer = std::holds_alternative<Connack>(packet);
+  return is_answer ? TooLarge("the client takes no more than {} bytes", sent_bytes_max_) : Status::OK();
 }
 
 bool Connection::WriteNow() {

@@ -46,7 +46,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Ends a Read() that waits, and those to come.
   void StopReading();
 
-  /// Takes it for the next Flush(). Errors of AppendPacket(); kTooLarge: the other side does not take what is sent.
+  /// Takes it for the next Flush(). Errors of AppendPacket(); kTooLarge: the other side does not take what is sent,
+  /// or no CONNACK of its size; any other packet that it does not take is left out.
   Status Send(const Packet& packet);
   /// Writes what was taken as far as that needs no waiting. False: something is left, for a Flush().
   bool WriteNow();
