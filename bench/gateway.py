@@ -4,8 +4,8 @@
 which wants Go and a network; where that fails it is left out, and said to be.
 
 All take lines of JSON of about 200 bytes, with a key, to a real Kafka topic of 4 partitions, and answer when they are durable there; Millrace
-to its embedded log too. The clients keep their connections and send one request after the other, at most 100 at a time: of 10,000 connections
-each waits for its turn, as a fleet of devices does. For each number of connections and size of batch: events a second, CPU seconds (user and
+to its embedded log too. The clients keep their connections and send one request after the other; at most 1,000 requests and 50,000 events are on
+their way at a time: of 10,000 connections each waits for its turn, as a fleet of devices does. For each number of connections and size of batch: events a second, CPU seconds (user and
 system) of the gateway's process per million events, and p50 and p99 of an answer. Every answer is checked, and at the end the topic must hold
 each event. Clients, broker and gateway share this machine.
 
@@ -42,7 +42,7 @@ gateway: {{{kafka}http: {{topics: {{events: {{key: device_id}}}}}}}}
 log: {{level: warn}}
 """
 TICKS = os.sysconf("SC_CLK_TCK")
-IN_FLIGHT_MAX = 100
+REQUESTS_MAX, EVENTS_MAX = 1_000, 50_000  # On their way at a time.
 
 
 def cpu_seconds(pid):
@@ -73,7 +73,7 @@ class Load:
         self.done = asyncio.get_running_loop().create_future()
 
     def go_on(self):
-        while self.idle and self.sending < IN_FLIGHT_MAX and time.perf_counter() < self.until:
+        while self.idle and self.sending < min(REQUESTS_MAX, EVENTS_MAX // self.events) and time.perf_counter() < self.until:
             self.sending += 1
             self.idle.popleft().send()
         if self.sending == 0 and not self.done.done():
@@ -130,7 +130,7 @@ async def load(port, connections, batch, seconds, answer):
     line = json.dumps({"device_id": "device-%04d", "ts": "2026-11-29T10:00:00.000Z", "page": "/products/a-long-name-of-a-page", "action": "view",
                        "session_id": "3f2b8c1d9e0a4756", "country": "DE", "amount": 12.5, "latency_ms": 13.25})
     requests = []
-    for i in range(min(connections, IN_FLIGHT_MAX)):
+    for i in range(min(connections, 100)):
         body = "\n".join(line % ((i * batch + n) % 10_000) for n in range(batch)).encode()
         requests.append((b"POST /v1/events/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)) + body)
     all_of = Load(batch, 0, answer)
