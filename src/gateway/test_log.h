@@ -1,7 +1,6 @@
 /// A log in memory whose producer does what a test tells it to, to inject what a real one does seldom.
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -24,17 +23,26 @@ class TestLog {
 
   std::unique_ptr<eventlog::ConfirmingProducer> NewProducer() { return std::make_unique<Producer>(*this); }
 
-  void Hold() { held_ = true; }
+  void Hold() {
+    const std::scoped_lock lock(mutex_);
+    held_ = true;
+  }
   /// The next records end so, one after another; then all are durable.
-  void FailNext(std::vector<Status> outcomes) { outcomes_.assign(outcomes.begin(), outcomes.end()); }
+  void FailNext(std::vector<Status> outcomes) {
+    const std::scoped_lock lock(mutex_);
+    outcomes_.assign(outcomes.begin(), outcomes.end());
+  }
   /// Append() itself says this.
-  void RefuseAppends(Status status) { refusal_ = std::move(status); }
+  void RefuseAppends(Status status) {
+    const std::scoped_lock lock(mutex_);
+    refusal_ = std::move(status);
+  }
 
   void Release() {
-    held_ = false;
     std::vector<Sent> waiting;
     {
       const std::scoped_lock lock(mutex_);
+      held_ = false;
       waiting.swap(waiting_);
     }
     for (auto& sent : waiting) Settle(std::move(sent));
@@ -56,14 +64,16 @@ class TestLog {
     explicit Producer(TestLog& log) : log_(log) {}
     ~Producer() override { log_.Release(); }
     Status Append(eventlog::OutgoingRecord record, eventlog::OnSettled settled) override {
-      if (!log_.refusal_.ok()) return log_.refusal_;
       Sent sent{std::move(record), std::move(settled)};
-      if (!log_.held_) {
-        log_.Settle(std::move(sent));
-        return Status::OK();
+      {
+        const std::scoped_lock lock(log_.mutex_);
+        if (!log_.refusal_.ok()) return log_.refusal_;
+        if (log_.held_) {
+          log_.waiting_.push_back(std::move(sent));
+          return Status::OK();
+        }
       }
-      const std::scoped_lock lock(log_.mutex_);
-      log_.waiting_.push_back(std::move(sent));
+      log_.Settle(std::move(sent));
       return Status::OK();
     }
 
@@ -90,12 +100,12 @@ class TestLog {
     sent.settled(outcome);
   }
 
-  std::mutex mutex_;
+  std::mutex mutex_;  // Guards the rest.
   std::vector<Sent> waiting_;
   std::vector<eventlog::OutgoingRecord> records_;
   std::deque<Status> outcomes_;
   Status refusal_;
-  std::atomic<bool> held_{false};
+  bool held_ = false;
 };
 
 }  // namespace millrace::gateway
