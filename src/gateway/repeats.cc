@@ -18,6 +18,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "eventlog/rocksdb_folder.h"
 
 namespace millrace::gateway {
 namespace {
@@ -157,18 +158,6 @@ std::array<unsigned char, SHA256_DIGEST_LENGTH> Sha256(std::string_view text) {
   return digest;
 }
 
-/// What a database has only once it is whole, of one whose CURRENT is not there, which RocksDB would take for a new
-/// one.
-std::optional<std::string> FileWithoutCurrent(const std::string& folder) {
-  std::error_code error;
-  if (std::filesystem::exists(std::filesystem::path(folder) / "CURRENT", error)) return std::nullopt;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const auto extension = entry.path().extension();
-    if (extension == ".sst" || extension == ".log") return entry.path().filename();
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 RequestId MakeRequestId(std::string_view topic, std::string_view client, std::string_view key) {
@@ -226,7 +215,7 @@ Status Repeats::OpenFolder() {
   std::error_code error;
   std::filesystem::create_directories(options_.folder, error);
   if (error) return InvalidInput("gateway.state {}: cannot make the folder: {}", options_.folder, error.message());
-  if (const auto file = FileWithoutCurrent(options_.folder)) {
+  if (const auto file = eventlog::FileWithoutCurrent(options_.folder)) {
     return Damaged(options_.folder, fmt::format("it has {}, and no CURRENT", *file));
   }
   rocksdb::Options open;
@@ -234,8 +223,7 @@ Status Repeats::OpenFolder() {
   open.track_and_verify_wals_in_manifest = true;  // One that is missing between others is told.
   open.write_buffer_size = 4 << 20;
   open.max_total_wal_size = 16 << 20;
-  open.keep_log_file_num = 2;
-  open.info_log_level = rocksdb::WARN_LEVEL;
+  open.info_log = eventlog::RocksDbLogger();
   open.max_open_files = 32;
   open.periodic_compaction_seconds = static_cast<std::uint64_t>(std::chrono::seconds(kAnswersKept).count()) / 4;
   drops_old_ = std::make_unique<DropsOld>(*options_.clock);

@@ -16,6 +16,8 @@
 
 #include "base/log.h"
 #include "eventlog/embedded/embedded_storage_internal.h"
+#include "eventlog/embedded/journal_internal.h"
+#include "eventlog/rocksdb_folder.h"
 
 namespace millrace::eventlog {
 namespace {
@@ -171,6 +173,34 @@ bool DecodeRecord(std::string_view value, model::RawRecord& record) {
   return in.ok;
 }
 
+std::vector<std::string> JournalsIn(const std::string& folder) {
+  std::vector<std::string> journals;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == ".log") journals.push_back(entry.path().string());
+  }
+  std::sort(journals.begin(), journals.end());
+  return journals;
+}
+
+// kCorrupt: of a journal something would be left out that was acknowledged. Else whether something is damaged: the last
+// write, of which nobody was told unless the disk has lost it since.
+Result<bool> HasDamagedEnd(const std::string& folder, bool checks_content) {
+  bool found = false;
+  for (const std::string& journal : JournalsIn(folder)) {
+    ASSIGN_OR_RETURN(const auto damage, DamageOf(journal, checks_content));
+    if (!damage) continue;
+    found = true;
+    if (damage->has_more_behind) {
+      return Corrupt(
+          "embedded log {}: {} is damaged at byte {}, and what lies behind that was acknowledged. Restore the folder "
+          "from a copy; to go on without what lies behind, cut the file off: truncate -s {} {}",
+          folder, journal, damage->at, damage->at, journal);
+    }
+  }
+  return found;
+}
+
 Status ToStatus(const rocksdb::Status& status, const std::string& path) {
   if (status.ok()) return Status::OK();
   if (status.IsCorruption()) return Corrupt("embedded log {}: {}", path, status.ToString());
@@ -212,8 +242,7 @@ Status EmbeddedStorage::OpenDatabase() {
   db_options.create_if_missing = !only_reads;
   db_options.write_buffer_size = 16 << 20;
   db_options.max_total_wal_size = 64 << 20;
-  db_options.keep_log_file_num = 2;
-  db_options.info_log_level = rocksdb::WARN_LEVEL;
+  db_options.info_log = RocksDbLogger();
   // The owner deletes tables at any time: who only reads must have them open.
   db_options.max_open_files = only_reads ? -1 : kOpenTablesMax;
   rocksdb::BlockBasedTableOptions table;
@@ -222,9 +251,32 @@ Status EmbeddedStorage::OpenDatabase() {
   table.block_size = kBlockBytes;
   db_options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   rocksdb::DB* db = nullptr;
-  RETURN_NOT_OK(ToStatus(only_reads ? rocksdb::DB::OpenAsSecondary(db_options, options_.path, notes_path_, &db)
-                                    : rocksdb::DB::Open(db_options, options_.path, &db),
-                         options_.path));
+  if (only_reads) {
+    RETURN_NOT_OK(ToStatus(rocksdb::DB::OpenAsSecondary(db_options, options_.path, notes_path_, &db), options_.path));
+  } else {
+    if (const auto file = FileWithoutCurrent(options_.path)) {
+      return Corrupt("embedded log {}: it has {}, and no CURRENT. Restore the folder from a copy", options_.path,
+                     *file);
+    }
+    RETURN_NOT_OK(HasDamagedEnd(options_.path, /*checks_content=*/false).status());
+    db_options.track_and_verify_wals_in_manifest = true;  // One that is missing between others is told.
+    // Checks what it replays, and says so.
+    db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+    rocksdb::Status opened = rocksdb::DB::Open(db_options, options_.path, &db);
+    if (opened.IsCorruption()) {
+      ASSIGN_OR_RETURN(const bool leaves_out_the_last, HasDamagedEnd(options_.path, /*checks_content=*/true));
+      if (leaves_out_the_last) {
+        spdlog::warn(
+            "embedded log {}: its last write is damaged and is left out. After a power cut that was never "
+            "acknowledged; "
+            "else the disk has lost it",
+            options_.path);
+        db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+        opened = rocksdb::DB::Open(db_options, options_.path, &db);
+      }
+    }
+    RETURN_NOT_OK(ToStatus(opened, options_.path));
+  }
   db_.reset(db);
   std::string stored;
   const rocksdb::Status found = db_->Get({}, kFormatKey, &stored);
