@@ -45,7 +45,9 @@ struct Piece {
 
 // `at` is at least a header before the end of the block.
 Piece PieceAt(std::string_view block, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(block[at + i])); };
+  const auto byte = [&](std::size_t i) {
+    return static_cast<std::uint32_t>(static_cast<unsigned char>(block[at + i]));
+  };
   return {byte(0) | byte(1) << 8 | byte(2) << 16 | byte(3) << 24, byte(4) | byte(5) << 8,
           static_cast<unsigned char>(block[at + 6])};
 }

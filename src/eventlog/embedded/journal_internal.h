@@ -1,9 +1,9 @@
 /// What RocksDB does not say of its journal: whether a write that it leaves out when it opens was acknowledged.
 ///
 /// RocksDB takes a journal up to its first damage, and goes on there in silence. At the end that is right: a death in
-/// the midst of a write leaves a beginning of it, and nobody was told of it. Before that it is not: each write is synced
-/// before the next one, so what has another one behind it was acknowledged.
-/// Format: https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format (without recycled files).
+/// the midst of a write leaves a beginning of it, and nobody was told of it. Before that it is not: each write is
+/// synced before the next one, so what has another one behind it was acknowledged. Format:
+/// https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format (without recycled files).
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 namespace millrace::eventlog {
 
 struct JournalDamage {
-  std::uint64_t at = 0;         ///< Where the first damaged piece begins, in bytes.
+  std::uint64_t at = 0;          ///< Where the first damaged piece begins, in bytes.
   bool has_more_behind = false;  ///< A whole write, or the beginning of one, lies behind it.
 };
 

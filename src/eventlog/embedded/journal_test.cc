@@ -80,7 +80,8 @@ TEST_F(EmbeddedJournal, AFlippedBitHidesNothingButTheLastWrite) {
     const std::size_t at = round % 3 == 0 ? last_write_ + random_() % (end_ - last_write_) : random_() % end_;
     const auto bit = static_cast<char>(1 << random_() % 8);
     SCOPED_TRACE(fmt::format("a bit of byte {}", at));
-    const auto records = RecordsAfter([&](std::string& journal) { journal[at] = static_cast<char>(journal[at] ^ bit); });
+    const auto records =
+        RecordsAfter([&](std::string& journal) { journal[at] = static_cast<char>(journal[at] ^ bit); });
     if (at < last_write_) {
       MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, records.status());
       EXPECT_THAT(records.status().message(), HasSubstr(JournalOf(folder_ / "copy").string()));
@@ -102,13 +103,13 @@ TEST_F(EmbeddedJournal, NorDoesAHeaderOfAnotherLengthOrKind) {
   std::size_t at = 0;
   for (int piece = 0; at < last_write_; ++piece) {
     if (kBlockBytes - at % kBlockBytes < kHeaderBytes) at += kBlockBytes - at % kBlockBytes;
-    const std::size_t length = static_cast<unsigned char>(whole[at + 4]) | static_cast<unsigned char>(whole[at + 5]) << 8;
+    const std::size_t length = static_cast<unsigned char>(whole[at + 4]) | static_cast<unsigned char>(whole[at + 5])
+                                                                               << 8;
     for (const auto& [field, value] : {std::pair(4, 255), {5, 0}, {5, 127}, {5, 255}, {6, 0}, {6, 3}, {6, 9}}) {
       if (piece % 9 != 0 || static_cast<unsigned char>(whole[at + static_cast<std::size_t>(field)]) == value) continue;
       SCOPED_TRACE(fmt::format("byte {} becomes {}", at + static_cast<std::size_t>(field), value));
-      const auto records = RecordsAfter([&](std::string& journal) {
-        journal[at + static_cast<std::size_t>(field)] = static_cast<char>(value);
-      });
+      const auto records = RecordsAfter(
+          [&](std::string& journal) { journal[at + static_cast<std::size_t>(field)] = static_cast<char>(value); });
       MILLRACE_ASSERT_KIND(ErrorKind::kCorrupt, records.status());
     }
     at += kHeaderBytes + length;
