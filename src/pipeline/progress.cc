@@ -183,6 +183,27 @@ std::optional<std::uint32_t> Progress::FingerprintOf(const delta::Snapshot& snap
   return fingerprint;
 }
 
+std::vector<CoverageOfAnother> Progress::CoveredByOthers(const delta::Snapshot& snapshot,
+                                                         const model::TopicPartition& source) const {
+  constexpr std::string_view kFingerprint = "#crc";
+  const std::string of_partition = "-" + std::to_string(source.partition);
+  const std::string of_topic = "-" + source.topic + of_partition;
+  std::vector<CoverageOfAnother> others;
+  for (const auto& [id, ignored] : snapshot.txns) {
+    if (!id.ends_with(kFingerprint)) continue;
+    const std::string_view base = std::string_view(id).substr(0, id.size() - kFingerprint.size());
+    const bool is_long = base.ends_with(of_topic);
+    if (!is_long && !base.ends_with(of_partition)) continue;
+    const std::string app_id(base.substr(0, base.size() - (is_long ? of_topic : of_partition).size()));
+    const Progress other(app_id, {source.topic}, is_long ? std::nullopt : std::optional(source.topic));
+    const bool is_of_topic = is_long || snapshot.TxnVersion(other.MarkerId(source.topic)) == 1;
+    const auto fingerprint = other.FingerprintOf(snapshot, source);
+    if (app_id == app_id_ || !is_of_topic || !fingerprint) continue;
+    others.push_back({app_id, *other.Fence(snapshot, source) + 1, *fingerprint});
+  }
+  return others;
+}
+
 model::Ledger Progress::Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const {
   model::Ledger totals;
   const std::string id = AppId(source);

@@ -82,6 +82,13 @@ struct ReplayCounts {
   bool operator==(const ReplayCounts&) const = default;
 };
 
+/// What a pipeline of another app_id has covered of one partition in the same table.
+struct CoverageOfAnother {
+  std::string app_id;
+  model::Offset next = 0;         ///< Up to there.
+  std::uint32_t fingerprint = 0;  ///< Of the record before it.
+};
+
 /// Names and reads the txn family in one table. A value; any thread.
 class Progress {
  public:
@@ -117,6 +124,9 @@ class Progress {
   /// Of the record at the last offset covered; nullopt: there is no record, or it was not we who covered it.
   std::optional<std::uint32_t> FingerprintOf(const delta::Snapshot& snapshot,
                                              const model::TopicPartition& source) const;
+  /// Nothing of writers that keep no fingerprints, as kafka-delta-ingest, nor of those whose last offset is a hole.
+  std::vector<CoverageOfAnother> CoveredByOthers(const delta::Snapshot& snapshot,
+                                                 const model::TopicPartition& source) const;
   /// Running totals; zero where there are none.
   model::Ledger Totals(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;
   std::optional<model::Offset> BooksBeginAt(const delta::Snapshot& snapshot, const model::TopicPartition& source) const;

@@ -194,6 +194,35 @@ TEST(Progress, AFingerprintIsOfOneOffset) {
   }
 }
 
+TEST(Progress, WhatOthersHaveCoveredIsKnownByTheirNames) {
+  delta::Snapshot snapshot;
+  const model::Ledger ten{.read = 10, .written = 10};
+  const auto advance = [&](const Progress& of, const model::TopicPartition& source, model::Offset end,
+                           std::uint32_t fingerprint) {
+    auto txns = of.Advance(snapshot, source, {.range = {end - 10, end}, .ledger = ten, .fingerprint = fingerprint});
+    for (auto& marker : of.Markers(snapshot, {source})) txns.push_back(std::move(marker));
+    Apply(txns, snapshot);
+  };
+  const model::TopicPartition clicks{"clicks", 3}, others{"other-clicks", 3};
+  const Progress own("app", {"clicks"}, std::nullopt);
+  advance(own, clicks, 10, 1);
+  EXPECT_TRUE(own.CoveredByOthers(snapshot, clicks).empty());
+  advance(Progress("app-eu", {"clicks"}, std::nullopt), clicks, 20, 2);
+  advance(Progress("short", {"clicks"}, "clicks"), clicks, 30, 3);
+  advance(Progress("of-another", {"orders"}, "orders"), {"orders", 3}, 40, 4);
+  advance(Progress("app-eu", {"clicks"}, std::nullopt), {"clicks", 13}, 50, 5);
+  // kafka-delta-ingest's.
+  Apply({{.app_id = "peer-3", .version = 9, .last_updated_ms = std::nullopt}}, snapshot);
+  const auto found = own.CoveredByOthers(snapshot, clicks);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(std::tie(found[0].app_id, found[0].next, found[0].fingerprint),
+            std::make_tuple(std::string("app-eu"), model::Offset{20}, std::uint32_t{2}));
+  EXPECT_EQ(std::tie(found[1].app_id, found[1].next, found[1].fingerprint),
+            std::make_tuple(std::string("short"), model::Offset{30}, std::uint32_t{3}));
+  EXPECT_EQ(Progress("new", {"clicks"}, std::nullopt).CoveredByOthers(snapshot, clicks).size(), 3u);
+  EXPECT_TRUE(own.CoveredByOthers(snapshot, others).empty());
+}
+
 /// A table in a temporary folder, and whose its ids of the short form are.
 class ProgressOfTable : public ::testing::Test {
  protected:

@@ -29,6 +29,7 @@ Result<StartedPartitions> StartSequence::Run(const std::vector<model::TopicParti
   }
   ASSIGN_OR_RETURN(auto plans, std::move(planned));
   RETURN_NOT_OK(CheckFingerprints(partitions, bounds));
+  RETURN_NOT_OK(CheckOtherNames(plans, bounds));
   RETURN_NOT_OK(WriteStarts(plans));
 
   StartedPartitions started;
@@ -171,8 +172,33 @@ Status StartSequence::CheckFingerprints(const std::vector<model::TopicPartition>
     if (!fingerprint || *fingerprint == expected.fingerprint) continue;
     return Corrupt(
         "table {}: the record at {} offset {} is not the one that was read there: the topic was recreated. "
-        "Give the pipeline a new app_id, or restore the topic",
+        "Give the pipeline a new app_id and other tables, or restore the topic",
         expected.table, model::ToString(place.source), place.offset);
+  }
+  return Status::OK();
+}
+
+/// A pipeline that was renamed, and whose app_id with it, knows nothing of what it has written: it would write it
+/// again.
+Status StartSequence::CheckOtherNames(const Plans& plans, const model::OffsetRanges& bounds) {
+  for (const auto& [source, plan] : plans) {
+    const auto fed = TablesOf(source);
+    for (std::size_t i = 0; i < fed.size(); ++i) {
+      const auto& opened = *tables_[fed[i]];
+      const auto snapshot = opened.table->snapshot();
+      if (opened.progress.Fence(*snapshot, source)) continue;
+      for (const auto& other : opened.progress.CoveredByOthers(*snapshot, source)) {
+        if (other.next <= plan.tables[i].covered_from || other.next - 1 < bounds.at(source).begin) continue;
+        ASSIGN_OR_RETURN(const auto fingerprint, consumer_.FingerprintAt(source, other.next - 1, kLogTimeout));
+        if (fingerprint != other.fingerprint) continue;
+        return InvalidInput(
+            "table {}: it has the records of {} up to offset {} under the app_id '{}', and under '{}' they would be "
+            "there twice. Set app_id: {} if the pipeline was renamed; else give it other tables, or a source.start "
+            "behind them",
+            plan_.tables[fed[i]].name, model::ToString(source), other.next - 1, other.app_id, plan_.config.app_id,
+            other.app_id);
+      }
+    }
   }
   return Status::OK();
 }

@@ -2,9 +2,9 @@
 /// that delivers from there.
 ///
 /// In this order, so that a death in between loses and doubles nothing: the tables are brought up to date; the log says
-/// what it holds; a plan is made; a topic that was made anew is found out; starts that could be others tomorrow are
-/// written into the tables; what dedupe has on the local disk is opened, so that less is read again; what was judged
-/// before is read; reading begins.
+/// what it holds; a plan is made; a topic that was made anew is found out, and a pipeline that has another name than it
+/// had; starts that could be others tomorrow are written into the tables; what dedupe has on the local disk is opened,
+/// so that less is read again; what was judged before is read; reading begins.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,8 @@ class StartSequence {
   /// Blocks for the store and the log, each question to the log for kLogTimeout at most. Errors name the table or the
   /// partition. kTransient: the store or the log does not answer, or another process writes to the tables: the same
   /// again; kCorrupt: the log is not the one that the tables know, or has lost what they need; kInvalidInput:
-  /// source.start names an offset that the log does not hold. After an error the log has not begun to deliver, and
+  /// source.start names an offset that the log does not hold, or a table has rows of the same records under another
+  /// app_id. After an error the log has not begun to deliver, and
   /// starts that are written already are found by the next call.
   Result<StartedPartitions> Run(const std::vector<model::TopicPartition>& partitions);
 
@@ -69,6 +70,7 @@ class StartSequence {
                                             const model::OffsetRanges& bounds);
   Result<Plans> PlanStarts(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
   Status CheckFingerprints(const std::vector<model::TopicPartition>& partitions, const model::OffsetRanges& bounds);
+  Status CheckOtherNames(const Plans& plans, const model::OffsetRanges& bounds);
   Status WriteStarts(const Plans& plans);
   Status CommitStartsOf(int table, const model::OffsetVector& starts, const std::vector<std::string>& patterns);
   Result<std::unique_ptr<process::Deduplicator>> OpenDedupe(const model::TopicPartition& source,

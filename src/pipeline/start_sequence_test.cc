@@ -142,6 +142,59 @@ TEST_F(StartSequenceTest, ATopicThatWasMadeAnewIsNotRead) {
   EXPECT_EQ(Delivered(), std::nullopt);
 }
 
+// Under another app_id nothing is known of what was written under the first.
+TEST_F(StartSequenceTest, APipelineThatWasRenamedDoesNotReadAgainWhatItHas) {
+  Append(0, 5);
+  Begin();
+  pipeline_->Start();
+  MILLRACE_ASSERT_OK(pipeline_->shard().Process(FetchedRows({0, 3})));
+  MILLRACE_ASSERT_OK(pipeline_->CommitAll());
+  Restart();
+  const auto run_as = [this](const std::string& app_id, config::StartPosition start) -> Result<model::Offset> {
+    auto config = pipeline_->plan().config;
+    config.app_id = app_id;
+    config.source.start = std::move(start);
+    ASSIGN_OR_RETURN(const auto plan, MakePlan(std::move(config)));
+    ASSIGN_OR_RETURN(const auto opened, OpenTables(*plan, pipeline_->lake()));
+    std::vector<const OpenTable*> tables;
+    for (const auto& table : opened) tables.push_back(&table);
+    ASSIGN_OR_RETURN(const auto started, StartSequence(*plan, tables, *consumer_).Run({kSource}));
+    return started.partitions.at(kSource).next;
+  };
+  const std::string name = pipeline_->plan().config.app_id;
+  const auto refused = run_as("renamed", config::StartEarliest{});
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused);
+  EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("events[0] up to offset 2 under the app_id '" + name + "'"),
+                                                HasSubstr("app_id: " + name)));
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput,
+                       run_as("renamed", config::StartOffsets{.next = {{{kSource.topic, 0}, 2}}}));
+  EXPECT_EQ(Delivered(), std::nullopt);
+  // The ways out.
+  EXPECT_EQ(run_as(name, config::StartEarliest{}).ValueOrDie(), 3);
+  EXPECT_EQ(run_as("renamed", config::StartOffsets{.next = {{{kSource.topic, 0}, 3}}}).ValueOrDie(), 3);
+  EXPECT_EQ(run_as("renamed", config::StartEarliest{}).ValueOrDie(), 3) << "which the tables have now";
+}
+
+TEST_F(StartSequenceTest, ATableOfAnotherLogIsNoReasonNotToRead) {
+  Append(0, 3);
+  Begin();
+  pipeline_->Start();
+  MILLRACE_ASSERT_OK(pipeline_->shard().Process(FetchedRows({0, 3})));
+  MILLRACE_ASSERT_OK(pipeline_->CommitAll());
+  // Of another cluster a topic may have the same name.
+  log_->Recreate(0);
+  Append(10, 15);
+  Restart();
+  auto config = pipeline_->plan().config;
+  config.app_id = "elsewhere";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(std::move(config)));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto opened, OpenTables(*plan, pipeline_->lake()));
+  std::vector<const OpenTable*> tables;
+  for (const auto& table : opened) tables.push_back(&table);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto started, StartSequence(*plan, tables, *consumer_).Run({kSource}));
+  EXPECT_EQ(started.partitions.at(kSource).next, 0);
+}
+
 TEST_F(StartSequenceTest, AStartThatTheLogDoesNotHoldNamesTheKey) {
   Append(0, 3);
   Begin(config::StartOffsets{.next = {{{kSource.topic, 0}, 9}}});
