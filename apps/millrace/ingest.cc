@@ -10,7 +10,9 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/value_to.hpp>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -393,6 +395,7 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   table_config.partition_by = snapshot->metadata.partition_columns;
   table_config.commit.interval = std::chrono::seconds(options.allowed_latency);
   table_config.commit.bytes = options.min_bytes_per_file;
+  table_config.planned_schema = snapshot->schema;
   if (!transforms.sql.empty()) {
     config.transforms.push_back({"kafka_columns", fmt::format("SELECT {} FROM input", fmt::join(select, ", "))});
     table_config.from = "kafka_columns";
@@ -408,6 +411,47 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
 int CodeOf(const Status& status) {
   const auto kind = KindOf(status);
   return kind == ErrorKind::kUnsupported || kind == ErrorKind::kInvalidInput ? kBadConfiguration : kFailed;
+}
+
+struct Ended {
+  int code = kOk;
+  bool has_new_schema = false;  // The table: what is not committed is read again, into the columns that it has now.
+};
+
+Ended RunOnce(const IngestFlags& options) {
+  auto config = BuildConfig(options);
+  if (!config.ok()) return {Complain(config.status(), CodeOf(config.status()))};
+  auto plan = pipeline::MakePlan(*std::move(config));
+  if (!plan.ok()) return {Complain(plan.status(), CodeOf(plan.status()))};
+  const auto service = Service::Start(*std::move(plan), {.until_end = options.ends_at_latest_offsets});
+  if (!service.ok()) return {Complain(service.status(), CodeOf(service.status()))};
+  const Status done = (*service)->Run();
+  if (done.ok()) return {};
+  if (KindOf(done) != ErrorKind::kConflict || (*service)->interrupted()) return {Complain(done)};
+  EndAtSignals(options.ends_at_latest_offsets);
+  spdlog::info("{}: reading them, and the messages, again", done.message());
+  return {.code = kFailed, .has_new_schema = true};
+}
+
+int RunIngest(const IngestFlags& options) {
+  // Somebody who adds columns one by one is within this; what goes on for ever is not.
+  constexpr std::size_t kNewSchemasMax = 10;
+  constexpr std::chrono::minutes kNewSchemasWithin(10);
+  InitLogging("info", LogFormat::kText);
+  std::deque<std::chrono::steady_clock::time_point> changes;  // The last of them.
+  for (;;) {
+    const Ended ended = RunOnce(options);
+    if (!ended.has_new_schema) return ended.code;
+    changes.push_back(std::chrono::steady_clock::now());
+    if (changes.size() <= kNewSchemasMax) continue;
+    if (changes.back() - changes.front() < kNewSchemasWithin) {
+      return Complain(
+          Conflict("{}: the table's columns have changed {} times within {} minutes; what is not committed "
+                   "is read again by the next start",
+                   options.table_location, changes.size(), kNewSchemasWithin.count()));
+    }
+    changes.pop_front();
+  }
 }
 
 }  // namespace
@@ -483,17 +527,7 @@ Run AddIngest(CLI::App& app) {
       ->envname("DECOMPRESS_GZIP");
   return [options, avro] {
     options->is_avro = avro->count() > 0;
-    auto config = BuildConfig(*options);
-    if (!config.ok()) {
-      return Complain(config.status(), CodeOf(config.status()));
-    }
-    InitLogging("info", LogFormat::kText);
-    auto plan = pipeline::MakePlan(*std::move(config));
-    if (!plan.ok()) return Complain(plan.status(), CodeOf(plan.status()));
-    auto service = Service::Start(*std::move(plan), {.until_end = options->ends_at_latest_offsets});
-    if (!service.ok()) return Complain(service.status(), CodeOf(service.status()));
-    const Status done = (*service)->Run();
-    return done.ok() ? kOk : Complain(done);
+    return RunIngest(*options);
   };
 }
 

@@ -1,6 +1,8 @@
 /// pipeline.yaml as a value. load.h reads one; the file's reference is docs/configuration.md.
 #pragma once
 
+#include <arrow/type_fwd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -106,6 +108,9 @@ struct TableConfig {
   std::map<std::string, std::string> properties;
   bool metadata = true;  ///< _topic, _partition, _offset, _timestamp as columns.
   OnNewColumn on_new_column = OnNewColumn::kReject;
+  /// The schema of the table in the lake that the declared columns were made from: no row goes into a table that has
+  /// another one by then. nullptr: the columns stand by themselves. In code only, and without a route.
+  std::shared_ptr<const arrow::Schema> planned_schema = nullptr;
 };
 
 struct AggregateConfig {

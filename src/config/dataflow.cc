@@ -539,7 +539,8 @@ class Planner {
                     .relation = *relation,
                     .commit = config.commit,
                     .properties = config.properties,
-                    .on_new_column = config.on_new_column};
+                    .on_new_column = config.on_new_column,
+                    .planned_schema = config.planned_schema};
     const auto& source = *flow_.relations[*relation].schema;
     const bool has_index = flow_.inputs[flow_.relations[*relation].input].decode.has_index_column();
     arrow::FieldVector fields;

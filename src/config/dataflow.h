@@ -90,10 +90,11 @@ struct TablePlan {
   process::RowOrigin origin{};  ///< Aggregates only: of aggregate->inputs, and of the rows that it takes.
   CommitTrigger commit;
   std::map<std::string, std::string> properties;
-  OnNewColumn on_new_column = OnNewColumn::kReject;    ///< Of events and of dead letters.
-  std::optional<std::chrono::microseconds> retention;  ///< Aggregates only.
-  std::optional<FinalPlan> final_table{};              ///< Aggregates only.
-  std::optional<RoutePlan> route{};                    ///< Events only.
+  OnNewColumn on_new_column = OnNewColumn::kReject;       ///< Of events and of dead letters.
+  std::shared_ptr<const arrow::Schema> planned_schema{};  ///< Events only: as TableConfig's; nullptr: none.
+  std::optional<std::chrono::microseconds> retention;     ///< Aggregates only.
+  std::optional<FinalPlan> final_table{};                 ///< Aggregates only.
+  std::optional<RoutePlan> route{};                       ///< Events only.
 };
 
 struct Dataflow {

@@ -80,8 +80,33 @@ Result<delta::StatsColumns> StatsFor(const config::TablePlan& plan, const delta:
 }
 
 constexpr int kCommitsAtOnceMax = 8;
+/// Changes of a table's metadata between two looks at it, each of which left the schema as it was.
+constexpr int kMetadataTriesMax = 10;
+
+/// Onto the columns alone that `plan` was made from. What else the metadata says may change meanwhile.
+Result<delta::CommitOutcome> CommitAsPlanned(const config::TablePlan& plan, delta::Table& table,
+                                             delta::CommitRequest request) {
+  if (plan.planned_schema == nullptr) return table.Commit(request, kRetry);
+  for (int tries = 0; tries < kMetadataTriesMax; ++tries) {
+    const auto snapshot = table.snapshot();
+    RETURN_NOT_OK(CheckPlannedSchema(plan, *snapshot));
+    request.planned_metadata = snapshot->metadata;
+    auto outcome = table.Commit(request, kRetry);
+    if (outcome.ok() || KindOf(outcome.status()) != ErrorKind::kConflict) return outcome;
+  }
+  return Transient("the metadata of {} was changed {} times meanwhile", table.store()->uri(), kMetadataTriesMax);
+}
 
 }  // namespace
+
+Status CheckPlannedSchema(const config::TablePlan& plan, const delta::Snapshot& snapshot) {
+  if (plan.planned_schema == nullptr) return Status::OK();
+  const bool is_same = snapshot.schema->Equals(*plan.planned_schema, /*check_metadata=*/false) &&
+                       snapshot.metadata.partition_columns == plan.partition_columns;
+  if (is_same) return Status::OK();
+  return Conflict("version {} of the table has other columns than those that its messages are read into",
+                  snapshot.version);
+}
 
 std::vector<int> RoutesOf(const std::vector<SealedPart>& parts) {
   std::set<int> routes;
@@ -149,7 +174,7 @@ Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table
   }
   const auto markers = progress.Markers(*snapshot, sources, plan.StagesOf(table_index));
   request.txns.insert(request.txns.end(), markers.begin(), markers.end());
-  auto outcome = table.Commit(request, kRetry);
+  auto outcome = CommitAsPlanned(plan.tables[table_index], table, std::move(request));
   if (!outcome.ok()) {
     return WithContext(outcome.status(), "table {}: committing epoch {}", plan.tables[table_index].name, epoch.epoch);
   }

@@ -51,8 +51,13 @@ std::vector<int> RoutesOf(const std::vector<SealedPart>& parts);
 Result<PreparedEpoch> PrepareEpoch(const config::TablePlan& plan, const delta::Table& table,
                                    std::vector<SealedPart> parts);
 
+/// kConflict: the table has another schema than TablePlan::planned_schema, or is partitioned otherwise than the plan.
+/// Whatever was made by the plan is for another table then. OK if the plan has none.
+Status CheckPlannedSchema(const config::TablePlan& plan, const delta::Snapshot& snapshot);
+
 /// One commit with the files and, per partition, the txn family of progress.h; fenced by each partition's txn. May be
 /// repeated with the same epoch after kTransient or kUnknownOutcome: a try that landed is found by its offsets.
+/// kConflict: see CheckPlannedSchema(); the epoch is for nothing.
 Result<EpochOutcome> CommitEpoch(const Plan& plan, int table_index, delta::Table& table, const Progress& progress,
                                  const PreparedEpoch& epoch);
 

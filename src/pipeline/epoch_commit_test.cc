@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "delta/schema_change.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/status_matchers.h"
 
@@ -114,6 +115,92 @@ TEST(EpochCommit, ATryThatLandedUnseenIsFoundByTheNext) {
   EXPECT_EQ(std::get<EpochCommitted>(outcome).num_rows, 10);
   EXPECT_EQ(LiveRows(pipeline.table(kRaw)), 10);
   EXPECT_EQ(pipeline.table(kRaw).snapshot()->version, 1);
+}
+
+class PlannedSchema : public ::testing::Test {
+ protected:
+  // `raw` is read into the columns that the table has, as `millrace ingest` does it; ten rows are ready.
+  void SetUp() override {
+    auto config = TestConfig();
+    config.tables[0].planned_schema = TestPipeline().table(kRaw).snapshot()->schema;
+    pipeline_.emplace(std::move(config));
+    pipeline_->Start();
+    MILLRACE_ASSERT_OK(pipeline_->shard().Process(FetchedRows({0, 10})));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(epoch_, pipeline_->Prepare(kRaw));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto store, objectstore::OpenStore(pipeline_->folder() / "raw"));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(rival_, delta::Table::Open(store));
+  }
+
+  Result<EpochOutcome> Commit() {
+    return CommitEpoch(pipeline_->plan(), kRaw, pipeline_->table(kRaw), pipeline_->progress(), epoch_);
+  }
+  Status AddColumn(const std::string& name) { return delta::AddColumns(*rival_, {arrow::field(name, arrow::utf8())}); }
+  void ExpectConflict() {
+    const auto outcome = Commit();
+    MILLRACE_ASSERT_KIND(ErrorKind::kConflict, outcome.status());
+    EXPECT_THAT(outcome.status().message(), HasSubstr("table raw: committing epoch 1: version 1 of the table has other "
+                                                      "columns than those that its messages are read into"));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto now, rival_->Refresh());
+    EXPECT_EQ(now->version, 1);
+    EXPECT_EQ(now->files.size(), 0u);
+    EXPECT_FALSE(pipeline_->progress().NextOffset(*now, kSource)) << "they are read again";
+  }
+
+  std::optional<TestPipeline> pipeline_;
+  PreparedEpoch epoch_;
+  std::shared_ptr<delta::Table> rival_;
+};
+
+TEST_F(PlannedSchema, RowsGoIntoNoTableThatHasGotAColumn) {
+  MILLRACE_ASSERT_OK(AddColumn("city"));
+  MILLRACE_ASSERT_OK(pipeline_->table(kRaw).Refresh().status());
+  ExpectConflict();
+}
+
+TEST_F(PlannedSchema, NorIntoOneThatGetsItWhileTheyAreCommitted) {
+  pipeline_->store().Before(StoreOperation::kPutIfAbsent, 1, [this] { EXPECT_TRUE(AddColumn("city").ok()); });
+  ExpectConflict();
+}
+
+TEST_F(PlannedSchema, NorIntoOneThatIsPartitionedOtherwiseByNow) {
+  auto metadata = rival_->snapshot()->metadata;
+  metadata.partition_columns = {"txt"};
+  MILLRACE_ASSERT_OK(rival_->Commit({.metadata = metadata, .is_blind_append = false}).status());
+  ExpectConflict();
+}
+
+TEST_F(PlannedSchema, NorIntoOneWithAColumnThatMustNotBeNullByNow) {
+  auto fields = rival_->snapshot()->schema->fields();
+  fields[0] = fields[0]->WithNullable(false);
+  auto metadata = rival_->snapshot()->metadata;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(metadata.schema_string, delta::SchemaToJson(*arrow::schema(fields)));
+  MILLRACE_ASSERT_OK(rival_->Commit({.metadata = metadata, .is_blind_append = false}).status());
+  ExpectConflict();
+}
+
+TEST_F(PlannedSchema, APropertyIsNoOtherSchema) {
+  int number = 0;
+  const auto change = [&] {
+    EXPECT_TRUE(delta::SetProperty(*rival_, "delta.checkpointInterval", std::to_string(10 + number++)).ok());
+  };
+  change();
+  pipeline_->store().Before(StoreOperation::kPutIfAbsent, 1, change);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto outcome, Commit());
+  ASSERT_TRUE(std::holds_alternative<EpochCommitted>(outcome));
+  EXPECT_EQ(std::get<EpochCommitted>(outcome).version, 3);
+  EXPECT_EQ(LiveRows(pipeline_->table(kRaw)), 10);
+}
+
+TEST_F(PlannedSchema, ARivalThatNeverStopsToChangePropertiesIsTransient) {
+  int number = 0;
+  const auto change = [&] {
+    EXPECT_TRUE(delta::SetProperty(*rival_, "delta.checkpointInterval", std::to_string(10 + number++)).ok());
+  };
+  for (int nth = 1; nth <= 10; ++nth) pipeline_->store().Before(StoreOperation::kPutIfAbsent, nth, change);
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, Commit().status());
+  EXPECT_EQ(number, 10);
+  MILLRACE_ASSERT_OK(Commit().status());
+  EXPECT_EQ(LiveRows(pipeline_->table(kRaw)), 10);
 }
 
 TEST(EpochCommit, DeadLettersAreFencedPerPartition) {

@@ -208,6 +208,11 @@ void Worker::Fail(const Status& status) {
   StartStopping();
 }
 
+void Worker::FailForGood(const Status& status) {
+  Fail(status);
+  reset_needed_ = true;
+}
+
 void Worker::RequestReset(const Status& why) {
   if (!reset_needed_) Note(why);
   reset_needed_ = true;
@@ -547,9 +552,7 @@ void Worker::Dispatch(model::FetchedRecords records) {
 
 void Worker::HandleShardFailure(const Status& status) {
   if (KindOf(status) == ErrorKind::kTransient) return RequestReset(status);
-  Fail(status);
-  // The shard's open epochs may hold half a fetch: they must not be committed.
-  reset_needed_ = true;
+  FailForGood(status);  // The shard's open epochs may hold half a fetch.
 }
 
 bool Worker::AtEnd() const {

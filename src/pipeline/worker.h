@@ -133,8 +133,9 @@ class Worker {
   ~Worker();
 
   /// Works until Stop(), a signal, the end (until_end) or a failure that needs a person. On the way out commits what it
-  /// has, within shutdown_timeout. OK: everything read is committed, and with until_end that is all there was. Call
-  /// once.
+  /// has, within shutdown_timeout. OK: everything read is committed, and with until_end that is all there was.
+  /// kConflict: a table has other columns than those that its rows were made for (TableConfig::planned_schema); they
+  /// are dropped, and a worker of a plan that was made anew reads them again. Call once.
   Status Run();
 
   /// Any thread, any number of times.
@@ -279,6 +280,8 @@ class Worker {
   /// Something of a shard has failed: it can commit nothing any more.
   void HandleShardFailure(const Status& status);
   void Fail(const Status& status);
+  /// And nothing is committed any more: what the shards hold is not whole, or was made for something else.
+  void FailForGood(const Status& status);
   void Note(const Status& status);
   void StartStopping();
   void OnSignal(int number);

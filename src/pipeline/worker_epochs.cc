@@ -220,6 +220,18 @@ asio::awaitable<void> Worker::Cut(int table) {
   }
   KillPoint("epoch.sealed");
   const auto resets = sealed->resets;
+  if (plan_->tables[table].planned_schema != nullptr && !letters_.empty()) {
+    // Letters are for good: none of a message that fits the columns that there are by now.
+    const auto look = [this, table, &state] {
+      const auto newest = state.table->Refresh();
+      return newest.ok() ? CheckPlannedSchema(plan_->tables[table], **newest) : Status::OK();
+    };
+    const Status fits = co_await RunOn(io_pool_.get_executor(), look);
+    if (!fits.ok()) {
+      FailForGood(WithContext(fits, "table {}", state.status.name));
+      co_return;
+    }
+  }
   const Status flushed = co_await FlushLetters();
   if (!flushed.ok() || reset_needed_ || resets != resets_) co_return;
   const bool nothing = std::all_of(sealed->parts.begin(), sealed->parts.end(),
@@ -254,6 +266,8 @@ asio::awaitable<void> Worker::Cut(int table) {
     if (KindOf(outcome.status()) == ErrorKind::kCancelled) co_return;
     if (MayPass(outcome.status())) {
       RequestReset(outcome.status());  // The epoch is out of the sinks: it can only be read again.
+    } else if (KindOf(outcome.status()) == ErrorKind::kConflict) {
+      FailForGood(outcome.status());
     } else {
       Fail(outcome.status());
     }

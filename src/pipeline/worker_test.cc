@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "delta/data/data_file.h"
+#include "delta/schema_change.h"
 #include "pipeline/audit.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/memory_event_log.h"
@@ -364,6 +365,46 @@ TEST_F(WorkerTest, AnotherColumnTypeInTheLakeIsNamed) {
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, worker.status());
   EXPECT_THAT(worker.status().message(),
               HasSubstr("table raw: column 'id' is int64 in the lake, but string in the pipeline"));
+}
+
+class PlannedSchemaWorkerTest : public WorkerTest {
+ protected:
+  PlannedSchemaWorkerTest() : WorkerTest(Config()) {}
+
+  // As that of `millrace ingest`: one table, which says what is read.
+  static config::PipelineConfig Config() {
+    auto config = WorkerConfig();
+    config.transforms.clear();
+    config.tables.resize(1);
+    config.aggregates.clear();
+    config.tables[0].planned_schema = TestPipeline().table(kRaw).snapshot()->schema;
+    return config;
+  }
+};
+
+TEST_F(PlannedSchemaWorkerTest, ANewColumnEndsItWithNothingCommittedAndNoLetters) {
+  AppendRows(10);
+  log_->Append(0, {.payload = "{", .key = std::nullopt, .timestamp = kLogTime});
+  MILLRACE_ASSERT_OK(delta::AddColumns(pipeline_.table(kRaw), {arrow::field("city", arrow::utf8())}));
+  const Status done = RunToEnd();
+  MILLRACE_ASSERT_KIND(ErrorKind::kConflict, done);
+  EXPECT_THAT(done.message(), HasSubstr("table raw: version 1 of the table has other columns"));
+  EXPECT_EQ(Next(kRaw), model::OffsetVector());
+  const auto& letters = pipeline_.table(1);
+  EXPECT_EQ(letters.snapshot()->files.size(), 0u);
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::Open(letters.store()));
+  EXPECT_EQ(table->snapshot()->files.size(), 0u) << "what was a letter may be a row";
+
+  // One that was made of the table as it is.
+  auto config = Config();
+  config.inputs[0].decode.columns.push_back({.name = "city", .type = arrow::utf8(), .path = {"city"}});
+  config.tables[0].planned_schema = pipeline_.table(kRaw).snapshot()->schema;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(config));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto worker, Worker::Make(plan, log_->NewConsumer(), pipeline_.lake(),
+                                                                {.until_end = true, .handle_signals = false}));
+  log_->Rebalance({{member_++, {0, 1}}});
+  MILLRACE_ASSERT_OK(worker->Run());
+  EXPECT_EQ(Next(kRaw).at(kSource), 11);
 }
 
 class StrictTableWorkerTest : public WorkerTest {

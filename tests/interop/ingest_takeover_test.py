@@ -1,5 +1,5 @@
 """`millrace ingest` in the place of kafka-delta-ingest: a table that another writer filled up to some offsets of a real Kafka
-topic is continued at exactly the next ones, with the same command line or environment.
+topic is continued at exactly the next ones, with the same command line or environment; a table whose columns change under it.
 
 Usage: broker.py run -- ingest_takeover_test.py PATH_OF_millrace
 
@@ -26,7 +26,8 @@ import pyarrow
 import pyarrow.parquet
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
+from deltalake.schema import Field, PrimitiveType, StructType
 
 MILLRACE = sys.argv[1]
 BROKERS = os.environ["KAFKA_BROKERS"]
@@ -53,6 +54,7 @@ TRANSFORMS = [f"kafka_{name}: kafka.{name}" for name in ("topic", "partition", "
 # The message has a day with a time, or none.
 TRANSFORMS.append("date: day && substr(day, `0`, `10`)")
 TOMBSTONE, MALFORMED = 7, 11  # Offsets of partition 1, behind what the table has, where the messages are no rows.
+FOR_EVER = {"retention.ms": "-1"}  # The messages are of long ago.
 passed = 0
 
 
@@ -95,7 +97,7 @@ class Topic:
 
     def __init__(self, partitions):
         self.admin = AdminClient({"bootstrap.servers": BROKERS})
-        self.admin.create_topics([NewTopic(TOPIC, partitions, 1)])[TOPIC].result()
+        self.admin.create_topics([NewTopic(TOPIC, partitions, 1, config=FOR_EVER)])[TOPIC].result()
         self.ends = [0] * partitions
         self.no_rows = {(1, TOMBSTONE), (1, MALFORMED)}
 
@@ -212,6 +214,159 @@ def check(table, topic, what):
     claim(lasts == [end - 1 for end in topic.ends], f"{what}: the last offsets are in the table", (lasts, topic.ends))
 
 
+class Running:
+    """`millrace ingest` into a table of a topic with one partition, with messages that never stop; others change the table meanwhile."""
+
+    def __init__(self, folder, name, schema, *options):
+        self.name, self.table, self.log, self.sent = name, str(pathlib.Path(folder, name)), pathlib.Path(folder, f"{name}.log"), []
+        admin = AdminClient({"bootstrap.servers": BROKERS})
+        admin.create_topics([NewTopic(name, 1, 1)])[name].result()
+        DeltaTable.create(self.table, schema)
+        self.producer = Producer({"bootstrap.servers": BROKERS})
+        self.command = [MILLRACE, "ingest", name, self.table, "-k", BROKERS, "-a", name, "-g", name, *options]
+        self.process = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen([*self.command, "-l", "1"], stderr=open(self.log, "w"))
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def send(self, **members):
+        self.sent.append({"id": len(self.sent), **members})
+        self.producer.produce(self.name, json.dumps(self.sent[-1]))
+        self.producer.flush(60)
+
+    def version(self):
+        return DeltaTable(self.table).version()
+
+    def rows(self):
+        return sorted(DeltaTable(self.table).to_pyarrow_table().to_pylist(), key=lambda row: row["id"])
+
+    def letters(self):
+        path = self.table + "_dead_letters"
+        return DeltaTable(path).to_pyarrow_table().to_pylist() if glob.glob(f"{path}/*.parquet") else []
+
+    def last(self):
+        return DeltaTable(self.table).transaction_version(f"{self.name}-0")
+
+    def until(self, condition, what, **members):
+        """With a message every now and then."""
+        end = time.time() + 90
+        while not condition():
+            assert self.process.poll() is None, f"{what}: exit {self.process.poll()}\n{self.log.read_text()}"
+            assert time.time() < end, f"{what}\n{self.log.read_text()}"
+            self.send(**members)
+            time.sleep(0.02)
+
+    def committed(self, **members):
+        """All that has been sent, by a commit of its own."""
+        self.send(**members)
+        last = len(self.sent) - 1
+        self.until(lambda: (self.last() or -1) >= last, f"{self.name}: a commit of offset {last}", **members)
+
+    def restarts(self):
+        return self.log.read_text().count("reading them, and the messages, again")
+
+    def stop(self):
+        self.process.terminate()
+        claim(self.process.wait(60) == 0, f"{self.name}: a stop in order", self.log.read_text())
+
+
+def added_files(table, version):
+    with open(f"{table}/_delta_log/{version:020}.json") as log:
+        actions = [json.loads(line) for line in log]
+    return [action["add"]["path"] for action in actions if "add" in action]
+
+
+def check_members(running, known_from, what):
+    """`known_from`: by member, the first version of the table that has it as a column. Commits of it or later have the value."""
+    rows = running.rows()
+    claim([row["id"] for row in rows] == list(range(len(running.sent))), f"{what}: each message is a row, once", len(rows))
+    claim(running.letters() == [], f"{what}: and none is a dead letter", running.letters()[:2])
+    for version in range(running.version() + 1):
+        for path in added_files(running.table, version):
+            for row in pyarrow.parquet.read_table(f"{running.table}/{path}").to_pylist():
+                for member, first in known_from.items():
+                    want = running.sent[row["id"]][member] if version > first else None
+                    assert row.get(member) == want, f"{what}: version {version} has {row}, and {member} came with {first}"
+    values = {member: [row["id"] for row in rows if row[member] is not None] for member in known_from}
+    claim(all(values.values()), f"{what}: values of the new columns", {m: len(v) for m, v in values.items()})
+
+
+def columns_that_come(folder):
+    """kafka-delta-ingest's tests/schema_update_tests.rs: from the first commit behind the change on, values are in their columns."""
+    members = {"b": "y", "c": {"d": 1}, "e": 5}
+    with Running(folder, "columns", pyarrow.schema([("id", pyarrow.int64())])) as running:
+        running.committed(**members)
+        DeltaTable(running.table).alter.add_columns([Field("b", PrimitiveType("string"))])
+        running.committed(**members)
+        claim(running.restarts() == 1, "a new column is told of once", running.log.read_text())
+
+        # What is no other column ends nothing.
+        DeltaTable(running.table).alter.set_table_properties({"delta.logRetentionDuration": "interval 60 days"})
+        running.committed(**members)
+        claim(running.restarts() == 1, "a property ends nothing", running.log.read_text())
+
+        # Two at once, one of them within the other's commit.
+        for name, kind in [("c", StructType([Field("d", PrimitiveType("long"))])), ("e", PrimitiveType("integer"))]:
+            DeltaTable(running.table).alter.add_columns([Field(name, kind)])
+        running.committed(**members)
+        known_from = {}
+        for version in range(running.version() + 1):
+            names = {field.name for field in DeltaTable(running.table, version=version).schema().fields}
+            for name in names & {"b", "c", "e"}:
+                known_from[name] = min(known_from.get(name, version), version)
+        running.stop()
+    check_members(running, known_from, "columns that come")
+
+
+def columns_that_go(folder):
+    """Another table in its place: a column is gone, one must not be null, and there is a new one."""
+    with Running(folder, "columns_gone", pyarrow.schema([("id", pyarrow.int64()), ("old", pyarrow.string())])) as running:
+        running.committed(old="x", new="y", must=1)
+        new = pyarrow.schema([("id", pyarrow.int64()), ("new", pyarrow.string()), pyarrow.field("must", pyarrow.int64(), nullable=False)])
+        write_deltalake(running.table, new.empty_table(), mode="overwrite", schema_mode="overwrite")
+        begin = running.last() + 1
+        running.committed(old="x", new="y", must=1)
+        # Now one without what must be there.
+        running.send(new="z")
+        bad = len(running.sent) - 1
+        running.committed(old="x", new="y", must=1)
+        running.stop()
+    rows = running.rows()
+    claim(all(row == {"id": row["id"], "new": "y", "must": 1} for row in rows), "rows of the new columns", rows[:3])
+    claim([row["id"] for row in rows if row["id"] >= begin] == [i for i in range(begin, len(running.sent)) if i != bad], "each once", len(rows))
+    letters = running.letters()
+    claim([(letter["offset"], letter["reason"]) for letter in letters] == [(bad, "null_value")], "and what may not be null is a letter", letters)
+
+
+def columns_without_end(folder):
+    """It does not begin again for ever. Where the command line does not fit the columns any more, that is said."""
+    with Running(folder, "columns_many", pyarrow.schema([("id", pyarrow.int64())])) as running:
+        running.committed()
+        for change in range(11):
+            DeltaTable(running.table).alter.add_columns([Field(f"more_{change}", PrimitiveType("string"))])
+            end = time.time() + 60
+            while running.restarts() <= change and running.process.poll() is None:
+                assert time.time() < end, running.log.read_text()
+                running.send()
+                time.sleep(0.1)
+        claim(running.process.wait(60) == 1, "the eleventh ends it", running.log.read_text())
+        claim("columns have changed 11 times within 10 minutes" in running.log.read_text(), "and says why", running.log.read_text())
+    ingest(running.name, running.table, "-k", BROKERS, "-a", running.name, "-g", running.name, "-l", 1, "-e")
+    claim([row["id"] for row in running.rows()] == list(range(len(running.sent))), "the next start has them all, once")
+
+    with Running(folder, "columns_named", pyarrow.schema([("id", pyarrow.int64()), ("old", pyarrow.string())]), "-t", "old: id && 'x'") as running:
+        running.committed()
+        write_deltalake(running.table, pyarrow.schema([("id", pyarrow.int64())]).empty_table(), mode="overwrite", schema_mode="overwrite")
+        running.send()
+        claim(running.process.wait(60) == 78, "a transform into a column that is gone ends it", running.log.read_text())
+        claim("the table has no column 'old'" in running.log.read_text(), "and is named", running.log.read_text())
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         table = str(pathlib.Path(name, "web_requests"))
@@ -258,6 +413,8 @@ def main():
         topic.send(0, 3)
         ingest(TOPIC, table, *options)
         check(table, topic, "back and forth")
+        for test in (columns_that_come, columns_that_go, columns_without_end):
+            test(name)
     print(f"{passed} passed, 0 failed")
 
 
