@@ -259,6 +259,7 @@ asio::awaitable<void> Worker::Control() {
     failure_ = Transient("stopped while recovering; what is not committed will be read again: {}",
                          status_.errors.empty() ? "" : status_.errors.back());
   }
+  TellOfLetters(letter_notice_.TakeAll());
   if (options_.until_end && !reached_end_ && !failure_) {
     failure_ = Transient("stopped before the end of the log was reached; what was read is committed");
   }

@@ -39,6 +39,7 @@
 #include "pipeline/dedupe_states.h"
 #include "pipeline/epoch_commit.h"
 #include "pipeline/letter_book.h"
+#include "pipeline/letter_notice.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/plan.h"
 #include "pipeline/shard.h"
@@ -298,6 +299,8 @@ class Worker {
   asio::awaitable<bool> CutAllUntil(std::chrono::steady_clock::time_point deadline);
   asio::awaitable<Result<Sealed>> Seal(int table);
   asio::awaitable<Status> FlushLetters();
+  /// In the log. `text`: of letter_notice_.
+  void TellOfLetters(const std::optional<std::string>& text);
   std::chrono::steady_clock::duration FilesKeep(int table) const;
   asio::awaitable<Result<EpochOutcome>> CommitUntilDecided(
       TableState& state, CommitTry attempt, std::int64_t resets,
@@ -362,6 +365,7 @@ class Worker {
   AsyncMutex seal_mutex_;
   LetterBook letters_;
   MemoryShare letters_memory_;
+  LetterNotice letter_notice_;
   MemoryShare backlog_memory_;
   asio::steady_timer wake_;
   WorkerStatus status_;

@@ -206,7 +206,13 @@ asio::awaitable<Status> Worker::FlushLetters() {
   }
   letters_.Committed(*epoch, state.progress);
   for (const auto& letter : epoch->letters) ++status_.dead_letters[letter.reason];
+  letter_notice_.Add(epoch->letters);
+  TellOfLetters(letter_notice_.TakeDue(steady_clock::now()));
   co_return Status::OK();
+}
+
+void Worker::TellOfLetters(const std::optional<std::string>& text) {
+  if (text) spdlog::warn("{}; they are in {}", *text, tables_.back()->table->store()->uri());
 }
 
 asio::awaitable<void> Worker::Cut(int table) {

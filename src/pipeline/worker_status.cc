@@ -46,6 +46,7 @@ asio::awaitable<void> Worker::Tick() {
     sampled_records_ = records;
     sampled_bytes_ = bytes;
     before = now;
+    TellOfLetters(letter_notice_.TakeDue(now));
   }
 }
 

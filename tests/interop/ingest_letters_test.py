@@ -104,8 +104,10 @@ def goes_on_with_the_peers_table(folder):
     write_deltalake(folder / "letters", pyarrow.Table.from_pylist([OF_THE_PEER], LETTERS), partition_by=["date"])
     flags = ["--dlq_table_location", "letters", *TRANSFORMS]
     send("clicks", range(20))
-    ingest(folder, "clicks", *flags)
+    said = ingest(folder, "clicks", *flags)
     check(folder, "clicks", 20)
+    claim(said.count("dead letter") == 1 and "8 dead letters (bad_json 4, type_mismatch 4), the last of clicks[0] at offset 18: decode: field 'id'" in said
+          and f"they are in file://{folder}/letters" in said, "the log tells of them once", said)
     # Letters are durable before the rows: what is read again makes none twice.
     send("clicks", range(20, 40))
     ingest(folder, "clicks", *flags, code=-9, environment={"MILLRACE_KILL_AT": "letters.committed"})
