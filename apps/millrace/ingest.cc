@@ -3,6 +3,7 @@
 /// The table keeps its transaction ids (`<app_id>-<partition>`), so a deployment changes one word and goes on where it
 /// was.
 
+#include <arrow/type_traits.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -17,7 +18,10 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <sstream>
+#include <utility>
 
 #include "base/log.h"
 #include "base/nearest_name.h"
@@ -32,7 +36,6 @@
 #include "registry/registry_schemas.h"
 #include "registry_flag.h"
 #include "service.h"
-#include "sql/sql_session.h"
 
 namespace millrace::app {
 namespace {
@@ -116,8 +119,8 @@ Status SetFormat(const IngestFlags& options, ingest::DecodeSpec& decode) {
 
 /// What --transform says, sorted by how it is done.
 struct Transforms {
-  std::map<std::string, std::string> sql;       ///< Column -> its SQL over the provenance columns.
-  std::vector<ingest::ComputedField> computed;  ///< In the document, before columns are read from it.
+  std::map<std::string, ingest::RecordPlace> from;  ///< By column, which has it as it is.
+  std::vector<ingest::ComputedField> computed;      ///< In the document, before columns are read from it.
 };
 
 std::string Trimmed(std::string text) {
@@ -157,22 +160,28 @@ Status CheckExpressions(const std::string& flag, const std::vector<ingest::Compu
   return Status::OK();
 }
 
+/// What a column can have of the record without its document; nullopt: an expression, a member, or another type.
+std::optional<ingest::RecordPlace> PlaceOf(const Transform& transform) {
+  using ingest::RecordPart;
+  static const std::map<std::string, std::pair<RecordPart, std::set<arrow::Type::type>>> kParts = {
+      {"kafka.topic", {RecordPart::kTopic, {arrow::Type::STRING}}},
+      {"kafka.partition", {RecordPart::kPartition, {arrow::Type::INT32, arrow::Type::INT64}}},
+      {"kafka.offset", {RecordPart::kOffset, {arrow::Type::INT64}}},
+      {"kafka.timestamp", {RecordPart::kTimestamp, {arrow::Type::TIMESTAMP}}}};
+  const auto part = kParts.find(transform.source);
+  const bool is_so =
+      part != kParts.end() && transform.path.size() == 1 && part->second.second.contains(transform.field->type()->id());
+  return is_so ? std::optional(ingest::RecordPlace{.part = part->second.first}) : std::nullopt;
+}
+
 Result<Transforms> ParseTransforms(const std::vector<std::string>& texts, const arrow::Schema& schema) {
-  static const std::map<std::string, std::string> kSql = {
-      {"kafka.partition", "_partition"}, {"kafka.offset", "_offset"}, {"kafka.topic", "_topic"}};
   Transforms transforms;
   for (const auto& text : texts) {
     ASSIGN_OR_RETURN(const auto transform, ParseTransform("--transform", text, schema));
-    const auto& [path, source, field] = transform;
-    const std::string& property = path.front();
-    if (const auto sql = kSql.find(source); sql != kSql.end() && path.size() == 1) {
-      transforms.sql[property] = sql->second;
-    } else if (source == "kafka.timestamp" && path.size() == 1) {
-      transforms.sql[property] = field->type()->id() == arrow::Type::TIMESTAMP ? "_timestamp" : "epoch_us(_timestamp)";
-    } else if (source.starts_with("kafka.") && source != ingest::kTimestampType) {
-      return InvalidInput("--transform '{}': {} can fill a column, not a member of one", text, source);
+    if (const auto place = PlaceOf(transform)) {
+      transforms.from[transform.path.front()] = *place;
     } else {
-      transforms.computed.push_back({.path = path, .expression = source});
+      transforms.computed.push_back({.path = transform.path, .expression = transform.source});
     }
   }
   RETURN_NOT_OK(CheckExpressions("--transform", transforms.computed));
@@ -192,8 +201,11 @@ bool CanBeRead(const arrow::DataType& type) {
     }
     case arrow::Type::STRING:
     case arrow::Type::BOOL:
+    case arrow::Type::INT8:
+    case arrow::Type::INT16:
     case arrow::Type::INT32:
     case arrow::Type::INT64:
+    case arrow::Type::FLOAT:
     case arrow::Type::DOUBLE:
     case arrow::Type::DECIMAL128:
     case arrow::Type::DATE32:
@@ -204,10 +216,23 @@ bool CanBeRead(const arrow::DataType& type) {
   }
 }
 
+/// As there: a text that says a number is that number, whatever is no text is its JSON in a column of texts, and a
+/// number counts microseconds in one of timestamps.
+ingest::ValueForm FormOf(const arrow::DataType& type) {
+  if (type.id() == arrow::Type::LIST) return FormOf(*type.field(0)->type());
+  if (type.id() == arrow::Type::MAP) return FormOf(*static_cast<const arrow::MapType&>(type).item_type());
+  ingest::ValueForm form(ingest::TimestampForm::kRfc3339OrMicros);
+  form.coerce =
+      type.id() == arrow::Type::STRING || arrow::is_numeric(type.id()) || type.id() == arrow::Type::DECIMAL128;
+  for (const auto& member : type.fields()) form.members.push_back(FormOf(*member->type()));
+  return form;
+}
+
 /// kafka-delta-ingest has no schema of its own: the table's decides what is read from a message.
 Result<ingest::ColumnSpec> ColumnFor(const arrow::Field& field) {
   if (CanBeRead(*field.type())) {
-    return ingest::ColumnSpec{.name = field.name(), .type = field.type(), .path = {field.name()}};
+    return ingest::ColumnSpec{
+        .name = field.name(), .type = field.type(), .form = FormOf(*field.type()), .path = {field.name()}};
   }
   return NotYet(fmt::format("column '{}' of type {}", field.name(), field.type()->ToString()));
 }
@@ -379,15 +404,13 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
 
   ASSIGN_OR_RETURN(auto transforms, ParseTransforms(options.transforms, *snapshot->schema));
   config.inputs[0].decode.computed = std::move(transforms.computed);
-  std::vector<std::string> select;
   for (const auto& field : snapshot->schema->fields()) {
-    if (const auto sql = transforms.sql.find(field->name()); sql != transforms.sql.end()) {
-      select.push_back(sql->second + " AS " + sql::QuoteIdentifier(field->name()));
-      continue;
-    }
     ASSIGN_OR_RETURN(auto column, ColumnFor(*field));
+    if (const auto from = transforms.from.find(field->name()); from != transforms.from.end()) {
+      column.path.clear();
+      column.from = from->second;
+    }
     config.inputs[0].decode.columns.push_back(std::move(column));
-    select.push_back(sql::QuoteIdentifier(field->name()));
   }
   config::TableConfig table_config;
   table_config.name = name;
@@ -396,10 +419,6 @@ Result<config::PipelineConfig> BuildConfig(const IngestFlags& options) {
   table_config.commit.interval = std::chrono::seconds(options.allowed_latency);
   table_config.commit.bytes = options.min_bytes_per_file;
   table_config.planned_schema = snapshot->schema;
-  if (!transforms.sql.empty()) {
-    config.transforms.push_back({"kafka_columns", fmt::format("SELECT {} FROM input", fmt::join(select, ", "))});
-    table_config.from = "kafka_columns";
-  }
   config.tables.push_back(std::move(table_config));
   config.lake.uri = parent;
   if (!options.dlq_table_location.empty()) config.dead_letters_uri = options.dlq_table_location;

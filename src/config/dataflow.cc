@@ -62,6 +62,7 @@ std::string FormOf(const ingest::ValueForm& form) {
   if (form.text == ingest::TextForm::kJson) return " as json";
   switch (form.timestamp) {
     case ingest::TimestampForm::kRfc3339:
+    case ingest::TimestampForm::kRfc3339OrMicros:
       return "";
     case ingest::TimestampForm::kFormat:
       return " as " + std::string(ingest::TextOf(*form.time_format));

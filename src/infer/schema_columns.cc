@@ -104,6 +104,7 @@ std::string TypeText(const arrow::DataType& type, const ingest::ValueForm& form)
     case arrow::Type::TIMESTAMP:
       switch (form.timestamp) {
         case ingest::TimestampForm::kRfc3339:
+        case ingest::TimestampForm::kRfc3339OrMicros:
           return "timestamp";
         case ingest::TimestampForm::kSeconds:
           return "timestamp_s";

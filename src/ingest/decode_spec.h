@@ -51,7 +51,8 @@ std::string FromText(const RecordPlace& place);
 inline constexpr int kMaxNesting = 32;
 
 /// One declared column. `type` is one of utf8, binary, boolean, int32, int64, float64, decimal128(p,s), date32,
-/// timestamp[us, UTC], or of these and of each other, at most kMaxNesting deep:
+/// timestamp[us, UTC], in code and of JSON also int8, int16 and float32, or of these and of each other, at most
+/// kMaxNesting deep:
 /// - list (element field named "element", nullable),
 /// - struct (members nullable, no two of one name),
 /// - map of utf8 to one of them (fields named "key" and "value", the latter nullable).
@@ -68,7 +69,9 @@ struct ColumnSpec {
 /// A member of a document that is computed from the document, see json/computed_fields.h.
 struct ComputedField {
   std::vector<std::string> path;  ///< Object keys from the root.
-  std::string expression;         ///< JMESPath, or kTimestampType.
+  /// JMESPath, or what it is of the record that the document came in, by kafka-delta-ingest's names: kafka.topic, a
+  /// text; kafka.partition, kafka.offset, kafka.timestamp (microseconds) and kTimestampType, numbers.
+  std::string expression;
 };
 
 /// 1 if the record's timestamp is the log's own, 0 if it is the producer's.

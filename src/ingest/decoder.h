@@ -21,10 +21,11 @@ namespace millrace::ingest {
 
 /// What one row is made of.
 struct Document {
-  std::string_view bytes;                    ///< At most kMaxPayloadBytes (event_decoder.h); may be empty.
-  const model::RawRecord* record = nullptr;  ///< That it came in.
-  bool append_time = false;                  ///< record->timestamp is the log's own, not the producer's.
-  std::int32_t index = model::kWholeRecord;  ///< Else which of the record's documents it is.
+  std::string_view bytes;                         ///< At most kMaxPayloadBytes (event_decoder.h); may be empty.
+  const model::RawRecord* record = nullptr;       ///< That it came in.
+  const model::TopicPartition* source = nullptr;  ///< Of `record`.
+  bool append_time = false;                       ///< record->timestamp is the log's own, not the producer's.
+  std::int32_t index = model::kWholeRecord;       ///< Else which of the record's documents it is.
   /// Of a container file: its text. The same place for all documents that one text is of. Null: see
   /// DecodeSpec::framing.
   const std::string* writer_schema = nullptr;

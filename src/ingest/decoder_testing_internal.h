@@ -65,6 +65,12 @@ inline std::string CellText(const arrow::Array& array, std::int64_t row) {
     }
     case arrow::Type::BOOL:
       return static_cast<const arrow::BooleanArray&>(array).Value(row) ? "true" : "false";
+    case arrow::Type::INT8:
+      return std::to_string(static_cast<const arrow::Int8Array&>(array).Value(row));
+    case arrow::Type::INT16:
+      return std::to_string(static_cast<const arrow::Int16Array&>(array).Value(row));
+    case arrow::Type::FLOAT:
+      return fmt::format("{}", static_cast<const arrow::FloatArray&>(array).Value(row));
     case arrow::Type::INT32:
       return std::to_string(static_cast<const arrow::Int32Array&>(array).Value(row));
     case arrow::Type::DATE32:

@@ -95,6 +95,7 @@ Status EventDecoder::TakeDocuments(const model::FetchedRecords& records, std::si
       }
       for (std::size_t i = before; i < documents_.size(); ++i) {
         documents_[i].record = &record;
+        documents_[i].source = &records.source;
         documents_[i].append_time = records.append_time;
         bytes += documents_[i].bytes.size();
       }
@@ -119,8 +120,11 @@ Status EventDecoder::TakeRecords(const model::FetchedRecords& records, std::size
     } else if (record.payload->size() > kMaxPayloadBytes) [[unlikely]] {
       result->dead_letters.push_back(TooLarge(records.source, record));
     } else {
-      *next++ = {
-          .bytes = *record.payload, .record = &record, .append_time = records.append_time, .index = record.index};
+      *next++ = {.bytes = *record.payload,
+                 .record = &record,
+                 .source = &records.source,
+                 .append_time = records.append_time,
+                 .index = record.index};
       bytes += record.payload->size();
     }
   }

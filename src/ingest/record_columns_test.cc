@@ -95,7 +95,7 @@ TEST(RecordColumns, EachPartHasItsTypes) {
       {From("c", "partition", arrow::utf8()), "column 'c': partition is int32 or int64, not string"},
       {From("c", "offset", arrow::int32()), "column 'c': offset is int64, not int32"},
       {From("c", "timestamp", arrow::int64()), "column 'c': timestamp is a timestamp, not int64"},
-      {From("c", "header.x", arrow::float32()), "column 'c': events have no values"},
+      {From("c", "header.x", arrow::uint32()), "column 'c': events have no values"},
   };
   for (const Case& c : cases) {
     const auto made = MakeDecoder({.columns = {c.column}});

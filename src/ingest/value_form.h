@@ -13,6 +13,7 @@ namespace millrace::ingest {
 /// How the value of a timestamp column reads.
 enum class TimestampForm {
   kRfc3339,
+  kRfc3339OrMicros,  ///< A number counts microseconds. In code only.
   kSeconds,
   kMillis,
   kMicros,

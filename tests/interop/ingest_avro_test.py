@@ -85,9 +85,9 @@ def send(topic, payloads):
     assert producer.flush(60) == 0
 
 
-def ingest(folder, topic, *arguments, code=0, environment=None):
+def ingest(folder, topic, *arguments, code=0, environment=None, transforms=TRANSFORMS):
     done = subprocess.run([MILLRACE, "ingest", topic, topic, "-k", BROKERS, "-a", topic, "-l", "1", "-e", "--dlq_table_location", f"{topic}_letters",
-                           *[word for transform in TRANSFORMS for word in ("-t", transform)], *arguments],
+                           *[word for transform in transforms for word in ("-t", transform)], *arguments],
                           cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, **(environment or {})})
     assert done.returncode == code, f"{topic}: exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
     return done.stderr
@@ -145,6 +145,18 @@ def of_containers(folder):
     claim(sorted(row["id"] for row in rows) == ["o0", "o1", "o2"], "every value of a container is a row", rows)
 
 
+def of_numbers_that_are_none(folder):
+    """NaN and the infinities, which JSON does not have, through it."""
+    schema = {"type": "record", "name": "R", "fields": [{"name": "d", "type": "double"}, {"name": "e", "type": {"type": "array", "items": "float"}}]}
+    numbers = [1.5, float("nan"), float("inf"), float("-inf")]
+    send("not_finite", [container(schema, {"d": d, "e": [d]}) for d in numbers])
+    table = pyarrow.schema([("d", pyarrow.float64()), ("e", pyarrow.list_(pyarrow.float64())), ("copy", pyarrow.float64()), ("kafka_offset", pyarrow.int64())])
+    DeltaTable.create(folder / "not_finite", table)
+    ingest(folder, "not_finite", "--avro", "", "-t", "copy: d", transforms=["kafka_offset: kafka.offset"])
+    rows = sorted(DeltaTable(str(folder / "not_finite")).to_pyarrow_table().to_pylist(), key=lambda row: row["kafka_offset"])
+    claim([repr([row["d"], row["e"], row["copy"]]) for row in rows] == [repr([d, [d], d]) for d in numbers], "NaN and the infinities are rows", rows)
+
+
 def of_containers_and_a_schema(folder):
     """Read as the schema of a file: what a writer had not has its default, names are those of the reader."""
     writer = {"type": "record", "name": "Order", "fields": [*[{**f, "name": "number"} if f["name"] == "id" else f for f in FIELDS],
@@ -200,7 +212,7 @@ def of_flags(folder):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for test in (of_single_objects, of_containers, of_containers_and_a_schema, of_packed_json, of_flags):
+        for test in (of_single_objects, of_containers, of_numbers_that_are_none, of_containers_and_a_schema, of_packed_json, of_flags):
             test(folder)
     print(f"{passed} passed, 0 failed")
 

@@ -367,6 +367,71 @@ def columns_without_end(folder):
         claim("the table has no column 'old'" in running.log.read_text(), "and is named", running.log.read_text())
 
 
+UTC = datetime.timezone.utc
+MOMENT = datetime.datetime(2021, 11, 11, 22, 11, 58, tzinfo=UTC)
+TIME = pyarrow.timestamp("us", "UTC")
+META = pyarrow.struct([("kafka", pyarrow.struct([("offset", pyarrow.int64()), ("partition", pyarrow.int32()), ("topic", pyarrow.string()),
+                                                ("timestamp", TIME), ("timestamp_type", pyarrow.int32())])), ("other", pyarrow.string())])
+# What kafka-delta-ingest takes: columns, messages, transforms, rows; of the messages of offset 0, 1 …, at MOMENT.
+VALUES = {
+    "any_in_text": (
+        [("id", pyarrow.int64()), ("body", pyarrow.string())],
+        ['{"id": 1, "body": {"a": 1, "b": [1,2]}}', '{"id": 2, "body": 7.50}', '{"id": 3, "body": "text"}', '{"id": 4, "body": false}',
+         '{"id": 5, "body": [{}]}', '{"id": 6, "body": null}'], [],
+        [{"id": 1, "body": '{"a": 1, "b": [1,2]}'}, {"id": 2, "body": "7.50"}, {"id": 3, "body": "text"}, {"id": 4, "body": "false"},
+         {"id": 5, "body": "[{}]"}, {"id": 6, "body": None}]),
+    "any_in_texts_within": (
+        [("tags", pyarrow.list_(pyarrow.string())), ("at", pyarrow.struct([("name", pyarrow.string())])), ("of", pyarrow.map_(pyarrow.string(), pyarrow.string()))],
+        ['{"tags": ["a", {"a":1}, 5], "at": {"name": [true]}, "of": {"k": {"x":1}, "l": "text"}}'], [],
+        [{"tags": ["a", '{"a":1}', "5"], "at": {"name": "[true]"}, "of": [("k", '{"x":1}'), ("l", "text")]}]),
+    "numbers_in_texts": (
+        [("a", pyarrow.int32()), ("b", pyarrow.float64()), ("c", pyarrow.decimal128(10, 2)), ("d", pyarrow.list_(pyarrow.int64()))],
+        ['{"a": "5", "b": "1.5", "c": "7.25", "d": ["9"]}'], [],
+        [{"a": 5, "b": 1.5, "c": decimal.Decimal("7.25"), "d": [9]}]),
+    "small_numbers": (
+        [("a", pyarrow.int8()), ("b", pyarrow.int16()), ("c", pyarrow.float32()), ("d", pyarrow.list_(pyarrow.int8()))],
+        ['{"a": -128, "b": 32767, "c": 1.5, "d": [1, null]}', '{"a": "7", "c": 3e38}'], [],
+        [{"a": -128, "b": 32767, "c": 1.5, "d": [1, None]}, {"a": 7, "b": None, "c": 3.0000000054977558e38, "d": None}]),
+    "micros": (
+        [("ts", TIME), ("more", pyarrow.list_(TIME))],
+        ['{"ts": 1636668718000000, "more": [1636668718000000, "2021-11-11T22:11:58Z"]}', '{"ts": "2021-11-11T23:11:58+01:00"}'], [],
+        [{"ts": MOMENT, "more": [MOMENT, MOMENT]}, {"ts": MOMENT, "more": None}]),
+    "millis_to_micro": ([("ts", TIME)], ['{"at": 1636668718000}'], ["ts: epoch_millis_to_micro(at)"], [{"ts": MOMENT}]),
+    "computed_texts": (
+        [("a", pyarrow.string()), ("b", pyarrow.string())], ['{"x": {"y": 1}, "n": 5}'], ["a: x", "b: n"], [{"a": '{"y":1}', "b": "5"}]),
+    # Its quickstart.
+    "dotted": (
+        [("id", pyarrow.int64()), ("meta", META)], ['{"id": 1, "meta": {"other": "o"}}', '{"id": 2}'],
+        [f"meta.kafka.{name}: kafka.{name}" for name in ("offset", "partition", "topic", "timestamp", "timestamp_type")],
+        [{"id": i + 1, "meta": {"kafka": {"offset": i, "partition": 0, "topic": "dotted", "timestamp": MOMENT, "timestamp_type": 0},
+                                "other": None if i else "o"}} for i in range(2)]),
+    "of_the_record": (
+        [("partition_long", pyarrow.int64()), ("partition_int", pyarrow.int32()), ("partition_text", pyarrow.string()), ("offset_int", pyarrow.int32()),
+         ("offset_text", pyarrow.string()), ("timestamp_text", pyarrow.string()), ("timestamp_long", pyarrow.int64()), ("timestamp", TIME),
+         ("topic", pyarrow.string()), ("kind_text", pyarrow.string())],
+        ["{}", '{"topic": "another", "partition_long": "x"}'],
+        ["partition_long: kafka.partition", "partition_int: kafka.partition", "partition_text: kafka.partition", "offset_int: kafka.offset",
+         "offset_text: kafka.offset", "timestamp_text: kafka.timestamp", "timestamp_long: kafka.timestamp", "timestamp: kafka.timestamp",
+         "topic: kafka.topic", "kind_text: kafka.timestamp_type"],
+        [{"partition_long": 0, "partition_int": 0, "partition_text": "0", "offset_int": i, "offset_text": str(i), "timestamp_text": "1636668718000000",
+          "timestamp_long": 1636668718000000, "timestamp": MOMENT, "topic": "of_the_record", "kind_text": "0"} for i in range(2)]),
+}
+
+
+def values_as_there(folder):
+    admin, producer = AdminClient({"bootstrap.servers": BROKERS}), Producer({"bootstrap.servers": BROKERS})
+    for name, (columns, messages, transforms, want) in VALUES.items():
+        admin.create_topics([NewTopic(name, 1, 1, config=FOR_EVER)])[name].result()
+        table = str(pathlib.Path(folder, name))
+        DeltaTable.create(table, pyarrow.schema(columns))
+        for message in messages:
+            producer.produce(name, message, partition=0, timestamp=int(MOMENT.timestamp() * 1000))
+        assert producer.flush(60) == 0
+        said = ingest(name, table, "-k", BROKERS, "-a", name, "-g", name, "-l", 1, "-e", *[word for text in transforms for word in ("-t", text)])
+        rows = DeltaTable(table).to_pyarrow_table().to_pylist()
+        claim(rows == want, f"{name}: values as there", f"{rows}\n{want}\n{said}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         table = str(pathlib.Path(name, "web_requests"))
@@ -413,7 +478,7 @@ def main():
         topic.send(0, 3)
         ingest(TOPIC, table, *options)
         check(table, topic, "back and forth")
-        for test in (columns_that_come, columns_that_go, columns_without_end):
+        for test in (values_as_there, columns_that_come, columns_that_go, columns_without_end):
             test(name)
     print(f"{passed} passed, 0 failed")
 

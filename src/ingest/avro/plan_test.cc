@@ -100,7 +100,8 @@ TEST(AvroColumns, ThatTheirFieldsCannotFillAreNamed) {
       {ColumnAt("s", ints), "list<int32> cannot take the field 's', which is string"},
       {ColumnAt("any", arrow::boolean()), "bool cannot take the field 'any', which is string"},
       {ColumnAt("geo", arrow::int64()), "int64 cannot take the field 'geo', which is record G"},
-      {ColumnAt("l", arrow::int8()), "column 'l': avro has no values of the type int8"},
+      {ColumnAt("l", arrow::int8()), "column 'l': int8 cannot take the field 'l', which is long"},
+      {ColumnAt("l", arrow::uint8()), "column 'l': avro has no values of the type uint8"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.message);

@@ -2,7 +2,9 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <boost/json/parse.hpp>
+#include <cmath>
 #include <cstdint>
 
 #include "ingest/json/json_decoder.h"
@@ -57,6 +59,14 @@ std::optional<json::value> ParseJsonValue(std::string_view text) {
   options.max_depth = kMaxDepth;
   auto value = json::parse(text, error, {}, options);
   return error ? std::nullopt : std::optional(std::move(value));
+}
+
+bool IsFinite(const json::value& value) {
+  if (const auto* const number = value.if_double()) return std::isfinite(*number);
+  if (const auto* const array = value.if_array()) return std::all_of(array->begin(), array->end(), IsFinite);
+  const auto* const object = value.if_object();
+  return object == nullptr ||
+         std::all_of(object->begin(), object->end(), [](const auto& member) { return IsFinite(member.value()); });
 }
 
 }  // namespace millrace::ingest

@@ -12,4 +12,7 @@ namespace millrace::ingest {
 /// bits are doubles.
 std::optional<boost::json::value> ParseJsonValue(std::string_view text);
 
+/// All of its numbers are: JSON has none for infinities, which numbers beyond the doubles become.
+bool IsFinite(const boost::json::value& value);
+
 }  // namespace millrace::ingest

@@ -17,9 +17,37 @@ namespace {
 
 namespace json = boost::json;
 
+/// What an expression is of the record instead of its document.
+using OfRecord = json::value (*)(const Document& document);
+
+// Null: the expression is JMESPath.
+OfRecord FindOfRecord(std::string_view expression) {
+  static constexpr std::pair<std::string_view, OfRecord> kOfRecords[] = {
+      {"kafka.topic", [](const Document& document) { return json::value(document.source->topic); }},
+      {"kafka.partition", [](const Document& document) { return json::value(document.source->partition); }},
+      {"kafka.offset", [](const Document& document) { return json::value(document.record->offset); }},
+      {"kafka.timestamp", [](const Document& document) { return json::value(document.record->timestamp); }},
+      {kTimestampType, [](const Document& document) { return json::value(document.append_time ? 1 : 0); }}};
+  for (const auto& [name, of_record] : kOfRecords) {
+    if (name == expression) return of_record;
+  }
+  return nullptr;
+}
+
 struct Computed {
   std::vector<std::string> path;
-  std::optional<JmesPath> expression;  // nullopt: kTimestampType.
+  OfRecord of_record = nullptr;        // Null: see `expression`.
+  std::optional<JmesPath> expression;  // nullopt: see `of_record`.
+
+  Result<json::value> Of(const json::value& document, const Document& source) const {
+    if (of_record != nullptr) return of_record(source);
+    auto value = expression->Search(document);
+    if (!value.ok()) return WithContext(value.status(), "'{}'", expression->expression());
+    if (!IsFinite(*value)) {
+      return InvalidInput("'{}': gives a number that is out of the range of double", expression->expression());
+    }
+    return value;
+  }
 };
 
 // Takes the place of what is at the path.
@@ -60,13 +88,13 @@ class ComputingDecoder final : public Decoder {
     const auto document = ParseJsonValue(source.bytes);
     if (!document || !document->is_object()) return std::nullopt;
     json::object changed;  // The members that something is computed in, as they will be.
-    for (const auto& [path, expression] : computed_) {
-      auto value = expression ? expression->Search(*document) : Result<json::value>(source.append_time ? 1 : 0);
-      if (!value.ok()) return WithContext(value.status(), "'{}'", expression->expression());
-      if (value->is_null()) continue;
-      const auto* const before = document->get_object().if_contains(path.front());
-      if (before != nullptr && !changed.contains(path.front())) changed[path.front()] = *before;
-      Set(changed, path, *std::move(value));
+    for (const auto& computed : computed_) {
+      ASSIGN_OR_RETURN(auto value, computed.Of(*document, source));
+      if (value.is_null()) continue;
+      const auto& first = computed.path.front();
+      const auto* const before = document->get_object().if_contains(first);
+      if (before != nullptr && !changed.contains(first)) changed[first] = *before;
+      Set(changed, computed.path, std::move(value));
     }
     return Replaced(source.bytes, changed);
   }
@@ -114,8 +142,8 @@ Result<std::unique_ptr<Decoder>> MakeComputingDecoder(const DecodeSpec& spec, st
     if (field.path.empty() || std::count(field.path.begin(), field.path.end(), "") > 0) {
       return InvalidInput("'{}': a name of its path is empty", field.expression);
     }
-    Computed one{.path = field.path};
-    if (field.expression != kTimestampType) {
+    Computed one{.path = field.path, .of_record = FindOfRecord(field.expression), .expression = std::nullopt};
+    if (one.of_record == nullptr) {
       ASSIGN_OR_RETURN(one.expression, JmesPath::Parse(field.expression));
     }
     computed.push_back(std::move(one));

@@ -2,7 +2,8 @@
 /// transforms.
 ///
 /// Every expression sees the document as it came. What it gives takes the place of the member at its path, in objects
-/// that are made if need be; null changes nothing. All else in the document stays as it was written.
+/// that are made if need be; null changes nothing, and a number that no double holds fails. All else in the document
+/// stays as it was written.
 #pragma once
 
 #include <memory>

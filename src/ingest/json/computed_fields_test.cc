@@ -99,6 +99,41 @@ TEST(ComputedFields, TheKindOfTimestampIsTheLogs) {
   }
 }
 
+TEST(ComputedFields, WhatTheRecordSaysGoesAnywhere) {
+  auto decoder = EventDecoder::Make(Spec({{{"n"}, "kafka.offset"},
+                                          {{"geo", "city"}, "kafka.topic"},
+                                          {{"amount"}, "kafka.partition"},
+                                          {{"geo", "zip"}, "kafka.key"}}))
+                     .ValueOrDie();
+  model::FetchedRecords records{.source = {"orders", 3}};
+  records.records.push_back({.offset = 17, .payload = R"({"kafka": {"key": "k"}, "day": "x"})"});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto decoded, decoder->Decode(records));
+  ASSERT_EQ(decoded.rows->num_rows(), 1);
+  EXPECT_EQ(Cell(decoded, "n"), "17");
+  EXPECT_EQ(Cell(decoded, "city"), "'orders'");
+  EXPECT_EQ(Cell(decoded, "amount"), "300000000000000000000");
+  EXPECT_EQ(Cell(decoded, "zip"), "'k'") << "no name of the record's: it is JMESPath";
+  EXPECT_EQ(Cell(decoded, "day"), "'x'");
+}
+
+TEST(ComputedFields, ANumberThatNoDoubleHoldsIsToldByTheExpressionThatGivesIt) {
+  const std::vector<std::string> documents = {R"({"amount": 1e400, "n": 1})", R"({"x": 1e400, "n": 2})",
+                                              R"({"x": [{"y": -1e400}], "n": 3})", R"({"n": 4, "x": 1e308})"};
+  DecodeSpec spec;
+  spec.columns = {{.name = "n", .type = arrow::int64(), .path = {"n"}}};
+  spec.computed = {{{"copy"}, "x"}};
+  auto decoder = EventDecoder::Make(spec).ValueOrDie();
+  const auto decoded = DecodeAll(*decoder, documents);
+  ASSERT_EQ(decoded.rows->num_rows(), 2) << "what no expression touches stays as it is";
+  EXPECT_EQ(Cell(decoded, "n", 0), "1");
+  EXPECT_EQ(Cell(decoded, "n", 1), "4");
+  ASSERT_EQ(decoded.dead_letters.size(), 2u);
+  for (const auto& letter : decoded.dead_letters) {
+    EXPECT_EQ(letter.reason, "transform");
+    EXPECT_EQ(letter.detail, "'x': gives a number that is out of the range of double");
+  }
+}
+
 TEST(ComputedFields, ExpressionsAreCheckedBefore) {
   const auto message = [](ComputedField field) { return MakeDecoder(Spec({std::move(field)})).status().message(); };
   EXPECT_THAT(message({{"day"}, "a["}), HasSubstr("at character 3 of 'a['"));

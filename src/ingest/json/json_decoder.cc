@@ -5,6 +5,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <deque>
 #include <limits>
@@ -111,7 +112,8 @@ class JsonDecoder final : public Decoder {
   const char* ReadBool(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   template <typename Integer>
   [[gnu::noinline]] const char* ReadInteger(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
-  const char* ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
+  template <typename Real>
+  const char* ReadReal(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* ReadQuotedDecimal(const KeySlot& slot, Column& column, std::int64_t row, const char* p);
   const char* StoreDecimal(const KeySlot& slot, Column& column, std::int64_t row, const NumberText& number,
@@ -663,12 +665,18 @@ inline const char* JsonDecoder::ReadLeaf(const KeySlot& slot, Column& column, st
       return ReadString(slot, column, row, p);
     case ValueKind::kBool:
       return ReadBool(slot, column, row, p);
+    case ValueKind::kInt8:
+      return ReadInteger<std::int8_t>(slot, column, row, p);
+    case ValueKind::kInt16:
+      return ReadInteger<std::int16_t>(slot, column, row, p);
     case ValueKind::kInt32:
       return ReadInteger<std::int32_t>(slot, column, row, p);
     case ValueKind::kInt64:
       return ReadInteger<std::int64_t>(slot, column, row, p);
+    case ValueKind::kFloat:
+      return ReadReal<float>(slot, column, row, p);
     case ValueKind::kDouble:
-      return ReadDouble(slot, column, row, p);
+      return ReadReal<double>(slot, column, row, p);
     case ValueKind::kDecimal:
       return ReadDecimal(slot, column, row, p);
     case ValueKind::kDate:
@@ -700,14 +708,16 @@ const char* JsonDecoder::ReadBool(const KeySlot& slot, Column& column, std::int6
   return ReadOther(slot, column, row, p, "boolean");
 }
 
-const char* JsonDecoder::ReadDouble(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
+template <typename Real>
+const char* JsonDecoder::ReadReal(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
   NumberText number;
-  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, "double");
+  if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, NumberName<Real>());
   double value = 0;
-  if (ToDouble(number, &value) != NumberError::kNone) [[unlikely]] {
-    return FailRange(slot, number.begin, number.end, "is out of the range of double");
+  if (ToDouble(number, &value) != NumberError::kNone || std::abs(value) > std::numeric_limits<Real>::max())
+      [[unlikely]] {
+    return FailRange(slot, number.begin, number.end, fmt::format("is out of the range of {}", NumberName<Real>()));
   }
-  column.Set(row, value);
+  column.Set(row, static_cast<Real>(value));
   return number.end;
 }
 
@@ -746,7 +756,7 @@ const char* JsonDecoder::ReadInteger(const KeySlot& slot, Column& column, std::i
 
 template <typename Integer>
 const char* JsonDecoder::ReadWholeNumber(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  constexpr const char* kName = sizeof(Integer) == 4 ? "int32" : "int64";
+  constexpr std::string_view kName = NumberName<Integer>();
   NumberText number;
   if (!ScanNumber(p, &number)) return ReadOther(slot, column, row, p, kName);
   Int128 value = 0;
@@ -811,7 +821,13 @@ const char* JsonDecoder::ReadDate(const KeySlot& slot, Column& column, std::int6
 // The shape that almost every producer writes, "YYYY-MM-DDTHH:MM:SS[.f{1,6}]Z", is read here; ParseTimestamp() reads
 // all.
 const char* JsonDecoder::ReadRfc3339(const KeySlot& slot, Column& column, std::int64_t row, const char* p) {
-  if (*p != '"') return ReadOther(slot, column, row, p, "timestamp");
+  if (*p != '"') [[unlikely]] {
+    const bool is_number = *p == '-' || (*p >= '0' && *p <= '9');
+    if (is_number && column.form().timestamp == TimestampForm::kRfc3339OrMicros) {
+      return ReadEpoch(slot, column, row, p);
+    }
+    return ReadOther(slot, column, row, p, "timestamp");
+  }
   const Bytes16 head = Bytes16::Load(p + 1);
   const auto tens = static_cast<unsigned char>(p[18] - '0');
   const auto ones = static_cast<unsigned char>(p[19] - '0');

@@ -5,10 +5,10 @@
 ///
 /// - A field that is absent or null is null. Keys are compared exactly, escapes decoded; case counts.
 /// - A key that occurs twice in one object: the last one wins, and each occurrence must fit its column.
-/// - string: any JSON string. bool: true, false. int32, int64: a whole number, however it is written: 5, 5.0, 1.7e12.
+/// - string: any JSON string. bool: true, false. int8 to int64: a whole number, however it is written: 5, 5.0, 1.7e12.
 /// - uuid, binary, times of a format, json: a string, see values/text_value_internal.h; json any value, as it is
 /// written.
-/// - double: any number, rounded to nearest; what is too small becomes zero.
+/// - float, double: any number, rounded to nearest; what is too small becomes zero.
 /// - decimal(p,s): a number, or a string that holds one, exactly: digits beyond the scale must be zeros.
 /// - date: "YYYY-MM-DD". timestamp: RFC 3339 text with an offset; digits beyond microseconds are cut off; 23:59:60 is
 ///   the next day's first second. Numbers: seconds, millis, micros or nanos, with a fraction or an exponent or

@@ -50,10 +50,16 @@ Result<ValueKind> KindAt(const arrow::DataType& type, const ValueForm& form, int
       return ValueKind::kBinary;
     case arrow::Type::BOOL:
       return ValueKind::kBool;
+    case arrow::Type::INT8:
+      return ValueKind::kInt8;
+    case arrow::Type::INT16:
+      return ValueKind::kInt16;
     case arrow::Type::INT32:
       return ValueKind::kInt32;
     case arrow::Type::INT64:
       return ValueKind::kInt64;
+    case arrow::Type::FLOAT:
+      return ValueKind::kFloat;
     case arrow::Type::DOUBLE:
       return ValueKind::kDouble;
     case arrow::Type::DECIMAL128: {
@@ -68,6 +74,7 @@ Result<ValueKind> KindAt(const arrow::DataType& type, const ValueForm& form, int
       if (timestamp.unit() != arrow::TimeUnit::MICRO || timestamp.timezone() != "UTC") break;
       switch (form.timestamp) {
         case TimestampForm::kRfc3339:
+        case TimestampForm::kRfc3339OrMicros:
           return ValueKind::kRfc3339;
         case TimestampForm::kSeconds:
           return ValueKind::kSeconds;

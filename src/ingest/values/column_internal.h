@@ -9,10 +9,13 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "base/status.h"
@@ -35,8 +38,11 @@ enum class ValueKind : std::uint8_t {
   kJson,
   kBinary,
   kBool,
+  kInt8,
+  kInt16,
   kInt32,
   kInt64,
+  kFloat,
   kDouble,
   kDecimal,
   kDate,
@@ -47,6 +53,17 @@ enum class ValueKind : std::uint8_t {
   kNanos,
   kTimeFormat,
 };
+
+/// "int8" … "int64", "float", "double".
+template <typename Number>
+constexpr std::string_view NumberName() {
+  if constexpr (std::is_floating_point_v<Number>) {
+    return sizeof(Number) == 4 ? "float" : "double";
+  } else {
+    constexpr std::string_view kNames[] = {"int8", "int16", "int32", "int64"};
+    return kNames[std::countr_zero(sizeof(Number))];
+  }
+}
 
 /// Fails if `type` is none of those that ColumnSpec allows.
 Result<ValueKind> KindOfColumn(const arrow::DataType& type, const ValueForm& form);

@@ -83,7 +83,7 @@ class NumberCopy {
 
 template <typename Integer>
 void SetInteger(std::string_view text, std::int64_t row, Column& column, std::optional<TextProblem>* problem) {
-  constexpr std::string_view kName = sizeof(Integer) == 4 ? "int32" : "int64";
+  constexpr std::string_view kName = NumberName<Integer>();
   NumberCopy copy;
   NumberText number;
   Int128 value = 0;
@@ -116,22 +116,23 @@ std::optional<double> NotFinite(std::string_view text) {
   return is_negative ? -value : value;
 }
 
-void SetDouble(std::string_view text, std::int64_t row, Column& column, std::optional<TextProblem>* problem) {
+template <typename Real>
+void SetReal(std::string_view text, std::int64_t row, Column& column, std::optional<TextProblem>* problem) {
   NumberCopy copy;
   NumberText number;
   double value = 0;
   if (!copy.Scan(text, &number)) {
     const auto other = NotFinite(text);
     if (!other) {
-      *problem = Mismatch("double", text);
+      *problem = Mismatch(NumberName<Real>(), text);
       return;
     }
     value = *other;
-  } else if (ToDouble(number, &value) != NumberError::kNone) {
-    *problem = OutOfRange(text, "is out of the range of double");
+  } else if (ToDouble(number, &value) != NumberError::kNone || std::abs(value) > std::numeric_limits<Real>::max()) {
+    *problem = OutOfRange(text, fmt::format("is out of the range of {}", NumberName<Real>()));
     return;
   }
-  column.Set(row, value);
+  column.Set(row, static_cast<Real>(value));
 }
 
 void SetDecimal(std::string_view text, std::int64_t row, Column& column, std::optional<TextProblem>* problem) {
@@ -299,14 +300,23 @@ Status SetFromText(std::string_view text, std::int64_t row, Column& column, std:
     case ValueKind::kBool:
       SetBool(text, row, column, problem);
       break;
+    case ValueKind::kInt8:
+      SetInteger<std::int8_t>(text, row, column, problem);
+      break;
+    case ValueKind::kInt16:
+      SetInteger<std::int16_t>(text, row, column, problem);
+      break;
     case ValueKind::kInt32:
       SetInteger<std::int32_t>(text, row, column, problem);
       break;
     case ValueKind::kInt64:
       SetInteger<std::int64_t>(text, row, column, problem);
       break;
+    case ValueKind::kFloat:
+      SetReal<float>(text, row, column, problem);
+      break;
     case ValueKind::kDouble:
-      SetDouble(text, row, column, problem);
+      SetReal<double>(text, row, column, problem);
       break;
     case ValueKind::kDecimal:
       SetDecimal(text, row, column, problem);

@@ -22,9 +22,9 @@ struct TextProblem {
 /// - string, timestamps of a format: as it is. All others: without the spaces and tabs around it.
 /// - uuid: values/uuid_text_internal.h. binary: base64. json: a JSON text.
 /// - bool: true, false, in any case of letters, 1 or 0; with `coerce` also t, f, yes, no, y, n, on, off.
-/// - int32, int64, double, decimal, timestamps in numbers: as JSON numbers are read (json/json_decoder.h), but for
+/// - integers, float, double, decimal, timestamps in numbers: as JSON numbers are read (json/json_decoder.h), but for
 /// zeros
-///   and a plus sign before them. double: also nan, inf, infinity, in any case of letters and with a sign.
+///   and a plus sign before them. float, double: also nan, inf, infinity, in any case of letters and with a sign.
 /// - date, timestamp: as in JSON.
 ///
 /// `*problem` is set if it does not fit; the row may be written again then. Fails only when memory runs out.
