@@ -247,6 +247,35 @@ TEST_F(GatewayDoorThatRemembers, AKeyIsItsTokensWhereverThatStandsInTheList) {
   EXPECT_EQ(log_.records().size(), 2U);
 }
 
+TEST_F(GatewayDoorThatRemembers, WhatWasAnsweredStaysAnsweredUnderStricterRules) {
+  const std::string text = R"({"n":"x"})";
+  const std::string texts = text + "\n" + R"({"n":"y"})";
+  Open({.topics = {{.topic = "clicks"}}});
+  const auto first = Ask(Keyed(text, "whole"));
+  EXPECT_EQ(first.status, 202);
+  log_.FailNext({Status::OK(), Transient("the disk is full")});
+  EXPECT_EQ(Ask(Keyed(texts, "half")).status, 503);
+  ingest::DecodeSpec numbers;
+  numbers.columns = {{.name = "n", .type = arrow::int64()}};
+  for (const auto& stricter :
+       {TopicRule{.topic = "clicks", .event_bytes_max = 5}, TopicRule{.topic = "clicks", .check = numbers}}) {
+    Open({.topics = {stricter}});
+    const auto again = Ask(Keyed(text, "whole"));
+    EXPECT_EQ(again.status, 202);
+    EXPECT_EQ(HeaderOf(again, "Idempotency-Replayed"), "true");
+    EXPECT_EQ(again.body.Text(), first.body.Text());
+    EXPECT_EQ(Ask(Keyed(text, "new")).status, 422);
+    EXPECT_EQ(Ask(Keyed(text, "new")).status, 422) << "and it is not said to be going on";
+    const auto half = Ask(Keyed(texts, "half"));
+    EXPECT_EQ(half.status, 200) << "one of the two is there";
+    const auto body = boost::json::parse(half.body.Text());
+    EXPECT_EQ(body.at("accepted"), 1);
+    ASSERT_EQ(body.at("rejected").as_array().size(), 1U);
+    EXPECT_EQ(body.at("rejected").at(0).at("index"), 1);
+  }
+  EXPECT_EQ(log_.records().size(), 2U);
+}
+
 // Of one key: which requests are the same one.
 TEST_F(GatewayDoorThatRemembers, ARequestIsTheSameByItsSenderItsBodyAndWhatIsSaidOfIt) {
   const std::vector<serve::AccessToken> tokens = {{"a", {"write:clicks"}}, {"b", {"write:clicks"}}};
