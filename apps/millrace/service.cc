@@ -376,6 +376,8 @@ Status Service::Run() {
   } else {
     WaitForSignal();
   }
+  // Until the next service minds them: all is committed by now.
+  if (makes_room_) EndAtSignals(/*until_end=*/false);
   if (api_ != nullptr) api_->EndStreams();
   constexpr std::chrono::seconds kDrain{2};
   if (mqtt_doors_ != nullptr) mqtt_doors_->Stop(std::chrono::steady_clock::now() + kDrain);
