@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -86,7 +85,6 @@ Result<std::shared_ptr<const pipeline::Plan>> AwaitPlan(const std::string& path,
                                                         const std::function<config::LoadedConfig()>& load,
                                                         const Service::Options& how) {
   EndAtSignals(how.until_end);
-  if (!how.until_end) std::signal(SIGHUP, SIG_IGN);  // Until there is a Reload.
   const auto begun = std::chrono::steady_clock::now();
   std::string waited_for = TextOf(path);  // Before it is loaded: if it changes in between, it has changed.
   auto loaded = load();

@@ -16,7 +16,7 @@ namespace millrace::app {
 /// changed meanwhile and could not run is told of, and waited for too; one that is as it was is refused for what the
 /// registry says. Meanwhile, /livez answers that the process is well, /readyz what it
 /// waits for, /metrics with millrace_waiting_for_registry (all but Role::kIngest), and so hears the service manager;
-/// SIGINT and SIGTERM end the process, and SIGHUP, which asks for what is done anyway, does nothing.
+/// SIGINT and SIGTERM end the process.
 ///
 /// nullptr: there are findings, which are printed to stderr. An error: serve.listen cannot be opened, or the minute is
 /// over.

@@ -7,10 +7,26 @@
 
 namespace millrace::app {
 
+namespace {
+
+void Mask(int how) {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGHUP);
+  ::pthread_sigmask(how, &signals, nullptr);
+}
+
+}  // namespace
+
+void Reload::Defer() { Mask(SIG_BLOCK); }
+
 Reload::Reload(LoadPlan load) : load_(std::move(load)) {
   signals_.add(SIGHUP);
   WaitForSignal();
-  thread_ = std::thread([this] { context_.run(); });
+  thread_ = std::thread([this] {
+    Mask(SIG_UNBLOCK);
+    context_.run();
+  });
 }
 
 Reload::~Reload() {

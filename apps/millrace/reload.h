@@ -13,9 +13,13 @@
 
 namespace millrace::app {
 
-/// One for the life of a process: while there is none, the signal ends it.
+/// One for the life of a process.
 class Reload {
  public:
+  /// From now on, until there is one, the signal waits for it; else it ends the process. While there is no other
+  /// thread.
+  static void Defer();
+
   /// The plan of the file as it is now; nullptr: it cannot run, and why not has been said.
   using LoadPlan = std::function<std::shared_ptr<const pipeline::Plan>()>;
 

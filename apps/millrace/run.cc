@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <memory>
 #include <utility>
 
@@ -25,7 +26,8 @@ Role RoleOf(const std::string& word) {
 
 struct Ended {
   int code;
-  bool has_run;                                          // It had started.
+  bool under_way = false;                                // It came to work.
+  bool as_asked = false;                                 // By its end, a signal, or to make room.
   std::shared_ptr<const pipeline::Plan> next = nullptr;  // What is to run in its place; nullptr: nothing.
 };
 
@@ -34,7 +36,7 @@ Ended RunOnce(const std::shared_ptr<const pipeline::Plan>& plan, const Service::
   auto service = Service::Start(plan, how);
   if (!service.ok()) {
     const bool is_refused = KindOf(service.status()) == ErrorKind::kInvalidInput;
-    return {Complain(service.status(), is_refused ? kBadConfiguration : kFailed), false};
+    return {.code = Complain(service.status(), is_refused ? kBadConfiguration : kFailed)};
   }
   if (!(*service)->url().empty()) spdlog::info("serving url={}", (*service)->url());
   if (!(*service)->health_url().empty()) spdlog::info("serving health url={}", (*service)->health_url());
@@ -42,21 +44,24 @@ Ended RunOnce(const std::shared_ptr<const pipeline::Plan>& plan, const Service::
   if (reload != nullptr) reload->Watch(**service);
   const ServiceReports reports(**service, ServiceManager::FromEnvironment());
   const Status done = (*service)->Run();
-  return {done.ok() ? kOk : Complain(done), true, reload == nullptr ? nullptr : reload->TakeNext()};
+  return {.code = done.ok() ? kOk : Complain(done),
+          .under_way = (*service)->under_way(),
+          .as_asked = done.ok() || (*service)->interrupted(),
+          .next = reload == nullptr ? nullptr : reload->TakeNext()};
 }
 
 int RunAndReload(std::shared_ptr<const pipeline::Plan> plan, const Service::Options& how, Reload& reload) {
-  std::shared_ptr<const pipeline::Plan> before;  // What has run last.
+  std::shared_ptr<const pipeline::Plan> before;  // The last that was under way, or made room so soon that none was.
   for (;;) {
     auto ended = RunOnce(plan, how, &reload);
-    if (!ended.has_run) {
-      if (before == nullptr || before == plan) return ended.code;
+    if (ended.under_way || (before == nullptr && ended.as_asked)) before = plan;
+    if (ended.next != nullptr) {
+      plan = std::move(ended.next);  // Whatever has not been committed is read again.
+    } else if (ended.as_asked || before == nullptr || before == plan) {
+      return ended.code;
+    } else {
       spdlog::error("reload: the file as it is now does not start; what ran before goes on");
       plan = before;
-    } else {
-      // Whatever has not been committed is read again.
-      if (ended.next == nullptr) return ended.code;
-      before = std::exchange(plan, std::move(ended.next));
     }
     ApplyLogging(*plan);
   }
@@ -98,6 +103,12 @@ Run AddRun(CLI::App& app) {
 
 int RunPipeline(const std::string& config, const std::vector<std::string>& overrides, const Service::Options& how) {
   const ReadsLog reads_log = how.role == Role::kServe ? ReadsLog::kNo : ReadsLog::kYes;
+  // First of all: it may come at any time.
+  if (how.until_end) {
+    std::signal(SIGHUP, SIG_IGN);
+  } else {
+    Reload::Defer();
+  }
   const auto load = [config, overrides, reads_log] { return LoadConfig(config, overrides, reads_log); };
   const auto awaited = AwaitPlan(config, load, how);
   if (!awaited.ok()) return Complain(awaited.status());

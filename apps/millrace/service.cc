@@ -20,6 +20,7 @@
 #include "base/process_metrics.h"
 #include "base/version.h"
 #include "eventlog/kafka/kafka_log.h"
+#include "eventlog/kafka/kafka_properties.h"
 #include "http/problem.h"
 #include "http/tls.h"
 #include "objectstore/counted_store.h"
@@ -190,9 +191,8 @@ Status Service::OpenEmbeddedLog(const EmbeddedSource& embedded) {
 Result<std::unique_ptr<eventlog::ConfirmingProducer>> Service::NewProducer(const pipeline::Plan& plan) const {
   const auto* const kafka = std::get_if<KafkaSource>(&plan.config.source.log);
   if (kafka == nullptr) return embedded_log_->NewConfirmingProducer();
-  auto properties = kafka->properties;
+  auto properties = eventlog::WithoutConsumerProperties(kafka->properties);
   for (const auto& [name, value] : plan.config.gateway->kafka) properties[name] = value;
-  properties.erase("group.id");  // Of consumers; the producer would complain.
   properties["enable.idempotence"] = "true";
   if (!properties.contains("delivery.timeout.ms")) properties.try_emplace("message.timeout.ms", kDeliveryTimeoutMs);
   return eventlog::MakeKafkaConfirmingProducer(std::move(properties));
@@ -376,6 +376,8 @@ Status Service::Run() {
   } else {
     WaitForSignal();
   }
+  // Until the next service minds them: all is committed by now.
+  if (makes_room_) EndAtSignals(/*until_end=*/false);
   if (api_ != nullptr) api_->EndStreams();
   constexpr std::chrono::seconds kDrain{2};
   if (mqtt_doors_ != nullptr) mqtt_doors_->Stop(std::chrono::steady_clock::now() + kDrain);

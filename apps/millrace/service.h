@@ -63,6 +63,9 @@ class Service {
   /// A signal has told it to end. Any thread.
   bool interrupted() const { return worker_ != nullptr ? worker_->interrupted() : interrupted_.load(); }
 
+  /// What fails from now on has worked: its worker reads, or it has none and has started. Any thread, also after Run().
+  bool under_way() const { return worker_ == nullptr || worker_->under_way(); }
+
   /// False of Role::kServe and kGateway.
   bool has_worker() const { return worker_ != nullptr; }
   /// Only if there is one.

@@ -55,9 +55,10 @@ void Report(Service& service, const ServiceManager& manager, const std::stop_tok
     Tell(manager, *line == last ? "WATCHDOG=1" : "WATCHDOG=1\nSTATUS=" + *line);
     last = *line;
   }
-  if (!service.makes_room() || service.interrupted()) {
+  if (service.interrupted() || (service.under_way() && !service.makes_room())) {
     return Tell(manager, "STOPPING=1\nSTATUS=committing and leaving");
   }
+  if (!service.makes_room()) return;  // It has not come to work, and what ran before may be next.
   // sd_notify(3): of the moment when it began, by the clock of the same name.
   const auto begun =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch());

@@ -323,7 +323,9 @@ int PrintSchema(const SimulateFlags& flags) {
 constexpr const char* kLost = "leaving before everything is in the log: some of what was sent last is lost";
 
 void StopAtSignal(const sigset_t& signals, std::stop_source& stop, Silence& silence, const std::stop_token& done) {
-  constexpr std::chrono::seconds kGrace{2};
+  // More than the simulator takes after a stop: its patience, a second until a request to a gateway is given up, and
+  // writing the truth.
+  constexpr std::chrono::seconds kGrace{5};
   auto leave_at = std::chrono::steady_clock::time_point::max();
   while (!done.stop_requested()) {
     const timespec wait{.tv_sec = 0, .tv_nsec = 100'000'000};

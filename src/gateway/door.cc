@@ -191,8 +191,10 @@ class Door::Impl {
     std::chrono::steady_clock::time_point begun;
     std::string client;
     Topic* topic = nullptr;
-    std::optional<std::uint64_t> ticket;  // Of a request with a key that is being answered.
-    Places there;
+    std::optional<std::uint64_t> ticket;  // Of a request with a key that is being answered, as are the next three.
+    RequestId id;
+    std::uint64_t fingerprint = 0;
+    Places there;  // Of its events, these are in the log already.
     Batch batch;
     std::optional<UnixMicros> charged_at;  // Its events count in the quota.
   };
@@ -225,14 +227,15 @@ class Door::Impl {
 
   void Process(const CallPtr& call) {
     if (auto refusal = Refusal(*call)) return End(*call, *std::move(refusal));
+    // Before it is read: what was answered stays answered, whatever the rules for events have become.
+    if (!call->request.idempotency_key.empty()) {
+      if (auto answered = Begin(*call)) return End(*call, *std::move(answered));
+    }
     auto reading = TakeReading();
     auto refusal = Read(*call, *reading);
     GiveBack(std::move(reading));
-    if (refusal) return End(*call, *std::move(refusal));
-    if (!call->request.idempotency_key.empty()) {
-      auto answered = Begin(*call);
-      if (answered) return End(*call, *std::move(answered));
-    }
+    if (refusal) return Abandon(*call, *std::move(refusal));
+    if (call->ticket) AddMarks(*call);
     if (auto too_much = ChargeFor(*call)) return Abandon(*call, *std::move(too_much));
     Append(call);
   }
@@ -300,7 +303,13 @@ class Door::Impl {
         return http::ToResponse({503, "unavailable", checked.message(), "Send it again."});
       }
     }
-    const auto& [events, rejected] = call.batch;
+    auto& [events, rejected] = call.batch;
+    if (!call.there.empty()) {
+      const auto is_there = [&call](const auto& event) { return call.there.contains(event.index); };
+      std::erase_if(events, is_there);
+      std::erase_if(rejected, is_there);
+      return std::nullopt;  // Not none of them, whatever becomes of the others.
+    }
     if (events.empty() && rejected.empty()) {
       // A collector may have nothing to tell.
       if (call.route.protocol == Protocol::kOtlp) return Response{.status = 202};
@@ -315,15 +324,15 @@ class Door::Impl {
     return std::nullopt;
   }
 
-  // The answer, if it is not to be appended.
+  // The answer, if nothing of it is to be appended.
   std::optional<Response> Begin(Call& call) {
     if (repeats_ == nullptr) {
       return http::ToResponse({501, "not_supported", "No Idempotency-Key is remembered here.", {}});
     }
     const auto& request = call.request;
-    const auto fingerprint = FingerprintOf(request.body) ^ FingerprintOf(HeadOf(call));
-    const RequestId id = MakeRequestId(call.route.topic, call.client, request.idempotency_key);
-    auto begun = repeats_->Begin(id, fingerprint);
+    call.fingerprint = FingerprintOf(request.body) ^ FingerprintOf(HeadOf(call));
+    call.id = MakeRequestId(call.route.topic, call.client, request.idempotency_key);
+    auto begun = repeats_->Begin(call.id, call.fingerprint);
     if (auto* kept = std::get_if<KeptAnswer>(&begun)) {
       repeated_.Increment();
       Response response;
@@ -337,12 +346,13 @@ class Door::Impl {
     auto& going_on = std::get<Repeats::Begun>(begun);
     call.ticket = going_on.ticket;
     call.there = std::move(going_on.there);
-    const auto is_there = [&](const Event& event) { return call.there.contains(event.index); };
-    std::erase_if(call.batch.events, is_there);
-    for (auto& event : call.batch.events) {
-      event.headers.emplace_back(kMark, MarkOf(id, fingerprint, event.index));
-    }
     return std::nullopt;
+  }
+
+  static void AddMarks(Call& call) {
+    for (auto& event : call.batch.events) {
+      event.headers.emplace_back(kMark, MarkOf(call.id, call.fingerprint, event.index));
+    }
   }
 
   // What, beside its body, makes a request another one.

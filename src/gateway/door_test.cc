@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <filesystem>
 #include <future>
+#include <thread>
 
 #include "eventlog/embedded/embedded_log.h"
 #include "gateway/test_log.h"
@@ -191,24 +192,97 @@ TEST_F(GatewayDoor, RatesAndQuotasAreOfEventsAndOfEachClient) {
   EXPECT_EQ(Ask(Post("{}", "/v1/events/few")).status, 202);
 }
 
-// Of one key: which requests are the same one.
-TEST_F(GatewayDoor, ARequestIsTheSameByItsSenderItsBodyAndWhatIsSaidOfIt) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "gateway_same_request";
-  std::filesystem::remove_all(folder);
-  auto log = eventlog::EmbeddedLog::Open({.path = (folder / "log").string()}).ValueOrDie();
-  auto repeats =
-      Repeats::Open({.folder = (folder / "state").string(),
-                     .topics = {"clicks"},
-                     .open_log = [log] { return Result<std::unique_ptr<eventlog::Consumer>>(log->NewConsumer()); },
-                     .clock = &clock_})
-          .ValueOrDie();
-  const std::vector<serve::AccessToken> tokens = {{"a", {"write:clicks"}}, {"b", {"write:clicks"}}};
-  Open({.topics = {{.topic = "clicks", .anonymous = true}}, .guard = {.access = serve::Access(tokens)}},
-       std::move(repeats));
-  const auto keyed = [](const std::string& token, const std::string& ce_id, const std::string& type) {
-    auto request = Post("{}", "/v1/events/clicks", type);
-    request.idempotency_key = "k";
+// With what it has answered in a folder, over restarts.
+class GatewayDoorThatRemembers : public GatewayDoor {
+ protected:
+  GatewayDoorThatRemembers() {
+    std::filesystem::remove_all(folder_);
+    watched_ = eventlog::EmbeddedLog::Open({.path = (folder_ / "log").string()}).ValueOrDie();
+  }
+  ~GatewayDoorThatRemembers() override {
+    door_ = nullptr;
+    watched_ = nullptr;
+    std::filesystem::remove_all(folder_);
+  }
+
+  // Again: with the same folder.
+  void Open(DoorOptions options) {
+    door_ = nullptr;
+    Repeats::Options repeats{.folder = (folder_ / "state").string(), .topics = {"clicks"}, .clock = &clock_};
+    repeats.open_log = [log = watched_] { return Result<std::unique_ptr<eventlog::Consumer>>(log->NewConsumer()); };
+    repeats.arrives_within = std::chrono::milliseconds(0);
+    GatewayDoor::Open(std::move(options), Repeats::Open(std::move(repeats)).ValueOrDie());
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    while (!door_->ready() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    ASSERT_TRUE(door_->ready());
+  }
+
+  static http::Request Keyed(const std::string& body, const std::string& key, const std::string& token = "") {
+    auto request = Post(body);
+    request.idempotency_key = key;
     if (!token.empty()) request.authorization = "Bearer " + token;
+    return request;
+  }
+
+ private:
+  const std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / "gateway_door_that_remembers";
+  std::shared_ptr<eventlog::EmbeddedLog> watched_;  // Empty: who asks it learns that nothing was made anew.
+};
+
+TEST_F(GatewayDoorThatRemembers, AKeyIsItsTokensWhereverThatStandsInTheList) {
+  const auto rules = [](const std::vector<serve::AccessToken>& tokens) {
+    return DoorOptions{.topics = {{.topic = "clicks"}}, .guard = {.access = serve::Access(tokens)}};
+  };
+  Open(rules({{"a", {"write:clicks"}}}));
+  const auto first = Ask(Keyed("{}", "1", "a"));
+  EXPECT_EQ(first.status, 202);
+  Open(rules({{"b", {"write:clicks"}}, {"a", {"write:clicks"}}}));
+  const auto of_another = Ask(Keyed("{}", "1", "b"));
+  EXPECT_EQ(of_another.status, 202);
+  EXPECT_EQ(HeaderOf(of_another, "Idempotency-Replayed"), "") << "the place was another's before";
+  EXPECT_EQ(log_.records().size(), 2U);
+  const auto again = Ask(Keyed("{}", "1", "a"));
+  EXPECT_EQ(HeaderOf(again, "Idempotency-Replayed"), "true");
+  EXPECT_EQ(again.body.Text(), first.body.Text());
+  EXPECT_EQ(log_.records().size(), 2U);
+}
+
+TEST_F(GatewayDoorThatRemembers, WhatWasAnsweredStaysAnsweredUnderStricterRules) {
+  const std::string text = R"({"n":"x"})";
+  const std::string texts = text + "\n" + R"({"n":"y"})";
+  Open({.topics = {{.topic = "clicks"}}});
+  const auto first = Ask(Keyed(text, "whole"));
+  EXPECT_EQ(first.status, 202);
+  log_.FailNext({Status::OK(), Transient("the disk is full")});
+  EXPECT_EQ(Ask(Keyed(texts, "half")).status, 503);
+  ingest::DecodeSpec numbers;
+  numbers.columns = {{.name = "n", .type = arrow::int64()}};
+  for (const auto& stricter :
+       {TopicRule{.topic = "clicks", .event_bytes_max = 5}, TopicRule{.topic = "clicks", .check = numbers}}) {
+    Open({.topics = {stricter}});
+    const auto again = Ask(Keyed(text, "whole"));
+    EXPECT_EQ(again.status, 202);
+    EXPECT_EQ(HeaderOf(again, "Idempotency-Replayed"), "true");
+    EXPECT_EQ(again.body.Text(), first.body.Text());
+    EXPECT_EQ(Ask(Keyed(text, "new")).status, 422);
+    EXPECT_EQ(Ask(Keyed(text, "new")).status, 422) << "and it is not said to be going on";
+    const auto half = Ask(Keyed(texts, "half"));
+    EXPECT_EQ(half.status, 200) << "one of the two is there";
+    const auto body = boost::json::parse(half.body.Text());
+    EXPECT_EQ(body.at("accepted"), 1);
+    ASSERT_EQ(body.at("rejected").as_array().size(), 1U);
+    EXPECT_EQ(body.at("rejected").at(0).at("index"), 1);
+  }
+  EXPECT_EQ(log_.records().size(), 2U);
+}
+
+// Of one key: which requests are the same one.
+TEST_F(GatewayDoorThatRemembers, ARequestIsTheSameByItsSenderItsBodyAndWhatIsSaidOfIt) {
+  const std::vector<serve::AccessToken> tokens = {{"a", {"write:clicks"}}, {"b", {"write:clicks"}}};
+  Open({.topics = {{.topic = "clicks", .anonymous = true}}, .guard = {.access = serve::Access(tokens)}});
+  const auto keyed = [](const std::string& token, const std::string& ce_id, const std::string& type) {
+    auto request = Keyed("{}", "k", token);
+    request.content_type = type;
     if (!ce_id.empty()) {
       request.cloud_event = {{"specversion", "1.0"}, {"id", ce_id}, {"source", "/s"}, {"type", "t"}};
     }
@@ -226,9 +300,6 @@ TEST_F(GatewayDoor, ARequestIsTheSameByItsSenderItsBodyAndWhatIsSaidOfIt) {
   }
   EXPECT_EQ(Ask(keyed("wrong", "1", json)).status, 401);
   EXPECT_EQ(log_.records().size(), 3U);
-  door_ = nullptr;
-  log = nullptr;
-  std::filesystem::remove_all(folder);
 }
 
 TEST_F(GatewayDoor, WhatIsRefusedLeavesTheQuotaAsItWas) {

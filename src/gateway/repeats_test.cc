@@ -20,7 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const RequestId kOne = MakeRequestId("clicks", "token 1", "key");
+const RequestId kOne = MakeRequestId("clicks", "token a", "key");
 constexpr std::uint64_t kBody = 0x1234'5678'9ABC'DEF0;
 
 class GatewayRepeats : public ::testing::Test {
@@ -183,7 +183,7 @@ TEST_F(GatewayRepeats, WithoutItsNewestFileTheFolderKnowsWhatTheLogHolds) {
 }
 
 TEST_F(GatewayRepeats, OfATopicThatWasAwayForLongOnlyTheLastDayIsRead) {
-  const auto two = MakeRequestId("clicks", "token 1", "another key");
+  const auto two = MakeRequestId("clicks", "token a", "another key");
   constexpr UnixMicros kHour = 3'600'000'000;
   Open();
   Append(MarkOf(kOne, kBody, 0));
@@ -293,7 +293,7 @@ TEST_F(GatewayRepeats, ATopicThatIsNewIsNotReadFromItsBeginning) {
 
 // A log that ends before what was known of it has not what was answered. What it has is not appended again.
 TEST_F(GatewayRepeats, OfALogThatWasMadeAnewNothingIsKnownButWhatItHolds) {
-  const auto two = MakeRequestId("clicks", "token 1", "another key");
+  const auto two = MakeRequestId("clicks", "token a", "another key");
   Open();
   for (int i = 0; i < 5; ++i) Append("of somebody else");
   MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));
@@ -320,7 +320,7 @@ TEST_F(GatewayRepeats, OfALogThatWasMadeAnewNothingIsKnownButWhatItHolds) {
 
 // It is another one from the second time on that it is opened.
 TEST_F(GatewayRepeats, AlsoIfItIsMadeAnewWhileItIsWritten) {
-  const auto two = MakeRequestId("clicks", "token 1", "another key");
+  const auto two = MakeRequestId("clicks", "token a", "another key");
   for (int i = 0; i < 5; ++i) Append("of somebody else");
   Open();
   MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));

@@ -74,7 +74,9 @@ bool FitsDecimal(const NumberProfile& numbers) {
   return numbers.digits_before_point + numbers.digits_after_point <= kDecimalDigitsMax;
 }
 
-TypeGuess GuessNumber(const NumberProfile& numbers, const NameHints& hints, const std::optional<TimeFrame>& frame) {
+// `as_written`: the type of what no type for numbers takes without a loss.
+TypeGuess GuessNumber(const NumberProfile& numbers, const NameHints& hints, const std::optional<TimeFrame>& frame,
+                      const char* as_written) {
   TypeGuess guess;
   if (const auto* const unit = UnitOf(numbers)) {
     const bool near = frame && AreNear(numbers, *unit, *frame) && unit->per_second > 1;
@@ -86,20 +88,29 @@ TypeGuess GuessNumber(const NumberProfile& numbers, const NameHints& hints, cons
     if (unit->per_second > 1) guess.notes.push_back(fmt::format("could be times: {}", unit->type));
   }
   if (numbers.fractions == 0) {
-    guess.type = numbers.beyond_64_bits > 0 ? DecimalType(numbers, 0) : "int64";
+    guess.type = "int64";
     if (numbers.beyond_64_bits > 0) {
-      guess.notes.push_back(fmt::format("{} are more than 64 bits hold", Of(numbers.beyond_64_bits, numbers.count())));
-      if (!FitsDecimal(numbers)) guess.type = "double";
+      // As many digits as there can be: who counts beyond 64 bits has not stopped at those of the sample.
+      guess.type = FitsDecimal(numbers) ? fmt::format("decimal({},0)", kDecimalDigitsMax) : as_written;
+      guess.notes.push_back(
+          fmt::format("{} are more than {}", Of(numbers.beyond_64_bits, numbers.count()),
+                      FitsDecimal(numbers) ? "64 bits hold" : "any number holds: as they are written"));
     } else if (hints.money) {
       guess.notes.emplace_back("whole so far; decimal(18,2) if it is money with cents");
     }
     return guess;
   }
-  if (hints.money && numbers.digits_after_point <= kMoneyDigitsMax && FitsDecimal(numbers)) {
-    const int scale = std::max(kCentDigits, numbers.digits_after_point);
+  const int scale = std::max(kCentDigits, numbers.digits_after_point);
+  if (hints.money && scale <= kMoneyDigitsMax && numbers.digits_before_point + scale <= kDecimalDigitsMax) {
     guess.type = DecimalType(numbers, scale);
     guess.notes.push_back(
         fmt::format("money by its name: exact, and more than {} digits after the point are dead letters", scale));
+    return guess;
+  }
+  if (numbers.beyond_double > 0) {
+    guess.type = as_written;
+    guess.notes.push_back(fmt::format("{} are more than a double holds: as they are written",
+                                      Of(numbers.beyond_double, numbers.count())));
     return guess;
   }
   guess.type = "double";
@@ -380,8 +391,8 @@ TypeGuess GuessJsonType(const FieldProfile& field, const std::optional<TimeFrame
   const auto hints = HintsOf(field.name);
   TypeGuess guess;
   if (field.numbers.count() > 0 && AreFew(all - field.numbers.count(), all)) {
-    guess = GuessNumber(field.numbers, hints, frame);
-    NoteStrays(all - field.numbers.count(), all, "are no numbers", guess);
+    guess = GuessNumber(field.numbers, hints, frame, "json");
+    if (guess.type != "json") NoteStrays(all - field.numbers.count(), all, "are no numbers", guess);
   } else if (field.texts > 0 && AreFew(all - field.texts, all)) {
     guess = GuessTextOfJson(field);
     NoteStrays(all - field.texts, all, "are no texts", guess);
@@ -409,8 +420,8 @@ TypeGuess GuessTextType(const FieldProfile& field, std::string_view null_text, c
   TypeGuess guess;
   if (numbers.count() > 0 && AreFew(all - numbers.count(), all)) {
     if (numbers.leading_zeros > 0) return {"string", {"digits with leading zeros"}};
-    guess = GuessNumber(numbers, hints, frame);
-    NoteStrays(all - numbers.count(), all, "are no numbers", guess);
+    guess = GuessNumber(numbers, hints, frame, "string");
+    if (guess.type != "string") NoteStrays(all - numbers.count(), all, "are no numbers", guess);
   } else if (field.text_bools > 0 && AreFew(all - field.text_bools, all)) {
     guess.type = "bool";
     NoteStrays(all - field.text_bools, all, "are no booleans", guess);

@@ -63,7 +63,9 @@ TEST(JsonColumns, SayWhatTheyAreUnsureOf) {
   EXPECT_EQ(Column(Mixed(997, "5", 3, R"("n/a")")), "x: int64 # 3 of 1000 are no numbers: dead letters");
   EXPECT_EQ(Column(Mixed(99, "5", 1, "null")), "x: int64 # null in 1 of 100 records");
   EXPECT_EQ(Column(Mixed(99, R"("2026-11-01")", 1, R"("soon")")), "x: date # 1 of 100 are no dates: dead letters");
-  EXPECT_EQ(Column({"12345678901234567890", "1"}), "x: decimal(20,0) # 1 of 2 are more than 64 bits hold");
+  EXPECT_EQ(Column({"12345678901234567890", "1"}), "x: decimal(38,0) # 1 of 2 are more than 64 bits hold");
+  EXPECT_EQ(Column(Mixed(98, std::string(38, '9'), 2, R"("n/a")")),
+            "x: decimal(38,0) # 98 of 98 are more than 64 bits hold; 2 of 100 are no numbers: dead letters");
   EXPECT_EQ(Column({R"("2026-11-01 10:00:00")"}),
             "x: string # times without an offset: if they are UTC, {type: timestamp, format: \"%Y-%m-%d %H:%M:%S\"}");
   EXPECT_THAT(Column({R"("01/02/2026 10:00:00")"}), HasSubstr("%d/%m/%Y %H:%M:%S\"} or {type: timestamp"));
@@ -102,6 +104,22 @@ TEST(JsonColumns, ObjectsInArraysAreStructs) {
   EXPECT_EQ(Column({"[1, \"a\"]"}), "x: json # arrays of mixed values, as they came");
   EXPECT_EQ(Column(Mixed(99, R"([{"a": 1}])", 1, "5")),
             "x: list<struct<a: int64>> # 1 of 100 are no arrays: dead letters");
+}
+
+TEST(JsonColumns, KeepNumbersBeyondAllTypesAsTheyAreWritten) {
+  const std::string many(39, '9');
+  EXPECT_EQ(Column({many, "1"}), "x: json # 1 of 2 are more than any number holds: as they are written");
+  EXPECT_EQ(Column({"1e400", "-1e400", "0.5"}), "x: json # 2 of 3 are more than a double holds: as they are written");
+  EXPECT_EQ(Column(Mixed(98, "1e400", 2, R"("n/a")")),
+            "x: json # 98 of 98 are more than a double holds: as they are written")
+      << "which takes the others too";
+  EXPECT_EQ(Column({std::string(400, '9') + ".5"}),
+            "x: json # 1 of 1 are more than a double holds: as they are written");
+  EXPECT_EQ(Column({"1e-400", "1e308", "0e999"}), "x: double") << "the first is 0";
+  EXPECT_THAT(Column({"[" + many + "]"}), HasSubstr("x: json # 1 of 1 are more"));
+  EXPECT_THAT(Column({R"([{"wei": )" + many + "}]"}), HasSubstr("x: list<struct<wei: json>> # wei: 1 of 1 are more"));
+  // Money whose digits before and behind the point are more than a decimal has, with two of them for cents.
+  EXPECT_EQ(Column({std::string(37, '9') + ".5"}, "price"), "price: double");
 }
 
 TEST(JsonColumns, LeaveOutWhatNoTypeTakes) {
@@ -212,6 +230,9 @@ TEST(TextTypes, AreThoseOfWhatTheTextsSay) {
   EXPECT_EQ(type({"2026-11-01"}), "date");
   EXPECT_EQ(type({"2026-11-01T00:00:00Z"}), "timestamp");
   EXPECT_EQ(type({"01234", "55555"}), "string");
+  EXPECT_EQ(type({"12345678901234567890123"}), "decimal(38,0)");
+  EXPECT_EQ(type({std::string(39, '9')}), "string");
+  EXPECT_EQ(type({"1e400", "0.5"}), "string");
   EXPECT_EQ(type({"", ""}), "string");
 }
 

@@ -262,7 +262,8 @@ void ChooseAggregate(Draft& draft) {
     draft.aggregate.measures.emplace_back(fmt::format("{}({})", function, SqlName(column.name)), name);
   };
   for (const auto& column : draft.columns) {
-    if (usable(column) && column.type.starts_with("decimal")) {
+    // Of whole numbers beyond 64 bits a sum soon has more digits than there are.
+    if (usable(column) && column.type.starts_with("decimal") && !column.type.ends_with(",0)")) {
       add("sum", column, "sum");
       break;
     }

@@ -197,6 +197,31 @@ TEST(Draft, OfArraysLinesAndFramesOfJson) {
   EXPECT_THAT(packed, HasSubstr("Read as below, all 1 become rows"));
 }
 
+// JSON has no largest number, and none of these is a dead letter.
+TEST(Draft, OfNumbersBeyondAllTypes) {
+  std::vector<std::string> payloads;
+  for (int i = 0; i < 300; ++i) {
+    const std::string rare = i % 50 == 0 ? "12345678901234567890123" : fmt::format("{}", i);
+    payloads.push_back(fmt::format(
+        R"({{"id": {}, "wei": {}, "rare": {}, "most": {}, "hash": {}, "x": {}, "in": {{"a": [{}]}}, "items": [{{"wei": {}}}]}})",
+        i, "12345678901234567890123", rare, std::string(38, '9'), std::string(77, '9'), i % 2 == 0 ? "1e400" : "1.5",
+        "1e400", std::string(39, '9')));
+  }
+  const auto text = TextOf(SampleOf(payloads));
+  EXPECT_THAT(text, HasSubstr("Read as below, all 300 become rows"));
+  EXPECT_THAT(text, Not(HasSubstr("no JSON object")));
+  EXPECT_THAT(text, HasSubstr("wei: decimal(38,0)"));
+  EXPECT_THAT(text, HasSubstr("rare: decimal(38,0)"));
+  EXPECT_THAT(text, HasSubstr("most: decimal(38,0)"));
+  EXPECT_THAT(text, HasSubstr("hash: json"));
+  EXPECT_THAT(text, HasSubstr("x: json"));
+  EXPECT_THAT(text, Not(HasSubstr("sum("))) << "which would have more digits than there are";
+  const auto lines = TextOf(SampleOf({"1e400;12345678901234567890123", "2.5;1", "3;2"}));
+  EXPECT_THAT(lines, HasSubstr("c1: string"));
+  EXPECT_THAT(lines, HasSubstr("c2: decimal(38,0)"));
+  EXPECT_THAT(lines, HasSubstr("Read as below, all 3 become rows"));
+}
+
 DraftOptions Registered(const std::string& format, const std::string& schema) {
   auto options = Topic("orders");
   options.schema = ingest::SchemaSpec{.file = "subject orders-value, version 3",
@@ -255,6 +280,23 @@ TEST(Draft, OfARegistrysProtobufAndJsonSchema) {
   const auto sampled = TextOf(SampleOf({"\0\0\0\0\7{\"geo\": {\"a\": 1}}"s}), json);
   EXPECT_THAT(sampled, HasSubstr("framing: confluent"));
   EXPECT_THAT(sampled, HasSubstr("Read as below, all 1 become rows"));
+}
+
+TEST(Draft, OfAnotherMessageOfAProtobufSaysHowItIsNamed) {
+  auto options = Registered("protobuf", "syntax = \"proto3\"; message A { string a = 1; } message B { int32 b = 1; }");
+  // Message index [1], then B {b: 5}.
+  const auto sample = SampleOf({"\0\0\0\0\7\2\2\x08\5"s});
+  const auto first = MakeDraft(sample, options);
+  MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, first);
+  EXPECT_THAT(first.status().message(), HasSubstr("read as its first message, and --message names another one"));
+  options.schema->message = "A";
+  EXPECT_THAT(MakeDraft(sample, options).status().message(), HasSubstr("read as its message A, and --message names"));
+  options.schema->message = "B";
+  MILLRACE_ASSERT_OK(MakeDraft(sample, options));
+
+  const auto avro =
+      Registered("avro", R"({"type": "record", "name": "R", "fields": [{"name": "id", "type": "string"}]})");
+  EXPECT_THAT(MakeDraft(SampleOf({"\0\0\0\0\7\x7F"s}), avro).status().message(), Not(HasSubstr("--message")));
 }
 
 TEST(Draft, SaysWhatNoFormatReads) {

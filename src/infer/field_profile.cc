@@ -6,6 +6,7 @@
 #include <charconv>
 #include <functional>
 
+#include "infer/json_kind.h"
 #include "infer/names.h"
 
 namespace millrace::infer {
@@ -29,7 +30,7 @@ void ObserveOtherText(std::string_view text, FieldProfile& field) {
   for (std::size_t i = 0; formats != 0 && i < field.time_formats.size(); ++i) field.time_formats[i] += formats >> i & 1;
 }
 
-// Walks a document that simdjson has found to be one; a fault in the middle of it is told all the same.
+// Walks a document that is known to be one; a fault in the middle of it is told all the same.
 class JsonWalk {
  public:
   JsonWalk(std::optional<std::string_view> key, DocumentProfile& profile) : key_(key), profile_(profile) {}
@@ -113,21 +114,16 @@ class JsonWalk {
   DocumentProfile& profile_;
 };
 
-// The ondemand parser does not look at what nobody asks for; this one looks at all.
-bool IsJsonObject(const simdjson::padded_string& text) {
-  simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  return parser.parse(text).get(root) == simdjson::SUCCESS && root.is_object();
-}
-
 }  // namespace
 
 void NumberProfile::Add(const ingest::TextShape& shape, std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  // The other end of the range is nearly 0, which is one.
+  if (error == std::errc::result_out_of_range && shape.digits_before_point > 0) ++beyond_double;
   // Seconds with a fraction are times, too; numbers beyond 64 bits have no bounds here.
   std::optional<std::int64_t> bound = shape.whole;
   if (!bound && shape.kind == ingest::TextKind::kFraction) {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     constexpr double kExact = 9e15;
     if (error == std::errc() && value > -kExact && value < kExact) bound = static_cast<std::int64_t>(value);
   }
@@ -145,8 +141,9 @@ void NumberProfile::Add(const ingest::TextShape& shape, std::string_view text) {
 }
 
 bool ObserveJson(std::string_view document, std::optional<std::string_view> key, DocumentProfile& profile) {
+  // The parser does not look at what nobody asks for.
+  if (JsonKindOf(document) != JsonKind::kObject) return false;
   const simdjson::padded_string padded(document);
-  if (!IsJsonObject(padded)) return false;
   ondemand::parser parser;
   ondemand::document parsed;
   ondemand::object object;

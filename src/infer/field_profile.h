@@ -22,6 +22,7 @@ struct NumberProfile {
   std::int64_t wholes = 0;
   std::int64_t fractions = 0;
   std::int64_t beyond_64_bits = 0;  ///< Of the wholes.
+  std::int64_t beyond_double = 0;   ///< Of all: larger than any.
   std::int64_t leading_zeros = 0;
   std::int64_t bounded = 0;  ///< Numbers that `min` and `max` are of: wholes of 64 bits, fractions of up to 15 digits.
   std::int64_t min = 0;      ///< Without the fraction.

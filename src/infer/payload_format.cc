@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "infer/json_kind.h"
 #include "ingest/values/text_shape.h"
 
 namespace millrace::infer {
@@ -30,12 +31,6 @@ std::string_view WithoutLineBreak(std::string_view line) {
   return line;
 }
 
-bool IsJson(std::string_view text) {
-  simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  return parser.parse(simdjson::padded_string(text)).get(root) == simdjson::SUCCESS;
-}
-
 bool AreJsonLines(std::string_view text) {
   int lines = 0;
   while (!text.empty()) {
@@ -43,7 +38,7 @@ bool AreJsonLines(std::string_view text) {
     const auto line = WithoutBlanks(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty()) continue;
-    if (line.front() != '{' || !IsJson(line)) return false;
+    if (JsonKindOf(line) != JsonKind::kObject) return false;
     ++lines;
   }
   return lines > 1;
@@ -113,10 +108,10 @@ PayloadShape ShapeOf(std::string_view payload) {
   if (payload.starts_with("\xC3\x01"sv)) return PayloadShape::kSingleObject;
   const auto text = WithoutBlanks(payload);
   if (text.starts_with('{')) {
-    if (IsJson(text)) return PayloadShape::kJsonObject;
+    if (JsonKindOf(text) == JsonKind::kObject) return PayloadShape::kJsonObject;
     if (AreJsonLines(text)) return PayloadShape::kJsonLines;
   }
-  if (text.starts_with('[') && IsJson(text)) return PayloadShape::kJsonArray;
+  if (text.starts_with('[') && JsonKindOf(text) == JsonKind::kOther) return PayloadShape::kJsonArray;
   if (payload.front() == '\0' && payload.size() >= kConfluentBytes) {
     return ShapeOf(payload.substr(kConfluentBytes)) == PayloadShape::kJsonObject ? PayloadShape::kConfluentJson
                                                                                  : PayloadShape::kConfluent;

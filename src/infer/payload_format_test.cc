@@ -23,6 +23,13 @@ TEST(PayloadShape, IsToldByThePayloadAlone) {
       {" \n{\"a\": 1}\n", PayloadShape::kJsonObject},
       {"[{\"a\": 1}]", PayloadShape::kJsonArray},
       {"{\"a\": 1}\n{\"a\": 2}\n", PayloadShape::kJsonLines},
+      {R"({"wei": 12345678901234567890123})", PayloadShape::kJsonObject},  // JSON has no largest number.
+      {R"({"x": [1e400, -1e400, 1e-400]})", PayloadShape::kJsonObject},
+      {"[{\"wei\": 12345678901234567890123}]", PayloadShape::kJsonArray},
+      {"{\"wei\": 12345678901234567890123}\n{\"x\": 1e400}\n", PayloadShape::kJsonLines},
+      {"\0\0\0\0\7{\"wei\":12345678901234567890123}"s, PayloadShape::kConfluentJson},
+      {R"({"a": 01})", PayloadShape::kText},
+      {R"({"a": 1} 2)", PayloadShape::kText},
       {"{\"a\": 1", PayloadShape::kText},  // Cut off.
       {"[not json", PayloadShape::kText},
       {"a,b", PayloadShape::kText},

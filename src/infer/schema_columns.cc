@@ -63,6 +63,14 @@ DraftColumn ColumnOf(const ingest::ColumnSpec& spec, const FieldProfile& field, 
   return column;
 }
 
+// A schema of Protobuf has several, and a registry's says by none of them which one the events are.
+std::string OtherMessageHint(const DraftOptions& options) {
+  if (options.schema_format != "protobuf") return "";
+  const auto& message = options.schema->message;
+  return fmt::format("; they were read as {}, and --message names another one",
+                     message.empty() ? "its first message" : "its message " + message);
+}
+
 }  // namespace
 
 std::string TypeText(const arrow::DataType& type, const ingest::ValueForm& form) {
@@ -161,8 +169,8 @@ Status DraftOfSchema(const Sample& sample, const DraftOptions& options, Draft& d
       draft.framing = framing;
     }
     if (best.num_rows() == 0) {
-      return InvalidInput("none of the {} payloads is of the schema {}, with any framing: {}", sample.records.size(),
-                          schema.file, ReasonsText(best.dead_letters));
+      return InvalidInput("none of the {} payloads is of the schema {}, with any framing: {}{}", sample.records.size(),
+                          schema.file, ReasonsText(best.dead_letters), OtherMessageHint(options));
     }
     draft.framing_note = "with which most of the payloads are of the schema";
   }

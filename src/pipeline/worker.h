@@ -194,6 +194,8 @@ class Worker {
   bool running() const { return running_; }
   /// It has been given its partitions and has not begun to leave. Any thread, without waiting.
   bool ready() const { return running_ && assigned_once_ && !stopping_; }
+  /// It has begun to read its partitions, once: what fails from then on has worked. Any thread, also after Run().
+  bool under_way() const { return assigned_once_; }
   /// It has begun to leave. Any thread.
   bool stopping() const { return stopping_; }
   /// A signal has told it to end. Any thread.

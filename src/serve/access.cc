@@ -1,6 +1,7 @@
 #include "serve/access.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -12,6 +13,9 @@ namespace millrace::serve {
 namespace {
 
 constexpr std::string_view kWrite = "write:";
+// Another salt or count makes another name of each token: what gateways have answered would not be known any more.
+constexpr std::string_view kNameSalt = "millrace token";
+constexpr int kNameRounds = 4096;
 
 }  // namespace
 
@@ -36,10 +40,21 @@ bool Caller::May(std::string_view scope) const {
   return std::find(scopes.begin(), scopes.end(), scope) != scopes.end();
 }
 
+std::string NameOfToken(std::string_view token) {
+  std::array<unsigned char, 16> derived;
+  const int ok = PKCS5_PBKDF2_HMAC(
+      token.data(), static_cast<int>(token.size()), reinterpret_cast<const unsigned char*>(kNameSalt.data()),
+      static_cast<int>(kNameSalt.size()), kNameRounds, EVP_sha256(), static_cast<int>(derived.size()), derived.data());
+  MILLRACE_CHECK(ok == 1, "OpenSSL has no PBKDF2 with SHA-256");
+  std::string name = "token ";
+  for (const unsigned char byte : derived) name += fmt::format("{:02x}", byte);
+  return name;
+}
+
 Access::Access(const std::vector<AccessToken>& tokens, JwtRules rules, std::shared_ptr<KeySource> keys)
     : rules_(std::move(rules)), keys_(std::move(keys)) {
   for (const auto& [token, scopes] : tokens) {
-    known_.push_back({DigestOf(token), {fmt::format("token {}", known_.size() + 1), scopes, {}}});
+    known_.push_back({DigestOf(token), {NameOfToken(token), scopes, {}}});
   }
 }
 

@@ -26,13 +26,23 @@ struct AccessToken {
 };
 
 struct Caller {
-  /// To tell callers apart; never a secret: "token 2", "subject alice". Empty: one like any other without a name.
+  /// To tell callers apart; never a secret: "token " and 32 hex digits (NameOfToken), "subject alice". Empty: one like
+  /// any other without a name.
   std::string id;
   std::vector<std::string> scopes;
   std::optional<UnixMicros> believed_until{};  ///< From then on it is nobody; nullopt: that does not end.
 
   bool May(std::string_view scope) const;
 };
+
+/// What a token of the file is called: its own name wherever it stands in the list, in every process, and over
+/// restarts, for by it requests are known again that are sent twice (gateway/repeats.h). Takes about a millisecond.
+///
+/// Hashed once more, with the topic and the request's key, a name is in the log, where who may read the topic can
+/// compare guesses with it. So it is made as slowly as SCRAM makes its keys (PBKDF2, 4096 rounds, RFC 7677): a token
+/// that was drawn, as docs/security.md asks, is not found that way in any time, and one that somebody has thought of
+/// costs thousands of times what its hash would. 128 bits: no two tokens meet.
+std::string NameOfToken(std::string_view token);
 
 /// Where an issuer's keys come from. Any thread.
 class KeySource {
@@ -50,7 +60,7 @@ class KeySource {
 /// Immutable; any thread.
 class Access {
  public:
-  /// `keys` comes with `rules`; nullptr: no JWT is taken. Of the tokens only digests are kept.
+  /// `keys` comes with `rules`; nullptr: no JWT is taken. Of the tokens only digests and names are kept.
   explicit Access(const std::vector<AccessToken>& tokens, JwtRules rules = {},
                   std::shared_ptr<KeySource> keys = nullptr);
 

@@ -3,6 +3,7 @@ a file that cannot run changes nothing. BINARY is the program.
 """
 import json
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,6 +65,20 @@ def get(port, path):
         return json.load(answer)
 
 
+def is_ready(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
+        return answer.status == 200
+
+
+def first_of_stream(port, last_id=None):
+    """The first event, as a dictionary of its fields."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/aggregates/by_country/stream?group_by=",
+                                     headers={"Last-Event-ID": last_id} if last_id else {})
+    with urllib.request.urlopen(request, timeout=60) as stream:
+        lines = iter(lambda: stream.readline().decode().rstrip("\n"), "")
+        return dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
+
+
 def send(count, seed):
     millrace("simulate", "clickstream", "--count", str(count), "--rate", "0", "--late", "0", "--duplicates", "0", "--malformed", "0",
              "--seed", str(seed), "--to", f"kafka://{broker.address}/clicks")
@@ -105,10 +120,19 @@ def what_the_file_says_now_runs():
         running.wait_for("a port that is taken: it says so", lambda: "what ran before goes on" in running.log()[before:])
         running.wait_for("and the old one answers", lambda: events(other) == 500)
 
+    # What is found only when it begins to read.
+    FILE.write_text(pipeline(other, more=BY_COUNTRY).replace("topics: [clicks]", "topics: [clicks, others]\n  start: {offsets: {others: {0: 99999}}}"))
+    before = running.reload()
+    running.wait_for("offsets that the log does not hold: it says so", lambda: "what ran before goes on" in running.log()[before:])
+    claim("99999" in running.log()[before:], "and what it is", running.log()[before:])
+    running.wait_for("and the old one answers", lambda: events(other) == 500)
+
+    seen = first_of_stream(other)
     FILE.write_text(pipeline(other, more=BY_COUNTRY, level="error"))
     running.reload()
     send(700, 2)
     running.wait_for("what comes meanwhile is read once", lambda: events(other) == 1200)
+    claim(first_of_stream(other, seen["id"])["event"] == "snapshot", "a stream of before begins again with a snapshot")
     for _ in range(5):
         running.process.send_signal(signal.SIGHUP)
     running.wait_for("many at once are as one", lambda: events(other) == 1200)
@@ -125,6 +149,57 @@ def a_signal_to_end_ends_it_whatever_is_being_read():
     running.end()
 
 
+def what_has_worked_and_fails_ends():
+    """Nothing of before takes its place: nobody asked for that."""
+    port, other = free_port(), free_port()
+    FILE.write_text(pipeline(port).replace("uri: lake", "uri: well"))
+    running = Running()
+    state = lambda at: get(at, "/v1/pipeline")["state"]
+    running.wait_for("it runs", lambda: state(port) == "running")
+    FILE.write_text(FILE.read_text().replace(str(port), str(other)))
+    running.reload()
+    running.wait_for("and so does another file", lambda: state(other) == "running" and is_ready(other))
+    shutil.rmtree(FOLDER / "well")
+    send(100, 3)
+    claim(running.process.wait(timeout=180) == 1 and "what ran before goes on" not in running.log(), "a lake that went away under it ends it", running.log())
+
+
+def signals_of(process, kind):
+    """SigBlk, SigIgn: a set of numbers; empty before it is the program, and when it has ended."""
+    try:
+        if not pathlib.Path(f"/proc/{process.pid}/exe").samefile(BINARY):
+            return set()
+        line = next(line for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith(kind))
+    except (OSError, StopIteration):
+        return set()
+    mask = int(line.split()[1], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
+def as_soon_as_it_minds_the_signal():
+    port = free_port()
+    FILE.write_text(pipeline(port, more=BY_COUNTRY))
+    running = Running()
+    deadline = time.monotonic() + 180
+    while signals_of(running.process, "SigBlk") != {signal.SIGHUP}:  # All of them: a thread is being made.
+        assert running.process.poll() is None and time.monotonic() < deadline, running.log()
+    running.process.send_signal(signal.SIGHUP)
+    running.wait_for("a signal while it starts waits until it has", lambda: "reading the file again" in running.log())
+    running.wait_for("and the file of now runs", lambda: running.log().count("serving url=") == 2 and events(port) == 1200)
+    running.end()
+
+
+def until_end_minds_none():
+    FILE.write_text(pipeline(free_port(), more=BY_COUNTRY))
+    running = Running("--until-end")
+    minds = True
+    while minds and running.process.poll() is None:
+        minds = signal.SIGHUP not in signals_of(running.process, "SigIgn")
+    claim(not minds, "SIGHUP is nothing to --until-end")
+    running.process.send_signal(signal.SIGHUP)
+    claim(running.process.wait(timeout=120) == 0, "so that it goes on to the end", running.log())
+
+
 def a_process_that_only_answers():
     port, other = free_port(), free_port()
     FILE.write_text(pipeline(port, more=BY_COUNTRY))
@@ -138,7 +213,11 @@ def a_process_that_only_answers():
 
 with Broker() as broker:
     broker.create_topic("clicks", 4)
+    broker.create_topic("others", 1)
     what_the_file_says_now_runs()
     a_signal_to_end_ends_it_whatever_is_being_read()
+    as_soon_as_it_minds_the_signal()
+    until_end_minds_none()
     a_process_that_only_answers()
+    what_has_worked_and_fails_ends()
 end()

@@ -112,6 +112,24 @@ def life():
         service.process.kill()
 
 
+def reloads():
+    """Also one whose file fails only when it reads: as long as something goes on, nothing says that it stops."""
+    (FOLDER / "r.yaml").write_text(SERVED)
+    service = Manager("-c", "r.yaml")
+    try:
+        service.until("STATUS=running: 4 partitions")
+        (FOLDER / "r.yaml").write_text(SERVED.replace("path: log", "path: typo"))
+        service.process.send_signal(signal.SIGHUP)
+        told = service.until("RELOADING=1") + service.until("READY=1")
+        service.wait_for_log("what ran before goes on")
+        told += service.until("READY=1") + service.until("STATUS=running: 4 partitions")
+        claim(not any("STOPPING=1" in state for state in told), "what does not come to work is not told to stop", told)
+        code, told = service.end()
+        claim(code == 0 and told[-1].startswith("STOPPING=1"), "the last is that it stops", (code, told))
+    finally:
+        service.process.kill()
+
+
 def only_answering():
     (FOLDER / "s.yaml").write_text(SERVED)
     service = Manager("-c", "s.yaml", "--role", "serve", journal=False)
@@ -158,6 +176,7 @@ def refusals():
 
 
 life()
+reloads()
 only_answering()
 refusals()
 end()

@@ -4,8 +4,11 @@ a broker that is away, a reader that does not read, SQL that does not return.
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import time
+
+import pyarrow.parquet as pq
 
 from product import BINARY, FOLDER, PIPELINE, claim, end, free_port, millrace
 
@@ -76,8 +79,23 @@ def simulate():
     claim(code == 1 and seconds < 2 + SLACK and lost in said, "a full buffer", (seconds, code, said))
     seconds, code, said = stopped(*away, within=0.3 + SLACK / 2, after=passes(1), signals=2)
     claim(code == 1 and seconds < 0.3 + SLACK / 2 and lost in said, "a second signal", (seconds, code, said))
-    seconds, code, said = stopped("simulate", "clickstream", "--rate", "0", within=2 + SLACK, after=passes(1), stdout=subprocess.PIPE)
-    claim(code == 1 and seconds < 2 + SLACK and lost in said, "a pipe that nobody reads", (seconds, code, said))
+    seconds, code, said = stopped("simulate", "clickstream", "--rate", "0", within=5 + SLACK, after=passes(1), stdout=subprocess.PIPE)
+    claim(code == 1 and seconds < 5 + SLACK and lost in said, "a pipe that nobody reads", (seconds, code, said))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for scheme in ("kafka", "http", "mqtt"):
+            truth = FOLDER / f"{scheme}.parquet"
+
+            def sending():
+                truth.unlink(missing_ok=True)
+                return passes(2.65)()  # A request is given up with the next full second of its life: that is far when patience is over.
+            to = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/clicks"
+            seconds, code, said = stopped(*away[:-1], to, "--truth", truth.name, within=5 + SLACK, after=sending)
+            claim(code == 1 and seconds < 5 + SLACK and lost in said, f"{scheme}: one that takes connections and says nothing", (seconds, code, said))
+            counts = re.search(r"([\d,]+) events sent: .*; 0 acknowledged, ([\d,]+) unknown", said)
+            claim(counts, f"{scheme}: and how much that was", said)
+            sent, unknown = counts.groups()
+            claim(sent == unknown and pq.read_table(truth).column("outcome").to_pylist() == ["unknown"] * int(sent.replace(",", "")),
+                  f"{scheme}: and the truth says that nobody knows", said)
     seconds, code, said = stopped("simulate", "clickstream", "--rate", "100", "--to", "embedded:other/clicks", within=1 + SLACK, after=passes(1))
     claim(code == 0 and seconds < 1 + SLACK and "events sent" in said, "a log that is there takes everything", (seconds, code, said))
 

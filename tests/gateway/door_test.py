@@ -8,6 +8,7 @@ import json
 import pathlib
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -118,16 +119,46 @@ def statuses(gateway):
 
 
 def repeats(gateway):
-    token = {"Authorization": "Bearer writer"}
-    first = gateway.send(b'{"event_id":"k1"}\n{"event_id":"k2"}\nx', Idempotency_Key="one", **token)
-    claim(first[0] == 200 and first[1]["accepted"] == 2, "with a key", first)
-    claim(gateway.send(b'{"event_id":"k1"}\n{"event_id":"k2"}\nx', Idempotency_Key="one", **token) == first, "the same answer")
+    body = b'{"event_id":"k1"}\n{"event_id":"k2"}\nx'
+    ask = lambda token: gateway.ask("POST", "/v1/events/clicks", body, {"Content-Type": "application/x-ndjson", "Idempotency-Key": "one",
+                                                                        "Authorization": f"Bearer {token}"})
+    replayed = lambda answer: answer[1]["Idempotency-Replayed"] == "true"
+    first = ask("writer")
+    claim(first[0] == 200 and json.loads(first[2])["accepted"] == 2 and not replayed(first), "with a key", first)
+    again = ask("writer")
+    claim(again[::2] == first[::2] and replayed(again), "the same answer", again)
+
+    def put_first(token):
+        """Into the list of tokens, which makes all others stand elsewhere."""
+        file = gateway.folder / "gateway.yaml"
+        file.write_text(file.read_text().replace("    tokens:\n", f"    tokens:\n      - {{token: {token}, scopes: ['write:clicks']}}\n"))
+
     gateway.stop()
+    put_first("second")
     gateway.start()
-    claim(gateway.send(b'{"event_id":"k1"}\n{"event_id":"k2"}\nx', Idempotency_Key="one", **token) == first, "after a restart too")
-    status, answer = gateway.send(b'{"event_id":"k3"}', Idempotency_Key="one", **token)
+    second = ask("second")
+    claim(second[0] == 200 and not replayed(second) and second[2] != first[2], "after a restart: a key is its token's own, wherever that stands", second)
+    again = ask("writer")
+    claim(again[::2] == first[::2] and replayed(again), "after a restart: the same answer", again)
+    put_first("third")
+    gateway.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            third = ask("third")
+        except OSError:
+            third = (503, None, b"between the two")
+        if third[0] not in (401, 503):
+            break
+        assert time.monotonic() < deadline, third
+        time.sleep(0.02)
+    claim(third[0] == 200 and not replayed(third), "after a reload: a key is its token's own", third)
+    for token, answer in (("writer", first), ("second", second)):
+        again = ask(token)
+        claim(again[::2] == answer[::2] and replayed(again), f"after a reload: the same answer to {token}", again)
+    status, answer = gateway.send(b'{"event_id":"k3"}', Idempotency_Key="one", Authorization="Bearer writer")
     claim(status == 422 and answer["code"] == "idempotency_key_reused", "another body", answer)
-    return ['{"event_id":"k1"}', '{"event_id":"k2"}']
+    return ['{"event_id":"k1"}', '{"event_id":"k2"}'] * 3
 
 
 def many(gateway):
@@ -238,7 +269,7 @@ def main():
     folder.mkdir()
     gateway = Gateway(BINARY, folder, free_port(), topics=TOPICS, serve=AUTH).start()
     sent = bodies(gateway) + statuses(gateway) + repeats(gateway) + many(gateway)
-    claim(gateway.metric("millrace_gateway_requests_total") > 20 and gateway.metric("millrace_gateway_repeated_total") == 1, "metrics")
+    claim(gateway.metric("millrace_gateway_requests_total") > 20 and gateway.metric("millrace_gateway_repeated_total") == 2, "metrics")
     gateway.stop()
     there = records(READER, "embedded:" + str(folder / "log"), "clicks")
     claim(sorted(record["payload"] for record in there) == sorted(sent), "all that was accepted, and nothing else", (len(there), len(sent)))

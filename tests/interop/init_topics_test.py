@@ -189,6 +189,17 @@ def dirty():
                        "# password: string", "# jwt: string", "unknown_fields: ignore", "2 more are without a payload"])
 
 
+def beyond_64_bits():
+    """Numbers beyond 64 bits, beyond a decimal and beyond a double: none of them is a dead letter, and none loses a digit."""
+    huge = lambda i: "9" * 77 + str(i)  # noqa: E731
+    rows = [{"ts": at(i), "wei": decimal.Decimal(12345678901234567890123 + i), "most": decimal.Decimal("9" * 38), "rare": decimal.Decimal(2**64 if i == 7 else i),
+             "hash": huge(i), "x": "1e400" if i == 9 else f"{i}.5"} for i in range(COUNT)]
+    records = [Record(f'{{"ts": "{row["ts"].isoformat()}", "wei": {row["wei"]}, "most": {row["most"]}, "rare": {row["rare"]}, "hash": {row["hash"]}, "x": {row["x"]}}}'
+                      .encode(), at(i), partition=i % 4) for i, row in enumerate(rows)]
+    return Topic("beyond_64_bits", records, rows, said=["wei: decimal(38,0)", "rare: decimal(38,0)", "hash: json", "x: json", f"all {COUNT} become rows"],
+                 init=["--sample", "1000"])
+
+
 def late():
     """Events that come up to five minutes late."""
     source = random.Random(5)
@@ -317,7 +328,7 @@ def check_text(topic, text):
 
 
 def of_embedded_logs(folder):
-    topics = [flat(), nested(), mixed(), epochs(), csv_with_header(), tsv(), avro(folder), protobuf(folder), raw(), keys_and_headers(), dirty(), late(), shapes(), batches(), lines(),
+    topics = [flat(), nested(), mixed(), epochs(), csv_with_header(), tsv(), avro(folder), protobuf(folder), raw(), keys_and_headers(), dirty(), beyond_64_bits(), late(), shapes(), batches(), lines(),
               csv_lines(), framed_json(), containers(folder), binary_keys()]
     for topic in topics:
         append(folder, topic)

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <sstream>
 #include <string_view>
 
@@ -41,10 +42,15 @@ std::string ValueOf(const Properties& properties, const std::string& name) {
   return found == properties.end() ? "" : found->second;
 }
 
-// librdkafka tells all names, but only as a table for people.
-const std::vector<std::string>& KnownNames() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all;
+struct KnownProperties {
+  std::vector<std::string> names;
+  std::set<std::string> of_consumers;  // Of them alone.
+};
+
+// librdkafka tells them all, but only as a table for people: "fetch.min.bytes | C | 1 .. 100000000 | ...".
+const KnownProperties& Known() {
+  static const KnownProperties known = [] {
+    KnownProperties all;
     char* text = nullptr;
     std::size_t size = 0;
     std::FILE* const out = open_memstream(&text, &size);
@@ -55,11 +61,15 @@ const std::vector<std::string>& KnownNames() {
     std::free(text);
     for (std::string line; std::getline(lines, line);) {
       std::string name = line.substr(0, line.find_first_of(" |"));
-      if (name.find('.') != std::string::npos) all.push_back(std::move(name));
+      if (name.find('.') == std::string::npos) continue;
+      std::istringstream cells(line.substr(line.find('|') + 1));
+      std::string whose;
+      if (cells >> whose && whose == "C") all.of_consumers.insert(name);
+      all.names.push_back(std::move(name));
     }
     return all;
   }();
-  return names;
+  return known;
 }
 
 template <std::size_t N>
@@ -102,7 +112,7 @@ std::vector<KafkaPropertyProblem> FindProblems(const Properties& properties) {
     if (set == RD_KAFKA_CONF_OK) continue;
     std::string message(text);
     if (set == RD_KAFKA_CONF_UNKNOWN) {
-      message = fmt::format("'{}' is not a property of librdkafka{}", name, DidYouMean(name, KnownNames()));
+      message = fmt::format("'{}' is not a property of librdkafka{}", name, DidYouMean(name, Known().names));
     } else {
       message.erase(message.find_last_not_of(" \n") + 1);
       // Some of its texts say what the value is, and some do not even name the property.
@@ -118,6 +128,11 @@ std::vector<KafkaPropertyProblem> FindProblems(const Properties& properties) {
     CheckMechanism(properties, problems);
   }
   return problems;
+}
+
+std::map<std::string, std::string> WithoutConsumerProperties(std::map<std::string, std::string> properties) {
+  std::erase_if(properties, [](const auto& property) { return Known().of_consumers.contains(property.first); });
+  return properties;
 }
 
 std::vector<KafkaPropertyProblem> CheckKafkaConsumerProperties(const std::map<std::string, std::string>& properties) {

@@ -1,4 +1,4 @@
-/// What is wrong with a client's properties, found without a broker.
+/// What is wrong with a client's properties, and which are of one kind of client alone, found without a broker.
 #pragma once
 
 #include <map>
@@ -17,5 +17,8 @@ struct KafkaPropertyProblem {
 /// librdkafka is asked itself, for each property and for all together; files that the properties name are looked for.
 /// Connects to nothing.
 std::vector<KafkaPropertyProblem> CheckKafkaConsumerProperties(const std::map<std::string, std::string>& properties);
+
+/// Those that a producer's client may have too: of the others (group.id, fetch.min.bytes) it warns.
+std::map<std::string, std::string> WithoutConsumerProperties(std::map<std::string, std::string> properties);
 
 }  // namespace millrace::eventlog

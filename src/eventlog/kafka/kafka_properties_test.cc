@@ -3,10 +3,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <sstream>
 
 #include "eventlog/kafka/kafka_log.h"
 #include "testing/status_matchers.h"
@@ -17,6 +21,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 
 using Properties = std::map<std::string, std::string>;
 
@@ -113,6 +118,40 @@ TEST_F(KafkaPropertiesTest, WhatDoesNotFitTogetherIsNamedToo) {
               ElementsAre(HasSubstr("Unsupported SASL mechanism: FOO")));
   EXPECT_THAT(Problems({{"partition.assignment.strategy", "foo"}}),
               ElementsAre(HasSubstr("[partition.assignment.strategy] Kafka client: Unsupported")));
+}
+
+TEST_F(KafkaPropertiesTest, AProducerIsGivenWhatItMayHave) {
+  const Properties given = {{"bootstrap.servers", "broker:9092"},
+                            {"client.id", "c"},
+                            {"group.id", "g"},
+                            {"group.instance.id", "i"},
+                            {"session.timeout.ms", "6000"},
+                            {"fetch.min.bytes", "100"},
+                            {"queued.min.messages", "5"},
+                            {"isolation.level", "read_committed"},
+                            {"auto.offset.reset", "error"},
+                            {"check.crcs", "true"},
+                            {"linger.ms", "5"},
+                            {"security.protocol", "plaintext"},
+                            {"message.max.bytes", "2000000"}};
+  EXPECT_THAT(WithoutConsumerProperties(given),
+              ElementsAre(Pair("bootstrap.servers", "broker:9092"), Pair("client.id", "c"), Pair("linger.ms", "5"),
+                          Pair("message.max.bytes", "2000000"), Pair("security.protocol", "plaintext")));
+  // What librdkafka itself says of the rest.
+  std::ostringstream said;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::ostream_sink_mt>(said)));
+  const auto warned = MakeKafkaProducer(given);
+  const std::string warnings = said.str();
+  said.str("");
+  const auto made = MakeKafkaProducer(WithoutConsumerProperties(given));
+  const std::string others = said.str();
+  spdlog::set_default_logger(before);
+  MILLRACE_ASSERT_OK(warned);
+  MILLRACE_ASSERT_OK(made);
+  EXPECT_THAT(warnings, HasSubstr("session.timeout.ms is a consumer property"));
+  EXPECT_EQ(others, "");
 }
 
 TEST_F(KafkaPropertiesTest, AProducerIsRefusedInTheSameWords) {
