@@ -457,6 +457,7 @@ int RunIngest(const IngestFlags& options) {
   constexpr std::size_t kNewSchemasMax = 10;
   constexpr std::chrono::minutes kNewSchemasWithin(10);
   InitLogging("info", LogFormat::kText);
+  EndAtSignals(options.ends_at_latest_offsets);
   std::deque<std::chrono::steady_clock::time_point> changes;  // The last of them.
   for (;;) {
     const Ended ended = RunOnce(options);
