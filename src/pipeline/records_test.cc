@@ -26,8 +26,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
-constexpr UnixMicros kHour = 3'600'000'000;
-
 config::PipelineConfig ConfigOf(ingest::Records records) {
   auto config = TestConfig();
   config.inputs[0].decode.records = records;

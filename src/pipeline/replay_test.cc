@@ -27,8 +27,6 @@ using testing::StoreFault;
 using testing::StoreOperation;
 using ::testing::UnorderedElementsAre;
 
-constexpr UnixMicros kHour = 3'600'000'000;
-
 /// Takes every txt but "few": what is no number is -1.
 config::PipelineConfig FixedConfig() {
   auto config = TestConfig();

@@ -19,6 +19,7 @@
 namespace millrace::pipeline {
 
 inline constexpr UnixMicros kLogTime = 1'767'225'600'000'000;  // 2026-01-01T00:00:00Z
+inline constexpr UnixMicros kHour = 3'600'000'000;
 inline const model::TopicPartition kSource{"events", 0};
 enum TestTable { kRaw, kCleaned, kSums, kLetters };
 

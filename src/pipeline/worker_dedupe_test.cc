@@ -31,7 +31,6 @@ using testing::StoreFault;
 using testing::StoreOperation;
 using namespace std::chrono_literals;
 
-constexpr UnixMicros kHour = 3'600'000'000;
 using Kept = std::set<std::pair<std::int32_t, model::Offset>>;
 
 /// With keys in memory alone, and with a folder for them.

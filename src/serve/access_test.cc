@@ -60,8 +60,8 @@ TEST(Access, ATokenOfTheFileIsItsCaller) {
 TEST(Access, ATokenHasTheSameNameWhereverItStands) {
   EXPECT_EQ(NameOfToken("s3cret"), "token 8ed202b1a5da6156715d7f48b3c35ccf");
   EXPECT_EQ(NameOfToken("other"), "token 2fa465f12b738da9a869c68f8ce6df77");
-  const Access before({{"s3cret", {"read"}}});
-  const Access after({{"other", {"read"}}, {"s3cret", {"read", "sql"}}});
+  const Access before(std::vector<AccessToken>{{"s3cret", {"read"}}});
+  const Access after(std::vector<AccessToken>{{"other", {"read"}}, {"s3cret", {"read", "sql"}}});
   EXPECT_EQ(before.Judge("s3cret", kJudgedAt)->id, after.Judge("s3cret", kJudgedAt)->id);
   EXPECT_NE(before.Judge("s3cret", kJudgedAt)->id, after.Judge("other", kJudgedAt)->id);
 }
