@@ -178,8 +178,8 @@ TEST(Dataflow, WhatDoesNotFitIsNamed) {
     std::string want;
   };
   const Case cases[] = {
-      {"a type that cannot be decoded", [](auto& c) { c.inputs[0].decode.columns[0].type = arrow::int8(); },
-       "decode.columns: column 'id': json has no values of the type int8"},
+      {"a type that cannot be decoded", [](auto& c) { c.inputs[0].decode.columns[0].type = arrow::uint16(); },
+       "decode.columns: column 'id': json has no values of the type uint16"},
       {"table without source", [](auto& c) { c.tables[1].from = "cleam"; },
        "table 'cleaned' reads from 'cleam', which is neither 'input' nor a transform; did you mean 'clean'?"},
       {"aggregate without source",
