@@ -45,6 +45,14 @@ class StartSequenceTest : public ::testing::Test {
     for (const auto& table : opened_) tables.push_back(&table);
     sequence_.emplace(pipeline_->plan(), std::move(tables), *consumer_);
   }
+  // What the log holds is in the tables.
+  void BeginWithThreeRows() {
+    Append(0, 3);
+    Begin();
+    pipeline_->Start();
+    MILLRACE_ASSERT_OK(pipeline_->shard().Process(FetchedRows({0, 3})));
+    MILLRACE_ASSERT_OK(pipeline_->CommitAll());
+  }
   void Restart() {
     consumer_->Close();
     Reopen();
@@ -59,6 +67,18 @@ class StartSequenceTest : public ::testing::Test {
     EXPECT_EQ(started.partitions.size(), 1u);
     watermark_ = started.watermarks.empty() ? std::nullopt : std::optional(started.watermarks.at(0));
     return std::move(started.partitions.at(kSource));
+  }
+  // The same pipeline under this name: where it begins.
+  Result<model::Offset> RunAs(const std::string& app_id, config::StartPosition start) {
+    auto config = pipeline_->plan().config;
+    config.app_id = app_id;
+    config.source.start = std::move(start);
+    ASSIGN_OR_RETURN(const auto plan, MakePlan(std::move(config)));
+    ASSIGN_OR_RETURN(const auto opened, OpenTables(*plan, pipeline_->lake()));
+    std::vector<const OpenTable*> tables;
+    for (const auto& table : opened) tables.push_back(&table);
+    ASSIGN_OR_RETURN(const auto started, StartSequence(*plan, tables, *consumer_).Run({kSource}));
+    return started.partitions.at(kSource).next;
   }
   std::optional<model::Offset> Delivered() {
     for (int i = 0; i < 100; ++i) {
@@ -128,11 +148,7 @@ TEST_F(StartSequenceTest, EachTableGoesOnWhereItStandsAndWhatOneHasIsJudgedAsItW
 }
 
 TEST_F(StartSequenceTest, ATopicThatWasMadeAnewIsNotRead) {
-  Append(0, 3);
-  Begin();
-  pipeline_->Start();
-  MILLRACE_ASSERT_OK(pipeline_->shard().Process(FetchedRows({0, 3})));
-  MILLRACE_ASSERT_OK(pipeline_->CommitAll());
+  BeginWithThreeRows();
   log_->Recreate(0);
   Append(10, 15);  // Other records, as many and more.
   Restart();
@@ -144,55 +160,30 @@ TEST_F(StartSequenceTest, ATopicThatWasMadeAnewIsNotRead) {
 
 // Under another app_id nothing is known of what was written under the first.
 TEST_F(StartSequenceTest, APipelineThatWasRenamedDoesNotReadAgainWhatItHas) {
-  Append(0, 5);
-  Begin();
-  pipeline_->Start();
-  MILLRACE_ASSERT_OK(pipeline_->shard().Process(FetchedRows({0, 3})));
-  MILLRACE_ASSERT_OK(pipeline_->CommitAll());
+  BeginWithThreeRows();
+  Append(3, 5);
   Restart();
-  const auto run_as = [this](const std::string& app_id, config::StartPosition start) -> Result<model::Offset> {
-    auto config = pipeline_->plan().config;
-    config.app_id = app_id;
-    config.source.start = std::move(start);
-    ASSIGN_OR_RETURN(const auto plan, MakePlan(std::move(config)));
-    ASSIGN_OR_RETURN(const auto opened, OpenTables(*plan, pipeline_->lake()));
-    std::vector<const OpenTable*> tables;
-    for (const auto& table : opened) tables.push_back(&table);
-    ASSIGN_OR_RETURN(const auto started, StartSequence(*plan, tables, *consumer_).Run({kSource}));
-    return started.partitions.at(kSource).next;
-  };
   const std::string name = pipeline_->plan().config.app_id;
-  const auto refused = run_as("renamed", config::StartEarliest{});
+  const auto refused = RunAs("renamed", config::StartEarliest{});
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput, refused);
   EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("events[0] up to offset 2 under the app_id '" + name + "'"),
                                                 HasSubstr("app_id: " + name)));
   MILLRACE_ASSERT_KIND(ErrorKind::kInvalidInput,
-                       run_as("renamed", config::StartOffsets{.next = {{{kSource.topic, 0}, 2}}}));
+                       RunAs("renamed", config::StartOffsets{.next = {{{kSource.topic, 0}, 2}}}));
   EXPECT_EQ(Delivered(), std::nullopt);
   // The ways out.
-  EXPECT_EQ(run_as(name, config::StartEarliest{}).ValueOrDie(), 3);
-  EXPECT_EQ(run_as("renamed", config::StartOffsets{.next = {{{kSource.topic, 0}, 3}}}).ValueOrDie(), 3);
-  EXPECT_EQ(run_as("renamed", config::StartEarliest{}).ValueOrDie(), 3) << "which the tables have now";
+  EXPECT_EQ(RunAs(name, config::StartEarliest{}).ValueOrDie(), 3);
+  EXPECT_EQ(RunAs("renamed", config::StartOffsets{.next = {{{kSource.topic, 0}, 3}}}).ValueOrDie(), 3);
+  EXPECT_EQ(RunAs("renamed", config::StartEarliest{}).ValueOrDie(), 3) << "which the tables have now";
 }
 
 TEST_F(StartSequenceTest, ATableOfAnotherLogIsNoReasonNotToRead) {
-  Append(0, 3);
-  Begin();
-  pipeline_->Start();
-  MILLRACE_ASSERT_OK(pipeline_->shard().Process(FetchedRows({0, 3})));
-  MILLRACE_ASSERT_OK(pipeline_->CommitAll());
+  BeginWithThreeRows();
   // Of another cluster a topic may have the same name.
   log_->Recreate(0);
   Append(10, 15);
   Restart();
-  auto config = pipeline_->plan().config;
-  config.app_id = "elsewhere";
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(std::move(config)));
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto opened, OpenTables(*plan, pipeline_->lake()));
-  std::vector<const OpenTable*> tables;
-  for (const auto& table : opened) tables.push_back(&table);
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto started, StartSequence(*plan, tables, *consumer_).Run({kSource}));
-  EXPECT_EQ(started.partitions.at(kSource).next, 0);
+  EXPECT_EQ(RunAs("elsewhere", config::StartEarliest{}).ValueOrDie(), 0);
 }
 
 TEST_F(StartSequenceTest, AStartThatTheLogDoesNotHoldNamesTheKey) {
