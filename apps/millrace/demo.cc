@@ -127,6 +127,7 @@ void PrintWelcome(const Service& service, const DemoFlags& options) {
       "+%%FT%%TZ)'\",\"country\":\"DE\"}' \\\n"
       "      '%s/v1/events/clicks'\n"
       "\n"
+      "  Some events are malformed on purpose: warnings of dead letters are about them.\n"
       "  Ctrl-C stops it and proves the books.\n\n",
       options.rate, url.c_str(), options.dir.c_str(), options.dir.c_str(), url.c_str(), url.c_str(), url.c_str(),
       url.c_str());
