@@ -10,12 +10,14 @@ import time
 
 import pyarrow as pa
 from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
 from deltalake import DeltaTable
 
 import cases
 import harness
 from cases import PARTITIONS, fails, fill, says, small_disk
 from harness import Failure, Late, say, wait_for
+from loading import LoadingLink
 
 # Kafka's own session timeout, 45 s: what the group would wait for a member that died if it did not know it again.
 DEFAULT_SESSION = {"session.timeout.ms": None, "heartbeat.interval.ms": None}
@@ -213,6 +215,57 @@ def same_instance_id(case):
     finish(case, [second])
 
 
+def own_id_taken(case):
+    """Somebody joins under the id that a worker has made for itself: the worker ends with 1 and says that a start again is what helps, and it is."""
+    case.topic_with(1000)
+    worker = case.run(properties=DEFAULT_SESSION)
+    case.wait_for_rows(worker)
+    admin = AdminClient({"bootstrap.servers": case.broker.address})
+    described = admin.describe_consumer_groups([case.name])[case.name].result(60)
+    usurper = Consumer({"bootstrap.servers": case.broker.address, "group.id": case.name, "group.instance.id": described.members[0].group_instance_id,
+                        "partition.assignment.strategy": "cooperative-sticky", "enable.auto.commit": False})
+    usurper.subscribe([case.topic])
+    wait_for(lambda: usurper.poll(0.1) is None and not worker.alive(), "the worker to be fenced")
+    fails(worker, 1, "^millrace: ", f"group '{case.name}'", "fenced us", "The id is our own", "Start this one again")
+    case.feed(500)
+    again = case.run(properties=DEFAULT_SESSION)
+    wait_until_read(case, [again])
+    usurper.close()
+    finish(case, [again])
+
+
+def late_heartbeats(case):
+    """A session that ends just when the broker is back: heartbeats of the member before, sent again, do not end the one that has joined anew."""
+    inner, outer = harness.free_port(), harness.free_port()
+    broker = harness.Broker(data=case.folder / "kafka")
+    broker.extra_config = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},LINK://127.0.0.1:{inner},CONTROLLER://127.0.0.1:{broker.controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker.port},LINK://127.0.0.1:{outer}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,LINK:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    }
+    with broker:
+        case.broker = broker
+        case.topic_with(1000)
+        link = LoadingLink(outer, inner)
+        # Twice again, after a half and a whole second: whenever the session ends, a heartbeat is waiting.
+        worker = case.run(brokers=f"127.0.0.1:{outer}", properties={
+            "session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "retry.backoff.ms": 500, "retry.backoff.max.ms": 1000})
+        wait_until_read(case, [worker])
+        for _ in range(2):
+            late = link.late
+            link.load()
+            wait_for(lambda: not link.is_loading or not worker.alive(), "the member to join anew")
+            wait_for(lambda before=late: link.late > before or not worker.alive(), "a heartbeat of before", 10)
+            case.feed(500)
+            wait_for(lambda: read_up_to([worker]) == case.feeder.sent or not worker.alive(), "the records to be read")
+            if not worker.alive():
+                raise Failure(f"it ended with status {worker.process.poll()}:\n{worker.tail()}")
+        says(worker, "warning", "session timed out")
+        no_word_of_fencing(case)
+        finish(case, [worker])
+        case.new_producer()
+
+
 def until_end_without_broker(case):
     """--until-end, SIGTERM, and the broker away: not 0, because the end was not reached; before the deadline."""
     with harness.Broker(data=case.folder / "kafka") as broker:
@@ -309,7 +362,7 @@ def sigterm_after_failure(case):
 
 
 CASES = [one_killed, two_killed, one_of_two_killed, ingest_killed, clean_stop_leaves, stopped_while_joining, stopped_at_assignment,
-         same_instance_id, until_end_without_broker, broker_lost, stuck_store, sigterm_after_failure]
+         same_instance_id, own_id_taken, late_heartbeats, until_end_without_broker, broker_lost, stuck_store, sigterm_after_failure]
 
 if __name__ == "__main__":
     cases.main("restarts", CASES)

@@ -12,7 +12,7 @@ void LogCallback(const rd_kafka_t*, int level, const char* facility, const char*
   const std::string_view name(facility);
   if (level <= 2) {
     spdlog::error("librdkafka {}: {}", name, text);
-  } else if (name == "CONFWARN") {
+  } else if (name == "CONFWARN" || name == "SESSTMOUT" || name == "MAXPOLL") {  // The last two cost us our partitions.
     spdlog::warn("librdkafka {}: {}", name, text);
   } else {
     spdlog::debug("librdkafka {}: {}", name, text);

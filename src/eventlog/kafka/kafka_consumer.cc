@@ -833,9 +833,11 @@ std::string KafkaConsumer::FencedText() const {
     return found == properties_.end() ? std::string() : found->second;
   };
   return fmt::format(
-      "another process has joined the group '{}' under our group.instance.id '{}' and fenced us. Give each process an "
-      "id of its own, or leave the property out",
-      property("group.id"), property("group.instance.id"));
+      "another process has joined the group '{}' under our group.instance.id '{}' and fenced us. {}",
+      property("group.id"), property("group.instance.id"),
+      slot_ ? "The id is our own, held by no other process of this machine: a broker that stood still may have taken a "
+              "request of an earlier process last. Start this one again"
+            : "Give each process an id of its own, or leave the property out");
 }
 
 void KafkaConsumer::Close() {
