@@ -139,7 +139,7 @@ def main():
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not there: scripts/setup test")
     result = {"machine": {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)}, "under_load": {}, "at_rest": {}}
-    with tempfile.TemporaryDirectory(prefix="millrace-answers-") as name, Broker() as broker:
+    with tempfile.TemporaryDirectory(prefix="millrace-answers-") as name, Broker(lasting=True) as broker:
         folder = pathlib.Path(name)
         broker.create_topic("clicks", 4)
         port, peer_port = free_port(), free_port()

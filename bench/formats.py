@@ -151,7 +151,7 @@ def compare(binary, broker: Broker, folder: pathlib.Path, events: int) -> int:
 
 
 def measure(arguments, folder: pathlib.Path) -> dict:
-    with Broker(data=folder / "broker") as broker:
+    with Broker(data=folder / "broker", lasting=True) as broker:
         for name in ("clicks", *FORMATS):
             broker.create_topic(name, partitions=PARTITIONS)
         say(f"producing {arguments.events:,} events in {len(FORMATS)} formats")

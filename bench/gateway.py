@@ -208,7 +208,7 @@ def main():
     benthos = built_benthos() if "benthos" in arguments.logs else None
     arguments.logs = [log for log in arguments.logs if log != "benthos" or benthos]
     results = {}
-    with tempfile.TemporaryDirectory(prefix="millrace-bench-gateway-") as temporary, Broker() as broker:
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-gateway-") as temporary, Broker(lasting=True) as broker:
         broker.create_topic("events", partitions=4)
         for log in arguments.logs:
             port, folder = free_port(), pathlib.Path(temporary) / log

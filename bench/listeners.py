@@ -105,7 +105,7 @@ def main():
         arguments.listeners = hard // 2 - 500
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
-    with tempfile.TemporaryDirectory(prefix="millrace-listeners-") as name, Broker() as broker:
+    with tempfile.TemporaryDirectory(prefix="millrace-listeners-") as name, Broker(lasting=True) as broker:
         folder = pathlib.Path(name)
         broker.create_topic("numbers", 1)
         port = free_port()

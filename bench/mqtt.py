@@ -75,7 +75,7 @@ def main():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # The gateway inherits it, and the load.
     results = {}
-    with tempfile.TemporaryDirectory(prefix="millrace-bench-mqtt-") as temporary, Broker() as broker:
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-mqtt-") as temporary, Broker(lasting=True) as broker:
         broker.create_topic("events", partitions=4)
         for log in arguments.logs:
             port, mqtt, folder = free_port(), free_port(), pathlib.Path(temporary) / log

@@ -179,7 +179,7 @@ def measure(binary, folder, partitions, log, simulate, total):
 def of_partitions(binary, partitions):
     """In a folder and with a broker of its own."""
     sent = []
-    with tempfile.TemporaryDirectory() as name, Broker() as broker:
+    with tempfile.TemporaryDirectory() as name, Broker(lasting=True) as broker:
         folder = pathlib.Path(name)
         broker.create_topic(TOPIC, partitions=partitions)
 

@@ -86,7 +86,7 @@ def start_again(command, env, port, log, total):
 
 def measure(arguments, folder):
     binary, port = str(arguments.binary), free_port()
-    with Broker(data=folder / "broker") as broker:
+    with Broker(data=folder / "broker", lasting=True) as broker:
         broker.create_topic("clicks", partitions=PARTITIONS)
         env = {**os.environ, "BROKERS": broker.address, "LAKE_URI": str(folder / "lake"), "PORT": str(port)}
 

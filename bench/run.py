@@ -163,7 +163,7 @@ def verify_cost(arguments, work: pathlib.Path, events: int, broker: Broker) -> d
 
 def run_cost(arguments, work: pathlib.Path) -> dict:
     events = arguments.events
-    with Broker(data=work / "broker") as broker:
+    with Broker(data=work / "broker", lasting=True) as broker:
         broker.create_topic(TOPIC, partitions=PARTITIONS)
         say(f"producing {events:,} events")
         run_measured("simulate", simulate(arguments, broker, work, "--rate", "0", "--count", str(events)), events,
@@ -269,7 +269,7 @@ def percentile(ordered: list[float], share: float) -> float:
 def run_freshness(arguments, work: pathlib.Path) -> dict:
     port = free_port()
     log = work / "freshness.log"
-    with Broker(data=work / "freshness-broker") as broker:
+    with Broker(data=work / "freshness-broker", lasting=True) as broker:
         broker.create_topic(TOPIC, partitions=PARTITIONS)
         lake = work / "freshness"
         with open(log, "wb") as output:

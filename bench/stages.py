@@ -95,7 +95,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/stages.json")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
-    with Broker() as broker, tempfile.TemporaryDirectory() as folder:
+    with Broker(lasting=True) as broker, tempfile.TemporaryDirectory() as folder:
         figures = {"edge": edge(build, broker, arguments.events), "stages": stages(build),
                    "threads": threads(build, broker, pathlib.Path(folder), arguments.events)}
     print(f"\nThe client's edge: {figures['edge']['ours']:.3f} CPU s per million messages, librdkafka alone "

@@ -106,7 +106,7 @@ def main():
     arguments = parser.parse_args()
     events = int(arguments.rate * arguments.minutes * 60)
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder, Minio() as store, Broker(data=pathlib.Path(folder) / "broker") as broker:
+    with tempfile.TemporaryDirectory() as folder, Minio() as store, Broker(data=pathlib.Path(folder) / "broker", lasting=True) as broker:
         store.create_bucket("lake")
         # The log is far larger than what is kept of it: we are never so far behind.
         broker.create_topic("clicks", partitions=4, config={"retention.bytes": str(256 << 20), "segment.bytes": str(64 << 20)})
