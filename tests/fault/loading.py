@@ -34,7 +34,11 @@ class LoadingLink:
     def _accept(self):
         while True:
             client, _ = self._listener.accept()
-            broker = socket.create_connection(("127.0.0.1", self.target))
+            try:
+                broker = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                client.close()
+                continue
             asked = {}
             for source, sink, look in ((client, broker, self._look_at_request), (broker, client, self._look_at_answer)):
                 threading.Thread(target=self._forward, args=(source, sink, look, asked), daemon=True).start()
