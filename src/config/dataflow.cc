@@ -133,7 +133,7 @@ class Planner {
     CheckUniqueNames();
     CheckPlaces();
     if (!config_.transforms.empty() || !config_.aggregates.empty()) {
-      auto session = sql::SqlSession::Make();
+      auto session = sessions_.ForPlanning();
       if (!session.ok()) {
         findings_.Add({}, session.status().message());
         return std::move(flow_);
@@ -503,7 +503,7 @@ class Planner {
       if (!IsPlannedLookup(name)) return;
     }
     const auto made = process::Transform::Make(*session_, transform.name, transform.sql, input,
-                                               flow_.relations[*parent].schema, flow_.lookups);
+                                               flow_.relations[*parent].schema, flow_.lookups, &sessions_);
     if (!made.ok()) return AddSqlFinding(node, transform.sql, made.status());
     auto origin = (*made)->OriginOf(*session_, flow_.relations[*parent].origin);
     if (!origin.ok()) return AddSqlFinding(node, transform.sql, origin.status());
@@ -741,7 +741,8 @@ class Planner {
   const LookupAccess lookup_access_;
   Findings& findings_;
   Status unreachable_ = Status::OK();
-  std::unique_ptr<sql::SqlSession> session_;  ///< Null if there is no SQL.
+  process::EvaluatorSessions sessions_;
+  std::shared_ptr<sql::SqlSession> session_;  ///< Of these; null if there is no SQL.
   std::vector<std::string> input_names_;
   std::vector<std::string> relation_names_;                 ///< Of the transforms.
   std::vector<std::optional<std::string>> inputs_;          ///< Of the transforms; nullopt: there is a finding.

@@ -12,11 +12,12 @@ Result<std::unique_ptr<RelationReader>> RelationReader::Make(std::shared_ptr<con
   ASSIGN_OR_RETURN(reader->decoder_, ingest::EventDecoder::Make(reader->input().decode));
   const auto& relations = reader->plan_->relations;
   if (relations[relation].parent < 0) return reader;
-  ASSIGN_OR_RETURN(const auto session, sql::SqlSession::Make());
+  process::EvaluatorSessions sessions;
+  ASSIGN_OR_RETURN(const auto session, sessions.ForPlanning());
   for (int r = relation; relations[r].parent >= 0; r = relations[r].parent) {
     const auto& parent = relations[relations[r].parent];
     ASSIGN_OR_RETURN(auto transform, process::Transform::Make(*session, relations[r].name, relations[r].sql,
-                                                              parent.name, parent.schema));
+                                                              parent.name, parent.schema, {}, &sessions));
     reader->steps_.push_back({"transform:" + relations[r].name, std::move(transform)});
   }
   std::reverse(reader->steps_.begin(), reader->steps_.end());

@@ -72,15 +72,16 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
   }
   const auto& relations = shard->plan_->relations;
   shard->transforms_.resize(relations.size());
-  std::unique_ptr<sql::SqlSession> session;
+  process::EvaluatorSessions sessions;
+  std::shared_ptr<sql::SqlSession> session;
   if (relations.size() > shard->plan_->inputs.size()) {
-    ASSIGN_OR_RETURN(session, sql::SqlSession::Make());
+    ASSIGN_OR_RETURN(session, sessions.ForPlanning());
   }
   for (std::size_t r = shard->plan_->inputs.size(); r < relations.size(); ++r) {
     const auto& parent = relations[relations[r].parent];
     ASSIGN_OR_RETURN(shard->transforms_[r],
                      process::Transform::Make(*session, relations[r].name, relations[r].sql, parent.name, parent.schema,
-                                              shard->plan_->lookups));
+                                              shard->plan_->lookups, &sessions));
   }
   MILLRACE_CHECK(shard->plan_->lookups.empty() || shard->options_.lookups != nullptr, "the plan has lookups");
   shard->relation_rows_.resize(relations.size());
@@ -88,7 +89,8 @@ Result<std::unique_ptr<Shard>> Shard::Make(std::shared_ptr<const Plan> plan,
     const auto family = shard->options_.families.find(t);
     ASSIGN_OR_RETURN(auto sink, Sink::Make(shard->plan_->tables[t], table_stores[t],
                                            {shard->options_.budget, shard->options_.open_files_max,
-                                            family == shard->options_.families.end() ? nullptr : family->second}));
+                                            family == shard->options_.families.end() ? nullptr : family->second},
+                                           &sessions));
     shard->sinks_.push_back(std::move(sink));
     shard->table_lookups_.push_back(shard->plan_->LookupsOf(t));
   }

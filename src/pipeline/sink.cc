@@ -32,11 +32,11 @@ Result<std::shared_ptr<arrow::Array>> DateOf(const arrow::Array& timestamps) {
 }  // namespace
 
 Result<std::unique_ptr<Sink>> Sink::Make(const config::TablePlan& plan, std::shared_ptr<objectstore::ObjectStore> store,
-                                         SinkOptions options) {
+                                         SinkOptions options, process::EvaluatorSessions* sessions) {
   auto sink = std::unique_ptr<Sink>(new Sink(plan, std::move(store), std::move(options)));
   if (sink->options_.budget != nullptr) sink->memory_ = sink->options_.budget->NewShare("open epochs");
   if (plan.kind == config::TableKind::kAggregate) {
-    ASSIGN_OR_RETURN(sink->aggregator_, process::WindowedAggregator::Make(*plan.aggregate));
+    ASSIGN_OR_RETURN(sink->aggregator_, process::WindowedAggregator::Make(*plan.aggregate, sessions));
   } else if (plan.route) {
     MILLRACE_CHECK(sink->options_.family != nullptr, "table {}: no family", plan.name);
     sink->splitter_ = std::make_unique<RouteSplitter>(plan, sink->options_.family);

@@ -86,8 +86,10 @@ struct SinkOptions {
 /// defect and aborts, because going on would lose or double rows.
 class Sink {
  public:
+  /// `sessions`: as for WindowedAggregator.
   static Result<std::unique_ptr<Sink>> Make(const config::TablePlan& plan,
-                                            std::shared_ptr<objectstore::ObjectStore> store, SinkOptions options = {});
+                                            std::shared_ptr<objectstore::ObjectStore> store, SinkOptions options = {},
+                                            process::EvaluatorSessions* sessions = nullptr);
 
   void Start(const model::TopicPartition& source, const SinkStart& start);
   void Stop(const model::TopicPartition& source);

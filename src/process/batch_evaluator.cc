@@ -10,7 +10,6 @@ namespace millrace::process {
 
 namespace {
 
-constexpr const char* kRelation = "_millrace_rows";
 constexpr const char* kRowNumber = "_millrace_row";
 
 Result<std::shared_ptr<arrow::Array>> Numbers(std::int64_t count) {
@@ -22,7 +21,8 @@ Result<std::shared_ptr<arrow::Array>> Numbers(std::int64_t count) {
 
 }  // namespace
 
-Result<std::unique_ptr<BatchEvaluator>> BatchEvaluator::Make(std::shared_ptr<arrow::Schema> schema,
+Result<std::unique_ptr<BatchEvaluator>> BatchEvaluator::Make(EvaluatorSessions& sessions,
+                                                             std::shared_ptr<arrow::Schema> schema,
                                                              std::vector<std::string> expressions, std::string where) {
   std::unique_ptr<BatchEvaluator> evaluator(new BatchEvaluator());
   evaluator->schema_ = std::move(schema);
@@ -31,13 +31,15 @@ Result<std::unique_ptr<BatchEvaluator>> BatchEvaluator::Make(std::shared_ptr<arr
   ASSIGN_OR_RETURN(
       evaluator->numbered_schema_,
       evaluator->schema_->AddField(evaluator->schema_->num_fields(), arrow::field(kRowNumber, arrow::int64(), false)));
+  ASSIGN_OR_RETURN(auto place, sessions.Next());
+  evaluator->session_ = std::move(place.session);
+  evaluator->relation_ = std::move(place.relation);
   std::string sql = "SELECT ";
   for (const auto& expression : expressions) sql += fmt::format("({}), ", expression);
-  sql += fmt::format("{} FROM {}", kRowNumber, kRelation);
+  sql += fmt::format("{} FROM {}", kRowNumber, evaluator->relation_);
   if (!where.empty()) sql += fmt::format(" WHERE {}", where);
   evaluator->sql_ = std::move(sql);
-  ASSIGN_OR_RETURN(evaluator->session_, sql::SqlSession::Make());
-  RETURN_NOT_OK(evaluator->session_->Register(kRelation, evaluator->numbered_schema_, {}));
+  RETURN_NOT_OK(evaluator->session_->Register(evaluator->relation_, evaluator->numbered_schema_, {}));
   ASSIGN_OR_RETURN(const auto empty, evaluator->session_->Query(evaluator->sql_));
   for (int i = 0; i < static_cast<int>(expressions.size()); ++i) {
     evaluator->types_.push_back(empty->schema()->field(i)->type());
@@ -48,7 +50,7 @@ Result<std::unique_ptr<BatchEvaluator>> BatchEvaluator::Make(std::shared_ptr<arr
 Status BatchEvaluator::EvaluateRange(const std::shared_ptr<arrow::RecordBatch>& numbered, std::int64_t begin,
                                      std::int64_t end, std::vector<std::shared_ptr<arrow::Table>>* passed,
                                      std::vector<FailedRow>* failed) {
-  RETURN_NOT_OK(session_->Register(kRelation, numbered_schema_, {numbered->Slice(begin, end - begin)}));
+  RETURN_NOT_OK(session_->Register(relation_, numbered_schema_, {numbered->Slice(begin, end - begin)}));
   auto table = session_->Query(sql_);
   if (table.ok()) {
     passed->push_back(std::move(table).ValueUnsafe());
@@ -87,7 +89,7 @@ Result<Evaluated> BatchEvaluator::Evaluate(const std::shared_ptr<arrow::RecordBa
   const auto numbered = arrow::RecordBatch::Make(numbered_schema_, num_input, std::move(columns));
   std::vector<std::shared_ptr<arrow::Table>> passed;
   const Status status = EvaluateRange(numbered, 0, num_input, &passed, &evaluated.failed);
-  RETURN_NOT_OK(session_->Register(kRelation, numbered_schema_, {}));  // Holds no batch longer than needed.
+  RETURN_NOT_OK(session_->Register(relation_, numbered_schema_, {}));  // Holds no batch longer than needed.
   RETURN_NOT_OK(status);
 
   std::shared_ptr<arrow::RecordBatch> rows;

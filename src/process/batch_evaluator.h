@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "process/evaluator_sessions.h"
 #include "process/transform.h"
 #include "sql/sql_session.h"
 
@@ -28,8 +29,9 @@ struct Evaluated {
 class BatchEvaluator {
  public:
   /// `expressions` and `where` (may be empty) speak of the columns of `schema` without qualifier. With neither, no
-  /// DuckDB session is made and Evaluate() passes every row.
-  static Result<std::unique_ptr<BatchEvaluator>> Make(std::shared_ptr<arrow::Schema> schema,
+  /// DuckDB session is needed and Evaluate() passes every row.
+  static Result<std::unique_ptr<BatchEvaluator>> Make(EvaluatorSessions& sessions,
+                                                      std::shared_ptr<arrow::Schema> schema,
                                                       std::vector<std::string> expressions, std::string where);
 
   /// The Arrow types of the expressions.
@@ -46,7 +48,8 @@ class BatchEvaluator {
   Status EvaluateRange(const std::shared_ptr<arrow::RecordBatch>& numbered, std::int64_t begin, std::int64_t end,
                        std::vector<std::shared_ptr<arrow::Table>>* passed, std::vector<FailedRow>* failed);
 
-  std::unique_ptr<sql::SqlSession> session_;  // Null if there is nothing to evaluate.
+  std::shared_ptr<sql::SqlSession> session_;  // Null if there is nothing to evaluate.
+  std::string relation_;                      // Of the rows in it.
   std::shared_ptr<arrow::Schema> schema_;     // Of the input, and with the row number.
   std::shared_ptr<arrow::Schema> numbered_schema_;
   std::string sql_;

@@ -101,7 +101,8 @@ Status ExpandStar(const SelectStatement& statement, const ParseTree& star,
 class Transform::Impl {
  public:
   Status Init(sql::SqlSession& session, const std::string& name, const std::string& sql, const std::string& relation,
-              std::shared_ptr<arrow::Schema> input_schema, std::span<const LookupShape> lookups) {
+              std::shared_ptr<arrow::Schema> input_schema, std::span<const LookupShape> lookups,
+              EvaluatorSessions& sessions) {
     name_ = name;
     input_schema_ = std::move(input_schema);
     ASSIGN_OR_RETURN(auto statement, SelectStatement::Parse(&session, What(name), sql));
@@ -162,7 +163,8 @@ class Transform::Impl {
       output_sql_.push_back(column < 0 ? expressions[computed++]
                                        : sql::QuoteIdentifier(joined_schema->field(column)->name()));
     }
-    ASSIGN_OR_RETURN(evaluator_, BatchEvaluator::Make(joined_schema, std::move(expressions), std::move(where)));
+    ASSIGN_OR_RETURN(evaluator_,
+                     BatchEvaluator::Make(sessions, joined_schema, std::move(expressions), std::move(where)));
     arrow::FieldVector fields;
     std::size_t computed = 0;
     for (const auto& output : outputs) {
@@ -306,9 +308,11 @@ Transform::~Transform() = default;
 Result<std::unique_ptr<Transform>> Transform::Make(sql::SqlSession& session, const std::string& name,
                                                    const std::string& sql, const std::string& relation,
                                                    std::shared_ptr<arrow::Schema> input_schema,
-                                                   std::span<const LookupShape> lookups) {
+                                                   std::span<const LookupShape> lookups, EvaluatorSessions* sessions) {
   auto impl = std::make_unique<Impl>();
-  RETURN_NOT_OK(impl->Init(session, name, sql, relation, std::move(input_schema), lookups));
+  EvaluatorSessions own;
+  RETURN_NOT_OK(impl->Init(session, name, sql, relation, std::move(input_schema), lookups,
+                           sessions == nullptr ? own : *sessions));
   return std::unique_ptr<Transform>(new Transform(std::move(impl)));
 }
 

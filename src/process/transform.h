@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "process/evaluator_sessions.h"
 #include "process/lookup_table.h"
 #include "process/row_origin.h"
 #include "sql/sql_session.h"
@@ -41,11 +42,12 @@ class Transform {
  public:
   /// kInvalidInput names the transform and, for SQL, the place. `relation` is the name that FROM must hold; of
   /// `lookups` it may join some. The session serves the planning only, and any number of transforms and aggregates may
-  /// be planned with it.
+  /// be planned with it; its rows are evaluated in one of `sessions` (nullptr: in one of its own).
   static Result<std::unique_ptr<Transform>> Make(sql::SqlSession& session, const std::string& name,
                                                  const std::string& sql, const std::string& relation,
                                                  std::shared_ptr<arrow::Schema> input_schema,
-                                                 std::span<const LookupShape> lookups = {});
+                                                 std::span<const LookupShape> lookups = {},
+                                                 EvaluatorSessions* sessions = nullptr);
   ~Transform();
 
   const std::string& name() const;

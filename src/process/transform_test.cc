@@ -3,7 +3,12 @@
 
 #include <arrow/array.h>
 #include <arrow/builder.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <memory>
+#include <set>
+#include <utility>
 
 #include "process/session_testing_internal.h"
 #include "testing/batch_from_json.h"
@@ -257,6 +262,47 @@ TEST(Transform, DeterministicSqlIsAccepted) {
     SCOPED_TRACE(sql);
     MILLRACE_ASSERT_OK(RunSql(sql));
   }
+}
+
+// More than one session has room for, used in turn, some of them with rows that fail: each gives what it would alone.
+TEST(Transform, ManyShareSessions) {
+  constexpr int kNum = 2 * EvaluatorSessions::kEvaluatorsMax + 3;
+  const auto sql = [](int i) {
+    return fmt::format("SELECT latency_ms + {} AS n FROM input WHERE CAST(coalesce(country, '{}') AS INTEGER) > {}", i,
+                       i, i % 15);
+  };
+  EvaluatorSessions sessions;
+  std::vector<std::unique_ptr<Transform>> sharing;
+  std::vector<std::unique_ptr<Transform>> alone;
+  for (int i = 0; i < kNum; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(sharing.emplace_back(),
+                                  Transform::Make(Session(), "t", sql(i), "input", DecodedSchema(), {}, &sessions));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(alone.emplace_back(),
+                                  Transform::Make(Session(), "t", sql(i), "input", DecodedSchema()));
+  }
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < kNum; ++i) {
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto got, sharing[i]->Apply(Input()));
+      MILLRACE_ASSERT_OK_AND_ASSIGN(const auto want, alone[i]->Apply(Input()));
+      EXPECT_TRUE(got.rows->Equals(*want.rows)) << sql(i);
+      EXPECT_EQ(got.filtered, want.filtered) << sql(i);
+      EXPECT_EQ(got.failed.size(), 2u) << sql(i);
+    }
+  }
+}
+
+TEST(EvaluatorSessions, OneHasThirtyTwoEvaluatorsUnderNamesOfTheirOwn) {
+  EvaluatorSessions sessions;
+  std::set<const sql::SqlSession*> made;
+  std::set<std::pair<const sql::SqlSession*, std::string>> places;
+  std::vector<EvaluatorSessions::Place> kept;
+  for (int i = 0; i < 3 * EvaluatorSessions::kEvaluatorsMax; ++i) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(kept.emplace_back(), sessions.Next());
+    made.insert(kept.back().session.get());
+    places.emplace(kept.back().session.get(), kept.back().relation);
+  }
+  EXPECT_EQ(made.size(), 3u);
+  EXPECT_EQ(places.size(), kept.size());
 }
 
 }  // namespace

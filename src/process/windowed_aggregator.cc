@@ -34,7 +34,7 @@ constexpr Int128 kDecimalEnd = PowerOfTen(38);
 
 class WindowedAggregator::Impl {
  public:
-  Status Init(AggregatePlan plan) {
+  Status Init(AggregatePlan plan, EvaluatorSessions& sessions) {
     plan_ = std::move(plan);
     all_keys_.resize(plan_.definition.keys.size());
     std::iota(all_keys_.begin(), all_keys_.end(), 0);
@@ -42,7 +42,7 @@ class WindowedAggregator::Impl {
     for (const auto& input : plan_.inputs) {
       if (input.column < 0) expressions.push_back(input.sql);
     }
-    auto evaluator = BatchEvaluator::Make(plan_.input_schema, std::move(expressions), plan_.where_sql);
+    auto evaluator = BatchEvaluator::Make(sessions, plan_.input_schema, std::move(expressions), plan_.where_sql);
     if (!evaluator.ok()) return WithContext(evaluator.status(), "aggregate {}", plan_.definition.name);
     evaluator_ = std::move(evaluator).ValueUnsafe();
     views_.resize(plan_.inputs.size());
@@ -327,9 +327,10 @@ class WindowedAggregator::Impl {
 WindowedAggregator::WindowedAggregator(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 WindowedAggregator::~WindowedAggregator() = default;
 
-Result<std::unique_ptr<WindowedAggregator>> WindowedAggregator::Make(AggregatePlan plan) {
+Result<std::unique_ptr<WindowedAggregator>> WindowedAggregator::Make(AggregatePlan plan, EvaluatorSessions* sessions) {
   auto impl = std::make_unique<Impl>();
-  RETURN_NOT_OK(impl->Init(std::move(plan)));
+  EvaluatorSessions own;
+  RETURN_NOT_OK(impl->Init(std::move(plan), sessions == nullptr ? own : *sessions));
   return std::unique_ptr<WindowedAggregator>(new WindowedAggregator(std::move(impl)));
 }
 

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "process/aggregate_plan.h"
+#include "process/evaluator_sessions.h"
 #include "process/transform.h"
 
 namespace millrace::process {
@@ -30,7 +31,8 @@ struct Aggregated {
 /// Not thread-safe: one per shard and aggregate.
 class WindowedAggregator {
  public:
-  static Result<std::unique_ptr<WindowedAggregator>> Make(AggregatePlan plan);
+  /// Its rows are evaluated in one of `sessions` (nullptr: in one of its own).
+  static Result<std::unique_ptr<WindowedAggregator>> Make(AggregatePlan plan, EvaluatorSessions* sessions = nullptr);
   ~WindowedAggregator();
 
   Result<Aggregated> Add(const std::shared_ptr<arrow::RecordBatch>& input);
