@@ -202,6 +202,15 @@ def partitions_10000(folder):
     expect_peak(peak_mib)
 
 
+def aggregates_100(folder):
+    """A hundred aggregates, each with an expression of its own: DuckDB is not there a hundred times for each shard."""
+    simulate(folder, 20_000, 100)
+    aggregates = "".join(f"""  - {{name: a{i}, sql: "SELECT window_start, country, sum(amount + {i}) AS s FROM TUMBLE(input, ts, INTERVAL 1 HOUR) GROUP BY ALL"}}
+""" for i in range(100))
+    peak_mib, _ = run_to_end(folder, SOURCE + "aggregates:\n" + aggregates + LIMITS)
+    expect_peak(peak_mib)
+
+
 def ask_all_at_once(worker, target):
     """The statuses of QUESTIONS answers, by how often; each answer is whole."""
     answers = [None] * QUESTIONS
@@ -327,7 +336,7 @@ def dedupe_on_disk(folder):
 
 
 SOAK_CASES = [ten_million_sessions, ten_million_users]
-CASES = [two_million_events, partitions_10000, questions_200000_groups, letters_store_away]
+CASES = [two_million_events, partitions_10000, aggregates_100, questions_200000_groups, letters_store_away]
 
 
 def main():
