@@ -30,7 +30,7 @@ test:  ## Build and run every test but the long ones, with a real Kafka and S3 o
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release -j 3 -LE 'soak|waits'  # Two cores, and what waits now and then.
-	@ctest --preset release -j 4 -L waits -LE soak  # Mostly for brokers and stores.
+	@ctest --preset release -j 5 -L waits -LE soak  # Mostly for brokers and stores.
 
 soak:  ## The long tests: kills, zombies, millions of events
 	@scripts/setup test

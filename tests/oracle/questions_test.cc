@@ -584,7 +584,7 @@ class Round {
   void TakeSegment() {
     const std::int64_t begin = taken_;
     taken_ = std::min(rows_->num_rows(), begin + random_.Between(1, 1 + rows_->num_rows() / 2));
-    MILLRACE_ASSERT_OK_AND_ASSIGN(auto aggregator, process::WindowedAggregator::Make(plan_));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(auto aggregator, process::WindowedAggregator::Make(plan_, &sessions_));
     for (std::int64_t row = begin; row < taken_;) {
       const std::int64_t rows = std::min(taken_ - row, random_.Between(1, 100));
       MILLRACE_ASSERT_OK_AND_ASSIGN(const auto added, aggregator->Add(rows_->Slice(row, rows)));
@@ -663,6 +663,7 @@ class Round {
   std::shared_ptr<arrow::RecordBatch> rows_;
   std::int64_t taken_ = 0;
   process::AggregatePlan plan_;
+  process::EvaluatorSessions sessions_;
   std::shared_ptr<objectstore::ObjectStore> store_;
   std::shared_ptr<delta::Table> table_;
   std::vector<model::Offset> next_offset_;  // By version of the table.
