@@ -38,8 +38,12 @@ class KafkaLateCommit : public ::testing::TestWithParam<rd_kafka_resp_err_t> {
   KafkaLateCommit() {
     EXPECT_EQ(rd_kafka_mock_topic_create(cluster_.get(), "clicks", 1, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
     rd_kafka_mock_group_initial_rebalance_delay_ms(cluster_.get(), 0);
-    auto consumer =
-        MakeKafkaConsumer({{"bootstrap.servers", brokers_}, {"group.id", "lake"}, {"group.instance.id", "worker-1"}});
+    // A member that has lost its generation is let in again when the session of before has ended.
+    auto consumer = MakeKafkaConsumer({{"bootstrap.servers", brokers_},
+                                       {"group.id", "lake"},
+                                       {"group.instance.id", "worker-1"},
+                                       {"session.timeout.ms", "1000"},
+                                       {"heartbeat.interval.ms", "100"}});
     EXPECT_TRUE(consumer.ok()) << consumer.status().ToString();
     consumer_ = *std::move(consumer);
     EXPECT_TRUE(consumer_->Subscribe({"clicks"}, 20s).ok());
