@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/uuid.h"
 #include "config/config.h"
 #include "config/dataflow.h"
 #include "config/load.h"
@@ -22,8 +23,7 @@ using ::testing::StartsWith;
 class ConfigLookups : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ =
-        std::filesystem::path(::testing::TempDir()) / ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = std::filesystem::path(::testing::TempDir()) / ("lookups_" + RandomUuid());
     std::filesystem::create_directories(folder_);
     std::ofstream(folder_ / "d.csv") << "device_id,site\na,1\n";
   }
@@ -86,7 +86,7 @@ TEST_F(ConfigLookups, EachMistakeHasItsPlace) {
       {"  - {name: d, " + columns + "}\n", "7:5", "lookups.d: the key 'from' is missing"},
       {"  - {name: d, from: {}, key: a}\n", "7:21",
        "lookups.d.from: give one of the keys delta, parquet, csv, json, postgres"},
-      {"  - {name: d, from: {csv: CSV}, columns: {k: {type: string, from: key}}, key: k}\n", "7:91",
+      {"  - {name: d, from: {csv: ./x.csv}, columns: {k: {type: string, from: key}}, key: k}\n", "7:65",
        "unknown key 'from' in lookups.d.columns.k"},
       {"  - {name: d, from: {csv: CSV, json: CSV}, " + columns + "}\n", "7:21", "give one of the keys"},
       {"  - {name: d, from: {cvs: CSV}, key: a}\n", "7:22", "unknown key 'cvs' in lookups.d.from; did you mean 'csv'?"},

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/uuid.h"
 #include "config/load.h"
 #include "http/test_certificates.h"
 #include "serve/test_jwt.h"
@@ -22,8 +23,7 @@ using ::testing::StartsWith;
 class ConfigServe : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ =
-        std::filesystem::path(::testing::TempDir()) / ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = std::filesystem::path(::testing::TempDir()) / ("serve_" + RandomUuid());
     std::filesystem::create_directories(folder_);
     const http::TestCertificate server("server");
     const http::TestCertificate other("other");

@@ -10,6 +10,7 @@
 #include <future>
 #include <thread>
 
+#include "base/uuid.h"
 #include "eventlog/embedded/embedded_log.h"
 #include "gateway/test_log.h"
 #include "testing/manual_clock.h"
@@ -196,7 +197,6 @@ TEST_F(GatewayDoor, RatesAndQuotasAreOfEventsAndOfEachClient) {
 class GatewayDoorThatRemembers : public GatewayDoor {
  protected:
   GatewayDoorThatRemembers() {
-    std::filesystem::remove_all(folder_);
     watched_ = eventlog::EmbeddedLog::Open({.path = (folder_ / "log").string()}).ValueOrDie();
   }
   ~GatewayDoorThatRemembers() override {
@@ -225,7 +225,7 @@ class GatewayDoorThatRemembers : public GatewayDoor {
   }
 
  private:
-  const std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / "gateway_door_that_remembers";
+  const std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / ("gateway_door_" + RandomUuid());
   std::shared_ptr<eventlog::EmbeddedLog> watched_;  // Empty: who asks it learns that nothing was made anew.
 };
 

@@ -9,6 +9,7 @@
 #include <future>
 #include <memory>
 
+#include "base/uuid.h"
 #include "eventlog/embedded/embedded_log.h"
 #include "gateway/test_log.h"
 #include "testing/status_matchers.h"
@@ -48,8 +49,7 @@ TEST(GatewayIntake, LargeBatchesDoNotKeepSmallOnesOut) {
 
 // Its queue refuses nothing of what two doors may have on its way, while its thread writes nothing at all.
 TEST(GatewayIntake, TwoDoorsAtTheirLimitsFindRoomInTheQueueOfAnEmbeddedLog) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "intake_shared";
-  std::filesystem::remove_all(folder);
+  const auto folder = std::filesystem::path(::testing::TempDir()) / ("intake_" + RandomUuid());
   auto log = eventlog::EmbeddedLog::Open({.path = folder.string(), .partitions = 4});
   MILLRACE_ASSERT_OK(log);
   Metrics metrics;

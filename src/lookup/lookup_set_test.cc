@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/uuid.h"
 #include "testing/manual_clock.h"
 #include "testing/status_matchers.h"
 
@@ -19,8 +20,7 @@ using ::testing::HasSubstr;
 class LookupSetTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = std::filesystem::path(::testing::TempDir()) /
-            (std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()) + ".csv");
+    path_ = std::filesystem::path(::testing::TempDir()) / (RandomUuid() + ".csv");
     spec_ = {.name = "devices",
              .kind = SourceKind::kCsv,
              .uri = path_.string(),

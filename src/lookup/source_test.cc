@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/uuid.h"
 #include "delta/append.h"
 #include "testing/batch_from_json.h"
 #include "testing/status_matchers.h"
@@ -27,9 +28,7 @@ const auto kMicros = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
 class SourceTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ =
-        std::filesystem::path(::testing::TempDir()) / ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
+    folder_ = std::filesystem::path(::testing::TempDir()) / ("lookup_source_" + RandomUuid());
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }

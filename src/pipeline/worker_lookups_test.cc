@@ -10,6 +10,7 @@
 #include <future>
 #include <thread>
 
+#include "base/uuid.h"
 #include "delta/data/data_file.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "pipeline/worker.h"
@@ -28,8 +29,7 @@ using namespace std::chrono_literals;
 class WorkerLookups : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = std::filesystem::path(::testing::TempDir()) /
-            fmt::format("{}.csv", ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    path_ = std::filesystem::path(::testing::TempDir()) / (RandomUuid() + ".csv");
     Write("txt,num\n1,10\n");
   }
   void TearDown() override { std::filesystem::remove(path_); }

@@ -13,6 +13,7 @@
 #include <set>
 #include <thread>
 
+#include "base/uuid.h"
 #include "delta/data/data_file.h"
 #include "ingest/avro/test_avro_bytes.h"
 #include "ingest/writer_schemas.h"
@@ -74,9 +75,7 @@ std::string Event(std::int64_t id, std::uint32_t schema) {
 class HeldPartitions : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(::testing::TempDir()) /
-              fmt::format("held_{}", ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
+    folder_ = std::filesystem::path(::testing::TempDir()) / ("held_" + RandomUuid());
     log_ = MemoryEventLog::Make({{kSource.topic, 3}}, 7);
     log_->SetAppendTime(true);
   }

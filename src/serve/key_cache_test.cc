@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "base/uuid.h"
 #include "serve/key_fetcher.h"
 #include "serve/test_jwt.h"
 #include "testing/manual_clock.h"
@@ -170,7 +172,8 @@ TEST(KeyFetcher, EndsWhileItReads) {
 }
 
 TEST(KeyPlace, WhatIsWrongWithIt) {
-  const std::string folder = ::testing::TempDir();
+  const std::string folder = ::testing::TempDir() + "key_cache_" + RandomUuid() + "/";
+  std::filesystem::create_directory(folder);
   const auto file = [&](const char* name, const std::string& text) {
     std::ofstream(folder + name) << text;
     return folder + name;
@@ -203,6 +206,7 @@ TEST(KeyPlace, WhatIsWrongWithIt) {
     EXPECT_THAT(fault, HasSubstr(c.fault));
     EXPECT_EQ(fault.find("pass@"), std::string::npos);
   }
+  std::filesystem::remove_all(folder);
   EXPECT_EQ(FaultOfKeyPlace({"/nowhere/jwks.json", {}}, false), std::nullopt);
   EXPECT_EQ(TimesFor({"/etc/jwks.json", {}}).refresh, 10s);
   EXPECT_EQ(TimesFor({"https://idp/jwks", {}}).refresh, 5min);

@@ -25,6 +25,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([\w-]+)/[^"]+"')
 MARKER = re.compile(r"\b(?:FIX" r"ME|X" r"XX|HA" r"CK)\b|^(?:<{7}|>{7}|={7})(?:\s|$)")
 BARE_TODO = re.compile(r"\bTO" r"DO\b(?!: \S)")
 HOME = re.compile(r"(?<![\w.~$}])/(?:home/\w|root/|Users/\w)")
+TEMPORARY = re.compile(r"\b(TempDir|temp_directory_path)\(\)\)*\s*[/+]")
+OWN_NAME = re.compile(r"RandomUuid|XXXXXX|getpid|FreshName")
 NEW_NODE = re.compile(r"\bimport\.meta\.(?:dirname|filename)\b")
 FLOW_PAGE = "docs/how-a-batch-flows.md"
 CODE_NAME = re.compile(r"`((?:\w+::)*[A-Z]\w*[a-z]\w*)`")
@@ -109,6 +111,8 @@ def check(root: pathlib.Path, files: list[str]) -> list[str]:
                 findings.append(f"{name}:{number}: markers: {line.strip()[:80]}")
             if HOME.search(line):
                 findings.append(f"{name}:{number}: paths: {line.strip()[:80]}")
+            if suffix == ".cc" and TEMPORARY.search(line) and not OWN_NAME.search("".join(lines[number - 1:number + 3])):
+                findings.append(f"{name}:{number}: paths: two runs at a time would share this temporary place; name it by RandomUuid()")
             if suffix in {".js", ".mjs", ".ts"} and NEW_NODE.search(line):
                 findings.append(f"{name}:{number}: node: Node 18 has only import.meta.url")
             included = INCLUDE.match(line)

@@ -68,6 +68,10 @@ class Tidy(unittest.TestCase):
     def test_a_folder_that_should_have_been_an_option(self):
         self.assert_finds("--help/LOG: paths", **{"--help/LOG": ""})
 
+    def test_a_temporary_place_that_two_runs_would_share(self):
+        self.assert_finds("src/base/a.cc:1: paths: two runs", **{"src/base/a.cc": 'auto folder = fs::path(TempDir()) / "log";\n'})
+        self.assertEqual(self.findings(**{"src/base/a.cc": 'auto folder =\n    temp_directory_path() /\n    ("log" + RandomUuid());\n'}), [])
+
     def test_what_the_oldest_node_lacks(self):
         self.assert_finds("tests/a.mjs:2: node", **{"tests/a.mjs": "import.meta.url;\nconst here = import.meta.dirname;\n"})
 

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "base/uuid.h"
 #include "ingest/protobuf/schema_internal.h"
 #include "ingest/protobuf/test_messages.h"
 #include "testing/status_matchers.h"
@@ -187,7 +188,7 @@ TEST(ProtobufSchema, TheLargestAreRead) {
 }
 
 TEST(ProtobufSchema, TextsAreReadWithTheirImports) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "protobuf_schema_test";
+  const auto folder = std::filesystem::path(::testing::TempDir()) / ("protobuf_schema_" + RandomUuid());
   std::filesystem::create_directories(folder / "fleet/v1");
   std::ofstream(folder / "fleet/v1/geo.proto")
       << "syntax = \"proto3\"; package fleet.v1; message Geo { string city = 1; }";
