@@ -1,26 +1,27 @@
 """A link to a Kafka broker that says of heartbeats, while it is told to, that it is still loading the group: what one that has just come back says."""
 
-import socket
 import struct
 import threading
+
+import harness  # noqa: F401  (puts tests/kafka on the path)
+from link import Link
 
 JOIN_GROUP, HEARTBEAT = 11, 12
 LOADING = 14  # COORDINATOR_LOAD_IN_PROGRESS
 
 
-class LoadingLink:
-    """Forwards between its own port and another, whole requests and answers.
+class LoadingLink(Link):
+    """Forwards whole requests and answers.
 
     From `load()` on heartbeats are answered with LOADING, until the member has joined anew; `late` counts the heartbeats that come after that
     for the member that it was.
     """
 
     def __init__(self, port, target):
-        self.target, self.late = target, 0
+        self.late = 0
         self._lock = threading.Lock()
         self._is_loading, self._member = False, None
-        self._listener = socket.create_server(("127.0.0.1", port))
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port, target)
 
     def load(self):
         with self._lock:
@@ -31,33 +32,10 @@ class LoadingLink:
         with self._lock:
             return self._is_loading
 
-    def _accept(self):
-        while True:
-            client, _ = self._listener.accept()
-            try:
-                broker = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:
-                client.close()
-                continue
-            asked = {}
-            for source, sink, look in ((client, broker, self._look_at_request), (broker, client, self._look_at_answer)):
-                threading.Thread(target=self._forward, args=(source, sink, look, asked), daemon=True).start()
-
-    @staticmethod
-    def _forward(source, sink, look, asked):
-        stream = source.makefile("rb")
-        try:
-            while len(head := stream.read(4)) == 4:
-                message = bytearray(stream.read(struct.unpack(">i", head)[0]))
-                look(message, asked)
-                sink.sendall(head + message)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+    def ways(self):
+        asked = {}
+        return (lambda *ends: _messages(*ends, lambda message: self._look_at_request(message, asked)),
+                lambda *ends: _messages(*ends, lambda message: self._look_at_answer(message, asked)))
 
     def _look_at_request(self, message, asked):
         api, version, correlation = struct.unpack_from(">hhi", message)
@@ -83,6 +61,14 @@ class LoadingLink:
                 place += 2 + struct.unpack_from(">h", message, place)[0]
             with self._lock:
                 self._is_loading, self._member = False, _text(message, place)
+
+
+def _messages(source, sink, look):
+    stream = source.makefile("rb")
+    while len(head := stream.read(4)) == 4:
+        message = bytearray(stream.read(struct.unpack(">i", head)[0]))
+        look(message)
+        sink.sendall(head + message)
 
 
 def _text(message, place):

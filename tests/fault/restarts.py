@@ -17,6 +17,7 @@ import cases
 import harness
 from cases import PARTITIONS, fails, fill, says, small_disk
 from harness import Failure, Late, say, wait_for
+from link import put_behind
 from loading import LoadingLink
 
 # Kafka's own session timeout, 45 s: what the group would wait for a member that died if it did not know it again.
@@ -236,13 +237,8 @@ def own_id_taken(case):
 
 def late_heartbeats(case):
     """A session that ends just when the broker is back: heartbeats of the member before, sent again, do not end the one that has joined anew."""
-    inner, outer = harness.free_port(), harness.free_port()
     broker = harness.Broker(data=case.folder / "kafka")
-    broker.extra_config = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},LINK://127.0.0.1:{inner},CONTROLLER://127.0.0.1:{broker.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker.port},LINK://127.0.0.1:{outer}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,LINK:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    }
+    inner, outer = put_behind(broker)
     with broker:
         case.broker = broker
         case.topic_with(1000)

@@ -5,54 +5,33 @@ third_party/librdkafka/receive.patch: who waits for most of an answer must not w
     link_test.py [--seed N] KAFKA_DUMP_RECORDS
 """
 import argparse
-import pathlib
 import random
-import socket
 import subprocess
-import sys
-import threading
 import time
 
 import confluent_kafka
 from broker import Broker
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from ports import free_port  # noqa: E402
+from link import Link, put_behind
 
 TOPIC = "linked"
 
 
-class Link:
-    """Forwards between its own port and another; `pass_on(send, data)` sends what came from the broker, or raises to cut the connection."""
+class RoughLink(Link):
+    """`pass_on(send, data)` sends what came from the broker, or raises to cut the connection."""
 
     def __init__(self, port, target):
-        self.port, self.target, self.pass_on, self.cuts = port, target, None, 0
-        self.listener = socket.create_server(("127.0.0.1", port))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.pass_on, self.cuts = None, 0
+        super().__init__(port, target)
 
-    def _accept(self):
-        while True:
-            client, _ = self.listener.accept()
-            try:
-                broker = socket.create_connection(("127.0.0.1", self.target), timeout=30)
-            except OSError:
-                client.close()
-                continue
-            broker.settimeout(None)
-            threading.Thread(target=self._forward, args=(client, broker, lambda send, data: send(data)), daemon=True).start()
-            threading.Thread(target=self._forward, args=(broker, client, self.pass_on), daemon=True).start()
+    def ways(self):
+        return piecewise(lambda send, data: send(data)), piecewise(self.pass_on)
 
-    def _forward(self, source, sink, pass_on):
-        try:
-            while data := source.recv(1 << 20):
-                pass_on(sink.sendall, data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+
+def piecewise(pass_on):
+    def way(source, sink):
+        while data := source.recv(1 << 20):
+            pass_on(sink.sendall, data)
+    return way
 
 
 def plain(_):
@@ -121,12 +100,7 @@ def main():
     rng = random.Random(arguments.seed)
 
     broker = Broker()
-    inner, outer = free_port(), free_port()
-    broker.extra_config = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},LINK://127.0.0.1:{inner},CONTROLLER://127.0.0.1:{broker.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker.port},LINK://127.0.0.1:{outer}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,LINK:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    }
+    inner, outer = put_behind(broker)
     with broker:
         broker.create_topic(TOPIC, 3)
         client = confluent_kafka.Producer({"bootstrap.servers": broker.address, "batch.size": 1_000_000, "message.max.bytes": 1_000_000})
@@ -138,7 +112,7 @@ def main():
         want = dump(arguments.program, broker.address)
         assert want.count("\n") == 3_000 and len(want) > 60_000_000, "large answers were made"
 
-        link = Link(outer, inner)
+        link = RoughLink(outer, inner)
         large = ["fetch.max.bytes=8000000", "max.partition.fetch.bytes=3000000", "receive.message.max.bytes=9000000"]
         cases = [(name, make, more)
                  for name, make in [("plain", plain), ("dribbles", dribbles), ("late ends", late_ends), ("cuts", lambda r: cuts(r, link))]
