@@ -118,10 +118,12 @@ Result<std::unique_ptr<Replayer>> Replayer::Make(const std::shared_ptr<const Pla
   }
   ASSIGN_OR_RETURN(replayer->places_, PlacesOf(options.where, replayer->letters()));
   ASSIGN_OR_RETURN(replayer->log_, ReplayLog::Open(*replayer->plan_, lake));
+  ASSIGN_OR_RETURN(const auto lookups, LoadLookups(*replayer->plan_, {}));
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (const auto& opened : replayer->tables_) stores.push_back(opened.table->store());
   ASSIGN_OR_RETURN(replayer->shard_, Shard::Make(replayer->plan_, std::move(stores),
                                                  {.open_files_max = OpenFilesPerTable(*replayer->plan_, 1),
+                                                  .lookups = lookups,
                                                   .families = FamiliesOf(replayer->tables_)},
                                                  clock));
   return replayer;

@@ -6,8 +6,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <set>
 
+#include "base/uuid.h"
 #include "delta/append.h"
 #include "delta/data/scan.h"
 #include "pipeline/audit.h"
@@ -131,6 +133,25 @@ TEST_F(ReplayTest, AFixedTransformTakesItsLettersIntoTheTablesBehindItAlone) {
   EXPECT_EQ(report.tables.at("cleaned"), (ReplayCounts{.replayed = 4, .written = 2, .filtered = 1}));
   EXPECT_EQ(report.tables.at("sums"), (ReplayCounts{.replayed = 4, .written = 2, .filtered = 1}));
   EXPECT_THAT(report.failed, UnorderedElementsAre(Pair(Pair("decode", "bad_json"), 1)));
+  ExpectEverythingOnce(pipeline_);
+}
+
+TEST_F(ReplayTest, ATransformThatJoinsALookupTakesItsLetters) {
+  const auto file = std::filesystem::temp_directory_path() / ("millrace_replay_" + RandomUuid() + ".csv");
+  std::ofstream(file) << "txt,num\nmany,7\n";
+  auto config = FixedConfig();
+  config.lookups = {{.name = "nums",
+                     .kind = lookup::SourceKind::kCsv,
+                     .uri = file.string(),
+                     .columns = {{.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
+                                 {.name = "num", .type = arrow::int32(), .path = {"num"}}},
+                     .key = {"txt"}}};
+  config.transforms[0].sql =
+      "SELECT i.id, coalesce(n.num, -1)::INTEGER AS num, i.ts FROM input i LEFT JOIN nums n USING (txt) "
+      "WHERE i.id >= 0 AND txt <> 'few'";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto report, Replay({}, config));
+  std::filesystem::remove(file);
+  EXPECT_EQ(report.tables.at("cleaned"), (ReplayCounts{.replayed = 4, .written = 2, .filtered = 1}));
   ExpectEverythingOnce(pipeline_);
 }
 

@@ -55,6 +55,9 @@ struct ShardOptions {
   std::map<int, std::shared_ptr<RouteFamily>> families{};
 };
 
+/// Reads the lookups of a plan, and blocks on it; nullptr: it has none. Errors as those of LookupSet::Load().
+Result<std::shared_ptr<lookup::LookupSet>> LoadLookups(const Plan& plan, MemoryShare memory);
+
 /// What to give each shard, so that all of a worker's data files that are open are about a hundred.
 int OpenFilesPerTable(const Plan& plan, int num_shards);
 

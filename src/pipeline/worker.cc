@@ -74,7 +74,7 @@ Result<std::unique_ptr<Worker>> Worker::Make(std::shared_ptr<const Plan> plan,
   ASSIGN_OR_RETURN(worker->dedupe_states_, DedupeStates::Make(*worker->plan_, {.folder = worker->options_.state_folder,
                                                                                .share = worker->dedupe_budget_,
                                                                                .all = worker->budget_}));
-  RETURN_NOT_OK(worker->LoadLookups());
+  ASSIGN_OR_RETURN(worker->lookups_, LoadLookups(*worker->plan_, worker->budget_->NewShare("lookups")));
   ASSIGN_OR_RETURN(auto opened, OpenTables(*worker->plan_, lake));
   const auto families = FamiliesOf(opened);
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;

@@ -315,7 +315,6 @@ class Worker {
   void ReportProgress();
 
   // worker_lookups.cc: lookups that are read again.
-  Status LoadLookups();
   asio::awaitable<void> RefreshRegularly(int lookup);
 
   // worker_status.cc: what others see.

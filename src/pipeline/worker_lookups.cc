@@ -7,18 +7,17 @@
 
 namespace millrace::pipeline {
 
-Status Worker::LoadLookups() {
-  if (plan_->lookups.empty()) return Status::OK();
-  const auto& lake = plan_->config.lake;
-  ASSIGN_OR_RETURN(lookups_, lookup::LookupSet::Load(plan_->config.lookups, plan_->lookups,
-                                                     {.s3 = {.endpoint = lake.s3_endpoint,
-                                                             .region = lake.s3_region,
-                                                             .path_style = lake.s3_path_style,
-                                                             .ca_file = lake.s3_ca_file},
-                                                      // From half of it on, open epochs would be cut all the time.
-                                                      .bytes_max = plan_->config.limits.memory / 4,
-                                                      .memory = budget_->NewShare("lookups")}));
-  return Status::OK();
+Result<std::shared_ptr<lookup::LookupSet>> LoadLookups(const Plan& plan, MemoryShare memory) {
+  if (plan.lookups.empty()) return nullptr;
+  const auto& lake = plan.config.lake;
+  return lookup::LookupSet::Load(plan.config.lookups, plan.lookups,
+                                 {.s3 = {.endpoint = lake.s3_endpoint,
+                                         .region = lake.s3_region,
+                                         .path_style = lake.s3_path_style,
+                                         .ca_file = lake.s3_ca_file},
+                                  // From half of it on, open epochs would be cut all the time.
+                                  .bytes_max = plan.config.limits.memory / 4,
+                                  .memory = std::move(memory)});
 }
 
 /// Rows that cannot be read stay as they are: events must not wait for another system. Its age tells.
