@@ -85,8 +85,8 @@ def copy_topic(broker: Broker, folder: pathlib.Path, events: int) -> dict:
     avro, protobuf = avro_encoder(), protobuf_encoder(folder)
     consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "copy", "auto.offset.reset": "earliest", "enable.auto.commit": False})
     consumer.assign([TopicPartition("clicks", partition, 0) for partition in range(PARTITIONS)])
-    producer = Producer({"bootstrap.servers": broker.address, "linger.ms": 20, "queue.buffering.max.messages": 400_000,
-                         "queue.buffering.max.kbytes": 1 << 20})
+    producer = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True, "linger.ms": 20,
+                         "queue.buffering.max.messages": 400_000, "queue.buffering.max.kbytes": 1 << 20})
     sizes = dict.fromkeys(FORMATS, 0)
     copied = 0
     deadline = time.monotonic() + COPY_SECONDS_MAX

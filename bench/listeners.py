@@ -62,7 +62,7 @@ class Numbers(threading.Thread):
         super().__init__(daemon=True)
         from confluent_kafka import Producer
 
-        self.producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0})
+        self.producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 0})
         self.count, self.per_second = count, per_second
         self.acknowledged_at = {}
 

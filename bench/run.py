@@ -197,7 +197,7 @@ class Probes(threading.Thread):
         super().__init__(daemon=True)
         from confluent_kafka import Producer
 
-        self.producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0, "acks": "all"})
+        self.producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 0, "acks": "all"})
         self.per_second = per_second
         self.lock = threading.Lock()
         self.waiting: dict[int, list[tuple[int, float]]] = {p: [] for p in range(PARTITIONS)}

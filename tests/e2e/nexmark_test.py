@@ -87,7 +87,7 @@ def generated(*arguments):
 
 def send(broker, events):
     """Each partition in the order of `events`, with the time of the log that they say."""
-    producer = Producer({"bootstrap.servers": broker.address, "linger.ms": 5})
+    producer = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True, "linger.ms": 5})
     failures = []
     for event in events:
         producer.produce("nexmark", event["line"], partition=event["part"], timestamp=event["arrived_ms"],

@@ -387,7 +387,7 @@ def poison(case):
                 b'{"event_id": "\\ud800"}', b'{"event_id": "\xff"}', b"[" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
                 b'{"seq": 9223372036854775808}', b'{"amount": "NaN"}', b'{"latency_ms": NaN}', b'{"ts": "yesterday"}',
                 b'{"event_id": "a\x00b"}', b"\x00" * 1000, b'{"geo": {"city": []}}', b"x" * 900_000]
-    producer = Producer({"bootstrap.servers": case.broker.address})
+    producer = Producer({"bootstrap.servers": case.broker.address, "enable.idempotence": True})
     for number, payload in enumerate(payloads):
         producer.produce(case.topic, value=payload, partition=0)
         producer.produce(case.topic, value=json.dumps({**good, "seq": number, "event_id": f"good-{number}"}).encode(), partition=0)

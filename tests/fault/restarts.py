@@ -130,7 +130,7 @@ def ingest_killed(case):
     table = str(case.lake / "t")
     case.lake.mkdir()
     DeltaTable.create(table, pa.schema([("id", pa.string())]))
-    producer = Producer({"bootstrap.servers": case.broker.address, "log_level": 2})
+    producer = Producer({"bootstrap.servers": case.broker.address, "enable.idempotence": True, "log_level": 2})
     for rows in range(1, 4):
         producer.produce(case.topic, b'{"id": "%d"}' % rows, partition=rows % PARTITIONS)
         producer.flush(30)

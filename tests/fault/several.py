@@ -87,7 +87,7 @@ class Topics:
         for name in self.names.values():
             case.broker.create_topic(name, PARTITIONS)
         (case.folder / "reading.avsc").write_text(json.dumps(SCHEMA))
-        self.producer = Producer({"bootstrap.servers": case.broker.address, "linger.ms": 0, "log_level": 2})
+        self.producer = Producer({"bootstrap.servers": case.broker.address, "enable.idempotence": True, "linger.ms": 0, "log_level": 2})
         self.next = {(short, partition): 0 for short in self.names for partition in range(PARTITIONS)}
         self.number = 0
         self.good = {partition: [] for partition in range(PARTITIONS)}  # Documents that others may repeat.

@@ -46,7 +46,7 @@ class Small:
         self.folder = case.folder / name
         self.folder.mkdir()
         self.lake = self.folder / "lake"
-        self.producer = Producer({"bootstrap.servers": case.broker.address, "linger.ms": 0, "log_level": 2})
+        self.producer = Producer({"bootstrap.servers": case.broker.address, "enable.idempotence": True, "linger.ms": 0, "log_level": 2})
         self.sent = {}  # (topic, partition) -> records
 
     def topic(self, short):

@@ -94,7 +94,7 @@ def send(topic, frame):
     admin = AdminClient({"bootstrap.servers": BROKERS})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(60)
     parsed = fastavro.parse_schema(SCHEMA)
-    producer = Producer({"bootstrap.servers": BROKERS})
+    producer = Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
     for i, event in enumerate(events()):
         out = io.BytesIO()
         fastavro.schemaless_writer(out, parsed, event)

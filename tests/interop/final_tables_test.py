@@ -54,7 +54,7 @@ class Views:
         self.folder, self.lake = folder, folder / "lake"
         self.file = folder / "views.yaml"
         self.file.write_text(PIPELINE.format(brokers=BROKERS, topic=TOPIC, lake=self.lake))
-        self.producer = Producer({"bootstrap.servers": BROKERS})
+        self.producer = Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
         self.events = []
         self.random = random.Random(1)
 

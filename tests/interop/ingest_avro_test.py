@@ -79,7 +79,7 @@ def single_object(schema, message):
 def send(topic, payloads):
     admin = AdminClient({"bootstrap.servers": BROKERS})
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(60)
-    producer = Producer({"bootstrap.servers": BROKERS})
+    producer = Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
     for payload in payloads:
         producer.produce(topic, payload, partition=0)
     assert producer.flush(60) == 0

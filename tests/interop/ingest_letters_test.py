@@ -55,7 +55,7 @@ def at_of(i):
 
 
 def send(topic, numbers):
-    producer = Producer({"bootstrap.servers": BROKERS})
+    producer = Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
     for i in numbers:
         producer.produce(topic, payload_of(i), partition=0, timestamp=int(at_of(i).timestamp() * 1000))
     assert producer.flush(60) == 0

@@ -102,7 +102,7 @@ class Topic:
         self.no_rows = {(1, TOMBSTONE), (1, MALFORMED)}
 
     def send(self, partition, count):
-        producer = Producer({"bootstrap.servers": BROKERS})
+        producer = Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
         for offset in range(self.ends[partition], self.ends[partition] + count):
             value = message_of(partition, offset)
             if (partition, offset) == (1, TOMBSTONE):
@@ -222,7 +222,7 @@ class Running:
         admin = AdminClient({"bootstrap.servers": BROKERS})
         admin.create_topics([NewTopic(name, 1, 1)])[name].result()
         DeltaTable.create(self.table, schema)
-        self.producer = Producer({"bootstrap.servers": BROKERS})
+        self.producer = Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
         self.command = [MILLRACE, "ingest", name, self.table, "-k", BROKERS, "-a", name, "-g", name, *options]
         self.process = None
 
@@ -419,7 +419,7 @@ VALUES = {
 
 
 def values_as_there(folder):
-    admin, producer = AdminClient({"bootstrap.servers": BROKERS}), Producer({"bootstrap.servers": BROKERS})
+    admin, producer = AdminClient({"bootstrap.servers": BROKERS}), Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
     for name, (columns, messages, transforms, want) in VALUES.items():
         admin.create_topics([NewTopic(name, 1, 1, config=FOR_EVER)])[name].result()
         table = str(pathlib.Path(folder, name))

@@ -291,7 +291,7 @@ def append(folder, topic):
 def send(topic):
     admin = AdminClient({"bootstrap.servers": BROKERS})
     admin.create_topics([NewTopic(topic.name, 4, 1)])[topic.name].result(60)
-    producer = Producer({"bootstrap.servers": BROKERS})
+    producer = Producer({"bootstrap.servers": BROKERS, "enable.idempotence": True})
     for record in topic.records:
         producer.produce(topic.name, record.payload, key=record.key, partition=record.partition, headers=list(record.headers),
                          timestamp=micros(record.time) // 1000)

@@ -38,6 +38,7 @@ std::optional<rd_kafka_record_batch_t> BatchOf(const Message& message) {
 /// `count` records of `size` bytes into partition 0, compressed, at most 100 a batch.
 void Produce(const std::string& topic, int count, std::size_t size) {
   const RawHandle client = RawClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", Brokers()},
+                                                         {"enable.idempotence", "true"},
                                                          {"batch.num.messages", "100"},
                                                          {"linger.ms", "200"},
                                                          {"compression.type", "lz4"}});

@@ -103,7 +103,8 @@ def main():
     inner, outer = put_behind(broker)
     with broker:
         broker.create_topic(TOPIC, 3)
-        client = confluent_kafka.Producer({"bootstrap.servers": broker.address, "batch.size": 1_000_000, "message.max.bytes": 1_000_000})
+        client = confluent_kafka.Producer({"bootstrap.servers": broker.address, "enable.idempotence": True, "batch.size": 1_000_000,
+                                           "message.max.bytes": 1_000_000})
         for i in range(3_000):
             size = rng.choice([0, 10, 300, 5_000, 5_000, 20_000]) if i % 100 else 900_000
             client.produce(TOPIC, rng.randbytes(size), partition=rng.randrange(3))

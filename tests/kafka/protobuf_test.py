@@ -136,7 +136,7 @@ def main():
 
         for topic, framing, schema in (("bare", "none", "fleet.desc"), ("framed", "confluent", str(PROTO))):
             broker.create_topic(topic, 3)
-            producer = Producer({"bootstrap.servers": broker.address})
+            producer = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True})
             prefix = FRAMING if framing == "confluent" else b""
             for i, reading in enumerate(sent):
                 payload = by_protoc.get(i, reading.SerializeToString())

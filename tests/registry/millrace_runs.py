@@ -119,7 +119,7 @@ def make_topics(brokers, partitions, *names):
 
 def send(brokers, topic, payloads, partition=None):
     """In their order; to one partition, or to all of three in turn."""
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 1})
+    producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 1})
     for i, payload in enumerate(payloads):
         producer.produce(topic, payload, partition=i % 3 if partition is None else partition)
     assert producer.flush(60) == 0

@@ -7,6 +7,7 @@
   paths     no absolute path of somebody's home folder, and no file that was named by an option somebody mistyped
   length    a source file has at most 1000 lines
   node      what Debian 12's Node (18) lacks: import.meta.dirname and filename
+  producers a test's own Kafka producer keeps its order when it asks again
   header    a header starts with a /// comment and has #pragma once
   names     what docs/how-a-batch-flows.md has in code font like Worker::Cut is a name in src/
 
@@ -27,6 +28,8 @@ BARE_TODO = re.compile(r"\bTO" r"DO\b(?!: \S)")
 HOME = re.compile(r"(?<![\w.~$}])/(?:home/\w|root/|Users/\w)")
 TEMPORARY = re.compile(r"\b(TempDir|temp_directory_path)\(\)\)*\s*[/+]")
 OWN_NAME = re.compile(r"RandomUuid|XXXXXX|getpid|FreshName")
+PRODUCER = re.compile(r"\bProducer\(\{")
+ITS_ORDER = re.compile(r"enable\.idempotence|transactional\.id")
 NEW_NODE = re.compile(r"\bimport\.meta\.(?:dirname|filename)\b")
 FLOW_PAGE = "docs/how-a-batch-flows.md"
 CODE_NAME = re.compile(r"`((?:\w+::)*[A-Z]\w*[a-z]\w*)`")
@@ -113,6 +116,8 @@ def check(root: pathlib.Path, files: list[str]) -> list[str]:
                 findings.append(f"{name}:{number}: paths: {line.strip()[:80]}")
             if suffix == ".cc" and TEMPORARY.search(line) and not OWN_NAME.search("".join(lines[number - 1:number + 3])):
                 findings.append(f"{name}:{number}: paths: two runs at a time would share this temporary place; name it by RandomUuid()")
+            if suffix == ".py" and PRODUCER.search(line) and not ITS_ORDER.search("".join(lines[number - 1:number + 1])):
+                findings.append(f"{name}:{number}: producers: without enable.idempotence a retry writes records twice or out of order")
             if suffix in {".js", ".mjs", ".ts"} and NEW_NODE.search(line):
                 findings.append(f"{name}:{number}: node: Node 18 has only import.meta.url")
             included = INCLUDE.match(line)

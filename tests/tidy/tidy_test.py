@@ -72,6 +72,10 @@ class Tidy(unittest.TestCase):
         self.assert_finds("src/base/a.cc:1: paths: two runs", **{"src/base/a.cc": 'auto folder = fs::path(TempDir()) / "log";\n'})
         self.assertEqual(self.findings(**{"src/base/a.cc": 'auto folder =\n    temp_directory_path() /\n    ("log" + RandomUuid());\n'}), [])
 
+    def test_a_producer_whose_retries_change_the_order(self):
+        self.assert_finds("tests/a.py:1: producers", **{"tests/a.py": 'p = Producer({"bootstrap.servers": b,\n"linger.ms": 0})\n'})
+        self.assertEqual(self.findings(**{"tests/a.py": 'p = Producer({\n"enable.idempotence": True})\n'}), [])
+
     def test_what_the_oldest_node_lacks(self):
         self.assert_finds("tests/a.mjs:2: node", **{"tests/a.mjs": "import.meta.url;\nconst here = import.meta.dirname;\n"})
 
