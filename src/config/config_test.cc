@@ -579,6 +579,7 @@ TEST(ConfigFindings, EachMistakeIsNamedWithItsPlace) {
       {"- name: clicks", "- from: input", "tables[0]: the key 'name' is missing"},
       {"- name: clicks", "- name: _delta_log", "a table's name '_delta_log' must begin with a letter"},
       {"- name: clicks", "- name: a\n  - name: A", "p.yaml:12:11: the name 'A' is taken by a table"},
+      {"- name: clicks", "- name: PG_class", "p.yaml:11:11: the name 'PG_class' is taken by a view of DuckDB's"},
       {"- name: clicks", "- name: clicks_dead_letters", "is taken by the dead letters of this pipeline"},
       {"- name: clicks", "- name: clicks_replays", "is taken by the replays of this pipeline's dead letters"},
       {"- name: clicks", "- name: clicks\n    from: inptu",

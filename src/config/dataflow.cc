@@ -25,6 +25,7 @@
 #include "model/event_batch.h"
 #include "process/transform.h"
 #include "sql/error_place.h"
+#include "sql/own_relations.h"
 
 namespace millrace::config {
 namespace {
@@ -233,6 +234,9 @@ class Planner {
   void ClaimName(std::map<std::string, std::string>& seen, const ConfigNode* node, const std::string& name,
                  const std::string& what) {
     if (node == nullptr) return;
+    if (sql::IsOwnRelation(name)) {
+      Add(*node, fmt::format("the name '{}' is taken by a view of DuckDB's, which SQL would read instead", name));
+    }
     const auto [it, fresh] = seen.emplace(AsciiLower(name), what);
     if (!fresh) Add(*node, fmt::format("the name '{}' is taken by {}", name, it->second));
   }
@@ -384,13 +388,19 @@ class Planner {
   }
 
   void AddRelation(RelationPlan relation) {
+    if (sql::IsOwnRelation(relation.name)) return;
     relations_[relation.name] = static_cast<int>(flow_.relations.size());
     flow_.relations.push_back(std::move(relation));
   }
 
-  bool IsRelation(const std::string& name) const {
-    const auto has = [&name](const auto& names) { return std::find(names.begin(), names.end(), name) != names.end(); };
-    return has(input_names_) || has(relation_names_);
+  // As it is declared: a reader may write it in another case. nullopt: there is none.
+  std::optional<std::string> RelationNamed(const std::string& name) const {
+    for (const auto* names : {&input_names_, &relation_names_}) {
+      const auto found = std::find_if(names->begin(), names->end(),
+                                      [&](const auto& other) { return AsciiLower(other) == AsciiLower(name); });
+      if (found != names->end()) return *found;
+    }
+    return std::nullopt;
   }
 
   // nullopt: it is not planned.
@@ -484,12 +494,15 @@ class Planner {
       auto sources = process::Transform::SourcesOf(*session_, transform.name, transform.sql);
       if (!sources.ok()) {
         AddSqlFinding(*at.sql, transform.sql, sources.status());
-      } else if (!IsRelation(sources->relation)) {
+        continue;
+      }
+      auto relation = RelationNamed(sources->relation);
+      if (!relation) {
         Add(*at.sql, UnknownRelation("transform '" + transform.name + "'", sources->relation));
       } else if (auto problem = ProblemOfJoined(transform.name, sources->joined); !problem.empty()) {
         Add(*at.sql, std::move(problem));
       } else {
-        inputs_[i] = std::move(sources->relation);
+        inputs_[i] = std::move(relation);
         joined_[transform.name] = std::move(sources->joined);
       }
     }
@@ -531,10 +544,11 @@ class Planner {
   }
 
   void PlanEventTable(const TableConfig& config, const ConfigNodes::Table& at) {
-    if (at.from != nullptr && !IsRelation(config.from)) {
+    const auto from = RelationNamed(config.from);
+    if (at.from != nullptr && !from) {
       return Add(*at.from, UnknownRelation("table '" + config.name + "'", config.from));
     }
-    const auto relation = PlannedRelation(config.from);
+    const auto relation = from ? PlannedRelation(*from) : std::nullopt;
     if (!relation) return;
     TablePlan table{.name = config.name,
                     .relation = *relation,
@@ -667,8 +681,9 @@ class Planner {
     if (at.name == nullptr || at.sql == nullptr) return;
     const auto input = process::AggregateInputOf(*session_, config.name, config.sql);
     if (!input.ok()) return AddSqlFinding(*at.sql, config.sql, input.status());
-    if (!IsRelation(*input)) return Add(*at.sql, UnknownRelation("aggregate '" + config.name + "'", *input));
-    const auto relation = PlannedRelation(*input);
+    const auto from = RelationNamed(*input);
+    if (!from) return Add(*at.sql, UnknownRelation("aggregate '" + config.name + "'", *input));
+    const auto relation = PlannedRelation(*from);
     if (!relation) return;
     auto plan = process::PlanAggregate(*session_, config.name, config.sql, flow_.relations[*relation].schema,
                                        EventTimeIn(flow_.relations[*relation]));

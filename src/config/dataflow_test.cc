@@ -53,6 +53,20 @@ TEST(Dataflow, KnowsRelationsTablesAndStages) {
   EXPECT_EQ(flow.inputs.at(0).event_time_column, 2);
 }
 
+TEST(Dataflow, NamesAreTheSameInAnyCase) {
+  auto config = TestConfig();
+  config.inputs[0].name = "Events";
+  config.transforms = {{"second", "SELECT * FROM CLEAN WHERE Clean.num > 0"},
+                       {"Clean", "SELECT events.id, CAST(txt AS INTEGER) AS num, ts FROM EVENTS"}};
+  config.tables = {{.name = "raw", .from = "eVENTS"}, {.name = "cleaned", .from = "clean"}};
+  config.aggregates[0].sql =
+      "SELECT window_start, num, count(*) AS n FROM TUMBLE(Second, ts, INTERVAL 1 MINUTE) GROUP BY ALL";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  EXPECT_EQ(flow.relations[flow.tables[kRaw].relation].name, "Events");
+  EXPECT_EQ(flow.relations[flow.tables[kCleaned].relation].name, "Clean");
+  EXPECT_EQ(flow.relations[flow.tables[kSums].relation].name, "second");
+}
+
 TEST(Dataflow, TheWatermarkIsKeptWhereWindowsAreOrInEvents) {
   auto config = TestConfig();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
@@ -212,6 +226,8 @@ TEST(Dataflow, WhatDoesNotFitIsNamed) {
        "event_time.column: there is no column 'tss' in decode.columns; did you mean 'ts'?"},
       {"event time of a string", [](auto& c) { c.inputs[0].event_time->column = "txt"; },
        "event_time.column: 'txt' is not a timestamp"},
+      {"DuckDB's name", [](auto& c) { c.transforms[0].name = c.tables[1].from = "sqlite_master"; },
+       "the name 'sqlite_master' is taken by a view of DuckDB's, which SQL would read instead"},
       {"a name twice", [](auto& c) { c.tables[1].name = "RAW"; }, "the name 'RAW' is taken by a table"},
       {"the log within a table", [](auto& c) { c.lake.uri = ".", c.tables[0].name = "log"; },
        "source.embedded.path: the log at log and the table 'log' at ./log are in one folder"},
