@@ -58,12 +58,13 @@ Response TooLate(std::chrono::milliseconds timeout) {
 
 struct HandlerPool::Call {
   Call(asio::io_context& io, Request r) : request(std::move(r)), changed(io) {}
-  // It has the processor after others from now on, if it is running.
-  void Yield() {
+  // It has the processor after others from now on. False: no thread runs it, not yet or no more.
+  bool Yield() {
     const std::scoped_lock lock(mutex);
-    if (thread == 0) return;
+    if (thread == 0) return false;
     YieldToOthers(thread);
     yields = true;
+    return true;
   }
 
   const Request request;
@@ -191,18 +192,21 @@ asio::awaitable<Response> HandlerPool::Run(Request request, std::stop_source sto
   const Turn turn(*this, call);
   const auto deadline = steady_clock::now() + options_.timeout;
   bool may_yield = options_.yields_after.has_value();
+  std::optional<steady_clock::time_point> yields_at;
   bool goes_on = true;
   const std::stop_callback on_stop(stop.get_token(), [&changed = call->changed] { changed.cancel(); });
   while (goes_on && !call->response && !stop.stop_requested()) {
     const bool watches = may_yield && call->started;
-    const auto until = watches ? std::min(deadline, *call->started + *options_.yields_after) : deadline;
+    if (watches && !yields_at) yields_at = *call->started + *options_.yields_after;
+    const auto until = watches ? std::min(deadline, *yields_at) : deadline;
     const bool had_started = call->started.has_value();
     call->changed.expires_at(until);
     co_await call->changed.async_wait(asio::as_tuple(asio::use_awaitable));
     const auto now = steady_clock::now();
     if (watches && now >= until) {
-      may_yield = false;
-      call->Yield();
+      may_yield = !call->Yield();
+      // On a busy machine its thread may not have had its turn yet.
+      yields_at = now + *options_.yields_after;
     }
     // Cancelled from outside, this coroutine waits for nothing any more.
     goes_on = now < deadline && (now >= until || call->started.has_value() != had_started);
