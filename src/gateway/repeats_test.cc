@@ -76,6 +76,15 @@ class GatewayRepeats : public ::testing::Test {
     EXPECT_TRUE(std::holds_alternative<Repeats::Begun>(begun)) << begun.index();
     return std::get<Repeats::Begun>(std::move(begun));
   }
+  // While somebody comes, the ends of the log are stored; a round of the thread may have begun before. Each round
+  // waits for the disk.
+  void StoreEnds(const std::string& topic) {
+    for (int i = 0; i < 200; ++i) {
+      const auto id = MakeRequestId(topic, "", std::to_string(i));
+      MILLRACE_ASSERT_OK(repeats_->Answered(Begin(id).ticket, {202, ""}));
+      std::this_thread::sleep_for(5ms);
+    }
+  }
   Repeats::Refusal Refused(std::uint64_t body = kBody) {
     auto begun = repeats_->Begin(kOne, body);
     EXPECT_TRUE(std::holds_alternative<Repeats::Refusal>(begun)) << begun.index();
@@ -202,12 +211,7 @@ TEST_F(GatewayRepeats, ATopicThatWasTakenOutForATimeIsReadOnWhereItWasLeft) {
   static_cast<void>(Begin());  // Never ended.
   const auto place = Append(MarkOf(kOne, kBody, 3));
   Open({"more"});
-  // While somebody comes, the ends of the log are stored.
-  for (int i = 0; i < 40; ++i) {
-    const auto id = MakeRequestId("more", "", std::to_string(i));
-    MILLRACE_ASSERT_OK(repeats_->Answered(Begin(id).ticket, {202, ""}));
-    std::this_thread::sleep_for(5ms);
-  }
+  StoreEnds("more");
   Open({"more", "clicks"});
   const auto again = Begin();
   ASSERT_EQ(again.there.size(), 1U);
@@ -217,12 +221,7 @@ TEST_F(GatewayRepeats, ATopicThatWasTakenOutForATimeIsReadOnWhereItWasLeft) {
 TEST_F(GatewayRepeats, ReadsOnlyWhatLiesBehindTheLastSync) {
   Open();
   Append(MarkOf(kOne, kBody, 0));
-  // Two rounds of the thread: the first may have begun before.
-  for (int i = 0; i < 40; ++i) {
-    const auto id = MakeRequestId("clicks", "", std::to_string(i));
-    MILLRACE_ASSERT_OK(repeats_->Answered(Begin(id).ticket, {202, ""}));
-    std::this_thread::sleep_for(5ms);
-  }
+  StoreEnds("clicks");
   Open();
   EXPECT_TRUE(Begin().there.empty())
       << "it is before the offsets: whoever wrote it had its answer kept, had there been one";
@@ -299,12 +298,7 @@ TEST_F(GatewayRepeats, OfALogThatWasMadeAnewNothingIsKnownButWhatItHolds) {
   for (int i = 0; i < 5; ++i) Append("of somebody else");
   MILLRACE_ASSERT_OK(repeats_->Answered(Begin().ticket, {202, "{}"}));
   MILLRACE_ASSERT_OK(repeats_->Answered(Begin(two).ticket, {202, "{}"}));
-  // While somebody comes, the ends of the log are stored.
-  for (int i = 0; i < 40; ++i) {
-    const auto id = MakeRequestId("clicks", "", std::to_string(i));
-    MILLRACE_ASSERT_OK(repeats_->Answered(Begin(id).ticket, {202, ""}));
-    std::this_thread::sleep_for(5ms);
-  }
+  StoreEnds("clicks");
   repeats_ = nullptr;
   log_ = nullptr;
   std::filesystem::remove_all(folder_ / "log");

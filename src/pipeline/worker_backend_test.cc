@@ -82,9 +82,7 @@ class WorkerBackendTest : public ::testing::Test {
                                                         {.handle_signals = false}));
     backend_ = MakeWorkerBackend(*worker_, metrics_);
     api_ = std::make_unique<serve::Api>(*backend_, metrics_, serve::ApiOptions{.version = "1"});
-    MILLRACE_ASSERT_OK_AND_ASSIGN(
-        server_, http::Server::Start({.lane = serve::Api::LaneOf, .long_handlers_max = 8, .handler_timeout = 500ms},
-                                     [this](const http::Request& request) { return api_->Handle(request); }));
+    Serve({.lane = serve::Api::LaneOf});
   }
   void TearDown() override {
     gate_.Open();
@@ -95,6 +93,10 @@ class WorkerBackendTest : public ::testing::Test {
     server_->Stop(std::chrono::steady_clock::now());
   }
 
+  void Serve(const http::ServerOptions& options) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(
+        server_, http::Server::Start(options, [this](const http::Request& request) { return api_->Handle(request); }));
+  }
   void RunWorker() {
     log_->Rebalance({{0, {0, 1}}});
     running_ = std::async(std::launch::async, [this] { return worker_->Run(); });
@@ -140,6 +142,7 @@ TEST_F(WorkerBackendTest, ReadyOnceItHasItsPartitions) {
 }
 
 TEST_F(WorkerBackendTest, HealthIsAnsweredWhileTheStoreHangs) {
+  Serve({.lane = serve::Api::LaneOf, .long_handlers_max = 8, .handler_timeout = 1s});
   RunWorker();
   gate_.Close();
   std::vector<std::unique_ptr<TestClient>> clients;

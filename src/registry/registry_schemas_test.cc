@@ -168,10 +168,10 @@ TEST_F(RegistrySchemasTest, StrangersDoNotMakeTheOthersWait) {
 TEST_F(RegistrySchemasTest, TheLatestVersionIsTriedForUntilPatienceIsOver) {
   is_down_ = true;
   Open();
-  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, schemas_->Latest("s", 30ms));
+  MILLRACE_ASSERT_KIND(ErrorKind::kTransient, schemas_->Latest("s", 1s));
   EXPECT_GT(server_.requests().size(), 1u);
-  std::thread restart([this] {
-    while (server_.requests().size() < 10) std::this_thread::yield();
+  std::thread restart([this, tried = server_.requests().size()] {
+    while (server_.requests().size() < tried + 5) std::this_thread::yield();
     is_down_ = false;
   });
   MILLRACE_ASSERT_OK(schemas_->Latest("s", kLong).status());

@@ -41,7 +41,7 @@ serve:
   listen: "127.0.0.1:0"
   auth: {{tokens: [{{token: {TOKEN}, scopes: [read, sql]}}]}}
 log: {{level: info}}""")
-SECONDS_MAX = 120
+SECONDS_MAX = 400
 
 
 def ask(*arguments):

@@ -253,7 +253,7 @@ class Test:
         """With nothing more to come, each door of each process says everything, and the books hold."""
         self.show("end")
         self.take_truth()
-        self.until_whole(self.asked(), WHOLE_MIN, 120)
+        self.until_whole(self.asked(), WHOLE_MIN, 600)
         for stream in self.streams:
             def holds_everything(stream=stream):
                 return self.checker.check_aggregate(stream.parameters, self.checker.ends, stream.columns, stream.rows(), ordered=False) is None

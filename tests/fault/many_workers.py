@@ -47,9 +47,9 @@ def everything_in_memory(case):
         raise Failure(f"/v1/pipeline of the node: {status}")
     # A worker that is gone is named, and its partitions are what is committed of them: nothing.
     group.workers[1].kill()
-    answer = wait_for(lambda: (a := group.total(group.node)) and a.get("partial") and a, "the killed worker to be named", 180)
-    if answer["partial"] != [group.urls[1]]:
-        raise Failure(f"partial is {answer['partial']}, the killed worker is {group.urls[1]}")
+    # On a busy machine another may be late once, and is named too.
+    answer = wait_for(lambda: (a := group.total(group.node)) and a.get("partial") == [group.urls[1]] and a,
+                      "the killed worker to be named, and it alone", 180)
     check(case, [({"step": "0", "group_by": ""}, answer)])
     told = subprocess.run([harness.binary(), "query", "views_1m", "--url", f"http://127.0.0.1:{group.node.port}", "-o", "csv"],
                           capture_output=True, text=True, timeout=300)

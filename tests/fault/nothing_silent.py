@@ -270,7 +270,7 @@ def recreate(case):
 def sigterm_under_load(case):
     """SIGTERM under load: commits what was read, leaves, exits 0; nothing is read twice or lost afterwards."""
     case.topic_with(1000)
-    worker = case.run(commit_interval="60s")
+    worker = case.run(commit_interval="60s", commit_bytes="200MiB")
     case.feeder.allow(20_000, over_s=4)
     wait_for(lambda: worker.alive() and sum(p["next_offset"] for p in (worker.pipeline() or {"source": {"partitions": []}})[
         "source"]["partitions"]) > 2000, "records", 180)

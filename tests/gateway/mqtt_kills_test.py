@@ -68,7 +68,7 @@ class Device(threading.Thread):
 
 def disturb(gateway, broker, seconds):
     end, kills, restarts, rng = time.monotonic() + seconds, 0, 0, random.Random(7)
-    while time.monotonic() < end:
+    while time.monotonic() < end or kills <= 5 or restarts <= 1:
         time.sleep(rng.uniform(0.3, 2))
         what = rng.random()
         if what < 0.25:
@@ -137,7 +137,6 @@ def main():
         assert not lost and len(acked) > 200, (door, len(lost), len(acked), lost[:5])
         print(f"{door}: {len(acked)} acknowledged, none lost, {sum(found[event] - 1 for event in acked)} repeated")
     assert set(found) == {event for device in devices for event in device.acked}, "nothing that nobody sent"
-    assert kills > 5 and restarts > 1, (kills, restarts)
     gateway.start()
     until("the broker lets us in", lambda: gateway.metric("millrace_gateway_mqtt_connected") == 1)
     broker.kill()

@@ -97,6 +97,8 @@ class Broker:
             # After kill() the controller refuses the new broker until the session of the old one has ended: 9 s by default.
             "broker.session.timeout.ms": 1500,
             "broker.heartbeat.interval.ms": 300,
+            # Tests write records of the past, which the default of seven days would delete under their readers.
+            "log.retention.ms": -1,
             # So that tests of retention and compaction need not wait for minutes.
             "log.retention.check.interval.ms": 1000,
             "log.segment.delete.delay.ms": 1000,

@@ -53,7 +53,7 @@ def produce(broker, topic, lines, codec="none"):
     properties = {"parse.key": "true", "key.separator": "|", "parse.headers": "true", "null.marker": "NULL"}
     arguments = [part for name, value in properties.items() for part in ("--property", f"{name}={value}")]
     command = broker._java("org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", broker.address, "--topic", topic,
-                           "--compression-codec", codec, *arguments, heap="128m")
+                           "--compression-codec", codec, "--request-timeout-ms", "60000", *arguments, heap="128m")
     done = subprocess.run(command, input="".join(line + "\n" for line in lines), capture_output=True, text=True, timeout=300)
     claim(done.returncode == 0, f"the producer of {topic}", done.stdout + done.stderr)
 

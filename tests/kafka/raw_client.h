@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -45,6 +46,21 @@ inline RawHandle RawClient(rd_kafka_type_t type, const std::map<std::string, std
   return RawClient(type, RawConf(properties));
 }
 
+/// How many partitions of a topic have one, as the broker tells clients.
+inline int LeadersOf(rd_kafka_t* client, const std::string& topic) {
+  const rd_kafka_metadata_t* metadata = nullptr;
+  EXPECT_EQ(rd_kafka_metadata(client, 1, nullptr, &metadata, 30'000), RD_KAFKA_RESP_ERR_NO_ERROR);
+  if (metadata == nullptr) return 0;
+  int leaders = 0;
+  for (int t = 0; t < metadata->topic_cnt; ++t) {
+    if (metadata->topics[t].topic != topic) continue;
+    for (int p = 0; p < metadata->topics[t].partition_cnt; ++p) leaders += metadata->topics[t].partitions[p].leader >= 0;
+  }
+  rd_kafka_metadata_destroy(metadata);
+  return leaders;
+}
+
+/// Returns when clients are told of it: the controller, which answers, knows a topic before the broker does.
 inline void CreateTopic(const std::string& topic, int partitions) {
   const RawHandle client = RawClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", Brokers()}});
   char text[512];
@@ -61,6 +77,8 @@ inline void CreateTopic(const std::string& topic, int partitions) {
   rd_kafka_event_destroy(event);
   rd_kafka_queue_destroy(queue);
   rd_kafka_NewTopic_destroy(wanted);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (LeadersOf(client.get(), topic) < partitions) ASSERT_LT(std::chrono::steady_clock::now(), deadline);
 }
 
 }  // namespace millrace::eventlog

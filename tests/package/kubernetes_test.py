@@ -113,11 +113,11 @@ def gateway_starts(container, text):
                     line = process.stderr.readline()
                     claim(line, "the gateway starts", urls)
                     urls += [url.replace("0.0.0.0", "127.0.0.1") for url in re.findall(r"http://0\.0\.0\.0:\d+", line)]
-                deadline = time.monotonic() + 30
-                while requests.get(urls[1] + container["readinessProbe"]["httpGet"]["path"], timeout=5).status_code != 200:
+                deadline = time.monotonic() + 180
+                while requests.get(urls[1] + container["readinessProbe"]["httpGet"]["path"], timeout=60).status_code != 200:
                     claim(time.monotonic() < deadline, "the gateway is ready")
                     time.sleep(0.05)
-                answer = requests.post(urls[0] + "/v1/events/clicks", json={"event_id": "e"}, timeout=5)
+                answer = requests.post(urls[0] + "/v1/events/clicks", json={"event_id": "e"}, timeout=60)
                 claim(answer.json()["accepted"] == 1, "the gateway's command takes an event, and its probe is answered", answer.text)
             finally:
                 process.terminate()

@@ -212,7 +212,7 @@ esac
     FOLDER.chmod(0o755)
     names = FOLDER / "source/scripts/apt.txt"
     names.write_text(names.read_text() + "build millrace-no-such|cowsay|fortune 1\n")
-    done = subprocess.run(**{**command(theirs, PATH=f"{FOLDER}/bin", HOME=str(theirs)), "user": 65534, "group": 65534}, timeout=120)
+    done = subprocess.run(**{**command(theirs, PATH=f"{FOLDER}/bin", HOME=str(theirs)), "user": 65534, "group": 65534}, timeout=600)
     claim(done.returncode == 1 and "not root, and no sudo" in done.stdout, "who may not install is told so", done.stdout)
     claim("apt-get install --no-install-recommends" in done.stdout and "cowsay" in done.stdout, "and what to ask for", done.stdout)
     claim("no-such" not in done.stdout and "fortune" not in done.stdout, "of names for one thing the first that can be had", done.stdout)

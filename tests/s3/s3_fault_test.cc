@@ -196,7 +196,11 @@ TEST_F(S3Faults, AConnectionThatIsNeverMadeEndsByATimeout) {
 }
 
 TEST_F(S3Faults, ACommitWhoseReplyIsLostIsRecognisedByItsId) {
-  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::OpenOrCreate(Open(HastyOptions()), CreateOptions()));
+  auto options = HastyOptions();
+  // A server that is slow now and then is not to be given up.
+  options.timeouts = {.connect = std::chrono::seconds(5), .stall = std::chrono::seconds(3)};
+  options.retry.attempts_max = 5;
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto table, delta::Table::OpenOrCreate(Open(options), CreateOptions()));
   std::int64_t n = 0;
   for (const char* fault : {"drop_reply", "error_500_after", "hang_after", "truncate"}) {
     SCOPED_TRACE(fault);
