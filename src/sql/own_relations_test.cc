@@ -11,9 +11,9 @@ namespace {
 
 TEST(OwnRelations, AreTheViewsThatDuckDbFindsWithoutASchema) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto session, SqlSession::Make());
-  MILLRACE_ASSERT_OK_AND_ASSIGN(
-      const auto views, session->Query("SELECT view_name, schema_name IN ('main', 'pg_catalog') AS found "
-                                       "FROM duckdb_views() WHERE internal ORDER BY ALL"));
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto views,
+                                session->Query("SELECT view_name, schema_name IN ('main', 'pg_catalog') AS found "
+                                               "FROM duckdb_views() WHERE internal ORDER BY ALL"));
   int found = 0;
   for (std::int64_t i = 0; i < views->num_rows(); ++i) {
     const auto name = views->column(0)->GetScalar(i).ValueOrDie()->ToString();

@@ -54,7 +54,8 @@ inline int LeadersOf(rd_kafka_t* client, const std::string& topic) {
   int leaders = 0;
   for (int t = 0; t < metadata->topic_cnt; ++t) {
     if (metadata->topics[t].topic != topic) continue;
-    for (int p = 0; p < metadata->topics[t].partition_cnt; ++p) leaders += metadata->topics[t].partitions[p].leader >= 0;
+    for (int p = 0; p < metadata->topics[t].partition_cnt; ++p)
+      leaders += metadata->topics[t].partitions[p].leader >= 0;
   }
   rd_kafka_metadata_destroy(metadata);
   return leaders;
