@@ -15,6 +15,7 @@
 #include "delta/schema_change.h"
 #include "pipeline/open_tables.h"
 #include "pipeline/worker.h"
+#include "sql/own_relations.h"
 
 namespace millrace::pipeline {
 namespace {
@@ -122,6 +123,10 @@ Admission RouteFamily::Admit(std::string_view value) {
   if (route.taken.contains(key)) {
     return {.reason = kRouteName,
             .why = fmt::format("would have the table '{}', which is another of the pipeline", name)};
+  }
+  if (sql::IsOwnRelation(name)) {
+    return {.reason = kRouteName,
+            .why = fmt::format("would have the table '{}', which SQL takes for a view of DuckDB's", name)};
   }
   if (const auto refused = refused_.find(key); refused != refused_.end()) {
     return {.reason = kRouteName, .why = refused->second};

@@ -130,7 +130,7 @@ class RoutesTest : public ::testing::Test {
     std::vector<std::string> letters;
     const auto keep = [&](const StoredLetter& stored) {
       const auto& letter = stored.letter;
-      EXPECT_EQ(letter.stage, "table:ev_{txt}");
+      EXPECT_EQ(letter.stage, "table:" + plan_->tables[0].name);
       const Record record{letter.source.partition, letter.offset};
       if (records != nullptr && stored.replay == 0) {
         EXPECT_TRUE(records->insert(record).second) << letter.offset;
@@ -217,6 +217,16 @@ TEST_F(RoutesTest, WhatIsNoTablesNameIsALetter) {
               ElementsAre(" route_null", " route_null", "OK route_name", "a/b route_name", "page view route_name",
                           "routes route_name", std::string(126, 'x') + " route_name"));
   ExpectEachRecordOnce();
+}
+
+TEST_F(RoutesTest, ANameThatSqlTakesForAViewOfItsOwnIsALetter) {
+  auto config = RouteConfig();
+  config.tables[0].name = "pg_{txt}";
+  Append(0, "Class");
+  Append(0, "orders");
+  MILLRACE_ASSERT_OK(Run(config));
+  EXPECT_THAT(Letters(), ElementsAre("Class route_name"));
+  EXPECT_EQ(RecordsOf("pg_orders").size(), 1u);
 }
 
 TEST_F(RoutesTest, ANameThatAnotherTableHasIsALetter) {
