@@ -397,7 +397,7 @@ class Planner {
   std::optional<std::string> RelationNamed(const std::string& name) const {
     for (const auto* names : {&input_names_, &relation_names_}) {
       const auto found = std::find_if(names->begin(), names->end(),
-                                      [&](const auto& other) { return AsciiLower(other) == AsciiLower(name); });
+                                      [&](const auto& other) { return EqualsIgnoringAsciiCase(other, name); });
       if (found != names->end()) return *found;
     }
     return std::nullopt;
@@ -447,7 +447,7 @@ class Planner {
 
   bool IsPlannedLookup(const std::string& name) const {
     return std::any_of(flow_.lookups.begin(), flow_.lookups.end(),
-                       [&](const auto& shape) { return AsciiLower(shape.name) == AsciiLower(name); });
+                       [&](const auto& shape) { return EqualsIgnoringAsciiCase(shape.name, name); });
   }
 
   // Empty: all are.
@@ -456,7 +456,7 @@ class Planner {
     for (const auto& lookup : config_.lookups) names.push_back(lookup.name);
     for (const auto& name : joined) {
       const bool known = std::any_of(names.begin(), names.end(),
-                                     [&](const auto& other) { return AsciiLower(other) == AsciiLower(name); });
+                                     [&](const auto& other) { return EqualsIgnoringAsciiCase(other, name); });
       if (!known) {
         return fmt::format("transform '{}' joins '{}', which is none of lookups{}; only a lookup can be joined",
                            transform, name, DidYouMean(name, names));

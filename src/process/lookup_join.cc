@@ -136,7 +136,7 @@ Result<LookupJoin> LookupJoin::Make(SelectStatement& statement, std::shared_ptr<
   for (const ParseTree* join : JoinsOf(statement.from())) {
     const ParseTree& right = (*join)["right"];
     const auto named = std::find_if(lookups.begin(), lookups.end(), [&](const LookupShape& lookup) {
-      return AsciiLower(lookup.name) == AsciiLower(right["table_name"].text);
+      return EqualsIgnoringAsciiCase(lookup.name, right["table_name"].text);
     });
     if (named == lookups.end()) {
       return statement.RefuseAt(right,

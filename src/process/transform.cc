@@ -107,7 +107,7 @@ class Transform::Impl {
     input_schema_ = std::move(input_schema);
     ASSIGN_OR_RETURN(auto statement, SelectStatement::Parse(&session, What(name), sql));
     ASSIGN_OR_RETURN(const auto from, NamesInFrom(statement));
-    if (AsciiLower(from.relation) != AsciiLower(relation)) {
+    if (!EqualsIgnoringAsciiCase(from.relation, relation)) {
       return statement.RefuseAt(statement.from(), fmt::format("FROM must be {}, not {}", relation, from.relation));
     }
     ASSIGN_OR_RETURN(auto join, LookupJoin::Make(statement, input_schema_, lookups));

@@ -118,7 +118,8 @@ def content(rng):
 
 def producer(broker, rng, **properties):
     return confluent_kafka.Producer({
-        "bootstrap.servers": broker.address, "enable.idempotence": "transactional.id" in properties or rng.random() < 0.5, "compression.type": rng.choice(CODECS), "linger.ms": 50,
+        "bootstrap.servers": broker.address, "enable.idempotence": "transactional.id" in properties or rng.random() < 0.5,
+        "compression.type": rng.choice(CODECS), "linger.ms": 50,
         "batch.num.messages": rng.choice([1, 3, 100, 10_000]), "batch.size": rng.choice([1_000, 100_000, 1_000_000]),
         "topic.metadata.propagation.max.ms": 1000, "message.max.bytes": 1_000_000, **properties})
 
