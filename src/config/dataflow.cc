@@ -182,16 +182,16 @@ class Planner {
     for (std::size_t i = 0; i < config_.inputs.size(); ++i) {
       const auto& name = config_.inputs[i].name;
       if (nodes_.inputs[i].name != nullptr) {
-        ClaimName(seen, nodes_.inputs[i].name, name, "an input");
+        ClaimRelation(seen, nodes_.inputs[i].name, name, "an input");
       } else if (!name.empty()) {
         seen.emplace(AsciiLower(name), "the decoded events");
       }
     }
     for (std::size_t i = 0; i < config_.lookups.size(); ++i) {
-      ClaimName(seen, nodes_.lookups[i].name, config_.lookups[i].name, "a lookup");
+      ClaimRelation(seen, nodes_.lookups[i].name, config_.lookups[i].name, "a lookup");
     }
     for (std::size_t i = 0; i < config_.transforms.size(); ++i) {
-      ClaimName(seen, nodes_.transforms[i].name, config_.transforms[i].name, "a transform");
+      ClaimRelation(seen, nodes_.transforms[i].name, config_.transforms[i].name, "a transform");
     }
     seen.clear();
     if (nodes_.pipeline != nullptr) {
@@ -200,13 +200,13 @@ class Planner {
     }
     for (std::size_t i = 0; i < config_.tables.size(); ++i) {
       const auto& table = config_.tables[i];
-      if (table.route.empty()) ClaimName(seen, nodes_.tables[i].name, table.name, "a table");
+      if (table.route.empty()) ClaimTable(seen, nodes_.tables[i].name, table.name, "a table");
     }
     for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
-      ClaimName(seen, nodes_.aggregates[i].name, config_.aggregates[i].name, "an aggregate");
+      ClaimTable(seen, nodes_.aggregates[i].name, config_.aggregates[i].name, "an aggregate");
     }
     for (std::size_t i = 0; i < config_.aggregates.size(); ++i) {
-      ClaimName(seen, nodes_.aggregates[i].final_table, config_.aggregates[i].final_table, "a final table");
+      ClaimTable(seen, nodes_.aggregates[i].final_table, config_.aggregates[i].final_table, "a final table");
     }
     CheckRouteNames(seen);
   }
@@ -231,12 +231,27 @@ class Planner {
     }
   }
 
+  void ClaimRelation(std::map<std::string, std::string>& seen, const ConfigNode* node, const std::string& name,
+                     const std::string& what) {
+    if (node != nullptr) RefuseViews(*node, name);
+    ClaimName(seen, node, name, what);
+  }
+
+  // Questions in SQL are of a file's tables. One that code plans is called as its folder, whose name is not ours.
+  void ClaimTable(std::map<std::string, std::string>& seen, const ConfigNode* node, const std::string& name,
+                  const std::string& what) {
+    if (node != nullptr && node->place.line > 0) RefuseViews(*node, name);
+    ClaimName(seen, node, name, what);
+  }
+
+  void RefuseViews(const ConfigNode& node, const std::string& name) {
+    if (!sql::IsOwnRelation(name)) return;
+    Add(node, fmt::format("the name '{}' is taken by a view of DuckDB's, which SQL would read instead", name));
+  }
+
   void ClaimName(std::map<std::string, std::string>& seen, const ConfigNode* node, const std::string& name,
                  const std::string& what) {
     if (node == nullptr) return;
-    if (sql::IsOwnRelation(name)) {
-      Add(*node, fmt::format("the name '{}' is taken by a view of DuckDB's, which SQL would read instead", name));
-    }
     const auto [it, fresh] = seen.emplace(AsciiLower(name), what);
     if (!fresh) Add(*node, fmt::format("the name '{}' is taken by {}", name, it->second));
   }
@@ -424,7 +439,7 @@ class Planner {
     for (std::size_t i = 0; i < config_.lookups.size(); ++i) {
       const auto& spec = config_.lookups[i];
       const auto* from = nodes_.lookups[i].from;
-      if (from == nullptr || lookup_access_ == LookupAccess::kNone) continue;
+      if (from == nullptr || lookup_access_ == LookupAccess::kNone || sql::IsOwnRelation(spec.name)) continue;
       if (lookup_access_ == LookupAccess::kLocal && !lookup::IsLocal(spec)) continue;
       auto shape = ShapeOf(spec);
       if (shape.ok()) {

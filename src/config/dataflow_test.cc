@@ -67,6 +67,13 @@ TEST(Dataflow, NamesAreTheSameInAnyCase) {
   EXPECT_EQ(flow.relations[flow.tables[kSums].relation].name, "second");
 }
 
+TEST(Dataflow, ATableInCodeIsCalledAsItsFolderWhateverThatIs) {
+  auto config = TestConfig();
+  config.tables[kRaw].name = "pg_type";
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));
+  EXPECT_EQ(flow.tables[kRaw].name, "pg_type");
+}
+
 TEST(Dataflow, TheWatermarkIsKeptWhereWindowsAreOrInEvents) {
   auto config = TestConfig();
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto flow, PlanDataflow(config));

@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/ascii_case.h"
+#include "sql/own_relations.h"
 
 namespace millrace::infer {
 namespace {
@@ -252,7 +253,7 @@ std::string TableName(std::string_view wanted) {
   for (const char c : wanted) {
     if (name.size() < kNameBytesMax) name += IsLetter(c) || IsDigit(c) ? c : '_';
   }
-  return name.empty() || !IsLetter(name.front()) ? "t_" + name : name;
+  return name.empty() || !IsLetter(name.front()) || sql::IsOwnRelation(name) ? "t_" + name : name;
 }
 
 std::string SqlName(std::string_view name) {

@@ -34,7 +34,7 @@ class ColumnNames {
   std::set<std::string> taken_;  // In lower case.
 };
 
-/// `wanted` as a table or an aggregate can be called: a letter, then letters, digits and _.
+/// `wanted` as a table or an aggregate can be called: a letter, then letters, digits and _; none of DuckDB's own names.
 std::string TableName(std::string_view wanted);
 
 /// `name` as SQL needs it: in quotes unless it is a plain word that SQL does not use itself.

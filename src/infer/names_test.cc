@@ -68,6 +68,7 @@ TEST(ColumnNames, AreThoseThatDeltaTakesEachOnce) {
 TEST(TableNames, BeginWithALetter) {
   EXPECT_EQ(TableName("web.clicks-eu"), "web_clicks_eu");
   EXPECT_EQ(TableName("2026"), "t_2026");
+  EXPECT_EQ(TableName("pg_class"), "t_pg_class") << "a view of DuckDB's";
   EXPECT_EQ(TableName(""), "t_");
 }
 

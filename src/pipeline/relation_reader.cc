@@ -4,6 +4,7 @@
 
 #include "ingest/writer_schemas.h"
 #include "pipeline/places.h"
+#include "pipeline/shard.h"
 
 namespace millrace::pipeline {
 
@@ -14,11 +15,18 @@ Result<std::unique_ptr<RelationReader>> RelationReader::Make(std::shared_ptr<con
   if (relations[relation].parent < 0) return reader;
   process::EvaluatorSessions sessions;
   ASSIGN_OR_RETURN(const auto session, sessions.ForPlanning());
+  bool joins = false;
   for (int r = relation; relations[r].parent >= 0; r = relations[r].parent) {
     const auto& parent = relations[relations[r].parent];
-    ASSIGN_OR_RETURN(auto transform, process::Transform::Make(*session, relations[r].name, relations[r].sql,
-                                                              parent.name, parent.schema, {}, &sessions));
+    ASSIGN_OR_RETURN(auto transform,
+                     process::Transform::Make(*session, relations[r].name, relations[r].sql, parent.name, parent.schema,
+                                              reader->plan_->lookups, &sessions));
+    joins = joins || !relations[r].lookups.empty();
     reader->steps_.push_back({"transform:" + relations[r].name, std::move(transform)});
+  }
+  if (joins) {
+    ASSIGN_OR_RETURN(const auto lookups, LoadLookups(*reader->plan_, {}));
+    reader->lookups_ = lookups->current();
   }
   std::reverse(reader->steps_.begin(), reader->steps_.end());
   return reader;
@@ -43,8 +51,9 @@ Result<RelationReader::Made> RelationReader::Read(const model::FetchedRecords& r
             .tombstones = decoded.tombstones,
             .further = decoded.further,
             .num_records = decoded.num_records};
+  static const process::LookupVersions kNone;
   for (const auto& step : steps_) {
-    ASSIGN_OR_RETURN(auto transformed, step.transform->Apply(made.rows));
+    ASSIGN_OR_RETURN(auto transformed, step.transform->Apply(made.rows, lookups_ == nullptr ? kNone : *lookups_));
     const Places places(*made.rows, model::kOffsetColumn, model::kIndexColumn);
     for (const auto& failed : transformed.failed) {
       made.letters.push_back(

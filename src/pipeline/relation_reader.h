@@ -19,7 +19,8 @@ namespace millrace::pipeline {
 /// Not thread-safe.
 class RelationReader {
  public:
-  /// `relation`: of the plan's.
+  /// `relation`: of the plan's. Lookups on its way are read once, here, and this blocks on it; errors as those of
+  /// LoadLookups().
   static Result<std::unique_ptr<RelationReader>> Make(std::shared_ptr<const Plan> plan, int relation);
 
   /// num_records + further == rows->num_rows() + letters.size() + filtered + tombstones
@@ -51,7 +52,8 @@ class RelationReader {
   const std::shared_ptr<const Plan> plan_;
   const int relation_;
   std::unique_ptr<ingest::EventDecoder> decoder_;
-  std::vector<Step> steps_;  // From the events on.
+  std::vector<Step> steps_;                                 // From the events on.
+  std::shared_ptr<const process::LookupVersions> lookups_;  // Null: none is joined.
 };
 
 }  // namespace millrace::pipeline

@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "base/uuid.h"
 #include "pipeline/test_pipeline_internal.h"
 #include "testing/status_matchers.h"
 
@@ -11,6 +15,7 @@ namespace millrace::pipeline {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 const std::map<model::Offset, std::optional<std::string>> kMixedRecords = {
@@ -56,6 +61,27 @@ TEST(RelationReader, ShowsWhatTheShardMakesOfATransform) {
   MILLRACE_ASSERT_OK_AND_ASSIGN(const auto nothing, reader->Read(Fetched({7, 9}, {})));
   EXPECT_EQ(nothing.rows->num_rows(), 0);
   EXPECT_THAT(nothing.letters, IsEmpty());
+}
+
+TEST(RelationReader, ShowsWhatATransformMakesWithItsLookups) {
+  const auto file = std::filesystem::temp_directory_path() / ("millrace_reader_" + RandomUuid() + ".csv");
+  std::ofstream(file) << "txt,num\nfive,55\n";
+  auto config = TestConfig();
+  config.lookups = {NumsOf(file.string())};
+  config.transforms[0].sql =
+      "SELECT i.id, coalesce(n.num, -1)::INTEGER AS num, i.ts FROM input i LEFT JOIN nums n USING (txt)";
+  config.transforms.push_back({"behind", "SELECT id, num + 1 AS more, ts FROM clean"});
+  MILLRACE_ASSERT_OK_AND_ASSIGN(const auto plan, MakePlan(config));
+  for (int relation : {1, 2}) {
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto reader, RelationReader::Make(plan, relation));
+    MILLRACE_ASSERT_OK_AND_ASSIGN(const auto made, reader->Read(Fetched({5, 7}, {{5, Row(5, "five")}, {6, Row(6)}})));
+    EXPECT_EQ(made.rows->column(1)->ToString(), relation == 1 ? "[\n  55,\n  -1\n]" : "[\n  56,\n  0\n]");
+  }
+  std::filesystem::remove(file);
+  const auto gone = RelationReader::Make(plan, 1);
+  EXPECT_FALSE(gone.ok());
+  EXPECT_THAT(gone.status().message(), HasSubstr("nums"));
+  MILLRACE_ASSERT_OK(RelationReader::Make(plan, 0).status());
 }
 
 }  // namespace

@@ -140,12 +140,7 @@ TEST_F(ReplayTest, ATransformThatJoinsALookupTakesItsLetters) {
   const auto file = std::filesystem::temp_directory_path() / ("millrace_replay_" + RandomUuid() + ".csv");
   std::ofstream(file) << "txt,num\nmany,7\n";
   auto config = FixedConfig();
-  config.lookups = {{.name = "nums",
-                     .kind = lookup::SourceKind::kCsv,
-                     .uri = file.string(),
-                     .columns = {{.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
-                                 {.name = "num", .type = arrow::int32(), .path = {"num"}}},
-                     .key = {"txt"}}};
+  config.lookups = {NumsOf(file.string())};
   config.transforms[0].sql =
       "SELECT i.id, coalesce(n.num, -1)::INTEGER AS num, i.ts FROM input i LEFT JOIN nums n USING (txt) "
       "WHERE i.id >= 0 AND txt <> 'few'";

@@ -31,6 +31,15 @@ config::PipelineConfig TestConfig() {
   return config;
 }
 
+lookup::LookupSpec NumsOf(const std::string& csv) {
+  return {.name = "nums",
+          .kind = lookup::SourceKind::kCsv,
+          .uri = csv,
+          .columns = {{.name = "txt", .type = arrow::utf8(), .path = {"txt"}},
+                      {.name = "num", .type = arrow::int32(), .path = {"num"}}},
+          .key = {"txt"}};
+}
+
 std::string Row(std::int64_t id, const std::string& txt, UnixMicros ts) {
   return fmt::format(R"({{"id": {}, "txt": "{}", "ts": {}}})", id, txt, ts);
 }

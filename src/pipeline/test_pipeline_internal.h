@@ -25,6 +25,9 @@ enum TestTable { kRaw, kCleaned, kSums, kLetters };
 
 config::PipelineConfig TestConfig();
 
+/// A lookup `nums`, by `txt`, with the column `num`, an integer, of a CSV file.
+lookup::LookupSpec NumsOf(const std::string& csv);
+
 /// {"id": id, "txt": "txt", "ts": kLogTime}
 std::string Row(std::int64_t id, const std::string& txt = "1", UnixMicros ts = kLogTime);
 

@@ -30,7 +30,9 @@ Rehearsal::Rehearsal(std::shared_ptr<const pipeline::Plan> plan, std::shared_ptr
       resources_(query::ReaderResources::Make(kMemoryBytes, *budget_)) {}
 
 Result<std::unique_ptr<Rehearsal>> Rehearsal::Make(std::shared_ptr<const pipeline::Plan> plan) {
-  return std::unique_ptr<Rehearsal>(new Rehearsal(std::move(plan), MemoryBudget::Make(kMemoryBytes)));
+  auto rehearsal = std::unique_ptr<Rehearsal>(new Rehearsal(std::move(plan), MemoryBudget::Make(kMemoryBytes)));
+  ASSIGN_OR_RETURN(rehearsal->lookups_, pipeline::LoadLookups(*rehearsal->plan_, {}));
+  return rehearsal;
 }
 
 Result<Outcome> Rehearsal::Run(const std::vector<model::FetchedRecords>& fetches) {
@@ -38,8 +40,9 @@ Result<Outcome> Rehearsal::Run(const std::vector<model::FetchedRecords>& fetches
   ASSIGN_OR_RETURN(const auto tables, pipeline::OpenTables(*plan_, lake));
   std::vector<std::shared_ptr<objectstore::ObjectStore>> stores;
   for (const auto& opened : tables) stores.push_back(opened.table->store());
-  ASSIGN_OR_RETURN(const auto shard,
-                   pipeline::Shard::Make(plan_, std::move(stores), {.families = pipeline::FamiliesOf(tables)}));
+  ASSIGN_OR_RETURN(
+      const auto shard,
+      pipeline::Shard::Make(plan_, std::move(stores), {.lookups = lookups_, .families = pipeline::FamiliesOf(tables)}));
 
   std::set<model::TopicPartition> started;
   for (const auto& fetch : fetches) {

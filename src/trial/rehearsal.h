@@ -14,6 +14,7 @@
 
 #include "base/memory_budget.h"
 #include "base/status.h"
+#include "lookup/lookup_set.h"
 #include "model/event_batch.h"
 #include "pipeline/plan.h"
 #include "query/aggregate_reader.h"
@@ -36,6 +37,7 @@ struct Outcome {
 /// Not thread-safe. Runs know nothing of each other.
 class Rehearsal {
  public:
+  /// Reads the lookups that the pipeline has. Errors as those of pipeline::LoadLookups().
   static Result<std::unique_ptr<Rehearsal>> Make(std::shared_ptr<const pipeline::Plan> plan);
 
   /// `fetches`: of topics of the plan; of each partition from offset 0 on, without a gap between one range and the
@@ -47,7 +49,8 @@ class Rehearsal {
 
   const std::shared_ptr<const pipeline::Plan> plan_;
   const std::shared_ptr<MemoryBudget> budget_;
-  const query::ReaderResources resources_;  // SQL sessions are dear: all runs share them.
+  std::shared_ptr<lookup::LookupSet> lookups_;  // Null: there are none.
+  const query::ReaderResources resources_;      // SQL sessions are dear: all runs share them.
 };
 
 }  // namespace millrace::trial

@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "base/uuid.h"
 #include "testing/status_matchers.h"
 #include "trial/report.h"
 
@@ -49,6 +53,35 @@ std::vector<std::string> Messages(const Trial& trial) {
   std::vector<std::string> messages;
   for (const auto& finding : trial.findings) messages.push_back(config::ToString(finding));
   return messages;
+}
+
+TEST(Trial, TransformsAreJoinedWithTheirLookups) {
+  const auto file = std::filesystem::temp_directory_path() / ("millrace_trial_" + RandomUuid() + ".csv");
+  std::ofstream(file) << "txt,num\nseven,7\n";
+  const auto trial = Try(R"(
+- name: joined
+  records:
+    - {value: {id: 1, txt: seven, ts: 2026-01-01T10:00:00Z}}
+    - {value: {id: 2, txt: eight, ts: 2026-01-01T10:00:00Z}}
+  expect:
+    tables:
+      t:
+        - {id: 1, num: 7}
+        - {id: 2, num: null}
+)",
+                         fmt::format(R"yaml(version: 1
+pipeline: p
+source: {{embedded: {{path: ./log}}, topics: [events]}}
+decode: {{columns: {{id: int64, txt: string, ts: timestamp}}}}
+lookups: [{{name: nums, from: {{csv: {}}}, columns: {{txt: string, num: int32}}, key: txt}}]
+transforms: [{{name: j, sql: "SELECT input.*, nums.num FROM input LEFT JOIN nums USING (txt)"}}]
+tables: [{{name: t, from: j}}]
+)yaml",
+                                     file.string()));
+  std::filesystem::remove(file);
+  EXPECT_THAT(Messages(trial), IsEmpty());
+  ASSERT_THAT(trial.verdicts, SizeIs(1));
+  EXPECT_THAT(trial.verdicts[0].differences, IsEmpty());
 }
 
 TEST(Trial, RecordsGoThroughDecodingTransformsChecksAndAggregation) {
